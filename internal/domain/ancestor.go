@@ -1,0 +1,92 @@
+package domain
+
+// This file is the rule that the whole project exists for.
+//
+// A host's list of snapshots cannot say that the ancestor, the oldest
+// snapshot, hangs on a backing image: its parent field is simply empty. An
+// engine that copies that field loses the image, and every read that falls
+// through the rebuilt ancestor returns zeros (longhorn/longhorn#10909).
+//
+// So the ancestor's parent is never copied. It is decided here, from what is
+// known of the volume itself.
+
+// RightParent says on what a snapshot of a rebuilt replica has to hang:
+// the ancestor on the volume's backing image, whatever the source reports,
+// and every other snapshot on the copy of its parent in the source tree.
+func RightParent(tree SnapshotTree, snapshot Snapshot, image Image) Parent {
+	parent, isAncestor := tree.ParentOf(snapshot)
+	if isAncestor {
+		return image.Parent()
+	}
+	return parent.AsParent()
+}
+
+// RightHeadParent says on what the head has to hang: on the copy of its
+// parent in the source tree or, where the replica has no snapshot, on what an
+// ancestor would hang on.
+func RightHeadParent(tree SnapshotTree, image Image) Parent {
+	parent, ok := tree.HeadParent()
+	if !ok {
+		return image.Parent()
+	}
+	return parent.AsParent()
+}
+
+type parentKind int
+
+const (
+	parentNone parentKind = iota
+	parentImage
+	parentSnapshot
+	parentForeign
+)
+
+// Parent is what an lvol hangs on: the backing image, a snapshot of its
+// replica, or nothing. What a broken replica may hang on besides (a lvol of
+// somebody else, an in-flight one) is a Parent, too, which equals no right
+// one. The type is closed: only an Image, a Snapshot or an Lvol that was
+// listed can be turned into one, a string cannot.
+type Parent struct {
+	kind parentKind
+	name string
+}
+
+// NoParent is the parent of an lvol that reads zeros where it has no clusters
+// of its own.
+func NoParent() Parent { return Parent{} }
+
+// AsParent makes the snapshot a parent.
+func (s Snapshot) AsParent() Parent { return Parent{parentSnapshot, s.Name} }
+
+// AsForeignParent makes an lvol a parent that no rule asks for.
+func (l Lvol) AsForeignParent() Parent { return Parent{parentForeign, l.Name} }
+
+// IsNone reports whether there is no parent.
+func (p Parent) IsNone() bool { return p.kind == parentNone }
+
+// Snapshot returns the name of the snapshot that the parent is.
+func (p Parent) Snapshot() (name string, ok bool) { return p.name, p.kind == parentSnapshot }
+
+// Image returns the name of the backing image that the parent is.
+func (p Parent) Image() (name string, ok bool) { return p.name, p.kind == parentImage }
+
+// String is "backing-image:NAME", a snapshot's name, "lvol:NAME" for what no
+// replica should hang on, or "" for no parent.
+func (p Parent) String() string {
+	switch p.kind {
+	case parentImage:
+		return "backing-image:" + p.name
+	case parentForeign:
+		return "lvol:" + p.name
+	default:
+		return p.name
+	}
+}
+
+// words is String for a sentence.
+func (p Parent) words() string {
+	if p.IsNone() {
+		return "no parent"
+	}
+	return p.String()
+}

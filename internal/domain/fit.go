@@ -1,0 +1,120 @@
+package domain
+
+import "math"
+
+// This file refuses what the destination cannot take, before anything is
+// changed, with the figures in the message.
+
+// refuseOtherGeometry: SPDK copies between stores of different cluster sizes
+// without a word, and the data is wrong once it hangs on a parent: a larger
+// cluster that is filled in part masks the parent's bytes.
+func (p *planner) refuseOtherGeometry() error {
+	source, destination := p.source.Store, p.destination.Store
+	switch {
+	case source.ClusterSize == 0 || destination.ClusterSize == 0:
+		return refuse("lvstore %s or %s tells no cluster size", source.Name, destination.Name)
+	case source.ClusterSize != destination.ClusterSize:
+		return refuse("lvstore %s has clusters of %d bytes, the source's lvstore %s of %d: they must be equal", destination.Name, destination.ClusterSize, source.Name, source.ClusterSize)
+	case source.BlockSize != 0 && destination.BlockSize != 0 && source.BlockSize%destination.BlockSize != 0:
+		return refuse("lvstore %s has blocks of %d bytes, which do not fit into the %d of the source's lvstore %s", destination.Name, destination.BlockSize, source.BlockSize, source.Name)
+	}
+	return nil
+}
+
+// refuseForeignClones: what belongs to somebody else and hangs on the replica
+// can neither be deleted nor change its view.
+func (p *planner) refuseForeignClones() error {
+	changed := make(map[string]bool)
+	for _, l := range p.leftover {
+		changed[l.UUID] = true
+	}
+	for i, s := range p.tree.Snapshots() {
+		f := p.fates[i]
+		if f.kept == nil {
+			continue
+		}
+		parent, isAncestor := p.tree.ParentOf(s)
+		below := !isAncestor && p.fates[p.tree.position[parent.Name]].kept != nil && changed[p.fates[p.tree.position[parent.Name]].kept.UUID]
+		if f.loosen || f.graft || below {
+			changed[f.kept.UUID] = true
+		}
+	}
+	for _, l := range p.destination.Store.Lvols {
+		if _, ours := p.destination.role[l.UUID]; ours || !changed[l.Parent] {
+			continue
+		}
+		parent, _ := p.destination.index.lvol(l.Parent)
+		what := "changes"
+		if p.doomed[parent.UUID] {
+			what = "would be deleted"
+		}
+		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, p.destination.Store.Name, parent.Name, what)
+	}
+	return nil
+}
+
+// refuseNames: every final name must fit and be free, the names in flight too.
+func (p *planner) refuseNames() error {
+	if system := p.plan.SystemSnapshot; system != nil {
+		if err := p.source.refuseNames([]string{system.LvolName}); err != nil {
+			return err
+		}
+	}
+	store := p.destination.Store
+	names := []string{p.destination.Name, InFlightLvolName(p.destination.Name, "00000000")}
+	for i, s := range p.tree.Snapshots() {
+		if p.fates[i].kept == nil {
+			names = append(names, SnapshotLvolName(p.destination.Name, s.Name))
+		}
+	}
+	if p.fetch {
+		names = append(names, ImageLvolName(p.imageSource.Name, store.UUID))
+	}
+	return p.destination.refuseNames(names)
+}
+
+// refuseNames refuses names that are too long for the replica's store or that
+// somebody else has there.
+func (r Replica) refuseNames(names []string) error {
+	foreign := make(map[string]bool)
+	for _, l := range r.Store.Lvols {
+		if _, ours := r.role[l.UUID]; !ours {
+			foreign[l.Name] = true
+		}
+	}
+	for _, name := range names {
+		if r.Store.NameLimit > 0 && len(name) > r.Store.NameLimit {
+			return refuse("lvol name %s has %d bytes, lvstore %s takes at most %d", name, len(name), r.Store.Name, r.Store.NameLimit)
+		}
+		if foreign[name] {
+			return refuse("lvol %s is already on lvstore %s, and is not of replica %s", name, r.Store.Name, r.Name)
+		}
+	}
+	return nil
+}
+
+// refuseTooLittleSpace: thin volumes overcommit, and a store that runs full in
+// the middle starves the healthy replicas on it.
+func (p *planner) refuseTooLittleSpace() error {
+	store := p.destination.Store
+	var need, freed uint64
+	for i, s := range p.tree.Snapshots() {
+		if p.fates[i].kept == nil {
+			need += s.Lvol.Own.Count
+		}
+	}
+	if p.fetch {
+		need += p.imageSource.Lvol.Own.Count
+	}
+	for _, l := range p.leftover {
+		freed += l.Own.Count
+	}
+	if head := p.destination.Head; head != nil && !p.keepHead {
+		freed += head.Own.Count
+	}
+	reserve := uint64(math.Ceil(float64(store.TotalClusters) * p.options.ReservePercent / 100))
+	if need > 0 && need+reserve > store.FreeClusters+freed {
+		return refuse("lvstore %s has too little space: the rebuild needs %d clusters and %d stay in reserve, but %d are free and it frees %d", store.Name, need, reserve, store.FreeClusters, freed)
+	}
+	return nil
+}

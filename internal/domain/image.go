@@ -1,0 +1,168 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Image answers which backing image a volume has: one by name, none, or not
+// known. The zero Image is "not known"; that is not "none".
+type Image struct {
+	known bool
+	name  string
+}
+
+// ImageNamed says that the volume has that backing image.
+func ImageNamed(name string) Image { return Image{known: true, name: name} }
+
+// NoImage says that the volume has no backing image.
+func NoImage() Image { return Image{known: true} }
+
+// Known reports whether anything is said.
+func (i Image) Known() bool { return i.known }
+
+// Name is the image's name; ok is false where there is none or none is known.
+func (i Image) Name() (name string, ok bool) { return i.name, i.known && i.name != "" }
+
+// Parent is what the ancestor of a volume with that answer hangs on.
+func (i Image) Parent() Parent {
+	if name, ok := i.Name(); ok {
+		return Parent{parentImage, name}
+	}
+	return NoParent()
+}
+
+// Record is what is written on a head to remember the answer by.
+func (i Image) Record() string {
+	switch {
+	case !i.known:
+		return ""
+	case i.name == "":
+		return RecordNoImage
+	default:
+		return i.name
+	}
+}
+
+// String is the image's name in words.
+func (i Image) String() string {
+	switch {
+	case !i.known:
+		return "an unknown backing image"
+	case i.name == "":
+		return "no backing image"
+	default:
+		return "backing image " + i.name
+	}
+}
+
+func imageOfRecord(record string) Image {
+	switch record {
+	case "":
+		return Image{}
+	case RecordNoImage:
+		return NoImage()
+	default:
+		return ImageNamed(record)
+	}
+}
+
+// BackingImage is a read-only lvol that the replicas on one host share.
+type BackingImage struct {
+	Name string
+	Lvol Lvol
+}
+
+// BackingImage finds the store's image of that name.
+func (s Store) BackingImage(name string) (BackingImage, bool) {
+	want := ImageLvolName(name, s.UUID)
+	for _, l := range s.Lvols {
+		if l.Name == want {
+			return BackingImage{Name: name, Lvol: l}, true
+		}
+	}
+	return BackingImage{}, false
+}
+
+// imagesBeingFilled finds what other processes fill: Longhorn's download of
+// that image, and copies that a rebuild fills or has left (they do not tell
+// which image they will be).
+func (s Store) imagesBeingFilled(name string) []Lvol {
+	var found []Lvol
+	download := ImageLvolName(name, s.UUID) + imageTempSuffix
+	for _, l := range s.Lvols {
+		if l.Name == download || IsImageInFlight(l.Name) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// contradiction says in what two images of one name differ, "" for nothing.
+// What one side does not record contradicts nothing.
+func (b BackingImage) contradiction(other BackingImage) string {
+	var differ []string
+	say := func(what, ours, theirs string) {
+		if ours != "" && theirs != "" && ours != theirs {
+			differ = append(differ, fmt.Sprintf("%s %s instead of %s", what, theirs, ours))
+		}
+	}
+	say("UUID", b.Lvol.Image.UUID, other.Lvol.Image.UUID)
+	say("checksum", b.Lvol.Image.Checksum, other.Lvol.Image.Checksum)
+	if b.Lvol.Size != other.Lvol.Size {
+		say("size", fmt.Sprint(b.Lvol.Size), fmt.Sprint(other.Lvol.Size))
+	}
+	if b.Lvol.Own.Proven() && other.Lvol.Own.Proven() && b.Lvol.Own != other.Lvol.Own {
+		differ = append(differ, "other bytes")
+	}
+	return strings.Join(differ, ", ")
+}
+
+// recordedAs reports whether the records tell that the two are one image.
+func (b BackingImage) recordedAs(other BackingImage) bool {
+	ours, theirs := b.Lvol.Image, other.Lvol.Image
+	return ours.UUID != "" && ours.UUID == theirs.UUID || ours.Checksum != "" && ours.Checksum == theirs.Checksum
+}
+
+// testimony is what one witness knows of a volume's image.
+type testimony struct {
+	witness string
+	image   Image
+}
+
+// ResolveImage finds out which image the volume has, from what was said, from
+// the records on the heads, and from lineage. Two that disagree are refused,
+// with both named; if nobody knows, that is refused, too: an ancestor without
+// a parent proves nothing, losing the image looks the same.
+func ResolveImage(said Image, replicas ...Replica) (Image, error) {
+	var all []testimony
+	if said.Known() {
+		all = append(all, testimony{"what was asked for", said})
+	}
+	for _, r := range replicas {
+		if r.Head != nil {
+			if recorded := imageOfRecord(r.Head.Record); recorded.Known() {
+				all = append(all, testimony{"the record on head " + r.Head.Name, recorded})
+			}
+		}
+		// A lineage without an image contradicts nothing: that is the damage.
+		for _, name := range r.lineageImages() {
+			all = append(all, testimony{"the lineage of replica " + r.Name, ImageNamed(name)})
+		}
+	}
+	if len(all) == 0 {
+		return Image{}, refuse("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing; say the image's name, or that there is none")
+	}
+	first := all[0]
+	for _, t := range all[1:] {
+		if t.image != first.image {
+			return Image{}, refuse("%s says %s, but %s says %s", first.witness, first.image, t.witness, t.image)
+		}
+	}
+	if name, ok := first.image.Name(); ok {
+		if err := CheckImageName(name); err != nil {
+			return Image{}, refuse("%v", err)
+		}
+	}
+	return first.image, nil
+}

@@ -1,0 +1,101 @@
+package domain
+
+import "fmt"
+
+// Sealing is what a journal remembers of a finished copy: which snapshot it
+// was sealed from, and what both had. Where hosts tell no checksums it is the
+// only proof that two snapshots are equal.
+type Sealing struct {
+	Source, Copy                 string // UUIDs
+	SourceClusters, CopyClusters uint64 // own clusters of each at that moment
+}
+
+// proof decides whether a snapshot that is already on the destination is
+// identical to the source's. Name, time of creation and the number of clusters
+// prove nothing: a merge leaves all three of an lvol that has other data.
+// A checksum alone proves nothing either, SPDK's does not cover positions.
+type proof struct {
+	fast                bool
+	source, destination Store
+	sealings            map[[2]string]Sealing
+}
+
+func newProof(source, destination Store, options Options) proof {
+	p := proof{fast: !options.Full, source: source, destination: destination, sealings: make(map[[2]string]Sealing, len(options.Sealings))}
+	for _, s := range options.Sealings {
+		p.sealings[[2]string{s.Source, s.Copy}] = s
+	}
+	return p
+}
+
+// identical says why the destination's snapshot is, or is not, the source's.
+func (p proof) identical(source, copied Lvol) (ok bool, reason string) {
+	switch {
+	case source.Size != copied.Size:
+		return false, fmt.Sprintf("the one that is there has %d bytes instead of %d", copied.Size, source.Size)
+	case source.Own.Count != copied.Own.Count:
+		return false, fmt.Sprintf("the one that is there has %d clusters of its own instead of %d", copied.Own.Count, source.Own.Count)
+	case p.source.Records && p.destination.Records && !source.Attributes.Equal(copied.Attributes):
+		return false, "the one that is there records another time of creation, or another creator"
+	case !p.fast:
+		return false, "everything is copied, since fast rebuild is off"
+	case source.Own.provenEqual(copied.Own):
+		return true, "proven identical: same size, cluster map, checksum and attributes"
+	case p.remembers(source, copied):
+		return true, "proven identical: sealed from this very snapshot, and both are unchanged since"
+	case source.Own.Proven() && copied.Own.Proven():
+		return false, "the one that is there has other data"
+	case !p.source.Proves:
+		return false, "the one that is there cannot be proven: the source's host tells no checksums"
+	case !p.destination.Proves:
+		return false, "the one that is there cannot be proven: the destination's host tells no checksums"
+	default:
+		return false, "the one that is there could not be proven"
+	}
+}
+
+func (p proof) remembers(source, copied Lvol) bool {
+	s, ok := p.sealings[[2]string{source.UUID, copied.UUID}]
+	return ok && s.SourceClusters == source.Own.Count && s.CopyClusters == copied.Own.Count
+}
+
+// Candidates are the UUIDs of the snapshots, on each side, whose maps and
+// checksums would decide whether one is kept: those that look the same. The
+// image is among them where both hosts have it and no record tells that the
+// two are one.
+func Candidates(source, destination Replica, image Image, options Options) (onSource, onDestination []string) {
+	if options.Full {
+		return nil, nil
+	}
+	blind := newProof(source.Store, destination.Store, options)
+	for _, s := range source.Snapshots {
+		d, ok := destination.Snapshot(s.Name)
+		if !ok || blind.remembers(s.Lvol, d.Lvol) || s.Lvol.Size != d.Lvol.Size || s.Lvol.Own.Count != d.Lvol.Own.Count {
+			continue
+		}
+		onSource = append(onSource, s.Lvol.UUID)
+		onDestination = append(onDestination, d.Lvol.UUID)
+	}
+	if name, ok := image.Name(); ok {
+		s, onBoth := source.Store.BackingImage(name)
+		d, has := destination.Store.BackingImage(name)
+		if onBoth && has && !s.recordedAs(d) && s.Lvol.Size == d.Lvol.Size {
+			onSource = append(onSource, s.Lvol.UUID)
+			onDestination = append(onDestination, d.Lvol.UUID)
+		}
+	}
+	return onSource, onDestination
+}
+
+// WithProofs is the replica with the maps and checksums that its host told,
+// by UUID.
+func (r Replica) WithProofs(proofs map[string]Clusters) (Replica, error) {
+	store := r.Store
+	store.Lvols = append([]Lvol(nil), store.Lvols...)
+	for i, l := range store.Lvols {
+		if own, ok := proofs[l.UUID]; ok {
+			store.Lvols[i].Own = own
+		}
+	}
+	return NewReplica(store, r.Name)
+}

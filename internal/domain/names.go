@@ -1,0 +1,178 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The names that lvols have on a store are Longhorn's own (v2 data engine),
+// so that its volumes can be rebuilt and it can read ours.
+const (
+	snapshotInfix    = "-snap-"
+	inFlightSuffix   = "-rebuilding" // Longhorn's own; ours adds "-" and 8 hex digits
+	imagePrefix      = "bi-"
+	imageInfix       = "-disk-"
+	imageTempSuffix  = "-temp-head" // while Longhorn downloads it
+	imageInFlight    = "bi-rebuilding-"
+	systemSnapPrefix = "rebuild-"
+)
+
+// SnapshotLvolName is the name of a replica's snapshot on the store.
+func SnapshotLvolName(replica, snapshot string) string { return replica + snapshotInfix + snapshot }
+
+// InFlightLvolName is the name of an lvol that is being filled. id is 8 hex
+// digits, new for every lvol.
+func InFlightLvolName(replica, id string) string { return replica + inFlightSuffix + "-" + id }
+
+// ImageLvolName is the name of a backing image on the lvstore with that UUID.
+func ImageLvolName(image, storeUUID string) string {
+	return imagePrefix + image + imageInfix + storeUUID
+}
+
+// ImageInFlightLvolName is the name of a backing image that is being filled.
+func ImageInFlightLvolName(id string) string { return imageInFlight + id }
+
+// ImageOfLvolName is the image that an lvol of that name holds, if it is a
+// finished one of the lvstore with that UUID.
+func ImageOfLvolName(name, storeUUID string) (image string, ok bool) {
+	rest, hasPrefix := strings.CutPrefix(name, imagePrefix)
+	image, hasSuffix := strings.CutSuffix(rest, imageInfix+storeUUID)
+	return image, hasPrefix && hasSuffix && image != ""
+}
+
+// IsImageInFlight reports whether an lvol of that name is a backing image that
+// a rebuild fills, or has left.
+func IsImageInFlight(name string) bool {
+	id, ok := strings.CutPrefix(name, imageInFlight)
+	return ok && isID(id)
+}
+
+// ReplicaInFlight is the replica whose in-flight lvol has that name.
+func ReplicaInFlight(name string) (replica string, ok bool) {
+	i := strings.LastIndex(name, inFlightSuffix)
+	if i <= 0 {
+		return "", false
+	}
+	rest := name[i+len(inFlightSuffix):]
+	return name[:i], rest == "" || rest[0] == '-' && isID(rest[1:])
+}
+
+// isID recognizes the 8 hex digits that names in flight end in.
+func isID(s string) bool {
+	if len(s) != 8 {
+		return false
+	}
+	return strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// isPlainName: letters, digits, '.', '_' and '-', a letter or digit first.
+func isPlainName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return name != ""
+}
+
+func endsInFlight(name string) bool {
+	_, inFlight := ReplicaInFlight("x" + name)
+	return inFlight || strings.HasSuffix(name, imageTempSuffix)
+}
+
+// CheckReplicaName refuses what cannot name a replica.
+func CheckReplicaName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("a replica needs a name")
+	case !isPlainName(name):
+		return fmt.Errorf("replica name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
+	case endsInFlight(name):
+		return fmt.Errorf("replica name %q: a name that ends like this is one of an lvol in flight", name)
+	}
+	return nil
+}
+
+// CheckSnapshotName refuses what a new snapshot may not be called.
+func CheckSnapshotName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("a snapshot needs a name")
+	case !isPlainName(name):
+		return fmt.Errorf("snapshot name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
+	case endsInFlight(name):
+		return fmt.Errorf("snapshot name %q: it may not end in %s or %s, lvols in flight do", name, inFlightSuffix, imageTempSuffix)
+	}
+	return nil
+}
+
+// CheckImageName refuses what cannot name a backing image.
+func CheckImageName(name string) error {
+	if !isPlainName(name) {
+		return fmt.Errorf("backing image name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
+	}
+	if name == RecordNoImage {
+		return fmt.Errorf("backing image name %q: it means that a volume has no image", name)
+	}
+	return nil
+}
+
+type role int
+
+const (
+	roleHead role = iota
+	roleSnapshot
+	roleInFlight
+)
+
+// reading is one way to understand an lvol's name.
+type reading struct {
+	replica  string
+	role     role
+	snapshot string
+}
+
+// readings are all ways to understand an lvol's name. There can be several:
+// the snapshot "vol-1-snap-x-snap-y" is "x-snap-y" of replica vol-1, or "y" of
+// replica vol-1-snap-x. Which one is right, only lineage can tell.
+func readings(l Lvol) []reading {
+	var found []reading
+	replica, inFlight := ReplicaInFlight(l.Name)
+	if inFlight {
+		found = append(found, reading{replica: replica, role: roleInFlight})
+	}
+	if !l.ReadOnly {
+		if !inFlight {
+			found = append(found, reading{replica: l.Name, role: roleHead})
+		}
+		return found
+	}
+	for from := 0; ; {
+		i := strings.Index(l.Name[from:], snapshotInfix)
+		if i < 0 {
+			return found
+		}
+		i += from
+		replica, snapshot := l.Name[:i], l.Name[i+len(snapshotInfix):]
+		if replica != "" && snapshot != "" {
+			found = append(found, reading{replica: replica, role: roleSnapshot, snapshot: snapshot})
+		}
+		from = i + 1
+	}
+}
+
+// readingFor is the way to understand the name as one of the replica's.
+func readingFor(l Lvol, replica string) (reading, bool) {
+	if !strings.HasPrefix(l.Name, replica) {
+		return reading{}, false
+	}
+	for _, r := range readings(l) {
+		if r.replica == replica {
+			return r, true
+		}
+	}
+	return reading{}, false
+}

@@ -1,0 +1,154 @@
+package domain
+
+// Plan is what a rebuild will do, as data: the same input gives the same plan,
+// byte for byte. Names of in-flight lvols are not in it, whoever carries the
+// plan out draws them.
+type Plan struct {
+	Image Image // what the ancestor hangs on in the end
+
+	// Steps tell the plan to people: one a snapshot, with its reason.
+	Steps []Step
+
+	// Operations are the same, to be carried out. They are listed in an order
+	// in which they can be done one after the other; Stage and After say which
+	// may be done at once.
+	Operations []Operation
+
+	// SystemSnapshot is the snapshot that the source's head needs first. With
+	// one the plan cannot be carried out yet, only looked at: take the
+	// snapshot and plan again.
+	SystemSnapshot *SystemSnapshot
+
+	Warnings []string
+}
+
+// Step is the part of a plan that concerns one snapshot, the image or the head.
+type Step struct {
+	Action   Action
+	Snapshot string // name; "" for the image and the head
+	Parent   Parent // what it hangs on in the end
+	Reason   string
+	Clusters uint64 // how many are copied
+
+	Operations []int // positions in Plan.Operations
+}
+
+// Action is what a step does.
+type Action string
+
+// The actions of a plan.
+const (
+	ActionKeep       Action = "keep"        // proven identical, nothing to do
+	ActionGraft      Action = "graft"       // proven identical, but for its parent
+	ActionCopy       Action = "copy"        // filled anew; an lvol that has the name goes first
+	ActionRemove     Action = "remove"      // a leftover that the source does not have
+	ActionFetchImage Action = "fetch-image" // the backing image is copied, too
+	ActionCreateHead Action = "create-head" // a new head; the old one goes first
+)
+
+// Verb is one of the few things that are ever done to a store.
+type Verb string
+
+// The verbs. Record is besides the six: it changes no lvol's data or lineage.
+const (
+	VerbCreate Verb = "create" // an empty, thin, writable lvol without a parent
+	VerbCopy   Verb = "copy"   // a source snapshot's own clusters into it
+	VerbGraft  Verb = "graft"  // give an lvol its parent
+	VerbSeal   Verb = "seal"   // turn an in-flight lvol into a snapshot
+	VerbClone  Verb = "clone"  // the head
+	VerbDelete Verb = "delete"
+	VerbRecord Verb = "record" // which image the head's volume has
+)
+
+// Stage is a part of a rebuild. A stage begins when the one before it is over.
+type Stage int
+
+// The stages, in order. That the old head goes first and the new one comes
+// last makes a replica with a head a whole one, at any moment. That everything
+// is set loose before anything is grafted makes cycles impossible. That deletes
+// come before creates makes final names and space free.
+const (
+	StageBehead Stage = iota // the old head goes
+	StageLoosen              // kept snapshots that hang wrong are set loose
+	StageClear               // what does not stay is deleted, leaf first
+	StageBuild               // create, copy, graft, seal
+	StageCrown               // the new head comes
+)
+
+// String is the stage's name.
+func (s Stage) String() string {
+	return [...]string{"behead", "loosen", "clear", "build", "crown"}[s]
+}
+
+// Operation is one verb, ready to be carried out through a store's port.
+type Operation struct {
+	Verb   Verb
+	Stage  Stage
+	After  []int // positions of operations of the same stage that come first
+	Target Ref   // the lvol that it makes or changes
+	Parent Ref   // graft, clone: the parent; the zero Ref is none
+
+	// Name is the target's name: the one it gets (seal, clone), or the one it
+	// has and must still have (delete, graft, record). "" for lvols in flight.
+	Name string
+
+	Size       uint64      // bytes; create and clone
+	Source     Lvol        // copy, seal: the lvol on the source that it is the copy of
+	Attributes Attributes  // seal
+	Image      ImageRecord // seal of an image
+	Record     string      // clone, record
+}
+
+// Ref names an lvol in a plan: one that was listed, by its UUID, or one that
+// the plan makes. The zero Ref is no lvol.
+type Ref struct {
+	kind refKind
+	id   string
+}
+
+type refKind int
+
+const (
+	refNone refKind = iota
+	refListed
+	refSnapshot
+	refImage
+	refHead
+)
+
+// IsNone reports whether the Ref is no lvol.
+func (r Ref) IsNone() bool { return r.kind == refNone }
+
+// Listed returns the UUID of an lvol that was there when the plan was made.
+func (r Ref) Listed() (uuid string, ok bool) { return r.id, r.kind == refListed }
+
+// IsImage reports whether the Ref is the image that the plan fetches.
+func (r Ref) IsImage() bool { return r.kind == refImage }
+
+// String is unique in a plan.
+func (r Ref) String() string {
+	return [...]string{"none", "", "new snapshot ", "new image ", "new head "}[r.kind] + r.id
+}
+
+func listed(l Lvol) Ref { return Ref{refListed, l.UUID} }
+
+// SystemSnapshot is the one thing that a rebuild may create on its source:
+// SPDK copies from read-only lvols only, so what the head has written itself
+// has to become a snapshot first.
+type SystemSnapshot struct {
+	Head     Lvol
+	Name     string // of the snapshot, without the replica's
+	LvolName string // on the store
+}
+
+// CopiedClusters is how many clusters the plan copies, the image's included.
+func (p Plan) CopiedClusters() uint64 {
+	var n uint64
+	for _, s := range p.Steps {
+		n += s.Clusters
+	}
+	return n
+}
+
+// Changes reports whether the plan changes anything at all.
+func (p Plan) Changes() bool { return len(p.Operations) > 0 || p.SystemSnapshot != nil }

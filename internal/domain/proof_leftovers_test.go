@@ -1,0 +1,293 @@
+package domain
+
+import (
+	"fmt"
+	"time"
+)
+
+// This file is the alphabet of the proof: what a source can be, and what a
+// lost replica can have left behind.
+
+const (
+	sourceReplica      = "vol-1-r-1"
+	destinationReplica = "vol-1-r-2"
+	proofImage         = "base"
+	proofCluster       = 1 << 20
+	proofSize          = 8 * proofCluster
+)
+
+// chooser makes the choices that turn the alphabet into one world: all of them
+// one after the other, or some at random.
+type chooser interface {
+	choose(n int) int
+}
+
+// odometer makes every sequence of choices once.
+type odometer struct {
+	digits, limits []int
+	at             int
+}
+
+func (o *odometer) choose(n int) int {
+	if o.at == len(o.digits) {
+		o.digits, o.limits = append(o.digits, 0), append(o.limits, n)
+	}
+	o.at++
+	return o.digits[o.at-1]
+}
+
+// next turns to the next sequence, and reports whether there is one.
+func (o *odometer) next() bool {
+	o.at = 0
+	for last := len(o.digits) - 1; last >= 0; last-- {
+		if o.digits[last]++; o.digits[last] < o.limits[last] {
+			o.digits, o.limits = o.digits[:last+1], o.limits[:last+1]
+			return true
+		}
+	}
+	return false
+}
+
+// world is a source, what is left on the destination, and what is known.
+type world struct {
+	source, destination Store
+	said                Image
+	options             Options
+	upstream            bool
+}
+
+// seen is what a host of the world's flavour would list of a picture.
+func (w world) seen(s Store) Store {
+	if !w.upstream {
+		return s
+	}
+	s.Proves, s.Records = false, false
+	s.Lvols = append([]Lvol(nil), s.Lvols...)
+	for i := range s.Lvols {
+		l := &s.Lvols[i]
+		l.Own = Clusters{Count: l.Own.Count}
+		l.Attributes, l.Record = Attributes{}, ""
+	}
+	return s
+}
+
+func ownClusters(data string, count uint64) Clusters {
+	return Clusters{Count: count, Map: data, Checksum: data}
+}
+
+func emptyStore(name string) Store {
+	return Store{
+		UUID: "store-" + name, Name: name, ClusterSize: proofCluster, BlockSize: 4096,
+		TotalClusters: 1 << 30, FreeClusters: 1 << 30, NameLimit: 255, Proves: true, Records: true,
+	}
+}
+
+func createdAt(minute int) Attributes {
+	return Attributes{CreatedAt: time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC), UserCreated: true}
+}
+
+func imageLvol(store Store) Lvol {
+	return Lvol{
+		UUID: "image-" + store.Name, Name: ImageLvolName(proofImage, store.UUID), Size: proofSize / 2, ReadOnly: true,
+		Own: ownClusters("image", 4), Image: ImageRecord{UUID: "image", Checksum: "sha"},
+	}
+}
+
+// drawSource draws a source whose snapshots s0, s1, … hang on parents as
+// parentOf says (-1: the ancestor), with or without an image, healthy or hurt.
+func drawSource(c chooser, parentOf []int) world {
+	w := world{source: emptyStore("a"), said: NoImage()}
+	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "else", Name: "vol-10-r-1", Size: proofSize})
+	root := ""
+	switch c.choose(3) {
+	case 1:
+		w.said = ImageNamed(proofImage)
+		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
+		root = imageLvol(w.source).UUID
+	case 2: // hurt: the image is there, but nothing hangs on it
+		w.said = ImageNamed(proofImage)
+		w.options.AcceptHurtSource = true
+		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
+	}
+	parent := root
+	for i, p := range parentOf {
+		parent = root
+		if p >= 0 {
+			parent = fmt.Sprintf("source-s%d", p)
+		}
+		w.source.Lvols = append(w.source.Lvols, Lvol{
+			UUID: fmt.Sprintf("source-s%d", i), Name: SnapshotLvolName(sourceReplica, fmt.Sprintf("s%d", i)),
+			Parent: parent, Size: proofSize, ReadOnly: true, Own: ownClusters(fmt.Sprintf("data-%d", i), 2), Attributes: createdAt(i),
+		})
+		parent = fmt.Sprintf("source-s%d", i)
+	}
+	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "source-head", Name: sourceReplica, Parent: parent, Size: proofSize, Record: w.said.Record()})
+	return w
+}
+
+// drawLeftovers draws what is left on the destination. A choice that would
+// close a cycle is no world (ok is false).
+func drawLeftovers(c chooser, w world, parentOf []int) (_ world, ok bool) {
+	d := &remains{Store: emptyStore("b"), chooser: c, world: w, parentOf: parentOf}
+	w.upstream = c.choose(2) == 1
+	d.drawImage()
+	d.drawForeignReplica()
+	d.extra, d.spacer = c.choose(3), c.choose(3)
+	for range parentOf {
+		d.letters = append(d.letters, letter(c.choose(int(letters))))
+	}
+	for i := range parentOf {
+		d.drawSnapshot(i)
+	}
+	d.drawExtraAndSpacer()
+	d.drawWritable()
+	w.destination = d.Store
+	_, err := newIndex(d.Store)
+	return w, err == nil
+}
+
+// letter is what became of one snapshot of the source on the destination.
+type letter int
+
+const (
+	absent letter = iota
+	identical
+	loose
+	underWrongParent
+	outdated // or forged: all that is cheap to look at is the same
+	merged   // with what was deleted below it
+	otherAttributes
+	otherSize
+	letters // how many there are
+)
+
+// remains is the destination while it is drawn.
+type remains struct {
+	Store
+	chooser
+	world         world
+	parentOf      []int
+	root          string // UUID of the image, if it is there
+	extra, spacer int    // 0: none, 1: on the root, 2: on the newest leftover
+	letters       []letter
+}
+
+func (d *remains) add(l Lvol) { d.Lvols = append(d.Lvols, l) }
+
+func (d *remains) drawImage() {
+	if _, has := d.world.said.Name(); !has {
+		return
+	}
+	switch d.choose(3) {
+	case 0: // absent
+	case 1:
+		d.add(imageLvol(d.Store))
+		d.root = imageLvol(d.Store).UUID
+	case 2: // somebody downloads it
+		download := imageLvol(d.Store)
+		download.Name += imageTempSuffix
+		download.ReadOnly, download.Own = false, ownClusters("part", 1)
+		d.add(download)
+	}
+}
+
+// drawForeignReplica: another one on the same store, to hang on by mistake.
+func (d *remains) drawForeignReplica() {
+	d.add(Lvol{UUID: "foreign-snap", Name: "vol-10-r-2-snap-s0", Size: proofSize, ReadOnly: true, Own: ownClusters("foreign", 3)})
+	d.add(Lvol{UUID: "foreign-head", Name: "vol-10-r-2", Size: proofSize, Parent: "foreign-snap"})
+}
+
+// rightParent is where a leftover would hang on a healthy replica, or the root
+// where that is not there.
+func (d *remains) rightParent(i int) string {
+	if p := d.parentOf[i]; p >= 0 && d.letters[p] != absent {
+		return leftUUID(p)
+	}
+	return d.root
+}
+
+func leftUUID(i int) string { return fmt.Sprintf("left-s%d", i) }
+
+func (d *remains) wrongParents(i int) []string {
+	possible := []string{"foreign-snap"}
+	for other := range d.parentOf {
+		if other != i && d.letters[other] != absent && leftUUID(other) != d.rightParent(i) {
+			possible = append(possible, leftUUID(other))
+		}
+	}
+	if d.extra > 0 {
+		possible = append(possible, "left-extra")
+	}
+	if d.spacer > 0 {
+		possible = append(possible, "left-spacer")
+	}
+	return possible
+}
+
+func (d *remains) drawSnapshot(i int) {
+	l := Lvol{
+		UUID: leftUUID(i), Name: SnapshotLvolName(destinationReplica, fmt.Sprintf("s%d", i)), Parent: d.rightParent(i),
+		Size: proofSize, ReadOnly: true, Own: ownClusters(fmt.Sprintf("data-%d", i), 2), Attributes: createdAt(i),
+	}
+	switch d.letters[i] {
+	case absent:
+		return
+	case loose:
+		l.Parent = ""
+	case underWrongParent:
+		wrong := d.wrongParents(i)
+		l.Parent = wrong[d.choose(len(wrong))]
+	case outdated:
+		l.Own = ownClusters(fmt.Sprintf("stale-%d", i), 2)
+	case merged:
+		l.Own = ownClusters(fmt.Sprintf("merged-%d", i), 3)
+	case otherAttributes:
+		l.Attributes = createdAt(59)
+	case otherSize:
+		l.Size -= proofCluster
+	}
+	d.add(l)
+}
+
+// newest is the last leftover of a snapshot, or the root.
+func (d *remains) newest() string {
+	for i := len(d.letters) - 1; i >= 0; i-- {
+		if d.letters[i] != absent {
+			return leftUUID(i)
+		}
+	}
+	return d.root
+}
+
+func (d *remains) drawExtraAndSpacer() {
+	on := map[int]string{1: d.root, 2: d.newest()}
+	if d.extra > 0 {
+		d.add(Lvol{UUID: "left-extra", Name: SnapshotLvolName(destinationReplica, "extra"), Parent: on[d.extra], Size: proofSize, ReadOnly: true, Own: ownClusters("extra", 1)})
+	}
+	if d.spacer > 0 {
+		d.add(Lvol{UUID: "left-spacer", Name: InFlightLvolName(destinationReplica, "0000aaaa"), Parent: on[d.spacer], Size: proofSize, ReadOnly: true})
+	}
+}
+
+// drawWritable draws what hangs on all this: an lvol in flight, a head, and
+// another feature's clone.
+func (d *remains) drawWritable() {
+	if where := d.choose(3); where > 0 {
+		d.add(Lvol{UUID: "left-flight", Name: InFlightLvolName(destinationReplica, "0000bbbb"), Parent: []string{"", "", d.newest()}[where], Size: proofSize, Own: ownClusters("part", 1)})
+	}
+	head := Lvol{UUID: "left-head", Name: destinationReplica, Parent: d.newest(), Size: proofSize, Record: d.world.said.Record()}
+	switch d.choose(4) {
+	case 0: // absent
+	case 1: // right, if all else is
+		d.add(head)
+	case 2:
+		head.Own = ownClusters("written", 1)
+		d.add(head)
+	case 3:
+		head.Parent, head.Record = "foreign-snap", ""
+		d.add(head)
+	}
+	if where := d.choose(3); where > 0 {
+		d.add(Lvol{UUID: "foreign-clone", Name: destinationReplica + "-clone-ep-1", Parent: []string{"", d.root, d.newest()}[where], Size: proofSize, Own: ownClusters("clone", 1)})
+	}
+}

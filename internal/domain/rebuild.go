@@ -1,0 +1,292 @@
+package domain
+
+import (
+	"fmt"
+	"sort"
+)
+
+// Options are a rebuild's choices. The zero value is the usual one.
+type Options struct {
+	// Full copies everything, also what is proven identical.
+	Full bool
+	// AcceptHurtSource rebuilds from a replica whose ancestor lost its image.
+	AcceptHurtSource bool
+	// ReservePercent of the destination's store stays free. 0: none.
+	ReservePercent float64
+	// Sealings are what earlier runs are known to have sealed.
+	Sealings []Sealing
+}
+
+// PlanRebuild says how the destination becomes what the source is, under the
+// volume's backing image. It is pure: what it is given is what it knows. What
+// cannot be done safely is a *Refusal.
+//
+// said is what the caller knows of the volume's image; it may be the zero
+// Image if a record or a lineage tells (ResolveImage).
+func PlanRebuild(source, destination Replica, said Image, options Options) (Plan, error) {
+	p := &planner{source: source, destination: destination, options: options}
+	for _, step := range []func() error{
+		func() error { return p.resolveImage(said) },
+		p.readSource,
+		p.refuseHurtSource,
+		p.refuseOtherGeometry,
+		p.placeImage,
+		p.decide,
+		p.refuseForeignClones,
+		p.refuseNames,
+		p.refuseTooLittleSpace,
+	} {
+		if err := step(); err != nil {
+			return Plan{}, err
+		}
+	}
+	p.emit()
+	return p.plan, nil
+}
+
+// planner goes from the two replicas to the plan, a question at a time.
+type planner struct {
+	source, destination Replica
+	options             Options
+
+	image       Image
+	tree        SnapshotTree
+	sourceHead  Lvol
+	imageHere   Ref          // the image on the destination, listed or fetched
+	imageSource BackingImage // what is fetched
+	fetch       bool
+
+	fates    []fate // by position in tree
+	leftover []Lvol // what is deleted of the destination's replica, leaf first
+	doomed   map[string]bool
+	keepHead bool
+
+	plan Plan
+}
+
+// fate is what becomes of one snapshot of the source's tree.
+type fate struct {
+	kept    *Lvol  // the destination's snapshot that stays; nil: copied
+	reason  string // in words
+	loosen  bool   // it hangs on something wrong
+	graft   bool   // it has to be given its parent
+	current Parent // of the kept one
+}
+
+func (p *planner) resolveImage(said Image) (err error) {
+	p.image, err = ResolveImage(said, p.source, p.destination)
+	p.plan.Image = p.image
+	return err
+}
+
+// readSource builds the source's tree. What the head has written itself counts
+// as one more snapshot.
+func (p *planner) readSource() (err error) {
+	p.tree, err = NewSnapshotTree(p.source)
+	if err != nil {
+		return err
+	}
+	p.sourceHead = *p.source.Head
+	if p.sourceHead.Own.Count == 0 {
+		return nil
+	}
+	system := p.source.systemSnapshot()
+	p.plan.SystemSnapshot = &system
+	frozen := p.sourceHead
+	frozen.UUID, frozen.Name, frozen.ReadOnly = "", system.LvolName, true
+	p.tree = p.tree.withSystemSnapshot(Snapshot{Name: system.Name, Lvol: frozen})
+	p.sourceHead.Own = Clusters{}
+	return nil
+}
+
+// refuseHurtSource: the views of a hurt source have been lying, so what was
+// written on top of them is unproven.
+func (p *planner) refuseHurtSource() error {
+	if !p.source.Hurt(p.image) {
+		return nil
+	}
+	if !p.options.AcceptHurtSource {
+		return refuse("source replica %s on lvstore %s lost %s: readers have seen zeros where the image's bytes belong, so what they wrote since is unproven; take a healthy replica, repair this one, or accept a hurt source", p.source.Name, p.source.Store.Name, p.image)
+	}
+	p.warn("source replica %s on lvstore %s lost %s: what was written since is unproven", p.source.Name, p.source.Store.Name, p.image)
+	return nil
+}
+
+func (p *planner) warn(format string, args ...any) {
+	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(format, args...))
+}
+
+// placeImage finds the image on the destination, or has it fetched.
+func (p *planner) placeImage() error {
+	name, ok := p.image.Name()
+	if !ok {
+		return nil
+	}
+	here, isHere := p.destination.Store.BackingImage(name)
+	there, isThere := p.source.Store.BackingImage(name)
+	for _, l := range p.destination.Store.imagesBeingFilled(name) {
+		p.warn("lvol %s on lvstore %s is an image that somebody fills, or has left: it is left alone", l.Name, p.destination.Store.Name)
+	}
+	switch {
+	case isHere && !here.Lvol.ReadOnly:
+		return refuse("backing image %s on lvstore %s is writable, so it is not one", name, p.destination.Store.Name)
+	case isHere && isThere:
+		if differ := there.contradiction(here); differ != "" {
+			return refuse("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, p.destination.Store.Name, p.source.Store.Name, differ)
+		}
+		p.imageHere = listed(here.Lvol)
+	case isHere:
+		p.imageHere = listed(here.Lvol)
+	case isThere:
+		if there.Lvol.Parent != "" {
+			return refuse("backing image %s on lvstore %s hangs on another lvol, so it cannot be copied alone", name, p.source.Store.Name)
+		}
+		p.fetch, p.imageSource, p.imageHere = true, there, Ref{refImage, name}
+		if !p.source.Store.Proves || !p.destination.Store.Proves {
+			p.warn("backing image %s is fetched to lvstore %s with its bytes unverified: not both hosts tell checksums", name, p.destination.Store.Name)
+		}
+	default:
+		return refuse("backing image %s is neither on lvstore %s nor on lvstore %s: import it", name, p.destination.Store.Name, p.source.Store.Name)
+	}
+	return p.refuseLargerImage(name, here, there)
+}
+
+func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {
+	smallest := p.sourceHead
+	if ancestor, ok := p.tree.Ancestor(); ok {
+		smallest = ancestor.Lvol
+	}
+	for _, image := range images {
+		if image.Lvol.Size > smallest.Size {
+			return refuse("backing image %s has %d bytes, more than the %d of lvol %s that hangs on it", name, image.Lvol.Size, smallest.Size, smallest.Name)
+		}
+	}
+	return nil
+}
+
+// decide settles for each snapshot of the source whether the destination's one
+// stays, and for each lvol of the destination whether it goes.
+func (p *planner) decide() error {
+	proof := newProof(p.source.Store, p.destination.Store, p.options)
+	stays := make(map[string]bool)
+	for _, s := range p.tree.Snapshots() {
+		f := fate{reason: "missing on the destination"}
+		if d, ok := p.destination.Snapshot(s.Name); ok {
+			var same bool
+			if same, f.reason = proof.identical(s.Lvol, d.Lvol); same {
+				kept := d.Lvol
+				f.kept = &kept
+				stays[kept.UUID] = true
+			}
+		}
+		p.fates = append(p.fates, f)
+	}
+	p.findLeftovers(stays)
+	for i, s := range p.tree.Snapshots() {
+		if f := &p.fates[i]; f.kept != nil {
+			p.lookAtParent(s, f)
+		}
+	}
+	p.keepHead = p.headStays()
+	return nil
+}
+
+// lookAtParent finds out whether a kept snapshot hangs where it should.
+func (p *planner) lookAtParent(s Snapshot, f *fate) {
+	right := p.rightParent(s)
+	f.current = p.destination.ParentOf(*f.kept)
+	if uuid, isListed := right.Listed(); isListed && uuid == f.kept.Parent || right.IsNone() && f.kept.Parent == "" {
+		return
+	}
+	f.loosen = f.kept.Parent != ""
+	f.graft = !right.IsNone()
+	f.reason += fmt.Sprintf(", but it has %s instead of %s", f.current.words(), RightParent(p.tree, s, p.image).words())
+	if name, ok := f.current.Snapshot(); ok && p.doomed[f.kept.Parent] {
+		f.reason += fmt.Sprintf(" (the %s that is there goes)", name)
+	}
+}
+
+// rightParent is the rule (ancestor.go), as an lvol of the destination.
+func (p *planner) rightParent(s Snapshot) Ref {
+	parent := RightParent(p.tree, s, p.image)
+	if _, ok := parent.Image(); ok {
+		return p.imageHere
+	}
+	if name, ok := parent.Snapshot(); ok {
+		return p.copyOf(name)
+	}
+	return Ref{}
+}
+
+// copyOf is the destination's copy of a source snapshot: the kept one or the
+// one that is made.
+func (p *planner) copyOf(snapshot string) Ref {
+	if f := p.fates[p.tree.position[snapshot]]; f.kept != nil {
+		return listed(*f.kept)
+	}
+	return Ref{refSnapshot, snapshot}
+}
+
+func (p *planner) rightHeadParent() Ref {
+	parent := RightHeadParent(p.tree, p.image)
+	if _, ok := parent.Image(); ok {
+		return p.imageHere
+	}
+	if name, ok := parent.Snapshot(); ok {
+		return p.copyOf(name)
+	}
+	return Ref{}
+}
+
+// findLeftovers lists what is the destination replica's own and does not stay,
+// leaf first: an lvol is deleted only when nothing hangs on it any more.
+func (p *planner) findLeftovers(stays map[string]bool) {
+	p.doomed = make(map[string]bool)
+	var doomed []Lvol
+	for _, s := range p.destination.Snapshots {
+		if !stays[s.Lvol.UUID] {
+			doomed = append(doomed, s.Lvol)
+		}
+	}
+	doomed = append(doomed, p.destination.InFlight...)
+	for _, l := range doomed {
+		p.doomed[l.UUID] = true
+	}
+	sort.Slice(doomed, func(i, j int) bool { return doomed[i].Name < doomed[j].Name })
+
+	hanging := make(map[string]int) // how many doomed lvols hang on a doomed one
+	for _, l := range doomed {
+		hanging[l.Parent]++
+	}
+	var leaves []Lvol
+	for _, l := range doomed {
+		if hanging[l.UUID] == 0 {
+			leaves = append(leaves, l)
+		}
+	}
+	for ; len(leaves) > 0; leaves = leaves[1:] {
+		leaf := leaves[0]
+		p.leftover = append(p.leftover, leaf)
+		hanging[leaf.Parent]--
+		if parent, ok := p.destination.index.lvol(leaf.Parent); ok && p.doomed[parent.UUID] && hanging[parent.UUID] == 0 {
+			leaves = append(leaves, parent)
+		}
+	}
+}
+
+// headStays: if nothing else changes, a head with the right parent and size
+// and nothing of its own is as good as a new one.
+func (p *planner) headStays() bool {
+	head := p.destination.Head
+	if head == nil || p.fetch || len(p.leftover) > 0 || p.plan.SystemSnapshot != nil {
+		return false
+	}
+	for _, f := range p.fates {
+		if f.kept == nil || f.loosen || f.graft {
+			return false
+		}
+	}
+	uuid, isListed := p.rightHeadParent().Listed()
+	hangsRight := isListed && head.Parent == uuid || p.rightHeadParent().IsNone() && head.Parent == ""
+	return hangsRight && head.Size == p.sourceHead.Size && head.Own.Count == 0
+}

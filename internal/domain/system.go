@@ -1,0 +1,28 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// systemSnapshot names the snapshot that a head with clusters of its own
+// needs. The name is derived from the UUIDs of the head and its parent: a run
+// that is repeated asks for the same one.
+func (r Replica) systemSnapshot() SystemSnapshot {
+	taken := make(map[string]bool, len(r.Snapshots))
+	for _, s := range r.Snapshots {
+		taken[s.Name] = true
+	}
+	for n := 0; ; n++ {
+		seed := r.Head.UUID + "/" + r.Head.Parent
+		if n > 0 { // a sibling was taken from the same head on the same parent
+			seed += fmt.Sprintf("/%d", n)
+		}
+		sum := sha256.Sum256([]byte(seed))
+		name := systemSnapPrefix + hex.EncodeToString(sum[:4])
+		if !taken[name] {
+			return SystemSnapshot{Head: *r.Head, Name: name, LvolName: SnapshotLvolName(r.Name, name)}
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package domain
+
+import "fmt"
+
+// Violation is one thing that is wrong with a replica.
+type Violation struct {
+	Subject    string // a snapshot's name, an lvol's, or "head"
+	Rule       string // one of the Rule constants
+	Detail     string
+	Repairable bool // a graft on the replica's own host cures it, no byte is copied
+}
+
+// String is the violation on one line.
+func (v Violation) String() string { return v.Subject + ": " + v.Rule + ": " + v.Detail }
+
+// What a Violation breaks.
+const (
+	RuleAncestorParent = "ancestor-parent" // the ancestor hangs on the volume's image
+	RuleParent         = "parent"          // the others hang on the copy of their source's parent
+	RuleMissing        = "missing"         // every snapshot of the source is there
+	RuleExtra          = "extra"           // and no other
+	RuleInFlight       = "in-flight"       // nothing is left in flight
+	RuleSize           = "size"
+	RuleClusters       = "clusters"   // as many own clusters
+	RuleData           = "data"       // map and checksum, where both hosts tell them
+	RuleAttributes     = "attributes" // time of creation and creator, where both hosts record them
+	RuleImage          = "image"      // the image is there, and the same on both hosts
+	RuleHead           = "head"       // there is one
+	RuleRecord         = "record"     // the head's record of the image
+)
+
+// Verify compares a replica with the one that it was rebuilt from, and both
+// with the volume's image. Nothing found means: whole, and equal as far as the
+// hosts can tell. An error says that the source itself is not one to compare
+// with.
+func Verify(source, destination Replica, image Image) ([]Violation, error) {
+	snapshots, err := VerifySnapshots(source, destination, image)
+	if err != nil {
+		return nil, err
+	}
+	head, err := verifyHead(source, destination, image)
+	return append(snapshots, head...), err
+}
+
+// VerifySnapshots is Verify for all but the head. The head is cloned once this
+// finds nothing.
+func VerifySnapshots(source, destination Replica, image Image) ([]Violation, error) {
+	tree, err := NewSnapshotTree(source)
+	if err != nil {
+		return nil, err
+	}
+	v := &verification{source: source, destination: destination, image: image, tree: tree}
+	v.verifyImage()
+	for _, s := range tree.Snapshots() {
+		d, ok := destination.Snapshot(s.Name)
+		if !ok {
+			v.found(s.Name, RuleMissing, "the source has it")
+			continue
+		}
+		v.compare(s, d)
+	}
+	for _, d := range destination.Snapshots {
+		if !tree.Has(d.Name) {
+			v.found(d.Name, RuleExtra, "the source has no such snapshot")
+		}
+	}
+	for _, l := range destination.InFlight {
+		v.found(l.Name, RuleInFlight, "left by a run that did not end")
+	}
+	return v.violations, nil
+}
+
+type verification struct {
+	source, destination Replica
+	image               Image
+	tree                SnapshotTree
+	violations          []Violation
+}
+
+func (v *verification) found(subject, rule, format string, args ...any) {
+	v.violations = append(v.violations, Violation{Subject: subject, Rule: rule, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (v *verification) verifyImage() {
+	name, ok := v.image.Name()
+	if !ok {
+		return
+	}
+	here, isHere := v.destination.Store.BackingImage(name)
+	there, isThere := v.source.Store.BackingImage(name)
+	switch {
+	case !isHere:
+		v.found(v.image.Parent().String(), RuleImage, "it is not on lvstore %s", v.destination.Store.Name)
+	case isThere && there.contradiction(here) != "":
+		v.found(v.image.Parent().String(), RuleImage, "it is another one than the source's: %s", there.contradiction(here))
+	}
+}
+
+func (v *verification) compare(s, d Snapshot) {
+	if d.Lvol.Size != s.Lvol.Size {
+		v.found(s.Name, RuleSize, "%d bytes instead of %d", d.Lvol.Size, s.Lvol.Size)
+	}
+	switch {
+	case d.Lvol.Own.Count != s.Lvol.Own.Count:
+		v.found(s.Name, RuleClusters, "%d clusters of its own instead of %d", d.Lvol.Own.Count, s.Lvol.Own.Count)
+	case d.Lvol.Own.Proven() && s.Lvol.Own.Proven() && d.Lvol.Own != s.Lvol.Own:
+		v.found(s.Name, RuleData, "other map or checksum than the source's")
+	}
+	if v.source.Store.Records && v.destination.Store.Records && !d.Lvol.Attributes.Equal(s.Lvol.Attributes) {
+		v.found(s.Name, RuleAttributes, "created at %s instead of %s, or by another", d.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"), s.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"))
+	}
+	right := RightParent(v.tree, s, v.image)
+	if is := v.destination.ParentOf(d.Lvol); is != right {
+		v.wrongParent(s, d, is, right)
+	}
+}
+
+// wrongParent can be repaired without a copy where the right parent is there.
+func (v *verification) wrongParent(s, d Snapshot, is, right Parent) {
+	rule := RuleParent
+	repairable := true
+	if _, isAncestor := v.tree.ParentOf(s); isAncestor {
+		rule = RuleAncestorParent
+		if name, ok := right.Image(); ok {
+			_, repairable = v.destination.Store.BackingImage(name)
+		}
+	} else if name, ok := right.Snapshot(); ok {
+		_, repairable = v.destination.Snapshot(name)
+	}
+	v.violations = append(v.violations, Violation{
+		Subject: s.Name, Rule: rule, Repairable: repairable,
+		Detail: fmt.Sprintf("lvol %s has %s instead of %s", d.Lvol.Name, is.words(), right.words()),
+	})
+}
+
+func verifyHead(source, destination Replica, image Image) ([]Violation, error) {
+	tree, err := NewSnapshotTree(source)
+	if err != nil {
+		return nil, err
+	}
+	v := &verification{source: source, destination: destination, image: image, tree: tree}
+	const subject = "head"
+	head := destination.Head
+	if head == nil {
+		v.found(subject, RuleHead, "replica %s has none, so it is not whole", destination.Name)
+		return v.violations, nil
+	}
+	if is, right := destination.ParentOf(*head), RightHeadParent(tree, image); is != right {
+		rule := RuleParent
+		if _, ok := tree.HeadParent(); !ok {
+			rule = RuleAncestorParent
+		}
+		v.found(subject, rule, "it has %s instead of %s", is.words(), right.words())
+	}
+	if head.Size != source.Head.Size {
+		v.found(subject, RuleSize, "%d bytes instead of %d", head.Size, source.Head.Size)
+	}
+	if head.Own.Count != source.Head.Own.Count {
+		v.found(subject, RuleClusters, "%d clusters of its own instead of %d", head.Own.Count, source.Head.Own.Count)
+	}
+	if recorded := imageOfRecord(head.Record); recorded.Known() && recorded != image {
+		v.found(subject, RuleRecord, "it records %s instead of %s", recorded, image)
+	}
+	return v.violations, nil
+}

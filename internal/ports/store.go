@@ -1,0 +1,88 @@
+package ports
+
+import (
+	"context"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+//go:generate go tool mockgen -source=store.go -destination=mocks/store.go -package=mocks
+//go:generate go tool mockgen -source=copier.go -destination=mocks/copier.go -package=mocks
+//go:generate go tool mockgen -source=prover.go -destination=mocks/prover.go -package=mocks
+//go:generate go tool mockgen -source=host.go -destination=mocks/host.go -package=mocks
+
+// Looker looks at a store and changes nothing.
+type Looker interface {
+	// List is one consistent look at the store: what it is like, and every
+	// lvol on it. Maps and checksums of own clusters may be missing (Prover).
+	// Lvol.ReadOnly is true for every snapshot, also for one that the store
+	// lists as something else, as SPDK does with a snapshot without clones
+	// after a restart.
+	List(ctx context.Context) (domain.Store, error)
+
+	// Look is what List would say of one lvol, at the cost of one lvol.
+	// ErrNotFound where there is none of that UUID.
+	Look(ctx context.Context, uuid string) (domain.Lvol, error)
+}
+
+// Store carries out the verbs of a plan, but for copy (Copier).
+type Store interface {
+	Looker
+
+	// Create makes an empty, thin, writable lvol without a parent, size bytes
+	// long, and returns its UUID. Read, it is zeros.
+	// ErrExists where the name is taken, ErrInvalid where it is too long.
+	Create(ctx context.Context, name string, size uint64) (uuid string, err error)
+
+	// Graft gives the lvol, writable or a snapshot with or without clones,
+	// that parent ("": none) instead of the one it has. Both keep their name,
+	// size, attributes and own clusters; not a byte is copied. The parent is a
+	// snapshot, of any size, shorter or longer than the lvol; beyond its end
+	// zeros are read. It may be one that a restart has put to sleep. The parent
+	// that the lvol already has is no error.
+	// ErrNotFound where either is missing, ErrInvalid where the parent is
+	// writable or the lvol itself. A parent that hangs on the lvol must not be
+	// asked for: SPDK accepts it, and hangs.
+	Graft(ctx context.Context, uuid, parent string) error
+
+	// Seal turns the writable lvol into a snapshot of that name and returns
+	// the snapshot's UUID, which may be another one: clusters, size and parent
+	// are the lvol's. What the store needs the lvol for besides is gone
+	// afterwards. Attributes are recorded where the store can.
+	// ErrExists where the name is taken; the lvol is then as it was.
+	Seal(ctx context.Context, uuid, name string, seal SealRecord) (snapshot string, err error)
+
+	// Clone makes a writable lvol that hangs on the snapshot ("": on nothing),
+	// with no clusters of its own, size bytes long, longer or as long as the
+	// snapshot, and returns its UUID. The name is given last: an lvol of that
+	// name has the size and the record. The record is kept where the store can.
+	Clone(ctx context.Context, snapshot, name string, size uint64, record string) (uuid string, err error)
+
+	// Delete removes the lvol. ErrNotFound where there is none, ErrInvalid
+	// where something hangs on it, also where the store itself would merge the
+	// two; then nothing was changed.
+	Delete(ctx context.Context, uuid string) error
+}
+
+// SealRecord is what is recorded of a sealed snapshot: the attributes of a
+// replica's snapshot, or those of a backing image.
+type SealRecord struct {
+	Attributes domain.Attributes
+	Image      *domain.ImageRecord // nil: not an image
+}
+
+// Snapshotter freezes what a writable lvol holds. It is the one change that
+// a rebuild makes to its source.
+type Snapshotter interface {
+	// Snapshot moves the lvol's own clusters and its parent into a new
+	// snapshot of that name, on which the lvol hangs afterwards, and returns
+	// the snapshot's UUID. ErrExists where the name is taken.
+	Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (snapshot string, err error)
+}
+
+// Recorder is implemented by hosts that keep a record on a head.
+type Recorder interface {
+	// Record writes which backing image the head's volume has: its name, or
+	// domain.RecordNoImage. ErrUnsupported where this host keeps none.
+	Record(ctx context.Context, head, record string) error
+}
