@@ -237,11 +237,15 @@ func (p *Picture) recorded(record string) string {
 func (p *Picture) inFlightName(r Ref) string {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(r.String())) // never fails
-	id := fmt.Sprintf("%08x", sum.Sum32())
-	if r.IsImage() {
-		return ImageInFlightLvolName(id)
+	for id := sum.Sum32(); ; id++ {
+		name := InFlightLvolName(p.replica, fmt.Sprintf("%08x", id))
+		if r.IsImage() {
+			name = ImageInFlightLvolName(fmt.Sprintf("%08x", id))
+		}
+		if !p.names[name] {
+			return name
+		}
 	}
-	return InFlightLvolName(p.replica, id)
 }
 
 func (p *Picture) nameOf(o Operation) string {

@@ -103,12 +103,16 @@ func (s Store) imagesBeingFilled(name string) []Lvol {
 func (b BackingImage) contradiction(other BackingImage) string {
 	var differ []string
 	say := func(what, ours, theirs string) {
-		if ours != "" && theirs != "" && ours != theirs {
+		if ours != "" && theirs != "" {
 			differ = append(differ, fmt.Sprintf("%s %s instead of %s", what, theirs, ours))
 		}
 	}
-	say("UUID", b.Lvol.Image.UUID, other.Lvol.Image.UUID)
-	say("checksum", b.Lvol.Image.Checksum, other.Lvol.Image.Checksum)
+	if ours, theirs := b.Lvol.Image.UUID, other.Lvol.Image.UUID; ours != theirs {
+		say("UUID", ours, theirs)
+	}
+	if ours, theirs := b.Lvol.Image.Checksum, other.Lvol.Image.Checksum; ours != theirs {
+		say("checksum", short(ours), short(theirs))
+	}
 	if b.Lvol.Size != other.Lvol.Size {
 		say("size", fmt.Sprint(b.Lvol.Size), fmt.Sprint(other.Lvol.Size))
 	}
@@ -116,6 +120,14 @@ func (b BackingImage) contradiction(other BackingImage) string {
 		differ = append(differ, "other bytes")
 	}
 	return strings.Join(differ, ", ")
+}
+
+// short is as much of a checksum as people compare.
+func short(checksum string) string {
+	if len(checksum) > 16 {
+		return checksum[:16] + "…"
+	}
+	return checksum
 }
 
 // recordedAs reports whether the records tell that the two are one image.

@@ -152,3 +152,25 @@ func (p Plan) CopiedClusters() uint64 {
 
 // Changes reports whether the plan changes anything at all.
 func (p Plan) Changes() bool { return len(p.Operations) > 0 || p.SystemSnapshot != nil }
+
+// FetchesImage reports whether the plan copies the backing image, too.
+func (p Plan) FetchesImage() bool {
+	for _, s := range p.Steps {
+		if s.Action == ActionFetchImage {
+			return true
+		}
+	}
+	return false
+}
+
+// SubjectOf is the name of the snapshot that each operation is about, by
+// position in Plan.Operations; "" for the image and the head.
+func (p Plan) SubjectOf() []string {
+	subjects := make([]string, len(p.Operations))
+	for _, s := range p.Steps {
+		for _, o := range s.Operations {
+			subjects[o] = s.Snapshot
+		}
+	}
+	return subjects
+}

@@ -6,10 +6,11 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-//go:generate go tool mockgen -source=store.go -destination=mocks/store.go -package=mocks
-//go:generate go tool mockgen -source=copier.go -destination=mocks/copier.go -package=mocks
-//go:generate go tool mockgen -source=prover.go -destination=mocks/prover.go -package=mocks
-//go:generate go tool mockgen -source=host.go -destination=mocks/host.go -package=mocks
+//go:generate -command mockgen go tool -modfile=../../tools/go.mod mockgen -package=mocks -self_package=github.com/rootgraft/rebuild/internal/ports/mocks
+//go:generate mockgen -source=store.go -destination=mocks/store.go
+//go:generate mockgen -source=copier.go -destination=mocks/copier.go
+//go:generate mockgen -source=prover.go -destination=mocks/prover.go
+//go:generate mockgen -source=host.go -destination=mocks/host.go -aux_files=github.com/rootgraft/rebuild/internal/ports=store.go,github.com/rootgraft/rebuild/internal/ports=copier.go
 
 // Looker looks at a store and changes nothing.
 type Looker interface {

@@ -1,0 +1,50 @@
+package memory_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/ports/porttest"
+)
+
+// Small clusters keep the suite fast; 64 of them let it fill a store.
+func TestConformance(t *testing.T) {
+	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			porttest.RunStore(t, porttest.Harness{
+				Parallel: true,
+				NewHosts: func(t *testing.T, n int) []porttest.Instance {
+					fabric := memory.NewFabric()
+					instances := make([]porttest.Instance, n)
+					for i := range instances {
+						instances[i] = instance(fabric.NewHost(memory.Config{
+							Name:          "disk",
+							ClusterSize:   4096,
+							BlockSize:     512,
+							TotalClusters: 64,
+							Flavour:       flavour,
+						}))
+					}
+					return instances
+				},
+			})
+		})
+	}
+}
+
+func instance(h *memory.Host) porttest.Instance {
+	return porttest.Instance{
+		Host: h,
+		Write: func(t *testing.T, uuid string, p []byte, offset uint64) {
+			t.Helper()
+			require.NoError(t, h.WriteAt(uuid, p, offset))
+		},
+		Read: func(t *testing.T, uuid string, p []byte, offset uint64) {
+			t.Helper()
+			require.NoError(t, h.ReadAt(uuid, p, offset))
+		},
+		Restart: func(*testing.T) { h.Restart() },
+	}
+}

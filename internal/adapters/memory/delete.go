@@ -1,0 +1,54 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Delete implements ports.Store. What is being copied, grafted or frozen is
+// busy, and yet gone from every listing until Restart, as on a real target;
+// its name is free then, its clusters are not. What something is being hung on
+// is only busy.
+func (h *Host) Delete(ctx context.Context, uuid string) error {
+	call := Call{Method: "delete", UUID: uuid, Name: h.nameOf(uuid)}
+	return h.carryOut(ctx, call, "delete "+h.word(uuid), func() (change, error) {
+		l, err := h.find(uuid)
+		if err != nil {
+			return change{}, err
+		}
+		if l.children > 0 {
+			return change{}, fmt.Errorf("%s has %d clones: %w", l.name, l.children, ports.ErrInvalid)
+		}
+		return change{
+			locks: []*lvol{l},
+			refused: func() {
+				if !l.asParent {
+					h.hide(l)
+				}
+			},
+			apply: func() error {
+				h.drop(l)
+				return nil
+			},
+		}, nil
+	})
+}
+
+func (h *Host) hide(l *lvol) {
+	l.hidden = true
+	delete(h.lvols, l.uuid)
+	delete(h.names, l.name)
+	h.hidden[l] = struct{}{}
+}
+
+// unhide lists the lvol again, unless its name has been given away.
+func (h *Host) unhide(l *lvol) {
+	if _, taken := h.names[l.name]; taken {
+		return
+	}
+	l.hidden = false
+	delete(h.hidden, l)
+	h.lvols[l.uuid], h.names[l.name] = l, l
+}

@@ -1,0 +1,146 @@
+package memory
+
+import (
+	crand "crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"strings"
+	"sync"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Fabric is what connects hosts: those of one fabric can send to each other.
+type Fabric struct {
+	mu    sync.Mutex
+	hosts []*Host // by number
+}
+
+// NewFabric makes a fabric without hosts.
+func NewFabric() *Fabric { return &Fabric{} }
+
+// Flavour is the kind of target that a host behaves like.
+type Flavour int
+
+const (
+	// Fork is Longhorn's branch: it has maps, checksums, attributes and records.
+	Fork Flavour = iota
+	// Upstream is plain SPDK: it has none of these, and shorter names.
+	Upstream
+)
+
+// String is "fork" or "upstream".
+func (f Flavour) String() string {
+	if f == Upstream {
+		return "upstream"
+	}
+	return "fork"
+}
+
+// nameLimit is the number of bytes that a name may have, as measured.
+func (f Flavour) nameLimit() int {
+	if f == Upstream {
+		return 63
+	}
+	return 255
+}
+
+const (
+	defaultClusterSize   = 1 << 20
+	defaultBlockSize     = 4096
+	defaultTotalClusters = 1 << 40
+)
+
+// Config says what a host is like. The zero Config is a fork with plenty of
+// space.
+type Config struct {
+	Name          string // of the store
+	UUID          string // of the store; "": drawn
+	ClusterSize   uint64 // bytes; 0: 1 MiB
+	BlockSize     uint64 // bytes; 0: 4096
+	TotalClusters uint64 // 0: plenty
+	Flavour       Flavour
+	NameLimit     int    // bytes; 0: as many as the flavour takes
+	Seed          uint64 // UUIDs are drawn from it and Name; 0: they differ each time
+}
+
+// NewHost makes an empty host that can send to and receive from the fabric's
+// others.
+func (f *Fabric) NewHost(c Config) *Host {
+	if c.ClusterSize == 0 {
+		c.ClusterSize = defaultClusterSize
+	}
+	if c.BlockSize == 0 {
+		c.BlockSize = defaultBlockSize
+	}
+	if c.TotalClusters == 0 {
+		c.TotalClusters = defaultTotalClusters
+	}
+	if c.NameLimit == 0 {
+		c.NameLimit = c.Flavour.nameLimit()
+	}
+	h := &Host{
+		config:     c,
+		fabric:     f,
+		random:     newRandom(c.Seed, c.Name),
+		lvols:      make(map[string]*lvol),
+		names:      make(map[string]*lvol),
+		hidden:     make(map[*lvol]struct{}),
+		receptions: make(map[uint64]*reception),
+		operations: make(map[*operation]struct{}),
+		calls:      make(map[string]int),
+	}
+	if c.UUID == "" {
+		h.config.UUID = h.drawUUID()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h.number = len(f.hosts)
+	f.hosts = append(f.hosts, h)
+	return h
+}
+
+// addressFormat: the number of the host and that of a reception on it.
+const addressFormat = "memory:%d:%d"
+
+// receiver finds the host that an address leads to.
+func (f *Fabric) receiver(to ports.Address) (*Host, uint64, error) {
+	var number int
+	var id uint64
+	if _, err := fmt.Sscanf(string(to), addressFormat, &number, &id); err != nil {
+		return nil, 0, fmt.Errorf("address %q: %w", to, ports.ErrInvalid)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if number < 0 || number >= len(f.hosts) {
+		return nil, 0, fmt.Errorf("address %s leads to no host: %w", to, ports.ErrUnavailable)
+	}
+	return f.hosts[number], id, nil
+}
+
+// newRandom mixes the name in, so that hosts of one seed draw different UUIDs.
+func newRandom(seed uint64, name string) *rand.ChaCha8 {
+	var key [32]byte
+	if seed == 0 {
+		crand.Read(key[:])
+		return rand.NewChaCha8(key)
+	}
+	sum := fnv.New64a()
+	sum.Write([]byte(name))
+	binary.LittleEndian.PutUint64(key[:8], seed)
+	binary.LittleEndian.PutUint64(key[8:16], sum.Sum64())
+	return rand.NewChaCha8(key)
+}
+
+// drawUUID looks like a version 4 one.
+func (h *Host) drawUUID() string {
+	var b [16]byte
+	h.random.Read(b[:])
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	var s strings.Builder
+	fmt.Fprintf(&s, "%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	return s.String()
+}

@@ -1,0 +1,124 @@
+package memory
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Host is one store in memory. It is a ports.Host, and a ports.Prover and
+// ports.Recorder, too: on an Upstream one these two answer ErrUnsupported.
+// All its methods may be called from several goroutines at once.
+type Host struct {
+	config Config
+	fabric *Fabric
+	number int // in the fabric
+
+	sent          atomic.Uint64
+	received      atomic.Uint64
+	copiedLocally atomic.Uint64
+
+	mu     sync.Mutex // never held while another host's is
+	random *rand.ChaCha8
+	lvols  map[string]*lvol // by UUID, without hidden ones
+	names  map[string]*lvol // nil: the name is reserved by a call under way
+	hidden map[*lvol]struct{}
+	made   uint64 // lvols so far
+	used   uint64 // clusters
+
+	receptions map[uint64]*reception
+	opened     uint64 // receptions so far
+	operations map[*operation]struct{}
+
+	inject func(Call) Fault
+	calls  map[string]int // by method
+}
+
+var (
+	_ ports.Host     = (*Host)(nil)
+	_ ports.Prover   = (*Host)(nil)
+	_ ports.Recorder = (*Host)(nil)
+)
+
+// Sent is the payload, in bytes, that copies from this host to others wrote.
+func (h *Host) Sent() uint64 { return h.sent.Load() }
+
+// Received is the payload, in bytes, that copies from other hosts wrote here.
+func (h *Host) Received() uint64 { return h.received.Load() }
+
+// CopiedLocally is the payload, in bytes, that copies within this host wrote.
+func (h *Host) CopiedLocally() uint64 { return h.copiedLocally.Load() }
+
+// find looks an lvol up by UUID.
+func (h *Host) find(uuid string) (*lvol, error) {
+	if l, ok := h.lvols[uuid]; ok {
+		return l, nil
+	}
+	return nil, fmt.Errorf("lvol %q: %w", uuid, ports.ErrNotFound)
+}
+
+// findSnapshot looks up what must be read-only.
+func (h *Host) findSnapshot(uuid string) (*lvol, error) {
+	l, err := h.find(uuid)
+	if err == nil && !l.readOnly {
+		err = fmt.Errorf("%s is writable: %w", l.name, ports.ErrInvalid)
+	}
+	return l, err
+}
+
+// findWritable looks up what must not be a snapshot.
+func (h *Host) findWritable(uuid string) (*lvol, error) {
+	l, err := h.find(uuid)
+	if err == nil && l.readOnly {
+		err = fmt.Errorf("%s is a snapshot: %w", l.name, ports.ErrInvalid)
+	}
+	return l, err
+}
+
+// nameOf is the lvol's name, "" where there is none of that UUID.
+func (h *Host) nameOf(uuid string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l, ok := h.lvols[uuid]; ok {
+		return l.name
+	}
+	return ""
+}
+
+// word is how errors call an lvol: by name, by UUID where it has none any more.
+func (h *Host) word(uuid string) string {
+	switch name := h.nameOf(uuid); {
+	case name != "":
+		return name
+	case uuid == "":
+		return "nothing"
+	default:
+		return uuid
+	}
+}
+
+// failed says who tried what.
+func (h *Host) failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("memory host %s: %s: %w", h.config.Name, what, err)
+}
+
+// sized rounds up to whole clusters, as a real target does.
+func (h *Host) sized(size uint64) (uint64, error) {
+	if size == 0 {
+		return 0, fmt.Errorf("no bytes long: %w", ports.ErrInvalid)
+	}
+	return (size + h.config.ClusterSize - 1) / h.config.ClusterSize * h.config.ClusterSize, nil
+}
+
+func (h *Host) freeClusters() uint64 {
+	if h.used >= h.config.TotalClusters {
+		return 0
+	}
+	return h.config.TotalClusters - h.used
+}

@@ -1,0 +1,163 @@
+package memory_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+var errTorn = errors.New("wire torn")
+
+// always has that fault happen to every call of the method.
+func always(method string, fault memory.Fault) func(memory.Call) memory.Fault {
+	return func(c memory.Call) memory.Fault {
+		if c.Method == method {
+			return fault
+		}
+		return memory.Fault{}
+	}
+}
+
+func TestAFaultBeforeDoesNothing(t *testing.T) {
+	h := oneHost()
+	l := create(t, h, "filling", 2)
+	h.Inject(always("seal", memory.Fault{Before: errTorn}))
+	_, err := h.Seal(t.Context(), l, "s", ports.SealRecord{})
+	require.ErrorIs(t, err, errTorn)
+	require.EqualError(t, err, "memory host disk-1: seal filling as s: wire torn")
+	require.Equal(t, []string{"filling"}, names(t, h))
+	h.Inject(nil)
+	_, err = h.Seal(t.Context(), l, "s", ports.SealRecord{})
+	require.NoError(t, err)
+}
+
+func TestAFaultAfterLosesTheAnswer(t *testing.T) {
+	from, to := twoHosts()
+	from.Inject(func(memory.Call) memory.Fault { return memory.Fault{After: errTorn} })
+	uuid, err := from.Create(t.Context(), "filling", 2*kib4)
+	require.ErrorIs(t, err, errTorn)
+	require.Empty(t, uuid)
+	from.Inject(nil)
+	require.Equal(t, []string{"filling"}, names(t, from))
+
+	a := snapshot(t, from, "a", 2, 1, 0)
+	l := create(t, to, "filling", 2)
+	address := receive(t, to, l, from)
+	from.Inject(always("copy", memory.Fault{After: errTorn}))
+	require.ErrorIs(t, from.Copy(t.Context(), run, a, address, nil), errTorn)
+	require.EqualValues(t, 1, look(t, to, l).Own.Count)
+}
+
+func TestAFaultInTheMiddleOfACopy(t *testing.T) {
+	for _, after := range []uint64{0, 1, 2, 3} {
+		from, to := twoHosts()
+		a := snapshot(t, from, "a", 4, 1, 0, 2, 3)
+		l := create(t, to, "filling", 4)
+		from.Inject(always("copy", memory.Fault{Before: errTorn, AfterClusters: after}))
+		require.ErrorIs(t, from.Copy(t.Context(), run, a, receive(t, to, l, from), nil), errTorn)
+		require.Equal(t, after, look(t, to, l).Own.Count)
+		require.Equal(t, after*kib4, from.Sent())
+		require.Equal(t, after*kib4, to.Received())
+		require.Zero(t, from.CopiedLocally())
+	}
+}
+
+func TestCallsAreCountedByMethodAndNamed(t *testing.T) {
+	h := oneHost()
+	a := snapshot(t, h, "a", 2, 1, 0)
+	var calls []memory.Call
+	h.Inject(func(c memory.Call) memory.Fault {
+		calls = append(calls, c)
+		return memory.Fault{}
+	})
+	l := create(t, h, "filling", 2)
+	require.NoError(t, h.Graft(t.Context(), l, a))
+	clone, err := h.Clone(t.Context(), a, "head", 2*kib4, "")
+	require.NoError(t, err)
+	_, err = h.Snapshot(t.Context(), clone, "b", morning)
+	require.NoError(t, err)
+	_, err = h.Seal(t.Context(), l, "s", ports.SealRecord{})
+	require.NoError(t, err)
+	require.NoError(t, h.Delete(t.Context(), clone))
+	require.NoError(t, h.Release(t.Context(), run))
+	require.Error(t, h.Delete(t.Context(), "nobody"))
+	require.Equal(t, []memory.Call{
+		{Method: "create", N: 2, Name: "filling"},
+		{Method: "graft", N: 1, Name: "filling", UUID: l},
+		{Method: "clone", N: 1, Name: "head", UUID: a},
+		{Method: "snapshot", N: 1, Name: "b", UUID: clone},
+		{Method: "seal", N: 2, Name: "s", UUID: l},
+		{Method: "delete", N: 1, Name: "head", UUID: clone},
+		{Method: "release", N: 1},
+		{Method: "delete", N: 2, UUID: "nobody"},
+	}, calls)
+}
+
+func TestTheFunctionMayCallTheHostAndCancelTheCall(t *testing.T) {
+	h := oneHost()
+	ctx, cancel := context.WithCancel(t.Context())
+	h.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "create" {
+			names(t, h)
+			cancel()
+		}
+		return memory.Fault{}
+	})
+	_, err := h.Create(ctx, "filling", kib4)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, ports.ErrUnavailable)
+	require.Empty(t, names(t, h))
+}
+
+func TestADelayEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, to := twoHosts()
+		a := snapshot(t, from, "a", 4, 1, 0, 1, 2, 3)
+		l := create(t, to, "filling", 4)
+		address := receive(t, to, l, from)
+		from.Inject(func(memory.Call) memory.Fault { return memory.Fault{Delay: time.Minute} })
+
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := from.Create(ctx, "other", kib4)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, ports.ErrUnavailable)
+		require.Equal(t, time.Second, time.Since(begun))
+
+		// 15 s a cluster: two are written when 40 s are over.
+		ctx, cancel = context.WithTimeout(t.Context(), 40*time.Second)
+		defer cancel()
+		require.ErrorIs(t, from.Copy(ctx, run, a, address, nil), context.DeadlineExceeded)
+		require.EqualValues(t, 2, look(t, to, l).Own.Count)
+
+		from.Inject(nil)
+		require.Equal(t, []string{"a"}, names(t, from), "the name is not taken")
+		create(t, from, "other", 1)
+		require.NoError(t, from.Copy(t.Context(), run, a, address, nil), "the source is free")
+	})
+}
+
+func TestADelayedFaultHoldsTheLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := oneHost()
+		a := snapshot(t, h, "a", 2, 1, 0)
+		l := create(t, h, "filling", 2)
+		h.Inject(always("graft", memory.Fault{Delay: time.Second, Before: errTorn}))
+		grafted := make(chan error, 1)
+		go func() { grafted <- h.Graft(t.Context(), l, a) }()
+		synctest.Wait()
+		h.Inject(nil)
+		require.ErrorIs(t, h.Graft(t.Context(), l, a), ports.ErrBusy)
+		require.ErrorIs(t, <-grafted, errTorn)
+		require.Empty(t, look(t, h, l).Parent)
+		require.NoError(t, h.Graft(t.Context(), l, a))
+	})
+}

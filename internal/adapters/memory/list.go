@@ -1,0 +1,83 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// List implements ports.Looker: lvols in the order in which they were made.
+// It never tells maps and checksums, Prove does.
+func (h *Host) List(ctx context.Context) (domain.Store, error) {
+	var store domain.Store
+	err := h.carryOut(ctx, Call{Method: "list"}, "list", func() (change, error) {
+		return change{apply: func() error {
+			store = h.list()
+			return nil
+		}}, nil
+	})
+	if err != nil {
+		return domain.Store{}, err
+	}
+	return store, nil
+}
+
+func (h *Host) list() domain.Store {
+	ordered := make([]*lvol, 0, len(h.lvols))
+	for _, l := range h.lvols {
+		ordered = append(ordered, l)
+	}
+	slices.SortFunc(ordered, func(a, b *lvol) int { return cmp.Compare(a.place, b.place) })
+	store := domain.Store{
+		UUID:          h.config.UUID,
+		Name:          h.config.Name,
+		ClusterSize:   h.config.ClusterSize,
+		BlockSize:     h.config.BlockSize,
+		TotalClusters: h.config.TotalClusters,
+		FreeClusters:  h.freeClusters(),
+		NameLimit:     h.config.NameLimit,
+		Proves:        h.config.Flavour == Fork,
+		Records:       h.config.Flavour == Fork,
+		Lvols:         make([]domain.Lvol, len(ordered)),
+	}
+	for i, l := range ordered {
+		store.Lvols[i] = l.listed()
+	}
+	return store
+}
+
+// Look implements ports.Looker.
+func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
+	var found domain.Lvol
+	call := Call{Method: "look", UUID: uuid, Name: h.nameOf(uuid)}
+	err := h.carryOut(ctx, call, "look at "+h.word(uuid), func() (change, error) {
+		return change{apply: func() error {
+			l, err := h.find(uuid)
+			if err != nil {
+				return err
+			}
+			found = l.listed()
+			return nil
+		}}, nil
+	})
+	if err != nil {
+		return domain.Lvol{}, err
+	}
+	return found, nil
+}
+
+func (l *lvol) listed() domain.Lvol {
+	return domain.Lvol{
+		UUID:       l.uuid,
+		Name:       l.name,
+		Parent:     l.parentUUID(),
+		Size:       l.size,
+		ReadOnly:   l.readOnly,
+		Own:        domain.Clusters{Count: uint64(len(l.own))},
+		Attributes: l.attributes,
+		Record:     l.record,
+		Image:      l.image,
+	}
+}

@@ -1,0 +1,101 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// reception is a place that one peer can copy into. Its host's mutex guards it.
+type reception struct {
+	id     uint64
+	run    ports.Run
+	from   ports.Peer
+	into   *lvol
+	copies map[*operation]struct{} // that write into it
+}
+
+// Peer implements ports.Copier.
+func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
+	err := h.carryOut(ctx, Call{Method: "peer"}, "tell who it is", func() (change, error) {
+		return change{apply: func() error { return nil }}, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return h.peer(), nil
+}
+
+func (h *Host) peer() ports.Peer { return ports.Peer(fmt.Sprintf("memory:%d", h.number)) }
+
+// Receive implements ports.Copier. A second reception of an lvol voids the
+// first, since the answer to that may have been lost. ErrInvalid for a
+// snapshot.
+func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+	var address ports.Address
+	call := Call{Method: "receive", UUID: uuid, Name: h.nameOf(uuid)}
+	err := h.carryOut(ctx, call, "receive into "+h.word(uuid), func() (change, error) {
+		return change{apply: func() error {
+			l, err := h.findWritable(uuid)
+			if err != nil {
+				return err
+			}
+			h.void(l.reception, errWithdrawn)
+			h.opened++
+			l.reception = &reception{id: h.opened, run: run, from: from, into: l, copies: make(map[*operation]struct{})}
+			h.receptions[h.opened] = l.reception
+			address = ports.Address(fmt.Sprintf(addressFormat, h.number, h.opened))
+			return nil
+		}}, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return address, nil
+}
+
+// Withdraw implements ports.Copier.
+func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
+	call := Call{Method: "withdraw", UUID: uuid, Name: h.nameOf(uuid)}
+	return h.carryOut(ctx, call, "withdraw "+h.word(uuid), func() (change, error) {
+		return change{apply: func() error {
+			if l, ok := h.lvols[uuid]; ok {
+				h.void(l.reception, errWithdrawn)
+			}
+			return nil
+		}}, nil
+	})
+}
+
+// Release implements ports.Copier: receptions of that replica's runs end, and
+// copies that this host sends for them.
+func (h *Host) Release(ctx context.Context, run ports.Run) error {
+	return h.carryOut(ctx, Call{Method: "release"}, "release runs of "+run.Replica, func() (change, error) {
+		return change{apply: func() error {
+			for _, r := range h.receptions {
+				if r.run.Replica == run.Replica {
+					h.void(r, errReleased)
+				}
+			}
+			for op := range h.operations {
+				if op.sends && op.replica == run.Replica {
+					op.stop(errReleased)
+				}
+			}
+			return nil
+		}}, nil
+	})
+}
+
+// void ends a reception; nil is none.
+func (h *Host) void(r *reception, reason error) {
+	if r == nil {
+		return
+	}
+	for op := range r.copies {
+		op.stop(reason)
+	}
+	r.into.reception = nil
+	delete(h.receptions, r.id)
+}

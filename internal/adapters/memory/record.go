@@ -1,0 +1,27 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Record implements ports.Recorder; an Upstream host keeps none.
+func (h *Host) Record(ctx context.Context, head, record string) error {
+	call := Call{Method: "record", UUID: head, Name: h.nameOf(head)}
+	what := fmt.Sprintf("record %q on %s", record, h.word(head))
+	return h.carryOut(ctx, call, what, func() (change, error) {
+		if h.config.Flavour == Upstream {
+			return change{}, ports.ErrUnsupported
+		}
+		return change{apply: func() error {
+			l, err := h.findWritable(head)
+			if err != nil {
+				return err
+			}
+			l.record = record
+			return nil
+		}}, nil
+	})
+}

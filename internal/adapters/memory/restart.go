@@ -1,0 +1,19 @@
+package memory
+
+// Restart does what a restart of a target does to what a port can see: what
+// is under way ends with ErrUnavailable, received addresses are void, and
+// lvols that were deleted while they were busy are back.
+func (h *Host) Restart() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for op := range h.operations {
+		op.stop(errRestarted)
+		h.finish(op)
+	}
+	for _, r := range h.receptions {
+		h.void(r, errRestarted)
+	}
+	for l := range h.hidden {
+		h.unhide(l)
+	}
+}

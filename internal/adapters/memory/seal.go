@@ -1,0 +1,69 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Seal implements ports.Store. The snapshot has another UUID than the lvol.
+func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
+	what := fmt.Sprintf("seal %s as %s", h.word(uuid), name)
+	return h.freeze(ctx, Call{Method: "seal", UUID: uuid, Name: name}, what, func(l *lvol) *lvol {
+		snapshot := h.frozen(l, name, seal.Attributes)
+		if seal.Image != nil && h.config.Flavour == Fork {
+			snapshot.image = *seal.Image
+		}
+		h.drop(l)
+		return snapshot
+	})
+}
+
+// Snapshot implements ports.Snapshotter.
+func (h *Host) Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (string, error) {
+	what := fmt.Sprintf("snapshot %s as %s", h.word(uuid), name)
+	return h.freeze(ctx, Call{Method: "snapshot", UUID: uuid, Name: name}, what, func(l *lvol) *lvol {
+		snapshot := h.frozen(l, name, attributes)
+		l.hang(snapshot)
+		return snapshot
+	})
+}
+
+// freeze has a snapshot of a writable lvol made, which is locked meanwhile.
+func (h *Host) freeze(ctx context.Context, call Call, what string, do func(*lvol) *lvol) (string, error) {
+	var snapshot string
+	err := h.carryOut(ctx, call, what, func() (change, error) {
+		l, err := h.findWritable(call.UUID)
+		if err == nil {
+			err = h.freeName(call.Name)
+		}
+		return change{locks: []*lvol{l}, name: call.Name, apply: func() error {
+			if l.hidden {
+				return fmt.Errorf("lvol %q: %w", l.uuid, ports.ErrNotFound)
+			}
+			snapshot = do(l).uuid
+			return nil
+		}}, err
+	})
+	if err != nil {
+		return "", err
+	}
+	return snapshot, nil
+}
+
+// frozen makes a snapshot that takes over the lvol's clusters and parent.
+func (h *Host) frozen(l *lvol, name string, attributes domain.Attributes) *lvol {
+	snapshot := h.add(name, l.size, nil)
+	snapshot.readOnly = true
+	snapshot.takeOver(l)
+	if h.config.Flavour == Fork {
+		snapshot.attributes = attributes
+		if !attributes.CreatedAt.IsZero() {
+			snapshot.attributes.CreatedAt = attributes.CreatedAt.UTC().Truncate(time.Second)
+		}
+	}
+	return snapshot
+}

@@ -1,0 +1,109 @@
+package memory
+
+import (
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// WriteAt writes into a writable lvol, copy on write: the rest of a cluster
+// that it allocates is filled from the parent's view, or with zeros. Written
+// zeros are own clusters like all others. ErrInvalid for a snapshot or beyond
+// the end, ErrNoSpace where the store is full; then nothing was written.
+func (h *Host) WriteAt(uuid string, p []byte, offset uint64) error {
+	what := fmt.Sprintf("write %d bytes at %d of %s", len(p), offset, h.word(uuid))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l, err := h.findWritable(uuid)
+	if err == nil {
+		err = h.write(l, p, offset)
+	}
+	return h.failed(what, err)
+}
+
+func (h *Host) write(l *lvol, p []byte, offset uint64) error {
+	if err := l.holds(offset, len(p)); err != nil {
+		return err
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	size := h.config.ClusterSize
+	first, last := offset/size, (offset+uint64(len(p))-1)/size
+	var needed uint64
+	for i := first; i <= last; i++ {
+		if _, own := l.own[i]; !own {
+			needed++
+		}
+	}
+	if needed > h.freeClusters() {
+		return ports.ErrNoSpace
+	}
+	for i := first; i <= last; i++ {
+		from := max(offset, i*size)
+		to := min(offset+uint64(len(p)), (i+1)*size)
+		part := p[from-offset : to-offset]
+		content := make([]byte, size)
+		if uint64(len(part)) < size {
+			resolve(l, i, 1, size)[i].read(content, 0)
+		}
+		copy(content[from-i*size:], part)
+		if err := h.put(l, i, newCluster(content)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put makes the content the lvol's own cluster i.
+func (h *Host) put(l *lvol, i uint64, content cluster) error {
+	if _, own := l.own[i]; !own {
+		if i >= l.size/h.config.ClusterSize {
+			return fmt.Errorf("cluster %d is beyond the end of %s: %w", i, l.name, ports.ErrInvalid)
+		}
+		if h.freeClusters() == 0 {
+			return ports.ErrNoSpace
+		}
+		h.used++
+	}
+	if l.own == nil {
+		l.own = make(map[uint64]cluster)
+	}
+	l.own[i] = content
+	return nil
+}
+
+// holds refuses what is beyond the end of the lvol.
+func (l *lvol) holds(offset uint64, length int) error {
+	if offset > l.size || uint64(length) > l.size-offset {
+		return fmt.Errorf("beyond the end, %d: %w", l.size, ports.ErrInvalid)
+	}
+	return nil
+}
+
+// Resize makes a writable lvol that many bytes long, rounded up to whole
+// clusters. Own clusters beyond the end are given back. ErrInvalid for a
+// snapshot, ErrBusy while the lvol takes part in something.
+func (h *Host) Resize(uuid string, size uint64) error {
+	what := fmt.Sprintf("resize %s to %d bytes", h.word(uuid), size)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l, err := h.findWritable(uuid)
+	if err == nil {
+		size, err = h.sized(size)
+	}
+	if err == nil && l.busy != nil {
+		err = ports.ErrBusy
+	}
+	if err != nil {
+		return h.failed(what, err)
+	}
+	l.size = size
+	for i := range l.own {
+		if i >= size/h.config.ClusterSize {
+			delete(l.own, i)
+			h.used--
+		}
+	}
+	return nil
+}
