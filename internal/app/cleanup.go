@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// cleanUpTime is what a clean-up may take once its rebuild has failed or was
+// cancelled.
+const cleanUpTime = 30 * time.Second
+
+// open removes what crashed runs of this replica have left open on both hosts.
+// It comes before anything is made: a copy that outlived its engine writes
+// into whatever lvol is received under its address next.
+func (x *execution) open(ctx context.Context) error {
+	for _, host := range []ports.Host{x.request.Destination.Host, x.request.Source.Host} {
+		if err := host.Release(ctx, x.run); err != nil {
+			return fmt.Errorf("close what earlier runs left open: %w", err)
+		}
+	}
+	return nil
+}
+
+// cleanUp leaves nothing of this run that has no final name, whatever became
+// of the run and of its context.
+func (x *execution) cleanUp(ctx context.Context, failed bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	var problems []error
+	for uuid := range x.received {
+		// First the copies end that may still go on, on the target if not here.
+		problems = append(problems, x.request.Destination.Host.Withdraw(ctx, x.run, uuid))
+	}
+	problems = append(problems, x.request.Destination.Host.Release(ctx, x.run), x.request.Source.Host.Release(ctx, x.run))
+	if failed {
+		problems = append(problems, x.deleteInFlight(ctx))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("clean up, the next run will: %w", err)
+	}
+	return nil
+}
+
+// deleteInFlight deletes what this run has drawn a name for. Names are looked
+// for, not UUIDs: a create whose answer was lost has told none.
+func (x *execution) deleteInFlight(ctx context.Context) error {
+	if len(x.drawn) == 0 {
+		return nil
+	}
+	host := x.request.Destination.Host
+	store, err := host.List(ctx)
+	if err != nil {
+		return err
+	}
+	var left []domain.Lvol
+	for _, l := range store.Lvols {
+		if x.drawn[l.Name] {
+			left = append(left, l)
+		}
+	}
+	var problems []error
+	for _, l := range left {
+		err := patiently(ctx, func() error { return host.Delete(ctx, l.UUID) })
+		if err != nil && !errors.Is(err, ports.ErrNotFound) {
+			problems = append(problems, fmt.Errorf("delete lvol %s in flight: %w", l.Name, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// unlockImage lets the rebuilds go on that wait for the image. It is called
+// once the image is there, and again at the end, when it may not be.
+func (x *execution) unlockImage() {
+	x.mu.Lock()
+	unlock := x.imageLock
+	x.imageLock = func() {}
+	x.mu.Unlock()
+	unlock()
+}

@@ -1,0 +1,73 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// copy fills an lvol in flight with the own clusters of a source snapshot.
+func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.Operation) error {
+	from, uuid := x.request.Source.Host, x.uuid(o.Target)
+
+	// Copies of one snapshot to several destinations come one after the other.
+	release, err := x.lockLvol(ctx, x.seen.source.Store, o.Source.UUID)
+	if err != nil {
+		return err
+	}
+	defer release()
+
+	if err := x.lookBeforeCopy(ctx, from, uuid, o.Source); err != nil {
+		return err
+	}
+	peer, err := from.Peer(ctx)
+	if err != nil {
+		return err
+	}
+	x.setReceived(uuid, true)
+	address, err := host.Receive(ctx, x.run, uuid, peer)
+	if err != nil {
+		return err
+	}
+	err = patiently(ctx, func() error {
+		return from.Copy(ctx, x.run, o.Source.UUID, address, func(done, _ uint64) { x.progress.copying(i, x.subject[i], done) })
+	})
+	if err != nil {
+		return err // the clean-up withdraws
+	}
+	if err := host.Withdraw(ctx, x.run, uuid); err != nil {
+		return fmt.Errorf("stop receiving: %w", err)
+	}
+	x.setReceived(uuid, false)
+	x.progress.copying(i, x.subject[i], o.Source.Own.Count)
+	return x.play(o)
+}
+
+func (x *execution) lookBeforeCopy(ctx context.Context, from ports.Host, uuid string, planned domain.Lvol) error {
+	now, err := from.Look(ctx, planned.UUID)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return fmt.Errorf("%w: the source's snapshot is gone", errPlanAgain)
+	case err != nil:
+		return err
+	case now.Own.Count != planned.Own.Count:
+		return fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was planned", errPlanAgain, now.Own.Count, planned.Own.Count)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.begun[uuid] = source{uuid: now.UUID, clusters: now.Own.Count}
+	return nil
+}
+
+func (x *execution) setReceived(uuid string, is bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if is {
+		x.received[uuid] = true
+	} else {
+		delete(x.received, uuid)
+	}
+}

@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Engine rebuilds replicas. A process has one, so that its rebuilds know of
+// each other: they share hosts, images and sources.
+type Engine struct {
+	log   *zap.Logger
+	locks locks
+}
+
+// New makes an engine. A nil logger is silent.
+func New(log *zap.Logger) *Engine {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &Engine{log: log}
+}
+
+// Site is a replica on a host.
+type Site struct {
+	Host    ports.Host
+	Replica string
+}
+
+// Request says what to rebuild, from what, and how.
+type Request struct {
+	Source, Destination Site
+
+	// Image is the volume's backing image as far as the caller knows. The zero
+	// Image leaves it to records and lineage, and is refused if they are silent.
+	Image   domain.Image
+	Options domain.Options
+
+	Parallel int      // operations at once; 0: DefaultParallel
+	Proof    bool     // compare maps and checksums of all snapshots at the end, where hosts tell them
+	Observer Observer // nil: nobody looks
+}
+
+// DefaultParallel keeps one copy on the wire while the lvols of others are
+// made, grafted and sealed.
+const DefaultParallel = 4
+
+func (r Request) parallel() int {
+	if r.Parallel > 0 {
+		return r.Parallel
+	}
+	return DefaultParallel
+}
+
+// Plan looks at both hosts and says what a rebuild would do. Nothing is
+// changed, but that checksums are computed where the host keeps none yet.
+func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error) {
+	if err := request.check(); err != nil {
+		return domain.Plan{}, err
+	}
+	_, plan, err := e.plan(ctx, request)
+	return plan, err
+}

@@ -1,0 +1,130 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// TestMultipleThreadFastRebuildingWithBackingImage is the test that Longhorn
+// has for its v2 volumes, and switched off for those with a backing image
+// (longhorn/longhorn#12237): five volumes at once over one shared image, the
+// branching tree, a failed replica whose snap12 is corrupt, whose snap13 is
+// forged and which has a snap14 that nobody else has. Fast rebuild is on.
+func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
+	const volumes, clusters = 5, 8
+	b := newBench(t, memory.Config{}, memory.Config{})
+	// Operations take a while and hold their locks, so the five run into each
+	// other wherever they can.
+	for _, host := range []*memory.Host{b.source, b.destination} {
+		host.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "list" || c.Method == "look" {
+				return memory.Fault{}
+			}
+			return memory.Fault{Delay: 200 * time.Microsecond}
+		})
+	}
+	sourceImage, image := growImage(t, b.source, 4), growImage(t, b.destination, 4)
+	for v := range volumes {
+		seed := byte(10 * (v + 1))
+		newPlant(t, b.source, replicaOf(v, 1), sourceImage).growTree(fieldTree, clusters, seed)
+		left := newPlant(t, b.destination, replicaOf(v, 2), image)
+		left.snapshot("snap11", image, clusters, map[int]byte{0: seed}, minute(0))
+		left.snapshot("snap12", left.uuids["snap11"], clusters, map[int]byte{1: 251}, minute(1))            // corrupt
+		left.snapshot("snap13", left.uuids["snap12"], clusters, map[int]byte{2: seed + 2, 5: 1}, minute(2)) // forged: another cluster besides
+		left.snapshot("snap14", left.uuids["snap13"], clusters, map[int]byte{3: 252}, minute(3))            // extra
+		left.snapshot("snap21", left.uuids["snap11"], clusters, map[int]byte{3: seed + 3}, minute(3))       // intact
+		left.writable(replicaOf(v, 2), left.uuids["snap14"], clusters)
+	}
+
+	logged, log := observer.New(zapcore.DebugLevel)
+	engine := app.New(zap.New(logged))
+	reports := make([]app.Report, volumes)
+	errs := make([]error, volumes)
+	var all sync.WaitGroup
+	for v := range volumes {
+		all.Go(func() {
+			reports[v], errs[v] = engine.Rebuild(context.Background(), app.Request{
+				Source:      app.Site{Host: b.source, Replica: replicaOf(v, 1)},
+				Destination: app.Site{Host: b.destination, Replica: replicaOf(v, 2)},
+			})
+		})
+	}
+	all.Wait()
+
+	for v := range volumes {
+		require.NoError(t, errs[v])
+		requireEqualViews(t, b, replicaOf(v, 1), replicaOf(v, 2), true)
+		s, d := list(t, b.source, replicaOf(v, 1)), list(t, b.destination, replicaOf(v, 2))
+		for i := range s.Snapshots {
+			require.Equal(t, s.ParentOf(s.Snapshots[i].Lvol), d.ParentOf(d.Snapshots[i].Lvol), "the parent of %s", s.Snapshots[i].Name)
+			require.Equal(t, s.Snapshots[i].Lvol.Attributes, d.Snapshots[i].Lvol.Attributes, "the attributes of %s", s.Snapshots[i].Name)
+		}
+		require.Equal(t, "backing-image:base", d.ParentOf(mustSnapshot(t, d, "snap11").Lvol).String())
+		require.Equal(t, imageName, d.Head.Record)
+		require.Equal(t, map[string]domain.Action{
+			"snap11": domain.ActionKeep, "snap12": domain.ActionCopy, "snap13": domain.ActionCopy, "snap14": domain.ActionRemove,
+			"snap21": domain.ActionKeep, "snap22": domain.ActionCopy, "snap31": domain.ActionCopy, "": domain.ActionCreateHead,
+		}, actions(reports[v].Plan))
+		require.EqualValues(t, 4*cluster, reports[v].CopiedBytes, "only what is not proven is copied")
+	}
+	require.Empty(t, log.FilterLevelExact(zapcore.WarnLevel).All(), "warnings")
+	require.Empty(t, log.FilterLevelExact(zapcore.ErrorLevel).All(), "errors")
+}
+
+func replicaOf(volume, replica int) string { return fmt.Sprintf("vol-%d-r-%d", volume, replica) }
+
+func mustSnapshot(t tester, r domain.Replica, name string) domain.Snapshot {
+	s, ok := r.Snapshot(name)
+	require.True(t, ok, "snapshot %s", name)
+	return s
+}
+
+func actions(plan domain.Plan) map[string]domain.Action {
+	all := make(map[string]domain.Action)
+	for _, s := range plan.Steps {
+		all[s.Snapshot] = s.Action
+	}
+	return all
+}
+
+// TestVolumesThatShareAMissingImageFetchItOnce: the first one brings it, the
+// others wait and find it.
+func TestVolumesThatShareAMissingImageFetchItOnce(t *testing.T) {
+	const volumes = 4
+	b := newBench(t, memory.Config{}, memory.Config{})
+	image := growImage(t, b.source, 4)
+	for v := range volumes {
+		newPlant(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:2], 8, byte(10*v))
+	}
+	b.source.Inject(func(memory.Call) memory.Fault { return memory.Fault{Delay: 200 * time.Microsecond} })
+	engine := app.New(nil)
+	var all sync.WaitGroup
+	for v := range volumes {
+		all.Go(func() {
+			_, err := engine.Rebuild(context.Background(), app.Request{
+				Source:      app.Site{Host: b.source, Replica: replicaOf(v, 1)},
+				Destination: app.Site{Host: b.destination, Replica: replicaOf(v, 2)},
+			})
+			if err != nil {
+				t.Errorf("volume %d: %v", v, err)
+			}
+		})
+	}
+	all.Wait()
+	for v := range volumes {
+		requireEqualViews(t, b, replicaOf(v, 1), replicaOf(v, 2), true)
+	}
+	require.EqualValues(t, (4+2*volumes)*cluster, b.source.Sent(), "the image's 4 clusters crossed once")
+}

@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"sync"
+)
+
+// locks let the rebuilds of one process wait for each other instead of running
+// into a busy lvol: grafts under one parent (the shared image!) come one after
+// the other, and so do copies of one snapshot. The zero value is ready.
+type locks struct {
+	mu   sync.Mutex
+	held map[string]*lock
+}
+
+type lock struct {
+	token chan struct{} // holds one value while nobody has the lock
+	users int           // who has it or waits for it
+}
+
+// acquire waits until nobody else has the lock on the thing, and returns how
+// to give it back. A hand holds one such lock at a time, so none waits for
+// another in a circle.
+func (l *locks) acquire(ctx context.Context, thing string) (release func(), err error) {
+	k := l.join(thing)
+	select {
+	case <-k.token:
+		return func() { k.token <- struct{}{}; l.leave(thing) }, nil
+	case <-ctx.Done():
+		l.leave(thing)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// tryAcquire is acquire without the wait.
+func (l *locks) tryAcquire(thing string) (release func(), ok bool) {
+	k := l.join(thing)
+	select {
+	case <-k.token:
+		return func() { k.token <- struct{}{}; l.leave(thing) }, true
+	default:
+		l.leave(thing)
+		return nil, false
+	}
+}
+
+func (l *locks) join(thing string) *lock {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == nil {
+		l.held = make(map[string]*lock)
+	}
+	k, ok := l.held[thing]
+	if !ok {
+		k = &lock{token: make(chan struct{}, 1)}
+		k.token <- struct{}{}
+		l.held[thing] = k
+	}
+	k.users++
+	return k
+}
+
+func (l *locks) leave(thing string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.held[thing]
+	if k.users--; k.users == 0 {
+		delete(l.held, thing)
+	}
+}

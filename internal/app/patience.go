@@ -1,0 +1,44 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// A store lets an lvol take part in one operation at a time and queues
+// nothing: what another rebuild, or another process, is doing with a shared
+// image or a shared source makes ours fail at once. It is waited out. A copy
+// of a large image is the longest that one can hold another up.
+const (
+	firstPause = 2 * time.Millisecond
+	longPause  = 250 * time.Millisecond
+	patience   = 10 * time.Minute
+)
+
+// patiently asks again while the answer is "busy".
+func patiently(ctx context.Context, ask func() error) error {
+	end := time.Now().Add(patience)
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		err := ask()
+		if !errors.Is(err, ports.ErrBusy) || time.Now().After(end) {
+			return err
+		}
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+func wait(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,247 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// perform does one operation on the real store.
+func (x *execution) perform(ctx context.Context, i int, o domain.Operation) error {
+	host := x.request.Destination.Host
+	switch o.Verb {
+	case domain.VerbCreate:
+		return x.create(ctx, host, o)
+	case domain.VerbCopy:
+		return x.copy(ctx, host, i, o)
+	case domain.VerbGraft:
+		return x.graft(ctx, host, o)
+	case domain.VerbSeal:
+		return x.seal(ctx, host, o)
+	case domain.VerbClone:
+		return x.clone(ctx, host, o)
+	case domain.VerbDelete:
+		return x.delete(ctx, host, o)
+	case domain.VerbRecord:
+		return x.record(ctx, host, o)
+	}
+	return fmt.Errorf("the plan has a verb that nobody knows: %q", o.Verb)
+}
+
+// play plays the operation on the picture first.
+func (x *execution) play(o domain.Operation) error {
+	x.pictureMu.Lock()
+	defer x.pictureMu.Unlock()
+	return x.picture.Apply(x.seen.source.Store, o)
+}
+
+// uuid is the lvol that a Ref stands for, "" for none.
+func (x *execution) uuid(r domain.Ref) string {
+	if uuid, ok := r.Listed(); ok {
+		return uuid
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.uuids[r]
+}
+
+func (x *execution) made(r domain.Ref, uuid string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.uuids[r] = uuid
+}
+
+// drawName draws a name in flight and remembers it, before anything of that
+// name can exist, so that the clean-up finds it whatever becomes of the call.
+func (x *execution) drawName(r domain.Ref) string {
+	name := domain.InFlightLvolName(x.request.Destination.Replica, drawID())
+	if r.IsImage() {
+		name = domain.ImageInFlightLvolName(drawID())
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.drawn[name] = true
+	return name
+}
+
+// lockLvol keeps the other rebuilds of this process off an lvol that they may
+// share with this one.
+func (x *execution) lockLvol(ctx context.Context, store domain.Store, uuid string) (release func(), err error) {
+	return x.engine.locks.acquire(ctx, "lvol "+store.UUID+"/"+uuid)
+}
+
+func (x *execution) create(ctx context.Context, host ports.Host, o domain.Operation) error {
+	if err := x.play(o); err != nil {
+		return err
+	}
+	uuid, err := host.Create(ctx, x.drawName(o.Target), o.Size)
+	if err != nil {
+		return err
+	}
+	x.made(o.Target, uuid)
+	return nil
+}
+
+// graft gives the lvol its parent. Grafts under one parent exclude each other.
+func (x *execution) graft(ctx context.Context, host ports.Host, o domain.Operation) error {
+	if err := x.play(o); err != nil {
+		return err
+	}
+	uuid, parent := x.uuid(o.Target), x.uuid(o.Parent)
+	if parent != "" {
+		release, err := x.lockLvol(ctx, x.seen.destination.Store, parent)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	return patiently(ctx, func() error { return host.Graft(ctx, uuid, parent) })
+}
+
+// seal looks at both sides once more: a snapshot under its final name is right.
+func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operation) error {
+	uuid := x.uuid(o.Target)
+	copied, err := x.lookBeforeSeal(ctx, host, uuid, o)
+	if err != nil {
+		return err
+	}
+	if err := x.play(o); err != nil {
+		return err
+	}
+	record := ports.SealRecord{Attributes: o.Attributes}
+	if o.Target.IsImage() {
+		record.Image = &o.Image
+	}
+	var sealed string
+	err = patiently(ctx, func() (err error) {
+		sealed, err = host.Seal(ctx, uuid, o.Name, record)
+		return err
+	})
+	switch {
+	case errors.Is(err, ports.ErrExists) && o.Target.IsImage():
+		return fmt.Errorf("%w: somebody else has brought the image meanwhile", errPlanAgain)
+	case err != nil:
+		return err
+	}
+	x.made(o.Target, sealed)
+	if o.Target.IsImage() {
+		defer x.unlockImage()
+		return x.proveImage(ctx, host, o.Source.UUID, sealed)
+	}
+	x.remember(domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Own.Count, Copy: sealed, CopyClusters: copied.Own.Count})
+	return nil
+}
+
+// lookBeforeSeal: somebody may have deleted the snapshot below the source's
+// one, which merges the two, or written into our lvol, or grafted it.
+func (x *execution) lookBeforeSeal(ctx context.Context, host ports.Host, uuid string, o domain.Operation) (domain.Lvol, error) {
+	x.mu.Lock()
+	began := x.begun[uuid]
+	x.mu.Unlock()
+	copied, err := host.Look(ctx, uuid)
+	if err != nil {
+		return domain.Lvol{}, err
+	}
+	now, err := x.request.Source.Host.Look(ctx, began.uuid)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return domain.Lvol{}, fmt.Errorf("%w: the source's snapshot is gone", errPlanAgain)
+	case err != nil:
+		return domain.Lvol{}, err
+	case now.Own.Count != began.clusters:
+		return domain.Lvol{}, fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was copied", errPlanAgain, now.Own.Count, began.clusters)
+	case copied.Own.Count != began.clusters:
+		return domain.Lvol{}, fmt.Errorf("%w: the copy has %d clusters of its own, its source %d", ports.ErrCorrupt, copied.Own.Count, began.clusters)
+	case copied.Parent != x.uuid(o.Parent):
+		return domain.Lvol{}, fmt.Errorf("%w: the copy does not hang any more where it was grafted", errPlanAgain)
+	}
+	return copied, nil
+}
+
+func (x *execution) remember(s domain.Sealing) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sealed = append(x.sealed, s)
+}
+
+// proveImage compares the fetched image with the source's, where both hosts
+// can. One that differs is deleted: nothing hangs on it yet.
+func (x *execution) proveImage(ctx context.Context, host ports.Host, source, fetched string) error {
+	proofs := make(map[string]domain.Clusters)
+	for uuid, at := range map[string]ports.Host{source: x.request.Source.Host, fetched: host} {
+		prover, ok := at.(ports.Prover)
+		if !ok {
+			return nil
+		}
+		err := patiently(ctx, func() error {
+			told, err := prover.Prove(ctx, []string{uuid})
+			proofs[uuid] = told[uuid]
+			return err
+		})
+		if errors.Is(err, ports.ErrUnsupported) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("prove the image: %w", err)
+		}
+	}
+	if proofs[source] == proofs[fetched] {
+		return nil
+	}
+	return errors.Join(fmt.Errorf("%w: the fetched image is not the source's", ports.ErrCorrupt), host.Delete(ctx, fetched))
+}
+
+// clone makes the head, the last thing that a rebuild makes.
+func (x *execution) clone(ctx context.Context, host ports.Host, o domain.Operation) error {
+	if err := x.play(o); err != nil {
+		return err
+	}
+	parent := x.uuid(o.Parent)
+	if parent != "" {
+		release, err := x.lockLvol(ctx, x.seen.destination.Store, parent)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	return patiently(ctx, func() error {
+		uuid, err := host.Clone(ctx, parent, o.Name, o.Size, o.Record)
+		if err == nil {
+			x.made(o.Target, uuid)
+		}
+		return err
+	})
+}
+
+// delete looks once more: a UUID that has another name, or other clusters, by
+// now is not what the plan condemned. That nothing hangs on it, the port sees to.
+func (x *execution) delete(ctx context.Context, host ports.Host, o domain.Operation) error {
+	uuid := x.uuid(o.Target)
+	now, err := host.Look(ctx, uuid)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return fmt.Errorf("%w: the lvol is gone already", errPlanAgain)
+	case err != nil:
+		return err
+	case now.Name != o.Name:
+		return fmt.Errorf("%w: the lvol is called %s now", errPlanAgain, now.Name)
+	}
+	if err := x.play(o); err != nil {
+		return err
+	}
+	return patiently(ctx, func() error { return host.Delete(ctx, uuid) })
+}
+
+func (x *execution) record(ctx context.Context, host ports.Host, o domain.Operation) error {
+	recorder, ok := host.(ports.Recorder)
+	if !ok {
+		return fmt.Errorf("%w: the host keeps no records, but says it does", ports.ErrUnsupported)
+	}
+	if err := x.play(o); err != nil {
+		return err
+	}
+	return recorder.Record(ctx, x.uuid(o.Target), o.Record)
+}

@@ -1,0 +1,113 @@
+package app
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// Observer is told how a rebuild goes. It must return soon: the rebuild waits
+// for it. Calls come one after the other.
+type Observer interface {
+	Observe(Event)
+}
+
+// Event is one thing that happened in a rebuild.
+type Event struct {
+	Kind EventKind
+	At   time.Time
+
+	Plan     *domain.Plan // planned
+	Verb     domain.Verb  // began, ended
+	Snapshot string       // began, ended, copying: the snapshot's name; "" for the image and the head
+	LvolName string       // began, ended: the lvol's name, "" for one in flight that has no other
+	Text     string       // again, verified: in words
+
+	BytesDone  uint64        // payload copied so far, in this run
+	BytesTotal uint64        // payload that the plan copies
+	Rate       float64       // bytes per second since the first byte
+	Left       time.Duration // at that rate; 0 while there is no rate
+}
+
+// EventKind says which of an Event's fields mean something.
+type EventKind string
+
+// The kinds of events, in the order in which they come first.
+const (
+	EventPlanned  EventKind = "planned"  // there is a plan; it comes again after a system snapshot, or when the store changed meanwhile
+	EventBegan    EventKind = "began"    // an operation
+	EventCopying  EventKind = "copying"  // more bytes are there
+	EventEnded    EventKind = "ended"    // an operation
+	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
+	EventVerified EventKind = "verified" // all but the head was looked at and is right
+)
+
+// progress counts the bytes of a run and tells the observer.
+type progress struct {
+	observer Observer
+
+	mu          sync.Mutex
+	clusterSize uint64
+	began       time.Time      // of the first copy
+	ofCopy      map[int]uint64 // clusters copied, by operation
+	done, total uint64         // clusters
+	earlier     uint64         // bytes that earlier attempts of this run copied
+}
+
+func newProgress(observer Observer) *progress { return &progress{observer: observer} }
+
+// planned begins an attempt.
+func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.earlier += p.done * p.clusterSize
+	p.ofCopy, p.done, p.total, p.clusterSize = make(map[int]uint64), 0, plan.CopiedClusters(), clusterSize
+	p.tell(Event{Kind: EventPlanned, Plan: &plan})
+}
+
+func (p *progress) operation(kind EventKind, o domain.Operation, snapshot string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(Event{Kind: kind, Verb: o.Verb, Snapshot: snapshot, LvolName: o.Name})
+}
+
+func (p *progress) say(kind EventKind, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(Event{Kind: kind, Text: text})
+}
+
+// copying counts what one copy has done; a copy that begins anew counts anew.
+func (p *progress) copying(operation int, snapshot string, clusters uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
+	p.done += clusters - p.ofCopy[operation]
+	p.ofCopy[operation] = clusters
+	p.tell(Event{Kind: EventCopying, Verb: domain.VerbCopy, Snapshot: snapshot})
+}
+
+// copied is the payload of the run so far, in bytes.
+func (p *progress) copied() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.earlier + p.done*p.clusterSize
+}
+
+func (p *progress) tell(e Event) {
+	if p.observer == nil {
+		return
+	}
+	e.At = time.Now()
+	e.BytesDone, e.BytesTotal = p.done*p.clusterSize, p.total*p.clusterSize
+	if passed := e.At.Sub(p.began); !p.began.IsZero() && passed > 0 {
+		e.Rate = float64(e.BytesDone) / passed.Seconds()
+	}
+	if e.Rate > 0 {
+		e.Left = time.Duration(float64(e.BytesTotal-e.BytesDone) / e.Rate * float64(time.Second))
+	}
+	p.observer.Observe(e)
+}

@@ -1,0 +1,376 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// tally says how much a property run has seen.
+type tally struct{ cases, refused, kept, grafted, copied, system atomic.Int64 }
+
+func (c *tally) count(plan domain.Plan) {
+	for _, s := range plan.Steps {
+		switch s.Action {
+		case domain.ActionKeep:
+			c.kept.Add(1)
+		case domain.ActionGraft:
+			c.grafted.Add(1)
+		case domain.ActionCopy:
+			c.copied.Add(1)
+		}
+	}
+}
+
+// TestAnyLeftoverOfAnyTreeIsRebuilt draws a volume's life on the source, what
+// is left on the destination, flavours and options; then everything that a
+// rebuild promises must hold, byte for byte.
+func TestAnyLeftoverOfAnyTreeIsRebuilt(t *testing.T) {
+	var seen tally
+	rapid.Check(t, func(t *rapid.T) { rebuildAnything(t, &seen) })
+	t.Logf("%d cases, %d of them refused; %d snapshots kept, %d grafted, %d copied; %d system snapshots",
+		seen.cases.Load(), seen.refused.Load(), seen.kept.Load(), seen.grafted.Load(), seen.copied.Load(), seen.system.Load())
+}
+
+func rebuildAnything(t *rapid.T, seen *tally) {
+	ctx := context.Background()
+	flavour := rapid.SampledFrom([]memory.Flavour{memory.Fork, memory.Fork, memory.Fork, memory.Upstream})
+	b := newBench(t, memory.Config{Flavour: flavour.Draw(t, "source flavour")}, memory.Config{Flavour: flavour.Draw(t, "destination flavour")})
+	hasImage := rapid.Bool().Draw(t, "image")
+	grow := &life{T: t, hasImage: hasImage, size: rapid.IntRange(2, 6).Draw(t, "clusters")}
+	grow.live(b.source)
+	image := domain.NoImage()
+	if hasImage {
+		image = domain.ImageNamed(imageName)
+	}
+	leave := &remains{T: t, life: grow, source: list(t, b.source, sourceName)}
+	leave.draw(b)
+
+	request := app.Request{
+		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
+		Image:    image,
+		Options:  domain.Options{Full: rapid.IntRange(0, 4).Draw(t, "full") == 0, AcceptHurtSource: grow.hurt},
+		Parallel: rapid.IntRange(1, 5).Draw(t, "parallel"),
+		Proof:    rapid.Bool().Draw(t, "proof"),
+	}
+	before := photograph(t, b.source)
+	foreign := photograph(t, b.destination)
+	headHadData := leave.source.Head.Own.Count > 0
+	seen.cases.Add(1)
+	report, err := app.New(nil).Rebuild(ctx, request)
+	if errors.Is(err, app.ErrRefused) {
+		require.True(t, leave.foreignClone, "refused without a cause: %v", err)
+		require.Equal(t, app.OutcomeRefused, report.Outcome)
+		require.Equal(t, foreign, photograph(t, b.destination), "refused, and yet changed")
+		require.Equal(t, before, photograph(t, b.source), "refused, and yet changed")
+		seen.refused.Add(1)
+		return
+	}
+	require.NoError(t, err)
+	require.Equal(t, app.OutcomeComplete, report.Outcome)
+	require.Empty(t, report.Violations)
+	seen.count(report.Plan)
+
+	if grow.hurt {
+		// The source's views lie; what must come out is its own clusters over the
+		// image. Curing the source shows the same.
+		requireHurtSourceUntouched(t, before, photograph(t, b.source), headHadData)
+		for _, s := range list(t, b.source, sourceName).Snapshots {
+			if s.Lvol.Parent == "" {
+				require.NoError(t, b.source.Graft(ctx, s.Lvol.UUID, grow.plant.image))
+			}
+		}
+		if s := list(t, b.source, sourceName); len(s.Snapshots) == 0 {
+			require.NoError(t, b.source.Graft(ctx, s.Head.UUID, grow.plant.image))
+		}
+	} else {
+		requireHurtSourceUntouched(t, before, photograph(t, b.source), headHadData)
+	}
+	requireEqualViews(t, b, sourceName, copyName, hasImage)
+	if headHadData {
+		seen.system.Add(1)
+		require.Len(t, list(t, b.source, sourceName).Snapshots, len(leave.source.Snapshots)+1, "one system snapshot")
+	}
+	after := photograph(t, b.destination)
+	for name, was := range foreign {
+		if leave.isForeign(name) {
+			require.Equal(t, was, after[name], "foreign lvol %s", name)
+		}
+	}
+	requireNothingToDo(t, request, b)
+}
+
+// requireNothingToDo: planned again, nothing is copied where hosts can prove.
+func requireNothingToDo(t tester, request app.Request, b *bench) {
+	for _, host := range []*memory.Host{b.source, b.destination} {
+		store, err := host.List(context.Background())
+		require.NoError(t, err)
+		if !store.Proves {
+			return
+		}
+	}
+	request.Options.Full = false
+	plan, err := app.New(nil).Plan(context.Background(), request)
+	require.NoError(t, err)
+	require.Empty(t, plan.Operations, "there is still something to do")
+}
+
+// requireHurtSourceUntouched: but for a system snapshot, into which the head's
+// clusters have moved, the source is as it was.
+func requireHurtSourceUntouched(t tester, before, after map[string]shot, systemSnapshot bool) {
+	for name, was := range before {
+		is := after[name]
+		if name == sourceName && systemSnapshot {
+			require.Equal(t, was.sha, is.sha, "the head's view")
+			continue
+		}
+		require.Equal(t, was, is, "lvol %s of the source", name)
+	}
+}
+
+// shot is all that can be seen of an lvol.
+type shot struct {
+	lvol domain.Lvol
+	sha  string
+}
+
+func photograph(t tester, host *memory.Host) map[string]shot {
+	store, err := host.List(context.Background())
+	require.NoError(t, err)
+	all := make(map[string]shot)
+	for _, l := range store.Lvols {
+		all[l.Name] = shot{l, sha(t, host, l.UUID)}
+	}
+	return all
+}
+
+// life is what a user has done to the volume whose replica is the source.
+type life struct {
+	*rapid.T
+	plant    *plant
+	hasImage bool
+	hurt     bool
+	size     int // clusters of the head
+	head     string
+	names    []string // snapshots
+	sizes    map[string]int
+}
+
+func (l *life) live(host *memory.Host) {
+	image := ""
+	if l.hasImage {
+		image = growImage(l, host, l.IntRange(1, l.size, "image clusters"))
+	}
+	l.plant = newPlant(l, host, sourceName, image)
+	l.sizes = make(map[string]int)
+	l.head = l.plant.writable(sourceName, image, l.size)
+	for range rapid.IntRange(0, 24).Draw(l.T, "deeds") {
+		switch rapid.IntRange(0, 6).Draw(l.T, "deed") {
+		case 0, 1:
+			l.plant.write(l.head, l.IntRange(0, l.size-1, "at"), rapid.Byte().Draw(l.T, "byte"))
+		case 2, 3:
+			l.snapshot(host)
+		case 4:
+			l.revert(host)
+		case 5:
+			l.size++
+			require.NoError(l, host.Resize(l.head, uint64(l.size)*cluster))
+		case 6:
+			l.deleteMerging(host)
+		}
+	}
+	if l.hasImage && rapid.IntRange(0, 5).Draw(l.T, "hurt") == 0 {
+		l.hurt = true
+		r := list(l, host, sourceName)
+		hurt := r.Head.UUID
+		for _, s := range r.Snapshots {
+			if s.Lvol.Parent == image {
+				hurt = s.Lvol.UUID
+			}
+		}
+		require.NoError(l, host.Graft(context.Background(), hurt, ""))
+	}
+}
+
+// IntRange draws a number.
+func (l *life) IntRange(from, to int, what string) int {
+	return rapid.IntRange(from, to).Draw(l.T, what)
+}
+
+func (l *life) snapshot(host *memory.Host) {
+	name := fmt.Sprintf("s%d", len(l.sizes))
+	uuid, err := host.Snapshot(context.Background(), l.head, domain.SnapshotLvolName(sourceName, name), minute(len(l.sizes)))
+	require.NoError(l, err)
+	l.plant.uuids[name] = uuid
+	l.names = append(l.names, name)
+	l.sizes[name] = l.size
+}
+
+func (l *life) revert(host *memory.Host) {
+	if len(l.names) == 0 {
+		return
+	}
+	to := rapid.SampledFrom(l.names).Draw(l.T, "revert to")
+	require.NoError(l, host.Delete(context.Background(), l.head))
+	l.size = max(l.size, l.sizes[to])
+	l.head = l.plant.writable(sourceName, l.plant.uuids[to], l.size)
+}
+
+// deleteMerging deletes a snapshot as a user does: what hangs on it takes over
+// its clusters.
+func (l *life) deleteMerging(host *memory.Host) {
+	if len(l.names) == 0 {
+		return
+	}
+	i := l.IntRange(0, len(l.names)-1, "delete")
+	if host.DeleteMerging(l.plant.uuids[l.names[i]]) == nil {
+		l.names = append(l.names[:i:i], l.names[i+1:]...)
+	}
+}
+
+// remains is what is left of the destination's replica.
+type remains struct {
+	*rapid.T
+	life         *life
+	source       domain.Replica
+	plant        *plant
+	foreignClone bool
+	foreign      map[string]bool
+}
+
+func (r *remains) isForeign(name string) bool { return r.foreign[name] }
+
+func (r *remains) draw(b *bench) {
+	image := ""
+	r.foreign = make(map[string]bool)
+	if r.life.hasImage && rapid.IntRange(0, 3).Draw(r.T, "image is there") > 0 {
+		store, err := b.source.Look(context.Background(), r.life.plant.image)
+		require.NoError(r, err)
+		image = growImage(r, b.destination, int(store.Size/cluster))
+		r.foreign[r.name(b, image)] = true
+	}
+	r.plant = newPlant(r, b.destination, copyName, image)
+	other := newPlant(r, b.destination, "vol-10-r-2", image)
+	other.snapshot("s0", image, 8, map[int]byte{0: 77}, minute(0))
+	other.writable("vol-10-r-2", other.uuids["s0"], 8)
+	r.foreign["vol-10-r-2"], r.foreign["vol-10-r-2-snap-s0"] = true, true
+
+	parents := []string{"", image, other.uuids["s0"]}
+	parent := func() string { return rapid.SampledFrom(parents).Draw(r.T, "parent") }
+	grown := func(uuid string) { parents = append(parents, uuid) }
+	if rapid.IntRange(0, 2).Draw(r.T, "extra") == 0 {
+		grown(r.plant.snapshot("extra", parent(), r.life.size, map[int]byte{1: 99}, minute(50)))
+	}
+	if rapid.IntRange(0, 2).Draw(r.T, "spacer") == 0 {
+		spacer := r.plant.writable(domain.InFlightLvolName(copyName, "0000aaaa"), parent(), 12)
+		frozen, err := b.destination.Snapshot(context.Background(), spacer, domain.InFlightLvolName(copyName, "0000aaab"), domain.Attributes{})
+		require.NoError(r, err)
+		require.NoError(r, b.destination.Delete(context.Background(), spacer))
+		grown(frozen)
+	}
+	for _, s := range r.order() {
+		if uuid := r.leave(b, s, parent); uuid != "" {
+			grown(uuid)
+		}
+	}
+	r.drawWritable(b, parent)
+}
+
+// order is the source's snapshots, parents first or in any order.
+func (r *remains) order() []domain.Snapshot {
+	tree, err := domain.NewSnapshotTree(r.source)
+	require.NoError(r, err)
+	if rapid.Bool().Draw(r.T, "parents first") {
+		return tree.Snapshots()
+	}
+	return rapid.Permutation(tree.Snapshots()).Draw(r.T, "order")
+}
+
+// leave leaves a snapshot's copy, identical or spoiled, where it belongs or not.
+func (r *remains) leave(b *bench, s domain.Snapshot, parent func() string) string {
+	letter := rapid.SampledFrom([]int{0, 1, 1, 1, 2, 3, 4, 5, 6, 7}).Draw(r.T, "letter")
+	if letter == 0 {
+		return ""
+	}
+	own := r.ownOf(b.source, s.Lvol)
+	clusters, attributes := int(s.Lvol.Size/cluster), s.Lvol.Attributes
+	on := r.plant.image
+	if up, ok := r.source.ParentOf(s.Lvol).Snapshot(); ok {
+		on = r.plant.uuids[up] // "" if it is not there: loose
+	}
+	switch letter {
+	case 1, 2: // identical
+	case 3:
+		on = ""
+	case 4:
+		on = parent()
+	case 5:
+		for at := range own {
+			own[at] ^= 0x55
+		}
+		on = parent()
+	case 6: // the same bytes elsewhere: SPDK's checksum is the same
+		moved := make(map[int]byte, len(own))
+		for at, b := range own {
+			moved[(at+1)%clusters] = b
+		}
+		own = moved
+	case 7:
+		if rapid.Bool().Draw(r.T, "attributes") {
+			attributes = minute(51)
+		} else {
+			own[rapid.IntRange(0, clusters-1).Draw(r.T, "merged")] = 0xEE
+		}
+	}
+	return r.plant.snapshot(s.Name, on, clusters, own, attributes)
+}
+
+// ownOf reads own clusters; all tests fill a cluster with one byte.
+func (r *remains) ownOf(host *memory.Host, l domain.Lvol) map[int]byte {
+	positions, err := host.OwnClusters(l.UUID)
+	require.NoError(r, err)
+	own := make(map[int]byte)
+	for _, at := range positions {
+		p := make([]byte, 1)
+		require.NoError(r, host.ReadAt(l.UUID, p, at*cluster))
+		own[int(at)] = p[0]
+	}
+	return own
+}
+
+func (r *remains) drawWritable(b *bench, parent func() string) {
+	if rapid.IntRange(0, 2).Draw(r.T, "in flight") == 0 {
+		uuid := r.plant.writable(domain.InFlightLvolName(copyName, "0000bbbb"), parent(), 12)
+		r.plant.write(uuid, 0, 1)
+	}
+	if rapid.IntRange(0, 3).Draw(r.T, "Longhorn's in flight") == 0 {
+		r.plant.writable(copyName+"-rebuilding", parent(), 12)
+	}
+	if rapid.Bool().Draw(r.T, "head") {
+		head := r.plant.writable(copyName, parent(), 12)
+		if rapid.Bool().Draw(r.T, "written") {
+			r.plant.write(head, 0, 9)
+		}
+	}
+	if rapid.IntRange(0, 9).Draw(r.T, "foreign clone") == 0 {
+		clone := r.plant.writable(copyName+"-clone-ep-1", parent(), 12)
+		r.plant.write(clone, 1, 8)
+		r.foreignClone = true
+		r.foreign[copyName+"-clone-ep-1"] = true
+	}
+}
+
+func (r *remains) name(b *bench, uuid string) string {
+	l, err := b.destination.Look(context.Background(), uuid)
+	require.NoError(r, err)
+	return l.Name
+}

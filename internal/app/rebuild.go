@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// errPlanAgain: the store is not any more what the plan was made for. What was
+// finished stays; the next plan finds it.
+var errPlanAgain = errors.New("the store has changed since the plan was made")
+
+// A plan is made again when a system snapshot was taken, an image appeared, a
+// snapshot was deleted under our hands. Who never gets further than this has a
+// store that somebody else is working on.
+const maxPlans = 8
+
+// Rebuild makes the destination what the source is. The error says why it did
+// not; the report tells what is known in any case.
+func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
+	began := time.Now()
+	progress := newProgress(request.Observer)
+	r := &rebuild{engine: e, request: request, progress: progress, run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}}
+	err := r.all(ctx)
+	r.report.CopiedBytes = progress.copied()
+	r.report.Duration = time.Since(began)
+	switch {
+	case err == nil:
+		r.report.Outcome = OutcomeComplete
+	case errors.Is(err, ErrRefused) && !r.changed:
+		r.report.Outcome = OutcomeRefused
+	default:
+		r.report.Outcome = OutcomeFailed
+		err = fmt.Errorf("rebuild replica %s: %w", request.Destination.Replica, err)
+	}
+	return r.report, err
+}
+
+// rebuild is one request on its way.
+type rebuild struct {
+	engine   *Engine
+	request  Request
+	run      ports.Run
+	progress *progress
+	report   Report
+	changed  bool // something was changed on one of the hosts
+	sealed   []domain.Sealing
+}
+
+func (r *rebuild) all(ctx context.Context) error {
+	if err := r.request.check(); err != nil {
+		return err
+	}
+	release, err := r.claim(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for plans := 1; ; plans++ {
+		err := r.once(ctx)
+		if !errors.Is(err, errPlanAgain) || plans == maxPlans || ctx.Err() != nil {
+			return err
+		}
+		r.progress.say(EventAgain, err.Error())
+	}
+}
+
+// claim keeps a second rebuild of the same replica out of this process. Two
+// processes on one replica are their callers' mistake; a target has no lock.
+func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
+	store, err := r.request.Destination.Host.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the host of replica %s: %w", r.request.Destination.Replica, err)
+	}
+	release, ok := r.engine.locks.tryAcquire("replica " + store.UUID + "/" + r.request.Destination.Replica)
+	if !ok {
+		return nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
+	}
+	return release, nil
+}
+
+// once plans and carries the plan out. errPlanAgain says that another round is
+// needed.
+func (r *rebuild) once(ctx context.Context) error {
+	seen, plan, err := r.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if plan.SystemSnapshot != nil {
+		return r.freezeHead(ctx, *plan.SystemSnapshot)
+	}
+	if len(plan.Operations) == 0 {
+		return r.settle(seen, plan)
+	}
+	imageLock := func() {}
+	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() {
+		// Several volumes share an image: one rebuild fetches it, the others wait
+		// and then find it.
+		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name); err != nil {
+			return err
+		}
+		if seen, plan, err = r.plan(ctx); err != nil || !plan.FetchesImage() {
+			imageLock()
+			imageLock = func() {}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.carryOut(ctx, seen, plan, imageLock)
+}
+
+func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
+	request := r.request
+	request.Options.Sealings = append(append([]domain.Sealing(nil), request.Options.Sealings...), r.sealed...)
+	seen, plan, err := r.engine.plan(ctx, request)
+	r.see(seen)
+	if err != nil {
+		return seen, plan, err
+	}
+	r.report.Plan, r.report.Warnings = plan, plan.Warnings
+	r.progress.planned(plan, seen.source.Store.ClusterSize)
+	for _, warning := range plan.Warnings {
+		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
+	}
+	return seen, plan, nil
+}
+
+func (r *rebuild) see(s sight) {
+	if s.source.Store.UUID != "" {
+		r.report.Source, r.report.Destination = s.source, s.destination
+	}
+}
+
+// freezeHead takes the one snapshot that a rebuild needs of its source.
+func (r *rebuild) freezeHead(ctx context.Context, system domain.SystemSnapshot) error {
+	r.changed = true
+	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
+	_, err := r.request.Source.Host.Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
+	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source was faster
+		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, err)
+	}
+	r.engine.log.Info("the source's head was frozen", zap.String("snapshot", system.LvolName))
+	return fmt.Errorf("%w: the source's head was frozen as %s", errPlanAgain, system.Name)
+}
+
+// settle ends a rebuild that has nothing to do.
+func (r *rebuild) settle(seen sight, plan domain.Plan) error {
+	violations, err := seen.violations(plan.Image, true)
+	if err != nil {
+		return err
+	}
+	return r.judge(violations)
+}
+
+func (r *rebuild) judge(violations []domain.Violation) error {
+	r.report.Violations = violations
+	if len(violations) == 0 {
+		return nil
+	}
+	return fmt.Errorf("verify: %w: %d things are wrong, the first: %s", ports.ErrCorrupt, len(violations), violations[0])
+}
+
+// carryOut does what the plan says: all but the head, a look, the head, a look.
+func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, imageLock func()) (err error) {
+	r.changed = true
+	x := newExecution(r, seen, plan, imageLock)
+	defer x.unlockImage()
+	defer func() {
+		if cleanup := x.cleanUp(ctx, err != nil); cleanup != nil {
+			err = errors.Join(err, cleanup)
+		}
+	}()
+	if err := x.open(ctx); err != nil {
+		return err
+	}
+	for stage := domain.StageBehead; stage < domain.StageCrown; stage++ {
+		if err := x.do(ctx, stage); err != nil {
+			return err
+		}
+	}
+	_, violations, err := r.engine.verify(ctx, r.request, plan.Image, false)
+	if err != nil {
+		return err
+	}
+	if err := r.judge(violations); err != nil {
+		return err
+	}
+	r.progress.say(EventVerified, "everything but the head is right")
+	if err := x.do(ctx, domain.StageCrown); err != nil {
+		return err
+	}
+	seen, violations, err = r.engine.verify(ctx, r.request, plan.Image, true)
+	if err != nil {
+		return err
+	}
+	r.see(seen)
+	return r.judge(violations)
+}
+
+// drawID draws 8 hex digits.
+func drawID() string {
+	var id [4]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}

@@ -1,0 +1,158 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// builtMark begins the names of lvols that are being built. No lvol of a file
+// has it in its name, and the names are short enough for every host.
+const builtMark = '~'
+
+// builder puts a layout on a host, by the verbs that a rebuild uses, and by
+// writing, as the volume's users do.
+type builder struct {
+	scenario *Scenario
+	host     *memory.Host
+	source   *memory.Host // that content like its lvols' is read from
+	chunk    []byte
+}
+
+func newBuilder(s *Scenario, host, source *memory.Host, clusterSize uint64) *builder {
+	// No cluster is written twice: what fits into one chunk is whole clusters.
+	return &builder{scenario: s, host: host, source: source, chunk: make([]byte, max(clusterSize, mib))}
+}
+
+func (b *builder) build(ctx context.Context, l *layout) error {
+	for n, at := range l.order {
+		v := &l.lvols[at]
+		parent := ""
+		if v.parent != noLvol {
+			parent = l.lvols[v.parent].uuid
+		}
+		if err := b.lvol(ctx, n, v, parent); err != nil {
+			if _, ours := errors.AsType[*Error](err); ours {
+				return err
+			}
+			return b.scenario.errorAt(v.field, "cannot be built: %v", err)
+		}
+	}
+	return nil
+}
+
+// lvol grafts before it writes: copy on write fills up from the parent's view,
+// and parents may be longer than what hangs on them.
+func (b *builder) lvol(ctx context.Context, n int, v *lvol, parent string) (err error) {
+	name := v.name
+	if v.readOnly {
+		name = fmt.Sprintf("%c%d", builtMark, n)
+	}
+	if v.uuid, err = b.host.Create(ctx, name, v.size); err != nil {
+		return err
+	}
+	if parent != "" {
+		if err := b.host.Graft(ctx, v.uuid, parent); err != nil {
+			return err
+		}
+	}
+	if err := b.fill(v); err != nil {
+		return err
+	}
+	if !v.readOnly {
+		return b.record(ctx, v)
+	}
+	if err := b.checksum(v); err != nil {
+		return err
+	}
+	v.uuid, err = b.host.Seal(ctx, v.uuid, v.name, v.seal)
+	return err
+}
+
+// record leaves a host without records as it is.
+func (b *builder) record(ctx context.Context, v *lvol) error {
+	if v.record == "" {
+		return nil
+	}
+	if err := b.host.Record(ctx, v.uuid, v.record); !errors.Is(err, ports.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+// fill writes the content.
+func (b *builder) fill(v *lvol) error {
+	switch {
+	case v.file != "":
+		return b.fillFromFile(v)
+	case v.like != nil:
+		for _, own := range v.like.own {
+			from := &view{b.source, v.like.uuid, own.from}
+			if err := b.pour(v, own.from, min(own.to, v.size), from); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range v.writes {
+		if err := b.pour(v, w.Offset, w.Offset+w.Length, generator(w.Seed)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) fillFromFile(v *lvol) error {
+	file, err := os.Open(v.file)
+	if err != nil {
+		return b.scenario.errorAt("backingImage.file", "%s cannot be read: %v", quote(b.scenario.Image.File), withoutPath(err))
+	}
+	defer file.Close()
+	if err := b.pour(v, 0, v.size, io.MultiReader(file, zeros{})); err != nil {
+		return b.scenario.errorAt("backingImage.file", "%s cannot be read: %v", quote(b.scenario.Image.File), withoutPath(err))
+	}
+	return nil
+}
+
+// pour writes what is read from offset from up to offset to.
+func (b *builder) pour(v *lvol, from, to uint64, what io.Reader) error {
+	most := uint64(len(b.chunk))
+	for from < to {
+		part := b.chunk[:min(to, (from/most+1)*most)-from]
+		if _, err := io.ReadFull(what, part); err != nil {
+			return err
+		}
+		if err := b.host.WriteAt(v.uuid, part, from); err != nil {
+			return err
+		}
+		from += uint64(len(part))
+	}
+	return nil
+}
+
+// view reads an lvol of a host from offset on.
+type view struct {
+	host   *memory.Host
+	uuid   string
+	offset uint64
+}
+
+func (r *view) Read(p []byte) (int, error) {
+	if err := r.host.ReadAt(r.uuid, p, r.offset); err != nil {
+		return 0, err
+	}
+	r.offset += uint64(len(p))
+	return len(p), nil
+}
+
+// zeros fill up the last cluster of a file.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

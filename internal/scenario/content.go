@@ -1,0 +1,69 @@
+package scenario
+
+import (
+	"cmp"
+	"slices"
+)
+
+// content is what an lvol's bytes are: one of these, or none.
+type content struct {
+	writes []Write
+	file   string // written as a whole, from the first byte on
+	like   *lvol  // the own clusters of an lvol of the source
+}
+
+// span is a run of own clusters, in bytes: from a cluster's begin up to, and
+// without, another's.
+type span struct{ from, to uint64 }
+
+// within reports whether the write ends within size bytes, whatever it wraps
+// around to.
+func (w Write) within(size uint64) bool {
+	return w.Offset <= size && w.Length <= size-w.Offset
+}
+
+// touches are the clusters that the content makes the own ones of an lvol of
+// that size: ascending, no two overlap or meet.
+func (c content) touches(size, clusterSize uint64) []span {
+	var touched []span
+	touch := func(from, to uint64) {
+		if to = min(to, size); from < to {
+			touched = append(touched, span{from / clusterSize * clusterSize, roundUp(to, clusterSize)})
+		}
+	}
+	switch {
+	case c.file != "":
+		touch(0, size)
+	case c.like != nil:
+		for _, own := range c.like.own {
+			touch(own.from, own.to)
+		}
+	default:
+		for _, w := range c.writes {
+			touch(w.Offset, w.Offset+w.Length)
+		}
+	}
+	return merge(touched)
+}
+
+func merge(spans []span) []span {
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	var merged []span
+	for _, next := range spans {
+		if last := len(merged) - 1; last >= 0 && next.from <= merged[last].to {
+			merged[last].to = max(merged[last].to, next.to)
+			continue
+		}
+		merged = append(merged, next)
+	}
+	return merged
+}
+
+// length is how many bytes the spans have.
+func length(spans []span) uint64 {
+	var sum uint64
+	for _, s := range spans {
+		sum += s.to - s.from
+	}
+	return sum
+}

@@ -1,0 +1,50 @@
+package scenario
+
+// A file of a few lines can ask for more than a machine has.
+const (
+	// maxWritten is how many bytes all writes may have.
+	maxWritten = 4 * gib
+	// maxTouched is how long all clusters that they touch may be, one that is
+	// touched twice counted twice. Zeros at a cluster's end take no memory, so
+	// many small writes into large clusters are cheap.
+	maxTouched = 16 * gib
+)
+
+// effort is what it takes to build something, in bytes.
+type effort struct{ written, touched uint64 }
+
+// checkEffort refuses what would take too long or not fit into memory, at the
+// lvol that no longer fits.
+func (s *Scenario) checkEffort(hosts ...*layout) error {
+	var all effort
+	for _, l := range hosts {
+		for _, v := range l.lvols {
+			all.add(v, l.clusterSize)
+			switch {
+			case all.written > maxWritten:
+				return s.errorAt(v.field, "expected at most %s of writes in the whole scenario, got more", formatSize(maxWritten))
+			case all.touched > maxTouched:
+				return s.errorAt(v.field, "expected writes that touch at most %s of clusters in the whole scenario, got more", formatSize(maxTouched))
+			}
+		}
+	}
+	return nil
+}
+
+// add stops counting where it is too much: nothing wraps around.
+func (e *effort) add(v lvol, clusterSize uint64) {
+	if v.writes == nil {
+		e.written += length(v.own)
+		e.touched += length(v.own)
+		return
+	}
+	for _, w := range v.writes {
+		if e.written > maxWritten || e.touched > maxTouched {
+			return
+		}
+		if w.Length > 0 {
+			e.written += w.Length
+			e.touched += roundUp(w.Offset+w.Length, clusterSize) - w.Offset/clusterSize*clusterSize
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package scenario_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/scenario"
+)
+
+// FuzzParse: whatever the bytes are, there is no panic, an error is one short
+// line of this package's own, and what was accepted can be built, if it is
+// small enough to be built a thousand times a second.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob(examples + "/*.yaml")
+	require.NoError(f, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(f, err)
+		f.Add(small(text))
+	}
+	for _, text := range []string{
+		smallest,
+		volume(`{name: vol-1, size: 1024KiB, clusterSize: 64KiB}`) + "backingImage: {name: ext2, file: disk.img}\n",
+		with(image, chain, `destination: {clusterSize: 2MiB, freeClusters: 0, flavour: upstream, image: {uuid: x, size: 2MiB, writes: []}}`, `options: {fast: false, parallel: 2}`, `runs: 2`),
+		with(tree, `destination: {snapshots: [{name: a, parent: x}], lvols: [{name: x, parent: none, snapshot: true}]}`),
+		"apiVersion: rebuild/v1\nvolume: &v {name: *v, size: !!str 1}\nsource: {<<: *v}\n",
+		`{"apiVersion": "rebuild/v1", "volume": {"name": "v", "size": 4096, "clusterSize": "4KiB"}, "source": {"head": null}}`,
+	} {
+		f.Add(small([]byte(text)))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := scenario.ParseBytes("f.yaml", examples, data)
+		if err == nil && isSmall(s) {
+			_, err = s.Build()
+			require.NoError(t, err)
+		}
+		if err == nil {
+			return
+		}
+		failed, ours := errors.AsType[*scenario.Error](err)
+		require.True(t, ours, "%T", err)
+		require.NotEmpty(t, failed.Problem)
+		require.GreaterOrEqual(t, failed.Line, 0)
+		requireOneLine(t, err)
+		require.True(t, strings.HasPrefix(err.Error(), "f.yaml:"))
+	})
+}
+
+var inMiB = regexp.MustCompile(`(\d+)MiB`)
+
+// small keeps what is worth mutating, and has 4 KiB for each MiB.
+func small(text []byte) []byte {
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
+			lines = append(lines, line)
+		}
+	}
+	shrunk := inMiB.ReplaceAllStringFunc(strings.Join(lines, ""), func(size string) string {
+		n, _ := strconv.Atoi(strings.TrimSuffix(size, "MiB"))
+		return fmt.Sprint(4*n, "KiB")
+	})
+	shrunk = strings.ReplaceAll(shrunk, "vol-1, size: 64KiB}", "vol-1, size: 64KiB, clusterSize: 4KiB}")
+	return []byte(strings.NewReplacer("5636096", "22016", "1572864", "6144").Replace(shrunk))
+}
+
+func isSmall(s *scenario.Scenario) bool {
+	const most = 256 * kib
+	if s.Volume.ClusterSize > mib || s.Destination.ClusterSize > mib || s.Image != nil && s.Image.Size > most {
+		return false
+	}
+	var all []scenario.Write
+	if s.Image != nil {
+		all = append(all, s.Image.Writes...)
+	}
+	for _, head := range []*scenario.Head{s.Source.Head, s.Destination.Head} {
+		if head != nil {
+			all = append(all, head.Writes...)
+		}
+	}
+	for _, snapshot := range s.Source.Snapshots {
+		all = append(all, snapshot.Writes...)
+	}
+	for _, leftover := range s.Destination.Snapshots {
+		all = append(all, leftover.Writes...)
+	}
+	for _, lvol := range s.Destination.Lvols {
+		all = append(all, lvol.Writes...)
+	}
+	if other := s.Destination.OtherImage; other != nil {
+		if other.Size > most {
+			return false
+		}
+		all = append(all, other.Writes...)
+	}
+	var written uint64
+	for _, w := range all {
+		written += w.Length
+	}
+	return written <= most
+}

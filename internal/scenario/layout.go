@@ -1,0 +1,151 @@
+package scenario
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// layout is everything on one host's store, with nothing left to defaults.
+type layout struct {
+	replica     string
+	parents     string // what a parent may be, in words
+	clusterSize uint64 // bytes
+	nameLimit   int    // bytes
+
+	lvols     []lvol
+	order     []int             // positions in lvols, parents before children
+	image     int               // position of the volume's image; noLvol where it is not on this host
+	head      int               // position of the head, if there is one
+	snapshots map[string]int    // positions of the replica's snapshots, by short name
+	others    map[string]int    // positions of what else is on the store, by full name
+	names     map[string]string // on the store: the fields that gave them
+}
+
+// lvol is one logical volume as it is to be built.
+type lvol struct {
+	field    string // that describes it
+	shown    string // its name as the file gives it
+	name     string // on the store
+	parent   int    // position in the layout; noLvol
+	size     uint64 // bytes, whole clusters
+	readOnly bool
+	seal     ports.SealRecord // of a snapshot
+	record   string           // of a head
+
+	content
+	own  []span // that the content touches
+	uuid string // once it is built
+}
+
+// noLvol is the parent of what hangs on nothing.
+const noLvol = -1
+
+// layouts are those of both hosts.
+type layouts struct {
+	image               domain.Image
+	source, destination *layout
+}
+
+// layOut fills in the defaults and finds everything that cannot be. Every
+// error is an *Error.
+func (s *Scenario) layOut() (*layouts, error) {
+	if err := s.checkVolume(); err != nil {
+		return nil, err
+	}
+	if err := s.checkOptions(); err != nil {
+		return nil, err
+	}
+	both := &layouts{image: domain.NoImage()}
+	if s.Image != nil {
+		both.image = domain.ImageNamed(s.Image.Name)
+	}
+	var err error
+	if both.source, err = s.layOutSource(both.image); err != nil {
+		return nil, err
+	}
+	if both.destination, err = s.layOutDestination(both.image, both.source); err != nil {
+		return nil, err
+	}
+	return both, s.checkEffort(both.source, both.destination)
+}
+
+func newLayout(replica, parents string, clusterSize uint64, nameLimit int) *layout {
+	return &layout{
+		replica:     replica,
+		parents:     parents,
+		clusterSize: clusterSize,
+		nameLimit:   nameLimit,
+		image:       noLvol,
+		snapshots:   make(map[string]int),
+		others:      make(map[string]int),
+		names:       make(map[string]string),
+	}
+}
+
+// add takes an lvol in, whose parent may still be unknown, and returns its
+// position. named is the field that gave the name.
+func (l *layout) add(s *Scenario, v lvol, named string) (int, error) {
+	if taken, ok := l.names[v.name]; ok {
+		return 0, s.errorAt(named, "%s is taken by %s", quote(v.shown), taken)
+	}
+	if len(v.name) > l.nameLimit {
+		return 0, s.errorAt(named, "expected a name of at most %d bytes on this host, got %s with %d", l.nameLimit, quote(v.name), len(v.name))
+	}
+	for i, w := range v.writes {
+		if !w.within(v.size) {
+			return 0, s.errorAt(fmt.Sprintf("%s.writes[%d]", v.field, i), "expected to end within %s, got length %s at offset %s", formatSize(v.size), formatSize(w.Length), formatSize(w.Offset))
+		}
+	}
+	v.own = v.content.touches(v.size, l.clusterSize)
+	l.names[v.name] = v.field
+	l.lvols = append(l.lvols, v)
+	return len(l.lvols) - 1, nil
+}
+
+func (s *Scenario) checkVolume() error {
+	if err := checkName(s.Volume.Name, domain.CheckReplicaName); err != nil {
+		return s.errorAt("volume.name", "%v", err)
+	}
+	if err := checkClusterSize(s.clusterSize()); err != nil {
+		return s.errorAt("volume.clusterSize", "%v", err)
+	}
+	if err := checkSize(s.Volume.Size, s.clusterSize(), "cluster size"); err != nil {
+		return s.errorAt("volume.size", "%v", err)
+	}
+	return nil
+}
+
+func (s *Scenario) checkOptions() error {
+	if n := s.Options.Parallel; n < 0 || n > maxParallel {
+		return s.errorAt("options.parallel", "expected %s, got %d", numberBetween(1, maxParallel), n)
+	}
+	if n := s.Runs; n < 0 || n > maxRuns {
+		return s.errorAt("runs", "expected %s, got %d", numberBetween(1, maxRuns), n)
+	}
+	return nil
+}
+
+// clusterSize is the volume's, and the source host's.
+func (s *Scenario) clusterSize() uint64 {
+	if s.Volume.ClusterSize != 0 {
+		return s.Volume.ClusterSize
+	}
+	return defaultClusterSize
+}
+
+func (s *Scenario) errorAt(field, problem string, args ...any) *Error {
+	return s.origin.errorAt(field, fmt.Sprintf(problem, args...))
+}
+
+// plenty is how many clusters a host has where a file does not say: an EiB.
+func plenty(clusterSize uint64) uint64 { return (math.MaxUint64/16 + 1) / clusterSize }
+
+// oldest is when the first snapshot of a scenario was made, by default. Each
+// one listed after it is a minute younger.
+var oldest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func madeAt(place int) time.Time { return oldest.Add(time.Duration(place) * time.Minute) }

@@ -1,0 +1,66 @@
+package scenario
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// What the hosts take, in bytes: the source is always a fork, the destination
+// may be an upstream one.
+const (
+	forkNameLimit     = 255
+	upstreamNameLimit = 63
+)
+
+func sourceReplica(volume string) string      { return volume + "-r-1" }
+func destinationReplica(volume string) string { return volume + "-r-2" }
+
+// checkName has the domain check a name that may be of any length, and says
+// what is wrong in one short line.
+func checkName(name string, check func(string) error) error {
+	if len(name) > forkNameLimit {
+		return fmt.Errorf("expected a name of at most %d bytes, got %s with %d", forkNameLimit, quote(name), len(name))
+	}
+	if err := check(name); err != nil {
+		return errors.New(shorten(err.Error(), name))
+	}
+	return nil
+}
+
+func checkSnapshotName(name string) error {
+	if name == NoParent {
+		return fmt.Errorf("snapshot name %q: as a parent it means that there is none", name)
+	}
+	return checkName(name, domain.CheckSnapshotName)
+}
+
+// checkLvolName lets pass what a store would: names in flight, of images, of
+// other features. Only what no message could show is refused.
+func checkLvolName(name string) error {
+	return checkName(name, func(name string) error {
+		odd := func(r rune) bool { return r == ' ' || r == builtMark || !strconv.IsPrint(r) }
+		switch {
+		case name == NoParent:
+			return fmt.Errorf("lvol name %q: as a parent it means that there is none", name)
+		case name == "" || strings.ContainsFunc(name, odd):
+			return fmt.Errorf("lvol name %q: expected printable characters without spaces and %c", name, builtMark)
+		}
+		return nil
+	})
+}
+
+// checkImageUUID lets pass a UUID in full, and the short ones of Longhorn.
+func checkImageUUID(uuid string) error {
+	const most = 64
+	odd := func(r rune) bool {
+		return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}
+	if len(uuid) > most || strings.ContainsFunc(uuid, odd) {
+		return fmt.Errorf("expected at most %d letters, digits and '-', got %s", most, quote(uuid))
+	}
+	return nil
+}

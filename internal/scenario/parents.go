@@ -1,0 +1,80 @@
+package scenario
+
+import "strings"
+
+// hang gives an lvol the parent of that name, or the one by default.
+func (l *layout) hang(s *Scenario, child int, given string, byDefault int) (err error) {
+	parent := byDefault
+	switch given {
+	case "":
+	case NoParent:
+		parent = noLvol
+	default:
+		parent, err = l.find(s, child, given)
+	}
+	l.lvols[child].parent = parent
+	return err
+}
+
+// find is the lvol that a parent's name means. A snapshot is meant by its
+// short name, anything else by its full one.
+func (l *layout) find(s *Scenario, child int, parent string) (int, error) {
+	field := l.lvols[child].field + ".parent"
+	snapshot, isSnapshot := l.snapshots[parent]
+	other, isOther := l.others[parent]
+	switch {
+	case isSnapshot && isOther:
+		return 0, s.errorAt(field, "expected one thing of that name, but %s is %s and %s", quote(parent), l.lvols[snapshot].field, l.lvols[other].field)
+	case isSnapshot:
+		return snapshot, nil
+	case !isOther:
+		return 0, s.errorAt(field, "expected %s, got %s", l.parents, quote(parent))
+	case !l.lvols[other].readOnly:
+		return 0, s.errorAt(field, "expected a snapshot, but %s is a writable lvol", l.lvols[other].field)
+	}
+	return other, nil
+}
+
+// sort puts parents before children, and refuses parents that go round in a
+// circle. Trees may be a hundred thousand snapshots deep, so nothing recurses.
+func (l *layout) sort(s *Scenario) error {
+	const (
+		unseen = iota
+		onTheWay
+		placed
+	)
+	state := make([]byte, len(l.lvols))
+	var way []int
+	for start := range l.lvols {
+		way = way[:0]
+		for at := start; at != noLvol && state[at] != placed; at = l.lvols[at].parent {
+			if state[at] == onTheWay {
+				return s.errorAt(l.lvols[at].field+".parent", "expected parents without a circle, got %s", l.circle(at))
+			}
+			state[at] = onTheWay
+			way = append(way, at)
+		}
+		for i := len(way) - 1; i >= 0; i-- {
+			state[way[i]] = placed
+			l.order = append(l.order, way[i])
+		}
+	}
+	return nil
+}
+
+// circle is a circle in words, the start at both ends, if it is a small one.
+func (l *layout) circle(start int) string {
+	const most = 4
+	text := strings.Builder{}
+	text.WriteString(quote(l.lvols[start].shown))
+	for i, at := 0, l.lvols[start].parent; ; i, at = i+1, l.lvols[at].parent {
+		if i == most {
+			text.WriteString(" on …")
+			return text.String()
+		}
+		text.WriteString(" on " + quote(l.lvols[at].shown))
+		if at == start {
+			return text.String()
+		}
+	}
+}

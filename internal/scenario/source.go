@@ -1,0 +1,129 @@
+package scenario
+
+import (
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// layOutSource lays out the healthy replica: one tree, whose lvols do not
+// shrink from the image to the head.
+func (s *Scenario) layOutSource(image domain.Image) (*layout, error) {
+	l := newLayout(sourceReplica(s.Volume.Name), "the name of a snapshot of the source", s.clusterSize(), forkNameLimit)
+	if err := s.addSourceImage(l); err != nil {
+		return nil, err
+	}
+	for i, snapshot := range s.Source.Snapshots {
+		if err := s.addSnapshot(l, i, snapshot); err != nil {
+			return nil, err
+		}
+	}
+	head := s.Source.Head
+	if head == nil {
+		head = &Head{}
+	}
+	if err := s.addHead(l, "source.head", *head, image); err != nil {
+		return nil, err
+	}
+	if err := s.hangSource(l, *head); err != nil {
+		return nil, err
+	}
+	if err := l.sort(s); err != nil {
+		return nil, err
+	}
+	return l, s.checkGrowth(l)
+}
+
+func (s *Scenario) addSnapshot(l *layout, place int, snapshot Snapshot) error {
+	field := fmt.Sprintf("source.snapshots[%d]", place)
+	if err := checkSnapshotName(snapshot.Name); err != nil {
+		return s.errorAt(field+".name", "%v", err)
+	}
+	size := snapshot.Size
+	if size == 0 {
+		size = s.Volume.Size
+	}
+	if err := checkSize(size, l.clusterSize, "cluster size"); err != nil {
+		return s.errorAt(field+".size", "%v", err)
+	}
+	if size > s.Volume.Size {
+		return s.errorAt(field+".size", "expected at most the volume's size %s, got %s", formatSize(s.Volume.Size), formatSize(size))
+	}
+	attributes := domain.Attributes{CreatedAt: madeAt(place), UserCreated: true}
+	var err error
+	l.snapshots[snapshot.Name], err = l.add(s, lvol{
+		field:    field,
+		shown:    snapshot.Name,
+		name:     domain.SnapshotLvolName(l.replica, snapshot.Name),
+		size:     size,
+		readOnly: true,
+		seal:     ports.SealRecord{Attributes: snapshot.attributes(attributes)},
+		content:  content{writes: snapshot.Writes},
+	}, field+".name")
+	return err
+}
+
+// attributes are those that the snapshot gives, and the others' defaults.
+func (snapshot Snapshot) attributes(defaults domain.Attributes) domain.Attributes {
+	if !snapshot.CreatedAt.IsZero() {
+		defaults.CreatedAt = snapshot.CreatedAt.UTC()
+	}
+	if snapshot.UserCreated != nil {
+		defaults.UserCreated = *snapshot.UserCreated
+	}
+	return defaults
+}
+
+// addHead adds a head of either replica.
+func (s *Scenario) addHead(l *layout, field string, head Head, image domain.Image) (err error) {
+	l.head, err = l.add(s, lvol{
+		field:   field,
+		shown:   l.replica,
+		name:    l.replica,
+		size:    s.Volume.Size,
+		record:  image.Record(),
+		content: content{writes: head.Writes},
+	}, "volume.name")
+	return err
+}
+
+// hangSource gives every lvol its parent.
+func (s *Scenario) hangSource(l *layout, head Head) error {
+	ancestor := noLvol
+	for _, snapshot := range s.Source.Snapshots {
+		at := l.snapshots[snapshot.Name]
+		if snapshot.Parent == "" || snapshot.Parent == NoParent {
+			if ancestor != noLvol {
+				return s.errorAt(l.lvols[at].field+".parent", "expected the name of a snapshot, since %s is the ancestor already", l.lvols[ancestor].field)
+			}
+			ancestor, snapshot.Parent = at, ""
+		}
+		if err := l.hang(s, at, snapshot.Parent, l.image); err != nil {
+			return err
+		}
+	}
+	last := len(s.Source.Snapshots) - 1
+	switch {
+	case last >= 0 && head.Parent == NoParent:
+		return s.errorAt("source.head.parent", "expected the name of a snapshot, since the source has some")
+	case last >= 0 && head.Parent == "":
+		head.Parent = s.Source.Snapshots[last].Name
+	case head.Parent == NoParent:
+		head.Parent = ""
+	}
+	return l.hang(s, l.head, head.Parent, l.image)
+}
+
+// checkGrowth refuses what shrinks on the way from the image to the head: no
+// healthy replica does.
+func (s *Scenario) checkGrowth(l *layout) error {
+	for _, v := range l.lvols {
+		if v.parent == noLvol || v.size >= l.lvols[v.parent].size {
+			continue
+		}
+		parent := l.lvols[v.parent]
+		return s.errorAt(v.field+".size", "expected at least the size of its parent %s, %s, got %s", quote(parent.shown), formatSize(parent.size), formatSize(v.size))
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package scenario
+
+import (
+	"context"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// The stores of every scenario have the same UUIDs, so that two runs of a file
+// print the same. They are part of the names of images, so lvols in a file may
+// need them.
+const (
+	SourceStoreUUID      = "d15c0001-5ce0-4a1d-8000-000000000001"
+	DestinationStoreUUID = "d15c0002-5ce0-4a1d-8000-000000000002"
+)
+
+const (
+	defaultParallel = 4
+	defaultRuns     = 1
+)
+
+// World is a scenario on two in-memory hosts, and what to do there.
+type World struct {
+	Fabric              *memory.Fabric
+	Source, Destination *memory.Host
+
+	SourceReplica, DestinationReplica string
+
+	Image domain.Image // what the volume is declared to have; never unknown
+
+	Fast             bool
+	Parallel         int // copies at a time
+	AcceptHurtSource bool
+	Runs             int
+}
+
+// Build puts the scenario on two new hosts. It can be called again and again:
+// the worlds are equal, UUIDs included, and share nothing. Every error that
+// the scenario is to blame for is an *Error.
+func (s *Scenario) Build() (*World, error) {
+	both, err := s.layOut()
+	if err != nil {
+		return nil, err
+	}
+	w := &World{
+		Fabric:             memory.NewFabric(),
+		SourceReplica:      both.source.replica,
+		DestinationReplica: both.destination.replica,
+		Image:              both.image,
+		Fast:               s.Options.Fast == nil || *s.Options.Fast,
+		Parallel:           s.Options.Parallel,
+		AcceptHurtSource:   s.Options.AcceptHurtSource,
+		Runs:               s.Runs,
+	}
+	if w.Parallel == 0 {
+		w.Parallel = defaultParallel
+	}
+	if w.Runs == 0 {
+		w.Runs = defaultRuns
+	}
+	w.Source = w.Fabric.NewHost(memory.Config{
+		Name:        "disk-1",
+		UUID:        SourceStoreUUID,
+		ClusterSize: both.source.clusterSize,
+		Flavour:     memory.Fork,
+		Seed:        1,
+	})
+	w.Destination = w.Fabric.NewHost(s.destinationConfig(both.destination))
+	ctx := context.Background()
+	if err := newBuilder(s, w.Source, w.Source, both.source.clusterSize).build(ctx, both.source); err != nil {
+		return nil, err
+	}
+	if err := newBuilder(s, w.Destination, w.Source, both.destination.clusterSize).build(ctx, both.destination); err != nil {
+		return nil, err
+	}
+	if err := s.occupy(ctx, w.Destination, both.destination); err != nil {
+		return nil, err
+	}
+	if err := s.hurtSource(ctx, w.Source, both.source); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// hurtSource takes the image away from what hangs on it. It comes last: what
+// was written before has the image's bytes around it.
+func (s *Scenario) hurtSource(ctx context.Context, host *memory.Host, l *layout) error {
+	if !s.Source.Hurt {
+		return nil
+	}
+	for _, v := range l.lvols {
+		if v.parent != l.image || v.parent == noLvol {
+			continue
+		}
+		if err := host.Graft(ctx, v.uuid, ""); err != nil {
+			return s.errorAt("source.hurt", "cannot be built: %v", err)
+		}
+	}
+	return nil
+}
