@@ -14,6 +14,10 @@ import (
 // cancelled.
 const cleanUpTime = 30 * time.Second
 
+// ErrCleanUp is what errors are by which something of a run may be left on a
+// host. The next run removes it.
+var ErrCleanUp = errors.New("clean up, the next run will")
+
 // open removes what crashed runs of this replica have left open on both hosts.
 // It comes before anything is made: a copy that outlived its engine writes
 // into whatever lvol is received under its address next.
@@ -41,7 +45,7 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 		problems = append(problems, x.deleteInFlight(ctx))
 	}
 	if err := errors.Join(problems...); err != nil {
-		return fmt.Errorf("clean up, the next run will: %w", err)
+		return fmt.Errorf("%w: %w", ErrCleanUp, err)
 	}
 	return nil
 }

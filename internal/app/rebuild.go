@@ -128,10 +128,15 @@ func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	}
 	r.report.Plan, r.report.Warnings = plan, plan.Warnings
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
+	return seen, plan, nil
+}
+
+// warn logs what the plan that is carried out warns of. A plan that is made
+// again warns of what may be over by then.
+func (r *rebuild) warn(plan domain.Plan) {
 	for _, warning := range plan.Warnings {
 		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
 	}
-	return seen, plan, nil
 }
 
 func (r *rebuild) see(s sight) {
@@ -154,6 +159,7 @@ func (r *rebuild) freezeHead(ctx context.Context, system domain.SystemSnapshot) 
 
 // settle ends a rebuild that has nothing to do.
 func (r *rebuild) settle(seen sight, plan domain.Plan) error {
+	r.warn(plan)
 	violations, err := seen.violations(plan.Image, true)
 	if err != nil {
 		return err
@@ -172,6 +178,7 @@ func (r *rebuild) judge(violations []domain.Violation) error {
 // carryOut does what the plan says: all but the head, a look, the head, a look.
 func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, imageLock func()) (err error) {
 	r.changed = true
+	r.warn(plan)
 	x := newExecution(r, seen, plan, imageLock)
 	defer x.unlockImage()
 	defer func() {

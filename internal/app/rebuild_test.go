@@ -1,0 +1,343 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// growPlain makes the field's tree on the source, and nothing on the
+// destination but the image.
+func growPlain(t tester) (*bench, app.Request) {
+	t.Helper()
+	b := newBench(t, memory.Config{}, memory.Config{})
+	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	growImage(t, b.destination, 4)
+	return b, app.Request{
+		Source:      app.Site{Host: b.source, Replica: sourceName},
+		Destination: app.Site{Host: b.destination, Replica: copyName},
+	}
+}
+
+// calls counts what a host is asked for, by method.
+func calls(host *memory.Host) map[string]int {
+	var mu sync.Mutex
+	counts := make(map[string]int)
+	host.Inject(func(c memory.Call) memory.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		counts[c.Method]++
+		return memory.Fault{}
+	})
+	return counts
+}
+
+func TestASecondRebuildCopiesAndMakesAndDeletesNothing(t *testing.T) {
+	b, request := growPlain(t)
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	before := photograph(t, b.destination)
+
+	counts := calls(b.destination)
+	report, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.Equal(t, before, photograph(t, b.destination))
+	require.Zero(t, report.CopiedBytes)
+	for _, method := range []string{"create", "copy", "graft", "seal", "clone", "delete", "receive", "record"} {
+		require.Zero(t, counts[method], "%s calls", method)
+	}
+}
+
+func TestAHeadThatLacksItsRecordGetsItAndStays(t *testing.T) {
+	b, request := growPlain(t)
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	head := list(t, b.destination, copyName).Head
+	require.NoError(t, b.destination.Record(context.Background(), head.UUID, ""))
+
+	report, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.Len(t, report.Plan.Operations, 1)
+	now := list(t, b.destination, copyName).Head
+	require.Equal(t, head.UUID, now.UUID)
+	require.Equal(t, imageName, now.Record)
+}
+
+func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
+	b, request := growPlain(t)
+	engine := app.New(nil)
+	copying, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "copy" {
+			once.Do(func() { close(copying); <-goOn })
+		}
+		return memory.Fault{}
+	})
+	first := make(chan error)
+	go func() {
+		_, err := engine.Rebuild(context.Background(), request)
+		first <- err
+	}()
+	<-copying
+	_, err := engine.Rebuild(context.Background(), request)
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.ErrorContains(t, err, "is being rebuilt already")
+	close(goOn)
+	require.NoError(t, <-first)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T) {
+	b, request := growPlain(t)
+	request.Parallel = 1
+	ctx, cancel := context.WithCancel(context.Background())
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "copy" && c.N == 4 {
+			cancel()
+		}
+		return memory.Fault{}
+	})
+	report, err := app.New(nil).Rebuild(ctx, request)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, app.OutcomeFailed, report.Outcome)
+	left := list(t, b.destination, copyName)
+	require.Empty(t, left.InFlight)
+	require.Nil(t, left.Head)
+	require.NotEmpty(t, left.Snapshots)
+
+	b.source.Inject(nil)
+	report, err = app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+	require.EqualValues(t, (len(fieldTree)-len(left.Snapshots))*cluster, report.CopiedBytes, "what was sealed is not copied again")
+}
+
+// TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain: a user deletes the
+// snapshot below the one that is being copied; its clusters move up (rule 14).
+func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
+	for _, when := range []string{"copy", "withdraw"} { // while it is copied, or right before the seal
+		t.Run(when, func(t *testing.T) {
+			b, request := growPlain(t)
+			request.Parallel = 1
+			below := mustSnapshot(t, list(t, b.source, sourceName), "snap12")
+			var once sync.Once
+			merge := func(c memory.Call) memory.Fault {
+				if c.Method == when && c.N == 3 { // snap13
+					once.Do(func() { require.NoError(t, b.source.DeleteMerging(below.Lvol.UUID)) })
+				}
+				return memory.Fault{}
+			}
+			b.source.Inject(merge)
+			b.destination.Inject(merge)
+			_, err := app.New(nil).Rebuild(context.Background(), request)
+			require.NoError(t, err)
+			requireEqualViews(t, b, sourceName, copyName, true)
+			require.Len(t, list(t, b.destination, copyName).Snapshots, len(fieldTree)-1)
+		})
+	}
+}
+
+// TestAnImageThatAppearsMeanwhileIsTaken: another process was faster.
+func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
+	for _, equal := range []bool{true, false} {
+		b := newBench(t, memory.Config{}, memory.Config{})
+		newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+		var appeared atomic.Bool
+		b.destination.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "seal" && appeared.CompareAndSwap(false, true) {
+				if equal {
+					growImage(t, b.destination, 4)
+				} else {
+					growImage(t, b.destination, 3)
+				}
+			}
+			return memory.Fault{}
+		})
+		report, err := app.New(nil).Rebuild(context.Background(), app.Request{
+			Source:      app.Site{Host: b.source, Replica: sourceName},
+			Destination: app.Site{Host: b.destination, Replica: copyName},
+		})
+		b.destination.Inject(nil)
+		for name := range photograph(t, b.destination) {
+			require.False(t, domain.IsImageInFlight(name), "left in flight: %s", name)
+		}
+		if equal {
+			require.NoError(t, err)
+			requireEqualViews(t, b, sourceName, copyName, true)
+			continue
+		}
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.Equal(t, app.OutcomeFailed, report.Outcome, "something was changed")
+	}
+}
+
+// TestAFetchedImageThatIsNotTheSourcesIsDeleted: its bytes changed on the way.
+func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
+	b := newBench(t, memory.Config{}, memory.Config{})
+	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	b.destination.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "withdraw" && domain.IsImageInFlight(c.Name) {
+			require.NoError(t, b.destination.WriteAt(c.UUID, []byte{1}, 5))
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), app.Request{
+		Source:      app.Site{Host: b.source, Replica: sourceName},
+		Destination: app.Site{Host: b.destination, Replica: copyName},
+	})
+	require.ErrorIs(t, err, ports.ErrCorrupt)
+	require.Empty(t, photograph(t, b.destination))
+}
+
+func TestAStoreThatRunsFullEndsTheRebuildAndNothingElse(t *testing.T) {
+	b, request := growPlain(t)
+	before := photograph(t, b.source)
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "copy" && c.N > 2 {
+			return memory.Fault{Before: ports.ErrNoSpace}
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.ErrorIs(t, err, ports.ErrNoSpace)
+	require.ErrorContains(t, err, "copy snapshot")
+	require.Empty(t, list(t, b.destination, copyName).InFlight)
+	require.Equal(t, before, photograph(t, b.source))
+}
+
+// TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse: a user
+// deletes the replica while it is rebuilt (longhorn/longhorn#10212, #9190).
+func TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse(t *testing.T) {
+	b, request := growPlain(t)
+	before := photograph(t, b.source)
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "copy" && c.N == 3 {
+			store, err := b.destination.List(context.Background())
+			require.NoError(t, err)
+			for range store.Lvols { // leaves first, in as many rounds as it takes
+				for _, l := range store.Lvols {
+					if l.Name[:3] == "vol" {
+						err = errors.Join(err, b.destination.Delete(context.Background(), l.UUID))
+					}
+				}
+			}
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.Error(t, err)
+	require.Equal(t, before, photograph(t, b.source))
+	b.source.Inject(nil)
+	_, err = app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+func TestNoMoreOperationsAtOnceThanAskedFor(t *testing.T) {
+	for _, parallel := range []int{1, 3} {
+		b, request := growPlain(t)
+		request.Parallel = parallel
+		var mu sync.Mutex
+		now, most := 0, 0
+		count := func(by int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += by
+			most = max(most, now)
+		}
+		request.Observer = observe(func(e app.Event) {
+			switch e.Kind {
+			case app.EventBegan:
+				count(1)
+			case app.EventEnded:
+				count(-1)
+			}
+		})
+		b.source.Inject(func(memory.Call) memory.Fault { return memory.Fault{Delay: time.Millisecond} })
+		_, err := app.New(nil).Rebuild(context.Background(), request)
+		require.NoError(t, err)
+		require.Equal(t, parallel, most, "operations at once")
+	}
+}
+
+type observe func(app.Event)
+
+func (o observe) Observe(e app.Event) { o(e) }
+
+func TestProgressIsThereFromThePlanOnAndEndsAtTheTotal(t *testing.T) {
+	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	var seen []app.Event
+	request.Observer = observe(func(e app.Event) { seen = append(seen, e) })
+	report, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+
+	require.Equal(t, app.EventPlanned, seen[0].Kind)
+	require.NotNil(t, seen[0].Plan.SystemSnapshot, "the first plan tells of the system snapshot")
+	var last app.Event
+	for _, e := range seen {
+		require.LessOrEqual(t, e.BytesDone, e.BytesTotal)
+		require.GreaterOrEqual(t, e.BytesDone, last.BytesDone)
+		last = e
+	}
+	require.Equal(t, report.CopiedBytes, last.BytesDone)
+	require.Equal(t, last.BytesTotal, last.BytesDone)
+	require.Positive(t, last.Rate)
+}
+
+func TestWhatIsBusyIsWaitedOut(t *testing.T) {
+	b, request := growPlain(t)
+	busy := func(c memory.Call) memory.Fault {
+		switch c.Method {
+		case "graft", "seal", "clone", "copy", "delete", "prove":
+			if c.N%3 != 0 {
+				return memory.Fault{Before: ports.ErrBusy}
+			}
+		}
+		return memory.Fault{}
+	}
+	b.source.Inject(busy)
+	b.destination.Inject(busy)
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
+	b, request := growPlain(t)
+	for name, spoil := range map[string]func(*app.Request){
+		"no source host":                       func(r *app.Request) { r.Source.Host = nil },
+		"no destination host":                  func(r *app.Request) { r.Destination.Host = nil },
+		"-1 operations at once":                func(r *app.Request) { r.Parallel = -1 },
+		"a replica needs a name":               func(r *app.Request) { r.Destination.Replica = "" },
+		"there is no replica nobody":           func(r *app.Request) { r.Source.Replica = "nobody" },
+		"is source and destination at once":    func(r *app.Request) { r.Destination = r.Source },
+		"says backing image other":             func(r *app.Request) { r.Image = domain.ImageNamed("other") },
+		"says backing image base":              func(r *app.Request) { r.Image = domain.NoImage() },
+		"expected letters, digits, '.', '_' a": func(r *app.Request) { r.Destination.Replica = "vol 1/r" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := photograph(t, b.destination)
+			r := request
+			spoil(&r)
+			report, err := app.New(nil).Rebuild(context.Background(), r)
+			require.ErrorIs(t, err, app.ErrRefused)
+			require.ErrorContains(t, err, name)
+			require.Equal(t, app.OutcomeRefused, report.Outcome)
+			_, err = app.New(nil).Plan(context.Background(), r)
+			require.ErrorIs(t, err, app.ErrRefused)
+			require.Equal(t, before, photograph(t, b.destination))
+		})
+	}
+}
