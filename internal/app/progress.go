@@ -10,6 +10,7 @@ import (
 // Observer is told how a rebuild goes. It must return soon: the rebuild waits
 // for it. Calls come one after the other.
 type Observer interface {
+	// Observe is told one event.
 	Observe(Event)
 }
 
@@ -84,6 +85,9 @@ func (p *progress) copying(operation int, snapshot string, clusters uint64) {
 	defer p.mu.Unlock()
 	if p.began.IsZero() {
 		p.began = time.Now()
+	}
+	if was, known := p.ofCopy[operation]; known && was == clusters {
+		return
 	}
 	p.done += clusters - p.ofCopy[operation]
 	p.ofCopy[operation] = clusters

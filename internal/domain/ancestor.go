@@ -1,14 +1,28 @@
-package domain
-
-// This file is the rule that the whole project exists for.
+// Package domain is the rule book: what replicas of SPDK volumes are, how one is
+// rebuilt from another, and when it is right. It is pure. It does no I/O, reads
+// no clock, starts no goroutine and logs nothing; what it is given is all that it
+// knows.
+//
+// # The rule
+//
+// The ancestor's parent is the volume's backing image, always: that is the rule
+// that the project exists for.
 //
 // A host's list of snapshots cannot say that the ancestor, the oldest
 // snapshot, hangs on a backing image: its parent field is simply empty. An
 // engine that copies that field loses the image, and every read that falls
 // through the rebuilt ancestor returns zeros (longhorn/longhorn#10909).
 //
-// So the ancestor's parent is never copied. It is decided here, from what is
-// known of the volume itself.
+// So the ancestor's parent is never copied. RightParent decides it, from what is
+// known of the volume itself (ResolveImage).
+//
+// # Where to read on
+//
+// PlanRebuild (rebuild.go) goes from two listings to a Plan, as data. Apply
+// (apply.go) plays its operations on a picture of a store. Verify says what is
+// wrong with a replica. proof_test.go plays every prefix of every order of every
+// plan, and finds each safe.
+package domain
 
 // RightParent says on what a snapshot of a rebuilt replica has to hang:
 // the ancestor on the volume's backing image, whatever the source reports,

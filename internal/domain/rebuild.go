@@ -124,8 +124,10 @@ func (p *planner) placeImage() error {
 	}
 	here, isHere := p.destination.Store.BackingImage(name)
 	there, isThere := p.source.Store.BackingImage(name)
-	for _, l := range p.destination.Store.imagesBeingFilled(name) {
-		p.warn("lvol %s on lvstore %s is an image that somebody fills, or has left: it is left alone", l.Name, p.destination.Store.Name)
+	if !isHere {
+		for _, l := range p.destination.Store.imagesBeingFilled(name) {
+			p.warn("lvol %s on lvstore %s is an image that somebody fills, or has left: it is left alone", l.Name, p.destination.Store.Name)
+		}
 	}
 	switch {
 	case isHere && !here.Lvol.ReadOnly:

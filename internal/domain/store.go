@@ -125,7 +125,10 @@ func newIndex(store Store) (*index, error) {
 		}
 		x.children[l.Parent] = append(x.children[l.Parent], i)
 	}
-	return x, x.refuseCycles()
+	if err := x.refuseCycles(); err != nil {
+		return nil, err
+	}
+	return x, nil
 }
 
 func (x *index) lvol(uuid string) (Lvol, bool) {

@@ -42,7 +42,10 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 		sort.Slice(siblings, func(i, j int) bool { return older(siblings[i], siblings[j]) })
 	}
 	t.fill(roots, children)
-	return t, t.placeHead(r)
+	if err := t.placeHead(r); err != nil {
+		return SnapshotTree{}, err
+	}
+	return t, nil
 }
 
 // fill walks down from the roots, depth first and without recursion: trees

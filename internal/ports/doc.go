@@ -6,10 +6,13 @@
 // Rules that hold for every method:
 //
 //   - An lvol that was created or listed is named by its UUID from then on.
-//   - Every method takes a context, and returns soon after it ends. What a
-//     cancelled call leaves is whole: a name is never given to half a thing.
-//   - Errors wrap exactly one of the kinds in errors.go beside the adapter's
-//     own error, and say what was tried on what.
+//   - Every method takes a context, and returns soon after it ends, with an
+//     ErrUnavailable that wraps the context's error, too. What a cancelled call
+//     leaves is whole: a name is never given to half a thing.
+//   - Errors wrap exactly one of the kinds (ErrNotFound and the others) beside
+//     the adapter's own error, and say what was tried on what.
+//   - Sizes are in bytes and whole clusters. The engine asks for no others; what
+//     a store does with them is its own.
 //   - Methods may be called from several goroutines at once. A store that
 //     lets an lvol take part in one operation at a time may answer ErrBusy;
 //     the engine waits and asks again.

@@ -35,7 +35,10 @@ func (s *Scenario) layOutDestination(image domain.Image, source *layout) (*layou
 	if err := s.hangDestination(l, source); err != nil {
 		return nil, err
 	}
-	return l, l.sort(s)
+	if err := l.sort(s); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 func (s *Scenario) newDestination() (*layout, error) {

@@ -104,7 +104,8 @@ source:
 func requireProblem(t *testing.T, err error, message string) {
 	t.Helper()
 	require.Error(t, err)
-	require.IsType(t, (*scenario.Error)(nil), err)
+	var bad *scenario.Error
+	require.ErrorAs(t, err, &bad)
 	require.Equal(t, message, err.Error())
 	requireOneLine(t, err)
 }

@@ -83,14 +83,14 @@ func parseYAML(data []byte) (*yaml.Node, *Error) {
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, second yaml.Node
-	if err := decoder.Decode(&document); err == io.EOF {
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, &Error{Problem: "expected a scenario that begins with apiVersion: " + APIVersion + ", got an empty file"}
 	} else if err != nil {
 		return nil, yamlError(err)
 	}
 	if err := decoder.Decode(&second); err == nil {
 		return nil, &Error{Line: second.Line, Problem: "expected one document, got a second one"}
-	} else if err != io.EOF {
+	} else if !errors.Is(err, io.EOF) {
 		return nil, yamlError(err)
 	}
 	return document.Content[0], nil

@@ -1,0 +1,113 @@
+# A fresh clone needs Go, make and, for the race detector, a C compiler.
+# Nothing is installed by hand: the linter and the mock generator are built by
+# the go command from the versions in tools/go.mod (the first time that takes
+# minutes, then they are cached). Tests on real SPDK targets, and nothing else,
+# need an spdk_tgt too.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+TOOL = $(GO) tool -modfile=$(CURDIR)/tools/go.mod
+BENCH ?= .
+FUZZTIME ?= 5m
+
+DOMAIN = ./internal/domain/...
+EMBED = examples/embed
+
+# A package with tests, for go list.
+WITH_TESTS = {{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: gofmt vet lint mocks race proof embed e2e-if-found ## everything that must hold before a change goes in
+	@echo "== passed"
+
+.PHONY: gofmt
+gofmt:
+	@echo "== formatting"
+	@wrong=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \
+	if [ -n "$$wrong" ]; then echo "not formatted (make fmt does it):"; echo "$$wrong"; exit 1; fi >&2
+
+.PHONY: vet
+vet:
+	@echo "== go vet"
+	@$(GO) vet ./...
+
+.PHONY: lint
+lint: ## run golangci-lint (.golangci.yml) on this module and on examples/embed
+	@echo "== golangci-lint"
+	@$(TOOL) golangci-lint run ./...
+	@if [ -f $(EMBED)/go.mod ]; then cd $(EMBED) && $(TOOL) golangci-lint run ./...; fi
+
+.PHONY: mocks
+mocks:
+	@echo "== mocks are what go generate writes"
+	@.ci/mocks-current
+
+.PHONY: race
+race:
+	@echo "== tests, with the race detector"
+	@set -- $$($(GO) env CC); \
+	if [ "$$($(GO) env CGO_ENABLED)" != 1 ] || ! command -v "$$1" >/dev/null; then \
+		echo "the race detector needs cgo and a C compiler: install gcc or clang, and do not set CGO_ENABLED=0" >&2; exit 1; \
+	fi
+	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
+	SPDK_TGT= $(GO) test -race $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)')
+
+# The domain is pure: no goroutine, so no race, and its proof by exhaustion is
+# many times faster without the detector.
+.PHONY: proof
+proof:
+	@echo "== the proof of the domain"
+	@$(GO) test $(DOMAIN)
+
+.PHONY: embed
+embed:
+	@echo "== examples/embed, a module of its own"
+	@if [ -f $(EMBED)/go.mod ]; then cd $(EMBED) && $(GO) vet ./... && $(GO) test ./...; \
+	else echo "there is no $(EMBED) yet"; fi
+
+.PHONY: e2e-if-found
+e2e-if-found:
+	@if [ -n "$$SPDK_TGT" ] || command -v spdk_tgt >/dev/null; then $(MAKE) e2e; \
+	else echo "e2e: no spdk_tgt found (SPDK_TGT, then PATH): the tests on a real target are not run"; fi
+
+.PHONY: e2e
+e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spdk_tgt from the PATH
+	@echo "== tests on real targets"
+	@found=; IFS=:; for target in $${SPDK_TGT:-spdk_tgt}; do \
+		path=$$(command -v "$$target") && [ -f "$$path" ] && [ -x "$$path" ] || { \
+			echo "e2e: no SPDK target $$target: set SPDK_TGT to the path of an spdk_tgt, or put one on the PATH" >&2; exit 1; }; \
+		case $$path in /*) ;; *) path=$$PWD/$$path ;; esac; \
+		found=$${found:+$$found:}$$path; \
+	done; unset IFS; echo "$$found"; \
+	SPDK_TGT=$$found $(GO) test -count=1 -timeout 12m ./test/e2e/... ./internal/adapters/spdk/...
+
+.PHONY: fmt
+fmt: ## format all Go files
+	@$(TOOL) golangci-lint fmt ./...
+	@if [ -f $(EMBED)/go.mod ]; then cd $(EMBED) && $(TOOL) golangci-lint fmt ./...; fi
+
+.PHONY: generate
+generate: ## write the mocks of the ports anew
+	@$(GO) generate ./...
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH, a regular expression, picks some)
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./internal/... .
+
+.PHONY: soak
+soak: ## the whole proof of the domain and many more random histories (hours)
+	@echo "== the whole proof of the domain"
+	@$(GO) test ./internal/domain -count=1 -run TestEveryPrefix -soak -timeout 6h -v
+	@echo "== 20,000 random histories of each property of the use cases"
+	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
+
+.PHONY: fuzz
+fuzz: ## feed random scenario files to the parser (FUZZTIME=5m)
+	@$(GO) test ./internal/scenario -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)

@@ -1,0 +1,64 @@
+// Command engine rebuilds replicas of SPDK volumes, on real targets and, to
+// look at, in memory.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/rootgraft/rebuild/internal/scenario"
+)
+
+// Exit statuses.
+const (
+	exitDone   = 0
+	exitFailed = 1 // refused, failed, or something is wrong with the replica
+	exitUsage  = 2 // bad usage or a bad file
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is main with everything from outside given.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	command, err := wire(stdout, stderr)
+	if err == nil {
+		command.SetArgs(args)
+		err = command.ExecuteContext(ctx)
+	}
+	if err == nil {
+		return exitDone
+	}
+	if quiet := (*saidAlready)(nil); !errors.As(err, &quiet) {
+		fmt.Fprintln(stderr, "engine: "+oneLine(err))
+	}
+	bad := (*scenario.Error)(nil)
+	usage := (*usageError)(nil)
+	if errors.As(err, &bad) || errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// usageError is a command line that cannot be carried out.
+type usageError struct{ problem string }
+
+func (u *usageError) Error() string { return u.problem }
+
+func badUsage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// saidAlready is a failure that the output on stdout tells in full.
+type saidAlready struct{ error }
+
+// oneLine keeps an error to the one line that it gets.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// progressLine shows how far the copies are: on a terminal one line that is
+// drawn over, elsewhere a line now and then.
+type progressLine struct {
+	out      io.Writer
+	terminal bool
+	last     time.Time
+	drawn    bool
+}
+
+const (
+	redrawEvery = 100 * time.Millisecond
+	lineEvery   = 5 * time.Second
+)
+
+func newProgressLine(out io.Writer) *progressLine {
+	file, isFile := out.(*os.File)
+	return &progressLine{out: out, terminal: isFile && term.IsTerminal(int(file.Fd()))}
+}
+
+func (p *progressLine) update(e app.Event) {
+	every := lineEvery
+	if p.terminal {
+		every = redrawEvery
+	}
+	if p.last.IsZero() {
+		p.last = e.At
+	}
+	if e.At.Sub(p.last) < every {
+		return
+	}
+	p.last = e.At
+	if !p.terminal {
+		fmt.Fprintf(p.out, "  %s\n", progressText(e))
+		return
+	}
+	fmt.Fprintf(p.out, "\r\033[K  %s %s", bar(e.BytesDone, e.BytesTotal), progressText(e))
+	p.drawn = true
+}
+
+// clear makes room for a line that stays.
+func (p *progressLine) clear() {
+	if p.drawn {
+		fmt.Fprint(p.out, "\r\033[K")
+		p.drawn = false
+	}
+}
+
+func progressText(e app.Event) string {
+	text := fmt.Sprintf("%s of %s", bytesText(e.BytesDone), bytesText(e.BytesTotal))
+	if e.Rate > 0 {
+		text += fmt.Sprintf(", %s/s, %s left", bytesText(uint64(e.Rate)), e.Left.Round(time.Second))
+	}
+	return text
+}
+
+func bar(done, total uint64) string {
+	const width = 30
+	filled := width
+	if total > 0 {
+		filled = int(float64(done) / float64(total) * width)
+	}
+	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", width-filled) + "]"
+}

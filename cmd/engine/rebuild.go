@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// reservePercent of the destination's store stays free: thin volumes
+// overcommit, and a full store starves the healthy replicas on it.
+const reservePercent = 1
+
+// rebuildFlags are what plan and rebuild share.
+type rebuildFlags struct {
+	source, destination string
+	image               string
+	noImage             bool
+	fast                bool
+	acceptHurtSource    bool
+	output              outputFlag
+}
+
+func (f *rebuildFlags) add(c *cobra.Command) {
+	f.output = outputText
+	flags := c.Flags()
+	flags.StringVar(&f.source, "source", "", "`ADDRESS` of the healthy replica")
+	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
+	flags.StringVar(&f.image, "image", "", "`NAME` of the volume's backing image, where no record or lineage tells it")
+	flags.BoolVar(&f.noImage, "no-image", false, "the volume has no backing image")
+	flags.BoolVar(&f.fast, "fast", true, "keep what is proven identical")
+	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
+	flags.Var(&f.output, "output", "how the result is printed")
+	c.MarkFlagsMutuallyExclusive("image", "no-image")
+	c.Args = cobra.NoArgs
+}
+
+const addressHelp = `
+An ADDRESS is ` + addressForm + `.
+listen says where the host receives data; default 127.0.0.1:20001-20400.`
+
+func newPlan(s streams, engine *app.Engine, log *zap.Logger) planCommand {
+	var flags rebuildFlags
+	c := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what a rebuild would do, and why, and change nothing",
+		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet.\n" + addressHelp,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withRequest(c.Context(), flags, log, func(request app.Request) error {
+				plan, err := engine.Plan(c.Context(), request)
+				if flags.output == outputText {
+					if err == nil {
+						writePlan(s.out, plan)
+					}
+					return err
+				}
+				report := app.Report{Outcome: app.OutcomeComplete, Plan: plan, Warnings: plan.Warnings}
+				if err != nil {
+					report.Outcome = app.OutcomeRefused
+				}
+				return printResult(s, report, err)
+			})
+		},
+	}
+	flags.add(c)
+	return planCommand{c}
+}
+
+func newRebuild(s streams, engine *app.Engine, log *zap.Logger) rebuildCommand {
+	var flags rebuildFlags
+	parallel := app.DefaultParallel
+	verify := verifyCounts
+	c := &cobra.Command{
+		Use:   "rebuild",
+		Short: "Rebuild a replica on a real SPDK target from a healthy one",
+		Long: `rebuild makes the destination what the source is: its whole snapshot tree, under
+the volume's backing image, and a head. Nobody may write to either meanwhile.
+What an earlier run finished is kept; interrupt it and run it again.
+` + addressHelp,
+		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2' --image base",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if parallel < 1 {
+				return badUsage("--parallel %d: expected at least 1", parallel)
+			}
+			return withRequest(c.Context(), flags, log, func(request app.Request) error {
+				request.Parallel, request.Proof = parallel, verify == verifyProof
+				show := newStory(s.out)
+				if flags.output == outputText {
+					if err := show.before(c.Context(), request); err != nil {
+						return err
+					}
+					request.Observer = show
+				}
+				report, err := engine.Rebuild(c.Context(), request)
+				if flags.output == outputJSON {
+					return printResult(s, report, err)
+				}
+				show.after(report, newResult(report, err))
+				if err != nil {
+					return &saidAlready{err}
+				}
+				return nil
+			})
+		},
+	}
+	flags.add(c)
+	c.Flags().IntVar(&parallel, "parallel", parallel, "operations at once")
+	c.Flags().Var(&verify, "verify", "how the result is checked: own cluster counts and parents, or maps and checksums, too")
+	return rebuildCommand{c}
+}
+
+// withRequest opens both hosts for a while.
+func withRequest(ctx context.Context, flags rebuildFlags, log *zap.Logger, use func(app.Request) error) error {
+	source, err := parseAddress("source", flags.source)
+	if err != nil {
+		return err
+	}
+	destination, err := parseAddress("destination", flags.destination)
+	if err != nil {
+		return err
+	}
+	request := app.Request{Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, ReservePercent: reservePercent}}
+	switch {
+	case flags.noImage:
+		request.Image = domain.NoImage()
+	case flags.image != "":
+		if err := domain.CheckImageName(flags.image); err != nil {
+			return badUsage("--image: %v", err)
+		}
+		request.Image = domain.ImageNamed(flags.image)
+	}
+	for _, side := range []struct {
+		at   address
+		site *app.Site
+	}{{source, &request.Source}, {destination, &request.Destination}} {
+		host, err := openHost(ctx, side.at, log)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = host.Close() }() // nothing more is asked of it
+		*side.site = app.Site{Host: host, Replica: side.at.replica}
+	}
+	return use(request)
+}
+
+func openHost(ctx context.Context, at address, log *zap.Logger) (*spdk.Host, error) {
+	return spdk.Open(ctx, spdk.Config{Socket: at.socket, Lvstore: at.lvstore, Listen: at.listen, Logger: log})
+}
+
+// printResult prints JSON, also of what failed; the error is in it.
+func printResult(s streams, report app.Report, failure error) error {
+	r := newResult(report, failure)
+	var err error
+	if r.Source, err = newReplicaState(report.Source, report.Plan.Image, nil); err != nil {
+		return err
+	}
+	if r.Destination, err = newReplicaState(report.Destination, report.Plan.Image, nil); err != nil {
+		return err
+	}
+	if err := r.print(s.out); err != nil {
+		return err
+	}
+	if failure != nil {
+		return &saidAlready{failure}
+	}
+	return nil
+}
+
+// verifyFlag is --verify.
+type verifyFlag string
+
+const (
+	verifyCounts verifyFlag = "counts"
+	verifyProof  verifyFlag = "proof"
+)
+
+func (v *verifyFlag) String() string { return string(*v) }
+func (v *verifyFlag) Type() string   { return "counts|proof" }
+func (v *verifyFlag) Set(text string) error {
+	switch value := verifyFlag(text); value {
+	case verifyCounts, verifyProof:
+		*v = value
+		return nil
+	}
+	return fmt.Errorf("expected counts or proof")
+}

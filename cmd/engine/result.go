@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// result is what simulate, plan and rebuild print as JSON. Its field names are
+// a promise.
+type result struct {
+	APIVersion  string          `json:"apiVersion"`
+	Outcome     app.Outcome     `json:"outcome"`
+	Error       string          `json:"error"`
+	Plan        []planEntry     `json:"plan"`
+	Source      replicaState    `json:"source"`
+	Destination replicaState    `json:"destination"`
+	Violations  []violationLine `json:"violations"`
+	Warnings    []string        `json:"warnings"`
+	CopiedBytes uint64          `json:"copiedBytes"`
+	LocalBytes  uint64          `json:"localBytes"`
+	DurationMS  int64           `json:"durationMs"`
+}
+
+type planEntry struct {
+	Snapshot string        `json:"snapshot"`
+	Parent   string        `json:"parent"`
+	Action   domain.Action `json:"action"`
+	Reason   string        `json:"reason"`
+	Clusters uint64        `json:"clusters"`
+}
+
+// replicaState is a replica and what else is on its store. In-flight lvols of
+// the replica are among the others, by their full names.
+type replicaState struct {
+	BackingImage string          `json:"backingImage"` // "": it is not on the host
+	Head         *headState      `json:"head"`         // null: there is none
+	Snapshots    []snapshotState `json:"snapshots"`
+	Others       []otherState    `json:"others"`
+}
+
+type headState struct {
+	Parent string `json:"parent"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+type snapshotState struct {
+	Name              string `json:"name"`
+	Parent            string `json:"parent"`
+	AllocatedClusters uint64 `json:"allocatedClusters"`
+	CreatedAt         string `json:"createdAt"`
+	UserCreated       bool   `json:"userCreated"`
+	SHA256            string `json:"sha256,omitempty"`
+}
+
+type otherState struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+type violationLine struct {
+	Subject    string `json:"subject"`
+	Rule       string `json:"rule"`
+	Detail     string `json:"detail"`
+	Repairable bool   `json:"repairable"`
+}
+
+// views reads what an lvol shows and returns its SHA-256 in hex; nil where
+// nothing is read back.
+type views func(uuid string) (string, error)
+
+func newResult(report app.Report, err error) result {
+	r := result{
+		APIVersion: "rebuild/v1", Outcome: report.Outcome,
+		Plan: []planEntry{}, Violations: []violationLine{}, Warnings: append([]string{}, report.Warnings...),
+		CopiedBytes: report.CopiedBytes, DurationMS: report.Duration.Milliseconds(),
+	}
+	if err != nil {
+		r.Error = oneLine(err)
+	}
+	for _, s := range report.Plan.Steps {
+		r.Plan = append(r.Plan, planEntry{s.Snapshot, s.Parent.String(), s.Action, s.Reason, s.Clusters})
+	}
+	for _, v := range report.Violations {
+		r.Violations = append(r.Violations, violationLine(v))
+	}
+	return r
+}
+
+// newReplicaState tells what is on a store, as far as it was seen.
+func newReplicaState(r domain.Replica, image domain.Image, read views) (replicaState, error) {
+	state := replicaState{Snapshots: []snapshotState{}, Others: []otherState{}}
+	if r.Store.UUID == "" {
+		return state, nil // nothing was seen
+	}
+	sum := func(l domain.Lvol) (string, error) {
+		if read == nil {
+			return "", nil
+		}
+		return read(l.UUID)
+	}
+	imageUUID := ""
+	if name, ok := image.Name(); ok {
+		if found, ok := r.Store.BackingImage(name); ok {
+			state.BackingImage, imageUUID = name, found.Lvol.UUID
+		}
+	}
+	mine := map[string]bool{imageUUID: true}
+	for _, s := range orderOf(r) {
+		mine[s.Lvol.UUID] = true
+		line := snapshotState{Name: s.Name, Parent: r.ParentOf(s.Lvol).String(), AllocatedClusters: s.Lvol.Own.Count, UserCreated: true}
+		if r.Store.Records {
+			line.CreatedAt, line.UserCreated = timeText(s.Lvol.Attributes.CreatedAt), s.Lvol.Attributes.UserCreated
+		}
+		var err error
+		if line.SHA256, err = sum(s.Lvol); err != nil {
+			return state, err
+		}
+		state.Snapshots = append(state.Snapshots, line)
+	}
+	if r.Head != nil {
+		mine[r.Head.UUID] = true
+		view, err := sum(*r.Head)
+		if err != nil {
+			return state, err
+		}
+		state.Head = &headState{Parent: r.ParentOf(*r.Head).String(), SHA256: view}
+	}
+	for _, l := range r.Store.Lvols {
+		if mine[l.UUID] {
+			continue
+		}
+		view, err := sum(l)
+		if err != nil {
+			return state, err
+		}
+		state.Others = append(state.Others, otherState{l.Name, view})
+	}
+	return state, nil
+}
+
+// orderOf lists snapshots as the tree has them, or by name where what is there
+// is no tree.
+func orderOf(r domain.Replica) []domain.Snapshot {
+	if tree, err := domain.NewSnapshotTree(r); err == nil {
+		return tree.Snapshots()
+	}
+	return r.Snapshots
+}
+
+func timeText(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format(time.RFC3339)
+}
+
+func (r result) print(out io.Writer) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(r)
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// story tells a rebuild to a person: what was there, what is planned and why,
+// how it goes, what is there then.
+type story struct {
+	out      io.Writer
+	progress *progressLine
+	planned  string // the plan that was told last
+}
+
+func newStory(out io.Writer) *story {
+	return &story{out: out, progress: newProgressLine(out)}
+}
+
+func (s *story) printf(format string, args ...any) { fmt.Fprintf(s.out, format, args...) }
+
+func (s *story) heading(text string) { s.printf("\n%s\n", text) }
+
+// before draws both replicas.
+func (s *story) before(ctx context.Context, r app.Request) error {
+	s.printf("Before\n")
+	for _, side := range []struct {
+		what string
+		at   app.Site
+	}{{"source", r.Source}, {"destination", r.Destination}} {
+		store, err := side.at.Host.List(ctx)
+		if err != nil {
+			return err
+		}
+		replica, err := domain.NewReplica(store, side.at.Replica)
+		if err != nil {
+			s.printf("  %s replica %s on %s: %v\n", side.what, side.at.Replica, store.Name, err)
+			continue
+		}
+		s.printf("  %s replica %s on %s\n", side.what, side.at.Replica, store.Name)
+		s.printf("%s", indent(drawTree(replica), "    "))
+	}
+	return nil
+}
+
+func (s *story) run(n, of int) {
+	if of > 1 {
+		s.heading(fmt.Sprintf("Run %d of %d", n, of))
+	}
+}
+
+// Observe implements app.Observer.
+func (s *story) Observe(e app.Event) {
+	switch e.Kind {
+	case app.EventPlanned:
+		s.tellPlan(*e.Plan)
+	case app.EventCopying:
+		s.progress.update(e)
+	case app.EventEnded:
+		s.progress.clear()
+		if text := s.ended(e); text != "" {
+			s.printf("  %s\n", text)
+		}
+	case app.EventAgain:
+		s.progress.clear()
+		s.printf("  plan again: %s\n", e.Text)
+	case app.EventVerified:
+		s.progress.clear()
+		s.printf("  verified: %s\n", e.Text)
+	case app.EventBegan:
+	}
+}
+
+func (s *story) ended(e app.Event) string {
+	of := e.Snapshot
+	if of == "" {
+		of = e.LvolName
+	}
+	switch e.Verb {
+	case domain.VerbCopy:
+		if of == "" {
+			of = "the backing image"
+		}
+		return fmt.Sprintf("copied   %s (%s of %s)", of, bytesText(e.BytesDone), bytesText(e.BytesTotal))
+	case domain.VerbGraft:
+		return "grafted  " + of
+	case domain.VerbSeal:
+		return "sealed   " + e.LvolName
+	case domain.VerbClone:
+		return "head     " + e.LvolName
+	case domain.VerbDelete:
+		return "deleted  " + e.LvolName
+	case domain.VerbRecord:
+		return "recorded " + e.LvolName
+	case domain.VerbCreate:
+	}
+	return ""
+}
+
+func (s *story) tellPlan(plan domain.Plan) {
+	var text strings.Builder
+	writePlan(&text, plan)
+	if text.String() == s.planned {
+		return
+	}
+	s.planned = text.String()
+	s.heading("Plan")
+	s.printf("%s", text.String())
+	if plan.Changes() {
+		s.heading("Rebuild")
+	}
+}
+
+func writePlan(out io.Writer, plan domain.Plan) {
+	if plan.SystemSnapshot != nil {
+		fmt.Fprintf(out, "  first    the source's head has data of its own: freeze it as system snapshot %s\n", plan.SystemSnapshot.Name)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, step := range plan.Steps {
+		what := step.Snapshot
+		switch {
+		case step.Action == domain.ActionFetchImage:
+			what = plan.Image.Parent().String()
+		case what == "":
+			what = "(head)"
+		}
+		on := ""
+		if step.Action != domain.ActionRemove && !step.Parent.IsNone() {
+			on = "on " + step.Parent.String()
+		}
+		copied := ""
+		if step.Clusters > 0 {
+			copied = count(step.Clusters, "cluster")
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", step.Action, what, on, copied, step.Reason)
+	}
+	_ = table.Flush() // to a buffer
+	if !plan.Changes() {
+		fmt.Fprintln(out, "  nothing to do")
+	}
+}
+
+// after draws the destination and says how it ended.
+func (s *story) after(report app.Report, r result) {
+	s.progress.clear()
+	if report.Destination.Store.UUID != "" {
+		s.heading("After")
+		s.printf("  destination replica %s on %s\n", report.Destination.Name, report.Destination.Store.Name)
+		s.printf("%s", indent(drawTree(report.Destination), "    "))
+	}
+	if len(r.Warnings) > 0 {
+		s.heading("Warnings")
+		for _, w := range r.Warnings {
+			s.printf("  %s\n", w)
+		}
+	}
+	s.heading("Verdict")
+	s.printf("  %s", r.Outcome)
+	if r.Error != "" {
+		s.printf(": %s", r.Error)
+	}
+	s.printf("\n")
+	for _, v := range r.Violations {
+		s.printf("  wrong: %s: %s: %s\n", v.Subject, v.Rule, v.Detail)
+	}
+	if r.Outcome == app.OutcomeRefused {
+		s.printf("  nothing was changed\n")
+	}
+	if r.Outcome == app.OutcomeComplete {
+		s.tellViews(report, r)
+		s.printf("  copied %s in %s\n", bytesText(r.CopiedBytes), report.Duration.Round(time.Millisecond))
+	}
+}
+
+// tellViews says of how many snapshots the bytes are the source's.
+func (s *story) tellViews(report app.Report, r result) {
+	if len(r.Destination.Snapshots) > 0 {
+		root := r.Destination.Snapshots[0]
+		on := root.Parent
+		if on == "" {
+			on = "no backing image, as the volume has none"
+		}
+		s.printf("  the ancestor %s hangs on %s\n", root.Name, on)
+	}
+	if r.Destination.Head == nil || r.Destination.Head.SHA256 == "" {
+		return
+	}
+	if report.Source.Hurt(report.Plan.Image) {
+		s.printf("  the source's own views lack the image, so they are not compared\n")
+		return
+	}
+	equal, all := 0, len(r.Source.Snapshots)+1
+	views := make(map[string]string)
+	for _, d := range r.Destination.Snapshots {
+		views[d.Name] = d.SHA256
+	}
+	for _, source := range r.Source.Snapshots {
+		if views[source.Name] == source.SHA256 {
+			equal++
+		}
+	}
+	if r.Source.Head != nil && r.Source.Head.SHA256 == r.Destination.Head.SHA256 {
+		equal++
+	}
+	s.printf("  %d of %d views (snapshots and head) read as the source's, byte for byte\n", equal, all)
+}
+
+func indent(text, by string) string {
+	if text == "" {
+		return ""
+	}
+	return by + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+by) + "\n"
+}
+
+func count(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// bytesText is a size for people.
+func bytesText(n uint64) string {
+	for _, unit := range []struct {
+		size uint64
+		name string
+	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= unit.size {
+			if n%unit.size == 0 {
+				return fmt.Sprintf("%d %s", n/unit.size, unit.name)
+			}
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.size), unit.name)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}

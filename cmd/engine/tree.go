@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// drawTree draws a replica for people: what hangs on what, from the image or
+// from nothing on. A broken one is a forest.
+func drawTree(r domain.Replica) string {
+	d := &drawing{replica: r, children: make(map[string][]domain.Lvol), short: make(map[string]string)}
+	for _, s := range r.Snapshots {
+		d.add(s.Lvol, s.Name)
+	}
+	for _, l := range r.InFlight {
+		d.add(l, l.Name)
+	}
+	if r.Head != nil {
+		d.add(*r.Head, "(head)")
+	}
+	if len(d.short) == 0 {
+		return "(nothing is left)\n"
+	}
+	var roots []string
+	for parent := range d.children {
+		if _, ours := d.short[parent]; !ours {
+			roots = append(roots, parent)
+		}
+	}
+	sort.Slice(roots, func(i, j int) bool { return d.title(roots[i]) < d.title(roots[j]) })
+	for _, root := range roots {
+		d.text.WriteString(d.title(root) + "\n")
+		d.branch(root)
+	}
+	return d.text.String()
+}
+
+type drawing struct {
+	replica  domain.Replica
+	children map[string][]domain.Lvol // by the parent's UUID
+	short    map[string]string        // names by UUID
+	text     strings.Builder
+}
+
+func (d *drawing) add(l domain.Lvol, short string) {
+	d.short[l.UUID] = short
+	d.children[l.Parent] = append(d.children[l.Parent], l)
+}
+
+// title is what roots hang on.
+func (d *drawing) title(uuid string) string {
+	first := d.children[uuid][0]
+	if parent := d.replica.ParentOf(first); !parent.IsNone() {
+		return parent.String()
+	}
+	return "(no parent)"
+}
+
+// maxIndent bounds how far a chain is moved to the right.
+const maxIndent = 24
+
+// branch draws what hangs on an lvol, without recursion: chains can be long.
+func (d *drawing) branch(root string) {
+	type visit struct {
+		lvol   domain.Lvol
+		prefix string
+		last   bool
+		depth  int
+	}
+	var pending []visit
+	push := func(parent, prefix string, depth int) {
+		all := d.children[parent]
+		sort.Slice(all, func(i, j int) bool { return d.before(all[i], all[j]) })
+		for i := len(all) - 1; i >= 0; i-- {
+			pending = append(pending, visit{all[i], prefix, i == len(all)-1, depth})
+		}
+	}
+	push(root, "", 0)
+	for len(pending) > 0 {
+		v := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		joint, below := "├── ", "│   "
+		if v.last {
+			joint, below = "└── ", "    "
+		}
+		d.text.WriteString(v.prefix + joint + d.describe(v.lvol) + "\n")
+		prefix := v.prefix + below
+		if v.depth >= maxIndent {
+			prefix = v.prefix
+		}
+		push(v.lvol.UUID, prefix, v.depth+1)
+	}
+}
+
+// before: by creation, the head last.
+func (d *drawing) before(a, b domain.Lvol) bool {
+	if (a.Name == d.replica.Name) != (b.Name == d.replica.Name) {
+		return b.Name == d.replica.Name
+	}
+	if !a.Attributes.CreatedAt.Equal(b.Attributes.CreatedAt) {
+		return a.Attributes.CreatedAt.Before(b.Attributes.CreatedAt)
+	}
+	return a.Name < b.Name
+}
+
+func (d *drawing) describe(l domain.Lvol) string {
+	text := fmt.Sprintf("%s  %s", d.short[l.UUID], count(l.Own.Count, "cluster"))
+	if d.replica.Head != nil && l.Size != d.replica.Head.Size {
+		text += " of " + bytesText(l.Size)
+	}
+	if at := timeText(l.Attributes.CreatedAt); at != "" {
+		text += "  " + at
+	}
+	if l.Record != "" {
+		text += "  records image " + l.Record
+	}
+	return text
+}

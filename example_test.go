@@ -1,0 +1,166 @@
+package rebuild_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/memhost"
+)
+
+const cluster = 4096
+
+// The lines are those of the package comment, and two more: the source gets a
+// replica, and nobody observes, which would say too much here.
+func Example() {
+	fabric := memhost.NewFabric() // or hosts of spdkhost.Open, or of an adapter of your own
+	source, destination := fabric.NewHost(memhost.Config{Name: "disk-1"}), fabric.NewHost(memhost.Config{Name: "disk-2"})
+	grow(source)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel() // at any time: what is finished stays, nothing is left half-done
+	request := rebuild.Request{
+		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
+		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+		Image:       rebuild.ImageNamed("base"), // rebuild.NoImage(), or nothing if the heads' records tell
+		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
+	}
+	request.Observer = nil
+	engine := rebuild.New(nil)
+	plan, err := engine.Plan(ctx, request)
+	fmt.Println(len(plan.Steps), err)
+	report, err := engine.Rebuild(ctx, request)
+	fmt.Println(report.Outcome, report.CopiedBytes, err)
+	// Output:
+	// 4 <nil>
+	// complete 5242880 <nil>
+}
+
+// A plan is data; a rebuild tells each step that it has done.
+func ExampleEngine_Rebuild() {
+	ctx := context.Background()
+	request := lostReplica()
+	request.Parallel = 1 // so that the output is the same each time
+	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
+		if e.Kind == rebuild.EventEnded && e.Verb == rebuild.VerbSeal {
+			fmt.Printf("sealed %q, %d of %d bytes are copied\n", e.Snapshot, e.BytesDone, e.BytesTotal)
+		}
+	})
+	engine := rebuild.New(nil)
+
+	plan, err := engine.Plan(ctx, request)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, step := range plan.Steps {
+		fmt.Printf("%s %q onto %q\n", step.Action, step.Snapshot, step.Parent)
+	}
+
+	report, err := engine.Rebuild(ctx, request)
+	fmt.Println(report.Outcome, len(report.Violations), err)
+	for _, s := range report.Destination.Snapshots {
+		fmt.Printf("%s hangs on %s\n", s.Name, report.Destination.ParentOf(s.Lvol))
+	}
+	// Output:
+	// fetch-image "" onto ""
+	// copy "monday" onto "backing-image:base"
+	// copy "tuesday" onto "monday"
+	// create-head "" onto "tuesday"
+	// sealed "", 8192 of 20480 bytes are copied
+	// sealed "monday", 16384 of 20480 bytes are copied
+	// sealed "tuesday", 20480 of 20480 bytes are copied
+	// complete 0 <nil>
+	// monday hangs on backing-image:base
+	// tuesday hangs on monday
+}
+
+// A cancelled rebuild leaves nothing in flight, and the next one goes on.
+func ExampleEngine_Rebuild_cancelled() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	request := lostReplica()
+	request.Parallel = 1
+	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
+		if e.Kind == rebuild.EventCopying && e.Snapshot == "tuesday" {
+			cancel()
+		}
+	})
+	engine := rebuild.New(nil)
+
+	report, err := engine.Rebuild(ctx, request)
+	fmt.Println(report.Outcome, errors.Is(err, context.Canceled))
+
+	request.Observer = nil
+	report, err = engine.Rebuild(context.Background(), request)
+	fmt.Println(report.Outcome, err)
+	for _, step := range report.Plan.Steps {
+		fmt.Printf("%s %q\n", step.Action, step.Snapshot)
+	}
+	// Output:
+	// failed true
+	// complete <nil>
+	// keep "monday"
+	// copy "tuesday"
+	// create-head ""
+}
+
+// What cannot be done safely is refused, with the reason, and nothing was
+// changed.
+func ExampleEngine_Rebuild_refused() {
+	request := lostReplica()
+	request.Image = rebuild.ImageNamed("debian")
+	report, err := rebuild.New(nil).Rebuild(context.Background(), request)
+	fmt.Println(report.Outcome, errors.Is(err, rebuild.ErrRefused))
+	fmt.Println(err)
+	// Output:
+	// refused true
+	// what was asked for says backing image debian, but the record on head vol-1-r-1 says backing image base
+}
+
+// lostReplica asks for a rebuild onto an empty host.
+func lostReplica() rebuild.Request {
+	fabric := memhost.NewFabric()
+	source := fabric.NewHost(memhost.Config{Name: "disk-1", ClusterSize: cluster})
+	destination := fabric.NewHost(memhost.Config{Name: "disk-2", ClusterSize: cluster})
+	grow(source)
+	return rebuild.Request{
+		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
+		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+		Image:       rebuild.ImageNamed("base"),
+	}
+}
+
+// grow gives the host an image of two clusters and a replica of four with two
+// snapshots, by the host's own verbs.
+func grow(host *memhost.Host) {
+	ctx := context.Background()
+	store := must(host.List(ctx))
+	write := func(lvol string, text string, clusters ...uint64) {
+		for _, at := range clusters {
+			check(host.WriteAt(lvol, []byte(text), at*store.ClusterSize))
+		}
+	}
+
+	filling := must(host.Create(ctx, rebuild.ImageInFlightLvolName("00000001"), 2*store.ClusterSize))
+	write(filling, "image", 0, 1)
+	image := must(host.Seal(ctx, filling, rebuild.ImageLvolName("base", store.UUID), rebuild.SealRecord{}))
+
+	head := must(host.Clone(ctx, image, "vol-1-r-1", 4*store.ClusterSize, "base"))
+	write(head, "monday", 1, 2)
+	must(host.Snapshot(ctx, head, rebuild.SnapshotLvolName("vol-1-r-1", "monday"), rebuild.Attributes{UserCreated: true}))
+	write(head, "tuesday", 3)
+	must(host.Snapshot(ctx, head, rebuild.SnapshotLvolName("vol-1-r-1", "tuesday"), rebuild.Attributes{UserCreated: true}))
+}
+
+func must[T any](value T, err error) T {
+	check(err)
+	return value
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

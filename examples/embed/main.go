@@ -1,0 +1,86 @@
+// Command embed is a program of its own, in a module of its own, that embeds
+// the engine with a store of its own. It makes a replica on one host, rebuilds
+// it on another, and says how that went.
+//
+// The adapter is in the other files, in the order in which an author may want
+// to write one: host.go (what a host is and tells), verbs.go (what is done to
+// its lvols), copy.go (from host to host) and data.go (their bytes).
+// store_test.go holds it to the engine's contract.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/rootgraft/rebuild"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer) error {
+	rack := newRack()
+	source, destination := rack.newHost("disk-1", 64), rack.newHost("disk-2", 64)
+	if err := grow(ctx, source, "vol-1-r-1"); err != nil {
+		return err
+	}
+	request := rebuild.Request{
+		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
+		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+		Image:       rebuild.ImageNamed("base"),
+		Observer: rebuild.ObserverFunc(func(e rebuild.Event) {
+			if e.Kind == rebuild.EventEnded {
+				fmt.Fprintf(out, "%d of %d bytes: %s %s\n", e.BytesDone, e.BytesTotal, e.Verb, e.Snapshot)
+			}
+		}),
+	}
+	report, err := rebuild.New(nil).Rebuild(ctx, request)
+	if err != nil {
+		return err
+	}
+	for _, step := range report.Plan.Steps {
+		fmt.Fprintf(out, "%s %s: %s\n", step.Action, step.Snapshot, step.Reason)
+	}
+	for _, s := range report.Destination.Snapshots {
+		fmt.Fprintf(out, "%s hangs on %s\n", s.Name, report.Destination.ParentOf(s.Lvol))
+	}
+	fmt.Fprintf(out, "%s, %d bytes copied\n", report.Outcome, report.CopiedBytes)
+	return nil
+}
+
+// grow makes a replica with two snapshots on a backing image.
+func grow(ctx context.Context, h *host, replica string) error {
+	filling, err := h.Create(ctx, rebuild.ImageInFlightLvolName("00000001"), 2*clusterSize)
+	if err != nil {
+		return err
+	}
+	if err := h.write(filling, []byte("the image"), 0); err != nil {
+		return err
+	}
+	image, err := h.Seal(ctx, filling, rebuild.ImageLvolName("base", h.uuid), rebuild.SealRecord{})
+	if err != nil {
+		return err
+	}
+	head, err := h.Clone(ctx, image, replica, 4*clusterSize, "base")
+	if err != nil {
+		return err
+	}
+	for at, name := range []string{"monday", "tuesday"} {
+		if err := h.write(head, []byte(name), uint64(at+1)*clusterSize); err != nil {
+			return err
+		}
+		if _, err := h.Snapshot(ctx, head, rebuild.SnapshotLvolName(replica, name), rebuild.Attributes{UserCreated: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

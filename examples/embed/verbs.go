@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/rootgraft/rebuild"
+)
+
+// Create implements rebuild.Store.
+func (h *host) Create(ctx context.Context, name string, size uint64) (string, error) {
+	return h.Clone(ctx, "", name, size, "")
+}
+
+// Clone implements rebuild.Store.
+func (h *host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (uuid string, err error) {
+	err = h.do(ctx, func() error {
+		if snapshot != "" {
+			if _, err := h.findSnapshot(snapshot); err != nil {
+				return err
+			}
+		}
+		uuid, err = h.add(&lvol{
+			Lvol: rebuild.Lvol{Name: name, Parent: snapshot, Size: size, Record: record},
+			own:  make(map[uint64][]byte),
+		})
+		return err
+	})
+	return uuid, err
+}
+
+// add gives the lvol a UUID and makes it one of the host's.
+func (h *host) add(l *lvol) (uuid string, err error) {
+	for _, other := range h.lvols {
+		if other.Name == l.Name {
+			return "", fmt.Errorf("lvol %s on host %s: %w", l.Name, h.name, rebuild.ErrExists)
+		}
+	}
+	l.UUID = rand.Text()
+	h.lvols[l.UUID] = l
+	return l.UUID, nil
+}
+
+// Graft implements rebuild.Store. What hangs on the lvol, and the lvol, are
+// refused as parents: views would go round in a circle.
+func (h *host) Graft(ctx context.Context, uuid, parent string) error {
+	return h.do(ctx, func() error {
+		l, err := h.find(uuid)
+		if err != nil {
+			return err
+		}
+		if parent != "" {
+			if _, err := h.findSnapshot(parent); err != nil {
+				return err
+			}
+		}
+		for up := parent; up != ""; up = h.lvols[up].Parent {
+			if up == uuid {
+				return fmt.Errorf("graft lvol %s under what hangs on it: %w", l.Name, rebuild.ErrInvalid)
+			}
+		}
+		l.Parent = parent
+		return nil
+	})
+}
+
+// Seal implements rebuild.Store.
+func (h *host) Seal(ctx context.Context, uuid, name string, seal rebuild.SealRecord) (snapshot string, err error) {
+	frozen := rebuild.Lvol{Name: name, Attributes: seal.Attributes}
+	if seal.Image != nil {
+		frozen.Image = *seal.Image
+	}
+	err = h.do(ctx, func() error {
+		snapshot, err = h.freeze(uuid, frozen)
+		if err == nil {
+			h.remove(uuid)
+		}
+		return err
+	})
+	return snapshot, err
+}
+
+// Snapshot implements rebuild.Snapshotter.
+func (h *host) Snapshot(ctx context.Context, uuid, name string, attributes rebuild.Attributes) (snapshot string, err error) {
+	err = h.do(ctx, func() error {
+		snapshot, err = h.freeze(uuid, rebuild.Lvol{Name: name, Attributes: attributes})
+		return err
+	})
+	return snapshot, err
+}
+
+// freeze moves what a writable lvol has into a new snapshot, on which the lvol
+// hangs afterwards.
+func (h *host) freeze(uuid string, frozen rebuild.Lvol) (snapshot string, err error) {
+	l, err := h.findWritable(uuid)
+	if err != nil {
+		return "", err
+	}
+	frozen.Parent, frozen.Size, frozen.ReadOnly = l.Parent, l.Size, true
+	snapshot, err = h.add(&lvol{Lvol: frozen, own: l.own})
+	if err == nil {
+		l.Parent, l.own = snapshot, make(map[uint64][]byte)
+	}
+	return snapshot, err
+}
+
+// Delete implements rebuild.Store.
+func (h *host) Delete(ctx context.Context, uuid string) error {
+	return h.do(ctx, func() error {
+		l, err := h.find(uuid)
+		if err != nil {
+			return err
+		}
+		for _, other := range h.lvols {
+			if other.Parent == uuid {
+				return fmt.Errorf("delete lvol %s, on which %s hangs: %w", l.Name, other.Name, rebuild.ErrInvalid)
+			}
+		}
+		h.remove(uuid)
+		return nil
+	})
+}
+
+// remove takes an lvol away, and with it the addresses that lead into it.
+func (h *host) remove(uuid string) {
+	h.void(func(r *reception) bool { return r.into.UUID == uuid })
+	delete(h.lvols, uuid)
+}
+
+// Record implements rebuild.Recorder.
+func (h *host) Record(ctx context.Context, head, record string) error {
+	return h.do(ctx, func() error {
+		l, err := h.find(head)
+		if err == nil {
+			l.Lvol.Record = record
+		}
+		return err
+	})
+}

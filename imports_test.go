@@ -1,0 +1,456 @@
+package rebuild_test
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The hexagon: imports point one way, from what is close to a machine to what
+// is pure. These tests fail when one points the other way. They read sources,
+// so they hold for every build tag, and for packages that do not compile.
+
+const module = "github.com/rootgraft/rebuild"
+
+// pure is all that the domain may import: nothing here does I/O, waits, draws
+// at random or keeps state. (What time and fmt have of that is impure.)
+var pure = []string{
+	"bytes", "cmp", "container/heap", "crypto/sha256", "encoding/binary", "encoding/hex", "errors", "fmt",
+	"hash", "hash/crc64", "hash/fnv", "iter", "maps", "math", "math/bits", "slices", "sort", "strconv",
+	"strings", "time", "unicode", "unicode/utf8",
+}
+
+// impure is what the domain may not use of the packages that it may import.
+var impure = map[string][]string{
+	"time": {"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTimer", "NewTicker", "Local", "LoadLocation"},
+	"fmt":  {"Print", "Printf", "Println", "Scan", "Scanf", "Scanln"},
+}
+
+// A layer is a directory, with all below it, and what its packages may import
+// beside the standard library. Where layers overlap, the first counts.
+type layer struct {
+	dir    string
+	ours   []string // directories of ours, each with all below it
+	others []string // modules of others; nil: any
+	reason string
+}
+
+var none = []string{}
+
+var layers = []layer{
+	{
+		dir: "internal/domain", ours: none, others: none,
+		reason: "the domain is pure: it imports nothing of ours, and of the standard library only what does no I/O",
+	},
+	{
+		dir: "internal/ports/porttest", ours: []string{"internal/domain", "internal/ports"},
+		others: []string{"github.com/stretchr/testify", "pgregory.net/rapid"},
+		reason: "the conformance suite knows the ports and no adapter",
+	},
+	{
+		dir: "internal/ports/mocks", ours: []string{"internal/domain", "internal/ports"},
+		others: []string{"github.com/golang/mock"},
+		reason: "the mocks know the ports only",
+	},
+	{
+		dir: "internal/ports", ours: []string{"internal/domain"}, others: none,
+		reason: "the ports speak of the domain and of nothing else",
+	},
+	{
+		dir: "internal/app", ours: []string{"internal/domain", "internal/ports", "internal/app"},
+		others: []string{"go.uber.org/zap", "github.com/cenkalti/backoff", "golang.org/x/sync"},
+		reason: "the use cases reach hosts through the ports only",
+	},
+	{
+		dir:    "internal/adapters/spdk/simtarget",
+		ours:   []string{"internal/domain", "internal/ports", "internal/adapters/spdk", "internal/adapters/memory"},
+		reason: "the simulated target stands on the memory adapter and on no other",
+	},
+}
+
+// confined are modules that embedders shall not inherit, and the directories
+// that may import them.
+var confined = map[string][]string{
+	"go.uber.org/fx":                     {"cmd", "rebuildfx"},
+	"github.com/spf13/cobra":             {"cmd"},
+	"go.yaml.in/yaml":                    {"cmd", "internal/scenario"},
+	"gopkg.in/yaml.v2":                   none,
+	"gopkg.in/yaml.v3":                   none,
+	"sigs.k8s.io/yaml":                   none,
+	"github.com/goccy/go-yaml":           none,
+	"github.com/longhorn/go-spdk-helper": {"cmd", "internal/adapters/spdk"},
+}
+
+// forTests are packages that only tests, and the command, may import.
+var forTests = []string{"internal/adapters/spdk/simtarget", "internal/adapters/spdk/targettest"}
+
+func layerOf(dir string) (layer, bool) {
+	for _, l := range layers {
+		if within(dir, l.dir) {
+			return l, true
+		}
+	}
+	if adapter, ok := adapterOf(dir); ok {
+		return layer{
+			dir: adapter, ours: []string{"internal/domain", "internal/ports", adapter},
+			reason: "an adapter knows the ports and the domain, neither the use cases nor another adapter",
+		}, true
+	}
+	return layer{}, false
+}
+
+// adapterOf is the directory of the adapter that dir is a part of.
+func adapterOf(dir string) (string, bool) {
+	const adapters = "internal/adapters"
+	if dir == adapters || !within(dir, adapters) {
+		return "", false
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(dir, adapters+"/"), "/")
+	return path.Join(adapters, name), true
+}
+
+// objection is why the package in the directory from, "." being the root, may
+// not import what is imported by that path; empty if it may.
+func objection(from, imported string) string {
+	l, inLayer := layerOf(from)
+	if ours, ok := ourDir(imported); ok {
+		switch {
+		case inLayer && !slices.ContainsFunc(l.ours, func(dir string) bool { return within(ours, dir) }):
+			return l.reason
+		case from == "." && within(ours, "internal/adapters"):
+			return "whoever embeds the engine chooses the adapters: the root package imports none"
+		case !within(from, "cmd") && isForTests(ours) && !isForTests(from):
+			return "it is for tests"
+		}
+		return ""
+	}
+	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") { // the standard library
+		if within(from, "internal/domain") && !slices.Contains(pure, imported) {
+			return l.reason
+		}
+		return ""
+	}
+	for other, dirs := range confined {
+		if within(imported, other) && !slices.ContainsFunc(dirs, func(dir string) bool { return within(from, dir) }) {
+			return fmt.Sprintf("embedders shall not inherit it: only %s may", or(dirs, "nothing"))
+		}
+	}
+	if inLayer && l.others != nil && !slices.ContainsFunc(l.others, func(m string) bool { return within(imported, m) }) {
+		return fmt.Sprintf("%s; of other modules it may import %s", l.reason, or(l.others, "none"))
+	}
+	return ""
+}
+
+func ourDir(imported string) (string, bool) {
+	if imported == module {
+		return ".", true
+	}
+	return strings.CutPrefix(imported, module+"/")
+}
+
+func isForTests(dir string) bool {
+	return slices.ContainsFunc(forTests, func(tests string) bool { return within(dir, tests) })
+}
+
+func within(dir, of string) bool { return dir == of || strings.HasPrefix(dir, of+"/") }
+
+func or(words []string, none string) string {
+	if len(words) == 0 {
+		return none
+	}
+	return strings.Join(words, ", ")
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, f := range sources(t) {
+		for _, i := range f.imports {
+			if why := objection(f.dir, i.path); why != "" {
+				t.Errorf("%s: package %s may not import %s: %s", i.at, f.dir, i.path, why)
+			}
+		}
+	}
+}
+
+func TestTheRootPackageReachesNoAdapter(t *testing.T) {
+	imports := make(map[string][]string)
+	for _, f := range sources(t) {
+		for _, i := range f.imports {
+			if dir, ok := ourDir(i.path); ok {
+				imports[f.dir] = append(imports[f.dir], dir)
+			}
+		}
+	}
+	cameFrom := map[string]string{".": ""}
+	for next := []string{"."}; len(next) > 0; next = next[1:] {
+		for _, dir := range imports[next[0]] {
+			if _, seen := cameFrom[dir]; seen {
+				continue
+			}
+			cameFrom[dir] = next[0]
+			next = append(next, dir)
+			if within(dir, "internal/adapters") {
+				way := dir
+				for at := next[0]; at != ""; at = cameFrom[at] {
+					way = at + " → " + way
+				}
+				t.Errorf("the root package imports an adapter: %s", way)
+			}
+		}
+	}
+}
+
+func TestTheDomainIsPure(t *testing.T) {
+	for _, f := range sources(t) {
+		if !within(f.dir, "internal/domain") {
+			continue
+		}
+		for _, found := range impurities(f.fset, f.syntax) {
+			t.Error(found)
+		}
+	}
+}
+
+func impurities(fset *token.FileSet, file *ast.File) []string {
+	imported := make(map[string]string) // by the name that the file uses
+	for _, i := range file.Imports {
+		name := path.Base(importPath(i))
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		imported[name] = importPath(i)
+	}
+	var found []string
+	report := func(n ast.Node, format string, a ...any) {
+		found = append(found, fmt.Sprintf("%s: the domain is pure: %s", fset.Position(n.Pos()), fmt.Sprintf(format, a...)))
+	}
+	if _, dot := imported["."]; dot {
+		report(file.Name, "no import of it may be a dot import, or this test could not tell")
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && slices.Contains(impure[imported[x.Name]], n.Sel.Name) {
+				report(n, "it may not use %s.%s", imported[x.Name], n.Sel.Name)
+			}
+		case *ast.GoStmt:
+			report(n, "it may not start a goroutine")
+		case *ast.ChanType:
+			report(n, "it may not have a channel")
+		case *ast.SelectStmt:
+			report(n, "it may not wait")
+		}
+		return true
+	})
+	return found
+}
+
+// The rules themselves: a typing error in one of them would let everything through.
+func TestTheRulesOfImports(t *testing.T) {
+	const allowed, refused = true, false
+	for _, c := range []struct {
+		from, imported string
+		want           bool
+	}{
+		{"internal/domain", "time", allowed},
+		{"internal/domain", "crypto/sha256", allowed},
+		{"internal/domain", "os", refused},
+		{"internal/domain", "net", refused},
+		{"internal/domain", "io/fs", refused},
+		{"internal/domain", "sync", refused},
+		{"internal/domain", "context", refused},
+		{"internal/domain", "log", refused},
+		{"internal/domain", "math/rand/v2", refused},
+		{"internal/domain", "go.uber.org/zap", refused},
+		{"internal/domain", module + "/internal/ports", refused},
+		{"internal/domain", module, refused},
+		{"internal/ports", "context", allowed},
+		{"internal/ports", module + "/internal/domain", allowed},
+		{"internal/ports", module + "/internal/app", refused},
+		{"internal/ports", module + "/internal/adapters/memory", refused},
+		{"internal/ports", "go.uber.org/zap", refused},
+		{"internal/ports", "github.com/golang/mock/gomock", refused},
+		{"internal/ports/mocks", "github.com/golang/mock/gomock", allowed},
+		{"internal/ports/porttest", "github.com/stretchr/testify/require", allowed},
+		{"internal/ports/porttest", module + "/internal/adapters/memory", refused},
+		{"internal/app", module + "/internal/ports", allowed},
+		{"internal/app", "go.uber.org/zap", allowed},
+		{"internal/app", "github.com/cenkalti/backoff/v5", allowed},
+		{"internal/app", "golang.org/x/sync/errgroup", allowed},
+		{"internal/app", module + "/internal/adapters/memory", refused},
+		{"internal/app", module, refused},
+		{"internal/app", "github.com/longhorn/go-spdk-helper/pkg/types", refused},
+		{"internal/adapters/memory", module + "/internal/ports", allowed},
+		{"internal/adapters/memory", module + "/internal/app", refused},
+		{"internal/adapters/memory", module + "/internal/adapters/spdk", refused},
+		{"internal/adapters/memory", module + "/internal/scenario", refused},
+		{"internal/adapters/spdk", "github.com/longhorn/go-spdk-helper/pkg/types", allowed},
+		{"internal/adapters/spdk", module + "/internal/adapters/memory", refused},
+		{"internal/adapters/spdk", module + "/internal/adapters/spdk/simtarget", refused},
+		{"internal/adapters/spdk/simtarget", module + "/internal/adapters/memory", allowed},
+		{"internal/adapters/spdk/simtarget", module + "/internal/adapters/remote", refused},
+		{"internal/adapters/remote", module + "/internal/adapters/memory", refused},
+		{"internal/adapters/remote", "google.golang.org/grpc", allowed},
+		{"internal/scenario", "go.yaml.in/yaml/v3", allowed},
+		{"internal/scenario", "go.uber.org/fx", refused},
+		{".", module + "/internal/app", allowed},
+		{".", module + "/internal/adapters/memory", refused},
+		{".", "go.uber.org/fx", refused},
+		{"memhost", module + "/internal/adapters/memory", allowed},
+		{"spdkhost", module + "/internal/adapters/spdk", allowed},
+		{"spdkhost", module + "/internal/adapters/spdk/simtarget", refused},
+		{"spdkhost", "go.yaml.in/yaml/v3", refused},
+		{"rebuildfx", "go.uber.org/fx", allowed},
+		{"rebuildfx", "github.com/spf13/cobra", refused},
+		{"cmd/engine", "github.com/spf13/cobra", allowed},
+		{"cmd/engine", "go.uber.org/fx", allowed},
+		{"cmd/engine", module + "/internal/adapters/spdk", allowed},
+	} {
+		t.Run(c.from+" "+c.imported, func(t *testing.T) {
+			require.Equal(t, c.want, objection(c.from, c.imported) == "", objection(c.from, c.imported))
+		})
+	}
+}
+
+func TestTheRulesOfPurity(t *testing.T) {
+	for name, c := range map[string]struct {
+		source string
+		want   int
+	}{
+		"a time is a value":    {`import "time"; var t time.Time; var d = time.Minute`, 0},
+		"the clock":            {`import "time"; var t = time.Now()`, 1},
+		"the clock as a value": {`import "time"; var clock = time.Now`, 1},
+		"under another name":   {`import clock "time"; var t = clock.Since(clock.Time{})`, 1},
+		"as a dot import":      {`import . "time"; var t = Now()`, 1},
+		"After of a time":      {`import "time"; func f(a, b time.Time) bool { return a.After(b) }`, 0},
+		"standard output":      {`import "fmt"; func f() { fmt.Println() }`, 1},
+		"a goroutine":          {`func f() { go f() }`, 1},
+		"a channel":            {`var c chan int`, 1},
+		"a select":             {`func f() { select {} }`, 1},
+		"a formatted error":    {`import "fmt"; var err = fmt.Errorf("no")`, 0},
+		"a Now of ours":        {`var time clock; func f() { time.Now() }; type clock struct{}; func (clock) Now() {}`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, "a.go", "package domain\n"+c.source, 0)
+			require.NoError(t, err)
+			require.Len(t, impurities(fset, file), c.want)
+		})
+	}
+}
+
+// The example is a module of its own, as an embedder's would be: what it
+// inherits, every embedder inherits.
+func TestEmbeddersInheritOnlyTheEngine(t *testing.T) {
+	example := filepath.Join("examples", "embed")
+	if _, err := os.Stat(filepath.Join(example, "go.mod")); errors.Is(err, fs.ErrNotExist) {
+		t.Skip("there is no module in examples/embed yet")
+	}
+	// Read, so that a cached result is forgotten when one of them changes.
+	entries, err := os.ReadDir(example)
+	require.NoError(t, err)
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			_, err := os.ReadFile(filepath.Join(example, e.Name()))
+			require.NoError(t, err)
+		}
+	}
+
+	list := exec.Command("go", "list", "-deps", "./...")
+	list.Dir = example
+	list.Env = append(os.Environ(), "GOWORK=off")
+	var stderr strings.Builder
+	list.Stderr = &stderr
+	out, err := list.Output()
+	require.NoError(t, err, stderr.String())
+
+	deps := strings.Fields(string(out))
+	require.Contains(t, deps, module, "the example does not embed the engine")
+	for _, dep := range deps {
+		for other := range confined {
+			if within(dep, other) {
+				t.Errorf("whoever embeds the engine inherits %s: find out why with 'go mod why %s' in %s", dep, dep, example)
+			}
+		}
+		if within(dep, module+"/internal/adapters/spdk") {
+			t.Errorf("whoever embeds the engine inherits the SPDK adapter, %s", dep)
+		}
+	}
+}
+
+type source struct {
+	dir     string // from the root of the module, with slashes
+	imports []imported
+	fset    *token.FileSet
+	syntax  *ast.File
+}
+
+type imported struct {
+	path string
+	at   token.Position
+}
+
+// sources are the files of this module that are not tests, of all packages.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var found []source
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir():
+			return skipDir(file)
+		case !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		fset := token.NewFileSet()
+		syntax, err := parser.ParseFile(fset, file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		s := source{dir: filepath.ToSlash(filepath.Dir(file)), fset: fset, syntax: syntax}
+		for _, i := range syntax.Imports {
+			s.imports = append(s.imports, imported{path: importPath(i), at: fset.Position(i.Pos())})
+		}
+		found = append(found, s)
+		return nil
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, found)
+	return found
+}
+
+// skipDir skips what the go command takes for no part of the module.
+func skipDir(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	name := filepath.Base(dir)
+	if name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+		return fs.SkipDir
+	}
+	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+func importPath(i *ast.ImportSpec) string {
+	p, err := strconv.Unquote(i.Path.Value)
+	if err != nil { // the parser has checked it
+		panic(err)
+	}
+	return p
+}

@@ -1,0 +1,87 @@
+package spdk
+
+import (
+	"context"
+	"fmt"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Clone implements ports.Store. Where a clone or a create is all that it takes,
+// it gives the name at once. Else the lvol is made under an in-flight name and
+// renamed when it is ready; both targets rename writable lvols.
+func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+	uuid, err := h.clone(ctx, snapshot, name, size, record)
+	if err != nil {
+		return "", h.failed(err, "clone snapshot %q as %s of %d bytes", snapshot, name, size)
+	}
+	return uuid, nil
+}
+
+func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+	if err := h.checkName(name); err != nil {
+		return "", err
+	}
+	mib, err := h.mebibytes(size)
+	if err != nil {
+		return "", err
+	}
+	if !h.can.records {
+		record = ""
+	}
+	build := func(as string) (string, error) { return h.create(ctx, as, size) }
+	grow := false
+	if snapshot != "" {
+		unlock, err := h.locks.take(ctx, snapshot)
+		if err != nil {
+			return "", err
+		}
+		defer unlock()
+		below, err := h.find(ctx, snapshot)
+		if err != nil {
+			return "", err
+		}
+		if !below.readOnly() {
+			return "", fmt.Errorf("%s is writable: %w", below.name(), ports.ErrInvalid)
+		}
+		if h.wholeClusters(size) < below.size() {
+			return "", fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.name(), below.size(), ports.ErrInvalid)
+		}
+		build = func(as string) (string, error) { return h.cloneNow(ctx, snapshot, as) }
+		grow = h.wholeClusters(size) != below.size()
+	}
+	if !grow && record == "" {
+		return build(name)
+	}
+
+	made := helpers{host: h}
+	defer made.tidy(ctx)
+	inFlight := domain.InFlightLvolName(name, newID())
+	uuid, err := build(inFlight)
+	if unsaid(err) {
+		made.add(h.alias(inFlight))
+	}
+	if err != nil {
+		return "", err
+	}
+	made.add(uuid)
+	if grow {
+		if err := h.resize(ctx, uuid, mib); err != nil {
+			return "", err
+		}
+	}
+	if record != "" {
+		if err := h.setRecord(ctx, uuid, record); err != nil {
+			return "", err
+		}
+	}
+	err = h.change(ctx, "bdev_lvol_rename", spdktypes.BdevLvolRenameRequest{OldName: uuid, NewName: name}, nil)
+	if err != nil {
+		return "", err
+	}
+	made.keep(uuid)
+	return uuid, nil
+}

@@ -1,0 +1,49 @@
+package spdk_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/ports/porttest"
+)
+
+// storeClusters is enough for every test, and small enough that one can fill
+// the store.
+const storeClusters = 64
+
+// TestRealTarget runs the contract against real targets: between two of one
+// kind, within one, and between different ones where SPDK_TGT names several.
+func TestRealTarget(t *testing.T) {
+	for i, binary := range targettest.Binaries(t) {
+		name := filepath.Base(filepath.Dir(binary))
+		t.Run(name+" to "+name, func(t *testing.T) { conform(t, binary, binary) })
+		t.Run("within one "+name, func(t *testing.T) { conform(t, binary) })
+		for _, other := range targettest.Binaries(t)[i+1:] {
+			t.Run(name+" to "+filepath.Base(filepath.Dir(other)), func(t *testing.T) { conform(t, binary, other) })
+		}
+	}
+}
+
+func conform(t *testing.T, binaries ...string) {
+	targets := make([]*targettest.Target, len(binaries))
+	for i, binary := range binaries {
+		targets[i] = targettest.Start(t, binary, i)
+	}
+	porttest.RunStore(t, porttest.Harness{NewHosts: func(t *testing.T, n int) []porttest.Instance {
+		instances := make([]porttest.Instance, n)
+		for i := range instances {
+			target := targets[i%len(targets)]
+			store := target.NewStore(t, storeClusters)
+			host, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: store, Logger: zaptest.NewLogger(t)})
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, host.Close()) })
+			instances[i] = porttest.Instance{Host: host, Write: target.Write, Read: target.Read, Restart: target.Restart}
+		}
+		return instances
+	}})
+}

@@ -1,0 +1,144 @@
+package spdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// How long, in seconds, a destination may be unreachable: a copy ends after
+// fastIOFail, and the controller is gone after controllerLoss. Less than
+// Longhorn's, whose volumes have to survive what a copy can simply do again.
+const (
+	reconnectDelay = 1
+	fastIOFail     = 5
+	controllerLoss = 10
+)
+
+// attachRequest is go-spdk-helper's, with the name that the target connects by.
+type attachRequest struct {
+	spdktypes.BdevNvmeAttachControllerRequest
+
+	HostNQN string `json:"hostnqn"`
+}
+
+// destination is the bdev that a copy writes to. done says that the copy needs
+// it no more.
+func (h *Host) destination(ctx context.Context, run ports.Run, where address) (bdev string, done func(), err error) {
+	if where.Remote == nil {
+		return where.Lvol, func() {}, nil
+	}
+	bdev, err = where.bdevOf()
+	if err != nil {
+		return "", nil, err
+	}
+	nqn := where.Remote.Subnqn
+	unlock, err := h.locks.take(ctx, lockOf(run))
+	if err != nil {
+		return "", nil, err
+	}
+	defer unlock()
+	state := h.run(run)
+	h.mu.Lock()
+	one := state.controllers[nqn]
+	attached := one != nil && !one.doubtful
+	h.mu.Unlock()
+	if !attached {
+		if err := h.attach(ctx, state, where.Remote); err != nil {
+			return "", nil, err
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if one = state.controllers[nqn]; one == nil {
+		one = new(controller)
+		state.controllers[nqn] = one
+	}
+	one.doubtful = false
+	one.users++
+	return bdev, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		one.users--
+	}, nil
+}
+
+// doubt has the next copy attach again: SPDK lets go of a controller that it
+// could not reach for a while.
+func (h *Host) doubt(run ports.Run, nqn string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if state := h.runs[run]; state != nil && state.controllers[nqn] != nil {
+		state.controllers[nqn].doubtful = true
+	}
+}
+
+// attach connects to a run's subsystem. One that this very target exports is
+// refused: attached to itself, it would wait for its own answer for good.
+func (h *Host) attach(ctx context.Context, state *runState, to *spdktypes.NvmeTransportID) error {
+	own, err := h.subsystems(ctx, to.Subnqn)
+	if err != nil {
+		return err
+	}
+	if len(own) > 0 {
+		return fmt.Errorf("the target exports %s itself, and would hang if it was attached to itself: %w", to.Subnqn, ports.ErrInvalid)
+	}
+	h.detachIdle(ctx, state)
+	err = h.change(ctx, "bdev_nvme_attach_controller", attachRequest{
+		BdevNvmeAttachControllerRequest: spdktypes.BdevNvmeAttachControllerRequest{
+			Name:                 controllerName(to.Subnqn),
+			NvmeTransportID:      *to,
+			CtrlrLossTimeoutSec:  controllerLoss,
+			ReconnectDelaySec:    reconnectDelay,
+			FastIOFailTimeoutSec: fastIOFail,
+			Multipath:            helpertypes.DefaultMultipath,
+		},
+		HostNQN: h.hostNQN(),
+	}, nil)
+	if err != nil && !errors.Is(err, ports.ErrExists) {
+		return as(ports.ErrUnavailable, fmt.Errorf("attach %s:%s: %w", to.Traddr, to.Trsvcid, err))
+	}
+	return nil
+}
+
+// detachIdle lets go of the run's used-up subsystems.
+func (h *Host) detachIdle(ctx context.Context, state *runState) {
+	var idle []string
+	h.mu.Lock()
+	for nqn, one := range state.controllers {
+		if one.users == 0 {
+			idle = append(idle, nqn)
+		}
+	}
+	h.mu.Unlock()
+	if err := h.detachControllers(ctx, idle...); err != nil {
+		h.log.Warn("a controller stays attached until the run is released", zap.Error(err))
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, nqn := range idle {
+		delete(state.controllers, nqn)
+	}
+}
+
+// detachControllers detaches those that are attached.
+func (h *Host) detachControllers(ctx context.Context, nqns ...string) error {
+	calls := make([]*call, len(nqns))
+	for i, nqn := range nqns {
+		calls[i] = newCall("bdev_nvme_detach_controller", spdktypes.BdevNvmeDetachControllerRequest{Name: controllerName(nqn)}, nil)
+	}
+	h.changeAll(ctx, calls...)
+	for _, one := range calls {
+		if one.err != nil && !errors.Is(one.err, ports.ErrNotFound) {
+			return one.err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package spdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// checkCopyRequest asks for a copy's status; go-spdk-helper has no type for it.
+type checkCopyRequest struct {
+	OperationID uint32 `json:"operation_id"`
+}
+
+// sending is a copy that this host has started.
+type sending struct {
+	operation uint32
+	conn      uint64 // the connection that it was started over
+	watched   bool   // a call of Copy asks for its status, which is handed out once
+}
+
+// Copy implements ports.Copier, by a shallow copy.
+//
+// SPDK cannot stop one. When the context ends, Copy returns at once, and what
+// ends the copy is Withdraw at the destination: it removes the namespace. Until
+// then the snapshot is busy, and Delete and another Copy of it say so.
+//
+// A destination that ran full says no more than "Input/output error"; see
+// isFull.
+func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
+	return h.failed(h.copy(ctx, run, snapshot, to, progress), "copy snapshot %s", snapshot)
+}
+
+func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
+	where, err := parse[address]("address", string(to))
+	if err != nil {
+		return err
+	}
+	if where.HostNQN != h.hostNQN() {
+		return fmt.Errorf("lvol %s is received from %s, which this host is not: %w", where.Lvol, where.HostNQN, ports.ErrUnavailable)
+	}
+	if err := h.claimSource(ctx, snapshot); err != nil {
+		return err
+	}
+	bdev, done, err := h.destination(ctx, run, where)
+	if err != nil {
+		h.unclaimSource(snapshot)
+		return err
+	}
+	defer done()
+	started, err := h.startCopy(ctx, snapshot, bdev, where.Remote != nil)
+	if err != nil {
+		h.unclaimSource(snapshot)
+		if errors.Is(err, ports.ErrUnavailable) && where.Remote != nil {
+			h.doubt(run, where.Remote.Subnqn)
+		}
+		return err
+	}
+	h.mu.Lock()
+	h.copies[snapshot] = started
+	h.mu.Unlock()
+
+	err = h.watch(ctx, started, progress)
+	if errors.Is(err, errStillCopying) {
+		h.mu.Lock()
+		started.watched = false
+		h.copies[snapshot] = started
+		h.mu.Unlock()
+		return err
+	}
+	h.unclaimSource(snapshot)
+	if refusedCopy(err, syscall.EIO) && h.isFull(ctx, where, bdev) {
+		return as(ports.ErrNoSpace, err)
+	}
+	return err
+}
+
+// claimSource makes sure that no copy of the snapshot goes on that this host
+// has started: the status of a second one says so only later, and a delete
+// meanwhile hides the snapshot.
+func (h *Host) claimSource(ctx context.Context, snapshot string) error {
+	if err := h.notCopied(ctx, snapshot); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, copied := h.copies[snapshot]; copied {
+		return fmt.Errorf("it is being copied: %w", ports.ErrBusy)
+	}
+	h.copies[snapshot] = sending{watched: true}
+	return nil
+}
+
+func (h *Host) unclaimSource(snapshot string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.copies, snapshot)
+}
+
+// notCopied is ErrBusy while a copy of the snapshot goes on that this host has
+// started, also one that its caller has given up.
+func (h *Host) notCopied(ctx context.Context, snapshot string) error {
+	h.mu.Lock()
+	one, copied := h.copies[snapshot]
+	h.mu.Unlock()
+	if !copied {
+		return nil
+	}
+	if !one.watched {
+		over, err := h.isOver(ctx, one)
+		if err != nil {
+			return err
+		}
+		if over {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.copies[snapshot] == one {
+				delete(h.copies, snapshot)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("it is being copied: %w", ports.ErrBusy)
+}
+
+func (h *Host) isOver(ctx context.Context, one sending) (bool, error) {
+	status, _, err := h.checkCopy(ctx, one)
+	if errors.Is(err, ports.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && status.State != helpertypes.ShallowCopyStateInProgress, err
+}
+
+func (h *Host) checkCopy(ctx context.Context, one sending) (spdktypes.ShallowCopyStatus, uint64, error) {
+	var status spdktypes.ShallowCopyStatus
+	ask := newCall("bdev_lvol_check_shallow_copy", checkCopyRequest{one.operation}, &status)
+	h.rpc.do(ctx, ask)
+	return status, ask.conn, ask.err
+}
+
+// appearFor is how long a new namespace may take to appear as a bdev.
+const appearFor = 2 * time.Second
+
+// startCopy begins. A namespace that was just added may not be a bdev yet, or
+// not be writable yet; the target refuses then with these two words.
+func (h *Host) startCopy(ctx context.Context, snapshot, bdev string, remote bool) (sending, error) {
+	wait := backOff{pause: 2 * time.Millisecond, longest: 50 * time.Millisecond, until: time.Now().Add(appearFor)}
+	for {
+		var copy spdktypes.ShallowCopy
+		start := newCall("bdev_lvol_start_shallow_copy", spdktypes.BdevLvolShallowCopyRequest{SrcLvolName: snapshot, DstBdevName: bdev}, &copy)
+		h.changeAll(ctx, start)
+		if start.err == nil {
+			return sending{operation: copy.OperationId, conn: start.conn, watched: true}, nil
+		}
+		var refusal *rpcError
+		if !errors.As(start.err, &refusal) || refusal.Code == -int(syscall.ENODEV) { // the latter: of the source
+			return sending{}, start.err
+		}
+		missing, notYet := refusedAs(start.err, syscall.ENODEV), refusedAs(start.err, syscall.EPERM)
+		switch {
+		case !missing && !notYet, missing && !remote:
+			return sending{}, start.err
+		case !wait.next(ctx):
+			kind := ports.ErrBusy // something else writes to it
+			if missing {
+				kind = ports.ErrUnavailable
+			}
+			return sending{}, as(kind, fmt.Errorf("the destination %s does not appear: %w", bdev, start.err))
+		}
+	}
+}
+
+// errStillCopying: the caller has given up, the target has not.
+var errStillCopying = errors.New("the target copies on until the destination is withdrawn")
+
+// copyError is what a copy ended with.
+type copyError struct {
+	errno syscall.Errno
+	text  string
+	kind  error
+}
+
+func (e *copyError) Error() string { return "the copy ended with: " + e.text }
+func (e *copyError) Unwrap() error { return e.kind }
+
+func refusedCopy(err error, errno syscall.Errno) bool {
+	var ended *copyError
+	return errors.As(err, &ended) && ended.errno == errno
+}
+
+// watch asks how far the copy is until it is over.
+func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) error {
+	wait := backOff{pause: 2 * time.Millisecond, longest: 250 * time.Millisecond}
+	var told uint64
+	begun := false
+	silentSince := time.Time{}
+	for {
+		status, conn, err := h.checkCopy(ctx, one)
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return stillCopying(ctx)
+		case unsaid(err):
+			// The copy does not need the connection. But an end that is lost
+			// is lost: after a while nobody will tell.
+			if silentSince.IsZero() {
+				silentSince = time.Now()
+			}
+			if time.Since(silentSince) > h.rpc.timeout {
+				return err
+			}
+		case errors.Is(err, ports.ErrNotFound):
+			return as(ports.ErrUnavailable, fmt.Errorf("the end of the copy was told to somebody else, or the target has restarted: %w", err))
+		case err != nil:
+			return err
+		default:
+			silentSince = time.Time{}
+			if status.State != helpertypes.ShallowCopyStateInProgress && conn != one.conn {
+				// Operations are numbered anew by a target that has restarted:
+				// this may be the end of another copy.
+				return fmt.Errorf("the connection broke during the copy, whose end is not known: %w", ports.ErrUnavailable)
+			}
+			if progress != nil && status.State != helpertypes.ShallowCopyStateError && (!begun || status.CopiedClusters != told) {
+				begun, told = true, status.CopiedClusters
+				progress(status.CopiedClusters, status.TotalClusters)
+			}
+			switch status.State {
+			case helpertypes.ShallowCopyStateComplete:
+				return nil
+			case helpertypes.ShallowCopyStateError:
+				return newCopyError(status.Error)
+			}
+		}
+		if !wait.next(ctx) {
+			return stillCopying(ctx)
+		}
+	}
+}
+
+func stillCopying(ctx context.Context) error {
+	return fmt.Errorf("%w: %w: %w", context.Cause(ctx), errStillCopying, ports.ErrUnavailable)
+}
+
+func newCopyError(text string) error {
+	e := &copyError{text: text, kind: ports.ErrUnavailable}
+	if errno, ok := spelled(text); ok {
+		e.errno = errno
+		e.kind, _ = kindOfErrno(errno)
+	}
+	switch e.errno {
+	case syscall.EPERM:
+		e.text += " (the source is writable)"
+	case syscall.EINVAL:
+		e.text += " (the source is longer than the destination)"
+	case syscall.ENODEV:
+		e.kind = ports.ErrUnavailable // not of the source, which was found
+	}
+	return e
+}

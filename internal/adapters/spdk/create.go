@@ -1,0 +1,72 @@
+package spdk
+
+import (
+	"context"
+	"fmt"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Create implements ports.Store.
+//
+// No clear method is asked for: it says how clusters are cleared when they are
+// given back, and the store's own is the operator's choice. Nor is one needed
+// here: a cluster without data reads as zeros, and copies write whole clusters,
+// so that what the disk held before never shows.
+func (h *Host) Create(ctx context.Context, name string, size uint64) (string, error) {
+	uuid, err := h.create(ctx, name, size)
+	if err == nil {
+		h.mu.Lock()
+		h.writable[uuid] = struct{}{}
+		h.mu.Unlock()
+	}
+	return uuid, h.failed(err, "create lvol %s of %d bytes", name, size)
+}
+
+func (h *Host) create(ctx context.Context, name string, size uint64) (string, error) {
+	if err := h.checkName(name); err != nil {
+		return "", err
+	}
+	mib, err := h.mebibytes(size)
+	if err != nil {
+		return "", err
+	}
+	var uuid string
+	err = h.change(ctx, "bdev_lvol_create", spdktypes.BdevLvolCreateRequest{
+		UUID: h.storeUUID, LvolName: name, SizeInMib: mib, ThinProvision: true,
+	}, &uuid)
+	return uuid, err
+}
+
+// mebibytes is a size as SPDK takes it. It rounds up to clusters by itself;
+// where these are smaller than a MiB, some sizes cannot be said.
+func (h *Host) mebibytes(size uint64) (uint64, error) {
+	if size == 0 {
+		return 0, fmt.Errorf("a size of 0 bytes: %w", ports.ErrInvalid)
+	}
+	mib := (size-1)/helpertypes.MiB + 1
+	if wanted, got := h.wholeClusters(size), h.wholeClusters(mib*helpertypes.MiB); wanted != got {
+		return 0, fmt.Errorf("%d bytes are not a whole number of MiB, SPDK would make them %d: %w", size, got, ports.ErrInvalid)
+	}
+	return mib, nil
+}
+
+func (h *Host) wholeClusters(size uint64) uint64 { return ((size-1)/h.clusters + 1) * h.clusters }
+
+// madeHere reports whether this host has created the lvol, and neither sealed
+// nor deleted it: then it is there and writable, and needs no look.
+func (h *Host) madeHere(uuid string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, made := h.writable[uuid]
+	return made
+}
+
+func (h *Host) notMadeHere(uuid string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.writable, uuid)
+}

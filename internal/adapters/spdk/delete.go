@@ -1,0 +1,82 @@
+package spdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Delete implements ports.Store. A target would merge a snapshot with one clone
+// into that clone, so the lvol is looked at first, and what has clones is
+// refused.
+//
+// It would also hide what is busy: vbdev_lvol_destroy unregisters the bdev
+// before the blobstore finds the lvol locked, answers "busy", and the lvol is
+// gone from every listing until a restart, its clusters with it. Copies from a
+// snapshot are what lasts, so a snapshot is cloned first, which is refused
+// without harm while one goes on.
+func (h *Host) Delete(ctx context.Context, uuid string) error {
+	return h.failed(h.delete(ctx, uuid), "delete lvol %s", uuid)
+}
+
+func (h *Host) delete(ctx context.Context, uuid string) error {
+	unlock, err := h.locks.take(ctx, uuid)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b, err := h.find(ctx, uuid)
+	if errors.Is(err, ports.ErrNotFound) {
+		return h.deleteDegraded(ctx, uuid, err)
+	}
+	if err != nil {
+		return err
+	}
+	h.notMadeHere(uuid)
+	if clones := b.Driver.Lvol.Clones; len(clones) > 0 {
+		return fmt.Errorf("%s has %d clones, %s for one: %w", b.name(), len(clones), clones[0], ports.ErrInvalid)
+	}
+	if b.readOnly() {
+		if err := h.notCopied(ctx, uuid); err != nil {
+			return err
+		}
+		if err := h.probe(ctx, b); err != nil {
+			return err
+		}
+	}
+	return h.deleteNow(ctx, uuid)
+}
+
+// probe finds out whether a snapshot without clones is busy.
+func (h *Host) probe(ctx context.Context, b *bdev) error {
+	err := h.wake(ctx, b.UUID, h.helperName(b.name()))
+	switch {
+	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), ctx.Err() != nil:
+		return err
+	case err != nil:
+		// No room or too long a name for a clone: not a reason to keep the lvol.
+		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.name()), zap.Error(err))
+	}
+	return nil
+}
+
+// deleteDegraded deletes an lvol that has no bdev, if it is known to have no
+// clones. Which ones, nobody can tell then; but the blobstore takes for a
+// snapshot only what has had some since the target started.
+func (h *Host) deleteDegraded(ctx context.Context, uuid string, missing error) error {
+	l, err := h.findDegraded(ctx, uuid)
+	if errors.Is(err, ports.ErrNotFound) {
+		return missing
+	}
+	if err != nil {
+		return err
+	}
+	if l.IsSnapshot {
+		return fmt.Errorf("%s is degraded and may have clones: %w", l.Name, ports.ErrInvalid)
+	}
+	return h.deleteNow(ctx, uuid)
+}

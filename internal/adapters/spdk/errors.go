@@ -1,0 +1,174 @@
+package spdk
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Codes of JSON-RPC itself (spdk/jsonrpc.h). Besides them a target answers
+// with negative errnos, and often with one of these and the errno's text, so
+// both are looked at.
+const (
+	codeMethodNotFound = -32601
+	codeInvalidParams  = -32602
+	codeInternalError  = -32603
+)
+
+// undecodable is what a target says of parameters that it does not know, such
+// as the xattrs of a snapshot on upstream SPDK.
+const undecodable = "spdk_json_decode_object failed"
+
+// rpcError is a refusal by the target, in its own words.
+type rpcError struct {
+	Target  string // the socket
+	Method  string
+	Code    int
+	Message string
+
+	kind error
+}
+
+func newRPCError(target, method string, response jsonrpc.ResponseError) *rpcError {
+	e := &rpcError{Target: target, Method: method, Code: int(response.Code), Message: string(response.Message)}
+	e.kind = kindOf(e.Code, e.Message)
+	return e
+}
+
+// Error names the method and the target.
+func (e *rpcError) Error() string {
+	return fmt.Sprintf("%s on %s: %s (code %d)", e.Method, e.Target, e.Message, e.Code)
+}
+
+// Unwrap is the port's kind of the error.
+func (e *rpcError) Unwrap() error { return e.kind }
+
+// unreachableError is a call without a readable answer. Whether it took effect
+// is not known.
+type unreachableError struct {
+	Target string
+	Method string
+	Err    error
+}
+
+// Error names the method and the target.
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("%s on %s: %v", e.Method, e.Target, e.Err)
+}
+
+// Unwrap is ports.ErrUnavailable beside the cause.
+func (e *unreachableError) Unwrap() []error { return []error{ports.ErrUnavailable, e.Err} }
+
+// kinds are the port's words for errnos.
+func kindOfErrno(errno syscall.Errno) (error, bool) {
+	switch errno {
+	case syscall.ENODEV, syscall.ENOENT:
+		return ports.ErrNotFound, true
+	case syscall.EEXIST, syscall.EALREADY:
+		return ports.ErrExists, true
+	case syscall.EBUSY:
+		return ports.ErrBusy, true
+	case syscall.ENOSPC:
+		return ports.ErrNoSpace, true
+	case syscall.EINVAL, syscall.EPERM, syscall.ENAMETOOLONG:
+		return ports.ErrInvalid, true
+	case syscall.ENOTSUP, syscall.ENOSYS:
+		return ports.ErrUnsupported, true
+	case syscall.EIO, syscall.ENOMEM, syscall.ETIMEDOUT, syscall.EAGAIN, syscall.ENXIO, syscall.ECONNREFUSED:
+		return ports.ErrUnavailable, true
+	}
+	return nil, false
+}
+
+// spelled are the errnos whose texts come with a code that says less.
+// spdk_strerror gives the C library's words.
+func spelled(message string) (syscall.Errno, bool) {
+	switch message {
+	case "No such device":
+		return syscall.ENODEV, true
+	case "No such file or directory":
+		return syscall.ENOENT, true
+	case "File exists":
+		return syscall.EEXIST, true
+	case "Device or resource busy":
+		return syscall.EBUSY, true
+	case "No space left on device":
+		return syscall.ENOSPC, true
+	case "Invalid argument":
+		return syscall.EINVAL, true
+	case "Operation not permitted":
+		return syscall.EPERM, true
+	case "File name too long":
+		return syscall.ENAMETOOLONG, true
+	case "Operation not supported":
+		return syscall.ENOTSUP, true
+	case "Input/output error":
+		return syscall.EIO, true
+	case "Cannot allocate memory":
+		return syscall.ENOMEM, true
+	case "Connection timed out":
+		return syscall.ETIMEDOUT, true
+	case "Resource temporarily unavailable":
+		return syscall.EAGAIN, true
+	case "No such device or address":
+		return syscall.ENXIO, true
+	}
+	return 0, false
+}
+
+// kindOf maps what a target answers to the port's kinds. What is unknown may
+// pass: it is unavailable, and a retry decides.
+func kindOf(code int, message string) error {
+	if errno, ok := spelled(message); ok {
+		kind, _ := kindOfErrno(errno)
+		return kind
+	}
+	switch {
+	case strings.HasSuffix(message, " already exists"): // a transport, in the caller's spelling; code -32603
+		return ports.ErrExists
+	case code == codeMethodNotFound, message == undecodable:
+		return ports.ErrUnsupported
+	case code == codeInvalidParams:
+		return ports.ErrInvalid
+	case code < 0 && code > codeInvalidParams:
+		if kind, ok := kindOfErrno(syscall.Errno(-code)); ok {
+			return kind
+		}
+	}
+	return ports.ErrUnavailable
+}
+
+// refusedAs reports whether the target refused with that text.
+func refusedAs(err error, errno syscall.Errno) bool {
+	var refusal *rpcError
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	said, ok := spelled(refusal.Message)
+	return ok && said == errno || !ok && refusal.Code == -int(errno)
+}
+
+// unsaid reports whether the call has no answer: it may have taken effect.
+func unsaid(err error) bool {
+	var unreachable *unreachableError
+	return errors.As(err, &unreachable)
+}
+
+// as gives an error another kind and keeps its text.
+func as(kind, err error) error { return &otherKind{err, kind} }
+
+type otherKind struct {
+	err  error
+	kind error
+}
+
+func (e *otherKind) Error() string { return e.err.Error() }
+func (e *otherKind) Unwrap() error { return e.kind }
+
+// As finds the target's own words behind the other kind.
+func (e *otherKind) As(target any) bool { return errors.As(e.err, target) }

@@ -1,0 +1,81 @@
+package spdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// tidyFor is how long helpers are removed after the caller's context has
+// ended: a few calls of 8 ms, or a wait for a busy lvol.
+const tidyFor = 5 * time.Second
+
+// helpers are the lvols that one call makes for itself. All are gone when it
+// returns, unless the target does not answer any more.
+type helpers struct {
+	host *Host
+	made []string // UUIDs or aliases, parents before children
+}
+
+// add takes note of a helper. One whose making was not answered has no UUID yet,
+// but an alias, which is as good: nobody else draws its name.
+func (s *helpers) add(uuid string) { s.made = append(s.made, uuid) }
+
+// addBelow takes note of a helper that the others hang on.
+func (s *helpers) addBelow(uuid string) { s.made = append([]string{uuid}, s.made...) }
+
+// drop removes a helper that has served.
+func (s *helpers) drop(ctx context.Context, uuid string) error {
+	if err := s.host.deleteEmpty(ctx, uuid); err != nil {
+		return err
+	}
+	s.keep(uuid)
+	return nil
+}
+
+// keep makes a helper a thing of its own.
+func (s *helpers) keep(uuid string) {
+	s.made = slices.DeleteFunc(s.made, func(made string) bool { return made == uuid })
+}
+
+// tidy removes those that are left, also when the context has ended.
+func (s *helpers) tidy(ctx context.Context) {
+	if len(s.made) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyFor)
+	defer cancel()
+	for _, uuid := range slices.Backward(s.made) {
+		if err := s.host.deleteEmpty(ctx, uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
+			s.host.log.Warn("a helper lvol stays; the replica's next run removes it", zap.String("uuid", uuid), zap.Error(err))
+		}
+	}
+}
+
+// deleteEmpty deletes an lvol without clusters of its own. It may have one
+// clone, which then hangs on the grandparent: SPDK merges the lvol's clusters
+// into the clone, and there are none (delete_snapshot_sync_snapshot_xattr_cpl
+// in blobstore.c).
+func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
+	b, err := h.find(ctx, uuid)
+	if err != nil {
+		return err
+	}
+	own, clones := b.Driver.Lvol.NumAllocatedClusters, b.Driver.Lvol.Clones
+	if own > 0 || len(clones) > 1 {
+		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, len(clones), ports.ErrInvalid)
+	}
+	return whileBusy(ctx, func() error { return h.deleteNow(ctx, uuid) })
+}
+
+// deleteNow deletes without looking.
+func (h *Host) deleteNow(ctx context.Context, uuid string) error {
+	return h.change(ctx, "bdev_lvol_delete", spdktypes.BdevLvolDeleteRequest{Name: uuid}, nil)
+}

@@ -1,0 +1,136 @@
+package spdk
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// DefaultTimeout is how long a target may be silent before a call is given
+// up. A detach from a hanging target takes SPDK 10 s by itself.
+const DefaultTimeout = 20 * time.Second
+
+// Config says which lvstore of which target a host is.
+type Config struct {
+	Socket  string        // path of the target's JSON-RPC socket
+	Lvstore string        // name of the lvstore
+	Listen  Listen        // where copies from other targets are received; zero: DefaultListen
+	Timeout time.Duration // how long the target may be silent; 0: DefaultTimeout
+	Logger  *zap.Logger   // nil: nothing is logged
+}
+
+// Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Prover
+// and a ports.Recorder; a target that cannot be one of the latter answers
+// ports.ErrUnsupported.
+type Host struct {
+	rpc    *client
+	can    capabilities
+	log    *zap.Logger
+	listen Listen
+
+	storeUUID string
+	storeName string
+	baseBdev  string
+	clusters  uint64 // bytes of one
+
+	locks locks // on parents, by UUID
+
+	mu       sync.Mutex
+	writable map[string]struct{}     // by UUID: lvols that this host made and that are no snapshots yet
+	recorded map[string]recorded     // by UUID: what snapshots are known to record
+	copies   map[string]sending      // by source UUID: copies that nobody has seen the end of
+	runs     map[ports.Run]*runState // what runs have opened here
+	port     uint16                  // the last one listened on
+}
+
+var (
+	_ ports.Host     = (*Host)(nil)
+	_ ports.Prover   = (*Host)(nil)
+	_ ports.Recorder = (*Host)(nil)
+)
+
+// Open connects to a target, asks what it can do, and finds the lvstore. The
+// error of an lvstore that is not there names those that are.
+func Open(ctx context.Context, config Config) (*Host, error) {
+	if config.Socket == "" {
+		return nil, fmt.Errorf("spdk: Socket is missing: expected the path of a target's JSON-RPC socket: %w", ports.ErrInvalid)
+	}
+	if config.Lvstore == "" {
+		return nil, fmt.Errorf("spdk: Lvstore is missing: expected the name of an lvstore of %s: %w", config.Socket, ports.ErrInvalid)
+	}
+	if config.Timeout == 0 {
+		config.Timeout = DefaultTimeout
+	}
+	if config.Logger == nil {
+		config.Logger = zap.NewNop()
+	}
+	if config.Listen == (Listen{}) {
+		config.Listen = DefaultListen
+	}
+	if err := config.Listen.check(); err != nil {
+		return nil, err
+	}
+	h := &Host{
+		rpc:      newClient(config.Socket, config.Timeout),
+		log:      config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore)),
+		listen:   config.Listen,
+		writable: make(map[string]struct{}),
+		recorded: make(map[string]recorded),
+		copies:   make(map[string]sending),
+		runs:     make(map[ports.Run]*runState),
+	}
+	if err := h.open(ctx, config.Lvstore); err != nil {
+		h.rpc.close()
+		return nil, fmt.Errorf("open lvstore %s of target %s: %w", config.Lvstore, config.Socket, err)
+	}
+	return h, nil
+}
+
+func (h *Host) open(ctx context.Context, lvstore string) error {
+	var methods []string
+	var stores []spdktypes.LvstoreInfo
+	list := newCall("rpc_get_methods", nil, &methods)
+	look := newCall("bdev_lvol_get_lvstores", nil, &stores)
+	h.rpc.do(ctx, list, look)
+	if list.err != nil {
+		return list.err
+	}
+	if look.err != nil {
+		return look.err
+	}
+	h.can = newCapabilities(methods)
+
+	var names []string
+	for _, s := range stores {
+		if s.Name == lvstore {
+			h.storeUUID, h.storeName, h.baseBdev, h.clusters = s.UUID, s.Name, s.BaseBdev, s.ClusterSize
+			return nil
+		}
+		names = append(names, s.Name)
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("there is no lvstore on it: %w", ports.ErrNotFound)
+	}
+	return fmt.Errorf("there is none of that name, only %s: %w", strings.Join(names, ", "), ports.ErrNotFound)
+}
+
+// Close ends the connection to the target. Calls under way fail.
+func (h *Host) Close() error {
+	h.rpc.close()
+	return nil
+}
+
+// failed says what was tried here.
+func (h *Host) failed(err error, what string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s in lvstore %s: %w", fmt.Sprintf(what, args...), h.storeName, err)
+}

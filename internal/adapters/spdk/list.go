@@ -1,0 +1,149 @@
+package spdk
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// looks is how often a listing is asked for until its calls agree.
+const looks = 5
+
+// getLvolsRequest narrows bdev_lvol_get_lvols; go-spdk-helper has no type for it.
+type getLvolsRequest struct {
+	LvsUUID string `json:"lvs_uuid"`
+}
+
+// lvolInfo is an entry of bdev_lvol_get_lvols. The number stands there on
+// upstream SPDK only.
+type lvolInfo struct {
+	spdktypes.LvolInfo
+
+	NumAllocatedClusters uint64 `json:"num_allocated_clusters"`
+}
+
+// listing is what three calls in one write say of the lvstore.
+type listing struct {
+	stores []spdktypes.LvstoreInfo
+	lvols  []lvolInfo
+	bdevs  []bdev
+}
+
+// List implements ports.Looker.
+//
+// Neither of a target's two listings has everything: bdev_lvol_get_lvols lacks
+// sizes and parents, bdev_get_bdevs lacks lvols that are degraded (whose
+// external snapshot is gone). A degraded lvol is listed with its name, and
+// without parent, size or clusters, which nobody can tell. An external parent is
+// no lvol: its child is listed without a parent, and the log warns of it.
+//
+// The target answers the three calls one after the other in one turn of its
+// poller, so as a rule they agree. Where they do not, somebody is at work on
+// the store, and List looks again.
+func (h *Host) List(ctx context.Context) (domain.Store, error) {
+	wait := backOff{pause: 5 * time.Millisecond, longest: 100 * time.Millisecond}
+	for attempt := 1; ; attempt++ {
+		found, err := h.listing(ctx)
+		if err != nil {
+			return domain.Store{}, h.failed(err, "list lvols")
+		}
+		store, err := h.store(found)
+		if err == nil {
+			h.forgetOthers(store.Lvols)
+			err = h.readAttributes(ctx, store.Lvols)
+			return store, h.failed(err, "list lvols")
+		}
+		if attempt == looks || !wait.next(ctx) {
+			return domain.Store{}, h.failed(err, "list lvols")
+		}
+	}
+}
+
+func (h *Host) listing(ctx context.Context) (listing, error) {
+	var found listing
+	calls := []*call{
+		newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: h.storeUUID}, &found.stores),
+		newCall("bdev_lvol_get_lvols", getLvolsRequest{LvsUUID: h.storeUUID}, &found.lvols),
+		newCall("bdev_get_bdevs", nil, &found.bdevs),
+	}
+	h.rpc.do(ctx, calls...)
+	for _, one := range calls {
+		if one.err != nil {
+			return listing{}, one.err
+		}
+	}
+	if len(found.stores) != 1 {
+		return listing{}, fmt.Errorf("lvstore %s is listed %d times: %w", h.storeUUID, len(found.stores), ports.ErrUnavailable)
+	}
+	return found, nil
+}
+
+// store puts the listings together. It fails where they contradict each other.
+func (h *Host) store(found listing) (domain.Store, error) {
+	info := found.stores[0]
+	store := domain.Store{
+		UUID:          info.UUID,
+		Name:          info.Name,
+		ClusterSize:   info.ClusterSize,
+		BlockSize:     info.BlockSize,
+		TotalClusters: info.TotalDataClusters,
+		FreeClusters:  info.FreeClusters,
+		NameLimit:     h.can.nameLimit,
+		Proves:        h.can.proves,
+		Records:       h.can.records,
+		Lvols:         make([]domain.Lvol, 0, len(found.lvols)),
+	}
+	bdevs := make(map[string]*bdev, len(found.lvols))
+	for i := range found.bdevs {
+		if b := &found.bdevs[i]; b.Driver.Lvol != nil && b.Driver.Lvol.LvolStoreUUID == h.storeUUID {
+			bdevs[b.UUID] = b
+		}
+	}
+	byName := make(map[string]string, len(found.lvols))
+	for _, l := range found.lvols {
+		byName[l.Name] = l.UUID
+	}
+	for _, l := range found.lvols {
+		b, ok := bdevs[l.UUID]
+		if !ok {
+			if !l.IsDegraded {
+				return domain.Store{}, disagree("lvol %s has no bdev", l.Name)
+			}
+			h.log.Warn("lvol is degraded: what it reads through to is missing", zap.String("lvol", l.Name))
+			store.Lvols = append(store.Lvols, domain.Lvol{
+				UUID: l.UUID, Name: l.Name, ReadOnly: l.IsSnapshot, Own: domain.Clusters{Count: l.NumAllocatedClusters},
+			})
+			continue
+		}
+		delete(bdevs, l.UUID)
+		parent := ""
+		if name := b.Driver.Lvol.BaseSnapshot; name != "" {
+			if parent = byName[name]; parent == "" {
+				return domain.Store{}, disagree("the parent %s of lvol %s is not listed", name, l.Name)
+			}
+		}
+		if external := b.Driver.Lvol.External; external != "" {
+			h.log.Warn("lvol reads through to a bdev outside of the lvstore; it is listed without a parent",
+				zap.String("lvol", l.Name), zap.String("external", external))
+		}
+		listed := b.lvol(parent)
+		// Not by the alias: upstream SPDK changes that also where it refuses to
+		// rename (a snapshot), until the next restart.
+		listed.Name = l.Name
+		store.Lvols = append(store.Lvols, listed)
+	}
+	for _, b := range bdevs {
+		return domain.Store{}, disagree("bdev %s is no listed lvol", b.name())
+	}
+	return store, nil
+}
+
+func disagree(what string, args ...any) error {
+	return fmt.Errorf("two listings of one store disagree: %s: %w", fmt.Sprintf(what, args...), ports.ErrUnavailable)
+}

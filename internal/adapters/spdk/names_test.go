@@ -1,0 +1,81 @@
+package spdk
+
+import (
+	"strings"
+	"testing"
+
+	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+func TestAHelperBelongsToTheReplicaOfItsLvol(t *testing.T) {
+	for name, c := range map[string]struct {
+		lvol    string
+		kin     []string
+		replica string
+	}{
+		"a head":                              {"vol-1-r-2", nil, "vol-1-r-2"},
+		"a snapshot":                          {"vol-1-r-2-snap-a", nil, "vol-1-r-2"},
+		"what is in flight":                   {"vol-1-r-2-rebuilding-0badcafe", nil, "vol-1-r-2"},
+		"what Longhorn has in flight":         {"vol-1-r-2-rebuilding", nil, "vol-1-r-2"},
+		"in flight of an odd replica":         {"vol-1-snap-x-rebuilding-0badcafe", nil, "vol-1-snap-x"},
+		"two readings: the shortest":          {"vol-1-snap-x-snap-y", nil, "vol-1"},
+		"two readings, and a parent for each": {"vol-1-snap-x-snap-y", []string{"vol-1-snap-a"}, "vol-1"},
+		"kin that may be either's":            {"vol-1-snap-x-snap-y", []string{"bi-base-disk-1", "vol-1-snap-x"}, "vol-1"},
+		"so does a sibling in flight":         {"vol-1-snap-x-snap-y", []string{"vol-1-snap-x-rebuilding-0badcafe"}, "vol-1-snap-x"},
+		"overlapping infixes":                 {"v-snap-snap-x", nil, "v"},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.replica, replicaOf(c.lvol, c.kin...)) })
+	}
+}
+
+func TestHelpersAreInFlight(t *testing.T) {
+	h := &Host{storeUUID: "0000"}
+	require.Regexp(t, `^vol-1-r-2-rebuilding-[0-9a-f]{8}$`, h.helperName("vol-1-r-2-snap-a"))
+	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, h.helperName(domain.ImageLvolName("base", "0000")))
+	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, h.helperName("bi-rebuilding-00000001"))
+	require.Regexp(t, `^bi-vol-rebuilding-[0-9a-f]{8}$`, h.helperName("bi-vol"), "a replica may be called so")
+	require.NotEqual(t, h.helperName("vol-1"), h.helperName("vol-1"))
+}
+
+func TestNQNsOfRuns(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for _, replica := range []string{"vol-1", "vol-10", "vol-1-rebuild-0badcafe", "vol-1-rebuild-0badcafe-0badcafe", long, long + "y"} {
+		nqn := runNQN(ports.Run{Replica: replica, ID: "0badcafe"})
+		require.LessOrEqual(t, len(nqn), 223)
+		require.True(t, strings.HasPrefix(nqn, helpertypes.NQNPrefix+":"))
+		for _, other := range []string{"vol-1", "vol-10", "vol-1-rebuild-0badcafe", "vol-1-rebuild-0badcafe-0badcafe", long, long + "y", "vol"} {
+			require.Equal(t, replica == other, isRunNQN(nqn, other), "%s of %s", nqn, other)
+		}
+	}
+	require.NotEqual(t, runNQN(ports.Run{Replica: "vol-1", ID: "0badcafe"}), runNQN(ports.Run{Replica: "vol-1", ID: "0badcafe"}))
+	require.False(t, isRunNQN(helpertypes.GetNQN("vol-1-rebuild-0badcafe"), "vol-1"), "a replica of that name, exported by Longhorn")
+}
+
+func TestCapabilitiesAreReadFromTheMethods(t *testing.T) {
+	require.Equal(t, capabilities{nameLimit: 63}, newCapabilities([]string{"bdev_lvol_create"}))
+	require.Equal(t, capabilities{proves: true, records: true, detaches: true, nameLimit: 255}, newCapabilities([]string{
+		"bdev_lvol_get_fragmap", "bdev_lvol_register_snapshot_checksum", "bdev_lvol_get_snapshot_checksum",
+		"bdev_lvol_get_xattr", "bdev_lvol_set_xattr", "bdev_lvol_detach_parent",
+	}))
+}
+
+func TestSizesThatSPDKCanTake(t *testing.T) {
+	h := &Host{clusters: 1 << 20}
+	for size, want := range map[uint64]uint64{1: 1, 1 << 20: 1, 1<<20 + 1: 2} {
+		mib, err := h.mebibytes(size)
+		require.NoError(t, err)
+		require.Equal(t, want, mib)
+	}
+	_, err := h.mebibytes(0)
+	require.ErrorIs(t, err, ports.ErrInvalid)
+	h.clusters = 64 << 10
+	_, err = h.mebibytes(3 << 19)
+	require.ErrorIs(t, err, ports.ErrInvalid, "1.5 MiB of small clusters would become 2")
+	mib, err := h.mebibytes(2 << 20)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, mib)
+}

@@ -1,0 +1,319 @@
+package spdk
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
+	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
+)
+
+// client speaks JSON-RPC with one target. It connects at the first call and
+// again after the connection broke, so a target may restart under it. Calls
+// share one connection; answers are matched by id, since SPDK gives them in
+// the order in which it finishes.
+//
+// go-spdk-helper's own client is not used: it looks for one answer every 10 ms
+// (64 calls at once take 641 ms instead of 5), takes no context, and decodes
+// results into interface{}, where a 64-bit checksum becomes a float.
+type client struct {
+	path    string
+	timeout time.Duration
+
+	lastID atomic.Uint32
+
+	mu     sync.Mutex
+	conn   *connection
+	dials  uint64 // connections so far: the number of the current one
+	closed bool
+}
+
+func newClient(path string, timeout time.Duration) *client {
+	return &client{path: path, timeout: timeout}
+}
+
+// call is one request and what came of it. It is used once.
+type call struct {
+	method  string
+	params  any
+	into    any           // where the result is decoded, nil: it is not looked at
+	patient time.Duration // on top of the client's timeout, for what reads data
+	id      uint32
+	conn    uint64 // the number of the connection that it went over
+	err     error
+}
+
+func newCall(method string, params, into any) *call {
+	return &call{method: method, params: params, into: into}
+}
+
+// window is how many calls of one batch are under way at once. It is large
+// enough that the 4 ms between two polls of the target do not count, and keeps
+// what waits in the target's memory small.
+const window = 256
+
+// call does one call.
+func (c *client) call(ctx context.Context, method string, params, into any) error {
+	one := newCall(method, params, into)
+	c.do(ctx, one)
+	return one.err
+}
+
+// do does calls that do not depend on each other, and returns when each has
+// its result or its error. The first window of them leaves in one write; the
+// others follow as answers come in.
+func (c *client) do(ctx context.Context, calls ...*call) {
+	c.doAtMost(ctx, window, calls...)
+}
+
+// doAtMost is do with another window: what reads data is not asked for all at
+// once.
+func (c *client) doAtMost(ctx context.Context, atOnce int, calls ...*call) {
+	if len(calls) == 0 {
+		return
+	}
+	conn, err := c.connected(ctx)
+	if err != nil {
+		for _, one := range calls {
+			one.err = c.failed(one, err)
+		}
+		return
+	}
+	answered := make(chan struct{}, len(calls))
+	sent, done := 0, 0
+	send := func(n int) {
+		batch := calls[sent:min(sent+n, len(calls))]
+		sent += len(batch)
+		conn.send(c, batch, answered)
+	}
+	patience := c.timeout
+	for _, one := range calls {
+		patience = max(patience, c.timeout+one.patient)
+	}
+	// Each answer buys the others the whole patience again: a large batch may
+	// take long, a target that is silent may not.
+	silent := time.NewTimer(patience)
+	defer silent.Stop()
+
+	send(atOnce)
+	for err == nil && done < len(calls) {
+		select {
+		case <-answered:
+			done++
+			for len(answered) > 0 {
+				<-answered
+				done++
+			}
+			if sent < len(calls) {
+				send(atOnce - (sent - done))
+			}
+			silent.Reset(patience)
+		case <-conn.broken:
+			err = conn.reason()
+		case <-silent.C:
+			err = fmt.Errorf("no answer within %v: %w", patience, context.DeadlineExceeded)
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	if err == nil {
+		return
+	}
+	// What the reader has taken up already keeps its answer.
+	for left := conn.abandon(c, calls[:sent], err); done < sent-left; done++ {
+		<-answered
+	}
+	for _, one := range calls[sent:] {
+		one.err = c.failed(one, err)
+	}
+}
+
+// connected is the connection, a new one if the last one broke.
+func (c *client) connected(ctx context.Context) (*connection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, net.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if c.conn != nil && !c.conn.isBroken() {
+		return c.conn, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, helpertypes.DefaultJSONServerNetwork, c.path)
+	if err != nil {
+		return nil, err
+	}
+	c.dials++
+	c.conn = newConnection(raw, c.dials)
+	return c.conn, nil
+}
+
+// close ends the connection; calls under way fail, later ones too.
+func (c *client) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.conn != nil {
+		c.conn.breakOff(net.ErrClosed)
+	}
+}
+
+func (c *client) failed(one *call, err error) error {
+	return &unreachableError{Target: c.path, Method: one.method, Err: err}
+}
+
+// connection is one socket. A goroutine of it reads until it breaks.
+type connection struct {
+	raw    net.Conn
+	number uint64
+
+	writing sync.Mutex
+
+	mu      sync.Mutex
+	pending map[uint32]*pending
+	err     error
+	broken  chan struct{}
+}
+
+type pending struct {
+	call     *call
+	client   *client
+	answered chan<- struct{}
+}
+
+// answer is one response. jsonrpc.Response of go-spdk-helper has the same
+// fields, but decodes Result into interface{}.
+type answer struct {
+	ID     *uint32                `json:"id"`
+	Result json.RawMessage        `json:"result"`
+	Error  *jsonrpc.ResponseError `json:"error"`
+}
+
+func newConnection(raw net.Conn, number uint64) *connection {
+	conn := &connection{raw: raw, number: number, pending: make(map[uint32]*pending), broken: make(chan struct{})}
+	go conn.read()
+	return conn
+}
+
+// send has the calls written as one buffer, and does not wait for that: a
+// target that is stopped, not dead, reads nothing, and its socket fills. A call
+// that cannot be encoded has its error at once.
+func (conn *connection) send(c *client, calls []*call, answered chan<- struct{}) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	conn.mu.Lock()
+	for _, one := range calls {
+		one.id, one.conn = c.lastID.Add(1), conn.number
+		mark := buffer.Len()
+		if err := encoder.Encode(jsonrpc.NewMessage(one.id, one.method, one.params)); err != nil {
+			buffer.Truncate(mark)
+			one.err = c.failed(one, err)
+			answered <- struct{}{}
+			continue
+		}
+		conn.pending[one.id] = &pending{call: one, client: c, answered: answered}
+	}
+	conn.mu.Unlock()
+
+	go conn.write(buffer.Bytes(), c.timeout)
+}
+
+func (conn *connection) write(requests []byte, timeout time.Duration) {
+	conn.writing.Lock()
+	defer conn.writing.Unlock()
+	err := conn.raw.SetWriteDeadline(time.Now().Add(timeout))
+	if err == nil {
+		_, err = conn.raw.Write(requests)
+	}
+	if err != nil {
+		conn.breakOff(err) // half a request may be out: nothing can follow it
+	}
+}
+
+// read hands out answers until the connection breaks.
+func (conn *connection) read() {
+	decoder := json.NewDecoder(bufio.NewReaderSize(conn.raw, 64<<10))
+	for {
+		var a answer
+		if err := decoder.Decode(&a); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the target closed the connection")
+			}
+			conn.breakOff(err)
+			return
+		}
+		if a.ID == nil {
+			// SPDK answers without an id what it could not parse, and closes.
+			conn.breakOff(errors.New("the target could not parse a request"))
+			return
+		}
+		conn.mu.Lock()
+		p := conn.pending[*a.ID]
+		delete(conn.pending, *a.ID)
+		conn.mu.Unlock()
+		if p != nil { // else its caller has given up
+			p.call.err = p.client.decode(p.call, a)
+			p.answered <- struct{}{}
+		}
+	}
+}
+
+func (c *client) decode(one *call, a answer) error {
+	if a.Error != nil {
+		return newRPCError(c.path, one.method, *a.Error)
+	}
+	if one.into == nil {
+		return nil
+	}
+	if err := json.Unmarshal(a.Result, one.into); err != nil {
+		return c.failed(one, fmt.Errorf("unexpected result: %w", err))
+	}
+	return nil
+}
+
+// abandon gives the error to every call that has no answer yet, and says to
+// how many.
+func (conn *connection) abandon(c *client, calls []*call, err error) (abandoned int) {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	for _, one := range calls {
+		if p := conn.pending[one.id]; p != nil && p.call == one {
+			delete(conn.pending, one.id)
+			one.err = c.failed(one, err)
+			abandoned++
+		}
+	}
+	return abandoned
+}
+
+func (conn *connection) breakOff(err error) {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.err == nil {
+		conn.err = err
+		close(conn.broken)
+		_ = conn.raw.Close()
+	}
+}
+
+func (conn *connection) isBroken() bool { return conn.reason() != nil }
+
+func (conn *connection) reason() error {
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	return conn.err
+}

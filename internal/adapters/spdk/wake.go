@@ -1,0 +1,35 @@
+package spdk
+
+import (
+	"context"
+	"fmt"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+)
+
+// wake makes the target know a snapshot as one again after a restart: a clone
+// is made and deleted. Its lock must be held.
+func (h *Host) wake(ctx context.Context, uuid, helper string) error {
+	made := helpers{host: h}
+	defer made.tidy(ctx)
+	clone, err := h.cloneNow(ctx, uuid, helper)
+	if unsaid(err) {
+		made.add(h.alias(helper))
+	}
+	if err != nil {
+		return fmt.Errorf("wake snapshot %s, which is asleep since the target's restart: %w", uuid, err)
+	}
+	made.add(clone)
+	return made.drop(ctx, clone)
+}
+
+// cloneNow clones a snapshot, whose lock must be held.
+func (h *Host) cloneNow(ctx context.Context, snapshot, name string) (uuid string, err error) {
+	if err := h.checkName(name); err != nil {
+		return "", err
+	}
+	err = whileBusy(ctx, func() error {
+		return h.change(ctx, "bdev_lvol_clone", spdktypes.BdevLvolCloneRequest{SnapshotName: snapshot, CloneName: name}, &uuid)
+	})
+	return uuid, err
+}

@@ -1,0 +1,72 @@
+package main
+
+// face is one public package: what of which internal packages it shows.
+type face struct {
+	file    string // from the module's root
+	name    string // of the package
+	exports []export
+}
+
+// export is what a face shows of one internal package. The constants and
+// methods of a type come with it; a block of constants or variables is named by
+// any one of them.
+type export struct {
+	dir     string // from the module's root
+	symbols []string
+	renamed map[string]string
+}
+
+// faces is the choice: what an embedder and the author of an adapter need. The
+// generator refuses it when something that is shown mentions what is not.
+var faces = []face{
+	{
+		file: "api.go", name: "rebuild",
+		exports: []export{
+			{dir: "internal/app", symbols: []string{
+				"Engine", "Request", "Site", "DefaultParallel", "ErrRefused",
+				"Report", "Outcome", "Observer", "Event", "EventKind",
+			}},
+			{dir: "internal/ports", symbols: []string{
+				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
+				"Copier", "Run", "Address", "Peer", "Progress",
+				"Prover", "Recorder", "ErrNotFound", "Retryable",
+			}},
+			{dir: "internal/domain", symbols: []string{
+				"Store", "Lvol", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
+				"Image", "ImageNamed", "NoImage", "BackingImage",
+				"Replica", "Snapshot", "Parent",
+				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "SystemSnapshot",
+				"Violation", "RuleAncestorParent",
+				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
+				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
+				"CheckReplicaName", "CheckSnapshotName", "CheckImageName",
+			}, renamed: map[string]string{"Store": "Listing"}}, // ports.Store is the Store
+		},
+	},
+	{
+		file: "memhost/api.go", name: "memhost",
+		exports: []export{{dir: "internal/adapters/memory", symbols: []string{
+			"Fabric", "NewFabric", "Config", "Flavour", "Host", "Call", "Fault",
+		}}},
+	},
+	{
+		file: "spdkhost/api.go", name: "spdkhost",
+		exports: []export{{dir: "internal/adapters/spdk", symbols: []string{
+			"Host", "Open", "Config", "Listen", "DefaultListen", "DefaultTimeout",
+		}}},
+	},
+	{
+		file: "storetest/api.go", name: "storetest",
+		exports: []export{{dir: "internal/ports/porttest", symbols: []string{
+			"RunStore", "Harness", "Instance",
+		}, renamed: map[string]string{"RunStore": "Run"}}},
+	},
+}
+
+// The rules for every method stand in the package comment of ports, which
+// nobody outside can read. They are shown with the interface that they are for,
+// from this line on.
+const (
+	rulesHolder = "Host"
+	rulesBegin  = "Rules that hold for every method:"
+)
