@@ -631,11 +631,11 @@ const (
 //		// has and must still have (delete, graft, record). "" for lvols in flight.
 //		Name string
 //
-//		Size       uint64      // bytes; create and clone
-//		Source     Lvol        // copy, seal: the lvol on the source that it is the copy of
-//		Attributes Attributes  // seal
-//		Image      ImageRecord // seal of an image
-//		Record     string      // clone, record
+//		Size       uint64       // bytes; create and clone
+//		Source     Origin       // copy, seal: the lvol on the source that it is the copy of
+//		Attributes Attributes   // seal
+//		Image      *ImageRecord // seal of an image
+//		Record     string       // clone, record
 //	}
 type Operation = domain.Operation
 
@@ -694,6 +694,15 @@ const (
 //	// String is unique in a plan.
 //	func (r Ref) String() string
 type Ref = domain.Ref
+
+// Origin is what a copy is the copy of.
+//
+//	type Origin struct {
+//		UUID     string // on the source
+//		Name     string
+//		Clusters uint64 // of its own, when it was planned
+//	}
+type Origin = domain.Origin
 
 // SystemSnapshot is the one thing that a rebuild may create on its source:
 // SPDK copies from read-only lvols only, so what the head has written itself

@@ -35,7 +35,7 @@ var faces = []face{
 				"Store", "Lvol", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
 				"Image", "ImageNamed", "NoImage", "BackingImage",
 				"Replica", "Snapshot", "Parent",
-				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "SystemSnapshot",
+				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot",
 				"Violation", "RuleAncestorParent",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",

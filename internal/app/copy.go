@@ -42,19 +42,19 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 		return fmt.Errorf("stop receiving: %w", err)
 	}
 	x.setReceived(uuid, false)
-	x.progress.copying(i, x.subject[i], o.Source.Own.Count)
+	x.progress.copying(i, x.subject[i], o.Source.Clusters)
 	return x.play(o)
 }
 
-func (x *execution) lookBeforeCopy(ctx context.Context, from ports.Host, uuid string, planned domain.Lvol) error {
+func (x *execution) lookBeforeCopy(ctx context.Context, from ports.Host, uuid string, planned domain.Origin) error {
 	now, err := from.Look(ctx, planned.UUID)
 	switch {
 	case errors.Is(err, ports.ErrNotFound):
 		return fmt.Errorf("%w: the source's snapshot is gone", errPlanAgain)
 	case err != nil:
 		return err
-	case now.Own.Count != planned.Own.Count:
-		return fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was planned", errPlanAgain, now.Own.Count, planned.Own.Count)
+	case now.Own.Count != planned.Clusters:
+		return fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was planned", errPlanAgain, now.Own.Count, planned.Clusters)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

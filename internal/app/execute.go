@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"go.uber.org/zap"
+
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
@@ -83,6 +85,7 @@ func (x *execution) carryOutOne(ctx context.Context, i int) error {
 		return fmt.Errorf("%s %s: %w", o.Verb, x.describe(i), err)
 	}
 	x.progress.operation(EventEnded, o, x.subject[i])
+	x.engine.log.Debug(string(o.Verb), zap.String("replica", x.run.Replica), zap.String("run", x.run.ID), zap.String("of", x.describe(i)))
 	return nil
 }
 

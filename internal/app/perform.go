@@ -113,7 +113,7 @@ func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operatio
 	}
 	record := ports.SealRecord{Attributes: o.Attributes}
 	if o.Target.IsImage() {
-		record.Image = &o.Image
+		record.Image = o.Image
 	}
 	var sealed string
 	err = patiently(ctx, func() (err error) {
@@ -131,7 +131,7 @@ func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operatio
 		defer x.unlockImage()
 		return x.proveImage(ctx, host, o.Source.UUID, sealed)
 	}
-	x.remember(domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Own.Count, Copy: sealed, CopyClusters: copied.Own.Count})
+	x.remember(domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Clusters, Copy: sealed, CopyClusters: copied.Own.Count})
 	return nil
 }
 

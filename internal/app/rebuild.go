@@ -41,6 +41,8 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 		r.report.Outcome = OutcomeFailed
 		err = fmt.Errorf("rebuild replica %s: %w", request.Destination.Replica, err)
 	}
+	e.log.Info("rebuild", zap.String("replica", r.run.Replica), zap.String("run", r.run.ID), zap.String("outcome", string(r.report.Outcome)),
+		zap.Uint64("copiedBytes", r.report.CopiedBytes), zap.Duration("duration", r.report.Duration), zap.Error(err))
 	return r.report, err
 }
 

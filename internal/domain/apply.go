@@ -179,14 +179,17 @@ func (p *Picture) seal(target *Lvol, o Operation) error {
 		return fmt.Errorf("the name %s is taken", o.Name)
 	case target.Parent != uuidOf(o.Parent):
 		return fmt.Errorf("the lvol does not hang on %s", o.Parent)
-	case target.Own.Count != o.Source.Own.Count:
-		return fmt.Errorf("the lvol has %d clusters of its own, its source %d", target.Own.Count, o.Source.Own.Count)
+	case target.Own.Count != o.Source.Clusters:
+		return fmt.Errorf("the lvol has %d clusters of its own, its source %d", target.Own.Count, o.Source.Clusters)
 	}
 	delete(p.names, target.Name)
 	p.names[o.Name] = true
 	target.Name, target.ReadOnly = o.Name, true
 	if p.store.Records {
-		target.Attributes, target.Image = o.Attributes, o.Image
+		target.Attributes = o.Attributes
+		if o.Image != nil {
+			target.Image = *o.Image
+		}
 	}
 	return nil
 }

@@ -1,14 +1,12 @@
 package domain
 
-import "sort"
-
 // emit turns the decisions into steps and operations.
 //
 // Operations are listed stage by stage and, within a stage, from the root of
 // the tree on: whoever carries them out one after the other in that order is
 // right, and whoever has several hands prefers what comes earlier.
 func (p *planner) emit() {
-	e := emitter{planner: p, made: make(map[Ref]int)}
+	e := newEmitter(p)
 	e.behead()
 	e.loosen()
 	e.clear()
@@ -19,12 +17,40 @@ func (p *planner) emit() {
 
 type emitter struct {
 	*planner
-	made map[Ref]int // the operation after which an lvol, and all below it, is as it should be
+	// settled is the operation, by position in the tree, after which the copy of
+	// a snapshot and all that it hangs on is as it should be; nothing: it is.
+	settled   []int
+	imageMade int
+
 	// operations by what they are about
-	ofSnapshot map[string][]int
+	ofSnapshot [][]int          // by position in the tree
 	ofLeftover map[string][]int // by lvol name
 	ofImage    []int
 	ofHead     []int
+
+	numbers []int // from which short lists of operations are cut
+}
+
+// nothing is no operation.
+const nothing = -1
+
+func newEmitter(p *planner) *emitter {
+	n := len(p.tree.Snapshots())
+	e := &emitter{
+		planner: p, settled: make([]int, n), imageMade: nothing,
+		ofSnapshot: make([][]int, n), ofLeftover: make(map[string][]int, len(p.leftover)),
+	}
+	operations := len(p.leftover) + 5 // the image's three, the old head and the new one
+	for i := range p.fates {
+		e.settled[i] = nothing
+		operations += 4
+		if p.fates[i].kept != nil {
+			operations -= 2
+		}
+	}
+	e.plan.Operations = make([]Operation, 0, operations)
+	e.plan.Steps = make([]Step, 0, n+len(p.destination.Snapshots)+len(p.destination.InFlight)+2)
+	return e
 }
 
 func (e *emitter) add(o Operation) int {
@@ -32,9 +58,21 @@ func (e *emitter) add(o Operation) int {
 	return len(e.plan.Operations) - 1
 }
 
+// after lists the operations that are some.
+func (e *emitter) after(operations ...int) []int {
+	from := len(e.numbers)
+	for _, o := range operations {
+		if o != nothing {
+			e.numbers = append(e.numbers, o)
+		}
+	}
+	if len(e.numbers) == from {
+		return nil
+	}
+	return e.numbers[from:len(e.numbers):len(e.numbers)]
+}
+
 func (e *emitter) behead() {
-	e.ofSnapshot = make(map[string][]int)
-	e.ofLeftover = make(map[string][]int)
 	if head := e.destination.Head; head != nil && !e.keepHead {
 		e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbDelete, Stage: StageBehead, Target: listed(*head), Name: head.Name}))
 	}
@@ -44,20 +82,18 @@ func (e *emitter) behead() {
 // are a part of the final forest and loose trees, so no graft of the final
 // tree can close a cycle, in whatever order they come.
 func (e *emitter) loosen() {
-	for i, s := range e.tree.Snapshots() {
+	for i := range e.fates {
 		if f := e.fates[i]; f.loosen {
 			o := e.add(Operation{Verb: VerbGraft, Stage: StageLoosen, Target: listed(*f.kept), Name: f.kept.Name})
-			e.ofSnapshot[s.Name] = append(e.ofSnapshot[s.Name], o)
+			e.ofSnapshot[i] = append(e.ofSnapshot[i], o)
 		}
 	}
 }
 
 func (e *emitter) clear() {
-	at := make(map[string]int) // by UUID
 	childrenOf := make(map[string][]int)
 	for _, l := range e.leftover {
 		o := e.add(Operation{Verb: VerbDelete, Stage: StageClear, Target: listed(l), Name: l.Name, After: childrenOf[l.UUID]})
-		at[l.UUID] = o
 		childrenOf[l.Parent] = append(childrenOf[l.Parent], o)
 		e.ofLeftover[l.Name] = append(e.ofLeftover[l.Name], o)
 	}
@@ -68,57 +104,72 @@ func (e *emitter) build() {
 		image := e.imageSource
 		o := e.fill(e.imageHere, image.Lvol)
 		o = e.add(Operation{
-			Verb: VerbSeal, Stage: StageBuild, After: []int{o}, Target: e.imageHere,
-			Name: ImageLvolName(image.Name, e.destination.Store.UUID), Source: image.Lvol, Image: image.Lvol.Image,
+			Verb: VerbSeal, Stage: StageBuild, After: e.after(o), Target: e.imageHere,
+			Name: ImageLvolName(image.Name, e.destination.Store.UUID), Source: originOf(image.Lvol), Image: &image.Lvol.Image,
 		})
-		e.made[e.imageHere] = o
+		e.imageMade = o
 		e.ofImage = []int{o - 2, o - 1, o}
 	}
-	for i, s := range e.tree.Snapshots() {
+	for i := range e.fates {
 		first := len(e.plan.Operations)
 		switch f := e.fates[i]; {
 		case f.kept == nil:
-			e.copy(s)
+			e.settled[i] = e.copy(i)
 		case f.graft:
-			e.made[listed(*f.kept)] = e.graft(listed(*f.kept), f.kept.Name, e.rightParent(s))
+			e.settled[i] = e.graft(listed(*f.kept), f.kept.Name, i)
 		default:
 			// It hangs where it should, but perhaps not yet what it hangs on.
-			if made, ok := e.made[e.rightParent(s)]; ok {
-				e.made[listed(*f.kept)] = made
-			}
+			e.settled[i] = e.parentSettled(i)
 		}
 		for o := first; o < len(e.plan.Operations); o++ {
-			e.ofSnapshot[s.Name] = append(e.ofSnapshot[s.Name], o)
+			e.numbers = append(e.numbers, o)
+		}
+		own := e.numbers[len(e.numbers)-(len(e.plan.Operations)-first):]
+		if len(e.ofSnapshot[i]) > 0 {
+			e.ofSnapshot[i] = append(e.ofSnapshot[i], own...)
+		} else {
+			e.ofSnapshot[i] = own[:len(own):len(own)]
 		}
 	}
+}
+
+// parentSettled is the operation after which what a snapshot has to hang on is
+// as it should be.
+func (e *emitter) parentSettled(i int) int {
+	if parent := e.tree.parent[i]; parent >= 0 {
+		return e.settled[parent]
+	}
+	return e.imageMade
 }
 
 // fill makes an lvol in flight and copies into it. It has no parent yet: so it
 // does not matter what is finished first, and no first write of a cluster has
 // to read the parent's.
 func (e *emitter) fill(target Ref, source Lvol) int {
-	create := e.add(Operation{Verb: VerbCreate, Stage: StageBuild, Target: target, Size: source.Size, Source: source})
-	return e.add(Operation{Verb: VerbCopy, Stage: StageBuild, After: []int{create}, Target: target, Size: source.Size, Source: source})
+	create := e.add(Operation{Verb: VerbCreate, Stage: StageBuild, Target: target, Size: source.Size})
+	return e.add(Operation{Verb: VerbCopy, Stage: StageBuild, After: e.after(create), Target: target, Source: originOf(source)})
 }
 
 // graft waits until the parent is sealed or, if it is a kept one, until it
 // hangs where it should.
-func (e *emitter) graft(target Ref, name string, parent Ref, after ...int) int {
-	if made, ok := e.made[parent]; ok {
-		after = append(after, made)
-	}
-	return e.add(Operation{Verb: VerbGraft, Stage: StageBuild, After: after, Target: target, Name: name, Parent: parent})
+func (e *emitter) graft(target Ref, name string, i int, after ...int) int {
+	return e.add(Operation{
+		Verb: VerbGraft, Stage: StageBuild, After: e.after(append(after, e.parentSettled(i))...),
+		Target: target, Name: name, Parent: e.rightParent(i),
+	})
 }
 
-func (e *emitter) copy(s Snapshot) {
+func (e *emitter) copy(i int) int {
+	s := &e.tree.snapshots[i]
 	target := Ref{refSnapshot, s.Name}
 	last := e.fill(target, s.Lvol)
-	if parent := e.rightParent(s); !parent.IsNone() {
-		last = e.graft(target, "", parent, last)
+	parent := e.rightParent(i)
+	if !parent.IsNone() {
+		last = e.graft(target, "", i, last)
 	}
-	e.made[target] = e.add(Operation{
-		Verb: VerbSeal, Stage: StageBuild, After: []int{last}, Target: target, Parent: e.rightParent(s),
-		Name: SnapshotLvolName(e.destination.Name, s.Name), Source: s.Lvol, Attributes: s.Lvol.Attributes,
+	return e.add(Operation{
+		Verb: VerbSeal, Stage: StageBuild, After: e.after(last), Target: target, Parent: parent,
+		Name: SnapshotLvolName(e.destination.Name, s.Name), Source: originOf(s.Lvol), Attributes: s.Lvol.Attributes,
 	})
 }
 
@@ -143,9 +194,9 @@ func (e *emitter) tell() {
 	if e.fetch {
 		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.imageSource.Name + " is missing on the destination", Clusters: e.imageSource.Lvol.Own.Count, Operations: e.ofImage})
 	}
-	for i, s := range e.tree.Snapshots() {
-		f := e.fates[i]
-		step := Step{Action: ActionKeep, Snapshot: s.Name, Parent: RightParent(e.tree, s, e.image), Reason: f.reason, Operations: e.ofSnapshot[s.Name]}
+	for i := range e.fates {
+		f, s := e.fates[i], e.tree.snapshots[i]
+		step := Step{Action: ActionKeep, Snapshot: s.Name, Parent: RightParent(e.tree, s, e.image), Reason: f.reason, Operations: e.ofSnapshot[i]}
 		switch {
 		case f.kept == nil:
 			step.Action, step.Clusters = ActionCopy, s.Lvol.Own.Count
@@ -158,7 +209,6 @@ func (e *emitter) tell() {
 }
 
 func (e *emitter) step(s Step) {
-	sort.Ints(s.Operations)
 	e.plan.Steps = append(e.plan.Steps, s)
 }
 
@@ -169,8 +219,8 @@ func (e *emitter) tellLeftovers() {
 		if !e.doomed[s.Lvol.UUID] {
 			continue
 		}
-		if e.tree.Has(s.Name) {
-			e.ofSnapshot[s.Name] = append(e.ofSnapshot[s.Name], e.ofLeftover[s.Lvol.Name]...)
+		if i, ok := e.tree.position[s.Name]; ok {
+			e.ofSnapshot[i] = append(e.ofLeftover[s.Lvol.Name], e.ofSnapshot[i]...)
 			continue
 		}
 		e.step(Step{Action: ActionRemove, Snapshot: s.Name, Parent: e.destination.ParentOf(s.Lvol), Reason: "the source has no such snapshot", Operations: e.ofLeftover[s.Lvol.Name]})

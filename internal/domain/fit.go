@@ -43,7 +43,7 @@ func (p *planner) refuseForeignClones() error {
 		if _, ours := p.destination.role[l.UUID]; ours || !changed[l.Parent] {
 			continue
 		}
-		parent, _ := p.destination.index.lvol(l.Parent)
+		parent := p.destination.index.lvol(l.Parent)
 		what := "changes"
 		if p.doomed[parent.UUID] {
 			what = "would be deleted"

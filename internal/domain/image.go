@@ -158,7 +158,7 @@ func ResolveImage(said Image, replicas ...Replica) (Image, error) {
 			}
 		}
 		// A lineage without an image contradicts nothing: that is the damage.
-		for _, name := range r.lineageImages() {
+		for _, name := range r.images {
 			all = append(all, testimony{"the lineage of replica " + r.Name, ImageNamed(name)})
 		}
 	}

@@ -92,12 +92,21 @@ type Operation struct {
 	// has and must still have (delete, graft, record). "" for lvols in flight.
 	Name string
 
-	Size       uint64      // bytes; create and clone
-	Source     Lvol        // copy, seal: the lvol on the source that it is the copy of
-	Attributes Attributes  // seal
-	Image      ImageRecord // seal of an image
-	Record     string      // clone, record
+	Size       uint64       // bytes; create and clone
+	Source     Origin       // copy, seal: the lvol on the source that it is the copy of
+	Attributes Attributes   // seal
+	Image      *ImageRecord // seal of an image
+	Record     string       // clone, record
 }
+
+// Origin is what a copy is the copy of.
+type Origin struct {
+	UUID     string // on the source
+	Name     string
+	Clusters uint64 // of its own, when it was planned
+}
+
+func originOf(l Lvol) Origin { return Origin{l.UUID, l.Name, l.Own.Count} }
 
 // Ref names an lvol in a plan: one that was listed, by its UUID, or one that
 // the plan makes. The zero Ref is no lvol.

@@ -52,7 +52,10 @@ func interrupted(s Store, o Operation) []Store {
 			}
 			sealed.Name, sealed.ReadOnly = o.Name, true
 			if s.Records {
-				sealed.Attributes, sealed.Image = o.Attributes, o.Image
+				sealed.Attributes = o.Attributes
+				if o.Image != nil {
+					sealed.Image = *o.Image
+				}
 			}
 			s.Lvols = append(s.Lvols, rest)
 		})

@@ -246,7 +246,7 @@ func view(all map[string]Lvol, l Lvol) []Clusters {
 
 // rightView is what the copy of a source's snapshot has to show: the source's
 // own clusters, over the image even if the source has lost it.
-func (p *prover) rightView(source Lvol) []Clusters {
+func (p *prover) rightView(source Origin) []Clusters {
 	all := byUUID(p.world.source)
 	right := view(all, all[source.UUID]) // what the plan saw of it may lack the proof
 	if p.world.options.AcceptHurtSource {

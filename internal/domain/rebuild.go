@@ -184,9 +184,9 @@ func (p *planner) decide() error {
 		p.fates = append(p.fates, f)
 	}
 	p.findLeftovers(stays)
-	for i, s := range p.tree.Snapshots() {
+	for i := range p.fates {
 		if f := &p.fates[i]; f.kept != nil {
-			p.lookAtParent(s, f)
+			p.lookAtParent(i, f)
 		}
 	}
 	p.keepHead = p.headStays()
@@ -194,8 +194,9 @@ func (p *planner) decide() error {
 }
 
 // lookAtParent finds out whether a kept snapshot hangs where it should.
-func (p *planner) lookAtParent(s Snapshot, f *fate) {
-	right := p.rightParent(s)
+func (p *planner) lookAtParent(i int, f *fate) {
+	s := p.tree.snapshots[i]
+	right := p.rightParent(i)
 	f.current = p.destination.ParentOf(*f.kept)
 	if uuid, isListed := right.Listed(); isListed && uuid == f.kept.Parent || right.IsNone() && f.kept.Parent == "" {
 		return
@@ -208,36 +209,28 @@ func (p *planner) lookAtParent(s Snapshot, f *fate) {
 	}
 }
 
-// rightParent is the rule (ancestor.go), as an lvol of the destination.
-func (p *planner) rightParent(s Snapshot) Ref {
-	parent := RightParent(p.tree, s, p.image)
+// rightParent is the rule (ancestor.go), as an lvol of the destination, for
+// the snapshot at that position in the tree.
+func (p *planner) rightParent(i int) Ref {
+	return p.lvolOf(RightParent(p.tree, p.tree.snapshots[i], p.image))
+}
+
+func (p *planner) rightHeadParent() Ref { return p.lvolOf(RightHeadParent(p.tree, p.image)) }
+
+// lvolOf is the destination's lvol that a right parent is: the image, listed or
+// fetched, or the copy of a snapshot, kept or made.
+func (p *planner) lvolOf(parent Parent) Ref {
 	if _, ok := parent.Image(); ok {
 		return p.imageHere
 	}
-	if name, ok := parent.Snapshot(); ok {
-		return p.copyOf(name)
+	name, ok := parent.Snapshot()
+	if !ok {
+		return Ref{}
 	}
-	return Ref{}
-}
-
-// copyOf is the destination's copy of a source snapshot: the kept one or the
-// one that is made.
-func (p *planner) copyOf(snapshot string) Ref {
-	if f := p.fates[p.tree.position[snapshot]]; f.kept != nil {
+	if f := p.fates[p.tree.position[name]]; f.kept != nil {
 		return listed(*f.kept)
 	}
-	return Ref{refSnapshot, snapshot}
-}
-
-func (p *planner) rightHeadParent() Ref {
-	parent := RightHeadParent(p.tree, p.image)
-	if _, ok := parent.Image(); ok {
-		return p.imageHere
-	}
-	if name, ok := parent.Snapshot(); ok {
-		return p.copyOf(name)
-	}
-	return Ref{}
+	return Ref{refSnapshot, name}
 }
 
 // findLeftovers lists what is the destination replica's own and does not stay,
@@ -270,8 +263,8 @@ func (p *planner) findLeftovers(stays map[string]bool) {
 		leaf := leaves[0]
 		p.leftover = append(p.leftover, leaf)
 		hanging[leaf.Parent]--
-		if parent, ok := p.destination.index.lvol(leaf.Parent); ok && p.doomed[parent.UUID] && hanging[parent.UUID] == 0 {
-			leaves = append(leaves, parent)
+		if parent := p.destination.index.lvol(leaf.Parent); parent != nil && p.doomed[parent.UUID] && hanging[parent.UUID] == 0 {
+			leaves = append(leaves, *parent)
 		}
 	}
 }

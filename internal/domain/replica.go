@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -16,8 +17,16 @@ type Replica struct {
 	Snapshots []Snapshot // by name
 	InFlight  []Lvol     // in-flight lvols and an adapter's helpers, by name
 
-	index *index
-	role  map[string]role // of the replica's lvols by UUID
+	index  *index
+	role   map[string]belonging // of the replica's lvols by UUID
+	images []string             // that lvols of the replica hang on, each once
+}
+
+// belonging is what an lvol is to its replica.
+type belonging struct {
+	role     role
+	snapshot string // its name without the replica's
+	at       int    // position in Replica.Snapshots
 }
 
 // Snapshot is a snapshot of a replica. Name is the snapshot's own, without
@@ -35,37 +44,48 @@ func NewReplica(store Store, name string) (Replica, error) {
 	if err != nil {
 		return Replica{}, refuse("%v", err)
 	}
-	r := Replica{Name: name, Store: store, index: x, role: make(map[string]role)}
+	r := Replica{Name: name, Store: store, index: x, role: make(map[string]belonging)}
 	lineage := &lineages{index: x}
-	for _, l := range store.Lvols {
-		if _, isImage := ImageOfLvolName(l.Name, store.UUID); isImage || IsImageInFlight(l.Name) {
-			continue
-		}
-		reading, mayBe := readingFor(l, name)
-		if !mayBe {
-			continue
-		}
-		ours, err := lineage.owns(name, l)
-		if err != nil {
+	for i := range store.Lvols {
+		if err := r.take(&store.Lvols[i], lineage); err != nil {
 			return Replica{}, err
 		}
-		if !ours {
-			continue
-		}
-		r.role[l.UUID] = reading.role
-		switch reading.role {
-		case roleHead:
-			head := l
-			r.Head = &head
-		case roleSnapshot:
-			r.Snapshots = append(r.Snapshots, Snapshot{reading.snapshot, l})
-		case roleInFlight:
-			r.InFlight = append(r.InFlight, l)
-		}
 	}
-	sort.Slice(r.Snapshots, func(i, j int) bool { return r.Snapshots[i].Name < r.Snapshots[j].Name })
-	sort.Slice(r.InFlight, func(i, j int) bool { return r.InFlight[i].Name < r.InFlight[j].Name })
+	slices.SortFunc(r.Snapshots, func(a, b Snapshot) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.InFlight, func(a, b Lvol) int { return strings.Compare(a.Name, b.Name) })
+	for at := range r.Snapshots {
+		uuid := r.Snapshots[at].Lvol.UUID
+		b := r.role[uuid]
+		b.at = at
+		r.role[uuid] = b
+	}
+	r.images = r.findImages()
 	return r, nil
+}
+
+// take adds an lvol of the store if it is the replica's.
+func (r *Replica) take(l *Lvol, lineage *lineages) error {
+	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(l) {
+		return nil
+	}
+	reading, mayBe := readingFor(*l, r.Name)
+	if !mayBe {
+		return nil
+	}
+	if ours, err := lineage.owns(r.Name, *l); err != nil || !ours {
+		return err
+	}
+	r.role[l.UUID] = belonging{role: reading.role, snapshot: reading.snapshot}
+	switch reading.role {
+	case roleHead:
+		head := *l
+		r.Head = &head
+	case roleSnapshot:
+		r.Snapshots = append(r.Snapshots, Snapshot{reading.snapshot, *l})
+	case roleInFlight:
+		r.InFlight = append(r.InFlight, *l)
+	}
+	return nil
 }
 
 // Exists reports whether the store holds anything of the replica.
@@ -73,16 +93,15 @@ func (r Replica) Exists() bool { return len(r.role) > 0 }
 
 // ParentOf is what an lvol of the store hangs on, in the replica's words.
 func (r Replica) ParentOf(l Lvol) Parent {
-	parent, ok := r.index.lvol(l.Parent)
-	if !ok {
+	parent := r.index.lvol(l.Parent)
+	if parent == nil {
 		return NoParent()
+	}
+	if is, ours := r.role[parent.UUID]; ours && is.role == roleSnapshot {
+		return Parent{parentSnapshot, is.snapshot}
 	}
 	if image, ok := ImageOfLvolName(parent.Name, r.Store.UUID); ok {
 		return ImageNamed(image).Parent()
-	}
-	if ownRole, ours := r.role[parent.UUID]; ours && ownRole == roleSnapshot {
-		reading, _ := readingFor(parent, r.Name)
-		return Parent{parentSnapshot, reading.snapshot}
 	}
 	return parent.AsForeignParent()
 }
@@ -100,28 +119,38 @@ func (r Replica) Snapshot(name string) (Snapshot, bool) {
 // of one without snapshots, hangs on nothing although the volume has an image.
 func (r Replica) Hurt(image Image) bool {
 	_, has := image.Name()
-	return has && len(r.lineageImages()) == 0
+	return has && len(r.images) == 0
 }
 
-// lineageImages are the images that lvols of the replica hang on, each once.
-// More than one is a contradiction.
-func (r Replica) lineageImages() []string {
+// findImages lists the images that lvols of the replica hang on. More than one
+// is a contradiction.
+func (r Replica) findImages() []string {
 	var names []string
-	seen := make(map[string]bool)
-	look := func(l Lvol) {
-		if name, ok := r.ParentOf(l).Image(); ok && !seen[name] {
-			seen[name] = true
+	look := func(uuid string) {
+		parent := r.index.lvol(uuid)
+		if parent == nil || !r.isImage(parent) {
+			return
+		}
+		if name, _ := ImageOfLvolName(parent.Name, r.Store.UUID); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	for _, s := range r.Snapshots {
-		look(s.Lvol)
+	for i := range r.Snapshots {
+		look(r.Snapshots[i].Lvol.Parent)
 	}
 	if r.Head != nil {
-		look(*r.Head)
+		look(r.Head.Parent)
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	return names
+}
+
+func (r Replica) isImage(l *Lvol) bool {
+	if !strings.HasPrefix(l.Name, imagePrefix) {
+		return false
+	}
+	_, ok := ImageOfLvolName(l.Name, r.Store.UUID)
+	return ok
 }
 
 // lineages tells whose an lvol is.

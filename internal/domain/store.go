@@ -92,22 +92,20 @@ func (s Store) Clusters(size uint64) uint64 {
 	return n
 }
 
-// index finds lvols of a store by UUID and by parent. It holds positions in
-// Store.Lvols.
+// index finds lvols of a store by UUID. It holds positions in Store.Lvols.
 type index struct {
-	store    Store
-	byUUID   map[string]int
-	children map[string][]int
+	store  Store
+	byUUID map[string]int
 }
 
 // newIndex refuses listings that contradict themselves.
 func newIndex(store Store) (*index, error) {
 	x := &index{
-		store:    store,
-		byUUID:   make(map[string]int, len(store.Lvols)),
-		children: make(map[string][]int),
+		store:  store,
+		byUUID: make(map[string]int, len(store.Lvols)),
 	}
-	for i, l := range store.Lvols {
+	for i := range store.Lvols {
+		l := &store.Lvols[i]
 		if l.UUID == "" {
 			return nil, fmt.Errorf("lvstore %s lists lvol %s without a UUID", store.Name, l.Name)
 		}
@@ -116,43 +114,50 @@ func newIndex(store Store) (*index, error) {
 		}
 		x.byUUID[l.UUID] = i
 	}
-	for i, l := range store.Lvols {
+	parents := make([]int, len(store.Lvols)) // positions; -1: none
+	for i := range store.Lvols {
+		l := &store.Lvols[i]
+		parents[i] = -1
 		if l.Parent == "" {
 			continue
 		}
-		if _, known := x.byUUID[l.Parent]; !known {
+		parent, known := x.byUUID[l.Parent]
+		if !known {
 			return nil, fmt.Errorf("lvstore %s: the parent %s of lvol %s is not listed", store.Name, l.Parent, l.Name)
 		}
-		x.children[l.Parent] = append(x.children[l.Parent], i)
+		parents[i] = parent
 	}
-	if err := x.refuseCycles(); err != nil {
+	if err := x.refuseCycles(parents); err != nil {
 		return nil, err
 	}
 	return x, nil
 }
 
-func (x *index) lvol(uuid string) (Lvol, bool) {
+// lvol is the lvol of that UUID, not to be changed; nil where there is none.
+func (x *index) lvol(uuid string) *Lvol {
+	if uuid == "" {
+		return nil
+	}
 	i, ok := x.byUUID[uuid]
 	if !ok {
-		return Lvol{}, false
+		return nil
 	}
-	return x.store.Lvols[i], true
+	return &x.store.Lvols[i]
 }
 
 // refuseCycles walks up from every lvol once; a walk that meets itself is a
 // cycle, which SPDK accepts and then hangs on.
-func (x *index) refuseCycles() error {
+func (x *index) refuseCycles(parents []int) error {
 	const unseen = 0
-	walkOf := make([]int, len(x.store.Lvols))
-	for start := range x.store.Lvols {
+	walkOf := make([]int, len(parents))
+	for start := range parents {
 		walk := start + 1
 		for i := start; walkOf[i] == unseen; {
 			walkOf[i] = walk
-			parent := x.store.Lvols[i].Parent
-			if parent == "" {
+			if parents[i] < 0 {
 				break
 			}
-			i = x.byUUID[parent]
+			i = parents[i]
 			if walkOf[i] == walk {
 				return fmt.Errorf("lvstore %s: the parents of lvol %s go round in a circle", x.store.Name, x.store.Lvols[i].Name)
 			}

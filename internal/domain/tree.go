@@ -2,7 +2,7 @@ package domain
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 )
 
 // SnapshotTree is the tree of snapshots of a whole replica, and where its
@@ -21,77 +21,101 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 	if r.Head == nil {
 		return SnapshotTree{}, refuse("replica %s on lvstore %s has no head, so it is not whole", r.Name, r.Store.Name)
 	}
-	t := SnapshotTree{head: -1, position: make(map[string]int, len(r.Snapshots))}
-	children := make(map[string][]Snapshot)
-	var roots []Snapshot
-	for _, s := range r.Snapshots {
-		parent, ok := r.index.lvol(s.Lvol.Parent)
-		if !ok || r.isImage(parent) {
-			roots = append(roots, s)
+	n := len(r.Snapshots)
+	t := SnapshotTree{head: -1, snapshots: make([]Snapshot, 0, n), parent: make([]int, 0, n), position: make(map[string]int, n)}
+	parents := make([]int, n) // positions in r.Snapshots; -1: the ancestor
+	root := -1
+	for i := range r.Snapshots {
+		s := &r.Snapshots[i]
+		parents[i] = -1
+		if parent := r.index.lvol(s.Lvol.Parent); parent != nil && !r.isImage(parent) {
+			if err := r.refuseStep(parent, &s.Lvol); err != nil {
+				return SnapshotTree{}, err
+			}
+			parents[i] = r.role[parent.UUID].at
 			continue
 		}
-		if err := r.refuseStep(parent, s.Lvol); err != nil {
-			return SnapshotTree{}, err
+		if root >= 0 {
+			return SnapshotTree{}, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one hangs loose", r.Name, r.Store.Name, r.Snapshots[root].Name, s.Name)
 		}
-		children[parent.UUID] = append(children[parent.UUID], s)
+		root = i
 	}
-	if len(roots) > 1 {
-		return SnapshotTree{}, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one hangs loose", r.Name, r.Store.Name, roots[0].Name, roots[1].Name)
-	}
-	for _, siblings := range children {
-		sort.Slice(siblings, func(i, j int) bool { return older(siblings[i], siblings[j]) })
-	}
-	t.fill(roots, children)
+	t.fill(r.Snapshots, parents)
 	if err := t.placeHead(r); err != nil {
 		return SnapshotTree{}, err
 	}
 	return t, nil
 }
 
-// fill walks down from the roots, depth first and without recursion: trees
-// may be a hundred thousand snapshots deep.
-func (t *SnapshotTree) fill(roots []Snapshot, children map[string][]Snapshot) {
-	type visit struct {
-		snapshot Snapshot
-		parent   int
+// fill walks down from the root, depth first and without recursion: trees may
+// be a hundred thousand snapshots deep.
+func (t *SnapshotTree) fill(snapshots []Snapshot, parents []int) {
+	// Siblings are linked, the youngest first, so that the walk, which takes the
+	// last one pushed, visits the oldest first.
+	order := make([]int, len(snapshots))
+	for i := range order {
+		order[i] = i
 	}
-	var pending []visit
-	push := func(siblings []Snapshot, parent int) {
-		for i := len(siblings) - 1; i >= 0; i-- {
-			pending = append(pending, visit{siblings[i], parent})
+	slices.SortFunc(order, func(a, b int) int {
+		if older(&snapshots[a], &snapshots[b]) {
+			return -1
 		}
+		return 1
+	})
+	const none = -1
+	eldest := make([]int, len(snapshots)+1) // of each parent's children; of the root at the end
+	next := make([]int, len(snapshots))     // the next younger sibling
+	for i := range eldest {
+		eldest[i] = none
 	}
-	push(roots, -1)
+	under := func(i int) int {
+		if parents[i] < 0 {
+			return len(snapshots)
+		}
+		return parents[i]
+	}
+	for at := len(order) - 1; at >= 0; at-- {
+		i := order[at]
+		next[i], eldest[under(i)] = eldest[under(i)], i
+	}
+	placed := make([]int, len(snapshots)) // positions in the tree
+	pending := []int{eldest[len(snapshots)]}
 	for len(pending) > 0 {
-		next := pending[len(pending)-1]
+		i := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
-		at := len(t.snapshots)
-		t.position[next.snapshot.Name] = at
-		t.snapshots = append(t.snapshots, next.snapshot)
-		t.parent = append(t.parent, next.parent)
-		push(children[next.snapshot.Lvol.UUID], at)
+		if i == none {
+			continue
+		}
+		placed[i] = len(t.snapshots)
+		t.position[snapshots[i].Name] = placed[i]
+		t.snapshots = append(t.snapshots, snapshots[i])
+		if parents[i] < 0 {
+			t.parent = append(t.parent, none)
+		} else {
+			t.parent = append(t.parent, placed[parents[i]])
+		}
+		pending = append(pending, next[i], eldest[i])
 	}
 }
 
 func (t *SnapshotTree) placeHead(r Replica) error {
-	parent, ok := r.index.lvol(r.Head.Parent)
-	if !ok || r.isImage(parent) {
+	parent := r.index.lvol(r.Head.Parent)
+	if parent == nil || r.isImage(parent) {
 		if len(t.snapshots) > 0 {
 			return refuse("replica %s on lvstore %s has two ancestors, the head and snapshot %s: one hangs loose", r.Name, r.Store.Name, t.snapshots[0].Name)
 		}
 		return nil
 	}
-	if err := r.refuseStep(parent, *r.Head); err != nil {
+	if err := r.refuseStep(parent, r.Head); err != nil {
 		return err
 	}
-	reading, _ := readingFor(parent, r.Name)
-	t.head = t.position[reading.snapshot]
+	t.head = t.position[r.role[parent.UUID].snapshot]
 	return nil
 }
 
 // refuseStep refuses a child that no healthy tree has under that parent.
-func (r Replica) refuseStep(parent, child Lvol) error {
-	if parentRole, ours := r.role[parent.UUID]; !ours || parentRole != roleSnapshot {
+func (r Replica) refuseStep(parent, child *Lvol) error {
+	if is, ours := r.role[parent.UUID]; !ours || is.role != roleSnapshot {
 		return refuse("lvol %s on lvstore %s hangs on %s, which is no snapshot of replica %s", child.Name, r.Store.Name, parent.Name, r.Name)
 	}
 	if child.Size < parent.Size {
@@ -100,12 +124,7 @@ func (r Replica) refuseStep(parent, child Lvol) error {
 	return nil
 }
 
-func (r Replica) isImage(l Lvol) bool {
-	_, ok := ImageOfLvolName(l.Name, r.Store.UUID)
-	return ok
-}
-
-func older(a, b Snapshot) bool {
+func older(a, b *Snapshot) bool {
 	if !a.Lvol.Attributes.CreatedAt.Equal(b.Lvol.Attributes.CreatedAt) {
 		return a.Lvol.Attributes.CreatedAt.Before(b.Lvol.Attributes.CreatedAt)
 	}

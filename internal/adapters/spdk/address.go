@@ -94,20 +94,19 @@ func (h *Host) baseUUID(ctx context.Context) (string, error) {
 
 // isHere reports whether the peer is this very target.
 func (h *Host) isHere(ctx context.Context, p peer) (bool, error) {
-	var stores []spdktypes.LvstoreInfo
-	var bases []bdev
-	store := newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores)
-	base := getBdev(p.Base, &bases)
-	h.rpc.do(ctx, store, base)
-	for _, one := range []*call{store, base} {
-		if errors.Is(one.err, ports.ErrNotFound) {
-			return false, nil
-		}
-		if one.err != nil {
-			return false, one.err
-		}
+	if p.Lvstore == "" || p.Base == "" || p.HostNQN == "" {
+		return false, fmt.Errorf("peer %+v is incomplete: %w", p, ports.ErrInvalid)
 	}
-	return len(stores) == 1 && len(bases) == 1 && bases[0].UUID == p.Base, nil
+	var stores []spdktypes.LvstoreInfo
+	err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores)
+	if err == nil {
+		var bases []bdev
+		err = h.rpc.call(ctx, "bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases)
+	}
+	if errors.Is(err, ports.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func parse[T any](what, text string) (T, error) {

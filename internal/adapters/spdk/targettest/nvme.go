@@ -137,15 +137,16 @@ func (q *queue) receive() (kind, flags byte, pdu []byte, err error) {
 	if err := q.conn.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
 		return 0, 0, nil, err
 	}
-	header := make([]byte, 8)
-	if _, err := io.ReadFull(q.reader, header); err != nil {
+	var header [8]byte
+	if _, err := io.ReadFull(q.reader, header[:]); err != nil {
 		return 0, 0, nil, err
 	}
 	length := le.Uint32(header[4:])
 	if length < 8 || length > 1<<20 {
 		return 0, 0, nil, fmt.Errorf("a PDU of %d bytes", length)
 	}
-	pdu = append(header, make([]byte, length-8)...)
+	pdu = make([]byte, length)
+	copy(pdu, header[:])
 	_, err = io.ReadFull(q.reader, pdu[8:])
 	return header[0], header[1], pdu, err
 }
