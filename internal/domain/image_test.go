@@ -1,0 +1,207 @@
+package domain
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWhichImageAVolumeHas(t *testing.T) {
+	const knowsNothing = "  s1\n    head\n"
+	const onBase = "  image:base\n    s1\n      head\n"
+	const onOther = "  image:other\n    s1\n      head\n"
+	const recordsBase = "  s1\n    head record=base\n"
+	const recordsOther = "  s1\n    head record=other\n"
+	const recordsNone = "  s1\n    head record=none\n"
+	for what, c := range map[string]struct {
+		said                string
+		source, destination string
+		want                Image
+		refused             []string
+	}{
+		"it was said":                                     {"base", knowsNothing, knowsNothing, ImageNamed("base"), nil},
+		"it was said that there is none":                  {"none", knowsNothing, "", NoImage(), nil},
+		"the source's record tells":                       {"nothing", recordsBase, "", ImageNamed("base"), nil},
+		"the source's record tells of none":               {"nothing", recordsNone, "", NoImage(), nil},
+		"the destination's record tells":                  {"nothing", knowsNothing, recordsBase, ImageNamed("base"), nil},
+		"the source's lineage tells":                      {"nothing", onBase, "", ImageNamed("base"), nil},
+		"the destination's lineage tells":                 {"nothing", knowsNothing, onBase, ImageNamed("base"), nil},
+		"the head's lineage tells":                        {"nothing", "  image:base\n    head\n", "", ImageNamed("base"), nil},
+		"all agree":                                       {"base", "  image:base\n    s1\n      head record=base\n", "  image:base\n    s1\n      head record=base\n", ImageNamed("base"), nil},
+		"all agree that there is none":                    {"none", recordsNone, recordsNone, NoImage(), nil},
+		"a lineage without one contradicts nothing":       {"base", knowsNothing, recordsBase, ImageNamed("base"), nil},
+		"nobody knows":                                    {"nothing", knowsNothing, knowsNothing, Image{}, []string{"not known"}},
+		"nobody knows, and there is nothing":              {"nothing", knowsNothing, "", Image{}, []string{"not known"}},
+		"what was said against the record":                {"other", recordsBase, "", Image{}, []string{"asked for", "backing image other", "record on head vol-1-r-1", "backing image base"}},
+		"what was said against a record of none":          {"base", recordsNone, "", Image{}, []string{"backing image base", "no backing image"}},
+		"none was said against the record":                {"none", recordsBase, "", Image{}, []string{"no backing image", "backing image base"}},
+		"none was said against the lineage":               {"none", onBase, "", Image{}, []string{"no backing image", "lineage of replica vol-1-r-1", "backing image base"}},
+		"what was said against the destination's lineage": {"base", knowsNothing, onOther, Image{}, []string{"backing image base", "lineage of replica vol-1-r-2", "backing image other"}},
+		"the record against the lineage":                  {"nothing", "  image:other\n    s1\n      head record=base\n", "", Image{}, []string{"record on head vol-1-r-1", "backing image base", "lineage of replica vol-1-r-1", "backing image other"}},
+		"record against record":                           {"nothing", recordsBase, recordsOther, Image{}, []string{"head vol-1-r-1", "base", "head vol-1-r-2", "other"}},
+		"lineage against lineage":                         {"nothing", onBase, onOther, Image{}, []string{"lineage of replica vol-1-r-1", "base", "lineage of replica vol-1-r-2", "other"}},
+		"two lineages in one replica":                     {"nothing", knowsNothing, "  image:base\n    s1\n  image:other\n    s2\n", Image{}, []string{"base", "other"}},
+		"a third that disagrees":                          {"base", "  image:base\n    s1\n      head record=base\n", recordsOther, Image{}, []string{"backing image base", "backing image other"}},
+		"an image called none is said":                    {"none!", knowsNothing, "", Image{}, []string{`"none"`}},
+		"an image called none in the lineage":             {"nothing", "  image:none\n    s1\n      head\n", "", Image{}, []string{`"none"`}},
+		"an image called none against the record":         {"nothing", "  image:none\n    s1\n      head record=none\n", "", Image{}, []string{"no backing image", "backing image none"}},
+		"a record that names nothing possible":            {"nothing", "  s1\n    head record=a/b\n", "", Image{}, []string{`"a/b"`}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := parseScene(t, "said "+strings.TrimSuffix(c.said, "!")+"\nsource\n"+c.source+"destination\n"+c.destination)
+			if strings.HasSuffix(c.said, "!") {
+				s.said = ImageNamed("none")
+			}
+			source, destination := s.replicas(t)
+			got, err := ResolveImage(s.said, source, destination)
+			if c.refused != nil {
+				requireRefusal(t, err, c.refused...)
+				require.False(t, got.Known())
+				_, planErr := s.plan()
+				require.Equal(t, err, planErr, "nothing is planned with what is refused here")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestNotKnownIsNotNone(t *testing.T) {
+	require.False(t, Image{}.Known())
+	require.True(t, NoImage().Known())
+	require.NotEqual(t, Image{}, NoImage())
+	for _, i := range []Image{{}, NoImage(), ImageNamed("base")} {
+		require.Equal(t, i, imageOfRecord(i.Record()), "a record is read as it was written")
+	}
+	require.Equal(t, "an unknown backing image", Image{}.String())
+	require.Equal(t, "no backing image", NoImage().String())
+	require.Equal(t, "backing image base", ImageNamed("base").String())
+	require.True(t, Image{}.Parent().IsNone())
+	require.True(t, NoImage().Parent().IsNone())
+	require.Equal(t, "backing-image:base", ImageNamed("base").Parent().String())
+}
+
+func TestWhereTheImageComesFrom(t *testing.T) {
+	for what, c := range map[string]struct {
+		source, destination string // lines of the stores
+		fetched             bool
+		refused             []string
+		warned              []string
+	}{
+		"it is on both":                       {"  image:base\n    s1\n      head\n", "  image:base\n", false, nil, nil},
+		"it is on the source only":            {"  image:base\n    s1\n      head\n", "", true, nil, nil},
+		"it is on the destination only":       {"  s1\n    head\n", "  image:base\n", false, nil, []string{"lost"}},
+		"it is on neither":                    {"  s1\n    head\n", "  s2\n", false, []string{"neither", "disk-a", "disk-b", "import"}, nil},
+		"it is writable":                      {"  image:base\n    s1\n      head\n", "  image:base writable\n", false, []string{"writable", "disk-b"}, nil},
+		"another UUID":                        {"  image:base\n    s1\n      head\n", "  image:base uuid=x\n", false, []string{"UUID x instead of uuid-base", "disk-a", "disk-b"}, nil},
+		"another checksum":                    {"  image:base\n    s1\n      head\n", "  image:base sha=x\n", false, []string{"checksum x instead of sha-base"}, nil},
+		"another size":                        {"  image:base\n    s1\n      head\n", "  image:base size=3\n", false, []string{"size 3145728 instead of 4194304"}, nil},
+		"other bytes":                         {"  image:base uuid=- sha=-\n    s1\n      head\n", "  image:base own=x/4\n", false, []string{"other bytes"}, nil},
+		"all of it is different":              {"  image:base\n    s1\n      head\n", "  image:base uuid=x sha=y size=3 own=z/1\n", false, []string{"UUID x", "checksum y", "size 3145728", "other bytes"}, nil},
+		"the destination records nothing":     {"  image:base\n    s1\n      head\n", "  image:base uuid=- sha=- own=?/4\n", false, nil, nil},
+		"the source records nothing":          {"  image:base uuid=- sha=- own=?/4\n    s1\n      head\n", "  image:base\n", false, nil, nil},
+		"as large as the ancestor":            {"  image:base size=8\n    s1\n      head\n", "  image:base size=8\n", false, nil, nil},
+		"larger than the ancestor":            {"  image:base size=9\n    s1\n      s2 size=10\n        head size=10\n", "  image:base size=9\n", false, []string{"9437184", "8388608", "snap-s1"}, nil},
+		"fetched, larger than the ancestor":   {"  image:base size=9\n    s1\n      s2 size=10\n        head size=10\n", "", false, []string{"9437184", "8388608", "snap-s1"}, nil},
+		"here alone, larger":                  {"  s1\n    head\n", "  image:base size=9\n", false, []string{"9437184", "8388608", "snap-s1"}, nil},
+		"larger than the head of none":        {"  image:base size=9\n    head\n", "  image:base size=9\n", false, []string{"9437184", "8388608", "vol-1-r-1"}, nil},
+		"the source's hangs on something":     {"  snap:deeper\n    image:base\n      s1\n        head\n", "", false, []string{"hangs on another lvol", "disk-a"}, nil},
+		"Longhorn downloads it":               {"  image:base\n    s1\n      head\n", "  filling:base\n", true, nil, []string{"bi-base-disk-store-b-temp-head"}},
+		"Longhorn downloads another":          {"  image:base\n    s1\n      head\n", "  filling:other\n", true, nil, nil},
+		"a run of ours fills one":             {"  image:base\n    s1\n      head\n", "  lvol:bi-rebuilding-0badcafe\n", true, nil, []string{"bi-rebuilding-0badcafe"}},
+		"it is there, and one is filled, too": {"  image:base\n    s1\n      head\n", "  image:base\n  filling:base\n", false, nil, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := parseScene(t, "said base\noptions accept-hurt-source\nsource\n"+c.source+"destination\n"+c.destination)
+			plan, err := s.plan()
+			if c.refused != nil {
+				requireRefusal(t, err, c.refused...)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, c.fetched, plan.FetchesImage())
+			require.Len(t, plan.Warnings, len(c.warned), "%v", plan.Warnings)
+			for i, part := range c.warned {
+				require.Contains(t, plan.Warnings[i], part)
+			}
+			for _, o := range plan.Operations {
+				require.NotContains(t, o.Target.id, "filling", "somebody's download is left alone")
+				require.NotContains(t, o.Target.id, imageInFlight)
+			}
+			require.Empty(t, s.play(t, plan).violations(t, plan.Image))
+		})
+	}
+}
+
+func TestWhatFillsAnImageIsReportedAllOfIt(t *testing.T) {
+	s := parseScene(t, "source\n  image:base\n    s1\n      head\ndestination\n  filling:base\n  lvol:bi-rebuilding-0badcafe\n  snap:bi-rebuilding-00c0ffee\n")
+	plan := s.mustPlan(t)
+	require.Len(t, plan.Warnings, 3)
+	all := strings.Join(plan.Warnings, "\n")
+	for _, name := range []string{"temp-head", "0badcafe", "00c0ffee"} {
+		require.Contains(t, all, name)
+	}
+}
+
+func TestAFetchedImageIsSaidToBeUnverifiedWhereNotBothHostsProve(t *testing.T) {
+	for flavours, unverified := range map[string]bool{
+		"source\n%sdestination\n":                   false,
+		"source upstream\n%sdestination\n":          true,
+		"source\n%sdestination upstream\n":          true,
+		"source upstream\n%sdestination upstream\n": true,
+	} {
+		s := parseScene(t, "said base\n"+strings.Replace(flavours, "%s", "  image:base\n    s1\n      head\n", 1))
+		plan := s.mustPlan(t)
+		require.Equal(t, unverified, len(plan.Warnings) == 1, flavours)
+		if unverified {
+			require.Contains(t, plan.Warnings[0], "unverified")
+		}
+	}
+}
+
+func TestAFetchedImageGetsItsFinalNameOnItsOwnStoreAndItsRecords(t *testing.T) {
+	s := parseScene(t, "source\n  image:base own=i/2 size=3\n    s1\n      head\ndestination\n")
+	plan := s.mustPlan(t)
+	seal := plan.Operations[operationAt(t, plan, VerbSeal, "new image base")]
+	require.Equal(t, "bi-base-disk-store-b", seal.Name)
+	require.Equal(t, ImageRecord{UUID: "uuid-base", Checksum: "sha-base"}, *seal.Image)
+	require.True(t, seal.Parent.IsNone())
+	require.True(t, seal.Target.IsImage())
+	create := plan.Operations[operationAt(t, plan, VerbCreate, "new image base")]
+	require.EqualValues(t, 3*proofCluster, create.Size)
+	step := plan.Steps[0]
+	require.Equal(t, ActionFetchImage, step.Action)
+	require.EqualValues(t, 2, step.Clusters)
+	require.Len(t, step.Operations, 3)
+}
+
+func TestLongChecksumsAreCutShortInMessages(t *testing.T) {
+	long := strings.Repeat("0123456789abcdef", 8)
+	s := parseScene(t, "source\n  image:base sha="+long+"\n    s1\n      head\ndestination\n  image:base sha=f"+long+"\n")
+	_, err := s.plan()
+	requireRefusal(t, err, "checksum f0123456789abcde… instead of 0123456789abcdef…")
+}
+
+func TestWhatIsHurt(t *testing.T) {
+	for what, c := range map[string]struct {
+		drawn string
+		image Image
+		hurt  bool
+	}{
+		"an ancestor on the image":                 {"  image:base\n    s1\n      head\n", ImageNamed("base"), false},
+		"a loose ancestor":                         {"  image:base\n  s1\n    head\n", ImageNamed("base"), true},
+		"a loose ancestor, of a volume with none":  {"  s1\n    head\n", NoImage(), false},
+		"a loose ancestor, and nothing is known":   {"  s1\n    head\n", Image{}, false},
+		"a loose head without snapshots":           {"  image:base\n  head\n", ImageNamed("base"), true},
+		"a head without snapshots on the image":    {"  image:base\n    head\n", ImageNamed("base"), false},
+		"an ancestor on a spacer of another image": {"  spacer:0badcafe\n    s1\n      head\n", ImageNamed("base"), true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r, err := NewReplica(storeOf(t, c.drawn), destinationReplica)
+			require.NoError(t, err)
+			require.Equal(t, c.hurt, r.Hurt(c.image))
+		})
+	}
+}
