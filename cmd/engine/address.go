@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/domain"
 )
 
 // address is where a replica is: a host, which is an lvstore of a target, and
@@ -53,6 +54,9 @@ func parseAddress(flag, text string) (address, error) {
 	}
 	if a.lvstore == "" || a.replica == "" {
 		return address{}, badUsage("--%s %q: lvs and replica are needed: expected %s", flag, text, addressForm)
+	}
+	if err := domain.CheckReplicaName(a.replica); err != nil {
+		return address{}, badUsage("--%s %q: %v", flag, text, err)
 	}
 	if listen != "" {
 		var ok bool

@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/rootgraft/rebuild/internal/app"
 )
@@ -27,8 +24,7 @@ const (
 )
 
 func newProgressLine(out io.Writer) *progressLine {
-	file, isFile := out.(*os.File)
-	return &progressLine{out: out, terminal: isFile && term.IsTerminal(int(file.Fd()))}
+	return &progressLine{out: out, terminal: lineWidth(out) > 0}
 }
 
 func (p *progressLine) update(e app.Event) {

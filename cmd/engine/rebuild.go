@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -36,8 +38,7 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.fast, "fast", true, "keep what is proven identical")
 	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
 	flags.Var(&f.output, "output", "how the result is printed")
-	c.MarkFlagsMutuallyExclusive("image", "no-image")
-	c.Args = cobra.NoArgs
+	c.Args = exactArgs()
 }
 
 const addressHelp = `
@@ -51,17 +52,22 @@ func newPlan(s streams, engine *app.Engine, log *zap.Logger) planCommand {
 		Short: "Show what a rebuild would do, and why, and change nothing",
 		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet.\n" + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withRequest(c.Context(), flags, log, func(request app.Request) error {
+			return withRequest(c, s, flags, log, func(request app.Request) error {
 				plan, err := engine.Plan(c.Context(), request)
 				if flags.output == outputText {
 					if err == nil {
-						writePlan(s.out, plan)
+						var text strings.Builder
+						writePlan(&text, plan)
+						fmt.Fprint(s.out, fold(text.String(), lineWidth(s.out)))
 					}
 					return err
 				}
 				report := app.Report{Outcome: app.OutcomeComplete, Plan: plan, Warnings: plan.Warnings}
-				if err != nil {
+				switch {
+				case errors.Is(err, app.ErrRefused):
 					report.Outcome = app.OutcomeRefused
+				case err != nil:
+					report.Outcome = app.OutcomeFailed
 				}
 				return printResult(s, report, err)
 			})
@@ -87,7 +93,7 @@ What an earlier run finished is kept; interrupt it and run it again.
 			if parallel < 1 {
 				return badUsage("--parallel %d: expected at least 1", parallel)
 			}
-			return withRequest(c.Context(), flags, log, func(request app.Request) error {
+			return withRequest(c, s, flags, log, func(request app.Request) error {
 				request.Parallel, request.Proof = parallel, verify == verifyProof
 				show := newStory(s.out)
 				if flags.output == outputText {
@@ -110,12 +116,12 @@ What an earlier run finished is kept; interrupt it and run it again.
 	}
 	flags.add(c)
 	c.Flags().IntVar(&parallel, "parallel", parallel, "operations at once")
-	c.Flags().Var(&verify, "verify", "how the result is checked: own cluster counts and parents, or maps and checksums, too")
+	c.Flags().Var(&verify, "verify", "check own clusters and parents, or maps and checksums, too")
 	return rebuildCommand{c}
 }
 
 // withRequest opens both hosts for a while.
-func withRequest(ctx context.Context, flags rebuildFlags, log *zap.Logger, use func(app.Request) error) error {
+func withRequest(c *cobra.Command, s streams, flags rebuildFlags, log *zap.Logger, use func(app.Request) error) error {
 	source, err := parseAddress("source", flags.source)
 	if err != nil {
 		return err
@@ -125,10 +131,13 @@ func withRequest(ctx context.Context, flags rebuildFlags, log *zap.Logger, use f
 		return err
 	}
 	request := app.Request{Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, ReservePercent: reservePercent}}
+	named := c.Flags().Changed("image") // an empty name is a mistake, not "not known"
 	switch {
+	case named && flags.noImage:
+		return badUsage("--image and --no-image: expected one of them, got both")
 	case flags.noImage:
 		request.Image = domain.NoImage()
-	case flags.image != "":
+	case named:
 		if err := domain.CheckImageName(flags.image); err != nil {
 			return badUsage("--image: %v", err)
 		}
@@ -138,8 +147,11 @@ func withRequest(ctx context.Context, flags rebuildFlags, log *zap.Logger, use f
 		at   address
 		site *app.Site
 	}{{source, &request.Source}, {destination, &request.Destination}} {
-		host, err := openHost(ctx, side.at, log)
-		if err != nil {
+		host, err := openHost(c.Context(), side.at, log)
+		switch {
+		case err != nil && flags.output == outputJSON:
+			return printResult(s, app.Report{Outcome: app.OutcomeFailed}, err)
+		case err != nil:
 			return err
 		}
 		defer func() { _ = host.Close() }() // nothing more is asked of it
@@ -155,13 +167,8 @@ func openHost(ctx context.Context, at address, log *zap.Logger) (*spdk.Host, err
 // printResult prints JSON, also of what failed; the error is in it.
 func printResult(s streams, report app.Report, failure error) error {
 	r := newResult(report, failure)
-	var err error
-	if r.Source, err = newReplicaState(report.Source, report.Plan.Image, nil); err != nil {
-		return err
-	}
-	if r.Destination, err = newReplicaState(report.Destination, report.Plan.Image, nil); err != nil {
-		return err
-	}
+	r.Source = newReplicaState(report.Source, report.Plan.Image, nil)
+	r.Destination = newReplicaState(report.Destination, report.Plan.Image, nil)
 	if err := r.print(s.out); err != nil {
 		return err
 	}

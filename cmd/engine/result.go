@@ -68,9 +68,9 @@ type violationLine struct {
 	Repairable bool   `json:"repairable"`
 }
 
-// views reads what an lvol shows and returns its SHA-256 in hex; nil where
-// nothing is read back.
-type views func(uuid string) (string, error)
+// views are the SHA-256 in hex of what lvols show, by UUID; nil where nothing
+// is read back.
+type views map[string]string
 
 func newResult(report app.Report, err error) result {
 	r := result{
@@ -91,16 +91,10 @@ func newResult(report app.Report, err error) result {
 }
 
 // newReplicaState tells what is on a store, as far as it was seen.
-func newReplicaState(r domain.Replica, image domain.Image, read views) (replicaState, error) {
+func newReplicaState(r domain.Replica, image domain.Image, read views) replicaState {
 	state := replicaState{Snapshots: []snapshotState{}, Others: []otherState{}}
 	if r.Store.UUID == "" {
-		return state, nil // nothing was seen
-	}
-	sum := func(l domain.Lvol) (string, error) {
-		if read == nil {
-			return "", nil
-		}
-		return read(l.UUID)
+		return state // nothing was seen
 	}
 	imageUUID := ""
 	if name, ok := image.Name(); ok {
@@ -111,35 +105,25 @@ func newReplicaState(r domain.Replica, image domain.Image, read views) (replicaS
 	mine := map[string]bool{imageUUID: true}
 	for _, s := range orderOf(r) {
 		mine[s.Lvol.UUID] = true
-		line := snapshotState{Name: s.Name, Parent: r.ParentOf(s.Lvol).String(), AllocatedClusters: s.Lvol.Own.Count, UserCreated: true}
+		line := snapshotState{
+			Name: s.Name, Parent: r.ParentOf(s.Lvol).String(), AllocatedClusters: s.Lvol.Own.Count, UserCreated: true,
+			SHA256: read[s.Lvol.UUID],
+		}
 		if r.Store.Records {
 			line.CreatedAt, line.UserCreated = timeText(s.Lvol.Attributes.CreatedAt), s.Lvol.Attributes.UserCreated
-		}
-		var err error
-		if line.SHA256, err = sum(s.Lvol); err != nil {
-			return state, err
 		}
 		state.Snapshots = append(state.Snapshots, line)
 	}
 	if r.Head != nil {
 		mine[r.Head.UUID] = true
-		view, err := sum(*r.Head)
-		if err != nil {
-			return state, err
-		}
-		state.Head = &headState{Parent: r.ParentOf(*r.Head).String(), SHA256: view}
+		state.Head = &headState{Parent: r.ParentOf(*r.Head).String(), SHA256: read[r.Head.UUID]}
 	}
 	for _, l := range r.Store.Lvols {
-		if mine[l.UUID] {
-			continue
+		if !mine[l.UUID] {
+			state.Others = append(state.Others, otherState{l.Name, read[l.UUID]})
 		}
-		view, err := sum(l)
-		if err != nil {
-			return state, err
-		}
-		state.Others = append(state.Others, otherState{l.Name, view})
 	}
-	return state, nil
+	return state
 }
 
 // orderOf lists snapshots as the tree has them, or by name where what is there

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
@@ -51,8 +53,10 @@ func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s 
 		Parallel:    world.Parallel,
 	}
 	show := newStory(s.out)
+	// Who interrupts a simulation is still told what came of it.
+	looking := context.WithoutCancel(ctx)
 	if output == outputText {
-		if err := show.before(ctx, request); err != nil {
+		if err := show.before(looking, request); err != nil {
 			return err
 		}
 	}
@@ -73,7 +77,7 @@ func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s 
 	}
 	outcome := newResult(report, failure)
 	outcome.LocalBytes = local
-	if err := outcome.lookAtWorld(ctx, request, report, world); err != nil {
+	if err := outcome.lookAtWorld(looking, request, report, world); err != nil {
 		return err
 	}
 	if output == outputJSON {
@@ -113,9 +117,33 @@ func (r *result) lookAtWorld(ctx context.Context, request app.Request, report ap
 		if err != nil {
 			return err
 		}
-		if *side.state, err = newReplicaState(replica, image, side.host.ViewSHA256); err != nil {
+		read, err := readBack(side.host, store)
+		if err != nil {
 			return err
 		}
+		*side.state = newReplicaState(replica, image, read)
 	}
 	return nil
+}
+
+// readBack reads every view of a store, several at once: each is as long as
+// its lvol, however little of it was ever written.
+func readBack(host *memory.Host, store domain.Store) (views, error) {
+	sums := make([]string, len(store.Lvols))
+	var all errgroup.Group
+	all.SetLimit(runtime.GOMAXPROCS(0))
+	for i, l := range store.Lvols {
+		all.Go(func() (err error) {
+			sums[i], err = host.ViewSHA256(l.UUID)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	read := make(views, len(sums))
+	for i, l := range store.Lvols {
+		read[l.UUID] = sums[i]
+	}
+	return read, nil
 }

@@ -88,7 +88,7 @@ func (s *story) ended(e app.Event) string {
 		if of == "" {
 			of = "the backing image"
 		}
-		return fmt.Sprintf("copied   %s (%s of %s)", of, bytesText(e.BytesDone), bytesText(e.BytesTotal))
+		return fmt.Sprintf("copied   %s (in all %s of %s)", of, bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	case domain.VerbGraft:
 		return "grafted  " + of
 	case domain.VerbSeal:
@@ -112,7 +112,7 @@ func (s *story) tellPlan(plan domain.Plan) {
 	}
 	s.planned = text.String()
 	s.heading("Plan")
-	s.printf("%s", text.String())
+	s.printf("%s", fold(text.String(), lineWidth(s.out)))
 	if plan.Changes() {
 		s.heading("Rebuild")
 	}
@@ -150,7 +150,7 @@ func writePlan(out io.Writer, plan domain.Plan) {
 // after draws the destination and says how it ended.
 func (s *story) after(report app.Report, r result) {
 	s.progress.clear()
-	if report.Destination.Store.UUID != "" {
+	if report.Destination.Store.UUID != "" && r.Outcome != app.OutcomeRefused {
 		s.heading("After")
 		s.printf("  destination replica %s on %s\n", report.Destination.Name, report.Destination.Store.Name)
 		s.printf("%s", indent(drawTree(report.Destination), "    "))
@@ -158,17 +158,17 @@ func (s *story) after(report app.Report, r result) {
 	if len(r.Warnings) > 0 {
 		s.heading("Warnings")
 		for _, w := range r.Warnings {
-			s.printf("  %s\n", w)
+			s.printf("%s", fold("  "+w+"\n", lineWidth(s.out)))
 		}
 	}
 	s.heading("Verdict")
-	s.printf("  %s", r.Outcome)
+	verdict := "  " + string(r.Outcome)
 	if r.Error != "" {
-		s.printf(": %s", r.Error)
+		verdict += ": " + r.Error
 	}
-	s.printf("\n")
+	s.printf("%s", fold(verdict+"\n", lineWidth(s.out)))
 	for _, v := range r.Violations {
-		s.printf("  wrong: %s: %s: %s\n", v.Subject, v.Rule, v.Detail)
+		s.printf("%s", fold(fmt.Sprintf("  wrong: %s: %s: %s\n", v.Subject, v.Rule, v.Detail), lineWidth(s.out)))
 	}
 	if r.Outcome == app.OutcomeRefused {
 		s.printf("  nothing was changed\n")
@@ -181,13 +181,18 @@ func (s *story) after(report app.Report, r result) {
 
 // tellViews says of how many snapshots the bytes are the source's.
 func (s *story) tellViews(report app.Report, r result) {
-	if len(r.Destination.Snapshots) > 0 {
-		root := r.Destination.Snapshots[0]
-		on := root.Parent
-		if on == "" {
-			on = "no backing image, as the volume has none"
-		}
-		s.printf("  the ancestor %s hangs on %s\n", root.Name, on)
+	what, on := "", ""
+	switch {
+	case len(r.Destination.Snapshots) > 0:
+		what, on = "the ancestor "+r.Destination.Snapshots[0].Name, r.Destination.Snapshots[0].Parent
+	case r.Destination.Head != nil:
+		what, on = "the head", r.Destination.Head.Parent
+	}
+	if on == "" {
+		on = "no backing image, as the volume has none"
+	}
+	if what != "" {
+		s.printf("  %s hangs on %s\n", what, on)
 	}
 	if r.Destination.Head == nil || r.Destination.Head.SHA256 == "" {
 		return

@@ -59,8 +59,9 @@ func (d *drawing) title(uuid string) string {
 	return "(no parent)"
 }
 
-// maxIndent bounds how far a chain is moved to the right.
-const maxIndent = 24
+// maxIndent is how many levels are moved to the right. What lies deeper stands
+// below each other, and names what it hangs on.
+const maxIndent = 8
 
 // branch draws what hangs on an lvol, without recursion: chains can be long.
 func (d *drawing) branch(root string) {
@@ -86,11 +87,14 @@ func (d *drawing) branch(root string) {
 		if v.last {
 			joint, below = "└── ", "    "
 		}
-		d.text.WriteString(v.prefix + joint + d.describe(v.lvol) + "\n")
-		prefix := v.prefix + below
+		text, prefix := d.describe(v.lvol), v.prefix+below
+		if v.depth > maxIndent {
+			text += "  on " + d.short[v.lvol.Parent]
+		}
 		if v.depth >= maxIndent {
 			prefix = v.prefix
 		}
+		d.text.WriteString(v.prefix + joint + text + "\n")
 		push(v.lvol.UUID, prefix, v.depth+1)
 	}
 }

@@ -83,11 +83,17 @@ func (l levelFlag) Set(text string) error {
 	return nil
 }
 
-// exactArgs is cobra's, as bad usage.
+// exactArgs is cobra's, as bad usage. An empty argument is one that a script
+// forgot to fill in.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return badUsage("%s: expected %d argument(s), got %d; see engine %s --help", c.Use, len(names), len(args), c.Name())
+			return badUsage("%s: expected %s, got %d; see engine %s --help", c.Use, count(uint64(len(names)), "argument"), len(args), c.Name())
+		}
+		for i, arg := range args {
+			if arg == "" {
+				return badUsage("%s: %s is empty; see engine %s --help", c.Use, names[i], c.Name())
+			}
 		}
 		return nil
 	}

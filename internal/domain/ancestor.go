@@ -28,7 +28,12 @@ package domain
 // the ancestor on the volume's backing image, whatever the source reports,
 // and every other snapshot on the copy of its parent in the source tree.
 func RightParent(tree SnapshotTree, snapshot Snapshot, image Image) Parent {
-	parent, isAncestor := tree.ParentOf(snapshot)
+	return rightParentAt(tree, tree.position[snapshot.Name], image)
+}
+
+// rightParentAt is RightParent by position in the tree.
+func rightParentAt(tree SnapshotTree, at int, image Image) Parent {
+	parent, isAncestor := tree.parentAt(at)
 	if isAncestor {
 		return image.Parent()
 	}

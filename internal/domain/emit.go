@@ -196,7 +196,7 @@ func (e *emitter) tell() {
 	}
 	for i := range e.fates {
 		f, s := e.fates[i], e.tree.snapshots[i]
-		step := Step{Action: ActionKeep, Snapshot: s.Name, Parent: RightParent(e.tree, s, e.image), Reason: f.reason, Operations: e.ofSnapshot[i]}
+		step := Step{Action: ActionKeep, Snapshot: s.Name, Parent: rightParentAt(e.tree, i, e.image), Reason: f.reason, Operations: e.ofSnapshot[i]}
 		switch {
 		case f.kept == nil:
 			step.Action, step.Clusters = ActionCopy, s.Lvol.Own.Count

@@ -24,31 +24,31 @@ func (p *planner) refuseOtherGeometry() error {
 // refuseForeignClones: what belongs to somebody else and hangs on the replica
 // can neither be deleted nor change its view.
 func (p *planner) refuseForeignClones() error {
-	changed := make(map[string]bool)
-	for _, l := range p.leftover {
-		changed[l.UUID] = true
+	destination := p.destination
+	changed := make([]bool, len(destination.Store.Lvols)) // by position in the store
+	for i := range p.leftover {
+		changed[destination.index.byUUID[p.leftover[i].UUID]] = true
 	}
-	for i, s := range p.tree.Snapshots() {
-		f := p.fates[i]
+	for i := range p.fates { // parents come before children
+		f := &p.fates[i]
 		if f.kept == nil {
 			continue
 		}
-		parent, isAncestor := p.tree.ParentOf(s)
-		below := !isAncestor && p.fates[p.tree.position[parent.Name]].kept != nil && changed[p.fates[p.tree.position[parent.Name]].kept.UUID]
-		if f.loosen || f.graft || below {
-			changed[f.kept.UUID] = true
-		}
+		below := destination.index.parents[f.at]
+		changed[f.at] = f.loosen || f.graft || below != noParent && changed[below]
 	}
-	for _, l := range p.destination.Store.Lvols {
-		if _, ours := p.destination.role[l.UUID]; ours || !changed[l.Parent] {
+	for at := range destination.Store.Lvols {
+		l := &destination.Store.Lvols[at]
+		below := destination.index.parents[at]
+		if destination.is[at].role != roleForeign || below == noParent || !changed[below] {
 			continue
 		}
-		parent := p.destination.index.lvol(l.Parent)
+		parent := &destination.Store.Lvols[below]
 		what := "changes"
 		if p.doomed[parent.UUID] {
 			what = "would be deleted"
 		}
-		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, p.destination.Store.Name, parent.Name, what)
+		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, destination.Store.Name, parent.Name, what)
 	}
 	return nil
 }
@@ -77,9 +77,9 @@ func (p *planner) refuseNames() error {
 // somebody else has there.
 func (r Replica) refuseNames(names []string) error {
 	foreign := make(map[string]bool)
-	for _, l := range r.Store.Lvols {
-		if _, ours := r.role[l.UUID]; !ours {
-			foreign[l.Name] = true
+	for at, is := range r.is {
+		if is.role == roleForeign {
+			foreign[r.Store.Lvols[at].Name] = true
 		}
 	}
 	for _, name := range names {

@@ -29,7 +29,7 @@ func newProof(source, destination Store, options Options) proof {
 }
 
 // identical says why the destination's snapshot is, or is not, the source's.
-func (p proof) identical(source, copied Lvol) (ok bool, reason string) {
+func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 	switch {
 	case source.Size != copied.Size:
 		return false, fmt.Sprintf("the one that is there has %d bytes instead of %d", copied.Size, source.Size)
@@ -54,7 +54,10 @@ func (p proof) identical(source, copied Lvol) (ok bool, reason string) {
 	}
 }
 
-func (p proof) remembers(source, copied Lvol) bool {
+func (p *proof) remembers(source, copied *Lvol) bool {
+	if len(p.sealings) == 0 {
+		return false
+	}
 	s, ok := p.sealings[[2]string{source.UUID, copied.UUID}]
 	return ok && s.SourceClusters == source.Own.Count && s.CopyClusters == copied.Own.Count
 }
@@ -68,13 +71,16 @@ func Candidates(source, destination Replica, image Image, options Options) (onSo
 		return nil, nil
 	}
 	blind := newProof(source.Store, destination.Store, options)
-	for _, s := range source.Snapshots {
-		d, ok := destination.Snapshot(s.Name)
-		if !ok || blind.remembers(s.Lvol, d.Lvol) || s.Lvol.Size != d.Lvol.Size || s.Lvol.Own.Count != d.Lvol.Own.Count {
+	for i, twin := range pairByName(source.Snapshots, destination.Snapshots) {
+		if twin < 0 {
 			continue
 		}
-		onSource = append(onSource, s.Lvol.UUID)
-		onDestination = append(onDestination, d.Lvol.UUID)
+		s, d := &source.Snapshots[i].Lvol, &destination.Snapshots[twin].Lvol
+		if blind.remembers(s, d) || s.Size != d.Size || s.Own.Count != d.Own.Count {
+			continue
+		}
+		onSource = append(onSource, s.UUID)
+		onDestination = append(onDestination, d.UUID)
 	}
 	if name, ok := image.Name(); ok {
 		s, onBoth := source.Store.BackingImage(name)

@@ -123,7 +123,8 @@ func CheckImageName(name string) error {
 type role int
 
 const (
-	roleHead role = iota
+	roleForeign role = iota
+	roleHead
 	roleSnapshot
 	roleInFlight
 )

@@ -69,7 +69,7 @@ func taken(t *testing.T, store Store, replica string) []string {
 	require.NoError(t, err)
 	names := []string{}
 	for _, l := range store.Lvols {
-		if _, ours := r.role[l.UUID]; ours {
+		if r.owns(l.UUID) {
 			names = append(names, l.Name)
 		}
 	}

@@ -407,12 +407,14 @@ var smallTrees = map[string][]int{
 func TestEveryPrefixOfEveryOrderIsSafeAndLeadsOn(t *testing.T) {
 	for _, name := range []string{"no snapshot", "a snapshot"} {
 		t.Run(name+", exhaustively", func(t *testing.T) {
+			t.Parallel()
 			p := newProver(t)
 			p.exhaust(smallTrees[name])
 			p.report(name)
 		})
 	}
 	t.Run("a chain of two, exhaustively", func(t *testing.T) {
+		t.Parallel()
 		if !*soak {
 			t.Skip("millions of states: run by make soak; a sample of them follows")
 		}
@@ -421,8 +423,9 @@ func TestEveryPrefixOfEveryOrderIsSafeAndLeadsOn(t *testing.T) {
 		p.report("a chain of two")
 	})
 	t.Run("trees of two to six snapshots, at random", func(t *testing.T) {
+		t.Parallel()
 		p := newProver(t)
-		worlds := 1500
+		worlds := 300
 		if *soak {
 			worlds = 200_000
 		}

@@ -67,6 +67,7 @@ type planner struct {
 // fate is what becomes of one snapshot of the source's tree.
 type fate struct {
 	kept    *Lvol  // the destination's snapshot that stays; nil: copied
+	at      int    // its position in the destination's store
 	reason  string // in words
 	loosen  bool   // it hangs on something wrong
 	graft   bool   // it has to be given its parent
@@ -170,18 +171,22 @@ func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {
 // stays, and for each lvol of the destination whether it goes.
 func (p *planner) decide() error {
 	proof := newProof(p.source.Store, p.destination.Store, p.options)
-	stays := make(map[string]bool)
-	for _, s := range p.tree.Snapshots() {
-		f := fate{reason: "missing on the destination"}
-		if d, ok := p.destination.Snapshot(s.Name); ok {
-			var same bool
-			if same, f.reason = proof.identical(s.Lvol, d.Lvol); same {
-				kept := d.Lvol
-				f.kept = &kept
-				stays[kept.UUID] = true
-			}
+	twins := pairByName(p.source.Snapshots, p.destination.Snapshots)
+	stays := make([]bool, len(p.destination.Snapshots))
+	p.fates = make([]fate, len(p.tree.snapshots))
+	for i := range p.fates {
+		f := &p.fates[i]
+		f.reason = "missing on the destination"
+		twin := p.twinOf(i, twins)
+		if twin < 0 {
+			continue
 		}
-		p.fates = append(p.fates, f)
+		copied := &p.destination.Snapshots[twin].Lvol
+		var same bool
+		if same, f.reason = proof.identical(&p.tree.snapshots[i].Lvol, copied); same {
+			f.kept, f.at = copied, p.destination.places[twin]
+			stays[twin] = true
+		}
 	}
 	p.findLeftovers(stays)
 	for i := range p.fates {
@@ -193,17 +198,47 @@ func (p *planner) decide() error {
 	return nil
 }
 
+// twinOf is the position among the destination's snapshots of the one that has
+// the name of the tree's i-th; -1: there is none.
+func (p *planner) twinOf(i int, twins []int) int {
+	if origin := p.tree.origin[i]; origin >= 0 {
+		return twins[origin]
+	}
+	for at := range p.destination.Snapshots { // of the system snapshot
+		if p.destination.Snapshots[at].Name == p.tree.snapshots[i].Name {
+			return at
+		}
+	}
+	return -1
+}
+
+// pairByName finds for each of some snapshots the one of the same name among
+// others, -1 where there is none. Both are sorted by name.
+func pairByName(some, others []Snapshot) []int {
+	twins := make([]int, len(some))
+	at := 0
+	for i := range some {
+		for at < len(others) && others[at].Name < some[i].Name {
+			at++
+		}
+		twins[i] = -1
+		if at < len(others) && others[at].Name == some[i].Name {
+			twins[i] = at
+		}
+	}
+	return twins
+}
+
 // lookAtParent finds out whether a kept snapshot hangs where it should.
 func (p *planner) lookAtParent(i int, f *fate) {
-	s := p.tree.snapshots[i]
 	right := p.rightParent(i)
-	f.current = p.destination.ParentOf(*f.kept)
 	if uuid, isListed := right.Listed(); isListed && uuid == f.kept.Parent || right.IsNone() && f.kept.Parent == "" {
 		return
 	}
+	f.current = p.destination.ParentOf(*f.kept)
 	f.loosen = f.kept.Parent != ""
 	f.graft = !right.IsNone()
-	f.reason += fmt.Sprintf(", but it has %s instead of %s", f.current.words(), RightParent(p.tree, s, p.image).words())
+	f.reason += fmt.Sprintf(", but it has %s instead of %s", f.current.words(), rightParentAt(p.tree, i, p.image).words())
 	if name, ok := f.current.Snapshot(); ok && p.doomed[f.kept.Parent] {
 		f.reason += fmt.Sprintf(" (the %s that is there goes)", name)
 	}
@@ -212,14 +247,17 @@ func (p *planner) lookAtParent(i int, f *fate) {
 // rightParent is the rule (ancestor.go), as an lvol of the destination, for
 // the snapshot at that position in the tree.
 func (p *planner) rightParent(i int) Ref {
-	return p.lvolOf(RightParent(p.tree, p.tree.snapshots[i], p.image))
+	return p.lvolOf(rightParentAt(p.tree, i, p.image), p.tree.parent[i])
 }
 
-func (p *planner) rightHeadParent() Ref { return p.lvolOf(RightHeadParent(p.tree, p.image)) }
+func (p *planner) rightHeadParent() Ref {
+	return p.lvolOf(RightHeadParent(p.tree, p.image), p.tree.head)
+}
 
 // lvolOf is the destination's lvol that a right parent is: the image, listed or
-// fetched, or the copy of a snapshot, kept or made.
-func (p *planner) lvolOf(parent Parent) Ref {
+// fetched, or the copy, kept or made, of the snapshot at that position of the
+// tree.
+func (p *planner) lvolOf(parent Parent, at int) Ref {
 	if _, ok := parent.Image(); ok {
 		return p.imageHere
 	}
@@ -227,20 +265,20 @@ func (p *planner) lvolOf(parent Parent) Ref {
 	if !ok {
 		return Ref{}
 	}
-	if f := p.fates[p.tree.position[name]]; f.kept != nil {
-		return listed(*f.kept)
+	if kept := p.fates[at].kept; kept != nil {
+		return listed(*kept)
 	}
 	return Ref{refSnapshot, name}
 }
 
 // findLeftovers lists what is the destination replica's own and does not stay,
 // leaf first: an lvol is deleted only when nothing hangs on it any more.
-func (p *planner) findLeftovers(stays map[string]bool) {
+func (p *planner) findLeftovers(stays []bool) {
 	p.doomed = make(map[string]bool)
 	var doomed []Lvol
-	for _, s := range p.destination.Snapshots {
-		if !stays[s.Lvol.UUID] {
-			doomed = append(doomed, s.Lvol)
+	for i := range stays {
+		if !stays[i] {
+			doomed = append(doomed, p.destination.Snapshots[i].Lvol)
 		}
 	}
 	doomed = append(doomed, p.destination.InFlight...)
@@ -276,8 +314,8 @@ func (p *planner) headStays() bool {
 	if head == nil || p.fetch || len(p.leftover) > 0 || p.plan.SystemSnapshot != nil {
 		return false
 	}
-	for _, f := range p.fates {
-		if f.kept == nil || f.loosen || f.graft {
+	for i := range p.fates {
+		if f := &p.fates[i]; f.kept == nil || f.loosen || f.graft {
 			return false
 		}
 	}

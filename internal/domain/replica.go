@@ -18,11 +18,14 @@ type Replica struct {
 	InFlight  []Lvol     // in-flight lvols and an adapter's helpers, by name
 
 	index  *index
-	role   map[string]belonging // of the replica's lvols by UUID
-	images []string             // that lvols of the replica hang on, each once
+	is     []belonging // what each lvol of the store is to the replica, by position
+	places []int       // of Snapshots in the store
+	head   int         // position of the head in the store
+	exists bool
+	images []string // that lvols of the replica hang on, each once
 }
 
-// belonging is what an lvol is to its replica.
+// belonging is what an lvol is to a replica. The zero belonging is nothing.
 type belonging struct {
 	role     role
 	snapshot string // its name without the replica's
@@ -44,27 +47,27 @@ func NewReplica(store Store, name string) (Replica, error) {
 	if err != nil {
 		return Replica{}, refuse("%v", err)
 	}
-	r := Replica{Name: name, Store: store, index: x, role: make(map[string]belonging)}
+	r := Replica{Name: name, Store: store, index: x, is: make([]belonging, len(store.Lvols))}
 	lineage := &lineages{index: x}
 	for i := range store.Lvols {
-		if err := r.take(&store.Lvols[i], lineage); err != nil {
+		if err := r.take(i, lineage); err != nil {
 			return Replica{}, err
 		}
 	}
-	slices.SortFunc(r.Snapshots, func(a, b Snapshot) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.places, func(a, b int) int { return strings.Compare(r.is[a].snapshot, r.is[b].snapshot) })
 	slices.SortFunc(r.InFlight, func(a, b Lvol) int { return strings.Compare(a.Name, b.Name) })
-	for at := range r.Snapshots {
-		uuid := r.Snapshots[at].Lvol.UUID
-		b := r.role[uuid]
-		b.at = at
-		r.role[uuid] = b
+	r.Snapshots = make([]Snapshot, len(r.places))
+	for at, place := range r.places {
+		r.is[place].at = at
+		r.Snapshots[at] = Snapshot{Name: r.is[place].snapshot, Lvol: store.Lvols[place]}
 	}
 	r.images = r.findImages()
 	return r, nil
 }
 
-// take adds an lvol of the store if it is the replica's.
-func (r *Replica) take(l *Lvol, lineage *lineages) error {
+// take adds the lvol at that position of the store if it is the replica's.
+func (r *Replica) take(at int, lineage *lineages) error {
+	l := &r.Store.Lvols[at]
 	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(l) {
 		return nil
 	}
@@ -75,31 +78,45 @@ func (r *Replica) take(l *Lvol, lineage *lineages) error {
 	if ours, err := lineage.owns(r.Name, *l); err != nil || !ours {
 		return err
 	}
-	r.role[l.UUID] = belonging{role: reading.role, snapshot: reading.snapshot}
+	r.exists = true
+	r.is[at] = belonging{role: reading.role, snapshot: reading.snapshot}
 	switch reading.role {
 	case roleHead:
 		head := *l
-		r.Head = &head
+		r.Head, r.head = &head, at
 	case roleSnapshot:
-		r.Snapshots = append(r.Snapshots, Snapshot{reading.snapshot, *l})
+		r.places = append(r.places, at)
 	case roleInFlight:
 		r.InFlight = append(r.InFlight, *l)
+	case roleForeign:
 	}
 	return nil
 }
 
+// owns reports whether the lvol is the replica's.
+func (r Replica) owns(uuid string) bool {
+	at, ok := r.index.byUUID[uuid]
+	return ok && r.is[at].role != roleForeign
+}
+
 // Exists reports whether the store holds anything of the replica.
-func (r Replica) Exists() bool { return len(r.role) > 0 }
+func (r Replica) Exists() bool { return r.exists }
 
 // ParentOf is what an lvol of the store hangs on, in the replica's words.
 func (r Replica) ParentOf(l Lvol) Parent {
-	parent := r.index.lvol(l.Parent)
-	if parent == nil {
+	at, ok := r.index.byUUID[l.Parent]
+	if !ok {
 		return NoParent()
 	}
-	if is, ours := r.role[parent.UUID]; ours && is.role == roleSnapshot {
-		return Parent{parentSnapshot, is.snapshot}
+	return r.asParent(at)
+}
+
+// asParent is the lvol at that position of the store as a parent.
+func (r Replica) asParent(at int) Parent {
+	if r.is[at].role == roleSnapshot {
+		return Parent{parentSnapshot, r.is[at].snapshot}
 	}
+	parent := &r.Store.Lvols[at]
 	if image, ok := ImageOfLvolName(parent.Name, r.Store.UUID); ok {
 		return ImageNamed(image).Parent()
 	}
@@ -126,20 +143,20 @@ func (r Replica) Hurt(image Image) bool {
 // is a contradiction.
 func (r Replica) findImages() []string {
 	var names []string
-	look := func(uuid string) {
-		parent := r.index.lvol(uuid)
-		if parent == nil || !r.isImage(parent) {
+	look := func(at int) {
+		parent, position := r.index.parentOf(at)
+		if parent == nil || r.is[position].role != roleForeign || !r.isImage(parent) {
 			return
 		}
 		if name, _ := ImageOfLvolName(parent.Name, r.Store.UUID); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	for i := range r.Snapshots {
-		look(r.Snapshots[i].Lvol.Parent)
+	for _, place := range r.places {
+		look(place)
 	}
 	if r.Head != nil {
-		look(r.Head.Parent)
+		look(r.head)
 	}
 	slices.Sort(names)
 	return names

@@ -92,11 +92,16 @@ func (s Store) Clusters(size uint64) uint64 {
 	return n
 }
 
-// index finds lvols of a store by UUID. It holds positions in Store.Lvols.
+// index finds lvols of a store by UUID, and what hangs on what. It holds
+// positions in Store.Lvols: trees are large, and a position is found faster
+// than a UUID.
 type index struct {
-	store  Store
-	byUUID map[string]int
+	store   Store
+	byUUID  map[string]int
+	parents []int // of each lvol; noParent: none
 }
+
+const noParent = -1
 
 // newIndex refuses listings that contradict themselves.
 func newIndex(store Store) (*index, error) {
@@ -114,10 +119,10 @@ func newIndex(store Store) (*index, error) {
 		}
 		x.byUUID[l.UUID] = i
 	}
-	parents := make([]int, len(store.Lvols)) // positions; -1: none
+	x.parents = make([]int, len(store.Lvols))
 	for i := range store.Lvols {
 		l := &store.Lvols[i]
-		parents[i] = -1
+		x.parents[i] = noParent
 		if l.Parent == "" {
 			continue
 		}
@@ -125,9 +130,9 @@ func newIndex(store Store) (*index, error) {
 		if !known {
 			return nil, fmt.Errorf("lvstore %s: the parent %s of lvol %s is not listed", store.Name, l.Parent, l.Name)
 		}
-		parents[i] = parent
+		x.parents[i] = parent
 	}
-	if err := x.refuseCycles(parents); err != nil {
+	if err := x.refuseCycles(); err != nil {
 		return nil, err
 	}
 	return x, nil
@@ -145,19 +150,28 @@ func (x *index) lvol(uuid string) *Lvol {
 	return &x.store.Lvols[i]
 }
 
+// parentOf is what the lvol at that position hangs on; nil for nothing.
+func (x *index) parentOf(at int) (parent *Lvol, position int) {
+	position = x.parents[at]
+	if position == noParent {
+		return nil, noParent
+	}
+	return &x.store.Lvols[position], position
+}
+
 // refuseCycles walks up from every lvol once; a walk that meets itself is a
 // cycle, which SPDK accepts and then hangs on.
-func (x *index) refuseCycles(parents []int) error {
+func (x *index) refuseCycles() error {
 	const unseen = 0
-	walkOf := make([]int, len(parents))
-	for start := range parents {
+	walkOf := make([]int, len(x.parents))
+	for start := range x.parents {
 		walk := start + 1
 		for i := start; walkOf[i] == unseen; {
 			walkOf[i] = walk
-			if parents[i] < 0 {
+			if x.parents[i] == noParent {
 				break
 			}
-			i = parents[i]
+			i = x.parents[i]
 			if walkOf[i] == walk {
 				return fmt.Errorf("lvstore %s: the parents of lvol %s go round in a circle", x.store.Name, x.store.Lvols[i].Name)
 			}

@@ -10,6 +10,7 @@ import (
 type SnapshotTree struct {
 	snapshots []Snapshot // depth first, parents before children; siblings by creation, then name
 	parent    []int      // by position in snapshots; -1: the ancestor
+	origin    []int      // by position in snapshots: position in Replica.Snapshots; -1: the system snapshot
 	position  map[string]int
 	head      int // position of the head's parent; -1: there is no snapshot
 }
@@ -22,17 +23,17 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 		return SnapshotTree{}, refuse("replica %s on lvstore %s has no head, so it is not whole", r.Name, r.Store.Name)
 	}
 	n := len(r.Snapshots)
-	t := SnapshotTree{head: -1, snapshots: make([]Snapshot, 0, n), parent: make([]int, 0, n), position: make(map[string]int, n)}
+	t := SnapshotTree{head: -1, snapshots: make([]Snapshot, 0, n), parent: make([]int, 0, n), origin: make([]int, 0, n), position: make(map[string]int, n)}
 	parents := make([]int, n) // positions in r.Snapshots; -1: the ancestor
 	root := -1
 	for i := range r.Snapshots {
 		s := &r.Snapshots[i]
 		parents[i] = -1
-		if parent := r.index.lvol(s.Lvol.Parent); parent != nil && !r.isImage(parent) {
-			if err := r.refuseStep(parent, &s.Lvol); err != nil {
+		if parent, at := r.index.parentOf(r.places[i]); parent != nil && !r.isImage(parent) {
+			if err := r.refuseStep(at, &s.Lvol); err != nil {
 				return SnapshotTree{}, err
 			}
-			parents[i] = r.role[parent.UUID].at
+			parents[i] = r.is[at].at
 			continue
 		}
 		if root >= 0 {
@@ -89,6 +90,7 @@ func (t *SnapshotTree) fill(snapshots []Snapshot, parents []int) {
 		placed[i] = len(t.snapshots)
 		t.position[snapshots[i].Name] = placed[i]
 		t.snapshots = append(t.snapshots, snapshots[i])
+		t.origin = append(t.origin, i)
 		if parents[i] < 0 {
 			t.parent = append(t.parent, none)
 		} else {
@@ -99,23 +101,25 @@ func (t *SnapshotTree) fill(snapshots []Snapshot, parents []int) {
 }
 
 func (t *SnapshotTree) placeHead(r Replica) error {
-	parent := r.index.lvol(r.Head.Parent)
+	parent, at := r.index.parentOf(r.head)
 	if parent == nil || r.isImage(parent) {
 		if len(t.snapshots) > 0 {
 			return refuse("replica %s on lvstore %s has two ancestors, the head and snapshot %s: one hangs loose", r.Name, r.Store.Name, t.snapshots[0].Name)
 		}
 		return nil
 	}
-	if err := r.refuseStep(parent, r.Head); err != nil {
+	if err := r.refuseStep(at, r.Head); err != nil {
 		return err
 	}
-	t.head = t.position[r.role[parent.UUID].snapshot]
+	t.head = t.position[r.is[at].snapshot]
 	return nil
 }
 
-// refuseStep refuses a child that no healthy tree has under that parent.
-func (r Replica) refuseStep(parent, child *Lvol) error {
-	if is, ours := r.role[parent.UUID]; !ours || is.role != roleSnapshot {
+// refuseStep refuses a child that no healthy tree has under the lvol at that
+// position of the store.
+func (r Replica) refuseStep(under int, child *Lvol) error {
+	parent := &r.Store.Lvols[under]
+	if r.is[under].role != roleSnapshot {
 		return refuse("lvol %s on lvstore %s hangs on %s, which is no snapshot of replica %s", child.Name, r.Store.Name, parent.Name, r.Name)
 	}
 	if child.Size < parent.Size {
@@ -150,7 +154,11 @@ func (t SnapshotTree) Ancestor() (ancestor Snapshot, ok bool) {
 
 // ParentOf is the snapshot's parent in the tree; the ancestor has none.
 func (t SnapshotTree) ParentOf(s Snapshot) (parent Snapshot, isAncestor bool) {
-	p := t.parent[t.position[s.Name]]
+	return t.parentAt(t.position[s.Name])
+}
+
+func (t SnapshotTree) parentAt(at int) (parent Snapshot, isAncestor bool) {
+	p := t.parent[at]
 	if p < 0 {
 		return Snapshot{}, true
 	}
@@ -171,6 +179,7 @@ func (t SnapshotTree) withSystemSnapshot(s Snapshot) SnapshotTree {
 	grown := SnapshotTree{position: make(map[string]int, len(t.position)+1)}
 	grown.snapshots = append(append(grown.snapshots, t.snapshots...), s)
 	grown.parent = append(append(grown.parent, t.parent...), t.head)
+	grown.origin = append(append(grown.origin, t.origin...), -1)
 	for name, at := range t.position {
 		grown.position[name] = at
 	}

@@ -29,6 +29,13 @@ func TestRealTarget(t *testing.T) {
 	}
 }
 
+// needsVoidAddresses are tests that copy to an address which was withdrawn, while
+// the lvol is still there.
+var needsVoidAddresses = map[string]bool{
+	"an_address_is_void_once_it_was_withdrawn":    true,
+	"what_a_run_has_opened_ends_with_its_release": true,
+}
+
 func conform(t *testing.T, binaries ...string) {
 	targets := make([]*targettest.Target, len(binaries))
 	for i, binary := range binaries {
@@ -38,6 +45,9 @@ func conform(t *testing.T, binaries ...string) {
 		instances := make([]porttest.Instance, n)
 		for i := range instances {
 			target := targets[i%len(targets)]
+			if n > len(targets) && needsVoidAddresses[filepath.Base(t.Name())] {
+				t.Skip("within one target the lvol itself is the address: its UUID is never another's, but nothing voids it while it is there")
+			}
 			store := target.NewStore(t, storeClusters)
 			host, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: store, Logger: zaptest.NewLogger(t)})
 			require.NoError(t, err)

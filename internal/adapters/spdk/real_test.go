@@ -346,8 +346,10 @@ func whatACrashedProcessHasOpened(t *testing.T, p *pair) {
 	nqns := func() (found []string) {
 		var all []spdktypes.NvmfSubsystem
 		p.to.Call(t, "nvmf_get_subsystems", nil, &all)
-		for _, sub := range all[1:] { // the first one is discovery
-			found = append(found, sub.Nqn)
+		for _, sub := range all {
+			if strings.HasPrefix(sub.Nqn, helpertypes.NQNPrefix) {
+				found = append(found, sub.Nqn)
+			}
 		}
 		var attached []spdktypes.BdevNvmeControllerInfo
 		p.from.Call(t, "bdev_nvme_get_controllers", nil, &attached)

@@ -51,37 +51,43 @@ type queue struct {
 // hostNQN is who connects.
 const hostNQN = "nqn.2026-01.com.example.test:host"
 
-// namespace is one of a subsystem.
-type namespace struct {
-	nsid      uint32
+// session is a connection to a subsystem.
+type session struct {
 	admin, io *queue
 }
 
-func connect(address, nqn string, nsid uint32) (*namespace, error) {
+// namespace is one of the subsystem's, whether it was there when the session
+// began or not.
+type namespace struct {
+	session *session
+	nsid    uint32
+}
+
+func connect(address, nqn string) (*session, error) {
 	admin, err := dial(address)
 	if err != nil {
 		return nil, err
 	}
-	n := &namespace{nsid: nsid, admin: admin}
+	s := &session{admin: admin}
 	controller, err := admin.fabricsConnect(nqn, 0, 31, 0xffff)
 	if err == nil {
 		err = admin.enable()
 	}
 	if err == nil {
-		n.io, err = dial(address)
+		s.io, err = dial(address)
 	}
 	if err == nil {
-		_, err = n.io.fabricsConnect(nqn, 1, 31, controller)
+		_, err = s.io.fabricsConnect(nqn, 1, 31, controller)
 	}
 	if err != nil {
-		n.close()
+		s.close()
 		return nil, fmt.Errorf("connect to %s: %w", nqn, err)
 	}
-	return n, nil
+	return s, nil
 }
 
-func (n *namespace) close() {
-	for _, q := range []*queue{n.io, n.admin} {
+func (s *session) close() {
+	for _, q := range []*queue{s.io, s.admin} {
 		if q != nil {
 			_ = q.conn.Close()
 		}
@@ -102,7 +108,7 @@ func (n *namespace) each(opcode byte, p []byte, offset uint64) error {
 		sqe[39] = 0x5a // transport data block
 		le.PutUint64(sqe[40:], offset/blockSize)
 		le.PutUint16(sqe[48:], uint16(len(part)/blockSize-1))
-		if _, err := n.io.do(sqe, nil, part, opcode == opWrite); err != nil {
+		if _, err := n.session.io.do(sqe, nil, part, opcode == opWrite); err != nil {
 			return fmt.Errorf("I/O at %d: %w", offset, err)
 		}
 		p, offset = p[len(part):], offset+uint64(len(part))
@@ -119,7 +125,10 @@ func dial(address string) (*queue, error) {
 	var hello [128]byte
 	hello[0], hello[2] = pduICReq, 128
 	le.PutUint32(hello[4:], 128)
-	if _, err = conn.Write(hello[:]); err == nil {
+	if err = conn.SetDeadline(time.Now().Add(ioTimeout)); err == nil {
+		_, err = conn.Write(hello[:])
+	}
+	if err == nil {
 		var kind byte
 		if kind, _, _, err = q.receive(); err == nil && kind != pduICResp {
 			err = fmt.Errorf("unexpected PDU %#x", kind)
@@ -134,9 +143,6 @@ func dial(address string) (*queue, error) {
 
 // receive returns a PDU's type and flags, and all of it.
 func (q *queue) receive() (kind, flags byte, pdu []byte, err error) {
-	if err := q.conn.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
-		return 0, 0, nil, err
-	}
 	var header [8]byte
 	if _, err := io.ReadFull(q.reader, header[:]); err != nil {
 		return 0, 0, nil, err
@@ -191,6 +197,9 @@ func (q *queue) enable() error {
 // do carries out one command: with data in its capsule, or with p to be read
 // into or written from.
 func (q *queue) do(sqe [64]byte, inCapsule, p []byte, write bool) (result uint64, err error) {
+	if err := q.conn.SetDeadline(time.Now().Add(ioTimeout)); err != nil {
+		return 0, err
+	}
 	var request bytes.Buffer
 	header := [8]byte{pduCapsule, 0, 72, 0}
 	if len(inCapsule) > 0 {

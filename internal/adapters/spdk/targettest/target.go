@@ -61,6 +61,9 @@ type Target struct {
 	dies   chan struct{}     // closed when the process has ended
 	cmd    *exec.Cmd
 	next   int
+
+	doors sync.Mutex
+	door  *door
 }
 
 // Start runs a target until the test ends. core is the CPU that it polls on.
@@ -128,6 +131,9 @@ func (target *Target) Kill(t *testing.T) {
 	if cmd == nil {
 		return
 	}
+	target.doors.Lock()
+	target.shutDoor()
+	target.doors.Unlock()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
 	<-dies
 }

@@ -21,6 +21,19 @@ func (target *Target) Read(t *testing.T, uuid string, p []byte, offset uint64) {
 	target.attached(t, uuid, func(n *namespace) error { return n.read(p, offset) })
 }
 
+// door is a subsystem through which a test reads and writes lvols. It stays
+// open, since opening one takes a target a tenth of a second, and has a
+// namespace that is never removed, since removing the last one stalls the
+// target.
+type door struct {
+	nqn     string
+	nsid    uint32 // of the last namespace
+	session *session
+}
+
+// namespacesOfDoor is how often it can be used; then another one is opened.
+const namespacesOfDoor = 1024
+
 // attached exports an lvol for as long as do takes.
 func (target *Target) attached(t *testing.T, uuid string, do func(*namespace) error) {
 	t.Helper()
@@ -28,29 +41,52 @@ func (target *Target) attached(t *testing.T, uuid string, do func(*namespace) er
 		// Claimed: a second subsystem cannot have it.
 		target.Call(t, "nvmf_subsystem_add_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
 		defer target.Call(t, "nvmf_subsystem_remove_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
-		connected(t, address, nqn, nsid, do)
+		s, err := connect(address, nqn)
+		require.NoError(t, err)
+		defer s.close()
+		require.NoError(t, do(&namespace{s, nsid}))
 		return
 	}
-	target.mu.Lock()
-	target.next++
-	nqn := fmt.Sprintf("nqn.2026-01.com.example.test:%d", target.next)
-	target.mu.Unlock()
-	// It fails where there is one already.
-	_ = target.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil)
-	target.Call(t, "nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{Nqn: nqn, AllowAnyHost: true}, nil)
-	defer target.Call(t, "nvmf_delete_subsystem", spdktypes.NvmfDeleteSubsystemRequest{Nqn: nqn}, nil)
+	target.doors.Lock()
+	defer target.doors.Unlock()
+	if target.door == nil || target.door.nsid == namespacesOfDoor {
+		target.shutDoor()
+		target.openDoor(t)
+	}
+	d := target.door
+	d.nsid++
 	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
-		Nqn: nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: 1, BdevName: uuid},
+		Nqn: d.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: d.nsid, BdevName: uuid},
 	}, nil)
-	connected(t, target.listen(t, nqn), nqn, 1, do)
+	defer target.Call(t, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: d.nqn, Nsid: d.nsid}, nil)
+	require.NoError(t, do(&namespace{d.session, d.nsid}))
 }
 
-func connected(t *testing.T, address, nqn string, nsid uint32, do func(*namespace) error) {
+func (target *Target) openDoor(t *testing.T) {
 	t.Helper()
-	n, err := connect(address, nqn, nsid)
+	target.mu.Lock()
+	target.next++
+	name := fmt.Sprintf("test-%d", target.next)
+	target.mu.Unlock()
+	d := &door{nqn: "nqn.2026-01.com.example.test:" + name, nsid: 1}
+	// It fails where there is one already.
+	_ = target.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil)
+	target.Call(t, "nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{Nqn: d.nqn, AllowAnyHost: true, MaxNamespaces: namespacesOfDoor}, nil)
+	target.Call(t, "bdev_null_create", map[string]any{"name": name, "num_blocks": 1, "block_size": blockSize}, nil)
+	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
+		Nqn: d.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: d.nsid, BdevName: name},
+	}, nil)
+	var err error
+	d.session, err = connect(target.listen(t, d.nqn), d.nqn)
 	require.NoError(t, err)
-	defer n.close()
-	require.NoError(t, do(n))
+	target.door = d
+}
+
+func (target *Target) shutDoor() {
+	if target.door != nil {
+		target.door.session.close()
+		target.door = nil
+	}
 }
 
 // addHostRequest is of nvmf_subsystem_add_host and _remove_host.
