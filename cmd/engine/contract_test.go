@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// The field names of the JSON, and that each is always there, are a promise to
+// programs. It is written down here a second time, without the types that
+// print it.
+var (
+	resultFields    = []string{"apiVersion", "outcome", "error", "plan", "source", "destination", "violations", "warnings", "copiedBytes", "localBytes", "durationMs"}
+	planFields      = []string{"snapshot", "parent", "action", "reason", "clusters"}
+	replicaFields   = []string{"backingImage", "head", "snapshots", "others"}
+	headFields      = []string{"parent", "sha256"}
+	snapshotFields  = []string{"name", "parent", "allocatedClusters", "createdAt", "userCreated", "sha256"}
+	otherFields     = []string{"name", "sha256"}
+	violationFields = []string{"subject", "rule", "detail", "repairable"}
+)
+
+var (
+	hexSum  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-head"}
+)
+
+// printed is a decoded result, its fields checked. Numbers stay as they were.
+func printed(t *testing.T, stdout string, withViews bool) map[string]any {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	decoder.UseNumber()
+	var object map[string]any
+	require.NoError(t, decoder.Decode(&object), "%q", stdout)
+	_, err := decoder.Token()
+	require.ErrorIs(t, err, io.EOF, "one object and nothing else")
+
+	fieldsAre(t, object, resultFields)
+	require.Equal(t, "rebuild/v1", object["apiVersion"])
+	require.Contains(t, []string{"complete", "refused", "failed"}, object["outcome"])
+	require.Equal(t, object["outcome"] == "complete", object["error"] == "", "an error is said exactly where there is one")
+	for _, field := range []string{"copiedBytes", "localBytes", "durationMs"} {
+		require.Regexp(t, `^[0-9]+$`, object[field].(json.Number).String(), field)
+	}
+	for _, entry := range list(t, object, "plan") {
+		fieldsAre(t, entry, planFields)
+		require.Contains(t, actions, entry["action"])
+		require.NotEmpty(t, entry["reason"])
+	}
+	for _, violation := range list(t, object, "violations") {
+		fieldsAre(t, violation, violationFields)
+	}
+	for _, warning := range object["warnings"].([]any) {
+		require.IsType(t, "", warning)
+	}
+	for _, side := range []string{"source", "destination"} {
+		replicaIs(t, object[side].(map[string]any), withViews)
+	}
+	return object
+}
+
+func replicaIs(t *testing.T, replica map[string]any, withViews bool) {
+	t.Helper()
+	view := func(fields []string, object map[string]any) {
+		t.Helper()
+		if withViews {
+			require.Regexp(t, hexSum, object["sha256"])
+		} else {
+			fields = slices.DeleteFunc(slices.Clone(fields), func(field string) bool { return field == "sha256" })
+		}
+		fieldsAre(t, object, fields)
+	}
+	fieldsAre(t, replica, replicaFields)
+	require.IsType(t, "", replica["backingImage"])
+	if head := replica["head"]; head != nil {
+		view(headFields, head.(map[string]any))
+	}
+	for _, snapshot := range list(t, replica, "snapshots") {
+		view(snapshotFields, snapshot)
+		require.IsType(t, true, snapshot["userCreated"])
+	}
+	for _, other := range list(t, replica, "others") {
+		view(otherFields, other)
+	}
+}
+
+// list is a list of objects; a list without anything in it is [], not null.
+func list(t *testing.T, object map[string]any, field string) []map[string]any {
+	t.Helper()
+	require.IsType(t, []any{}, object[field], field)
+	var objects []map[string]any
+	for _, element := range object[field].([]any) {
+		objects = append(objects, element.(map[string]any))
+	}
+	return objects
+}
+
+func fieldsAre(t *testing.T, object map[string]any, fields []string) {
+	t.Helper()
+	var found []string
+	for field := range object {
+		found = append(found, field)
+	}
+	require.ElementsMatch(t, fields, found)
+}
+
+func TestTheJSONOfEachScenarioIsTheContractAndTheViewsAreTheSources(t *testing.T) {
+	for _, file := range scenarioFiles(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			told := engine(t, "simulate", file, "--output", "json")
+			require.Empty(t, told.stderr)
+			r := printed(t, told.stdout, true)
+			if r["outcome"] == "complete" {
+				require.Equal(t, exitDone, told.status)
+				if !strings.Contains(file, "hurt") { // its own views lack the image
+					require.Equal(t, viewsOf(t, r["source"]), viewsOf(t, r["destination"]))
+				}
+			} else {
+				require.Equal(t, "refused", r["outcome"])
+				require.Equal(t, exitFailed, told.status)
+				require.Equal(t, json.Number("0"), r["copiedBytes"])
+				require.Empty(t, r["plan"])
+			}
+			require.Empty(t, r["violations"])
+		})
+	}
+}
+
+func viewsOf(t *testing.T, replica any) map[string]any {
+	t.Helper()
+	views := make(map[string]any)
+	for _, snapshot := range list(t, replica.(map[string]any), "snapshots") {
+		views[snapshot["name"].(string)] = snapshot["sha256"]
+	}
+	views["the head"] = replica.(map[string]any)["head"].(map[string]any)["sha256"]
+	return views
+}
+
+func TestWhatIsStillWrongIsInTheJSON(t *testing.T) {
+	report := app.Report{
+		Outcome:    app.OutcomeFailed,
+		Violations: []domain.Violation{{Subject: "snap11", Rule: domain.RuleAncestorParent, Detail: "it has no parent", Repairable: true}},
+	}
+	var out, none bytes.Buffer
+	err := printResult(streams{&out, &none}, report, errors.New("verify:\none thing is wrong"))
+	require.ErrorContains(t, err, "verify")
+	r := printed(t, out.String(), false)
+	require.Equal(t, "verify: one thing is wrong", r["error"])
+	require.Equal(t, []map[string]any{{"subject": "snap11", "rule": "ancestor-parent", "detail": "it has no parent", "repairable": true}}, list(t, r, "violations"))
+	require.Empty(t, none.String())
+}
+
+func TestARefusalShowsWhatIsThere(t *testing.T) {
+	r := printed(t, engine(t, "simulate", "testdata/scenarios/foreign-clone.yaml", "--output", "json").stdout, true)
+	require.Equal(t, "refused", r["outcome"])
+	require.Len(t, list(t, r["source"].(map[string]any), "snapshots"), 1)
+	destination := r["destination"].(map[string]any)
+	require.Nil(t, destination["head"])
+	require.Equal(t, "old", list(t, destination, "snapshots")[0]["name"])
+	require.Equal(t, "vol-1-r-2-clone-ep-1", list(t, destination, "others")[0]["name"])
+}
+
+func TestTheSecondRunOfTwoCopiesNothing(t *testing.T) {
+	r := printed(t, engine(t, "simulate", "testdata/scenarios/two-runs.yaml", "--output", "json").stdout, true)
+	require.Equal(t, "complete", r["outcome"])
+	require.Equal(t, json.Number("0"), r["copiedBytes"])
+	for _, entry := range list(t, r, "plan") {
+		require.Equal(t, "keep", entry["action"])
+	}
+	// What the head had written itself was frozen by the first run, once.
+	var frozen []string
+	for _, snapshot := range list(t, r["destination"].(map[string]any), "snapshots") {
+		if snapshot["userCreated"] == false {
+			frozen = append(frozen, snapshot["name"].(string))
+		}
+	}
+	require.Len(t, frozen, 1)
+	require.Regexp(t, `^rebuild-[0-9a-f]{8}$`, frozen[0])
+}
+
+func TestAHostWithoutRecordsTellsNoTimes(t *testing.T) {
+	r := printed(t, engine(t, "simulate", "testdata/scenarios/upstream.yaml", "--output", "json").stdout, true)
+	require.Equal(t, "complete", r["outcome"])
+	for _, snapshot := range list(t, r["destination"].(map[string]any), "snapshots") {
+		require.Equal(t, "", snapshot["createdAt"])
+		require.Equal(t, true, snapshot["userCreated"])
+	}
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// What differs from run to run: how long it took, and when a head was frozen.
+var (
+	took   = regexp.MustCompile(`(?m)(copied .* in )[0-9.]+(µs|ms|s)$`)
+	frozen = regexp.MustCompile(`(rebuild-[0-9a-f]{8}  [0-9]+ clusters?  )[0-9TZ:-]+`)
+)
+
+func TestWhatPeopleReadOfEachScenario(t *testing.T) {
+	for _, file := range scenarioFiles(t) {
+		name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			told := engine(t, "simulate", oneAtATime(t, file))
+			require.Empty(t, told.stderr)
+			text := took.ReplaceAllString(told.stdout, "${1}TIME")
+			text = frozen.ReplaceAllString(text, "${1}NOW")
+			for n, line := range strings.Split(text, "\n") {
+				require.Equal(t, strings.TrimRight(line, " "), line, "line %d ends in spaces", n+1)
+			}
+			golden := filepath.Join("testdata", "golden", name+".txt")
+			if *update {
+				require.NoError(t, os.MkdirAll(filepath.Dir(golden), 0o755))
+				require.NoError(t, os.WriteFile(golden, []byte(text), 0o600))
+			}
+			want, err := os.ReadFile(golden)
+			require.NoError(t, err, "go test ./cmd/engine -update writes it")
+			require.Equal(t, string(want), text)
+		})
+	}
+}
+
+// oneAtATime is the scenario with nothing done in parallel: so the order in
+// which things happen is always the same.
+func oneAtATime(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	text := string(data)
+	switch {
+	case strings.Contains(text, "parallel: 1"):
+	case strings.Contains(text, "options: {"):
+		text = strings.Replace(text, "options: {", "options: {parallel: 1, ", 1)
+	case strings.HasPrefix(text, "{"):
+		text = strings.Replace(text, "{", `{"options": {"parallel": 1}, `, 1)
+	default:
+		text += "\noptions: {parallel: 1}\n"
+	}
+	dir, err := filepath.Abs(filepath.Dir(file))
+	require.NoError(t, err)
+	text = strings.Replace(text, "file: disk.img", "file: "+filepath.Join(dir, "disk.img"), 1)
+	changed := filepath.Join(t.TempDir(), filepath.Base(file))
+	require.NoError(t, os.WriteFile(changed, []byte(text), 0o600))
+	return changed
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// copying are ten seconds of a copy, an event each tenth of one.
+func copying(p *progressLine) {
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 101 {
+		p.update(app.Event{
+			Kind: app.EventCopying, At: began.Add(time.Duration(i) * 100 * time.Millisecond),
+			BytesDone: uint64(i) << 20, BytesTotal: 100 << 20, Rate: 10 << 20, Left: time.Duration(100-i) * 100 * time.Millisecond,
+		})
+	}
+}
+
+func TestOnATerminalOneLineIsDrawnOver(t *testing.T) {
+	var out bytes.Buffer
+	p := &progressLine{out: &out, terminal: true}
+	copying(p)
+	require.NotContains(t, out.String(), "\n")
+	frames := strings.Split(strings.TrimPrefix(out.String(), "\r\x1b[K"), "\r\x1b[K")
+	require.Len(t, frames, 100, "ten a second")
+	require.Equal(t, "  [###############...............] 50 MiB of 100 MiB, 10 MiB/s, 5s left", frames[49])
+	require.Equal(t, "  [##############################] 100 MiB of 100 MiB, 10 MiB/s, 0s left", frames[99])
+	for _, frame := range frames {
+		require.Less(t, len(frame), 80)
+	}
+
+	out.Reset()
+	p.clear()
+	require.Equal(t, "\r\x1b[K", out.String())
+	p.clear()
+	require.Equal(t, "\r\x1b[K", out.String(), "what is cleared is not cleared again")
+}
+
+func TestInALogALineComesNowAndThen(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgressLine(&out)
+	copying(p)
+	p.clear()
+	require.Equal(t, "  50 MiB of 100 MiB, 10 MiB/s, 5s left\n  100 MiB of 100 MiB, 10 MiB/s, 0s left\n", out.String())
+}
+
+func TestAFileIsNoTerminal(t *testing.T) {
+	file, err := os.Create(t.TempDir() + "/log")
+	require.NoError(t, err)
+	defer file.Close()
+	require.Zero(t, lineWidth(file))
+	require.False(t, newProgressLine(file).terminal)
+}
+
+func TestABarOfNothingIsFull(t *testing.T) {
+	require.Equal(t, "["+strings.Repeat("#", 30)+"]", bar(0, 0))
+}
+
+func TestSizesForPeople(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 1 << 30: "1 GiB", 64 << 40: "64 TiB"} {
+		require.Equal(t, want, bytesText(n))
+	}
+}
+
+func TestLinesThatAreTooWideAreFoldedBetweenWords(t *testing.T) {
+	const text = "  keep  snap1  proven identical: same size\n  copy  snap2\n"
+	require.Equal(t, text, fold(text, 0), "what goes into a file stays on its line")
+	require.Equal(t, "  keep  snap1  proven\n      identical: same size\n  copy  snap2\n", fold(text, 26))
+	require.Equal(t, "  "+strings.Repeat("x", 50)+"\n", fold("  "+strings.Repeat("x", 50)+"\n", 26), "a word is not broken")
+	require.Equal(t, "└── é é\n", fold("└── é é\n", 7), "columns count, not bytes")
+	require.Empty(t, fold("", 26))
+	require.Equal(t, "no end of line", fold("no end of line", 80))
+}

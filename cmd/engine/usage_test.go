@@ -1,0 +1,226 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// saidOnOneLine: what cannot be done is said once, on stderr.
+func saidOnOneLine(t *testing.T, r ran, status int, parts ...string) {
+	t.Helper()
+	require.Equal(t, status, r.status, "%s", r.stderr)
+	require.Empty(t, r.stdout)
+	require.Equal(t, 1, strings.Count(r.stderr, "\n"), "%q", r.stderr)
+	require.True(t, strings.HasPrefix(r.stderr, "engine: "), "%q", r.stderr)
+	require.Less(t, len(r.stderr), 600)
+	for _, part := range parts {
+		require.Contains(t, r.stderr, part)
+	}
+}
+
+func TestBadUsageIsSaidOnOneLine(t *testing.T) {
+	const file = examples + "/lost-image.yaml"
+	for _, test := range []struct {
+		name string
+		args []string
+		says string
+	}{
+		{"a command that is none", []string{"simulat"}, `"simulat"`},
+		{"a flag before the command that is none", []string{"--bogus"}, "--bogus"},
+		{"a log level that is none", []string{"--log", "loud", "simulate", file}, "debug, info, warn or error"},
+		{"no file", []string{"simulate"}, "FILE"},
+		{"two files", []string{"simulate", file, file}, "got 2"},
+		{"an empty file name", []string{"simulate", ""}, "FILE is empty"},
+		{"a flag that is none", []string{"simulate", "--bogus", file}, "--bogus"},
+		{"an output that is none", []string{"simulate", file, "--output", "xml"}, "expected text or json"},
+		{"an output without a value", []string{"simulate", file, "--output"}, "--output"},
+		{"a plan of a file", []string{"plan", file}, "got 1"},
+		{"a rebuild of a file", []string{"rebuild", file}, "got 1"},
+		{"a plan without a source", []string{"plan"}, "--source is missing"},
+		{"no hands", []string{"rebuild", "--parallel", "0"}, "at least 1"},
+		{"a number that is none", []string{"rebuild", "--parallel", "x"}, "--parallel"},
+		{"a verification that is none", []string{"rebuild", "--verify", "hope"}, "expected counts or proof"},
+		{"a flag of rebuild for plan", []string{"plan", "--verify", "counts"}, "--verify"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			saidOnOneLine(t, engine(t, test.args...), exitUsage, test.says)
+		})
+	}
+}
+
+func TestABadFileIsNamedWithItsFieldAndWhatWasExpected(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct {
+		name, file, text string
+		says             []string
+	}{
+		{"an empty file", "empty.yaml", "", []string{"empty.yaml", "apiVersion: rebuild/v1"}},
+		{"a megabyte of letters", "letters.yaml", strings.Repeat("x", 1<<20), []string{"letters.yaml:1", "apiVersion: rebuild/v1"}},
+		{"a megabyte of zeros", "zeros.yaml", strings.Repeat("\x00", 1<<20), []string{"zeros.yaml:1", "UTF-8"}},
+		{"another version", "version.yaml", "apiVersion: rebuild/v2\n", []string{"version.yaml:1", "apiVersion", "rebuild/v1"}},
+		{"a field that is none", "field.yaml", "apiVersion: rebuild/v1\nvolume: {name: v, size: 1MiB, sice: 2}\nsource: {}\n", []string{"field.yaml:2", "volume", "sice", "clusterSize"}},
+		{"a size that is none", "size.yaml", "apiVersion: rebuild/v1\nvolume: {name: v, size: big}\nsource: {}\n", []string{"size.yaml:2", "volume.size", "16MiB"}},
+		{"JSON that is cut off", "cut.json", `{"apiVersion": "rebuild/v1", "volume": {`, []string{"cut.json", "not YAML"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(dir, test.file)
+			require.NoError(t, os.WriteFile(path, []byte(test.text), 0o600))
+			for _, output := range []string{"text", "json"} {
+				saidOnOneLine(t, engine(t, "simulate", path, "--output", output), exitUsage, test.says...)
+			}
+		})
+	}
+	t.Run("a directory", func(t *testing.T) {
+		saidOnOneLine(t, engine(t, "simulate", dir), exitUsage, dir, "directory")
+	})
+	t.Run("no such file", func(t *testing.T) {
+		saidOnOneLine(t, engine(t, "simulate", filepath.Join(dir, "nope.yaml")), exitUsage, "nope.yaml", "no such file")
+	})
+}
+
+const someAddress = "unix:///nowhere/spdk.sock?lvs=disk-1&replica=vol-1-r-1"
+
+func TestABadAddressIsBadUsage(t *testing.T) {
+	for _, test := range []struct{ name, address, says string }{
+		{"none", "", "is missing"},
+		{"a path", "/var/tmp/spdk.sock", addressForm},
+		{"another scheme", "http://host/spdk.sock?lvs=a&replica=b", addressForm},
+		{"two slashes", "unix://var/tmp/spdk.sock?lvs=a&replica=b", addressForm},
+		{"a relative path", "unix:spdk.sock?lvs=a&replica=b", addressForm},
+		{"no path", "unix://?lvs=a&replica=b", addressForm},
+		{"a fragment", "unix:///s.sock?lvs=a&replica=b#c", addressForm},
+		{"a broken escape", "unix:///s.sock?lvs=%zz&replica=b", addressForm},
+		{"semicolons", "unix:///s.sock?lvs=a;replica=b", addressForm},
+		{"an unknown key", "unix:///s.sock?lvs=a&replica=b&lsv=c", `unknown key "lsv"`},
+		{"no replica", "unix:///s.sock?lvs=a", "lvs and replica are needed"},
+		{"no lvstore", "unix:///s.sock?replica=a", "lvs and replica are needed"},
+		{"an empty replica", "unix:///s.sock?lvs=a&replica=", "one value for replica"},
+		{"two replicas", "unix:///s.sock?lvs=a&replica=b&replica=c", "one value for replica"},
+		{"a replica with a space", "unix:///s.sock?lvs=a&replica=b%20c", "replica name"},
+		{"a replica with a name in flight", "unix:///s.sock?lvs=a&replica=b-rebuilding", "in flight"},
+		{"a listener that is none", "unix:///s.sock?lvs=a&replica=b&listen=here", "listen=here"},
+		{"a listener without ports", "unix:///s.sock?lvs=a&replica=b&listen=127.0.0.1", "ADDR:PORT-PORT"},
+		{"a listener on a name", "unix:///s.sock?lvs=a&replica=b&listen=host:1-2", "ADDR:PORT-PORT"},
+		{"a listener on port 0", "unix:///s.sock?lvs=a&replica=b&listen=127.0.0.1:0-5", "ADDR:PORT-PORT"},
+		{"a listener backwards", "unix:///s.sock?lvs=a&replica=b&listen=127.0.0.1:5-4", "ADDR:PORT-PORT"},
+		{"a listener beyond all ports", "unix:///s.sock?lvs=a&replica=b&listen=127.0.0.1:1-65536", "ADDR:PORT-PORT"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, command := range []string{"plan", "rebuild"} {
+				saidOnOneLine(t, engine(t, command, "--source", test.address, "--destination", someAddress), exitUsage, "--source", test.says)
+				saidOnOneLine(t, engine(t, command, "--source", someAddress, "--destination", test.address), exitUsage, "--destination", test.says)
+			}
+		})
+	}
+}
+
+func TestAddressesThatAreRight(t *testing.T) {
+	a, err := parseAddress("source", "unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-1&listen=[::1]:4000-4001")
+	require.NoError(t, err)
+	require.Equal(t, "/var/tmp/spdk.sock", a.socket)
+	require.Equal(t, "disk-1", a.lvstore)
+	require.Equal(t, "vol-1-r-1", a.replica)
+	require.Equal(t, "::1", a.listen.Address)
+	require.Equal(t, uint16(4000), a.listen.First)
+	require.Equal(t, uint16(4001), a.listen.Last)
+
+	a, err = parseAddress("source", "unix:///s.sock?lvs=a&replica=b&listen=10.0.0.1:4000")
+	require.NoError(t, err)
+	require.Equal(t, a.listen.First, a.listen.Last, "one port is a range of one")
+}
+
+func TestWhatIsSaidOfTheImageIsOneThing(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		flags []string
+		says  string
+	}{
+		{"a name and none", []string{"--image", "base", "--no-image"}, "got both"},
+		{"an empty name", []string{"--image", ""}, "--image"},
+		{"a name that means none", []string{"--image", "none"}, "none"},
+		{"a name with a space", []string{"--image", "a b"}, `"a b"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			args := append([]string{"plan", "--source", someAddress, "--destination", someAddress}, test.flags...)
+			saidOnOneLine(t, engine(t, args...), exitUsage, test.says)
+		})
+	}
+}
+
+func TestATargetThatDoesNotAnswerIsAFailureNotBadUsage(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, []byte("not a socket"), 0o600))
+	closes := filepath.Join(dir, "closes.sock")
+	listener, err := net.Listen("unix", closes)
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	for name, socket := range map[string]string{
+		"there is no socket": filepath.Join(dir, "nope.sock"),
+		"it is a file":       file,
+		"it is a directory":  dir,
+		"it hangs up":        closes,
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := "unix://" + socket + "?lvs=disk-1&replica=vol-1-r-1"
+			for _, command := range []string{"plan", "rebuild"} {
+				args := []string{command, "--source", at, "--destination", at}
+				saidOnOneLine(t, engine(t, args...), exitFailed, socket, "disk-1")
+
+				told := engine(t, append(args, "--output", "json")...)
+				require.Equal(t, exitFailed, told.status)
+				require.Empty(t, told.stderr)
+				r := printed(t, told.stdout, false)
+				require.Equal(t, "failed", r["outcome"])
+				require.Contains(t, r["error"], socket)
+			}
+		})
+	}
+}
+
+func TestHelpSaysHowACommandIsUsed(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		says []string
+	}{
+		{nil, []string{"simulate", "plan", "rebuild", "Exit status", "--log"}},
+		{[]string{"--help"}, []string{"simulate", "plan", "rebuild", "Exit status"}},
+		{[]string{"simulate", "--help"}, []string{"simulate FILE", "--output", "docs/scenarios.md", "examples/damaged-leftover.yaml"}},
+		{[]string{"plan", "--help"}, []string{"--source ADDRESS", "--destination ADDRESS", "--image NAME", "--no-image", "--fast", "--accept-hurt-source", "--output", addressForm}},
+		{[]string{"rebuild", "--help"}, []string{"--source ADDRESS", "--parallel", "--verify counts|proof", "--output", addressForm, "127.0.0.1:20001-20400"}},
+		{[]string{"help", "rebuild"}, []string{"--parallel"}},
+	} {
+		t.Run("engine "+strings.Join(test.args, " "), func(t *testing.T) {
+			told := engine(t, test.args...)
+			require.Equal(t, exitDone, told.status)
+			require.Empty(t, told.stderr)
+			for _, part := range test.says {
+				require.Contains(t, told.stdout, part)
+			}
+			for line := range strings.Lines(told.stdout) {
+				require.LessOrEqual(t, len(line), 121, "%q", line)
+			}
+		})
+	}
+}
+
+func TestTheDocumentedFilesOfHelpAreThere(t *testing.T) {
+	for _, file := range []string{"docs/scenarios.md", "examples/damaged-leftover.yaml", "examples/lost-image.yaml"} {
+		_, err := os.Stat(filepath.Join("..", "..", file))
+		require.NoError(t, err)
+	}
+}
