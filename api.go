@@ -101,6 +101,7 @@ type Observer = app.Observer
 //
 //		Plan     *Plan  // planned
 //		Verb     Verb   // began, ended
+//		Stage    Stage  // began, ended: a graft of StageLoosen sets an lvol loose
 //		Snapshot string // began, ended, copying: the snapshot's name; "" for the image and the head
 //		LvolName string // began, ended: the lvol's name, "" for one in flight that has no other
 //		Text     string // again, verified: in words

@@ -90,6 +90,9 @@ func (s *story) ended(e app.Event) string {
 		}
 		return fmt.Sprintf("copied   %s (in all %s of %s)", of, bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	case domain.VerbGraft:
+		if e.Stage == domain.StageLoosen {
+			return "loosened " + of
+		}
 		return "grafted  " + of
 	case domain.VerbSeal:
 		return "sealed   " + e.LvolName

@@ -18,17 +18,24 @@ type sight struct {
 
 // look lists both hosts at once.
 func look(ctx context.Context, r Request) (s sight, err error) {
+	var source, destination domain.Store
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
-		s.source, err = list(ctx, r.Source)
+		source, err = list(ctx, r.Source)
 		return err
 	})
 	both.Go(func() (err error) {
-		s.destination, err = list(ctx, r.Destination)
+		destination, err = list(ctx, r.Destination)
 		return err
 	})
 	if err := both.Wait(); err != nil {
 		return sight{}, err
+	}
+	if s.source, err = domain.NewReplica(source, r.Source.Replica); err != nil {
+		return sight{}, refused(err)
+	}
+	if s.destination, err = domain.NewDestination(destination, r.Destination.Replica, s.source); err != nil {
+		return sight{}, refused(err)
 	}
 	if s.source.Store.UUID == s.destination.Store.UUID && r.Source.Replica == r.Destination.Replica {
 		return sight{}, refusef("replica %s on lvstore %s is source and destination at once", r.Source.Replica, s.source.Store.Name)
@@ -39,13 +46,12 @@ func look(ctx context.Context, r Request) (s sight, err error) {
 	return s, nil
 }
 
-func list(ctx context.Context, at Site) (domain.Replica, error) {
+func list(ctx context.Context, at Site) (domain.Store, error) {
 	store, err := at.Host.List(ctx)
 	if err != nil {
-		return domain.Replica{}, fmt.Errorf("list the host of replica %s: %w", at.Replica, err)
+		return domain.Store{}, fmt.Errorf("list the host of replica %s: %w", at.Replica, err)
 	}
-	replica, err := domain.NewReplica(store, at.Replica)
-	return replica, refused(err)
+	return store, nil
 }
 
 // prove adds maps and checksums to what was seen. which says of which

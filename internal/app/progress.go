@@ -21,6 +21,7 @@ type Event struct {
 
 	Plan     *domain.Plan // planned
 	Verb     domain.Verb  // began, ended
+	Stage    domain.Stage // began, ended: a graft of StageLoosen sets an lvol loose
 	Snapshot string       // began, ended, copying: the snapshot's name; "" for the image and the head
 	LvolName string       // began, ended: the lvol's name, "" for one in flight that has no other
 	Text     string       // again, verified: in words
@@ -70,7 +71,7 @@ func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
 func (p *progress) operation(kind EventKind, o domain.Operation, snapshot string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: kind, Verb: o.Verb, Snapshot: snapshot, LvolName: o.Name})
+	p.tell(Event{Kind: kind, Verb: o.Verb, Stage: o.Stage, Snapshot: snapshot, LvolName: o.Name})
 }
 
 func (p *progress) say(kind EventKind, text string) {

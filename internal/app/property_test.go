@@ -98,7 +98,11 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 	requireEqualViews(t, b, sourceName, copyName, hasImage)
 	if headHadData {
 		seen.system.Add(1)
-		require.Len(t, list(t, b.source, sourceName).Snapshots, len(leave.source.Snapshots)+1, "one system snapshot")
+		now := list(t, b.source, sourceName)
+		require.Len(t, now.Snapshots, len(leave.source.Snapshots)+1, "one system snapshot")
+		system, _ := now.ParentOf(*now.Head).Snapshot()
+		require.Regexp(t, "^rebuild-[0-9a-f]{8}$", system)
+		require.False(t, mustSnapshot(t, now, system).Lvol.Attributes.UserCreated)
 	}
 	after := photograph(t, b.destination)
 	for name, was := range foreign {
@@ -207,7 +211,7 @@ func (l *life) IntRange(from, to int, what string) int {
 }
 
 func (l *life) snapshot(host *memory.Host) {
-	name := fmt.Sprintf("s%d", len(l.sizes))
+	name := fmt.Sprintf("%s%d", rapid.SampledFrom([]string{"s", "a-snap-s"}).Draw(l.T, "prefix"), len(l.sizes))
 	uuid, err := host.Snapshot(context.Background(), l.head, domain.SnapshotLvolName(sourceName, name), minute(len(l.sizes)))
 	require.NoError(l, err)
 	l.plant.uuids[name] = uuid

@@ -78,9 +78,9 @@ func (r *rebuild) all(ctx context.Context) error {
 // claim keeps a second rebuild of the same replica out of this process. Two
 // processes on one replica are their callers' mistake; a target has no lock.
 func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
-	store, err := r.request.Destination.Host.List(ctx)
+	store, err := list(ctx, r.request.Destination)
 	if err != nil {
-		return nil, fmt.Errorf("list the host of replica %s: %w", r.request.Destination.Replica, err)
+		return nil, err
 	}
 	release, ok := r.engine.locks.tryAcquire("replica " + store.UUID + "/" + r.request.Destination.Replica)
 	if !ok {

@@ -20,7 +20,12 @@ import (
 // destination but the image.
 func growPlain(t tester) (*bench, app.Request) {
 	t.Helper()
-	b := newBench(t, memory.Config{}, memory.Config{})
+	return growPlainOn(t, memory.Fork)
+}
+
+func growPlainOn(t tester, flavour memory.Flavour) (*bench, app.Request) {
+	t.Helper()
+	b := newBench(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
 	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
 	growImage(t, b.destination, 4)
 	return b, app.Request{
@@ -126,7 +131,7 @@ func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T
 // TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain: a user deletes the
 // snapshot below the one that is being copied; its clusters move up (rule 14).
 func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
-	for _, when := range []string{"copy", "withdraw"} { // while it is copied, or right before the seal
+	for _, when := range []string{"create", "copy", "withdraw"} { // before, while it is copied, or right before the seal
 		t.Run(when, func(t *testing.T) {
 			b, request := growPlain(t)
 			request.Parallel = 1
@@ -339,5 +344,126 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 			require.ErrorIs(t, err, app.ErrRefused)
 			require.Equal(t, before, photograph(t, b.destination))
 		})
+	}
+}
+
+// TestACopyThatSomebodyElseWritesToIsNotSealed: an old copy, say, that goes on
+// without its engine.
+func TestACopyThatSomebodyElseWritesToIsNotSealed(t *testing.T) {
+	b, request := growPlain(t)
+	b.destination.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "withdraw" && c.N == 1 {
+			require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 6*cluster))
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.ErrorIs(t, err, ports.ErrCorrupt)
+	require.Empty(t, list(t, b.destination, copyName).InFlight)
+	b.destination.Inject(nil)
+	_, err = app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+// TestACopyThatSomebodyElseHasGraftedIsNotSealed: it is planned again.
+func TestACopyThatSomebodyElseHasGraftedIsNotSealed(t *testing.T) {
+	b, request := growPlain(t)
+	request.Parallel = 1
+	var moved atomic.Bool
+	b.destination.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "look" && moved.CompareAndSwap(false, true) {
+			require.NoError(t, b.destination.Graft(context.Background(), c.UUID, ""))
+		}
+		return memory.Fault{}
+	})
+	again := 0
+	request.Observer = observe(func(e app.Event) {
+		if e.Kind == app.EventAgain {
+			again++
+		}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.Equal(t, 1, again)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+// TestAnLvolThatGotAnotherNameIsNotDeleted: the plan condemned it as a leftover.
+func TestAnLvolThatGotAnotherNameIsNotDeleted(t *testing.T) {
+	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	leftover := list(t, b.destination, copyName).InFlight[0]
+	require.NoError(t, b.destination.Graft(context.Background(), leftover.UUID, ""))
+	var renamed atomic.Bool
+	b.destination.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "look" && c.UUID == leftover.UUID && renamed.CompareAndSwap(false, true) {
+			require.NoError(t, b.destination.Rename(leftover.UUID, "vol-77-r-1"))
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.Contains(t, photograph(t, b.destination), "vol-77-r-1")
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+// TestNoHeadComesWhileAnythingElseIsWrong: the look before the head.
+func TestNoHeadComesWhileAnythingElseIsWrong(t *testing.T) {
+	b, request := growPlain(t)
+	lists := 0
+	b.destination.Inject(func(c memory.Call) memory.Fault {
+		if c.Method != "list" {
+			return memory.Fault{}
+		}
+		if lists++; lists == 3 { // the claim, the plan, the look before the head
+			newPlant(t, b.destination, copyName, "").writable(domain.InFlightLvolName(copyName, "0badcafe"), "", 8)
+		}
+		return memory.Fault{}
+	})
+	report, err := app.New(nil).Rebuild(context.Background(), request)
+	require.ErrorIs(t, err, ports.ErrCorrupt)
+	require.Equal(t, []domain.Violation{{Subject: domain.InFlightLvolName(copyName, "0badcafe"), Rule: domain.RuleInFlight, Detail: "left by a run that did not end"}}, report.Violations)
+	require.Nil(t, list(t, b.destination, copyName).Head)
+}
+
+// TestWhatThisRunSealedNeedsNoProof: on hosts without checksums, too, a plan
+// that is made again copies nothing twice.
+func TestWhatThisRunSealedNeedsNoProof(t *testing.T) {
+	b, request := growPlainOn(t, memory.Upstream)
+	request.Parallel = 1
+	extra := mustSnapshot(t, list(t, b.source, sourceName), "snap13")
+	var once sync.Once
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "look" && c.UUID == extra.Lvol.UUID { // nothing hangs on it: a user deletes it
+			once.Do(func() { require.NoError(t, b.source.DeleteMerging(extra.Lvol.UUID)) })
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+	require.EqualValues(t, (len(fieldTree)-1)*cluster, b.source.Sent())
+}
+
+// TestProofFindsWhatCountsDoNot: other bytes in as many clusters.
+func TestProofFindsWhatCountsDoNot(t *testing.T) {
+	for _, proof := range []bool{false, true} {
+		b, request := growPlain(t)
+		request.Proof = proof
+		request.Parallel = 1
+		b.destination.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "withdraw" && c.N == 1 {
+				require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 0))
+			}
+			return memory.Fault{}
+		})
+		report, err := app.New(nil).Rebuild(context.Background(), request)
+		if !proof {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, ports.ErrCorrupt)
+		require.Len(t, report.Violations, 1)
+		require.Equal(t, domain.RuleData, report.Violations[0].Rule)
 	}
 }

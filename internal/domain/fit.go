@@ -70,7 +70,25 @@ func (p *planner) refuseNames() error {
 	if p.fetch {
 		names = append(names, ImageLvolName(p.imageSource.Name, store.UUID))
 	}
-	return p.destination.refuseNames(names)
+	if err := p.destination.refuseNames(names); err != nil {
+		return err
+	}
+	return p.refuseDoubtfulNames()
+}
+
+// refuseDoubtfulNames: while the rebuild has no head yet, its snapshots are told
+// by their names alone; one that could be another replica's is not made.
+func (p *planner) refuseDoubtfulNames() error {
+	if p.keepHead {
+		return nil
+	}
+	for _, s := range p.tree.Snapshots() {
+		name := SnapshotLvolName(p.destination.Name, s.Name)
+		if other, doubt := p.destination.lineage.doubt(Lvol{Name: name, ReadOnly: true}); doubt {
+			return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", name, p.destination.Store.Name, other)
+		}
+	}
+	return nil
 }
 
 // refuseNames refuses names that are too long for the replica's store or that

@@ -47,6 +47,14 @@ func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
 	}
 }
 
+// Set loose and never grafted: where the volume has no image, the ancestor only
+// loses what it hangs on. Its clone reads something else from then on.
+func TestACloneOfAnAncestorThatIsOnlySetLooseIsRefused(t *testing.T) {
+	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-2-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-2-clone-ep-1\n")
+	_, err := s.plan()
+	requireRefusal(t, err, "clone-ep-1", "snap-s1", "changes")
+}
+
 func TestWhatJustFitsIsPlanned(t *testing.T) {
 	for what, c := range map[string]struct{ options, source, destination, lvols string }{
 		"exactly enough room":                    {"", "", "free=8", "  image:base\n"},

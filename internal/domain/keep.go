@@ -103,5 +103,5 @@ func (r Replica) WithProofs(proofs map[string]Clusters) (Replica, error) {
 			store.Lvols[i].Own = own
 		}
 	}
-	return NewReplica(store, r.Name)
+	return newReplica(store, r.Name, r.expected)
 }

@@ -353,6 +353,30 @@ destination
 	}
 }
 
+// Without an image the ancestor is set loose and grafted nowhere; that is a
+// change, too, and nothing may change under the old head.
+func TestTheHeadGoesBeforeAnAncestorIsOnlySetLoose(t *testing.T) {
+	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-2-snap-a\n    s1 own=a/1\n      head record=none\n")
+	plan := s.mustPlan(t)
+	require.Len(t, plan.Operations, 3)
+	require.Equal(t, VerbDelete, plan.Operations[0].Verb)
+	require.Equal(t, StageLoosen, plan.Operations[1].Stage)
+	require.Equal(t, VerbClone, plan.Operations[2].Verb)
+	require.Equal(t, ActionGraft, stepOf(t, plan, "s1").Action)
+}
+
+// The destination has what the system snapshot will be, and a head on it. Until
+// it is taken the plan is one to look at, and shows a rebuild.
+func TestTheHeadDoesNotStayWhileTheSourcesHeadIsToBeFrozen(t *testing.T) {
+	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head own=h/3\ndestination\n  s1 own=a/1\n    system own=h/3\n      head\n")
+	name := s.mustPlan(t).SystemSnapshot.Name
+	copied := &s.destination.Lvols[1]
+	copied.Name, copied.Attributes = SnapshotLvolName(destinationReplica, name), Attributes{}
+	plan := s.mustPlan(t)
+	require.Equal(t, ActionKeep, stepOf(t, plan, name).Action)
+	require.Equal(t, ActionCreateHead, stepOf(t, plan, "").Action)
+}
+
 func TestAHostThatKeepsNoRecordsIsNotAskedToWriteOne(t *testing.T) {
 	s := parseScene(t, `
 said none

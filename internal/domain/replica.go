@@ -23,6 +23,9 @@ type Replica struct {
 	head   int         // position of the head in the store
 	exists bool
 	images []string // that lvols of the replica hang on, each once
+
+	lineage  *lineages
+	expected map[string]bool // names of the source's snapshots, of a destination
 }
 
 // belonging is what an lvol is to a replica. The zero belonging is nothing.
@@ -43,14 +46,29 @@ type Snapshot struct {
 // the name decides only for what is loose, and what may then belong to
 // another replica of that store is refused.
 func NewReplica(store Store, name string) (Replica, error) {
+	return newReplica(store, name, nil)
+}
+
+// NewDestination is NewReplica for the replica that is rebuilt from source. A
+// loose lvol that is called as the copy of one of the source's snapshots would
+// be is taken for that.
+func NewDestination(store Store, name string, source Replica) (Replica, error) {
+	expected := make(map[string]bool, len(source.Snapshots))
+	for i := range source.Snapshots {
+		expected[source.Snapshots[i].Name] = true
+	}
+	return newReplica(store, name, expected)
+}
+
+func newReplica(store Store, name string, expected map[string]bool) (Replica, error) {
 	x, err := newIndex(store)
 	if err != nil {
 		return Replica{}, refuse("%v", err)
 	}
-	r := Replica{Name: name, Store: store, index: x, is: make([]belonging, len(store.Lvols))}
-	lineage := &lineages{index: x}
+	r := Replica{Name: name, Store: store, index: x, is: make([]belonging, len(store.Lvols)), expected: expected}
+	r.lineage = &lineages{index: x, replica: name, expected: expected}
 	for i := range store.Lvols {
-		if err := r.take(i, lineage); err != nil {
+		if err := r.take(i); err != nil {
 			return Replica{}, err
 		}
 	}
@@ -66,7 +84,7 @@ func NewReplica(store Store, name string) (Replica, error) {
 }
 
 // take adds the lvol at that position of the store if it is the replica's.
-func (r *Replica) take(at int, lineage *lineages) error {
+func (r *Replica) take(at int) error {
 	l := &r.Store.Lvols[at]
 	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(l) {
 		return nil
@@ -75,7 +93,7 @@ func (r *Replica) take(at int, lineage *lineages) error {
 	if !mayBe {
 		return nil
 	}
-	if ours, err := lineage.owns(r.Name, *l); err != nil || !ours {
+	if ours, err := r.lineage.owns(*l); err != nil || !ours {
 		return err
 	}
 	r.exists = true
@@ -168,77 +186,4 @@ func (r Replica) isImage(l *Lvol) bool {
 	}
 	_, ok := ImageOfLvolName(l.Name, r.Store.UUID)
 	return ok
-}
-
-// lineages tells whose an lvol is.
-type lineages struct {
-	index *index
-	group []int          // by position in the store: the root of the lvol's tree
-	heads map[string]int // replica name: position of its head
-	named map[string]int // replica name: how many lvols can be read as its
-}
-
-// owns decides whether an lvol whose name can be read as the replica's is the
-// replica's. Almost always the name has one reading and that is that.
-func (x *lineages) owns(replica string, l Lvol) (bool, error) {
-	all := readings(l)
-	if len(all) == 1 {
-		return true, nil
-	}
-	x.compute()
-	var byLineage []string
-	for _, r := range all {
-		head, ok := x.heads[r.replica]
-		if ok && x.group[head] == x.group[x.index.byUUID[l.UUID]] {
-			byLineage = append(byLineage, r.replica)
-		}
-	}
-	if len(byLineage) == 1 {
-		return byLineage[0] == replica, nil
-	}
-	for _, r := range all {
-		// One reading of the replica's name is this lvol's own.
-		if r.replica != replica && x.named[r.replica] > 1 {
-			return false, refuse("lvol %s on lvstore %s may belong to replica %s or to replica %s, and hangs on neither's head: rename or delete it by hand", l.Name, x.index.store.Name, replica, r.replica)
-		}
-	}
-	return true, nil
-}
-
-func (x *lineages) compute() {
-	if x.group != nil {
-		return
-	}
-	store := x.index.store
-	x.group = make([]int, len(store.Lvols))
-	x.heads = make(map[string]int)
-	x.named = make(map[string]int)
-	isImage := func(l Lvol) bool {
-		return strings.HasPrefix(l.Name, imagePrefix) && strings.HasSuffix(l.Name, imageInfix+store.UUID)
-	}
-	for i := range x.group {
-		x.group[i] = -1
-	}
-	for i, l := range store.Lvols {
-		for _, r := range readings(l) {
-			x.named[r.replica]++
-			if r.role == roleHead {
-				x.heads[r.replica] = i
-			}
-		}
-		var walked []int
-		root := i
-		for x.group[root] < 0 {
-			walked = append(walked, root)
-			parent, ok := x.index.byUUID[store.Lvols[root].Parent]
-			if !ok || isImage(store.Lvols[parent]) {
-				x.group[root] = root
-				break
-			}
-			root = parent
-		}
-		for _, w := range walked {
-			x.group[w] = x.group[root]
-		}
-	}
 }

@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -293,7 +292,7 @@ func (s scene) violations(t rapid.TB, image Image) []Violation {
 func requireRefusal(t rapid.TB, err error, says ...string) {
 	t.Helper()
 	var refusal *Refusal
-	require.True(t, errors.As(err, &refusal), "expected a refusal, not: %v", err)
+	require.ErrorAs(t, err, &refusal)
 	for _, part := range says {
 		require.ErrorContains(t, err, part)
 	}

@@ -67,7 +67,7 @@ func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to port
 	h.mu.Unlock()
 
 	err = h.watch(ctx, started, progress)
-	if errors.Is(err, errStillCopying) {
+	if errors.Is(err, errStillCopying) || unsaid(err) {
 		h.mu.Lock()
 		started.watched = false
 		h.copies[snapshot] = started
@@ -129,7 +129,14 @@ func (h *Host) notCopied(ctx context.Context, snapshot string) error {
 	return fmt.Errorf("it is being copied: %w", ports.ErrBusy)
 }
 
+// isOver asks for the status of a copy that nobody watches. A target that has
+// restarted copies nothing any more, and numbers anew: the operation would be
+// somebody else's. Whether it has is not known when the connection broke, so the
+// copy is taken for over then; Delete and Copy find out otherwise if it is not.
 func (h *Host) isOver(ctx context.Context, one sending) (bool, error) {
+	if h.rpc.connectionNumber() != one.conn {
+		return true, nil
+	}
 	status, _, err := h.checkCopy(ctx, one)
 	if errors.Is(err, ports.ErrNotFound) {
 		return true, nil

@@ -15,6 +15,11 @@ import (
 // looks is how often a listing is asked for until its calls agree.
 const looks = 5
 
+// manyLvols are about as many as SPDK can list: an lvol takes about 1000 bytes in
+// bdev_get_bdevs, and an answer of more than 32 MiB ends in the middle of a word
+// (SPDK_JSONRPC_SEND_BUF_SIZE_MAX), with the connection left open.
+const manyLvols = 25_000
+
 // getLvolsRequest narrows bdev_lvol_get_lvols; go-spdk-helper has no type for it.
 type getLvolsRequest struct {
 	LvsUUID string `json:"lvs_uuid"`
@@ -56,8 +61,10 @@ func (h *Host) List(ctx context.Context) (domain.Store, error) {
 		store, err := h.store(found)
 		if err == nil {
 			h.forgetOthers(store.Lvols)
-			err = h.readAttributes(ctx, store.Lvols)
-			return store, h.failed(err, "list lvols")
+			if err := h.readAttributes(ctx, store.Lvols); err != nil {
+				return domain.Store{}, h.failed(err, "list lvols")
+			}
+			return store, nil
 		}
 		if attempt == looks || !wait.next(ctx) {
 			return domain.Store{}, h.failed(err, "list lvols")
@@ -74,6 +81,9 @@ func (h *Host) listing(ctx context.Context) (listing, error) {
 	}
 	h.rpc.do(ctx, calls...)
 	for _, one := range calls {
+		if unsaid(one.err) && len(found.lvols) > manyLvols {
+			return listing{}, fmt.Errorf("the store has %d lvols, and SPDK cuts off answers of more than 32 MiB: %w", len(found.lvols), one.err)
+		}
 		if one.err != nil {
 			return listing{}, one.err
 		}

@@ -3,6 +3,7 @@ package spdk
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -21,6 +22,16 @@ import (
 // with a second mark (modelNumber, controllerName).
 func runNQN(run ports.Run) string {
 	return helpertypes.GetNQN(nqnReplica(run.Replica) + "-rebuild-" + run.ID + "-" + newID())
+}
+
+var runID = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
+// checkRun refuses a run that Release would not find again.
+func checkRun(run ports.Run) error {
+	if run.Replica == "" || !runID.MatchString(run.ID) {
+		return fmt.Errorf("run %q of replica %q: expected 8 hex digits and a name: %w", run.ID, run.Replica, ports.ErrInvalid)
+	}
+	return nil
 }
 
 // modelNumber marks the subsystems of rebuilds.

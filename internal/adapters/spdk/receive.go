@@ -11,6 +11,7 @@ import (
 	"time"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -40,6 +41,9 @@ func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from por
 }
 
 func (h *Host) receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (address, error) {
+	if err := checkRun(run); err != nil {
+		return address{}, err
+	}
 	sender, err := parse[peer]("peer", string(from))
 	if err != nil {
 		return address{}, err
@@ -237,8 +241,12 @@ func (h *Host) whyNot(ctx context.Context, run ports.Run, uuid string, sub *subs
 	if l.Claimed {
 		return false, as(ports.ErrBusy, fmt.Errorf("something else uses %s: %w", l.name(), refusal))
 	}
-	if there, err := h.subsystems(ctx, sub.nqn); err != nil || len(there) > 0 {
-		return false, errors.Join(refusal, err)
+	there, err := h.subsystems(ctx, sub.nqn)
+	if err != nil {
+		return false, err
+	}
+	if len(there) > 0 {
+		return false, refusal
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -371,7 +379,10 @@ func (h *Host) waitUnclaimed(ctx context.Context, uuid string) error {
 // closeSubsystem deletes a subsystem of the run that is of no more use. Where
 // that fails it stays noted, for Release.
 func (h *Host) closeSubsystem(ctx context.Context, state *runState, sub *subsystem) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyFor)
+	defer cancel()
 	if err := h.deleteSubsystems(ctx, sub.nqn); err != nil {
+		h.log.Warn("a subsystem stays until the run is released", zap.String("nqn", sub.nqn), zap.Error(err))
 		return
 	}
 	h.mu.Lock()

@@ -162,6 +162,17 @@ func (c *client) connected(ctx context.Context) (*connection, error) {
 	return c.conn, nil
 }
 
+// connectionNumber tells one connection from the next: 0 for none, or a broken
+// one.
+func (c *client) connectionNumber() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil || c.conn.isBroken() {
+		return 0
+	}
+	return c.conn.number
+}
+
 // close ends the connection; calls under way fail, later ones too.
 func (c *client) close() {
 	c.mu.Lock()

@@ -1,0 +1,120 @@
+package domain
+
+// Names can be read in several ways: "vol-1-snap-x-snap-y" is the snapshot
+// "x-snap-y" of replica vol-1, or "y" of replica vol-1-snap-x. Lineage decides:
+// an lvol belongs to the head that it is in one tree with. Only what is loose is
+// told by its name, and only where that leaves no doubt.
+
+// lineages tells which lvols of a store are a replica's.
+type lineages struct {
+	index    *index
+	replica  string
+	expected map[string]bool // snapshots that the replica should have; nil: not known
+
+	group []int          // by position in the store: the root of the lvol's tree
+	heads map[string]int // replica name: position of its head
+
+	// Who else is on the store, by how many lvols can be read as theirs: those
+	// that cannot be read as the replica's, and those that can, too, but have no
+	// name that the replica's should have.
+	certain, doubtful map[string]int
+}
+
+// owns decides whether an lvol whose name can be read as the replica's is the
+// replica's. Almost always the name has one reading and that is that.
+func (x *lineages) owns(l Lvol) (bool, error) {
+	all := readings(l)
+	if len(all) == 1 {
+		return true, nil
+	}
+	x.compute()
+	var byLineage []string
+	for _, r := range all {
+		head, ok := x.heads[r.replica]
+		if ok && x.group[head] == x.group[x.index.byUUID[l.UUID]] {
+			byLineage = append(byLineage, r.replica)
+		}
+	}
+	if len(byLineage) == 1 {
+		return byLineage[0] == x.replica, nil
+	}
+	if other, doubt := x.doubt(l); doubt {
+		return false, refuse("lvol %s on lvstore %s may belong to replica %s or to replica %s, and hangs on neither's head: rename or delete it by hand", l.Name, x.index.store.Name, x.replica, other)
+	}
+	return true, nil
+}
+
+// doubt finds another replica of the store that a loose lvol may belong to.
+func (x *lineages) doubt(l Lvol) (other string, doubt bool) {
+	all := readings(l)
+	if len(all) == 1 {
+		return "", false
+	}
+	x.compute()
+	for _, r := range all {
+		if r.replica == x.replica {
+			continue
+		}
+		// An unexpected lvol is one of the doubtful ones itself.
+		if x.certain[r.replica] > 0 || !x.expects(l) && x.doubtful[r.replica] > 1 {
+			return r.replica, true
+		}
+	}
+	return "", false
+}
+
+// expects reports whether the lvol is called as one that the replica should have.
+func (x *lineages) expects(l Lvol) bool {
+	ours, ok := readingFor(l, x.replica)
+	return ok && (ours.role == roleInFlight || x.expected[ours.snapshot])
+}
+
+func (x *lineages) compute() {
+	if x.group != nil {
+		return
+	}
+	store := x.index.store
+	x.group = make([]int, len(store.Lvols))
+	x.heads = make(map[string]int)
+	x.certain, x.doubtful = make(map[string]int), make(map[string]int)
+	for i := range x.group {
+		x.group[i] = noParent
+	}
+	for i, l := range store.Lvols {
+		x.count(i, l)
+		var walked []int
+		root := i
+		for x.group[root] == noParent {
+			walked = append(walked, root)
+			parent := x.index.parents[root]
+			if parent == noParent {
+				x.group[root] = root
+				break
+			}
+			if _, isImage := ImageOfLvolName(store.Lvols[parent].Name, store.UUID); isImage {
+				x.group[root] = root
+				break
+			}
+			root = parent
+		}
+		for _, w := range walked {
+			x.group[w] = x.group[root]
+		}
+	}
+}
+
+func (x *lineages) count(at int, l Lvol) {
+	_, maybeOurs := readingFor(l, x.replica)
+	for _, r := range readings(l) {
+		if r.role == roleHead {
+			x.heads[r.replica] = at
+		}
+		switch {
+		case r.replica == x.replica:
+		case !maybeOurs:
+			x.certain[r.replica]++
+		case !x.expects(l):
+			x.doubtful[r.replica]++
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package domain
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// growInfixed makes a source whose snapshots have "-snap-" in their names.
+func growInfixed() Store {
+	s := emptyStore("a")
+	s.Lvols = []Lvol{
+		{UUID: "1", Name: "vol-1-r-1-snap-a-snap-b", Size: proofSize, ReadOnly: true, Own: ownClusters("b", 1)},
+		{UUID: "2", Name: "vol-1-r-1-snap-a-snap-c", Parent: "1", Size: proofSize, ReadOnly: true, Own: ownClusters("c", 1)},
+		{UUID: "3", Name: "vol-1-r-1", Parent: "2", Size: proofSize},
+	}
+	return s
+}
+
+// TestHalfARebuildIsToldByTheNamesOfItsSource: before its head is there, a
+// rebuilt replica is told by names alone. Two snapshots with "-snap-" in their
+// names look like another replica's then, and the rebuild could never end.
+func TestHalfARebuildIsToldByTheNamesOfItsSource(t *testing.T) {
+	source, err := NewReplica(growInfixed(), "vol-1-r-1")
+	require.NoError(t, err)
+	half := emptyStore("b")
+	half.Lvols = []Lvol{
+		{UUID: "4", Name: "vol-1-r-2-snap-a-snap-b", Size: proofSize, ReadOnly: true, Own: ownClusters("b", 1)},
+		{UUID: "5", Name: "vol-1-r-2-snap-a-snap-c", Parent: "4", Size: proofSize, ReadOnly: true, Own: ownClusters("c", 1)},
+	}
+	destination, err := NewDestination(half, "vol-1-r-2", source)
+	require.NoError(t, err)
+	require.Len(t, destination.Snapshots, 2)
+
+	plan, err := PlanRebuild(source, destination, NoImage(), Options{})
+	require.NoError(t, err)
+	require.Len(t, plan.Operations, 1, "but for the head it is whole")
+}
+
+func TestLooseLvolsThatTheSourceDoesNotExplainMayBeAnotherReplicas(t *testing.T) {
+	source, err := NewReplica(growInfixed(), "vol-1-r-1")
+	require.NoError(t, err)
+	doubtful := emptyStore("b")
+	doubtful.Lvols = []Lvol{
+		{UUID: "4", Name: "vol-1-r-2-snap-x-snap-1", Size: proofSize, ReadOnly: true},
+		{UUID: "5", Name: "vol-1-r-2-snap-x-snap-2", Parent: "4", Size: proofSize, ReadOnly: true},
+	}
+	_, err = NewDestination(doubtful, "vol-1-r-2", source)
+	require.EqualError(t, err, "lvol vol-1-r-2-snap-x-snap-1 on lvstore b may belong to replica vol-1-r-2 or to replica vol-1-r-2-snap-x, and hangs on neither's head: rename or delete it by hand")
+}
+
+// TestSnapshotsThatCouldNotBeToldFromANeighboursAreNotMade: it is refused before
+// anything changes, not once the first of them is there.
+func TestSnapshotsThatCouldNotBeToldFromANeighboursAreNotMade(t *testing.T) {
+	source, err := NewReplica(growInfixed(), "vol-1-r-1")
+	require.NoError(t, err)
+	beside := emptyStore("b")
+	beside.Lvols = []Lvol{{UUID: "4", Name: "vol-1-r-2-snap-a", Size: proofSize}} // a head
+	destination, err := NewDestination(beside, "vol-1-r-2", source)
+	require.NoError(t, err)
+	_, err = PlanRebuild(source, destination, NoImage(), Options{})
+	require.EqualError(t, err, "a snapshot called vol-1-r-2-snap-a-snap-b on lvstore b could not be told from one of replica vol-1-r-2-snap-a, which is there, too")
+}
