@@ -29,6 +29,7 @@ func NewFabric() *Fabric { return memory.NewFabric() }
 //		ClusterSize   uint64 // bytes; 0: 1 MiB
 //		BlockSize     uint64 // bytes; 0: 4096
 //		TotalClusters uint64 // 0: plenty
+//		NoClusters    bool   // TotalClusters is 0 and means it: nothing can be written
 //		Flavour       Flavour
 //		NameLimit     int    // bytes; 0: as many as the flavour takes
 //		Seed          uint64 // UUIDs are drawn from it and Name; 0: they differ each time

@@ -88,7 +88,7 @@ func (s *story) ended(e app.Event) string {
 		if of == "" {
 			of = "the backing image"
 		}
-		return fmt.Sprintf("copied   %s (in all %s of %s)", of, bytesText(e.BytesDone), bytesText(e.BytesTotal))
+		return fmt.Sprintf("copied   %s (%s of %s in all)", of, bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	case domain.VerbGraft:
 		if e.Stage == domain.StageLoosen {
 			return "loosened " + of

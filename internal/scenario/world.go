@@ -74,9 +74,6 @@ func (s *Scenario) Build() (*World, error) {
 	if err := newBuilder(s, w.Destination, w.Source, both.destination.clusterSize).build(ctx, both.destination); err != nil {
 		return nil, err
 	}
-	if err := s.occupy(ctx, w.Destination, both.destination); err != nil {
-		return nil, err
-	}
 	if err := s.hurtSource(ctx, w.Source, both.source); err != nil {
 		return nil, err
 	}

@@ -61,6 +61,7 @@ type Config struct {
 	ClusterSize   uint64 // bytes; 0: 1 MiB
 	BlockSize     uint64 // bytes; 0: 4096
 	TotalClusters uint64 // 0: plenty
+	NoClusters    bool   // TotalClusters is 0 and means it: nothing can be written
 	Flavour       Flavour
 	NameLimit     int    // bytes; 0: as many as the flavour takes
 	Seed          uint64 // UUIDs are drawn from it and Name; 0: they differ each time
@@ -75,7 +76,7 @@ func (f *Fabric) NewHost(c Config) *Host {
 	if c.BlockSize == 0 {
 		c.BlockSize = defaultBlockSize
 	}
-	if c.TotalClusters == 0 {
+	if c.TotalClusters == 0 && !c.NoClusters {
 		c.TotalClusters = defaultTotalClusters
 	}
 	if c.NameLimit == 0 {
