@@ -28,7 +28,8 @@ package domain
 // the ancestor on the volume's backing image, whatever the source reports,
 // and every other snapshot on the copy of its parent in the source tree.
 func RightParent(tree SnapshotTree, snapshot Snapshot, image Image) Parent {
-	return rightParentAt(tree, tree.position[snapshot.Name], image)
+	at, _ := tree.place(snapshot.Name)
+	return rightParentAt(tree, at, image)
 }
 
 // rightParentAt is RightParent by position in the tree.

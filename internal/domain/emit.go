@@ -169,7 +169,7 @@ func (e *emitter) copy(i int) int {
 	}
 	return e.add(Operation{
 		Verb: VerbSeal, Stage: StageBuild, After: e.after(last), Target: target, Parent: parent,
-		Name: SnapshotLvolName(e.destination.Name, s.Name), Source: originOf(s.Lvol), Attributes: s.Lvol.Attributes,
+		Name: e.fates[i].name, Source: originOf(s.Lvol), Attributes: s.Lvol.Attributes,
 	})
 }
 
@@ -219,7 +219,7 @@ func (e *emitter) tellLeftovers() {
 		if !e.doomed[s.Lvol.UUID] {
 			continue
 		}
-		if i, ok := e.tree.position[s.Name]; ok {
+		if i, ok := e.tree.place(s.Name); ok {
 			e.ofSnapshot[i] = append(e.ofLeftover[s.Lvol.Name], e.ofSnapshot[i]...)
 			continue
 		}

@@ -1,6 +1,9 @@
 package domain
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // This file refuses what the destination cannot take, before anything is
 // changed, with the figures in the message.
@@ -62,9 +65,9 @@ func (p *planner) refuseNames() error {
 	}
 	store := p.destination.Store
 	names := []string{p.destination.Name, InFlightLvolName(p.destination.Name, "00000000")}
-	for i, s := range p.tree.Snapshots() {
+	for i := range p.fates {
 		if p.fates[i].kept == nil {
-			names = append(names, SnapshotLvolName(p.destination.Name, s.Name))
+			names = append(names, p.fates[i].name)
 		}
 	}
 	if p.fetch {
@@ -82,7 +85,12 @@ func (p *planner) refuseDoubtfulNames() error {
 	if p.keepHead {
 		return nil
 	}
-	for _, s := range p.tree.Snapshots() {
+	plain := !strings.Contains(p.destination.Name, snapshotInfix)
+	for i := range p.tree.snapshots {
+		s := &p.tree.snapshots[i]
+		if plain && !strings.Contains(s.Name, snapshotInfix) && !endsInFlight(s.Name) {
+			continue // there is one way to read it
+		}
 		name := SnapshotLvolName(p.destination.Name, s.Name)
 		if other, doubt := p.destination.lineage.doubt(Lvol{Name: name, ReadOnly: true}); doubt {
 			return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", name, p.destination.Store.Name, other)
@@ -116,9 +124,9 @@ func (r Replica) refuseNames(names []string) error {
 func (p *planner) refuseTooLittleSpace() error {
 	store := p.destination.Store
 	var need, freed uint64
-	for i, s := range p.tree.Snapshots() {
+	for i := range p.fates {
 		if p.fates[i].kept == nil {
-			need += s.Lvol.Own.Count
+			need += p.tree.snapshots[i].Lvol.Own.Count
 		}
 	}
 	if p.fetch {

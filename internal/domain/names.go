@@ -79,6 +79,9 @@ func isPlainName(name string) bool {
 }
 
 func endsInFlight(name string) bool {
+	if !strings.Contains(name, inFlightSuffix) {
+		return strings.HasSuffix(name, imageTempSuffix)
+	}
 	_, inFlight := ReplicaInFlight("x" + name)
 	return inFlight || strings.HasSuffix(name, imageTempSuffix)
 }

@@ -69,6 +69,7 @@ type fate struct {
 	kept    *Lvol  // the destination's snapshot that stays; nil: copied
 	at      int    // its position in the destination's store
 	reason  string // in words
+	name    string // of the copy on the destination; "" for a kept one
 	loosen  bool   // it hangs on something wrong
 	graft   bool   // it has to be given its parent
 	current Parent // of the kept one
@@ -186,6 +187,11 @@ func (p *planner) decide() error {
 		if same, f.reason = proof.identical(&p.tree.snapshots[i].Lvol, copied); same {
 			f.kept, f.at = copied, p.destination.places[twin]
 			stays[twin] = true
+		}
+	}
+	for i := range p.fates {
+		if p.fates[i].kept == nil {
+			p.fates[i].name = SnapshotLvolName(p.destination.Name, p.tree.snapshots[i].Name)
 		}
 	}
 	p.findLeftovers(stays)

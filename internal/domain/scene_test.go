@@ -244,7 +244,7 @@ func (s scene) replicas(t rapid.TB) (source, destination Replica) {
 	t.Helper()
 	source, err := NewReplica(s.source, sourceReplica)
 	require.NoError(t, err)
-	destination, err = NewReplica(s.destination, destinationReplica)
+	destination, err = NewDestination(s.destination, destinationReplica, source)
 	require.NoError(t, err)
 	return source, destination
 }
@@ -255,7 +255,7 @@ func (s scene) plan() (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	destination, err := NewReplica(s.destination, destinationReplica)
+	destination, err := NewDestination(s.destination, destinationReplica, source)
 	if err != nil {
 		return Plan{}, err
 	}

@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // SnapshotTree is the tree of snapshots of a whole replica, and where its
@@ -11,8 +12,11 @@ type SnapshotTree struct {
 	snapshots []Snapshot // depth first, parents before children; siblings by creation, then name
 	parent    []int      // by position in snapshots; -1: the ancestor
 	origin    []int      // by position in snapshots: position in Replica.Snapshots; -1: the system snapshot
-	position  map[string]int
-	head      int // position of the head's parent; -1: there is no snapshot
+	head      int        // position of the head's parent; -1: there is no snapshot
+
+	byName []Snapshot // as in the replica
+	placed []int      // their positions in snapshots
+	system string     // the system snapshot's name, which is the last; "": there is none
 }
 
 // NewSnapshotTree builds the tree of a replica that others are rebuilt from.
@@ -23,7 +27,10 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 		return SnapshotTree{}, refuse("replica %s on lvstore %s has no head, so it is not whole", r.Name, r.Store.Name)
 	}
 	n := len(r.Snapshots)
-	t := SnapshotTree{head: -1, snapshots: make([]Snapshot, 0, n), parent: make([]int, 0, n), origin: make([]int, 0, n), position: make(map[string]int, n)}
+	t := SnapshotTree{
+		head: -1, snapshots: make([]Snapshot, 0, n), parent: make([]int, 0, n), origin: make([]int, 0, n),
+		byName: r.Snapshots, placed: make([]int, n),
+	}
 	parents := make([]int, n) // positions in r.Snapshots; -1: the ancestor
 	root := -1
 	for i := range r.Snapshots {
@@ -51,35 +58,20 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 // fill walks down from the root, depth first and without recursion: trees may
 // be a hundred thousand snapshots deep.
 func (t *SnapshotTree) fill(snapshots []Snapshot, parents []int) {
-	// Siblings are linked, the youngest first, so that the walk, which takes the
-	// last one pushed, visits the oldest first.
-	order := make([]int, len(snapshots))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		if older(&snapshots[a], &snapshots[b]) {
-			return -1
-		}
-		return 1
-	})
 	const none = -1
 	eldest := make([]int, len(snapshots)+1) // of each parent's children; of the root at the end
 	next := make([]int, len(snapshots))     // the next younger sibling
 	for i := range eldest {
 		eldest[i] = none
 	}
-	under := func(i int) int {
-		if parents[i] < 0 {
-			return len(snapshots)
+	for i := range snapshots {
+		under := parents[i]
+		if under < 0 {
+			under = len(snapshots)
 		}
-		return parents[i]
+		next[i], eldest[under] = eldest[under], i
 	}
-	for at := len(order) - 1; at >= 0; at-- {
-		i := order[at]
-		next[i], eldest[under(i)] = eldest[under(i)], i
-	}
-	placed := make([]int, len(snapshots)) // positions in the tree
+	sortSiblings(snapshots, eldest, next)
 	pending := []int{eldest[len(snapshots)]}
 	for len(pending) > 0 {
 		i := pending[len(pending)-1]
@@ -87,16 +79,42 @@ func (t *SnapshotTree) fill(snapshots []Snapshot, parents []int) {
 		if i == none {
 			continue
 		}
-		placed[i] = len(t.snapshots)
-		t.position[snapshots[i].Name] = placed[i]
+		t.placed[i] = len(t.snapshots)
 		t.snapshots = append(t.snapshots, snapshots[i])
 		t.origin = append(t.origin, i)
 		if parents[i] < 0 {
 			t.parent = append(t.parent, none)
 		} else {
-			t.parent = append(t.parent, placed[parents[i]])
+			t.parent = append(t.parent, t.placed[parents[i]])
 		}
 		pending = append(pending, next[i], eldest[i])
+	}
+}
+
+// sortSiblings relinks the children of each parent, the eldest first.
+func sortSiblings(snapshots []Snapshot, eldest, next []int) {
+	var siblings []int
+	for under, first := range eldest {
+		if first < 0 || next[first] < 0 {
+			continue // at most one
+		}
+		siblings = siblings[:0]
+		for i := first; i >= 0; i = next[i] {
+			siblings = append(siblings, i)
+		}
+		slices.SortFunc(siblings, func(a, b int) int {
+			if older(&snapshots[a], &snapshots[b]) {
+				return -1
+			}
+			return 1
+		})
+		eldest[under] = siblings[0]
+		for n, i := range siblings {
+			next[i] = -1
+			if n+1 < len(siblings) {
+				next[i] = siblings[n+1]
+			}
+		}
 	}
 }
 
@@ -111,7 +129,7 @@ func (t *SnapshotTree) placeHead(r Replica) error {
 	if err := r.refuseStep(at, r.Head); err != nil {
 		return err
 	}
-	t.head = t.position[r.is[at].snapshot]
+	t.head = t.placed[r.is[at].at]
 	return nil
 }
 
@@ -140,7 +158,7 @@ func (t SnapshotTree) Snapshots() []Snapshot { return t.snapshots }
 
 // Has reports whether the tree has a snapshot of that name.
 func (t SnapshotTree) Has(name string) bool {
-	_, ok := t.position[name]
+	_, ok := t.place(name)
 	return ok
 }
 
@@ -154,7 +172,20 @@ func (t SnapshotTree) Ancestor() (ancestor Snapshot, ok bool) {
 
 // ParentOf is the snapshot's parent in the tree; the ancestor has none.
 func (t SnapshotTree) ParentOf(s Snapshot) (parent Snapshot, isAncestor bool) {
-	return t.parentAt(t.position[s.Name])
+	at, _ := t.place(s.Name)
+	return t.parentAt(at)
+}
+
+// place is the position in the tree of the snapshot of that name.
+func (t SnapshotTree) place(name string) (at int, ok bool) {
+	if t.system != "" && t.system == name {
+		return len(t.snapshots) - 1, true
+	}
+	i, ok := slices.BinarySearchFunc(t.byName, name, func(s Snapshot, name string) int { return strings.Compare(s.Name, name) })
+	if !ok {
+		return 0, false
+	}
+	return t.placed[i], true
 }
 
 func (t SnapshotTree) parentAt(at int) (parent Snapshot, isAncestor bool) {
@@ -176,15 +207,12 @@ func (t SnapshotTree) HeadParent() (parent Snapshot, ok bool) {
 // withSystemSnapshot is the tree as it will be once the head's own clusters
 // have become a snapshot.
 func (t SnapshotTree) withSystemSnapshot(s Snapshot) SnapshotTree {
-	grown := SnapshotTree{position: make(map[string]int, len(t.position)+1)}
-	grown.snapshots = append(append(grown.snapshots, t.snapshots...), s)
-	grown.parent = append(append(grown.parent, t.parent...), t.head)
-	grown.origin = append(append(grown.origin, t.origin...), -1)
-	for name, at := range t.position {
-		grown.position[name] = at
-	}
+	grown := t
+	grown.snapshots = append(slices.Clone(t.snapshots), s)
+	grown.parent = append(slices.Clone(t.parent), t.head)
+	grown.origin = append(slices.Clone(t.origin), -1)
 	grown.head = len(t.snapshots)
-	grown.position[s.Name] = grown.head
+	grown.system = s.Name
 	return grown
 }
 
