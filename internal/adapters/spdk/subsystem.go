@@ -1,0 +1,151 @@
+package spdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// namespacesOf is how many namespaces a subsystem has in its life; then the run
+// opens the next one. Few are live at a time: each is withdrawn after its copy.
+const namespacesOf = 512
+
+// addHostRequest is of nvmf_subsystem_add_host; go-spdk-helper has no type for it.
+type addHostRequest struct {
+	NQN  string `json:"nqn"`
+	Host string `json:"host"`
+}
+
+// openSubsystem is the run's subsystem with room for one more namespace, which
+// that host may connect to. The run's lock must be held.
+func (h *Host) openSubsystem(ctx context.Context, run ports.Run, state *runState, hostNQN string) (*subsystem, error) {
+	h.mu.Lock()
+	sub := state.current
+	if sub != nil && sub.nsids == namespacesOf {
+		sub = nil
+	}
+	h.mu.Unlock()
+	if sub == nil {
+		return h.newSubsystem(ctx, run, state, hostNQN)
+	}
+	if sub.hosts[hostNQN] {
+		return sub, nil
+	}
+	if err := h.change(ctx, "nvmf_subsystem_add_host", addHostRequest{NQN: sub.nqn, Host: hostNQN}, nil); err != nil {
+		return nil, err
+	}
+	sub.hosts[hostNQN] = true
+	return sub, nil
+}
+
+func (h *Host) newSubsystem(ctx context.Context, run ports.Run, state *runState, hostNQN string) (*subsystem, error) {
+	sub := &subsystem{nqn: runNQN(run), hosts: map[string]bool{hostNQN: true}}
+	h.mu.Lock()
+	state.subsystems = append(state.subsystems, sub)
+	h.mu.Unlock()
+
+	transport := newCall("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil)
+	create := newCall("nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{
+		Nqn: sub.nqn, SerialNumber: run.ID, ModelNumber: modelNumber, MaxNamespaces: namespacesOf,
+	}, nil)
+	allow := newCall("nvmf_subsystem_add_host", addHostRequest{NQN: sub.nqn, Host: hostNQN}, nil)
+	h.changeAll(ctx, transport, create, allow)
+	if errors.Is(transport.err, ports.ErrExists) {
+		transport.err = nil
+	}
+	var err error
+	for _, one := range []*call{transport, create, allow} {
+		if err == nil {
+			err = one.err
+		}
+	}
+	if err == nil {
+		err = h.listenOn(ctx, sub)
+	}
+	if err != nil {
+		h.closeSubsystem(ctx, state, sub)
+		return nil, fmt.Errorf("export by %s: %w", sub.nqn, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	state.current = sub
+	return sub, nil
+}
+
+// listenOn finds a port. Subsystems of one target share it; one that another
+// process has is refused with the same words as an address that the machine has
+// not, so all are tried.
+func (h *Host) listenOn(ctx context.Context, sub *subsystem) error {
+	h.mu.Lock()
+	first := max(h.port, h.listen.First)
+	h.mu.Unlock()
+	var refusal error
+	for n := 0; n <= int(h.listen.Last-h.listen.First); n++ {
+		port := first + uint16(n)
+		if over := int(first) + n - int(h.listen.Last); over > 0 {
+			port = h.listen.First + uint16(over-1)
+		}
+		refusal = h.change(ctx, "nvmf_subsystem_add_listener",
+			spdktypes.NvmfSubsystemAddListenerRequest{Nqn: sub.nqn, ListenAddress: h.listen.at(port)}, nil)
+		if refusal == nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			sub.port, h.port = port, port
+			return nil
+		}
+		if !errors.Is(refusal, ports.ErrInvalid) {
+			return refusal
+		}
+	}
+	return as(ports.ErrUnavailable, fmt.Errorf("no port of %s:%d-%d can be listened on: %w", h.listen.Address, h.listen.First, h.listen.Last, refusal))
+}
+
+// subsystems are the target's, or the one of that NQN, if there is one.
+func (h *Host) subsystems(ctx context.Context, nqn string) ([]spdktypes.NvmfSubsystem, error) {
+	var found []spdktypes.NvmfSubsystem
+	err := h.rpc.call(ctx, "nvmf_get_subsystems", spdktypes.NvmfGetSubsystemsRequest{Nqn: nqn}, &found)
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// closeSubsystem deletes a subsystem of the run that is of no more use. Where
+// that fails it stays noted, for Release.
+func (h *Host) closeSubsystem(ctx context.Context, state *runState, sub *subsystem) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyFor)
+	defer cancel()
+	if err := h.deleteSubsystems(ctx, sub.nqn); err != nil {
+		h.log.Warn("a subsystem stays until the run is released", zap.String("nqn", sub.nqn), zap.Error(err))
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, s := range state.subsystems {
+		if s == sub {
+			state.subsystems = append(state.subsystems[:i], state.subsystems[i+1:]...)
+			return
+		}
+	}
+}
+
+// deleteSubsystems deletes those that are there.
+func (h *Host) deleteSubsystems(ctx context.Context, nqns ...string) error {
+	calls := make([]*call, len(nqns))
+	for i, nqn := range nqns {
+		calls[i] = newCall("nvmf_delete_subsystem", spdktypes.NvmfDeleteSubsystemRequest{Nqn: nqn}, nil)
+	}
+	h.changeAll(ctx, calls...)
+	for _, one := range calls {
+		// "Invalid parameters": there is none of that name.
+		if one.err != nil && !errors.Is(one.err, ports.ErrInvalid) && !errors.Is(one.err, ports.ErrNotFound) {
+			return one.err
+		}
+	}
+	return nil
+}
