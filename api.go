@@ -449,6 +449,7 @@ const RecordNoImage = "none"
 type Image = domain.Image
 
 // ImageNamed says that the volume has that backing image.
+// An empty name says nothing.
 func ImageNamed(name string) Image { return domain.ImageNamed(name) }
 
 // NoImage says that the volume has no backing image.
@@ -541,6 +542,9 @@ type Parent = domain.Parent
 //		ReservePercent float64
 //		// Sealings are what earlier runs are known to have sealed.
 //		Sealings []Sealing
+//		// ThisRun is what the very run that plans again has sealed. It is kept even
+//		// if everything is copied.
+//		ThisRun []Sealing
 //	}
 type Options = domain.Options
 

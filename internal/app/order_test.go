@@ -48,7 +48,7 @@ func TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt(t *testing.
 		destination.EXPECT().Graft(any, "in-flight", "image-b").Return(nil),
 		destination.EXPECT().Look(any, "in-flight").Return(domain.Lvol{UUID: "in-flight", Parent: "image-b", Own: domain.Clusters{Count: 1}}, nil),
 		source.EXPECT().Look(any, "source-s1").Return(snap, nil),
-		destination.EXPECT().Seal(any, "in-flight", sealed.Name, ports.SealRecord{}).Return("sealed", nil),
+		destination.EXPECT().Seal(any, "in-flight", sealed.Name, ports.SealRecord{Attributes: domain.Attributes{UserCreated: true}}).Return("sealed", nil),
 		destination.EXPECT().List(any).Return(store("b", sealed), nil), // verified before the head comes
 		destination.EXPECT().Clone(any, "sealed", copyName, uint64(size), imageName).Return("new-head", nil),
 		destination.EXPECT().List(any).Return(store("b", sealed, newHead), nil),

@@ -122,7 +122,7 @@ func (r *rebuild) once(ctx context.Context) error {
 
 func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	request := r.request
-	request.Options.Sealings = append(append([]domain.Sealing(nil), request.Options.Sealings...), r.sealed...)
+	request.Options.ThisRun = r.sealed
 	seen, plan, err := r.engine.plan(ctx, request)
 	r.see(seen)
 	if err != nil {

@@ -35,7 +35,9 @@ type Picture struct {
 	at      map[string]int // position in store.Lvols, by UUID
 	names   map[string]bool
 	clones  map[string]int // by UUID
-	copies  map[string]int // position in the source's Lvols, by UUID; built when first needed
+
+	copies   map[string]int // position in the source's Lvols, by UUID; built when first needed
+	copiesOf *Lvol          // the first of them, which tells another listing
 }
 
 // NewPicture starts from a copy of the listing.
@@ -128,7 +130,8 @@ func (p *Picture) insert(l Lvol, target Ref) error {
 }
 
 func (p *Picture) copy(target *Lvol, source Store, uuid string) error {
-	if p.copies == nil {
+	if len(source.Lvols) > 0 && p.copiesOf != &source.Lvols[0] {
+		p.copiesOf = &source.Lvols[0]
 		p.copies = make(map[string]int, len(source.Lvols))
 		for i, l := range source.Lvols {
 			p.copies[l.UUID] = i
@@ -136,7 +139,7 @@ func (p *Picture) copy(target *Lvol, source Store, uuid string) error {
 	}
 	i, ok := p.copies[uuid]
 	switch {
-	case !ok:
+	case !ok || i >= len(source.Lvols):
 		return fmt.Errorf("the source has no lvol %s", uuid)
 	case target.ReadOnly:
 		return fmt.Errorf("the lvol is sealed")

@@ -169,8 +169,18 @@ func (e *emitter) copy(i int) int {
 	}
 	return e.add(Operation{
 		Verb: VerbSeal, Stage: StageBuild, After: e.after(last), Target: target, Parent: parent,
-		Name: e.fates[i].name, Source: originOf(s.Lvol), Attributes: s.Lvol.Attributes,
+		Name: e.fates[i].name, Source: originOf(s.Lvol), Attributes: e.attributesOf(s),
 	})
+}
+
+// attributesOf are what is recorded of a copy. Where the source's host records
+// nothing, a snapshot is taken for a user's: others may be purged.
+func (e *emitter) attributesOf(s *Snapshot) Attributes {
+	attributes := s.Lvol.Attributes
+	if !e.source.Store.Records {
+		attributes.UserCreated = !isSystemSnapshot(s.Name)
+	}
+	return attributes
 }
 
 func (e *emitter) crown() {

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -85,10 +86,13 @@ func (p *planner) refuseDoubtfulNames() error {
 	if p.keepHead {
 		return nil
 	}
+	if err := p.refuseDoubtfulLeftovers(); err != nil {
+		return err
+	}
 	plain := !strings.Contains(p.destination.Name, snapshotInfix)
 	for i := range p.tree.snapshots {
 		s := &p.tree.snapshots[i]
-		if plain && !strings.Contains(s.Name, snapshotInfix) && !endsInFlight(s.Name) {
+		if plain && !strings.Contains(s.Name, snapshotInfix) && !endsInFlight("x-"+s.Name) {
 			continue // there is one way to read it
 		}
 		name := SnapshotLvolName(p.destination.Name, s.Name)
@@ -119,6 +123,19 @@ func (r Replica) refuseNames(names []string) error {
 	return nil
 }
 
+// refuseDoubtfulLeftovers: what is told by its head now must still be told
+// once the head is gone, or a run that is stopped could never be repeated.
+func (p *planner) refuseDoubtfulLeftovers() error {
+	destination := p.destination
+	if destination.Head == nil || !slices.ContainsFunc(p.leftover, func(l Lvol) bool { return len(readings(l)) > 1 }) {
+		return nil
+	}
+	beheaded := destination.Store
+	beheaded.Lvols = slices.DeleteFunc(slices.Clone(beheaded.Lvols), func(l Lvol) bool { return l.UUID == destination.Head.UUID })
+	_, err := newReplica(beheaded, destination.Name, destination.expected)
+	return err
+}
+
 // refuseTooLittleSpace: thin volumes overcommit, and a store that runs full in
 // the middle starves the healthy replicas on it.
 func (p *planner) refuseTooLittleSpace() error {
@@ -137,6 +154,9 @@ func (p *planner) refuseTooLittleSpace() error {
 	}
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		freed += head.Own.Count
+	}
+	if percent := p.options.ReservePercent; !(percent >= 0 && percent <= 100) {
+		return refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", percent, store.Name)
 	}
 	reserve := uint64(math.Ceil(float64(store.TotalClusters) * p.options.ReservePercent / 100))
 	if need > 0 && need+reserve > store.FreeClusters+freed {

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,7 +14,8 @@ type Image struct {
 }
 
 // ImageNamed says that the volume has that backing image.
-func ImageNamed(name string) Image { return Image{known: true, name: name} }
+// An empty name says nothing.
+func ImageNamed(name string) Image { return Image{known: name != "", name: name} }
 
 // NoImage says that the volume has no backing image.
 func NoImage() Image { return Image{known: true} }
@@ -95,6 +97,7 @@ func (s Store) imagesBeingFilled(name string) []Lvol {
 			found = append(found, l)
 		}
 	}
+	slices.SortFunc(found, func(a, b Lvol) int { return strings.Compare(a.Name, b.Name) })
 	return found
 }
 
@@ -116,7 +119,7 @@ func (b BackingImage) contradiction(other BackingImage) string {
 	if b.Lvol.Size != other.Lvol.Size {
 		say("size", fmt.Sprint(b.Lvol.Size), fmt.Sprint(other.Lvol.Size))
 	}
-	if b.Lvol.Own.Proven() && other.Lvol.Own.Proven() && b.Lvol.Own != other.Lvol.Own {
+	if !b.recordedAs(other) && b.Lvol.Own.Proven() && other.Lvol.Own.Proven() && b.Lvol.Own != other.Lvol.Own {
 		differ = append(differ, "other bytes")
 	}
 	return strings.Join(differ, ", ")

@@ -17,15 +17,35 @@ type Sealing struct {
 type proof struct {
 	fast                bool
 	source, destination Store
-	sealings            map[[2]string]Sealing
+	journal, thisRun    sealings
+}
+
+// sealings are found by the UUIDs of source and copy.
+type sealings map[[2]string]Sealing
+
+func newSealings(all []Sealing) sealings {
+	found := make(sealings, len(all))
+	for _, s := range all {
+		found[[2]string{s.Source, s.Copy}] = s
+	}
+	return found
+}
+
+// remember reports whether the one was sealed from the other, and both are
+// unchanged since.
+func (s sealings) remember(source, copied *Lvol) bool {
+	if len(s) == 0 {
+		return false
+	}
+	then, ok := s[[2]string{source.UUID, copied.UUID}]
+	return ok && then.SourceClusters == source.Own.Count && then.CopyClusters == copied.Own.Count
 }
 
 func newProof(source, destination Store, options Options) proof {
-	p := proof{fast: !options.Full, source: source, destination: destination, sealings: make(map[[2]string]Sealing, len(options.Sealings))}
-	for _, s := range options.Sealings {
-		p.sealings[[2]string{s.Source, s.Copy}] = s
+	return proof{
+		fast: !options.Full, source: source, destination: destination,
+		journal: newSealings(options.Sealings), thisRun: newSealings(options.ThisRun),
 	}
-	return p
 }
 
 // identical says why the destination's snapshot is, or is not, the source's.
@@ -37,14 +57,16 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 		return false, fmt.Sprintf("the one that is there has %d clusters of its own instead of %d", copied.Own.Count, source.Own.Count)
 	case p.source.Records && p.destination.Records && !source.Attributes.Equal(copied.Attributes):
 		return false, "the one that is there records another time of creation, or another creator"
+	case source.Own.Proven() && copied.Own.Proven() && !source.Own.provenEqual(copied.Own):
+		return false, "the one that is there has other data"
+	case p.thisRun.remember(source, copied):
+		return true, "sealed from this very snapshot by this run"
 	case !p.fast:
 		return false, "everything is copied, since fast rebuild is off"
 	case source.Own.provenEqual(copied.Own):
 		return true, "proven identical: same size, cluster map, checksum and attributes"
-	case p.remembers(source, copied):
+	case p.journal.remember(source, copied):
 		return true, "proven identical: sealed from this very snapshot, and both are unchanged since"
-	case source.Own.Proven() && copied.Own.Proven():
-		return false, "the one that is there has other data"
 	case !p.source.Proves:
 		return false, "the one that is there cannot be proven: the source's host tells no checksums"
 	case !p.destination.Proves:
@@ -52,14 +74,6 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 	default:
 		return false, "the one that is there could not be proven"
 	}
-}
-
-func (p *proof) remembers(source, copied *Lvol) bool {
-	if len(p.sealings) == 0 {
-		return false
-	}
-	s, ok := p.sealings[[2]string{source.UUID, copied.UUID}]
-	return ok && s.SourceClusters == source.Own.Count && s.CopyClusters == copied.Own.Count
 }
 
 // Candidates are the UUIDs of the snapshots, on each side, whose maps and
@@ -76,7 +90,7 @@ func Candidates(source, destination Replica, image Image, options Options) (onSo
 			continue
 		}
 		s, d := &source.Snapshots[i].Lvol, &destination.Snapshots[twin].Lvol
-		if blind.remembers(s, d) || s.Size != d.Size || s.Own.Count != d.Own.Count {
+		if blind.journal.remember(s, d) || blind.thisRun.remember(s, d) || s.Size != d.Size || s.Own.Count != d.Own.Count {
 			continue
 		}
 		onSource = append(onSource, s.UUID)

@@ -2,8 +2,9 @@ package domain
 
 // Names can be read in several ways: "vol-1-snap-x-snap-y" is the snapshot
 // "x-snap-y" of replica vol-1, or "y" of replica vol-1-snap-x. Lineage decides:
-// an lvol belongs to the head that it is in one tree with. Only what is loose is
-// told by its name, and only where that leaves no doubt.
+// an lvol belongs to the replica of what it is in one tree with, if that is told
+// by its name without a doubt. Only what is loose is told by its own name, and
+// only where that leaves no doubt.
 
 // lineages tells which lvols of a store are a replica's.
 type lineages struct {
@@ -11,8 +12,8 @@ type lineages struct {
 	replica  string
 	expected map[string]bool // snapshots that the replica should have; nil: not known
 
-	group []int          // by position in the store: the root of the lvol's tree
-	heads map[string]int // replica name: position of its head
+	group  []int                   // by position in the store: the root of the lvol's tree
+	owners map[int]map[string]bool // by root: the replicas whose lvols of one reading are in the tree
 
 	// Who else is on the store, by how many lvols can be read as theirs: those
 	// that cannot be read as the replica's, and those that can, too, but have no
@@ -29,9 +30,9 @@ func (x *lineages) owns(l Lvol) (bool, error) {
 	}
 	x.compute()
 	var byLineage []string
+	owners := x.owners[x.group[x.index.byUUID[l.UUID]]]
 	for _, r := range all {
-		head, ok := x.heads[r.replica]
-		if ok && x.group[head] == x.group[x.index.byUUID[l.UUID]] {
+		if owners[r.replica] {
 			byLineage = append(byLineage, r.replica)
 		}
 	}
@@ -39,7 +40,7 @@ func (x *lineages) owns(l Lvol) (bool, error) {
 		return byLineage[0] == x.replica, nil
 	}
 	if other, doubt := x.doubt(l); doubt {
-		return false, refuse("lvol %s on lvstore %s may belong to replica %s or to replica %s, and hangs on neither's head: rename or delete it by hand", l.Name, x.index.store.Name, x.replica, other)
+		return false, refuse("lvol %s on lvstore %s may belong to replica %s or to replica %s, and hangs together with neither alone: rename or delete it by hand", l.Name, x.index.store.Name, x.replica, other)
 	}
 	return true, nil
 }
@@ -75,13 +76,13 @@ func (x *lineages) compute() {
 	}
 	store := x.index.store
 	x.group = make([]int, len(store.Lvols))
-	x.heads = make(map[string]int)
+	x.owners = make(map[int]map[string]bool)
 	x.certain, x.doubtful = make(map[string]int), make(map[string]int)
 	for i := range x.group {
 		x.group[i] = noParent
 	}
 	for i, l := range store.Lvols {
-		x.count(i, l)
+		x.count(l)
 		var walked []int
 		root := i
 		for x.group[root] == noParent {
@@ -100,15 +101,18 @@ func (x *lineages) compute() {
 		for _, w := range walked {
 			x.group[w] = x.group[root]
 		}
+		if all := readings(l); len(all) == 1 {
+			if x.owners[x.group[i]] == nil {
+				x.owners[x.group[i]] = make(map[string]bool)
+			}
+			x.owners[x.group[i]][all[0].replica] = true
+		}
 	}
 }
 
-func (x *lineages) count(at int, l Lvol) {
+func (x *lineages) count(l Lvol) {
 	_, maybeOurs := readingFor(l, x.replica)
 	for _, r := range readings(l) {
-		if r.role == roleHead {
-			x.heads[r.replica] = at
-		}
 		switch {
 		case r.replica == x.replica:
 		case !maybeOurs:

@@ -46,7 +46,7 @@ func TestLooseLvolsThatTheSourceDoesNotExplainMayBeAnotherReplicas(t *testing.T)
 		{UUID: "5", Name: "vol-1-r-2-snap-x-snap-2", Parent: "4", Size: proofSize, ReadOnly: true},
 	}
 	_, err = NewDestination(doubtful, "vol-1-r-2", source)
-	require.EqualError(t, err, "lvol vol-1-r-2-snap-x-snap-1 on lvstore b may belong to replica vol-1-r-2 or to replica vol-1-r-2-snap-x, and hangs on neither's head: rename or delete it by hand")
+	require.EqualError(t, err, "lvol vol-1-r-2-snap-x-snap-1 on lvstore b may belong to replica vol-1-r-2 or to replica vol-1-r-2-snap-x, and hangs together with neither alone: rename or delete it by hand")
 }
 
 // TestSnapshotsThatCouldNotBeToldFromANeighboursAreNotMade: it is refused before

@@ -82,7 +82,7 @@ func endsInFlight(name string) bool {
 	if !strings.Contains(name, inFlightSuffix) {
 		return strings.HasSuffix(name, imageTempSuffix)
 	}
-	_, inFlight := ReplicaInFlight("x" + name)
+	_, inFlight := ReplicaInFlight(name)
 	return inFlight || strings.HasSuffix(name, imageTempSuffix)
 }
 
@@ -93,7 +93,9 @@ func CheckReplicaName(name string) error {
 		return fmt.Errorf("a replica needs a name")
 	case !isPlainName(name):
 		return fmt.Errorf("replica name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
-	case endsInFlight(name):
+	case name+"-" == imagePrefix:
+		return fmt.Errorf("replica name %q: its lvols in flight would be called as images are", name)
+	case endsInFlight("x" + name):
 		return fmt.Errorf("replica name %q: a name that ends like this is one of an lvol in flight", name)
 	}
 	return nil
@@ -106,7 +108,7 @@ func CheckSnapshotName(name string) error {
 		return fmt.Errorf("a snapshot needs a name")
 	case !isPlainName(name):
 		return fmt.Errorf("snapshot name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
-	case endsInFlight(name):
+	case endsInFlight("x-" + name):
 		return fmt.Errorf("snapshot name %q: it may not end in %s or %s, lvols in flight do", name, inFlightSuffix, imageTempSuffix)
 	}
 	return nil

@@ -15,6 +15,9 @@ type Options struct {
 	ReservePercent float64
 	// Sealings are what earlier runs are known to have sealed.
 	Sealings []Sealing
+	// ThisRun is what the very run that plans again has sealed. It is kept even
+	// if everything is copied.
+	ThisRun []Sealing
 }
 
 // PlanRebuild says how the destination becomes what the source is, under the
@@ -26,6 +29,7 @@ type Options struct {
 func PlanRebuild(source, destination Replica, said Image, options Options) (Plan, error) {
 	p := &planner{source: source, destination: destination, options: options}
 	for _, step := range []func() error{
+		p.refuseItself,
 		func() error { return p.resolveImage(said) },
 		p.readSource,
 		p.refuseHurtSource,
@@ -73,6 +77,15 @@ type fate struct {
 	loosen  bool   // it hangs on something wrong
 	graft   bool   // it has to be given its parent
 	current Parent // of the kept one
+}
+
+// refuseItself: a replica that were rebuilt from itself would be deleted first.
+func (p *planner) refuseItself() error {
+	source, destination := p.source, p.destination
+	if source.Name == destination.Name && source.Store.UUID == destination.Store.UUID {
+		return refuse("replica %s on lvstore %s is source and destination at once", source.Name, source.Store.Name)
+	}
+	return nil
 }
 
 func (p *planner) resolveImage(said Image) (err error) {
@@ -142,6 +155,9 @@ func (p *planner) placeImage() error {
 	case isHere:
 		p.imageHere = listed(here.Lvol)
 	case isThere:
+		if !there.Lvol.ReadOnly {
+			return refuse("backing image %s on lvstore %s is writable, so it cannot be copied", name, p.source.Store.Name)
+		}
 		if there.Lvol.Parent != "" {
 			return refuse("backing image %s on lvstore %s hangs on another lvol, so it cannot be copied alone", name, p.source.Store.Name)
 		}
@@ -317,7 +333,7 @@ func (p *planner) findLeftovers(stays []bool) {
 // and nothing of its own is as good as a new one.
 func (p *planner) headStays() bool {
 	head := p.destination.Head
-	if head == nil || p.fetch || len(p.leftover) > 0 || p.plan.SystemSnapshot != nil {
+	if head == nil || len(p.leftover) > 0 || p.plan.SystemSnapshot != nil {
 		return false
 	}
 	for i := range p.fates {

@@ -109,6 +109,7 @@ func newIndex(store Store) (*index, error) {
 		store:  store,
 		byUUID: make(map[string]int, len(store.Lvols)),
 	}
+	names := make(map[string]bool, len(store.Lvols))
 	for i := range store.Lvols {
 		l := &store.Lvols[i]
 		if l.UUID == "" {
@@ -118,6 +119,10 @@ func newIndex(store Store) (*index, error) {
 			return nil, fmt.Errorf("lvstore %s lists UUID %s twice", store.Name, l.UUID)
 		}
 		x.byUUID[l.UUID] = i
+		if l.Name != "" && names[l.Name] {
+			return nil, fmt.Errorf("lvstore %s lists the name %s twice", store.Name, l.Name)
+		}
+		names[l.Name] = true
 	}
 	x.parents = make([]int, len(store.Lvols))
 	for i := range store.Lvols {

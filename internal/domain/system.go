@@ -4,7 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
+
+// isSystemSnapshot reports whether a snapshot is called as systemSnapshot does.
+func isSystemSnapshot(name string) bool {
+	id, ok := strings.CutPrefix(name, systemSnapPrefix)
+	return ok && isID(id)
+}
 
 // systemSnapshot names the snapshot that a head with clusters of its own
 // needs. The name is derived from the UUIDs of the head and its parent: a run

@@ -91,6 +91,8 @@ func (v *verification) verifyImage() {
 	switch {
 	case !isHere:
 		v.found(v.image.Parent().String(), RuleImage, "it is not on lvstore %s", v.destination.Store.Name)
+	case !here.Lvol.ReadOnly:
+		v.found(v.image.Parent().String(), RuleImage, "it is writable on lvstore %s, so it is not one", v.destination.Store.Name)
 	case isThere && there.contradiction(here) != "":
 		v.found(v.image.Parent().String(), RuleImage, "it is another one than the source's: %s", there.contradiction(here))
 	}
@@ -118,19 +120,25 @@ func (v *verification) compare(s, d Snapshot) {
 // wrongParent can be repaired without a copy where the right parent is there.
 func (v *verification) wrongParent(s, d Snapshot, is, right Parent) {
 	rule := RuleParent
-	repairable := true
 	if _, isAncestor := v.tree.ParentOf(s); isAncestor {
 		rule = RuleAncestorParent
-		if name, ok := right.Image(); ok {
-			_, repairable = v.destination.Store.BackingImage(name)
-		}
-	} else if name, ok := right.Snapshot(); ok {
-		_, repairable = v.destination.Snapshot(name)
 	}
 	v.violations = append(v.violations, Violation{
-		Subject: s.Name, Rule: rule, Repairable: repairable,
+		Subject: s.Name, Rule: rule, Repairable: v.isThere(right),
 		Detail: fmt.Sprintf("lvol %s has %s instead of %s", d.Lvol.Name, is.words(), right.words()),
 	})
+}
+
+// isThere reports whether a right parent is on the destination; then a graft is
+// all that is needed.
+func (v *verification) isThere(right Parent) bool {
+	ok := true
+	if name, isImage := right.Image(); isImage {
+		_, ok = v.destination.Store.BackingImage(name)
+	} else if name, isSnapshot := right.Snapshot(); isSnapshot {
+		_, ok = v.destination.Snapshot(name)
+	}
+	return ok
 }
 
 func verifyHead(source, destination Replica, image Image) ([]Violation, error) {
@@ -146,11 +154,12 @@ func verifyHead(source, destination Replica, image Image) ([]Violation, error) {
 		return v.violations, nil
 	}
 	if is, right := destination.ParentOf(*head), RightHeadParent(tree, image); is != right {
-		rule := RuleParent
+		wrong := Violation{Subject: subject, Rule: RuleParent, Detail: fmt.Sprintf("it has %s instead of %s", is.words(), right.words())}
 		if _, ok := tree.HeadParent(); !ok {
-			rule = RuleAncestorParent
+			wrong.Rule = RuleAncestorParent
+			wrong.Repairable = v.isThere(right)
 		}
-		v.found(subject, rule, "it has %s instead of %s", is.words(), right.words())
+		v.violations = append(v.violations, wrong)
 	}
 	if head.Size != source.Head.Size {
 		v.found(subject, RuleSize, "%d bytes instead of %d", head.Size, source.Head.Size)

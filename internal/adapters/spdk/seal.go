@@ -45,10 +45,19 @@ func (h *Host) rememberSealed(snapshot string, seal ports.SealRecord) {
 // dropRest deletes what is left of an lvol that was sealed. Where it is not
 // empty, somebody has written to it since: a copy that was thought to be over,
 // and the seal cannot be trusted.
+//
+// The look and the delete share a write, since the next graft waits for them: a
+// target answers bdev_get_bdevs before it takes up the next call. Nothing is lost
+// when the look then says that the rest was not empty; what is not sealed is
+// copied again.
 func (h *Host) dropRest(ctx context.Context, uuid, snapshot string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(tidyFor, h.rpc.timeout))
 	defer cancel()
-	rest, err := h.find(ctx, uuid)
+	var found []bdev
+	look := getBdev(uuid, &found)
+	drop := newCall("bdev_lvol_delete", spdktypes.BdevLvolDeleteRequest{Name: uuid}, nil)
+	h.rpc.do(ctx, look, drop)
+	rest, err := h.ours(look, uuid, found)
 	if errors.Is(err, ports.ErrNotFound) {
 		return nil
 	}
@@ -57,10 +66,10 @@ func (h *Host) dropRest(ctx context.Context, uuid, snapshot string) error {
 	}
 	driver := rest.Driver.Lvol
 	if driver.NumAllocatedClusters > 0 || driver.BaseSnapshot != snapshot || len(driver.Clones) > 0 {
-		return fmt.Errorf("the lvol has %d clusters, parent %q and %d clones after it was sealed, so something else is at work on it: %w",
+		return fmt.Errorf("the lvol had %d clusters, parent %q and %d clones after it was sealed, so something else is at work on it: %w",
 			driver.NumAllocatedClusters, driver.BaseSnapshot, len(driver.Clones), ports.ErrCorrupt)
 	}
-	return whileBusy(ctx, func() error { return h.deleteNow(ctx, uuid) })
+	return drop.err
 }
 
 // Snapshot implements ports.Snapshotter.

@@ -1,0 +1,17 @@
+package domain
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BUG 7 (rules 1, 10). The head of a replica without snapshots that lost its image
+// is cured by a graft like an ancestor, but is said not to be repairable.
+func TestBug7_ALooseHeadOfAReplicaWithoutSnapshotsIsRepairable(t *testing.T) {
+	s := parseScene(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
+	violations := s.violations(t, ImageNamed("base"))
+	require.Len(t, violations, 1)
+	require.Equal(t, RuleAncestorParent, violations[0].Rule)
+	require.True(t, violations[0].Repairable)
+}

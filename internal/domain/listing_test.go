@@ -1,0 +1,33 @@
+package domain
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BUG 10. A listing with one name twice contradicts itself, and is taken: the
+// second of two heads wins, the second of two snapshots is deleted.
+func TestBug10_ANameThatIsListedTwiceIsRefused(t *testing.T) {
+	store := sceneStore("b")
+	store.Lvols = []Lvol{{UUID: "1", Name: "vol-1"}, {UUID: "2", Name: "vol-1"}}
+	_, err := NewReplica(store, "vol-1")
+	requireRefusal(t, err, "vol-1", "twice")
+}
+
+// BUG 12. Picture remembers where lvols were in the first source that it was
+// given, and reads those positions of any later one.
+func TestBug12_APictureCopiesFromTheSourceThatItIsGiven(t *testing.T) {
+	s := parseScene(t, applied)
+	picture := NewPicture(s.destination, destinationReplica)
+	made := []Ref{{refSnapshot, "x"}, {refSnapshot, "y"}}
+	for _, r := range made {
+		require.NoError(t, picture.Apply(s.source, Operation{Verb: VerbCreate, Target: r}))
+	}
+	all := byUUID(s.source)
+	require.NoError(t, picture.Apply(s.source, Operation{Verb: VerbCopy, Target: made[0], Source: originOf(all["a-s1"])}))
+	later := s.source
+	later.Lvols = append([]Lvol{{UUID: "new", Name: "new", ReadOnly: true}}, s.source.Lvols...)
+	require.NoError(t, picture.Apply(later, Operation{Verb: VerbCopy, Target: made[1], Source: originOf(all["a-s2"])}))
+	require.Equal(t, all["a-s2"].Own, byUUID(picture.Store())[uuidOf(made[1])].Own)
+}

@@ -1,0 +1,21 @@
+package domain
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// BUG 9. "vol-1-snap-rebuilding" ends in "-rebuilding": Longhorn and
+// ReplicaInFlight read an lvol in flight of replica vol-1-snap.
+func TestBug9_ASnapshotMayNotBeCalledLikeAnLvolInFlight(t *testing.T) {
+	for _, name := range []string{"rebuilding", "rebuilding-0badcafe", "temp-head"} {
+		require.Error(t, CheckSnapshotName(name), name)
+	}
+}
+
+// In-flight lvols of a replica "bi" are called like images in flight, and are
+// never found again; a head "bi-x-disk-UUID" is an image.
+func TestBug9_AReplicaMayNotBeCalledLikeAnImage(t *testing.T) {
+	require.Error(t, CheckReplicaName("bi"))
+}
