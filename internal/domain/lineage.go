@@ -19,6 +19,7 @@ type lineages struct {
 	// that cannot be read as the replica's, and those that can, too, but have no
 	// name that the replica's should have.
 	certain, doubtful map[string]int
+	headed            map[string]bool // replicas with a head: nothing that is loose is theirs
 }
 
 // owns decides whether an lvol whose name can be read as the replica's is the
@@ -56,8 +57,12 @@ func (x *lineages) doubt(l Lvol) (other string, doubt bool) {
 		if r.replica == x.replica {
 			continue
 		}
-		// An unexpected lvol is one of the doubtful ones itself.
-		if x.certain[r.replica] > 0 || !x.expects(l) && x.doubtful[r.replica] > 1 {
+		if x.expects(l) {
+			doubt = x.certain[r.replica] > 0 && !x.headed[r.replica]
+		} else { // it is one of the doubtful ones itself
+			doubt = x.certain[r.replica] > 0 || x.doubtful[r.replica] > 1
+		}
+		if doubt {
 			return r.replica, true
 		}
 	}
@@ -77,7 +82,7 @@ func (x *lineages) compute() {
 	store := x.index.store
 	x.group = make([]int, len(store.Lvols))
 	x.owners = make(map[int]map[string]bool)
-	x.certain, x.doubtful = make(map[string]int), make(map[string]int)
+	x.certain, x.doubtful, x.headed = make(map[string]int), make(map[string]int), make(map[string]bool)
 	for i := range x.group {
 		x.group[i] = noParent
 	}
@@ -113,6 +118,9 @@ func (x *lineages) compute() {
 func (x *lineages) count(l Lvol) {
 	_, maybeOurs := readingFor(l, x.replica)
 	for _, r := range readings(l) {
+		if r.role == roleHead {
+			x.headed[r.replica] = true
+		}
 		switch {
 		case r.replica == x.replica:
 		case !maybeOurs:

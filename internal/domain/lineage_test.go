@@ -50,14 +50,24 @@ func TestLooseLvolsThatTheSourceDoesNotExplainMayBeAnotherReplicas(t *testing.T)
 }
 
 // TestSnapshotsThatCouldNotBeToldFromANeighboursAreNotMade: it is refused before
-// anything changes, not once the first of them is there.
+// anything changes, not once the first of them is there. A neighbour with a head
+// is no such one: nothing that is loose is its own.
 func TestSnapshotsThatCouldNotBeToldFromANeighboursAreNotMade(t *testing.T) {
 	source, err := NewReplica(growInfixed(), "vol-1-r-1")
 	require.NoError(t, err)
-	beside := emptyStore("b")
-	beside.Lvols = []Lvol{{UUID: "4", Name: "vol-1-r-2-snap-a", Size: proofSize}} // a head
-	destination, err := NewDestination(beside, "vol-1-r-2", source)
-	require.NoError(t, err)
-	_, err = PlanRebuild(source, destination, NoImage(), Options{})
-	require.EqualError(t, err, "a snapshot called vol-1-r-2-snap-a-snap-b on lvstore b could not be told from one of replica vol-1-r-2-snap-a, which is there, too")
+	for _, neighbour := range []struct{ lvol, refusal string }{
+		{"vol-1-r-2-snap-a", ""}, // a head
+		{"vol-1-r-2-snap-a-rebuilding-0badcafe", "a snapshot called vol-1-r-2-snap-a-snap-b on lvstore b could not be told from one of replica vol-1-r-2-snap-a, which is there, too"},
+	} {
+		beside := emptyStore("b")
+		beside.Lvols = []Lvol{{UUID: "4", Name: neighbour.lvol, Size: proofSize}}
+		destination, err := NewDestination(beside, "vol-1-r-2", source)
+		require.NoError(t, err)
+		_, err = PlanRebuild(source, destination, NoImage(), Options{})
+		if neighbour.refusal == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.EqualError(t, err, neighbour.refusal)
+	}
 }
