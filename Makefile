@@ -86,7 +86,7 @@ e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spd
 		case $$path in /*) ;; *) path=$$PWD/$$path ;; esac; \
 		found=$${found:+$$found:}$$path; \
 	done; unset IFS; echo "$$found"; \
-	SPDK_TGT=$$found $(GO) test -count=1 -timeout 12m ./test/e2e/... ./internal/adapters/spdk/...
+	SPDK_TGT=$$found $(GO) test -count=1 -p 1 -timeout 30m ./test/e2e/... ./internal/adapters/spdk/...
 
 .PHONY: fmt
 fmt: ## format all Go files

@@ -84,7 +84,7 @@ func (target *Target) run(t *testing.T) {
 	t.Helper()
 	require.NoError(t, errors.Join(removeIfThere(target.Socket), removeIfThere(target.Socket+".lock")))
 	args := []string{"-m", fmt.Sprintf("[%d]", target.core), "--disable-cpumask-locks", "--no-pci", "-r", target.Socket}
-	if freeHugeMiB() >= memoryMiB {
+	if freeHugeMiB() >= 2*memoryMiB { // it starts with the one and takes more
 		args = append(args, "-s", strconv.Itoa(memoryMiB))
 	} else {
 		args = append(args, "--no-huge", "-s", strconv.Itoa(noHugeMiB))
@@ -94,7 +94,7 @@ func (target *Target) run(t *testing.T) {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(target.binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children can be killed with it
+	cmd.SysProcAttr = childAttributes()
 	require.NoError(t, cmd.Start())
 	dies := make(chan struct{})
 	go func() {
