@@ -43,9 +43,11 @@ func newEmitter(p *planner) *emitter {
 	operations := len(p.leftover) + 5 // the image's three, the old head and the new one
 	for i := range p.fates {
 		e.settled[i] = nothing
-		operations += 4
-		if p.fates[i].kept != nil {
-			operations -= 2
+		switch f := &p.fates[i]; {
+		case f.kept == nil:
+			operations += 4
+		case f.loosen || f.graft:
+			operations += 2
 		}
 	}
 	e.plan.Operations = make([]Operation, 0, operations)

@@ -22,13 +22,10 @@ type lineages struct {
 	headed            map[string]bool // replicas with a head: nothing that is loose is theirs
 }
 
-// owns decides whether an lvol whose name can be read as the replica's is the
-// replica's. Almost always the name has one reading and that is that.
+// owns decides whether an lvol whose name can be read as the replica's, and as
+// another's, is the replica's.
 func (x *lineages) owns(l Lvol) (bool, error) {
 	all := readings(l)
-	if len(all) == 1 {
-		return true, nil
-	}
 	x.compute()
 	var byLineage []string
 	owners := x.owners[x.group[x.index.byUUID[l.UUID]]]

@@ -175,7 +175,11 @@ func readingFor(l Lvol, replica string) (reading, bool) {
 	if !strings.HasPrefix(l.Name, replica) {
 		return reading{}, false
 	}
-	for _, r := range readings(l) {
+	return readingOf(readings(l), replica)
+}
+
+func readingOf(all []reading, replica string) (reading, bool) {
+	for _, r := range all {
 		if r.replica == replica {
 			return r, true
 		}

@@ -89,12 +89,15 @@ func (r *Replica) take(at int) error {
 	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(l) {
 		return nil
 	}
-	reading, mayBe := readingFor(*l, r.Name)
+	all := readings(*l)
+	reading, mayBe := readingOf(all, r.Name)
 	if !mayBe {
 		return nil
 	}
-	if ours, err := r.lineage.owns(*l); err != nil || !ours {
-		return err
+	if len(all) > 1 { // almost always there is one, and that is that
+		if ours, err := r.lineage.owns(*l); err != nil || !ours {
+			return err
+		}
 	}
 	r.exists = true
 	r.is[at] = belonging{role: reading.role, snapshot: reading.snapshot}
