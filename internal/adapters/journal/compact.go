@@ -1,0 +1,95 @@
+package journal
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// compact writes the file anew, with what is worth keeping: a file beside it is
+// filled, then takes its name, so that a crash leaves the one or the other.
+func (f *File) compact() error {
+	if len(f.runs) > f.config.Runs {
+		f.runs = slices.Clone(f.runs[len(f.runs)-f.config.Runs:])
+	}
+	f.forgetOldSealings()
+	fresh, err := os.CreateTemp(filepath.Dir(f.config.Path), filepath.Base(f.config.Path)+".new-*")
+	if err != nil {
+		return fmt.Errorf("write it anew: %w", err)
+	}
+	size, err := f.fill(fresh)
+	if err == nil {
+		err = lock(fresh)
+	}
+	if err == nil {
+		err = os.Rename(fresh.Name(), f.config.Path)
+	}
+	if err != nil {
+		return fmt.Errorf("write it anew: %w", errors.Join(err, fresh.Close(), os.Remove(fresh.Name())))
+	}
+	old := f.file
+	f.file, f.size, f.live, f.broken = fresh, size, size, false
+	return errors.Join(old.Close(), syncDir(filepath.Dir(f.config.Path)))
+}
+
+// fill writes sealings first: a run's end is later than what it sealed.
+func (f *File) fill(fresh *os.File) (size int64, err error) {
+	out := bufio.NewWriter(fresh)
+	add := func(l line) error {
+		text, err := l.encode()
+		if err != nil {
+			return err
+		}
+		size += int64(len(text))
+		_, err = out.Write(text)
+		return err
+	}
+	for _, of := range f.snapshots() {
+		one := f.sealing[of].sealed
+		if err := add(line{Store: of.store, Replica: of.replica, Sealed: &one}); err != nil {
+			return size, err
+		}
+	}
+	for _, run := range f.runs {
+		if err := add(run); err != nil {
+			return size, err
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return size, err
+	}
+	return size, fresh.Sync()
+}
+
+// forgetOldSealings keeps as many as there may be, the newest.
+func (f *File) forgetOldSealings() {
+	if len(f.sealing) <= f.config.Sealings {
+		return
+	}
+	all := f.snapshots()
+	for _, of := range all[:len(all)-f.config.Sealings] {
+		delete(f.sealing, of)
+	}
+}
+
+// snapshots are those with a sealing, the one that was sealed first first.
+func (f *File) snapshots() []snapshot {
+	all := make([]snapshot, 0, len(f.sealing))
+	for of := range f.sealing {
+		all = append(all, of)
+	}
+	slices.SortFunc(all, func(a, b snapshot) int { return cmp.Compare(f.sealing[a].n, f.sealing[b].n) })
+	return all
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,275 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// The bounds of a journal that says nothing of its own.
+const (
+	DefaultBytes    = 16 << 20
+	DefaultRuns     = 1000
+	DefaultSealings = 200_000 // of about 300 bytes each
+)
+
+// Config says where a journal is and how large it may become.
+type Config struct {
+	Path     string
+	Bytes    int64       // below that it is never written anew; 0: DefaultBytes
+	Runs     int         // how many ends of runs are kept when it is; 0: DefaultRuns
+	Sealings int         // and how many sealings, the newest ones; 0: DefaultSealings
+	Logger   *zap.Logger // told of lines that are not whole; nil: nobody
+}
+
+// File is a journal in a file, open for one process.
+type File struct {
+	config Config
+
+	mu      sync.Mutex
+	file    *os.File
+	size    int64
+	live    int64 // size after it was last written anew
+	broken  bool  // the last write may have ended in the middle of a line
+	sealing map[snapshot]noted
+	noted   uint64 // sealings so far
+	runs    []line // ends, the oldest first
+}
+
+// noted is a sealing, and the how many-th it was.
+type noted struct {
+	sealed
+	n uint64
+}
+
+// snapshot is whose newest sealing is kept.
+type snapshot struct{ store, replica, name string }
+
+var _ ports.Journal = (*File)(nil)
+
+// Open opens the journal, and makes an empty one where there is none. While it
+// is open no other process can open it: its error is ports.ErrBusy then.
+func Open(config Config) (*File, error) {
+	if config.Bytes == 0 {
+		config.Bytes = DefaultBytes
+	}
+	if config.Runs == 0 {
+		config.Runs = DefaultRuns
+	}
+	if config.Sealings == 0 {
+		config.Sealings = DefaultSealings
+	}
+	if config.Logger == nil {
+		config.Logger = zap.NewNop()
+	}
+	f := &File{config: config, sealing: make(map[snapshot]noted)}
+	if err := f.open(); err != nil {
+		return nil, fmt.Errorf("open journal %s: %w", config.Path, err)
+	}
+	return f, nil
+}
+
+func (f *File) open() error {
+	info, err := os.Stat(f.config.Path)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("expected a file: %w", ports.ErrInvalid)
+	}
+	f.file, err = os.OpenFile(f.config.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	err = lock(f.file)
+	if err == nil {
+		err = f.requireCurrent()
+	}
+	if err == nil {
+		err = f.load()
+	}
+	if err != nil {
+		_ = f.file.Close()
+	}
+	return err
+}
+
+// requireCurrent: a file that another process has just written anew is not the
+// one that was opened a moment before, though that one's lock is free now.
+func (f *File) requireCurrent() error {
+	named, err := os.Stat(f.config.Path)
+	if err != nil {
+		return err
+	}
+	opened, err := f.file.Stat()
+	if err == nil && !os.SameFile(named, opened) {
+		err = fmt.Errorf("another process has it open: %w", ports.ErrBusy)
+	}
+	return err
+}
+
+// load reads what is there. A last line without an end was torn by a crash.
+func (f *File) load() error {
+	spoiled := 0
+	size, whole, err := each(f.file, func(l line, ok bool) {
+		if ok {
+			f.note(l)
+		} else {
+			spoiled++
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if spoiled > 0 {
+		f.config.Logger.Warn("lines of the journal are not whole, and passed over", zap.String("journal", f.config.Path), zap.Int("lines", spoiled))
+	}
+	f.size, f.live, f.broken = size, 0, !whole
+	return nil
+}
+
+// each reads lines from the beginning. whole says that the last one has its end.
+func each(from io.Reader, visit func(l line, ok bool)) (size int64, whole bool, err error) {
+	reader := bufio.NewReaderSize(from, 1<<16)
+	whole = true
+	for {
+		text, err := reader.ReadBytes('\n')
+		size += int64(len(text))
+		if len(text) > 0 {
+			whole = text[len(text)-1] == '\n'
+			if body := bytes.TrimSuffix(text, []byte{'\n'}); len(body) > 0 {
+				l, ok := decodeLine(body)
+				visit(l, ok)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return size, whole, nil
+		}
+		if err != nil {
+			return size, whole, err
+		}
+	}
+}
+
+// note remembers what Sealings and a file that is written anew need.
+func (f *File) note(l line) {
+	if l.Sealed != nil {
+		f.noted++
+		f.sealing[snapshot{l.Store, l.Replica, l.Sealed.Snapshot}] = noted{*l.Sealed, f.noted}
+	}
+	if l.Ended != nil {
+		f.runs = append(f.runs, l)
+		if len(f.runs) >= 2*f.config.Runs {
+			f.runs = slices.Clone(f.runs[len(f.runs)-f.config.Runs:])
+		}
+	}
+}
+
+// Append implements ports.Journal.
+func (f *File) Append(_ context.Context, e ports.Entry) error {
+	if e.Store == "" || e.Run.Replica == "" {
+		return f.failed(fmt.Errorf("an entry of no replica: %w", ports.ErrInvalid))
+	}
+	l := newLine(e)
+	text, err := l.encode()
+	if err != nil {
+		return f.failed(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.write(text, l.Ended != nil); err != nil {
+		return f.failed(err)
+	}
+	f.note(l)
+	if f.size > f.config.Bytes && f.size > 2*f.live {
+		if err := f.compact(); err != nil {
+			// The entry is there. Another try comes when the file has doubled.
+			f.live = f.size
+			f.config.Logger.Warn("the journal grows", zap.Error(f.failed(err)))
+		}
+	}
+	return nil
+}
+
+func (f *File) write(text []byte, sync bool) error {
+	if f.file == nil {
+		return os.ErrClosed
+	}
+	if f.broken {
+		text = append([]byte{'\n'}, text...)
+	}
+	f.broken = true
+	n, err := f.file.Write(text)
+	f.size += int64(n)
+	if err != nil {
+		return err
+	}
+	f.broken = false
+	if sync {
+		return f.file.Sync()
+	}
+	return nil
+}
+
+func (f *File) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("journal %s: %w", f.config.Path, err)
+}
+
+// Sealings implements ports.Journal.
+func (f *File) Sealings(_ context.Context, store, replica string) ([]domain.Sealing, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var found []domain.Sealing
+	for of, s := range f.sealing {
+		if of.store == store && of.replica == replica {
+			found = append(found, s.sealing())
+		}
+	}
+	slices.SortFunc(found, func(a, b domain.Sealing) int { return strings.Compare(a.Copy, b.Copy) })
+	return found, nil
+}
+
+// Close gives the file free.
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return f.failed(err)
+}
+
+// Read reads the entries of a journal, the oldest first, while another process
+// may have it open. What is not whole is passed over.
+func Read(path string) ([]ports.Entry, error) {
+	file, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	var entries []ports.Entry
+	_, _, err = each(file, func(l line, ok bool) {
+		if ok {
+			entries = append(entries, l.entry())
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read journal %s: %w", path, err)
+	}
+	return entries, nil
+}

@@ -1,0 +1,210 @@
+package journal_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rootgraft/rebuild/internal/adapters/journal"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+const (
+	store   = "a1b2"
+	replica = "vol-1-r-2"
+)
+
+func open(t *testing.T, config journal.Config) *journal.File {
+	t.Helper()
+	f, err := journal.Open(config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	return f
+}
+
+func path(t *testing.T) string { return filepath.Join(t.TempDir(), "journal") }
+
+func at(n int) time.Time { return time.Date(2026, 1, 1, 0, 0, n, 0, time.UTC) }
+
+func sealed(n int, snapshot string) ports.Entry {
+	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: "0badcafe"}, Store: store, Lvstore: "disk-2", Sealed: &ports.Sealed{
+		Snapshot: snapshot, Sealing: sealing(n),
+	}}
+}
+
+func sealing(n int) domain.Sealing {
+	return domain.Sealing{Source: fmt.Sprint("source-", n), Copy: fmt.Sprint("copy-", n), SourceClusters: uint64(n), CopyClusters: uint64(n)}
+}
+
+func ended(n int) ports.Entry {
+	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: fmt.Sprintf("%08x", n)}, Store: store, Lvstore: "disk-2", Ended: &ports.Ended{
+		Outcome: "complete", Image: "base", CopiedBytes: 1 << 20, Duration: 3 * time.Millisecond, Warnings: []string{"a\nb"},
+		Steps: []ports.Decided{{Action: domain.ActionCopy, Snapshot: "s1", Parent: "backing-image:base", Reason: "missing on the destination", Clusters: 1}},
+	}}
+}
+
+func began(n int) ports.Entry {
+	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: fmt.Sprintf("%08x", n)}, Store: store, Began: &ports.Began{Sources: []string{"vol-1-r-1 on lvstore disk-1"}}}
+}
+
+func appendAll(t *testing.T, f *journal.File, entries ...ports.Entry) {
+	t.Helper()
+	for _, e := range entries {
+		require.NoError(t, f.Append(context.Background(), e))
+	}
+}
+
+func sealings(t *testing.T, f *journal.File) []domain.Sealing {
+	t.Helper()
+	found, err := f.Sealings(context.Background(), store, replica)
+	require.NoError(t, err)
+	return found
+}
+
+func TestWhatWasAppendedIsReadAgain(t *testing.T) {
+	file := path(t)
+	f := open(t, journal.Config{Path: file})
+	all := []ports.Entry{began(1), sealed(2, "s1"), ended(3)}
+	appendAll(t, f, all...)
+	entries, err := journal.Read(file)
+	require.NoError(t, err)
+	require.Equal(t, all, entries)
+}
+
+func TestTheNewestSealingOfEachSnapshotIsKnownAfterARestart(t *testing.T) {
+	file := path(t)
+	f := open(t, journal.Config{Path: file})
+	other := sealed(9, "s1")
+	other.Run.Replica = "vol-1-r-22"
+	elsewhere := sealed(8, "s1")
+	elsewhere.Store = "c3d4"
+	appendAll(t, f, sealed(1, "s1"), sealed(2, "s2"), sealed(3, "s1"), other, elsewhere)
+	want := []domain.Sealing{sealing(2), sealing(3)}
+	require.Equal(t, want, sealings(t, f))
+	require.NoError(t, f.Close())
+	require.Equal(t, want, sealings(t, open(t, journal.Config{Path: file})))
+}
+
+func TestALineThatACrashHasTornIsPassedOver(t *testing.T) {
+	file := path(t)
+	f := open(t, journal.Config{Path: file})
+	appendAll(t, f, sealed(1, "s1"), sealed(2, "s2"))
+	require.NoError(t, f.Close())
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	second := strings.Index(string(text), "\n") + 1
+	for torn := second; torn < len(text)-1; torn++ { // without its end alone it is whole
+		require.NoError(t, os.WriteFile(file, text[:torn], 0o600))
+		f, err := journal.Open(journal.Config{Path: file})
+		require.NoError(t, err)
+		require.Equal(t, []domain.Sealing{sealing(1)}, sealings(t, f), "cut after %d bytes", torn)
+		// What comes next stands on a line of its own.
+		appendAll(t, f, sealed(3, "s3"))
+		require.NoError(t, f.Close())
+		f, err = journal.Open(journal.Config{Path: file})
+		require.NoError(t, err)
+		require.Equal(t, []domain.Sealing{sealing(1), sealing(3)}, sealings(t, f), "cut after %d bytes", torn)
+		require.NoError(t, f.Close())
+	}
+}
+
+// A sealing is believed to prove that two snapshots are equal: a byte that is
+// another one may not change whose.
+func TestALineThatADiskHasSpoiledProvesNothing(t *testing.T) {
+	file := path(t)
+	f := open(t, journal.Config{Path: file})
+	appendAll(t, f, sealed(1, "s1"), sealed(2, "s2"))
+	require.NoError(t, f.Close())
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	core, logs := observer.New(zap.WarnLevel)
+	for i := range strings.Index(string(text), "\n") {
+		spoiled := append([]byte(nil), text...)
+		spoiled[i] ^= 0x01
+		require.NoError(t, os.WriteFile(file, spoiled, 0o600))
+		f, err := journal.Open(journal.Config{Path: file, Logger: zap.New(core)})
+		require.NoError(t, err)
+		require.Equal(t, []domain.Sealing{sealing(2)}, sealings(t, f), "byte %d", i)
+		require.NoError(t, f.Close())
+	}
+	require.NotZero(t, logs.Len(), "it is said")
+}
+
+func TestAJournalIsOpenForOneProcessAtATime(t *testing.T) {
+	file := path(t)
+	f := open(t, journal.Config{Path: file})
+	_, err := journal.Open(journal.Config{Path: file})
+	require.ErrorIs(t, err, ports.ErrBusy)
+	require.ErrorContains(t, err, file)
+	require.NoError(t, f.Close())
+	open(t, journal.Config{Path: file})
+}
+
+func TestAJournalStaysBounded(t *testing.T) {
+	file := path(t)
+	config := journal.Config{Path: file, Bytes: 8 << 10, Runs: 5, Sealings: 10}
+	f := open(t, config)
+	var largest int64
+	for n := range 500 {
+		appendAll(t, f, sealed(n, fmt.Sprint("s", n%20)), ended(n))
+		info, err := os.Stat(file)
+		require.NoError(t, err)
+		largest = max(largest, info.Size())
+	}
+	require.Less(t, largest, int64(24<<10))
+	matches, err := filepath.Glob(file + "*")
+	require.NoError(t, err)
+	require.Equal(t, []string{file}, matches, "nothing is left beside it")
+	require.NoError(t, f.Close())
+
+	f = open(t, config)
+	found := sealings(t, f)
+	require.GreaterOrEqual(t, len(found), 10)
+	require.Contains(t, found, sealing(499), "the newest are kept")
+	entries, err := journal.Read(file)
+	require.NoError(t, err)
+	require.Equal(t, ended(499), entries[len(entries)-1])
+	_, err = journal.Open(config)
+	require.ErrorIs(t, err, ports.ErrBusy, "the file that was written anew is locked, too")
+}
+
+func TestAppendsMayComeAtOnce(t *testing.T) {
+	file := path(t)
+	f := open(t, journal.Config{Path: file, Bytes: 4 << 10})
+	var all sync.WaitGroup
+	for n := range 100 {
+		all.Go(func() { appendAll(t, f, sealed(n, fmt.Sprint("s", n))) })
+	}
+	all.Wait()
+	require.Len(t, sealings(t, f), 100)
+}
+
+func TestWhatIsNoJournalIsRefused(t *testing.T) {
+	directory := t.TempDir()
+	_, err := journal.Open(journal.Config{Path: directory})
+	require.ErrorIs(t, err, ports.ErrInvalid)
+	_, err = journal.Open(journal.Config{Path: filepath.Join(directory, "missing", "journal")})
+	require.ErrorIs(t, err, os.ErrNotExist)
+
+	file := filepath.Join(directory, "garbage")
+	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("garbage\x00\n", 1000)), 0o600))
+	f := open(t, journal.Config{Path: file})
+	require.Empty(t, sealings(t, f))
+	require.ErrorIs(t, f.Append(context.Background(), ports.Entry{}), ports.ErrInvalid)
+}
+
+func TestAClosedJournalTakesNothing(t *testing.T) {
+	f := open(t, journal.Config{Path: path(t)})
+	require.NoError(t, f.Close())
+	require.ErrorIs(t, f.Append(context.Background(), sealed(1, "s1")), os.ErrClosed)
+}

@@ -1,0 +1,128 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// line is an entry as it stands in the file. Its names are the format: what is
+// added to it later is optional.
+type line struct {
+	At      time.Time `json:"at"`
+	Run     string    `json:"run"`
+	Store   string    `json:"store"`
+	Lvstore string    `json:"lvstore,omitempty"`
+	Replica string    `json:"replica"`
+
+	Began  *began  `json:"began,omitempty"`
+	Sealed *sealed `json:"sealed,omitempty"`
+	Ended  *ended  `json:"ended,omitempty"`
+}
+
+type began struct {
+	Sources []string `json:"sources"`
+}
+
+type sealed struct {
+	Snapshot       string `json:"snapshot"`
+	Source         string `json:"source"`
+	Copy           string `json:"copy"`
+	SourceClusters uint64 `json:"sourceClusters"`
+	CopyClusters   uint64 `json:"copyClusters"`
+}
+
+type ended struct {
+	Outcome     string    `json:"outcome"`
+	Error       string    `json:"error,omitempty"`
+	Image       string    `json:"image,omitempty"`
+	Full        bool      `json:"full,omitempty"`
+	Steps       []decided `json:"steps,omitempty"`
+	Warnings    []string  `json:"warnings,omitempty"`
+	CopiedBytes uint64    `json:"copiedBytes"`
+	DurationMS  int64     `json:"durationMs"`
+}
+
+type decided struct {
+	Action   domain.Action `json:"action"`
+	Snapshot string        `json:"snapshot,omitempty"`
+	Parent   string        `json:"parent,omitempty"`
+	Reason   string        `json:"reason,omitempty"`
+	Clusters uint64        `json:"clusters,omitempty"`
+}
+
+func newLine(e ports.Entry) line {
+	l := line{At: e.At.UTC(), Run: e.Run.ID, Store: e.Store, Lvstore: e.Lvstore, Replica: e.Run.Replica}
+	if e.Began != nil {
+		l.Began = &began{Sources: e.Began.Sources}
+	}
+	if s := e.Sealed; s != nil {
+		l.Sealed = &sealed{s.Snapshot, s.Sealing.Source, s.Sealing.Copy, s.Sealing.SourceClusters, s.Sealing.CopyClusters}
+	}
+	if x := e.Ended; x != nil {
+		l.Ended = &ended{
+			Outcome: x.Outcome, Error: x.Error, Image: x.Image, Full: x.Full, Warnings: x.Warnings,
+			CopiedBytes: x.CopiedBytes, DurationMS: x.Duration.Milliseconds(),
+		}
+		for _, s := range x.Steps {
+			l.Ended.Steps = append(l.Ended.Steps, decided(s))
+		}
+	}
+	return l
+}
+
+func (l line) entry() ports.Entry {
+	e := ports.Entry{At: l.At, Run: ports.Run{Replica: l.Replica, ID: l.Run}, Store: l.Store, Lvstore: l.Lvstore}
+	if l.Began != nil {
+		e.Began = &ports.Began{Sources: l.Began.Sources}
+	}
+	if s := l.Sealed; s != nil {
+		e.Sealed = &ports.Sealed{Snapshot: s.Snapshot, Sealing: s.sealing()}
+	}
+	if x := l.Ended; x != nil {
+		e.Ended = &ports.Ended{
+			Outcome: x.Outcome, Error: x.Error, Image: x.Image, Full: x.Full, Warnings: x.Warnings,
+			CopiedBytes: x.CopiedBytes, Duration: time.Duration(x.DurationMS) * time.Millisecond,
+		}
+		for _, s := range x.Steps {
+			e.Ended.Steps = append(e.Ended.Steps, ports.Decided(s))
+		}
+	}
+	return e
+}
+
+func (s *sealed) sealing() domain.Sealing {
+	return domain.Sealing{Source: s.Source, Copy: s.Copy, SourceClusters: s.SourceClusters, CopyClusters: s.CopyClusters}
+}
+
+// sumLength is a CRC-32 in hex and a space.
+const sumLength = 9
+
+// encode is the line with its checksum and its end.
+func (l line) encode() ([]byte, error) {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(text), text), nil
+}
+
+// decodeLine reads a line without its end; ok is false where it is not whole.
+func decodeLine(text []byte) (l line, ok bool) {
+	if len(text) < sumLength {
+		return line{}, false
+	}
+	body := text[sumLength:]
+	if !bytes.Equal(text[:sumLength], fmt.Appendf(nil, "%08x ", crc32.ChecksumIEEE(body))) {
+		return line{}, false
+	}
+	if err := json.Unmarshal(body, &l); err != nil || l.Store == "" || l.Replica == "" {
+		return line{}, false
+	}
+	return l, true
+}
