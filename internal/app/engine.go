@@ -39,9 +39,10 @@ type Request struct {
 	Image   domain.Image
 	Options domain.Options
 
-	Parallel int      // operations at once; 0: DefaultParallel
-	Proof    bool     // compare maps and checksums of all snapshots at the end, where hosts tell them
-	Observer Observer // nil: nobody looks
+	Parallel int           // operations at once; 0: DefaultParallel
+	Proof    bool          // compare maps and checksums of all snapshots at the end, where hosts tell them
+	Observer Observer      // nil: nobody looks
+	Journal  ports.Journal // what is kept of this rebuild and known of earlier ones; nil: nothing
 }
 
 // DefaultParallel keeps one copy on the wire while the lvols of others are

@@ -101,6 +101,7 @@ func (e *Engine) plan(ctx context.Context, r Request) (sight, domain.Plan, error
 	if err != nil {
 		return s, domain.Plan{}, refused(err)
 	}
+	r.Options.Sealings = append(e.knownSealings(ctx, r, s.destination.Store), r.Options.Sealings...)
 	onSource, onDestination := domain.Candidates(s.source, s.destination, image, r.Options)
 	if s, err = s.prove(ctx, r, onSource, onDestination); err != nil {
 		return s, domain.Plan{}, err

@@ -131,7 +131,7 @@ func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operatio
 		defer x.unlockImage()
 		return x.proveImage(ctx, host, o.Source.UUID, sealed)
 	}
-	x.remember(domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Clusters, Copy: sealed, CopyClusters: copied.Own.Count})
+	x.remember(ctx, o.Name, domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Clusters, Copy: sealed, CopyClusters: copied.Own.Count})
 	return nil
 }
 
@@ -161,10 +161,11 @@ func (x *execution) lookBeforeSeal(ctx context.Context, host ports.Host, uuid st
 	return copied, nil
 }
 
-func (x *execution) remember(s domain.Sealing) {
+func (x *execution) remember(ctx context.Context, lvolName string, s domain.Sealing) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	x.sealed = append(x.sealed, s)
+	x.mu.Unlock()
+	x.noteSealing(ctx, lvolName, s)
 }
 
 // proveImage compares the fetched image with the source's, where both hosts

@@ -43,6 +43,7 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	}
 	e.log.Info("rebuild", zap.String("replica", r.run.Replica), zap.String("run", r.run.ID), zap.String("outcome", string(r.report.Outcome)),
 		zap.Uint64("copiedBytes", r.report.CopiedBytes), zap.Duration("duration", r.report.Duration), zap.Error(err))
+	r.noteEnd(ctx, err)
 	return r.report, err
 }
 
@@ -54,6 +55,7 @@ type rebuild struct {
 	progress *progress
 	report   Report
 	changed  bool // something was changed on one of the hosts
+	noted    bool // the journal knows that it began
 	sealed   []domain.Sealing
 }
 
@@ -181,6 +183,10 @@ func (r *rebuild) judge(violations []domain.Violation) error {
 func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, imageLock func()) (err error) {
 	r.changed = true
 	r.warn(plan)
+	if !r.noted {
+		r.noted = true
+		r.noteBegin(ctx)
+	}
 	x := newExecution(r, seen, plan, imageLock)
 	defer x.unlockImage()
 	defer func() {

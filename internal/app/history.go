@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// What a journal cannot take is logged and costs a copy at the next rebuild.
+// No rebuild fails for it.
+
+// knownSealings are what earlier runs have sealed, by the journal: where hosts
+// tell no checksums, the only proof that a snapshot need not be copied again.
+func (e *Engine) knownSealings(ctx context.Context, r Request, destination domain.Store) []domain.Sealing {
+	if r.Journal == nil {
+		return nil
+	}
+	known, err := r.Journal.Sealings(ctx, destination.UUID, r.Destination.Replica)
+	if err != nil {
+		e.log.Warn("what earlier runs have sealed is not known", zap.String("replica", r.Destination.Replica), zap.Error(err))
+	}
+	return known
+}
+
+// note adds to the journal. A run that was cancelled still says how it ended.
+func (r *rebuild) note(ctx context.Context, e ports.Entry) {
+	journal, store := r.request.Journal, r.report.Destination.Store
+	if journal == nil || store.UUID == "" {
+		return
+	}
+	e.At, e.Run, e.Store, e.Lvstore = time.Now().UTC(), r.run, store.UUID, store.Name
+	if err := journal.Append(context.WithoutCancel(ctx), e); err != nil {
+		r.engine.log.Warn("not in the journal", zap.String("replica", r.run.Replica), zap.Error(err))
+	}
+}
+
+func (r *rebuild) noteBegin(ctx context.Context) {
+	source := r.report.Source
+	r.note(ctx, ports.Entry{Began: &ports.Began{Sources: []string{fmt.Sprintf("%s on lvstore %s", source.Name, source.Store.Name)}}})
+}
+
+func (r *rebuild) noteSealing(ctx context.Context, lvolName string, s domain.Sealing) {
+	name := strings.TrimPrefix(lvolName, domain.SnapshotLvolName(r.run.Replica, ""))
+	r.note(ctx, ports.Entry{Sealed: &ports.Sealed{Snapshot: name, Sealing: s}})
+}
+
+func (r *rebuild) noteEnd(ctx context.Context, failure error) {
+	end := &ports.Ended{
+		Outcome: string(r.report.Outcome), Image: r.report.Plan.Image.Record(), Full: r.request.Options.Full,
+		Warnings: r.report.Warnings, CopiedBytes: r.report.CopiedBytes, Duration: r.report.Duration,
+	}
+	if failure != nil {
+		end.Error = failure.Error()
+	}
+	for _, s := range r.report.Plan.Steps {
+		end.Steps = append(end.Steps, ports.Decided{Action: s.Action, Snapshot: s.Snapshot, Parent: s.Parent.String(), Reason: s.Reason, Clusters: s.Clusters})
+	}
+	r.note(ctx, ports.Entry{Ended: end})
+}
