@@ -34,6 +34,10 @@ type Site struct {
 type Request struct {
 	Source, Destination Site
 
+	// Volume is the volume's name. A Queue runs one rebuild of a volume at a
+	// time; with "" what has the same source is taken for one.
+	Volume string
+
 	// Image is the volume's backing image as far as the caller knows. The zero
 	// Image leaves it to records and lineage, and is refused if they are silent.
 	Image   domain.Image

@@ -1,0 +1,247 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// How many rebuilds a host takes part in at once, if Limits do not say. After
+// a node's reboot hundreds begin at once otherwise, and starve the volumes that
+// still serve (longhorn/longhorn#2460). docs/reliability.md has the measurements.
+const (
+	DefaultPerSource      = 2
+	DefaultPerDestination = 2
+)
+
+// keptJobs is how many that have ended a queue still lists.
+const keptJobs = 256
+
+// Limits bound what a Queue's rebuilds do to one host.
+type Limits struct {
+	PerSource      int // rebuilds that read from it at once; 0: DefaultPerSource
+	PerDestination int // rebuilds that write to it at once; 0: DefaultPerDestination
+}
+
+// ErrClosed is what a Queue answers once it was closed.
+var ErrClosed = errors.New("the queue is closed")
+
+// Queue runs many rebuilds, as many at once as the limits of their hosts
+// allow and at most one of each volume. Who came first goes first: a rebuild
+// never waits for one that was submitted later and shares a host or the volume
+// with it.
+//
+// Hosts are told apart by their values: a process has one ports.Host for a
+// store, and gives the same one to each Request.
+type Queue struct {
+	rebuild func(context.Context, Request) (Report, error)
+	limits  Limits
+
+	mu      sync.Mutex
+	made    uint64 // jobs so far
+	waiting []*Job // the oldest first
+	running []*Job
+	ended   []*Job
+	closed  bool
+	idle    sync.WaitGroup // of what runs
+}
+
+// NewQueue makes an empty queue.
+func NewQueue(engine *Engine, limits Limits) *Queue {
+	if limits.PerSource <= 0 {
+		limits.PerSource = DefaultPerSource
+	}
+	if limits.PerDestination <= 0 {
+		limits.PerDestination = DefaultPerDestination
+	}
+	return &Queue{rebuild: engine.Rebuild, limits: limits}
+}
+
+// Submit adds a rebuild, which begins as soon as its turn has come and is
+// cancelled when the context ends. An ErrRefused says that the request cannot
+// be carried out, or that the destination is queued already.
+func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
+	if err := request.check(); err != nil {
+		return nil, err
+	}
+	for _, host := range []ports.Host{request.Source.Host, request.Destination.Host} {
+		if !reflect.TypeOf(host).Comparable() {
+			return nil, refusef("a host of type %T cannot be told from another one: expected a pointer", host)
+		}
+	}
+	job := newJob(ctx, request)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		job.cancel()
+		return nil, ErrClosed
+	}
+	for _, other := range slices.Concat(q.waiting, q.running) {
+		if other.request.Destination == request.Destination {
+			job.cancel()
+			return nil, refusef("replica %s is queued already, as rebuild %s", request.Destination.Replica, other.id)
+		}
+	}
+	q.made++
+	job.number = q.made
+	q.waiting = append(q.waiting, job)
+	// One that is cancelled while it waits does not wait for its turn.
+	context.AfterFunc(job.ctx, func() { q.schedule() })
+	q.scheduleLocked()
+	return job, nil
+}
+
+// Jobs are all that wait, run, or have ended not long ago, in the order in
+// which they were submitted.
+func (q *Queue) Jobs() []*Job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := slices.Concat(q.ended, q.running, q.waiting)
+	slices.SortFunc(all, func(a, b *Job) int { return cmp.Compare(a.number, b.number) })
+	return all
+}
+
+// Close cancels what waits and what runs, and returns when all of it has ended
+// and is cleaned up, or with the context's error.
+func (q *Queue) Close(ctx context.Context) error {
+	q.mu.Lock()
+	q.closed = true
+	all := slices.Concat(q.waiting, q.running)
+	q.mu.Unlock()
+	for _, job := range all {
+		job.Cancel()
+	}
+	for _, job := range all {
+		select {
+		case <-job.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	q.idle.Wait()
+	return nil
+}
+
+func (q *Queue) schedule() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.scheduleLocked()
+}
+
+// scheduleLocked starts what can start. What cannot keeps its places: nobody
+// behind it takes them.
+func (q *Queue) scheduleLocked() {
+	taken := newPlaces(q.limits)
+	for _, job := range q.running {
+		taken.take(job)
+	}
+	still := q.waiting[:0]
+	for _, job := range q.waiting {
+		switch {
+		case job.ctx.Err() != nil:
+			q.end(job, Report{Outcome: OutcomeFailed}, fmt.Errorf("rebuild replica %s: cancelled while it waited: %w", job.request.Destination.Replica, context.Cause(job.ctx)))
+		case taken.take(job) == "":
+			q.start(job)
+		default:
+			still = append(still, job)
+		}
+	}
+	clear(q.waiting[len(still):])
+	q.waiting = still
+}
+
+func (q *Queue) start(job *Job) {
+	job.begin()
+	q.running = append(q.running, job)
+	q.idle.Go(func() {
+		report, err := q.rebuild(job.ctx, job.observed())
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.running = slices.DeleteFunc(q.running, func(other *Job) bool { return other == job })
+		q.end(job, report, err)
+		q.scheduleLocked()
+	})
+}
+
+func (q *Queue) end(job *Job, report Report, err error) {
+	job.end(report, err)
+	q.ended = append(q.ended, job)
+	if len(q.ended) > keptJobs {
+		q.ended = slices.Clone(q.ended[len(q.ended)-keptJobs:])
+	}
+}
+
+// places are what rebuilds share, and how much of it is taken.
+type places struct {
+	limits       Limits
+	sources      map[ports.Host]int
+	destinations map[ports.Host]int
+	volumes      map[any]bool
+}
+
+func newPlaces(limits Limits) *places {
+	return &places{limits: limits, sources: make(map[ports.Host]int), destinations: make(map[ports.Host]int), volumes: make(map[any]bool)}
+}
+
+// take takes a job's places in any case, and says what it has to wait for, ""
+// for nothing.
+func (p *places) take(job *Job) (waitsFor string) {
+	source, destination, volume := job.request.Source.Host, job.request.Destination.Host, job.request.volume()
+	switch {
+	case p.volumes[volume]:
+		waitsFor = "another rebuild of the volume"
+	case p.sources[source] >= p.limits.PerSource:
+		waitsFor = "the source's host, which others are rebuilt from"
+	case p.destinations[destination] >= p.limits.PerDestination:
+		waitsFor = "the destination's host, which others are rebuilt to"
+	}
+	p.volumes[volume] = true
+	p.sources[source]++
+	p.destinations[destination]++
+	job.waitFor(waitsFor)
+	return waitsFor
+}
+
+// volume is what has one rebuild at a time.
+func (r Request) volume() any {
+	if r.Volume != "" {
+		return r.Volume
+	}
+	return r.Source
+}
+
+// Phase is where a Job is.
+type Phase string
+
+// The phases.
+const (
+	PhaseQueued  Phase = "queued"
+	PhaseRunning Phase = "running"
+	PhaseEnded   Phase = "ended"
+)
+
+// Status is what is known of a Job at a moment. It is there from the first
+// moment on.
+type Status struct {
+	ID          string // 8 hex digits
+	Volume      string
+	Source      string // replica
+	Destination string // replica
+	Mode        string // "fast" or "full"
+	Phase       Phase
+	WaitsFor    string // queued: in words
+
+	Submitted, Began, Ended time.Time // zero: not yet
+
+	Last Event // running and ended: the newest; bytes, rate and time left are in it
+
+	Report Report // ended
+	Err    error  // ended; nil: complete
+}

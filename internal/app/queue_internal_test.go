@@ -1,0 +1,280 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// place is a host that is never asked anything.
+type place struct {
+	ports.Host
+	name string
+}
+
+// theater plays rebuilds that end when they are told to.
+type theater struct {
+	mu      sync.Mutex
+	playing map[string]chan error // by destination replica
+	order   []string              // as they began
+}
+
+func newTheater() *theater { return &theater{playing: make(map[string]chan error)} }
+
+func (th *theater) play(ctx context.Context, r Request) (Report, error) {
+	over := make(chan error)
+	th.mu.Lock()
+	th.playing[r.Destination.Replica] = over
+	th.order = append(th.order, r.Destination.Replica)
+	th.mu.Unlock()
+	defer func() {
+		th.mu.Lock()
+		defer th.mu.Unlock()
+		delete(th.playing, r.Destination.Replica)
+	}()
+	if r.Observer != nil {
+		r.Observer.Observe(Event{Kind: EventPlanned, BytesTotal: 7})
+	}
+	select {
+	case err := <-over:
+		return Report{Outcome: OutcomeComplete, CopiedBytes: 7}, err
+	case <-ctx.Done():
+		return Report{Outcome: OutcomeFailed}, context.Cause(ctx)
+	}
+}
+
+func (th *theater) now() []string {
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	var names []string
+	for name := range th.playing {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (th *theater) finish(name string, err error) {
+	th.mu.Lock()
+	over := th.playing[name]
+	th.mu.Unlock()
+	over <- err
+	synctest.Wait()
+}
+
+func newTestQueue(limits Limits) (*Queue, *theater) {
+	q, th := NewQueue(New(nil), limits), newTheater()
+	q.rebuild = th.play
+	return q, th
+}
+
+func request(volume string, source, destination *place, replica string) Request {
+	return Request{
+		Volume: volume,
+		Source: Site{Host: source, Replica: volume + "-r-1"}, Destination: Site{Host: destination, Replica: replica},
+	}
+}
+
+func TestAHostTakesPartInAsManyRebuildsAsItsLimitSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := &place{name: "a"}, &place{name: "b"}, &place{name: "c"}
+		q, th := newTestQueue(Limits{PerSource: 2, PerDestination: 1})
+		for i, r := range []Request{
+			request("v1", a, b, "v1-r-2"),
+			request("v2", a, b, "v2-r-2"), // b is taken
+			request("v3", a, c, "v3-r-2"), // a is kept for v2
+			request("v4", b, a, "v4-r-2"),
+		} {
+			_, err := q.Submit(t.Context(), r)
+			require.NoError(t, err, i)
+		}
+		synctest.Wait()
+		require.Equal(t, []string{"v1-r-2", "v4-r-2"}, th.now())
+		waiting := q.Jobs()[1].Status()
+		require.Equal(t, PhaseQueued, waiting.Phase)
+		require.Contains(t, waiting.WaitsFor, "destination")
+		th.finish("v1-r-2", nil)
+		require.Equal(t, []string{"v2-r-2", "v3-r-2", "v4-r-2"}, th.now())
+		require.NoError(t, q.Close(t.Context()))
+	})
+}
+
+func TestAVolumeHasOneRebuildAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := &place{name: "a"}, &place{name: "b"}, &place{name: "c"}
+		q, th := newTestQueue(Limits{PerSource: 9, PerDestination: 9})
+		for _, r := range []Request{request("v1", a, b, "v1-r-2"), request("v1", a, c, "v1-r-3")} {
+			_, err := q.Submit(t.Context(), r)
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		require.Equal(t, []string{"v1-r-2"}, th.now())
+		_, err := q.Submit(t.Context(), request("v1", a, c, "v1-r-3"))
+		require.ErrorIs(t, err, ErrRefused)
+		require.ErrorContains(t, err, "v1-r-3 is queued already")
+		th.finish("v1-r-2", errors.New("the disk is broken"))
+		require.Equal(t, []string{"v1-r-3"}, th.now(), "a failure is its own volume's alone")
+		_, err = q.Jobs()[0].Wait(t.Context())
+		require.EqualError(t, err, "the disk is broken")
+		require.NoError(t, q.Close(t.Context()))
+	})
+}
+
+func TestAJobCanBeCancelledWhileItWaitsAndWhileItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &place{name: "a"}, &place{name: "b"}
+		q, th := newTestQueue(Limits{PerSource: 1, PerDestination: 1})
+		var jobs []*Job
+		for _, v := range []string{"v1", "v2", "v3"} {
+			job, err := q.Submit(t.Context(), request(v, a, b, v+"-r-2"))
+			require.NoError(t, err)
+			jobs = append(jobs, job)
+		}
+		synctest.Wait()
+		jobs[1].Cancel()
+		synctest.Wait()
+		_, err := jobs[1].Wait(t.Context())
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorContains(t, err, "v2-r-2")
+		require.Equal(t, PhaseEnded, jobs[1].Status().Phase)
+		require.Equal(t, []string{"v1-r-2"}, th.now())
+		jobs[0].Cancel()
+		synctest.Wait()
+		require.Equal(t, []string{"v3-r-2"}, th.now())
+		require.NoError(t, q.Close(t.Context()))
+		_, err = q.Submit(t.Context(), request("v4", a, b, "v4-r-2"))
+		require.ErrorIs(t, err, ErrClosed)
+	})
+}
+
+func TestTheStateOfAJobIsThereFromTheFirstMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &place{name: "a"}, &place{name: "b"}
+		q, th := newTestQueue(Limits{})
+		r := request("v1", a, b, "v1-r-2")
+		r.Options.Full = true
+		var seen []EventKind
+		r.Observer = observe(func(e Event) { seen = append(seen, e.Kind) })
+		job, err := q.Submit(t.Context(), r)
+		require.NoError(t, err)
+		s := job.Status()
+		require.Equal(t, []string{"v1", "v1-r-1", "v1-r-2", "full"}, []string{s.Volume, s.Source, s.Destination, s.Mode})
+		require.Len(t, s.ID, 8)
+		require.NotEqual(t, PhaseEnded, s.Phase)
+		synctest.Wait()
+		s = job.Status()
+		require.Equal(t, PhaseRunning, s.Phase)
+		require.Equal(t, uint64(7), s.Last.BytesTotal)
+		time.Sleep(time.Minute) // of the bubble's clock
+		th.finish("v1-r-2", nil)
+		s = job.Status()
+		require.Equal(t, time.Minute, s.Ended.Sub(s.Began))
+		require.Equal(t, []EventKind{EventPlanned}, seen, "the caller's observer is told, too")
+		require.NoError(t, q.Close(t.Context()))
+	})
+}
+
+type observe func(Event)
+
+func (o observe) Observe(e Event) { o(e) }
+
+func TestWhatEndedIsListedForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &place{name: "a"}, &place{name: "b"}
+		q, th := newTestQueue(Limits{PerSource: 1, PerDestination: 1})
+		for i := range keptJobs + 10 {
+			name := fmt.Sprint("v", i)
+			_, err := q.Submit(t.Context(), request(name, a, b, name+"-r-2"))
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		for i := range keptJobs + 10 {
+			th.finish(fmt.Sprint("v", i, "-r-2"), nil)
+		}
+		require.Len(t, q.Jobs(), keptJobs)
+		require.Equal(t, "v10", q.Jobs()[0].Status().Volume)
+	})
+}
+
+// uncomparable is a host that is no pointer.
+type uncomparable struct {
+	place
+	_ []int
+}
+
+func TestAHostThatCannotBeToldFromAnotherIsRefused(t *testing.T) {
+	q, _ := newTestQueue(Limits{})
+	r := request("v1", &place{}, &place{}, "v1-r-2")
+	r.Source.Host = uncomparable{}
+	_, err := q.Submit(t.Context(), r)
+	require.ErrorIs(t, err, ErrRefused)
+}
+
+// At any moment no limit is exceeded, none begins while an older one waits for
+// something that the two share, and none waits though everything is free.
+func TestAQueueIsFairWhateverComes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		hosts := []*place{{name: "a"}, {name: "b"}, {name: "c"}}
+		limits := Limits{PerSource: rapid.IntRange(1, 3).Draw(t, "per source"), PerDestination: rapid.IntRange(1, 3).Draw(t, "per destination")}
+		synctest.Test(new(testing.T), func(*testing.T) {
+			q, th := newTestQueue(limits)
+			pick := func(what string) *place { return rapid.SampledFrom(hosts).Draw(t, what) }
+			requests := make(map[string]Request)
+			var submitted []string
+			for n := range rapid.IntRange(1, 40).Draw(t, "deeds") {
+				if playing := th.now(); len(playing) > 0 && rapid.Bool().Draw(t, "one ends") {
+					th.finish(rapid.SampledFrom(playing).Draw(t, "which"), nil)
+				} else {
+					volume := fmt.Sprint("v", rapid.IntRange(1, 6).Draw(t, "volume"))
+					r := request(volume, pick("source"), pick("destination"), fmt.Sprintf("%s-r-%d", volume, n+2))
+					if _, err := q.Submit(context.Background(), r); err != nil {
+						t.Fatal(err)
+					}
+					requests[r.Destination.Replica] = r
+					submitted = append(submitted, r.Destination.Replica)
+					synctest.Wait()
+				}
+				requireFair(t, limits, requests, submitted, th)
+			}
+			if err := q.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}
+
+func requireFair(t *rapid.T, limits Limits, requests map[string]Request, submitted []string, th *theater) {
+	playing, began := th.now(), make(map[string]bool)
+	for _, name := range th.order {
+		began[name] = true
+	}
+	// Played by the book: the oldest first, each with what those before it leave.
+	sources, destinations, volumes := make(map[ports.Host]int), make(map[ports.Host]int), make(map[string]bool)
+	take := func(r Request) bool {
+		ok := sources[r.Source.Host] < limits.PerSource && destinations[r.Destination.Host] < limits.PerDestination && !volumes[r.Volume]
+		sources[r.Source.Host]++
+		destinations[r.Destination.Host]++
+		volumes[r.Volume] = true
+		return ok
+	}
+	for _, name := range playing {
+		if !take(requests[name]) {
+			t.Fatalf("%s runs beside %v: over a limit", name, playing)
+		}
+	}
+	for _, name := range submitted {
+		if !began[name] && take(requests[name]) {
+			t.Fatalf("%s waits for nothing, beside %v", name, playing)
+		}
+	}
+}
