@@ -29,6 +29,10 @@ type Engine = app.Engine
 //	type Request struct {
 //		Source, Destination Site
 //
+//		// Volume is the volume's name. A Queue runs one rebuild of a volume at a
+//		// time; with "" what has the same source is taken for one.
+//		Volume string
+//
 //		// Image is the volume's backing image as far as the caller knows. The zero
 //		// Image leaves it to records and lineage, and is refused if they are silent.
 //		Image   Image
@@ -37,6 +41,7 @@ type Engine = app.Engine
 //		Parallel int      // operations at once; 0: DefaultParallel
 //		Proof    bool     // compare maps and checksums of all snapshots at the end, where hosts tell them
 //		Observer Observer // nil: nobody looks
+//		Journal  Journal  // what is kept of this rebuild and known of earlier ones; nil: nothing
 //	}
 type Request = app.Request
 
@@ -100,11 +105,11 @@ type Observer = app.Observer
 //		At   time.Time
 //
 //		Plan     *Plan  // planned
-//		Verb     Verb   // began, ended
-//		Stage    Stage  // began, ended: a graft of StageLoosen sets an lvol loose
-//		Snapshot string // began, ended, copying: the snapshot's name; "" for the image and the head
-//		LvolName string // began, ended: the lvol's name, "" for one in flight that has no other
-//		Text     string // again, verified: in words
+//		Verb     Verb   // began, ended, retry
+//		Stage    Stage  // began, ended, retry: a graft of StageLoosen sets an lvol loose
+//		Snapshot string // began, ended, copying, retry: the snapshot's name; "" for the image and the head
+//		LvolName string // began, ended, retry: the lvol's name, "" for one in flight that has no other
+//		Text     string // again, verified, retry: in words
 //
 //		BytesDone  uint64        // payload copied so far, in this run
 //		BytesTotal uint64        // payload that the plan copies
@@ -124,8 +129,114 @@ const (
 	EventBegan    EventKind = "began"    // an operation
 	EventCopying  EventKind = "copying"  // more bytes are there
 	EventEnded    EventKind = "ended"    // an operation
+	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
 	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
+)
+
+// Queue runs many rebuilds, as many at once as the limits of their hosts
+// allow and at most one of each volume. Who came first goes first: a rebuild
+// never waits for one that was submitted later and shares a host or the volume
+// with it.
+//
+// Hosts are told apart by their values: a process has one Host for a
+// store, and gives the same one to each Request.
+//
+//	type Queue struct {
+//		// contains filtered or unexported fields
+//	}
+//
+//	// Close cancels what waits and what runs, and returns when all of it has ended
+//	// and is cleaned up, or with the context's error.
+//	func (q *Queue) Close(ctx context.Context) error
+//
+//	// Jobs are all that wait, run, or have ended not long ago, in the order in
+//	// which they were submitted.
+//	func (q *Queue) Jobs() []*Job
+//
+//	// Submit adds a rebuild, which begins as soon as its turn has come and is
+//	// cancelled when the context ends. An ErrRefused says that the request cannot
+//	// be carried out, or that the destination is queued already.
+//	func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error)
+type Queue = app.Queue
+
+// NewQueue makes an empty queue.
+func NewQueue(engine *Engine, limits Limits) *Queue { return app.NewQueue(engine, limits) }
+
+// Limits bound what a Queue's rebuilds do to one host.
+//
+//	type Limits struct {
+//		PerSource      int // rebuilds that read from it at once; 0: DefaultPerSource
+//		PerDestination int // rebuilds that write to it at once; 0: DefaultPerDestination
+//	}
+type Limits = app.Limits
+
+// How many rebuilds a host takes part in at once, if Limits do not say. After
+// a node's reboot hundreds begin at once otherwise, and starve the volumes that
+// still serve (longhorn/longhorn#2460). docs/reliability.md has the measurements.
+const (
+	DefaultPerSource      = 2
+	DefaultPerDestination = 2
+)
+
+// ErrClosed is what a Queue answers once it was closed.
+var ErrClosed = app.ErrClosed
+
+// Job is one rebuild of a Queue.
+//
+//	type Job struct {
+//		// contains filtered or unexported fields
+//	}
+//
+//	// Cancel ends it soon, if it has not ended yet: what is finished stays,
+//	// and the next rebuild goes on from there.
+//	func (j *Job) Cancel()
+//
+//	// Done is closed when it has ended.
+//	func (j *Job) Done() <-chan struct{}
+//
+//	// ID is 8 hex digits, its own among all jobs of the process.
+//	func (j *Job) ID() string
+//
+//	// Status is how it is going.
+//	func (j *Job) Status() Status
+//
+//	// Wait waits for its end. The error is the rebuild's, or the context's if that
+//	// ends first.
+//	func (j *Job) Wait(ctx context.Context) (Report, error)
+type Job = app.Job
+
+// Status is what is known of a Job at a moment. It is there from the first
+// moment on.
+//
+//	type Status struct {
+//		ID          string // 8 hex digits
+//		Volume      string
+//		Source      string // replica
+//		Destination string // replica
+//		Mode        string // "fast" or "full"
+//		Phase       Phase
+//		WaitsFor    string // queued: in words
+//
+//		Submitted, Began, Ended time.Time // zero: not yet
+//
+//		Last Event // running and ended: the newest; bytes, rate and time left are in it
+//
+//		Report Report // ended
+//		Err    error  // ended; nil: complete
+//	}
+type Status = app.Status
+
+// Phase is where a Job is.
+//
+//	type Phase string
+type Phase = app.Phase
+
+// The phases.
+const (
+	PhaseQueued  Phase = "queued"
+	PhaseRunning Phase = "running"
+	PhaseEnded   Phase = "ended"
 )
 
 // Host is what an adapter brings: one store, and the way to send to other
@@ -337,6 +448,77 @@ var (
 
 // Retryable reports whether the same call may succeed a little later.
 func Retryable(err error) bool { return ports.Retryable(err) }
+
+// Journal keeps what rebuilds did across restarts of the process that ran
+// them: for people, what was copied and why, and as proof of what was sealed
+// from what, where hosts tell no checksums (Sealing). Nothing depends on
+// it: a lost entry costs a copy, never a byte.
+//
+//	type Journal interface {
+//		// Append adds an entry, which survives the process once it returns.
+//		// Appends come from several goroutines at once.
+//		Append(ctx context.Context, e Entry) error
+//
+//		// Sealings are what is known of the replica's snapshots on the lvstore with
+//		// that UUID, the newest of each name.
+//		Sealings(ctx context.Context, store, replica string) ([]Sealing, error)
+//	}
+type Journal = ports.Journal
+
+// Entry is one thing that happened in a run. Which of the last three is there
+// says what.
+//
+//	type Entry struct {
+//		At      time.Time // UTC
+//		Run     Run
+//		Store   string // UUID of the destination's lvstore
+//		Lvstore string // its name
+//
+//		Began  *Began
+//		Sealed *Sealed
+//		Ended  *Ended
+//	}
+type Entry = ports.Entry
+
+// Began is the beginning of a run.
+//
+//	type Began struct {
+//		Sources []string // "REPLICA on lvstore NAME"
+//	}
+type Began = ports.Began
+
+// Sealed is a snapshot that got its final name.
+//
+//	type Sealed struct {
+//		Snapshot string // its name, without the replica's
+//		Sealing  Sealing
+//	}
+type Sealed = ports.Sealed
+
+// Ended is the end of a run.
+//
+//	type Ended struct {
+//		Outcome     string // complete, refused or failed
+//		Error       string // "" if it is complete
+//		Image       string // the volume's backing image: its name, RecordNoImage, or "" for not known
+//		Full        bool   // nothing was kept on purpose
+//		Steps       []Decided
+//		Warnings    []string
+//		CopiedBytes uint64 // from host to host
+//		Duration    time.Duration
+//	}
+type Ended = ports.Ended
+
+// Decided is a step of the run's last plan.
+//
+//	type Decided struct {
+//		Action   Action
+//		Snapshot string
+//		Parent   string // Parent as a string
+//		Reason   string
+//		Clusters uint64 // how many it copies
+//	}
+type Decided = ports.Decided
 
 // Listing is one consistent look at a host's lvstore: what it is like and every
 // lvol on it, whoever's it is.

@@ -25,11 +25,13 @@ var faces = []face{
 			{dir: "internal/app", symbols: []string{
 				"Engine", "Request", "Site", "DefaultParallel", "ErrRefused",
 				"Report", "Outcome", "Observer", "Event", "EventKind",
+				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
 			}},
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
 				"Prover", "Recorder", "ErrNotFound", "Retryable",
+				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided",
 			}},
 			{dir: "internal/domain", symbols: []string{
 				"Store", "Lvol", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
@@ -47,6 +49,12 @@ var faces = []face{
 		file: "memhost/api.go", name: "memhost",
 		exports: []export{{dir: "internal/adapters/memory", symbols: []string{
 			"Fabric", "NewFabric", "Config", "Flavour", "Host", "Call", "Fault",
+		}}},
+	},
+	{
+		file: "journalfile/api.go", name: "journalfile",
+		exports: []export{{dir: "internal/adapters/journal", symbols: []string{
+			"File", "Open", "Config", "DefaultBytes", "Read",
 		}}},
 	},
 	{

@@ -10,6 +10,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -25,6 +26,9 @@ type writer struct {
 
 func write(f face, internal map[string]*internalPackage, names *naming) ([]byte, error) {
 	w := &writer{names: names, imports: make(map[string]string)}
+	if root := path.Base(module); f.name != root {
+		w.imports[root] = module // whose names stand in signatures
+	}
 	for _, e := range f.exports {
 		p := internal[e.dir]
 		maps.Copy(w.imports, p.imports)
@@ -197,11 +201,11 @@ func (w *writer) used(pkg string) (string, error) {
 		return true
 	})
 	var standard, ours string
-	for _, path := range slices.Sorted(maps.Keys(need)) {
-		if strings.HasPrefix(path, module) {
-			ours += fmt.Sprintf("%q\n", path)
+	for _, needed := range slices.Sorted(maps.Keys(need)) {
+		if strings.HasPrefix(needed, module) {
+			ours += fmt.Sprintf("%q\n", needed)
 		} else {
-			standard += fmt.Sprintf("%q\n", path)
+			standard += fmt.Sprintf("%q\n", needed)
 		}
 	}
 	return "import (\n" + standard + "\n" + ours + ")\n\n", nil

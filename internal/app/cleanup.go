@@ -56,6 +56,10 @@ func (x *execution) deleteInFlight(ctx context.Context) error {
 	if len(x.drawn) == 0 {
 		return nil
 	}
+	drawn := make(map[string]bool, len(x.drawn))
+	for _, name := range x.drawn {
+		drawn[name] = true
+	}
 	host := x.request.Destination.Host
 	store, err := host.List(ctx)
 	if err != nil {
@@ -63,7 +67,7 @@ func (x *execution) deleteInFlight(ctx context.Context) error {
 	}
 	var left []domain.Lvol
 	for _, l := range store.Lvols {
-		if x.drawn[l.Name] {
+		if drawn[l.Name] {
 			left = append(left, l)
 		}
 	}

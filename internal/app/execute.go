@@ -26,9 +26,17 @@ type execution struct {
 	mu        sync.Mutex
 	uuids     map[domain.Ref]string // of what this run has made
 	begun     map[string]source     // by UUID of the copy: what its source was when the copy began
-	drawn     map[string]bool       // names in flight
+	drawn     map[domain.Ref]string // names in flight
+	played    map[step]bool         // on the picture
 	received  map[string]bool       // UUIDs that the destination may still receive into
 	imageLock func()
+}
+
+// step tells an operation from the others of its plan.
+type step struct {
+	stage  domain.Stage
+	verb   domain.Verb
+	target domain.Ref
 }
 
 // source is what rule 14 compares before a seal.
@@ -42,7 +50,7 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 		rebuild: r, seen: seen, plan: plan, subject: plan.SubjectOf(), imageLock: imageLock,
 		picture: domain.NewPicture(seen.destination.Store, r.request.Destination.Replica),
 		uuids:   make(map[domain.Ref]string), begun: make(map[string]source),
-		drawn: make(map[string]bool), received: make(map[string]bool),
+		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool),
 	}
 }
 
@@ -81,7 +89,7 @@ func (x *execution) carryOutOne(ctx context.Context, i int) error {
 	}
 	o := x.plan.Operations[i]
 	x.progress.operation(EventBegan, o, x.subject[i])
-	if err := x.perform(ctx, i, o); err != nil {
+	if err := x.persist(ctx, i, o); err != nil {
 		return fmt.Errorf("%s %s: %w", o.Verb, x.describe(i), err)
 	}
 	x.progress.operation(EventEnded, o, x.subject[i])

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -20,13 +22,14 @@ const (
 
 // patiently asks again while the answer is "busy".
 func patiently(ctx context.Context, ask func() error) error {
-	end := time.Now().Add(patience)
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	pace := backoff.NewExponentialBackOff()
+	pace.InitialInterval, pace.MaxInterval, pace.Multiplier = firstPause, longPause, 2
+	for end := time.Now().Add(patience); ; {
 		err := ask()
 		if !errors.Is(err, ports.ErrBusy) || time.Now().After(end) {
 			return err
 		}
-		if err := wait(ctx, pause); err != nil {
+		if err := wait(ctx, pace.NextBackOff()); err != nil {
 			return err
 		}
 	}

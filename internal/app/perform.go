@@ -31,11 +31,18 @@ func (x *execution) perform(ctx context.Context, i int, o domain.Operation) erro
 	return fmt.Errorf("the plan has a verb that nobody knows: %q", o.Verb)
 }
 
-// play plays the operation on the picture first.
+// play plays the operation on the picture first, once: one that is done again
+// has been played.
 func (x *execution) play(o domain.Operation) error {
 	x.pictureMu.Lock()
 	defer x.pictureMu.Unlock()
-	return x.picture.Apply(x.seen.source.Store, o)
+	this := step{o.Stage, o.Verb, o.Target}
+	if x.played[this] {
+		return nil
+	}
+	err := x.picture.Apply(x.seen.source.Store, o)
+	x.played[this] = err == nil
+	return err
 }
 
 // uuid is the lvol that a Ref stands for, "" for none.
@@ -55,15 +62,19 @@ func (x *execution) made(r domain.Ref, uuid string) {
 }
 
 // drawName draws a name in flight and remembers it, before anything of that
-// name can exist, so that the clean-up finds it whatever becomes of the call.
+// name can exist, so that the clean-up finds it whatever becomes of the call,
+// and the next attempt, too.
 func (x *execution) drawName(r domain.Ref) string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if name, drawn := x.drawn[r]; drawn {
+		return name
+	}
 	name := domain.InFlightLvolName(x.request.Destination.Replica, drawID())
 	if r.IsImage() {
 		name = domain.ImageInFlightLvolName(drawID())
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.drawn[name] = true
+	x.drawn[r] = name
 	return name
 }
 
@@ -126,12 +137,17 @@ func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operatio
 	case err != nil:
 		return err
 	}
+	return x.wasSealed(ctx, o, sealed, copied.Own.Count)
+}
+
+// wasSealed takes up what a seal has made.
+func (x *execution) wasSealed(ctx context.Context, o domain.Operation, sealed string, clusters uint64) error {
 	x.made(o.Target, sealed)
 	if o.Target.IsImage() {
 		defer x.unlockImage()
-		return x.proveImage(ctx, host, o.Source.UUID, sealed)
+		return x.proveImage(ctx, x.request.Destination.Host, o.Source.UUID, sealed)
 	}
-	x.remember(ctx, o.Name, domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Clusters, Copy: sealed, CopyClusters: copied.Own.Count})
+	x.remember(ctx, o.Name, domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Clusters, Copy: sealed, CopyClusters: clusters})
 	return nil
 }
 
@@ -154,7 +170,7 @@ func (x *execution) lookBeforeSeal(ctx context.Context, host ports.Host, uuid st
 	case now.Own.Count != began.clusters:
 		return domain.Lvol{}, fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was copied", errPlanAgain, now.Own.Count, began.clusters)
 	case copied.Own.Count != began.clusters:
-		return domain.Lvol{}, fmt.Errorf("%w: the copy has %d clusters of its own, its source %d", ports.ErrCorrupt, copied.Own.Count, began.clusters)
+		return domain.Lvol{}, fmt.Errorf("%w: %w: the copy has %d clusters of its own, its source %d", errPlanAgain, ports.ErrCorrupt, copied.Own.Count, began.clusters)
 	case copied.Parent != x.uuid(o.Parent):
 		return domain.Lvol{}, fmt.Errorf("%w: the copy does not hang any more where it was grafted", errPlanAgain)
 	}

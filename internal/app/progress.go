@@ -20,11 +20,11 @@ type Event struct {
 	At   time.Time
 
 	Plan     *domain.Plan // planned
-	Verb     domain.Verb  // began, ended
-	Stage    domain.Stage // began, ended: a graft of StageLoosen sets an lvol loose
-	Snapshot string       // began, ended, copying: the snapshot's name; "" for the image and the head
-	LvolName string       // began, ended: the lvol's name, "" for one in flight that has no other
-	Text     string       // again, verified: in words
+	Verb     domain.Verb  // began, ended, retry
+	Stage    domain.Stage // began, ended, retry: a graft of StageLoosen sets an lvol loose
+	Snapshot string       // began, ended, copying, retry: the snapshot's name; "" for the image and the head
+	LvolName string       // began, ended, retry: the lvol's name, "" for one in flight that has no other
+	Text     string       // again, verified, retry: in words
 
 	BytesDone  uint64        // payload copied so far, in this run
 	BytesTotal uint64        // payload that the plan copies
@@ -41,6 +41,7 @@ const (
 	EventBegan    EventKind = "began"    // an operation
 	EventCopying  EventKind = "copying"  // more bytes are there
 	EventEnded    EventKind = "ended"    // an operation
+	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
 	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
 )
@@ -72,6 +73,12 @@ func (p *progress) operation(kind EventKind, o domain.Operation, snapshot string
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tell(Event{Kind: kind, Verb: o.Verb, Stage: o.Stage, Snapshot: snapshot, LvolName: o.Name})
+}
+
+func (p *progress) retry(o domain.Operation, snapshot string, failure error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(Event{Kind: EventRetry, Verb: o.Verb, Stage: o.Stage, Snapshot: snapshot, LvolName: o.Name, Text: failure.Error()})
 }
 
 func (p *progress) say(kind EventKind, text string) {

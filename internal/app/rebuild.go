@@ -80,7 +80,11 @@ func (r *rebuild) all(ctx context.Context) error {
 // claim keeps a second rebuild of the same replica out of this process. Two
 // processes on one replica are their callers' mistake; a target has no lock.
 func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
-	store, err := list(ctx, r.request.Destination)
+	var store domain.Store
+	err = r.insistOn(ctx, "list the destination", func() (err error) {
+		store, err = list(ctx, r.request.Destination)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +129,12 @@ func (r *rebuild) once(ctx context.Context) error {
 func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	request := r.request
 	request.Options.ThisRun = r.sealed
-	seen, plan, err := r.engine.plan(ctx, request)
+	var seen sight
+	var plan domain.Plan
+	err := r.insistOn(ctx, "plan", func() (err error) {
+		seen, plan, err = r.engine.plan(ctx, request)
+		return err
+	})
 	r.see(seen)
 	if err != nil {
 		return seen, plan, err
@@ -153,7 +162,10 @@ func (r *rebuild) see(s sight) {
 func (r *rebuild) freezeHead(ctx context.Context, system domain.SystemSnapshot) error {
 	r.changed = true
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
-	_, err := r.request.Source.Host.Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
+	err := r.insistOn(ctx, "freeze the source's head", func() error {
+		_, err := r.request.Source.Host.Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
+		return err
+	})
 	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source was faster
 		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, err)
 	}
@@ -194,7 +206,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 			err = errors.Join(err, cleanup)
 		}
 	}()
-	if err := x.open(ctx); err != nil {
+	if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
 		return err
 	}
 	for stage := domain.StageBehead; stage < domain.StageCrown; stage++ {
@@ -202,9 +214,12 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 			return err
 		}
 	}
-	_, violations, err := r.engine.verify(ctx, r.request, plan.Image, false)
+	_, violations, err := r.verify(ctx, plan.Image, false)
 	if err != nil {
 		return err
+	}
+	if leftInFlight(violations) {
+		return fmt.Errorf("%w: a call whose answer was lost has left lvols in flight", errPlanAgain)
 	}
 	if err := r.judge(violations); err != nil {
 		return err
@@ -213,12 +228,31 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if err := x.do(ctx, domain.StageCrown); err != nil {
 		return err
 	}
-	seen, violations, err = r.engine.verify(ctx, r.request, plan.Image, true)
+	seen, violations, err = r.verify(ctx, plan.Image, true)
 	if err != nil {
 		return err
 	}
 	r.see(seen)
 	return r.judge(violations)
+}
+
+func (r *rebuild) verify(ctx context.Context, image domain.Image, withHead bool) (seen sight, violations []domain.Violation, err error) {
+	err = r.insistOn(ctx, "verify", func() (err error) {
+		seen, violations, err = r.engine.verify(ctx, r.request, image, withHead)
+		return err
+	})
+	return seen, violations, err
+}
+
+// leftInFlight reports whether lvols in flight are all that is wrong. A plan
+// removes them.
+func leftInFlight(violations []domain.Violation) bool {
+	for _, v := range violations {
+		if v.Rule != domain.RuleInFlight {
+			return false
+		}
+	}
+	return len(violations) > 0
 }
 
 // drawID draws 8 hex digits.
