@@ -30,11 +30,31 @@ func (x *execution) open(ctx context.Context) error {
 	return nil
 }
 
+// claimImage shows others that the image in flight is being filled: it has no
+// replica's name.
+func (x *execution) claimImage(ctx context.Context, host ports.Host, name string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.claimed != nil {
+		return nil
+	}
+	release, err := x.engine.claimOutside(ctx, host, claimOfImage(x.seen.destination.Store.UUID, name))
+	if err == nil {
+		x.claimed = release
+	}
+	return err
+}
+
 // cleanUp leaves nothing of this run that has no final name, whatever became
 // of the run and of its context.
 func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
+	defer func() {
+		if x.claimed != nil {
+			x.claimed()
+		}
+	}()
 	var problems []error
 	for uuid := range x.received {
 		// First the copies end that may still go on, on the target if not here.

@@ -30,6 +30,7 @@ type execution struct {
 	played    map[step]bool         // on the picture
 	received  map[string]bool       // UUIDs that the destination may still receive into
 	imageLock func()
+	claimed   func() // gives the claim on the image in flight back; nil: there is none
 }
 
 // step tells an operation from the others of its plan.

@@ -88,7 +88,13 @@ func (x *execution) create(ctx context.Context, host ports.Host, o domain.Operat
 	if err := x.play(o); err != nil {
 		return err
 	}
-	uuid, err := host.Create(ctx, x.drawName(o.Target), o.Size)
+	name := x.drawName(o.Target)
+	if o.Target.IsImage() {
+		if err := x.claimImage(ctx, host, name); err != nil {
+			return err
+		}
+	}
+	uuid, err := host.Create(ctx, name, o.Size)
 	if err != nil {
 		return err
 	}

@@ -77,8 +77,9 @@ func (r *rebuild) all(ctx context.Context) error {
 	}
 }
 
-// claim keeps a second rebuild of the same replica out of this process. Two
-// processes on one replica are their callers' mistake; a target has no lock.
+// claim keeps a second rebuild of the same replica out, of this process and,
+// where the host can tell, of others. Where it cannot, two processes on one
+// replica are their callers' mistake.
 func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 	var store domain.Store
 	err = r.insistOn(ctx, "list the destination", func() (err error) {
@@ -88,9 +89,36 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	release, ok := r.engine.locks.tryAcquire("replica " + store.UUID + "/" + r.request.Destination.Replica)
+	release, ok := r.engine.locks.tryAcquire(claimOfReplica(store.UUID, r.request.Destination.Replica))
 	if !ok {
 		return nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
+	}
+	held := []func(){release}
+	release = func() {
+		for _, give := range held {
+			give()
+		}
+	}
+	give, err := r.engine.claimOutside(ctx, r.request.Destination.Host, claimOfReplica(store.UUID, r.request.Destination.Replica))
+	if errors.Is(err, ports.ErrBusy) {
+		err = refusef("replica %s on lvstore %s is being rebuilt by another process", r.request.Destination.Replica, store.Name)
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	held = append(held, give)
+	// What the run opens is seen from both sides. Where they are on one target the
+	// second claim is busy, with ours.
+	for _, host := range []ports.Host{r.request.Destination.Host, r.request.Source.Host} {
+		give, err := r.engine.claimOutside(ctx, host, claimOfRun(r.run))
+		switch {
+		case err == nil:
+			held = append(held, give)
+		case !errors.Is(err, ports.ErrBusy):
+			release()
+			return nil, err
+		}
 	}
 	return release, nil
 }

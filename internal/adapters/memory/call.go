@@ -12,7 +12,7 @@ import (
 type Call struct {
 	// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
 	// "clone", "delete", "record", "prove", "receive", "withdraw", "copy",
-	// "release" and "peer".
+	// "release", "peer" and "opened".
 	Method string
 	// N says the how many-th call of that method on this host it is, from 1.
 	N int

@@ -83,7 +83,7 @@ func (h *Host) lockSource(run ports.Run, snapshot string) (*lvol, map[uint64]clu
 		return nil, nil, nil, ports.ErrBusy
 	}
 	op := h.begin(c)
-	op.sends, op.replica = true, run.Replica
+	op.sends, op.run = true, run
 	return source, source.own, op, nil
 }
 

@@ -92,6 +92,7 @@ func (f *Fabric) NewHost(c Config) *Host {
 		receptions: make(map[uint64]*reception),
 		operations: make(map[*operation]struct{}),
 		calls:      make(map[string]int),
+		claimed:    make(map[string]bool),
 	}
 	if c.UUID == "" {
 		h.config.UUID = h.drawUUID()

@@ -35,12 +35,17 @@ type Host struct {
 
 	inject func(Call) Fault
 	calls  map[string]int // by method
+
+	claimed map[string]bool // by name
 }
 
 var (
 	_ ports.Host     = (*Host)(nil)
 	_ ports.Prover   = (*Host)(nil)
 	_ ports.Recorder = (*Host)(nil)
+
+	_ ports.Claimer   = (*Host)(nil)
+	_ ports.Collector = (*Host)(nil)
 )
 
 // Sent is the payload, in bytes, that copies from this host to others wrote.

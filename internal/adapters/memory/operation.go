@@ -20,8 +20,8 @@ var (
 // queues.
 type operation struct {
 	change
-	sends   bool   // a copy from this host,
-	replica string // for that replica
+	sends bool      // a copy from this host,
+	run   ports.Run // in that run
 
 	finished bool // guarded by the host's mutex
 

@@ -79,7 +79,7 @@ func (h *Host) Release(ctx context.Context, run ports.Run) error {
 				}
 			}
 			for op := range h.operations {
-				if op.sends && op.replica == run.Replica {
+				if op.sends && op.run.Replica == run.Replica {
 					op.stop(errReleased)
 				}
 			}

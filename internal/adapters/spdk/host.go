@@ -54,6 +54,9 @@ var (
 	_ ports.Host     = (*Host)(nil)
 	_ ports.Prover   = (*Host)(nil)
 	_ ports.Recorder = (*Host)(nil)
+
+	_ ports.Claimer   = (*Host)(nil)
+	_ ports.Collector = (*Host)(nil)
 )
 
 // Open connects to a target, asks what it can do, and finds the lvstore. The

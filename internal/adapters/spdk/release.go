@@ -35,7 +35,7 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 	h.mu.Unlock()
 
 	if !swept {
-		if subsystems, controllers, err = h.opened(ctx, run.Replica); err != nil {
+		if subsystems, controllers, err = h.opened(ctx, func(nqn string) bool { return isRunNQN(nqn, run.Replica) }); err != nil {
 			return err
 		}
 	}
@@ -62,9 +62,9 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 	return nil
 }
 
-// opened are the NQNs of subsystems and controllers on the target that runs of
-// the replica have opened.
-func (h *Host) opened(ctx context.Context, replica string) (subsystems, controllers []string, err error) {
+// opened are the NQNs of subsystems and controllers on the target that runs
+// have opened, of those that are wanted.
+func (h *Host) opened(ctx context.Context, wanted func(nqn string) bool) (subsystems, controllers []string, err error) {
 	var exported []spdktypes.NvmfSubsystem
 	var attached []spdktypes.BdevNvmeControllerInfo
 	exports := newCall("nvmf_get_subsystems", nil, &exported)
@@ -76,13 +76,13 @@ func (h *Host) opened(ctx context.Context, replica string) (subsystems, controll
 		}
 	}
 	for _, sub := range exported {
-		if sub.ModelNumber == modelNumber && isRunNQN(sub.Nqn, replica) {
+		if sub.ModelNumber == modelNumber && wanted(sub.Nqn) {
 			subsystems = append(subsystems, sub.Nqn)
 		}
 	}
 	for _, info := range attached {
 		for _, path := range info.Ctrlrs {
-			if nqn := path.Trid.Subnqn; isRunNQN(nqn, replica) && info.Name == controllerName(nqn) {
+			if nqn := path.Trid.Subnqn; wanted(nqn) && info.Name == controllerName(nqn) {
 				controllers = append(controllers, nqn)
 				break
 			}

@@ -74,6 +74,7 @@ func RunStore(t *testing.T, h Harness) {
 		{"copy", copyTests},
 		{"receive", receiveTests},
 		{"prove", proveTests},
+		{"claim", claimTests},
 		{"at once", atOnceTests},
 		{"cancelled", cancelledTests},
 		{"restart", restartTests},

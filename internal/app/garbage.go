@@ -1,0 +1,176 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Garbage is what crashed runs have left on a host.
+type Garbage struct {
+	Store  domain.Store
+	Lvols  []domain.Leftover // in an order in which they can be deleted
+	Opened []Leaving
+}
+
+// Leaving is an export or a connection that nobody uses any more.
+type Leaving struct {
+	ports.Opened
+	Stays string // why it is not to be removed; "": it may be
+}
+
+// FindGarbage finds what crashed runs have left on a host: lvols in flight,
+// helpers, exports, connections. What a run owns that lives, in this process or
+// in one that the host can tell of, is listed as something that stays. Nothing
+// is changed.
+func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
+	g, release, err := e.claimGarbage(ctx, host)
+	release()
+	return g, err
+}
+
+// RemoveGarbage removes what FindGarbage finds, but for what stays, and returns
+// what it has removed. What could not be removed is in the error; the rest is
+// gone.
+func (e *Engine) RemoveGarbage(ctx context.Context, host ports.Host) (removed Garbage, err error) {
+	g, release, err := e.claimGarbage(ctx, host)
+	defer release()
+	if err != nil {
+		return Garbage{}, err
+	}
+	removed.Store = g.Store
+	var problems []error
+	// What is open may still write into what is in flight.
+	for _, o := range g.Opened {
+		if o.Stays != "" {
+			continue
+		}
+		if err := e.closeOpened(ctx, host, o.Run.Replica); err != nil {
+			problems = append(problems, fmt.Errorf("remove %s: %w", o.What, err))
+			continue
+		}
+		removed.Opened = append(removed.Opened, o)
+	}
+	for _, l := range g.Lvols {
+		if l.Stays != "" {
+			continue
+		}
+		err := removeLeftover(ctx, host, l.Lvol)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("delete lvol %s: %w", l.Lvol.Name, err))
+			continue
+		}
+		removed.Lvols = append(removed.Lvols, l)
+	}
+	return removed, errors.Join(problems...)
+}
+
+// closeOpened is a run that opens nothing: its first Release removes what
+// earlier ones have left, its second one itself.
+func (e *Engine) closeOpened(ctx context.Context, host ports.Host, replica string) error {
+	run := ports.Run{Replica: replica, ID: drawID()}
+	return errors.Join(host.Release(ctx, run), host.Release(ctx, run))
+}
+
+// removeLeftover looks once more: by its UUID it is still what was listed.
+func removeLeftover(ctx context.Context, host ports.Host, l domain.Lvol) error {
+	now, err := host.Look(ctx, l.UUID)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case now.Name != l.Name:
+		return fmt.Errorf("it is called %s now: %w", now.Name, ports.ErrInvalid)
+	}
+	err = patiently(ctx, func() error { return host.Delete(ctx, l.UUID) })
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// claimGarbage lists what is there, and claims its owners until release is
+// called: one that cannot be claimed lives.
+func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, release func(), err error) {
+	var held []func()
+	release = func() {
+		for _, give := range held {
+			give()
+		}
+	}
+	g.Store, err = host.List(ctx)
+	if err != nil {
+		return g, release, fmt.Errorf("list lvols: %w", err)
+	}
+	if g.Lvols, err = domain.Garbage(g.Store); err != nil {
+		return g, release, refused(err)
+	}
+	if collector, ok := host.(ports.Collector); ok {
+		opened, err := collector.Opened(ctx)
+		if err != nil {
+			return g, release, fmt.Errorf("list what runs have opened: %w", err)
+		}
+		for _, o := range opened {
+			g.Opened = append(g.Opened, Leaving{Opened: o})
+		}
+	}
+	claims := &claims{engine: e, host: host, found: make(map[string]string), held: &held}
+	for i := range g.Lvols {
+		l := &g.Lvols[i]
+		claim := claimOfReplica(g.Store.UUID, l.Owner)
+		if l.Owner == l.Lvol.Name {
+			claim = claimOfImage(g.Store.UUID, l.Owner)
+		}
+		lives, err := claims.lives(ctx, claim, l.Owner)
+		if err != nil {
+			return g, release, err
+		}
+		if l.Stays == "" {
+			l.Stays = lives
+		}
+	}
+	for i := range g.Opened {
+		o := &g.Opened[i]
+		if o.Stays, err = claims.lives(ctx, claimOfRun(o.Run), "run "+o.Run.ID); err != nil {
+			return g, release, err
+		}
+	}
+	return g, release, nil
+}
+
+// claims are taken once each.
+type claims struct {
+	engine *Engine
+	host   ports.Host
+	found  map[string]string
+	held   *[]func()
+}
+
+// lives says who has the claim, in words; "": nobody, and it is held now.
+func (c *claims) lives(ctx context.Context, claim, whose string) (string, error) {
+	if said, known := c.found[claim]; known {
+		return said, nil
+	}
+	said := ""
+	inside, ok := c.engine.locks.tryAcquire(claim)
+	if !ok {
+		said = whose + " is at work in this process"
+	} else {
+		*c.held = append(*c.held, inside)
+		outside, err := c.engine.claimOutside(ctx, c.host, claim)
+		switch {
+		case errors.Is(err, ports.ErrBusy):
+			said = whose + " is at work in another process"
+		case err != nil:
+			return "", err
+		default:
+			*c.held = append(*c.held, outside)
+		}
+	}
+	c.found[claim] = said
+	return said, nil
+}

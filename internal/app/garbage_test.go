@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+func names(lvols []domain.Leftover) []string {
+	var all []string
+	for _, l := range lvols {
+		all = append(all, l.Lvol.Name)
+	}
+	return all
+}
+
+// crash is an engine that dies at a call: nothing that it asks for afterwards
+// is heard.
+func crash(b *bench, method string, n int) {
+	dead, asked := false, 0
+	ask := func(c memory.Call) memory.Fault {
+		if c.Method == method && !dead {
+			asked++
+			dead = asked == n
+		}
+		if dead {
+			return memory.Fault{Before: ports.ErrInvalid}
+		}
+		return memory.Fault{}
+	}
+	b.source.Inject(ask)
+	b.destination.Inject(ask)
+}
+
+// longhorn/longhorn#9122, #9190: lvols in flight piled up as orphans.
+func TestField_9122_WhatCrashesLeftIsFoundAndRemoved(t *testing.T) {
+	b, request := growPlain(t)
+	request.Parallel = 1
+	crash(b, "seal", 2)
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.ErrorIs(t, err, app.ErrCleanUp)
+	b.source.Inject(nil)
+	b.destination.Inject(nil)
+	before := photograph(t, b.destination)
+
+	engine := app.New(nil)
+	found, err := engine.FindGarbage(context.Background(), b.destination)
+	require.NoError(t, err)
+	require.NotEmpty(t, found.Lvols)
+	require.Equal(t, before, photograph(t, b.destination), "finding changes nothing")
+
+	removed, err := engine.RemoveGarbage(context.Background(), b.destination)
+	require.NoError(t, err)
+	require.Equal(t, names(found.Lvols), names(removed.Lvols))
+	after := list(t, b.destination, copyName)
+	require.Empty(t, after.InFlight)
+	require.Len(t, after.Snapshots, 1, "what was sealed stays")
+	_, err = engine.Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+// longhorn/longhorn#9190: deleting a replica while it rebuilt looped forever.
+func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
+	b, request := growPlain(t)
+	engine, elsewhere := app.New(nil), app.New(nil)
+	orphan := newPlant(t, b.destination, "vol-7-r-1", "").writable(domain.InFlightLvolName("vol-7-r-1", "0badcafe"), "", 2)
+	looked := false
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method != "copy" || looked {
+			return memory.Fault{}
+		}
+		looked = true
+		for name, other := range map[string]*app.Engine{"in this process": engine, "in another process": elsewhere} {
+			for _, host := range []*memory.Host{b.source, b.destination} {
+				found, err := other.FindGarbage(context.Background(), host)
+				require.NoError(t, err)
+				for _, l := range found.Lvols {
+					if l.Lvol.UUID == orphan {
+						require.Empty(t, l.Stays)
+						continue
+					}
+					require.Equal(t, "vol-1-r-2 is at work "+name, l.Stays)
+				}
+				for _, o := range found.Opened {
+					require.NotEmpty(t, o.Stays, o.What)
+				}
+			}
+		}
+		removed, err := elsewhere.RemoveGarbage(context.Background(), b.destination)
+		require.NoError(t, err)
+		require.Equal(t, []string{domain.InFlightLvolName("vol-7-r-1", "0badcafe")}, names(removed.Lvols))
+		require.Empty(t, removed.Opened)
+		return memory.Fault{}
+	})
+	request.Parallel = 1
+	_, err := engine.Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.True(t, looked)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+// Two engines on one replica: the second is told.
+func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
+	b, request := growPlain(t)
+	request.Parallel = 1
+	var second error
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "copy" && second == nil {
+			_, second = app.New(nil).Rebuild(context.Background(), request)
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.ErrorIs(t, second, app.ErrRefused)
+	require.ErrorContains(t, second, "is being rebuilt by another process")
+	requireEqualViews(t, b, sourceName, copyName, true)
+	_, err = app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err, "the claim ended with its run")
+}
+
+// An image that another process fetches has no replica's name.
+func TestAnImageInFlightOfALiveRebuildStays(t *testing.T) {
+	b := newBench(t, memory.Config{}, memory.Config{})
+	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	request := app.Request{
+		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Parallel: 1,
+	}
+	seen := ""
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method != "copy" || c.UUID == "" {
+			return memory.Fault{}
+		}
+		found, err := app.New(nil).FindGarbage(context.Background(), b.destination)
+		require.NoError(t, err)
+		for _, l := range found.Lvols {
+			if domain.IsImageInFlight(l.Lvol.Name) {
+				seen = l.Stays
+			}
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.Contains(t, seen, "is at work in another process")
+}

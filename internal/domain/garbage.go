@@ -1,0 +1,86 @@
+package domain
+
+import (
+	"slices"
+	"strings"
+)
+
+// Leftover is an lvol that a run which did not end may have left on a store:
+// one that was being filled, or a helper of an adapter.
+type Leftover struct {
+	Lvol Lvol
+	// Owner claims it while its run lives (ports.Claimer): the replica, or the
+	// image in flight itself.
+	Owner string
+	// Stays says why it is not to be removed; "": it may be, once the leftovers
+	// that hang on it are.
+	Stays string
+}
+
+// Garbage finds the leftovers on a store, whoever's replica they were for, in
+// an order in which they can be deleted: what hangs on another one comes before
+// it. What other engines fill is listed, too, but stays.
+func Garbage(store Store) ([]Leftover, error) {
+	x, err := newIndex(store)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
+	found := make(map[int]*Leftover)
+	for i := range store.Lvols {
+		if l, ok := leftoverOf(store.Lvols[i], store.UUID); ok {
+			found[i] = &l
+		}
+	}
+	hangs := make([][]int, len(store.Lvols)) // on each
+	depth := make(map[int]int)               // of each leftover
+	for i := range store.Lvols {
+		if parent := x.parents[i]; parent != noParent {
+			hangs[parent] = append(hangs[parent], i)
+		}
+	}
+	order := make([]int, 0, len(found))
+	for i := range found {
+		order = append(order, i)
+		for at := i; at != noParent; at = x.parents[at] {
+			depth[i]++
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		if depth[a] != depth[b] {
+			return depth[b] - depth[a]
+		}
+		return strings.Compare(store.Lvols[a].Name, store.Lvols[b].Name)
+	})
+	all := make([]Leftover, 0, len(order))
+	for _, i := range order {
+		l := found[i]
+		for _, child := range hangs[i] {
+			if on := found[child]; l.Stays == "" && (on == nil || on.Stays != "") {
+				l.Stays = "lvol " + store.Lvols[child].Name + " hangs on it: rebuild or repair that one's replica, which grafts it where it belongs"
+			}
+		}
+		all = append(all, *l)
+	}
+	return all, nil
+}
+
+// leftoverOf tells ours from what others fill: ours end in 8 hex digits.
+func leftoverOf(l Lvol, storeUUID string) (Leftover, bool) {
+	if IsImageInFlight(l.Name) {
+		return Leftover{Lvol: l, Owner: l.Name}, true
+	}
+	if image, isTemp := strings.CutSuffix(l.Name, imageTempSuffix); isTemp {
+		if _, isImage := ImageOfLvolName(image, storeUUID); isImage {
+			return Leftover{Lvol: l, Owner: l.Name, Stays: "Longhorn downloads an image into it, or has left it"}, true
+		}
+	}
+	replica, inFlight := ReplicaInFlight(l.Name)
+	if !inFlight {
+		return Leftover{}, false
+	}
+	found := Leftover{Lvol: l, Owner: replica}
+	if strings.HasSuffix(l.Name, inFlightSuffix) {
+		found.Stays = "Longhorn rebuilds a replica into it, or has left it"
+	}
+	return found, true
+}

@@ -1,0 +1,65 @@
+package domain
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func garbageOn(t *testing.T, lvols ...Lvol) map[string]string {
+	t.Helper()
+	found, err := Garbage(Store{UUID: "u", Name: "disk-1", Lvols: lvols})
+	require.NoError(t, err)
+	said := make(map[string]string)
+	for _, l := range found {
+		said[l.Lvol.Name+" of "+l.Owner] = l.Stays
+	}
+	return said
+}
+
+func TestWhatIsInFlightIsGarbageAndNothingElse(t *testing.T) {
+	require.Equal(t, map[string]string{
+		"vol-1-r-2-rebuilding-0badcafe of vol-1-r-2":           "",
+		"bi-rebuilding-00c0ffee of bi-rebuilding-00c0ffee":     "",
+		"vol-3-r-1-rebuilding of vol-3-r-1":                    "Longhorn rebuilds a replica into it, or has left it",
+		"bi-base-disk-u-temp-head of bi-base-disk-u-temp-head": "Longhorn downloads an image into it, or has left it",
+	}, garbageOn(t,
+		Lvol{UUID: "1", Name: "vol-1-r-2-rebuilding-0badcafe"},
+		Lvol{UUID: "2", Name: "bi-rebuilding-00c0ffee"},
+		Lvol{UUID: "3", Name: "vol-3-r-1-rebuilding"},
+		Lvol{UUID: "4", Name: "bi-base-disk-u-temp-head"},
+		Lvol{UUID: "5", Name: "vol-1-r-2"},
+		Lvol{UUID: "6", Name: "vol-1-r-2-snap-s1", ReadOnly: true},
+		Lvol{UUID: "7", Name: "bi-base-disk-u", ReadOnly: true},
+		Lvol{UUID: "8", Name: "vol-1-r-2-rebuilding-0badcaf"},
+		Lvol{UUID: "9", Name: "vol-1-r-2-rebuilding-0BADCAFE"},
+		Lvol{UUID: "10", Name: "vol-1-r-2-clone-ep-1"},
+	))
+}
+
+func TestGarbageIsDeletedLeafFirst(t *testing.T) {
+	found, err := Garbage(Store{UUID: "u", Lvols: []Lvol{
+		{UUID: "a", Name: "r-rebuilding-0000000a", ReadOnly: true},
+		{UUID: "b", Name: "r-rebuilding-0000000b", Parent: "a", ReadOnly: true},
+		{UUID: "c", Name: "r-rebuilding-0000000c", Parent: "b"},
+	}})
+	require.NoError(t, err)
+	var order []string
+	for _, l := range found {
+		require.Empty(t, l.Stays)
+		order = append(order, l.Lvol.UUID)
+	}
+	require.Equal(t, []string{"c", "b", "a"}, order)
+}
+
+// A crash in the middle of a graft leaves a spacer with the snapshot on it:
+// deleted, the two would merge.
+func TestASpacerThatSomethingHangsOnStays(t *testing.T) {
+	said := garbageOn(t,
+		Lvol{UUID: "a", Name: "r-rebuilding-0000000a", ReadOnly: true},
+		Lvol{UUID: "b", Name: "r-rebuilding-0000000b", Parent: "a", ReadOnly: true},
+		Lvol{UUID: "s", Name: "r-snap-s1", Parent: "b", ReadOnly: true},
+	)
+	require.Contains(t, said["r-rebuilding-0000000b of r"], "r-snap-s1 hangs on it")
+	require.Contains(t, said["r-rebuilding-0000000a of r"], "r-rebuilding-0000000b hangs on it")
+}
