@@ -29,6 +29,7 @@ func (h *Host) Graft(ctx context.Context, uuid, parent string) error {
 		return change{locks: []*lvol{child}, parent: under, apply: func() error {
 			child.mustNotCarry(under)
 			child.hang(under)
+			child.external = nil
 			return nil
 		}}, nil
 	})

@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"io"
+
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
@@ -15,6 +17,7 @@ type lvol struct {
 	size     uint64
 	readOnly bool
 	own      map[uint64]cluster // by position, in clusters; nil: none
+	external io.ReaderAt        // read instead of a parent; nil: nothing is
 
 	attributes domain.Attributes
 	record     string
@@ -65,9 +68,13 @@ func (l *lvol) hang(parent *lvol) {
 // takeOver moves the own clusters and the parent of a writable lvol.
 func (l *lvol) takeOver(from *lvol) {
 	l.own, from.own = from.own, nil
+	l.external, from.external = from.external, nil
 	l.hang(from.parent)
 	from.hang(nil)
 }
+
+// clusters is how many it is long.
+func (l *lvol) clusters(h *Host) uint64 { return l.size / h.config.ClusterSize }
 
 func (l *lvol) parentUUID() string {
 	if l.parent == nil {

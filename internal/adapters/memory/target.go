@@ -62,7 +62,7 @@ func (h *Host) merge(l, child *lvol) {
 		merged[i] = content
 	}
 	h.used += uint64(len(merged)) - uint64(len(child.own))
-	child.own, child.checksum = merged, ""
+	child.own, child.checksum, child.external = merged, "", l.external
 	child.hang(l.parent)
 }
 
@@ -78,10 +78,14 @@ func (h *Host) Rename(uuid, name string) error {
 	if err != nil {
 		return h.failed(what, err)
 	}
+	h.rename(l, name)
+	return nil
+}
+
+func (h *Host) rename(l *lvol, name string) {
 	delete(h.names, l.name)
 	l.name = name
 	h.names[name] = l
-	return nil
 }
 
 // OwnClusters are the positions of the own clusters of an lvol, ascending.

@@ -35,8 +35,25 @@ func resolve(l *lvol, first, count, clusterSize uint64) map[uint64]cluster {
 		if uint64(len(found)) == count {
 			break
 		}
+		if up.external != nil {
+			readOutside(up.external, found, first, end, clusterSize)
+		}
 	}
 	return found
+}
+
+// readOutside adds what is missing. What is beyond the end there is zeros.
+func readOutside(outside io.ReaderAt, found map[uint64]cluster, first, end, clusterSize uint64) {
+	for i := first; i < end; i++ {
+		if _, covered := found[i]; covered {
+			continue
+		}
+		content := make([]byte, clusterSize)
+		n, _ := outside.ReadAt(content, int64(i*clusterSize))
+		if n > 0 {
+			found[i] = newCluster(content)
+		}
+	}
 }
 
 // ReadAt reads the view of an lvol. ErrInvalid beyond the end.

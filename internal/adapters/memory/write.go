@@ -98,12 +98,16 @@ func (h *Host) Resize(uuid string, size uint64) error {
 	if err != nil {
 		return h.failed(what, err)
 	}
+	h.resize(l, size)
+	return nil
+}
+
+func (h *Host) resize(l *lvol, size uint64) {
 	l.size = size
 	for i := range l.own {
-		if i >= size/h.config.ClusterSize {
+		if i >= l.clusters(h) {
 			delete(l.own, i)
 			h.used--
 		}
 	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports/porttest"
 )
@@ -21,13 +22,36 @@ const storeClusters = 64
 func TestRealTarget(t *testing.T) {
 	for i, binary := range targettest.Binaries(t) {
 		name := filepath.Base(filepath.Dir(binary))
-		t.Run(name+" to "+name, func(t *testing.T) { conform(t, binary, binary) })
-		t.Run("within one "+name, func(t *testing.T) { conform(t, binary) })
+		t.Run(name+" to "+name, func(t *testing.T) {
+			conform(t, targettest.Start(t, binary, 0), targettest.Start(t, binary, 1))
+		})
+		t.Run("within one "+name, func(t *testing.T) { conform(t, targettest.Start(t, binary, 0)) })
 		for _, other := range targettest.Binaries(t)[i+1:] {
-			t.Run(name+" to "+filepath.Base(filepath.Dir(other)), func(t *testing.T) { conform(t, binary, other) })
+			t.Run(name+" to "+filepath.Base(filepath.Dir(other)), func(t *testing.T) {
+				conform(t, targettest.Start(t, binary, 0), targettest.Start(t, other, 1))
+			})
 		}
 	}
 }
+
+// TestSimulatedTarget runs the contract against simulated targets in the same ways.
+func TestSimulatedTarget(t *testing.T) {
+	for _, from := range flavours {
+		t.Run("within one "+from.String(), func(t *testing.T) {
+			t.Parallel()
+			conform(t, targettest.Simulate(t, simtarget.NewFabric(), from))
+		})
+		for _, to := range flavours {
+			t.Run(from.String()+" to "+to.String(), func(t *testing.T) {
+				t.Parallel()
+				fabric := simtarget.NewFabric()
+				conform(t, targettest.Simulate(t, fabric, from), targettest.Simulate(t, fabric, to))
+			})
+		}
+	}
+}
+
+var flavours = []simtarget.Flavour{simtarget.Fork, simtarget.Upstream}
 
 // needsVoidAddresses are tests that copy to an address which was withdrawn, while
 // the lvol is still there.
@@ -36,11 +60,7 @@ var needsVoidAddresses = map[string]bool{
 	"what_a_run_has_opened_ends_with_its_release": true,
 }
 
-func conform(t *testing.T, binaries ...string) {
-	targets := make([]*targettest.Target, len(binaries))
-	for i, binary := range binaries {
-		targets[i] = targettest.Start(t, binary, i)
-	}
+func conform(t *testing.T, targets ...*targettest.Target) {
 	porttest.RunStore(t, porttest.Harness{NewHosts: func(t *testing.T, n int) []porttest.Instance {
 		instances := make([]porttest.Instance, n)
 		for i := range instances {

@@ -94,27 +94,25 @@ func (h *Host) graftOver(ctx context.Context, child, parent *bdev) error {
 }
 
 // detach grafts onto nothing.
+//
+// The Longhorn branch has a call for it, which hangs the lvol on the grandparent,
+// where there is one (bs_inflate_blob_done in blobstore.c, as for decoupling). So
+// it serves only where the parent is loose.
 func (h *Host) detach(ctx context.Context, uuid string) error {
-	if h.can.detaches {
-		err := whileBusy(ctx, func() error {
-			return h.change(ctx, "bdev_lvol_detach_parent", spdktypes.BdevLvolDetachParentRequest{Name: uuid}, nil)
-		})
-		if !refusedAs(err, syscall.EINVAL) {
-			return err
-		}
-		// It has no parent, as a rule.
-		child, lookErr := h.find(ctx, uuid)
-		if lookErr != nil {
-			return lookErr
-		}
-		if child.loose() {
-			return nil
-		}
-		return err
-	}
 	child, err := h.find(ctx, uuid)
 	if err != nil || child.loose() {
 		return err
+	}
+	if h.can.detaches && child.Driver.Lvol.External == "" {
+		parent, err := h.find(ctx, h.alias(child.Driver.Lvol.BaseSnapshot))
+		if err != nil {
+			return unavailable(err)
+		}
+		if parent.loose() {
+			return whileBusy(ctx, func() error {
+				return h.change(ctx, "bdev_lvol_detach_parent", spdktypes.BdevLvolDetachParentRequest{Name: uuid}, nil)
+			})
+		}
 	}
 	made := helpers{host: h}
 	defer made.tidy(ctx)

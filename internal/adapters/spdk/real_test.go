@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -28,8 +29,27 @@ import (
 
 const cluster = targettest.ClusterSize
 
-// What follows holds for SPDK targets besides the contract of the ports.
 func TestRealTargetBeyondTheContract(t *testing.T) {
+	for _, binary := range targettest.Binaries(t) {
+		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
+			beyondTheContract(t, &pair{from: targettest.Start(t, binary, 0), to: targettest.Start(t, binary, 1)})
+		})
+	}
+}
+
+func TestSimulatedTargetBeyondTheContract(t *testing.T) {
+	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			t.Parallel()
+			fabric := simtarget.NewFabric()
+			beyondTheContract(t, &pair{from: targettest.Simulate(t, fabric, flavour), to: targettest.Simulate(t, fabric, flavour)})
+		})
+	}
+}
+
+// beyondTheContract is what holds for SPDK targets besides the contract of the
+// ports.
+func beyondTheContract(t *testing.T, p *pair) {
 	tests := []struct {
 		name string
 		run  func(t *testing.T, p *pair)
@@ -46,13 +66,8 @@ func TestRealTargetBeyondTheContract(t *testing.T) {
 		{"a taken port is passed over", aTakenPort},
 		{"a store of many lvols", aStoreOfManyLvols},
 	}
-	for _, binary := range targettest.Binaries(t) {
-		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
-			p := &pair{from: targettest.Start(t, binary, 0), to: targettest.Start(t, binary, 1)}
-			for _, test := range tests {
-				t.Run(test.name, func(t *testing.T) { test.run(t, p) })
-			}
-		})
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
 	}
 }
 

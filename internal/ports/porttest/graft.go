@@ -120,6 +120,19 @@ var graftTests = []test{
 		h.reads(sealed, 3, 1, 0, 2)
 		h.reads(image, 1, 1)
 	}),
+	// A target's own call would hang it on what its parent hangs on.
+	alone("what hangs on something that hangs on something is set loose", func(t *testing.T, h *subject) {
+		a := h.snapshotOf(snapshotNamed("a"), 3, 1, 0, 1)
+		b := h.snapshotOf(snapshotNamed("b"), 3, 2, 1)
+		c := h.snapshotOf(snapshotNamed("c"), 3, 3, 2)
+		h.graft(b, a)
+		h.graft(c, b)
+		head := h.clone(c, replica)
+		h.graftsOnly(c, "")
+		h.reads(c, 0, 0, 3)
+		h.reads(head, 0, 0, 3)
+		h.reads(b, 1, 2, 0)
+	}),
 	alone("a snapshot is grafted under its own former child once that is loose", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)

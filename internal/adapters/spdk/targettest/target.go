@@ -1,20 +1,14 @@
-// Package targettest starts real SPDK targets for tests, and reads and writes
-// their lvols as a client of a volume would.
+// Package targettest starts SPDK targets for tests, real ones and simulated ones,
+// and reads and writes their lvols as a client of a volume would.
 package targettest
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,122 +21,62 @@ import (
 const ClusterSize = 1 << 20
 
 const (
-	blockSize  = 4096
-	memoryMiB  = 512
-	noHugeMiB  = 1024
-	startsIn   = 30 * time.Second
-	logIsShown = 4096 // bytes, from the end
+	blockSize = 4096
+	startsIn  = 30 * time.Second
 )
 
-// Binaries are the targets to test with: SPDK_TGT, which may be a list like
-// PATH, or else spdk_tgt from the PATH. Without one the test is skipped.
-func Binaries(t *testing.T) []string {
-	t.Helper()
-	if list := os.Getenv("SPDK_TGT"); list != "" {
-		return filepath.SplitList(list)
-	}
-	path, err := exec.LookPath("spdk_tgt")
-	if err != nil {
-		t.Skip("no SPDK target: set SPDK_TGT to the path of an spdk_tgt (or a list of them), or put one on the PATH")
-	}
-	return []string{path}
-}
-
-// Target is a running spdk_tgt with a socket in a directory of its own.
+// Target is a running target, a real one or a simulated one, with a socket in a
+// directory of its own.
 type Target struct {
 	Socket string
 
-	binary string
-	dir    string
-	core   int
+	dir     string
+	machine machine
 
 	mu     sync.Mutex
 	stores map[string]string // by name of the AIO bdev: its file
-	dies   chan struct{}     // closed when the process has ended
-	cmd    *exec.Cmd
 	next   int
-
-	doors sync.Mutex
-	door  *door
 }
 
-// Start runs a target until the test ends. core is the CPU that it polls on.
-func Start(t *testing.T, binary string, core int) *Target {
+// machine is what runs a target, and how its lvols are read and written by those
+// who use them.
+type machine interface {
+	start(t *testing.T, target *Target)
+	kill(t *testing.T)
+	access(t *testing.T, target *Target, uuid string, do func(volume) error)
+}
+
+// volume is an lvol that is open. Offsets and lengths are whole blocks.
+type volume interface {
+	read(p []byte, offset uint64) error
+	write(p []byte, offset uint64) error
+}
+
+// run runs a target until the test ends.
+func run(t *testing.T, m machine) *Target {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "spdk") // t.TempDir can be too long for a socket
 	require.NoError(t, err)
-	target := &Target{binary: binary, dir: dir, core: core, Socket: filepath.Join(dir, "rpc.sock"), stores: make(map[string]string)}
+	target := &Target{dir: dir, machine: m, Socket: filepath.Join(dir, "rpc.sock"), stores: make(map[string]string)}
 	t.Cleanup(func() {
 		target.Kill(t)
 		require.NoError(t, os.RemoveAll(dir))
 	})
-	target.run(t)
+	m.start(t, target)
 	return target
-}
-
-func (target *Target) run(t *testing.T) {
-	t.Helper()
-	require.NoError(t, errors.Join(removeIfThere(target.Socket), removeIfThere(target.Socket+".lock")))
-	args := []string{"-m", fmt.Sprintf("[%d]", target.core), "--disable-cpumask-locks", "--no-pci", "-r", target.Socket}
-	if freeHugeMiB() >= 2*memoryMiB { // it starts with the one and takes more
-		args = append(args, "-s", strconv.Itoa(memoryMiB))
-	} else {
-		args = append(args, "--no-huge", "-s", strconv.Itoa(noHugeMiB))
-	}
-	log, err := os.OpenFile(target.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
-	defer func() { _ = log.Close() }()
-	cmd := exec.Command(target.binary, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = childAttributes()
-	require.NoError(t, cmd.Start())
-	dies := make(chan struct{})
-	go func() {
-		defer close(dies)
-		_ = cmd.Wait()
-	}()
-	target.mu.Lock()
-	target.cmd, target.dies = cmd, dies
-	target.mu.Unlock()
-
-	// Ready means that an RPC answers, not that the socket exists.
-	deadline := time.After(startsIn)
-	for {
-		var methods []string
-		if err = target.call("rpc_get_methods", nil, &methods); err == nil {
-			return
-		}
-		select {
-		case <-dies:
-			require.FailNow(t, "the target has ended", "%s %s\n%s", target.binary, strings.Join(args, " "), target.logEnd())
-		case <-deadline:
-			require.FailNow(t, "the target does not answer", "%s %s: %v\n%s", target.binary, strings.Join(args, " "), err, target.logEnd())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 // Kill ends the target as a power cut would.
 func (target *Target) Kill(t *testing.T) {
 	t.Helper()
-	target.mu.Lock()
-	cmd, dies := target.cmd, target.dies
-	target.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	target.doors.Lock()
-	target.shutDoor()
-	target.doors.Unlock()
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
-	<-dies
+	target.machine.kill(t)
 }
 
 // Restart kills the target, starts it again, and loads its stores.
 func (target *Target) Restart(t *testing.T) {
 	t.Helper()
 	target.Kill(t)
-	target.run(t)
+	target.machine.start(t, target)
 	target.mu.Lock()
 	stores := target.stores
 	target.mu.Unlock()
@@ -188,6 +122,18 @@ func (target *Target) loadAIO(t *testing.T, bdev, file string) {
 	target.Call(t, "bdev_aio_create", spdktypes.BdevAioCreateRequest{Name: bdev, Filename: file, BlockSize: blockSize}, nil)
 }
 
+// Write puts bytes into a writable lvol. Offset and length are whole blocks.
+func (target *Target) Write(t *testing.T, uuid string, p []byte, offset uint64) {
+	t.Helper()
+	target.machine.access(t, target, uuid, func(v volume) error { return v.write(p, offset) })
+}
+
+// Read fills p from the view of an lvol.
+func (target *Target) Read(t *testing.T, uuid string, p []byte, offset uint64) {
+	t.Helper()
+	target.machine.access(t, target, uuid, func(v volume) error { return v.read(p, offset) })
+}
+
 // Call does one JSON-RPC call, which has to work.
 func (target *Target) Call(t *testing.T, method string, params, into any) {
 	t.Helper()
@@ -225,36 +171,4 @@ func (target *Target) call(method string, params, into any) error {
 		return nil
 	}
 	return json.Unmarshal(answer.Result, into)
-}
-
-func (target *Target) log() string { return filepath.Join(target.dir, "log") }
-
-func (target *Target) logEnd() []byte {
-	all, _ := os.ReadFile(target.log()) // it is only shown
-	return all[max(0, len(all)-logIsShown):]
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// freeHugeMiB is how much of the reserved huge pages is free, 0 where there is
-// none.
-func freeHugeMiB() int {
-	info, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	field := func(name string) (value int) {
-		for line := range bytes.Lines(info) {
-			if rest, ok := bytes.CutPrefix(line, []byte(name)); ok {
-				_, _ = fmt.Sscan(string(rest), &value)
-			}
-		}
-		return value
-	}
-	return field("HugePages_Free:") * field("Hugepagesize:") / 1024
 }

@@ -9,18 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Write puts bytes into a writable lvol. Offset and length are whole blocks.
-func (target *Target) Write(t *testing.T, uuid string, p []byte, offset uint64) {
-	t.Helper()
-	target.attached(t, uuid, func(n *namespace) error { return n.write(p, offset) })
-}
-
-// Read fills p from the view of an lvol.
-func (target *Target) Read(t *testing.T, uuid string, p []byte, offset uint64) {
-	t.Helper()
-	target.attached(t, uuid, func(n *namespace) error { return n.read(p, offset) })
-}
-
 // door is a subsystem through which a test reads and writes lvols. It stays
 // open, since opening one takes a target a tenth of a second, and has a
 // namespace that is never removed, since removing the last one stalls the
@@ -34,8 +22,8 @@ type door struct {
 // namespacesOfDoor is how often it can be used; then another one is opened.
 const namespacesOfDoor = 1024
 
-// attached exports an lvol for as long as do takes.
-func (target *Target) attached(t *testing.T, uuid string, do func(*namespace) error) {
+// access exports an lvol for as long as do takes.
+func (p *process) access(t *testing.T, target *Target, uuid string, do func(volume) error) {
 	t.Helper()
 	if address, nqn, nsid, exported := target.exporter(t, uuid); exported {
 		// Claimed: a second subsystem cannot have it.
@@ -47,13 +35,13 @@ func (target *Target) attached(t *testing.T, uuid string, do func(*namespace) er
 		require.NoError(t, do(&namespace{s, nsid}))
 		return
 	}
-	target.doors.Lock()
-	defer target.doors.Unlock()
-	if target.door == nil || target.door.nsid == namespacesOfDoor {
-		target.shutDoor()
-		target.openDoor(t)
+	p.doors.Lock()
+	defer p.doors.Unlock()
+	if p.door == nil || p.door.nsid == namespacesOfDoor {
+		p.shutDoor()
+		p.door = target.openDoor(t)
 	}
-	d := target.door
+	d := p.door
 	d.nsid++
 	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
 		Nqn: d.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: d.nsid, BdevName: uuid},
@@ -62,7 +50,7 @@ func (target *Target) attached(t *testing.T, uuid string, do func(*namespace) er
 	require.NoError(t, do(&namespace{d.session, d.nsid}))
 }
 
-func (target *Target) openDoor(t *testing.T) {
+func (target *Target) openDoor(t *testing.T) *door {
 	t.Helper()
 	target.mu.Lock()
 	target.next++
@@ -79,13 +67,13 @@ func (target *Target) openDoor(t *testing.T) {
 	var err error
 	d.session, err = connect(target.listen(t, d.nqn), d.nqn)
 	require.NoError(t, err)
-	target.door = d
+	return d
 }
 
-func (target *Target) shutDoor() {
-	if target.door != nil {
-		target.door.session.close()
-		target.door = nil
+func (p *process) shutDoor() {
+	if p.door != nil {
+		p.door.session.close()
+		p.door = nil
 	}
 }
 

@@ -1,0 +1,19 @@
+// Package simtarget is simulated SPDK targets: they answer JSON-RPC on a unix
+// socket as spdk_tgt does, with its codes, messages, locks and restarts, in two
+// flavours: the Longhorn branch and upstream SPDK.
+//
+// The clusters, parents and locks of an lvstore are those of a host of the memory
+// adapter. What a target adds is here: bdevs and who claims them, names and
+// aliases, what it forgets in a restart, and the words in which it refuses.
+//
+// The targets of one Fabric see each other's NVMe-oF listeners, by address and
+// port. A listener takes the port for real, so that it collides with other
+// processes as it should; what a target serves there is up to Config.Serve, and
+// nothing without it.
+//
+// A fabric is one world with one lock. A target takes up the requests that it
+// finds on its sockets one after the other, and begins each; what takes a target
+// time (an lvol's metadata, a namespace) is finished after all of them have
+// begun. So calls that are written together begin together, and collide as they
+// do on a real target. Copies go on by themselves, cluster by cluster.
+package simtarget

@@ -1,0 +1,149 @@
+package simtarget
+
+import (
+	"syscall"
+)
+
+// cloneBdev makes an esnap clone: an lvol that reads through to a bdev outside of
+// its lvstore, which it remembers by UUID.
+func cloneBdev(t *Target, r *request) {
+	var p struct {
+		Bdev  string `json:"bdev"`
+		Store string `json:"lvs_name"`
+		Name  string `json:"clone_name"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	s, outside := t.storeByName(p.Store), t.find(p.Bdev)
+	switch {
+	case s == nil:
+		r.refuse(codeInvalidParams, "lvs does not exist")
+		return
+	case outside == nil:
+		r.refuse(codeInvalidParams, "bdev does not exist")
+		return
+	case outside.lvol != nil && outside.lvol.store == s:
+		r.refuse(codeInvalidParams, "bdev is an lvol in same lvs as clone; use bdev_lvol_clone instead")
+		return
+	}
+	errno := s.checkName(p.Name)
+	if errno == 0 && outside.size()%s.clusterSize != 0 {
+		errno = syscall.EINVAL
+	}
+	if errno != 0 {
+		r.errnoAs(codeInvalidParams, errno)
+		return
+	}
+	s.pending[p.Name] = true
+	t.later(func() {
+		delete(s.pending, p.Name)
+		errno := s.room(0)
+		if errno == 0 {
+			errno = outside.take(readOnlyShared)
+		}
+		if errno != 0 {
+			r.errnoAs(codeInvalidParams, errno)
+			return
+		}
+		outside.release() // it is taken for good when the lvol is there
+		uuid, err := s.blobs.Create(p.Name, outside.size())
+		if err != nil {
+			r.errnoAs(codeInvalidParams, errnoOf(err))
+			return
+		}
+		l := newLvol(uuid, p.Name, true)
+		l.store, l.external = s, outside.uuid
+		l.lookOutside()
+		s.add(l)
+		l.keep()
+		r.result(uuid)
+	})
+}
+
+// throughBdev reads a bdev; beyond its end there is nothing.
+type throughBdev struct{ *bdev }
+
+func (b throughBdev) ReadAt(p []byte, offset int64) (int, error) {
+	at := uint64(offset)
+	if at >= b.size() {
+		return 0, nil
+	}
+	n := min(uint64(len(p)), b.size()-at)
+	if err := b.read(p[:n], at); err != nil {
+		return 0, err
+	}
+	return int(n), nil
+}
+
+// lookOutside finds and claims the external bdev, if it is there and is not yet.
+func (l *lvol) lookOutside() {
+	if l.external == "" || l.outside != nil {
+		return
+	}
+	b := l.store.target.find(l.external)
+	if b == nil || b.take(readOnlyShared) != 0 {
+		return
+	}
+	l.outside = b
+	l.store.blobs.SetExternal(l.uuid, throughBdev{b})
+}
+
+// letGo forgets the external bdev.
+func (l *lvol) letGo() {
+	if l.outside != nil {
+		l.outside.release()
+		l.outside = nil
+	}
+}
+
+// loosen ends what the lvol reads through to for good.
+func (l *lvol) loosen() {
+	l.letGo()
+	l.external = ""
+	l.store.blobs.SetExternal(l.uuid, nil)
+}
+
+// readsThrough reports whether an esnap clone has the bdev open.
+func (t *Target) readsThrough(b *bdev) bool {
+	for _, s := range t.stores {
+		for _, l := range s.inOrder {
+			if l.outside == b {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// appeared makes whole what had missed the bdev (vbdev_lvs_hotplug).
+func (t *Target) appeared(b *bdev) {
+	for _, s := range t.stores {
+		for _, l := range s.inOrder {
+			if l.external == b.uuid {
+				l.lookOutside()
+			}
+		}
+		s.heal()
+	}
+}
+
+// heal shows what is degraded no more.
+func (s *lvstore) heal() {
+	for _, l := range s.inOrder {
+		if l.degraded && !l.lacks() {
+			l.degraded = false
+			l.show()
+		}
+	}
+}
+
+// lacks reports whether something that the lvol reads through to is missing.
+func (l *lvol) lacks() bool {
+	for up := l; up != nil; up = up.parent() {
+		if up.external != "" && up.outside == nil {
+			return true
+		}
+	}
+	return false
+}

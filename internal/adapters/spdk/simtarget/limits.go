@@ -1,0 +1,71 @@
+package simtarget
+
+import (
+	"syscall"
+	"time"
+)
+
+// rateLimits of a bdev; 0 is none.
+type rateLimits struct {
+	IOs       uint64 `json:"rw_ios_per_sec"`
+	Mbytes    uint64 `json:"rw_mbytes_per_sec"`
+	ReadMB    uint64 `json:"r_mbytes_per_sec"`
+	WriteMB   uint64 `json:"w_mbytes_per_sec"`
+	nextWrite time.Time
+}
+
+// leastIOs is the smallest limit of I/Os that SPDK keeps (SPDK_BDEV_QOS_MIN_IOS_PER_SEC).
+const leastIOs = 1000
+
+func setQosLimit(t *Target, r *request) {
+	var p struct {
+		Name    string  `json:"name"`
+		IOs     *uint64 `json:"rw_ios_per_sec" optional:"true"`
+		Mbytes  *uint64 `json:"rw_mbytes_per_sec" optional:"true"`
+		ReadMB  *uint64 `json:"r_mbytes_per_sec" optional:"true"`
+		WriteMB *uint64 `json:"w_mbytes_per_sec" optional:"true"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	b := t.find(p.Name)
+	if b == nil {
+		r.errno(syscall.ENODEV)
+		return
+	}
+	if p.IOs == nil && p.Mbytes == nil && p.ReadMB == nil && p.WriteMB == nil {
+		r.refuse(-int(syscall.EINVAL), "No rate limits specified")
+		return
+	}
+	set := func(limit *uint64, to *uint64) {
+		if to != nil {
+			*limit = *to
+		}
+	}
+	if p.IOs != nil && *p.IOs > 0 {
+		*p.IOs = (max(*p.IOs, leastIOs) + leastIOs - 1) / leastIOs * leastIOs
+	}
+	set(&b.limits.IOs, p.IOs)
+	set(&b.limits.Mbytes, p.Mbytes)
+	set(&b.limits.ReadMB, p.ReadMB)
+	set(&b.limits.WriteMB, p.WriteMB)
+	b.limits.nextWrite = time.Time{}
+	t.later(func() { r.result(true) })
+}
+
+// reserve is how long a write of that many bytes has to wait now, and books it.
+func (l *rateLimits) reserve(bytes uint64, now time.Time) time.Duration {
+	rate := l.Mbytes
+	if l.WriteMB > 0 && (rate == 0 || l.WriteMB < rate) {
+		rate = l.WriteMB
+	}
+	if rate == 0 {
+		return 0
+	}
+	if l.nextWrite.Before(now) {
+		l.nextWrite = now
+	}
+	wait := l.nextWrite.Sub(now)
+	l.nextWrite = l.nextWrite.Add(time.Duration(float64(bytes) / float64(rate<<20) * float64(time.Second)))
+	return wait
+}

@@ -1,0 +1,104 @@
+package simtarget
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+)
+
+// restore reads the lvstore from where it is kept.
+func (s *lvstore) restore() error {
+	store, records, err := s.disk.read()
+	if err != nil {
+		return err
+	}
+	if store.ClusterSize == 0 {
+		return errors.New("its journal does not say what it is like")
+	}
+	s.name = store.Name
+	s.geometry = geometry{clusterSize: store.ClusterSize, dataClusters: store.Clusters, pages: store.Pages}
+	s.empty()
+	blobs := make([]memory.Blob, len(records))
+	for i, r := range records {
+		blobs[i] = memory.Blob{UUID: r.UUID, Name: r.Name, Parent: r.Parent, Size: r.Size, ReadOnly: r.ReadOnly}
+		if blobs[i].Own, err = s.clustersOf(r); err != nil {
+			return fmt.Errorf("lvol %s: %w", r.Name, err)
+		}
+	}
+	if err := s.blobs.Restore(blobs); err != nil {
+		return err
+	}
+	for _, r := range records {
+		l := &lvol{
+			store: s, uuid: r.UUID, name: r.Name, created: r.Created, thin: r.Thin, xattrs: r.Xattrs,
+			checksum: r.Checksum, external: r.External, data: r.Data,
+		}
+		s.lvols[l.uuid] = l
+		s.inOrder = append(s.inOrder, l)
+	}
+	for _, r := range records {
+		if r.Loop != "" {
+			s.lvols[r.UUID].loop, s.looped = s.lvols[r.Loop], true
+		}
+	}
+	return nil
+}
+
+// clustersOf reads an lvol's clusters. What its file lacks is zeros.
+func (s *lvstore) clustersOf(r lvolRecord) (map[uint64][]byte, error) {
+	if len(r.Own) == 0 {
+		return nil, nil
+	}
+	file, err := s.disk.file(r.Data)
+	if err != nil {
+		return nil, err
+	}
+	own := make(map[uint64][]byte, len(r.Own))
+	for _, i := range r.Own {
+		content := make([]byte, s.clusterSize)
+		if _, err := file.ReadAt(content, int64(i*s.clusterSize)); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		own[i] = content
+	}
+	return own, nil
+}
+
+// activate lists what a loaded lvstore has: aliases are as they should be, what
+// was being copied is a plain lvol, and the blobstore knows a snapshot only by its
+// clones. One with a cycle in it lists nothing.
+func (s *lvstore) activate() {
+	s.lvols, s.hidden, s.pending = make(map[string]*lvol), nil, make(map[string]bool)
+	loaded := s.inOrder
+	s.inOrder = nil
+	if s.looped {
+		s.target.log.Warn("no lvol is listed: some hang on each other", zap.String("lvstore", s.name))
+		return
+	}
+	names := make(map[string]bool)
+	for _, l := range loaded {
+		if names[l.name] || s.blobs.Look(l.uuid).UUID == "" {
+			continue // it was hidden, and its name was given away
+		}
+		names[l.name] = true
+		l.awake, l.bdev, l.outside = false, nil, nil
+		s.lvols[l.uuid] = l
+		s.inOrder = append(s.inOrder, l)
+	}
+	for _, l := range s.inOrder {
+		if parent := s.lvols[l.state().Parent]; parent != nil {
+			parent.awake = true
+		}
+		l.lookOutside()
+	}
+	for _, l := range slices.Clone(s.inOrder) {
+		if l.degraded = l.lacks(); !l.degraded {
+			l.show()
+		}
+	}
+}

@@ -1,0 +1,530 @@
+package simtarget
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// lvol is one logical volume of an lvstore. Its size, clusters and parent are the
+// blobstore's.
+type lvol struct {
+	store   *lvstore
+	uuid    string
+	name    string
+	created string
+	thin    bool
+	awake   bool // the blobstore knows it as a snapshot: it has met a clone of it
+	xattrs  map[string]string
+
+	checksum *uint64
+	external string // the UUID of the bdev that it reads through to; "": none
+	outside  *bdev  // that one, while it is there
+	loop     *lvol  // the parent that it was given though that hangs on it
+	degraded bool
+	data     string // the file that its clusters are in
+
+	bdev *bdev // nil: degraded
+}
+
+const lvolProduct = "Logical Volume"
+
+// state is what the blobstore says of it.
+func (l *lvol) state() domain.Lvol {
+	return l.store.blobs.Look(l.uuid)
+}
+
+func (l *lvol) readOnly() bool { return l.state().ReadOnly }
+
+// parent is the lvol that it hangs on: nil for none, or for one that a delete has
+// hidden.
+func (l *lvol) parent() *lvol {
+	if l.loop != nil {
+		return l.loop
+	}
+	return l.store.lvols[l.state().Parent]
+}
+
+// isClone: it hangs on an lvol, which may be hidden.
+func (l *lvol) isClone() bool { return l.loop != nil || l.state().Parent != "" }
+
+func (l *lvol) clones() []*lvol {
+	var clones []*lvol
+	for _, uuid := range l.store.blobs.Clones(l.uuid) {
+		if clone := l.store.lvols[uuid]; clone != nil && clone.loop == nil {
+			clones = append(clones, clone)
+		}
+	}
+	for _, other := range l.store.inOrder {
+		if other.loop == l {
+			clones = append(clones, other)
+		}
+	}
+	return clones
+}
+
+// circles reports whether the way up from the lvol never ends.
+func (l *lvol) circles() bool {
+	if !l.store.looped {
+		return false
+	}
+	seen := make(map[*lvol]bool)
+	for up := l; up != nil; up = up.parent() {
+		if seen[up] {
+			return true
+		}
+		seen[up] = true
+	}
+	return false
+}
+
+// findLvol is the lvol that a bdev of that name shows. Where there is none the
+// request is answered.
+func (t *Target) findLvol(r *request, name string) *lvol {
+	b := t.find(name)
+	if b == nil || b.lvol == nil {
+		r.errno(syscall.ENODEV)
+		return nil
+	}
+	return b.lvol
+}
+
+// checkName is lvs_verify_lvol_name.
+func (s *lvstore) checkName(name string) syscall.Errno {
+	if name == "" || len(name) > s.target.config.Flavour.nameLimit() {
+		return syscall.EINVAL
+	}
+	if s.pending[name] || s.named(name) != nil {
+		return syscall.EEXIST
+	}
+	return 0
+}
+
+func (s *lvstore) named(name string) *lvol {
+	for _, l := range s.inOrder {
+		if l.name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// add lists an lvol that the blobstore has, and shows it as a bdev.
+func (s *lvstore) add(l *lvol) {
+	l.store = s
+	if l.data == "" {
+		l.data = newUUID()
+	}
+	s.lvols[l.uuid] = l
+	s.inOrder = append(s.inOrder, l)
+	l.show()
+}
+
+// newLvol is one that is made now.
+func newLvol(uuid, name string, thin bool) *lvol {
+	return &lvol{uuid: uuid, name: name, thin: thin, created: time.Now().UTC().Format(time.RFC3339)}
+}
+
+// show registers the lvol's bdev.
+func (l *lvol) show() {
+	t, state := l.store.target, l.state()
+	b := &bdev{
+		name: l.uuid, uuid: l.uuid, product: lvolProduct, created: l.created,
+		aliases:   []string{l.store.name + "/" + l.name},
+		blockSize: l.store.base.blockSize, blocks: state.Size / l.store.base.blockSize,
+		device: l, lvol: l, specific: l.specific,
+	}
+	l.bdev = b
+	l.setIO(state.ReadOnly)
+	if errno := t.register(b); errno != 0 {
+		l.bdev = nil // two lvols of one name: the second has no bdev
+	}
+}
+
+func (l *lvol) setIO(readOnly bool) {
+	l.bdev.io = ioTypes{
+		Read: true, Write: !readOnly, Unmap: !readOnly, Flush: true, Reset: true, WriteZeroes: !readOnly,
+		SeekHole: true, SeekData: true,
+	}
+}
+
+// ReadAt reads the view.
+func (l *lvol) ReadAt(p []byte, offset int64) (int, error) {
+	if err := l.store.host.ReadAt(l.uuid, p, uint64(offset)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// WriteAt writes, copy on write, and keeps what it has written.
+func (l *lvol) WriteAt(p []byte, offset int64) (int, error) {
+	at := uint64(offset)
+	if err := l.store.host.WriteAt(l.uuid, p, at); err != nil {
+		return 0, err
+	}
+	l.keepWritten(at, uint64(len(p)))
+	return len(p), nil
+}
+
+// lvolInfo is what a bdev says of its lvol.
+type lvolInfo struct {
+	StoreUUID string    `json:"lvol_store_uuid"`
+	Base      string    `json:"base_bdev"`
+	Thin      bool      `json:"thin_provision"`
+	Allocated uint64    `json:"num_allocated_clusters"`
+	Snapshot  bool      `json:"snapshot"`
+	Clone     bool      `json:"clone"`
+	Parent    string    `json:"base_snapshot,omitempty"`
+	Clones    *[]string `json:"clones,omitempty"`
+	Esnap     bool      `json:"esnap_clone"`
+	External  string    `json:"external_snapshot_name,omitempty"`
+}
+
+func (l *lvol) specific() map[string]any {
+	info := lvolInfo{
+		StoreUUID: l.store.uuid, Base: l.store.base.name, Thin: l.thin, Allocated: l.state().Own.Count,
+		Snapshot: l.awake, Clone: l.isClone(), Esnap: l.external != "", External: l.external,
+	}
+	if parent := l.parent(); parent != nil {
+		info.Parent = parent.name
+	}
+	if clones := l.clones(); len(clones) > 0 {
+		names := make([]string, len(clones))
+		for i, clone := range clones {
+			names[i] = clone.name
+		}
+		info.Clones = &names
+	}
+	return map[string]any{"lvol": info}
+}
+
+// listedLvol is an entry of bdev_lvol_get_lvols.
+type listedLvol struct {
+	Alias     string  `json:"alias"`
+	UUID      string  `json:"uuid"`
+	Name      string  `json:"name"`
+	Created   *string `json:"creation_time,omitempty"` // the fork's
+	Thin      bool    `json:"is_thin_provisioned"`
+	Snapshot  bool    `json:"is_snapshot"`
+	Clone     bool    `json:"is_clone"`
+	Esnap     bool    `json:"is_esnap_clone"`
+	Degraded  bool    `json:"is_degraded"`
+	Allocated *uint64 `json:"num_allocated_clusters,omitempty"` // upstream's
+	Store     struct {
+		Name string `json:"name"`
+		UUID string `json:"uuid"`
+	} `json:"lvs"`
+}
+
+func getLvols(t *Target, r *request) {
+	var p struct {
+		UUID *string `json:"lvs_uuid" optional:"true"`
+		Name *string `json:"lvs_name" optional:"true"`
+	}
+	stores := t.stores
+	if r.params != nil {
+		if !r.decode(&p) {
+			return
+		}
+		var ok bool
+		if stores, ok = t.listed(r, p.UUID, p.Name); !ok {
+			return
+		}
+	}
+	listed := []listedLvol{}
+	for _, s := range stores {
+		for _, l := range s.inOrder {
+			listed = append(listed, l.listed())
+		}
+	}
+	r.result(listed)
+}
+
+func (l *lvol) listed() listedLvol {
+	entry := listedLvol{
+		Alias: l.store.name + "/" + l.name, UUID: l.uuid, Name: l.name, Thin: l.thin, Snapshot: l.awake,
+		Clone: l.isClone(), Esnap: l.external != "", Degraded: l.degraded,
+	}
+	entry.Store.Name, entry.Store.UUID = l.store.name, l.store.uuid
+	if l.store.target.config.Flavour == Fork {
+		entry.Created = &l.created
+	} else {
+		count := l.state().Own.Count
+		entry.Allocated = &count
+	}
+	return entry
+}
+
+func createLvol(t *Target, r *request) {
+	var p struct {
+		UUID        *string `json:"uuid" optional:"true"`
+		Store       *string `json:"lvs_name" optional:"true"`
+		Name        string  `json:"lvol_name"`
+		MiB         uint64  `json:"size_in_mib"`
+		Thin        bool    `json:"thin_provision" optional:"true"`
+		ClearMethod *string `json:"clear_method" optional:"true"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	s, errno := t.storeOf(p.UUID, p.Store)
+	if errno != 0 {
+		r.errno(errno)
+		return
+	}
+	if !clears(p.ClearMethod) {
+		r.refuse(-int(syscall.EINVAL), "Invalid clean_method option")
+		return
+	}
+	if errno := s.checkName(p.Name); errno != 0 {
+		r.errno(errno)
+		return
+	}
+	s.pending[p.Name] = true
+	t.later(func() {
+		delete(s.pending, p.Name)
+		clusters := divideUp(p.MiB<<20, s.clusterSize)
+		errno := s.room(0)
+		if !p.Thin && errno == 0 {
+			errno = s.room(clusters)
+		}
+		if errno != 0 {
+			r.errnoAs(codeInvalidParams, errno)
+			return
+		}
+		uuid, err := s.blobs.Create(p.Name, clusters*s.clusterSize)
+		if err == nil && !p.Thin {
+			err = s.blobs.Inflate(uuid)
+		}
+		if err != nil {
+			r.errnoAs(codeInvalidParams, errnoOf(err))
+			return
+		}
+		l := newLvol(uuid, p.Name, p.Thin)
+		s.add(l)
+		l.keepAfter(nil)
+		r.result(uuid)
+	})
+}
+
+// room refuses one more lvol that owns that many clusters: without a metadata
+// page for it, or without the clusters.
+func (s *lvstore) room(clusters uint64) syscall.Errno {
+	used := uint64(1) // the lvstore's own blob
+	for _, l := range s.inOrder {
+		used += l.pages()
+	}
+	if used+1 > s.pages {
+		return syscall.ENOMEM
+	}
+	if clusters > s.blobs.Free() || used+1+divideUp(clusters, clustersPerExtent) > s.pages {
+		return syscall.ENOSPC
+	}
+	return 0
+}
+
+// pages are its own of metadata. One more for every 512 clusters of which it owns
+// some, which are taken as dense here.
+func (l *lvol) pages() uint64 { return 1 + divideUp(l.state().Own.Count, clustersPerExtent) }
+
+func renameLvol(t *Target, r *request) {
+	var p struct {
+		Old string `json:"old_name"`
+		New string `json:"new_name"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	l := t.findLvol(r, p.Old)
+	if l == nil {
+		return
+	}
+	// The alias first, and without looking back.
+	if alias := l.store.name + "/" + p.New; t.find(alias) != nil {
+		r.errnoAs(codeInvalidParams, syscall.EEXIST)
+		return
+	} else {
+		t.rename(l.bdev, alias)
+	}
+	name := p.New[:min(len(p.New), t.config.Flavour.nameLimit())]
+	switch other := l.store.named(name); {
+	case other == l:
+		r.result(true)
+		return
+	case other != nil:
+		r.errnoAs(codeInvalidParams, syscall.EEXIST)
+		return
+	case t.config.Flavour == Upstream && l.readOnly():
+		r.errnoAs(codeInvalidParams, syscall.EPERM)
+		return
+	}
+	t.later(func() {
+		if err := l.store.blobs.Rename(l.uuid, name); err != nil {
+			r.errnoAs(codeInvalidParams, errnoOf(err))
+			return
+		}
+		l.name = name
+		l.keep()
+		r.result(true)
+	})
+}
+
+func resizeLvol(t *Target, r *request) {
+	var p struct {
+		Name string `json:"name"`
+		MiB  uint64 `json:"size_in_mib"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	l := t.findLvol(r, p.Name)
+	if l == nil {
+		return
+	}
+	state := l.state()
+	clusters := divideUp(p.MiB<<20, l.store.clusterSize)
+	switch {
+	case state.ReadOnly:
+		r.errnoAs(codeInvalidParams, syscall.EPERM)
+		return
+	case clusters*l.store.clusterSize == state.Size:
+		r.result(true)
+		return
+	}
+	release, errno := l.hold()
+	if errno != 0 {
+		r.errnoAs(codeInvalidParams, errno)
+		return
+	}
+	t.later(func() {
+		release()
+		more := int64(clusters) - int64(state.Size/l.store.clusterSize)
+		if !l.thin && more > int64(l.store.blobs.Free()) {
+			r.errnoAs(codeInvalidParams, syscall.ENOSPC)
+			return
+		}
+		before := l.owned()
+		err := l.store.blobs.Resize(l.uuid, clusters*l.store.clusterSize)
+		if err == nil && !l.thin {
+			err = l.store.blobs.Inflate(l.uuid)
+		}
+		if err != nil {
+			r.errnoAs(codeInvalidParams, errnoOf(err))
+			return
+		}
+		l.bdev.blocks = clusters * l.store.clusterSize / l.bdev.blockSize
+		l.keepAfter(before)
+		r.result(true)
+	})
+}
+
+// hold has the lvol, and others, take part in one operation.
+func (l *lvol) hold(others ...*lvol) (release func(), errno syscall.Errno) {
+	uuids := []string{l.uuid}
+	for _, other := range others {
+		uuids = append(uuids, other.uuid)
+	}
+	release, err := l.store.blobs.Hold(uuids...)
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	return release, 0
+}
+
+// deleteLvol takes the bdev away at once, and then finds out whether the lvol can
+// go: what is busy is listed nowhere any more, until a restart.
+func deleteLvol(t *Target, r *request) {
+	var p struct {
+		Name string `json:"name"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	l := t.findAny(p.Name)
+	if l == nil {
+		r.errno(syscall.ENODEV)
+		return
+	}
+	if l.circles() {
+		t.hang("an lvol in a cycle is deleted")
+		return
+	}
+	clones := l.clones()
+	if len(clones) > 1 {
+		r.errnoAs(codeInternalError, syscall.EPERM)
+		return
+	}
+	if l.outside != nil && l.outside.stuck {
+		t.log.Warn("the target crashes: an esnap clone is deleted whose external bdev is being deleted")
+		t.die()
+		return
+	}
+	if l.bdev != nil {
+		t.unregister(l.bdev)
+	}
+	release, errno := l.hold(clones...)
+	l.leave()
+	if len(clones) > 0 && clones[0].awake {
+		clones[0].checksum = nil // whatever comes of it (spdk_lvol_destroy)
+	}
+	if errno != 0 {
+		_ = l.store.blobs.Destroy(l.uuid) // hides it
+		l.store.hidden = append(l.store.hidden, l)
+		r.errnoAs(codeInternalError, errno)
+		return
+	}
+	l.store.pending[l.name] = true
+	t.later(func() {
+		release()
+		delete(l.store.pending, l.name)
+		var clone *lvol
+		var before []uint64
+		if len(clones) > 0 {
+			clone = clones[0]
+			before = clone.owned()
+		}
+		if err := l.store.blobs.Destroy(l.uuid); err != nil {
+			r.errnoAs(codeInternalError, errnoOf(err))
+			return
+		}
+		if clone != nil {
+			clone.inherit(l)
+			clone.keepAfter(before)
+		}
+		l.letGo()
+		l.erase()
+		r.result(true)
+	})
+}
+
+// findAny is the lvol of a bdev, or a degraded one by UUID or alias.
+func (t *Target) findAny(name string) *lvol {
+	if b := t.find(name); b != nil && b.lvol != nil {
+		return b.lvol
+	}
+	for _, s := range t.stores {
+		for _, l := range s.inOrder {
+			if l.bdev == nil && (l.uuid == strings.ToLower(name) || s.name+"/"+l.name == name) {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// leave takes the lvol out of every listing.
+func (l *lvol) leave() {
+	delete(l.store.lvols, l.uuid)
+	l.store.inOrder = slices.DeleteFunc(l.store.inOrder, func(other *lvol) bool { return other == l })
+}
+
+// inherit takes over what a deleted lvol read through to.
+func (l *lvol) inherit(from *lvol) {
+	if from.external != "" {
+		l.external = from.external
+		l.lookOutside()
+	}
+}

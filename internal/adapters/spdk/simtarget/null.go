@@ -1,0 +1,74 @@
+package simtarget
+
+import "syscall"
+
+// nullDevice is zeros, and forgets what is written.
+type nullDevice struct{}
+
+func (nullDevice) ReadAt(p []byte, _ int64) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func (nullDevice) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+const nullProduct = "Null disk"
+
+type nullCreateParams struct {
+	Name      string    `json:"name"`
+	UUID      uuidParam `json:"uuid" optional:"true"`
+	Blocks    uint64    `json:"num_blocks"`
+	BlockSize uint32    `json:"block_size"`
+}
+
+func (nullCreateParams) ignores() []string {
+	return []string{"physical_block_size", "md_size", "dif_type", "dif_is_head_of_md", "dif_pi_format"}
+}
+
+func nullCreate(t *Target, r *request) {
+	var p nullCreateParams
+	if !r.decode(&p) {
+		return
+	}
+	if p.BlockSize%512 != 0 || p.BlockSize == 0 {
+		r.refuse(-int(syscall.EINVAL), "Data block size must be a multiple of 512")
+		return
+	}
+	if p.Blocks == 0 {
+		r.refuse(-int(syscall.EINVAL), "Disk num_blocks must be greater than 0")
+		return
+	}
+	b := &bdev{
+		name: p.Name, uuid: string(p.UUID), product: nullProduct, device: nullDevice{},
+		blockSize: uint64(p.BlockSize), blocks: p.Blocks,
+		io:       ioTypes{Read: true, Write: true, Reset: true, WriteZeroes: true, Abort: true},
+		specific: func() map[string]any { return map[string]any{} },
+	}
+	if b.uuid == "" {
+		b.uuid = newUUID()
+	}
+	b.aliases = []string{b.uuid}
+	if errno := t.register(b); errno != 0 {
+		r.errno(errno)
+		return
+	}
+	r.result(p.Name)
+}
+
+func nullDelete(t *Target, r *request) {
+	var p struct {
+		Name string `json:"name"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	b := t.find(p.Name)
+	if b == nil || b.product != nullProduct {
+		r.errno(syscall.ENODEV)
+		return
+	}
+	t.later(func() {
+		t.unregister(b)
+		r.result(true)
+	})
+}

@@ -1,0 +1,165 @@
+package simtarget
+
+import "syscall"
+
+// setParent takes a parent that is known as a snapshot and has as many clusters.
+// It does not look for cycles: one is accepted, and whoever comes to walk in it
+// never returns.
+func setParent(t *Target, r *request) {
+	var p struct {
+		Lvol   string `json:"lvol_name"`
+		Parent string `json:"parent_name"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	l := t.findLvol(r, p.Lvol)
+	if l == nil {
+		return
+	}
+	under := t.findLvol(r, p.Parent)
+	if under == nil {
+		return
+	}
+	errno := l.canHangOn(under)
+	var release func()
+	if errno == 0 {
+		release, errno = l.hold(under)
+	}
+	if errno != 0 {
+		r.errnoAs(codeInvalidParams, errno)
+		return
+	}
+	t.later(func() {
+		release()
+		if under.hangsOn(l) {
+			l.loop, l.store.looped = under, true
+		} else {
+			if err := l.store.blobs.SetParent(l.uuid, under.uuid); err != nil {
+				r.errnoAs(codeInvalidParams, errnoOf(err))
+				return
+			}
+			l.loop = nil
+		}
+		l.letGo()
+		l.external = ""
+		l.keep()
+		r.result(true)
+	})
+}
+
+func (l *lvol) canHangOn(under *lvol) syscall.Errno {
+	switch {
+	case l == under || l.store != under.store:
+		return syscall.EINVAL
+	case l.parent() == under:
+		return syscall.EEXIST
+	case !l.thin, !under.awake, l.state().Size != under.state().Size:
+		return syscall.EINVAL
+	}
+	return 0
+}
+
+// hangsOn reports whether the way up from the lvol leads to the other one.
+func (l *lvol) hangsOn(other *lvol) bool {
+	seen := make(map[*lvol]bool)
+	for up := l; up != nil && !seen[up]; up = up.parent() {
+		if up == other {
+			return true
+		}
+		seen[up] = true
+	}
+	return false
+}
+
+type inflateParams struct {
+	Name string `json:"name"`
+}
+
+// reshape begins what changes which clusters an lvol has of its parents'. What
+// rewrites a snapshot's clusters drops its checksum first, whatever comes of it.
+func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Errno, do func(*lvol) error) {
+	var p inflateParams
+	if !r.decode(&p) {
+		return
+	}
+	l := t.findLvol(r, p.Name)
+	if l == nil {
+		return
+	}
+	if l.circles() {
+		t.hang("an lvol in a cycle is inflated")
+		return
+	}
+	if rewrites && l.awake {
+		l.checksum = nil
+	}
+	release, errno := l.hold()
+	if errno != 0 {
+		r.errnoAs(codeInvalidParams, errno)
+		return
+	}
+	t.later(func() {
+		release()
+		if errno := check(l); errno != 0 {
+			r.errnoAs(codeInvalidParams, errno)
+			return
+		}
+		if !l.thin {
+			r.result(true)
+			return
+		}
+		before := l.owned()
+		if err := do(l); err != nil {
+			r.errnoAs(codeInvalidParams, errnoOf(err))
+			return
+		}
+		l.keepAfter(before)
+		r.result(true)
+	})
+}
+
+// inflateLvol makes every cluster the lvol's own.
+func inflateLvol(t *Target, r *request) {
+	reshape(t, r, true, func(*lvol) syscall.Errno { return 0 }, (*lvol).inflate)
+}
+
+func (l *lvol) inflate() error {
+	if err := l.store.blobs.Inflate(l.uuid); err != nil {
+		return err
+	}
+	l.loosen()
+	l.thin = false
+	return nil
+}
+
+func (l *lvol) loose() bool { return l.external == "" && !l.isClone() }
+
+// decoupleParent copies what the parent owns, and hangs the lvol on the
+// grandparent. From an external parent it takes everything.
+func decoupleParent(t *Target, r *request) {
+	reshape(t, r, true, func(l *lvol) syscall.Errno {
+		if l.loose() {
+			return syscall.EINVAL
+		}
+		return 0
+	}, func(l *lvol) error {
+		if l.external != "" {
+			return l.inflate()
+		}
+		return l.store.blobs.Decouple(l.uuid)
+	})
+}
+
+// detachParent copies nothing. Like decoupling, it leaves the lvol hanging on the
+// grandparent, where there is one (bs_inflate_blob_done).
+func detachParent(t *Target, r *request) {
+	reshape(t, r, false, func(l *lvol) syscall.Errno {
+		if l.loose() || l.external != "" {
+			return syscall.EINVAL
+		}
+		return 0
+	}, func(l *lvol) error {
+		return l.store.blobs.SetParent(l.uuid, l.store.blobs.Look(l.state().Parent).Parent)
+	})
+}

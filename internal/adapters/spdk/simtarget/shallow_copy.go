@@ -1,0 +1,221 @@
+package simtarget
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+)
+
+// shallowCopy is one that goes on, or whose end nobody has asked for yet.
+type shallowCopy struct {
+	target  *Target
+	source  *lvol
+	into    *bdev
+	own     memory.Clusters
+	waited  bool      // as long as a limit says, for the next cluster
+	since   time.Time // when the destination's target was first seen hanging
+	copied  uint64
+	total   uint64
+	errno   syscall.Errno
+	over    bool
+	release func()
+	stopped chan struct{} // closed when the target ends
+}
+
+func (c *shallowCopy) stop() {
+	select {
+	case <-c.stopped:
+	default:
+		close(c.stopped)
+	}
+}
+
+func startShallowCopy(t *Target, r *request) {
+	var p struct {
+		Source string `json:"src_lvol_name"`
+		Into   string `json:"dst_bdev_name"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	source := t.findLvol(r, p.Source)
+	if source == nil {
+		return
+	}
+	t.copiesSoFar++ // also where it is refused
+	into := t.find(p.Into)
+	errno := syscall.ENODEV
+	if into != nil {
+		errno = into.canTakeCopy()
+	}
+	if errno != 0 {
+		r.errnoAs(codeInvalidParams, errno)
+		return
+	}
+	_ = into.take(oneWriter) // nobody has it
+	c := &shallowCopy{target: t, source: source, into: into, stopped: make(chan struct{})}
+	c.total = source.state().Own.Count
+	id := t.copiesSoFar
+	t.copies[id] = c
+	r.result(map[string]uint32{"operation_id": id})
+	t.later(c.begin)
+}
+
+// canTakeCopy opens the bdev for one writer, which nobody else may be.
+func (b *bdev) canTakeCopy() syscall.Errno {
+	if b.claim != unclaimed || !b.io.Write {
+		return syscall.EPERM
+	}
+	if b.nvme != nil && !b.nvme.alive() {
+		return syscall.ENOMEM // no I/O channel
+	}
+	return 0
+}
+
+// begin finds out what start did not look at.
+func (c *shallowCopy) begin() {
+	source := c.source
+	var errno syscall.Errno
+	switch state := source.state(); {
+	case state.UUID == "":
+		errno = syscall.ENOENT
+	case !state.ReadOnly:
+		errno = syscall.EPERM
+	case state.Size > c.into.size(), source.store.base.blockSize%c.into.blockSize != 0:
+		errno = syscall.EINVAL
+	default:
+		c.release, errno = source.hold()
+	}
+	if errno != 0 {
+		c.end(errno)
+		return
+	}
+	c.own = source.store.blobs.Clusters(source.uuid) // also when a delete hides it
+	c.total = uint64(len(c.own.Positions))
+	if c.total == 0 {
+		c.end(0)
+		return
+	}
+	c.target.serving.Go(c.run)
+}
+
+// run copies cluster by cluster. Between two of them the target does other things.
+func (c *shallowCopy) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.stopped:
+			return
+		case <-timer.C:
+		}
+		wait, more := c.step()
+		if !more {
+			return
+		}
+		timer.Reset(wait)
+	}
+}
+
+// step copies the next cluster, unless a limit says to wait first. It ends with
+// the copy, and with a target that hangs.
+func (c *shallowCopy) step() (wait time.Duration, more bool) {
+	c.target.world(func() {
+		if more = c.standing(); more {
+			wait = standingFor
+			return
+		}
+		if !c.waited {
+			wait = c.into.reserve(c.source.store.clusterSize)
+		}
+		c.waited = wait > 0
+		more = c.waited || c.copyNext()
+	})
+	return wait, more
+}
+
+// standingFor is how often a copy looks whether a destination that hangs has come
+// back.
+const standingFor = 10 * time.Millisecond
+
+// standing reports whether the copy has to wait for a target that hangs: until the
+// keep-alive time is over, and the write fails.
+func (c *shallowCopy) standing() bool {
+	if c.into.nvme == nil || !c.into.nvme.stands() {
+		c.since = time.Time{}
+		return false
+	}
+	if c.since.IsZero() {
+		c.since = time.Now()
+	}
+	return time.Since(c.since) < keepAlive
+}
+
+func (c *shallowCopy) copyNext() (more bool) {
+	size := c.source.store.clusterSize
+	i := c.own.Positions[c.copied]
+	content := make([]byte, size)
+	c.own.Read(i, content)
+	if c.into.write(content, i*size) != nil {
+		c.end(syscall.EIO) // whatever it was
+		return false
+	}
+	c.copied++
+	if c.copied == c.total {
+		c.end(0)
+		return false
+	}
+	return true
+}
+
+func (c *shallowCopy) end(errno syscall.Errno) {
+	c.errno, c.over = errno, true
+	if c.release != nil {
+		c.release()
+	}
+	c.into.release()
+}
+
+// checkShallowCopy hands the end of a copy out once.
+func checkShallowCopy(t *Target, r *request) {
+	var p struct {
+		ID uint32 `json:"operation_id"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	c := t.copies[p.ID]
+	if c == nil {
+		r.errno(syscall.ENODEV)
+		return
+	}
+	status := struct {
+		Copied uint64 `json:"copied_clusters"`
+		Total  uint64 `json:"total_clusters"`
+		State  string `json:"state"`
+		Error  string `json:"error,omitempty"`
+	}{Copied: c.copied, Total: c.total, State: "in progress"}
+	switch {
+	case c.errno != 0:
+		status.State, status.Error = "error", text(c.errno)
+		delete(t.copies, p.ID)
+	case c.copied == c.total:
+		status.State = "complete"
+		delete(t.copies, p.ID)
+	}
+	r.result(status)
+}
+
+// reserve is how long a write of that many bytes has to wait by the limits of the
+// bdev, and of the one behind it at another target.
+func (b *bdev) reserve(bytes uint64) time.Duration {
+	now := time.Now()
+	wait := b.limits.reserve(bytes, now)
+	if b.nvme != nil {
+		if behind := b.nvme.namespace(b.nsid); behind != nil {
+			wait = max(wait, behind.limits.reserve(bytes, now))
+		}
+	}
+	return wait
+}

@@ -1,0 +1,91 @@
+package simtarget
+
+import (
+	"encoding/json"
+	"syscall"
+)
+
+// xattrsParam are names and values; null is none.
+type xattrsParam map[string]string
+
+func (x *xattrsParam) decode(raw json.RawMessage) bool {
+	var given map[string]any
+	if json.Unmarshal(raw, &given) != nil {
+		return false
+	}
+	*x = make(xattrsParam, len(given))
+	for name, value := range given {
+		text, ok := value.(string)
+		if !ok {
+			return false
+		}
+		(*x)[name] = text
+	}
+	return true
+}
+
+// snapshotLvol moves the lvol's clusters and what it hangs on into the snapshot.
+func snapshotLvol(t *Target, r *request) {
+	var p struct {
+		Lvol   string      `json:"lvol_name"`
+		Name   string      `json:"snapshot_name"`
+		Xattrs xattrsParam `json:"xattrs" optional:"true" flavour:"fork"`
+	}
+	if !r.decode(&p) {
+		return
+	}
+	l := t.findLvol(r, p.Lvol)
+	if l == nil {
+		return
+	}
+	release, errno := l.begin(p.Name, func() syscall.Errno {
+		if l.readOnly() {
+			return syscall.EINVAL
+		}
+		return 0
+	})
+	if errno != 0 {
+		r.errnoAs(codeInvalidParams, errno)
+		return
+	}
+	t.later(func() {
+		release()
+		if errno := l.store.room(0); errno != 0 {
+			r.errnoAs(codeInvalidParams, errno)
+			return
+		}
+		uuid, err := l.store.blobs.Snapshot(l.uuid, p.Name)
+		if err != nil {
+			r.errnoAs(codeInvalidParams, errnoOf(err))
+			return
+		}
+		snapshot := newLvol(uuid, p.Name, l.thin)
+		snapshot.awake, snapshot.xattrs = true, p.Xattrs
+		snapshot.data, l.data = l.data, newUUID()
+		snapshot.external, snapshot.outside, l.external, l.outside = l.external, l.outside, "", nil
+		snapshot.loop, l.loop = l.loop, nil
+		l.thin = true
+		l.store.add(snapshot)
+		l.store.keep(snapshot, l)
+		r.result(uuid)
+	})
+}
+
+// begin starts what gives a name: the name first, then the lvol, then its lock.
+func (l *lvol) begin(name string, check func() syscall.Errno) (release func(), errno syscall.Errno) {
+	if errno := l.store.checkName(name); errno != 0 {
+		return nil, errno
+	}
+	if errno := check(); errno != 0 {
+		return nil, errno
+	}
+	held, errno := l.hold()
+	if errno != 0 {
+		return nil, errno
+	}
+	l.store.pending[name] = true
+	return func() {
+		held()
+		delete(l.store.pending, name)
+	}, 0
+}

@@ -1,0 +1,432 @@
+package simtarget
+
+import (
+	"cmp"
+	"encoding/hex"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+const (
+	discoveryNQN      = "nqn.2014-08.org.nvmexpress.discovery"
+	defaultSerial     = "00000000000000000000"
+	defaultModel      = "SPDK bdev Controller"
+	defaultNamespaces = 32
+	longestNQN        = 223
+	shortestNQN       = 11
+)
+
+// subsystem is one that the target exports bdevs by.
+type subsystem struct {
+	target     *Target
+	nqn        string
+	discovery  bool
+	serial     string
+	model      string
+	anyHost    bool
+	hosts      []string
+	namespaces map[uint32]*namespace // by NSID
+	most       uint32
+	listeners  []*listener
+}
+
+// namespace is an exported bdev.
+type namespace struct {
+	nsid  uint32
+	bdev  *bdev
+	nguid string // 32 hex digits, in capitals
+	uuid  string
+}
+
+func (t *Target) addDiscovery() {
+	t.addSubsystem(&subsystem{nqn: discoveryNQN, discovery: true, anyHost: true})
+}
+
+// addSubsystem keeps them by NQN, as SPDK does.
+func (t *Target) addSubsystem(s *subsystem) {
+	s.target, s.namespaces = t, make(map[uint32]*namespace)
+	t.subsystems[s.nqn] = s
+	t.inOrder = append(t.inOrder, s)
+	slices.SortFunc(t.inOrder, func(a, b *subsystem) int { return cmp.Compare(a.nqn, b.nqn) })
+}
+
+// inOrderNSIDs are those in use, ascending.
+func (s *subsystem) inOrderNSIDs() []uint32 {
+	nsids := make([]uint32, 0, len(s.namespaces))
+	for nsid := range s.namespaces {
+		nsids = append(nsids, nsid)
+	}
+	slices.Sort(nsids)
+	return nsids
+}
+
+func (s *subsystem) admits(host string) bool { return s.anyHost || slices.Contains(s.hosts, host) }
+
+const invalidParameters = "Invalid parameters"
+
+var nqnForm = regexp.MustCompile(`^nqn\.\d{4}-\d{2}\.[A-Za-z][A-Za-z0-9-]*(\.[A-Za-z0-9][A-Za-z0-9-]*)*:.+$`)
+
+const uuidNQN = "nqn.2014-08.org.nvmexpress:uuid:"
+
+// isNQN is nvmf_nqn_is_valid.
+func isNQN(nqn string) bool {
+	if len(nqn) < shortestNQN || len(nqn) > longestNQN {
+		return false
+	}
+	if uuid, ok := strings.CutPrefix(nqn, uuidNQN); ok {
+		return isUUID(uuid)
+	}
+	return nqn == discoveryNQN || nqnForm.MatchString(nqn)
+}
+
+type createTransportParams struct {
+	Type string `json:"trtype"`
+}
+
+func (createTransportParams) relaxed() {}
+
+func createTransport(t *Target, r *request) {
+	var p createTransportParams
+	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	switch {
+	case !strings.EqualFold(p.Type, "TCP"):
+		r.refuse(codeInvalidParams, "Invalid transport type '%s'", p.Type)
+		return
+	case t.transport:
+		r.refuse(codeInternalError, "Transport type '%s' already exists", p.Type)
+		return
+	}
+	t.transport = true
+	t.later(func() { r.result(true) })
+}
+
+type createSubsystemParams struct {
+	NQN     string  `json:"nqn"`
+	Serial  *string `json:"serial_number" optional:"true"`
+	Model   *string `json:"model_number" optional:"true"`
+	AnyHost bool    `json:"allow_any_host" optional:"true"`
+	Most    *uint32 `json:"max_namespaces" optional:"true"`
+}
+
+func (createSubsystemParams) ignores() []string {
+	return []string{
+		"tgt_name", "ana_reporting", "min_cntlid", "max_cntlid", "max_discard_size_kib",
+		"max_write_zeroes_size_kib", "passthrough", "enable_nssr",
+	}
+}
+
+// Longest serial and model numbers (SPDK_NVME_CTRLR_SN_LEN, _MN_LEN).
+const longestSerial, longestModel = 20, 40
+
+func createSubsystem(t *Target, r *request) {
+	var p createSubsystemParams
+	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	if t.subsystems[p.NQN] != nil || !isNQN(p.NQN) {
+		r.refuse(codeInternalError, "Unable to create subsystem %s", p.NQN)
+		return
+	}
+	s := &subsystem{nqn: p.NQN, serial: defaultSerial, model: defaultModel, anyHost: p.AnyHost, most: defaultNamespaces}
+	if p.Serial != nil {
+		if len(*p.Serial) > longestSerial {
+			r.refuse(codeInvalidParams, "Invalid SN %s", *p.Serial)
+			return
+		}
+		s.serial = *p.Serial
+	}
+	if p.Model != nil {
+		if len(*p.Model) > longestModel {
+			r.refuse(codeInvalidParams, "Invalid MN %s", *p.Model)
+			return
+		}
+		s.model = *p.Model
+	}
+	if p.Most != nil && *p.Most > 0 {
+		s.most = *p.Most
+	}
+	t.addSubsystem(s)
+	t.later(func() { r.result(true) })
+}
+
+type nqnParams struct {
+	NQN string `json:"nqn"`
+}
+
+func (nqnParams) ignores() []string { return []string{"tgt_name"} }
+
+func deleteSubsystem(t *Target, r *request) {
+	var p nqnParams
+	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	s := t.subsystems[p.NQN]
+	if s == nil {
+		r.refuse(codeInvalidParams, invalidParameters)
+		return
+	}
+	t.later(func() {
+		for _, nsid := range s.inOrderNSIDs() {
+			s.removeNamespace(nsid)
+		}
+		t.closeListeners(s)
+		s.lost()
+		delete(t.subsystems, s.nqn)
+		t.inOrder = slices.DeleteFunc(t.inOrder, func(other *subsystem) bool { return other == s })
+		r.result(true)
+	})
+}
+
+// subsystemInfo is what nvmf_get_subsystems lists.
+type subsystemInfo struct {
+	NQN       string          `json:"nqn"`
+	Subtype   string          `json:"subtype"`
+	Listeners []trid          `json:"listen_addresses"`
+	AnyHost   bool            `json:"allow_any_host"`
+	Hosts     []nqnOf         `json:"hosts"`
+	Serial    string          `json:"serial_number,omitempty"`
+	Model     string          `json:"model_number,omitempty"`
+	Most      uint32          `json:"max_namespaces,omitempty"`
+	LeastID   uint32          `json:"min_cntlid,omitempty"`
+	MostID    uint32          `json:"max_cntlid,omitempty"`
+	Spaces    *[]namespaceOut `json:"namespaces,omitempty"`
+}
+
+type nqnOf struct {
+	NQN string `json:"nqn"`
+}
+
+type namespaceOut struct {
+	NSID  uint32 `json:"nsid"`
+	Bdev  string `json:"bdev_name"`
+	Name  string `json:"name"`
+	NGUID string `json:"nguid,omitempty"`
+	UUID  string `json:"uuid"`
+}
+
+func getSubsystems(t *Target, r *request) {
+	var p struct {
+		NQN    string `json:"nqn" optional:"true"`
+		Target string `json:"tgt_name" optional:"true"`
+	}
+	if r.params != nil && !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	listed := t.inOrder
+	if p.NQN != "" {
+		s := t.subsystems[p.NQN]
+		if s == nil {
+			r.errno(syscall.ENODEV)
+			return
+		}
+		listed = []*subsystem{s}
+	}
+	infos := []subsystemInfo{}
+	for _, s := range listed {
+		infos = append(infos, s.info())
+	}
+	r.result(infos)
+}
+
+func (s *subsystem) info() subsystemInfo {
+	info := subsystemInfo{NQN: s.nqn, Subtype: "NVMe", Listeners: []trid{}, AnyHost: s.anyHost, Hosts: []nqnOf{}}
+	for _, l := range s.listeners {
+		info.Listeners = append(info.Listeners, l.trid)
+	}
+	for _, host := range s.hosts {
+		info.Hosts = append(info.Hosts, nqnOf{host})
+	}
+	if s.discovery {
+		info.Subtype = "Discovery"
+		return info
+	}
+	info.Serial, info.Model, info.Most, info.LeastID, info.MostID = s.serial, s.model, s.most, 1, 65519
+	spaces := []namespaceOut{}
+	for _, nsid := range s.inOrderNSIDs() {
+		ns := s.namespaces[nsid]
+		spaces = append(spaces, namespaceOut{NSID: nsid, Bdev: ns.bdev.name, Name: ns.bdev.name, NGUID: ns.nguid, UUID: ns.uuid})
+	}
+	info.Spaces = &spaces
+	return info
+}
+
+type hostParams struct {
+	NQN  string `json:"nqn"`
+	Host string `json:"host"`
+}
+
+func (hostParams) ignores() []string {
+	return []string{"tgt_name", "psk", "dhchap_key", "dhchap_ctrlr_key"}
+}
+
+func addHost(t *Target, r *request) {
+	var p hostParams
+	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	s := t.subsystems[p.NQN]
+	switch {
+	case s == nil:
+		r.refuse(codeInvalidParams, invalidParameters)
+	case !isNQN(p.Host) || slices.Contains(s.hosts, p.Host):
+		r.refuse(codeInternalError, "Internal error")
+	default:
+		s.hosts = append([]string{p.Host}, s.hosts...)
+		r.result(true)
+	}
+}
+
+// removeHost also ends what that host has connected.
+func removeHost(t *Target, r *request) {
+	var p hostParams
+	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	s := t.subsystems[p.NQN]
+	switch {
+	case s == nil:
+		r.refuse(codeInvalidParams, invalidParameters)
+	case !slices.Contains(s.hosts, p.Host):
+		r.refuse(codeInternalError, "Internal error")
+	default:
+		s.hosts = slices.DeleteFunc(s.hosts, func(host string) bool { return host == p.Host })
+		t.later(func() { r.result(true) })
+	}
+}
+
+// namespaceParam is the "namespace" of nvmf_subsystem_add_ns.
+type namespaceParam struct {
+	NSID  uint32    `json:"nsid" optional:"true"`
+	Bdev  string    `json:"bdev_name"`
+	NGUID nguid     `json:"nguid" optional:"true"`
+	UUID  uuidParam `json:"uuid" optional:"true"`
+}
+
+// plainNamespace is the same without decode, which would be asked again.
+type plainNamespace namespaceParam
+
+func (plainNamespace) relaxed() {}
+
+func (n *namespaceParam) decode(raw json.RawMessage) bool {
+	return decode(raw, (*plainNamespace)(n), Fork)
+}
+
+// nguid is 32 hex digits.
+type nguid string
+
+func (n *nguid) decode(raw json.RawMessage) bool {
+	var text string
+	if json.Unmarshal(raw, &text) != nil || len(text) != 32 {
+		return false
+	}
+	if _, err := hex.DecodeString(text); err != nil {
+		return false
+	}
+	*n = nguid(strings.ToUpper(text))
+	return true
+}
+
+type addNamespaceParams struct {
+	NQN       string         `json:"nqn"`
+	Namespace namespaceParam `json:"namespace"`
+}
+
+func (addNamespaceParams) relaxed() {}
+
+func addNamespace(t *Target, r *request) {
+	var p addNamespaceParams
+	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	s := t.subsystems[p.NQN]
+	if s == nil {
+		r.refuse(codeInvalidParams, invalidParameters)
+		return
+	}
+	// Opened when the subsystem has paused: what another request of this turn makes
+	// is not there yet.
+	b := t.find(p.Namespace.Bdev)
+	t.later(func() {
+		ns := s.place(p.Namespace, b)
+		if ns == nil {
+			r.refuse(codeInvalidParams, invalidParameters)
+			return
+		}
+		if t.attachedToItself(s) {
+			t.hang("a namespace was added to a subsystem that the target itself is attached to")
+			return
+		}
+		s.namespaces[ns.nsid] = ns
+		s.changed()
+		r.result(ns.nsid)
+	})
+}
+
+// place is the new namespace, or nil where there is no place for it or the bdev is
+// another's.
+func (s *subsystem) place(p namespaceParam, b *bdev) *namespace {
+	nsid := p.NSID
+	if nsid == 0 {
+		for nsid = 1; nsid <= s.most && s.namespaces[nsid] != nil; nsid++ {
+		}
+	}
+	if nsid > s.most || s.namespaces[nsid] != nil || b == nil || b.gone || b.take(exclusiveWrite) != 0 {
+		return nil
+	}
+	ns := &namespace{nsid: nsid, bdev: b, nguid: string(p.NGUID), uuid: string(p.UUID)}
+	if ns.uuid == "" {
+		ns.uuid = b.uuid
+	}
+	if ns.nguid == "" || strings.Trim(ns.nguid, "0") == "" {
+		ns.nguid = strings.ToUpper(strings.ReplaceAll(b.uuid, "-", ""))
+	}
+	return ns
+}
+
+func removeNamespace(t *Target, r *request) {
+	var p struct {
+		NQN    string `json:"nqn"`
+		NSID   uint32 `json:"nsid"`
+		Target string `json:"tgt_name" optional:"true"`
+	}
+	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
+		return
+	}
+	s := t.subsystems[p.NQN]
+	if s == nil {
+		r.refuse(codeInvalidParams, invalidParameters)
+		return
+	}
+	t.later(func() {
+		if s.namespaces[p.NSID] == nil {
+			r.refuse(codeInvalidParams, invalidParameters)
+			return
+		}
+		s.removeNamespace(p.NSID)
+		r.result(true)
+	})
+}
+
+func (s *subsystem) removeNamespace(nsid uint32) {
+	if ns := s.namespaces[nsid]; ns != nil {
+		delete(s.namespaces, nsid)
+		ns.bdev.release()
+		s.changed()
+	}
+}
+
+// withdraw ends the namespaces of a bdev that goes.
+func (t *Target) withdraw(b *bdev) {
+	for _, s := range t.inOrder {
+		for _, nsid := range s.inOrderNSIDs() {
+			if s.namespaces[nsid].bdev == b {
+				s.removeNamespace(nsid)
+			}
+		}
+	}
+}

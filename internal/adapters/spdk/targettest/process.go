@@ -1,0 +1,146 @@
+package targettest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	memoryMiB  = 512
+	noHugeMiB  = 1024
+	logIsShown = 4096 // bytes, from the end
+)
+
+// Binaries are the targets to test with: SPDK_TGT, which may be a list like
+// PATH, or else spdk_tgt from the PATH. Without one the test is skipped.
+func Binaries(t *testing.T) []string {
+	t.Helper()
+	if list := os.Getenv("SPDK_TGT"); list != "" {
+		return filepath.SplitList(list)
+	}
+	path, err := exec.LookPath("spdk_tgt")
+	if err != nil {
+		t.Skip("no SPDK target: set SPDK_TGT to the path of an spdk_tgt (or a list of them), or put one on the PATH")
+	}
+	return []string{path}
+}
+
+// Start runs a real target until the test ends. core is the CPU that it polls on.
+func Start(t *testing.T, binary string, core int) *Target {
+	t.Helper()
+	return run(t, &process{binary: binary, core: core})
+}
+
+// process is a spdk_tgt.
+type process struct {
+	binary string
+	core   int
+
+	mu   sync.Mutex
+	dies chan struct{} // closed when the process has ended
+	cmd  *exec.Cmd
+
+	doors sync.Mutex
+	door  *door
+}
+
+func (p *process) start(t *testing.T, target *Target) {
+	t.Helper()
+	require.NoError(t, errors.Join(removeIfThere(target.Socket), removeIfThere(target.Socket+".lock")))
+	args := []string{"-m", fmt.Sprintf("[%d]", p.core), "--disable-cpumask-locks", "--no-pci", "-r", target.Socket}
+	if freeHugeMiB() >= 2*memoryMiB { // it starts with the one and takes more
+		args = append(args, "-s", strconv.Itoa(memoryMiB))
+	} else {
+		args = append(args, "--no-huge", "-s", strconv.Itoa(noHugeMiB))
+	}
+	log, err := os.OpenFile(target.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(p.binary, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = childAttributes()
+	require.NoError(t, cmd.Start())
+	dies := make(chan struct{})
+	go func() {
+		defer close(dies)
+		_ = cmd.Wait()
+	}()
+	p.mu.Lock()
+	p.cmd, p.dies = cmd, dies
+	p.mu.Unlock()
+
+	// Ready means that an RPC answers, not that the socket exists.
+	deadline := time.After(startsIn)
+	for {
+		var methods []string
+		if err = target.call("rpc_get_methods", nil, &methods); err == nil {
+			return
+		}
+		select {
+		case <-dies:
+			require.FailNow(t, "the target has ended", "%s %s\n%s", p.binary, strings.Join(args, " "), target.logEnd())
+		case <-deadline:
+			require.FailNow(t, "the target does not answer", "%s %s: %v\n%s", p.binary, strings.Join(args, " "), err, target.logEnd())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	cmd, dies := p.cmd, p.dies
+	p.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	p.doors.Lock()
+	p.shutDoor()
+	p.doors.Unlock()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
+	<-dies
+}
+
+func (target *Target) log() string { return filepath.Join(target.dir, "log") }
+
+func (target *Target) logEnd() []byte {
+	all, _ := os.ReadFile(target.log()) // it is only shown
+	return all[max(0, len(all)-logIsShown):]
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// freeHugeMiB is how much of the reserved huge pages is free, 0 where there is
+// none.
+func freeHugeMiB() int {
+	info, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	field := func(name string) (value int) {
+		for line := range bytes.Lines(info) {
+			if rest, ok := bytes.CutPrefix(line, []byte(name)); ok {
+				_, _ = fmt.Sscan(string(rest), &value)
+			}
+		}
+		return value
+	}
+	return field("HugePages_Free:") * field("Hugepagesize:") / 1024
+}

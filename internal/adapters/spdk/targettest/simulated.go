@@ -1,0 +1,57 @@
+package targettest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+)
+
+// Simulate runs a simulated target until the test ends.
+func Simulate(t *testing.T, fabric *simtarget.Fabric, flavour simtarget.Flavour) *Target {
+	t.Helper()
+	return run(t, &simulated{fabric: fabric, flavour: flavour})
+}
+
+type simulated struct {
+	fabric  *simtarget.Fabric
+	flavour simtarget.Flavour
+	target  *simtarget.Target
+}
+
+func (s *simulated) start(t *testing.T, target *Target) {
+	t.Helper()
+	var err error
+	s.target, err = s.fabric.Start(simtarget.Config{Socket: target.Socket, Flavour: s.flavour})
+	require.NoError(t, err)
+}
+
+func (s *simulated) kill(*testing.T) { s.target.Kill() }
+
+func (s *simulated) access(t *testing.T, _ *Target, uuid string, do func(volume) error) {
+	t.Helper()
+	require.NoError(t, do(simulatedVolume{s.target, uuid}))
+}
+
+type simulatedVolume struct {
+	target *simtarget.Target
+	uuid   string
+}
+
+func (v simulatedVolume) read(p []byte, offset uint64) error {
+	return v.target.ReadAt(v.uuid, p, offset)
+}
+
+func (v simulatedVolume) write(p []byte, offset uint64) error {
+	return v.target.WriteAt(v.uuid, p, offset)
+}
+
+// Simulated is the simulated target, nil for a real one. After Restart it is
+// another one.
+func (target *Target) Simulated() *simtarget.Target {
+	if s, ok := target.machine.(*simulated); ok {
+		return s.target
+	}
+	return nil
+}
