@@ -25,6 +25,7 @@ var faces = []face{
 			{dir: "internal/app", symbols: []string{
 				"Engine", "Request", "Site", "DefaultParallel", "ErrRefused",
 				"Report", "Outcome", "Observer", "Event", "EventKind",
+				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
 			}},
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
@@ -36,7 +37,8 @@ var faces = []face{
 				"Image", "ImageNamed", "NoImage", "BackingImage",
 				"Replica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot",
-				"Violation", "RuleAncestorParent",
+				"Violation", "RuleAncestorParent", "RuleOneRoot",
+				"Survey", "Unclear", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
 				"CheckReplicaName", "CheckSnapshotName", "CheckImageName",
