@@ -51,13 +51,17 @@ const (
 	Upstream
 )
 
-// Host is one store in memory. It is a rebuild.Host, and a rebuild.Prover and
-// rebuild.Recorder, too: on an Upstream one these two answer ErrUnsupported.
+// Host is one store in memory. It is a rebuild.Host and a rebuild.Merger, and a
+// rebuild.Prover and rebuild.Recorder, too: on an Upstream one these two answer
+// ErrUnsupported.
 // All its methods may be called from several goroutines at once.
 //
 //	type Host struct {
 //		// contains filtered or unexported fields
 //	}
+//
+//	// Claim implements rebuild.Claimer.
+//	func (h *Host) Claim(_ context.Context, name string) (release func(), err error)
 //
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
@@ -92,6 +96,13 @@ const (
 //
 //	// Look implements rebuild.Looker.
 //	func (h *Host) Look(ctx context.Context, uuid string) (rebuild.Lvol, error)
+//
+//	// Merge implements rebuild.Merger.
+//	func (h *Host) Merge(ctx context.Context, snapshot string) error
+//
+//	// Opened implements rebuild.Collector: received lvols, and copies that are
+//	// sent.
+//	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
 //
 //	// OwnClusters are the positions of the own clusters of an lvol, ascending.
 //	func (h *Host) OwnClusters(uuid string) ([]uint64, error)
@@ -161,8 +172,8 @@ type Host = memory.Host
 //
 //	type Call struct {
 //		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
-//		// "clone", "delete", "record", "prove", "receive", "withdraw", "copy",
-//		// "release" and "peer".
+//		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
+//		// "release", "peer" and "opened".
 //		Method string
 //		// N says the how many-th call of that method on this host it is, from 1.
 //		N int

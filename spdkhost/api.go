@@ -9,13 +9,17 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
 )
 
-// Host is one lvstore of one SPDK target. It is a rebuild.Host, a rebuild.Prover
-// and a rebuild.Recorder; a target that cannot be one of the latter answers
-// rebuild.ErrUnsupported.
+// Host is one lvstore of one SPDK target. It is a rebuild.Host, a rebuild.Merger, a
+// rebuild.Prover and a rebuild.Recorder; a target that cannot be one of the latter
+// two answers rebuild.ErrUnsupported.
 //
 //	type Host struct {
 //		// contains filtered or unexported fields
 //	}
+//
+//	// Claim implements rebuild.Claimer: a lock on one byte of a file beside the
+//	// socket, the byte chosen by the name.
+//	func (h *Host) Claim(_ context.Context, name string) (release func(), err error)
 //
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
@@ -40,6 +44,14 @@ import (
 //
 //	// Look implements rebuild.Looker.
 //	func (h *Host) Look(ctx context.Context, uuid string) (rebuild.Lvol, error)
+//
+//	// Merge implements rebuild.Merger: bdev_lvol_delete merges a snapshot with one
+//	// clone into that clone (bs_delete_blob), and refuses one with more.
+//	func (h *Host) Merge(ctx context.Context, snapshot string) error
+//
+//	// Opened implements rebuild.Collector: the target's subsystems and controllers
+//	// of rebuilds, whatever lvstore they serve.
+//	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
 //
 //	// Peer implements rebuild.Copier.
 //	func (h *Host) Peer(ctx context.Context) (rebuild.Peer, error)

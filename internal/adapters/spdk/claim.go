@@ -30,7 +30,7 @@ func (h *Host) claim(name string) (release func(), err error) {
 		return nil, as(ports.ErrUnavailable, err)
 	}
 	// Every user of the target may claim.
-	file, err := os.OpenFile(socket+claimsSuffix, os.O_RDWR|os.O_CREATE, 0o666) //nolint:gosec // there is nothing in it
+	file, err := os.OpenFile(socket+claimsSuffix, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, as(ports.ErrUnsupported, err)
 	}

@@ -2,6 +2,7 @@ package spdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -26,9 +27,9 @@ type Config struct {
 	Logger  *zap.Logger   // nil: nothing is logged
 }
 
-// Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Prover
-// and a ports.Recorder; a target that cannot be one of the latter answers
-// ports.ErrUnsupported.
+// Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Merger, a
+// ports.Prover and a ports.Recorder; a target that cannot be one of the latter
+// two answers ports.ErrUnsupported.
 type Host struct {
 	rpc    *client
 	can    capabilities
@@ -57,6 +58,7 @@ var (
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)
+	_ ports.Merger    = (*Host)(nil)
 )
 
 // Open connects to a target, asks what it can do, and finds the lvstore. The
@@ -124,16 +126,31 @@ func (h *Host) open(ctx context.Context, lvstore string) error {
 	return fmt.Errorf("there is none of that name, only %s: %w", strings.Join(names, ", "), ports.ErrNotFound)
 }
 
+// isLoaded reports whether the target lists the lvstore. One that has just
+// restarted finds no lvol before its disk is there again, and would seem to have
+// lost them all. Asked only where something is missing, and of a target that has
+// just answered, it needs no context of the caller's.
+func (h *Host) isLoaded() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	var stores []spdktypes.LvstoreInfo
+	err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: h.storeUUID}, &stores)
+	return err == nil || !refused(err)
+}
+
 // Close ends the connection to the target. Calls under way fail.
 func (h *Host) Close() error {
 	h.rpc.close()
 	return nil
 }
 
-// failed says what was tried here.
+// failed says what was tried here. It is on the way out of every method.
 func (h *Host) failed(err error, what string, args ...any) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, ports.ErrNotFound) && !h.isLoaded() {
+		err = as(ports.ErrUnavailable, fmt.Errorf("the lvstore is not loaded: %w", err))
 	}
 	return fmt.Errorf("%s in lvstore %s: %w", fmt.Sprintf(what, args...), h.storeName, err)
 }
