@@ -81,19 +81,42 @@ func (c *client) doAtMost(ctx context.Context, atOnce int, calls ...*call) {
 	if len(calls) == 0 {
 		return
 	}
-	conn, err := c.connected(ctx)
-	if err != nil {
-		for _, one := range calls {
-			one.err = c.failed(one, err)
+	// A target that was restarted since the last call has closed the connection,
+	// which may not be known yet: then nothing is sent, and nothing is done.
+	for attempt := 0; ; attempt++ {
+		conn, err := c.connected(ctx)
+		if err != nil {
+			for _, one := range calls {
+				one.err = c.failed(one, err)
+			}
+			return
 		}
-		return
+		c.doOver(ctx, conn, atOnce, calls)
+		if attempt > 0 || !allUnsent(calls) {
+			return
+		}
 	}
+}
+
+func allUnsent(calls []*call) bool {
+	for _, one := range calls {
+		if !errors.Is(one.err, errNothingSent) {
+			return false
+		}
+	}
+	return true
+}
+
+// doOver does calls over one connection.
+func (c *client) doOver(ctx context.Context, conn *connection, atOnce int, calls []*call) {
+	var err error
 	answered := make(chan struct{}, len(calls))
 	sent, done := 0, 0
+	var written []<-chan int
 	send := func(n int) {
 		batch := calls[sent:min(sent+n, len(calls))]
 		sent += len(batch)
-		conn.send(c, batch, answered)
+		written = append(written, conn.send(c, batch, answered))
 	}
 	patience := c.timeout
 	for _, one := range calls {
@@ -119,6 +142,9 @@ func (c *client) doAtMost(ctx context.Context, atOnce int, calls ...*call) {
 			silent.Reset(patience)
 		case <-conn.broken:
 			err = conn.reason()
+			if done == 0 && nothing(written) {
+				err = fmt.Errorf("%w: %w", errNothingSent, err)
+			}
 		case <-silent.C:
 			err = fmt.Errorf("no answer within %v: %w", patience, context.DeadlineExceeded)
 		case <-ctx.Done():
@@ -136,6 +162,20 @@ func (c *client) doAtMost(ctx context.Context, atOnce int, calls ...*call) {
 		one.err = c.failed(one, err)
 	}
 }
+
+// nothing reports whether no byte was written. The connection must be broken:
+// then no write takes long.
+func nothing(written []<-chan int) bool {
+	for _, bytes := range written {
+		if <-bytes > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// errNothingSent: not a byte of the requests has left.
+var errNothingSent = errors.New("the connection was closed before the call")
 
 // connected is the connection, a new one if the last one broke.
 func (c *client) connected(ctx context.Context) (*connection, error) {
@@ -222,8 +262,9 @@ func newConnection(raw net.Conn, number uint64) *connection {
 
 // send has the calls written as one buffer, and does not wait for that: a
 // target that is stopped, not dead, reads nothing, and its socket fills. A call
-// that cannot be encoded has its error at once.
-func (conn *connection) send(c *client, calls []*call, answered chan<- struct{}) {
+// that cannot be encoded has its error at once. written tells how many bytes
+// have left, once that is known.
+func (conn *connection) send(c *client, calls []*call, answered chan<- struct{}) (written <-chan int) {
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	conn.mu.Lock()
@@ -240,16 +281,20 @@ func (conn *connection) send(c *client, calls []*call, answered chan<- struct{})
 	}
 	conn.mu.Unlock()
 
-	go conn.write(buffer.Bytes(), c.timeout)
+	bytes := make(chan int, 1)
+	go conn.write(buffer.Bytes(), c.timeout, bytes)
+	return bytes
 }
 
-func (conn *connection) write(requests []byte, timeout time.Duration) {
+func (conn *connection) write(requests []byte, timeout time.Duration, written chan<- int) {
 	conn.writing.Lock()
 	defer conn.writing.Unlock()
 	err := conn.raw.SetWriteDeadline(time.Now().Add(timeout))
+	n := 0
 	if err == nil {
-		_, err = conn.raw.Write(requests)
+		n, err = conn.raw.Write(requests)
 	}
+	written <- n
 	if err != nil {
 		conn.breakOff(err) // half a request may be out: nothing can follow it
 	}

@@ -236,6 +236,28 @@ func TestAClientConnectsAgainAfterTheTargetRestarted(t *testing.T) {
 	require.EqualValues(t, 2, one.conn)
 }
 
+// A target that has restarted between two calls has done nothing of the second,
+// whether the client has noticed the end of the connection yet or not.
+func TestACallAfterARestartGoesOverANewConnection(t *testing.T) {
+	for range 200 {
+		ended := make(chan struct{})
+		f := serve(t, func(conn net.Conn, in *json.Decoder) {
+			var r request
+			if in.Decode(&r) == nil {
+				reply(conn, r.ID, `1`)
+			}
+			_ = conn.Close()
+			close(ended)
+		}, echo)
+		c := f.client(t, time.Minute)
+		require.NoError(t, c.call(t.Context(), "first", 1, nil))
+		<-ended
+		var answer int
+		require.NoError(t, c.call(t.Context(), "second", 2, &answer))
+		require.Equal(t, 2, answer)
+	}
+}
+
 func TestCallsThatGetNoAnswerAreUnavailable(t *testing.T) {
 	answerHalf := func(conn net.Conn, in *json.Decoder) {
 		var r request
