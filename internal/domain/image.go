@@ -145,11 +145,9 @@ type testimony struct {
 	image   Image
 }
 
-// ResolveImage finds out which image the volume has, from what was said, from
-// the records on the heads, and from lineage. Two that disagree are refused,
-// with both named; if nobody knows, that is refused, too: an ancestor without
-// a parent proves nothing, losing the image looks the same.
-func ResolveImage(said Image, replicas ...Replica) (Image, error) {
+// testimonies are what was said of the image, what the replicas' heads record,
+// and what their lineages tell.
+func testimonies(said Image, replicas ...Replica) []testimony {
 	var all []testimony
 	if said.Known() {
 		all = append(all, testimony{"what was asked for", said})
@@ -165,8 +163,14 @@ func ResolveImage(said Image, replicas ...Replica) (Image, error) {
 			all = append(all, testimony{"the lineage of replica " + r.Name, ImageNamed(name)})
 		}
 	}
+	return all
+}
+
+// agreed is the image that all testimonies tell of, the zero Image where there
+// is none. Two that disagree are refused, with both named.
+func agreed(all []testimony) (Image, error) {
 	if len(all) == 0 {
-		return Image{}, refuse("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing; say the image's name, or that there is none")
+		return Image{}, nil
 	}
 	first := all[0]
 	for _, t := range all[1:] {
@@ -180,4 +184,16 @@ func ResolveImage(said Image, replicas ...Replica) (Image, error) {
 		}
 	}
 	return first.image, nil
+}
+
+// ResolveImage finds out which image the volume has, from what was said, from
+// the records on the heads, and from lineage. Two that disagree are refused,
+// with both named; if nobody knows, that is refused, too: an ancestor without
+// a parent proves nothing, losing the image looks the same.
+func ResolveImage(said Image, replicas ...Replica) (Image, error) {
+	image, err := agreed(testimonies(said, replicas...))
+	if err == nil && !image.Known() {
+		err = refuse("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing; say the image's name, or that there is none")
+	}
+	return image, err
 }

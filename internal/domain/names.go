@@ -15,6 +15,10 @@ const (
 	imageTempSuffix  = "-temp-head" // while Longhorn downloads it
 	imageInFlight    = "bi-rebuilding-"
 	systemSnapPrefix = "rebuild-"
+
+	linkedCloneInfix = "-clone-ep-" // Longhorn's linked clones
+	cloningSuffix    = "-cloning"   // what Longhorn fills with a clone of a volume
+	replicaInfix     = "-r-"        // Longhorn's <volume>-r-<replica>
 )
 
 // SnapshotLvolName is the name of a replica's snapshot on the store.
@@ -55,6 +59,22 @@ func ReplicaInFlight(name string) (replica string, ok bool) {
 	}
 	rest := name[i+len(inFlightSuffix):]
 	return name[:i], rest == "" || rest[0] == '-' && isID(rest[1:])
+}
+
+// isAnotherFeatures reports whether an lvol of that name is the property of
+// one of Longhorn's other features.
+func isAnotherFeatures(name string) bool {
+	return strings.Contains(name, linkedCloneInfix) || strings.HasSuffix(name, cloningSuffix)
+}
+
+// VolumeOfReplica is the volume that a replica of that name is of, where it is
+// named as Longhorn names replicas: <volume>-r-<something>.
+func VolumeOfReplica(replica string) (volume string, ok bool) {
+	i := strings.LastIndex(replica, replicaInfix)
+	if i <= 0 || i+len(replicaInfix) == len(replica) {
+		return "", false
+	}
+	return replica[:i], true
 }
 
 // isID recognizes the 8 hex digits that names in flight end in.

@@ -307,26 +307,33 @@ func (p *planner) findLeftovers(stays []bool) {
 	for _, l := range doomed {
 		p.doomed[l.UUID] = true
 	}
-	sort.Slice(doomed, func(i, j int) bool { return doomed[i].Name < doomed[j].Name })
+	p.leftover = leafFirst(doomed)
+}
 
-	hanging := make(map[string]int) // how many doomed lvols hang on a doomed one
-	for _, l := range doomed {
+// leafFirst orders lvols so that each comes after those of them that hang on
+// it, and otherwise by name.
+func leafFirst(lvols []Lvol) []Lvol {
+	sort.Slice(lvols, func(i, j int) bool { return lvols[i].Name < lvols[j].Name })
+	at := make(map[string]int, len(lvols))
+	hanging := make(map[string]int) // how many of the lvols hang on one
+	for i, l := range lvols {
+		at[l.UUID] = i
 		hanging[l.Parent]++
 	}
-	var leaves []Lvol
-	for _, l := range doomed {
+	ordered := make([]Lvol, 0, len(lvols))
+	for _, l := range lvols {
 		if hanging[l.UUID] == 0 {
-			leaves = append(leaves, l)
+			ordered = append(ordered, l)
 		}
 	}
-	for ; len(leaves) > 0; leaves = leaves[1:] {
-		leaf := leaves[0]
-		p.leftover = append(p.leftover, leaf)
-		hanging[leaf.Parent]--
-		if parent := p.destination.index.lvol(leaf.Parent); parent != nil && p.doomed[parent.UUID] && hanging[parent.UUID] == 0 {
-			leaves = append(leaves, *parent)
+	for next := 0; next < len(ordered); next++ {
+		parent := ordered[next].Parent
+		hanging[parent]--
+		if i, isOne := at[parent]; isOne && hanging[parent] == 0 {
+			ordered = append(ordered, lvols[i])
 		}
 	}
+	return ordered
 }
 
 // headStays: if nothing else changes, a head with the right parent and size

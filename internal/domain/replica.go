@@ -65,6 +65,12 @@ func newReplica(store Store, name string, expected map[string]bool) (Replica, er
 	if err != nil {
 		return Replica{}, refuse("%v", err)
 	}
+	return x.replica(name, expected)
+}
+
+// replica is newReplica where the store is indexed already.
+func (x *index) replica(name string, expected map[string]bool) (Replica, error) {
+	store := x.store
 	r := Replica{Name: name, Store: store, index: x, is: make([]belonging, len(store.Lvols)), expected: expected}
 	r.lineage = &lineages{index: x, replica: name, expected: expected}
 	for i := range store.Lvols {

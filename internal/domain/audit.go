@@ -1,0 +1,273 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// What a Violation breaks that only an audit finds: a replica that is looked at
+// alone has no source that would tell.
+const (
+	RuleOneRoot  = "one-root" // there is one ancestor: nothing else hangs on the image, or loose
+	RuleName     = "name"     // its lvols can be told from another replica's
+	RuleDegraded = "degraded" // what an lvol reads through to is there
+)
+
+// ReplicaAudit is what is wrong with one replica.
+type ReplicaAudit struct {
+	Replica    Replica
+	Image      Image // of the volume; the zero Image where nobody knows
+	Violations []Violation
+	Notices    []string // what is no fault, but worth knowing
+
+	misplaced []misplaced
+	ancestor  *placed // nil: there is none, or more than one
+}
+
+// placed is an lvol of a replica, and what it stands on.
+type placed struct {
+	subject string // a snapshot's name, or "head"
+	lvol    *Lvol
+	on      int // position in the store, spacers left out; noParent: nothing
+	spaced  bool
+}
+
+// misplaced is an lvol that a graft puts right.
+type misplaced struct {
+	placed
+	right  Parent
+	target Ref // the right parent as an lvol
+}
+
+const headSubject = "head"
+
+// Audit says what is wrong with a replica as it stands, without another one to
+// compare it with: the rules that hold for every tree, and above all that the
+// ancestor hangs on the volume's image. said is what the caller knows of that;
+// it may be the zero Image. If nobody knows, that is a notice and no violation:
+// an ancestor without a parent proves nothing.
+func Audit(r Replica, said Image) ReplicaAudit {
+	return audit(r, testimonies(said, r))
+}
+
+func audit(r Replica, all []testimony) ReplicaAudit {
+	a := &ReplicaAudit{Replica: r}
+	image, err := agreed(all)
+	if err != nil {
+		a.found("backing-image", RuleImage, false, "%v", err)
+	}
+	a.Image = image
+	a.lookAtImage()
+	if r.Head == nil {
+		a.found(headSubject, RuleHead, false, "replica %s has none, so it is not whole", r.Name)
+	}
+	a.lookAtLineage()
+	a.lookAtLeftovers()
+	a.notice(err == nil)
+	return *a
+}
+
+func (a *ReplicaAudit) found(subject, rule string, repairable bool, format string, args ...any) {
+	a.Violations = append(a.Violations, Violation{subject, rule, fmt.Sprintf(format, args...), repairable})
+}
+
+func (a *ReplicaAudit) lookAtImage() {
+	name, ok := a.Image.Name()
+	if !ok {
+		return
+	}
+	switch here, isHere := a.Replica.Store.BackingImage(name); {
+	case !isHere:
+		a.found(a.Image.Parent().String(), RuleImage, false, "it is not on lvstore %s", a.Replica.Store.Name)
+	case !here.Lvol.ReadOnly:
+		a.found(a.Image.Parent().String(), RuleImage, false, "it is writable on lvstore %s, so it is not one", a.Replica.Store.Name)
+	}
+}
+
+// lookAtLineage finds out what everything hangs on. It does not stop at the
+// first thing that is wrong, as NewSnapshotTree does.
+func (a *ReplicaAudit) lookAtLineage() {
+	r := a.Replica
+	var roots []placed
+	for i := range r.Snapshots {
+		p := r.place(r.Snapshots[i].Name, r.places[i])
+		if a.lookAt(p) {
+			roots = append(roots, p)
+		}
+	}
+	if r.Head != nil {
+		if p := r.place(headSubject, r.head); a.lookAt(p) {
+			if len(r.Snapshots) == 0 {
+				roots = append(roots, p)
+			} else {
+				a.found(headSubject, RuleOneRoot, false, "it hangs on %s, and on no snapshot of replica %s", a.wordsOf(p), r.Name)
+			}
+		}
+	}
+	a.judgeRoots(roots)
+}
+
+// place is where an lvol stands. A spacer, which an interrupted graft leaves, is
+// empty: what hangs on it reads what is below it.
+func (r Replica) place(subject string, at int) placed {
+	p := placed{subject: subject, lvol: &r.Store.Lvols[at], on: r.index.parents[at]}
+	for p.on != noParent && r.is[p.on].role == roleInFlight && r.isSpacer(p.on) {
+		p.on, p.spaced = r.index.parents[p.on], true
+	}
+	return p
+}
+
+func (r Replica) isSpacer(at int) bool {
+	l := &r.Store.Lvols[at]
+	return l.ReadOnly && l.Own.Count == 0
+}
+
+// lookAt judges what one lvol hangs on, and reports whether it is a root: one
+// that hangs on no snapshot.
+func (a *ReplicaAudit) lookAt(p placed) (root bool) {
+	r := a.Replica
+	if p.lvol.Size == 0 {
+		// An adapter cannot tell the size of what is degraded, and nothing else
+		// is without any.
+		a.found(p.subject, RuleDegraded, false, "lvol %s is degraded: what it reads through to is missing", p.lvol.Name)
+		return false
+	}
+	if p.on == noParent {
+		return true
+	}
+	parent := &r.Store.Lvols[p.on]
+	switch {
+	case r.isImage(parent):
+		return true
+	case r.is[p.on].role != roleSnapshot:
+		a.found(p.subject, RuleParent, false, "lvol %s hangs on %s, which is no snapshot of replica %s", p.lvol.Name, parent.Name, r.Name)
+	case p.lvol.Size < parent.Size:
+		a.found(p.subject, RuleSize, false, "lvol %s has %d bytes, fewer than its parent %s with %d", p.lvol.Name, p.lvol.Size, parent.Name, parent.Size)
+	case p.spaced:
+		a.misplace(p, RuleParent, r.asParent(p.on), listed(*parent), true)
+	}
+	return false
+}
+
+// judgeRoots: there is one ancestor, and it hangs on the volume's image.
+func (a *ReplicaAudit) judgeRoots(roots []placed) {
+	if len(roots) == 0 {
+		return
+	}
+	ancestor := 0
+	if len(roots) > 1 {
+		if ancestor = a.onlyOneOnImage(roots); ancestor < 0 {
+			names := make([]string, len(roots))
+			for i, p := range roots {
+				names[i] = fmt.Sprintf("%s (on %s)", p.subject, a.wordsOf(p))
+			}
+			a.found(roots[0].subject, RuleOneRoot, false, "it is one of %d ancestors: %s; all but one hang loose", len(roots), strings.Join(names, ", "))
+			return
+		}
+		for i, p := range roots {
+			if i != ancestor {
+				a.found(p.subject, RuleOneRoot, false, "lvol %s has no parent, but snapshot %s is the ancestor: it hangs loose", p.lvol.Name, roots[ancestor].subject)
+			}
+		}
+	}
+	a.ancestor = &roots[ancestor]
+	a.judgeAncestor(*a.ancestor)
+}
+
+// onlyOneOnImage is the position of the only root that hangs on an image; -1:
+// there is none, or several.
+func (a *ReplicaAudit) onlyOneOnImage(roots []placed) int {
+	found := -1
+	for i, p := range roots {
+		if p.on == noParent {
+			continue
+		}
+		if found >= 0 {
+			return -1
+		}
+		found = i
+	}
+	return found
+}
+
+// judgeAncestor is rule 1 (ancestor.go).
+func (a *ReplicaAudit) judgeAncestor(p placed) {
+	r := a.Replica
+	if !a.Image.Known() {
+		if p.spaced {
+			a.found(p.subject, RuleAncestorParent, false, "lvol %s hangs on %s, which an interrupted graft has left", p.lvol.Name, a.parentName(p))
+		}
+		return
+	}
+	right := a.Image.Parent()
+	if r.ParentOf(*p.lvol) == right {
+		a.refuseLargerImage(p)
+		return
+	}
+	target, repairable := Ref{}, true
+	if name, ok := a.Image.Name(); ok {
+		var here BackingImage
+		if here, repairable = r.Store.BackingImage(name); repairable {
+			target = listed(here.Lvol)
+			repairable = here.Lvol.ReadOnly && a.refuseLargerImage(p)
+		}
+	}
+	a.misplace(p, RuleAncestorParent, right, target, repairable)
+}
+
+// refuseLargerImage: an image is never larger than what hangs on it.
+func (a *ReplicaAudit) refuseLargerImage(p placed) (fits bool) {
+	name, _ := a.Image.Name()
+	image, isHere := a.Replica.Store.BackingImage(name)
+	if !isHere || image.Lvol.Size <= p.lvol.Size {
+		return true
+	}
+	a.found(a.Image.Parent().String(), RuleSize, false, "it has %d bytes, more than the %d of lvol %s that it is for", image.Lvol.Size, p.lvol.Size, p.lvol.Name)
+	return false
+}
+
+func (a *ReplicaAudit) misplace(p placed, rule string, right Parent, target Ref, repairable bool) {
+	a.found(p.subject, rule, repairable, "lvol %s has %s instead of %s", p.lvol.Name, a.Replica.ParentOf(*p.lvol).words(), right.words())
+	if repairable {
+		a.misplaced = append(a.misplaced, misplaced{p, right, target})
+	}
+}
+
+// wordsOf is what an lvol stands on.
+func (a *ReplicaAudit) wordsOf(p placed) string {
+	if p.on == noParent {
+		return "nothing"
+	}
+	return a.Replica.asParent(p.on).words()
+}
+
+func (a *ReplicaAudit) parentName(p placed) string {
+	if parent := a.Replica.index.lvol(p.lvol.Parent); parent != nil {
+		return parent.Name
+	}
+	return "nothing"
+}
+
+func (a *ReplicaAudit) lookAtLeftovers() {
+	for _, l := range a.Replica.InFlight {
+		a.found(l.Name, RuleInFlight, false, "it is being filled, or was left by a run that did not end")
+	}
+}
+
+func (a *ReplicaAudit) notice(imageIsClear bool) {
+	r := a.Replica
+	say := func(format string, args ...any) { a.Notices = append(a.Notices, fmt.Sprintf(format, args...)) }
+	switch {
+	case !imageIsClear:
+	case !a.Image.Known():
+		say("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing")
+	case r.Head != nil && r.Store.Records && r.Head.Record == "":
+		say("the head does not record %s", a.Image)
+	}
+	for at := range r.Store.Lvols {
+		below := r.index.parents[at]
+		if r.is[at].role == roleForeign && below != noParent && r.is[below].role != roleForeign {
+			say("lvol %s, which is not the replica's, hangs on %s", r.Store.Lvols[at].Name, r.Store.Lvols[below].Name)
+		}
+	}
+}

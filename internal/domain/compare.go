@@ -1,0 +1,289 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Difference is one thing in which the replicas of a volume are not equal.
+// However many replicas there are, it is one: they are grouped by what they
+// have. Which group is right, a comparison cannot know.
+type Difference struct {
+	Subject string // a snapshot's name, "head", or "backing-image:NAME"
+	Rule    string // one of the Rule constants
+	Groups  []Group
+}
+
+// Group are the replicas that have the same.
+type Group struct {
+	Value    string   // in words
+	Replicas []string // as VolumeAudit.Names calls them
+}
+
+// String is the difference on one line, the largest group first.
+func (d Difference) String() string {
+	parts := make([]string, len(d.Groups))
+	for i, g := range d.Groups {
+		parts[i] = g.Value + ": " + strings.Join(g.Replicas, ", ")
+	}
+	return d.Subject + ": " + d.Rule + ": " + strings.Join(parts, "; ")
+}
+
+// VolumeAudit is what is wrong with the replicas of one volume, each by itself
+// and compared with each other.
+type VolumeAudit struct {
+	Image       Image          // of the volume; the zero Image where nobody knows
+	Names       []string       // of the replicas, each once: with their lvstore's
+	Replicas    []ReplicaAudit // in the order given
+	Differences []Difference
+}
+
+// AuditVolume audits replicas of one volume. Which image it has, one may know
+// for all of them: so a hurt replica is found that records nothing. What is
+// wrong with a replica by itself is not told again as a difference.
+func AuditVolume(said Image, replicas ...Replica) VolumeAudit {
+	v := &VolumeAudit{Names: uniqueNames(replicas)}
+	var clear []testimony
+	for _, r := range replicas {
+		if all := testimonies(said, r); len(all) > 0 {
+			if _, err := agreed(all); err == nil {
+				clear = append(clear, all[0])
+			}
+		}
+	}
+	image, err := agreed(clear)
+	v.Image = image
+	for _, r := range replicas {
+		known := testimonies(said, r)
+		if err == nil && image.Known() {
+			known = append(known, testimony{"the volume's other replicas", image})
+		}
+		v.Replicas = append(v.Replicas, audit(r, known))
+	}
+	if len(replicas) > 1 {
+		v.compare()
+	}
+	return *v
+}
+
+// Wrong reports whether anything was found.
+func (v VolumeAudit) Wrong() bool {
+	return len(v.Differences) > 0 || slices.ContainsFunc(v.Replicas, func(a ReplicaAudit) bool { return len(a.Violations) > 0 })
+}
+
+// uniqueNames are the replicas' names with their lvstore's, and where that is
+// not enough, its UUID.
+func uniqueNames(replicas []Replica) []string {
+	names := make([]string, len(replicas))
+	times := make(map[string]int)
+	for i, r := range replicas {
+		names[i] = r.Name + " on " + r.Store.Name
+		times[names[i]]++
+	}
+	for i, r := range replicas {
+		if times[names[i]] > 1 {
+			names[i] += " (" + r.Store.UUID + ")"
+		}
+	}
+	return names
+}
+
+func (v *VolumeAudit) compare() {
+	v.compareImages()
+	for _, name := range v.snapshotNames() {
+		v.compareSnapshot(name)
+	}
+	v.compareHeads()
+}
+
+// notCompared is the value of a replica that has none, or whose own audit tells
+// already what is wrong with it.
+const notCompared = "\x00"
+
+// differ adds a difference if not all replicas have the same value.
+func (v *VolumeAudit) differ(subject, rule string, value func(a *ReplicaAudit) string) bool {
+	var groups []Group
+	for i := range v.Replicas {
+		is := value(&v.Replicas[i])
+		if is == notCompared {
+			continue
+		}
+		at := slices.IndexFunc(groups, func(g Group) bool { return g.Value == is })
+		if at < 0 {
+			at = len(groups)
+			groups = append(groups, Group{Value: is})
+		}
+		groups[at].Replicas = append(groups[at].Replicas, v.Names[i])
+	}
+	if len(groups) < 2 {
+		return false
+	}
+	slices.SortStableFunc(groups, func(a, b Group) int { return len(b.Replicas) - len(a.Replicas) })
+	v.Differences = append(v.Differences, Difference{subject, rule, groups})
+	return true
+}
+
+// compareImages: all have the same image, and it is the same on all hosts.
+func (v *VolumeAudit) compareImages() {
+	if v.differ("backing-image", RuleImage, func(a *ReplicaAudit) string {
+		if !a.Image.Known() {
+			return notCompared
+		}
+		return a.Image.String()
+	}) {
+		return
+	}
+	name, ok := v.Image.Name()
+	if !ok {
+		return
+	}
+	var first *BackingImage
+	contradicts := false
+	for _, a := range v.Replicas {
+		here, isHere := a.Replica.Store.BackingImage(name)
+		switch {
+		case !isHere:
+		case first == nil:
+			first = &here
+		default:
+			contradicts = contradicts || first.contradiction(here) != ""
+		}
+	}
+	if !contradicts {
+		return
+	}
+	v.differ(v.Image.Parent().String(), RuleImage, func(a *ReplicaAudit) string {
+		here, isHere := a.Replica.Store.BackingImage(name)
+		if !isHere {
+			return notCompared
+		}
+		l := here.Lvol
+		text := fmt.Sprintf("UUID %s, SHA-512 %s, %d bytes", orUnknown(l.Image.UUID), orUnknown(short(l.Image.Checksum)), l.Size)
+		if l.Own.Proven() {
+			text += ", " + proofText(l.Own)
+		}
+		return text
+	})
+}
+
+func orUnknown(text string) string {
+	if text == "" {
+		return "not recorded"
+	}
+	return text
+}
+
+// proofText is short, and equal where the proofs are.
+func proofText(own Clusters) string {
+	sum := sha256.Sum256([]byte(own.Map))
+	return "map " + hex.EncodeToString(sum[:4]) + ", checksum " + short(own.Checksum)
+}
+
+// snapshotNames are the snapshots that any of the replicas has.
+func (v *VolumeAudit) snapshotNames() []string {
+	seen := make(map[string]bool)
+	var names []string
+	for _, a := range v.Replicas {
+		for _, s := range a.Replica.Snapshots {
+			if !seen[s.Name] {
+				seen[s.Name] = true
+				names = append(names, s.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (v *VolumeAudit) compareSnapshot(name string) {
+	v.differ(name, RuleMissing, func(a *ReplicaAudit) string {
+		if _, ok := a.Replica.Snapshot(name); ok {
+			return "there"
+		}
+		return "missing"
+	})
+	of := func(value func(r Replica, l Lvol) string) func(a *ReplicaAudit) string {
+		return func(a *ReplicaAudit) string {
+			s, ok := a.Replica.Snapshot(name)
+			if !ok {
+				return notCompared
+			}
+			return value(a.Replica, s.Lvol)
+		}
+	}
+	v.differ(name, RuleParent, v.parentOf(name, func(r Replica) (Lvol, bool) {
+		s, ok := r.Snapshot(name)
+		return s.Lvol, ok
+	}))
+	v.differ(name, RuleSize, of(func(_ Replica, l Lvol) string { return fmt.Sprintf("%d bytes", l.Size) }))
+	if !v.differ(name, RuleClusters, of(func(_ Replica, l Lvol) string { return clustersText(l.Own.Count) })) {
+		v.differ(name, RuleData, of(func(_ Replica, l Lvol) string {
+			if !l.Own.Proven() {
+				return notCompared
+			}
+			return proofText(l.Own)
+		}))
+	}
+	v.differ(name, RuleAttributes, of(func(r Replica, l Lvol) string {
+		if !r.Store.Records {
+			return notCompared
+		}
+		by := "the system"
+		if l.Attributes.UserCreated {
+			by = "a user"
+		}
+		return "created at " + l.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z") + " by " + by
+	}))
+}
+
+func clustersText(n uint64) string {
+	if n == 1 {
+		return "1 cluster of its own"
+	}
+	return fmt.Sprintf("%d clusters of its own", n)
+}
+
+// parentOf is what an lvol hangs on, where nothing is wrong with that by
+// itself. That an ancestor hangs on the image, or should, is the audit's.
+func (v *VolumeAudit) parentOf(subject string, find func(Replica) (Lvol, bool)) func(a *ReplicaAudit) string {
+	return func(a *ReplicaAudit) string {
+		l, ok := find(a.Replica)
+		if !ok || a.blames(subject, RuleParent, RuleOneRoot, RuleDegraded) {
+			return notCompared
+		}
+		parent := a.Replica.ParentOf(l)
+		if name, ok := parent.Snapshot(); ok {
+			return "on " + name
+		}
+		return "the ancestor"
+	}
+}
+
+func (a *ReplicaAudit) blames(subject string, rules ...string) bool {
+	return slices.ContainsFunc(a.Violations, func(found Violation) bool {
+		return found.Subject == subject && slices.Contains(rules, found.Rule)
+	})
+}
+
+// compareHeads: that there is none is told by the replica's own audit.
+func (v *VolumeAudit) compareHeads() {
+	of := func(value func(l Lvol) string) func(a *ReplicaAudit) string {
+		return func(a *ReplicaAudit) string {
+			if a.Replica.Head == nil {
+				return notCompared
+			}
+			return value(*a.Replica.Head)
+		}
+	}
+	v.differ(headSubject, RuleParent, v.parentOf(headSubject, func(r Replica) (Lvol, bool) {
+		if r.Head == nil {
+			return Lvol{}, false
+		}
+		return *r.Head, true
+	}))
+	v.differ(headSubject, RuleSize, of(func(l Lvol) string { return fmt.Sprintf("%d bytes", l.Size) }))
+	v.differ(headSubject, RuleClusters, of(func(l Lvol) string { return clustersText(l.Own.Count) }))
+}

@@ -1,0 +1,63 @@
+package domain
+
+// PlanCreation says how a new replica without snapshots comes to be: its head
+// is cloned from the volume's image, or is empty where the volume has none, and
+// records which of the two it is. size is in bytes.
+func PlanCreation(store Store, name string, size uint64, image Image) (Plan, error) {
+	r, err := NewReplica(store, name)
+	if err != nil {
+		return Plan{}, err
+	}
+	if r.Head != nil {
+		return Plan{}, refuse("replica %s is already on lvstore %s", name, store.Name)
+	}
+	if r.Exists() {
+		return Plan{}, refuse("something of a replica %s is left on lvstore %s: rebuild or delete it first", name, store.Name)
+	}
+	if err := r.refuseNames([]string{name, InFlightLvolName(name, "00000000")}); err != nil {
+		return Plan{}, err
+	}
+	if err := store.refuseSize(size); err != nil {
+		return Plan{}, err
+	}
+	parent, err := store.imageFor(image, size)
+	if err != nil {
+		return Plan{}, err
+	}
+	return Plan{
+		Image: image,
+		Operations: []Operation{{
+			Verb: VerbClone, Stage: StageCrown, Target: Ref{refHead, name}, Parent: parent,
+			Name: name, Size: size, Record: image.Record(),
+		}},
+		Steps: []Step{{Action: ActionCreateHead, Parent: image.Parent(), Reason: "a new replica", Operations: []int{0}}},
+	}, nil
+}
+
+func (s Store) refuseSize(size uint64) error {
+	if size == 0 || s.ClusterSize == 0 || size%s.ClusterSize != 0 {
+		return refuse("a volume of %d bytes does not fit on lvstore %s: expected a multiple of its clusters of %d bytes", size, s.Name, s.ClusterSize)
+	}
+	return nil
+}
+
+// imageFor is the image that an lvol of so many bytes can hang on.
+func (s Store) imageFor(image Image, size uint64) (Ref, error) {
+	name, ok := image.Name()
+	if !ok {
+		if !image.Known() {
+			return Ref{}, refuse("which backing image the volume has is not known: say the image's name, or that there is none")
+		}
+		return Ref{}, nil
+	}
+	here, isHere := s.BackingImage(name)
+	switch {
+	case !isHere:
+		return Ref{}, refuse("backing image %s is not on lvstore %s: import it", name, s.Name)
+	case !here.Lvol.ReadOnly:
+		return Ref{}, refuse("backing image %s on lvstore %s is writable, so it is not one", name, s.Name)
+	case here.Lvol.Size > size:
+		return Ref{}, refuse("backing image %s has %d bytes, more than the %d of the volume", name, here.Lvol.Size, size)
+	}
+	return listed(here.Lvol), nil
+}

@@ -1,0 +1,154 @@
+package domain
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func removalOf(t *testing.T, store Store) (Plan, error) {
+	t.Helper()
+	r, err := NewReplica(store, destinationReplica)
+	require.NoError(t, err)
+	return PlanRemoval(r)
+}
+
+func TestAReplicaGoesHeadFirstThenLeafFirst(t *testing.T) {
+	plan, err := removalOf(t, storeOf(t, "  image:base\n    s1\n      s2\n        head\n      s3\n        flight:0badcafe own=?/1\n  lvol:vol-7\n"))
+	require.NoError(t, err)
+	var got []string
+	for _, o := range plan.Operations {
+		got = append(got, operationText(o))
+	}
+	require.Equal(t, []string{
+		"behead: delete b-head, named vol-1-r-2",
+		"clear: delete b-flight:0badcafe, named vol-1-r-2-rebuilding-0badcafe",
+		"clear: delete b-s2, named vol-1-r-2-snap-s2",
+		"clear: delete b-s3, named vol-1-r-2-snap-s3, after [1]",
+		"clear: delete b-s1, named vol-1-r-2-snap-s1, after [2 3]",
+	}, got)
+}
+
+// TestARemovalCanBeStoppedAnywhere: what is somebody else's is untouched at each
+// moment, and the rest of the replica can be removed from there.
+func TestARemovalCanBeStoppedAnywhere(t *testing.T) {
+	for what, drawn := range map[string]string{
+		"a tree":                "  image:base\n    lvol:vol-7\n    s1\n      s2\n        head\n      s3\n  flight:0badcafe\n",
+		"a hurt one":            "  image:base\n  s1\n    s2\n      head\n",
+		"no head":               "  s1\n    s2\n  s3\n",
+		"names with -snap-":     "  image:base\n    x-snap-y\n      s1\n        z-snap-y\n          head\n",
+		"a neighbour of a name": "  snap:vol-1-r-2-snap-x-snap-a\n    lvol:vol-1-r-2-snap-x\n  s1\n    head\n",
+	} {
+		t.Run(what, func(t *testing.T) {
+			start := storeOf(t, drawn)
+			plan, err := removalOf(t, start)
+			require.NoError(t, err)
+			whole := uint64(1)<<len(plan.Operations) - 1
+			seen := map[uint64]bool{}
+			var from func(now Store, done uint64)
+			from = func(now Store, done uint64) {
+				if seen[done] {
+					return
+				}
+				seen[done] = true
+				again, err := removalOf(t, now)
+				if done == whole {
+					requireRefusal(t, err, "there is no replica")
+				} else {
+					require.NoError(t, err)
+					require.Len(t, again.Operations, len(plan.Operations)-len(start.Lvols)+len(now.Lvols), "all that is left goes, and nothing else")
+				}
+				for i, o := range plan.Operations {
+					if !ready(plan, done, i) {
+						continue
+					}
+					after, err := Apply(now, Store{}, destinationReplica, o)
+					require.NoError(t, err)
+					from(after, done|1<<i)
+				}
+			}
+			from(start, 0)
+			require.True(t, seen[whole])
+		})
+	}
+}
+
+func TestWhatARemovalRefuses(t *testing.T) {
+	for what, c := range map[string]struct {
+		store string
+		says  []string
+	}{
+		"nothing is there":       {"  image:base\n    lvol:vol-7\n", []string{"no replica vol-1-r-2 on lvstore disk-b"}},
+		"a linked clone":         {"  s1\n    head\n    lvol:vol-1-r-2-clone-ep-1\n", []string{"vol-1-r-2-clone-ep-1", "vol-1-r-2-snap-s1", "detach or delete it first"}},
+		"another replica":        {"  s1\n    head\n    snap:vol-7-snap-a\n", []string{"vol-7-snap-a"}},
+		"a clone under the head": {"  s1\n    s2\n      lvol:x\n", []string{"lvol x"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := removalOf(t, storeOf(t, c.store))
+			requireRefusal(t, err, c.says...)
+		})
+	}
+}
+
+// What the head tells to be the replica's must be told without it, too.
+func TestARemovalThatCouldNotBeFinishedIsRefused(t *testing.T) {
+	_, err := removalOf(t, storeOf(t, "  snap:vol-1-r-2-snap-x-snap-a\n    head\n  snap:vol-1-r-2-snap-x-snap-b\n    lvol:vol-1-r-2-snap-x-rebuilding\n"))
+	requireRefusal(t, err, "vol-1-r-2-snap-x-snap-a")
+}
+
+func TestANewReplicaHangsOnItsImage(t *testing.T) {
+	store := storeOf(t, "  image:base\n")
+	for what, c := range map[string]struct {
+		image                 Image
+		parent, record, words string
+	}{
+		"an image": {ImageNamed("base"), "b-image:base", "base", "backing-image:base"},
+		"none":     {NoImage(), "", "none", ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			plan, err := PlanCreation(store, destinationReplica, proofSize, c.image)
+			require.NoError(t, err)
+			after, err := Apply(store, Store{}, destinationReplica, plan.Operations[0])
+			require.NoError(t, err)
+			r, err := NewReplica(after, destinationReplica)
+			require.NoError(t, err)
+			require.Equal(t, c.parent, r.Head.Parent)
+			require.Equal(t, c.record, r.Head.Record)
+			require.EqualValues(t, proofSize, r.Head.Size)
+			require.Equal(t, c.words, r.ParentOf(*r.Head).String())
+			require.Empty(t, Audit(r, Image{}).Violations)
+		})
+	}
+}
+
+func TestWhatACreationRefuses(t *testing.T) {
+	for what, c := range map[string]struct {
+		store string
+		name  string
+		size  uint64
+		image Image
+		says  []string
+	}{
+		"the replica is there":      {"  head\n", destinationReplica, proofSize, NoImage(), []string{"vol-1-r-2 is already on lvstore disk-b"}},
+		"something of it is left":   {"  s1\n", destinationReplica, proofSize, NoImage(), []string{"is left", "delete it first"}},
+		"a name that is too long":   {"", strings.Repeat("v", 300), proofSize, NoImage(), []string{"300 bytes", "at most 255"}},
+		"no bytes":                  {"", destinationReplica, 0, NoImage(), []string{"0 bytes", "a multiple of its clusters of 1048576"}},
+		"half a cluster":            {"", destinationReplica, proofSize + 1, NoImage(), []string{"8388609 bytes", "multiple"}},
+		"nothing said of the image": {"  image:base\n", destinationReplica, proofSize, Image{}, []string{"is not known"}},
+		"an image that is missing":  {"", destinationReplica, proofSize, ImageNamed("base"), []string{"base is not on lvstore disk-b", "import it"}},
+		"an image that is writable": {"  image:base writable\n", destinationReplica, proofSize, ImageNamed("base"), []string{"writable"}},
+		"a larger image":            {"  image:base size=9\n", destinationReplica, proofSize, ImageNamed("base"), []string{"9437184 bytes, more than the 8388608"}},
+		"a name taken by a snapshot": {
+			"  snap:vol-1-r-2\n", destinationReplica, proofSize, NoImage(), []string{"lvol vol-1-r-2 is already on lvstore disk-b"},
+		},
+		"a name that confuses": {
+			"  s1\n    head\n  snap:vol-1-r-2-snap-x-snap-a\n", "vol-1-r-2-snap-x", proofSize, NoImage(), []string{"may belong to", "vol-1-r-2-snap-x-snap-a"},
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := PlanCreation(storeOf(t, c.store), c.name, c.size, c.image)
+			requireRefusal(t, err, c.says...)
+		})
+	}
+}

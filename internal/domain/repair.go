@@ -1,0 +1,184 @@
+package domain
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// PlanRepair says how a replica whose ancestor lost its image is put right on
+// its own host: by a graft. No byte is copied, its snapshots keep their data,
+// and nothing is set loose on the way: at every moment each lvol hangs where it
+// did, or where it belongs. What an interrupted repair leaves, spacers, is found
+// and put right as well.
+//
+// said is what the caller knows of the volume's image, others are replicas of
+// the same volume that may know it, too. What a graft does not cure is refused,
+// before anything changes: such a replica is rebuilt from a healthy one. That
+// the right lineage does not make good what was written while it was wrong, the
+// plan warns of.
+func PlanRepair(r Replica, said Image, others ...Replica) (Plan, error) {
+	image, err := ResolveImage(said, append([]Replica{r}, others...)...)
+	if err != nil {
+		return Plan{}, err
+	}
+	a := Audit(r, image)
+	for _, v := range a.Violations {
+		if !v.Repairable && v.Rule != RuleInFlight {
+			return Plan{}, refuse("replica %s on lvstore %s: %s: no graft cures that; rebuild it from a healthy replica", r.Name, r.Store.Name, v)
+		}
+	}
+	p := &repairer{replica: r, audit: a, plan: Plan{Image: image}}
+	if err := p.refuseForeignClones(); err != nil {
+		return Plan{}, err
+	}
+	p.graft()
+	p.removeSpacers()
+	p.record()
+	p.warn()
+	return p.plan, nil
+}
+
+type repairer struct {
+	replica Replica
+	audit   ReplicaAudit
+	plan    Plan
+	moved   map[string]int // by UUID of what is grafted: the operation
+}
+
+func (p *repairer) add(step Step, o Operation) int {
+	at := len(p.plan.Operations)
+	p.plan.Operations = append(p.plan.Operations, o)
+	step.Operations = []int{at}
+	p.plan.Steps = append(p.plan.Steps, step)
+	return at
+}
+
+// refuseForeignClones: what belongs to somebody else and hangs on the replica
+// reads what it reads; a graft would change that under its owner's feet.
+func (p *repairer) refuseForeignClones() error {
+	r := p.replica
+	for _, m := range p.audit.misplaced {
+		if p.reads(m) {
+			continue
+		}
+		for at := range r.Store.Lvols {
+			if r.is[at].role != roleForeign || !r.stands(at, m.lvol.UUID) {
+				continue
+			}
+			return refuse("lvol %s on lvstore %s belongs to somebody else and reads through %s, which changes: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
+		}
+	}
+	return nil
+}
+
+// reads reports whether what hangs on a spacer reads what it should already.
+func (p *repairer) reads(m misplaced) bool {
+	if !m.spaced {
+		return false
+	}
+	uuid, _ := m.target.Listed()
+	on := ""
+	if m.on != noParent {
+		on = p.replica.Store.Lvols[m.on].UUID
+	}
+	return on == uuid
+}
+
+// stands reports whether the lvol at that position has the other among what it
+// reads through to.
+func (r Replica) stands(at int, on string) bool {
+	for up := r.index.parents[at]; up != noParent; up = r.index.parents[up] {
+		if r.Store.Lvols[up].UUID == on {
+			return true
+		}
+	}
+	return false
+}
+
+// graft puts every misplaced lvol where it belongs, in one step each: an lvol
+// that hung loose on the way would read zeros meanwhile.
+func (p *repairer) graft() {
+	p.moved = make(map[string]int)
+	for _, m := range p.audit.misplaced {
+		step := Step{
+			Action: ActionGraft, Snapshot: m.subject, Parent: m.right,
+			Reason: fmt.Sprintf("it has %s instead of %s", p.replica.ParentOf(*m.lvol).words(), m.right.words()),
+		}
+		if m.lvol.UUID == p.replica.Head.UUID {
+			step.Snapshot = ""
+		}
+		p.moved[m.lvol.UUID] = p.add(step, Operation{Verb: VerbGraft, Stage: StageBuild, Target: listed(*m.lvol), Name: m.lvol.Name, Parent: m.target})
+	}
+}
+
+// removeSpacers deletes what is in flight, empty, and has nothing on it once the
+// grafts are done, leaf first. What holds data stays: it may be somebody's work.
+func (p *repairer) removeSpacers() {
+	r := p.replica
+	removed := make(map[string]int)
+	for again := true; again; {
+		again = false
+		for _, l := range r.InFlight {
+			if _, done := removed[l.UUID]; done || l.Own.Count > 0 {
+				continue
+			}
+			after, free := p.whatHangsOn(l, removed)
+			if !free {
+				continue
+			}
+			removed[l.UUID] = p.add(
+				Step{Action: ActionRemove, Snapshot: l.Name, Parent: r.ParentOf(l), Reason: "left by a run that did not end, and empty"},
+				Operation{Verb: VerbDelete, Stage: StageBuild, Target: listed(l), Name: l.Name, After: after},
+			)
+			again = true
+		}
+	}
+}
+
+// whatHangsOn lists the operations after which nothing hangs on the lvol any
+// more; free is false if something will.
+func (p *repairer) whatHangsOn(l Lvol, removed map[string]int) (after []int, free bool) {
+	for _, child := range p.replica.Store.Lvols {
+		if child.Parent != l.UUID {
+			continue
+		}
+		o, goes := p.moved[child.UUID]
+		if !goes {
+			o, goes = removed[child.UUID]
+		}
+		if !goes {
+			return nil, false
+		}
+		after = append(after, o)
+	}
+	slices.Sort(after)
+	return after, true
+}
+
+func (p *repairer) record() {
+	head, record := p.replica.Head, p.plan.Image.Record()
+	if head == nil || !p.replica.Store.Records || head.Record == record {
+		return
+	}
+	p.add(
+		Step{Action: ActionKeep, Parent: p.replica.ParentOf(*head), Reason: "the head lacks the record of " + p.plan.Image.String()},
+		Operation{Verb: VerbRecord, Stage: StageCrown, Target: listed(*head), Name: head.Name, Record: record},
+	)
+}
+
+// warn says what a graft does not make good.
+func (p *repairer) warn() {
+	var hurt []string
+	for _, m := range p.audit.misplaced {
+		if !p.reads(m) {
+			hurt = append(hurt, m.subject)
+		}
+	}
+	if len(hurt) == 0 {
+		return
+	}
+	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(
+		"while %s hung wrong, readers of replica %s have seen zeros where the bytes of %s belong: what was written on top of that is unproven, unless the replica is compared with a healthy one",
+		strings.Join(hurt, ", "), p.replica.Name, p.plan.Image))
+}

@@ -1,0 +1,329 @@
+package domain
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func repairOf(t *testing.T, store Store, said Image, others ...Replica) (Plan, error) {
+	t.Helper()
+	r, err := NewReplica(store, destinationReplica)
+	require.NoError(t, err)
+	return PlanRepair(r, said, others...)
+}
+
+func TestWhatARepairDoes(t *testing.T) {
+	base := ImageNamed("base")
+	for what, c := range map[string]struct {
+		store string
+		said  Image
+		want  []string // operations
+		warns bool
+	}{
+		"nothing to do": {"  image:base\n    s1\n      head record=base\n", Image{}, nil, false},
+		"the ancestor back on the image": {
+			"  image:base\n  s1\n    s2\n      head own=?/3 record=base\n",
+			Image{},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1"},
+			true,
+		},
+		"the record, too": {
+			"  image:base\n  s1\n    head\n", base,
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1", "crown: record b-head, named vol-1-r-2, records base"},
+			true,
+		},
+		"the record alone": {"  image:base\n    s1\n      head\n", Image{}, []string{"crown: record b-head, named vol-1-r-2, records base"}, false},
+		"a head without snapshots": {
+			"  image:base\n  head own=?/1 record=base\n",
+			Image{},
+			[]string{"build: graft b-head on b-image:base, named vol-1-r-2"},
+			true,
+		},
+		"the spacer of a graft that was interrupted": {
+			"  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n",
+			Image{},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-2-rebuilding-0badcafe, after [0]"},
+			false,
+		},
+		"a spacer on nothing": {
+			"  image:base\n  spacer:0badcafe\n    s1\n      head record=base\n",
+			Image{},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-2-rebuilding-0badcafe, after [0]"},
+			true,
+		},
+		"two spacers, one on the other, leaf first": {
+			"  image:base\n    s1\n      spacer:00000001\n        spacer:00000002\n          s2\n            head record=base\n",
+			Image{},
+			[]string{
+				"build: graft b-s2 on b-s1, named vol-1-r-2-snap-s2",
+				"build: delete b-spacer:00000002, named vol-1-r-2-rebuilding-00000002, after [0]",
+				"build: delete b-spacer:00000001, named vol-1-r-2-rebuilding-00000001, after [1]",
+			},
+			false,
+		},
+		"in flight with data: it stays, and so does what it hangs on": {
+			"  image:base\n  s1\n    head record=base\n  spacer:00000001\n    flight:00000002 own=?/1\n",
+			Image{},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1"},
+			true,
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			store := storeOf(t, c.store)
+			plan, err := repairOf(t, store, c.said)
+			require.NoError(t, err)
+			var got []string
+			for _, o := range plan.Operations {
+				got = append(got, operationText(o))
+			}
+			require.Equal(t, c.want, got)
+			require.Equal(t, c.warns, len(plan.Warnings) > 0, plan.Warnings)
+			require.Zero(t, plan.CopiedClusters())
+			require.Len(t, plan.Steps, len(plan.Operations))
+			for i, step := range plan.Steps {
+				require.Equal(t, []int{i}, step.Operations)
+				require.NotEmpty(t, step.Reason)
+			}
+		})
+	}
+}
+
+func TestWhatARepairRefuses(t *testing.T) {
+	base := ImageNamed("base")
+	for what, c := range map[string]struct {
+		store string
+		said  Image
+		says  []string
+	}{
+		"nobody knows the image":  {"  image:base\n  s1\n    head\n", Image{}, []string{"is not known"}},
+		"another image was said":  {"  image:base\n    s1\n      head\n", ImageNamed("other"), []string{"other", "base"}},
+		"no image was said":       {"  image:base\n    s1\n      head\n", NoImage(), []string{"no backing image", "base"}},
+		"the image is not there":  {"  s1\n    head\n", base, []string{"backing-image:base", "not on lvstore disk-b", "rebuild it"}},
+		"the image is writable":   {"  image:base writable\n  s1\n    head\n", base, []string{"writable"}},
+		"the image is too large":  {"  image:base size=9\n  s1\n    head\n", base, []string{"9437184 bytes, more than the 8388608"}},
+		"there is no head":        {"  image:base\n  s1\n", base, []string{"head", "rebuild it"}},
+		"there is no replica":     {"  image:base\n", base, []string{"head", "has none"}},
+		"two ancestors":           {"  image:base\n  s1\n    head\n  s2\n", base, []string{"s1", "one-root", "2 ancestors"}},
+		"a foreign parent":        {"  image:base\n    s1\n  snap:vol-7-snap-a\n    s2\n      head\n", Image{}, []string{"s2", "vol-7-snap-a"}},
+		"a smaller child":         {"  image:base\n  s1\n    head size=7\n", base, []string{"head", "fewer"}},
+		"a linked clone reads it": {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-2-clone-ep-1\n", base, []string{"vol-1-r-2-clone-ep-1", "somebody else", "vol-1-r-2-snap-s1"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := repairOf(t, storeOf(t, c.store), c.said)
+			requireRefusal(t, err, c.says...)
+		})
+	}
+}
+
+// A linked clone under what reads what it should already is not in the way.
+func TestASpacerIsRemovedUnderALinkedClone(t *testing.T) {
+	plan, err := repairOf(t, storeOf(t, "  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n        lvol:vol-1-r-2-clone-ep-1\n"), Image{})
+	require.NoError(t, err)
+	require.Len(t, plan.Operations, 2)
+}
+
+func TestAnotherReplicaKnowsTheImageOfAHurtOne(t *testing.T) {
+	healthy := replicasOf(t, "  image:base\n    s1\n      head\n")
+	plan, err := repairOf(t, storeOf(t, "  image:base\n  s1\n    head\n"), Image{}, healthy...)
+	require.NoError(t, err)
+	require.Equal(t, ImageNamed("base"), plan.Image)
+}
+
+// TestEveryPrefixOfARepairIsSafeAndLeadsOn plays every order of every repair,
+// with what an interrupted verb may leave: at each moment no lvol but empty ones
+// in flight has gone, none has other clusters, each reads what it read or what
+// it should, and repairing again leads to a replica with nothing wrong.
+func TestEveryPrefixOfARepairIsSafeAndLeadsOn(t *testing.T) {
+	p := &repairProver{t: t, seen: make(map[string]int)}
+	// What a second one in a row leaves differs only in how much is in flight.
+	crashes := 1
+	if *soak {
+		crashes = 2
+	}
+	starts := 0
+	for o := (&odometer{}); ; {
+		if start, ok := drawHurt(o); ok {
+			starts++
+			p.from(start, true, crashes)
+		}
+		if !o.next() {
+			break
+		}
+	}
+	t.Logf("%d hurt replicas, %d of them refused; %d states that a crash can leave; %d moments looked at", starts, p.refused, len(p.seen), p.moments)
+	require.Zero(t, p.refused)
+	require.Greater(t, len(p.seen), starts)
+}
+
+// drawHurt draws a replica that may have lost its image, with whatever may be
+// left of earlier repairs.
+func drawHurt(c chooser) (Store, bool) {
+	s := sceneStore("b")
+	add := func(l Lvol) string {
+		l.UUID = "u-" + l.Name
+		s.Lvols = append(s.Lvols, l)
+		return l.UUID
+	}
+	image := add(Lvol{Name: ImageLvolName(proofImage, s.UUID), Size: proofSize / 2, ReadOnly: true, Own: ownClusters("image", 2)})
+	add(Lvol{Name: "vol-7", Parent: image, Size: proofSize}) // somebody else's
+	depth := c.choose(3)
+	under := func(parent, spacer string, spaced bool) string {
+		if !spaced {
+			return parent
+		}
+		return add(Lvol{Name: InFlightLvolName(destinationReplica, spacer), Parent: parent, Size: proofSize, ReadOnly: true})
+	}
+	on := ""
+	if c.choose(2) == 0 {
+		on = image
+	}
+	on = under(on, "0000aaaa", c.choose(2) == 1)
+	for i := range depth {
+		name := "s" + string(rune('0'+i))
+		on = add(Lvol{Name: SnapshotLvolName(destinationReplica, name), Parent: on, Size: proofSize, ReadOnly: true, Own: ownClusters(name, 1)})
+		if i == 0 {
+			on = under(on, "0000bbbb", c.choose(2) == 1)
+		}
+	}
+	if depth > 0 && c.choose(2) == 1 { // a branch
+		add(Lvol{Name: SnapshotLvolName(destinationReplica, "side"), Parent: "u-" + SnapshotLvolName(destinationReplica, "s0"), Size: proofSize, ReadOnly: true, Own: ownClusters("side", 1)})
+	}
+	head := Lvol{Name: destinationReplica, Parent: on, Size: proofSize, Own: ownClusters("head", uint64(c.choose(2)))}
+	head.Record = []string{"", proofImage}[c.choose(2)]
+	add(head)
+	switch c.choose(3) {
+	case 1:
+		add(Lvol{Name: InFlightLvolName(destinationReplica, "0000cccc"), Parent: image, Size: proofSize})
+	case 2:
+		add(Lvol{Name: InFlightLvolName(destinationReplica, "0000cccc"), Size: proofSize, Own: ownClusters("work", 1)})
+	}
+	return s, depth > 0 || head.Own.Count == 0 || on != ""
+}
+
+type repairProver struct {
+	t       *testing.T
+	seen    map[string]int // crashes that were still to come, by state
+	moments int
+	refused int
+}
+
+// from repairs from a state, and from every state that a crash leaves of that.
+func (p *repairProver) from(state Store, first bool, crashes int) {
+	state, key := canonical(collapse(state))
+	if p.seen[key] > crashes {
+		return
+	}
+	p.seen[key] = crashes + 1
+	r, err := NewReplica(state, destinationReplica)
+	require.NoError(p.t, err)
+	plan, err := PlanRepair(r, ImageNamed(proofImage))
+	if err != nil {
+		if !first {
+			p.t.Fatalf("repairing again after a crash: %v, from\n%s", err, draw(state))
+		}
+		p.refused++
+		return
+	}
+	whole := uint64(1)<<len(plan.Operations) - 1
+	reached := map[uint64]Store{0: state}
+	for todo := []uint64{0}; len(todo) > 0; {
+		done := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		now := reached[done]
+		p.look(state, now)
+		if done == whole {
+			p.arrived(now)
+		}
+		if crashes > 0 && done != 0 {
+			p.from(now, false, crashes-1)
+		}
+		for i, o := range plan.Operations {
+			if !ready(plan, done, i) {
+				continue
+			}
+			for _, left := range interrupted(now, o) {
+				p.look(state, left)
+				if crashes > 0 {
+					p.from(left, false, crashes-1)
+				}
+			}
+			after, err := Apply(now, Store{}, destinationReplica, o)
+			if err != nil {
+				p.t.Fatalf("%v\n%s\nplan:\n%s", err, draw(now), drawPlan(plan))
+			}
+			if _, again := reached[done|1<<i]; !again {
+				reached[done|1<<i] = after
+				todo = append(todo, done|1<<i)
+			}
+		}
+	}
+}
+
+// look compares a moment with the beginning.
+func (p *repairProver) look(start, now Store) {
+	p.moments++
+	before, after := byUUID(start), byUUID(now)
+	for _, l := range start.Lvols {
+		is, there := after[l.UUID]
+		_, inFlight := ReplicaInFlight(l.Name)
+		switch {
+		case !there && inFlight && l.Own.Count == 0:
+			continue
+		case !there:
+			p.t.Fatalf("%s is gone:\n%s\n\nand then\n%s", l.Name, draw(start), draw(now))
+		case !strings.HasPrefix(l.Name, destinationReplica) && is != l:
+			p.t.Fatalf("foreign lvol %s changed:\n%s", l.Name, draw(now))
+		case is.Own != l.Own || is.Name != l.Name || is.Size != l.Size || is.ReadOnly != l.ReadOnly:
+			p.t.Fatalf("%s is another now:\n%s\n\nand then\n%s", l.Name, draw(start), draw(now))
+		}
+		if inFlight {
+			continue
+		}
+		was, right := viewText(before, l), "bi-base-disk-store-b"
+		reads := viewText(after, is)
+		if !strings.HasPrefix(was, right) {
+			right += " < " + was
+		} else {
+			right = was
+		}
+		if reads != was && reads != strings.TrimSuffix(right, " < ") {
+			p.t.Fatalf("%s reads %q instead of %q or %q:\n%s", l.Name, reads, was, right, draw(now))
+		}
+	}
+}
+
+// viewText is what a reader of an lvol sees, from the root on: names of the
+// lvols with clusters of their own.
+func viewText(all map[string]Lvol, l Lvol) string {
+	var seen []string
+	for ; l.UUID != ""; l = all[l.Parent] {
+		if l.Own.Count > 0 {
+			seen = append([]string{l.Name}, seen...)
+		}
+	}
+	return strings.Join(seen, " < ")
+}
+
+func (p *repairProver) arrived(now Store) {
+	r, err := NewReplica(now, destinationReplica)
+	require.NoError(p.t, err)
+	for _, v := range Audit(r, Image{}).Violations {
+		// What is in flight with data may be somebody's work.
+		if l := r.InFlight; v.Rule != RuleInFlight || len(l) != 1 || l[0].Own.Count == 0 {
+			p.t.Fatalf("repaired, and yet: %s\n%s", v, draw(now))
+		}
+	}
+	plan, err := PlanRepair(r, Image{})
+	require.NoError(p.t, err)
+	if plan.Changes() {
+		p.t.Fatalf("repaired, and yet there is more to do:\n%s", drawPlan(plan))
+	}
+	lvols := byUUID(now)
+	root := *r.Head
+	if s, ok := r.Snapshot("s0"); ok {
+		root = s.Lvol
+	}
+	require.Equal(p.t, "bi-base-disk-store-b", lvols[root.Parent].Name, "rule 1, said without the domain's own words")
+}

@@ -1,0 +1,162 @@
+package domain
+
+import (
+	"slices"
+	"strings"
+)
+
+// What can be done to the snapshots of a whole replica. The volume's other
+// replicas are not looked at: who does the same to all of them keeps them equal.
+
+func (r Replica) requireWhole() error {
+	switch {
+	case !r.Exists():
+		return refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
+	case r.Head == nil:
+		return refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it", r.Name, r.Store.Name)
+	}
+	return nil
+}
+
+func (r Replica) requireSnapshot(name string) (Snapshot, error) {
+	s, ok := r.Snapshot(name)
+	if !ok {
+		names := make([]string, len(r.Snapshots))
+		for i, other := range r.Snapshots {
+			names[i] = other.Name
+		}
+		if len(names) == 0 {
+			return Snapshot{}, refuse("replica %s on lvstore %s has no snapshot %s, nor any other", r.Name, r.Store.Name, name)
+		}
+		const enough = 10
+		if len(names) > enough {
+			names = append(names[:enough], "…")
+		}
+		return Snapshot{}, refuse("replica %s on lvstore %s has no snapshot %s, only %s", r.Name, r.Store.Name, name, strings.Join(names, ", "))
+	}
+	return s, nil
+}
+
+// CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's
+// head, or could not be told from another replica's.
+func (r Replica) CheckNewSnapshot(name string) error {
+	if err := CheckSnapshotName(name); err != nil {
+		return refuse("%v", err)
+	}
+	if err := r.requireWhole(); err != nil {
+		return err
+	}
+	if _, taken := r.Snapshot(name); taken {
+		return refuse("replica %s on lvstore %s has a snapshot %s already", r.Name, r.Store.Name, name)
+	}
+	lvol := SnapshotLvolName(r.Name, name)
+	if err := r.refuseNames([]string{lvol}); err != nil {
+		return err
+	}
+	if other, doubt := r.lineage.doubt(Lvol{Name: lvol, ReadOnly: true}); doubt {
+		return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", lvol, r.Store.Name, other)
+	}
+	return nil
+}
+
+// SnapshotRemoval is what deleting a snapshot takes.
+type SnapshotRemoval struct {
+	Snapshot Snapshot
+	// Into is the only lvol that hangs on it: the clusters that it lacks move into
+	// it. nil: nothing hangs on it.
+	Into *Lvol
+}
+
+// PlanSnapshotRemoval says how a snapshot is deleted. Nothing that is read
+// through it changes: where one lvol of the replica hangs on it, it merges into
+// that one. Where more do, their bytes would have to be copied into each; that
+// is refused, and so is what is shared with somebody else.
+func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
+	if err := r.requireWhole(); err != nil {
+		return SnapshotRemoval{}, err
+	}
+	s, err := r.requireSnapshot(name)
+	if err != nil {
+		return SnapshotRemoval{}, err
+	}
+	removal := SnapshotRemoval{Snapshot: s}
+	var names []string
+	for at, l := range r.Store.Lvols {
+		if l.Parent != s.Lvol.UUID {
+			continue
+		}
+		switch r.is[at].role {
+		case roleForeign:
+			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on snapshot %s: detach or delete it first", l.Name, r.Store.Name, r.Name, name)
+		case roleInFlight:
+			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s is in flight, and hangs on snapshot %s: wait for what fills it, or repair the replica first", l.Name, r.Store.Name, name)
+		case roleHead, roleSnapshot:
+		}
+		if l.Size < s.Lvol.Size {
+			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s has %d bytes, fewer than snapshot %s with %d, which cannot merge into it", l.Name, r.Store.Name, l.Size, name, s.Lvol.Size)
+		}
+		names = append(names, l.Name)
+		removal.Into = &r.Store.Lvols[at]
+	}
+	if len(names) > 1 {
+		slices.Sort(names)
+		return SnapshotRemoval{}, refuse("%d lvols hang on snapshot %s of replica %s, and it can merge into one only: %s", len(names), name, r.Name, strings.Join(names, ", "))
+	}
+	return removal, nil
+}
+
+// Revert is what it takes to go back to a snapshot: the head is deleted, and a
+// new one cloned from the snapshot.
+type Revert struct {
+	Snapshot Snapshot
+	Old      *Lvol  // the head; nil: an earlier revert was stopped after it had deleted it
+	Size     uint64 // bytes, of the new head: the volume's, which may have grown since the snapshot
+	Record   string // of the new head
+
+	// StandIns are what earlier reverts have left: lvols in flight that keep size
+	// and record while there is no head.
+	StandIns []Lvol
+}
+
+// PlanRevert says how a replica goes back to a snapshot. What the head holds
+// itself is lost. A replica without a head is refused, unless the stand-in of a
+// revert to that snapshot which was stopped tells what the head was, or size,
+// in bytes, says it; else size is 0.
+func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
+	if !r.Exists() {
+		return Revert{}, r.requireWhole()
+	}
+	s, err := r.requireSnapshot(name)
+	if err != nil {
+		return Revert{}, err
+	}
+	revert := Revert{Snapshot: s, Old: r.Head, Size: size}
+	for _, l := range r.InFlight {
+		if isStandIn(l) {
+			revert.StandIns = append(revert.StandIns, l)
+		}
+	}
+	switch {
+	case r.Head != nil:
+		revert.Size, revert.Record = r.Head.Size, r.Head.Record
+		if size != 0 && size != r.Head.Size {
+			return Revert{}, refuse("the head of replica %s has %d bytes, not %d", r.Name, r.Head.Size, size)
+		}
+	case len(revert.StandIns) > 0:
+		// All of them are of the head that is gone.
+		revert.Size, revert.Record = revert.StandIns[0].Size, revert.StandIns[0].Record
+	case size == 0:
+		return Revert{}, refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it; if a revert was stopped here, say the size of the volume", r.Name, r.Store.Name)
+	}
+	if err := r.Store.refuseSize(revert.Size); err != nil {
+		return Revert{}, err
+	}
+	if revert.Size < s.Lvol.Size {
+		return Revert{}, refuse("snapshot %s has %d bytes, more than the %d of the volume", name, s.Lvol.Size, revert.Size)
+	}
+	return revert, nil
+}
+
+// isStandIn: a rebuild gives nothing in flight a record, and an adapter gives it
+// last.
+func isStandIn(l Lvol) bool { return !l.ReadOnly && l.Own.Count == 0 && l.Record != "" }

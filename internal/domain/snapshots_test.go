@@ -1,0 +1,121 @@
+package domain
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func replicaOn(t *testing.T, drawn string) Replica {
+	t.Helper()
+	r, err := NewReplica(storeOf(t, drawn), destinationReplica)
+	require.NoError(t, err)
+	return r
+}
+
+const aTree = "  image:base\n    s1\n      s2\n        head size=9 record=base\n      s3\n"
+
+func TestNewSnapshotsOfAReplica(t *testing.T) {
+	require.NoError(t, replicaOn(t, aTree).CheckNewSnapshot("s4"))
+	require.NoError(t, replicaOn(t, aTree).CheckNewSnapshot("x-snap-y"))
+	for what, c := range map[string]struct {
+		store, name string
+		says        []string
+	}{
+		"the name is taken":         {aTree, "s1", []string{"has a snapshot s1 already"}},
+		"no name":                   {aTree, "", []string{"needs a name"}},
+		"a slash":                   {aTree, "a/b", []string{`"a/b"`}},
+		"a name in flight":          {aTree, "a-rebuilding", []string{"-rebuilding"}},
+		"a name that is too long":   {aTree, strings.Repeat("s", 250), []string{"at most 255"}},
+		"no replica":                {"  image:base\n", "s4", []string{"no replica vol-1-r-2"}},
+		"no head":                   {"  s1\n", "s4", []string{"no head", "rebuild it"}},
+		"another replica's by name": {"  s1\n    head\n  lvol:vol-1-r-2-snap-x-rebuilding\n", "x-snap-y", []string{"could not be told from one of replica vol-1-r-2-snap-x"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			requireRefusal(t, replicaOn(t, c.store).CheckNewSnapshot(c.name), c.says...)
+		})
+	}
+}
+
+func TestASnapshotMergesIntoWhatHangsOnIt(t *testing.T) {
+	r := replicaOn(t, aTree)
+	removal, err := PlanSnapshotRemoval(r, "s2")
+	require.NoError(t, err)
+	require.Equal(t, destinationReplica, removal.Into.Name)
+	removal, err = PlanSnapshotRemoval(r, "s3")
+	require.NoError(t, err)
+	require.Nil(t, removal.Into)
+	require.Equal(t, "s3", removal.Snapshot.Name)
+
+	for what, c := range map[string]struct {
+		store, name string
+		says        []string
+	}{
+		"two hang on it":       {aTree, "s1", []string{"2 lvols hang on snapshot s1", "vol-1-r-2-snap-s2, vol-1-r-2-snap-s3"}},
+		"it is not there":      {aTree, "s9", []string{"has no snapshot s9, only s1, s2, s3"}},
+		"nor any other":        {"  head\n", "s9", []string{"nor any other"}},
+		"no head":              {"  s1\n", "s1", []string{"no head"}},
+		"no replica":           {"", "s1", []string{"no replica"}},
+		"a linked clone":       {"  s1\n    head\n    lvol:vol-1-r-2-clone-ep-1\n", "s1", []string{"vol-1-r-2-clone-ep-1", "detach"}},
+		"something in flight":  {"  s1\n    head\n    spacer:0badcafe\n", "s1", []string{"vol-1-r-2-rebuilding-0badcafe", "in flight"}},
+		"what is shorter":      {"  s1\n    head size=7\n", "s1", []string{"7340032 bytes, fewer"}},
+		"another's, by chance": {"  s1\n    lvol:other\n  s2\n    head\n", "s1", []string{"lvol other"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := PlanSnapshotRemoval(replicaOn(t, c.store), c.name)
+			requireRefusal(t, err, c.says...)
+		})
+	}
+}
+
+func TestAReplicaGoesBackToASnapshot(t *testing.T) {
+	revert, err := PlanRevert(replicaOn(t, aTree), "s1", 0)
+	require.NoError(t, err)
+	require.Equal(t, "s1", revert.Snapshot.Name)
+	require.Equal(t, destinationReplica, revert.Old.Name)
+	require.EqualValues(t, 9*proofCluster, revert.Size, "the volume's size, which has grown since")
+	require.Equal(t, "base", revert.Record)
+	require.Empty(t, revert.StandIns)
+
+	t.Run("after a crash the stand-in tells what the head was", func(t *testing.T) {
+		revert, err := PlanRevert(replicaOn(t, "  image:base\n    s1\n      s2\n      flight:0badcafe size=9 record=base\n"), "s1", 0)
+		require.NoError(t, err)
+		require.Nil(t, revert.Old)
+		require.EqualValues(t, 9*proofCluster, revert.Size)
+		require.Equal(t, "base", revert.Record)
+		require.Len(t, revert.StandIns, 1)
+	})
+	t.Run("with a head, a stand-in that was left is told, too", func(t *testing.T) {
+		revert, err := PlanRevert(replicaOn(t, aTree+"  flight:0badcafe record=other size=5\n"), "s1", 0)
+		require.NoError(t, err)
+		require.EqualValues(t, 9*proofCluster, revert.Size)
+		require.Equal(t, "base", revert.Record)
+		require.Len(t, revert.StandIns, 1)
+	})
+	t.Run("without either, the size has to be said", func(t *testing.T) {
+		_, err := PlanRevert(replicaOn(t, "  s1\n    flight:0badcafe\n"), "s1", 0)
+		requireRefusal(t, err, "no head", "say the size")
+		revert, err := PlanRevert(replicaOn(t, "  s1\n    flight:0badcafe\n"), "s1", 9*proofCluster)
+		require.NoError(t, err)
+		require.EqualValues(t, 9*proofCluster, revert.Size)
+		require.Empty(t, revert.StandIns, "what has no record is not a stand-in")
+	})
+	for what, c := range map[string]struct {
+		store, name string
+		size        uint64
+		says        []string
+	}{
+		"no replica":               {"", "s1", 0, []string{"no replica"}},
+		"no such snapshot":         {aTree, "s9", 0, []string{"no snapshot s9"}},
+		"another size than it has": {aTree, "s1", 8 * proofCluster, []string{"9437184 bytes, not 8388608"}},
+		"a size that is too small": {"  s1\n", "s1", 7 * proofCluster, []string{"more than the 7340032"}},
+		"half a cluster":           {"  s1\n", "s1", 9*proofCluster + 1, []string{"multiple"}},
+		"a head that is too small": {"  s1\n    s2 size=9\n  head size=8\n", "s2", 0, []string{"more than the 8388608"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := PlanRevert(replicaOn(t, c.store), c.name, c.size)
+			requireRefusal(t, err, c.says...)
+		})
+	}
+}
