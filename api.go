@@ -240,7 +240,8 @@ const (
 )
 
 // Host is what an adapter brings: one store, and the way to send to other
-// hosts and to receive from them. A host may be a Prover and a Recorder, too.
+// hosts and to receive from them. A host may be a Prover, a Recorder and a
+// Merger, too.
 //
 //	type Host interface {
 //		Store
@@ -422,6 +423,22 @@ type Prover = ports.Prover
 //		Record(ctx context.Context, head, record string) error
 //	}
 type Recorder = ports.Recorder
+
+// Merger is implemented by hosts that can delete a snapshot that something
+// hangs on. A rebuild never does: a kept snapshot that something merges into
+// is forged.
+//
+//	type Merger interface {
+//		// Merge deletes the snapshot on which exactly one lvol hangs, writable or a
+//		// snapshot: the clusters that the lvol lacks move into it, and it hangs on
+//		// the snapshot's parent afterwards. Nothing that is read through the lvol
+//		// changes; its UUID, name, size and attributes stay.
+//		// ErrNotFound where the snapshot is missing, ErrInvalid where it is writable
+//		// or not exactly one lvol hangs on it, ErrBusy where either takes part in
+//		// something; then nothing was changed.
+//		Merge(ctx context.Context, snapshot string) error
+//	}
+type Merger = ports.Merger
 
 // The kinds of errors that adapters return, wrapped around their own.
 var (
@@ -658,6 +675,10 @@ type BackingImage = domain.BackingImage
 //		InFlight  []Lvol     // in-flight lvols and an adapter's helpers, by name
 //		// contains filtered or unexported fields
 //	}
+//
+//	// CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's
+//	// head, or could not be told from another replica's.
+//	func (r Replica) CheckNewSnapshot(name string) error
 //
 //	// Exists reports whether the store holds anything of the replica.
 //	func (r Replica) Exists() bool

@@ -51,8 +51,9 @@ const (
 	Upstream
 )
 
-// Host is one store in memory. It is a rebuild.Host, and a rebuild.Prover and
-// rebuild.Recorder, too: on an Upstream one these two answer ErrUnsupported.
+// Host is one store in memory. It is a rebuild.Host and a rebuild.Merger, and a
+// rebuild.Prover and rebuild.Recorder, too: on an Upstream one these two answer
+// ErrUnsupported.
 // All its methods may be called from several goroutines at once.
 //
 //	type Host struct {
@@ -92,6 +93,9 @@ const (
 //
 //	// Look implements rebuild.Looker.
 //	func (h *Host) Look(ctx context.Context, uuid string) (rebuild.Lvol, error)
+//
+//	// Merge implements rebuild.Merger.
+//	func (h *Host) Merge(ctx context.Context, snapshot string) error
 //
 //	// OwnClusters are the positions of the own clusters of an lvol, ascending.
 //	func (h *Host) OwnClusters(uuid string) ([]uint64, error)
@@ -161,7 +165,7 @@ type Host = memory.Host
 //
 //	type Call struct {
 //		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
-//		// "clone", "delete", "record", "prove", "receive", "withdraw", "copy",
+//		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
 //		// "release" and "peer".
 //		Method string
 //		// N says the how many-th call of that method on this host it is, from 1.

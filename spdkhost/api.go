@@ -9,9 +9,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
 )
 
-// Host is one lvstore of one SPDK target. It is a rebuild.Host, a rebuild.Prover
-// and a rebuild.Recorder; a target that cannot be one of the latter answers
-// rebuild.ErrUnsupported.
+// Host is one lvstore of one SPDK target. It is a rebuild.Host, a rebuild.Merger, a
+// rebuild.Prover and a rebuild.Recorder; a target that cannot be one of the latter
+// two answers rebuild.ErrUnsupported.
 //
 //	type Host struct {
 //		// contains filtered or unexported fields
@@ -40,6 +40,10 @@ import (
 //
 //	// Look implements rebuild.Looker.
 //	func (h *Host) Look(ctx context.Context, uuid string) (rebuild.Lvol, error)
+//
+//	// Merge implements rebuild.Merger: bdev_lvol_delete merges a snapshot with one
+//	// clone into that clone (bs_delete_blob), and refuses one with more.
+//	func (h *Host) Merge(ctx context.Context, snapshot string) error
 //
 //	// Peer implements rebuild.Copier.
 //	func (h *Host) Peer(ctx context.Context) (rebuild.Peer, error)

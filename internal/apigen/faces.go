@@ -30,7 +30,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "ErrNotFound", "Retryable",
+				"Prover", "Recorder", "Merger", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided",
 			}},
 			{dir: "internal/domain", symbols: []string{

@@ -87,3 +87,17 @@ type Recorder interface {
 	// domain.RecordNoImage. ErrUnsupported where this host keeps none.
 	Record(ctx context.Context, head, record string) error
 }
+
+// Merger is implemented by hosts that can delete a snapshot that something
+// hangs on. A rebuild never does: a kept snapshot that something merges into
+// is forged.
+type Merger interface {
+	// Merge deletes the snapshot on which exactly one lvol hangs, writable or a
+	// snapshot: the clusters that the lvol lacks move into it, and it hangs on
+	// the snapshot's parent afterwards. Nothing that is read through the lvol
+	// changes; its UUID, name, size and attributes stay.
+	// ErrNotFound where the snapshot is missing, ErrInvalid where it is writable
+	// or not exactly one lvol hangs on it, ErrBusy where either takes part in
+	// something; then nothing was changed.
+	Merge(ctx context.Context, snapshot string) error
+}

@@ -11,7 +11,7 @@ import (
 // Call is one call of a port, as Inject sees it.
 type Call struct {
 	// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
-	// "clone", "delete", "record", "prove", "receive", "withdraw", "copy",
+	// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
 	// "release", "peer" and "opened".
 	Method string
 	// N says the how many-th call of that method on this host it is, from 1.

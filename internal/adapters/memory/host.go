@@ -9,8 +9,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Host is one store in memory. It is a ports.Host, and a ports.Prover and
-// ports.Recorder, too: on an Upstream one these two answer ErrUnsupported.
+// Host is one store in memory. It is a ports.Host and a ports.Merger, and a
+// ports.Prover and ports.Recorder, too: on an Upstream one these two answer
+// ErrUnsupported.
 // All its methods may be called from several goroutines at once.
 type Host struct {
 	config Config
@@ -43,6 +44,7 @@ var (
 	_ ports.Host     = (*Host)(nil)
 	_ ports.Prover   = (*Host)(nil)
 	_ ports.Recorder = (*Host)(nil)
+	_ ports.Merger   = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)

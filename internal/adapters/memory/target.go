@@ -6,7 +6,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What no port has, since the engine never does it, but users of a target do.
+// What no port has, but users of a target do.
 
 // DeleteMerging deletes a snapshot as a target does when nobody looks first:
 // where ONE lvol hangs on it, the clusters that this one lacks move into it,

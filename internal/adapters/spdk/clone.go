@@ -59,7 +59,11 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 
 	made := helpers{host: h}
 	defer made.tidy(ctx)
-	inFlight := domain.InFlightLvolName(name, newID())
+	replica := name
+	if of, itself := domain.ReplicaInFlight(name); itself {
+		replica = of
+	}
+	inFlight := domain.InFlightLvolName(replica, newID())
 	uuid, err := build(inFlight)
 	if unsaid(err) {
 		made.add(h.alias(inFlight))

@@ -26,9 +26,9 @@ type Config struct {
 	Logger  *zap.Logger   // nil: nothing is logged
 }
 
-// Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Prover
-// and a ports.Recorder; a target that cannot be one of the latter answers
-// ports.ErrUnsupported.
+// Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Merger, a
+// ports.Prover and a ports.Recorder; a target that cannot be one of the latter
+// two answers ports.ErrUnsupported.
 type Host struct {
 	rpc    *client
 	can    capabilities
@@ -54,6 +54,7 @@ var (
 	_ ports.Host     = (*Host)(nil)
 	_ ports.Prover   = (*Host)(nil)
 	_ ports.Recorder = (*Host)(nil)
+	_ ports.Merger   = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)

@@ -266,3 +266,40 @@ func (mr *MockRecorderMockRecorder) Record(ctx, head, record interface{}) *gomoc
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Record", reflect.TypeOf((*MockRecorder)(nil).Record), ctx, head, record)
 }
+
+// MockMerger is a mock of Merger interface.
+type MockMerger struct {
+	ctrl     *gomock.Controller
+	recorder *MockMergerMockRecorder
+}
+
+// MockMergerMockRecorder is the mock recorder for MockMerger.
+type MockMergerMockRecorder struct {
+	mock *MockMerger
+}
+
+// NewMockMerger creates a new mock instance.
+func NewMockMerger(ctrl *gomock.Controller) *MockMerger {
+	mock := &MockMerger{ctrl: ctrl}
+	mock.recorder = &MockMergerMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockMerger) EXPECT() *MockMergerMockRecorder {
+	return m.recorder
+}
+
+// Merge mocks base method.
+func (m *MockMerger) Merge(ctx context.Context, snapshot string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Merge", ctx, snapshot)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Merge indicates an expected call of Merge.
+func (mr *MockMergerMockRecorder) Merge(ctx, snapshot interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Merge", reflect.TypeOf((*MockMerger)(nil).Merge), ctx, snapshot)
+}

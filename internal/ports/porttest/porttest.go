@@ -71,6 +71,7 @@ func RunStore(t *testing.T, h Harness) {
 		{"clone", cloneTests},
 		{"record", recordTests},
 		{"delete", deleteTests},
+		{"merge", mergeTests},
 		{"copy", copyTests},
 		{"receive", receiveTests},
 		{"prove", proveTests},

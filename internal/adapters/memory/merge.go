@@ -1,0 +1,28 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Merge implements ports.Merger. It locks the snapshot and what hangs on it.
+func (h *Host) Merge(ctx context.Context, snapshot string) error {
+	call := Call{Method: "merge", UUID: snapshot, Name: h.nameOf(snapshot)}
+	return h.carryOut(ctx, call, "merge "+h.word(snapshot), func() (change, error) {
+		l, err := h.findSnapshot(snapshot)
+		if err != nil {
+			return change{}, err
+		}
+		child, err := h.onlyChild(l)
+		if err == nil && child == nil {
+			err = fmt.Errorf("nothing hangs on %s: %w", l.name, ports.ErrInvalid)
+		}
+		return change{locks: []*lvol{l, child}, apply: func() error {
+			h.merge(l, child)
+			h.drop(l)
+			return nil
+		}}, err
+	})
+}
