@@ -26,6 +26,8 @@ var faces = []face{
 				"Engine", "Request", "Site", "DefaultParallel", "ErrRefused",
 				"Report", "Outcome", "Observer", "Event", "EventKind",
 				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
+				"Garbage",
+				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
 			}},
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
@@ -38,7 +40,8 @@ var faces = []face{
 				"Image", "ImageNamed", "NoImage", "BackingImage",
 				"Replica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot",
-				"Violation", "RuleAncestorParent",
+				"Violation", "RuleAncestorParent", "RuleOneRoot",
+				"Leftover", "Survey", "Unclear", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
 				"CheckReplicaName", "CheckSnapshotName", "CheckImageName",

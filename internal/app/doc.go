@@ -1,4 +1,4 @@
-// Package app rebuilds replicas: it looks at two hosts, has the domain plan,
+// Package app rebuilds, audits and repairs replicas: it looks at hosts, has the domain plan,
 // carries the plan out through the ports, and looks again.
 //
 // It decides nothing that the plan has not decided. What it adds is what a

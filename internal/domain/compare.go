@@ -23,13 +23,18 @@ type Group struct {
 	Replicas []string // as VolumeAudit.Names calls them
 }
 
-// String is the difference on one line, the largest group first.
+// String is the difference on one line.
 func (d Difference) String() string {
+	return d.Subject + ": " + d.Rule + ": " + d.Detail()
+}
+
+// Detail is who has what, the largest group first.
+func (d Difference) Detail() string {
 	parts := make([]string, len(d.Groups))
 	for i, g := range d.Groups {
 		parts[i] = g.Value + ": " + strings.Join(g.Replicas, ", ")
 	}
-	return d.Subject + ": " + d.Rule + ": " + strings.Join(parts, "; ")
+	return strings.Join(parts, "; ")
 }
 
 // VolumeAudit is what is wrong with the replicas of one volume, each by itself

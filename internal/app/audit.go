@@ -1,0 +1,181 @@
+package app
+
+import (
+	"context"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// AuditRequest says what to audit.
+type AuditRequest struct {
+	// Sites are replicas of one volume, which are compared with each other. A
+	// Site without a replica's name is all that its host holds: of these, those
+	// are compared that are named as replicas of one volume
+	// (domain.VolumeOfReplica).
+	Sites []Site
+
+	// Image is the volume's backing image as far as the caller knows. It says
+	// nothing of replicas that are not named.
+	Image domain.Image
+
+	// Counts leaves maps and checksums out: those that a host has not computed
+	// yet take it the time to read the data.
+	Counts bool
+}
+
+// AuditReport is what an audit found.
+type AuditReport struct {
+	Volumes []domain.VolumeAudit // each with the replicas that were compared
+	Unclear []UnclearReplica
+}
+
+// UnclearReplica is one of which an audit can say no more than that.
+type UnclearReplica struct {
+	Store string // the lvstore's name
+	domain.Unclear
+}
+
+// Wrong reports whether anything was found.
+func (r AuditReport) Wrong() bool {
+	return len(r.Unclear) > 0 || slices.ContainsFunc(r.Volumes, domain.VolumeAudit.Wrong)
+}
+
+// Audit looks for what is wrong with replicas, and with replicas of one volume
+// compared with each other. It changes nothing, but that checksums are computed
+// where several replicas are compared and a host keeps none yet.
+func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, error) {
+	if len(request.Sites) == 0 {
+		return AuditReport{}, refusef("nothing to audit")
+	}
+	seen := make([][]found, len(request.Sites))
+	unclear := make([][]UnclearReplica, len(request.Sites))
+	all, looking := errgroup.WithContext(ctx)
+	for i, at := range request.Sites {
+		all.Go(func() (err error) {
+			seen[i], unclear[i], err = e.find(looking, at)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return AuditReport{}, err
+	}
+	var report AuditReport
+	report.Unclear = slices.Concat(unclear...)
+	for _, volume := range volumesOf(slices.Concat(seen...)) {
+		if len(volume) > 1 && !request.Counts {
+			if err := prove(ctx, volume); err != nil {
+				return AuditReport{}, err
+			}
+		}
+		said := request.Image
+		if !volume[0].named {
+			said = domain.Image{}
+		}
+		replicas := make([]domain.Replica, len(volume))
+		for i, f := range volume {
+			replicas[i] = f.replica
+		}
+		report.Volumes = append(report.Volumes, domain.AuditVolume(said, replicas...))
+	}
+	return report, nil
+}
+
+// found is a replica, and where it was found.
+type found struct {
+	at      Site
+	replica domain.Replica
+	named   bool // asked for by name
+}
+
+// find looks at one replica, or at all of a host.
+func (e *Engine) find(ctx context.Context, at Site) ([]found, []UnclearReplica, error) {
+	if at.Replica != "" {
+		r, err := e.Look(ctx, at)
+		return []found{{at, r, true}}, nil, err
+	}
+	survey, err := e.Survey(ctx, at.Host)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []found
+	for _, r := range survey.Replicas {
+		all = append(all, found{Site{at.Host, r.Name}, r, false})
+	}
+	var unclear []UnclearReplica
+	for _, u := range survey.Unclear {
+		unclear = append(unclear, UnclearReplica{survey.Store.Name, u})
+	}
+	return all, unclear, nil
+}
+
+// volumesOf groups replicas that are compared: those that were named, whatever
+// their names are, and of the others those of one volume. Each replica is in one
+// group, once.
+func volumesOf(all []found) [][]found {
+	at := make(map[string]int)
+	var volumes [][]found
+	for _, f := range all {
+		volume, ok := domain.VolumeOfReplica(f.replica.Name)
+		switch {
+		case f.named:
+			volume = "" // no replica's volume is called that
+		case !ok:
+			volume = f.replica.Store.UUID + "/" + f.replica.Name
+		}
+		i, known := at[volume]
+		if !known {
+			i = len(volumes)
+			at[volume] = i
+			volumes = append(volumes, nil)
+		}
+		if !slices.ContainsFunc(volumes[i], f.is) {
+			volumes[i] = append(volumes[i], f)
+		}
+	}
+	return volumes
+}
+
+// is: a host that is given twice, or a replica, is one all the same.
+func (f found) is(other found) bool {
+	return f.replica.Name == other.replica.Name && f.replica.Store.UUID == other.replica.Store.UUID
+}
+
+// prove adds maps and checksums to what was seen.
+func prove(ctx context.Context, volume []found) error {
+	all, ctx := errgroup.WithContext(ctx)
+	for i := range volume {
+		f := &volume[i]
+		if !f.replica.Store.Proves {
+			continue
+		}
+		all.Go(func() error {
+			snapshots := uuids(f.replica)
+			for _, l := range f.replica.Store.Lvols {
+				if _, isImage := domain.ImageOfLvolName(l.Name, f.replica.Store.UUID); isImage && l.ReadOnly && hangsOn(f.replica, l) {
+					snapshots = append(snapshots, l.UUID)
+				}
+			}
+			if len(snapshots) == 0 {
+				return nil
+			}
+			proven, err := proveOne(ctx, f.at, f.replica, snapshots)
+			if err != nil {
+				return err
+			}
+			f.replica = proven
+			return nil
+		})
+	}
+	return all.Wait()
+}
+
+// hangsOn reports whether something of the replica hangs on the lvol.
+func hangsOn(r domain.Replica, l domain.Lvol) bool {
+	if r.Head != nil && r.Head.Parent == l.UUID {
+		return true
+	}
+	return slices.ContainsFunc(r.Snapshots, func(s domain.Snapshot) bool { return s.Lvol.Parent == l.UUID })
+}

@@ -1,0 +1,189 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t, memory.Config{}, memory.Config{})
+	growImage(t, b.destination, 4)
+	before := photograph(t, b.destination)
+	at := app.Site{Host: b.destination, Replica: copyName}
+	engine := app.New(nil)
+
+	r, err := engine.CreateReplica(ctx, at, 8*cluster, domain.ImageNamed(imageName))
+	require.NoError(t, err)
+	require.Equal(t, "backing-image:base", r.ParentOf(*r.Head).String())
+	require.Equal(t, imageName, r.Head.Record)
+	require.EqualValues(t, 8*cluster, r.Head.Size)
+
+	_, err = engine.CreateReplica(ctx, at, 8*cluster, domain.ImageNamed(imageName))
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.ErrorContains(t, err, "already on lvstore disk-2")
+
+	for _, name := range []string{"s1", "s2"} {
+		s, err := engine.CreateSnapshot(ctx, at, name)
+		require.NoError(t, err)
+		require.True(t, s.Lvol.Attributes.UserCreated)
+		require.False(t, s.Lvol.Attributes.CreatedAt.IsZero())
+	}
+	plan, err := engine.DeleteReplica(ctx, at, nil)
+	require.NoError(t, err)
+	require.Len(t, plan.Operations, 3)
+	require.Equal(t, before, photograph(t, b.destination))
+	_, err = engine.DeleteReplica(ctx, at, nil)
+	require.ErrorIs(t, err, app.ErrRefused)
+}
+
+func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
+	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
+		b, _, at := growTwins(t, memory.Fork)
+		neighbour := newPlant(t, b.destination, "vol-2-r-1", list(t, b.destination, copyName).Store.Lvols[0].UUID)
+		neighbour.growTree(fieldTree[:2], 8, 50)
+		untouched := sha(t, b.destination, list(t, b.destination, "vol-2-r-1").Head.UUID)
+		arm(b.destination)
+		_, err := app.New(nil).DeleteReplica(context.Background(), at, nil)
+		if err != nil {
+			require.ErrorIs(t, err, errCrash)
+		}
+		return func() {
+			_, err := app.New(nil).DeleteReplica(context.Background(), at, nil)
+			if err != nil { // the last delete had been carried out
+				require.ErrorIs(t, err, app.ErrRefused)
+				require.ErrorContains(t, err, "there is no replica")
+			}
+			left := list(t, b.destination, copyName)
+			require.False(t, left.Exists())
+			require.Equal(t, untouched, sha(t, b.destination, list(t, b.destination, "vol-2-r-1").Head.UUID))
+			_, ok := left.Store.BackingImage(imageName)
+			require.True(t, ok)
+		}
+	})
+}
+
+func TestWhatIsSharedIsNotDeleted(t *testing.T) {
+	b, _, at := growTwins(t, memory.Fork)
+	p := newPlant(t, b.destination, copyName, "")
+	p.writable(copyName+"-clone-ep-1", mustSnapshot(t, list(t, b.destination, copyName), "snap13").Lvol.UUID, 8)
+	before := photograph(t, b.destination)
+	_, err := app.New(nil).DeleteReplica(context.Background(), at, nil)
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.ErrorContains(t, err, "vol-1-r-2-clone-ep-1")
+	_, err = app.New(nil).DeleteSnapshot(context.Background(), at, "snap13")
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.Equal(t, before, photograph(t, b.destination))
+}
+
+func TestADeletedSnapshotMergesAndNoViewChanges(t *testing.T) {
+	ctx := context.Background()
+	b, _, at := growTwins(t, memory.Fork)
+	views := func() map[string]string {
+		r := list(t, b.destination, copyName)
+		all := map[string]string{"head": sha(t, b.destination, r.Head.UUID)}
+		for _, s := range r.Snapshots {
+			all[s.Name] = sha(t, b.destination, s.Lvol.UUID)
+		}
+		return all
+	}
+	want := views()
+	for _, name := range []string{"snap12", "snap13", "snap31"} { // one on it, none, the head
+		delete(want, name)
+		_, err := app.New(nil).DeleteSnapshot(ctx, at, name)
+		require.NoError(t, err)
+		require.Equal(t, want, views())
+	}
+	_, err := app.New(nil).DeleteSnapshot(ctx, at, "snap21")
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.ErrorContains(t, err, "2 lvols hang on snapshot snap21")
+	_, err = app.New(nil).DeleteSnapshot(ctx, at, "snap11")
+	require.NoError(t, err, "the ancestor: what hung on it hangs on the image now")
+	require.Empty(t, domain.Audit(list(t, b.destination, copyName), domain.ImageNamed(imageName)).Violations)
+}
+
+// withoutMerge is a host that is no ports.Merger.
+type withoutMerge struct{ ports.Host }
+
+func TestAHostThatCannotMergeSaysSo(t *testing.T) {
+	b, _, _ := growTwins(t, memory.Fork)
+	at := app.Site{Host: withoutMerge{b.destination}, Replica: copyName}
+	_, err := app.New(nil).DeleteSnapshot(context.Background(), at, "snap12")
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.ErrorContains(t, err, "cannot merge")
+	_, err = app.New(nil).DeleteSnapshot(context.Background(), at, "snap22")
+	require.NoError(t, err, "nothing hangs on it")
+}
+
+func TestARevertGoesBackToASnapshotAndKeepsTheVolumesSize(t *testing.T) {
+	b, _, at := growTwins(t, memory.Fork)
+	head := list(t, b.destination, copyName).Head
+	require.NoError(t, b.destination.Resize(head.UUID, 12*cluster))
+	require.NoError(t, b.destination.Record(context.Background(), head.UUID, imageName))
+	require.NoError(t, b.destination.WriteAt(head.UUID, filled(9), 10*cluster))
+	_, err := app.New(nil).Revert(context.Background(), app.RevertRequest{Replica: at, Snapshot: "snap12"})
+	require.NoError(t, err)
+	r := list(t, b.destination, copyName)
+	require.EqualValues(t, 12*cluster, r.Head.Size)
+	require.Equal(t, imageName, r.Head.Record)
+	require.Equal(t, "snap12", r.ParentOf(*r.Head).String())
+	require.Zero(t, r.Head.Own.Count)
+	require.Empty(t, r.InFlight)
+}
+
+func TestARevertThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
+	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
+		b, _, at := growTwins(t, memory.Fork)
+		head := list(t, b.destination, copyName).Head
+		require.NoError(t, b.destination.Resize(head.UUID, 12*cluster))
+		require.NoError(t, b.destination.Record(context.Background(), head.UUID, imageName))
+		request := app.RevertRequest{Replica: at, Snapshot: "snap12"}
+		arm(b.destination)
+		if _, err := app.New(nil).Revert(context.Background(), request); err != nil {
+			require.ErrorIs(t, err, errCrash)
+		}
+		return func() {
+			_, err := app.New(nil).Revert(context.Background(), request)
+			require.NoError(t, err)
+			r := list(t, b.destination, copyName)
+			require.Equal(t, "snap12", r.ParentOf(*r.Head).String())
+			require.EqualValues(t, 12*cluster, r.Head.Size)
+			require.Equal(t, imageName, r.Head.Record)
+			for _, l := range r.InFlight {
+				// A clone whose answer was lost is nobody's; it is empty, and the
+				// next repair takes it away.
+				require.Zero(t, l.Own.Count)
+			}
+			_, err = app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: at})
+			require.NoError(t, err)
+			require.Empty(t, list(t, b.destination, copyName).InFlight)
+		}
+	})
+}
+
+func TestARevertThatCannotSucceedLeavesTheHead(t *testing.T) {
+	b, _, at := growTwins(t, memory.Fork)
+	before := photograph(t, b.destination)
+	for _, method := range []string{"clone", "delete"} {
+		failed := false
+		b.destination.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == method && !failed {
+				failed = true
+				return memory.Fault{Before: errors.Join(ports.ErrNoSpace, errCrash)}
+			}
+			return memory.Fault{}
+		})
+		_, err := app.New(nil).Revert(context.Background(), app.RevertRequest{Replica: at, Snapshot: "snap12"})
+		require.ErrorIs(t, err, errCrash)
+		require.ErrorContains(t, err, "stays")
+		require.Equal(t, before, photograph(t, b.destination))
+	}
+}

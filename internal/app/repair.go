@@ -1,0 +1,156 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// RepairRequest says which replica to repair, and what is known of it.
+type RepairRequest struct {
+	Replica Site
+
+	// Image is the volume's backing image as far as the caller knows.
+	Image domain.Image
+
+	// Healthy is a replica of the same volume. It knows the image, too, and the
+	// repaired one is compared with it at the end. No Host: there is none.
+	Healthy Site
+
+	Observer Observer // nil: nobody looks
+}
+
+// RepairReport is what came of a repair.
+type RepairReport struct {
+	Outcome Outcome
+	Plan    domain.Plan
+	Replica domain.Replica // as last seen
+
+	Compared   bool               // with a healthy replica
+	Violations []domain.Violation // what is wrong still
+	Notices    []string           // what is no fault, but worth knowing
+	Duration   time.Duration
+}
+
+// PlanRepair says what a repair would do, and changes nothing.
+func (e *Engine) PlanRepair(ctx context.Context, request RepairRequest) (domain.Plan, error) {
+	_, plan, err := e.planRepair(ctx, request)
+	return plan, err
+}
+
+// Repair puts a replica right whose ancestor lost its image, on its own host,
+// without copying a byte. What a graft does not cure is refused.
+func (e *Engine) Repair(ctx context.Context, request RepairRequest) (RepairReport, error) {
+	began := time.Now()
+	var report RepairReport
+	changed, err := e.repair(ctx, request, &report)
+	report.Duration = time.Since(began)
+	switch {
+	case err == nil:
+		report.Outcome = OutcomeComplete
+	case errors.Is(err, ErrRefused) && !changed:
+		report.Outcome = OutcomeRefused
+	default:
+		report.Outcome = OutcomeFailed
+		err = fmt.Errorf("repair replica %s: %w", request.Replica.Replica, err)
+	}
+	e.log.Info("repair", zap.String("replica", request.Replica.Replica), zap.String("outcome", string(report.Outcome)), zap.Error(err))
+	return report, err
+}
+
+func (e *Engine) planRepair(ctx context.Context, request RepairRequest) (domain.Replica, domain.Plan, error) {
+	r, err := e.Look(ctx, request.Replica)
+	if err != nil {
+		return r, domain.Plan{}, err
+	}
+	var others []domain.Replica
+	if request.Healthy.Host != nil {
+		healthy, err := e.Look(ctx, request.Healthy)
+		if err != nil {
+			return r, domain.Plan{}, err
+		}
+		if healthy.Name == r.Name && healthy.Store.UUID == r.Store.UUID {
+			return r, domain.Plan{}, refusef("replica %s on lvstore %s cannot be compared with itself", r.Name, r.Store.Name)
+		}
+		others = append(others, healthy)
+	}
+	plan, err := domain.PlanRepair(r, request.Image, others...)
+	return r, plan, refused(err)
+}
+
+func (e *Engine) repair(ctx context.Context, request RepairRequest, report *RepairReport) (changed bool, err error) {
+	release, err := e.claimReplica(ctx, request.Replica)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	report.Replica, report.Plan, err = e.planRepair(ctx, request)
+	if err != nil {
+		return false, err
+	}
+	x := e.executionOf(request.Replica, report.Replica, report.Plan, request.Observer)
+	if err := x.inOrder(ctx); err != nil {
+		return true, err
+	}
+	return true, e.verifyRepair(ctx, request, report)
+}
+
+// verifyRepair looks at what the repair has made, and compares it with the
+// healthy replica where there is one.
+func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report *RepairReport) (err error) {
+	if report.Replica, err = e.Look(ctx, request.Replica); err != nil {
+		return err
+	}
+	audit := domain.Audit(report.Replica, report.Plan.Image)
+	report.Violations, report.Notices = audit.Violations, audit.Notices
+	if request.Healthy.Host != nil {
+		if err := e.compareRepaired(ctx, request, report); err != nil {
+			return err
+		}
+	} else if len(report.Plan.Operations) > 0 {
+		report.Notices = append(report.Notices, report.Plan.Warnings...)
+	}
+	for _, v := range report.Violations {
+		if v.Repairable {
+			return fmt.Errorf("verify: %w: it is still wrong: %s", ports.ErrCorrupt, v)
+		}
+	}
+	return nil
+}
+
+// compareRepaired proves what can be proven of the bytes that were written
+// while the replica was hurt: those that became snapshots since.
+func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, report *RepairReport) error {
+	audited, err := e.Audit(ctx, AuditRequest{Sites: []Site{request.Replica, request.Healthy}, Image: report.Plan.Image})
+	if err != nil {
+		return err
+	}
+	report.Compared = true
+	volume := audited.Volumes[0]
+	for _, v := range volume.Replicas[1].Violations {
+		report.Violations = append(report.Violations, domain.Violation{
+			Subject: v.Subject, Rule: v.Rule, Detail: "of the replica that it was compared with, " + volume.Names[1] + ": " + v.Detail,
+		})
+	}
+	for _, d := range volume.Differences {
+		report.Violations = append(report.Violations, domain.Violation{Subject: d.Subject, Rule: d.Rule, Detail: d.Detail()})
+	}
+	healthy := volume.Replicas[1].Replica
+	switch {
+	case len(volume.Differences) > 0:
+		report.Notices = append(report.Notices, fmt.Sprintf("the replica differs from %s: what was written while it was hurt is not proven; rebuild it from there", volume.Names[1]))
+	case !report.Replica.Store.Proves || !healthy.Store.Proves:
+		report.Notices = append(report.Notices, "not both hosts tell checksums: names, parents, sizes and counts are equal, the bytes are unproven")
+	case report.Replica.Head.Own.Count > 0:
+		report.Notices = append(report.Notices, fmt.Sprintf("all snapshots are proven equal to those of %s; the %d clusters of the head are not: no host tells checksums of what can be written", volume.Names[1], report.Replica.Head.Own.Count))
+	default:
+		report.Notices = append(report.Notices, fmt.Sprintf("all snapshots are proven equal to those of %s, by map and checksum", volume.Names[1]))
+	}
+	return nil
+}

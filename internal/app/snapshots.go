@@ -1,0 +1,171 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// CreateSnapshot takes a snapshot of the replica's head, as a user's.
+func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (domain.Snapshot, error) {
+	release, err := e.claimReplica(ctx, at)
+	if err != nil {
+		return domain.Snapshot{}, err
+	}
+	defer release()
+	r, err := lookAt(ctx, at)
+	if err != nil {
+		return domain.Snapshot{}, err
+	}
+	if err := r.CheckNewSnapshot(name); err != nil {
+		return domain.Snapshot{}, refused(err)
+	}
+	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second), UserCreated: true}
+	err = patiently(ctx, func() error {
+		_, err := at.Host.Snapshot(ctx, r.Head.UUID, domain.SnapshotLvolName(at.Replica, name), attributes)
+		return err
+	})
+	if err != nil {
+		return domain.Snapshot{}, fmt.Errorf("take snapshot %s of replica %s: %w", name, at.Replica, err)
+	}
+	if r, err = e.Look(ctx, at); err != nil {
+		return domain.Snapshot{}, err
+	}
+	s, ok := r.Snapshot(name)
+	if !ok {
+		return domain.Snapshot{}, fmt.Errorf("take snapshot %s of replica %s: %w: it is not listed", name, at.Replica, ports.ErrCorrupt)
+	}
+	return s, nil
+}
+
+// PlanSnapshotRemoval says what deleting a snapshot takes, and changes nothing.
+func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
+	r, err := lookAt(ctx, at)
+	if err != nil {
+		return domain.SnapshotRemoval{}, err
+	}
+	removal, err := domain.PlanSnapshotRemoval(r, name)
+	return removal, refused(err)
+}
+
+// DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on it,
+// it merges into that one, and nothing that is read through it changes.
+func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
+	release, err := e.claimReplica(ctx, at)
+	if err != nil {
+		return domain.SnapshotRemoval{}, err
+	}
+	defer release()
+	removal, err := e.PlanSnapshotRemoval(ctx, at, name)
+	if err != nil {
+		return removal, err
+	}
+	uuid := removal.Snapshot.Lvol.UUID
+	remove := func() error { return at.Host.Delete(ctx, uuid) }
+	if removal.Into != nil {
+		merger, ok := at.Host.(ports.Merger)
+		if !ok {
+			return removal, refusef("snapshot %s of replica %s has %s hanging on it, and the host cannot merge the two", name, at.Replica, removal.Into.Name)
+		}
+		remove = func() error { return merger.Merge(ctx, uuid) }
+	}
+	if err := patiently(ctx, remove); err != nil {
+		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
+	}
+	return removal, nil
+}
+
+// RevertRequest says to which snapshot to go back.
+type RevertRequest struct {
+	Replica  Site
+	Snapshot string
+	// Size of the volume in bytes, for a replica whose head an earlier revert has
+	// deleted, on a host that keeps no records. 0 else.
+	Size uint64
+}
+
+// PlanRevert says what a revert takes, and changes nothing.
+func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
+	r, err := lookAt(ctx, request.Replica)
+	if err != nil {
+		return domain.Revert{}, err
+	}
+	revert, err := domain.PlanRevert(r, request.Snapshot, request.Size)
+	return revert, refused(err)
+}
+
+// Revert goes back to a snapshot: what the head holds itself is lost.
+//
+// No store replaces one lvol by another of its name in one call, so for a moment
+// there is no head. Before the old one goes, a stand-in for the new one is made
+// in flight: so it is known that it can be made, and size and record survive a
+// crash. One between delete and clone leaves a replica without a head, and
+// another Revert finishes it.
+func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
+	at := request.Replica
+	release, err := e.claimReplica(ctx, at)
+	if err != nil {
+		return domain.Revert{}, err
+	}
+	defer release()
+	revert, err := e.PlanRevert(ctx, request)
+	if err != nil {
+		return revert, err
+	}
+	if err := e.revert(ctx, at, revert); err != nil {
+		return revert, fmt.Errorf("revert replica %s to snapshot %s: %w", at.Replica, request.Snapshot, err)
+	}
+	return revert, nil
+}
+
+func (e *Engine) revert(ctx context.Context, at Site, revert domain.Revert) error {
+	clone := func(name string) (uuid string, err error) {
+		err = patiently(ctx, func() (err error) {
+			uuid, err = at.Host.Clone(ctx, revert.Snapshot.Lvol.UUID, name, revert.Size, revert.Record)
+			return err
+		})
+		return uuid, err
+	}
+	standIns := make([]string, 0, len(revert.StandIns)+1)
+	for _, l := range revert.StandIns {
+		standIns = append(standIns, l.UUID)
+	}
+	if revert.Old != nil {
+		standIn, err := clone(domain.InFlightLvolName(at.Replica, drawID()))
+		if err != nil {
+			return fmt.Errorf("the new head cannot be made, so the old one stays: %w", err)
+		}
+		standIns = append(standIns, standIn)
+		if err := patiently(ctx, func() error { return at.Host.Delete(ctx, revert.Old.UUID) }); err != nil {
+			if _, lookErr := at.Host.Look(ctx, revert.Old.UUID); lookErr == nil {
+				return errors.Join(fmt.Errorf("the old head stays: %w", err), e.deleteAll(ctx, at, standIns))
+			}
+			return fmt.Errorf("the old head may be gone, run it again: %w", err)
+		}
+	}
+	if _, err := clone(at.Replica); err != nil {
+		return fmt.Errorf("the old head is gone and the new one is not there yet, run it again: %w", err)
+	}
+	return e.deleteAll(ctx, at, standIns)
+}
+
+// deleteAll deletes stand-ins, also when the context has ended meanwhile.
+func (e *Engine) deleteAll(ctx context.Context, at Site, uuids []string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	var problems []error
+	for _, uuid := range uuids {
+		err := patiently(ctx, func() error { return at.Host.Delete(ctx, uuid) })
+		if err != nil && !errors.Is(err, ports.ErrNotFound) {
+			e.log.Warn("a stand-in of a head is left", zap.String("uuid", uuid), zap.Error(err))
+			problems = append(problems, fmt.Errorf("delete the stand-in of the head: %w", err))
+		}
+	}
+	return errors.Join(problems...)
+}

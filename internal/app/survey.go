@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Survey looks at a host's store and says of everything on it whose it is.
+func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, error) {
+	store, err := host.List(ctx)
+	if err != nil {
+		return domain.Survey{}, err
+	}
+	survey, err := domain.NewSurvey(store)
+	return survey, refused(err)
+}
+
+// Look looks at one replica. One of which nothing is on the host is refused.
+func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
+	r, err := lookAt(ctx, at)
+	if err == nil && !r.Exists() {
+		err = refusef("there is no replica %s on lvstore %s", at.Replica, r.Store.Name)
+	}
+	return r, err
+}
+
+// lookAt is Look for what need not be there.
+func lookAt(ctx context.Context, at Site) (domain.Replica, error) {
+	if err := at.check(); err != nil {
+		return domain.Replica{}, err
+	}
+	store, err := list(ctx, at)
+	if err != nil {
+		return domain.Replica{}, err
+	}
+	r, err := domain.NewReplica(store, at.Replica)
+	return r, refused(err)
+}
+
+func (s Site) check() error {
+	if s.Host == nil {
+		return refusef("no host")
+	}
+	if err := domain.CheckReplicaName(s.Replica); err != nil {
+		return &refusal{err}
+	}
+	return nil
+}
