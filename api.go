@@ -15,13 +15,77 @@ import (
 //		// contains filtered or unexported fields
 //	}
 //
+//	// Audit looks for what is wrong with replicas, and with replicas of one
+//	// volume compared with each other. It changes nothing, but that checksums are
+//	// computed where several replicas are compared and a host keeps none yet.
+//	func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, error)
+//
+//	// CreateReplica makes a replica without snapshots: a head of so many bytes,
+//	// on the volume's image, with the record of it.
+//	func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image Image) (Replica, error)
+//
+//	// CreateSnapshot takes a snapshot of the replica's head, as a user's.
+//	func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (Snapshot, error)
+//
+//	// DeleteReplica deletes a replica, the head first. Stopped anywhere, it goes
+//	// on from there when it is called again. A replica that anything else hangs on
+//	// is refused.
+//	func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) (Plan, error)
+//
+//	// DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on
+//	// it, it merges into that one, and nothing that is read through it changes.
+//	func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (SnapshotRemoval, error)
+//
+//	// FindGarbage finds what crashed runs have left on a host: lvols in flight,
+//	// helpers, exports, connections. What a run owns that lives, in this process
+//	// or in one that the host can tell of, is listed as something that stays.
+//	// Nothing is changed.
+//	func (e *Engine) FindGarbage(ctx context.Context, host Host) (Garbage, error)
+//
+//	// Look looks at one replica. One of which nothing is on the host is refused.
+//	func (e *Engine) Look(ctx context.Context, at Site) (Replica, error)
+//
 //	// Plan looks at both hosts and says what a rebuild would do. Nothing is
 //	// changed, but that checksums are computed where the host keeps none yet.
 //	func (e *Engine) Plan(ctx context.Context, request Request) (Plan, error)
 //
+//	// PlanRemoval says what deleting a replica takes, and changes nothing.
+//	func (e *Engine) PlanRemoval(ctx context.Context, at Site) (Plan, error)
+//
+//	// PlanRepair says what a repair would do, and changes nothing.
+//	func (e *Engine) PlanRepair(ctx context.Context, request RepairRequest) (Plan, error)
+//
+//	// PlanRevert says what a revert takes, and changes nothing.
+//	func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (Revert, error)
+//
+//	// PlanSnapshotRemoval says what deleting a snapshot takes, and changes
+//	// nothing.
+//	func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (SnapshotRemoval, error)
+//
 //	// Rebuild makes the destination what the source is. The error says why it did
 //	// not; the report tells what is known in any case.
 //	func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error)
+//
+//	// RemoveGarbage removes what FindGarbage finds, but for what stays,
+//	// and returns what it has removed. What could not be removed is in the error;
+//	// the rest is gone.
+//	func (e *Engine) RemoveGarbage(ctx context.Context, host Host) (removed Garbage, err error)
+//
+//	// Repair puts a replica right whose ancestor lost its image, on its own host,
+//	// without copying a byte. What a graft does not cure is refused.
+//	func (e *Engine) Repair(ctx context.Context, request RepairRequest) (RepairReport, error)
+//
+//	// Revert goes back to a snapshot: what the head holds itself is lost.
+//	//
+//	// No store replaces one lvol by another of its name in one call, so for a
+//	// moment there is no head. Before the old one goes, a stand-in for the new one
+//	// is made in flight: so it is known that it can be made, and size and record
+//	// survive a crash. One between delete and clone leaves a replica without a
+//	// head, and another Revert finishes it.
+//	func (e *Engine) Revert(ctx context.Context, request RevertRequest) (Revert, error)
+//
+//	// Survey looks at a host's store and says of everything on it whose it is.
+//	func (e *Engine) Survey(ctx context.Context, host Looker) (Survey, error)
 type Engine = app.Engine
 
 // Request says what to rebuild, from what, and how.
@@ -239,6 +303,102 @@ const (
 	PhaseEnded   Phase = "ended"
 )
 
+// Garbage is what crashed runs have left on a host.
+//
+//	type Garbage struct {
+//		Store  Listing
+//		Lvols  []Leftover // in an order in which they can be deleted
+//		Opened []Leaving
+//	}
+type Garbage = app.Garbage
+
+// Leaving is an export or a connection that nobody uses any more.
+//
+//	type Leaving struct {
+//		Opened
+//		Stays string // why it is not to be removed; "": it may be
+//	}
+type Leaving = app.Leaving
+
+// AuditRequest says what to audit.
+//
+//	type AuditRequest struct {
+//		// Sites are replicas of one volume, which are compared with each other. A
+//		// Site without a replica's name is all that its host holds: of these, those
+//		// are compared that are named as replicas of one volume
+//		// (VolumeOfReplica).
+//		Sites []Site
+//
+//		// Image is the volume's backing image as far as the caller knows. It says
+//		// nothing of replicas that are not named.
+//		Image Image
+//
+//		// Counts leaves maps and checksums out: those that a host has not computed
+//		// yet take it the time to read the data.
+//		Counts bool
+//	}
+type AuditRequest = app.AuditRequest
+
+// AuditReport is what an audit found.
+//
+//	type AuditReport struct {
+//		Volumes []VolumeAudit // each with the replicas that were compared
+//		Unclear []UnclearReplica
+//	}
+//
+//	// Wrong reports whether anything was found.
+//	func (r AuditReport) Wrong() bool
+type AuditReport = app.AuditReport
+
+// UnclearReplica is one of which an audit can say no more than that.
+//
+//	type UnclearReplica struct {
+//		Store string // the lvstore's name
+//		Unclear
+//	}
+type UnclearReplica = app.UnclearReplica
+
+// RepairRequest says which replica to repair, and what is known of it.
+//
+//	type RepairRequest struct {
+//		Replica Site
+//
+//		// Image is the volume's backing image as far as the caller knows.
+//		Image Image
+//
+//		// Healthy is a replica of the same volume. It knows the image, too, and the
+//		// repaired one is compared with it at the end. No Host: there is none.
+//		Healthy Site
+//
+//		Observer Observer // nil: nobody looks
+//	}
+type RepairRequest = app.RepairRequest
+
+// RepairReport is what came of a repair.
+//
+//	type RepairReport struct {
+//		Outcome Outcome
+//		Plan    Plan
+//		Replica Replica // as last seen
+//
+//		Compared   bool        // with a healthy replica
+//		Violations []Violation // what is wrong still
+//		Notices    []string    // what is no fault, but worth knowing
+//		Duration   time.Duration
+//	}
+type RepairReport = app.RepairReport
+
+// RevertRequest says to which snapshot to go back.
+//
+//	type RevertRequest struct {
+//		Replica  Site
+//		Snapshot string
+//		// Size of the volume in bytes, for a replica whose head an earlier revert has
+//		// deleted, on a host that keeps no records. 0 else.
+//		Size uint64
+//	}
+type RevertRequest = app.RevertRequest
+
 // Host is what an adapter brings: one store, and the way to send to other
 // hosts and to receive from them. A host may be a Prover, a Recorder and a
 // Merger, too.
@@ -439,6 +599,38 @@ type Recorder = ports.Recorder
 //		Merge(ctx context.Context, snapshot string) error
 //	}
 type Merger = ports.Merger
+
+// Claimer is implemented by hosts on which processes can see each other's work.
+// A claim keeps no call of anybody from the store: it only says that somebody
+// lives who is at work, so that a second engine does not begin, and what a crash
+// has left can be told from what is being made.
+//
+//	type Claimer interface {
+//		// Claim claims a name among all who reach the target or whatever it is that
+//		// the host's store is on, until release is called or the process ends,
+//		// however it ends. ErrBusy where somebody else, of this process or another
+//		// one, has claimed it. ErrUnsupported where this host cannot tell.
+//		Claim(ctx context.Context, name string) (release func(), err error)
+//	}
+type Claimer = ports.Claimer
+
+// Collector is implemented by hosts on which a crash can leave more of a run
+// than lvols: exports, connections. Release, called for a new run of the
+// replica, removes them.
+//
+//	type Collector interface {
+//		// Opened lists what runs of any replica have opened on this host.
+//		Opened(ctx context.Context) ([]Opened, error)
+//	}
+type Collector = ports.Collector
+
+// Opened is one thing that a run has opened.
+//
+//	type Opened struct {
+//		Run  Run    // whose it is; a host may have shortened a long replica name, Release knows it
+//		What string // in the host's words, such as "subsystem nqn…"
+//	}
+type Opened = ports.Opened
 
 // The kinds of errors that adapters return, wrapped around their own.
 var (
@@ -951,6 +1143,131 @@ const (
 	RuleHead           = "head"       // there is one
 	RuleRecord         = "record"     // the head's record of the image
 )
+
+// What a Violation breaks that only an audit finds: a replica that is looked at
+// alone has no source that would tell.
+const (
+	RuleOneRoot  = "one-root" // there is one ancestor: nothing else hangs on the image, or loose
+	RuleName     = "name"     // its lvols can be told from another replica's
+	RuleDegraded = "degraded" // what an lvol reads through to is there
+)
+
+// Leftover is an lvol that a run which did not end may have left on a store:
+// one that was being filled, or a helper of an adapter.
+//
+//	type Leftover struct {
+//		Lvol Lvol
+//		// Owner claims it while its run lives (Claimer): the replica, or the
+//		// image in flight itself.
+//		Owner string
+//		// Stays says why it is not to be removed; "": it may be, once the leftovers
+//		// that hang on it are.
+//		Stays string
+//	}
+type Leftover = domain.Leftover
+
+// Survey says of everything on a store whose it is.
+//
+//	type Survey struct {
+//		Store    Listing
+//		Replicas []Replica      // by name
+//		Unclear  []Unclear      // by name
+//		Images   []BackingImage // finished ones, by name
+//		Filling  []Lvol         // images that somebody fills, or has left, by name
+//		Others   []Lvol         // what is none of these, by name
+//	}
+//
+//	// UsersOf are the names of the lvols that hang on the image.
+//	func (s Survey) UsersOf(image BackingImage) []string
+type Survey = domain.Survey
+
+// Unclear is a replica of whose lvols one cannot be told from another's. It
+// has to be renamed or deleted by hand; until then nothing is done to either.
+//
+//	type Unclear struct {
+//		Name   string // of the replica
+//		Reason string // names the lvol and both replicas
+//	}
+type Unclear = domain.Unclear
+
+// ReplicaAudit is what is wrong with one replica.
+//
+//	type ReplicaAudit struct {
+//		Replica    Replica
+//		Image      Image // of the volume; the zero Image where nobody knows
+//		Violations []Violation
+//		Notices    []string // what is no fault, but worth knowing
+//		// contains filtered or unexported fields
+//	}
+type ReplicaAudit = domain.ReplicaAudit
+
+// VolumeAudit is what is wrong with the replicas of one volume, each by itself
+// and compared with each other.
+//
+//	type VolumeAudit struct {
+//		Image       Image          // of the volume; the zero Image where nobody knows
+//		Names       []string       // of the replicas, each once: with their lvstore's
+//		Replicas    []ReplicaAudit // in the order given
+//		Differences []Difference
+//	}
+//
+//	// Wrong reports whether anything was found.
+//	func (v VolumeAudit) Wrong() bool
+type VolumeAudit = domain.VolumeAudit
+
+// Difference is one thing in which the replicas of a volume are not equal.
+// However many replicas there are, it is one: they are grouped by what they
+// have. Which group is right, a comparison cannot know.
+//
+//	type Difference struct {
+//		Subject string // a snapshot's name, "head", or "backing-image:NAME"
+//		Rule    string // one of the Rule constants
+//		Groups  []Group
+//	}
+//
+//	// Detail is who has what, the largest group first.
+//	func (d Difference) Detail() string
+//
+//	// String is the difference on one line.
+//	func (d Difference) String() string
+type Difference = domain.Difference
+
+// Group are the replicas that have the same.
+//
+//	type Group struct {
+//		Value    string   // in words
+//		Replicas []string // as VolumeAudit.Names calls them
+//	}
+type Group = domain.Group
+
+// SnapshotRemoval is what deleting a snapshot takes.
+//
+//	type SnapshotRemoval struct {
+//		Snapshot Snapshot
+//		// Into is the only lvol that hangs on it: the clusters that it lacks move into
+//		// it. nil: nothing hangs on it.
+//		Into *Lvol
+//	}
+type SnapshotRemoval = domain.SnapshotRemoval
+
+// Revert is what it takes to go back to a snapshot: the head is deleted, and a
+// new one cloned from the snapshot.
+//
+//	type Revert struct {
+//		Snapshot Snapshot
+//		Old      *Lvol  // the head; nil: an earlier revert was stopped after it had deleted it
+//		Size     uint64 // bytes, of the new head: the volume's, which may have grown since the snapshot
+//		Record   string // of the new head
+//
+//		// StandIns are what earlier reverts have left: lvols in flight that keep size
+//		// and record while there is no head.
+//		StandIns []Lvol
+//	}
+type Revert = domain.Revert
+
+// VolumeOfReplica is the volume that a replica of that name is of, where it is
+// named as Longhorn names replicas: <volume>-r-<something>.
+func VolumeOfReplica(replica string) (volume string, ok bool) { return domain.VolumeOfReplica(replica) }
 
 // SnapshotLvolName is the name of a replica's snapshot on the store.
 func SnapshotLvolName(replica, snapshot string) string {

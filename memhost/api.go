@@ -60,6 +60,9 @@ const (
 //		// contains filtered or unexported fields
 //	}
 //
+//	// Claim implements rebuild.Claimer.
+//	func (h *Host) Claim(_ context.Context, name string) (release func(), err error)
+//
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
 //
@@ -96,6 +99,10 @@ const (
 //
 //	// Merge implements rebuild.Merger.
 //	func (h *Host) Merge(ctx context.Context, snapshot string) error
+//
+//	// Opened implements rebuild.Collector: received lvols, and copies that are
+//	// sent.
+//	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
 //
 //	// OwnClusters are the positions of the own clusters of an lvol, ascending.
 //	func (h *Host) OwnClusters(uuid string) ([]uint64, error)
@@ -166,7 +173,7 @@ type Host = memory.Host
 //	type Call struct {
 //		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-//		// "release" and "peer".
+//		// "release", "peer" and "opened".
 //		Method string
 //		// N says the how many-th call of that method on this host it is, from 1.
 //		N int

@@ -17,6 +17,10 @@ import (
 //		// contains filtered or unexported fields
 //	}
 //
+//	// Claim implements rebuild.Claimer: a lock on one byte of a file beside the
+//	// socket, the byte chosen by the name.
+//	func (h *Host) Claim(_ context.Context, name string) (release func(), err error)
+//
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
 //
@@ -44,6 +48,10 @@ import (
 //	// Merge implements rebuild.Merger: bdev_lvol_delete merges a snapshot with one
 //	// clone into that clone (bs_delete_blob), and refuses one with more.
 //	func (h *Host) Merge(ctx context.Context, snapshot string) error
+//
+//	// Opened implements rebuild.Collector: the target's subsystems and controllers
+//	// of rebuilds, whatever lvstore they serve.
+//	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
 //
 //	// Peer implements rebuild.Copier.
 //	func (h *Host) Peer(ctx context.Context) (rebuild.Peer, error)

@@ -166,8 +166,9 @@ hung below it, leaf first. A replica that anything else hangs on, such as a
 linked clone or another replica, is refused. Images stay. Interrupted, run it
 again: it goes on from what is left.
 
-Whether the volume has other healthy replicas is not looked at, and neither is
-whether a rebuild is filling this one: that rebuild ends with an error.
+Whether the volume has other healthy replicas is not looked at. While an engine
+on this machine works on the replica, it is refused; a rebuild from elsewhere
+that is filling it ends with an error.
 ` + addressHelp,
 		Example: "  engine replica delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' --confirm vol-1-r-1",
 		Args:    exactArgs("ADDRESS"),

@@ -26,13 +26,13 @@ var faces = []face{
 				"Engine", "Request", "Site", "DefaultParallel", "ErrRefused",
 				"Report", "Outcome", "Observer", "Event", "EventKind",
 				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
-				"Garbage",
+				"Garbage", "Leaving",
 				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
 			}},
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "Merger", "ErrNotFound", "Retryable",
+				"Prover", "Recorder", "Merger", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided",
 			}},
 			{dir: "internal/domain", symbols: []string{
