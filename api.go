@@ -953,20 +953,6 @@ type Options = domain.Options
 //	}
 type Sealing = domain.Sealing
 
-// Leftover is an lvol that a run which did not end may have left on a store:
-// one that was being filled, or a helper of an adapter.
-//
-//	type Leftover struct {
-//		Lvol Lvol
-//		// Owner claims it while its run lives (Claimer): the replica, or the
-//		// image in flight itself.
-//		Owner string
-//		// Stays says why it is not to be removed; "": it may be, once the leftovers
-//		// that hang on it are.
-//		Stays string
-//	}
-type Leftover = domain.Leftover
-
 // Plan is what a rebuild will do, as data: the same input gives the same plan,
 // byte for byte. Names of in-flight lvols are not in it, whoever carries the
 // plan out draws them.
@@ -1165,6 +1151,20 @@ const (
 	RuleName     = "name"     // its lvols can be told from another replica's
 	RuleDegraded = "degraded" // what an lvol reads through to is there
 )
+
+// Leftover is an lvol that a run which did not end may have left on a store:
+// one that was being filled, or a helper of an adapter.
+//
+//	type Leftover struct {
+//		Lvol Lvol
+//		// Owner claims it while its run lives (Claimer): the replica, or the
+//		// image in flight itself.
+//		Owner string
+//		// Stays says why it is not to be removed; "": it may be, once the leftovers
+//		// that hang on it are.
+//		Stays string
+//	}
+type Leftover = domain.Leftover
 
 // Survey says of everything on a store whose it is.
 //

@@ -20,19 +20,41 @@ type address struct {
 	listen  spdk.Listen // zero: the adapter's default
 }
 
-const addressForm = "unix:///PATH/TO/spdk.sock?lvs=LVSTORE&replica=REPLICA[&listen=ADDR:PORT-PORT]"
+const (
+	addressForm     = "unix:///PATH/TO/spdk.sock?lvs=LVSTORE&replica=REPLICA[&listen=ADDR:PORT-PORT]"
+	hostAddressForm = "unix:///PATH/TO/spdk.sock?lvs=LVSTORE"
+)
 
+// names says whether an address has to name a replica.
+type names int
+
+const (
+	namesReplica   names = iota // it has to
+	mayNameReplica              // without one it is all that is on the host
+	namesNoReplica              // it must not
+)
+
+// parseAddress reads the address that a flag has.
 func parseAddress(flag, text string) (address, error) {
+	return readAddress("--"+flag, text, namesReplica)
+}
+
+// readAddress reads an address; what says where it stood.
+func readAddress(what, text string, need names) (address, error) {
+	form := addressForm
+	if need == namesNoReplica {
+		form = hostAddressForm
+	}
 	u, err := url.Parse(text)
 	switch {
 	case text == "":
-		return address{}, badUsage("--%s is missing: expected %s", flag, addressForm)
+		return address{}, badUsage("%s is missing: expected %s", what, form)
 	case err != nil || u.Scheme != "unix" || u.Host != "" || u.Path == "" || u.Fragment != "" || u.User != nil:
-		return address{}, badUsage("--%s %q: expected %s", flag, text, addressForm)
+		return address{}, badUsage("%s %q: expected %s", what, text, form)
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return address{}, badUsage("--%s %q: expected %s", flag, text, addressForm)
+		return address{}, badUsage("%s %q: expected %s", what, text, form)
 	}
 	a := address{socket: u.Path}
 	listen := ""
@@ -45,23 +67,30 @@ func parseAddress(flag, text string) (address, error) {
 	for _, key := range keys {
 		field, known := fields[key]
 		if !known {
-			return address{}, badUsage("--%s %q: unknown key %q: expected lvs, replica or listen", flag, text, key)
+			return address{}, badUsage("%s %q: unknown key %q: expected lvs, replica or listen", what, text, key)
 		}
 		if len(query[key]) != 1 || strings.TrimSpace(query.Get(key)) == "" {
-			return address{}, badUsage("--%s %q: expected one value for %s", flag, text, key)
+			return address{}, badUsage("%s %q: expected one value for %s", what, text, key)
 		}
 		*field = query.Get(key)
 	}
-	if a.lvstore == "" || a.replica == "" {
-		return address{}, badUsage("--%s %q: lvs and replica are needed: expected %s", flag, text, addressForm)
+	switch {
+	case need == namesReplica && (a.lvstore == "" || a.replica == ""):
+		return address{}, badUsage("%s %q: lvs and replica are needed: expected %s", what, text, form)
+	case a.lvstore == "":
+		return address{}, badUsage("%s %q: lvs is needed: expected %s", what, text, form)
+	case need == namesNoReplica && a.replica != "":
+		return address{}, badUsage("%s %q: it is a host's, so without replica: expected %s", what, text, form)
 	}
-	if err := domain.CheckReplicaName(a.replica); err != nil {
-		return address{}, badUsage("--%s %q: %v", flag, text, err)
+	if a.replica != "" {
+		if err := domain.CheckReplicaName(a.replica); err != nil {
+			return address{}, badUsage("%s %q: %v", what, text, err)
+		}
 	}
 	if listen != "" {
 		var ok bool
 		if a.listen, ok = parseListen(listen); !ok {
-			return address{}, badUsage("--%s %q: listen=%s: expected ADDR:PORT-PORT, such as 127.0.0.1:20001-20400", flag, text, listen)
+			return address{}, badUsage("%s %q: listen=%s: expected ADDR:PORT-PORT, such as 127.0.0.1:20001-20400", what, text, listen)
 		}
 	}
 	return a, nil

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"go.uber.org/fx"
+
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
@@ -32,9 +34,10 @@ func main() {
 	os.Exit(status)
 }
 
-// run is main with everything from outside given.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	command, err := wire(stdout, stderr)
+// run is main with everything from outside given; options replace parts of the
+// program.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, options ...fx.Option) int {
+	command, err := wire(stdout, stderr, options...)
 	if err == nil {
 		command.SetArgs(args)
 		err = command.ExecuteContext(ctx)

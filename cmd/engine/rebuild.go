@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
@@ -45,14 +42,14 @@ const addressHelp = `
 An ADDRESS is ` + addressForm + `.
 listen says where the host receives data; default 127.0.0.1:20001-20400.`
 
-func newPlan(s streams, engine *app.Engine, log *zap.Logger) planCommand {
+func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 	var flags rebuildFlags
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what a rebuild would do, and why, and change nothing",
 		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet.\n" + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withRequest(c, s, flags, log, func(request app.Request) error {
+			return withRequest(c, s, flags, open, func(request app.Request) error {
 				plan, err := engine.Plan(c.Context(), request)
 				if flags.output == outputText {
 					if err == nil {
@@ -77,7 +74,7 @@ func newPlan(s streams, engine *app.Engine, log *zap.Logger) planCommand {
 	return planCommand{c}
 }
 
-func newRebuild(s streams, engine *app.Engine, log *zap.Logger) rebuildCommand {
+func newRebuild(s streams, engine *app.Engine, open opener) rebuildCommand {
 	var flags rebuildFlags
 	parallel := app.DefaultParallel
 	verify := verifyCounts
@@ -93,7 +90,7 @@ What an earlier run finished is kept; interrupt it and run it again.
 			if parallel < 1 {
 				return badUsage("--parallel %d: expected at least 1", parallel)
 			}
-			return withRequest(c, s, flags, log, func(request app.Request) error {
+			return withRequest(c, s, flags, open, func(request app.Request) error {
 				request.Parallel, request.Proof = parallel, verify == verifyProof
 				show := newStory(s.out)
 				if flags.output == outputText {
@@ -121,7 +118,7 @@ What an earlier run finished is kept; interrupt it and run it again.
 }
 
 // withRequest opens both hosts for a while.
-func withRequest(c *cobra.Command, s streams, flags rebuildFlags, log *zap.Logger, use func(app.Request) error) error {
+func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, use func(app.Request) error) error {
 	source, err := parseAddress("source", flags.source)
 	if err != nil {
 		return err
@@ -131,23 +128,14 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, log *zap.Logge
 		return err
 	}
 	request := app.Request{Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, ReservePercent: reservePercent}}
-	named := c.Flags().Changed("image") // an empty name is a mistake, not "not known"
-	switch {
-	case named && flags.noImage:
-		return badUsage("--image and --no-image: expected one of them, got both")
-	case flags.noImage:
-		request.Image = domain.NoImage()
-	case named:
-		if err := domain.CheckImageName(flags.image); err != nil {
-			return badUsage("--image: %v", err)
-		}
-		request.Image = domain.ImageNamed(flags.image)
+	if request.Image, err = saidImage(c, flags.image, flags.noImage); err != nil {
+		return err
 	}
 	for _, side := range []struct {
 		at   address
 		site *app.Site
 	}{{source, &request.Source}, {destination, &request.Destination}} {
-		host, err := openHost(c.Context(), side.at, log)
+		host, err := open(c.Context(), side.at)
 		switch {
 		case err != nil && flags.output == outputJSON:
 			return printResult(s, app.Report{Outcome: app.OutcomeFailed}, err)
@@ -158,10 +146,6 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, log *zap.Logge
 		*side.site = app.Site{Host: host, Replica: side.at.replica}
 	}
 	return use(request)
-}
-
-func openHost(ctx context.Context, at address, log *zap.Logger) (*spdk.Host, error) {
-	return spdk.Open(ctx, spdk.Config{Socket: at.socket, Lvstore: at.lvstore, Listen: at.listen, Logger: log})
 }
 
 // printResult prints JSON, also of what failed; the error is in it.

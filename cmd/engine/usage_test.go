@@ -203,6 +203,18 @@ func TestHelpSaysHowACommandIsUsed(t *testing.T) {
 		{[]string{"plan", "--help"}, []string{"--source ADDRESS", "--destination ADDRESS", "--image NAME", "--no-image", "--fast", "--accept-hurt-source", "--output", addressForm}},
 		{[]string{"rebuild", "--help"}, []string{"--source ADDRESS", "--parallel", "--verify counts|proof", "--output", addressForm, "127.0.0.1:20001-20400"}},
 		{[]string{"help", "rebuild"}, []string{"--parallel"}},
+		{nil, []string{"tree", "audit", "repair", "replica", "snapshot", "docs/commands.md"}},
+		{[]string{"tree", "--help"}, []string{"tree ADDRESS", "--output", addressForm}},
+		{[]string{"audit", "--help"}, []string{"audit ADDRESS…", "--image NAME", "--no-image", "--verify counts|proof", "Exit status"}},
+		{[]string{"repair", "--help"}, []string{"--dry-run", "--compare ADDRESS", "unproven", "Exit status"}},
+		{[]string{"replica", "--help"}, []string{"create", "delete", "list"}},
+		{[]string{"replica", "create", "--help"}, []string{"--size SIZE", "--image NAME", "--no-image"}},
+		{[]string{"replica", "list", "--help"}, []string{"HOST", hostAddressForm}},
+		{[]string{"replica", "delete", "--help"}, []string{"--confirm NAME", "linked clone"}},
+		{[]string{"snapshot", "--help"}, []string{"create", "delete", "list", "revert"}},
+		{[]string{"snapshot", "create", "--help"}, []string{"ADDRESS NAME", "Only this replica is touched"}},
+		{[]string{"snapshot", "delete", "--help"}, []string{"--confirm NAME", "merges", "Only this replica is touched"}},
+		{[]string{"snapshot", "revert", "--help"}, []string{"--confirm NAME", "--size SIZE", "run\nit again"}},
 	} {
 		t.Run("engine "+strings.Join(test.args, " "), func(t *testing.T) {
 			told := engine(t, test.args...)
@@ -219,7 +231,7 @@ func TestHelpSaysHowACommandIsUsed(t *testing.T) {
 }
 
 func TestTheDocumentedFilesOfHelpAreThere(t *testing.T) {
-	for _, file := range []string{"docs/scenarios.md", "examples/damaged-leftover.yaml", "examples/lost-image.yaml"} {
+	for _, file := range []string{"docs/commands.md", "docs/scenarios.md", "examples/damaged-leftover.yaml", "examples/lost-image.yaml"} {
 		_, err := os.Stat(filepath.Join("..", "..", file))
 		require.NoError(t, err)
 	}

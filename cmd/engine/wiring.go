@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/fx"
@@ -15,13 +16,15 @@ import (
 // streams are where a command prints.
 type streams struct{ out, err io.Writer }
 
-// wire puts the program together.
-func wire(stdout, stderr io.Writer) (*cobra.Command, error) {
+// wire puts the program together. options replace parts of it.
+func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error) {
 	var root *cobra.Command
 	graph := fx.New(
 		fx.NopLogger,
 		fx.Supply(streams{stdout, stderr}, zap.NewAtomicLevelAt(zapcore.ErrorLevel)),
-		fx.Provide(newLogger, app.New, newRoot, newSimulate, newPlan, newRebuild),
+		fx.Provide(newLogger, newOpener, newConfirmer, app.New, newRoot, newSimulate, newPlan, newRebuild),
+		fx.Provide(newTree, newAudit, newRepair, newReplica, newSnapshot),
+		fx.Options(options...),
 		fx.Populate(&root),
 	)
 	return root, graph.Err()
@@ -43,33 +46,62 @@ type (
 	rebuildCommand  struct{ *cobra.Command }
 )
 
-func newRoot(s streams, level zap.AtomicLevel, simulate simulateCommand, plan planCommand, rebuild rebuildCommand) *cobra.Command {
+// commandOut adds a command to the root.
+type commandOut struct {
+	fx.Out
+
+	Command *cobra.Command `group:"commands"`
+}
+
+// rootIn is what the root command is made of.
+type rootIn struct {
+	fx.In
+
+	Simulate simulateCommand
+	Plan     planCommand
+	Rebuild  rebuildCommand
+	Others   []*cobra.Command `group:"commands"`
+}
+
+func newRoot(s streams, level zap.AtomicLevel, commands rootIn) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "engine",
 		Short: "Rebuild replicas of SPDK volumes, backing image and all",
 		Long: `engine rebuilds a replica of an SPDK volume, its whole snapshot tree, from a
 healthy replica on another host. The oldest rebuilt snapshot always hangs on the
-volume's backing image, whatever the source reports.
+volume's backing image, whatever the source reports. It finds replicas that lost
+their image before, and cures them where they are. docs/commands.md tells what
+each command is for.
 
 Exit status: 0 done, 1 refused or failed or something is wrong with the
 replica, 2 bad usage or a bad file.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return badUsage("unknown command %q: expected simulate, plan or rebuild; see engine --help", args[0])
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:          aCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badUsage("%v", err) })
 	root.PersistentFlags().Var(levelFlag{level}, "log", "what is logged to stderr: debug, info, warn, error")
-	root.AddCommand(simulate.Command, plan.Command, rebuild.Command)
+	root.AddCommand(commands.Simulate.Command, commands.Plan.Command, commands.Rebuild.Command)
+	root.AddCommand(commands.Others...)
 	return root
+}
+
+// aCommand refuses what is none of the command's own.
+func aCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, one := range c.Commands() {
+		if one.IsAvailableCommand() {
+			known = append(known, one.Name())
+		}
+	}
+	return badUsage("unknown command %q: expected one of %s; see %s --help", args[0], strings.Join(known, ", "), c.CommandPath())
 }
 
 type levelFlag struct{ level zap.AtomicLevel }
@@ -88,11 +120,11 @@ func (l levelFlag) Set(text string) error {
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return badUsage("%s: expected %s, got %d; see engine %s --help", c.Use, count(uint64(len(names)), "argument"), len(args), c.Name())
+			return badUsage("%s: expected %s, got %d; see %s --help", c.Use, count(uint64(len(names)), "argument"), len(args), c.CommandPath())
 		}
 		for i, arg := range args {
 			if arg == "" {
-				return badUsage("%s: %s is empty; see engine %s --help", c.Use, names[i], c.Name())
+				return badUsage("%s: %s is empty; see %s --help", c.Use, names[i], c.CommandPath())
 			}
 		}
 		return nil

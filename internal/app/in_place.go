@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -10,7 +11,8 @@ import (
 
 // What is done to one replica on its own host, without another one.
 
-// claimReplica keeps everything else in this process off the replica.
+// claimReplica keeps everything else off the replica, in this process and, where
+// the host can tell them, in others.
 func (e *Engine) claimReplica(ctx context.Context, at Site) (release func(), err error) {
 	if err := at.check(); err != nil {
 		return nil, err
@@ -19,11 +21,22 @@ func (e *Engine) claimReplica(ctx context.Context, at Site) (release func(), err
 	if err != nil {
 		return nil, err
 	}
-	release, ok := e.locks.tryAcquire("replica " + store.UUID + "/" + at.Replica)
+	claim := claimOfReplica(store.UUID, at.Replica)
+	inside, ok := e.locks.tryAcquire(claim)
 	if !ok {
 		return nil, refusef("replica %s on lvstore %s is being worked on already", at.Replica, store.Name)
 	}
-	return release, nil
+	outside, err := e.claimOutside(ctx, at.Host, claim)
+	if err != nil {
+		inside()
+	}
+	if errors.Is(err, ports.ErrBusy) {
+		return nil, refusef("replica %s on lvstore %s is being worked on by another process", at.Replica, store.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { outside(); inside() }, nil
 }
 
 // executionOf carries a plan out that copies nothing: it has a destination and

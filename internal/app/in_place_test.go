@@ -45,6 +45,38 @@ func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrRefused)
 }
 
+// claimed is a host on which another process works on every replica.
+type claimed struct{ *memory.Host }
+
+func (claimed) Claim(context.Context, string) (func(), error) { return nil, ports.ErrBusy }
+
+func TestWhatAnotherProcessWorksOnIsLeftToIt(t *testing.T) {
+	ctx := context.Background()
+	b, healthy, _ := growTwins(t, memory.Fork)
+	at := app.Site{Host: claimed{b.destination}, Replica: copyName}
+	before := photograph(t, b.destination)
+	engine := app.New(nil)
+	for what, do := range map[string]func() error{
+		"repair": func() error {
+			_, err := engine.Repair(ctx, app.RepairRequest{Replica: at, Healthy: healthy})
+			return err
+		},
+		"create":          func() error { _, err := engine.CreateReplica(ctx, at, cluster, domain.NoImage()); return err },
+		"delete":          func() error { _, err := engine.DeleteReplica(ctx, at, nil); return err },
+		"create snapshot": func() error { _, err := engine.CreateSnapshot(ctx, at, "s"); return err },
+		"delete snapshot": func() error { _, err := engine.DeleteSnapshot(ctx, at, "snap12"); return err },
+		"revert": func() error {
+			_, err := engine.Revert(ctx, app.RevertRequest{Replica: at, Snapshot: "snap12"})
+			return err
+		},
+	} {
+		err := do()
+		require.ErrorIs(t, err, app.ErrRefused, what)
+		require.ErrorContains(t, err, "by another process", what)
+	}
+	require.Equal(t, before, photograph(t, b.destination))
+}
+
 func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
 		b, _, at := growTwins(t, memory.Fork)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -141,16 +142,24 @@ func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, rep
 	for _, d := range volume.Differences {
 		report.Violations = append(report.Violations, domain.Violation{Subject: d.Subject, Rule: d.Rule, Detail: d.Detail()})
 	}
-	healthy := volume.Replicas[1].Replica
 	switch {
+	case len(volume.Replicas[1].Violations) > 0:
+		report.Notices = append(report.Notices, fmt.Sprintf("%s is not healthy itself, so comparing with it proves nothing", volume.Names[1]))
 	case len(volume.Differences) > 0:
 		report.Notices = append(report.Notices, fmt.Sprintf("the replica differs from %s: what was written while it was hurt is not proven; rebuild it from there", volume.Names[1]))
-	case !report.Replica.Store.Proves || !healthy.Store.Proves:
-		report.Notices = append(report.Notices, "not both hosts tell checksums: names, parents, sizes and counts are equal, the bytes are unproven")
+	case !allProven(volume):
+		report.Notices = append(report.Notices, "not both hosts tell checksums of all snapshots: names, parents, sizes and counts are equal, the bytes are unproven")
 	case report.Replica.Head.Own.Count > 0:
 		report.Notices = append(report.Notices, fmt.Sprintf("all snapshots are proven equal to those of %s; the %d clusters of the head are not: no host tells checksums of what can be written", volume.Names[1], report.Replica.Head.Own.Count))
 	default:
 		report.Notices = append(report.Notices, fmt.Sprintf("all snapshots are proven equal to those of %s, by map and checksum", volume.Names[1]))
 	}
 	return nil
+}
+
+// allProven reports whether of every snapshot map and checksum were told.
+func allProven(v domain.VolumeAudit) bool {
+	return !slices.ContainsFunc(v.Replicas, func(a domain.ReplicaAudit) bool {
+		return slices.ContainsFunc(a.Replica.Snapshots, func(s domain.Snapshot) bool { return !s.Lvol.Own.Proven() })
+	})
 }

@@ -155,6 +155,17 @@ func TestTheHeadsOwnBytesStayUnproven(t *testing.T) {
 	require.Contains(t, strings.Join(report.Notices, "\n"), "the 1 clusters of the head are not")
 }
 
+func TestComparingWithOneThatIsHurtItselfProvesNothing(t *testing.T) {
+	_, healthy, hurt := growTwins(t, memory.Fork)
+	loseImage(t, hurt)
+	loseImage(t, healthy)
+	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy, Image: domain.ImageNamed(imageName)})
+	require.NoError(t, err)
+	require.Len(t, report.Violations, 1)
+	require.Contains(t, report.Violations[0].Detail, "of the replica that it was compared with, vol-1-r-1 on disk-1")
+	require.Contains(t, strings.Join(report.Notices, "\n"), "proves nothing")
+}
+
 func TestWhatARepairRefusesChangesNothing(t *testing.T) {
 	b, healthy, hurt := growTwins(t, memory.Fork)
 	loseImage(t, hurt)

@@ -18,6 +18,9 @@ import (
 // the right lineage does not make good what was written while it was wrong, the
 // plan warns of.
 func PlanRepair(r Replica, said Image, others ...Replica) (Plan, error) {
+	if err := r.requireWhole(); err != nil {
+		return Plan{}, err
+	}
 	image, err := ResolveImage(said, append([]Replica{r}, others...)...)
 	if err != nil {
 		return Plan{}, err

@@ -44,6 +44,7 @@ var (
 	_ ports.Host     = (*Host)(nil)
 	_ ports.Prover   = (*Host)(nil)
 	_ ports.Recorder = (*Host)(nil)
+	_ ports.Merger   = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)

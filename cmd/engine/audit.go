@@ -1,0 +1,193 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// auditState is what audit prints as JSON.
+type auditState struct {
+	verdict
+	Wrong   bool           `json:"wrong"`
+	Volumes []volumeState  `json:"volumes"`
+	Unclear []unclearState `json:"unclear"`
+}
+
+type volumeState struct {
+	Image       string            `json:"backingImage"` // "none"; "": not known
+	Replicas    []auditedState    `json:"replicas"`
+	Differences []differenceState `json:"differences"`
+}
+
+type auditedState struct {
+	Name       string          `json:"name"`
+	Store      string          `json:"store"`
+	Violations []violationLine `json:"violations"`
+	Notices    []string        `json:"notices"`
+}
+
+type differenceState struct {
+	Subject string       `json:"subject"`
+	Rule    string       `json:"rule"`
+	Groups  []groupState `json:"groups"`
+}
+
+type groupState struct {
+	Value    string   `json:"value"`
+	Replicas []string `json:"replicas"`
+}
+
+func newAudit(s streams, engine *app.Engine, open opener) commandOut {
+	output, verify := outputText, verifyProof
+	var image imageFlags
+	c := &cobra.Command{
+		Use:   "audit ADDRESS…",
+		Short: "Find what is wrong with replicas, and in what those of a volume differ",
+		Long: `audit looks at replicas and says which rules their trees break, above all whether
+the ancestor lost its backing image. Several replicas are compared: names,
+parents, image, sizes, cluster maps and checksums; each difference is told once.
+An address without replica is every replica of the host; of these, those are
+compared that are named as replicas of one volume (VOLUME-r-SOMETHING).
+
+Which image a volume has is known from --image or --no-image, from the record on
+a head, from lineage, or from another replica. Where nobody knows, that is said:
+a replica that lost its image looks like one that never had any.
+
+Nothing is changed, but that checksums are computed where a host keeps none yet.
+Nobody may write to the volume meanwhile, or a difference may be found that is
+none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
+` + addressHelp,
+		Example: "  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' \\\n    'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2'",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return badUsage("%s: expected an address or several, got none; see %s --help", c.Use, c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			request := app.AuditRequest{Counts: verify == verifyCounts}
+			var err error
+			if request.Image, err = image.said(c); err != nil {
+				return err
+			}
+			places := make([]address, len(args))
+			for i, arg := range args {
+				if places[i], err = readAddress("ADDRESS", arg, mayNameReplica); err != nil {
+					return err
+				}
+				if request.Image.Known() && places[i].replica == "" {
+					return badUsage("--image and --no-image are about one volume: ADDRESS %q has to name a replica", arg)
+				}
+			}
+			report, err := auditAt(c, engine, open, places, request)
+			state := newAuditState(report, err)
+			if err == nil && report.Wrong() {
+				err = &saidAlready{errors.New("something is wrong")}
+			}
+			return s.conclude(output, err, state, auditText(report))
+		},
+	}
+	image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
+	c.Flags().Var(&verify, "verify", "compare own clusters and parents, or maps and checksums, too")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return commandOut{Command: c}
+}
+
+func auditAt(c *cobra.Command, engine *app.Engine, open opener, places []address, request app.AuditRequest) (app.AuditReport, error) {
+	for _, at := range places {
+		host, err := open(c.Context(), at)
+		if err != nil {
+			return app.AuditReport{}, err
+		}
+		defer func() { _ = host.Close() }() // nothing more is asked of it
+		request.Sites = append(request.Sites, app.Site{Host: host, Replica: at.replica})
+	}
+	return engine.Audit(c.Context(), request)
+}
+
+func newAuditState(report app.AuditReport, failure error) auditState {
+	state := auditState{verdict: verdictOf(failure), Wrong: report.Wrong(), Volumes: []volumeState{}, Unclear: []unclearState{}}
+	for _, v := range report.Volumes {
+		volume := volumeState{Image: v.Image.Record(), Replicas: []auditedState{}, Differences: []differenceState{}}
+		for _, a := range v.Replicas {
+			volume.Replicas = append(volume.Replicas, auditedState{
+				Name: a.Replica.Name, Store: a.Replica.Store.Name,
+				Violations: violationLines(a.Violations), Notices: append([]string{}, a.Notices...),
+			})
+		}
+		for _, d := range v.Differences {
+			difference := differenceState{Subject: d.Subject, Rule: d.Rule}
+			for _, g := range d.Groups {
+				difference.Groups = append(difference.Groups, groupState(g))
+			}
+			volume.Differences = append(volume.Differences, difference)
+		}
+		state.Volumes = append(state.Volumes, volume)
+	}
+	for _, u := range report.Unclear {
+		state.Unclear = append(state.Unclear, unclearState{u.Name, u.Store, u.Reason})
+	}
+	return state
+}
+
+func violationLines(found []domain.Violation) []violationLine {
+	lines := []violationLine{}
+	for _, v := range found {
+		lines = append(lines, violationLine(v))
+	}
+	return lines
+}
+
+func auditText(report app.AuditReport) string {
+	var text strings.Builder
+	repairable := false
+	for _, v := range report.Volumes {
+		for i, a := range v.Replicas {
+			switch n := len(a.Violations); n {
+			case 0:
+				fmt.Fprintf(&text, "%s, %s: nothing is wrong\n", v.Names[i], imageWords(a.Image))
+			default:
+				fmt.Fprintf(&text, "%s, %s: wrong\n", v.Names[i], imageWords(a.Image))
+			}
+			for _, found := range a.Violations {
+				fmt.Fprintf(&text, "  wrong: %s\n", found)
+				repairable = repairable || found.Repairable
+			}
+			for _, notice := range a.Notices {
+				fmt.Fprintf(&text, "  notice: %s\n", notice)
+			}
+		}
+		if len(v.Replicas) > 1 && len(v.Differences) == 0 {
+			fmt.Fprintf(&text, "  compared with each other: no difference\n")
+		}
+		for _, d := range v.Differences {
+			fmt.Fprintf(&text, "  differ: %s: %s\n", d.Subject, d.Rule)
+			for _, g := range d.Groups {
+				fmt.Fprintf(&text, "    %s: %s\n", g.Value, strings.Join(g.Replicas, ", "))
+			}
+		}
+	}
+	for _, u := range report.Unclear {
+		fmt.Fprintf(&text, "%s on %s: wrong\n  wrong: %s\n", u.Name, u.Store, u.Reason)
+	}
+	if repairable {
+		text.WriteString("\nengine repair cures a lost image without copying a byte.\n")
+	}
+	if text.Len() == 0 && report.Volumes == nil {
+		return ""
+	}
+	return text.String()
+}
+
+func imageWords(image domain.Image) string {
+	if !image.Known() {
+		return "backing image not known"
+	}
+	return image.String()
+}

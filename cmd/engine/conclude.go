@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// verdict is what every JSON object begins with.
+type verdict struct {
+	APIVersion string      `json:"apiVersion"`
+	Outcome    app.Outcome `json:"outcome"`
+	Error      string      `json:"error"`
+}
+
+func verdictOf(failure error) verdict {
+	v := verdict{APIVersion: "rebuild/v1", Outcome: app.OutcomeComplete}
+	switch {
+	case failure == nil:
+		return v
+	case errors.Is(failure, app.ErrRefused):
+		v.Outcome = app.OutcomeRefused
+	default:
+		v.Outcome = app.OutcomeFailed
+	}
+	v.Error = oneLine(failure)
+	return v
+}
+
+// conclude prints what came of a command: as JSON one object, also of what
+// failed; as text what there is to say, and the error is the caller's.
+func (s streams) conclude(output outputFlag, failure error, object any, text string) error {
+	if usage := (*usageError)(nil); errors.As(failure, &usage) {
+		return failure
+	}
+	if output == outputText {
+		if text != "" {
+			fmt.Fprint(s.out, fold(text, lineWidth(s.out)))
+		}
+		return failure
+	}
+	encoder := json.NewEncoder(s.out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(object); err != nil {
+		return err
+	}
+	if failure != nil {
+		return &saidAlready{failure}
+	}
+	return nil
+}
+
+// sizeUnits are what a size can be given in.
+var sizeUnits = []struct {
+	name  string
+	shift uint
+}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}}
+
+// sizeFlag is a number of bytes, such as 16MiB.
+type sizeFlag uint64
+
+func (f *sizeFlag) String() string { return strconv.FormatUint(uint64(*f), 10) }
+func (f *sizeFlag) Type() string   { return "SIZE" }
+func (f *sizeFlag) Set(text string) error {
+	digits, shift := text, uint(0)
+	for _, unit := range sizeUnits {
+		if rest, ok := strings.CutSuffix(text, unit.name); ok {
+			digits, shift = rest, unit.shift
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n == 0 || n > 1<<63>>shift {
+		return fmt.Errorf("expected bytes, or a number with KiB, MiB, GiB or TiB, such as 16MiB")
+	}
+	*f = sizeFlag(n << shift)
+	return nil
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// confirmer has the exact name of what is lost repeated: by --confirm, or, where
+// somebody sits at a terminal, by asking.
+type confirmer struct {
+	in       io.Reader
+	terminal bool
+	out      io.Writer
+}
+
+func newConfirmer(s streams) confirmer {
+	return confirmer{in: os.Stdin, terminal: term.IsTerminal(int(os.Stdin.Fd())), out: s.err}
+}
+
+// addFlag adds --confirm.
+func (confirmer) addFlag(c *cobra.Command, into *string, what string) {
+	c.Flags().StringVar(into, "confirm", "", "the `NAME` of the "+what+" once more, exactly; on a terminal it is asked for")
+}
+
+// require refuses unless the name was repeated. lost says what happens.
+func (f confirmer) require(c *cobra.Command, confirmed, name, lost string) error {
+	if !c.Flags().Changed("confirm") {
+		if !f.terminal {
+			return badUsage("%s: %s; repeat the name: --confirm %s", c.CommandPath(), lost, name)
+		}
+		fmt.Fprintf(f.out, "%s. Type its name to go on: ", lost)
+		line, err := bufio.NewReader(f.in).ReadString('\n')
+		if err != nil && line == "" {
+			return badUsage("%s: no name was typed, nothing was changed", c.CommandPath())
+		}
+		confirmed = strings.TrimSpace(line)
+	}
+	if confirmed != name {
+		return badUsage("%s: the name repeated is %q, not %s; nothing was changed", c.CommandPath(), confirmed, name)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// hostState is what tree and replica list print as JSON: a store, and whose
+// everything on it is.
+type hostState struct {
+	verdict
+	Store    storeState      `json:"store"`
+	Replicas []treeState     `json:"replicas"`
+	Unclear  []unclearState  `json:"unclear"`
+	Images   []imageState    `json:"images"`
+	Filling  []lvolState     `json:"filling"`
+	Others   []lvolNameState `json:"others"`
+}
+
+type storeState struct {
+	Name          string `json:"name"`
+	UUID          string `json:"uuid"`
+	ClusterSize   uint64 `json:"clusterSize"`
+	TotalClusters uint64 `json:"totalClusters"`
+	FreeClusters  uint64 `json:"freeClusters"`
+}
+
+// treeState is a replica as it stands.
+type treeState struct {
+	Name      string      `json:"name"`
+	Image     string      `json:"backingImage"` // by lineage or record; "none"; "": not known
+	Head      *lvolState  `json:"head"`         // null: there is none
+	Snapshots []snapState `json:"snapshots"`
+	InFlight  []lvolState `json:"inFlight"`
+}
+
+type lvolState struct {
+	Name              string `json:"name"`
+	Parent            string `json:"parent"`
+	Size              uint64 `json:"size"`
+	AllocatedClusters uint64 `json:"allocatedClusters"`
+}
+
+type snapState struct {
+	lvolState
+	CreatedAt   string `json:"createdAt"`
+	UserCreated bool   `json:"userCreated"`
+}
+
+type unclearState struct {
+	Name   string `json:"name"`
+	Store  string `json:"store"`
+	Reason string `json:"reason"`
+}
+
+type imageState struct {
+	Name              string   `json:"name"`
+	UUID              string   `json:"uuid"`
+	SHA512            string   `json:"sha512"`
+	Size              uint64   `json:"size"`
+	AllocatedClusters uint64   `json:"allocatedClusters"`
+	Users             []string `json:"users"` // names of the lvols that hang on it
+}
+
+type lvolNameState struct {
+	Name              string `json:"name"`
+	Size              uint64 `json:"size"`
+	AllocatedClusters uint64 `json:"allocatedClusters"`
+}
+
+func newHostState(s domain.Survey, failure error) hostState {
+	state := hostState{
+		verdict: verdictOf(failure),
+		Store: storeState{
+			Name: s.Store.Name, UUID: s.Store.UUID, ClusterSize: s.Store.ClusterSize,
+			TotalClusters: s.Store.TotalClusters, FreeClusters: s.Store.FreeClusters,
+		},
+		Replicas: []treeState{}, Unclear: []unclearState{}, Images: []imageState{}, Filling: []lvolState{}, Others: []lvolNameState{},
+	}
+	for _, r := range s.Replicas {
+		state.Replicas = append(state.Replicas, newTreeState(r))
+	}
+	for _, u := range s.Unclear {
+		state.Unclear = append(state.Unclear, unclearState{u.Name, s.Store.Name, u.Reason})
+	}
+	for _, b := range s.Images {
+		state.Images = append(state.Images, imageState{
+			Name: b.Name, UUID: b.Lvol.Image.UUID, SHA512: b.Lvol.Image.Checksum, Size: b.Lvol.Size,
+			AllocatedClusters: b.Lvol.Own.Count, Users: append([]string{}, s.UsersOf(b)...),
+		})
+	}
+	for _, l := range s.Filling {
+		state.Filling = append(state.Filling, lvolState{l.Name, "", l.Size, l.Own.Count})
+	}
+	for _, l := range s.Others {
+		state.Others = append(state.Others, lvolNameState{l.Name, l.Size, l.Own.Count})
+	}
+	return state
+}
+
+func newTreeState(r domain.Replica) treeState {
+	state := treeState{Name: r.Name, Image: domain.Audit(r, domain.Image{}).Image.Record(), Snapshots: []snapState{}, InFlight: []lvolState{}}
+	of := func(name string, l domain.Lvol) lvolState {
+		return lvolState{name, r.ParentOf(l).String(), l.Size, l.Own.Count}
+	}
+	if r.Head != nil {
+		head := of(r.Head.Name, *r.Head)
+		state.Head = &head
+	}
+	for _, s := range orderOf(r) {
+		state.Snapshots = append(state.Snapshots, newSnapState(r, s))
+	}
+	for _, l := range r.InFlight {
+		state.InFlight = append(state.InFlight, of(l.Name, l))
+	}
+	return state
+}
+
+func newSnapState(r domain.Replica, s domain.Snapshot) snapState {
+	state := snapState{lvolState: lvolState{s.Name, r.ParentOf(s.Lvol).String(), s.Lvol.Size, s.Lvol.Own.Count}, UserCreated: true}
+	if r.Store.Records {
+		state.CreatedAt, state.UserCreated = timeText(s.Lvol.Attributes.CreatedAt), s.Lvol.Attributes.UserCreated
+	}
+	return state
+}

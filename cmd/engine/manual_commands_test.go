@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var consoleBlock = regexp.MustCompile("(?s)```console\n(.*?)```")
+
+// What the manual shows of an output is what the command prints; "…" stands for
+// lines that it leaves out.
+func TestTheManualShowsWhatIsPrinted(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "commands.md"))
+	require.NoError(t, err)
+	printedBy := map[string]string{
+		`engine replica list "$HOST"`:                 "replica-list",
+		`engine tree "$B"`:                            "tree",
+		`engine audit "$A" "$B"`:                      "audit-compared",
+		`engine repair "$B" --compare "$A" --dry-run`: "repair-dry-run",
+		`engine repair "$B" --compare "$A"`:           "repair-compared",
+	}
+	shown := 0
+	for _, block := range consoleBlock.FindAllStringSubmatch(string(text), -1) {
+		for _, part := range strings.Split("\n"+block[1], "\n$ ")[1:] {
+			command, output, _ := strings.Cut(part, "\n")
+			golden, ok := printedBy[command]
+			require.True(t, ok, "%q has no golden file", command)
+			printed, err := os.ReadFile(filepath.Join("testdata", "golden", "commands", golden+".txt"))
+			require.NoError(t, err)
+			for _, piece := range strings.Split(output, "…") {
+				require.Contains(t, string(printed), strings.Trim(piece, "\n"), command)
+			}
+			shown++
+		}
+	}
+	require.Equal(t, len(printedBy), shown)
+}

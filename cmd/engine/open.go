@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// openedHost is a host for the time of a command.
+type openedHost interface {
+	ports.Host
+
+	// Close ends the connection.
+	Close() error
+}
+
+// opener opens the host that an address leads to.
+type opener func(ctx context.Context, at address) (openedHost, error)
+
+func newOpener(log *zap.Logger) opener {
+	return func(ctx context.Context, at address) (openedHost, error) {
+		host, err := spdk.Open(ctx, spdk.Config{Socket: at.socket, Lvstore: at.lvstore, Listen: at.listen, Logger: log})
+		if err != nil {
+			return nil, err
+		}
+		return host, nil
+	}
+}
+
+// with opens a host for a while.
+func (open opener) with(ctx context.Context, at address, use func(openedHost) error) error {
+	host, err := open(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = host.Close() }() // nothing more is asked of it
+	return use(host)
+}
+
+// imageFlags are --image and --no-image.
+type imageFlags struct {
+	name string
+	none bool
+}
+
+func (f *imageFlags) add(c *cobra.Command, usage string) {
+	c.Flags().StringVar(&f.name, "image", "", usage)
+	c.Flags().BoolVar(&f.none, "no-image", false, "the volume has no backing image")
+}
+
+// said is what was said of the image; an empty name is a mistake, not "not
+// known".
+func (f imageFlags) said(c *cobra.Command) (domain.Image, error) {
+	return saidImage(c, f.name, f.none)
+}
+
+func saidImage(c *cobra.Command, name string, none bool) (domain.Image, error) {
+	named := c.Flags().Changed("image")
+	switch {
+	case named && none:
+		return domain.Image{}, badUsage("--image and --no-image: expected one of them, got both")
+	case none:
+		return domain.NoImage(), nil
+	case named:
+		if err := domain.CheckImageName(name); err != nil {
+			return domain.Image{}, badUsage("--image: %v", err)
+		}
+		return domain.ImageNamed(name), nil
+	}
+	return domain.Image{}, nil
+}

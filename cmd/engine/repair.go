@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// repairState is what repair prints as JSON.
+type repairState struct {
+	verdict
+	DryRun      bool            `json:"dryRun"`
+	Plan        []planEntry     `json:"plan"`
+	Compared    bool            `json:"compared"`
+	Violations  []violationLine `json:"violations"`
+	Notices     []string        `json:"notices"`
+	CopiedBytes uint64          `json:"copiedBytes"` // always 0
+	DurationMS  int64           `json:"durationMs"`
+}
+
+func newRepair(s streams, engine *app.Engine, open opener) commandOut {
+	output := outputText
+	var image imageFlags
+	var compare string
+	var dryRun bool
+	c := &cobra.Command{
+		Use:   "repair ADDRESS",
+		Short: "Give a replica back the backing image that its ancestor lost",
+		Long: `repair grafts what hangs wrong where it belongs, on the replica's own host: no byte
+is copied, nothing goes over the network, the snapshots keep their data. The
+image has to be on the host. What a graft does not cure is refused; such a
+replica is rebuilt from a healthy one.
+
+Lineage is restored by that. While the replica was hurt, its readers saw zeros
+where the image's bytes belong, so what was written on top of them is unproven.
+--compare names a healthy replica of the volume: its maps and checksums are
+compared with the repaired one's, and what differs is told.
+
+Interrupt it anywhere and run it again. Exit status: 0 repaired, 1 refused or
+failed, or something is wrong still.
+` + addressHelp,
+		Example: "  engine repair 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2' --dry-run \\\n    --compare 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1'",
+		Args:    exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			request, places, err := repairRequest(c, args[0], compare, image)
+			if err != nil {
+				return err
+			}
+			var report app.RepairReport
+			err = open.with(c.Context(), places[0], func(host openedHost) error {
+				request.Replica.Host = host
+				run := func() (err error) {
+					if dryRun {
+						report.Plan, err = engine.PlanRepair(c.Context(), request)
+						report.Notices = report.Plan.Warnings
+						return err
+					}
+					report, err = engine.Repair(c.Context(), request)
+					return err
+				}
+				if len(places) == 1 {
+					return run()
+				}
+				return open.with(c.Context(), places[1], func(healthy openedHost) error {
+					request.Healthy.Host = healthy
+					return run()
+				})
+			})
+			state := newRepairState(report, dryRun, err)
+			text := repairText(report, dryRun, err)
+			if err == nil && len(report.Violations) > 0 {
+				err = &saidAlready{errors.New("something is wrong still")}
+			}
+			return s.conclude(output, err, state, text)
+		},
+	}
+	image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
+	c.Flags().StringVar(&compare, "compare", "", "`ADDRESS` of a healthy replica to compare with")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return commandOut{Command: c}
+}
+
+func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (request app.RepairRequest, places []address, err error) {
+	replica, err := readAddress("ADDRESS", at, namesReplica)
+	if err != nil {
+		return request, nil, err
+	}
+	places = []address{replica}
+	request.Replica.Replica = replica.replica
+	if c.Flags().Changed("compare") {
+		healthy, err := parseAddress("compare", compare)
+		if err != nil {
+			return request, nil, err
+		}
+		places = append(places, healthy)
+		request.Healthy.Replica = healthy.replica
+	}
+	request.Image, err = image.said(c)
+	return request, places, err
+}
+
+func newRepairState(report app.RepairReport, dryRun bool, failure error) repairState {
+	return repairState{
+		verdict: verdictOf(failure), DryRun: dryRun, Plan: planEntries(report.Plan), Compared: report.Compared,
+		Violations: violationLines(report.Violations), Notices: append([]string{}, report.Notices...),
+		CopiedBytes: 0, DurationMS: report.Duration.Milliseconds(),
+	}
+}
+
+func planEntries(plan domain.Plan) []planEntry {
+	entries := []planEntry{}
+	for _, step := range plan.Steps {
+		entries = append(entries, planEntry{step.Snapshot, step.Parent.String(), step.Action, step.Reason, step.Clusters})
+	}
+	return entries
+}
+
+func repairText(report app.RepairReport, dryRun bool, failure error) string {
+	if report.Plan.Image == (domain.Image{}) {
+		return "" // refused before there was a plan
+	}
+	var text strings.Builder
+	text.WriteString("Plan\n")
+	writePlan(&text, report.Plan)
+	if !dryRun && failure == nil {
+		text.WriteString("\nAfter\n" + indent(drawTree(report.Replica), "  "))
+		text.WriteString("\nVerdict\n")
+		switch {
+		case len(report.Plan.Operations) == 0:
+			text.WriteString("  nothing was to do\n")
+		default:
+			text.WriteString("  lineage is restored; no byte was copied\n")
+		}
+		for _, v := range report.Violations {
+			fmt.Fprintf(&text, "  wrong still: %s\n", v)
+		}
+	}
+	if dryRun && failure == nil && len(report.Notices) > 0 {
+		text.WriteString("\nNotices\n")
+	}
+	for _, notice := range report.Notices {
+		fmt.Fprintf(&text, "  notice: %s\n", notice)
+	}
+	return text.String()
+}

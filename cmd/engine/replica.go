@@ -1,0 +1,203 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// replicaResult is what replica create prints as JSON.
+type replicaResult struct {
+	verdict
+	Replica *treeState `json:"replica"` // null: it was not made
+}
+
+// removalResult is what replica delete prints as JSON: plan says what was to be
+// deleted, in the order in which it is.
+type removalResult struct {
+	verdict
+	Plan []planEntry `json:"plan"`
+}
+
+func newReplica(s streams, engine *app.Engine, open opener, confirm confirmer) commandOut {
+	c := &cobra.Command{
+		Use:   "replica",
+		Short: "Make, list and delete replicas",
+		Args:  aCommand,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newReplicaCreate(s, engine, open), newReplicaList(s, engine, open), newReplicaDelete(s, engine, open, confirm))
+	return commandOut{Command: c}
+}
+
+func newReplicaCreate(s streams, engine *app.Engine, open opener) *cobra.Command {
+	output := outputText
+	var size sizeFlag
+	var image imageFlags
+	c := &cobra.Command{
+		Use:   "create ADDRESS",
+		Short: "Make a replica without snapshots: a head on the volume's backing image",
+		Long: `create makes the head of a new replica. It hangs on the volume's backing image,
+which has to be on the host, or on nothing, and records which of the two it is.
+Space is taken when it is written to.
+` + addressHelp,
+		Example: "  engine replica create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' --size 16GiB --image base",
+		Args:    exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[0], namesReplica)
+			if err != nil {
+				return err
+			}
+			said, err := image.said(c)
+			switch {
+			case err != nil:
+				return err
+			case !said.Known():
+				return badUsage("%s: --image NAME or --no-image is needed: an lvol without a parent does not tell that it should have none", c.CommandPath())
+			case size == 0:
+				return badUsage("%s: --size is needed, such as 16GiB", c.CommandPath())
+			}
+			var r domain.Replica
+			err = open.with(c.Context(), at, func(host openedHost) (err error) {
+				r, err = engine.CreateReplica(c.Context(), app.Site{Host: host, Replica: at.replica}, uint64(size), said)
+				return err
+			})
+			result, text := replicaResult{verdict: verdictOf(err)}, ""
+			if err == nil {
+				state := newTreeState(r)
+				result.Replica = &state
+				text = fmt.Sprintf("replica %s of %s is on lvstore %s\n%s", r.Name, bytesText(r.Head.Size), r.Store.Name, indent(drawTree(r), "  "))
+			}
+			return s.conclude(output, err, result, text)
+		},
+	}
+	c.Flags().Var(&size, "size", "of the volume: bytes, or with KiB, MiB, GiB or TiB")
+	image.add(c, "`NAME` of the volume's backing image")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+func newReplicaList(s streams, engine *app.Engine, open opener) *cobra.Command {
+	output := outputText
+	c := &cobra.Command{
+		Use:   "list HOST",
+		Short: "List the replicas of a host, its images, and what is left over",
+		Long: `list shows every replica on an lvstore, whole or not, the backing images, and what
+else is there. Its JSON is that of engine tree.
+
+A HOST is ` + hostAddressForm + `.`,
+		Example: "  engine replica list 'unix:///var/tmp/a.sock?lvs=disk-1'",
+		Args:    exactArgs("HOST"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("HOST", args[0], namesNoReplica)
+			if err != nil {
+				return err
+			}
+			survey, err := surveyOf(c, engine, open, at)
+			return s.conclude(output, err, newHostState(survey, err), listText(survey))
+		},
+	}
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+// listText is surveyText with a table instead of trees.
+func listText(survey domain.Survey) string {
+	rest := survey
+	rest.Replicas = nil
+	text := surveyText(rest, drawReplica, true)
+	if len(survey.Replicas) == 0 {
+		return text
+	}
+	var table strings.Builder
+	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(rows, "REPLICA\tSIZE\tSNAPSHOTS\tOWN CLUSTERS\tIMAGE\tSTATE")
+	for _, r := range survey.Replicas {
+		audit := domain.Audit(r, domain.Image{})
+		size := "-"
+		var own uint64
+		if r.Head != nil {
+			size, own = bytesText(r.Head.Size), r.Head.Own.Count
+		}
+		for _, snapshot := range r.Snapshots {
+			own += snapshot.Lvol.Own.Count
+		}
+		image := audit.Image.Record()
+		if image == "" {
+			image = "?"
+		}
+		fmt.Fprintf(rows, "%s\t%s\t%d\t%d\t%s\t%s\n", r.Name, size, len(r.Snapshots), own, image, stateWords(audit))
+	}
+	_ = rows.Flush() // to a builder
+	return strings.Replace(text, "\nno replicas\n", "\n"+table.String(), 1)
+}
+
+// stateWords is a replica's state in a word or two.
+func stateWords(audit domain.ReplicaAudit) string {
+	state := "whole"
+	for _, v := range audit.Violations {
+		switch {
+		case v.Rule == domain.RuleHead:
+			return "no head"
+		case v.Rule == domain.RuleAncestorParent:
+			state = "lost its image"
+		case state == "whole" && v.Rule == domain.RuleInFlight:
+			state = "whole, with leftovers"
+		case state != "lost its image" && v.Rule != domain.RuleInFlight:
+			state = "broken, see audit"
+		}
+	}
+	return state
+}
+
+func newReplicaDelete(s streams, engine *app.Engine, open opener, confirm confirmer) *cobra.Command {
+	output := outputText
+	var confirmed string
+	c := &cobra.Command{
+		Use:   "delete ADDRESS",
+		Short: "Delete a replica, its snapshots and what is in flight",
+		Long: `delete deletes the head first, since a replica with a head is whole, and then what
+hung below it, leaf first. A replica that anything else hangs on, such as a
+linked clone or another replica, is refused. Images stay. Interrupted, run it
+again: it goes on from what is left.
+
+Whether the volume has other healthy replicas is not looked at. While an engine
+on this machine works on the replica, it is refused; a rebuild from elsewhere
+that is filling it ends with an error.
+` + addressHelp,
+		Example: "  engine replica delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' --confirm vol-1-r-1",
+		Args:    exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[0], namesReplica)
+			if err != nil {
+				return err
+			}
+			var plan domain.Plan
+			err = open.with(c.Context(), at, func(host openedHost) (err error) {
+				site := app.Site{Host: host, Replica: at.replica}
+				if plan, err = engine.PlanRemoval(c.Context(), site); err != nil {
+					return err
+				}
+				lost := fmt.Sprintf("replica %s with %s is going to be deleted", at.replica, count(uint64(len(plan.Operations)), "lvol"))
+				if err := confirm.require(c, confirmed, at.replica, lost); err != nil {
+					return err
+				}
+				plan, err = engine.DeleteReplica(c.Context(), site, nil)
+				return err
+			})
+			text := ""
+			if err == nil {
+				text = fmt.Sprintf("deleted replica %s: %s\n", at.replica, count(uint64(len(plan.Operations)), "lvol"))
+			}
+			return s.conclude(output, err, removalResult{verdictOf(err), planEntries(plan)}, text)
+		},
+	}
+	confirm.addFlag(c, &confirmed, "replica")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// snapshotResult is what snapshot create prints as JSON.
+type snapshotResult struct {
+	verdict
+	Snapshot *snapState `json:"snapshot"` // null: it was not taken
+}
+
+// mergeResult is what snapshot delete prints as JSON.
+type mergeResult struct {
+	verdict
+	Snapshot   string `json:"snapshot"`
+	MergedInto string `json:"mergedInto"` // an lvol's name; "": nothing hung on it
+}
+
+// revertResult is what snapshot revert prints as JSON.
+type revertResult struct {
+	verdict
+	Snapshot     string `json:"snapshot"`
+	Size         uint64 `json:"size"`         // of the new head, in bytes
+	LostClusters uint64 `json:"lostClusters"` // that the old head had of its own
+}
+
+// othersHelp: one replica is all that these commands see.
+const othersHelp = `
+Only this replica is touched: do the same to the volume's other ones, or they
+differ from then on.
+`
+
+func newSnapshot(s streams, engine *app.Engine, open opener, confirm confirmer) commandOut {
+	c := &cobra.Command{
+		Use:   "snapshot",
+		Short: "Take, list and delete snapshots of a replica, and go back to one",
+		Args:  aCommand,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	k := snapshotCommands{s, engine, open, confirm}
+	c.AddCommand(k.create(), k.list(), k.delete(), k.revert())
+	return commandOut{Command: c}
+}
+
+type snapshotCommands struct {
+	s       streams
+	engine  *app.Engine
+	open    opener
+	confirm confirmer
+}
+
+// snapshotAt reads ADDRESS NAME.
+func snapshotAt(args []string) (address, string, error) {
+	at, err := readAddress("ADDRESS", args[0], namesReplica)
+	if err != nil {
+		return at, "", err
+	}
+	if err := domain.CheckSnapshotName(args[1]); err != nil {
+		return at, "", badUsage("NAME: %v", err)
+	}
+	return at, args[1], nil
+}
+
+func (k snapshotCommands) create() *cobra.Command {
+	output := outputText
+	c := &cobra.Command{
+		Use:   "create ADDRESS NAME",
+		Short: "Take a snapshot of a replica's head",
+		Long: `create moves what the head has written itself into a snapshot, on which the head
+hangs then. What is written meanwhile is in one of the two.
+` + othersHelp + addressHelp,
+		Example: "  engine snapshot create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' before-upgrade",
+		Args:    exactArgs("ADDRESS", "NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, name, err := snapshotAt(args)
+			if err != nil {
+				return err
+			}
+			result, text := snapshotResult{}, ""
+			err = k.open.with(c.Context(), at, func(host openedHost) error {
+				snapshot, err := k.engine.CreateSnapshot(c.Context(), app.Site{Host: host, Replica: at.replica}, name)
+				if err != nil {
+					return err
+				}
+				r, err := k.engine.Look(c.Context(), app.Site{Host: host, Replica: at.replica})
+				if err != nil {
+					return err
+				}
+				state := newSnapState(r, snapshot)
+				result.Snapshot = &state
+				text = fmt.Sprintf("took snapshot %s of replica %s: %s\n", name, at.replica, count(snapshot.Lvol.Own.Count, "cluster"))
+				return nil
+			})
+			result.verdict = verdictOf(err)
+			return k.s.conclude(output, err, result, text)
+		},
+	}
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+func (k snapshotCommands) list() *cobra.Command {
+	output := outputText
+	c := &cobra.Command{
+		Use:     "list ADDRESS",
+		Short:   "List a replica's snapshots, parents before children",
+		Long:    "list shows a replica's snapshots. Its JSON is that of engine tree.\n" + addressHelp,
+		Example: "  engine snapshot list 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1'",
+		Args:    exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[0], namesReplica)
+			if err != nil {
+				return err
+			}
+			survey, err := surveyOf(c, k.engine, k.open, at)
+			text := ""
+			if err == nil {
+				text = snapshotsText(survey.Replicas[0])
+			}
+			return k.s.conclude(output, err, newHostState(survey, err), text)
+		},
+	}
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+func snapshotsText(r domain.Replica) string {
+	if len(r.Snapshots) == 0 {
+		return "no snapshots\n"
+	}
+	var text strings.Builder
+	rows := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(rows, "SNAPSHOT\tPARENT\tSIZE\tOWN CLUSTERS\tCREATED\tBY")
+	for _, snapshot := range orderOf(r) {
+		state := newSnapState(r, snapshot)
+		by, parent, created := "user", state.Parent, state.CreatedAt
+		switch {
+		case !r.Store.Records:
+			by = "?"
+		case !state.UserCreated:
+			by = "system"
+		}
+		if parent == "" {
+			parent = "-"
+		}
+		if created == "" {
+			created = "?"
+		}
+		fmt.Fprintf(rows, "%s\t%s\t%s\t%d\t%s\t%s\n", state.Name, parent, bytesText(state.Size), state.AllocatedClusters, created, by)
+	}
+	_ = rows.Flush() // to a builder
+	return text.String()
+}
+
+func (k snapshotCommands) delete() *cobra.Command {
+	output := outputText
+	var confirmed string
+	c := &cobra.Command{
+		Use:   "delete ADDRESS NAME",
+		Short: "Delete a snapshot; what is read through it stays",
+		Long: `delete deletes a snapshot. If one lvol of the replica hangs on it, the snapshot
+merges into that one: the clusters that it lacks move there, and nothing that is
+read changes. If several do, or anything that is not the replica's, it is refused.
+` + othersHelp + addressHelp,
+		Example: "  engine snapshot delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' before-upgrade --confirm before-upgrade",
+		Args:    exactArgs("ADDRESS", "NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, name, err := snapshotAt(args)
+			if err != nil {
+				return err
+			}
+			var removal domain.SnapshotRemoval
+			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+				site := app.Site{Host: host, Replica: at.replica}
+				if removal, err = k.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
+					return err
+				}
+				lost := fmt.Sprintf("snapshot %s of replica %s is going to be deleted", name, at.replica)
+				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
+					return err
+				}
+				removal, err = k.engine.DeleteSnapshot(c.Context(), site, name)
+				return err
+			})
+			result := mergeResult{verdict: verdictOf(err), Snapshot: name}
+			text := ""
+			if err == nil {
+				text = fmt.Sprintf("deleted snapshot %s of replica %s: nothing hung on it\n", name, at.replica)
+				if removal.Into != nil {
+					result.MergedInto = removal.Into.Name
+					text = fmt.Sprintf("deleted snapshot %s of replica %s: it merged into %s\n", name, at.replica, removal.Into.Name)
+				}
+			}
+			return k.s.conclude(output, err, result, text)
+		},
+	}
+	k.confirm.addFlag(c, &confirmed, "snapshot")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+func (k snapshotCommands) revert() *cobra.Command {
+	output := outputText
+	var confirmed string
+	var size sizeFlag
+	c := &cobra.Command{
+		Use:   "revert ADDRESS NAME",
+		Short: "Go back to a snapshot: what was written since is lost from the head",
+		Long: `revert deletes the head and clones a new one from the snapshot. It has the size of
+the old one, also where the volume has grown since. Other snapshots stay: the
+tree branches. Nobody may use the head meanwhile.
+
+No target replaces an lvol in one call, so for a moment there is no head. Before
+the old one goes, a stand-in is made that keeps its size; stopped in between, run
+it again. On a host that keeps no records say --size then.
+` + othersHelp + addressHelp,
+		Example: "  engine snapshot revert 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' before-upgrade --confirm before-upgrade",
+		Args:    exactArgs("ADDRESS", "NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, name, err := snapshotAt(args)
+			if err != nil {
+				return err
+			}
+			var revert domain.Revert
+			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+				request := app.RevertRequest{Replica: app.Site{Host: host, Replica: at.replica}, Snapshot: name, Size: uint64(size)}
+				if revert, err = k.engine.PlanRevert(c.Context(), request); err != nil {
+					return err
+				}
+				lost := fmt.Sprintf("replica %s goes back to snapshot %s, and %s of its head are going to be lost", at.replica, name, count(lostClusters(revert), "cluster"))
+				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
+					return err
+				}
+				revert, err = k.engine.Revert(c.Context(), request)
+				return err
+			})
+			result := revertResult{verdict: verdictOf(err), Snapshot: name}
+			text := ""
+			if err == nil {
+				result.Size, result.LostClusters = revert.Size, lostClusters(revert)
+				text = fmt.Sprintf("replica %s is back at snapshot %s: the head has %s, and lost %s\n", at.replica, name, bytesText(revert.Size), count(lostClusters(revert), "cluster"))
+			}
+			return k.s.conclude(output, err, result, text)
+		},
+	}
+	k.confirm.addFlag(c, &confirmed, "snapshot")
+	c.Flags().Var(&size, "size", "of the volume, where an interrupted revert took the head and the host keeps no records")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+func lostClusters(revert domain.Revert) uint64 {
+	if revert.Old == nil {
+		return 0
+	}
+	return revert.Old.Own.Count
+}

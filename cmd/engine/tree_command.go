@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+func newTree(s streams, engine *app.Engine, open opener) commandOut {
+	output := outputText
+	c := &cobra.Command{
+		Use:   "tree ADDRESS",
+		Short: "Draw a replica's snapshot tree, or all that is on a host",
+		Long: `tree draws what hangs on what: the backing image, the snapshots with the clusters
+of their own and the time of their creation, the head, and what is left in
+flight. An address without replica is all that is on the lvstore.
+` + addressHelp,
+		Example: "  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-1'\n  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1'",
+		Args:    exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[0], mayNameReplica)
+			if err != nil {
+				return err
+			}
+			survey, err := surveyOf(c, engine, open, at)
+			return s.conclude(output, err, newHostState(survey, err), surveyText(survey, drawReplica, at.replica == ""))
+		},
+	}
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return commandOut{Command: c}
+}
+
+// surveyOf is what is on a host, or one replica of it.
+func surveyOf(c *cobra.Command, engine *app.Engine, open opener, at address) (survey domain.Survey, err error) {
+	err = open.with(c.Context(), at, func(host openedHost) (err error) {
+		if at.replica == "" {
+			survey, err = engine.Survey(c.Context(), host)
+			return err
+		}
+		r, err := engine.Look(c.Context(), app.Site{Host: host, Replica: at.replica})
+		if err == nil {
+			survey = domain.Survey{Store: r.Store, Replicas: []domain.Replica{r}}
+		}
+		return err
+	})
+	return survey, err
+}
+
+func drawReplica(r domain.Replica) string {
+	return "\nreplica " + r.Name + "\n" + indent(drawTree(r), "  ")
+}
+
+// surveyText tells a store to people.
+func surveyText(s domain.Survey, replica func(domain.Replica) string, whole bool) string {
+	if s.Store.UUID == "" {
+		return ""
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "lvstore %s: %s of %d free, %s each\n", s.Store.Name, count(s.Store.FreeClusters, "cluster"), s.Store.TotalClusters, bytesText(s.Store.ClusterSize))
+	for _, r := range s.Replicas {
+		text.WriteString(replica(r))
+	}
+	if !whole {
+		return text.String()
+	}
+	if len(s.Replicas) == 0 {
+		text.WriteString("\nno replicas\n")
+	}
+	for _, u := range s.Unclear {
+		fmt.Fprintf(&text, "\nreplica %s cannot be told apart: %s\n", u.Name, u.Reason)
+	}
+	section := func(title string, lines []string) {
+		if len(lines) > 0 {
+			text.WriteString("\n" + title + "\n" + indent(strings.Join(lines, "\n")+"\n", "  "))
+		}
+	}
+	var images, filling, others []string
+	for _, b := range s.Images {
+		images = append(images, fmt.Sprintf("%s  %s of %s  under %s", b.Name, count(b.Lvol.Own.Count, "cluster"), bytesText(b.Lvol.Size), count(uint64(len(s.UsersOf(b))), "lvol")))
+	}
+	for _, l := range s.Filling {
+		filling = append(filling, fmt.Sprintf("%s  %s of %s", l.Name, count(l.Own.Count, "cluster"), bytesText(l.Size)))
+	}
+	for _, l := range s.Others {
+		others = append(others, fmt.Sprintf("%s  %s of %s", l.Name, count(l.Own.Count, "cluster"), bytesText(l.Size)))
+	}
+	section("backing images", images)
+	section("images that somebody fills, or has left", filling)
+	section("other lvols", others)
+	return text.String()
+}
