@@ -21,7 +21,7 @@ func wire(stdout, stderr io.Writer) (*cobra.Command, error) {
 	graph := fx.New(
 		fx.NopLogger,
 		fx.Supply(streams{stdout, stderr}, zap.NewAtomicLevelAt(zapcore.ErrorLevel)),
-		fx.Provide(newLogger, app.New, newRoot, newSimulate, newPlan, newRebuild),
+		fx.Provide(newLogger, app.New, newRoot, newSimulate, newPlan, newRebuild, newSimtarget),
 		fx.Populate(&root),
 	)
 	return root, graph.Err()
@@ -38,12 +38,13 @@ func newLogger(s streams, level zap.AtomicLevel) *zap.Logger {
 // commands of the root, each a type of its own so that the graph can tell them
 // apart.
 type (
-	simulateCommand struct{ *cobra.Command }
-	planCommand     struct{ *cobra.Command }
-	rebuildCommand  struct{ *cobra.Command }
+	simulateCommand  struct{ *cobra.Command }
+	planCommand      struct{ *cobra.Command }
+	rebuildCommand   struct{ *cobra.Command }
+	simtargetCommand struct{ *cobra.Command }
 )
 
-func newRoot(s streams, level zap.AtomicLevel, simulate simulateCommand, plan planCommand, rebuild rebuildCommand) *cobra.Command {
+func newRoot(s streams, level zap.AtomicLevel, simulate simulateCommand, plan planCommand, rebuild rebuildCommand, simtarget simtargetCommand) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "engine",
 		Short: "Rebuild replicas of SPDK volumes, backing image and all",
@@ -57,7 +58,7 @@ replica, 2 bad usage or a bad file.`,
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return badUsage("unknown command %q: expected simulate, plan or rebuild; see engine --help", args[0])
+				return badUsage("unknown command %q: expected simulate, plan, rebuild or simtarget; see engine --help", args[0])
 			}
 			return nil
 		},
@@ -68,7 +69,7 @@ replica, 2 bad usage or a bad file.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badUsage("%v", err) })
 	root.PersistentFlags().Var(levelFlag{level}, "log", "what is logged to stderr: debug, info, warn, error")
-	root.AddCommand(simulate.Command, plan.Command, rebuild.Command)
+	root.AddCommand(simulate.Command, plan.Command, rebuild.Command, simtarget.Command)
 	return root
 }
 
