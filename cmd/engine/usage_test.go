@@ -45,6 +45,18 @@ func TestBadUsageIsSaidOnOneLine(t *testing.T) {
 		{"no hands", []string{"rebuild", "--parallel", "0"}, "at least 1"},
 		{"a number that is none", []string{"rebuild", "--parallel", "x"}, "--parallel"},
 		{"a verification that is none", []string{"rebuild", "--verify", "hope"}, "expected counts or proof"},
+		{"a target without a socket", []string{"simtarget"}, "--socket is missing"},
+		{"a target with an empty socket", []string{"simtarget", "--socket", ""}, "--socket is empty"},
+		{"two targets with one socket", []string{"simtarget", "--socket", "/tmp/a", "--socket", "/tmp/../tmp/a"}, "twice"},
+		{"a flavour that is none", []string{"simtarget", "--socket", "/tmp/a", "--flavour", "longhorn"}, "expected fork or upstream"},
+		{"an interval that is none", []string{"simtarget", "--socket", "/tmp/a", "--poll", "4"}, "--poll"},
+		{"an interval below zero", []string{"simtarget", "--socket", "/tmp/a", "--poll", "-4ms"}, "--poll -4ms"},
+		{"an empty state", []string{"simtarget", "--socket", "/tmp/a", "--state", ""}, "--state is empty"},
+		{"a socket in no directory", []string{"simtarget", "--socket", "/nowhere/a.sock"}, "/nowhere/a.sock"},
+		{"a socket with a long path", []string{"simtarget", "--socket", "/tmp/" + strings.Repeat("a", 103)}, "at most 107"},
+		{"a file for a socket", []string{"simtarget", "--socket", "usage_test.go"}, "no socket"},
+		{"a file for a state", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "a"), "--state", "usage_test.go"}, "usage_test.go"},
+		{"a second socket that is bad", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "engine-usage.sock"), "--socket", "/nowhere/a.sock"}, "/nowhere/a.sock"},
 		{"a flag of rebuild for plan", []string{"plan", "--verify", "counts"}, "--verify"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -215,6 +227,7 @@ func TestHelpSaysHowACommandIsUsed(t *testing.T) {
 		{[]string{"snapshot", "create", "--help"}, []string{"ADDRESS NAME", "Only this replica is touched"}},
 		{[]string{"snapshot", "delete", "--help"}, []string{"--confirm NAME", "merges", "Only this replica is touched"}},
 		{[]string{"snapshot", "revert", "--help"}, []string{"--confirm NAME", "--size SIZE", "run\nit again"}},
+		{[]string{"simtarget", "--help"}, []string{"--socket PATH", "--flavour fork|upstream", "--state DIR", "--poll DURATION", "bdev_aio_create"}},
 	} {
 		t.Run("engine "+strings.Join(test.args, " "), func(t *testing.T) {
 			told := engine(t, test.args...)

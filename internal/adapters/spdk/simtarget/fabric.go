@@ -29,11 +29,18 @@ func NewFabric() *Fabric {
 	return &Fabric{listeners: make(map[string]*listener), takenAway: make(map[string]*lvstore)}
 }
 
+// longestPath is how many bytes sockaddr_un has for one, without its zero.
+const longestPath = 107
+
 // Start runs a target until it is closed or killed. It answers when Start
 // returns. The error names the socket.
 func (f *Fabric) Start(config Config) (*Target, error) {
 	if config.Socket == "" {
 		return nil, errors.New("simulated target: Socket is missing: expected the path of its JSON-RPC socket")
+	}
+	if len(config.Socket) > longestPath {
+		return nil, fmt.Errorf("simulated target: Socket %s has %d bytes: expected at most %d, the path of a socket is no longer",
+			config.Socket, len(config.Socket), longestPath)
 	}
 	if config.Logger == nil {
 		config.Logger = zap.NewNop()

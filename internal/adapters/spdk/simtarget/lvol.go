@@ -1,6 +1,7 @@
 package simtarget
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"syscall"
@@ -458,8 +459,7 @@ func deleteLvol(t *Target, r *request) {
 		return
 	}
 	if l.outside != nil && l.outside.stuck {
-		t.log.Warn("the target crashes: an esnap clone is deleted whose external bdev is being deleted")
-		t.die()
+		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev was being deleted"))
 		return
 	}
 	if l.bdev != nil {

@@ -3,6 +3,7 @@ package simtarget
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -57,7 +58,7 @@ func (r *request) answer(value any) {
 		r.target.hang("a fault was injected")
 		return
 	case Kill:
-		r.target.die()
+		r.target.die(errors.New("a fault was injected"))
 		return
 	}
 	if r.target.hangs {

@@ -38,8 +38,7 @@ func (s *lvstore) write(r record) {
 }
 
 func (s *lvstore) lose(err error) {
-	s.target.log.Error("the target ends: it cannot keep its state", zap.String("lvstore", s.name), zap.Error(err))
-	s.target.die()
+	s.target.die(fmt.Errorf("it cannot keep lvstore %s: %w", s.name, err))
 }
 
 // remove ends the lvstore for good.

@@ -43,7 +43,8 @@ type Target struct {
 	copiesSoFar uint32
 	cntlid      int
 
-	dead chan struct{} // closed when it has ended
+	dead  chan struct{} // closed when it has ended
+	cause error         // why it has ended by itself; set before dead is closed
 }
 
 // Socket is the path of the target's JSON-RPC socket.
@@ -64,16 +65,35 @@ func (t *Target) Kill() { _ = t.end() }
 // what was not is cut off between two steps.
 func (t *Target) end() error {
 	t.fabric.mu.Lock()
-	t.die()
+	t.die(nil)
 	t.fabric.mu.Unlock()
 	t.serving.Wait()
 	return nil
 }
 
-// die is end without the wait for its goroutines.
-func (t *Target) die() {
+// Done is closed when the target has ended, by itself or by Close or Kill.
+func (t *Target) Done() <-chan struct{} { return t.dead }
+
+// Err is why the target has ended by itself; nil as long as Done is not closed, and
+// after Close or Kill.
+func (t *Target) Err() error {
+	select {
+	case <-t.dead:
+		return t.cause
+	default:
+		return nil
+	}
+}
+
+// die is end without the wait for its goroutines. The cause is why it ends by
+// itself.
+func (t *Target) die(cause error) {
 	if t.ended {
 		return
+	}
+	if cause != nil {
+		t.cause = fmt.Errorf("%s has ended: %w", t, cause)
+		t.log.Error(t.cause.Error())
 	}
 	t.ended, t.queue = true, nil
 	t.fabric.targets = slices.DeleteFunc(t.fabric.targets, func(other *Target) bool { return other == t })

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// TestMain runs the program instead of the tests where a test has started it so.
+func TestMain(m *testing.M) {
+	if line := os.Getenv("ENGINE_TEST_ARGS"); line != "" {
+		os.Args = append([]string{"engine"}, strings.Split(line, "\n")...)
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// program starts this program as a process, and returns when it has printed so many
+// lines.
+func program(t *testing.T, lines int, args ...string) (*exec.Cmd, []string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "ENGINE_TEST_ARGS="+strings.Join(args, "\n"))
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	var printed []string
+	for scanner := bufio.NewScanner(stdout); len(printed) < lines && scanner.Scan(); {
+		printed = append(printed, scanner.Text())
+	}
+	require.Len(t, printed, lines)
+	go func() { _, _ = io.Copy(io.Discard, stdout) }()
+	return cmd, printed
+}
+
+// shortDir is short enough for sockets.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sim")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+// rpc does one call, which has to work.
+func rpc(t *testing.T, socket, method string, params map[string]any) json.RawMessage {
+	t.Helper()
+	conn, err := net.Dial("unix", socket)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	require.NoError(t, json.NewEncoder(conn).Encode(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+	var answer struct{ Result, Error json.RawMessage }
+	require.NoError(t, json.NewDecoder(conn).Decode(&answer))
+	require.Empty(t, answer.Error, "%s", method)
+	return answer.Result
+}
+
+func newDisk(t *testing.T, socket, file string) {
+	t.Helper()
+	rpc(t, socket, "bdev_aio_create", map[string]any{"name": "disk", "filename": file, "block_size": 4096})
+}
+
+func openStore(t *testing.T, socket string) *spdk.Host {
+	t.Helper()
+	h, err := spdk.Open(t.Context(), spdk.Config{Socket: socket, Lvstore: "store"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	return h
+}
+
+func TestSimulatedTargetsFindTheirStoresAgainAfterTheProcessWasKilled(t *testing.T) {
+	for _, flavour := range []string{"fork", "upstream"} {
+		t.Run(flavour, func(t *testing.T) {
+			dir := shortDir(t)
+			a, b, file := filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "disk")
+			require.NoError(t, os.WriteFile(file, nil, 0o600))
+			require.NoError(t, os.Truncate(file, 66<<20))
+			args := []string{"simtarget", "--socket", a, "--socket", b, "--flavour", flavour, "--state", filepath.Join(dir, "state")}
+			targets, printed := program(t, 2, args...)
+			require.Equal(t, []string{
+				fmt.Sprintf("%s: a simulated %s target answers", a, flavour),
+				fmt.Sprintf("%s: a simulated %s target answers", b, flavour),
+			}, printed)
+
+			newDisk(t, a, file)
+			rpc(t, a, "bdev_lvol_create_lvstore", map[string]any{"bdev_name": "disk", "lvs_name": "store", "cluster_sz": 1 << 20})
+			h := openStore(t, a)
+			ctx := t.Context()
+			l, err := h.Create(ctx, "vol-1-rebuilding-00000001", 4<<20)
+			require.NoError(t, err)
+			snapshot, err := h.Seal(ctx, l, "vol-1-snap-a", ports.SealRecord{Attributes: domain.Attributes{UserCreated: true}})
+			require.NoError(t, err)
+			_, err = h.Clone(ctx, snapshot, "vol-1", 5<<20, "base")
+			require.NoError(t, err)
+			before, err := h.List(ctx)
+			require.NoError(t, err)
+			require.Len(t, before.Lvols, 2)
+
+			require.NoError(t, targets.Process.Kill())
+			_ = targets.Wait()
+			again, _ := program(t, 2, args...)
+			require.JSONEq(t, "[]", string(rpc(t, a, "bdev_lvol_get_lvstores", nil)), "its disk is not there yet")
+			newDisk(t, b, file) // any target with that state has it
+			after, err := openStore(t, b).List(ctx)
+			require.NoError(t, err)
+			require.Equal(t, before, after)
+
+			require.NoError(t, again.Process.Signal(syscall.SIGTERM))
+			require.NoError(t, again.Wait(), "status 0")
+			require.NoFileExists(t, a)
+		})
+	}
+}
+
+func TestALvstoreThatCannotBeKeptIsNotMade(t *testing.T) {
+	dir := shortDir(t)
+	socket, file := filepath.Join(dir, "a"), filepath.Join(dir, "disk")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.NoError(t, os.Truncate(file, 66<<20))
+	state := filepath.Join(dir, "state")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan ran, 1)
+	reader, writer := io.Pipe()
+	go func() {
+		var stderr bytes.Buffer
+		status := run(ctx, []string{"simtarget", "--socket", socket, "--state", state}, writer, &stderr)
+		ended <- ran{status: status, stderr: stderr.String()}
+	}()
+	_, err := bufio.NewReader(reader).ReadString('\n')
+	require.NoError(t, err)
+	newDisk(t, socket, file)
+	require.NoError(t, os.RemoveAll(state))
+	require.NoError(t, os.WriteFile(state, nil, 0o600))
+	conn, err := net.Dial("unix", socket)
+	require.NoError(t, err)
+	defer conn.Close()
+	fmt.Fprint(conn, `{"jsonrpc":"2.0","id":1,"method":"bdev_lvol_create_lvstore","params":{"bdev_name":"disk","lvs_name":"store"}}`)
+	var answer struct{ Error struct{ Message string } }
+	require.NoError(t, json.NewDecoder(conn).Decode(&answer))
+	require.Equal(t, "Input/output error", answer.Error.Message, "nothing is lost yet")
+	cancel()
+	require.Equal(t, exitDone, (<-ended).status)
+}
