@@ -29,7 +29,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "ErrNotFound", "Retryable",
+				"Prover", "Recorder", "Counter", "ErrNotFound", "Retryable",
 			}},
 			{dir: "internal/domain", symbols: []string{
 				"Store", "Lvol", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",

@@ -61,13 +61,14 @@ func (r *rebuild) all(ctx context.Context) error {
 	if err := r.request.check(); err != nil {
 		return err
 	}
-	release, err := r.claim(ctx)
+	seen, release, err := r.claim(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	for plans := 1; ; plans++ {
-		err := r.once(ctx)
+		err := r.once(ctx, seen)
+		seen = nil
 		if !errors.Is(err, errPlanAgain) || plans == maxPlans || ctx.Err() != nil {
 			return err
 		}
@@ -77,22 +78,39 @@ func (r *rebuild) all(ctx context.Context) error {
 
 // claim keeps a second rebuild of the same replica out of this process. Two
 // processes on one replica are their callers' mistake; a target has no lock.
-func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
-	store, err := list(ctx, r.request.Destination)
+//
+// Which store it is, only a look tells, and the plan is made of the same look.
+// So nobody may give the replica back between the look and the claim: whoever
+// claims or gives back a replica of that name waits for the others' looks.
+func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err error) {
+	name := "claim " + r.request.Destination.Replica
+	claimed, err := r.engine.locks.acquire(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	release, ok := r.engine.locks.tryAcquire("replica " + store.UUID + "/" + r.request.Destination.Replica)
+	defer claimed()
+	s, err := look(ctx, r.request)
+	if err != nil {
+		return nil, nil, err
+	}
+	store := s.destination.Store
+	replica, ok := r.engine.locks.tryAcquire("replica " + store.UUID + "/" + r.request.Destination.Replica)
 	if !ok {
-		return nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
+		return nil, nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
 	}
-	return release, nil
+	return &s, func() {
+		claimed, err := r.engine.locks.acquire(context.WithoutCancel(ctx), name)
+		if err == nil {
+			defer claimed()
+		}
+		replica()
+	}, nil
 }
 
 // once plans and carries the plan out. errPlanAgain says that another round is
-// needed.
-func (r *rebuild) once(ctx context.Context) error {
-	seen, plan, err := r.plan(ctx)
+// needed. seen is what was looked at already; nil: nothing.
+func (r *rebuild) once(ctx context.Context, looked *sight) error {
+	seen, plan, err := r.plan(ctx, looked)
 	if err != nil {
 		return err
 	}
@@ -109,7 +127,7 @@ func (r *rebuild) once(ctx context.Context) error {
 		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name); err != nil {
 			return err
 		}
-		if seen, plan, err = r.plan(ctx); err != nil || !plan.FetchesImage() {
+		if seen, plan, err = r.plan(ctx, nil); err != nil || !plan.FetchesImage() {
 			imageLock()
 			imageLock = func() {}
 		}
@@ -120,10 +138,10 @@ func (r *rebuild) once(ctx context.Context) error {
 	return r.carryOut(ctx, seen, plan, imageLock)
 }
 
-func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
+func (r *rebuild) plan(ctx context.Context, looked *sight) (sight, domain.Plan, error) {
 	request := r.request
 	request.Options.ThisRun = r.sealed
-	seen, plan, err := r.engine.plan(ctx, request)
+	seen, plan, err := r.engine.plan(ctx, request, looked)
 	r.see(seen)
 	if err != nil {
 		return seen, plan, err
@@ -196,7 +214,9 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 			return err
 		}
 	}
-	_, violations, err := r.engine.verify(ctx, r.request, plan.Image, false)
+	x.close(ctx)
+	seen, violations, err := r.engine.verify(ctx, r.request, plan.Image)
+	r.see(seen)
 	if err != nil {
 		return err
 	}
@@ -207,11 +227,14 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if err := x.do(ctx, domain.StageCrown); err != nil {
 		return err
 	}
-	seen, violations, err = r.engine.verify(ctx, r.request, plan.Image, true)
+	seen, err = x.lookAtHead(ctx, seen)
 	if err != nil {
 		return err
 	}
 	r.see(seen)
+	if violations, err = seen.violations(plan.Image, true); err != nil {
+		return err
+	}
 	return r.judge(violations)
 }
 
