@@ -12,6 +12,8 @@ GO ?= go
 TOOL = $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 BENCH ?= .
 FUZZTIME ?= 5m
+SHAPES ?=
+ROUNDS ?= 5
 
 DOMAIN = ./internal/domain/...
 EMBED = examples/embed
@@ -87,6 +89,10 @@ e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spd
 		found=$${found:+$$found:}$$path; \
 	done; unset IFS; echo "$$found"; \
 	SPDK_TGT=$$found $(GO) test -count=1 -p 1 -timeout 30m ./test/e2e/... ./internal/adapters/spdk/...
+
+.PHONY: bench-e2e
+bench-e2e: ## measure rebuilds on real targets against raw copies (SHAPES, part of a name, picks some; ROUNDS=5)
+	@$(GO) test ./test/e2e -count=1 -run TestMeasureRebuilds -timeout 3h -measure -shapes '$(SHAPES)' -rounds $(ROUNDS)
 
 .PHONY: fmt
 fmt: ## format all Go files

@@ -102,7 +102,10 @@ type Engine = app.Engine
 //		Image   Image
 //		Options Options
 //
-//		Parallel int      // operations at once; 0: DefaultParallel
+//		// Parallel is how many copies go on at once, and as many other operations
+//		// beside them; 0: DefaultParallel. With 1 it is one operation after the other.
+//		Parallel int
+//
 //		Proof    bool     // compare maps and checksums of all snapshots at the end, where hosts tell them
 //		Observer Observer // nil: nobody looks
 //		Journal  Journal  // what is kept of this rebuild and known of earlier ones; nil: nothing
@@ -117,8 +120,8 @@ type Request = app.Request
 //	}
 type Site = app.Site
 
-// DefaultParallel keeps one copy on the wire while the lvols of others are
-// made, grafted and sealed.
+// DefaultParallel keeps one copy on the wire while others begin and end, which
+// takes a few round trips each.
 const DefaultParallel = 4
 
 // ErrRefused is what errors are by which nothing was changed: the request
@@ -490,6 +493,12 @@ type Looker = ports.Looker
 //	type SealRecord struct {
 //		Attributes Attributes
 //		Image      *ImageRecord // nil: not an image
+//
+//		// Sealed, if it is not nil, is called with the snapshot's UUID, at most
+//		// once, as soon as the snapshot is there and others can be grafted onto
+//		// it, while Seal still removes what is left of the lvol. It must return
+//		// soon. Seal may yet end with an error.
+//		Sealed func(snapshot string)
 //	}
 type SealRecord = ports.SealRecord
 
@@ -599,6 +608,17 @@ type Recorder = ports.Recorder
 //		Merge(ctx context.Context, snapshot string) error
 //	}
 type Merger = ports.Merger
+
+// Counter is implemented by hosts where counting an lvol's own clusters costs
+// less than a Look. Before a seal that is all that is asked, and a long chain
+// waits for it at each of its snapshots.
+//
+//	type Counter interface {
+//		// Count is the number of own clusters that Look would tell. ErrNotFound
+//		// where there is no lvol of that UUID.
+//		Count(ctx context.Context, uuid string) (own uint64, err error)
+//	}
+type Counter = ports.Counter
 
 // Claimer is implemented by hosts on which processes can see each other's work.
 // A claim keeps no call of anybody from the store: it only says that somebody

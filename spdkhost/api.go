@@ -30,6 +30,10 @@ import (
 //	// Copy implements rebuild.Copier, by a shallow copy.
 //	func (h *Host) Copy(ctx context.Context, run rebuild.Run, snapshot string, to rebuild.Address, progress rebuild.Progress) error
 //
+//	// Count implements rebuild.Counter by one call, where Look takes two writes:
+//	// the UUID of the parent is not told.
+//	func (h *Host) Count(ctx context.Context, uuid string) (uint64, error)
+//
 //	// Create implements rebuild.Store.
 //	func (h *Host) Create(ctx context.Context, name string, size uint64) (string, error)
 //

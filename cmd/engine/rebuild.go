@@ -112,7 +112,7 @@ What an earlier run finished is kept; interrupt it and run it again.
 		},
 	}
 	flags.add(c)
-	c.Flags().IntVar(&parallel, "parallel", parallel, "operations at once")
+	c.Flags().IntVar(&parallel, "parallel", parallel, "copies at once; 1: one operation after the other")
 	c.Flags().Var(&verify, "verify", "check own clusters and parents, or maps and checksums, too")
 	return rebuildCommand{c}
 }

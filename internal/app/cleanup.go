@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -22,12 +23,39 @@ var ErrCleanUp = errors.New("clean up, the next run will")
 // It comes before anything is made: a copy that outlived its engine writes
 // into whatever lvol is received under its address next.
 func (x *execution) open(ctx context.Context) error {
-	for _, host := range []ports.Host{x.request.Destination.Host, x.request.Source.Host} {
-		if err := host.Release(ctx, x.run); err != nil {
-			return fmt.Errorf("close what earlier runs left open: %w", err)
-		}
+	if err := x.atOnce(x.releases(ctx)...); err != nil {
+		return fmt.Errorf("close what earlier runs left open: %w", err)
 	}
-	return nil
+	if !slices.ContainsFunc(x.plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCopy }) {
+		return nil
+	}
+	var err error
+	x.peer, err = x.request.Source.Host.Peer(ctx)
+	return err
+}
+
+// releases are the calls that end what is open for the run. What sends goes
+// first: it would try to reach again what receives.
+func (x *execution) releases(ctx context.Context) []func() error {
+	return []func() error{
+		func() error { return x.request.Source.Host.Release(ctx, x.run) },
+		func() error { return x.request.Destination.Host.Release(ctx, x.run) },
+	}
+}
+
+// close ends what the run has opened, which nothing needs any more once all is
+// copied: it goes on beside the rest of the run. A run that does one thing at a
+// time does it at its end.
+func (x *execution) close(ctx context.Context) {
+	if x.request.parallel() == 1 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	x.closed = make(chan error, 1)
+	go func() {
+		defer cancel()
+		x.closed <- x.atOnce(x.releases(ctx)...)
+	}()
 }
 
 // claimImage shows others that the image in flight is being filled: it has no
@@ -56,11 +84,18 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 		}
 	}()
 	var problems []error
+	if x.closed != nil {
+		problems = append(problems, <-x.closed)
+	}
 	for uuid := range x.received {
 		// First the copies end that may still go on, on the target if not here.
 		problems = append(problems, x.request.Destination.Host.Withdraw(ctx, x.run, uuid))
 	}
-	problems = append(problems, x.request.Destination.Host.Release(ctx, x.run), x.request.Source.Host.Release(ctx, x.run))
+	if x.closed == nil {
+		for _, release := range x.releases(ctx) {
+			problems = append(problems, release())
+		}
+	}
 	if failed {
 		problems = append(problems, x.deleteInFlight(ctx))
 	}

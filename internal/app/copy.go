@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -20,15 +19,12 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	}
 	defer release()
 
-	if err := x.lookBeforeCopy(ctx, from, uuid, o.Source); err != nil {
-		return err
-	}
-	peer, err := from.Peer(ctx)
-	if err != nil {
-		return err
-	}
 	x.setReceived(uuid, true)
-	address, err := host.Receive(ctx, x.run, uuid, peer)
+	var address ports.Address
+	err = x.atOnce(
+		func() error { return x.lookBeforeCopy(ctx, uuid, o.Source) },
+		func() (err error) { address, err = host.Receive(ctx, x.run, uuid, x.peer); return err },
+	)
 	if err != nil {
 		return err
 	}
@@ -46,19 +42,17 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	return x.play(o)
 }
 
-func (x *execution) lookBeforeCopy(ctx context.Context, from ports.Host, uuid string, planned domain.Origin) error {
-	now, err := from.Look(ctx, planned.UUID)
-	switch {
-	case errors.Is(err, ports.ErrNotFound):
-		return fmt.Errorf("%w: the source's snapshot is gone", errPlanAgain)
-	case err != nil:
+func (x *execution) lookBeforeCopy(ctx context.Context, uuid string, planned domain.Origin) error {
+	now, err := x.countSource(ctx, planned.UUID)
+	if err != nil {
 		return err
-	case now.Own.Count != planned.Clusters:
-		return fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was planned", errPlanAgain, now.Own.Count, planned.Clusters)
+	}
+	if now != planned.Clusters {
+		return fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was planned", errPlanAgain, now, planned.Clusters)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.begun[uuid] = source{uuid: now.UUID, clusters: now.Own.Count}
+	x.begun[uuid] = source{uuid: planned.UUID, clusters: now}
 	return nil
 }
 

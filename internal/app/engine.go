@@ -43,14 +43,17 @@ type Request struct {
 	Image   domain.Image
 	Options domain.Options
 
-	Parallel int           // operations at once; 0: DefaultParallel
+	// Parallel is how many copies go on at once, and as many other operations
+	// beside them; 0: DefaultParallel. With 1 it is one operation after the other.
+	Parallel int
+
 	Proof    bool          // compare maps and checksums of all snapshots at the end, where hosts tell them
 	Observer Observer      // nil: nobody looks
 	Journal  ports.Journal // what is kept of this rebuild and known of earlier ones; nil: nothing
 }
 
-// DefaultParallel keeps one copy on the wire while the lvols of others are
-// made, grafted and sealed.
+// DefaultParallel keeps one copy on the wire while others begin and end, which
+// takes a few round trips each.
 const DefaultParallel = 4
 
 func (r Request) parallel() int {
@@ -66,6 +69,6 @@ func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error)
 	if err := request.check(); err != nil {
 		return domain.Plan{}, err
 	}
-	_, plan, err := e.plan(ctx, request)
+	_, plan, err := e.plan(ctx, request, nil)
 	return plan, err
 }

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"sync"
@@ -9,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // execution carries one plan out.
@@ -29,8 +29,12 @@ type execution struct {
 	drawn     map[domain.Ref]string // names in flight
 	played    map[step]bool         // on the picture
 	received  map[string]bool       // UUIDs that the destination may still receive into
+	counted   map[string]counts     // by UUID of the copy: what was seen when it was grafted
+	peer      ports.Peer            // who sends; "": not asked yet
 	imageLock func()
 	claimed   func() // gives the claim on the image in flight back; nil: there is none
+
+	closed chan error // nil, or what became of closing what the run has opened
 }
 
 // step tells an operation from the others of its plan.
@@ -51,7 +55,7 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 		rebuild: r, seen: seen, plan: plan, subject: plan.SubjectOf(), imageLock: imageLock,
 		picture: domain.NewPicture(seen.destination.Store, r.request.Destination.Replica),
 		uuids:   make(map[domain.Ref]string), begun: make(map[string]source),
-		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool),
+		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool), counted: make(map[string]counts),
 	}
 }
 
@@ -59,19 +63,19 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 // as those are done that it comes after. Of those that could be next, the one
 // that the plan lists first is: so trees grow from the root on.
 func (x *execution) do(ctx context.Context, stage domain.Stage) error {
-	todo := newAgenda(x.plan.Operations, stage)
+	todo := newAgenda(x.plan.Operations, stage, x.request.parallel())
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
 	var hands sync.WaitGroup
-	for range min(x.request.parallel(), todo.left) {
+	for range min(todo.hands(), todo.left) {
 		hands.Go(func() {
 			for {
 				o, ok := todo.next()
 				if !ok {
 					return
 				}
-				if err := x.carryOutOne(ctx, o); err != nil {
+				if err := x.carryOutOne(ctx, o, func() { todo.unlock(o) }); err != nil {
 					cancel(err) // the first failure stops the others
 					todo.abandon()
 					return
@@ -84,13 +88,15 @@ func (x *execution) do(ctx context.Context, stage domain.Stage) error {
 	return context.Cause(ctx)
 }
 
-func (x *execution) carryOutOne(ctx context.Context, i int) error {
+// carryOutOne does one operation. reached is called when what comes after it can
+// begin, if that is before its end.
+func (x *execution) carryOutOne(ctx context.Context, i int, reached func()) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	o := x.plan.Operations[i]
 	x.progress.operation(EventBegan, o, x.subject[i])
-	if err := x.persist(ctx, i, o); err != nil {
+	if err := x.persist(ctx, i, o, reached); err != nil {
 		return fmt.Errorf("%s %s: %w", o.Verb, x.describe(i), err)
 	}
 	x.progress.operation(EventEnded, o, x.subject[i])
@@ -109,80 +115,4 @@ func (x *execution) describe(i int) string {
 	default:
 		return fmt.Sprintf("snapshot %s to lvstore %s", x.subject[i], store)
 	}
-}
-
-// agenda hands operations out.
-type agenda struct {
-	mu      sync.Mutex
-	changed sync.Cond
-	ready   ints
-	waits   map[int]int   // for how many operations each waits
-	unlocks map[int][]int // which wait for it
-	left    int           // not done yet
-	over    bool
-}
-
-func newAgenda(operations []domain.Operation, stage domain.Stage) *agenda {
-	a := &agenda{waits: make(map[int]int), unlocks: make(map[int][]int)}
-	a.changed.L = &a.mu
-	for i, o := range operations {
-		if o.Stage != stage {
-			continue
-		}
-		a.left++
-		a.waits[i] = len(o.After)
-		for _, before := range o.After {
-			a.unlocks[before] = append(a.unlocks[before], i)
-		}
-		if len(o.After) == 0 {
-			heap.Push(&a.ready, i)
-		}
-	}
-	return a
-}
-
-// next waits until an operation can be done; ok is false when none is left.
-func (a *agenda) next() (operation int, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for len(a.ready) == 0 && a.left > 0 && !a.over {
-		a.changed.Wait()
-	}
-	if a.left == 0 || a.over {
-		return 0, false
-	}
-	return heap.Pop(&a.ready).(int), true
-}
-
-func (a *agenda) done(operation int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.left--
-	for _, i := range a.unlocks[operation] {
-		if a.waits[i]--; a.waits[i] == 0 {
-			heap.Push(&a.ready, i)
-		}
-	}
-	a.changed.Broadcast()
-}
-
-func (a *agenda) abandon() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.over = true
-	a.changed.Broadcast()
-}
-
-// ints is a heap, the smallest first.
-type ints []int
-
-func (h ints) Len() int           { return len(h) }
-func (h ints) Less(i, j int) bool { return h[i] < h[j] }
-func (h ints) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *ints) Push(x any)        { *h = append(*h, x.(int)) }
-func (h *ints) Pop() any {
-	last := len(*h) - 1
-	x := (*h)[last]
-	*h = (*h)[:last]
-	return x
 }

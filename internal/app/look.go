@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -91,10 +92,12 @@ func proveOne(ctx context.Context, at Site, replica domain.Replica, snapshots []
 	return replica.WithProofs(proofs)
 }
 
-// plan looks, proves what could be kept, and has the domain plan.
-func (e *Engine) plan(ctx context.Context, r Request) (sight, domain.Plan, error) {
-	s, err := look(ctx, r)
-	if err != nil {
+// plan looks, if that was not done yet, proves what could be kept, and has the
+// domain plan.
+func (e *Engine) plan(ctx context.Context, r Request, looked *sight) (s sight, _ domain.Plan, err error) {
+	if looked != nil {
+		s = *looked
+	} else if s, err = look(ctx, r); err != nil {
 		return sight{}, domain.Plan{}, err
 	}
 	image, err := domain.ResolveImage(r.Image, s.source, s.destination)
@@ -110,19 +113,39 @@ func (e *Engine) plan(ctx context.Context, r Request) (sight, domain.Plan, error
 	return s, plan, refused(err)
 }
 
-// verify looks again and compares. With the head, or before it is there.
-func (e *Engine) verify(ctx context.Context, r Request, image domain.Image, withHead bool) (sight, []domain.Violation, error) {
+// verify looks again and compares all but the head, which comes on what is
+// right only.
+func (e *Engine) verify(ctx context.Context, r Request, image domain.Image) (sight, []domain.Violation, error) {
 	s, err := look(ctx, r)
 	if err != nil {
 		return sight{}, nil, err
 	}
-	if r.Proof && withHead {
+	if r.Proof {
 		if s, err = s.prove(ctx, r, uuids(s.source), uuids(s.destination)); err != nil {
 			return s, nil, err
 		}
 	}
-	violations, err := s.violations(image, withHead)
+	violations, err := s.violations(image, false)
 	return s, violations, err
+}
+
+// lookAtHead adds the head, as it is now, to what was seen a moment ago.
+func (x *execution) lookAtHead(ctx context.Context, s sight) (sight, error) {
+	for _, o := range x.plan.Operations {
+		if o.Stage != domain.StageCrown {
+			continue
+		}
+		head, err := x.request.Destination.Host.Look(ctx, x.uuid(o.Target))
+		if err != nil {
+			return s, err
+		}
+		store := s.destination.Store
+		store.Lvols = append(slices.DeleteFunc(slices.Clone(store.Lvols), func(l domain.Lvol) bool { return l.UUID == head.UUID }), head)
+		if s.destination, err = domain.NewDestination(store, x.request.Destination.Replica, s.source); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
 func (s sight) violations(image domain.Image, withHead bool) ([]domain.Violation, error) {

@@ -39,7 +39,7 @@ func TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt(t *testing.
 
 	any := gomock.Any()
 	gomock.InOrder(
-		destination.EXPECT().List(any).Return(store("b"), nil).Times(2), // the claim, the plan
+		destination.EXPECT().List(any).Return(store("b"), nil), // the claim and the plan
 		destination.EXPECT().Create(any, any, uint64(size)).Return("in-flight", nil),
 		source.EXPECT().Look(any, "source-s1").Return(snap, nil),
 		destination.EXPECT().Receive(any, any, "in-flight", ports.Peer("a")).Return(ports.Address("here"), nil),
@@ -51,7 +51,7 @@ func TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt(t *testing.
 		destination.EXPECT().Seal(any, "in-flight", sealed.Name, ports.SealRecord{Attributes: domain.Attributes{UserCreated: true}}).Return("sealed", nil),
 		destination.EXPECT().List(any).Return(store("b", sealed), nil), // verified before the head comes
 		destination.EXPECT().Clone(any, "sealed", copyName, uint64(size), imageName).Return("new-head", nil),
-		destination.EXPECT().List(any).Return(store("b", sealed, newHead), nil),
+		destination.EXPECT().Look(any, "new-head").Return(newHead, nil),
 	)
 	_, err := app.New(nil).Rebuild(context.Background(), app.Request{
 		Source: app.Site{Host: source, Replica: sourceName}, Destination: app.Site{Host: destination, Replica: copyName}, Parallel: 1,

@@ -10,7 +10,7 @@ import (
 )
 
 // perform does one operation on the real store.
-func (x *execution) perform(ctx context.Context, i int, o domain.Operation) error {
+func (x *execution) perform(ctx context.Context, i int, o domain.Operation, reached func()) error {
 	host := x.request.Destination.Host
 	switch o.Verb {
 	case domain.VerbCreate:
@@ -20,7 +20,7 @@ func (x *execution) perform(ctx context.Context, i int, o domain.Operation) erro
 	case domain.VerbGraft:
 		return x.graft(ctx, host, o)
 	case domain.VerbSeal:
-		return x.seal(ctx, host, o)
+		return x.seal(ctx, host, o, reached)
 	case domain.VerbClone:
 		return x.clone(ctx, host, o)
 	case domain.VerbDelete:
@@ -115,25 +115,61 @@ func (x *execution) graft(ctx context.Context, host ports.Host, o domain.Operati
 		}
 		defer release()
 	}
-	return patiently(ctx, func() error { return host.Graft(ctx, uuid, parent) })
+	if o.Name != "" { // a kept one, which is not sealed
+		return patiently(ctx, func() error { return host.Graft(ctx, uuid, parent) })
+	}
+	return patiently(ctx, func() error { return x.graftAndCount(ctx, host, uuid, parent) })
 }
 
-// seal looks at both sides once more: a snapshot under its final name is right.
-func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operation) error {
-	uuid := x.uuid(o.Target)
-	copied, err := x.lookBeforeSeal(ctx, host, uuid, o)
+// graftAndCount does what a seal waits for: the graft, and the look at both
+// sides right before. A chain of snapshots is as fast as its grafts and seals,
+// one after the other, so the look shares the graft's round trip. That the lvol
+// hangs where it should, the answer to the graft says.
+func (x *execution) graftAndCount(ctx context.Context, host ports.Host, uuid, parent string) error {
+	began := x.begunAs(uuid)
+	var now counts
+	err := x.atOnce(
+		func() error { return host.Graft(ctx, uuid, parent) },
+		func() (err error) { now.copied, err = countOwn(ctx, host, uuid); return err },
+		func() (err error) { now.source, err = x.countSource(ctx, began.uuid); return err },
+	)
 	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.counted[uuid] = now
+	return nil
+}
+
+func (x *execution) begunAs(uuid string) source {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.begun[uuid]
+}
+
+// seal has compared both sides once more: a snapshot under its final name is
+// right.
+func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operation, reached func()) error {
+	uuid := x.uuid(o.Target)
+	if err := x.compareBeforeSeal(ctx, host, uuid); err != nil {
 		return err
 	}
 	if err := x.play(o); err != nil {
 		return err
 	}
 	record := ports.SealRecord{Attributes: o.Attributes}
-	if o.Target.IsImage() {
-		record.Image = o.Image
+	switch {
+	case o.Target.IsImage():
+		record.Image = o.Image // it is proven first
+	case x.request.parallel() > 1:
+		record.Sealed = func(snapshot string) {
+			x.made(o.Target, snapshot)
+			reached()
+		}
 	}
 	var sealed string
-	err = patiently(ctx, func() (err error) {
+	err := patiently(ctx, func() (err error) {
 		sealed, err = host.Seal(ctx, uuid, o.Name, record)
 		return err
 	})
@@ -143,7 +179,7 @@ func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operatio
 	case err != nil:
 		return err
 	}
-	return x.wasSealed(ctx, o, sealed, copied.Own.Count)
+	return x.wasSealed(ctx, o, sealed, o.Source.Clusters)
 }
 
 // wasSealed takes up what a seal has made.
@@ -157,30 +193,35 @@ func (x *execution) wasSealed(ctx context.Context, o domain.Operation, sealed st
 	return nil
 }
 
-// lookBeforeSeal: somebody may have deleted the snapshot below the source's
-// one, which merges the two, or written into our lvol, or grafted it.
-func (x *execution) lookBeforeSeal(ctx context.Context, host ports.Host, uuid string, o domain.Operation) (domain.Lvol, error) {
+// compareBeforeSeal: somebody may have deleted the snapshot below the source's
+// one, which merges the two, or written into our lvol. What is not grafted is
+// looked at here, also for a parent that somebody else has given it.
+func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, uuid string) error {
+	began := x.begunAs(uuid)
 	x.mu.Lock()
-	began := x.begun[uuid]
+	now, counted := x.counted[uuid]
 	x.mu.Unlock()
-	copied, err := host.Look(ctx, uuid)
-	if err != nil {
-		return domain.Lvol{}, err
+	if !counted {
+		var copied domain.Lvol
+		err := x.atOnce(
+			func() (err error) { copied, err = host.Look(ctx, uuid); return err },
+			func() (err error) { now.source, err = x.countSource(ctx, began.uuid); return err },
+		)
+		if err != nil {
+			return err
+		}
+		if copied.Parent != "" {
+			return fmt.Errorf("%w: the copy hangs on something by now", errPlanAgain)
+		}
+		now.copied = copied.Own.Count
 	}
-	now, err := x.request.Source.Host.Look(ctx, began.uuid)
 	switch {
-	case errors.Is(err, ports.ErrNotFound):
-		return domain.Lvol{}, fmt.Errorf("%w: the source's snapshot is gone", errPlanAgain)
-	case err != nil:
-		return domain.Lvol{}, err
-	case now.Own.Count != began.clusters:
-		return domain.Lvol{}, fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was copied", errPlanAgain, now.Own.Count, began.clusters)
-	case copied.Own.Count != began.clusters:
-		return domain.Lvol{}, fmt.Errorf("%w: %w: the copy has %d clusters of its own, its source %d", errPlanAgain, ports.ErrCorrupt, copied.Own.Count, began.clusters)
-	case copied.Parent != x.uuid(o.Parent):
-		return domain.Lvol{}, fmt.Errorf("%w: the copy does not hang any more where it was grafted", errPlanAgain)
+	case now.source != began.clusters:
+		return fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was copied", errPlanAgain, now.source, began.clusters)
+	case now.copied != began.clusters:
+		return fmt.Errorf("%w: %w: the copy has %d clusters of its own, its source %d", errPlanAgain, ports.ErrCorrupt, now.copied, began.clusters)
 	}
-	return copied, nil
+	return nil
 }
 
 func (x *execution) remember(ctx context.Context, lvolName string, s domain.Sealing) {

@@ -63,13 +63,14 @@ func (r *rebuild) all(ctx context.Context) error {
 	if err := r.request.check(); err != nil {
 		return err
 	}
-	release, err := r.claim(ctx)
+	seen, release, err := r.claim(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	for plans := 1; ; plans++ {
-		err := r.once(ctx)
+		err := r.once(ctx, seen)
+		seen = nil
 		if !errors.Is(err, errPlanAgain) || plans == maxPlans || ctx.Err() != nil {
 			return err
 		}
@@ -80,36 +81,63 @@ func (r *rebuild) all(ctx context.Context) error {
 // claim keeps a second rebuild of the same replica out, of this process and,
 // where the host can tell, of others. Where it cannot, two processes on one
 // replica are their callers' mistake.
-func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
-	var store domain.Store
-	err = r.insistOn(ctx, "list the destination", func() (err error) {
-		store, err = list(ctx, r.request.Destination)
+//
+// Which store it is, only a look tells, and the plan is made of the same look.
+// So nobody may give the replica back between the look and the claim: whoever
+// claims or gives back a replica of that name waits for the others' looks.
+func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err error) {
+	name := "claim " + r.request.Destination.Replica
+	claimed, err := r.engine.locks.acquire(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer claimed()
+	var s sight
+	err = r.insistOn(ctx, "look at both hosts", func() (err error) {
+		s, err = look(ctx, r.request)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	release, ok := r.engine.locks.tryAcquire(claimOfReplica(store.UUID, r.request.Destination.Replica))
+	store := s.destination.Store
+	replica, ok := r.engine.locks.tryAcquire(claimOfReplica(store.UUID, r.request.Destination.Replica))
 	if !ok {
-		return nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
+		return nil, nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
 	}
-	held := []func(){release}
+	outside, err := r.claimOutside(ctx, store)
+	if err != nil {
+		replica()
+		return nil, nil, err
+	}
+	return &s, func() {
+		claimed, err := r.engine.locks.acquire(context.WithoutCancel(ctx), name)
+		if err == nil {
+			defer claimed()
+		}
+		outside()
+		replica()
+	}, nil
+}
+
+// claimOutside claims what other processes can see: the replica on its host, and
+// on both hosts the run, which opens something on either. Where they are on one
+// target the second claim of the run is busy, with ours.
+func (r *rebuild) claimOutside(ctx context.Context, store domain.Store) (release func(), err error) {
+	var held []func()
 	release = func() {
 		for _, give := range held {
 			give()
 		}
 	}
 	give, err := r.engine.claimOutside(ctx, r.request.Destination.Host, claimOfReplica(store.UUID, r.request.Destination.Replica))
-	if errors.Is(err, ports.ErrBusy) {
-		err = refusef("replica %s on lvstore %s is being rebuilt by another process", r.request.Destination.Replica, store.Name)
-	}
-	if err != nil {
-		release()
+	switch {
+	case errors.Is(err, ports.ErrBusy):
+		return nil, refusef("replica %s on lvstore %s is being rebuilt by another process", r.request.Destination.Replica, store.Name)
+	case err != nil:
 		return nil, err
 	}
 	held = append(held, give)
-	// What the run opens is seen from both sides. Where they are on one target the
-	// second claim is busy, with ours.
 	for _, host := range []ports.Host{r.request.Destination.Host, r.request.Source.Host} {
 		give, err := r.engine.claimOutside(ctx, host, claimOfRun(r.run))
 		switch {
@@ -124,9 +152,9 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 }
 
 // once plans and carries the plan out. errPlanAgain says that another round is
-// needed.
-func (r *rebuild) once(ctx context.Context) error {
-	seen, plan, err := r.plan(ctx)
+// needed. seen is what was looked at already; nil: nothing.
+func (r *rebuild) once(ctx context.Context, looked *sight) error {
+	seen, plan, err := r.plan(ctx, looked)
 	if err != nil {
 		return err
 	}
@@ -143,7 +171,7 @@ func (r *rebuild) once(ctx context.Context) error {
 		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name); err != nil {
 			return err
 		}
-		if seen, plan, err = r.plan(ctx); err != nil || !plan.FetchesImage() {
+		if seen, plan, err = r.plan(ctx, nil); err != nil || !plan.FetchesImage() {
 			imageLock()
 			imageLock = func() {}
 		}
@@ -154,13 +182,14 @@ func (r *rebuild) once(ctx context.Context) error {
 	return r.carryOut(ctx, seen, plan, imageLock)
 }
 
-func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
+func (r *rebuild) plan(ctx context.Context, looked *sight) (sight, domain.Plan, error) {
 	request := r.request
 	request.Options.ThisRun = r.sealed
 	var seen sight
 	var plan domain.Plan
 	err := r.insistOn(ctx, "plan", func() (err error) {
-		seen, plan, err = r.engine.plan(ctx, request)
+		seen, plan, err = r.engine.plan(ctx, request, looked)
+		looked = nil // another attempt looks for itself
 		return err
 	})
 	r.see(seen)
@@ -242,7 +271,9 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 			return err
 		}
 	}
-	_, violations, err := r.verify(ctx, plan.Image, false)
+	x.close(ctx)
+	seen, violations, err := r.verify(ctx, plan.Image)
+	r.see(seen)
 	if err != nil {
 		return err
 	}
@@ -256,17 +287,23 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if err := x.do(ctx, domain.StageCrown); err != nil {
 		return err
 	}
-	seen, violations, err = r.verify(ctx, plan.Image, true)
+	err = r.insistOn(ctx, "look at the head", func() (err error) {
+		seen, err = x.lookAtHead(ctx, seen)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	r.see(seen)
+	if violations, err = seen.violations(plan.Image, true); err != nil {
+		return err
+	}
 	return r.judge(violations)
 }
 
-func (r *rebuild) verify(ctx context.Context, image domain.Image, withHead bool) (seen sight, violations []domain.Violation, err error) {
+func (r *rebuild) verify(ctx context.Context, image domain.Image) (seen sight, violations []domain.Violation, err error) {
 	err = r.insistOn(ctx, "verify", func() (err error) {
-		seen, violations, err = r.engine.verify(ctx, r.request, image, withHead)
+		seen, violations, err = r.engine.verify(ctx, r.request, image)
 		return err
 	})
 	return seen, violations, err

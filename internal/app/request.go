@@ -29,7 +29,7 @@ func (r Request) check() error {
 	case r.Destination.Host == nil:
 		return refusef("no destination host")
 	case r.Parallel < 0:
-		return refusef("%d operations at once: expected at least 1", r.Parallel)
+		return refusef("%d copies at once: expected at least 1", r.Parallel)
 	}
 	for _, name := range []string{r.Source.Replica, r.Destination.Replica} {
 		if err := domain.CheckReplicaName(name); err != nil {

@@ -54,7 +54,8 @@ func insist(ctx context.Context, again func(error), do func(attempt int) error) 
 
 // persist carries an operation out, again if need be. A call whose answer was
 // lost may have taken effect: before the next attempt the store is looked at.
-func (x *execution) persist(ctx context.Context, i int, o domain.Operation) error {
+// reached is called when what comes after it can begin, if that is before its end.
+func (x *execution) persist(ctx context.Context, i int, o domain.Operation, reached func()) error {
 	again := func(err error) {
 		x.engine.log.Info("again after a failure", zap.String("replica", x.run.Replica), zap.String("run", x.run.ID),
 			zap.String("verb", string(o.Verb)), zap.String("of", x.describe(i)), zap.Error(err))
@@ -66,7 +67,7 @@ func (x *execution) persist(ctx context.Context, i int, o domain.Operation) erro
 				return err
 			}
 		}
-		return x.perform(ctx, i, o)
+		return x.perform(ctx, i, o, reached)
 	})
 }
 

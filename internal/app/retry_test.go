@@ -117,9 +117,12 @@ func TestAHostThatIsGoneEndsTheRebuildSoon(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := growPlain(t)
 				host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
-				gone := false
+				var gone atomic.Bool
 				host.Inject(func(c memory.Call) memory.Fault {
-					if gone = gone || c.Method == map[string]string{"source": "copy", "destination": "seal"}[side]; gone {
+					if c.Method == map[string]string{"source": "copy", "destination": "seal"}[side] {
+						gone.Store(true)
+					}
+					if gone.Load() {
 						return memory.Fault{Before: ports.ErrUnavailable}
 					}
 					return memory.Fault{}

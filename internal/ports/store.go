@@ -70,6 +70,12 @@ type Store interface {
 type SealRecord struct {
 	Attributes domain.Attributes
 	Image      *domain.ImageRecord // nil: not an image
+
+	// Sealed, if it is not nil, is called with the snapshot's UUID, at most
+	// once, as soon as the snapshot is there and others can be grafted onto
+	// it, while Seal still removes what is left of the lvol. It must return
+	// soon. Seal may yet end with an error.
+	Sealed func(snapshot string)
 }
 
 // Snapshotter freezes what a writable lvol holds. It is the one change that

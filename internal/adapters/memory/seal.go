@@ -12,7 +12,7 @@ import (
 // Seal implements ports.Store. The snapshot has another UUID than the lvol.
 func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
 	what := fmt.Sprintf("seal %s as %s", h.word(uuid), name)
-	return h.freeze(ctx, Call{Method: "seal", UUID: uuid, Name: name}, what, func(l *lvol) *lvol {
+	sealed, err := h.freeze(ctx, Call{Method: "seal", UUID: uuid, Name: name}, what, func(l *lvol) *lvol {
 		snapshot := h.frozen(l, name, seal.Attributes)
 		if seal.Image != nil && h.config.Flavour == Fork {
 			snapshot.image = *seal.Image
@@ -20,6 +20,10 @@ func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecor
 		h.drop(l)
 		return snapshot
 	})
+	if err == nil && seal.Sealed != nil {
+		seal.Sealed(sealed)
+	}
+	return sealed, err
 }
 
 // Snapshot implements ports.Snapshotter.

@@ -81,7 +81,17 @@ func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
 	return ports.Peer(text), err
 }
 
+// baseUUID is that of the bdev under the lvstore. A listing has told it; a target
+// that has restarted since may have given it another one, and is reached over
+// another connection.
 func (h *Host) baseUUID(ctx context.Context) (string, error) {
+	now := h.rpc.connectionNumber()
+	h.mu.Lock()
+	known, over := h.base, h.baseOver
+	h.mu.Unlock()
+	if known != "" && over == now {
+		return known, nil
+	}
 	var found []bdev
 	if err := h.rpc.call(ctx, "bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: h.baseBdev}, &found); err != nil {
 		return "", unavailable(err)

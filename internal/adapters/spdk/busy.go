@@ -11,7 +11,8 @@ import (
 // backOff waits longer and longer, as long as the context and its limit allow.
 type backOff struct {
 	pause, longest time.Duration
-	until          time.Time // zero: no limit
+	last           time.Duration // the pause before this one
+	until          time.Time     // zero: no limit
 }
 
 // next waits. It is false when waiting on is of no use.
@@ -21,7 +22,7 @@ func (b *backOff) next(ctx context.Context) bool {
 	}
 	timer := time.NewTimer(b.pause)
 	defer timer.Stop()
-	b.pause = min(2*b.pause, b.longest)
+	b.last, b.pause = b.pause, min(2*b.pause, b.longest)
 	select {
 	case <-timer.C:
 		return true

@@ -201,9 +201,28 @@ func refusedCopy(err error, errno syscall.Errno) bool {
 	return errors.As(err, &ended) && ended.errno == errno
 }
 
+// Between two looks at a copy.
+const (
+	firstPoll   = 2 * time.Millisecond
+	longestPoll = 250 * time.Millisecond
+)
+
+// pace is how long to wait until the next look: longer and longer, but no longer
+// than half of what is left at the rate so far, so that the end of a copy is
+// noticed soon, how long ever it took.
+func pace(last, passed time.Duration, done, total uint64) time.Duration {
+	next := min(2*last, longestPoll)
+	if done > 0 && done <= total {
+		left := time.Duration(float64(passed) * float64(total-done) / float64(done))
+		next = min(next, left/2)
+	}
+	return max(next, firstPoll)
+}
+
 // watch asks how far the copy is until it is over.
 func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) error {
-	wait := backOff{pause: 2 * time.Millisecond, longest: 250 * time.Millisecond}
+	wait := backOff{pause: firstPoll, longest: longestPoll}
+	began := time.Now()
 	var told uint64
 	begun := false
 	silentSince := time.Time{}
@@ -242,6 +261,7 @@ func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) 
 			case helpertypes.ShallowCopyStateError:
 				return newCopyError(status.Error)
 			}
+			wait.pause = pace(wait.last, time.Since(began), status.CopiedClusters, status.TotalClusters)
 		}
 		if !wait.next(ctx) {
 			return stillCopying(ctx)

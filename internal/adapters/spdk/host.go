@@ -49,6 +49,8 @@ type Host struct {
 	copies   map[string]sending      // by source UUID: copies that nobody has seen the end of
 	runs     map[ports.Run]*runState // what runs have opened here
 	port     uint16                  // the last one listened on
+	base     string                  // UUID of the bdev under the store, as listed last
+	baseOver uint64                  // the connection that it was told over
 }
 
 var (
@@ -56,10 +58,10 @@ var (
 	_ ports.Prover   = (*Host)(nil)
 	_ ports.Recorder = (*Host)(nil)
 	_ ports.Merger   = (*Host)(nil)
+	_ ports.Counter  = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)
-	_ ports.Merger    = (*Host)(nil)
 )
 
 // Open connects to a target, asks what it can do, and finds the lvstore. The

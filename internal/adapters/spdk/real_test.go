@@ -2,9 +2,7 @@ package spdk
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -141,82 +139,13 @@ func anLvstoreThatIsNotThere(t *testing.T, p *pair) {
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 }
 
-// countingProxy passes calls on and counts them by method.
-type countingProxy struct {
-	path string
-	mu   sync.Mutex
-	all  map[string]int
-}
-
-func newCountingProxy(t *testing.T, target string) *countingProxy {
-	dir, err := os.MkdirTemp("", "proxy")
-	require.NoError(t, err)
-	c := &countingProxy{path: filepath.Join(dir, "s"), all: make(map[string]int)}
-	listener, err := net.Listen("unix", c.path)
-	require.NoError(t, err)
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("unix", target)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			serving.Go(func() { _, _ = io.Copy(client, server) })
-			serving.Go(func() {
-				defer func() { _ = client.Close(); _ = server.Close() }()
-				for in := json.NewDecoder(client); ; {
-					var whole json.RawMessage
-					var r request
-					if in.Decode(&whole) != nil || json.Unmarshal(whole, &r) != nil {
-						return
-					}
-					c.mu.Lock()
-					c.all[r.Method]++
-					c.mu.Unlock()
-					if _, err := server.Write(whole); err != nil {
-						return
-					}
-				}
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = listener.Close()
-		serving.Wait()
-		require.NoError(t, os.RemoveAll(dir))
-	})
-	return c
-}
-
-// calls since the last time, without those that ask again: how far a copy is, and
-// whether a new namespace has appeared.
-func (c *countingProxy) calls() (n int, which string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.all, "bdev_lvol_check_shallow_copy")
-	if start := "bdev_lvol_start_shallow_copy"; c.all[start] > 0 {
-		c.all[start] = 1
-	}
-	for _, count := range c.all {
-		n += count
-	}
-	which = fmt.Sprint(c.all)
-	clear(c.all)
-	return n, which
-}
-
 func asFewCallsAsItTakes(t *testing.T, p *pair) {
-	source, destination := newCountingProxy(t, p.from.Socket), newCountingProxy(t, p.to.Socket)
-	from, to := open(t, source.path, p.from.NewStore(t, 64)), open(t, destination.path, p.to.NewStore(t, 64))
+	line := targettest.NewTally()
+	source, destination := line.Proxy(t, p.from.Socket), line.Proxy(t, p.to.Socket)
+	from, to := open(t, source, p.from.NewStore(t, 64)), open(t, destination, p.to.NewStore(t, 64))
 	calls := func() (int, string) {
-		a, fromCalls := source.calls()
-		b, toCalls := destination.calls()
-		return a + b, fromCalls + " " + toCalls
+		seen := line.Take()
+		return seen.Calls(), fmt.Sprint(seen.ByMethod)
 	}
 	ctx, run := t.Context(), newRun()
 	const n = 4
@@ -228,7 +157,7 @@ func asFewCallsAsItTakes(t *testing.T, p *pair) {
 		}
 	}
 	image := snapshotOf(t, p.to, to, domain.ImageLvolName("base", to.storeUUID), 4, 1)
-	fresh := open(t, source.path, from.storeName) // that knows nothing
+	fresh := open(t, source, from.storeName) // that knows nothing
 	calls()
 	_, err := fresh.List(ctx)
 	require.NoError(t, err)

@@ -25,6 +25,9 @@ func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecor
 	if err == nil {
 		h.notMadeHere(uuid)
 		h.rememberSealed(snapshot, seal)
+		if seal.Sealed != nil {
+			seal.Sealed(snapshot)
+		}
 		err = h.dropRest(ctx, uuid, name)
 	}
 	if err != nil {
@@ -46,10 +49,10 @@ func (h *Host) rememberSealed(snapshot string, seal ports.SealRecord) {
 // empty, somebody has written to it since: a copy that was thought to be over,
 // and the seal cannot be trusted.
 //
-// The look and the delete share a write, since the next graft waits for them: a
-// target answers bdev_get_bdevs before it takes up the next call. Nothing is lost
-// when the look then says that the rest was not empty; what is not sealed is
-// copied again.
+// The look and the delete share a write: a target answers bdev_get_bdevs before
+// it takes up the next call. Nothing is lost when the look then says that the rest
+// was not empty; what is not sealed is copied again. A graft onto the snapshot may
+// go on meanwhile: a delete locks the clone, set_parent the child and the parent.
 func (h *Host) dropRest(ctx context.Context, uuid, snapshot string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(tidyFor, h.rpc.timeout))
 	defer cancel()

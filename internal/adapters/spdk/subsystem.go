@@ -54,7 +54,11 @@ func (h *Host) newSubsystem(ctx context.Context, run ports.Run, state *runState,
 		Nqn: sub.nqn, SerialNumber: run.ID, ModelNumber: modelNumber, MaxNamespaces: namespacesOf,
 	}, nil)
 	allow := newCall("nvmf_subsystem_add_host", addHostRequest{NQN: sub.nqn, Host: hostNQN}, nil)
-	h.changeAll(ctx, transport, create, allow)
+	// The listener goes along: the port of the last one is free as a rule. Where
+	// it is not, or the transport is new and not ready yet, it is asked for again.
+	port := h.firstPort()
+	listen := h.listenCall(sub, port)
+	h.changeAll(ctx, transport, create, allow, listen)
 	if errors.Is(transport.err, ports.ErrExists) {
 		transport.err = nil
 	}
@@ -64,8 +68,14 @@ func (h *Host) newSubsystem(ctx context.Context, run ports.Run, state *runState,
 			err = one.err
 		}
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case listen.err == nil:
+		h.listening(sub, port)
+	case errors.Is(listen.err, ports.ErrInvalid):
 		err = h.listenOn(ctx, sub)
+	default:
+		err = listen.err
 	}
 	if err != nil {
 		h.closeSubsystem(ctx, state, sub)
@@ -81,21 +91,17 @@ func (h *Host) newSubsystem(ctx context.Context, run ports.Run, state *runState,
 // process has is refused with the same words as an address that the machine has
 // not, so all are tried.
 func (h *Host) listenOn(ctx context.Context, sub *subsystem) error {
-	h.mu.Lock()
-	first := max(h.port, h.listen.First)
-	h.mu.Unlock()
+	first := h.firstPort()
 	var refusal error
 	for n := 0; n <= int(h.listen.Last-h.listen.First); n++ {
 		port := first + uint16(n)
 		if over := int(first) + n - int(h.listen.Last); over > 0 {
 			port = h.listen.First + uint16(over-1)
 		}
-		refusal = h.change(ctx, "nvmf_subsystem_add_listener",
-			spdktypes.NvmfSubsystemAddListenerRequest{Nqn: sub.nqn, ListenAddress: h.listen.at(port)}, nil)
-		if refusal == nil {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			sub.port, h.port = port, port
+		listen := h.listenCall(sub, port)
+		h.changeAll(ctx, listen)
+		if refusal = listen.err; refusal == nil {
+			h.listening(sub, port)
 			return nil
 		}
 		if !errors.Is(refusal, ports.ErrInvalid) {
@@ -103,6 +109,22 @@ func (h *Host) listenOn(ctx context.Context, sub *subsystem) error {
 		}
 	}
 	return as(ports.ErrUnavailable, fmt.Errorf("no port of %s:%d-%d can be listened on: %w", h.listen.Address, h.listen.First, h.listen.Last, refusal))
+}
+
+func (h *Host) firstPort() uint16 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return max(h.port, h.listen.First)
+}
+
+func (h *Host) listenCall(sub *subsystem, port uint16) *call {
+	return newCall("nvmf_subsystem_add_listener", spdktypes.NvmfSubsystemAddListenerRequest{Nqn: sub.nqn, ListenAddress: h.listen.at(port)}, nil)
+}
+
+func (h *Host) listening(sub *subsystem, port uint16) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sub.port, h.port = port, port
 }
 
 // subsystems are the target's, or the one of that NQN, if there is one.

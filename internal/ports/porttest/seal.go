@@ -1,6 +1,7 @@
 package porttest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,6 +73,50 @@ var sealTests = []test{
 		}
 		require.Equal(t, record, h.look(l).Image)
 		require.Equal(t, []string{name}, h.names())
+	}),
+	alone("others can be grafted onto a snapshot as soon as its seal says that it is there", func(t *testing.T, h *subject) {
+		const n = 6
+		parent, grafts := "", make(chan error, n)
+		for i := range n {
+			filling := h.create(inFlight(2*i), 2)
+			h.fill(filling, byte(i+1), uint64(i%2))
+			child := h.create(inFlight(2*i+1), 2)
+			if parent != "" {
+				h.graft(filling, parent)
+			}
+			said := 0
+			sealed, err := h.Seal(h.ctx, filling, snapshotNamed(fmt.Sprint("s", i)), ports.SealRecord{Sealed: func(snapshot string) {
+				said++
+				parent = snapshot
+				go func() { grafts <- untilFree(h.ctx, func() error { return h.Graft(h.ctx, child, snapshot) }) }()
+			}})
+			require.NoError(t, err)
+			require.Equal(t, 1, said)
+			require.Equal(t, parent, sealed)
+			require.NoError(t, <-grafts)
+			require.Equal(t, sealed, h.look(child).Parent)
+			require.Len(t, h.names(), 2*(i+1), "nothing else is left")
+		}
+		h.reads(parent, n-1, n)
+		filling := h.create(inFlight(99), 2)
+		_, err := h.Seal(h.ctx, filling, snapshotNamed("s0"), ports.SealRecord{Sealed: func(string) { require.Fail(t, "it is not there") }})
+		require.ErrorIs(t, err, ports.ErrExists)
+	}),
+	alone("a count is what a look says of the own clusters", func(t *testing.T, h *subject) {
+		counter, ok := h.Instance.Host.(ports.Counter)
+		if !ok {
+			t.Skip("this host does not count: its Look costs no more")
+		}
+		a := h.snapshotOf(snapshotNamed("a"), 4, 1, 0, 2)
+		l := h.create(inFlight(1), 4)
+		h.fill(l, 2, 3)
+		h.graft(l, a)
+		for _, uuid := range []string{a, l} {
+			own, err := counter.Count(h.ctx, uuid)
+			require.NoError(t, err)
+			require.Equal(t, h.look(uuid).Own.Count, own)
+		}
+		h.refuses(ports.ErrNotFound, func() error { _, err := counter.Count(h.ctx, missing); return err }, "count")
 	}),
 	alone("sealing what is missing is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error {

@@ -1,0 +1,137 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// slowToTidy is a host whose Seal has something left to do once the snapshot is
+// there.
+type slowToTidy struct {
+	*memory.Host
+
+	tidy    func(snapshot string) error
+	grafted func(parent string)
+}
+
+func (h *slowToTidy) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
+	snapshot, err := h.Host.Seal(ctx, uuid, name, seal)
+	if err != nil {
+		return "", err
+	}
+	if err := h.tidy(snapshot); err != nil {
+		return "", err
+	}
+	return snapshot, nil
+}
+
+func (h *slowToTidy) Graft(ctx context.Context, uuid, parent string) error {
+	h.grafted(parent)
+	return h.Host.Graft(ctx, uuid, parent)
+}
+
+// TestWhatHangsOnASnapshotIsGraftedWhileItsSealIsTidiedUp: each seal but the
+// last ends only when something was grafted onto the snapshot.
+func TestWhatHangsOnASnapshotIsGraftedWhileItsSealIsTidiedUp(t *testing.T) {
+	const n = 5
+	b, request := growChain(t, n)
+	var mu sync.Mutex
+	changed := sync.NewCond(&mu)
+	onto, seals := make(map[string]bool), 0
+	request.Destination.Host = &slowToTidy{
+		Host: b.destination,
+		tidy: func(snapshot string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for seals++; seals < n && !onto[snapshot]; {
+				changed.Wait()
+			}
+			return nil
+		},
+		grafted: func(parent string) {
+			mu.Lock()
+			defer mu.Unlock()
+			onto[parent] = true
+			changed.Broadcast()
+		},
+	}
+	_, err := app.New(nil).Rebuild(t.Context(), request)
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, true)
+}
+
+// TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild though others hang on the
+// snapshot by then: no head comes, and the next run copies it again if it cannot
+// be proven.
+func TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild(t *testing.T) {
+	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+		t.Run(fmt.Sprint(flavour), func(t *testing.T) {
+			b, request := growPlainOn(t, flavour)
+			var once sync.Once
+			request.Destination.Host = &slowToTidy{
+				Host: b.destination,
+				tidy: func(string) (err error) {
+					once.Do(func() { err = fmt.Errorf("the rest is not empty: %w", ports.ErrCorrupt) })
+					return err
+				},
+				grafted: func(string) {},
+			}
+			_, err := app.New(nil).Rebuild(t.Context(), request)
+			require.ErrorIs(t, err, ports.ErrCorrupt)
+			left := list(t, b.destination, copyName)
+			require.Nil(t, left.Head)
+			require.Empty(t, left.InFlight)
+			request.Destination.Host = b.destination
+			report, err := app.New(nil).Rebuild(t.Context(), request)
+			require.NoError(t, err)
+			if flavour == memory.Upstream {
+				require.EqualValues(t, len(fieldTree)*cluster, report.CopiedBytes, "nothing is proven here")
+			}
+			requireEqualViews(t, b, sourceName, copyName, true)
+		})
+	}
+}
+
+// TestASealWaitsForItsGraftAndForBothCounts, however many hands there are.
+func TestASealWaitsForItsGraftAndForBothCounts(t *testing.T) {
+	b, request := growChain(t, 20)
+	request.Parallel = 8
+	b.destination.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "seal" {
+			l, err := b.destination.Look(t.Context(), c.UUID)
+			require.NoError(t, err)
+			require.NotEmpty(t, l.Parent, "%s is sealed before it hangs on something", c.Name)
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(t.Context(), request)
+	require.NoError(t, err)
+
+	// Of the count that a seal waits for, at the source.
+	b, request = growChain(t, 3)
+	looks := 0
+	var mu sync.Mutex
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if c.Method == "look" && c.Name == domain.SnapshotLvolName(sourceName, "s2") {
+			if looks++; looks == 2 {
+				return memory.Fault{Before: ports.ErrInvalid} // for good
+			}
+		}
+		return memory.Fault{}
+	})
+	_, err = app.New(nil).Rebuild(t.Context(), request)
+	require.ErrorIs(t, err, ports.ErrInvalid)
+	require.Equal(t, 2, looks)
+	require.Len(t, list(t, b.destination, copyName).Snapshots, 2, "what was not counted is not sealed")
+}
