@@ -86,11 +86,14 @@ none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
 				}
 			}
 			report, err := auditAt(c, engine, open, places, request)
-			state := newAuditState(report, err)
+			state, text := newAuditState(report, err), ""
+			if err == nil {
+				text = auditText(report)
+			}
 			if err == nil && report.Wrong() {
 				err = &saidAlready{errors.New("something is wrong")}
 			}
-			return s.conclude(output, err, state, auditText(report))
+			return s.conclude(output, err, state, text)
 		},
 	}
 	image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
@@ -179,8 +182,8 @@ func auditText(report app.AuditReport) string {
 	if repairable {
 		text.WriteString("\nengine repair cures a lost image without copying a byte.\n")
 	}
-	if text.Len() == 0 && report.Volumes == nil {
-		return ""
+	if text.Len() == 0 {
+		return "no replicas\n"
 	}
 	return text.String()
 }

@@ -331,6 +331,22 @@ func saidOnOneLineOfAnyLength(t *testing.T, r ran, status int, says string) {
 	require.Contains(t, r.stderr, says)
 }
 
+func TestAnAuditOfAHostWithoutReplicasSaysSo(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	w.b = memory.NewFabric().NewHost(memory.Config{Name: "disk-2"})
+	told := w.engine("audit", hostB)
+	require.Equal(t, exitDone, told.status)
+	require.Equal(t, "no replicas\n", told.stdout)
+}
+
+func TestReplicasOfOneVolumeAreComparedAlsoWhenWholeHostsAreAudited(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	told := w.engine("audit", hostB, "unix:///a.sock?lvs=disk-1", hostB)
+	require.Equal(t, exitFailed, told.status)
+	require.Contains(t, told.stdout, "compared with each other: no difference")
+	require.Equal(t, 1, strings.Count(told.stdout, "vol-1-r-2 on disk-2"), "a host that is given twice is one")
+}
+
 // circle is a host whose listing says that two snapshots hang on each other, as
 // SPDK makes them when it is asked to.
 type circle struct{ closing }

@@ -56,6 +56,7 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"as few calls as it takes", asFewCallsAsItTakes},
 		{"a run uses up its subsystem", aRunUsesUpItsSubsystem},
 		{"a snapshot that is copied for somebody else is not deleted", notDeletedWhileCopied},
+		{"what is being copied is neither merged nor merged into", notMergedWhileCopied},
 		{"what a crashed process has opened is released, and nothing else", whatACrashedProcessHasOpened},
 		{"a graft that is cancelled anywhere leaves no helper", aGraftThatIsCancelledAnywhere},
 		{"a clone that is cancelled anywhere has its name or is gone", aCloneThatIsCancelledAnywhere},
