@@ -37,28 +37,32 @@ func runTests(m *testing.M) int {
 
 // running are the two targets that tests share, each on a core of its own:
 // starting one takes longer than most tests. They end with the test process.
-var running [2]*targettest.Target
+var running [2]struct {
+	*targettest.Target
+	binary string
+}
 
 func stopTargets() {
-	for _, target := range running {
-		if target != nil {
-			_ = target.Close()
+	for _, one := range running {
+		if one.Target != nil {
+			_ = one.Close()
 		}
 	}
 }
 
 func target(t *testing.T, core int, binary string) *targettest.Target {
 	t.Helper()
-	if found := running[core]; found != nil {
-		if found.Binary == binary && found.Serves() {
-			return found
+	one := &running[core]
+	if one.Target != nil {
+		if one.binary == binary && one.Serves() {
+			return one.Target
 		}
-		running[core] = nil
-		require.NoError(t, found.Close())
+		require.NoError(t, one.Close())
+		one.Target = nil
 	}
 	started, err := targettest.Launch(binary, core)
 	require.NoError(t, err)
-	running[core] = started
+	one.Target, one.binary = started, binary
 	return started
 }
 
@@ -99,7 +103,7 @@ func pairings(t *testing.T, which kinds) []pairing {
 			all = append(all, pairing{here + " to " + next, other, 0, 1}, pairing{next + " to " + here, other, 1, 0})
 		}
 	}
-	if last := running[1]; last != nil && last.Binary == binaries[len(binaries)-1] {
+	if last := running[1]; last.Target != nil && last.binary == binaries[len(binaries)-1] {
 		slices.Reverse(all)
 	}
 	return all
