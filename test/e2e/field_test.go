@@ -40,7 +40,7 @@ func newFieldVolumes() []fieldVolume {
 
 func (v fieldVolume) clusters(snapshot string) int {
 	if v.expanded && snapshot != "snap11" && snapshot != "snap12" {
-		return volumeClusters + 4
+		return volumeClusters + 2
 	}
 	return volumeClusters
 }
@@ -62,7 +62,7 @@ func (v fieldVolume) grow(t *testing.T, p *place) {
 	}
 	head := p.head(t, v.from, uuids["snap31"], v.clusters("head"))
 	if v.expanded {
-		p.target.Write(t, head, noise(v.seed+20), uint64(volumeClusters+2)*clusterSize)
+		p.target.Write(t, head, noise(v.seed+20), uint64(volumeClusters+1)*clusterSize)
 	}
 }
 
@@ -77,7 +77,7 @@ func (v fieldVolume) leave(t *testing.T, p *place) {
 	snap11 := made("snap11", p.image, 0, branches[0].writes)
 	snap12 := made("snap12", snap11, 1, map[int]uint64{1: 13, 2: 99})
 	made("snap13", snap12, 2, map[int]uint64{3: 15})
-	snap14 := made("snap14", snap12, 7, map[int]uint64{6: 66})
+	snap14 := made("snap14", snap12, 7, map[int]uint64{5: 66})
 	made("snap21", snap11, 3, branches[3].writes)
 	p.head(t, v.to, snap14, v.clusters("head"))
 	_, err := p.host.Create(t.Context(), domain.InFlightLvolName(v.to, "0badcafe"), volumeClusters*clusterSize)

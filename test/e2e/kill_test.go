@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os"
 	"syscall"
 	"testing"
 
@@ -119,7 +120,8 @@ func TestAnInterruptInTheMiddleOfACopyLeavesNothing(t *testing.T) {
 	})
 }
 
-// TestTwoEnginesOnOneReplica is the caller's mistake. One of them fails, nothing
+// TestTwoEnginesOnOneReplica is the caller's mistake. On one machine the second one
+// is refused. Where they do not see each other's claims, one of them fails, nothing
 // wrong is sealed, and another run makes the replica whole.
 func TestTwoEnginesOnOneReplica(t *testing.T) {
 	onEach(t, within|between, func(t *testing.T, from, to *targettest.Target) {
@@ -130,6 +132,13 @@ func TestTwoEnginesOnOneReplica(t *testing.T) {
 			_, filling := destination.filling(t, chainTo)
 			return filling
 		})
+		r, status := program.rebuild(t, a, b)
+		require.Equal(t, 1, status)
+		require.Equal(t, "refused", r.Outcome)
+		require.Contains(t, r.Error, "is being rebuilt already")
+		require.False(t, first.hasEnded(), "the first one goes on")
+
+		require.NoError(t, os.Remove(to.Socket+".claims")) // as of two containers that share no directory
 		second := program.startRebuild(t, a, b)
 		requireEnds(t, first, "the first")
 		requireEnds(t, second, "the second")

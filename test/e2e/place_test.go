@@ -19,7 +19,7 @@ const (
 	clusterSize   = targettest.ClusterSize
 	imageName     = "base"
 	imageUUID     = "e4f5a6b7"
-	storeClusters = 256
+	storeClusters = 320
 )
 
 // place is an lvstore on a real target.

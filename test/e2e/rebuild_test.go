@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	imageClusters  = 8
-	volumeClusters = 16
+	imageClusters  = 4
+	volumeClusters = 8
 )
 
 // branches is the tree of the field's own test; each snapshot writes clusters
@@ -20,12 +20,12 @@ var branches = []struct {
 	name, parent string
 	writes       map[int]uint64
 }{
-	{"snap11", "", map[int]uint64{0: 11, 12: 12}},
+	{"snap11", "", map[int]uint64{0: 11, 6: 12}},
 	{"snap12", "snap11", map[int]uint64{1: 13, 2: 14}},
 	{"snap13", "snap12", map[int]uint64{2: 15}},
-	{"snap21", "snap11", map[int]uint64{12: 16}},
-	{"snap22", "snap21", map[int]uint64{9: 17}},
-	{"snap31", "snap21", map[int]uint64{3: 18, 15: 19}},
+	{"snap21", "snap11", map[int]uint64{6: 16}},
+	{"snap22", "snap21", map[int]uint64{5: 17}},
+	{"snap31", "snap21", map[int]uint64{3: 18, 7: 19}},
 }
 
 // growSource makes the branching tree under an image that is smaller than the
@@ -37,7 +37,7 @@ func (p *place) growSource(t *testing.T, replica string) {
 		uuids[b.name] = p.snapshot(t, replica, b.name, uuids[b.parent], volumeClusters, createdAt(i), b.writes)
 	}
 	head := p.head(t, replica, uuids["snap31"], volumeClusters)
-	p.target.Write(t, head, noise(20), 5*clusterSize)
+	p.target.Write(t, head, noise(20), 4*clusterSize)
 }
 
 // TestRebuildOfTheBranchingTree rebuilds a tree over a real disk image by the
@@ -107,7 +107,7 @@ func damage(t *testing.T, p *place, replica string) {
 	snap13, _ := r.Snapshot("snap13")
 	require.NoError(t, p.host.Delete(ctx, snap13.Lvol.UUID))
 	p.snapshot(t, replica, "snap13", snap12.Lvol.UUID, volumeClusters, snap13.Lvol.Attributes, map[int]uint64{4: 15}) // the same bytes elsewhere
-	extra := p.snapshot(t, replica, "snap14", snap12.Lvol.UUID, volumeClusters, createdAt(9), map[int]uint64{6: 66})
+	extra := p.snapshot(t, replica, "snap14", snap12.Lvol.UUID, volumeClusters, createdAt(9), map[int]uint64{5: 66})
 	p.head(t, replica, extra, volumeClusters)
 	_, err := p.host.Create(ctx, domain.InFlightLvolName(replica, "0badcafe"), volumeClusters*clusterSize)
 	require.NoError(t, err)

@@ -2,8 +2,8 @@ package spdk
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -33,7 +33,16 @@ var usualEars = ears{
 }
 
 // errDeaf is what every call ends with that is asked of a target that hangs.
-var errDeaf = errors.New("the target hangs: it answers nobody")
+var errDeaf error = deafError{}
+
+type deafError struct{}
+
+// Error says what it means.
+func (deafError) Error() string { return "the target hangs: it answers nobody" }
+
+// Is tells that no answer came in all the time that it had: asking again takes
+// as long.
+func (deafError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // hearing is when something was last heard over a connection, or, if nothing was
 // asked meanwhile, asked.

@@ -1,6 +1,7 @@
 package spdk
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"testing"
@@ -26,6 +27,7 @@ func TestATargetThatAnswersNothingHangs(t *testing.T) {
 	for _, ended := range []*call{one, two} {
 		require.ErrorIs(t, ended.err, errDeaf)
 		require.ErrorIs(t, ended.err, ports.ErrUnavailable)
+		require.ErrorIs(t, ended.err, context.DeadlineExceeded, "it is not worth a retry")
 		require.True(t, unsaid(ended.err), "it may have taken effect")
 	}
 	require.ErrorIs(t, c.call(t.Context(), "third", nil, nil), errDeaf, "at once, it is not asked again for an hour")
