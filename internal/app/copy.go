@@ -28,9 +28,11 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	if err != nil {
 		return err
 	}
-	err = patiently(ctx, func() error {
-		return from.Copy(ctx, x.run, o.Source.UUID, address, func(done, _ uint64) { x.progress.copying(i, x.subject[i], done) })
+	copying, stop := watchReceiver(ctx, host, uuid)
+	err = patiently(copying, func() error {
+		return from.Copy(copying, x.run, o.Source.UUID, address, func(done, _ uint64) { x.progress.copying(i, x.subject[i], done) })
 	})
+	stop()
 	if err != nil {
 		return err // the clean-up withdraws
 	}

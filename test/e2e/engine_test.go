@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,19 +18,13 @@ import (
 // engine is the built program.
 type engine struct{ path string }
 
-func buildEngine(t *testing.T) engine {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "engine")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/rootgraft/rebuild/cmd/engine").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return engine{path}
-}
+var program engine
 
 // result is what of the program's JSON these tests look at.
 type result struct {
 	Outcome     string
 	Error       string
-	Plan        []struct{ Snapshot, Parent, Action, Reason string }
+	Plan        []planned
 	Destination struct {
 		BackingImage string
 		Head         *struct{ Parent string }
@@ -40,26 +35,103 @@ type result struct {
 		Others []struct{ Name string }
 	}
 	Violations  []struct{ Subject, Rule, Detail string }
+	Warnings    []string
 	CopiedBytes uint64
 }
 
-// rebuild runs engine rebuild and returns what it printed and its exit status.
-func (e engine) rebuild(t *testing.T, source, destination string, flags ...string) (result, int) {
-	t.Helper()
-	args := append([]string{"rebuild", "--source", source, "--destination", destination, "--output", "json", "--log", "warn"}, flags...)
-	command := exec.Command(e.path, args...)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	err := command.Run()
-	status := command.ProcessState.ExitCode()
-	if status < 0 {
-		require.NoError(t, err)
+type planned struct{ Snapshot, Parent, Action, Reason string }
+
+// actions are what the plan does with each snapshot, and with what is left of
+// others.
+func (r result) actions() map[string]string {
+	actions := make(map[string]string)
+	for _, p := range r.Plan {
+		if p.Snapshot != "" {
+			actions[p.Snapshot] = p.Action
+		}
 	}
-	require.Empty(t, stderr.String(), "warnings and errors on stderr")
+	return actions
+}
+
+// process is a program that runs.
+type process struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	ended          chan struct{}
+}
+
+// start runs the program until it ends or the test does.
+func (e engine) start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(e.path, args...), ended: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait() // the status tells
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended
+		<-p.ended
+	})
+	return p
+}
+
+// startRebuild runs engine rebuild with JSON, which is printed at its end.
+func (e engine) startRebuild(t *testing.T, source, destination string, flags ...string) *process {
+	t.Helper()
+	return e.start(t, append([]string{"rebuild", "--source", source, "--destination", destination, "--output", "json", "--log", "warn"}, flags...)...)
+}
+
+func (p *process) signal(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(signal))
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// status waits for the end.
+func (p *process) status() int {
+	<-p.ended
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// result waits for the end and reads what was printed.
+func (p *process) result(t *testing.T) (result, int) {
+	t.Helper()
+	status := p.status()
 	var r result
-	require.NoError(t, json.Unmarshal(stdout.Bytes(), &r), "%s", stdout.String())
+	require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r), "status %d, stdout %q, stderr %q", status, p.stdout.String(), p.stderr.String())
 	return r, status
 }
+
+// rebuild runs engine rebuild to its end. Nothing is warned of.
+func (e engine) rebuild(t *testing.T, source, destination string, flags ...string) (result, int) {
+	t.Helper()
+	p := e.startRebuild(t, source, destination, flags...)
+	r, status := p.result(t)
+	require.Empty(t, p.stderr.String(), "warnings and errors on stderr")
+	return r, status
+}
+
+// mustRebuild is rebuild that has to work.
+func (e engine) mustRebuild(t *testing.T, source, destination string, flags ...string) result {
+	t.Helper()
+	r, status := e.rebuild(t, source, destination, flags...)
+	require.Zero(t, status, "%+v", r)
+	require.Equal(t, "complete", r.Outcome)
+	require.Empty(t, r.Violations)
+	return r
+}
+
+func (p *place) address(replica string) string { return address(p.target.Socket, p.lvstore, replica) }
 
 func address(socket, lvstore, replica string) string {
 	return fmt.Sprintf("unix://%s?lvs=%s&replica=%s", socket, lvstore, replica)
@@ -70,12 +142,12 @@ func address(socket, lvstore, replica string) string {
 func makeDiskImage(t *testing.T, clusters int) (image []byte, files map[string]string) {
 	t.Helper()
 	mke2fs := findTool(t, "mke2fs")
-	files = map[string]string{"hostname": "rebuilt\n", "big": string(bytes.Repeat([]byte("all work and no zeros "), 50_000))}
+	files = map[string]string{"hostname": "rebuilt\n", "big": strings.Repeat("all work and no zeros ", 50_000)}
 	root := t.TempDir()
 	for name, text := range files {
-		require.NoError(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o600))
+		require.NoError(t, os.WriteFile(root+"/"+name, []byte(text), 0o600))
 	}
-	path := filepath.Join(t.TempDir(), "disk.img")
+	path := t.TempDir() + "/disk.img"
 	out, err := exec.Command(mke2fs, "-q", "-t", "ext4", "-d", root, path, fmt.Sprintf("%dk", clusters*clusterSize/1024)).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	image, err = os.ReadFile(path)
@@ -88,7 +160,7 @@ func makeDiskImage(t *testing.T, clusters int) (image []byte, files map[string]s
 func requireFiles(t *testing.T, view []byte, files map[string]string) {
 	t.Helper()
 	debugfs := findTool(t, "debugfs")
-	path := filepath.Join(t.TempDir(), "view.img")
+	path := t.TempDir() + "/view.img"
 	require.NoError(t, os.WriteFile(path, view, 0o600))
 	for name, text := range files {
 		out, err := exec.Command(debugfs, "-R", "cat /"+name, path).Output()

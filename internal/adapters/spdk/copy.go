@@ -231,6 +231,8 @@ func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) 
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return stillCopying(ctx)
+		case isGone(err):
+			return err
 		case unsaid(err):
 			// The copy does not need the connection. But an end that is lost
 			// is lost: after a while nobody will tell.

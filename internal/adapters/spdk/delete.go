@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -47,8 +49,44 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 		if err := h.probe(ctx, b); err != nil {
 			return err
 		}
+	} else if b.Claimed {
+		if err := h.notFilled(ctx, b); err != nil {
+			return err
+		}
 	}
 	return h.deleteNow(ctx, uuid)
+}
+
+// notFilled is ErrBusy while a copy within the target writes into a writable lvol.
+// The target would take its bdev away at once, delete it when the copy is over,
+// which can be long, and answer only then; meanwhile its two listings contradict
+// each other. What else claims an lvol, an export or a RAID, lets it go.
+func (h *Host) notFilled(ctx context.Context, b *bdev) error {
+	var exported []spdktypes.NvmfSubsystem
+	var raids []spdktypes.BdevRaidInfo
+	exports := newCall("nvmf_get_subsystems", nil, &exported)
+	joins := newCall("bdev_raid_get_bdevs", spdktypes.BdevRaidGetBdevsRequest{Category: spdktypes.BdevRaidCategoryAll}, &raids)
+	h.rpc.do(ctx, exports, joins)
+	for _, one := range []*call{exports, joins} {
+		if one.err != nil && !errors.Is(one.err, ports.ErrUnsupported) {
+			return one.err
+		}
+	}
+	for _, sub := range exported {
+		for _, ns := range sub.Namespaces {
+			if ns.BdevName == b.UUID {
+				return nil
+			}
+		}
+	}
+	for _, raid := range raids {
+		for _, base := range raid.BaseBdevsList {
+			if base.UUID == b.UUID || base.Name == b.UUID || slices.Contains(b.Aliases, base.Name) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("a copy writes into %s: %w", b.name(), ports.ErrBusy)
 }
 
 // probe finds out whether a snapshot without clones is busy.

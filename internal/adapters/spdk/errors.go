@@ -159,6 +159,12 @@ func unsaid(err error) bool {
 	return errors.As(err, &unreachable)
 }
 
+// isGone reports whether the target has ended or hangs: asking again at once is of
+// no use.
+func isGone(err error) bool {
+	return errors.Is(err, errDeaf) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
+}
+
 // as gives an error another kind and keeps its text.
 func as(kind, err error) error { return &otherKind{err, kind} }
 

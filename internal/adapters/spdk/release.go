@@ -5,11 +5,16 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
 	"github.com/rootgraft/rebuild/internal/ports"
 )
+
+// detachFor is how long a run that ends waits for a detach. From a target that
+// hangs it takes SPDK 10 s, and goes on when nobody waits for it.
+const detachFor = 2 * time.Second
 
 // Release implements ports.Copier. The first one of a run asks the target what
 // there is of the replica's runs, and ends it all; later ones of the same run
@@ -41,10 +46,13 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 	}
 	// What sends goes first: a controller whose subsystem is gone tries to
 	// reconnect.
-	if err := h.detachControllers(ctx, controllers...); err != nil {
-		return err
+	detaching, end := ctx, func() {}
+	if swept {
+		detaching, end = context.WithTimeout(ctx, detachFor)
 	}
-	if err := h.deleteSubsystems(ctx, subsystems...); err != nil {
+	err = h.detachControllers(detaching, controllers...)
+	end()
+	if err := errors.Join(err, h.deleteSubsystems(ctx, subsystems...)); err != nil {
 		return err
 	}
 	h.mu.Lock()

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
@@ -28,17 +30,20 @@ import (
 type client struct {
 	path    string
 	timeout time.Duration
+	ears    ears
 
 	lastID atomic.Uint32
+	deaf   atomic.Bool // the last connection ended because the target hangs
 
 	mu     sync.Mutex
+	tried  time.Time // while it is deaf: when it was last asked
 	conn   *connection
 	dials  uint64 // connections so far: the number of the current one
 	closed bool
 }
 
 func newClient(path string, timeout time.Duration) *client {
-	return &client{path: path, timeout: timeout}
+	return &client{path: path, timeout: timeout, ears: usualEars}
 }
 
 // call is one request and what came of it. It is used once.
@@ -126,6 +131,8 @@ func (c *client) doOver(ctx context.Context, conn *connection, atOnce int, calls
 	// take long, a target that is silent may not.
 	silent := time.NewTimer(patience)
 	defer silent.Stop()
+	listening := time.NewTicker(c.ears.listen)
+	defer listening.Stop()
 
 	send(atOnce)
 	for err == nil && done < len(calls) {
@@ -145,6 +152,8 @@ func (c *client) doOver(ctx context.Context, conn *connection, atOnce int, calls
 			if done == 0 && nothing(written) {
 				err = fmt.Errorf("%w: %w", errNothingSent, err)
 			}
+		case <-listening.C:
+			conn.listen(c)
 		case <-silent.C:
 			err = fmt.Errorf("no answer within %v: %w", patience, context.DeadlineExceeded)
 		case <-ctx.Done():
@@ -190,15 +199,21 @@ func (c *client) connected(ctx context.Context) (*connection, error) {
 	if c.conn != nil && !c.conn.isBroken() {
 		return c.conn, nil
 	}
+	if c.deaf.Load() {
+		if time.Since(c.tried) < c.ears.again {
+			return nil, errDeaf
+		}
+		c.tried = time.Now()
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var dialer net.Dialer
 	raw, err := dialer.DialContext(ctx, helpertypes.DefaultJSONServerNetwork, c.path)
 	if err != nil {
-		return nil, err
+		return nil, c.whyNotDialed(err)
 	}
 	c.dials++
-	c.conn = newConnection(raw, c.dials)
+	c.conn = newConnection(raw, c)
 	return c.conn, nil
 }
 
@@ -231,8 +246,10 @@ func (c *client) failed(one *call, err error) error {
 type connection struct {
 	raw    net.Conn
 	number uint64
+	client *client
 
 	writing sync.Mutex
+	hearing hearing
 
 	mu      sync.Mutex
 	pending map[uint32]*pending
@@ -254,8 +271,8 @@ type answer struct {
 	Error  *jsonrpc.ResponseError `json:"error"`
 }
 
-func newConnection(raw net.Conn, number uint64) *connection {
-	conn := &connection{raw: raw, number: number, pending: make(map[uint32]*pending), broken: make(chan struct{})}
+func newConnection(raw net.Conn, c *client) *connection {
+	conn := &connection{raw: raw, number: c.dials, client: c, pending: make(map[uint32]*pending), broken: make(chan struct{})}
 	go conn.read()
 	return conn
 }
@@ -268,6 +285,9 @@ func (conn *connection) send(c *client, calls []*call, answered chan<- struct{})
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	conn.mu.Lock()
+	if len(conn.pending) == 0 {
+		conn.hearing.begin()
+	}
 	for _, one := range calls {
 		one.id, one.conn = c.lastID.Add(1), conn.number
 		mark := buffer.Len()
@@ -302,14 +322,11 @@ func (conn *connection) write(requests []byte, timeout time.Duration, written ch
 
 // read hands out answers until the connection breaks.
 func (conn *connection) read() {
-	decoder := json.NewDecoder(bufio.NewReaderSize(conn.raw, 64<<10))
+	decoder := json.NewDecoder(bufio.NewReaderSize(heard{conn}, 64<<10))
 	for {
 		var a answer
 		if err := decoder.Decode(&a); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errors.New("the target closed the connection")
-			}
-			conn.breakOff(err)
+			conn.breakOff(whyNotRead(err))
 			return
 		}
 		if a.ID == nil {
@@ -326,6 +343,27 @@ func (conn *connection) read() {
 			p.answered <- struct{}{}
 		}
 	}
+}
+
+// whyNotRead says what an error of a connection means.
+func whyNotRead(err error) error {
+	bad := (*json.SyntaxError)(nil)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return errors.New("the target closed the connection")
+	case errors.As(err, &bad):
+		return fmt.Errorf("the answer is not JSON, so this is not a target's JSON-RPC socket: %w", err)
+	}
+	return err
+}
+
+// whyNotDialed: that a file is no socket is said in the same words as that nobody
+// serves it.
+func (c *client) whyNotDialed(err error) error {
+	if found, statErr := os.Stat(c.path); statErr == nil && found.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("it is no socket, expected a target's JSON-RPC socket: %w", err)
+	}
+	return err
 }
 
 func (c *client) decode(one *call, a answer) error {

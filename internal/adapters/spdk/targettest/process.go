@@ -56,9 +56,16 @@ type process struct {
 	door  *door
 }
 
-func (p *process) start(t *testing.T, target *Target) {
-	t.Helper()
-	require.NoError(t, errors.Join(removeIfThere(target.Socket), removeIfThere(target.Socket+".lock")))
+// Launch runs a real target until Close, for tests that share one. It ends with
+// the test process, however that ends.
+func Launch(binary string, core int) (*Target, error) {
+	return launch(&process{binary: binary, core: core})
+}
+
+func (p *process) start(target *Target) error {
+	if err := errors.Join(removeIfThere(target.Socket), removeIfThere(target.Socket+".lock")); err != nil {
+		return err
+	}
 	args := []string{"-m", fmt.Sprintf("[%d]", p.core), "--disable-cpumask-locks", "--no-pci", "-r", target.Socket}
 	if freeHugeMiB() >= 2*memoryMiB { // it starts with the one and takes more
 		args = append(args, "-s", strconv.Itoa(memoryMiB))
@@ -66,12 +73,16 @@ func (p *process) start(t *testing.T, target *Target) {
 		args = append(args, "--no-huge", "-s", strconv.Itoa(noHugeMiB))
 	}
 	log, err := os.OpenFile(target.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
+	if err != nil {
+		return err
+	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(p.binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = childAttributes()
-	require.NoError(t, cmd.Start())
+	if err := cmd.Start(); err != nil {
+		return err
+	}
 	dies := make(chan struct{})
 	go func() {
 		defer close(dies)
@@ -86,20 +97,19 @@ func (p *process) start(t *testing.T, target *Target) {
 	for {
 		var methods []string
 		if err = target.call("rpc_get_methods", nil, &methods); err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-dies:
-			require.FailNow(t, "the target has ended", "%s %s\n%s", p.binary, strings.Join(args, " "), target.logEnd())
+			return fmt.Errorf("the target has ended: %s %s\n%s", p.binary, strings.Join(args, " "), target.logEnd())
 		case <-deadline:
-			require.FailNow(t, "the target does not answer", "%s %s: %v\n%s", p.binary, strings.Join(args, " "), err, target.logEnd())
+			return fmt.Errorf("the target does not answer: %s %s: %w\n%s", p.binary, strings.Join(args, " "), err, target.logEnd())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-func (p *process) kill(t *testing.T) {
-	t.Helper()
+func (p *process) kill() {
 	p.mu.Lock()
 	cmd, dies := p.cmd, p.dies
 	p.mu.Unlock()
@@ -111,6 +121,45 @@ func (p *process) kill(t *testing.T) {
 	p.doors.Unlock()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
 	<-dies
+}
+
+// Pause stops a real target without ending it, until Resume: it is there, and
+// answers nobody.
+func (target *Target) Pause(t *testing.T) {
+	t.Helper()
+	target.signal(t, syscall.SIGSTOP)
+}
+
+// Resume lets a paused target go on.
+func (target *Target) Resume(t *testing.T) {
+	t.Helper()
+	target.signal(t, syscall.SIGCONT)
+}
+
+func (target *Target) signal(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	p, real := target.machine.(*process)
+	require.True(t, real, "only a process can be stopped")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	require.NoError(t, p.cmd.Process.Signal(signal))
+}
+
+// Serves reports whether a real target runs and answers.
+func (target *Target) Serves() bool {
+	p, real := target.machine.(*process)
+	if !real {
+		return false
+	}
+	p.mu.Lock()
+	dies := p.dies
+	p.mu.Unlock()
+	select {
+	case <-dies:
+		return false
+	default:
+		return target.call("rpc_get_methods", nil, nil) == nil
+	}
 }
 
 func (target *Target) log() string { return filepath.Join(target.dir, "log") }

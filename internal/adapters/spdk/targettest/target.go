@@ -4,7 +4,9 @@ package targettest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,8 +43,8 @@ type Target struct {
 // machine is what runs a target, and how its lvols are read and written by those
 // who use them.
 type machine interface {
-	start(t *testing.T, target *Target)
-	kill(t *testing.T)
+	start(target *Target) error
+	kill()
 	access(t *testing.T, target *Target, uuid string, do func(volume) error)
 }
 
@@ -55,30 +57,44 @@ type volume interface {
 // run runs a target until the test ends.
 func run(t *testing.T, m machine) *Target {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "spdk") // t.TempDir can be too long for a socket
+	target, err := launch(m)
 	require.NoError(t, err)
-	target := &Target{dir: dir, machine: m, Socket: filepath.Join(dir, "rpc.sock"), stores: make(map[string]string)}
-	t.Cleanup(func() {
-		target.Kill(t)
-		require.NoError(t, os.RemoveAll(dir))
-	})
-	m.start(t, target)
+	t.Cleanup(func() { require.NoError(t, target.Close()) })
 	return target
+}
+
+// launch runs a target until Close.
+func launch(m machine) (*Target, error) {
+	dir, err := os.MkdirTemp("", "spdk") // t.TempDir can be too long for a socket
+	if err != nil {
+		return nil, err
+	}
+	target := &Target{dir: dir, machine: m, Socket: filepath.Join(dir, "rpc.sock"), stores: make(map[string]string)}
+	if err := m.start(target); err != nil {
+		return nil, errors.Join(err, target.Close())
+	}
+	return target, nil
+}
+
+// Close ends the target, and removes its disks.
+func (target *Target) Close() error {
+	target.machine.kill()
+	return os.RemoveAll(target.dir)
 }
 
 // Kill ends the target as a power cut would.
 func (target *Target) Kill(t *testing.T) {
 	t.Helper()
-	target.machine.kill(t)
+	target.machine.kill()
 }
 
 // Restart kills the target, starts it again, and loads its stores.
 func (target *Target) Restart(t *testing.T) {
 	t.Helper()
 	target.Kill(t)
-	target.machine.start(t, target)
+	require.NoError(t, target.machine.start(target))
 	target.mu.Lock()
-	stores := target.stores
+	stores := maps.Clone(target.stores)
 	target.mu.Unlock()
 	for bdev, file := range stores {
 		target.loadAIO(t, bdev, file)
@@ -94,19 +110,25 @@ func (target *Target) Restart(t *testing.T) {
 // ends, and returns its name.
 func (target *Target) NewStore(t *testing.T, clusters int) string {
 	t.Helper()
+	return target.NewStoreOf(t, clusters, ClusterSize)
+}
+
+// NewStoreOf is NewStore with clusters of another size.
+func (target *Target) NewStoreOf(t *testing.T, clusters int, clusterSize uint64) string {
+	t.Helper()
 	target.mu.Lock()
 	target.next++
 	name := fmt.Sprintf("store-%d", target.next)
-	bdev, file := "aio-"+name, filepath.Join(target.dir, name)
+	bdev, file := diskOf(name), filepath.Join(target.dir, name)
 	target.stores[bdev] = file
 	target.mu.Unlock()
 
 	f, err := os.Create(file)
 	require.NoError(t, err)
-	require.NoError(t, f.Truncate(int64(clusters+2)*ClusterSize))
+	require.NoError(t, f.Truncate(int64(clusters+2)*int64(clusterSize)))
 	require.NoError(t, f.Close())
 	target.loadAIO(t, bdev, file)
-	target.Call(t, "bdev_lvol_create_lvstore", spdktypes.BdevLvolCreateLvstoreRequest{BdevName: bdev, LvsName: name, ClusterSz: ClusterSize}, nil)
+	target.Call(t, "bdev_lvol_create_lvstore", spdktypes.BdevLvolCreateLvstoreRequest{BdevName: bdev, LvsName: name, ClusterSz: uint32(clusterSize)}, nil)
 	t.Cleanup(func() {
 		target.Call(t, "bdev_aio_delete", spdktypes.BdevAioDeleteRequest{Name: bdev}, nil)
 		target.mu.Lock()
@@ -116,6 +138,15 @@ func (target *Target) NewStore(t *testing.T, clusters int) string {
 	})
 	return name
 }
+
+// LimitWrites holds all writes to a store at so many MiB a second, so that a test
+// can look at a copy that goes on. 0 lifts the limit; a restart does, too.
+func (target *Target) LimitWrites(t *testing.T, store string, mibPerSecond int) {
+	t.Helper()
+	target.Call(t, "bdev_set_qos_limit", map[string]any{"name": diskOf(store), "w_mbytes_per_sec": mibPerSecond}, nil)
+}
+
+func diskOf(store string) string { return "aio-" + store }
 
 func (target *Target) loadAIO(t *testing.T, bdev, file string) {
 	t.Helper()

@@ -1,0 +1,155 @@
+package e2e
+
+import (
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// TestField_KilledDestination: the destination's target dies in the middle of a
+// copy, and between two snapshots that are finished. The rebuild ends with an
+// error; the next one keeps what was finished.
+func TestField_KilledDestination(t *testing.T) {
+	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newChain(t, from, to)
+		a, b := source.address(chainFrom), destination.address(chainTo)
+
+		p := program.startRebuild(t, a, b)
+		await(t, p, "a copy was under way", func() bool {
+			_, filling := destination.filling(t, chainTo)
+			return filling
+		})
+		to.Kill(t)
+		requireFailed(t, p, "the destination died in the middle of a copy")
+		to.Restart(t)
+		to.LimitWrites(t, destination.lvstore, chainMiBSecond)
+
+		p = program.startRebuild(t, a, b, "--parallel", "1")
+		await(t, p, "two snapshots were finished", func() bool { return len(destination.sealed(t, chainTo)) >= 2 })
+		to.Kill(t)
+		requireFailed(t, p, "the destination died between two snapshots")
+		to.Restart(t)
+		finished := destination.sealed(t, chainTo)
+		require.GreaterOrEqual(t, len(finished), 2)
+		require.Less(t, len(finished), chainLength)
+		requireKept(t, source, destination, finished)
+	})
+}
+
+// TestField_KilledSource: the source's target dies in the middle of a copy.
+func TestField_KilledSource(t *testing.T) {
+	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newChain(t, from, to)
+		p := program.startRebuild(t, source.address(chainFrom), destination.address(chainTo), "--parallel", "1")
+		await(t, p, "the second copy was under way", func() bool {
+			_, filling := destination.filling(t, chainTo)
+			return filling && len(destination.sealed(t, chainTo)) > 0
+		})
+		from.Kill(t)
+		requireFailed(t, p, "the source died in the middle of a copy")
+		require.Empty(t, destination.replica(t, chainTo).InFlight, "the destination is alive, and tidied")
+		requireNothingOpen(t, to)
+		finished := destination.sealed(t, chainTo)
+		to.LimitWrites(t, destination.lvstore, 0)
+		from.Restart(t)
+		requireKept(t, source, destination, finished)
+	})
+}
+
+// TestField_LateCopy: the engine is killed, and its target copies on. The next
+// run comes while it does: none of the old copy's clusters get into what is
+// made now.
+func TestField_LateCopy(t *testing.T) {
+	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newChain(t, from, to)
+		a, b := source.address(chainFrom), destination.address(chainTo)
+		p := program.startRebuild(t, a, b)
+		var late domain.Lvol
+		await(t, p, "a copy was under way", func() (filling bool) {
+			late, filling = destination.filling(t, chainTo)
+			return filling
+		})
+		p.signal(t, syscall.SIGKILL)
+		require.Equal(t, -1, p.status())
+		p = program.startRebuild(t, a, b)
+		if from != to {
+			await(t, p, "it removed what the old copy wrote into", func() bool {
+				for _, l := range destination.replica(t, chainTo).InFlight {
+					if l.UUID == late.UUID {
+						return false
+					}
+				}
+				return true
+			})
+		} // else the old copy cannot be stopped, and it waits
+		to.LimitWrites(t, destination.lvstore, 0)
+		r, status := p.result(t)
+		require.Zero(t, status, "%+v", r)
+		require.Empty(t, p.stderr.String())
+		requireRebuilt(t, source, chainFrom, destination, chainTo)
+		requireNoCopy(t, source)
+	})
+}
+
+// TestAnInterruptInTheMiddleOfACopyLeavesNothing: Ctrl-C ends the copy, on the
+// targets, too, and what was in flight is gone.
+func TestAnInterruptInTheMiddleOfACopyLeavesNothing(t *testing.T) {
+	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newChain(t, from, to)
+		p := program.startRebuild(t, source.address(chainFrom), destination.address(chainTo), "--parallel", "2")
+		await(t, p, "a copy was under way", func() bool {
+			_, filling := destination.filling(t, chainTo)
+			return filling
+		})
+		p.signal(t, syscall.SIGINT)
+		if from == to {
+			to.LimitWrites(t, destination.lvstore, 0) // SPDK cannot stop such a copy: it is waited for
+		}
+		requireFailed(t, p, "it was interrupted")
+		require.Empty(t, destination.replica(t, chainTo).InFlight)
+		requireNothingOpen(t, from)
+		requireNothingOpen(t, to)
+		requireNoCopy(t, source)
+		to.LimitWrites(t, destination.lvstore, 0)
+		requireKept(t, source, destination, destination.sealed(t, chainTo))
+	})
+}
+
+// TestTwoEnginesOnOneReplica is the caller's mistake. On one machine the second one
+// is refused. Where they do not see each other's claims, one of them fails, nothing
+// wrong is sealed, and another run makes the replica whole.
+func TestTwoEnginesOnOneReplica(t *testing.T) {
+	onEach(t, within|between, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newChain(t, from, to)
+		a, b := source.address(chainFrom), destination.address(chainTo)
+		first := program.startRebuild(t, a, b)
+		await(t, first, "a copy was under way", func() bool {
+			_, filling := destination.filling(t, chainTo)
+			return filling
+		})
+		r, status := program.rebuild(t, a, b)
+		require.Equal(t, 1, status)
+		require.Equal(t, "refused", r.Outcome)
+		require.Contains(t, r.Error, "is being rebuilt already")
+		require.False(t, first.hasEnded(), "the first one goes on")
+
+		require.NoError(t, os.Remove(to.Socket+".claims")) // as of two containers that share no directory
+		second := program.startRebuild(t, a, b)
+		requireEnds(t, first, "the first")
+		requireEnds(t, second, "the second")
+		r1, _ := first.result(t)
+		r2, _ := second.result(t)
+		t.Logf("first: %s %s\nsecond: %s %s", r1.Outcome, r1.Error, r2.Outcome, r2.Error)
+		require.Contains(t, []string{r1.Outcome, r2.Outcome}, "failed")
+		requireSealedRight(t, source, destination)
+		to.LimitWrites(t, destination.lvstore, 0)
+		program.mustRebuild(t, a, b)
+		requireRebuilt(t, source, chainFrom, destination, chainTo)
+		source.requireAsItWas(t, chainFrom)
+	})
+}

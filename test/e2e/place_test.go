@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+const (
+	clusterSize   = targettest.ClusterSize
+	imageName     = "base"
+	imageUUID     = "e4f5a6b7"
+	storeClusters = 320
+)
+
+// place is an lvstore on a real target.
+type place struct {
+	target  *targettest.Target
+	lvstore string
+	host    *spdk.Host
+	image   string            // UUID; "": none
+	views   map[string][]byte // of snapshots that were read already, by UUID
+}
+
+func newPlace(t *testing.T, target *targettest.Target, clusters int) *place {
+	t.Helper()
+	return openPlace(t, target, target.NewStore(t, clusters))
+}
+
+func openPlace(t *testing.T, target *targettest.Target, lvstore string) *place {
+	t.Helper()
+	host, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: lvstore, Logger: zaptest.NewLogger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, host.Close()) })
+	return &place{target: target, lvstore: lvstore, host: host, views: make(map[string][]byte)}
+}
+
+func (p *place) store(t *testing.T) domain.Store {
+	t.Helper()
+	store, err := p.host.List(t.Context())
+	require.NoError(t, err)
+	return store
+}
+
+func (p *place) replica(t *testing.T, name string) domain.Replica {
+	t.Helper()
+	r, err := domain.NewReplica(p.store(t), name)
+	require.NoError(t, err)
+	return r
+}
+
+// names are those of all lvols, without the image's.
+func (p *place) names(t *testing.T) []string {
+	t.Helper()
+	store := p.store(t)
+	var names []string
+	for _, l := range store.Lvols {
+		if _, image := domain.ImageOfLvolName(l.Name, store.UUID); !image {
+			names = append(names, l.Name)
+		}
+	}
+	return names
+}
+
+// importImage makes the backing image of a disk image's bytes.
+func (p *place) importImage(t *testing.T, bytes []byte) {
+	t.Helper()
+	uuid, err := p.host.Create(t.Context(), domain.ImageInFlightLvolName("00000001"), uint64(len(bytes)))
+	require.NoError(t, err)
+	p.target.Write(t, uuid, bytes, 0)
+	p.image, err = p.host.Seal(t.Context(), uuid, domain.ImageLvolName(imageName, p.store(t).UUID), ports.SealRecord{
+		Image: &domain.ImageRecord{UUID: imageUUID, Checksum: "0123"},
+	})
+	require.NoError(t, err)
+}
+
+// snapshot makes a snapshot of a replica as a user does: a writable lvol on the
+// parent, writes of whole clusters, frozen.
+func (p *place) snapshot(t *testing.T, replica, name, parent string, clusters int, attributes domain.Attributes, writes map[int]uint64) string {
+	t.Helper()
+	inFlight := domain.InFlightLvolName(replica, "000000aa")
+	var uuid string
+	var err error
+	if parent == "" {
+		uuid, err = p.host.Create(t.Context(), inFlight, uint64(clusters)*clusterSize)
+	} else {
+		uuid, err = p.host.Clone(t.Context(), parent, inFlight, uint64(clusters)*clusterSize, "")
+	}
+	require.NoError(t, err)
+	for at, seed := range writes {
+		p.target.Write(t, uuid, noise(seed), uint64(at)*clusterSize)
+	}
+	return p.seal(t, uuid, domain.SnapshotLvolName(replica, name), attributes)
+}
+
+func (p *place) seal(t *testing.T, uuid, name string, attributes domain.Attributes) string {
+	t.Helper()
+	sealed, err := p.host.Seal(t.Context(), uuid, name, ports.SealRecord{Attributes: attributes})
+	require.NoError(t, err)
+	return sealed
+}
+
+func (p *place) head(t *testing.T, replica, parent string, clusters int) string {
+	t.Helper()
+	uuid, err := p.host.Clone(t.Context(), parent, replica, uint64(clusters)*clusterSize, "")
+	require.NoError(t, err)
+	return uuid
+}
+
+// noise is a cluster of bytes that are not zero.
+func noise(seed uint64) []byte { return noises(seed, 1) }
+
+func noises(seed uint64, clusters int) []byte {
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	p := make([]byte, clusters*clusterSize)
+	_, _ = rand.NewChaCha8(key).Read(p) // never fails
+	return p
+}
+
+// view reads what an lvol shows.
+func (p *place) view(t *testing.T, l domain.Lvol) []byte {
+	t.Helper()
+	view := make([]byte, l.Size)
+	p.target.Read(t, l.UUID, view, 0)
+	return view
+}
+
+// sourceView is view, and remembers it: what a source's snapshot shows does not
+// change. A rebuild that wrote to its source would be found by keptAsItWas.
+func (p *place) sourceView(t *testing.T, l domain.Lvol) []byte {
+	t.Helper()
+	if known, ok := p.views[l.UUID]; ok {
+		return known
+	}
+	p.views[l.UUID] = p.view(t, l)
+	return p.views[l.UUID]
+}
+
+// requireAsItWas reads a source again.
+func (p *place) requireAsItWas(t *testing.T, replica string) {
+	t.Helper()
+	r := p.replica(t, replica)
+	for _, s := range r.Snapshots {
+		if known, ok := p.views[s.Lvol.UUID]; ok {
+			require.True(t, bytes.Equal(known, p.view(t, s.Lvol)), "the source's %s shows other bytes than before", s.Name)
+		}
+	}
+}
+
+func createdAt(minute int) domain.Attributes {
+	return domain.Attributes{CreatedAt: time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC), UserCreated: minute%2 == 0}
+}
+
+// requireRebuilt compares every view byte for byte, and parents, timestamps and
+// lineage.
+func requireRebuilt(t *testing.T, source *place, from string, destination *place, to string) {
+	t.Helper()
+	s, d := source.replica(t, from), destination.replica(t, to)
+	require.Empty(t, d.InFlight, "left in flight")
+	require.Len(t, d.Snapshots, len(s.Snapshots))
+	for i, want := range s.Snapshots {
+		got := d.Snapshots[i]
+		require.Equal(t, want.Name, got.Name)
+		require.True(t, bytes.Equal(source.sourceView(t, want.Lvol), destination.view(t, got.Lvol)), "the view of %s", want.Name)
+		require.Equal(t, s.ParentOf(want.Lvol), d.ParentOf(got.Lvol), "the parent of %s", want.Name)
+		if s.Store.Records && d.Store.Records {
+			require.Equal(t, want.Lvol.Attributes, got.Lvol.Attributes, "the attributes of %s", want.Name)
+		}
+	}
+	require.NotNil(t, d.Head)
+	require.Equal(t, s.ParentOf(*s.Head), d.ParentOf(*d.Head), "the parent of the head")
+	require.True(t, bytes.Equal(source.view(t, *s.Head), destination.view(t, *d.Head)), "the view of the head")
+	tree, err := domain.NewSnapshotTree(d)
+	require.NoError(t, err)
+	ancestor, _ := tree.Ancestor()
+	require.Equal(t, destination.image, ancestor.Lvol.Parent, "the ancestor's parent is the image")
+}
