@@ -32,7 +32,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "Merger", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
+				"Prover", "Recorder", "Opener", "Bytes", "Merger", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided",
 			}},
 			{dir: "internal/domain", symbols: []string{
