@@ -115,5 +115,8 @@ soak: ## the whole proof of the domain and many more random histories (hours)
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
 
 .PHONY: fuzz
-fuzz: ## feed random scenario files to the parser (FUZZTIME=5m)
+fuzz: ## feed random scenario files, PDUs and qcow2 images to what reads them (FUZZTIME=5m)
 	@$(GO) test ./internal/scenario -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
+	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzHost -fuzztime $(FUZZTIME)
+	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzServer -fuzztime $(FUZZTIME)
+	@$(GO) test ./internal/adapters/imagefile -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)

@@ -42,6 +42,12 @@ import (
 //	// Nothing is changed.
 //	func (e *Engine) FindGarbage(ctx context.Context, host Host) (Garbage, error)
 //
+//	// ImportImage brings a backing image onto a host. Before anything is changed
+//	// the content is read once, for its checksum and to know how much room it
+//	// needs; what is all zero is not written. Until it is whole and sealed the
+//	// image has an in-flight name, and nothing of it stays when the import fails.
+//	func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error)
+//
 //	// Look looks at one replica. One of which nothing is on the host is refused.
 //	func (e *Engine) Look(ctx context.Context, at Site) (Replica, error)
 //
@@ -61,6 +67,11 @@ import (
 //	// PlanSnapshotRemoval says what deleting a snapshot takes, and changes
 //	// nothing.
 //	func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (SnapshotRemoval, error)
+//
+//	// ReadViews reads lvols of a host back, several at once, through the host's
+//	// Opener. ErrUnsupported where it is none. The run must not be one that is
+//	// going on.
+//	func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []Lvol, observer Observer) (Views, error)
 //
 //	// Rebuild makes the destination what the source is. The error says why it did
 //	// not; the report tells what is known in any case.
@@ -86,6 +97,15 @@ import (
 //
 //	// Survey looks at a host's store and says of everything on it whose it is.
 //	func (e *Engine) Survey(ctx context.Context, host Looker) (Survey, error)
+//
+//	// VerifyImage reads an image back and compares it with a SHA-512: the given
+//	// one, or if that is "" the one that the host records. ErrCorrupt where they
+//	// differ.
+//	//
+//	// The record does not tell how long the image was before it was filled up with
+//	// zeros to a whole cluster. So the checksum fits if it is that of the lvol's
+//	// bytes without some of the zeros that the last cluster ends in.
+//	func (e *Engine) VerifyImage(ctx context.Context, host Host, name, expected string, observer Observer) (ImageCheck, error)
 type Engine = app.Engine
 
 // Request says what to rebuild, from what, and how.
@@ -107,6 +127,7 @@ type Engine = app.Engine
 //		Parallel int
 //
 //		Proof    bool     // compare maps and checksums of all snapshots at the end, where hosts tell them
+//		Views    bool     // read every view of both replicas back at the end, and compare
 //		Observer Observer // nil: nobody looks
 //		Journal  Journal  // what is kept of this rebuild and known of earlier ones; nil: nothing
 //	}
@@ -136,6 +157,8 @@ var ErrRefused = app.ErrRefused
 //		Plan    Plan // the last one
 //
 //		Source, Destination Replica // as last seen
+//
+//		SourceViews, DestinationViews Views // where views were asked for
 //
 //		Violations  []Violation // of the destination
 //		Warnings    []string
@@ -199,7 +222,63 @@ const (
 	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
 	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
+	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that
+	EventWriting  EventKind = "writing"  // an image is being written, likewise
 )
+
+// Views are the SHA-256, in hex digits, of what lvols show, by UUID: all bytes of
+// their views. nil where nothing was read.
+//
+//	type Views map[string]string
+type Views = app.Views
+
+// ImageRequest says which backing image to import, and onto which host.
+//
+//	type ImageRequest struct {
+//		Host Host
+//		Name string
+//		// UUID is the image's, the same on every host; "": one is drawn.
+//		UUID string
+//
+//		// Content is the image as a guest sees it, Size bytes long. It is read twice,
+//		// from the beginning to the end.
+//		Content io.ReaderAt
+//		Size    uint64
+//
+//		// SHA512, in hex digits, is what the content has to have; "": anything.
+//		SHA512 string
+//
+//		ReservePercent float64  // of the store that stays free
+//		Observer       Observer // nil: nobody looks
+//	}
+type ImageRequest = app.ImageRequest
+
+// ImageReport is what came of an import. It is there after a failure, too, with
+// what was known by then.
+//
+//	type ImageReport struct {
+//		Outcome      Outcome
+//		Name         string
+//		UUID         string // of the image
+//		SHA512       string // of the content, in hex digits
+//		Bytes        uint64 // of the content
+//		Size         uint64 // of the lvol: whole clusters
+//		WrittenBytes uint64 // whole clusters that are not all zero
+//		Recorded     bool   // the host keeps a record of UUID and checksum
+//		Lvol         Lvol   // the image
+//		Duration     time.Duration
+//	}
+type ImageReport = app.ImageReport
+
+// ImageCheck is what an image's bytes were found to be.
+//
+//	type ImageCheck struct {
+//		Image    ImageOnStore
+//		Expected string // the SHA-512 that was compared with, in hex digits
+//		SHA512   string // of what was read: the image, or where nothing fits, the whole lvol
+//		Bytes    uint64 // so many of the lvol have that SHA-512; all after them are zero
+//	}
+type ImageCheck = app.ImageCheck
 
 // Queue runs many rebuilds, as many at once as the limits of their hosts
 // allow and at most one of each volume. Who came first goes first: a rebuild
@@ -620,6 +699,40 @@ type Merger = ports.Merger
 //	}
 type Counter = ports.Counter
 
+// Opener is implemented by hosts whose lvols can be read and written by the
+// engine itself: to import an image, and to read views back.
+//
+//	type Opener interface {
+//		// Open gives access to the bytes of an lvol, until Close, until the context
+//		// ends, or until the run is released. ErrNotFound where there is no such
+//		// lvol, ErrBusy where something else has it: a volume that is in use, or one
+//		// who opened it before. ErrUnsupported where this host cannot.
+//		Open(ctx context.Context, run Run, uuid string) (Bytes, error)
+//	}
+type Opener = ports.Opener
+
+// Bytes are what a reader sees through an lvol: its view. They are read and
+// written at any offset, any number of bytes at a time, by several goroutines at
+// once where they write to different places.
+//
+//	type Bytes interface {
+//		// ReaderAt returns io.EOF at the end, as io.ReaderAt says.
+//		io.ReaderAt
+//
+//		// WriterAt writes into a writable lvol; the rest of a cluster that was not
+//		// its own yet keeps what was read there. Where whole clusters are written
+//		// nothing is read. ErrInvalid for a snapshot, and beyond the end; then
+//		// nothing was written. ErrNoSpace where the store is full.
+//		io.WriterAt
+//
+//		// Closer gives the lvol back. A second Close is no error.
+//		io.Closer
+//
+//		// Size is in bytes.
+//		Size() uint64
+//	}
+type Bytes = ports.Bytes
+
 // Claimer is implemented by hosts on which processes can see each other's work.
 // A claim keeps no call of anybody from the store: it only says that somebody
 // lives who is at work, so that a second engine does not begin, and what a crash
@@ -774,6 +887,9 @@ type Decided = ports.Decided
 //
 //	// Clusters is the number of clusters that size bytes need.
 //	func (s Listing) Clusters(size uint64) uint64
+//
+//	// Images are the backing images on a store, and what is in flight of them.
+//	func (s Listing) Images() []ImageOnStore
 type Listing = domain.Store
 
 // Lvol is one logical volume as its host lists it.
@@ -904,6 +1020,10 @@ type BackingImage = domain.BackingImage
 //
 //	// Snapshot finds a snapshot by its name.
 //	func (r Replica) Snapshot(name string) (Snapshot, bool)
+//
+//	// Views are the lvols whose views a volume shows or has shown: the snapshots
+//	// and the head.
+//	func (r Replica) Views() []Lvol
 //
 //	// WithProofs is the replica with the maps and checksums that its host told,
 //	// by UUID.
@@ -1157,7 +1277,7 @@ const (
 	RuleInFlight       = "in-flight"       // nothing is left in flight
 	RuleSize           = "size"
 	RuleClusters       = "clusters"   // as many own clusters
-	RuleData           = "data"       // map and checksum, where both hosts tell them
+	RuleData           = "data"       // map and checksum, where both hosts tell them; every view, where it is read back
 	RuleAttributes     = "attributes" // time of creation and creator, where both hosts record them
 	RuleImage          = "image"      // the image is there, and the same on both hosts
 	RuleHead           = "head"       // there is one
@@ -1170,6 +1290,29 @@ const (
 	RuleOneRoot  = "one-root" // there is one ancestor: nothing else hangs on the image, or loose
 	RuleName     = "name"     // its lvols can be told from another replica's
 	RuleDegraded = "degraded" // what an lvol reads through to is there
+)
+
+// ImageOnStore is one backing image on a store.
+//
+//	type ImageOnStore struct {
+//		Name   string // "" of one in flight: its name does not tell
+//		Lvol   Lvol
+//		State  ImageState
+//		Clones int // lvols that hang on it
+//	}
+type ImageOnStore = domain.ImageOnStore
+
+// ImageState says how far an image is.
+//
+//	type ImageState string
+type ImageState = domain.ImageState
+
+// The states of an image.
+const (
+	ImageReady       ImageState = "ready"
+	ImageWritable    ImageState = "writable"    // a final name, but no snapshot: not one of Longhorn's or ours
+	ImageInFlight    ImageState = "in-flight"   // a rebuild or an import fills it, or has left it
+	ImageDownloading ImageState = "downloading" // Longhorn fills it
 )
 
 // Leftover is an lvol that a run which did not end may have left on a store:

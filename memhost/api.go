@@ -51,7 +51,7 @@ const (
 	Upstream
 )
 
-// Host is one store in memory. It is a rebuild.Host and a rebuild.Merger, and a
+// Host is one store in memory. It is a rebuild.Host, rebuild.Merger and rebuild.Opener, and a
 // rebuild.Prover and rebuild.Recorder, too: on an Upstream one these two answer
 // ErrUnsupported.
 // All its methods may be called from several goroutines at once.
@@ -100,6 +100,9 @@ const (
 //	// Merge implements rebuild.Merger.
 //	func (h *Host) Merge(ctx context.Context, snapshot string) error
 //
+//	// Open implements rebuild.Opener.
+//	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (rebuild.Bytes, error)
+//
 //	// Opened implements rebuild.Collector: received lvols, and copies that are
 //	// sent.
 //	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
@@ -125,8 +128,8 @@ const (
 //	// Record implements rebuild.Recorder; an Upstream host keeps none.
 //	func (h *Host) Record(ctx context.Context, head, record string) error
 //
-//	// Release implements rebuild.Copier: receptions of that replica's runs end,
-//	// and copies that this host sends for them.
+//	// Release implements rebuild.Copier: receptions and open bytes of that
+//	// replica's runs end, and copies that this host sends for them.
 //	func (h *Host) Release(ctx context.Context, run rebuild.Run) error
 //
 //	// Rename gives a writable lvol another name.
@@ -137,9 +140,9 @@ const (
 //	// snapshot, ErrBusy while the lvol takes part in something.
 //	func (h *Host) Resize(uuid string, size uint64) error
 //
-//	// Restart does what a restart of a target does to what a port can see:
-//	// what is under way ends with ErrUnavailable, received addresses are void,
-//	// and lvols that were deleted while they were busy are back.
+//	// Restart does what a restart of a target does to what a port can see: what
+//	// is under way ends with ErrUnavailable, received addresses and open bytes are
+//	// void, and lvols that were deleted while they were busy are back.
 //	func (h *Host) Restart()
 //
 //	// Seal implements rebuild.Store.
@@ -173,7 +176,8 @@ type Host = memory.Host
 //	type Call struct {
 //		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-//		// "release", "peer" and "opened".
+//		// "release", "peer", "opened", "open", and of what was opened "read" and
+//		// "write".
 //		Method string
 //		// N says the how many-th call of that method on this host it is, from 1.
 //		N int

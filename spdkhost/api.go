@@ -10,8 +10,8 @@ import (
 )
 
 // Host is one lvstore of one SPDK target. It is a rebuild.Host, a rebuild.Merger, a
-// rebuild.Prover and a rebuild.Recorder; a target that cannot be one of the latter
-// two answers rebuild.ErrUnsupported.
+// rebuild.Opener, a rebuild.Prover and a rebuild.Recorder; a target that cannot be one of
+// the latter two answers rebuild.ErrUnsupported.
 //
 //	type Host struct {
 //		// contains filtered or unexported fields
@@ -53,6 +53,11 @@ import (
 //	// clone into that clone (bs_delete_blob), and refuses one with more.
 //	func (h *Host) Merge(ctx context.Context, snapshot string) error
 //
+//	// Open implements rebuild.Opener: the lvol becomes a namespace of a subsystem
+//	// of the run's that only this process may connect to, and is read and written
+//	// over NVMe/TCP in user space.
+//	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (rebuild.Bytes, error)
+//
 //	// Opened implements rebuild.Collector: the target's subsystems and controllers
 //	// of rebuilds, whatever lvstore they serve.
 //	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
@@ -91,7 +96,7 @@ func Open(ctx context.Context, config Config) (*Host, error) { return spdk.Open(
 //	type Config struct {
 //		Socket  string        // path of the target's JSON-RPC socket
 //		Lvstore string        // name of the lvstore
-//		Listen  Listen        // where copies from other targets are received; zero: DefaultListen
+//		Listen  Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
 //		Timeout time.Duration // how long the target may be silent; 0: DefaultTimeout
 //		Logger  *zap.Logger   // nil: nothing is logged
 //	}

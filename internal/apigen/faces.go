@@ -24,7 +24,8 @@ var faces = []face{
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
 				"Engine", "Request", "Site", "DefaultParallel", "ErrRefused",
-				"Report", "Outcome", "Observer", "Event", "EventKind",
+				"Report", "Outcome", "Observer", "Event", "EventKind", "Views",
+				"ImageRequest", "ImageReport", "ImageCheck",
 				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
 				"Garbage", "Leaving",
 				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
@@ -32,7 +33,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "Merger", "Counter", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
+				"Prover", "Recorder", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided",
 			}},
 			{dir: "internal/domain", symbols: []string{
@@ -40,7 +41,7 @@ var faces = []face{
 				"Image", "ImageNamed", "NoImage", "BackingImage",
 				"Replica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot",
-				"Violation", "RuleAncestorParent", "RuleOneRoot",
+				"Violation", "RuleAncestorParent", "RuleOneRoot", "ImageOnStore", "ImageState",
 				"Leftover", "Survey", "Unclear", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",

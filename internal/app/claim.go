@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -33,4 +34,36 @@ func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string)
 	}
 	e.log.Info("other processes cannot see this one's work", zap.String("name", name), zap.Error(err))
 	return func() {}, nil
+}
+
+// claimBoth claims a name among the runs of this process and among all processes.
+func (e *Engine) claimBoth(ctx context.Context, host ports.Host, name string) (release func(), err error) {
+	inside, ok := e.locks.tryAcquire(name)
+	if !ok {
+		return nil, fmt.Errorf("claim %s: %w", name, ports.ErrBusy)
+	}
+	outside, err := e.claimOutside(ctx, host, name)
+	if err != nil {
+		inside()
+		return nil, err
+	}
+	return func() { outside(); inside() }, nil
+}
+
+// claimImageRun keeps other imports and verifications of an image off: each begins
+// with the release of what runs of the same name have opened.
+func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domain.Store, run ports.Run, image string) (release func(), err error) {
+	whole, err := e.claimBoth(ctx, host, claimOfReplica(store.UUID, run.Replica))
+	if errors.Is(err, ports.ErrBusy) {
+		return nil, refusef("backing image %s on lvstore %s is being imported or verified already", image, store.Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	one, err := e.claimBoth(ctx, host, claimOfRun(run))
+	if err != nil {
+		whole()
+		return nil, err
+	}
+	return func() { one(); whole() }, nil
 }

@@ -115,14 +115,18 @@ func (x *execution) deleteInFlight(ctx context.Context) error {
 	for _, name := range x.drawn {
 		drawn[name] = true
 	}
-	host := x.request.Destination.Host
+	return deleteNamed(ctx, x.request.Destination.Host, func(l domain.Lvol) bool { return drawn[l.Name] })
+}
+
+// deleteNamed deletes what is in flight and is called so.
+func deleteNamed(ctx context.Context, host ports.Host, drawn func(domain.Lvol) bool) error {
 	store, err := host.List(ctx)
 	if err != nil {
 		return err
 	}
 	var left []domain.Lvol
 	for _, l := range store.Lvols {
-		if drawn[l.Name] {
+		if drawn(l) {
 			left = append(left, l)
 		}
 	}

@@ -48,6 +48,7 @@ type Request struct {
 	Parallel int
 
 	Proof    bool          // compare maps and checksums of all snapshots at the end, where hosts tell them
+	Views    bool          // read every view of both replicas back at the end, and compare
 	Observer Observer      // nil: nobody looks
 	Journal  ports.Journal // what is kept of this rebuild and known of earlier ones; nil: nothing
 }

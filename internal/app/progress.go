@@ -44,6 +44,8 @@ const (
 	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
 	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
+	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that
+	EventWriting  EventKind = "writing"  // an image is being written, likewise
 )
 
 // progress counts the bytes of a run and tells the observer.
@@ -56,6 +58,9 @@ type progress struct {
 	ofCopy      map[int]uint64 // clusters copied, by operation
 	done, total uint64         // clusters
 	earlier     uint64         // bytes that earlier attempts of this run copied
+
+	reading           time.Time // when reading began
+	readDone, readAll uint64    // bytes
 }
 
 func newProgress(observer Observer) *progress { return &progress{observer: observer} }
@@ -109,13 +114,49 @@ func (p *progress) copied() uint64 {
 	return p.earlier + p.done*p.clusterSize
 }
 
+// reads begins the reading of lvols.
+func (p *progress) reads(lvols []domain.Lvol) {
+	var all uint64
+	for _, l := range lvols {
+		all += l.Size
+	}
+	p.readsBytes(all)
+}
+
+func (p *progress) readsBytes(all uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reading, p.readDone, p.readAll = time.Now(), 0, all
+}
+
+// read counts bytes that were read.
+func (p *progress) read(bytes uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readDone += bytes
+	p.tell(Event{Kind: EventReading})
+}
+
+// wrote counts bytes of an image that are on the host.
+func (p *progress) wrote(bytes uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readDone += bytes
+	p.tell(Event{Kind: EventWriting})
+}
+
 func (p *progress) tell(e Event) {
 	if p.observer == nil {
 		return
 	}
 	e.At = time.Now()
+	began := p.began
 	e.BytesDone, e.BytesTotal = p.done*p.clusterSize, p.total*p.clusterSize
-	if passed := e.At.Sub(p.began); !p.began.IsZero() && passed > 0 {
+	if e.Kind == EventReading || e.Kind == EventWriting {
+		began = p.reading
+		e.BytesDone, e.BytesTotal = p.readDone, p.readAll
+	}
+	if passed := e.At.Sub(began); !began.IsZero() && passed > 0 {
 		e.Rate = float64(e.BytesDone) / passed.Seconds()
 	}
 	if e.Rate > 0 {

@@ -162,7 +162,7 @@ func (r *rebuild) once(ctx context.Context, looked *sight) error {
 		return r.freezeHead(ctx, *plan.SystemSnapshot)
 	}
 	if len(plan.Operations) == 0 {
-		return r.settle(seen, plan)
+		return r.settle(ctx, seen, plan)
 	}
 	imageLock := func() {}
 	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() {
@@ -231,11 +231,23 @@ func (r *rebuild) freezeHead(ctx context.Context, system domain.SystemSnapshot) 
 }
 
 // settle ends a rebuild that has nothing to do.
-func (r *rebuild) settle(seen sight, plan domain.Plan) error {
+func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) error {
 	r.warn(plan)
 	violations, err := seen.violations(plan.Image, true)
 	if err != nil {
 		return err
+	}
+	if r.request.Views {
+		// What a crashed run has exported could not be opened.
+		x := newExecution(r, seen, plan, func() {})
+		if err := x.open(ctx); err != nil {
+			return err
+		}
+		others, err := r.compareViews(ctx, seen, plan.Image)
+		if cleanup := x.cleanUp(ctx, err != nil); err != nil || cleanup != nil {
+			return errors.Join(err, cleanup)
+		}
+		violations = append(violations, others...)
 	}
 	return r.judge(violations)
 }
@@ -298,7 +310,11 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if violations, err = seen.violations(plan.Image, true); err != nil {
 		return err
 	}
-	return r.judge(violations)
+	others, err := r.compareViews(ctx, seen, plan.Image)
+	if err != nil {
+		return err
+	}
+	return r.judge(append(violations, others...))
 }
 
 func (r *rebuild) verify(ctx context.Context, image domain.Image) (seen sight, violations []domain.Violation, err error) {

@@ -24,6 +24,8 @@ type Report struct {
 
 	Source, Destination domain.Replica // as last seen
 
+	SourceViews, DestinationViews Views // where views were asked for
+
 	Violations  []domain.Violation // of the destination
 	Warnings    []string
 	CopiedBytes uint64 // payload that crossed from host to host, the image's included

@@ -189,6 +189,19 @@ func (r Replica) findImages() []string {
 	return names
 }
 
+// Views are the lvols whose views a volume shows or has shown: the snapshots and
+// the head.
+func (r Replica) Views() []Lvol {
+	var all []Lvol
+	for _, s := range r.Snapshots {
+		all = append(all, s.Lvol)
+	}
+	if r.Head != nil {
+		all = append(all, *r.Head)
+	}
+	return all
+}
+
 func (r Replica) isImage(l *Lvol) bool {
 	if !strings.HasPrefix(l.Name, imagePrefix) {
 		return false

@@ -22,7 +22,7 @@ const (
 	RuleInFlight       = "in-flight"       // nothing is left in flight
 	RuleSize           = "size"
 	RuleClusters       = "clusters"   // as many own clusters
-	RuleData           = "data"       // map and checksum, where both hosts tell them
+	RuleData           = "data"       // map and checksum, where both hosts tell them; every view, where it is read back
 	RuleAttributes     = "attributes" // time of creation and creator, where both hosts record them
 	RuleImage          = "image"      // the image is there, and the same on both hosts
 	RuleHead           = "head"       // there is one

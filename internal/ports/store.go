@@ -10,6 +10,7 @@ import (
 //go:generate mockgen -source=store.go -destination=mocks/store.go
 //go:generate mockgen -source=copier.go -destination=mocks/copier.go
 //go:generate mockgen -source=prover.go -destination=mocks/prover.go
+//go:generate mockgen -source=opener.go -destination=mocks/opener.go
 //go:generate mockgen -source=host.go -destination=mocks/host.go -aux_files=github.com/rootgraft/rebuild/internal/ports=store.go,github.com/rootgraft/rebuild/internal/ports=copier.go
 
 // Looker looks at a store and changes nothing.

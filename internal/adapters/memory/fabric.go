@@ -90,6 +90,7 @@ func (f *Fabric) NewHost(c Config) *Host {
 		names:      make(map[string]*lvol),
 		hidden:     make(map[*lvol]struct{}),
 		receptions: make(map[uint64]*reception),
+		openings:   make(map[*opening]struct{}),
 		operations: make(map[*operation]struct{}),
 		calls:      make(map[string]int),
 		claimed:    make(map[string]bool),

@@ -9,7 +9,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Host is one store in memory. It is a ports.Host and a ports.Merger, and a
+// Host is one store in memory. It is a ports.Host, ports.Merger and ports.Opener, and a
 // ports.Prover and ports.Recorder, too: on an Upstream one these two answer
 // ErrUnsupported.
 // All its methods may be called from several goroutines at once.
@@ -31,6 +31,7 @@ type Host struct {
 	used   uint64 // clusters
 
 	receptions map[uint64]*reception
+	openings   map[*opening]struct{}
 	opened     uint64 // receptions so far
 	operations map[*operation]struct{}
 
@@ -45,6 +46,7 @@ var (
 	_ ports.Prover   = (*Host)(nil)
 	_ ports.Recorder = (*Host)(nil)
 	_ ports.Merger   = (*Host)(nil)
+	_ ports.Opener   = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)

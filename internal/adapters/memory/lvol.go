@@ -1,9 +1,11 @@
 package memory
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // lvol is one logical volume. Its host's mutex guards it. The map of a
@@ -30,6 +32,7 @@ type lvol struct {
 	asParent bool       // in that operation something is hung on it
 
 	reception *reception // that writes into it
+	opening   *opening   // through which its bytes are read and written
 }
 
 // add makes an lvol and lists it.
@@ -44,6 +47,7 @@ func (h *Host) add(name string, size uint64, parent *lvol) *lvol {
 // drop forgets an lvol: nothing hangs on it, and its clusters are free again.
 func (h *Host) drop(l *lvol) {
 	h.void(l.reception, errWithdrawn)
+	h.end(l.opening, fmt.Errorf("%w: %s was deleted", ports.ErrUnavailable, l.name))
 	delete(h.lvols, l.uuid)
 	delete(h.hidden, l)
 	if h.names[l.name] == l { // a hidden one's may be another's by now

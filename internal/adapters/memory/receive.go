@@ -68,14 +68,19 @@ func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 	})
 }
 
-// Release implements ports.Copier: receptions of that replica's runs end, and
-// copies that this host sends for them.
+// Release implements ports.Copier: receptions and open bytes of that replica's
+// runs end, and copies that this host sends for them.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
 	return h.carryOut(ctx, Call{Method: "release"}, "release runs of "+run.Replica, func() (change, error) {
 		return change{apply: func() error {
 			for _, r := range h.receptions {
 				if r.run.Replica == run.Replica {
 					h.void(r, errReleased)
+				}
+			}
+			for o := range h.openings {
+				if o.run.Replica == run.Replica {
+					h.end(o, errReleased)
 				}
 			}
 			for op := range h.operations {

@@ -1,8 +1,8 @@
 package memory
 
 // Restart does what a restart of a target does to what a port can see: what
-// is under way ends with ErrUnavailable, received addresses are void, and
-// lvols that were deleted while they were busy are back.
+// is under way ends with ErrUnavailable, received addresses and open
+// bytes are void, and lvols that were deleted while they were busy are back.
 func (h *Host) Restart() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -12,6 +12,9 @@ func (h *Host) Restart() {
 	}
 	for _, r := range h.receptions {
 		h.void(r, errRestarted)
+	}
+	for o := range h.openings {
+		h.end(o, errRestarted)
 	}
 	for l := range h.hidden {
 		h.unhide(l)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,7 +65,7 @@ func TestASlowCallIsWaitedForWhileTheTargetAnswersOthers(t *testing.T) {
 }
 
 func TestATargetThatHungIsHeardAgain(t *testing.T) {
-	f := serve(t, swallow, swallow, echo)
+	f := serve(t, append(slices.Repeat([]func(net.Conn, *json.Decoder){swallow}, 2), echo)...)
 	c := f.client(t, time.Hour)
 	c.ears = quickEars
 	c.ears.again = 0

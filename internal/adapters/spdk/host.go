@@ -22,14 +22,14 @@ const DefaultTimeout = 20 * time.Second
 type Config struct {
 	Socket  string        // path of the target's JSON-RPC socket
 	Lvstore string        // name of the lvstore
-	Listen  Listen        // where copies from other targets are received; zero: DefaultListen
+	Listen  Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
 	Timeout time.Duration // how long the target may be silent; 0: DefaultTimeout
 	Logger  *zap.Logger   // nil: nothing is logged
 }
 
 // Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Merger, a
-// ports.Prover and a ports.Recorder; a target that cannot be one of the latter
-// two answers ports.ErrUnsupported.
+// ports.Opener, a ports.Prover and a ports.Recorder; a target that cannot be one of
+// the latter two answers ports.ErrUnsupported.
 type Host struct {
 	rpc    *client
 	can    capabilities
@@ -40,6 +40,7 @@ type Host struct {
 	storeName string
 	baseBdev  string
 	clusters  uint64 // bytes of one
+	engineNQN string // whom this process connects as
 
 	locks locks // on parents, by UUID
 
@@ -59,6 +60,7 @@ var (
 	_ ports.Recorder = (*Host)(nil)
 	_ ports.Merger   = (*Host)(nil)
 	_ ports.Counter  = (*Host)(nil)
+	_ ports.Opener   = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)
@@ -93,6 +95,8 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		recorded: make(map[string]recorded),
 		copies:   make(map[string]sending),
 		runs:     make(map[ports.Run]*runState),
+
+		engineNQN: newEngineNQN(),
 	}
 	if err := h.open(ctx, config.Lvstore); err != nil {
 		h.rpc.close()

@@ -64,6 +64,8 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"an external parent and what is degraded", anExternalParent},
 		{"a taken port is passed over", aTakenPort},
 		{"a store of many lvols", aStoreOfManyLvols},
+		{"what is open serves nobody else, and is released after a crash", whatIsOpen},
+		{"what somebody else exports is not opened", whatSomebodyElseExports},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })

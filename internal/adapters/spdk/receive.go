@@ -153,8 +153,12 @@ func (h *Host) whyNot(ctx context.Context, run ports.Run, uuid string, sub *subs
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if state := h.runLocked(run); state.current == sub {
+	state := h.runLocked(run)
+	if state.current == sub {
 		state.current = nil
+	}
+	if state.opens == sub {
+		state.opens = nil
 	}
 	return true, refusal
 }

@@ -39,6 +39,7 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 	}
 	h.mu.Unlock()
 
+	h.endOpenings(func(other ports.Run) bool { return other == run || !swept && other.Replica == run.Replica })
 	if !swept {
 		if subsystems, controllers, err = h.opened(ctx, func(nqn string) bool { return isRunNQN(nqn, run.Replica) }); err != nil {
 			return err

@@ -9,9 +9,11 @@ import (
 type runState struct {
 	swept       bool // what earlier runs left has been released
 	here        map[ports.Peer]bool
-	current     *subsystem
+	current     *subsystem // that peers copy into
+	opens       *subsystem // through which the engine reads and writes
 	subsystems  []*subsystem
-	received    map[string]*reception  // by UUID of the lvol
+	received    map[string]*reception // by UUID of the lvol
+	opened      map[*openBytes]struct{}
 	controllers map[string]*controller // by NQN
 }
 
@@ -44,6 +46,7 @@ func (h *Host) runLocked(run ports.Run) *runState {
 		state = &runState{
 			here:        make(map[ports.Peer]bool),
 			received:    make(map[string]*reception),
+			opened:      make(map[*openBytes]struct{}),
 			controllers: make(map[string]*controller),
 		}
 		h.runs[run] = state

@@ -31,7 +31,14 @@ func (h *Host) openSubsystem(ctx context.Context, run ports.Run, state *runState
 	}
 	h.mu.Unlock()
 	if sub == nil {
-		return h.newSubsystem(ctx, run, state, hostNQN)
+		sub, err := h.newSubsystem(ctx, run, state, hostNQN)
+		if err != nil {
+			return nil, err
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		state.current = sub
+		return sub, nil
 	}
 	if sub.hosts[hostNQN] {
 		return sub, nil
@@ -81,9 +88,6 @@ func (h *Host) newSubsystem(ctx context.Context, run ports.Run, state *runState,
 		h.closeSubsystem(ctx, state, sub)
 		return nil, fmt.Errorf("export by %s: %w", sub.nqn, err)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	state.current = sub
 	return sub, nil
 }
 

@@ -76,6 +76,7 @@ func RunStore(t *testing.T, h Harness) {
 		{"receive", receiveTests},
 		{"prove", proveTests},
 		{"claim", claimTests},
+		{"open", openTests},
 		{"at once", atOnceTests},
 		{"cancelled", cancelledTests},
 		{"restart", restartTests},

@@ -2,7 +2,6 @@ package simtarget
 
 import (
 	"fmt"
-	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,11 +70,6 @@ type Config struct {
 	// Poll is how often the target looks at its sockets; SPDK does every 4 ms.
 	// 0: it answers at once.
 	Poll time.Duration
-
-	// Serve answers NVMe/TCP on a listener of the target until that is closed.
-	// Namespaces are found by Target.Namespace. nil: whoever connects waits in
-	// vain; targets of one fabric do not need it.
-	Serve func(*Target, net.Listener)
 
 	// Inject is asked about each request, if it is set; see Target.Inject.
 	Inject func(Request) Fault

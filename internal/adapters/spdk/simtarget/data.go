@@ -57,7 +57,7 @@ func (n *Namespace) do(access func() error) error {
 }
 
 // Namespaces are what a host of that NQN finds in a subsystem, by NSID; ok is false
-// where there is none that it may connect to. For Config.Serve.
+// where there is none that it may connect to.
 func (t *Target) Namespaces(nqn, hostNQN string) (found []*Namespace, ok bool) {
 	t.world(func() {
 		s := t.subsystems[nqn]

@@ -8,8 +8,8 @@
 //
 // The targets of one Fabric see each other's NVMe-oF listeners, by address and
 // port. A listener takes the port for real, so that it collides with other
-// processes as it should; what a target serves there is up to Config.Serve, and
-// nothing without it.
+// processes as it should, and serves its subsystems there over NVMe/TCP to hosts
+// that are no target of the fabric.
 //
 // A fabric is one world with one lock. A target takes up the requests that it
 // finds on its sockets one after the other, and begins each; what takes a target

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 )
 
 // Fabric is what connects targets: those of one fabric reach each other's
@@ -71,6 +73,7 @@ func (f *Fabric) Start(config Config) (*Target, error) {
 		copies:      make(map[uint32]*shallowCopy),
 		dead:        make(chan struct{}),
 	}
+	t.server = nvmetcp.NewServer(shown{t})
 	t.addDiscovery()
 	f.mu.Lock()
 	f.targets = append(f.targets, t)

@@ -97,9 +97,7 @@ func (t *Target) listen(s *subsystem, at trid) *listener {
 	}
 	l := &listener{trid: at, target: t, socket: socket, users: 1}
 	t.fabric.listeners[at.key()] = l
-	if t.config.Serve != nil {
-		t.serving.Go(func() { t.config.Serve(t, socket) })
-	}
+	t.serve(socket)
 	return l
 }
 

@@ -176,6 +176,7 @@ func deleteSubsystem(t *Target, r *request) {
 		}
 		t.closeListeners(s)
 		s.lost()
+		t.server.Disconnect(s.nqn)
 		delete(t.subsystems, s.nqn)
 		t.inOrder = slices.DeleteFunc(t.inOrder, func(other *subsystem) bool { return other == s })
 		r.result(true)
@@ -295,6 +296,7 @@ func removeHost(t *Target, r *request) {
 		r.refuse(codeInternalError, "Internal error")
 	default:
 		s.hosts = slices.DeleteFunc(s.hosts, func(host string) bool { return host == p.Host })
+		t.server.DisconnectHost(s.nqn, p.Host)
 		t.later(func() { r.result(true) })
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 )
 
 // Target is one simulated target. All its methods may be called from several
@@ -17,6 +19,7 @@ type Target struct {
 	log    *zap.Logger
 	socket net.Listener
 
+	server  *nvmetcp.Server
 	serving sync.WaitGroup
 
 	connecting  sync.Mutex
@@ -67,6 +70,7 @@ func (t *Target) end() error {
 	t.fabric.mu.Lock()
 	t.die(nil)
 	t.fabric.mu.Unlock()
+	_ = t.server.Close() // never fails
 	t.serving.Wait()
 	return nil
 }

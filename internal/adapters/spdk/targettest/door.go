@@ -7,6 +7,8 @@ import (
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 )
 
 // door is a subsystem through which a test reads and writes lvols. It stays
@@ -16,7 +18,7 @@ import (
 type door struct {
 	nqn     string
 	nsid    uint32 // of the last namespace
-	session *session
+	session *nvmetcp.Session
 }
 
 // namespacesOfDoor is how often it can be used; then another one is opened.
@@ -29,10 +31,9 @@ func (p *process) access(t *testing.T, target *Target, uuid string, do func(volu
 		// Claimed: a second subsystem cannot have it.
 		target.Call(t, "nvmf_subsystem_add_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
 		defer target.Call(t, "nvmf_subsystem_remove_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
-		s, err := connect(address, nqn)
-		require.NoError(t, err)
-		defer s.close()
-		require.NoError(t, do(&namespace{s, nsid}))
+		s := connect(t, address, nqn)
+		defer func() { require.NoError(t, s.Close()) }()
+		useNamespace(t, s, nsid, do)
 		return
 	}
 	p.doors.Lock()
@@ -47,8 +48,34 @@ func (p *process) access(t *testing.T, target *Target, uuid string, do func(volu
 		Nqn: d.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: d.nsid, BdevName: uuid},
 	}, nil)
 	defer target.Call(t, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: d.nqn, Nsid: d.nsid}, nil)
-	require.NoError(t, do(&namespace{d.session, d.nsid}))
+	useNamespace(t, d.session, d.nsid, do)
 }
+
+// hostNQN is who connects.
+const hostNQN = "nqn.2026-01.com.example.test:host"
+
+func connect(t *testing.T, address, nqn string) *nvmetcp.Session {
+	t.Helper()
+	s, err := nvmetcp.Dial(t.Context(), nvmetcp.Config{Address: address, NQN: nqn, HostNQN: hostNQN})
+	require.NoError(t, err)
+	return s
+}
+
+func useNamespace(t *testing.T, s *nvmetcp.Session, nsid uint32, do func(volume) error) {
+	t.Helper()
+	n, err := s.Namespace(t.Context(), nsid)
+	require.NoError(t, err)
+	require.NoError(t, do(namespace{t, n}))
+}
+
+// namespace is a volume for the time of a test.
+type namespace struct {
+	t *testing.T
+	*nvmetcp.Namespace
+}
+
+func (n namespace) read(p []byte, offset uint64) error  { return n.Read(n.t.Context(), p, offset) }
+func (n namespace) write(p []byte, offset uint64) error { return n.Write(n.t.Context(), p, offset) }
 
 func (target *Target) openDoor(t *testing.T) *door {
 	t.Helper()
@@ -64,15 +91,13 @@ func (target *Target) openDoor(t *testing.T) *door {
 	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
 		Nqn: d.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: d.nsid, BdevName: name},
 	}, nil)
-	var err error
-	d.session, err = connect(target.listen(t, d.nqn), d.nqn)
-	require.NoError(t, err)
+	d.session = connect(t, target.listen(t, d.nqn), d.nqn)
 	return d
 }
 
 func (p *process) shutDoor() {
 	if p.door != nil {
-		p.door.session.close()
+		_ = p.door.session.Close() // the target may have gone first
 		p.door = nil
 	}
 }

@@ -1,0 +1,217 @@
+package imagefile_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"crypto/sha512"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
+)
+
+const cluster = 64 << 10
+
+var be = binary.BigEndian
+
+// content is three clusters: data, a hole, and data that packs well; a part of a
+// fourth is data.
+func content() []byte {
+	p := make([]byte, 3*cluster+5*512)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(p[:cluster])
+	for i := range cluster {
+		p[2*cluster+i] = byte(i / 1000)
+	}
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(p[3*cluster:])
+	return p
+}
+
+// qcow2 is content as a qcow2 image: the first and the last cluster as they are, the
+// second not there, the third compressed.
+func qcow2(t *testing.T, version uint32) []byte {
+	t.Helper()
+	p := content()
+	image := make([]byte, 5*cluster) // header, first table, second table, two clusters of data
+	copy(image, "QFI\xfb")
+	be.PutUint32(image[4:], version)
+	be.PutUint32(image[20:], 16)
+	be.PutUint64(image[24:], uint64(len(p)))
+	be.PutUint32(image[36:], 1)
+	be.PutUint64(image[40:], cluster)
+	if version == 3 {
+		be.PutUint32(image[96:], 4) // refcounts of 16 bits
+		be.PutUint32(image[100:], 104)
+	}
+	const used = 1 << 63
+	be.PutUint64(image[cluster:], 2*cluster|used)
+	be.PutUint64(image[2*cluster:], 3*cluster|used)
+	be.PutUint64(image[2*cluster+3*8:], 4*cluster|used)
+	copy(image[3*cluster:], p[:cluster])
+	copy(image[4*cluster:], p[3*cluster:])
+
+	var packed bytes.Buffer
+	w, err := flate.NewWriter(&packed, flate.BestCompression)
+	require.NoError(t, err)
+	_, err = w.Write(p[2*cluster : 3*cluster])
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	sectors := uint64(packed.Len()+511) / 512
+	const bits = 62 - (16 - 8) // of the offset of compressed data
+	be.PutUint64(image[2*cluster+2*8:], 1<<62|(sectors-1)<<bits|uint64(len(image)))
+	return slices.Concat(image, packed.Bytes(), make([]byte, 512))
+}
+
+func write(t *testing.T, p []byte) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "disk.img")
+	require.NoError(t, os.WriteFile(path, p, 0o600))
+	return path
+}
+
+func sumOf(p []byte) string {
+	sum := sha512.Sum512(p)
+	return hex.EncodeToString(sum[:])
+}
+
+func reads(t *testing.T, f *imagefile.File, want []byte) {
+	t.Helper()
+	require.EqualValues(t, len(want), f.Size)
+	got, err := io.ReadAll(io.NewSectionReader(f, 0, int64(f.Size)))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, got))
+	part := make([]byte, 1000)
+	_, err = f.ReadAt(part, 2*cluster-300)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want[2*cluster-300:2*cluster+700], part))
+}
+
+func TestARawImageIsReadAsItIs(t *testing.T) {
+	p := append(content(), 'x') // no whole sector
+	f, err := imagefile.Open(write(t, p))
+	require.NoError(t, err)
+	defer f.Close()
+	require.Equal(t, imagefile.Raw, f.Format)
+	reads(t, f, p)
+	sum, err := f.SHA512(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, sumOf(p), sum)
+}
+
+func TestAQcow2ImageReadsAsAGuestSeesIt(t *testing.T) {
+	for _, version := range []uint32{2, 3} {
+		p := qcow2(t, version)
+		f, err := imagefile.Open(write(t, p))
+		require.NoError(t, err)
+		defer f.Close()
+		require.Equal(t, imagefile.Qcow2, f.Format)
+		reads(t, f, content())
+		sum, err := f.SHA512(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, sumOf(p), sum, "that of the file, not of the content")
+	}
+}
+
+// TestQemuMakesTheSame reads what qemu-img writes, where there is one.
+func TestQemuMakesTheSame(t *testing.T) {
+	qemu, err := exec.LookPath("qemu-img")
+	if err != nil {
+		t.Skip("no qemu-img on the PATH")
+	}
+	raw := write(t, content())
+	for _, args := range [][]string{{}, {"-c"}, {"-o", "compat=0.10"}, {"-o", "cluster_size=4k,extended_l2=off"}, {"-o", "cluster_size=2M"}} {
+		path := raw + ".qcow2"
+		args = append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, args...), raw, path)
+		out, err := exec.Command(qemu, args...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		f, err := imagefile.Open(path)
+		require.NoError(t, err, "%v", args)
+		reads(t, f, content())
+		require.NoError(t, f.Close())
+	}
+}
+
+func TestWhatIsNoImageIsSaid(t *testing.T) {
+	broken := func(change func(p []byte)) []byte {
+		p := qcow2(t, 3)
+		change(p)
+		return p
+	}
+	for name, c := range map[string]struct {
+		p    []byte
+		says string
+	}{
+		"empty":            {nil, "is empty, expected a disk image, raw or qcow2"},
+		"VMDK":             {[]byte("KDMV...."), "is a VMDK image; expected a disk image, raw or qcow2"},
+		"VHDX":             {[]byte("vhdxfile...."), "is a VHDX image"},
+		"VDI":              {[]byte("<<< Oracle VM VirtualBox Disk Image >>>"), "is a VDI image"},
+		"gzip":             {[]byte("\x1f\x8b\x08\x00"), "is compressed by gzip: unpack it first"},
+		"xz":               {[]byte("\xfd7zXZ\x00\x00"), "compressed by xz"},
+		"zstd":             {[]byte("\x28\xb5\x2f\xfd\x00"), "compressed by zstd"},
+		"short qcow2":      {[]byte("QFI\xfb\x00\x00\x00\x03"), "ends within its header"},
+		"old qcow2":        {broken(func(p []byte) { be.PutUint32(p[4:], 1) }), "version 1; expected 2 or 3"},
+		"backing file":     {broken(func(p []byte) { be.PutUint64(p[8:], 200); be.PutUint32(p[16:], 4); copy(p[200:], "base") }), "with a backing file, which cannot be read: flatten it first"},
+		"encrypted":        {broken(func(p []byte) { be.PutUint32(p[32:], 2) }), "is an encrypted qcow2 image"},
+		"small clusters":   {broken(func(p []byte) { be.PutUint32(p[20:], 3) }), "clusters of 2^3 bytes"},
+		"huge clusters":    {broken(func(p []byte) { be.PutUint32(p[20:], 60) }), "clusters of 2^60 bytes"},
+		"a huge table":     {broken(func(p []byte) { be.PutUint32(p[36:], 0xffffffff) }), "beyond the end of the file"},
+		"a table far away": {broken(func(p []byte) { be.PutUint64(p[40:], 1<<63) }), "beyond the end of the file"},
+		"no disk":          {broken(func(p []byte) { be.PutUint64(p[24:], 0) }), "a disk of no bytes"},
+		"a huge disk":      {broken(func(p []byte) { be.PutUint64(p[24:], 1<<63) }), "a disk of 9223372036854775808 bytes"},
+		"external data":    {broken(func(p []byte) { p[79] = 4 }), "cannot be read"},
+		"zstd clusters":    {broken(func(p []byte) { p[79] = 8; be.PutUint32(p[100:], 112); p[104] = 1 }), "compression"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, c.p)
+			_, err := imagefile.Open(path)
+			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, path+" is ")
+		})
+	}
+	dir := t.TempDir()
+	_, err := imagefile.Open(dir)
+	require.ErrorContains(t, err, dir+" is a directory")
+	_, err = imagefile.Open(dir + "/none")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	pipe := dir + "/pipe"
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	_, err = imagefile.Open(pipe) // and does not wait for somebody to write
+	require.ErrorContains(t, err, "no regular file")
+}
+
+func TestASumThatIsInterruptedEnds(t *testing.T) {
+	f, err := imagefile.Open(write(t, content()))
+	require.NoError(t, err)
+	defer f.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = f.SHA512(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// FuzzOpen opens and reads anything that begins as a qcow2 image does.
+func FuzzOpen(f *testing.F) {
+	f.Add(qcow2(&testing.T{}, 3)[4:512])
+	f.Add(qcow2(&testing.T{}, 2)[4 : 2*cluster+64])
+	f.Fuzz(func(t *testing.T, rest []byte) {
+		path := filepath.Join(t.TempDir(), "disk.img")
+		require.NoError(t, os.WriteFile(path, append([]byte("QFI\xfb"), rest...), 0o600))
+		img, err := imagefile.Open(path)
+		if err != nil {
+			return
+		}
+		defer img.Close()
+		p := make([]byte, min(img.Size, 1<<20))
+		_, _ = img.ReadAt(p, 0)
+	})
+}

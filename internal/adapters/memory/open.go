@@ -1,0 +1,136 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+var errBytesClosed = fmt.Errorf("%w: the lvol's bytes were closed", ports.ErrInvalid)
+
+// opening is an lvol whose bytes somebody has. Its host's mutex guards it.
+type opening struct {
+	run    ports.Run
+	of     *lvol
+	reason error // why it has ended; nil: it has not
+}
+
+// openBytes are the bytes of an lvol.
+type openBytes struct {
+	ctx  context.Context //nolint:containedctx // it ends what it opened, and io.ReaderAt takes none
+	host *Host
+	uuid string
+	size uint64
+	it   *opening
+}
+
+// Open implements ports.Opener.
+func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
+	var b *openBytes
+	call := Call{Method: "open", UUID: uuid, Name: h.nameOf(uuid)}
+	err := h.carryOut(ctx, call, "open "+h.word(uuid), func() (change, error) {
+		return change{apply: func() error {
+			l, err := h.find(uuid)
+			if err != nil {
+				return err
+			}
+			if l.opening != nil {
+				return fmt.Errorf("%s is open already: %w", l.name, ports.ErrBusy)
+			}
+			l.opening = &opening{run: run, of: l}
+			h.openings[l.opening] = struct{}{}
+			b = &openBytes{ctx: ctx, host: h, uuid: uuid, size: l.size, it: l.opening}
+			return nil
+		}}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// end ends an opening; nil is none.
+func (h *Host) end(o *opening, reason error) {
+	if o == nil || o.reason != nil {
+		return
+	}
+	o.reason = reason
+	o.of.opening = nil
+	delete(h.openings, o)
+}
+
+// Size is in bytes.
+func (b *openBytes) Size() uint64 { return b.size }
+
+// Close gives the lvol back.
+func (b *openBytes) Close() error {
+	b.host.mu.Lock()
+	defer b.host.mu.Unlock()
+	b.host.end(b.it, errBytesClosed)
+	return nil
+}
+
+// ReadAt implements io.ReaderAt.
+func (b *openBytes) ReadAt(p []byte, offset int64) (int, error) {
+	if offset < 0 {
+		return 0, b.host.failed("read "+b.uuid, fmt.Errorf("offset %d: %w", offset, ports.ErrInvalid))
+	}
+	end := error(nil)
+	if rest := b.size - min(uint64(offset), b.size); uint64(len(p)) > rest {
+		p, end = p[:rest], io.EOF
+	}
+	if err := b.use("read", func() error { return b.host.ReadAt(b.uuid, p, min(uint64(offset), b.size)) }); err != nil {
+		return 0, err
+	}
+	return len(p), end
+}
+
+// WriteAt implements io.WriterAt.
+func (b *openBytes) WriteAt(p []byte, offset int64) (int, error) {
+	if offset < 0 {
+		return 0, b.host.failed("write "+b.uuid, fmt.Errorf("offset %d: %w", offset, ports.ErrInvalid))
+	}
+	if err := b.use("write", func() error { return b.host.WriteAt(b.uuid, p, uint64(offset)) }); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (b *openBytes) use(method string, do func() error) error {
+	fault, err := b.host.admit(b.ctx, Call{Method: method, UUID: b.uuid, Name: b.host.nameOf(b.uuid)})
+	if err == nil {
+		err = b.alive()
+	}
+	if err == nil && fault.Delay > 0 {
+		timer := time.NewTimer(fault.Delay)
+		select {
+		case <-timer.C:
+		case <-b.ctx.Done():
+			timer.Stop()
+			err = ended(b.ctx)
+		}
+	}
+	if err == nil {
+		err = fault.Before
+	}
+	if err != nil {
+		return b.host.failed(method+" "+b.uuid, err)
+	}
+	if err := do(); err != nil {
+		if errors.Is(err, ports.ErrNotFound) { // it was deleted
+			err = fmt.Errorf("%w: %s", ports.ErrUnavailable, err.Error())
+		}
+		return err
+	}
+	return b.host.failed(method+" "+b.uuid, fault.After)
+}
+
+func (b *openBytes) alive() error {
+	b.host.mu.Lock()
+	defer b.host.mu.Unlock()
+	return b.it.reason
+}

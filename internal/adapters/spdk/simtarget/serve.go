@@ -1,0 +1,77 @@
+package simtarget
+
+import (
+	"encoding/hex"
+	"net"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+)
+
+// serve answers NVMe/TCP on a listener until that is closed or the target ends.
+func (t *Target) serve(socket net.Listener) {
+	t.serving.Go(func() { _ = t.server.Serve(socket) }) // it ends with an error, always
+}
+
+// shown are the subsystems that hosts outside of the fabric can connect to.
+type shown struct{ target *Target }
+
+// shownSubsystem is one of them, to one host.
+type shownSubsystem struct {
+	target    *Target
+	nqn, host string
+}
+
+// Subsystem implements nvmetcp.Subsystems.
+func (s shown) Subsystem(nqn, hostNQN string) (nvmetcp.Subsystem, nvmetcp.Status) {
+	refusal := nvmetcp.StatusConnectInvalid
+	s.target.world(func() {
+		switch one := s.target.subsystems[nqn]; {
+		case one == nil || one.discovery:
+		case !one.admits(hostNQN):
+			refusal = nvmetcp.StatusHostNotAllowed
+		default:
+			refusal = 0
+		}
+	})
+	return shownSubsystem{s.target, nqn, hostNQN}, refusal
+}
+
+// Export implements nvmetcp.Subsystem.
+func (s shownSubsystem) Export(id uint32) (nvmetcp.Export, bool) {
+	n, ok := s.target.Namespace(s.nqn, s.host, id)
+	return export{n}, ok
+}
+
+// export is a namespace for the NVMe/TCP server.
+type export struct{ *Namespace }
+
+// Size is in bytes.
+func (e export) Size() uint64 { return e.Namespace.BlockSize * e.Blocks }
+
+// BlockSize is in bytes.
+func (e export) BlockSize() uint64 { return e.Namespace.BlockSize }
+
+// NGUID is the namespace's.
+func (e export) NGUID() (id [16]byte) {
+	_, _ = hex.Decode(id[:], []byte(e.Namespace.NGUID)) // it was checked when it was given
+	return id
+}
+
+// ReadAt implements io.ReaderAt.
+func (e export) ReadAt(p []byte, offset int64) (int, error) {
+	return len(p), asStatus(e.Namespace.ReadAt(p, uint64(offset)))
+}
+
+// WriteAt implements io.WriterAt.
+func (e export) WriteAt(p []byte, offset int64) (int, error) {
+	return len(p), asStatus(e.Namespace.WriteAt(p, uint64(offset)))
+}
+
+// asStatus: SPDK tells a host no more than that the bdev has failed
+// (spdk_bdev_io_get_nvme_status).
+func asStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &nvmetcp.StatusError{Command: err.Error(), Status: nvmetcp.StatusInternalError}
+}

@@ -1,0 +1,312 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// ImageRequest says which backing image to import, and onto which host.
+type ImageRequest struct {
+	Host ports.Host
+	Name string
+	// UUID is the image's, the same on every host; "": one is drawn.
+	UUID string
+
+	// Content is the image as a guest sees it, Size bytes long. It is read twice,
+	// from the beginning to the end.
+	Content io.ReaderAt
+	Size    uint64
+
+	// SHA512, in hex digits, is what the content has to have; "": anything.
+	SHA512 string
+
+	ReservePercent float64  // of the store that stays free
+	Observer       Observer // nil: nobody looks
+}
+
+// ImageReport is what came of an import. It is there after a failure, too, with
+// what was known by then.
+type ImageReport struct {
+	Outcome      Outcome
+	Name         string
+	UUID         string      // of the image
+	SHA512       string      // of the content, in hex digits
+	Bytes        uint64      // of the content
+	Size         uint64      // of the lvol: whole clusters
+	WrittenBytes uint64      // whole clusters that are not all zero
+	Recorded     bool        // the host keeps a record of UUID and checksum
+	Lvol         domain.Lvol // the image
+	Duration     time.Duration
+}
+
+// imageWriters are how many clusters are written at once: reading and hashing go on
+// meanwhile.
+const imageWriters = 4
+
+// ImportImage brings a backing image onto a host. Before anything is changed the
+// content is read once, for its checksum and to know how much room it needs; what
+// is all zero is not written. Until it is whole and sealed the image has an
+// in-flight name, and nothing of it stays when the import fails.
+func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
+	began := time.Now()
+	i := &imageImport{engine: e, request: request, progress: newProgress(request.Observer)}
+	i.run = ports.Run{Replica: domain.ImageRunName(request.Name), ID: drawID()}
+	i.report = ImageReport{Name: request.Name, UUID: request.UUID, Bytes: request.Size}
+	if i.report.UUID == "" {
+		i.report.UUID = drawUUID()
+	}
+	err := i.all(ctx)
+	i.report.Duration = time.Since(began)
+	switch {
+	case err == nil:
+		i.report.Outcome = OutcomeComplete
+	case errors.Is(err, ErrRefused) && !i.changed:
+		i.report.Outcome = OutcomeRefused
+	default:
+		i.report.Outcome = OutcomeFailed
+		err = fmt.Errorf("import backing image %s: %w", request.Name, err)
+	}
+	e.log.Info("import image", zap.String("image", request.Name), zap.String("run", i.run.ID),
+		zap.String("outcome", string(i.report.Outcome)), zap.Uint64("writtenBytes", i.report.WrittenBytes), zap.Error(err))
+	return i.report, err
+}
+
+// imageImport is one import on its way.
+type imageImport struct {
+	engine   *Engine
+	request  ImageRequest
+	run      ports.Run
+	progress *progress
+	report   ImageReport
+	changed  bool
+
+	store    domain.Store
+	inFlight string // name, "" before it is drawn
+	free     func() // of the claim on that name
+}
+
+func (i *imageImport) all(ctx context.Context) error {
+	if i.request.Host == nil || i.request.Content == nil {
+		return refusef("no host, or no image")
+	}
+	opener, ok := i.request.Host.(ports.Opener)
+	if !ok {
+		return refusef("this host opens no lvols, so nothing can be written to one")
+	}
+	if i.request.SHA512 != "" {
+		sum, err := domain.CheckSHA512(i.request.SHA512)
+		if err != nil {
+			return &refusal{err}
+		}
+		i.request.SHA512 = sum
+	}
+	if err := i.check(ctx, 0); err != nil {
+		return err
+	}
+	release, ok := i.engine.locks.tryAcquire("image " + i.store.UUID + "/" + i.request.Name)
+	if !ok {
+		return refusef("backing image %s is being brought onto lvstore %s already", i.request.Name, i.store.Name)
+	}
+	defer release()
+	free, err := i.engine.claimImageRun(ctx, i.request.Host, i.store, i.run, i.request.Name)
+	if err != nil {
+		return err
+	}
+	defer free()
+	clusters, err := i.survey(ctx)
+	if err != nil {
+		return err
+	}
+	if want := i.request.SHA512; want != "" && want != i.report.SHA512 {
+		return refusef("image %s has the SHA-512 %s, expected %s", i.request.Name, i.report.SHA512, want)
+	}
+	if err := i.check(ctx, clusters); err != nil { // reading took its time
+		return err
+	}
+	i.changed = true
+	err = i.carryOut(ctx, opener, clusters)
+	return errors.Join(err, i.cleanUp(ctx, err != nil))
+}
+
+func (i *imageImport) check(ctx context.Context, clusters uint64) (err error) {
+	if i.store, err = i.request.Host.List(ctx); err != nil {
+		return fmt.Errorf("list the host: %w", err)
+	}
+	i.report.Recorded = i.store.Records
+	i.report.Size = i.store.Clusters(i.request.Size) * i.store.ClusterSize
+	return refused(domain.CheckImageImport(i.store, domain.ImageImport{
+		Name: i.request.Name, UUID: i.report.UUID, Size: i.request.Size, Clusters: clusters, Reserve: i.request.ReservePercent,
+	}))
+}
+
+// survey reads the content for its checksum and counts the clusters to be written.
+func (i *imageImport) survey(ctx context.Context) (clusters uint64, err error) {
+	sum := sha512.New()
+	err = i.eachCluster(ctx, func(p []byte, _ uint64) error {
+		_, _ = sum.Write(p) // never fails
+		if !allZero(p) {
+			clusters++
+		}
+		i.progress.read(uint64(len(p)))
+		return nil
+	})
+	i.report.SHA512 = hex.EncodeToString(sum.Sum(nil))
+	return clusters, err
+}
+
+// eachCluster reads the content cluster by cluster; the last one may be shorter.
+func (i *imageImport) eachCluster(ctx context.Context, use func(p []byte, offset uint64) error) error {
+	i.progress.readsBytes(i.request.Size)
+	var offset uint64
+	err := ahead(ctx, io.NewSectionReader(i.request.Content, 0, int64(i.request.Size)), int(i.store.ClusterSize), func(p []byte) error {
+		err := use(p, offset)
+		offset += uint64(len(p))
+		return err
+	})
+	if err == nil && offset != i.request.Size {
+		err = fmt.Errorf("the image ends after %d of %d bytes", offset, i.request.Size)
+	}
+	if err != nil {
+		return fmt.Errorf("read the image: %w", err)
+	}
+	return nil
+}
+
+func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener, clusters uint64) error {
+	host := i.request.Host
+	if err := host.Release(ctx, i.run); err != nil {
+		return fmt.Errorf("close what earlier runs left open: %w", err)
+	}
+	i.inFlight = domain.ImageInFlightLvolName(drawID())
+	free, err := i.engine.claimBoth(ctx, host, claimOfImage(i.store.UUID, i.inFlight)) // it lives, so it is no garbage
+	if err != nil {
+		return err
+	}
+	i.free = free
+	uuid, err := host.Create(ctx, i.inFlight, i.report.Size)
+	if err != nil {
+		return err
+	}
+	if err := i.fill(ctx, opener, uuid); err != nil {
+		return err
+	}
+	now, err := host.Look(ctx, uuid)
+	if err != nil {
+		return err
+	}
+	if now.Size != i.report.Size || now.Own.Count != clusters || now.Parent != "" {
+		return fmt.Errorf("lvol %s has %d clusters and %d bytes, expected %d and %d: something else is at work on it: %w",
+			now.Name, now.Own.Count, now.Size, clusters, i.report.Size, ports.ErrCorrupt)
+	}
+	record := &domain.ImageRecord{UUID: i.report.UUID, Checksum: i.report.SHA512}
+	var sealed string
+	err = patiently(ctx, func() (err error) {
+		sealed, err = host.Seal(ctx, uuid, domain.ImageLvolName(i.request.Name, i.store.UUID), ports.SealRecord{Image: record})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	i.report.Lvol, err = host.Look(ctx, sealed)
+	return err
+}
+
+// fill writes what is not zero, and makes sure that it is what was surveyed.
+func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string) (err error) {
+	b, err := opener.Open(ctx, i.run, uuid)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	sum := sha512.New()
+	spare := make(chan []byte, imageWriters)
+	for range cap(spare) {
+		spare <- make([]byte, i.store.ClusterSize)
+	}
+	writers, writing := errgroup.WithContext(ctx)
+	err = i.eachCluster(writing, func(p []byte, offset uint64) error {
+		_, _ = sum.Write(p) // never fails
+		if allZero(p) {
+			i.progress.wrote(uint64(len(p)))
+			return nil
+		}
+		var whole []byte
+		select {
+		case whole = <-spare:
+		case <-writing.Done():
+			return context.Cause(writing)
+		}
+		length := uint64(len(p))
+		clear(whole[copy(whole, p):]) // the last cluster is filled up with zeros
+		writers.Go(func() error {
+			_, err := b.WriteAt(whole, int64(offset))
+			spare <- whole
+			if err == nil {
+				i.progress.wrote(length)
+			}
+			return err
+		})
+		i.report.WrittenBytes += uint64(len(whole))
+		return nil
+	})
+	if failed := writers.Wait(); failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != i.report.SHA512 {
+		return fmt.Errorf("the image was changed while it was imported: %w", ports.ErrCorrupt)
+	}
+	return nil
+}
+
+// cleanUp leaves nothing in flight, whatever became of the import and its context.
+func (i *imageImport) cleanUp(ctx context.Context, failed bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	if i.free != nil {
+		defer i.free()
+	}
+	problems := []error{i.request.Host.Release(ctx, i.run)}
+	if failed && i.inFlight != "" {
+		problems = append(problems, deleteNamed(ctx, i.request.Host, func(l domain.Lvol) bool { return l.Name == i.inFlight }))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("%w: %w", ErrCleanUp, err)
+	}
+	return nil
+}
+
+func allZero(p []byte) bool {
+	for len(p) >= len(zeros) {
+		if string(p[:len(zeros)]) != zeros {
+			return false
+		}
+		p = p[len(zeros):]
+	}
+	return string(p) == zeros[:len(p)]
+}
+
+// zeros are compared with, which is faster than to look at each byte.
+var zeros = string(make([]byte, 64<<10))
+
+// drawUUID draws a UUID (version 4).
+func drawUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// ImageCheck is what an image's bytes were found to be.
+type ImageCheck struct {
+	Image    domain.ImageOnStore
+	Expected string // the SHA-512 that was compared with, in hex digits
+	SHA512   string // of what was read: the image, or where nothing fits, the whole lvol
+	Bytes    uint64 // so many of the lvol have that SHA-512; all after them are zero
+}
+
+// VerifyImage reads an image back and compares it with a SHA-512: the given one,
+// or if that is "" the one that the host records. ErrCorrupt where they differ.
+//
+// The record does not tell how long the image was before it was filled up with
+// zeros to a whole cluster. So the checksum fits if it is that of the lvol's bytes
+// without some of the zeros that the last cluster ends in.
+func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expected string, observer Observer) (ImageCheck, error) {
+	var check ImageCheck
+	if err := domain.CheckImageName(name); err != nil {
+		return check, &refusal{err}
+	}
+	opener, ok := host.(ports.Opener)
+	if !ok {
+		return check, refusef("this host opens no lvols, so nothing can be read from one")
+	}
+	store, err := host.List(ctx)
+	if err != nil {
+		return check, fmt.Errorf("list the host: %w", err)
+	}
+	found := false
+	for _, i := range store.Images() {
+		if i.Name == name && i.State == domain.ImageReady {
+			check.Image, found = i, true
+		}
+	}
+	if !found {
+		return check, fmt.Errorf("backing image %s on lvstore %s: %w", name, store.Name, ports.ErrNotFound)
+	}
+	if expected == "" {
+		expected = check.Image.Lvol.Image.Checksum
+	}
+	if expected == "" {
+		return check, refusef("lvstore %s records no checksum of backing image %s: say which SHA-512 it should have", store.Name, name)
+	}
+	if check.Expected, err = domain.CheckSHA512(expected); err != nil {
+		return check, &refusal{err}
+	}
+	run := ports.Run{Replica: domain.ImageRunName(name), ID: drawID()}
+	free, err := e.claimImageRun(ctx, host, store, run, name)
+	if err != nil {
+		return check, err
+	}
+	defer free()
+	err = e.readImage(ctx, host, opener, run, store.ClusterSize, &check, newProgress(observer))
+	if err != nil {
+		return check, fmt.Errorf("verify backing image %s: %w", name, err)
+	}
+	if check.SHA512 != check.Expected {
+		return check, fmt.Errorf("verify backing image %s: its bytes have the SHA-512 %s, expected %s: %w", name, check.SHA512, check.Expected, ports.ErrCorrupt)
+	}
+	return check, nil
+}
+
+func (e *Engine) readImage(ctx context.Context, host ports.Host, opener ports.Opener, run ports.Run, cluster uint64, check *ImageCheck, p *progress) (err error) {
+	l := check.Image.Lvol
+	if err := host.Release(ctx, run); err != nil { // a crashed run's export could not be opened
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+		defer cancel()
+		err = errors.Join(err, host.Release(ctx, run))
+	}()
+	p.reads([]domain.Lvol{l})
+	sum := &paddedHash{Hash: sha512.New(), before: int(l.Size - min(cluster, l.Size)), want: check.Expected}
+	if err := readInto(ctx, opener, run, l, sum, p.read); err != nil {
+		return err
+	}
+	check.SHA512, check.Bytes = sum.result()
+	return nil
+}
+
+// paddedHash hashes a view, and the last cluster of it byte by byte if it must.
+type paddedHash struct {
+	hash.Hash
+
+	before int // bytes before the last cluster
+	want   string
+	hashed uint64
+	last   []byte // the last cluster
+}
+
+// Write keeps the last cluster back.
+func (h *paddedHash) Write(p []byte) (int, error) {
+	n := min(h.before, len(p))
+	h.before -= n
+	h.hashed += uint64(n)
+	_, _ = h.Hash.Write(p[:n]) // never fails
+	h.last = append(h.last, p[n:]...)
+	return len(p), nil
+}
+
+// result is the SHA-512 that was wanted, and of how many bytes, or if there is
+// none, that of all.
+func (h *paddedHash) result() (sum string, bytes uint64) {
+	hashed := h.hashed
+	write := func(p []byte) string {
+		_, _ = h.Hash.Write(p) // never fails
+		hashed += uint64(len(p))
+		return hex.EncodeToString(h.Sum(nil))
+	}
+	data := len(h.last)
+	for data > 0 && h.last[data-1] == 0 {
+		data--
+	}
+	sum = write(h.last[:data])
+	for at := data; sum != h.want && at < len(h.last); at++ {
+		sum = write(h.last[at : at+1])
+	}
+	return sum, hashed
+}

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Views are the SHA-256, in hex digits, of what lvols show, by UUID: all bytes of
+// their views. nil where nothing was read.
+type Views map[string]string
+
+// readSize is read at a time: enough for a host to have several commands on
+// their way.
+const readSize = 4 << 20
+
+// ReadViews reads lvols of a host back, several at once, through the host's
+// ports.Opener. ErrUnsupported where it is none. The run must not be one that is
+// going on.
+func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, observer Observer) (Views, error) {
+	run := ports.Run{Replica: at.Replica, ID: drawID()}
+	p := newProgress(observer)
+	p.reads(lvols)
+	views, err := readViews(ctx, at, run, lvols, DefaultParallel, p)
+	return views, err
+}
+
+func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol, parallel int, p *progress) (Views, error) {
+	if len(lvols) == 0 {
+		return Views{}, nil
+	}
+	opener, ok := at.Host.(ports.Opener)
+	if !ok {
+		return nil, fmt.Errorf("read the views of replica %s: this host opens no lvols: %w", at.Replica, ports.ErrUnsupported)
+	}
+	views := make(Views, len(lvols))
+	var mu sync.Mutex
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(parallel)
+	for _, l := range lvols {
+		all.Go(func() error {
+			sum := sha256.New()
+			if err := readInto(ctx, opener, run, l, sum, p.read); err != nil {
+				return fmt.Errorf("read the view of lvol %s: %w", l.Name, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			views[l.UUID] = hex.EncodeToString(sum.Sum(nil))
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	return views, nil
+}
+
+// readInto feeds a view to a hash. The next part is read meanwhile.
+func readInto(ctx context.Context, opener ports.Opener, run ports.Run, l domain.Lvol, sum hash.Hash, done func(bytes uint64)) (err error) {
+	b, err := opener.Open(ctx, run, l.UUID)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	if b.Size() != l.Size {
+		return fmt.Errorf("it has %d bytes and was listed with %d: %w", b.Size(), l.Size, ports.ErrCorrupt)
+	}
+	return ahead(ctx, io.NewSectionReader(b, 0, int64(b.Size())), readSize, func(p []byte) error {
+		_, _ = sum.Write(p) // never fails
+		done(uint64(len(p)))
+		return nil
+	})
+}
+
+// ahead reads in parts of that size and has each used while the next is read.
+func ahead(ctx context.Context, r io.Reader, size int, use func(p []byte) error) error {
+	free, full := make(chan []byte, 2), make(chan []byte, 1)
+	for range cap(free) {
+		free <- make([]byte, size)
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error {
+		defer close(full)
+		for {
+			var p []byte
+			select {
+			case p = <-free:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			n, err := io.ReadFull(r, p)
+			if n > 0 {
+				select {
+				case full <- p[:n]:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
+	both.Go(func() error {
+		for p := range full {
+			if err := use(p); err != nil {
+				return err
+			}
+			free <- p[:size] // there is always room
+		}
+		return nil
+	})
+	return both.Wait()
+}
+
+// compareViews reads every view of both replicas back.
+func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Image) ([]domain.Violation, error) {
+	if !r.request.Views {
+		return nil, nil
+	}
+	source, destination := seen.source.Views(), seen.destination.Views()
+	r.progress.reads(append(append([]domain.Lvol(nil), source...), destination...))
+	for _, side := range []struct {
+		at    Site
+		lvols []domain.Lvol
+		into  *Views
+	}{{r.request.Source, source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
+		views, err := readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
+		if err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+		*side.into = views
+	}
+	return domain.CompareViews(seen.source, seen.destination, image, r.report.SourceViews, r.report.DestinationViews), nil
+}

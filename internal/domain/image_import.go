@@ -1,0 +1,162 @@
+package domain
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// ImageImport is a backing image that is to be brought onto a store.
+type ImageImport struct {
+	Name     string
+	UUID     string  // of the image, the same on every host
+	Size     uint64  // bytes of the image itself
+	Clusters uint64  // clusters of it that are not all zero: those that are written
+	Reserve  float64 // per cent of the store that stay free
+}
+
+// mostImage is what a backing image has at most: as much as a volume.
+const mostImage = 64 << 40
+
+// CheckImageImport refuses what cannot become a backing image of the store. Called
+// before the image was read, with no Clusters, it tells all but whether there is
+// room.
+func CheckImageImport(store Store, i ImageImport) error {
+	if err := CheckImageName(i.Name); err != nil {
+		return refuse("%v", err)
+	}
+	if !isUUID(i.UUID) {
+		return refuse("image UUID %q: expected 32 hex digits as 8-4-4-4-12, in lower case", i.UUID)
+	}
+	switch {
+	case i.Size == 0:
+		return refuse("image %s is empty", i.Name)
+	case i.Size > mostImage:
+		return refuse("image %s has %d bytes, expected at most %d", i.Name, i.Size, uint64(mostImage))
+	case store.ClusterSize == 0:
+		return refuse("lvstore %s tells no cluster size", store.Name)
+	}
+	name := ImageLvolName(i.Name, store.UUID)
+	if store.NameLimit > 0 && len(name) > store.NameLimit {
+		return refuse("lvol name %s has %d bytes, lvstore %s takes at most %d: the image's name may have %d", name, len(name), store.Name, store.NameLimit, store.NameLimit-len(ImageLvolName("", store.UUID)))
+	}
+	for _, l := range store.Lvols {
+		switch l.Name {
+		case name:
+			return refuse("backing image %s is on lvstore %s already", i.Name, store.Name)
+		case name + imageTempSuffix:
+			return refuse("lvol %s on lvstore %s: somebody is downloading image %s", l.Name, store.Name, i.Name)
+		}
+	}
+	if !(i.Reserve >= 0 && i.Reserve <= 100) {
+		return refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", i.Reserve, store.Name)
+	}
+	reserve := uint64(math.Ceil(float64(store.TotalClusters) * i.Reserve / 100))
+	if i.Clusters > 0 && i.Clusters+reserve > store.FreeClusters {
+		return refuse("lvstore %s has too little space: image %s needs %d clusters and %d stay in reserve, but %d are free", store.Name, i.Name, i.Clusters, reserve, store.FreeClusters)
+	}
+	return nil
+}
+
+// ImageRunName is what a run that imports or reads that image is called by on a
+// host. No replica can have the name: it ends as lvols in flight do.
+func ImageRunName(image string) string { return imagePrefix + image + inFlightSuffix }
+
+// isUUID: 8-4-4-4-12 hex digits in lower case, as hosts write them.
+func isUUID(s string) bool {
+	parts := strings.Split(s, "-")
+	if len(parts) != 5 {
+		return false
+	}
+	for i, length := range []int{8, 4, 4, 4, 12} {
+		if len(parts[i]) != length || strings.Trim(parts[i], "0123456789abcdef") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// CheckSHA512 refuses what is no SHA-512 in hex digits, and returns it as hosts
+// record it.
+func CheckSHA512(text string) (string, error) {
+	sum, err := hex.DecodeString(text)
+	if err != nil || len(sum) != 64 {
+		return "", fmt.Errorf("SHA-512 %q: expected 128 hex digits", text)
+	}
+	return hex.EncodeToString(sum), nil
+}
+
+// Images are the backing images on a store, and what is in flight of them.
+func (s Store) Images() []ImageOnStore {
+	clones := make(map[string]int)
+	for _, l := range s.Lvols {
+		if l.Parent != "" {
+			clones[l.Parent]++
+		}
+	}
+	var found []ImageOnStore
+	for _, l := range s.Lvols {
+		i := ImageOnStore{Lvol: l, Clones: clones[l.UUID]}
+		switch name, whole := ImageOfLvolName(l.Name, s.UUID); {
+		case whole && l.ReadOnly:
+			i.Name, i.State = name, ImageReady
+		case whole: // under a final name, and yet it can be written to
+			i.Name, i.State = name, ImageWritable
+		case IsImageInFlight(l.Name):
+			i.State = ImageInFlight
+		default:
+			name, temp := strings.CutSuffix(l.Name, imageTempSuffix)
+			if name, ok := ImageOfLvolName(name, s.UUID); temp && ok {
+				i.Name, i.State = name, ImageDownloading
+				break
+			}
+			continue
+		}
+		found = append(found, i)
+	}
+	return found
+}
+
+// ImageOnStore is one backing image on a store.
+type ImageOnStore struct {
+	Name   string // "" of one in flight: its name does not tell
+	Lvol   Lvol
+	State  ImageState
+	Clones int // lvols that hang on it
+}
+
+// ImageState says how far an image is.
+type ImageState string
+
+// The states of an image.
+const (
+	ImageReady       ImageState = "ready"
+	ImageWritable    ImageState = "writable"    // a final name, but no snapshot: not one of Longhorn's or ours
+	ImageInFlight    ImageState = "in-flight"   // a rebuild or an import fills it, or has left it
+	ImageDownloading ImageState = "downloading" // Longhorn fills it
+)
+
+// CompareViews compares what replicas show, read back: SHA-256 in hex by UUID. It
+// adds to Verify what no map or checksum proves. A source that has lost its image
+// shows zeros where the image's bytes should be, so there is nothing to compare.
+func CompareViews(source, destination Replica, image Image, onSource, onDestination map[string]string) []Violation {
+	if source.Hurt(image) {
+		return nil
+	}
+	var found []Violation
+	compare := func(subject string, s, d Lvol) {
+		if ours, theirs := onSource[s.UUID], onDestination[d.UUID]; ours == "" || ours != theirs {
+			found = append(found, Violation{Subject: subject, Rule: RuleData, Detail: fmt.Sprintf("it reads other bytes than the source's: SHA-256 %q instead of %q", short(theirs), short(ours))})
+		}
+	}
+	for _, s := range source.Snapshots {
+		if d, ok := destination.Snapshot(s.Name); ok { // else it is missing, which Verify tells
+			compare(s.Name, s.Lvol, d.Lvol)
+		}
+	}
+	if source.Head != nil && destination.Head != nil {
+		compare("head", *source.Head, *destination.Head)
+	}
+	return found
+}
