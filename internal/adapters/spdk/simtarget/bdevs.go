@@ -73,7 +73,7 @@ func (t *Target) waitForBdev(r *request, name string, until time.Time) {
 		case b != nil:
 			r.result([]bdevInfo{b.info()})
 		case time.Now().After(until):
-			r.errno(syscall.ENODEV)
+			r.errno(syscall.ETIMEDOUT)
 		default:
 			t.waitForBdev(r, name, until)
 		}

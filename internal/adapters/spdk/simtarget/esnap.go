@@ -38,15 +38,10 @@ func cloneBdev(t *Target, r *request) {
 	s.pending[p.Name] = true
 	t.later(func() {
 		delete(s.pending, p.Name)
-		errno := s.room(0)
-		if errno == 0 {
-			errno = outside.take(readOnlyShared)
-		}
-		if errno != 0 {
+		if errno := s.room(0); errno != 0 {
 			r.errnoAs(codeInvalidParams, errno)
 			return
 		}
-		outside.release() // it is taken for good when the lvol is there
 		uuid, err := s.blobs.Create(p.Name, outside.size())
 		if err != nil {
 			r.errnoAs(codeInvalidParams, errnoOf(err))
@@ -76,25 +71,26 @@ func (b throughBdev) ReadAt(p []byte, offset int64) (int, error) {
 	return int(n), nil
 }
 
-// lookOutside finds and claims the external bdev, if it is there and is not yet.
+// lookOutside finds the external bdev, if it is there, and keeps others from writing
+// to it. Somebody who does that already is let be.
 func (l *lvol) lookOutside() {
 	if l.external == "" || l.outside != nil {
 		return
 	}
 	b := l.store.target.find(l.external)
-	if b == nil || b.take(readOnlyShared) != 0 {
+	if b == nil {
 		return
 	}
-	l.outside = b
+	l.outside, l.claims = b, b.take(readOnlyShared) == 0
 	l.store.blobs.SetExternal(l.uuid, throughBdev{b})
 }
 
 // letGo forgets the external bdev.
 func (l *lvol) letGo() {
-	if l.outside != nil {
+	if l.claims {
 		l.outside.release()
-		l.outside = nil
 	}
+	l.outside, l.claims = nil, false
 }
 
 // loosen ends what the lvol reads through to for good.

@@ -53,19 +53,13 @@ func setQosLimit(t *Target, r *request) {
 	t.later(func() { r.result(true) })
 }
 
-// reserve is how long a write of that many bytes has to wait now, and books it.
-func (l *rateLimits) reserve(bytes uint64, now time.Time) time.Duration {
+// book has the next write wait for one of that many bytes that begins now.
+func (l *rateLimits) book(bytes uint64, now time.Time) {
 	rate := l.Mbytes
 	if l.WriteMB > 0 && (rate == 0 || l.WriteMB < rate) {
 		rate = l.WriteMB
 	}
-	if rate == 0 {
-		return 0
+	if rate > 0 {
+		l.nextWrite = now.Add(time.Duration(float64(bytes) / float64(rate<<20) * float64(time.Second)))
 	}
-	if l.nextWrite.Before(now) {
-		l.nextWrite = now
-	}
-	wait := l.nextWrite.Sub(now)
-	l.nextWrite = l.nextWrite.Add(time.Duration(float64(bytes) / float64(rate<<20) * float64(time.Second)))
-	return wait
 }

@@ -24,6 +24,7 @@ type lvol struct {
 	checksum *uint64
 	external string // the UUID of the bdev that it reads through to; "": none
 	outside  *bdev  // that one, while it is there
+	claims   bool   // and it is claimed for the lvol
 	loop     *lvol  // the parent that it was given though that hangs on it
 	degraded bool
 	data     string // the file that its clusters are in
