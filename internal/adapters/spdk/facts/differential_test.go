@@ -49,12 +49,30 @@ func TestASimulatedTargetAnswersAsARealOne(t *testing.T) {
 			calls, histories := 0, 0
 			for deadline := time.Now().Add(lasts); time.Now().Before(deadline); histories++ {
 				seed := first + uint64(histories)
-				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { calls += compare(t, flavour, seed, real, simulated) })
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { calls += compare(t, flavour, seed, 0, real, simulated) })
 				if t.Failed() {
 					return
 				}
 			}
 			t.Logf("%d calls in %d histories, from seed %d on", calls, histories, first)
+		})
+	}
+}
+
+// TestASimulatedTargetFindsInItsFilesWhatAnotherRemembers plays random calls on two
+// simulated targets, of which one has nothing but its files after a restart, and
+// restarts both often.
+func TestASimulatedTargetFindsInItsFilesWhatAnotherRemembers(t *testing.T) {
+	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			t.Parallel()
+			remembers := targettest.Simulate(t, simtarget.NewFabric(), flavour)
+			reads := targettest.SimulateInFiles(t, flavour)
+			for seed := range uint64(8) {
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+					compare(t, flavour.String(), seed, 5, remembers, reads)
+				})
+			}
 		})
 	}
 }
@@ -67,7 +85,7 @@ type duel struct {
 	t       *testing.T
 	flavour string
 	random  *rand.Rand
-	sides   [2]*duelist // the real one, the simulated one
+	sides   [2]*duelist
 	played  []string
 	looked  picture // what both list
 }
@@ -90,7 +108,8 @@ type pictured struct {
 	esnap    bool
 }
 
-func compare(t *testing.T, flavour string, seed uint64, targets ...*targettest.Target) (calls int) {
+// compare plays one history. One call in restarts is a restart, with 0 hardly any.
+func compare(t *testing.T, flavour string, seed uint64, restarts int, targets ...*targettest.Target) (calls int) {
 	d := &duel{t: t, flavour: flavour, random: rand.New(rand.NewPCG(seed, 1))}
 	for i, target := range targets {
 		own := fmt.Sprintf("duel-%d", seed)
@@ -111,21 +130,24 @@ func compare(t *testing.T, flavour string, seed uint64, targets ...*targettest.T
 	}()
 	d.look()
 	for len(d.played) < callsOf {
-		d.step()
+		line := "restart"
+		if restarts == 0 || d.random.IntN(restarts) > 0 {
+			line = d.draw()
+		}
+		d.step(line)
 		d.look()
 	}
 	return len(d.played)
 }
 
-// step draws a call, plays it on both, and compares.
-func (d *duel) step() {
-	line := d.draw()
+// step plays a call on both, and compares.
+func (d *duel) step(line string) {
 	d.played = append(d.played, line)
 	var said [2]string
 	for i, at := range d.sides {
 		said[i] = at.play(line, i, d.looked)
 	}
-	require.Equal(d.t, said[0], said[1], "%s: a real target (first) answers otherwise", line)
+	require.Equal(d.t, said[0], said[1], "%s: the first one answers otherwise", line)
 }
 
 // play does one line, and returns its answers as text that is the same for both.
@@ -206,7 +228,7 @@ func (d *duel) look() {
 			{method: "bdev_lvol_get_lvstores", params: map[string]any{"lvs_name": at.store}},
 		})
 		for _, answer := range got {
-			require.Empty(d.t, answer.failed, "%s no longer lists", []string{"the real target", "the simulated one"}[i])
+			require.Empty(d.t, answer.failed, "the %s one lists no longer", []string{"first", "second"}[i])
 		}
 		lvols, bdevs := got[0].result.([]any), d.picture(i, got[1].result.([]any))
 		slices.SortFunc(lvols, byKey("name"))
@@ -220,7 +242,7 @@ func (d *duel) look() {
 	}
 	if listed[0] != listed[1] {
 		require.Equal(d.t, strings.ReplaceAll(listed[0], "{", "\n{"), strings.ReplaceAll(listed[1], "{", "\n{"),
-			"a real target (first) lists something else")
+			"the first one lists something else")
 	}
 }
 

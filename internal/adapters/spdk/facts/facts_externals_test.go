@@ -78,7 +78,7 @@ var externals = []fact{
 		bdev_lvol_clone_bdev bdev=~x lvs_name=STORE clone_name=a
 		bdev_aio_delete name=~x => no answer
 	`},
-	{"who reads through to a bdev keeps others from writing to it, but not those who do already", `
+	{"who reads through to a bdev keeps others from writing to it", `
 		file ~f 2 F
 		aio ~x ~f
 		create a 2
@@ -86,15 +86,26 @@ var externals = []fact{
 		snapshot a s
 		bdev_lvol_clone_bdev bdev=~x lvs_name=STORE clone_name=c
 		copy @s ~x => -32602 Operation not permitted
+		subsystem NQN
+		nvmf_subsystem_add_ns nqn=NQN namespace={"bdev_name":"~x"} => -32602 Invalid parameters
+		drop NQN
 		delete c => true
 		show ~x => {"claimed": false}
+	`},
+	{"an esnap clone of a bdev that somebody has is made, degraded, and its delete crashes the target", `
+		file ~f 2 F
+		aio ~x ~f
 		subsystem NQN
 		nvmf_subsystem_add_ns nqn=NQN namespace={"bdev_name":"~x"} => 1
 		bdev_lvol_clone_bdev bdev=~x lvs_name=STORE clone_name=c
+		lvol c => {"is_degraded": true, "is_esnap_clone": true}
+		show @c => -19 No such device
 		show ~x => {"claim_type": "exclusive_write"}
-		copy @s ~x => -32602 Operation not permitted
-		delete c => true
-		drop NQN
-		show ~x => {"claimed": false}
+		delete c => dies
+	`},
+	{"the same with the disk of an lvstore", `
+		bdev_lvol_clone_bdev bdev=aio-STORE lvs_name=STORE clone_name=c
+		lvol c => {"is_degraded": true}
+		delete c => dies
 	`},
 }

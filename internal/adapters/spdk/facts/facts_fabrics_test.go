@@ -134,7 +134,8 @@ var fabrics = []fact{
 		subsystem NQN
 		listen NQN
 		attach ~c NQN A => []
-		export NQN a 1 abcdef0123456789abcdef0123456789 => no answer
+		export NQN a 1 abcdef0123456789abcdef0123456789 => 1 or no answer
+		rpc_get_methods => no answer
 	`},
 	{"everything about NVMe-oF is forgotten in a restart", `
 		create a 1

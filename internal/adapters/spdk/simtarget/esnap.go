@@ -50,6 +50,8 @@ func cloneBdev(t *Target, r *request) {
 		l := newLvol(uuid, p.Name, true)
 		l.store, l.external = s, outside.uuid
 		l.lookOutside()
+		l.degraded = l.outside == nil // somebody else has the bdev
+		l.brittle = l.degraded
 		s.add(l)
 		l.keep()
 		r.result(uuid)
@@ -71,26 +73,26 @@ func (b throughBdev) ReadAt(p []byte, offset int64) (int, error) {
 	return int(n), nil
 }
 
-// lookOutside finds the external bdev, if it is there, and keeps others from writing
-// to it. Somebody who does that already is let be.
+// lookOutside finds and claims the external bdev, if it is there and nobody else has
+// it.
 func (l *lvol) lookOutside() {
 	if l.external == "" || l.outside != nil {
 		return
 	}
 	b := l.store.target.find(l.external)
-	if b == nil {
+	if b == nil || b.take(readOnlyShared) != 0 {
 		return
 	}
-	l.outside, l.claims = b, b.take(readOnlyShared) == 0
+	l.outside = b
 	l.store.blobs.SetExternal(l.uuid, throughBdev{b})
 }
 
 // letGo forgets the external bdev.
 func (l *lvol) letGo() {
-	if l.claims {
+	if l.outside != nil {
 		l.outside.release()
+		l.outside = nil
 	}
-	l.outside, l.claims = nil, false
 }
 
 // loosen ends what the lvol reads through to for good.

@@ -24,9 +24,9 @@ type lvol struct {
 	checksum *uint64
 	external string // the UUID of the bdev that it reads through to; "": none
 	outside  *bdev  // that one, while it is there
-	claims   bool   // and it is claimed for the lvol
 	loop     *lvol  // the parent that it was given though that hangs on it
-	degraded bool
+	degraded bool   // what it reads through to is missing: it has no bdev
+	brittle  bool   // and its delete crashes the target
 	data     string // the file that its clusters are in
 
 	bdev *bdev // nil: degraded
@@ -122,7 +122,9 @@ func (s *lvstore) add(l *lvol) {
 	}
 	s.lvols[l.uuid] = l
 	s.inOrder = append(s.inOrder, l)
-	l.show()
+	if !l.degraded {
+		l.show()
+	}
 }
 
 // newLvol is one that is made now.
@@ -457,6 +459,10 @@ func deleteLvol(t *Target, r *request) {
 	clones := l.clones()
 	if len(clones) > 1 {
 		r.errnoAs(codeInternalError, syscall.EPERM)
+		return
+	}
+	if l.brittle {
+		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev had been somebody else's when it was made"))
 		return
 	}
 	if l.outside != nil && l.outside.stuck {

@@ -62,8 +62,7 @@ func snapshotLvol(t *Target, r *request) {
 		snapshot := newLvol(uuid, p.Name, l.thin)
 		snapshot.awake, snapshot.xattrs = true, p.Xattrs
 		snapshot.data, l.data = l.data, newUUID()
-		snapshot.external, snapshot.outside, snapshot.claims = l.external, l.outside, l.claims
-		l.external, l.outside, l.claims = "", nil, false
+		snapshot.external, snapshot.outside, l.external, l.outside = l.external, l.outside, "", nil
 		snapshot.loop, l.loop = l.loop, nil
 		l.thin = true
 		l.store.add(snapshot)
