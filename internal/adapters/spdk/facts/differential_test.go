@@ -179,7 +179,7 @@ func (at *duelist) play(line string, which int, looked picture) string {
 		if got.failed == noAnswer || got.failed == died {
 			at.gone = true
 		}
-		said = append(said, got.failed+" "+at.plain(got.result))
+		said = append(said, strings.ReplaceAll(got.failed, at.store, "STORE")+" "+at.plain(got.result))
 	}
 	return strings.Join(said, "\n")
 }

@@ -223,6 +223,20 @@ var volumes = []fact{
 		bdev_set_qos_limit name=@a => -22 No rate limits specified
 		limit a 5 => true
 		show @a => {"assigned_rate_limits": {"rw_mbytes_per_sec": 5}}
+	`},
+	{"upstream a limit can be changed or lifted only while the bdev is in use", `
+		create a 1
 		limit a 0 => true
+		limit a 5 => true
+		fork: limit a 6 => true
+		upstream: limit a 6 => -32602 Failed to configure rate limit: Resource temporarily unavailable
+		upstream: limit a 0 => -32602 Failed to configure rate limit: Resource temporarily unavailable
+		subsystem NQN
+		listen NQN
+		export NQN a 1 abcdef0123456789abcdef0123456789
+		limit a 6 => true
+		limit a 0 => true
+		show @a => {"assigned_rate_limits": {"rw_mbytes_per_sec": 0}}
+		drop NQN
 	`},
 }

@@ -37,6 +37,11 @@ func setQosLimit(t *Target, r *request) {
 		r.refuse(-int(syscall.EINVAL), "No rate limits specified")
 		return
 	}
+	if t.config.Flavour == Upstream && b.limits.any() && b.claim == unclaimed {
+		// The call's own opening of the bdev has begun to enable them (bdev_start_qos).
+		r.refuse(codeInvalidParams, "Failed to configure rate limit: %s", text(syscall.EAGAIN))
+		return
+	}
 	set := func(limit *uint64, to *uint64) {
 		if to != nil {
 			*limit = *to
@@ -52,6 +57,8 @@ func setQosLimit(t *Target, r *request) {
 	b.limits.nextWrite = time.Time{}
 	t.later(func() { r.result(true) })
 }
+
+func (l *rateLimits) any() bool { return l.IOs > 0 || l.Mbytes > 0 || l.ReadMB > 0 || l.WriteMB > 0 }
 
 // book has the next write wait for one of that many bytes that begins now.
 func (l *rateLimits) book(bytes uint64, now time.Time) {
