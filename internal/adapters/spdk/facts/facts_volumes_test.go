@@ -29,6 +29,15 @@ var volumes = []fact{
 	{"an lvol of no size", `
 		create a 0
 		show @a => {"clusters": 0}
+		fork: map a => -32602 Invalid argument
+		snapshot a s
+		clone s c
+		resize c 2 => true
+	`},
+	{"what an lvol supports", `
+		create a 1
+		fork: show @a => {"supported_io_types": {"read": true, "write": true, "unmap": true, "flush": true, "nvme_nssr": null}, "optimal_write_size": null}
+		upstream: show @a => {"supported_io_types": {"read": true, "write": true, "unmap": true, "flush": false, "nvme_nssr": false}, "optimal_write_size": 0}
 	`},
 	{"only a snapshot can be cloned", `
 		create a 1
@@ -92,6 +101,18 @@ var volumes = []fact{
 		upstream: show @s => -19 No such device
 		upstream: restart
 		upstream: show @s => {"aliases": ["@s"]}
+	`},
+	{"what a refused rename leaves behind keeps others from the name", `
+		create a 1
+		write a 0 A
+		snapshot a s
+		upstream: rename s t => -32602 Operation not permitted
+		upstream: create t 1 => -32602 File exists
+		upstream: clone t t => -32602 File exists
+		upstream: snapshot a t => -32602 File exists
+		upstream: names => ["a", "s"]
+		upstream: show @a => {"base_snapshot": "s", "num_allocated_clusters": 0}
+		upstream: create s 1 => -17 File exists
 	`},
 	{"a longer name is cut off in a rename, and the alias is not", `
 		create a 1

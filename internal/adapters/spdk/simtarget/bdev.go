@@ -179,6 +179,8 @@ type ioTypes struct {
 	SeekData       bool `json:"seek_data"`
 	Copy           bool `json:"copy"`
 	NvmeIovMD      bool `json:"nvme_iov_md"`
+
+	NvmeNSSR *bool `json:"nvme_nssr,omitempty"` // upstream's
 }
 
 func isUUID(text string) bool {

@@ -93,15 +93,6 @@ func (c *client) call(method string, params map[string]any) json.RawMessage {
 	return r.Result
 }
 
-// refused is the error of a call.
-func (c *client) refused(method string, params map[string]any) simtarget.Error {
-	c.t.Helper()
-	c.send(method, params)
-	r := c.receive()
-	require.NotNil(c.t, r.Error, "%s: %s", method, r.Result)
-	return *r.Error
-}
-
 // silent expects that nothing comes, and that the connection stays as it is.
 func (c *client) silent() {
 	c.t.Helper()

@@ -38,7 +38,7 @@ func cloneBdev(t *Target, r *request) {
 	s.pending[p.Name] = true
 	t.later(func() {
 		delete(s.pending, p.Name)
-		if errno := s.room(0); errno != 0 {
+		if errno := s.room(p.Name, 0); errno != 0 {
 			r.errnoAs(codeInvalidParams, errno)
 			return
 		}

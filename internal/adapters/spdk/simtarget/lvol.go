@@ -150,8 +150,8 @@ func (l *lvol) show() {
 
 func (l *lvol) setIO(readOnly bool) {
 	l.bdev.io = ioTypes{
-		Read: true, Write: !readOnly, Unmap: !readOnly, Flush: true, Reset: true, WriteZeroes: !readOnly,
-		SeekHole: true, SeekData: true,
+		Read: true, Write: !readOnly, Unmap: !readOnly, Reset: true, WriteZeroes: !readOnly,
+		SeekHole: true, SeekData: true, Flush: l.store.target.config.Flavour == Fork,
 	}
 }
 
@@ -291,9 +291,9 @@ func createLvol(t *Target, r *request) {
 	t.later(func() {
 		delete(s.pending, p.Name)
 		clusters := divideUp(p.MiB<<20, s.clusterSize)
-		errno := s.room(0)
+		errno := s.room(p.Name, 0)
 		if !p.Thin && errno == 0 {
-			errno = s.room(clusters)
+			errno = s.room(p.Name, clusters)
 		}
 		if errno != 0 {
 			r.errnoAs(codeInvalidParams, errno)
@@ -315,8 +315,12 @@ func createLvol(t *Target, r *request) {
 }
 
 // room refuses one more lvol that owns that many clusters: without a metadata
-// page for it, or without the clusters.
-func (s *lvstore) room(clusters uint64) syscall.Errno {
+// page for it, or without the clusters; and where the alias is taken by an lvol of
+// another name, which a rename upstream leaves behind (renameLvol).
+func (s *lvstore) room(name string, clusters uint64) syscall.Errno {
+	if s.target.find(s.name+"/"+name) != nil {
+		return syscall.EEXIST
+	}
 	used := uint64(1) // the lvstore's own blob
 	for _, l := range s.inOrder {
 		used += l.pages()
