@@ -27,6 +27,7 @@ import (
 //
 // What is known to hang or crash a real target is not drawn: cycles, an external bdev
 // that goes while an esnap clone has it open, an esnap clone of the lvstore's own disk.
+// Nor is the one thing that is known to differ (duel.deletion).
 func TestASimulatedTargetAnswersAsARealOne(t *testing.T) {
 	lasts, first := 30*time.Second, rand.Uint64()
 	if text := os.Getenv("DIFFERENTIAL"); text != "" {

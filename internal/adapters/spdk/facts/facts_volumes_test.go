@@ -113,6 +113,9 @@ var volumes = []fact{
 		upstream: names => ["a", "s"]
 		upstream: show @a => {"base_snapshot": "s", "num_allocated_clusters": 0}
 		upstream: create s 1 => -17 File exists
+		upstream: show @s => -19 No such device
+		upstream: delete s => true
+		upstream: names => ["a"]
 	`},
 	{"a longer name is cut off in a rename, and the alias is not", `
 		create a 1

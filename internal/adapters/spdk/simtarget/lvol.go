@@ -511,14 +511,15 @@ func deleteLvol(t *Target, r *request) {
 	})
 }
 
-// findAny is the lvol of a bdev, or a degraded one by UUID or alias.
+// findAny is the lvol of a bdev, or one by UUID or name that no bdev has: a degraded
+// one, or one whose alias is another.
 func (t *Target) findAny(name string) *lvol {
 	if b := t.find(name); b != nil && b.lvol != nil {
 		return b.lvol
 	}
 	for _, s := range t.stores {
 		for _, l := range s.inOrder {
-			if l.bdev == nil && (l.uuid == strings.ToLower(name) || s.name+"/"+l.name == name) {
+			if l.uuid == strings.ToLower(name) || s.name+"/"+l.name == name {
 				return l
 			}
 		}
