@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +17,19 @@ type Blobstore struct{ h *Host }
 
 // BlobstoreOf is what lies below the host's ports.
 func BlobstoreOf(h *Host) *Blobstore { return &Blobstore{h} }
+
+// find is the lvol, also one that a delete has hidden.
+func (b *Blobstore) find(uuid string) (*lvol, error) {
+	l, err := b.h.find(uuid)
+	if err != nil {
+		for hidden := range b.h.hidden {
+			if hidden.uuid == uuid {
+				return hidden, nil
+			}
+		}
+	}
+	return l, err
+}
 
 // Hold has the lvols take part in one operation until release is called.
 // ErrBusy where one of them takes part in another; then none is held.
@@ -87,9 +99,23 @@ func (b *Blobstore) Snapshot(uuid, name string) (snapshot string, err error) {
 	return made.uuid, nil
 }
 
-// SetParent is Graft; "" is no parent.
+// SetParent hangs the lvol, also a hidden one, on the parent; "" is none. It panics
+// where the parent hangs on the lvol.
 func (b *Blobstore) SetParent(uuid, parent string) error {
-	return b.h.Graft(context.Background(), uuid, parent)
+	b.h.mu.Lock()
+	defer b.h.mu.Unlock()
+	child, err := b.find(uuid)
+	var under *lvol
+	if err == nil && parent != "" {
+		under, err = b.find(parent)
+	}
+	if err != nil {
+		return b.h.failed("set the parent of "+uuid, err)
+	}
+	child.mustNotCarry(under)
+	child.hang(under)
+	child.external = nil
+	return nil
 }
 
 // Resize is Host.Resize, down to no cluster.
@@ -108,14 +134,16 @@ func (b *Blobstore) Resize(uuid string, size uint64) error {
 	return h.failed(what, err)
 }
 
-// Look is what List says of one lvol, the zero Lvol where it does not list it.
+// Look is what List would say of one lvol, also of a hidden one; the zero Lvol
+// where there is none.
 func (b *Blobstore) Look(uuid string) domain.Lvol {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
-	if l, ok := b.h.lvols[uuid]; ok {
-		return l.listed()
+	l, err := b.find(uuid)
+	if err != nil {
+		return domain.Lvol{}
 	}
-	return domain.Lvol{}
+	return l.listed()
 }
 
 // Clusters are the own ones of an lvol at a moment.
@@ -127,13 +155,13 @@ type Clusters struct {
 // Read fills p from the beginning of the cluster at that position.
 func (c Clusters) Read(position uint64, p []byte) { c.own[position].read(p, 0) }
 
-// Clusters are the own ones of an lvol now, none where it is not listed. They
-// stay as they are whatever becomes of the lvol.
+// Clusters are the own ones of an lvol now, also of a hidden one; none where there is
+// none. They stay as they are whatever becomes of the lvol.
 func (b *Blobstore) Clusters(uuid string) Clusters {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
-	l, ok := b.h.lvols[uuid]
-	if !ok {
+	l, err := b.find(uuid)
+	if err != nil {
 		return Clusters{}
 	}
 	return Clusters{positions(l.own), maps.Clone(l.own)}

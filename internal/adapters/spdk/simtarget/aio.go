@@ -84,22 +84,15 @@ func aioCreate(t *Target, r *request) {
 	})
 }
 
-// measure checks the block size and takes the size from the file.
+// measure checks the block size, which a file has none of its own of, and takes the
+// size from the file.
 func (b *bdev) measure(file *os.File) syscall.Errno {
 	info, err := file.Stat()
 	if err != nil {
 		return errnoOfOpen(err)
 	}
-	size, detected := info.Size(), uint64(0)
-	var stat syscall.Stat_t
-	if syscall.Fstat(int(file.Fd()), &stat) == nil {
-		detected = uint64(stat.Blksize)
-	}
-	if b.blockSize == 0 {
-		b.blockSize = detected
-	}
-	if b.blockSize < 512 || b.blockSize&(b.blockSize-1) != 0 || b.blockSize < detected && info.Mode()&os.ModeDevice != 0 ||
-		uint64(size)%b.blockSize != 0 {
+	size := info.Size()
+	if b.blockSize < 512 || b.blockSize&(b.blockSize-1) != 0 || uint64(size)%b.blockSize != 0 {
 		return syscall.EINVAL
 	}
 	b.blocks = uint64(size) / b.blockSize

@@ -140,7 +140,8 @@ func (t *Target) unregister(b *bdev) {
 	b.close()
 }
 
-// take claims the bdev. EPERM where somebody has it for himself.
+// take claims the bdev. EPERM where somebody has it already; but those who only read
+// may share it.
 func (b *bdev) take(claim string) syscall.Errno {
 	if b.claim != unclaimed && (b.claim != readOnlyShared || claim != readOnlyShared) {
 		return syscall.EPERM
@@ -178,6 +179,8 @@ type ioTypes struct {
 	SeekData       bool `json:"seek_data"`
 	Copy           bool `json:"copy"`
 	NvmeIovMD      bool `json:"nvme_iov_md"`
+
+	NvmeNSSR *bool `json:"nvme_nssr,omitempty"` // upstream's
 }
 
 func isUUID(text string) bool {

@@ -7,11 +7,12 @@ import (
 
 // bdevInfo is a bdev as bdev_get_bdevs lists it.
 type bdevInfo struct {
-	Name       string         `json:"name"`
-	Aliases    []string       `json:"aliases"`
-	Product    string         `json:"product_name"`
-	BlockSize  uint64         `json:"block_size"`
-	Blocks     uint64         `json:"num_blocks"`
+	Name      string   `json:"name"`
+	Aliases   []string `json:"aliases"`
+	Product   string   `json:"product_name"`
+	BlockSize uint64   `json:"block_size"`
+	Blocks    uint64   `json:"num_blocks"`
+	*preferences
 	UUID       string         `json:"uuid"`
 	Created    *string        `json:"creation_time,omitempty"` // the fork's
 	RateLimits rateLimits     `json:"assigned_rate_limits"`
@@ -30,9 +31,26 @@ func (b *bdev) info() bdevInfo {
 	}
 	if b.target.config.Flavour == Fork {
 		info.Created = &b.created
+		return info
+	}
+	info.preferences, info.IO.NvmeNSSR = &preferences{}, new(bool)
+	if b.nvme != nil {
+		*info.preferences = overTCP(b.blockSize)
 	}
 	return info
 }
+
+// preferences are what upstream says that a bdev likes, in blocks.
+type preferences struct {
+	WriteAlignment   uint64 `json:"preferred_write_alignment"`
+	WriteGranularity uint64 `json:"preferred_write_granularity"`
+	WriteSize        uint64 `json:"optimal_write_size"`
+	UnmapAlignment   uint64 `json:"preferred_unmap_alignment"`
+	UnmapGranularity uint64 `json:"preferred_unmap_granularity"`
+}
+
+// overTCP are those of a namespace that is attached to: an I/O of 128 KiB.
+func overTCP(blockSize uint64) preferences { return preferences{1, 1, 128 << 10 / blockSize, 1, 1} }
 
 // getBdevs can wait for a bdev that is to appear.
 func getBdevs(t *Target, r *request) {
@@ -73,7 +91,7 @@ func (t *Target) waitForBdev(r *request, name string, until time.Time) {
 		case b != nil:
 			r.result([]bdevInfo{b.info()})
 		case time.Now().After(until):
-			r.errno(syscall.ENODEV)
+			r.errno(syscall.ETIMEDOUT)
 		default:
 			t.waitForBdev(r, name, until)
 		}

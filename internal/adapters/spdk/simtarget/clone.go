@@ -30,7 +30,7 @@ func cloneLvol(t *Target, r *request) {
 	}
 	t.later(func() {
 		release()
-		if errno := l.store.room(0); errno != 0 {
+		if errno := l.store.room(p.Name, 0); errno != 0 {
 			r.errnoAs(codeInvalidParams, errno)
 			return
 		}

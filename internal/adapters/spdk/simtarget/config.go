@@ -37,8 +37,8 @@ func ParseFlavour(text string) (Flavour, error) {
 	return 0, fmt.Errorf("flavour %q: expected fork or upstream", text)
 }
 
-// nameLimit is how many bytes an lvol's name may have: SPDK_LVOL_NAME_MAX
-// without the final zero.
+// nameLimit is how many bytes the name of an lvol or an lvstore may have:
+// SPDK_LVOL_NAME_MAX and SPDK_LVS_NAME_MAX without the final zero.
 func (f Flavour) nameLimit() int {
 	if f == Upstream {
 		return 63

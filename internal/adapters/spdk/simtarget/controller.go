@@ -181,7 +181,7 @@ func (c *controller) show(s *subsystem, ns *namespace) {
 		blockSize: ns.bdev.blockSize, blocks: ns.bdev.blocks, nvme: c, nsid: ns.nsid,
 		device: remoteNamespace{c, ns.nsid},
 		io: ioTypes{
-			Read: true, Write: true, Flush: true, Reset: true, NvmeAdmin: true, NvmeIO: true, WriteZeroes: true,
+			Read: true, Write: true, Unmap: ns.bdev.io.Unmap, Flush: true, Reset: true, NvmeAdmin: true, NvmeIO: true, WriteZeroes: true,
 			Compare: true, CompareWrite: true, Abort: true, Copy: true,
 		},
 	}

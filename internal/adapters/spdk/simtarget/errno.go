@@ -29,6 +29,7 @@ var texts = map[syscall.Errno]string{
 	syscall.ENOSPC:       "No space left on device",
 	syscall.ENAMETOOLONG: "File name too long",
 	syscall.ETIMEDOUT:    "Connection timed out",
+	syscall.EAGAIN:       "Resource temporarily unavailable",
 	syscall.EALREADY:     "Operation already in progress",
 	syscall.ENOTSUP:      "Operation not supported",
 	syscall.EACCES:       "Permission denied",

@@ -38,15 +38,10 @@ func cloneBdev(t *Target, r *request) {
 	s.pending[p.Name] = true
 	t.later(func() {
 		delete(s.pending, p.Name)
-		errno := s.room(0)
-		if errno == 0 {
-			errno = outside.take(readOnlyShared)
-		}
-		if errno != 0 {
+		if errno := s.room(p.Name, 0); errno != 0 {
 			r.errnoAs(codeInvalidParams, errno)
 			return
 		}
-		outside.release() // it is taken for good when the lvol is there
 		uuid, err := s.blobs.Create(p.Name, outside.size())
 		if err != nil {
 			r.errnoAs(codeInvalidParams, errnoOf(err))
@@ -55,6 +50,8 @@ func cloneBdev(t *Target, r *request) {
 		l := newLvol(uuid, p.Name, true)
 		l.store, l.external = s, outside.uuid
 		l.lookOutside()
+		l.degraded = l.outside == nil // somebody else has the bdev
+		l.brittle = l.degraded
 		s.add(l)
 		l.keep()
 		r.result(uuid)
@@ -76,7 +73,8 @@ func (b throughBdev) ReadAt(p []byte, offset int64) (int, error) {
 	return int(n), nil
 }
 
-// lookOutside finds and claims the external bdev, if it is there and is not yet.
+// lookOutside finds and claims the external bdev, if it is there and nobody else has
+// it.
 func (l *lvol) lookOutside() {
 	if l.external == "" || l.outside != nil {
 		return

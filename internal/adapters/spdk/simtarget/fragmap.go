@@ -23,7 +23,7 @@ func getFragmap(t *Target, r *request) {
 	if size == 0 {
 		size = whole
 	}
-	if p.Offset+p.Size > whole || p.Offset%l.store.clusterSize != 0 || size%l.store.clusterSize != 0 {
+	if size == 0 || p.Offset+p.Size > whole || p.Offset%l.store.clusterSize != 0 || size%l.store.clusterSize != 0 {
 		r.errnoAs(codeInvalidParams, syscall.EINVAL)
 		return
 	}

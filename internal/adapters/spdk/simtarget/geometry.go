@@ -7,7 +7,6 @@ const (
 	clustersPerExtent = 512 // SPDK_EXTENTS_PER_EP
 	defaultCluster    = 4 << 20
 	defaultPagesRatio = 100 // metadata pages per 100 clusters
-	storeNameLimit    = 63  // SPDK_LVS_NAME_MAX without its zero
 )
 
 // geometry is how an lvstore divides its disk.

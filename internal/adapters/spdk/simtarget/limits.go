@@ -37,6 +37,11 @@ func setQosLimit(t *Target, r *request) {
 		r.refuse(-int(syscall.EINVAL), "No rate limits specified")
 		return
 	}
+	if t.config.Flavour == Upstream && b.limits.any() && b.claim == unclaimed {
+		// The call's own opening of the bdev has begun to enable them (bdev_start_qos).
+		r.refuse(codeInvalidParams, "Failed to configure rate limit: %s", text(syscall.EAGAIN))
+		return
+	}
 	set := func(limit *uint64, to *uint64) {
 		if to != nil {
 			*limit = *to
@@ -53,19 +58,15 @@ func setQosLimit(t *Target, r *request) {
 	t.later(func() { r.result(true) })
 }
 
-// reserve is how long a write of that many bytes has to wait now, and books it.
-func (l *rateLimits) reserve(bytes uint64, now time.Time) time.Duration {
+func (l *rateLimits) any() bool { return l.IOs > 0 || l.Mbytes > 0 || l.ReadMB > 0 || l.WriteMB > 0 }
+
+// book has the next write wait for one of that many bytes that begins now.
+func (l *rateLimits) book(bytes uint64, now time.Time) {
 	rate := l.Mbytes
 	if l.WriteMB > 0 && (rate == 0 || l.WriteMB < rate) {
 		rate = l.WriteMB
 	}
-	if rate == 0 {
-		return 0
+	if rate > 0 {
+		l.nextWrite = now.Add(time.Duration(float64(bytes) / float64(rate<<20) * float64(time.Second)))
 	}
-	if l.nextWrite.Before(now) {
-		l.nextWrite = now
-	}
-	wait := l.nextWrite.Sub(now)
-	l.nextWrite = l.nextWrite.Add(time.Duration(float64(bytes) / float64(rate<<20) * float64(time.Second)))
-	return wait
 }

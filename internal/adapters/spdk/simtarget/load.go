@@ -86,7 +86,7 @@ func (s *lvstore) activate() {
 			continue // it was hidden, and its name was given away
 		}
 		names[l.name] = true
-		l.awake, l.bdev, l.outside = false, nil, nil
+		l.awake, l.brittle, l.bdev, l.outside = false, false, nil, nil
 		s.lvols[l.uuid] = l
 		s.inOrder = append(s.inOrder, l)
 	}

@@ -25,7 +25,8 @@ type lvol struct {
 	external string // the UUID of the bdev that it reads through to; "": none
 	outside  *bdev  // that one, while it is there
 	loop     *lvol  // the parent that it was given though that hangs on it
-	degraded bool
+	degraded bool   // what it reads through to is missing: it has no bdev
+	brittle  bool   // and its delete crashes the target
 	data     string // the file that its clusters are in
 
 	bdev *bdev // nil: degraded
@@ -121,7 +122,9 @@ func (s *lvstore) add(l *lvol) {
 	}
 	s.lvols[l.uuid] = l
 	s.inOrder = append(s.inOrder, l)
-	l.show()
+	if !l.degraded {
+		l.show()
+	}
 }
 
 // newLvol is one that is made now.
@@ -147,8 +150,8 @@ func (l *lvol) show() {
 
 func (l *lvol) setIO(readOnly bool) {
 	l.bdev.io = ioTypes{
-		Read: true, Write: !readOnly, Unmap: !readOnly, Flush: true, Reset: true, WriteZeroes: !readOnly,
-		SeekHole: true, SeekData: true,
+		Read: true, Write: !readOnly, Unmap: !readOnly, Reset: true, WriteZeroes: !readOnly,
+		SeekHole: true, SeekData: true, Flush: l.store.target.config.Flavour == Fork,
 	}
 }
 
@@ -288,9 +291,9 @@ func createLvol(t *Target, r *request) {
 	t.later(func() {
 		delete(s.pending, p.Name)
 		clusters := divideUp(p.MiB<<20, s.clusterSize)
-		errno := s.room(0)
+		errno := s.room(p.Name, 0)
 		if !p.Thin && errno == 0 {
-			errno = s.room(clusters)
+			errno = s.room(p.Name, clusters)
 		}
 		if errno != 0 {
 			r.errnoAs(codeInvalidParams, errno)
@@ -312,8 +315,12 @@ func createLvol(t *Target, r *request) {
 }
 
 // room refuses one more lvol that owns that many clusters: without a metadata
-// page for it, or without the clusters.
-func (s *lvstore) room(clusters uint64) syscall.Errno {
+// page for it, or without the clusters; and where the alias is taken by an lvol of
+// another name, which a rename upstream leaves behind (renameLvol).
+func (s *lvstore) room(name string, clusters uint64) syscall.Errno {
+	if s.target.find(s.name+"/"+name) != nil {
+		return syscall.EEXIST
+	}
 	used := uint64(1) // the lvstore's own blob
 	for _, l := range s.inOrder {
 		used += l.pages()
@@ -458,6 +465,10 @@ func deleteLvol(t *Target, r *request) {
 		r.errnoAs(codeInternalError, syscall.EPERM)
 		return
 	}
+	if l.brittle {
+		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev had been somebody else's when it was made"))
+		return
+	}
 	if l.outside != nil && l.outside.stuck {
 		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev was being deleted"))
 		return
@@ -500,14 +511,15 @@ func deleteLvol(t *Target, r *request) {
 	})
 }
 
-// findAny is the lvol of a bdev, or a degraded one by UUID or alias.
+// findAny is the lvol of a bdev, or one by UUID or name that no bdev has: a degraded
+// one, or one whose alias is another.
 func (t *Target) findAny(name string) *lvol {
 	if b := t.find(name); b != nil && b.lvol != nil {
 		return b.lvol
 	}
 	for _, s := range t.stores {
 		for _, l := range s.inOrder {
-			if l.bdev == nil && (l.uuid == strings.ToLower(name) || s.name+"/"+l.name == name) {
+			if l.uuid == strings.ToLower(name) || s.name+"/"+l.name == name {
 				return l
 			}
 		}

@@ -80,7 +80,7 @@ func createLvstore(t *Target, r *request) {
 	}
 	base := t.find(p.Bdev)
 	switch {
-	case p.Name == "" || len(p.Name) > storeNameLimit:
+	case p.Name == "" || len(p.Name) > t.config.Flavour.nameLimit():
 		r.errno(syscall.EINVAL)
 		return
 	case base == nil:
@@ -182,7 +182,7 @@ func renameLvstore(t *Target, r *request) {
 		return
 	}
 	switch other := t.storeByName(p.New); {
-	case p.New == "" || len(p.New) > storeNameLimit:
+	case p.New == "" || len(p.New) > t.config.Flavour.nameLimit():
 		r.errnoAs(codeInvalidParams, syscall.EINVAL)
 		return
 	case other == s:

@@ -13,7 +13,6 @@ type shallowCopy struct {
 	source  *lvol
 	into    *bdev
 	own     memory.Clusters
-	waited  bool      // as long as a limit says, for the next cluster
 	since   time.Time // when the destination's target was first seen hanging
 	copied  uint64
 	total   uint64
@@ -62,9 +61,10 @@ func startShallowCopy(t *Target, r *request) {
 	t.later(c.begin)
 }
 
-// canTakeCopy opens the bdev for one writer, which nobody else may be.
+// canTakeCopy opens the bdev for one writer, which nobody else may be. That it is
+// read-only, or the source itself, shows in the first write.
 func (b *bdev) canTakeCopy() syscall.Errno {
-	if b.claim != unclaimed || !b.io.Write {
+	if b.claim != unclaimed {
 		return syscall.EPERM
 	}
 	if b.nvme != nil && !b.nvme.alive() {
@@ -78,8 +78,6 @@ func (c *shallowCopy) begin() {
 	source := c.source
 	var errno syscall.Errno
 	switch state := source.state(); {
-	case state.UUID == "":
-		errno = syscall.ENOENT
 	case !state.ReadOnly:
 		errno = syscall.EPERM
 	case state.Size > c.into.size(), source.store.base.blockSize%c.into.blockSize != 0:
@@ -91,7 +89,7 @@ func (c *shallowCopy) begin() {
 		c.end(errno)
 		return
 	}
-	c.own = source.store.blobs.Clusters(source.uuid) // also when a delete hides it
+	c.own = source.store.blobs.Clusters(source.uuid)
 	c.total = uint64(len(c.own.Positions))
 	if c.total == 0 {
 		c.end(0)
@@ -118,38 +116,56 @@ func (c *shallowCopy) run() {
 	}
 }
 
-// step copies the next cluster, unless a limit says to wait first. It ends with
-// the copy, and with a target that hangs.
+// lookingAgain is how often a copy that cannot go on looks whether it can: a limit
+// may be lifted, and a destination that hangs may be started again.
+const lookingAgain = 10 * time.Millisecond
+
+// step copies the next cluster, or tells how long to wait for that. It ends with the
+// copy, and with a target that hangs.
 func (c *shallowCopy) step() (wait time.Duration, more bool) {
 	c.target.world(func() {
-		if more = c.standing(); more {
-			wait = standingFor
-			return
+		if wait, more = c.mustWait(), true; wait == 0 {
+			more = c.copyNext()
 		}
-		if !c.waited {
-			wait = c.into.reserve(c.source.store.clusterSize)
-		}
-		c.waited = wait > 0
-		more = c.waited || c.copyNext()
 	})
 	return wait, more
 }
 
-// standingFor is how often a copy looks whether a destination that hangs has come
-// back.
-const standingFor = 10 * time.Millisecond
-
-// standing reports whether the copy has to wait for a target that hangs: until the
-// keep-alive time is over, and the write fails.
-func (c *shallowCopy) standing() bool {
-	if c.into.nvme == nil || !c.into.nvme.stands() {
+// mustWait is for the limits of the destination, and of the bdev behind it at another
+// target, and for a target that hangs: until the keep-alive time is over, and the
+// write fails.
+func (c *shallowCopy) mustWait() time.Duration {
+	now := time.Now()
+	if c.into.nvme != nil && c.into.nvme.stands() {
+		if c.since.IsZero() {
+			c.since = now
+		}
+		if now.Sub(c.since) < keepAlive {
+			return lookingAgain
+		}
+	} else {
 		c.since = time.Time{}
-		return false
 	}
-	if c.since.IsZero() {
-		c.since = time.Now()
+	limited := c.into.limited()
+	for _, b := range limited {
+		if wait := b.limits.nextWrite.Sub(now); wait > 0 {
+			return min(wait, lookingAgain)
+		}
 	}
-	return time.Since(c.since) < keepAlive
+	for _, b := range limited {
+		b.limits.book(c.source.store.clusterSize, now)
+	}
+	return 0
+}
+
+// limited are the bdev and the one behind it, whose limits both hold.
+func (b *bdev) limited() []*bdev {
+	if b.nvme != nil {
+		if behind := b.nvme.namespace(b.nsid); behind != nil {
+			return []*bdev{b, behind}
+		}
+	}
+	return []*bdev{b}
 }
 
 func (c *shallowCopy) copyNext() (more bool) {
@@ -205,17 +221,4 @@ func checkShallowCopy(t *Target, r *request) {
 		delete(t.copies, p.ID)
 	}
 	r.result(status)
-}
-
-// reserve is how long a write of that many bytes has to wait by the limits of the
-// bdev, and of the one behind it at another target.
-func (b *bdev) reserve(bytes uint64) time.Duration {
-	now := time.Now()
-	wait := b.limits.reserve(bytes, now)
-	if b.nvme != nil {
-		if behind := b.nvme.namespace(b.nsid); behind != nil {
-			wait = max(wait, behind.limits.reserve(bytes, now))
-		}
-	}
-	return wait
 }

@@ -359,11 +359,11 @@ func addNamespace(t *Target, r *request) {
 			r.refuse(codeInvalidParams, invalidParameters)
 			return
 		}
+		s.namespaces[ns.nsid] = ns
 		if t.attachedToItself(s) {
 			t.hang("a namespace was added to a subsystem that the target itself is attached to")
 			return
 		}
-		s.namespaces[ns.nsid] = ns
 		s.changed()
 		r.result(ns.nsid)
 	})

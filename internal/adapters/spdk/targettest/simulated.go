@@ -8,20 +8,33 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 )
 
-// Simulate runs a simulated target until the test ends.
+// Simulate runs a simulated target until the test ends. Its fabric keeps its stores
+// for a restart.
 func Simulate(t *testing.T, fabric *simtarget.Fabric, flavour simtarget.Flavour) *Target {
 	t.Helper()
 	return run(t, &simulated{fabric: fabric, flavour: flavour})
 }
 
+// SimulateInFiles is Simulate for one target alone that keeps its stores in files: a
+// restart finds what they hold, and nothing else.
+func SimulateInFiles(t *testing.T, flavour simtarget.Flavour) *Target {
+	t.Helper()
+	return run(t, &simulated{flavour: flavour, state: t.TempDir()})
+}
+
 type simulated struct {
-	fabric  *simtarget.Fabric
+	fabric  *simtarget.Fabric // nil: a new one each time
 	flavour simtarget.Flavour
+	state   string
 	target  *simtarget.Target
 }
 
 func (s *simulated) start(target *Target) (err error) {
-	s.target, err = s.fabric.Start(simtarget.Config{Socket: target.Socket, Flavour: s.flavour})
+	fabric := s.fabric
+	if fabric == nil {
+		fabric = simtarget.NewFabric()
+	}
+	s.target, err = fabric.Start(simtarget.Config{Socket: target.Socket, Flavour: s.flavour, State: s.state})
 	return err
 }
 

@@ -1,0 +1,287 @@
+package facts
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+)
+
+// TestASimulatedTargetAnswersAsARealOne plays random calls on a real target and on a
+// simulated one of its flavour, and compares every answer, and after each call what is
+// listed. DIFFERENTIAL says for how long (30s each), DIFFERENTIAL_SEED with which seed
+// to begin.
+//
+// What is known to hang or crash a real target is not drawn: cycles, an external bdev
+// that goes while an esnap clone has it open, an esnap clone of the lvstore's own disk.
+// Nor is the one thing that is known to differ (duel.deletion).
+func TestASimulatedTargetAnswersAsARealOne(t *testing.T) {
+	lasts, first := 30*time.Second, rand.Uint64()
+	if text := os.Getenv("DIFFERENTIAL"); text != "" {
+		var err error
+		lasts, err = time.ParseDuration(text)
+		require.NoError(t, err, "DIFFERENTIAL")
+	}
+	if text := os.Getenv("DIFFERENTIAL_SEED"); text != "" {
+		var err error
+		first, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, "DIFFERENTIAL_SEED")
+	}
+	for _, binary := range targettest.Binaries(t) {
+		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
+			real := targettest.Start(t, binary, 0)
+			flavour := flavourOf(t, real)
+			parsed, err := simtarget.ParseFlavour(flavour)
+			require.NoError(t, err)
+			simulated := targettest.Simulate(t, simtarget.NewFabric(), parsed)
+			calls, histories := 0, 0
+			for deadline := time.Now().Add(lasts); time.Now().Before(deadline); histories++ {
+				seed := first + uint64(histories)
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { calls += compare(t, flavour, seed, 0, real, simulated) })
+				if t.Failed() {
+					return
+				}
+			}
+			t.Logf("%d calls in %d histories, from seed %d on", calls, histories, first)
+		})
+	}
+}
+
+// TestASimulatedTargetFindsInItsFilesWhatAnotherRemembers plays random calls on two
+// simulated targets, of which one has nothing but its files after a restart, and
+// restarts both often.
+func TestASimulatedTargetFindsInItsFilesWhatAnotherRemembers(t *testing.T) {
+	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			t.Parallel()
+			remembers := targettest.Simulate(t, simtarget.NewFabric(), flavour)
+			reads := targettest.SimulateInFiles(t, flavour)
+			for seed := range uint64(8) {
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+					compare(t, flavour.String(), seed, 5, remembers, reads)
+				})
+			}
+		})
+	}
+}
+
+// callsOf is how long a history is.
+const callsOf = 80
+
+// duel is a history on two targets.
+type duel struct {
+	t       *testing.T
+	flavour string
+	random  *rand.Rand
+	sides   [2]*duelist
+	played  []string
+	looked  picture // what both list
+}
+
+type duelist struct {
+	*side
+	scene *scene
+	files string
+	ext   bool // the external bdev is there
+}
+
+// picture is what is drawn from: lvols by name.
+type picture map[string]pictured
+
+type pictured struct {
+	uuids    [2]string
+	clusters int
+	parent   string
+	readOnly bool
+	esnap    bool
+}
+
+// compare plays one history. One call in restarts is a restart, with 0 hardly any.
+func compare(t *testing.T, flavour string, seed uint64, restarts int, targets ...*targettest.Target) (calls int) {
+	d := &duel{t: t, flavour: flavour, random: rand.New(rand.NewPCG(seed, 1))}
+	for i, target := range targets {
+		own := fmt.Sprintf("duel-%d", seed)
+		at := &duelist{side: &side{target: target, fact: own}, files: t.TempDir()}
+		at.scene = &scene{t: t, flavour: flavour, sides: map[string]*side{"A": at.side}, operations: make(map[string]any)}
+		at.store = target.NewStore(t, clusters)
+		d.sides[i] = at
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d, after %d calls:\n\t%s", seed, len(d.played), strings.Join(d.played, "\n\t"))
+		}
+		for _, at := range d.sides {
+			if at.gone || at.ext {
+				at.target.Restart(t) // what reads through to the external bdev would keep it
+			}
+		}
+	}()
+	d.look()
+	for len(d.played) < callsOf {
+		line := "restart"
+		if restarts == 0 || d.random.IntN(restarts) > 0 {
+			line = d.draw()
+		}
+		d.step(line)
+		d.look()
+	}
+	return len(d.played)
+}
+
+// step plays a call on both, and compares.
+func (d *duel) step(line string) {
+	d.played = append(d.played, line)
+	var said [2]string
+	for i, at := range d.sides {
+		said[i] = at.play(line, i, d.looked)
+	}
+	require.Equal(d.t, said[0], said[1], "%s: the first one answers otherwise", line)
+}
+
+// play does one line, and returns its answers as text that is the same for both.
+func (at *duelist) play(line string, which int, looked picture) string {
+	at.scene.line = line
+	var calls []call
+	for _, text := range strings.Split(line, " ; ") {
+		for name, l := range looked { // by UUID
+			text = strings.ReplaceAll(text, "%"+name+"%", l.uuids[which])
+		}
+		fields := strings.Fields(text)
+		switch fields[0] {
+		case "ext":
+			at.ext = true
+			calls = append(calls, call{method: "bdev_aio_create", params: at.external()})
+			continue
+		case "noext":
+			at.ext = false
+			fields = []string{"bdev_aio_delete", "name=" + at.store + "-ext"}
+		}
+		if verb, ok := verbs[fields[0]]; ok {
+			calls = append(calls, call{answer: verb(at.scene, at.side, fields[1:])})
+			continue
+		}
+		calls = append(calls, at.scene.call(at.side, rewrite(fields)))
+	}
+	var said []string
+	for _, got := range at.scene.ask(at.side, calls) {
+		if got.failed == noAnswer || got.failed == died {
+			at.gone = true
+		}
+		said = append(said, strings.ReplaceAll(got.failed, at.store, "STORE")+" "+at.plain(got.result))
+	}
+	return strings.Join(said, "\n")
+}
+
+// external are the parameters of an AIO bdev with the same UUID each time.
+func (at *duelist) external() map[string]any {
+	file := filepath.Join(at.files, "ext")
+	if _, err := os.Stat(file); err != nil {
+		content := []byte(strings.Repeat("E", 2*targettest.ClusterSize))
+		require.NoError(at.scene.t, os.WriteFile(file, content, 0o600))
+	}
+	var n uint64
+	_, err := fmt.Sscanf(at.fact, "duel-%d", &n)
+	require.NoError(at.scene.t, err)
+	return map[string]any{
+		"name": at.store + "-ext", "filename": file, "block_size": 4096,
+		"uuid": fmt.Sprintf("6c1e3c5a-1111-4222-8333-%012x", n&(1<<48-1)),
+	}
+}
+
+var (
+	uuidForm = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	timeForm = regexp.MustCompile(`\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z`)
+)
+
+// plain is a result without what differs from target to target.
+func (at *duelist) plain(result any) string {
+	if status, ok := result.(map[string]any); ok {
+		delete(status, "operation_id")
+	}
+	text, err := json.Marshal(result)
+	require.NoError(at.scene.t, err)
+	plain := strings.ReplaceAll(string(text), at.store, "STORE")
+	return timeForm.ReplaceAllString(uuidForm.ReplaceAllString(plain, "UUID"), "TIME")
+}
+
+// look compares what is listed, and keeps it.
+func (d *duel) look() {
+	var listed [2]string
+	d.looked = make(picture)
+	for i, at := range d.sides {
+		at.scene.line = "look"
+		got := at.scene.ask(at.side, []call{
+			{method: "bdev_lvol_get_lvols", params: map[string]any{"lvs_name": at.store}},
+			{method: "bdev_get_bdevs"},
+			{method: "bdev_lvol_get_lvstores", params: map[string]any{"lvs_name": at.store}},
+		})
+		for _, answer := range got {
+			require.Empty(d.t, answer.failed, "the %s one lists no longer", []string{"first", "second"}[i])
+		}
+		lvols, bdevs := got[0].result.([]any), d.picture(i, got[1].result.([]any))
+		slices.SortFunc(lvols, byKey("name"))
+		listed[i] = at.plain([]any{lvols, bdevs, got[2].result})
+		for _, l := range lvols {
+			name := l.(map[string]any)["name"].(string)
+			one := d.looked[name]
+			one.uuids[i] = l.(map[string]any)["uuid"].(string)
+			d.looked[name] = one
+		}
+	}
+	if listed[0] != listed[1] {
+		require.Equal(d.t, strings.ReplaceAll(listed[0], "{", "\n{"), strings.ReplaceAll(listed[1], "{", "\n{"),
+			"the first one lists something else")
+	}
+}
+
+func byKey(key string) func(a, b any) int {
+	return func(a, b any) int {
+		return cmp.Compare(fmt.Sprint(a.(map[string]any)[key]), fmt.Sprint(b.(map[string]any)[key]))
+	}
+}
+
+// picture picks the lvstore's bdevs, in an order of its own, and notes what calls are
+// drawn from.
+func (d *duel) picture(which int, bdevs []any) []any {
+	at := d.sides[which]
+	var ours []any
+	for _, entry := range bdevs {
+		b := entry.(map[string]any)
+		l, ok := b["driver_specific"].(map[string]any)["lvol"].(map[string]any)
+		if !ok || l["base_bdev"] != "aio-"+at.store {
+			if b["name"] == at.store+"-ext" {
+				ours = append(ours, map[string]any{"name": "ext", "aliases": "", "claimed": b["claimed"], "claim_type": b["claim_type"]})
+			}
+			continue
+		}
+		if clones, ok := l["clones"].([]any); ok {
+			slices.SortFunc(clones, func(a, b any) int { return cmp.Compare(a.(string), b.(string)) })
+		}
+		ours = append(ours, b)
+		alias := b["aliases"].([]any)[0].(string)
+		blocks, err := b["num_blocks"].(json.Number).Int64()
+		require.NoError(d.t, err)
+		name := strings.TrimPrefix(alias, at.store+"/")
+		one := d.looked[name]
+		one.clusters = int(blocks) * 4096 / targettest.ClusterSize
+		one.parent, _ = l["base_snapshot"].(string)
+		one.readOnly = !b["supported_io_types"].(map[string]any)["write"].(bool)
+		one.esnap = l["esnap_clone"].(bool)
+		d.looked[name] = one
+	}
+	slices.SortFunc(ours, byKey("aliases"))
+	return ours
+}
