@@ -3,7 +3,6 @@ package e2e
 import (
 	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -241,10 +240,4 @@ func rebuildMeasured(t *testing.T, s shape, from *targettest.Target, source stri
 		again = rebuild()
 	}
 	return took, calls, again
-}
-
-// TestMain lets the flags of a measurement stand beside those of the tests.
-func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(m.Run())
 }
