@@ -14,10 +14,10 @@ import (
 const lookEvery = time.Second
 
 // watchReceiver is a context that ends when the host that receives a copy does
-// not answer any more. The sender alone notices late, or never: what it sends is
-// waited for while the connection stands. Two answers have to fail, since a
-// connection can break once.
-func watchReceiver(ctx context.Context, host ports.Host, uuid string) (copying context.Context, stop func()) {
+// not answer any more, and how to stop looking. The sender alone notices late, or
+// never: what it sends is waited for while the connection stands. Two answers have
+// to fail, since a connection can break once.
+func watchReceiver(ctx context.Context, host ports.Host, uuid string) (context.Context, func()) {
 	copying, cancel := context.WithCancelCause(ctx)
 	stopped := make(chan struct{})
 	go func() {

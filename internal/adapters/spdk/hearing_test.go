@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +65,14 @@ func TestASlowCallIsWaitedForWhileTheTargetAnswersOthers(t *testing.T) {
 }
 
 func TestATargetThatHungIsHeardAgain(t *testing.T) {
-	f := serve(t, swallow, swallow, echo)
+	var dialled atomic.Int32
+	f := serve(t, func(conn net.Conn, in *json.Decoder) {
+		if dialled.Add(1) <= 2 {
+			swallow(conn, in)
+		} else {
+			echo(conn, in)
+		}
+	})
 	c := f.client(t, time.Hour)
 	c.ears = quickEars
 	c.ears.again = 0
