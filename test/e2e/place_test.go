@@ -58,19 +58,6 @@ func (p *place) replica(t *testing.T, name string) domain.Replica {
 	return r
 }
 
-// names are those of all lvols, without the image's.
-func (p *place) names(t *testing.T) []string {
-	t.Helper()
-	store := p.store(t)
-	var names []string
-	for _, l := range store.Lvols {
-		if _, image := domain.ImageOfLvolName(l.Name, store.UUID); !image {
-			names = append(names, l.Name)
-		}
-	}
-	return names
-}
-
 // importImage makes the backing image of a disk image's bytes.
 func (p *place) importImage(t *testing.T, bytes []byte) {
 	t.Helper()
@@ -138,7 +125,7 @@ func (p *place) view(t *testing.T, l domain.Lvol) []byte {
 }
 
 // sourceView is view, and remembers it: what a source's snapshot shows does not
-// change. A rebuild that wrote to its source would be found by keptAsItWas.
+// change. A rebuild that wrote to its source would be found by requireAsItWas.
 func (p *place) sourceView(t *testing.T, l domain.Lvol) []byte {
 	t.Helper()
 	if known, ok := p.views[l.UUID]; ok {
