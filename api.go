@@ -946,6 +946,11 @@ type Attributes = domain.Attributes
 //	type ImageRecord struct {
 //		UUID     string // of the image, the same on every host
 //		Checksum string // SHA-512 of the image's bytes
+//
+//		// Unready is what is recorded of an image that was not finished, in the words
+//		// of who made it: Longhorn gives one whose download has failed its final name,
+//		// and the checksum that it should have had. "": it is whole, or nothing is told.
+//		Unready string
 //	}
 type ImageRecord = domain.ImageRecord
 

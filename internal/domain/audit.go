@@ -79,8 +79,8 @@ func (a *ReplicaAudit) lookAtImage() {
 	switch here, isHere := a.Replica.Store.BackingImage(name); {
 	case !isHere:
 		a.found(a.Image.Parent().String(), RuleImage, false, "it is not on lvstore %s", a.Replica.Store.Name)
-	case !here.Lvol.ReadOnly:
-		a.found(a.Image.Parent().String(), RuleImage, false, "it is writable on lvstore %s, so it is not one", a.Replica.Store.Name)
+	case here.flaw() != "":
+		a.found(a.Image.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it is not one", here.flaw(), a.Replica.Store.Name)
 	}
 }
 
@@ -209,7 +209,7 @@ func (a *ReplicaAudit) judgeAncestor(p placed) {
 		var here BackingImage
 		if here, repairable = r.Store.BackingImage(name); repairable {
 			target = listed(here.Lvol)
-			repairable = here.Lvol.ReadOnly && a.refuseLargerImage(p)
+			repairable = here.flaw() == "" && a.refuseLargerImage(p)
 		}
 	}
 	a.misplace(p, RuleAncestorParent, right, target, repairable)

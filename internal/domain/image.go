@@ -101,6 +101,17 @@ func (s Store) imagesBeingFilled(name string) []Lvol {
 	return found
 }
 
+// flaw says why what has an image's name is none, "" for nothing.
+func (b BackingImage) flaw() string {
+	switch {
+	case !b.Lvol.ReadOnly:
+		return "is writable"
+	case b.Lvol.Image.Unready != "":
+		return fmt.Sprintf("is recorded as %q", b.Lvol.Image.Unready)
+	}
+	return ""
+}
+
 // contradiction says in what two images of one name differ, "" for nothing.
 // What one side does not record contradicts nothing.
 func (b BackingImage) contradiction(other BackingImage) string {

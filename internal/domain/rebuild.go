@@ -145,8 +145,10 @@ func (p *planner) placeImage() error {
 		}
 	}
 	switch {
-	case isHere && !here.Lvol.ReadOnly:
-		return refuse("backing image %s on lvstore %s is writable, so it is not one", name, p.destination.Store.Name)
+	case isHere && here.flaw() != "":
+		return refuse("backing image %s on lvstore %s %s, so it is not one", name, p.destination.Store.Name, here.flaw())
+	case isThere && there.Lvol.Image.Unready != "":
+		return refuse("backing image %s on lvstore %s %s, so what replicas there show is unproven", name, p.source.Store.Name, there.flaw())
 	case isHere && isThere:
 		if differ := there.contradiction(here); differ != "" {
 			return refuse("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, p.destination.Store.Name, p.source.Store.Name, differ)

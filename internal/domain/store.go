@@ -75,6 +75,11 @@ func (a Attributes) Equal(b Attributes) bool {
 type ImageRecord struct {
 	UUID     string // of the image, the same on every host
 	Checksum string // SHA-512 of the image's bytes
+
+	// Unready is what is recorded of an image that was not finished, in the words
+	// of who made it: Longhorn gives one whose download has failed its final name,
+	// and the checksum that it should have had. "": it is whole, or nothing is told.
+	Unready string
 }
 
 // RecordNoImage is the record of a head whose volume has no backing image.

@@ -91,8 +91,8 @@ func (v *verification) verifyImage() {
 	switch {
 	case !isHere:
 		v.found(v.image.Parent().String(), RuleImage, "it is not on lvstore %s", v.destination.Store.Name)
-	case !here.Lvol.ReadOnly:
-		v.found(v.image.Parent().String(), RuleImage, "it is writable on lvstore %s, so it is not one", v.destination.Store.Name)
+	case here.flaw() != "":
+		v.found(v.image.Parent().String(), RuleImage, "it %s on lvstore %s, so it is not one", here.flaw(), v.destination.Store.Name)
 	case isThere && there.contradiction(here) != "":
 		v.found(v.image.Parent().String(), RuleImage, "it is another one than the source's: %s", there.contradiction(here))
 	}

@@ -125,7 +125,7 @@ func (p *place) view(t *testing.T, l domain.Lvol) []byte {
 }
 
 // sourceView is view, and remembers it: what a source's snapshot shows does not
-// change. A rebuild that wrote to its source would be found by keptAsItWas.
+// change. A rebuild that wrote to its source would be found by requireAsItWas.
 func (p *place) sourceView(t *testing.T, l domain.Lvol) []byte {
 	t.Helper()
 	if known, ok := p.views[l.UUID]; ok {

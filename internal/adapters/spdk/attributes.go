@@ -73,6 +73,11 @@ func (h *Host) askAttributes(l *domain.Lvol) []*attributesCall {
 	case image:
 		ask(xattrImageUUID, func(v string) { l.Image.UUID = v })
 		ask(xattrImageChecksum, func(v string) { l.Image.Checksum = v })
+		ask(xattrImageState, func(v string) {
+			if v != imageReady {
+				l.Image.Unready = v
+			}
+		})
 	case l.ReadOnly:
 		ask(xattrUserCreated, func(v string) { l.Attributes.UserCreated = v == strconv.FormatBool(true) })
 		ask(xattrTimestamp, func(v string) {

@@ -28,7 +28,13 @@ const (
 func Binaries(t *testing.T) []string {
 	t.Helper()
 	if list := os.Getenv("SPDK_TGT"); list != "" {
-		return filepath.SplitList(list)
+		binaries := filepath.SplitList(list)
+		for i := range binaries { // each target runs in a directory of its own
+			var err error
+			binaries[i], err = filepath.Abs(binaries[i])
+			require.NoError(t, err)
+		}
+		return binaries
 	}
 	path, err := exec.LookPath("spdk_tgt")
 	if err != nil {
@@ -79,6 +85,7 @@ func (p *process) start(target *Target) error {
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(p.binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = target.dir // for its core, if it crashes
 	cmd.SysProcAttr = childAttributes()
 	if err := cmd.Start(); err != nil {
 		return err

@@ -1,0 +1,54 @@
+package domain
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Longhorn gives a backing image whose download has failed its final name, and the
+// checksum that it should have had; its state alone tells.
+func TestAnImageThatWasNotFinishedIsNone(t *testing.T) {
+	scene := func(t *testing.T) scene {
+		return parseScene(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base\n    s1 own=a/1\n      head\n")
+	}
+	fail := func(s Store) {
+		for i := range s.Lvols {
+			if strings.HasPrefix(s.Lvols[i].Name, "bi-base-") {
+				s.Lvols[i].Image.Unready = "failed"
+			}
+		}
+	}
+	t.Run("on the destination", func(t *testing.T) {
+		s := scene(t)
+		fail(s.destination)
+		_, err := s.plan()
+		requireRefusal(t, err, "failed", "disk-b")
+		violations := s.violations(t, ImageNamed("base"))
+		require.NotEmpty(t, violations)
+		require.Equal(t, RuleImage, violations[0].Rule)
+		require.Contains(t, violations[0].Detail, "failed")
+	})
+	t.Run("on the source", func(t *testing.T) {
+		s := scene(t)
+		fail(s.source)
+		_, err := s.plan()
+		requireRefusal(t, err, "failed", "disk-a")
+	})
+	t.Run("in an audit", func(t *testing.T) {
+		s := scene(t)
+		fail(s.destination)
+		r, err := NewReplica(s.destination, destinationReplica)
+		require.NoError(t, err)
+		audit := Audit(r, ImageNamed("base"))
+		require.Len(t, audit.Violations, 1)
+		require.Contains(t, audit.Violations[0].Detail, "failed")
+	})
+	t.Run("for a new replica", func(t *testing.T) {
+		s := scene(t)
+		fail(s.destination)
+		_, err := s.destination.imageFor(ImageNamed("base"), 1<<40)
+		requireRefusal(t, err, "failed", "disk-b")
+	})
+}
