@@ -56,7 +56,14 @@ func (p *progressLine) clear() {
 }
 
 func progressText(e app.Event) string {
-	text := fmt.Sprintf("%s of %s", bytesText(e.BytesDone), bytesText(e.BytesTotal))
+	what := ""
+	switch e.Kind {
+	case app.EventReading:
+		what = "read "
+	case app.EventWriting:
+		what = "written "
+	}
+	text := what + fmt.Sprintf("%s of %s", bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	if e.Rate > 0 {
 		text += fmt.Sprintf(", %s/s, %s left", bytesText(uint64(e.Rate)), e.Left.Round(time.Second))
 	}
@@ -71,3 +78,6 @@ func bar(done, total uint64) string {
 	}
 	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", width-filled) + "]"
 }
+
+// Observe implements app.Observer, for work that has nothing else to tell.
+func (p *progressLine) Observe(e app.Event) { p.update(e) }

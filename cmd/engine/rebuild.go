@@ -77,7 +77,7 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 func newRebuild(s streams, engine *app.Engine, open opener) rebuildCommand {
 	var flags rebuildFlags
 	parallel := app.DefaultParallel
-	verify := verifyCounts
+	verify := rebuildVerifyFlag(verifyCounts)
 	c := &cobra.Command{
 		Use:   "rebuild",
 		Short: "Rebuild a replica on a real SPDK target from a healthy one",
@@ -91,7 +91,8 @@ What an earlier run finished is kept; interrupt it and run it again.
 				return badUsage("--parallel %d: expected at least 1", parallel)
 			}
 			return withRequest(c, s, flags, open, func(request app.Request) error {
-				request.Parallel, request.Proof = parallel, verify == verifyProof
+				request.Parallel = parallel
+				request.Proof, request.Views = verify == rebuildVerifyFlag(verifyProof), verify == verifyViews
 				show := newStory(s.out)
 				if flags.output == outputText {
 					if err := show.before(c.Context(), request); err != nil {
@@ -103,7 +104,7 @@ What an earlier run finished is kept; interrupt it and run it again.
 				if flags.output == outputJSON {
 					return printResult(s, report, err)
 				}
-				show.after(report, newResult(report, err))
+				show.after(report, newResultWithStates(report, err))
 				if err != nil {
 					return &saidAlready{err}
 				}
@@ -113,7 +114,7 @@ What an earlier run finished is kept; interrupt it and run it again.
 	}
 	flags.add(c)
 	c.Flags().IntVar(&parallel, "parallel", parallel, "copies at once; 1: one operation after the other")
-	c.Flags().Var(&verify, "verify", "check own clusters and parents, or maps and checksums, too")
+	c.Flags().Var(&verify, "verify", "check cluster counts, or maps and checksums, or every byte")
 	return rebuildCommand{c}
 }
 
@@ -150,9 +151,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 
 // printResult prints JSON, also of what failed; the error is in it.
 func printResult(s streams, report app.Report, failure error) error {
-	r := newResult(report, failure)
-	r.Source = newReplicaState(report.Source, report.Plan.Image, nil)
-	r.Destination = newReplicaState(report.Destination, report.Plan.Image, nil)
+	r := newResultWithStates(report, failure)
 	if err := r.print(s.out); err != nil {
 		return err
 	}
@@ -160,6 +159,29 @@ func printResult(s streams, report app.Report, failure error) error {
 		return &saidAlready{failure}
 	}
 	return nil
+}
+
+func newResultWithStates(report app.Report, failure error) result {
+	r := newResult(report, failure)
+	r.Source = newReplicaState(report.Source, report.Plan.Image, report.SourceViews)
+	r.Destination = newReplicaState(report.Destination, report.Plan.Image, report.DestinationViews)
+	return r
+}
+
+// rebuildVerifyFlag is --verify of a rebuild, which can also read every byte.
+type rebuildVerifyFlag string
+
+const verifyViews rebuildVerifyFlag = "views"
+
+func (v *rebuildVerifyFlag) String() string { return string(*v) }
+func (v *rebuildVerifyFlag) Type() string   { return "counts|proof|views" }
+func (v *rebuildVerifyFlag) Set(text string) error {
+	switch value := rebuildVerifyFlag(text); value {
+	case rebuildVerifyFlag(verifyCounts), rebuildVerifyFlag(verifyProof), verifyViews:
+		*v = value
+		return nil
+	}
+	return fmt.Errorf("expected counts, proof or views")
 }
 
 // verifyFlag is --verify.

@@ -68,10 +68,6 @@ type violationLine struct {
 	Repairable bool   `json:"repairable"`
 }
 
-// views are the SHA-256 in hex of what lvols show, by UUID; nil where nothing
-// is read back.
-type views map[string]string
-
 func newResult(report app.Report, err error) result {
 	r := result{
 		APIVersion: "rebuild/v1", Outcome: report.Outcome,
@@ -91,7 +87,7 @@ func newResult(report app.Report, err error) result {
 }
 
 // newReplicaState tells what is on a store, as far as it was seen.
-func newReplicaState(r domain.Replica, image domain.Image, read views) replicaState {
+func newReplicaState(r domain.Replica, image domain.Image, read app.Views) replicaState {
 	state := replicaState{Snapshots: []snapshotState{}, Others: []otherState{}}
 	if r.Store.UUID == "" {
 		return state // nothing was seen

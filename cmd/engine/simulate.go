@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"runtime"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
@@ -77,7 +75,7 @@ func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s 
 	}
 	outcome := newResult(report, failure)
 	outcome.LocalBytes = local
-	if err := outcome.lookAtWorld(looking, request, report, world); err != nil {
+	if err := outcome.lookAtWorld(looking, engine, request, report, world); err != nil {
 		return err
 	}
 	if output == outputJSON {
@@ -94,7 +92,7 @@ func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s 
 }
 
 // lookAtWorld adds what is on the two hosts now, every view read back.
-func (r *result) lookAtWorld(ctx context.Context, request app.Request, report app.Report, world *scenario.World) error {
+func (r *result) lookAtWorld(ctx context.Context, engine *app.Engine, request app.Request, report app.Report, world *scenario.World) error {
 	image := report.Plan.Image
 	if !image.Known() {
 		image = request.Image
@@ -117,33 +115,11 @@ func (r *result) lookAtWorld(ctx context.Context, request app.Request, report ap
 		if err != nil {
 			return err
 		}
-		read, err := readBack(side.host, store)
+		read, err := engine.ReadViews(ctx, app.Site{Host: side.host, Replica: side.name}, store.Lvols, nil)
 		if err != nil {
 			return err
 		}
 		*side.state = newReplicaState(replica, image, read)
 	}
 	return nil
-}
-
-// readBack reads every view of a store, several at once: each is as long as
-// its lvol, however little of it was ever written.
-func readBack(host *memory.Host, store domain.Store) (views, error) {
-	sums := make([]string, len(store.Lvols))
-	var all errgroup.Group
-	all.SetLimit(runtime.GOMAXPROCS(0))
-	for i, l := range store.Lvols {
-		all.Go(func() (err error) {
-			sums[i], err = host.ViewSHA256(l.UUID)
-			return err
-		})
-	}
-	if err := all.Wait(); err != nil {
-		return nil, err
-	}
-	read := make(views, len(sums))
-	for i, l := range store.Lvols {
-		read[l.UUID] = sums[i]
-	}
-	return read, nil
 }

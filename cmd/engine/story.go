@@ -61,7 +61,7 @@ func (s *story) Observe(e app.Event) {
 	switch e.Kind {
 	case app.EventPlanned:
 		s.tellPlan(*e.Plan)
-	case app.EventCopying:
+	case app.EventCopying, app.EventReading, app.EventWriting:
 		s.progress.update(e)
 	case app.EventEnded:
 		s.progress.clear()

@@ -44,7 +44,7 @@ func TestBadUsageIsSaidOnOneLine(t *testing.T) {
 		{"a plan without a source", []string{"plan"}, "--source is missing"},
 		{"no hands", []string{"rebuild", "--parallel", "0"}, "at least 1"},
 		{"a number that is none", []string{"rebuild", "--parallel", "x"}, "--parallel"},
-		{"a verification that is none", []string{"rebuild", "--verify", "hope"}, "expected counts or proof"},
+		{"a verification that is none", []string{"rebuild", "--verify", "hope"}, "expected counts, proof or views"},
 		{"a target without a socket", []string{"simtarget"}, "--socket is missing"},
 		{"a target with an empty socket", []string{"simtarget", "--socket", ""}, "--socket is empty"},
 		{"two targets with one socket", []string{"simtarget", "--socket", "/tmp/a", "--socket", "/tmp/../tmp/a"}, "twice"},

@@ -26,7 +26,7 @@ func CheckImageImport(store Store, i ImageImport) error {
 	if err := CheckImageName(i.Name); err != nil {
 		return refuse("%v", err)
 	}
-	if !isUUID(i.UUID) {
+	if !IsImageUUID(i.UUID) {
 		return refuse("image UUID %q: expected 32 hex digits as 8-4-4-4-12, in lower case", i.UUID)
 	}
 	switch {
@@ -63,8 +63,9 @@ func CheckImageImport(store Store, i ImageImport) error {
 // host. No replica can have the name: it ends as lvols in flight do.
 func ImageRunName(image string) string { return imagePrefix + image + inFlightSuffix }
 
-// isUUID: 8-4-4-4-12 hex digits in lower case, as hosts write them.
-func isUUID(s string) bool {
+// IsImageUUID reports whether an image can have that UUID: 8-4-4-4-12 hex digits in
+// lower case, as hosts write them.
+func IsImageUUID(s string) bool {
 	parts := strings.Split(s, "-")
 	if len(parts) != 5 {
 		return false

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// importResult is what image import prints as JSON.
+type importResult struct {
+	verdict
+	Name         string `json:"name"`
+	Format       string `json:"format"` // raw or qcow2
+	UUID         string `json:"uuid"`
+	SHA512       string `json:"sha512"`       // of the content; "": it was not read to its end
+	Bytes        uint64 `json:"bytes"`        // of the content
+	Size         uint64 `json:"size"`         // of the lvol
+	WrittenBytes uint64 `json:"writtenBytes"` // whole clusters that are not all zero
+	Lvol         string `json:"lvol"`         // its name; "": there is none
+	Recorded     bool   `json:"recorded"`     // UUID and SHA-512 are recorded on the host
+	DurationMS   int64  `json:"durationMs"`
+}
+
+// imagesResult is what image list prints as JSON.
+type imagesResult struct {
+	verdict
+	Store  string      `json:"store"`
+	Images []imageLine `json:"images"`
+}
+
+type imageLine struct {
+	Name              string            `json:"name"` // "" of one in flight, whose name does not tell
+	Lvol              string            `json:"lvol"`
+	State             domain.ImageState `json:"state"`
+	UUID              string            `json:"uuid"`
+	SHA512            string            `json:"sha512"`
+	Size              uint64            `json:"size"`
+	AllocatedClusters uint64            `json:"allocatedClusters"`
+	Clones            int               `json:"clones"`
+}
+
+// checkResult is what image verify prints as JSON.
+type checkResult struct {
+	verdict
+	Name     string `json:"name"`
+	UUID     string `json:"uuid"`
+	Expected string `json:"expected"` // the SHA-512 that was compared with
+	SHA512   string `json:"sha512"`   // of what was read
+	Bytes    uint64 `json:"bytes"`    // so many have that SHA-512; all after them are zero
+	Size     uint64 `json:"size"`     // of the lvol
+}
+
+func newImage(s streams, engine *app.Engine, open opener) commandOut {
+	c := &cobra.Command{
+		Use:   "image",
+		Short: "Import, list and verify backing images",
+		Args:  aCommand,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	k := imageCommands{s, engine, open}
+	c.AddCommand(k.add(), k.list(), k.verify())
+	return commandOut{Command: c}
+}
+
+type imageCommands struct {
+	s      streams
+	engine *app.Engine
+	open   opener
+}
+
+const hostAddressHelp = `
+An ADDRESS is a host's: ` + hostAddressForm + `[&listen=ADDR:PORT-PORT].
+listen says where the target lets this process read and write; default
+127.0.0.1:20001-20400.`
+
+func imageName(c *cobra.Command, name string) error {
+	if !c.Flags().Changed("name") {
+		return badUsage("--name is needed: the image's name")
+	}
+	if err := domain.CheckImageName(name); err != nil {
+		return badUsage("--name: %v", err)
+	}
+	return nil
+}
+
+func checksum(c *cobra.Command, text *string) (err error) {
+	if c.Flags().Changed("sha512") {
+		if *text, err = domain.CheckSHA512(*text); err != nil {
+			return badUsage("--sha512: %v", err)
+		}
+	}
+	return nil
+}
+
+func (k imageCommands) add() *cobra.Command {
+	var name, uuid, sum string
+	output := outputText
+	c := &cobra.Command{
+		Use:   "import FILE ADDRESS",
+		Short: "Bring a disk image onto a host as a backing image",
+		Long: `import makes a backing image of a file, raw or qcow2. The file is read first, for
+its checksum and for how much room it needs; what is all zero takes none. Nothing
+is left of an import that fails or is interrupted.
+
+--sha512 is that of the file, as sha512sum prints it. What is recorded on the host
+is the SHA-512 of the content, which for a raw image is the same. The same image on
+another host has to have the same UUID: give the one that the first import has
+drawn. docs/images.md tells more.
+` + hostAddressHelp,
+		Example: "  engine image import debian.qcow2 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian",
+		Args:    exactArgs("FILE", "ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[1], namesNoReplica)
+			if err != nil {
+				return err
+			}
+			if err := imageName(c, name); err != nil {
+				return err
+			}
+			if err := checksum(c, &sum); err != nil {
+				return err
+			}
+			if c.Flags().Changed("uuid") && !domain.IsImageUUID(uuid) {
+				return badUsage("--uuid %q: expected 32 hex digits as 8-4-4-4-12, in lower case", uuid)
+			}
+			file, err := imagefile.Open(args[0])
+			if err != nil {
+				err = &refusedFile{err}
+				return k.s.conclude(output, err, importResult{verdict: verdictOf(err), Name: name}, "")
+			}
+			defer func() { _ = file.Close() }() // it was only read
+			var report app.ImageReport
+			show := newProgressLine(k.s.out)
+			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+				request := app.ImageRequest{
+					Host: host, Name: name, UUID: uuid, Content: file, Size: file.Size, ReservePercent: reservePercent,
+				}
+				if request.SHA512, err = contentSum(c.Context(), file, sum); err != nil {
+					return err
+				}
+				if output == outputText {
+					request.Observer = show
+				}
+				report, err = k.engine.ImportImage(c.Context(), request)
+				return err
+			})
+			show.clear()
+			return k.s.conclude(output, err, newImportResult(report, file, name, err), importText(report, file, err))
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "`NAME` of the image on the host")
+	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host; default: one is drawn")
+	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 that the file has to have")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+// refusedFile is an app.ErrRefused of a file that the use case has not seen.
+type refusedFile struct{ error }
+
+func (r *refusedFile) Unwrap() error        { return r.error }
+func (r *refusedFile) Is(target error) bool { return target == app.ErrRefused }
+
+// contentSum is what the content of a file with that SHA-512 has to have. That of a
+// qcow2 file says nothing of its content, so the file is looked at here.
+func contentSum(ctx context.Context, file *imagefile.File, sum string) (string, error) {
+	if sum == "" || file.Format == imagefile.Raw {
+		return sum, nil
+	}
+	is, err := file.SHA512(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read the image: %w", err)
+	}
+	if is != sum {
+		return "", &refusedFile{fmt.Errorf("the file has the SHA-512 %s, expected %s", is, sum)}
+	}
+	return "", nil
+}
+
+func newImportResult(report app.ImageReport, file *imagefile.File, name string, failure error) importResult {
+	return importResult{
+		verdict: verdictOf(failure), Name: name, Format: string(file.Format), UUID: report.UUID, SHA512: report.SHA512,
+		Bytes: file.Size, Size: report.Size, WrittenBytes: report.WrittenBytes, Lvol: report.Lvol.Name,
+		Recorded: report.Recorded && report.Lvol.Name != "", DurationMS: report.Duration.Milliseconds(),
+	}
+}
+
+func importText(report app.ImageReport, file *imagefile.File, failure error) string {
+	if failure != nil {
+		return ""
+	}
+	text := fmt.Sprintf("imported backing image %s (%s, %s) as %s\n  uuid    %s\n  sha512  %s\n  size    %s, of which %s are not all zero\n",
+		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, report.SHA512, bytesText(report.Size), bytesText(report.WrittenBytes))
+	if !report.Recorded {
+		text += "  the target records neither: keep them to verify the image, and to import it elsewhere\n"
+	}
+	return text
+}
+
+func (k imageCommands) list() *cobra.Command {
+	output := outputText
+	c := &cobra.Command{
+		Use:   "list ADDRESS",
+		Short: "List the backing images on a host",
+		Long: `list shows the backing images on a host, what is recorded of them, and how many
+lvols hang on each. One in flight is being filled, or was left by a crash.
+` + hostAddressHelp,
+		Args: exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[0], namesNoReplica)
+			if err != nil {
+				return err
+			}
+			var store domain.Store
+			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+				store, err = host.List(c.Context())
+				return err
+			})
+			r := imagesResult{verdict: verdictOf(err), Store: store.Name, Images: []imageLine{}}
+			for _, i := range store.Images() {
+				r.Images = append(r.Images, imageLine{
+					i.Name, i.Lvol.Name, i.State, i.Lvol.Image.UUID, i.Lvol.Image.Checksum, i.Lvol.Size, i.Lvol.Own.Count, i.Clones,
+				})
+			}
+			return k.s.conclude(output, err, r, r.text(err))
+		},
+	}
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
+
+func (r imagesResult) text(failure error) string {
+	switch {
+	case failure != nil:
+		return ""
+	case len(r.Images) == 0:
+		return "no backing images on lvstore " + r.Store + "\n"
+	}
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "IMAGE\tSTATE\tSIZE\tCLONES\tUUID\tSHA-512\n")
+	for _, i := range r.Images {
+		name := i.Name
+		if name == "" {
+			name = i.Lvol
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", name, i.State, bytesText(i.Size), i.Clones, orDash(i.UUID), orDash(shortSum(i.SHA512)))
+	}
+	_ = table.Flush() // to a buffer
+	return text.String()
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// shortSum is as much of a checksum as people compare.
+func shortSum(sum string) string {
+	if len(sum) > 16 {
+		return sum[:16] + "…"
+	}
+	return sum
+}
+
+func (k imageCommands) verify() *cobra.Command {
+	var name, sum string
+	output := outputText
+	c := &cobra.Command{
+		Use:   "verify ADDRESS",
+		Short: "Read a backing image back and compare it with its checksum",
+		Long: `verify reads every byte of a backing image and compares their SHA-512 with the one
+that is recorded on the host, or with --sha512: that of the content, as image import
+prints it. Zeros after the image's end, which fill its last cluster up, do not count.
+` + hostAddressHelp,
+		Args: exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[0], namesNoReplica)
+			if err != nil {
+				return err
+			}
+			if err := imageName(c, name); err != nil {
+				return err
+			}
+			if err := checksum(c, &sum); err != nil {
+				return err
+			}
+			var check app.ImageCheck
+			show := newProgressLine(k.s.out)
+			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+				var observer app.Observer
+				if output == outputText {
+					observer = show
+				}
+				check, err = k.engine.VerifyImage(c.Context(), host, name, sum, observer)
+				return err
+			})
+			show.clear()
+			text := ""
+			if err == nil {
+				text = fmt.Sprintf("backing image %s is what it has to be: %d bytes with the SHA-512 %s\n", name, check.Bytes, check.SHA512)
+			}
+			l := check.Image.Lvol
+			return k.s.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.SHA512, check.Bytes, l.Size}, text)
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
+	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 to compare with, where the host records none")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}
