@@ -153,7 +153,7 @@ func TestAnImageThatIsNotWhatItHasToBe(t *testing.T) {
 	require.Equal(t, exitFailed, told.status)
 	asJSON(t, told, &check)
 	require.Equal(t, "failed", string(check.Outcome))
-	require.Equal(t, sha512Of(diskOf()), check.Expected)
+	require.Equal(t, check.Expected, sha512Of(diskOf()))
 	require.NotEqual(t, check.Expected, check.SHA512)
 }
 
