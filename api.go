@@ -126,12 +126,35 @@ type Engine = app.Engine
 //		// beside them; 0: DefaultParallel. With 1 it is one operation after the other.
 //		Parallel int
 //
+//		// Bandwidth is what limits this rebuild, each of them: its own, its hosts'.
+//		// They may be shared with other rebuilds, and changed while it runs.
+//		Bandwidth []*Bandwidth
+//
 //		Proof    bool     // compare maps and checksums of all snapshots at the end, where hosts tell them
 //		Views    bool     // read every view of both replicas back at the end, and compare
 //		Observer Observer // nil: nobody looks
 //		Journal  Journal  // what is kept of this rebuild and known of earlier ones; nil: nothing
 //	}
 type Request = app.Request
+
+// Bandwidth holds the rebuilds that it is given to back, all of them together:
+// given to one it is that rebuild's, given to all of a host's it is the host's.
+// It can be changed while they run. What it allows is shared out evenly among
+// the lvols that are being filled.
+//
+//	type Bandwidth struct {
+//		// contains filtered or unexported fields
+//	}
+//
+//	// Rate is how many bytes per second are allowed now; 0 is no limit.
+//	func (b *Bandwidth) Rate() uint64
+//
+//	// Set allows that many bytes per second from now on; 0 lifts the limit.
+//	func (b *Bandwidth) Set(bytesPerSecond uint64)
+type Bandwidth = app.Bandwidth
+
+// NewBandwidth allows that many bytes per second; 0 is no limit.
+func NewBandwidth(bytesPerSecond uint64) *Bandwidth { return app.NewBandwidth(bytesPerSecond) }
 
 // Site is a replica on a host.
 //
@@ -299,6 +322,11 @@ type ImageCheck = app.ImageCheck
 //	// Jobs are all that wait, run, or have ended not long ago, in the order in
 //	// which they were submitted.
 //	func (q *Queue) Jobs() []*Job
+//
+//	// LimitHost has all of the queue's rebuilds together read from and write to
+//	// a host no more than that many bytes per second, from now on; 0 lifts it.
+//	// A limit of one rebuild stands in its Request.
+//	func (q *Queue) LimitHost(host Host, bytesPerSecond uint64)
 //
 //	// Submit adds a rebuild, which begins as soon as its turn has come and is
 //	// cancelled when the context ends. An ErrRefused says that the request cannot
@@ -671,6 +699,19 @@ type Prover = ports.Prover
 //		Record(ctx context.Context, head, record string) error
 //	}
 type Recorder = ports.Recorder
+
+// Limiter is implemented by hosts that can hold back what is written to an lvol.
+//
+//	type Limiter interface {
+//		// Limit has the writable lvol written to at no more than that many bytes
+//		// per second from now on, also by a copy that goes on; 0 lifts it. A host
+//		// that keeps steps takes the next lower one, and its lowest where the rate
+//		// is below that. What is sealed of the lvol has no limit.
+//		// ErrNotFound where there is no such lvol, ErrUnsupported where this host
+//		// cannot.
+//		Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
+//	}
+type Limiter = ports.Limiter
 
 // Merger is implemented by hosts that can delete a snapshot that something
 // hangs on. A rebuild never does: a kept snapshot that something merges into

@@ -91,6 +91,9 @@ const (
 //	// nil ends it. It may call the host itself.
 //	func (h *Host) Inject(ask func(Call) Fault)
 //
+//	// Limit implements rebuild.Limiter, to the byte.
+//	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
+//
 //	// List implements rebuild.Looker: lvols in the order in which they were made.
 //	func (h *Host) List(ctx context.Context) (rebuild.Listing, error)
 //
@@ -176,7 +179,7 @@ type Host = memory.Host
 //	type Call struct {
 //		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-//		// "release", "peer", "opened", "open", and of what was opened "read" and
+//		// "release", "limit", "peer", "opened", "open", and of what was opened "read" and
 //		// "write".
 //		Method string
 //		// N says the how many-th call of that method on this host it is, from 1.

@@ -43,6 +43,10 @@ import (
 //	// Graft implements rebuild.Store.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
 //
+//	// Limit implements rebuild.Limiter by the QoS of the lvol's bdev, whoever
+//	// writes: a copy from another target comes in through it, too.
+//	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
+//
 //	// List implements rebuild.Looker.
 //	func (h *Host) List(ctx context.Context) (rebuild.Listing, error)
 //

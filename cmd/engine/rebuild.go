@@ -77,6 +77,7 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 func newRebuild(s streams, engine *app.Engine, open opener) rebuildCommand {
 	var flags rebuildFlags
 	parallel := app.DefaultParallel
+	var bandwidth sizeFlag
 	verify := rebuildVerifyFlag(verifyCounts)
 	c := &cobra.Command{
 		Use:   "rebuild",
@@ -84,6 +85,8 @@ func newRebuild(s streams, engine *app.Engine, open opener) rebuildCommand {
 		Long: `rebuild makes the destination what the source is: its whole snapshot tree, under
 the volume's backing image, and a head. Nobody may write to either meanwhile.
 What an earlier run finished is kept; interrupt it and run it again.
+--bandwidth is shared by the copies that go on at once; a target counts whole MiB
+a second, and each copy gets at least one.
 ` + addressHelp,
 		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2' --image base",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -93,6 +96,9 @@ What an earlier run finished is kept; interrupt it and run it again.
 			return withRequest(c, s, flags, open, func(request app.Request) error {
 				request.Parallel = parallel
 				request.Proof, request.Views = verify == rebuildVerifyFlag(verifyProof), verify == verifyViews
+				if bandwidth > 0 {
+					request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(uint64(bandwidth))}
+				}
 				show := newStory(s.out)
 				if flags.output == outputText {
 					if err := show.before(c.Context(), request); err != nil {
@@ -113,6 +119,7 @@ What an earlier run finished is kept; interrupt it and run it again.
 		},
 	}
 	flags.add(c)
+	c.Flags().Var(&bandwidth, "bandwidth", "copy no more than that many bytes a second, such as 100MiB")
 	c.Flags().IntVar(&parallel, "parallel", parallel, "copies at once; 1: one operation after the other")
 	c.Flags().Var(&verify, "verify", "check cluster counts, or maps and checksums, or every byte")
 	return rebuildCommand{c}

@@ -43,6 +43,8 @@ func TestBadUsageIsSaidOnOneLine(t *testing.T) {
 		{"a rebuild of a file", []string{"rebuild", file}, "got 1"},
 		{"a plan without a source", []string{"plan"}, "--source is missing"},
 		{"no hands", []string{"rebuild", "--parallel", "0"}, "at least 1"},
+		{"a rate that is none", []string{"rebuild", "--bandwidth", "fast"}, "--bandwidth"},
+		{"no bandwidth at all", []string{"rebuild", "--bandwidth", "0"}, "such as 16MiB"},
 		{"a number that is none", []string{"rebuild", "--parallel", "x"}, "--parallel"},
 		{"a verification that is none", []string{"rebuild", "--verify", "hope"}, "expected counts, proof or views"},
 		{"a target without a socket", []string{"simtarget"}, "--socket is missing"},

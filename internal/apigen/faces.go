@@ -23,7 +23,7 @@ var faces = []face{
 		file: "api.go", name: "rebuild",
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
-				"Engine", "Request", "Site", "DefaultParallel", "ErrRefused",
+				"Engine", "Request", "Bandwidth", "NewBandwidth", "Site", "DefaultParallel", "ErrRefused",
 				"Report", "Outcome", "Observer", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck",
 				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
@@ -33,7 +33,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
+				"Prover", "Recorder", "Limiter", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided",
 			}},
 			{dir: "internal/domain", symbols: []string{

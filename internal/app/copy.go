@@ -28,6 +28,11 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	if err != nil {
 		return err
 	}
+	free, err := x.holdBack(ctx, host, uuid)
+	if err != nil {
+		return err
+	}
+	defer free()
 	copying, stop := watchReceiver(ctx, host, uuid)
 	err = patiently(copying, func() error {
 		return from.Copy(copying, x.run, o.Source.UUID, address, func(done, _ uint64) { x.progress.copying(i, x.subject[i], done) })

@@ -47,6 +47,10 @@ type Request struct {
 	// beside them; 0: DefaultParallel. With 1 it is one operation after the other.
 	Parallel int
 
+	// Bandwidth is what limits this rebuild, each of them: its own, its hosts'.
+	// They may be shared with other rebuilds, and changed while it runs.
+	Bandwidth []*Bandwidth
+
 	Proof    bool          // compare maps and checksums of all snapshots at the end, where hosts tell them
 	Views    bool          // read every view of both replicas back at the end, and compare
 	Observer Observer      // nil: nobody looks

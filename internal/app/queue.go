@@ -45,6 +45,7 @@ type Queue struct {
 	limits  Limits
 
 	mu      sync.Mutex
+	hosts   map[ports.Host]*Bandwidth
 	made    uint64 // jobs so far
 	waiting []*Job // the oldest first
 	running []*Job
@@ -61,7 +62,7 @@ func NewQueue(engine *Engine, limits Limits) *Queue {
 	if limits.PerDestination <= 0 {
 		limits.PerDestination = DefaultPerDestination
 	}
-	return &Queue{rebuild: engine.Rebuild, limits: limits}
+	return &Queue{rebuild: engine.Rebuild, limits: limits, hosts: make(map[ports.Host]*Bandwidth)}
 }
 
 // Submit adds a rebuild, which begins as soon as its turn has come and is
@@ -96,6 +97,25 @@ func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
 	context.AfterFunc(job.ctx, func() { q.schedule() })
 	q.scheduleLocked()
 	return job, nil
+}
+
+// LimitHost has all of the queue's rebuilds together read from and write to a
+// host no more than that many bytes per second, from now on; 0 lifts it. A limit
+// of one rebuild stands in its Request.
+func (q *Queue) LimitHost(host ports.Host, bytesPerSecond uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.bandwidth(host).Set(bytesPerSecond)
+}
+
+// bandwidth is a host's, which its rebuilds share.
+func (q *Queue) bandwidth(host ports.Host) *Bandwidth {
+	b := q.hosts[host]
+	if b == nil {
+		b = NewBandwidth(0)
+		q.hosts[host] = b
+	}
+	return b
 }
 
 // Jobs are all that wait, run, or have ended not long ago, in the order in
@@ -159,6 +179,10 @@ func (q *Queue) scheduleLocked() {
 
 func (q *Queue) start(job *Job) {
 	job.begin()
+	job.request.Bandwidth = append(slices.Clone(job.request.Bandwidth), q.bandwidth(job.request.Source.Host))
+	if job.request.Destination.Host != job.request.Source.Host {
+		job.request.Bandwidth = append(job.request.Bandwidth, q.bandwidth(job.request.Destination.Host))
+	}
 	q.running = append(q.running, job)
 	q.idle.Go(func() {
 		report, err := q.rebuild(job.ctx, job.observed())

@@ -36,7 +36,7 @@ func (r Request) check() error {
 			return &refusal{err}
 		}
 	}
-	return nil
+	return r.checkBandwidth()
 }
 
 // refused marks what the domain refuses.

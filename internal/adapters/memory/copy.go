@@ -60,6 +60,9 @@ func (h *Host) push(ctx context.Context, run ports.Run, snapshot string, to port
 		if fault.Before != nil && uint64(n) == fault.AfterClusters {
 			return fault.Before
 		}
+		if err := receiver.pace(ctx, id, op, h.config.ClusterSize); err != nil {
+			return err
+		}
 		if err := receiver.take(id, op, i, own[i], h.config.ClusterSize); err != nil {
 			return err
 		}

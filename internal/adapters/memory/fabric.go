@@ -93,7 +93,9 @@ func (f *Fabric) NewHost(c Config) *Host {
 		openings:   make(map[*opening]struct{}),
 		operations: make(map[*operation]struct{}),
 		calls:      make(map[string]int),
-		claimed:    make(map[string]bool),
+
+		rateChanged: make(chan struct{}),
+		claimed:     make(map[string]bool),
 	}
 	if c.UUID == "" {
 		h.config.UUID = h.drawUUID()

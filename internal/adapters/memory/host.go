@@ -33,6 +33,9 @@ type Host struct {
 	receptions map[uint64]*reception
 	openings   map[*opening]struct{}
 	opened     uint64 // receptions so far
+
+	rateChanged chan struct{} // closed and made anew when a limit changes
+
 	operations map[*operation]struct{}
 
 	inject func(Call) Fault

@@ -33,6 +33,7 @@ type lvol struct {
 
 	reception *reception // that writes into it
 	opening   *opening   // through which its bytes are read and written
+	rate      uint64     // bytes a second that copies may write; 0: no limit
 }
 
 // add makes an lvol and lists it.

@@ -104,6 +104,7 @@ const localCopyFor = 30 * time.Second
 // what it writes to (vbdev_lvol_shallow_copy).
 func (h *Host) waitUnclaimed(ctx context.Context, uuid string) error {
 	wait := backOff{pause: 2 * time.Millisecond, longest: 250 * time.Millisecond, until: time.Now().Add(localCopyFor)}
+	hurried := false
 	for {
 		l, err := h.find(ctx, uuid)
 		if errors.Is(err, ports.ErrNotFound) {
@@ -114,6 +115,13 @@ func (h *Host) waitUnclaimed(ctx context.Context, uuid string) error {
 		}
 		if !l.Claimed {
 			return nil
+		}
+		if !hurried {
+			// It cannot be stopped, but it need not be held back any more.
+			hurried = true
+			if err := h.limit(ctx, uuid, 0); err != nil && !errors.Is(err, ports.ErrNotFound) {
+				return err
+			}
 		}
 		if !wait.next(ctx) {
 			return fmt.Errorf("a copy into %s is still going on, and SPDK cannot stop it: %w", l.name(), ports.ErrBusy)

@@ -77,6 +77,7 @@ func RunStore(t *testing.T, h Harness) {
 		{"prove", proveTests},
 		{"claim", claimTests},
 		{"open", openTests},
+		{"limit", limitTests},
 		{"at once", atOnceTests},
 		{"cancelled", cancelledTests},
 		{"restart", restartTests},

@@ -25,7 +25,7 @@ const (
 
 // Binaries are the targets to test with: SPDK_TGT, which may be a list like
 // PATH, or else spdk_tgt from the PATH. Without one the test is skipped.
-func Binaries(t *testing.T) []string {
+func Binaries(t testing.TB) []string {
 	t.Helper()
 	if list := os.Getenv("SPDK_TGT"); list != "" {
 		binaries := filepath.SplitList(list)

@@ -1,0 +1,65 @@
+package memory
+
+import (
+	"context"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+var _ ports.Limiter = (*Host)(nil)
+
+// Limit implements ports.Limiter, to the byte. Copies are held back, WriteAt is
+// not.
+func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
+	call := Call{Method: "limit", UUID: uuid, Name: h.nameOf(uuid)}
+	return h.carryOut(ctx, call, "limit "+h.word(uuid), func() (change, error) {
+		return change{apply: func() error {
+			l, err := h.findWritable(uuid)
+			if err != nil {
+				return err
+			}
+			l.rate = bytesPerSecond
+			close(h.rateChanged)
+			h.rateChanged = make(chan struct{})
+			return nil
+		}}, nil
+	})
+}
+
+// pace holds a copy back until that many more bytes may be written to what a
+// reception receives into.
+func (h *Host) pace(ctx context.Context, id uint64, op *operation, bytes uint64) error {
+	for left := float64(bytes); left > 0; {
+		rate, changed := h.rateOf(id)
+		if rate == 0 {
+			return nil
+		}
+		began := time.Now()
+		timer := time.NewTimer(time.Duration(left / float64(rate) * float64(time.Second)))
+		select {
+		case <-timer.C:
+			return op.wait(ctx, 0)
+		case <-changed:
+		case <-ctx.Done():
+		case <-op.stopped:
+		}
+		timer.Stop()
+		if err := op.wait(ctx, 0); err != nil {
+			return err
+		}
+		left -= time.Since(began).Seconds() * float64(rate)
+	}
+	return nil
+}
+
+// rateOf is the limit of a reception's lvol, 0 for none, and what is closed when
+// some limit changes.
+func (h *Host) rateOf(id uint64) (rate uint64, changed <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r, ok := h.receptions[id]; ok {
+		rate = r.into.rate
+	}
+	return rate, h.rateChanged
+}

@@ -1,0 +1,44 @@
+package spdk
+
+import (
+	"context"
+
+	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// qosRequest sets what is not a pointer; go-spdk-helper has no type for it.
+type qosRequest struct {
+	Name   string `json:"name"`
+	Mbytes uint64 `json:"rw_mbytes_per_sec"`
+}
+
+// Limit implements ports.Limiter by the QoS of the lvol's bdev, whoever writes:
+// a copy from another target comes in through it, too. SPDK counts whole MiB a
+// second, so a rate is rounded down, never to more than was asked for; but less
+// than one MiB a second is one, since 0 would lift the limit.
+//
+// A limit goes with the bdev: a snapshot of the lvol has none.
+func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
+	return h.failed(h.limit(ctx, uuid, mebibytesPerSecond(bytesPerSecond)), "limit lvol %s to %d bytes a second", uuid, bytesPerSecond)
+}
+
+func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
+	if !h.madeHere(uuid) {
+		// The target would limit whatever bdev is called that.
+		if _, err := h.find(ctx, uuid); err != nil {
+			return err
+		}
+	}
+	return h.change(ctx, "bdev_set_qos_limit", qosRequest{Name: uuid, Mbytes: mib}, nil)
+}
+
+func mebibytesPerSecond(bytes uint64) uint64 {
+	if bytes == 0 {
+		return 0
+	}
+	return max(bytes/helpertypes.MiB, 1)
+}
+
+var _ ports.Limiter = (*Host)(nil)

@@ -1,0 +1,38 @@
+package spdk
+
+import (
+	"encoding/json"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestALimitIsNeverMoreThanWasAskedFor but for less than a MiB a second, which
+// SPDK does not have: 0 would lift it.
+func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
+	const mib = 1 << 20
+	asked := make(chan qosRequest, 1)
+	f := serve(t, func(conn net.Conn, in *json.Decoder) {
+		for {
+			var r request
+			if in.Decode(&r) != nil {
+				return
+			}
+			var q qosRequest
+			if r.Method != "bdev_set_qos_limit" || json.Unmarshal(r.Params, &q) != nil {
+				t.Errorf("%s %s", r.Method, r.Params)
+			}
+			asked <- q
+			reply(conn, r.ID, "true")
+		}
+	})
+	h := &Host{rpc: f.client(t, time.Minute), writable: map[string]struct{}{"lvol": {}}}
+	for bytes, want := range map[uint64]uint64{
+		0: 0, 1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100,
+	} {
+		require.NoError(t, h.Limit(t.Context(), "lvol", bytes))
+		require.Equal(t, qosRequest{Name: "lvol", Mbytes: want}, <-asked, "%d bytes a second", bytes)
+	}
+}

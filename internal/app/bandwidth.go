@@ -1,0 +1,179 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Bandwidth holds the rebuilds that it is given to back, all of them together:
+// given to one it is that rebuild's, given to all of a host's it is the host's.
+// It can be changed while they run. What it allows is shared out evenly among
+// the lvols that are being filled.
+type Bandwidth struct {
+	mu    sync.Mutex
+	rate  uint64
+	fills map[*fill]struct{}
+}
+
+// NewBandwidth allows that many bytes per second; 0 is no limit.
+func NewBandwidth(bytesPerSecond uint64) *Bandwidth {
+	return &Bandwidth{rate: bytesPerSecond, fills: make(map[*fill]struct{})}
+}
+
+// Set allows that many bytes per second from now on; 0 lifts the limit.
+func (b *Bandwidth) Set(bytesPerSecond uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rate = bytesPerSecond
+	b.tell()
+}
+
+// Rate is how many bytes per second are allowed now; 0 is no limit.
+func (b *Bandwidth) Rate() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rate
+}
+
+// share is what one of the lvols gets.
+func (b *Bandwidth) share() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rate == 0 {
+		return 0
+	}
+	return max(b.rate/uint64(max(len(b.fills), 1)), 1)
+}
+
+func (b *Bandwidth) join(f *fill) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fills[f] = struct{}{}
+	b.tell()
+}
+
+func (b *Bandwidth) leave(f *fill) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.fills, f)
+	b.tell()
+}
+
+func (b *Bandwidth) tell() {
+	for f := range b.fills {
+		select {
+		case f.changed <- struct{}{}:
+		default: // it is going to look anyway
+		}
+	}
+}
+
+// fill is an lvol that is being filled.
+type fill struct {
+	allowed []*Bandwidth
+	changed chan struct{} // its share may be another one
+}
+
+// share is the smallest of what it gets; 0 is no limit.
+func (f *fill) share() (least uint64) {
+	for _, b := range f.allowed {
+		if share := b.share(); share > 0 && (least == 0 || share < least) {
+			least = share
+		}
+	}
+	return least
+}
+
+func (f *fill) leave() {
+	for _, b := range f.allowed {
+		b.leave(f)
+	}
+}
+
+// holdBack keeps what is copied into the lvol within what the request allows
+// until release is called. The limit is there when it returns.
+func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string) (release func(), err error) {
+	if len(x.request.Bandwidth) == 0 {
+		return func() {}, nil
+	}
+	f := &fill{allowed: x.request.Bandwidth, changed: make(chan struct{}, 1)}
+	for _, b := range f.allowed {
+		b.join(f)
+	}
+	now := f.share()
+	if now > 0 || x.isLimited(uuid) { // by an attempt before this one
+		if err := x.limit(ctx, host, uuid, now); err != nil {
+			f.leave()
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() { x.follow(ctx, host, uuid, f, now) })
+	return func() {
+		f.leave()
+		cancel()
+		following.Wait()
+	}, nil
+}
+
+// follow changes the limit whenever the share changes. A host that refuses is
+// asked again for as long as the copy goes on.
+func (x *execution) follow(ctx context.Context, host ports.Host, uuid string, f *fill, now uint64) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.changed:
+		}
+		for share := f.share(); share != now; share = f.share() {
+			err := x.limit(ctx, host, uuid, share)
+			if err == nil {
+				now = share
+				continue
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			x.engine.log.Warn("a bandwidth limit could not be changed", zap.String("replica", x.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
+			if wait(ctx, longestRetry) != nil {
+				return
+			}
+		}
+	}
+}
+
+func (x *execution) limit(ctx context.Context, host ports.Host, uuid string, rate uint64) error {
+	limiter, ok := host.(ports.Limiter)
+	if !ok {
+		return fmt.Errorf("%w: the destination cannot hold a copy at %d bytes per second", ports.ErrUnsupported, rate)
+	}
+	x.mu.Lock()
+	x.limited[uuid] = true
+	x.mu.Unlock()
+	return patiently(ctx, func() error { return limiter.Limit(ctx, uuid, rate) })
+}
+
+func (x *execution) isLimited(uuid string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.limited[uuid]
+}
+
+// checkBandwidth refuses a limit that nobody would keep.
+func (r Request) checkBandwidth() error {
+	for _, b := range r.Bandwidth {
+		if b == nil {
+			return refusef("a bandwidth limit is missing: expected one of NewBandwidth")
+		}
+		if _, ok := r.Destination.Host.(ports.Limiter); !ok && b.Rate() > 0 {
+			return refusef("the host of replica %s cannot limit the bandwidth of what it receives", r.Destination.Replica)
+		}
+	}
+	return nil
+}

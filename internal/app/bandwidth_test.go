@@ -1,0 +1,179 @@
+package app_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// growWide makes n snapshots of that many clusters each under one ancestor
+// without a cluster of its own.
+func growWide(t tester, n, clusters int) (*bench, app.Request) {
+	t.Helper()
+	b := newBench(t, memory.Config{}, memory.Config{})
+	p := newPlant(t, b.source, sourceName, growImage(t, b.source, 4))
+	own := make(map[int]byte)
+	for i := range clusters {
+		own[i] = byte(i + 1)
+	}
+	p.snapshot("root", p.image, clusters, nil, minute(0))
+	for i := range n {
+		p.snapshot(string(rune('a'+i)), p.uuids["root"], clusters, own, minute(i+1))
+	}
+	p.writable(sourceName, p.uuids["a"], clusters)
+	growImage(t, b.destination, 4)
+	return b, app.Request{
+		Source:      app.Site{Host: b.source, Replica: sourceName},
+		Destination: app.Site{Host: b.destination, Replica: copyName},
+	}
+}
+
+// took is how long a rebuild took of the bubble's time.
+func took(t *testing.T, request app.Request) time.Duration {
+	t.Helper()
+	began := time.Now()
+	_, err := app.New(nil).Rebuild(t.Context(), request)
+	require.NoError(t, err)
+	return time.Since(began)
+}
+
+// TestARebuildKeepsItsBandwidthHoweverManyLvolsItFillsAtOnce: virtual time.
+func TestARebuildKeepsItsBandwidthHoweverManyLvolsItFillsAtOnce(t *testing.T) {
+	const clusters, rate = 64, 8 * cluster
+	for _, n := range []int{1, 3, 6} {
+		synctest.Test(t, func(t *testing.T) {
+			b, request := growWide(t, n, clusters)
+			request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(rate)}
+			passed := took(t, request).Seconds()
+			least := float64(n*clusters*cluster) / rate
+			require.GreaterOrEqual(t, passed, 0.98*least, "%d snapshots: too fast", n)
+			require.LessOrEqual(t, passed, 1.3*least+1, "%d snapshots: what one leaves, the others get", n)
+			requireEqualViews(t, b, sourceName, copyName, true)
+		})
+	}
+}
+
+func TestABandwidthIsChangedAndLiftedWhileACopyGoesOn(t *testing.T) {
+	const clusters = 100
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growWide(t, 1, clusters)
+		limit := app.NewBandwidth(cluster)
+		request.Bandwidth = []*app.Bandwidth{limit}
+		go func() {
+			time.Sleep(20 * time.Second) // 20 clusters
+			limit.Set(4 * cluster)
+			time.Sleep(10 * time.Second) // 40 more
+			limit.Set(0)                 // the rest at once
+		}()
+		require.InDelta(t, 30, took(t, request).Seconds(), 1)
+		require.Zero(t, limit.Rate())
+		requireEqualViews(t, b, sourceName, copyName, true)
+	})
+}
+
+// TestALimitOfNobodyCanBeSetInTheMiddle: what had none gets one.
+func TestALimitOfNobodyCanBeSetInTheMiddle(t *testing.T) {
+	const clusters = 40
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growWide(t, 1, clusters)
+		limit := app.NewBandwidth(0)
+		request.Bandwidth = []*app.Bandwidth{limit}
+		b.source.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "copy" && c.Name == "vol-1-r-1-snap-a" {
+				go func() {
+					time.Sleep(10 * time.Second)
+					limit.Set(cluster)
+				}()
+				return memory.Fault{Delay: clusters * time.Second / 2} // 20 clusters are there by then
+			}
+			return memory.Fault{}
+		})
+		// The source takes half a second a cluster besides.
+		require.InDelta(t, 10+20*1.5, took(t, request).Seconds(), 2)
+		require.Positive(t, b.destination.Received())
+	})
+}
+
+// TestTwoRebuildsShareTheBandwidthOfTheirHost, and each keeps its own, too.
+func TestTwoRebuildsShareTheBandwidthOfTheirHost(t *testing.T) {
+	const clusters = 40
+	synctest.Test(t, func(t *testing.T) {
+		host, own := app.NewBandwidth(4*cluster), app.NewBandwidth(cluster)
+		var rebuilds sync.WaitGroup
+		ends := make([]time.Duration, 2)
+		for i, limits := range [][]*app.Bandwidth{{host, own}, {host}} {
+			_, request := growWide(t, 1, clusters)
+			request.Bandwidth = limits
+			rebuilds.Go(func() { ends[i] = took(t, request) })
+		}
+		rebuilds.Wait()
+		require.InDelta(t, 40, ends[0].Seconds(), 1, "its own limit is the smaller one")
+		require.InDelta(t, 20, ends[1].Seconds(), 1, "half of the host's")
+	})
+}
+
+// unlimited is a host that cannot limit.
+type unlimited struct{ ports.Host }
+
+func TestABandwidthThatTheDestinationCannotKeepIsRefused(t *testing.T) {
+	b, request := growPlain(t)
+	request.Destination.Host = unlimited{b.destination}
+	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1 << 20)}
+	report, err := app.New(nil).Rebuild(t.Context(), request)
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.ErrorContains(t, err, "cannot limit")
+	require.Equal(t, app.OutcomeRefused, report.Outcome)
+	request.Bandwidth = []*app.Bandwidth{nil}
+	_, err = app.New(nil).Rebuild(t.Context(), request)
+	require.ErrorIs(t, err, app.ErrRefused)
+	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(0)}
+	_, err = app.New(nil).Rebuild(t.Context(), request)
+	require.NoError(t, err, "no limit is none")
+}
+
+// TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied.
+func TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied(t *testing.T) {
+	b, request := growPlain(t)
+	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1 << 20)}
+	b.destination.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "limit" {
+			return memory.Fault{Before: ports.ErrUnsupported}
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(t.Context(), request)
+	require.ErrorIs(t, err, ports.ErrUnsupported)
+	require.Zero(t, b.destination.Received())
+}
+
+// TestAQueueLimitsAHostAndItsRebuildsEachByThemselves.
+func TestAQueueLimitsAHostAndItsRebuildsEachByThemselves(t *testing.T) {
+	const clusters = 40
+	synctest.Test(t, func(t *testing.T) {
+		queue := app.NewQueue(app.New(nil), app.Limits{})
+		b, request := growWide(t, 1, clusters)
+		own := app.NewBandwidth(8 * cluster)
+		request.Bandwidth = []*app.Bandwidth{own}
+		queue.LimitHost(request.Source.Host, 2*cluster)
+		queue.LimitHost(request.Destination.Host, 4*cluster)
+		began := time.Now()
+		job, err := queue.Submit(t.Context(), request)
+		require.NoError(t, err)
+		time.Sleep(10 * time.Second)                         // 20 clusters
+		queue.LimitHost(request.Source.Host, 0)              // now the destination's
+		time.Sleep(2 * time.Second)                          // 8 more
+		queue.LimitHost(request.Destination.Host, 1*cluster) // 12 left
+		_, err = job.Wait(t.Context())
+		require.NoError(t, err)
+		require.InDelta(t, 24, time.Since(began).Seconds(), 1)
+		require.NoError(t, queue.Close(t.Context()))
+		requireEqualViews(t, b, sourceName, copyName, true)
+	})
+}
