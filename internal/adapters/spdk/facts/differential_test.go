@@ -108,6 +108,7 @@ type pictured struct {
 	parent   string
 	readOnly bool
 	esnap    bool
+	claimed  bool
 }
 
 // compare plays one history. One call in restarts is a restart, with 0 hardly any.
@@ -282,6 +283,7 @@ func (d *duel) picture(which int, bdevs []any) []any {
 		one.parent, _ = l["base_snapshot"].(string)
 		one.readOnly = !b["supported_io_types"].(map[string]any)["write"].(bool)
 		one.esnap = l["esnap_clone"].(bool)
+		one.claimed = b["claimed"].(bool)
 		d.looked[name] = one
 	}
 	slices.SortFunc(ours, byKey("aliases"))

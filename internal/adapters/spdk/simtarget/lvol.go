@@ -21,7 +21,8 @@ type lvol struct {
 	awake   bool // the blobstore knows it as a snapshot: it has met a clone of it
 	xattrs  map[string]string
 
-	checksum *uint64
+	checksum *uint64 // of a snapshot
+	written  *uint64 // the checksum that is on the disk: one that was only dropped comes back
 	external string // the UUID of the bdev that it reads through to; "": none
 	outside  *bdev  // that one, while it is there
 	loop     *lvol  // the parent that it was given though that hangs on it
