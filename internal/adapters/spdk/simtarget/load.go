@@ -36,7 +36,7 @@ func (s *lvstore) restore() error {
 	for _, r := range records {
 		l := &lvol{
 			store: s, uuid: r.UUID, name: r.Name, created: r.Created, thin: r.Thin, xattrs: r.Xattrs,
-			written: r.Checksum, external: r.External, data: r.Data,
+			checksum: r.Checksum, external: r.External, data: r.Data,
 		}
 		s.lvols[l.uuid] = l
 		s.inOrder = append(s.inOrder, l)
@@ -86,7 +86,6 @@ func (s *lvstore) activate() {
 			continue // it was hidden, and its name was given away
 		}
 		names[l.name] = true
-		l.checksum = l.written
 		l.awake, l.brittle, l.bdev, l.outside = false, false, nil, nil
 		s.lvols[l.uuid] = l
 		s.inOrder = append(s.inOrder, l)

@@ -21,8 +21,7 @@ type lvol struct {
 	awake   bool // the blobstore knows it as a snapshot: it has met a clone of it
 	xattrs  map[string]string
 
-	checksum *uint64 // of a snapshot
-	written  *uint64 // the checksum that is on the disk: one that was only dropped comes back
+	checksum *uint64
 	external string // the UUID of the bdev that it reads through to; "": none
 	outside  *bdev  // that one, while it is there
 	loop     *lvol  // the parent that it was given though that hangs on it
@@ -481,6 +480,7 @@ func deleteLvol(t *Target, r *request) {
 	l.leave()
 	if len(clones) > 0 && clones[0].awake {
 		clones[0].checksum = nil // whatever comes of it (spdk_lvol_destroy)
+		clones[0].keep()
 	}
 	if errno != 0 {
 		_ = l.store.blobs.Destroy(l.uuid) // hides it
