@@ -247,21 +247,7 @@ func (b *Blobstore) Rename(uuid, name string) error {
 // lvol, which hangs on the grandparent afterwards. ErrInvalid without a parent,
 // ErrNoSpace where they do not fit; then nothing was changed.
 func (b *Blobstore) Decouple(uuid string) error {
-	return b.fill(uuid, "decouple", func(l *lvol) (map[uint64]cluster, error) {
-		switch {
-		case l.external != nil:
-			return resolve(l, 0, l.clusters(b.h), b.h.config.ClusterSize), nil
-		case l.parent == nil:
-			return nil, fmt.Errorf("%s has no parent: %w", l.name, ports.ErrInvalid)
-		}
-		lacking := make(map[uint64]cluster)
-		for i, content := range l.parent.own {
-			if i < l.clusters(b.h) {
-				lacking[i] = content
-			}
-		}
-		return lacking, nil
-	}, func(l *lvol) {
+	return b.fill(uuid, "decouple", lackingOf(b.h), func(l *lvol) {
 		if l.parent != nil {
 			l.external = l.parent.external
 			l.hang(l.parent.parent)
@@ -269,6 +255,30 @@ func (b *Blobstore) Decouple(uuid string) error {
 		}
 		l.external = nil
 	})
+}
+
+// Copy is Decouple for an lvol that stays where it hangs.
+func (b *Blobstore) Copy(uuid string) error {
+	return b.fill(uuid, "copy into", lackingOf(b.h), func(*lvol) {})
+}
+
+// lackingOf finds what an lvol lacks of what its parent owns.
+func lackingOf(h *Host) func(l *lvol) (map[uint64]cluster, error) {
+	return func(l *lvol) (map[uint64]cluster, error) {
+		switch {
+		case l.external != nil:
+			return resolve(l, 0, l.clusters(h), h.config.ClusterSize), nil
+		case l.parent == nil:
+			return nil, fmt.Errorf("%s has no parent: %w", l.name, ports.ErrInvalid)
+		}
+		lacking := make(map[uint64]cluster)
+		for i, content := range l.parent.own {
+			if i < l.clusters(h) {
+				lacking[i] = content
+			}
+		}
+		return lacking, nil
+	}
 }
 
 // Inflate makes every cluster the lvol's own, and sets it loose. ErrNoSpace

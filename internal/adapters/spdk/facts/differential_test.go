@@ -27,7 +27,7 @@ import (
 //
 // What is known to hang or crash a real target is not drawn: cycles, an external bdev
 // that goes while an esnap clone has it open, an esnap clone of the lvstore's own disk.
-// Nor is the one thing that is known to differ (duel.deletion).
+// Nor is what is known to differ, or not defined at all; draw_test.go says what.
 func TestASimulatedTargetAnswersAsARealOne(t *testing.T) {
 	lasts, first := 30*time.Second, rand.Uint64()
 	if text := os.Getenv("DIFFERENTIAL"); text != "" {
@@ -89,6 +89,7 @@ type duel struct {
 	sides   [2]*duelist
 	played  []string
 	looked  picture // what both list
+	reads   bool    // see duel.ifReads
 }
 
 type duelist struct {
@@ -107,11 +108,13 @@ type pictured struct {
 	parent   string
 	readOnly bool
 	esnap    bool
+	claimed  bool
 }
 
 // compare plays one history. One call in restarts is a restart, with 0 hardly any.
 func compare(t *testing.T, flavour string, seed uint64, restarts int, targets ...*targettest.Target) (calls int) {
 	d := &duel{t: t, flavour: flavour, random: rand.New(rand.NewPCG(seed, 1))}
+	d.reads = d.random.IntN(4) > 0
 	for i, target := range targets {
 		own := fmt.Sprintf("duel-%d", seed)
 		at := &duelist{side: &side{target: target, fact: own}, files: t.TempDir()}
@@ -280,6 +283,7 @@ func (d *duel) picture(which int, bdevs []any) []any {
 		one.parent, _ = l["base_snapshot"].(string)
 		one.readOnly = !b["supported_io_types"].(map[string]any)["write"].(bool)
 		one.esnap = l["esnap_clone"].(bool)
+		one.claimed = b["claimed"].(bool)
 		d.looked[name] = one
 	}
 	slices.SortFunc(ours, byKey("aliases"))

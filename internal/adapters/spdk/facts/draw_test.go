@@ -17,7 +17,7 @@ var draws = []struct {
 	draw   func(d *duel) string
 }{
 	{10, func(d *duel) string { return fmt.Sprintf("create %s %d", d.name(), d.random.IntN(7)) }},
-	{2, func(d *duel) string { return fmt.Sprintf("thick %s %d", d.name(), d.random.IntN(5)) }},
+	{2, func(d *duel) string { return d.ifAllocates(fmt.Sprintf("thick %s %d", d.name(), d.random.IntN(5))) }},
 	{1, func(d *duel) string { return fmt.Sprintf("thick %s 1000", d.name()) }},
 	{12, func(d *duel) string { return fmt.Sprintf("snapshot %s %s", d.any(), d.name()) }},
 	{10, func(d *duel) string { return fmt.Sprintf("clone %s %s", d.any(), d.name()) }},
@@ -26,16 +26,16 @@ var draws = []struct {
 	{6, func(d *duel) string { return d.resizing() }},
 	{14, func(d *duel) string { return d.graft() }},
 	{3, func(d *duel) string { return "detach " + d.any() }},
-	{3, func(d *duel) string { return "decouple " + d.any() }},
-	{2, func(d *duel) string { return "inflate " + d.any() }},
+	{3, func(d *duel) string { return d.decoupling() }},
+	{2, func(d *duel) string { return d.ifAllocates("inflate " + d.any()) }},
 	{14, func(d *duel) string { return d.writing() }},
-	{8, func(d *duel) string { return "view " + d.existing() }},
+	{8, func(d *duel) string { return d.view() }},
 	{8, func(d *duel) string { return fmt.Sprintf("copy @%s @%s", d.any(), d.any()) }},
 	{1, func(d *duel) string { return fmt.Sprintf("copy @%s STORE-ext", d.any()) }},
 	{3, func(d *duel) string { return fmt.Sprintf("set_xattr %s key %s", d.any(), d.name()) }},
 	{3, func(d *duel) string { return fmt.Sprintf("get_xattr %s key", d.any()) }},
 	{4, func(d *duel) string { return "register " + d.any() }},
-	{4, func(d *duel) string { return "checksum " + d.any() }},
+	{4, func(d *duel) string { return d.ifReads("checksum " + d.any()) }},
 	{4, func(d *duel) string { return "map " + d.any() }},
 	{1, func(d *duel) string {
 		return fmt.Sprintf("bdev_lvol_get_fragmap name=@%s offset=%d size=%d", d.any(), d.random.IntN(4)<<19, d.random.IntN(6)<<19)
@@ -108,6 +108,34 @@ func (d *duel) mergesIntoShorter(name string) bool {
 	return false
 }
 
+// What a cluster holds that was allocated and never written is what the disk held
+// before, which is not simulated: a history allocates such ones, or reads.
+func (d *duel) ifAllocates(line string) string {
+	if d.reads {
+		return ""
+	}
+	return line
+}
+
+func (d *duel) ifReads(line string) string {
+	if !d.reads {
+		return ""
+	}
+	return line
+}
+
+// decoupling spares what is longer than its parent: a real target looks beyond the end
+// of the parent's map of clusters (bs_cluster_needs_allocation), and may allocate what
+// it sees there.
+func (d *duel) decoupling() string {
+	name := d.any()
+	l := d.looked[name]
+	if l.parent != "" && d.looked[l.parent].clusters < l.clusters {
+		return ""
+	}
+	return "decouple " + name
+}
+
 // graft draws no cycle.
 func (d *duel) graft() string {
 	child, parent := d.any(), d.any()
@@ -129,10 +157,19 @@ func (d *duel) resizing() string {
 	return fmt.Sprintf("resize %s %d", name, d.random.IntN(8))
 }
 
+// view and writing leave alone what is exported: the tests have no way in.
+func (d *duel) view() string {
+	name := d.existing()
+	if d.looked[name].claimed {
+		return ""
+	}
+	return d.ifReads("view " + name)
+}
+
 func (d *duel) writing() string {
 	name := d.existing()
 	l := d.looked[name]
-	if l.readOnly || l.clusters == 0 {
+	if l.readOnly || l.clusters == 0 || l.claimed {
 		return ""
 	}
 	return fmt.Sprintf("write %s %d %c", name, d.random.IntN(l.clusters), "ABC0"[d.random.IntN(4)])

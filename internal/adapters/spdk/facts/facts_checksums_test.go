@@ -57,6 +57,16 @@ var checksums = []fact{
 		fork: inflate t => true
 		fork: checksum t => -19 No such device
 	`},
+	{"what was refused drops it, too, and for good", `
+		create a 2
+		write a 0 A
+		snapshot a s
+		fork: register s => true
+		fork: decouple s => -32602 Invalid argument
+		fork: checksum s => -19 No such device
+		restart
+		fork: checksum s => -19 No such device
+	`},
 	{"the map of a part", `
 		create a 8
 		write a 2 A

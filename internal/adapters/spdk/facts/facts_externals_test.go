@@ -16,6 +16,17 @@ var externals = []fact{
 		bdev_aio_delete name=~x => true
 		view a => "FA"
 	`},
+	{"what hangs on an esnap clone's snapshot cannot be decoupled or detached, and yet the clusters are copied", `
+		file ~f 2 F
+		aio ~x ~f
+		bdev_lvol_clone_bdev bdev=~x lvs_name=STORE clone_name=a
+		write a 1 A
+		snapshot a s
+		fork: detach a => -32602 No such file or directory
+		decouple a => -32602 No such file or directory
+		show @a => {"base_snapshot": "s", "num_allocated_clusters": 1}
+		view a => "FA"
+	`},
 	{"refusals of an esnap clone", `
 		file ~f 2 F
 		aio ~x ~f

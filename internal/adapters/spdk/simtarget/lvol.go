@@ -480,6 +480,7 @@ func deleteLvol(t *Target, r *request) {
 	l.leave()
 	if len(clones) > 0 && clones[0].awake {
 		clones[0].checksum = nil // whatever comes of it (spdk_lvol_destroy)
+		clones[0].keep()
 	}
 	if errno != 0 {
 		_ = l.store.blobs.Destroy(l.uuid) // hides it

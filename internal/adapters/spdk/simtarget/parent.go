@@ -1,6 +1,9 @@
 package simtarget
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
 
 // setParent takes a parent that is known as a snapshot and has as many clusters.
 // It does not look for cycles: one is accepted, and whoever comes to walk in it
@@ -93,6 +96,7 @@ func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Err
 	}
 	if rewrites && l.awake {
 		l.checksum = nil
+		l.keep()
 	}
 	release, errno := l.hold()
 	if errno != 0 {
@@ -110,11 +114,16 @@ func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Err
 			return
 		}
 		before := l.owned()
-		if err := do(l); err != nil {
+		err := do(l)
+		l.keepAfter(before)
+		if errors.Is(err, errExternalGrandparent) {
+			r.errnoAs(codeInvalidParams, syscall.ENOENT)
+			return
+		}
+		if err != nil {
 			r.errnoAs(codeInvalidParams, errnoOf(err))
 			return
 		}
-		l.keepAfter(before)
 		r.result(true)
 	})
 }
@@ -147,8 +156,24 @@ func decoupleParent(t *Target, r *request) {
 		if l.external != "" {
 			return l.inflate()
 		}
+		if l.hasExternalGrandparent() {
+			if err := l.store.blobs.Copy(l.uuid); err != nil {
+				return err
+			}
+			return errExternalGrandparent
+		}
 		return l.store.blobs.Decouple(l.uuid)
 	})
+}
+
+// errExternalGrandparent: what the parent reads through to cannot become the parent. It
+// is opened like a blob, and there is none (bs_inflate_blob_done), after the parent's
+// clusters were copied.
+var errExternalGrandparent = errors.New("the parent hangs on an external bdev")
+
+func (l *lvol) hasExternalGrandparent() bool {
+	parent := l.parent()
+	return parent != nil && parent.external != ""
 }
 
 // detachParent copies nothing. Like decoupling, it leaves the lvol hanging on the
@@ -160,6 +185,9 @@ func detachParent(t *Target, r *request) {
 		}
 		return 0
 	}, func(l *lvol) error {
+		if l.hasExternalGrandparent() {
+			return errExternalGrandparent
+		}
 		return l.store.blobs.SetParent(l.uuid, l.store.blobs.Look(l.state().Parent).Parent)
 	})
 }
