@@ -58,6 +58,17 @@ func (x *execution) close(ctx context.Context) {
 	}()
 }
 
+// reopen waits until close is over, for what opens more: a release that goes on
+// would end that, too. cleanUp closes it.
+func (x *execution) reopen() error {
+	if x.closed == nil {
+		return nil
+	}
+	err := <-x.closed
+	x.closed = nil
+	return err
+}
+
 // claimImage shows others that the image in flight is being filled: it has no
 // replica's name.
 func (x *execution) claimImage(ctx context.Context, host ports.Host, name string) error {

@@ -310,6 +310,11 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if violations, err = seen.violations(plan.Image, true); err != nil {
 		return err
 	}
+	if r.request.Views {
+		if err := x.reopen(); err != nil {
+			return fmt.Errorf("close what was received: %w", err)
+		}
+	}
 	others, err := r.compareViews(ctx, seen, plan.Image)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package app_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,6 +47,33 @@ func TestEveryViewIsReadBack(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves: the release of what was
+// received goes on beside the rest of the run, and must neither end what is read nor be
+// the last one.
+func TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves(t *testing.T) {
+	b, request := viewsBench(t, memory.Fork)
+	var mu sync.Mutex
+	last := make(map[*memory.Host]string)
+	for _, host := range []*memory.Host{b.source, b.destination} {
+		host.Inject(func(call memory.Call) (f memory.Fault) {
+			if call.Method == "release" {
+				f.Delay = 20 * time.Millisecond
+			}
+			if call.Method == "release" || call.Method == "open" {
+				mu.Lock()
+				defer mu.Unlock()
+				last[host] = call.Method
+			}
+			return f
+		})
+	}
+	for range 2 {
+		_, err := app.New(nil).Rebuild(t.Context(), request)
+		require.NoError(t, err)
+		require.Equal(t, map[*memory.Host]string{b.source: "release", b.destination: "release"}, last)
 	}
 }
 

@@ -1,0 +1,131 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha512"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// imageResult is what of the JSON of the image commands these tests look at.
+type imageResult struct {
+	Outcome, Error, Format, UUID, SHA512 string
+	Bytes, Size, WrittenBytes            uint64
+	Images                               []struct{ Name, State, UUID, SHA512 string }
+}
+
+// image runs engine image and returns what it printed and its exit status.
+func (e engine) image(t *testing.T, args ...string) (r imageResult, status int) {
+	t.Helper()
+	command := exec.Command(e.path, append(append([]string{"image"}, args...), "--output", "json")...)
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	err := command.Run()
+	if status = command.ProcessState.ExitCode(); status < 0 {
+		require.NoError(t, err)
+	}
+	require.Empty(t, stderr.String())
+	require.NoError(t, json.Unmarshal(stdout.Bytes(), &r), "%s", stdout.String())
+	return r, status
+}
+
+func (p *place) hostAddress() string { return "unix://" + p.target.Socket + "?lvs=" + p.lvstore }
+
+// TestImages: a real disk image comes onto two targets, raw onto the one and as
+// qcow2 onto the other; it is one image to a rebuild, which reads every view back;
+// and one with another byte is found.
+func TestImages(t *testing.T) {
+	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
+		a, b := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
+		disk, files := makeDiskImage(t, imageClusters)
+		raw := filepath.Join(t.TempDir(), "disk.img")
+		require.NoError(t, os.WriteFile(raw, disk, 0o600))
+		digest := sha512.Sum512(disk)
+		sum := hex.EncodeToString(digest[:])
+
+		first, status := program.image(t, "import", raw, a.hostAddress(), "--name", imageName, "--sha512", sum)
+		require.Equal(t, 0, status, first.Error)
+		require.Equal(t, sum, first.SHA512)
+		require.Less(t, first.WrittenBytes, first.Size, "what is zero is not written")
+		second, status := program.image(t, "import", asQcow2(t, raw), b.hostAddress(), "--name", imageName, "--uuid", first.UUID)
+		require.Equal(t, 0, status, second.Error)
+		require.Equal(t, sum, second.SHA512)
+		require.Equal(t, first.WrittenBytes, second.WrittenBytes)
+
+		for _, p := range []*place{a, b} {
+			listed, status := program.image(t, "list", p.hostAddress())
+			require.Equal(t, 0, status)
+			require.Len(t, listed.Images, 1)
+			require.Equal(t, "ready", listed.Images[0].State)
+			store := p.store(t)
+			require.Len(t, store.Lvols, 1)
+			if store.Records {
+				require.Equal(t, domain.ImageRecord{UUID: first.UUID, Checksum: sum}, store.Lvols[0].Image)
+			}
+			require.EqualValues(t, first.WrittenBytes/clusterSize, store.Lvols[0].Own.Count)
+			p.image = store.Lvols[0].UUID
+			require.True(t, bytes.Equal(disk, p.view(t, store.Lvols[0])))
+			requireFiles(t, p.view(t, store.Lvols[0]), files)
+			checked, status := program.image(t, "verify", p.hostAddress(), "--name", imageName, "--sha512", sum)
+			require.Equal(t, 0, status, checked.Error)
+			require.EqualValues(t, len(disk), checked.Bytes)
+			_, status = program.image(t, "import", raw, p.hostAddress(), "--name", imageName)
+			require.Equal(t, 1, status, "it is there already")
+		}
+
+		a.growSource(t, "vol-1-r-1")
+		rebuilt, status := program.rebuild(t, a.address("vol-1-r-1"), b.address("vol-1-r-2"), "--image", imageName, "--verify", "views")
+		require.Equal(t, 0, status, rebuilt.Error)
+		for _, step := range rebuilt.Plan {
+			require.NotEqual(t, string(domain.ActionFetchImage), step.Action, "they are one image")
+		}
+
+		bad := append([]byte(nil), disk...)
+		bad[len(bad)/2] ^= 1
+		l, err := b.host.Create(t.Context(), domain.ImageInFlightLvolName("00000001"), uint64(len(bad)))
+		require.NoError(t, err)
+		b.target.Write(t, l, bad, 0)
+		_, err = b.host.Seal(t.Context(), l, domain.ImageLvolName("bad", b.store(t).UUID), ports.SealRecord{Image: &domain.ImageRecord{UUID: first.UUID, Checksum: sum}})
+		require.NoError(t, err)
+		checked, status := program.image(t, "verify", b.hostAddress(), "--name", "bad", "--sha512", sum)
+		require.Equal(t, 1, status)
+		require.Contains(t, checked.Error, "expected "+sum)
+
+		for _, p := range []*place{a, b} {
+			var all []spdktypes.NvmfSubsystem
+			p.target.Call(t, "nvmf_get_subsystems", nil, &all)
+			for _, sub := range all {
+				require.NotContains(t, sub.Nqn, "-rebuild-", "an export was left")
+			}
+			for _, l := range p.store(t).Lvols {
+				require.False(t, strings.HasPrefix(l.Name, "bi-rebuilding-"), l.Name)
+			}
+		}
+	})
+}
+
+// asQcow2 packs an image, where there is a qemu-img.
+func asQcow2(t *testing.T, raw string) string {
+	t.Helper()
+	qemu, err := exec.LookPath("qemu-img")
+	if err != nil {
+		t.Log("no qemu-img on the PATH: the second import is of the raw image, too")
+		return raw
+	}
+	packed := raw + ".qcow2"
+	out, err := exec.Command(qemu, "convert", "-f", "raw", "-O", "qcow2", "-c", raw, packed).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return packed
+}
