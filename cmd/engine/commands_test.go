@@ -165,6 +165,8 @@ func TestWhatEachCommandPrints(t *testing.T) {
 		{"replica-list", []string{"replica", "list", hostB}, exitDone},
 		{"replica-delete", []string{"replica", "delete", hurtAt, "--confirm", "vol-1-r-2"}, exitDone},
 		{"replica-delete-refused", []string{"replica", "delete", hostB + "&replica=vol-9-r-1", "--confirm", "vol-9-r-1"}, exitFailed},
+		{"gc", []string{"gc", hostB}, exitDone},
+		{"gc-yes", []string{"gc", hostB, "--yes"}, exitDone},
 		{"snapshot-create", []string{"snapshot", "create", healthyAt, "later"}, exitDone},
 		{"snapshot-list", []string{"snapshot", "list", healthyAt}, exitDone},
 		{"snapshot-delete", []string{"snapshot", "delete", healthyAt, "snap12", "--confirm", "snap12"}, exitDone},

@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/journal"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
@@ -22,6 +24,7 @@ type rebuildFlags struct {
 	noImage             bool
 	fast                bool
 	acceptHurtSource    bool
+	journal             string
 	output              outputFlag
 }
 
@@ -34,6 +37,7 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.noImage, "no-image", false, "the volume has no backing image")
 	flags.BoolVar(&f.fast, "fast", true, "keep what is proven identical")
 	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
+	flags.StringVar(&f.journal, "journal", "", "`FILE` that remembers what was sealed: proof where hosts tell none")
 	flags.Var(&f.output, "output", "how the result is printed")
 	c.Args = exactArgs()
 }
@@ -50,6 +54,11 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet.\n" + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return withRequest(c, s, flags, open, func(request app.Request) error {
+				sealings, err := knownSealings(flags.journal)
+				if err != nil {
+					return err
+				}
+				request.Options.Sealings = sealings
 				plan, err := engine.Plan(c.Context(), request)
 				if flags.output == outputText {
 					if err == nil {
@@ -74,7 +83,7 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 	return planCommand{c}
 }
 
-func newRebuild(s streams, engine *app.Engine, open opener) rebuildCommand {
+func newRebuild(s streams, engine *app.Engine, open opener, log *zap.Logger) rebuildCommand {
 	var flags rebuildFlags
 	parallel := app.DefaultParallel
 	var bandwidth sizeFlag
@@ -94,6 +103,14 @@ a second, and each copy gets at least one.
 				return badUsage("--parallel %d: expected at least 1", parallel)
 			}
 			return withRequest(c, s, flags, open, func(request app.Request) error {
+				if flags.journal != "" {
+					kept, err := journal.Open(journal.Config{Path: flags.journal, Logger: log})
+					if err != nil {
+						return err
+					}
+					defer func() { _ = kept.Close() }() // each entry is written
+					request.Journal = kept
+				}
 				request.Parallel = parallel
 				request.Proof, request.Views = verify == rebuildVerifyFlag(verifyProof), verify == verifyViews
 				if bandwidth > 0 {

@@ -217,6 +217,8 @@ func TestHelpSaysHowACommandIsUsed(t *testing.T) {
 		{[]string{"plan", "--help"}, []string{"--source ADDRESS", "--destination ADDRESS", "--image NAME", "--no-image", "--fast", "--accept-hurt-source", "--output", addressForm}},
 		{[]string{"rebuild", "--help"}, []string{"--source ADDRESS", "--parallel", "--verify counts|proof", "--output", addressForm, "127.0.0.1:20001-20400"}},
 		{[]string{"help", "rebuild"}, []string{"--parallel"}},
+		{[]string{"gc", "--help"}, []string{"gc HOST", "--yes", hostAddressForm}},
+		{[]string{"history", "--help"}, []string{"history FILE", "--replica NAME", "--journal FILE"}},
 		{nil, []string{"tree", "audit", "repair", "replica", "snapshot", "docs/commands.md"}},
 		{[]string{"tree", "--help"}, []string{"tree ADDRESS", "--output", addressForm}},
 		{[]string{"audit", "--help"}, []string{"audit ADDRESS…", "--image NAME", "--no-image", "--verify counts|proof", "Exit status"}},

@@ -23,7 +23,7 @@ func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error
 		fx.NopLogger,
 		fx.Supply(streams{stdout, stderr}, zap.NewAtomicLevelAt(zapcore.ErrorLevel)),
 		fx.Provide(newLogger, newOpener, newConfirmer, app.New, newRoot, newSimulate, newPlan, newRebuild),
-		fx.Provide(newTree, newAudit, newRepair, newReplica, newSnapshot, newSimtarget, newImage),
+		fx.Provide(newTree, newAudit, newRepair, newReplica, newSnapshot, newGC, newHistory, newSimtarget, newImage),
 		fx.Options(options...),
 		fx.Populate(&root),
 	)

@@ -259,7 +259,7 @@ func (f *File) Close() error {
 func Read(path string) ([]ports.Entry, error) {
 	file, err := os.Open(filepath.Clean(path))
 	if err != nil {
-		return nil, fmt.Errorf("read journal: %w", err)
+		return nil, fmt.Errorf("read journal %s: %w", path, err)
 	}
 	defer func() { _ = file.Close() }()
 	var entries []ports.Entry

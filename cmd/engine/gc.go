@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// garbageResult is what gc prints as JSON: what was found or, with removed true,
+// what was removed. What stays says why.
+type garbageResult struct {
+	verdict
+	Removed bool            `json:"removed"`
+	Lvols   []leftoverState `json:"lvols"`
+	Opened  []openedState   `json:"opened"`
+}
+
+type leftoverState struct {
+	Name  string `json:"name"`
+	Size  uint64 `json:"size"`
+	Stays string `json:"stays"`
+}
+
+type openedState struct {
+	What    string `json:"what"`
+	Replica string `json:"replica"`
+	Run     string `json:"run"`
+	Stays   string `json:"stays"`
+}
+
+func newGC(s streams, engine *app.Engine, open opener) commandOut {
+	output := outputText
+	yes := false
+	c := &cobra.Command{
+		Use:   "gc HOST",
+		Short: "Find what crashes left on a host, and remove it",
+		Long: `gc finds lvols in flight and helpers, subsystems and controllers of runs that ended
+before they could clean up, and says which of them can go. Nothing is removed
+without --yes. What belongs to a run that lives, here or in another process, to
+another engine, or carries something stays.
+
+A HOST is ` + hostAddressForm + `.`,
+		Example: "  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1' --yes",
+		Args:    exactArgs("HOST"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("HOST", args[0], namesNoReplica)
+			if err != nil {
+				return err
+			}
+			var found, removed app.Garbage
+			err = open.with(c.Context(), at, func(host openedHost) (err error) {
+				if found, err = engine.FindGarbage(c.Context(), host); err != nil || !yes {
+					return err
+				}
+				removed, err = engine.RemoveGarbage(c.Context(), host)
+				return err
+			})
+			shown := found
+			if yes {
+				shown = removed
+			}
+			return s.conclude(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "remove what is found")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return commandOut{Command: c}
+}
+
+func newGarbageResult(g app.Garbage, removed bool, failure error) garbageResult {
+	r := garbageResult{verdict: verdictOf(failure), Removed: removed, Lvols: []leftoverState{}, Opened: []openedState{}}
+	for _, l := range g.Lvols {
+		r.Lvols = append(r.Lvols, leftoverState{l.Lvol.Name, l.Lvol.Size, l.Stays})
+	}
+	for _, o := range g.Opened {
+		r.Opened = append(r.Opened, openedState{o.What, o.Run.Replica, o.Run.ID, o.Stays})
+	}
+	return r
+}
+
+func garbageText(found, removed app.Garbage, yes bool) string {
+	if found.Store.UUID == "" {
+		return "" // the error says it all
+	}
+	var text strings.Builder
+	all := len(found.Lvols) + len(found.Opened)
+	fmt.Fprintf(&text, "lvstore %s: %s of crashes\n", found.Store.Name, count(uint64(all), "leftover"))
+	gone := make(map[string]bool)
+	for _, l := range removed.Lvols {
+		gone[l.Lvol.UUID] = true
+	}
+	for _, o := range removed.Opened {
+		gone[o.What] = true
+	}
+	can := 0
+	line := func(id, what, stays string) {
+		switch {
+		case stays != "":
+			what += ": stays: " + stays
+		case gone[id]:
+			what += ": removed"
+		case yes:
+			what += ": could not be removed"
+		default:
+			can++
+		}
+		fmt.Fprintf(&text, "  %s\n", what)
+	}
+	for _, o := range found.Opened {
+		line(o.What, o.What, o.Stays)
+	}
+	for _, l := range found.Lvols {
+		line(l.Lvol.UUID, fmt.Sprintf("lvol %s of %s", l.Lvol.Name, bytesText(l.Lvol.Size)), l.Stays)
+	}
+	if can > 0 {
+		fmt.Fprintf(&text, "nothing was removed; --yes removes %s\n", count(uint64(can), "leftover"))
+	}
+	return text.String()
+}
