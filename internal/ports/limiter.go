@@ -8,6 +8,7 @@ type Limiter interface {
 	// per second from now on, also by a copy that goes on; 0 lifts it. A host
 	// that keeps steps takes the next lower one, and its lowest where the rate
 	// is below that. What is sealed of the lvol has no limit.
+	// ErrBusy where the limit of an lvol that nobody writes to cannot be changed;
 	// ErrNotFound where there is no such lvol, ErrUnsupported where this host
 	// cannot.
 	Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error

@@ -15,12 +15,15 @@ import (
 // bdev is what is read of bdev_get_bdevs. spdktypes.BdevInfo decodes every
 // driver's fields, and a listing would fail on a bdev that is none of ours.
 type bdev struct {
-	Name      string                     `json:"name"`
-	Aliases   []string                   `json:"aliases"`
-	UUID      string                     `json:"uuid"`
-	BlockSize uint64                     `json:"block_size"`
-	NumBlocks uint64                     `json:"num_blocks"`
-	Claimed   bool                       `json:"claimed"`
+	Name      string   `json:"name"`
+	Aliases   []string `json:"aliases"`
+	UUID      string   `json:"uuid"`
+	BlockSize uint64   `json:"block_size"`
+	NumBlocks uint64   `json:"num_blocks"`
+	Claimed   bool     `json:"claimed"`
+	Limits    struct {
+		Mbytes uint64 `json:"rw_mbytes_per_sec"`
+	} `json:"assigned_rate_limits"`
 	Supported spdktypes.SupportedIoTypes `json:"supported_io_types"`
 	Driver    struct {
 		Lvol *lvolDriver `json:"lvol"`

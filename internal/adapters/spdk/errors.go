@@ -88,7 +88,7 @@ func kindOfErrno(errno syscall.Errno) (error, bool) {
 // spelled are the errnos whose texts come with a code that says less.
 // spdk_strerror gives the C library's words.
 func spelled(message string) (syscall.Errno, bool) {
-	switch message {
+	switch strings.TrimPrefix(message, "Failed to configure rate limit: ") {
 	case "No such device":
 		return syscall.ENODEV, true
 	case "No such file or directory":

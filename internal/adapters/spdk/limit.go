@@ -2,6 +2,8 @@ package spdk
 
 import (
 	"context"
+	"fmt"
+	"syscall"
 
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
@@ -20,6 +22,10 @@ type qosRequest struct {
 // than one MiB a second is one, since 0 would lift the limit.
 //
 // A limit goes with the bdev: a snapshot of the lvol has none.
+//
+// Upstream SPDK changes or lifts a limit only while somebody has the bdev open: the
+// call's own opening begins to enable the limit (bdev_start_qos), and then the call
+// finds that under way. ErrBusy then; a copy into the lvol, or its export, ends that.
 func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
 	return h.failed(h.limit(ctx, uuid, mebibytesPerSecond(bytesPerSecond)), "limit lvol %s to %d bytes a second", uuid, bytesPerSecond)
 }
@@ -31,7 +37,18 @@ func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
 			return err
 		}
 	}
-	return h.change(ctx, "bdev_set_qos_limit", qosRequest{Name: uuid, Mbytes: mib}, nil)
+	refused := h.change(ctx, "bdev_set_qos_limit", qosRequest{Name: uuid, Mbytes: mib}, nil)
+	if !refusedAs(refused, syscall.EAGAIN) {
+		return refused
+	}
+	l, err := h.find(ctx, uuid)
+	if err != nil {
+		return err
+	}
+	if l.Limits.Mbytes == mib {
+		return nil
+	}
+	return as(ports.ErrBusy, fmt.Errorf("its limit can be changed only while it is written to: %w", refused))
 }
 
 func mebibytesPerSecond(bytes uint64) uint64 {

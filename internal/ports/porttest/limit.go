@@ -59,7 +59,11 @@ var limitTests = []test{
 		l := h.create(inFlight(1), 1)
 		require.NoError(t, limiter.Limit(h.ctx, l, 0))
 		require.NoError(t, limiter.Limit(h.ctx, l, 1<<63))
-		require.NoError(t, limiter.Limit(h.ctx, l, 0))
+		require.NoError(t, limiter.Limit(h.ctx, l, 1<<63))
+		if err := limiter.Limit(h.ctx, l, 0); err != nil {
+			require.ErrorIs(t, err, ports.ErrBusy, "nobody writes to it")
+			isOfOneKind(t, err)
+		}
 		h.delete(l)
 	}),
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,14 +142,26 @@ func isOfOneKind(t *testing.T, err error) {
 // bytes is a number of clusters in bytes.
 func (s *subject) bytes(clusters uint64) uint64 { return clusters * s.store.ClusterSize }
 
-// content is one cluster of bytes that depend on the seed alone; 0: zeros.
+// content is one cluster of bytes that depend on the seed alone; 0: zeros. They are
+// drawn once: that takes long under the race detector.
 func (s *subject) content(seed byte) []byte {
+	type kind struct {
+		seed byte
+		size uint64
+	}
+	of := kind{seed, s.store.ClusterSize}
+	if known, ok := contents.Load(of); ok {
+		return bytes.Clone(known.([]byte))
+	}
 	p := make([]byte, s.store.ClusterSize)
 	if seed != 0 {
 		rand.NewChaCha8([32]byte{seed}).Read(p)
 	}
+	contents.Store(of, bytes.Clone(p))
 	return p
 }
+
+var contents sync.Map
 
 func (s *subject) create(name string, clusters uint64) (uuid string) {
 	s.t.Helper()

@@ -146,6 +146,17 @@ var volumes = []fact{
 		resize s 6 => -32602 Operation not permitted
 		resize s 4 => -32602 Operation not permitted
 	`},
+	{"what somebody has open is refused when it becomes shorter, and yet it does", `
+		create a 4
+		write a 3 A
+		subsystem NQN
+		export NQN a 1 abcdef0123456789abcdef0123456789
+		resize a 5 => true
+		resize a 2 => -32602 Device or resource busy
+		show @a => {"clusters": 5, "num_allocated_clusters": 0}
+		restart
+		show @a => {"clusters": 2}
+	`},
 	{"something missing", `
 		bdev_get_bdevs name=@none => -19 No such device
 		delete none => -19 No such device

@@ -423,8 +423,14 @@ func resizeLvol(t *Target, r *request) {
 			r.errnoAs(codeInvalidParams, errnoOf(err))
 			return
 		}
-		l.bdev.blocks = clusters * l.store.clusterSize / l.bdev.blockSize
 		l.keepAfter(before)
+		if more < 0 && l.bdev.claim != unclaimed {
+			// The lvol is shorter now, its bdev is not: somebody has it open
+			// (spdk_bdev_notify_blockcnt_change).
+			r.errnoAs(codeInvalidParams, syscall.EBUSY)
+			return
+		}
+		l.bdev.blocks = clusters * l.store.clusterSize / l.bdev.blockSize
 		r.result(true)
 	})
 }
