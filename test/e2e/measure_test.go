@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -20,10 +21,11 @@ import (
 )
 
 var (
-	measures      = flag.Bool("measure", false, "measure rebuilds against raw copies")
-	measureShapes = flag.String("shapes", "", "measure only shapes whose name has this in it")
-	measureRounds = flag.Int("rounds", 5, "how often raw copies and rebuilds take turns")
-	measureField  = flag.Bool("field", true, "measure the rebuild of one snapshot at a time, too")
+	measures         = flag.Bool("measure", false, "measure rebuilds against raw copies")
+	measureShapes    = flag.String("shapes", "", "measure only shapes whose name has this in it")
+	measureRounds    = flag.Int("rounds", 5, "how often raw copies and rebuilds take turns")
+	measureSimulated = flag.Bool("simulated", false, "measure on simulated targets, which cost nothing but round trips")
+	measureField     = flag.Bool("field", true, "measure the rebuild of one snapshot at a time, too")
 )
 
 // shape is a tree to rebuild: each snapshot writes that many clusters.
@@ -69,6 +71,13 @@ func TestMeasureRebuilds(t *testing.T) {
 		t.Skip("it measures, it does not test: run make bench-e2e")
 	}
 	var table strings.Builder
+	if *measureSimulated {
+		fabric := simtarget.NewFabric()
+		from, to := targettest.SimulatePolled(t, fabric, simtarget.Fork), targettest.SimulatePolled(t, fabric, simtarget.Fork)
+		measureAll(t, &table, "simulated, between two targets", from, to)
+		fmt.Print(table.String())
+		return
+	}
 	for _, binary := range targettest.Binaries(t) {
 		kind := filepath.Base(filepath.Dir(binary))
 		t.Run(kind+", between two targets", func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -144,11 +145,22 @@ func (h *Host) passOver(ctx context.Context, made *helpers, child, helper, name 
 		return err
 	}
 	made.addBelow(spacer)
-	if err := made.drop(ctx, helper); err != nil {
-		return err
+	// The delete of a clone locks the clone alone, set_parent the child and the
+	// parent (spdk_bs_delete_blob and bs_set_parent in blobstore.c), so the two
+	// share round trips. The spacer may go when it has the child alone.
+	var dropped error
+	var dropping sync.WaitGroup
+	dropping.Go(func() { dropped = h.deleteEmpty(ctx, helper) })
+	grafted := h.setParent(ctx, child, spacer)
+	dropping.Wait()
+	if dropped == nil {
+		made.keep(helper)
 	}
-	if err := h.setParent(ctx, child, spacer); err != nil {
-		return err
+	switch {
+	case grafted != nil:
+		return grafted
+	case dropped != nil:
+		return dropped
 	}
 	return made.drop(ctx, spacer)
 }

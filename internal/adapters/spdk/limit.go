@@ -55,7 +55,10 @@ func mebibytesPerSecond(bytes uint64) uint64 {
 	if bytes == 0 {
 		return 0
 	}
-	return max(bytes/helpertypes.MiB, 1)
+	return min(max(bytes/helpertypes.MiB, 1), fastest)
 }
+
+// fastest is a TiB a second: upstream SPDK refuses what overflows as it converts.
+const fastest = 1 << 20
 
 var _ ports.Limiter = (*Host)(nil)

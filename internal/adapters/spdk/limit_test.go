@@ -30,7 +30,7 @@ func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
 	})
 	h := &Host{rpc: f.client(t, time.Minute), writable: map[string]struct{}{"lvol": {}}}
 	for bytes, want := range map[uint64]uint64{
-		0: 0, 1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100,
+		0: 0, 1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100, 1 << 63: fastest,
 	} {
 		require.NoError(t, h.Limit(t.Context(), "lvol", bytes))
 		require.Equal(t, qosRequest{Name: "lvol", Mbytes: want}, <-asked, "%d bytes a second", bytes)

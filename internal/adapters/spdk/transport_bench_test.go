@@ -19,9 +19,10 @@ import (
 const socketPoll = 4 * time.Millisecond
 
 // BenchmarkTransport does the same calls with this client and with
-// go-spdk-helper's, in one run and taking turns: one after the other, and 64 at
-// once. x-faster is how many times this one is faster. It is done on a
-// simulated target that polls its socket as SPDK does, and on each real target that is found. With -benchtime=50x it takes a minute.
+// go-spdk-helper's, in one run and taking turns: 16 one after the other, and 64
+// at once. x-faster is how many times this one is faster. It is done on a
+// simulated target that polls its socket as SPDK does, and on each real target
+// that is found. With -benchtime=30x it takes a minute or two.
 func BenchmarkTransport(b *testing.B) {
 	b.Run("simulated", func(b *testing.B) {
 		dir, err := os.MkdirTemp("", "rpc") // b.TempDir can be too long for a socket

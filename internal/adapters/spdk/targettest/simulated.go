@@ -2,6 +2,7 @@ package targettest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +23,15 @@ func SimulateInFiles(t *testing.T, flavour simtarget.Flavour) *Target {
 	return run(t, &simulated{flavour: flavour, state: t.TempDir()})
 }
 
+// SimulatePolled is Simulate of a target that looks at its socket as seldom as
+// SPDK does.
+func SimulatePolled(t *testing.T, fabric *simtarget.Fabric, flavour simtarget.Flavour) *Target {
+	t.Helper()
+	return run(t, &simulated{fabric: fabric, flavour: flavour, poll: 4 * time.Millisecond})
+}
+
 type simulated struct {
+	poll    time.Duration
 	fabric  *simtarget.Fabric // nil: a new one each time
 	flavour simtarget.Flavour
 	state   string
@@ -34,7 +43,7 @@ func (s *simulated) start(target *Target) (err error) {
 	if fabric == nil {
 		fabric = simtarget.NewFabric()
 	}
-	s.target, err = fabric.Start(simtarget.Config{Socket: target.Socket, Flavour: s.flavour, State: s.state})
+	s.target, err = fabric.Start(simtarget.Config{Socket: target.Socket, Flavour: s.flavour, State: s.state, Poll: s.poll})
 	return err
 }
 
