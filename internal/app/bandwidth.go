@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"go.uber.org/zap"
@@ -66,17 +67,24 @@ func (b *Bandwidth) leave(f *fill) {
 
 func (b *Bandwidth) tell() {
 	for f := range b.fills {
-		select {
-		case f.changed <- struct{}{}:
-		default: // it is going to look anyway
-		}
+		f.tell()
 	}
 }
+
+// unknownRate is no share that anybody gets.
+const unknownRate = math.MaxUint64
 
 // fill is an lvol that is being filled.
 type fill struct {
 	allowed []*Bandwidth
 	changed chan struct{} // its share may be another one
+}
+
+func (f *fill) tell() {
+	select {
+	case f.changed <- struct{}{}:
+	default: // it is going to look anyway
+	}
 }
 
 // share is the smallest of what it gets; 0 is no limit.
@@ -106,7 +114,13 @@ func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string) 
 		b.join(f)
 	}
 	now := f.share()
-	if now > 0 || x.isLimited(uuid) { // by an attempt before this one
+	switch {
+	case x.isLimited(uuid):
+		// By an attempt before this one. Upstream SPDK changes a limit only while
+		// the lvol is open, so this one is changed when the copy goes on.
+		now = unknownRate
+		f.tell()
+	case now > 0:
 		if err := x.limit(ctx, host, uuid, now); err != nil {
 			f.leave()
 			return nil, err

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,6 +175,38 @@ func TestAQueueLimitsAHostAndItsRebuildsEachByThemselves(t *testing.T) {
 		require.NoError(t, err)
 		require.InDelta(t, 24, time.Since(began).Seconds(), 1)
 		require.NoError(t, queue.Close(t.Context()))
+		requireEqualViews(t, b, sourceName, copyName, true)
+	})
+}
+
+// TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn: upstream SPDK
+// says busy until then.
+func TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn(t *testing.T) {
+	const clusters = 20
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growWide(t, 1, clusters)
+		limit := app.NewBandwidth(1)
+		request.Bandwidth = []*app.Bandwidth{limit}
+		var copies atomic.Int64
+		var open atomic.Bool
+		b.source.Inject(func(c memory.Call) memory.Fault {
+			if c.Method != "copy" || c.Name != "vol-1-r-1-snap-a" {
+				return memory.Fault{}
+			}
+			if copies.Add(1) == 1 {
+				limit.Set(0)
+				return memory.Fault{Before: ports.ErrUnavailable}
+			}
+			open.Store(true)
+			return memory.Fault{}
+		})
+		b.destination.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "limit" && copies.Load() > 0 && !open.Load() {
+				return memory.Fault{Before: ports.ErrBusy}
+			}
+			return memory.Fault{}
+		})
+		require.Less(t, took(t, request), time.Minute, "it was lifted")
 		requireEqualViews(t, b, sourceName, copyName, true)
 	})
 }

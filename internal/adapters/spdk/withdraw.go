@@ -119,8 +119,8 @@ func (h *Host) waitUnclaimed(ctx context.Context, uuid string) error {
 		if !hurried {
 			// It cannot be stopped, but it need not be held back any more.
 			hurried = true
-			if err := h.limit(ctx, uuid, 0); err != nil && !errors.Is(err, ports.ErrNotFound) {
-				return err
+			if err := h.limit(ctx, uuid, 0); unsaid(err) {
+				return err // else it is over, or takes as long as it takes
 			}
 		}
 		if !wait.next(ctx) {
