@@ -1,6 +1,7 @@
 package simtarget
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -59,7 +60,22 @@ func (s *lvstore) takeAway() {
 	case s.disk.kept():
 		s.disk.close()
 	default:
+		s.target.fabric.forgetGone()
 		s.target.fabric.takenAway[s.uuid] = s
+	}
+}
+
+// forgetGone forgets the lvstores whose disks' files were removed: nobody gets them
+// again, and a long test makes hundreds.
+func (f *Fabric) forgetGone() {
+	for uuid, s := range f.takenAway {
+		file, onFile := s.base.device.(aioFile)
+		if !onFile {
+			continue
+		}
+		if _, err := os.Stat(file.Name()); errors.Is(err, os.ErrNotExist) {
+			delete(f.takenAway, uuid)
+		}
 	}
 }
 
