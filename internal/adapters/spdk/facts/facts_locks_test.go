@@ -95,7 +95,7 @@ var locks = []fact{
 		create b 2
 		create c 2
 		set_parent a p ; set_parent b p ; set_parent c p => true ; -32602 Device or resource busy ; -32602 Device or resource busy
-		show @p => {"clones": ["p0", "a"]}
+		show @p => {"clones": ["a", "p0"]}
 	`},
 	{"three clones of one snapshot in one write", `
 		create a 2

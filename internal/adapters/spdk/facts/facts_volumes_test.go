@@ -102,6 +102,28 @@ var volumes = []fact{
 		upstream: restart
 		upstream: show @s => {"aliases": ["@s"]}
 	`},
+	{"the rename of a snapshot on the fork is lost in a restart, unless it was opened and closed since", `
+		create a 2
+		snapshot a s
+		create b 2
+		snapshot b t
+		create c 2
+		snapshot c u
+		create d 2
+		snapshot d v
+		clone v w
+		fork: rename s s2 => true
+		fork: rename t t2 => true
+		fork: rename u u2 => true
+		fork: rename v v2 => true
+		fork: clone t2 x
+		fork: set_parent a u2 => true
+		fork: delete w => true
+		fork: names => ["a", "b", "c", "d", "s2", "t2", "u2", "v2", "x"]
+		fork: restart
+		fork: names => ["a", "b", "c", "d", "s2", "t2", "u", "v2", "x"]
+		fork: show @u => {"aliases": ["@u"], "clones": ["a", "c"]}
+	`},
 	{"what a refused rename leaves behind keeps others from the name", `
 		create a 1
 		write a 0 A

@@ -135,6 +135,9 @@ func show(s *scene, at *side, args []string) *answer {
 			b[key] = value
 		}
 	}
+	if clones, ok := b["clones"].([]any); ok {
+		slices.SortFunc(clones, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	}
 	b["write"] = b["supported_io_types"].(map[string]any)["write"]
 	blocks, err := b["num_blocks"].(json.Number).Int64()
 	require.NoError(s.t, err)

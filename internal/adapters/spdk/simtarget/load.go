@@ -35,7 +35,7 @@ func (s *lvstore) restore() error {
 	}
 	for _, r := range records {
 		l := &lvol{
-			store: s, uuid: r.UUID, name: r.Name, created: r.Created, thin: r.Thin, xattrs: r.Xattrs,
+			store: s, uuid: r.UUID, name: r.Name, written: r.Name, created: r.Created, thin: r.Thin, xattrs: r.Xattrs,
 			checksum: r.Checksum, external: r.External, data: r.Data,
 		}
 		s.lvols[l.uuid] = l
@@ -79,6 +79,11 @@ func (s *lvstore) activate() {
 	if s.looped {
 		s.target.log.Warn("no lvol is listed: some hang on each other", zap.String("lvstore", s.name))
 		return
+	}
+	for _, l := range loaded {
+		if l.name != l.written && s.blobs.Rename(l.uuid, l.written) == nil {
+			l.name = l.written
+		}
 	}
 	names := make(map[string]bool)
 	for _, l := range loaded {

@@ -16,6 +16,7 @@ type lvol struct {
 	store   *lvstore
 	uuid    string
 	name    string
+	written string // the name that is on the disk
 	created string
 	thin    bool
 	awake   bool // the blobstore knows it as a snapshot: it has met a clone of it
@@ -318,9 +319,6 @@ func createLvol(t *Target, r *request) {
 // page for it, or without the clusters; and where the alias is taken by an lvol of
 // another name, which a rename upstream leaves behind (renameLvol).
 func (s *lvstore) room(name string, clusters uint64) syscall.Errno {
-	if s.target.find(s.name+"/"+name) != nil {
-		return syscall.EEXIST
-	}
 	used := uint64(1) // the lvstore's own blob
 	for _, l := range s.inOrder {
 		used += l.pages()
@@ -330,6 +328,9 @@ func (s *lvstore) room(name string, clusters uint64) syscall.Errno {
 	}
 	if clusters > s.blobs.Free() || used+1+divideUp(clusters, clustersPerExtent) > s.pages {
 		return syscall.ENOSPC
+	}
+	if s.target.find(s.name+"/"+name) != nil {
+		return syscall.EEXIST
 	}
 	return 0
 }
@@ -375,7 +376,9 @@ func renameLvol(t *Target, r *request) {
 			return
 		}
 		l.name = name
-		l.keep()
+		if !l.readOnly() {
+			l.keep() // that of a snapshot is not written before it is opened (spdk_blob_sync_md)
+		}
 		r.result(true)
 	})
 }
@@ -482,6 +485,7 @@ func deleteLvol(t *Target, r *request) {
 	if l.bdev != nil {
 		t.unregister(l.bdev)
 	}
+	l.parent().opened() // what hung on it no longer does
 	release, errno := l.hold(clones...)
 	l.leave()
 	if len(clones) > 0 && clones[0].awake {
@@ -538,6 +542,14 @@ func (t *Target) findAny(name string) *lvol {
 func (l *lvol) leave() {
 	delete(l.store.lvols, l.uuid)
 	l.store.inOrder = slices.DeleteFunc(l.store.inOrder, func(other *lvol) bool { return other == l })
+}
+
+// opened: the blob is opened and closed, which writes down what is not yet: the new
+// name of a snapshot (spdk_blob_close).
+func (l *lvol) opened() {
+	if l != nil && l.written != l.name {
+		l.keep()
+	}
 }
 
 // inherit takes over what a deleted lvol read through to.

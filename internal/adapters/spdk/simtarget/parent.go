@@ -24,12 +24,17 @@ func setParent(t *Target, r *request) {
 	if under == nil {
 		return
 	}
+	before := l.parent()
 	errno := l.canHangOn(under)
 	var release func()
 	if errno == 0 {
 		release, errno = l.hold(under)
 	}
 	if errno != 0 {
+		if l != under && errno != syscall.EEXIST {
+			l.opened()
+			under.opened()
+		}
 		r.errnoAs(codeInvalidParams, errno)
 		return
 	}
@@ -44,6 +49,7 @@ func setParent(t *Target, r *request) {
 			}
 			l.loop = nil
 		}
+		before.opened() // and closed; the new parent stays open
 		l.letGo()
 		l.external = ""
 		l.keep()
@@ -98,6 +104,7 @@ func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Err
 		l.checksum = nil
 		l.keep()
 	}
+	l.opened()
 	release, errno := l.hold()
 	if errno != 0 {
 		r.errnoAs(codeInvalidParams, errno)
@@ -114,7 +121,10 @@ func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Err
 			return
 		}
 		before := l.owned()
+		parent := l.parent()
 		err := do(l)
+		parent.opened()
+		l.parent().opened()
 		l.keepAfter(before)
 		if errors.Is(err, errExternalGrandparent) {
 			r.errnoAs(codeInvalidParams, syscall.ENOENT)

@@ -76,6 +76,7 @@ func (b *bdev) canTakeCopy() syscall.Errno {
 // begin finds out what start did not look at.
 func (c *shallowCopy) begin() {
 	source := c.source
+	source.opened()
 	var errno syscall.Errno
 	switch state := source.state(); {
 	case !state.ReadOnly:

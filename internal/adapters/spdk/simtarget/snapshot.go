@@ -76,6 +76,7 @@ func (l *lvol) begin(name string, check func() syscall.Errno) (release func(), e
 	if errno := l.store.checkName(name); errno != 0 {
 		return nil, errno
 	}
+	l.opened()
 	if errno := check(); errno != 0 {
 		return nil, errno
 	}

@@ -131,6 +131,9 @@ func (l *lvol) keepCluster(own memory.Clusters, i uint64) bool {
 
 // keep writes lvols down in one line.
 func (s *lvstore) keep(lvols ...*lvol) {
+	for _, l := range lvols {
+		l.written = l.name
+	}
 	if !s.disk.kept() {
 		return
 	}
