@@ -41,6 +41,8 @@ func TestNoHelperOfAStandInNamesAPhantomReplica(t *testing.T) {
 			standIn := domain.InFlightLvolName("vol-1", "0badcafe")
 			_, err = h.Clone(t.Context(), below, standIn, 4*cluster, "base")
 			require.NoError(t, err)
+			mu.Lock()
+			defer mu.Unlock()
 			require.Contains(t, named, standIn)
 			require.Greater(t, len(named), 1, "it takes a helper")
 			for _, name := range named {
