@@ -26,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: gofmt vet lint mocks race proof embed e2e-if-found ## everything that must hold before a change goes in
+test: gofmt vet lint mocks race simulated proof embed e2e-if-found ## everything that must hold before a change goes in
 	@echo "== passed"
 
 .PHONY: gofmt
@@ -60,6 +60,13 @@ race:
 	fi
 	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
 	SPDK_TGT= $(GO) test -race $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)')
+
+# The race detector sees two of the ways in which simulated targets are put together;
+# here are all.
+.PHONY: simulated
+simulated:
+	@echo "== the contract on simulated targets"
+	@$(GO) test -run 'TestSimulatedTarget$$' ./internal/adapters/spdk
 
 # The domain is pure: no goroutine, so no race, and its proof by exhaustion is
 # many times faster without the detector.

@@ -130,6 +130,10 @@ func (target *Target) NewStoreOf(t *testing.T, clusters int, clusterSize uint64)
 	target.loadAIO(t, bdev, file)
 	target.Call(t, "bdev_lvol_create_lvstore", spdktypes.BdevLvolCreateLvstoreRequest{BdevName: bdev, LvsName: name, ClusterSz: uint32(clusterSize)}, nil)
 	t.Cleanup(func() {
+		if target.Simulated() != nil {
+			// Its fabric would keep it, every byte, for a disk that never comes back.
+			target.Call(t, "bdev_lvol_delete_lvstore", spdktypes.BdevLvolDeleteLvstoreRequest{LvsName: name}, nil)
+		}
 		target.Call(t, "bdev_aio_delete", spdktypes.BdevAioDeleteRequest{Name: bdev}, nil)
 		target.mu.Lock()
 		delete(target.stores, bdev)

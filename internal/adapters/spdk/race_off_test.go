@@ -1,0 +1,5 @@
+//go:build !race
+
+package spdk_test
+
+const raceDetector = false
