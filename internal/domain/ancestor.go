@@ -29,16 +29,16 @@ package domain
 // and every other snapshot on the copy of its parent in the source tree.
 func RightParent(tree SnapshotTree, snapshot Snapshot, image Image) Parent {
 	at, _ := tree.place(snapshot.Name)
-	return rightParentAt(tree, at, image)
+	return tree.rightParentAt(at, image)
 }
 
 // rightParentAt is RightParent by position in the tree.
-func rightParentAt(tree SnapshotTree, at int, image Image) Parent {
-	parent, isAncestor := tree.parentAt(at)
-	if isAncestor {
+func (t *SnapshotTree) rightParentAt(at int, image Image) Parent {
+	above := t.parents[at]
+	if above == noParent { // the ancestor
 		return image.Parent()
 	}
-	return parent.AsParent()
+	return Parent{parentSnapshot, t.names[above]}
 }
 
 // RightHeadParent says on what the head has to hang: on the copy of its

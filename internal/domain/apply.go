@@ -30,42 +30,56 @@ func Apply(store, source Store, replica string, operation Operation) (Store, err
 // place. Whoever carries a plan out keeps one beside the real store, and asks
 // it first: what the picture refuses is never asked of the store.
 type Picture struct {
-	store   Store
+	store   Store // what was deleted leaves a hole
 	replica string
 	at      map[string]int // position in store.Lvols, by UUID
-	names   map[string]bool
-	clones  map[string]int // by UUID
+	parents []int          // of each lvol, by position; noParent: none
+	clones  []int          // how many hang on each
+
+	names, inFlight map[string]bool // that are taken
 
 	copies   map[string]int // position in the source's Lvols, by UUID; built when first needed
 	copiesOf *Lvol          // the first of them, which tells another listing
+	copied   int            // the last one that was copied
 }
 
 // NewPicture starts from a copy of the listing.
 func NewPicture(store Store, replica string) *Picture {
+	n := len(store.Lvols)
 	p := &Picture{
 		store: store, replica: replica,
-		at:     make(map[string]int, len(store.Lvols)),
-		names:  make(map[string]bool, len(store.Lvols)),
-		clones: make(map[string]int),
+		at: positions(store.Lvols), names: make(map[string]bool, n), inFlight: make(map[string]bool),
+		parents: make([]int, n), clones: make([]int, n),
 	}
 	p.store.Lvols = append([]Lvol(nil), store.Lvols...)
-	for i, l := range p.store.Lvols {
-		p.at[l.UUID] = i
-		p.names[l.Name] = true
-		if l.Parent != "" {
-			p.clones[l.Parent]++
+	for i := range p.store.Lvols {
+		l := &p.store.Lvols[i]
+		p.taken(l.Name)[l.Name] = true
+		p.parents[i] = noParent
+		if parent, known := p.at[l.Parent]; known {
+			p.parents[i] = parent
+			p.clones[parent]++
 		}
 	}
 	return p
+}
+
+// positions finds lvols by UUID.
+func positions(lvols []Lvol) map[string]int {
+	at := make(map[string]int, len(lvols))
+	for i := range lvols {
+		at[lvols[i].UUID] = i
+	}
+	return at
 }
 
 // Store is the picture as a listing.
 func (p *Picture) Store() Store {
 	store := p.store
 	store.Lvols = make([]Lvol, 0, len(p.at))
-	for _, l := range p.store.Lvols {
-		if l.UUID != "" { // deleted ones leave a hole
-			store.Lvols = append(store.Lvols, l)
+	for i := range p.store.Lvols {
+		if l := &p.store.Lvols[i]; l.UUID != "" {
+			store.Lvols = append(store.Lvols, *l)
 		}
 	}
 	return store
@@ -73,26 +87,28 @@ func (p *Picture) Store() Store {
 
 // Apply plays one operation in place. After an error nothing has changed.
 func (p *Picture) Apply(source Store, o Operation) error {
-	if err := p.apply(source, o); err != nil {
+	if err := p.apply(source, &o); err != nil {
 		return fmt.Errorf("%s %s: %w", o.Verb, p.nameOf(o), err)
 	}
 	return nil
 }
 
-func (p *Picture) apply(source Store, o Operation) error {
+func (p *Picture) apply(source Store, o *Operation) error {
 	switch o.Verb {
 	case VerbCreate:
-		return p.insert(Lvol{Name: p.inFlightName(o.Target), Size: o.Size}, o.Target)
+		return p.insert(o.Target, noParent, Lvol{Name: p.inFlightName(o.Target), Size: o.Size})
 	case VerbClone:
-		if err := p.requireSealed(o.Parent); err != nil {
+		parent, err := p.sealed(o.Parent)
+		if err != nil {
 			return err
 		}
-		return p.insert(Lvol{Name: o.Name, Parent: uuidOf(o.Parent), Size: o.Size, Record: p.recorded(o.Record)}, o.Target)
+		return p.insert(o.Target, parent, Lvol{Name: o.Name, Size: o.Size, Record: p.recorded(o.Record)})
 	}
-	target, err := p.find(o.Target)
+	at, err := p.find(o.Target)
 	if err != nil {
 		return err
 	}
+	target := &p.store.Lvols[at]
 	if o.Verb != VerbSeal && o.Name != "" && target.Name != o.Name {
 		return fmt.Errorf("the lvol is called %s now", target.Name)
 	}
@@ -100,11 +116,11 @@ func (p *Picture) apply(source Store, o Operation) error {
 	case VerbCopy:
 		return p.copy(target, source, o.Source.UUID)
 	case VerbGraft:
-		return p.graft(target, o.Parent)
+		return p.graft(at, o.Parent)
 	case VerbSeal:
-		return p.seal(target, o)
+		return p.seal(at, o)
 	case VerbDelete:
-		return p.delete(target)
+		return p.delete(at)
 	case VerbRecord:
 		target.Record = p.recorded(o.Record)
 		return nil
@@ -112,34 +128,28 @@ func (p *Picture) apply(source Store, o Operation) error {
 	return fmt.Errorf("no such verb")
 }
 
-func (p *Picture) insert(l Lvol, target Ref) error {
+func (p *Picture) insert(target Ref, parent int, l Lvol) error {
 	l.UUID = uuidOf(target)
 	if _, twice := p.at[l.UUID]; twice {
 		return fmt.Errorf("%s is there already", target)
 	}
-	if p.names[l.Name] {
+	if p.taken(l.Name)[l.Name] {
 		return fmt.Errorf("the name %s is taken", l.Name)
 	}
-	p.at[l.UUID] = len(p.store.Lvols)
+	at := len(p.store.Lvols)
+	p.at[l.UUID] = at
+	p.taken(l.Name)[l.Name] = true
 	p.store.Lvols = append(p.store.Lvols, l)
-	p.names[l.Name] = true
-	if l.Parent != "" {
-		p.clones[l.Parent]++
-	}
+	p.parents = append(p.parents, noParent)
+	p.clones = append(p.clones, 0)
+	p.hang(at, parent)
 	return nil
 }
 
 func (p *Picture) copy(target *Lvol, source Store, uuid string) error {
-	if len(source.Lvols) > 0 && p.copiesOf != &source.Lvols[0] {
-		p.copiesOf = &source.Lvols[0]
-		p.copies = make(map[string]int, len(source.Lvols))
-		for i, l := range source.Lvols {
-			p.copies[l.UUID] = i
-		}
-	}
-	i, ok := p.copies[uuid]
+	i, ok := p.origin(source, uuid)
 	switch {
-	case !ok || i >= len(source.Lvols):
+	case !ok:
 		return fmt.Errorf("the source has no lvol %s", uuid)
 	case target.ReadOnly:
 		return fmt.Errorf("the lvol is sealed")
@@ -148,45 +158,66 @@ func (p *Picture) copy(target *Lvol, source Store, uuid string) error {
 	case target.Parent != "":
 		return fmt.Errorf("the lvol has a parent already")
 	}
-	target.Own = source.Lvols[i].Own
+	target.Own, p.copied = source.Lvols[i].Own, i
 	return nil
 }
 
-func (p *Picture) graft(target *Lvol, parent Ref) error {
-	if err := p.requireSealed(parent); err != nil {
+// origin is the position of one of the source's lvols. Most often it is listed
+// right after the last one that was copied.
+func (p *Picture) origin(source Store, uuid string) (at int, ok bool) {
+	if next := p.copied + 1; next < len(source.Lvols) && source.Lvols[next].UUID == uuid {
+		return next, true
+	}
+	if len(source.Lvols) > 0 && p.copiesOf != &source.Lvols[0] {
+		p.copies, p.copiesOf = positions(source.Lvols), &source.Lvols[0]
+	}
+	at, ok = p.copies[uuid]
+	return at, ok && at < len(source.Lvols)
+}
+
+func (p *Picture) graft(at int, onto Ref) error {
+	parent, err := p.sealed(onto)
+	if err != nil {
 		return err
 	}
 	// Where nothing hangs on the lvol, it is nobody's ancestor.
-	if p.clones[target.UUID] > 0 || uuidOf(parent) == target.UUID {
-		for up := uuidOf(parent); up != ""; up = p.store.Lvols[p.at[up]].Parent {
-			if up == target.UUID {
+	if p.clones[at] > 0 || parent == at {
+		for up := parent; up != noParent; up = p.parents[up] {
+			if up == at {
 				return ErrCycle
 			}
 		}
 	}
-	if target.Parent != "" {
-		p.clones[target.Parent]--
-	}
-	target.Parent = uuidOf(parent)
-	if target.Parent != "" {
-		p.clones[target.Parent]++
-	}
+	p.hang(at, parent)
 	return nil
 }
 
-func (p *Picture) seal(target *Lvol, o Operation) error {
+// hang gives the lvol at a position another parent, or none.
+func (p *Picture) hang(at, parent int) {
+	if old := p.parents[at]; old != noParent {
+		p.clones[old]--
+	}
+	p.parents[at], p.store.Lvols[at].Parent = parent, ""
+	if parent != noParent {
+		p.clones[parent]++
+		p.store.Lvols[at].Parent = p.store.Lvols[parent].UUID
+	}
+}
+
+func (p *Picture) seal(at int, o *Operation) error {
+	target := &p.store.Lvols[at]
 	switch {
 	case target.ReadOnly:
 		return fmt.Errorf("the lvol is sealed already")
-	case p.names[o.Name]:
+	case p.taken(o.Name)[o.Name]:
 		return fmt.Errorf("the name %s is taken", o.Name)
 	case target.Parent != uuidOf(o.Parent):
 		return fmt.Errorf("the lvol does not hang on %s", o.Parent)
 	case target.Own.Count != o.Source.Clusters:
 		return fmt.Errorf("the lvol has %d clusters of its own, its source %d", target.Own.Count, o.Source.Clusters)
 	}
-	delete(p.names, target.Name)
-	p.names[o.Name] = true
+	delete(p.taken(target.Name), target.Name)
+	p.taken(o.Name)[o.Name] = true
 	target.Name, target.ReadOnly = o.Name, true
 	if p.store.Records {
 		target.Attributes = o.Attributes
@@ -197,40 +228,48 @@ func (p *Picture) seal(target *Lvol, o Operation) error {
 	return nil
 }
 
-func (p *Picture) delete(target *Lvol) error {
-	if p.clones[target.UUID] > 0 {
+func (p *Picture) delete(at int) error {
+	if p.clones[at] > 0 {
 		return fmt.Errorf("something hangs on it")
 	}
-	if target.Parent != "" {
-		p.clones[target.Parent]--
-	}
+	p.hang(at, noParent)
+	target := &p.store.Lvols[at]
 	delete(p.at, target.UUID)
-	delete(p.names, target.Name)
+	delete(p.taken(target.Name), target.Name)
 	*target = Lvol{}
 	return nil
 }
 
-func (p *Picture) find(r Ref) (*Lvol, error) {
-	i, ok := p.at[uuidOf(r)]
-	if !ok {
-		return nil, fmt.Errorf("no such lvol")
+// taken is the set that the name is in if it is taken. Names in flight come and
+// go, and are few at a time.
+func (p *Picture) taken(name string) map[string]bool {
+	if endsInFlight(name) {
+		return p.inFlight
 	}
-	return &p.store.Lvols[i], nil
+	return p.names
 }
 
-// requireSealed: only a sealed snapshot or an image can be a parent.
-func (p *Picture) requireSealed(parent Ref) error {
+func (p *Picture) find(r Ref) (at int, err error) {
+	at, ok := p.at[uuidOf(r)]
+	if !ok {
+		return noPlace, fmt.Errorf("no such lvol")
+	}
+	return at, nil
+}
+
+// sealed finds a parent: none, a sealed snapshot or an image.
+func (p *Picture) sealed(parent Ref) (at int, err error) {
 	if parent.IsNone() {
-		return nil
+		return noParent, nil
 	}
-	l, err := p.find(parent)
-	switch {
-	case err != nil:
-		return fmt.Errorf("the parent: %w", err)
-	case !l.ReadOnly:
-		return fmt.Errorf("the parent %s is writable", l.Name)
+	at, err = p.find(parent)
+	if err != nil {
+		return noPlace, fmt.Errorf("the parent: %w", err)
 	}
-	return nil
+	if l := &p.store.Lvols[at]; !l.ReadOnly {
+		return noPlace, fmt.Errorf("the parent %s is writable", l.Name)
+	}
+	return at, nil
 }
 
 func (p *Picture) recorded(record string) string {
@@ -248,7 +287,7 @@ func (p *Picture) inFlightName(r Ref) string {
 		if r.IsImage() {
 			name = ImageInFlightLvolName(fmt.Sprintf("%08x", id))
 		}
-		if !p.names[name] {
+		if !p.taken(name)[name] {
 			return name
 		}
 	}

@@ -142,7 +142,7 @@ func TestWhatAnOperationLeaves(t *testing.T) {
 	require.Equal(t, "sealed", l.Name)
 	require.Equal(t, createdAt(3), l.Attributes)
 	require.Equal(t, ImageRecord{UUID: "i"}, l.Image)
-	require.False(t, picture.names[inFlightName], "its name in flight is free again")
+	require.False(t, picture.taken(inFlightName)[inFlightName], "its name in flight is free again")
 
 	l = do(Operation{Verb: VerbClone, Target: Ref{refHead, "x"}, Parent: made, Name: "x", Size: 9, Record: "base"})
 	require.Equal(t, uuidOf(made), l.Parent)

@@ -137,7 +137,7 @@ func (a *ReplicaAudit) lookAt(p placed) (root bool) {
 	}
 	parent := &r.Store.Lvols[p.on]
 	switch {
-	case r.isImage(parent):
+	case r.isImage(p.on):
 		return true
 	case r.is[p.on].role != roleSnapshot:
 		a.found(p.subject, RuleParent, false, "lvol %s hangs on %s, which is no snapshot of replica %s", p.lvol.Name, parent.Name, r.Name)
@@ -242,10 +242,11 @@ func (a *ReplicaAudit) wordsOf(p placed) string {
 }
 
 func (a *ReplicaAudit) parentName(p placed) string {
-	if parent := a.Replica.index.lvol(p.lvol.Parent); parent != nil {
-		return parent.Name
+	at, ok := a.Replica.index.byUUID[p.lvol.Parent]
+	if !ok {
+		return "nothing"
 	}
-	return "nothing"
+	return a.Replica.Store.Lvols[at].Name
 }
 
 func (a *ReplicaAudit) lookAtLeftovers() {

@@ -23,8 +23,8 @@ type emitter struct {
 	imageMade int
 
 	// operations by what they are about
-	ofSnapshot [][]int          // by position in the tree
-	ofLeftover map[string][]int // by lvol name
+	ofSnapshot [][]int // by position in the tree
+	ofLeftover [][]int // by position in the destination's store
 	ofImage    []int
 	ofHead     []int
 
@@ -35,22 +35,23 @@ type emitter struct {
 const nothing = -1
 
 func newEmitter(p *planner) *emitter {
-	n := len(p.tree.Snapshots())
+	n := len(p.tree.order)
 	e := &emitter{
 		planner: p, settled: make([]int, n), imageMade: nothing,
-		ofSnapshot: make([][]int, n), ofLeftover: make(map[string][]int, len(p.leftover)),
+		ofSnapshot: make([][]int, n), ofLeftover: make([][]int, len(p.doomed)),
 	}
 	operations := len(p.leftover) + 5 // the image's three, the old head and the new one
 	for i := range p.fates {
 		e.settled[i] = nothing
 		switch f := &p.fates[i]; {
-		case f.kept == nil:
+		case !f.kept:
 			operations += 4
 		case f.loosen || f.graft:
 			operations += 2
 		}
 	}
 	e.plan.Operations = make([]Operation, 0, operations)
+	e.numbers = make([]int, 0, 2*operations)
 	e.plan.Steps = make([]Step, 0, n+len(p.destination.Snapshots)+len(p.destination.InFlight)+2)
 	return e
 }
@@ -85,28 +86,34 @@ func (e *emitter) behead() {
 // tree can close a cycle, in whatever order they come.
 func (e *emitter) loosen() {
 	for i := range e.fates {
-		if f := e.fates[i]; f.loosen {
-			o := e.add(Operation{Verb: VerbGraft, Stage: StageLoosen, Target: listed(*f.kept), Name: f.kept.Name})
+		if f := &e.fates[i]; f.loosen {
+			kept := &e.destination.Store.Lvols[f.twin]
+			o := e.add(Operation{Verb: VerbGraft, Stage: StageLoosen, Target: listed(*kept), Name: kept.Name})
 			e.ofSnapshot[i] = append(e.ofSnapshot[i], o)
 		}
 	}
 }
 
 func (e *emitter) clear() {
-	childrenOf := make(map[string][]int)
-	for _, l := range e.leftover {
-		o := e.add(Operation{Verb: VerbDelete, Stage: StageClear, Target: listed(l), Name: l.Name, After: childrenOf[l.UUID]})
-		childrenOf[l.Parent] = append(childrenOf[l.Parent], o)
-		e.ofLeftover[l.Name] = append(e.ofLeftover[l.Name], o)
+	lvols, parents := e.destination.Store.Lvols, e.destination.index.parents
+	childrenOf := make([][]int, len(lvols)) // their deletes
+	for _, at := range e.leftover {
+		l := &lvols[at]
+		o := e.add(Operation{Verb: VerbDelete, Stage: StageClear, Target: listed(*l), Name: l.Name, After: childrenOf[at]})
+		e.ofLeftover[at] = e.after(o)
+		if parent := parents[at]; parent != noParent {
+			childrenOf[parent] = append(childrenOf[parent], o)
+		}
 	}
 }
 
 func (e *emitter) build() {
 	if e.fetch {
 		image := e.imageSource
-		o := e.fill(e.imageHere, image.Lvol)
+		target := Ref{refImage, image.Name}
+		o := e.fill(target, &image.Lvol)
 		o = e.add(Operation{
-			Verb: VerbSeal, Stage: StageBuild, After: e.after(o), Target: e.imageHere,
+			Verb: VerbSeal, Stage: StageBuild, After: e.after(o), Target: target,
 			Name: ImageLvolName(image.Name, e.destination.Store.UUID), Source: originOf(image.Lvol), Image: &image.Lvol.Image,
 		})
 		e.imageMade = o
@@ -114,11 +121,12 @@ func (e *emitter) build() {
 	}
 	for i := range e.fates {
 		first := len(e.plan.Operations)
-		switch f := e.fates[i]; {
-		case f.kept == nil:
+		switch f := &e.fates[i]; {
+		case !f.kept:
 			e.settled[i] = e.copy(i)
 		case f.graft:
-			e.settled[i] = e.graft(listed(*f.kept), f.kept.Name, i)
+			kept := &e.destination.Store.Lvols[f.twin]
+			e.settled[i] = e.graft(listed(*kept), kept.Name, i)
 		default:
 			// It hangs where it should, but perhaps not yet what it hangs on.
 			e.settled[i] = e.parentSettled(i)
@@ -138,7 +146,7 @@ func (e *emitter) build() {
 // parentSettled is the operation after which what a snapshot has to hang on is
 // as it should be.
 func (e *emitter) parentSettled(i int) int {
-	if parent := e.tree.parent[i]; parent >= 0 {
+	if parent := e.tree.parents[i]; parent >= 0 {
 		return e.settled[parent]
 	}
 	return e.imageMade
@@ -147,9 +155,9 @@ func (e *emitter) parentSettled(i int) int {
 // fill makes an lvol in flight and copies into it. It has no parent yet: so it
 // does not matter what is finished first, and no first write of a cluster has
 // to read the parent's.
-func (e *emitter) fill(target Ref, source Lvol) int {
+func (e *emitter) fill(target Ref, source *Lvol) int {
 	create := e.add(Operation{Verb: VerbCreate, Stage: StageBuild, Target: target, Size: source.Size})
-	return e.add(Operation{Verb: VerbCopy, Stage: StageBuild, After: e.after(create), Target: target, Source: originOf(source)})
+	return e.add(Operation{Verb: VerbCopy, Stage: StageBuild, After: e.after(create), Target: target, Source: originOf(*source)})
 }
 
 // graft waits until the parent is sealed or, if it is a kept one, until it
@@ -162,25 +170,24 @@ func (e *emitter) graft(target Ref, name string, i int, after ...int) int {
 }
 
 func (e *emitter) copy(i int) int {
-	s := &e.tree.snapshots[i]
-	target := Ref{refSnapshot, s.Name}
-	last := e.fill(target, s.Lvol)
+	source, target := e.tree.lvol(i), Ref{refSnapshot, e.tree.names[i]}
+	last := e.fill(target, source)
 	parent := e.rightParent(i)
 	if !parent.IsNone() {
 		last = e.graft(target, "", i, last)
 	}
 	return e.add(Operation{
 		Verb: VerbSeal, Stage: StageBuild, After: e.after(last), Target: target, Parent: parent,
-		Name: e.fates[i].name, Source: originOf(s.Lvol), Attributes: e.attributesOf(s),
+		Name: e.names[i], Source: originOf(*source), Attributes: e.attributesOf(i),
 	})
 }
 
 // attributesOf are what is recorded of a copy. Where the source's host records
 // nothing, a snapshot is taken for a user's: others may be purged.
-func (e *emitter) attributesOf(s *Snapshot) Attributes {
-	attributes := s.Lvol.Attributes
+func (e *emitter) attributesOf(i int) Attributes {
+	attributes := e.tree.lvol(i).Attributes
 	if !e.source.Store.Records {
-		attributes.UserCreated = !isSystemSnapshot(s.Name)
+		attributes.UserCreated = !isSystemSnapshot(e.tree.names[i])
 	}
 	return attributes
 }
@@ -207,11 +214,11 @@ func (e *emitter) tell() {
 		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.imageSource.Name + " is missing on the destination", Clusters: e.imageSource.Lvol.Own.Count, Operations: e.ofImage})
 	}
 	for i := range e.fates {
-		f, s := e.fates[i], e.tree.snapshots[i]
-		step := Step{Action: ActionKeep, Snapshot: s.Name, Parent: rightParentAt(e.tree, i, e.image), Reason: f.reason, Operations: e.ofSnapshot[i]}
+		f := &e.fates[i]
+		step := Step{Action: ActionKeep, Snapshot: e.tree.names[i], Parent: e.tree.rightParentAt(i, e.image), Reason: f.reason, Clusters: f.clusters, Operations: e.ofSnapshot[i]}
 		switch {
-		case f.kept == nil:
-			step.Action, step.Clusters = ActionCopy, s.Lvol.Own.Count
+		case !f.kept:
+			step.Action = ActionCopy
 		case f.loosen || f.graft:
 			step.Action = ActionGraft
 		}
@@ -227,18 +234,23 @@ func (e *emitter) step(s Step) {
 // tellLeftovers gives a leftover that is copied anew no step of its own: its
 // delete belongs to the copy.
 func (e *emitter) tellLeftovers() {
-	for _, s := range e.destination.Snapshots {
-		if !e.doomed[s.Lvol.UUID] {
-			continue
+	for i := range e.fates {
+		if f := &e.fates[i]; !f.kept && f.twin != noPlace {
+			e.ofSnapshot[i] = append(e.ofLeftover[f.twin], e.ofSnapshot[i]...)
+			e.ofLeftover[f.twin] = nil
 		}
-		if i, ok := e.tree.place(s.Name); ok {
-			e.ofSnapshot[i] = append(e.ofLeftover[s.Lvol.Name], e.ofSnapshot[i]...)
-			continue
+	}
+	tell := func(at int, name, reason string) {
+		if e.ofLeftover[at] == nil {
+			return
 		}
-		e.step(Step{Action: ActionRemove, Snapshot: s.Name, Parent: e.destination.ParentOf(s.Lvol), Reason: "the source has no such snapshot", Operations: e.ofLeftover[s.Lvol.Name]})
+		e.step(Step{Action: ActionRemove, Snapshot: name, Parent: e.destination.parentAt(at), Reason: reason, Operations: e.ofLeftover[at]})
+	}
+	for i, at := range e.destination.places {
+		tell(at, e.destination.Snapshots[i].Name, "the source has no such snapshot")
 	}
 	for _, l := range e.destination.InFlight {
-		e.step(Step{Action: ActionRemove, Snapshot: l.Name, Parent: e.destination.ParentOf(l), Reason: "left in flight by an earlier run", Operations: e.ofLeftover[l.Name]})
+		tell(e.destination.index.byUUID[l.UUID], l.Name, "left in flight by an earlier run")
 	}
 }
 

@@ -29,17 +29,14 @@ func (p *planner) refuseOtherGeometry() error {
 // can neither be deleted nor change its view.
 func (p *planner) refuseForeignClones() error {
 	destination := p.destination
-	changed := make([]bool, len(destination.Store.Lvols)) // by position in the store
-	for i := range p.leftover {
-		changed[destination.index.byUUID[p.leftover[i].UUID]] = true
-	}
-	for i := range p.fates { // parents come before children
+	changed := slices.Clone(p.doomed) // by position in the store
+	for i := range p.fates {          // parents come before children
 		f := &p.fates[i]
-		if f.kept == nil {
+		if !f.kept {
 			continue
 		}
-		below := destination.index.parents[f.at]
-		changed[f.at] = f.loosen || f.graft || below != noParent && changed[below]
+		below := destination.index.parents[f.twin]
+		changed[f.twin] = f.loosen || f.graft || below != noParent && changed[below]
 	}
 	for at := range destination.Store.Lvols {
 		l := &destination.Store.Lvols[at]
@@ -49,7 +46,7 @@ func (p *planner) refuseForeignClones() error {
 		}
 		parent := &destination.Store.Lvols[below]
 		what := "changes"
-		if p.doomed[parent.UUID] {
+		if p.doomed[below] {
 			what = "would be deleted"
 		}
 		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, destination.Store.Name, parent.Name, what)
@@ -65,10 +62,11 @@ func (p *planner) refuseNames() error {
 		}
 	}
 	store := p.destination.Store
-	names := []string{p.destination.Name, InFlightLvolName(p.destination.Name, "00000000")}
+	names := make([]string, 0, len(p.names)+3)
+	names = append(names, p.destination.Name, InFlightLvolName(p.destination.Name, "00000000"))
 	for i := range p.fates {
-		if p.fates[i].kept == nil {
-			names = append(names, p.fates[i].name)
+		if !p.fates[i].kept {
+			names = append(names, p.names[i])
 		}
 	}
 	if p.fetch {
@@ -90,12 +88,11 @@ func (p *planner) refuseDoubtfulNames() error {
 		return err
 	}
 	plain := !strings.Contains(p.destination.Name, snapshotInfix)
-	for i := range p.tree.snapshots {
-		s := &p.tree.snapshots[i]
-		if plain && !strings.Contains(s.Name, snapshotInfix) && !endsInFlight("x-"+s.Name) {
+	for _, snapshot := range p.tree.names {
+		if plain && !strings.Contains(snapshot, snapshotInfix) && !endsInFlight("x-"+snapshot) {
 			continue // there is one way to read it
 		}
-		name := SnapshotLvolName(p.destination.Name, s.Name)
+		name := SnapshotLvolName(p.destination.Name, snapshot)
 		if other, doubt := p.destination.lineage.doubt(Lvol{Name: name, ReadOnly: true}); doubt {
 			return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", name, p.destination.Store.Name, other)
 		}
@@ -127,7 +124,7 @@ func (r Replica) refuseNames(names []string) error {
 // once the head is gone, or a run that is stopped could never be repeated.
 func (p *planner) refuseDoubtfulLeftovers() error {
 	destination := p.destination
-	if destination.Head == nil || !slices.ContainsFunc(p.leftover, func(l Lvol) bool { return len(readings(l)) > 1 }) {
+	if destination.Head == nil || !slices.ContainsFunc(p.leftover, func(at int) bool { return len(readings(destination.Store.Lvols[at])) > 1 }) {
 		return nil
 	}
 	beheaded := destination.Store
@@ -142,15 +139,13 @@ func (p *planner) refuseTooLittleSpace() error {
 	store := p.destination.Store
 	var need, freed uint64
 	for i := range p.fates {
-		if p.fates[i].kept == nil {
-			need += p.tree.snapshots[i].Lvol.Own.Count
-		}
+		need += p.fates[i].clusters
 	}
 	if p.fetch {
 		need += p.imageSource.Lvol.Own.Count
 	}
-	for _, l := range p.leftover {
-		freed += l.Own.Count
+	for _, at := range p.leftover {
+		freed += store.Lvols[at].Own.Count
 	}
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		freed += head.Own.Count

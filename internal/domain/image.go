@@ -78,9 +78,9 @@ type BackingImage struct {
 // BackingImage finds the store's image of that name.
 func (s Store) BackingImage(name string) (BackingImage, bool) {
 	want := ImageLvolName(name, s.UUID)
-	for _, l := range s.Lvols {
-		if l.Name == want {
-			return BackingImage{Name: name, Lvol: l}, true
+	for i := range s.Lvols {
+		if l := &s.Lvols[i]; l.Name == want {
+			return BackingImage{Name: name, Lvol: *l}, true
 		}
 	}
 	return BackingImage{}, false
@@ -92,9 +92,9 @@ func (s Store) BackingImage(name string) (BackingImage, bool) {
 func (s Store) imagesBeingFilled(name string) []Lvol {
 	var found []Lvol
 	download := ImageLvolName(name, s.UUID) + imageTempSuffix
-	for _, l := range s.Lvols {
-		if l.Name == download || IsImageInFlight(l.Name) {
-			found = append(found, l)
+	for i := range s.Lvols {
+		if l := &s.Lvols[i]; l.Name == download || IsImageInFlight(l.Name) {
+			found = append(found, *l)
 		}
 	}
 	slices.SortFunc(found, func(a, b Lvol) int { return strings.Compare(a.Name, b.Name) })

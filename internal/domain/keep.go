@@ -85,11 +85,12 @@ func Candidates(source, destination Replica, image Image, options Options) (onSo
 		return nil, nil
 	}
 	blind := newProof(source.Store, destination.Store, options)
-	for i, twin := range pairByName(source.Snapshots, destination.Snapshots) {
-		if twin < 0 {
+	twins := findTwins(source, destination)
+	for _, at := range source.places {
+		if twins[at] == noPlace {
 			continue
 		}
-		s, d := &source.Snapshots[i].Lvol, &destination.Snapshots[twin].Lvol
+		s, d := &source.Store.Lvols[at], &destination.Store.Lvols[twins[at]]
 		if blind.journal.remember(s, d) || blind.thisRun.remember(s, d) || s.Size != d.Size || s.Own.Count != d.Own.Count {
 			continue
 		}

@@ -39,9 +39,12 @@ func ImageInFlightLvolName(id string) string { return imageInFlight + id }
 // ImageOfLvolName is the image that an lvol of that name holds, if it is a
 // finished one of the lvstore with that UUID.
 func ImageOfLvolName(name, storeUUID string) (image string, ok bool) {
-	rest, hasPrefix := strings.CutPrefix(name, imagePrefix)
-	image, hasSuffix := strings.CutSuffix(rest, imageInfix+storeUUID)
-	return image, hasPrefix && hasSuffix && image != ""
+	rest, ok := strings.CutPrefix(name, imagePrefix)
+	if !ok {
+		return "", false
+	}
+	image, ok = strings.CutSuffix(rest, imageInfix+storeUUID)
+	return image, ok && image != ""
 }
 
 // IsImageInFlight reports whether an lvol of that name is a backing image that

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -19,7 +20,10 @@ import (
 // order a plan is carried out in, and wherever a crash stops it, what is there
 // then is safe, and planning again from there arrives.
 
-var soak = flag.Bool("soak", false, "play the whole proof, not a part of it (takes hours)")
+var (
+	soak    = flag.Bool("soak", false, "play the whole proof, not a part of it (takes hours)")
+	soakFor = flag.Duration("soak-for", 0, "draw no more random worlds after that time; it is told how many there were (0: draw them all)")
+)
 
 // prover plays worlds and remembers what it has seen: states that differ by
 // the names of lvols in flight alone are one.
@@ -429,7 +433,12 @@ func TestEveryPrefixOfEveryOrderIsSafeAndLeadsOn(t *testing.T) {
 		if *soak {
 			worlds = 200_000
 		}
+		began := time.Now()
 		for seed := range uint64(worlds) {
+			if *soakFor > 0 && time.Since(began) > *soakFor {
+				t.Logf("stopped before seed %d of %d", seed, worlds)
+				break
+			}
 			c := &dice{rand.New(rand.NewPCG(seed, 1))}
 			parentOf := []int{-1}
 			for i := 1; i < 2+c.choose(5); i++ {

@@ -1,9 +1,6 @@
 package domain
 
-import (
-	"fmt"
-	"sort"
-)
+import "fmt"
 
 // Options are a rebuild's choices. The zero value is the usual one.
 type Options struct {
@@ -56,13 +53,14 @@ type planner struct {
 	image       Image
 	tree        SnapshotTree
 	sourceHead  Lvol
-	imageHere   Ref          // the image on the destination, listed or fetched
+	imagePlace  int          // the image's position in the destination's store; notYet: it is fetched
 	imageSource BackingImage // what is fetched
 	fetch       bool
 
-	fates    []fate // by position in tree
-	leftover []Lvol // what is deleted of the destination's replica, leaf first
-	doomed   map[string]bool
+	fates    []fate   // by position in tree
+	names    []string // that the copies will have, by position in tree; "" for what is kept
+	doomed   []bool   // by position in the destination's store: it is the replica's own, and does not stay
+	leftover []int    // the positions of the doomed, leaf first
 	keepHead bool
 
 	plan Plan
@@ -70,13 +68,12 @@ type planner struct {
 
 // fate is what becomes of one snapshot of the source's tree.
 type fate struct {
-	kept    *Lvol  // the destination's snapshot that stays; nil: copied
-	at      int    // its position in the destination's store
-	reason  string // in words
-	name    string // of the copy on the destination; "" for a kept one
-	loosen  bool   // it hangs on something wrong
-	graft   bool   // it has to be given its parent
-	current Parent // of the kept one
+	twin     int    // position in the destination's store of the snapshot of that name; noPlace: there is none
+	kept     bool   // the twin stays; else the snapshot is copied
+	clusters uint64 // how many are copied
+	loosen   bool   // the twin hangs on something wrong
+	graft    bool   // the twin has to be given its parent
+	reason   string // in words
 }
 
 // refuseItself: a replica that were rebuilt from itself would be deleted first.
@@ -144,6 +141,9 @@ func (p *planner) placeImage() error {
 			p.warn("lvol %s on lvstore %s is an image that somebody fills, or has left: it is left alone", l.Name, p.destination.Store.Name)
 		}
 	}
+	if isHere {
+		p.imagePlace = p.destination.index.byUUID[here.Lvol.UUID]
+	}
 	switch {
 	case isHere && here.flaw() != "":
 		return refuse("backing image %s on lvstore %s %s, so it is not one", name, p.destination.Store.Name, here.flaw())
@@ -153,9 +153,7 @@ func (p *planner) placeImage() error {
 		if differ := there.contradiction(here); differ != "" {
 			return refuse("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, p.destination.Store.Name, p.source.Store.Name, differ)
 		}
-		p.imageHere = listed(here.Lvol)
 	case isHere:
-		p.imageHere = listed(here.Lvol)
 	case isThere:
 		if !there.Lvol.ReadOnly {
 			return refuse("backing image %s on lvstore %s is writable, so it cannot be copied", name, p.source.Store.Name)
@@ -163,7 +161,7 @@ func (p *planner) placeImage() error {
 		if there.Lvol.Parent != "" {
 			return refuse("backing image %s on lvstore %s hangs on another lvol, so it cannot be copied alone", name, p.source.Store.Name)
 		}
-		p.fetch, p.imageSource, p.imageHere = true, there, Ref{refImage, name}
+		p.fetch, p.imageSource, p.imagePlace = true, there, notYet
 		if !p.source.Store.Proves || !p.destination.Store.Proves {
 			p.warn("backing image %s is fetched to lvstore %s with its bytes unverified: not both hosts tell checksums", name, p.destination.Store.Name)
 		}
@@ -190,80 +188,74 @@ func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {
 // stays, and for each lvol of the destination whether it goes.
 func (p *planner) decide() error {
 	proof := newProof(p.source.Store, p.destination.Store, p.options)
-	twins := pairByName(p.source.Snapshots, p.destination.Snapshots)
-	stays := make([]bool, len(p.destination.Snapshots))
-	p.fates = make([]fate, len(p.tree.snapshots))
-	for i := range p.fates {
-		f := &p.fates[i]
-		f.reason = "missing on the destination"
-		twin := p.twinOf(i, twins)
-		if twin < 0 {
-			continue
-		}
-		copied := &p.destination.Snapshots[twin].Lvol
-		var same bool
-		if same, f.reason = proof.identical(&p.tree.snapshots[i].Lvol, copied); same {
-			f.kept, f.at = copied, p.destination.places[twin]
-			stays[twin] = true
+	twins := findTwins(p.source, p.destination)
+	p.fates = make([]fate, len(p.tree.order))
+	for at := range p.source.is { // in the order in which they lie in memory
+		if p.source.is[at].role == roleSnapshot {
+			p.fates[p.tree.placed[at]] = p.fateOf(&p.source.Store.Lvols[at], twins[at], &proof)
 		}
 	}
-	for i := range p.fates {
-		if p.fates[i].kept == nil {
-			p.fates[i].name = SnapshotLvolName(p.destination.Name, p.tree.snapshots[i].Name)
-		}
+	if system := p.tree.system; system != nil {
+		twin, _ := p.destination.placeNamed(system.Name)
+		p.fates[len(p.fates)-1] = p.fateOf(&system.Lvol, twin, &proof)
 	}
-	p.findLeftovers(stays)
+	p.findLeftovers()
+	p.names = make([]string, len(p.fates))
 	for i := range p.fates {
-		if f := &p.fates[i]; f.kept != nil {
+		if f := &p.fates[i]; f.kept {
 			p.lookAtParent(i, f)
+		} else {
+			p.names[i] = SnapshotLvolName(p.destination.Name, p.tree.names[i])
 		}
 	}
 	p.keepHead = p.headStays()
 	return nil
 }
 
-// twinOf is the position among the destination's snapshots of the one that has
-// the name of the tree's i-th; -1: there is none.
-func (p *planner) twinOf(i int, twins []int) int {
-	if origin := p.tree.origin[i]; origin >= 0 {
-		return twins[origin]
+// fateOf compares a snapshot of the source with its twin.
+func (p *planner) fateOf(source *Lvol, twin int, proof *proof) fate {
+	f := fate{twin: twin, reason: "missing on the destination"}
+	if twin != noPlace {
+		f.kept, f.reason = proof.identical(source, &p.destination.Store.Lvols[twin])
 	}
-	for at := range p.destination.Snapshots { // of the system snapshot
-		if p.destination.Snapshots[at].Name == p.tree.snapshots[i].Name {
-			return at
-		}
+	if !f.kept {
+		f.clusters = source.Own.Count
 	}
-	return -1
+	return f
 }
 
-// pairByName finds for each of some snapshots the one of the same name among
-// others, -1 where there is none. Both are sorted by name.
-func pairByName(some, others []Snapshot) []int {
-	twins := make([]int, len(some))
+// findTwins pairs the snapshots of two replicas by name: for each, by its
+// position in the source's store, the position in the destination's store of the
+// one that has the same name. Both replicas list theirs by name.
+func findTwins(source, destination Replica) []int {
+	twins := make([]int, len(source.Store.Lvols))
+	some, others := source.Snapshots, destination.Snapshots
 	at := 0
 	for i := range some {
 		for at < len(others) && others[at].Name < some[i].Name {
 			at++
 		}
-		twins[i] = -1
+		twin := noPlace
 		if at < len(others) && others[at].Name == some[i].Name {
-			twins[i] = at
+			twin = destination.places[at]
 		}
+		twins[source.places[i]] = twin
 	}
 	return twins
 }
 
 // lookAtParent finds out whether a kept snapshot hangs where it should.
 func (p *planner) lookAtParent(i int, f *fate) {
-	right := p.rightParent(i)
-	if uuid, isListed := right.Listed(); isListed && uuid == f.kept.Parent || right.IsNone() && f.kept.Parent == "" {
+	above := p.destination.index.parents[f.twin]
+	right := p.tree.rightParentAt(i, p.image)
+	if above == p.placeOf(right, p.tree.parents[i]) {
 		return
 	}
-	f.current = p.destination.ParentOf(*f.kept)
-	f.loosen = f.kept.Parent != ""
+	f.loosen = above != noParent
 	f.graft = !right.IsNone()
-	f.reason += fmt.Sprintf(", but it has %s instead of %s", f.current.words(), rightParentAt(p.tree, i, p.image).words())
-	if name, ok := f.current.Snapshot(); ok && p.doomed[f.kept.Parent] {
+	current := p.destination.parentAt(f.twin)
+	f.reason += fmt.Sprintf(", but it has %s instead of %s", current.words(), right.words())
+	if name, ok := current.Snapshot(); ok && p.doomed[above] {
 		f.reason += fmt.Sprintf(" (the %s that is there goes)", name)
 	}
 }
@@ -271,7 +263,7 @@ func (p *planner) lookAtParent(i int, f *fate) {
 // rightParent is the rule (ancestor.go), as an lvol of the destination, for
 // the snapshot at that position in the tree.
 func (p *planner) rightParent(i int) Ref {
-	return p.lvolOf(rightParentAt(p.tree, i, p.image), p.tree.parent[i])
+	return p.lvolOf(p.tree.rightParentAt(i, p.image), p.tree.parents[i])
 }
 
 func (p *planner) rightHeadParent() Ref {
@@ -282,60 +274,48 @@ func (p *planner) rightHeadParent() Ref {
 // fetched, or the copy, kept or made, of the snapshot at that position of the
 // tree.
 func (p *planner) lvolOf(parent Parent, at int) Ref {
-	if _, ok := parent.Image(); ok {
-		return p.imageHere
-	}
-	name, ok := parent.Snapshot()
-	if !ok {
+	place := p.placeOf(parent, at)
+	_, isImage := parent.Image()
+	switch {
+	case place == noParent:
 		return Ref{}
+	case place != notYet:
+		return listed(p.destination.Store.Lvols[place])
+	case isImage:
+		return Ref{refImage, parent.name}
+	default:
+		return Ref{refSnapshot, parent.name}
 	}
-	if kept := p.fates[at].kept; kept != nil {
-		return listed(*kept)
+}
+
+// notYet is the place of what the plan makes.
+const notYet = -2
+
+// placeOf is lvolOf as a position in the destination's store.
+func (p *planner) placeOf(parent Parent, at int) int {
+	_, isImage := parent.Image()
+	switch {
+	case parent.IsNone():
+		return noParent
+	case isImage:
+		return p.imagePlace
+	case p.fates[at].kept:
+		return p.fates[at].twin
+	default:
+		return notYet
 	}
-	return Ref{refSnapshot, name}
 }
 
 // findLeftovers lists what is the destination replica's own and does not stay,
 // leaf first: an lvol is deleted only when nothing hangs on it any more.
-func (p *planner) findLeftovers(stays []bool) {
-	p.doomed = make(map[string]bool)
-	var doomed []Lvol
-	for i := range stays {
-		if !stays[i] {
-			doomed = append(doomed, p.destination.Snapshots[i].Lvol)
+func (p *planner) findLeftovers() {
+	p.doomed = p.destination.deletable()
+	for i := range p.fates {
+		if f := &p.fates[i]; f.kept {
+			p.doomed[f.twin] = false
 		}
 	}
-	doomed = append(doomed, p.destination.InFlight...)
-	for _, l := range doomed {
-		p.doomed[l.UUID] = true
-	}
-	p.leftover = leafFirst(doomed)
-}
-
-// leafFirst orders lvols so that each comes after those of them that hang on
-// it, and otherwise by name.
-func leafFirst(lvols []Lvol) []Lvol {
-	sort.Slice(lvols, func(i, j int) bool { return lvols[i].Name < lvols[j].Name })
-	at := make(map[string]int, len(lvols))
-	hanging := make(map[string]int) // how many of the lvols hang on one
-	for i, l := range lvols {
-		at[l.UUID] = i
-		hanging[l.Parent]++
-	}
-	ordered := make([]Lvol, 0, len(lvols))
-	for _, l := range lvols {
-		if hanging[l.UUID] == 0 {
-			ordered = append(ordered, l)
-		}
-	}
-	for next := 0; next < len(ordered); next++ {
-		parent := ordered[next].Parent
-		hanging[parent]--
-		if i, isOne := at[parent]; isOne && hanging[parent] == 0 {
-			ordered = append(ordered, lvols[i])
-		}
-	}
-	return ordered
+	p.leftover = p.destination.index.leafFirst(p.doomed)
 }
 
 // headStays: if nothing else changes, a head with the right parent and size
@@ -346,11 +326,10 @@ func (p *planner) headStays() bool {
 		return false
 	}
 	for i := range p.fates {
-		if f := &p.fates[i]; f.kept == nil || f.loosen || f.graft {
+		if f := &p.fates[i]; !f.kept || f.loosen || f.graft {
 			return false
 		}
 	}
-	uuid, isListed := p.rightHeadParent().Listed()
-	hangsRight := isListed && head.Parent == uuid || p.rightHeadParent().IsNone() && head.Parent == ""
+	hangsRight := p.destination.index.parents[p.destination.head] == p.placeOf(RightHeadParent(p.tree, p.image), p.tree.head)
 	return hangsRight && head.Size == p.sourceHead.Size && head.Own.Count == 0
 }

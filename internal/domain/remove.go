@@ -17,11 +17,10 @@ func PlanRemoval(r Replica) (Plan, error) {
 			return Plan{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on its %s: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, r.Name, r.Store.Lvols[below].Name)
 		}
 	}
-	doomed := slices.Clone(r.InFlight)
-	for _, s := range r.Snapshots {
-		doomed = append(doomed, s.Lvol)
+	var doomed []Lvol
+	for _, at := range r.index.leafFirst(r.deletable()) {
+		doomed = append(doomed, r.Store.Lvols[at])
 	}
-	doomed = leafFirst(doomed)
 	if err := r.refuseUntold(doomed); err != nil {
 		return Plan{}, err
 	}

@@ -32,7 +32,6 @@ type Replica struct {
 type belonging struct {
 	role     role
 	snapshot string // its name without the replica's
-	at       int    // position in Replica.Snapshots
 }
 
 // Snapshot is a snapshot of a replica. Name is the snapshot's own, without
@@ -78,21 +77,34 @@ func (x *index) replica(name string, expected map[string]bool) (Replica, error) 
 			return Replica{}, err
 		}
 	}
-	slices.SortFunc(r.places, func(a, b int) int { return strings.Compare(r.is[a].snapshot, r.is[b].snapshot) })
-	slices.SortFunc(r.InFlight, func(a, b Lvol) int { return strings.Compare(a.Name, b.Name) })
-	r.Snapshots = make([]Snapshot, len(r.places))
-	for at, place := range r.places {
-		r.is[place].at = at
-		r.Snapshots[at] = Snapshot{Name: r.is[place].snapshot, Lvol: store.Lvols[place]}
-	}
+	r.list()
 	r.images = r.findImages()
 	return r, nil
+}
+
+// list fills Snapshots and InFlight. The names of either begin alike, so they
+// are in the order of the whole store's.
+func (r *Replica) list() {
+	r.places = make([]int, 0, len(r.is))
+	for _, lvol := range r.index.byName {
+		switch r.is[lvol.at].role {
+		case roleSnapshot:
+			r.places = append(r.places, lvol.at)
+		case roleInFlight:
+			r.InFlight = append(r.InFlight, r.Store.Lvols[lvol.at])
+		case roleHead, roleForeign:
+		}
+	}
+	r.Snapshots = make([]Snapshot, len(r.places))
+	for i, at := range r.places {
+		r.Snapshots[i] = Snapshot{Name: r.is[at].snapshot, Lvol: r.Store.Lvols[at]}
+	}
 }
 
 // take adds the lvol at that position of the store if it is the replica's.
 func (r *Replica) take(at int) error {
 	l := &r.Store.Lvols[at]
-	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(l) {
+	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(at) {
 		return nil
 	}
 	all := readings(*l)
@@ -107,15 +119,9 @@ func (r *Replica) take(at int) error {
 	}
 	r.exists = true
 	r.is[at] = belonging{role: reading.role, snapshot: reading.snapshot}
-	switch reading.role {
-	case roleHead:
+	if reading.role == roleHead {
 		head := *l
 		r.Head, r.head = &head, at
-	case roleSnapshot:
-		r.places = append(r.places, at)
-	case roleInFlight:
-		r.InFlight = append(r.InFlight, *l)
-	case roleForeign:
 	}
 	return nil
 }
@@ -138,6 +144,15 @@ func (r Replica) ParentOf(l Lvol) Parent {
 	return r.asParent(at)
 }
 
+// parentAt is what the lvol at that position of the store hangs on.
+func (r *Replica) parentAt(at int) Parent {
+	above := r.index.parents[at]
+	if above == noParent {
+		return NoParent()
+	}
+	return r.asParent(above)
+}
+
 // asParent is the lvol at that position of the store as a parent.
 func (r Replica) asParent(at int) Parent {
 	if r.is[at].role == roleSnapshot {
@@ -152,11 +167,26 @@ func (r Replica) asParent(at int) Parent {
 
 // Snapshot finds a snapshot by its name.
 func (r Replica) Snapshot(name string) (Snapshot, bool) {
-	i := sort.Search(len(r.Snapshots), func(i int) bool { return r.Snapshots[i].Name >= name })
-	if i < len(r.Snapshots) && r.Snapshots[i].Name == name {
-		return r.Snapshots[i], true
+	i, ok := r.find(name)
+	if !ok {
+		return Snapshot{}, false
 	}
-	return Snapshot{}, false
+	return r.Snapshots[i], true
+}
+
+// placeNamed is the position in the store of the snapshot of that name.
+func (r *Replica) placeNamed(name string) (at int, ok bool) {
+	i, ok := r.find(name)
+	if !ok {
+		return noPlace, false
+	}
+	return r.places[i], true
+}
+
+// find is the position in Snapshots of the one of that name.
+func (r *Replica) find(name string) (at int, ok bool) {
+	at = sort.Search(len(r.Snapshots), func(i int) bool { return r.Snapshots[i].Name >= name })
+	return at, at < len(r.Snapshots) && r.Snapshots[at].Name == name
 }
 
 // Hurt reports whether the replica lost its image: its ancestor, or the head
@@ -168,22 +198,19 @@ func (r Replica) Hurt(image Image) bool {
 
 // findImages lists the images that lvols of the replica hang on. More than one
 // is a contradiction.
-func (r Replica) findImages() []string {
+func (r *Replica) findImages() []string {
 	var names []string
-	look := func(at int) {
-		parent, position := r.index.parentOf(at)
-		if parent == nil || r.is[position].role != roleForeign || !r.isImage(parent) {
-			return
+	for at := range r.is {
+		if role := r.is[at].role; role != roleSnapshot && role != roleHead {
+			continue
 		}
-		if name, _ := ImageOfLvolName(parent.Name, r.Store.UUID); !slices.Contains(names, name) {
+		parent := r.index.parents[at]
+		if parent == noParent || !r.isImage(parent) {
+			continue
+		}
+		if name, _ := ImageOfLvolName(r.Store.Lvols[parent].Name, r.Store.UUID); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-	}
-	for _, place := range r.places {
-		look(place)
-	}
-	if r.Head != nil {
-		look(r.head)
 	}
 	slices.Sort(names)
 	return names
@@ -202,10 +229,21 @@ func (r Replica) Views() []Lvol {
 	return all
 }
 
-func (r Replica) isImage(l *Lvol) bool {
-	if !strings.HasPrefix(l.Name, imagePrefix) {
+// deletable marks, by position in the store, the replica's snapshots and what it
+// has in flight.
+func (r *Replica) deletable() []bool {
+	marked := make([]bool, len(r.is))
+	for at, is := range r.is {
+		marked[at] = is.role == roleSnapshot || is.role == roleInFlight
+	}
+	return marked
+}
+
+// isImage reports whether a backing image is at that position of the store.
+func (r *Replica) isImage(at int) bool {
+	if r.is[at].role != roleForeign {
 		return false
 	}
-	_, ok := ImageOfLvolName(l.Name, r.Store.UUID)
+	_, ok := ImageOfLvolName(r.Store.Lvols[at].Name, r.Store.UUID)
 	return ok
 }

@@ -2,6 +2,8 @@ package domain
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -97,76 +99,86 @@ func (s Store) Clusters(size uint64) uint64 {
 	return n
 }
 
-// index finds lvols of a store by UUID, and what hangs on what. It holds
-// positions in Store.Lvols: trees are large, and a position is found faster
-// than a UUID.
+// index finds lvols of a store, and what hangs on what. It holds positions in
+// Store.Lvols: trees are large, and a position is found faster than a UUID.
 type index struct {
 	store   Store
+	byName  []named // all, sorted
 	byUUID  map[string]int
 	parents []int // of each lvol; noParent: none
 }
 
-const noParent = -1
+// named is the position of the lvol of that name.
+type named struct {
+	name string
+	at   int
+}
+
+const (
+	noPlace  = -1 // no position
+	noParent = noPlace
+)
 
 // newIndex refuses listings that contradict themselves.
 func newIndex(store Store) (*index, error) {
-	x := &index{
-		store:  store,
-		byUUID: make(map[string]int, len(store.Lvols)),
-	}
-	names := make(map[string]bool, len(store.Lvols))
-	for i := range store.Lvols {
-		l := &store.Lvols[i]
-		if l.UUID == "" {
-			return nil, fmt.Errorf("lvstore %s lists lvol %s without a UUID", store.Name, l.Name)
+	x := &index{store: store}
+	for _, step := range []func() error{x.sortNames, x.findUUIDs, x.findParents, x.refuseCycles} {
+		if err := step(); err != nil {
+			return nil, err
 		}
-		if _, twice := x.byUUID[l.UUID]; twice {
-			return nil, fmt.Errorf("lvstore %s lists UUID %s twice", store.Name, l.UUID)
-		}
-		x.byUUID[l.UUID] = i
-		if l.Name != "" && names[l.Name] {
-			return nil, fmt.Errorf("lvstore %s lists the name %s twice", store.Name, l.Name)
-		}
-		names[l.Name] = true
-	}
-	x.parents = make([]int, len(store.Lvols))
-	for i := range store.Lvols {
-		l := &store.Lvols[i]
-		x.parents[i] = noParent
-		if l.Parent == "" {
-			continue
-		}
-		parent, known := x.byUUID[l.Parent]
-		if !known {
-			return nil, fmt.Errorf("lvstore %s: the parent %s of lvol %s is not listed", store.Name, l.Parent, l.Name)
-		}
-		x.parents[i] = parent
-	}
-	if err := x.refuseCycles(); err != nil {
-		return nil, err
 	}
 	return x, nil
 }
 
-// lvol is the lvol of that UUID, not to be changed; nil where there is none.
-func (x *index) lvol(uuid string) *Lvol {
-	if uuid == "" {
-		return nil
+func (x *index) sortNames() error {
+	x.byName = make([]named, len(x.store.Lvols))
+	for i := range x.store.Lvols {
+		x.byName[i] = named{x.store.Lvols[i].Name, i}
 	}
-	i, ok := x.byUUID[uuid]
-	if !ok {
-		return nil
+	slices.SortFunc(x.byName, func(a, b named) int { return strings.Compare(a.name, b.name) })
+	for i := 1; i < len(x.byName); i++ {
+		if name := x.byName[i].name; name != "" && name == x.byName[i-1].name {
+			return fmt.Errorf("lvstore %s lists the name %s twice", x.store.Name, name)
+		}
 	}
-	return &x.store.Lvols[i]
+	return nil
 }
 
-// parentOf is what the lvol at that position hangs on; nil for nothing.
-func (x *index) parentOf(at int) (parent *Lvol, position int) {
-	position = x.parents[at]
-	if position == noParent {
-		return nil, noParent
+func (x *index) findUUIDs() error {
+	x.byUUID = make(map[string]int, len(x.store.Lvols))
+	for i := range x.store.Lvols {
+		l := &x.store.Lvols[i]
+		if l.UUID == "" {
+			return fmt.Errorf("lvstore %s lists lvol %s without a UUID", x.store.Name, l.Name)
+		}
+		if _, twice := x.byUUID[l.UUID]; twice {
+			return fmt.Errorf("lvstore %s lists UUID %s twice", x.store.Name, l.UUID)
+		}
+		x.byUUID[l.UUID] = i
 	}
-	return &x.store.Lvols[position], position
+	return nil
+}
+
+// findParents looks right before each lvol first: chains are listed as they
+// grew, most often.
+func (x *index) findParents() error {
+	lvols := x.store.Lvols
+	x.parents = make([]int, len(lvols))
+	for i := range lvols {
+		switch uuid := lvols[i].Parent; {
+		case uuid == "":
+			x.parents[i] = noParent
+		case i > 0 && uuid == lvols[i-1].UUID:
+			x.parents[i] = i - 1
+		default:
+			parent, known := x.byUUID[uuid]
+			if !known {
+				return fmt.Errorf("lvstore %s: the parent %s of lvol %s is not listed", x.store.Name, uuid, lvols[i].Name)
+			}
+			x.parents[i] = parent
+		}
+	}
+	return nil
 }
 
 // refuseCycles walks up from every lvol once; a walk that meets itself is a
@@ -188,4 +200,39 @@ func (x *index) refuseCycles() error {
 		}
 	}
 	return nil
+}
+
+// leafFirst lists the positions of the marked lvols, each after those of them
+// that hang on it, and otherwise by name: an lvol is deleted only when nothing
+// hangs on it any more.
+func (x *index) leafFirst(marked []bool) []int {
+	hanging := make([]int, len(x.parents)) // how many marked lvols hang on each
+	count := 0
+	for at, parent := range x.parents {
+		if !marked[at] {
+			continue
+		}
+		count++
+		if parent != noParent {
+			hanging[parent]++
+		}
+	}
+	ordered := make([]int, 0, count)
+	for at := range x.parents {
+		if marked[at] && hanging[at] == 0 {
+			ordered = append(ordered, at)
+		}
+	}
+	lvols := x.store.Lvols
+	slices.SortFunc(ordered, func(a, b int) int { return strings.Compare(lvols[a].Name, lvols[b].Name) })
+	for next := 0; next < len(ordered); next++ {
+		parent := x.parents[ordered[next]]
+		if parent == noParent {
+			continue
+		}
+		if hanging[parent]--; marked[parent] && hanging[parent] == 0 {
+			ordered = append(ordered, parent)
+		}
+	}
+	return ordered
 }

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,14 +10,14 @@ import (
 // SnapshotTree is the tree of snapshots of a whole replica, and where its
 // head hangs. A tree without a snapshot is one, too.
 type SnapshotTree struct {
-	snapshots []Snapshot // depth first, parents before children; siblings by creation, then name
-	parent    []int      // by position in snapshots; -1: the ancestor
-	origin    []int      // by position in snapshots: position in Replica.Snapshots; -1: the system snapshot
-	head      int        // position of the head's parent; -1: there is no snapshot
+	replica *Replica
+	order   []int    // positions in the store: parents before children, depth first; siblings by creation, then name
+	names   []string // of each in order
+	parents []int    // of each in order, positions in order, too; noParent: the ancestor
+	head    int      // position in order of the head's parent; noParent: there is no snapshot
+	placed  []int    // the other way round: by position in the store, position in order
 
-	byName []Snapshot // as in the replica
-	placed []int      // their positions in snapshots
-	system string     // the system snapshot's name, which is the last; "": there is none
+	system *Snapshot // is last in order, but not in the store yet; nil: there is none
 }
 
 // NewSnapshotTree builds the tree of a replica that others are rebuilt from.
@@ -28,114 +29,122 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 	}
 	n := len(r.Snapshots)
 	t := SnapshotTree{
-		head: -1, snapshots: make([]Snapshot, 0, n), parent: make([]int, 0, n), origin: make([]int, 0, n),
-		byName: r.Snapshots, placed: make([]int, n),
+		replica: &r, order: make([]int, 0, n), names: make([]string, 0, n), parents: make([]int, 0, n), head: noParent,
+		placed: make([]int, len(r.Store.Lvols)),
 	}
-	parents := make([]int, n) // positions in r.Snapshots; -1: the ancestor
-	root := -1
-	for i := range r.Snapshots {
-		s := &r.Snapshots[i]
-		parents[i] = -1
-		if parent, at := r.index.parentOf(r.places[i]); parent != nil && !r.isImage(parent) {
-			if err := r.refuseStep(at, &s.Lvol); err != nil {
-				return SnapshotTree{}, err
-			}
-			parents[i] = r.is[at].at
-			continue
-		}
-		if root >= 0 {
-			return SnapshotTree{}, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one hangs loose", r.Name, r.Store.Name, r.Snapshots[root].Name, s.Name)
-		}
-		root = i
+	ancestor, err := r.findAncestor()
+	if err != nil {
+		return SnapshotTree{}, err
 	}
-	t.fill(r.Snapshots, parents)
-	if err := t.placeHead(r); err != nil {
+	t.fill(ancestor)
+	if err := t.placeHead(); err != nil {
 		return SnapshotTree{}, err
 	}
 	return t, nil
 }
 
-// fill walks down from the root, depth first and without recursion: trees may
-// be a hundred thousand snapshots deep.
-func (t *SnapshotTree) fill(snapshots []Snapshot, parents []int) {
-	const none = -1
-	eldest := make([]int, len(snapshots)+1) // of each parent's children; of the root at the end
-	next := make([]int, len(snapshots))     // the next younger sibling
-	for i := range eldest {
-		eldest[i] = none
-	}
-	for i := range snapshots {
-		under := parents[i]
-		if under < 0 {
-			under = len(snapshots)
-		}
-		next[i], eldest[under] = eldest[under], i
-	}
-	sortSiblings(snapshots, eldest, next)
-	pending := []int{eldest[len(snapshots)]}
-	for len(pending) > 0 {
-		i := pending[len(pending)-1]
-		pending = pending[:len(pending)-1]
-		if i == none {
+// findAncestor is the position in the store of the one snapshot that hangs on no
+// other one; noPlace: there is no snapshot.
+func (r *Replica) findAncestor() (int, error) {
+	ancestor := noPlace
+	for at := range r.is {
+		if r.is[at].role != roleSnapshot {
 			continue
 		}
-		t.placed[i] = len(t.snapshots)
-		t.snapshots = append(t.snapshots, snapshots[i])
-		t.origin = append(t.origin, i)
-		if parents[i] < 0 {
-			t.parent = append(t.parent, none)
-		} else {
-			t.parent = append(t.parent, t.placed[parents[i]])
+		if under := r.index.parents[at]; under != noParent && !r.isImage(under) {
+			if err := r.refuseStep(under, &r.Store.Lvols[at]); err != nil {
+				return 0, err
+			}
+			continue
 		}
-		pending = append(pending, next[i], eldest[i])
+		if ancestor != noPlace {
+			return 0, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one hangs loose", r.Name, r.Store.Name, r.is[ancestor].snapshot, r.is[at].snapshot)
+		}
+		ancestor = at
+	}
+	return ancestor, nil
+}
+
+// fill walks down from the ancestor, depth first and without recursion: trees
+// may be a hundred thousand snapshots deep.
+func (t *SnapshotTree) fill(ancestor int) {
+	type step struct{ at, parent int }
+	family := t.replica.families(ancestor)
+	for pending := []step{{ancestor, noParent}}; len(pending) > 0; {
+		now := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		if now.at == noPlace {
+			continue
+		}
+		here := len(t.order)
+		t.placed[now.at] = here
+		t.order = append(t.order, now.at)
+		t.names = append(t.names, t.replica.is[now.at].snapshot)
+		t.parents = append(t.parents, now.parent)
+		pending = append(pending, step{family[now.at].younger, now.parent}, step{family[now.at].eldest, here})
 	}
 }
 
-// sortSiblings relinks the children of each parent, the eldest first.
-func sortSiblings(snapshots []Snapshot, eldest, next []int) {
-	var siblings []int
-	for under, first := range eldest {
-		if first < 0 || next[first] < 0 {
-			continue // at most one
-		}
-		siblings = siblings[:0]
-		for i := first; i >= 0; i = next[i] {
-			siblings = append(siblings, i)
-		}
-		slices.SortFunc(siblings, func(a, b int) int {
-			if older(&snapshots[a], &snapshots[b]) {
-				return -1
-			}
-			return 1
-		})
-		eldest[under] = siblings[0]
-		for n, i := range siblings {
-			next[i] = -1
-			if n+1 < len(siblings) {
-				next[i] = siblings[n+1]
-			}
+// family are positions in the store: of a snapshot's eldest child, and of its
+// own next younger sibling; noPlace: it has none.
+type family struct{ eldest, younger int }
+
+// families are by position in the store, too.
+func (r *Replica) families(ancestor int) []family {
+	of := make([]family, len(r.is))
+	for at := range of {
+		of[at] = family{noPlace, noPlace}
+	}
+	for at := range r.is {
+		if r.is[at].role == roleSnapshot && at != ancestor {
+			parent := &of[r.index.parents[at]]
+			of[at].younger, parent.eldest = parent.eldest, at
 		}
 	}
+	var children []int
+	for at := range of {
+		children = children[:0]
+		for child := of[at].eldest; child != noPlace; child = of[child].younger {
+			children = append(children, child)
+		}
+		if len(children) < 2 {
+			continue
+		}
+		slices.SortFunc(children, r.compareAge)
+		eldest := noPlace
+		for _, child := range slices.Backward(children) {
+			of[child].younger, eldest = eldest, child
+		}
+		of[at].eldest = eldest
+	}
+	return of
 }
 
-func (t *SnapshotTree) placeHead(r Replica) error {
-	parent, at := r.index.parentOf(r.head)
-	if parent == nil || r.isImage(parent) {
-		if len(t.snapshots) > 0 {
-			return refuse("replica %s on lvstore %s has two ancestors, the head and snapshot %s: one hangs loose", r.Name, r.Store.Name, t.snapshots[0].Name)
+// compareAge compares snapshots by creation, then name.
+func (r *Replica) compareAge(a, b int) int {
+	created := r.Store.Lvols[a].Attributes.CreatedAt.Compare(r.Store.Lvols[b].Attributes.CreatedAt)
+	return cmp.Or(created, strings.Compare(r.is[a].snapshot, r.is[b].snapshot))
+}
+
+func (t *SnapshotTree) placeHead() error {
+	r := t.replica
+	at := r.index.parents[r.head]
+	if at == noParent || r.isImage(at) {
+		if len(t.order) > 0 {
+			return refuse("replica %s on lvstore %s has two ancestors, the head and snapshot %s: one hangs loose", r.Name, r.Store.Name, t.names[0])
 		}
 		return nil
 	}
 	if err := r.refuseStep(at, r.Head); err != nil {
 		return err
 	}
-	t.head = t.placed[r.is[at].at]
+	t.head = t.placed[at]
 	return nil
 }
 
 // refuseStep refuses a child that no healthy tree has under the lvol at that
 // position of the store.
-func (r Replica) refuseStep(under int, child *Lvol) error {
+func (r *Replica) refuseStep(under int, child *Lvol) error {
 	parent := &r.Store.Lvols[under]
 	if r.is[under].role != roleSnapshot {
 		return refuse("lvol %s on lvstore %s hangs on %s, which is no snapshot of replica %s", child.Name, r.Store.Name, parent.Name, r.Name)
@@ -146,15 +155,24 @@ func (r Replica) refuseStep(under int, child *Lvol) error {
 	return nil
 }
 
-func older(a, b *Snapshot) bool {
-	if !a.Lvol.Attributes.CreatedAt.Equal(b.Lvol.Attributes.CreatedAt) {
-		return a.Lvol.Attributes.CreatedAt.Before(b.Lvol.Attributes.CreatedAt)
+// Snapshots are all snapshots, parents before children.
+func (t SnapshotTree) Snapshots() []Snapshot {
+	all := make([]Snapshot, len(t.order))
+	for i := range all {
+		all[i] = t.snapshot(i)
 	}
-	return a.Name < b.Name
+	return all
 }
 
-// Snapshots are all snapshots, parents before children.
-func (t SnapshotTree) Snapshots() []Snapshot { return t.snapshots }
+func (t *SnapshotTree) snapshot(i int) Snapshot { return Snapshot{t.names[i], *t.lvol(i)} }
+
+// lvol is the i-th snapshot's, not to be changed.
+func (t *SnapshotTree) lvol(i int) *Lvol {
+	if t.order[i] == noPlace {
+		return &t.system.Lvol
+	}
+	return &t.replica.Store.Lvols[t.order[i]]
+}
 
 // Has reports whether the tree has a snapshot of that name.
 func (t SnapshotTree) Has(name string) bool {
@@ -164,36 +182,32 @@ func (t SnapshotTree) Has(name string) bool {
 
 // Ancestor is the oldest snapshot; ok is false for a tree without snapshots.
 func (t SnapshotTree) Ancestor() (ancestor Snapshot, ok bool) {
-	if len(t.snapshots) == 0 {
+	if len(t.order) == 0 {
 		return Snapshot{}, false
 	}
-	return t.snapshots[0], true
+	return t.snapshot(0), true
 }
 
 // ParentOf is the snapshot's parent in the tree; the ancestor has none.
 func (t SnapshotTree) ParentOf(s Snapshot) (parent Snapshot, isAncestor bool) {
 	at, _ := t.place(s.Name)
-	return t.parentAt(at)
+	above := t.parents[at]
+	if above == noParent {
+		return Snapshot{}, true
+	}
+	return t.snapshot(above), false
 }
 
 // place is the position in the tree of the snapshot of that name.
-func (t SnapshotTree) place(name string) (at int, ok bool) {
-	if t.system != "" && t.system == name {
-		return len(t.snapshots) - 1, true
+func (t *SnapshotTree) place(name string) (at int, ok bool) {
+	if t.system != nil && t.system.Name == name {
+		return len(t.order) - 1, true
 	}
-	i, ok := slices.BinarySearchFunc(t.byName, name, func(s Snapshot, name string) int { return strings.Compare(s.Name, name) })
+	place, ok := t.replica.placeNamed(name)
 	if !ok {
 		return 0, false
 	}
-	return t.placed[i], true
-}
-
-func (t SnapshotTree) parentAt(at int) (parent Snapshot, isAncestor bool) {
-	p := t.parent[at]
-	if p < 0 {
-		return Snapshot{}, true
-	}
-	return t.snapshots[p], false
+	return t.placed[place], true
 }
 
 // HeadParent is the snapshot that the head hangs on.
@@ -201,30 +215,30 @@ func (t SnapshotTree) HeadParent() (parent Snapshot, ok bool) {
 	if t.head < 0 {
 		return Snapshot{}, false
 	}
-	return t.snapshots[t.head], true
+	return t.snapshot(t.head), true
 }
 
 // withSystemSnapshot is the tree as it will be once the head's own clusters
 // have become a snapshot.
 func (t SnapshotTree) withSystemSnapshot(s Snapshot) SnapshotTree {
 	grown := t
-	grown.snapshots = append(slices.Clone(t.snapshots), s)
-	grown.parent = append(slices.Clone(t.parent), t.head)
-	grown.origin = append(slices.Clone(t.origin), -1)
-	grown.head = len(t.snapshots)
-	grown.system = s.Name
+	grown.order = append(slices.Clone(t.order), noPlace)
+	grown.names = append(slices.Clone(t.names), s.Name)
+	grown.parents = append(slices.Clone(t.parents), t.head)
+	grown.head = len(t.order)
+	grown.system = &s
 	return grown
 }
 
 // String draws the tree on one line a snapshot, for messages of tests.
 func (t SnapshotTree) String() string {
 	text := ""
-	for i, s := range t.snapshots {
+	for i := range t.order {
 		parent := "-"
-		if t.parent[i] >= 0 {
-			parent = t.snapshots[t.parent[i]].Name
+		if t.parents[i] >= 0 {
+			parent = t.names[t.parents[i]]
 		}
-		text += fmt.Sprintf("%s <- %s\n", parent, s.Name)
+		text += fmt.Sprintf("%s <- %s\n", parent, t.names[i])
 	}
 	return text
 }
