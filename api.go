@@ -74,7 +74,8 @@ import (
 //	func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []Lvol, observer Observer) (Views, error)
 //
 //	// Rebuild makes the destination what the source is. The error says why it did
-//	// not; the report tells what is known in any case.
+//	// not, after the context's end both that and its cause; the report tells what
+//	// is known in any case.
 //	func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error)
 //
 //	// RemoveGarbage removes what FindGarbage finds, but for what stays,

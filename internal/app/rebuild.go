@@ -24,7 +24,8 @@ var errPlanAgain = errors.New("the store has changed since the plan was made")
 const maxPlans = 8
 
 // Rebuild makes the destination what the source is. The error says why it did
-// not; the report tells what is known in any case.
+// not, after the context's end both that and its cause; the report tells what is
+// known in any case.
 func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	began := time.Now()
 	progress := newProgress(request.Observer)
@@ -39,12 +40,24 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 		r.report.Outcome = OutcomeRefused
 	default:
 		r.report.Outcome = OutcomeFailed
-		err = fmt.Errorf("rebuild replica %s: %w", request.Destination.Replica, err)
+		err = fmt.Errorf("rebuild replica %s: %w", request.Destination.Replica, withCause(ctx, err))
 	}
 	e.log.Info("rebuild", zap.String("replica", r.run.Replica), zap.String("run", r.run.ID), zap.String("outcome", string(r.report.Outcome)),
 		zap.Uint64("copiedBytes", r.report.CopiedBytes), zap.Duration("duration", r.report.Duration), zap.Error(err))
 	r.noteEnd(ctx, err)
 	return r.report, err
+}
+
+// withCause has an error that a context's end has led to tell both that it was
+// cancelled, or too late, and why: callers ask for the one or for the other, and
+// hosts answer with whichever they noticed.
+func withCause(ctx context.Context, err error) error {
+	for _, ended := range []error{context.Cause(ctx), ctx.Err()} {
+		if ended != nil && !errors.Is(err, ended) {
+			err = fmt.Errorf("%w: %w", err, ended)
+		}
+	}
+	return err
 }
 
 // rebuild is one request on its way.
