@@ -108,15 +108,21 @@ func (h *Host) isHere(ctx context.Context, p peer) (bool, error) {
 		return false, fmt.Errorf("peer %+v is incomplete: %w", p, ports.ErrInvalid)
 	}
 	var stores []spdktypes.LvstoreInfo
-	err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores)
-	if err == nil {
-		var bases []bdev
-		err = h.rpc.call(ctx, "bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases)
+	var bases []bdev
+	asked := []*call{
+		newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores),
+		newCall("bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases),
 	}
-	if errors.Is(err, ports.ErrNotFound) {
-		return false, nil
+	h.rpc.do(ctx, asked...)
+	for _, one := range asked {
+		switch {
+		case errors.Is(one.err, ports.ErrNotFound):
+			return false, nil
+		case one.err != nil:
+			return false, one.err
+		}
 	}
-	return err == nil, err
+	return true, nil
 }
 
 func parse[T any](what, text string) (T, error) {

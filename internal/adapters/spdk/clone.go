@@ -1,8 +1,10 @@
 package spdk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"sync"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
@@ -33,28 +35,22 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 		record = ""
 	}
 	build := func(as string) (string, error) { return h.create(ctx, as, size) }
-	grow := false
+	look := func() (grow bool, err error) { return false, nil }
 	if snapshot != "" {
 		unlock, err := h.locks.take(ctx, snapshot)
 		if err != nil {
 			return "", err
 		}
 		defer unlock()
-		below, err := h.find(ctx, snapshot)
-		if err != nil {
-			return "", err
-		}
-		if !below.readOnly() {
-			return "", fmt.Errorf("%s is writable: %w", below.name(), ports.ErrInvalid)
-		}
-		if h.wholeClusters(size) < below.size() {
-			return "", fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.name(), below.size(), ports.ErrInvalid)
-		}
 		build = func(as string) (string, error) { return h.cloneNow(ctx, snapshot, as) }
-		grow = h.wholeClusters(size) != below.size()
+		look = func() (bool, error) { return h.outgrows(ctx, snapshot, size) }
 	}
-	if !grow && record == "" {
-		return build(name)
+	if record == "" {
+		if grow, err := look(); err != nil {
+			return "", err
+		} else if !grow {
+			return build(name)
+		}
 	}
 
 	made := helpers{host: h}
@@ -64,14 +60,22 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 		replica = of
 	}
 	inFlight := domain.InFlightLvolName(replica, newID())
+	// The look shares the clone's round trip: what it forbids goes again.
+	var grow bool
+	var forbidden error
+	var looking sync.WaitGroup
+	looking.Go(func() { grow, forbidden = look() })
 	uuid, err := build(inFlight)
+	looking.Wait()
 	if unsaid(err) {
 		made.add(h.alias(inFlight))
 	}
-	if err != nil {
+	if err == nil {
+		made.add(uuid)
+	}
+	if err := cmp.Or(forbidden, err); err != nil {
 		return "", err
 	}
-	made.add(uuid)
 	if grow {
 		if err := h.resize(ctx, uuid, mib); err != nil {
 			return "", err
@@ -88,4 +92,19 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	}
 	made.keep(uuid)
 	return uuid, nil
+}
+
+// outgrows reports whether a clone of the snapshot has to be resized to have so
+// many bytes. One that would be shorter is refused.
+func (h *Host) outgrows(ctx context.Context, snapshot string, size uint64) (bool, error) {
+	below, err := h.find(ctx, snapshot)
+	switch {
+	case err != nil:
+		return false, err
+	case !below.readOnly():
+		return false, fmt.Errorf("%s is writable: %w", below.name(), ports.ErrInvalid)
+	case h.wholeClusters(size) < below.size():
+		return false, fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.name(), below.size(), ports.ErrInvalid)
+	}
+	return h.wholeClusters(size) != below.size(), nil
 }

@@ -1,6 +1,7 @@
 package spdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,22 +148,25 @@ func (h *Host) passOver(ctx context.Context, made *helpers, child, helper, name 
 	made.addBelow(spacer)
 	// The delete of a clone locks the clone alone, set_parent the child and the
 	// parent (spdk_bs_delete_blob and bs_set_parent in blobstore.c), so the two
-	// share round trips. The spacer may go when it has the child alone.
-	var dropped error
-	var dropping sync.WaitGroup
-	dropping.Go(func() { dropped = h.deleteEmpty(ctx, helper) })
+	// share a round trip, and the look at the spacer, too. The spacer may go when it
+	// has the child alone; a target refuses to delete what has two clones.
+	var dropped, uneasy error
+	var beside sync.WaitGroup
+	beside.Go(func() { dropped = whileBusy(ctx, func() error { return h.dropRest(ctx, helper, name) }) })
+	beside.Go(func() { uneasy = h.requireEmpty(ctx, spacer, 2) })
 	grafted := h.setParent(ctx, child, spacer)
-	dropping.Wait()
+	beside.Wait()
 	if dropped == nil {
 		made.keep(helper)
 	}
-	switch {
-	case grafted != nil:
-		return grafted
-	case dropped != nil:
-		return dropped
+	if err := cmp.Or(grafted, dropped, uneasy); err != nil {
+		return err
 	}
-	return made.drop(ctx, spacer)
+	if err := whileBusy(ctx, func() error { return h.deleteNow(ctx, spacer) }); err != nil {
+		return err
+	}
+	made.keep(spacer)
+	return nil
 }
 
 func (h *Host) resize(ctx context.Context, uuid string, mib uint64) error {

@@ -64,15 +64,23 @@ func (s *helpers) tidy(ctx context.Context) {
 // into the clone, and there are none (delete_snapshot_sync_snapshot_xattr_cpl
 // in blobstore.c).
 func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
+	if err := h.requireEmpty(ctx, uuid, 1); err != nil {
+		return err
+	}
+	return whileBusy(ctx, func() error { return h.deleteNow(ctx, uuid) })
+}
+
+// requireEmpty looks whether a helper has no clusters that could merge into
+// anything, and not more than so many clones.
+func (h *Host) requireEmpty(ctx context.Context, uuid string, clones int) error {
 	b, err := h.find(ctx, uuid)
 	if err != nil {
 		return err
 	}
-	own, clones := b.Driver.Lvol.NumAllocatedClusters, b.Driver.Lvol.Clones
-	if own > 0 || len(clones) > 1 {
-		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, len(clones), ports.ErrInvalid)
+	if own, has := b.Driver.Lvol.NumAllocatedClusters, len(b.Driver.Lvol.Clones); own > 0 || has > clones {
+		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, has, ports.ErrInvalid)
 	}
-	return whileBusy(ctx, func() error { return h.deleteNow(ctx, uuid) })
+	return nil
 }
 
 // deleteNow deletes without looking.
