@@ -19,7 +19,13 @@ type qosRequest struct {
 // Limit implements ports.Limiter by the QoS of the lvol's bdev, whoever writes:
 // a copy from another target comes in through it, too. SPDK counts whole MiB a
 // second, so a rate is rounded down, never to more than was asked for; but less
-// than one MiB a second is one, since 0 would lift the limit.
+// than one MiB a second is one.
+//
+// No limit is a rate that nothing reaches, never SPDK's own 0. To lift a limit, a
+// target goes through all channels of the bdev and then forgets the limit; a
+// channel that is opened in between, by an export or a copy, still counts on it,
+// and its next write crashes the target (bdev_disable_qos_done and
+// bdev_qos_queue_io in bdev.c; seen on upstream SPDK).
 //
 // A limit goes with the bdev: a snapshot of the lvol has none.
 //
@@ -53,7 +59,7 @@ func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
 
 func mebibytesPerSecond(bytes uint64) uint64 {
 	if bytes == 0 {
-		return 0
+		return fastest
 	}
 	return min(max(bytes/helpertypes.MiB, 1), fastest)
 }
