@@ -61,7 +61,7 @@ race:
 	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
 	SPDK_TGT= $(GO) test -race $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)')
 
-# The race detector sees two of the ways in which simulated targets are put together;
+# The race detector sees three of the ways in which simulated targets are put together;
 # here are all.
 .PHONY: simulated
 simulated:
@@ -95,7 +95,7 @@ e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spd
 		case $$path in /*) ;; *) path=$$PWD/$$path ;; esac; \
 		found=$${found:+$$found:}$$path; \
 	done; unset IFS; echo "$$found"; \
-	SPDK_TGT=$$found $(GO) test -count=1 -p 1 -timeout 30m ./test/e2e/... ./internal/adapters/spdk/...
+	SPDK_TGT=$$found $(GO) test -count=1 -p 1 -timeout 30m -skip '^TestSimulated' ./test/e2e/... ./internal/adapters/spdk/...
 
 .PHONY: bench-e2e
 bench-e2e: ## measure rebuilds on real targets against raw copies (SHAPES, part of a name, picks some; ROUNDS=5)
