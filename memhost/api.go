@@ -110,6 +110,13 @@ const (
 //	// sent.
 //	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
 //
+//	// Orphan does to the host what the end of an engine does that could clean
+//	// nothing up. A copy from here is a thing of its own from now on, as on a
+//	// real target: who waits for it is told ErrUnavailable at once, and it goes on
+//	// until all is written, its address is void, or a run of the same replica is
+//	// released. Addresses and open bytes stay good, too.
+//	func (h *Host) Orphan()
+//
 //	// OwnClusters are the positions of the own clusters of an lvol, ascending.
 //	func (h *Host) OwnClusters(uuid string) ([]uint64, error)
 //
@@ -206,5 +213,34 @@ type Call = memory.Call
 //		// AfterClusters is for copies: with Before set, the fault happens when so
 //		// many clusters were written.
 //		AfterClusters uint64
+//		// Restart restarts the host when the call would be answered: as if its
+//		// process had died there. With neither Before nor After set the answer is
+//		// ErrUnavailable, and the call was carried out.
+//		Restart bool
+//		// Spoil is for copies: they write something else and say that all went well.
+//		Spoil Spoil
+//		// Unwatched is for copies: who asked for this one is gone once it has begun,
+//		// and it goes on by itself, as all do that Orphan finds.
+//		Unwatched bool
 //	}
 type Fault = memory.Fault
+
+// Spoil is what is wrong with a copy that says that all went well.
+//
+//	type Spoil int
+type Spoil = memory.Spoil
+
+const (
+	// SpoilNothing is what is right.
+	SpoilNothing Spoil = iota
+	// SpoilBytes gives one cluster other bytes.
+	SpoilBytes
+	// SpoilPlace writes one cluster, with the right bytes, to another place. Where the
+	// snapshot owns them all, nothing is wrong.
+	SpoilPlace
+	// SpoilLess leaves one cluster out.
+	SpoilLess
+	// SpoilMore writes one too many, of zeros. Where the snapshot owns them all,
+	// nothing is wrong.
+	SpoilMore
+)

@@ -52,7 +52,7 @@ var faces = []face{
 	{
 		file: "memhost/api.go", name: "memhost",
 		exports: []export{{dir: "internal/adapters/memory", symbols: []string{
-			"Fabric", "NewFabric", "Config", "Flavour", "Host", "Call", "Fault",
+			"Fabric", "NewFabric", "Config", "Flavour", "Host", "Call", "Fault", "Spoil",
 		}}},
 	},
 	{

@@ -37,6 +37,15 @@ type Fault struct {
 	// AfterClusters is for copies: with Before set, the fault happens when so
 	// many clusters were written.
 	AfterClusters uint64
+	// Restart restarts the host when the call would be answered: as if its
+	// process had died there. With neither Before nor After set the answer is
+	// ErrUnavailable, and the call was carried out.
+	Restart bool
+	// Spoil is for copies: they write something else and say that all went well.
+	Spoil Spoil
+	// Unwatched is for copies: who asked for this one is gone once it has begun,
+	// and it goes on by itself, as all do that Orphan finds.
+	Unwatched bool
 }
 
 // Inject has the function asked about each call of a port from now on; nil
@@ -66,10 +75,14 @@ func (h *Host) admit(ctx context.Context, call Call) (Fault, error) {
 
 // ended tells a context that has ended in a port's words.
 func ended(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
+	if ctx.Err() == nil {
+		return nil
 	}
-	return nil
+	return whyEnded(ctx)
+}
+
+func whyEnded(ctx context.Context) error {
+	return fmt.Errorf("%w: %w", ports.ErrUnavailable, ctx.Err())
 }
 
 // change is what a call is about to do.
@@ -87,12 +100,23 @@ type change struct {
 func (h *Host) carryOut(ctx context.Context, call Call, what string, prepare func() (change, error)) error {
 	fault, err := h.admit(ctx, call)
 	if err == nil {
-		err = h.attempt(ctx, fault, prepare)
-		if fault.After != nil {
-			err = fault.After
-		}
+		err = h.answer(fault, h.attempt(ctx, fault, prepare))
 	}
 	return h.failed(what, err)
+}
+
+// answer is what comes back of a call that ended with that error.
+func (h *Host) answer(fault Fault, err error) error {
+	if fault.Restart {
+		h.Restart()
+		if err == nil {
+			err = errRestarted
+		}
+	}
+	if fault.After != nil {
+		err = fault.After
+	}
+	return err
 }
 
 func (h *Host) attempt(ctx context.Context, fault Fault, prepare func() (change, error)) error {

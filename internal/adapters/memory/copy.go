@@ -15,61 +15,97 @@ func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to port
 	what := fmt.Sprintf("copy %s to %s", h.word(snapshot), to)
 	fault, err := h.admit(ctx, Call{Method: "copy", UUID: snapshot, Name: h.nameOf(snapshot)})
 	if err == nil {
-		err = h.push(ctx, run, snapshot, to, progress, fault)
-		if fault.After != nil {
-			err = fault.After
-		}
+		err = h.answer(fault, h.copy(ctx, run, snapshot, to, progress, fault))
 	}
 	return h.failed(what, err)
 }
 
-func (h *Host) push(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress, fault Fault) error {
+func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress, fault Fault) error {
 	if fault.Before != nil && fault.AfterClusters == 0 && fault.Delay == 0 {
 		return fault.Before
 	}
-	if progress == nil {
-		progress = func(_, _ uint64) {}
+	s, err := h.beginCopy(run, snapshot, to)
+	if err != nil {
+		return err
 	}
+	s.fault, s.progress = fault, progress
+	return s.watched(ctx)
+}
+
+// sending is a copy that has begun.
+type sending struct {
+	from     *Host
+	op       *operation
+	own      map[uint64]cluster // the snapshot's, which never change
+	clusters uint64             // that the snapshot is long
+	receiver *Host
+	id       uint64          // of the reception
+	orphaned <-chan struct{} // closed when nobody waits for the copy any more
+	fault    Fault
+	progress ports.Progress
+}
+
+func (h *Host) beginCopy(run ports.Run, snapshot string, to ports.Address) (*sending, error) {
 	source, own, op, err := h.lockSource(run, snapshot)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer h.unlock(op)
 	receiver, id, err := h.fabric.receiver(to)
+	if err == nil {
+		err = receiver.join(id, h.peer(), source.size, op)
+	}
 	if err != nil {
-		return err
+		h.unlock(op)
+		return nil, err
 	}
-	if err := receiver.join(id, h.peer(), source.size, op); err != nil {
-		return err
-	}
-	defer receiver.leave(id, op)
+	return &sending{
+		from: h, op: op, own: own, clusters: source.size / h.config.ClusterSize,
+		receiver: receiver, id: id, orphaned: h.orphanage(),
+	}, nil
+}
 
-	order := positions(own)
-	total := uint64(len(order))
-	pause := fault.Delay / time.Duration(max(total, 1))
-	if total == 0 {
-		if err := op.wait(ctx, pause); err != nil {
+// push writes the clusters.
+func (s *sending) push(ctx context.Context) error {
+	defer s.from.unlock(s.op)
+	defer s.receiver.leave(s.id, s.op)
+	clusterSize := s.from.config.ClusterSize
+	order, own := s.fault.Spoil.of(s.own, s.clusters)
+	total := uint64(len(s.own))
+	pause := s.fault.Delay / time.Duration(max(len(order), 1))
+	if len(order) == 0 {
+		if err := s.op.wait(ctx, pause); err != nil {
 			return err
 		}
 	}
-	progress(0, total)
+	s.tell(0, total)
 	for n, i := range order {
-		if err := op.wait(ctx, pause); err != nil {
+		if err := s.op.wait(ctx, pause); err != nil {
 			return err
 		}
-		if fault.Before != nil && uint64(n) == fault.AfterClusters {
-			return fault.Before
+		if s.fault.Before != nil && uint64(n) == s.fault.AfterClusters {
+			return s.fault.Before
 		}
-		if err := receiver.pace(ctx, id, op, h.config.ClusterSize); err != nil {
+		if err := s.receiver.pace(ctx, s.id, s.op, clusterSize); err != nil {
 			return err
 		}
-		if err := receiver.take(id, op, i, own[i], h.config.ClusterSize); err != nil {
+		if err := s.receiver.take(s.id, s.op, i, own[i], clusterSize); err != nil {
 			return err
 		}
-		h.account(receiver)
-		progress(uint64(n)+1, total)
+		s.from.account(s.receiver)
+		s.tell(min(uint64(n)+1, total), total)
 	}
-	return fault.Before
+	return s.fault.Before
+}
+
+// tell tells how far the copy is, if somebody wants to know.
+func (s *sending) tell(done, total uint64) {
+	select {
+	case <-s.orphaned:
+	default:
+		if s.progress != nil && !s.fault.Unwatched {
+			s.progress(done, total)
+		}
+	}
 }
 
 // lockSource finds the snapshot and locks it. Its size, and the own clusters

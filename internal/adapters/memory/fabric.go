@@ -95,6 +95,7 @@ func (f *Fabric) NewHost(c Config) *Host {
 		calls:      make(map[string]int),
 
 		rateChanged: make(chan struct{}),
+		orphans:     make(chan struct{}),
 		claimed:     make(map[string]bool),
 	}
 	if c.UUID == "" {

@@ -35,6 +35,7 @@ type Host struct {
 	opened     uint64 // receptions so far
 
 	rateChanged chan struct{} // closed and made anew when a limit changes
+	orphans     chan struct{} // closed and made anew when an engine ends
 
 	operations map[*operation]struct{}
 

@@ -161,3 +161,116 @@ func TestADelayedFaultHoldsTheLocks(t *testing.T) {
 		require.NoError(t, h.Graft(t.Context(), l, a))
 	})
 }
+
+// A target that dies at a call is back at once, with what it had: before the call,
+// or after.
+func TestARestartAtACall(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault memory.Fault
+		left  []string
+	}{
+		"before it": {memory.Fault{Before: errTorn, Restart: true}, []string{"filling"}},
+		"after it":  {memory.Fault{After: errTorn, Restart: true}, []string{"filling", "other"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := twoHosts()
+			address := receive(t, to, create(t, to, "filling", 2), from)
+			to.Inject(always("create", c.fault))
+			_, err := to.Create(t.Context(), "other", kib4)
+			require.ErrorIs(t, err, errTorn)
+			to.Inject(nil)
+			require.Equal(t, c.left, names(t, to))
+			a := snapshot(t, from, "a", 2, 1, 0)
+			require.ErrorIs(t, from.Copy(t.Context(), run, a, address, nil), ports.ErrUnavailable, "the address is void")
+		})
+	}
+	h := oneHost()
+	h.Inject(always("create", memory.Fault{Restart: true}))
+	_, err := h.Create(t.Context(), "other", kib4)
+	require.ErrorIs(t, err, ports.ErrUnavailable)
+	h.Inject(nil)
+	require.Equal(t, []string{"other"}, names(t, h))
+}
+
+func TestASpoiledCopySaysThatAllWentWell(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil memory.Spoil
+		own   []int
+		left  []uint64
+		bytes map[uint64]byte // the first one of a cluster
+	}{
+		"other bytes":                    {memory.SpoilBytes, []int{0, 2}, []uint64{0, 2}, map[uint64]byte{0: 1, 2: 3 ^ 0x55}},
+		"another place":                  {memory.SpoilPlace, []int{0, 2}, []uint64{0, 1}, map[uint64]byte{0: 1, 1: 3}},
+		"another place, and none free":   {memory.SpoilPlace, []int{0, 1, 2, 3}, []uint64{0, 1, 2, 3}, map[uint64]byte{3: 4}},
+		"one too few":                    {memory.SpoilLess, []int{0, 2}, []uint64{0}, map[uint64]byte{0: 1}},
+		"one too many":                   {memory.SpoilMore, []int{0, 2}, []uint64{0, 1, 2}, map[uint64]byte{1: 0}},
+		"one too many of none":           {memory.SpoilMore, nil, []uint64{0}, map[uint64]byte{0: 0}},
+		"one too few of none":            {memory.SpoilLess, nil, nil, nil},
+		"one too many, and none is free": {memory.SpoilMore, []int{0, 1, 2, 3}, []uint64{0, 1, 2, 3}, map[uint64]byte{3: 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := twoHosts()
+			filling := create(t, from, "a-filling", 4)
+			for _, i := range c.own {
+				p := make([]byte, kib4)
+				p[0] = byte(i + 1)
+				require.NoError(t, from.WriteAt(filling, p, uint64(i)*kib4))
+			}
+			a, err := from.Seal(t.Context(), filling, "a", ports.SealRecord{})
+			require.NoError(t, err)
+			l := create(t, to, "filling", 4)
+			from.Inject(always("copy", memory.Fault{Spoil: c.spoil}))
+			require.NoError(t, from.Copy(t.Context(), run, a, receive(t, to, l, from), nil))
+			own, err := to.OwnClusters(l)
+			require.NoError(t, err)
+			require.ElementsMatch(t, c.left, own)
+			for at, b := range c.bytes {
+				p := make([]byte, 1)
+				require.NoError(t, to.ReadAt(l, p, at*kib4))
+				require.Equal(t, b, p[0], "cluster %d", at)
+			}
+			source, err := from.OwnClusters(a)
+			require.NoError(t, err)
+			require.Len(t, source, len(c.own), "the snapshot is as it was")
+		})
+	}
+}
+
+// An engine that dies leaves its copy going, also the one that it was about to ask
+// for; whoever waited for it is told at once.
+func TestACopyOutlivesItsEngine(t *testing.T) {
+	for name, orphan := range map[string]func(from *memory.Host) memory.Fault{
+		"that watched it":   func(*memory.Host) memory.Fault { return memory.Fault{Delay: 4 * time.Second} },
+		"that had begun it": func(*memory.Host) memory.Fault { return memory.Fault{Delay: 4 * time.Second, Unwatched: true} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				from, to := twoHosts()
+				a := snapshot(t, from, "a", 4, 1, 0, 1, 2, 3)
+				l := create(t, to, "filling", 4)
+				address := receive(t, to, l, from)
+				from.Inject(always("copy", orphan(from)))
+				ctx, cancel := context.WithCancel(t.Context())
+				begun := time.Now()
+				told := make(chan error, 1)
+				late := false
+				go func() {
+					told <- from.Copy(ctx, run, a, address, func(done, _ uint64) { late = late || done > 0 })
+				}()
+				synctest.Wait()
+				from.Orphan()
+				require.ErrorIs(t, <-told, ports.ErrUnavailable)
+				require.Zero(t, time.Since(begun))
+				cancel()
+				from.Inject(nil)
+				require.ErrorIs(t, from.Copy(t.Context(), run, a, address, nil), ports.ErrBusy, "it goes on")
+				time.Sleep(3500 * time.Millisecond)
+				require.EqualValues(t, 3, look(t, to, l).Own.Count)
+				time.Sleep(time.Second)
+				require.EqualValues(t, 4, look(t, to, l).Own.Count)
+				require.False(t, late, "nobody is told of its progress")
+				require.NoError(t, from.Copy(t.Context(), run, a, address, nil), "it is over")
+			})
+		})
+	}
+}
