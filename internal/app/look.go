@@ -20,7 +20,7 @@ type sight struct {
 // look lists both hosts at once.
 func look(ctx context.Context, r Request) (s sight, err error) {
 	var source, destination domain.Store
-	both, ctx := errgroup.WithContext(ctx)
+	both, ctx := r.both(ctx)
 	both.Go(func() (err error) {
 		source, err = list(ctx, r.Source)
 		return err
@@ -47,6 +47,16 @@ func look(ctx context.Context, r Request) (s sight, err error) {
 	return s, nil
 }
 
+// both asks two hosts something at once, or, where one thing is done at a time, one
+// after the other, so that the n-th call is always the same.
+func (r Request) both(ctx context.Context) (*errgroup.Group, context.Context) {
+	both, ctx := errgroup.WithContext(ctx)
+	if r.parallel() == 1 {
+		both.SetLimit(1)
+	}
+	return both, ctx
+}
+
 func list(ctx context.Context, at Site) (domain.Store, error) {
 	store, err := at.Host.List(ctx)
 	if err != nil {
@@ -61,7 +71,7 @@ func (s sight) prove(ctx context.Context, r Request, onSource, onDestination []s
 	if !s.source.Store.Proves || !s.destination.Store.Proves || len(onSource) == 0 || len(onDestination) == 0 {
 		return s, nil
 	}
-	both, ctx := errgroup.WithContext(ctx)
+	both, ctx := r.both(ctx)
 	both.Go(func() (err error) {
 		s.source, err = proveOne(ctx, r.Source, s.source, onSource)
 		return err

@@ -235,8 +235,12 @@ func (x *execution) remember(ctx context.Context, lvolName string, s domain.Seal
 // can. One that differs is deleted: nothing hangs on it yet.
 func (x *execution) proveImage(ctx context.Context, host ports.Host, source, fetched string) error {
 	proofs := make(map[string]domain.Clusters)
-	for uuid, at := range map[string]ports.Host{source: x.request.Source.Host, fetched: host} {
-		prover, ok := at.(ports.Prover)
+	for _, side := range []struct {
+		uuid string
+		at   ports.Host
+	}{{source, x.request.Source.Host}, {fetched, host}} {
+		uuid := side.uuid
+		prover, ok := side.at.(ports.Prover)
 		if !ok {
 			return nil
 		}
