@@ -23,7 +23,7 @@ var ErrCleanUp = errors.New("clean up, the next run will")
 // It comes before anything is made: a copy that outlived its engine writes
 // into whatever lvol is received under its address next.
 func (x *execution) open(ctx context.Context) error {
-	if err := x.atOnce(x.releases(ctx)...); err != nil {
+	if err := x.atOnce(x.releases(ctx, once)...); err != nil {
 		return fmt.Errorf("close what earlier runs left open: %w", err)
 	}
 	if !slices.ContainsFunc(x.plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCopy }) {
@@ -36,12 +36,19 @@ func (x *execution) open(ctx context.Context) error {
 
 // releases are the calls that end what is open for the run. What sends goes
 // first: it would try to reach again what receives.
-func (x *execution) releases(ctx context.Context) []func() error {
-	return []func() error{
-		func() error { return x.request.Source.Host.Release(ctx, x.run) },
-		func() error { return x.request.Destination.Host.Release(ctx, x.run) },
+func (x *execution) releases(ctx context.Context, try trying) []func() error {
+	release := func(host ports.Host) func() error {
+		return func() error {
+			return try(ctx, quietly, func(int) error { return host.Release(ctx, x.run) })
+		}
 	}
+	return []func() error{release(x.request.Source.Host), release(x.request.Destination.Host)}
 }
+
+// trying is how often something is tried: insist, or once.
+type trying func(ctx context.Context, again func(error), do func(attempt int) error) error
+
+func once(_ context.Context, _ func(error), do func(attempt int) error) error { return do(0) }
 
 // close ends what the run has opened, which nothing needs any more once all is
 // copied: it goes on beside the rest of the run. A run that does one thing at a
@@ -54,19 +61,21 @@ func (x *execution) close(ctx context.Context) {
 	x.closed = make(chan error, 1)
 	go func() {
 		defer cancel()
-		x.closed <- x.atOnce(x.releases(ctx)...)
+		x.closed <- x.atOnce(x.releases(ctx, insist)...)
 	}()
 }
 
-// reopen waits until close is over, for what opens more: a release that goes on
-// would end that, too. cleanUp closes it.
-func (x *execution) reopen() error {
-	if x.closed == nil {
-		return nil
+// compareViews waits until close is over first, for it opens more: a release that
+// goes on would end that, too. cleanUp closes it.
+func (x *execution) compareViews(ctx context.Context, seen sight, image domain.Image) ([]domain.Violation, error) {
+	if x.request.Views && x.closed != nil {
+		err := <-x.closed
+		x.closed = nil
+		if err != nil {
+			return nil, fmt.Errorf("close what was received: %w", err)
+		}
 	}
-	err := <-x.closed
-	x.closed = nil
-	return err
+	return x.rebuild.compareViews(ctx, seen, image)
 }
 
 // claimImage shows others that the image in flight is being filled: it has no
@@ -94,6 +103,12 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 			x.claimed()
 		}
 	}()
+	// What is done must not count as failed because the last call was lost. Where the
+	// rebuild has failed, a host may be gone, and is not waited for.
+	try := trying(insist)
+	if failed {
+		try = once
+	}
 	var problems []error
 	if x.closed != nil {
 		problems = append(problems, <-x.closed)
@@ -103,7 +118,7 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 		problems = append(problems, x.request.Destination.Host.Withdraw(ctx, x.run, uuid))
 	}
 	if x.closed == nil {
-		for _, release := range x.releases(ctx) {
+		for _, release := range x.releases(ctx, try) {
 			problems = append(problems, release())
 		}
 	}

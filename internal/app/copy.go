@@ -41,7 +41,9 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	if err != nil {
 		return err // the clean-up withdraws
 	}
-	if err := host.Withdraw(ctx, x.run, uuid); err != nil {
+	// Done again by itself: all is copied, and that is what takes time.
+	err = insist(ctx, quietly, func(int) error { return host.Withdraw(ctx, x.run, uuid) })
+	if err != nil {
 		return fmt.Errorf("stop receiving: %w", err)
 	}
 	x.setReceived(uuid, false)

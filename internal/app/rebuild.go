@@ -167,6 +167,7 @@ func (r *rebuild) claimOutside(ctx context.Context, store domain.Store) (release
 // once plans and carries the plan out. errPlanAgain says that another round is
 // needed. seen is what was looked at already; nil: nothing.
 func (r *rebuild) once(ctx context.Context, looked *sight) error {
+	r.report.SourceViews, r.report.DestinationViews = nil, nil
 	seen, plan, err := r.plan(ctx, looked)
 	if err != nil {
 		return err
@@ -253,7 +254,7 @@ func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) erro
 	if r.request.Views {
 		// What a crashed run has exported could not be opened.
 		x := newExecution(r, seen, plan, func() {})
-		if err := x.open(ctx); err != nil {
+		if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
 			return err
 		}
 		others, err := r.compareViews(ctx, seen, plan.Image)
@@ -308,6 +309,13 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if err := r.judge(violations); err != nil {
 		return err
 	}
+	// Views, too, come before the head: a replica that has one is taken for whole.
+	if violations, err = x.compareViews(ctx, seen, plan.Image); err != nil {
+		return err
+	}
+	if err := r.judge(violations); err != nil {
+		return err
+	}
 	r.progress.say(EventVerified, "everything but the head is right")
 	if err := x.do(ctx, domain.StageCrown); err != nil {
 		return err
@@ -323,12 +331,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if violations, err = seen.violations(plan.Image, true); err != nil {
 		return err
 	}
-	if r.request.Views {
-		if err := x.reopen(); err != nil {
-			return fmt.Errorf("close what was received: %w", err)
-		}
-	}
-	others, err := r.compareViews(ctx, seen, plan.Image)
+	others, err := x.compareViews(ctx, seen, plan.Image)
 	if err != nil {
 		return err
 	}

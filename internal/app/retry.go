@@ -29,21 +29,39 @@ func transient(err error) bool {
 	return errors.Is(err, ports.ErrUnavailable) && !errors.Is(err, errPlanAgain) && !errors.Is(err, context.DeadlineExceeded)
 }
 
+// busy tells that something else is at work there: nothing was done.
+func busy(err error) bool { return errors.Is(err, ports.ErrBusy) && !errors.Is(err, errPlanAgain) }
+
 // insist does something until it works, fails for good, or has failed for too
 // long. Between two attempts it backs off, longer and longer, and not in step
-// with others that failed at the same time.
+// with others that failed at the same time. What is busy is waited for as long as
+// anywhere (patience), if it is called by insist and not by insistUnlessBusy.
 func insist(ctx context.Context, again func(error), do func(attempt int) error) error {
+	return insistWith(ctx, patience, again, do)
+}
+
+func insistUnlessBusy(ctx context.Context, again func(error), do func(attempt int) error) error {
+	return insistWith(ctx, 0, again, do)
+}
+
+func insistWith(ctx context.Context, patience time.Duration, again func(error), do func(attempt int) error) error {
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval, pace.MaxInterval = firstRetry, longestRetry
 	var waited time.Duration
-	for attempt := 0; ; attempt++ {
+	for began, attempt := time.Now(), 0; ; attempt++ {
 		err := do(attempt)
-		if err == nil || !transient(err) || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		pause := pace.NextBackOff()
-		if waited += pause; waited > retryFor {
+		switch {
+		case busy(err) && time.Since(began) < patience:
+		case !transient(err):
 			return err
+		default:
+			if waited += pause; waited > retryFor {
+				return err
+			}
 		}
 		again(err)
 		if wait(ctx, pause) != nil {
@@ -78,3 +96,6 @@ func (r *rebuild) insistOn(ctx context.Context, what string, do func() error) er
 	}
 	return insist(ctx, again, func(int) error { return do() })
 }
+
+// quietly is for what is done again without a word.
+func quietly(error) {}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -75,7 +77,7 @@ func readInto(ctx context.Context, opener ports.Opener, run ports.Run, l domain.
 	if b.Size() != l.Size {
 		return fmt.Errorf("it has %d bytes and was listed with %d: %w", b.Size(), l.Size, ports.ErrCorrupt)
 	}
-	return ahead(ctx, io.NewSectionReader(b, 0, int64(b.Size())), readSize, func(p []byte) error {
+	return ahead(ctx, io.NewSectionReader(b, 0, int64(b.Size())), int(min(readSize, max(b.Size(), 1))), func(p []byte) error {
 		_, _ = sum.Write(p) // never fails
 		done(uint64(len(p)))
 		return nil
@@ -126,23 +128,40 @@ func ahead(ctx context.Context, r io.Reader, size int, use func(p []byte) error)
 	return both.Wait()
 }
 
-// compareViews reads every view of both replicas back.
+// compareViews reads the views of both replicas back that this attempt has not read
+// yet. As long as there is no head to compare, the source's is left alone.
 func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Image) ([]domain.Violation, error) {
 	if !r.request.Views {
 		return nil, nil
 	}
-	source, destination := seen.source.Views(), seen.destination.Views()
-	r.progress.reads(append(append([]domain.Lvol(nil), source...), destination...))
+	if len(r.report.DestinationViews) == 0 {
+		r.progress.reads(slices.Concat(seen.source.Views(), seen.source.Views())) // both replicas are as long
+	}
+	if seen.destination.Head == nil {
+		seen.source.Head = nil
+	}
+	source, destination := unread(seen.source, r.report.SourceViews), unread(seen.destination, r.report.DestinationViews)
 	for _, side := range []struct {
 		at    Site
 		lvols []domain.Lvol
 		into  *Views
 	}{{r.request.Source, source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
-		views, err := readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
+		// What a volume uses is busy for long, and is not waited for.
+		err := insistUnlessBusy(ctx, quietly, func(int) error {
+			views, err := readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
+			if err == nil {
+				maps.Copy(views, *side.into)
+				*side.into = views
+			}
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("verify: %w", err)
 		}
-		*side.into = views
 	}
 	return domain.CompareViews(seen.source, seen.destination, image, r.report.SourceViews, r.report.DestinationViews), nil
+}
+
+func unread(r domain.Replica, read Views) []domain.Lvol {
+	return slices.DeleteFunc(r.Views(), func(l domain.Lvol) bool { return read[l.UUID] != "" })
 }

@@ -1,0 +1,160 @@
+package app_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// What TestEveryStepFailsOnce has found, each by itself.
+
+// A store may answer "busy" to whatever it is asked (ports): nothing was done, and
+// it is asked again. Rebuilds ended with it when it came to a list, a create, or the
+// snapshot of the source's head.
+func TestWhateverIsBusyIsWaitedFor(t *testing.T) {
+	for side, methods := range map[string][]string{
+		"source":      {"list", "look", "snapshot", "peer", "copy", "release"},
+		"destination": {"list", "look", "create", "receive", "withdraw", "graft", "seal", "delete", "clone", "release"},
+	} {
+		for _, method := range methods {
+			t.Run(method+" on the "+side, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b, request := growDamaged(t, memory.Fork, memory.Fork)
+					host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
+					failFirst(host, method, 3, memory.Fault{Before: ports.ErrBusy})
+					_, err := app.New(nil).Rebuild(t.Context(), request)
+					require.NoError(t, err)
+					requireEqualViews(t, b, sourceName, copyName, true)
+				})
+			})
+		}
+	}
+}
+
+// It is not waited for without end.
+func TestWhatStaysBusyEndsTheRebuild(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growPlain(t)
+		failFirst(b.destination, "create", 1_000_000, memory.Fault{Before: ports.ErrBusy})
+		began := time.Now()
+		_, err := app.New(nil).Rebuild(t.Context(), request)
+		require.ErrorIs(t, err, ports.ErrBusy)
+		require.InDelta(t, 10*time.Minute, time.Since(began), float64(time.Minute))
+	})
+}
+
+// A rebuild that had done everything failed because the last release of what it
+// had opened was not answered.
+func TestALostReleaseDoesNotFailWhatIsDone(t *testing.T) {
+	for _, parallel := range []int{1, 4} {
+		for _, side := range []string{"source", "destination"} {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growPlain(t)
+				request.Parallel = parallel
+				host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
+				var asked atomic.Int64
+				host.Inject(func(c memory.Call) memory.Fault {
+					if c.Method == "release" && asked.Add(1) == 2 { // the first is the sweep at the beginning
+						return memory.Fault{Before: ports.ErrUnavailable}
+					}
+					return memory.Fault{}
+				})
+				report, err := app.New(nil).Rebuild(t.Context(), request)
+				require.NoError(t, err)
+				require.Equal(t, app.OutcomeComplete, report.Outcome)
+				require.EqualValues(t, 3, asked.Load())
+				opened, err := host.Opened(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, opened)
+			})
+		}
+	}
+}
+
+// A snapshot was copied a second time because the answer to the withdrawal after
+// the copy was lost.
+func TestALostWithdrawalCopiesNothingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growPlain(t)
+		failFirst(b.destination, "withdraw", 2, memory.Fault{After: ports.ErrUnavailable})
+		report, err := app.New(nil).Rebuild(t.Context(), request)
+		require.NoError(t, err)
+		require.Equal(t, report.CopiedBytes, b.source.Sent())
+	})
+}
+
+// Views were compared when the head was there already: an error said that they
+// differ, and a replica that everybody takes for whole stayed.
+func TestNoHeadStandsOnViewsThatDiffer(t *testing.T) {
+	for _, f := range allFlavours {
+		for _, parallel := range []int{1, 4} {
+			t.Run(f.String(), func(t *testing.T) {
+				b, request := faultWorlds[0].grow(t, f)
+				request.Parallel, request.Views = parallel, true
+				failFirst(b.source, "copy", 1, memory.Fault{Spoil: memory.SpoilBytes})
+				report, err := app.New(nil).Rebuild(t.Context(), request)
+				require.ErrorIs(t, err, ports.ErrCorrupt)
+				require.NotEmpty(t, report.Violations)
+				require.Nil(t, list(t, b.destination, copyName).Head)
+				b.source.Inject(nil)
+				request.Views = false
+				rebuildCleanly(t, request)
+				requireEqualViews(t, b, sourceName, copyName, true)
+			})
+		}
+	}
+}
+
+// One view that could not be read at the first attempt ended a rebuild of hours.
+func TestAViewIsReadAgainAfterAPassingFailure(t *testing.T) {
+	for _, method := range []string{"open", "read"} {
+		for _, side := range []string{"source", "destination"} {
+			t.Run(method+" on the "+side, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b, request := growPlain(t)
+					request.Views = true
+					host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
+					failFirst(host, method, 2, memory.Fault{Before: ports.ErrUnavailable})
+					report, err := app.New(nil).Rebuild(t.Context(), request)
+					require.NoError(t, err)
+					require.Len(t, report.DestinationViews, len(list(t, b.destination, copyName).Snapshots)+1)
+				})
+			})
+		}
+	}
+}
+
+// So did a release that was not answered, where nothing was to be done but to read.
+func TestAPassingFailureDoesNotEndAComparison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growPlain(t)
+		rebuildCleanly(t, request)
+		request.Views = true
+		failFirst(b.destination, "release", 2, memory.Fault{Before: ports.ErrUnavailable})
+		_, err := app.New(nil).Rebuild(t.Context(), request)
+		require.NoError(t, err)
+	})
+}
+
+// What a volume uses is not waited for, but said.
+func TestAViewThatIsInUseIsSaidAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growPlain(t)
+		request.Views = true
+		used, err := b.source.Open(context.Background(), ports.Run{Replica: "somebody", ID: "00000000"}, list(t, b.source, sourceName).Head.UUID)
+		require.NoError(t, err)
+		defer used.Close()
+		began := time.Now()
+		_, err = app.New(nil).Rebuild(t.Context(), request)
+		require.ErrorIs(t, err, ports.ErrBusy)
+		require.Zero(t, time.Since(began))
+	})
+}
