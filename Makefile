@@ -26,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: gofmt vet lint mocks race simulated proof embed e2e-if-found ## everything that must hold before a change goes in
+test: gofmt vet lint mocks race simulated faults proof embed e2e-if-found ## everything that must hold before a change goes in
 	@echo "== passed"
 
 .PHONY: gofmt
@@ -67,6 +67,13 @@ race:
 simulated:
 	@echo "== the contract on simulated targets"
 	@$(GO) test -run 'TestSimulatedTarget$$' ./internal/adapters/spdk
+
+# Under the race detector fewer of them are played, since it makes each ten times
+# as long.
+.PHONY: faults
+faults:
+	@echo "== rebuilds that something befalls"
+	@$(GO) test -run 'TestEveryStepFailsOnce$$' ./internal/app
 
 # The domain is pure: no goroutine, so no race, and its proof by exhaustion is
 # many times faster without the detector.
@@ -118,6 +125,8 @@ bench: ## run the benchmarks (BENCH, a regular expression, picks some)
 soak: ## the whole proof of the domain and many more random histories (hours)
 	@echo "== the whole proof of the domain"
 	@$(GO) test ./internal/domain -count=1 -run TestEveryPrefix -soak -timeout 6h -v
+	@echo "== every fault at every call"
+	@$(GO) test ./internal/app -count=1 -run 'TestEveryStepFailsOnce$$' -soak -timeout 6h -v
 	@echo "== 20,000 random histories of each property of the use cases"
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
 

@@ -1,0 +1,197 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// faultPoint is one call that a rebuild makes: the n-th of its method on a side.
+type faultPoint struct {
+	side   string // source or destination
+	method string
+	n      int // from 1
+
+	own, clusters int  // of the snapshot that is copied: its own clusters, and how many it is long
+	image         bool // it is the image that is copied
+}
+
+func (p faultPoint) String() string { return fmt.Sprintf("%s %s %d", p.side, p.method, p.n) }
+
+// strike is a fault at a point. One that lasts befalls every later call of the
+// same method on the same side, too; the death of a target that lasts, every
+// later call on that side.
+type strike struct {
+	faultPoint
+	kind  faultKind
+	lasts bool
+	after int // calls after the strike before it in the same run; then the point is not told
+}
+
+func (s strike) String() string {
+	what := s.kind.name
+	if s.lasts {
+		what += " lasting"
+	}
+	if s.after > 0 {
+		return fmt.Sprintf("+%d %s", s.after, what)
+	}
+	return s.faultPoint.String() + " " + what
+}
+
+// parseStrikes reads what String writes, several of them divided by "; ".
+func parseStrikes(text string) ([]strike, error) {
+	var all []strike
+	for one := range strings.SplitSeq(text, "; ") {
+		words := strings.Fields(one)
+		var s strike
+		if n := len(words); n > 0 && words[n-1] == "lasting" {
+			s.lasts, words = true, words[:n-1]
+		}
+		var err error
+		switch {
+		case len(words) == 4:
+			s.faultPoint = faultPoint{side: words[0], method: words[1]}
+			s.n, err = strconv.Atoi(words[2])
+		case len(words) == 2 && words[0][0] == '+':
+			s.after, err = strconv.Atoi(words[0][1:])
+		default:
+			err = fmt.Errorf("%q: expected SIDE METHOD N KIND [lasting]", one)
+		}
+		if err != nil {
+			return nil, err
+		}
+		kind, ok := kindNamed(words[len(words)-1])
+		if !ok {
+			return nil, fmt.Errorf("%q: no kind of fault is called so", words[len(words)-1])
+		}
+		s.kind = kind
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// saboteur stands between an engine and two hosts: it notes the calls of a run,
+// and has faults befall them.
+type saboteur struct {
+	hosts map[string]*memory.Host
+	give  context.CancelFunc // has the caller give up
+
+	mu      sync.Mutex
+	calls   map[string]int // by side and method
+	made    []faultPoint
+	strikes []strike // that are still to come, in their order
+	going   []strike // that last
+	struck  []strike // with the points where they did
+	since   int      // calls since the last one
+	died    bool     // the engine
+}
+
+func newSaboteur(b *bench, give context.CancelFunc, strikes ...strike) *saboteur {
+	s := &saboteur{
+		hosts: map[string]*memory.Host{"source": b.source, "destination": b.destination},
+		give:  give, calls: make(map[string]int), strikes: strikes,
+	}
+	for side, host := range s.hosts {
+		host.Inject(func(c memory.Call) memory.Fault { return s.ask(side, host, c) })
+	}
+	return s
+}
+
+// leave ends it.
+func (s *saboteur) leave() {
+	for _, host := range s.hosts {
+		host.Inject(nil)
+	}
+}
+
+func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.died {
+		return memory.Fault{Before: errEngineDied}
+	}
+	key := side + " " + c.Method
+	s.calls[key]++
+	p := faultPoint{side: side, method: c.Method, n: s.calls[key]}
+	if c.Method == "copy" {
+		below := memory.BlobstoreOf(host)
+		p.image = strings.HasPrefix(c.Name, "bi-")
+		p.own, p.clusters = len(below.Clusters(c.UUID).Positions), int(below.Look(c.UUID).Size/cluster)
+	}
+	s.made = append(s.made, p)
+	s.since++
+	if len(s.strikes) > 0 && s.strikes[0].isAt(p, s.since) {
+		next := s.strikes[0]
+		s.strikes = s.strikes[1:]
+		if next.kind.canBefall(p) {
+			next.faultPoint = p
+			return s.hit(next)
+		}
+	}
+	for _, g := range s.going {
+		switch {
+		case g.kind.ends == endTarget && g.side == side:
+			return memory.Fault{Before: errTargetDown}
+		case g.kind.ends == endNothing && g.side == side && g.method == c.Method && g.kind.canBefall(p):
+			return g.kind.fault
+		}
+	}
+	return memory.Fault{}
+}
+
+func (s strike) isAt(p faultPoint, since int) bool {
+	if s.after > 0 {
+		return since == s.after
+	}
+	return s.side == p.side && s.method == p.method && s.n == p.n
+}
+
+func (s *saboteur) hit(one strike) memory.Fault {
+	s.since = 0
+	s.struck = append(s.struck, one)
+	if one.lasts {
+		s.going = append(s.going, one)
+	}
+	switch one.kind.ends {
+	case endCaller:
+		s.give()
+	case endEngine:
+		s.died = true
+		for _, host := range s.hosts {
+			host.Orphan()
+		}
+	}
+	return one.kind.fault
+}
+
+// strikeRun is a rebuild that the faults befall.
+func strikeRun(b *bench, request app.Request, strikes ...strike) (*saboteur, app.Report, error) {
+	ctx, give := cancelling()
+	defer give()
+	s := newSaboteur(b, give, strikes...)
+	defer s.leave()
+	report, err := app.New(nil).Rebuild(ctx, request)
+	return s, report, err
+}
+
+// faultPoints are the calls of a rebuild that nothing befalls.
+func faultPoints(t tester, w faultWorld, f flavours, v verification) []faultPoint {
+	b, request := w.grow(t, f)
+	s, _, err := strikeRun(b, v.of(request))
+	require.NoError(t, err)
+	requireEqualViews(t, b, sourceName, copyName, w.image > 0)
+	return s.made
+}
+
+func (v verification) of(request app.Request) app.Request {
+	request.Proof, request.Views = v == verifyProof, v == verifyViews
+	return request
+}
