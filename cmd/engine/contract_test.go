@@ -28,6 +28,7 @@ var (
 	snapshotFields  = []string{"name", "parent", "allocatedClusters", "createdAt", "userCreated", "sha256"}
 	otherFields     = []string{"name", "sha256"}
 	violationFields = []string{"subject", "rule", "detail", "repairable"}
+	runFields       = []string{"outcome", "error", "kept", "sealed", "copiedBytes", "localBytes", "durationMs", "faults"}
 )
 
 var (
@@ -35,7 +36,8 @@ var (
 	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-head"}
 )
 
-// printed is a decoded result, its fields checked. Numbers stay as they were.
+// printed is a decoded result, its fields checked. Numbers stay as they were. What
+// simulate prints has all views, and a list of runs.
 func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(stdout))
@@ -45,7 +47,12 @@ func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 	_, err := decoder.Token()
 	require.ErrorIs(t, err, io.EOF, "one object and nothing else")
 
-	fieldsAre(t, object, resultFields)
+	if withViews {
+		fieldsAre(t, object, append(slices.Clone(resultFields), "runs"))
+		runsAre(t, object)
+	} else {
+		fieldsAre(t, object, resultFields)
+	}
 	require.Equal(t, "rebuild/v1", object["apiVersion"])
 	require.Contains(t, []string{"complete", "refused", "failed"}, object["outcome"])
 	require.Equal(t, object["outcome"] == "complete", object["error"] == "", "an error is said exactly where there is one")
@@ -67,6 +74,26 @@ func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 		replicaIs(t, object[side].(map[string]any), withViews)
 	}
 	return object
+}
+
+// runsAre: the result is the last run's.
+func runsAre(t *testing.T, object map[string]any) {
+	t.Helper()
+	runs := list(t, object, "runs")
+	require.NotEmpty(t, runs)
+	for _, run := range runs {
+		fieldsAre(t, run, runFields)
+		require.Contains(t, []string{"complete", "refused", "failed"}, run["outcome"])
+		require.Equal(t, run["outcome"] == "complete", run["error"] == "")
+		for _, names := range []string{"kept", "sealed", "faults"} {
+			for _, name := range run[names].([]any) {
+				require.NotEmpty(t, name.(string))
+			}
+		}
+	}
+	for _, field := range []string{"outcome", "error", "copiedBytes", "localBytes", "durationMs"} {
+		require.Equal(t, runs[len(runs)-1][field], object[field], field)
+	}
 }
 
 func replicaIs(t *testing.T, replica map[string]any, withViews bool) {

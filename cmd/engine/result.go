@@ -138,8 +138,10 @@ func timeText(at time.Time) string {
 	return at.UTC().Format(time.RFC3339)
 }
 
-func (r result) print(out io.Writer) error {
+func (r result) print(out io.Writer) error { return printJSON(out, r) }
+
+func printJSON(out io.Writer, object any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r)
+	return encoder.Encode(object)
 }

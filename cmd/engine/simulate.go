@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,9 @@ func newSimulate(s streams, engine *app.Engine) simulateCommand {
 		Long: `simulate reads a scenario: a healthy replica, what is left of a lost one, and how
 to rebuild it. It plays the rebuild on two in-memory hosts that hold every byte,
 and shows the trees before, the plan with its reasons, how it went, the tree
-after, and whether every snapshot reads as the source's does.
+after, and whether every snapshot reads as the source's does. Calls can be made
+to fail and processes to die on the way; what is left then is rebuilt by the
+next run.
 
 The format is described in docs/scenarios.md; examples/ has scenarios to begin
 with.`,
@@ -57,35 +60,50 @@ func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s 
 		if err := show.before(looking, request); err != nil {
 			return err
 		}
+		show.faults(world.Faults)
 	}
-	var report app.Report
-	var failure error
-	var local uint64
+	var last played
+	var runs []runLine
+	var missed []string
 	for n := 1; n <= max(world.Runs, 1); n++ {
 		if output == outputText {
 			show.run(n, world.Runs)
-			request.Observer = show
 		}
-		copiedBefore := world.Destination.CopiedLocally()
-		report, failure = engine.Rebuild(ctx, request)
-		local = world.Destination.CopiedLocally() - copiedBefore
-		if failure != nil {
+		var on *story
+		if output == outputText {
+			on = show
+		}
+		last = play(ctx, engine, request, world, n, on)
+		runs = append(runs, last.line())
+		if on != nil && n < world.Runs {
+			show.failed(last.failure)
+		}
+		missed = append(missed, last.trouble.Missed()...)
+		// What was refused, or fails by itself, would do so again.
+		if last.failure != nil && !last.trouble.Struck() || ctx.Err() != nil {
 			break
 		}
 	}
-	outcome := newResult(report, failure)
-	outcome.LocalBytes = local
-	if err := outcome.lookAtWorld(looking, engine, request, report, world); err != nil {
+	for i, f := range world.Faults {
+		if f.Run > len(runs) {
+			missed = append(missed, fmt.Sprintf("faults[%d] never struck (%s); there was no run %d", i, f, f.Run))
+		}
+	}
+	outcome := simulated{result: newResult(last.report, last.failure), Runs: runs}
+	outcome.LocalBytes = last.local
+	outcome.Warnings = append(outcome.Warnings, missed...)
+	if err := outcome.lookAtWorld(looking, engine, request, last.report, world); err != nil {
 		return err
 	}
 	if output == outputJSON {
-		if err := outcome.print(s.out); err != nil {
+		if err := printJSON(s.out, outcome); err != nil {
 			return err
 		}
 	} else {
-		show.after(report, outcome)
+		show.runs(runs)
+		show.after(last.report, outcome.result)
 	}
-	if failure != nil || len(outcome.Violations) > 0 {
+	if last.failure != nil || len(outcome.Violations) > 0 {
 		return &saidAlready{errors.New(outcome.Error)}
 	}
 	return nil

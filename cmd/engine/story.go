@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -18,6 +19,8 @@ type story struct {
 	out      io.Writer
 	progress *progressLine
 	planned  string // the plan that was told last
+
+	telling sync.Mutex // a fault strikes at any time
 }
 
 func newStory(out io.Writer) *story {
@@ -58,6 +61,8 @@ func (s *story) run(n, of int) {
 
 // Observe implements app.Observer.
 func (s *story) Observe(e app.Event) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	switch e.Kind {
 	case app.EventPlanned:
 		s.tellPlan(*e.Plan)
@@ -71,6 +76,9 @@ func (s *story) Observe(e app.Event) {
 	case app.EventAgain:
 		s.progress.clear()
 		s.printf("  plan again: %s\n", e.Text)
+	case app.EventRetry:
+		s.progress.clear()
+		s.printf("  again    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
 	case app.EventVerified:
 		s.progress.clear()
 		s.printf("  verified: %s\n", e.Text)

@@ -15,7 +15,7 @@ const (
 
 func (r *reader) scenario(root *yaml.Node) *Scenario {
 	r.apiVersion(root)
-	f := r.fields(value{node: root}, "apiVersion", "volume", "backingImage", "source", "destination", "options", "runs")
+	f := r.fields(value{node: root}, "apiVersion", "volume", "backingImage", "source", "destination", "options", "runs", "faults")
 	return &Scenario{
 		Volume:      r.volume(f.required("volume", "a mapping with the fields name, size, clusterSize")),
 		Image:       r.backingImage(f.optional("backingImage")),
@@ -23,6 +23,7 @@ func (r *reader) scenario(root *yaml.Node) *Scenario {
 		Destination: r.destination(f.optional("destination")),
 		Options:     r.options(f.optional("options")),
 		Runs:        int(r.number(f.optional("runs"), 1, maxRuns)),
+		Faults:      r.faults(f.optional("faults")),
 	}
 }
 
@@ -197,6 +198,51 @@ func (r *reader) options(v value) Options {
 		Fast:             r.flag(f.optional("fast")),
 		Parallel:         int(r.number(f.optional("parallel"), 1, maxParallel)),
 		AcceptHurtSource: isTrue(r.flag(f.optional("acceptHurtSource"))),
+	}
+}
+
+func (r *reader) faults(v value) (all []Fault) {
+	for _, element := range r.list(v, "faults") {
+		f := r.fields(element, "call", "nth", "side", "run", "error", "times", "crash")
+		crash := f.optional("crash")
+		if !crash.given() {
+			fault := r.call(f)
+			fault.Error = FaultError(r.text(f.required("error", expectedErrors()+"; or crash"), expectedErrors()))
+			fault.Times = int(r.number(f.optional("times"), 1, maxNth))
+			all = append(all, fault)
+		} else {
+			for _, other := range f.known {
+				if given := f.optional(other); given.given() && other != "crash" {
+					r.fail(given, "expected nothing beside crash, which has fields of its own: call, nth, side, run, of, after")
+				}
+			}
+			all = append(all, r.crash(f.required("crash", "a mapping with the fields call, nth, side, run, of, after")))
+		}
+		if r.err != nil {
+			break
+		}
+	}
+	return all
+}
+
+func (r *reader) crash(v value) Fault {
+	f := r.fields(v, "call", "nth", "side", "run", "of", "after")
+	fault := r.call(f)
+	fault.Crash = CrashEngine
+	if of := f.optional("of"); of.given() {
+		fault.Crash = Crash(r.word(of, expectedCrash, string(CrashEngine), string(CrashTarget)))
+	}
+	fault.After = isTrue(r.flag(f.optional("after")))
+	return fault
+}
+
+// call is at which call a fault strikes.
+func (r *reader) call(f fields) Fault {
+	return Fault{
+		Call: r.text(f.required("call", expectedCalls()), expectedCalls()),
+		Nth:  int(r.number(f.optional("nth"), 1, maxNth)),
+		Side: Side(r.word(f.optional("side"), expectedSide, string(SideSource), string(SideDestination))),
+		Run:  int(r.number(f.optional("run"), 1, maxRuns)),
 	}
 }
 

@@ -59,6 +59,9 @@ func (s *Scenario) layOut() (*layouts, error) {
 	if err := s.checkOptions(); err != nil {
 		return nil, err
 	}
+	if err := s.checkFaults(); err != nil {
+		return nil, err
+	}
 	both := &layouts{image: domain.NoImage()}
 	if s.Image != nil {
 		both.image = domain.ImageNamed(s.Image.Name)

@@ -17,7 +17,8 @@ type Scenario struct {
 	Source      Source
 	Destination Destination
 	Options     Options
-	Runs        int // rebuilds one after the other, 1 to 100; 0: 1
+	Runs        int     // rebuilds one after the other, 1 to 100; 0: 1
+	Faults      []Fault // what goes wrong in them
 
 	origin origin // zero for a Scenario that no file describes
 }

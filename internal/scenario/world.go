@@ -33,6 +33,7 @@ type World struct {
 	Parallel         int // copies at a time
 	AcceptHurtSource bool
 	Runs             int
+	Faults           []Fault // Trouble has them happen
 }
 
 // Build puts the scenario on two new hosts. It can be called again and again:
@@ -52,6 +53,7 @@ func (s *Scenario) Build() (*World, error) {
 		Parallel:           s.Options.Parallel,
 		AcceptHurtSource:   s.Options.AcceptHurtSource,
 		Runs:               s.Runs,
+		Faults:             s.Faults,
 	}
 	if w.Parallel == 0 {
 		w.Parallel = defaultParallel

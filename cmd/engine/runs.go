@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/scenario"
+)
+
+// simulated is what simulate prints as JSON: the last run's result, and a line for
+// each run.
+type simulated struct {
+	result
+
+	Runs []runLine `json:"runs"`
+}
+
+// runLine is one run of a simulation. Its field names are a promise.
+type runLine struct {
+	Outcome     app.Outcome `json:"outcome"`
+	Error       string      `json:"error"`
+	Kept        []string    `json:"kept"`   // snapshots that were proven and not copied
+	Sealed      []string    `json:"sealed"` // snapshots that the run has finished
+	CopiedBytes uint64      `json:"copiedBytes"`
+	LocalBytes  uint64      `json:"localBytes"`
+	DurationMS  int64       `json:"durationMs"`
+	Faults      []string    `json:"faults"` // those that struck, in their order
+}
+
+// played is one run of a simulation.
+type played struct {
+	report  app.Report
+	failure error
+	local   uint64
+	sealed  []string
+	struck  []string
+	trouble *scenario.Trouble
+}
+
+// play rebuilds once. show is nil where nobody looks.
+func play(ctx context.Context, engine *app.Engine, request app.Request, world *scenario.World, n int, show *story) played {
+	p := played{sealed: []string{}, struck: []string{}}
+	request.Observer = observer(func(e app.Event) {
+		if e.Kind == app.EventEnded && e.Verb == domain.VerbSeal && e.Snapshot != "" {
+			p.sealed = append(p.sealed, e.Snapshot)
+		}
+		if show != nil {
+			show.Observe(e)
+		}
+	})
+	p.trouble = world.Trouble(n, func(f scenario.Fault) {
+		p.struck = append(p.struck, f.String())
+		if show != nil {
+			show.strike(f)
+		}
+	})
+	before := world.Destination.CopiedLocally()
+	p.report, p.failure = engine.Rebuild(ctx, request)
+	p.trouble.End()
+	p.local = world.Destination.CopiedLocally() - before
+	if at := p.trouble.Crashed(); at != nil {
+		// Nobody is left who could say more.
+		p.report.Outcome, p.failure = app.OutcomeFailed, at
+	}
+	return p
+}
+
+type observer func(app.Event)
+
+// Observe implements app.Observer.
+func (o observer) Observe(e app.Event) { o(e) }
+
+func (p played) line() runLine {
+	line := runLine{
+		Outcome: p.report.Outcome, Kept: []string{}, Sealed: p.sealed, CopiedBytes: p.report.CopiedBytes, LocalBytes: p.local,
+		DurationMS: p.report.Duration.Milliseconds(), Faults: p.struck,
+	}
+	if p.failure != nil {
+		line.Error = oneLine(p.failure)
+	}
+	mine := make(map[string]bool)
+	for _, name := range p.sealed {
+		mine[name] = true
+	}
+	for _, step := range p.report.Plan.Steps {
+		if keeps := step.Action == domain.ActionKeep || step.Action == domain.ActionGraft; keeps && step.Snapshot != "" && !mine[step.Snapshot] {
+			line.Kept = append(line.Kept, step.Snapshot)
+		}
+	}
+	return line
+}
+
+// faults says what is to go wrong.
+func (s *story) faults(all []scenario.Fault) {
+	if len(all) == 0 {
+		return
+	}
+	s.heading("Faults")
+	for _, f := range all {
+		s.printf("  run %d: %s\n", max(f.Run, 1), f)
+	}
+}
+
+// strike tells a fault as it strikes.
+func (s *story) strike(f scenario.Fault) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.progress.clear()
+	s.printf("  fault    %s\n", f)
+}
+
+// failed says why a run ended that others come after.
+func (s *story) failed(failure error) {
+	if failure != nil {
+		s.progress.clear()
+		s.printf("%s", fold("  failed   "+oneLine(failure)+"\n", lineWidth(s.out)))
+	}
+}
+
+// runs tells several runs side by side.
+func (s *story) runs(all []runLine) {
+	if len(all) < 2 {
+		return
+	}
+	s.progress.clear()
+	s.heading("Runs")
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for n, r := range all {
+		fmt.Fprintf(table, "  %d\t%s\tkept %d\tsealed %d\tcopied %s\n", n+1, r.Outcome, len(r.Kept), len(r.Sealed), bytesText(r.CopiedBytes))
+	}
+	_ = table.Flush() // to a buffer
+	for n, line := range strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n") {
+		if said := all[n].Error; said != "" {
+			line += "  " + said
+		}
+		s.printf("%s", fold(line+"\n", lineWidth(s.out)))
+	}
+}
