@@ -99,12 +99,18 @@ func Open(ctx context.Context, config Config) (*Host, error) { return spdk.Open(
 //
 //	type Config struct {
 //		Socket  string        // path of the target's JSON-RPC socket
+//		Dial    Dialer        // how that is reached; nil: it is a unix socket of this machine
 //		Lvstore string        // name of the lvstore
 //		Listen  Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
 //		Timeout time.Duration // how long the target may be silent; 0: DefaultTimeout
 //		Logger  *zap.Logger   // nil: nothing is logged
 //	}
 type Config = spdk.Config
+
+// Dialer connects to the JSON-RPC socket of that path.
+//
+//	type Dialer func(ctx context.Context, socket string) (net.Conn, error)
+type Dialer = spdk.Dialer
 
 // Listen says where copies from other targets are received.
 //

@@ -64,7 +64,7 @@ var faces = []face{
 	{
 		file: "spdkhost/api.go", name: "spdkhost",
 		exports: []export{{dir: "internal/adapters/spdk", symbols: []string{
-			"Host", "Open", "Config", "Listen", "DefaultListen", "DefaultTimeout",
+			"Host", "Open", "Config", "Dialer", "Listen", "DefaultListen", "DefaultTimeout",
 		}}},
 	},
 	{

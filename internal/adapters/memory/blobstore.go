@@ -155,6 +155,10 @@ type Clusters struct {
 // Read fills p from the beginning of the cluster at that position.
 func (c Clusters) Read(position uint64, p []byte) { c.own[position].read(p, 0) }
 
+// Stored is the content at that position without the zeros at its end: equal where
+// the content is.
+func (c Clusters) Stored(position uint64) []byte { return c.own[position] }
+
 // Clusters are the own ones of an lvol now, also of a hidden one; none where there is
 // none. They stay as they are whatever becomes of the lvol.
 func (b *Blobstore) Clusters(uuid string) Clusters {

@@ -42,6 +42,7 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 			return "", err
 		}
 		defer unlock()
+		h.sweep(ctx)
 		build = func(as string) (string, error) { return h.cloneNow(ctx, snapshot, as) }
 		look = func() (bool, error) { return h.outgrows(ctx, snapshot, size) }
 	}

@@ -50,7 +50,15 @@ func (h *Host) destination(ctx context.Context, run ports.Run, where address) (b
 	attached := one != nil && !one.doubtful
 	h.mu.Unlock()
 	if !attached {
-		if err := h.attach(ctx, state, where.Remote); err != nil {
+		err := h.attach(ctx, state, where.Remote)
+		if unsaid(err) {
+			h.mu.Lock() // it may be attached: the next copy asks again, and Release ends it
+			if state.controllers[nqn] == nil {
+				state.controllers[nqn] = &controller{doubtful: true}
+			}
+			h.mu.Unlock()
+		}
+		if err != nil {
 			return "", nil, err
 		}
 	}

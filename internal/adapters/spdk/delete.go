@@ -31,6 +31,7 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 		return err
 	}
 	defer unlock()
+	h.sweep(ctx)
 	b, err := h.find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		return h.deleteDegraded(ctx, uuid, err)

@@ -34,6 +34,7 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 		return err
 	}
 	defer unlock()
+	h.sweep(ctx)
 	refused := h.setParent(ctx, uuid, parent)
 	if !refusedAs(refused, syscall.EINVAL) {
 		return refused
@@ -101,6 +102,7 @@ func (h *Host) graftOver(ctx context.Context, child, parent *bdev) error {
 // where there is one (bs_inflate_blob_done in blobstore.c, as for decoupling). So
 // it serves only where the parent is loose.
 func (h *Host) detach(ctx context.Context, uuid string) error {
+	h.sweep(ctx)
 	child, err := h.find(ctx, uuid)
 	if err != nil || child.loose() {
 		return err

@@ -18,7 +18,9 @@ import (
 const tidyFor = 5 * time.Second
 
 // helpers are the lvols that one call makes for itself. All are gone when it
-// returns, unless the target does not answer any more.
+// returns, unless the target does not answer any more. What is left then is in the
+// way when the call is made again (a snapshot with a clone is not deleted), so it is
+// removed first.
 type helpers struct {
 	host *Host
 	made []string // UUIDs or aliases, parents before children
@@ -55,6 +57,35 @@ func (s *helpers) tidy(ctx context.Context) {
 	for _, uuid := range slices.Backward(s.made) {
 		if err := s.host.deleteEmpty(ctx, uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
 			s.host.log.Warn("a helper lvol stays; the replica's next run removes it", zap.String("uuid", uuid), zap.Error(err))
+			s.host.mu.Lock()
+			s.host.litter = append(s.host.litter, uuid)
+			s.host.mu.Unlock()
+		}
+	}
+}
+
+// sweep removes helpers that earlier calls could not remove. Those that still
+// cannot be stay noted, and are no reason not to go on.
+func (h *Host) sweep(ctx context.Context) {
+	h.mu.Lock()
+	litter := h.litter
+	h.litter = nil
+	h.mu.Unlock()
+	for i, uuid := range litter {
+		err := h.deleteEmpty(ctx, uuid)
+		if err == nil || errors.Is(err, ports.ErrNotFound) {
+			continue
+		}
+		h.log.Debug("a helper lvol still stays", zap.String("uuid", uuid), zap.Error(err))
+		left := litter[i : i+1]
+		if unsaid(err) {
+			left = litter[i:] // the others would fare no better
+		}
+		h.mu.Lock()
+		h.litter = append(h.litter, left...)
+		h.mu.Unlock()
+		if unsaid(err) {
+			return
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -21,11 +22,15 @@ const DefaultTimeout = 20 * time.Second
 // Config says which lvstore of which target a host is.
 type Config struct {
 	Socket  string        // path of the target's JSON-RPC socket
+	Dial    Dialer        // how that is reached; nil: it is a unix socket of this machine
 	Lvstore string        // name of the lvstore
 	Listen  Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
 	Timeout time.Duration // how long the target may be silent; 0: DefaultTimeout
 	Logger  *zap.Logger   // nil: nothing is logged
 }
+
+// Dialer connects to the JSON-RPC socket of that path.
+type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 
 // Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Merger, a
 // ports.Opener, a ports.Prover and a ports.Recorder; a target that cannot be one of
@@ -47,6 +52,7 @@ type Host struct {
 	mu       sync.Mutex
 	writable map[string]struct{}     // by UUID: lvols that this host made and that are no snapshots yet
 	recorded map[string]recorded     // by UUID: what snapshots are known to record
+	litter   []string                // helpers that could not be removed: UUIDs or aliases, what hangs on another one before it
 	copies   map[string]sending      // by source UUID: copies that nobody has seen the end of
 	runs     map[ports.Run]*runState // what runs have opened here
 	port     uint16                  // the last one listened on
@@ -88,7 +94,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		rpc:      newClient(config.Socket, config.Timeout),
+		rpc:      newClient(config.Socket, config.Timeout, config.Dial),
 		log:      config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore)),
 		listen:   config.Listen,
 		writable: make(map[string]struct{}),

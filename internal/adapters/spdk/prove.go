@@ -152,6 +152,7 @@ func (h *Host) wakeLeaf(ctx context.Context, uuid string) (woken bool, err error
 		return false, err
 	}
 	defer unlock()
+	h.sweep(ctx)
 	b, err := h.find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) || err == nil && !b.asleep() {
 		return false, nil

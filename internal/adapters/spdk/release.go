@@ -29,6 +29,7 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 		return err
 	}
 	defer unlock()
+	h.sweep(ctx) // what is left of this host's own calls
 	state := h.run(run)
 	h.mu.Lock()
 	swept := state.swept

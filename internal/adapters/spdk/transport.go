@@ -29,6 +29,7 @@ import (
 // results into interface{}, where a 64-bit checksum becomes a float.
 type client struct {
 	path    string
+	dial    Dialer
 	timeout time.Duration
 	ears    ears
 
@@ -42,8 +43,16 @@ type client struct {
 	closed bool
 }
 
-func newClient(path string, timeout time.Duration) *client {
-	return &client{path: path, timeout: timeout, ears: usualEars}
+func newClient(path string, timeout time.Duration, dial Dialer) *client {
+	if dial == nil {
+		dial = dialUnix
+	}
+	return &client{path: path, dial: dial, timeout: timeout, ears: usualEars}
+}
+
+func dialUnix(ctx context.Context, path string) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, helpertypes.DefaultJSONServerNetwork, path)
 }
 
 // call is one request and what came of it. It is used once.
@@ -207,8 +216,7 @@ func (c *client) connected(ctx context.Context) (*connection, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, helpertypes.DefaultJSONServerNetwork, c.path)
+	raw, err := c.dial(ctx, c.path)
 	if err != nil {
 		return nil, c.whyNotDialed(err)
 	}

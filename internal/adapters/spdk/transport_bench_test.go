@@ -49,7 +49,7 @@ func BenchmarkTransport(b *testing.B) {
 
 func compareTransports(b *testing.B, socket string) {
 	const method = "bdev_lvol_get_lvstores"
-	ours := newClient(socket, time.Minute)
+	ours := newClient(socket, time.Minute, nil)
 	defer ours.close()
 	conn, err := net.Dial("unix", socket)
 	require.NoError(b, err)

@@ -63,7 +63,7 @@ func serve(t *testing.T, handlers ...func(conn net.Conn, in *json.Decoder)) *fak
 }
 
 func (f *fakeTarget) client(t *testing.T, timeout time.Duration) *client {
-	c := newClient(f.path, timeout)
+	c := newClient(f.path, timeout, nil)
 	t.Cleanup(c.close)
 	return c
 }
@@ -351,7 +351,7 @@ func TestATargetThatReadsNothingHoldsNobodyUp(t *testing.T) {
 }
 
 func TestASocketThatIsNotThere(t *testing.T) {
-	c := newClient(filepath.Join(t.TempDir(), "none"), time.Minute)
+	c := newClient(filepath.Join(t.TempDir(), "none"), time.Minute, nil)
 	one, two := newCall("m", nil, nil), newCall("n", nil, nil)
 	c.do(t.Context(), one, two)
 	require.ErrorIs(t, one.err, ports.ErrUnavailable)

@@ -59,6 +59,11 @@ type Config struct {
 	// replaced if nobody listens on it.
 	Socket string
 
+	// Within has the target take nothing of the machine: its socket, which is no
+	// file, is reached by Fabric.Dial, and its NVMe-oF listeners by other targets of
+	// the fabric only. So a whole fabric fits into a bubble of testing/synctest.
+	Within bool
+
 	Flavour Flavour
 
 	// State is a directory in which lvstores are kept, so that a target finds

@@ -1,6 +1,22 @@
 package simtarget
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+)
+
+// Clusters are the own ones of an lvol, by UUID, as no RPC tells them.
+func (t *Target) Clusters(uuid string) (own memory.Clusters) {
+	t.world(func() {
+		for _, s := range t.stores {
+			if s.lvols[uuid] != nil {
+				own = s.blobs.Clusters(uuid)
+			}
+		}
+	})
+	return own
+}
 
 // ReadAt reads a bdev as a client of it would, by name or alias.
 func (t *Target) ReadAt(name string, p []byte, offset uint64) error {

@@ -52,10 +52,7 @@ func (f *Fabric) Start(config Config) (*Target, error) {
 			return nil, fmt.Errorf("simulated target %s: %w", config.Socket, err)
 		}
 	}
-	if err := removeDeadSocket(config.Socket); err != nil {
-		return nil, fmt.Errorf("simulated target %s: %w", config.Socket, err)
-	}
-	socket, err := net.Listen("unix", config.Socket)
+	socket, err := f.listen(config)
 	if err != nil {
 		return nil, fmt.Errorf("simulated target %s: %w", config.Socket, err)
 	}
@@ -83,6 +80,22 @@ func (f *Fabric) Start(config Config) (*Target, error) {
 		t.serving.Go(t.poll)
 	}
 	return t, nil
+}
+
+// listen makes the target's JSON-RPC socket.
+func (f *Fabric) listen(config Config) (net.Listener, error) {
+	if config.Within {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.within(config.Socket) != nil {
+			return nil, errors.New("somebody listens on it already")
+		}
+		return newPipes(), nil
+	}
+	if err := removeDeadSocket(config.Socket); err != nil {
+		return nil, err
+	}
+	return net.Listen("unix", config.Socket)
 }
 
 // removeDeadSocket makes room for a new socket: SPDK replaces one that nobody

@@ -22,8 +22,8 @@ func (a trid) key() string { return net.JoinHostPort(a.Address, a.Port) }
 type listener struct {
 	trid
 	target *Target
-	socket net.Listener
-	users  int // subsystems
+	socket net.Listener // nil: Config.Within
+	users  int          // subsystems
 }
 
 type listenerParams struct {
@@ -91,13 +91,16 @@ func (t *Target) listen(s *subsystem, at trid) *listener {
 	if net.ParseIP(at.Address) == nil {
 		return nil
 	}
-	socket, err := net.Listen("tcp", at.key())
-	if err != nil {
-		return nil
+	l := &listener{trid: at, target: t, users: 1}
+	if !t.config.Within {
+		socket, err := net.Listen("tcp", at.key())
+		if err != nil {
+			return nil
+		}
+		l.socket = socket
+		t.serve(socket)
 	}
-	l := &listener{trid: at, target: t, socket: socket, users: 1}
 	t.fabric.listeners[at.key()] = l
-	t.serve(socket)
 	return l
 }
 
@@ -133,7 +136,9 @@ func (t *Target) closeListeners(s *subsystem) {
 
 func (l *listener) leave() {
 	if l.users--; l.users == 0 {
-		_ = l.socket.Close()
+		if l.socket != nil {
+			_ = l.socket.Close()
+		}
 		delete(l.target.fabric.listeners, l.key())
 	}
 }

@@ -1,0 +1,93 @@
+package spdk
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// A snapshot is cloned before it is deleted, to find out whether it is busy. Where
+// the clone could not be removed it was in the way when the delete was asked for
+// again: "it has 1 clones".
+func TestAHelperThatCouldNotBeRemovedIsNotInTheWay(t *testing.T) {
+	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			target := targettest.Simulate(t, simtarget.NewFabric(), flavour)
+			h := openNew(t, target, 16)
+			snapshot, err := h.Seal(t.Context(), create(t, h, "vol-1-rebuilding-00000001", 2), "vol-1-snap-a", ports.SealRecord{})
+			require.NoError(t, err)
+			var asked atomic.Int64
+			target.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+				if r.Method == "bdev_lvol_delete" && asked.Add(1) <= 2 {
+					return simtarget.Fault{Before: simtarget.Close}
+				}
+				return simtarget.Fault{}
+			})
+			require.ErrorIs(t, h.Delete(t.Context(), snapshot), ports.ErrUnavailable)
+			store, err := h.List(t.Context())
+			require.NoError(t, err)
+			require.Len(t, store.Lvols, 2, "the helper is there")
+			require.NoError(t, h.Delete(t.Context(), snapshot))
+			store, err = h.List(t.Context())
+			require.NoError(t, err)
+			require.Empty(t, store.Lvols)
+		})
+	}
+}
+
+// The end of a run removes them, too.
+func TestAHelperThatCouldNotBeRemovedGoesWithItsRun(t *testing.T) {
+	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
+	h := openNew(t, target, 16)
+	snapshot, err := h.Seal(t.Context(), create(t, h, "vol-1-rebuilding-00000001", 2), "vol-1-snap-a", ports.SealRecord{})
+	require.NoError(t, err)
+	var asked atomic.Int64
+	target.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		if r.Method == "bdev_lvol_delete" && asked.Add(1) <= 2 {
+			return simtarget.Fault{Before: simtarget.Close}
+		}
+		return simtarget.Fault{}
+	})
+	require.Error(t, h.Delete(t.Context(), snapshot))
+	require.NoError(t, h.Release(t.Context(), ports.Run{Replica: "vol-1", ID: "00000001"}))
+	store, err := h.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, store.Lvols, 1)
+	require.Equal(t, snapshot, store.Lvols[0].UUID)
+}
+
+// An attach that took effect and was not answered stayed after the run's release.
+func TestAnAttachThatWasNotAnsweredIsReleased(t *testing.T) {
+	fabric := simtarget.NewFabric()
+	from, to := targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
+	source, destination := openNew(t, from, 16), openNew(t, to, 16)
+	snapshot, err := source.Seal(t.Context(), create(t, source, "vol-1-rebuilding-00000001", 2), "vol-1-snap-a", ports.SealRecord{})
+	require.NoError(t, err)
+	run := ports.Run{Replica: "vol-1-r-2", ID: "00000001"}
+	require.NoError(t, source.Release(t.Context(), run)) // what there was before the run
+	require.NoError(t, destination.Release(t.Context(), run))
+	peer, err := source.Peer(t.Context())
+	require.NoError(t, err)
+	address, err := destination.Receive(t.Context(), run, create(t, destination, "vol-1-r-2-rebuilding-00000002", 2), peer)
+	require.NoError(t, err)
+	from.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		if r.Method == "bdev_nvme_attach_controller" && r.N == 1 {
+			return simtarget.Fault{After: simtarget.Close}
+		}
+		return simtarget.Fault{}
+	})
+	require.ErrorIs(t, source.Copy(t.Context(), run, snapshot, address, nil), ports.ErrUnavailable)
+	opened, err := source.Opened(t.Context())
+	require.NoError(t, err)
+	require.Len(t, opened, 1)
+	require.NoError(t, source.Copy(t.Context(), run, snapshot, address, nil), "the next copy goes")
+	require.NoError(t, source.Release(t.Context(), run))
+	opened, err = source.Opened(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, opened)
+}
