@@ -73,7 +73,7 @@ simulated:
 .PHONY: faults
 faults:
 	@echo "== rebuilds that something befalls"
-	@$(GO) test -run 'TestEveryStepFailsOnce$$' ./internal/app
+	@$(GO) test -run 'FailsOnce$$|TestTwoFaultsAtRandom$$' ./internal/app
 
 # The domain is pure: no goroutine, so no race, and its proof by exhaustion is
 # many times faster without the detector.
@@ -125,8 +125,10 @@ bench: ## run the benchmarks (BENCH, a regular expression, picks some)
 soak: ## the whole proof of the domain and many more random histories (hours)
 	@echo "== the whole proof of the domain"
 	@$(GO) test ./internal/domain -count=1 -run TestEveryPrefix -soak -timeout 6h -v
-	@echo "== every fault at every call"
-	@$(GO) test ./internal/app -count=1 -run 'TestEveryStepFailsOnce$$' -soak -timeout 6h -v
+	@echo "== every fault at every call of a port, and at every JSON-RPC call"
+	@$(GO) test ./internal/app -count=1 -run 'FailsOnce$$' -soak -timeout 6h -v
+	@echo "== 100,000 pairs of faults at random"
+	@$(GO) test ./internal/app -count=1 -run 'TestTwoFaultsAtRandom$$' -soak -timeout 6h -v
 	@echo "== 20,000 random histories of each property of the use cases"
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
 

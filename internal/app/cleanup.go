@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -131,37 +132,46 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 	return nil
 }
 
-// deleteInFlight deletes what this run has drawn a name for. Names are looked
-// for, not UUIDs: a create whose answer was lost has told none.
+// deleteInFlight deletes what this run has drawn names for, also in earlier attempts,
+// and helpers that an adapter could not remove. Names are looked for, not UUIDs: a
+// create whose answer was lost has told none.
 func (x *execution) deleteInFlight(ctx context.Context) error {
-	if len(x.drawn) == 0 {
-		return nil
+	listed := make(map[string]bool)
+	for _, l := range x.seen.destination.Store.Lvols {
+		listed[l.UUID] = true
 	}
-	drawn := make(map[string]bool, len(x.drawn))
-	for _, name := range x.drawn {
-		drawn[name] = true
-	}
-	return deleteNamed(ctx, x.request.Destination.Host, func(l domain.Lvol) bool { return drawn[l.Name] })
+	return deleteNamed(ctx, x.request.Destination.Host, func(l domain.Lvol) bool {
+		of, inFlight := domain.ReplicaInFlight(l.Name)
+		ours := inFlight && of == x.run.Replica && strings.HasPrefix(l.Name, domain.InFlightLvolName(of, "")) // Longhorn's has no digits
+		return x.names[l.Name] || ours && !listed[l.UUID]
+	})
 }
 
-// deleteNamed deletes what is in flight and is called so.
-func deleteNamed(ctx context.Context, host ports.Host, drawn func(domain.Lvol) bool) error {
+// deleteNamed deletes what is in flight and is called so, leaves first.
+func deleteNamed(ctx context.Context, host ports.Host, named func(domain.Lvol) bool) error {
 	store, err := host.List(ctx)
 	if err != nil {
 		return err
 	}
 	var left []domain.Lvol
+	carries := make(map[string]int) // by UUID: how many hang on it
 	for _, l := range store.Lvols {
-		if drawn(l) {
+		carries[l.Parent]++
+		if named(l) {
 			left = append(left, l)
 		}
 	}
 	var problems []error
-	for _, l := range left {
+	for len(left) > 0 {
+		i := max(0, slices.IndexFunc(left, func(l domain.Lvol) bool { return carries[l.UUID] == 0 }))
+		l := left[i]
+		left = slices.Delete(left, i, i+1)
 		err := patiently(ctx, func() error { return host.Delete(ctx, l.UUID) })
 		if err != nil && !errors.Is(err, ports.ErrNotFound) {
 			problems = append(problems, fmt.Errorf("delete lvol %s in flight: %w", l.Name, err))
+			continue
 		}
+		carries[l.Parent]--
 	}
 	return errors.Join(problems...)
 }

@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/rootgraft/rebuild/internal/adapters/memory"
 )
 
 var (
@@ -25,7 +23,8 @@ var (
 // that every call fails in some ways and every way is met at some calls.
 func TestEveryStepFailsOnce(t *testing.T) {
 	if *replay != "" {
-		replayStrikes(t)
+		p := replayed(t, *replay)
+		failOnce(t, p.world, p.flavours, p.verify, p.runs[0][0])
 		return
 	}
 	var points, runs atomic.Int64
@@ -88,9 +87,9 @@ func pointsInBubble(t *testing.T, w faultWorld, f flavours, v verification) (all
 func failOnce(t *testing.T, w faultWorld, f flavours, v verification, s strike) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		defer sayHowToReplay(t, w, f, v, s)
+		defer sayHowToReplay(t, "TestEveryStepFailsOnce", w, f, v, s)
 		b, request := w.grow(t, f)
-		after := newAftermath(t, w, f, b)
+		after := newAftermath(t, w, f, inMemory{b, request})
 		clean := after.missing(after.sourceBefore, after.before)
 		seen, report, err := strikeRun(b, v.of(request), s)
 		require.NotEmpty(t, seen.struck, "the fault has not struck")
@@ -102,34 +101,31 @@ func failOnce(t *testing.T, w faultWorld, f flavours, v verification, s strike) 
 		if s.heals() {
 			after.heals(s, report, clean)
 		}
-		after.converge(request)
+		after.converge()
 	})
 }
 
-func sayHowToReplay(t *testing.T, w faultWorld, f flavours, v verification, strikes ...strike) {
+func sayHowToReplay(t *testing.T, test string, w faultWorld, f flavours, v verification, s strike) {
 	if t.Failed() {
-		t.Logf("replay it: go test ./internal/app -run TestEveryStepFailsOnce -replay '%s'", runText(w, f, v, strikes...))
+		t.Logf("replay it: go test ./internal/app -run %s -replay '%s'", test, runText(w, f, v, s))
 	}
 }
 
-func replayStrikes(t *testing.T) {
-	where, what, ok := strings.Cut(*replay, ": ")
+// replayed is a run as a failure prints it.
+func replayed(t *testing.T, text string) pair {
+	t.Helper()
+	where, what, ok := strings.Cut(text, ": ")
 	place := strings.Split(where, "/")
-	require.True(t, ok && len(place) == 3, "-replay: expected WORLD/FLAVOURS/VERIFICATION: STRIKES")
+	require.True(t, ok && len(place) == 3, "%q: expected WORLD/FLAVOURS/VERIFICATION: SIDE CALL N KIND [lasting]; …", text)
 	strikes, err := parseStrikes(what)
 	require.NoError(t, err)
 	for _, w := range faultWorlds {
 		for _, f := range allFlavours {
-			if w.name != place[0] || f.String() != place[1] {
-				continue
+			if w.name == place[0] && f.String() == place[1] {
+				return pair{world: w, flavours: f, verify: verification(place[2]), parallel: 1, runs: [][]strike{strikes}}
 			}
-			if len(strikes) == 1 {
-				failOnce(t, w, f, verification(place[2]), strikes[0])
-			}
-			return
 		}
 	}
-	t.Fatalf("-replay: there is no %s", where)
+	t.Fatalf("%q: there is no %s", text, where)
+	return pair{}
 }
-
-var _ = memory.Fork

@@ -14,7 +14,59 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What TestEveryStepFailsOnce has found, each by itself.
+// What faults at every call have found, each by itself.
+
+// The image that an attempt could not clean up stayed when the next one had brought
+// its own.
+func TestAnImageInFlightOfAnEarlierAttemptGoes(t *testing.T) {
+	p := replayed(t, "missing-image/fork-fork/counts: source look 1 not-found; +4 unavailable")
+	require.Equal(t, 2, failAsDrawn(t, p, "TestAnImageInFlightOfAnEarlierAttemptGoes"))
+}
+
+// A lvol that could be listed and not be looked at was taken for deleted: the old
+// head stood on what was changed under it.
+func TestALookThatFindsNothingDoesNotTellThatADeleteIsDone(t *testing.T) {
+	p := replayed(t, "small-image/fork-fork/counts: destination look 1 busy; +1 not-found lasting")
+	require.Equal(t, 2, failAsDrawn(t, p, "TestALookThatFindsNothingDoesNotTellThatADeleteIsDone"))
+}
+
+// The target gave no answer to the snapshot that a seal is, so what was left of the
+// lvol stayed. Of a replica's the plan is made again; of an image's it was there for
+// good.
+func TestASealThatWasInterruptedIsFinished(t *testing.T) {
+	p := replayed(t, "missing-image/upstream-upstream/counts: destination bdev_lvol_snapshot 1 rpc-garbled")
+	failCallOnce(t, p.world, p.flavours, p.verify, p.runs[0][0])
+}
+
+// Helpers that the adapter made, and could not remove since its target had died or
+// closed the connection, stayed though the engine lived and the target was back.
+func TestHelpersOfAFailedRebuildAreRemovedOrSaid(t *testing.T) {
+	for _, run := range []string{
+		"branching/fork-fork/counts: destination bdev_get_bdevs 18 rpc-closed lasting",
+		"branching/fork-fork/counts: destination bdev_lvol_clone 3 rpc-target-dies-having-done-it",
+		"branching/fork-fork/counts: destination bdev_lvol_clone 3 rpc-target-dies-having-done-it lasting",
+		"no-image/fork-fork/counts: source bdev_get_bdevs 3 rpc-target-dies-having-done-it",
+	} {
+		p := replayed(t, run)
+		failCallOnce(t, p.world, p.flavours, p.verify, p.runs[0][0])
+	}
+}
+
+// "Clean up, the next run will", said the error; but the next run found that all was
+// done, and closed nothing.
+func TestWhatWasLeftOpenIsClosedThoughNothingIsToDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growPlain(t)
+		rebuildCleanly(t, request)
+		left := ports.Run{Replica: copyName, ID: "0badcafe"}
+		_, err := b.destination.Receive(t.Context(), left, list(t, b.destination, copyName).Head.UUID, "somebody")
+		require.NoError(t, err)
+		rebuildCleanly(t, request)
+		opened, err := b.destination.Opened(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, opened)
+	})
+}
 
 // A store may answer "busy" to whatever it is asked (ports): nothing was done, and
 // it is asked again. Rebuilds ended with it when it came to a list, a create, or the
@@ -156,5 +208,29 @@ func TestAViewThatIsInUseIsSaidAtOnce(t *testing.T) {
 		_, err = app.New(nil).Rebuild(t.Context(), request)
 		require.ErrorIs(t, err, ports.ErrBusy)
 		require.Zero(t, time.Since(began))
+	})
+}
+
+// An attempt could not clean up, the rebuild was planned again, and that failed, too:
+// the error said nothing of what the first one had left.
+func TestWhatAnEarlierAttemptHasLeftIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growPlain(t)
+		request.Parallel = 1
+		failFirst(b.source, "look", 1, memory.Fault{Before: ports.ErrNotFound}) // it seems to be gone: plan again
+		listed := 0
+		b.destination.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "list" {
+				if listed++; listed > 1 { // from the clean-up on
+					return memory.Fault{Before: ports.ErrUnavailable}
+				}
+			}
+			return memory.Fault{}
+		})
+		_, err := app.New(nil).Rebuild(t.Context(), request)
+		require.ErrorIs(t, err, ports.ErrUnavailable)
+		require.ErrorIs(t, err, app.ErrCleanUp)
+		b.destination.Inject(nil)
+		require.NotEmpty(t, list(t, b.destination, copyName).InFlight)
 	})
 }

@@ -3,16 +3,19 @@ package app_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // faultKind is one way in which a call of a port can go wrong.
 type faultKind struct {
-	name  string
-	fault memory.Fault // that befalls the call
+	name   string
+	fault  memory.Fault    // that befalls a call of a port
+	answer simtarget.Fault // that befalls a JSON-RPC call
 
 	copies bool // it can befall copies only
 	needs  need // of the snapshot that is copied
@@ -40,6 +43,7 @@ const (
 	endCaller         // the caller gives the rebuild up
 	endTarget         // the process of the target that was called
 	endEngine         // the process that called, as kill -9 does: nothing is cleaned up
+	endHang           // the target answers nobody any more
 )
 
 var (
@@ -80,6 +84,31 @@ var faultKinds = []faultKind{
 	{name: "engine-dies", fault: memory.Fault{Before: errEngineDied}, ends: endEngine},
 	{name: "engine-dies-having-done-it", fault: memory.Fault{After: errEngineDied}, ends: endEngine},
 	{name: "engine-dies-copying", fault: memory.Fault{Unwatched: true, Delay: copyTime}, copies: true, ends: endEngine},
+}
+
+func refusal(message string) simtarget.Fault {
+	return simtarget.Fault{Refuse: &simtarget.Error{Code: -32602, Message: message}}
+}
+
+// callFaultKinds are all that can go wrong with one JSON-RPC call. What a target
+// refuses is refused for good where it says so.
+var callFaultKinds = []faultKind{
+	{name: "rpc-io-error", answer: refusal("Input/output error")},
+	{name: "rpc-busy", answer: refusal("Device or resource busy")},
+	{name: "rpc-no-space", answer: refusal("No space left on device")},
+	{name: "rpc-not-found", answer: refusal("No such device")},
+	{name: "rpc-lost", answer: simtarget.Fault{Before: simtarget.Silence}},
+	{name: "rpc-answer-lost", answer: simtarget.Fault{After: simtarget.Silence}},
+	{name: "rpc-closed", answer: simtarget.Fault{Before: simtarget.Close}, passes: true},
+	{name: "rpc-closed-though-done", answer: simtarget.Fault{After: simtarget.Close}, passes: true},
+	{name: "rpc-garbled", answer: simtarget.Fault{Garble: []byte("}nonsense")}, passes: true},
+	{name: "rpc-hangs", answer: simtarget.Fault{Before: simtarget.Hang}, ends: endHang},
+	{name: "rpc-hangs-having-done-it", answer: simtarget.Fault{After: simtarget.Hang}, ends: endHang},
+	{name: "rpc-cancelled", ends: endCaller},
+	{name: "rpc-target-dies", answer: simtarget.Fault{Before: simtarget.Kill}, ends: endTarget, passes: true},
+	{name: "rpc-target-dies-having-done-it", answer: simtarget.Fault{After: simtarget.Kill}, ends: endTarget, passes: true},
+	{name: "rpc-engine-dies", answer: simtarget.Fault{Before: simtarget.Close}, ends: endEngine},
+	{name: "rpc-engine-dies-having-done-it", answer: simtarget.Fault{After: simtarget.Close}, ends: endEngine},
 }
 
 // lasts reports whether the fault can go on from the call on: the call fails
@@ -137,7 +166,7 @@ const (
 )
 
 func kindNamed(name string) (faultKind, bool) {
-	for _, k := range faultKinds {
+	for _, k := range slices.Concat(faultKinds, callFaultKinds) {
 		if k.name == name {
 			return k, true
 		}

@@ -46,30 +46,28 @@ func (s strike) String() string {
 	return s.faultPoint.String() + " " + what
 }
 
-// parseStrikes reads what String writes, several of them divided by "; ".
-func parseStrikes(text string) ([]strike, error) {
-	var all []strike
+// parseStrikes reads what String writes of several, with "; " between them.
+func parseStrikes(text string) (all []strike, err error) {
 	for one := range strings.SplitSeq(text, "; ") {
 		words := strings.Fields(one)
 		var s strike
 		if n := len(words); n > 0 && words[n-1] == "lasting" {
 			s.lasts, words = true, words[:n-1]
 		}
-		var err error
 		switch {
 		case len(words) == 4:
-			s.faultPoint = faultPoint{side: words[0], method: words[1]}
+			s.side, s.method = words[0], words[1]
 			s.n, err = strconv.Atoi(words[2])
 		case len(words) == 2 && words[0][0] == '+':
 			s.after, err = strconv.Atoi(words[0][1:])
 		default:
-			err = fmt.Errorf("%q: expected SIDE METHOD N KIND [lasting]", one)
+			err = fmt.Errorf("%q: expected SIDE CALL N KIND [lasting], or +N KIND [lasting]", one)
 		}
 		if err != nil {
 			return nil, err
 		}
-		kind, ok := kindNamed(words[len(words)-1])
-		if !ok {
+		kind, known := kindNamed(words[len(words)-1])
+		if !known {
 			return nil, fmt.Errorf("%q: no kind of fault is called so", words[len(words)-1])
 		}
 		s.kind = kind
@@ -126,6 +124,26 @@ func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fau
 		p.image = strings.HasPrefix(c.Name, "bi-")
 		p.own, p.clusters = len(below.Clusters(c.UUID).Positions), int(below.Look(c.UUID).Size/cluster)
 	}
+	k, first := s.meet(p)
+	switch {
+	case k == nil:
+		return memory.Fault{}
+	case first && k.ends == endCaller:
+		s.give()
+	case first && k.ends == endEngine:
+		s.died = true
+		for _, host := range s.hosts {
+			host.Orphan()
+		}
+	case !first && k.ends == endTarget:
+		return memory.Fault{Before: errTargetDown}
+	}
+	return k.fault
+}
+
+// meet notes a call, and says what befalls it: a fault that strikes there, for the
+// first time or still; nil: nothing.
+func (s *saboteur) meet(p faultPoint) (k *faultKind, first bool) {
 	s.made = append(s.made, p)
 	s.since++
 	if len(s.strikes) > 0 && s.strikes[0].isAt(p, s.since) {
@@ -133,18 +151,20 @@ func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fau
 		s.strikes = s.strikes[1:]
 		if next.kind.canBefall(p) {
 			next.faultPoint = p
-			return s.hit(next)
+			s.since = 0
+			s.struck = append(s.struck, next)
+			if next.lasts {
+				s.going = append(s.going, next)
+			}
+			return &next.kind, true
 		}
 	}
 	for _, g := range s.going {
-		switch {
-		case g.kind.ends == endTarget && g.side == side:
-			return memory.Fault{Before: errTargetDown}
-		case g.kind.ends == endNothing && g.side == side && g.method == c.Method && g.kind.canBefall(p):
-			return g.kind.fault
+		if g.side == p.side && (g.kind.ends == endTarget || g.method == p.method && g.kind.canBefall(p)) {
+			return &g.kind, false
 		}
 	}
-	return memory.Fault{}
+	return nil, false
 }
 
 func (s strike) isAt(p faultPoint, since int) bool {
@@ -152,24 +172,6 @@ func (s strike) isAt(p faultPoint, since int) bool {
 		return since == s.after
 	}
 	return s.side == p.side && s.method == p.method && s.n == p.n
-}
-
-func (s *saboteur) hit(one strike) memory.Fault {
-	s.since = 0
-	s.struck = append(s.struck, one)
-	if one.lasts {
-		s.going = append(s.going, one)
-	}
-	switch one.kind.ends {
-	case endCaller:
-		s.give()
-	case endEngine:
-		s.died = true
-		for _, host := range s.hosts {
-			host.Orphan()
-		}
-	}
-	return one.kind.fault
 }
 
 // strikeRun is a rebuild that the faults befall.

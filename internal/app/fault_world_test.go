@@ -3,12 +3,15 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // faultWorld is what faults are let loose on: the field's branching tree, whose
@@ -24,8 +27,8 @@ const worldClusters = 8 // of the volume
 
 var faultWorlds = []faultWorld{
 	{name: "branching", image: worldClusters},
-	{name: "small-image", image: 3},
-	{name: "missing-image", image: 3, absent: true},
+	{name: "small-image", image: 4},
+	{name: "missing-image", image: 4, absent: true},
 	{name: "no-image"},
 }
 
@@ -59,44 +62,133 @@ var allFlavours = []flavours{
 	{memory.Fork, memory.Fork}, {memory.Upstream, memory.Upstream}, {memory.Fork, memory.Upstream}, {memory.Upstream, memory.Fork},
 }
 
-func (w faultWorld) grow(t tester, f flavours) (*bench, app.Request) {
+// soil is a host that a world is grown on.
+type soil struct {
+	ports.Host
+
+	cluster uint64
+	write   func(uuid string, at int, b byte) // one whole cluster
+}
+
+// grower grows a replica on a host by the host's own verbs.
+type grower struct {
+	soil
+
+	t       tester
+	replica string
+	made    int
+	uuids   map[string]string // of snapshots by name
+}
+
+func newGrower(t tester, on soil, replica string) *grower {
+	return &grower{soil: on, t: t, replica: replica, uuids: make(map[string]string)}
+}
+
+func (g *grower) snapshot(name, parent string, own map[int]byte, attributes domain.Attributes) {
+	g.t.Helper()
+	g.made++
+	sealed := g.seal(domain.InFlightLvolName(g.replica, fmt.Sprintf("%08x", g.made)), parent, worldClusters, own,
+		domain.SnapshotLvolName(g.replica, name), ports.SealRecord{Attributes: attributes})
+	g.uuids[name] = sealed
+}
+
+func (g *grower) seal(inFlight, parent string, clusters int, own map[int]byte, name string, record ports.SealRecord) string {
+	g.t.Helper()
+	ctx := context.Background()
+	uuid, err := g.Create(ctx, inFlight, uint64(clusters)*g.cluster)
+	require.NoError(g.t, err)
+	for _, at := range slices.Sorted(maps.Keys(own)) {
+		g.write(uuid, at, own[at])
+	}
+	if parent != "" {
+		require.NoError(g.t, g.Graft(ctx, uuid, parent))
+	}
+	sealed, err := g.Seal(ctx, uuid, name, record)
+	require.NoError(g.t, err)
+	return sealed
+}
+
+func (g *grower) image(clusters int) string {
+	store, err := g.List(context.Background())
+	require.NoError(g.t, err)
+	own := make(map[int]byte)
+	for at := range clusters {
+		own[at] = byte(200 + at)
+	}
+	record := ports.SealRecord{Image: &domain.ImageRecord{UUID: "8f5fd5be", Checksum: "sha512"}}
+	return g.seal(domain.ImageInFlightLvolName("00000001"), "", clusters, own, domain.ImageLvolName(imageName, store.UUID), record)
+}
+
+// writable hangs an lvol on a snapshot ("": on nothing).
+func (g *grower) writable(name, parent string) string {
+	g.t.Helper()
+	uuid, err := g.Clone(context.Background(), parent, name, worldClusters*g.cluster, "")
+	require.NoError(g.t, err)
+	return uuid
+}
+
+// growOn makes the world on two hosts.
+func (w faultWorld) growOn(t tester, from, to soil) {
 	t.Helper()
-	b := newBench(t, memory.Config{Flavour: f.source}, memory.Config{Flavour: f.destination})
-	sourceImage, image, declared := "", "", domain.NoImage()
+	source, left, other := newGrower(t, from, sourceName), newGrower(t, to, copyName), newGrower(t, to, neighbour)
+	sourceImage, image := "", ""
 	if w.image > 0 {
-		sourceImage, declared = growImage(t, b.source, w.image), domain.ImageNamed(imageName)
+		sourceImage = source.image(w.image)
 		if !w.absent {
-			image = growImage(t, b.destination, w.image)
+			image = left.image(w.image)
 		}
 	}
-	source := newPlant(t, b.source, sourceName, sourceImage)
 	for i, s := range worldTree {
 		parent := sourceImage
 		if s.parent != "" {
 			parent = source.uuids[s.parent]
 		}
-		source.snapshot(s.name, parent, worldClusters, s.own, minute(i))
+		source.snapshot(s.name, parent, s.own, minute(i))
 	}
-	source.write(source.writable(sourceName, source.uuids["snap31"], worldClusters), 7, 99)
+	source.write(source.writable(sourceName, source.uuids["snap31"]), 7, 99)
 
-	left := newPlant(t, b.destination, copyName, image)
-	left.snapshot("snap11", "", worldClusters, map[int]byte{0: 10}, minute(0))                           // lost its image
-	left.snapshot("snap12", left.uuids["snap11"], worldClusters, map[int]byte{1: 11, 4: 255}, minute(1)) // outdated
-	left.snapshot("snap14", left.uuids["snap12"], worldClusters, map[int]byte{3: 252}, minute(3))        // extra
-	left.snapshot("snap21", left.uuids["snap14"], worldClusters, map[int]byte{3: 16}, minute(3))         // under a wrong parent
-	left.snapshot("snap22", left.uuids["snap21"], worldClusters, nil, minute(4))                         // right, on it
-	left.writable(domain.InFlightLvolName(copyName, oldInFlight), left.uuids["snap21"], worldClusters)
-	left.writable(copyName, left.uuids["snap14"], worldClusters)
+	left.snapshot("snap11", "", map[int]byte{0: 10}, minute(0))                           // lost its image
+	left.snapshot("snap12", left.uuids["snap11"], map[int]byte{1: 11, 4: 255}, minute(1)) // outdated
+	left.snapshot("snap14", left.uuids["snap12"], map[int]byte{3: 252}, minute(3))        // extra
+	left.snapshot("snap21", left.uuids["snap14"], map[int]byte{3: 16}, minute(3))         // under a wrong parent
+	left.snapshot("snap22", left.uuids["snap21"], nil, minute(4))                         // right, on it
+	left.writable(domain.InFlightLvolName(copyName, oldInFlight), left.uuids["snap21"])
+	left.writable(copyName, left.uuids["snap14"])
 
-	other := newPlant(t, b.destination, neighbour, image)
-	other.snapshot("s0", image, worldClusters, map[int]byte{0: 77}, minute(0))
-	other.writable(neighbour, other.uuids["s0"], worldClusters)
-	return b, app.Request{
-		Source:      app.Site{Host: b.source, Replica: sourceName},
-		Destination: app.Site{Host: b.destination, Replica: copyName},
-		Image:       declared,
-		Parallel:    1, // so that the n-th call is the same each time
+	other.snapshot("s0", image, map[int]byte{0: 77}, minute(0))
+	other.writable(neighbour, other.uuids["s0"])
+}
+
+// declared is the volume's image.
+func (w faultWorld) declared() domain.Image {
+	if w.image > 0 {
+		return domain.ImageNamed(imageName)
 	}
+	return domain.NoImage()
+}
+
+// request rebuilds it, one thing after the other, so that the n-th call is the same
+// each time.
+func (w faultWorld) request(source, destination ports.Host) app.Request {
+	return app.Request{
+		Source:      app.Site{Host: source, Replica: sourceName},
+		Destination: app.Site{Host: destination, Replica: copyName},
+		Image:       w.declared(),
+		Parallel:    1,
+	}
+}
+
+// grow makes the world in memory.
+func (w faultWorld) grow(t tester, f flavours) (*bench, app.Request) {
+	t.Helper()
+	b := newBench(t, memory.Config{Flavour: f.source}, memory.Config{Flavour: f.destination})
+	on := func(host *memory.Host) soil {
+		return soil{host, cluster, func(uuid string, at int, b byte) {
+			require.NoError(t, host.WriteAt(uuid, filled(b), uint64(at)*cluster))
+		}}
+	}
+	w.growOn(t, on(b.source), on(b.destination))
+	return b, w.request(b.source, b.destination)
 }
 
 // rebuildCleanly is a rebuild that nothing befalls.

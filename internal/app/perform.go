@@ -75,6 +75,7 @@ func (x *execution) drawName(r domain.Ref) string {
 		name = domain.ImageInFlightLvolName(drawID())
 	}
 	x.drawn[r] = name
+	x.names[name] = true
 	return name
 }
 

@@ -29,7 +29,7 @@ const maxPlans = 8
 func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	began := time.Now()
 	progress := newProgress(request.Observer)
-	r := &rebuild{engine: e, request: request, progress: progress, run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}}
+	r := &rebuild{engine: e, request: request, progress: progress, run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}, names: make(map[string]bool)}
 	err := r.all(ctx)
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
@@ -67,8 +67,10 @@ type rebuild struct {
 	run      ports.Run
 	progress *progress
 	report   Report
-	changed  bool // something was changed on one of the hosts
-	noted    bool // the journal knows that it began
+	changed  bool            // something was changed on one of the hosts
+	noted    bool            // the journal knows that it began
+	names    map[string]bool // in flight, that were drawn
+	unclean  error           // what an attempt could not clean up
 	sealed   []domain.Sealing
 }
 
@@ -85,10 +87,31 @@ func (r *rebuild) all(ctx context.Context) error {
 		err := r.once(ctx, seen)
 		seen = nil
 		if !errors.Is(err, errPlanAgain) || plans == maxPlans || ctx.Err() != nil {
-			return err
+			return r.cleanUpAfter(ctx, err)
 		}
 		r.progress.say(EventAgain, err.Error())
 	}
+}
+
+// cleanUpAfter sees to what an attempt could not clean up before the next one. A plan
+// removes what is in flight of the replica; an image in flight it leaves alone, for
+// it may be another run's.
+func (r *rebuild) cleanUpAfter(ctx context.Context, err error) error {
+	switch {
+	case r.unclean == nil || errors.Is(err, ErrCleanUp):
+		return err
+	case err != nil:
+		return errors.Join(err, r.unclean)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	err = insist(ctx, quietly, func(int) error {
+		return deleteNamed(ctx, r.request.Destination.Host, func(l domain.Lvol) bool { return r.names[l.Name] })
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCleanUp, err)
+	}
+	return nil
 }
 
 // claim keeps a second rebuild of the same replica out, of this process and,
@@ -244,26 +267,23 @@ func (r *rebuild) freezeHead(ctx context.Context, system domain.SystemSnapshot) 
 	return fmt.Errorf("%w: the source's head was frozen as %s", errPlanAgain, system.Name)
 }
 
-// settle ends a rebuild that has nothing to do.
+// settle ends a rebuild that has nothing to do but to close what a crashed run has
+// left open.
 func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) error {
 	r.warn(plan)
 	violations, err := seen.violations(plan.Image, true)
 	if err != nil {
 		return err
 	}
-	if r.request.Views {
-		// What a crashed run has exported could not be opened.
-		x := newExecution(r, seen, plan, func() {})
-		if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
-			return err
-		}
-		others, err := r.compareViews(ctx, seen, plan.Image)
-		if cleanup := x.cleanUp(ctx, err != nil); err != nil || cleanup != nil {
-			return errors.Join(err, cleanup)
-		}
-		violations = append(violations, others...)
+	x := newExecution(r, seen, plan, func() {})
+	if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
+		return err
 	}
-	return r.judge(violations)
+	others, err := r.compareViews(ctx, seen, plan.Image)
+	if cleanup := x.cleanUp(ctx, err != nil); err != nil || cleanup != nil {
+		return errors.Join(err, cleanup)
+	}
+	return r.judge(append(violations, others...))
 }
 
 func (r *rebuild) judge(violations []domain.Violation) error {
@@ -286,6 +306,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	defer x.unlockImage()
 	defer func() {
 		if cleanup := x.cleanUp(ctx, err != nil); cleanup != nil {
+			r.unclean = cleanup
 			err = errors.Join(err, cleanup)
 		}
 	}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -21,13 +22,20 @@ func (x *execution) settle(ctx context.Context, o domain.Operation) (done bool, 
 	case domain.VerbClone:
 		return x.settleClone(ctx, o)
 	case domain.VerbDelete:
-		_, err := x.request.Destination.Host.Look(ctx, x.uuid(o.Target))
-		if errors.Is(err, ports.ErrNotFound) {
-			return true, nil
-		}
-		return false, err
+		return x.settleDelete(ctx, o)
 	}
 	return false, nil
+}
+
+// settleDelete looks at all of the store: that one lvol is not found can be the
+// failure itself, and what is taken for deleted is not asked for again.
+func (x *execution) settleDelete(ctx context.Context, o domain.Operation) (done bool, err error) {
+	store, err := x.request.Destination.Host.List(ctx)
+	if err != nil {
+		return false, err
+	}
+	uuid := x.uuid(o.Target)
+	return !slices.ContainsFunc(store.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }), nil
 }
 
 func (x *execution) settleCreate(ctx context.Context, o domain.Operation) (done bool, err error) {
@@ -47,20 +55,29 @@ func (x *execution) settleSeal(ctx context.Context, o domain.Operation) (done bo
 	if sealed == nil || err != nil {
 		return false, err
 	}
-	uuid := x.uuid(o.Target)
-	rest, err := x.request.Destination.Host.Look(ctx, uuid)
+	host, uuid := x.request.Destination.Host, x.uuid(o.Target)
+	rest, err := host.Look(ctx, uuid)
+	remains := err == nil
 	switch {
 	case errors.Is(err, ports.ErrNotFound):
 	case err != nil:
 		return false, err
 	case rest.Parent != sealed.UUID:
 		return false, nil
+	case rest.Own.Count > 0:
+		return false, fmt.Errorf("%w: %w: something was written into the lvol after it had become %s", errPlanAgain, ports.ErrCorrupt, o.Name)
 	}
 	x.mu.Lock()
 	began := x.begun[uuid]
 	x.mu.Unlock()
 	if !sealed.ReadOnly || sealed.Own.Count != began.clusters || sealed.Parent != x.uuid(o.Parent) {
 		return false, fmt.Errorf("%w: %s was sealed with %d clusters of its own instead of %d, or under another parent", errPlanAgain, o.Name, sealed.Own.Count, began.clusters)
+	}
+	if remains {
+		// The seal was interrupted before it could delete what is left of the lvol.
+		if err := patiently(ctx, func() error { return host.Delete(ctx, uuid) }); err != nil && !errors.Is(err, ports.ErrNotFound) {
+			return false, err
+		}
 	}
 	return true, x.wasSealed(ctx, o, sealed.UUID, sealed.Own.Count)
 }

@@ -1,0 +1,286 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// targetCluster is that of stores on targets: small, and sizes are whole MiB.
+const targetCluster = 256 << 10
+
+const (
+	storeClusters = 120
+	restartTime   = 100 * time.Millisecond // of a target that has died
+	writesMiB     = 8                      // a second, so that a copy takes a while
+)
+
+// machine is a simulated target that is started again when it has died.
+type machine struct {
+	t      *testing.T
+	fabric *simtarget.Fabric
+	side   string
+	disk   string
+	config simtarget.Config
+
+	mu     sync.Mutex
+	target *simtarget.Target // the last one
+}
+
+func (m *machine) current() *simtarget.Target {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.target
+}
+
+// inTargets is a stage of two simulated targets within the process, each with one
+// store. All of it lives in a bubble of testing/synctest.
+type inTargets struct {
+	t        *testing.T
+	world    faultWorld
+	fabric   *simtarget.Fabric
+	machines map[string]*machine
+	lookers  map[string]*spdk.Host
+	ends     []func()
+
+	mu    sync.Mutex
+	meets func(side string, r simtarget.Request) simtarget.Fault // nil: nothing befalls
+}
+
+func growTargets(t *testing.T, w faultWorld, f flavours) *inTargets {
+	t.Helper()
+	s := &inTargets{t: t, world: w, fabric: simtarget.NewFabric(), machines: make(map[string]*machine), lookers: make(map[string]*spdk.Host)}
+	dir, err := os.MkdirTemp("", "faults")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	for side, flavour := range map[string]memory.Flavour{"source": f.source, "destination": f.destination} {
+		m := &machine{t: t, fabric: s.fabric, side: side, disk: filepath.Join(dir, side)}
+		m.config = simtarget.Config{
+			Socket: side, Within: true, Flavour: simtarget.Flavour(flavour),
+			Inject: func(r simtarget.Request) simtarget.Fault { return s.meet(side, r) },
+		}
+		s.machines[side] = m
+		require.NoError(t, os.WriteFile(m.disk, nil, 0o600))
+		require.NoError(t, os.Truncate(m.disk, (storeClusters+8)*targetCluster))
+		m.start()
+		m.call("bdev_lvol_create_lvstore", map[string]any{"bdev_name": "disk", "lvs_name": side, "cluster_sz": targetCluster})
+	}
+	source, endSource := s.host("source")
+	destination, endDestination := s.host("destination")
+	w.growOn(t, s.soil("source", source), s.soil("destination", destination))
+	endSource()
+	endDestination()
+	for _, m := range s.machines {
+		m.restart() // leaves are asleep
+		m.call("bdev_set_qos_limit", map[string]any{"name": "disk", "w_mbytes_per_sec": writesMiB})
+	}
+	return s
+}
+
+// end ends both targets.
+func (s *inTargets) end() {
+	for _, end := range s.ends {
+		end()
+	}
+	for _, m := range s.machines {
+		m.current().Kill()
+	}
+}
+
+func (m *machine) start() {
+	target, err := m.fabric.Start(m.config)
+	require.NoError(m.t, err)
+	m.mu.Lock()
+	m.target = target
+	m.mu.Unlock()
+	m.call("bdev_aio_create", map[string]any{"name": "disk", "filename": m.disk, "block_size": 4096})
+}
+
+func (m *machine) restart() {
+	m.current().Kill()
+	m.start()
+}
+
+// restartIfNeeded has a target back that has died or hangs.
+func (m *machine) restartIfNeeded() {
+	select {
+	case <-m.current().Done():
+		m.restart()
+	default:
+		if m.current().Hangs() {
+			m.restart()
+		}
+	}
+}
+
+// ofOperator are calls that the operator of a target makes, and no engine.
+var ofOperator = map[string]bool{"bdev_aio_create": true, "bdev_lvol_create_lvstore": true}
+
+func (m *machine) call(method string, params map[string]any) {
+	conn, err := m.fabric.Dial(context.Background(), m.side)
+	require.NoError(m.t, err)
+	defer conn.Close()
+	require.NoError(m.t, json.NewEncoder(conn).Encode(jsonrpc.NewMessage(1, method, params)))
+	var answer struct{ Error json.RawMessage }
+	require.NoError(m.t, json.NewDecoder(conn).Decode(&answer))
+	require.Empty(m.t, string(answer.Error), method)
+}
+
+func (s *inTargets) meet(side string, r simtarget.Request) simtarget.Fault {
+	s.mu.Lock()
+	meets := s.meets
+	s.mu.Unlock()
+	if meets == nil || ofOperator[r.Method] {
+		return simtarget.Fault{}
+	}
+	return meets(side, r)
+}
+
+func (s *inTargets) soil(side string, host *spdk.Host) soil {
+	return soil{host, targetCluster, func(uuid string, at int, b byte) {
+		content := make([]byte, targetCluster) // whole, so that nothing of the disk shows
+		for i := range 4096 {
+			content[i] = b
+		}
+		require.NoError(s.t, s.machines[side].current().WriteAt(uuid, content, uint64(at)*targetCluster))
+	}}
+}
+
+// host is a new one, as a process has that has just begun, and how that ends.
+func (s *inTargets) host(side string) (host *spdk.Host, end func()) {
+	host, err := spdk.Open(context.Background(), spdk.Config{
+		Socket: side, Lvstore: side, Dial: func(ctx context.Context, socket string) (net.Conn, error) { return s.fabric.Dial(ctx, socket) },
+		Listen: spdk.Listen{Address: "127.0.0.1", First: 20001, Last: 20004},
+	})
+	require.NoError(s.t, err)
+	return host, func() { require.NoError(s.t, host.Close()) }
+}
+
+func (s *inTargets) engine() (app.Request, func()) {
+	source, endSource := s.host("source")
+	destination, endDestination := s.host("destination")
+	return s.world.request(source, destination), func() { endSource(); endDestination() }
+}
+
+func (s *inTargets) cluster() uint64 { return targetCluster }
+
+// sent: nobody counts what crosses between two targets.
+func (s *inTargets) sent() (uint64, bool) { return 0, false }
+
+func (s *inTargets) store(side string) (domain.Store, album) {
+	store, err := s.looker(side).List(context.Background())
+	require.NoError(s.t, err)
+	return store, newAlbum(store.Lvols, s.machines[side].current().Clusters)
+}
+
+func (s *inTargets) opened(side string) []ports.Opened {
+	opened, err := s.looker(side).Opened(context.Background())
+	require.NoError(s.t, err)
+	return opened
+}
+
+// looker is a host that only looks.
+func (s *inTargets) looker(side string) *spdk.Host {
+	if s.lookers[side] == nil {
+		host, end := s.host(side)
+		s.lookers[side] = host
+		s.ends = append(s.ends, end)
+	}
+	return s.lookers[side]
+}
+
+// requireEqual compares what the heads show, byte for byte. What they show they read
+// through snapshots that are compared by themselves (nothingIsForged).
+func (s *inTargets) requireEqual(bool) {
+	var views [2][]byte
+	for i, head := range []struct{ side, name string }{{"source", sourceName}, {"destination", copyName}} {
+		_, lvols := s.store(head.side)
+		views[i] = make([]byte, worldClusters*targetCluster)
+		require.NoError(s.t, s.machines[head.side].current().ReadAt(lvols[head.name].lvol.UUID, views[i], 0), "the head on the %s", head.side)
+	}
+	require.True(s.t, bytes.Equal(views[0], views[1]), "the heads show other bytes")
+}
+
+// callSaboteur stands in two targets: it notes the calls that come, and has faults
+// befall them.
+type callSaboteur struct {
+	saboteur
+
+	stage    *inTargets
+	reviving sync.WaitGroup
+}
+
+// strikeCalls is a rebuild whose JSON-RPC calls faults befall. The targets are up
+// afterwards.
+func strikeCalls(on *inTargets, strikes ...strike) (*saboteur, error) {
+	request, end := on.engine()
+	defer end()
+	ctx, give := cancelling()
+	defer give()
+	s := &callSaboteur{saboteur: saboteur{give: give, calls: make(map[string]int), strikes: strikes}, stage: on}
+	on.listen(s.ask)
+	_, err := app.New(nil).Rebuild(ctx, request)
+	on.listen(nil)
+	s.reviving.Wait()
+	for _, side := range slices.Sorted(maps.Keys(on.machines)) {
+		on.machines[side].restartIfNeeded()
+	}
+	return &s.saboteur, err
+}
+
+func (s *inTargets) listen(meets func(string, simtarget.Request) simtarget.Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.meets = meets
+}
+
+func (s *callSaboteur) ask(side string, r simtarget.Request) simtarget.Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.died {
+		return simtarget.Fault{Before: simtarget.Close} // it was never sent
+	}
+	key := side + " " + r.Method
+	s.calls[key]++
+	k, first := s.meet(faultPoint{side: side, method: r.Method, n: s.calls[key]})
+	switch {
+	case k == nil:
+		return simtarget.Fault{}
+	case first && k.ends == endCaller:
+		s.give()
+	case first && k.ends == endEngine:
+		s.died = true
+		s.give()
+	case first && k.ends == endTarget && !s.struck[len(s.struck)-1].lasts:
+		s.revive(s.stage.machines[side])
+	}
+	return k.answer
+}
+
+// revive starts a target again that is about to die.
+func (s *callSaboteur) revive(m *machine) {
+	dying := m.current()
+	s.reviving.Go(func() {
+		<-dying.Done()
+		time.Sleep(restartTime)
+		m.restart()
+	})
+}

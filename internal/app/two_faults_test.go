@@ -1,0 +1,139 @@
+package app_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+var (
+	seed  = flag.Uint64("seed", 0, "play the one pair of faults that is drawn from this seed, as a failure has printed it")
+	pairs = flag.Int("pairs", 100_000, "how many pairs of faults are played with -soak")
+)
+
+// TestTwoFaultsAtRandom has two faults befall a rebuild, in one run or in two, and
+// rebuilds again. Each pair is drawn from a seed of its own, which a failure prints.
+// Where copies go on beside each other, as in a fourth of them, a seed draws the
+// same pair, but which call is the n-th may differ.
+func TestTwoFaultsAtRandom(t *testing.T) {
+	if *seed != 0 {
+		failTwice(t, *seed)
+		return
+	}
+	const shards = 4
+	first, n := uint64(1), 1200
+	switch {
+	case *soak:
+		first, n = rand.Uint64()>>1, *pairs
+	case raceDetector:
+		n = 100
+	}
+	var struck [3]atomic.Int64 // by how many faults struck
+	t.Cleanup(func() {
+		t.Logf("%d pairs of faults from seed %d on: both struck in %d, one in %d", n, first, struck[2].Load(), struck[1].Load())
+	})
+	for shard := range shards {
+		t.Run(fmt.Sprint("part ", shard+1), func(t *testing.T) {
+			t.Parallel()
+			for i := shard; i < n; i += shards {
+				struck[failTwice(t, first+uint64(i))].Add(1)
+			}
+		})
+	}
+}
+
+// pair is two faults, drawn.
+type pair struct {
+	world    faultWorld
+	flavours flavours
+	verify   verification
+	parallel int
+	runs     [][]strike
+}
+
+func (p pair) String() string {
+	runs := make([]string, len(p.runs))
+	for i, strikes := range p.runs {
+		runs[i] = runText(p.world, p.flavours, p.verify, strikes...)
+	}
+	return fmt.Sprintf("parallel %d; %s", p.parallel, strings.Join(runs, ", then "))
+}
+
+func drawPair(t *testing.T, seed uint64) pair {
+	r := rand.New(rand.NewPCG(seed, 0))
+	p := pair{
+		world: draw(r, faultWorlds), flavours: draw(r, allFlavours), parallel: draw(r, []int{1, 1, 1, app.DefaultParallel}),
+		verify: draw(r, []verification{verifyCounts, verifyCounts, verifyProof, verifyViews}),
+	}
+	points := pointsOnce(t, p.world, p.flavours, p.verify)
+	first, second := drawStrike(r, draw(r, points)), drawStrike(r, draw(r, points))
+	if r.IntN(3) == 0 {
+		p.runs = [][]strike{{first}, {second}}
+		return p
+	}
+	// The calls after a fault are others than those of a rebuild that nothing
+	// befalls. Most that is of interest comes soon.
+	second.after = 1 + r.IntN(draw(r, []int{3, 12, len(points)}))
+	p.runs = [][]strike{{first, second}}
+	return p
+}
+
+func draw[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
+
+func drawStrike(r *rand.Rand, p faultPoint) strike {
+	for {
+		s := strike{faultPoint: p, kind: draw(r, faultKinds)}
+		if s.kind.canBefall(p) {
+			s.lasts = s.kind.lasts() && r.IntN(3) == 0
+			return s
+		}
+	}
+}
+
+var pointsOf sync.Map // by world, flavours and verification
+
+func pointsOnce(t *testing.T, w faultWorld, f flavours, v verification) []faultPoint {
+	key := runText(w, f, v)
+	if known, ok := pointsOf.Load(key); ok {
+		return known.([]faultPoint)
+	}
+	points := pointsInBubble(t, w, f, v)
+	pointsOf.Store(key, points)
+	return points
+}
+
+// failTwice says how many of the faults struck.
+func failTwice(t *testing.T, seed uint64) (struck int) {
+	t.Helper()
+	p := drawPair(t, seed)
+	return failAsDrawn(t, p, fmt.Sprintf("play it again: go test ./internal/app -run TestTwoFaultsAtRandom -seed %d", seed))
+}
+
+func failAsDrawn(t *testing.T, p pair, again string) (struck int) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		defer func() {
+			if t.Failed() {
+				t.Logf("%s\nit is: %s", again, p)
+			}
+		}()
+		b, request := p.world.grow(t, p.flavours)
+		after := newAftermath(t, p.world, p.flavours, inMemory{b, request})
+		request.Parallel = p.parallel
+		for _, strikes := range p.runs {
+			seen, _, err := strikeRun(b, p.verify.of(request), strikes...)
+			after.look(seen, p.verify, err)
+			after.check()
+			struck += len(seen.struck)
+		}
+		after.converge()
+	})
+	return struck
+}
