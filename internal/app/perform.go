@@ -82,7 +82,11 @@ func (x *execution) drawName(r domain.Ref) string {
 // lockLvol keeps the other rebuilds of this process off an lvol that they may
 // share with this one.
 func (x *execution) lockLvol(ctx context.Context, store domain.Store, uuid string) (release func(), err error) {
-	return x.engine.locks.acquire(ctx, "lvol "+store.UUID+"/"+uuid)
+	return x.engine.lockLvol(ctx, store, uuid)
+}
+
+func (e *Engine) lockLvol(ctx context.Context, store domain.Store, uuid string) (release func(), err error) {
+	return e.locks.acquire(ctx, "lvol "+store.UUID+"/"+uuid)
 }
 
 func (x *execution) create(ctx context.Context, host ports.Host, o domain.Operation) error {
@@ -287,8 +291,16 @@ func (x *execution) clone(ctx context.Context, host ports.Host, o domain.Operati
 
 // delete looks once more: a UUID that has another name, or other clusters, by
 // now is not what the plan condemned. That nothing hangs on it, the port sees to.
+//
+// Another rebuild of this process may be copying from it: a store hides what is
+// deleted then, and its clusters with it, until a restart.
 func (x *execution) delete(ctx context.Context, host ports.Host, o domain.Operation) error {
 	uuid := x.uuid(o.Target)
+	release, err := x.lockLvol(ctx, x.seen.destination.Store, uuid)
+	if err != nil {
+		return err
+	}
+	defer release()
 	now, err := host.Look(ctx, uuid)
 	switch {
 	case errors.Is(err, ports.ErrNotFound):

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -319,10 +320,14 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 		}
 	}
 	x.close(ctx)
+	planned := seen.source
 	seen, violations, err := r.verify(ctx, plan.Image)
 	r.see(seen)
 	if err != nil {
 		return err
+	}
+	if len(violations) > 0 && !sameTree(planned, seen.source) {
+		return fmt.Errorf("%w: the source has other snapshots now", errPlanAgain)
 	}
 	if leftInFlight(violations) {
 		return fmt.Errorf("%w: a call whose answer was lost has left lvols in flight", errPlanAgain)
@@ -365,6 +370,14 @@ func (r *rebuild) verify(ctx context.Context, image domain.Image) (seen sight, v
 		return err
 	})
 	return seen, violations, err
+}
+
+// sameTree reports whether a replica has the snapshots that it had. A user may
+// take and delete some while it is a source.
+func sameTree(was, is domain.Replica) bool {
+	return slices.EqualFunc(was.Snapshots, is.Snapshots, func(a, b domain.Snapshot) bool {
+		return a.Name == b.Name && a.Lvol.UUID == b.Lvol.UUID && a.Lvol.Parent == b.Lvol.Parent && a.Lvol.Own.Count == b.Lvol.Own.Count
+	})
 }
 
 // leftInFlight reports whether lvols in flight are all that is wrong. A plan

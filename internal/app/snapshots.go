@@ -55,18 +55,28 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 }
 
 // DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on it,
-// it merges into that one, and nothing that is read through it changes.
+// it merges into that one, and nothing that is read through it changes. A rebuild
+// of this process that copies the snapshot is waited for.
 func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
 	release, err := e.claimReplica(ctx, at)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
 	defer release()
-	removal, err := e.PlanSnapshotRemoval(ctx, at, name)
+	r, err := lookAt(ctx, at)
+	if err != nil {
+		return domain.SnapshotRemoval{}, err
+	}
+	removal, err := domain.PlanSnapshotRemoval(r, name)
+	if err != nil {
+		return removal, refused(err)
+	}
+	uuid := removal.Snapshot.Lvol.UUID
+	free, err := e.lockLvol(ctx, r.Store, uuid)
 	if err != nil {
 		return removal, err
 	}
-	uuid := removal.Snapshot.Lvol.UUID
+	defer free()
 	remove := func() error { return at.Host.Delete(ctx, uuid) }
 	if removal.Into != nil {
 		merger, ok := at.Host.(ports.Merger)

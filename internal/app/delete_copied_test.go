@@ -1,0 +1,64 @@
+package app_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// A target hides what is deleted while it is being copied, and keeps its clusters,
+// until a restart (rule 5). So a deletion waits for the copies of this process.
+func TestWhatIsBeingCopiedIsNotDeleted(t *testing.T) {
+	for name, remove := range map[string]func(e *app.Engine, at app.Site) error{
+		"a snapshot": func(e *app.Engine, at app.Site) error {
+			_, err := e.DeleteSnapshot(context.Background(), at, "snap31")
+			return err
+		},
+		"the replica": func(e *app.Engine, at app.Site) error {
+			_, err := e.DeleteReplica(context.Background(), at, nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growPlain(t)
+				leaf := domain.SnapshotLvolName(sourceName, "snap31")
+				head := list(t, b.source, sourceName).Head.UUID
+				require.NoError(t, b.source.Delete(t.Context(), head))
+				// A head that hangs elsewhere leaves snap31 a leaf, which nothing keeps.
+				on := list(t, b.source, sourceName).Snapshots[0].Lvol.UUID
+				_, err := b.source.Clone(t.Context(), on, sourceName, 8*cluster, "")
+				require.NoError(t, err)
+
+				engine := app.New(nil)
+				removed := make(chan error, 1)
+				b.source.Inject(func(c memory.Call) memory.Fault {
+					if c.Method != "copy" || c.Name != leaf {
+						return memory.Fault{}
+					}
+					go func() { removed <- remove(engine, request.Source) }()
+					return memory.Fault{Delay: time.Minute}
+				})
+				_, err = engine.Rebuild(t.Context(), request)
+				if name == "a snapshot" {
+					require.NoError(t, err, "it is planned again")
+					require.NotContains(t, namesOn(t, b.destination), domain.SnapshotLvolName(copyName, "snap31"))
+				} else {
+					require.Error(t, err)
+				}
+				require.NoError(t, <-removed)
+				b.source.Inject(nil)
+				b.source.Restart()
+				_, found := list(t, b.source, sourceName).Snapshot("snap31")
+				require.False(t, found, "it was hidden, not deleted")
+			})
+		})
+	}
+}
