@@ -27,7 +27,8 @@ type operation struct {
 
 	once    sync.Once
 	stopped chan struct{}
-	reason  error // set before stopped is closed
+	reason  error         // set before stopped is closed
+	over    chan struct{} // closed when it holds nothing any more
 }
 
 func (c change) busy() bool {
@@ -41,7 +42,7 @@ func (c change) busy() bool {
 
 // begin locks what the change needs and reserves its name.
 func (h *Host) begin(c change) *operation {
-	op := &operation{change: c, stopped: make(chan struct{})}
+	op := &operation{change: c, stopped: make(chan struct{}), over: make(chan struct{})}
 	for _, l := range c.locks {
 		l.busy = op
 	}
@@ -62,6 +63,7 @@ func (h *Host) finish(op *operation) {
 		return
 	}
 	op.finished = true
+	close(op.over)
 	delete(h.operations, op)
 	for _, l := range op.locks {
 		l.busy = nil

@@ -55,27 +55,43 @@ func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from por
 	return address, nil
 }
 
-// Withdraw implements ports.Copier.
+// Withdraw implements ports.Copier. What was being copied is free again when it
+// returns.
 func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
+	var ends []*operation
 	call := Call{Method: "withdraw", UUID: uuid, Name: h.nameOf(uuid)}
-	return h.carryOut(ctx, call, "withdraw "+h.word(uuid), func() (change, error) {
+	err := h.carryOut(ctx, call, "withdraw "+h.word(uuid), func() (change, error) {
 		return change{apply: func() error {
 			if l, ok := h.lvols[uuid]; ok {
-				h.void(l.reception, errWithdrawn)
+				ends = h.void(l.reception, errWithdrawn)
 			}
 			return nil
 		}}, nil
 	})
+	if err == nil {
+		awaitEnd(ctx, ends)
+	}
+	return err
+}
+
+func awaitEnd(ctx context.Context, operations []*operation) {
+	for _, op := range operations {
+		select {
+		case <-op.over:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Release implements ports.Copier: receptions and open bytes of that replica's
 // runs end, and copies that this host sends for them.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
-	return h.carryOut(ctx, Call{Method: "release"}, "release runs of "+run.Replica, func() (change, error) {
+	var ends []*operation
+	err := h.carryOut(ctx, Call{Method: "release"}, "release runs of "+run.Replica, func() (change, error) {
 		return change{apply: func() error {
 			for _, r := range h.receptions {
 				if r.run.Replica == run.Replica {
-					h.void(r, errReleased)
+					ends = append(ends, h.void(r, errReleased)...)
 				}
 			}
 			for o := range h.openings {
@@ -86,21 +102,28 @@ func (h *Host) Release(ctx context.Context, run ports.Run) error {
 			for op := range h.operations {
 				if op.sends && op.run.Replica == run.Replica {
 					op.stop(errReleased)
+					ends = append(ends, op)
 				}
 			}
 			return nil
 		}}, nil
 	})
+	if err == nil {
+		awaitEnd(ctx, ends)
+	}
+	return err
 }
 
-// void ends a reception; nil is none.
-func (h *Host) void(r *reception, reason error) {
+// void ends a reception; nil is none. The copies into it end in a moment.
+func (h *Host) void(r *reception, reason error) (ends []*operation) {
 	if r == nil {
-		return
+		return nil
 	}
 	for op := range r.copies {
 		op.stop(reason)
+		ends = append(ends, op)
 	}
 	r.into.reception = nil
 	delete(h.receptions, r.id)
+	return ends
 }
