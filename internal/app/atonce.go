@@ -41,7 +41,7 @@ type counts struct{ copied, source uint64 }
 
 // countOwn is how many own clusters an lvol has.
 func countOwn(ctx context.Context, host ports.Host, uuid string) (uint64, error) {
-	if counter, ok := host.(ports.Counter); ok {
+	if counter, ok := can[ports.Counter](host); ok {
 		return counter.Count(ctx, uuid)
 	}
 	l, err := host.Look(ctx, uuid)

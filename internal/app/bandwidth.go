@@ -163,7 +163,7 @@ func (x *execution) follow(ctx context.Context, host ports.Host, uuid string, f 
 }
 
 func (x *execution) limit(ctx context.Context, host ports.Host, uuid string, rate uint64) error {
-	limiter, ok := host.(ports.Limiter)
+	limiter, ok := can[ports.Limiter](host)
 	if !ok {
 		return fmt.Errorf("%w: the destination cannot hold a copy at %d bytes per second", ports.ErrUnsupported, rate)
 	}
@@ -185,7 +185,7 @@ func (r Request) checkBandwidth() error {
 		if b == nil {
 			return refusef("a bandwidth limit is missing: expected one of NewBandwidth")
 		}
-		if _, ok := r.Destination.Host.(ports.Limiter); !ok && b.Rate() > 0 {
+		if _, ok := can[ports.Limiter](r.Destination.Host); !ok && b.Rate() > 0 {
 			return refusef("the host of replica %s cannot limit the bandwidth of what it receives", r.Destination.Replica)
 		}
 	}

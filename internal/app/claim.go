@@ -19,7 +19,7 @@ func claimOfImage(storeUUID, inFlight string) string  { return "image " + storeU
 // claimOutside claims a name among all processes, where the host can tell
 // them. Where it cannot, nothing is claimed and nothing is refused.
 func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string) (release func(), err error) {
-	claimer, ok := host.(ports.Claimer)
+	claimer, ok := can[ports.Claimer](host)
 	if !ok {
 		return func() {}, nil
 	}

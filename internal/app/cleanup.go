@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,10 @@ import (
 // cleanUpTime is what a clean-up may take once its rebuild has failed or was
 // cancelled.
 const cleanUpTime = 30 * time.Second
+
+// tidyAgainFor is how long all of a clean-up's calls together are tried again that
+// fail for a passing reason. A host that is gone has nothing to tidy up.
+const tidyAgainFor = 2 * time.Second
 
 // ErrCleanUp is what errors are by which something of a run may be left on a
 // host. The next run removes it.
@@ -100,36 +105,45 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
 	defer func() {
+		x.unlockSources(slices.Collect(maps.Keys(x.sources))...)
 		if x.claimed != nil {
 			x.claimed()
 		}
 	}()
-	// What is done must not count as failed because the last call was lost. Where the
-	// rebuild has failed, a host may be gone, and is not waited for.
-	try := trying(insist)
-	if failed {
-		try = once
-	}
 	var problems []error
-	if x.closed != nil {
-		problems = append(problems, <-x.closed)
-	}
+	again := tidyAgain()
+	closed := x.closed != nil && <-x.closed == nil
 	for uuid := range x.received {
 		// First the copies end that may still go on, on the target if not here.
-		problems = append(problems, x.request.Destination.Host.Withdraw(ctx, x.run, uuid))
+		problems = append(problems, again(ctx, func() error { return x.request.Destination.Host.Withdraw(ctx, x.run, uuid) }))
 	}
-	if x.closed == nil {
-		for _, release := range x.releases(ctx, try) {
-			problems = append(problems, release())
+	if !closed {
+		for _, release := range x.releases(ctx, once) {
+			problems = append(problems, again(ctx, release))
 		}
 	}
 	if failed {
-		problems = append(problems, x.deleteInFlight(ctx))
+		problems = append(problems, again(ctx, func() error { return x.deleteInFlight(ctx) }))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("%w: %w", ErrCleanUp, err)
 	}
 	return nil
+}
+
+// tidyAgain does calls of a clean-up, again where they fail for a passing reason and
+// there is time: what is done must not count as failed because the last call was
+// lost. Where a host is gone, it is not waited for long.
+func tidyAgain() func(ctx context.Context, do func() error) error {
+	until := time.Now().Add(tidyAgainFor)
+	return func(ctx context.Context, do func() error) error {
+		for pause := firstRetry; ; pause *= 2 {
+			err := do()
+			if err == nil || !transient(err) || time.Now().Add(pause).After(until) || wait(ctx, pause) != nil {
+				return err
+			}
+		}
+	}
 }
 
 // deleteInFlight deletes what this run has drawn names for, also in earlier attempts,

@@ -74,6 +74,6 @@ func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error)
 	if err := request.check(); err != nil {
 		return domain.Plan{}, err
 	}
-	_, plan, err := e.plan(ctx, request, nil)
+	_, plan, err := e.plan(ctx, request.bounded(), nil)
 	return plan, err
 }

@@ -31,6 +31,7 @@ type execution struct {
 	received  map[string]bool       // UUIDs that the destination may still receive into
 	counted   map[string]counts     // by UUID of the copy: what was seen when it was grafted
 	limited   map[string]bool       // UUIDs that have had a limit
+	sources   map[string]func()     // by UUID: gives the lock on what is being copied back
 	peer      ports.Peer            // who sends; "": not asked yet
 	imageLock func()
 	claimed   func() // gives the claim on the image in flight back; nil: there is none
@@ -57,6 +58,7 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 		picture: domain.NewPicture(seen.destination.Store, r.request.Destination.Replica),
 		uuids:   make(map[domain.Ref]string), begun: make(map[string]source),
 		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool), counted: make(map[string]counts), limited: make(map[string]bool),
+		sources: make(map[string]func()),
 	}
 }
 

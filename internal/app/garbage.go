@@ -27,7 +27,7 @@ type Leaving struct {
 // in one that the host can tell of, is listed as something that stays. Nothing
 // is changed.
 func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
-	g, release, err := e.claimGarbage(ctx, host)
+	g, release, err := e.claimGarbage(ctx, bound(host))
 	release()
 	return g, err
 }
@@ -36,6 +36,7 @@ func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, err
 // what it has removed. What could not be removed is in the error; the rest is
 // gone.
 func (e *Engine) RemoveGarbage(ctx context.Context, host ports.Host) (removed Garbage, err error) {
+	host = bound(host)
 	g, release, err := e.claimGarbage(ctx, host)
 	defer release()
 	if err != nil {
@@ -109,7 +110,7 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 	if g.Lvols, err = domain.Garbage(g.Store); err != nil {
 		return g, release, refused(err)
 	}
-	if collector, ok := host.(ports.Collector); ok {
+	if collector, ok := can[ports.Collector](host); ok {
 		opened, err := collector.Opened(ctx)
 		if err != nil {
 			return g, release, fmt.Errorf("list what runs have opened: %w", err)

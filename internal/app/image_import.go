@@ -61,6 +61,7 @@ const imageWriters = 4
 // in-flight name, and nothing of it stays when the import fails.
 func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
 	began := time.Now()
+	request.Host = bound(request.Host)
 	i := &imageImport{engine: e, request: request, progress: newProgress(request.Observer)}
 	i.run = ports.Run{Replica: domain.ImageRunName(request.Name), ID: drawID()}
 	i.report = ImageReport{Name: request.Name, UUID: request.UUID, Bytes: request.Size}
@@ -101,7 +102,7 @@ func (i *imageImport) all(ctx context.Context) error {
 	if i.request.Host == nil || i.request.Content == nil {
 		return refusef("no host, or no image")
 	}
-	opener, ok := i.request.Host.(ports.Opener)
+	opener, ok := can[ports.Opener](i.request.Host)
 	if !ok {
 		return refusef("this host opens no lvols, so nothing can be written to one")
 	}

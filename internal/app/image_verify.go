@@ -28,10 +28,11 @@ type ImageCheck struct {
 // without some of the zeros that the last cluster ends in.
 func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expected string, observer Observer) (ImageCheck, error) {
 	var check ImageCheck
+	host = bound(host)
 	if err := domain.CheckImageName(name); err != nil {
 		return check, &refusal{err}
 	}
-	opener, ok := host.(ports.Opener)
+	opener, ok := can[ports.Opener](host)
 	if !ok {
 		return check, refusef("this host opens no lvols, so nothing can be read from one")
 	}

@@ -63,6 +63,7 @@ func (x *execution) inOrder(ctx context.Context) error {
 // CreateReplica makes a replica without snapshots: a head of so many bytes, on
 // the volume's image, with the record of it.
 func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image domain.Image) (domain.Replica, error) {
+	at = at.bounded()
 	release, err := e.claimReplica(ctx, at)
 	if err != nil {
 		return domain.Replica{}, err
@@ -96,6 +97,7 @@ func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) 
 // from there when it is called again. A replica that anything else hangs on is
 // refused.
 func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) (domain.Plan, error) {
+	at = at.bounded()
 	release, err := e.claimReplica(ctx, at)
 	if err != nil {
 		return domain.Plan{}, err

@@ -84,7 +84,7 @@ func (s sight) prove(ctx context.Context, r Request, onSource, onDestination []s
 }
 
 func proveOne(ctx context.Context, at Site, replica domain.Replica, snapshots []string) (domain.Replica, error) {
-	prover, ok := at.Host.(ports.Prover)
+	prover, ok := can[ports.Prover](at.Host)
 	if !ok {
 		return replica, nil
 	}

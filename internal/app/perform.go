@@ -107,12 +107,22 @@ func (x *execution) create(ctx context.Context, host ports.Host, o domain.Operat
 	return nil
 }
 
-// graft gives the lvol its parent. Grafts under one parent exclude each other.
+// graft gives the lvol its parent.
 func (x *execution) graft(ctx context.Context, host ports.Host, o domain.Operation) error {
 	if err := x.play(o); err != nil {
 		return err
 	}
 	uuid, parent := x.uuid(o.Target), x.uuid(o.Parent)
+	if o.Name != "" { // a kept one, which is not sealed
+		return patiently(ctx, func() error { return x.graftAlone(ctx, host, uuid, parent) })
+	}
+	return patiently(ctx, func() error { return x.graftAndCount(ctx, host, uuid, parent) })
+}
+
+// graftAlone: grafts under one parent exclude each other. Nothing but the graft
+// itself is waited for meanwhile: the parent may be an image that other rebuilds
+// share, the source a host that hangs.
+func (x *execution) graftAlone(ctx context.Context, host ports.Host, uuid, parent string) error {
 	if parent != "" {
 		release, err := x.lockLvol(ctx, x.seen.destination.Store, parent)
 		if err != nil {
@@ -120,10 +130,7 @@ func (x *execution) graft(ctx context.Context, host ports.Host, o domain.Operati
 		}
 		defer release()
 	}
-	if o.Name != "" { // a kept one, which is not sealed
-		return patiently(ctx, func() error { return host.Graft(ctx, uuid, parent) })
-	}
-	return patiently(ctx, func() error { return x.graftAndCount(ctx, host, uuid, parent) })
+	return host.Graft(ctx, uuid, parent)
 }
 
 // graftAndCount does what a seal waits for: the graft, and the look at both
@@ -134,7 +141,7 @@ func (x *execution) graftAndCount(ctx context.Context, host ports.Host, uuid, pa
 	began := x.begunAs(uuid)
 	var now counts
 	err := x.atOnce(
-		func() error { return host.Graft(ctx, uuid, parent) },
+		func() error { return x.graftAlone(ctx, host, uuid, parent) },
 		func() (err error) { now.copied, err = countOwn(ctx, host, uuid); return err },
 		func() (err error) { now.source, err = x.countSource(ctx, began.uuid); return err },
 	)
@@ -245,7 +252,7 @@ func (x *execution) proveImage(ctx context.Context, host ports.Host, source, fet
 		at   ports.Host
 	}{{source, x.request.Source.Host}, {fetched, host}} {
 		uuid := side.uuid
-		prover, ok := side.at.(ports.Prover)
+		prover, ok := can[ports.Prover](side.at)
 		if !ok {
 			return nil
 		}
@@ -317,7 +324,7 @@ func (x *execution) delete(ctx context.Context, host ports.Host, o domain.Operat
 }
 
 func (x *execution) record(ctx context.Context, host ports.Host, o domain.Operation) error {
-	recorder, ok := host.(ports.Recorder)
+	recorder, ok := can[ports.Recorder](host)
 	if !ok {
 		return fmt.Errorf("%w: the host keeps no records, but says it does", ports.ErrUnsupported)
 	}

@@ -137,6 +137,13 @@ func (p *progress) read(bytes uint64) {
 	p.tell(Event{Kind: EventReading})
 }
 
+// unread takes back what is going to be read again.
+func (p *progress) unread(bytes uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readDone -= bytes
+}
+
 // wrote counts bytes of an image that are on the host.
 func (p *progress) wrote(bytes uint64) {
 	p.mu.Lock()

@@ -29,6 +29,7 @@ const maxPlans = 8
 // known in any case.
 func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	began := time.Now()
+	request = request.bounded()
 	progress := newProgress(request.Observer)
 	r := &rebuild{engine: e, request: request, progress: progress, run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}, names: make(map[string]bool)}
 	err := r.all(ctx)

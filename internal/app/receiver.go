@@ -13,11 +13,11 @@ import (
 // still there.
 const lookEvery = time.Second
 
-// watchReceiver is a context that ends when the host that receives a copy does
-// not answer any more, and how to end the watch. The sender alone notices late, or never: what it sends is
-// waited for while the connection stands. Two answers have to fail, since a
-// connection can break once.
-func watchReceiver(ctx context.Context, host ports.Host, uuid string) (context.Context, func()) {
+// watch is a context that ends when a host does not answer any more, and how to end
+// the watch. Of a copy both hosts are watched: the sender alone notices late, or
+// never, that the receiver is gone, since what it sends is waited for while the
+// connection stands. Two answers have to fail, since a connection can break once.
+func watch(ctx context.Context, host ports.Host, uuid string) (context.Context, func()) {
 	copying, cancel := context.WithCancelCause(ctx)
 	stopped := make(chan struct{})
 	go func() {
@@ -26,7 +26,7 @@ func watchReceiver(ctx context.Context, host ports.Host, uuid string) (context.C
 			_, err := host.Look(copying, uuid)
 			gone := errors.Is(err, ports.ErrUnavailable) && copying.Err() == nil
 			if failed && gone {
-				cancel(fmt.Errorf("the receiving host does not answer any more: %w", err))
+				cancel(fmt.Errorf("the host does not answer any more: %w", err))
 				return
 			}
 			failed = gone

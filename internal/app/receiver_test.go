@@ -40,7 +40,7 @@ func TestACopyEndsWhenItsReceiverAnswersNoMore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				host := &receiver{answers: test.answers}
-				copying, stop := watchReceiver(t.Context(), host, "an lvol")
+				copying, stop := watch(t.Context(), host, "an lvol")
 				select {
 				case <-copying.Done():
 					require.True(t, test.ends, "%v", context.Cause(copying))

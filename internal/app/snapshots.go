@@ -14,6 +14,7 @@ import (
 
 // CreateSnapshot takes a snapshot of the replica's head, as a user's.
 func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (domain.Snapshot, error) {
+	at = at.bounded()
 	release, err := e.claimReplica(ctx, at)
 	if err != nil {
 		return domain.Snapshot{}, err
@@ -58,6 +59,7 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 // it merges into that one, and nothing that is read through it changes. A rebuild
 // of this process that copies the snapshot is waited for.
 func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
+	at = at.bounded()
 	release, err := e.claimReplica(ctx, at)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
@@ -79,7 +81,7 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (doma
 	defer free()
 	remove := func() error { return at.Host.Delete(ctx, uuid) }
 	if removal.Into != nil {
-		merger, ok := at.Host.(ports.Merger)
+		merger, ok := can[ports.Merger](at.Host)
 		if !ok {
 			return removal, refusef("snapshot %s of replica %s has %s hanging on it, and the host cannot merge the two", name, at.Replica, removal.Into.Name)
 		}
@@ -118,7 +120,7 @@ func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.
 // crash. One between delete and clone leaves a replica without a head, and
 // another Revert finishes it.
 func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
-	at := request.Replica
+	at := request.Replica.bounded()
 	release, err := e.claimReplica(ctx, at)
 	if err != nil {
 		return domain.Revert{}, err

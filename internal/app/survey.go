@@ -9,7 +9,7 @@ import (
 
 // Survey looks at a host's store and says of everything on it whose it is.
 func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, error) {
-	store, err := host.List(ctx)
+	store, err := within(ctx, storeTime, host.List)
 	if err != nil {
 		return domain.Survey{}, err
 	}
@@ -28,6 +28,7 @@ func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
 
 // lookAt is Look for what need not be there.
 func lookAt(ctx context.Context, at Site) (domain.Replica, error) {
+	at = at.bounded()
 	if err := at.check(); err != nil {
 		return domain.Replica{}, err
 	}

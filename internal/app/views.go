@@ -30,6 +30,7 @@ const readSize = 4 << 20
 // ports.Opener. ErrUnsupported where it is none. The run must not be one that is
 // going on.
 func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, observer Observer) (Views, error) {
+	at = at.bounded()
 	run := ports.Run{Replica: at.Replica, ID: drawID()}
 	p := newProgress(observer)
 	p.reads(lvols)
@@ -41,7 +42,7 @@ func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol,
 	if len(lvols) == 0 {
 		return Views{}, nil
 	}
-	opener, ok := at.Host.(ports.Opener)
+	opener, ok := can[ports.Opener](at.Host)
 	if !ok {
 		return nil, fmt.Errorf("read the views of replica %s: this host opens no lvols: %w", at.Replica, ports.ErrUnsupported)
 	}
@@ -52,7 +53,14 @@ func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol,
 	for _, l := range lvols {
 		all.Go(func() error {
 			sum := sha256.New()
-			if err := readInto(ctx, opener, run, l, sum, p.read); err != nil {
+			var bytes uint64 // of this attempt
+			err := insist(ctx, func(error) {}, func(int) error {
+				sum.Reset()
+				p.unread(bytes)
+				bytes = 0
+				return readInto(ctx, opener, run, l, sum, func(n uint64) { bytes += n; p.read(n) })
+			})
+			if err != nil {
 				return fmt.Errorf("read the view of lvol %s: %w", l.Name, err)
 			}
 			mu.Lock()

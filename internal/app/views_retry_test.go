@@ -1,0 +1,39 @@
+package app_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// A rebuild whose work was done failed for one answer that did not come while it
+// read the views back.
+func TestViewsAreReadAgainAfterAPassingFailure(t *testing.T) {
+	for _, method := range []string{"open", "read"} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := viewsBench(t, memory.Fork)
+				request.Views = true
+				var most atomic.Uint64
+				request.Observer = observe(func(e app.Event) {
+					if e.Kind == app.EventReading {
+						require.LessOrEqual(t, e.BytesDone, e.BytesTotal, "what is read again counts once")
+						most.Store(e.BytesDone)
+					}
+				})
+				failFirst(b.destination, method, 3, memory.Fault{Before: ports.ErrUnavailable})
+				report, err := app.New(nil).Rebuild(t.Context(), request)
+				require.NoError(t, err)
+				require.Equal(t, app.OutcomeComplete, report.Outcome)
+				require.Len(t, report.DestinationViews, len(report.Destination.Snapshots)+1)
+				require.NotZero(t, most.Load())
+			})
+		})
+	}
+}
