@@ -14,6 +14,8 @@ BENCH ?= .
 FUZZTIME ?= 5m
 SHAPES ?=
 ROUNDS ?= 5
+HISTORIES ?= 100000
+FIRST ?= 1
 
 DOMAIN = ./internal/domain/...
 EMBED = examples/embed
@@ -122,7 +124,7 @@ bench: ## run the benchmarks (BENCH, a regular expression, picks some)
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./internal/... .
 
 .PHONY: soak
-soak: ## the whole proof of the domain and many more random histories (hours)
+soak: ## the whole proof of the domain and many more random histories (hours; HISTORIES=100000 from seed FIRST=1 on)
 	@echo "== the whole proof of the domain"
 	@$(GO) test ./internal/domain -count=1 -run TestEveryPrefix -soak -timeout 6h -v
 	@echo "== every fault at every call of a port, and at every JSON-RPC call"
@@ -131,6 +133,8 @@ soak: ## the whole proof of the domain and many more random histories (hours)
 	@$(GO) test ./internal/app -count=1 -run 'TestTwoFaultsAtRandom$$' -soak -timeout 6h -v
 	@echo "== 20,000 random histories of each property of the use cases"
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
+	@echo "== $(HISTORIES) whole histories of volumes on several hosts"
+	@$(GO) test ./test/histories -count=1 -run TestHistories -histories $(HISTORIES) -first $(FIRST) -timeout 12h -v
 
 .PHONY: fuzz
 fuzz: ## feed random scenario files, PDUs and qcow2 images to what reads them (FUZZTIME=5m)

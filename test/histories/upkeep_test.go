@@ -1,0 +1,306 @@
+package histories
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// importImage brings a new image onto a host, or one that another host has.
+func (w *world) importImage(r *rand.Rand) {
+	const most = 3
+	var i *image
+	if len(w.images) < most && (len(w.images) == 0 || r.IntN(2) == 0) {
+		n := len(w.images) + 1
+		i = &image{name: fmt.Sprintf("image-%d", n), uuid: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, w.seed&0xffffffffffff), on: make(map[*site]bool)}
+		// Its last cluster may be filled in part, and some of it is zeros.
+		i.view = w.fresh(1 + r.IntN(5*perCluster))
+		if r.IntN(2) == 0 && len(i.view) > perCluster {
+			clear(i.view[:perCluster])
+		}
+		w.images = append(w.images, i)
+	} else {
+		i = pick(r, w.images)
+	}
+	var without []*site
+	for _, s := range w.sites {
+		if !i.on[s] {
+			without = append(without, s)
+		}
+	}
+	if len(without) == 0 {
+		w.say("%s is everywhere", i.name)
+		return
+	}
+	s := pick(r, without)
+	if r.IntN(3) > 0 {
+		w.bring(i, s)
+		return
+	}
+	w.turmoil([]int64{0, 5}[r.IntN(2)])
+	if r.IntN(2) == 0 {
+		w.engine.dieSoon(1+r.IntN(12), r.IntN(2) == 0)
+	}
+	report, err := w.tryToBring(w.engine, i, s)
+	died := !w.engine.live()
+	w.peace()
+	w.say("%s to %s: %s", i.name, s.name, oneLine(err))
+	if died || isUntidy(err) {
+		s.untidy = true
+	}
+	if _, there := s.find(s.imageName(i)); there {
+		i.on[s] = true
+	} else if err == nil {
+		fail("image %s was imported to %s, and is not there: %+v", i.name, s.name, report)
+	}
+}
+
+func isUntidy(err error) bool { return errors.Is(err, app.ErrCleanUp) }
+
+func (w *world) tryToBring(p *process, i *image, s *site) (app.ImageReport, error) {
+	content := i.view.bytes()
+	return p.engine.ImportImage(ctx(), app.ImageRequest{
+		Host: p.lines[s], Name: i.name, UUID: i.uuid, Content: bytes.NewReader(content), Size: uint64(len(content)),
+	})
+}
+
+func (w *world) bring(i *image, s *site) {
+	if _, err := w.tryToBring(w.engine, i, s); err != nil {
+		fail("import image %s to %s: %v", i.name, s.name, err)
+	}
+	i.on[s] = true
+	w.say("%s to %s", i.name, s.name)
+}
+
+// removeImage deletes one that nothing hangs on.
+func (w *world) removeImage(r *rand.Rand) {
+	type place struct {
+		i *image
+		s *site
+	}
+	var unused []place
+	for _, i := range w.images {
+		for _, s := range w.sites {
+			l, there := s.find(s.imageName(i))
+			if there && !slices.ContainsFunc(s.list().Lvols, func(other domain.Lvol) bool { return other.Parent == l.UUID }) {
+				unused = append(unused, place{i, s})
+			}
+		}
+	}
+	if len(unused) == 0 {
+		w.say("all are in use")
+		return
+	}
+	p := pick(r, unused)
+	l, _ := p.s.find(p.s.imageName(p.i))
+	if err := p.s.host.Delete(ctx(), l.UUID); err != nil {
+		fail("remove image %s from %s: %v", p.i.name, p.s.name, err)
+	}
+	p.i.on[p.s] = false
+	w.say("%s from %s", p.i.name, p.s.name)
+}
+
+func (w *world) verifyImage(r *rand.Rand) {
+	for _, s := range some(r, w.sites, len(w.sites)) {
+		for _, i := range w.images {
+			l, there := s.find(s.imageName(i))
+			if !there || l.Image.Checksum == "" {
+				continue
+			}
+			if _, err := w.engine.engine.VerifyImage(ctx(), w.engine.lines[s], i.name, "", nil); err != nil {
+				fail("verify image %s on %s: %v", i.name, s.name, err)
+			}
+			w.say("%s on %s", i.name, s.name)
+			return
+		}
+	}
+	w.say("no host records a checksum")
+}
+
+// collectGarbage: afterwards nothing is in flight, but what something hangs on
+// and what Longhorn's own rebuilds have left.
+func (w *world) collectGarbage(r *rand.Rand) { w.collect(pick(r, w.sites)) }
+
+func (w *world) collect(s *site) {
+	removed, err := w.engine.engine.RemoveGarbage(ctx(), w.engine.lines[s])
+	if err != nil {
+		fail("collect the garbage of %s: %v", s.name, err)
+	}
+	w.say("%s: %d lvols, %d open things", s.name, len(removed.Lvols), len(removed.Opened))
+	lvols := s.list().Lvols
+	for _, l := range lvols {
+		used := slices.ContainsFunc(lvols, func(other domain.Lvol) bool { return other.Parent == l.UUID })
+		if isInFlight(l.Name) && !used {
+			fail("%s: %s is in flight after its garbage was collected", s.name, l.Name)
+		}
+	}
+	if opened := s.opened(); len(opened) > 0 {
+		fail("%s: %v is open after its garbage was collected", s.name, opened)
+	}
+	s.untidy = false
+}
+
+// auditVolume: an audit finds the replicas that the model knows to be hurt, and
+// finds nothing wrong with those that are whole and equal.
+func (w *world) auditVolume(r *rand.Rand) {
+	v, ok := w.pickVolume(r, isServing)
+	if !ok {
+		return
+	}
+	w.auditOne(v)
+}
+
+func (w *world) auditOne(v *volume) {
+	serving := v.serving()
+	request := app.AuditRequest{Image: v.imageSaid()}
+	for _, rep := range serving {
+		request.Sites = append(request.Sites, w.engine.at(rep))
+	}
+	report, err := w.engine.engine.Audit(ctx(), request)
+	if err != nil {
+		fail("audit %s: %v", v.name, err)
+	}
+	if len(report.Unclear) > 0 || len(report.Volumes) != 1 || len(report.Volumes[0].Replicas) != len(serving) {
+		fail("audit %s: %+v", v.name, report)
+	}
+	equal := true
+	for n, rep := range serving {
+		equal = equal && maps.Equal(rep.snapshots, serving[0].snapshots) && rep.state == whole && !rep.odd
+		said := ""
+		for _, violation := range report.Volumes[0].Replicas[n].Violations {
+			if violation.Rule == domain.RuleInFlight && rep.untidy {
+				continue
+			}
+			said += violation.String() + "; "
+		}
+		switch hurtOne := strings.Contains(said, domain.RuleAncestorParent) || !v.hasImage(rep.at) && rep.state == hurt && said != ""; {
+		case rep.state == whole && said != "":
+			fail("audit %s: %s is whole, and is said to be wrong: %s", v.name, rep, said)
+		case rep.state == hurt && !hurtOne:
+			fail("audit %s: %s is hurt, and nothing tells: %s", v.name, rep, said)
+		}
+		w.say("%s, %s: %s", rep, rep.state, said)
+	}
+	differences := slices.DeleteFunc(report.Volumes[0].Differences, func(d domain.Difference) bool { return isAboutTime(d.Rule) })
+	if equal && len(differences) > 0 {
+		fail("audit %s: all replicas are whole and have the same snapshots, and are said to differ: %v", v.name, differences)
+	}
+}
+
+// Replicas that show the same may still record different times of a snapshot: each
+// was taken on its own, and what was rebuilt from a host that keeps none has none.
+func isAboutTime(rule string) bool { return rule == domain.RuleAttributes }
+
+func (v *volume) hasImage(s *site) bool { return v.image != nil && v.image.on[s] }
+
+// repairReplica: a repair makes a hurt replica whole, without a byte.
+func (w *world) repairReplica(r *rand.Rand) {
+	v, ok := w.pickVolume(r, func(v *volume) bool { return len(v.in(hurt)) > 0 })
+	if !ok {
+		return
+	}
+	w.repairOne(pick(r, v.in(hurt)), r.IntN(2) == 0)
+}
+
+func (w *world) repairOne(rep *replica, compare bool) {
+	v := rep.of
+	request := app.RepairRequest{Replica: w.engine.at(rep), Image: v.imageSaid()}
+	var healthy *replica
+	if all := v.in(whole); compare && len(all) > 0 {
+		healthy = all[0]
+		request.Healthy = w.engine.at(healthy)
+	}
+	report, err := w.engine.engine.Repair(ctx(), request)
+	w.say("%s: %s", rep, oneLine(err))
+	switch {
+	case !v.image.on[rep.at]:
+		if !isRefused(err) {
+			fail("repair %s, whose image is not on the host: %v", rep, err)
+		}
+	case err != nil:
+		fail("repair %s: %v", rep, err)
+	default:
+		rep.state = whole
+		rep.untidy = w.inFlight(rep) != ""
+		wrong := slices.DeleteFunc(report.Violations, func(v domain.Violation) bool { return isAboutTime(v.Rule) || v.Rule == domain.RuleInFlight })
+		if report.Compared && len(wrong) > 0 && maps.Equal(rep.snapshots, healthy.snapshots) && !rep.odd && !healthy.odd {
+			fail("repair %s: what hangs right again is said to be wrong: %v", rep, wrong)
+		}
+	}
+}
+
+// conclude makes all whole again, without any trouble: whatever has happened, it
+// can be done, and nothing is left over.
+func (w *world) conclude() {
+	r := rand.New(rand.NewPCG(w.seed, 1<<62))
+	w.step = -1
+	w.mu.Lock()
+	w.log, w.trace = append(w.log, "      in the end"), nil
+	w.mu.Unlock()
+	for _, v := range w.volumes {
+		for _, rep := range v.in(hurt) {
+			if !v.image.on[rep.at] {
+				w.bring(v.image, rep.at)
+			}
+			w.repairOne(rep, true)
+		}
+	}
+	for _, v := range w.volumes {
+		for _, rep := range v.in(lost) {
+			if isServing(v) {
+				w.rebuild([]*attempt{w.plan(r, rep)})
+			}
+		}
+	}
+	for _, s := range w.sites {
+		w.collect(s)
+		s.host.Restart() // what was hidden comes back
+	}
+	w.tidy()
+	w.peace()
+	w.check()
+	for _, v := range w.volumes {
+		w.auditOne(v)
+		w.again(r, v)
+	}
+	w.check()
+}
+
+// tidy: nothing may be in flight any more.
+func (w *world) tidy() {
+	for _, v := range w.volumes {
+		for _, rep := range v.replicas {
+			rep.untidy = false
+		}
+	}
+}
+
+// again rebuilds a replica that is whole, twice: the second time nothing is copied
+// where both hosts prove. (The first time attributes may have to be put right,
+// which a replica has lost that was rebuilt from a host that keeps none.)
+func (w *world) again(r *rand.Rand, v *volume) {
+	serving := v.serving()
+	if len(serving) < 2 {
+		return
+	}
+	a := w.plan(r, serving[1])
+	a.from, a.mustBe, a.request.Image, a.request.Options = serving[0], "", v.imageSaid(), domain.Options{}
+	w.rebuild([]*attempt{a})
+	if !a.from.at.list().Proves || !a.to.at.list().Proves {
+		return
+	}
+	w.rebuild([]*attempt{a})
+	if a.report.CopiedBytes > 0 {
+		for _, s := range a.report.Plan.Steps {
+			w.say("%s %s: %s", s.Action, s.Snapshot, s.Reason)
+		}
+		fail("%s was just rebuilt from %s, and yet %d bytes were copied", a.to, a.from, a.report.CopiedBytes)
+	}
+}
