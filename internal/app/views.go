@@ -54,7 +54,7 @@ func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol,
 		all.Go(func() error {
 			sum := sha256.New()
 			var bytes uint64 // of this attempt
-			err := insist(ctx, func(error) {}, func(int) error {
+			err := insistUnlessBusy(ctx, quietly, func(int) error {
 				sum.Reset()
 				p.unread(bytes)
 				bytes = 0
