@@ -139,7 +139,7 @@ func tidyAgain() func(ctx context.Context, do func() error) error {
 	return func(ctx context.Context, do func() error) error {
 		for pause := firstRetry; ; pause *= 2 {
 			err := do()
-			if err == nil || !transient(err) || time.Now().Add(pause).After(until) || wait(ctx, pause) != nil {
+			if err == nil || !transient(err) && !busy(err) || time.Now().Add(pause).After(until) || wait(ctx, pause) != nil {
 				return err
 			}
 		}
