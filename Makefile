@@ -124,7 +124,7 @@ bench: ## run the benchmarks (BENCH, a regular expression, picks some)
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./internal/... .
 
 .PHONY: soak
-soak: ## the whole proof of the domain and many more random histories (hours; HISTORIES=100000 from seed FIRST=1 on)
+soak: ## the whole proof of the domain, every fault at every call, many more random histories (hours; HISTORIES=100000 from seed FIRST=1 on)
 	@echo "== the whole proof of the domain"
 	@$(GO) test ./internal/domain -count=1 -run TestEveryPrefix -soak -timeout 6h -v
 	@echo "== every fault at every call of a port, and at every JSON-RPC call"

@@ -176,10 +176,15 @@ func (a *aftermath) look(s *saboteur, v verification, err error) {
 
 // mayLeave reports whether a run may have left something in flight: somebody died
 // who could have cleaned up, a host said of what was to be deleted that there is
-// nothing, or the error tells.
+// nothing, the error tells, or it is the helper of an adapter whose target refused
+// or did not answer from then on, which the adapter logs.
 func (a *aftermath) mayLeave() bool {
 	for _, one := range a.struck {
-		if one.kind.ends == endEngine || one.kind.name == "not-found" && one.method == "delete" || one.kind.name == "rpc-not-found" {
+		switch {
+		case one.kind.ends == endEngine,
+			one.kind.name == "not-found" && one.method == "delete",
+			one.kind.name == "rpc-not-found",
+			one.kind.ofCalls() && a.err != nil && (one.lasts || one.kind.ends == endHang):
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
@@ -164,6 +165,9 @@ const (
 	verifyProof  verification = "proof"
 	verifyViews  verification = "views"
 )
+
+// ofCalls reports whether it befalls JSON-RPC calls, not those of a port.
+func (k faultKind) ofCalls() bool { return strings.HasPrefix(k.name, "rpc-") }
 
 func kindNamed(name string) (faultKind, bool) {
 	for _, k := range slices.Concat(faultKinds, callFaultKinds) {
