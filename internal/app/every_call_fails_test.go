@@ -51,7 +51,7 @@ func callChosen(w faultWorld, f flavours, s strike) bool {
 	if *soak {
 		return true
 	}
-	oneIn := uint32(400)
+	oneIn := uint32(600)
 	if raceDetector {
 		oneIn = 4000
 	}

@@ -70,7 +70,7 @@ func chosen(w faultWorld, f flavours, v verification, s strike) bool {
 	if *soak {
 		return true
 	}
-	oneIn := uint32(16)
+	oneIn := uint32(20)
 	if raceDetector {
 		oneIn = 96
 	}
