@@ -75,7 +75,7 @@ simulated:
 .PHONY: faults
 faults:
 	@echo "== rebuilds that something befalls"
-	@$(GO) test -run 'FailsOnce$$|TestTwoFaultsAtRandom$$' ./internal/app
+	@$(GO) test -run 'FailsOnce$$|AtRandom$$' ./internal/app
 
 # The domain is pure: no goroutine, so no race, and its proof by exhaustion is
 # many times faster without the detector.
@@ -130,7 +130,7 @@ soak: ## the whole proof of the domain, every fault at every call, many more ran
 	@echo "== every fault at every call of a port, and at every JSON-RPC call"
 	@$(GO) test ./internal/app -count=1 -run 'FailsOnce$$' -soak -timeout 6h -v
 	@echo "== 100,000 pairs of faults at random"
-	@$(GO) test ./internal/app -count=1 -run 'TestTwoFaultsAtRandom$$' -soak -timeout 6h -v
+	@$(GO) test ./internal/app -count=1 -run 'AtRandom$$' -soak -timeout 6h -v
 	@echo "== 20,000 random histories of each property of the use cases"
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
 	@echo "== $(HISTORIES) whole histories of volumes on several hosts"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -151,7 +152,12 @@ func TestNoHeadStandsOnViewsThatDiffer(t *testing.T) {
 			t.Run(f.String(), func(t *testing.T) {
 				b, request := faultWorlds[0].grow(t, f)
 				request.Parallel, request.Views = parallel, true
-				failFirst(b.source, "copy", 1, memory.Fault{Spoil: memory.SpoilBytes})
+				b.source.Inject(func(c memory.Call) memory.Fault {
+					if c.Method == "copy" && c.Name == domain.SnapshotLvolName(sourceName, "snap12") {
+						return memory.Fault{Spoil: memory.SpoilBytes}
+					}
+					return memory.Fault{}
+				})
 				report, err := app.New(nil).Rebuild(t.Context(), request)
 				require.ErrorIs(t, err, ports.ErrCorrupt)
 				require.NotEmpty(t, report.Violations)

@@ -60,6 +60,7 @@ type inTargets struct {
 	machines map[string]*machine
 	lookers  map[string]*spdk.Host
 	ends     []func()
+	parallel int // 0: 1
 
 	mu    sync.Mutex
 	meets func(side string, r simtarget.Request) simtarget.Fault // nil: nothing befalls
@@ -177,7 +178,11 @@ func (s *inTargets) host(side string) (host *spdk.Host, end func()) {
 func (s *inTargets) engine() (app.Request, func()) {
 	source, endSource := s.host("source")
 	destination, endDestination := s.host("destination")
-	return s.world.request(source, destination), func() { endSource(); endDestination() }
+	request := s.world.request(source, destination)
+	if s.parallel > 0 {
+		request.Parallel = s.parallel
+	}
+	return request, func() { endSource(); endDestination() }
 }
 
 func (s *inTargets) cluster() uint64 { return targetCluster }
@@ -225,6 +230,7 @@ type callSaboteur struct {
 	saboteur
 
 	stage    *inTargets
+	over     chan struct{} // closed when the rebuild is
 	reviving sync.WaitGroup
 }
 
@@ -235,10 +241,11 @@ func strikeCalls(on *inTargets, strikes ...strike) (*saboteur, error) {
 	defer end()
 	ctx, give := cancelling()
 	defer give()
-	s := &callSaboteur{saboteur: saboteur{give: give, calls: make(map[string]int), strikes: strikes}, stage: on}
+	s := &callSaboteur{saboteur: saboteur{give: give, calls: make(map[string]int), strikes: strikes}, stage: on, over: make(chan struct{})}
 	on.listen(s.ask)
 	_, err := app.New(nil).Rebuild(ctx, request)
 	on.listen(nil)
+	close(s.over)
 	s.reviving.Wait()
 	for _, side := range slices.Sorted(maps.Keys(on.machines)) {
 		on.machines[side].restartIfNeeded()
@@ -279,8 +286,11 @@ func (s *callSaboteur) ask(side string, r simtarget.Request) simtarget.Fault {
 func (s *callSaboteur) revive(m *machine) {
 	dying := m.current()
 	s.reviving.Go(func() {
-		<-dying.Done()
-		time.Sleep(restartTime)
-		m.restart()
+		select {
+		case <-dying.Done():
+			time.Sleep(restartTime)
+			m.restart()
+		case <-s.over: // it hung before it could die, or was dying as all ended
+		}
 	})
 }

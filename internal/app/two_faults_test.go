@@ -23,17 +23,35 @@ var (
 // Where copies go on beside each other, as in a fourth of them, a seed draws the
 // same pair, but which call is the n-th may differ.
 func TestTwoFaultsAtRandom(t *testing.T) {
+	failTwice(t, 1200, *pairs, faultKinds, pointsInBubble, failAsDrawn)
+}
+
+// TestTwoCallsFailAtRandom is TestTwoFaultsAtRandom for the JSON-RPC calls of simulated
+// targets. One such pair takes as long as twenty of the others.
+func TestTwoCallsFailAtRandom(t *testing.T) {
+	points := func(t *testing.T, w faultWorld, f flavours, _ verification) []faultPoint {
+		return callsInBubble(t, w, f)
+	}
+	failTwice(t, 40, *pairs/20, callFaultKinds, points, failCallsAsDrawn)
+}
+
+func failTwice(t *testing.T, some, all int, kinds []faultKind, points pointsOf, fail func(t *testing.T, p pair, again string) int) {
+	t.Helper()
+	known := &drawing{kinds: kinds, points: points}
+	one := func(t *testing.T, seed uint64) int {
+		return fail(t, known.pair(t, seed), fmt.Sprintf("play it again: go test ./internal/app -run '%s$' -seed %d", strings.SplitN(t.Name(), "/", 2)[0], seed))
+	}
 	if *seed != 0 {
-		failTwice(t, *seed)
+		one(t, *seed)
 		return
 	}
 	const shards = 4
-	first, n := uint64(1), 1200
+	first, n := uint64(1), some
 	switch {
 	case *soak:
-		first, n = rand.Uint64()>>1, *pairs
+		first, n = rand.Uint64()>>1, all
 	case raceDetector:
-		n = 100
+		n = some / 12
 	}
 	var struck [3]atomic.Int64 // by how many faults struck
 	t.Cleanup(func() {
@@ -43,7 +61,7 @@ func TestTwoFaultsAtRandom(t *testing.T) {
 		t.Run(fmt.Sprint("part ", shard+1), func(t *testing.T) {
 			t.Parallel()
 			for i := shard; i < n; i += shards {
-				struck[failTwice(t, first+uint64(i))].Add(1)
+				struck[one(t, first+uint64(i))].Add(1)
 			}
 		})
 	}
@@ -66,14 +84,24 @@ func (p pair) String() string {
 	return fmt.Sprintf("parallel %d; %s", p.parallel, strings.Join(runs, ", then "))
 }
 
-func drawPair(t *testing.T, seed uint64) pair {
+// drawing draws pairs of faults.
+type drawing struct {
+	kinds  []faultKind
+	points pointsOf
+	known  sync.Map // points, by world, flavours and verification
+}
+
+// pointsOf are the calls of a rebuild that nothing befalls.
+type pointsOf func(*testing.T, faultWorld, flavours, verification) []faultPoint
+
+func (d *drawing) pair(t *testing.T, seed uint64) pair {
 	r := rand.New(rand.NewPCG(seed, 0))
 	p := pair{
 		world: draw(r, faultWorlds), flavours: draw(r, allFlavours), parallel: draw(r, []int{1, 1, 1, app.DefaultParallel}),
 		verify: draw(r, []verification{verifyCounts, verifyCounts, verifyProof, verifyViews}),
 	}
-	points := pointsOnce(t, p.world, p.flavours, p.verify)
-	first, second := drawStrike(r, draw(r, points)), drawStrike(r, draw(r, points))
+	points := d.pointsOnce(t, p.world, p.flavours, p.verify)
+	first, second := d.strike(r, draw(r, points)), d.strike(r, draw(r, points))
 	if r.IntN(3) == 0 {
 		p.runs = [][]strike{{first}, {second}}
 		return p
@@ -87,9 +115,9 @@ func drawPair(t *testing.T, seed uint64) pair {
 
 func draw[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
-func drawStrike(r *rand.Rand, p faultPoint) strike {
+func (d *drawing) strike(r *rand.Rand, p faultPoint) strike {
 	for {
-		s := strike{faultPoint: p, kind: draw(r, faultKinds)}
+		s := strike{faultPoint: p, kind: draw(r, d.kinds)}
 		if s.kind.canBefall(p) {
 			s.lasts = s.kind.lasts() && r.IntN(3) == 0
 			return s
@@ -97,25 +125,17 @@ func drawStrike(r *rand.Rand, p faultPoint) strike {
 	}
 }
 
-var pointsOf sync.Map // by world, flavours and verification
-
-func pointsOnce(t *testing.T, w faultWorld, f flavours, v verification) []faultPoint {
+func (d *drawing) pointsOnce(t *testing.T, w faultWorld, f flavours, v verification) []faultPoint {
 	key := runText(w, f, v)
-	if known, ok := pointsOf.Load(key); ok {
+	if known, ok := d.known.Load(key); ok {
 		return known.([]faultPoint)
 	}
-	points := pointsInBubble(t, w, f, v)
-	pointsOf.Store(key, points)
+	points := d.points(t, w, f, v)
+	d.known.Store(key, points)
 	return points
 }
 
-// failTwice says how many of the faults struck.
-func failTwice(t *testing.T, seed uint64) (struck int) {
-	t.Helper()
-	p := drawPair(t, seed)
-	return failAsDrawn(t, p, fmt.Sprintf("play it again: go test ./internal/app -run TestTwoFaultsAtRandom -seed %d", seed))
-}
-
+// failAsDrawn says how many of the faults struck.
 func failAsDrawn(t *testing.T, p pair, again string) (struck int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -129,6 +149,30 @@ func failAsDrawn(t *testing.T, p pair, again string) (struck int) {
 		request.Parallel = p.parallel
 		for _, strikes := range p.runs {
 			seen, _, err := strikeRun(b, p.verify.of(request), strikes...)
+			after.look(seen, p.verify, err)
+			after.check()
+			struck += len(seen.struck)
+		}
+		after.converge()
+	})
+	return struck
+}
+
+func failCallsAsDrawn(t *testing.T, p pair, again string) (struck int) {
+	t.Helper()
+	p.verify = verifyCounts // others open lvols, which takes sockets of the machine
+	synctest.Test(t, func(t *testing.T) {
+		defer func() {
+			if t.Failed() {
+				t.Logf("%s\nit is: %s", again, p)
+			}
+		}()
+		on := growTargets(t, p.world, p.flavours)
+		defer on.end()
+		after := newAftermath(t, p.world, p.flavours, on)
+		on.parallel = p.parallel
+		for _, strikes := range p.runs {
+			seen, err := strikeCalls(on, strikes...)
 			after.look(seen, p.verify, err)
 			after.check()
 			struck += len(seen.struck)

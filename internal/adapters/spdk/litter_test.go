@@ -61,8 +61,16 @@ func TestAHelperThatCouldNotBeRemovedGoesWithItsRun(t *testing.T) {
 	require.Equal(t, snapshot, store.Lvols[0].UUID)
 }
 
-// An attach that took effect and was not answered stayed after the run's release.
+// An attach that took effect and was not answered stayed after the run's release,
+// where no copy came after it.
 func TestAnAttachThatWasNotAnsweredIsReleased(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		attachUnanswered(t, again)
+	}
+}
+
+func attachUnanswered(t *testing.T, again bool) {
+	t.Helper()
 	fabric := simtarget.NewFabric()
 	from, to := targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
 	source, destination := openNew(t, from, 16), openNew(t, to, 16)
@@ -85,7 +93,9 @@ func TestAnAttachThatWasNotAnsweredIsReleased(t *testing.T) {
 	opened, err := source.Opened(t.Context())
 	require.NoError(t, err)
 	require.Len(t, opened, 1)
-	require.NoError(t, source.Copy(t.Context(), run, snapshot, address, nil), "the next copy goes")
+	if again {
+		require.NoError(t, source.Copy(t.Context(), run, snapshot, address, nil), "the next copy goes")
+	}
 	require.NoError(t, source.Release(t.Context(), run))
 	opened, err = source.Opened(t.Context())
 	require.NoError(t, err)
