@@ -232,6 +232,7 @@ type callSaboteur struct {
 	stage    *inTargets
 	over     chan struct{} // closed when the rebuild is
 	reviving sync.WaitGroup
+	dying    map[*simtarget.Target]bool
 }
 
 // strikeCalls is a rebuild whose JSON-RPC calls faults befall. The targets are up
@@ -241,7 +242,7 @@ func strikeCalls(on *inTargets, strikes ...strike) (*saboteur, error) {
 	defer end()
 	ctx, give := cancelling()
 	defer give()
-	s := &callSaboteur{saboteur: saboteur{give: give, calls: make(map[string]int), strikes: strikes}, stage: on, over: make(chan struct{})}
+	s := &callSaboteur{saboteur: saboteur{give: give, calls: make(map[string]int), strikes: strikes}, stage: on, over: make(chan struct{}), dying: make(map[*simtarget.Target]bool)}
 	on.listen(s.ask)
 	_, err := app.New(nil).Rebuild(ctx, request)
 	on.listen(nil)
@@ -285,6 +286,10 @@ func (s *callSaboteur) ask(side string, r simtarget.Request) simtarget.Fault {
 // revive starts a target again that is about to die.
 func (s *callSaboteur) revive(m *machine) {
 	dying := m.current()
+	if s.dying[dying] {
+		return // calls that come together can be struck together
+	}
+	s.dying[dying] = true
 	s.reviving.Go(func() {
 		select {
 		case <-dying.Done():

@@ -68,11 +68,9 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	looking.Go(func() { grow, forbidden = look() })
 	uuid, err := build(inFlight)
 	looking.Wait()
-	if unsaid(err) {
+	// By its name: where the answer to the rename is lost, it may be what was asked for.
+	if err == nil || unsaid(err) {
 		made.add(h.alias(inFlight))
-	}
-	if err == nil {
-		made.add(uuid)
 	}
 	if err := cmp.Or(forbidden, err); err != nil {
 		return "", err
@@ -91,7 +89,7 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	if err != nil {
 		return "", err
 	}
-	made.keep(uuid)
+	made.keep(h.alias(inFlight))
 	return uuid, nil
 }
 

@@ -101,3 +101,26 @@ func attachUnanswered(t *testing.T, again bool) {
 	require.NoError(t, err)
 	require.Empty(t, opened)
 }
+
+// The answer to the rename that gives a clone its name was lost, and the clone, a
+// head by then, was taken for a helper that is left over.
+func TestACloneWhoseRenameWasNotAnsweredStays(t *testing.T) {
+	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
+	h := openNew(t, target, 16)
+	snapshot, err := h.Seal(t.Context(), create(t, h, "vol-1-rebuilding-00000001", 2), "vol-1-snap-a", ports.SealRecord{})
+	require.NoError(t, err)
+	target.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		if r.Method == "bdev_lvol_rename" && r.N == 1 {
+			return simtarget.Fault{After: simtarget.Close}
+		}
+		return simtarget.Fault{}
+	})
+	_, err = h.Clone(t.Context(), snapshot, "vol-1", 2*cluster, "base")
+	require.ErrorIs(t, err, ports.ErrUnavailable)
+	require.NoError(t, h.Release(t.Context(), ports.Run{Replica: "vol-1", ID: "00000001"}))
+	store, err := h.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, store.Lvols, 2)
+	require.Equal(t, "vol-1", store.Lvols[1].Name)
+	require.Equal(t, "base", store.Lvols[1].Record)
+}
