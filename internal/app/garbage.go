@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -99,7 +100,7 @@ func removeLeftover(ctx context.Context, host ports.Host, l domain.Lvol) error {
 func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, release func(), err error) {
 	var held []func()
 	release = func() {
-		for _, give := range held {
+		for _, give := range slices.Backward(held) {
 			give()
 		}
 	}
@@ -107,6 +108,16 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 	if err != nil {
 		return g, release, fmt.Errorf("list lvols: %w", err)
 	}
+	inside, err := e.locks.acquire(ctx, claimOfGarbage(g.Store.UUID))
+	if err != nil {
+		return g, release, err
+	}
+	held = append(held, inside)
+	outside, err := e.claimCollection(ctx, host, g.Store.UUID)
+	if err != nil {
+		return g, release, err
+	}
+	held = append(held, outside)
 	if g.Lvols, err = domain.Garbage(g.Store); err != nil {
 		return g, release, refused(err)
 	}

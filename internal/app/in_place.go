@@ -22,11 +22,14 @@ func (e *Engine) claimReplica(ctx context.Context, at Site) (release func(), err
 		return nil, err
 	}
 	claim := claimOfReplica(store.UUID, at.Replica)
-	inside, ok := e.locks.tryAcquire(claim)
+	inside, ok, err := e.claimHere(ctx, store.UUID, claim)
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, refusef("replica %s on lvstore %s is being worked on already", at.Replica, store.Name)
 	}
-	outside, err := e.claimOutside(ctx, at.Host, claim)
+	outside, err := e.claimElsewhere(ctx, at.Host, store.UUID, claim)
 	if err != nil {
 		inside()
 	}

@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,12 @@ func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
 // claimed is a host on which another process works on every replica.
 type claimed struct{ *memory.Host }
 
-func (claimed) Claim(context.Context, string) (func(), error) { return nil, ports.ErrBusy }
+func (claimed) Claim(_ context.Context, name string) (func(), error) {
+	if strings.HasPrefix(name, "replica ") {
+		return nil, ports.ErrBusy
+	}
+	return func() {}, nil
+}
 
 func TestWhatAnotherProcessWorksOnIsLeftToIt(t *testing.T) {
 	ctx := context.Background()

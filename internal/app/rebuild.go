@@ -139,7 +139,10 @@ func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err e
 		return nil, nil, err
 	}
 	store := s.destination.Store
-	replica, ok := r.engine.locks.tryAcquire(claimOfReplica(store.UUID, r.request.Destination.Replica))
+	replica, ok, err := r.engine.claimHere(ctx, store.UUID, claimOfReplica(store.UUID, r.request.Destination.Replica))
+	if err != nil {
+		return nil, nil, err
+	}
 	if !ok {
 		return nil, nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
 	}
@@ -168,7 +171,7 @@ func (r *rebuild) claimOutside(ctx context.Context, store domain.Store) (release
 			give()
 		}
 	}
-	give, err := r.engine.claimOutside(ctx, r.request.Destination.Host, claimOfReplica(store.UUID, r.request.Destination.Replica))
+	give, err := r.engine.claimElsewhere(ctx, r.request.Destination.Host, store.UUID, claimOfReplica(store.UUID, r.request.Destination.Replica))
 	switch {
 	case errors.Is(err, ports.ErrBusy):
 		return nil, refusef("replica %s on lvstore %s is being rebuilt by another process", r.request.Destination.Replica, store.Name)

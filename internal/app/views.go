@@ -54,6 +54,7 @@ func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol,
 		all.Go(func() error {
 			sum := sha256.New()
 			var bytes uint64 // of this attempt
+			// What a volume uses is busy for long, and is not waited for.
 			err := insistUnlessBusy(ctx, quietly, func(int) error {
 				sum.Reset()
 				p.unread(bytes)
@@ -154,18 +155,15 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 		lvols []domain.Lvol
 		into  *Views
 	}{{r.request.Source, source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
-		// What a volume uses is busy for long, and is not waited for.
-		err := insistUnlessBusy(ctx, quietly, func(int) error {
-			views, err := readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
-			if err == nil {
-				maps.Copy(views, *side.into)
-				*side.into = views
-			}
-			return err
-		})
+		views, err := readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
+		if errors.Is(err, ports.ErrNotFound) {
+			return nil, fmt.Errorf("%w: %w", errPlanAgain, err) // a user may have deleted a snapshot of the source
+		}
 		if err != nil {
 			return nil, fmt.Errorf("verify: %w", err)
 		}
+		maps.Copy(views, *side.into)
+		*side.into = views
 	}
 	return domain.CompareViews(seen.source, seen.destination, image, r.report.SourceViews, r.report.DestinationViews), nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -36,4 +37,21 @@ func TestViewsAreReadAgainAfterAPassingFailure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A snapshot of the source that was deleted while views were read failed the rebuild.
+func TestASnapshotThatIsDeletedWhileViewsAreReadIsPlannedAgain(t *testing.T) {
+	b, request := viewsBench(t, memory.Fork)
+	request.Views = true
+	gone := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
+	var once atomic.Bool
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "open" && once.CompareAndSwap(false, true) {
+			require.NoError(t, b.source.DeleteMerging(gone.UUID))
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(t.Context(), request)
+	require.NoError(t, err)
+	require.NotContains(t, namesOn(t, b.destination), domain.SnapshotLvolName(copyName, "snap22"))
 }

@@ -340,7 +340,7 @@ func (w *world) fillMeanwhile(r *rand.Rand, s *site, all []*attempt, t *trouble,
 
 func (w *world) untidySites() {
 	for _, s := range w.sites {
-		s.untidy = true
+		s.untidy, s.late = true, true
 	}
 }
 

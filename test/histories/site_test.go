@@ -24,6 +24,10 @@ type site struct {
 	foreign map[string]shot // by UUID: what is nobody's of ours
 	untidy  bool            // something may be in flight that no replica's name tells, or open
 
+	// Calls may have taken effect here that nobody waited for any more: a graft, say,
+	// while its lvol was deleted, which hides it until a restart.
+	late bool
+
 	mu      sync.Mutex
 	calls   int
 	hangAt  int // at which call it hangs; 0: at none

@@ -262,6 +262,9 @@ func (w *world) conclude() {
 	for _, s := range w.sites {
 		w.collect(s)
 		s.host.Restart() // what was hidden comes back
+		if s.late {
+			w.collect(s)
+		}
 	}
 	w.tidy()
 	w.peace()
