@@ -74,6 +74,9 @@ func chosen(w faultWorld, f flavours, v verification, s strike) bool {
 	if raceDetector {
 		oneIn = 96
 	}
+	if s.kind.copies {
+		oneIn /= 5 // there are few copies
+	}
 	sum := fnv.New32a()
 	sum.Write([]byte(runText(w, f, v, s)))
 	return sum.Sum32()%oneIn == 0
