@@ -149,6 +149,11 @@ type aftermath struct {
 	left   bool // something may have been left in flight by now
 	image  bool // an image in flight may have been left
 	helper bool // a helper was left on the source
+
+	// loosens: where snapshots are sealed beside each other, one can be that hangs on
+	// one whose own seal has failed at its end; planned again, that one is copied anew
+	// and the other, which is proven, set loose meanwhile.
+	loosens bool
 }
 
 func newAftermath(t tester, w faultWorld, f flavours, on stage) *aftermath {
@@ -268,6 +273,9 @@ func (a *aftermath) nothingIsForged(source, destination album) {
 		s, known := theirs[name]
 		require.True(a.t, known, "snapshot %s is new, and the source has none", name)
 		require.True(a.t, identical(s, f), "sealed snapshot %s is not the source's", name)
+		if a.loosens && a.err != nil && f.lvol.Parent == "" {
+			continue
+		}
 		require.Equal(a.t, a.rightParent(source, s), destination.parent(f), "the parent of sealed snapshot %s", name)
 	}
 	image := domain.ImageLvolName(imageName, a.uuid)

@@ -146,7 +146,7 @@ func failAsDrawn(t *testing.T, p pair, again string) (struck int) {
 		}()
 		b, request := p.world.grow(t, p.flavours)
 		after := newAftermath(t, p.world, p.flavours, inMemory{b, request})
-		request.Parallel = p.parallel
+		request.Parallel, after.loosens = p.parallel, p.parallel > 1
 		for _, strikes := range p.runs {
 			seen, _, err := strikeRun(b, p.verify.of(request), strikes...)
 			after.look(seen, p.verify, err)
@@ -170,7 +170,7 @@ func failCallsAsDrawn(t *testing.T, p pair, again string) (struck int) {
 		on := growTargets(t, p.world, p.flavours)
 		defer on.end()
 		after := newAftermath(t, p.world, p.flavours, on)
-		on.parallel = p.parallel
+		on.parallel, after.loosens = p.parallel, p.parallel > 1
 		for _, strikes := range p.runs {
 			seen, err := strikeCalls(on, strikes...)
 			after.look(seen, p.verify, err)
