@@ -1,0 +1,216 @@
+package domain
+
+import "fmt"
+
+// A volume can be rebuilt from several of its replicas. One of them is the
+// primary: what the rebuilt replica has to be is planned from it alone. Another
+// one only lends: it serves the copy of a snapshot in place of the primary, if
+// that snapshot is proven to be the same on both. So what several sources have
+// served belongs together.
+
+// PickPrimary is the position of the first source that is whole and healthy and
+// can be copied from to that store. Where none is, it is that of the first hurt
+// one, on which PlanRebuild decides; -1 where there is none of these either.
+// flaws say what is wrong with each source, nil where nothing is.
+func PickPrimary(said Image, sources []Replica, destination Store) (primary int, flaws []error) {
+	flaws = make([]error, len(sources))
+	var whole []Replica
+	for i, r := range sources {
+		if flaws[i] = unfit(r, destination); flaws[i] == nil {
+			whole = append(whole, r)
+		}
+	}
+	// Which image the volume has, the lineage of one tells for all of them. Two
+	// that disagree are refused later, with both named.
+	image, _ := agreed(testimonies(said, whole...))
+	primary, hurt := -1, -1
+	for i, r := range sources {
+		if flaws[i] != nil {
+			continue
+		}
+		switch flaws[i] = unproven(r, image); {
+		case flaws[i] == nil && primary < 0:
+			primary = i
+		case r.Hurt(image) && hurt < 0:
+			hurt = i
+		}
+	}
+	if primary < 0 {
+		primary = hurt
+	}
+	return primary, flaws
+}
+
+// unfit says why nothing can be planned from a replica.
+func unfit(r Replica, destination Store) error {
+	if !r.Exists() {
+		return refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
+	}
+	if _, err := NewSnapshotTree(r); err != nil {
+		return err
+	}
+	return (&planner{source: r, destination: Replica{Store: destination}}).refuseOtherGeometry()
+}
+
+// unproven says why what a replica shows may not be what was written.
+func unproven(r Replica, image Image) error {
+	name, has := image.Name()
+	if !has {
+		return nil
+	}
+	if r.Hurt(image) {
+		return refuse("replica %s on lvstore %s lost %s", r.Name, r.Store.Name, image)
+	}
+	if here, ok := r.Store.BackingImage(name); ok && here.Lvol.Image.Unready != "" {
+		return refuse("backing image %s on lvstore %s %s, so what replica %s shows is unproven", name, r.Store.Name, here.flaw(), r.Name)
+	}
+	return nil
+}
+
+// Loan is what another source may serve in place of the primary.
+type Loan struct {
+	// Origins are what may be copied, by the UUID that the same lvol has on the
+	// primary.
+	Origins map[string]Origin
+
+	// Unlike says what the other has under the same name, and why it is not the
+	// same. What it does not have at all is not told.
+	Unlike []string
+
+	// Nothing says why nothing at all may be copied from it; "" where something
+	// may, or nothing is the same.
+	Nothing string
+}
+
+// Borrow says which of the primary's lvols, snapshots or the image, may be
+// copied from another replica of the volume. Nothing but a proof counts: the
+// name, the time of creation and the number of clusters are the same after a
+// merge, which has other data. PlanRebuild keeps snapshots by the same rule. The
+// parent has to be the same, too: an lvol on another parent has another history.
+func Borrow(primary, other Replica, image Image, copied []string) Loan {
+	loan := Loan{Origins: make(map[string]Origin)}
+	if loan.Nothing = noLender(primary, other, image); loan.Nothing != "" {
+		return loan
+	}
+	for _, p := range pairs(primary, other, image, copied) {
+		differ := p.differ()
+		if differ == "" && !p.ours.Own.provenEqual(p.theirs.Own) {
+			differ = "has other data"
+			if !p.ours.Own.Proven() || !p.theirs.Own.Proven() {
+				differ = "could not be proven"
+			}
+		}
+		if differ != "" {
+			loan.Unlike = append(loan.Unlike, fmt.Sprintf("%s %s", p.what, differ))
+			continue
+		}
+		loan.Origins[p.ours.UUID] = originOf(p.theirs)
+	}
+	return loan
+}
+
+// ToProve are the UUIDs of what Borrow needs maps and checksums of, on each side:
+// of what looks the same.
+func ToProve(primary, other Replica, image Image, copied []string) (onPrimary, onOther []string) {
+	if noLender(primary, other, image) != "" {
+		return nil, nil
+	}
+	for _, p := range pairs(primary, other, image, copied) {
+		if p.differ() == "" {
+			onPrimary, onOther = append(onPrimary, p.ours.UUID), append(onOther, p.theirs.UUID)
+		}
+	}
+	return onPrimary, onOther
+}
+
+// noLender says why another replica serves nothing, "" where it may.
+func noLender(primary, other Replica, image Image) string {
+	if primary.Store.UUID == other.Store.UUID && primary.Name == other.Name {
+		return "it is the same replica"
+	}
+	for _, flaw := range []error{unfit(other, primary.Store), unproven(other, image)} {
+		if flaw != nil {
+			return flaw.Error()
+		}
+	}
+	for _, r := range []Replica{primary, other} {
+		if !r.Store.Proves {
+			return fmt.Sprintf("the host of lvstore %s tells no checksums", r.Store.Name)
+		}
+	}
+	if name, has := image.Name(); has {
+		ours, here := primary.Store.BackingImage(name)
+		theirs, there := other.Store.BackingImage(name)
+		if here && there {
+			if differ := ours.contradiction(theirs); differ != "" {
+				return fmt.Sprintf("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, other.Store.Name, primary.Store.Name, differ)
+			}
+		}
+	}
+	return ""
+}
+
+// pair is an lvol of the primary and what has its name on another replica.
+type pair struct {
+	what           string
+	ours, theirs   Lvol
+	ourUp, theirUp string // what they hang on, in the tree; "": they are ancestors
+	recorded       bool   // attributes, on both
+}
+
+// pairs are in the order of what is copied.
+func pairs(primary, other Replica, image Image, copied []string) []pair {
+	places := make(map[string]int, len(primary.Snapshots))
+	for i := range primary.Snapshots {
+		places[primary.Snapshots[i].Lvol.UUID] = i
+	}
+	var all []pair
+	for _, uuid := range copied {
+		if i, isSnapshot := places[uuid]; isSnapshot {
+			ours := primary.Snapshots[i]
+			theirs, ok := other.Snapshot(ours.Name)
+			if !ok {
+				continue
+			}
+			p := pair{what: "snapshot " + ours.Name, ours: ours.Lvol, theirs: theirs.Lvol, recorded: primary.Store.Records && other.Store.Records}
+			p.ourUp, p.theirUp = snapshotBelow(primary, ours), snapshotBelow(other, theirs)
+			all = append(all, p)
+			continue
+		}
+		name, _ := image.Name()
+		ours, here := primary.Store.BackingImage(name)
+		theirs, there := other.Store.BackingImage(name)
+		if here && there && ours.Lvol.UUID == uuid {
+			all = append(all, pair{what: image.String(), ours: ours.Lvol, theirs: theirs.Lvol, ourUp: ours.Lvol.Parent, theirUp: theirs.Lvol.Parent})
+		}
+	}
+	return all
+}
+
+// snapshotBelow is the name of what a snapshot hangs on in the tree, "" for the
+// ancestor.
+func snapshotBelow(r Replica, s Snapshot) string {
+	if name, ok := r.ParentOf(s.Lvol).Snapshot(); ok {
+		return name
+	}
+	return ""
+}
+
+// differ says in what the two differ at first sight, "" for nothing.
+func (p pair) differ() string {
+	switch {
+	case !p.theirs.ReadOnly:
+		return "is writable"
+	case p.ourUp != p.theirUp && p.theirUp == "":
+		return "is the ancestor"
+	case p.ourUp != p.theirUp:
+		return "hangs on " + p.theirUp
+	case p.ours.Size != p.theirs.Size:
+		return fmt.Sprintf("has %d bytes instead of %d", p.theirs.Size, p.ours.Size)
+	case p.ours.Own.Count != p.theirs.Own.Count:
+		return fmt.Sprintf("has %d clusters of its own instead of %d", p.theirs.Own.Count, p.ours.Own.Count)
+	case p.recorded && !p.ours.Attributes.Equal(p.theirs.Attributes):
+		return "records another time of creation, or another creator"
+	}
+	return ""
+}
