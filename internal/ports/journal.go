@@ -17,7 +17,8 @@ type Journal interface {
 	Append(ctx context.Context, e Entry) error
 
 	// Sealings are what is known of the replica's snapshots on the lvstore with
-	// that UUID, the newest of each name.
+	// that UUID: of each name the newest copy, from each source of which it is
+	// known to be one.
 	Sealings(ctx context.Context, store, replica string) ([]domain.Sealing, error)
 }
 
@@ -55,6 +56,17 @@ type Ended struct {
 	Warnings    []string
 	CopiedBytes uint64 // from host to host
 	Duration    time.Duration
+	Served      []Served // by each source, where there were several
+}
+
+// Served is what one of several sources was good for.
+type Served struct {
+	Replica     string
+	Lvstore     string   // "" where its host was never seen
+	State       string   // primary, secondary, passed-over or lost
+	Reason      string   // passed-over, lost: why
+	Snapshots   []string // whose copies it has served; "" is the backing image
+	CopiedBytes uint64
 }
 
 // Decided is a step of the run's last plan.

@@ -49,9 +49,10 @@ func (f *File) fill(fresh *os.File) (size int64, err error) {
 		return err
 	}
 	for _, of := range f.snapshots() {
-		one := f.sealing[of].sealed
-		if err := add(line{Store: of.store, Replica: of.replica, Sealed: &one}); err != nil {
-			return size, err
+		for _, one := range f.sealing[of].of {
+			if err := add(line{Store: of.store, Replica: of.replica, Sealed: &one}); err != nil {
+				return size, err
+			}
 		}
 	}
 	for _, run := range f.runs {

@@ -3,6 +3,7 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,10 +50,11 @@ type File struct {
 	runs    []line // ends, the oldest first
 }
 
-// noted is a sealing, and the how many-th it was.
+// noted are the sealings of one copy, one for each source that it is known to be
+// the copy of, and the how many-th the newest was.
 type noted struct {
-	sealed
-	n uint64
+	of []sealed
+	n  uint64
 }
 
 // snapshot is whose newest sealing is kept.
@@ -165,7 +167,8 @@ func each(from io.Reader, visit func(l line, ok bool)) (size int64, whole bool, 
 func (f *File) note(l line) {
 	if l.Sealed != nil {
 		f.noted++
-		f.sealing[snapshot{l.Store, l.Replica, l.Sealed.Snapshot}] = noted{*l.Sealed, f.noted}
+		of := snapshot{l.Store, l.Replica, l.Sealed.Snapshot}
+		f.sealing[of] = noted{append(f.sealing[of].others(*l.Sealed), *l.Sealed), f.noted}
 	}
 	if l.Ended != nil {
 		f.runs = append(f.runs, l)
@@ -173,6 +176,12 @@ func (f *File) note(l line) {
 			f.runs = slices.Clone(f.runs[len(f.runs)-f.config.Runs:])
 		}
 	}
+}
+
+// others are those that stay beside a new one: of the same copy, from other
+// sources.
+func (n noted) others(fresh sealed) []sealed {
+	return slices.DeleteFunc(slices.Clone(n.of), func(s sealed) bool { return s.Copy != fresh.Copy || s.Source == fresh.Source })
 }
 
 // Append implements ports.Journal.
@@ -235,10 +244,14 @@ func (f *File) Sealings(_ context.Context, store, replica string) ([]domain.Seal
 	var found []domain.Sealing
 	for of, s := range f.sealing {
 		if of.store == store && of.replica == replica {
-			found = append(found, s.sealing())
+			for _, one := range s.of {
+				found = append(found, one.sealing())
+			}
 		}
 	}
-	slices.SortFunc(found, func(a, b domain.Sealing) int { return strings.Compare(a.Copy, b.Copy) })
+	slices.SortFunc(found, func(a, b domain.Sealing) int {
+		return cmp.Or(strings.Compare(a.Copy, b.Copy), strings.Compare(a.Source, b.Source))
+	})
 	return found, nil
 }
 

@@ -50,6 +50,10 @@ func ended(n int) ports.Entry {
 	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: fmt.Sprintf("%08x", n)}, Store: store, Lvstore: "disk-2", Ended: &ports.Ended{
 		Outcome: "complete", Image: "base", CopiedBytes: 1 << 20, Duration: 3 * time.Millisecond, Warnings: []string{"a\nb"},
 		Steps: []ports.Decided{{Action: domain.ActionCopy, Snapshot: "s1", Parent: "backing-image:base", Reason: "missing on the destination", Clusters: 1}},
+		Served: []ports.Served{
+			{Replica: "vol-1-r-1", Lvstore: "disk-1", State: "lost", Reason: "it is gone", CopiedBytes: 7},
+			{Replica: "vol-1-r-3", State: "primary", Snapshots: []string{"s1", ""}},
+		},
 	}}
 }
 
@@ -90,6 +94,27 @@ func TestTheNewestSealingOfEachSnapshotIsKnownAfterARestart(t *testing.T) {
 	elsewhere.Store = "c3d4"
 	appendAll(t, f, sealed(1, "s1"), sealed(2, "s2"), sealed(3, "s1"), other, elsewhere)
 	want := []domain.Sealing{sealing(2), sealing(3)}
+	require.Equal(t, want, sealings(t, f))
+	require.NoError(t, f.Close())
+	require.Equal(t, want, sealings(t, open(t, journal.Config{Path: file})))
+}
+
+// One copy may be known to be that of several sources; of the copy before it
+// nothing is known any more. A file that is written anew has all of them.
+func TestACopyIsKnownByEachOfItsSources(t *testing.T) {
+	file := path(t)
+	f := open(t, journal.Config{Path: file, Bytes: 1})
+	from := func(n int, source string) ports.Entry {
+		e := sealed(n, "s1")
+		e.Sealed.Sealing.Source = source
+		return e
+	}
+	appendAll(t, f, from(1, "a"), from(1, "b"), from(2, "a"), from(2, "b"), from(2, "b"))
+	want := []domain.Sealing{from(2, "a").Sealed.Sealing, from(2, "b").Sealed.Sealing}
+	require.Equal(t, want, sealings(t, f))
+	for n := range 50 {
+		appendAll(t, f, ended(n))
+	}
 	require.Equal(t, want, sealings(t, f))
 	require.NoError(t, f.Close())
 	require.Equal(t, want, sealings(t, open(t, journal.Config{Path: file})))

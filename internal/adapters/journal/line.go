@@ -46,6 +46,16 @@ type ended struct {
 	Warnings    []string  `json:"warnings,omitempty"`
 	CopiedBytes uint64    `json:"copiedBytes"`
 	DurationMS  int64     `json:"durationMs"`
+	Served      []served  `json:"served,omitempty"`
+}
+
+type served struct {
+	Replica     string   `json:"replica"`
+	Lvstore     string   `json:"lvstore,omitempty"`
+	State       string   `json:"state"`
+	Reason      string   `json:"reason,omitempty"`
+	Snapshots   []string `json:"snapshots,omitempty"`
+	CopiedBytes uint64   `json:"copiedBytes"`
 }
 
 type decided struct {
@@ -72,6 +82,9 @@ func newLine(e ports.Entry) line {
 		for _, s := range x.Steps {
 			l.Ended.Steps = append(l.Ended.Steps, decided(s))
 		}
+		for _, s := range x.Served {
+			l.Ended.Served = append(l.Ended.Served, served(s))
+		}
 	}
 	return l
 }
@@ -91,6 +104,9 @@ func (l line) entry() ports.Entry {
 		}
 		for _, s := range x.Steps {
 			e.Ended.Steps = append(e.Ended.Steps, ports.Decided(s))
+		}
+		for _, s := range x.Served {
+			e.Ended.Served = append(e.Ended.Served, ports.Served(s))
 		}
 	}
 	return e
