@@ -34,6 +34,7 @@ import (
 //
 //	// DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on
 //	// it, it merges into that one, and nothing that is read through it changes.
+//	// A rebuild of this process that copies the snapshot is waited for.
 //	func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (SnapshotRemoval, error)
 //
 //	// FindGarbage finds what crashed runs have left on a host: lvols in flight,
@@ -51,7 +52,7 @@ import (
 //	// Look looks at one replica. One of which nothing is on the host is refused.
 //	func (e *Engine) Look(ctx context.Context, at Site) (Replica, error)
 //
-//	// Plan looks at both hosts and says what a rebuild would do. Nothing is
+//	// Plan looks at the hosts and says what a rebuild would do. Nothing is
 //	// changed, but that checksums are computed where the host keeps none yet.
 //	func (e *Engine) Plan(ctx context.Context, request Request) (Plan, error)
 //
@@ -114,8 +115,14 @@ type Engine = app.Engine
 //	type Request struct {
 //		Source, Destination Site
 //
+//		// MoreSources are other healthy replicas of the volume. What has to come out
+//		// is planned from the first healthy one of Source and these; the others serve
+//		// copies beside it, of snapshots that are proven to be the same there, and
+//		// take over what a source fails in.
+//		MoreSources []Site
+//
 //		// Volume is the volume's name. A Queue runs one rebuild of a volume at a
-//		// time; with "" what has the same source is taken for one.
+//		// time; with "" what has a source in common is taken for one.
 //		Volume string
 //
 //		// Image is the volume's backing image as far as the caller knows. The zero
@@ -135,6 +142,7 @@ type Engine = app.Engine
 //		Views    bool     // read every view of both replicas back at the end, and compare
 //		Observer Observer // nil: nobody looks
 //		Journal  Journal  // what is kept of this rebuild and known of earlier ones; nil: nothing
+//		// contains filtered or unexported fields
 //	}
 type Request = app.Request
 
@@ -188,8 +196,35 @@ var ErrRefused = app.ErrRefused
 //		Warnings    []string
 //		CopiedBytes uint64 // payload that crossed from host to host, the image's included
 //		Duration    time.Duration
+//
+//		Sources []SourceReport // what each was good for, where the request names several
 //	}
 type Report = app.Report
+
+// SourceReport is what one of several sources was good for.
+//
+//	type SourceReport struct {
+//		Replica     string
+//		Lvstore     string // "" where its host was never seen
+//		State       SourceState
+//		Reason      string   // passed over or lost: why
+//		Snapshots   []string // whose copies it has served, in the order in which these ended; "" is the backing image
+//		CopiedBytes uint64   // of these copies; what it served of one that did not end is not counted
+//	}
+type SourceReport = app.SourceReport
+
+// SourceState is what a source was to a rebuild, at its end.
+//
+//	type SourceState string
+type SourceState = app.SourceState
+
+// The states of sources.
+const (
+	SourcePrimary    SourceState = "primary"     // the last plan was made from it
+	SourceSecondary  SourceState = "secondary"   // it could serve copies
+	SourcePassedOver SourceState = "passed-over" // it is hurt or not whole, or cannot be copied from to the destination
+	SourceLost       SourceState = "lost"        // it has failed, and was not used any more
+)
 
 // Outcome is how a rebuild ended.
 //
@@ -223,7 +258,8 @@ type Observer = app.Observer
 //		Stage    Stage  // began, ended, retry: a graft of StageLoosen sets an lvol loose
 //		Snapshot string // began, ended, copying, retry: the snapshot's name; "" for the image and the head
 //		LvolName string // began, ended, retry: the lvol's name, "" for one in flight that has no other
-//		Text     string // again, verified, retry: in words
+//		Text     string // again, verified, retry, source-lost: in words
+//		Source   string // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
 //
 //		BytesDone  uint64        // payload copied so far, in this run
 //		BytesTotal uint64        // payload that the plan copies
@@ -248,6 +284,8 @@ const (
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
 	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that
 	EventWriting  EventKind = "writing"  // an image is being written, likewise
+
+	EventSourceLost EventKind = "source-lost" // of several sources one has failed, and is not used any more in this rebuild
 )
 
 // Views are the SHA-256, in hex digits, of what lvols show, by UUID: all bytes of
@@ -326,7 +364,8 @@ type ImageCheck = app.ImageCheck
 //
 //	// LimitHost has all of the queue's rebuilds together read from and write to
 //	// a host no more than that many bytes per second, from now on; 0 lifts it.
-//	// A limit of one rebuild stands in its Request.
+//	// Of one with several sources it holds back what comes from that host, or goes
+//	// to it. A limit of one rebuild stands in its Request.
 //	func (q *Queue) LimitHost(host Host, bytesPerSecond uint64)
 //
 //	// Submit adds a rebuild, which begins as soon as its turn has come and is
@@ -387,7 +426,8 @@ type Job = app.Job
 //	type Status struct {
 //		ID          string // 8 hex digits
 //		Volume      string
-//		Source      string // replica
+//		Source      string // replica, of several the first
+//		MoreSources []string
 //		Destination string // replica
 //		Mode        string // "fast" or "full"
 //		Phase       Phase
@@ -845,7 +885,8 @@ func Retryable(err error) bool { return ports.Retryable(err) }
 //		Append(ctx context.Context, e Entry) error
 //
 //		// Sealings are what is known of the replica's snapshots on the lvstore with
-//		// that UUID, the newest of each name.
+//		// that UUID: of each name the newest copy, from each source of which it is
+//		// known to be one.
 //		Sealings(ctx context.Context, store, replica string) ([]Sealing, error)
 //	}
 type Journal = ports.Journal
@@ -891,6 +932,7 @@ type Sealed = ports.Sealed
 //		Warnings    []string
 //		CopiedBytes uint64 // from host to host
 //		Duration    time.Duration
+//		Served      []Served // by each source, where there were several
 //	}
 type Ended = ports.Ended
 
@@ -904,6 +946,18 @@ type Ended = ports.Ended
 //		Clusters uint64 // how many it copies
 //	}
 type Decided = ports.Decided
+
+// Served is what one of several sources was good for.
+//
+//	type Served struct {
+//		Replica     string
+//		Lvstore     string   // "" where its host was never seen
+//		State       string   // primary, secondary, passed-over or lost
+//		Reason      string   // passed-over, lost: why
+//		Snapshots   []string // whose copies it has served; "" is the backing image
+//		CopiedBytes uint64
+//	}
+type Served = ports.Served
 
 // Listing is one consistent look at a host's lvstore: what it is like and every
 // lvol on it, whoever's it is.

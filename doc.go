@@ -25,6 +25,10 @@
 // name). The store itself is the journal: after a failure, a cancelled context
 // or a crash, rebuild again; what was finished is kept.
 //
+// With several sources ([Request.MoreSources]) healthy replicas share the copies
+// of what is proven to be the same on them, and stand in for each other: a
+// rebuild outlives each of them, as long as one is left.
+//
 // The source is only read, but for one thing: a head that was written to since
 // its last snapshot is snapshotted, since hosts copy from snapshots only.
 //

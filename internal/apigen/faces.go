@@ -24,7 +24,7 @@ var faces = []face{
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
 				"Engine", "Request", "Bandwidth", "NewBandwidth", "Site", "DefaultParallel", "ErrRefused",
-				"Report", "Outcome", "Observer", "Event", "EventKind", "Views",
+				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck",
 				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
 				"Garbage", "Leaving",
@@ -34,7 +34,7 @@ var faces = []face{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
 				"Prover", "Recorder", "Limiter", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
-				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided",
+				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{
 				"Store", "Lvol", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",

@@ -36,8 +36,13 @@ func (r *rebuild) atOnce(calls ...func() error) error {
 	return nil
 }
 
-// counts are the own clusters of a copy and of its source at one moment.
-type counts struct{ copied, source uint64 }
+// counts are the own clusters of a copy, and of what it is compared with, at one
+// moment.
+type counts struct {
+	copied uint64
+	asked  []offer
+	now    []uint64 // of each that was asked
+}
 
 // countOwn is how many own clusters an lvol has.
 func countOwn(ctx context.Context, host ports.Host, uuid string) (uint64, error) {
@@ -48,11 +53,23 @@ func countOwn(ctx context.Context, host ports.Host, uuid string) (uint64, error)
 	return l.Own.Count, err
 }
 
-// countSource counts a snapshot of the source, which may be gone.
-func (x *execution) countSource(ctx context.Context, uuid string) (uint64, error) {
-	own, err := countOwn(ctx, x.request.Source.Host, uuid)
-	if errors.Is(err, ports.ErrNotFound) {
+// countSource counts a snapshot of a source, which may be gone.
+func (x *execution) countSource(ctx context.Context, of offer) (uint64, error) {
+	own, err := countOwn(ctx, x.sources.host(of.at), of.origin.UUID)
+	if errors.Is(err, ports.ErrNotFound) && of.at == x.seen.primary {
 		return 0, fmt.Errorf("%w: the source's snapshot is gone", errPlanAgain)
 	}
-	return own, err
+	return own, ofSource(of.at, err)
+}
+
+// countAsked are the calls that count what a copy is compared with.
+func (x *execution) countAsked(ctx context.Context, now *counts, began source) (calls []func() error, err error) {
+	if now.asked, err = x.checkers(began); err != nil {
+		return nil, err
+	}
+	now.now = make([]uint64, len(now.asked))
+	for i, of := range now.asked {
+		calls = append(calls, func() (err error) { now.now[i], err = x.countSource(ctx, of); return err })
+	}
+	return calls, nil
 }

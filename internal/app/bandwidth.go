@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -103,13 +104,17 @@ func (f *fill) leave() {
 	}
 }
 
-// holdBack keeps what is copied into the lvol within what the request allows
-// until release is called. The limit is there when it returns.
-func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string) (release func(), err error) {
-	if len(x.request.Bandwidth) == 0 {
+// holdBack keeps what a source copies into the lvol within what is allowed until
+// release is called. The limit is there when it returns.
+func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string, from int) (release func(), err error) {
+	allowed := x.request.Bandwidth
+	if from < len(x.request.perSource) {
+		allowed = append(slices.Clone(allowed), x.request.perSource[from])
+	}
+	if len(allowed) == 0 {
 		return func() {}, nil
 	}
-	f := &fill{allowed: x.request.Bandwidth, changed: make(chan struct{}, 1)}
+	f := &fill{allowed: allowed, changed: make(chan struct{}, 1)}
 	for _, b := range f.allowed {
 		b.join(f)
 	}
@@ -181,7 +186,7 @@ func (x *execution) isLimited(uuid string) bool {
 
 // checkBandwidth refuses a limit that nobody would keep.
 func (r Request) checkBandwidth() error {
-	for _, b := range r.Bandwidth {
+	for _, b := range slices.Concat(r.Bandwidth, r.perSource) {
 		if b == nil {
 			return refusef("a bandwidth limit is missing: expected one of NewBandwidth")
 		}

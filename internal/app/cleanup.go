@@ -25,30 +25,53 @@ const tidyAgainFor = 2 * time.Second
 // host. The next run removes it.
 var ErrCleanUp = errors.New("clean up, the next run will")
 
-// open removes what crashed runs of this replica have left open on both hosts.
+// lostCleanUpTime is what it may take on a source that has failed already.
+const lostCleanUpTime = 2 * time.Second
+
+// open removes what crashed runs of this replica have left open on all hosts.
 // It comes before anything is made: a copy that outlived its engine writes
 // into whatever lvol is received under its address next.
 func (x *execution) open(ctx context.Context) error {
-	if err := x.atOnce(x.releases(ctx, once)...); err != nil {
+	if err := x.atOnce(x.releases(ctx, once, ofSource)...); err != nil {
 		return fmt.Errorf("close what earlier runs left open: %w", err)
 	}
 	if !slices.ContainsFunc(x.plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCopy }) {
 		return nil
 	}
-	var err error
-	x.peer, err = x.request.Source.Host.Peer(ctx)
+	_, err := x.peer(ctx, x.seen.primary)
 	return err
 }
 
 // releases are the calls that end what is open for the run. What sends goes
 // first: it would try to reach again what receives.
-func (x *execution) releases(ctx context.Context, try trying) []func() error {
-	release := func(host ports.Host) func() error {
-		return func() error {
-			return try(ctx, quietly, func(int) error { return host.Release(ctx, x.run) })
-		}
+func (x *execution) releases(ctx context.Context, try trying, failed func(at int, err error) error) []func() error {
+	release := func(ctx context.Context, host ports.Host) error {
+		return try(ctx, quietly, func(int) error { return host.Release(ctx, x.run) })
 	}
-	return []func() error{release(x.request.Source.Host), release(x.request.Destination.Host)}
+	var calls []func() error
+	for _, at := range x.opened {
+		calls = append(calls, func() error {
+			ctx := ctx
+			if x.sources.whyLost(at) != nil {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, lostCleanUpTime)
+				defer cancel()
+			}
+			return failed(at, release(ctx, x.sources.host(at)))
+		})
+	}
+	return append(calls, func() error { return release(ctx, x.request.Destination.Host) })
+}
+
+// forgive: of several sources, one that does not answer any more fails nobody's
+// rebuild. A connection at most is left there, for the next run or gc.
+func (x *execution) forgive(failure error) error {
+	var of *sourceError
+	if !x.sources.several() || !errors.As(failure, &of) {
+		return failure
+	}
+	x.mayHaveLeft(of.at, of.err)
+	return nil
 }
 
 // trying is how often something is tried: insist, or once.
@@ -67,7 +90,7 @@ func (x *execution) close(ctx context.Context) {
 	x.closed = make(chan error, 1)
 	go func() {
 		defer cancel()
-		x.closed <- x.atOnce(x.releases(ctx, insist)...)
+		x.closed <- x.atOnce(x.releases(ctx, insist, func(at int, err error) error { return x.forgive(ofSource(at, err)) })...)
 	}()
 }
 
@@ -105,7 +128,7 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
 	defer func() {
-		x.unlockSources(slices.Collect(maps.Keys(x.sources))...)
+		x.unlockSources(slices.Collect(maps.Keys(x.copiedFrom))...)
 		if x.claimed != nil {
 			x.claimed()
 		}
@@ -118,8 +141,8 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 		problems = append(problems, again(ctx, func() error { return x.request.Destination.Host.Withdraw(ctx, x.run, uuid) }))
 	}
 	if !closed {
-		for _, release := range x.releases(ctx, once) {
-			problems = append(problems, again(ctx, release))
+		for _, release := range x.releases(ctx, once, ofSource) {
+			problems = append(problems, x.forgive(again(ctx, release)))
 		}
 	}
 	if failed {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -51,6 +52,10 @@ func (s Site) bounded() Site {
 
 func (r Request) bounded() Request {
 	r.Source, r.Destination = r.Source.bounded(), r.Destination.bounded()
+	r.MoreSources = slices.Clone(r.MoreSources)
+	for i, site := range r.MoreSources {
+		r.MoreSources[i] = site.bounded()
+	}
 	return r
 }
 

@@ -34,8 +34,14 @@ type Site struct {
 type Request struct {
 	Source, Destination Site
 
+	// MoreSources are other healthy replicas of the volume. What has to come out
+	// is planned from the first healthy one of Source and these; the others serve
+	// copies beside it, of snapshots that are proven to be the same there, and
+	// take over what a source fails in.
+	MoreSources []Site
+
 	// Volume is the volume's name. A Queue runs one rebuild of a volume at a
-	// time; with "" what has the same source is taken for one.
+	// time; with "" what has a source in common is taken for one.
 	Volume string
 
 	// Image is the volume's backing image as far as the caller knows. The zero
@@ -50,6 +56,10 @@ type Request struct {
 	// Bandwidth is what limits this rebuild, each of them: its own, its hosts'.
 	// They may be shared with other rebuilds, and changed while it runs.
 	Bandwidth []*Bandwidth
+
+	// perSource limits what is copied from each source's host besides. A Queue
+	// sets it.
+	perSource []*Bandwidth
 
 	Proof    bool          // compare maps and checksums of all snapshots at the end, where hosts tell them
 	Views    bool          // read every view of both replicas back at the end, and compare
@@ -68,12 +78,19 @@ func (r Request) parallel() int {
 	return DefaultParallel
 }
 
-// Plan looks at both hosts and says what a rebuild would do. Nothing is
+// Plan looks at the hosts and says what a rebuild would do. Nothing is
 // changed, but that checksums are computed where the host keeps none yet.
 func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error) {
 	if err := request.check(); err != nil {
 		return domain.Plan{}, err
 	}
-	_, plan, err := e.plan(ctx, request.bounded(), nil)
+	request = request.bounded()
+	from := newSources(request)
+	seen, err := look(ctx, request, from)
+	if err != nil {
+		return domain.Plan{}, err
+	}
+	_, plan, err := e.plan(ctx, request, from, seen)
+	plan.Warnings = append(from.warnings(seen.passed), plan.Warnings...)
 	return plan, err
 }

@@ -27,14 +27,18 @@ type execution struct {
 	uuids     map[domain.Ref]string // of what this run has made
 	begun     map[string]source     // by UUID of the copy: what its source was when the copy began
 	drawn     map[domain.Ref]string // names in flight
-	played    map[step]bool         // on the picture
-	received  map[string]bool       // UUIDs that the destination may still receive into
-	counted   map[string]counts     // by UUID of the copy: what was seen when it was grafted
-	limited   map[string]bool       // UUIDs that have had a limit
-	sources   map[string]func()     // by UUID: gives the lock on what is being copied back
-	peer      ports.Peer            // who sends; "": not asked yet
+	serving   map[domain.Ref]offer  // who serves a copy, from its first attempt on
+	loans     loans
+	opened    []int              // sources that the run may have opened something on
+	played    map[step]bool      // on the picture
+	received  map[string]bool    // UUIDs that the destination may still receive into
+	counted   map[string]counts  // by UUID of the copy: what was seen when it was grafted
+	limited   map[string]bool    // UUIDs that have had a limit
+	peers     map[int]ports.Peer // who sends, by source
 	imageLock func()
 	claimed   func() // gives the claim on the image in flight back; nil: there is none
+
+	copiedFrom map[offer]func() // gives the lock on what is being copied back
 
 	closed chan error // nil, or what became of closing what the run has opened
 }
@@ -48,8 +52,8 @@ type step struct {
 
 // source is what rule 14 compares before a seal.
 type source struct {
-	uuid     string
-	clusters uint64
+	served  offer         // what was copied
+	planned domain.Origin // what the plan has: the same, on the primary
 }
 
 func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *execution {
@@ -58,7 +62,8 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 		picture: domain.NewPicture(seen.destination.Store, r.request.Destination.Replica),
 		uuids:   make(map[domain.Ref]string), begun: make(map[string]source),
 		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool), counted: make(map[string]counts), limited: make(map[string]bool),
-		sources: make(map[string]func()),
+		serving: make(map[domain.Ref]offer), peers: make(map[int]ports.Peer), opened: r.sources.used(),
+		loans: loans{offers: make(map[string][]offer), load: make(map[int]uint64)}, copiedFrom: make(map[offer]func()),
 	}
 }
 
@@ -98,11 +103,11 @@ func (x *execution) carryOutOne(ctx context.Context, i int, reached func()) erro
 		return context.Cause(ctx)
 	}
 	o := x.plan.Operations[i]
-	x.progress.operation(EventBegan, o, x.subject[i])
+	x.progress.operation(EventBegan, o, x.subject[i], "")
 	if err := x.persist(ctx, i, o, reached); err != nil {
 		return fmt.Errorf("%s %s: %w", o.Verb, x.describe(i), err)
 	}
-	x.progress.operation(EventEnded, o, x.subject[i])
+	x.progress.operation(EventEnded, o, x.subject[i], x.servedBy(o))
 	x.engine.log.Debug(string(o.Verb), zap.String("replica", x.run.Replica), zap.String("run", x.run.ID), zap.String("of", x.describe(i)))
 	return nil
 }

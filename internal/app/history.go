@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -41,8 +40,7 @@ func (r *rebuild) note(ctx context.Context, e ports.Entry) {
 }
 
 func (r *rebuild) noteBegin(ctx context.Context) {
-	source := r.report.Source
-	r.note(ctx, ports.Entry{Began: &ports.Began{Sources: []string{fmt.Sprintf("%s on lvstore %s", source.Name, source.Store.Name)}}})
+	r.note(ctx, ports.Entry{Began: &ports.Began{Sources: r.sources.seen()}})
 }
 
 func (r *rebuild) noteSealing(ctx context.Context, lvolName string, s domain.Sealing) {
@@ -57,6 +55,11 @@ func (r *rebuild) noteEnd(ctx context.Context, failure error) {
 	}
 	if failure != nil {
 		end.Error = failure.Error()
+	}
+	for _, s := range r.report.Sources {
+		end.Served = append(end.Served, ports.Served{
+			Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes,
+		})
 	}
 	for _, s := range r.report.Plan.Steps {
 		end.Steps = append(end.Steps, ports.Decided{Action: s.Action, Snapshot: s.Snapshot, Parent: s.Parent.String(), Reason: s.Reason, Clusters: s.Clusters})

@@ -48,7 +48,7 @@ func (e *Engine) executionOf(at Site, r domain.Replica, plan domain.Plan, observ
 	progress := newProgress(observer)
 	progress.planned(plan, r.Store.ClusterSize)
 	return newExecution(&rebuild{
-		engine: e, request: Request{Destination: at, Parallel: 1}, progress: progress,
+		engine: e, request: Request{Destination: at, Parallel: 1}, sources: &sources{}, progress: progress,
 		run: ports.Run{Replica: at.Replica, ID: drawID()},
 	}, sight{destination: r}, plan, func() {})
 }

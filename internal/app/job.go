@@ -30,6 +30,9 @@ func newJob(ctx context.Context, request Request) *Job {
 		ID: j.id, Volume: request.Volume, Source: request.Source.Replica, Destination: request.Destination.Replica,
 		Mode: mode, Phase: PhaseQueued, Submitted: time.Now(),
 	}
+	for _, site := range request.MoreSources {
+		j.status.MoreSources = append(j.status.MoreSources, site.Replica)
+	}
 	return j
 }
 

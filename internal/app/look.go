@@ -12,42 +12,152 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// sight is what was seen of the two replicas at one time.
+// sight is what was seen of the replicas at one time.
 type sight struct {
-	source, destination domain.Replica
+	source, destination domain.Replica // the source is the primary
+	primary             int            // its position among the request's
+
+	others []lender // sources besides that nothing is wrong with
+	passed []error  // by position: why a source is passed over; nil: it is not
+	silent []error  // by position: the host did not answer
 }
 
-// look lists both hosts at once.
-func look(ctx context.Context, r Request) (s sight, err error) {
-	var source, destination domain.Store
-	both, ctx := r.both(ctx)
-	both.Go(func() (err error) {
-		source, err = list(ctx, r.Source)
+// lender is a source that may serve copies, beside the primary.
+type lender struct {
+	at      int
+	replica domain.Replica
+}
+
+// look lists all hosts at once. Of several sources it picks the one that the
+// rebuild is planned from.
+func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
+	stores, failures := make([]domain.Store, len(from.sites)), make([]error, len(from.sites))
+	var destination domain.Store
+	all, listing := r.both(ctx)
+	used := from.used()
+	for _, at := range used {
+		all.Go(func() error {
+			stores[at], failures[at] = list(listing, from.sites[at])
+			if from.several() {
+				return nil
+			}
+			return failures[at]
+		})
+	}
+	all.Go(func() (err error) {
+		destination, err = list(listing, r.Destination)
 		return err
 	})
-	both.Go(func() (err error) {
-		destination, err = list(ctx, r.Destination)
-		return err
-	})
-	if err := both.Wait(); err != nil {
+	if err := all.Wait(); err != nil {
 		return sight{}, err
 	}
-	if s.source, err = domain.NewReplica(source, r.Source.Replica); err != nil {
+	if ctx.Err() != nil {
+		return sight{}, context.Cause(ctx)
+	}
+	s.silent = slices.Clone(failures)
+	sources := make([]domain.Replica, len(from.sites))
+	for _, at := range used {
+		if failures[at] == nil {
+			from.saw(at, stores[at])
+			sources[at], failures[at] = domain.NewReplica(stores[at], from.sites[at].Replica)
+		}
+	}
+	if from.several() {
+		err = s.pick(r, from, sources, destination, failures)
+	} else {
+		s.source, err = sources[0], failures[0]
+	}
+	if err != nil {
 		return sight{}, refused(err)
 	}
 	if s.destination, err = domain.NewDestination(destination, r.Destination.Replica, s.source); err != nil {
 		return sight{}, refused(err)
 	}
-	if s.source.Store.UUID == s.destination.Store.UUID && r.Source.Replica == r.Destination.Replica {
-		return sight{}, refusef("replica %s on lvstore %s is source and destination at once", r.Source.Replica, s.source.Store.Name)
-	}
-	if !s.source.Exists() {
-		return sight{}, refusef("there is no replica %s on lvstore %s", r.Source.Replica, s.source.Store.Name)
-	}
-	return s, nil
+	return s, s.refuseSources()
 }
 
-// both asks two hosts something at once, or, where one thing is done at a time, one
+// pick picks the primary of several sources. Those that are passed over keep
+// nobody from it while another one is healthy.
+func (s *sight) pick(r Request, from *sources, sources []domain.Replica, destination domain.Store, failures []error) error {
+	var seen []domain.Replica
+	var places []int
+	for _, at := range from.used() {
+		if failures[at] == nil {
+			seen, places = append(seen, sources[at]), append(places, at)
+		}
+	}
+	primary, flaws := domain.PickPrimary(r.Image, seen, destination)
+	for i, flaw := range flaws {
+		failures[places[i]] = flaw
+	}
+	if primary < 0 {
+		return from.none(failures)
+	}
+	s.primary, s.source = places[primary], seen[primary]
+	for i, at := range places {
+		if flaws[i] == nil && i != primary {
+			s.others = append(s.others, lender{at, seen[i]})
+		}
+	}
+	s.passed = failures
+	s.passed[s.primary] = nil
+	return nil
+}
+
+// refuseSources refuses what would be rebuilt from itself, and a source that is
+// given twice.
+func (s sight) refuseSources() error {
+	type place struct{ store, replica string }
+	given := make(map[place]bool)
+	for _, source := range append([]domain.Replica{s.source}, replicasOf(s.others)...) {
+		if source.Store.UUID == s.destination.Store.UUID && source.Name == s.destination.Name {
+			return refusef("replica %s on lvstore %s is source and destination at once", source.Name, source.Store.Name)
+		}
+		if here := (place{source.Store.UUID, source.Name}); given[here] {
+			return refusef("replica %s on lvstore %s is given as a source twice", source.Name, source.Store.Name)
+		} else {
+			given[here] = true
+		}
+	}
+	if !s.source.Exists() {
+		return refusef("there is no replica %s on lvstore %s", s.source.Name, s.source.Store.Name)
+	}
+	return nil
+}
+
+func replicasOf(lenders []lender) (replicas []domain.Replica) {
+	for _, l := range lenders {
+		replicas = append(replicas, l.replica)
+	}
+	return replicas
+}
+
+// lookAgain lists the primary and the destination.
+func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, error) {
+	var source, destination domain.Store
+	both, listing := r.both(ctx)
+	both.Go(func() (err error) {
+		source, err = list(listing, from.sites[s.primary])
+		return ofSource(s.primary, err)
+	})
+	both.Go(func() (err error) {
+		destination, err = list(listing, r.Destination)
+		return err
+	})
+	err := both.Wait()
+	if err != nil {
+		return sight{}, err
+	}
+	if s.source, err = domain.NewReplica(source, from.sites[s.primary].Replica); err != nil {
+		return sight{}, refused(err)
+	}
+	if s.destination, err = domain.NewDestination(destination, r.Destination.Replica, s.source); err != nil {
+		return sight{}, refused(err)
+	}
+	return s, s.refuseSources()
+}
+
+// both asks hosts something at once, or, where one thing is done at a time, one
 // after the other, so that the n-th call is always the same.
 func (r Request) both(ctx context.Context) (*errgroup.Group, context.Context) {
 	both, ctx := errgroup.WithContext(ctx)
@@ -67,14 +177,14 @@ func list(ctx context.Context, at Site) (domain.Store, error) {
 
 // prove adds maps and checksums to what was seen. which says of which
 // snapshots; hosts that tell none leave it as it is.
-func (s sight) prove(ctx context.Context, r Request, onSource, onDestination []string) (sight, error) {
+func (s sight) prove(ctx context.Context, r Request, from *sources, onSource, onDestination []string) (sight, error) {
 	if !s.source.Store.Proves || !s.destination.Store.Proves || len(onSource) == 0 || len(onDestination) == 0 {
 		return s, nil
 	}
 	both, ctx := r.both(ctx)
 	both.Go(func() (err error) {
-		s.source, err = proveOne(ctx, r.Source, s.source, onSource)
-		return err
+		s.source, err = proveOne(ctx, from.sites[s.primary], s.source, onSource)
+		return ofSource(s.primary, err)
 	})
 	both.Go(func() (err error) {
 		s.destination, err = proveOne(ctx, r.Destination, s.destination, onDestination)
@@ -102,36 +212,32 @@ func proveOne(ctx context.Context, at Site, replica domain.Replica, snapshots []
 	return replica.WithProofs(proofs)
 }
 
-// plan looks, if that was not done yet, proves what could be kept, and has the
-// domain plan.
-func (e *Engine) plan(ctx context.Context, r Request, looked *sight) (s sight, _ domain.Plan, err error) {
-	if looked != nil {
-		s = *looked
-	} else if s, err = look(ctx, r); err != nil {
-		return sight{}, domain.Plan{}, err
-	}
-	image, err := domain.ResolveImage(r.Image, s.source, s.destination)
+// plan proves what could be kept, and has the domain plan. The primary alone says
+// what has to come out; which image the volume has, any of the sources may know.
+func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight) (sight, domain.Plan, error) {
+	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
+	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
 	if err != nil {
 		return s, domain.Plan{}, refused(err)
 	}
 	r.Options.Sealings = append(e.knownSealings(ctx, r, s.destination.Store), r.Options.Sealings...)
 	onSource, onDestination := domain.Candidates(s.source, s.destination, image, r.Options)
-	if s, err = s.prove(ctx, r, onSource, onDestination); err != nil {
+	if s, err = s.prove(ctx, r, from, onSource, onDestination); err != nil {
 		return s, domain.Plan{}, err
 	}
-	plan, err := domain.PlanRebuild(s.source, s.destination, r.Image, r.Options)
+	plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
 	return s, plan, refused(err)
 }
 
 // verify looks again and compares all but the head, which comes on what is
 // right only.
-func (e *Engine) verify(ctx context.Context, r Request, image domain.Image) (sight, []domain.Violation, error) {
-	s, err := look(ctx, r)
+func (e *Engine) verify(ctx context.Context, r Request, from *sources, s sight, image domain.Image) (sight, []domain.Violation, error) {
+	s, err := s.lookAgain(ctx, r, from)
 	if err != nil {
 		return sight{}, nil, err
 	}
 	if r.Proof {
-		if s, err = s.prove(ctx, r, uuids(s.source), uuids(s.destination)); err != nil {
+		if s, err = s.prove(ctx, r, from, uuids(s.source), uuids(s.destination)); err != nil {
 			return s, nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -140,11 +141,14 @@ func (x *execution) graftAlone(ctx context.Context, host ports.Host, uuid, paren
 func (x *execution) graftAndCount(ctx context.Context, host ports.Host, uuid, parent string) error {
 	began := x.begunAs(uuid)
 	var now counts
-	err := x.atOnce(
+	calls, err := x.countAsked(ctx, &now, began)
+	if err != nil {
+		return err
+	}
+	err = x.atOnce(append([]func() error{
 		func() error { return x.graftAlone(ctx, host, uuid, parent) },
 		func() (err error) { now.copied, err = countOwn(ctx, host, uuid); return err },
-		func() (err error) { now.source, err = x.countSource(ctx, began.uuid); return err },
-	)
+	}, calls...)...)
 	if err != nil {
 		return err
 	}
@@ -199,9 +203,13 @@ func (x *execution) wasSealed(ctx context.Context, o domain.Operation, sealed st
 	x.made(o.Target, sealed)
 	if o.Target.IsImage() {
 		defer x.unlockImage()
-		return x.proveImage(ctx, x.request.Destination.Host, o.Source.UUID, sealed)
+		return x.proveImage(ctx, x.request.Destination.Host, o, sealed)
 	}
-	x.remember(ctx, o.Name, domain.Sealing{Source: o.Source.UUID, SourceClusters: o.Source.Clusters, Copy: sealed, CopyClusters: clusters})
+	// It is the copy of what each source has of which that was proven. The one
+	// that the plan is made from comes last.
+	for _, lent := range append(slices.Clone(x.loans.offers[o.Source.UUID]), offer{x.seen.primary, o.Source}) {
+		x.remember(ctx, o.Name, domain.Sealing{Source: lent.origin.UUID, SourceClusters: lent.origin.Clusters, Copy: sealed, CopyClusters: clusters})
+	}
 	return nil
 }
 
@@ -215,10 +223,11 @@ func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, uuid
 	x.mu.Unlock()
 	if !counted {
 		var copied domain.Lvol
-		err := x.atOnce(
-			func() (err error) { copied, err = host.Look(ctx, uuid); return err },
-			func() (err error) { now.source, err = x.countSource(ctx, began.uuid); return err },
-		)
+		calls, err := x.countAsked(ctx, &now, began)
+		if err != nil {
+			return err
+		}
+		err = x.atOnce(append([]func() error{func() (err error) { copied, err = host.Look(ctx, uuid); return err }}, calls...)...)
 		if err != nil {
 			return err
 		}
@@ -227,11 +236,18 @@ func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, uuid
 		}
 		now.copied = copied.Own.Count
 	}
-	switch {
-	case now.source != began.clusters:
-		return fmt.Errorf("%w: the source's snapshot has %d clusters of its own now, %d when it was copied", errPlanAgain, now.source, began.clusters)
-	case now.copied != began.clusters:
-		return fmt.Errorf("%w: %w: the copy has %d clusters of its own, its source %d", errPlanAgain, ports.ErrCorrupt, now.copied, began.clusters)
+	for i, of := range now.asked {
+		if now.now[i] == of.origin.Clusters {
+			continue
+		}
+		changed := fmt.Errorf("the source's snapshot has %d clusters of its own now, %d when it was copied", now.now[i], of.origin.Clusters)
+		if of.at != x.seen.primary {
+			x.lose(of.at, changed) // it is not any more what was proven
+		}
+		return fmt.Errorf("%w: %w", errPlanAgain, changed)
+	}
+	if now.copied != began.planned.Clusters {
+		return fmt.Errorf("%w: %w: the copy has %d clusters of its own, its source %d", errPlanAgain, ports.ErrCorrupt, now.copied, began.planned.Clusters)
 	}
 	return nil
 }
@@ -245,12 +261,17 @@ func (x *execution) remember(ctx context.Context, lvolName string, s domain.Seal
 
 // proveImage compares the fetched image with the source's, where both hosts
 // can. One that differs is deleted: nothing hangs on it yet.
-func (x *execution) proveImage(ctx context.Context, host ports.Host, source, fetched string) error {
+func (x *execution) proveImage(ctx context.Context, host ports.Host, o domain.Operation, fetched string) error {
+	open := x.offersOf(o.Source)
+	if len(open) == 0 {
+		return fmt.Errorf("%w: no source is left to compare the image with", errPlanAgain)
+	}
+	source := open[0].origin.UUID
 	proofs := make(map[string]domain.Clusters)
 	for _, side := range []struct {
 		uuid string
 		at   ports.Host
-	}{{source, x.request.Source.Host}, {fetched, host}} {
+	}{{source, x.sources.host(open[0].at)}, {fetched, host}} {
 		uuid := side.uuid
 		prover, ok := can[ports.Prover](side.at)
 		if !ok {
@@ -265,6 +286,9 @@ func (x *execution) proveImage(ctx context.Context, host ports.Host, source, fet
 			return nil
 		}
 		if err != nil {
+			if uuid == source {
+				err = ofSource(open[0].at, err)
+			}
 			return fmt.Errorf("prove the image: %w", err)
 		}
 	}

@@ -24,7 +24,8 @@ type Event struct {
 	Stage    domain.Stage // began, ended, retry: a graft of StageLoosen sets an lvol loose
 	Snapshot string       // began, ended, copying, retry: the snapshot's name; "" for the image and the head
 	LvolName string       // began, ended, retry: the lvol's name, "" for one in flight that has no other
-	Text     string       // again, verified, retry: in words
+	Text     string       // again, verified, retry, source-lost: in words
+	Source   string       // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
 
 	BytesDone  uint64        // payload copied so far, in this run
 	BytesTotal uint64        // payload that the plan copies
@@ -46,6 +47,8 @@ const (
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
 	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that
 	EventWriting  EventKind = "writing"  // an image is being written, likewise
+
+	EventSourceLost EventKind = "source-lost" // of several sources one has failed, and is not used any more in this rebuild
 )
 
 // progress counts the bytes of a run and tells the observer.
@@ -74,10 +77,16 @@ func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
 	p.tell(Event{Kind: EventPlanned, Plan: &plan})
 }
 
-func (p *progress) operation(kind EventKind, o domain.Operation, snapshot string) {
+func (p *progress) operation(kind EventKind, o domain.Operation, snapshot, source string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: kind, Verb: o.Verb, Stage: o.Stage, Snapshot: snapshot, LvolName: o.Name})
+	p.tell(Event{Kind: kind, Verb: o.Verb, Stage: o.Stage, Snapshot: snapshot, LvolName: o.Name, Source: source})
+}
+
+func (p *progress) lostSource(source, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell(Event{Kind: EventSourceLost, Source: source, Text: text})
 }
 
 func (p *progress) retry(o domain.Operation, snapshot string, failure error) {
@@ -93,7 +102,7 @@ func (p *progress) say(kind EventKind, text string) {
 }
 
 // copying counts what one copy has done; a copy that begins anew counts anew.
-func (p *progress) copying(operation int, snapshot string, clusters uint64) {
+func (p *progress) copying(operation int, snapshot, source string, clusters uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.began.IsZero() {
@@ -104,7 +113,7 @@ func (p *progress) copying(operation int, snapshot string, clusters uint64) {
 	}
 	p.done += clusters - p.ofCopy[operation]
 	p.ofCopy[operation] = clusters
-	p.tell(Event{Kind: EventCopying, Verb: domain.VerbCopy, Snapshot: snapshot})
+	p.tell(Event{Kind: EventCopying, Verb: domain.VerbCopy, Snapshot: snapshot, Source: source})
 }
 
 // copied is the payload of the run so far, in bytes.

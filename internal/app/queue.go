@@ -72,7 +72,7 @@ func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
 	if err := request.check(); err != nil {
 		return nil, err
 	}
-	for _, host := range []ports.Host{request.Source.Host, request.Destination.Host} {
+	for _, host := range append(request.sourceHosts(), request.Destination.Host) {
 		if !reflect.TypeOf(host).Comparable() {
 			return nil, refusef("a host of type %T cannot be told from another one: expected a pointer", host)
 		}
@@ -100,8 +100,9 @@ func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
 }
 
 // LimitHost has all of the queue's rebuilds together read from and write to a
-// host no more than that many bytes per second, from now on; 0 lifts it. A limit
-// of one rebuild stands in its Request.
+// host no more than that many bytes per second, from now on; 0 lifts it. Of one
+// with several sources it holds back what comes from that host, or goes to it. A
+// limit of one rebuild stands in its Request.
 func (q *Queue) LimitHost(host ports.Host, bytesPerSecond uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -179,9 +180,11 @@ func (q *Queue) scheduleLocked() {
 
 func (q *Queue) start(job *Job) {
 	job.begin()
-	job.request.Bandwidth = append(slices.Clone(job.request.Bandwidth), q.bandwidth(job.request.Source.Host))
-	if job.request.Destination.Host != job.request.Source.Host {
-		job.request.Bandwidth = append(job.request.Bandwidth, q.bandwidth(job.request.Destination.Host))
+	destination := q.bandwidth(job.request.Destination.Host)
+	job.request.Bandwidth = append(slices.Clone(job.request.Bandwidth), destination)
+	job.request.perSource = nil
+	for _, site := range job.request.sources() {
+		job.request.perSource = append(job.request.perSource, q.bandwidth(site.Host))
 	}
 	q.running = append(q.running, job)
 	q.idle.Go(func() {
@@ -217,28 +220,53 @@ func newPlaces(limits Limits) *places {
 // take takes a job's places in any case, and says what it has to wait for, ""
 // for nothing.
 func (p *places) take(job *Job) (waitsFor string) {
-	source, destination, volume := job.request.Source.Host, job.request.Destination.Host, job.request.volume()
+	sources, destination, volume := job.request.sourceHosts(), job.request.Destination.Host, job.request.volume()
 	switch {
-	case p.volumes[volume]:
+	case slices.ContainsFunc(volume, func(v any) bool { return p.volumes[v] }):
 		waitsFor = "another rebuild of the volume"
-	case p.sources[source] >= p.limits.PerSource:
+	case slices.ContainsFunc(sources, func(h ports.Host) bool { return p.sources[h] >= p.limits.PerSource }):
 		waitsFor = "the source's host, which others are rebuilt from"
 	case p.destinations[destination] >= p.limits.PerDestination:
 		waitsFor = "the destination's host, which others are rebuilt to"
 	}
-	p.volumes[volume] = true
-	p.sources[source]++
+	for _, v := range volume {
+		p.volumes[v] = true
+	}
+	// Which of several sources serves how much, only the rebuild finds out, and
+	// when one fails the others take over its part. So it has a place at each,
+	// which is at most one too many for a while, and never one too few.
+	for _, host := range sources {
+		p.sources[host]++
+	}
 	p.destinations[destination]++
 	job.waitFor(waitsFor)
 	return waitsFor
 }
 
-// volume is what has one rebuild at a time.
-func (r Request) volume() any {
-	if r.Volume != "" {
-		return r.Volume
+// sourceHosts are the hosts of all sources, each once.
+func (r Request) sourceHosts() (hosts []ports.Host) {
+	seen := make(map[ports.Host]bool)
+	for _, site := range r.sources() {
+		if !reflect.TypeOf(site.Host).Comparable() {
+			hosts = append(hosts, site.Host) // it is refused
+		} else if !seen[site.Host] {
+			seen[site.Host] = true
+			hosts = append(hosts, site.Host)
+		}
 	}
-	return r.Source
+	return hosts
+}
+
+// volume is what has one rebuild at a time: the volume, or if that is not named,
+// each replica that it is rebuilt from.
+func (r Request) volume() (keys []any) {
+	if r.Volume != "" {
+		return []any{r.Volume}
+	}
+	for _, site := range r.sources() {
+		keys = append(keys, site)
+	}
+	return keys
 }
 
 // Phase is where a Job is.
@@ -256,7 +284,8 @@ const (
 type Status struct {
 	ID          string // 8 hex digits
 	Volume      string
-	Source      string // replica
+	Source      string // replica, of several the first
+	MoreSources []string
 	Destination string // replica
 	Mode        string // "fast" or "full"
 	Phase       Phase

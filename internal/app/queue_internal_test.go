@@ -109,6 +109,45 @@ func TestAHostTakesPartInAsManyRebuildsAsItsLimitSays(t *testing.T) {
 	})
 }
 
+// A rebuild has a place on the host of each source that it may use.
+func TestARebuildTakesAPlaceOnEachSourcesHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c, d := &place{name: "a"}, &place{name: "b"}, &place{name: "c"}, &place{name: "d"}
+		q, th := newTestQueue(Limits{PerSource: 1, PerDestination: 9})
+		several := request("v1", a, d, "v1-r-9")
+		several.MoreSources = []Site{{Host: b, Replica: "v1-r-2"}, {Host: b, Replica: "v1-r-3"}} // b once
+		unnamed := func(source Site, replica string) Request {
+			r := request("", a, d, replica)
+			r.Source = source
+			return r
+		}
+		first := unnamed(Site{Host: c, Replica: "v3-r-1"}, "v3-r-9")
+		first.MoreSources = []Site{{Host: d, Replica: "v3-r-2"}}
+		for _, r := range []Request{
+			several,
+			request("v2", b, d, "v2-r-9"), // b is taken
+			first,
+			unnamed(Site{Host: &place{name: "e"}, Replica: "v4-r-1"}, "v4-r-9"),
+			unnamed(Site{Host: d, Replica: "v3-r-2"}, "v3-r-8"), // the volume that has the source in common
+		} {
+			_, err := q.Submit(t.Context(), r)
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		require.Equal(t, []string{"v1-r-9", "v3-r-9", "v4-r-9"}, th.now())
+		require.Contains(t, q.Jobs()[1].Status().WaitsFor, "source")
+		require.Contains(t, q.Jobs()[4].Status().WaitsFor, "volume")
+		require.Equal(t, []string{"v1-r-2", "v1-r-3"}, q.Jobs()[0].Status().MoreSources)
+		th.finish("v1-r-9", nil)
+		require.Equal(t, []string{"v2-r-9", "v3-r-9", "v4-r-9"}, th.now())
+		uncomparableOne := request("v9", a, d, "v9-r-9")
+		uncomparableOne.MoreSources = []Site{{Host: uncomparable{}, Replica: "v9-r-2"}}
+		_, err := q.Submit(t.Context(), uncomparableOne)
+		require.ErrorIs(t, err, ErrRefused)
+		require.NoError(t, q.Close(t.Context()))
+	})
+}
+
 func TestAVolumeHasOneRebuildAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c := &place{name: "a"}, &place{name: "b"}, &place{name: "c"}

@@ -31,8 +31,12 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	began := time.Now()
 	request = request.bounded()
 	progress := newProgress(request.Observer)
-	r := &rebuild{engine: e, request: request, progress: progress, run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}, names: make(map[string]bool)}
+	r := &rebuild{
+		engine: e, request: request, sources: newSources(request), progress: progress, names: make(map[string]bool),
+		run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}, primary: -1,
+	}
 	err := r.all(ctx)
+	r.tellSources()
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
 	switch {
@@ -74,6 +78,11 @@ type rebuild struct {
 	names    map[string]bool // in flight, that were drawn
 	unclean  error           // what an attempt could not clean up
 	sealed   []domain.Sealing
+
+	sources *sources
+	passed  []error  // as last seen: why sources are passed over, by position
+	primary int      // of the last plan; -1: there was none
+	unlike  []string // why others do not serve what they have, of the last plan
 }
 
 func (r *rebuild) all(ctx context.Context) error {
@@ -85,10 +94,10 @@ func (r *rebuild) all(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	for plans := 1; ; plans++ {
-		err := r.once(ctx, seen)
+	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
+		err := r.without(ctx, r.once(ctx, seen))
 		seen = nil
-		if !errors.Is(err, errPlanAgain) || plans == maxPlans || ctx.Err() != nil {
+		if !errors.Is(err, errPlanAgain) || plans == most || ctx.Err() != nil {
 			return r.cleanUpAfter(ctx, err)
 		}
 		r.progress.say(EventAgain, err.Error())
@@ -130,11 +139,7 @@ func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err e
 		return nil, nil, err
 	}
 	defer claimed()
-	var s sight
-	err = r.insistOn(ctx, "look at both hosts", func() (err error) {
-		s, err = look(ctx, r.request)
-		return err
-	})
+	s, err := r.look(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -161,8 +166,34 @@ func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err e
 	}, nil
 }
 
+// look looks at all hosts. A source that does not answer is asked again for a
+// while, though there are others; then it is not asked any more.
+func (r *rebuild) look(ctx context.Context) (s sight, err error) {
+	var seen bool
+	err = r.insistOn(ctx, "look at the hosts", func() (err error) {
+		if s, err = look(ctx, r.request, r.sources); err != nil {
+			seen = false
+			return err
+		}
+		seen = true
+		return errors.Join(s.silent...)
+	})
+	if none := (*noSource)(nil); errors.As(err, &none) {
+		r.passed = none.flaws
+	}
+	if !seen || ctx.Err() != nil {
+		return s, err
+	}
+	for at, why := range s.silent {
+		if why != nil {
+			r.lose(at, why)
+		}
+	}
+	return s, nil
+}
+
 // claimOutside claims what other processes can see: the replica on its host, and
-// on both hosts the run, which opens something on either. Where they are on one
+// on all hosts the run, which opens something on each. Where they are on one
 // target the second claim of the run is busy, with ours.
 func (r *rebuild) claimOutside(ctx context.Context, store domain.Store) (release func(), err error) {
 	var held []func()
@@ -179,8 +210,8 @@ func (r *rebuild) claimOutside(ctx context.Context, store domain.Store) (release
 		return nil, err
 	}
 	held = append(held, give)
-	for _, host := range []ports.Host{r.request.Destination.Host, r.request.Source.Host} {
-		give, err := r.engine.claimOutside(ctx, host, claimOfRun(r.run))
+	for _, site := range append([]Site{r.request.Destination}, r.request.sources()...) {
+		give, err := r.engine.claimOutside(ctx, site.Host, claimOfRun(r.run))
 		switch {
 		case err == nil:
 			held = append(held, give)
@@ -201,7 +232,7 @@ func (r *rebuild) once(ctx context.Context, looked *sight) error {
 		return err
 	}
 	if plan.SystemSnapshot != nil {
-		return r.freezeHead(ctx, *plan.SystemSnapshot)
+		return r.freezeHead(ctx, seen, *plan.SystemSnapshot)
 	}
 	if len(plan.Operations) == 0 {
 		return r.settle(ctx, seen, plan)
@@ -227,17 +258,23 @@ func (r *rebuild) once(ctx context.Context, looked *sight) error {
 func (r *rebuild) plan(ctx context.Context, looked *sight) (sight, domain.Plan, error) {
 	request := r.request
 	request.Options.ThisRun = r.sealed
-	var seen sight
-	var plan domain.Plan
+	if looked == nil {
+		seen, err := r.look(ctx)
+		if err != nil {
+			return seen, domain.Plan{}, err
+		}
+		looked = &seen
+	}
+	seen, plan := *looked, domain.Plan{}
 	err := r.insistOn(ctx, "plan", func() (err error) {
-		seen, plan, err = r.engine.plan(ctx, request, looked)
-		looked = nil // another attempt looks for itself
+		seen, plan, err = r.engine.plan(ctx, request, r.sources, *looked)
 		return err
 	})
 	r.see(seen)
 	if err != nil {
 		return seen, plan, err
 	}
+	r.primary, r.unlike = seen.primary, nil
 	r.report.Plan, r.report.Warnings = plan, plan.Warnings
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
 	return seen, plan, nil
@@ -254,19 +291,20 @@ func (r *rebuild) warn(plan domain.Plan) {
 func (r *rebuild) see(s sight) {
 	if s.source.Store.UUID != "" {
 		r.report.Source, r.report.Destination = s.source, s.destination
+		r.passed = s.passed
 	}
 }
 
 // freezeHead takes the one snapshot that a rebuild needs of its source.
-func (r *rebuild) freezeHead(ctx context.Context, system domain.SystemSnapshot) error {
+func (r *rebuild) freezeHead(ctx context.Context, seen sight, system domain.SystemSnapshot) error {
 	r.changed = true
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
 	err := r.insistOn(ctx, "freeze the source's head", func() error {
-		_, err := r.request.Source.Host.Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
+		_, err := r.sources.host(seen.primary).Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
 		return err
 	})
 	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source was faster
-		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, err)
+		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, ofSource(seen.primary, err))
 	}
 	r.engine.log.Info("the source's head was frozen", zap.String("snapshot", system.LvolName))
 	return fmt.Errorf("%w: the source's head was frozen as %s", errPlanAgain, system.Name)
@@ -309,6 +347,9 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	}
 	x := newExecution(r, seen, plan, imageLock)
 	defer x.unlockImage()
+	if err := x.borrow(ctx); err != nil {
+		return err
+	}
 	defer func() {
 		if cleanup := x.cleanUp(ctx, err != nil); cleanup != nil {
 			r.unclean = cleanup
@@ -324,8 +365,13 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 		}
 	}
 	x.close(ctx)
+	if r.sources.whyLost(seen.primary) != nil {
+		// The others have served the rest. What it has to be is compared with the
+		// next one, by a plan that finds all of it there.
+		return fmt.Errorf("%w: the source that it was made from is not used any more", errPlanAgain)
+	}
 	planned := seen.source
-	seen, violations, err := r.verify(ctx, plan.Image)
+	seen, violations, err := r.verify(ctx, seen, plan.Image)
 	r.see(seen)
 	if err != nil {
 		return err
@@ -368,9 +414,9 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	return r.judge(append(violations, others...))
 }
 
-func (r *rebuild) verify(ctx context.Context, image domain.Image) (seen sight, violations []domain.Violation, err error) {
+func (r *rebuild) verify(ctx context.Context, before sight, image domain.Image) (seen sight, violations []domain.Violation, err error) {
 	err = r.insistOn(ctx, "verify", func() (err error) {
-		seen, violations, err = r.engine.verify(ctx, r.request, image)
+		seen, violations, err = r.engine.verify(ctx, r.request, r.sources, before, image)
 		return err
 	})
 	return seen, violations, err

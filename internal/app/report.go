@@ -30,4 +30,27 @@ type Report struct {
 	Warnings    []string
 	CopiedBytes uint64 // payload that crossed from host to host, the image's included
 	Duration    time.Duration
+
+	Sources []SourceReport // what each was good for, where the request names several
+}
+
+// SourceState is what a source was to a rebuild, at its end.
+type SourceState string
+
+// The states of sources.
+const (
+	SourcePrimary    SourceState = "primary"     // the last plan was made from it
+	SourceSecondary  SourceState = "secondary"   // it could serve copies
+	SourcePassedOver SourceState = "passed-over" // it is hurt or not whole, or cannot be copied from to the destination
+	SourceLost       SourceState = "lost"        // it has failed, and was not used any more
+)
+
+// SourceReport is what one of several sources was good for.
+type SourceReport struct {
+	Replica     string
+	Lvstore     string // "" where its host was never seen
+	State       SourceState
+	Reason      string   // passed over or lost: why
+	Snapshots   []string // whose copies it has served, in the order in which these ended; "" is the backing image
+	CopiedBytes uint64   // of these copies; what it served of one that did not end is not counted
 }

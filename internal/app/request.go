@@ -31,10 +31,11 @@ func (r Request) check() error {
 	case r.Parallel < 0:
 		return refusef("%d copies at once: expected at least 1", r.Parallel)
 	}
-	for _, name := range []string{r.Source.Replica, r.Destination.Replica} {
-		if err := domain.CheckReplicaName(name); err != nil {
-			return &refusal{err}
-		}
+	if err := r.checkSources(); err != nil {
+		return err
+	}
+	if err := domain.CheckReplicaName(r.Destination.Replica); err != nil {
+		return &refusal{err}
 	}
 	return r.checkBandwidth()
 }

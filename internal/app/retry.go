@@ -79,14 +79,22 @@ func (x *execution) persist(ctx context.Context, i int, o domain.Operation, reac
 			zap.String("verb", string(o.Verb)), zap.String("of", x.describe(i)), zap.Error(err))
 		x.progress.retry(o, x.subject[i], err)
 	}
-	return insist(ctx, again, func(attempt int) error {
-		if attempt > 0 {
-			if done, err := x.settle(ctx, o); done || err != nil {
-				return err
+	for first := true; ; first = false {
+		failure := insist(ctx, again, func(attempt int) error {
+			if attempt > 0 || !first {
+				if done, err := x.settle(ctx, o); done || err != nil {
+					return err
+				}
 			}
+			return x.perform(ctx, i, o, reached)
+		})
+		if failure == nil {
+			return nil
 		}
-		return x.perform(ctx, i, o, reached)
-	})
+		if another, err := x.handOver(ctx, o, failure); !another {
+			return err
+		}
+	}
 }
 
 // insistOn is insist for what is not an operation of the plan.

@@ -70,8 +70,8 @@ func (x *execution) settleSeal(ctx context.Context, o domain.Operation) (done bo
 	x.mu.Lock()
 	began := x.begun[uuid]
 	x.mu.Unlock()
-	if !sealed.ReadOnly || sealed.Own.Count != began.clusters || sealed.Parent != x.uuid(o.Parent) {
-		return false, fmt.Errorf("%w: %s was sealed with %d clusters of its own instead of %d, or under another parent", errPlanAgain, o.Name, sealed.Own.Count, began.clusters)
+	if !sealed.ReadOnly || sealed.Own.Count != began.planned.Clusters || sealed.Parent != x.uuid(o.Parent) {
+		return false, fmt.Errorf("%w: %s was sealed with %d clusters of its own instead of %d, or under another parent", errPlanAgain, o.Name, sealed.Own.Count, began.planned.Clusters)
 	}
 	if remains {
 		// The seal was interrupted before it could delete what is left of the lvol.

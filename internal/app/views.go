@@ -154,12 +154,15 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 		at    Site
 		lvols []domain.Lvol
 		into  *Views
-	}{{r.request.Source, source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
+	}{{r.sources.sites[seen.primary], source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
 		views, err := readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
 		if errors.Is(err, ports.ErrNotFound) {
 			return nil, fmt.Errorf("%w: %w", errPlanAgain, err) // a user may have deleted a snapshot of the source
 		}
 		if err != nil {
+			if side.into == &r.report.SourceViews {
+				err = ofSource(seen.primary, err)
+			}
 			return nil, fmt.Errorf("verify: %w", err)
 		}
 		maps.Copy(views, *side.into)

@@ -1,0 +1,280 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// A rebuild with several sources outlives each of them (longhorn/longhorn#11331).
+// What is asked of one and fails for good is a sourceError; the source is not
+// used any more in this run, and what it was to serve goes to the others, at once
+// where that is a copy, else by a new plan.
+
+// sources are the replicas that a run can be made from, in the order given.
+type sources struct {
+	sites []Site
+
+	mu     sync.Mutex
+	stores []string // names of lvstores; "": not seen yet
+	lost   []error  // why they are not used any more; nil: they are
+	inUse  []context.Context
+	end    []context.CancelCauseFunc
+
+	losses []string // in words, and what else went wrong on a source
+	served [][]served
+}
+
+// served is a copy that a source has served.
+type served struct {
+	snapshot string // "": the image
+	bytes    uint64
+}
+
+func newSources(r Request) *sources {
+	sites := r.sources()
+	s := &sources{
+		sites: sites, stores: make([]string, len(sites)), lost: make([]error, len(sites)),
+		inUse: make([]context.Context, len(sites)), end: make([]context.CancelCauseFunc, len(sites)),
+		served: make([][]served, len(sites)),
+	}
+	for i := range sites {
+		s.inUse[i], s.end[i] = context.WithCancelCause(context.Background())
+	}
+	return s
+}
+
+// sources are all that the request names, the first preferred.
+func (r Request) sources() []Site {
+	return append([]Site{r.Source}, r.MoreSources...)
+}
+
+// several: with one source a failure of it is a failure of the rebuild.
+func (s *sources) several() bool { return len(s.sites) > 1 }
+
+func (s *sources) host(at int) ports.Host { return s.sites[at].Host }
+
+// saw remembers what a source's lvstore is called.
+func (s *sources) saw(at int, store domain.Store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stores[at] = store.Name
+}
+
+// name is how people call a source.
+func (s *sources) name(at int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stores[at] == "" {
+		return s.sites[at].Replica
+	}
+	return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, s.stores[at])
+}
+
+// seen are the names of those whose host has answered.
+func (s *sources) seen() (names []string) {
+	for at := range s.sites {
+		s.mu.Lock()
+		known := s.stores[at] != ""
+		s.mu.Unlock()
+		if known {
+			names = append(names, s.name(at))
+		}
+	}
+	return names
+}
+
+// warnings tell of sources that are not used.
+func (s *sources) warnings(passed []error) (warnings []string) {
+	for _, flaw := range passed {
+		if flaw != nil {
+			warnings = append(warnings, "a source is passed over: "+inOneLine(flaw))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(warnings, s.losses...)
+}
+
+// mayHaveLeft tells that something may be left open on a source, of those that
+// are in use.
+func (r *rebuild) mayHaveLeft(at int, why error) {
+	if r.sources.whyLost(at) != nil {
+		return
+	}
+	text := fmt.Sprintf("what this rebuild has opened on the host of source %s may be left there, until the next one or gc: %s", r.sources.name(at), inOneLine(why))
+	r.sources.mu.Lock()
+	r.sources.losses = append(r.sources.losses, text)
+	r.sources.mu.Unlock()
+	r.engine.log.Warn(text, zap.String("replica", r.run.Replica), zap.String("run", r.run.ID))
+}
+
+func (s *sources) didServe(at int, copied served) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.served[at] = append(s.served[at], copied)
+}
+
+// tellSources adds to the report what became of several sources.
+func (r *rebuild) tellSources() {
+	if !r.sources.several() {
+		return
+	}
+	passed := make([]error, len(r.sources.sites))
+	copy(passed, r.passed)
+	for at := range passed {
+		if r.sources.whyLost(at) != nil {
+			passed[at] = nil
+		}
+	}
+	r.report.Warnings = slices.Concat(r.sources.warnings(passed), r.unlike, r.report.Warnings)
+	r.sources.mu.Lock()
+	defer r.sources.mu.Unlock()
+	for at, site := range r.sources.sites {
+		told := SourceReport{Replica: site.Replica, Lvstore: r.sources.stores[at], State: SourceSecondary}
+		switch lost := r.sources.lost[at]; {
+		case lost != nil:
+			told.State, told.Reason = SourceLost, inOneLine(lost)
+		case passed[at] != nil:
+			told.State, told.Reason = SourcePassedOver, inOneLine(passed[at])
+		case at == r.primary:
+			told.State = SourcePrimary
+		}
+		for _, one := range r.sources.served[at] {
+			told.Snapshots = append(told.Snapshots, one.snapshot)
+			told.CopiedBytes += one.bytes
+		}
+		r.report.Sources = append(r.report.Sources, told)
+	}
+}
+
+// whyLost is nil for a source that is in use.
+func (s *sources) whyLost(at int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost[at]
+}
+
+// used are the positions of those in use.
+func (s *sources) used() (positions []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at := range s.sites {
+		if s.lost[at] == nil {
+			positions = append(positions, at)
+		}
+	}
+	return positions
+}
+
+// lose ends the use of a source, and every copy that it serves. first is false
+// where it is lost already. text is that in words.
+func (s *sources) lose(at int, why error, text string) (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost[at] != nil {
+		return false
+	}
+	s.lost[at], s.losses = why, append(s.losses, text)
+	s.end[at](why)
+	return true
+}
+
+// sourceError is what failed on one of the sources' hosts.
+type sourceError struct {
+	at  int
+	err error
+}
+
+func (e *sourceError) Error() string { return e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
+
+// ofSource marks an error as a source's.
+func ofSource(at int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &sourceError{at, err}
+}
+
+// errNotUsed: another operation has found that the source does not work.
+var errNotUsed = errors.New("the source is not used any more")
+
+// lose tells that a source is not used any more.
+func (r *rebuild) lose(at int, why error) {
+	text := fmt.Sprintf("source %s is not used any more: %s", r.sources.name(at), inOneLine(why))
+	if !r.sources.lose(at, why, text) {
+		return
+	}
+	r.engine.log.Warn(text, zap.String("replica", r.run.Replica), zap.String("run", r.run.ID))
+	r.progress.lostSource(r.sources.name(at), text)
+}
+
+// without is what to do about a failure: where it is one source's and there are
+// others, plan again without that one.
+func (r *rebuild) without(ctx context.Context, failure error) error {
+	var of *sourceError
+	if failure == nil || ctx.Err() != nil || errors.Is(failure, errPlanAgain) || !errors.As(failure, &of) {
+		return failure
+	}
+	if others := slices.DeleteFunc(r.sources.used(), func(at int) bool { return at == of.at }); len(others) == 0 {
+		return failure
+	}
+	r.lose(of.at, failure)
+	return fmt.Errorf("%w: source %s is not used any more", errPlanAgain, r.sources.name(of.at))
+}
+
+// noSource: none of several sources can be used.
+type noSource struct {
+	text   string
+	flaws  []error // by position
+	causes []error // those that are no refusals
+}
+
+func (e *noSource) Error() string   { return e.text }
+func (e *noSource) Unwrap() []error { return e.causes }
+
+// Is: where all that is wrong would be refused of a single source, so is this.
+func (e *noSource) Is(target error) bool { return target == ErrRefused && len(e.causes) == 0 }
+
+// none says of each source why it cannot be used, on one line.
+func (s *sources) none(flaws []error) error {
+	e := &noSource{flaws: flaws}
+	var parts []string
+	for at, flaw := range flaws {
+		if flaw == nil {
+			flaw = s.whyLost(at)
+		}
+		if !errors.Is(refused(flaw), ErrRefused) {
+			e.causes = append(e.causes, flaw)
+		}
+		parts = append(parts, inOneLine(flaw))
+	}
+	e.text = fmt.Sprintf("none of the %d sources can be used: %s", len(s.sites), strings.Join(parts, "; "))
+	return e
+}
+
+// inOneLine: errors.Join puts a line between two.
+func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// checkSources refuses what cannot be a list of sources.
+func (r Request) checkSources() error {
+	all := r.sources()
+	for i, site := range all {
+		if site.Host == nil {
+			return refusef("no host of source %d", i+1)
+		}
+		if err := domain.CheckReplicaName(site.Replica); err != nil {
+			return &refusal{err}
+		}
+	}
+	return nil
+}
