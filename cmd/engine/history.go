@@ -34,6 +34,8 @@ type pastRebuild struct {
 	Warnings     []string    `json:"warnings"`
 	CopiedBytes  uint64      `json:"copiedBytes"`
 	DurationMS   int64       `json:"durationMs"`
+
+	Served []sourceLine `json:"served,omitempty"` // by each source, where there were several
 }
 
 type pastEntry struct {
@@ -102,6 +104,9 @@ func pastOf(entries []ports.Entry, replica string) []pastRebuild {
 			BackingImage: e.Ended.Image, Full: e.Ended.Full, Plan: []pastEntry{}, Warnings: append([]string{}, e.Ended.Warnings...),
 			CopiedBytes: e.Ended.CopiedBytes, DurationMS: e.Ended.Duration.Milliseconds(),
 		}
+		for _, s := range e.Ended.Served {
+			r.Served = append(r.Served, newSourceLine(s, domain.ImageNamed(e.Ended.Image).Parent().String()))
+		}
 		for _, d := range e.Ended.Steps {
 			r.Plan = append(r.Plan, pastEntry{d.Snapshot, d.Parent, string(d.Action), d.Reason, d.Clusters})
 		}
@@ -126,6 +131,11 @@ func historyText(past []pastRebuild, failure error) string {
 			bytesText(r.CopiedBytes), (time.Duration(r.DurationMS) * time.Millisecond).String())
 		if len(r.Sources) > 0 {
 			fmt.Fprintf(&text, "  from %s\n", strings.Join(r.Sources, ", "))
+		}
+		for _, s := range r.Served {
+			if len(s.Snapshots) > 0 {
+				fmt.Fprintf(&text, "    %s\n", s.text())
+			}
 		}
 		if r.Error != "" {
 			fmt.Fprintf(&text, "  %s\n", oneLine(fmt.Errorf("%s", r.Error)))

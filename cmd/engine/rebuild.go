@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,6 +13,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/journal"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // reservePercent of the destination's store stays free: thin volumes
@@ -19,19 +22,20 @@ const reservePercent = 1
 
 // rebuildFlags are what plan and rebuild share.
 type rebuildFlags struct {
-	source, destination string
-	image               string
-	noImage             bool
-	fast                bool
-	acceptHurtSource    bool
-	journal             string
-	output              outputFlag
+	sources          []string
+	destination      string
+	image            string
+	noImage          bool
+	fast             bool
+	acceptHurtSource bool
+	journal          string
+	output           outputFlag
 }
 
 func (f *rebuildFlags) add(c *cobra.Command) {
 	f.output = outputText
 	flags := c.Flags()
-	flags.StringVar(&f.source, "source", "", "`ADDRESS` of the healthy replica")
+	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; once for each that there is")
 	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
 	flags.StringVar(&f.image, "image", "", "`NAME` of the volume's backing image, where no record or lineage tells it")
 	flags.BoolVar(&f.noImage, "no-image", false, "the volume has no backing image")
@@ -64,6 +68,9 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 					if err == nil {
 						var text strings.Builder
 						writePlan(&text, plan)
+						for _, warning := range plan.Warnings {
+							fmt.Fprintf(&text, "  warning: %s\n", warning)
+						}
 						fmt.Fprint(s.out, fold(text.String(), lineWidth(s.out)))
 					}
 					return err
@@ -94,6 +101,9 @@ func newRebuild(s streams, engine *app.Engine, open opener, log *zap.Logger) reb
 		Long: `rebuild makes the destination what the source is: its whole snapshot tree, under
 the volume's backing image, and a head. Nobody may write to either meanwhile.
 What an earlier run finished is kept; interrupt it and run it again.
+With several sources the first healthy one says what has to come out. The others
+serve copies of snapshots that are proven to be the same there, and take over when
+one fails.
 --bandwidth is shared by the copies that go on at once; a target counts whole MiB
 a second, and each copy gets at least one.
 ` + addressHelp,
@@ -142,11 +152,21 @@ a second, and each copy gets at least one.
 	return rebuildCommand{c}
 }
 
-// withRequest opens both hosts for a while.
+// withRequest opens all hosts for a while.
 func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, use func(app.Request) error) error {
-	source, err := parseAddress("source", flags.source)
-	if err != nil {
-		return err
+	if len(flags.sources) == 0 {
+		flags.sources = []string{""} // which says what is missing
+	}
+	var sources []address
+	for i, text := range flags.sources {
+		source, err := parseAddress("source", text)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(flags.sources[:i], text) {
+			return badUsage("--source %q: given twice", text)
+		}
+		sources = append(sources, source)
 	}
 	destination, err := parseAddress("destination", flags.destination)
 	if err != nil {
@@ -156,21 +176,46 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	if request.Image, err = saidImage(c, flags.image, flags.noImage); err != nil {
 		return err
 	}
-	for _, side := range []struct {
-		at   address
-		site *app.Site
-	}{{source, &request.Source}, {destination, &request.Destination}} {
-		host, err := open(c.Context(), side.at)
+	request.MoreSources = make([]app.Site, len(sources)-1)
+	for i, at := range append([]address{destination}, sources...) {
+		host, err := open(c.Context(), at)
+		isOneOfSeveral := i > 0 && len(sources) > 1
 		switch {
+		case err != nil && isOneOfSeveral:
+			host = &unreachable{err: err}
 		case err != nil && flags.output == outputJSON:
 			return printResult(s, app.Report{Outcome: app.OutcomeFailed}, err)
 		case err != nil:
 			return err
 		}
 		defer func() { _ = host.Close() }() // nothing more is asked of it
-		*side.site = app.Site{Host: host, Replica: side.at.replica}
+		site := app.Site{Host: host, Replica: at.replica}
+		switch i {
+		case 0:
+			request.Destination = site
+		case 1:
+			request.Source = site
+		default:
+			request.MoreSources[i-2] = site
+		}
 	}
 	return use(request)
+}
+
+// unreachable is the host of one of several sources that could not be opened. It
+// is passed over while another one is there, for what its List says.
+type unreachable struct {
+	ports.Host // nothing else is asked of it
+
+	err error
+}
+
+func (u *unreachable) Close() error { return nil }
+
+// List implements ports.Looker. Trying again does not open it, so it is no error
+// that may pass.
+func (u *unreachable) List(context.Context) (domain.Store, error) {
+	return domain.Store{}, errors.New(oneLine(u.err))
 }
 
 // printResult prints JSON, also of what failed; the error is in it.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // result is what simulate, plan and rebuild print as JSON. Its field names are
@@ -23,6 +25,41 @@ type result struct {
 	CopiedBytes uint64          `json:"copiedBytes"`
 	LocalBytes  uint64          `json:"localBytes"`
 	DurationMS  int64           `json:"durationMs"`
+	Sources     []sourceLine    `json:"sources,omitempty"` // where there are several
+}
+
+// sourceLine is what one of several sources was good for.
+type sourceLine struct {
+	Replica     string   `json:"replica"`
+	Lvstore     string   `json:"lvstore"` // "": its host was never seen
+	State       string   `json:"state"`
+	Reason      string   `json:"reason"`
+	Snapshots   []string `json:"snapshots"` // whose copies it served; backing-image:NAME is the image
+	CopiedBytes uint64   `json:"copiedBytes"`
+}
+
+func newSourceLine(s ports.Served, image string) sourceLine {
+	line := sourceLine{Replica: s.Replica, Lvstore: s.Lvstore, State: s.State, Reason: s.Reason, Snapshots: []string{}, CopiedBytes: s.CopiedBytes}
+	for _, name := range s.Snapshots {
+		if name == "" {
+			name = image
+		}
+		line.Snapshots = append(line.Snapshots, name)
+	}
+	return line
+}
+
+// text is the line for people.
+func (l sourceLine) text() string {
+	copies := "1 copy"
+	if n := len(l.Snapshots); n != 1 {
+		copies = fmt.Sprintf("%d copies", n)
+	}
+	text := fmt.Sprintf("%s in %s from %s on lvstore %s", bytesText(l.CopiedBytes), copies, l.Replica, l.Lvstore)
+	if l.State == string(app.SourceLost) {
+		text += ", until it was lost"
+	}
+	return text
 }
 
 type planEntry struct {
@@ -79,6 +116,10 @@ func newResult(report app.Report, err error) result {
 	}
 	for _, s := range report.Plan.Steps {
 		r.Plan = append(r.Plan, planEntry{s.Snapshot, s.Parent.String(), s.Action, s.Reason, s.Clusters})
+	}
+	for _, s := range report.Sources {
+		served := ports.Served{Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes}
+		r.Sources = append(r.Sources, newSourceLine(served, report.Plan.Image.Parent().String()))
 	}
 	for _, v := range report.Violations {
 		r.Violations = append(r.Violations, violationLine(v))

@@ -31,14 +31,23 @@ func (s *story) printf(format string, args ...any) { fmt.Fprintf(s.out, format, 
 
 func (s *story) heading(text string) { s.printf("\n%s\n", text) }
 
-// before draws both replicas.
+// before draws the replicas. One of several sources may not answer.
 func (s *story) before(ctx context.Context, r app.Request) error {
 	s.printf("Before\n")
-	for _, side := range []struct {
+	type side struct {
 		what string
 		at   app.Site
-	}{{"source", r.Source}, {"destination", r.Destination}} {
+	}
+	sides := []side{{"source", r.Source}}
+	for _, at := range r.MoreSources {
+		sides = append(sides, side{"source", at})
+	}
+	for _, side := range append(sides, side{"destination", r.Destination}) {
 		store, err := side.at.Host.List(ctx)
+		if err != nil && side.what == "source" && len(r.MoreSources) > 0 {
+			s.printf("  source replica %s: %s\n", side.at.Replica, oneLine(err))
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -79,6 +88,9 @@ func (s *story) Observe(e app.Event) {
 	case app.EventRetry:
 		s.progress.clear()
 		s.printf("  again    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
+	case app.EventSourceLost:
+		s.progress.clear()
+		s.printf("  lost     %s\n", e.Text)
 	case app.EventVerified:
 		s.progress.clear()
 		s.printf("  verified: %s\n", e.Text)
@@ -96,7 +108,11 @@ func (s *story) ended(e app.Event) string {
 		if of == "" {
 			of = "the backing image"
 		}
-		return fmt.Sprintf("copied   %s (%s of %s in all)", of, bytesText(e.BytesDone), bytesText(e.BytesTotal))
+		from := ""
+		if e.Source != "" {
+			from = " from " + e.Source
+		}
+		return fmt.Sprintf("copied   %s%s (%s of %s in all)", of, from, bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	case domain.VerbGraft:
 		if e.Stage == domain.StageLoosen {
 			return "loosened " + of
@@ -187,6 +203,11 @@ func (s *story) after(report app.Report, r result) {
 	if r.Outcome == app.OutcomeComplete {
 		s.tellViews(report, r)
 		s.printf("  copied %s in %s\n", bytesText(r.CopiedBytes), report.Duration.Round(time.Millisecond))
+		for _, source := range r.Sources {
+			if len(source.Snapshots) > 0 {
+				s.printf("    %s\n", source.text())
+			}
+		}
 	}
 }
 

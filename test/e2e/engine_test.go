@@ -37,6 +37,11 @@ type result struct {
 	Violations  []struct{ Subject, Rule, Detail string }
 	Warnings    []string
 	CopiedBytes uint64
+	Sources     []struct {
+		Replica, State, Reason string
+		Snapshots              []string
+		CopiedBytes            uint64
+	}
 }
 
 type planned struct{ Snapshot, Parent, Action, Reason string }

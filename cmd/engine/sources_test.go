@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	secondAt = hurtAt // once it was rebuilt
+	thirdAt  = "unix:///b.sock?lvs=disk-2&replica=vol-1-r-3"
+	nowhere  = "unix:///nowhere.sock?lvs=disk-7&replica=vol-1-r-7"
+)
+
+// twoHealthy is a world with two healthy replicas, on disk-1 and disk-2.
+func twoHealthy(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, twoHosts)
+	ran := w.engine("rebuild", "--source", healthyAt, "--destination", hurtAt)
+	require.Equal(t, exitDone, ran.status, "%s", ran.stderr)
+	return w
+}
+
+// sourcesOf are the sources of a result, by replica.
+func sourcesOf(t *testing.T, stdout string) map[string]sourceLine {
+	t.Helper()
+	var r struct {
+		Outcome string       `json:"outcome"`
+		Sources []sourceLine `json:"sources"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &r))
+	require.Equal(t, "complete", r.Outcome)
+	found := make(map[string]sourceLine)
+	for _, s := range r.Sources {
+		found[s.Replica] = s
+	}
+	return found
+}
+
+func TestARebuildTakesSeveralSources(t *testing.T) {
+	w := twoHealthy(t)
+	args := []string{"--source", healthyAt, "--source", secondAt, "--destination", thirdAt}
+	told := w.engine(append([]string{"plan"}, args...)...)
+	require.Equal(t, exitDone, told.status, "%s", told.stderr)
+	require.Equal(t, 3, strings.Count(told.stdout, "copy "), "%s", told.stdout)
+
+	kept := filepath.Join(t.TempDir(), "rebuilds")
+	told = w.engine(append([]string{"rebuild", "--output", "json", "--verify", "views", "--journal", kept}, args...)...)
+	require.Equal(t, exitDone, told.status, "%s", told.stdout)
+	sources := sourcesOf(t, told.stdout)
+	require.Len(t, sources, 2)
+	first, second := sources["vol-1-r-1"], sources["vol-1-r-2"]
+	require.Equal(t, []string{"primary", "secondary"}, []string{first.State, second.State})
+	require.Equal(t, []string{"disk-1", "disk-2"}, []string{first.Lvstore, second.Lvstore})
+	require.ElementsMatch(t, []string{"snap11", "snap12", "snap21"}, append(first.Snapshots, second.Snapshots...))
+	require.EqualValues(t, 3*64<<10, first.CopiedBytes+second.CopiedBytes)
+	require.Contains(t, told.stdout, `"reason":"","snapshots":[`)
+
+	past := w.engine("history", kept)
+	require.Contains(t, past.stdout, "  from vol-1-r-1 on lvstore disk-1, vol-1-r-2 on lvstore disk-2\n    ")
+	require.Contains(t, past.stdout, " from vol-1-r-1 on lvstore disk-1\n")
+	require.Contains(t, w.engine("history", kept, "--output", "json").stdout, `"served":[{"replica":"vol-1-r-1","lvstore":"disk-1","state":"primary"`)
+
+	w = twoHealthy(t)
+	text := w.engine(append([]string{"rebuild", "--parallel", "1"}, args...)...)
+	require.Equal(t, exitDone, text.status, "%s", text.stderr)
+	require.Contains(t, text.stdout, "  source replica vol-1-r-1 on disk-1\n")
+	require.Contains(t, text.stdout, "  source replica vol-1-r-2 on disk-2\n")
+	require.Contains(t, text.stdout, "copied   snap11 from vol-1-r-1 on lvstore disk-1 (")
+	require.Contains(t, text.stdout, "    192 KiB in 3 copies from vol-1-r-1 on lvstore disk-1\n")
+}
+
+func TestWithOneSourceNothingIsSaidOfSources(t *testing.T) {
+	w := twoHealthy(t)
+	told := w.engine("rebuild", "--source", healthyAt, "--destination", thirdAt, "--output", "json")
+	require.NotContains(t, told.stdout, `"sources"`)
+	w = twoHealthy(t)
+	require.Contains(t, w.engine("rebuild", "--source", healthyAt, "--destination", thirdAt).stdout, "copied   snap11 (")
+}
+
+// A source that cannot be reached is passed over while there is another one,
+// whichever comes first.
+func TestASourceThatCannotBeReachedIsPassedOver(t *testing.T) {
+	for _, sources := range [][]string{{nowhere, healthyAt}, {healthyAt, nowhere}} {
+		w := twoHealthy(t)
+		args := []string{"--source", sources[0], "--source", sources[1], "--destination", thirdAt}
+		told := w.engine(append([]string{"plan"}, args...)...)
+		require.Equal(t, exitDone, told.status, "%s", told.stderr)
+		require.Contains(t, told.stdout, "  warning: a source is passed over: list the host of replica vol-1-r-7: ")
+		told = w.engine(append([]string{"rebuild", "--output", "json"}, args...)...)
+		require.Equal(t, exitDone, told.status, "%s", told.stdout)
+		lost := sourcesOf(t, told.stdout)["vol-1-r-7"]
+		require.Equal(t, "lost", lost.State)
+		require.Contains(t, lost.Reason, "/nowhere.sock")
+		w = twoHealthy(t)
+		told = w.engine(append([]string{"rebuild"}, args...)...)
+		require.Equal(t, exitDone, told.status, "%s", told.stderr)
+		require.Contains(t, told.stdout, "  source replica vol-1-r-7: open target /nowhere.sock")
+		require.Contains(t, told.stdout, "Warnings\n  source vol-1-r-7 is not used any more: ")
+	}
+}
+
+func TestWhereNoSourceCanBeReachedEachIsTold(t *testing.T) {
+	w := twoHealthy(t)
+	before := w.stores()
+	args := []string{"--source", nowhere, "--source", strings.ReplaceAll(nowhere, "7", "8"), "--destination", thirdAt}
+	for _, command := range []string{"plan", "rebuild"} {
+		told := w.engine(append([]string{command, "--output", "json"}, args...)...)
+		require.Equal(t, exitFailed, told.status)
+		require.Contains(t, told.stdout, "none of the 2 sources can be used: list the host of replica vol-1-r-7: ")
+		require.Contains(t, told.stdout, "; list the host of replica vol-1-r-8: ")
+	}
+	saidOnOneLine(t, w.engine(append([]string{"plan"}, args...)...), exitFailed, "none of the 2 sources", "vol-1-r-7", "vol-1-r-8")
+	require.Equal(t, before, w.stores())
+	saidOnOneLine(t, w.engine("plan", "--source", nowhere, "--destination", thirdAt), exitFailed, "open target /nowhere.sock")
+}
+
+func TestASourceGivenTwiceIsBadUsage(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	saidOnOneLine(t, w.engine("rebuild", "--source", healthyAt, "--source", healthyAt, "--destination", hurtAt), exitUsage, "given twice")
+	saidOnOneLine(t, w.engine("rebuild", "--source", healthyAt, "--source", "nonsense", "--destination", hurtAt), exitUsage, `--source "nonsense"`)
+	other := healthyAt + "&listen=127.0.0.1:1-2" // the same one by another address
+	told := w.engine("plan", "--source", healthyAt, "--source", other, "--destination", hurtAt)
+	saidOnOneLine(t, told, exitFailed, "given as a source twice")
+}

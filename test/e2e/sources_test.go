@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+)
+
+// TestTwoSourcesShareTheCopies: two healthy replicas on two lvstores of a target,
+// and a third one that is rebuilt on another target. Where targets tell no
+// checksums nothing is shared, and that is said.
+func TestTwoSourcesShareTheCopies(t *testing.T) {
+	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
+		const first, second, third = "vol-1-r-1", "vol-1-r-2", "vol-1-r-3"
+		a, b, destination := newPlace(t, from, storeClusters), newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
+		image := noises(7, 2)
+		for _, p := range []*place{a, b, destination} {
+			p.importImage(t, image)
+		}
+		a.growChain(t, first)
+		program.mustRebuild(t, a.address(first), b.address(second))
+
+		to.LimitWrites(t, destination.lvstore, 8*chainMiBSecond) // so that copies overlap
+		p := program.startRebuild(t, a.address(first), destination.address(third), "--source", b.address(second), "--verify", "views")
+		r, status := p.result(t)
+		require.Zero(t, status, "%+v", r)
+		require.Empty(t, r.Violations)
+		requireRebuilt(t, a, first, destination, third)
+		require.Len(t, r.Sources, 2)
+		require.Equal(t, "primary", r.Sources[0].State)
+		served := slices.Concat(r.Sources[0].Snapshots, r.Sources[1].Snapshots)
+		require.ElementsMatch(t, []string{"s1", "s2", "s3", "s4"}, served)
+		if !a.store(t).Proves {
+			require.Empty(t, r.Sources[1].Snapshots)
+			require.Contains(t, p.stderr.String(), "tells no checksums")
+			return
+		}
+		require.Empty(t, p.stderr.String())
+		for _, s := range r.Sources {
+			require.NotEmpty(t, s.Snapshots, "each does its part")
+			require.EqualValues(t, len(s.Snapshots)*chainClusters*clusterSize, s.CopiedBytes)
+		}
+	})
+}
