@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// The first Ctrl-C tidies up. Where that takes too long, since a target does not
+// answer, a second one ends the program at once.
+func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
+	if args := os.Getenv("ENGINE_TEST_ARGS"); args != "" {
+		os.Args = append([]string{"engine"}, strings.Split(args, "\n")...)
+		main()
+		return
+	}
+	fabric := simtarget.NewFabric()
+	from, to := targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
+	stores := [2]string{from.NewStore(t, 32), to.NewStore(t, 32)}
+	host, err := spdk.Open(t.Context(), spdk.Config{Socket: from.Socket, Lvstore: stores[0]})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, host.Close()) })
+	head, err := host.Clone(t.Context(), "", "v-r-1", 8*targettest.ClusterSize, "none")
+	require.NoError(t, err)
+	for i := range uint64(8) {
+		from.Write(t, head, filled(1), i*targettest.ClusterSize)
+	}
+	_, err = host.Snapshot(t.Context(), head, domain.SnapshotLvolName("v-r-1", "s1"), domain.Attributes{})
+	require.NoError(t, err)
+	to.LimitWrites(t, stores[1], 1) // the copy takes 8 s
+
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	command := exec.CommandContext(ctx, os.Args[0], "-test.run", "^"+t.Name()+"$")
+	command.Env = append(os.Environ(), "ENGINE_TEST_ARGS="+strings.Join([]string{
+		"rebuild", "--source", fmt.Sprintf("unix://%s?lvs=%s&replica=v-r-1", from.Socket, stores[0]),
+		"--destination", fmt.Sprintf("unix://%s?lvs=%s&replica=v-r-2", to.Socket, stores[1]),
+	}, "\n"))
+	interrupt := func() { _ = command.Process.Signal(os.Interrupt) }
+	var copying, tidying sync.Once
+	from.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		if r.Method == "bdev_lvol_check_shallow_copy" {
+			copying.Do(interrupt)
+		}
+		return simtarget.Fault{}
+	})
+	to.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		if r.Method == "nvmf_subsystem_remove_ns" {
+			tidying.Do(interrupt)
+			return simtarget.Fault{Before: simtarget.Silence}
+		}
+		return simtarget.Fault{}
+	})
+	out, err := command.CombinedOutput()
+	from.Simulated().Inject(nil)
+	to.Simulated().Inject(nil)
+	require.Error(t, err)
+	status, ok := command.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, ok)
+	require.True(t, status.Signaled(), "%v: %s", command.ProcessState, out)
+	require.Equal(t, syscall.SIGINT, status.Signal())
+}
