@@ -159,14 +159,19 @@ func (c *shallowCopy) mustWait() time.Duration {
 	return 0
 }
 
-// limited are the bdev and the one behind it, whose limits both hold.
+// limited are the bdev, the one behind it at another target, and the disk under
+// that, whose limits all hold.
 func (b *bdev) limited() []*bdev {
+	all := []*bdev{b}
 	if b.nvme != nil {
 		if behind := b.nvme.namespace(b.nsid); behind != nil {
-			return []*bdev{b, behind}
+			all = append(all, behind)
 		}
 	}
-	return []*bdev{b}
+	if last := all[len(all)-1]; last.lvol != nil {
+		all = append(all, last.lvol.store.base)
+	}
+	return all
 }
 
 func (c *shallowCopy) copyNext() (more bool) {
