@@ -56,14 +56,21 @@ func (b *Bandwidth) join(f *fill) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fills[f] = struct{}{}
-	b.tell()
+	b.sharesChanged()
 }
 
 func (b *Bandwidth) leave(f *fill) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.fills, f)
-	b.tell()
+	b.sharesChanged()
+}
+
+// sharesChanged: how many share in no limit changes nothing for any of them.
+func (b *Bandwidth) sharesChanged() {
+	if b.rate > 0 {
+		b.tell()
+	}
 }
 
 func (b *Bandwidth) tell() {
@@ -75,17 +82,49 @@ func (b *Bandwidth) tell() {
 // unknownRate is no share that anybody gets.
 const unknownRate = math.MaxUint64
 
-// fill is an lvol that is being filled.
+// fill is an lvol that is being filled. Most of them never have a limit, so that
+// nothing goes on for one until its share changes.
 type fill struct {
 	allowed []*Bandwidth
-	changed chan struct{} // its share may be another one
+	follow  func() // changes the limit to what is its share now
+
+	mu        sync.Mutex
+	following bool
+	again     bool // its share may have changed since follow began
+	over      bool
+	all       sync.WaitGroup
 }
 
+// tell says that its share may be another one.
 func (f *fill) tell() {
-	select {
-	case f.changed <- struct{}{}:
-	default: // it is going to look anyway
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.over:
+	case f.following:
+		f.again = true
+	default:
+		f.following = true
+		f.all.Go(f.followUp)
 	}
+}
+
+func (f *fill) followUp() {
+	for more := true; more; {
+		f.follow()
+		f.mu.Lock()
+		more = f.again && !f.over
+		f.again, f.following = false, more
+		f.mu.Unlock()
+	}
+}
+
+// end waits until nothing goes on for it any more.
+func (f *fill) end() {
+	f.mu.Lock()
+	f.over = true
+	f.mu.Unlock()
+	f.all.Wait()
 }
 
 // share is the smallest of what it gets; 0 is no limit.
@@ -114,57 +153,63 @@ func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string, 
 	if len(allowed) == 0 {
 		return func() {}, nil
 	}
-	f := &fill{allowed: allowed, changed: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(ctx)
+	// Nothing follows before the limit is there.
+	f := &fill{allowed: allowed, following: true}
 	for _, b := range f.allowed {
 		b.join(f)
 	}
-	now := f.share()
+	now, changes := f.share(), false
 	switch {
 	case x.isLimited(uuid):
 		// By an attempt before this one. Upstream SPDK changes a limit only while
 		// the lvol is open, so this one is changed when the copy goes on.
-		now = unknownRate
-		f.tell()
+		now, changes = unknownRate, true
 	case now > 0:
 		if err := x.limit(ctx, host, uuid, now); err != nil {
 			f.leave()
+			cancel()
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var following sync.WaitGroup
-	following.Go(func() { x.follow(ctx, host, uuid, f, now) })
+	f.follow = func() { now = x.follow(ctx, host, uuid, f, now) }
+	f.begin(changes)
 	return func() {
 		f.leave()
 		cancel()
-		following.Wait()
+		f.end()
 	}, nil
 }
 
-// follow changes the limit whenever the share changes. A host that refuses is
+// begin has the share followed from now on.
+func (f *fill) begin(changes bool) {
+	f.mu.Lock()
+	changes = changes || f.again
+	f.following, f.again = false, false
+	f.mu.Unlock()
+	if changes {
+		f.tell()
+	}
+}
+
+// follow changes the limit to the share, and returns it. A host that refuses is
 // asked again for as long as the copy goes on.
-func (x *execution) follow(ctx context.Context, host ports.Host, uuid string, f *fill, now uint64) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.changed:
+func (x *execution) follow(ctx context.Context, host ports.Host, uuid string, f *fill, now uint64) uint64 {
+	for share := f.share(); share != now && ctx.Err() == nil; share = f.share() {
+		err := x.limit(ctx, host, uuid, share)
+		if err == nil {
+			now = share
+			continue
 		}
-		for share := f.share(); share != now; share = f.share() {
-			err := x.limit(ctx, host, uuid, share)
-			if err == nil {
-				now = share
-				continue
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			x.engine.log.Warn("a bandwidth limit could not be changed", zap.String("replica", x.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
-			if wait(ctx, longestRetry) != nil {
-				return
-			}
+		if ctx.Err() != nil {
+			break
+		}
+		x.engine.log.Warn("a bandwidth limit could not be changed", zap.String("replica", x.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
+		if wait(ctx, longestRetry) != nil {
+			break
 		}
 	}
+	return now
 }
 
 func (x *execution) limit(ctx context.Context, host ports.Host, uuid string, rate uint64) error {

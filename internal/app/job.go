@@ -100,7 +100,9 @@ type listener struct {
 
 // Observe implements Observer.
 func (l *listener) Observe(e Event) {
-	l.job.change(func(s *Status) { s.Last = e })
+	l.job.mu.Lock()
+	l.job.status.Last = e
+	l.job.mu.Unlock()
 	if l.next != nil {
 		l.next.Observe(e)
 	}
