@@ -63,7 +63,7 @@ race:
 	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
 	SPDK_TGT= $(GO) test -race $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)')
 
-# The race detector sees three of the ways in which simulated targets are put together;
+# The race detector sees two of the ways in which simulated targets are put together;
 # here are all.
 .PHONY: simulated
 simulated:

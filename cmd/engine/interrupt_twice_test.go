@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -49,7 +50,11 @@ func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
 		"rebuild", "--source", fmt.Sprintf("unix://%s?lvs=%s&replica=v-r-1", from.Socket, stores[0]),
 		"--destination", fmt.Sprintf("unix://%s?lvs=%s&replica=v-r-2", to.Socket, stores[1]),
 	}, "\n"))
-	interrupt := func() { _ = command.Process.Signal(os.Interrupt) }
+	started := make(chan struct{})
+	interrupt := func() {
+		<-started
+		_ = command.Process.Signal(os.Interrupt)
+	}
 	var copying, tidying sync.Once
 	from.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
 		if r.Method == "bdev_lvol_check_shallow_copy" {
@@ -64,12 +69,16 @@ func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
 		}
 		return simtarget.Fault{}
 	})
-	out, err := command.CombinedOutput()
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, &out
+	require.NoError(t, command.Start())
+	close(started)
+	err = command.Wait()
 	from.Simulated().Inject(nil)
 	to.Simulated().Inject(nil)
 	require.Error(t, err)
 	status, ok := command.ProcessState.Sys().(syscall.WaitStatus)
 	require.True(t, ok)
-	require.True(t, status.Signaled(), "%v: %s", command.ProcessState, out)
+	require.True(t, status.Signaled(), "%v: %s", command.ProcessState, &out)
 	require.Equal(t, syscall.SIGINT, status.Signal())
 }

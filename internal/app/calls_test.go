@@ -30,6 +30,7 @@ const (
 // difference between a long chain and a short one, the rest is the rebuild's.
 // Neither depends on time.
 func TestARebuildOnTargetsKeepsItsBudgetOfCalls(t *testing.T) {
+	t.Parallel()
 	const short, long = 4, 20
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		for _, within := range []bool{false, true} {

@@ -75,6 +75,7 @@ func newCancelPlace(t *testing.T, flavour simtarget.Flavour, within bool) *cance
 // would be written to. Nothing is in flight or open, the source is as it was, and the
 // next run arrives.
 func TestACancelAtAnyCallOfATargetLeavesNoCopyThatGoesOn(t *testing.T) {
+	t.Parallel()
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		for _, within := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, within one target: %v", flavour, within), func(t *testing.T) {

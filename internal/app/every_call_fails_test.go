@@ -53,7 +53,7 @@ func callChosen(w faultWorld, f flavours, s strike) bool {
 	}
 	oneIn := uint32(600)
 	if raceDetector {
-		oneIn = 4000
+		oneIn = 12000
 	}
 	sum := fnv.New32a()
 	sum.Write([]byte(runText(w, f, verifyCounts, s)))

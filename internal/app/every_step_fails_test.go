@@ -72,7 +72,7 @@ func chosen(w faultWorld, f flavours, v verification, s strike) bool {
 	}
 	oneIn := uint32(20)
 	if raceDetector {
-		oneIn = 96
+		oneIn = 300
 	}
 	if s.kind.copies {
 		oneIn /= 5 // there are few copies

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,16 +41,16 @@ func TestField_7723_AFailedRebuildLeavesNothingInTheSourceButTheSnapshotOfItsHea
 			head := list(t, b.source, sourceName).Head
 			require.NoError(t, b.source.WriteAt(head.UUID, filled(99), 7*cluster))
 			view := sha(t, b.source, head.UUID)
-			asked := 0
+			var asked atomic.Int64
 			b.destination.Inject(func(memory.Call) memory.Fault {
-				if asked++; asked >= at {
+				if asked.Add(1) >= int64(at) {
 					return memory.Fault{Before: ports.ErrUnavailable}
 				}
 				return memory.Fault{}
 			})
 			for range 2 {
 				_, err := app.New(nil).Rebuild(t.Context(), request)
-				if asked < at {
+				if asked.Load() < int64(at) {
 					require.NoError(t, err)
 					require.Greater(t, at, 20, "each call failed once")
 					return
@@ -162,14 +163,17 @@ func TestField_2460_AfterARebootAFewRebuildsRunAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, requests := crowd(t, volumes)
 		queue := app.NewQueue(app.New(nil), app.Limits{PerSource: volumes, PerDestination: limit})
+		var mu sync.Mutex
 		most := 0
-		b.destination.Inject(func(c memory.Call) memory.Fault {
+		b.destination.Inject(func(memory.Call) memory.Fault {
 			running := 0
 			for _, job := range queue.Jobs() {
 				if job.Status().Phase == app.PhaseRunning {
 					running++
 				}
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			most = max(most, running)
 			return memory.Fault{Delay: time.Second}
 		})
@@ -276,9 +280,9 @@ func TestField_307_ARebuildThatIsCancelledGoesOnWhereItWas(t *testing.T) {
 		b, request := growPlain(t)
 		request.Parallel = 1
 		ctx, cancel := context.WithCancelCause(t.Context())
-		asked := 0
+		var asked atomic.Int64
 		pause := func(memory.Call) memory.Fault {
-			if asked++; asked == at {
+			if asked.Add(1) == int64(at) {
 				cancel(errMaintenance)
 			}
 			return memory.Fault{}
@@ -286,7 +290,7 @@ func TestField_307_ARebuildThatIsCancelledGoesOnWhereItWas(t *testing.T) {
 		b.source.Inject(pause)
 		b.destination.Inject(pause)
 		_, err := app.New(nil).Rebuild(ctx, request)
-		if asked < at {
+		if asked.Load() < int64(at) {
 			require.NoError(t, err)
 			require.Greater(t, at, 50, "it was cancelled at each call once")
 			return

@@ -226,6 +226,7 @@ func (g *grove) damage() {
 // TestEitherSourceMayBeLostAtAnyMoment lets one of two sources die at each of the
 // calls that it gets. The rebuild completes each time, without help.
 func TestEitherSourceMayBeLostAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	deaths := map[string]memory.Fault{
 		"gone":        {Before: ports.ErrUnavailable},
 		"hangs":       {Before: errNoAnswer},

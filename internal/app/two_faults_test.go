@@ -51,7 +51,7 @@ func failTwice(t *testing.T, some, all int, kinds []faultKind, points pointsOf, 
 	case *soak:
 		first, n = rand.Uint64()>>1, all
 	case raceDetector:
-		n = some / 12
+		n = some / 40
 	}
 	var struck [3]atomic.Int64 // by how many faults struck
 	t.Cleanup(func() {

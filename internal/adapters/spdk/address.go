@@ -81,17 +81,9 @@ func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
 	return ports.Peer(text), err
 }
 
-// baseUUID is that of the bdev under the lvstore. A listing has told it; a target
-// that has restarted since may have given it another one, and is reached over
-// another connection.
+// baseUUID is that of the bdev under the lvstore. It is asked for each time: a target
+// that has restarted may have given it another one, and nobody may have noticed yet.
 func (h *Host) baseUUID(ctx context.Context) (string, error) {
-	now := h.rpc.connectionNumber()
-	h.mu.Lock()
-	known, over := h.base, h.baseOver
-	h.mu.Unlock()
-	if known != "" && over == now {
-		return known, nil
-	}
 	var found []bdev
 	if err := h.rpc.call(ctx, "bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: h.baseBdev}, &found); err != nil {
 		return "", unavailable(err)
@@ -108,21 +100,15 @@ func (h *Host) isHere(ctx context.Context, p peer) (bool, error) {
 		return false, fmt.Errorf("peer %+v is incomplete: %w", p, ports.ErrInvalid)
 	}
 	var stores []spdktypes.LvstoreInfo
-	var bases []bdev
-	asked := []*call{
-		newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores),
-		newCall("bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases),
+	err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores)
+	if err == nil {
+		var bases []bdev
+		err = h.rpc.call(ctx, "bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases)
 	}
-	h.rpc.do(ctx, asked...)
-	for _, one := range asked {
-		switch {
-		case errors.Is(one.err, ports.ErrNotFound):
-			return false, nil
-		case one.err != nil:
-			return false, one.err
-		}
+	if errors.Is(err, ports.ErrNotFound) {
+		return false, nil
 	}
-	return true, nil
+	return err == nil, err
 }
 
 func parse[T any](what, text string) (T, error) {

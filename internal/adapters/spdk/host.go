@@ -56,8 +56,6 @@ type Host struct {
 	copies   map[string]sending      // by source UUID: copies that nobody has seen the end of
 	runs     map[ports.Run]*runState // what runs have opened here
 	port     uint16                  // the last one listened on
-	base     string                  // UUID of the bdev under the store, as listed last
-	baseOver uint64                  // the connection that it was told over
 }
 
 var (

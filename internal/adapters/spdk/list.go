@@ -88,13 +88,6 @@ func (h *Host) listing(ctx context.Context) (listing, error) {
 			return listing{}, one.err
 		}
 	}
-	h.mu.Lock()
-	for i := range found.bdevs {
-		if b := &found.bdevs[i]; b.Name == h.baseBdev {
-			h.base, h.baseOver = b.UUID, calls[2].conn
-		}
-	}
-	h.mu.Unlock()
 	if len(found.stores) != 1 {
 		return listing{}, fmt.Errorf("lvstore %s is listed %d times: %w", h.storeUUID, len(found.stores), ports.ErrUnavailable)
 	}
