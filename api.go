@@ -380,7 +380,7 @@ func NewQueue(engine *Engine, limits Limits) *Queue { return app.NewQueue(engine
 // Limits bound what a Queue's rebuilds do to one host.
 //
 //	type Limits struct {
-//		PerSource      int // rebuilds that read from it at once; 0: DefaultPerSource
+//		PerSource      int // rebuilds that read from it, or may, at once; 0: DefaultPerSource
 //		PerDestination int // rebuilds that write to it at once; 0: DefaultPerDestination
 //	}
 type Limits = app.Limits

@@ -63,6 +63,15 @@ func (x *execution) releases(ctx context.Context, try trying, failed func(at int
 	return append(calls, func() error { return release(ctx, x.request.Destination.Host) })
 }
 
+// ofUsed marks an error as a source's, unless that is not used any more: then
+// nobody waits for it.
+func (x *execution) ofUsed(at int, err error) error {
+	if x.sources.whyLost(at) != nil {
+		return nil
+	}
+	return ofSource(at, err)
+}
+
 // forgive: of several sources, one that does not answer any more fails nobody's
 // rebuild. A connection at most is left there, for the next run or gc.
 func (x *execution) forgive(failure error) error {
@@ -141,7 +150,7 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 		problems = append(problems, again(ctx, func() error { return x.request.Destination.Host.Withdraw(ctx, x.run, uuid) }))
 	}
 	if !closed {
-		for _, release := range x.releases(ctx, once, ofSource) {
+		for _, release := range x.releases(ctx, once, x.ofUsed) {
 			problems = append(problems, x.forgive(again(ctx, release)))
 		}
 	}

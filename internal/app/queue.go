@@ -26,7 +26,7 @@ const keptJobs = 256
 
 // Limits bound what a Queue's rebuilds do to one host.
 type Limits struct {
-	PerSource      int // rebuilds that read from it at once; 0: DefaultPerSource
+	PerSource      int // rebuilds that read from it, or may, at once; 0: DefaultPerSource
 	PerDestination int // rebuilds that write to it at once; 0: DefaultPerDestination
 }
 

@@ -45,3 +45,33 @@ func TestTwoSourcesShareTheCopies(t *testing.T) {
 		}
 	})
 }
+
+// TestTheOtherSourceGoesOn: the primary's target dies in the middle of a copy. The
+// same rebuild completes from the other source, and leaves nothing open.
+func TestTheOtherSourceGoesOn(t *testing.T) {
+	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
+		const first, second, third = "vol-1-r-1", "vol-1-r-2", "vol-1-r-3"
+		a, b, destination := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters), newPlace(t, to, storeClusters)
+		image := noises(7, 2)
+		for _, p := range []*place{a, b, destination} {
+			p.importImage(t, image)
+		}
+		a.growChain(t, first)
+		program.mustRebuild(t, a.address(first), b.address(second))
+
+		to.LimitWrites(t, destination.lvstore, chainMiBSecond)
+		p := program.startRebuild(t, a.address(first), destination.address(third), "--source", b.address(second))
+		await(t, p, "a copy was under way", func() bool {
+			_, filling := destination.filling(t, third)
+			return filling
+		})
+		from.Kill(t)
+		r, status := p.result(t)
+		require.Zero(t, status, "%+v", r)
+		require.Equal(t, []string{"lost", "primary"}, []string{r.Sources[0].State, r.Sources[1].State})
+		require.NotEmpty(t, r.Sources[1].Snapshots)
+		requireRebuilt(t, b, second, destination, third)
+		requireNothingOpen(t, to)
+		from.Restart(t)
+	})
+}
