@@ -24,14 +24,15 @@ func (w *world) loseReplica(r *rand.Rand) {
 		rep = v.in(hurt)[0] // one whole one stays
 	}
 	d := &damage{world: w, Rand: r, replica: rep}
-	if r.IntN(5) == 0 {
+	if r.IntN(4) == 0 {
 		d.all()
+		d.move()
 	} else {
 		if r.IntN(3) > 0 {
 			d.delete(rep.name)
 		}
 		for range r.IntN(4) {
-			pick(r, []func(){d.leaf, d.leaf, d.merged, d.loose, d.elsewhere, d.forged, d.moved, d.inFlight, d.longhorns, d.extra})()
+			pick(r, []func(){d.leaf, d.leaf, d.merged, d.loose, d.elsewhere, d.forged, d.forged, d.moved, d.moved, d.moved, d.inFlight, d.longhorns, d.extra})()
 		}
 	}
 	w.drop(rep)
@@ -110,6 +111,19 @@ func (d *damage) all() {
 		for _, l := range left {
 			_ = d.host().Delete(ctx(), l.UUID) // unless something hangs on it still
 		}
+	}
+}
+
+// move has it rebuilt on another host, if there is one that has none of the
+// volume's. It may not have the image.
+func (d *damage) move() {
+	v := d.replica.of
+	free := slices.DeleteFunc(slices.Clone(d.world.sites), func(s *site) bool {
+		return slices.ContainsFunc(v.replicas, func(r *replica) bool { return r.at == s })
+	})
+	if len(free) > 0 {
+		d.replica.at = pick(d.Rand, free)
+		d.did("it moves to %s", d.replica.at.name)
 	}
 }
 
@@ -201,6 +215,7 @@ func (d *damage) another(what string, content func(own []uint64, of view, cluste
 	}
 	_, err = d.host().Seal(ctx(), uuid, l.Name, ports.SealRecord{Attributes: l.Attributes})
 	d.must(err)
+	d.world.tally.step("damage: " + what)
 	d.did("%s %s", l.Name, what)
 }
 

@@ -205,7 +205,7 @@ func (w *world) stir(r *rand.Rand, all []*attempt, t *trouble) {
 		// Few enough that none fails for longer than is insisted.
 		percent := []int64{1, 4, 10}[r.IntN(3)]
 		w.faults.Store(percent)
-		t.any = t.any || percent > 1
+		t.any = t.any || percent > 4
 		w.say("%d %% of the calls fail", percent)
 	case 8:
 		s := pick(r, w.sites)
@@ -419,6 +419,11 @@ func (w *world) judgeOne(a *attempt, t trouble) {
 	to := a.to
 	refused := isRefused(a.err) && a.report.Outcome == app.OutcomeRefused
 	w.tally.step("rebuild " + string(a.report.Outcome))
+	if a.err == nil {
+		for _, s := range a.report.Plan.Steps {
+			w.tally.step("plan: " + string(s.Action))
+		}
+	}
 	switch {
 	case a.mustBe != "" && !refused && !t.any:
 		fail("the rebuild of %s was not refused, though %s: %v", to, a.mustBe, a.err)
