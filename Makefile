@@ -53,6 +53,8 @@ mocks:
 	@echo "== mocks are what go generate writes"
 	@.ci/mocks-current
 
+# Many tests wait for sockets and deadlines rather than compute, so that more
+# packages than there are processors fit beside each other.
 .PHONY: race
 race:
 	@echo "== tests, with the race detector"
@@ -61,14 +63,16 @@ race:
 		echo "the race detector needs cgo and a C compiler: install gcc or clang, and do not set CGO_ENABLED=0" >&2; exit 1; \
 	fi
 	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
-	SPDK_TGT= $(GO) test -race $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)')
+	SPDK_TGT= $(GO) test -race -p 4 $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)\|/internal/scenario$$\|/spdk/facts$$')
 
 # The race detector sees two of the ways in which simulated targets are put together;
-# here are all.
+# here are all. The facts ask one thing after the other of these targets, and scenarios
+# are read by one goroutine.
 .PHONY: simulated
 simulated:
-	@echo "== the contract on simulated targets"
+	@echo "== the contract on simulated targets, the facts, scenarios"
 	@$(GO) test -run 'TestSimulatedTarget$$' ./internal/adapters/spdk
+	@SPDK_TGT= $(GO) test ./internal/adapters/spdk/facts ./internal/scenario
 
 # Under the race detector fewer of them are played, since it makes each ten times
 # as long.

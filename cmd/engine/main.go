@@ -25,13 +25,25 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends the work and leaves things tidy, a second one ends
-	// the program.
-	context.AfterFunc(ctx, stop)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
+	os.Exit(run(untilInterrupted(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// untilInterrupted is a context that the first signal ends, which leaves things tidy.
+// A second one ends the program, however soon it comes.
+func untilInterrupted() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		second := <-signals
+		signal.Reset(second)
+		if self, err := os.FindProcess(os.Getpid()); err != nil || self.Signal(second) != nil {
+			os.Exit(exitFailed)
+		}
+	}()
+	return ctx
 }
 
 // run is main with everything from outside given; options replace parts of the
