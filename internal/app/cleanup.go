@@ -66,7 +66,7 @@ func (x *execution) releases(ctx context.Context, try trying, failed func(at int
 // ofUsed marks an error as a source's, unless that is not used any more: then
 // nobody waits for it.
 func (x *execution) ofUsed(at int, err error) error {
-	if x.sources.whyLost(at) != nil {
+	if !slices.Contains(x.sources.used(), at) {
 		return nil
 	}
 	return ofSource(at, err)
