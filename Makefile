@@ -79,7 +79,7 @@ simulated:
 .PHONY: faults
 faults:
 	@echo "== rebuilds that something befalls"
-	@$(GO) test -run 'FailsOnce$$|AtRandom$$' ./internal/app
+	@$(GO) test -run 'FailsOnce$$|AtRandom$$|EitherSource' ./internal/app
 
 # The domain is pure: no goroutine, so no race, and its proof by exhaustion is
 # many times faster without the detector.
