@@ -37,7 +37,7 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	build := func(as string) (string, error) { return h.create(ctx, as, size) }
 	look := func() (grow bool, err error) { return false, nil }
 	if snapshot != "" {
-		unlock, err := h.locks.take(ctx, snapshot)
+		unlock, err := h.locks.take(ctx, "lvol "+snapshot)
 		if err != nil {
 			return "", err
 		}

@@ -26,7 +26,7 @@ func (h *Host) Delete(ctx context.Context, uuid string) error {
 }
 
 func (h *Host) delete(ctx context.Context, uuid string) error {
-	unlock, err := h.locks.take(ctx, uuid)
+	unlock, err := h.locks.take(ctx, "lvol "+uuid)
 	if err != nil {
 		return err
 	}

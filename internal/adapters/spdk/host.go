@@ -47,7 +47,7 @@ type Host struct {
 	clusters  uint64 // bytes of one
 	engineNQN string // whom this process connects as
 
-	locks locks // on parents, by UUID
+	locks locks
 
 	mu       sync.Mutex
 	writable map[string]struct{}     // by UUID: lvols that this host made and that are no snapshots yet
@@ -55,6 +55,7 @@ type Host struct {
 	litter   []string                // helpers that could not be removed: UUIDs or aliases, what hangs on another one before it
 	copies   map[string]sending      // by source UUID: copies that nobody has seen the end of
 	runs     map[ports.Run]*runState // what runs have opened here
+	settled  map[string]struct{}     // by NQN: subsystems that are in the middle of no change
 	port     uint16                  // the last one listened on
 }
 
@@ -99,6 +100,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		recorded: make(map[string]recorded),
 		copies:   make(map[string]sending),
 		runs:     make(map[ports.Run]*runState),
+		settled:  make(map[string]struct{}),
 
 		engineNQN: newEngineNQN(),
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// locks are one lock per lvol, for what hangs something on it or deletes it: a
-// target refuses the second of two such calls at once. A lock exists while
-// somebody holds it or waits for it.
+// locks are by name: of an lvol, for what hangs something on it or deletes it (a
+// target refuses the second of two such calls at once), of a run and of a
+// subsystem. A lock exists while somebody holds it or waits for it.
 type locks struct {
 	mu   sync.Mutex
 	held map[string]*lock
@@ -21,17 +21,17 @@ type lock struct {
 	users int
 }
 
-// take waits for the lvol's lock, or for the context's end.
-func (l *locks) take(ctx context.Context, uuid string) (release func(), err error) {
+// take waits for the lock, or for the context's end.
+func (l *locks) take(ctx context.Context, name string) (release func(), err error) {
 	l.mu.Lock()
 	if l.held == nil {
 		l.held = make(map[string]*lock)
 	}
-	one := l.held[uuid]
+	one := l.held[name]
 	if one == nil {
 		one = &lock{turn: make(chan struct{}, 1)}
 		one.turn <- struct{}{}
-		l.held[uuid] = one
+		l.held[name] = one
 	}
 	one.users++
 	l.mu.Unlock()
@@ -40,7 +40,7 @@ func (l *locks) take(ctx context.Context, uuid string) (release func(), err erro
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if one.users--; one.users == 0 {
-			delete(l.held, uuid)
+			delete(l.held, name)
 		}
 	}
 	select {
@@ -48,6 +48,6 @@ func (l *locks) take(ctx context.Context, uuid string) (release func(), err erro
 		return func() { one.turn <- struct{}{}; leave() }, nil
 	case <-ctx.Done():
 		leave()
-		return nil, fmt.Errorf("wait for lvol %s, which is in use: %w: %w", uuid, context.Cause(ctx), ports.ErrUnavailable)
+		return nil, fmt.Errorf("wait for %s, which is in use: %w: %w", name, context.Cause(ctx), ports.ErrUnavailable)
 	}
 }

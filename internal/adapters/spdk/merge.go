@@ -17,7 +17,7 @@ func (h *Host) Merge(ctx context.Context, snapshot string) error {
 }
 
 func (h *Host) merge(ctx context.Context, snapshot string) error {
-	unlock, err := h.locks.take(ctx, snapshot)
+	unlock, err := h.locks.take(ctx, "lvol "+snapshot)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,9 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"a store of many lvols", aStoreOfManyLvols},
 		{"what is open serves nobody else, and is released after a crash", whatIsOpen},
 		{"what somebody else exports is not opened", whatSomebodyElseExports},
+		{"many copies are withdrawn at once", manyCopiesWithdrawnAtOnce},
+		{"a withdrawal whose answer is lost", aWithdrawalWhoseAnswerIsLost},
+		{"what a dead engine is withdrawing", whatADeadEngineIsWithdrawing},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })

@@ -127,10 +127,10 @@ func (h *Host) unreserve(run ports.Run, uuid string, sub *subsystem) {
 }
 
 func (h *Host) addNamespace(ctx context.Context, nqn string, where address) error {
-	return h.change(ctx, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
+	return h.changeSubsystem(ctx, nqn, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
 		Nqn:       nqn,
 		Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: where.NSID, BdevName: where.Lvol, Nguid: where.NGUID},
-	}, nil)
+	})
 }
 
 // whyNot finds out why a namespace was refused: SPDK says "Invalid parameters"

@@ -64,11 +64,12 @@ func (h *Host) newSubsystem(ctx context.Context, run ports.Run, state *runState,
 	// The listener goes along: the port of the last one is free as a rule. Where
 	// it is not, or the transport is new and not ready yet, it is asked for again.
 	port := h.firstPort()
-	listen := h.listenCall(sub, port)
+	listen := newCall(addListener, h.listenRequest(sub, port), nil)
 	h.changeAll(ctx, transport, create, allow, listen)
 	if errors.Is(transport.err, ports.ErrExists) {
 		transport.err = nil
 	}
+	h.setSettled(sub.nqn, !unsaid(listen.err))
 	var err error
 	for _, one := range []*call{transport, create, allow} {
 		if err == nil {
@@ -102,9 +103,7 @@ func (h *Host) listenOn(ctx context.Context, sub *subsystem) error {
 		if over := int(first) + n - int(h.listen.Last); over > 0 {
 			port = h.listen.First + uint16(over-1)
 		}
-		listen := h.listenCall(sub, port)
-		h.changeAll(ctx, listen)
-		if refusal = listen.err; refusal == nil {
+		if refusal = h.changeSubsystem(ctx, sub.nqn, addListener, h.listenRequest(sub, port)); refusal == nil {
 			h.listening(sub, port)
 			return nil
 		}
@@ -121,8 +120,10 @@ func (h *Host) firstPort() uint16 {
 	return max(h.port, h.listen.First)
 }
 
-func (h *Host) listenCall(sub *subsystem, port uint16) *call {
-	return newCall("nvmf_subsystem_add_listener", spdktypes.NvmfSubsystemAddListenerRequest{Nqn: sub.nqn, ListenAddress: h.listen.at(port)}, nil)
+const addListener = "nvmf_subsystem_add_listener"
+
+func (h *Host) listenRequest(sub *subsystem, port uint16) spdktypes.NvmfSubsystemAddListenerRequest {
+	return spdktypes.NvmfSubsystemAddListenerRequest{Nqn: sub.nqn, ListenAddress: h.listen.at(port)}
 }
 
 func (h *Host) listening(sub *subsystem, port uint16) {
@@ -158,20 +159,4 @@ func (h *Host) closeSubsystem(ctx context.Context, state *runState, sub *subsyst
 			return
 		}
 	}
-}
-
-// deleteSubsystems deletes those that are there.
-func (h *Host) deleteSubsystems(ctx context.Context, nqns ...string) error {
-	calls := make([]*call, len(nqns))
-	for i, nqn := range nqns {
-		calls[i] = newCall("nvmf_delete_subsystem", spdktypes.NvmfDeleteSubsystemRequest{Nqn: nqn}, nil)
-	}
-	h.changeAll(ctx, calls...)
-	for _, one := range calls {
-		// "Invalid parameters": there is none of that name.
-		if one.err != nil && !errors.Is(one.err, ports.ErrInvalid) && !errors.Is(one.err, ports.ErrNotFound) {
-			return one.err
-		}
-	}
-	return nil
 }

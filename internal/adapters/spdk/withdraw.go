@@ -79,7 +79,7 @@ func (h *Host) withdrawUnknown(ctx context.Context, run ports.Run, uuid string) 
 
 // removeNamespace removes it, if it is there.
 func (h *Host) removeNamespace(ctx context.Context, nqn string, nsid uint32) error {
-	refusal := h.change(ctx, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid}, nil)
+	refusal := h.changeSubsystem(ctx, nqn, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid})
 	if refusal == nil || unsaid(refusal) {
 		return refusal
 	}

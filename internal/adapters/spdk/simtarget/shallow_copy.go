@@ -17,6 +17,7 @@ type shallowCopy struct {
 	copied  uint64
 	total   uint64
 	errno   syscall.Errno
+	writing bool // a write has begun that the destination holds back
 	over    bool
 	release func()
 	stopped chan struct{} // closed when the target ends
@@ -147,16 +148,30 @@ func (c *shallowCopy) mustWait() time.Duration {
 	} else {
 		c.since = time.Time{}
 	}
+	if !c.writing && c.into.isPaused() {
+		return lookingAgain
+	}
 	limited := c.into.limited()
 	for _, b := range limited {
 		if wait := b.limits.nextWrite.Sub(now); wait > 0 {
+			c.writing = true
 			return min(wait, lookingAgain)
 		}
 	}
+	c.writing = false
 	for _, b := range limited {
 		b.limits.book(c.source.store.clusterSize, now)
 	}
 	return 0
+}
+
+// isPaused reports whether the namespace's subsystem is paused for it.
+func (b *bdev) isPaused() bool {
+	if b.nvme == nil {
+		return false
+	}
+	s := b.nvme.subsystem()
+	return s != nil && s.isPausedFor(b.nsid)
 }
 
 // limited are the bdev, the one behind it at another target, and the disk under

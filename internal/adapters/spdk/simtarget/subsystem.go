@@ -31,6 +31,7 @@ type subsystem struct {
 	namespaces map[uint32]*namespace // by NSID
 	most       uint32
 	listeners  []*listener
+	changes    []change // those that have begun
 }
 
 // namespace is an exported bdev.
@@ -168,6 +169,10 @@ func deleteSubsystem(t *Target, r *request) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
 		r.refuse(codeInvalidParams, invalidParameters)
+		return
+	}
+	if len(s.changes) > 0 {
+		t.die(errDeleted)
 		return
 	}
 	t.later(func() {
@@ -353,7 +358,7 @@ func addNamespace(t *Target, r *request) {
 	// Opened when the subsystem has paused: what another request of this turn makes
 	// is not there yet.
 	b := t.find(p.Namespace.Bdev)
-	t.later(func() {
+	s.pause(p.Namespace.NSID, func() {
 		ns := s.place(p.Namespace, b)
 		if ns == nil {
 			r.refuse(codeInvalidParams, invalidParameters)
@@ -404,9 +409,13 @@ func removeNamespace(t *Target, r *request) {
 		r.refuse(codeInvalidParams, invalidParameters)
 		return
 	}
-	t.later(func() {
+	s.pause(p.NSID, func() {
 		if s.namespaces[p.NSID] == nil {
 			r.refuse(codeInvalidParams, invalidParameters)
+			return
+		}
+		if s.isWrittenTo(p.NSID) {
+			t.die(errWrittenTo)
 			return
 		}
 		s.removeNamespace(p.NSID)

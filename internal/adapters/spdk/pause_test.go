@@ -1,0 +1,155 @@
+package spdk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// stuck are copies in the middle of which the destination's disk holds all writes
+// back.
+type stuck struct {
+	from, to *Host
+	run      ports.Run
+	lvols    []string
+	ended    []chan error
+}
+
+// stickCopies begins some, and returns when each is under way.
+func stickCopies(t *testing.T, p *pair, copies int) *stuck {
+	const clusters = 24
+	s := &stuck{from: openNew(t, p.from, copies*clusters), to: openNew(t, p.to, copies*clusters), run: newRun()}
+	rate := copies // MiB a second: a write takes long enough to begin something else meanwhile
+	if p.to.Simulated() != nil {
+		rate *= 10
+	}
+	p.to.LimitWrites(t, s.to.storeName, rate)
+	var begun sync.WaitGroup
+	for i := range copies {
+		snapshot := snapshotOf(t, p.from, s.from, fmt.Sprintf("vol-0-snap-%d", i), clusters, clusters)
+		l := create(t, s.to, fmt.Sprintf("vol-1-rebuilding-%08x", i), clusters)
+		address := receive(t, s.to, s.run, l, s.from)
+		ended := make(chan error, 1)
+		s.lvols, s.ended = append(s.lvols, l), append(s.ended, ended)
+		begun.Add(1)
+		first := sync.OnceFunc(begun.Done)
+		go func() {
+			ended <- s.from.Copy(context.WithoutCancel(t.Context()), s.run, snapshot, address, func(done, _ uint64) {
+				if done > 0 {
+					first()
+				}
+			})
+		}()
+	}
+	begun.Wait()
+	return s
+}
+
+// requireOver: all copies have failed, and the destination's target lives.
+func (s *stuck) requireOver(t *testing.T) {
+	for _, ended := range s.ended {
+		require.Error(t, <-ended)
+	}
+	require.NoError(t, s.from.Release(t.Context(), s.run))
+	require.NoError(t, s.to.Release(t.Context(), s.run))
+	_, err := s.to.List(t.Context())
+	require.NoError(t, err)
+}
+
+// A namespace that goes while another one's writes are waited for takes the target
+// with it.
+func manyCopiesWithdrawnAtOnce(t *testing.T, p *pair) {
+	s := stickCopies(t, p, 4)
+	var withdrawn sync.WaitGroup
+	errs := make([]error, len(s.lvols))
+	for i, l := range s.lvols {
+		withdrawn.Go(func() { errs[i] = s.to.Withdraw(t.Context(), s.run, l) })
+	}
+	withdrawn.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	s.requireOver(t)
+}
+
+// A removal whose answer was lost goes on nevertheless.
+func aWithdrawalWhoseAnswerIsLost(t *testing.T, p *pair) {
+	s := stickCopies(t, p, 4)
+	nqn, nsid := s.exported(t, p)
+	remove(t, p, nqn, nsid)
+	s.to.setSettled(nqn, false)
+	for _, l := range slices.Backward(s.lvols) {
+		require.NoError(t, s.to.Withdraw(t.Context(), s.run, l))
+	}
+	s.requireOver(t)
+}
+
+// An engine that dies leaves what it has begun to the next one.
+func whatADeadEngineIsWithdrawing(t *testing.T, p *pair) {
+	s := stickCopies(t, p, 2)
+	nqn, nsid := s.exported(t, p)
+	remove(t, p, nqn, nsid)
+	after := open(t, p.to.Socket, s.to.storeName)
+	require.NoError(t, after.Release(t.Context(), ports.Run{Replica: s.run.Replica, ID: newID()}))
+	s.requireOver(t)
+}
+
+// exported is the run's subsystem, and the first namespace of it.
+func (s *stuck) exported(t *testing.T, p *pair) (nqn string, nsid uint32) {
+	var all []spdktypes.NvmfSubsystem
+	p.to.Call(t, "nvmf_get_subsystems", nil, &all)
+	i := slices.IndexFunc(all, func(sub spdktypes.NvmfSubsystem) bool { return sub.SerialNumber == s.run.ID })
+	return all[i].Nqn, all[i].Namespaces[0].Nsid
+}
+
+// remove begins to remove a namespace: a target takes the calls of a connection up in
+// their order, and this one's answer is waited for by nobody.
+func remove(t *testing.T, p *pair, nqn string, nsid uint32) {
+	conn, err := net.Dial("unix", p.to.Socket)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	ask := json.NewEncoder(conn)
+	require.NoError(t, ask.Encode(jsonrpc.NewMessage(1, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid})))
+	require.NoError(t, ask.Encode(jsonrpc.NewMessage(2, "rpc_get_methods", nil)))
+	_, err = conn.Read(make([]byte, 1))
+	require.NoError(t, err)
+}
+
+// TestAChangeWhoseAnswerIsLostIsWaitedFor before the next one of its subsystem.
+func TestAChangeWhoseAnswerIsLostIsWaitedFor(t *testing.T) {
+	fabric := simtarget.NewFabric()
+	p := &pair{from: targettest.Simulate(t, fabric, simtarget.Fork), to: targettest.Simulate(t, fabric, simtarget.Fork)}
+	from, to, run := openNew(t, p.from, 4), openNew(t, p.to, 4), newRun()
+	first, second := create(t, to, "vol-1-rebuilding-00000001", 1), create(t, to, "vol-1-rebuilding-00000002", 1)
+	receive(t, to, run, first, from)
+	receive(t, to, run, second, from)
+	var removed []uint32
+	p.to.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		var params spdktypes.NvmfSubsystemRemoveNsRequest
+		if r.Method != "nvmf_subsystem_remove_ns" || json.Unmarshal(r.Params, &params) != nil {
+			return simtarget.Fault{}
+		}
+		if removed = append(removed, params.Nsid); len(removed) == 1 {
+			return simtarget.Fault{After: simtarget.Close}
+		}
+		return simtarget.Fault{}
+	})
+	require.Error(t, to.Withdraw(t.Context(), run, first))
+	require.NoError(t, to.Withdraw(t.Context(), run, second))
+	require.NoError(t, to.Withdraw(t.Context(), run, first))
+	p.to.Simulated().Inject(nil)
+	require.Equal(t, []uint32{1, noNamespace, 2, 1}, removed)
+	require.NoError(t, to.Release(t.Context(), run))
+}
