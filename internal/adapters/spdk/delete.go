@@ -51,18 +51,21 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 			return err
 		}
 	} else if b.Claimed {
-		if err := h.notFilled(ctx, b); err != nil {
+		if err := h.letGo(ctx, b); err != nil {
 			return err
 		}
 	}
 	return h.deleteNow(ctx, uuid)
 }
 
-// notFilled is ErrBusy while a copy within the target writes into a writable lvol.
-// The target would take its bdev away at once, delete it when the copy is over,
-// which can be long, and answer only then; meanwhile its two listings contradict
-// each other. What else claims an lvol, an export or a RAID, lets it go.
-func (h *Host) notFilled(ctx context.Context, b *bdev) error {
+// letGo makes sure that a claimed lvol can be deleted. It is ErrBusy while a copy
+// within the target writes into it: the target would take its bdev away at once,
+// delete it when the copy is over, which can be long, and answer only then; meanwhile
+// its two listings contradict each other. What a run exports is withdrawn first: the
+// target would do that by itself, but for several at once it does not wait for what
+// is being written (see changeSubsystem). What else claims an lvol, an export or a
+// RAID, lets it go.
+func (h *Host) letGo(ctx context.Context, b *bdev) error {
 	var exported []spdktypes.NvmfSubsystem
 	var raids []spdktypes.BdevRaidInfo
 	exports := newCall("nvmf_get_subsystems", nil, &exported)
@@ -75,9 +78,16 @@ func (h *Host) notFilled(ctx context.Context, b *bdev) error {
 	}
 	for _, sub := range exported {
 		for _, ns := range sub.Namespaces {
-			if ns.BdevName == b.UUID {
+			if ns.BdevName != b.UUID {
+				continue
+			}
+			if sub.ModelNumber != modelNumber || !runNQNForm.MatchString(sub.Nqn) {
 				return nil
 			}
+			if h.hasOpened(sub.Nqn) {
+				return h.removeNamespace(ctx, sub.Nqn, ns.Nsid)
+			}
+			return h.deleteSubsystems(ctx, sub.Nqn) // of an engine that is gone, or should be
 		}
 	}
 	for _, raid := range raids {

@@ -19,8 +19,9 @@ import (
 // all that it serves are gone. So one change of a subsystem follows the other; one
 // whose answer was lost is waited for as well.
 
-// noNamespace is an NSID that no subsystem has room for.
-const noNamespace = 1<<32 - 2
+// everyNamespace is the NSID that stands for all of them (SPDK_NVME_GLOBAL_NS_TAG).
+// None can be removed by it, but the pause for it waits for the I/O of them all.
+const everyNamespace = 1<<32 - 1
 
 // changeSubsystem does one call that pauses the subsystem.
 func (h *Host) changeSubsystem(ctx context.Context, nqn, method string, params any) error {
@@ -83,8 +84,10 @@ func (h *Host) turnsOf(ctx context.Context, nqns ...string) (leave func(), err e
 }
 
 // settle waits until the changes of subsystems that have begun are over. A change
-// that changes nothing does: SPDK takes them in turn, and that this one finds the
-// subsystem paused hurts nobody. Its refusal comes when those before it are done.
+// that changes nothing does: SPDK takes them in turn, so it is refused when those
+// before it are done. That it finds the subsystem paused hurts nobody; nor does it
+// hurt another engine's change to find it paused by this one, since nothing is being
+// written then.
 func (h *Host) settle(ctx context.Context, nqns ...string) error {
 	var doubtful []string
 	h.mu.Lock()
@@ -99,7 +102,7 @@ func (h *Host) settle(ctx context.Context, nqns ...string) error {
 	}
 	calls := make([]*call, len(doubtful))
 	for i, nqn := range doubtful {
-		calls[i] = newCall("nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: noNamespace}, nil)
+		calls[i] = newCall("nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: everyNamespace}, nil)
 	}
 	h.changeAll(ctx, calls...)
 	for i, one := range calls {

@@ -69,6 +69,7 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"many copies are withdrawn at once", manyCopiesWithdrawnAtOnce},
 		{"a withdrawal whose answer is lost", aWithdrawalWhoseAnswerIsLost},
 		{"what a dead engine is withdrawing", whatADeadEngineIsWithdrawing},
+		{"what another engine fills is deleted", whatAnotherEngineFillsIsDeleted},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })

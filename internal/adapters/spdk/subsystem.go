@@ -142,6 +142,20 @@ func (h *Host) subsystems(ctx context.Context, nqn string) ([]spdktypes.NvmfSubs
 	return found, err
 }
 
+// hasOpened reports whether the subsystem is one of this host's runs.
+func (h *Host) hasOpened(nqn string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, state := range h.runs {
+		for _, sub := range state.subsystems {
+			if sub.nqn == nqn {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // closeSubsystem deletes a subsystem of the run that is of no more use. Where
 // that fails it stays noted, for Release.
 func (h *Host) closeSubsystem(ctx context.Context, state *runState, sub *subsystem) {

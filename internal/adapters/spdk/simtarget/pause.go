@@ -2,6 +2,9 @@ package simtarget
 
 import "errors"
 
+// everyNamespace is SPDK_NVME_GLOBAL_NS_TAG.
+const everyNamespace = 1<<32 - 1
+
 // change is one of a subsystem, which is paused for it.
 type change struct {
 	nsid   uint32 // of the namespace whose writes are waited for
@@ -34,14 +37,14 @@ func (s *subsystem) goOn() {
 
 // isPausedFor reports whether nobody can begin to write into the namespace.
 func (s *subsystem) isPausedFor(nsid uint32) bool {
-	return len(s.changes) > 0 && s.changes[0].nsid == nsid
+	return len(s.changes) > 0 && (s.changes[0].nsid == nsid || s.changes[0].nsid == everyNamespace)
 }
 
-// isWrittenTo reports whether a copy is in the middle of a write.
+// isWrittenTo reports whether a copy is in the middle of a write into the namespace.
 func (s *subsystem) isWrittenTo(nsid uint32) bool {
 	for _, t := range s.target.fabric.targets {
 		for _, c := range t.copies {
-			if c.writing && !c.over && c.into.nvme != nil && c.into.nsid == nsid && c.into.nvme.subsystem() == s {
+			if c.writing && !c.over && c.into.nvme != nil && (c.into.nsid == nsid || nsid == everyNamespace) && c.into.nvme.subsystem() == s {
 				return true
 			}
 		}
