@@ -84,7 +84,7 @@ func within[T any](ctx context.Context, allowed time.Duration, call func(ctx con
 	return value, err
 }
 
-// ended is within for a call that returns nothing but an error.
+// endWithin is within for a call that returns nothing but an error.
 func endWithin(ctx context.Context, allowed time.Duration, call func(ctx context.Context) error) error {
 	_, err := within(ctx, allowed, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
