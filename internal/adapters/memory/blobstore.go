@@ -271,7 +271,7 @@ func lackingOf(h *Host) func(l *lvol) (map[uint64]cluster, error) {
 	return func(l *lvol) (map[uint64]cluster, error) {
 		switch {
 		case l.external != nil:
-			return resolve(l, 0, l.clusters(h), h.config.ClusterSize), nil
+			return resolve(l, 0, l.clusters(h), h.config.ClusterSize)
 		case l.parent == nil:
 			return nil, fmt.Errorf("%s has no parent: %w", l.name, ports.ErrInvalid)
 		}
@@ -289,7 +289,10 @@ func lackingOf(h *Host) func(l *lvol) (map[uint64]cluster, error) {
 // where they do not fit; then nothing was changed.
 func (b *Blobstore) Inflate(uuid string) error {
 	return b.fill(uuid, "inflate", func(l *lvol) (map[uint64]cluster, error) {
-		all := resolve(l, 0, l.clusters(b.h), b.h.config.ClusterSize)
+		all, err := resolve(l, 0, l.clusters(b.h), b.h.config.ClusterSize)
+		if err != nil {
+			return all, err
+		}
 		for i := range l.clusters(b.h) {
 			if _, there := all[i]; !there {
 				all[i] = nil
@@ -302,7 +305,8 @@ func (b *Blobstore) Inflate(uuid string) error {
 	})
 }
 
-// fill gives the lvol a map of its own, with what it lacks.
+// fill gives the lvol a map of its own, with what it lacks. What can be read becomes
+// its own, also where something else cannot.
 func (b *Blobstore) fill(uuid, what string, lacking func(*lvol) (map[uint64]cluster, error), after func(*lvol)) error {
 	h := b.h
 	h.mu.Lock()
@@ -311,9 +315,9 @@ func (b *Blobstore) fill(uuid, what string, lacking func(*lvol) (map[uint64]clus
 	if err != nil {
 		return h.failed(what+" "+uuid, err)
 	}
-	content, err := lacking(l)
-	if err != nil {
-		return h.failed(what+" "+l.name, err)
+	content, unread := lacking(l)
+	if content == nil {
+		return h.failed(what+" "+l.name, unread)
 	}
 	maps.Copy(content, l.own)
 	needed := uint64(len(content) - len(l.own))
@@ -322,6 +326,9 @@ func (b *Blobstore) fill(uuid, what string, lacking func(*lvol) (map[uint64]clus
 	}
 	h.used += needed
 	l.own = content
+	if unread != nil {
+		return h.failed(what+" "+l.name, fmt.Errorf("%w: %w", ports.ErrInvalid, unread))
+	}
 	after(l)
 	return nil
 }

@@ -3,15 +3,19 @@ package memory
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // resolve finds what is read in count clusters of the lvol from first on: its
 // own over its ancestors', each of which counts as far as those below it
-// reach. What is missing is zeros. One walk up serves all clusters.
-func resolve(l *lvol, first, count, clusterSize uint64) map[uint64]cluster {
-	found := make(map[uint64]cluster)
+// reach. What is missing is zeros. One walk up serves all clusters. The error is what
+// outside of the store could not be read; zeros stand in its place.
+func resolve(l *lvol, first, count, clusterSize uint64) (found map[uint64]cluster, err error) {
+	found = make(map[uint64]cluster)
 	end := first + count
 	for up := l; up != nil && first < end; up = up.parent {
 		// Beyond the end of a shorter ancestor zeros are read, whatever is
@@ -36,24 +40,29 @@ func resolve(l *lvol, first, count, clusterSize uint64) map[uint64]cluster {
 			break
 		}
 		if up.external != nil {
-			readOutside(up.external, found, first, end, clusterSize)
+			err = readOutside(up.external, found, first, end, clusterSize)
 		}
 	}
-	return found
+	return found, err
 }
 
-// readOutside adds what is missing. What is beyond the end there is zeros.
-func readOutside(outside io.ReaderAt, found map[uint64]cluster, first, end, clusterSize uint64) {
+// readOutside adds what is missing. What is beyond the end there is zeros, unless that
+// cannot be read.
+func readOutside(outside io.ReaderAt, found map[uint64]cluster, first, end, clusterSize uint64) (failure error) {
 	for i := first; i < end; i++ {
 		if _, covered := found[i]; covered {
 			continue
 		}
 		content := make([]byte, clusterSize)
-		n, _ := outside.ReadAt(content, int64(i*clusterSize))
+		n, err := outside.ReadAt(content, int64(i*clusterSize))
 		if n > 0 {
 			found[i] = newCluster(content)
 		}
+		if err != nil && !errors.Is(err, io.EOF) && failure == nil {
+			failure = err
+		}
 	}
+	return failure
 }
 
 // ReadAt reads the view of an lvol. ErrInvalid beyond the end.
@@ -70,7 +79,11 @@ func (h *Host) ReadAt(uuid string, p []byte, offset uint64) error {
 	}
 	size := h.config.ClusterSize
 	first, last := offset/size, (offset+uint64(len(p))-1)/size
-	v := view{clusters: resolve(l, first, last-first+1, size), clusterSize: size, offset: offset, end: offset + uint64(len(p))}
+	clusters, err := resolve(l, first, last-first+1, size)
+	if err != nil {
+		return h.failed(what, fmt.Errorf("%w: %w", ports.ErrUnavailable, err))
+	}
+	v := view{clusters: clusters, clusterSize: size, offset: offset, end: offset + uint64(len(p))}
 	_, err = io.ReadFull(&v, p)
 	return h.failed(what, err)
 }
@@ -84,7 +97,10 @@ func (h *Host) View(uuid string) (r io.Reader, size uint64, err error) {
 	if err != nil {
 		return nil, 0, h.failed("read "+uuid, err)
 	}
-	clusters := resolve(l, 0, l.size/h.config.ClusterSize, h.config.ClusterSize)
+	clusters, err := resolve(l, 0, l.size/h.config.ClusterSize, h.config.ClusterSize)
+	if err != nil {
+		return nil, 0, h.failed("read "+uuid, fmt.Errorf("%w: %w", ports.ErrUnavailable, err))
+	}
 	return &view{clusters: clusters, clusterSize: h.config.ClusterSize, end: l.size}, l.size, nil
 }
 

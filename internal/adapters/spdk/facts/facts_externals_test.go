@@ -16,6 +16,38 @@ var externals = []fact{
 		bdev_aio_delete name=~x => true
 		view a => "FA"
 	`},
+	{"what an esnap clone has beyond its external bdev is neither read nor written nor decoupled", `
+		file ~f 2 F
+		aio ~x ~f
+		bdev_lvol_clone_bdev bdev=~x lvs_name=STORE clone_name=a
+		resize a 4
+		view a => "FF!!"
+		decouple a => -32602 Invalid argument
+		show @a => {"num_allocated_clusters": 2, "esnap_clone": true, "thin_provision": true}
+		inflate a => -32602 Invalid argument
+		show @a => {"num_allocated_clusters": 2, "esnap_clone": true, "thin_provision": true}
+		view a => "FF!!"
+		snapshot a s
+		view a => "FF!!"
+		resize a 5
+		view a => "FF!!0"
+	`},
+	{"what hangs on a snapshot as long as the external bdev reads zeros beyond it, until that is deleted", `
+		file ~f 2 F
+		aio ~x ~f
+		bdev_lvol_clone_bdev bdev=~x lvs_name=STORE clone_name=a
+		snapshot a s
+		resize a 4
+		write a 2 A
+		view a => "FFA0"
+		delete s
+		view a => "FFA!"
+		decouple a => -32602 Invalid argument
+		view a => "FFA!"
+		resize a 3
+		decouple a => true
+		view a => "FFA"
+	`},
 	{"what hangs on an esnap clone's snapshot cannot be decoupled or detached, and yet the clusters are copied", `
 		file ~f 2 F
 		aio ~x ~f

@@ -99,7 +99,7 @@ func write(s *scene, at *side, args []string) *answer {
 }
 
 // view LVOL is a letter for each cluster: what it is filled with, 0 for zeros, ? for
-// something else.
+// something else, ! for what cannot be read.
 func view(s *scene, at *side, args []string) *answer {
 	b, failed := s.bdev(at, "@"+args[0])
 	if failed != nil {
@@ -110,8 +110,10 @@ func view(s *scene, at *side, args []string) *answer {
 	seen := ""
 	content := make([]byte, targettest.ClusterSize)
 	for i := range uint64(blocks) * 4096 / targettest.ClusterSize {
-		at.target.Read(s.t, b["uuid"].(string), content, i*targettest.ClusterSize)
+		err := at.target.TryRead(s.t, b["uuid"].(string), content, i*targettest.ClusterSize)
 		switch letter := content[0]; {
+		case err != nil:
+			seen += "!"
 		case !bytes.Equal(content, bytes.Repeat(content[:1], len(content))):
 			seen += "?"
 		case letter == 0:

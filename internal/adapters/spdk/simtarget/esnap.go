@@ -1,6 +1,7 @@
 package simtarget
 
 import (
+	"errors"
 	"syscall"
 )
 
@@ -58,13 +59,16 @@ func cloneBdev(t *Target, r *request) {
 	})
 }
 
-// throughBdev reads a bdev; beyond its end there is nothing.
+var errBeyond = errors.New("read beyond the end of the external bdev")
+
+// throughBdev reads a bdev; beyond its end nothing can be read, also where the esnap
+// clone has become longer.
 type throughBdev struct{ *bdev }
 
 func (b throughBdev) ReadAt(p []byte, offset int64) (int, error) {
 	at := uint64(offset)
 	if at >= b.size() {
-		return 0, nil
+		return 0, errBeyond
 	}
 	n := min(uint64(len(p)), b.size()-at)
 	if err := b.read(p[:n], at); err != nil {

@@ -175,6 +175,16 @@ func (target *Target) Read(t *testing.T, uuid string, p []byte, offset uint64) {
 	target.machine.access(t, target, uuid, func(v volume) error { return v.read(p, offset) })
 }
 
+// TryRead is Read where that may fail.
+func (target *Target) TryRead(t *testing.T, uuid string, p []byte, offset uint64) (err error) {
+	t.Helper()
+	target.machine.access(t, target, uuid, func(v volume) error {
+		err = v.read(p, offset)
+		return nil
+	})
+	return err
+}
+
 // Call does one JSON-RPC call, which has to work.
 func (target *Target) Call(t *testing.T, method string, params, into any) {
 	t.Helper()
