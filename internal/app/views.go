@@ -155,7 +155,13 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 		lvols []domain.Lvol
 		into  *Views
 	}{{r.sources.sites[seen.primary], source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
-		views, err := readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
+		read := func() (Views, error) {
+			return readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
+		}
+		views, err := read()
+		if errors.Is(err, ports.ErrBusy) && side.into == &r.report.SourceViews && r.engine.endDeadRuns(ctx, side.at, seen.source.Store) {
+			views, err = read()
+		}
 		if errors.Is(err, ports.ErrNotFound) {
 			return nil, fmt.Errorf("%w: %w", errPlanAgain, err) // a user may have deleted a snapshot of the source
 		}
@@ -169,6 +175,18 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 		*side.into = views
 	}
 	return domain.CompareViews(seen.source, seen.destination, image, r.report.SourceViews, r.report.DestinationViews), nil
+}
+
+// endDeadRuns ends what crashed runs that made a replica have open of it: the
+// verification of its views, perhaps, in which their engine died. It reports false
+// where somebody is at work on the replica.
+func (e *Engine) endDeadRuns(ctx context.Context, at Site, store domain.Store) bool {
+	release, err := e.claimBoth(ctx, at.Host, claimOfReplica(store.UUID, at.Replica))
+	if err != nil {
+		return false
+	}
+	defer release()
+	return e.closeOpened(ctx, at.Host, at.Replica) == nil
 }
 
 func unread(r domain.Replica, read Views) []domain.Lvol {

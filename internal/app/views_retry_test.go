@@ -55,3 +55,28 @@ func TestASnapshotThatIsDeletedWhileViewsAreReadIsPlannedAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, namesOn(t, b.destination), domain.SnapshotLvolName(copyName, "snap22"))
 }
+
+// TestWhatACrashHasLeftOpenOfTheSourceIsEnded: an engine died while it read the views of
+// a replica that it had made; that one is the source now. What somebody is at work on
+// is left alone.
+func TestWhatACrashHasLeftOpenOfTheSourceIsEnded(t *testing.T) {
+	for _, lives := range []bool{false, true} {
+		b, request := viewsBench(t, memory.Fork)
+		store, err := b.source.List(t.Context())
+		require.NoError(t, err)
+		head := list(t, b.source, sourceName).Head
+		_, err = b.source.Open(t.Context(), ports.Run{Replica: sourceName, ID: "0badcafe"}, head.UUID)
+		require.NoError(t, err)
+		if lives {
+			release, err := b.source.Claim(t.Context(), "replica "+store.UUID+"/"+sourceName)
+			require.NoError(t, err)
+			t.Cleanup(release)
+		}
+		_, err = app.New(nil).Rebuild(t.Context(), request)
+		if lives {
+			require.ErrorIs(t, err, ports.ErrBusy)
+			continue
+		}
+		require.NoError(t, err)
+	}
+}
