@@ -18,15 +18,17 @@ import (
 // attempt is one rebuild of a history.
 type attempt struct {
 	from, to *replica
+	more     []*replica // other sources
 	request  app.Request
 	mustBe   string // why it has to be refused; "": it has not to be
 	mayBe    string // why it may be refused
 	deleted  string // a snapshot of the source that is deleted meanwhile
 
-	source, left map[string]shot // before it: of the replicas, by UUID
-	over         chan struct{}
-	report       app.Report
-	err          error
+	was    map[*replica]map[string]shot // before it: of the sources, by UUID
+	left   map[string]shot              // before it: of the destination
+	over   chan struct{}
+	report app.Report
+	err    error
 }
 
 // trouble is what happens meanwhile.
@@ -106,6 +108,10 @@ func (w *world) plan(r *rand.Rand, to *replica) *attempt {
 	} else {
 		a.from = pick(r, v.in(hurt))
 	}
+	if r.IntN(3) == 0 {
+		others := slices.DeleteFunc(v.serving(), func(other *replica) bool { return other == a.from })
+		a.more = some(r, others, len(others))
+	}
 	a.request = app.Request{
 		Volume: v.name, Image: v.imageSaid(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
 		Options: domain.Options{Full: r.IntN(6) == 0},
@@ -117,19 +123,36 @@ func (w *world) plan(r *rand.Rand, to *replica) *attempt {
 		a.request.Bandwidth = append(a.request.Bandwidth, app.NewBandwidth([]uint64{0, 5_000, 50_000}[r.IntN(3)]))
 	}
 	store := a.from.at.list()
-	if a.from.state == whole && (v.image != nil || store.Records) && r.IntN(2) == 0 {
+	if a.from.state == whole && len(a.more) == 0 && (v.image != nil || store.Records) && r.IntN(2) == 0 {
 		a.request.Image = domain.Image{} // the source tells
 	}
 	if a.from.state == hurt {
 		a.request.Options.AcceptHurtSource = r.IntN(3) > 0
+		healthy := slices.ContainsFunc(a.more, func(other *replica) bool { return other.state == whole })
 		switch {
+		case healthy: // which is preferred
 		case !a.request.Options.AcceptHurtSource:
 			a.mustBe = "the source is hurt"
-		case !v.image.on[a.from.at] && !v.image.on[to.at]:
-			a.mustBe = "the image is on neither host"
+		case !v.image.on[to.at] && !slices.ContainsFunc(a.sources(), func(source *replica) bool { return v.image.on[source.at] }):
+			a.mustBe = "the image is on no host"
+		case !v.image.on[to.at] && len(a.more) > 0:
+			a.mayBe = "the image is not on the primary's host"
 		}
 	}
 	return a
+}
+
+// sources are all that it may read from.
+func (a *attempt) sources() []*replica { return append([]*replica{a.from}, a.more...) }
+
+// by is the request as a process makes it.
+func (a *attempt) by(p *process) app.Request {
+	request := a.request
+	request.Source, request.Destination, request.MoreSources = p.at(a.from), p.at(a.to), nil
+	for _, other := range a.more {
+		request.MoreSources = append(request.MoreSources, p.at(other))
+	}
+	return request
 }
 
 // run has rebuilds made by a process, and what is to happen meanwhile.
@@ -137,10 +160,13 @@ func (w *world) run(p *process, all []*attempt, t trouble) {
 	synctest.Wait()
 	w.calm.Store(true) // for the photographs
 	for _, a := range all {
-		a.source, a.left = a.from.at.photograph(a.from.isOf), a.to.at.photograph(a.to.isOf)
-		a.request.Source, a.request.Destination = p.at(a.from), p.at(a.to)
+		a.was, a.left = make(map[*replica]map[string]shot), a.to.at.photograph(a.to.isOf)
+		for _, source := range a.sources() {
+			a.was[source] = source.at.photograph(source.isOf)
+		}
+		a.request = a.by(p)
 		a.over = make(chan struct{})
-		w.say("%s from %s: image %v, parallel %d, full %v, accept hurt %v, journal %v, views %v", a.to, a.from, a.request.Image.Record(),
+		w.say("%s from %v: image %v, parallel %d, full %v, accept hurt %v, journal %v, views %v", a.to, a.sources(), a.request.Image.Record(),
 			a.request.Parallel, a.request.Options.Full, a.request.Options.AcceptHurtSource, a.request.Journal != nil, a.request.Views)
 	}
 	w.calm.Store(false)
@@ -171,7 +197,7 @@ func sometime(r *rand.Rand) time.Duration {
 // stir draws one thing that happens meanwhile.
 func (w *world) stir(r *rand.Rand, all []*attempt, t *trouble) {
 	a := pick(r, all)
-	someSite := pick(r, []*site{a.from.at, a.to.at})
+	someSite := pick(r, []*replica{pick(r, a.sources()), a.to}).at
 	calls := 1 + r.IntN(1+r.IntN(120))
 	after := sometime(r)
 	later := func(do func()) { t.later = append(t.later, func() { time.Sleep(after); do() }) }
@@ -221,8 +247,7 @@ func (w *world) stir(r *rand.Rand, all []*attempt, t *trouble) {
 		w.say("process %d rebuilds %s, too, after %v", p.number, a.to, after)
 		t.any, t.others = true, true
 		a.mayBe = "another process is at it"
-		request := a.request
-		request.Source, request.Destination = p.at(a.from), p.at(a.to)
+		request := a.by(p)
 		over := make(chan struct{})
 		later(func() {
 			defer close(over)
@@ -250,7 +275,7 @@ func (w *world) stir(r *rand.Rand, all []*attempt, t *trouble) {
 func (w *world) deleteMeanwhile(name string, from *replica, all []*attempt, later func(func())) {
 	w.say("snapshot %s of %s is deleted", name, from)
 	for _, a := range all {
-		if a.from == from {
+		if slices.Contains(a.sources(), from) {
 			a.deleted = name
 		}
 	}
@@ -390,10 +415,17 @@ func (w *world) adopt(a *attempt) {
 			v.image.on[a.to.at] = true
 		}
 	}
-	for _, l := range a.from.at.list().Lvols {
-		name, ok := strings.CutPrefix(l.Name, a.from.prefix())
-		if ok && !a.from.snapshots[name] && system.MatchString(name) {
-			w.say("%s was frozen as %s", a.from, name)
+	for _, source := range a.sources() {
+		w.adoptFrom(a, source)
+	}
+}
+
+func (w *world) adoptFrom(a *attempt, from *replica) {
+	v := from.of
+	for _, l := range from.at.list().Lvols {
+		name, ok := strings.CutPrefix(l.Name, from.prefix())
+		if ok && !from.snapshots[name] && system.MatchString(name) {
+			w.say("%s was frozen as %s", from, name)
 			for _, other := range v.in(whole) {
 				if other.snapshots[name] && !slices.Equal(v.snapshots[name], v.head) {
 					// Its head was frozen under that name before, and then written to;
@@ -402,19 +434,32 @@ func (w *world) adopt(a *attempt) {
 					w.drop(other)
 				}
 			}
-			a.from.snapshots[name] = true
+			from.snapshots[name] = true
 			v.snapshots[name] = slices.Clone(v.head)
 		}
 	}
-	if _, there := a.from.at.find(a.from.prefix() + a.deleted); a.deleted != "" && !there {
-		delete(a.from.snapshots, a.deleted)
-		a.from.odd = true
+	if _, there := from.at.find(from.prefix() + a.deleted); a.deleted != "" && !there {
+		delete(from.snapshots, a.deleted)
+		from.odd = true
 	}
+}
+
+// isAmbiguous: of a snapshot "a-snap-s1" that is left of a replica without a head
+// nobody can tell that it is not the snapshot s1 of another one, "…-snap-a".
+func (w *world) isAmbiguous(r *replica) bool {
+	return r.state != whole && slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, r.prefix()+"a-snap-") })
 }
 
 func (w *world) judgeOne(a *attempt, t trouble) {
 	if a.deleted == "" {
-		w.checkSource(a, t)
+		for _, source := range a.sources() {
+			w.checkSource(source, a.was[source], t)
+		}
+	}
+	for n, told := range a.report.Sources {
+		if told.State == app.SourceLost { // nobody tidies up there
+			a.sources()[n].at.untidy = true
+		}
 	}
 	to := a.to
 	refused := isRefused(a.err) && a.report.Outcome == app.OutcomeRefused
@@ -427,7 +472,7 @@ func (w *world) judgeOne(a *attempt, t trouble) {
 	switch {
 	case a.mustBe != "" && !refused && !t.any:
 		fail("the rebuild of %s was not refused, though %s: %v", to, a.mustBe, a.err)
-	case refused && a.mustBe == "" && a.mayBe == "":
+	case refused && a.mustBe == "" && a.mayBe == "" && !w.isAmbiguous(to):
 		fail("the rebuild of %s was refused without a cause: %v", to, a.err)
 	case a.err != nil && !refused && !t.any:
 		fail("the rebuild of %s failed without a cause: %v", to, a.err)
@@ -446,7 +491,9 @@ func (w *world) judgeOne(a *attempt, t trouble) {
 		return
 	}
 	if errors.Is(a.err, app.ErrCleanUp) {
-		a.from.at.untidy, to.at.untidy = true, true
+		for _, one := range append(a.sources(), to) {
+			one.at.untidy = true
+		}
 	}
 	head, hasHead := to.at.find(to.name)
 	_, isOld := a.left[head.UUID]
@@ -481,18 +528,33 @@ func (w *world) judgeOne(a *attempt, t trouble) {
 // mustHaveClosed: a rebuild that is complete has left nothing open, nor has what
 // died before it.
 func (w *world) mustHaveClosed(a *attempt) {
-	for _, s := range []*site{a.from.at, a.to.at} {
+	for _, one := range append(a.sources(), a.to) {
+		s := one.at
 		for _, o := range s.opened() {
-			if o.Run.Replica == a.to.name {
+			if o.Run.Replica == a.to.name && !s.untidy {
 				fail("the rebuild of %s was complete, and on %s the %s is open", a.to, s.name, o.What)
 			}
 		}
 	}
 }
 
-// becomesWhole: a replica with a head is whole.
+// becomesWhole: a replica with a head is whole, and has the snapshots of one of its
+// sources.
 func (w *world) becomesWhole(a *attempt) {
-	a.to.state, a.to.snapshots, a.to.odd = whole, maps.Clone(a.from.snapshots), a.from.odd
+	wrong := ""
+	for _, source := range a.sources() {
+		said := w.isWholeAfter(a, source)
+		if said == "" {
+			return
+		}
+		wrong += said + "; "
+	}
+	fail("%s has a head, and yet %s (%s)", a.to, wrong, oneLine(a.err))
+}
+
+// isWholeAfter makes it a replica as the source is, and says what is wrong then.
+func (w *world) isWholeAfter(a *attempt, source *replica) (wrong string) {
+	a.to.state, a.to.snapshots, a.to.odd = whole, maps.Clone(source.snapshots), source.odd
 	if a.deleted != "" {
 		// It may have been deleted on the source after the last look, and with what
 		// moved into the head then another rebuild may have frozen that.
@@ -504,9 +566,7 @@ func (w *world) becomesWhole(a *attempt) {
 			}
 		}
 	}
-	if wrong := w.whatIsWrongWith(a.to); wrong != "" {
-		fail("%s has a head, and yet %s (%s)", a.to, wrong, oneLine(a.err))
-	}
+	return w.whatIsWrongWith(a.to)
 }
 
 // mustBeAsItWas: while the old head stands nothing of the replica has changed,
@@ -532,21 +592,21 @@ func (w *world) mustBeAsItWas(r *replica, before map[string]shot, all bool) {
 
 // checkSource: the source is as it was, but that its head's own clusters may be
 // in a system snapshot now (rule 3).
-func (w *world) checkSource(a *attempt, t trouble) {
-	now := a.from.at.photograph(a.from.isOf)
-	for uuid, was := range a.source {
+func (w *world) checkSource(from *replica, before map[string]shot, t trouble) {
+	now := from.at.photograph(from.isOf)
+	for uuid, was := range before {
 		is, ok := now[uuid]
 		switch {
-		case !ok && t.tidied && a.from.fills(was.lvol.Name):
+		case !ok && t.tidied && from.fills(was.lvol.Name):
 			continue
 		case !ok:
-			fail("the source %s has lost %v", a.from, was)
+			fail("the source %s has lost %v", from, was)
 		}
 		if is.lvol.Parent != was.lvol.Parent {
 			frozen, ok := now[is.lvol.Parent]
-			name := strings.TrimPrefix(frozen.lvol.Name, a.from.prefix())
-			if _, before := a.source[is.lvol.Parent]; !ok || before || was.lvol.Name != a.from.name || !system.MatchString(name) {
-				fail("the source %s has changed: %v instead of %v", a.from, is, was)
+			name := strings.TrimPrefix(frozen.lvol.Name, from.prefix())
+			if _, old := before[is.lvol.Parent]; !ok || old || was.lvol.Name != from.name || !system.MatchString(name) {
+				fail("the source %s has changed: %v instead of %v", from, is, was)
 			}
 			if frozen.lvol.Own.Count != was.lvol.Own.Count || frozen.lvol.Parent != was.lvol.Parent || frozen.lvol.Size != was.lvol.Size {
 				fail("the system snapshot is not what the head was: %v instead of %v", frozen, was)
@@ -554,14 +614,14 @@ func (w *world) checkSource(a *attempt, t trouble) {
 			was.lvol.Parent, was.lvol.Own = is.lvol.Parent, domain.Clusters{}
 		}
 		if !is.equal(was) {
-			fail("the source %s has changed: %v instead of %v", a.from, is, was)
+			fail("the source %s has changed: %v instead of %v", from, is, was)
 		}
 	}
 	added := 0
 	for uuid, is := range now {
-		if _, before := a.source[uuid]; !before {
-			if added++; added > 1 || !system.MatchString(strings.TrimPrefix(is.lvol.Name, a.from.prefix())) {
-				fail("the source %s has changed: %v is new", a.from, is)
+		if _, old := before[uuid]; !old {
+			if added++; added > 1 || !system.MatchString(strings.TrimPrefix(is.lvol.Name, from.prefix())) {
+				fail("the source %s has changed: %v is new", from, is)
 			}
 		}
 	}

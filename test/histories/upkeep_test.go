@@ -294,7 +294,7 @@ func (w *world) again(r *rand.Rand, v *volume) {
 		return
 	}
 	a := w.plan(r, serving[1])
-	a.from, a.mustBe, a.request.Image, a.request.Options = serving[0], "", v.imageSaid(), domain.Options{}
+	a.from, a.more, a.mustBe, a.request.Image, a.request.Options = serving[0], nil, "", v.imageSaid(), domain.Options{}
 	w.rebuild([]*attempt{a})
 	if !a.from.at.list().Proves || !a.to.at.list().Proves {
 		return
