@@ -57,10 +57,10 @@ func stickCopies(t *testing.T, p *pair, copies int) *stuck {
 	return s
 }
 
-// requireOver: all copies have failed, and the destination's target lives.
+// requireOver: all copies have ended, and the destination's target lives.
 func (s *stuck) requireOver(t *testing.T) {
 	for _, ended := range s.ended {
-		require.Error(t, <-ended)
+		<-ended // with an error, unless it was whole before it was withdrawn
 	}
 	require.NoError(t, s.from.Release(t.Context(), s.run))
 	require.NoError(t, s.to.Release(t.Context(), s.run))
