@@ -469,6 +469,12 @@ func deleteLvol(t *Target, r *request) {
 		t.hang("an lvol in a cycle is deleted")
 		return
 	}
+	if l.bdev != nil && t.isWrittenTo(l.bdev) {
+		// A real target waits for what is being written if this is the only one that
+		// goes at the moment, and breaks if not.
+		t.die(errWrittenTo)
+		return
+	}
 	clones := l.clones()
 	if len(clones) > 1 {
 		r.errnoAs(codeInternalError, syscall.EPERM)

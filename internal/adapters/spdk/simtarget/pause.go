@@ -52,6 +52,19 @@ func (s *subsystem) isWrittenTo(nsid uint32) bool {
 	return false
 }
 
+// isWrittenTo reports whether a copy is in the middle of a write into a namespace of
+// the bdev.
+func (t *Target) isWrittenTo(b *bdev) bool {
+	for _, s := range t.inOrder {
+		for nsid, ns := range s.namespaces {
+			if ns.bdev == b && s.isWrittenTo(nsid) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // What a real target's memory is like after these, and how long it lives on, differs.
 var (
 	errWrittenTo = errors.New("a namespace was removed while it was written to: two changes of its subsystem at once")

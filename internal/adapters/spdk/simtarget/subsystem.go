@@ -431,16 +431,11 @@ func (s *subsystem) removeNamespace(nsid uint32) {
 	}
 }
 
-// withdraw ends the namespaces of a bdev that goes. A real target waits for what is
-// being written, if it is the only one at that moment; nobody should count on it.
+// withdraw ends the namespaces of a bdev that goes.
 func (t *Target) withdraw(b *bdev) {
 	for _, s := range t.inOrder {
 		for _, nsid := range s.inOrderNSIDs() {
 			if s.namespaces[nsid].bdev == b {
-				if s.isWrittenTo(nsid) {
-					t.die(errWrittenTo)
-					return
-				}
 				s.removeNamespace(nsid)
 			}
 		}
