@@ -1,6 +1,40 @@
 package facts
 
 var parents = []fact{
+	{"what a longer snapshot has merged into cannot be deleted, and a delete hides it; a resize or a restart cures it", `
+		create a 2
+		write a 1 A
+		snapshot a s
+		resize a 1
+		delete s => true
+		view a => "0"
+		delete a => -32603 Invalid argument
+		names => []
+		create b 2
+		write b 1 A
+		snapshot b t
+		resize b 1
+		delete t => true
+		resize b 2 => true
+		view b => "00"
+		delete b => true
+	`},
+	{"only clusters beyond the end of what it merges into matter, and a snapshot takes them over", `
+		create a 2
+		write a 0 A
+		snapshot a s
+		resize a 1
+		delete s => true
+		delete a => true
+		create b 2
+		write b 1 A
+		snapshot b t
+		resize b 1
+		delete t => true
+		snapshot b u
+		delete b => true
+		delete u => -32603 Invalid argument
+	`},
 	{"onto a parent with as many clusters", `
 		create p0 3
 		write p0 0 P

@@ -91,7 +91,7 @@ func (s *lvstore) activate() {
 			continue // it was hidden, and its name was given away
 		}
 		names[l.name] = true
-		l.awake, l.brittle, l.bdev, l.outside = false, false, nil, nil
+		l.awake, l.brittle, l.overfull, l.bdev, l.outside = false, false, false, nil, nil
 		s.lvols[l.uuid] = l
 		s.inOrder = append(s.inOrder, l)
 	}

@@ -28,6 +28,7 @@ type lvol struct {
 	loop     *lvol  // the parent that it was given though that hangs on it
 	degraded bool   // what it reads through to is missing: it has no bdev
 	brittle  bool   // and its delete crashes the target
+	overfull bool   // a longer snapshot, with clusters beyond its end, has merged into it
 	data     string // the file that its clusters are in
 
 	bdev *bdev // nil: degraded
@@ -427,6 +428,9 @@ func resizeLvol(t *Target, r *request) {
 			return
 		}
 		l.keepAfter(before)
+		if more != 0 {
+			l.overfull = false
+		}
 		if more < 0 && l.bdev.claim != unclaimed {
 			// The lvol is shorter now, its bdev is not: somebody has it open
 			// (spdk_bdev_notify_blockcnt_change).
@@ -493,6 +497,10 @@ func deleteLvol(t *Target, r *request) {
 	}
 	l.parent().opened() // what hung on it no longer does
 	release, errno := l.hold(clones...)
+	if errno == 0 && l.overfull {
+		release()
+		errno = syscall.EINVAL
+	}
 	l.leave()
 	if len(clones) > 0 && clones[0].awake {
 		clones[0].checksum = nil // whatever comes of it (spdk_lvol_destroy)
@@ -513,6 +521,8 @@ func deleteLvol(t *Target, r *request) {
 		if len(clones) > 0 {
 			clone = clones[0]
 			before = clone.owned()
+			size := clone.state().Size / l.store.clusterSize
+			clone.overfull = clone.overfull || l.overfull || slices.ContainsFunc(l.owned(), func(i uint64) bool { return i >= size })
 		}
 		if err := l.store.blobs.Destroy(l.uuid); err != nil {
 			r.errnoAs(codeInternalError, errnoOf(err))

@@ -63,6 +63,7 @@ func snapshotLvol(t *Target, r *request) {
 		snapshot.awake, snapshot.xattrs = true, p.Xattrs
 		snapshot.data, l.data = l.data, newUUID()
 		snapshot.external, snapshot.outside, l.external, l.outside = l.external, l.outside, "", nil
+		snapshot.overfull, l.overfull = l.overfull, false
 		snapshot.loop, l.loop = l.loop, nil
 		l.thin = true
 		l.store.add(snapshot)
