@@ -38,7 +38,11 @@ var draws = []struct {
 	{4, func(d *duel) string { return d.ifReads("checksum " + d.any()) }},
 	{4, func(d *duel) string { return "map " + d.any() }},
 	{1, func(d *duel) string {
-		return fmt.Sprintf("bdev_lvol_get_fragmap name=@%s offset=%d size=%d", d.any(), d.random.IntN(4)<<19, d.random.IntN(6)<<19)
+		offset, size := d.random.IntN(4)<<19, d.random.IntN(6)<<19
+		if size == 0 {
+			offset = 0 // else the fork reads as many clusters as the lvol has, beyond its end
+		}
+		return fmt.Sprintf("bdev_lvol_get_fragmap name=@%s offset=%d size=%d", d.any(), offset, size)
 	}},
 	{3, func(d *duel) string { return fmt.Sprintf("limit %s %d", d.any(), d.random.IntN(2)*10000) }},
 	{3, func(d *duel) string { return d.external() }},
