@@ -10,15 +10,14 @@ import (
 
 // copy fills an lvol in flight with the own clusters of a source's snapshot.
 func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.Operation) error {
-	from, err := x.pick(o)
+	from, left, end, err := x.pick(o)
 	if err != nil {
 		return err
 	}
+	defer end()
 	if x.sources.whyLost(from.at) != nil {
 		return ofSource(from.at, errNotUsed)
 	}
-	left, end := x.carry(from)
-	defer end()
 	uuid := x.uuid(o.Target)
 
 	if err := x.lockSource(ctx, from); err != nil {

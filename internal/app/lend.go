@@ -137,18 +137,20 @@ func (x *execution) offersOf(planned domain.Origin) []offer {
 }
 
 // pick is who serves a copy: of those who can, the one that has least to do. An
-// attempt that is made again stays where it is.
-func (x *execution) pick(copy domain.Operation) (offer, error) {
+// attempt that is made again stays where it is. From here on until end is called
+// the copy counts as something that the source has to do, as much as left was told.
+func (x *execution) pick(copy domain.Operation) (chosen offer, left func(clusters uint64), end func(), err error) {
 	open := x.offersOf(copy.Source)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if chosen, ok := x.serving[copy.Target]; ok {
-		return chosen, nil
+	if served, ok := x.serving[copy.Target]; ok {
+		left, end = x.carryLocked(served)
+		return served, left, end, nil
 	}
 	if len(open) == 0 {
-		return offer{}, fmt.Errorf("%w: no source is left that has %s", errPlanAgain, copy.Source.Name)
+		return offer{}, nil, nil, fmt.Errorf("%w: no source is left that has %s", errPlanAgain, copy.Source.Name)
 	}
-	chosen := slices.MinFunc(open, func(a, b offer) int {
+	chosen = slices.MinFunc(open, func(a, b offer) int {
 		switch {
 		case x.loans.load[a.at] < x.loans.load[b.at]:
 			return -1
@@ -158,20 +160,22 @@ func (x *execution) pick(copy domain.Operation) (offer, error) {
 		return a.at - b.at
 	})
 	x.serving[copy.Target] = chosen
-	return chosen, nil
+	left, end = x.carryLocked(chosen)
+	return chosen, left, end, nil
 }
 
-// carry counts what a copy still has to copy to its source's load until it
-// ends. left is told how much that is.
-func (x *execution) carry(from offer) (left func(clusters uint64), end func()) {
-	var counted uint64
+// carryLocked counts what a copy still has to copy to its source's load until it
+// ends. It is done together with the choice: two copies that begin at the same time
+// would be served by the same source otherwise.
+func (x *execution) carryLocked(from offer) (left func(clusters uint64), end func()) {
+	counted := from.origin.Clusters
+	x.loans.load[from.at] += counted
 	left = func(clusters uint64) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.loans.load[from.at] += clusters - counted
 		counted = clusters
 	}
-	left(from.origin.Clusters)
 	return left, func() { left(0) }
 }
 
