@@ -26,7 +26,8 @@ import (
 // to begin.
 //
 // What is known to hang or crash a real target is not drawn: cycles, an external bdev
-// that goes while an esnap clone has it open, an esnap clone of the lvstore's own disk.
+// that goes while an esnap clone has it open, an esnap clone of the lvstore's own disk,
+// a disk that goes with a renamed snapshot on it.
 // Nor is what is known to differ, or not defined at all; draw_test.go says what.
 func TestASimulatedTargetAnswersAsARealOne(t *testing.T) {
 	lasts, first := 30*time.Second, rand.Uint64()
@@ -88,8 +89,11 @@ type duel struct {
 	random  *rand.Rand
 	sides   [2]*duelist
 	played  []string
-	looked  picture // what both list
-	reads   bool    // see duel.ifReads
+	looked  picture         // what both list
+	sizes   map[string]int  // by UUID: clusters of each bdev
+	renamed bool            // a snapshot was
+	resized map[string]bool // by UUID at the first one: a resize was refused, which may have changed the blob
+	reads   bool            // see duel.ifReads
 }
 
 type duelist struct {
@@ -113,7 +117,7 @@ type pictured struct {
 
 // compare plays one history. One call in restarts is a restart, with 0 hardly any.
 func compare(t *testing.T, flavour string, seed uint64, restarts int, targets ...*targettest.Target) (calls int) {
-	d := &duel{t: t, flavour: flavour, random: rand.New(rand.NewPCG(seed, 1))}
+	d := &duel{t: t, flavour: flavour, random: rand.New(rand.NewPCG(seed, 1)), resized: make(map[string]bool)}
 	d.reads = d.random.IntN(4) > 0
 	for i, target := range targets {
 		own := fmt.Sprintf("duel-%d", seed)
@@ -127,8 +131,10 @@ func compare(t *testing.T, flavour string, seed uint64, restarts int, targets ..
 			t.Logf("seed %d, after %d calls:\n\t%s", seed, len(d.played), strings.Join(d.played, "\n\t"))
 		}
 		for _, at := range d.sides {
-			if at.gone || at.ext {
-				at.target.Restart(t) // what reads through to the external bdev would keep it
+			// What reads through to the external bdev would keep it, what hangs on a renamed
+			// snapshot the store's own disk.
+			if at.gone || at.ext || d.renamed {
+				at.target.Restart(t)
 			}
 		}
 	}()
@@ -147,11 +153,19 @@ func compare(t *testing.T, flavour string, seed uint64, restarts int, targets ..
 // step plays a call on both, and compares.
 func (d *duel) step(line string) {
 	d.played = append(d.played, line)
+	fields := strings.Fields(line)
+	if fields[0] == "rename" && d.flavour == simtarget.Fork.String() {
+		d.renamed = d.renamed || d.looked[fields[1]].readOnly
+	}
 	var said [2]string
 	for i, at := range d.sides {
 		said[i] = at.play(line, i, d.looked)
 	}
 	require.Equal(d.t, said[0], said[1], "%s: the first one answers otherwise", line)
+	if strings.Contains(fields[0], "resize") && said[0] != " true" {
+		name := strings.Trim(strings.TrimPrefix(fields[1], "name="), "%")
+		d.resized[d.looked[name].uuids[0]] = true
+	}
 }
 
 // play does one line, and returns its answers as text that is the same for both.
@@ -223,7 +237,7 @@ func (at *duelist) plain(result any) string {
 // look compares what is listed, and keeps it.
 func (d *duel) look() {
 	var listed [2]string
-	d.looked = make(picture)
+	d.looked, d.sizes = make(picture), make(map[string]int)
 	for i, at := range d.sides {
 		at.scene.line = "look"
 		got := at.scene.ask(at.side, []call{
@@ -241,6 +255,9 @@ func (d *duel) look() {
 			name := l.(map[string]any)["name"].(string)
 			one := d.looked[name]
 			one.uuids[i] = l.(map[string]any)["uuid"].(string)
+			if size, ok := d.sizes[one.uuids[i]]; ok { // its alias may be another name
+				one.clusters = size
+			}
 			d.looked[name] = one
 		}
 	}
@@ -280,6 +297,7 @@ func (d *duel) picture(which int, bdevs []any) []any {
 		name := strings.TrimPrefix(alias, at.store+"/")
 		one := d.looked[name]
 		one.clusters = int(blocks) * 4096 / targettest.ClusterSize
+		d.sizes[b["name"].(string)] = one.clusters
 		one.parent, _ = l["base_snapshot"].(string)
 		one.readOnly = !b["supported_io_types"].(map[string]any)["write"].(bool)
 		one.esnap = l["esnap_clone"].(bool)

@@ -105,7 +105,7 @@ func (d *duel) deletion() string {
 
 func (d *duel) mergesIntoShorter(name string) bool {
 	for _, l := range d.looked {
-		if l.parent == name && l.clusters < d.looked[name].clusters {
+		if l.parent == name && (l.clusters < d.looked[name].clusters || d.resized[l.uuids[0]]) {
 			return true
 		}
 	}

@@ -46,6 +46,32 @@ var stores = []fact{
 		settle ~s/a
 		bdev_lvol_get_lvstores lvs_name=~s => [{"base_bdev": "~y"}]
 	`},
+	{"a disk on which a snapshot was renamed under two clones never goes, on the fork", `
+		file ~f 8 F
+		aio ~x ~f
+		bdev_lvol_create_lvstore bdev_name=~x lvs_name=~s cluster_sz=1048576
+		bdev_lvol_create lvs_name=~s lvol_name=a size_in_mib=2 thin_provision=true
+		bdev_lvol_snapshot lvol_name=~s/a snapshot_name=s
+		bdev_lvol_clone snapshot_name=~s/s clone_name=b
+		fork: bdev_lvol_rename old_name=~s/s new_name=t => true
+		fork: bdev_aio_delete name=~x => no answer
+		upstream: bdev_lvol_rename old_name=~s/s new_name=t => -32602 Operation not permitted
+		upstream: bdev_aio_delete name=~x => true
+	`},
+	{"it goes where there is one clone, or the snapshot was opened since", `
+		file ~f 8 F
+		aio ~x ~f
+		bdev_lvol_create_lvstore bdev_name=~x lvs_name=~s cluster_sz=1048576
+		bdev_lvol_create lvs_name=~s lvol_name=a size_in_mib=2 thin_provision=true
+		bdev_lvol_snapshot lvol_name=~s/a snapshot_name=s
+		fork: bdev_lvol_rename old_name=~s/s new_name=t => true
+		fork: bdev_aio_delete name=~x => true
+		fork: aio ~x ~f
+		fork: settle ~s/a
+		fork: bdev_lvol_rename old_name=~s/t new_name=u => true
+		fork: bdev_lvol_clone snapshot_name=~s/u clone_name=b
+		bdev_aio_delete name=~x => true
+	`},
 	{"a file that is not there, a directory, a name that is taken, a size that does not fit", `
 		bdev_aio_create name=~x filename=/nowhere/file block_size=4096 => -2 No such file or directory
 		bdev_aio_create name=~x filename=/tmp block_size=4096 => -21 Is a directory

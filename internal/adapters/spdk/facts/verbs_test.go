@@ -214,8 +214,12 @@ func aio(s *scene, at *side, args []string) *answer {
 	})
 }
 
-// start SOURCE BDEV OPERATION starts a shallow copy, and gives it a name.
+// start SOURCE BDEV OPERATION starts a shallow copy, and gives it a name. While a real
+// target still examines a new bdev it would refuse to write to it.
 func start(s *scene, at *side, args []string) *answer {
+	if at.target.Simulated() == nil {
+		require.Empty(s.t, s.one(at, "bdev_wait_for_examine", nil).failed, "%s", s.line)
+	}
 	got := s.one(at, "bdev_lvol_start_shallow_copy", map[string]any{"src_lvol_name": at.names(args[0]), "dst_bdev_name": at.names(args[1])})
 	if got.failed == "" {
 		s.operations[args[2]] = got.result.(map[string]any)["operation_id"]

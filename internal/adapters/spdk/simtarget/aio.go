@@ -120,7 +120,7 @@ func aioDelete(t *Target, r *request) {
 		r.errno(syscall.ENODEV)
 		return
 	}
-	if t.readsThrough(b) {
+	if t.readsThrough(b) || t.cannotUnload(b) {
 		b.stuck = true
 		delete(t.byName, b.name)
 		return
@@ -131,11 +131,28 @@ func aioDelete(t *Target, r *request) {
 	})
 }
 
+// cannotUnload says whether the disk's lvstore is never unloaded: a snapshot was
+// renamed that has several clones, and was not opened since. Its name is written when
+// it is closed, and all that have it open close it at once.
+func (t *Target) cannotUnload(b *bdev) bool {
+	for _, s := range t.stores {
+		for _, l := range s.inOrder {
+			if s.base == b && l.readOnly() && l.name != l.written && len(l.clones()) > 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // takeAway takes a disk away, and with it the lvstore that it has, which is there
 // again when the disk is.
 func (t *Target) takeAway(b *bdev) {
 	for _, s := range t.stores {
 		if s.base == b {
+			for _, l := range s.inOrder {
+				l.opened() // and closed: what was renamed keeps its name
+			}
 			s.unload()
 			s.takeAway()
 			break
