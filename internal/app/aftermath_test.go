@@ -40,9 +40,8 @@ func newAlbum(lvols []domain.Lvol, clusters func(uuid string) memory.Clusters) a
 		sum.SetSeed(sumSeed)
 		own := clusters(l.UUID)
 		for _, at := range own.Positions {
-			content := own.Stored(at)
-			sum.Write(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, at), uint64(len(content))))
-			sum.Write(content)
+			sum.Write(binary.LittleEndian.AppendUint64(nil, at))
+			own.Sum(at, &sum)
 		}
 		all[l.Name] = frame{l, sum.Sum64()}
 	}

@@ -155,9 +155,9 @@ type Clusters struct {
 // Read fills p from the beginning of the cluster at that position.
 func (c Clusters) Read(position uint64, p []byte) { c.own[position].read(p, 0) }
 
-// Stored is the content at that position without the zeros at its end: equal where
-// the content is.
-func (c Clusters) Stored(position uint64) []byte { return c.own[position] }
+// Sum writes what tells the content at that position from any other: its bytes without
+// the zeros at its end, and how many they are.
+func (c Clusters) Sum(position uint64, w io.Writer) { writeUint64(w, c.own[position].sum(w)) }
 
 // Clusters are the own ones of an lvol now, also of a hidden one; none where there is
 // none. They stay as they are whatever becomes of the lvol.

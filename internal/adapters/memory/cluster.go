@@ -2,42 +2,103 @@ package memory
 
 import (
 	"bytes"
-	"hash"
 	"hash/crc64"
+	"io"
 	"maps"
 	"slices"
 )
 
-// cluster is the content of one cluster without the zeros at its end, which
-// are not stored. It never changes once it belongs to an lvol: whoever writes
-// makes another one. So copies, views and snapshots share them.
-type cluster []byte
+// cluster is the content of one cluster in pages. Zeros at the end of a page, and
+// pages at the end that hold nothing else, are not stored. It never changes once it
+// belongs to an lvol: whoever writes makes another one, which shares the pages that are
+// not written to. So copies, views and snapshots share them, too.
+type cluster [][]byte
 
-var zeros [64 << 10]byte
+const pageSize = 64 << 10
 
-// newCluster takes the bytes over. Equal content is equal afterwards, however
-// many zeros were given at the end.
+var zeros [pageSize]byte
+
+// newCluster takes the bytes over.
 func newCluster(content []byte) cluster {
-	n := len(content)
-	for n >= len(zeros) && bytes.Equal(content[n-len(zeros):n], zeros[:]) {
-		n -= len(zeros)
+	var c cluster
+	stored := 0
+	for rest := withoutZeros(content); len(rest) > 0; rest = rest[min(pageSize, len(rest)):] {
+		page := withoutZeros(rest[:min(pageSize, len(rest))])
+		c = append(c, page)
+		stored += len(page)
 	}
-	for n > 0 && content[n-1] == 0 {
-		n--
+	if stored < len(content)/2 {
+		for i, page := range c {
+			c[i] = bytes.Clone(page)
+		}
 	}
-	if n < len(content)/2 {
-		return bytes.Clone(content[:n:n])
+	return c
+}
+
+// with is the cluster with those bytes at offset.
+func (c cluster) with(p []byte, offset uint64) cluster {
+	end := offset + uint64(len(p))
+	other := make(cluster, max(uint64(len(c)), (end+pageSize-1)/pageSize))
+	copy(other, c)
+	for at := offset; at < end; {
+		i, from := at/pageSize, at%pageSize
+		to := min(pageSize, from+end-at)
+		page := make([]byte, max(to, uint64(len(other[i]))))
+		copy(page, other[i])
+		copy(page[from:to], p[at-offset:])
+		other[i] = withoutZeros(page)
+		if len(other[i]) < len(page)/2 {
+			other[i] = bytes.Clone(other[i])
+		}
+		at += to - from
 	}
-	return content[:n:n]
+	for len(other) > 0 && len(other[len(other)-1]) == 0 {
+		other = other[:len(other)-1]
+	}
+	return other
+}
+
+// withoutZeros is p without the zeros at its end.
+func withoutZeros(p []byte) []byte {
+	n := len(p)
+	for step := len(zeros); step > 0; step /= 16 {
+		for n >= step && bytes.Equal(p[n-step:n], zeros[:step]) {
+			n -= step
+		}
+	}
+	return p[:n:n]
+}
+
+// stored are the bytes from offset on to the end of its page, without the zeros there.
+func (c cluster) stored(offset uint64) []byte {
+	i, from := offset/pageSize, offset%pageSize
+	if i >= uint64(len(c)) || from >= uint64(len(c[i])) {
+		return nil
+	}
+	return c[i][from:]
 }
 
 // read fills p with the cluster's bytes from offset on.
 func (c cluster) read(p []byte, offset uint64) {
-	n := 0
-	if offset < uint64(len(c)) {
-		n = copy(p, c[offset:])
+	for len(p) > 0 {
+		part := p[:min(uint64(len(p)), pageSize-offset%pageSize)]
+		clear(part[copy(part, c.stored(offset)):])
+		p, offset = p[len(part):], offset+uint64(len(part))
 	}
-	clear(p[n:])
+}
+
+// sum writes all bytes but the zeros at the end, and says how many they were. The writer
+// is a checksum, which takes all of them.
+func (c cluster) sum(w io.Writer) (length uint64) {
+	for i, page := range c {
+		_, _ = w.Write(page)
+		length += uint64(len(page))
+		if i < len(c)-1 {
+			_, _ = w.Write(zeros[len(page):])
+			length += uint64(len(zeros) - len(page))
+		}
+	}
+	return length
 }
 
 // positions are those of own clusters, ascending.
@@ -57,16 +118,16 @@ func checksumOf(own map[uint64]cluster, clusterSize uint64) uint64 {
 	}
 	sum := crc64.New(crcTable)
 	for _, i := range positions(own) {
-		sum.Write(own[i])
-		writeUint64(sum, clusterSize-uint64(len(own[i])))
+		length := own[i].sum(sum)
+		writeUint64(sum, clusterSize-length)
 	}
 	return sum.Sum64()
 }
 
-func writeUint64(h hash.Hash, n uint64) {
+func writeUint64(w io.Writer, n uint64) {
 	var b [8]byte
 	for i := range b {
 		b[i] = byte(n >> (8 * i))
 	}
-	h.Write(b[:])
+	_, _ = w.Write(b[:])
 }

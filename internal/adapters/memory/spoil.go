@@ -40,12 +40,9 @@ func (s Spoil) of(own map[uint64]cluster, clusters uint64) (order []uint64, writ
 	}
 	switch {
 	case s == SpoilBytes:
-		content := append(cluster(nil), own[last]...)
-		if len(content) == 0 {
-			content = cluster{0}
-		}
-		content[0] ^= 0x55
-		written[last] = newCluster(content)
+		var first [1]byte
+		own[last].read(first[:], 0)
+		written[last] = own[last].with([]byte{first[0] ^ 0x55}, 0)
 	case s == SpoilLess:
 		delete(written, last)
 	case free == clusters:

@@ -152,13 +152,11 @@ func (v *view) WriteTo(w io.Writer) (int64, error) {
 	for v.offset < v.end {
 		i, at := v.offset/v.clusterSize, v.offset%v.clusterSize
 		part := min(v.clusterSize-at, v.end-v.offset)
-		if content := v.clusters[i]; at < uint64(len(content)) {
-			if err := write(content[at:min(at+part, uint64(len(content)))]); err != nil {
-				return written, err
-			}
-			continue
+		stored := v.clusters[i].stored(at)
+		if len(stored) == 0 {
+			stored = zeros[at%pageSize:]
 		}
-		if err := write(zeros[:min(part, uint64(len(zeros)))]); err != nil {
+		if err := write(stored[:min(part, uint64(len(stored)))]); err != nil {
 			return written, err
 		}
 	}

@@ -43,16 +43,11 @@ func (h *Host) write(l *lvol, p []byte, offset uint64) error {
 		from := max(offset, i*size)
 		to := min(offset+uint64(len(p)), (i+1)*size)
 		part := p[from-offset : to-offset]
-		content := make([]byte, size)
-		if _, own := l.own[i]; !own || uint64(len(part)) < size {
-			below, err := resolve(l, i, 1, size)
-			if err != nil {
-				return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
-			}
-			below[i].read(content, 0)
+		below, err := resolve(l, i, 1, size)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
 		}
-		copy(content[from-i*size:], part)
-		if err := h.put(l, i, newCluster(content)); err != nil {
+		if err := h.put(l, i, below[i].with(part, from-i*size)); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,7 @@ func TestRealTarget(t *testing.T) {
 // race detector makes that ten times as long, and sees in two of them what it would
 // see in all.
 func TestSimulatedTarget(t *testing.T) {
+	t.Parallel()
 	for _, from := range flavours {
 		t.Run("within one "+from.String(), func(t *testing.T) {
 			once(t, from == simtarget.Upstream)
@@ -54,7 +55,7 @@ func TestSimulatedTarget(t *testing.T) {
 
 func once(t *testing.T, underTheDetector bool) {
 	t.Helper()
-	if raceDetector && !underTheDetector {
+	if spdk.RaceDetector && !underTheDetector {
 		t.Skip("under the race detector two of the six ways are enough; make test runs all of them without it")
 	}
 }

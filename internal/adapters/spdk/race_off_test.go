@@ -1,5 +1,5 @@
 //go:build !race
 
-package spdk_test
+package spdk
 
-const raceDetector = false
+const RaceDetector = false

@@ -73,7 +73,7 @@ var openTests = []test{
 		head := h.clone(below, replica)
 		b := h.open(head)
 		for cluster, under := range []byte{1, 0} { // over the parent's bytes, and over nothing
-			want := h.content(under)
+			want := bytes.Clone(h.content(under))
 			want[3], want[4] = 'x', 'y'
 			h.writes(b, []byte("xy"), cluster*len(want)+3)
 			h.readsBytes(b, want, cluster*len(want))
@@ -92,7 +92,7 @@ var openTests = []test{
 		b := h.open(h.create(inFlight(2), 3))
 		h.readsClusters(b, 0, 0, 0)
 		h.writes(b, []byte{1}, 5)
-		want := h.content(0)
+		want := bytes.Clone(h.content(0))
 		want[5] = 1
 		h.readsBytes(b, want, 0)
 		h.readsBytes(b, h.content(0), len(want))

@@ -82,6 +82,7 @@ func RunStore(t *testing.T, h Harness) {
 		{"cancelled", cancelledTests},
 		{"restart", restartTests},
 	}
+	t.Cleanup(func() { requireUnchanged(t) })
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {
 			for _, test := range topic.tests {

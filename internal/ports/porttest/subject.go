@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -143,25 +144,41 @@ func isOfOneKind(t *testing.T, err error) {
 func (s *subject) bytes(clusters uint64) uint64 { return clusters * s.store.ClusterSize }
 
 // content is one cluster of bytes that depend on the seed alone; 0: zeros. They are
-// drawn once: that takes long under the race detector.
+// drawn once, since that takes long under the race detector, and nobody changes them:
+// see requireUnchanged.
 func (s *subject) content(seed byte) []byte {
-	type kind struct {
-		seed byte
-		size uint64
-	}
-	of := kind{seed, s.store.ClusterSize}
+	of := contentOf{seed, s.store.ClusterSize}
 	if known, ok := contents.Load(of); ok {
-		return bytes.Clone(known.([]byte))
+		return known.(drawn).bytes
 	}
 	p := make([]byte, s.store.ClusterSize)
 	if seed != 0 {
 		rand.NewChaCha8([32]byte{seed}).Read(p)
 	}
-	contents.Store(of, bytes.Clone(p))
-	return p
+	known, _ := contents.LoadOrStore(of, drawn{slices.Clip(p), crc32.ChecksumIEEE(p)})
+	return known.(drawn).bytes
 }
 
-var contents sync.Map
+type contentOf struct {
+	seed byte
+	size uint64
+}
+
+type drawn struct {
+	bytes []byte
+	sum   uint32
+}
+
+var contents sync.Map // of drawn, by contentOf
+
+// requireUnchanged looks at what was written: who keeps the bytes that are given to
+// WriteAt, and writes to them later, would change what is expected as well.
+func requireUnchanged(t *testing.T) {
+	contents.Range(func(of, known any) bool {
+		require.Equal(t, known.(drawn).sum, crc32.ChecksumIEEE(known.(drawn).bytes), "what was written with seed %d was changed by the host", of.(contentOf).seed)
+		return true
+	})
+}
 
 func (s *subject) create(name string, clusters uint64) (uuid string) {
 	s.t.Helper()

@@ -13,6 +13,7 @@ type shallowCopy struct {
 	source  *lvol
 	into    *bdev
 	own     memory.Clusters
+	content []byte    // of the cluster that is being copied
 	since   time.Time // when the destination's target was first seen hanging
 	copied  uint64
 	total   uint64
@@ -192,9 +193,11 @@ func (b *bdev) limited() []*bdev {
 func (c *shallowCopy) copyNext() (more bool) {
 	size := c.source.store.clusterSize
 	i := c.own.Positions[c.copied]
-	content := make([]byte, size)
-	c.own.Read(i, content)
-	if c.into.write(content, i*size) != nil {
+	if c.content == nil {
+		c.content = make([]byte, size)
+	}
+	c.own.Read(i, c.content)
+	if c.into.write(c.content, i*size) != nil {
 		c.end(syscall.EIO) // whatever it was
 		return false
 	}
