@@ -54,7 +54,7 @@ mocks:
 	@.ci/mocks-current
 
 # Many tests wait for sockets and deadlines rather than compute, so that more
-# packages than there are processors fit beside each other.
+# of them than there are processors fit beside each other.
 .PHONY: race
 race:
 	@echo "== tests, with the race detector"
@@ -63,15 +63,15 @@ race:
 		echo "the race detector needs cgo and a C compiler: install gcc or clang, and do not set CGO_ENABLED=0" >&2; exit 1; \
 	fi
 	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
-	SPDK_TGT= $(GO) test -race -p 4 $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)\|/internal/scenario$$\|/spdk/facts$$')
+	SPDK_TGT= $(GO) test -race -p 4 -parallel 4 $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)\|/internal/scenario$$\|/spdk/facts$$')
 
-# The race detector sees two of the ways in which simulated targets are put together;
-# here are all. The facts ask one thing after the other of these targets, and scenarios
-# are read by one goroutine.
+# The race detector sees two of the ways in which simulated targets are put together,
+# and a store of a hundred lvols; here are all ways, and a thousand. The facts ask one
+# thing after the other of these targets, and scenarios are read by one goroutine.
 .PHONY: simulated
 simulated:
 	@echo "== the contract on simulated targets, the facts, scenarios"
-	@$(GO) test -run 'TestSimulatedTarget$$' ./internal/adapters/spdk
+	@$(GO) test -parallel 4 -run 'TestSimulatedTarget$$|TestSimulatedTargetBeyondTheContract/.*/many_lvols' ./internal/adapters/spdk
 	@SPDK_TGT= $(GO) test ./internal/adapters/spdk/facts ./internal/scenario
 
 # Under the race detector fewer of them are played, since it makes each ten times

@@ -35,6 +35,7 @@ func TestARebuildOnTargetsKeepsItsBudgetOfCalls(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		for _, within := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, within one target: %v", flavour, within), func(t *testing.T) {
+				t.Parallel()
 				few, _ := countOnTargets(t, flavour, within, short)
 				many, again := countOnTargets(t, flavour, within, long)
 				perSnapshot, fixed := callsPerSnapshot, callsPerRebuild+listings*callsPerListing

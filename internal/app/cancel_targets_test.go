@@ -79,6 +79,7 @@ func TestACancelAtAnyCallOfATargetLeavesNoCopyThatGoesOn(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		for _, within := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, within one target: %v", flavour, within), func(t *testing.T) {
+				t.Parallel()
 				p := newCancelPlace(t, flavour, within)
 				// Slow enough to be cancelled in the middle of a copy.
 				p.to.LimitWrites(t, p.stores[1], 40)

@@ -70,6 +70,7 @@ func hangFrom(host *memory.Host, n int64) (calls *atomic.Int64) {
 // rebuild with it, whatever it was asked when it began to, and none besides, not
 // even one that shares the other host.
 func TestAHostThatHangsAtAnyCallEndsItsOwnRebuildAndNoOther(t *testing.T) {
+	t.Parallel()
 	hung := 0
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		for _, hangs := range []string{"source", "destination"} {
@@ -154,6 +155,7 @@ func (l lingering) Copy(ctx context.Context, run ports.Run, snapshot string, to 
 // A rebuild that is cancelled, at any call and a moment after, ends soon. No copy
 // goes on, nothing is in flight or open, and the next one arrives.
 func TestACancelAtAnyCallEndsTheRebuildSoonAndNoCopyGoesOn(t *testing.T) {
+	t.Parallel()
 	cancelled := 0
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		for _, parallel := range []int{1, 4} {
