@@ -151,12 +151,15 @@ func TestAChangeWhoseAnswerIsLostIsWaitedFor(t *testing.T) {
 	first, second := create(t, to, "vol-1-rebuilding-00000001", 1), create(t, to, "vol-1-rebuilding-00000002", 1)
 	receive(t, to, run, first, from)
 	receive(t, to, run, second, from)
+	var mu sync.Mutex
 	var removed []uint32
 	p.to.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
 		var params spdktypes.NvmfSubsystemRemoveNsRequest
 		if r.Method != "nvmf_subsystem_remove_ns" || json.Unmarshal(r.Params, &params) != nil {
 			return simtarget.Fault{}
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if removed = append(removed, params.Nsid); len(removed) == 1 {
 			return simtarget.Fault{After: simtarget.Close}
 		}
