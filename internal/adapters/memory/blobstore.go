@@ -134,6 +134,15 @@ func (b *Blobstore) Resize(uuid string, size uint64) error {
 	return h.failed(what, err)
 }
 
+// Reload gives any lvol another size, a snapshot too: that which is on its disk.
+func (b *Blobstore) Reload(uuid string, size uint64) {
+	b.h.mu.Lock()
+	defer b.h.mu.Unlock()
+	if l, err := b.find(uuid); err == nil {
+		b.h.resize(l, size)
+	}
+}
+
 // Look is what List would say of one lvol, also of a hidden one; the zero Lvol
 // where there is none.
 func (b *Blobstore) Look(uuid string) domain.Lvol {

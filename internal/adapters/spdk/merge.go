@@ -48,5 +48,8 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 			return err
 		}
 	}
+	if err := h.survivesMerge(ctx, b, into); err != nil {
+		return err
+	}
 	return h.deleteNow(ctx, snapshot)
 }

@@ -58,6 +58,7 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"a run uses up its subsystem", aRunUsesUpItsSubsystem},
 		{"a snapshot that is copied for somebody else is not deleted", notDeletedWhileCopied},
 		{"what is being copied is neither merged nor merged into", notMergedWhileCopied},
+		{"what a restart would damage is not merged", notMergedIntoDamage},
 		{"what a crashed process has opened is released, and nothing else", whatACrashedProcessHasOpened},
 		{"a graft that is cancelled anywhere leaves no helper", aGraftThatIsCancelledAnywhere},
 		{"a clone that is cancelled anywhere has its name or is gone", aCloneThatIsCancelledAnywhere},

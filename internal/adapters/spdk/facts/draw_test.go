@@ -93,8 +93,8 @@ func (d *duel) existing() string {
 	return there[d.random.IntN(len(there))]
 }
 
-// deletion spares a snapshot that would merge into a shorter clone: a real target lists
-// the clone as long as the snapshot after the next restart, which is not simulated.
+// deletion spares a snapshot that would merge into a shorter clone: what a real target
+// leaks when that is deleted is not counted here.
 func (d *duel) deletion() string {
 	name := d.any()
 	if d.mergesIntoShorter(name) {

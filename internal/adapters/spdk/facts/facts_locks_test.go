@@ -97,6 +97,13 @@ var locks = []fact{
 		set_parent a p ; set_parent b p ; set_parent c p => true ; -32602 Device or resource busy ; -32602 Device or resource busy
 		show @p => {"clones": ["a", "p0"]}
 	`},
+	{"a graft of a snapshot, and a clone of it or of its parent, in one write", `
+		create p0 2
+		snapshot p0 p
+		create a 2
+		snapshot a s
+		set_parent s p ; clone s x ; clone p y => true ; -32602 Invalid argument ; -32602 Device or resource busy
+	`},
 	{"three clones of one snapshot in one write", `
 		create a 2
 		snapshot a s

@@ -1,6 +1,96 @@
 package facts
 
 var restarts = []fact{
+	{"a snapshot merges into a longer lvol that owns none of the last 512 clusters it reaches into: it is gone after a restart", `
+		create earlier 1
+		create a 100
+		write a 0 A
+		snapshot a s
+		resize a 600
+		write a 550 E
+		delete s => true
+		show @a => {"clusters": 600, "num_allocated_clusters": 2}
+		create later 1
+		create last 1
+		restart
+		names => ["earlier", "last", "later"]
+		show @a => -19 No such device
+		bdev_lvol_get_lvstores lvs_name=STORE => [{"name": "STORE"}]
+	`},
+	{"and so is a snapshot, with all that hangs on it", `
+		create a 100
+		write a 0 A
+		snapshot a s
+		resize a 600
+		write a 550 E
+		snapshot a t
+		delete s => true
+		show @t => {"clusters": 600, "num_allocated_clusters": 2}
+		restart
+		names => []
+	`},
+	{"where those 512 are its last ones it is as long as the snapshot was", `
+		create a 4
+		write a 0 A
+		snapshot a s
+		resize a 5
+		snapshot a t
+		delete s => true
+		show @t => {"clusters": 5}
+		restart
+		show @t => {"clusters": 4}
+		view t => "A000"
+		show @a => {"clusters": 5}
+		view a => "A0000"
+	`},
+	{"one cluster of its own among them is enough, before or after", `
+		create a 100
+		write a 0 A
+		snapshot a s
+		resize a 600
+		write a 99 B
+		write a 550 E
+		delete s => true
+		create b 100
+		write b 0 A
+		snapshot b t
+		resize b 600
+		write b 550 E
+		delete t => true
+		write b 99 B
+		restart
+		names => ["a", "b"]
+		show @a => {"clusters": 600, "num_allocated_clusters": 3}
+		show @b => {"clusters": 600, "num_allocated_clusters": 3}
+	`},
+	{"a snapshot that owns none of them, or reaches to their end, is harmless", `
+		create a 600
+		write a 0 A
+		snapshot a s
+		resize a 1100
+		write a 1050 E
+		delete s => true
+		create b 512
+		write b 0 A
+		snapshot b t
+		resize b 600
+		write b 550 E
+		delete t => true
+		restart
+		names => ["a", "b"]
+		show @a => {"clusters": 1100, "num_allocated_clusters": 2}
+		show @b => {"clusters": 600, "num_allocated_clusters": 2}
+	`},
+	{"a resize of what it has merged into writes its last ones anew", `
+		create a 4
+		write a 0 A
+		snapshot a s
+		resize a 5
+		delete s => true
+		resize a 6 => true
+		restart
+		show @a => {"clusters": 6, "num_allocated_clusters": 1}
+	`},
 	{"a snapshot without clones is asleep, until it is cloned", `
 		create a 2
 		write a 0 A

@@ -19,7 +19,7 @@ func cloneLvol(t *Target, r *request) {
 		return
 	}
 	release, errno := l.begin(p.Name, func() syscall.Errno {
-		if !l.readOnly() {
+		if !l.readOnly() || l.regrafted {
 			return syscall.EINVAL
 		}
 		return 0

@@ -63,6 +63,7 @@ type lvolRecord struct {
 	Own      []uint64          `json:"own,omitempty"`
 	Xattrs   map[string]string `json:"xattrs,omitempty"`
 	Checksum *uint64           `json:"checksum,omitempty"`
+	Misfit   *misfit           `json:"misfit,omitempty"`
 }
 
 // clusterGiven: the lvol owns one more.

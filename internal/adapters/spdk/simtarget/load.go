@@ -36,7 +36,7 @@ func (s *lvstore) restore() error {
 	for _, r := range records {
 		l := &lvol{
 			store: s, uuid: r.UUID, name: r.Name, written: r.Name, created: r.Created, thin: r.Thin, xattrs: r.Xattrs,
-			checksum: r.Checksum, external: r.External, data: r.Data,
+			checksum: r.Checksum, external: r.External, data: r.Data, misfit: r.Misfit,
 		}
 		s.lvols[l.uuid] = l
 		s.inOrder = append(s.inOrder, l)
@@ -80,6 +80,21 @@ func (s *lvstore) activate() {
 		s.target.log.Warn("no lvol is listed: some hang on each other", zap.String("lvstore", s.name))
 		return
 	}
+	lost := make(map[string]bool) // by UUID
+	for _, l := range loaded {
+		if !l.fit() {
+			s.target.log.Warn("an lvol is not listed: an extent page has too few entries", zap.String("lvstore", s.name), zap.String("lvol", l.name))
+			lost[l.uuid] = true
+		}
+	}
+	loaded = slices.DeleteFunc(loaded, func(l *lvol) bool {
+		for up := l.uuid; up != ""; up = s.blobs.Look(up).Parent {
+			if lost[up] {
+				return true
+			}
+		}
+		return false
+	})
 	for _, l := range loaded {
 		if l.name != l.written && s.blobs.Rename(l.uuid, l.written) == nil {
 			l.name = l.written

@@ -29,7 +29,13 @@ type lvol struct {
 	degraded bool   // what it reads through to is missing: it has no bdev
 	brittle  bool   // and its delete crashes the target
 	overfull bool   // a longer snapshot, with clusters beyond its end, has merged into it
-	data     string // the file that its clusters are in
+	misfit   *misfit
+
+	// A snapshot that is given a parent is no snapshot to be cloned meanwhile: its
+	// metadata is not read-only (bs_set_parent_snapshot_open_cpl).
+	regrafted bool
+
+	data string // the file that its clusters are in
 
 	bdev *bdev // nil: degraded
 }
@@ -430,6 +436,9 @@ func resizeLvol(t *Target, r *request) {
 		l.keepAfter(before)
 		if more != 0 {
 			l.overfull = false
+			if l.misfit != nil && l.misfit.Page == (max(clusters, state.Size/l.store.clusterSize)-1)/clustersPerExtent {
+				l.misfit = nil
+			}
 		}
 		if more < 0 && l.bdev.claim != unclaimed {
 			// The lvol is shorter now, its bdev is not: somebody has it open
@@ -522,6 +531,7 @@ func deleteLvol(t *Target, r *request) {
 			clone = clones[0]
 			before = clone.owned()
 			size := clone.state().Size / l.store.clusterSize
+			clone.misfit = clone.takesOver(l)
 			clone.overfull = clone.overfull || l.overfull || slices.ContainsFunc(l.owned(), func(i uint64) bool { return i >= size })
 		}
 		if err := l.store.blobs.Destroy(l.uuid); err != nil {

@@ -38,8 +38,10 @@ func setParent(t *Target, r *request) {
 		r.errnoAs(codeInvalidParams, errno)
 		return
 	}
+	l.regrafted = true
 	t.later(func() {
 		release()
+		l.regrafted = false
 		if under.hangsOn(l) {
 			l.loop, l.store.looped = under, true
 		} else {

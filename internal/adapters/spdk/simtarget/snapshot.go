@@ -64,6 +64,7 @@ func snapshotLvol(t *Target, r *request) {
 		snapshot.data, l.data = l.data, newUUID()
 		snapshot.external, snapshot.outside, l.external, l.outside = l.external, l.outside, "", nil
 		snapshot.overfull, l.overfull = l.overfull, false
+		snapshot.misfit, l.misfit = l.misfit, nil
 		snapshot.loop, l.loop = l.loop, nil
 		l.thin = true
 		l.store.add(snapshot)

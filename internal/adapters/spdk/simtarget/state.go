@@ -149,7 +149,7 @@ func (l *lvol) record() lvolRecord {
 	r := lvolRecord{
 		UUID: l.uuid, Name: l.name, Created: l.created, Parent: state.Parent, External: l.external,
 		Size: state.Size, ReadOnly: state.ReadOnly, Thin: l.thin, Data: l.data, Own: l.owned(),
-		Xattrs: maps.Clone(l.xattrs), Checksum: l.checksum,
+		Xattrs: maps.Clone(l.xattrs), Checksum: l.checksum, Misfit: l.misfit,
 	}
 	if l.loop != nil {
 		r.Loop = l.loop.uuid
