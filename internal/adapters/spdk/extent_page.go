@@ -22,7 +22,9 @@ const clustersPerPage = 512
 // does: when the target starts again it finds the lvol damaged (blob_parse), and lists
 // neither it nor anything that hangs on it; or, if that was the lvol's last page, it
 // takes the lvol for as long as the snapshot was. Both has been seen on either flavour.
-// One cluster of its own in that page, and the lvol keeps its page.
+// One cluster of its own in that page, and the lvol keeps its page. Whether the snapshot
+// owns any there is not asked: by the source (blob_free_cluster_msg) it keeps a page of
+// which it has given all clusters back.
 func (h *Host) survivesMerge(ctx context.Context, snapshot, into *bdev) error {
 	clusterSize := h.clusters
 	shorter, longer := snapshot.size()/clusterSize, into.size()/clusterSize
@@ -33,19 +35,15 @@ func (h *Host) survivesMerge(ctx context.Context, snapshot, into *bdev) error {
 		return nil
 	}
 	page := extentPage{first: shorter / clustersPerPage * clustersPerPage, clusterSize: clusterSize}
-	given, err := h.ownsIn(ctx, snapshot, page)
-	if err != nil || given == none {
-		return err
-	}
 	kept, err := h.ownsIn(ctx, into, page)
 	if err != nil || kept == some {
 		return err
 	}
-	doubt := "owns none"
+	doubt := "it owns none"
 	if kept == unknown {
-		doubt = "may own none (this target does not tell)"
+		doubt = "it may own none (this target does not tell)"
 	}
-	return fmt.Errorf("%s is %d bytes long, and %s, which it would merge into, %d: SPDK damages that one at its next restart unless it owns a cluster of its bytes %d to %d, and it %s: %w",
+	return fmt.Errorf("%s has %d bytes, and %s, which it would merge into, %d: SPDK would damage the latter in its next restart unless that owns a cluster of its bytes %d to %d, and %s: %w",
 		snapshot.name(), snapshot.size(), into.name(), into.size(), page.first*clusterSize, min((page.first+clustersPerPage)*clusterSize, into.size()), doubt, ports.ErrInvalid)
 }
 

@@ -73,15 +73,15 @@ func notMergedIntoDamage(t *testing.T, p *pair) {
 	for i, test := range []struct {
 		snapshot, head   uint64   // their clusters
 		filled, own      []uint64 // which each owns
-		damages, unknown bool     // the latter: without a map
+		refused, unknown bool     // the latter: without a map
 	}{
 		{100, page + 1, []uint64{0}, []uint64{page}, true, true},
 		{100, page + 1, []uint64{0}, []uint64{99, page}, false, false},
-		{100, page + 1, nil, []uint64{page}, false, false},
+		{100, page + 1, nil, []uint64{page}, true, true},
 		{100, 100, []uint64{0}, nil, false, false},
 		{page, page + 1, []uint64{0}, []uint64{page}, false, false},
 		{page + 100, 2*page + 1, []uint64{page}, []uint64{0, 2 * page}, true, true},
-		{page + 100, 2*page + 1, []uint64{0}, []uint64{0, 2 * page}, false, true},
+		{page + 100, 2*page + 1, []uint64{0}, []uint64{0, 2 * page}, true, true},
 		{page + 100, 2*page + 1, []uint64{page}, []uint64{page + 100, 2 * page}, false, true},
 	} {
 		volume := fmt.Sprint("vol-", i)
@@ -95,7 +95,7 @@ func notMergedIntoDamage(t *testing.T, p *pair) {
 		before, err := h.List(t.Context())
 		require.NoError(t, err)
 		err = h.Merge(t.Context(), snapshot)
-		if test.damages || test.unknown && !h.can.proves {
+		if test.refused || test.unknown && !h.can.proves {
 			require.ErrorIs(t, err, ports.ErrInvalid, volume)
 			require.ErrorContains(t, err, volume+", which it would merge into")
 			after, err := h.List(t.Context())
