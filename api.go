@@ -764,8 +764,9 @@ type Limiter = ports.Limiter
 //		// snapshot: the clusters that the lvol lacks move into it, and it hangs on
 //		// the snapshot's parent afterwards. Nothing that is read through the lvol
 //		// changes; its UUID, name, size and attributes stay.
-//		// ErrNotFound where the snapshot is missing, ErrInvalid where it is writable
-//		// or not exactly one lvol hangs on it, ErrBusy where either takes part in
+//		// ErrNotFound where the snapshot is missing, ErrInvalid where it is writable,
+//		// not exactly one lvol hangs on it, or the store would damage that one (SPDK
+//		// can, where the two are not equally long), ErrBusy where either takes part in
 //		// something; then nothing was changed.
 //		Merge(ctx context.Context, snapshot string) error
 //	}
