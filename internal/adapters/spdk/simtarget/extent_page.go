@@ -47,7 +47,7 @@ func (l *lvol) takesOver(from *lvol) *misfit {
 // on it.
 func (l *lvol) fit() (ok bool) {
 	m := l.misfit
-	if m == nil || l.ownIn(m.Page) > m.Own || l.entries(m.Page) == m.Entries {
+	if m == nil || l.ownIn(m.Page) > m.Own || l.entries(m.Page) == m.Entries || l.entries(m.Page) == 0 {
 		l.misfit = nil
 		return true
 	}
