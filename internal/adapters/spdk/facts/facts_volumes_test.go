@@ -139,6 +139,15 @@ var volumes = []fact{
 		upstream: delete s => true
 		upstream: names => ["a"]
 	`},
+	{"a snapshot that is refused for such a name makes a thick lvol a thin one", `
+		create a 1
+		snapshot a s
+		thick b 2
+		lvol b => {"is_thin_provisioned": false}
+		upstream: rename s t => -32602 Operation not permitted
+		upstream: snapshot b t => -32602 File exists
+		upstream: lvol b => {"is_thin_provisioned": true, "is_clone": false, "num_allocated_clusters": 2}
+	`},
 	{"a longer name is cut off in a rename, and the alias is not", `
 		create a 1
 		upstream: rename a x*70 => true

@@ -51,6 +51,10 @@ func snapshotLvol(t *Target, r *request) {
 	t.later(func() {
 		release()
 		if errno := l.store.room(p.Name, 0); errno != 0 {
+			if errno == syscall.EEXIST { // it was made, and then merged into the lvol again
+				l.thin = true
+				l.keep()
+			}
 			r.errnoAs(codeInvalidParams, errno)
 			return
 		}
