@@ -30,7 +30,10 @@ func TestEveryCallFailsOnce(t *testing.T) {
 				t.Parallel()
 				all := callsInBubble(t, w, f)
 				calls.Add(int64(len(all)))
-				for _, p := range all {
+				for i, p := range all {
+					if *soak && i%25 == 0 {
+						t.Logf("%d of %d calls", i, len(all))
+					}
 					for _, k := range callFaultKinds {
 						for _, lasts := range []bool{false, true} {
 							s := strike{faultPoint: p, kind: k, lasts: lasts}

@@ -31,7 +31,7 @@ func (b *Blobstore) find(uuid string) (*lvol, error) {
 	return l, err
 }
 
-// Hold has the lvols take part in one operation until release is called.
+// Hold has the lvols, also hidden ones, take part in one operation until release is called.
 // ErrBusy where one of them takes part in another; then none is held.
 func (b *Blobstore) Hold(uuids ...string) (release func(), err error) {
 	h := b.h
@@ -39,7 +39,7 @@ func (b *Blobstore) Hold(uuids ...string) (release func(), err error) {
 	defer h.mu.Unlock()
 	var c change
 	for _, uuid := range uuids {
-		l, err := h.find(uuid)
+		l, err := b.find(uuid)
 		if err != nil {
 			return nil, h.failed("hold "+uuid, err)
 		}
@@ -208,6 +208,17 @@ func (b *Blobstore) Clones(uuid string) []string {
 		uuids[i] = clone.uuid
 	}
 	return uuids
+}
+
+// Children is how many lvols hang on one, also hidden ones.
+func (b *Blobstore) Children(uuid string) int {
+	b.h.mu.Lock()
+	defer b.h.mu.Unlock()
+	l, err := b.find(uuid)
+	if err != nil {
+		return 0
+	}
+	return l.children
 }
 
 // Destroy deletes an lvol as bdev_lvol_delete does: one with a clone merges into

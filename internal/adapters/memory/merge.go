@@ -16,8 +16,11 @@ func (h *Host) Merge(ctx context.Context, snapshot string) error {
 			return change{}, err
 		}
 		child, err := h.onlyChild(l)
-		if err == nil && child == nil {
+		switch {
+		case err == nil && child == nil:
 			err = fmt.Errorf("nothing hangs on %s: %w", l.name, ports.ErrInvalid)
+		case err == nil && child.hidden:
+			err = fmt.Errorf("what hangs on %s is hidden until a restart: %w", l.name, ports.ErrBusy)
 		}
 		return change{locks: []*lvol{l, child}, apply: func() error {
 			h.merge(l, child)

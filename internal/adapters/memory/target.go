@@ -34,6 +34,7 @@ func (h *Host) DeleteMerging(uuid string) error {
 	return nil
 }
 
+// onlyChild is the lvol that hangs on one, which may be hidden; nil for none.
 func (h *Host) onlyChild(l *lvol) (*lvol, error) {
 	if l.children == 0 {
 		return nil, nil
@@ -46,7 +47,12 @@ func (h *Host) onlyChild(l *lvol) (*lvol, error) {
 			return other, nil
 		}
 	}
-	return nil, ports.ErrBusy // hidden
+	for hidden := range h.hidden {
+		if hidden.parent == l {
+			return hidden, nil
+		}
+	}
+	panic(l.name + " has a child that is nowhere")
 }
 
 // merge gives the child a map of its own: the one that it has may be read by

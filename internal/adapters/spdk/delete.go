@@ -7,20 +7,12 @@ import (
 	"slices"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Delete implements ports.Store. A target would merge a snapshot with one clone
-// into that clone, so the lvol is looked at first, and what has clones is
-// refused.
-//
-// It would also hide what is busy: vbdev_lvol_destroy unregisters the bdev
-// before the blobstore finds the lvol locked, answers "busy", and the lvol is
-// gone from every listing until a restart, its clusters with it. Copies from a
-// snapshot are what lasts, so a snapshot is cloned first, which is refused
-// without harm while one goes on.
+// Delete implements ports.Store. What has clones is refused, and deleteSnapshot has
+// the target refuse what gets one meanwhile.
 func (h *Host) Delete(ctx context.Context, uuid string) error {
 	return h.failed(h.delete(ctx, uuid), "delete lvol %s", uuid)
 }
@@ -47,10 +39,9 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 		if err := h.notCopied(ctx, uuid); err != nil {
 			return err
 		}
-		if err := h.probe(ctx, b); err != nil {
-			return err
-		}
-	} else if b.Claimed {
+		return h.deleteSnapshot(ctx, b)
+	}
+	if b.Claimed {
 		if err := h.letGo(ctx, b); err != nil {
 			return err
 		}
@@ -98,19 +89,6 @@ func (h *Host) letGo(ctx context.Context, b *bdev) error {
 		}
 	}
 	return fmt.Errorf("a copy writes into %s: %w", b.name(), ports.ErrBusy)
-}
-
-// probe finds out whether a snapshot without clones is busy.
-func (h *Host) probe(ctx context.Context, b *bdev) error {
-	err := h.wake(ctx, b.UUID, h.helperName(b.name()))
-	switch {
-	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), ctx.Err() != nil:
-		return err
-	case err != nil:
-		// No room or too long a name for a clone: not a reason to keep the lvol.
-		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.name()), zap.Error(err))
-	}
-	return nil
 }
 
 // deleteDegraded deletes an lvol that has no bdev, if it is known to have no

@@ -155,7 +155,7 @@ func (h *Host) passOver(ctx context.Context, made *helpers, child, helper, name 
 	var dropped, uneasy error
 	var beside sync.WaitGroup
 	beside.Go(func() { dropped = whileBusy(ctx, func() error { return h.dropRest(ctx, helper, name) }) })
-	beside.Go(func() { uneasy = h.requireEmpty(ctx, spacer, 2) })
+	beside.Go(func() { _, uneasy = h.requireEmpty(ctx, spacer, 2) })
 	grafted := h.setParent(ctx, child, spacer)
 	beside.Wait()
 	if dropped == nil {
@@ -163,6 +163,11 @@ func (h *Host) passOver(ctx context.Context, made *helpers, child, helper, name 
 	}
 	if err := cmp.Or(grafted, dropped, uneasy); err != nil {
 		return err
+	}
+	// A delete by another process would have been busy meanwhile, and would have hidden
+	// the child: see deleteSnapshot for what comes of a spacer then.
+	if _, err := h.find(ctx, child); err != nil {
+		return fmt.Errorf("what was grafted: %w", err)
 	}
 	if err := whileBusy(ctx, func() error { return h.deleteNow(ctx, spacer) }); err != nil {
 		return err

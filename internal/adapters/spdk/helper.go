@@ -90,28 +90,33 @@ func (h *Host) sweep(ctx context.Context) {
 	}
 }
 
-// deleteEmpty deletes an lvol without clusters of its own. It may have one
-// clone, which then hangs on the grandparent: SPDK merges the lvol's clusters
-// into the clone, and there are none (delete_snapshot_sync_snapshot_xattr_cpl
-// in blobstore.c).
+// deleteEmpty deletes a helper. It may have one clone, which then hangs on the
+// grandparent: SPDK merges the lvol's clusters into the clone, and there are none
+// (delete_snapshot_sync_snapshot_xattr_cpl in blobstore.c).
 func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
-	if err := h.requireEmpty(ctx, uuid, 1); err != nil {
+	b, err := h.requireEmpty(ctx, uuid, 1)
+	if err != nil {
 		return err
 	}
-	return whileBusy(ctx, func() error { return h.deleteNow(ctx, uuid) })
+	return whileBusy(ctx, func() error {
+		if b.readOnly() && len(b.Driver.Lvol.Clones) == 0 {
+			return h.deleteSnapshot(ctx, b)
+		}
+		return h.deleteNow(ctx, uuid)
+	})
 }
 
 // requireEmpty looks whether a helper has no clusters that could merge into
 // anything, and not more than so many clones.
-func (h *Host) requireEmpty(ctx context.Context, uuid string, clones int) error {
+func (h *Host) requireEmpty(ctx context.Context, uuid string, clones int) (*bdev, error) {
 	b, err := h.find(ctx, uuid)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if own, has := b.Driver.Lvol.NumAllocatedClusters, len(b.Driver.Lvol.Clones); own > 0 || has > clones {
-		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, has, ports.ErrInvalid)
+	if own, has := b.Driver.Lvol.NumAllocatedClusters, len(b.Driver.Lvol.Clones); has > clones || own > 0 && has > 0 {
+		return nil, fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, has, ports.ErrInvalid)
 	}
-	return nil
+	return b, nil
 }
 
 // deleteNow deletes without looking.

@@ -2,7 +2,10 @@ package spdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -52,4 +55,17 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 		return err
 	}
 	return h.deleteNow(ctx, snapshot)
+}
+
+// probe finds out whether a snapshot is busy.
+func (h *Host) probe(ctx context.Context, b *bdev) error {
+	err := h.wake(ctx, b.UUID, h.helperName(b.name()))
+	switch {
+	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), ctx.Err() != nil:
+		return err
+	case err != nil:
+		// No room or too long a name for a clone: not a reason to keep the lvol.
+		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.name()), zap.Error(err))
+	}
+	return nil
 }

@@ -28,9 +28,11 @@ import (
 const cluster = targettest.ClusterSize
 
 func TestRealTargetBeyondTheContract(t *testing.T) {
+	t.Parallel()
 	for _, binary := range targettest.Binaries(t) {
 		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
-			beyondTheContract(t, &pair{from: targettest.Start(t, binary, 0), to: targettest.Start(t, binary, 1)})
+			t.Parallel()
+			beyondTheContract(t, &pair{from: targettest.Start(t, binary), to: targettest.Start(t, binary)})
 		})
 	}
 }
@@ -59,6 +61,8 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"a snapshot that is copied for somebody else is not deleted", notDeletedWhileCopied},
 		{"what is being copied is neither merged nor merged into", notMergedWhileCopied},
 		{"what a restart would damage is not merged", notMergedIntoDamage},
+		{"a snapshot is not deleted under a clone that is hidden", notDeletedUnderWhatIsHidden},
+		{"two processes delete at once", twoProcessesDelete},
 		{"what a crashed process has opened is released, and nothing else", whatACrashedProcessHasOpened},
 		{"a graft that is cancelled anywhere leaves no helper", aGraftThatIsCancelledAnywhere},
 		{"a clone that is cancelled anywhere has its name or is gone", aCloneThatIsCancelledAnywhere},

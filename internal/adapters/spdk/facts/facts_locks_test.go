@@ -73,6 +73,58 @@ var locks = []fact{
 		restart
 		show @a => {"clone": true, "base_snapshot": "s"}
 	`},
+	{"a snapshot whose clone a delete has hidden shows none, and crashes the fork when it is deleted", `
+		create p0 2
+		write p0 0 P
+		snapshot p0 p
+		delete p0
+		create a 2
+		set_parent a p ; snapshot a s ; delete a => true ; -32602 Device or resource busy ; -32603 Device or resource busy
+		show @p => {"snapshot": true, "clones": []}
+		fork: delete p => dies
+		upstream: delete p => true
+		upstream: names => []
+		upstream: restart
+		upstream: names => ["a"]
+		upstream: show @a => {"base_snapshot": null, "num_allocated_clusters": 1}
+		upstream: view a => "P0"
+	`},
+	{"with another clone such a snapshot is not deleted", `
+		create p0 2
+		snapshot p0 p
+		delete p0
+		create a 2
+		set_parent a p ; snapshot a s ; delete a => true ; -32602 Device or resource busy ; -32603 Device or resource busy
+		clone p k
+		show @p => {"clones": ["k"]}
+		delete p => -32603 Operation not permitted
+		show @p => {"clones": ["k"]}
+		delete k
+		restart
+		names => ["a", "p"]
+		show @a => {"base_snapshot": "p"}
+	`},
+	{"a snapshot that is deleted while its clone is crashes the target", `
+		create a 2
+		snapshot a s
+		delete a
+		clone s c
+		delete c ; delete s => dies ; dies
+	`},
+	{"with another clone it is not deleted, and merges into that one afterwards", `
+		create a 2
+		write a 0 A
+		snapshot a s
+		delete a
+		clone s c
+		clone s k
+		delete c ; delete s => true ; -32603 Operation not permitted
+		delete s => true
+		names => ["k"]
+		show @k => {"base_snapshot": null, "num_allocated_clusters": 1}
+		view k => "A0"
+		delete k
+	`},
 	{"the destination of a copy can be deleted", `
 		create a 8
 		write a 0 A

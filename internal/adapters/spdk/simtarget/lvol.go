@@ -76,6 +76,23 @@ func (l *lvol) clones() []*lvol {
 	return clones
 }
 
+// unlisted is how many lvols hang on this one that no listing shows: they are being
+// deleted, or a delete that was busy has hidden them, of which one is hidden.
+func (l *lvol) unlisted() (n int, hidden *lvol) {
+	n = l.store.blobs.Children(l.uuid)
+	for _, uuid := range l.store.blobs.Clones(l.uuid) {
+		if l.store.lvols[uuid] != nil {
+			n--
+		}
+	}
+	for _, other := range l.store.hidden {
+		if other.state().Parent == l.uuid {
+			hidden = other
+		}
+	}
+	return n, hidden
+}
+
 // circles reports whether the way up from the lvol never ends.
 func (l *lvol) circles() bool {
 	if !l.store.looped {
@@ -203,7 +220,8 @@ func (l *lvol) specific() map[string]any {
 	if parent := l.parent(); parent != nil {
 		info.Parent = parent.name
 	}
-	if clones := l.clones(); len(clones) > 0 {
+	clones := l.clones()
+	if unlisted, _ := l.unlisted(); len(clones)+unlisted > 0 {
 		names := make([]string, len(clones))
 		for i, clone := range clones {
 			names[i] = clone.name
@@ -489,9 +507,18 @@ func deleteLvol(t *Target, r *request) {
 		return
 	}
 	clones := l.clones()
-	if len(clones) > 1 {
+	unlisted, hidden := l.unlisted()
+	if len(clones)+unlisted > 1 {
 		r.errnoAs(codeInternalError, syscall.EPERM)
 		return
+	}
+	if unlisted == 1 {
+		// Its bdev is closed, its lvol is no more (spdk_lvol_destroy).
+		if hidden == nil || t.config.Flavour == Fork {
+			t.die(errors.New("crashed: a snapshot was deleted whose clone is not listed"))
+			return
+		}
+		clones = []*lvol{hidden}
 	}
 	if l.brittle {
 		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev had been somebody else's when it was made"))

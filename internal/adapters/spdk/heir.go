@@ -1,0 +1,72 @@
+package spdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// deleteSnapshot deletes a snapshot that shows no clones. It is cloned, deleted,
+// which merges it into that clone, its heir, and then the heir is deleted. For a
+// plain bdev_lvol_delete is not safe, whatever was looked at before it:
+//
+//   - It merges the snapshot into a clone that has come meanwhile.
+//   - It crashes the target if a clone is being deleted at that moment, by another
+//     process: spdk_lvol_destroy follows a pointer to the clone's blob, which is closed.
+//   - It crashes a target of the Longhorn branch, and merges on upstream SPDK, if the
+//     one clone is listed no more since a delete of it was busy: such an lvol is
+//     hidden until the target is started again.
+//
+// With the heir there, each of those is a second clone, and what has two is refused
+// before anything is touched (_vbdev_lvol_destroy in vbdev_lvol.c).
+//
+// What is copied would be hidden, too: its bdev is unregistered before the blobstore
+// finds it locked. While a copy goes on no clone is made of it, which is refused
+// without harm.
+func (h *Host) deleteSnapshot(ctx context.Context, b *bdev) error {
+	made := helpers{host: h}
+	defer made.tidy(ctx)
+	name := h.helperName(b.name())
+	heir, err := h.cloneNow(ctx, b.UUID, name)
+	switch {
+	case unsaid(err):
+		made.add(h.alias(name))
+		return err
+	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
+		return err
+	case err != nil:
+		// No room or too long a name for a clone: not a reason to keep the lvol.
+		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.name()), zap.Error(err))
+		return h.deleteNow(ctx, b.UUID)
+	}
+	made.add(heir)
+	if err := h.deleteNow(ctx, b.UUID); err != nil {
+		if errors.Is(err, ports.ErrInvalid) {
+			err = h.whatHangsOn(ctx, b, name, err)
+		}
+		return err
+	}
+	if err := whileBusy(ctx, func() error { return h.deleteNow(ctx, heir) }); err != nil {
+		return fmt.Errorf("the clone that %s was merged into: %w", b.name(), err)
+	}
+	made.keep(heir)
+	return nil
+}
+
+// whatHangsOn says why a snapshot is not deleted that has had no clones but its heir.
+func (h *Host) whatHangsOn(ctx context.Context, b *bdev, heir string, refused error) error {
+	now, err := h.find(ctx, b.UUID)
+	if err != nil {
+		return err
+	}
+	for _, clone := range now.Driver.Lvol.Clones {
+		if clone != heir {
+			return fmt.Errorf("%s has a clone, %s: %w", b.name(), clone, ports.ErrInvalid)
+		}
+	}
+	return as(ports.ErrBusy, fmt.Errorf("%s: something that the target does not list hangs on it: it is being deleted just now, or a delete of it was busy and has hidden it until the target is started again: %w", b.name(), refused))
+}

@@ -1,0 +1,137 @@
+package spdk
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// notDeletedUnderWhatIsHidden: a snapshot whose clone is hidden shows none. A target
+// of the Longhorn branch crashes when it is deleted; upstream SPDK merges it into that
+// clone.
+func notDeletedUnderWhatIsHidden(t *testing.T, p *pair) {
+	h := openNew(t, p.from, 16)
+	ctx := t.Context()
+	a := snapshotOf(t, p.from, h, "vol-1-snap-a", 2, 1)
+	hidden := create(t, h, "vol-1-rebuilding-00000001", 2)
+	graft := newCall("bdev_lvol_set_parent", spdktypes.BdevLvolSetParentRequest{LvolName: hidden, ParentName: a}, nil)
+	remove := newCall("bdev_lvol_delete", spdktypes.BdevLvolDeleteRequest{Name: hidden}, nil)
+	h.rpc.do(ctx, graft, remove)
+	require.NoError(t, graft.err)
+	require.ErrorIs(t, remove.err, ports.ErrBusy)
+	require.Equal(t, []string{"vol-1-snap-a"}, lvolNames(t, h))
+
+	err := h.Delete(ctx, a)
+	require.ErrorIs(t, err, ports.ErrBusy)
+	require.ErrorContains(t, err, "has hidden it until the target is started again")
+	require.Equal(t, []string{"vol-1-snap-a"}, lvolNames(t, h), "no helper is left")
+	l, err := h.Look(ctx, a)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, l.Own.Count, "nothing was merged")
+
+	p.from.Restart(t)
+	require.Equal(t, []string{"vol-1-rebuilding-00000001", "vol-1-snap-a"}, lvolNames(t, h))
+	require.ErrorIs(t, h.Delete(ctx, a), ports.ErrInvalid)
+	require.NoError(t, h.Delete(ctx, hidden))
+	require.NoError(t, h.Delete(ctx, a))
+	require.Empty(t, lvolNames(t, h))
+}
+
+// twoProcessesDelete: two engines that do not see each other's claims delete and graft
+// the same lvols. Each of them may be refused; the target, which a plain
+// bdev_lvol_delete crashes here, goes on, and nothing merges.
+func twoProcessesDelete(t *testing.T, p *pair) {
+	const rounds = 12
+	tests := []struct {
+		name string
+		run  func(t *testing.T, one, other *Host)
+	}{
+		{"a clone and its snapshot", func(t *testing.T, one, other *Host) {
+			for i := range rounds {
+				s := snapshotOf(t, p.from, one, fmt.Sprint("vol-1-snap-", i), 2, 1)
+				clone, err := one.Clone(t.Context(), s, fmt.Sprint("vol-1-rebuilding-0000000", i%10), 2*cluster, "")
+				require.NoError(t, err)
+				ofClone, ofSnapshot := atOnce(
+					func() error { return one.Delete(t.Context(), clone) },
+					func() error { return other.Delete(t.Context(), s) })
+				require.NoError(t, ofClone)
+				if ofSnapshot != nil {
+					require.Condition(t, func() bool {
+						return errors.Is(ofSnapshot, ports.ErrBusy) || errors.Is(ofSnapshot, ports.ErrInvalid)
+					}, "%v", ofSnapshot)
+					require.NoError(t, other.Delete(t.Context(), s))
+				}
+				require.Empty(t, lvolNames(t, one))
+			}
+		}},
+		{"one snapshot", func(t *testing.T, one, other *Host) {
+			for i := range rounds {
+				s := snapshotOf(t, p.from, one, fmt.Sprint("vol-1-snap-", i), 2, 1)
+				for left := true; left; {
+					a, b := atOnce(
+						func() error { return one.Delete(t.Context(), s) },
+						func() error { return other.Delete(t.Context(), s) })
+					left = a != nil && b != nil
+					for _, err := range []error{a, b} {
+						require.NotErrorIs(t, err, ports.ErrUnavailable, "a target that answers")
+						left = left && !errors.Is(err, ports.ErrNotFound)
+					}
+				}
+				require.Empty(t, lvolNames(t, one))
+			}
+		}},
+		{"what is being grafted", func(t *testing.T, one, other *Host) {
+			short := snapshotOf(t, p.from, one, "base", 1, 1)
+			for i := range rounds {
+				l := create(t, one, fmt.Sprint("vol-1-rebuilding-0000000", i%10), 2)
+				_, ofOther := atOnce(
+					func() error { return one.Graft(t.Context(), l, short) },
+					func() error {
+						for range i { // later and later in the graft
+							if _, err := other.List(t.Context()); err != nil {
+								return err
+							}
+						}
+						return other.Delete(t.Context(), l)
+					})
+				require.NotErrorIs(t, ofOther, ports.ErrUnavailable, "a target that answers")
+				// What was hidden, and what it hangs on, is left until the target is started again.
+				p.from.Restart(t)
+				store, err := one.List(t.Context())
+				require.NoError(t, err)
+				for _, left := range store.Lvols {
+					if _, inFlight := domain.ReplicaInFlight(left.Name); inFlight && !left.ReadOnly {
+						require.NoError(t, one.Delete(t.Context(), left.UUID))
+					}
+				}
+				for _, name := range lvolNames(t, one) {
+					if b, err := one.find(t.Context(), one.alias(name)); err == nil && name != "base" {
+						require.NoError(t, one.Delete(t.Context(), b.UUID))
+					}
+				}
+				require.Equal(t, []string{"base"}, lvolNames(t, one))
+			}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			store := p.from.NewStore(t, 32)
+			test.run(t, open(t, p.from.Socket, store), open(t, p.from.Socket, store))
+		})
+	}
+}
+
+func atOnce(one, other func() error) (ofOne, ofOther error) {
+	var both sync.WaitGroup
+	both.Go(func() { ofOne = one() })
+	both.Go(func() { ofOther = other() })
+	both.Wait()
+	return ofOne, ofOther
+}
