@@ -87,7 +87,7 @@ func (v fieldVolume) leave(t *testing.T, p *place) {
 	require.NoError(t, p.host.Graft(t.Context(), snap11, ""))
 }
 
-// fieldTest makes five volumes and what is left of their lost replicas.
+// fieldTest makes five volumes and what is left of their lost replicas, all at once.
 func fieldTest(t *testing.T, from, to *targettest.Target) (source, destination *place, volumes []fieldVolume) {
 	t.Helper()
 	source, destination = newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
@@ -95,17 +95,32 @@ func fieldTest(t *testing.T, from, to *targettest.Target) (source, destination *
 	source.importImage(t, image)
 	destination.importImage(t, image)
 	volumes = newFieldVolumes()
-	for _, v := range volumes {
+	volumesAtOnce(t, volumes, "grow", func(t *testing.T, _ int, v fieldVolume) {
 		v.grow(t, source)
 		v.leave(t, destination)
-	}
+	})
 	return source, destination, volumes
+}
+
+// volumesAtOnce does the same to all of them, beside each other.
+func volumesAtOnce(t *testing.T, volumes []fieldVolume, what string, do func(t *testing.T, i int, v fieldVolume)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for i, v := range volumes {
+		all.Go(func() {
+			t.Run(what+" "+v.from, func(t *testing.T) { do(t, i, v) })
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
 }
 
 func requireFieldRebuilt(t *testing.T, source, destination *place, volumes []fieldVolume, planOf func(i int) map[string]string) {
 	t.Helper()
 	proves := source.store(t).Proves && destination.store(t).Proves
-	for i, v := range volumes {
+	volumesAtOnce(t, volumes, "look at", func(t *testing.T, i int, v fieldVolume) {
 		requireRebuilt(t, source, v.from, destination, v.to)
 		if i == 0 {
 			source.requireAsItWas(t, v.from)
@@ -118,7 +133,7 @@ func requireFieldRebuilt(t *testing.T, source, destination *place, volumes []fie
 			require.Equal(t, "graft", actions["snap11"], "%s: has lost its image, and is else what it should be", v.to)
 			require.Equal(t, "keep", actions["snap21"], v.to)
 		}
-	}
+	})
 }
 
 // TestMultipleThreadFastRebuildingWithBackingImage is the field's own test, on

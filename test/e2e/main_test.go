@@ -5,7 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"sync"
 	"testing"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -35,42 +35,50 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// running are the two targets that tests share, each on a core of its own:
-// starting one takes longer than most tests. They end with the test process.
-var running [2]struct {
-	*targettest.Target
+// running are the targets that tests share, two of each binary: starting one takes
+// longer than most tests. They end with the test process.
+var running struct {
+	sync.Mutex
+	targets map[slot]*targettest.Target
+}
+
+// slot is one of the two targets of a binary.
+type slot struct {
 	binary string
+	second bool
 }
 
 func stopTargets() {
-	for _, one := range running {
-		if one.Target != nil {
-			_ = one.Close()
-		}
+	for _, one := range running.targets {
+		_ = one.Close()
 	}
 }
 
-func target(t *testing.T, core int, binary string) *targettest.Target {
+// target is the one that runs, or a new one if that has died.
+func (s slot) target(t *testing.T) *targettest.Target {
 	t.Helper()
-	one := &running[core]
-	if one.Target != nil {
-		if one.binary == binary && one.Serves() {
-			return one.Target
+	running.Lock()
+	defer running.Unlock()
+	if one := running.targets[s]; one != nil {
+		if one.Serves() {
+			return one
 		}
+		delete(running.targets, s)
 		require.NoError(t, one.Close())
-		one.Target = nil
 	}
-	started, err := targettest.Launch(binary, core)
+	started, err := targettest.Launch(s.binary)
 	require.NoError(t, err)
-	one.Target, one.binary = started, binary
+	if running.targets == nil {
+		running.targets = make(map[slot]*targettest.Target)
+	}
+	running.targets[s] = started
 	return started
 }
 
 // pairing is where a rebuild goes from and to.
 type pairing struct {
 	name     string
-	binaries [2]string // by core
-	from, to int       // cores
+	from, to slot
 }
 
 // kinds of pairings.
@@ -82,52 +90,69 @@ const (
 	mixed                     // two of different flavours, both ways
 )
 
-// pairings are those of some kinds that there are binaries for, in an order in
-// which few targets are started, the ones that run first.
-func pairings(t *testing.T, which kinds) []pairing {
+// rounds are the pairings of some kinds that there are binaries for. Lanes of one round
+// share no target.
+func rounds(t *testing.T, which kinds) (all [][]lane) {
 	t.Helper()
 	binaries := targettest.Binaries(t)
-	var all []pairing
-	for i, binary := range binaries {
-		here := flavour(binary)
-		same := [2]string{binary, binary}
+	var alone []lane
+	for _, binary := range binaries {
+		here, first := flavour(binary), slot{binary: binary}
+		var one lane
 		if which&within != 0 {
-			all = append(all, pairing{"within one " + here, same, 0, 0})
+			one = append(one, pairing{"within one " + here, first, first})
 		}
 		if which&between != 0 {
-			all = append(all, pairing{here + " to " + here, same, 0, 1})
+			one = append(one, pairing{here + " to " + here, first, slot{binary, true}})
 		}
-		if which&mixed != 0 && i+1 < len(binaries) {
-			next := flavour(binaries[i+1])
-			other := [2]string{binary, binaries[i+1]}
-			all = append(all, pairing{here + " to " + next, other, 0, 1}, pairing{next + " to " + here, other, 1, 0})
-		}
+		alone = append(alone, one)
 	}
-	if last := running[1]; last.Target != nil && last.binary == binaries[len(binaries)-1] {
-		slices.Reverse(all)
+	all = append(all, alone)
+	if which&mixed == 0 {
+		return all
+	}
+	for i, binary := range binaries[1:] {
+		before := binaries[i]
+		all = append(all, []lane{
+			{{flavour(before) + " to " + flavour(binary), slot{binary: before}, slot{binary, true}}},
+			{{flavour(binary) + " to " + flavour(before), slot{binary: binary}, slot{before, true}}},
+		})
 	}
 	return all
 }
 
+// lane are pairings that come one after the other.
+type lane []pairing
+
 func flavour(binary string) string { return filepath.Base(filepath.Dir(binary)) }
 
 // onEach runs a test on each pairing of some kinds, and looks that nothing of a
-// rebuild stays open on the targets.
+// rebuild stays open on the targets. The lanes of a round run beside each other:
+// targets, which look at their sockets every 4 ms, are mostly waited for.
 func onEach(t *testing.T, which kinds, run func(t *testing.T, source, destination *targettest.Target)) {
 	t.Helper()
-	for _, p := range pairings(t, which) {
-		t.Run(p.name, func(t *testing.T) {
-			source := target(t, p.from, p.binaries[p.from])
-			destination := target(t, p.to, p.binaries[p.to])
-			t.Cleanup(func() {
-				if !t.Failed() {
-					requireNothingOpen(t, source)
-					requireNothingOpen(t, destination)
+	for _, round := range rounds(t, which) {
+		var lanes sync.WaitGroup
+		for _, one := range round {
+			lanes.Go(func() {
+				for _, p := range one {
+					t.Run(p.name, func(t *testing.T) { onOne(t, p, run) })
 				}
 			})
-			run(t, source, destination)
-		})
+		}
+		lanes.Wait()
 	}
+}
+
+func onOne(t *testing.T, p pairing, run func(t *testing.T, source, destination *targettest.Target)) {
+	source, destination := p.from.target(t), p.to.target(t)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			requireNothingOpen(t, source)
+			requireNothingOpen(t, destination)
+		}
+	})
+	run(t, source, destination)
 }
 
 // requireNothingOpen: no subsystem of a rebuild exports anything, and no

@@ -81,10 +81,10 @@ func TestMeasureRebuilds(t *testing.T) {
 	for _, binary := range targettest.Binaries(t) {
 		kind := filepath.Base(filepath.Dir(binary))
 		t.Run(kind+", between two targets", func(t *testing.T) {
-			measureAll(t, &table, kind+", between two targets", targettest.Start(t, binary, 0), targettest.Start(t, binary, 1))
+			measureAll(t, &table, kind+", between two targets", targettest.Start(t, binary), targettest.Start(t, binary))
 		})
 		t.Run(kind+", within one target", func(t *testing.T) {
-			target := targettest.Start(t, binary, 0)
+			target := targettest.Start(t, binary)
 			measureAll(t, &table, kind+", within one target", target, target)
 		})
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,8 +28,8 @@ type place struct {
 	target  *targettest.Target
 	lvstore string
 	host    *spdk.Host
-	image   string            // UUID; "": none
-	views   map[string][]byte // of snapshots that were read already, by UUID
+	image   string    // UUID; "": none
+	views   *sync.Map // of snapshots that were read already, by UUID
 }
 
 func newPlace(t *testing.T, target *targettest.Target, clusters int) *place {
@@ -41,7 +42,7 @@ func openPlace(t *testing.T, target *targettest.Target, lvstore string) *place {
 	host, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: lvstore, Logger: zaptest.NewLogger(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Close()) })
-	return &place{target: target, lvstore: lvstore, host: host, views: make(map[string][]byte)}
+	return &place{target: target, lvstore: lvstore, host: host, views: new(sync.Map)}
 }
 
 func (p *place) store(t *testing.T) domain.Store {
@@ -128,11 +129,12 @@ func (p *place) view(t *testing.T, l domain.Lvol) []byte {
 // change. A rebuild that wrote to its source would be found by requireAsItWas.
 func (p *place) sourceView(t *testing.T, l domain.Lvol) []byte {
 	t.Helper()
-	if known, ok := p.views[l.UUID]; ok {
-		return known
+	view, known := p.views.Load(l.UUID)
+	if !known {
+		view = p.view(t, l)
+		p.views.Store(l.UUID, view)
 	}
-	p.views[l.UUID] = p.view(t, l)
-	return p.views[l.UUID]
+	return view.([]byte)
 }
 
 // requireAsItWas reads a source again.
@@ -140,8 +142,8 @@ func (p *place) requireAsItWas(t *testing.T, replica string) {
 	t.Helper()
 	r := p.replica(t, replica)
 	for _, s := range r.Snapshots {
-		if known, ok := p.views[s.Lvol.UUID]; ok {
-			require.True(t, bytes.Equal(known, p.view(t, s.Lvol)), "the source's %s shows other bytes than before", s.Name)
+		if known, ok := p.views.Load(s.Lvol.UUID); ok {
+			require.True(t, bytes.Equal(known.([]byte), p.view(t, s.Lvol)), "the source's %s shows other bytes than before", s.Name)
 		}
 	}
 }

@@ -39,7 +39,7 @@ var recordedXattrs = []string{xattrUserCreated, xattrTimestamp, xattrImageChecks
 // read there as from the recording.
 func TestRecordLonghornStore(t *testing.T) {
 	for _, binary := range targettest.Binaries(t) {
-		target := targettest.Start(t, binary, 0)
+		target := targettest.Start(t, binary)
 		var methods []string
 		target.Call(t, "rpc_get_methods", nil, &methods)
 		if !newCapabilities(methods).records {

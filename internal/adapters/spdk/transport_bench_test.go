@@ -38,7 +38,7 @@ func BenchmarkTransport(b *testing.B) {
 	b.Run("real", func(b *testing.B) {
 		for _, binary := range targettest.Binaries(b) {
 			b.Run(filepath.Base(filepath.Dir(binary)), func(b *testing.B) {
-				target, err := targettest.Launch(binary, 0)
+				target, err := targettest.Launch(binary)
 				require.NoError(b, err)
 				defer func() { require.NoError(b, target.Close()) }()
 				compareTransports(b, target.Socket)

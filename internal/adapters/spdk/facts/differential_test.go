@@ -43,7 +43,8 @@ func TestASimulatedTargetAnswersAsARealOne(t *testing.T) {
 	}
 	for _, binary := range targettest.Binaries(t) {
 		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
-			real := targettest.Start(t, binary, 0)
+			t.Parallel()
+			real := targettest.Start(t, binary)
 			flavour := flavourOf(t, real)
 			parsed, err := simtarget.ParseFlavour(flavour)
 			require.NoError(t, err)

@@ -108,9 +108,7 @@ func view(s *scene, at *side, args []string) *answer {
 	blocks, err := b["num_blocks"].(json.Number).Int64()
 	require.NoError(s.t, err)
 	seen := ""
-	content := make([]byte, targettest.ClusterSize)
-	for i := range uint64(blocks) * 4096 / targettest.ClusterSize {
-		err := at.target.TryRead(s.t, b["uuid"].(string), content, i*targettest.ClusterSize)
+	at.target.ReadEach(s.t, b["uuid"].(string), uint64(blocks)*4096/targettest.ClusterSize, func(content []byte, err error) {
 		switch letter := content[0]; {
 		case err != nil:
 			seen += "!"
@@ -121,7 +119,7 @@ func view(s *scene, at *side, args []string) *answer {
 		default:
 			seen += string(letter)
 		}
-	}
+	})
 	return &answer{result: seen}
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 )
 
-// door is a subsystem through which a test reads and writes lvols. It stays
-// open, since opening one takes a target a tenth of a second, and has a
+// door is a subsystem through which a test reads and writes lvols, several at once.
+// It stays open, since opening one takes a target a tenth of a second, and has a
 // namespace that is never removed, since removing the last one stalls the
 // target.
 type door struct {
@@ -24,31 +24,39 @@ type door struct {
 // namespacesOfDoor is how often it can be used; then another one is opened.
 const namespacesOfDoor = 1024
 
-// access exports an lvol for as long as do takes.
+// access exports an lvol for as long as do takes. One that somebody exports already is
+// claimed, so that no second subsystem can have it: it is used through that one.
 func (p *process) access(t *testing.T, target *Target, uuid string, do func(volume) error) {
 	t.Helper()
-	if address, nqn, nsid, exported := target.exporter(t, uuid); exported {
-		// Claimed: a second subsystem cannot have it.
-		target.Call(t, "nvmf_subsystem_add_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
-		defer target.Call(t, "nvmf_subsystem_remove_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
-		s := connect(t, address, nqn)
-		defer func() { require.NoError(t, s.Close()) }()
-		useNamespace(t, s, nsid, do)
+	session, nqn, nsid := p.passage(t, target)
+	err := target.Try("nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
+		Nqn: nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: nsid, BdevName: uuid},
+	}, nil)
+	if err == nil {
+		defer target.Call(t, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid}, nil)
+		useNamespace(t, session, nsid, do)
 		return
 	}
-	p.doors.Lock()
-	defer p.doors.Unlock()
-	if p.door == nil || p.door.nsid == namespacesOfDoor {
-		p.shutDoor()
-		p.door = target.openDoor(t)
+	address, nqn, nsid, exported := target.exporter(t, uuid)
+	require.True(t, exported, "it is claimed, and nobody exports it: %v", err)
+	target.Call(t, "nvmf_subsystem_add_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
+	defer target.Call(t, "nvmf_subsystem_remove_host", addHostRequest{NQN: nqn, Host: hostNQN}, nil)
+	s := connect(t, address, nqn)
+	defer func() { require.NoError(t, s.Close()) }()
+	useNamespace(t, s, nsid, do)
+}
+
+// passage is a namespace that nobody has had yet.
+func (p *process) passage(t *testing.T, target *Target) (*nvmetcp.Session, string, uint32) {
+	t.Helper()
+	p.doorsMu.Lock()
+	defer p.doorsMu.Unlock()
+	if n := len(p.doors); n == 0 || p.doors[n-1].nsid == namespacesOfDoor {
+		p.doors = append(p.doors, target.openDoor(t))
 	}
-	d := p.door
+	d := p.doors[len(p.doors)-1]
 	d.nsid++
-	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
-		Nqn: d.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: d.nsid, BdevName: uuid},
-	}, nil)
-	defer target.Call(t, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: d.nqn, Nsid: d.nsid}, nil)
-	useNamespace(t, d.session, d.nsid, do)
+	return d.session, d.nqn, d.nsid
 }
 
 // hostNQN is who connects.
@@ -95,11 +103,13 @@ func (target *Target) openDoor(t *testing.T) *door {
 	return d
 }
 
-func (p *process) shutDoor() {
-	if p.door != nil {
-		_ = p.door.session.Close() // the target may have gone first
-		p.door = nil
+func (p *process) shutDoors() {
+	p.doorsMu.Lock()
+	defer p.doorsMu.Unlock()
+	for _, d := range p.doors {
+		_ = d.session.Close() // the target may have gone first
 	}
+	p.doors = nil
 }
 
 // addHostRequest is of nvmf_subsystem_add_host and _remove_host.

@@ -43,29 +43,33 @@ func Binaries(t testing.TB) []string {
 	return []string{path}
 }
 
-// Start runs a real target until the test ends. core is the CPU that it polls on.
-func Start(t *testing.T, binary string, core int) *Target {
+// Start runs a real target until the test ends. It polls on the CPU that the fewest
+// targets of this test process poll on.
+func Start(t *testing.T, binary string) *Target {
 	t.Helper()
-	return run(t, &process{binary: binary, core: core})
+	return run(t, newProcess(binary))
 }
 
 // process is a spdk_tgt.
 type process struct {
 	binary string
 	core   int
+	ends   sync.Once // gives the core back
 
 	mu   sync.Mutex
 	dies chan struct{} // closed when the process has ended
 	cmd  *exec.Cmd
 
-	doors sync.Mutex
-	door  *door
+	doorsMu sync.Mutex
+	doors   []*door // the last one is used
 }
 
-// Launch runs a real target until Close, for tests that share one. It ends with
-// the test process, however that ends.
-func Launch(binary string, core int) (*Target, error) {
-	return launch(&process{binary: binary, core: core})
+func newProcess(binary string) *process { return &process{binary: binary, core: cores.take()} }
+
+// Launch is Start until Close, for tests that share one. It ends with the test
+// process, however that ends.
+func Launch(binary string) (*Target, error) {
+	return launch(newProcess(binary))
 }
 
 func (p *process) start(target *Target) error {
@@ -123,11 +127,16 @@ func (p *process) kill() {
 	if cmd == nil {
 		return
 	}
-	p.doors.Lock()
-	p.shutDoor()
-	p.doors.Unlock()
+	p.shutDoors()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
 	<-dies
+	// What it traced into, up to 170 MB of memory; a target that is killed leaves it.
+	_ = os.Remove(fmt.Sprintf("/dev/shm/spdk_tgt_trace.pid%d", cmd.Process.Pid))
+}
+
+func (p *process) end() {
+	p.kill()
+	p.ends.Do(func() { cores.give(p.core) })
 }
 
 // Pause stops a real target without ending it, until Resume: it is there, and

@@ -53,6 +53,8 @@ func (s *simulated) kill() {
 	}
 }
 
+func (s *simulated) end() { s.kill() }
+
 func (s *simulated) access(t *testing.T, _ *Target, uuid string, do func(volume) error) {
 	t.Helper()
 	require.NoError(t, do(simulatedVolume{s.target, uuid}))

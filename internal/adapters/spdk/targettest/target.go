@@ -45,6 +45,7 @@ type Target struct {
 type machine interface {
 	start(target *Target) error
 	kill()
+	end() // kill for good
 	access(t *testing.T, target *Target, uuid string, do func(volume) error)
 }
 
@@ -78,7 +79,7 @@ func launch(m machine) (*Target, error) {
 
 // Close ends the target, and removes its disks.
 func (target *Target) Close() error {
-	target.machine.kill()
+	target.machine.end()
 	return os.RemoveAll(target.dir)
 }
 
@@ -175,14 +176,17 @@ func (target *Target) Read(t *testing.T, uuid string, p []byte, offset uint64) {
 	target.machine.access(t, target, uuid, func(v volume) error { return v.read(p, offset) })
 }
 
-// TryRead is Read where that may fail.
-func (target *Target) TryRead(t *testing.T, uuid string, p []byte, offset uint64) (err error) {
+// ReadEach reads an lvol of that many clusters, one after the other, where that may
+// fail. The content is valid until each returns.
+func (target *Target) ReadEach(t *testing.T, uuid string, clusters uint64, each func(content []byte, err error)) {
 	t.Helper()
 	target.machine.access(t, target, uuid, func(v volume) error {
-		err = v.read(p, offset)
+		content := make([]byte, ClusterSize)
+		for i := range clusters {
+			each(content, v.read(content, i*ClusterSize))
+		}
 		return nil
 	})
-	return err
 }
 
 // Call does one JSON-RPC call, which has to work.
