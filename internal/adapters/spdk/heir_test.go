@@ -1,11 +1,17 @@
 package spdk
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"sync"
 	"testing"
 
+	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
 
@@ -42,6 +48,75 @@ func notDeletedUnderWhatIsHidden(t *testing.T, p *pair) {
 	require.NoError(t, h.Delete(ctx, hidden))
 	require.NoError(t, h.Delete(ctx, a))
 	require.Empty(t, lvolNames(t, h))
+}
+
+// deletedWhileGrafted: another process deletes an lvol in the very moment in which it
+// is grafted onto a spacer. The lvol is hidden, and the spacer is not to be deleted as
+// usual: its only clone is one that is not listed.
+func deletedWhileGrafted(t *testing.T, p *pair) {
+	store := p.from.NewStore(t, 16)
+	meddler := &meddler{}
+	h, err := Open(t.Context(), Config{Socket: p.from.Socket, Lvstore: store, Dial: meddler.dial})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, h.Close()) }()
+	ctx := t.Context()
+	short := snapshotOf(t, p.from, h, "base", 1, 1)
+	l := create(t, h, "vol-1-rebuilding-00000001", 2)
+	meddler.deletes(l, short)
+
+	err = h.Graft(ctx, l, short)
+	require.ErrorIs(t, err, ports.ErrNotFound)
+	require.ErrorContains(t, err, "what was grafted")
+	require.Len(t, lvolNames(t, h), 2, "the image, and the spacer, which cannot be deleted now")
+	p.from.Restart(t)
+	require.Contains(t, lvolNames(t, h), "vol-1-rebuilding-00000001", "it was hidden")
+	require.NoError(t, h.Delete(ctx, l))
+	require.NoError(t, h.Delete(ctx, short), "the spacer went first: sweep")
+	require.Empty(t, lvolNames(t, h))
+}
+
+// meddler adds a call of another process to the same write in which an lvol is given a
+// parent, unless that is the one that the graft was asked for, of another size.
+type meddler struct {
+	mu           sync.Mutex
+	lvol, parent string
+}
+
+func (m *meddler) deletes(lvol, parent string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lvol, m.parent = lvol, parent
+}
+
+func (m *meddler) dial(ctx context.Context, socket string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	return meddled{conn, m}, err
+}
+
+type meddled struct {
+	net.Conn
+	*meddler
+}
+
+func (c meddled) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	lvol := c.lvol
+	if !bytes.Contains(p, []byte("bdev_lvol_set_parent")) || bytes.Contains(p, []byte(c.parent)) {
+		lvol = ""
+	}
+	if lvol != "" {
+		c.lvol = ""
+	}
+	c.mu.Unlock()
+	if lvol == "" {
+		return c.Conn.Write(p)
+	}
+	theirs, err := json.Marshal(jsonrpc.NewMessage(1<<32-1, "bdev_lvol_delete", spdktypes.BdevLvolDeleteRequest{Name: lvol}))
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(slices.Concat(p, theirs))
+	return min(n, len(p)), err
 }
 
 // twoProcessesDelete: two engines that do not see each other's claims delete and graft

@@ -62,6 +62,7 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"what is being copied is neither merged nor merged into", notMergedWhileCopied},
 		{"what a restart would damage is not merged", notMergedIntoDamage},
 		{"a snapshot is not deleted under a clone that is hidden", notDeletedUnderWhatIsHidden},
+		{"what is deleted while it is grafted", deletedWhileGrafted},
 		{"two processes delete at once", twoProcessesDelete},
 		{"what a crashed process has opened is released, and nothing else", whatACrashedProcessHasOpened},
 		{"a graft that is cancelled anywhere leaves no helper", aGraftThatIsCancelledAnywhere},
