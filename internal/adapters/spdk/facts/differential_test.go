@@ -229,6 +229,7 @@ func (at *duelist) plain(result any) string {
 	if status, ok := result.(map[string]any); ok {
 		delete(status, "operation_id")
 	}
+	sortClones(result)
 	text, err := json.Marshal(result)
 	require.NoError(at.scene.t, err)
 	plain := strings.ReplaceAll(string(text), at.store, "STORE")
@@ -268,6 +269,20 @@ func (d *duel) look() {
 	}
 }
 
+// sortClones puts the clones of all bdevs of an answer in order: a target lists them
+// as its blobstore has come upon them.
+func sortClones(result any) {
+	bdevs, _ := result.([]any)
+	for _, entry := range bdevs {
+		b, _ := entry.(map[string]any)
+		driver, _ := b["driver_specific"].(map[string]any)
+		l, _ := driver["lvol"].(map[string]any)
+		if clones, ok := l["clones"].([]any); ok {
+			slices.SortFunc(clones, func(a, b any) int { return cmp.Compare(a.(string), b.(string)) })
+		}
+	}
+}
+
 func byKey(key string) func(a, b any) int {
 	return func(a, b any) int {
 		return cmp.Compare(fmt.Sprint(a.(map[string]any)[key]), fmt.Sprint(b.(map[string]any)[key]))
@@ -279,6 +294,7 @@ func byKey(key string) func(a, b any) int {
 func (d *duel) picture(which int, bdevs []any) []any {
 	at := d.sides[which]
 	var ours []any
+	sortClones(bdevs)
 	for _, entry := range bdevs {
 		b := entry.(map[string]any)
 		l, ok := b["driver_specific"].(map[string]any)["lvol"].(map[string]any)
@@ -287,9 +303,6 @@ func (d *duel) picture(which int, bdevs []any) []any {
 				ours = append(ours, map[string]any{"name": "ext", "aliases": "", "claimed": b["claimed"], "claim_type": b["claim_type"]})
 			}
 			continue
-		}
-		if clones, ok := l["clones"].([]any); ok {
-			slices.SortFunc(clones, func(a, b any) int { return cmp.Compare(a.(string), b.(string)) })
 		}
 		ours = append(ours, b)
 		alias := b["aliases"].([]any)[0].(string)
