@@ -130,6 +130,8 @@ var volumes = []fact{
 		snapshot a s
 		upstream: rename s t => -32602 Operation not permitted
 		upstream: create t 1 => -32602 File exists
+		upstream: thick t 1 => -32602 File exists
+		upstream: thick t 1000 => -32602 No space left on device
 		upstream: clone t t => -32602 File exists
 		upstream: snapshot a t => -32602 File exists
 		upstream: names => ["a", "s"]

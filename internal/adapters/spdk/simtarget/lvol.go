@@ -317,11 +317,11 @@ func createLvol(t *Target, r *request) {
 	t.later(func() {
 		delete(s.pending, p.Name)
 		clusters := divideUp(p.MiB<<20, s.clusterSize)
-		errno := s.room(p.Name, 0)
-		if !p.Thin && errno == 0 {
-			errno = s.room(p.Name, clusters)
+		owned := clusters
+		if p.Thin {
+			owned = 0
 		}
-		if errno != 0 {
+		if errno := s.room(p.Name, owned); errno != 0 {
 			r.errnoAs(codeInvalidParams, errno)
 			return
 		}
