@@ -41,6 +41,9 @@ func TestSimulatedTargetBeyondTheContract(t *testing.T) {
 	t.Parallel()
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
+			if RaceDetector && flavour != simtarget.Fork {
+				t.Skip("under the race detector one flavour is enough; make test runs both of them without it")
+			}
 			t.Parallel()
 			fabric := simtarget.NewFabric()
 			beyondTheContract(t, &pair{from: targettest.Simulate(t, fabric, flavour), to: targettest.Simulate(t, fabric, flavour)})
