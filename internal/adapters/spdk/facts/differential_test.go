@@ -62,6 +62,14 @@ func TestASimulatedTargetAnswersAsARealOne(t *testing.T) {
 	}
 }
 
+// TestNoCycleIsDrawn: this history has an upstream target list snapshots under other
+// names than the lvols' own, and would then draw a cycle, which targets hang in.
+func TestNoCycleIsDrawn(t *testing.T) {
+	t.Parallel()
+	one, other := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Upstream), targettest.Simulate(t, simtarget.NewFabric(), simtarget.Upstream)
+	compare(t, simtarget.Upstream.String(), 12343719764190737705, 0, one, other)
+}
+
 // TestASimulatedTargetFindsInItsFilesWhatAnotherRemembers plays random calls on two
 // simulated targets, of which one has nothing but its files after a restart, and
 // restarts both often.
@@ -90,11 +98,11 @@ type duel struct {
 	random  *rand.Rand
 	sides   [2]*duelist
 	played  []string
-	looked  picture         // what both list
-	sizes   map[string]int  // by UUID: clusters of each bdev
-	renamed bool            // a snapshot was
-	resized map[string]bool // by UUID at the first one: a resize was refused, which may have changed the blob
-	reads   bool            // see duel.ifReads
+	looked  picture             // what both list
+	bdevs   map[string]pictured // by UUID, of both: their aliases may be other names than those of the lvols
+	renamed bool                // a snapshot was
+	resized map[string]bool     // by UUID at the first one: a resize was refused, which may have changed the blob
+	reads   bool                // see duel.ifReads
 }
 
 type duelist struct {
@@ -239,7 +247,7 @@ func (at *duelist) plain(result any) string {
 // look compares what is listed, and keeps it.
 func (d *duel) look() {
 	var listed [2]string
-	d.looked, d.sizes = make(picture), make(map[string]int)
+	d.looked, d.bdevs = make(picture), make(map[string]pictured)
 	for i, at := range d.sides {
 		at.scene.line = "look"
 		got := at.scene.ask(at.side, []call{
@@ -255,11 +263,10 @@ func (d *duel) look() {
 		listed[i] = at.plain([]any{lvols, bdevs, got[2].result})
 		for _, l := range lvols {
 			name := l.(map[string]any)["name"].(string)
-			one := d.looked[name]
-			one.uuids[i] = l.(map[string]any)["uuid"].(string)
-			if size, ok := d.sizes[one.uuids[i]]; ok { // its alias may be another name
-				one.clusters = size
-			}
+			uuids := d.looked[name].uuids
+			uuids[i] = l.(map[string]any)["uuid"].(string)
+			one := d.bdevs[uuids[i]]
+			one.uuids = uuids
 			d.looked[name] = one
 		}
 	}
@@ -305,18 +312,14 @@ func (d *duel) picture(which int, bdevs []any) []any {
 			continue
 		}
 		ours = append(ours, b)
-		alias := b["aliases"].([]any)[0].(string)
 		blocks, err := b["num_blocks"].(json.Number).Int64()
 		require.NoError(d.t, err)
-		name := strings.TrimPrefix(alias, at.store+"/")
-		one := d.looked[name]
-		one.clusters = int(blocks) * 4096 / targettest.ClusterSize
-		d.sizes[b["name"].(string)] = one.clusters
+		one := pictured{clusters: int(blocks) * 4096 / targettest.ClusterSize}
 		one.parent, _ = l["base_snapshot"].(string)
 		one.readOnly = !b["supported_io_types"].(map[string]any)["write"].(bool)
 		one.esnap = l["esnap_clone"].(bool)
 		one.claimed = b["claimed"].(bool)
-		d.looked[name] = one
+		d.bdevs[b["name"].(string)] = one
 	}
 	slices.SortFunc(ours, byKey("aliases"))
 	return ours

@@ -151,14 +151,23 @@ func (d *duel) graft() string {
 	return fmt.Sprintf("set_parent %s %s", child, parent)
 }
 
-// resizing leaves esnap clones alone: beyond the external bdev's end one is neither read
-// nor inflated.
+// resizing leaves esnap clones alone, and what hangs on one, which may become one:
+// beyond the external bdev's end one is neither read nor written nor inflated.
 func (d *duel) resizing() string {
 	name := d.any()
-	if d.looked[name].esnap {
+	if d.readsOutside(name) {
 		return ""
 	}
 	return fmt.Sprintf("resize %s %d", name, d.random.IntN(8))
+}
+
+func (d *duel) readsOutside(name string) bool {
+	for steps := 0; name != "" && steps < 100; name, steps = d.looked[name].parent, steps+1 {
+		if d.looked[name].esnap {
+			return true
+		}
+	}
+	return false
 }
 
 // restarting waits for no name to be in doubt: that of a renamed snapshot may not have
@@ -218,7 +227,7 @@ func (d *duel) exporting() string {
 
 func (d *duel) byUUID() string {
 	name := d.existing()
-	if d.looked[name].uuids[0] == "" || d.looked[name].esnap || d.mergesIntoShorter(name) {
+	if d.looked[name].uuids[0] == "" || d.readsOutside(name) || d.mergesIntoShorter(name) {
 		return ""
 	}
 	return fmt.Sprintf([]string{

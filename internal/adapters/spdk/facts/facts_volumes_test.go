@@ -124,6 +124,15 @@ var volumes = []fact{
 		fork: names => ["a", "b", "c", "d", "s2", "t2", "u", "v2", "x"]
 		fork: show @u => {"aliases": ["@u"], "clones": ["a", "c"]}
 	`},
+	{"a snapshot of a snapshot that was renamed just now holds its name until it is refused, on the fork", `
+		create a 1
+		snapshot a s
+		snapshot s t ; snapshot s t => -32602 Invalid argument ; -32602 Invalid argument
+		fork: rename s r => true
+		fork: snapshot r t ; snapshot r t => -32602 Invalid argument ; -32602 File exists
+		fork: snapshot r t ; snapshot r t => -32602 Invalid argument ; -32602 Invalid argument
+		create t 1
+	`},
 	{"what a refused rename leaves behind keeps others from the name", `
 		create a 1
 		write a 0 A
@@ -187,6 +196,10 @@ var volumes = []fact{
 		resize a 5 => true
 		resize a 2 => -32602 Device or resource busy
 		show @a => {"clusters": 5, "num_allocated_clusters": 0}
+		resize a 4 => -32602 Device or resource busy
+		resize a 4 => -32602 Device or resource busy
+		resize a 5 => true
+		resize a 2 => -32602 Device or resource busy
 		restart
 		show @a => {"clusters": 2}
 	`},

@@ -427,7 +427,7 @@ func resizeLvol(t *Target, r *request) {
 		r.errnoAs(codeInvalidParams, syscall.EPERM)
 		return
 	case clusters*l.store.clusterSize == state.Size:
-		r.result(true)
+		l.notifySize(r, state.Size)
 		return
 	}
 	release, errno := l.hold()
@@ -458,15 +458,21 @@ func resizeLvol(t *Target, r *request) {
 				l.misfit = nil
 			}
 		}
-		if more < 0 && l.bdev.claim != unclaimed {
-			// The lvol is shorter now, its bdev is not: somebody has it open
-			// (spdk_bdev_notify_blockcnt_change).
-			r.errnoAs(codeInvalidParams, syscall.EBUSY)
-			return
-		}
-		l.bdev.blocks = clusters * l.store.clusterSize / l.bdev.blockSize
-		r.result(true)
+		l.notifySize(r, clusters*l.store.clusterSize)
 	})
+}
+
+// notifySize gives the bdev the lvol's size, which it does not take where it would
+// become shorter than somebody has it open (spdk_bdev_notify_blockcnt_change). It stays
+// longer than the lvol then.
+func (l *lvol) notifySize(r *request, size uint64) {
+	blocks := size / l.bdev.blockSize
+	if blocks < l.bdev.blocks && l.bdev.claim != unclaimed {
+		r.errnoAs(codeInvalidParams, syscall.EBUSY)
+		return
+	}
+	l.bdev.blocks = blocks
+	r.result(true)
 }
 
 // hold has the lvol, and others, take part in one operation.

@@ -82,8 +82,13 @@ func (l *lvol) begin(name string, check func() syscall.Errno) (release func(), e
 	if errno := l.store.checkName(name); errno != 0 {
 		return nil, errno
 	}
+	renamed := l.written != l.name
 	l.opened()
 	if errno := check(); errno != 0 {
+		if renamed { // its blob is written as it is closed, and until then the name is given
+			l.store.pending[name] = true
+			l.store.target.later(func() { delete(l.store.pending, name) })
+		}
 		return nil, errno
 	}
 	held, errno := l.hold()
