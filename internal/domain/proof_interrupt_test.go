@@ -2,8 +2,9 @@ package domain
 
 // interrupted lists what a verb that was cut short may leave, besides all or
 // nothing. The windows are those of the SPDK adapter, which needs several
-// calls for some verbs; other adapters leave less.
-func interrupted(s Store, o Operation) []Store {
+// calls for some verbs; other adapters leave less. While it copies it prepares the
+// graft that comes next.
+func interrupted(s Store, plan Plan, o Operation) []Store {
 	var left []Store
 	at := func(r Ref) int {
 		for i, l := range s.Lvols {
@@ -19,29 +20,21 @@ func interrupted(s Store, o Operation) []Store {
 		change(&after)
 		left = append(left, after)
 	}
-	helper := func(id, parent string, size uint64, readOnly bool) Lvol {
-		return Lvol{UUID: "helper-" + id, Name: InFlightLvolName(destinationReplica, id), Parent: parent, Size: size, ReadOnly: readOnly}
-	}
 	target := at(o.Target)
 	switch o.Verb {
 	case VerbGraft:
-		// A spacer between the lvol and a parent of another size, or in place of
-		// none: t is the lvol that it is made from, e the spacer.
 		child := s.Lvols[target]
-		t := helper("0000cccc", uuidOf(o.Parent), child.Size, false)
-		e := helper("0000dddd", uuidOf(o.Parent), child.Size, true)
-		tUnderE := t
-		tUnderE.Parent = e.UUID
+		rest, spacer, restOnSpacer := spacerFor(child, uuidOf(o.Parent))
 		under := func(parent string) Lvol {
 			moved := child
 			moved.Parent = parent
 			return moved
 		}
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, t) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, e, tUnderE) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, e) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, e); s.Lvols[target] = under(e.UUID) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, e); s.Lvols[target] = under(uuidOf(o.Parent)) })
+		leave(func(s *Store) { s.Lvols = append(s.Lvols, rest) })
+		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer, restOnSpacer) })
+		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer) })
+		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(spacer.UUID) })
+		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(uuidOf(o.Parent)) })
 	case VerbSeal:
 		// The snapshot is there, and the empty rest of the lvol hangs on it.
 		leave(func(s *Store) {
@@ -65,7 +58,31 @@ func interrupted(s Store, o Operation) []Store {
 			s.Lvols = append(s.Lvols, helper("0000ffff", uuidOf(o.Parent), o.Size-proofCluster, false))
 		})
 	case VerbCopy:
-		leave(func(s *Store) { s.Lvols[target].Own = ownClusters("part", 1) })
+		part := func(s *Store) { s.Lvols[target].Own = ownClusters("part", 1) }
+		leave(part)
+		for _, graft := range plan.Operations {
+			if graft.Verb != VerbGraft || graft.Target != o.Target || at(graft.Parent) < 0 {
+				continue
+			}
+			rest, spacer, restOnSpacer := spacerFor(s.Lvols[target], uuidOf(graft.Parent))
+			leave(func(s *Store) { part(s); s.Lvols = append(s.Lvols, rest) })
+			leave(func(s *Store) { part(s); s.Lvols = append(s.Lvols, spacer, restOnSpacer) })
+		}
 	}
 	return left
+}
+
+// helper is an lvol that an adapter makes for itself.
+func helper(id, parent string, size uint64, readOnly bool) Lvol {
+	return Lvol{UUID: "helper-" + id, Name: InFlightLvolName(destinationReplica, id), Parent: parent, Size: size, ReadOnly: readOnly}
+}
+
+// spacerFor is a spacer between the lvol and a parent of another size, or in place of
+// none, and the empty lvol that it is made from, before and after.
+func spacerFor(child Lvol, parent string) (rest, spacer, restOnSpacer Lvol) {
+	rest = helper("0000cccc", parent, child.Size, false)
+	spacer = helper("0000dddd", parent, child.Size, true)
+	restOnSpacer = rest
+	restOnSpacer.Parent = spacer.UUID
+	return rest, spacer, restOnSpacer
 }

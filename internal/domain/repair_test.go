@@ -243,7 +243,7 @@ func (p *repairProver) from(state Store, first bool, crashes int) {
 			if !ready(plan, done, i) {
 				continue
 			}
-			for _, left := range interrupted(now, o) {
+			for _, left := range interrupted(now, plan, o) {
 				p.look(state, left)
 				if crashes > 0 {
 					p.from(left, false, crashes-1)
