@@ -111,6 +111,14 @@ var locks = []fact{
 		clone s c
 		delete c ; delete s => dies ; dies
 	`},
+	{"an lvol that is deleted while it is resized crashes the target (upstream may hang instead); a rename comes after the resize", `
+		create a 2
+		resize a 4 ; rename a b => true ; true
+		show @b => {"clusters": 4}
+		delete b => true
+		create a 2
+		fork: resize a 4 ; delete a => dies ; dies
+	`},
 	{"with another clone it is not deleted, and merges into that one afterwards", `
 		create a 2
 		write a 0 A

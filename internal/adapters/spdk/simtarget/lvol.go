@@ -28,6 +28,7 @@ type lvol struct {
 	loop     *lvol  // the parent that it was given though that hangs on it
 	degraded bool   // what it reads through to is missing: it has no bdev
 	brittle  bool   // and its delete crashes the target
+	resizing bool   // just now
 	overfull bool   // a longer snapshot, with clusters beyond its end, has merged into it
 	misfit   *misfit
 
@@ -435,8 +436,10 @@ func resizeLvol(t *Target, r *request) {
 		r.errnoAs(codeInvalidParams, errno)
 		return
 	}
+	l.resizing = true
 	t.later(func() {
 		release()
+		l.resizing = false
 		more := int64(clusters) - int64(state.Size/l.store.clusterSize)
 		if !l.thin && more > int64(l.store.blobs.Free()) {
 			r.errnoAs(codeInvalidParams, syscall.ENOSPC)
@@ -525,6 +528,10 @@ func deleteLvol(t *Target, r *request) {
 			return
 		}
 		clones = []*lvol{hidden}
+	}
+	if l.resizing {
+		t.die(errors.New("crashed: an lvol was deleted while it was resized"))
+		return
 	}
 	if l.brittle {
 		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev had been somebody else's when it was made"))
