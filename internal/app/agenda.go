@@ -22,6 +22,8 @@ type agenda struct {
 	ready    [classes]ints
 	classOf  map[int]class
 	copying  int
+	uncopied []int         // copies, in their order, from the first one on that has not begun
+	begun    map[int]bool  // copies
 	filling  int           // lvols that were created and are not copied yet
 	waits    map[int]int   // for how many operations each waits
 	unlocks  map[int][]int // which wait for it
@@ -43,7 +45,7 @@ const (
 func newAgenda(operations []domain.Operation, stage domain.Stage, copies int) *agenda {
 	a := &agenda{
 		copies: copies, classOf: make(map[int]class),
-		waits: make(map[int]int), unlocks: make(map[int][]int), unlocked: make(map[int]bool),
+		waits: make(map[int]int), unlocks: make(map[int][]int), unlocked: make(map[int]bool), begun: make(map[int]bool),
 	}
 	a.changed.L = &a.mu
 	for i, o := range operations {
@@ -56,6 +58,7 @@ func newAgenda(operations []domain.Operation, stage domain.Stage, copies int) *a
 			a.classOf[i] = classCreate
 		case domain.VerbCopy:
 			a.classOf[i] = classCopy
+			a.uncopied = append(a.uncopied, i)
 		}
 		a.waits[i] = len(o.After)
 		for _, before := range o.After {
@@ -76,16 +79,28 @@ func (a *agenda) hands() int {
 	return 2 * a.copies
 }
 
-// limit says how many of a class may go on. Lvols are created a little ahead of
-// the copies and no more: a crash leaves few.
+// free says whether one more of a class may go on, the first that is ready. Lvols are
+// created a little ahead of the copies and no more: a crash leaves few. The last place
+// for a copy is kept for the first in order, which may not be ready yet though later
+// ones are: the root is created together with others, and all wait for it.
 func (a *agenda) free(c class) bool {
 	switch c {
 	case classCreate:
 		return a.filling < 2*a.copies
 	case classCopy:
-		return a.copying < a.copies
+		first := a.ready[c][0] == a.uncopied[0]
+		return a.copying < a.copies-1 || a.copying < a.copies && (first || a.copies == 1)
 	}
 	return true
+}
+
+func (a *agenda) copyBegins(operation int) {
+	a.copying++
+	a.begun[operation] = true
+	for len(a.uncopied) > 0 && a.begun[a.uncopied[0]] {
+		delete(a.begun, a.uncopied[0])
+		a.uncopied = a.uncopied[1:]
+	}
 }
 
 func (a *agenda) push(i int) { heap.Push(&a.ready[a.classOf[i]], i) }
@@ -104,7 +119,7 @@ func (a *agenda) pop() (operation int, ok bool) {
 	case classCreate:
 		a.filling++
 	case classCopy:
-		a.copying++
+		a.copyBegins(a.ready[best][0])
 	}
 	return heap.Pop(&a.ready[best]).(int), true
 }
