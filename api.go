@@ -575,7 +575,8 @@ type RevertRequest = app.RevertRequest
 //     the engine waits and asks again.
 //   - Helpers that an adapter makes for itself on the store bear in-flight
 //     names of the replica (InFlightLvolName) and are gone when the
-//     call returns. After a crash they may stay: the next run deletes them.
+//     call returns, or, of PrepareGraft, with the graft. After a crash they may
+//     stay: the next run deletes them.
 type Host = ports.Host
 
 // Store carries out the verbs of a plan, but for copy (Copier).
@@ -848,6 +849,20 @@ type Collector = ports.Collector
 //		What string // in the host's words, such as "subsystem nqn…"
 //	}
 type Opened = ports.Opened
+
+// Preparer is implemented by hosts where a graft onto a parent of another size takes
+// several steps, of which some need no lvol.
+//
+//	type Preparer interface {
+//		// PrepareGraft does ahead what it can of one graft of an lvol of so many bytes, which
+//		// need not be there yet, onto that parent. Graft works in any case, also where this
+//		// has failed or what it has made is gone again; of the parent nothing changes. What
+//		// is made hangs on it under in-flight names of the run's replica, and is gone once
+//		// it was used, or the run was released after the call returned.
+//		// ErrNotFound where there is no such parent, ErrInvalid where it is writable.
+//		PrepareGraft(ctx context.Context, run Run, size uint64, parent string) error
+//	}
+type Preparer = ports.Preparer
 
 // The kinds of errors that adapters return, wrapped around their own.
 var (

@@ -69,6 +69,11 @@ import (
 //	// Peer implements rebuild.Copier.
 //	func (h *Host) Peer(ctx context.Context) (rebuild.Peer, error)
 //
+//	// PrepareGraft implements rebuild.Preparer: it makes the spacer, which takes
+//	// three of the six round trips that such a graft is made of, and needs nothing
+//	// of the lvol but its size.
+//	func (h *Host) PrepareGraft(ctx context.Context, run rebuild.Run, size uint64, parent string) error
+//
 //	// Prove implements rebuild.Prover.
 //	func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
 //

@@ -33,7 +33,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "Limiter", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "ErrNotFound", "Retryable",
+				"Prover", "Recorder", "Limiter", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "Preparer", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{

@@ -19,7 +19,7 @@ import (
 const (
 	callsPerSnapshot = 12
 	xattrsOfSnapshot = 2 // on the fork
-	callsPerRebuild  = 20
+	callsPerRebuild  = 21
 	callsPerListing  = 3
 	listings         = 4 // each host before and after; the head is looked at by itself
 	xattrsOfRebuild  = 9 // on the fork: three of the image on each host, the record of a head whenever it is seen

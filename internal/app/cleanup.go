@@ -32,14 +32,18 @@ const lostCleanUpTime = 2 * time.Second
 // It comes before anything is made: a copy that outlived its engine writes
 // into whatever lvol is received under its address next.
 func (x *execution) open(ctx context.Context) error {
-	if err := x.atOnce(x.releases(ctx, once, ofSource)...); err != nil {
+	calls := x.releases(ctx, once, ofSource)
+	if slices.ContainsFunc(x.plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCopy }) {
+		calls = append(calls, func() error {
+			_, err := x.peer(ctx, x.seen.primary)
+			return err
+		})
+	}
+	calls = append(calls, func() error { x.prepare(ctx); return nil })
+	if err := x.atOnce(calls...); err != nil {
 		return fmt.Errorf("close what earlier runs left open: %w", err)
 	}
-	if !slices.ContainsFunc(x.plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCopy }) {
-		return nil
-	}
-	_, err := x.peer(ctx, x.seen.primary)
-	return err
+	return nil
 }
 
 // releases are the calls that end what is open for the run. What sends goes
@@ -142,6 +146,7 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 			x.claimed()
 		}
 	}()
+	x.endPreparing()
 	var problems []error
 	again := tidyAgain()
 	closed := x.closed != nil && <-x.closed == nil

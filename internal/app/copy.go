@@ -36,6 +36,9 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	if err != nil {
 		return err
 	}
+	if err := x.awaitPrepared(ctx); err != nil {
+		return err
+	}
 	free, err := x.holdBack(ctx, host, uuid, from.at)
 	if err != nil {
 		return err

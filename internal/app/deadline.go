@@ -35,6 +35,7 @@ var (
 	_ ports.Opener    = (*bounded)(nil)
 	_ ports.Claimer   = (*bounded)(nil)
 	_ ports.Collector = (*bounded)(nil)
+	_ ports.Preparer  = (*bounded)(nil)
 )
 
 // bound bounds the calls of a host; nil stays nil.
@@ -130,6 +131,13 @@ func (b *bounded) Create(ctx context.Context, name string, size uint64) (string,
 // Graft implements ports.Store.
 func (b *bounded) Graft(ctx context.Context, uuid, parent string) error {
 	return endWithin(ctx, callTime, func(ctx context.Context) error { return b.Host.Graft(ctx, uuid, parent) })
+}
+
+// PrepareGraft implements ports.Preparer.
+func (b *bounded) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
+	return endWithin(ctx, callTime, func(ctx context.Context) error {
+		return b.Host.(ports.Preparer).PrepareGraft(ctx, run, size, parent)
+	})
 }
 
 // Seal implements ports.Store.

@@ -40,6 +40,9 @@ type execution struct {
 
 	copiedFrom map[offer]func() // gives the lock on what is being copied back
 
+	prepared  <-chan struct{} // closed once nothing is being prepared; nil: nothing was
+	unprepare func()          // gives it up
+
 	closed chan error // nil, or what became of closing what the run has opened
 }
 

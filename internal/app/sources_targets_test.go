@@ -19,7 +19,7 @@ import (
 // the lost one is rebuilt on, over JSON-RPC and NVMe/TCP. One of the two may refuse
 // to copy, or die in the middle. Every byte is read back.
 func TestThreeTargets(t *testing.T) {
-	const snapshots, clusters = 8, 4
+	const snapshots, clusters = 6, 2
 	for name, test := range map[string]struct {
 		fails int // which source; -1: none
 		fault simtarget.Fault

@@ -18,5 +18,6 @@
 //     the engine waits and asks again.
 //   - Helpers that an adapter makes for itself on the store bear in-flight
 //     names of the replica (domain.InFlightLvolName) and are gone when the
-//     call returns. After a crash they may stay: the next run deletes them.
+//     call returns, or, of PrepareGraft, with the graft. After a crash they may
+//     stay: the next run deletes them.
 package ports

@@ -100,15 +100,19 @@ func (h *Host) isHere(ctx context.Context, p peer) (bool, error) {
 		return false, fmt.Errorf("peer %+v is incomplete: %w", p, ports.ErrInvalid)
 	}
 	var stores []spdktypes.LvstoreInfo
-	err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores)
-	if err == nil {
-		var bases []bdev
-		err = h.rpc.call(ctx, "bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases)
+	var bases []bdev
+	store := newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores)
+	base := newCall("bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases)
+	h.rpc.do(ctx, store, base)
+	for _, one := range []*call{store, base} {
+		if errors.Is(one.err, ports.ErrNotFound) {
+			return false, nil
+		}
+		if one.err != nil {
+			return false, one.err
+		}
 	}
-	if errors.Is(err, ports.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return true, nil
 }
 
 func parse[T any](what, text string) (T, error) {

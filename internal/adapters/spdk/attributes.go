@@ -85,7 +85,7 @@ func (h *Host) askAttributes(l *domain.Lvol) []*attributesCall {
 				l.Attributes.CreatedAt = at.UTC().Truncate(time.Second)
 			}
 		})
-	case !inFlightSuffix.MatchString(l.Name): // a head; what is in flight has no record yet
+	case h.isHead(l):
 		ask(xattrRecord, func(v string) { l.Record = v })
 	}
 	return asked
@@ -128,11 +128,18 @@ func (h *Host) forgetOthers(listed []domain.Lvol) {
 	h.recorded = known
 }
 
-// readAttributes fills in what is recorded of the lvols. The calls share writes.
-func (h *Host) readAttributes(ctx context.Context, lvols []domain.Lvol) error {
+// readAttributes fills in what is recorded of the lvols, but for the records that were
+// asked for with the listing. The calls share writes.
+func (h *Host) readAttributes(ctx context.Context, lvols []domain.Lvol, records map[string]*recordCall) error {
 	asked := make([][]*attributesCall, len(lvols))
 	var calls []*call
 	for i := range lvols {
+		if told := records[lvols[i].UUID]; told != nil && h.isHead(&lvols[i]) {
+			if err := told.take(&lvols[i]); err != nil {
+				return err
+			}
+			continue
+		}
 		asked[i] = h.askAttributes(&lvols[i])
 		for _, one := range asked[i] {
 			calls = append(calls, one.call)

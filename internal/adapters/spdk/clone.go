@@ -36,6 +36,7 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	}
 	build := func(as string) (string, error) { return h.create(ctx, as, size) }
 	look := func() (grow bool, err error) { return false, nil }
+	var parent string // its name
 	if snapshot != "" {
 		unlock, err := h.locks.take(ctx, "lvol "+snapshot)
 		if err != nil {
@@ -44,13 +45,20 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 		defer unlock()
 		h.sweep(ctx)
 		build = func(as string) (string, error) { return h.cloneNow(ctx, snapshot, as) }
-		look = func() (bool, error) { return h.outgrows(ctx, snapshot, size) }
+		look = func() (grow bool, err error) {
+			parent, grow, err = h.outgrows(ctx, snapshot, size)
+			return grow, err
+		}
 	}
 	if record == "" {
 		if grow, err := look(); err != nil {
 			return "", err
 		} else if !grow {
-			return build(name)
+			uuid, err := build(name)
+			if err == nil {
+				h.noteHead(uuid, parent)
+			}
+			return uuid, err
 		}
 	}
 
@@ -90,20 +98,21 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 		return "", err
 	}
 	made.keep(h.alias(inFlight))
+	h.noteHead(uuid, parent)
 	return uuid, nil
 }
 
 // outgrows reports whether a clone of the snapshot has to be resized to have so
-// many bytes. One that would be shorter is refused.
-func (h *Host) outgrows(ctx context.Context, snapshot string, size uint64) (bool, error) {
+// many bytes, and the snapshot's name. One that would be shorter is refused.
+func (h *Host) outgrows(ctx context.Context, snapshot string, size uint64) (name string, grow bool, err error) {
 	below, err := h.find(ctx, snapshot)
 	switch {
 	case err != nil:
-		return false, err
+		return "", false, err
 	case !below.readOnly():
-		return false, fmt.Errorf("%s is writable: %w", below.name(), ports.ErrInvalid)
+		return "", false, fmt.Errorf("%s is writable: %w", below.name(), ports.ErrInvalid)
 	case h.wholeClusters(size) < below.size():
-		return false, fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.name(), below.size(), ports.ErrInvalid)
+		return "", false, fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.name(), below.size(), ports.ErrInvalid)
 	}
-	return h.wholeClusters(size) != below.size(), nil
+	return below.name(), h.wholeClusters(size) != below.size(), nil
 }

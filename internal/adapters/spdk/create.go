@@ -20,7 +20,7 @@ func (h *Host) Create(ctx context.Context, name string, size uint64) (string, er
 	uuid, err := h.create(ctx, name, size)
 	if err == nil {
 		h.mu.Lock()
-		h.writable[uuid] = struct{}{}
+		h.writable[uuid] = h.wholeClusters(size)
 		h.mu.Unlock()
 	}
 	return uuid, h.failed(err, "create lvol %s of %d bytes", name, size)
@@ -59,10 +59,16 @@ func (h *Host) wholeClusters(size uint64) uint64 { return ((size-1)/h.clusters +
 // madeHere reports whether this host has created the lvol, and neither sealed
 // nor deleted it: then it is there and writable, and needs no look.
 func (h *Host) madeHere(uuid string) bool {
+	_, made := h.sizeMadeHere(uuid)
+	return made
+}
+
+// sizeMadeHere is how many bytes such an lvol has.
+func (h *Host) sizeMadeHere(uuid string) (size uint64, made bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, made := h.writable[uuid]
-	return made
+	size, made = h.writable[uuid]
+	return size, made
 }
 
 func (h *Host) notMadeHere(uuid string) {

@@ -1,11 +1,9 @@
 package spdk
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"syscall"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -35,6 +33,9 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 	}
 	defer unlock()
 	h.sweep(ctx)
+	if done, err := h.graftPrepared(ctx, uuid, parent); done {
+		return err
+	}
 	refused := h.setParent(ctx, uuid, parent)
 	if !refusedAs(refused, syscall.EINVAL) {
 		return refused
@@ -69,31 +70,17 @@ func (h *Host) setParent(ctx context.Context, uuid, parent string) error {
 	return err
 }
 
-// graftOver grafts onto a parent of another size: onto an empty snapshot of the
-// child's size that hangs on the parent, which is then deleted. The parent's
-// lock must be held.
+// graftOver grafts onto a parent of another size, over a spacer. The parent's lock
+// must be held.
 func (h *Host) graftOver(ctx context.Context, child, parent *bdev) error {
-	mib, err := h.mebibytes(child.size())
-	if err != nil {
-		return err
+	between := h.takePrepared(child.size(), parent.UUID)
+	if between == nil {
+		var err error
+		if between, err = h.newSpacer(ctx, h.helpersOf(child, parent.name()), child.size(), parent.UUID); err != nil {
+			return err
+		}
 	}
-	made := helpers{host: h}
-	defer made.tidy(ctx)
-	kin := append([]string{parent.name()}, child.Driver.Lvol.Clones...)
-
-	empty := h.helperName(child.name(), kin...)
-	rest, err := h.cloneNow(ctx, parent.UUID, empty)
-	if unsaid(err) {
-		made.add(h.alias(empty))
-	}
-	if err != nil {
-		return err
-	}
-	made.add(rest)
-	if err := h.resize(ctx, rest, mib); err != nil {
-		return err
-	}
-	return h.passOver(ctx, &made, child.UUID, rest, h.helperName(child.name(), kin...))
+	return h.passOver(ctx, between, child.UUID)
 }
 
 // detach grafts onto nothing.
@@ -118,66 +105,18 @@ func (h *Host) detach(ctx context.Context, uuid string) error {
 			})
 		}
 	}
-	made := helpers{host: h}
-	defer made.tidy(ctx)
-	kin := append([]string{child.Driver.Lvol.BaseSnapshot}, child.Driver.Lvol.Clones...)
-	empty := h.helperName(child.name(), kin...)
-	rest, err := h.create(ctx, empty, child.size())
-	if unsaid(err) {
-		made.add(h.alias(empty))
-	}
+	between, err := h.newSpacer(ctx, h.helpersOf(child, child.Driver.Lvol.BaseSnapshot), child.size(), "")
 	if err != nil {
 		return err
 	}
-	made.add(rest)
-	return h.passOver(ctx, &made, uuid, rest, h.helperName(child.name(), kin...))
+	return h.passOver(ctx, between, uuid)
 }
 
 func (b *bdev) loose() bool { return b.Driver.Lvol.BaseSnapshot == "" && b.Driver.Lvol.External == "" }
 
-// passOver grafts the child onto what an empty writable helper of its size
-// hangs on: the helper becomes a spacer, a snapshot, which the child is grafted
-// onto; then the spacer is deleted, and its only clone, the child, has its
-// parent.
-func (h *Host) passOver(ctx context.Context, made *helpers, child, helper, name string) error {
-	spacer, err := h.freeze(ctx, helper, name, nil)
-	if unsaid(err) {
-		made.addBelow(h.alias(name))
-	}
-	if err != nil {
-		return err
-	}
-	made.addBelow(spacer)
-	// The delete of a clone locks the clone alone, set_parent the child and the
-	// parent (spdk_bs_delete_blob and bs_set_parent in blobstore.c), so the two
-	// share a round trip, and the look at the spacer, too. The spacer may go when it
-	// has the child alone; a target refuses to delete what has two clones.
-	var dropped, uneasy error
-	var beside sync.WaitGroup
-	beside.Go(func() { dropped = whileBusy(ctx, func() error { return h.dropRest(ctx, helper, name) }) })
-	beside.Go(func() { _, uneasy = h.requireEmpty(ctx, spacer, 2) })
-	grafted := h.setParent(ctx, child, spacer)
-	beside.Wait()
-	if dropped == nil {
-		made.keep(helper)
-	}
-	if err := cmp.Or(grafted, dropped, uneasy); err != nil {
-		return err
-	}
-	// A delete by another process would have been busy meanwhile, and would have hidden
-	// the child: see deleteSnapshot for what comes of a spacer then.
-	if _, err := h.find(ctx, child); err != nil {
-		return fmt.Errorf("what was grafted: %w", err)
-	}
-	if err := whileBusy(ctx, func() error { return h.deleteNow(ctx, spacer) }); err != nil {
-		return err
-	}
-	made.keep(spacer)
-	return nil
-}
-
-func (h *Host) resize(ctx context.Context, uuid string, mib uint64) error {
-	return whileBusy(ctx, func() error {
-		return h.change(ctx, "bdev_lvol_resize", spdktypes.BdevLvolResizeRequest{Name: uuid, SizeInMib: mib}, nil)
-	})
+// helpersOf draws names for helpers that are made for the sake of the lvol, on what is
+// called below.
+func (h *Host) helpersOf(b *bdev, below string) func() string {
+	kin := append([]string{below}, b.Driver.Lvol.Clones...)
+	return func() string { return h.helperName(b.name(), kin...) }
 }

@@ -31,19 +31,15 @@ func (h *Host) deleteSnapshot(ctx context.Context, b *bdev) error {
 	made := helpers{host: h}
 	defer made.tidy(ctx)
 	name := h.helperName(b.name())
-	heir, err := h.cloneNow(ctx, b.UUID, name)
+	heir, err := made.clone(ctx, b.UUID, name)
 	switch {
-	case unsaid(err):
-		made.add(h.alias(name))
-		return err
-	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
+	case unsaid(err), errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
 		return err
 	case err != nil:
 		// No room or too long a name for a clone: not a reason to keep the lvol.
 		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.name()), zap.Error(err))
 		return h.deleteNow(ctx, b.UUID)
 	}
-	made.add(heir)
 	if err := h.deleteNow(ctx, b.UUID); err != nil {
 		if errors.Is(err, ports.ErrInvalid) {
 			err = h.whatHangsOn(ctx, b, name, err)

@@ -30,6 +30,24 @@ type helpers struct {
 // but an alias, which is as good: nobody else draws its name.
 func (s *helpers) add(uuid string) { s.made = append(s.made, uuid) }
 
+// note makes a helper of that name, and takes note of it, also where the call was
+// not answered.
+func (s *helpers) note(name string, make func() (uuid string, err error)) (uuid string, err error) {
+	uuid, err = make()
+	switch {
+	case err == nil:
+		s.add(uuid)
+	case unsaid(err):
+		s.add(s.host.alias(name))
+	}
+	return uuid, err
+}
+
+// clone makes a helper that hangs on the snapshot, whose lock must be held.
+func (s *helpers) clone(ctx context.Context, snapshot, name string) (uuid string, err error) {
+	return s.note(name, func() (string, error) { return s.host.cloneNow(ctx, snapshot, name) })
+}
+
 // addBelow takes note of a helper that the others hang on.
 func (s *helpers) addBelow(uuid string) { s.made = append([]string{uuid}, s.made...) }
 

@@ -50,8 +50,10 @@ type Host struct {
 	locks locks
 
 	mu       sync.Mutex
-	writable map[string]struct{}     // by UUID: lvols that this host made and that are no snapshots yet
+	writable map[string]uint64       // by UUID: bytes of lvols that this host made and that are no snapshots yet
 	recorded map[string]recorded     // by UUID: what snapshots are known to record
+	heads    map[string]string       // by UUID: the names of their parents, as seen last
+	prepared []prepared              // grafts
 	litter   []string                // helpers that could not be removed: UUIDs or aliases, what hangs on another one before it
 	copies   map[string]sending      // by source UUID: copies that nobody has seen the end of
 	runs     map[ports.Run]*runState // what runs have opened here
@@ -65,6 +67,7 @@ var (
 	_ ports.Recorder = (*Host)(nil)
 	_ ports.Merger   = (*Host)(nil)
 	_ ports.Counter  = (*Host)(nil)
+	_ ports.Preparer = (*Host)(nil)
 	_ ports.Opener   = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
@@ -96,8 +99,9 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		rpc:      newClient(config.Socket, config.Timeout, config.Dial),
 		log:      config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore)),
 		listen:   config.Listen,
-		writable: make(map[string]struct{}),
+		writable: make(map[string]uint64),
 		recorded: make(map[string]recorded),
+		heads:    make(map[string]string),
 		copies:   make(map[string]sending),
 		runs:     make(map[ports.Run]*runState),
 		settled:  make(map[string]struct{}),

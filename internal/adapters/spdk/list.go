@@ -3,6 +3,8 @@ package spdk
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -38,6 +40,8 @@ type listing struct {
 	stores []spdktypes.LvstoreInfo
 	lvols  []lvolInfo
 	bdevs  []bdev
+
+	records map[string]*recordCall // by UUID of what was a head the last time
 }
 
 // List implements ports.Looker.
@@ -61,9 +65,10 @@ func (h *Host) List(ctx context.Context) (domain.Store, error) {
 		store, err := h.store(found)
 		if err == nil {
 			h.forgetOthers(store.Lvols)
-			if err := h.readAttributes(ctx, store.Lvols); err != nil {
+			if err := h.readAttributes(ctx, store.Lvols, found.records); err != nil {
 				return domain.Store{}, h.failed(err, "list lvols")
 			}
+			h.noteHeads(store.Lvols)
 			return store, nil
 		}
 		if attempt == looks || !wait.next(ctx) {
@@ -73,13 +78,17 @@ func (h *Host) List(ctx context.Context) (domain.Store, error) {
 }
 
 func (h *Host) listing(ctx context.Context) (listing, error) {
-	var found listing
+	found := listing{records: h.askRecords()}
 	calls := []*call{
 		newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: h.storeUUID}, &found.stores),
 		newCall("bdev_lvol_get_lvols", getLvolsRequest{LvsUUID: h.storeUUID}, &found.lvols),
 		newCall("bdev_get_bdevs", nil, &found.bdevs),
 	}
-	h.rpc.do(ctx, calls...)
+	all := calls
+	for _, uuid := range slices.Sorted(maps.Keys(found.records)) {
+		all = append(all, found.records[uuid].call)
+	}
+	h.rpc.do(ctx, all...)
 	for _, one := range calls {
 		if unsaid(one.err) && len(found.lvols) > manyLvols {
 			return listing{}, fmt.Errorf("the store has %d lvols, and SPDK cuts off answers of more than 32 MiB: %w", len(found.lvols), one.err)

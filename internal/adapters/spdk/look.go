@@ -11,13 +11,16 @@ import (
 
 // Look implements ports.Looker. It is one call, and where there is a parent,
 // whose UUID is not told, or something recorded that is not known yet, one more
-// write.
+// write, but for heads that were seen before.
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	l, err := h.look(ctx, uuid)
 	return l, h.failed(err, "look at lvol %s", uuid)
 }
 
 func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
+	if head, done, err := h.lookAtHead(ctx, uuid); done {
+		return head, err
+	}
 	wait := backOff{}
 	for attempt := 1; ; attempt++ {
 		b, err := h.find(ctx, uuid)

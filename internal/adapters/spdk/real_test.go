@@ -60,6 +60,8 @@ func beyondTheContract(t *testing.T, p *pair) {
 	}{
 		{"an lvstore that is not there", anLvstoreThatIsNotThere},
 		{"as few calls as it takes", asFewCallsAsItTakes},
+		{"what others do to a head", whatOthersDoToAHead},
+		{"what is named as an image", whatIsNamedAsAnImage},
 		{"a run uses up its subsystem", aRunUsesUpItsSubsystem},
 		{"a snapshot that is copied for somebody else is not deleted", notDeletedWhileCopied},
 		{"what is being copied is neither merged nor merged into", notMergedWhileCopied},

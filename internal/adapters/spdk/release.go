@@ -40,7 +40,9 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 	}
 	h.mu.Unlock()
 
-	h.endOpenings(func(other ports.Run) bool { return other == run || !swept && other.Replica == run.Replica })
+	ends := func(other ports.Run) bool { return other == run || !swept && other.Replica == run.Replica }
+	h.endOpenings(ends)
+	h.undoPrepared(ctx, ends)
 	if !swept {
 		if subsystems, controllers, err = h.opened(ctx, func(nqn string) bool { return isRunNQN(nqn, run.Replica) }); err != nil {
 			return err

@@ -12,14 +12,10 @@ import (
 func (h *Host) wake(ctx context.Context, uuid, helper string) error {
 	made := helpers{host: h}
 	defer made.tidy(ctx)
-	clone, err := h.cloneNow(ctx, uuid, helper)
-	if unsaid(err) {
-		made.add(h.alias(helper))
-	}
+	clone, err := made.clone(ctx, uuid, helper)
 	if err != nil {
 		return fmt.Errorf("wake snapshot %s, which is asleep since the target's restart: %w", uuid, err)
 	}
-	made.add(clone)
 	return made.drop(ctx, clone)
 }
 

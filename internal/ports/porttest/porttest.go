@@ -68,6 +68,7 @@ func RunStore(t *testing.T, h Harness) {
 		{"snapshot", snapshotTests},
 		{"seal", sealTests},
 		{"graft", graftTests},
+		{"prepare", prepareTests},
 		{"clone", cloneTests},
 		{"record", recordTests},
 		{"delete", deleteTests},
