@@ -9,26 +9,27 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// uneven is the first lvol of a plan that is made and grafted onto one of another size
-// which is there already, and that one; ok is false where there is none. As a rule it is
-// the ancestor: an image is as long as it was made, a volume as long as its user wants
-// it. The whole tree waits for its graft.
-func uneven(plan domain.Plan, store domain.Store) (size uint64, parent string, ok bool) {
-	sizes := make(map[domain.Ref]uint64) // of what is made
+// uneven is the size of the ancestor of a plan that makes one, and the image that it is
+// grafted onto, if that is there already and of another size: an image is as long as it
+// was made, a volume as long as its user wants it. The whole tree waits for this graft.
+// An image is nothing that the plan itself changes.
+func uneven(plan domain.Plan, store domain.Store) (size uint64, image string, ok bool) {
+	made := make(map[domain.Ref]uint64) // sizes
 	for _, o := range plan.Operations {
 		if o.Verb == domain.VerbCreate {
-			sizes[o.Target] = o.Size
+			made[o.Target] = o.Size
 		}
 	}
-	listed := make(map[string]uint64)
+	images := make(map[string]uint64) // sizes, by UUID
 	for _, l := range store.Lvols {
-		listed[l.UUID] = l.Size
+		if _, is := domain.ImageOfLvolName(l.Name, store.UUID); is {
+			images[l.UUID] = l.Size
+		}
 	}
 	for _, o := range plan.Operations {
-		made, is := sizes[o.Target]
-		parent, there := o.Parent.Listed()
-		if o.Verb == domain.VerbGraft && is && there && listed[parent] != made {
-			return made, parent, true
+		uuid, there := o.Parent.Listed()
+		if size, is := made[o.Target]; o.Verb == domain.VerbGraft && is && there && images[uuid] > 0 && images[uuid] != size {
+			return size, uuid, true
 		}
 	}
 	return 0, "", false
@@ -41,7 +42,7 @@ func uneven(plan domain.Plan, store domain.Store) (size uint64, parent string, o
 // fails: the graft itself will tell, or works.
 func (x *execution) prepare(ctx context.Context) {
 	preparer, ok := can[ports.Preparer](x.request.Destination.Host)
-	size, parent, is := uneven(x.plan, x.seen.destination.Store)
+	size, image, is := uneven(x.plan, x.seen.destination.Store)
 	if !ok || !is || x.prepared != nil {
 		return
 	}
@@ -51,12 +52,12 @@ func (x *execution) prepare(ctx context.Context) {
 	prepare := func() {
 		defer close(prepared)
 		defer cancel()
-		release, err := x.lockLvol(ctx, x.seen.destination.Store, parent)
+		release, err := x.lockLvol(ctx, x.seen.destination.Store, image)
 		if err != nil {
 			return
 		}
 		defer release()
-		if err := preparer.PrepareGraft(ctx, x.run, size, parent); err != nil {
+		if err := preparer.PrepareGraft(ctx, x.run, size, image); err != nil {
 			x.engine.log.Debug("a graft is not prepared", zap.String("replica", x.run.Replica), zap.String("run", x.run.ID), zap.Error(err))
 		}
 	}
