@@ -7,6 +7,7 @@ import (
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -20,7 +21,7 @@ func (h *Host) Create(ctx context.Context, name string, size uint64) (string, er
 	uuid, err := h.create(ctx, name, size)
 	if err == nil {
 		h.mu.Lock()
-		h.writable[uuid] = h.wholeClusters(size)
+		h.writable[uuid] = madeAs(name, h.wholeClusters(size))
 		h.mu.Unlock()
 	}
 	return uuid, h.failed(err, "create lvol %s of %d bytes", name, size)
@@ -56,19 +57,29 @@ func (h *Host) mebibytes(size uint64) (uint64, error) {
 
 func (h *Host) wholeClusters(size uint64) uint64 { return ((size-1)/h.clusters + 1) * h.clusters }
 
-// madeHere reports whether this host has created the lvol, and neither sealed
-// nor deleted it: then it is there and writable, and needs no look.
-func (h *Host) madeHere(uuid string) bool {
-	_, made := h.sizeMadeHere(uuid)
-	return made
+// made is what is known of an lvol without a look.
+type made struct {
+	replica string // whose it is, in flight; "": nobody's
+	size    uint64 // bytes
 }
 
-// sizeMadeHere is how many bytes such an lvol has.
-func (h *Host) sizeMadeHere(uuid string) (size uint64, made bool) {
+func madeAs(name string, size uint64) made {
+	replica, _ := domain.ReplicaInFlight(name)
+	return made{replica, size}
+}
+
+// made is an lvol that this host has created, and neither sealed nor deleted: then it is
+// there and writable, and needs no look.
+func (h *Host) made(uuid string) (made, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	size, made = h.writable[uuid]
-	return size, made
+	l, is := h.writable[uuid]
+	return l, is
+}
+
+func (h *Host) madeHere(uuid string) bool {
+	_, is := h.made(uuid)
+	return is
 }
 
 func (h *Host) notMadeHere(uuid string) {

@@ -73,7 +73,7 @@ func (h *Host) setParent(ctx context.Context, uuid, parent string) error {
 // graftOver grafts onto a parent of another size, over a spacer. The parent's lock
 // must be held.
 func (h *Host) graftOver(ctx context.Context, child, parent *bdev) error {
-	between := h.takePrepared(child.size(), parent.UUID)
+	between := h.takePrepared(madeAs(child.name(), child.size()), parent.UUID)
 	if between == nil {
 		var err error
 		if between, err = h.newSpacer(ctx, h.helpersOf(child, parent.name()), child.size(), parent.UUID); err != nil {

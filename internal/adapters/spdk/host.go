@@ -50,7 +50,7 @@ type Host struct {
 	locks locks
 
 	mu       sync.Mutex
-	writable map[string]uint64       // by UUID: bytes of lvols that this host made and that are no snapshots yet
+	writable map[string]made         // by UUID: lvols that this host made and that are no snapshots yet
 	recorded map[string]recorded     // by UUID: what snapshots are known to record
 	heads    map[string]string       // by UUID: the names of their parents, as seen last
 	prepared []prepared              // grafts
@@ -99,7 +99,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		rpc:      newClient(config.Socket, config.Timeout, config.Dial),
 		log:      config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore)),
 		listen:   config.Listen,
-		writable: make(map[string]uint64),
+		writable: make(map[string]made),
 		recorded: make(map[string]recorded),
 		heads:    make(map[string]string),
 		copies:   make(map[string]sending),

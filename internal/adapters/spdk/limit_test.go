@@ -29,7 +29,7 @@ func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
 			reply(conn, r.ID, "true")
 		}
 	})
-	h := &Host{rpc: f.client(t, time.Minute), writable: map[string]uint64{"lvol": cluster}}
+	h := &Host{rpc: f.client(t, time.Minute), writable: map[string]made{"lvol": {}}}
 	for bytes, want := range map[uint64]uint64{
 		0: fastest, 1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100, 1 << 63: fastest,
 	} {

@@ -124,3 +124,26 @@ func TestACloneWhoseRenameWasNotAnsweredStays(t *testing.T) {
 	require.Equal(t, "vol-1", store.Lvols[1].Name)
 	require.Equal(t, "base", store.Lvols[1].Record)
 }
+
+// Rebuilds of several volumes share a host and an image, and are often equally long. One
+// would have hung its lvol on a helper that bears the other's name.
+func TestAGraftUsesWhatWasPreparedForItsOwnReplica(t *testing.T) {
+	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
+	h := openNew(t, target, 16)
+	ctx := t.Context()
+	image := snapshotOf(t, target, h, "base", 1, 1)
+	theirs := ports.Run{Replica: "vol-2-r-1", ID: "0badcafe"}
+	require.NoError(t, h.PrepareGraft(ctx, theirs, 2*cluster, image))
+	before := lvolNames(t, h)
+	require.Len(t, before, 3)
+
+	for _, host := range []*Host{h, open(t, target.Socket, h.storeName)} { // one that has made it, one that has not
+		l := create(t, h, "vol-1-rebuilding-00000001", 2)
+		require.NoError(t, host.Graft(ctx, l, image))
+		require.NoError(t, h.Delete(ctx, l))
+		require.Equal(t, before, lvolNames(t, h))
+	}
+	l := create(t, h, "vol-2-r-1-rebuilding-00000001", 2)
+	require.NoError(t, h.Graft(ctx, l, image))
+	require.Equal(t, []string{"base", "vol-2-r-1-rebuilding-00000001"}, lvolNames(t, h))
+}

@@ -44,12 +44,15 @@ func (h *Host) prepareGraft(ctx context.Context, run ports.Run, size uint64, par
 	return nil
 }
 
-// takePrepared is a spacer that was prepared for such a graft, if one was. Whoever takes
-// it sees to it from then on.
-func (h *Host) takePrepared(size uint64, parent string) *spacer {
+// takePrepared is a spacer that the replica's run has prepared for such a graft, if it
+// has. Whoever takes it sees to it from then on. Another replica's is left alone, for
+// its next run removes it by its name, whatever hangs on it.
+func (h *Host) takePrepared(of made, parent string) *spacer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	at := slices.IndexFunc(h.prepared, func(p prepared) bool { return p.size == size && p.parent == parent })
+	at := slices.IndexFunc(h.prepared, func(p prepared) bool {
+		return p.run.Replica == of.replica && p.size == of.size && p.parent == parent
+	})
 	if at < 0 {
 		return nil
 	}
@@ -78,11 +81,11 @@ func (h *Host) undoPrepared(ctx context.Context, which func(ports.Run) bool) {
 // It is not done where there is none, or where it has gone since: then the graft takes
 // the usual way.
 func (h *Host) graftPrepared(ctx context.Context, uuid, parent string) (done bool, err error) {
-	size, known := h.sizeMadeHere(uuid)
+	child, known := h.made(uuid)
 	if !known {
 		return false, nil
 	}
-	between := h.takePrepared(size, parent)
+	between := h.takePrepared(child, parent)
 	if between == nil {
 		return false, nil
 	}
