@@ -940,8 +940,8 @@ type Sealed = ports.Sealed
 // Ended is the end of a run.
 //
 //	type Ended struct {
-//		Outcome     string // complete, refused or failed
-//		Error       string // "" if it is complete
+//		Outcome     string // complete, refused or failed, or OutcomeKilled
+//		Error       string // "" if it is complete or was killed
 //		Image       string // the volume's backing image: its name, RecordNoImage, or "" for not known
 //		Full        bool   // nothing was kept on purpose
 //		Steps       []Decided

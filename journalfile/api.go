@@ -24,7 +24,10 @@ import (
 type File = journal.File
 
 // Open opens the journal, and makes an empty one where there is none. While it
-// is open no other process can open it: its error is rebuild.ErrBusy then.
+// is open no other process can open it: its error is rebuild.ErrBusy then. A file
+// that is not a journal is left as it is; the error is rebuild.ErrInvalid. No other
+// process has the journal open, so a run that began and did not end was killed: Open
+// adds that as its end.
 func Open(config Config) (*File, error) { return journal.Open(config) }
 
 // Config says where a journal is and how large it may become.
@@ -32,7 +35,7 @@ func Open(config Config) (*File, error) { return journal.Open(config) }
 //	type Config struct {
 //		Path     string
 //		Bytes    int64       // below that it is never written anew; 0: DefaultBytes
-//		Runs     int         // how many ends of runs are kept when it is; 0: DefaultRuns
+//		Runs     int         // how many runs, the newest ones, are kept when it is; 0: DefaultRuns
 //		Sealings int         // and how many sealings, the newest ones; 0: DefaultSealings
 //		Logger   *zap.Logger // told of lines that are not whole; nil: nobody
 //	}
@@ -46,5 +49,6 @@ const (
 )
 
 // Read reads the entries of a journal, the oldest first, while another process
-// may have it open. What is not whole is passed over.
+// may have it open. Lines that are not whole are passed over. A file in which no
+// line is an entry is an error, rebuild.ErrInvalid.
 func Read(path string) ([]rebuild.Entry, error) { return journal.Read(path) }

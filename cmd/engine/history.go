@@ -18,12 +18,15 @@ import (
 type historyResult struct {
 	verdict
 	Rebuilds []pastRebuild `json:"rebuilds"`
+
+	UnreadableLines int `json:"unreadableLines"`
 }
 
 type pastRebuild struct {
 	Run          string      `json:"run"`
 	Replica      string      `json:"replica"`
 	Lvstore      string      `json:"lvstore"`
+	BegunAt      string      `json:"begunAt"`
 	EndedAt      string      `json:"endedAt"`
 	Sources      []string    `json:"sources"`
 	Outcome      string      `json:"outcome"`
@@ -34,9 +37,13 @@ type pastRebuild struct {
 	Warnings     []string    `json:"warnings"`
 	CopiedBytes  uint64      `json:"copiedBytes"`
 	DurationMS   int64       `json:"durationMs"`
+	Sealed       []string    `json:"sealed"` // by a rebuild that did not end
 
 	Served []sourceLine `json:"served,omitempty"` // by each source, where there were several
 }
+
+// outcomeRunning is of a rebuild whose process has the journal open.
+const outcomeRunning = "running"
 
 type pastEntry struct {
 	Snapshot string `json:"snapshot"`
@@ -54,13 +61,14 @@ func newHistory(s streams) commandOut {
 		Short: "Tell what rebuilds did, from the journal that they kept",
 		Long: `history reads the journal that engine rebuild --journal FILE has kept: for each
 rebuild what was kept, grafted and copied, why, how many bytes, and how long it
-took. It can be read while a rebuild writes it.`,
+took. A rebuild that did not end is running or was killed. The journal can be
+read while a rebuild writes it.`,
 		Example: "  engine history /var/lib/engine/rebuilds --replica vol-1-r-2",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			entries, err := journal.Read(args[0])
-			past := pastOf(entries, replica)
-			return s.conclude(output, err, historyResult{verdictOf(err), past}, historyText(past, err))
+			read, err := journal.ReadAll(args[0])
+			result := historyResult{verdictOf(err), pastOf(read, replica), read.Spoiled}
+			return s.conclude(output, err, result, result.text(err))
 		},
 	}
 	c.Flags().StringVar(&replica, "replica", "", "only the rebuilds of the replica of that `NAME`")
@@ -87,48 +95,87 @@ func knownSealings(path string) ([]domain.Sealing, error) {
 	return known, err
 }
 
-// pastOf puts the beginnings and ends of runs together, the oldest first.
-func pastOf(entries []ports.Entry, replica string) []pastRebuild {
+// pastOf puts the beginnings and ends of runs together, in the order in which they
+// ended; those that have no end come last.
+func pastOf(read journal.Contents, replica string) []pastRebuild {
 	past := []pastRebuild{}
-	sources := make(map[ports.Run][]string)
-	for _, e := range entries {
-		if e.Began != nil {
-			sources[e.Run] = e.Began.Sources
-		}
-		if e.Ended == nil || replica != "" && e.Run.Replica != replica {
+	begun := make(map[ports.Run]pastRebuild)
+	for _, e := range read.Entries {
+		if replica != "" && e.Run.Replica != replica {
 			continue
 		}
-		r := pastRebuild{
-			Run: e.Run.ID, Replica: e.Run.Replica, Lvstore: e.Lvstore, EndedAt: timeText(e.At),
-			Sources: append([]string{}, sources[e.Run]...), Outcome: e.Ended.Outcome, Error: e.Ended.Error,
-			BackingImage: e.Ended.Image, Full: e.Ended.Full, Plan: []pastEntry{}, Warnings: append([]string{}, e.Ended.Warnings...),
-			CopiedBytes: e.Ended.CopiedBytes, DurationMS: e.Ended.Duration.Milliseconds(),
+		r, known := begun[e.Run]
+		if !known {
+			r = pastRebuild{Run: e.Run.ID, Replica: e.Run.Replica, Sources: []string{}, Plan: []pastEntry{}, Warnings: []string{}, Sealed: []string{}}
 		}
-		for _, s := range e.Ended.Served {
-			r.Served = append(r.Served, newSourceLine(s, domain.ImageNamed(e.Ended.Image).Parent().String()))
+		r.Lvstore = e.Lvstore
+		switch {
+		case e.Began != nil:
+			r.BegunAt, r.Sources = timeText(e.At), append(r.Sources, e.Began.Sources...)
+			begun[e.Run] = r
+		case e.Sealed != nil && known:
+			r.Sealed = append(r.Sealed, e.Sealed.Snapshot)
+			begun[e.Run] = r
+		case e.Ended != nil:
+			r.end(e.At, *e.Ended)
+			past = append(past, r)
 		}
-		for _, d := range e.Ended.Steps {
-			r.Plan = append(r.Plan, pastEntry{d.Snapshot, d.Parent, string(d.Action), d.Reason, d.Clusters})
-		}
-		past = append(past, r)
 	}
+	add := func(outcome string, runs []ports.Run) {
+		for _, run := range runs {
+			if r, ok := begun[run]; ok {
+				r.Outcome = outcome
+				past = append(past, r)
+			}
+		}
+	}
+	add(ports.OutcomeKilled, read.Killed)
+	add(outcomeRunning, read.Running)
 	return past
 }
 
-func historyText(past []pastRebuild, failure error) string {
+// end adds how it ended.
+func (r *pastRebuild) end(at time.Time, end ports.Ended) {
+	r.Outcome, r.Error, r.BackingImage, r.Full = end.Outcome, end.Error, end.Image, end.Full
+	r.Warnings = append(r.Warnings, end.Warnings...)
+	r.CopiedBytes, r.DurationMS = end.CopiedBytes, end.Duration.Milliseconds()
+	if end.Outcome != ports.OutcomeKilled {
+		r.EndedAt, r.Sealed = timeText(at), []string{}
+	}
+	for _, s := range end.Served {
+		r.Served = append(r.Served, newSourceLine(s, domain.ImageNamed(end.Image).Parent().String()))
+	}
+	for _, d := range end.Steps {
+		r.Plan = append(r.Plan, pastEntry{d.Snapshot, d.Parent, string(d.Action), d.Reason, d.Clusters})
+	}
+}
+
+// headline is the first line of what is told of a rebuild.
+func (r pastRebuild) headline() string {
+	on := fmt.Sprintf("replica %s on lvstore %s", r.Replica, r.Lvstore)
+	switch r.Outcome {
+	case outcomeRunning:
+		return fmt.Sprintf("%s  %s: begun, and running still: its process has the journal open", r.BegunAt, on)
+	case ports.OutcomeKilled:
+		return fmt.Sprintf("%s  %s: begun, and not ended: its process was killed; run it again", r.BegunAt, on)
+	}
+	return fmt.Sprintf("%s  %s: %s, %s copied in %s", r.EndedAt, on, r.Outcome, bytesText(r.CopiedBytes), time.Duration(r.DurationMS)*time.Millisecond)
+}
+
+func (h historyResult) text(failure error) string {
 	if failure != nil {
 		return ""
 	}
-	if len(past) == 0 {
-		return "no rebuilds\n"
-	}
+	past := h.Rebuilds
 	var text strings.Builder
+	if len(past) == 0 {
+		text.WriteString("no rebuilds\n")
+	}
 	for i, r := range past {
 		if i > 0 {
 			text.WriteString("\n")
 		}
-		fmt.Fprintf(&text, "%s  replica %s on lvstore %s: %s, %s copied in %s\n", r.EndedAt, r.Replica, r.Lvstore, r.Outcome,
-			bytesText(r.CopiedBytes), (time.Duration(r.DurationMS) * time.Millisecond).String())
+		fmt.Fprintln(&text, r.headline())
 		if len(r.Sources) > 0 {
 			fmt.Fprintf(&text, "  from %s\n", strings.Join(r.Sources, ", "))
 		}
@@ -136,6 +183,9 @@ func historyText(past []pastRebuild, failure error) string {
 			if len(s.Snapshots) > 0 {
 				fmt.Fprintf(&text, "    %s\n", s.text())
 			}
+		}
+		if len(r.Sealed) > 0 {
+			fmt.Fprintf(&text, "  finished until then: %s\n", strings.Join(r.Sealed, ", "))
 		}
 		if r.Error != "" {
 			fmt.Fprintf(&text, "  %s\n", oneLine(fmt.Errorf("%s", r.Error)))
@@ -150,6 +200,9 @@ func historyText(past []pastRebuild, failure error) string {
 		for _, w := range r.Warnings {
 			fmt.Fprintf(&text, "  warning: %s\n", w)
 		}
+	}
+	if h.UnreadableLines > 0 {
+		fmt.Fprintf(&text, "warning: %s of the journal cannot be read\n", count(uint64(h.UnreadableLines), "line"))
 	}
 	return text.String()
 }

@@ -5,9 +5,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/journal"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // longhorn/longhorn#5023: was it a full rebuild, and why?
@@ -26,12 +32,17 @@ func TestARebuildCanBeLookedUpLater(t *testing.T) {
 	requireGolden(t, "history.txt", regexp.MustCompile(`(?m)^20[^ ]*`).ReplaceAllString(took, "2026-01-01T12:00:00Z"))
 	require.Equal(t, "no rebuilds\n", w.engine("history", kept, "--replica", "vol-2-r-1").stdout)
 
-	told = w.engine("history", kept, "--output", "json")
-	var past historyResult
-	require.NoError(t, json.Unmarshal([]byte(told.stdout), &past))
+	past := history(t, w.engine("history", kept, "--output", "json"))
 	require.Len(t, past.Rebuilds, 1)
 	require.Equal(t, []string{"vol-1-r-1 on lvstore disk-1"}, past.Rebuilds[0].Sources)
 	require.NotEmpty(t, past.Rebuilds[0].Plan)
+}
+
+// history is what the command has printed as JSON.
+func history(t *testing.T, told ran) (h historyResult) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(told.stdout), &h), told.stderr)
+	return h
 }
 
 // Where hosts tell no checksums the journal alone proves what was sealed.
@@ -61,8 +72,81 @@ func TestAFileThatIsNoJournalIsRefused(t *testing.T) {
 		require.Regexp(t, `^engine: .*journal.*\n$`, told.stderr)
 		require.Empty(t, told.stdout)
 	}
-	garbage := filepath.Join(t.TempDir(), "garbage")
-	require.NoError(t, os.WriteFile(garbage, []byte("garbage\n"), 0o600))
-	require.Equal(t, "no rebuilds\n", w.engine("history", garbage).stdout)
+	notes := filepath.Join(t.TempDir(), "notes.txt")
+	require.NoError(t, os.WriteFile(notes, []byte("buy milk\n"), 0o600))
+	for _, args := range [][]string{
+		{"history", notes},
+		{"plan", "--source", healthyAt, "--destination", hurtAt, "--journal", notes},
+		{"rebuild", "--source", healthyAt, "--destination", hurtAt, "--journal", notes},
+	} {
+		saidOnOneLineOfAnyLength(t, w.engine(args...), exitFailed, notes+": it is not a journal of rebuilds")
+	}
+	told := w.engine("history", notes, "--output", "json")
+	require.Equal(t, exitFailed, told.status)
+	require.Equal(t, app.OutcomeFailed, history(t, told).Outcome)
+	left, err := os.ReadFile(notes)
+	require.NoError(t, err)
+	require.Equal(t, "buy milk\n", string(left))
 	require.Equal(t, before, w.stores())
+}
+
+// A rebuild that was killed is told, and so is one that is running.
+func TestField_413_AKilledRebuildIsInItsHistory(t *testing.T) {
+	from, _, args := slowRebuild(t)
+	kept := filepath.Join(t.TempDir(), "rebuilds")
+	command := asProcess(t, append(args, "--journal", kept)...)
+	copying := make(chan struct{})
+	once := sync.OnceFunc(func() { close(copying) })
+	from.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		if r.Method == "bdev_lvol_check_shallow_copy" {
+			once()
+		}
+		return simtarget.Fault{}
+	})
+	require.NoError(t, command.Start())
+	<-copying
+	running := engine(t, "history", kept)
+	require.Equal(t, exitDone, running.status, running.stderr)
+	require.Contains(t, running.stdout, "begun, and running still")
+	require.NoError(t, command.Process.Kill())
+	require.Error(t, command.Wait())
+
+	killed := engine(t, "history", kept)
+	require.Equal(t, exitDone, killed.status)
+	require.Regexp(t, `^20[^ ]*  replica v-r-2 on lvstore .*: begun, and not ended: its process was killed; run it again\n  from v-r-1 on lvstore .*\n$`, killed.stdout)
+	begun := history(t, engine(t, "history", kept, "--output", "json")).Rebuilds[0]
+	require.EqualValues(t, "killed", begun.Outcome)
+	require.NotEmpty(t, begun.BegunAt)
+	require.Empty(t, begun.EndedAt)
+
+	// The next one is told beside it.
+	from.Simulated().Inject(nil)
+	again, err := journal.Open(journal.Config{Path: kept})
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+	require.Equal(t, killed.stdout, engine(t, "history", kept).stdout)
+}
+
+// What was finished is told of one that did not end, and unreadable lines are.
+func TestHistoryTellsWhatAKilledRebuildHadFinished(t *testing.T) {
+	kept := filepath.Join(t.TempDir(), "rebuilds")
+	file, err := journal.Open(journal.Config{Path: kept})
+	require.NoError(t, err)
+	add := func(of ports.Entry) {
+		of.Run, of.Store, of.Lvstore = ports.Run{Replica: "v-r-2", ID: "0badcafe"}, "a1b2", "disk-2"
+		require.NoError(t, file.Append(t.Context(), of))
+	}
+	add(ports.Entry{Began: &ports.Began{Sources: []string{"v-r-1 on lvstore disk-1"}}})
+	add(ports.Entry{Sealed: &ports.Sealed{Snapshot: "s1"}})
+	add(ports.Entry{Sealed: &ports.Sealed{Snapshot: "s2"}})
+	require.NoError(t, file.Close())
+	text, err := os.ReadFile(kept)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(kept, append([]byte("spoiled\n"), text...), 0o600))
+	told := engine(t, "history", kept)
+	require.Contains(t, told.stdout, "  finished until then: s1, s2\nwarning: 1 line of the journal cannot be read\n")
+	object := history(t, engine(t, "history", kept, "--output", "json"))
+	require.Equal(t, 1, object.UnreadableLines)
+	require.Equal(t, []string{"s1", "s2"}, object.Rebuilds[0].Sealed)
+	require.Equal(t, "no rebuilds\nwarning: 1 line of the journal cannot be read\n", engine(t, "history", kept, "--replica", "other").stdout)
 }

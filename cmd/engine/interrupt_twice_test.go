@@ -20,16 +20,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// The first Ctrl-C tidies up. Where that takes too long, since a target does not
-// answer, a second one ends the program at once.
-func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
-	if args := os.Getenv("ENGINE_TEST_ARGS"); args != "" {
-		os.Args = append([]string{"engine"}, strings.Split(args, "\n")...)
-		main()
-		return
-	}
+// slowRebuild is two simulated targets, and the arguments of a rebuild from the one
+// to the other whose copy takes 8 s.
+func slowRebuild(t *testing.T) (from, to *targettest.Target, args []string) {
+	t.Helper()
 	fabric := simtarget.NewFabric()
-	from, to := targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
+	from, to = targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
 	stores := [2]string{from.NewStore(t, 32), to.NewStore(t, 32)}
 	host, err := spdk.Open(t.Context(), spdk.Config{Socket: from.Socket, Lvstore: stores[0]})
 	require.NoError(t, err)
@@ -41,15 +37,28 @@ func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
 	}
 	_, err = host.Snapshot(t.Context(), head, domain.SnapshotLvolName("v-r-1", "s1"), domain.Attributes{})
 	require.NoError(t, err)
-	to.LimitWrites(t, stores[1], 1) // the copy takes 8 s
-
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	command := exec.CommandContext(ctx, os.Args[0], "-test.run", "^"+t.Name()+"$")
-	command.Env = append(os.Environ(), "ENGINE_TEST_ARGS="+strings.Join([]string{
+	to.LimitWrites(t, stores[1], 1)
+	return from, to, []string{
 		"rebuild", "--source", fmt.Sprintf("unix://%s?lvs=%s&replica=v-r-1", from.Socket, stores[0]),
 		"--destination", fmt.Sprintf("unix://%s?lvs=%s&replica=v-r-2", to.Socket, stores[1]),
-	}, "\n"))
+	}
+}
+
+// asProcess is this program as a process of its own.
+func asProcess(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	command := exec.CommandContext(ctx, os.Args[0])
+	command.Env = append(os.Environ(), "ENGINE_TEST_ARGS="+strings.Join(args, "\n"))
+	return command
+}
+
+// The first Ctrl-C tidies up. Where that takes too long, since a target does not
+// answer, a second one ends the program at once.
+func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
+	from, to, args := slowRebuild(t)
+	command := asProcess(t, args...)
 	started := make(chan struct{})
 	interrupt := func() {
 		<-started
@@ -73,7 +82,7 @@ func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
 	command.Stdout, command.Stderr = &out, &out
 	require.NoError(t, command.Start())
 	close(started)
-	err = command.Wait()
+	err := command.Wait()
 	from.Simulated().Inject(nil)
 	to.Simulated().Inject(nil)
 	require.Error(t, err)

@@ -111,6 +111,38 @@ func TestARunThatWasRefusedOrFailedIsInTheJournal(t *testing.T) {
 	require.Contains(t, last.Error, "copy")
 }
 
+// The snapshot of the source's head is a change: what is killed after it has begun.
+func TestTheJournalHasTheBeginningBeforeTheFirstChange(t *testing.T) {
+	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	source := list(t, b.source, sourceName)
+	require.NoError(t, b.source.WriteAt(source.Head.UUID, []byte{1}, 0))
+	path := filepath.Join(t.TempDir(), "journal")
+	request.Journal = openJournal(t, path)
+	asked := false
+	b.source.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "snapshot" {
+			asked = true
+			read, err := journal.ReadAll(path)
+			require.NoError(t, err)
+			require.Len(t, read.Running, 1)
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).Rebuild(context.Background(), request)
+	require.NoError(t, err)
+	require.True(t, asked)
+	read, err := journal.ReadAll(path)
+	require.NoError(t, err)
+	require.Empty(t, read.Running)
+	began := 0
+	for _, e := range read.Entries {
+		if e.Began != nil {
+			began++
+		}
+	}
+	require.Equal(t, 1, began, "once, however often it was planned")
+}
+
 // brokenJournal is on a disk that is full.
 type brokenJournal struct{}
 

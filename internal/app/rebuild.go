@@ -295,9 +295,18 @@ func (r *rebuild) see(s sight) {
 	}
 }
 
+// begin comes before the first change.
+func (r *rebuild) begin(ctx context.Context) {
+	r.changed = true
+	if !r.noted {
+		r.noted = true
+		r.noteBegin(ctx)
+	}
+}
+
 // freezeHead takes the one snapshot that a rebuild needs of its source.
 func (r *rebuild) freezeHead(ctx context.Context, seen sight, system domain.SystemSnapshot) error {
-	r.changed = true
+	r.begin(ctx)
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
 	err := r.insistOn(ctx, "freeze the source's head", func() error {
 		_, err := r.sources.host(seen.primary).Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
@@ -339,12 +348,8 @@ func (r *rebuild) judge(violations []domain.Violation) error {
 
 // carryOut does what the plan says: all but the head, a look, the head, a look.
 func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, imageLock func()) (err error) {
-	r.changed = true
+	r.begin(ctx)
 	r.warn(plan)
-	if !r.noted {
-		r.noted = true
-		r.noteBegin(ctx)
-	}
 	x := newExecution(r, seen, plan, imageLock)
 	defer x.unlockImage()
 	if err := x.borrow(ctx); err != nil {

@@ -46,10 +46,14 @@ type Sealed struct {
 	Sealing  domain.Sealing
 }
 
+// OutcomeKilled is the end of a run whose process ended before it did. Whoever
+// opens the journal next says so; nothing else of that end is known.
+const OutcomeKilled = "killed"
+
 // Ended is the end of a run.
 type Ended struct {
-	Outcome     string // complete, refused or failed
-	Error       string // "" if it is complete
+	Outcome     string // complete, refused or failed, or OutcomeKilled
+	Error       string // "" if it is complete or was killed
 	Image       string // the volume's backing image: its name, domain.RecordNoImage, or "" for not known
 	Full        bool   // nothing was kept on purpose
 	Steps       []Decided

@@ -13,9 +13,7 @@ import (
 // compact writes the file anew, with what is worth keeping: a file beside it is
 // filled, then takes its name, so that a crash leaves the one or the other.
 func (f *File) compact() error {
-	if len(f.runs) > f.config.Runs {
-		f.runs = slices.Clone(f.runs[len(f.runs)-f.config.Runs:])
-	}
+	f.forgetOldRuns()
 	f.forgetOldSealings()
 	fresh, err := os.CreateTemp(filepath.Dir(f.config.Path), filepath.Base(f.config.Path)+".new-*")
 	if err != nil {
@@ -55,9 +53,11 @@ func (f *File) fill(fresh *os.File) (size int64, err error) {
 			}
 		}
 	}
-	for _, run := range f.runs {
-		if err := add(run); err != nil {
-			return size, err
+	for _, r := range f.runs {
+		for _, l := range r.lines() {
+			if err := add(l); err != nil {
+				return size, err
+			}
 		}
 	}
 	if err := out.Flush(); err != nil {

@@ -1,18 +1,14 @@
 package journal
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -31,7 +27,7 @@ const (
 type Config struct {
 	Path     string
 	Bytes    int64       // below that it is never written anew; 0: DefaultBytes
-	Runs     int         // how many ends of runs are kept when it is; 0: DefaultRuns
+	Runs     int         // how many runs, the newest ones, are kept when it is; 0: DefaultRuns
 	Sealings int         // and how many sealings, the newest ones; 0: DefaultSealings
 	Logger   *zap.Logger // told of lines that are not whole; nil: nobody
 }
@@ -47,7 +43,20 @@ type File struct {
 	broken  bool  // the last write may have ended in the middle of a line
 	sealing map[snapshot]noted
 	noted   uint64 // sealings so far
-	runs    []line // ends, the oldest first
+	runs    []run  // the oldest first
+}
+
+// run is a rebuild: how it began and how it ended, as far as the file has it.
+type run struct{ began, ended *line }
+
+// lines are what the file has of it.
+func (r run) lines() (lines []line) {
+	for _, l := range []*line{r.began, r.ended} {
+		if l != nil {
+			lines = append(lines, *l)
+		}
+	}
+	return lines
 }
 
 // noted are the sealings of one copy, one for each source that it is known to be
@@ -63,7 +72,10 @@ type snapshot struct{ store, replica, name string }
 var _ ports.Journal = (*File)(nil)
 
 // Open opens the journal, and makes an empty one where there is none. While it
-// is open no other process can open it: its error is ports.ErrBusy then.
+// is open no other process can open it: its error is ports.ErrBusy then. A file
+// that is not a journal is left as it is; the error is ports.ErrInvalid. No other
+// process has the journal open, so a run that began and did not end was killed: Open
+// adds that as its end.
 func Open(config Config) (*File, error) {
 	if config.Bytes == 0 {
 		config.Bytes = DefaultBytes
@@ -100,6 +112,9 @@ func (f *File) open() error {
 	if err == nil {
 		err = f.load()
 	}
+	if err == nil {
+		err = f.endKilled()
+	}
 	if err != nil {
 		_ = f.file.Close()
 	}
@@ -115,52 +130,45 @@ func (f *File) requireCurrent() error {
 	}
 	opened, err := f.file.Stat()
 	if err == nil && !os.SameFile(named, opened) {
-		err = fmt.Errorf("another process has it open: %w", ports.ErrBusy)
+		err = errOpenElsewhere
 	}
 	return err
 }
 
+var errOpenElsewhere = fmt.Errorf("another process has it open: %w", ports.ErrBusy)
+
 // load reads what is there. A last line without an end was torn by a crash.
 func (f *File) load() error {
-	spoiled := 0
-	size, whole, err := each(f.file, func(l line, ok bool) {
-		if ok {
-			f.note(l)
-		} else {
-			spoiled++
-		}
-	})
+	found, err := each(f.file, f.note)
 	if err != nil {
 		return err
 	}
-	if spoiled > 0 {
-		f.config.Logger.Warn("lines of the journal are not whole, and passed over", zap.String("journal", f.config.Path), zap.Int("lines", spoiled))
+	if found.spoiled > 0 {
+		f.config.Logger.Warn("lines of the journal are not whole, and passed over", zap.String("journal", f.config.Path), zap.Int("lines", found.spoiled))
 	}
-	f.size, f.live, f.broken = size, 0, !whole
+	f.size, f.live, f.broken = found.size, 0, found.torn
 	return nil
 }
 
-// each reads lines from the beginning. whole says that the last one has its end.
-func each(from io.Reader, visit func(l line, ok bool)) (size int64, whole bool, err error) {
-	reader := bufio.NewReaderSize(from, 1<<16)
-	whole = true
-	for {
-		text, err := reader.ReadBytes('\n')
-		size += int64(len(text))
-		if len(text) > 0 {
-			whole = text[len(text)-1] == '\n'
-			if body := bytes.TrimSuffix(text, []byte{'\n'}); len(body) > 0 {
-				l, ok := decodeLine(body)
-				visit(l, ok)
-			}
+// endKilled adds the end of runs that have none: whoever had the journal open
+// before is gone.
+func (f *File) endKilled() error {
+	for i := range f.runs {
+		if f.runs[i].ended != nil {
+			continue
 		}
-		if errors.Is(err, io.EOF) {
-			return size, whole, nil
+		end := *f.runs[i].began
+		end.At, end.Began, end.Ended = time.Now().UTC(), nil, &ended{Outcome: ports.OutcomeKilled}
+		text, err := end.encode()
+		if err == nil {
+			err = f.write(text, false)
 		}
 		if err != nil {
-			return size, whole, err
+			return err
 		}
+		f.runs[i].ended = &end
 	}
+	return nil
 }
 
 // note remembers what Sealings and a file that is written anew need.
@@ -170,12 +178,37 @@ func (f *File) note(l line) {
 		of := snapshot{l.Store, l.Replica, l.Sealed.Snapshot}
 		f.sealing[of] = noted{append(f.sealing[of].others(*l.Sealed), *l.Sealed), f.noted}
 	}
-	if l.Ended != nil {
-		f.runs = append(f.runs, l)
-		if len(f.runs) >= 2*f.config.Runs {
-			f.runs = slices.Clone(f.runs[len(f.runs)-f.config.Runs:])
+	switch {
+	case l.Began != nil:
+		f.runs = append(f.runs, run{began: &l})
+	case l.Ended == nil:
+		return
+	default:
+		if i := slices.IndexFunc(f.runs, func(r run) bool { return r.began != nil && l.isOfRun(*r.began) }); i >= 0 {
+			f.runs[i].ended = &l
+		} else {
+			f.runs = append(f.runs, run{ended: &l})
 		}
 	}
+	if len(f.runs) >= 2*f.config.Runs {
+		f.forgetOldRuns()
+	}
+}
+
+// forgetOldRuns keeps as many as there may be, the newest, and those that have
+// not ended.
+func (f *File) forgetOldRuns() {
+	old := len(f.runs) - f.config.Runs
+	if old <= 0 {
+		return
+	}
+	kept := make([]run, 0, f.config.Runs)
+	for i, r := range f.runs {
+		if i >= old || r.ended == nil {
+			kept = append(kept, r)
+		}
+	}
+	f.runs = kept
 }
 
 // others are those that stay beside a new one: of the same copy, from other
@@ -265,24 +298,4 @@ func (f *File) Close() error {
 	err := f.file.Close()
 	f.file = nil
 	return f.failed(err)
-}
-
-// Read reads the entries of a journal, the oldest first, while another process
-// may have it open. What is not whole is passed over.
-func Read(path string) ([]ports.Entry, error) {
-	file, err := os.Open(filepath.Clean(path))
-	if err != nil {
-		return nil, fmt.Errorf("read journal %s: %w", path, err)
-	}
-	defer func() { _ = file.Close() }()
-	var entries []ports.Entry
-	_, _, err = each(file, func(l line, ok bool) {
-		if ok {
-			entries = append(entries, l.entry())
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read journal %s: %w", path, err)
-	}
-	return entries, nil
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -23,6 +24,11 @@ type line struct {
 	Began  *began  `json:"began,omitempty"`
 	Sealed *sealed `json:"sealed,omitempty"`
 	Ended  *ended  `json:"ended,omitempty"`
+}
+
+// isOfRun reports whether both lines are of one run.
+func (l line) isOfRun(other line) bool {
+	return l.Run == other.Run && l.Replica == other.Replica && l.Store == other.Store
 }
 
 type began struct {
@@ -126,6 +132,16 @@ func (l line) encode() ([]byte, error) {
 		return nil, err
 	}
 	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(text), text), nil
+}
+
+// beginsLine reports whether the text begins as every line does, whole or not.
+func beginsLine(text []byte) bool {
+	const body = `{"at":"`
+	if len(text) < sumLength+len(body) {
+		return false
+	}
+	_, err := hex.DecodeString(string(text[:sumLength-1]))
+	return err == nil && string(text[sumLength-1:][:1+len(body)]) == " "+body
 }
 
 // decodeLine reads a line without its end; ok is false where it is not whole.

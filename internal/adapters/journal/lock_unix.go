@@ -4,20 +4,49 @@ package journal
 
 import (
 	"errors"
-	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // lock keeps other processes out for as long as the file is open, also after
-// a crash of this one no longer.
+// a crash of this one no longer. A reader that asks whether it is open is over
+// in a moment.
 func lock(file *os.File) error {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("another process has it open: %w", ports.ErrBusy)
+	for {
+		err := flock(file, unix.LOCK_EX)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		open, err := isOpen(file)
+		switch {
+		case err != nil:
+			return err
+		case open:
+			return errOpenElsewhere
+		}
+		time.Sleep(time.Millisecond)
 	}
-	return err
+}
+
+// isOpen reports whether a process has the file open as its journal.
+func isOpen(file *os.File) (bool, error) {
+	err := flock(file, unix.LOCK_SH)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, flock(file, unix.LOCK_UN)
+}
+
+func flock(file *os.File, how int) error {
+	for {
+		err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

@@ -1,0 +1,171 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Read reads the entries of a journal, the oldest first, while another process
+// may have it open. Lines that are not whole are passed over. A file in which no
+// line is an entry is an error, ports.ErrInvalid.
+func Read(path string) ([]ports.Entry, error) {
+	read, err := ReadAll(path)
+	return read.Entries, err
+}
+
+// Contents is what ReadAll finds in a journal.
+type Contents struct {
+	Entries []ports.Entry
+	Spoiled int         // lines that are not whole, and were passed over
+	Running []ports.Run // began and did not end, in the process that has the journal open
+	Killed  []ports.Run // began and did not end, and no process has the journal open
+}
+
+// ReadAll is Read, and says what became of runs that have no end.
+func ReadAll(path string) (Contents, error) {
+	read, err := readAll(path)
+	if err != nil {
+		return Contents{}, fmt.Errorf("read journal %s: %w", path, err)
+	}
+	return read, nil
+}
+
+func readAll(path string) (Contents, error) {
+	file, read, err := readOnce(path)
+	if err != nil {
+		return Contents{}, err
+	}
+	defer func() { _ = file.Close() }()
+	begun := unended(read.Entries)
+	if len(begun) == 0 {
+		return read, nil
+	}
+	open, err := isOpen(file)
+	if err != nil {
+		return Contents{}, err
+	}
+	// Meanwhile a run may have ended, another one begun, and the file may have been
+	// written anew.
+	again, read, err := readOnce(path)
+	if err != nil {
+		return Contents{}, err
+	}
+	defer func() { _ = again.Close() }()
+	open = open || !isSame(file, again)
+	for run := range unended(read.Entries) {
+		if open || !begun[run] {
+			read.Running = append(read.Running, run)
+		} else {
+			read.Killed = append(read.Killed, run)
+		}
+	}
+	return read, nil
+}
+
+// isSame is false also where it cannot be told.
+func isSame(a, b *os.File) bool {
+	one, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := b.Stat()
+	return err == nil && os.SameFile(one, other)
+}
+
+func readOnce(path string) (file *os.File, read Contents, err error) {
+	if file, err = os.Open(filepath.Clean(path)); err != nil {
+		return nil, read, err
+	}
+	f, err := each(file, func(l line) { read.Entries = append(read.Entries, l.entry()) })
+	if err == nil && f.spoiled > 0 && len(read.Entries) == 0 {
+		err = errNoJournal
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, read, err
+	}
+	read.Spoiled = f.spoiled
+	return file, read, nil
+}
+
+// unended are the runs that began and did not end.
+func unended(entries []ports.Entry) map[ports.Run]bool {
+	runs := make(map[ports.Run]bool)
+	for _, e := range entries {
+		switch {
+		case e.Began != nil:
+			runs[e.Run] = true
+		case e.Ended != nil:
+			delete(runs, e.Run)
+		}
+	}
+	return runs
+}
+
+// found is what there is in a file.
+type found struct {
+	size    int64
+	spoiled int  // lines that are not whole, without one that was torn
+	torn    bool // the last line has no end
+}
+
+// probed is how much of a file is looked at before it is taken for something
+// else than a journal: what is named by mistake may be large.
+const probed = 1 << 20
+
+var errNoJournal = fmt.Errorf("it is not a journal of rebuilds (no line of it is an entry): expected one, or a new file: %w", ports.ErrInvalid)
+
+// each reads lines from the beginning. A file that is no journal is an error.
+func each(from *os.File, visit func(line)) (f found, err error) {
+	if info, err := from.Stat(); err != nil || !info.Mode().IsRegular() {
+		return f, errors.Join(err, fmt.Errorf("expected a file: %w", ports.ErrInvalid))
+	}
+	reader := bufio.NewReaderSize(from, probed)
+	head, err := reader.Peek(probed)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return f, err
+	}
+	if !isJournal(head) {
+		return f, errNoJournal
+	}
+	for {
+		text, err := reader.ReadBytes('\n')
+		f.size += int64(len(text))
+		body, ended := bytes.CutSuffix(text, []byte{'\n'})
+		if len(body) > 0 {
+			f.torn = !ended
+			if l, ok := decodeLine(body); ok {
+				visit(l)
+			} else if ended {
+				f.spoiled++
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return f, nil
+		}
+		if err != nil {
+			return f, err
+		}
+	}
+}
+
+// isJournal reports whether a file that begins like that is a journal, or an empty
+// one. The first line may have been torn, or spoiled since.
+func isJournal(head []byte) bool {
+	if len(head) == 0 || beginsLine(head) {
+		return true
+	}
+	for text := range bytes.Lines(head) {
+		if _, ok := decodeLine(bytes.TrimSuffix(text, []byte{'\n'})); ok {
+			return true
+		}
+	}
+	return false
+}
