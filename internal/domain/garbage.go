@@ -75,7 +75,7 @@ func leftoverOf(l Lvol, storeUUID string) (Leftover, bool) {
 		}
 	}
 	replica, inFlight := ReplicaInFlight(l.Name)
-	if !inFlight {
+	if !inFlight || reservedReplicaForm(replica) != "" {
 		return Leftover{}, false
 	}
 	found := Leftover{Lvol: l, Owner: replica}

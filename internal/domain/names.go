@@ -16,9 +16,7 @@ const (
 	imageInFlight    = "bi-rebuilding-"
 	systemSnapPrefix = "rebuild-"
 
-	linkedCloneInfix = "-clone-ep-" // Longhorn's linked clones
-	cloningSuffix    = "-cloning"   // what Longhorn fills with a clone of a volume
-	replicaInfix     = "-r-"        // Longhorn's <volume>-r-<replica>
+	replicaInfix = "-r-" // Longhorn's <volume>-r-<replica>
 )
 
 // SnapshotLvolName is the name of a replica's snapshot on the store.
@@ -62,12 +60,6 @@ func ReplicaInFlight(name string) (replica string, ok bool) {
 	}
 	rest := name[i+len(inFlightSuffix):]
 	return name[:i], rest == "" || rest[0] == '-' && isID(rest[1:])
-}
-
-// isAnotherFeatures reports whether an lvol of that name is the property of
-// one of Longhorn's other features.
-func isAnotherFeatures(name string) bool {
-	return strings.Contains(name, linkedCloneInfix) || strings.HasSuffix(name, cloningSuffix)
 }
 
 // VolumeOfReplica is the volume that a replica of that name is of, where it is
@@ -121,6 +113,9 @@ func CheckReplicaName(name string) error {
 	case endsInFlight("x" + name):
 		return fmt.Errorf("replica name %q: a name that ends like this is one of an lvol in flight", name)
 	}
+	if form := reservedReplicaForm(name); form != "" {
+		return fmt.Errorf("replica name %q: Longhorn reserves names of the form %s, so no replica has one", name, form)
+	}
 	return nil
 }
 
@@ -133,6 +128,17 @@ func CheckSnapshotName(name string) error {
 		return fmt.Errorf("snapshot name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
 	case endsInFlight("x-" + name):
 		return fmt.Errorf("snapshot name %q: it may not end in %s or %s, lvols in flight do", name, inFlightSuffix, imageTempSuffix)
+	}
+	form := reservedLvolForm("x-" + name)
+	switch {
+	case form != "":
+	case isShard(name):
+		form = shardPrefix + "VOLUME-N"
+	case strings.Contains("-"+name, expiredInfix):
+		form = "…" + expiredInfix + "…"
+	}
+	if form != "" {
+		return fmt.Errorf("snapshot name %q: Longhorn reserves names of the form %s", name, form)
 	}
 	return nil
 }
@@ -166,16 +172,25 @@ type reading struct {
 
 // readings are all ways to understand an lvol's name. There can be several:
 // the snapshot "vol-1-snap-x-snap-y" is "x-snap-y" of replica vol-1, or "y" of
-// replica vol-1-snap-x. Which one is right, only lineage can tell.
+// replica vol-1-snap-x. Which one is right, only lineage can tell. What Longhorn
+// reserves for other features is nobody's, so there is no way to read it.
 func readings(l Lvol) []reading {
+	if reservedLvolForm(l.Name) != "" {
+		return nil
+	}
 	var found []reading
+	add := func(r reading) {
+		if reservedReplicaForm(r.replica) == "" {
+			found = append(found, r)
+		}
+	}
 	replica, inFlight := ReplicaInFlight(l.Name)
 	if inFlight {
-		found = append(found, reading{replica: replica, role: roleInFlight})
+		add(reading{replica: replica, role: roleInFlight})
 	}
 	if !l.ReadOnly {
 		if !inFlight {
-			found = append(found, reading{replica: l.Name, role: roleHead})
+			add(reading{replica: l.Name, role: roleHead})
 		}
 		return found
 	}
@@ -187,7 +202,7 @@ func readings(l Lvol) []reading {
 		i += from
 		replica, snapshot := l.Name[:i], l.Name[i+len(snapshotInfix):]
 		if replica != "" && snapshot != "" {
-			found = append(found, reading{replica: replica, role: roleSnapshot, snapshot: snapshot})
+			add(reading{replica: replica, role: roleSnapshot, snapshot: snapshot})
 		}
 		from = i + 1
 	}

@@ -41,10 +41,23 @@ func TestNamesAreReadInEveryWayThatIsPossible(t *testing.T) {
 		"the phantom that is rebuilt itself":        {"vol-1-rebuilding-rebuilding-0badcafe", false, []reading{inFlight("vol-1-rebuilding")}},
 		"a spacer of a replica that says -snap-":    {"vol-1-snap-x-rebuilding-0badcafe", true, []reading{inFlight("vol-1-snap-x"), snapshot("vol-1", "x-rebuilding-0badcafe")}},
 		"in flight of a replica that says -snap-":   {"vol-1-snap-x-rebuilding-0badcafe", false, []reading{inFlight("vol-1-snap-x")}},
-		"a linked clone":                            {"vol-1-clone-ep-1", false, []reading{head("vol-1-clone-ep-1")}},
-		"a linked clone's snapshot":                 {"vol-1-clone-ep-1-snap-x", true, []reading{snapshot("vol-1-clone-ep-1", "x")}},
-		"a clone that is made":                      {"vol-1-cloning", false, []reading{head("vol-1-cloning")}},
-		"a snapshot that ends in a word of a clone": {"vol-1-snap-clone-ep-1", true, []reading{snapshot("vol-1", "clone-ep-1")}},
+		"a linked clone":                            {"vol-1-clone-ep-1", false, nil},
+		"a linked clone's snapshot":                 {"vol-1-clone-ep-1-snap-x", true, nil},
+		"a clone that is made":                      {"vol-1-cloning", false, nil},
+		"a clone's helper":                          {"vol-1-cloning-tmp", false, nil},
+		"in flight of a clone that is made":         {"vol-1-cloning-rebuilding-0badcafe", false, nil},
+		"a snapshot of a clone that is made":        {"vol-1-r-2-cloning-snap-x", true, nil},
+		"a head that another feature makes":         {"vol-1-tmp-head", false, nil},
+		"a shard":                                   {"shard-vol-1-0", false, nil},
+		"a shard's snapshot":                        {"shard-vol-1-0-snap-x", true, nil},
+		"a replica of a volume called shard-vol":    {"shard-vol-r-12345678", false, []reading{head("shard-vol-r-12345678")}},
+		"its snapshot that ends in a number":        {"shard-vol-r-12345678-snap-7", true, []reading{snapshot("shard-vol-r-12345678", "7")}},
+		"a shard without a number":                  {"shard-vol", false, []reading{head("shard-vol")}},
+		"a replica that has expired":                {"vol-1-r-2-expired-17", false, nil},
+		"its snapshot":                              {"vol-1-r-2-expired-17-snap-x", true, nil},
+		"a volume that says -expired-":              {"vol-expired-1-r-0a1b2c3d", false, []reading{head("vol-expired-1-r-0a1b2c3d")}},
+		"a snapshot that says -expired-":            {"vol-1-r-2-snap-x-expired-1", true, []reading{snapshot("vol-1-r-2", "x-expired-1")}},
+		"a snapshot that ends in a word of a clone": {"vol-1-snap-clone-ep-1", true, nil},
 	} {
 		t.Run(what, func(t *testing.T) {
 			l := Lvol{Name: c.name, ReadOnly: c.readOnly}
@@ -103,7 +116,8 @@ func TestAReplicaTakesWhatIsItsOwnAndNothingElse(t *testing.T) {
 		"vol-1-snap-x":     {"vol-1-snap-x-snap-a", "vol-1-snap-x", "vol-1-snap-x-rebuilding-0badcafe"},
 		"vol":              {},
 		"vol-1-snap":       {},
-		"vol-1-clone-ep-1": {"vol-1-clone-ep-1"},
+		"vol-1-clone-ep-1": {},
+		"vol-1-cloning":    {},
 		"base":             {},
 		"vol-2":            {},
 	} {
@@ -234,6 +248,22 @@ func TestWhatMayBeCalledHow(t *testing.T) {
 		"x[":                          "replica snapshot image",
 		"x:":                          "replica snapshot image",
 		"x-rebuilding-0badcafe-again": "",
+		"x-clone-ep-y":                "replica snapshot",
+		"x-cloning":                   "replica snapshot",
+		"x-cloning-tmp":               "replica snapshot",
+		"x-cloning-tmpx":              "",
+		"x-tmp-head":                  "replica snapshot",
+		"clone-ep-1":                  "snapshot", // follows "-snap-"
+		"cloning":                     "snapshot",
+		"tmp-head":                    "snapshot",
+		"shard-vol-1-0":               "replica snapshot",
+		"shard-0":                     "",
+		"shard-vol":                   "",
+		"shard-vol-r-12345678":        "snapshot", // a replica of shard-vol
+		"vol-r-0a1b2c3d-expired-1":    "replica snapshot",
+		"vol-1-r-2-expired-1":         "replica snapshot",
+		"x-expired-y":                 "snapshot", // of no replica
+		"x-expired-y-r-0a1b2c3d":      "snapshot",
 	} {
 		for what, ok := range check {
 			err := ok(name)

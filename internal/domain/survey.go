@@ -75,7 +75,7 @@ func (s *surveyor) findReplicas() {
 	var loose [][]reading
 	var of []Lvol
 	for _, l := range s.survey.Store.Lvols {
-		if s.whose[l.UUID] || isAnotherFeatures(l.Name) {
+		if s.whose[l.UUID] {
 			continue
 		}
 		switch all := readings(l); len(all) {
