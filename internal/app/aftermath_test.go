@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"regexp"
 	"slices"
@@ -70,7 +69,7 @@ type inMemory struct {
 
 func (m inMemory) cluster() uint64               { return cluster }
 func (m inMemory) sent() (uint64, bool)          { return m.source.Sent(), true }
-func (m inMemory) engine() (app.Request, func()) { return m.request, func() {} }
+func (m inMemory) engine() (app.Request, func()) { return verifyCounts.of(m.request), func() {} }
 func (m inMemory) requireEqual(image bool) {
 	requireEqualViews(m.t, m.bench, sourceName, copyName, image)
 }
@@ -155,8 +154,8 @@ type aftermath struct {
 	loosens bool
 }
 
-func newAftermath(t tester, w faultWorld, f flavours, on stage) *aftermath {
-	a := &aftermath{t: t, world: w, flavour: f, stage: on}
+func newAftermath(t tester, p trial, on stage) *aftermath {
+	a := &aftermath{t: t, world: p.world, flavour: p.flavours, stage: on, loosens: p.parallel > 1}
 	_, a.sourceBefore = on.store("source")
 	store, before := on.store("destination")
 	a.uuid, a.before = store.UUID, before
@@ -172,9 +171,23 @@ func (a *aftermath) now() (source, destination album) {
 // look takes up how a run ended.
 func (a *aftermath) look(s *saboteur, v verification, err error) {
 	a.struck, a.err = append(a.struck, s.struck...), err
+	a.plannedAgain(s)
 	for _, one := range s.struck {
 		a.spoilt = a.spoilt || one.kind.spoils
 		a.blind = a.blind || !one.found(v, a.flavour)
+	}
+}
+
+// plannedAgain: an answer that is lost once, or a call that works when it is made
+// again, changes nothing that the plan was made for. And nothing is said to be gone
+// that was there.
+func (a *aftermath) plannedAgain(s *saboteur) {
+	gone := func(one strike) bool { return strings.Contains(one.kind.name, "not-found") }
+	if !slices.ContainsFunc(a.struck, gone) {
+		require.NotContains(a.t, strings.Join(s.again, "\n"), "the source's snapshot is gone")
+	}
+	if len(s.struck) == 1 && s.struck[0].passesUnseen() {
+		require.Empty(a.t, s.again, "planned again")
 	}
 }
 
@@ -432,24 +445,15 @@ func (a *aftermath) garbageIsFound(request app.Request) {
 
 // heals checks a run that one passing fault befell: it completes, and no more is
 // copied than what the fault has cost.
-func (a *aftermath) heals(one strike, report app.Report, clean uint64) {
+func (a *aftermath) heals(one strike, parallel int, report app.Report, clean uint64) {
 	require.NoError(a.t, a.err, "the fault passes")
 	require.Equal(a.t, app.OutcomeComplete, report.Outcome)
 	a.stage.requireEqual(a.world.image > 0)
 	again := uint64(0)
 	if one.method == "copy" || one.kind.ends == endTarget {
-		again = worldClusters * a.stage.cluster() // one snapshot, at most
+		again = uint64(parallel) * worldClusters * a.stage.cluster() // what was in flight, at most
 	}
 	if sent, known := a.stage.sent(); known {
 		require.LessOrEqual(a.t, sent, clean+again, "bytes that crossed")
 	}
-}
-
-// runText is what a failure prints.
-func runText(w faultWorld, f flavours, v verification, strikes ...strike) string {
-	words := make([]string, len(strikes))
-	for i, s := range strikes {
-		words[i] = s.String()
-	}
-	return fmt.Sprintf("%s/%s/%s: %s", w.name, f, v, strings.Join(words, "; "))
 }

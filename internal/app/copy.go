@@ -30,7 +30,7 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	x.setReceived(uuid, true)
 	var address ports.Address
 	err = x.atOnce(
-		func() error { return x.lookBeforeCopy(ctx, uuid, from, o.Source) },
+		func() error { return x.lookBeforeCopy(ctx, o, from) },
 		func() (err error) { address, err = host.Receive(ctx, x.run, uuid, peer); return err },
 	)
 	if err != nil {
@@ -141,7 +141,7 @@ func (x *execution) peer(ctx context.Context, at int) (ports.Peer, error) {
 	return peer, nil
 }
 
-func (x *execution) lookBeforeCopy(ctx context.Context, uuid string, from offer, planned domain.Origin) error {
+func (x *execution) lookBeforeCopy(ctx context.Context, o domain.Operation, from offer) error {
 	now, err := x.countSource(ctx, from)
 	if err != nil {
 		return err
@@ -153,9 +153,10 @@ func (x *execution) lookBeforeCopy(ctx context.Context, uuid string, from offer,
 		}
 		return fmt.Errorf("%w: %w", errPlanAgain, changed)
 	}
+	uuid := x.uuid(o.Target)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.begun[uuid] = source{served: from, planned: planned}
+	x.begun[o.Target] = source{copy: uuid, served: from, planned: o.Source}
 	return nil
 }
 

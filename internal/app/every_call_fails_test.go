@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"fmt"
-	"hash/fnv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,7 +16,7 @@ import (
 func TestEveryCallFailsOnce(t *testing.T) {
 	if *replay != "" {
 		p := replayed(t, *replay)
-		failCallOnce(t, p.world, p.flavours, p.verify, p.runs[0][0])
+		failCallOnce(t, p)
 		return
 	}
 	var calls, runs atomic.Int64
@@ -28,20 +27,19 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		for _, f := range allFlavours {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
-				all := callsInBubble(t, w, f)
-				calls.Add(int64(len(all)))
-				for i, p := range all {
-					if *soak && i%25 == 0 {
-						t.Logf("%d of %d calls", i, len(all))
-					}
-					for _, k := range callFaultKinds {
-						for _, lasts := range []bool{false, true} {
-							s := strike{faultPoint: p, kind: k, lasts: lasts}
-							if lasts && !k.lasts() || !callChosen(w, f, s) {
-								continue
+				for _, parallel := range atOnce {
+					clean := trial{world: w, flavours: f, verify: verifyCounts, parallel: parallel}
+					all := callsInBubble(t, clean)
+					calls.Add(int64(len(all)))
+					for i, p := range all {
+						if *soak && i%25 == 0 {
+							t.Logf("%d of %d calls", i, len(all))
+						}
+						for _, s := range callStrikesAt(p) {
+							if one := clean.with(s); callChosen(one) {
+								failCallOnce(t, one)
+								runs.Add(1)
 							}
-							failCallOnce(t, w, f, verifyCounts, s)
-							runs.Add(1)
 						}
 					}
 				}
@@ -50,45 +48,56 @@ func TestEveryCallFailsOnce(t *testing.T) {
 	}
 }
 
-func callChosen(w faultWorld, f flavours, s strike) bool {
+func callStrikesAt(p faultPoint) (all []strike) {
+	for _, k := range callFaultKinds {
+		all = append(all, strike{faultPoint: p, kind: k})
+		if k.lasts() {
+			all = append(all, strike{faultPoint: p, kind: k, lasts: true})
+		}
+	}
+	return all
+}
+
+func callChosen(p trial) bool {
 	if *soak {
 		return true
 	}
-	oneIn := uint32(600)
+	oneIn := uint32(800)
+	if p.parallel == 1 {
+		oneIn = 2400
+	}
 	if raceDetector {
 		oneIn = 12000
 	}
-	sum := fnv.New32a()
-	sum.Write([]byte(runText(w, f, verifyCounts, s)))
-	return sum.Sum32()%oneIn == 0
+	return p.isDrawn(oneIn)
 }
 
 // callsInBubble are the calls of a rebuild that nothing befalls.
-func callsInBubble(t *testing.T, w faultWorld, f flavours) (all []faultPoint) {
+func callsInBubble(t *testing.T, p trial) (all []faultPoint) {
 	synctest.Test(t, func(t *testing.T) {
-		on := growTargets(t, w, f)
+		on := growTargets(t, p)
 		defer on.end()
 		s, err := strikeCalls(on)
 		require.NoError(t, err)
-		on.requireEqual(w.image > 0)
+		on.requireEqual(p.world.image > 0)
 		all = s.made
 	})
 	return all
 }
 
-func failCallOnce(t *testing.T, w faultWorld, f flavours, v verification, s strike) {
+func failCallOnce(t *testing.T, p trial) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		defer sayHowToReplay(t, "TestEveryCallFailsOnce", w, f, v, s)
-		on := growTargets(t, w, f)
+		defer sayHowToReplay(t, "TestEveryCallFailsOnce", p)
+		on := growTargets(t, p)
 		defer on.end()
-		after := newAftermath(t, w, f, on)
-		seen, err := strikeCalls(on, s)
-		after.look(seen, v, err)
+		after := newAftermath(t, p, on)
+		seen, err := strikeCalls(on, p.runs[0]...)
+		after.look(seen, p.verify, err)
 		after.check()
-		if s.heals() && len(seen.struck) > 0 {
+		if len(seen.struck) > 0 && seen.struck[0].heals() {
 			require.NoError(t, err, "the fault passes")
-			on.requireEqual(w.image > 0)
+			on.requireEqual(p.world.image > 0)
 		}
 		after.converge()
 	})

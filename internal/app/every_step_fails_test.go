@@ -3,8 +3,6 @@ package app_test
 import (
 	"flag"
 	"fmt"
-	"hash/fnv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -24,7 +22,7 @@ var (
 func TestEveryStepFailsOnce(t *testing.T) {
 	if *replay != "" {
 		p := replayed(t, *replay)
-		failOnce(t, p.world, p.flavours, p.verify, p.runs[0][0])
+		failOnce(t, p)
 		return
 	}
 	var points, runs atomic.Int64
@@ -34,13 +32,16 @@ func TestEveryStepFailsOnce(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
 				for _, v := range []verification{verifyCounts, verifyProof, verifyViews} {
-					all := pointsInBubble(t, w, f, v)
-					points.Add(int64(len(all)))
-					for _, p := range all {
-						for _, s := range strikesAt(p, v) {
-							if chosen(w, f, v, s) {
-								failOnce(t, w, f, v, s)
-								runs.Add(1)
+					for _, parallel := range atOnce {
+						clean := trial{world: w, flavours: f, verify: v, parallel: parallel}
+						all := pointsInBubble(t, clean)
+						points.Add(int64(len(all)))
+						for _, p := range all {
+							for _, s := range strikesAt(p, v) {
+								if one := clean.with(s); chosen(one) {
+									failOnce(t, one)
+									runs.Add(1)
+								}
 							}
 						}
 					}
@@ -66,69 +67,54 @@ func strikesAt(p faultPoint, v verification) (all []strike) {
 }
 
 // chosen picks one in so many, always the same.
-func chosen(w faultWorld, f flavours, v verification, s strike) bool {
+func chosen(p trial) bool {
 	if *soak {
 		return true
 	}
-	oneIn := uint32(20)
+	oneIn := uint32(30)
+	if p.parallel == 1 {
+		oneIn = 60
+	}
 	if raceDetector {
 		oneIn = 300
 	}
-	if s.kind.copies {
+	if p.runs[0][0].kind.copies {
 		oneIn /= 5 // there are few copies
 	}
-	sum := fnv.New32a()
-	sum.Write([]byte(runText(w, f, v, s)))
-	return sum.Sum32()%oneIn == 0
+	return p.isDrawn(oneIn)
 }
 
-func pointsInBubble(t *testing.T, w faultWorld, f flavours, v verification) (all []faultPoint) {
-	synctest.Test(t, func(t *testing.T) { all = faultPoints(t, w, f, v) })
+func pointsInBubble(t *testing.T, p trial) (all []faultPoint) {
+	synctest.Test(t, func(t *testing.T) { all = faultPoints(t, p) })
 	return all
 }
 
-func failOnce(t *testing.T, w faultWorld, f flavours, v verification, s strike) {
+func failOnce(t *testing.T, p trial) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		defer sayHowToReplay(t, "TestEveryStepFailsOnce", w, f, v, s)
-		b, request := w.grow(t, f)
-		after := newAftermath(t, w, f, inMemory{b, request})
+		defer sayHowToReplay(t, "TestEveryStepFailsOnce", p)
+		b, request := p.grow(t)
+		after := newAftermath(t, p, inMemory{b, request})
 		clean := after.missing(after.sourceBefore, after.before)
-		seen, report, err := strikeRun(b, v.of(request), s)
+		seen, report, err := strikeRun(b, request, p.runs[0]...)
+		if p.parallel > 1 && p.runs[0][0].kind.copies && len(seen.struck) == 0 {
+			return // the copies that it can befall came first
+		}
 		require.NotEmpty(t, seen.struck, "the fault has not struck")
-		after.look(seen, v, err)
+		after.look(seen, p.verify, err)
 		after.check()
 		if after.spoilt && !after.blind {
 			require.Error(t, err, "the copy was spoiled")
 		}
-		if s.heals() {
-			after.heals(s, report, clean)
+		if s := seen.struck[0]; s.heals() {
+			after.heals(s, p.parallel, report, clean)
 		}
 		after.converge()
 	})
 }
 
-func sayHowToReplay(t *testing.T, test string, w faultWorld, f flavours, v verification, s strike) {
+func sayHowToReplay(t *testing.T, test string, p trial) {
 	if t.Failed() {
-		t.Logf("replay it: go test ./internal/app -run %s -replay '%s'", test, runText(w, f, v, s))
+		t.Logf("replay it: go test ./internal/app -run %s -replay '%s'", test, p)
 	}
-}
-
-// replayed is a run as a failure prints it.
-func replayed(t *testing.T, text string) pair {
-	t.Helper()
-	where, what, ok := strings.Cut(text, ": ")
-	place := strings.Split(where, "/")
-	require.True(t, ok && len(place) == 3, "%q: expected WORLD/FLAVOURS/VERIFICATION: SIDE CALL N KIND [lasting]; …", text)
-	strikes, err := parseStrikes(what)
-	require.NoError(t, err)
-	for _, w := range faultWorlds {
-		for _, f := range allFlavours {
-			if w.name == place[0] && f.String() == place[1] {
-				return pair{world: w, flavours: f, verify: verification(place[2]), parallel: 1, runs: [][]strike{strikes}}
-			}
-		}
-	}
-	t.Fatalf("%q: there is no %s", text, where)
-	return pair{}
 }

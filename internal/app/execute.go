@@ -25,16 +25,16 @@ type execution struct {
 
 	mu        sync.Mutex
 	uuids     map[domain.Ref]string // of what this run has made
-	begun     map[string]source     // by UUID of the copy: what its source was when the copy began
+	begun     map[domain.Ref]source // of copies: what was copied into what
 	drawn     map[domain.Ref]string // names in flight
 	serving   map[domain.Ref]offer  // who serves a copy, from its first attempt on
 	loans     loans
-	opened    []int              // sources that the run may have opened something on
-	played    map[step]bool      // on the picture
-	received  map[string]bool    // UUIDs that the destination may still receive into
-	counted   map[string]counts  // by UUID of the copy: what was seen when it was grafted
-	limited   map[string]bool    // UUIDs that have had a limit
-	peers     map[int]ports.Peer // who sends, by source
+	opened    []int                 // sources that the run may have opened something on
+	played    map[step]bool         // on the picture
+	received  map[string]bool       // UUIDs that the destination may still receive into
+	counted   map[domain.Ref]counts // of copies: what was seen when they were grafted
+	limited   map[string]bool       // UUIDs that have had a limit
+	peers     map[int]ports.Peer    // who sends, by source
 	imageLock func()
 	claimed   func() // gives the claim on the image in flight back; nil: there is none
 
@@ -55,6 +55,7 @@ type step struct {
 
 // source is what rule 14 compares before a seal.
 type source struct {
+	copy    string        // the UUID of the lvol in flight: once it is sealed, Ref stands for the snapshot
 	served  offer         // what was copied
 	planned domain.Origin // what the plan has: the same, on the primary
 }
@@ -63,8 +64,8 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 	return &execution{
 		rebuild: r, seen: seen, plan: plan, subject: plan.SubjectOf(), imageLock: imageLock,
 		picture: domain.NewPicture(seen.destination.Store, r.request.Destination.Replica),
-		uuids:   make(map[domain.Ref]string), begun: make(map[string]source),
-		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool), counted: make(map[string]counts), limited: make(map[string]bool),
+		uuids:   make(map[domain.Ref]string), begun: make(map[domain.Ref]source),
+		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool), counted: make(map[domain.Ref]counts), limited: make(map[string]bool),
 		serving: make(map[domain.Ref]offer), peers: make(map[int]ports.Peer), opened: r.sources.used(),
 		loans: loans{offers: make(map[string][]offer), load: make(map[int]uint64)}, copiedFrom: make(map[offer]func()),
 	}

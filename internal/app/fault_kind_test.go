@@ -157,6 +157,13 @@ func (s strike) heals() bool {
 	return true
 }
 
+// passesUnseen reports whether the store is, after one more call, what it would be
+// without the fault.
+func (s strike) passesUnseen() bool {
+	k := s.kind
+	return k.passes && !s.lasts && k.ends == endNothing && k.fault.Spoil == 0
+}
+
 // verification is how a result is checked.
 type verification string
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -82,6 +83,8 @@ type saboteur struct {
 	hosts map[string]*memory.Host
 	give  context.CancelFunc // has the caller give up
 
+	callTakes time.Duration // that nothing befalls
+
 	mu      sync.Mutex
 	calls   map[string]int // by side and method
 	made    []faultPoint
@@ -90,6 +93,16 @@ type saboteur struct {
 	struck  []strike // with the points where they did
 	since   int      // calls since the last one
 	died    bool     // the engine
+	again   []string // why it was planned again
+}
+
+// Observe takes up why a rebuild is planned again, beside the source's frozen head.
+func (s *saboteur) Observe(e app.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.Kind == app.EventAgain && !strings.Contains(e.Text, "head was frozen") {
+		s.again = append(s.again, e.Text)
+	}
 }
 
 func newSaboteur(b *bench, give context.CancelFunc, strikes ...strike) *saboteur {
@@ -127,7 +140,7 @@ func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fau
 	k, first := s.meet(p)
 	switch {
 	case k == nil:
-		return memory.Fault{}
+		return memory.Fault{Delay: s.callTakes}
 	case first && k.ends == endCaller:
 		s.give()
 	case first && k.ends == endEngine:
@@ -146,18 +159,16 @@ func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fau
 func (s *saboteur) meet(p faultPoint) (k *faultKind, first bool) {
 	s.made = append(s.made, p)
 	s.since++
-	if len(s.strikes) > 0 && s.strikes[0].isAt(p, s.since) {
+	if len(s.strikes) > 0 && s.strikes[0].isAt(p, s.since) && s.strikes[0].kind.canBefall(p) {
 		next := s.strikes[0]
 		s.strikes = s.strikes[1:]
-		if next.kind.canBefall(p) {
-			next.faultPoint = p
-			s.since = 0
-			s.struck = append(s.struck, next)
-			if next.lasts {
-				s.going = append(s.going, next)
-			}
-			return &next.kind, true
+		next.faultPoint = p
+		s.since = 0
+		s.struck = append(s.struck, next)
+		if next.lasts {
+			s.going = append(s.going, next)
 		}
+		return &next.kind, true
 	}
 	for _, g := range s.going {
 		if g.side == p.side && (g.kind.ends == endTarget || g.method == p.method && g.kind.canBefall(p)) {
@@ -167,11 +178,14 @@ func (s *saboteur) meet(p faultPoint) (k *faultKind, first bool) {
 	return nil, false
 }
 
+// isAt reports whether the call is the one that is meant. Which copy is the n-th is
+// not the same each time where they go on at once: a fault that cannot befall this one
+// waits for another.
 func (s strike) isAt(p faultPoint, since int) bool {
 	if s.after > 0 {
-		return since == s.after
+		return since >= s.after
 	}
-	return s.side == p.side && s.method == p.method && s.n == p.n
+	return s.side == p.side && s.method == p.method && (s.n == p.n || s.kind.copies && p.n > s.n)
 }
 
 // strikeRun is a rebuild that the faults befall.
@@ -179,17 +193,21 @@ func strikeRun(b *bench, request app.Request, strikes ...strike) (*saboteur, app
 	ctx, give := cancelling()
 	defer give()
 	s := newSaboteur(b, give, strikes...)
+	if request.Parallel > 1 {
+		s.callTakes = 10 * time.Millisecond // so that calls meet
+	}
 	defer s.leave()
+	request.Observer = s
 	report, err := app.New(nil).Rebuild(ctx, request)
 	return s, report, err
 }
 
 // faultPoints are the calls of a rebuild that nothing befalls.
-func faultPoints(t tester, w faultWorld, f flavours, v verification) []faultPoint {
-	b, request := w.grow(t, f)
-	s, _, err := strikeRun(b, v.of(request))
+func faultPoints(t tester, p trial) []faultPoint {
+	b, request := p.grow(t)
+	s, _, err := strikeRun(b, request)
 	require.NoError(t, err)
-	requireEqualViews(t, b, sourceName, copyName, w.image > 0)
+	requireEqualViews(t, b, sourceName, copyName, p.world.image > 0)
 	return s.made
 }
 

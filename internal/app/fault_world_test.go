@@ -167,28 +167,28 @@ func (w faultWorld) declared() domain.Image {
 	return domain.NoImage()
 }
 
-// request rebuilds it, one thing after the other, so that the n-th call is the same
-// each time.
-func (w faultWorld) request(source, destination ports.Host) app.Request {
-	return app.Request{
+// request rebuilds it. With one copy at a time one thing is done after the other, so
+// that the n-th call is the same each time.
+func (p trial) request(source, destination ports.Host) app.Request {
+	return p.verify.of(app.Request{
 		Source:      app.Site{Host: source, Replica: sourceName},
 		Destination: app.Site{Host: destination, Replica: copyName},
-		Image:       w.declared(),
-		Parallel:    1,
-	}
+		Image:       p.world.declared(),
+		Parallel:    p.parallel,
+	})
 }
 
 // grow makes the world in memory.
-func (w faultWorld) grow(t tester, f flavours) (*bench, app.Request) {
+func (p trial) grow(t tester) (*bench, app.Request) {
 	t.Helper()
-	b := newBench(t, memory.Config{Flavour: f.source}, memory.Config{Flavour: f.destination})
+	b := newBench(t, memory.Config{Flavour: p.flavours.source}, memory.Config{Flavour: p.flavours.destination})
 	on := func(host *memory.Host) soil {
 		return soil{host, cluster, func(uuid string, at int, b byte) {
 			require.NoError(t, host.WriteAt(uuid, filled(b), uint64(at)*cluster))
 		}}
 	}
-	w.growOn(t, on(b.source), on(b.destination))
-	return b, w.request(b.source, b.destination)
+	p.world.growOn(t, on(b.source), on(b.destination))
+	return b, p.request(b.source, b.destination)
 }
 
 // rebuildCleanly is a rebuild that nothing befalls.

@@ -190,7 +190,7 @@ func (x *execution) handOver(ctx context.Context, o domain.Operation, failure er
 	}
 	planned := o.Source
 	if planned.UUID == "" { // a graft
-		planned = x.begunAs(x.uuid(o.Target)).planned
+		planned = x.begunAs(o.Target).planned
 	}
 	if !slices.ContainsFunc(x.offersOf(planned), func(other offer) bool { return other.at != of.at }) {
 		return false, failure

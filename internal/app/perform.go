@@ -117,7 +117,7 @@ func (x *execution) graft(ctx context.Context, host ports.Host, o domain.Operati
 	if o.Name != "" { // a kept one, which is not sealed
 		return patiently(ctx, func() error { return x.graftAlone(ctx, host, uuid, parent) })
 	}
-	return patiently(ctx, func() error { return x.graftAndCount(ctx, host, uuid, parent) })
+	return patiently(ctx, func() error { return x.graftAndCount(ctx, host, o.Target, parent) })
 }
 
 // graftAlone: grafts under one parent exclude each other. Nothing but the graft
@@ -138,8 +138,9 @@ func (x *execution) graftAlone(ctx context.Context, host ports.Host, uuid, paren
 // sides right before. A chain of snapshots is as fast as its grafts and seals,
 // one after the other, so the look shares the graft's round trip. That the lvol
 // hangs where it should, the answer to the graft says.
-func (x *execution) graftAndCount(ctx context.Context, host ports.Host, uuid, parent string) error {
-	began := x.begunAs(uuid)
+func (x *execution) graftAndCount(ctx context.Context, host ports.Host, target domain.Ref, parent string) error {
+	began := x.begunAs(target)
+	uuid := began.copy
 	var now counts
 	calls, err := x.countAsked(ctx, &now, began)
 	if err != nil {
@@ -154,21 +155,21 @@ func (x *execution) graftAndCount(ctx context.Context, host ports.Host, uuid, pa
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.counted[uuid] = now
+	x.counted[target] = now
 	return nil
 }
 
-func (x *execution) begunAs(uuid string) source {
+func (x *execution) begunAs(target domain.Ref) source {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.begun[uuid]
+	return x.begun[target]
 }
 
 // seal has compared both sides once more: a snapshot under its final name is
 // right.
 func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operation, reached func()) error {
-	uuid := x.uuid(o.Target)
-	if err := x.compareBeforeSeal(ctx, host, uuid); err != nil {
+	uuid := x.begunAs(o.Target).copy
+	if err := x.compareBeforeSeal(ctx, host, o.Target); err != nil {
 		return err
 	}
 	if err := x.play(o); err != nil {
@@ -216,10 +217,10 @@ func (x *execution) wasSealed(ctx context.Context, o domain.Operation, sealed st
 // compareBeforeSeal: somebody may have deleted the snapshot below the source's
 // one, which merges the two, or written into our lvol. What is not grafted is
 // looked at here, also for a parent that somebody else has given it.
-func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, uuid string) error {
-	began := x.begunAs(uuid)
+func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, target domain.Ref) error {
+	began := x.begunAs(target)
 	x.mu.Lock()
-	now, counted := x.counted[uuid]
+	now, counted := x.counted[target]
 	x.mu.Unlock()
 	if !counted {
 		var copied domain.Lvol
@@ -227,7 +228,7 @@ func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, uuid
 		if err != nil {
 			return err
 		}
-		err = x.atOnce(append([]func() error{func() (err error) { copied, err = host.Look(ctx, uuid); return err }}, calls...)...)
+		err = x.atOnce(append([]func() error{func() (err error) { copied, err = host.Look(ctx, began.copy); return err }}, calls...)...)
 		if err != nil {
 			return err
 		}

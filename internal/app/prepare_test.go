@@ -18,15 +18,15 @@ import (
 
 // smallImage is a world whose ancestor hangs on an image of another size. On an upstream
 // destination nothing is kept, so that it is copied.
-func smallImage(t *testing.T) faultWorld {
+func smallImage(t *testing.T) trial {
 	t.Helper()
 	for _, w := range faultWorlds {
 		if w.name == "small-image" {
-			return w
+			return trial{world: w, flavours: flavours{source: memory.Fork, destination: memory.Upstream}, parallel: app.DefaultParallel}
 		}
 	}
 	t.Fatal("there is no such world any more")
-	return faultWorld{}
+	return trial{}
 }
 
 // An engine that did not see this one would find an lvol in the middle of a resize, for
@@ -34,9 +34,8 @@ func smallImage(t *testing.T) faultWorld {
 func TestNothingIsCopiedWhileAGraftIsPrepared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		on := growTargets(t, smallImage(t), flavours{source: memory.Fork, destination: memory.Upstream})
+		on := growTargets(t, smallImage(t))
 		defer on.end()
-		on.parallel = 4
 		var mu sync.Mutex
 		var asked []string
 		on.listen(func(side string, r simtarget.Request) simtarget.Fault {
@@ -67,9 +66,8 @@ func TestNothingIsCopiedWhileAGraftIsPrepared(t *testing.T) {
 func TestAGraftThatIsBeingPreparedIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		on := growTargets(t, smallImage(t), flavours{source: memory.Fork, destination: memory.Upstream})
+		on := growTargets(t, smallImage(t))
 		defer on.end()
-		on.parallel = 4
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		on.listen(func(_ string, r simtarget.Request) simtarget.Fault {

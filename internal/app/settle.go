@@ -55,7 +55,8 @@ func (x *execution) settleSeal(ctx context.Context, o domain.Operation) (done bo
 	if sealed == nil || err != nil {
 		return false, err
 	}
-	host, uuid := x.request.Destination.Host, x.uuid(o.Target)
+	host, began := x.request.Destination.Host, x.begunAs(o.Target)
+	uuid := began.copy
 	rest, err := host.Look(ctx, uuid)
 	remains := err == nil
 	switch {
@@ -67,9 +68,6 @@ func (x *execution) settleSeal(ctx context.Context, o domain.Operation) (done bo
 	case rest.Own.Count > 0:
 		return false, fmt.Errorf("%w: %w: something was written into the lvol after it had become %s", errPlanAgain, ports.ErrCorrupt, o.Name)
 	}
-	x.mu.Lock()
-	began := x.begun[uuid]
-	x.mu.Unlock()
 	if !sealed.ReadOnly || sealed.Own.Count != began.planned.Clusters || sealed.Parent != x.uuid(o.Parent) {
 		return false, fmt.Errorf("%w: %s was sealed with %d clusters of its own instead of %d, or under another parent", errPlanAgain, o.Name, sealed.Own.Count, began.planned.Clusters)
 	}

@@ -55,24 +55,23 @@ func (m *machine) current() *simtarget.Target {
 // store. All of it lives in a bubble of testing/synctest.
 type inTargets struct {
 	t        *testing.T
-	world    faultWorld
+	trial    trial
 	fabric   *simtarget.Fabric
 	machines map[string]*machine
 	lookers  map[string]*spdk.Host
 	ends     []func()
-	parallel int // 0: 1
 
 	mu    sync.Mutex
 	meets func(side string, r simtarget.Request) simtarget.Fault // nil: nothing befalls
 }
 
-func growTargets(t *testing.T, w faultWorld, f flavours) *inTargets {
+func growTargets(t *testing.T, p trial) *inTargets {
 	t.Helper()
-	s := &inTargets{t: t, world: w, fabric: simtarget.NewFabric(), machines: make(map[string]*machine), lookers: make(map[string]*spdk.Host)}
+	s := &inTargets{t: t, trial: p, fabric: simtarget.NewFabric(), machines: make(map[string]*machine), lookers: make(map[string]*spdk.Host)}
 	dir, err := os.MkdirTemp("", "faults")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	for side, flavour := range map[string]memory.Flavour{"source": f.source, "destination": f.destination} {
+	for side, flavour := range map[string]memory.Flavour{"source": p.flavours.source, "destination": p.flavours.destination} {
 		m := &machine{t: t, fabric: s.fabric, side: side, disk: filepath.Join(dir, side)}
 		m.config = simtarget.Config{
 			Socket: side, Within: true, Flavour: simtarget.Flavour(flavour),
@@ -86,7 +85,7 @@ func growTargets(t *testing.T, w faultWorld, f flavours) *inTargets {
 	}
 	source, endSource := s.host("source")
 	destination, endDestination := s.host("destination")
-	w.growOn(t, s.soil("source", source), s.soil("destination", destination))
+	p.world.growOn(t, s.soil("source", source), s.soil("destination", destination))
 	endSource()
 	endDestination()
 	for _, m := range s.machines {
@@ -178,11 +177,7 @@ func (s *inTargets) host(side string) (host *spdk.Host, end func()) {
 func (s *inTargets) engine() (app.Request, func()) {
 	source, endSource := s.host("source")
 	destination, endDestination := s.host("destination")
-	request := s.world.request(source, destination)
-	if s.parallel > 0 {
-		request.Parallel = s.parallel
-	}
-	return request, func() { endSource(); endDestination() }
+	return s.trial.request(source, destination), func() { endSource(); endDestination() }
 }
 
 func (s *inTargets) cluster() uint64 { return targetCluster }
@@ -244,6 +239,7 @@ func strikeCalls(on *inTargets, strikes ...strike) (*saboteur, error) {
 	defer give()
 	s := &callSaboteur{saboteur: saboteur{give: give, calls: make(map[string]int), strikes: strikes}, stage: on, over: make(chan struct{}), dying: make(map[*simtarget.Target]bool)}
 	on.listen(s.ask)
+	request.Observer = s
 	_, err := app.New(nil).Rebuild(ctx, request)
 	on.listen(nil)
 	close(s.over)

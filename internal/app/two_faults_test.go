@@ -20,8 +20,8 @@ var (
 
 // TestTwoFaultsAtRandom has two faults befall a rebuild, in one run or in two, and
 // rebuilds again. Each pair is drawn from a seed of its own, which a failure prints.
-// Where copies go on beside each other, as in a fourth of them, a seed draws the
-// same pair, but which call is the n-th may differ.
+// Where copies go on beside each other, as in three of four, a seed draws the same
+// pair, but which call is the n-th may differ.
 func TestTwoFaultsAtRandom(t *testing.T) {
 	failTwice(t, 1200, *pairs, faultKinds, pointsInBubble, failAsDrawn)
 }
@@ -29,13 +29,14 @@ func TestTwoFaultsAtRandom(t *testing.T) {
 // TestTwoCallsFailAtRandom is TestTwoFaultsAtRandom for the JSON-RPC calls of simulated
 // targets. One such pair takes as long as twenty of the others.
 func TestTwoCallsFailAtRandom(t *testing.T) {
-	points := func(t *testing.T, w faultWorld, f flavours, _ verification) []faultPoint {
-		return callsInBubble(t, w, f)
+	points := func(t *testing.T, p trial) []faultPoint {
+		p.verify = verifyCounts
+		return callsInBubble(t, p)
 	}
 	failTwice(t, 40, *pairs/20, callFaultKinds, points, failCallsAsDrawn)
 }
 
-func failTwice(t *testing.T, some, all int, kinds []faultKind, points pointsOf, fail func(t *testing.T, p pair, again string) int) {
+func failTwice(t *testing.T, some, all int, kinds []faultKind, points pointsOf, fail func(t *testing.T, p trial, again string) int) {
 	t.Helper()
 	known := &drawing{kinds: kinds, points: points}
 	one := func(t *testing.T, seed uint64) int {
@@ -67,23 +68,6 @@ func failTwice(t *testing.T, some, all int, kinds []faultKind, points pointsOf, 
 	}
 }
 
-// pair is two faults, drawn.
-type pair struct {
-	world    faultWorld
-	flavours flavours
-	verify   verification
-	parallel int
-	runs     [][]strike
-}
-
-func (p pair) String() string {
-	runs := make([]string, len(p.runs))
-	for i, strikes := range p.runs {
-		runs[i] = runText(p.world, p.flavours, p.verify, strikes...)
-	}
-	return fmt.Sprintf("parallel %d; %s", p.parallel, strings.Join(runs, ", then "))
-}
-
 // drawing draws pairs of faults.
 type drawing struct {
 	kinds  []faultKind
@@ -92,15 +76,15 @@ type drawing struct {
 }
 
 // pointsOf are the calls of a rebuild that nothing befalls.
-type pointsOf func(*testing.T, faultWorld, flavours, verification) []faultPoint
+type pointsOf func(*testing.T, trial) []faultPoint
 
-func (d *drawing) pair(t *testing.T, seed uint64) pair {
+func (d *drawing) pair(t *testing.T, seed uint64) trial {
 	r := rand.New(rand.NewPCG(seed, 0))
-	p := pair{
-		world: draw(r, faultWorlds), flavours: draw(r, allFlavours), parallel: draw(r, []int{1, 1, 1, app.DefaultParallel}),
+	p := trial{
+		world: draw(r, faultWorlds), flavours: draw(r, allFlavours), parallel: draw(r, []int{1, app.DefaultParallel, app.DefaultParallel, app.DefaultParallel}),
 		verify: draw(r, []verification{verifyCounts, verifyCounts, verifyProof, verifyViews}),
 	}
-	points := d.pointsOnce(t, p.world, p.flavours, p.verify)
+	points := d.pointsOnce(t, p)
 	first, second := d.strike(r, draw(r, points)), d.strike(r, draw(r, points))
 	if r.IntN(3) == 0 {
 		p.runs = [][]strike{{first}, {second}}
@@ -125,18 +109,18 @@ func (d *drawing) strike(r *rand.Rand, p faultPoint) strike {
 	}
 }
 
-func (d *drawing) pointsOnce(t *testing.T, w faultWorld, f flavours, v verification) []faultPoint {
-	key := runText(w, f, v)
+func (d *drawing) pointsOnce(t *testing.T, p trial) []faultPoint {
+	key := p.place()
 	if known, ok := d.known.Load(key); ok {
 		return known.([]faultPoint)
 	}
-	points := d.points(t, w, f, v)
+	points := d.points(t, p)
 	d.known.Store(key, points)
 	return points
 }
 
 // failAsDrawn says how many of the faults struck.
-func failAsDrawn(t *testing.T, p pair, again string) (struck int) {
+func failAsDrawn(t *testing.T, p trial, again string) (struck int) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		defer func() {
@@ -144,11 +128,10 @@ func failAsDrawn(t *testing.T, p pair, again string) (struck int) {
 				t.Logf("%s\nit is: %s", again, p)
 			}
 		}()
-		b, request := p.world.grow(t, p.flavours)
-		after := newAftermath(t, p.world, p.flavours, inMemory{b, request})
-		request.Parallel, after.loosens = p.parallel, p.parallel > 1
+		b, request := p.grow(t)
+		after := newAftermath(t, p, inMemory{b, request})
 		for _, strikes := range p.runs {
-			seen, _, err := strikeRun(b, p.verify.of(request), strikes...)
+			seen, _, err := strikeRun(b, request, strikes...)
 			after.look(seen, p.verify, err)
 			after.check()
 			struck += len(seen.struck)
@@ -158,7 +141,7 @@ func failAsDrawn(t *testing.T, p pair, again string) (struck int) {
 	return struck
 }
 
-func failCallsAsDrawn(t *testing.T, p pair, again string) (struck int) {
+func failCallsAsDrawn(t *testing.T, p trial, again string) (struck int) {
 	t.Helper()
 	p.verify = verifyCounts // others open lvols, which takes sockets of the machine
 	synctest.Test(t, func(t *testing.T) {
@@ -167,10 +150,9 @@ func failCallsAsDrawn(t *testing.T, p pair, again string) (struck int) {
 				t.Logf("%s\nit is: %s", again, p)
 			}
 		}()
-		on := growTargets(t, p.world, p.flavours)
+		on := growTargets(t, p)
 		defer on.end()
-		after := newAftermath(t, p.world, p.flavours, on)
-		on.parallel, after.loosens = p.parallel, p.parallel > 1
+		after := newAftermath(t, p, on)
 		for _, strikes := range p.runs {
 			seen, err := strikeCalls(on, strikes...)
 			after.look(seen, p.verify, err)
