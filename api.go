@@ -121,6 +121,12 @@ type Engine = app.Engine
 //		// take over what a source fails in.
 //		MoreSources []Site
 //
+//		// RightSource is the name of the source that is right where they differ: the
+//		// rebuild is planned from it, or fails, and what only others have is lost. With
+//		// "" a rebuild is refused if the source that it would be planned from lacks a
+//		// user's snapshot that another one has, a part of the size, or all the data.
+//		RightSource string
+//
 //		// Volume is the volume's name. A Queue runs one rebuild of a volume at a
 //		// time; with "" what has a source in common is taken for one.
 //		Volume string

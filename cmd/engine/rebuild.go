@@ -28,6 +28,7 @@ type rebuildFlags struct {
 	noImage          bool
 	fast             bool
 	acceptHurtSource bool
+	rightSource      string
 	journal          string
 	output           outputFlag
 }
@@ -41,6 +42,7 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.noImage, "no-image", false, "the volume has no backing image")
 	flags.BoolVar(&f.fast, "fast", true, "keep what is proven identical")
 	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
+	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` that is right, of those that are given as sources, where they differ")
 	flags.StringVar(&f.journal, "journal", "", "`FILE` that remembers what was sealed: proof where hosts tell none")
 	flags.Var(&f.output, "output", "how the result is printed")
 	c.Args = exactArgs()
@@ -103,7 +105,8 @@ the volume's backing image, and a head. Nobody may write to either meanwhile.
 What an earlier run finished is kept; interrupt it and run it again.
 With several sources the first healthy one says what has to come out. The others
 serve copies of snapshots that are proven to be the same there, and take over when
-one fails.
+one fails. If it lacks a user's snapshot that another one has, a part of the size
+or all the data, the rebuild is refused: --right-source says which one is right.
 --bandwidth is shared by the copies that go on at once; a target counts whole MiB
 a second, and each copy gets at least one.
 ` + addressHelp,
@@ -172,7 +175,10 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	if err != nil {
 		return err
 	}
-	request := app.Request{Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, ReservePercent: reservePercent}}
+	request := app.Request{RightSource: flags.rightSource, Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, ReservePercent: reservePercent}}
+	if f := flags.rightSource; f != "" && !slices.ContainsFunc(sources, func(at address) bool { return at.replica == f }) {
+		return badUsage("--right-source %s: no --source names that replica", f)
+	}
 	if request.Image, err = saidImage(c, flags.image, flags.noImage); err != nil {
 		return err
 	}

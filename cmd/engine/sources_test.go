@@ -126,3 +126,30 @@ func TestASourceGivenTwiceIsBadUsage(t *testing.T) {
 	told := w.engine("plan", "--source", healthyAt, "--source", other, "--destination", hurtAt)
 	saidOnOneLine(t, told, exitFailed, "given as a source twice")
 }
+
+// The first source is not taken for the truth where another one has more.
+func TestWhereSourcesDifferTheRightOneHasToBeNamed(t *testing.T) {
+	w := twoHealthy(t)
+	ran := w.engine("snapshot", "create", secondAt, "newest")
+	require.Equal(t, exitDone, ran.status, "%s", ran.stderr)
+	before := w.stores()
+	args := []string{"--source", healthyAt, "--source", secondAt, "--destination", thirdAt}
+	const says = "only vol-1-r-2 on lvstore disk-2 has snapshot newest (0 clusters of its own)"
+	for _, command := range []string{"plan", "rebuild"} {
+		told := w.engine(append([]string{command}, args...)...)
+		require.Equal(t, exitFailed, told.status)
+		require.Contains(t, told.stdout+told.stderr, says+"; say which source is right")
+		told = w.engine(append([]string{command, "--output", "json"}, args...)...)
+		require.Equal(t, exitFailed, told.status)
+		require.Contains(t, told.stdout, `"outcome":"refused","error":"the sources differ`)
+		require.Contains(t, told.stdout, `"warnings":["`+says+`"]`)
+		told = w.engine(append([]string{command, "--right-source", "vol-1-r-9"}, args...)...)
+		require.Equal(t, exitUsage, told.status)
+		require.Contains(t, told.stderr, "--right-source vol-1-r-9: no --source names that replica")
+	}
+	require.Equal(t, before, w.stores())
+	told := w.engine(append([]string{"rebuild", "--right-source", "vol-1-r-2", "--output", "json"}, args...)...)
+	require.Equal(t, exitDone, told.status, "%s", told.stdout)
+	require.Equal(t, "primary", sourcesOf(t, told.stdout)["vol-1-r-2"].State)
+	require.Contains(t, told.stdout, `"name":"newest"`)
+}

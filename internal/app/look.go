@@ -59,7 +59,9 @@ func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
 	for _, at := range used {
 		if failures[at] == nil {
 			from.saw(at, stores[at])
-			sources[at], failures[at] = domain.NewReplica(stores[at], from.sites[at].Replica)
+			if sources[at], failures[at] = domain.NewReplica(stores[at], from.sites[at].Replica); failures[at] == nil {
+				from.foundThere(at, sources[at])
+			}
 		}
 	}
 	if from.several() {
@@ -86,9 +88,16 @@ func (s *sight) pick(r Request, from *sources, sources []domain.Replica, destina
 			seen, places = append(seen, sources[at]), append(places, at)
 		}
 	}
+	if right := slices.IndexFunc(seen, func(s domain.Replica) bool { return s.Name == r.RightSource }); right > 0 {
+		seen[0], seen[right] = seen[right], seen[0]
+		places[0], places[right] = places[right], places[0]
+	}
 	primary, flaws := domain.PickPrimary(r.Image, seen, destination)
 	for i, flaw := range flaws {
 		failures[places[i]] = flaw
+	}
+	if primary >= 0 && r.RightSource != "" && seen[primary].Name != r.RightSource {
+		return from.notRight(r.RightSource, failures)
 	}
 	if primary < 0 {
 		return from.none(failures)
@@ -225,7 +234,12 @@ func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight) (s
 	if s, err = s.prove(ctx, r, from, onSource, onDestination); err != nil {
 		return s, domain.Plan{}, err
 	}
+	differ, err := from.checkPrimary(r, s.primary, s.source)
+	if err != nil {
+		return s, domain.Plan{Warnings: differ}, refused(err)
+	}
 	plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
+	plan.Warnings = append(differ, plan.Warnings...)
 	return s, plan, refused(err)
 }
 

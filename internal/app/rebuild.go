@@ -272,6 +272,9 @@ func (r *rebuild) plan(ctx context.Context, looked *sight) (sight, domain.Plan, 
 	})
 	r.see(seen)
 	if err != nil {
+		if len(plan.Warnings) > 0 {
+			r.report.Warnings = plan.Warnings // of what was refused
+		}
 		return seen, plan, err
 	}
 	r.primary, r.unlike = seen.primary, nil

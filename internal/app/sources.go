@@ -24,8 +24,10 @@ type sources struct {
 	sites []Site
 
 	mu     sync.Mutex
-	stores []string // names of lvstores; "": not seen yet
-	lost   []error  // why they are not used any more; nil: they are
+	stores []string         // names of lvstores; "": not seen yet
+	found  []domain.Replica // as last seen; those that were never seen have no name
+	chosen map[int]bool     // primaries that lacked nothing when they were first planned from
+	lost   []error          // why they are not used any more; nil: they are
 	inUse  []context.Context
 	end    []context.CancelCauseFunc
 
@@ -42,7 +44,7 @@ type served struct {
 func newSources(r Request) *sources {
 	sites := r.sources()
 	s := &sources{
-		sites: sites, stores: make([]string, len(sites)), lost: make([]error, len(sites)),
+		sites: sites, stores: make([]string, len(sites)), found: make([]domain.Replica, len(sites)), chosen: make(map[int]bool), lost: make([]error, len(sites)),
 		inUse: make([]context.Context, len(sites)), end: make([]context.CancelCauseFunc, len(sites)),
 		served: make([][]served, len(sites)),
 	}
@@ -67,6 +69,37 @@ func (s *sources) saw(at int, store domain.Store) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stores[at] = store.Name
+}
+
+// foundThere remembers what a source was when it was last seen.
+func (s *sources) foundThere(at int, replica domain.Replica) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.found[at] = replica
+}
+
+// besides are the other sources as last seen, also those that serve nothing or
+// are not used any more: what only they have is missing in what comes out.
+func (s *sources) besides(primary int) (others []domain.Replica) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for at, replica := range s.found {
+		if at != primary && replica.Name != "" {
+			others = append(others, replica)
+		}
+	}
+	return others
+}
+
+// checkPrimary compares a primary with the others. One that a plan was made from
+// is not refused later in the run: what it lacks then, a user has deleted there.
+func (s *sources) checkPrimary(r Request, at int, primary domain.Replica) (warnings []string, err error) {
+	others := s.besides(at)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	warnings, err = domain.CheckPrimary(primary, others, r.RightSource != "" || s.chosen[at])
+	s.chosen[at] = s.chosen[at] || err == nil
+	return warnings, err
 }
 
 // name is how people call a source.
@@ -262,6 +295,21 @@ func (s *sources) none(flaws []error) error {
 	return e
 }
 
+// notRight: another source than the one that is said to be right may be used, and
+// that one may not.
+func (s *sources) notRight(name string, flaws []error) error {
+	at := slices.IndexFunc(s.sites, func(site Site) bool { return site.Replica == name })
+	flaw := flaws[at]
+	if flaw == nil {
+		flaw = s.whyLost(at)
+	}
+	e := &noSource{flaws: flaws, text: fmt.Sprintf("source %s, which is said to be right, cannot be used: %s", name, inOneLine(flaw))}
+	if !errors.Is(refused(flaw), ErrRefused) {
+		e.causes = []error{flaw}
+	}
+	return e
+}
+
 // inOneLine: errors.Join puts a line between two.
 func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
@@ -276,5 +324,25 @@ func (r Request) checkSources() error {
 			return &refusal{err}
 		}
 	}
-	return nil
+	return r.checkRightSource()
+}
+
+// checkRightSource: the name has to tell which source is meant.
+func (r Request) checkRightSource() error {
+	if r.RightSource == "" {
+		return nil
+	}
+	names, named := []string{}, 0
+	for _, site := range r.sources() {
+		if names = append(names, site.Replica); site.Replica == r.RightSource {
+			named++
+		}
+	}
+	switch named {
+	case 0:
+		return refusef("source %s, which is said to be right, is not among the sources: %s", r.RightSource, strings.Join(names, ", "))
+	case 1:
+		return nil
+	}
+	return refusef("%d sources are called %s, so that name does not say which one is right: give that one alone", named, r.RightSource)
 }

@@ -1,0 +1,177 @@
+package app_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// staleSources are replicas that lack what another one of the volume has.
+var staleSources = map[string]struct {
+	spoil func(p *plant)
+	says  string
+}{
+	"it is empty": {
+		func(p *plant) { p.writable(p.replica, p.image, 8) },
+		"vol-1-r-12 on lvstore disk-2 has 8 clusters of its own, and vol-1-r-11 on lvstore disk-1 has none; only vol-1-r-12 on lvstore disk-2 has snapshots snap1, snap2 (5 clusters of its own)",
+	},
+	"it lacks the newest snapshot": {
+		func(p *plant) {
+			p.snapshot("snap1", p.image, 8, map[int]byte{0: 1, 1: 1}, minute(0))
+			p.write(p.writable(p.replica, p.uuids["snap1"], 8), 0, 9)
+		},
+		"only vol-1-r-12 on lvstore disk-2 has snapshot snap2 (3 clusters of its own)",
+	},
+	"it missed an expansion": {
+		func(p *plant) { grown(p, 6) },
+		"vol-1-r-12 on lvstore disk-2 has 32768 bytes, and vol-1-r-11 on lvstore disk-1 24576",
+	},
+}
+
+// grown is a replica with two snapshots and data in its head.
+func grown(p *plant, clusters int) {
+	p.snapshot("snap1", p.image, 6, map[int]byte{0: 1, 1: 1}, minute(0))
+	p.snapshot("snap2", p.uuids["snap1"], 6, map[int]byte{1: 2, 2: 2, 3: 2}, minute(1))
+	head := p.writable(p.replica, p.uuids["snap2"], clusters)
+	for at := range 3 {
+		p.write(head, at+3, 3)
+	}
+}
+
+// growStale makes a grove of two sources, the first of which lacks something.
+func growStale(t tester, spoil func(p *plant), flavour memory.Flavour) *grove {
+	first := true
+	g := growGrove(t, flavour, []memory.Flavour{flavour, flavour}, func(p *plant) {
+		if first {
+			first = false
+			spoil(p)
+			return
+		}
+		grown(p, 8)
+	})
+	growImage(t, g.destination, 4)
+	return g
+}
+
+// longhorn/longhorn#7425, #8659: an empty replica that had failed became the
+// volume's truth. LINBIT/linstor-server#28, #216: an old one did.
+func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
+	for what, c := range staleSources {
+		for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+			t.Run(what, func(t *testing.T) {
+				g := growStale(t, c.spoil, flavour)
+				before, left := photograph(t, g.sources[0]), photograph(t, g.destination)
+				plan, err := app.New(nil).Plan(t.Context(), g.request)
+				require.ErrorIs(t, err, app.ErrRefused)
+				require.ErrorContains(t, err, c.says)
+				require.Contains(t, strings.Join(plan.Warnings, "; "), c.says)
+
+				report, err := app.New(nil).Rebuild(t.Context(), g.request)
+				require.ErrorIs(t, err, app.ErrRefused)
+				require.ErrorContains(t, err, c.says)
+				require.Equal(t, app.OutcomeRefused, report.Outcome)
+				require.Contains(t, strings.Join(report.Warnings, "; "), c.says)
+				require.Equal(t, before, photograph(t, g.sources[0]), "the source's head is not frozen")
+				require.Equal(t, left, photograph(t, g.destination))
+
+				right := g.request
+				right.RightSource = g.plants[1].replica
+				report, err = app.New(nil).Rebuild(t.Context(), right)
+				require.NoError(t, err)
+				require.Equal(t, []app.SourceState{app.SourceSecondary, app.SourcePrimary}, []app.SourceState{report.Sources[0].State, report.Sources[1].State})
+				g.requireEqual(1)
+
+				right.RightSource = g.plants[0].replica // and so it goes, if that is what is asked for
+				right.Destination.Replica = "vol-1-r-14"
+				report, err = app.New(nil).Rebuild(t.Context(), right)
+				require.NoError(t, err)
+				require.Contains(t, strings.Join(report.Warnings, "; "), c.says)
+				requireEqualViews(t, &bench{t: t, source: g.sources[0], destination: g.destination}, g.plants[0].replica, "vol-1-r-14", true)
+			})
+		}
+	}
+}
+
+func TestTheOrderOfSourcesThatLackNothingDoesNotMatter(t *testing.T) {
+	g := growStale(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
+	g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
+	_, err := app.New(nil).Rebuild(t.Context(), g.request)
+	require.NoError(t, err, "the first one has all that the other one has")
+	g.requireEqual(1)
+}
+
+// What only a source had that was lost in the middle is not forgotten.
+func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := growStale(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
+		g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
+		g.sources[1].Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "copy" {
+				die(g.sources[1], 1, memory.Fault{Before: errNoAnswer})
+				return memory.Fault{Before: ports.ErrUnavailable}
+			}
+			return memory.Fault{Delay: time.Millisecond}
+		})
+		report, err := app.New(nil).Rebuild(t.Context(), g.request)
+		require.ErrorContains(t, err, "only vol-1-r-12 on lvstore disk-2 has snapshot snap2")
+		require.Equal(t, app.OutcomeFailed, report.Outcome)
+		require.Nil(t, list(t, g.destination, copyName).Head)
+
+		g.sources[1].Inject(nil)
+		_, err = app.New(nil).Rebuild(t.Context(), g.request)
+		require.NoError(t, err)
+		g.requireEqual(1)
+	})
+}
+
+func TestTheRightSourceIsUsedOrNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+		growImage(t, g.destination, 4)
+		for name, says := range map[string]string{
+			"vol-1-r-77": "is not among the sources: vol-1-r-11, vol-1-r-12",
+			"vol-1-r-12": "source vol-1-r-12, which is said to be right, cannot be used: replica vol-1-r-12 on lvstore disk-2 has no head",
+		} {
+			if name == "vol-1-r-12" {
+				g.deleteHead(1)
+			}
+			g.request.RightSource = name
+			_, err := app.New(nil).Rebuild(t.Context(), g.request)
+			require.ErrorIs(t, err, app.ErrRefused)
+			require.ErrorContains(t, err, says)
+		}
+		die(g.sources[1], 1, memory.Fault{Before: errNoAnswer})
+		g.request.RightSource = "vol-1-r-12"
+		_, err := app.New(nil).Rebuild(t.Context(), g.request)
+		require.ErrorContains(t, err, "source vol-1-r-12, which is said to be right, cannot be used: list the host of replica vol-1-r-12")
+		require.NotErrorIs(t, err, app.ErrRefused, "another time it may answer")
+
+		g = growGrove(t, memory.Fork, forks, fieldTreeWithData)
+		g.request.MoreSources[0].Replica = g.request.Source.Replica
+		g.request.RightSource = g.request.Source.Replica
+		_, err = app.New(nil).Rebuild(context.Background(), g.request)
+		require.ErrorContains(t, err, "2 sources are called vol-1-r-11")
+	})
+}
+
+// longhorn/longhorn#6078, LINBIT/linstor-server#259: one replica has another
+// size, and nothing says so.
+func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
+	g := growStale(t, staleSources["it missed an expansion"].spoil, memory.Fork)
+	g.request.RightSource = g.plants[1].replica
+	plan, err := app.New(nil).Plan(t.Context(), g.request)
+	require.NoError(t, err)
+	const says = "source vol-1-r-11 on lvstore disk-1 has another size: 24576 bytes instead of the 32768 of vol-1-r-12 on lvstore disk-2"
+	require.Contains(t, plan.Warnings, says)
+	report, err := app.New(nil).Rebuild(t.Context(), g.request)
+	require.NoError(t, err)
+	require.Contains(t, report.Warnings, says)
+}

@@ -1,0 +1,195 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The sources of a rebuild may differ: one of them was away for a while, is empty,
+// or missed an expansion. Which one is right, nobody here can know. So a primary
+// that lacks what only another source has is refused, unless the caller has said
+// that it is the right one.
+
+// CheckPrimary compares the primary with the volume's other sources, also with
+// those that serve nothing. Warnings say what a replica rebuilt from the primary
+// would lack, and which source has another size. It is a Refusal where that is a
+// user's snapshot, a part of the size or all the data. right: the caller has said
+// that the primary is right, so nothing is refused.
+func CheckPrimary(primary Replica, others []Replica, right bool) (warnings []string, err error) {
+	var lost []string
+	for _, other := range others {
+		c := comparison{primary: primary, other: other}
+		c.compare()
+		lost, warnings = append(lost, c.lost...), append(warnings, c.differs...)
+	}
+	warnings = append(lost[:len(lost):len(lost)], warnings...)
+	if len(lost) == 0 || right {
+		return warnings, nil
+	}
+	return warnings, refuse("the sources differ, and a replica rebuilt from %s would lack what another one has: %s; say which source is right, or give the right ones only", primary.located(), strings.Join(lost, "; "))
+}
+
+// located names a replica among those of other stores.
+func (r Replica) located() string { return r.Name + " on lvstore " + r.Store.Name }
+
+// comparison is of the primary with one other source.
+type comparison struct {
+	primary, other Replica
+
+	lost    []string // that may not be lost without a word from the caller
+	differs []string // the rest
+}
+
+func (c *comparison) lose(format string, args ...any) {
+	c.lost = append(c.lost, fmt.Sprintf(format, args...))
+}
+
+func (c *comparison) differ(format string, args ...any) {
+	c.differs = append(c.differs, fmt.Sprintf(format, args...))
+}
+
+func (c *comparison) compare() {
+	if !c.other.Exists() {
+		return // it is passed over, and has nothing
+	}
+	c.compareVolumes()
+	c.compareData()
+	c.compareSnapshots()
+	c.compareSizes()
+	c.compareHeads()
+}
+
+func (c *comparison) compareVolumes() {
+	if ofOtherVolumes(c.primary.Name, c.other.Name) {
+		c.lose("%s is named as a replica of another volume", c.other.located())
+	}
+}
+
+func (c *comparison) compareData() {
+	if n := c.other.ownClusters(); n > 0 && c.primary.ownClusters() == 0 {
+		c.lose("%s has %s, and %s has none", c.other.located(), clustersText(n), c.primary.located())
+	}
+}
+
+// compareSnapshots leaves out the system snapshots of rebuilds: a rebuild takes
+// one of its primary alone.
+func (c *comparison) compareSnapshots() {
+	var users, systems lostSnapshots
+	for _, s := range c.other.Snapshots {
+		if _, has := c.primary.Snapshot(s.Name); has || isSystemSnapshot(s.Name) {
+			continue
+		}
+		if c.other.Store.Records && !s.Lvol.Attributes.UserCreated {
+			systems.add(s)
+		} else {
+			users.add(s) // where nothing is recorded, it may be a user's
+		}
+	}
+	if len(users.names) > 0 {
+		c.lose("only %s has %s", c.other.located(), users.text("snapshot"))
+	}
+	if len(systems.names) > 0 {
+		c.differ("only %s has %s", c.other.located(), systems.text("system snapshot"))
+	}
+}
+
+func (c *comparison) compareSizes() {
+	ours, theirs := c.primary.volumeSize(), c.other.volumeSize()
+	switch {
+	case ours == 0 || theirs == 0: // not known
+	case theirs > ours:
+		c.lose("%s has %d bytes, and %s %d", c.other.located(), theirs, c.primary.located(), ours)
+	case theirs < ours:
+		c.differ("source %s has another size: %d bytes instead of the %d of %s", c.other.located(), theirs, ours, c.primary.located())
+	}
+}
+
+// compareHeads compares what was written since the newest snapshot. Where a
+// rebuild has frozen one of the heads and it was written to again, the clusters
+// of both may be the same ones, so then only their absence tells anything.
+func (c *comparison) compareHeads() {
+	if c.primary.Head == nil || c.other.Head == nil {
+		return
+	}
+	ours, theirs := c.primary.sinceSnapshot(), c.other.sinceSnapshot()
+	switch {
+	case ours.on != theirs.on || ours.clusters == theirs.clusters:
+	case ours.clusters == 0 || theirs.clusters > 0 && !ours.frozen && !theirs.frozen:
+		c.differ("%s has %s in its head, and %s %d", c.other.located(), clustersText(theirs.clusters), c.primary.located(), ours.clusters)
+	}
+}
+
+// lostSnapshots are listed by name.
+type lostSnapshots struct {
+	names    []string
+	clusters uint64
+}
+
+func (l *lostSnapshots) add(s Snapshot) {
+	l.names, l.clusters = append(l.names, s.Name), l.clusters+s.Lvol.Own.Count
+}
+
+func (l *lostSnapshots) text(what string) string {
+	if len(l.names) > 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%s %s (%s)", what, someNames(l.names), clustersText(l.clusters))
+}
+
+// someNames are as many as people read.
+func someNames(names []string) string {
+	const enough = 10
+	if more := len(names) - enough; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:enough], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// ofOtherVolumes reports whether two replicas are named as replicas of different
+// volumes. Where one is named so and the other is not, they are, too.
+func ofOtherVolumes(a, b string) bool {
+	ofA, okA := VolumeOfReplica(a)
+	ofB, okB := VolumeOfReplica(b)
+	return (okA || okB) && (okA != okB || ofA != ofB)
+}
+
+// ownClusters is how many clusters the replica's head and snapshots have.
+func (r Replica) ownClusters() (n uint64) {
+	for at, is := range r.is {
+		if is.role == roleHead || is.role == roleSnapshot {
+			n += r.Store.Lvols[at].Own.Count
+		}
+	}
+	return n
+}
+
+// volumeSize is the head's size, and without a head that of the largest
+// snapshot; 0: nothing tells.
+func (r Replica) volumeSize() (size uint64) {
+	if r.Head != nil {
+		return r.Head.Size
+	}
+	for i := range r.Snapshots {
+		size = max(size, r.Snapshots[i].Lvol.Size)
+	}
+	return size
+}
+
+// written is what a head has written since a snapshot.
+type written struct {
+	on       string // the newest snapshot that no rebuild took of the head; "": there is none
+	clusters uint64 // of the head, and of what rebuilds took of it
+	frozen   bool   // a rebuild took a snapshot of it
+}
+
+func (r Replica) sinceSnapshot() written {
+	w := written{clusters: r.Head.Own.Count}
+	for at := r.index.parents[r.head]; at != noParent && r.is[at].role == roleSnapshot; at = r.index.parents[at] {
+		if !isSystemSnapshot(r.is[at].snapshot) {
+			w.on = r.is[at].snapshot
+			break
+		}
+		w.clusters, w.frozen = w.clusters+r.Store.Lvols[at].Own.Count, true
+	}
+	return w
+}
