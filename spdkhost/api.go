@@ -123,6 +123,9 @@ type Dialer = spdk.Dialer
 //		Address     string // an IP address of the target's machine
 //		First, Last uint16 // ports; one that is taken is passed over
 //	}
+//
+//	// Check refuses what no other target can send to.
+//	func (l Listen) Check() error
 type Listen = spdk.Listen
 
 // DefaultListen serves targets of one machine.

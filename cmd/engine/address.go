@@ -92,6 +92,9 @@ func readAddress(what, text string, need names) (address, error) {
 		if a.listen, ok = parseListen(listen); !ok {
 			return address{}, badUsage("%s %q: listen=%s: expected ADDR:PORT-PORT, such as 127.0.0.1:20001-20400", what, text, listen)
 		}
+		if err := a.listen.Check(); err != nil {
+			return address{}, badUsage("%s %q: listen: %v, as ADDR:PORT-PORT", what, text, err)
+		}
 	}
 	return a, nil
 }
@@ -99,7 +102,7 @@ func readAddress(what, text string, need names) (address, error) {
 // parseListen reads ADDR:PORT-PORT; an IPv6 address stands in brackets.
 func parseListen(text string) (spdk.Listen, bool) {
 	host, ports, err := net.SplitHostPort(text)
-	if err != nil || net.ParseIP(host) == nil {
+	if err != nil {
 		return spdk.Listen{}, false
 	}
 	first, last, isRange := strings.Cut(ports, "-")
@@ -107,7 +110,7 @@ func parseListen(text string) (spdk.Listen, bool) {
 		last = first
 	}
 	from, err := strconv.ParseUint(first, 10, 16)
-	if err != nil || from == 0 {
+	if err != nil || from == 0 || host == "" {
 		return spdk.Listen{}, false
 	}
 	to, err := strconv.ParseUint(last, 10, 16)

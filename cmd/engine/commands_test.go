@@ -309,6 +309,8 @@ func TestBadInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"a snapshot in unicode", []string{"snapshot", "create", hurtAt, "ä"}, exitUsage, "ä"},
 		{"a snapshot of 300 characters", []string{"snapshot", "create", hurtAt, longer}, exitFailed, "at most 255"},
 		{"a snapshot in flight", []string{"snapshot", "create", hurtAt, "a-rebuilding"}, exitUsage, "-rebuilding"},
+		{"a snapshot named none", []string{"snapshot", "create", hurtAt, "none"}, exitUsage, `snapshot name "none"`},
+		{"a deletion of no name", []string{"snapshot", "delete", hurtAt, ""}, exitUsage, "NAME is empty"},
 		{"no size", []string{"replica", "create", replica("new"), "--no-image"}, exitUsage, "--size is needed"},
 		{"a size that is none", []string{"replica", "create", replica("new"), "--no-image", "--size", "big"}, exitUsage, "16MiB"},
 		{"a size of nothing", []string{"replica", "create", replica("new"), "--no-image", "--size", "0"}, exitUsage, "16MiB"},
@@ -400,4 +402,16 @@ func TestAnUnreadableNameIsToldByAnAuditOfTheHost(t *testing.T) {
 	told := w.engine("audit", hostB)
 	require.Equal(t, exitFailed, told.status)
 	require.Contains(t, told.stdout, "rename or delete it by hand")
+}
+
+// An earlier version took it.
+func TestASnapshotNamedNoneCanBeDeleted(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	head := w.replica(w.a, "vol-1-r-1").Head
+	_, err := w.a.Snapshot(t.Context(), head.UUID, domain.SnapshotLvolName("vol-1-r-1", "none"), domain.Attributes{})
+	require.NoError(t, err)
+	require.Contains(t, w.engine("tree", healthyAt).stdout, "none")
+	told := w.engine("snapshot", "delete", healthyAt, "none", "--confirm", "none")
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.NotContains(t, w.engine("tree", healthyAt).stdout, "none")
 }

@@ -57,14 +57,15 @@ type snapshotCommands struct {
 	confirm confirmer
 }
 
-// snapshotAt reads ADDRESS NAME.
+// snapshotAt reads ADDRESS NAME. Which names there are, the host says: one that no
+// new snapshot may have may be there already.
 func snapshotAt(args []string) (address, string, error) {
 	at, err := readAddress("ADDRESS", args[0], namesReplica)
 	if err != nil {
 		return at, "", err
 	}
-	if err := domain.CheckSnapshotName(args[1]); err != nil {
-		return at, "", badUsage("NAME: %v", err)
+	if args[1] == "" {
+		return at, "", badUsage("NAME is empty: expected the name of a snapshot")
 	}
 	return at, args[1], nil
 }
@@ -83,6 +84,9 @@ hangs then. What is written meanwhile is in one of the two.
 			at, name, err := snapshotAt(args)
 			if err != nil {
 				return err
+			}
+			if err := domain.CheckSnapshotName(name); err != nil {
+				return badUsage("NAME: %v", err)
 			}
 			result, text := snapshotResult{}, ""
 			err = k.open.with(c.Context(), at, func(host openedHost) error {

@@ -23,7 +23,7 @@ func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error
 		fx.NopLogger,
 		fx.Supply(streams{stdout, stderr}, zap.NewAtomicLevelAt(zapcore.ErrorLevel)),
 		fx.Provide(newLogger, newOpener, newConfirmer, app.New, newRoot, newSimulate, newPlan, newRebuild),
-		fx.Provide(newTree, newAudit, newRepair, newReplica, newSnapshot, newGC, newHistory, newSimtarget, newImage),
+		fx.Provide(newTree, newAudit, newRepair, newReplica, newSnapshot, newGC, newHistory, newSimtarget, newImage, newVersion),
 		fx.Options(options...),
 		fx.Populate(&root),
 	)
@@ -80,6 +80,8 @@ replica, 2 bad usage or a bad file.`,
 		Args:          aCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.Version = thisVersion().text()
+	root.SetVersionTemplate("{{.Version}}")
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -32,6 +32,8 @@ func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "already on lvstore disk-2")
 
+	_, err = engine.CreateSnapshot(ctx, at, "none")
+	require.ErrorIs(t, err, app.ErrRefused)
 	for _, name := range []string{"s1", "s2"} {
 		s, err := engine.CreateSnapshot(ctx, at, name)
 		require.NoError(t, err)

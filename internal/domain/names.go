@@ -16,7 +16,8 @@ const (
 	imageInFlight    = "bi-rebuilding-"
 	systemSnapPrefix = "rebuild-"
 
-	replicaInfix = "-r-" // Longhorn's <volume>-r-<replica>
+	noParentName = "none" // in scenarios
+	replicaInfix = "-r-"  // Longhorn's <volume>-r-<replica>
 )
 
 // SnapshotLvolName is the name of a replica's snapshot on the store.
@@ -124,6 +125,8 @@ func CheckSnapshotName(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("a snapshot needs a name")
+	case name == noParentName:
+		return fmt.Errorf("snapshot name %q: as a parent it means that there is none", name)
 	case !isPlainName(name):
 		return fmt.Errorf("snapshot name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
 	case endsInFlight("x-" + name):

@@ -240,7 +240,7 @@ func TestWhatMayBeCalledHow(t *testing.T) {
 		"x-rebuilding":                "replica snapshot",
 		"x-rebuilding-0badcafe":       "replica snapshot",
 		"x-temp-head":                 "replica snapshot",
-		"none":                        "image",
+		"none":                        "snapshot image",
 		"none-at-all":                 "",
 		"a@b":                         "replica snapshot image",
 		"a{":                          "replica snapshot image",

@@ -19,3 +19,9 @@ func TestBug9_ASnapshotMayNotBeCalledLikeAnLvolInFlight(t *testing.T) {
 func TestBug9_AReplicaMayNotBeCalledLikeAnImage(t *testing.T) {
 	require.Error(t, CheckReplicaName("bi"))
 }
+
+// A scenario could not say what hangs on it.
+func TestNoNewSnapshotIsCalledNone(t *testing.T) {
+	require.ErrorContains(t, CheckSnapshotName("none"), `snapshot name "none"`)
+	require.NoError(t, CheckSnapshotName("nonesuch"))
+}

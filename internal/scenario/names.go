@@ -32,9 +32,6 @@ func checkName(name string, check func(string) error) error {
 }
 
 func checkSnapshotName(name string) error {
-	if name == NoParent {
-		return fmt.Errorf("snapshot name %q: as a parent it means that there is none", name)
-	}
 	return checkName(name, domain.CheckSnapshotName)
 }
 

@@ -22,12 +22,18 @@ type Listen struct {
 // DefaultListen serves targets of one machine.
 var DefaultListen = Listen{Address: "127.0.0.1", First: 20001, Last: 20400}
 
-func (l Listen) check() error {
-	if net.ParseIP(l.Address) == nil {
-		return fmt.Errorf("spdk: Listen.Address %q: expected an IP address: %w", l.Address, ports.ErrInvalid)
-	}
-	if l.First == 0 || l.Last < l.First {
-		return fmt.Errorf("spdk: Listen %d-%d: expected the first and the last port: %w", l.First, l.Last, ports.ErrInvalid)
+// Check refuses what no other target can send to.
+func (l Listen) Check() error {
+	at := net.ParseIP(l.Address)
+	switch {
+	case at == nil:
+		return fmt.Errorf("%q is no IP address: expected the one by which other targets reach the target's machine", l.Address)
+	case at.IsUnspecified():
+		return fmt.Errorf("%s stands for all addresses of a machine, so nobody can send to it: expected the one by which other targets reach the target's machine", l.Address)
+	case at.IsMulticast() || at.Equal(net.IPv4bcast):
+		return fmt.Errorf("%s is not the address of one machine: expected the one by which other targets reach the target's machine", l.Address)
+	case l.First == 0 || l.Last < l.First:
+		return fmt.Errorf("ports %d-%d: expected the first and the last one", l.First, l.Last)
 	}
 	return nil
 }

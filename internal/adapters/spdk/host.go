@@ -92,8 +92,8 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if config.Listen == (Listen{}) {
 		config.Listen = DefaultListen
 	}
-	if err := config.Listen.check(); err != nil {
-		return nil, err
+	if err := config.Listen.Check(); err != nil {
+		return nil, fmt.Errorf("spdk: Listen: %w: %w", err, ports.ErrInvalid)
 	}
 	h := &Host{
 		rpc:      newClient(config.Socket, config.Timeout, config.Dial),
