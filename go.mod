@@ -5,7 +5,7 @@ go 1.26.0
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/golang/mock v1.6.0
-	github.com/lima-vm/go-qcow2reader v0.7.0
+	github.com/klauspost/compress v1.18.0
 	github.com/longhorn/go-spdk-helper v0.6.2
 	github.com/spf13/cobra v1.10.2
 	github.com/stretchr/testify v1.12.1

@@ -92,7 +92,7 @@ var confined = map[string][]string{
 	"sigs.k8s.io/yaml":                   none,
 	"github.com/goccy/go-yaml":           none,
 	"github.com/longhorn/go-spdk-helper": {"cmd", "internal/adapters/spdk"},
-	"github.com/lima-vm/go-qcow2reader":  {"internal/adapters/imagefile"},
+	"github.com/klauspost/compress":      {"internal/adapters/imagefile"},
 }
 
 // forTests are packages that only tests, and the command, may import.

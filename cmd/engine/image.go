@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -26,6 +27,8 @@ type importResult struct {
 	Lvol         string `json:"lvol"`         // its name; "": there is none
 	Recorded     bool   `json:"recorded"`     // UUID and SHA-512 are recorded on the host
 	DurationMS   int64  `json:"durationMs"`
+
+	Warnings []string `json:"warnings"`
 }
 
 // imagesResult is what image list prints as JSON.
@@ -102,12 +105,16 @@ func checksum(c *cobra.Command, text *string) (err error) {
 func (k imageCommands) add() *cobra.Command {
 	var name, uuid, sum string
 	output := outputText
+	var format formatFlag
 	c := &cobra.Command{
 		Use:   "import FILE ADDRESS",
 		Short: "Bring a disk image onto a host as a backing image",
 		Long: `import makes a backing image of a file, raw or qcow2. The file is read first, for
 its checksum and for how much room it needs; what is all zero takes none. Nothing
 is left of an import that fails or is interrupted.
+
+A file that is of another format, or cut short, is refused; a file that does not
+look like a disk is imported with a warning. --format raw takes any file as it is.
 
 --sha512 is that of the file, as sha512sum prints it. What is recorded on the host
 is the SHA-512 of the content, which for a raw image is the same. The same image on
@@ -130,10 +137,9 @@ drawn. docs/images.md tells more.
 			if c.Flags().Changed("uuid") && !domain.IsImageUUID(uuid) {
 				return badUsage("--uuid %q: expected 32 hex digits as 8-4-4-4-12, in lower case", uuid)
 			}
-			file, err := imagefile.Open(args[0])
+			file, err := openImage(c.Context(), args[0], format)
 			if err != nil {
-				err = &refusedFile{err}
-				return k.s.conclude(output, err, importResult{verdict: verdictOf(err), Name: name}, "")
+				return k.s.conclude(output, err, importResult{verdict: verdictOf(err), Name: name, Warnings: []string{}}, "")
 			}
 			defer func() { _ = file.Close() }() // it was only read
 			var report app.ImageReport
@@ -158,8 +164,45 @@ drawn. docs/images.md tells more.
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image on the host")
 	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host; default: one is drawn")
 	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 that the file has to have")
+	c.Flags().Var(&format, "format", "what the file is; raw takes any file as it is")
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return c
+}
+
+// formatFlag is the format of an image file; "" is found out.
+type formatFlag imagefile.Format
+
+func (f *formatFlag) String() string {
+	if *f == "" {
+		return "auto"
+	}
+	return string(*f)
+}
+
+func (f *formatFlag) Type() string { return "auto|raw|qcow2" }
+
+func (f *formatFlag) Set(text string) error {
+	switch imagefile.Format(text) {
+	case "auto":
+		*f = ""
+	case imagefile.Raw, imagefile.Qcow2:
+		*f = formatFlag(text)
+	default:
+		return errors.New("expected auto, raw or qcow2")
+	}
+	return nil
+}
+
+// openImage opens an image file. Nothing has changed when it cannot be.
+func openImage(ctx context.Context, path string, format formatFlag) (*imagefile.File, error) {
+	file, err := imagefile.Open(ctx, path, imagefile.Format(format))
+	if doubt := (*imagefile.DoubtError)(nil); errors.As(err, &doubt) {
+		err = fmt.Errorf("%w; --format raw takes the file as it is", err)
+	}
+	if err != nil {
+		return nil, &refusedFile{err}
+	}
+	return file, nil
 }
 
 // refusedFile is an app.ErrRefused of a file that the use case has not seen.
@@ -189,6 +232,7 @@ func newImportResult(report app.ImageReport, file *imagefile.File, name string, 
 		verdict: verdictOf(failure), Name: name, Format: string(file.Format), UUID: report.UUID, SHA512: report.SHA512,
 		Bytes: file.Size, Size: report.Size, WrittenBytes: report.WrittenBytes, Lvol: report.Lvol.Name,
 		Recorded: report.Recorded && report.Lvol.Name != "", DurationMS: report.Duration.Milliseconds(),
+		Warnings: append([]string{}, file.Warnings...),
 	}
 }
 
@@ -200,6 +244,9 @@ func importText(report app.ImageReport, file *imagefile.File, failure error) str
 		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, report.SHA512, bytesText(report.Size), bytesText(report.WrittenBytes))
 	if !report.Recorded {
 		text += "  the target records neither: keep them to verify the image, and to import it elsewhere\n"
+	}
+	for _, warning := range file.Warnings {
+		text += "  warning: " + warning + "\n"
 	}
 	return text
 }

@@ -5,15 +5,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha512"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/lima-vm/go-qcow2reader/image"
-	"github.com/lima-vm/go-qcow2reader/image/qcow2"
 )
 
 // Format is what a file is.
@@ -31,14 +27,20 @@ type File struct {
 	Format Format
 	Size   uint64 // bytes of the image, which for qcow2 are not the file's
 
+	// Warnings say in words what about the image may be wrong.
+	Warnings []string
+
 	file *os.File
 	info os.FileInfo
+
+	extents func(offset uint64) (length uint64, zero bool, err error)
 }
 
-// Open opens an image. Whatever is not a format that is known to be something else is
-// raw, as everywhere. The error says what the file is, where that is known, and
-// what was expected.
-func Open(path string) (*File, error) {
+// Open opens an image of that format; "" finds the format out. A file that is
+// neither qcow2 nor known to be something else is raw. The error says what the
+// file is, where that is known, and what was expected. A file that is cut short is
+// refused, too. With Raw nothing of this is looked at: the file is taken as it is.
+func Open(ctx context.Context, path string, as Format) (*File, error) {
 	// A directory or a pipe is looked at before it is opened: to open a pipe waits.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -56,9 +58,16 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{ReaderAt: file, Format: Raw, Size: uint64(info.Size()), file: file, info: info}
-	if err := f.recognize(); err != nil {
+	holes := &sparseFile{file, uint64(info.Size())}
+	f := &File{ReaderAt: file, Format: Raw, Size: holes.size, file: file, info: info, extents: holes.extent}
+	if as != Raw {
+		err = f.recognize(ctx, as, holes)
+	}
+	if err != nil {
 		_ = file.Close() // nothing was written
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("read %s: %w", path, context.Cause(ctx))
+		}
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
 	return f, nil
@@ -67,100 +76,108 @@ func Open(path string) (*File, error) {
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
+// Extent tells, without reading it, whether the image is known to read as zeros
+// from an offset on, and for how many bytes that answer holds.
+func (f *File) Extent(offset uint64) (length uint64, zero bool, err error) {
+	return f.extents(offset)
+}
+
+// Unchanged returns an error when the file was written to since it was opened.
+func (f *File) Unchanged() error {
+	now, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) {
+		return fmt.Errorf("%s was written to meanwhile", f.file.Name())
+	}
+	return nil
+}
+
 // SHA512 is that of the file's own bytes, in hex digits: what sha512sum prints, and
 // what is published with an image. For a raw image it is that of the content, too.
 func (f *File) SHA512(ctx context.Context) (string, error) {
 	sum := sha512.New()
 	part := make([]byte, 4<<20)
-	for offset := int64(0); ; {
+	holes := &sparseFile{f.file, uint64(f.info.Size())}
+	for offset := uint64(0); offset < holes.size; {
 		if err := ctx.Err(); err != nil {
 			return "", context.Cause(ctx)
 		}
-		n, err := f.file.ReadAt(part, offset)
-		_, _ = sum.Write(part[:n]) // never fails
-		offset += int64(n)
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(sum.Sum(nil)), nil
-		}
+		length, zero, err := holes.extent(offset)
 		if err != nil {
 			return "", err
 		}
+		p := part[:min(uint64(len(part)), length)]
+		if zero {
+			clear(p)
+		} else if _, err := f.file.ReadAt(p, int64(offset)); err != nil {
+			return "", err
+		}
+		_, _ = sum.Write(p) // never fails
+		offset += uint64(len(p))
 	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// Files that are not read as what they hold. The first bytes tell.
-var others = []struct{ magic, is string }{
-	{"KDMV", "a VMDK image"},
-	{"# Disk DescriptorFile", "a VMDK descriptor"},
-	{"vhdxfile", "a VHDX image"},
-	{"conectix", "a VHD image"},
-	{"<<< ", "a VDI image"},
-	{"WithoutFreeSpace", "a Parallels image"},
-	{"WithouFreSpacExt", "a Parallels image"},
-	{"QED\x00", "a QED image"},
-	{"\x1f\x8b", "compressed by gzip: unpack it first"},
-	{"\xfd7zXZ\x00", "compressed by xz: unpack it first"},
-	{"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it first"},
-	{"BZh", "compressed by bzip2: unpack it first"},
-	{"PK\x03\x04", "a zip archive: unpack it first"},
-}
-
-func (f *File) recognize() error {
-	head := make([]byte, 512)
-	n, err := f.file.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
+// recognize finds out what the file is, and makes f read as that.
+func (f *File) recognize(ctx context.Context, as Format, holes *sparseFile) error {
+	head, err := firstBytes(f.file, f.Size)
+	if err != nil {
 		return fmt.Errorf("cannot be read: %w", err)
 	}
-	head = head[:n]
-	if bytes.HasPrefix(head, []byte(qcow2.Magic)) {
-		return f.openQcow2(head)
-	}
-	for _, other := range others {
-		if bytes.HasPrefix(head, []byte(other.magic)) {
-			return fmt.Errorf("is %s; expected a disk image, raw or qcow2", other.is)
+	switch {
+	case bytes.HasPrefix(head, []byte(qcow2Magic)):
+		q, err := openQcow2(ctx, holes, head)
+		if err != nil {
+			return err
+		}
+		f.ReaderAt, f.Format, f.Size, f.extents, f.Warnings = q, Qcow2, q.size, q.extent, q.warnings
+		if head, err = firstBytes(q, q.size); err != nil {
+			return fmt.Errorf("is a qcow2 image that cannot be read: %w", err)
+		}
+	case as == Qcow2:
+		return errors.New("is not a qcow2 image")
+	default:
+		tail := make([]byte, min(512, f.Size))
+		if _, err := f.file.ReadAt(tail, int64(f.Size)-int64(len(tail))); err != nil {
+			return fmt.Errorf("cannot be read: %w", err)
+		}
+		if is := otherFormat(head, tail); is != "" {
+			return &DoubtError{fmt.Errorf("is %s; expected a disk image, raw or qcow2", is)}
 		}
 	}
+	return f.lookAtDisk(head)
+}
+
+// lookAtDisk compares the image with what the disk says of itself.
+func (f *File) lookAtDisk(head []byte) error {
+	d := recognizeDisk(head)
+	if d.is == "" {
+		f.Warnings = append(f.Warnings, "it does not look like a disk: there is no partition table, file system or boot sector that is known")
+	}
+	if d.ends <= f.Size {
+		return nil
+	}
+	short := fmt.Sprintf("its %s reaches to byte %d, the image ends after %d", d.is, d.ends, f.Size)
+	if f.Format == Raw {
+		return &DoubtError{fmt.Errorf("is cut short by %d bytes: %s", d.ends-f.Size, short)}
+	}
+	f.Warnings = append(f.Warnings, short) // the file itself is whole: somebody has made the disk smaller
 	return nil
 }
 
-// openQcow2 looks at the header itself for what the reader would take or misread: a
-// backing file it would look for beside the image, and a table as long as the header
-// says it would make room for.
-func (f *File) openQcow2(head []byte) error {
-	const headerSize = 72
-	if len(head) < headerSize {
-		return fmt.Errorf("is a qcow2 image that ends within its header")
+// DoubtError is why a file is not taken for a raw image. Opened as Raw it is one.
+type DoubtError struct{ error }
+
+func (d *DoubtError) Unwrap() error { return d.error }
+
+// firstBytes reads as much as it takes to recognize a disk.
+func firstBytes(r io.ReaderAt, size uint64) ([]byte, error) {
+	head := make([]byte, min(headBytes, size))
+	n, err := r.ReadAt(head, 0)
+	if n == len(head) {
+		err = nil
 	}
-	be := binary.BigEndian
-	version, backing, clusterBits := be.Uint32(head[4:]), be.Uint64(head[8:]), be.Uint32(head[20:])
-	size, encryption := be.Uint64(head[24:]), be.Uint32(head[32:])
-	l1Size, l1At := uint64(be.Uint32(head[36:])), be.Uint64(head[40:])
-	fileSize := uint64(f.info.Size())
-	switch {
-	case version != 2 && version != 3:
-		return fmt.Errorf("is a qcow2 image of version %d; expected 2 or 3", version)
-	case encryption != 0:
-		return errors.New("is an encrypted qcow2 image, which cannot be read")
-	case backing != 0:
-		return errors.New("is a qcow2 image with a backing file, which cannot be read: flatten it first, as by qemu-img convert -O qcow2")
-	case clusterBits < 9 || clusterBits > 21:
-		return fmt.Errorf("is a damaged qcow2 image: clusters of 2^%d bytes", clusterBits)
-	case l1At > fileSize || l1Size*8 > fileSize-l1At:
-		return errors.New("is a damaged qcow2 image: its first table lies beyond the end of the file")
-	case size == 0:
-		return errors.New("is a qcow2 image of a disk of no bytes")
-	case size > 1<<63-1:
-		return fmt.Errorf("is a damaged qcow2 image: a disk of %d bytes", size)
-	}
-	img, err := qcow2.Open(f.file, func(io.ReaderAt, image.Type) (image.Image, error) {
-		return nil, errors.New("a backing file")
-	})
-	if err == nil {
-		err = img.Readable()
-	}
-	if err != nil {
-		return fmt.Errorf("is a qcow2 image that cannot be read: %w", err)
-	}
-	f.ReaderAt, f.Format, f.Size = img, Qcow2, size
-	return nil
+	return head, err
 }

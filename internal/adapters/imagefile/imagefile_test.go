@@ -2,17 +2,14 @@ package imagefile_test
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"crypto/sha512"
-	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
 
@@ -22,8 +19,6 @@ import (
 )
 
 const cluster = 64 << 10
-
-var be = binary.BigEndian
 
 // content is three clusters: data, a hole, and data that packs well; a part of a
 // fourth is data.
@@ -41,35 +36,12 @@ func content() []byte {
 // second not there, the third compressed.
 func qcow2(t *testing.T, version uint32) []byte {
 	t.Helper()
-	p := content()
-	image := make([]byte, 5*cluster) // header, first table, second table, two clusters of data
-	copy(image, "QFI\xfb")
-	be.PutUint32(image[4:], version)
-	be.PutUint32(image[20:], 16)
-	be.PutUint64(image[24:], uint64(len(p)))
-	be.PutUint32(image[36:], 1)
-	be.PutUint64(image[40:], cluster)
-	if version == 3 {
-		be.PutUint32(image[96:], 4) // refcounts of 16 bits
-		be.PutUint32(image[100:], 104)
-	}
-	const used = 1 << 63
-	be.PutUint64(image[cluster:], 2*cluster|used)
-	be.PutUint64(image[2*cluster:], 3*cluster|used)
-	be.PutUint64(image[2*cluster+3*8:], 4*cluster|used)
-	copy(image[3*cluster:], p[:cluster])
-	copy(image[4*cluster:], p[3*cluster:])
+	kinds := []kind{asItIs, notThere, packed, asItIs}
+	return maker{version: version, bits: 16}.image(t, content(), func(i int) kind { return kinds[i] })
+}
 
-	var packed bytes.Buffer
-	w, err := flate.NewWriter(&packed, flate.BestCompression)
-	require.NoError(t, err)
-	_, err = w.Write(p[2*cluster : 3*cluster])
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	sectors := uint64(packed.Len()+511) / 512
-	const bits = 62 - (16 - 8) // of the offset of compressed data
-	be.PutUint64(image[2*cluster+2*8:], 1<<62|(sectors-1)<<bits|uint64(len(image)))
-	return slices.Concat(image, packed.Bytes(), make([]byte, 512))
+func open(path string) (*imagefile.File, error) {
+	return imagefile.Open(context.Background(), path, "")
 }
 
 func write(t *testing.T, p []byte) (path string) {
@@ -98,7 +70,7 @@ func reads(t *testing.T, f *imagefile.File, want []byte) {
 
 func TestARawImageIsReadAsItIs(t *testing.T) {
 	p := append(content(), 'x') // no whole sector
-	f, err := imagefile.Open(write(t, p))
+	f, err := open(write(t, p))
 	require.NoError(t, err)
 	defer f.Close()
 	require.Equal(t, imagefile.Raw, f.Format)
@@ -111,7 +83,7 @@ func TestARawImageIsReadAsItIs(t *testing.T) {
 func TestAQcow2ImageReadsAsAGuestSeesIt(t *testing.T) {
 	for _, version := range []uint32{2, 3} {
 		p := qcow2(t, version)
-		f, err := imagefile.Open(write(t, p))
+		f, err := open(write(t, p))
 		require.NoError(t, err)
 		defer f.Close()
 		require.Equal(t, imagefile.Qcow2, f.Format)
@@ -129,12 +101,25 @@ func TestQemuMakesTheSame(t *testing.T) {
 		t.Skip("no qemu-img on the PATH")
 	}
 	raw := write(t, content())
-	for _, args := range [][]string{{}, {"-c"}, {"-o", "compat=0.10"}, {"-o", "cluster_size=4k,extended_l2=off"}, {"-o", "cluster_size=2M"}} {
+	for _, args := range [][]string{
+		{},
+		{"-c"},
+		{"-o", "compat=0.10"},
+		{"-o", "cluster_size=4k,extended_l2=off"},
+		{"-o", "cluster_size=2M"},
+		{"-c", "-o", "cluster_size=512"},
+		{"-c", "-o", "cluster_size=16k"},
+		{"-c", "-o", "cluster_size=2M"},
+		{"-c", "-o", "compression_type=zstd"},
+		{"-o", "extended_l2=on"},
+		{"-c", "-o", "extended_l2=on,cluster_size=16k"},
+		{"-o", "preallocation=metadata"},
+	} {
 		path := raw + ".qcow2"
 		args = append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, args...), raw, path)
 		out, err := exec.Command(qemu, args...).CombinedOutput()
 		require.NoError(t, err, "%s", out)
-		f, err := imagefile.Open(path)
+		f, err := open(path)
 		require.NoError(t, err, "%v", args)
 		reads(t, f, content())
 		require.NoError(t, f.Close())
@@ -169,28 +154,28 @@ func TestWhatIsNoImageIsSaid(t *testing.T) {
 		"no disk":          {broken(func(p []byte) { be.PutUint64(p[24:], 0) }), "a disk of no bytes"},
 		"a huge disk":      {broken(func(p []byte) { be.PutUint64(p[24:], 1<<63) }), "a disk of 9223372036854775808 bytes"},
 		"external data":    {broken(func(p []byte) { p[79] = 4 }), "cannot be read"},
-		"zstd clusters":    {broken(func(p []byte) { p[79] = 8; be.PutUint32(p[100:], 112); p[104] = 1 }), "compression"},
+		"odd compression":  {broken(func(p []byte) { p[79] = 8; be.PutUint32(p[100:], 112); p[104] = 2 }), "unknown compression type 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := write(t, c.p)
-			_, err := imagefile.Open(path)
+			_, err := open(path)
 			require.ErrorContains(t, err, c.says)
 			require.ErrorContains(t, err, path+" is ")
 		})
 	}
 	dir := t.TempDir()
-	_, err := imagefile.Open(dir)
+	_, err := open(dir)
 	require.ErrorContains(t, err, dir+" is a directory")
-	_, err = imagefile.Open(dir + "/none")
+	_, err = open(dir + "/none")
 	require.ErrorIs(t, err, os.ErrNotExist)
 	pipe := dir + "/pipe"
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
-	_, err = imagefile.Open(pipe) // and does not wait for somebody to write
+	_, err = open(pipe) // and does not wait for somebody to write
 	require.ErrorContains(t, err, "no regular file")
 }
 
 func TestASumThatIsInterruptedEnds(t *testing.T) {
-	f, err := imagefile.Open(write(t, content()))
+	f, err := open(write(t, content()))
 	require.NoError(t, err)
 	defer f.Close()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -206,7 +191,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, rest []byte) {
 		path := filepath.Join(t.TempDir(), "disk.img")
 		require.NoError(t, os.WriteFile(path, append([]byte("QFI\xfb"), rest...), 0o600))
-		img, err := imagefile.Open(path)
+		img, err := open(path)
 		if err != nil {
 			return
 		}
