@@ -155,7 +155,9 @@ type Request = app.Request
 // Bandwidth holds the rebuilds that it is given to back, all of them together:
 // given to one it is that rebuild's, given to all of a host's it is the host's.
 // It can be changed while they run. What it allows is shared out evenly among
-// the lvols that are being filled.
+// the lvols that are being filled. Where a host keeps no rate as low as the share
+// (LeastLimiter), fewer are filled at a time; those that are being filled when a
+// rate is lowered go on.
 //
 //	type Bandwidth struct {
 //		// contains filtered or unexported fields
@@ -754,13 +756,22 @@ type Recorder = ports.Recorder
 //		// Limit has the writable lvol written to at no more than that many bytes
 //		// per second from now on, also by a copy that goes on; 0 lifts it. A host
 //		// that keeps steps takes the next lower one, and its lowest where the rate
-//		// is below that. What is sealed of the lvol has no limit.
+//		// is below that, which it tells as a LeastLimiter. What is sealed of the lvol has no limit.
 //		// ErrBusy where the limit of an lvol that nobody writes to cannot be changed;
 //		// ErrNotFound where there is no such lvol, ErrUnsupported where this host
 //		// cannot.
 //		Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
 //	}
 type Limiter = ports.Limiter
+
+// LeastLimiter is implemented by Limiters that keep no rate below some least one.
+// The engine fills fewer lvols at a time where each would get less than that.
+//
+//	type LeastLimiter interface {
+//		// LeastLimit is the lowest rate that Limit keeps, in bytes per second.
+//		LeastLimit() uint64
+//	}
+type LeastLimiter = ports.LeastLimiter
 
 // Merger is implemented by hosts that can delete a snapshot that something
 // hangs on. A rebuild never does: a kept snapshot that something merges into
@@ -957,6 +968,10 @@ type Sealed = ports.Sealed
 //		Served      []Served // by each source, where there were several
 //	}
 type Ended = ports.Ended
+
+// OutcomeKilled is the end of a run whose process ended before it did. Whoever
+// opens the journal next says so; nothing else of that end is known.
+const OutcomeKilled = "killed"
 
 // Decided is a step of the run's last plan.
 //

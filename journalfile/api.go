@@ -52,3 +52,16 @@ const (
 // may have it open. Lines that are not whole are passed over. A file in which no
 // line is an entry is an error, rebuild.ErrInvalid.
 func Read(path string) ([]rebuild.Entry, error) { return journal.Read(path) }
+
+// ReadAll is Read, and says what became of runs that have no end.
+func ReadAll(path string) (Contents, error) { return journal.ReadAll(path) }
+
+// Contents is what ReadAll finds in a journal.
+//
+//	type Contents struct {
+//		Entries []rebuild.Entry
+//		Spoiled int           // lines that are not whole, and were passed over
+//		Running []rebuild.Run // began and did not end, in the process that has the journal open
+//		Killed  []rebuild.Run // began and did not end, and no process has the journal open
+//	}
+type Contents = journal.Contents

@@ -43,6 +43,9 @@ import (
 //	// Graft implements rebuild.Store.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
 //
+//	// LeastLimit implements rebuild.LeastLimiter.
+//	func (*Host) LeastLimit() uint64
+//
 //	// Limit implements rebuild.Limiter by the QoS of the lvol's bdev, whoever
 //	// writes: a copy from another target comes in through it, too.
 //	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error

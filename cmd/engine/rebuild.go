@@ -107,8 +107,9 @@ With several sources the first healthy one says what has to come out. The others
 serve copies of snapshots that are proven to be the same there, and take over when
 one fails. If it lacks a user's snapshot that another one has, a part of the size
 or all the data, the rebuild is refused: --right-source says which one is right.
---bandwidth is shared by the copies that go on at once; a target counts whole MiB
-a second, and each copy gets at least one.
+--bandwidth is shared by the copies that go on at once. A target counts whole MiB
+a second: fewer copies go on where each would get less than one, and less than one
+in all is refused.
 ` + addressHelp,
 		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2' --image base",
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -33,8 +33,8 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "Recorder", "Limiter", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "Preparer", "ErrNotFound", "Retryable",
-				"Journal", "Entry", "Began", "Sealed", "Ended", "Decided", "Served",
+				"Prover", "Recorder", "Limiter", "LeastLimiter", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Collector", "Opened", "Preparer", "ErrNotFound", "Retryable",
+				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{
 				"Store", "Lvol", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
@@ -58,7 +58,7 @@ var faces = []face{
 	{
 		file: "journalfile/api.go", name: "journalfile",
 		exports: []export{{dir: "internal/adapters/journal", symbols: []string{
-			"File", "Open", "Config", "DefaultBytes", "Read",
+			"File", "Open", "Config", "DefaultBytes", "Read", "ReadAll", "Contents",
 		}}},
 	},
 	{

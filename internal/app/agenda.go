@@ -15,7 +15,8 @@ import (
 // as many hands again are kept for them. One copy at a time means one operation
 // at a time.
 type agenda struct {
-	copies int // at once
+	most   int        // copies at once
+	copies func() int // at once now, at least 1
 
 	mu       sync.Mutex
 	changed  sync.Cond
@@ -42,9 +43,9 @@ const (
 	classes
 )
 
-func newAgenda(operations []domain.Operation, stage domain.Stage, copies int) *agenda {
+func newAgenda(operations []domain.Operation, stage domain.Stage, most int, copies func() int) *agenda {
 	a := &agenda{
-		copies: copies, classOf: make(map[int]class),
+		most: most, copies: copies, classOf: make(map[int]class),
 		waits: make(map[int]int), unlocks: make(map[int][]int), unlocked: make(map[int]bool), begun: make(map[int]bool),
 	}
 	a.changed.L = &a.mu
@@ -73,10 +74,10 @@ func newAgenda(operations []domain.Operation, stage domain.Stage, copies int) *a
 
 // hands is how many operations there may be at once.
 func (a *agenda) hands() int {
-	if a.copies == 1 {
+	if a.most == 1 {
 		return 1
 	}
-	return 2 * a.copies
+	return 2 * a.most
 }
 
 // free says whether one more of a class may go on, the first that is ready. Lvols are
@@ -86,10 +87,10 @@ func (a *agenda) hands() int {
 func (a *agenda) free(c class) bool {
 	switch c {
 	case classCreate:
-		return a.filling < 2*a.copies
+		return a.filling < 2*a.copies()
 	case classCopy:
-		first := a.ready[c][0] == a.uncopied[0]
-		return a.copying < a.copies-1 || a.copying < a.copies && (first || a.copies == 1)
+		copies, first := a.copies(), a.ready[c][0] == a.uncopied[0]
+		return a.copying < copies-1 || a.copying < copies && (first || copies == 1)
 	}
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -15,16 +16,27 @@ import (
 // Bandwidth holds the rebuilds that it is given to back, all of them together:
 // given to one it is that rebuild's, given to all of a host's it is the host's.
 // It can be changed while they run. What it allows is shared out evenly among
-// the lvols that are being filled.
+// the lvols that are being filled. Where a host keeps no rate as low as the share
+// (LeastLimiter), fewer are filled at a time; those that are being filled when a
+// rate is lowered go on.
 type Bandwidth struct {
+	number uint64 // no other one has it
+
 	mu    sync.Mutex
 	rate  uint64
 	fills map[*fill]struct{}
+
+	turns        map[*turn]struct{} // of the copies that may go on
+	leastOfTurns uint64             // what these get at least, all together
+	waiting      []*turn            // for theirs
 }
+
+// bandwidths is how many there were.
+var bandwidths atomic.Uint64
 
 // NewBandwidth allows that many bytes per second; 0 is no limit.
 func NewBandwidth(bytesPerSecond uint64) *Bandwidth {
-	return &Bandwidth{rate: bytesPerSecond, fills: make(map[*fill]struct{})}
+	return &Bandwidth{number: bandwidths.Add(1), rate: bytesPerSecond, fills: make(map[*fill]struct{}), turns: make(map[*turn]struct{})}
 }
 
 // Set allows that many bytes per second from now on; 0 lifts the limit.
@@ -32,6 +44,7 @@ func (b *Bandwidth) Set(bytesPerSecond uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rate = bytesPerSecond
+	b.giveTurns()
 	b.tell()
 }
 
@@ -146,10 +159,7 @@ func (f *fill) leave() {
 // holdBack keeps what a source copies into the lvol within what is allowed until
 // release is called. The limit is there when it returns.
 func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string, from int) (release func(), err error) {
-	allowed := x.request.Bandwidth
-	if from < len(x.request.perSource) {
-		allowed = append(slices.Clone(allowed), x.request.perSource[from])
-	}
+	allowed := x.request.allowed(from)
 	if len(allowed) == 0 {
 		return func() {}, nil
 	}
@@ -237,6 +247,9 @@ func (r Request) checkBandwidth() error {
 		}
 		if _, ok := can[ports.Limiter](r.Destination.Host); !ok && b.Rate() > 0 {
 			return refusef("the host of replica %s cannot limit the bandwidth of what it receives", r.Destination.Replica)
+		}
+		if err := r.checkLeastRate(b); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -209,4 +210,107 @@ func TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn(t *testing.
 		require.Less(t, took(t, request), time.Minute, "it was lifted")
 		requireEqualViews(t, b, sourceName, copyName, true)
 	})
+}
+
+// stepped keeps rates as SPDK does: whole steps, and no rate below one of them.
+type stepped struct{ *memory.Host }
+
+const step = 4 * cluster
+
+func (stepped) LeastLimit() uint64 { return step }
+
+func (s stepped) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
+	if bytesPerSecond > 0 {
+		bytesPerSecond = max(bytesPerSecond/step, 1) * step
+	}
+	return s.Host.Limit(ctx, uuid, bytesPerSecond)
+}
+
+// A host that keeps no rate below a step would exceed a limit that many copies share:
+// fewer go on at a time.
+func TestALimitHoldsWhereAShareIsBelowWhatTheHostKeeps(t *testing.T) {
+	const n, clusters = 8, 32
+	for _, steps := range []int{1, 2, 3, 8} {
+		for _, parallel := range []int{1, 4, 8} {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growWide(t, n, clusters)
+				request.Destination.Host = stepped{b.destination}
+				request.Parallel = parallel
+				request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(uint64(steps)*step + step/2)}
+				passed := took(t, request).Seconds()
+				require.GreaterOrEqual(t, passed, 0.98*float64(n*clusters*cluster)/float64(steps*step+step/2), "%d steps for %d copies: too fast", steps, parallel)
+				require.LessOrEqual(t, passed, 1.5*float64(n*clusters*cluster)/float64(steps*step)+1, "%d steps for %d copies", steps, parallel)
+				requireEqualViews(t, b, sourceName, copyName, true)
+			})
+		}
+	}
+}
+
+// Rebuilds that share limits share the turns, too, and none waits for another in a
+// circle: the limits come in any order, some twice.
+func TestRebuildsTakeTurnsWhereTheyShareALimit(t *testing.T) {
+	const n, clusters = 4, 16
+	synctest.Test(t, func(t *testing.T) {
+		host, rack := app.NewBandwidth(step), app.NewBandwidth(step)
+		var rebuilds sync.WaitGroup
+		began := time.Now()
+		for _, limits := range [][]*app.Bandwidth{{host, rack}, {rack, host, rack}, {host, host}} {
+			b, request := growWide(t, n, clusters)
+			request.Destination.Host = stepped{b.destination}
+			request.Bandwidth = limits
+			rebuilds.Go(func() {
+				took(t, request)
+				requireEqualViews(t, b, sourceName, copyName, true)
+			})
+		}
+		rebuilds.Wait()
+		least := float64(3*n*clusters*cluster) / step
+		require.GreaterOrEqual(t, time.Since(began).Seconds(), 0.98*least)
+		require.LessOrEqual(t, time.Since(began).Seconds(), 1.1*least+1)
+	})
+}
+
+// Who waits for a turn can be cancelled, and takes none with it; a higher rate gives
+// more turns at once.
+func TestATurnThatIsWaitedForIsGivenUpOrComesWithAHigherRate(t *testing.T) {
+	const clusters = 40
+	synctest.Test(t, func(t *testing.T) {
+		limit := app.NewBandwidth(step)
+		var rebuilds sync.WaitGroup
+		begin := func(ctx context.Context, end *error) {
+			b, request := growWide(t, 1, clusters)
+			request.Destination.Host = stepped{b.destination}
+			request.Bandwidth = []*app.Bandwidth{limit}
+			rebuilds.Go(func() { _, *end = app.New(nil).Rebuild(ctx, request) })
+			synctest.Wait()
+		}
+		began := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var first, second, third error
+		begin(t.Context(), &first)
+		begin(ctx, &second)
+		begin(t.Context(), &third)
+		time.Sleep(2 * time.Second) // 8 clusters of the first
+		cancel()
+		synctest.Wait()
+		require.ErrorIs(t, second, context.Canceled)
+		limit.Set(4 * step) // two of them get two steps each
+		rebuilds.Wait()
+		require.NoError(t, first)
+		require.NoError(t, third)
+		require.InDelta(t, 2+(32.+40)/16, time.Since(began).Seconds(), 1)
+	})
+}
+
+func TestALimitBelowWhatTheHostKeepsIsRefused(t *testing.T) {
+	b, request := growPlain(t)
+	before := photograph(t, b.destination)
+	request.Destination.Host = stepped{b.destination}
+	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(step - 1)}
+	report, err := app.New(nil).Rebuild(t.Context(), request)
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.ErrorContains(t, err, "keeps none below")
+	require.Equal(t, app.OutcomeRefused, report.Outcome)
+	require.Equal(t, before, photograph(t, b.destination))
 }

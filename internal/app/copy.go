@@ -23,6 +23,11 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	if err := x.lockSource(ctx, from); err != nil {
 		return err
 	}
+	endTurns, err := x.takeTurns(ctx, from.at)
+	if err != nil {
+		return err
+	}
+	defer endTurns()
 	peer, err := x.peer(ctx, from.at)
 	if err != nil {
 		return err

@@ -27,15 +27,16 @@ const (
 type bounded struct{ ports.Host }
 
 var (
-	_ ports.Counter   = (*bounded)(nil)
-	_ ports.Prover    = (*bounded)(nil)
-	_ ports.Recorder  = (*bounded)(nil)
-	_ ports.Merger    = (*bounded)(nil)
-	_ ports.Limiter   = (*bounded)(nil)
-	_ ports.Opener    = (*bounded)(nil)
-	_ ports.Claimer   = (*bounded)(nil)
-	_ ports.Collector = (*bounded)(nil)
-	_ ports.Preparer  = (*bounded)(nil)
+	_ ports.Counter      = (*bounded)(nil)
+	_ ports.Prover       = (*bounded)(nil)
+	_ ports.Recorder     = (*bounded)(nil)
+	_ ports.Merger       = (*bounded)(nil)
+	_ ports.Limiter      = (*bounded)(nil)
+	_ ports.LeastLimiter = (*bounded)(nil)
+	_ ports.Opener       = (*bounded)(nil)
+	_ ports.Claimer      = (*bounded)(nil)
+	_ ports.Collector    = (*bounded)(nil)
+	_ ports.Preparer     = (*bounded)(nil)
 )
 
 // bound bounds the calls of a host; nil stays nil.
@@ -234,6 +235,14 @@ func (b *bounded) Limit(ctx context.Context, uuid string, bytesPerSecond uint64)
 		return cannot("limit bandwidth")
 	}
 	return endWithin(ctx, callTime, func(ctx context.Context) error { return limiter.Limit(ctx, uuid, bytesPerSecond) })
+}
+
+// LeastLimit implements ports.LeastLimiter; 0: the host keeps any rate.
+func (b *bounded) LeastLimit() uint64 {
+	if limiter, ok := b.Host.(ports.LeastLimiter); ok {
+		return limiter.LeastLimit()
+	}
+	return 0
 }
 
 // Claim implements ports.Claimer.

@@ -75,7 +75,7 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 // as those are done that it comes after. Of those that could be next, the one
 // that the plan lists first is: so trees grow from the root on.
 func (x *execution) do(ctx context.Context, stage domain.Stage) error {
-	todo := newAgenda(x.plan.Operations, stage, x.request.parallel())
+	todo := newAgenda(x.plan.Operations, stage, x.request.parallel(), x.request.copiesAtOnce)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 

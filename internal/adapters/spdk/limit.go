@@ -57,6 +57,9 @@ func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
 	return as(ports.ErrBusy, fmt.Errorf("its limit can be changed only while it is written to: %w", refused))
 }
 
+// LeastLimit implements ports.LeastLimiter.
+func (*Host) LeastLimit() uint64 { return helpertypes.MiB }
+
 func mebibytesPerSecond(bytes uint64) uint64 {
 	if bytes == 0 {
 		return fastest
@@ -67,4 +70,7 @@ func mebibytesPerSecond(bytes uint64) uint64 {
 // fastest is a TiB a second: upstream SPDK refuses what overflows as it converts.
 const fastest = 1 << 20
 
-var _ ports.Limiter = (*Host)(nil)
+var (
+	_ ports.Limiter      = (*Host)(nil)
+	_ ports.LeastLimiter = (*Host)(nil)
+)

@@ -30,10 +30,13 @@ func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
 		}
 	})
 	h := &Host{rpc: f.client(t, time.Minute), writable: map[string]made{"lvol": {}}}
+	require.NoError(t, h.Limit(t.Context(), "lvol", 0))
+	require.Equal(t, qosRequest{Name: "lvol", Mbytes: fastest}, <-asked)
 	for bytes, want := range map[uint64]uint64{
-		0: fastest, 1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100, 1 << 63: fastest,
+		1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100, 1 << 63: fastest,
 	} {
 		require.NoError(t, h.Limit(t.Context(), "lvol", bytes))
 		require.Equal(t, qosRequest{Name: "lvol", Mbytes: want}, <-asked, "%d bytes a second", bytes)
+		require.LessOrEqual(t, want*mib, max(bytes, h.LeastLimit()), "never more, from the least on")
 	}
 }

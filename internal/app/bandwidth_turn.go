@@ -1,0 +1,132 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// A host may keep no rate below a least one; SPDK counts whole MiB a second. So
+// only as many lvols are filled at a time as can have that each, among all rebuilds
+// that share a Bandwidth, or the limit would be exceeded. The others wait for their
+// turn, first come first served.
+
+// turn is the right of a copy to go on.
+type turn struct {
+	least uint64        // the lowest rate that it can be held at; 0: any
+	given chan struct{} // closed when it is its turn
+}
+
+// hasRoom is called with the lock held.
+func (b *Bandwidth) hasRoom(t *turn) bool {
+	return b.rate == 0 || len(b.turns) == 0 || b.leastOfTurns+t.least <= b.rate
+}
+
+// giveTurns is called with the lock held, after whatever may have made room.
+func (b *Bandwidth) giveTurns() {
+	for len(b.waiting) > 0 && b.hasRoom(b.waiting[0]) {
+		next := b.waiting[0]
+		b.waiting = b.waiting[1:]
+		b.turns[next] = struct{}{}
+		b.leastOfTurns += next.least
+		close(next.given)
+	}
+}
+
+// takeTurn waits for a turn.
+func (b *Bandwidth) takeTurn(ctx context.Context, least uint64) (end func(), err error) {
+	t := &turn{least: least, given: make(chan struct{})}
+	b.mu.Lock()
+	b.waiting = append(b.waiting, t)
+	b.giveTurns()
+	b.mu.Unlock()
+	end = func() { b.endTurn(t) }
+	select {
+	case <-t.given:
+		return end, nil
+	case <-ctx.Done():
+		end()
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (b *Bandwidth) endTurn(t *turn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, given := b.turns[t]; given {
+		delete(b.turns, t)
+		b.leastOfTurns -= t.least
+	} else {
+		b.waiting = slices.DeleteFunc(b.waiting, func(other *turn) bool { return other == t })
+	}
+	b.giveTurns()
+}
+
+// room is how many copies there may be at once of those that can be held at the
+// least rate, up to most.
+func (b *Bandwidth) room(least uint64, most int) int {
+	rate := b.Rate()
+	if rate == 0 || least == 0 {
+		return most
+	}
+	return int(min(max(rate/least, 1), uint64(most)))
+}
+
+// allowed are the limits of what is copied from a source, each once, in an order
+// that is the same for all who wait for several.
+func (r Request) allowed(from int) []*Bandwidth {
+	allowed := slices.Clone(r.Bandwidth)
+	if from < len(r.perSource) {
+		allowed = append(allowed, r.perSource[from])
+	}
+	slices.SortFunc(allowed, func(a, b *Bandwidth) int { return cmp.Compare(a.number, b.number) })
+	return slices.Compact(allowed)
+}
+
+// takeTurns waits until a copy from a source may go on by all limits.
+func (x *execution) takeTurns(ctx context.Context, from int) (end func(), err error) {
+	var ends []func()
+	end = func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+	for _, b := range x.request.allowed(from) {
+		one, err := b.takeTurn(ctx, x.request.leastRate())
+		if err != nil {
+			end()
+			return nil, err
+		}
+		ends = append(ends, one)
+	}
+	return end, nil
+}
+
+// copiesAtOnce is how many copies the rebuild's own limits have room for. What others
+// use of them is waited for.
+func (r Request) copiesAtOnce() int {
+	most := r.parallel()
+	for _, b := range r.Bandwidth {
+		most = b.room(r.leastRate(), most)
+	}
+	return most
+}
+
+// leastRate is the lowest rate that the destination keeps; 0: any.
+func (r Request) leastRate() uint64 {
+	if limiter, ok := can[ports.LeastLimiter](r.Destination.Host); ok {
+		return limiter.LeastLimit()
+	}
+	return 0
+}
+
+// checkLeastRate refuses a limit that a single copy would exceed.
+func (r Request) checkLeastRate(b *Bandwidth) error {
+	if rate, least := b.Rate(), r.leastRate(); rate > 0 && rate < least {
+		return &refusal{fmt.Errorf("a bandwidth of %d bytes per second cannot be kept: the host of replica %s keeps none below %d", rate, r.Destination.Replica, least)}
+	}
+	return nil
+}
