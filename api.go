@@ -3,6 +3,8 @@
 package rebuild
 
 import (
+	"context"
+
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -255,6 +257,15 @@ const (
 //	}
 type Observer = app.Observer
 
+// OnWaiting has whatever the engine does with this context tell when it waits for
+// what is busy, or for another run of this process, longer than 2 seconds, and then
+// every 30 seconds: for what, and how long it has waited. A rebuild with an Observer
+// tells that its EventWaiting instead. tell must return soon; it may be called by
+// several goroutines at once.
+func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
+	return app.OnWaiting(ctx, tell)
+}
+
 // Event is one thing that happened in a rebuild.
 //
 //	type Event struct {
@@ -266,7 +277,7 @@ type Observer = app.Observer
 //		Stage    Stage  // began, ended, retry: a graft of StageLoosen sets an lvol loose
 //		Snapshot string // began, ended, copying, retry: the snapshot's name; "" for the image and the head
 //		LvolName string // began, ended, retry: the lvol's name, "" for one in flight that has no other
-//		Text     string // again, verified, retry, source-lost: in words
+//		Text     string // again, verified, retry, waiting, source-lost: in words
 //		Source   string // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
 //
 //		BytesDone  uint64        // payload copied so far, in this run
@@ -288,6 +299,7 @@ const (
 	EventCopying  EventKind = "copying"  // more bytes are there
 	EventEnded    EventKind = "ended"    // an operation
 	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
+	EventWaiting  EventKind = "waiting"  // something is busy, and has been waited for longer than 2 seconds
 	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
 	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that

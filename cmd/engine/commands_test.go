@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/fx"
@@ -414,4 +416,35 @@ func TestASnapshotNamedNoneCanBeDeleted(t *testing.T) {
 	told := w.engine("snapshot", "delete", healthyAt, "none", "--confirm", "none")
 	require.Equal(t, exitDone, told.status, told.stderr)
 	require.NotContains(t, w.engine("tree", healthyAt).stdout, "none")
+}
+
+// A command that waits says for what, beside its output.
+func TestACommandTellsWhatItWaitsFor(t *testing.T) {
+	for _, output := range []string{"text", "json"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, twoHosts)
+			end := time.Now().Add(10 * time.Second)
+			busy := func(c memory.Call) memory.Fault {
+				if (c.Method == "snapshot" || c.Method == "graft") && time.Now().Before(end) {
+					return memory.Fault{Before: ports.ErrBusy}
+				}
+				return memory.Fault{}
+			}
+			w.a.Inject(busy)
+			w.b.Inject(busy)
+			told := w.engine("snapshot", "create", healthyAt, "later", "--output", output)
+			require.Equal(t, exitDone, told.status)
+			require.Regexp(t, `^engine: waiting for [23]s now: .*vol-1-r-1.*busy\n$`, told.stderr)
+
+			end = time.Now().Add(10 * time.Second)
+			told = w.engine("rebuild", "--source", healthyAt, "--destination", hurtAt, "--output", output)
+			require.Equal(t, exitDone, told.status, told.stderr)
+			if output == "text" {
+				require.Regexp(t, `\n  waiting  for [23]s now: .*busy\n`, told.stdout)
+				require.Empty(t, told.stderr)
+			} else {
+				require.Regexp(t, `^engine: waiting for [23]s now: .*busy\n$`, told.stderr)
+			}
+		})
+	}
 }

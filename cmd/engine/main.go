@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"go.uber.org/fx"
 
+	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
@@ -49,6 +51,12 @@ func untilInterrupted() context.Context {
 // run is main with everything from outside given; options replace parts of the
 // program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, options ...fx.Option) int {
+	var telling sync.Mutex
+	ctx = app.OnWaiting(ctx, func(text string) {
+		telling.Lock()
+		defer telling.Unlock()
+		fmt.Fprintln(stderr, "engine: waiting "+oneLine(errors.New(text)))
+	})
 	command, err := wire(stdout, stderr, options...)
 	if err == nil {
 		command.SetArgs(args)

@@ -88,6 +88,9 @@ func (s *story) Observe(e app.Event) {
 	case app.EventRetry:
 		s.progress.clear()
 		s.printf("  again    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
+	case app.EventWaiting:
+		s.progress.clear()
+		s.printf("%s", fold("  waiting  "+e.Text+"\n", lineWidth(s.out)))
 	case app.EventSourceLost:
 		s.progress.clear()
 		s.printf("  lost     %s\n", e.Text)

@@ -24,7 +24,7 @@ var faces = []face{
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
 				"Engine", "Request", "Bandwidth", "NewBandwidth", "Site", "DefaultParallel", "ErrRefused",
-				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "Event", "EventKind", "Views",
+				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck",
 				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
 				"Garbage", "Leaving",

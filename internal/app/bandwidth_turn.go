@@ -44,13 +44,12 @@ func (b *Bandwidth) takeTurn(ctx context.Context, least uint64) (end func(), err
 	b.giveTurns()
 	b.mu.Unlock()
 	end = func() { b.endTurn(t) }
-	select {
-	case <-t.given:
-		return end, nil
-	case <-ctx.Done():
+	forWhat := func() string { return "other copies: the bandwidth is enough for no more at a time" }
+	if err := until(ctx, forWhat, t.given); err != nil {
 		end()
-		return nil, context.Cause(ctx)
+		return nil, err
 	}
+	return end, nil
 }
 
 func (b *Bandwidth) endTurn(t *turn) {

@@ -42,12 +42,15 @@ func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string)
 // so that nobody begins meanwhile. It is over soon, so it is waited for: a rebuild
 // that was refused for it would not be tried again.
 
+// collectorAtWork is what is waited for then.
+func collectorAtWork() string { return "the removal of what crashed runs have left on the lvstore" }
+
 // claimHere claims a name among the runs of this process.
 func (e *Engine) claimHere(ctx context.Context, storeUUID, name string) (release func(), ok bool, err error) {
 	if release, ok = e.locks.tryAcquire(name); ok {
 		return release, true, nil
 	}
-	collector, err := e.locks.acquire(ctx, claimOfGarbage(storeUUID))
+	collector, err := e.locks.acquire(ctx, claimOfGarbage(storeUUID), collectorAtWork)
 	if err != nil {
 		return nil, false, err
 	}

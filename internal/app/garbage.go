@@ -108,7 +108,7 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 	if err != nil {
 		return g, release, fmt.Errorf("list lvols: %w", err)
 	}
-	inside, err := e.locks.acquire(ctx, claimOfGarbage(g.Store.UUID))
+	inside, err := e.locks.acquire(ctx, claimOfGarbage(g.Store.UUID), collectorAtWork)
 	if err != nil {
 		return g, release, err
 	}

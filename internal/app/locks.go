@@ -19,17 +19,15 @@ type lock struct {
 }
 
 // acquire waits until nobody else has the lock on the thing, and returns how
-// to give it back. A hand holds one such lock at a time, so none waits for
+// to give it back; forWhat says for people what is waited for. A hand holds one such lock at a time, so none waits for
 // another in a circle.
-func (l *locks) acquire(ctx context.Context, thing string) (release func(), err error) {
+func (l *locks) acquire(ctx context.Context, thing string, forWhat func() string) (release func(), err error) {
 	k := l.join(thing)
-	select {
-	case <-k.token:
-		return func() { k.token <- struct{}{}; l.leave(thing) }, nil
-	case <-ctx.Done():
+	if err := until(ctx, forWhat, k.token); err != nil {
 		l.leave(thing)
-		return nil, context.Cause(ctx)
+		return nil, err
 	}
+	return func() { k.token <- struct{}{}; l.leave(thing) }, nil
 }
 
 // tryAcquire is acquire without the wait.

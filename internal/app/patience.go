@@ -24,11 +24,13 @@ const (
 func patiently(ctx context.Context, ask func() error) error {
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval, pace.MaxInterval, pace.Multiplier = firstPause, longPause, 2
+	waits := beginWaiting(ctx)
 	for end := time.Now().Add(patience); ; {
 		err := ask()
 		if !errors.Is(err, ports.ErrBusy) || time.Now().After(end) {
 			return err
 		}
+		waits.goesOn(err.Error())
 		if err := wait(ctx, pace.NextBackOff()); err != nil {
 			return err
 		}

@@ -87,7 +87,14 @@ func (x *execution) lockLvol(ctx context.Context, store domain.Store, uuid strin
 }
 
 func (e *Engine) lockLvol(ctx context.Context, store domain.Store, uuid string) (release func(), err error) {
-	return e.locks.acquire(ctx, "lvol "+store.UUID+"/"+uuid)
+	forWhat := func() string {
+		name := uuid
+		if i := slices.IndexFunc(store.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); i >= 0 {
+			name = store.Lvols[i].Name
+		}
+		return fmt.Sprintf("another run of this process, which uses lvol %s on lvstore %s", name, store.Name)
+	}
+	return e.locks.acquire(ctx, "lvol "+store.UUID+"/"+uuid, forWhat)
 }
 
 func (x *execution) create(ctx context.Context, host ports.Host, o domain.Operation) error {

@@ -24,7 +24,7 @@ type Event struct {
 	Stage    domain.Stage // began, ended, retry: a graft of StageLoosen sets an lvol loose
 	Snapshot string       // began, ended, copying, retry: the snapshot's name; "" for the image and the head
 	LvolName string       // began, ended, retry: the lvol's name, "" for one in flight that has no other
-	Text     string       // again, verified, retry, source-lost: in words
+	Text     string       // again, verified, retry, waiting, source-lost: in words
 	Source   string       // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
 
 	BytesDone  uint64        // payload copied so far, in this run
@@ -43,6 +43,7 @@ const (
 	EventCopying  EventKind = "copying"  // more bytes are there
 	EventEnded    EventKind = "ended"    // an operation
 	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
+	EventWaiting  EventKind = "waiting"  // something is busy, and has been waited for longer than 2 seconds
 	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
 	EventVerified EventKind = "verified" // all but the head was looked at and is right
 	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that

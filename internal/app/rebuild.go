@@ -35,7 +35,7 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 		engine: e, request: request, sources: newSources(request), progress: progress, names: make(map[string]bool),
 		run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}, primary: -1,
 	}
-	err := r.all(ctx)
+	err := r.all(r.tellingWaits(ctx))
 	r.tellSources()
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
@@ -52,6 +52,14 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 		zap.Uint64("copiedBytes", r.report.CopiedBytes), zap.Duration("duration", r.report.Duration), zap.Error(err))
 	r.noteEnd(ctx, err)
 	return r.report, err
+}
+
+// tellingWaits has the observer told of what is waited for.
+func (r *rebuild) tellingWaits(ctx context.Context) context.Context {
+	if r.request.Observer == nil {
+		return ctx
+	}
+	return OnWaiting(ctx, func(text string) { r.progress.say(EventWaiting, text) })
 }
 
 // withCause has an error that a context's end has led to tell both that it was
@@ -134,7 +142,10 @@ func (r *rebuild) cleanUpAfter(ctx context.Context, err error) error {
 // claims or gives back a replica of that name waits for the others' looks.
 func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err error) {
 	name := "claim " + r.request.Destination.Replica
-	claimed, err := r.engine.locks.acquire(ctx, name)
+	forWhat := func() string {
+		return fmt.Sprintf("another rebuild of a replica %s, which looks at its hosts", r.request.Destination.Replica)
+	}
+	claimed, err := r.engine.locks.acquire(ctx, name, forWhat)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,7 +168,7 @@ func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err e
 		return nil, nil, err
 	}
 	return &s, func() {
-		claimed, err := r.engine.locks.acquire(context.WithoutCancel(ctx), name)
+		claimed, err := r.engine.locks.acquire(context.WithoutCancel(ctx), name, forWhat)
 		if err == nil {
 			defer claimed()
 		}
@@ -241,7 +252,10 @@ func (r *rebuild) once(ctx context.Context, looked *sight) error {
 	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() {
 		// Several volumes share an image: one rebuild fetches it, the others wait
 		// and then find it.
-		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name); err != nil {
+		forWhat := func() string {
+			return fmt.Sprintf("another rebuild, which fetches backing image %s to lvstore %s", name, seen.destination.Store.Name)
+		}
+		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name, forWhat); err != nil {
 			return err
 		}
 		if seen, plan, err = r.plan(ctx, nil); err != nil || !plan.FetchesImage() {

@@ -48,6 +48,7 @@ func insistWith(ctx context.Context, patience time.Duration, again func(error), 
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval, pace.MaxInterval = firstRetry, longestRetry
 	var waited time.Duration
+	waits := beginWaiting(ctx)
 	for began, attempt := time.Now(), 0; ; attempt++ {
 		err := do(attempt)
 		if err == nil || ctx.Err() != nil {
@@ -64,6 +65,7 @@ func insistWith(ctx context.Context, patience time.Duration, again func(error), 
 			}
 		}
 		again(err)
+		waits.goesOn(err.Error())
 		if wait(ctx, pause) != nil {
 			return err
 		}

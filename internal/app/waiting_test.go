@@ -1,0 +1,147 @@
+package app_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// heard are the waits that somebody was told of, with the time since it began.
+type heard struct {
+	mu    sync.Mutex
+	began time.Time
+	texts []string
+	at    []time.Duration
+}
+
+func (h *heard) tell(text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.texts, h.at = append(h.texts, text), append(h.at, time.Since(h.began).Round(time.Second))
+}
+
+func (h *heard) Observe(e app.Event) {
+	if e.Kind == app.EventWaiting {
+		h.tell(e.Text)
+	}
+}
+
+// busyFor answers busy to calls of that kind until so much time has passed.
+func busyFor(method string, long time.Duration) func(memory.Call) memory.Fault {
+	end := time.Now().Add(long)
+	return func(c memory.Call) memory.Fault {
+		if c.Method == method && time.Now().Before(end) {
+			return memory.Fault{Before: ports.ErrBusy}
+		}
+		return memory.Fault{}
+	}
+}
+
+// A rebuild that waits for what is busy says for what, soon and then now and again.
+func TestARebuildTellsWhatItWaitsFor(t *testing.T) {
+	for _, test := range []struct {
+		method   string
+		onSource bool
+		says     string
+	}{
+		{"graft", false, "graft"},
+		{"delete", false, "delete"},
+		{"seal", false, "seal"},
+		{"clone", false, "clone"},
+		{"copy", true, "copy"},
+		{"snapshot", true, "snapshot"},
+	} {
+		t.Run(test.method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growDamaged(t, memory.Fork, memory.Fork)
+				require.NoError(t, b.source.WriteAt(list(t, b.source, sourceName).Head.UUID, []byte{1}, 0))
+				told := &heard{began: time.Now()}
+				request.Observer = told
+				at := b.destination
+				if test.onSource {
+					at = b.source
+				}
+				at.Inject(busyFor(test.method, 40*time.Second))
+				_, err := app.New(nil).Rebuild(t.Context(), request)
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, len(told.texts), 2)
+				require.Less(t, told.at[0], 5*time.Second, "soon")
+				for _, text := range told.texts {
+					require.Contains(t, text, test.says)
+					require.Contains(t, text, "vol-1-r-", "of what")
+				}
+				require.Less(t, len(told.texts), 10, "not all the time")
+			})
+		})
+	}
+}
+
+// Waits of a moment are not told.
+func TestAShortWaitIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growDamaged(t, memory.Fork, memory.Fork)
+		told := &heard{began: time.Now()}
+		request.Observer = told
+		b.destination.Inject(busyFor("graft", time.Second))
+		_, err := app.New(nil).Rebuild(t.Context(), request)
+		require.NoError(t, err)
+		require.Empty(t, told.texts)
+	})
+}
+
+// Rebuilds of one process wait for each other: for a snapshot that both copy, and
+// for the image that one of them fetches.
+func TestARebuildTellsThatItWaitsForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := growWide(t, 1, 40)
+		engine := app.New(nil)
+		var rebuilds sync.WaitGroup
+		told := &heard{began: time.Now()}
+		for _, replica := range []string{copyName, "vol-1-r-3"} {
+			request.Destination = app.Site{Host: b.destination, Replica: replica}
+			request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(2 * cluster)} // 20 s
+			request.Observer = told
+			rebuilds.Go(func() {
+				_, err := engine.Rebuild(t.Context(), request)
+				require.NoError(t, err)
+			})
+			synctest.Wait()
+		}
+		rebuilds.Wait()
+		require.Equal(t, []string{"for 2s now: another run of this process, which uses lvol vol-1-r-1-snap-a on lvstore disk-1"}, told.texts)
+	})
+}
+
+// So do the commands that work on one replica.
+func TestWhatIsDoneInPlaceTellsWhatItWaitsFor(t *testing.T) {
+	for method, do := range map[string]func(context.Context, *app.Engine, app.Site) error{
+		"snapshot": func(ctx context.Context, e *app.Engine, at app.Site) error {
+			_, err := e.CreateSnapshot(ctx, at, "later")
+			return err
+		},
+		"delete": func(ctx context.Context, e *app.Engine, at app.Site) error {
+			_, err := e.DeleteReplica(ctx, at, nil)
+			return err
+		},
+	} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growWide(t, 1, 4)
+				told := &heard{began: time.Now()}
+				b.source.Inject(busyFor(method, 10*time.Second))
+				require.NoError(t, do(app.OnWaiting(t.Context(), told.tell), app.New(nil), request.Source))
+				require.Len(t, told.texts, 1)
+				require.Contains(t, told.texts[0], method)
+				require.Contains(t, told.texts[0], "vol-1-r-1")
+			})
+		})
+	}
+}
