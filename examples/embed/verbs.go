@@ -17,8 +17,12 @@ func (h *host) Create(ctx context.Context, name string, size uint64) (string, er
 func (h *host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (uuid string, err error) {
 	err = h.do(ctx, func() error {
 		if snapshot != "" {
-			if _, err := h.findSnapshot(snapshot); err != nil {
+			s, err := h.findSnapshot(snapshot)
+			if err != nil {
 				return err
+			}
+			if size < s.Size {
+				return fmt.Errorf("a clone of %d bytes is shorter than %s: %w", size, s.Name, rebuild.ErrInvalid)
 			}
 		}
 		uuid, err = h.add(&lvol{

@@ -56,8 +56,9 @@ type Store interface {
 
 	// Clone makes a writable lvol that hangs on the snapshot ("": on nothing),
 	// with no clusters of its own, size bytes long, longer or as long as the
-	// snapshot, and returns its UUID. The name is given last: an lvol of that
-	// name has the size and the record. The record is kept where the store can.
+	// snapshot, and returns its UUID; ErrInvalid where it would be shorter. The
+	// name is given last: an lvol of that name has the size and the record. The
+	// record is kept where the store can.
 	Clone(ctx context.Context, snapshot, name string, size uint64, record string) (uuid string, err error)
 
 	// Delete removes the lvol. ErrNotFound where there is none, ErrInvalid

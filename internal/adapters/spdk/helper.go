@@ -112,9 +112,12 @@ func (h *Host) sweep(ctx context.Context) {
 // grandparent: SPDK merges the lvol's clusters into the clone, and there are none
 // (delete_snapshot_sync_snapshot_xattr_cpl in blobstore.c).
 func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
-	b, err := h.requireEmpty(ctx, uuid, 1)
+	b, err := h.find(ctx, uuid)
 	if err != nil {
 		return err
+	}
+	if own, has := b.Driver.Lvol.NumAllocatedClusters, len(b.Driver.Lvol.Clones); has > 1 || own > 0 && has > 0 {
+		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, has, ports.ErrInvalid)
 	}
 	return whileBusy(ctx, func() error {
 		if b.readOnly() && len(b.Driver.Lvol.Clones) == 0 {
@@ -122,19 +125,6 @@ func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
 		}
 		return h.deleteNow(ctx, uuid)
 	})
-}
-
-// requireEmpty looks whether a helper has no clusters that could merge into
-// anything, and not more than so many clones.
-func (h *Host) requireEmpty(ctx context.Context, uuid string, clones int) (*bdev, error) {
-	b, err := h.find(ctx, uuid)
-	if err != nil {
-		return nil, err
-	}
-	if own, has := b.Driver.Lvol.NumAllocatedClusters, len(b.Driver.Lvol.Clones); has > clones || own > 0 && has > 0 {
-		return nil, fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, has, ports.ErrInvalid)
-	}
-	return b, nil
 }
 
 // deleteNow deletes without looking.

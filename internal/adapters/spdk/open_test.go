@@ -1,7 +1,10 @@
 package spdk
 
 import (
+	"bytes"
+	"context"
 	"net"
+	"regexp"
 	"strconv"
 	"testing"
 
@@ -9,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -68,4 +73,56 @@ func whatSomebodyElseExports(t *testing.T, p *pair) {
 	b, err := h.Open(t.Context(), newRun(), head)
 	require.NoError(t, err)
 	require.NoError(t, b.Close())
+}
+
+// A namespace that is another lvol's is never read: not one that bears another NGUID,
+// and not one of another length.
+func TestOpenRefusesAnotherLvolsNamespace(t *testing.T) {
+	for name, c := range map[string]struct {
+		clusters uint64 // of the other lvol
+		nguid    string // "": the right one
+	}{"of another NGUID": {2, newNGUID()}, "of another length": {3, ""}} {
+		t.Run(name, func(t *testing.T) {
+			target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
+			swap := &swapper{nguid: c.nguid}
+			h, err := Open(t.Context(), Config{Socket: target.Socket, Lvstore: target.NewStore(t, 16), Dial: swap.dial})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, h.Close()) }()
+			right, other := create(t, h, "vol-1-rebuilding-00000001", 2), create(t, h, "vol-1-rebuilding-00000002", c.clusters)
+			swap.right, swap.wrong = right, other
+			_, err = h.Open(t.Context(), newRun(), right)
+			require.ErrorIs(t, err, ports.ErrUnavailable)
+			require.ErrorContains(t, err, "another lvol's")
+			swap.right, swap.nguid = "", ""
+			b, err := h.Open(t.Context(), newRun(), right)
+			require.NoError(t, err)
+			require.NoError(t, b.Close())
+		})
+	}
+}
+
+// swapper has an export export another lvol, under another NGUID if one is given.
+type swapper struct{ right, wrong, nguid string }
+
+func (s *swapper) dial(ctx context.Context, socket string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	return swapped{conn, s}, err
+}
+
+type swapped struct {
+	net.Conn
+	*swapper
+}
+
+var nguidOfCall = regexp.MustCompile(`"nguid":"[0-9a-f]{32}"`)
+
+func (c swapped) Write(p []byte) (int, error) {
+	if c.right == "" || !bytes.Contains(p, []byte("nvmf_subsystem_add_ns")) {
+		return c.Conn.Write(p)
+	}
+	other := bytes.ReplaceAll(p, []byte(c.right), []byte(c.wrong))
+	if c.nguid != "" {
+		other = nguidOfCall.ReplaceAll(other, []byte(`"nguid":"`+c.nguid+`"`))
+	}
+	return c.Conn.Write(other)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // spacer is an empty snapshot of the size of an lvol, on what that is to hang on:
@@ -67,12 +69,13 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 	defer s.made.tidy(ctx)
 	// The delete of a clone locks the clone alone, set_parent the child and the
 	// parent (spdk_bs_delete_blob and bs_set_parent in blobstore.c), so the two
-	// share a round trip, and the look at the spacer, too. The spacer may go when it
-	// has the child alone; a target refuses to delete what has two clones.
+	// share a round trip, and the look at the spacer, too, which may find it with
+	// either of them on it, both or neither. The spacer may go when it has the child
+	// alone; a target refuses to delete what has two clones.
 	var dropped, uneasy error
 	var beside sync.WaitGroup
 	beside.Go(func() { dropped = whileBusy(ctx, func() error { return h.dropRest(ctx, s.rest, s.name) }) })
-	beside.Go(func() { _, uneasy = h.requireEmpty(ctx, s.uuid, 2) })
+	beside.Go(func() { uneasy = h.ownsNothing(ctx, s.uuid) })
 	grafted := h.setParent(ctx, child, s.uuid)
 	beside.Wait()
 	if dropped == nil {
@@ -90,6 +93,19 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 		return err
 	}
 	s.made.keep(s.uuid)
+	return nil
+}
+
+// ownsNothing makes sure that a spacer has no clusters, which would merge into the
+// lvol that is grafted over it.
+func (h *Host) ownsNothing(ctx context.Context, uuid string) error {
+	b, err := h.find(ctx, uuid)
+	if err != nil {
+		return err
+	}
+	if own := b.Driver.Lvol.NumAllocatedClusters; own > 0 {
+		return fmt.Errorf("spacer %s has %d clusters of its own, so something else has written to it: %w", b.name(), own, ports.ErrInvalid)
+	}
 	return nil
 }
 

@@ -63,6 +63,15 @@ var cloneTests = []test{
 			}, what)
 		}
 	}),
+	alone("a clone that would be shorter than its snapshot is refused", func(t *testing.T, h *subject) {
+		a := h.snapshotOf(snapshotNamed("a"), 3, 1, 0)
+		for _, record := range []string{"", "base"} {
+			h.refuses(ports.ErrInvalid, func() error {
+				_, err := h.Clone(h.ctx, a, replica, h.bytes(2), record)
+				return err
+			}, "record "+record)
+		}
+	}),
 	alone("a clone of what is missing is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error {
 			_, err := h.Clone(h.ctx, missing, replica, h.bytes(2), "base")

@@ -100,6 +100,15 @@ var receiveTests = []test{
 		require.Equal(t, before, to.list())
 		to.reads(b, 0, 2)
 	}),
+	between("a snapshot is not made a place to copy into", func(t *testing.T, from, to *subject) {
+		b := to.snapshotOf(snapshotNamed("b"), 2, 2, 1)
+		peer, err := from.Peer(from.ctx)
+		require.NoError(t, err)
+		to.refuses(ports.ErrInvalid, func() error {
+			_, err := to.Receive(to.ctx, run, b, peer)
+			return err
+		}, "receive")
+	}),
 	between("each host says who it is, always the same", func(t *testing.T, x, y *subject) {
 		px, err := x.Peer(x.ctx)
 		require.NoError(t, err)
