@@ -1327,6 +1327,7 @@ const (
 //		Source     Origin       // copy, seal: the lvol on the source that it is the copy of
 //		Attributes Attributes   // seal
 //		Image      *ImageRecord // seal of an image
+//		Prove      bool         // seal of an image: both hosts tell maps and checksums, so it is proven before it has its name
 //		Record     string       // clone, record
 //	}
 type Operation = domain.Operation

@@ -125,12 +125,12 @@ func (x *execution) compareViews(ctx context.Context, seen sight, image domain.I
 func (x *execution) claimImage(ctx context.Context, host ports.Host, name string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.claimed != nil {
+	if x.claimed[name] != nil {
 		return nil
 	}
 	release, err := x.engine.claimOutside(ctx, host, claimOfImage(x.seen.destination.Store.UUID, name))
 	if err == nil {
-		x.claimed = release
+		x.claimed[name] = release
 	}
 	return err
 }
@@ -142,8 +142,8 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 	defer cancel()
 	defer func() {
 		x.unlockSources(slices.Collect(maps.Keys(x.copiedFrom))...)
-		if x.claimed != nil {
-			x.claimed()
+		for _, release := range x.claimed {
+			release()
 		}
 	}()
 	x.endPreparing()

@@ -36,7 +36,9 @@ type execution struct {
 	limited   map[string]bool       // UUIDs that have had a limit
 	peers     map[int]ports.Peer    // who sends, by source
 	imageLock func()
-	claimed   func() // gives the claim on the image in flight back; nil: there is none
+	image     imageProof
+	claimed   map[string]func() // gives the claims on what is in flight of the image back, by name
+	unsure    map[string]bool   // names in flight that a call may have given whose answer was lost
 
 	copiedFrom map[offer]func() // gives the lock on what is being copied back
 
@@ -66,6 +68,7 @@ func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *e
 		picture: domain.NewPicture(seen.destination.Store, r.request.Destination.Replica),
 		uuids:   make(map[domain.Ref]string), begun: make(map[domain.Ref]source),
 		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool), counted: make(map[domain.Ref]counts), limited: make(map[string]bool),
+		claimed: make(map[string]func()), unsure: make(map[string]bool),
 		serving: make(map[domain.Ref]offer), peers: make(map[int]ports.Peer), opened: r.sources.used(),
 		loans: loans{offers: make(map[string][]offer), load: make(map[int]uint64)}, copiedFrom: make(map[offer]func()),
 	}

@@ -91,6 +91,7 @@ type saboteur struct {
 	strikes []strike // that are still to come, in their order
 	going   []strike // that last
 	struck  []strike // with the points where they did
+	spoilt  []string // what was copied otherwise than it is, by its name on the source
 	since   int      // calls since the last one
 	died    bool     // the engine
 	again   []string // why it was planned again
@@ -138,6 +139,9 @@ func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fau
 		p.own, p.clusters = len(below.Clusters(c.UUID).Positions), int(below.Look(c.UUID).Size/cluster)
 	}
 	k, first := s.meet(p)
+	if k != nil && k.spoils {
+		s.spoilt = append(s.spoilt, c.Name)
+	}
 	switch {
 	case k == nil:
 		return memory.Fault{Delay: s.callTakes}

@@ -109,12 +109,16 @@ func (g *grower) seal(inFlight, parent string, clusters int, own map[int]byte, n
 }
 
 func (g *grower) image(clusters int) string {
-	store, err := g.List(context.Background())
-	require.NoError(g.t, err)
 	own := make(map[int]byte)
 	for at := range clusters {
 		own[at] = byte(200 + at)
 	}
+	return g.imageOf(clusters, own)
+}
+
+func (g *grower) imageOf(clusters int, own map[int]byte) string {
+	store, err := g.List(context.Background())
+	require.NoError(g.t, err)
 	record := ports.SealRecord{Image: &domain.ImageRecord{UUID: "8f5fd5be", Checksum: "sha512"}}
 	return g.seal(domain.ImageInFlightLvolName("00000001"), "", clusters, own, domain.ImageLvolName(imageName, store.UUID), record)
 }

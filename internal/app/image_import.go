@@ -190,13 +190,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener, cluster
 	if err := host.Release(ctx, i.run); err != nil {
 		return fmt.Errorf("close what earlier runs left open: %w", err)
 	}
-	i.inFlight = domain.ImageInFlightLvolName(drawID())
-	free, err := i.engine.claimBoth(ctx, host, claimOfImage(i.store.UUID, i.inFlight)) // it lives, so it is no garbage
-	if err != nil {
-		return err
-	}
-	i.free = free
-	uuid, err := host.Create(ctx, i.inFlight, i.report.Size)
+	uuid, err := i.create(ctx)
 	if err != nil {
 		return err
 	}
@@ -222,6 +216,27 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener, cluster
 	}
 	i.report.Lvol, err = host.Look(ctx, sealed)
 	return err
+}
+
+// create makes the lvol in flight. A name that somebody else has is not ours to remove.
+func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
+	for tries := 0; ; tries++ {
+		i.inFlight = domain.ImageInFlightLvolName(drawID())
+		free, err := i.engine.claimBoth(ctx, i.request.Host, claimOfImage(i.store.UUID, i.inFlight)) // it lives, so it is no garbage
+		if err != nil {
+			return "", err
+		}
+		uuid, err = i.request.Host.Create(ctx, i.inFlight, i.report.Size)
+		if !errors.Is(err, ports.ErrExists) {
+			i.free = free
+			return uuid, err
+		}
+		free()
+		i.inFlight = ""
+		if tries == 8 {
+			return "", err
+		}
+	}
 }
 
 // fill writes what is not zero, and makes sure that it is what was surveyed.

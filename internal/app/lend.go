@@ -231,11 +231,11 @@ func (x *execution) makeAnew(ctx context.Context, copy domain.Operation) error {
 	x.unlockSources(from) // nothing is copied from there any more
 	x.mu.Lock()
 	delete(x.serving, copy.Target)
+	name := x.drawn[copy.Target]
 	delete(x.drawn, copy.Target)
-	claimed := x.claimed
-	if copy.Target.IsImage() && claimed != nil {
-		x.claimed = nil
-		defer claimed()
+	if release := x.claimed[name]; release != nil {
+		delete(x.claimed, name)
+		defer release()
 	}
 	x.mu.Unlock()
 	for _, o := range x.plan.Operations {

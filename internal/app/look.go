@@ -20,6 +20,8 @@ type sight struct {
 	others []lender // sources besides that nothing is wrong with
 	passed []error  // by position: why a source is passed over; nil: it is not
 	silent []error  // by position: the host did not answer
+
+	doubts []string // of a verification by proof, what it could not prove and does not hold against the replica
 }
 
 // lender is a source that may serve copies, beside the primary.
@@ -250,13 +252,27 @@ func (e *Engine) verify(ctx context.Context, r Request, from *sources, s sight, 
 	if err != nil {
 		return sight{}, nil, err
 	}
-	if r.Proof {
-		if s, err = s.prove(ctx, r, from, uuids(s.source), uuids(s.destination)); err != nil {
-			return s, nil, err
-		}
+	s, unproven, err := s.proveAll(ctx, r, from, image)
+	if err != nil {
+		return s, nil, err
 	}
 	violations, err := s.violations(image, false)
-	return s, violations, err
+	return s, append(violations, unproven...), err
+}
+
+// proveAll adds maps and checksums of all that there is, where a proof was asked for,
+// and says of what there is none.
+func (s sight) proveAll(ctx context.Context, r Request, from *sources, image domain.Image) (sight, []domain.Violation, error) {
+	if !r.Proof {
+		return s, nil, nil
+	}
+	s, err := s.prove(ctx, r, from, toProve(s.source, image), toProve(s.destination, image))
+	if err != nil {
+		return s, nil, err
+	}
+	unproven, doubts := domain.Unproven(s.source, s.destination, image)
+	s.doubts = doubts
+	return s, unproven, nil
 }
 
 // lookAtHead adds the head, as it is now, to what was seen a moment ago.
@@ -283,6 +299,17 @@ func (s sight) violations(image domain.Image, withHead bool) ([]domain.Violation
 		return domain.Verify(s.source, s.destination, image)
 	}
 	return domain.VerifySnapshots(s.source, s.destination, image)
+}
+
+// toProve are a replica's snapshots and its image.
+func toProve(r domain.Replica, image domain.Image) []string {
+	all := uuids(r)
+	if name, has := image.Name(); has {
+		if here, is := r.Store.BackingImage(name); is {
+			all = append(all, here.Lvol.UUID)
+		}
+	}
+	return all
 }
 
 func uuids(r domain.Replica) []string {

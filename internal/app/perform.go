@@ -71,13 +71,38 @@ func (x *execution) drawName(r domain.Ref) string {
 	if name, drawn := x.drawn[r]; drawn {
 		return name
 	}
-	name := domain.InFlightLvolName(x.request.Destination.Replica, drawID())
+	form := func(id string) string { return domain.InFlightLvolName(x.request.Destination.Replica, id) }
 	if r.IsImage() {
-		name = domain.ImageInFlightLvolName(drawID())
+		form = domain.ImageInFlightLvolName
 	}
-	x.drawn[r] = name
-	x.names[name] = true
-	return name
+	x.drawn[r] = x.drawLocked(form)
+	return x.drawn[r]
+}
+
+func (x *execution) drawImageName() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.drawLocked(domain.ImageInFlightLvolName)
+}
+
+// drawLocked draws a name that nothing has that was listed: what has a drawn name is
+// taken for this run's.
+func (x *execution) drawLocked(form func(id string) string) string {
+	for {
+		name := form(drawID())
+		taken := slices.ContainsFunc(x.seen.destination.Store.Lvols, func(l domain.Lvol) bool { return l.Name == name })
+		if !taken && !x.names[name] {
+			x.names[name] = true
+			return name
+		}
+	}
+}
+
+// giveUpName forgets a name that somebody else has by now.
+func (x *execution) giveUpName(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.names, name)
 }
 
 // lockLvol keeps the other rebuilds of this process off an lvol that they may
@@ -108,11 +133,33 @@ func (x *execution) create(ctx context.Context, host ports.Host, o domain.Operat
 		}
 	}
 	uuid, err := host.Create(ctx, name, o.Size)
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		x.made(o.Target, uuid)
+	case errors.Is(err, ports.ErrExists):
+		return x.drawAnew(o.Target, name)
+	default:
+		x.mayHaveMade(name)
 	}
-	x.made(o.Target, uuid)
-	return nil
+	return err
+}
+
+func (x *execution) mayHaveMade(name string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.unsure[name] = true
+}
+
+// drawAnew has the next attempt draw another name. Unless an earlier one may have been
+// carried out, what is called so is somebody else's.
+func (x *execution) drawAnew(r domain.Ref, name string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.drawn, r)
+	if !x.unsure[name] {
+		delete(x.names, name)
+	}
+	return fmt.Errorf("somebody else has an lvol %s: %w", name, ports.ErrUnavailable)
 }
 
 // graft gives the lvol its parent.
@@ -175,17 +222,30 @@ func (x *execution) begunAs(target domain.Ref) source {
 // seal has compared both sides once more: a snapshot under its final name is
 // right.
 func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operation, reached func()) error {
+	merger, merges := can[ports.Merger](host)
+	if o.Prove && merges {
+		if err := x.proveInFlight(ctx, host, merger, o); err != nil {
+			return err
+		}
+	}
 	uuid := x.begunAs(o.Target).copy
 	if err := x.compareBeforeSeal(ctx, host, o.Target); err != nil {
 		return err
+	}
+	if o.Target.IsImage() {
+		if err := x.readBack(ctx, o, uuid); err != nil {
+			return err
+		}
 	}
 	if err := x.play(o); err != nil {
 		return err
 	}
 	record := ports.SealRecord{Attributes: o.Attributes}
 	switch {
+	case o.Prove && !merges:
+		record.Image = &domain.ImageRecord{} // unproven yet: any run that finds it so proves it
 	case o.Target.IsImage():
-		record.Image = o.Image // it is proven first
+		record.Image = o.Image
 	case x.request.parallel() > 1:
 		record.Sealed = func(snapshot string) {
 			x.made(o.Target, snapshot)
@@ -211,7 +271,7 @@ func (x *execution) wasSealed(ctx context.Context, o domain.Operation, sealed st
 	x.made(o.Target, sealed)
 	if o.Target.IsImage() {
 		defer x.unlockImage()
-		return x.proveImage(ctx, x.request.Destination.Host, o, sealed)
+		return x.proveSealed(ctx, o, sealed)
 	}
 	// It is the copy of what each source has of which that was proven. The one
 	// that the plan is made from comes last.
@@ -265,45 +325,6 @@ func (x *execution) remember(ctx context.Context, lvolName string, s domain.Seal
 	x.sealed = append(x.sealed, s)
 	x.mu.Unlock()
 	x.noteSealing(ctx, lvolName, s)
-}
-
-// proveImage compares the fetched image with the source's, where both hosts
-// can. One that differs is deleted: nothing hangs on it yet.
-func (x *execution) proveImage(ctx context.Context, host ports.Host, o domain.Operation, fetched string) error {
-	open := x.offersOf(o.Source)
-	if len(open) == 0 {
-		return fmt.Errorf("%w: no source is left to compare the image with", errPlanAgain)
-	}
-	source := open[0].origin.UUID
-	proofs := make(map[string]domain.Clusters)
-	for _, side := range []struct {
-		uuid string
-		at   ports.Host
-	}{{source, x.sources.host(open[0].at)}, {fetched, host}} {
-		uuid := side.uuid
-		prover, ok := can[ports.Prover](side.at)
-		if !ok {
-			return nil
-		}
-		err := patiently(ctx, func() error {
-			told, err := prover.Prove(ctx, []string{uuid})
-			proofs[uuid] = told[uuid]
-			return err
-		})
-		if errors.Is(err, ports.ErrUnsupported) {
-			return nil
-		}
-		if err != nil {
-			if uuid == source {
-				err = ofSource(open[0].at, err)
-			}
-			return fmt.Errorf("prove the image: %w", err)
-		}
-	}
-	if proofs[source] == proofs[fetched] {
-		return nil
-	}
-	return errors.Join(fmt.Errorf("%w: the fetched image is not the source's", ports.ErrCorrupt), host.Delete(ctx, fetched))
 }
 
 // clone makes the head, the last thing that a rebuild makes.

@@ -305,6 +305,14 @@ func (r *rebuild) warn(plan domain.Plan) {
 	}
 }
 
+// warnOf adds what a verification could not find out.
+func (r *rebuild) warnOf(doubts []string) {
+	r.report.Warnings = slices.Concat(r.report.Warnings, doubts)
+	for _, doubt := range doubts {
+		r.engine.log.Warn(doubt, zap.String("replica", r.request.Destination.Replica))
+	}
+}
+
 func (r *rebuild) see(s sight) {
 	if s.source.Store.UUID != "" {
 		r.report.Source, r.report.Destination = s.source, s.destination
@@ -340,10 +348,20 @@ func (r *rebuild) freezeHead(ctx context.Context, seen sight, system domain.Syst
 // left open.
 func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) error {
 	r.warn(plan)
+	var unproven []domain.Violation
+	err := r.insistOn(ctx, "verify", func() (err error) {
+		seen, unproven, err = seen.proveAll(ctx, r.request, r.sources, plan.Image)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.warnOf(seen.doubts)
 	violations, err := seen.violations(plan.Image, true)
 	if err != nil {
 		return err
 	}
+	violations = append(violations, unproven...)
 	x := newExecution(r, seen, plan, func() {})
 	if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
 		return err
@@ -398,6 +416,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if err != nil {
 		return err
 	}
+	r.warnOf(seen.doubts)
 	if len(violations) > 0 && !sameTree(planned, seen.source) {
 		return fmt.Errorf("%w: the source has other snapshots now", errPlanAgain)
 	}

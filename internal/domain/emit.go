@@ -115,6 +115,7 @@ func (e *emitter) build() {
 		o = e.add(Operation{
 			Verb: VerbSeal, Stage: StageBuild, After: e.after(o), Target: target,
 			Name: ImageLvolName(image.Name, e.destination.Store.UUID), Source: originOf(image.Lvol), Image: &image.Lvol.Image,
+			Prove: e.bothProve(),
 		})
 		e.imageMade = o
 		e.ofImage = []int{o - 2, o - 1, o}

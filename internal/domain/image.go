@@ -130,10 +130,16 @@ func (b BackingImage) contradiction(other BackingImage) string {
 	if b.Lvol.Size != other.Lvol.Size {
 		say("size", fmt.Sprint(b.Lvol.Size), fmt.Sprint(other.Lvol.Size))
 	}
-	if !b.recordedAs(other) && b.Lvol.Own.Proven() && other.Lvol.Own.Proven() && b.Lvol.Own != other.Lvol.Own {
+	if b.Lvol.Own.Proven() && other.Lvol.Own.Proven() && b.Lvol.Own != other.Lvol.Own && !b.allocatedOtherwise(other) {
 		differ = append(differ, "other bytes")
 	}
 	return strings.Join(differ, ", ")
+}
+
+// allocatedOtherwise: zeros may be stored on one host and left out on another, where
+// an image was brought there by other programs. Then it is the records that tell.
+func (b BackingImage) allocatedOtherwise(other BackingImage) bool {
+	return b.recordedAs(other) && b.Lvol.Own.Count != other.Lvol.Own.Count
 }
 
 // short is as much of a checksum as people compare.

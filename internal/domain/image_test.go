@@ -100,8 +100,13 @@ func TestWhereTheImageComesFrom(t *testing.T) {
 		"another size":                        {"  image:base\n    s1\n      head\n", "  image:base size=3\n", false, []string{"size 3145728 instead of 4194304"}, nil},
 		"other bytes":                         {"  image:base uuid=- sha=-\n    s1\n      head\n", "  image:base own=x/4\n", false, []string{"other bytes"}, nil},
 		"all of it is different":              {"  image:base\n    s1\n      head\n", "  image:base uuid=x sha=y size=3 own=z/1\n", false, []string{"UUID x", "checksum y", "size 3145728", "other bytes"}, nil},
-		"the destination records nothing":     {"  image:base\n    s1\n      head\n", "  image:base uuid=- sha=- own=?/4\n", false, nil, nil},
-		"the source records nothing":          {"  image:base uuid=- sha=- own=?/4\n    s1\n      head\n", "  image:base\n", false, nil, nil},
+		"the destination records nothing":     {"  image:base\n    s1\n      head\n", "  image:base uuid=- sha=-\n", false, nil, nil},
+		"the source records nothing":          {"  image:base uuid=- sha=-\n    s1\n      head\n", "  image:base\n", false, nil, nil},
+		"no record, and unproven here":        {"  image:base\n    s1\n      head\n", "  image:base uuid=- sha=- own=?/4\n", false, []string{"could not be proven", "disk-a", "disk-b"}, nil},
+		"no record, and unproven there":       {"  image:base uuid=- sha=- own=?/4\n    s1\n      head\n", "  image:base\n", false, []string{"could not be proven"}, nil},
+		"no record, and unproven on both":     {"  image:base uuid=- sha=- own=?/4\n    s1\n      head\n", "  image:base own=?/4\n", false, []string{"could not be proven"}, nil},
+		"recorded, and of other bytes":        {"  image:base\n    s1\n      head\n", "  image:base own=x/4\n", false, []string{"other bytes"}, nil},
+		"recorded, with zeros stored":         {"  image:base\n    s1\n      head\n", "  image:base own=x/3\n", false, nil, nil},
 		"as large as the ancestor":            {"  image:base size=8\n    s1\n      head\n", "  image:base size=8\n", false, nil, nil},
 		"larger than the ancestor":            {"  image:base size=9\n    s1\n      s2 size=10\n        head size=10\n", "  image:base size=9\n", false, []string{"9437184", "8388608", "snap-s1"}, nil},
 		"fetched, larger than the ancestor":   {"  image:base size=9\n    s1\n      s2 size=10\n        head size=10\n", "", false, []string{"9437184", "8388608", "snap-s1"}, nil},
@@ -151,6 +156,23 @@ func TestAFetchedImageIsSaidToBeUnverifiedWhereNotBothHostsProve(t *testing.T) {
 		"source upstream\n%sdestination\n":          true,
 		"source\n%sdestination upstream\n":          true,
 		"source upstream\n%sdestination upstream\n": true,
+	} {
+		s := parseScene(t, "said base\n"+strings.Replace(flavours, "%s", "  image:base\n    s1\n      head\n", 1))
+		plan := s.mustPlan(t)
+		require.Equal(t, unverified, len(plan.Warnings) == 1, flavours)
+		if unverified {
+			require.Contains(t, plan.Warnings[0], "unverified")
+		}
+	}
+}
+
+// What an image is taken for without any proof is said, in every run.
+func TestAnImageThatNothingVouchesForIsSaidToBeUnverified(t *testing.T) {
+	for flavours, unverified := range map[string]bool{
+		"source\n%sdestination\n  image:base\n":                   false,
+		"source upstream\n%sdestination\n  image:base\n":          true,
+		"source\n%sdestination upstream\n  image:base\n":          true,
+		"source upstream\n%sdestination upstream\n  image:base\n": true,
 	} {
 		s := parseScene(t, "said base\n"+strings.Replace(flavours, "%s", "  image:base\n    s1\n      head\n", 1))
 		plan := s.mustPlan(t)

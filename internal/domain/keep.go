@@ -81,13 +81,10 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 // image is among them where both hosts have it and no record tells that the
 // two are one.
 func Candidates(source, destination Replica, image Image, options Options) (onSource, onDestination []string) {
-	if options.Full {
-		return nil, nil
-	}
 	blind := newProof(source.Store, destination.Store, options)
 	twins := findTwins(source, destination)
 	for _, at := range source.places {
-		if twins[at] == noPlace {
+		if twins[at] == noPlace || options.Full {
 			continue
 		}
 		s, d := &source.Store.Lvols[at], &destination.Store.Lvols[twins[at]]

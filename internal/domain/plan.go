@@ -96,6 +96,7 @@ type Operation struct {
 	Source     Origin       // copy, seal: the lvol on the source that it is the copy of
 	Attributes Attributes   // seal
 	Image      *ImageRecord // seal of an image
+	Prove      bool         // seal of an image: both hosts tell maps and checksums, so it is proven before it has its name
 	Record     string       // clone, record
 }
 

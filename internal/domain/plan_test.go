@@ -467,7 +467,7 @@ func drawLargeScene(t *rapid.T) scene {
 	n := rapid.IntRange(1, 30).Draw(t, "snapshots")
 	s := scene{said: ImageNamed("base"), source: sceneStore("a"), destination: sceneStore("b")}
 	image := func(store Store) Lvol {
-		return Lvol{UUID: store.UUID + "-image", Name: ImageLvolName("base", store.UUID), Size: proofCluster, ReadOnly: true}
+		return Lvol{UUID: store.UUID + "-image", Name: ImageLvolName("base", store.UUID), Size: proofCluster, ReadOnly: true, Own: ownClusters("image", 1)}
 	}
 	s.source.Lvols = append(s.source.Lvols, image(s.source))
 	s.destination.Lvols = append(s.destination.Lvols, image(s.destination))

@@ -1,5 +1,7 @@
 package domain
 
+import "slices"
+
 // interrupted lists what a verb that was cut short may leave, besides all or
 // nothing. The windows are those of the SPDK adapter, which needs several
 // calls for some verbs; other adapters leave less. While it copies it prepares the
@@ -36,6 +38,11 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(spacer.UUID) })
 		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(uuidOf(o.Parent)) })
 	case VerbSeal:
+		if o.Prove {
+			for _, stage := range provenInFlight(s.Lvols[target]) {
+				leave(func(s *Store) { s.Lvols = append(slices.Delete(s.Lvols, target, target+1), stage...) })
+			}
+		}
 		// The snapshot is there, and the empty rest of the lvol hangs on it.
 		leave(func(s *Store) {
 			sealed := &s.Lvols[target]
@@ -70,6 +77,20 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 		}
 	}
 	return left
+}
+
+// provenInFlight is what an image that is proven before its seal may be interrupted
+// as, all of it in flight: a snapshot with the empty rest of the lvol, the snapshot
+// alone, with the clone that is to take its clusters over, and that one alone.
+func provenInFlight(filled Lvol) (stages [][]Lvol) {
+	called := func(id, parent string, readOnly bool, own Clusters) Lvol {
+		l := helper(id, parent, filled.Size, readOnly)
+		l.Name, l.Own = ImageInFlightLvolName(id), own
+		return l
+	}
+	snapshot := called("0000aaab", "", true, filled.Own)
+	rest := called("0000aaac", snapshot.UUID, false, Clusters{})
+	return [][]Lvol{{snapshot, rest}, {snapshot}, {called("0000aaad", "", false, filled.Own)}}
 }
 
 // helper is an lvol that an adapter makes for itself.

@@ -170,6 +170,12 @@ func (p *prover) checkMoment(start, now Store, plan Plan, done uint64) {
 			p.t.Fatalf("%s was sealed with another view:\n%s", o.Name, draw(now))
 		}
 	}
+	// Rule 9: what has the image's name is the image, all of it.
+	for _, l := range now.Lvols {
+		if l.Name == ImageLvolName(proofImage, now.UUID) && (!l.ReadOnly || l.Parent != "" || l.Own != imageLvol(now).Own) {
+			p.t.Fatalf("%s is not the image:\n%s", l.Name, draw(now))
+		}
+	}
 	// A replica with a head is whole: the old one stands while nothing has
 	// changed, a new one on a replica with nothing wrong.
 	for _, l := range now.Lvols {

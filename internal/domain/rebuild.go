@@ -153,6 +153,9 @@ func (p *planner) placeImage() error {
 		if differ := there.contradiction(here); differ != "" {
 			return refuse("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, p.destination.Store.Name, p.source.Store.Name, differ)
 		}
+		if err := p.judgeUnprovenImage(name, there, here); err != nil {
+			return err
+		}
 	case isHere:
 	case isThere:
 		if !there.Lvol.ReadOnly {
@@ -162,13 +165,29 @@ func (p *planner) placeImage() error {
 			return refuse("backing image %s on lvstore %s hangs on another lvol, so it cannot be copied alone", name, p.source.Store.Name)
 		}
 		p.fetch, p.imageSource, p.imagePlace = true, there, notYet
-		if !p.source.Store.Proves || !p.destination.Store.Proves {
+		if !p.bothProve() {
 			p.warn("backing image %s is fetched to lvstore %s with its bytes unverified: not both hosts tell checksums", name, p.destination.Store.Name)
 		}
 	default:
 		return refuse("backing image %s is neither on lvstore %s nor on lvstore %s: import it", name, p.destination.Store.Name, p.source.Store.Name)
 	}
 	return p.refuseLargerImage(name, here, there)
+}
+
+func (p *planner) bothProve() bool { return p.source.Store.Proves && p.destination.Store.Proves }
+
+// judgeUnprovenImage: two images of one name that neither a record nor a proof tells
+// to be one. Where both hosts could have proven it, the proof is missing because one
+// of the two is just changing.
+func (p *planner) judgeUnprovenImage(name string, there, here BackingImage) error {
+	switch {
+	case there.recordedAs(here) || there.Lvol.Own.provenEqual(here.Lvol.Own):
+	case p.bothProve():
+		return refuse("backing image %s on lvstore %s could not be proven to be the one on lvstore %s: neither records tell nor maps and checksums; try again", name, p.destination.Store.Name, p.source.Store.Name)
+	default:
+		p.warn("backing image %s on lvstore %s is taken for the one on lvstore %s by its name and size alone: its bytes are unverified, since neither records tell nor checksums", name, p.destination.Store.Name, p.source.Store.Name)
+	}
+	return nil
 }
 
 func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {

@@ -70,6 +70,44 @@ func VerifySnapshots(source, destination Replica, image Image) ([]Violation, err
 	return v.violations, nil
 }
 
+// Unproven is what a verification by proof lacks: map and checksum of what is on both
+// sides, where both hosts tell them and have not. What nothing was told of is not
+// equal. Two images that records tell to be one may be stored in other clusters, zeros
+// or none, so that nothing but their bytes could tell: that is a warning.
+func Unproven(source, destination Replica, image Image) (violations []Violation, warnings []string) {
+	if !source.Store.Proves || !destination.Store.Proves {
+		return nil, nil
+	}
+	v := &verification{}
+	compare := func(subject, rule string, ours, theirs Lvol) {
+		for _, side := range []struct {
+			lvol  Lvol
+			store Store
+		}{{ours, source.Store}, {theirs, destination.Store}} {
+			if !side.lvol.Own.Proven() {
+				v.found(subject, rule, "lvstore %s told no map and checksum of lvol %s, so it could not be proven", side.store.Name, side.lvol.Name)
+			}
+		}
+	}
+	for _, s := range source.Snapshots {
+		if d, ok := destination.Snapshot(s.Name); ok {
+			compare(s.Name, RuleData, s.Lvol, d.Lvol)
+		}
+	}
+	name, _ := image.Name()
+	there, isThere := source.Store.BackingImage(name)
+	here, isHere := destination.Store.BackingImage(name)
+	switch {
+	case !isThere || !isHere:
+	case there.allocatedOtherwise(here):
+		warnings = append(warnings, fmt.Sprintf("backing image %s is stored in %d clusters on lvstore %s and in %d on lvstore %s, so only its record tells that it is the same: read it back with image verify",
+			name, here.Lvol.Own.Count, destination.Store.Name, there.Lvol.Own.Count, source.Store.Name))
+	default:
+		compare(image.Parent().String(), RuleImage, there.Lvol, here.Lvol)
+	}
+	return v.violations, warnings
+}
+
 type verification struct {
 	source, destination Replica
 	image               Image

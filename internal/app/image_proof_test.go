@@ -1,0 +1,344 @@
+package app_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// growWithoutImage is a rebuild that fetches the image.
+func growWithoutImage(t *testing.T, f flavours) (*bench, app.Request) {
+	t.Helper()
+	b, request := trial{world: faultWorlds[2], flavours: f, parallel: 1}.grow(t)
+	require.True(t, faultWorlds[2].absent)
+	return b, request
+}
+
+var bothProve = allFlavours[0]
+
+// spoilImage has copies of the image get other bytes, once or for good.
+func spoilImage(host *memory.Host) {
+	host.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "copy" && strings.HasPrefix(c.Name, "bi-") {
+			return memory.Fault{Spoil: memory.SpoilBytes}
+		}
+		return memory.Fault{}
+	})
+}
+
+// imageOn is what has the image's name on a host.
+func imageOn(t *testing.T, host ports.Host) (domain.BackingImage, bool) {
+	t.Helper()
+	store, err := host.List(context.Background())
+	require.NoError(t, err)
+	return store.BackingImage(imageName)
+}
+
+// A wrong image was sealed under its final name, with its whole record, and proven then.
+// Where it could not be deleted, the next run believed it by that record.
+func TestAWrongImageIsNeverBelieved(t *testing.T) {
+	for name, fault := range map[string]memory.Fault{
+		"the target answers no more": {Before: ports.ErrUnavailable},
+		"the target refuses":         {Before: ports.ErrInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growWithoutImage(t, bothProve)
+				spoilImage(b.source)
+				proving := false
+				b.destination.Inject(func(c memory.Call) memory.Fault {
+					proving = proving || c.Method == "prove" && len(namesLike(t, b.destination, "bi-rebuilding-")) > 0
+					if proving && c.Method == "delete" {
+						return fault
+					}
+					return memory.Fault{}
+				})
+				_, err := app.New(nil).Rebuild(t.Context(), request)
+				require.ErrorIs(t, err, ports.ErrCorrupt)
+				require.ErrorIs(t, err, app.ErrCleanUp)
+				_, there := imageOn(t, b.destination)
+				require.False(t, there, "what was never proven has the image's name")
+				require.NotEmpty(t, namesLike(t, b.destination, "bi-rebuilding-"))
+
+				b.source.Inject(nil)
+				b.destination.Inject(nil)
+				sent := b.source.Sent()
+				rebuildCleanly(t, request)
+				requireEqualViews(t, b, sourceName, copyName, true)
+				require.Greater(t, b.source.Sent(), sent, "it is fetched anew")
+				image, _ := imageOn(t, b.destination)
+				require.Equal(t, domain.ImageRecord{UUID: "8f5fd5be", Checksum: "sha512"}, image.Lvol.Image)
+			})
+		})
+	}
+}
+
+func namesLike(t *testing.T, host ports.Host, prefix string) []string {
+	t.Helper()
+	return slices.DeleteFunc(namesOn(t, host), func(name string) bool { return !strings.HasPrefix(name, prefix) })
+}
+
+// silent is a host that leaves something out of what it proves.
+type silent struct {
+	*memory.Host
+
+	of func(name string) bool
+}
+
+func (s *silent) Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
+	told, err := s.Host.Prove(ctx, snapshots)
+	for uuid := range told {
+		if l, err := s.Host.Look(ctx, uuid); err == nil && s.of(l.Name) {
+			delete(told, uuid)
+		}
+	}
+	return told, err
+}
+
+// Two digests that neither host had told were equal, and the image was proven by them.
+func TestWhatNoHostTellsProvesNoImage(t *testing.T) {
+	ofImages := func(name string) bool { return strings.HasPrefix(name, "bi-") }
+	for name, silence := range map[string]func(b *bench, r *app.Request){
+		"on either side": func(b *bench, r *app.Request) {
+			r.Source.Host, r.Destination.Host = &silent{b.source, ofImages}, &silent{b.destination, ofImages}
+		},
+		"on the source":      func(b *bench, r *app.Request) { r.Source.Host = &silent{b.source, ofImages} },
+		"on the destination": func(b *bench, r *app.Request) { r.Destination.Host = &silent{b.destination, ofImages} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growWithoutImage(t, bothProve)
+				silence(b, &request)
+				_, err := app.New(nil).Rebuild(t.Context(), request)
+				require.ErrorContains(t, err, "tells no map and checksum")
+				_, there := imageOn(t, b.destination)
+				require.False(t, there)
+				require.Empty(t, namesLike(t, b.destination, "bi-rebuilding-"))
+			})
+		})
+	}
+}
+
+// A verification by proof compared what hosts told, and took the rest for equal.
+func TestAVerificationByProofNeedsAProof(t *testing.T) {
+	for what, of := range map[string]func(name string) bool{
+		"the image":  func(name string) bool { return strings.HasPrefix(name, "bi-") },
+		"a snapshot": func(name string) bool { return strings.HasSuffix(name, "snap13") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			b, request := trial{world: faultWorlds[0], flavours: bothProve, parallel: 1}.grow(t)
+			request.Proof = true
+			host := &silent{b.destination, of}
+			request.Destination.Host = host
+			report, err := app.New(nil).Rebuild(t.Context(), request)
+			require.ErrorIs(t, err, ports.ErrCorrupt)
+			require.Len(t, report.Violations, 1)
+			require.Contains(t, report.Violations[0].Detail, "could not be proven")
+			require.Nil(t, list(t, b.destination, copyName).Head)
+			host.of = func(string) bool { return false }
+			rebuildCleanly(t, request)
+			if what == "the image" { // with a snapshot unproven there is something to do
+				host.of = of
+				report, err = app.New(nil).Rebuild(t.Context(), request)
+				require.ErrorIs(t, err, ports.ErrCorrupt)
+				require.Empty(t, report.Plan.Operations)
+				require.Len(t, report.Violations, 1)
+			}
+		})
+	}
+}
+
+// "--verify proof" did not look at the image, which its record vouches for.
+func TestAVerificationByProofProvesTheImage(t *testing.T) {
+	for what, c := range map[string]struct {
+		own      map[int]byte
+		wrong    bool
+		doubtful bool
+	}{
+		"the same":                  {own: map[int]byte{0: 200, 1: 201, 2: 202, 3: 203}},
+		"other bytes":               {own: map[int]byte{0: 200, 1: 201, 2: 202, 3: 99}, wrong: true},
+		"in another place":          {own: map[int]byte{0: 200, 1: 201, 2: 202, 4: 203}, wrong: true},
+		"with clusters of zeros":    {own: map[int]byte{0: 200, 1: 201, 2: 202, 3: 203, 5: 0}, doubtful: true},
+		"as nothing but its record": {own: map[int]byte{}, doubtful: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, memory.Config{}, memory.Config{})
+			on := func(host *memory.Host) soil {
+				return soil{host, cluster, func(uuid string, at int, b byte) {
+					require.NoError(t, host.WriteAt(uuid, filled(b), uint64(at)*cluster))
+				}}
+			}
+			from := newGrower(t, on(b.source), sourceName)
+			image := from.imageOf(worldClusters, map[int]byte{0: 200, 1: 201, 2: 202, 3: 203})
+			from.snapshot("s1", image, map[int]byte{7: 1}, minute(1))
+			from.writable(sourceName, from.uuids["s1"])
+			newGrower(t, on(b.destination), copyName).imageOf(worldClusters, c.own)
+			for range 2 { // the second one has nothing to do
+				report, err := app.New(nil).Rebuild(t.Context(), app.Request{
+					Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Proof: true,
+				})
+				if c.wrong {
+					require.ErrorIs(t, err, ports.ErrCorrupt)
+					require.Len(t, report.Violations, 1)
+					require.Equal(t, domain.RuleImage, report.Violations[0].Rule)
+					require.Nil(t, list(t, b.destination, copyName).Head)
+					continue
+				}
+				require.NoError(t, err)
+				require.Equal(t, c.doubtful, strings.Contains(strings.Join(report.Warnings, "\n"), "only its record tells"), "%v", report.Warnings)
+			}
+		})
+	}
+}
+
+// plainHost is a host that can prove, and merge nothing.
+type plainHost struct {
+	ports.Host
+	ports.Prover
+}
+
+// Where the proof comes after the seal nothing is recorded with the image, so whoever
+// finds it so proves it.
+func TestAnImageThatIsProvenAfterItsSealHasNoRecordUntilThen(t *testing.T) {
+	b, request := growWithoutImage(t, bothProve)
+	request.Destination.Host = plainHost{b.destination, b.destination}
+	rebuildCleanly(t, request)
+	requireEqualViews(t, b, sourceName, copyName, true)
+	image, _ := imageOn(t, b.destination)
+	require.Equal(t, domain.ImageRecord{}, image.Lvol.Image)
+
+	for name, delete := range map[string]memory.Fault{"and is deleted": {}, "and cannot be deleted": {Before: ports.ErrInvalid}} {
+		t.Run(name, func(t *testing.T) {
+			b, request := growWithoutImage(t, bothProve)
+			request.Destination.Host = plainHost{b.destination, b.destination}
+			spoilImage(b.source)
+			b.destination.Inject(func(c memory.Call) memory.Fault {
+				if c.Method == "delete" && strings.HasPrefix(c.Name, "bi-") {
+					return delete
+				}
+				return memory.Fault{}
+			})
+			_, err := app.New(nil).Rebuild(t.Context(), request)
+			require.ErrorIs(t, err, ports.ErrCorrupt)
+			b.source.Inject(nil)
+			if delete.Before == nil {
+				rebuildCleanly(t, request)
+				return
+			}
+			_, err = app.New(nil).Rebuild(t.Context(), request)
+			require.ErrorIs(t, err, app.ErrRefused)
+			require.ErrorContains(t, err, "other bytes")
+		})
+	}
+}
+
+// Where nothing tells what bytes an image has, one that was copied wrongly got its name
+// before the views were compared.
+func TestWhereViewsAreComparedTheImageIsReadBackBeforeItsSeal(t *testing.T) {
+	for _, f := range allFlavours[1:] {
+		t.Run(f.String(), func(t *testing.T) {
+			b, request := growWithoutImage(t, f)
+			request.Views = true
+			spoilImage(b.source)
+			_, err := app.New(nil).Rebuild(t.Context(), request)
+			require.ErrorIs(t, err, ports.ErrCorrupt)
+			require.ErrorContains(t, err, "other bytes")
+			_, there := imageOn(t, b.destination)
+			require.False(t, there)
+			b.source.Inject(nil)
+			rebuildCleanly(t, request)
+			requireEqualViews(t, b, sourceName, copyName, true)
+		})
+	}
+}
+
+// taken has somebody else make lvols of names that were just drawn for an image: of the
+// first, and of every other one after it.
+type taken struct {
+	*memory.Host
+
+	t     *testing.T
+	most  int
+	asked int
+	names []string
+}
+
+func (h *taken) take(name string) {
+	if !strings.HasPrefix(name, "bi-rebuilding-") {
+		return
+	}
+	if h.asked++; h.asked%2 == 1 && len(h.names) < h.most {
+		_, err := h.Host.Create(context.Background(), name, cluster)
+		require.NoError(h.t, err)
+		h.names = append(h.names, name)
+	}
+}
+
+func (h *taken) Create(ctx context.Context, name string, size uint64) (string, error) {
+	h.take(name)
+	return h.Host.Create(ctx, name, size)
+}
+
+func (h *taken) Seal(ctx context.Context, uuid, name string, record ports.SealRecord) (string, error) {
+	h.take(name)
+	return h.Host.Seal(ctx, uuid, name, record)
+}
+
+func (h *taken) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+	h.take(name)
+	return h.Host.Clone(ctx, snapshot, name, size, record)
+}
+
+// The clean-up deleted what had a name that was drawn for an image, whoever had made it.
+// (What is in flight of the replica itself is the rebuild's, whoever has left it.)
+func TestSomebodyElsesLvolOfADrawnNameStays(t *testing.T) {
+	for ends, fail := range map[string]bool{"completes": false, "fails": true} {
+		t.Run("it "+ends, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, request := growWithoutImage(t, bothProve)
+				host := &taken{Host: b.destination, t: t, most: 3}
+				request.Destination.Host = host
+				if fail {
+					b.source.Inject(func(c memory.Call) memory.Fault {
+						if c.Method == "copy" && strings.HasSuffix(c.Name, "snap31") {
+							return memory.Fault{Before: ports.ErrInvalid}
+						}
+						return memory.Fault{}
+					})
+				}
+				_, err := app.New(nil).Rebuild(t.Context(), request)
+				require.Equal(t, fail, err != nil, "%v", err)
+				require.Len(t, host.names, 3, "of the lvol that is filled, of the snapshot that is proven, of its clone")
+				require.Subset(t, namesOn(t, b.destination), host.names)
+			})
+		})
+	}
+}
+
+func TestSomebodyElsesLvolOfANameThatAnImportDrewStays(t *testing.T) {
+	for ends, fail := range map[string]bool{"completes": false, "fails": true} {
+		t.Run("it "+ends, func(t *testing.T) {
+			memoryHost := imageHost(memory.Fork)
+			host := &taken{Host: memoryHost, t: t, most: 1}
+			memoryHost.Inject(func(c memory.Call) memory.Fault {
+				if fail && c.Method == "write" {
+					return memory.Fault{Before: ports.ErrInvalid}
+				}
+				return memory.Fault{}
+			})
+			_, err := app.New(nil).ImportImage(t.Context(), importOf(host, disk()))
+			require.Equal(t, fail, err != nil, "%v", err)
+			require.Len(t, host.names, 1)
+			require.Subset(t, namesOn(t, memoryHost), host.names)
+		})
+	}
+}
