@@ -634,7 +634,8 @@ type Host = ports.Host
 //		// record is kept where the store can.
 //		Clone(ctx context.Context, snapshot, name string, size uint64, record string) (uuid string, err error)
 //
-//		// Delete removes the lvol. ErrNotFound where there is none, ErrInvalid
+//		// Delete removes the lvol, also one that is degraded, or reads through to an
+//		// external snapshot that is gone. ErrNotFound where there is none, ErrInvalid
 //		// where something hangs on it, also where the store itself would merge the
 //		// two; then nothing was changed.
 //		Delete(ctx context.Context, uuid string) error
@@ -645,7 +646,9 @@ type Store = ports.Store
 //
 //	type Looker interface {
 //		// List is one consistent look at the store: what it is like, and every
-//		// lvol on it. Maps and checksums of own clusters may be missing (Prover).
+//		// lvol on it. What the host cannot tell is an error, or Lvol.Degraded, never
+//		// the zero value: no parent, no clusters and nothing recorded are answers, too.
+//		// Maps and checksums of own clusters may be missing (Prover).
 //		// Lvol.ReadOnly is true for every snapshot, also for one that the store
 //		// lists as something else, as SPDK does with a snapshot without clones
 //		// after a restart.
@@ -1047,6 +1050,16 @@ type Listing = domain.Store
 //		Parent string // UUID of the lvol that it reads through to; "": none
 //		Size   uint64 // bytes, as its readers see it
 //
+//		// External is the name of the bdev outside of the lvstore that it reads
+//		// through to: in SPDK's words it is a clone of an external snapshot. "": none.
+//		External string
+//
+//		// Degraded: the external snapshot that it reads through to, itself or by its
+//		// parents, is missing, so that the host cannot open it. Size, parent, own
+//		// clusters and what is recorded are unknown, and ReadOnly says no more than
+//		// that something may hang on it.
+//		Degraded bool
+//
 //		// ReadOnly tells a snapshot from a writable lvol, also where the store
 //		// has forgotten to list it as one.
 //		ReadOnly bool
@@ -1195,14 +1208,20 @@ type Replica = domain.Replica
 type Snapshot = domain.Snapshot
 
 // Parent is what an lvol hangs on: the backing image, a snapshot of its
-// replica, or nothing. What a broken replica may hang on besides (a lvol of
-// somebody else, an in-flight one) is a Parent, too, which equals no right
-// one. The type is closed: only an Image, a Snapshot or an Lvol that was
-// listed can be turned into one, a string cannot.
+// replica, or nothing. A broken replica may hang on something else: an lvol of
+// somebody else, one in flight, a snapshot outside of the lvstore; and the
+// parent of a degraded lvol is unknown. These are Parents, too, which equal no
+// right one: only what is known to hang on nothing has no parent. The type is
+// closed: only an Image, a Snapshot or an Lvol that was listed can be turned
+// into one, a string cannot.
 //
 //	type Parent struct {
 //		// contains filtered or unexported fields
 //	}
+//
+//	// External returns the name of the bdev outside of the lvstore that the parent
+//	// is.
+//	func (p Parent) External() (bdev string, ok bool)
 //
 //	// Image returns the name of the backing image that the parent is.
 //	func (p Parent) Image() (name string, ok bool)
@@ -1210,11 +1229,15 @@ type Snapshot = domain.Snapshot
 //	// IsNone reports whether there is no parent.
 //	func (p Parent) IsNone() bool
 //
+//	// IsUnknown reports whether the host could not say what the parent is.
+//	func (p Parent) IsUnknown() bool
+//
 //	// Snapshot returns the name of the snapshot that the parent is.
 //	func (p Parent) Snapshot() (name string, ok bool)
 //
-//	// String is "backing-image:NAME", a snapshot's name, "lvol:NAME" for what no
-//	// replica should hang on, or "" for no parent.
+//	// String is "backing-image:NAME", a snapshot's name, "lvol:NAME" or
+//	// "external:BDEV" for what no replica should hang on, "unknown" where the host
+//	// cannot say, or "" for no parent.
 //	func (p Parent) String() string
 type Parent = domain.Parent
 
@@ -1442,7 +1465,7 @@ const (
 const (
 	RuleOneRoot  = "one-root" // there is one ancestor: nothing else hangs on the image, or loose
 	RuleName     = "name"     // its lvols can be told from another replica's
-	RuleDegraded = "degraded" // what an lvol reads through to is there
+	RuleDegraded = "degraded" // the external snapshot that an lvol reads through to is there
 )
 
 // ImageOnStore is one backing image on a store.

@@ -66,6 +66,13 @@ const (
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
 //
+//	// CloneExternal makes a writable lvol, as long as the content, that reads
+//	// through to a bdev of that name outside of the store and of that content,
+//	// as SPDK's bdev_lvol_clone_bdev does. Restart loses the bdev: the lvol,
+//	// and what hangs on it, is degraded from then on. ErrExists where the name is
+//	// taken, ErrInvalid where the content is not whole clusters.
+//	func (h *Host) CloneExternal(name, bdev string, content []byte) (uuid string, err error)
+//
 //	// CopiedLocally is the payload, in bytes, that copies within this host wrote.
 //	func (h *Host) CopiedLocally() uint64
 //
@@ -150,9 +157,10 @@ const (
 //	// snapshot, ErrBusy while the lvol takes part in something.
 //	func (h *Host) Resize(uuid string, size uint64) error
 //
-//	// Restart does what a restart of a target does to what a port can see: what
-//	// is under way ends with ErrUnavailable, received addresses and open bytes are
-//	// void, and lvols that were deleted while they were busy are back.
+//	// Restart does what a restart of a target does to what a port can see:
+//	// what is under way ends with ErrUnavailable, received addresses and open
+//	// bytes are void, lvols that were deleted while they were busy are back,
+//	// and bdevs outside of the store (CloneExternal) are gone.
 //	func (h *Host) Restart()
 //
 //	// Seal implements rebuild.Store.

@@ -37,6 +37,11 @@ type Harness = porttest.Harness
 //		// nothing on the store. Offset and length are whole clusters.
 //		Read func(t *testing.T, uuid string, p []byte, offset uint64)
 //
+//		// CloneExternal makes a writable lvol of that name that reads through to a bdev
+//		// outside of the store, of that content, which is whole clusters. A Restart loses the
+//		// bdev. nil where there is no such thing: those tests are skipped.
+//		CloneExternal func(t *testing.T, name string, content []byte) (uuid string)
+//
 //		// Restart kills what stores the lvols, starts it again, and returns when
 //		// Host answers. nil where there is no such thing: those tests are skipped.
 //		Restart func(t *testing.T)

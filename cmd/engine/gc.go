@@ -113,7 +113,7 @@ func garbageText(found, removed app.Garbage, yes bool) string {
 		line(o.What, o.What, o.Stays)
 	}
 	for _, l := range found.Lvols {
-		line(l.Lvol.UUID, fmt.Sprintf("lvol %s of %s", l.Lvol.Name, bytesText(l.Lvol.Size)), l.Stays)
+		line(l.Lvol.UUID, fmt.Sprintf("lvol %s of %s", l.Lvol.Name, sizeText(l.Lvol)), l.Stays)
 	}
 	if can > 0 {
 		fmt.Fprintf(&text, "nothing was removed; --yes removes %s\n", count(uint64(can), "leftover"))

@@ -38,6 +38,11 @@ type lvolState struct {
 	Parent            string `json:"parent"`
 	Size              uint64 `json:"size"`
 	AllocatedClusters uint64 `json:"allocatedClusters"`
+	Degraded          bool   `json:"degraded,omitempty"` // the rest, but for the name, is unknown
+}
+
+func newLvolState(name string, parent domain.Parent, l domain.Lvol) lvolState {
+	return lvolState{name, parent.String(), l.Size, l.Own.Count, l.Degraded}
 }
 
 type snapState struct {
@@ -65,6 +70,7 @@ type lvolNameState struct {
 	Name              string `json:"name"`
 	Size              uint64 `json:"size"`
 	AllocatedClusters uint64 `json:"allocatedClusters"`
+	Degraded          bool   `json:"degraded,omitempty"`
 }
 
 func newHostState(s domain.Survey, failure error) hostState {
@@ -89,10 +95,10 @@ func newHostState(s domain.Survey, failure error) hostState {
 		})
 	}
 	for _, l := range s.Filling {
-		state.Filling = append(state.Filling, lvolState{l.Name, "", l.Size, l.Own.Count})
+		state.Filling = append(state.Filling, newLvolState(l.Name, domain.NoParent(), l))
 	}
 	for _, l := range s.Others {
-		state.Others = append(state.Others, lvolNameState{l.Name, l.Size, l.Own.Count})
+		state.Others = append(state.Others, lvolNameState{l.Name, l.Size, l.Own.Count, l.Degraded})
 	}
 	return state
 }
@@ -100,7 +106,7 @@ func newHostState(s domain.Survey, failure error) hostState {
 func newTreeState(r domain.Replica) treeState {
 	state := treeState{Name: r.Name, Image: domain.Audit(r, domain.Image{}).Image.Record(), Snapshots: []snapState{}, InFlight: []lvolState{}}
 	of := func(name string, l domain.Lvol) lvolState {
-		return lvolState{name, r.ParentOf(l).String(), l.Size, l.Own.Count}
+		return newLvolState(name, r.ParentOf(l), l)
 	}
 	if r.Head != nil {
 		head := of(r.Head.Name, *r.Head)
@@ -116,7 +122,7 @@ func newTreeState(r domain.Replica) treeState {
 }
 
 func newSnapState(r domain.Replica, s domain.Snapshot) snapState {
-	state := snapState{lvolState: lvolState{s.Name, r.ParentOf(s.Lvol).String(), s.Lvol.Size, s.Lvol.Own.Count}, UserCreated: true}
+	state := snapState{lvolState: newLvolState(s.Name, r.ParentOf(s.Lvol), s.Lvol), UserCreated: true}
 	if r.Store.Records {
 		state.CreatedAt, state.UserCreated = timeText(s.Lvol.Attributes.CreatedAt), s.Lvol.Attributes.UserCreated
 	}

@@ -107,6 +107,13 @@ A HOST is ` + hostAddressForm + `.`,
 }
 
 // listText is surveyText with a table instead of trees.
+func sizeText(l domain.Lvol) string {
+	if l.Degraded {
+		return degradedText
+	}
+	return bytesText(l.Size)
+}
+
 func listText(survey domain.Survey) string {
 	rest := survey
 	rest.Replicas = nil
@@ -122,7 +129,7 @@ func listText(survey domain.Survey) string {
 		size := "-"
 		var own uint64
 		if r.Head != nil {
-			size, own = bytesText(r.Head.Size), r.Head.Own.Count
+			size, own = sizeText(*r.Head), r.Head.Own.Count
 		}
 		for _, snapshot := range r.Snapshots {
 			own += snapshot.Lvol.Own.Count

@@ -158,7 +158,7 @@ func snapshotsText(r domain.Replica) string {
 		if created == "" {
 			created = "?"
 		}
-		fmt.Fprintf(rows, "%s\t%s\t%s\t%d\t%s\t%s\n", state.Name, parent, bytesText(state.Size), state.AllocatedClusters, created, by)
+		fmt.Fprintf(rows, "%s\t%s\t%s\t%d\t%s\t%s\n", state.Name, parent, sizeText(snapshot.Lvol), state.AllocatedClusters, created, by)
 	}
 	_ = rows.Flush() // to a builder
 	return text.String()

@@ -40,23 +40,31 @@ func drawTree(r domain.Replica) string {
 
 type drawing struct {
 	replica  domain.Replica
-	children map[string][]domain.Lvol // by the parent's UUID
+	children map[string][]domain.Lvol // by the parent's UUID, or by what is there instead of one
 	short    map[string]string        // names by UUID
 	text     strings.Builder
 }
 
 func (d *drawing) add(l domain.Lvol, short string) {
 	d.short[l.UUID] = short
-	d.children[l.Parent] = append(d.children[l.Parent], l)
+	under := l.Parent
+	if under == "" {
+		under = d.replica.ParentOf(l).String() // outside of the store, unknown, or nothing
+	}
+	d.children[under] = append(d.children[under], l)
 }
 
 // title is what roots hang on.
 func (d *drawing) title(uuid string) string {
 	first := d.children[uuid][0]
-	if parent := d.replica.ParentOf(first); !parent.IsNone() {
+	switch parent := d.replica.ParentOf(first); {
+	case parent.IsNone():
+		return "(no parent)"
+	case parent.IsUnknown():
+		return "(parent unknown)"
+	default:
 		return parent.String()
 	}
-	return "(no parent)"
 }
 
 // maxIndent is how many levels are moved to the right. What lies deeper stands
@@ -110,7 +118,22 @@ func (d *drawing) before(a, b domain.Lvol) bool {
 	return a.Name < b.Name
 }
 
+// degradedText stands in place of the size and the clusters of an lvol that cannot tell
+// them.
+const degradedText = "degraded"
+
+// lvolText is an lvol on one line, by that name.
+func lvolText(name string, l domain.Lvol) string {
+	if l.Degraded {
+		return name + "  " + degradedText
+	}
+	return fmt.Sprintf("%s  %s of %s", name, count(l.Own.Count, "cluster"), bytesText(l.Size))
+}
+
 func (d *drawing) describe(l domain.Lvol) string {
+	if l.Degraded {
+		return d.short[l.UUID] + "  " + degradedText
+	}
 	text := fmt.Sprintf("%s  %s", d.short[l.UUID], count(l.Own.Count, "cluster"))
 	if d.replica.Head != nil && l.Size != d.replica.Head.Size {
 		text += " of " + bytesText(l.Size)

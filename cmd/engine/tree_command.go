@@ -80,13 +80,13 @@ func surveyText(s domain.Survey, replica func(domain.Replica) string, whole bool
 	}
 	var images, filling, others []string
 	for _, b := range s.Images {
-		images = append(images, fmt.Sprintf("%s  %s of %s  under %s", b.Name, count(b.Lvol.Own.Count, "cluster"), bytesText(b.Lvol.Size), count(uint64(len(s.UsersOf(b))), "lvol")))
+		images = append(images, fmt.Sprintf("%s  under %s", lvolText(b.Name, b.Lvol), count(uint64(len(s.UsersOf(b))), "lvol")))
 	}
 	for _, l := range s.Filling {
-		filling = append(filling, fmt.Sprintf("%s  %s of %s", l.Name, count(l.Own.Count, "cluster"), bytesText(l.Size)))
+		filling = append(filling, lvolText(l.Name, l))
 	}
 	for _, l := range s.Others {
-		others = append(others, fmt.Sprintf("%s  %s of %s", l.Name, count(l.Own.Count, "cluster"), bytesText(l.Size)))
+		others = append(others, lvolText(l.Name, l))
 	}
 	section("backing images", images)
 	section("images that somebody fills, or has left", filling)

@@ -35,6 +35,25 @@ func snapshot(name, parent string, clusters uint64) domain.Lvol {
 	return domain.Lvol{Name: domain.SnapshotLvolName("r", name), Parent: parent, ReadOnly: true, Own: domain.Clusters{Count: clusters}}
 }
 
+func TestTreeTellsWhatIsOutsideOfTheStore(t *testing.T) {
+	require.Equal(t, `
+(no parent)
+└── s3  1 cluster
+(parent unknown)
+├── s2  degraded
+└── (head)  degraded
+external:nvme0n1
+└── s1  2 clusters
+    └── s4  1 cluster
+`, drawn(t,
+		domain.Lvol{Name: domain.SnapshotLvolName("r", "s1"), External: "nvme0n1", ReadOnly: true, Own: domain.Clusters{Count: 2}},
+		snapshot("s4", "s1", 1),
+		domain.Lvol{Name: domain.SnapshotLvolName("r", "s2"), Degraded: true},
+		snapshot("s3", "", 1),
+		domain.Lvol{Name: "r", Degraded: true},
+	))
+}
+
 func theImage() domain.Lvol {
 	return domain.Lvol{Name: domain.ImageLvolName("base", storeUUID), ReadOnly: true}
 }

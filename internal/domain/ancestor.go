@@ -59,13 +59,17 @@ const (
 	parentImage
 	parentSnapshot
 	parentForeign
+	parentExternal
+	parentUnknown
 )
 
 // Parent is what an lvol hangs on: the backing image, a snapshot of its
-// replica, or nothing. What a broken replica may hang on besides (a lvol of
-// somebody else, an in-flight one) is a Parent, too, which equals no right
-// one. The type is closed: only an Image, a Snapshot or an Lvol that was
-// listed can be turned into one, a string cannot.
+// replica, or nothing. A broken replica may hang on something else: an lvol of
+// somebody else, one in flight, a snapshot outside of the lvstore; and the
+// parent of a degraded lvol is unknown. These are Parents, too, which equal no
+// right one: only what is known to hang on nothing has no parent. The type is
+// closed: only an Image, a Snapshot or an Lvol that was listed can be turned
+// into one, a string cannot.
 type Parent struct {
 	kind parentKind
 	name string
@@ -81,6 +85,18 @@ func (s Snapshot) AsParent() Parent { return Parent{parentSnapshot, s.Name} }
 // AsForeignParent makes an lvol a parent that no rule asks for.
 func (l Lvol) AsForeignParent() Parent { return Parent{parentForeign, l.Name} }
 
+// parentOutside is the parent of an lvol that no lvol of its store is the parent of.
+func (l *Lvol) parentOutside() Parent {
+	switch {
+	case l.Degraded:
+		return Parent{kind: parentUnknown}
+	case l.External != "":
+		return Parent{parentExternal, l.External}
+	default:
+		return NoParent()
+	}
+}
+
 // IsNone reports whether there is no parent.
 func (p Parent) IsNone() bool { return p.kind == parentNone }
 
@@ -90,14 +106,25 @@ func (p Parent) Snapshot() (name string, ok bool) { return p.name, p.kind == par
 // Image returns the name of the backing image that the parent is.
 func (p Parent) Image() (name string, ok bool) { return p.name, p.kind == parentImage }
 
-// String is "backing-image:NAME", a snapshot's name, "lvol:NAME" for what no
-// replica should hang on, or "" for no parent.
+// External returns the name of the bdev outside of the lvstore that the parent is.
+func (p Parent) External() (bdev string, ok bool) { return p.name, p.kind == parentExternal }
+
+// IsUnknown reports whether the host could not say what the parent is.
+func (p Parent) IsUnknown() bool { return p.kind == parentUnknown }
+
+// String is "backing-image:NAME", a snapshot's name, "lvol:NAME" or
+// "external:BDEV" for what no replica should hang on, "unknown" where the host
+// cannot say, or "" for no parent.
 func (p Parent) String() string {
 	switch p.kind {
 	case parentImage:
 		return "backing-image:" + p.name
 	case parentForeign:
 		return "lvol:" + p.name
+	case parentExternal:
+		return "external:" + p.name
+	case parentUnknown:
+		return "unknown"
 	default:
 		return p.name
 	}
@@ -105,8 +132,14 @@ func (p Parent) String() string {
 
 // words is String for a sentence.
 func (p Parent) words() string {
-	if p.IsNone() {
+	switch p.kind {
+	case parentNone:
 		return "no parent"
+	case parentExternal:
+		return "external snapshot " + p.name
+	case parentUnknown:
+		return "an unknown parent"
+	default:
+		return p.String()
 	}
-	return p.String()
 }

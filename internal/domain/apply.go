@@ -155,8 +155,10 @@ func (p *Picture) copy(target *Lvol, source Store, uuid string) error {
 		return fmt.Errorf("the lvol is sealed")
 	case !source.Lvols[i].ReadOnly:
 		return fmt.Errorf("%s is writable, only a snapshot can be copied", source.Lvols[i].Name)
-	case target.Parent != "":
+	case target.Parent != "" || target.External != "":
 		return fmt.Errorf("the lvol has a parent already")
+	case !source.Lvols[i].parentOutside().IsNone():
+		return fmt.Errorf("%s has %s, so its own clusters are not all that it holds", source.Lvols[i].Name, source.Lvols[i].parentOutside().words())
 	}
 	target.Own, p.copied = source.Lvols[i].Own, i
 	return nil
@@ -180,6 +182,9 @@ func (p *Picture) graft(at int, onto Ref) error {
 	if err != nil {
 		return err
 	}
+	if p.store.Lvols[at].Degraded {
+		return fmt.Errorf("the lvol is degraded")
+	}
 	// Where nothing hangs on the lvol, it is nobody's ancestor.
 	if p.clones[at] > 0 || parent == at {
 		for up := parent; up != noParent; up = p.parents[up] {
@@ -197,7 +202,7 @@ func (p *Picture) hang(at, parent int) {
 	if old := p.parents[at]; old != noParent {
 		p.clones[old]--
 	}
-	p.parents[at], p.store.Lvols[at].Parent = parent, ""
+	p.parents[at], p.store.Lvols[at].Parent, p.store.Lvols[at].External = parent, "", ""
 	if parent != noParent {
 		p.clones[parent]++
 		p.store.Lvols[at].Parent = p.store.Lvols[parent].UUID
@@ -211,7 +216,7 @@ func (p *Picture) seal(at int, o *Operation) error {
 		return fmt.Errorf("the lvol is sealed already")
 	case p.taken(o.Name)[o.Name]:
 		return fmt.Errorf("the name %s is taken", o.Name)
-	case target.Parent != uuidOf(o.Parent):
+	case target.Parent != uuidOf(o.Parent) || target.External != "":
 		return fmt.Errorf("the lvol does not hang on %s", o.Parent)
 	case target.Own.Count != o.Source.Clusters:
 		return fmt.Errorf("the lvol has %d clusters of its own, its source %d", target.Own.Count, o.Source.Clusters)
@@ -229,8 +234,11 @@ func (p *Picture) seal(at int, o *Operation) error {
 }
 
 func (p *Picture) delete(at int) error {
-	if p.clones[at] > 0 {
+	switch l := &p.store.Lvols[at]; {
+	case p.clones[at] > 0:
 		return fmt.Errorf("something hangs on it")
+	case l.Degraded && l.ReadOnly:
+		return fmt.Errorf("it is degraded, and something may hang on it")
 	}
 	p.hang(at, noParent)
 	target := &p.store.Lvols[at]
@@ -266,7 +274,10 @@ func (p *Picture) sealed(parent Ref) (at int, err error) {
 	if err != nil {
 		return noPlace, fmt.Errorf("the parent: %w", err)
 	}
-	if l := &p.store.Lvols[at]; !l.ReadOnly {
+	switch l := &p.store.Lvols[at]; {
+	case l.Degraded:
+		return noPlace, fmt.Errorf("the parent %s is degraded", l.Name)
+	case !l.ReadOnly:
 		return noPlace, fmt.Errorf("the parent %s is writable", l.Name)
 	}
 	return at, nil

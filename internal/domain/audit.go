@@ -10,7 +10,7 @@ import (
 const (
 	RuleOneRoot  = "one-root" // there is one ancestor: nothing else hangs on the image, or loose
 	RuleName     = "name"     // its lvols can be told from another replica's
-	RuleDegraded = "degraded" // what an lvol reads through to is there
+	RuleDegraded = "degraded" // the external snapshot that an lvol reads through to is there
 )
 
 // ReplicaAudit is what is wrong with one replica.
@@ -119,20 +119,21 @@ func (r Replica) place(subject string, at int) placed {
 
 func (r Replica) isSpacer(at int) bool {
 	l := &r.Store.Lvols[at]
-	return l.ReadOnly && l.Own.Count == 0
+	return l.ReadOnly && l.Own.Count == 0 && l.parentOutside().IsNone()
 }
 
 // lookAt judges what one lvol hangs on, and reports whether it is a root: one
 // that hangs on no snapshot.
 func (a *ReplicaAudit) lookAt(p placed) (root bool) {
 	r := a.Replica
-	if p.lvol.Size == 0 {
-		// An adapter cannot tell the size of what is degraded, and nothing else
-		// is without any.
-		a.found(p.subject, RuleDegraded, false, "lvol %s is degraded: what it reads through to is missing", p.lvol.Name)
+	switch outside := p.lvol.parentOutside(); {
+	case outside.IsUnknown():
+		a.found(p.subject, RuleDegraded, false, "lvol %s is degraded: the external snapshot that it reads through to is missing", p.lvol.Name)
 		return false
-	}
-	if p.on == noParent {
+	case !outside.IsNone():
+		a.found(p.subject, RuleParent, false, "lvol %s reads through to %s: a part of its bytes is outside of lvstore %s", p.lvol.Name, outside.words(), r.Store.Name)
+		return false
+	case p.on == noParent:
 		return true
 	}
 	parent := &r.Store.Lvols[p.on]

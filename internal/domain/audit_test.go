@@ -116,8 +116,24 @@ func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
 			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-2-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 		"a degraded lvol": {
-			"  image:base\n    s1\n      head\n  s2 size=0\n", unsaid,
-			[]found{{"s2", RuleDegraded, false, "what it reads through to is missing"}},
+			"  image:base\n    s1\n      head\n  s2 degraded\n", unsaid,
+			[]found{{"s2", RuleDegraded, false, "lvol vol-1-r-2-snap-s2 is degraded: the external snapshot that it reads through to is missing"}},
+		},
+		"a degraded snapshot that sleeps": {
+			"  image:base\n    s1\n      head\n  s2 degraded asleep\n", unsaid,
+			[]found{{"s2", RuleDegraded, false, "lvol vol-1-r-2-snap-s2 is degraded"}},
+		},
+		"an ancestor on an external snapshot, of a volume without an image": {
+			"  s1 external=nvme0n1\n    head record=none\n", unsaid,
+			[]found{{"s1", RuleParent, false, "lvol vol-1-r-2-snap-s1 reads through to external snapshot nvme0n1: a part of its bytes is outside of lvstore disk-b"}},
+		},
+		"a head on an external snapshot": {
+			"  head external=nvme0n1 record=none\n", unsaid,
+			[]found{{"head", RuleParent, false, "lvol vol-1-r-2 reads through to external snapshot nvme0n1"}},
+		},
+		"a spacer on an external snapshot": {
+			"  spacer:0badcafe external=nvme0n1\n    s1\n      head record=none\n", unsaid,
+			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-2-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

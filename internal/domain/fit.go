@@ -25,6 +25,38 @@ func (p *planner) refuseOtherGeometry() error {
 	return nil
 }
 
+// refuseDegraded: what hangs on a degraded lvol cannot be known, and deleting it could
+// merge it into that. What can be deleted is named, since the reason why it is there is
+// known to nobody here.
+func (p *planner) refuseDegraded() error {
+	if err := p.destination.refuseDegraded(p.doomed); err != nil {
+		return err
+	}
+	for at := range p.destination.Store.Lvols {
+		l := &p.destination.Store.Lvols[at]
+		goes := p.doomed[at] || p.destination.is[at].role == roleHead && !p.keepHead
+		switch outside := l.parentOutside(); {
+		case !goes || outside.IsNone():
+		case outside.IsUnknown():
+			p.warn("lvol %s on lvstore %s is degraded: the external snapshot that it reads through to is missing; it is deleted", l.Name, p.destination.Store.Name)
+		default:
+			p.warn("lvol %s on lvstore %s reads through to %s; it is deleted", l.Name, p.destination.Store.Name, outside.words())
+		}
+	}
+	return nil
+}
+
+// refuseDegraded refuses marked lvols, by position in the store, that are degraded and
+// may have clones.
+func (r *Replica) refuseDegraded(marked []bool) error {
+	for at := range r.Store.Lvols {
+		if l := &r.Store.Lvols[at]; marked[at] && l.Degraded && l.ReadOnly {
+			return refuse("lvol %s on lvstore %s would be deleted, but it is degraded, and lvols that nobody can tell may hang on it: bring the external snapshot back that it reads through to, or delete it on the target, after what hangs on it", l.Name, r.Store.Name)
+		}
+	}
+	return nil
+}
+
 // refuseForeignClones: what belongs to somebody else and hangs on the replica
 // can neither be deleted nor change its view.
 func (p *planner) refuseForeignClones() error {

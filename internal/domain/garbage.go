@@ -79,6 +79,9 @@ func leftoverOf(l Lvol, storeUUID string) (Leftover, bool) {
 		return Leftover{}, false
 	}
 	found := Leftover{Lvol: l, Owner: replica}
+	if l.Degraded && l.ReadOnly {
+		found.Stays = "it is degraded, and lvols that nobody can tell may hang on it"
+	}
 	if strings.HasSuffix(l.Name, inFlightSuffix) {
 		found.Stays = "Longhorn rebuilds a replica into it, or has left it"
 	}

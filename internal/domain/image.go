@@ -104,8 +104,12 @@ func (s Store) imagesBeingFilled(name string) []Lvol {
 // flaw says why what has an image's name is none, "" for nothing.
 func (b BackingImage) flaw() string {
 	switch {
+	case b.Lvol.Degraded:
+		return "is degraded"
 	case !b.Lvol.ReadOnly:
 		return "is writable"
+	case b.Lvol.External != "":
+		return "reads through to external snapshot " + b.Lvol.External
 	case b.Lvol.Image.Unready != "":
 		return fmt.Sprintf("is recorded as %q", b.Lvol.Image.Unready)
 	}

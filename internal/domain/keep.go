@@ -51,6 +51,8 @@ func newProof(source, destination Store, options Options) proof {
 // identical says why the destination's snapshot is, or is not, the source's.
 func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 	switch {
+	case copied.Degraded:
+		return false, "the one that is there is degraded"
 	case source.Size != copied.Size:
 		return false, fmt.Sprintf("the one that is there has %d bytes instead of %d", copied.Size, source.Size)
 	case source.Own.Count != copied.Own.Count:

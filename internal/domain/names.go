@@ -191,21 +191,28 @@ func readings(l Lvol) []reading {
 	if inFlight {
 		add(reading{replica: replica, role: roleInFlight})
 	}
-	if !l.ReadOnly {
-		if !inFlight {
-			add(reading{replica: l.Name, role: roleHead})
+	if l.ReadOnly || l.Degraded {
+		for _, r := range snapshotReadings(l.Name) {
+			add(r)
 		}
-		return found
 	}
+	// Of a degraded lvol it is not known whether it is a snapshot.
+	if !inFlight && (!l.ReadOnly || l.Degraded) {
+		add(reading{replica: l.Name, role: roleHead})
+	}
+	return found
+}
+
+func snapshotReadings(name string) (found []reading) {
 	for from := 0; ; {
-		i := strings.Index(l.Name[from:], snapshotInfix)
+		i := strings.Index(name[from:], snapshotInfix)
 		if i < 0 {
 			return found
 		}
 		i += from
-		replica, snapshot := l.Name[:i], l.Name[i+len(snapshotInfix):]
+		replica, snapshot := name[:i], name[i+len(snapshotInfix):]
 		if replica != "" && snapshot != "" {
-			add(reading{replica: replica, role: roleSnapshot, snapshot: snapshot})
+			found = append(found, reading{replica: replica, role: roleSnapshot, snapshot: snapshot})
 		}
 		from = i + 1
 	}

@@ -29,7 +29,7 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 		rest, spacer, restOnSpacer := spacerFor(child, uuidOf(o.Parent))
 		under := func(parent string) Lvol {
 			moved := child
-			moved.Parent = parent
+			moved.Parent, moved.External = parent, ""
 			return moved
 		}
 		leave(func(s *Store) { s.Lvols = append(s.Lvols, rest) })
@@ -37,6 +37,19 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer) })
 		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(spacer.UUID) })
 		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(uuidOf(o.Parent)) })
+	case VerbDelete:
+		// A clone of an external snapshot is detached before it is deleted: of what a
+		// graft can leave, one state of each kind, for the proof doubles with all of them.
+		if child := s.Lvols[target]; child.External != "" {
+			rest, spacer, _ := spacerFor(child, "")
+			detached := child
+			detached.External = ""
+			under := detached
+			under.Parent = spacer.UUID
+			leave(func(s *Store) { s.Lvols = append(s.Lvols, rest) })
+			leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under })
+			leave(func(s *Store) { s.Lvols[target] = detached })
+		}
 	case VerbSeal:
 		if o.Prove {
 			for _, stage := range provenInFlight(s.Lvols[target]) {

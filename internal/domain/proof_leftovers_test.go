@@ -54,6 +54,7 @@ type world struct {
 	said                Image
 	options             Options
 	upstream            bool
+	outside             bool // the source reads through to a bdev outside, or is degraded: it is always refused
 }
 
 // seen is what a host of the world's flavour would list of a picture.
@@ -98,8 +99,8 @@ func imageLvol(store Store) Lvol {
 func drawSource(c chooser, parentOf []int) world {
 	w := world{source: emptyStore("a"), said: NoImage()}
 	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "else", Name: "vol-10-r-1", Size: proofSize})
-	root := ""
-	switch c.choose(3) {
+	root, outside := "", Lvol{}
+	switch c.choose(5) {
 	case 1:
 		w.said = ImageNamed(proofImage)
 		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
@@ -108,6 +109,10 @@ func drawSource(c chooser, parentOf []int) world {
 		w.said = ImageNamed(proofImage)
 		w.options.AcceptHurtSource = true
 		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
+	case 3:
+		w.outside, outside.External = true, "nvme0n1"
+	case 4:
+		w.outside, outside.Degraded = true, true
 	}
 	parent := root
 	for i, p := range parentOf {
@@ -122,6 +127,15 @@ func drawSource(c chooser, parentOf []int) world {
 		parent = fmt.Sprintf("source-s%d", i)
 	}
 	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "source-head", Name: sourceReplica, Parent: parent, Size: proofSize, Record: w.said.Record()})
+	for i := range w.source.Lvols {
+		l := &w.source.Lvols[i]
+		if _, ours := readingFor(*l, sourceReplica); !ours || l.Parent != "" && !outside.Degraded {
+			continue
+		}
+		if l.External = outside.External; outside.Degraded { // and so is all that hangs on it
+			*l = degraded(*l, l.UUID != "source-head")
+		}
+	}
 	return w
 }
 
@@ -133,8 +147,13 @@ func drawLeftovers(c chooser, w world, parentOf []int) (_ world, ok bool) {
 	d.drawImage()
 	d.drawForeignReplica()
 	d.extra, d.spacer = c.choose(3), c.choose(3)
+	d.alone = d.extra == 0 && d.spacer == 0
+	alphabet := letters
+	if !d.alone { // that makes no difference to what is outside, and would double the proof
+		alphabet = external
+	}
 	for range parentOf {
-		d.letters = append(d.letters, letter(c.choose(int(letters))))
+		d.letters = append(d.letters, letter(c.choose(int(alphabet))))
 	}
 	for i := range parentOf {
 		d.drawSnapshot(i)
@@ -144,6 +163,11 @@ func drawLeftovers(c chooser, w world, parentOf []int) (_ world, ok bool) {
 	w.destination = d.Store
 	_, err := newIndex(d.Store)
 	return w, err == nil
+}
+
+// degraded is an lvol as a host lists it that cannot open it.
+func degraded(l Lvol, hasClones bool) Lvol {
+	return Lvol{UUID: l.UUID, Name: l.Name, ReadOnly: hasClones, Degraded: true}
 }
 
 // letter is what became of one snapshot of the source on the destination.
@@ -158,7 +182,10 @@ const (
 	merged   // with what was deleted below it
 	otherAttributes
 	otherSize
-	letters // how many there are
+	external       // a clone of an external snapshot
+	degradedLeaf   // the external snapshot is gone, and nothing is known to hang on it
+	degradedBranch // the same, and something may hang on it
+	letters        // how many there are
 )
 
 // remains is the destination while it is drawn.
@@ -169,6 +196,7 @@ type remains struct {
 	parentOf      []int
 	root          string // UUID of the image, if it is there
 	extra, spacer int    // 0: none, 1: on the root, 2: on the newest leftover
+	alone         bool   // there is neither
 	letters       []letter
 }
 
@@ -200,18 +228,21 @@ func (d *remains) drawForeignReplica() {
 // rightParent is where a leftover would hang on a healthy replica, or the root
 // where that is not there.
 func (d *remains) rightParent(i int) string {
-	if p := d.parentOf[i]; p >= 0 && d.letters[p] != absent {
+	if p := d.parentOf[i]; p >= 0 && d.letters[p].opens() {
 		return leftUUID(p)
 	}
 	return d.root
 }
+
+// opens reports whether a leftover is there that others can hang on.
+func (l letter) opens() bool { return l != absent && l != degradedLeaf && l != degradedBranch }
 
 func leftUUID(i int) string { return fmt.Sprintf("left-s%d", i) }
 
 func (d *remains) wrongParents(i int) []string {
 	possible := []string{"foreign-snap"}
 	for other := range d.parentOf {
-		if other != i && d.letters[other] != absent && leftUUID(other) != d.rightParent(i) {
+		if other != i && d.letters[other].opens() && leftUUID(other) != d.rightParent(i) {
 			possible = append(possible, leftUUID(other))
 		}
 	}
@@ -245,6 +276,10 @@ func (d *remains) drawSnapshot(i int) {
 		l.Attributes = createdAt(59)
 	case otherSize:
 		l.Size -= proofCluster
+	case external:
+		l.Parent, l.External = "", "nvme0n1"
+	case degradedLeaf, degradedBranch:
+		l = degraded(l, d.letters[i] == degradedBranch)
 	}
 	d.add(l)
 }
@@ -252,7 +287,7 @@ func (d *remains) drawSnapshot(i int) {
 // newest is the last leftover of a snapshot, or the root.
 func (d *remains) newest() string {
 	for i := len(d.letters) - 1; i >= 0; i-- {
-		if d.letters[i] != absent {
+		if d.letters[i].opens() {
 			return leftUUID(i)
 		}
 	}
@@ -276,7 +311,11 @@ func (d *remains) drawWritable() {
 		d.add(Lvol{UUID: "left-flight", Name: InFlightLvolName(destinationReplica, "0000bbbb"), Parent: []string{"", "", d.newest()}[where], Size: proofSize, Own: ownClusters("part", 1)})
 	}
 	head := Lvol{UUID: "left-head", Name: destinationReplica, Parent: d.newest(), Size: proofSize, Record: d.world.said.Record()}
-	switch d.choose(4) {
+	heads := 4
+	if d.alone {
+		heads = 6
+	}
+	switch d.choose(heads) {
 	case 0: // absent
 	case 1: // right, if all else is
 		d.add(head)
@@ -286,6 +325,11 @@ func (d *remains) drawWritable() {
 	case 3:
 		head.Parent, head.Record = "foreign-snap", ""
 		d.add(head)
+	case 4: // another engine's rebuild did not end
+		head.Parent, head.External, head.Record = "", "nvme0n1", ""
+		d.add(head)
+	case 5:
+		d.add(degraded(head, false))
 	}
 	if where := d.choose(3); where > 0 {
 		d.add(Lvol{UUID: "foreign-clone", Name: destinationReplica + "-clone-ep-1", Parent: []string{"", d.root, d.newest()}[where], Size: proofSize, Own: ownClusters("clone", 1)})

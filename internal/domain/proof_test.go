@@ -58,6 +58,9 @@ func (p *prover) prove(w world) {
 		if err != nil {
 			p.t.Fatalf("planning again after a crash: %v, from\n%s", err, draw(state))
 		}
+		if p.world.outside {
+			p.t.Fatalf("planned from a source whose bytes are not all there:\n%s", draw(p.world.source))
+		}
 		p.playEveryOrder(state, plan)
 	}
 }
@@ -207,6 +210,9 @@ func (p *prover) checkGoal(now Store) {
 		if !ours {
 			continue
 		}
+		if l.External != "" || l.Degraded {
+			p.t.Fatalf("%s does not have all its bytes on the store\n%s", l.Name, draw(now))
+		}
 		if reading.role == roleInFlight {
 			p.t.Fatalf("left in flight: %s\n%s", l.Name, draw(now))
 		}
@@ -249,6 +255,9 @@ func view(all map[string]Lvol, l Lvol) []Clusters {
 	for ; l.UUID != ""; l = all[l.Parent] {
 		if l.Own.Count > 0 {
 			seen = append([]Clusters{l.Own}, seen...)
+		}
+		if l.External != "" || l.Degraded { // other bytes than any lvol has
+			seen = append([]Clusters{{Map: l.External, Checksum: "outside"}}, seen...)
 		}
 	}
 	return seen
@@ -306,7 +315,7 @@ func collapse(s Store) Store {
 			shapes = append(shapes, of)
 		}
 		sort.Strings(shapes)
-		return fmt.Sprint(IsImageInFlight(l.Name), l.Own, l.Size, l.ReadOnly, shapes)
+		return fmt.Sprint(IsImageInFlight(l.Name), l.Own, l.Size, l.ReadOnly, l.External, l.Degraded, shapes)
 	}
 	twins := make(map[string]int)
 	dropped := make(map[string]bool)
@@ -352,7 +361,7 @@ func canonical(s Store) (Store, string) {
 		}
 		own[i] = strings.Join([]string{
 			name, l.Own.Map, strconv.FormatInt(l.Attributes.CreatedAt.Unix(), 16), strconv.FormatUint(l.Size, 16),
-			strconv.FormatBool(l.ReadOnly), l.Record, strconv.Itoa(children[i]),
+			strconv.FormatBool(l.ReadOnly), l.Record, strconv.Itoa(children[i]), l.External, strconv.FormatBool(l.Degraded),
 		}, " ")
 	}
 	signs := make(map[string]string, len(lvols))
@@ -417,7 +426,10 @@ func draw(s Store) string {
 		if l.ReadOnly {
 			kind = "snapshot"
 		}
-		lines = append(lines, fmt.Sprintf("%s %s on %q, own %q (%d), %d bytes, record %q", kind, l.Name, all[l.Parent].Name, l.Own.Map, l.Own.Count, l.Size, l.Record))
+		if l.Degraded {
+			kind = "degraded " + kind
+		}
+		lines = append(lines, fmt.Sprintf("%s %s on %q, own %q (%d), %d bytes, record %q", kind, l.Name, all[l.Parent].Name+l.External, l.Own.Map, l.Own.Count, l.Size, l.Record))
 	}
 	sort.Strings(lines)
 	return strings.Join(lines, "\n")

@@ -33,6 +33,7 @@ func PlanRebuild(source, destination Replica, said Image, options Options) (Plan
 		p.refuseOtherGeometry,
 		p.placeImage,
 		p.decide,
+		p.refuseDegraded,
 		p.refuseForeignClones,
 		p.refuseNames,
 		p.refuseTooLittleSpace,
@@ -147,7 +148,7 @@ func (p *planner) placeImage() error {
 	switch {
 	case isHere && here.flaw() != "":
 		return refuse("backing image %s on lvstore %s %s, so it is not one", name, p.destination.Store.Name, here.flaw())
-	case isThere && there.Lvol.Image.Unready != "":
+	case isThere && (there.Lvol.Image.Unready != "" || !there.Lvol.parentOutside().IsNone()):
 		return refuse("backing image %s on lvstore %s %s, so what replicas there show is unproven", name, p.source.Store.Name, there.flaw())
 	case isHere && isThere:
 		if differ := there.contradiction(here); differ != "" {
@@ -267,16 +268,23 @@ func findTwins(source, destination Replica) []int {
 func (p *planner) lookAtParent(i int, f *fate) {
 	above := p.destination.index.parents[f.twin]
 	right := p.tree.rightParentAt(i, p.image)
-	if above == p.placeOf(right, p.tree.parents[i]) {
+	if p.hangsOn(f.twin, right, p.tree.parents[i]) {
 		return
 	}
-	f.loosen = above != noParent
-	f.graft = !right.IsNone()
 	current := p.destination.parentAt(f.twin)
+	f.loosen = !current.IsNone()
+	f.graft = !right.IsNone()
 	f.reason += fmt.Sprintf(", but it has %s instead of %s", current.words(), right.words())
 	if name, ok := current.Snapshot(); ok && p.doomed[above] {
 		f.reason += fmt.Sprintf(" (the %s that is there goes)", name)
 	}
+}
+
+// hangsOn reports whether the destination's lvol at that place has a right parent: see
+// lvolOf.
+func (p *planner) hangsOn(place int, parent Parent, at int) bool {
+	above := p.destination.index.parents[place]
+	return above == p.placeOf(parent, at) && (above != noParent || p.destination.parentAt(place).IsNone())
 }
 
 // rightParent is the rule (ancestor.go), as an lvol of the destination, for
@@ -349,6 +357,6 @@ func (p *planner) headStays() bool {
 			return false
 		}
 	}
-	hangsRight := p.destination.index.parents[p.destination.head] == p.placeOf(RightHeadParent(p.tree, p.image), p.tree.head)
+	hangsRight := p.hangsOn(p.destination.head, RightHeadParent(p.tree, p.image), p.tree.head)
 	return hangsRight && head.Size == p.sourceHead.Size && head.Own.Count == 0
 }

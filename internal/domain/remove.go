@@ -17,6 +17,9 @@ func PlanRemoval(r Replica) (Plan, error) {
 			return Plan{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on its %s: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, r.Name, r.Store.Lvols[below].Name)
 		}
 	}
+	if err := r.refuseDegraded(r.deletable()); err != nil {
+		return Plan{}, err
+	}
 	var doomed []Lvol
 	for _, at := range r.index.leafFirst(r.deletable()) {
 		doomed = append(doomed, r.Store.Lvols[at])

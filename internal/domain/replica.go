@@ -139,7 +139,7 @@ func (r Replica) Exists() bool { return r.exists }
 func (r Replica) ParentOf(l Lvol) Parent {
 	at, ok := r.index.byUUID[l.Parent]
 	if !ok {
-		return NoParent()
+		return l.parentOutside()
 	}
 	return r.asParent(at)
 }
@@ -148,7 +148,7 @@ func (r Replica) ParentOf(l Lvol) Parent {
 func (r *Replica) parentAt(at int) Parent {
 	above := r.index.parents[at]
 	if above == noParent {
-		return NoParent()
+		return r.Store.Lvols[at].parentOutside()
 	}
 	return r.asParent(above)
 }

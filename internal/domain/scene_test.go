@@ -140,7 +140,7 @@ func fillStore(t rapid.TB, store *Store, replica, drawn string) {
 		depth := (len(line)-len(strings.TrimLeft(line, " \t")))/2 - 1
 		require.True(t, 0 <= depth && depth <= len(above), "%q is indented too far", line)
 		l := lvolOf(t, *store, replica, words)
-		if depth > 0 {
+		if depth > 0 && !l.Degraded {
 			l.Parent = above[depth-1]
 		}
 		above = append(above[:depth], l.UUID)
@@ -159,7 +159,8 @@ func fillStore(t rapid.TB, store *Store, replica, drawn string) {
 //
 // and behind it own=DATA/COUNT, own=MAP,CHECKSUM/COUNT, own=?/COUNT (unproven),
 // size=CLUSTERS, at=MINUTE, system (not user-created), record=, uuid= and sha=
-// (of an image; - for none).
+// (of an image; - for none), external=BDEV, degraded, and with that asleep: a
+// snapshot that no clone is known of.
 func lvolOf(t rapid.TB, store Store, replica string, words []string) Lvol {
 	t.Helper()
 	side := strings.TrimPrefix(store.UUID, "store-")
@@ -227,6 +228,12 @@ func setLvol(t rapid.TB, l *Lvol, word string) {
 	case "sha":
 		l.Image.Checksum = known()
 	case "writable":
+		l.ReadOnly = false
+	case "external":
+		l.External = value
+	case "degraded": // as a host lists it: by its name, and whether something may hang on it
+		*l = Lvol{UUID: l.UUID, Name: l.Name, ReadOnly: l.ReadOnly, Degraded: true}
+	case "asleep":
 		l.ReadOnly = false
 	default:
 		t.Fatalf("nothing of an lvol: %q", word)

@@ -15,7 +15,7 @@ func (r Replica) requireWhole() error {
 	case r.Head == nil:
 		return refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it", r.Name, r.Store.Name)
 	}
-	return nil
+	return r.refuseOutside(r.head)
 }
 
 func (r Replica) requireSnapshot(name string) (Snapshot, error) {
@@ -34,7 +34,8 @@ func (r Replica) requireSnapshot(name string) (Snapshot, error) {
 		}
 		return Snapshot{}, refuse("replica %s on lvstore %s has no snapshot %s, only %s", r.Name, r.Store.Name, name, strings.Join(names, ", "))
 	}
-	return s, nil
+	at, _ := r.placeNamed(name)
+	return s, r.refuseOutside(at)
 }
 
 // CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's
@@ -129,6 +130,9 @@ func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
 	s, err := r.requireSnapshot(name)
 	if err != nil {
 		return Revert{}, err
+	}
+	if r.Head != nil && r.Head.Degraded {
+		return Revert{}, refuse("the head of replica %s on lvstore %s is degraded, so its size and its image are unknown: rebuild it", r.Name, r.Store.Name)
 	}
 	revert := Revert{Snapshot: s, Old: r.Head, Size: size}
 	for _, l := range r.InFlight {

@@ -33,6 +33,16 @@ type Lvol struct {
 	Parent string // UUID of the lvol that it reads through to; "": none
 	Size   uint64 // bytes, as its readers see it
 
+	// External is the name of the bdev outside of the lvstore that it reads
+	// through to: in SPDK's words it is a clone of an external snapshot. "": none.
+	External string
+
+	// Degraded: the external snapshot that it reads through to, itself or by its
+	// parents, is missing, so that the host cannot open it. Size, parent, own
+	// clusters and what is recorded are unknown, and ReadOnly says no more than
+	// that something may hang on it.
+	Degraded bool
+
 	// ReadOnly tells a snapshot from a writable lvol, also where the store
 	// has forgotten to list it as one.
 	ReadOnly bool
@@ -166,6 +176,8 @@ func (x *index) findParents() error {
 	x.parents = make([]int, len(lvols))
 	for i := range lvols {
 		switch uuid := lvols[i].Parent; {
+		case uuid != "" && lvols[i].External != "":
+			return fmt.Errorf("lvstore %s lists lvol %s with two parents, lvol %s and external snapshot %s", x.store.Name, lvols[i].Name, uuid, lvols[i].External)
 		case uuid == "":
 			x.parents[i] = noParent
 		case i > 0 && uuid == lvols[i-1].UUID:

@@ -51,6 +51,9 @@ func (r *Replica) findAncestor() (int, error) {
 		if r.is[at].role != roleSnapshot {
 			continue
 		}
+		if err := r.refuseOutside(at); err != nil {
+			return 0, err
+		}
 		if under := r.index.parents[at]; under != noParent && !r.isImage(under) {
 			if err := r.refuseStep(under, &r.Store.Lvols[at]); err != nil {
 				return 0, err
@@ -128,6 +131,9 @@ func (r *Replica) compareAge(a, b int) int {
 
 func (t *SnapshotTree) placeHead() error {
 	r := t.replica
+	if err := r.refuseOutside(r.head); err != nil {
+		return err
+	}
 	at := r.index.parents[r.head]
 	if at == noParent || r.isImage(at) {
 		if len(t.order) > 0 {
@@ -139,6 +145,19 @@ func (t *SnapshotTree) placeHead() error {
 		return err
 	}
 	t.head = t.placed[at]
+	return nil
+}
+
+// refuseOutside refuses what the tree cannot tell the view of: a part of its bytes
+// is on a bdev outside of the lvstore, or missing.
+func (r *Replica) refuseOutside(at int) error {
+	l := &r.Store.Lvols[at]
+	switch parent := l.parentOutside(); {
+	case parent.IsUnknown():
+		return refuse("lvol %s on lvstore %s is degraded: the external snapshot that it reads through to is missing, so its bytes are not all there; bring that back, or take another replica", l.Name, r.Store.Name)
+	case !parent.IsNone():
+		return refuse("lvol %s on lvstore %s reads through to %s, so its bytes are not all there; take another replica, or copy them into it (bdev_lvol_decouple_parent)", l.Name, r.Store.Name, parent.words())
+	}
 	return nil
 }
 

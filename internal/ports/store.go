@@ -16,7 +16,9 @@ import (
 // Looker looks at a store and changes nothing.
 type Looker interface {
 	// List is one consistent look at the store: what it is like, and every
-	// lvol on it. Maps and checksums of own clusters may be missing (Prover).
+	// lvol on it. What the host cannot tell is an error, or Lvol.Degraded, never
+	// the zero value: no parent, no clusters and nothing recorded are answers, too.
+	// Maps and checksums of own clusters may be missing (Prover).
 	// Lvol.ReadOnly is true for every snapshot, also for one that the store
 	// lists as something else, as SPDK does with a snapshot without clones
 	// after a restart.
@@ -61,7 +63,8 @@ type Store interface {
 	// record is kept where the store can.
 	Clone(ctx context.Context, snapshot, name string, size uint64, record string) (uuid string, err error)
 
-	// Delete removes the lvol. ErrNotFound where there is none, ErrInvalid
+	// Delete removes the lvol, also one that is degraded, or reads through to an
+	// external snapshot that is gone. ErrNotFound where there is none, ErrInvalid
 	// where something hangs on it, also where the store itself would merge the
 	// two; then nothing was changed.
 	Delete(ctx context.Context, uuid string) error

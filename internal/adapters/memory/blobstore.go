@@ -359,7 +359,10 @@ func (b *Blobstore) SetExternal(uuid string, outside io.ReaderAt) {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
 	if l, ok := b.h.lvols[uuid]; ok {
-		l.external = outside
+		l.external = nil
+		if outside != nil {
+			l.external = &external{ReaderAt: outside}
+		}
 	}
 }
 

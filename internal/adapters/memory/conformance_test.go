@@ -45,6 +45,12 @@ func instance(h *memory.Host) porttest.Instance {
 			t.Helper()
 			require.NoError(t, h.ReadAt(uuid, p, offset))
 		},
+		CloneExternal: func(t *testing.T, name string, content []byte) string {
+			t.Helper()
+			uuid, err := h.CloneExternal(name, "nvme0n1", content)
+			require.NoError(t, err)
+			return uuid
+		},
 		Restart: func(*testing.T) { h.Restart() },
 	}
 }

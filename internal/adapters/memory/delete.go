@@ -14,7 +14,7 @@ import (
 func (h *Host) Delete(ctx context.Context, uuid string) error {
 	call := Call{Method: "delete", UUID: uuid, Name: h.nameOf(uuid)}
 	return h.carryOut(ctx, call, "delete "+h.word(uuid), func() (change, error) {
-		l, err := h.find(uuid)
+		l, err := h.findAny(uuid)
 		if err != nil {
 			return change{}, err
 		}

@@ -68,6 +68,16 @@ func (h *Host) CopiedLocally() uint64 { return h.copiedLocally.Load() }
 
 // find looks an lvol up by UUID.
 func (h *Host) find(uuid string) (*lvol, error) {
+	l, err := h.findAny(uuid)
+	if err == nil && l.degraded() {
+		return nil, fmt.Errorf("%s is degraded: %w", l.name, ports.ErrNotFound)
+	}
+	return l, err
+}
+
+// findAny is find, also for an lvol that cannot be opened: it can be looked at, and
+// deleted.
+func (h *Host) findAny(uuid string) (*lvol, error) {
 	if l, ok := h.lvols[uuid]; ok {
 		return l, nil
 	}

@@ -54,7 +54,7 @@ func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	call := Call{Method: "look", UUID: uuid, Name: h.nameOf(uuid)}
 	err := h.carryOut(ctx, call, "look at "+h.word(uuid), func() (change, error) {
 		return change{apply: func() error {
-			l, err := h.find(uuid)
+			l, err := h.findAny(uuid)
 			if err != nil {
 				return err
 			}
@@ -69,10 +69,14 @@ func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 }
 
 func (l *lvol) listed() domain.Lvol {
+	if l.degraded() {
+		return l.listedDegraded()
+	}
 	return domain.Lvol{
 		UUID:       l.uuid,
 		Name:       l.name,
 		Parent:     l.parentUUID(),
+		External:   l.externalName(),
 		Size:       l.size,
 		ReadOnly:   l.readOnly,
 		Own:        domain.Clusters{Count: uint64(len(l.own))},

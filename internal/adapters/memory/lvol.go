@@ -2,7 +2,6 @@ package memory
 
 import (
 	"fmt"
-	"io"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -19,7 +18,7 @@ type lvol struct {
 	size     uint64
 	readOnly bool
 	own      map[uint64]cluster // by position, in clusters; nil: none
-	external io.ReaderAt        // read instead of a parent; nil: nothing is
+	external *external          // read instead of a parent; nil: nothing is
 
 	attributes domain.Attributes
 	record     string

@@ -2,7 +2,8 @@ package memory
 
 // Restart does what a restart of a target does to what a port can see: what
 // is under way ends with ErrUnavailable, received addresses and open
-// bytes are void, and lvols that were deleted while they were busy are back.
+// bytes are void, lvols that were deleted while they were busy are back, and bdevs
+// outside of the store (CloneExternal) are gone.
 func (h *Host) Restart() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -19,4 +20,5 @@ func (h *Host) Restart() {
 	for l := range h.hidden {
 		h.unhide(l)
 	}
+	h.loseExternals()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"syscall"
 	"time"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -50,7 +51,7 @@ type attributesCall struct {
 // is never another's, so they are asked for once. The record of a head may be
 // written by others.
 func (h *Host) askAttributes(l *domain.Lvol) []*attributesCall {
-	if !h.can.records || l.Size == 0 { // 0: degraded, and answers nothing
+	if !h.can.records || l.Degraded {
 		return nil
 	}
 	_, image := domain.ImageOfLvolName(l.Name, h.storeUUID)
@@ -91,15 +92,14 @@ func (h *Host) askAttributes(l *domain.Lvol) []*attributesCall {
 	return asked
 }
 
-// takeAttributes stores the answers. A key that is missing is no error, nor is
-// an lvol that has gone since.
+// takeAttributes stores the answers. ports.ErrNotFound: the lvol has gone since.
 func (h *Host) takeAttributes(l *domain.Lvol, asked []*attributesCall) error {
 	for _, one := range asked {
 		switch {
 		case one.err == nil:
 			one.store(one.value)
-		case !errors.Is(one.err, ports.ErrNotFound):
-			return one.err
+		case !isMissingXattr(one.err):
+			return fmt.Errorf("what is recorded of lvol %s: %w", l.Name, one.err)
 		}
 	}
 	if l.ReadOnly && len(asked) > 0 {
@@ -108,6 +108,10 @@ func (h *Host) takeAttributes(l *domain.Lvol, asked []*attributesCall) error {
 	}
 	return nil
 }
+
+// isMissingXattr reports whether the target has said that the lvol has no such key. "No
+// such device" says nothing of its keys: the lvol has gone, or its disk is not loaded yet.
+func isMissingXattr(err error) bool { return refusedAs(err, syscall.ENOENT) }
 
 func (h *Host) remember(snapshot string, r recorded) {
 	h.mu.Lock()
@@ -129,14 +133,23 @@ func (h *Host) forgetOthers(listed []domain.Lvol) {
 }
 
 // readAttributes fills in what is recorded of the lvols, but for the records that were
-// asked for with the listing. The calls share writes.
-func (h *Host) readAttributes(ctx context.Context, lvols []domain.Lvol, records map[string]*recordCall) error {
+// asked for with the listing. The calls share writes. Those that the target does not
+// find are missing, by UUID.
+func (h *Host) readAttributes(ctx context.Context, lvols []domain.Lvol, records map[string]*recordCall) (missing map[string]bool, err error) {
+	missing = make(map[string]bool)
+	see := func(l *domain.Lvol, err error) error {
+		if errors.Is(err, ports.ErrNotFound) {
+			missing[l.UUID] = true
+			return nil
+		}
+		return err
+	}
 	asked := make([][]*attributesCall, len(lvols))
 	var calls []*call
 	for i := range lvols {
 		if told := records[lvols[i].UUID]; told != nil && h.isHead(&lvols[i]) {
-			if err := told.take(&lvols[i]); err != nil {
-				return err
+			if err := see(&lvols[i], told.take(&lvols[i])); err != nil {
+				return nil, err
 			}
 			continue
 		}
@@ -147,11 +160,11 @@ func (h *Host) readAttributes(ctx context.Context, lvols []domain.Lvol, records 
 	}
 	h.rpc.do(ctx, calls...)
 	for i := range lvols {
-		if err := h.takeAttributes(&lvols[i], asked[i]); err != nil {
-			return err
+		if err := see(&lvols[i], h.takeAttributes(&lvols[i], asked[i])); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return missing, nil
 }
 
 // snapshotXattrs are what a snapshot of a replica records.

@@ -30,12 +30,46 @@ type bdev struct {
 	} `json:"driver_specific"`
 }
 
+// lvolDriver is what is read of an lvol's driver_specific.
 type lvolDriver struct {
-	spdktypes.BdevDriverSpecificLvol
+	LvolStoreUUID string   `json:"lvol_store_uuid"`
+	BaseSnapshot  string   `json:"base_snapshot"`
+	Snapshot      bool     `json:"snapshot"`
+	Clones        []string `json:"clones"`
 
-	// External is the bdev that an esnap clone reads through to.
+	// External is the bdev that an esnap clone reads through to. It keeps its name
+	// where that bdev was removed beside the living target.
 	External string `json:"external_snapshot_name"`
+
+	// Esnap is true of an esnap clone, also where its external bdev has no name.
+	Esnap bool `json:"esnap_clone"`
+
+	// Own is the number of own clusters. nil, since a target did not tell it, is not 0.
+	Own *uint64 `json:"num_allocated_clusters"`
 }
+
+// nameless is what an external snapshot is called that its target has no name for.
+const nameless = "unknown"
+
+// external is the external snapshot that an esnap clone reads through to; "": it is none.
+func (l *lvolDriver) external() string {
+	if l.External == "" && l.Esnap {
+		return nameless
+	}
+	return l.External
+}
+
+// requireOwn refuses an answer without the number of own clusters: a head that has some
+// would be taken for an empty one.
+func (b *bdev) requireOwn() error {
+	if b.Driver.Lvol.Own == nil {
+		return fmt.Errorf("the target does not tell how many clusters lvol %s has of its own (num_allocated_clusters): %w", b.name(), ports.ErrUnsupported)
+	}
+	return nil
+}
+
+// own is the number of own clusters.
+func (b *bdev) own() uint64 { return *b.Driver.Lvol.Own }
 
 // readOnly tells a snapshot, also one that is asleep: vbdev_lvol_io_type_supported
 // answers for writes by spdk_blob_is_read_only, which is kept in the blob's own
@@ -62,10 +96,17 @@ func (b *bdev) lvol(parent string) domain.Lvol {
 		UUID:     b.UUID,
 		Name:     b.name(),
 		Parent:   parent,
+		External: b.Driver.Lvol.external(),
 		Size:     b.size(),
 		ReadOnly: b.readOnly(),
-		Own:      domain.Clusters{Count: b.Driver.Lvol.NumAllocatedClusters},
+		Own:      domain.Clusters{Count: b.own()},
 	}
+}
+
+// degraded is an lvol that is listed without a bdev: the target cannot open it, since
+// what it reads through to is missing.
+func (l *lvolInfo) degraded() domain.Lvol {
+	return domain.Lvol{UUID: l.UUID, Name: l.Name, ReadOnly: l.IsSnapshot, Degraded: true}
 }
 
 func (h *Host) alias(name string) string { return spdktypes.GetLvolAlias(h.storeName, name) }
@@ -105,6 +146,9 @@ func (h *Host) ours(ask *call, uuid string, found []bdev) (*bdev, error) {
 	}
 	for i := range found {
 		if b := &found[i]; b.Driver.Lvol != nil && b.Driver.Lvol.LvolStoreUUID == h.storeUUID {
+			if err := b.requireOwn(); err != nil {
+				return nil, err
+			}
 			return b, nil
 		}
 	}

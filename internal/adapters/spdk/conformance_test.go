@@ -90,7 +90,10 @@ func conform(t *testing.T, targets ...*targettest.Target) {
 			host, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: store, Logger: zaptest.NewLogger(t)})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, host.Close()) })
-			instances[i] = porttest.Instance{Host: host, Write: target.Write, Read: target.Read, Restart: target.Restart}
+			clone := func(t *testing.T, name string, content []byte) string {
+				return target.CloneExternal(t, store, name, content)
+			}
+			instances[i] = porttest.Instance{Host: host, Write: target.Write, Read: target.Read, CloneExternal: clone, Restart: target.Restart}
 		}
 		return instances
 	}})

@@ -35,6 +35,11 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 	if clones := b.Driver.Lvol.Clones; len(clones) > 0 {
 		return fmt.Errorf("%s has %d clones, %s for one: %w", b.name(), len(clones), clones[0], ports.ErrInvalid)
 	}
+	if b.Driver.Lvol.external() != "" {
+		if b, err = h.detachExternal(ctx, b); err != nil {
+			return err
+		}
+	}
 	if b.readOnly() {
 		if err := h.notCopied(ctx, uuid); err != nil {
 			return err
@@ -89,6 +94,18 @@ func (h *Host) letGo(ctx context.Context, b *bdev) error {
 		}
 	}
 	return fmt.Errorf("a copy writes into %s: %w", b.name(), ports.ErrBusy)
+}
+
+// detachExternal grafts an esnap clone onto nothing. A target crashes that deletes one
+// whose external bdev was removed beside it, as a controller is whose peer has gone:
+// the delete opens the blob once more, and with it a bdev that is not there
+// (vbdev_lvol_esnap_dev_create in vbdev_lvol.c). Whether the bdev is there may change
+// between a look and the delete, so none is deleted as it is.
+func (h *Host) detachExternal(ctx context.Context, b *bdev) (*bdev, error) {
+	if err := h.detach(ctx, b.UUID); err != nil {
+		return nil, fmt.Errorf("detach it from external snapshot %s: %w", b.Driver.Lvol.external(), err)
+	}
+	return h.find(ctx, b.UUID)
 }
 
 // deleteDegraded deletes an lvol that has no bdev, if it is known to have no

@@ -64,7 +64,7 @@ const (
 func (h *Host) ownsIn(ctx context.Context, b *bdev, page extentPage) (ownership, error) {
 	clusters := b.size() / page.clusterSize
 	here := min(clusters-page.first, clustersPerPage)
-	switch own := b.Driver.Lvol.NumAllocatedClusters; {
+	switch own := b.own(); {
 	case own == 0:
 		return none, nil
 	case own > clusters-here:

@@ -94,7 +94,7 @@ func (h *Host) detach(ctx context.Context, uuid string) error {
 	if err != nil || child.loose() {
 		return err
 	}
-	if h.can.detaches && child.Driver.Lvol.External == "" {
+	if h.can.detaches && child.Driver.Lvol.external() == "" {
 		parent, err := h.find(ctx, h.alias(child.Driver.Lvol.BaseSnapshot))
 		if err != nil {
 			return unavailable(err)
@@ -112,7 +112,9 @@ func (h *Host) detach(ctx context.Context, uuid string) error {
 	return h.passOver(ctx, between, uuid)
 }
 
-func (b *bdev) loose() bool { return b.Driver.Lvol.BaseSnapshot == "" && b.Driver.Lvol.External == "" }
+func (b *bdev) loose() bool {
+	return b.Driver.Lvol.BaseSnapshot == "" && b.Driver.Lvol.external() == ""
+}
 
 // helpersOf draws names for helpers that are made for the sake of the lvol, on what is
 // called below.

@@ -3,6 +3,7 @@ package spdk
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
@@ -14,7 +15,7 @@ import (
 // an image's name has that of an image.
 func (h *Host) isHead(l *domain.Lvol) bool {
 	_, image := domain.ImageOfLvolName(l.Name, h.storeUUID)
-	return !l.ReadOnly && l.Size > 0 && !image && !inFlightSuffix.MatchString(l.Name)
+	return !l.ReadOnly && !l.Degraded && !image && !inFlightSuffix.MatchString(l.Name)
 }
 
 // recordCall asks for the record of a head. Others may write it, so it is asked for
@@ -31,13 +32,13 @@ func askRecord(uuid string) *recordCall {
 	return r
 }
 
-// take stores the answer. No record is no error, nor is an lvol that has gone since.
+// take stores the answer. No record is no error.
 func (r *recordCall) take(l *domain.Lvol) error {
 	switch {
 	case r.err == nil:
 		l.Record = r.value
-	case !errors.Is(r.err, ports.ErrNotFound):
-		return r.err
+	case !isMissingXattr(r.err):
+		return fmt.Errorf("the record of lvol %s: %w", l.Name, r.err)
 	}
 	return nil
 }
@@ -119,7 +120,11 @@ func (h *Host) lookAtHead(ctx context.Context, uuid string) (l domain.Lvol, done
 		l.Parent = p.UUID
 	}
 	if h.can.records {
-		err = record.take(&l)
+		if err := record.take(&l); errors.Is(err, ports.ErrNotFound) {
+			return domain.Lvol{}, false, nil
+		} else if err != nil {
+			return domain.Lvol{}, true, err
+		}
 	}
-	return l, true, err
+	return l, true, nil
 }

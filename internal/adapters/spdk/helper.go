@@ -116,7 +116,7 @@ func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
-	if own, has := b.Driver.Lvol.NumAllocatedClusters, len(b.Driver.Lvol.Clones); has > 1 || own > 0 && has > 0 {
+	if own, has := b.own(), len(b.Driver.Lvol.Clones); has > 1 || own > 0 && has > 0 {
 		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, has, ports.ErrInvalid)
 	}
 	return whileBusy(ctx, func() error {

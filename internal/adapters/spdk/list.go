@@ -2,13 +2,13 @@ package spdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -27,12 +27,9 @@ type getLvolsRequest struct {
 	LvsUUID string `json:"lvs_uuid"`
 }
 
-// lvolInfo is an entry of bdev_lvol_get_lvols. The number stands there on
-// upstream SPDK only.
+// lvolInfo is an entry of bdev_lvol_get_lvols.
 type lvolInfo struct {
 	spdktypes.LvolInfo
-
-	NumAllocatedClusters uint64 `json:"num_allocated_clusters"`
 }
 
 // listing is what three calls in one write say of the lvstore.
@@ -48,9 +45,8 @@ type listing struct {
 //
 // Neither of a target's two listings has everything: bdev_lvol_get_lvols lacks
 // sizes and parents, bdev_get_bdevs lacks lvols that are degraded (whose
-// external snapshot is gone). A degraded lvol is listed with its name, and
-// without parent, size or clusters, which nobody can tell. An external parent is
-// no lvol: its child is listed without a parent, and the log warns of it.
+// external snapshot is gone). Of a degraded lvol the target tells no more than
+// domain.Lvol says of one.
 //
 // The target answers the three calls one after the other in one turn of its
 // poller, so as a rule they agree. Where they do not, somebody is at work on
@@ -65,11 +61,14 @@ func (h *Host) List(ctx context.Context) (domain.Store, error) {
 		store, err := h.store(found)
 		if err == nil {
 			h.forgetOthers(store.Lvols)
-			if err := h.readAttributes(ctx, store.Lvols, found.records); err != nil {
-				return domain.Store{}, h.failed(err, "list lvols")
-			}
+			err = h.addAttributes(ctx, &store, found.records)
+		}
+		switch {
+		case err == nil:
 			h.noteHeads(store.Lvols)
 			return store, nil
+		case !errors.Is(err, errDisagree):
+			return domain.Store{}, h.failed(err, "list lvols")
 		}
 		if attempt == looks || !wait.next(ctx) {
 			return domain.Store{}, h.failed(err, "list lvols")
@@ -134,10 +133,7 @@ func (h *Host) store(found listing) (domain.Store, error) {
 			if !l.IsDegraded {
 				return domain.Store{}, disagree("lvol %s has no bdev", l.Name)
 			}
-			h.log.Warn("lvol is degraded: what it reads through to is missing", zap.String("lvol", l.Name))
-			store.Lvols = append(store.Lvols, domain.Lvol{
-				UUID: l.UUID, Name: l.Name, ReadOnly: l.IsSnapshot, Own: domain.Clusters{Count: l.NumAllocatedClusters},
-			})
+			store.Lvols = append(store.Lvols, l.degraded())
 			continue
 		}
 		delete(bdevs, l.UUID)
@@ -147,9 +143,8 @@ func (h *Host) store(found listing) (domain.Store, error) {
 				return domain.Store{}, disagree("the parent %s of lvol %s is not listed", name, l.Name)
 			}
 		}
-		if external := b.Driver.Lvol.External; external != "" {
-			h.log.Warn("lvol reads through to a bdev outside of the lvstore; it is listed without a parent",
-				zap.String("lvol", l.Name), zap.String("external", external))
+		if err := b.requireOwn(); err != nil {
+			return domain.Store{}, err
 		}
 		listed := b.lvol(parent)
 		// Not by the alias: upstream SPDK changes that also where it refuses to
@@ -163,6 +158,35 @@ func (h *Host) store(found listing) (domain.Store, error) {
 	return store, nil
 }
 
+// addAttributes fills in what is recorded, and leaves out lvols that have gone since they
+// were listed. That the target does not find an lvol does not say that: after a restart
+// it knows none before their disk is loaded.
+func (h *Host) addAttributes(ctx context.Context, store *domain.Store, records map[string]*recordCall) error {
+	missing, err := h.readAttributes(ctx, store.Lvols, records)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	var listed []lvolInfo
+	if err := h.rpc.call(ctx, "bdev_lvol_get_lvols", getLvolsRequest{LvsUUID: h.storeUUID}, &listed); err != nil {
+		return unavailable(err)
+	}
+	for _, l := range listed {
+		if missing[l.UUID] {
+			return disagree("lvol %s is listed, and yet not found", l.Name)
+		}
+	}
+	for _, l := range store.Lvols {
+		if missing[l.Parent] && !missing[l.UUID] {
+			return disagree("what lvol %s hangs on has gone", l.Name)
+		}
+	}
+	store.Lvols = slices.DeleteFunc(store.Lvols, func(l domain.Lvol) bool { return missing[l.UUID] })
+	return nil
+}
+
+// errDisagree: somebody is at work on the store, so another look may tell.
+var errDisagree = fmt.Errorf("two listings of one store disagree: %w", ports.ErrUnavailable)
+
 func disagree(what string, args ...any) error {
-	return fmt.Errorf("two listings of one store disagree: %s: %w", fmt.Sprintf(what, args...), ports.ErrUnavailable)
+	return fmt.Errorf("%w: %s", errDisagree, fmt.Sprintf(what, args...))
 }

@@ -43,20 +43,20 @@ func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 			calls = append(calls, ask)
 		}
 		h.rpc.do(ctx, calls...)
-		if err := h.takeAttributes(&l, asked); err != nil {
-			return domain.Lvol{}, err
+		if err = h.takeAttributes(&l, asked); err == nil {
+			if name == "" {
+				return l, nil
+			}
+			var parent *bdev
+			if parent, err = h.ours(ask, name, below); err == nil {
+				l.Parent = parent.UUID
+				return l, nil
+			}
+			err = fmt.Errorf("its parent %s: %w", name, err)
 		}
-		if name == "" {
-			return l, nil
-		}
-		parent, err := h.ours(ask, name, below)
-		if err == nil {
-			l.Parent = parent.UUID
-			return l, nil
-		}
-		// The parent has gone since, or is called otherwise: look again.
+		// Either has gone since, or the parent is called otherwise: look again.
 		if !errors.Is(err, ports.ErrNotFound) || attempt == looks || !wait.next(ctx) {
-			return domain.Lvol{}, fmt.Errorf("its parent %s: %w", name, unavailable(err))
+			return domain.Lvol{}, unavailable(err)
 		}
 	}
 }
@@ -66,14 +66,14 @@ func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 func (h *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 	b, err := h.find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
-		var degraded domain.Lvol
-		degraded, err = h.lookAtDegraded(ctx, uuid, err)
-		return degraded.Own.Count, h.failed(err, "count the clusters of lvol %s", uuid)
+		if _, err = h.lookAtDegraded(ctx, uuid, err); err == nil {
+			err = fmt.Errorf("it is degraded, so the target does not tell: %w", ports.ErrUnavailable)
+		}
 	}
 	if err != nil {
 		return 0, h.failed(err, "count the clusters of lvol %s", uuid)
 	}
-	return b.Driver.Lvol.NumAllocatedClusters, nil
+	return b.own(), nil
 }
 
 // unavailable keeps the text of an error that is not about the lvol asked for.
@@ -93,7 +93,7 @@ func (h *Host) lookAtDegraded(ctx context.Context, uuid string, missing error) (
 	if err != nil {
 		return domain.Lvol{}, err
 	}
-	return domain.Lvol{UUID: l.UUID, Name: l.Name, ReadOnly: l.IsSnapshot, Own: domain.Clusters{Count: l.NumAllocatedClusters}}, nil
+	return l.degraded(), nil
 }
 
 // findDegraded finds an lvol that is listed by bdev_lvol_get_lvols alone.

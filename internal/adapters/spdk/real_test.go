@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +17,6 @@ import (
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
@@ -74,6 +73,7 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"a clone that is cancelled anywhere has its name or is gone", aCloneThatIsCancelledAnywhere},
 		{"a copy within the target is waited for", aCopyWithinTheTarget},
 		{"an external parent and what is degraded", anExternalParent},
+		{"an export that is gone under an lvol", anExportThatIsGone},
 		{"a taken port is passed over", aTakenPort},
 		{"a store of many lvols", aStoreOfManyLvols},
 		{"what is open serves nobody else, and is released after a crash", whatIsOpen},
@@ -413,7 +413,7 @@ func aCopyWithinTheTarget(t *testing.T, p *pair) {
 	b, err := to.find(ctx, l)
 	require.NoError(t, err)
 	require.False(t, b.Claimed, "nothing writes any more")
-	require.EqualValues(t, clusters, b.Driver.Lvol.NumAllocatedClusters)
+	require.EqualValues(t, clusters, b.own())
 	require.NoError(t, to.Delete(ctx, l))
 	require.Eventually(t, func() bool { return from.Delete(ctx, a) == nil }, 10*time.Second, 10*time.Millisecond)
 }
@@ -421,10 +421,7 @@ func aCopyWithinTheTarget(t *testing.T, p *pair) {
 func anExternalParent(t *testing.T, p *pair) {
 	target := p.from
 	store := target.NewStore(t, 32)
-	core, logs := observer.New(zap.WarnLevel)
-	h, err := Open(t.Context(), Config{Socket: target.Socket, Lvstore: store, Logger: zap.New(core)})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, h.Close()) }()
+	h := open(t, target.Socket, store)
 	ctx := t.Context()
 	file := filepath.Join(t.TempDir(), "image")
 	require.NoError(t, os.WriteFile(file, make([]byte, 2*cluster), 0o600))
@@ -443,17 +440,17 @@ func anExternalParent(t *testing.T, p *pair) {
 	l, err := h.Look(ctx, snapshot)
 	require.NoError(t, err)
 	require.Empty(t, l.Parent)
+	require.Equal(t, "6c1e3c5a-1111-4222-8333-444455556666", l.External)
 	require.Equal(t, []string{"base", "vol-1", "vol-1-snap-a"}, lvolNames(t, h))
-	require.NotZero(t, logs.FilterMessageSnippet("outside of the lvstore").Len(), "it is not lost silently")
 
 	// Without its external snapshot the clone, and what hangs on it, is degraded.
 	target.Restart(t)
 	require.Equal(t, []string{"base", "vol-1", "vol-1-snap-a"}, lvolNames(t, h), "degraded ones are listed")
-	require.NotZero(t, logs.FilterMessageSnippet("degraded").Len())
 	l, err = h.Look(ctx, snapshot)
 	require.NoError(t, err)
-	require.Equal(t, "vol-1-snap-a", l.Name)
-	require.Zero(t, l.Size)
+	require.Equal(t, domain.Lvol{UUID: snapshot, Name: "vol-1-snap-a", ReadOnly: true, Degraded: true}, l)
+	_, err = h.Count(ctx, snapshot)
+	require.ErrorIs(t, err, ports.ErrUnavailable, "what cannot be told is not 0")
 	require.ErrorIs(t, h.Delete(ctx, snapshot), ports.ErrInvalid, "it has a clone")
 
 	external()
@@ -469,6 +466,53 @@ func anExternalParent(t *testing.T, p *pair) {
 	target.Call(t, "bdev_aio_delete", spdktypes.BdevAioDeleteRequest{Name: "external"}, nil)
 	require.NoError(t, h.Delete(ctx, clone))
 	require.NoError(t, h.Delete(ctx, snapshot))
+}
+
+// anExportThatIsGone: what a failed rebuild of another engine leaves is a head that reads
+// through to an export which is gone. A target crashes that deletes it as it is.
+func anExportThatIsGone(t *testing.T, p *pair) {
+	const controller, bdevOf = "goner", "gonern1"
+	from, to := openNew(t, p.from, 16), openNew(t, p.to, 16)
+	ctx := t.Context()
+	exported := snapshotOf(t, p.from, from, "vol-1-r-1-snap-a", 2, 1)
+	port := freePort(t)
+	_ = p.from.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil) // there may be one
+	nqn := "nqn.2023-01.io.test:" + from.storeUUID
+	at := map[string]any{"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": port}
+	p.from.Call(t, "nvmf_create_subsystem", map[string]any{"nqn": nqn, "allow_any_host": true}, nil)
+	p.from.Call(t, "nvmf_subsystem_add_ns", map[string]any{"nqn": nqn, "namespace": map[string]any{"bdev_name": exported, "nguid": "0123456789abcdef0123456789abcdef"}}, nil)
+	p.from.Call(t, "nvmf_subsystem_add_listener", map[string]any{"nqn": nqn, "listen_address": at}, nil)
+	p.to.Call(t, "bdev_nvme_attach_controller", map[string]any{
+		"name": controller, "trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": port, "subnqn": nqn,
+		"ctrlr_loss_timeout_sec": 2, "reconnect_delay_sec": 1, "fast_io_fail_timeout_sec": 1,
+	}, nil)
+	_ = p.to.Try("bdev_wait_for_examine", nil, nil) // a clone of a bdev that is being examined is degraded; simulated targets examine at once
+	var head, side string
+	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-2"}, &head)
+	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-3"}, &side)
+	snapshot, err := to.Snapshot(ctx, side, "vol-1-r-3-snap-a", domain.Attributes{})
+	require.NoError(t, err)
+
+	p.from.Call(t, "nvmf_delete_subsystem", map[string]any{"nqn": nqn}, nil)
+	require.Eventually(t, func() bool { return p.to.Try("bdev_get_bdevs", map[string]any{"name": bdevOf}, nil) != nil }, time.Minute, 20*time.Millisecond)
+	l, err := to.Look(ctx, head)
+	require.NoError(t, err)
+	require.Equal(t, "01234567-89ab-cdef-0123-456789abcdef", l.External, "it is told, though it is gone")
+	for _, uuid := range []string{head, side, snapshot} {
+		require.NoError(t, to.Delete(ctx, uuid))
+	}
+	require.Empty(t, lvolNames(t, to))
+	store, err := to.List(ctx)
+	require.NoError(t, err, "the target goes on")
+	require.Equal(t, store.TotalClusters, store.FreeClusters)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 func aTakenPort(t *testing.T, p *pair) {

@@ -68,9 +68,9 @@ func (h *Host) dropRest(ctx context.Context, uuid, snapshot string) error {
 		return err
 	}
 	driver := rest.Driver.Lvol
-	if driver.NumAllocatedClusters > 0 || driver.BaseSnapshot != snapshot || len(driver.Clones) > 0 {
+	if rest.own() > 0 || driver.BaseSnapshot != snapshot || len(driver.Clones) > 0 {
 		return fmt.Errorf("the lvol had %d clusters, parent %q and %d clones after it was sealed, so something else is at work on it: %w",
-			driver.NumAllocatedClusters, driver.BaseSnapshot, len(driver.Clones), ports.ErrCorrupt)
+			rest.own(), driver.BaseSnapshot, len(driver.Clones), ports.ErrCorrupt)
 	}
 	return drop.err
 }

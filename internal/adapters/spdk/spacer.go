@@ -103,7 +103,7 @@ func (h *Host) ownsNothing(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
-	if own := b.Driver.Lvol.NumAllocatedClusters; own > 0 {
+	if own := b.own(); own > 0 {
 		return fmt.Errorf("spacer %s has %d clusters of its own, so something else has written to it: %w", b.name(), own, ports.ErrInvalid)
 	}
 	return nil

@@ -537,6 +537,10 @@ func deleteLvol(t *Target, r *request) {
 		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev had been somebody else's when it was made"))
 		return
 	}
+	if l.outside != nil && l.outside.gone {
+		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev is gone"))
+		return
+	}
 	if l.outside != nil && l.outside.stuck {
 		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev was being deleted"))
 		return

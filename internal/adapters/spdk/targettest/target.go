@@ -144,6 +144,22 @@ func (target *Target) NewStoreOf(t *testing.T, clusters int, clusterSize uint64)
 	return name
 }
 
+// CloneExternal makes an lvol that reads through to a bdev outside of its store, and
+// returns its UUID. The bdev stays until the target ends: a target that is asked to
+// delete one that an lvol reads through to never answers. A restart loses it.
+func (target *Target) CloneExternal(t *testing.T, store, name string, content []byte) (uuid string) {
+	t.Helper()
+	target.mu.Lock()
+	target.next++
+	bdev := fmt.Sprintf("external-%d", target.next)
+	target.mu.Unlock()
+	file := filepath.Join(target.dir, bdev)
+	require.NoError(t, os.WriteFile(file, content, 0o600))
+	target.loadAIO(t, bdev, file)
+	target.Call(t, "bdev_lvol_clone_bdev", map[string]any{"bdev": bdev, "lvs_name": store, "clone_name": name}, &uuid)
+	return uuid
+}
+
 // LimitWrites holds all writes to a store at so many MiB a second, so that a test
 // can look at a copy that goes on. 0 is no limit; a restart lifts it, too. A real
 // target is never asked to lift one: that crashes it where a channel of the disk is
