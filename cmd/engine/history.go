@@ -192,7 +192,10 @@ func (h historyResult) text(failure error) string {
 		}
 		for _, e := range r.Plan {
 			what := e.Snapshot
-			if what == "" {
+			switch {
+			case e.Action == string(domain.ActionFetchImage):
+				what = domain.ImageNamed(r.BackingImage).Parent().String()
+			case what == "":
 				what = e.Parent
 			}
 			fmt.Fprintf(&text, "  %-11s %s: %s\n", e.Action, what, e.Reason)
