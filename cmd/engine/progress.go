@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -43,7 +44,7 @@ func (p *progressLine) update(e app.Event) {
 		fmt.Fprintf(p.out, "  %s\n", progressText(e))
 		return
 	}
-	fmt.Fprintf(p.out, "\r\033[K  %s %s", bar(e.BytesDone, e.BytesTotal), progressText(e))
+	fmt.Fprint(p.out, "\r\033[K"+terminalLine(e, cmp.Or(lineWidth(p.out), 80)))
 	p.drawn = true
 }
 
@@ -70,11 +71,21 @@ func progressText(e app.Event) string {
 	return text
 }
 
-func bar(done, total uint64) string {
-	const width = 30
+// terminalLine is shorter than the terminal is wide: a line that wraps cannot be drawn
+// over. The bar makes room for the text.
+func terminalLine(e app.Event, width int) string {
+	const longest, shortest = 30, 5
+	text := "  " + progressText(e)
+	if left := width - 1 - len(text) - len(" []"); left >= shortest {
+		return "  " + bar(e.BytesDone, e.BytesTotal, min(left, longest)) + text[1:]
+	}
+	return text[:min(len(text), width-1)]
+}
+
+func bar(done, total uint64, width int) string {
 	filled := width
 	if total > 0 {
-		filled = int(float64(done) / float64(total) * width)
+		filled = int(float64(done) / float64(total) * float64(width))
 	}
 	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", width-filled) + "]"
 }

@@ -60,7 +60,7 @@ func TestAFileIsNoTerminal(t *testing.T) {
 }
 
 func TestABarOfNothingIsFull(t *testing.T) {
-	require.Equal(t, "["+strings.Repeat("#", 30)+"]", bar(0, 0))
+	require.Equal(t, "["+strings.Repeat("#", 30)+"]", bar(0, 0, 30))
 }
 
 func TestSizesForPeople(t *testing.T) {
@@ -77,4 +77,18 @@ func TestLinesThatAreTooWideAreFoldedBetweenWords(t *testing.T) {
 	require.Equal(t, "└── é é\n", fold("└── é é\n", 7), "columns count, not bytes")
 	require.Empty(t, fold("", 26))
 	require.Equal(t, "no end of line", fold("no end of line", 80))
+}
+
+// A line that is as wide as the terminal wraps, and the next one is drawn below it.
+func TestTheProgressLineIsNarrowerThanTheTerminal(t *testing.T) {
+	e := app.Event{Kind: app.EventWriting, BytesDone: 1023<<30 - 1, BytesTotal: 1 << 40, Rate: 1023.5 * (1 << 20), Left: 100*time.Hour + 59*time.Second}
+	for width := 1; width < 200; width++ {
+		line := terminalLine(e, width)
+		require.Less(t, len(line), width)
+		if width > len(progressText(e))+2 {
+			require.Contains(t, line, progressText(e), "%d columns", width)
+		}
+	}
+	require.Equal(t, "  [#############################.] written 1023.0 GiB of 1 TiB, 1023.5 MiB/s, 100h0m59s left", terminalLine(e, 120))
+	require.Equal(t, "  [################.] written 1023.0 GiB of 1 TiB, 1023.5 MiB/s, 100h0m59s left", terminalLine(e, 80))
 }
