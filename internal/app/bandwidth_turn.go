@@ -125,7 +125,7 @@ func (r Request) leastRate() uint64 {
 // checkLeastRate refuses a limit that a single copy would exceed.
 func (r Request) checkLeastRate(b *Bandwidth) error {
 	if rate, least := b.Rate(), r.leastRate(); rate > 0 && rate < least {
-		return &refusal{fmt.Errorf("a bandwidth of %d bytes per second cannot be kept: the host of replica %s keeps none below %d", rate, r.Destination.Replica, least)}
+		return &refusal{fmt.Errorf("a bandwidth of %d bytes per second cannot be kept: the host of replica %s keeps none below %d, so allow at least that", rate, r.Destination.Replica, least)}
 	}
 	return nil
 }
