@@ -45,10 +45,11 @@ import (
 //	// Nothing is changed.
 //	func (e *Engine) FindGarbage(ctx context.Context, host Host) (Garbage, error)
 //
-//	// ImportImage brings a backing image onto a host. Before anything is changed
-//	// the content is read once, for its checksum and to know how much room it
-//	// needs; what is all zero is not written. Until it is whole and sealed the
-//	// image has an in-flight name, and nothing of it stays when the import fails.
+//	// ImportImage brings a backing image onto a host. What cannot be done is
+//	// refused before anything is changed: where that takes it, the content is read
+//	// once more for its checksum and for how much room it needs. What is all zero
+//	// is not written. Until it is whole and sealed the image has an in-flight
+//	// name, and nothing of it stays when the import fails.
 //	func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error)
 //
 //	// Look looks at one replica. One of which nothing is on the host is refused.
@@ -322,13 +323,19 @@ type Views = app.Views
 //		// UUID is the image's, the same on every host; "": one is drawn.
 //		UUID string
 //
-//		// Content is the image as a guest sees it, Size bytes long. It is read twice,
-//		// from the beginning to the end.
+//		// Content is the image as a guest sees it, Size bytes long. It is read from the
+//		// beginning to the end: once, or twice where it has to be known beforehand
+//		// whether it has that SHA512, or whether there is room for it. A Content that is
+//		// Sparse is not read where it is zero.
 //		Content io.ReaderAt
 //		Size    uint64
 //
 //		// SHA512, in hex digits, is what the content has to have; "": anything.
 //		SHA512 string
+//
+//		// NoChecksum leaves out the SHA-512 of the content, which takes its time for
+//		// zeros, too. Then none is recorded.
+//		NoChecksum bool
 //
 //		ReservePercent float64  // of the store that stays free
 //		Observer       Observer // nil: nobody looks
@@ -342,7 +349,7 @@ type ImageRequest = app.ImageRequest
 //		Outcome      Outcome
 //		Name         string
 //		UUID         string // of the image
-//		SHA512       string // of the content, in hex digits
+//		SHA512       string // of the content, in hex digits; "": there is none
 //		Bytes        uint64 // of the content
 //		Size         uint64 // of the lvol: whole clusters
 //		WrittenBytes uint64 // whole clusters that are not all zero
@@ -361,6 +368,25 @@ type ImageReport = app.ImageReport
 //		Bytes    uint64 // so many of the lvol have that SHA-512; all after them are zero
 //	}
 type ImageCheck = app.ImageCheck
+
+// Sparse is an ImageRequest's Content that knows where it reads as zeros: there it
+// is not read.
+//
+//	type Sparse interface {
+//		// Extent tells whether the content is known to read as zeros from an offset
+//		// on, and for how many bytes that answer holds: at least one, and not more
+//		// than there are.
+//		Extent(offset uint64) (length uint64, zero bool, err error)
+//	}
+type Sparse = app.Sparse
+
+// Changing is an ImageRequest's Content that may be changed by others meanwhile.
+//
+//	type Changing interface {
+//		// Unchanged returns an error when the content is not what it was at first.
+//		Unchanged() error
+//	}
+type Changing = app.Changing
 
 // Queue runs many rebuilds, as many at once as the limits of their hosts
 // allow and at most one of each volume. Who came first goes first: a rebuild

@@ -20,7 +20,7 @@ type importResult struct {
 	Name         string `json:"name"`
 	Format       string `json:"format"` // raw or qcow2
 	UUID         string `json:"uuid"`
-	SHA512       string `json:"sha512"`       // of the content; "": it was not read to its end
+	SHA512       string `json:"sha512"`       // of the content; "": there is none
 	Bytes        uint64 `json:"bytes"`        // of the content
 	Size         uint64 `json:"size"`         // of the lvol
 	WrittenBytes uint64 `json:"writtenBytes"` // whole clusters that are not all zero
@@ -106,20 +106,22 @@ func (k imageCommands) add() *cobra.Command {
 	var name, uuid, sum string
 	output := outputText
 	var format formatFlag
+	sums := checksumContent
 	c := &cobra.Command{
 		Use:   "import FILE ADDRESS",
 		Short: "Bring a disk image onto a host as a backing image",
-		Long: `import makes a backing image of a file, raw or qcow2. The file is read first, for
-its checksum and for how much room it needs; what is all zero takes none. Nothing
-is left of an import that fails or is interrupted.
+		Long: `import makes a backing image of a file, raw or qcow2. What is all zero takes no
+room, and holes of the file are not read. Nothing is left of an import that fails or
+is interrupted.
 
 A file that is of another format, or cut short, is refused; a file that does not
 look like a disk is imported with a warning. --format raw takes any file as it is.
 
 --sha512 is that of the file, as sha512sum prints it. What is recorded on the host
-is the SHA-512 of the content, which for a raw image is the same. The same image on
-another host has to have the same UUID: give the one that the first import has
-drawn. docs/images.md tells more.
+is the SHA-512 of the content, which for a raw image is the same. It takes a while
+for zeros, too: --checksum none records none, and a large sparse image is imported
+in seconds. The same image on another host has to have the same UUID: give the one
+that the first import has drawn. docs/images.md tells more.
 ` + hostAddressHelp,
 		Example: "  engine image import debian.qcow2 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian",
 		Args:    exactArgs("FILE", "ADDRESS"),
@@ -147,8 +149,9 @@ drawn. docs/images.md tells more.
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
 				request := app.ImageRequest{
 					Host: host, Name: name, UUID: uuid, Content: file, Size: file.Size, ReservePercent: reservePercent,
+					NoChecksum: sums == checksumNone,
 				}
-				if request.SHA512, err = contentSum(c.Context(), file, sum); err != nil {
+				if request.SHA512, err = contentSum(c.Context(), file, sum, sums); err != nil {
 					return err
 				}
 				if output == outputText {
@@ -164,9 +167,29 @@ drawn. docs/images.md tells more.
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image on the host")
 	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host; default: one is drawn")
 	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 that the file has to have")
+	c.Flags().Var(&sums, "checksum", "of what the SHA-512 is recorded; none saves the time that it takes")
 	c.Flags().Var(&format, "format", "what the file is; raw takes any file as it is")
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return c
+}
+
+// checksumFlag says of what a checksum is recorded.
+type checksumFlag string
+
+const (
+	checksumContent checksumFlag = "content"
+	checksumNone    checksumFlag = "none"
+)
+
+func (f *checksumFlag) String() string { return string(*f) }
+func (f *checksumFlag) Type() string   { return "content|none" }
+func (f *checksumFlag) Set(text string) error {
+	switch value := checksumFlag(text); value {
+	case checksumContent, checksumNone:
+		*f = value
+		return nil
+	}
+	return errors.New("expected content or none")
 }
 
 // formatFlag is the format of an image file; "" is found out.
@@ -212,9 +235,10 @@ func (r *refusedFile) Unwrap() error        { return r.error }
 func (r *refusedFile) Is(target error) bool { return target == app.ErrRefused }
 
 // contentSum is what the content of a file with that SHA-512 has to have. That of a
-// qcow2 file says nothing of its content, so the file is looked at here.
-func contentSum(ctx context.Context, file *imagefile.File, sum string) (string, error) {
-	if sum == "" || file.Format == imagefile.Raw {
+// qcow2 file says nothing of its content, so the file is looked at here. So it is
+// where the content is not to be summed.
+func contentSum(ctx context.Context, file *imagefile.File, sum string, sums checksumFlag) (string, error) {
+	if sum == "" || file.Format == imagefile.Raw && sums == checksumContent {
 		return sum, nil
 	}
 	is, err := file.SHA512(ctx)
@@ -240,8 +264,12 @@ func importText(report app.ImageReport, file *imagefile.File, failure error) str
 	if failure != nil {
 		return ""
 	}
+	sum := report.SHA512
+	if sum == "" {
+		sum = "none"
+	}
 	text := fmt.Sprintf("imported backing image %s (%s, %s) as %s\n  uuid    %s\n  sha512  %s\n  size    %s, of which %s are not all zero\n",
-		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, report.SHA512, bytesText(report.Size), bytesText(report.WrittenBytes))
+		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, sum, bytesText(report.Size), bytesText(report.WrittenBytes))
 	if !report.Recorded {
 		text += "  the target records neither: keep them to verify the image, and to import it elsewhere\n"
 	}

@@ -122,6 +122,39 @@ func TestField_OneImageOnTwoHosts(t *testing.T) {
 	}
 }
 
+// TestASparseImageIsImportedInSeconds: with --checksum none nothing of its 415 GiB
+// is read but what is in the file.
+func TestField_qcow2reader_38_ASparseImageIsImportedInSeconds(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	const size, table = 415 << 30, 400 // of 830 second tables
+	image := qcow2Of(diskOf())
+	be := binary.BigEndian
+	be.PutUint64(image[24:], size)
+	be.PutUint32(image[36:], 830)
+	clear(image[64<<10 : 2*64<<10])
+	be.PutUint64(image[64<<10+8*table:], 2*64<<10|1<<63)
+	image = append(image, make([]byte, 64<<10-512)...) // the last cluster is not the disk's last one any more
+	file := fileOf(t, "disk.qcow2", image)
+
+	var got importResult
+	told := w.engine("image", "import", file, hostB, "--name", "a", "--checksum", "none", "--sha512", sha512Of(image), "--output", "json")
+	require.Equal(t, exitDone, told.status, told.stdout)
+	asJSON(t, told, &got)
+	require.EqualValues(t, size, got.Bytes)
+	require.EqualValues(t, 4*64<<10, got.WrittenBytes)
+	require.Empty(t, got.SHA512)
+	require.True(t, got.Recorded)
+	require.Len(t, got.Warnings, 1)
+	saidOnOneLine(t, w.engine("image", "verify", hostB, "--name", "a"), exitFailed, "records no checksum of backing image a")
+
+	told = w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "b", "--checksum", "none", "--sha512", sha512Of(diskOf()))
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.Contains(t, told.stdout, "sha512  none")
+	require.Contains(t, told.stdout, "warning: it does not look like a disk")
+	told = w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "c", "--checksum", "none", "--sha512", sha512Of(nil))
+	saidOnOneLineOfAnyLength(t, told, exitFailed, "the file has the SHA-512 "+sha512Of(diskOf()))
+}
+
 func TestAListOfImagesIsATable(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
@@ -206,6 +239,7 @@ func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
 		{"half a qcow2 image", bring(fileOf(t, "x.qcow2", qcow2Of(diskOf())[:4*64<<10]), "--name", "a"), exitFailed, "is cut short: the file ends after 262144 bytes, at least 131584 are missing"},
 		{"an archive", bring(fileOf(t, "x.7z", []byte("7z\xbc\xaf\x27\x1c")), "--name", "a"), exitFailed, "is a 7z archive: unpack it first; expected a disk image, raw or qcow2; --format raw takes the file as it is"},
 		{"a raw image that should be qcow2", bring(disk, "--name", "a", "--format", "qcow2"), exitFailed, "is not a qcow2 image"},
+		{"no such checksum", bring(disk, "--name", "a", "--checksum", "file"), exitUsage, "expected content or none"},
 		{"a format that is none", bring(disk, "--name", "a", "--format", "vmdk"), exitUsage, "expected auto, raw or qcow2"},
 		{"a replica", []string{"image", "list", hurtAt}, exitUsage, "without replica"},
 		{"an import onto a replica", []string{"image", "import", disk, hurtAt, "--name", "a"}, exitUsage, "without replica"},

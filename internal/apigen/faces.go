@@ -25,7 +25,7 @@ var faces = []face{
 			{dir: "internal/app", symbols: []string{
 				"Engine", "Request", "Bandwidth", "NewBandwidth", "Site", "DefaultParallel", "ErrRefused",
 				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
-				"ImageRequest", "ImageReport", "ImageCheck",
+				"ImageRequest", "ImageReport", "ImageCheck", "Sparse", "Changing",
 				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
 				"Garbage", "Leaving",
 				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"time"
 
@@ -24,13 +26,19 @@ type ImageRequest struct {
 	// UUID is the image's, the same on every host; "": one is drawn.
 	UUID string
 
-	// Content is the image as a guest sees it, Size bytes long. It is read twice,
-	// from the beginning to the end.
+	// Content is the image as a guest sees it, Size bytes long. It is read from the
+	// beginning to the end: once, or twice where it has to be known beforehand
+	// whether it has that SHA512, or whether there is room for it. A Content that is
+	// Sparse is not read where it is zero.
 	Content io.ReaderAt
 	Size    uint64
 
 	// SHA512, in hex digits, is what the content has to have; "": anything.
 	SHA512 string
+
+	// NoChecksum leaves out the SHA-512 of the content, which takes its time for
+	// zeros, too. Then none is recorded.
+	NoChecksum bool
 
 	ReservePercent float64  // of the store that stays free
 	Observer       Observer // nil: nobody looks
@@ -42,7 +50,7 @@ type ImageReport struct {
 	Outcome      Outcome
 	Name         string
 	UUID         string      // of the image
-	SHA512       string      // of the content, in hex digits
+	SHA512       string      // of the content, in hex digits; "": there is none
 	Bytes        uint64      // of the content
 	Size         uint64      // of the lvol: whole clusters
 	WrittenBytes uint64      // whole clusters that are not all zero
@@ -55,10 +63,11 @@ type ImageReport struct {
 // meanwhile.
 const imageWriters = 4
 
-// ImportImage brings a backing image onto a host. Before anything is changed the
-// content is read once, for its checksum and to know how much room it needs; what
-// is all zero is not written. Until it is whole and sealed the image has an
-// in-flight name, and nothing of it stays when the import fails.
+// ImportImage brings a backing image onto a host. What cannot be done is refused
+// before anything is changed: where that takes it, the content is read once more for
+// its checksum and for how much room it needs. What is all zero is not written.
+// Until it is whole and sealed the image has an in-flight name, and nothing of it
+// stays when the import fails.
 func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
 	began := time.Now()
 	request.Host = bound(request.Host)
@@ -94,6 +103,8 @@ type imageImport struct {
 	changed  bool
 
 	store    domain.Store
+	surveyed bool   // the content was read beforehand
+	clusters uint64 // that were surveyed, or that were written
 	inFlight string // name, "" before it is drawn
 	free     func() // of the claim on that name
 }
@@ -112,6 +123,9 @@ func (i *imageImport) all(ctx context.Context) error {
 			return &refusal{err}
 		}
 		i.request.SHA512 = sum
+		if i.request.NoChecksum {
+			return refusef("image %s is to be compared with a SHA-512, and to have none", i.request.Name)
+		}
 	}
 	if err := i.check(ctx, 0); err != nil {
 		return err
@@ -126,19 +140,36 @@ func (i *imageImport) all(ctx context.Context) error {
 		return err
 	}
 	defer free()
-	clusters, err := i.survey(ctx)
-	if err != nil {
-		return err
-	}
-	if want := i.request.SHA512; want != "" && want != i.report.SHA512 {
-		return refusef("image %s has the SHA-512 %s, expected %s", i.request.Name, i.report.SHA512, want)
-	}
-	if err := i.check(ctx, clusters); err != nil { // reading took its time
+	if err := i.ready(ctx); err != nil {
 		return err
 	}
 	i.changed = true
-	err = i.carryOut(ctx, opener, clusters)
+	err = i.carryOut(ctx, opener)
 	return errors.Join(err, i.cleanUp(ctx, err != nil))
+}
+
+// ready refuses what cannot be done. The content is read for it where a SHA-512 is
+// expected, or where there is no room for everything in it that may not be zero.
+func (i *imageImport) ready(ctx context.Context) error {
+	most, err := i.content().mayHold(ctx)
+	if err != nil {
+		return err
+	}
+	want := i.request.SHA512
+	if want == "" && i.check(ctx, most) == nil {
+		return nil
+	}
+	if err := i.survey(ctx); err != nil {
+		return err
+	}
+	if want != "" && want != i.report.SHA512 {
+		return refusef("image %s has the SHA-512 %s, expected %s", i.request.Name, i.report.SHA512, want)
+	}
+	return i.check(ctx, i.clusters) // reading took its time
+}
+
+func (i *imageImport) content() *content {
+	return newContent(i.request.Content, i.request.Size, i.store.ClusterSize)
 }
 
 func (i *imageImport) check(ctx context.Context, clusters uint64) (err error) {
@@ -153,39 +184,61 @@ func (i *imageImport) check(ctx context.Context, clusters uint64) (err error) {
 }
 
 // survey reads the content for its checksum and counts the clusters to be written.
-func (i *imageImport) survey(ctx context.Context) (clusters uint64, err error) {
-	sum := sha512.New()
-	err = i.eachCluster(ctx, func(p []byte, _ uint64) error {
-		_, _ = sum.Write(p) // never fails
-		if !allZero(p) {
-			clusters++
+func (i *imageImport) survey(ctx context.Context) error {
+	sum := i.newSum()
+	i.progress.readsBytes(i.request.Size)
+	err := i.content().pieces(ctx, func(next piece) error {
+		if next.p != nil && !allZero(next.p) {
+			i.clusters++
 		}
-		i.progress.read(uint64(len(p)))
-		return nil
+		return sum.add(ctx, next, i.progress.read)
 	})
-	i.report.SHA512 = hex.EncodeToString(sum.Sum(nil))
-	return clusters, err
+	i.report.SHA512, i.surveyed = sum.hex(), err == nil
+	return err
 }
 
-// eachCluster reads the content cluster by cluster; the last one may be shorter.
-func (i *imageImport) eachCluster(ctx context.Context, use func(p []byte, offset uint64) error) error {
-	i.progress.readsBytes(i.request.Size)
-	var offset uint64
-	err := ahead(ctx, io.NewSectionReader(i.request.Content, 0, int64(i.request.Size)), int(i.store.ClusterSize), func(p []byte) error {
-		err := use(p, offset)
-		offset += uint64(len(p))
-		return err
-	})
-	if err == nil && offset != i.request.Size {
-		err = fmt.Errorf("the image ends after %d of %d bytes", offset, i.request.Size)
+func (i *imageImport) newSum() *imageSum {
+	if i.request.NoChecksum {
+		return &imageSum{}
 	}
-	if err != nil {
-		return fmt.Errorf("read the image: %w", err)
+	return &imageSum{sha512.New()}
+}
+
+// imageSum is the SHA-512 of a content, or nothing.
+type imageSum struct{ hash.Hash }
+
+// add adds a piece, and tells of it part by part: long ones of zeros take long.
+func (s *imageSum) add(ctx context.Context, next piece, done func(bytes uint64)) error {
+	if s.Hash == nil || next.p != nil {
+		if s.Hash != nil {
+			_, _ = s.Write(next.p) // never fails
+		}
+		done(next.length)
+		return nil
+	}
+	const part = 4 << 20
+	for left := next.length; left > 0; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n := min(part, left)
+		for written := uint64(0); written < n; written += uint64(len(zeros)) {
+			_, _ = s.Write(zeros[:min(uint64(len(zeros)), n-written)]) // never fails
+		}
+		done(n)
+		left -= n
 	}
 	return nil
 }
 
-func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener, clusters uint64) error {
+func (s *imageSum) hex() string {
+	if s.Hash == nil {
+		return ""
+	}
+	return hex.EncodeToString(s.Sum(nil))
+}
+
+func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	host := i.request.Host
 	if err := host.Release(ctx, i.run); err != nil {
 		return fmt.Errorf("close what earlier runs left open: %w", err)
@@ -201,9 +254,9 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener, cluster
 	if err != nil {
 		return err
 	}
-	if now.Size != i.report.Size || now.Own.Count != clusters || now.Parent != "" {
+	if now.Size != i.report.Size || now.Own.Count != i.clusters || now.Parent != "" {
 		return fmt.Errorf("lvol %s has %d clusters and %d bytes, expected %d and %d: something else is at work on it: %w",
-			now.Name, now.Own.Count, now.Size, clusters, i.report.Size, ports.ErrCorrupt)
+			now.Name, now.Own.Count, now.Size, i.clusters, i.report.Size, ports.ErrCorrupt)
 	}
 	record := &domain.ImageRecord{UUID: i.report.UUID, Checksum: i.report.SHA512}
 	var sealed string
@@ -239,23 +292,30 @@ func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	}
 }
 
-// fill writes what is not zero, and makes sure that it is what was surveyed.
+// fill writes what is not zero. What was surveyed has to be the same still.
 func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string) (err error) {
 	b, err := opener.Open(ctx, i.run, uuid)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	sum := sha512.New()
+	sum := i.newSum()
 	spare := make(chan []byte, imageWriters)
 	for range cap(spare) {
 		spare <- make([]byte, i.store.ClusterSize)
 	}
 	writers, writing := errgroup.WithContext(ctx)
-	err = i.eachCluster(writing, func(p []byte, offset uint64) error {
-		_, _ = sum.Write(p) // never fails
-		if allZero(p) {
-			i.progress.wrote(uint64(len(p)))
+	var written uint64
+	i.progress.readsBytes(i.request.Size)
+	err = i.content().pieces(writing, func(next piece) error {
+		if next.p == nil {
+			return sum.add(writing, next, i.progress.wrote)
+		}
+		length := next.length
+		zero := allZero(next.p)
+		_ = sum.add(writing, next, func(uint64) {}) // never fails: these are no zeros that take long
+		if zero {
+			i.progress.wrote(length)
 			return nil
 		}
 		var whole []byte
@@ -264,16 +324,16 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 		case <-writing.Done():
 			return context.Cause(writing)
 		}
-		length := uint64(len(p))
-		clear(whole[copy(whole, p):]) // the last cluster is filled up with zeros
+		clear(whole[copy(whole, next.p):]) // the last cluster is filled up with zeros
 		writers.Go(func() error {
-			_, err := b.WriteAt(whole, int64(offset))
+			_, err := b.WriteAt(whole, int64(next.offset))
 			spare <- whole
 			if err == nil {
 				i.progress.wrote(length)
 			}
 			return err
 		})
+		written++
 		i.report.WrittenBytes += uint64(len(whole))
 		return nil
 	})
@@ -283,8 +343,14 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 	if err != nil {
 		return err
 	}
-	if hex.EncodeToString(sum.Sum(nil)) != i.report.SHA512 {
+	if i.surveyed && (sum.hex() != i.report.SHA512 || written != i.clusters) {
 		return fmt.Errorf("the image was changed while it was imported: %w", ports.ErrCorrupt)
+	}
+	i.report.SHA512, i.clusters = sum.hex(), written
+	if c, ok := i.request.Content.(Changing); ok {
+		if err := c.Unchanged(); err != nil {
+			return fmt.Errorf("the image was changed while it was imported: %w: %w", ports.ErrCorrupt, err)
+		}
 	}
 	return nil
 }
@@ -307,17 +373,17 @@ func (i *imageImport) cleanUp(ctx context.Context, failed bool) error {
 }
 
 func allZero(p []byte) bool {
-	for len(p) >= len(zeros) {
-		if string(p[:len(zeros)]) != zeros {
+	for len(p) > len(zeros) {
+		if !bytes.Equal(p[:len(zeros)], zeros) {
 			return false
 		}
 		p = p[len(zeros):]
 	}
-	return string(p) == zeros[:len(p)]
+	return bytes.Equal(p, zeros[:len(p)])
 }
 
 // zeros are compared with, which is faster than to look at each byte.
-var zeros = string(make([]byte, 64<<10))
+var zeros = make([]byte, 64<<10)
 
 // drawUUID draws a UUID (version 4).
 func drawUUID() string {

@@ -1,0 +1,191 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Sparse is an ImageRequest's Content that knows where it reads as zeros: there it
+// is not read.
+type Sparse interface {
+	// Extent tells whether the content is known to read as zeros from an offset
+	// on, and for how many bytes that answer holds: at least one, and not more
+	// than there are.
+	Extent(offset uint64) (length uint64, zero bool, err error)
+}
+
+// Changing is an ImageRequest's Content that may be changed by others meanwhile.
+type Changing interface {
+	// Unchanged returns an error when the content is not what it was at first.
+	Unchanged() error
+}
+
+// piece is what comes next of an image's content.
+type piece struct {
+	offset, length uint64
+	p              []byte // nil: all of it is zero
+}
+
+// content reads an image from the beginning to its end, by whole clusters.
+type content struct {
+	from    io.ReaderAt
+	size    uint64
+	cluster uint64
+
+	extent     func(offset uint64) (length uint64, zero bool, err error)
+	begin, end uint64 // the extent that was told last
+	zero       bool
+}
+
+// atOnceBytes are read at once, or one cluster: a compressed image has large clusters.
+const atOnceBytes = 2 << 20
+
+func newContent(from io.ReaderAt, size, cluster uint64) *content {
+	c := &content{from: from, size: size, cluster: cluster}
+	c.extent = func(offset uint64) (uint64, bool, error) { return size - offset, false, nil }
+	if sparse, ok := from.(Sparse); ok {
+		c.extent = sparse.Extent
+	}
+	return c
+}
+
+// at is where the extent ends that an offset is in.
+func (c *content) at(offset uint64) (end uint64, zero bool, err error) {
+	if offset < c.begin || offset >= c.end {
+		length, zero, err := c.extent(offset)
+		if err == nil && (length == 0 || length > c.size-offset) {
+			err = fmt.Errorf("an extent of %d bytes at %d of %d", length, offset, c.size)
+		}
+		if err != nil {
+			return 0, false, err
+		}
+		c.begin, c.end, c.zero = offset, offset+length, zero
+	}
+	return c.end, c.zero, nil
+}
+
+// next is what comes at an offset, where a cluster begins: clusters that are known
+// to be zero, or that many bytes at most that may not be.
+func (c *content) next(offset, most uint64) (length uint64, zero bool, err error) {
+	end := offset
+	for zero = true; zero && end < c.size; {
+		var to uint64
+		if to, zero, err = c.at(end); err != nil {
+			return 0, false, err
+		}
+		if zero {
+			end = to
+		}
+	}
+	if end < c.size {
+		end -= (end - offset) % c.cluster
+	}
+	if end > offset {
+		return end - offset, true, nil
+	}
+	for from := c.size; end-offset < most && end < c.size; { // from: where zeros begin
+		to, zero, err := c.at(end)
+		if err != nil {
+			return 0, false, err
+		}
+		switch {
+		case !zero:
+			from = c.size
+		case from == c.size:
+			from = end
+		}
+		if first := (from + c.cluster - 1) / c.cluster * c.cluster; first+c.cluster <= to || first < c.size && to == c.size {
+			end = from
+			break
+		}
+		end = to
+	}
+	clusters := (end - offset + c.cluster - 1) / c.cluster
+	return min(max(clusters, 1)*c.cluster, most, c.size-offset), false, nil
+}
+
+// mayHold is how many clusters are not known to be zero.
+func (c *content) mayHold(ctx context.Context) (clusters uint64, err error) {
+	for offset := uint64(0); offset < c.size; {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		length, zero, err := c.next(offset, c.size)
+		if err != nil {
+			return 0, fmt.Errorf("read the image: %w", err)
+		}
+		if !zero {
+			clusters += (length + c.cluster - 1) / c.cluster
+		}
+		offset += length
+	}
+	return clusters, nil
+}
+
+// pieces has each piece used while the next is read: what is not zero cluster by
+// cluster, of which the last may be shorter.
+func (c *content) pieces(ctx context.Context, use func(piece) error) error {
+	most := max(1, atOnceBytes/c.cluster) * c.cluster
+	free, full := make(chan []byte, 2), make(chan piece, 1)
+	for range cap(free) {
+		free <- make([]byte, most)
+	}
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error {
+		defer close(full)
+		for offset := uint64(0); offset < c.size; {
+			length, zero, err := c.next(offset, most)
+			if err != nil {
+				return err
+			}
+			next := piece{offset: offset, length: length}
+			if !zero {
+				select {
+				case next.p = <-free:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+				n, err := c.from.ReadAt(next.p[:length], int64(offset))
+				if uint64(n) < length {
+					if err == nil || errors.Is(err, io.EOF) {
+						err = fmt.Errorf("the image ends after %d of %d bytes", offset+uint64(n), c.size)
+					}
+					return err
+				}
+			}
+			select {
+			case full <- next:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			offset += length
+		}
+		return nil
+	})
+	both.Go(func() error {
+		for next := range full {
+			if next.p == nil {
+				if err := use(next); err != nil {
+					return err
+				}
+				continue
+			}
+			for at := uint64(0); at < next.length; at += c.cluster {
+				p := next.p[at:min(at+c.cluster, next.length)]
+				if err := use(piece{next.offset + at, uint64(len(p)), p}); err != nil {
+					return err
+				}
+			}
+			free <- next.p // there is always room
+		}
+		return nil
+	})
+	if err := both.Wait(); err != nil {
+		return fmt.Errorf("read the image: %w", err)
+	}
+	return nil
+}
