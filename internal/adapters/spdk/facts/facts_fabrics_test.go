@@ -72,6 +72,41 @@ var fabrics = []fact{
 		nvmf_get_subsystems nqn=NQN => [{"namespaces": []}]
 		drop NQN
 	`},
+	{"an esnap clone whose external bdev went with its export still names it, and can be deleted once it was grafted", `
+		B: create a 2
+		B: write a 0 A
+		B: snapshot a s
+		B: subsystem NQN
+		B: listen NQN
+		B: export NQN s 1 abcdef0123456789abcdef0123456789
+		attach ~c NQN B => ["~cn1"]
+		create b 2
+		snapshot b base
+		bdev_wait_for_examine => any
+		bdev_lvol_clone_bdev bdev=~cn1 lvs_name=STORE clone_name=head
+		B: withdraw NQN 1
+		settle -~cn1
+		lvol head => {"is_degraded": false, "is_esnap_clone": true}
+		show @head => {"esnap_clone": true, "external_snapshot_name": "abcdef01-2345-6789-abcd-ef0123456789"}
+		set_parent head base => true
+		delete head => true
+		unattach ~c
+		B: drop NQN
+	`},
+	{"the same, deleted as it is, crashes the target", `
+		B: create a 2
+		B: snapshot a s
+		B: subsystem NQN
+		B: listen NQN
+		B: export NQN s 1 abcdef0123456789abcdef0123456789
+		attach ~c NQN B => ["~cn1"]
+		bdev_wait_for_examine => any
+		bdev_lvol_clone_bdev bdev=~cn1 lvs_name=STORE clone_name=head
+		B: withdraw NQN 1
+		settle -~cn1
+		delete head => dies
+		B: drop NQN
+	`},
 	{"attach finds the namespaces that are there, and one that is added later", `
 		B: create a 2
 		B: create b 1
