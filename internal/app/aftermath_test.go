@@ -126,8 +126,34 @@ func (a album) snapshots(replica string) map[string]frame {
 }
 
 // identical reports whether a snapshot is the other's copy, wherever it hangs.
-func identical(s, d frame) bool {
-	return s.own == d.own && s.lvol.Size == d.lvol.Size && d.lvol.ReadOnly
+func (a *aftermath) identical(s, d frame) bool {
+	return s.own == d.own && a.alike(s, d)
+}
+
+// alike is identical but for the bytes: a copy that was spoiled is so, too.
+func (a *aftermath) alike(s, d frame) bool {
+	return d.lvol.ReadOnly && d.lvol.Size == s.lvol.Size && d.lvol.Own.Count == s.lvol.Own.Count && d.lvol.Record == "" &&
+		d.lvol.Attributes == a.attributes(s) && d.lvol.Image == a.imageRecord(s)
+}
+
+// attributes are those of a snapshot's copy. Of what no host records, its name tells
+// whether a user has made it.
+func (a *aftermath) attributes(s frame) domain.Attributes {
+	_, image := domain.ImageOfLvolName(s.lvol.Name, a.sourceUUID)
+	switch {
+	case a.flavour.destination != memory.Fork:
+		return domain.Attributes{}
+	case a.flavour.source != memory.Fork && !image:
+		return domain.Attributes{UserCreated: !frozenHead.MatchString(s.lvol.Name)}
+	}
+	return s.lvol.Attributes
+}
+
+func (a *aftermath) imageRecord(s frame) domain.ImageRecord {
+	if a.flavour.destination != memory.Fork {
+		return domain.ImageRecord{}
+	}
+	return s.lvol.Image
 }
 
 // aftermath is a rebuild that something befell, and what was there before.
@@ -136,7 +162,8 @@ type aftermath struct {
 	world   faultWorld
 	flavour flavours
 	stage   stage
-	uuid    string // of the destination's store
+
+	uuid, sourceUUID string // of the stores
 
 	sourceBefore, before album // before the first run
 
@@ -157,8 +184,9 @@ type aftermath struct {
 
 func newAftermath(t tester, p trial, on stage) *aftermath {
 	a := &aftermath{t: t, world: p.world, flavour: p.flavours, stage: on, loosens: p.parallel > 1, spoilt: make(map[string]bool)}
-	_, a.sourceBefore = on.store("source")
-	store, before := on.store("destination")
+	store, before := on.store("source")
+	a.sourceUUID, a.sourceBefore = store.UUID, before
+	store, before = on.store("destination")
 	a.uuid, a.before = store.UUID, before
 	return a
 }
@@ -285,20 +313,16 @@ func (a *aftermath) nothingIsForged(source, destination album) {
 		}
 		s, known := theirs[name]
 		require.True(a.t, known, "snapshot %s is new, and the source has none", name)
-		require.True(a.t, identical(s, f) || a.spoilt[s.lvol.Name] && f.lvol.Own.Count == s.lvol.Own.Count, "sealed snapshot %s is not the source's", name)
+		require.True(a.t, a.identical(s, f) || a.spoilt[s.lvol.Name] && a.alike(s, f), "sealed snapshot %s is not the source's: %+v, %+v", name, f.lvol, s.lvol)
 		if a.loosens && a.err != nil && f.lvol.Parent == "" {
 			continue
 		}
 		require.Equal(a.t, a.rightParent(source, s), destination.parent(f), "the parent of sealed snapshot %s", name)
 	}
-	if f, there := destination[domain.ImageLvolName(imageName, a.uuid)]; there {
+	if f, there := destination[domain.ImageLvolName(imageName, a.uuid)]; there && a.world.absent {
 		s := a.sourceImage(source)
-		require.True(a.t, identical(s, f) || a.mayBeForged(s), "the image is not the source's")
-		require.Equal(a.t, s.lvol.Own.Count, f.lvol.Own.Count, "the image's own clusters")
+		require.True(a.t, a.identical(s, f) || a.mayBeForged(s) && a.alike(s, f), "the image is not the source's: %+v, %+v", f.lvol, s.lvol)
 		require.Empty(a.t, f.lvol.Parent, "the image's parent")
-		if a.flavour.prove() {
-			require.Equal(a.t, s.lvol.Image, f.lvol.Image, "what is recorded of the image")
-		}
 	}
 }
 
@@ -348,12 +372,26 @@ func (a *aftermath) aHeadStandsOnWhatIsWhole(source, destination album) {
 	for name, s := range theirs {
 		d, copied := ours[name]
 		require.True(a.t, copied, "there is a head and no snapshot %s", name)
-		require.True(a.t, identical(s, d) || a.blind && a.spoilt[s.lvol.Name], "there is a head, and snapshot %s is not the source's", name)
+		require.True(a.t, a.identical(s, d) || a.blind && a.spoilt[s.lvol.Name] && a.alike(s, d), "there is a head, and snapshot %s is not the source's", name)
 		require.Equal(a.t, a.rightParent(source, s), destination.parent(d), "there is a head; the parent of %s", name)
 	}
 	require.Equal(a.t, a.rightParent(source, source[sourceName]), destination.parent(head), "the head's parent")
 	require.Zero(a.t, head.lvol.Own.Count, "the head's own clusters")
+	require.Equal(a.t, source[sourceName].lvol.Size, head.lvol.Size, "the head's size")
+	require.False(a.t, head.lvol.ReadOnly, "the head")
+	require.Equal(a.t, a.headRecord(), head.lvol.Record, "what is recorded of the head")
 	require.Zero(a.t, source[sourceName].lvol.Own.Count, "there is a head, and the source's was not frozen")
+}
+
+// headRecord is what a head says of its image.
+func (a *aftermath) headRecord() string {
+	switch {
+	case a.flavour.destination != memory.Fork:
+		return ""
+	case a.world.image == 0:
+		return domain.RecordNoImage
+	}
+	return imageName
 }
 
 // Who lives cleans up, or says that it could not.
@@ -416,7 +454,7 @@ func (a *aftermath) converge() {
 func (a *aftermath) imageIsForged() bool {
 	source, destination := a.now()
 	f, there := destination[domain.ImageLvolName(imageName, a.uuid)]
-	return there && !identical(a.sourceImage(source), f)
+	return there && a.sourceImage(source).own != f.own
 }
 
 // forgeryIsFound: an image that no checksum tells anything of is known by its name and
@@ -438,7 +476,7 @@ func (a *aftermath) missing(source, destination album) (bytes uint64) {
 	there := destination.snapshots(copyName)
 	for name, s := range source.snapshots(sourceName) {
 		d, kept := there[name]
-		kept = kept && a.flavour.prove() && identical(s, d) && s.lvol.Attributes.Equal(d.lvol.Attributes)
+		kept = kept && a.flavour.prove() && a.identical(s, d)
 		if !kept {
 			bytes += s.lvol.Own.Count * a.stage.cluster()
 		}

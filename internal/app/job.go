@@ -10,6 +10,7 @@ import (
 type Job struct {
 	id      string
 	number  uint64 // in the order of submission
+	lines   int    // of its report, once it has ended
 	request Request
 	ctx     context.Context
 	cancel  context.CancelFunc

@@ -21,8 +21,13 @@ const (
 	DefaultPerDestination = 2
 )
 
-// keptJobs is how many that have ended a queue still lists.
-const keptJobs = 256
+// A queue still lists so many that have ended, as long as their reports together tell
+// of no more lvols and operations than that: a report has all of two stores. The last
+// one that has ended is listed in any case.
+const (
+	keptJobs  = 256
+	keptLines = 1 << 20
+)
 
 // Limits bound what a Queue's rebuilds do to one host.
 type Limits struct {
@@ -50,6 +55,7 @@ type Queue struct {
 	waiting []*Job // the oldest first
 	running []*Job
 	ended   []*Job
+	lines   int // of the reports of those
 	closed  bool
 	idle    sync.WaitGroup // of what runs
 }
@@ -199,10 +205,36 @@ func (q *Queue) start(job *Job) {
 
 func (q *Queue) end(job *Job, report Report, err error) {
 	job.end(report, err)
+	job.lines = report.lines()
 	q.ended = append(q.ended, job)
-	if len(q.ended) > keptJobs {
-		q.ended = slices.Clone(q.ended[len(q.ended)-keptJobs:])
+	q.lines += job.lines
+	dropped := 0
+	for ; len(q.ended)-dropped > keptJobs || q.lines > keptLines && len(q.ended)-dropped > 1; dropped++ {
+		q.lines -= q.ended[dropped].lines
 	}
+	q.ended = slices.Delete(q.ended, 0, dropped)
+	q.forgetHosts(append(job.request.sourceHosts(), job.request.Destination.Host))
+	job.request = Request{} // and its hosts
+}
+
+// forgetHosts forgets those of an ended job that have no limit and take part in nothing.
+func (q *Queue) forgetHosts(hosts []ports.Host) {
+	for _, running := range q.running {
+		hosts = slices.DeleteFunc(hosts, func(h ports.Host) bool {
+			return h == running.request.Destination.Host || slices.Contains(running.request.sourceHosts(), h)
+		})
+	}
+	for _, host := range hosts {
+		if b := q.hosts[host]; b != nil && b.Rate() == 0 {
+			delete(q.hosts, host)
+		}
+	}
+}
+
+// lines is how much a report tells.
+func (r Report) lines() int {
+	return len(r.Source.Store.Lvols) + len(r.Destination.Store.Lvols) + len(r.Plan.Operations) +
+		len(r.SourceViews) + len(r.DestinationViews) + len(r.Violations)
 }
 
 // places are what rebuilds share, and how much of it is taken.

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -242,6 +243,76 @@ func TestWhatEndedIsListedForAWhile(t *testing.T) {
 		}
 		require.Len(t, q.Jobs(), keptJobs)
 		require.Equal(t, "v10", q.Jobs()[0].Status().Volume)
+	})
+}
+
+// A report tells of all lvols of two stores, which can be many.
+func TestQueueForgetsLargeReportsSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &place{name: "a"}, &place{name: "b"}
+		q, _ := newTestQueue(Limits{})
+		lvols := keptLines / 4
+		q.rebuild = func(_ context.Context, r Request) (report Report, err error) {
+			report.Source.Store.Lvols = make([]domain.Lvol, lvols/2)
+			report.Plan.Operations = make([]domain.Operation, lvols/2)
+			return report, nil
+		}
+		run := func(volume string) Status {
+			job, err := q.Submit(t.Context(), request(volume, a, b, volume+"-r-2"))
+			require.NoError(t, err)
+			_, err = job.Wait(t.Context())
+			require.NoError(t, err)
+			synctest.Wait()
+			return job.Status()
+		}
+		listed := func() (volumes []string) {
+			for _, job := range q.Jobs() {
+				volumes = append(volumes, job.Status().Volume)
+			}
+			return volumes
+		}
+		for i := range 6 {
+			require.Len(t, run(fmt.Sprint("v", i)).Report.Plan.Operations, lvols/2, "who waits for it has all of it")
+		}
+		require.Equal(t, []string{"v2", "v3", "v4", "v5"}, listed())
+		lvols = 2 * keptLines
+		run("large")
+		require.Equal(t, []string{"large"}, listed(), "the last one is listed in any case")
+		lvols = 0
+		run("small")
+		require.Equal(t, []string{"small"}, listed())
+	})
+}
+
+// A process that serves many hosts, one after the other, does not keep them: not for the
+// jobs that have ended, and not for limits that there are none of.
+func TestQueueForgetsHostsOfWhatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, th := newTestQueue(Limits{})
+		limited, shared := &place{name: "limited"}, &place{name: "shared"}
+		q.LimitHost(limited, 1<<20)
+		submit := func(volume string, from, to *place) *Job {
+			job, err := q.Submit(t.Context(), request(volume, from, to, volume+"-r-2"))
+			require.NoError(t, err)
+			synctest.Wait()
+			return job
+		}
+		first := submit("v1", limited, shared)
+		second := submit("v2", &place{name: "b"}, shared)
+		require.Len(t, q.hosts, 3)
+		th.finish("v1-r-2", nil)
+		synctest.Wait()
+		require.Len(t, q.hosts, 3, "one is limited, two take part in v2")
+		require.Nil(t, first.request.Source.Host)
+		held := q.hosts[shared]
+		q.LimitHost(shared, 1<<20)
+		require.Same(t, held, q.hosts[shared], "the limit holds for what runs")
+		q.LimitHost(shared, 0)
+		th.finish("v2-r-2", nil)
+		synctest.Wait()
+		require.Len(t, q.hosts, 1)
+		require.Contains(t, q.hosts, ports.Host(limited))
+		require.Nil(t, second.request.Destination.Host)
 	})
 }
 

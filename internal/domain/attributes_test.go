@@ -13,3 +13,14 @@ func TestBug8_ASnapshotOfASourceThatRecordsNothingIsSealedAsUserCreated(t *testi
 	plan := s.mustPlan(t)
 	require.True(t, plan.Operations[operationAt(t, plan, VerbSeal, "new snapshot s1")].Attributes.UserCreated)
 }
+
+// Of a system snapshot its name tells that no user has made it.
+func TestSystemSnapshotOfASourceThatRecordsNothingIsNotUserCreated(t *testing.T) {
+	s := parseScene(t, "said none\nsource upstream\n  rebuild-0badcafe own=a/1\n    rebuild-mine own=b/1\n      head\ndestination\n")
+	plan := s.mustPlan(t)
+	attributes := func(name string) Attributes {
+		return plan.Operations[operationAt(t, plan, VerbSeal, "new snapshot "+name)].Attributes
+	}
+	require.False(t, attributes("rebuild-0badcafe").UserCreated)
+	require.True(t, attributes("rebuild-mine").UserCreated, "a user's, whatever it begins with")
+}
