@@ -783,6 +783,15 @@ type Progress = ports.Progress
 //	}
 type Prover = ports.Prover
 
+// KnownProver is implemented by Provers that can tell what they know already.
+//
+//	type KnownProver interface {
+//		// ProveKnown is Prove, but changes nothing: it leaves out snapshots whose
+//		// checksums would have to be computed, and those that would have to be woken.
+//		ProveKnown(ctx context.Context, snapshots []string) (map[string]Clusters, error)
+//	}
+type KnownProver = ports.KnownProver
+
 // Recorder is implemented by hosts that keep a record on a head.
 //
 //	type Recorder interface {
@@ -1274,6 +1283,9 @@ type Parent = domain.Parent
 //		Full bool
 //		// AcceptHurtSource rebuilds from a replica whose ancestor lost its image.
 //		AcceptHurtSource bool
+//		// NoChecksums has no host compute a checksum, which it would keep: only those
+//		// that are there already prove anything.
+//		NoChecksums bool
 //		// ReservePercent of the destination's store stays free. 0: none.
 //		ReservePercent float64
 //		// Sealings are what earlier runs are known to have sealed.

@@ -29,8 +29,10 @@
 // of what is proven to be the same on them, and stand in for each other: a
 // rebuild outlives each of them, as long as one is left.
 //
-// The source is only read, but for one thing: a head that was written to since
-// its last snapshot is snapshotted, since hosts copy from snapshots only.
+// The source is only read, but for two things: a head that was written to since
+// its last snapshot is snapshotted, since hosts copy from snapshots only; and hosts
+// that tell checksums may store those that they compute, unless
+// Options.NoChecksums says that none are computed.
 //
 // # Use
 //

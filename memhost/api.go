@@ -133,6 +133,9 @@ const (
 //	// Prove implements rebuild.Prover; an Upstream host cannot.
 //	func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
 //
+//	// ProveKnown implements rebuild.KnownProver.
+//	func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
+//
 //	// ReadAt reads the view of an lvol. ErrInvalid beyond the end.
 //	func (h *Host) ReadAt(uuid string, p []byte, offset uint64) error
 //

@@ -80,6 +80,9 @@ import (
 //	// Prove implements rebuild.Prover.
 //	func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
 //
+//	// ProveKnown implements rebuild.KnownProver.
+//	func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
+//
 //	// Receive implements rebuild.Copier.
 //	func (h *Host) Receive(ctx context.Context, run rebuild.Run, uuid string, from rebuild.Peer) (rebuild.Address, error)
 //

@@ -28,6 +28,7 @@ type rebuildFlags struct {
 	noImage          bool
 	fast             bool
 	acceptHurtSource bool
+	noChecksums      bool
 	rightSource      string
 	journal          string
 	output           outputFlag
@@ -43,6 +44,7 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.fast, "fast", true, "keep what is proven identical")
 	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
 	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` that is right, of those that are given as sources, where they differ")
+	flags.BoolVar(&f.noChecksums, "no-checksums", false, "have no host compute checksums, which it would keep: prove by those that are there")
 	flags.StringVar(&f.journal, "journal", "", "`FILE` that remembers what was sealed: proof where hosts tell none")
 	flags.Var(&f.output, "output", "how the result is printed")
 	c.Args = exactArgs()
@@ -57,7 +59,7 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what a rebuild would do, and why, and change nothing",
-		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet.\n" + addressHelp,
+		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet, and kept\n(with --no-checksums they are not).\n" + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return withRequest(c, s, flags, open, func(request app.Request) error {
 				sealings, err := knownSealings(flags.journal)
@@ -115,6 +117,9 @@ in all is refused.
 		RunE: func(c *cobra.Command, _ []string) error {
 			if parallel < 1 {
 				return badUsage("--parallel %d: expected at least 1", parallel)
+			}
+			if flags.noChecksums && verify == rebuildVerifyFlag(verifyProof) {
+				return badUsage("--no-checksums and --verify proof: expected one of them, got both")
 			}
 			return withRequest(c, s, flags, open, func(request app.Request) error {
 				if flags.journal != "" {
@@ -176,7 +181,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	if err != nil {
 		return err
 	}
-	request := app.Request{RightSource: flags.rightSource, Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, ReservePercent: reservePercent}}
+	request := app.Request{RightSource: flags.rightSource, Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, NoChecksums: flags.noChecksums, ReservePercent: reservePercent}}
 	if f := flags.rightSource; f != "" && !slices.ContainsFunc(sources, func(at address) bool { return at.replica == f }) {
 		return badUsage("--right-source %s: no --source names that replica", f)
 	}

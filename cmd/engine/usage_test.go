@@ -44,6 +44,7 @@ func TestBadUsageIsSaidOnOneLine(t *testing.T) {
 		{"a plan without a source", []string{"plan"}, "--source is missing"},
 		{"no hands", []string{"rebuild", "--parallel", "0"}, "at least 1"},
 		{"a rate that is none", []string{"rebuild", "--bandwidth", "fast"}, "--bandwidth"},
+		{"a proof without checksums", []string{"rebuild", "--no-checksums", "--verify", "proof"}, "--no-checksums and --verify proof"},
 		{"no bandwidth at all", []string{"rebuild", "--bandwidth", "0"}, "such as 16MiB"},
 		{"a number that is none", []string{"rebuild", "--parallel", "x"}, "--parallel"},
 		{"a verification that is none", []string{"rebuild", "--verify", "hope"}, "expected counts, proof or views"},

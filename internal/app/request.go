@@ -30,6 +30,8 @@ func (r Request) check() error {
 		return refusef("no destination host")
 	case r.Parallel < 0:
 		return refusef("%d copies at once: expected at least 1", r.Parallel)
+	case r.Proof && r.Options.NoChecksums:
+		return refusef("maps and checksums cannot be compared at the end where no checksums are computed")
 	}
 	if err := r.checkSources(); err != nil {
 		return err

@@ -15,7 +15,7 @@ type Sealing struct {
 // prove nothing: a merge leaves all three of an lvol that has other data.
 // A checksum alone proves nothing either, SPDK's does not cover positions.
 type proof struct {
-	fast                bool
+	fast, noChecksums   bool
 	source, destination Store
 	journal, thisRun    sealings
 }
@@ -43,7 +43,7 @@ func (s sealings) remember(source, copied *Lvol) bool {
 
 func newProof(source, destination Store, options Options) proof {
 	return proof{
-		fast: !options.Full, source: source, destination: destination,
+		fast: !options.Full, noChecksums: options.NoChecksums, source: source, destination: destination,
 		journal: newSealings(options.Sealings), thisRun: newSealings(options.ThisRun),
 	}
 }
@@ -73,6 +73,8 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 		return false, "the one that is there cannot be proven: the source's host tells no checksums"
 	case !p.destination.Proves:
 		return false, "the one that is there cannot be proven: the destination's host tells no checksums"
+	case p.noChecksums:
+		return false, "the one that is there cannot be proven: not both hosts keep a checksum of it, and none is computed"
 	default:
 		return false, "the one that is there could not be proven"
 	}

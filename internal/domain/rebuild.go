@@ -8,6 +8,9 @@ type Options struct {
 	Full bool
 	// AcceptHurtSource rebuilds from a replica whose ancestor lost its image.
 	AcceptHurtSource bool
+	// NoChecksums has no host compute a checksum, which it would keep: only those
+	// that are there already prove anything.
+	NoChecksums bool
 	// ReservePercent of the destination's store stays free. 0: none.
 	ReservePercent float64
 	// Sealings are what earlier runs are known to have sealed.
@@ -167,7 +170,11 @@ func (p *planner) placeImage() error {
 		}
 		p.fetch, p.imageSource, p.imagePlace = true, there, notYet
 		if !p.bothProve() {
-			p.warn("backing image %s is fetched to lvstore %s with its bytes unverified: not both hosts tell checksums", name, p.destination.Store.Name)
+			why := "not both hosts tell checksums"
+			if p.options.NoChecksums {
+				why = "no checksums are computed"
+			}
+			p.warn("backing image %s is fetched to lvstore %s with its bytes unverified: %s", name, p.destination.Store.Name, why)
 		}
 	default:
 		return refuse("backing image %s is neither on lvstore %s nor on lvstore %s: import it", name, p.destination.Store.Name, p.source.Store.Name)
@@ -175,7 +182,9 @@ func (p *planner) placeImage() error {
 	return p.refuseLargerImage(name, here, there)
 }
 
-func (p *planner) bothProve() bool { return p.source.Store.Proves && p.destination.Store.Proves }
+func (p *planner) bothProve() bool {
+	return p.source.Store.Proves && p.destination.Store.Proves && !p.options.NoChecksums
+}
 
 // judgeUnprovenImage: two images of one name that neither a record nor a proof tells
 // to be one. Where both hosts could have proven it, the proof is missing because one

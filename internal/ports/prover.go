@@ -14,3 +14,10 @@ type Prover interface {
 	// ErrUnsupported where this host has no such thing.
 	Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error)
 }
+
+// KnownProver is implemented by Provers that can tell what they know already.
+type KnownProver interface {
+	// ProveKnown is Prove, but changes nothing: it leaves out snapshots whose
+	// checksums would have to be computed, and those that would have to be woken.
+	ProveKnown(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error)
+}

@@ -46,11 +46,12 @@ type Host struct {
 }
 
 var (
-	_ ports.Host     = (*Host)(nil)
-	_ ports.Prover   = (*Host)(nil)
-	_ ports.Recorder = (*Host)(nil)
-	_ ports.Merger   = (*Host)(nil)
-	_ ports.Opener   = (*Host)(nil)
+	_ ports.Host        = (*Host)(nil)
+	_ ports.Prover      = (*Host)(nil)
+	_ ports.KnownProver = (*Host)(nil)
+	_ ports.Recorder    = (*Host)(nil)
+	_ ports.Merger      = (*Host)(nil)
+	_ ports.Opener      = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)

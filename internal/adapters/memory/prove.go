@@ -14,8 +14,17 @@ import (
 // Prove implements ports.Prover; an Upstream host cannot. A map is a digest of
 // the positions of the own clusters and of the lvol's length. A checksum is a
 // decimal number that does not cover positions: the same bytes elsewhere have
-// the same one, as on a real target.
+// the same one, as on a real target, and is kept once it has been computed.
 func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
+	return h.proveThose(ctx, snapshots, func(*lvol) bool { return true })
+}
+
+// ProveKnown implements ports.KnownProver.
+func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
+	return h.proveThose(ctx, snapshots, func(l *lvol) bool { return l.checksum != "" })
+}
+
+func (h *Host) proveThose(ctx context.Context, snapshots []string, those func(*lvol) bool) (map[string]domain.Clusters, error) {
 	var proven map[string]domain.Clusters
 	what := fmt.Sprintf("prove %d snapshots", len(snapshots))
 	err := h.carryOut(ctx, Call{Method: "prove"}, what, func() (change, error) {
@@ -25,7 +34,7 @@ func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]domain
 		return change{apply: func() error {
 			proven = make(map[string]domain.Clusters, len(snapshots))
 			for _, uuid := range snapshots {
-				if l, ok := h.lvols[uuid]; ok && l.readOnly {
+				if l, ok := h.lvols[uuid]; ok && l.readOnly && those(l) {
 					proven[uuid] = h.prove(l)
 				}
 			}

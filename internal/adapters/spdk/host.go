@@ -62,13 +62,14 @@ type Host struct {
 }
 
 var (
-	_ ports.Host     = (*Host)(nil)
-	_ ports.Prover   = (*Host)(nil)
-	_ ports.Recorder = (*Host)(nil)
-	_ ports.Merger   = (*Host)(nil)
-	_ ports.Counter  = (*Host)(nil)
-	_ ports.Preparer = (*Host)(nil)
-	_ ports.Opener   = (*Host)(nil)
+	_ ports.Host        = (*Host)(nil)
+	_ ports.Prover      = (*Host)(nil)
+	_ ports.KnownProver = (*Host)(nil)
+	_ ports.Recorder    = (*Host)(nil)
+	_ ports.Merger      = (*Host)(nil)
+	_ ports.Counter     = (*Host)(nil)
+	_ ports.Preparer    = (*Host)(nil)
+	_ ports.Opener      = (*Host)(nil)
 
 	_ ports.Claimer   = (*Host)(nil)
 	_ ports.Collector = (*Host)(nil)

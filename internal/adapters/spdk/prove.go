@@ -52,11 +52,19 @@ func (p *proof) askAgain() {
 // SPDK's checksum is a CRC-64 over the own clusters without their positions, so
 // it proves only together with the map.
 func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
-	proven, err := h.prove(ctx, snapshots)
+	proven, err := h.prove(ctx, snapshots, h.register)
 	return proven, h.failed(err, "prove %d snapshots", len(snapshots))
 }
 
-func (h *Host) prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
+// ProveKnown implements ports.KnownProver.
+func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
+	leaveOut := func(context.Context, []*proof) error { return nil }
+	proven, err := h.prove(ctx, snapshots, leaveOut)
+	return proven, h.failed(err, "tell what proves %d snapshots", len(snapshots))
+}
+
+// prove has what has no checksum dealt with by others.
+func (h *Host) prove(ctx context.Context, snapshots []string, others func(context.Context, []*proof) error) (map[string]domain.Clusters, error) {
 	if !h.can.proves {
 		return nil, fmt.Errorf("the target tells neither maps nor checksums: %w", ports.ErrUnsupported)
 	}
@@ -80,7 +88,7 @@ func (h *Host) prove(ctx context.Context, snapshots []string) (map[string]domain
 			missing = append(missing, p)
 		}
 	}
-	if err := h.register(ctx, missing); err != nil {
+	if err := others(ctx, missing); err != nil {
 		return nil, err
 	}
 	proven := make(map[string]domain.Clusters, len(proofs))

@@ -49,3 +49,41 @@ func (mr *MockProverMockRecorder) Prove(ctx, snapshots interface{}) *gomock.Call
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Prove", reflect.TypeOf((*MockProver)(nil).Prove), ctx, snapshots)
 }
+
+// MockKnownProver is a mock of KnownProver interface.
+type MockKnownProver struct {
+	ctrl     *gomock.Controller
+	recorder *MockKnownProverMockRecorder
+}
+
+// MockKnownProverMockRecorder is the mock recorder for MockKnownProver.
+type MockKnownProverMockRecorder struct {
+	mock *MockKnownProver
+}
+
+// NewMockKnownProver creates a new mock instance.
+func NewMockKnownProver(ctrl *gomock.Controller) *MockKnownProver {
+	mock := &MockKnownProver{ctrl: ctrl}
+	mock.recorder = &MockKnownProverMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockKnownProver) EXPECT() *MockKnownProverMockRecorder {
+	return m.recorder
+}
+
+// ProveKnown mocks base method.
+func (m *MockKnownProver) ProveKnown(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ProveKnown", ctx, snapshots)
+	ret0, _ := ret[0].(map[string]domain.Clusters)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ProveKnown indicates an expected call of ProveKnown.
+func (mr *MockKnownProverMockRecorder) ProveKnown(ctx, snapshots interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ProveKnown", reflect.TypeOf((*MockKnownProver)(nil).ProveKnown), ctx, snapshots)
+}

@@ -96,6 +96,27 @@ var proveTests = []test{
 		require.NoError(t, err)
 		require.Empty(t, proven)
 	}),
+	alone("what is known is told, and nothing is computed for it", func(t *testing.T, h *subject) {
+		prover := h.prover()
+		knows, ok := prover.(ports.KnownProver)
+		if !ok {
+			t.Skip("this host does not tell what it knows from what it would compute")
+		}
+		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
+		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)
+		for range 2 {
+			known, err := knows.ProveKnown(h.ctx, []string{a, b, missing})
+			require.NoError(t, err)
+			require.Empty(t, known, "it was asked of nobody")
+		}
+		proof := h.proof(a)
+		known, err := knows.ProveKnown(h.ctx, []string{a, b, missing})
+		require.NoError(t, err)
+		require.Equal(t, map[string]domain.Clusters{a: proof}, known)
+		known, err = knows.ProveKnown(h.ctx, nil)
+		require.NoError(t, err)
+		require.Empty(t, known)
+	}),
 	alone("a host that proves nothing says so", func(t *testing.T, h *subject) {
 		if h.store.Proves {
 			t.Skip("this host proves")
