@@ -1,0 +1,84 @@
+package app_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// What cannot be done safely is refused before anything changes: both hosts are as they
+// were, the error says why, and the report that nothing was changed.
+func TestRefusedBeforeAnythingChanges(t *testing.T) {
+	ctx := context.Background()
+	for _, test := range []struct {
+		name  string
+		spoil func(t *testing.T, b *bench, r *app.Request)
+		says  string
+	}{
+		{"another image is said", func(_ *testing.T, _ *bench, r *app.Request) { r.Image = domain.ImageNamed("other") }, "other"},
+		{"no image is said", func(_ *testing.T, _ *bench, r *app.Request) { r.Image = domain.NoImage() }, "image"},
+		{"the destination is the source", func(_ *testing.T, _ *bench, r *app.Request) { r.Destination = r.Source }, "source and destination at once"},
+		{"there is no such source", func(_ *testing.T, _ *bench, r *app.Request) { r.Source.Replica = "nope" }, "no replica nope"},
+		{"the source has no head", func(t *testing.T, b *bench, _ *app.Request) {
+			require.NoError(t, b.source.Delete(ctx, list(t, b.source, sourceName).Head.UUID))
+		}, "no head"},
+		{"the source lost its image", func(t *testing.T, b *bench, r *app.Request) {
+			r.Image = domain.ImageNamed(imageName)
+			ancestor, _ := list(t, b.source, sourceName).Snapshot("snap11")
+			require.NoError(t, b.source.Graft(ctx, ancestor.Lvol.UUID, ""))
+		}, "lost"},
+		{"a linked clone of somebody else hangs on what has to go", func(t *testing.T, b *bench, _ *app.Request) {
+			outdated, _ := list(t, b.destination, copyName).Snapshot("snap12")
+			_, err := b.destination.Clone(ctx, outdated.Lvol.UUID, "vol-77-r-1", 8*cluster, "")
+			require.NoError(t, err)
+		}, "vol-77-r-1"},
+		{"the store has other clusters", func(_ *testing.T, _ *bench, r *app.Request) {
+			r.Destination.Host = memory.NewFabric().NewHost(memory.Config{Name: "disk-2", ClusterSize: 2 * cluster})
+		}, "cluster"},
+		{"there is no room", func(_ *testing.T, b *bench, r *app.Request) { r.Options.ReservePercent = 100 }, "free"},
+		{"no copies at once", func(_ *testing.T, _ *bench, r *app.Request) { r.Parallel = -1 }, "at least 1"},
+		{"a limit that the host cannot keep", func(_ *testing.T, b *bench, r *app.Request) {
+			r.Destination.Host = stepped{b.destination}
+			r.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1)}
+		}, "bandwidth"},
+		{"another process is at work", func(_ *testing.T, b *bench, r *app.Request) { r.Destination.Host = claimed{b.destination} }, "another"},
+		{"a replica's name that is one of an lvol in flight", func(_ *testing.T, _ *bench, r *app.Request) {
+			r.Destination.Replica = "vol-1-r-2-rebuilding"
+		}, "in flight"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b, request := growDamaged(t, memory.Fork, memory.Fork)
+			test.spoil(t, b, &request)
+			source, destination := photograph(t, b.source), photograph(t, b.destination)
+			changing := 0
+			count := func(c memory.Call) memory.Fault {
+				switch c.Method {
+				case "list", "look", "prove", "peer", "claim", "opened", "count", "describe":
+				default:
+					changing++
+					t.Errorf("%s was asked for", c.Method)
+				}
+				return memory.Fault{}
+			}
+			b.source.Inject(count)
+			b.destination.Inject(count)
+			report, err := app.New(nil).Rebuild(ctx, request)
+			require.ErrorIs(t, err, app.ErrRefused)
+			require.ErrorContains(t, err, test.says)
+			require.Equal(t, app.OutcomeRefused, report.Outcome)
+			require.Zero(t, changing)
+			b.source.Inject(nil)
+			b.destination.Inject(nil)
+			require.Equal(t, source, photograph(t, b.source))
+			require.Equal(t, destination, photograph(t, b.destination))
+		})
+	}
+}
+
+var _ ports.LeastLimiter = stepped{}
