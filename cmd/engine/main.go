@@ -33,12 +33,12 @@ func main() {
 // untilInterrupted is a context that the first signal ends, which leaves things tidy.
 // A second one ends the program, however soon it comes.
 func untilInterrupted() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		cancel()
+		cancel(interrupted{})
 		second := <-signals
 		signal.Reset(second)
 		if self, err := os.FindProcess(os.Getpid()); err != nil || self.Signal(second) != nil {
@@ -47,6 +47,12 @@ func untilInterrupted() context.Context {
 	}()
 	return ctx
 }
+
+// interrupted is why a command ends after the first signal.
+type interrupted struct{}
+
+func (interrupted) Error() string        { return "interrupted; run it again to go on" }
+func (interrupted) Is(target error) bool { return target == context.Canceled }
 
 // run is main with everything from outside given; options replace parts of the
 // program.
