@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,10 +103,10 @@ func TestIdleTimeIsNotTakenForAHang(t *testing.T) {
 // usual patience again.
 func TestTargetThatAnswersAgainHasTheUsualPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := true
+		var answers atomic.Bool
 		c := piped(func(conn net.Conn, asked <-chan request) {
 			for r := range asked {
-				if !hangs {
+				if answers.Load() {
 					time.Sleep(500 * time.Millisecond)
 					if r.Method == "slow" {
 						time.Sleep(3 * time.Second)
@@ -129,7 +130,7 @@ func TestTargetThatAnswersAgainHasTheUsualPatience(t *testing.T) {
 		require.ErrorIs(t, err, errDeaf)
 		require.Less(t, second, 2*usualEars.stillDeaf)
 		time.Sleep(usualEars.again)
-		hangs = false
+		answers.Store(true)
 		_, err = took("slow")
 		require.ErrorIs(t, err, errDeaf, "longer than one that has hung is waited for")
 		time.Sleep(usualEars.again)
