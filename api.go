@@ -1525,6 +1525,9 @@ type ImageState = domain.ImageState
 const (
 	ImageReady       ImageState = "ready"
 	ImageWritable    ImageState = "writable"    // a final name, but no snapshot: not one of Longhorn's or ours
+	ImageUnready     ImageState = "unready"     // whoever made it recorded that it was not finished (ImageRecord.Unready)
+	ImageExternal    ImageState = "external"    // it reads through to a bdev outside of the lvstore
+	ImageDegraded    ImageState = "degraded"    // it does, and that is missing
 	ImageInFlight    ImageState = "in-flight"   // a rebuild or an import fills it, or has left it
 	ImageDownloading ImageState = "downloading" // Longhorn fills it
 )

@@ -42,7 +42,7 @@ func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expecte
 	}
 	found := false
 	for _, i := range store.Images() {
-		if i.Name == name && i.State == domain.ImageReady {
+		if i.Name == name && (i.State == domain.ImageReady || i.State == domain.ImageUnready) {
 			check.Image, found = i, true
 		}
 	}

@@ -100,10 +100,8 @@ func (s Store) Images() []ImageOnStore {
 	for _, l := range s.Lvols {
 		i := ImageOnStore{Lvol: l, Clones: clones[l.UUID]}
 		switch name, whole := ImageOfLvolName(l.Name, s.UUID); {
-		case whole && l.ReadOnly:
-			i.Name, i.State = name, ImageReady
-		case whole: // under a final name, and yet it can be written to
-			i.Name, i.State = name, ImageWritable
+		case whole:
+			i.Name, i.State = name, stateOf(l)
 		case IsImageInFlight(l.Name):
 			i.State = ImageInFlight
 		default:
@@ -117,6 +115,21 @@ func (s Store) Images() []ImageOnStore {
 		found = append(found, i)
 	}
 	return found
+}
+
+// stateOf is the state of what has an image's final name.
+func stateOf(l Lvol) ImageState {
+	switch outside := l.parentOutside(); {
+	case outside.IsUnknown():
+		return ImageDegraded
+	case !outside.IsNone():
+		return ImageExternal
+	case !l.ReadOnly:
+		return ImageWritable
+	case l.Image.Unready != "":
+		return ImageUnready
+	}
+	return ImageReady
 }
 
 // ImageOnStore is one backing image on a store.
@@ -134,6 +147,9 @@ type ImageState string
 const (
 	ImageReady       ImageState = "ready"
 	ImageWritable    ImageState = "writable"    // a final name, but no snapshot: not one of Longhorn's or ours
+	ImageUnready     ImageState = "unready"     // whoever made it recorded that it was not finished (ImageRecord.Unready)
+	ImageExternal    ImageState = "external"    // it reads through to a bdev outside of the lvstore
+	ImageDegraded    ImageState = "degraded"    // it does, and that is missing
 	ImageInFlight    ImageState = "in-flight"   // a rebuild or an import fills it, or has left it
 	ImageDownloading ImageState = "downloading" // Longhorn fills it
 )

@@ -41,15 +41,16 @@ func TestNoReplicaIsCalledAsTheRunOfAnImage(t *testing.T) {
 
 func TestImagesOnAStoreAndTheirStates(t *testing.T) {
 	s := importStore("bi-base-disk-5d0c42c9", "bi-rebuilding-0badcafe", "bi-new-disk-5d0c42c9-temp-head", "bi-odd-disk-5d0c42c9",
-		"bi-base-disk-other", "vol-1", "bi-rebuilding-0badcafe-temp-head")
+		"bi-base-disk-other", "vol-1", "bi-rebuilding-0badcafe-temp-head", "bi-failed-disk-5d0c42c9", "bi-outside-disk-5d0c42c9", "bi-gone-disk-5d0c42c9")
 	s.Lvols[3].ReadOnly = false
+	s.Lvols[7].Image.Unready, s.Lvols[8].External, s.Lvols[9].Degraded = "failed", "nvme0n1", true
 	s.Lvols[5].Parent = s.Lvols[0].UUID
 	var got []string
 	for _, i := range s.Images() {
 		got = append(got, i.Name+" "+string(i.State))
 		require.Equal(t, i.Name == "base", i.Clones == 1)
 	}
-	require.Equal(t, []string{"base ready", " in-flight", "new downloading", "odd writable"}, got)
+	require.Equal(t, []string{"base ready", " in-flight", "new downloading", "odd writable", "failed unready", "outside external", "gone degraded"}, got)
 }
 
 func TestASHA512Is128HexDigits(t *testing.T) {
