@@ -73,9 +73,9 @@ import (
 //	func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (SnapshotRemoval, error)
 //
 //	// ReadViews reads lvols of a host back, several at once, through the host's
-//	// Opener. ErrUnsupported where it is none. The run must not be one that is
-//	// going on.
-//	func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []Lvol, observer Observer) (Views, error)
+//	// Opener. ErrUnsupported where it is none. What would change the replica
+//	// meanwhile is refused, and where something changes it, this is.
+//	func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []Lvol, observer Observer) (views Views, err error)
 //
 //	// Rebuild makes the destination what the source is. The error says why it did
 //	// not, after the context's end both that and its cause; the report tells what
@@ -737,9 +737,9 @@ type Snapshotter = ports.Snapshotter
 //		// full.
 //		Copy(ctx context.Context, run Run, snapshot string, to Address, progress Progress) error
 //
-//		// Release ends whatever runs of that replica have opened on this host, the
-//		// given one and, before it began, those that crashed. Nothing to release
-//		// is no error.
+//		// Release ends whatever runs of that replica on that store have opened on this
+//		// host, the given one and, before it began, those that crashed. Nothing to
+//		// release is no error.
 //		Release(ctx context.Context, run Run) error
 //	}
 type Copier = ports.Copier
@@ -750,8 +750,12 @@ type Copier = ports.Copier
 //
 //	type Run struct {
 //		Replica string // the destination replica's name
+//		Store   string // UUID of the destination's store; "": not told, as runs of earlier versions
 //		ID      string // 8 hex digits, new for every run
 //	}
+//
+//	// SameReplica reports whether both runs are of one replica on one store.
+//	func (r Run) SameReplica(other Run) bool
 type Run = ports.Run
 
 // Address says where a copy goes. It is made by the receiving adapter, read by
@@ -900,6 +904,49 @@ type Bytes = ports.Bytes
 //	}
 type Claimer = ports.Claimer
 
+// Leaser is a Claimer whose names can be shared, and that says who has one. A
+// rebuild shares its sources with other readers; where a host is no Leaser,
+// processes cannot see which replicas are being read.
+//
+//	type Leaser interface {
+//		Claimer
+//
+//		// Lease is Claim, told more. Those who share a name exclude those who want it
+//		// alone, by Lease or by Claim, and are excluded by them. Where somebody else
+//		// has it the error is a *HeldError, as far as it is known who that is.
+//		Lease(ctx context.Context, name string, lease Lease) (release func(), err error)
+//	}
+type Leaser = ports.Leaser
+
+// Lease says how a name is claimed.
+//
+//	type Lease struct {
+//		Shared bool   // with others who share it; false: alone
+//		Holder string // who has it, in words for the errors of others; a host may cut it off after 200 bytes
+//	}
+type Lease = ports.Lease
+
+// HeldError is the ErrBusy that says who has a lease.
+//
+//	type HeldError struct {
+//		Holders []string // as their Lease calls them
+//	}
+//
+//	func (e *HeldError) Error() string
+//
+//	// Is makes it an ErrBusy.
+//	func (e *HeldError) Is(target error) bool
+type HeldError = ports.HeldError
+
+// Identifier is implemented by hosts that know which store they are without
+// asking. Where a host is none, it is listed once more before a rebuild.
+//
+//	type Identifier interface {
+//		// Identity is the UUID and the name of the store, as List tells them.
+//		Identity() (uuid, name string)
+//	}
+type Identifier = ports.Identifier
+
 // Collector is implemented by hosts on which a crash can leave more of a run
 // than lvols: exports, connections. Release, called for a new run of the
 // replica, removes them.
@@ -913,10 +960,20 @@ type Collector = ports.Collector
 // Opened is one thing that a run has opened.
 //
 //	type Opened struct {
-//		Run  Run    // whose it is; a host may have shortened a long replica name, Release knows it
+//		Run  Run    // whose it is; a host may have shortened replica and store, Release and End know them
 //		What string // in the host's words, such as "subsystem nqn…"
 //	}
 type Opened = ports.Opened
+
+// Ender is implemented by hosts that can end what one run has opened and leave
+// other runs alone, those of the same replica, too.
+//
+//	type Ender interface {
+//		// End ends whatever the run has opened on this host, in this process or in
+//		// one that has crashed, and forgets the run. Nothing to end is no error.
+//		End(ctx context.Context, run Run) error
+//	}
+type Ender = ports.Ender
 
 // Preparer is implemented by hosts where a graft onto a parent of another size takes
 // several steps, of which some need no lvol.

@@ -61,7 +61,7 @@ const (
 //	}
 //
 //	// Claim implements rebuild.Claimer.
-//	func (h *Host) Claim(_ context.Context, name string) (release func(), err error)
+//	func (h *Host) Claim(ctx context.Context, name string) (release func(), err error)
 //
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
@@ -91,12 +91,21 @@ const (
 //	// on it.
 //	func (h *Host) DeleteMerging(uuid string) error
 //
+//	// End implements rebuild.Ender.
+//	func (h *Host) End(ctx context.Context, run rebuild.Run) error
+//
 //	// Graft implements rebuild.Store.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
+//
+//	// Identity implements rebuild.Identifier.
+//	func (h *Host) Identity() (uuid, name string)
 //
 //	// Inject has the function asked about each call of a port from now on;
 //	// nil ends it. It may call the host itself.
 //	func (h *Host) Inject(ask func(Call) Fault)
+//
+//	// Lease implements rebuild.Leaser.
+//	func (h *Host) Lease(_ context.Context, name string, lease rebuild.Lease) (release func(), err error)
 //
 //	// Limit implements rebuild.Limiter, to the byte.
 //	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
@@ -197,7 +206,7 @@ type Host = memory.Host
 //	type Call struct {
 //		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-//		// "release", "limit", "peer", "opened", "open", and of what was opened "read" and
+//		// "release", "end", "limit", "peer", "opened", "open", and of what was opened "read" and
 //		// "write".
 //		Method string
 //		// N says the how many-th call of that method on this host it is, from 1.

@@ -17,9 +17,8 @@ import (
 //		// contains filtered or unexported fields
 //	}
 //
-//	// Claim implements rebuild.Claimer: a lock on one byte of a file beside the
-//	// socket, the byte chosen by the name.
-//	func (h *Host) Claim(_ context.Context, name string) (release func(), err error)
+//	// Claim implements rebuild.Claimer.
+//	func (h *Host) Claim(ctx context.Context, name string) (release func(), err error)
 //
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
@@ -40,8 +39,18 @@ import (
 //	// Delete implements rebuild.Store.
 //	func (h *Host) Delete(ctx context.Context, uuid string) error
 //
+//	// End implements rebuild.Ender.
+//	func (h *Host) End(ctx context.Context, run rebuild.Run) error
+//
 //	// Graft implements rebuild.Store.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
+//
+//	// Identity implements rebuild.Identifier.
+//	func (h *Host) Identity() (uuid, name string)
+//
+//	// Lease implements rebuild.Leaser: a lock on one byte of a file beside the
+//	// socket.
+//	func (h *Host) Lease(_ context.Context, name string, lease rebuild.Lease) (release func(), err error)
 //
 //	// LeastLimit implements rebuild.LeastLimiter.
 //	func (*Host) LeastLimit() uint64

@@ -46,7 +46,7 @@ func (h *host) Withdraw(ctx context.Context, _ rebuild.Run, uuid string) error {
 // Release implements rebuild.Copier. Only receptions outlive a call here.
 func (h *host) Release(ctx context.Context, run rebuild.Run) error {
 	return h.do(ctx, func() error {
-		h.void(func(r *reception) bool { return r.run.Replica == run.Replica })
+		h.void(func(r *reception) bool { return r.run.SameReplica(run) })
 		return nil
 	})
 }

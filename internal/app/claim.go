@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,25 +15,105 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What is claimed among processes.
+// What is claimed among runs and processes.
 func claimOfReplica(storeUUID, replica string) string { return "replica " + storeUUID + "/" + replica }
 func claimOfGarbage(storeUUID string) string          { return "garbage " + storeUUID }
 func claimOfRun(run ports.Run) string                 { return "run " + run.ID }
 func claimOfImage(storeUUID, inFlight string) string  { return "image " + storeUUID + "/" + inFlight }
 
+// held are releases, which are called in the opposite order.
+type held []func()
+
+func (h *held) add(release func()) { *h = append(*h, release) }
+
+func (h *held) release() {
+	for _, release := range slices.Backward(*h) {
+		release()
+	}
+	*h = nil
+}
+
+// collectorAtWork is what is waited for then.
+func collectorAtWork() string { return "the removal of what crashed runs have left on the lvstore" }
+
+// claim has a replica, or what else has a name, among the runs of this process
+// and, where the host can tell, of others. A rebuild has its destination alone
+// and shares its sources; what changes a replica in place has it alone.
+//
+// Who collects garbage holds the claims of those that it finds nobody at work for,
+// so that nobody begins meanwhile. It is over soon, so it is waited for: a rebuild
+// that was refused for it would not be tried again.
+func (e *Engine) claim(ctx context.Context, host ports.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
+	inside, err := e.leases.take(name, lease)
+	if errors.Is(err, ports.ErrBusy) {
+		collector, waited := e.locks.acquire(ctx, claimOfGarbage(storeUUID), collectorAtWork)
+		if waited != nil {
+			return nil, waited
+		}
+		collector()
+		inside, err = e.leases.take(name, lease)
+	}
+	if err != nil {
+		return nil, err
+	}
+	outside, err := e.claimOutside(ctx, host, name, lease)
+	if errors.Is(err, ports.ErrBusy) {
+		collector, waited := e.claimCollection(ctx, host, storeUUID)
+		if waited != nil {
+			inside()
+			return nil, waited
+		}
+		collector()
+		outside, err = e.claimOutside(ctx, host, name, lease)
+	}
+	if err != nil {
+		inside()
+		return nil, err
+	}
+	return func() { outside(); inside() }, nil
+}
+
+// claimNow is claim without a wait for a collection of garbage.
+func (e *Engine) claimNow(ctx context.Context, host ports.Host, name string, lease ports.Lease) (release func(), err error) {
+	inside, err := e.leases.take(name, lease)
+	if err != nil {
+		return nil, err
+	}
+	outside, err := e.claimOutside(ctx, host, name, lease)
+	if err != nil {
+		inside()
+		return nil, err
+	}
+	return func() { outside(); inside() }, nil
+}
+
+// elsewhere marks what another process has.
+type elsewhere struct{ error }
+
+func (e elsewhere) Unwrap() error { return e.error }
+
+func isElsewhere(failure error) bool {
+	var marked elsewhere
+	return errors.As(failure, &marked)
+}
+
 // claimOutside claims a name among all processes, where the host can tell
-// them. Where it cannot, nothing is claimed and nothing is refused.
-func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string) (release func(), err error) {
-	claimer, ok := can[ports.Claimer](host)
-	if !ok {
+// them. Where it cannot, nothing is claimed and nothing is refused; who reads,
+// fewer hosts can tell.
+func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string, lease ports.Lease) (release func(), err error) {
+	if leaser, ok := can[ports.Leaser](host); ok {
+		lease.Holder += thisProcess
+		release, err = leaser.Lease(ctx, name, lease)
+	} else if claimer, ok := can[ports.Claimer](host); ok && !lease.Shared {
+		release, err = claimer.Claim(ctx, name)
+	} else {
 		return func() {}, nil
 	}
-	release, err = claimer.Claim(ctx, name)
 	switch {
 	case err == nil:
 		return release, nil
 	case errors.Is(err, ports.ErrBusy):
-		return nil, err
+		return nil, elsewhere{err}
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("claim %s: %w", name, context.Cause(ctx))
 	}
@@ -38,38 +121,36 @@ func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string)
 	return func() {}, nil
 }
 
-// Who collects garbage holds the claims of those that it finds nobody at work for,
-// so that nobody begins meanwhile. It is over soon, so it is waited for: a rebuild
-// that was refused for it would not be tried again.
-
-// collectorAtWork is what is waited for then.
-func collectorAtWork() string { return "the removal of what crashed runs have left on the lvstore" }
-
-// claimHere claims a name among the runs of this process.
-func (e *Engine) claimHere(ctx context.Context, storeUUID, name string) (release func(), ok bool, err error) {
-	if release, ok = e.locks.tryAcquire(name); ok {
-		return release, true, nil
-	}
-	collector, err := e.locks.acquire(ctx, claimOfGarbage(storeUUID), collectorAtWork)
+// thisProcess is how others can find it.
+var thisProcess = func() string {
+	host, err := os.Hostname()
 	if err != nil {
-		return nil, false, err
+		return fmt.Sprintf(" (process %d)", os.Getpid())
 	}
-	collector()
-	release, ok = e.locks.tryAcquire(name)
-	return release, ok, nil
+	return fmt.Sprintf(" (process %d on %s)", os.Getpid(), host)
+}()
+
+// inUse refuses something for what somebody else does with it; any other failure
+// stays what it is.
+func inUse(what string, failure error) error {
+	if !errors.Is(failure, ports.ErrBusy) {
+		return failure
+	}
+	return refusef("%s is in use by %s: wait until that has ended", what, holders(failure))
 }
 
-// claimElsewhere claims a name among all processes.
-func (e *Engine) claimElsewhere(ctx context.Context, host ports.Host, storeUUID, name string) (release func(), err error) {
-	if release, err = e.claimOutside(ctx, host, name); !errors.Is(err, ports.ErrBusy) {
-		return release, err
+// holders says who has what could not be claimed.
+func holders(failure error) string {
+	var held *ports.HeldError
+	if errors.As(failure, &held) {
+		if named := slices.DeleteFunc(slices.Clone(held.Holders), func(holder string) bool { return holder == "" }); len(named) > 0 {
+			return strings.Join(named, " and ")
+		}
 	}
-	collector, err := e.claimCollection(ctx, host, storeUUID)
-	if err != nil {
-		return nil, err
+	if isElsewhere(failure) {
+		return "another process"
 	}
-	collector()
-	return e.claimOutside(ctx, host, name)
+	return "something else in this process"
 }
 
 // collectingFor is how long somebody else's collection is waited for.
@@ -82,7 +163,7 @@ func (e *Engine) claimCollection(ctx context.Context, host ports.Host, storeUUID
 	waiting, cancel := context.WithTimeout(ctx, collectingFor)
 	defer cancel()
 	err = patiently(waiting, func() error {
-		release, err = e.claimOutside(waiting, host, claimOfGarbage(storeUUID))
+		release, err = e.claimOutside(waiting, host, claimOfGarbage(storeUUID), ports.Lease{Holder: "a collection of garbage"})
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
@@ -91,34 +172,45 @@ func (e *Engine) claimCollection(ctx context.Context, host ports.Host, storeUUID
 	return release, err
 }
 
-// claimBoth claims a name among the runs of this process and among all processes.
-func (e *Engine) claimBoth(ctx context.Context, host ports.Host, name string) (release func(), err error) {
-	inside, ok := e.locks.tryAcquire(name)
-	if !ok {
-		return nil, fmt.Errorf("claim %s: %w", name, ports.ErrBusy)
-	}
-	outside, err := e.claimOutside(ctx, host, name)
-	if err != nil {
-		inside()
+// claimReplica keeps everything else off a replica that is changed in place. what
+// says by what, for those that are kept off.
+func (e *Engine) claimReplica(ctx context.Context, at Site, what string) (release func(), err error) {
+	return e.leaseReplica(ctx, at, ports.Lease{Holder: what + " of replica " + at.Replica})
+}
+
+func (e *Engine) leaseReplica(ctx context.Context, at Site, lease ports.Lease) (release func(), err error) {
+	if err := at.check(); err != nil {
 		return nil, err
 	}
-	return func() { outside(); inside() }, nil
+	store, err := identify(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	release, err = e.claim(ctx, at.Host, store.UUID, claimOfReplica(store.UUID, at.Replica), lease)
+	return release, inUse(fmt.Sprintf("replica %s on lvstore %s", at.Replica, store.Name), err)
+}
+
+// identify is which store a host is: UUID and name.
+func identify(ctx context.Context, at Site) (domain.Store, error) {
+	if identifier, ok := can[ports.Identifier](at.Host); ok {
+		uuid, name := identifier.Identity()
+		return domain.Store{UUID: uuid, Name: name}, nil
+	}
+	return list(ctx, at)
 }
 
 // claimImageRun keeps other imports and verifications of an image off: each begins
 // with the release of what runs of the same name have opened.
-func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domain.Store, run ports.Run, image string) (release func(), err error) {
-	whole, err := e.claimBoth(ctx, host, claimOfReplica(store.UUID, run.Replica))
-	if errors.Is(err, ports.ErrBusy) {
-		return nil, refusef("backing image %s on lvstore %s is being imported or verified already", image, store.Name)
+func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domain.Store, run ports.Run, image, what string) (release func(), err error) {
+	var all held
+	lease := ports.Lease{Holder: what + " of backing image " + image}
+	for _, name := range []string{claimOfReplica(store.UUID, run.Replica), claimOfRun(run)} {
+		one, err := e.claimNow(ctx, host, name, lease)
+		if err != nil {
+			all.release()
+			return nil, inUse(fmt.Sprintf("backing image %s on lvstore %s", image, store.Name), err)
+		}
+		all.add(one)
 	}
-	if err != nil {
-		return nil, err
-	}
-	one, err := e.claimBoth(ctx, host, claimOfRun(run))
-	if err != nil {
-		whole()
-		return nil, err
-	}
-	return func() { one(); whole() }, nil
+	return all.release, nil
 }

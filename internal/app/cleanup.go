@@ -128,7 +128,7 @@ func (x *execution) claimImage(ctx context.Context, host ports.Host, name string
 	if x.claimed[name] != nil {
 		return nil
 	}
-	release, err := x.engine.claimOutside(ctx, host, claimOfImage(x.seen.destination.Store.UUID, name))
+	release, err := x.engine.claimNow(ctx, host, claimOfImage(x.seen.destination.Store.UUID, name), ports.Lease{Holder: x.holder})
 	if err == nil {
 		x.claimed[name] = release
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -57,6 +58,11 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 		err := x.whileUsed(ctx, from.at, func(ctx context.Context) error {
 			return patiently(ctx, func() error { return x.sources.host(from.at).Copy(ctx, x.run, from.origin.UUID, address, progress) })
 		})
+		if errors.Is(err, ports.ErrNotFound) {
+			if _, gone := x.countSource(ctx, from); errors.Is(gone, errPlanAgain) {
+				err = gone
+			}
+		}
 		return x.blame(ctx, from, uuid, err)
 	})
 	if err != nil {

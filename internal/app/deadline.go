@@ -38,8 +38,10 @@ var (
 	_ ports.Limiter      = (*bounded)(nil)
 	_ ports.LeastLimiter = (*bounded)(nil)
 	_ ports.Opener       = (*bounded)(nil)
-	_ ports.Claimer      = (*bounded)(nil)
+	_ ports.Leaser       = (*bounded)(nil)
 	_ ports.Collector    = (*bounded)(nil)
+	_ ports.Ender        = (*bounded)(nil)
+	_ ports.Identifier   = (*bounded)(nil)
 	_ ports.Preparer     = (*bounded)(nil)
 )
 
@@ -276,6 +278,27 @@ func (b *bounded) Claim(ctx context.Context, name string) (release func(), err e
 		return nil, cannot("tell processes from each other")
 	}
 	return within(ctx, callTime, func(ctx context.Context) (func(), error) { return claimer.Claim(ctx, name) })
+}
+
+// Lease implements ports.Leaser.
+func (b *bounded) Lease(ctx context.Context, name string, lease ports.Lease) (release func(), err error) {
+	leaser, ok := b.Host.(ports.Leaser)
+	if !ok {
+		return nil, cannot("tell who reads")
+	}
+	return within(ctx, callTime, func(ctx context.Context) (func(), error) { return leaser.Lease(ctx, name, lease) })
+}
+
+// Identity implements ports.Identifier.
+func (b *bounded) Identity() (uuid, name string) { return b.Host.(ports.Identifier).Identity() }
+
+// End implements ports.Ender.
+func (b *bounded) End(ctx context.Context, run ports.Run) error {
+	ender, ok := b.Host.(ports.Ender)
+	if !ok {
+		return cannot("end single runs")
+	}
+	return endWithin(ctx, callTime, func(ctx context.Context) error { return ender.End(ctx, run) })
 }
 
 // Opened implements ports.Collector.

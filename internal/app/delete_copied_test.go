@@ -14,7 +14,7 @@ import (
 )
 
 // A target hides what is deleted while it is being copied, and keeps its clusters,
-// until a restart (rule 5). So a deletion waits for the copies of this process.
+// until a restart (rule 5). So a deletion is refused until the rebuild has ended.
 func TestWhatIsBeingCopiedIsNotDeleted(t *testing.T) {
 	for name, remove := range map[string]func(e *app.Engine, at app.Site) error{
 		"a snapshot": func(e *app.Engine, at app.Site) error {
@@ -47,13 +47,12 @@ func TestWhatIsBeingCopiedIsNotDeleted(t *testing.T) {
 					return memory.Fault{Delay: time.Minute}
 				})
 				_, err = engine.Rebuild(t.Context(), request)
-				if name == "a snapshot" {
-					require.NoError(t, err, "it is planned again")
-					require.NotContains(t, namesOn(t, b.destination), domain.SnapshotLvolName(copyName, "snap31"))
-				} else {
-					require.Error(t, err)
-				}
-				require.NoError(t, <-removed)
+				require.NoError(t, err)
+				err = <-removed
+				require.ErrorIs(t, err, app.ErrRefused)
+				require.ErrorContains(t, err, "in use by the rebuild of replica "+copyName)
+				requireEqualViews(t, b, sourceName, copyName, true)
+				require.NoError(t, remove(engine, request.Source), "it has ended")
 				b.source.Inject(nil)
 				b.source.Restart()
 				_, found := list(t, b.source, sourceName).Snapshot("snap31")

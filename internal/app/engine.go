@@ -12,8 +12,9 @@ import (
 // Engine rebuilds replicas. A process has one, so that its rebuilds know of
 // each other: they share hosts, images and sources.
 type Engine struct {
-	log   *zap.Logger
-	locks locks
+	log    *zap.Logger
+	locks  locks
+	leases leases
 }
 
 // New makes an engine. A nil logger is silent.

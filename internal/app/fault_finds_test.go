@@ -59,7 +59,7 @@ func TestWhatWasLeftOpenIsClosedThoughNothingIsToDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := growPlain(t)
 		rebuildCleanly(t, request)
-		left := ports.Run{Replica: copyName, ID: "0badcafe"}
+		left := ports.Run{Replica: copyName, Store: list(t, b.destination, copyName).Store.UUID, ID: "0badcafe"}
 		_, err := b.destination.Receive(t.Context(), left, list(t, b.destination, copyName).Head.UUID, "somebody")
 		require.NoError(t, err)
 		rebuildCleanly(t, request)
@@ -209,6 +209,9 @@ func TestAViewThatIsInUseIsSaidAtOnce(t *testing.T) {
 		request.Views = true
 		used, err := b.source.Open(context.Background(), ports.Run{Replica: "somebody", ID: "00000000"}, list(t, b.source, sourceName).Head.UUID)
 		require.NoError(t, err)
+		alive, err := b.source.Claim(t.Context(), "run 00000000")
+		require.NoError(t, err)
+		defer alive()
 		defer used.Close()
 		began := time.Now()
 		_, err = app.New(nil).Rebuild(t.Context(), request)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -50,7 +49,7 @@ func (e *Engine) RemoveGarbage(ctx context.Context, host ports.Host) (removed Ga
 		if o.Stays != "" {
 			continue
 		}
-		if err := e.closeOpened(ctx, host, o.Run.Replica); err != nil {
+		if err := e.endCrashed(ctx, host, o.Run, g.dead()); err != nil {
 			problems = append(problems, fmt.Errorf("remove %s: %w", o.What, err))
 			continue
 		}
@@ -68,13 +67,6 @@ func (e *Engine) RemoveGarbage(ctx context.Context, host ports.Host) (removed Ga
 		removed.Lvols = append(removed.Lvols, l)
 	}
 	return removed, errors.Join(problems...)
-}
-
-// closeOpened is a run that opens nothing: its first Release removes what
-// earlier ones have left, its second one itself.
-func (e *Engine) closeOpened(ctx context.Context, host ports.Host, replica string) error {
-	run := ports.Run{Replica: replica, ID: drawID()}
-	return errors.Join(host.Release(ctx, run), host.Release(ctx, run))
 }
 
 // removeLeftover looks once more: by its UUID it is still what was listed.
@@ -98,12 +90,8 @@ func removeLeftover(ctx context.Context, host ports.Host, l domain.Lvol) error {
 // claimGarbage lists what is there, and claims its owners until release is
 // called: one that cannot be claimed lives.
 func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, release func(), err error) {
-	var held []func()
-	release = func() {
-		for _, give := range slices.Backward(held) {
-			give()
-		}
-	}
+	all := new(held)
+	release = all.release
 	g.Store, err = host.List(ctx)
 	if err != nil {
 		return g, release, fmt.Errorf("list lvols: %w", err)
@@ -112,12 +100,12 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 	if err != nil {
 		return g, release, err
 	}
-	held = append(held, inside)
+	all.add(inside)
 	outside, err := e.claimCollection(ctx, host, g.Store.UUID)
 	if err != nil {
 		return g, release, err
 	}
-	held = append(held, outside)
+	all.add(outside)
 	if g.Lvols, err = domain.Garbage(g.Store); err != nil {
 		return g, release, refused(err)
 	}
@@ -130,7 +118,7 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 			g.Opened = append(g.Opened, Leaving{Opened: o})
 		}
 	}
-	claims := &claims{engine: e, host: host, found: make(map[string]string), held: &held}
+	claims := &claims{engine: e, host: host, found: make(map[string]string), held: all}
 	for i := range g.Lvols {
 		l := &g.Lvols[i]
 		claim := claimOfReplica(g.Store.UUID, l.Owner)
@@ -151,7 +139,33 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 			return g, release, err
 		}
 	}
+	if _, ok := can[ports.Ender](host); !ok {
+		g.keepKinOfLive()
+	}
 	return g, release, nil
+}
+
+// dead are the runs whose process has ended.
+func (g Garbage) dead() map[ports.Run]bool {
+	dead := make(map[ports.Run]bool)
+	for _, o := range g.Opened {
+		if o.Stays == "" {
+			dead[o.Run] = true
+		}
+	}
+	return dead
+}
+
+// keepKinOfLive: where a host ends all runs of a replica at once, one that lives
+// keeps what the others have left.
+func (g Garbage) keepKinOfLive() {
+	for i := range g.Opened {
+		for _, other := range g.Opened {
+			if g.Opened[i].Stays == "" && other.Stays != "" && other.Run.SameReplica(g.Opened[i].Run) {
+				g.Opened[i].Stays = other.Stays
+			}
+		}
+	}
 }
 
 // claims are taken once each.
@@ -159,7 +173,7 @@ type claims struct {
 	engine *Engine
 	host   ports.Host
 	found  map[string]string
-	held   *[]func()
+	held   *held
 }
 
 // lives says who has the claim, in words; "": nobody, and it is held now.
@@ -168,20 +182,16 @@ func (c *claims) lives(ctx context.Context, claim, whose string) (string, error)
 		return said, nil
 	}
 	said := ""
-	inside, ok := c.engine.locks.tryAcquire(claim)
-	if !ok {
+	release, err := c.engine.claimNow(ctx, c.host, claim, ports.Lease{Holder: "a collection of garbage"})
+	switch {
+	case err == nil:
+		c.held.add(release)
+	case isElsewhere(err):
+		said = whose + " is at work in another process"
+	case errors.Is(err, ports.ErrBusy):
 		said = whose + " is at work in this process"
-	} else {
-		*c.held = append(*c.held, inside)
-		outside, err := c.engine.claimOutside(ctx, c.host, claim)
-		switch {
-		case errors.Is(err, ports.ErrBusy):
-			said = whose + " is at work in another process"
-		case err != nil:
-			return "", err
-		default:
-			*c.held = append(*c.held, outside)
-		}
+	default:
+		return "", err
 	}
 	c.found[claim] = said
 	return said, nil

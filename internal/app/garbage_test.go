@@ -120,7 +120,7 @@ func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.ErrorIs(t, second, app.ErrRefused)
-	require.ErrorContains(t, second, "is being rebuilt by another process")
+	require.ErrorContains(t, second, "is in use by the rebuild of replica vol-1-r-2 on lvstore disk-2 (process ")
 	requireEqualViews(t, b, sourceName, copyName, true)
 	_, err = app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err, "the claim ended with its run")

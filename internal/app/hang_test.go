@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -258,8 +259,14 @@ func TestASnapshotWhoseCopyWasCancelledIsDeletedOnceTheCopyIsOver(t *testing.T) 
 			}
 			time.AfterFunc(time.Second, cancel)
 			go func() {
-				_, err := engine.DeleteSnapshot(context.Background(), request.Source, "b")
-				removed <- err
+				for {
+					_, err := engine.DeleteSnapshot(context.Background(), request.Source, "b")
+					if !errors.Is(err, app.ErrRefused) {
+						removed <- err
+						return
+					}
+					time.Sleep(time.Millisecond)
+				}
 			}()
 			return memory.Fault{Delay: copyTakes}
 		})

@@ -130,12 +130,13 @@ func (i *imageImport) all(ctx context.Context) error {
 	if err := i.check(ctx, 0); err != nil {
 		return err
 	}
+	i.run.Store = i.store.UUID
 	release, ok := i.engine.locks.tryAcquire("image " + i.store.UUID + "/" + i.request.Name)
 	if !ok {
 		return refusef("backing image %s is being brought onto lvstore %s already", i.request.Name, i.store.Name)
 	}
 	defer release()
-	free, err := i.engine.claimImageRun(ctx, i.request.Host, i.store, i.run, i.request.Name)
+	free, err := i.engine.claimImageRun(ctx, i.request.Host, i.store, i.run, i.request.Name, "the import")
 	if err != nil {
 		return err
 	}
@@ -275,7 +276,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	for tries := 0; ; tries++ {
 		i.inFlight = domain.ImageInFlightLvolName(drawID())
-		free, err := i.engine.claimBoth(ctx, i.request.Host, claimOfImage(i.store.UUID, i.inFlight)) // it lives, so it is no garbage
+		free, err := i.engine.claimNow(ctx, i.request.Host, claimOfImage(i.store.UUID, i.inFlight), ports.Lease{Holder: "the import of backing image " + i.request.Name}) // it lives, so it is no garbage
 		if err != nil {
 			return "", err
 		}

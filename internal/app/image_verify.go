@@ -58,8 +58,8 @@ func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expecte
 	if check.Expected, err = domain.CheckSHA512(expected); err != nil {
 		return check, &refusal{err}
 	}
-	run := ports.Run{Replica: domain.ImageRunName(name), ID: drawID()}
-	free, err := e.claimImageRun(ctx, host, store, run, name)
+	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: drawID()}
+	free, err := e.claimImageRun(ctx, host, store, run, name, "the verification")
 	if err != nil {
 		return check, err
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -11,37 +10,6 @@ import (
 
 // What is done to one replica on its own host, without another one.
 
-// claimReplica keeps everything else off the replica, in this process and, where
-// the host can tell them, in others.
-func (e *Engine) claimReplica(ctx context.Context, at Site) (release func(), err error) {
-	if err := at.check(); err != nil {
-		return nil, err
-	}
-	store, err := list(ctx, at)
-	if err != nil {
-		return nil, err
-	}
-	claim := claimOfReplica(store.UUID, at.Replica)
-	inside, ok, err := e.claimHere(ctx, store.UUID, claim)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, refusef("replica %s on lvstore %s is being worked on already", at.Replica, store.Name)
-	}
-	outside, err := e.claimElsewhere(ctx, at.Host, store.UUID, claim)
-	if err != nil {
-		inside()
-	}
-	if errors.Is(err, ports.ErrBusy) {
-		return nil, refusef("replica %s on lvstore %s is being worked on by another process", at.Replica, store.Name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return func() { outside(); inside() }, nil
-}
-
 // executionOf carries a plan out that copies nothing: it has a destination and
 // no source.
 func (e *Engine) executionOf(at Site, r domain.Replica, plan domain.Plan, observer Observer) *execution {
@@ -49,7 +17,7 @@ func (e *Engine) executionOf(at Site, r domain.Replica, plan domain.Plan, observ
 	progress.planned(plan, r.Store.ClusterSize)
 	return newExecution(&rebuild{
 		engine: e, request: Request{Destination: at, Parallel: 1}, sources: &sources{}, progress: progress,
-		run: ports.Run{Replica: at.Replica, ID: drawID()},
+		run: ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: drawID()},
 	}, sight{destination: r}, plan, func() {})
 }
 
@@ -67,7 +35,7 @@ func (x *execution) inOrder(ctx context.Context) error {
 // the volume's image, with the record of it.
 func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image domain.Image) (domain.Replica, error) {
 	at = at.bounded()
-	release, err := e.claimReplica(ctx, at)
+	release, err := e.claimReplica(ctx, at, "the creation")
 	if err != nil {
 		return domain.Replica{}, err
 	}
@@ -101,7 +69,7 @@ func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) 
 // refused.
 func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) (domain.Plan, error) {
 	at = at.bounded()
-	release, err := e.claimReplica(ctx, at)
+	release, err := e.claimReplica(ctx, at, "the deletion")
 	if err != nil {
 		return domain.Plan{}, err
 	}
@@ -116,7 +84,7 @@ func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) 
 	}
 	x := e.executionOf(at, r, plan, observer)
 	// A copy that outlived its engine may still be writing into what goes.
-	if err := at.Host.Release(ctx, x.run); err != nil {
+	if err := e.closeOpened(ctx, at.Host, x.run); err != nil {
 		return plan, fmt.Errorf("close what earlier runs left open: %w", err)
 	}
 	if err := x.inOrder(ctx); err != nil {

@@ -51,7 +51,17 @@ func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
 // claimed is a host on which another process works on every replica.
 type claimed struct{ *memory.Host }
 
-func (claimed) Claim(_ context.Context, name string) (func(), error) {
+func (claimed) Lease(_ context.Context, name string, _ ports.Lease) (func(), error) {
+	if strings.HasPrefix(name, "replica ") {
+		return nil, ports.ErrBusy
+	}
+	return func() {}, nil
+}
+
+// claimer is an adapter that was written before there were leases.
+type claimer struct{ ports.Host }
+
+func (claimer) Claim(_ context.Context, name string) (func(), error) {
 	if strings.HasPrefix(name, "replica ") {
 		return nil, ports.ErrBusy
 	}
@@ -61,7 +71,13 @@ func (claimed) Claim(_ context.Context, name string) (func(), error) {
 func TestWhatAnotherProcessWorksOnIsLeftToIt(t *testing.T) {
 	ctx := context.Background()
 	b, healthy, _ := growTwins(t, memory.Fork)
-	at := app.Site{Host: claimed{b.destination}, Replica: copyName}
+	for name, host := range map[string]ports.Host{"leases": claimed{b.destination}, "claims": claimer{b.destination}} {
+		t.Run(name, func(t *testing.T) { leftToIt(ctx, t, b, app.Site{Host: host, Replica: copyName}, healthy) })
+	}
+}
+
+func leftToIt(ctx context.Context, t *testing.T, b *bench, at, healthy app.Site) {
+	t.Helper()
 	before := photograph(t, b.destination)
 	engine := app.New(nil)
 	for what, do := range map[string]func() error{

@@ -65,6 +65,9 @@ func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
 				from.foundThere(at, sources[at])
 			}
 		}
+		if failures[at] == nil {
+			failures[at] = from.stays(at, sources[at])
+		}
 	}
 	if from.several() {
 		err = s.pick(r, from, sources, destination, failures)
@@ -161,6 +164,9 @@ func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, 
 	}
 	if s.source, err = domain.NewReplica(source, from.sites[s.primary].Replica); err != nil {
 		return sight{}, refused(err)
+	}
+	if err := from.stays(s.primary, s.source); err != nil {
+		return sight{}, ofSource(s.primary, err)
 	}
 	if s.destination, err = domain.NewDestination(destination, r.Destination.Replica, s.source); err != nil {
 		return sight{}, refused(err)

@@ -39,7 +39,8 @@ func TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt(t *testing.
 
 	any := gomock.Any()
 	gomock.InOrder(
-		destination.EXPECT().List(any).Return(store("b"), nil), // the claim and the plan
+		destination.EXPECT().List(any).Return(store("b"), nil), // it does not know by itself which store it is
+		destination.EXPECT().List(any).Return(store("b"), nil), // the plan
 		destination.EXPECT().Create(any, any, uint64(size)).Return("in-flight", nil),
 		source.EXPECT().Look(any, "source-s1").Return(snap, nil),
 		destination.EXPECT().Receive(any, any, "in-flight", ports.Peer("a")).Return(ports.Address("here"), nil),

@@ -79,6 +79,7 @@ type rebuild struct {
 	engine   *Engine
 	request  Request
 	run      ports.Run
+	holder   string // of what it has claimed
 	progress *progress
 	report   Report
 	changed  bool            // something was changed on one of the hosts
@@ -97,14 +98,13 @@ func (r *rebuild) all(ctx context.Context) error {
 	if err := r.request.check(); err != nil {
 		return err
 	}
-	seen, release, err := r.claim(ctx)
+	release, err := r.claim(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
 	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
-		err := r.without(ctx, r.once(ctx, seen))
-		seen = nil
+		err := r.without(ctx, r.once(ctx))
 		if !errors.Is(err, errPlanAgain) || plans == most || ctx.Err() != nil {
 			return r.cleanUpAfter(ctx, err)
 		}
@@ -133,50 +133,6 @@ func (r *rebuild) cleanUpAfter(ctx context.Context, err error) error {
 	return nil
 }
 
-// claim keeps a second rebuild of the same replica out, of this process and,
-// where the host can tell, of others. Where it cannot, two processes on one
-// replica are their callers' mistake.
-//
-// Which store it is, only a look tells, and the plan is made of the same look.
-// So nobody may give the replica back between the look and the claim: whoever
-// claims or gives back a replica of that name waits for the others' looks.
-func (r *rebuild) claim(ctx context.Context) (seen *sight, release func(), err error) {
-	name := "claim " + r.request.Destination.Replica
-	forWhat := func() string {
-		return fmt.Sprintf("another rebuild of a replica %s, which looks at its hosts", r.request.Destination.Replica)
-	}
-	claimed, err := r.engine.locks.acquire(ctx, name, forWhat)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer claimed()
-	s, err := r.look(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	store := s.destination.Store
-	replica, ok, err := r.engine.claimHere(ctx, store.UUID, claimOfReplica(store.UUID, r.request.Destination.Replica))
-	if err != nil {
-		return nil, nil, err
-	}
-	if !ok {
-		return nil, nil, refusef("replica %s on lvstore %s is being rebuilt already", r.request.Destination.Replica, store.Name)
-	}
-	outside, err := r.claimOutside(ctx, store)
-	if err != nil {
-		replica()
-		return nil, nil, err
-	}
-	return &s, func() {
-		claimed, err := r.engine.locks.acquire(context.WithoutCancel(ctx), name, forWhat)
-		if err == nil {
-			defer claimed()
-		}
-		outside()
-		replica()
-	}, nil
-}
-
 // look looks at all hosts. A source that does not answer is asked again for a
 // while, though there are others; then it is not asked any more.
 func (r *rebuild) look(ctx context.Context) (s sight, err error) {
@@ -203,42 +159,11 @@ func (r *rebuild) look(ctx context.Context) (s sight, err error) {
 	return s, nil
 }
 
-// claimOutside claims what other processes can see: the replica on its host, and
-// on all hosts the run, which opens something on each. Where they are on one
-// target the second claim of the run is busy, with ours.
-func (r *rebuild) claimOutside(ctx context.Context, store domain.Store) (release func(), err error) {
-	var held []func()
-	release = func() {
-		for _, give := range held {
-			give()
-		}
-	}
-	give, err := r.engine.claimElsewhere(ctx, r.request.Destination.Host, store.UUID, claimOfReplica(store.UUID, r.request.Destination.Replica))
-	switch {
-	case errors.Is(err, ports.ErrBusy):
-		return nil, refusef("replica %s on lvstore %s is being rebuilt by another process", r.request.Destination.Replica, store.Name)
-	case err != nil:
-		return nil, err
-	}
-	held = append(held, give)
-	for _, site := range append([]Site{r.request.Destination}, r.request.sources()...) {
-		give, err := r.engine.claimOutside(ctx, site.Host, claimOfRun(r.run))
-		switch {
-		case err == nil:
-			held = append(held, give)
-		case !errors.Is(err, ports.ErrBusy):
-			release()
-			return nil, err
-		}
-	}
-	return release, nil
-}
-
 // once plans and carries the plan out. errPlanAgain says that another round is
-// needed. seen is what was looked at already; nil: nothing.
-func (r *rebuild) once(ctx context.Context, looked *sight) error {
+// needed.
+func (r *rebuild) once(ctx context.Context) error {
 	r.report.SourceViews, r.report.DestinationViews = nil, nil
-	seen, plan, err := r.plan(ctx, looked)
+	seen, plan, err := r.plan(ctx)
 	if err != nil {
 		return err
 	}
@@ -258,7 +183,7 @@ func (r *rebuild) once(ctx context.Context, looked *sight) error {
 		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name, forWhat); err != nil {
 			return err
 		}
-		if seen, plan, err = r.plan(ctx, nil); err != nil || !plan.FetchesImage() {
+		if seen, plan, err = r.plan(ctx); err != nil || !plan.FetchesImage() {
 			imageLock()
 			imageLock = func() {}
 		}
@@ -269,19 +194,16 @@ func (r *rebuild) once(ctx context.Context, looked *sight) error {
 	return r.carryOut(ctx, seen, plan, imageLock)
 }
 
-func (r *rebuild) plan(ctx context.Context, looked *sight) (sight, domain.Plan, error) {
+func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	request := r.request
 	request.Options.ThisRun = r.sealed
-	if looked == nil {
-		seen, err := r.look(ctx)
-		if err != nil {
-			return seen, domain.Plan{}, err
-		}
-		looked = &seen
+	looked, err := r.look(ctx)
+	if err != nil {
+		return looked, domain.Plan{}, err
 	}
-	seen, plan := *looked, domain.Plan{}
-	err := r.insistOn(ctx, "plan", func() (err error) {
-		seen, plan, err = r.engine.plan(ctx, request, r.sources, *looked)
+	seen, plan := looked, domain.Plan{}
+	err = r.insistOn(ctx, "plan", func() (err error) {
+		seen, plan, err = r.engine.plan(ctx, request, r.sources, looked)
 		return err
 	})
 	r.see(seen)
@@ -417,7 +339,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 		return err
 	}
 	r.warnOf(seen.doubts)
-	if len(violations) > 0 && !sameTree(planned, seen.source) {
+	if !sameTree(planned, seen.source) {
 		return fmt.Errorf("%w: the source has other snapshots now", errPlanAgain)
 	}
 	if leftInFlight(violations) {

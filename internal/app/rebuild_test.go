@@ -97,7 +97,7 @@ func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
 	<-copying
 	_, err := engine.Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "is being rebuilt already")
+	require.ErrorContains(t, err, "is in use by the rebuild of replica vol-1-r-2 on lvstore disk-2")
 	close(goOn)
 	require.NoError(t, <-first)
 	requireEqualViews(t, b, sourceName, copyName, true)

@@ -87,7 +87,7 @@ func (e *Engine) planRepair(ctx context.Context, request RepairRequest) (domain.
 
 func (e *Engine) repair(ctx context.Context, request RepairRequest, report *RepairReport) (changed bool, err error) {
 	request.Replica, request.Healthy = request.Replica.bounded(), request.Healthy.bounded()
-	release, err := e.claimReplica(ctx, request.Replica)
+	release, err := e.claimReplica(ctx, request.Replica, "the repair")
 	if err != nil {
 		return false, err
 	}

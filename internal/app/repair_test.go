@@ -261,5 +261,5 @@ func TestTwoAtOnceOnOneReplicaAreOneTooMany(t *testing.T) {
 	_, err := engine.Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy})
 	require.NoError(t, err)
 	require.ErrorIs(t, inner, app.ErrRefused)
-	require.ErrorContains(t, inner, "is being worked on already")
+	require.ErrorContains(t, inner, "is in use by the repair of replica vol-1-r-2")
 }

@@ -15,7 +15,7 @@ import (
 // CreateSnapshot takes a snapshot of the replica's head, as a user's.
 func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (domain.Snapshot, error) {
 	at = at.bounded()
-	release, err := e.claimReplica(ctx, at)
+	release, err := e.claimReplica(ctx, at, "the creation of snapshot "+name)
 	if err != nil {
 		return domain.Snapshot{}, err
 	}
@@ -60,7 +60,7 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 // of this process that copies the snapshot is waited for.
 func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
 	at = at.bounded()
-	release, err := e.claimReplica(ctx, at)
+	release, err := e.claimReplica(ctx, at, "the deletion of snapshot "+name)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
@@ -121,7 +121,7 @@ func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.
 // another Revert finishes it.
 func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
 	at := request.Replica.bounded()
-	release, err := e.claimReplica(ctx, at)
+	release, err := e.claimReplica(ctx, at, "the revert")
 	if err != nil {
 		return domain.Revert{}, err
 	}

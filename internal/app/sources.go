@@ -25,6 +25,7 @@ type sources struct {
 
 	mu     sync.Mutex
 	stores []string         // names of lvstores; "": not seen yet
+	heads  []string         // UUIDs, as first seen; "": not yet
 	found  []domain.Replica // as last seen; those that were never seen have no name
 	chosen map[int]bool     // primaries that lacked nothing when they were first planned from
 	lost   []error          // why they are not used any more; nil: they are
@@ -44,7 +45,7 @@ type served struct {
 func newSources(r Request) *sources {
 	sites := r.sources()
 	s := &sources{
-		sites: sites, stores: make([]string, len(sites)), found: make([]domain.Replica, len(sites)), chosen: make(map[int]bool), lost: make([]error, len(sites)),
+		sites: sites, stores: make([]string, len(sites)), heads: make([]string, len(sites)), found: make([]domain.Replica, len(sites)), chosen: make(map[int]bool), lost: make([]error, len(sites)),
 		inUse: make([]context.Context, len(sites)), end: make([]context.CancelCauseFunc, len(sites)),
 		served: make([][]served, len(sites)),
 	}

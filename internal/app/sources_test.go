@@ -817,14 +817,19 @@ type watched struct {
 	*memory.Host
 
 	mu      sync.Mutex
-	claimed []string
+	claimed []string // alone
+	shared  []string
 }
 
-func (w *watched) Claim(ctx context.Context, name string) (func(), error) {
+func (w *watched) Lease(ctx context.Context, name string, lease ports.Lease) (func(), error) {
 	w.mu.Lock()
-	w.claimed = append(w.claimed, name)
+	if lease.Shared {
+		w.shared = append(w.shared, name)
+	} else {
+		w.claimed = append(w.claimed, name)
+	}
 	w.mu.Unlock()
-	return w.Host.Claim(ctx, name)
+	return w.Host.Lease(ctx, name, lease)
 }
 
 // On each source's host the run is claimed, what earlier runs left is closed before
@@ -844,6 +849,8 @@ func TestARunIsClaimedAndClosedOnEachSource(t *testing.T) {
 		for i, host := range hosts {
 			require.Len(t, host.claimed, 1)
 			require.Regexp(t, "^run [0-9a-f]{8}$", host.claimed[0])
+			require.Len(t, host.shared, 1)
+			require.Regexp(t, "^replica .*/"+g.request.Source.Replica[:3], host.shared[0])
 			require.Equal(t, 2, asked[i]["release"])
 		}
 		require.Equal(t, hosts[0].claimed, hosts[1].claimed)

@@ -27,14 +27,42 @@ type Views map[string]string
 const readSize = 4 << 20
 
 // ReadViews reads lvols of a host back, several at once, through the host's
-// ports.Opener. ErrUnsupported where it is none. The run must not be one that is
-// going on.
-func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, observer Observer) (Views, error) {
+// ports.Opener. ErrUnsupported where it is none. What would change the replica
+// meanwhile is refused, and where something changes it, this is.
+func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, observer Observer) (views Views, err error) {
 	at = at.bounded()
-	run := ports.Run{Replica: at.Replica, ID: drawID()}
 	p := newProgress(observer)
 	p.reads(lvols)
-	views, err := readViews(ctx, at, run, lvols, DefaultParallel, p)
+	run := ports.Run{Replica: at.Replica, ID: drawID()}
+	if _, ok := can[ports.Opener](at.Host); !ok || len(lvols) == 0 {
+		return readViews(ctx, at, run, lvols, DefaultParallel, p)
+	}
+	lease := ports.Lease{Shared: true, Holder: "a reading of the views of replica " + at.Replica}
+	replica, err := e.leaseReplica(ctx, at, lease)
+	if err != nil {
+		return nil, err
+	}
+	defer replica()
+	store, err := identify(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	run.Store = store.UUID
+	alive, err := e.claimNow(ctx, at.Host, claimOfRun(run), lease)
+	if err != nil {
+		return nil, err
+	}
+	defer alive()
+	views, err = readViews(ctx, at, run, lvols, DefaultParallel, p)
+	ender, ok := can[ports.Ender](at.Host)
+	if !ok {
+		return views, err // each lvol was closed; what else is open, gc ends
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	defer cancel()
+	if ended := ender.End(ctx, run); ended != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", ErrCleanUp, ended))
+	}
 	return views, err
 }
 
@@ -159,7 +187,7 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 			return readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
 		}
 		views, err := read()
-		if errors.Is(err, ports.ErrBusy) && side.into == &r.report.SourceViews && r.engine.endDeadRuns(ctx, side.at, seen.source.Store) {
+		if errors.Is(err, ports.ErrBusy) && side.into == &r.report.SourceViews && r.engine.endDeadRuns(ctx, side.at.Host) {
 			views, err = read()
 		}
 		if errors.Is(err, ports.ErrNotFound) {
@@ -175,18 +203,6 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 		*side.into = views
 	}
 	return domain.CompareViews(seen.source, seen.destination, image, r.report.SourceViews, r.report.DestinationViews), nil
-}
-
-// endDeadRuns ends what crashed runs that made a replica have open of it: the
-// verification of its views, perhaps, in which their engine died. It reports false
-// where somebody is at work on the replica.
-func (e *Engine) endDeadRuns(ctx context.Context, at Site, store domain.Store) bool {
-	release, err := e.claimBoth(ctx, at.Host, claimOfReplica(store.UUID, at.Replica))
-	if err != nil {
-		return false
-	}
-	defer release()
-	return e.closeOpened(ctx, at.Host, at.Replica) == nil
 }
 
 func unread(r domain.Replica, read Views) []domain.Lvol {

@@ -123,6 +123,9 @@ func TestViewsThatCannotBeReadFailTheVerification(t *testing.T) {
 	head := list(t, b.source, sourceName).Head.UUID
 	opened, err := b.source.Open(t.Context(), ports.Run{Replica: "vol-1", ID: "00000001"}, head)
 	require.NoError(t, err)
+	alive, err := b.source.Claim(t.Context(), "run 00000001")
+	require.NoError(t, err)
+	defer alive()
 	_, err = app.New(nil).Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, ports.ErrBusy)
 	require.ErrorContains(t, err, "read the view of lvol "+sourceName)

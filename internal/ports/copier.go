@@ -7,8 +7,12 @@ import "context"
 // and removes what a crash has left.
 type Run struct {
 	Replica string // the destination replica's name
+	Store   string // UUID of the destination's store; "": not told, as runs of earlier versions
 	ID      string // 8 hex digits, new for every run
 }
+
+// SameReplica reports whether both runs are of one replica on one store.
+func (r Run) SameReplica(other Run) bool { return r.Replica == other.Replica && r.Store == other.Store }
 
 // Address says where a copy goes. It is made by the receiving adapter, read by
 // the sending one, and can cross a wire.
@@ -46,8 +50,8 @@ type Copier interface {
 	// full.
 	Copy(ctx context.Context, run Run, snapshot string, to Address, progress Progress) error
 
-	// Release ends whatever runs of that replica have opened on this host, the
-	// given one and, before it began, those that crashed. Nothing to release
-	// is no error.
+	// Release ends whatever runs of that replica on that store have opened on this
+	// host, the given one and, before it began, those that crashed. Nothing to
+	// release is no error.
 	Release(ctx context.Context, run Run) error
 }

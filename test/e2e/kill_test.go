@@ -135,7 +135,7 @@ func TestTwoEnginesOnOneReplica(t *testing.T) {
 		r, status := program.rebuild(t, a, b)
 		require.Equal(t, 1, status)
 		require.Equal(t, "refused", r.Outcome)
-		require.Contains(t, r.Error, "is being rebuilt by another process")
+		require.Contains(t, r.Error, "is in use by the rebuild of replica")
 		require.False(t, first.hasEnded(), "the first one goes on")
 
 		require.NoError(t, os.Remove(to.Socket+".claims")) // as of two containers that share no directory

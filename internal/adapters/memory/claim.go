@@ -12,19 +12,40 @@ import (
 
 // Claim implements ports.Claimer. It is a lock of the process and asks nothing
 // of the store, so no fault is injected into it.
-func (h *Host) Claim(_ context.Context, name string) (release func(), err error) {
+func (h *Host) Claim(ctx context.Context, name string) (release func(), err error) {
+	return h.Lease(ctx, name, ports.Lease{})
+}
+
+// Lease implements ports.Leaser.
+func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.claimed[name] {
-		return nil, h.failed("claim "+name, fmt.Errorf("somebody else has it: %w", ports.ErrBusy))
+	if held := h.claimed[name]; len(held) > 0 && !(lease.Shared && held[0].Shared) {
+		err := &ports.HeldError{}
+		for _, other := range held {
+			if other.Holder != "" {
+				err.Holders = append(err.Holders, other.Holder)
+			}
+		}
+		if len(err.Holders) == 0 {
+			return nil, h.failed("claim "+name, fmt.Errorf("somebody else has it: %w", ports.ErrBusy))
+		}
+		return nil, h.failed("claim "+name, err)
 	}
-	h.claimed[name] = true
+	it := &lease
+	h.claimed[name] = append(h.claimed[name], it)
 	return sync.OnceFunc(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.claimed, name)
+		left := slices.DeleteFunc(h.claimed[name], func(other *ports.Lease) bool { return other == it })
+		if h.claimed[name] = left; len(left) == 0 {
+			delete(h.claimed, name)
+		}
 	}), nil
 }
+
+// Identity implements ports.Identifier.
+func (h *Host) Identity() (uuid, name string) { return h.config.UUID, h.config.Name }
 
 // Opened implements ports.Collector: received lvols, and copies that are sent.
 func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
@@ -34,6 +55,9 @@ func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 			for _, id := range slices.Sorted(maps.Keys(h.receptions)) {
 				r := h.receptions[id]
 				found = append(found, ports.Opened{Run: r.run, What: "reception into " + r.into.name})
+			}
+			for o := range h.openings {
+				found = append(found, ports.Opened{Run: o.run, What: "bytes of " + o.of.name})
 			}
 			for op := range h.operations {
 				if op.sends {

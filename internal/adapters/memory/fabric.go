@@ -96,7 +96,7 @@ func (f *Fabric) NewHost(c Config) *Host {
 
 		rateChanged: make(chan struct{}),
 		orphans:     make(chan struct{}),
-		claimed:     make(map[string]bool),
+		claimed:     make(map[string][]*ports.Lease),
 	}
 	if c.UUID == "" {
 		h.config.UUID = h.drawUUID()

@@ -42,7 +42,7 @@ type Host struct {
 	inject func(Call) Fault
 	calls  map[string]int // by method
 
-	claimed map[string]bool // by name
+	claimed map[string][]*ports.Lease // by name: who has it
 }
 
 var (
@@ -53,9 +53,10 @@ var (
 	_ ports.Merger      = (*Host)(nil)
 	_ ports.Opener      = (*Host)(nil)
 
-	_ ports.Claimer   = (*Host)(nil)
-	_ ports.Collector = (*Host)(nil)
-	_ ports.Merger    = (*Host)(nil)
+	_ ports.Leaser     = (*Host)(nil)
+	_ ports.Collector  = (*Host)(nil)
+	_ ports.Ender      = (*Host)(nil)
+	_ ports.Identifier = (*Host)(nil)
 )
 
 // Sent is the payload, in bytes, that copies from this host to others wrote.

@@ -9,11 +9,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// lockByte locks one byte until the file is closed. The lock belongs to the
-// open file, not to the process: two claims of one process exclude each other,
-// too.
-func lockByte(file *os.File, at int64) error {
-	err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1})
+// lockBytes locks some bytes until the file is closed, with others who share
+// them or alone. The lock belongs to the open file, not to the process: two
+// claims of one process exclude each other, too.
+func lockBytes(file *os.File, at, length int64, shared bool) error {
+	kind := int16(unix.F_WRLCK)
+	if shared {
+		kind = unix.F_RDLCK
+	}
+	err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: at, Len: length})
 	switch {
 	case err == nil:
 		return nil
@@ -22,4 +26,10 @@ func lockByte(file *os.File, at int64) error {
 	default: // a file system without locks
 		return as(ports.ErrUnsupported, err)
 	}
+}
+
+// isLocked reports whether another open file has locked any of the bytes.
+func isLocked(file *os.File, at, length int64) bool {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: length}
+	return unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &lock) == nil && lock.Type != unix.F_UNLCK
 }

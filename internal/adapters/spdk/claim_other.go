@@ -9,6 +9,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-func lockByte(*os.File, int64) error {
+func lockBytes(*os.File, int64, int64, bool) error {
 	return as(ports.ErrUnsupported, errors.New("locks of open files are Linux' own"))
 }
+
+func isLocked(*os.File, int64, int64) bool { return false }

@@ -71,8 +71,10 @@ var (
 	_ ports.Preparer    = (*Host)(nil)
 	_ ports.Opener      = (*Host)(nil)
 
-	_ ports.Claimer   = (*Host)(nil)
-	_ ports.Collector = (*Host)(nil)
+	_ ports.Leaser     = (*Host)(nil)
+	_ ports.Collector  = (*Host)(nil)
+	_ ports.Ender      = (*Host)(nil)
+	_ ports.Identifier = (*Host)(nil)
 )
 
 // Open connects to a target, asks what it can do, and finds the lvstore. The

@@ -245,7 +245,7 @@ func aRunUsesUpItsSubsystem(t *testing.T, p *pair) {
 		var all []spdktypes.NvmfSubsystem
 		p.to.Call(t, "nvmf_get_subsystems", nil, &all)
 		for _, sub := range all {
-			if isRunNQN(sub.Nqn, run.Replica) {
+			if isRunNQN(sub.Nqn, run) {
 				ours++
 			}
 		}

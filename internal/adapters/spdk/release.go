@@ -33,30 +33,18 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 	state := h.run(run)
 	h.mu.Lock()
 	swept := state.swept
-	controllers := slices.Sorted(maps.Keys(state.controllers))
-	var subsystems []string
-	for _, sub := range state.subsystems {
-		subsystems = append(subsystems, sub.nqn)
-	}
+	subsystems, controllers := state.openedLocked()
 	h.mu.Unlock()
 
-	ends := func(other ports.Run) bool { return other == run || !swept && other.Replica == run.Replica }
+	ends := func(other ports.Run) bool { return other == run || !swept && other.SameReplica(run) }
 	h.endOpenings(ends)
 	h.undoPrepared(ctx, ends)
 	if !swept {
-		if subsystems, controllers, err = h.opened(ctx, func(nqn string) bool { return isRunNQN(nqn, run.Replica) }); err != nil {
+		if subsystems, controllers, err = h.opened(ctx, func(nqn string) bool { return isRunNQN(nqn, run) }); err != nil {
 			return err
 		}
 	}
-	// What sends goes first: a controller whose subsystem is gone tries to
-	// reconnect.
-	detaching, end := ctx, func() {}
-	if swept {
-		detaching, end = context.WithTimeout(ctx, detachFor)
-	}
-	err = h.detachControllers(detaching, controllers...)
-	end()
-	if err := errors.Join(err, h.deleteSubsystems(ctx, subsystems...)); err != nil {
+	if err := h.closeAll(ctx, swept, subsystems, controllers); err != nil {
 		return err
 	}
 	h.mu.Lock()
@@ -66,12 +54,76 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 		return nil
 	}
 	for other := range h.runs {
-		if other.Replica == run.Replica {
+		if other.SameReplica(run) {
 			delete(h.runs, other)
 		}
 	}
 	h.runLocked(run).swept = true
 	return nil
+}
+
+// End implements ports.Ender. What this host has opened itself it knows; for a
+// run of another process it asks the target.
+func (h *Host) End(ctx context.Context, run ports.Run) error {
+	return h.failed(h.endRun(ctx, run), "end what run %s of replica %s has opened", run.ID, run.Replica)
+}
+
+func (h *Host) endRun(ctx context.Context, run ports.Run) error {
+	unlock, err := h.locks.take(ctx, lockOf(run))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ends := func(other ports.Run) bool { return isSameRun(other, run) }
+	var subsystems, controllers []string
+	known := false
+	h.mu.Lock()
+	for other, state := range h.runs {
+		if ends(other) {
+			known = true
+			subsystems, controllers = state.openedLocked()
+		}
+	}
+	h.mu.Unlock()
+	h.endOpenings(ends)
+	h.undoPrepared(ctx, ends)
+	if !known {
+		if subsystems, controllers, err = h.opened(ctx, func(nqn string) bool { return isNQNOf(nqn, run) }); err != nil {
+			return err
+		}
+	}
+	if err := h.closeAll(ctx, known, subsystems, controllers); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for other := range h.runs {
+		if ends(other) {
+			delete(h.runs, other)
+		}
+	}
+	return nil
+}
+
+// closeAll ends controllers and subsystems. What sends goes first: a controller
+// whose subsystem is gone tries to reconnect. Where a run ends that had a life, a
+// detach is not waited for long.
+func (h *Host) closeAll(ctx context.Context, hurry bool, subsystems, controllers []string) error {
+	detaching, end := ctx, func() {}
+	if hurry {
+		detaching, end = context.WithTimeout(ctx, detachFor)
+	}
+	err := h.detachControllers(detaching, controllers...)
+	end()
+	return errors.Join(err, h.deleteSubsystems(ctx, subsystems...))
+}
+
+// openedLocked are the NQNs of what the run has opened here.
+func (s *runState) openedLocked() (subsystems, controllers []string) {
+	for _, sub := range s.subsystems {
+		subsystems = append(subsystems, sub.nqn)
+	}
+	return subsystems, slices.Sorted(maps.Keys(s.controllers))
 }
 
 // opened are the NQNs of subsystems and controllers on the target that runs

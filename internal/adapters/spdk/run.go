@@ -61,4 +61,4 @@ func (h *Host) run(run ports.Run) *runState {
 }
 
 // lockOf names the lock under which a run opens subsystems and controllers.
-func lockOf(run ports.Run) string { return "run " + run.Replica + " " + run.ID }
+func lockOf(run ports.Run) string { return "run " + run.ID }

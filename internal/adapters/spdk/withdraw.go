@@ -63,7 +63,7 @@ func (h *Host) withdrawUnknown(ctx context.Context, run ports.Run, uuid string) 
 		return err
 	}
 	for _, sub := range all {
-		if sub.ModelNumber != modelNumber || sub.SerialNumber != run.ID || !isRunNQN(sub.Nqn, run.Replica) {
+		if sub.ModelNumber != modelNumber || !isNQNOf(sub.Nqn, run) {
 			continue
 		}
 		for _, ns := range sub.Namespaces {

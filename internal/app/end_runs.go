@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// How what runs have opened is closed by others than themselves.
+
+// closeOpened ends whatever runs of a replica have opened, for one that has the
+// replica alone and opens nothing itself: the first Release removes what earlier
+// ones have left, the second one itself.
+func (e *Engine) closeOpened(ctx context.Context, host ports.Host, run ports.Run) error {
+	return errors.Join(host.Release(ctx, run), host.Release(ctx, run))
+}
+
+// endCrashed ends what one run has opened whose process is dead. Others of the same
+// replica may live. A host that ends all of a replica's at once is asked again what
+// there is: a run may have begun since.
+func (e *Engine) endCrashed(ctx context.Context, host ports.Host, run ports.Run, dead map[ports.Run]bool) error {
+	if ender, ok := can[ports.Ender](host); ok {
+		return ender.End(ctx, run)
+	}
+	if collector, ok := can[ports.Collector](host); ok {
+		opened, err := collector.Opened(ctx)
+		if err != nil {
+			return fmt.Errorf("list what runs have opened: %w", err)
+		}
+		for _, o := range opened {
+			if o.Run.SameReplica(run) && !dead[o.Run] {
+				return fmt.Errorf("run %s of replica %s has begun: %w", o.Run.ID, run.Replica, ports.ErrBusy)
+			}
+		}
+	}
+	return e.closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: drawID()})
+}
+
+// endDeadRuns ends what crashed runs have open on a host: the verification of its
+// views, perhaps, in which their engine died. It reports whether there was any.
+func (e *Engine) endDeadRuns(ctx context.Context, host ports.Host) (ended bool) {
+	collector, ok := can[ports.Collector](host)
+	if !ok {
+		return false
+	}
+	opened, err := collector.Opened(ctx)
+	if err != nil {
+		return false
+	}
+	var all held
+	defer all.release()
+	dead, asked := make(map[ports.Run]bool), make(map[ports.Run]bool)
+	for _, o := range opened {
+		if asked[o.Run] {
+			continue
+		}
+		asked[o.Run] = true
+		release, err := e.claimNow(ctx, host, claimOfRun(o.Run), ports.Lease{Holder: "the end of a crashed run"})
+		if err == nil {
+			all.add(release)
+			dead[o.Run] = true
+		}
+	}
+	for run := range dead {
+		if e.endCrashed(ctx, host, run, dead) == nil {
+			ended = true
+		}
+	}
+	return ended
+}

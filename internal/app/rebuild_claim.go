@@ -1,0 +1,137 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// claim keeps everything off the destination, and off the sources what would
+// change them, in this process and, where the hosts can tell, in others
+// (longhorn/longhorn#9191, #1895, #3086). Where they cannot, two processes on one
+// replica are their callers' mistake.
+//
+// It comes before the first look: what was planned from is what is claimed. A host
+// that knows which store it is is not asked for it, so one that hangs holds up no
+// other rebuild.
+func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
+	destination, err := r.identify(ctx, r.request.Destination)
+	if err != nil {
+		return nil, err
+	}
+	r.run.Store = destination.UUID
+	r.holder = fmt.Sprintf("the rebuild of replica %s on lvstore %s", r.run.Replica, destination.Name)
+	stores, failures := r.identifySources(ctx)
+	if !r.sources.several() && failures[0] != nil {
+		return nil, failures[0]
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for at, store := range stores {
+		if failures[at] == nil && store.UUID == destination.UUID && r.sources.sites[at].Replica == r.run.Replica {
+			return nil, refusef("replica %s on lvstore %s is source and destination at once", r.run.Replica, store.Name)
+		}
+	}
+	var all held
+	one, err := r.engine.claim(ctx, r.request.Destination.Host, destination.UUID, claimOfReplica(destination.UUID, r.run.Replica), ports.Lease{Holder: r.holder})
+	if err != nil {
+		return nil, inUse(fmt.Sprintf("replica %s on lvstore %s", r.run.Replica, destination.Name), err)
+	}
+	all.add(one)
+	if err := r.claimSources(ctx, stores, failures, &all); err != nil {
+		all.release()
+		return nil, err
+	}
+	if err := r.claimRun(ctx, &all); err != nil {
+		all.release()
+		return nil, err
+	}
+	return all.release, nil
+}
+
+func (r *rebuild) identify(ctx context.Context, at Site) (store domain.Store, err error) {
+	err = r.insistOn(ctx, "look at the hosts", func() (err error) {
+		store, err = identify(ctx, at)
+		return err
+	})
+	return store, err
+}
+
+func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Store, failures []error) {
+	sites := r.sources.sites
+	stores, failures = make([]domain.Store, len(sites)), make([]error, len(sites))
+	calls := make([]func() error, len(sites))
+	for at, site := range sites {
+		calls[at] = func() error {
+			stores[at], failures[at] = r.identify(ctx, site)
+			return nil
+		}
+	}
+	_ = r.atOnce(calls...) // each has its own failure
+	return stores, failures
+}
+
+// claimSources shares the sources with others who read them. One of several that
+// cannot be had is not used.
+func (r *rebuild) claimSources(ctx context.Context, stores []domain.Store, failures []error, all *held) error {
+	for at, store := range stores {
+		if failures[at] != nil {
+			continue
+		}
+		r.sources.saw(at, store)
+		site := r.sources.sites[at]
+		lease := ports.Lease{Shared: true, Holder: r.holder + " from it"}
+		one, err := r.engine.claim(ctx, site.Host, store.UUID, claimOfReplica(store.UUID, site.Replica), lease)
+		if err != nil {
+			failures[at] = inUse(fmt.Sprintf("replica %s on lvstore %s", site.Replica, store.Name), err)
+			continue
+		}
+		all.add(one)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !r.sources.several() {
+		return failures[0]
+	}
+	left := 0
+	for _, failure := range failures {
+		if failure == nil {
+			left++
+		}
+	}
+	if left == 0 {
+		return r.sources.none(failures)
+	}
+	for at, failure := range failures {
+		if failure != nil {
+			r.lose(at, failure)
+		}
+	}
+	return nil
+}
+
+// claimRun shows on all hosts that the run lives: it opens something on each. Where
+// they are on one target the second claim of the run is busy, with ours.
+func (r *rebuild) claimRun(ctx context.Context, all *held) error {
+	lease := ports.Lease{Holder: r.holder}
+	inside, err := r.engine.leases.take(claimOfRun(r.run), lease)
+	if err != nil {
+		return err
+	}
+	all.add(inside)
+	for _, site := range append([]Site{r.request.Destination}, r.request.sources()...) {
+		one, err := r.engine.claimOutside(ctx, site.Host, claimOfRun(r.run), lease)
+		switch {
+		case err == nil:
+			all.add(one)
+		case !errors.Is(err, ports.ErrBusy):
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package app
+
+import (
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// A volume's snapshots come and go while it is a source; then it is planned again.
+// But the head of a replica stays the same lvol until somebody reverts, deletes or
+// rebuilds the replica: what is there then is not what the rebuild was asked to
+// copy (longhorn/longhorn#9191, #1895, #3086).
+
+// changedSource: a source is not the replica any more that the rebuild began with.
+type changedSource struct{ replica, store, was, is string }
+
+func (e *changedSource) Error() string {
+	now := "it is gone"
+	if e.is != "" {
+		now = "it is lvol " + e.is
+	}
+	return fmt.Sprintf("source replica %s on lvstore %s was replaced, reverted or deleted while it was read: its head was lvol %s when the rebuild began, and now %s; look at the replica, and rebuild again",
+		e.replica, e.store, e.was, now)
+}
+
+// stays makes sure that a source is still the one that was seen first.
+func (s *sources) stays(at int, seen domain.Replica) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	head := ""
+	if seen.Head != nil {
+		head = seen.Head.UUID
+	}
+	if s.heads[at] == "" {
+		s.heads[at] = head
+	}
+	if was := s.heads[at]; was != head {
+		return &changedSource{replica: seen.Name, store: seen.Store.Name, was: was, is: head}
+	}
+	return nil
+}
