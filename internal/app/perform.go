@@ -361,19 +361,36 @@ func (x *execution) delete(ctx context.Context, host ports.Host, o domain.Operat
 		return err
 	}
 	defer release()
-	now, err := host.Look(ctx, uuid)
-	switch {
-	case errors.Is(err, ports.ErrNotFound):
-		return fmt.Errorf("%w: the lvol is gone already", errPlanAgain)
-	case err != nil:
+	planned := domain.Lvol{UUID: uuid, Name: o.Name}
+	if at := slices.IndexFunc(x.seen.destination.Store.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); at >= 0 {
+		planned.Own = x.seen.destination.Store.Lvols[at].Own
+	}
+	if err := lookBeforeDelete(ctx, host, planned); err != nil {
 		return err
-	case now.Name != o.Name:
-		return fmt.Errorf("%w: the lvol is called %s now", errPlanAgain, now.Name)
 	}
 	if err := x.play(o); err != nil {
 		return err
 	}
 	return patiently(ctx, func() error { return host.Delete(ctx, uuid) })
+}
+
+// lookBeforeDelete makes sure that an lvol is still what was listed. One in flight
+// holds nobody's data, and what an old copy still writes there is no reason to keep
+// it.
+func lookBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol) error {
+	now, err := host.Look(ctx, listed.UUID)
+	_, inFlight := domain.ReplicaInFlight(listed.Name)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return fmt.Errorf("%w: the lvol is gone already", errPlanAgain)
+	case err != nil:
+		return err
+	case now.Name != listed.Name:
+		return fmt.Errorf("%w: the lvol is called %s now", errPlanAgain, now.Name)
+	case now.Own.Count != listed.Own.Count && !inFlight && !domain.IsImageInFlight(listed.Name):
+		return fmt.Errorf("%w: lvol %s has %d clusters of its own now, %d when it was listed: something writes to it", errPlanAgain, now.Name, now.Own.Count, listed.Own.Count)
+	}
+	return nil
 }
 
 func (x *execution) record(ctx context.Context, host ports.Host, o domain.Operation) error {

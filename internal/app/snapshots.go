@@ -79,6 +79,9 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (doma
 		return removal, err
 	}
 	defer free()
+	if err := lookBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it was waited for
+		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
+	}
 	remove := func() error { return at.Host.Delete(ctx, uuid) }
 	if removal.Into != nil {
 		merger, ok := can[ports.Merger](at.Host)
@@ -154,7 +157,11 @@ func (e *Engine) revert(ctx context.Context, at Site, revert domain.Revert) erro
 			return fmt.Errorf("the new head cannot be made, so the old one stays: %w", err)
 		}
 		standIns = append(standIns, standIn)
-		if err := patiently(ctx, func() error { return at.Host.Delete(ctx, revert.Old.UUID) }); err != nil {
+		err = lookBeforeDelete(ctx, at.Host, *revert.Old)
+		if err == nil {
+			err = patiently(ctx, func() error { return at.Host.Delete(ctx, revert.Old.UUID) })
+		}
+		if err != nil {
 			if _, lookErr := at.Host.Look(ctx, revert.Old.UUID); lookErr == nil {
 				return errors.Join(fmt.Errorf("the old head stays: %w", err), e.deleteAll(ctx, at, standIns))
 			}

@@ -26,9 +26,16 @@ func Garbage(store Store) ([]Leftover, error) {
 		return nil, refuse("%v", err)
 	}
 	found := make(map[int]*Leftover)
+	named := make(map[string]bool)
 	for i := range store.Lvols {
+		named[store.Lvols[i].Name] = true
 		if l, ok := leftoverOf(store.Lvols[i], store.UUID); ok {
 			found[i] = &l
+		}
+	}
+	for i, l := range found {
+		if l.Stays == "" && !named[l.Owner] && (isStandIn(l.Lvol) || !store.Records && x.mayBeStandIn(i, l.Owner)) {
+			l.Stays = "a revert of replica " + l.Owner + " was stopped, and this alone tells what its head was: revert again, or rebuild or delete the replica"
 		}
 	}
 	hangs := make([][]int, len(store.Lvols)) // on each
@@ -62,6 +69,17 @@ func Garbage(store Store) ([]Leftover, error) {
 		all = append(all, *l)
 	}
 	return all, nil
+}
+
+// mayBeStandIn: where nothing is recorded, the stand-in of a head looks like other
+// empty lvols in flight that hang on a snapshot of the replica.
+func (x *index) mayBeStandIn(at int, replica string) bool {
+	l, parent := x.store.Lvols[at], x.parents[at]
+	if l.ReadOnly || l.Own.Count > 0 || parent == noParent {
+		return false
+	}
+	below, ok := readingFor(x.store.Lvols[parent], replica)
+	return ok && below.role == roleSnapshot
 }
 
 // leftoverOf tells ours from what others fill: ours end in 8 hex digits.

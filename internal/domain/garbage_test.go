@@ -37,6 +37,40 @@ func TestWhatIsInFlightIsGarbageAndNothingElse(t *testing.T) {
 	))
 }
 
+// gc removed the only record of a head's size and image.
+func TestStandInOfAStoppedRevertStays(t *testing.T) {
+	const standIn = "vol-1-r-2-rebuilding-0badcafe"
+	snapshot := Lvol{UUID: "s", Name: "vol-1-r-2-snap-s1", Size: 4, ReadOnly: true}
+	for what, c := range map[string]struct {
+		records bool
+		lvols   []Lvol
+		stays   bool
+	}{
+		"the head is gone":                       {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Record: "base"}}, true},
+		"the head is there":                      {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Record: "base"}, {UUID: "h", Name: "vol-1-r-2", Parent: "s"}}, false},
+		"it has no record":                       {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8}}, false},
+		"it has data":                            {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Record: "base", Own: Clusters{Count: 1}}}, false},
+		"nothing is recorded":                    {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8}}, true},
+		"nothing is recorded, the head is there": {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8}, {UUID: "h", Name: "vol-1-r-2", Parent: "s"}}, false},
+		"nothing is recorded, it is loose":       {false, []Lvol{{UUID: "l", Name: standIn, Size: 8}}, false},
+		"nothing is recorded, it is sealed":      {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, ReadOnly: true}}, false},
+		"nothing is recorded, it has data":       {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Own: Clusters{Count: 1}}}, false},
+		"nothing is recorded, a spacer below":    {false, []Lvol{{UUID: "e", Name: "vol-1-r-2-rebuilding-00c0ffee", Parent: "s", ReadOnly: true}, {UUID: "l", Name: standIn, Parent: "e", Size: 8}}, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			found, err := Garbage(Store{UUID: "u", Records: c.records, Lvols: append([]Lvol{snapshot}, c.lvols...)})
+			require.NoError(t, err)
+			for _, l := range found {
+				if c.stays && l.Lvol.Name == standIn {
+					require.Contains(t, l.Stays, "a revert of replica vol-1-r-2 was stopped")
+				} else {
+					require.Empty(t, l.Stays, l.Lvol.Name)
+				}
+			}
+		})
+	}
+}
+
 func TestGarbageIsDeletedLeafFirst(t *testing.T) {
 	found, err := Garbage(Store{UUID: "u", Lvols: []Lvol{
 		{UUID: "a", Name: "r-rebuilding-0000000a", ReadOnly: true},
