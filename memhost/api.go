@@ -206,7 +206,7 @@ type Host = memory.Host
 //	type Call struct {
 //		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-//		// "release", "end", "limit", "peer", "opened", "open", and of what was opened "read" and
+//		// "release", "limit", "peer", "opened", "open", and of what was opened "read" and
 //		// "write".
 //		Method string
 //		// N says the how many-th call of that method on this host it is, from 1.

@@ -32,7 +32,8 @@ const lostCleanUpTime = 2 * time.Second
 // It comes before anything is made: a copy that outlived its engine writes
 // into whatever lvol is received under its address next.
 func (x *execution) open(ctx context.Context) error {
-	calls := x.releases(ctx, once, ofSource)
+	sweep := func(ctx context.Context, host ports.Host) error { return host.Release(ctx, x.run) }
+	calls := x.releases(ctx, once, sweep, ofSource)
 	if slices.ContainsFunc(x.plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCopy }) {
 		calls = append(calls, func() error {
 			_, err := x.peer(ctx, x.seen.primary)
@@ -48,9 +49,9 @@ func (x *execution) open(ctx context.Context) error {
 
 // releases are the calls that end what is open for the run. What sends goes
 // first: it would try to reach again what receives.
-func (x *execution) releases(ctx context.Context, try trying, failed func(at int, err error) error) []func() error {
+func (x *execution) releases(ctx context.Context, try trying, end func(context.Context, ports.Host) error, failed func(at int, err error) error) []func() error {
 	release := func(ctx context.Context, host ports.Host) error {
-		return try(ctx, quietly, func(int) error { return host.Release(ctx, x.run) })
+		return try(ctx, quietly, func(int) error { return end(ctx, host) })
 	}
 	var calls []func() error
 	for _, at := range x.opened {
@@ -65,6 +66,10 @@ func (x *execution) releases(ctx context.Context, try trying, failed func(at int
 		})
 	}
 	return append(calls, func() error { return release(ctx, x.request.Destination.Host) })
+}
+
+func (x *execution) end(ctx context.Context, host ports.Host) error {
+	return endOwn(ctx, host, x.run)
 }
 
 // ofUsed marks an error as a source's, unless that is not used any more: then
@@ -103,7 +108,7 @@ func (x *execution) close(ctx context.Context) {
 	x.closed = make(chan error, 1)
 	go func() {
 		defer cancel()
-		x.closed <- x.atOnce(x.releases(ctx, insist, func(at int, err error) error { return x.forgive(ofSource(at, err)) })...)
+		x.closed <- x.atOnce(x.releases(ctx, insist, x.end, func(at int, err error) error { return x.forgive(ofSource(at, err)) })...)
 	}()
 }
 
@@ -155,7 +160,7 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 		problems = append(problems, again(ctx, func() error { return x.request.Destination.Host.Withdraw(ctx, x.run, uuid) }))
 	}
 	if !closed {
-		for _, release := range x.releases(ctx, once, x.ofUsed) {
+		for _, release := range x.releases(ctx, once, x.end, x.ofUsed) {
 			problems = append(problems, x.forgive(again(ctx, release)))
 		}
 	}

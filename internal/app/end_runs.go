@@ -12,9 +12,18 @@ import (
 
 // closeOpened ends whatever runs of a replica have opened, for one that has the
 // replica alone and opens nothing itself: the first Release removes what earlier
-// ones have left, the second one itself.
-func (e *Engine) closeOpened(ctx context.Context, host ports.Host, run ports.Run) error {
-	return errors.Join(host.Release(ctx, run), host.Release(ctx, run))
+// ones have left.
+func closeOpened(ctx context.Context, host ports.Host, run ports.Run) error {
+	return errors.Join(host.Release(ctx, run), endOwn(ctx, host, run))
+}
+
+// endOwn ends a run of this engine. What has begun with a Release is forgotten by
+// another one, too; a host that is a ports.Ender forgets the run in any case.
+func endOwn(ctx context.Context, host ports.Host, run ports.Run) error {
+	if ender, ok := can[ports.Ender](host); ok {
+		return ender.End(ctx, run)
+	}
+	return host.Release(ctx, run)
 }
 
 // endCrashed ends what one run has opened whose process is dead. Others of the same
@@ -35,7 +44,7 @@ func (e *Engine) endCrashed(ctx context.Context, host ports.Host, run ports.Run,
 			}
 		}
 	}
-	return e.closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: drawID()})
+	return closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: drawID()})
 }
 
 // endDeadRuns ends what crashed runs have open on a host: the verification of its

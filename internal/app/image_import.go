@@ -363,7 +363,7 @@ func (i *imageImport) cleanUp(ctx context.Context, failed bool) error {
 	if i.free != nil {
 		defer i.free()
 	}
-	problems := []error{i.request.Host.Release(ctx, i.run)}
+	problems := []error{endOwn(ctx, i.request.Host, i.run)}
 	if failed && i.inFlight != "" {
 		problems = append(problems, deleteNamed(ctx, i.request.Host, func(l domain.Lvol) bool { return l.Name == i.inFlight }))
 	}

@@ -82,7 +82,7 @@ func (e *Engine) readImage(ctx context.Context, host ports.Host, opener ports.Op
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 		defer cancel()
-		err = errors.Join(err, host.Release(ctx, run))
+		err = errors.Join(err, endOwn(ctx, host, run))
 	}()
 	p.reads([]domain.Lvol{l})
 	sum := &paddedHash{Hash: sha512.New(), before: int(l.Size - min(cluster, l.Size)), want: check.Expected}

@@ -84,7 +84,7 @@ func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) 
 	}
 	x := e.executionOf(at, r, plan, observer)
 	// A copy that outlived its engine may still be writing into what goes.
-	if err := e.closeOpened(ctx, at.Host, x.run); err != nil {
+	if err := closeOpened(ctx, at.Host, x.run); err != nil {
 		return plan, fmt.Errorf("close what earlier runs left open: %w", err)
 	}
 	if err := x.inOrder(ctx); err != nil {

@@ -285,10 +285,11 @@ func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) erro
 	}
 	violations = append(violations, unproven...)
 	x := newExecution(r, seen, plan, func() {})
-	if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
-		return err
+	var others []domain.Violation
+	err = r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) })
+	if err == nil {
+		others, err = r.compareViews(ctx, seen, plan.Image)
 	}
-	others, err := r.compareViews(ctx, seen, plan.Image)
 	if cleanup := x.cleanUp(ctx, err != nil); err != nil || cleanup != nil {
 		return errors.Join(err, cleanup)
 	}

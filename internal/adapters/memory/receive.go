@@ -86,17 +86,17 @@ func awaitEnd(ctx context.Context, operations []*operation) {
 // Release implements ports.Copier: receptions and open bytes of that replica's
 // runs end, and copies that this host sends for them.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
-	return h.endRuns(ctx, "release", run, run.SameReplica)
+	return h.endRuns(ctx, run, run.SameReplica)
 }
 
-// End implements ports.Ender.
+// End implements ports.Ender. To Inject it is a release, too.
 func (h *Host) End(ctx context.Context, run ports.Run) error {
-	return h.endRuns(ctx, "end", run, func(other ports.Run) bool { return other == run })
+	return h.endRuns(ctx, run, func(other ports.Run) bool { return other == run })
 }
 
-func (h *Host) endRuns(ctx context.Context, method string, run ports.Run, which func(ports.Run) bool) error {
+func (h *Host) endRuns(ctx context.Context, run ports.Run, which func(ports.Run) bool) error {
 	var ends []*operation
-	err := h.carryOut(ctx, Call{Method: method}, method+" runs of "+run.Replica, func() (change, error) {
+	err := h.carryOut(ctx, Call{Method: "release"}, "release runs of "+run.Replica, func() (change, error) {
 		return change{apply: func() error {
 			for _, r := range h.receptions {
 				if which(r.run) {
