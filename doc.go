@@ -41,8 +41,8 @@
 //	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 //	defer cancel() // at any time: what is finished stays, nothing is left half-done
 //	request := rebuild.Request{
-//		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
-//		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+//		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
+//		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
 //		Image:       rebuild.ImageNamed("base"), // rebuild.NoImage(), or nothing if the heads' records tell
 //		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
 //	}

@@ -21,8 +21,8 @@ func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel() // at any time: what is finished stays, nothing is left half-done
 	request := rebuild.Request{
-		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
-		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
+		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
 		Image:       rebuild.ImageNamed("base"), // rebuild.NoImage(), or nothing if the heads' records tell
 		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
 	}
@@ -116,7 +116,7 @@ func ExampleEngine_Rebuild_refused() {
 	fmt.Println(err)
 	// Output:
 	// refused true
-	// what was asked for says backing image debian, but the record on head vol-1-r-1 says backing image base
+	// what was asked for says backing image debian, but the record on head vol-1-r-0a1b2c3d says backing image base
 }
 
 // lostReplica asks for a rebuild onto an empty host.
@@ -126,8 +126,8 @@ func lostReplica() rebuild.Request {
 	destination := fabric.NewHost(memhost.Config{Name: "disk-2", ClusterSize: cluster})
 	grow(source)
 	return rebuild.Request{
-		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
-		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
+		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
 		Image:       rebuild.ImageNamed("base"),
 	}
 }
@@ -147,11 +147,11 @@ func grow(host *memhost.Host) {
 	write(filling, "image", 0, 1)
 	image := must(host.Seal(ctx, filling, rebuild.ImageLvolName("base", store.UUID), rebuild.SealRecord{}))
 
-	head := must(host.Clone(ctx, image, "vol-1-r-1", 4*store.ClusterSize, "base"))
+	head := must(host.Clone(ctx, image, "vol-1-r-0a1b2c3d", 4*store.ClusterSize, "base"))
 	write(head, "monday", 1, 2)
-	must(host.Snapshot(ctx, head, rebuild.SnapshotLvolName("vol-1-r-1", "monday"), rebuild.Attributes{UserCreated: true}))
+	must(host.Snapshot(ctx, head, rebuild.SnapshotLvolName("vol-1-r-0a1b2c3d", "monday"), rebuild.Attributes{UserCreated: true}))
 	write(head, "tuesday", 3)
-	must(host.Snapshot(ctx, head, rebuild.SnapshotLvolName("vol-1-r-1", "tuesday"), rebuild.Attributes{UserCreated: true}))
+	must(host.Snapshot(ctx, head, rebuild.SnapshotLvolName("vol-1-r-0a1b2c3d", "tuesday"), rebuild.Attributes{UserCreated: true}))
 }
 
 func must[T any](value T, err error) T {

@@ -63,7 +63,7 @@ Nothing is changed, but that checksums are computed where a host keeps none yet.
 Nobody may write to the volume meanwhile, or a difference may be found that is
 none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
 ` + addressHelp,
-		Example: "  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' \\\n    'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2'",
+		Example: "  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return badUsage("%s: expected an address or several, got none; see %s --help", c.Use, c.CommandPath())

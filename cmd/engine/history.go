@@ -63,7 +63,7 @@ func newHistory(s streams) commandOut {
 rebuild what was kept, grafted and copied, why, how many bytes, and how long it
 took. A rebuild that did not end is running or was killed. The journal can be
 read while a rebuild writes it.`,
-		Example: "  engine history /var/lib/engine/rebuilds --replica vol-1-r-2",
+		Example: "  engine history /var/lib/engine/rebuilds --replica vol-1-r-4e5f6a7b",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			read, err := journal.ReadAll(args[0])

@@ -113,7 +113,7 @@ or all the data, the rebuild is refused: --right-source says which one is right.
 a second: fewer copies go on where each would get less than one, and less than one
 in all is refused.
 ` + addressHelp,
-		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2' --image base",
+		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --image base",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if parallel < 1 {
 				return badUsage("--parallel %d: expected at least 1", parallel)

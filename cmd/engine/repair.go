@@ -44,7 +44,7 @@ compared with the repaired one's, and what differs is told.
 Interrupt it anywhere and run it again. Exit status: 0 repaired, 1 refused or
 failed, or something is wrong still.
 ` + addressHelp,
-		Example: "  engine repair 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-2' --dry-run \\\n    --compare 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1'",
+		Example: "  engine repair 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --dry-run \\\n    --compare 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
 			request, places, err := repairRequest(c, args[0], compare, image)

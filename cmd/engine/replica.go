@@ -46,7 +46,7 @@ func newReplicaCreate(s streams, engine *app.Engine, open opener) *cobra.Command
 which has to be on the host, or on nothing, and records which of the two it is.
 Space is taken when it is written to.
 ` + addressHelp,
-		Example: "  engine replica create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' --size 16GiB --image base",
+		Example: "  engine replica create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' --size 16GiB --image base",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, err := readAddress("ADDRESS", args[0], namesReplica)
@@ -177,7 +177,7 @@ Whether the volume has other healthy replicas is not looked at. While an engine
 on this machine works on the replica, it is refused; a rebuild from elsewhere
 that is filling it ends with an error.
 ` + addressHelp,
-		Example: "  engine replica delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' --confirm vol-1-r-1",
+		Example: "  engine replica delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --confirm vol-1-r-0a1b2c3d",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, err := readAddress("ADDRESS", args[0], namesReplica)

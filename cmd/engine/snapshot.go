@@ -78,7 +78,7 @@ func (k snapshotCommands) create() *cobra.Command {
 		Long: `create moves what the head has written itself into a snapshot, on which the head
 hangs then. What is written meanwhile is in one of the two.
 ` + othersHelp + addressHelp,
-		Example: "  engine snapshot create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' before-upgrade",
+		Example: "  engine snapshot create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, name, err := snapshotAt(args)
@@ -117,7 +117,7 @@ func (k snapshotCommands) list() *cobra.Command {
 		Use:     "list ADDRESS",
 		Short:   "List a replica's snapshots, parents before children",
 		Long:    "list shows a replica's snapshots. Its JSON is that of engine tree.\n" + addressHelp,
-		Example: "  engine snapshot list 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1'",
+		Example: "  engine snapshot list 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, err := readAddress("ADDRESS", args[0], namesReplica)
@@ -174,7 +174,7 @@ func (k snapshotCommands) delete() *cobra.Command {
 merges into that one: the clusters that it lacks move there, and nothing that is
 read changes. If several do, or anything that is not the replica's, it is refused.
 ` + othersHelp + addressHelp,
-		Example: "  engine snapshot delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' before-upgrade --confirm before-upgrade",
+		Example: "  engine snapshot delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, name, err := snapshotAt(args)
@@ -226,7 +226,7 @@ No target replaces an lvol in one call, so for a moment there is no head. Before
 the old one goes, a stand-in is made that keeps its size; stopped in between, run
 it again. On a host that keeps no records say --size then.
 ` + othersHelp + addressHelp,
-		Example: "  engine snapshot revert 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-1' before-upgrade --confirm before-upgrade",
+		Example: "  engine snapshot revert 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, name, err := snapshotAt(args)

@@ -19,7 +19,7 @@ func newTree(s streams, engine *app.Engine, open opener) commandOut {
 of their own and the time of their creation, the head, and what is left in
 flight. An address without replica is all that is on the lvstore.
 ` + addressHelp,
-		Example: "  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-1'\n  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1'",
+		Example: "  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'\n  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1'",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, err := readAddress("ADDRESS", args[0], mayNameReplica)

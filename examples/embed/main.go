@@ -31,12 +31,12 @@ func main() {
 func run(ctx context.Context, out io.Writer) error {
 	rack := newRack()
 	source, destination := rack.newHost("disk-1", 64), rack.newHost("disk-2", 64)
-	if err := grow(ctx, source, "vol-1-r-1"); err != nil {
+	if err := grow(ctx, source, "vol-1-r-0a1b2c3d"); err != nil {
 		return err
 	}
 	request := rebuild.Request{
-		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
-		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
+		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
 		Image:       rebuild.ImageNamed("base"),
 		Observer: rebuild.ObserverFunc(func(e rebuild.Event) {
 			if e.Kind == rebuild.EventEnded {
