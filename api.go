@@ -26,7 +26,9 @@ import (
 //	// on the volume's image, with the record of it.
 //	func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image Image) (Replica, error)
 //
-//	// CreateSnapshot takes a snapshot of the replica's head, as a user's.
+//	// CreateSnapshot takes a snapshot of the replica's head, as a user's. Like
+//	// whatever changes a replica it is refused while a rebuild reads the replica
+//	// or makes it, in this process or in one that the host can tell of.
 //	func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (Snapshot, error)
 //
 //	// DeleteReplica deletes a replica, the head first. Stopped anywhere, it goes
@@ -36,7 +38,6 @@ import (
 //
 //	// DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on
 //	// it, it merges into that one, and nothing that is read through it changes.
-//	// A rebuild of this process that copies the snapshot is waited for.
 //	func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (SnapshotRemoval, error)
 //
 //	// FindGarbage finds what crashed runs have left on a host: lvols in flight,

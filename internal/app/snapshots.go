@@ -12,7 +12,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// CreateSnapshot takes a snapshot of the replica's head, as a user's.
+// CreateSnapshot takes a snapshot of the replica's head, as a user's. Like
+// whatever changes a replica it is refused while a rebuild reads the replica or
+// makes it, in this process or in one that the host can tell of.
 func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (domain.Snapshot, error) {
 	at = at.bounded()
 	release, err := e.claimReplica(ctx, at, "the creation of snapshot "+name)
@@ -56,8 +58,7 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 }
 
 // DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on it,
-// it merges into that one, and nothing that is read through it changes. A rebuild
-// of this process that copies the snapshot is waited for.
+// it merges into that one, and nothing that is read through it changes.
 func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
 	at = at.bounded()
 	release, err := e.claimReplica(ctx, at, "the deletion of snapshot "+name)
