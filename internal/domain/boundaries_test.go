@@ -1,0 +1,195 @@
+package domain
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Rules at their edges: what is just allowed, and what just is not.
+
+// The head is on a branch that is all there. It goes nevertheless, as the first thing: a
+// replica with a head is whole.
+func TestHeadGoesWhereASideBranchIsMissing(t *testing.T) {
+	s := parseScene(t, `
+source
+  image:base
+    s1 own=a/1
+      s2 own=b/1
+      s3 own=c/1
+        head record=base
+destination
+  image:base
+    s1 own=a/1
+      s3 own=c/1
+        head record=base
+`)
+	plan := s.mustPlan(t)
+	require.NotEmpty(t, plan.Operations)
+	first := plan.Operations[0]
+	require.Equal(t, VerbDelete, first.Verb)
+	require.Equal(t, destinationReplica, first.Name)
+	require.Equal(t, StageBehead, first.Stage)
+	last := plan.Operations[len(plan.Operations)-1]
+	require.Equal(t, VerbClone, last.Verb)
+}
+
+// Stores are told by their UUIDs. Two can have one name, and a replica of one name can
+// be on both.
+func TestStoresAreToldByTheirUUIDs(t *testing.T) {
+	drawn := "  s1 own=a/1\n    head record=none\n"
+	source := storeOf(t, drawn)
+	source.UUID = "another"
+	here, err := NewReplica(source, destinationReplica)
+	require.NoError(t, err)
+	there, err := NewReplica(storeOf(t, drawn), destinationReplica)
+	require.NoError(t, err)
+	require.Equal(t, here.Store.Name, there.Store.Name)
+
+	plan, err := PlanRebuild(here, there, NoImage(), Options{})
+	require.NoError(t, err, "of one name on two stores of one name")
+	require.Empty(t, plan.Operations)
+	_, err = PlanRebuild(there, there, NoImage(), Options{})
+	require.ErrorContains(t, err, "source and destination at once")
+	require.Empty(t, Borrow(here, there, NoImage(), allUUIDs(here)).Nothing)
+
+	renamed := there.Store
+	renamed.Name = "disk-c" // the same store all the same
+	same, err := NewReplica(renamed, destinationReplica)
+	require.NoError(t, err)
+	_, err = PlanRebuild(same, there, NoImage(), Options{})
+	require.ErrorContains(t, err, "source and destination at once")
+	require.Contains(t, Borrow(same, there, NoImage(), allUUIDs(same)).Nothing, "the same replica")
+
+	// Two replicas of one store are two.
+	two := storeOf(t, drawn+"  snap:vol-1-r-1-snap-s1 own=a/1\n    lvol:vol-1-r-1 record=none\n")
+	one, err := NewReplica(two, "vol-1-r-1")
+	require.NoError(t, err)
+	other, err := NewReplica(two, destinationReplica)
+	require.NoError(t, err)
+	_, err = PlanRebuild(one, other, NoImage(), Options{})
+	require.NoError(t, err)
+}
+
+// Where no record can be kept none is missing.
+func TestNoRecordIsMissingWhereNoneIsKept(t *testing.T) {
+	store := storeOf(t, "  image:base\n  s1\n    head\n")
+	store.Proves, store.Records = false, false
+	plan, err := repairOf(t, store, ImageNamed("base"))
+	require.NoError(t, err)
+	require.Len(t, plan.Operations, 1)
+	require.Equal(t, VerbGraft, plan.Operations[0].Verb)
+
+	r, err := NewReplica(storeOf(t, "  image:base\n    s1\n      head\n"), destinationReplica)
+	require.NoError(t, err)
+	require.Contains(t, Audit(r, Image{}).Notices, "the head does not record backing image base")
+	r.Store.Records = false
+	require.Empty(t, Audit(r, Image{}).Notices)
+}
+
+func TestImageAsLongAsTheVolumeFits(t *testing.T) {
+	require.Empty(t, auditOf(t, "  image:base size=8\n    s1\n      head record=base\n", Image{}).Violations)
+	audit := auditOf(t, "  image:base size=8\n  s1\n    head record=base\n", Image{})
+	require.Len(t, audit.Violations, 1)
+	require.True(t, audit.Violations[0].Repairable)
+}
+
+// Of sources that are all hurt the first one is the primary, and one that is only
+// unproven is none.
+func TestPrimaryAmongHurtSources(t *testing.T) {
+	replica := func(drawn string) Replica {
+		r, err := NewReplica(storeOf(t, drawn), destinationReplica)
+		require.NoError(t, err)
+		return r
+	}
+	hurt := replica("  image:base\n  s1\n    head record=base\n")
+	unready := replica("  image:base\n    s1\n      head record=base\n")
+	for i := range unready.Store.Lvols {
+		if unready.Store.Lvols[i].Image.UUID != "" {
+			unready.Store.Lvols[i].Image.Unready = "failed"
+		}
+	}
+	primary, flaws := PickPrimary(ImageNamed("base"), []Replica{hurt, hurt}, storeOf(t, ""))
+	require.Equal(t, 0, primary)
+	require.Error(t, flaws[0])
+	primary, flaws = PickPrimary(ImageNamed("base"), []Replica{unready, hurt}, storeOf(t, ""))
+	require.Equal(t, 1, primary)
+	require.Error(t, flaws[0])
+}
+
+// A host that proves and records nothing besides says nothing of who made a snapshot, so
+// that this tells nobody from another.
+func TestAttributesAreComparedWhereBothRecordThem(t *testing.T) {
+	for _, records := range []bool{true, false} {
+		primary, err := NewReplica(storeOf(t, "  s1 own=a/1 at=5\n    head\n"), destinationReplica)
+		require.NoError(t, err)
+		store := storeOf(t, "  s1 own=a/1\n    head\n")
+		store.UUID, store.Records = "another", records
+		other, err := NewReplica(store, destinationReplica)
+		require.NoError(t, err)
+		onPrimary, onOther := ToProve(primary, other, NoImage(), allUUIDs(primary))
+		if records {
+			require.Empty(t, onPrimary)
+			continue
+		}
+		require.Len(t, onPrimary, 1)
+		require.Len(t, onOther, 1)
+		onPrimary, _ = ToProve(other, primary, NoImage(), allUUIDs(other))
+		require.Len(t, onPrimary, 1)
+	}
+}
+
+func TestReserveIsAPercentage(t *testing.T) {
+	for reserve, ok := range map[float64]bool{0: true, 0.5: true, 100: false, 99: true, -1: false, -0.001: false, 100.001: false, 101: false, math.NaN(): false, math.Inf(1): false, math.Inf(-1): false} {
+		s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head record=none\ndestination\n")
+		s.options.ReservePercent = reserve
+		_, err := s.plan()
+		if ok {
+			require.NoError(t, err, reserve)
+		} else {
+			require.Error(t, err, reserve)
+		}
+		if reserve == 100 {
+			require.ErrorContains(t, err, "too little space", "a percentage, and too much of one here")
+		} else if !ok {
+			require.ErrorContains(t, err, "expected 0 to 100", reserve)
+		}
+	}
+}
+
+// An image that Longhorn downloads has an image's name with an ending, a replica with that
+// ending has not.
+func TestDownloadIsToldByBothEndsOfItsName(t *testing.T) {
+	survey, err := NewSurvey(storeOf(t, "  lvol:vol-7-temp-head\n  filling:base\n  lvol:bi-vol\n"))
+	require.NoError(t, err)
+	require.Len(t, survey.Filling, 1)
+	require.Equal(t, ImageLvolName("base", survey.Store.UUID)+imageTempSuffix, survey.Filling[0].Name)
+}
+
+// What is exactly as long as it must be at least, is long enough.
+func TestRevertAndCreationToTheVeryCluster(t *testing.T) {
+	revert, err := PlanRevert(replicaOn(t, "  s1\n    head record=none\n"), "s1", sceneSize*proofCluster)
+	require.NoError(t, err, "the size that it has can be said")
+	require.EqualValues(t, sceneSize*proofCluster, revert.Size)
+	// An lvol in flight that holds data, or cannot be written, is no stand-in.
+	for _, left := range []string{"flight:0badcafe record=base own=?/1", "spacer:0badcafe record=base"} {
+		revert, err = PlanRevert(replicaOn(t, "  s1\n    "+left+"\n"), "s1", sceneSize*proofCluster)
+		require.NoError(t, err)
+		require.Empty(t, revert.StandIns, left)
+		require.Empty(t, revert.Record, left)
+	}
+
+	store := storeOf(t, "  image:base size=8\n")
+	_, err = PlanCreation(store, "vol-3-r-1", 8*proofCluster, ImageNamed("base"))
+	require.NoError(t, err)
+	_, err = PlanCreation(store, "vol-3-r-1", 7*proofCluster, ImageNamed("base"))
+	require.ErrorContains(t, err, "more than the")
+	for _, size := range []uint64{0, 8*proofCluster + 1} {
+		_, err = PlanCreation(store, "vol-3-r-1", size, ImageNamed("base"))
+		require.ErrorContains(t, err, "expected a multiple")
+	}
+	store.ClusterSize = 0 // it does not say
+	_, err = PlanCreation(store, "vol-3-r-1", 8*proofCluster, ImageNamed("base"))
+	require.ErrorContains(t, err, "expected a multiple")
+}
