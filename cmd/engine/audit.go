@@ -59,7 +59,8 @@ Which image a volume has is known from --image or --no-image, from the record on
 a head, from lineage, or from another replica. Where nobody knows, that is said:
 a replica that lost its image looks like one that never had any.
 
-Nothing is changed, but that checksums are computed where a host keeps none yet.
+Nothing is changed, but that checksums are computed where a host keeps none yet,
+and kept (with --verify counts they are not).
 Nobody may write to the volume meanwhile, or a difference may be found that is
 none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
 ` + addressHelp,

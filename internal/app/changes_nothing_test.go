@@ -171,3 +171,31 @@ func TestWithoutChecksumsThoseThatAreThereProve(t *testing.T) {
 	rebuildCleanly(t, request)
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
+
+// An audit is as a plan; without checksums it compares counts alone.
+func TestAuditChangesNothing(t *testing.T) {
+	eachTargets(t, func(t *testing.T, on *inTargets, request app.Request) {
+		before := map[string]album{}
+		for _, side := range []string{"source", "destination"} {
+			_, before[side] = on.store(side)
+		}
+		made := watchChanges(on)
+		report, err := app.New(nil).Audit(t.Context(), app.AuditRequest{
+			Sites: []app.Site{request.Source, request.Destination}, Image: request.Image, Counts: request.Options.NoChecksums,
+		})
+		require.NoError(t, err)
+		require.True(t, report.Wrong())
+		on.listen(nil)
+		for side, methods := range made.all {
+			if request.Options.NoChecksums {
+				require.Empty(t, methods, side)
+			}
+			require.Subset(t, checksums, methods, side)
+		}
+		for side, was := range before {
+			_, is := on.store(side)
+			require.Equal(t, was, is, side)
+			require.Empty(t, on.opened(side))
+		}
+	})
+}
