@@ -857,6 +857,15 @@ type Merger = ports.Merger
 //	}
 type Counter = ports.Counter
 
+// Gauge is implemented by hosts where asking how much is free costs less than a List.
+// It is asked before each copy, and while one goes on: others may fill the store, too.
+//
+//	type Gauge interface {
+//		// FreeClusters are the store's free clusters, as List would tell.
+//		FreeClusters(ctx context.Context) (uint64, error)
+//	}
+type Gauge = ports.Gauge
+
 // Opener is implemented by hosts whose lvols can be read and written by the
 // engine itself: to import an image, and to read views back.
 //
@@ -1346,6 +1355,9 @@ type Parent = domain.Parent
 //		NoChecksums bool
 //		// ReservePercent of the destination's store stays free. 0: none.
 //		ReservePercent float64
+//		// Taken are the clusters of the destination's store that other runs there will
+//		// still take, besides those that are not free any more.
+//		Taken uint64
 //		// Sealings are what earlier runs are known to have sealed.
 //		Sealings []Sealing
 //		// ThisRun is what the very run that plans again has sealed. It is kept even

@@ -94,6 +94,9 @@ const (
 //	// End implements rebuild.Ender.
 //	func (h *Host) End(ctx context.Context, run rebuild.Run) error
 //
+//	// FreeClusters implements rebuild.Gauge.
+//	func (h *Host) FreeClusters(ctx context.Context) (uint64, error)
+//
 //	// Graft implements rebuild.Store.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
 //
@@ -204,7 +207,7 @@ type Host = memory.Host
 // Call is one call of a port, as Inject sees it.
 //
 //	type Call struct {
-//		// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
+//		// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
 //		// "release", "limit", "peer", "opened", "open", and of what was opened "read" and
 //		// "write".

@@ -42,6 +42,9 @@ import (
 //	// End implements rebuild.Ender.
 //	func (h *Host) End(ctx context.Context, run rebuild.Run) error
 //
+//	// FreeClusters implements rebuild.Gauge, by one of the calls of a List.
+//	func (h *Host) FreeClusters(ctx context.Context) (uint64, error)
+//
 //	// Graft implements rebuild.Store.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
 //

@@ -33,7 +33,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Run", "Address", "Peer", "Progress",
-				"Prover", "KnownProver", "Recorder", "Limiter", "LeastLimiter", "Merger", "Counter", "Opener", "Bytes", "Claimer", "Leaser", "Lease", "HeldError", "Identifier", "Collector", "Opened", "Ender", "Preparer", "ErrNotFound", "Retryable",
+				"Prover", "KnownProver", "Recorder", "Limiter", "LeastLimiter", "Merger", "Counter", "Gauge", "Opener", "Bytes", "Claimer", "Leaser", "Lease", "HeldError", "Identifier", "Collector", "Opened", "Ender", "Preparer", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{

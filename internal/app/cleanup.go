@@ -142,7 +142,7 @@ func (x *execution) claimImage(ctx context.Context, host ports.Host, name string
 
 // cleanUp leaves nothing of this run that has no final name, whatever became
 // of the run and of its context.
-func (x *execution) cleanUp(ctx context.Context, failed bool) error {
+func (x *execution) cleanUp(ctx context.Context, failure error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 	defer cancel()
 	defer func() {
@@ -164,8 +164,11 @@ func (x *execution) cleanUp(ctx context.Context, failed bool) error {
 			problems = append(problems, x.forgive(again(ctx, release)))
 		}
 	}
-	if failed {
+	if failure != nil {
 		problems = append(problems, again(ctx, func() error { return x.deleteInFlight(ctx) }))
+	}
+	if full(failure) && !x.crowning && !x.isKept() {
+		problems = append(problems, again(ctx, func() error { return x.deleteSealed(ctx) }))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("%w: %w", ErrCleanUp, err)
@@ -203,7 +206,22 @@ func (x *execution) deleteInFlight(ctx context.Context) error {
 	})
 }
 
-// deleteNamed deletes what is in flight and is called so, leaves first.
+// isKept reports whether the next run can prove what this one has sealed.
+func (x *execution) isKept() bool {
+	return x.request.Journal != nil || x.seen.source.Store.Proves && x.seen.destination.Store.Proves
+}
+
+// deleteSealed gives the room back of what this run has sealed, which the next one would
+// delete: until then others may need it.
+func (x *execution) deleteSealed(ctx context.Context) error {
+	sealed := make(map[string]bool)
+	for _, s := range x.sealed {
+		sealed[s.Copy] = true
+	}
+	return deleteNamed(ctx, x.request.Destination.Host, func(l domain.Lvol) bool { return sealed[l.UUID] })
+}
+
+// deleteNamed deletes what is called so, leaves first.
 func deleteNamed(ctx context.Context, host ports.Host, named func(domain.Lvol) bool) error {
 	store, err := host.List(ctx)
 	if err != nil {
@@ -224,7 +242,7 @@ func deleteNamed(ctx context.Context, host ports.Host, named func(domain.Lvol) b
 		left = slices.Delete(left, i, i+1)
 		err := patiently(ctx, func() error { return host.Delete(ctx, l.UUID) })
 		if err != nil && !errors.Is(err, ports.ErrNotFound) {
-			problems = append(problems, fmt.Errorf("delete lvol %s in flight: %w", l.Name, err))
+			problems = append(problems, fmt.Errorf("delete lvol %s: %w", l.Name, err))
 			continue
 		}
 		carries[l.Parent]--

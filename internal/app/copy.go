@@ -38,6 +38,7 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	err = x.atOnce(
 		func() error { return x.lookBeforeCopy(ctx, o, from) },
 		func() (err error) { address, err = host.Receive(ctx, x.run, uuid, peer); return err },
+		func() error { return x.engine.room.check(ctx, host, x.need) },
 	)
 	if err != nil {
 		return err
@@ -52,22 +53,26 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	defer free()
 	progress := func(done, _ uint64) {
 		left(from.origin.Clusters - min(done, from.origin.Clusters))
+		x.filled(o, done)
 		x.progress.copying(i, x.subject[i], x.servedBy(o), done)
 	}
-	err = whileAnswering(ctx, host, uuid, func(ctx context.Context) error {
-		err := x.whileUsed(ctx, from.at, func(ctx context.Context) error {
-			return patiently(ctx, func() error { return x.sources.host(from.at).Copy(ctx, x.run, from.origin.UUID, address, progress) })
-		})
-		if errors.Is(err, ports.ErrNotFound) {
-			if _, gone := x.countSource(ctx, from); errors.Is(gone, errPlanAgain) {
-				err = gone
+	err = x.engine.room.whileRoom(ctx, host, x.need, func(ctx context.Context) error {
+		return whileAnswering(ctx, host, uuid, func(ctx context.Context) error {
+			err := x.whileUsed(ctx, from.at, func(ctx context.Context) error {
+				return patiently(ctx, func() error { return x.sources.host(from.at).Copy(ctx, x.run, from.origin.UUID, address, progress) })
+			})
+			if errors.Is(err, ports.ErrNotFound) {
+				if _, gone := x.countSource(ctx, from); errors.Is(gone, errPlanAgain) {
+					err = gone
+				}
 			}
-		}
-		return x.blame(ctx, from, uuid, err)
+			return x.blame(ctx, from, uuid, err)
+		})
 	})
 	if err != nil {
 		return err // the clean-up withdraws
 	}
+	x.filled(o, o.Source.Clusters)
 	// Done again by itself: all is copied, and that is what takes time.
 	err = insist(ctx, quietly, func(int) error { return host.Withdraw(ctx, x.run, uuid) })
 	if err != nil {
@@ -81,6 +86,11 @@ func (x *execution) copy(ctx context.Context, host ports.Host, i int, o domain.O
 	x.progress.copying(i, x.subject[i], x.servedBy(o), o.Source.Clusters)
 	x.sources.didServe(from.at, served{x.subject[i], from.origin.Clusters * x.seen.source.Store.ClusterSize})
 	return x.play(o)
+}
+
+// filled is how far a copy is.
+func (x *execution) filled(o domain.Operation, clusters uint64) {
+	x.engine.room.note(x.need, o.Target, func(p *part) { p.filled = clusters })
 }
 
 // lockSource has copies of one snapshot come one after the other, and its deletion

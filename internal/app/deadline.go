@@ -43,6 +43,7 @@ var (
 	_ ports.Ender        = (*bounded)(nil)
 	_ ports.Identifier   = (*bounded)(nil)
 	_ ports.Preparer     = (*bounded)(nil)
+	_ ports.Gauge        = (*bounded)(nil)
 )
 
 // bound bounds the calls of a host; nil stays nil.
@@ -140,6 +141,15 @@ func (b *bounded) Count(ctx context.Context, uuid string) (uint64, error) {
 		l, err := b.Host.Look(ctx, uuid)
 		return l.Own.Count, err
 	})
+}
+
+// FreeClusters implements ports.Gauge.
+func (b *bounded) FreeClusters(ctx context.Context) (uint64, error) {
+	gauge, ok := b.Host.(ports.Gauge)
+	if !ok {
+		return 0, cannot("tell its room alone")
+	}
+	return within(ctx, callTime, gauge.FreeClusters)
 }
 
 // Create implements ports.Store.

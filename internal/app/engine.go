@@ -15,6 +15,7 @@ type Engine struct {
 	log    *zap.Logger
 	locks  locks
 	leases leases
+	room   rooms
 }
 
 // New makes an engine. A nil logger is silent.
@@ -93,11 +94,13 @@ func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error)
 	}
 	request = request.bounded()
 	from := newSources(request)
+	before := e.room.ahead()
 	seen, err := look(ctx, request, from)
 	if err != nil {
 		return domain.Plan{}, err
 	}
-	_, plan, err := e.plan(ctx, request, from, seen)
+	seen.taking = before
+	_, plan, err := e.plan(ctx, request, from, seen, nil)
 	plan.Warnings = append(from.warnings(seen.passed), plan.Warnings...)
 	return plan, err
 }

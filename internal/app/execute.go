@@ -35,6 +35,7 @@ type execution struct {
 	counted   map[domain.Ref]counts // of copies: what was seen when they were grafted
 	limited   map[string]bool       // UUIDs that have had a limit
 	peers     map[int]ports.Peer    // who sends, by source
+	crowning  bool                  // the head may be there
 	imageLock func()
 	image     imageProof
 	claimed   map[string]func() // gives the claims on what is in flight of the image back, by name

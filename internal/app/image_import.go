@@ -107,6 +107,7 @@ type imageImport struct {
 	clusters uint64 // that were surveyed, or that were written
 	inFlight string // name, "" before it is drawn
 	free     func() // of the claim on that name
+	need     *need  // of the store's room; nil: it is not known yet
 }
 
 func (i *imageImport) all(ctx context.Context) error {
@@ -127,7 +128,7 @@ func (i *imageImport) all(ctx context.Context) error {
 			return refusef("image %s is to be compared with a SHA-512, and to have none", i.request.Name)
 		}
 	}
-	if err := i.check(ctx, 0); err != nil {
+	if err := i.check(ctx, 0, false); err != nil {
 		return err
 	}
 	i.run.Store = i.store.UUID
@@ -144,6 +145,7 @@ func (i *imageImport) all(ctx context.Context) error {
 	if err := i.ready(ctx); err != nil {
 		return err
 	}
+	defer i.engine.room.leave(i.need)
 	i.changed = true
 	err = i.carryOut(ctx, opener)
 	return errors.Join(err, i.cleanUp(ctx, err != nil))
@@ -157,7 +159,7 @@ func (i *imageImport) ready(ctx context.Context) error {
 		return err
 	}
 	want := i.request.SHA512
-	if want == "" && i.check(ctx, most) == nil {
+	if want == "" && i.check(ctx, most, true) == nil {
 		return nil
 	}
 	if err := i.survey(ctx); err != nil {
@@ -166,23 +168,46 @@ func (i *imageImport) ready(ctx context.Context) error {
 	if want != "" && want != i.report.SHA512 {
 		return refusef("image %s has the SHA-512 %s, expected %s", i.request.Name, i.report.SHA512, want)
 	}
-	return i.check(ctx, i.clusters) // reading took its time
+	return i.check(ctx, i.clusters, true) // reading took its time
 }
 
 func (i *imageImport) content() *content {
 	return newContent(i.request.Content, i.request.Size, i.store.ClusterSize)
 }
 
-func (i *imageImport) check(ctx context.Context, clusters uint64) (err error) {
+// check refuses what the store does not take, and may hold the room for what will be
+// written.
+func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (err error) {
+	before := i.engine.room.ahead()
 	if i.store, err = i.request.Host.List(ctx); err != nil {
 		return fmt.Errorf("list the host: %w", err)
 	}
 	i.report.Recorded = i.store.Records
 	i.report.Size = i.store.Clusters(i.request.Size) * i.store.ClusterSize
-	return refused(domain.CheckImageImport(i.store, domain.ImageImport{
-		Name: i.request.Name, UUID: i.report.UUID, Size: i.request.Size, Clusters: clusters, Reserve: i.request.ReservePercent,
-	}))
+	name := domain.ImageLvolName(i.request.Name, i.store.UUID)
+	for {
+		taken, given, entered := i.engine.room.taken(i.store, before, nil, name)
+		store := i.store
+		store.FreeClusters += given
+		err := domain.CheckImageImport(store, domain.ImageImport{
+			Name: i.request.Name, UUID: i.report.UUID, Size: i.request.Size, Clusters: clusters, Reserve: i.request.ReservePercent, Taken: taken,
+		})
+		if err != nil || !hold {
+			return refused(err)
+		}
+		reserve, err := domain.Reserve(i.store, i.request.ReservePercent)
+		if err != nil {
+			return refused(err)
+		}
+		i.need = &need{store: i.store.UUID, reserve: reserve, parts: []*part{{image: name, clusters: clusters}}}
+		if i.engine.room.enter(i.need, nil, entered) {
+			return nil
+		}
+	}
 }
+
+// noted is how far the image is.
+func (i *imageImport) noted(change func(*part)) { i.engine.room.note(i.need, domain.Ref{}, change) }
 
 // survey reads the content for its checksum and counts the clusters to be written.
 func (i *imageImport) survey(ctx context.Context) error {
@@ -248,9 +273,12 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	if err != nil {
 		return err
 	}
-	if err := i.fill(ctx, opener, uuid); err != nil {
+	i.noted(func(p *part) { p.uuid = uuid })
+	err = i.engine.room.whileRoom(ctx, host, i.need, func(ctx context.Context) error { return i.fill(ctx, opener, uuid) })
+	if err != nil {
 		return err
 	}
+	i.noted(func(p *part) { p.filled = p.clusters })
 	now, err := host.Look(ctx, uuid)
 	if err != nil {
 		return err

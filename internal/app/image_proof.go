@@ -74,11 +74,12 @@ func (x *execution) stepOfProof(ctx context.Context, host ports.Host, merger por
 			return err
 		})
 	case snapshot == nil: // it was merged
+		x.made(o.Target, clone.UUID)
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		began := x.begun[o.Target]
 		began.copy = clone.UUID
-		x.begun[o.Target], x.uuids[o.Target] = began, clone.UUID
+		x.begun[o.Target] = began
 		p.over = true
 		return nil
 	case rest != nil:

@@ -21,6 +21,8 @@ type sight struct {
 	passed []error  // by position: why a source is passed over; nil: it is not
 	silent []error  // by position: the host did not answer
 
+	taking []taking // what others had filled when the destination was listed
+
 	doubts []string // of a verification by proof, what it could not prove and does not hold against the replica
 }
 
@@ -231,7 +233,10 @@ func proveOne(ctx context.Context, at Site, replica domain.Replica, snapshots []
 
 // plan proves what could be kept, and has the domain plan. The primary alone says
 // what has to come out; which image the volume has, any of the sources may know.
-func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight) (sight, domain.Plan, error) {
+//
+// held is what the run needs of the destination's room: by its last plan, and once this
+// returns, by the new one. nil: nothing is held.
+func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight, held **need) (sight, domain.Plan, error) {
 	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
 	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
 	if err != nil {
@@ -246,7 +251,7 @@ func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight) (s
 	if err != nil {
 		return s, domain.Plan{Warnings: differ}, refused(err)
 	}
-	plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
+	plan, err := e.planRoom(r, s, image, held)
 	plan.Warnings = append(differ, plan.Warnings...)
 	return s, plan, refused(err)
 }

@@ -57,6 +57,7 @@ func (x *execution) uuid(r domain.Ref) string {
 }
 
 func (x *execution) made(r domain.Ref, uuid string) {
+	x.engine.room.note(x.need, r, func(p *part) { p.uuid = uuid })
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.uuids[r] = uuid

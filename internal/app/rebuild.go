@@ -87,6 +87,7 @@ type rebuild struct {
 	names    map[string]bool // in flight, that were drawn
 	unclean  error           // what an attempt could not clean up
 	sealed   []domain.Sealing
+	need     *need // of the destination's room; nil: there is no plan yet
 
 	sources *sources
 	passed  []error  // as last seen: why sources are passed over, by position
@@ -103,6 +104,7 @@ func (r *rebuild) all(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	defer func() { r.engine.room.leave(r.need) }()
 	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
 		err := r.without(ctx, r.once(ctx))
 		if !errors.Is(err, errPlanAgain) || plans == most || ctx.Err() != nil {
@@ -138,10 +140,12 @@ func (r *rebuild) cleanUpAfter(ctx context.Context, err error) error {
 func (r *rebuild) look(ctx context.Context) (s sight, err error) {
 	var seen bool
 	err = r.insistOn(ctx, "look at the hosts", func() (err error) {
+		before := r.engine.room.ahead()
 		if s, err = look(ctx, r.request, r.sources); err != nil {
 			seen = false
 			return err
 		}
+		s.taking = before
 		seen = true
 		return errors.Join(s.silent...)
 	})
@@ -203,7 +207,7 @@ func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	}
 	seen, plan := looked, domain.Plan{}
 	err = r.insistOn(ctx, "plan", func() (err error) {
-		seen, plan, err = r.engine.plan(ctx, request, r.sources, looked)
+		seen, plan, err = r.engine.plan(ctx, request, r.sources, looked, &r.need)
 		return err
 	})
 	r.see(seen)
@@ -290,7 +294,7 @@ func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) erro
 	if err == nil {
 		others, err = r.compareViews(ctx, seen, plan.Image)
 	}
-	if cleanup := x.cleanUp(ctx, err != nil); err != nil || cleanup != nil {
+	if cleanup := x.cleanUp(ctx, err); err != nil || cleanup != nil {
 		return errors.Join(err, cleanup)
 	}
 	return r.judge(append(violations, others...))
@@ -314,7 +318,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 		return err
 	}
 	defer func() {
-		if cleanup := x.cleanUp(ctx, err != nil); cleanup != nil {
+		if cleanup := x.cleanUp(ctx, err); cleanup != nil {
 			r.unclean = cleanup
 			err = errors.Join(err, cleanup)
 		}
@@ -357,6 +361,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 		return err
 	}
 	r.progress.say(EventVerified, "everything but the head is right")
+	x.crowning = true
 	if err := x.do(ctx, domain.StageCrown); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -182,12 +183,28 @@ func (p *planner) refuseTooLittleSpace() error {
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		freed += head.Own.Count
 	}
-	if percent := p.options.ReservePercent; !(percent >= 0 && percent <= 100) {
-		return refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", percent, store.Name)
+	reserve, err := Reserve(store, p.options.ReservePercent)
+	if err != nil {
+		return err
 	}
-	reserve := uint64(math.Ceil(float64(store.TotalClusters) * p.options.ReservePercent / 100))
-	if need > 0 && need+reserve > store.FreeClusters+freed {
-		return refuse("lvstore %s has too little space: the rebuild needs %d clusters and %d stay in reserve, but %d are free and it frees %d", store.Name, need, reserve, store.FreeClusters, freed)
+	if taken := p.options.Taken; need > 0 && need+reserve+taken > store.FreeClusters+freed {
+		return refuse("lvstore %s has too little space: the rebuild needs %d clusters and %d stay in reserve, but %d are free and it frees %d%s", store.Name, need, reserve, store.FreeClusters, freed, takenText(taken))
 	}
 	return nil
+}
+
+// takenText says what others will take, if they do.
+func takenText(clusters uint64) string {
+	if clusters == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and what else is running there will take %d of these", clusters)
+}
+
+// Reserve is how many clusters of the store stay free where that part of it does.
+func Reserve(store Store, percent float64) (clusters uint64, err error) {
+	if !(percent >= 0 && percent <= 100) {
+		return 0, refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", percent, store.Name)
+	}
+	return uint64(math.Ceil(float64(store.TotalClusters) * percent / 100)), nil
 }

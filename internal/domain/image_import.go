@@ -3,7 +3,6 @@ package domain
 import (
 	"encoding/hex"
 	"fmt"
-	"math"
 	"strings"
 )
 
@@ -14,6 +13,7 @@ type ImageImport struct {
 	Size     uint64  // bytes of the image itself
 	Clusters uint64  // clusters of it that are not all zero: those that are written
 	Reserve  float64 // per cent of the store that stay free
+	Taken    uint64  // clusters that other runs there will still take
 }
 
 // mostImage is what a backing image has at most: as much as a volume.
@@ -49,12 +49,12 @@ func CheckImageImport(store Store, i ImageImport) error {
 			return refuse("lvol %s on lvstore %s: somebody is downloading image %s", l.Name, store.Name, i.Name)
 		}
 	}
-	if !(i.Reserve >= 0 && i.Reserve <= 100) {
-		return refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", i.Reserve, store.Name)
+	reserve, err := Reserve(store, i.Reserve)
+	if err != nil {
+		return err
 	}
-	reserve := uint64(math.Ceil(float64(store.TotalClusters) * i.Reserve / 100))
-	if i.Clusters > 0 && i.Clusters+reserve > store.FreeClusters {
-		return refuse("lvstore %s has too little space: image %s needs %d clusters and %d stay in reserve, but %d are free", store.Name, i.Name, i.Clusters, reserve, store.FreeClusters)
+	if i.Clusters > 0 && i.Clusters+reserve+i.Taken > store.FreeClusters {
+		return refuse("lvstore %s has too little space: image %s needs %d clusters and %d stay in reserve, but %d are free%s", store.Name, i.Name, i.Clusters, reserve, store.FreeClusters, takenText(i.Taken))
 	}
 	return nil
 }

@@ -13,6 +13,9 @@ type Options struct {
 	NoChecksums bool
 	// ReservePercent of the destination's store stays free. 0: none.
 	ReservePercent float64
+	// Taken are the clusters of the destination's store that other runs there will
+	// still take, besides those that are not free any more.
+	Taken uint64
 	// Sealings are what earlier runs are known to have sealed.
 	Sealings []Sealing
 	// ThisRun is what the very run that plans again has sealed. It is kept even

@@ -10,7 +10,7 @@ import (
 
 // Call is one call of a port, as Inject sees it.
 type Call struct {
-	// Method is one of "list", "look", "create", "graft", "seal", "snapshot",
+	// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
 	// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
 	// "release", "limit", "peer", "opened", "open", and of what was opened "read" and
 	// "write".

@@ -56,6 +56,7 @@ var (
 	_ ports.Leaser     = (*Host)(nil)
 	_ ports.Collector  = (*Host)(nil)
 	_ ports.Ender      = (*Host)(nil)
+	_ ports.Gauge      = (*Host)(nil)
 	_ ports.Identifier = (*Host)(nil)
 )
 

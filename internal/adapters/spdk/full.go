@@ -2,8 +2,11 @@ package spdk
 
 import (
 	"context"
+	"fmt"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // controllerEnabled is the state of a controller that is connected and works
@@ -18,6 +21,24 @@ type iostat struct {
 	} `json:"bdevs"`
 }
 
+// FreeClusters implements ports.Gauge, by one of the calls of a List.
+func (h *Host) FreeClusters(ctx context.Context) (uint64, error) {
+	free, err := h.freeClusters(ctx, h.storeUUID)
+	return free, h.failed(err, "tell what is free")
+}
+
+func (h *Host) freeClusters(ctx context.Context, lvstore string) (uint64, error) {
+	var stores []spdktypes.LvstoreInfo
+	err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: lvstore}, &stores)
+	if err == nil && len(stores) != 1 {
+		err = fmt.Errorf("lvstore %s is listed %d times: %w", lvstore, len(stores), ports.ErrUnavailable)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return stores[0].FreeClusters, nil
+}
+
 // isFull reports whether a copy that ended with an I/O error did so because the
 // destination's store is full.
 //
@@ -29,9 +50,8 @@ type iostat struct {
 // well.
 func (h *Host) isFull(ctx context.Context, where address, bdev string) bool {
 	if where.Remote == nil {
-		var stores []spdktypes.LvstoreInfo
-		err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: where.Lvstore}, &stores)
-		return err == nil && len(stores) == 1 && stores[0].FreeClusters == 0
+		free, err := h.freeClusters(ctx, where.Lvstore)
+		return err == nil && free == 0
 	}
 	var stat iostat
 	var controllers []spdktypes.BdevNvmeControllerInfo

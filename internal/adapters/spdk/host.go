@@ -68,6 +68,7 @@ var (
 	_ ports.Recorder    = (*Host)(nil)
 	_ ports.Merger      = (*Host)(nil)
 	_ ports.Counter     = (*Host)(nil)
+	_ ports.Gauge       = (*Host)(nil)
 	_ ports.Preparer    = (*Host)(nil)
 	_ ports.Opener      = (*Host)(nil)
 

@@ -31,6 +31,24 @@ var listTests = []test{
 			require.Implements(t, (*ports.Recorder)(nil), h.Instance.Host)
 		}
 	}),
+	alone("what is free goes down as an lvol is filled, and up as it is deleted", func(t *testing.T, h *subject) {
+		free := func() uint64 {
+			listed := h.list().FreeClusters
+			if gauge, ok := h.Instance.Host.(ports.Gauge); ok {
+				told, err := gauge.FreeClusters(h.ctx)
+				require.NoError(t, err)
+				require.Equal(t, listed, told, "alone as in the listing")
+			}
+			return listed
+		}
+		before := free()
+		l := h.create(inFlight(1), 8)
+		require.Equal(t, before, free(), "it is thin")
+		h.fill(l, 1, 0, 3, 4)
+		require.Equal(t, before-3, free())
+		require.NoError(t, h.Delete(h.ctx, l))
+		require.Equal(t, before, free())
+	}),
 	alone("every kind of lvol is listed as what it is", func(t *testing.T, h *subject) {
 		image, err := h.Seal(h.ctx, h.create(domain.ImageInFlightLvolName("00000001"), 2),
 			domain.ImageLvolName("base", h.store.UUID), ports.SealRecord{})

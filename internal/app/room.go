@@ -1,0 +1,318 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// rooms are what the running rebuilds and imports of an engine still need on each store.
+// A thin lvol takes its clusters as it is filled, so a store alone does not tell what is
+// free: two rebuilds that fit there, each alone, would fill it up together. The zero
+// value is ready.
+type rooms struct {
+	mu      sync.Mutex
+	needs   []*need
+	entered uint64 // how many so far
+}
+
+// need is what one run needs on a store, as it was planned.
+type need struct {
+	run     *need  // the first one of the run, by its first plan
+	store   string // UUID
+	reserve uint64 // clusters that stay free
+	parts   []*part
+	frees   []string  // UUIDs of lvols that are deleted before any part is filled
+	looked  time.Time // at the store, for the room that is left
+	failing bool      // it has found too little room, and gives back what it has taken
+}
+
+// part is one lvol that is filled.
+type part struct {
+	target   domain.Ref
+	image    string // the name that it will have, if it is an image; others may wait for the same
+	clusters uint64
+
+	uuid   string // of the lvol in flight; "": it is not there yet
+	filled uint64 // clusters, as far as its run knows
+}
+
+func (p *part) left() uint64 { return p.clusters - min(p.filled, p.clusters) }
+
+// needOf is what a plan needs.
+func needOf(plan domain.Plan, store domain.Store, reserve uint64) *need {
+	n := &need{store: store.UUID, reserve: reserve}
+	for _, o := range plan.Operations {
+		switch uuid, listed := o.Target.Listed(); {
+		case o.Verb == domain.VerbCopy:
+			n.parts = append(n.parts, &part{target: o.Target, clusters: o.Source.Clusters})
+		case o.Verb == domain.VerbDelete && listed:
+			n.frees = append(n.frees, uuid)
+		case o.Verb == domain.VerbSeal && o.Target.IsImage():
+			n.parts[len(n.parts)-1].image = o.Name
+		}
+	}
+	return n
+}
+
+// planRoom plans with what others take, and holds what the plan needs itself. Another
+// run may have begun meanwhile, and taken what this one was about to.
+func (e *Engine) planRoom(r Request, s sight, image domain.Image, held **need) (domain.Plan, error) {
+	store, said := s.destination.Store, r.Options.Taken
+	fetched := ""
+	if name, has := image.Name(); has {
+		if _, isThere := store.BackingImage(name); !isThere {
+			fetched = domain.ImageLvolName(name, store.UUID)
+		}
+	}
+	var old *need
+	if held != nil {
+		old = *held
+	}
+	for {
+		taken, given, entered := e.room.taken(store, s.taking, old, fetched)
+		r.Options.Taken, s.destination.Store.FreeClusters = said+taken, store.FreeClusters+given
+		plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
+		if err != nil || held == nil {
+			return plan, err
+		}
+		reserve, err := domain.Reserve(store, r.Options.ReservePercent)
+		if err != nil {
+			return plan, err
+		}
+		if n := needOf(plan, store, reserve); e.room.enter(n, old, entered) {
+			*held = n
+			return plan, nil
+		}
+	}
+}
+
+// taking is what a run had filled of its parts before a store was listed. In the listing
+// it has filled as much, or more.
+type taking struct {
+	need   *need
+	filled []uint64
+}
+
+// ahead is taken before a store is listed.
+func (r *rooms) ahead() []taking {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]taking, len(r.needs))
+	for i, n := range r.needs {
+		all[i] = taking{n, make([]uint64, len(n.parts))}
+		for j, p := range n.parts {
+			all[i].filled[j] = p.filled
+		}
+	}
+	return all
+}
+
+// taken is how many clusters of the store that is listed others will still take: those
+// that ran before it was listed, though they may have ended since, and those that run
+// now. Whoever is to fetch the image of that name itself shares it with them: what they
+// have of it is given. entered tells whether others have begun since.
+func (r *rooms) taken(store domain.Store, before []taking, mine *need, image string) (clusters, given, entered uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := slices.Clone(before)
+	for _, n := range r.needs {
+		if !slices.ContainsFunc(before, func(t taking) bool { return t.need == n }) {
+			all = append(all, taking{n, make([]uint64, len(n.parts))})
+		}
+	}
+	own, named := make(map[string]uint64, len(store.Lvols)), make(map[string]bool, len(store.Lvols))
+	for i := range store.Lvols {
+		own[store.Lvols[i].UUID] = store.Lvols[i].Own.Count
+		named[store.Lvols[i].Name] = true
+	}
+	ofRun := make(map[*need]uint64) // by several plans, perhaps
+	type fetched struct{ clusters, left uint64 }
+	images := make(map[string]fetched) // one of those that need it will bring it
+	for _, t := range all {
+		if mine != nil && t.need.run == mine.run || t.need.store != store.UUID {
+			continue
+		}
+		var left, freed uint64
+		for i, p := range t.need.parts {
+			missing := p.clusters - min(max(own[p.uuid], t.filled[i]), p.clusters)
+			switch known, ok := images[p.image]; {
+			case p.image == "":
+				left += missing
+			case named[p.image]: // it is there
+			case !ok || missing < known.left:
+				images[p.image] = fetched{p.clusters, missing}
+			}
+		}
+		for _, uuid := range t.need.frees {
+			freed += own[uuid]
+		}
+		ofRun[t.need.run] = max(ofRun[t.need.run], left-min(freed, left))
+	}
+	for _, left := range ofRun {
+		clusters += left
+	}
+	shared := images[image]
+	delete(images, image)
+	for _, f := range images {
+		clusters += f.left
+	}
+	given = shared.clusters - shared.left
+	return clusters - min(given, clusters), given - min(given, clusters), r.entered
+}
+
+// enter takes note of what a run needs, in place of what it needed by an earlier plan,
+// unless others have begun since it was found to fit.
+func (r *rooms) enter(n, old *need, entered uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entered != entered {
+		return false
+	}
+	r.entered++
+	n.run = n
+	if old != nil {
+		n.run = old.run
+	}
+	r.needs = append(slices.DeleteFunc(r.needs, func(other *need) bool { return other == old }), n)
+	return true
+}
+
+func (r *rooms) leave(n *need) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.needs = slices.DeleteFunc(r.needs, func(other *need) bool { return other == n })
+}
+
+// note changes what is known of the part of a need.
+func (r *rooms) note(n *need, target domain.Ref, change func(*part)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n == nil {
+		return
+	}
+	for _, p := range n.parts {
+		if p.target == target {
+			change(p)
+		}
+	}
+}
+
+// left is how many clusters all that run there will take at the most, and how many of
+// these the one.
+func (r *rooms) left(of *need) (all, one uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.needs {
+		if n.store != of.store || n.failing {
+			continue
+		}
+		for _, p := range n.parts {
+			all += p.left()
+			if n == of {
+				one += p.left()
+			}
+		}
+	}
+	return all, one
+}
+
+// roomEvery is how often a store's room is looked at while it is filled. Others may be
+// filling it, too, whom this process does not know of.
+const roomEvery = time.Second
+
+// check makes sure that what runs on a store still fits there, and the reserve besides.
+// A look at the free clusters is enough as a rule; where it is close, or a copy has got
+// further than is known, the store is listed.
+func (r *rooms) check(ctx context.Context, host ports.Host, n *need) error {
+	all, mine := r.left(n)
+	if mine == 0 {
+		return nil
+	}
+	if gauge, ok := can[ports.Gauge](host); ok {
+		free, err := gauge.FreeClusters(ctx)
+		if err != nil || free >= all+n.reserve {
+			return err
+		}
+	} else if !r.isDue(n) {
+		return nil
+	}
+	for again := false; ; again = true {
+		before := r.ahead()
+		store, err := host.List(ctx)
+		if err != nil {
+			return err
+		}
+		needed, waits, fits := r.fits(store, before, n, again)
+		switch {
+		case fits:
+			return nil
+		case waits:
+			if err := wait(ctx, roomEvery); err != nil {
+				return err
+			}
+		case again:
+			return fmt.Errorf("lvstore %s has too little space left: what runs here still needs %d clusters and %d stay in reserve, but %d are free, since something else takes them: make room and run it again, what is finished is kept: %w",
+				store.Name, needed, n.reserve, store.FreeClusters, ports.ErrNoSpace)
+		}
+	}
+}
+
+// isDue has a store that has to be listed for that looked at no more often than it is
+// while a copy goes on: there may be many small ones.
+func (r *rooms) isDue(n *need) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(n.looked) < roomEvery {
+		return false
+	}
+	n.looked = time.Now()
+	return true
+}
+
+// fits reports whether all that runs on the store that is listed fits. Of several that
+// do not fit together one gives up, and the others wait for what it gives back.
+func (r *rooms) fits(store domain.Store, before []taking, n *need, giveUp bool) (needed uint64, waits, fits bool) {
+	before = slices.DeleteFunc(before, func(t taking) bool { return t.need.failing })
+	needed, _, _ = r.taken(store, before, nil, "")
+	if needed+n.reserve <= store.FreeClusters {
+		return needed, false, true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.needs {
+		waits = waits || other != n && other.store == n.store && other.failing
+	}
+	n.failing = n.failing || giveUp && !waits
+	return needed, waits, false
+}
+
+// full tells that a store has no room.
+func full(err error) bool { return errors.Is(err, ports.ErrNoSpace) }
+
+// whileRoom does something that fills a store, and ends it where that runs out of room.
+func (r *rooms) whileRoom(ctx context.Context, host ports.Host, n *need, fill func(ctx context.Context) error) error {
+	filling, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for wait(filling, roomEvery) == nil {
+			if err := r.check(filling, host, n); full(err) && filling.Err() == nil {
+				cancel(err)
+			}
+		}
+	}()
+	err := fill(filling)
+	if why := context.Cause(filling); err != nil && full(why) && ctx.Err() == nil {
+		err = why
+	}
+	cancel(nil)
+	<-watched
+	return err
+}
