@@ -31,6 +31,11 @@ import (
 //	// or makes it, in this process or in one that the host can tell of.
 //	func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (Snapshot, error)
 //
+//	// DeleteImage deletes a backing image. It is refused while anything hangs on
+//	// it, a replica that has lost it records it, or an import, a verification or a
+//	// fetch of it goes on.
+//	func (e *Engine) DeleteImage(ctx context.Context, host Host, name string) (ImageOnStore, error)
+//
 //	// DeleteReplica deletes a replica, the head first. Stopped anywhere, it goes
 //	// on from there when it is called again. A replica that anything else hangs on
 //	// is refused.
@@ -55,6 +60,10 @@ import (
 //
 //	// Look looks at one replica. One of which nothing is on the host is refused.
 //	func (e *Engine) Look(ctx context.Context, at Site) (Replica, error)
+//
+//	// LookAtImageRemoval says which image DeleteImage would delete, or why it
+//	// would not, and changes nothing.
+//	func (e *Engine) LookAtImageRemoval(ctx context.Context, host Host, name string) (ImageOnStore, error)
 //
 //	// Plan looks at the hosts and says what a rebuild would do. Nothing is
 //	// changed, but that checksums are computed where the host keeps none yet.

@@ -60,22 +60,23 @@ type checkResult struct {
 	Size     uint64 `json:"size"`     // of the lvol
 }
 
-func newImage(s streams, engine *app.Engine, open opener) commandOut {
+func newImage(s streams, engine *app.Engine, open opener, confirm confirmer) commandOut {
 	c := &cobra.Command{
 		Use:   "image",
-		Short: "Import, list and verify backing images",
+		Short: "Import, list, verify and delete backing images",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	k := imageCommands{s, engine, open}
-	c.AddCommand(k.add(), k.list(), k.verify())
+	k := imageCommands{s, engine, open, confirm}
+	c.AddCommand(k.add(), k.list(), k.verify(), k.remove())
 	return commandOut{Command: c}
 }
 
 type imageCommands struct {
-	s      streams
-	engine *app.Engine
-	open   opener
+	s       streams
+	engine  *app.Engine
+	open    opener
+	confirm confirmer
 }
 
 const hostAddressHelp = `

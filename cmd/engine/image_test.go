@@ -246,6 +246,9 @@ func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
 		{"a target that is not there", []string{"image", "list", "unix:///nowhere.sock?lvs=disk-1"}, exitFailed, "/nowhere.sock"},
 		{"an lvstore that is not there", []string{"image", "import", disk, "unix:///b.sock?lvs=disk-9", "--name", "a"}, exitFailed, "only disk-2"},
 		{"an image that is not there", []string{"image", "verify", hostB, "--name", "nope"}, exitFailed, "backing image nope on lvstore disk-2: not found"},
+		{"a deletion of nothing", []string{"image", "delete", hostB}, exitUsage, "--name is needed"},
+		{"a deletion without a word", []string{"image", "delete", hostB, "--name", "base"}, exitFailed, "is needed: lvol"},
+		{"a deletion of what is not there", []string{"image", "delete", hostB, "--name", "nope", "--confirm", "nope"}, exitFailed, "there is no backing image nope on lvstore disk-2; available: base"},
 		{"a verification of nothing", []string{"image", "verify", hostB}, exitUsage, "--name is needed"},
 		{"a verification against nothing", []string{"image", "verify", hostB, "--name", "base", "--sha512", "12"}, exitUsage, "128 hex digits"},
 	} {
@@ -260,6 +263,30 @@ func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnImageIsDeletedOnceItsNameIsRepeated(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	before := w.stores()
+	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
+	with := w.stores()
+	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian"), exitUsage, "backing image debian of 384 KiB is going to be deleted; repeat the name: --confirm debian")
+	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "Debian"), exitUsage, `the name repeated is "Debian", not debian; nothing was changed`)
+	require.Equal(t, with, w.stores())
+	told := w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "debian")
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.Equal(t, "deleted backing image debian: 4 clusters\n", told.stdout)
+	require.Equal(t, before, w.stores())
+
+	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
+	var got goneResult
+	told = w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "debian", "--output", "json")
+	require.Equal(t, exitDone, told.status, told.stdout)
+	asJSON(t, told, &got)
+	require.Equal(t, imageUUID, got.UUID)
+	require.EqualValues(t, 4, got.AllocatedClusters)
+	require.Regexp(t, "^bi-debian-disk-", got.Lvol)
+	require.Equal(t, before, w.stores())
 }
 
 func TestAnInterruptedImportLeavesNothing(t *testing.T) {

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// goneResult is what image delete prints as JSON.
+type goneResult struct {
+	verdict
+	Name              string `json:"name"`
+	UUID              string `json:"uuid"` // as recorded
+	Lvol              string `json:"lvol"` // its name; "": there is no such image
+	Size              uint64 `json:"size"`
+	AllocatedClusters uint64 `json:"allocatedClusters"`
+}
+
+func (k imageCommands) remove() *cobra.Command {
+	var name, confirmed string
+	output := outputText
+	c := &cobra.Command{
+		Use:   "delete ADDRESS",
+		Short: "Delete a backing image that nothing hangs on",
+		Long: `delete deletes a backing image from one host. An image that anything hangs on is
+refused, and so is one that a replica records as its own and has lost: its repair
+needs it. Other hosts keep theirs.
+` + hostAddressHelp,
+		Example: "  engine image delete 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian --confirm debian",
+		Args:    exactArgs("ADDRESS"),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := readAddress("ADDRESS", args[0], namesNoReplica)
+			if err != nil {
+				return err
+			}
+			if err := imageName(c, name); err != nil {
+				return err
+			}
+			var image domain.ImageOnStore
+			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+				if image, err = k.engine.LookAtImageRemoval(c.Context(), host, name); err != nil {
+					return err
+				}
+				lost := fmt.Sprintf("backing image %s of %s is going to be deleted", name, bytesText(image.Lvol.Size))
+				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
+					return err
+				}
+				image, err = k.engine.DeleteImage(c.Context(), host, name)
+				return err
+			})
+			text := ""
+			if err == nil {
+				text = fmt.Sprintf("deleted backing image %s: %s\n", name, count(image.Lvol.Own.Count, "cluster"))
+			}
+			l := image.Lvol
+			return k.s.conclude(output, err, goneResult{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
+		},
+	}
+	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
+	k.confirm.addFlag(c, &confirmed, "image")
+	c.Flags().Var(&output, "output", "how the result is printed")
+	return c
+}

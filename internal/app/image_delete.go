@@ -1,0 +1,85 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// LookAtImageRemoval says which image DeleteImage would delete, or why it would
+// not, and changes nothing.
+func (e *Engine) LookAtImageRemoval(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
+	_, image, err := imageToDelete(ctx, bound(host), name)
+	return image, err
+}
+
+// DeleteImage deletes a backing image. It is refused while anything hangs on it, a
+// replica that has lost it records it, or an import, a verification or a fetch of it
+// goes on.
+func (e *Engine) DeleteImage(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
+	host = bound(host)
+	image, err := e.deleteImage(ctx, host, name)
+	if err != nil && !errors.Is(err, ErrRefused) {
+		err = fmt.Errorf("delete backing image %s: %w", name, err)
+	}
+	e.log.Info("delete image", zap.String("image", name), zap.String("lvol", image.Lvol.UUID), zap.Error(err))
+	return image, err
+}
+
+func imageToDelete(ctx context.Context, host ports.Host, name string) (domain.Store, domain.ImageOnStore, error) {
+	if err := domain.CheckImageName(name); err != nil {
+		return domain.Store{}, domain.ImageOnStore{}, &refusal{err}
+	}
+	store, err := host.List(ctx)
+	if err != nil {
+		return store, domain.ImageOnStore{}, fmt.Errorf("list the host: %w", err)
+	}
+	image, err := domain.CheckImageRemoval(store, name)
+	return store, image, refused(err)
+}
+
+func (e *Engine) deleteImage(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
+	store, image, err := imageToDelete(ctx, host, name)
+	if err != nil {
+		return image, err
+	}
+	release, ok := e.locks.tryAcquire("image " + store.UUID + "/" + name)
+	if !ok {
+		return image, refusef("backing image %s is being brought onto lvstore %s", name, store.Name)
+	}
+	defer release()
+	run := ports.Run{Replica: domain.ImageRunName(name), ID: drawID()}
+	free, err := e.claimImageRun(ctx, host, store, run, name, "the deletion")
+	if err != nil {
+		return image, err
+	}
+	defer free()
+	unlock, err := e.lockLvol(ctx, store, image.Lvol.UUID) // no rebuild grafts onto it, or copies from it, meanwhile
+	if err != nil {
+		return image, err
+	}
+	defer unlock()
+	if err := host.Release(ctx, run); err != nil {
+		return image, fmt.Errorf("close what earlier runs left open: %w", err)
+	}
+	found := image.Lvol.UUID
+	if _, image, err = imageToDelete(ctx, host, name); err != nil { // that took its time
+		return image, err
+	}
+	if image.Lvol.UUID != found {
+		return image, fmt.Errorf("lvol %s is another one by now: %w", image.Lvol.Name, ports.ErrBusy)
+	}
+	err = patiently(ctx, func() error { return host.Delete(ctx, found) })
+	if err == nil {
+		return image, nil
+	}
+	if _, gone := host.Look(ctx, found); errors.Is(gone, ports.ErrNotFound) { // only the answer was lost
+		return image, nil
+	}
+	return image, err
+}

@@ -1,0 +1,64 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// CheckImageRemoval finds the backing image of that name on a store, and refuses one
+// that anything needs: lvols that hang on it, and replicas that record it and have
+// lost it, whose repair would need it.
+func CheckImageRemoval(store Store, name string) (ImageOnStore, error) {
+	var image ImageOnStore
+	var others []string
+	for _, i := range store.Images() {
+		switch {
+		case i.Name != name:
+			if i.Name != "" {
+				others = append(others, i.Name)
+			}
+		case i.State == ImageDownloading:
+			return ImageOnStore{}, refuse("lvol %s on lvstore %s: somebody is downloading image %s", i.Lvol.Name, store.Name, name)
+		default:
+			image = i
+		}
+	}
+	if image.Name == "" {
+		return image, refuse("there is no backing image %s on lvstore %s; available: %s", name, store.Name, orNone(others))
+	}
+	var hang, record []string
+	for _, l := range store.Lvols {
+		switch {
+		case l.Parent == image.Lvol.UUID:
+			hang = append(hang, l.Name)
+		case l.Record == name:
+			record = append(record, l.Name)
+		}
+	}
+	switch {
+	case len(hang) > 0:
+		return image, refuse("backing image %s on lvstore %s is needed: %s on it; delete the replicas first", name, store.Name, fewLvols(hang, "hangs", "hang"))
+	case len(record) > 0:
+		return image, refuse("backing image %s on lvstore %s is needed: %s it and lost it; repair or delete the replicas first", name, store.Name, fewLvols(record, "records", "record"))
+	}
+	return image, nil
+}
+
+// fewLvols names a few lvols, and how many more there are.
+func fewLvols(lvols []string, one, more string) string {
+	const most = 3
+	switch {
+	case len(lvols) == 1:
+		return fmt.Sprintf("lvol %s %s", lvols[0], one)
+	case len(lvols) > most:
+		lvols = append(lvols[:most:most], fmt.Sprintf("%d more", len(lvols)-most))
+	}
+	return fmt.Sprintf("lvols %s and %s %s", strings.Join(lvols[:len(lvols)-1], ", "), lvols[len(lvols)-1], more)
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
