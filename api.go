@@ -115,7 +115,8 @@ import (
 //
 //	// VerifyImage reads an image back and compares it with a SHA-512: the given
 //	// one, or if that is "" the one that the host records. ErrCorrupt where they
-//	// differ.
+//	// differ. A given SHA-512 is refused where the image is what the host records:
+//	// it is that of a file in another format, or of another image.
 //	//
 //	// The record does not tell how long the image was before it was filled up with
 //	// zeros to a whole cluster. So the checksum fits if it is that of the lvol's
@@ -374,6 +375,7 @@ type ImageReport = app.ImageReport
 //	type ImageCheck struct {
 //		Image    ImageOnStore
 //		Expected string // the SHA-512 that was compared with, in hex digits
+//		Recorded string // the one that the host records, "" for none
 //		SHA512   string // of what was read: the image, or where nothing fits, the whole lvol
 //		Bytes    uint64 // so many of the lvol have that SHA-512; all after them are zero
 //	}

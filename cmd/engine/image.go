@@ -55,6 +55,7 @@ type checkResult struct {
 	Name     string `json:"name"`
 	UUID     string `json:"uuid"`
 	Expected string `json:"expected"` // the SHA-512 that was compared with
+	Recorded string `json:"recorded"` // the one that the host records
 	SHA512   string `json:"sha512"`   // of what was read
 	Bytes    uint64 `json:"bytes"`    // so many have that SHA-512; all after them are zero
 	Size     uint64 `json:"size"`     // of the lvol
@@ -357,6 +358,8 @@ func (k imageCommands) verify() *cobra.Command {
 		Long: `verify reads every byte of a backing image and compares their SHA-512 with the one
 that is recorded on the host, or with --sha512: that of the content, as image import
 prints it. Zeros after the image's end, which fill its last cluster up, do not count.
+The SHA-512 of a qcow2 file is not that of its content; where the record tells, verify
+says that this is what was given.
 ` + hostAddressHelp,
 		Args: exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -384,9 +387,12 @@ prints it. Zeros after the image's end, which fill its last cluster up, do not c
 			text := ""
 			if err == nil {
 				text = fmt.Sprintf("backing image %s is what it has to be: %d bytes with the SHA-512 %s\n", name, check.Bytes, check.SHA512)
+				if check.Recorded != "" && check.Recorded != check.SHA512 {
+					text += fmt.Sprintf("  the host records another one, %s: Longhorn records that of a qcow2 file, not of its content\n", shortSum(check.Recorded))
+				}
 			}
 			l := check.Image.Lvol
-			return k.s.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.SHA512, check.Bytes, l.Size}, text)
+			return k.s.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.Recorded, check.SHA512, check.Bytes, l.Size}, text)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")

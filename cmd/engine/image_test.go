@@ -168,6 +168,20 @@ func TestAListOfImagesIsATable(t *testing.T) {
 	require.Regexp(t, `\nbi-rebuilding-0badcafe +in-flight +64 KiB +0 +- +-\n`, told.stdout)
 }
 
+func TestField_10036_TheFilesChecksumIsToldFromTheContents(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	packed := qcow2Of(diskOf())
+	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.qcow2", packed), hostB, "--name", "debian").status)
+	told := w.engine("image", "verify", hostB, "--name", "debian", "--sha512", sha512Of(packed))
+	saidOnOneLineOfAnyLength(t, told, exitFailed, "the image is intact")
+	require.NotContains(t, told.stderr, "corrupt")
+	var check checkResult
+	asJSON(t, w.engine("image", "verify", hostB, "--name", "debian", "--sha512", sha512Of(packed), "--output", "json"), &check)
+	require.Equal(t, sha512Of(packed), check.Expected)
+	require.Equal(t, sha512Of(diskOf()), check.Recorded)
+	require.Equal(t, sha512Of(diskOf()), check.SHA512)
+}
+
 func TestAnImageThatIsNotWhatItHasToBe(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	store, err := w.b.List(t.Context())

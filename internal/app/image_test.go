@@ -526,6 +526,50 @@ func TestAnImageWithoutARecordIsComparedWithWhatIsSaid(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrRefused)
 }
 
+// TestField_10036_WhichChecksumWasGiven: the SHA-512 of a file does not make its image
+// corrupt.
+func TestField_10036_WhichChecksumWasGiven(t *testing.T) {
+	content, file, other := sumOf(disk()), sumOf([]byte("the file")), sumOf([]byte("another"))
+	for name, c := range map[string]struct {
+		recorded, given string
+		is              error
+		says            string
+	}{
+		"the content's, recorded":             {content, "", nil, ""},
+		"the content's, given":                {content, content, nil, ""},
+		"the file's, given":                   {content, file, app.ErrRefused, "the image is intact, its bytes have the recorded SHA-512 " + content + "; the one that was given is not that of the content: it is that of a qcow2 file, or of another image"},
+		"the file's, recorded by Longhorn":    {file, "", ports.ErrCorrupt, "if it has made this image, give that of the content"},
+		"the file's recorded, the content's":  {file, content, nil, ""},
+		"the file's, recorded and given":      {file, file, ports.ErrCorrupt, "Longhorn records the SHA-512 of a qcow2 file"},
+		"neither of them":                     {file, other, ports.ErrCorrupt, "expected " + other + " (the SHA-512 of a qcow2 file is not that of its content)"},
+		"nothing is recorded, the file's":     {"", file, ports.ErrCorrupt, "expected " + file + " (the SHA-512 of a qcow2 file is not that of its content)"},
+		"nothing is recorded, the content's.": {"", content, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := imageHost(memory.Fork)
+			store, err := host.List(t.Context())
+			require.NoError(t, err)
+			l, err := host.Create(t.Context(), "bi-rebuilding-00000001", 8*imageCluster)
+			require.NoError(t, err)
+			require.NoError(t, host.WriteAt(l, disk(), 0))
+			_, err = host.Seal(t.Context(), l, "bi-base-disk-"+store.UUID, ports.SealRecord{Image: &domain.ImageRecord{Checksum: c.recorded}})
+			require.NoError(t, err)
+			check, err := app.New(nil).VerifyImage(t.Context(), host, "base", c.given, nil)
+			require.Equal(t, c.recorded, check.Recorded)
+			if c.is == nil {
+				require.NoError(t, err)
+				require.Equal(t, content, check.SHA512)
+				return
+			}
+			require.ErrorIs(t, err, c.is)
+			require.ErrorContains(t, err, c.says)
+			for _, sentinel := range []error{app.ErrRefused, ports.ErrCorrupt} {
+				require.Equal(t, sentinel == c.is, errors.Is(err, sentinel))
+			}
+		})
+	}
+}
+
 func TestOneImageIsImportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := imageHost(memory.Fork)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -16,12 +17,15 @@ import (
 type ImageCheck struct {
 	Image    domain.ImageOnStore
 	Expected string // the SHA-512 that was compared with, in hex digits
+	Recorded string // the one that the host records, "" for none
 	SHA512   string // of what was read: the image, or where nothing fits, the whole lvol
 	Bytes    uint64 // so many of the lvol have that SHA-512; all after them are zero
 }
 
 // VerifyImage reads an image back and compares it with a SHA-512: the given one,
-// or if that is "" the one that the host records. ErrCorrupt where they differ.
+// or if that is "" the one that the host records. ErrCorrupt where they differ. A
+// given SHA-512 is refused where the image is what the host records: it is that of a
+// file in another format, or of another image.
 //
 // The record does not tell how long the image was before it was filled up with
 // zeros to a whole cluster. So the checksum fits if it is that of the lvol's bytes
@@ -49,8 +53,9 @@ func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expecte
 	if !found {
 		return check, fmt.Errorf("backing image %s on lvstore %s: %w", name, store.Name, ports.ErrNotFound)
 	}
+	check.Recorded = check.Image.Lvol.Image.Checksum
 	if expected == "" {
-		expected = check.Image.Lvol.Image.Checksum
+		expected = check.Recorded
 	}
 	if expected == "" {
 		return check, refusef("lvstore %s records no checksum of backing image %s: say which SHA-512 it should have", store.Name, name)
@@ -68,10 +73,26 @@ func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expecte
 	if err != nil {
 		return check, fmt.Errorf("verify backing image %s: %w", name, err)
 	}
-	if check.SHA512 != check.Expected {
-		return check, fmt.Errorf("verify backing image %s: its bytes have the SHA-512 %s, expected %s: %w", name, check.SHA512, check.Expected, ports.ErrCorrupt)
+	if err := check.compare(); err != nil {
+		return check, fmt.Errorf("verify backing image %s: %w", name, err)
 	}
 	return check, nil
+}
+
+// compare says what a SHA-512 that differs means, where that can be told. A file in
+// another format than raw has another one than its content.
+func (c ImageCheck) compare() error {
+	switch {
+	case c.SHA512 == c.Expected:
+		return nil
+	case c.SHA512 == c.Recorded:
+		return refusef("the image is intact, its bytes have the recorded SHA-512 %s; the one that was given is not that of the content: it is that of a qcow2 file, or of another image", c.Recorded)
+	}
+	hint := "the SHA-512 of a qcow2 file is not that of its content"
+	if c.Expected == c.Recorded {
+		hint = "Longhorn records the SHA-512 of a qcow2 file, which is not that of its content: if it has made this image, give that of the content"
+	}
+	return fmt.Errorf("its bytes have the SHA-512 %s, expected %s (%s): %w", c.SHA512, c.Expected, hint, ports.ErrCorrupt)
 }
 
 func (e *Engine) readImage(ctx context.Context, host ports.Host, opener ports.Opener, run ports.Run, cluster uint64, check *ImageCheck, p *progress) (err error) {
@@ -85,7 +106,7 @@ func (e *Engine) readImage(ctx context.Context, host ports.Host, opener ports.Op
 		err = errors.Join(err, endOwn(ctx, host, run))
 	}()
 	p.reads([]domain.Lvol{l})
-	sum := &paddedHash{Hash: sha512.New(), before: int(l.Size - min(cluster, l.Size)), want: check.Expected}
+	sum := &paddedHash{Hash: sha512.New(), before: int(l.Size - min(cluster, l.Size)), want: []string{check.Expected, check.Recorded}}
 	if err := readInto(ctx, opener, run, l, sum, p.read); err != nil {
 		return err
 	}
@@ -98,7 +119,7 @@ type paddedHash struct {
 	hash.Hash
 
 	before int // bytes before the last cluster
-	want   string
+	want   []string
 	hashed uint64
 	last   []byte // the last cluster
 }
@@ -113,7 +134,7 @@ func (h *paddedHash) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// result is the SHA-512 that was wanted, and of how many bytes, or if there is
+// result is the first SHA-512 that is wanted, and of how many bytes, or if there is
 // none, that of all.
 func (h *paddedHash) result() (sum string, bytes uint64) {
 	hashed := h.hashed
@@ -127,7 +148,7 @@ func (h *paddedHash) result() (sum string, bytes uint64) {
 		data--
 	}
 	sum = write(h.last[:data])
-	for at := data; sum != h.want && at < len(h.last); at++ {
+	for at := data; !slices.Contains(h.want, sum) && at < len(h.last); at++ {
 		sum = write(h.last[at : at+1])
 	}
 	return sum, hashed
