@@ -186,6 +186,55 @@ func TestAnImageFromAFileIsFilledUpWithZeros(t *testing.T) {
 	}
 }
 
+// qcow2Of is a disk as a qcow2 image of one cluster of 2 MiB, and a hole behind it.
+func qcow2Of(data []byte, size uint64) []byte {
+	const cluster = 2 * mib
+	be := binary.BigEndian
+	p := make([]byte, 4*cluster)
+	copy(p, "QFI\xfb")
+	be.PutUint32(p[4:], 2)
+	be.PutUint32(p[20:], 21)
+	be.PutUint64(p[24:], size)
+	be.PutUint32(p[36:], 1)
+	be.PutUint64(p[40:], cluster)
+	be.PutUint64(p[cluster:], 2*cluster|1<<63)
+	be.PutUint64(p[2*cluster:], 3*cluster|1<<63)
+	copy(p[3*cluster:], data)
+	return p
+}
+
+func TestAnImageFromAQcow2FileIsItsDisk(t *testing.T) {
+	dir := t.TempDir()
+	content := make([]byte, 2*mib)
+	rand.NewChaCha8([32]byte{}).Read(content)
+	image := qcow2Of(content, 5*mib/2)
+	file := func(name string, p []byte) (text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), p, 0o600))
+		return with(tree, "backingImage: {name: base, file: "+name+"}")
+	}
+	s, err := scenario.ParseBytes("f.yaml", dir, []byte(file("disk.qcow2", image)))
+	require.NoError(t, err)
+	w := buildOf(t, s)
+	raw, err := scenario.ParseBytes("f.yaml", dir, []byte(file("disk.img", append(content[:len(content):len(content)], make([]byte, mib/2)...))))
+	require.NoError(t, err)
+	require.Equal(t, buildOf(t, raw).source.store(), w.source.store())
+	for _, h := range []host{w.source, w.destination} {
+		require.EqualValues(t, 3*mib, h.image("base").Size)
+		require.Equal(t, append(content[:len(content):len(content)], make([]byte, mib)...), h.read(h.image("base"), 0, 3*mib))
+	}
+	for name, c := range map[string]struct {
+		p       []byte
+		problem string
+	}{
+		"cut":  {image[:len(image)-100], `"cut" is a qcow2 image that is cut short: the file ends after 8388508 bytes, 100 are missing`},
+		"huge": {qcow2Of(content, 5<<30), `expected an image of at most 4GiB, but "huge" has 5GiB`},
+		"vmdk": {[]byte("KDMV"), `"vmdk" is a VMDK image; expected a disk image, raw or qcow2`},
+	} {
+		_, err := scenario.ParseBytes("f.yaml", dir, []byte(file(name, c.p)))
+		require.ErrorContains(t, err, "backingImage.file: "+c.problem)
+	}
+}
+
 func TestAHurtSourceLostItsImageAfterTheWrites(t *testing.T) {
 	text := []string{image, `source:`, `  snapshots: [{name: a, writes: [{offset: 0, length: 1, seed: 1}]}, {name: b, parent: a}]`, `destination: {snapshots: [{name: a, like: source}]}`}
 	whole := build(t, with(text...))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -107,12 +106,12 @@ func (b *builder) fill(v *lvol) error {
 }
 
 func (b *builder) fillFromFile(v *lvol) error {
-	file, err := os.Open(v.file)
+	file, err := b.scenario.openImageFile(v.file)
 	if err != nil {
-		return b.scenario.errorAt("backingImage.file", "%s cannot be read: %v", quote(b.scenario.Image.File), withoutPath(err))
+		return err
 	}
 	defer file.Close()
-	if err := b.pour(v, 0, v.size, io.MultiReader(file, zeros{})); err != nil {
+	if err := b.pour(v, 0, v.size, io.MultiReader(io.NewSectionReader(file, 0, int64(file.Size)), zeros{})); err != nil {
 		return b.scenario.errorAt("backingImage.file", "%s cannot be read: %v", quote(b.scenario.Image.File), withoutPath(err))
 	}
 	return nil

@@ -1,11 +1,14 @@
 package scenario
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -80,7 +83,28 @@ func (s *Scenario) imageFileSize(path string) (uint64, error) {
 	case info.Size() > maxWritten:
 		return 0, s.errorAt(field, "expected a file of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(uint64(info.Size())))
 	}
-	return uint64(info.Size()), nil
+	file, err := s.openImageFile(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	if file.Size > maxWritten {
+		return 0, s.errorAt(field, "expected an image of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(file.Size))
+	}
+	return file.Size, nil
+}
+
+// openImageFile opens the file of an image as engine image import does: qcow2 is read
+// as a guest sees it.
+func (s *Scenario) openImageFile(path string) (*imagefile.File, error) {
+	file, err := imagefile.Open(context.Background(), path, "")
+	switch _, unreadable := errors.AsType[*os.PathError](err); {
+	case unreadable:
+		return nil, s.errorAt("backingImage.file", "%s cannot be read: %v", quote(s.Image.File), withoutPath(err))
+	case err != nil:
+		return nil, s.errorAt("backingImage.file", "%s %v", quote(s.Image.File), errors.Unwrap(err)) // without the path
+	}
+	return file, nil
 }
 
 // addDestinationImage adds the volume's image, or the other one that bears its

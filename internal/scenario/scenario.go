@@ -38,7 +38,8 @@ type BackingImage struct {
 	Writes []Write // its bytes, zeros elsewhere
 
 	// File holds the bytes instead of Size and Writes, filled up with zeros to
-	// a whole cluster. A relative path starts at the scenario file's directory.
+	// a whole cluster: a raw image, or qcow2. A relative path starts at the scenario
+	// file's directory.
 	File string
 }
 
