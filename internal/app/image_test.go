@@ -564,7 +564,7 @@ func TestField_10036_WhichChecksumWasGiven(t *testing.T) {
 			require.ErrorIs(t, err, c.is)
 			require.ErrorContains(t, err, c.says)
 			for _, sentinel := range []error{app.ErrRefused, ports.ErrCorrupt} {
-				require.Equal(t, sentinel == c.is, errors.Is(err, sentinel))
+				require.Equal(t, errors.Is(c.is, sentinel), errors.Is(err, sentinel))
 			}
 		})
 	}

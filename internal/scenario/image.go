@@ -87,7 +87,7 @@ func (s *Scenario) imageFileSize(path string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	if file.Size > maxWritten {
 		return 0, s.errorAt(field, "expected an image of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(file.Size))
 	}

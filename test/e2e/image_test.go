@@ -103,6 +103,24 @@ func TestImages(t *testing.T) {
 		require.Equal(t, 1, status)
 		require.Contains(t, checked.Error, "expected "+sum)
 
+		gone, status := program.image(t, "delete", b.hostAddress(), "--name", "bad", "--confirm", "bad")
+		require.Equal(t, 0, status, gone.Error)
+		kept, status := program.image(t, "delete", b.hostAddress(), "--name", imageName, "--confirm", imageName)
+		require.Equal(t, 1, status)
+		require.Equal(t, "refused", kept.Outcome)
+		require.Contains(t, kept.Error, "hangs on it")
+		free := b.store(t).FreeClusters
+		none, status := program.image(t, "import", makeSparse(t, 64*clusterSize), b.hostAddress(), "--name", "sparse", "--checksum", "none")
+		require.Equal(t, 0, status, none.Error)
+		require.Empty(t, none.SHA512)
+		require.EqualValues(t, clusterSize, none.WrittenBytes)
+		listed, status := program.image(t, "list", b.hostAddress())
+		require.Equal(t, 0, status)
+		require.Len(t, listed.Images, 2)
+		gone, status = program.image(t, "delete", b.hostAddress(), "--name", "sparse", "--confirm", "sparse")
+		require.Equal(t, 0, status, gone.Error)
+		require.Equal(t, free, b.store(t).FreeClusters)
+
 		for _, p := range []*place{a, b} {
 			var all []spdktypes.NvmfSubsystem
 			p.target.Call(t, "nvmf_get_subsystems", nil, &all)
@@ -114,6 +132,20 @@ func TestImages(t *testing.T) {
 			}
 		}
 	})
+}
+
+// makeSparse makes a raw image with data at its end, behind a hole.
+func makeSparse(t *testing.T, size int64) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "sparse.img")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Truncate(path, size-1))
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = file.Write([]byte{1})
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	return path
 }
 
 // asQcow2 packs an image, where there is a qemu-img.

@@ -184,10 +184,15 @@ func TestASumThatIsInterruptedEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// FuzzOpen opens and reads anything that begins as a qcow2 image does.
+// FuzzOpen opens and reads anything that begins as a qcow2 image does. What it calls
+// zero reads as zeros.
 func FuzzOpen(f *testing.F) {
 	f.Add(qcow2(&testing.T{}, 3)[4:512])
 	f.Add(qcow2(&testing.T{}, 2)[4 : 2*cluster+64])
+	for _, m := range []maker{{version: 3, bits: 9}, {version: 3, bits: 9, zstd: true}, {version: 3, bits: 14, extended: true}} {
+		p, kinds := guest(m, 1, 4)
+		f.Add(m.image(&testing.T{}, p, func(i int) kind { return kinds[i] })[4:])
+	}
 	f.Fuzz(func(t *testing.T, rest []byte) {
 		path := filepath.Join(t.TempDir(), "disk.img")
 		require.NoError(t, os.WriteFile(path, append([]byte("QFI\xfb"), rest...), 0o600))
@@ -197,6 +202,16 @@ func FuzzOpen(f *testing.F) {
 		}
 		defer img.Close()
 		p := make([]byte, min(img.Size, 1<<20))
-		_, _ = img.ReadAt(p, 0)
+		_, err = img.ReadAt(p, 0)
+		for at := uint64(0); err == nil && at < uint64(len(p)); {
+			length, zero, err := img.Extent(at)
+			require.NoError(t, err)
+			require.NotZero(t, length)
+			end := min(at+length, uint64(len(p)))
+			if zero {
+				require.Equal(t, make([]byte, end-at), p[at:end])
+			}
+			at += length
+		}
 	})
 }

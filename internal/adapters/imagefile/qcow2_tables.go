@@ -120,6 +120,13 @@ func (q *qcow2) readSecond(at uint64) error {
 
 func errDamaged(how string) error { return errors.New("is a damaged qcow2 image: " + how) }
 
+// reaches reports whether all of a compressed cluster is in the file: of its last
+// sector not all is needed.
+func (q *qcow2) reaches(s stretch) bool {
+	end := s.at + s.packed
+	return end <= q.file.size || end-q.file.size < 512 && q.unpack(s) == nil
+}
+
 // check looks at where everything of the disk is in the file: a file that is cut
 // short is refused. QEMU reads what is missing of the last cluster as zeros.
 func (q *qcow2) check(ctx context.Context) error {
@@ -151,7 +158,7 @@ func (q *qcow2) check(ctx context.Context) error {
 			switch {
 			case s.state == stored:
 				need(s.at, s.length)
-			case s.state == compressed && s.at+s.packed > q.file.size && q.unpack(s) != nil: // its last sector may be filled up
+			case s.state == compressed && !q.reaches(s):
 				need(s.at, s.packed)
 			}
 			at += s.length
