@@ -155,6 +155,22 @@ func TestField_qcow2reader_38_ASparseImageIsImportedInSeconds(t *testing.T) {
 	saidOnOneLineOfAnyLength(t, told, exitFailed, "the file has the SHA-512 "+sha512Of(diskOf()))
 }
 
+// TestField_ocaml_qcow_7_NothingIsLeftOfACutFile: it is refused before anything changes.
+func TestField_ocaml_qcow_7_NothingIsLeftOfACutFile(t *testing.T) {
+	w := newWorld(t, twoHosts)
+	before := w.stores()
+	packed := qcow2Of(diskOf())
+	for name, p := range map[string][]byte{"qcow2": packed[:len(packed)-70_000], "header": packed[:40]} {
+		var got importResult
+		told := w.engine("image", "import", fileOf(t, name, p), hostB, "--name", "a", "--output", "json")
+		require.Equal(t, exitFailed, told.status)
+		asJSON(t, told, &got)
+		require.Equal(t, "refused", string(got.Outcome))
+		require.Contains(t, got.Error, "is cut short")
+		require.Equal(t, before, w.stores())
+	}
+}
+
 func TestAListOfImagesIsATable(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
