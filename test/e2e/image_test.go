@@ -86,8 +86,15 @@ func TestImages(t *testing.T) {
 		}
 
 		a.growSource(t, "vol-1-r-1")
-		rebuilt, status := program.rebuild(t, a.address("vol-1-r-1"), b.address("vol-1-r-2"), "--image", imageName, "--verify", "views")
+		process := program.startRebuild(t, a.address("vol-1-r-1"), b.address("vol-1-r-2"), "--image", imageName, "--verify", "views")
+		rebuilt, status := process.result(t)
 		require.Equal(t, 0, status, rebuilt.Error)
+		if a.store(t).Records && b.store(t).Records {
+			require.Empty(t, process.stderr.String())
+		} else { // nothing tells that they are one image
+			require.Contains(t, process.stderr.String(), "its bytes are unverified")
+			require.Equal(t, 1, strings.Count(process.stderr.String(), "\n"))
+		}
 		for _, step := range rebuilt.Plan {
 			require.NotEqual(t, string(domain.ActionFetchImage), step.Action, "they are one image")
 		}
