@@ -152,8 +152,8 @@ func sha(t tester, host *memory.Host, uuid string) string {
 	return sum
 }
 
-// requireEqualViews compares two replicas byte for byte, and looks at rule 1
-// without asking the domain.
+// requireEqualViews compares two replicas byte for byte, with what is recorded of them,
+// and looks at rule 1 without asking the domain.
 func requireEqualViews(t tester, b *bench, source, destination string, image bool) {
 	t.Helper()
 	s, d := list(t, b.source, source), list(t, b.destination, destination)
@@ -163,8 +163,21 @@ func requireEqualViews(t tester, b *bench, source, destination string, image boo
 		got := d.Snapshots[i]
 		require.Equal(t, want.Name, got.Name)
 		require.Equal(t, sha(t, b.source, want.Lvol.UUID), sha(t, b.destination, got.Lvol.UUID), "the view of %s", want.Name)
+		require.Equal(t, want.Lvol.Size, got.Lvol.Size, "the size of %s", want.Name)
+		require.Equal(t, want.Lvol.Own.Count, got.Lvol.Own.Count, "the own clusters of %s", want.Name)
+		if s.Store.Records && d.Store.Records {
+			require.Equal(t, want.Lvol.Attributes, got.Lvol.Attributes, "what is recorded of %s", want.Name)
+		}
 	}
 	require.NotNil(t, d.Head)
+	require.Equal(t, s.Head.Size, d.Head.Size, "the head's size")
+	if d.Store.Records {
+		record := domain.RecordNoImage
+		if image {
+			record = imageName
+		}
+		require.Equal(t, record, d.Head.Record, "what is recorded of the head")
+	}
 	require.Equal(t, sha(t, b.source, s.Head.UUID), sha(t, b.destination, d.Head.UUID), "the view of the head")
 	names := make(map[string]string)
 	for _, l := range d.Store.Lvols {
