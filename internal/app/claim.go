@@ -214,3 +214,9 @@ func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domai
 	}
 	return all.release, nil
 }
+
+// claimImageUse claims an image that is there: shared, to use it, or alone, to delete it.
+func (e *Engine) claimImageUse(ctx context.Context, host ports.Host, store domain.Store, image string, lease ports.Lease) (release func(), err error) {
+	release, err = e.claim(ctx, host, store.UUID, claimOfImage(store.UUID, domain.ImageLvolName(image, store.UUID)), lease)
+	return release, inUse(fmt.Sprintf("backing image %s on lvstore %s", image, store.Name), err)
+}

@@ -80,6 +80,8 @@ type rebuild struct {
 	request  Request
 	run      ports.Run
 	holder   string // of what it has claimed
+	held     held
+	images   map[string]bool // by UUID of the store: its image is claimed
 	progress *progress
 	report   Report
 	changed  bool            // something was changed on one of the hosts
@@ -220,7 +222,7 @@ func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	r.primary, r.unlike = seen.primary, nil
 	r.report.Plan, r.report.Warnings = plan, plan.Warnings
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
-	return seen, plan, nil
+	return seen, plan, r.claimImages(ctx, seen, plan)
 }
 
 // warn logs what the plan that is carried out warns of. A plan that is made

@@ -36,17 +36,18 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 			return nil, refusef("replica %s on lvstore %s is source and destination at once", r.run.Replica, store.Name)
 		}
 	}
-	var all held
+	r.images = make(map[string]bool)
+	all := &r.held
 	one, err := r.engine.claim(ctx, r.request.Destination.Host, destination.UUID, claimOfReplica(destination.UUID, r.run.Replica), ports.Lease{Holder: r.holder})
 	if err != nil {
 		return nil, inUse(fmt.Sprintf("replica %s on lvstore %s", r.run.Replica, destination.Name), err)
 	}
 	all.add(one)
-	if err := r.claimSources(ctx, stores, failures, &all); err != nil {
+	if err := r.claimSources(ctx, stores, failures, all); err != nil {
 		all.release()
 		return nil, err
 	}
-	if err := r.claimRun(ctx, &all); err != nil {
+	if err := r.claimRun(ctx, all); err != nil {
 		all.release()
 		return nil, err
 	}
@@ -132,6 +133,34 @@ func (r *rebuild) claimRun(ctx context.Context, all *held) error {
 		case !errors.Is(err, ports.ErrBusy):
 			return err
 		}
+	}
+	return nil
+}
+
+// claimImages keeps the volume's image from being deleted while it is copied, and
+// before anything hangs on it where it is grafted onto.
+func (r *rebuild) claimImages(ctx context.Context, seen sight, plan domain.Plan) error {
+	image, ok := plan.Image.Name()
+	if !ok {
+		return nil
+	}
+	users := map[ports.Host]domain.Store{r.request.Destination.Host: seen.destination.Store}
+	if plan.FetchesImage() {
+		users[r.sources.host(seen.primary)] = seen.source.Store
+		for _, l := range seen.others {
+			users[r.sources.host(l.at)] = l.replica.Store
+		}
+	}
+	for host, store := range users {
+		if r.images[store.UUID] {
+			continue
+		}
+		one, err := r.engine.claimImageUse(ctx, host, store, image, ports.Lease{Shared: true, Holder: r.holder})
+		if err != nil {
+			return err
+		}
+		r.held.add(one)
+		r.images[store.UUID] = true
 	}
 	return nil
 }

@@ -317,3 +317,51 @@ func TestSourceThatWasReplacedIsLeftToTheOthers(t *testing.T) {
 		}
 	}
 }
+
+// An image could be deleted while it was copied, or before the first snapshot was
+// grafted onto it.
+func TestImageInUseIsHeldByTheRebuild(t *testing.T) {
+	for _, fetch := range []bool{false, true} {
+		b := newBench(t, memory.Config{}, memory.Config{})
+		newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+		if !fetch {
+			growImage(t, b.destination, 4)
+		}
+		request := app.Request{
+			Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Parallel: 1,
+		}
+		alone := func(host *memory.Host) error {
+			store, err := host.List(context.Background())
+			require.NoError(t, err)
+			release, err := host.Claim(context.Background(), "image "+store.UUID+"/"+domain.ImageLvolName(imageName, store.UUID))
+			if err == nil {
+				release()
+			}
+			return err
+		}
+		asked := false
+		duringCopy(b.source, func() {
+			asked = true
+			require.ErrorContains(t, alone(b.destination), "the rebuild of replica vol-1-r-2 on lvstore disk-2")
+			if fetch {
+				require.ErrorContains(t, alone(b.source), "the rebuild of replica vol-1-r-2 on lvstore disk-2")
+			} else {
+				require.NoError(t, alone(b.source), "only its snapshots are copied")
+			}
+		})
+		_, err := app.New(nil).Rebuild(context.Background(), request)
+		require.NoError(t, err)
+		require.True(t, asked)
+		require.NoError(t, alone(b.destination))
+		require.NoError(t, alone(b.source))
+
+		store, err := b.destination.List(context.Background())
+		require.NoError(t, err)
+		release, err := b.destination.Lease(context.Background(), "image "+store.UUID+"/"+domain.ImageLvolName(imageName, store.UUID), ports.Lease{Holder: "the deletion of backing image base"})
+		require.NoError(t, err)
+		_, err = app.New(nil).Rebuild(context.Background(), request)
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.ErrorContains(t, err, "backing image base on lvstore disk-2 is in use by the deletion of backing image base")
+		release()
+	}
+}

@@ -849,8 +849,9 @@ func TestARunIsClaimedAndClosedOnEachSource(t *testing.T) {
 		for i, host := range hosts {
 			require.Len(t, host.claimed, 1)
 			require.Regexp(t, "^run [0-9a-f]{8}$", host.claimed[0])
-			require.Len(t, host.shared, 1)
+			require.Len(t, host.shared, 2, "the replica, and the image that is fetched")
 			require.Regexp(t, "^replica .*/"+g.request.Source.Replica[:3], host.shared[0])
+			require.Regexp(t, "^image .*/bi-", host.shared[1])
 			require.Equal(t, 2, asked[i]["release"])
 		}
 		require.Equal(t, hosts[0].claimed, hosts[1].claimed)
