@@ -33,7 +33,7 @@ func (e engine) do(t *testing.T, args ...string) map[string]any {
 	t.Helper()
 	status, object, said := e.command(t, args...)
 	require.Zero(t, status, "%v %s", object, said)
-	require.Empty(t, withoutWaits(said))
+	require.Empty(t, unexpected(said))
 	require.Equal(t, "complete", object["outcome"])
 	return object
 }
