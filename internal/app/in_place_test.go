@@ -195,7 +195,7 @@ func TestARevertGoesBackToASnapshotAndKeepsTheVolumesSize(t *testing.T) {
 	require.Empty(t, r.InFlight)
 }
 
-func TestARevertThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
+func TestAStoppedRevertCanBeRunAgain(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
 		b, _, at := growTwins(t, memory.Fork)
 		head := list(t, b.destination, copyName).Head

@@ -33,6 +33,9 @@ func TestOtherRebuildsGoOn(t *testing.T) {
 		{"nothing", func(w *ward) pair {
 			return pair{w.volume("v", "source", "destination"), w.volume("w", "third", "fourth"), w.hosts["destination"]}
 		}, false},
+		{"the names of the replicas, on other hosts", func(w *ward) pair {
+			return pair{w.volume("v", "source", "destination"), w.volume("v", "third", "fourth"), w.hosts["destination"]}
+		}, false},
 		{"the source host", func(w *ward) pair {
 			return pair{w.volume("v", "source", "destination"), w.volume("w", "source", "fourth"), w.hosts["destination"]}
 		}, false},
