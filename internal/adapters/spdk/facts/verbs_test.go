@@ -50,6 +50,7 @@ var rewrites = map[string]string{
 	"drop":       "nvmf_delete_subsystem nqn=$1",
 	"export":     `nvmf_subsystem_add_ns nqn=$1 namespace={"bdev_name":"@$2","nsid":$3,"nguid":"$4"}`,
 	"withdraw":   "nvmf_subsystem_remove_ns nqn=$1 nsid=$2",
+	"raid":       `bdev_raid_create name=$1 raid_level=raid1 base_bdevs=["$2","$3"]`,
 	"unattach":   "bdev_nvme_detach_controller name=$1",
 }
 

@@ -134,6 +134,7 @@ func (t *Target) unregister(b *bdev) {
 	}
 	t.bdevs = slices.DeleteFunc(t.bdevs, func(other *bdev) bool { return other == b })
 	t.withdraw(b)
+	t.leaveRAIDs(b)
 	if b.end != nil {
 		b.end()
 	}

@@ -517,6 +517,15 @@ func deleteLvol(t *Target, r *request) {
 	}
 	clones := l.clones()
 	unlisted, hidden := l.unlisted()
+	if len(clones)+unlisted == 0 && l.bdev != nil && t.readsThrough(l.bdev) {
+		// It waits for the esnap clone, which does not know it.
+		l.bdev.stuck = true
+		for _, name := range l.bdev.names() {
+			delete(t.byName, name)
+		}
+		t.bdevs = slices.DeleteFunc(t.bdevs, func(b *bdev) bool { return b == l.bdev })
+		return
+	}
 	if len(clones)+unlisted > 1 {
 		r.errnoAs(codeInternalError, syscall.EPERM)
 		return

@@ -30,6 +30,10 @@ func init() { // methods lists itself
 		"bdev_null_create":   both(nullCreate),
 		"bdev_null_delete":   both(nullDelete),
 
+		"bdev_raid_create":    both(raidCreate),
+		"bdev_raid_delete":    both(raidDelete),
+		"bdev_raid_get_bdevs": both(raidGetBdevs),
+
 		"bdev_lvol_create_lvstore": both(createLvstore),
 		"bdev_lvol_delete_lvstore": both(deleteLvstore),
 		"bdev_lvol_rename_lvstore": both(renameLvstore),

@@ -420,8 +420,15 @@ func removeNamespace(t *Target, r *request) {
 		}
 		s.removeNamespace(p.NSID)
 		r.result(true)
+		if t.attachedToItself(s) {
+			t.hang(itsOwn)
+		}
 	})
 }
+
+// itsOwn: the target waits for an answer of its own. One that it has attached to by
+// another target's address does not.
+const itsOwn = "a namespace was removed from a subsystem that the target itself is attached to"
 
 func (s *subsystem) removeNamespace(nsid uint32) {
 	if ns := s.namespaces[nsid]; ns != nil {
@@ -435,8 +442,12 @@ func (s *subsystem) removeNamespace(nsid uint32) {
 func (t *Target) withdraw(b *bdev) {
 	for _, s := range t.inOrder {
 		for _, nsid := range s.inOrderNSIDs() {
-			if s.namespaces[nsid].bdev == b {
-				s.removeNamespace(nsid)
+			if s.namespaces[nsid].bdev != b {
+				continue
+			}
+			s.removeNamespace(nsid)
+			if t.attachedToItself(s) {
+				t.hang(itsOwn)
 			}
 		}
 	}

@@ -36,6 +36,7 @@ type Target struct {
 	bdevs  []*bdev  // in the order of their registration
 	byName map[string]*bdev
 	stores []*lvstore
+	raids  []*raid
 
 	transport   bool
 	subsystems  map[string]*subsystem // by NQN
