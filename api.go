@@ -192,6 +192,13 @@ func NewBandwidth(bytesPerSecond uint64) *Bandwidth { return app.NewBandwidth(by
 //	type Site struct {
 //		Host    Host
 //		Replica string
+//
+//		// AllowInUse allows to change the replica while somebody uses it: its head is
+//		// exported, a base of a RAID or claimed (Lvol.UsedBy), and not by a run of this
+//		// engine. Without it that is refused, with the name of the user. What would hang
+//		// the host is refused all the same. A source is changed only where its head has
+//		// clusters of its own: a snapshot of it is taken.
+//		AllowInUse bool
 //	}
 type Site = app.Site
 
@@ -675,7 +682,8 @@ type Host = ports.Host
 //		// Delete removes the lvol, also one that is degraded, or reads through to an
 //		// external snapshot that is gone. ErrNotFound where there is none, ErrInvalid
 //		// where something hangs on it, also where the store itself would merge the
-//		// two; then nothing was changed.
+//		// two, or where somebody uses it so that the host would hang (Lvol.UsedBy);
+//		// then nothing was changed. Another use is no obstacle.
 //		Delete(ctx context.Context, uuid string) error
 //	}
 type Store = ports.Store
@@ -1181,11 +1189,51 @@ type Listing = domain.Store
 //		Attributes Attributes  // of a snapshot
 //		Record     string      // of a head: the name of its backing image, RecordNoImage, or "" for none written
 //		Image      ImageRecord // of a backing image
+//
+//		UsedBy User // who has it besides this engine's runs; the zero User: nobody, or the host cannot tell
 //	}
 //
 //	// AsForeignParent makes an lvol a parent that no rule asks for.
 //	func (l Lvol) AsForeignParent() Parent
 type Lvol = domain.Lvol
+
+// User is somebody outside of this engine who has an lvol: its host exports it,
+// mirrors it, or has claimed it for something else. What a rebuild has opened is no
+// user. The zero User is nobody. There is one at most: hosts give an lvol to one user.
+//
+//	type User struct {
+//		Kind UserKind
+//
+//		// NoDelete: deleting the lvol while it is used so would hang its host for good, or
+//		// is refused there. Nothing allows it.
+//		NoDelete bool
+//
+//		Name string // the NQN of the export, the name of the RAID, the type of the claim
+//	}
+//
+//	// Any reports whether there is one.
+//	func (u User) Any() bool
+//
+//	// String says how the lvol is used, in words that follow "it is"; "" for
+//	// nobody.
+//	func (u User) String() string
+type User = domain.User
+
+// UserKind says how an lvol is used.
+//
+//	type UserKind uint8
+//
+//	// String is a word for programs.
+//	func (k UserKind) String() string
+type UserKind = domain.UserKind
+
+// The ways to use an lvol.
+const (
+	UserNobody UserKind = iota
+	UserExport          // it is exported over NVMe-oF
+	UserRAID            // it is a base of a RAID
+	UserClaim           // something has claimed it that the host does not name
+)
 
 // Clusters are the clusters that an lvol has allocated itself; everything
 // else it reads from its parent.
@@ -1279,6 +1327,10 @@ type BackingImage = domain.BackingImage
 //		Head      *Lvol      // nil: the replica has none, so it is not whole
 //		Snapshots []Snapshot // by name
 //		InFlight  []Lvol     // in-flight lvols and an adapter's helpers, by name
+//
+//		// AllowInUse allows to change lvols of the replica that somebody uses (Lvol.UsedBy),
+//		// where the host survives it.
+//		AllowInUse bool
 //		// contains filtered or unexported fields
 //	}
 //
@@ -1547,6 +1599,10 @@ type Origin = domain.Origin
 //		Head     Lvol
 //		Name     string // of the snapshot, without the replica's
 //		LvolName string // on the store
+//
+//		// Warnings say what it means for those who know the head. They are among the
+//		// plan's, too; a plan that is made after it does not have them any more.
+//		Warnings []string
 //	}
 type SystemSnapshot = domain.SystemSnapshot
 

@@ -62,7 +62,9 @@
 //     images and sources. Two processes on one replica at once are their
 //     callers' mistake: a target has no lock to offer, and one of them fails.
 //   - Nobody writes to the source's head while a rebuild runs, and nobody uses
-//     the destination replica before it is complete.
+//     the destination replica before it is complete. A replica whose host
+//     exports it, mirrors it or has claimed it ([Lvol].UsedBy) is refused before
+//     it is changed, unless [Site].AllowInUse says otherwise.
 //   - Replicas and snapshots have on the store the names that Longhorn gives
 //     them: [SnapshotLvolName], [InFlightLvolName], [ImageLvolName].
 //   - The request says which backing image the volume has, unless the record

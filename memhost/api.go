@@ -187,6 +187,10 @@ const (
 //	// Snapshot implements rebuild.Snapshotter.
 //	func (h *Host) Snapshot(ctx context.Context, uuid, name string, attributes rebuild.Attributes) (string, error)
 //
+//	// Use has somebody else use an lvol, as an engine does that exports it:
+//	// it is listed with that user. The zero User ends it, a Restart too.
+//	func (h *Host) Use(uuid string, user rebuild.User) error
+//
 //	// View reads the whole view of an lvol as it is at the moment of the call,
 //	// size bytes. What changes later does not change it.
 //	func (h *Host) View(uuid string) (r io.Reader, size uint64, err error)

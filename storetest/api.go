@@ -45,5 +45,11 @@ type Harness = porttest.Harness
 //		// Restart kills what stores the lvols, starts it again, and returns when
 //		// Host answers. nil where there is no such thing: those tests are skipped.
 //		Restart func(t *testing.T)
+//
+//		// Use has somebody other than an engine of this project use an lvol in the way of
+//		// user, until end is called, and returns that user as the host is to list it: with
+//		// a name. UserClaim is used with snapshots only. nil where an lvol has no other
+//		// users: those tests are skipped.
+//		Use func(t *testing.T, uuid string, user rebuild.User) (listed rebuild.User, end func())
 //	}
 type Instance = porttest.Instance

@@ -174,10 +174,21 @@ func TestWhatEachCommandPrints(t *testing.T) {
 		{"snapshot-delete", []string{"snapshot", "delete", healthyAt, "snap12", "--confirm", "snap12"}, exitDone},
 		{"snapshot-delete-refused", []string{"snapshot", "delete", healthyAt, "snap11", "--confirm", "snap11"}, exitFailed},
 		{"snapshot-revert", []string{"snapshot", "revert", healthyAt, "snap11", "--confirm", "snap11"}, exitDone},
+		{"in-use-tree", []string{"tree", hurtAt}, exitDone},
+		{"in-use-replica-list", []string{"replica", "list", hostB}, exitDone},
+		{"in-use-snapshot-create-refused", []string{"snapshot", "create", hurtAt, "before-upgrade"}, exitFailed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, twoHosts)
+			begin := func() *world {
+				w := newWorld(t, twoHosts)
+				if strings.HasPrefix(test.name, "in-use-") {
+					head := w.replica(w.b, "vol-1-r-2").Head.UUID
+					require.NoError(t, w.b.Use(head, domain.User{Kind: domain.UserExport, Name: "nqn.2023-01.io.longhorn.spdk:vol-1-r-2"}))
+				}
+				return w
+			}
+			w := begin()
 			before := w.stores()
 			told := w.engine(test.args...)
 			require.Equal(t, test.status, told.status, "%s", told.stderr)
@@ -192,7 +203,7 @@ func TestWhatEachCommandPrints(t *testing.T) {
 				require.Equal(t, before, w.stores(), "refused, and yet something changed")
 			}
 
-			w = newWorld(t, twoHosts)
+			w = begin()
 			asJSON := w.engine(append(test.args, "--output", "json")...)
 			require.Equal(t, test.status, asJSON.status)
 			require.Empty(t, asJSON.stderr)
@@ -205,10 +216,10 @@ func TestWhatEachCommandPrints(t *testing.T) {
 			text := anyUUID.ReplaceAllString(pretty.String(), "UUID")
 			text = anyTook.ReplaceAllString(text, `"durationMs": 0`)
 			requireGolden(t, test.name+".json", anyNow.ReplaceAllString(text, `"createdAt": "NOW"`))
-			var begin map[string]any
-			require.NoError(t, json.Unmarshal([]byte(asJSON.stdout), &begin))
-			require.Equal(t, "rebuild/v1", begin["apiVersion"])
-			require.Equal(t, begin["outcome"] == "complete", begin["error"] == "")
+			var printed map[string]any
+			require.NoError(t, json.Unmarshal([]byte(asJSON.stdout), &printed))
+			require.Equal(t, "rebuild/v1", printed["apiVersion"])
+			require.Equal(t, printed["outcome"] == "complete", printed["error"] == "")
 		})
 	}
 }

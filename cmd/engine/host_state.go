@@ -39,10 +39,12 @@ type lvolState struct {
 	Size              uint64 `json:"size"`
 	AllocatedClusters uint64 `json:"allocatedClusters"`
 	Degraded          bool   `json:"degraded,omitempty"` // the rest, but for the name, is unknown
+
+	UsedBy *userState `json:"usedBy,omitempty"` // there is none: nobody
 }
 
 func newLvolState(name string, parent domain.Parent, l domain.Lvol) lvolState {
-	return lvolState{name, parent.String(), l.Size, l.Own.Count, l.Degraded}
+	return lvolState{name, parent.String(), l.Size, l.Own.Count, l.Degraded, newUserState(l.UsedBy)}
 }
 
 type snapState struct {
@@ -71,6 +73,8 @@ type lvolNameState struct {
 	Size              uint64 `json:"size"`
 	AllocatedClusters uint64 `json:"allocatedClusters"`
 	Degraded          bool   `json:"degraded,omitempty"`
+
+	UsedBy *userState `json:"usedBy,omitempty"`
 }
 
 func newHostState(s domain.Survey, failure error) hostState {
@@ -98,7 +102,7 @@ func newHostState(s domain.Survey, failure error) hostState {
 		state.Filling = append(state.Filling, newLvolState(l.Name, domain.NoParent(), l))
 	}
 	for _, l := range s.Others {
-		state.Others = append(state.Others, lvolNameState{l.Name, l.Size, l.Own.Count, l.Degraded})
+		state.Others = append(state.Others, lvolNameState{l.Name, l.Size, l.Own.Count, l.Degraded, newUserState(l.UsedBy)})
 	}
 	return state
 }

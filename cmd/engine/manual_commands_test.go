@@ -25,6 +25,7 @@ func TestTheManualShowsWhatIsPrinted(t *testing.T) {
 		`engine repair "$B" --compare "$A"`:                           "repair-compared",
 		`engine history /var/lib/engine/rebuilds --replica vol-1-r-2`: "history",
 		`engine gc "$HOST"`:                                           "gc",
+		`engine snapshot create "$B" before-upgrade`:                  "in-use-snapshot-create-refused",
 		`engine gc "$HOST" --yes`:                                     "gc-yes",
 	}
 	shown := 0

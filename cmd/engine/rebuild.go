@@ -30,6 +30,7 @@ type rebuildFlags struct {
 	acceptHurtSource bool
 	noChecksums      bool
 	rightSource      string
+	inUse            bool
 	journal          string
 	output           outputFlag
 }
@@ -45,6 +46,7 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
 	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` that is right, of those that are given as sources, where they differ")
 	flags.BoolVar(&f.noChecksums, "no-checksums", false, "have no host compute checksums, which it would keep: prove by those that are there")
+	addInUse(c, &f.inUse)
 	flags.StringVar(&f.journal, "journal", "", "`FILE` that remembers what was sealed: proof where hosts tell none")
 	flags.Var(&f.output, "output", "how the result is printed")
 	c.Args = exactArgs()
@@ -112,6 +114,8 @@ or all the data, the rebuild is refused: --right-source says which one is right.
 --bandwidth is shared by the copies that go on at once. A target counts whole MiB
 a second: fewer copies go on where each would get less than one, and less than one
 in all is refused.
+` + inUseHelp + `A source is changed only where its head has clusters of its own: a snapshot of it
+is taken.
 ` + addressHelp,
 		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --image base",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -201,7 +205,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 			return err
 		}
 		defer func() { _ = host.Close() }() // nothing more is asked of it
-		site := app.Site{Host: host, Replica: at.replica}
+		site := app.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
 		switch i {
 		case 0:
 			request.Destination = site

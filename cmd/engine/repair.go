@@ -27,7 +27,7 @@ func newRepair(s streams, engine *app.Engine, open opener) commandOut {
 	output := outputText
 	var image imageFlags
 	var compare string
-	var dryRun bool
+	var dryRun, inUse bool
 	c := &cobra.Command{
 		Use:   "repair ADDRESS",
 		Short: "Give a replica back the backing image that its ancestor lost",
@@ -43,7 +43,7 @@ compared with the repaired one's, and what differs is told.
 
 Interrupt it anywhere and run it again. Exit status: 0 repaired, 1 refused or
 failed, or something is wrong still.
-` + addressHelp,
+` + inUseHelp + addressHelp,
 		Example: "  engine repair 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --dry-run \\\n    --compare 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -53,7 +53,7 @@ failed, or something is wrong still.
 			}
 			var report app.RepairReport
 			err = open.with(c.Context(), places[0], func(host openedHost) error {
-				request.Replica.Host = host
+				request.Replica.Host, request.Replica.AllowInUse = host, inUse
 				run := func() (err error) {
 					if dryRun {
 						report.Plan, err = engine.PlanRepair(c.Context(), request)
@@ -81,6 +81,7 @@ failed, or something is wrong still.
 	}
 	image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
 	c.Flags().StringVar(&compare, "compare", "", "`ADDRESS` of a healthy replica to compare with")
+	addInUse(c, &inUse)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return commandOut{Command: c}

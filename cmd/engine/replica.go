@@ -138,7 +138,7 @@ func listText(survey domain.Survey) string {
 		if image == "" {
 			image = "?"
 		}
-		fmt.Fprintf(rows, "%s\t%s\t%d\t%d\t%s\t%s\n", r.Name, size, len(r.Snapshots), own, image, stateWords(audit))
+		fmt.Fprintf(rows, "%s\t%s\t%d\t%d\t%s\t%s\n", r.Name, size, len(r.Snapshots), own, image, stateWords(audit)+useWords(r))
 	}
 	_ = rows.Flush() // to a builder
 	return strings.Replace(text, "\nno replicas\n", "\n"+table.String(), 1)
@@ -162,9 +162,20 @@ func stateWords(audit domain.ReplicaAudit) string {
 	return state
 }
 
+// useWords is who uses a replica, behind its state.
+func useWords(r domain.Replica) string {
+	for _, l := range append(r.Views(), r.InFlight...) {
+		if l.UsedBy.Any() && (r.Head == nil || l.UUID == r.Head.UUID || !r.Head.UsedBy.Any()) {
+			return ", in use: " + l.UsedBy.String()
+		}
+	}
+	return ""
+}
+
 func newReplicaDelete(s streams, engine *app.Engine, open opener, confirm confirmer) *cobra.Command {
 	output := outputText
 	var confirmed string
+	var inUse bool
 	c := &cobra.Command{
 		Use:   "delete ADDRESS",
 		Short: "Delete a replica, its snapshots and what is in flight",
@@ -176,7 +187,7 @@ again: it goes on from what is left.
 Whether the volume has other healthy replicas is not looked at. While an engine
 on this machine works on the replica, it is refused; a rebuild from elsewhere
 that is filling it ends with an error.
-` + addressHelp,
+` + inUseHelp + addressHelp,
 		Example: "  engine replica delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --confirm vol-1-r-0a1b2c3d",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -186,7 +197,7 @@ that is filling it ends with an error.
 			}
 			var plan domain.Plan
 			err = open.with(c.Context(), at, func(host openedHost) (err error) {
-				site := app.Site{Host: host, Replica: at.replica}
+				site := app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
 				if plan, err = engine.PlanRemoval(c.Context(), site); err != nil {
 					return err
 				}
@@ -205,6 +216,7 @@ that is filling it ends with an error.
 		},
 	}
 	confirm.addFlag(c, &confirmed, "replica")
+	addInUse(c, &inUse)
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return c
 }

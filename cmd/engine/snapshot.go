@@ -72,12 +72,13 @@ func snapshotAt(args []string) (address, string, error) {
 
 func (k snapshotCommands) create() *cobra.Command {
 	output := outputText
+	var inUse bool
 	c := &cobra.Command{
 		Use:   "create ADDRESS NAME",
 		Short: "Take a snapshot of a replica's head",
 		Long: `create moves what the head has written itself into a snapshot, on which the head
 hangs then. What is written meanwhile is in one of the two.
-` + othersHelp + addressHelp,
+` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -90,7 +91,7 @@ hangs then. What is written meanwhile is in one of the two.
 			}
 			result, text := snapshotResult{}, ""
 			err = k.open.with(c.Context(), at, func(host openedHost) error {
-				snapshot, err := k.engine.CreateSnapshot(c.Context(), app.Site{Host: host, Replica: at.replica}, name)
+				snapshot, err := k.engine.CreateSnapshot(c.Context(), app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, name)
 				if err != nil {
 					return err
 				}
@@ -107,6 +108,7 @@ hangs then. What is written meanwhile is in one of the two.
 			return k.s.conclude(output, err, result, text)
 		},
 	}
+	addInUse(c, &inUse)
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return c
 }
@@ -167,13 +169,14 @@ func snapshotsText(r domain.Replica) string {
 func (k snapshotCommands) delete() *cobra.Command {
 	output := outputText
 	var confirmed string
+	var inUse bool
 	c := &cobra.Command{
 		Use:   "delete ADDRESS NAME",
 		Short: "Delete a snapshot; what is read through it stays",
 		Long: `delete deletes a snapshot. If one lvol of the replica hangs on it, the snapshot
 merges into that one: the clusters that it lacks move there, and nothing that is
 read changes. If several do, or anything that is not the replica's, it is refused.
-` + othersHelp + addressHelp,
+` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -183,7 +186,7 @@ read changes. If several do, or anything that is not the replica's, it is refuse
 			}
 			var removal domain.SnapshotRemoval
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				site := app.Site{Host: host, Replica: at.replica}
+				site := app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
 				if removal, err = k.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
 					return err
 				}
@@ -207,6 +210,7 @@ read changes. If several do, or anything that is not the replica's, it is refuse
 		},
 	}
 	k.confirm.addFlag(c, &confirmed, "snapshot")
+	addInUse(c, &inUse)
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return c
 }
@@ -214,6 +218,7 @@ read changes. If several do, or anything that is not the replica's, it is refuse
 func (k snapshotCommands) revert() *cobra.Command {
 	output := outputText
 	var confirmed string
+	var inUse bool
 	var size sizeFlag
 	c := &cobra.Command{
 		Use:   "revert ADDRESS NAME",
@@ -225,7 +230,7 @@ tree branches. Nobody may use the head meanwhile.
 No target replaces an lvol in one call, so for a moment there is no head. Before
 the old one goes, a stand-in is made that keeps its size; stopped in between, run
 it again. On a host that keeps no records say --size then.
-` + othersHelp + addressHelp,
+` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot revert 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -235,7 +240,7 @@ it again. On a host that keeps no records say --size then.
 			}
 			var revert domain.Revert
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				request := app.RevertRequest{Replica: app.Site{Host: host, Replica: at.replica}, Snapshot: name, Size: uint64(size)}
+				request := app.RevertRequest{Replica: app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, Snapshot: name, Size: uint64(size)}
 				if revert, err = k.engine.PlanRevert(c.Context(), request); err != nil {
 					return err
 				}
@@ -256,6 +261,7 @@ it again. On a host that keeps no records say --size then.
 		},
 	}
 	k.confirm.addFlag(c, &confirmed, "snapshot")
+	addInUse(c, &inUse)
 	c.Flags().Var(&size, "size", "of the volume, where an interrupted revert took the head and the host keeps no records")
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return c

@@ -127,7 +127,7 @@ func lvolText(name string, l domain.Lvol) string {
 	if l.Degraded {
 		return name + "  " + degradedText
 	}
-	return fmt.Sprintf("%s  %s of %s", name, count(l.Own.Count, "cluster"), bytesText(l.Size))
+	return fmt.Sprintf("%s  %s of %s", name, count(l.Own.Count, "cluster"), bytesText(l.Size)) + useText(l)
 }
 
 func (d *drawing) describe(l domain.Lvol) string {
@@ -144,5 +144,13 @@ func (d *drawing) describe(l domain.Lvol) string {
 	if l.Record != "" {
 		text += "  records image " + l.Record
 	}
-	return text
+	return text + useText(l)
+}
+
+// useText is who uses an lvol.
+func useText(l domain.Lvol) string {
+	if !l.UsedBy.Any() {
+		return ""
+	}
+	return "  in use: " + l.UsedBy.String()
 }

@@ -37,7 +37,7 @@ var faces = []face{
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{
-				"Store", "Lvol", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
+				"Store", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
 				"Image", "ImageNamed", "NoImage", "BackingImage",
 				"Replica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot",

@@ -103,7 +103,7 @@ func (e *Engine) find(ctx context.Context, at Site) ([]found, []UnclearReplica, 
 	}
 	var all []found
 	for _, r := range survey.Replicas {
-		all = append(all, found{Site{at.Host, r.Name}, r, false})
+		all = append(all, found{Site{Host: at.Host, Replica: r.Name}, r, false})
 	}
 	var unclear []UnclearReplica
 	for _, u := range survey.Unclear {

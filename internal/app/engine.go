@@ -30,6 +30,27 @@ func New(log *zap.Logger) *Engine {
 type Site struct {
 	Host    ports.Host
 	Replica string
+
+	// AllowInUse allows to change the replica while somebody uses it: its head is
+	// exported, a base of a RAID or claimed (Lvol.UsedBy), and not by a run of this
+	// engine. Without it that is refused, with the name of the user. What would hang
+	// the host is refused all the same. A source is changed only where its head has
+	// clusters of its own: a snapshot of it is taken.
+	AllowInUse bool
+}
+
+// replica picks the site's replica from a listing of its host.
+func (s Site) replica(store domain.Store) (domain.Replica, error) {
+	r, err := domain.NewReplica(store, s.Replica)
+	r.AllowInUse = s.AllowInUse
+	return r, err
+}
+
+// destination is replica for the one that is rebuilt from source.
+func (s Site) destination(store domain.Store, source domain.Replica) (domain.Replica, error) {
+	r, err := domain.NewDestination(store, s.Replica, source)
+	r.AllowInUse = s.AllowInUse
+	return r, err
 }
 
 // Request says what to rebuild, from what, and how.

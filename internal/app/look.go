@@ -63,7 +63,7 @@ func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
 	for _, at := range used {
 		if failures[at] == nil {
 			from.saw(at, stores[at])
-			if sources[at], failures[at] = domain.NewReplica(stores[at], from.sites[at].Replica); failures[at] == nil {
+			if sources[at], failures[at] = from.sites[at].replica(stores[at]); failures[at] == nil {
 				from.foundThere(at, sources[at])
 			}
 		}
@@ -79,7 +79,7 @@ func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
 	if err != nil {
 		return sight{}, refused(err)
 	}
-	if s.destination, err = domain.NewDestination(destination, r.Destination.Replica, s.source); err != nil {
+	if s.destination, err = r.Destination.destination(destination, s.source); err != nil {
 		return sight{}, refused(err)
 	}
 	return s, s.refuseSources()
@@ -164,13 +164,13 @@ func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, 
 	if err != nil {
 		return sight{}, err
 	}
-	if s.source, err = domain.NewReplica(source, from.sites[s.primary].Replica); err != nil {
+	if s.source, err = from.sites[s.primary].replica(source); err != nil {
 		return sight{}, refused(err)
 	}
 	if err := from.stays(s.primary, s.source); err != nil {
 		return sight{}, ofSource(s.primary, err)
 	}
-	if s.destination, err = domain.NewDestination(destination, r.Destination.Replica, s.source); err != nil {
+	if s.destination, err = r.Destination.destination(destination, s.source); err != nil {
 		return sight{}, refused(err)
 	}
 	return s, s.refuseSources()
@@ -298,7 +298,7 @@ func (x *execution) lookAtHead(ctx context.Context, s sight) (sight, error) {
 		}
 		store := s.destination.Store
 		store.Lvols = append(slices.DeleteFunc(slices.Clone(store.Lvols), func(l domain.Lvol) bool { return l.UUID == head.UUID }), head)
-		if s.destination, err = domain.NewDestination(store, x.request.Destination.Replica, s.source); err != nil {
+		if s.destination, err = x.request.Destination.destination(store, s.source); err != nil {
 			return s, err
 		}
 	}

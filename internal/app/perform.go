@@ -364,7 +364,8 @@ func (x *execution) delete(ctx context.Context, host ports.Host, o domain.Operat
 	defer release()
 	planned := domain.Lvol{UUID: uuid, Name: o.Name}
 	if at := slices.IndexFunc(x.seen.destination.Store.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); at >= 0 {
-		planned.Own = x.seen.destination.Store.Lvols[at].Own
+		seen := &x.seen.destination.Store.Lvols[at]
+		planned.Own, planned.UsedBy = seen.Own, seen.UsedBy
 	}
 	if err := lookBeforeDelete(ctx, host, planned); err != nil {
 		return err
@@ -388,6 +389,8 @@ func lookBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol) 
 		return err
 	case now.Name != listed.Name:
 		return fmt.Errorf("%w: the lvol is called %s now", errPlanAgain, now.Name)
+	case now.UsedBy.Any() && now.UsedBy != listed.UsedBy:
+		return fmt.Errorf("%w: lvol %s is %s now", errPlanAgain, now.Name, now.UsedBy)
 	case now.Own.Count != listed.Own.Count && !inFlight && !domain.IsImageInFlight(listed.Name):
 		return fmt.Errorf("%w: lvol %s has %d clusters of its own now, %d when it was listed: something writes to it", errPlanAgain, now.Name, now.Own.Count, listed.Own.Count)
 	}

@@ -89,7 +89,8 @@ type rebuild struct {
 	names    map[string]bool // in flight, that were drawn
 	unclean  error           // what an attempt could not clean up
 	sealed   []domain.Sealing
-	need     *need // of the destination's room; nil: there is no plan yet
+	need     *need    // of the destination's room; nil: there is no plan yet
+	frozen   []string // warnings of the snapshots that were taken of sources
 
 	sources *sources
 	passed  []error  // as last seen: why sources are passed over, by position
@@ -220,7 +221,7 @@ func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 		return seen, plan, err
 	}
 	r.primary, r.unlike = seen.primary, nil
-	r.report.Plan, r.report.Warnings = plan, plan.Warnings
+	r.report.Plan, r.report.Warnings = plan, slices.Concat(r.frozen, plan.Warnings)
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
 	return seen, plan, r.claimImages(ctx, seen, plan)
 }
@@ -267,6 +268,10 @@ func (r *rebuild) freezeHead(ctx context.Context, seen sight, system domain.Syst
 	})
 	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source was faster
 		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, ofSource(seen.primary, err))
+	}
+	r.frozen = append(r.frozen, system.Warnings...)
+	for _, warning := range system.Warnings {
+		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
 	}
 	r.engine.log.Info("the source's head was frozen", zap.String("snapshot", system.LvolName))
 	return fmt.Errorf("%w: the source's head was frozen as %s", errPlanAgain, system.Name)

@@ -36,7 +36,7 @@ func lookAt(ctx context.Context, at Site) (domain.Replica, error) {
 	if err != nil {
 		return domain.Replica{}, err
 	}
-	r, err := domain.NewReplica(store, at.Replica)
+	r, err := at.replica(store)
 	return r, refused(err)
 }
 

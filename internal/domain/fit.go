@@ -58,19 +58,25 @@ func (r *Replica) refuseDegraded(marked []bool) error {
 	return nil
 }
 
-// refuseForeignClones: what belongs to somebody else and hangs on the replica
-// can neither be deleted nor change its view.
-func (p *planner) refuseForeignClones() error {
-	destination := p.destination
-	changed := slices.Clone(p.doomed) // by position in the store
-	for i := range p.fates {          // parents come before children
+// changed marks, by position in the destination's store, what is deleted, grafted or
+// reads through to that.
+func (p *planner) changed() []bool {
+	changed := slices.Clone(p.doomed)
+	for i := range p.fates { // parents come before children
 		f := &p.fates[i]
 		if !f.kept {
 			continue
 		}
-		below := destination.index.parents[f.twin]
+		below := p.destination.index.parents[f.twin]
 		changed[f.twin] = f.loosen || f.graft || below != noParent && changed[below]
 	}
+	return changed
+}
+
+// refuseForeignClones: what belongs to somebody else and hangs on the replica
+// can neither be deleted nor change its view.
+func (p *planner) refuseForeignClones() error {
+	destination, changed := p.destination, p.changed()
 	for at := range destination.Store.Lvols {
 		l := &destination.Store.Lvols[at]
 		below := destination.index.parents[at]
@@ -83,6 +89,46 @@ func (p *planner) refuseForeignClones() error {
 			what = "would be deleted"
 		}
 		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, destination.Store.Name, parent.Name, what)
+	}
+	return nil
+}
+
+// refuseInUse: a source's head that is used is read only, as long as no snapshot has
+// to be taken of it; a destination's is deleted.
+func (p *planner) refuseInUse() error {
+	check := func(r Replica, l *Lvol, what change) error {
+		if err := r.refuseInUse(l, what); err != nil {
+			return err
+		}
+		if warning := r.warnInUse(l, what); warning != "" {
+			p.plan.Warnings = append(p.plan.Warnings, warning)
+		}
+		return nil
+	}
+	if system := p.plan.SystemSnapshot; system != nil {
+		if err := check(p.source, &system.Head, changeFreeze); err != nil {
+			return err
+		}
+		if warning := p.source.warnInUse(&system.Head, changeFreeze); warning != "" {
+			system.Warnings = append(system.Warnings, warning)
+		}
+	}
+	if head := p.destination.Head; head != nil && !p.keepHead {
+		if err := check(p.destination, head, changeDelete); err != nil {
+			return err
+		}
+	}
+	for at, changed := range p.changed() {
+		what := changeGraft
+		if p.doomed[at] {
+			what = changeDelete
+		}
+		if !changed {
+			continue
+		}
+		if err := check(p.destination, &p.destination.Store.Lvols[at], what); err != nil {
+			return err
+		}
 	}
 	return nil
 }

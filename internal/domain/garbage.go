@@ -30,6 +30,9 @@ func Garbage(store Store) ([]Leftover, error) {
 	for i := range store.Lvols {
 		named[store.Lvols[i].Name] = true
 		if l, ok := leftoverOf(store.Lvols[i], store.UUID); ok {
+			if l.Lvol.UsedBy.Any() && l.Stays == "" {
+				l.Stays = "it is in use: " + l.Lvol.UsedBy.String()
+			}
 			found[i] = &l
 		}
 	}

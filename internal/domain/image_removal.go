@@ -41,6 +41,9 @@ func CheckImageRemoval(store Store, name string) (ImageOnStore, error) {
 	case len(record) > 0:
 		return image, refuse("backing image %s on lvstore %s is needed: %s it and lost it; repair or delete the replicas first", name, store.Name, fewLvols(record, "records", "record"))
 	}
+	if image.Lvol.UsedBy.Any() {
+		return image, refuse("backing image %s on lvstore %s is in use (it is %s): end that use first", name, store.Name, image.Lvol.UsedBy)
+	}
 	return image, nil
 }
 

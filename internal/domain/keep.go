@@ -119,5 +119,7 @@ func (r Replica) WithProofs(proofs map[string]Clusters) (Replica, error) {
 			store.Lvols[i].Own = own
 		}
 	}
-	return newReplica(store, r.Name, r.expected)
+	proven, err := newReplica(store, r.Name, r.expected)
+	proven.AllowInUse = r.AllowInUse
+	return proven, err
 }

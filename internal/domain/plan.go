@@ -149,6 +149,10 @@ type SystemSnapshot struct {
 	Head     Lvol
 	Name     string // of the snapshot, without the replica's
 	LvolName string // on the store
+
+	// Warnings say what it means for those who know the head. They are among the
+	// plan's, too; a plan that is made after it does not have them any more.
+	Warnings []string
 }
 
 // CopiedClusters is how many clusters the plan copies, the image's included.

@@ -41,6 +41,7 @@ func PlanRebuild(source, destination Replica, said Image, options Options) (Plan
 		p.decide,
 		p.refuseDegraded,
 		p.refuseForeignClones,
+		p.refuseInUse,
 		p.refuseNames,
 		p.refuseTooLittleSpace,
 	} {

@@ -27,6 +27,9 @@ func PlanRemoval(r Replica) (Plan, error) {
 	if err := r.refuseUntold(doomed); err != nil {
 		return Plan{}, err
 	}
+	if err := r.refuseRemovalInUse(doomed); err != nil {
+		return Plan{}, err
+	}
 	var plan Plan
 	remove := func(name string, l Lvol, stage Stage, after []int, reason string) {
 		step := Step{Action: ActionRemove, Snapshot: name, Parent: r.ParentOf(l), Reason: reason, Operations: []int{len(plan.Operations)}}
@@ -47,6 +50,18 @@ func PlanRemoval(r Replica) (Plan, error) {
 		childrenOf[l.Parent] = append(childrenOf[l.Parent], at)
 	}
 	return plan, nil
+}
+
+func (r Replica) refuseRemovalInUse(doomed []Lvol) error {
+	if r.Head != nil {
+		doomed = append([]Lvol{*r.Head}, doomed...)
+	}
+	for i := range doomed {
+		if err := r.refuseInUse(&doomed[i], changeDelete); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refuseUntold: where names can be read in several ways, what is left when the

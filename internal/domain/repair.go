@@ -35,6 +35,9 @@ func PlanRepair(r Replica, said Image, others ...Replica) (Plan, error) {
 	if err := p.refuseForeignClones(); err != nil {
 		return Plan{}, err
 	}
+	if err := p.refuseInUse(); err != nil {
+		return Plan{}, err
+	}
 	p.graft()
 	p.removeSpacers()
 	p.record()
@@ -70,6 +73,30 @@ func (p *repairer) refuseForeignClones() error {
 				continue
 			}
 			return refuse("lvol %s on lvstore %s belongs to somebody else and reads through %s, which changes: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
+		}
+	}
+	return nil
+}
+
+// refuseInUse: a reader of what is grafted sees other bytes from one moment to the
+// next. A graft that changes no view is harmless.
+func (p *repairer) refuseInUse() error {
+	r := p.replica
+	for _, m := range p.audit.misplaced {
+		if p.reads(m) {
+			continue
+		}
+		for at := range r.Store.Lvols {
+			l := &r.Store.Lvols[at]
+			if !l.UsedBy.Any() || r.is[at].role == roleForeign || l.UUID != m.lvol.UUID && !r.stands(at, m.lvol.UUID) {
+				continue
+			}
+			if err := r.refuseInUse(l, changeGraft); err != nil {
+				return err
+			}
+			if warning := r.warnInUse(l, changeGraft); !slices.Contains(p.plan.Warnings, warning) {
+				p.plan.Warnings = append(p.plan.Warnings, warning)
+			}
 		}
 	}
 	return nil
@@ -116,14 +143,15 @@ func (p *repairer) graft() {
 }
 
 // removeSpacers deletes what is in flight, empty, and has nothing on it once the
-// grafts are done, leaf first. What holds data stays: it may be somebody's work.
+// grafts are done, leaf first. What holds data or is in use stays: it may be
+// somebody's work.
 func (p *repairer) removeSpacers() {
 	r := p.replica
 	removed := make(map[string]int)
 	for again := true; again; {
 		again = false
 		for _, l := range r.InFlight {
-			if _, done := removed[l.UUID]; done || l.Own.Count > 0 {
+			if _, done := removed[l.UUID]; done || l.Own.Count > 0 || l.UsedBy.Any() {
 				continue
 			}
 			after, free := p.whatHangsOn(l, removed)

@@ -17,6 +17,10 @@ type Replica struct {
 	Snapshots []Snapshot // by name
 	InFlight  []Lvol     // in-flight lvols and an adapter's helpers, by name
 
+	// AllowInUse allows to change lvols of the replica that somebody uses (Lvol.UsedBy),
+	// where the host survives it.
+	AllowInUse bool
+
 	index  *index
 	is     []belonging // what each lvol of the store is to the replica, by position
 	places []int       // of Snapshots in the store

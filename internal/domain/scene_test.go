@@ -160,7 +160,8 @@ func fillStore(t rapid.TB, store *Store, replica, drawn string) {
 // and behind it own=DATA/COUNT, own=MAP,CHECKSUM/COUNT, own=?/COUNT (unproven),
 // size=CLUSTERS, at=MINUTE, system (not user-created), record=, uuid= and sha=
 // (of an image; - for none), external=BDEV, degraded, and with that asleep: a
-// snapshot that no clone is known of.
+// snapshot that no clone is known of. export=NQN, raid=NAME and claim=TYPE say who
+// uses it; with ! at the end it must not be deleted.
 func lvolOf(t rapid.TB, store Store, replica string, words []string) Lvol {
 	t.Helper()
 	side := strings.TrimPrefix(store.UUID, "store-")
@@ -235,6 +236,10 @@ func setLvol(t rapid.TB, l *Lvol, word string) {
 		*l = Lvol{UUID: l.UUID, Name: l.Name, ReadOnly: l.ReadOnly, Degraded: true}
 	case "asleep":
 		l.ReadOnly = false
+	case "export", "raid", "claim":
+		kind := map[string]UserKind{"export": UserExport, "raid": UserRAID, "claim": UserClaim}[key]
+		name, held := strings.CutSuffix(value, "!")
+		l.UsedBy = User{Kind: kind, Name: name, NoDelete: held}
 	default:
 		t.Fatalf("nothing of an lvol: %q", word)
 	}

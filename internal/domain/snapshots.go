@@ -57,7 +57,7 @@ func (r Replica) CheckNewSnapshot(name string) error {
 	if other, doubt := r.lineage.doubt(Lvol{Name: lvol, ReadOnly: true}); doubt {
 		return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", lvol, r.Store.Name, other)
 	}
-	return nil
+	return r.refuseInUse(r.Head, changeFreeze)
 }
 
 // SnapshotRemoval is what deleting a snapshot takes.
@@ -78,6 +78,12 @@ func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 	}
 	s, err := r.requireSnapshot(name)
 	if err != nil {
+		return SnapshotRemoval{}, err
+	}
+	if err := r.refuseInUse(&s.Lvol, changeDelete); err != nil {
+		return SnapshotRemoval{}, err
+	}
+	if err := r.refuseInUse(r.Head, changeMerge); err != nil {
 		return SnapshotRemoval{}, err
 	}
 	removal := SnapshotRemoval{Snapshot: s}
@@ -142,6 +148,9 @@ func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
 	}
 	switch {
 	case r.Head != nil:
+		if err := r.refuseInUse(r.Head, changeDelete); err != nil {
+			return Revert{}, err
+		}
 		revert.Size, revert.Record = r.Head.Size, r.Head.Record
 		if size != 0 && size != r.Head.Size {
 			return Revert{}, refuse("the head of replica %s has %d bytes, not %d", r.Name, r.Head.Size, size)

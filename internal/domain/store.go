@@ -51,6 +51,8 @@ type Lvol struct {
 	Attributes Attributes  // of a snapshot
 	Record     string      // of a head: the name of its backing image, RecordNoImage, or "" for none written
 	Image      ImageRecord // of a backing image
+
+	UsedBy User // who has it besides this engine's runs; the zero User: nobody, or the host cannot tell
 }
 
 // Clusters are the clusters that an lvol has allocated itself; everything

@@ -66,7 +66,8 @@ type Store interface {
 	// Delete removes the lvol, also one that is degraded, or reads through to an
 	// external snapshot that is gone. ErrNotFound where there is none, ErrInvalid
 	// where something hangs on it, also where the store itself would merge the
-	// two; then nothing was changed.
+	// two, or where somebody uses it so that the host would hang (Lvol.UsedBy);
+	// then nothing was changed. Another use is no obstacle.
 	Delete(ctx context.Context, uuid string) error
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports/porttest"
 )
 
@@ -52,5 +53,11 @@ func instance(h *memory.Host) porttest.Instance {
 			return uuid
 		},
 		Restart: func(*testing.T) { h.Restart() },
+		Use: func(t *testing.T, uuid string, user domain.User) (domain.User, func()) {
+			t.Helper()
+			user.Name = "nqn.2026-01.com.example:vol-1-r-2"
+			require.NoError(t, h.Use(uuid, user))
+			return user, func() { _ = h.Use(uuid, domain.User{}) } // it may have been deleted
+		},
 	}
 }

@@ -21,6 +21,9 @@ func (h *Host) Delete(ctx context.Context, uuid string) error {
 		if l.children > 0 {
 			return change{}, fmt.Errorf("%s has %d clones: %w", l.name, l.children, ports.ErrInvalid)
 		}
+		if err := l.letGo(); err != nil {
+			return change{}, err
+		}
 		return change{
 			locks: []*lvol{l},
 			refused: func() {

@@ -83,5 +83,6 @@ func (l *lvol) listed() domain.Lvol {
 		Attributes: l.attributes,
 		Record:     l.record,
 		Image:      l.image,
+		UsedBy:     l.usedBy,
 	}
 }

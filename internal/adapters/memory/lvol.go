@@ -24,6 +24,8 @@ type lvol struct {
 	record     string
 	image      domain.ImageRecord
 
+	usedBy domain.User // besides runs of this engine
+
 	checksum string // of the own clusters; "" until it was asked for
 	hidden   bool   // deleted while it was busy: back after a restart
 

@@ -21,6 +21,8 @@ func (h *Host) Merge(ctx context.Context, snapshot string) error {
 			err = fmt.Errorf("nothing hangs on %s: %w", l.name, ports.ErrInvalid)
 		case err == nil && child.hidden:
 			err = fmt.Errorf("what hangs on %s is hidden until a restart: %w", l.name, ports.ErrBusy)
+		case err == nil:
+			err = l.letGo()
 		}
 		return change{locks: []*lvol{l, child}, apply: func() error {
 			h.merge(l, child)

@@ -1,5 +1,7 @@
 package memory
 
+import "github.com/rootgraft/rebuild/internal/domain"
+
 // Restart does what a restart of a target does to what a port can see: what
 // is under way ends with ErrUnavailable, received addresses and open
 // bytes are void, lvols that were deleted while they were busy are back, and bdevs
@@ -21,4 +23,7 @@ func (h *Host) Restart() {
 		h.unhide(l)
 	}
 	h.loseExternals()
+	for _, l := range h.lvols {
+		l.usedBy = domain.User{}
+	}
 }

@@ -3,6 +3,7 @@ package memory
 import (
 	"fmt"
 
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -70,6 +71,27 @@ func (h *Host) merge(l, child *lvol) {
 	h.used += uint64(len(merged)) - uint64(len(child.own))
 	child.own, child.checksum, child.external = merged, "", l.external
 	child.hang(l.parent)
+}
+
+// Use has somebody else use an lvol, as an engine does that exports it: it is listed
+// with that user. The zero User ends it, a Restart too.
+func (h *Host) Use(uuid string, user domain.User) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l, err := h.find(uuid)
+	if err != nil {
+		return h.failed("use "+uuid, err)
+	}
+	l.usedBy = user
+	return nil
+}
+
+// letGo refuses what a real target would hang in.
+func (l *lvol) letGo() error {
+	if l.usedBy.NoDelete {
+		return fmt.Errorf("%s is %s, and to delete it would hang the host: %w", l.name, l.usedBy, ports.ErrInvalid)
+	}
+	return nil
 }
 
 // Rename gives a writable lvol another name.

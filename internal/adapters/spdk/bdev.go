@@ -21,6 +21,7 @@ type bdev struct {
 	BlockSize uint64   `json:"block_size"`
 	NumBlocks uint64   `json:"num_blocks"`
 	Claimed   bool     `json:"claimed"`
+	ClaimType string   `json:"claim_type"`
 	Limits    struct {
 		Mbytes uint64 `json:"rw_mbytes_per_sec"`
 	} `json:"assigned_rate_limits"`

@@ -93,7 +93,7 @@ func conform(t *testing.T, targets ...*targettest.Target) {
 			clone := func(t *testing.T, name string, content []byte) string {
 				return target.CloneExternal(t, store, name, content)
 			}
-			instances[i] = porttest.Instance{Host: host, Write: target.Write, Read: target.Read, CloneExternal: clone, Restart: target.Restart}
+			instances[i] = porttest.Instance{Host: host, Write: target.Write, Read: target.Read, CloneExternal: clone, Restart: target.Restart, Use: target.Use}
 		}
 		return instances
 	}})

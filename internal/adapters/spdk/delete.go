@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -35,6 +33,11 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 	if clones := b.Driver.Lvol.Clones; len(clones) > 0 {
 		return fmt.Errorf("%s has %d clones, %s for one: %w", b.name(), len(clones), clones[0], ports.ErrInvalid)
 	}
+	if b.Claimed {
+		if err := h.letGo(ctx, b); err != nil {
+			return err
+		}
+	}
 	if b.Driver.Lvol.external() != "" {
 		if b, err = h.detachExternal(ctx, b); err != nil {
 			return err
@@ -46,11 +49,6 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 		}
 		return h.deleteSnapshot(ctx, b)
 	}
-	if b.Claimed {
-		if err := h.letGo(ctx, b); err != nil {
-			return err
-		}
-	}
 	return h.deleteNow(ctx, uuid)
 }
 
@@ -59,41 +57,26 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 // delete it when the copy is over, which can be long, and answer only then; meanwhile
 // its two listings contradict each other. What a run exports is withdrawn first: the
 // target would do that by itself, but for several at once it does not wait for what
-// is being written (see changeSubsystem). What else claims an lvol, an export or a
-// RAID, lets it go.
+// is being written (see changeSubsystem). What would hang the target is ErrInvalid.
+// What else has an lvol, an export or a RAID, lets it go.
 func (h *Host) letGo(ctx context.Context, b *bdev) error {
-	var exported []spdktypes.NvmfSubsystem
-	var raids []spdktypes.BdevRaidInfo
-	exports := newCall("nvmf_get_subsystems", nil, &exported)
-	joins := newCall("bdev_raid_get_bdevs", spdktypes.BdevRaidGetBdevsRequest{Category: spdktypes.BdevRaidCategoryAll}, &raids)
-	h.rpc.do(ctx, exports, joins)
-	for _, one := range []*call{exports, joins} {
-		if one.err != nil && !errors.Is(one.err, ports.ErrUnsupported) {
-			return one.err
-		}
+	claims, err := h.claimsOf(ctx)
+	if err != nil {
+		return err
 	}
-	for _, sub := range exported {
-		for _, ns := range sub.Namespaces {
-			if ns.BdevName != b.UUID {
-				continue
-			}
-			if sub.ModelNumber != modelNumber || !runNQNForm.MatchString(sub.Nqn) {
-				return nil
-			}
-			if h.hasOpened(sub.Nqn) {
-				return h.removeNamespace(ctx, sub.Nqn, ns.Nsid)
-			}
-			return h.deleteSubsystems(ctx, sub.Nqn) // of an engine that is gone, or should be
+	if sub, nsid := claims.export(b); sub != nil && isOurs(sub) {
+		if h.hasOpened(sub.Nqn) {
+			return h.removeNamespace(ctx, sub.Nqn, nsid)
 		}
+		return h.deleteSubsystems(ctx, sub.Nqn) // of an engine that is gone, or should be
 	}
-	for _, raid := range raids {
-		for _, base := range raid.BaseBdevsList {
-			if base.UUID == b.UUID || base.Name == b.UUID || slices.Contains(b.Aliases, base.Name) {
-				return nil
-			}
-		}
+	switch user := claims.user(b, b.name()); {
+	case user.Kind == domain.UserNobody, user.Kind == domain.UserClaim && b.ClaimType != readers:
+		return fmt.Errorf("%s is claimed, by a copy that writes into it or by something else: %w", b.name(), ports.ErrBusy)
+	case user.NoDelete:
+		return fmt.Errorf("%s is %s, and to delete it would hang the target: %w", b.name(), user, ports.ErrInvalid)
 	}
-	return fmt.Errorf("a copy writes into %s: %w", b.name(), ports.ErrBusy)
+	return nil
 }
 
 // detachExternal grafts an esnap clone onto nothing. A target crashes that deletes one

@@ -106,7 +106,7 @@ func (h *Host) lookAtHead(ctx context.Context, uuid string) (l domain.Lvol, done
 	}
 	// Where something is not there, or another, the usual look tells.
 	b, _ := h.ours(look, uuid, found)
-	if b == nil || b.Driver.Lvol.BaseSnapshot != parent {
+	if b == nil || b.Claimed || b.Driver.Lvol.BaseSnapshot != parent {
 		return domain.Lvol{}, false, nil
 	}
 	if l = b.lvol(""); !h.isHead(&l) {

@@ -59,6 +59,7 @@ type Host struct {
 	runs     map[ports.Run]*runState // what runs have opened here
 	settled  map[string]struct{}     // by NQN: subsystems that are in the middle of no change
 	port     uint16                  // the last one listened on
+	claimed  bool                    // the last listing had lvols that somebody else has
 }
 
 var (

@@ -39,6 +39,7 @@ type listing struct {
 	bdevs  []bdev
 
 	records map[string]*recordCall // by UUID of what was a head the last time
+	claims  *claims                // where the last listing had users; else nil
 }
 
 // List implements ports.Looker.
@@ -61,7 +62,9 @@ func (h *Host) List(ctx context.Context) (domain.Store, error) {
 		store, err := h.store(found)
 		if err == nil {
 			h.forgetOthers(store.Lvols)
-			err = h.addAttributes(ctx, &store, found.records)
+			if err = h.addAttributes(ctx, &store, found.records); err == nil {
+				err = h.fillUsers(ctx, found.bdevs, store.Lvols, found.claims)
+			}
 		}
 		switch {
 		case err == nil:
@@ -87,6 +90,9 @@ func (h *Host) listing(ctx context.Context) (listing, error) {
 	for _, uuid := range slices.Sorted(maps.Keys(found.records)) {
 		all = append(all, found.records[uuid].call)
 	}
+	if found.claims = h.askClaimsAgain(); found.claims != nil {
+		all = append(all, found.claims.calls...)
+	}
 	h.rpc.do(ctx, all...)
 	for _, one := range calls {
 		if unsaid(one.err) && len(found.lvols) > manyLvols {
@@ -94,6 +100,11 @@ func (h *Host) listing(ctx context.Context) (listing, error) {
 		}
 		if one.err != nil {
 			return listing{}, one.err
+		}
+	}
+	if found.claims != nil {
+		if err := found.claims.err(); err != nil {
+			return listing{}, err
 		}
 	}
 	if len(found.stores) != 1 {

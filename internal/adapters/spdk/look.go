@@ -42,7 +42,18 @@ func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 		if name != "" {
 			calls = append(calls, ask)
 		}
+		var claims *claims
+		if b.Claimed && !h.receives(uuid) {
+			claims = askClaims()
+			calls = append(calls, claims.calls...)
+		}
 		h.rpc.do(ctx, calls...)
+		if claims != nil {
+			if err := claims.err(); err != nil {
+				return domain.Lvol{}, err
+			}
+			l.UsedBy = claims.user(b, l.Name)
+		}
 		if err = h.takeAttributes(&l, asked); err == nil {
 			if name == "" {
 				return l, nil

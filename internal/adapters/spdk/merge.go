@@ -32,6 +32,11 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 	if !b.readOnly() {
 		return fmt.Errorf("%s is writable: %w", b.name(), ports.ErrInvalid)
 	}
+	if b.Claimed {
+		if err := h.letGo(ctx, b); err != nil {
+			return err
+		}
+	}
 	clones := b.Driver.Lvol.Clones
 	if len(clones) != 1 {
 		return fmt.Errorf("%s has %d clones, and merges into one only: %w", b.name(), len(clones), ports.ErrInvalid)

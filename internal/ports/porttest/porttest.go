@@ -8,6 +8,7 @@ package porttest
 import (
 	"testing"
 
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -42,6 +43,12 @@ type Instance struct {
 	// Restart kills what stores the lvols, starts it again, and returns when
 	// Host answers. nil where there is no such thing: those tests are skipped.
 	Restart func(t *testing.T)
+
+	// Use has somebody other than an engine of this project use an lvol in the way of
+	// user, until end is called, and returns that user as the host is to list it: with
+	// a name. UserClaim is used with snapshots only. nil where an lvol has no other
+	// users: those tests are skipped.
+	Use func(t *testing.T, uuid string, user domain.User) (listed domain.User, end func())
 }
 
 // test is one behaviour, named by a sentence.
@@ -83,6 +90,7 @@ func RunStore(t *testing.T, h Harness) {
 		{"receive", receiveTests},
 		{"prove", proveTests},
 		{"claim", claimTests},
+		{"use", useTests},
 		{"open", openTests},
 		{"limit", limitTests},
 		{"at once", atOnceTests},

@@ -1,0 +1,177 @@
+package spdk
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// A bdev says whether it is claimed, not by whom. SPDK gives it to one user at a time
+// (spdk_bdev_module_claim_bdev).
+
+// readers is the claim of those who read a bdev together: esnap clones of other
+// lvstores, with this one as their external snapshot.
+const readers = "read_many_write_none"
+
+// oneWriter is the claim of a copy within the target.
+const oneWriter = "read_many_write_one"
+
+// claims is what a target says of who has its bdevs.
+type claims struct {
+	exported []spdktypes.NvmfSubsystem
+	raids    []spdktypes.BdevRaidInfo
+	attached []spdktypes.BdevNvmeControllerInfo
+	calls    []*call
+}
+
+func askClaims() *claims {
+	c := &claims{}
+	c.calls = []*call{
+		newCall("nvmf_get_subsystems", nil, &c.exported),
+		newCall("bdev_raid_get_bdevs", spdktypes.BdevRaidGetBdevsRequest{Category: spdktypes.BdevRaidCategoryAll}, &c.raids),
+		newCall("bdev_nvme_get_controllers", nil, &c.attached),
+	}
+	return c
+}
+
+// err is why the target did not say it. Methods that it lacks claim nothing.
+func (c *claims) err() error {
+	for _, one := range c.calls {
+		if one.err != nil && !errors.Is(one.err, ports.ErrUnsupported) {
+			return one.err
+		}
+	}
+	return nil
+}
+
+// export is the subsystem that exports the bdev, and as which namespace.
+func (c *claims) export(b *bdev) (sub *spdktypes.NvmfSubsystem, nsid uint32) {
+	for i := range c.exported {
+		for _, ns := range c.exported[i].Namespaces {
+			if ns.BdevName == b.UUID {
+				return &c.exported[i], ns.Nsid
+			}
+		}
+	}
+	return nil, 0
+}
+
+func isOurs(sub *spdktypes.NvmfSubsystem) bool {
+	return sub.ModelNumber == modelNumber && runNQNForm.MatchString(sub.Nqn)
+}
+
+// isAttached reports whether the target is attached to the subsystem, which may be its
+// own.
+func (c *claims) isAttached(nqn string) bool {
+	return slices.ContainsFunc(c.attached, func(info spdktypes.BdevNvmeControllerInfo) bool {
+		for _, path := range info.Ctrlrs {
+			if path.Trid.Subnqn == nqn {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// raid is the RAID that the bdev is a base of; "": none.
+func (c *claims) raid(b *bdev) string {
+	for _, raid := range c.raids {
+		for _, base := range raid.BaseBdevsList {
+			if base.UUID == b.UUID || base.Name == b.UUID || slices.Contains(b.Aliases, base.Name) {
+				return raid.Name
+			}
+		}
+	}
+	return ""
+}
+
+// user is who has the lvol, other than runs of rebuilds.
+//
+// Three uses forbid a delete. A target that is attached to its own subsystem hangs when
+// a namespace of it goes. A delete of what esnap clones read never ends, and a delete of
+// such a clone then crashes the target. And what else is claimed may be written to by a
+// copy within the target (see letGo).
+func (c *claims) user(b *bdev, name string) domain.User {
+	if !b.Claimed {
+		return domain.User{}
+	}
+	if sub, _ := c.export(b); sub != nil {
+		if isOurs(sub) {
+			return domain.User{}
+		}
+		return domain.User{Kind: domain.UserExport, Name: sub.Nqn, NoDelete: c.isAttached(sub.Nqn)}
+	}
+	if raid := c.raid(b); raid != "" {
+		return domain.User{Kind: domain.UserRAID, Name: raid}
+	}
+	if b.ClaimType == oneWriter && (inFlightSuffix.MatchString(name) || imageInFlight.MatchString(name)) {
+		return domain.User{} // a copy within the target fills it
+	}
+	return domain.User{Kind: domain.UserClaim, Name: b.ClaimType, NoDelete: true}
+}
+
+// claimsOf asks the target about one lvol.
+func (h *Host) claimsOf(ctx context.Context) (*claims, error) {
+	c := askClaims()
+	h.rpc.do(ctx, c.calls...)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// fillUsers says of listed lvols who has them. Most often nobody has any, or this
+// host's own runs, and nothing is asked. asked is what was asked with the listing, since
+// the last one found users; nil: nothing.
+func (h *Host) fillUsers(ctx context.Context, bdevs []bdev, lvols []domain.Lvol, asked *claims) (err error) {
+	claimed := make(map[string]*bdev)
+	for i := range bdevs {
+		if b := &bdevs[i]; b.Claimed && b.Driver.Lvol != nil && !h.receives(b.UUID) {
+			claimed[b.UUID] = b
+		}
+	}
+	h.mu.Lock()
+	h.claimed = len(claimed) > 0
+	h.mu.Unlock()
+	if len(claimed) == 0 {
+		return nil
+	}
+	if asked == nil {
+		if asked, err = h.claimsOf(ctx); err != nil {
+			return err
+		}
+	}
+	for i := range lvols {
+		if b := claimed[lvols[i].UUID]; b != nil {
+			lvols[i].UsedBy = asked.user(b, lvols[i].Name)
+		}
+	}
+	return nil
+}
+
+// askClaimsAgain asks along with a listing where the last one had users.
+func (h *Host) askClaimsAgain() *claims {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.claimed {
+		return nil
+	}
+	return askClaims()
+}
+
+// receives reports whether a run of this host has exported the lvol for copies.
+func (h *Host) receives(uuid string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, state := range h.runs {
+		if state.received[uuid] != nil {
+			return true
+		}
+	}
+	return false
+}
