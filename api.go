@@ -223,7 +223,8 @@ var ErrRefused = app.ErrRefused
 //
 //		Violations  []Violation // of the destination
 //		Warnings    []string
-//		CopiedBytes uint64 // payload that crossed from host to host, the image's included
+//		Deleted     []Deletion // the destination's lvols that were there before, as far as they are gone
+//		CopiedBytes uint64     // payload that crossed from host to host, the image's included
 //		Duration    time.Duration
 //
 //		Sources []SourceReport // what each was good for, where the request names several
@@ -1100,7 +1101,8 @@ type Sealed = ports.Sealed
 //		Full        bool   // nothing was kept on purpose
 //		Steps       []Decided
 //		Warnings    []string
-//		CopiedBytes uint64 // from host to host
+//		Deleted     []Deletion // of the destination
+//		CopiedBytes uint64     // from host to host
 //		Duration    time.Duration
 //		Served      []Served // by each source, where there were several
 //	}
@@ -1416,6 +1418,11 @@ type Parent = domain.Parent
 //		// NoChecksums has no host compute a checksum, which it would keep: only those
 //		// that are there already prove anything.
 //		NoChecksums bool
+//		// Overwrite is the name of the destination replica once more, and says that
+//		// what it holds may be lost: a replica of another volume, by its name
+//		// (VolumeOfReplica), and a head that is larger than the source's are refused
+//		// (LossRefusal) without it.
+//		Overwrite string
 //		// ReservePercent of the destination's store stays free. 0: none.
 //		ReservePercent float64
 //		// Taken are the clusters of the destination's store that other runs there will
@@ -1459,6 +1466,9 @@ type Sealing = domain.Sealing
 //		// snapshot and plan again.
 //		SystemSnapshot *SystemSnapshot
 //
+//		// Deletions are the destination's lvols that go, the old head first.
+//		Deletions []Deletion
+//
 //		Warnings []string
 //	}
 //
@@ -1484,6 +1494,7 @@ type Plan = domain.Plan
 //		Parent   Parent // what it hangs on in the end
 //		Reason   string
 //		Clusters uint64 // how many are copied
+//		Deleted  uint64 // clusters of the lvols that go
 //
 //		Operations []int // positions in Plan.Operations
 //	}
@@ -1605,6 +1616,29 @@ type Origin = domain.Origin
 //		Warnings []string
 //	}
 type SystemSnapshot = domain.SystemSnapshot
+
+// Deletion is an lvol that a plan deletes, or that a rebuild has deleted.
+//
+//	type Deletion struct {
+//		Name     string // of the lvol
+//		Clusters uint64 // of its own
+//	}
+type Deletion = domain.Deletion
+
+// LossRefusal is a refusal that Options.Overwrite lifts: the rebuild would
+// delete what may be the only copy of something.
+//
+//	type LossRefusal struct {
+//		Replica string // whose name has to be repeated
+//		// contains filtered or unexported fields
+//	}
+//
+//	// Error says what would be lost.
+//	func (r *LossRefusal) Error() string
+//
+//	// Unwrap is the refusal that it is.
+//	func (r *LossRefusal) Unwrap() error
+type LossRefusal = domain.LossRefusal
 
 // Violation is one thing that is wrong with a replica.
 //

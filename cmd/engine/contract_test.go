@@ -21,8 +21,9 @@ import (
 // programs. It is written down here a second time, without the types that
 // print it.
 var (
-	resultFields    = []string{"apiVersion", "outcome", "error", "plan", "source", "destination", "violations", "warnings", "copiedBytes", "localBytes", "durationMs"}
-	planFields      = []string{"snapshot", "parent", "action", "reason", "clusters"}
+	resultFields    = []string{"apiVersion", "outcome", "error", "plan", "source", "destination", "violations", "warnings", "copiedBytes", "localBytes", "durationMs", "deleted"}
+	planFields      = []string{"snapshot", "parent", "action", "reason", "clusters", "deletedClusters"}
+	deletedFields   = []string{"lvol", "clusters"}
 	replicaFields   = []string{"backingImage", "head", "snapshots", "others"}
 	headFields      = []string{"parent", "sha256"}
 	snapshotFields  = []string{"name", "parent", "allocatedClusters", "createdAt", "userCreated", "sha256"}
@@ -63,6 +64,10 @@ func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 		fieldsAre(t, entry, planFields)
 		require.Contains(t, actions, entry["action"])
 		require.NotEmpty(t, entry["reason"])
+	}
+	for _, deleted := range list(t, object, "deleted") {
+		fieldsAre(t, deleted, deletedFields)
+		require.NotEmpty(t, deleted["lvol"])
 	}
 	for _, violation := range list(t, object, "violations") {
 		fieldsAre(t, violation, violationFields)

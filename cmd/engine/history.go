@@ -39,7 +39,8 @@ type pastRebuild struct {
 	DurationMS   int64       `json:"durationMs"`
 	Sealed       []string    `json:"sealed"` // by a rebuild that did not end
 
-	Served []sourceLine `json:"served,omitempty"` // by each source, where there were several
+	Served  []sourceLine  `json:"served,omitempty"`  // by each source, where there were several
+	Deleted []deletedLine `json:"deleted,omitempty"` // lvols of the destination
 }
 
 // outcomeRunning is of a rebuild whose process has the journal open.
@@ -145,6 +146,9 @@ func (r *pastRebuild) end(at time.Time, end ports.Ended) {
 	for _, s := range end.Served {
 		r.Served = append(r.Served, newSourceLine(s, domain.ImageNamed(end.Image).Parent().String()))
 	}
+	if len(end.Deleted) > 0 {
+		r.Deleted = deletedLines(end.Deleted)
+	}
 	for _, d := range end.Steps {
 		r.Plan = append(r.Plan, pastEntry{d.Snapshot, d.Parent, string(d.Action), d.Reason, d.Clusters})
 	}
@@ -199,6 +203,9 @@ func (h historyResult) text(failure error) string {
 				what = e.Parent
 			}
 			fmt.Fprintf(&text, "  %-11s %s: %s\n", e.Action, what, e.Reason)
+		}
+		if len(r.Deleted) > 0 {
+			fmt.Fprintf(&text, "  %s\n", deletedText(r.Deleted))
 		}
 		for _, w := range r.Warnings {
 			fmt.Fprintf(&text, "  warning: %s\n", w)

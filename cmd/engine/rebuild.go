@@ -31,6 +31,7 @@ type rebuildFlags struct {
 	noChecksums      bool
 	rightSource      string
 	inUse            bool
+	confirmed        string
 	journal          string
 	output           outputFlag
 }
@@ -81,7 +82,7 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 					}
 					return err
 				}
-				report := app.Report{Outcome: app.OutcomeComplete, Plan: plan, Warnings: plan.Warnings}
+				report := app.Report{Outcome: app.OutcomeComplete, Plan: plan, Warnings: plan.Warnings, Deleted: plan.Deletions}
 				switch {
 				case errors.Is(err, app.ErrRefused):
 					report.Outcome = app.OutcomeRefused
@@ -93,10 +94,11 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 		},
 	}
 	flags.add(c)
+	c.Flags().StringVar(&flags.confirmed, "confirm", "", "plan as if the `NAME` of the destination were repeated")
 	return planCommand{c}
 }
 
-func newRebuild(s streams, engine *app.Engine, open opener, log *zap.Logger) rebuildCommand {
+func newRebuild(s streams, engine *app.Engine, open opener, confirm confirmer, log *zap.Logger) rebuildCommand {
 	var flags rebuildFlags
 	parallel := app.DefaultParallel
 	var bandwidth sizeFlag
@@ -114,6 +116,9 @@ or all the data, the rebuild is refused: --right-source says which one is right.
 --bandwidth is shared by the copies that go on at once. A target counts whole MiB
 a second: fewer copies go on where each would get less than one, and less than one
 in all is refused.
+What the destination has and the source has not is deleted. A destination that is
+named as a replica of another volume and holds data, or has a larger head, is
+refused, unless --confirm repeats its name.
 ` + inUseHelp + `A source is changed only where its head has clusters of its own: a snapshot of it
 is taken.
 ` + addressHelp,
@@ -147,6 +152,13 @@ is taken.
 					request.Observer = show
 				}
 				report, err := engine.Rebuild(c.Context(), request)
+				if loss := (*domain.LossRefusal)(nil); errors.As(err, &loss) && confirm.terminal && flags.output == outputText {
+					if err := confirm.require(c, "", loss.Replica, loss.Error()); err != nil {
+						return err
+					}
+					request.Options.Overwrite = loss.Replica
+					report, err = engine.Rebuild(c.Context(), request)
+				}
 				if flags.output == outputJSON {
 					return printResult(s, report, err)
 				}
@@ -159,6 +171,7 @@ is taken.
 		},
 	}
 	flags.add(c)
+	confirm.addFlag(c, &flags.confirmed, "destination")
 	c.Flags().Var(&bandwidth, "bandwidth", "copy no more than that many bytes a second, such as 100MiB")
 	c.Flags().IntVar(&parallel, "parallel", parallel, "copies at once; 1: one operation after the other")
 	c.Flags().Var(&verify, "verify", "check cluster counts, or maps and checksums, or every byte")
@@ -188,6 +201,12 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	request := app.Request{RightSource: flags.rightSource, Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, NoChecksums: flags.noChecksums, ReservePercent: reservePercent}}
 	if f := flags.rightSource; f != "" && !slices.ContainsFunc(sources, func(at address) bool { return at.replica == f }) {
 		return badUsage("--right-source %s: no --source names that replica", f)
+	}
+	if c.Flags().Changed("confirm") {
+		if flags.confirmed != destination.replica {
+			return badUsage("%s: the name repeated is %q, not %s; nothing was changed", c.CommandPath(), flags.confirmed, destination.replica)
+		}
+		request.Options.Overwrite = flags.confirmed
 	}
 	if request.Image, err = saidImage(c, flags.image, flags.noImage); err != nil {
 		return err

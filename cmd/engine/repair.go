@@ -117,7 +117,7 @@ func newRepairState(report app.RepairReport, dryRun bool, failure error) repairS
 func planEntries(plan domain.Plan) []planEntry {
 	entries := []planEntry{}
 	for _, step := range plan.Steps {
-		entries = append(entries, planEntry{step.Snapshot, step.Parent.String(), step.Action, step.Reason, step.Clusters})
+		entries = append(entries, planEntry{step.Snapshot, step.Parent.String(), step.Action, step.Reason, step.Clusters, step.Deleted})
 	}
 	return entries
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/app"
@@ -25,7 +26,33 @@ type result struct {
 	CopiedBytes uint64          `json:"copiedBytes"`
 	LocalBytes  uint64          `json:"localBytes"`
 	DurationMS  int64           `json:"durationMs"`
+	Deleted     []deletedLine   `json:"deleted"`           // of the destination: by a plan that is to be, by a rebuild that was
 	Sources     []sourceLine    `json:"sources,omitempty"` // where there are several
+}
+
+// deletedLine is an lvol that goes or is gone.
+type deletedLine struct {
+	Name     string `json:"lvol"`
+	Clusters uint64 `json:"clusters"` // of its own
+}
+
+func deletedLines(all []domain.Deletion) []deletedLine {
+	lines := []deletedLine{}
+	for _, d := range all {
+		lines = append(lines, deletedLine(d))
+	}
+	return lines
+}
+
+// deletedText is the line for people.
+func deletedText(all []deletedLine) string {
+	var clusters uint64
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = fmt.Sprintf("%s (%d)", d.Name, d.Clusters)
+		clusters += d.Clusters
+	}
+	return fmt.Sprintf("deleted %s with %s: %s", count(uint64(len(all)), "lvol"), count(clusters, "cluster"), strings.Join(names, ", "))
 }
 
 // sourceLine is what one of several sources was good for.
@@ -68,6 +95,7 @@ type planEntry struct {
 	Action   domain.Action `json:"action"`
 	Reason   string        `json:"reason"`
 	Clusters uint64        `json:"clusters"`
+	Deleted  uint64        `json:"deletedClusters"`
 }
 
 // replicaState is a replica and what else is on its store. In-flight lvols of
@@ -108,15 +136,13 @@ type violationLine struct {
 func newResult(report app.Report, err error) result {
 	r := result{
 		APIVersion: "rebuild/v1", Outcome: report.Outcome,
-		Plan: []planEntry{}, Violations: []violationLine{}, Warnings: append([]string{}, report.Warnings...),
+		Plan: planEntries(report.Plan), Violations: []violationLine{}, Warnings: append([]string{}, report.Warnings...),
 		CopiedBytes: report.CopiedBytes, DurationMS: report.Duration.Milliseconds(),
 	}
 	if err != nil {
 		r.Error = oneLine(err)
 	}
-	for _, s := range report.Plan.Steps {
-		r.Plan = append(r.Plan, planEntry{s.Snapshot, s.Parent.String(), s.Action, s.Reason, s.Clusters})
-	}
+	r.Deleted = deletedLines(report.Deleted)
 	for _, s := range report.Sources {
 		served := ports.Served{Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes}
 		r.Sources = append(r.Sources, newSourceLine(served, report.Plan.Image.Parent().String()))

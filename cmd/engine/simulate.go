@@ -53,6 +53,9 @@ func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s 
 		Options:     domain.Options{Full: !world.Fast, AcceptHurtSource: world.AcceptHurtSource},
 		Parallel:    world.Parallel,
 	}
+	if world.Overwrite {
+		request.Options.Overwrite = world.DestinationReplica
+	}
 	show := newStory(s.out)
 	// Who interrupts a simulation is still told what came of it.
 	looking := context.WithoutCancel(ctx)

@@ -169,7 +169,11 @@ func writePlan(out io.Writer, plan domain.Plan) {
 		if step.Clusters > 0 {
 			copied = count(step.Clusters, "cluster")
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", step.Action, what, on, copied, step.Reason)
+		reason := step.Reason
+		if step.Deleted > 0 {
+			reason += fmt.Sprintf(" (deletes %s)", count(step.Deleted, "cluster"))
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", step.Action, what, on, copied, reason)
 	}
 	_ = table.Flush() // to a buffer
 	if !plan.Changes() {
@@ -202,6 +206,9 @@ func (s *story) after(report app.Report, r result) {
 	}
 	if r.Outcome == app.OutcomeRefused {
 		s.printf("  nothing was changed\n")
+	}
+	if len(r.Deleted) > 0 {
+		s.printf("%s", fold("  "+deletedText(r.Deleted)+"\n", lineWidth(s.out)))
 	}
 	if r.Outcome == app.OutcomeComplete {
 		s.tellViews(report, r)

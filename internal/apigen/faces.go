@@ -40,7 +40,7 @@ var faces = []face{
 				"Store", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
 				"Image", "ImageNamed", "NoImage", "BackingImage",
 				"Replica", "Snapshot", "Parent",
-				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot",
+				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot", "Deletion", "LossRefusal",
 				"Violation", "RuleAncestorParent", "RuleOneRoot", "ImageOnStore", "ImageState",
 				"Leftover", "Survey", "Unclear", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",

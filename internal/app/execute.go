@@ -115,9 +115,25 @@ func (x *execution) carryOutOne(ctx context.Context, i int, reached func()) erro
 	if err := x.persist(ctx, i, o, reached); err != nil {
 		return fmt.Errorf("%s %s: %w", o.Verb, x.describe(i), err)
 	}
+	if o.Verb == domain.VerbDelete {
+		x.noteDeleted(o)
+	}
 	x.progress.operation(EventEnded, o, x.subject[i], x.servedBy(o))
 	x.engine.log.Debug(string(o.Verb), zap.String("replica", x.run.Replica), zap.String("run", x.run.ID), zap.String("of", x.describe(i)))
 	return nil
+}
+
+// noteDeleted adds to the report what was there when the plan was made.
+func (x *execution) noteDeleted(o domain.Operation) {
+	uuid := x.uuid(o.Target)
+	for _, l := range x.seen.destination.Store.Lvols {
+		if l.UUID == uuid {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			x.report.Deleted = append(x.report.Deleted, domain.Deletion{Name: l.Name, Clusters: l.Own.Count})
+			return
+		}
+	}
 }
 
 // describe says what an operation is about.

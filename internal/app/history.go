@@ -52,7 +52,7 @@ func (r *rebuild) noteSealing(ctx context.Context, lvolName string, s domain.Sea
 func (r *rebuild) noteEnd(ctx context.Context, failure error) {
 	end := &ports.Ended{
 		Outcome: string(r.report.Outcome), Image: r.report.Plan.Image.Record(), Full: r.request.Options.Full,
-		Warnings: r.report.Warnings, CopiedBytes: r.report.CopiedBytes, Duration: r.report.Duration,
+		Warnings: r.report.Warnings, Deleted: r.report.Deleted, CopiedBytes: r.report.CopiedBytes, Duration: r.report.Duration,
 	}
 	if failure != nil {
 		end.Error = failure.Error()

@@ -65,16 +65,21 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 	before := photograph(t, b.source)
 	foreign := photograph(t, b.destination)
 	headHadData := leave.source.Head.Own.Count > 0
+	shrinks := foreign[copyName].lvol.Size > leave.source.Head.Size
+	if rapid.IntRange(0, 3).Draw(t, "overwrite") > 0 {
+		request.Options.Overwrite, shrinks = copyName, false
+	}
 	seen.cases.Add(1)
 	report, err := app.New(nil).Rebuild(ctx, request)
 	if errors.Is(err, app.ErrRefused) {
-		require.True(t, leave.foreignClone, "refused without a cause: %v", err)
+		require.True(t, leave.foreignClone || shrinks, "refused without a cause: %v", err)
 		require.Equal(t, app.OutcomeRefused, report.Outcome)
 		require.Equal(t, foreign, photograph(t, b.destination), "refused, and yet changed")
 		require.Equal(t, before, photograph(t, b.source), "refused, and yet changed")
 		seen.refused.Add(1)
 		return
 	}
+	require.False(t, shrinks, "the head has shrunk, and nobody said that it may")
 	require.NoError(t, err)
 	require.Equal(t, app.OutcomeComplete, report.Outcome)
 	require.Empty(t, report.Violations)

@@ -28,7 +28,8 @@ type Report struct {
 
 	Violations  []domain.Violation // of the destination
 	Warnings    []string
-	CopiedBytes uint64 // payload that crossed from host to host, the image's included
+	Deleted     []domain.Deletion // the destination's lvols that were there before, as far as they are gone
+	CopiedBytes uint64            // payload that crossed from host to host, the image's included
 	Duration    time.Duration
 
 	Sources []SourceReport // what each was good for, where the request names several

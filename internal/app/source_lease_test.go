@@ -45,7 +45,7 @@ func replicaChanges(engine *app.Engine, at app.Site, from app.Site) map[string]f
 		},
 		"delete replica": func() error { _, err := engine.DeleteReplica(ctx, at, nil); return err },
 		"rebuild onto it": func() error {
-			_, err := engine.Rebuild(ctx, app.Request{Source: from, Destination: at, Image: domain.ImageNamed(imageName)})
+			_, err := engine.Rebuild(ctx, app.Request{Source: from, Destination: at, Image: domain.ImageNamed(imageName), Options: domain.Options{Overwrite: at.Replica}})
 			return err
 		},
 	}

@@ -93,7 +93,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 	request := app.Request{
 		Destination: app.Site{Host: destination, Replica: copyName},
 		Image:       image,
-		Options:     domain.Options{Full: rapid.IntRange(0, 4).Draw(t, "full") == 0},
+		Options:     domain.Options{Full: rapid.IntRange(0, 4).Draw(t, "full") == 0, Overwrite: copyName},
 		Parallel:    rapid.IntRange(1, 5).Draw(t, "parallel"),
 		Proof:       rapid.Bool().Draw(t, "proof"),
 		Views:       rapid.IntRange(0, 3).Draw(t, "views") == 0,

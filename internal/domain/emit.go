@@ -210,6 +210,7 @@ func (e *emitter) crown() {
 // tell sums the operations up for people: what goes, the image, the snapshots
 // from the root on, the head.
 func (e *emitter) tell() {
+	e.plan.Deletions = e.deletions()
 	e.tellLeftovers()
 	if e.fetch {
 		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.imageSource.Name + " is missing on the destination", Clusters: e.imageSource.Lvol.Own.Count, Operations: e.ofImage})
@@ -220,6 +221,9 @@ func (e *emitter) tell() {
 		switch {
 		case !f.kept:
 			step.Action = ActionCopy
+			if f.twin != noPlace {
+				step.Deleted = e.destination.Store.Lvols[f.twin].Own.Count
+			}
 		case f.loosen || f.graft:
 			step.Action = ActionGraft
 		}
@@ -245,7 +249,7 @@ func (e *emitter) tellLeftovers() {
 		if e.ofLeftover[at] == nil {
 			return
 		}
-		e.step(Step{Action: ActionRemove, Snapshot: name, Parent: e.destination.parentAt(at), Reason: reason, Operations: e.ofLeftover[at]})
+		e.step(Step{Action: ActionRemove, Snapshot: name, Parent: e.destination.parentAt(at), Reason: reason, Deleted: e.destination.Store.Lvols[at].Own.Count, Operations: e.ofLeftover[at]})
 	}
 	for i, at := range e.destination.places {
 		tell(at, e.destination.Snapshots[i].Name, "the source has no such snapshot")
@@ -265,6 +269,7 @@ func (e *emitter) tellHead() {
 	case head == nil:
 		step.Reason = "the destination has no head: it comes last, since a replica with a head is whole"
 	default:
+		step.Deleted = head.Own.Count
 		step.Reason = "the old head goes first and a new one comes last, since a replica with a head is whole"
 	}
 	e.step(step)

@@ -19,6 +19,9 @@ type Plan struct {
 	// snapshot and plan again.
 	SystemSnapshot *SystemSnapshot
 
+	// Deletions are the destination's lvols that go, the old head first.
+	Deletions []Deletion
+
 	Warnings []string
 }
 
@@ -29,6 +32,7 @@ type Step struct {
 	Parent   Parent // what it hangs on in the end
 	Reason   string
 	Clusters uint64 // how many are copied
+	Deleted  uint64 // clusters of the lvols that go
 
 	Operations []int // positions in Plan.Operations
 }

@@ -64,6 +64,7 @@ func planOrRefusal(t rapid.TB, s scene) string {
 	}
 	requireStepsShareOperations(t, plan)
 	requireOrderIsRight(t, plan)
+	requireDeletionsAreTold(t, plan)
 	text := planText(plan)
 	if plan.SystemSnapshot != nil {
 		return text
@@ -96,6 +97,27 @@ func requireStepsShareOperations(t rapid.TB, plan Plan) {
 		all[i] = i
 	}
 	require.ElementsMatch(t, all, told)
+}
+
+// requireDeletionsAreTold: the plan lists what its operations delete, and its
+// steps have the clusters of it.
+func requireDeletionsAreTold(t rapid.TB, plan Plan) {
+	t.Helper()
+	var told, deleted []string
+	var clusters, ofSteps uint64
+	for _, d := range plan.Deletions {
+		told, clusters = append(told, d.Name), clusters+d.Clusters
+	}
+	for _, o := range plan.Operations {
+		if o.Verb == VerbDelete {
+			deleted = append(deleted, o.Name)
+		}
+	}
+	for _, s := range plan.Steps {
+		ofSteps += s.Deleted
+	}
+	require.Equal(t, deleted, told)
+	require.Equal(t, clusters, ofSteps)
 }
 
 // requireOrderIsRight: stages follow each other, and nothing waits for what is

@@ -11,6 +11,11 @@ type Options struct {
 	// NoChecksums has no host compute a checksum, which it would keep: only those
 	// that are there already prove anything.
 	NoChecksums bool
+	// Overwrite is the name of the destination replica once more, and says that
+	// what it holds may be lost: a replica of another volume, by its name
+	// (VolumeOfReplica), and a head that is larger than the source's are refused
+	// (LossRefusal) without it.
+	Overwrite string
 	// ReservePercent of the destination's store stays free. 0: none.
 	ReservePercent float64
 	// Taken are the clusters of the destination's store that other runs there will
@@ -40,6 +45,7 @@ func PlanRebuild(source, destination Replica, said Image, options Options) (Plan
 		p.placeImage,
 		p.decide,
 		p.refuseDegraded,
+		p.refuseLoss,
 		p.refuseForeignClones,
 		p.refuseInUse,
 		p.refuseNames,
@@ -49,6 +55,7 @@ func PlanRebuild(source, destination Replica, said Image, options Options) (Plan
 			return Plan{}, err
 		}
 	}
+	p.tellSize()
 	p.emit()
 	return p.plan, nil
 }
@@ -287,9 +294,13 @@ func (p *planner) lookAtParent(i int, f *fate) {
 	current := p.destination.parentAt(f.twin)
 	f.loosen = !current.IsNone()
 	f.graft = !right.IsNone()
-	f.reason += fmt.Sprintf(", but it has %s instead of %s", current.words(), right.words())
-	if name, ok := current.Snapshot(); ok && p.doomed[above] {
-		f.reason += fmt.Sprintf(" (the %s that is there goes)", name)
+	switch name, ok := current.Snapshot(); {
+	case current == right:
+		f.reason += fmt.Sprintf(", but it hangs on the old %s, which is deleted, instead of the new one, which is copied", name)
+	case ok && p.doomed[above]:
+		f.reason += fmt.Sprintf(", but it has %s, which is deleted, instead of %s", name, right.words())
+	default:
+		f.reason += fmt.Sprintf(", but it has %s instead of %s", current.words(), right.words())
 	}
 }
 

@@ -32,8 +32,8 @@ func PlanRemoval(r Replica) (Plan, error) {
 	}
 	var plan Plan
 	remove := func(name string, l Lvol, stage Stage, after []int, reason string) {
-		step := Step{Action: ActionRemove, Snapshot: name, Parent: r.ParentOf(l), Reason: reason, Operations: []int{len(plan.Operations)}}
-		plan.Steps = append(plan.Steps, step)
+		step := Step{Action: ActionRemove, Snapshot: name, Parent: r.ParentOf(l), Reason: reason, Deleted: l.Own.Count, Operations: []int{len(plan.Operations)}}
+		plan.Steps, plan.Deletions = append(plan.Steps, step), append(plan.Deletions, deletionOf(l))
 		plan.Operations = append(plan.Operations, Operation{Verb: VerbDelete, Stage: stage, Target: listed(l), Name: l.Name, After: after})
 	}
 	if r.Head != nil {

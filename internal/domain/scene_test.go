@@ -94,6 +94,8 @@ func parseOptions(t rapid.TB, words []string) (options Options) {
 			options.Full = true
 		case "accept-hurt-source":
 			options.AcceptHurtSource = true
+		case "overwrite":
+			options.Overwrite = value
 		case "reserve":
 			options.ReservePercent = float64(number(t, value))
 		case "sealed": // sealed=NAME/2: an earlier run sealed that snapshot, with so many clusters
@@ -368,7 +370,11 @@ func planText(plan Plan) string {
 		if name == "" {
 			name = "-"
 		}
-		say("  %s %s on %s, %d clusters, operations %v", step.Action, name, step.Parent.words(), step.Clusters, step.Operations)
+		deletes := ""
+		if step.Deleted > 0 {
+			deletes = fmt.Sprintf(" deletes %d,", step.Deleted)
+		}
+		say("  %s %s on %s, %d clusters,%s operations %v", step.Action, name, step.Parent.words(), step.Clusters, deletes, step.Operations)
 		say("    %s", step.Reason)
 	}
 	say("\noperations")

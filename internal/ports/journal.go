@@ -58,7 +58,8 @@ type Ended struct {
 	Full        bool   // nothing was kept on purpose
 	Steps       []Decided
 	Warnings    []string
-	CopiedBytes uint64 // from host to host
+	Deleted     []domain.Deletion // of the destination
+	CopiedBytes uint64            // from host to host
 	Duration    time.Duration
 	Served      []Served // by each source, where there were several
 }

@@ -77,7 +77,7 @@ func TestAFieldThatIsNotAsExpectedIsRefused(t *testing.T) {
 		"an lvol with a creation time":        {with(`source: {}`, `destination: {lvols: [{name: a, createdAt: now}]}`), `f.yaml:4: destination.lvols[0]: unknown field "createdAt", expected one of name, parent, size, snapshot, writes`},
 		"no copies at a time":                 {smallest + "options: {parallel: 0}\n", `f.yaml:4: options.parallel: expected a whole number from 1 to 1024, got "0"`},
 		"too many copies at a time":           {smallest + "options: {parallel: 1025}\n", `f.yaml:4: options.parallel: expected a whole number from 1 to 1024, got "1025"`},
-		"an unknown option":                   {smallest + "options: {verbose: true}\n", `f.yaml:4: options: unknown field "verbose", expected one of fast, parallel, acceptHurtSource`},
+		"an unknown option":                   {smallest + "options: {verbose: true}\n", `f.yaml:4: options: unknown field "verbose", expected one of fast, parallel, acceptHurtSource, overwrite`},
 		"no runs":                             {smallest + "runs: 0\n", `f.yaml:4: runs: expected a whole number from 1 to 100, got "0"`},
 		"too many runs":                       {smallest + "runs: 101\n", `f.yaml:4: runs: expected a whole number from 1 to 100, got "101"`},
 		"faults that are a mapping":           {smallest + "faults: {call: copy}\n", `f.yaml:4: faults: expected a list of faults, got a mapping`},

@@ -193,11 +193,12 @@ func (r *reader) writes(v value) []Write {
 }
 
 func (r *reader) options(v value) Options {
-	f := r.fields(v, "fast", "parallel", "acceptHurtSource")
+	f := r.fields(v, "fast", "parallel", "acceptHurtSource", "overwrite")
 	return Options{
 		Fast:             r.flag(f.optional("fast")),
 		Parallel:         int(r.number(f.optional("parallel"), 1, maxParallel)),
 		AcceptHurtSource: isTrue(r.flag(f.optional("acceptHurtSource"))),
+		Overwrite:        isTrue(r.flag(f.optional("overwrite"))),
 	}
 }
 

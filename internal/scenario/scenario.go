@@ -128,4 +128,5 @@ type Options struct {
 	Fast             *bool // keep what is proven identical; nil: true
 	Parallel         int   // copies at a time, 1 to 1024; 0: 4
 	AcceptHurtSource bool
+	Overwrite        bool // the destination's head may shrink
 }

@@ -32,6 +32,7 @@ type World struct {
 	Fast             bool
 	Parallel         int // copies at a time
 	AcceptHurtSource bool
+	Overwrite        bool
 	Runs             int
 	Faults           []Fault // Trouble has them happen
 }
@@ -52,6 +53,7 @@ func (s *Scenario) Build() (*World, error) {
 		Fast:               s.Options.Fast == nil || *s.Options.Fast,
 		Parallel:           s.Options.Parallel,
 		AcceptHurtSource:   s.Options.AcceptHurtSource,
+		Overwrite:          s.Options.Overwrite,
 		Runs:               s.Runs,
 		Faults:             s.Faults,
 	}

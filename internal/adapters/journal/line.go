@@ -53,6 +53,12 @@ type ended struct {
 	CopiedBytes uint64    `json:"copiedBytes"`
 	DurationMS  int64     `json:"durationMs"`
 	Served      []served  `json:"served,omitempty"`
+	Deleted     []deleted `json:"deleted,omitempty"`
+}
+
+type deleted struct {
+	Name     string `json:"lvol"`
+	Clusters uint64 `json:"clusters,omitempty"`
 }
 
 type served struct {
@@ -91,6 +97,9 @@ func newLine(e ports.Entry) line {
 		for _, s := range x.Served {
 			l.Ended.Served = append(l.Ended.Served, served(s))
 		}
+		for _, d := range x.Deleted {
+			l.Ended.Deleted = append(l.Ended.Deleted, deleted(d))
+		}
 	}
 	return l
 }
@@ -113,6 +122,9 @@ func (l line) entry() ports.Entry {
 		}
 		for _, s := range x.Served {
 			e.Ended.Served = append(e.Ended.Served, ports.Served(s))
+		}
+		for _, d := range x.Deleted {
+			e.Ended.Deleted = append(e.Ended.Deleted, domain.Deletion(d))
 		}
 	}
 	return e

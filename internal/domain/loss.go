@@ -1,0 +1,92 @@
+package domain
+
+import "fmt"
+
+// What the destination has and the source has not is deleted. A failed replica of
+// the same volume looks like that, so it is told and not refused. Refused is what
+// a mistaken address looks like: a replica of another volume that holds something,
+// and a head that would shrink.
+
+// Deletion is an lvol that a plan deletes, or that a rebuild has deleted.
+type Deletion struct {
+	Name     string // of the lvol
+	Clusters uint64 // of its own
+}
+
+func deletionOf(l Lvol) Deletion { return Deletion{l.Name, l.Own.Count} }
+
+// refuseLoss refuses what looks like a mistake, unless the caller has repeated
+// the destination's name.
+func (p *planner) refuseLoss() error {
+	switch p.options.Overwrite {
+	case p.destination.Name:
+		return nil
+	case "":
+	default:
+		return refuse("the replica that may be overwritten is said to be %s, but the destination is %s", p.options.Overwrite, p.destination.located())
+	}
+	var why string
+	head, goes := p.destination.Head, p.losses()
+	switch {
+	case head != nil && head.Size > p.sourceHead.Size:
+		why = fmt.Sprintf("the head of replica %s would shrink from %d to the %d bytes of source %s", p.destination.located(), head.Size, p.sourceHead.Size, p.source.located())
+	case ofOtherVolumes(p.source.Name, p.destination.Name) && len(goes) > 0:
+		why = fmt.Sprintf("replica %s is named as one of another volume than source %s", p.destination.located(), p.source.located())
+	default:
+		return nil
+	}
+	if len(goes) > 0 {
+		why += ", and what it holds would be deleted: " + someNames(goes)
+	}
+	return &LossRefusal{refuse("%s; if that may be lost, confirm it by the name %s", why, p.destination.Name), p.destination.Name}
+}
+
+// losses are, in words, the head and the snapshots that the plan deletes. Where
+// there is no head an earlier rebuild may have left what cannot be proven: what
+// looks like the source's is taken for that, or a run that was stopped could not
+// be repeated.
+func (p *planner) losses() (goes []string) {
+	head := p.destination.Head
+	if head != nil && !p.keepHead && head.Own.Count > 0 {
+		goes = append(goes, fmt.Sprintf("head (%s)", clustersText(head.Own.Count)))
+	}
+	for _, at := range p.leftover {
+		l, is := &p.destination.Store.Lvols[at], p.destination.is[at]
+		if is.role == roleSnapshot && (head != nil || !p.looksCopied(is.snapshot, l)) {
+			goes = append(goes, fmt.Sprintf("snapshot %s (%s)", is.snapshot, clustersText(l.Own.Count)))
+		}
+	}
+	return goes
+}
+
+// looksCopied reports whether the source has a snapshot of that name, size and
+// number of clusters.
+func (p *planner) looksCopied(snapshot string, copied *Lvol) bool {
+	at, ok := p.tree.place(snapshot)
+	if !ok {
+		return false
+	}
+	source := p.tree.lvol(at)
+	return source.Size == copied.Size && source.Own.Count == copied.Own.Count
+}
+
+// tellSize warns of a destination that has another size than its source, which
+// has missed an expansion, or the source has. What is left of a replica without a
+// head may be of a time when the volume was smaller.
+func (p *planner) tellSize() {
+	is, head := p.destination.volumeSize(), p.destination.Head
+	if is > p.sourceHead.Size || head != nil && is < p.sourceHead.Size {
+		p.warn("destination %s has another size: %d bytes instead of the %d of source %s", p.destination.located(), is, p.sourceHead.Size, p.source.located())
+	}
+}
+
+// deletions are what the plan deletes, the head first.
+func (p *planner) deletions() (all []Deletion) {
+	if head := p.destination.Head; head != nil && !p.keepHead {
+		all = append(all, deletionOf(*head))
+	}
+	for _, at := range p.leftover {
+		all = append(all, deletionOf(p.destination.Store.Lvols[at]))
+	}
+	return all
+}
