@@ -1760,6 +1760,8 @@ type ReplicaAudit = domain.ReplicaAudit
 //		Names       []string       // of the replicas, each once: with their lvstore's
 //		Replicas    []ReplicaAudit // in the order given
 //		Differences []Difference
+//		Notices     []string // what is no fault, but worth knowing
+//		// contains filtered or unexported fields
 //	}
 //
 //	// Wrong reports whether anything was found.

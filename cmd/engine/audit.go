@@ -23,6 +23,7 @@ type volumeState struct {
 	Image       string            `json:"backingImage"` // "none"; "": not known
 	Replicas    []auditedState    `json:"replicas"`
 	Differences []differenceState `json:"differences"`
+	Notices     []string          `json:"notices"`
 }
 
 type auditedState struct {
@@ -118,7 +119,7 @@ func auditAt(c *cobra.Command, engine *app.Engine, open opener, places []address
 func newAuditState(report app.AuditReport, failure error) auditState {
 	state := auditState{verdict: verdictOf(failure), Wrong: report.Wrong(), Volumes: []volumeState{}, Unclear: []unclearState{}}
 	for _, v := range report.Volumes {
-		volume := volumeState{Image: v.Image.Record(), Replicas: []auditedState{}, Differences: []differenceState{}}
+		volume := volumeState{Image: v.Image.Record(), Replicas: []auditedState{}, Differences: []differenceState{}, Notices: append([]string{}, v.Notices...)}
 		for _, a := range v.Replicas {
 			volume.Replicas = append(volume.Replicas, auditedState{
 				Name: a.Replica.Name, Store: a.Replica.Store.Name,
@@ -166,6 +167,9 @@ func auditText(report app.AuditReport) string {
 			for _, notice := range a.Notices {
 				fmt.Fprintf(&text, "  notice: %s\n", notice)
 			}
+		}
+		for _, notice := range v.Notices {
+			fmt.Fprintf(&text, "  notice: %s\n", notice)
 		}
 		if len(v.Replicas) > 1 && len(v.Differences) == 0 {
 			fmt.Fprintf(&text, "  compared with each other: no difference\n")

@@ -175,3 +175,28 @@ func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, report.Warnings, says)
 }
+
+// Only the primary's head is frozen: that the others have no such snapshot is no
+// damage, and an audit right after a rebuild says so.
+func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
+	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+		g := growGrove(t, flavour, []memory.Flavour{flavour, flavour}, fieldTreeWithData)
+		growImage(t, g.destination, 4)
+		engine := app.New(nil)
+		_, err := engine.Rebuild(t.Context(), g.request)
+		require.NoError(t, err)
+		sites := []app.Site{g.request.Source, g.request.MoreSources[0], g.request.Destination}
+		report, err := engine.Audit(t.Context(), app.AuditRequest{Sites: sites, Image: g.request.Image})
+		require.NoError(t, err)
+		require.False(t, report.Wrong(), "%v", report.Volumes[0].Differences)
+		require.Len(t, report.Volumes[0].Notices, 1)
+		require.Contains(t, report.Volumes[0].Notices[0], "only vol-1-r-11 on disk-1, vol-1-r-2 on disk-9 has system snapshot rebuild-")
+
+		head := list(t, g.sources[1], g.plants[1].replica).Head // and what is damage is found
+		require.NoError(t, g.sources[1].Delete(t.Context(), head.UUID))
+		g.plants[1].writable(g.plants[1].replica, head.Parent, 8)
+		report, err = engine.Audit(t.Context(), app.AuditRequest{Sites: sites, Image: g.request.Image})
+		require.NoError(t, err)
+		require.True(t, report.Wrong())
+	}
+}

@@ -44,6 +44,9 @@ type VolumeAudit struct {
 	Names       []string       // of the replicas, each once: with their lvstore's
 	Replicas    []ReplicaAudit // in the order given
 	Differences []Difference
+	Notices     []string // what is no fault, but worth knowing
+
+	partial map[string]bool // system snapshots that not all replicas have
 }
 
 // AuditVolume audits replicas of one volume. Which image it has, one may know
@@ -98,6 +101,7 @@ func uniqueNames(replicas []Replica) []string {
 
 func (v *VolumeAudit) compare() {
 	v.compareImages()
+	v.findPartial()
 	for _, name := range v.snapshotNames() {
 		v.compareSnapshot(name)
 	}
@@ -110,9 +114,14 @@ const notCompared = "\x00"
 
 // differ adds a difference if not all replicas have the same value.
 func (v *VolumeAudit) differ(subject, rule string, value func(a *ReplicaAudit) string) bool {
+	return v.differNamed(subject, rule, func(_ string, a *ReplicaAudit) string { return value(a) })
+}
+
+// differNamed is differ for a value that depends on the replica's name, too.
+func (v *VolumeAudit) differNamed(subject, rule string, value func(name string, a *ReplicaAudit) string) bool {
 	var groups []Group
 	for i := range v.Replicas {
-		is := value(&v.Replicas[i])
+		is := value(v.Names[i], &v.Replicas[i])
 		if is == notCompared {
 			continue
 		}
@@ -204,12 +213,18 @@ func (v *VolumeAudit) snapshotNames() []string {
 }
 
 func (v *VolumeAudit) compareSnapshot(name string) {
-	v.differ(name, RuleMissing, func(a *ReplicaAudit) string {
-		if _, ok := a.Replica.Snapshot(name); ok {
-			return "there"
-		}
-		return "missing"
-	})
+	if !v.partial[name] {
+		v.differ(name, RuleMissing, func(a *ReplicaAudit) string {
+			if _, ok := a.Replica.Snapshot(name); ok {
+				return "there"
+			}
+			return "missing"
+		})
+	}
+	find := func(r Replica) (Lvol, bool) {
+		s, ok := r.Snapshot(name)
+		return s.Lvol, ok
+	}
 	of := func(value func(r Replica, l Lvol) string) func(a *ReplicaAudit) string {
 		return func(a *ReplicaAudit) string {
 			s, ok := a.Replica.Snapshot(name)
@@ -219,19 +234,14 @@ func (v *VolumeAudit) compareSnapshot(name string) {
 			return value(a.Replica, s.Lvol)
 		}
 	}
-	v.differ(name, RuleParent, v.parentOf(name, func(r Replica) (Lvol, bool) {
-		s, ok := r.Snapshot(name)
-		return s.Lvol, ok
-	}))
+	v.differ(name, RuleParent, v.parentOf(name, find))
 	v.differ(name, RuleSize, of(func(_ Replica, l Lvol) string { return fmt.Sprintf("%d bytes", l.Size) }))
-	if !v.differ(name, RuleClusters, of(func(_ Replica, l Lvol) string { return clustersText(l.Own.Count) })) {
-		v.differ(name, RuleData, of(func(_ Replica, l Lvol) string {
-			if !l.Own.Proven() {
-				return notCompared
-			}
-			return proofText(l.Own)
-		}))
-	}
+	v.compareClusters(name, find, func(l Lvol) string {
+		if !l.Own.Proven() {
+			return notCompared
+		}
+		return proofText(l.Own)
+	})
 	v.differ(name, RuleAttributes, of(func(r Replica, l Lvol) string {
 		if !r.Store.Records {
 			return notCompared
@@ -259,7 +269,7 @@ func (v *VolumeAudit) parentOf(subject string, find func(Replica) (Lvol, bool)) 
 		if !ok || a.blames(subject, RuleParent, RuleOneRoot, RuleDegraded) {
 			return notCompared
 		}
-		parent := a.Replica.ParentOf(l)
+		parent, _ := v.standsOn(a.Replica, l)
 		if name, ok := parent.Snapshot(); ok {
 			return "on " + name
 		}
@@ -283,12 +293,13 @@ func (v *VolumeAudit) compareHeads() {
 			return value(*a.Replica.Head)
 		}
 	}
-	v.differ(headSubject, RuleParent, v.parentOf(headSubject, func(r Replica) (Lvol, bool) {
+	find := func(r Replica) (Lvol, bool) {
 		if r.Head == nil {
 			return Lvol{}, false
 		}
 		return *r.Head, true
-	}))
+	}
+	v.differ(headSubject, RuleParent, v.parentOf(headSubject, find))
 	v.differ(headSubject, RuleSize, of(func(l Lvol) string { return fmt.Sprintf("%d bytes", l.Size) }))
-	v.differ(headSubject, RuleClusters, of(func(l Lvol) string { return clustersText(l.Own.Count) }))
+	v.compareClusters(headSubject, find, func(Lvol) string { return notCompared })
 }
