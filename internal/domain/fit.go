@@ -234,7 +234,7 @@ func (p *planner) refuseTooLittleSpace() error {
 		return err
 	}
 	if taken := p.options.Taken; need > 0 && need+reserve+taken > store.FreeClusters+freed {
-		return refuse("lvstore %s has too little space: the rebuild needs %d clusters and %d stay in reserve, but %d are free and it frees %d%s", store.Name, need, reserve, store.FreeClusters, freed, takenText(taken))
+		return refuse("lvstore %s has too little space: the rebuild needs %d clusters and %d stay in reserve, but %d are free and it frees %d%s", store.Name, need, reserve, store.FreeClusters, freed, takenText(taken)+p.garbageText())
 	}
 	return nil
 }
@@ -253,4 +253,24 @@ func Reserve(store Store, percent float64) (clusters uint64, err error) {
 		return 0, refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", percent, store.Name)
 	}
 	return uint64(math.Ceil(float64(store.TotalClusters) * percent / 100)), nil
+}
+
+// garbageText is what gc would free on the destination's store besides what the
+// plan deletes; "" for nothing.
+func (p *planner) garbageText() string {
+	garbage, err := Garbage(p.destination.Store)
+	if err != nil {
+		return "" // the listing was good enough for a plan
+	}
+	var clusters uint64
+	var names []string
+	for _, l := range garbage {
+		if l.Stays == "" && l.Lvol.Own.Count > 0 && !p.doomed[p.destination.index.byUUID[l.Lvol.UUID]] {
+			clusters, names = clusters+l.Lvol.Own.Count, append(names, l.Lvol.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; gc would free up to %d more, of what crashes left: %s", clusters, someNames(names))
 }

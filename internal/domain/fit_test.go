@@ -140,3 +140,28 @@ func TestSizesAreRoundedUpToClusters(t *testing.T) {
 	}
 	require.Zero(t, Store{}.Clusters(5))
 }
+
+// longhorn/longhorn#10116: a full disk gave no hint of what could be removed.
+func TestField_10116_TooLittleSpaceNamesWhatGCWouldFree(t *testing.T) {
+	const source = "said none\nsource\n  s1 own=a/5\n    head\ndestination free=2\n"
+	for what, c := range map[string]struct {
+		there string
+		hint  string // "": there is none
+	}{
+		"nothing else is there":              {"", ""},
+		"a leftover of another replica":      {"  lvol:vol-7-r-1-rebuilding-01234567 own=?/3\n", "; gc would free up to 3 more, of what crashes left: vol-7-r-1-rebuilding-01234567"},
+		"two leftovers, one on the other":    {"  snap:vol-7-r-1-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-1-rebuilding-89abcdef own=?/1\n", "; gc would free up to 4 more"},
+		"an image that was being fetched":    {"  lvol:bi-rebuilding-01234567 own=?/2\n", "; gc would free up to 2 more, of what crashes left: bi-rebuilding-01234567"},
+		"what this very rebuild removes":     {"  flight:01234567 own=?/1\n", ""},
+		"an empty leftover":                  {"  lvol:vol-7-r-1-rebuilding-01234567\n", ""},
+		"what another engine fills":          {"  lvol:vol-7-r-1-rebuilding own=?/3\n", ""},
+		"a leftover that something hangs on": {"  snap:vol-7-r-1-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-1\n", ""},
+		"another replica":                    {"  snap:vol-7-r-1-snap-a own=?/3\n    lvol:vol-7-r-1\n", ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := parseScene(t, source+c.there).plan()
+			requireRefusal(t, err, "too little space: the rebuild needs 5 clusters", c.hint)
+			require.Equal(t, c.hint == "", !strings.Contains(err.Error(), "gc would free"), "%v", err)
+		})
+	}
+}

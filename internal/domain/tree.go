@@ -25,7 +25,7 @@ type SnapshotTree struct {
 // it is refused.
 func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 	if r.Head == nil {
-		return SnapshotTree{}, refuse("replica %s on lvstore %s has no head, so it is not whole", r.Name, r.Store.Name)
+		return SnapshotTree{}, r.refuseHeadless()
 	}
 	n := len(r.Snapshots)
 	t := SnapshotTree{
@@ -41,6 +41,25 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 		return SnapshotTree{}, err
 	}
 	return t, nil
+}
+
+// refuseHeadless says how a source gets a head, where nothing else is left of a
+// volume: a revert to one of its snapshots makes one.
+func (r Replica) refuseHeadless() error {
+	hanging := make(map[string]bool)
+	for i := range r.Snapshots {
+		hanging[r.Snapshots[i].Lvol.Parent] = true
+	}
+	var newest []string
+	for i := range r.Snapshots {
+		if s := &r.Snapshots[i]; !hanging[s.Lvol.UUID] {
+			newest = append(newest, s.Name)
+		}
+	}
+	if len(newest) == 0 {
+		return refuse("replica %s on lvstore %s has no head, so it is not whole, and no snapshot from which it could get one", r.Name, r.Store.Name)
+	}
+	return refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it from another one or, if there is none, revert it to its newest snapshot (%s) with the size of the volume, which gives it a head", r.Name, r.Store.Name, someNames(newest))
 }
 
 // findAncestor is the position in the store of the one snapshot that hangs on no
