@@ -174,29 +174,31 @@ func (r *rebuild) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if plan.SystemSnapshot != nil {
-		return r.freezeHead(ctx, seen, *plan.SystemSnapshot)
-	}
-	if len(plan.Operations) == 0 {
-		return r.settle(ctx, seen, plan)
-	}
 	imageLock := func() {}
-	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() {
+	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() && plan.SystemSnapshot == nil {
 		// Several volumes share an image: one rebuild fetches it, the others wait
-		// and then find it.
+		// and then find it. What their sources have become meanwhile, the new plan
+		// says.
 		forWhat := func() string {
 			return fmt.Sprintf("another rebuild, which fetches backing image %s to lvstore %s", name, seen.destination.Store.Name)
 		}
 		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name, forWhat); err != nil {
 			return err
 		}
-		if seen, plan, err = r.plan(ctx); err != nil || !plan.FetchesImage() {
+		seen, plan, err = r.plan(ctx)
+		if err != nil || plan.SystemSnapshot != nil || !plan.FetchesImage() {
 			imageLock()
 			imageLock = func() {}
 		}
 		if err != nil {
 			return err
 		}
+	}
+	switch {
+	case plan.SystemSnapshot != nil:
+		return r.freezeHead(ctx, seen, *plan.SystemSnapshot)
+	case len(plan.Operations) == 0:
+		return r.settle(ctx, seen, plan)
 	}
 	return r.carryOut(ctx, seen, plan, imageLock)
 }
