@@ -200,3 +200,26 @@ func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 		require.True(t, report.Wrong())
 	}
 }
+
+// A source of another volume serves nothing, and knows nothing of the image, also
+// where the right one is named.
+func TestASourceOfAnotherVolumeServesNothing(t *testing.T) {
+	g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+	const wrong = "vol-2-r-1"
+	other := newPlant(t, g.sources[1], wrong, g.plants[1].image)
+	fieldTreeWithData(other)
+	g.graft(0, "snap11", "") // it does not tell the image
+	growImage(t, g.destination, 4)
+	g.request.MoreSources[0].Replica = wrong
+	_, err := app.New(nil).Rebuild(t.Context(), g.request)
+	require.ErrorIs(t, err, app.ErrRefused)
+	g.request.RightSource = g.request.Source.Replica
+	_, err = app.New(nil).Rebuild(t.Context(), g.request)
+	require.ErrorContains(t, err, "which backing image the volume has is not known")
+	g.graft(0, "snap11", g.plants[0].image)
+	report, err := app.New(nil).Rebuild(t.Context(), g.request)
+	require.NoError(t, err)
+	require.Equal(t, app.SourcePassedOver, report.Sources[1].State)
+	require.Contains(t, report.Sources[1].Reason, "replica vol-2-r-1 on lvstore disk-2 is named as one of another volume")
+	g.requireEqual(0)
+}

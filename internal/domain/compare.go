@@ -55,7 +55,7 @@ type VolumeAudit struct {
 func AuditVolume(said Image, replicas ...Replica) VolumeAudit {
 	v := &VolumeAudit{Names: uniqueNames(replicas)}
 	var clear []testimony
-	for _, r := range replicas {
+	for _, r := range ofOneVolume(replicas) {
 		if all := testimonies(said, r); len(all) > 0 {
 			if _, err := agreed(all); err == nil {
 				clear = append(clear, all[0])
@@ -66,7 +66,11 @@ func AuditVolume(said Image, replicas ...Replica) VolumeAudit {
 	v.Image = image
 	for _, r := range replicas {
 		known := testimonies(said, r)
-		if err == nil && image.Known() {
+		other := OfOtherVolumes(replicas[0].Name, r.Name)
+		if other {
+			v.Notices = append(v.Notices, fmt.Sprintf("%s is named as a replica of another volume than %s", r.located(), replicas[0].located()))
+		}
+		if err == nil && image.Known() && !other {
 			known = append(known, testimony{"the volume's other replicas", image})
 		}
 		v.Replicas = append(v.Replicas, audit(r, known))

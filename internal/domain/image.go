@@ -210,9 +210,10 @@ func agreed(all []testimony) (Image, error) {
 // ResolveImage finds out which image the volume has, from what was said, from
 // the records on the heads, and from lineage. Two that disagree are refused,
 // with both named; if nobody knows, that is refused, too: an ancestor without
-// a parent proves nothing, losing the image looks the same.
+// a parent proves nothing, losing the image looks the same. A replica that is named
+// as one of another volume than the first one knows nothing of its image.
 func ResolveImage(said Image, replicas ...Replica) (Image, error) {
-	image, err := agreed(testimonies(said, replicas...))
+	image, err := agreed(testimonies(said, ofOneVolume(replicas)...))
 	if err == nil && !image.Known() {
 		err = refuse("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing; say the image's name, or that there is none")
 	}

@@ -30,7 +30,7 @@ func (p *planner) refuseLoss() error {
 	switch {
 	case head != nil && head.Size > p.sourceHead.Size:
 		why = fmt.Sprintf("the head of replica %s would shrink from %d to the %d bytes of source %s", p.destination.located(), head.Size, p.sourceHead.Size, p.source.located())
-	case ofOtherVolumes(p.source.Name, p.destination.Name) && len(goes) > 0:
+	case OfOtherVolumes(p.source.Name, p.destination.Name) && len(goes) > 0:
 		why = fmt.Sprintf("replica %s is named as one of another volume than source %s", p.destination.located(), p.source.located())
 	default:
 		return nil
@@ -68,6 +68,14 @@ func (p *planner) looksCopied(snapshot string, copied *Lvol) bool {
 	}
 	source := p.tree.lvol(at)
 	return source.Size == copied.Size && source.Own.Count == copied.Own.Count
+}
+
+// tellVolumes warns of a source and a destination that are named as replicas of
+// different volumes.
+func (p *planner) tellVolumes() {
+	if OfOtherVolumes(p.source.Name, p.destination.Name) {
+		p.warn("destination %s is named as a replica of another volume than source %s", p.destination.located(), p.source.located())
+	}
 }
 
 // tellSize warns of a destination that has another size than its source, which

@@ -55,6 +55,7 @@ func PlanRebuild(source, destination Replica, said Image, options Options) (Plan
 			return Plan{}, err
 		}
 	}
+	p.tellVolumes()
 	p.tellSize()
 	p.emit()
 	return p.plan, nil

@@ -21,6 +21,11 @@ func PlanRepair(r Replica, said Image, others ...Replica) (Plan, error) {
 	if err := r.requireWhole(); err != nil {
 		return Plan{}, err
 	}
+	for _, other := range others {
+		if OfOtherVolumes(r.Name, other.Name) {
+			return Plan{}, refuse("replica %s is named as one of another volume than %s, so it knows nothing of its image: compare it with a replica of its own volume, or say the image", other.located(), r.located())
+		}
+	}
 	image, err := ResolveImage(said, append([]Replica{r}, others...)...)
 	if err != nil {
 		return Plan{}, err

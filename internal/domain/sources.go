@@ -22,7 +22,7 @@ func PickPrimary(said Image, sources []Replica, destination Store) (primary int,
 	}
 	// Which image the volume has, the lineage of one tells for all of them. Two
 	// that disagree are refused later, with both named.
-	image, _ := agreed(testimonies(said, whole...))
+	image, _ := agreed(testimonies(said, ofOneVolume(whole)...))
 	primary, hurt := -1, -1
 	for i, r := range sources {
 		if flaws[i] != nil {

@@ -60,7 +60,7 @@ func (c *comparison) compare() {
 }
 
 func (c *comparison) compareVolumes() {
-	if ofOtherVolumes(c.primary.Name, c.other.Name) {
+	if OfOtherVolumes(c.primary.Name, c.other.Name) {
 		c.lose("%s is named as a replica of another volume", c.other.located())
 	}
 }
@@ -145,9 +145,20 @@ func someNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// ofOtherVolumes reports whether two replicas are named as replicas of different
+// ofOneVolume are those that are not named as replicas of another volume than the
+// first one.
+func ofOneVolume(replicas []Replica) (same []Replica) {
+	for _, r := range replicas {
+		if !OfOtherVolumes(replicas[0].Name, r.Name) {
+			same = append(same, r)
+		}
+	}
+	return same
+}
+
+// OfOtherVolumes reports whether two replicas, by name, are named as replicas of different
 // volumes. Where one is named so and the other is not, they are, too.
-func ofOtherVolumes(a, b string) bool {
+func OfOtherVolumes(a, b string) bool {
 	ofA, okA := VolumeOfReplica(a)
 	ofB, okB := VolumeOfReplica(b)
 	return (okA || okB) && (okA != okB || ofA != ofB)

@@ -113,6 +113,32 @@ func TestASourceOfAnotherVolumeIsRefused(t *testing.T) {
 	}
 }
 
+// The image of another volume is not this one's.
+func TestAReplicaOfAnotherVolumeKnowsNothingOfTheImage(t *testing.T) {
+	s := parseScene(t, "source\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base\n  image:other\n    mine own=m/1\n      head record=other\n")
+	_, err := s.planFrom(sourceReplica, destinationReplica)
+	requireRefusal(t, err, "backing image other")
+	plan, err := s.planFrom(otherVolumes, destinationReplica)
+	require.NoError(t, err, "what is overwritten does not tell")
+	require.Equal(t, ImageNamed("base"), plan.Image)
+	require.Contains(t, plan.Warnings, "destination vol-1-r-2 on lvstore disk-b is named as a replica of another volume than source vol-9-r-1 on lvstore disk-a")
+
+	s = parseScene(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n  image:base\n    mine own=m/1\n      head record=base\n")
+	_, err = s.planFrom(otherVolumes, destinationReplica)
+	requireRefusal(t, err, "which backing image the volume has is not known")
+
+	hurt, _, _ := two(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n")
+	b := renamed(parseScene(t, "source\n  image:base\n    s1 own=a/2\n      head record=base\ndestination\n").source)
+	b.Name = "disk-b"
+	other, err := NewReplica(b, otherVolumes)
+	require.NoError(t, err)
+	_, err = PlanRepair(hurt, Image{}, other)
+	requireRefusal(t, err, "replica vol-9-r-1 on lvstore disk-b is named as one of another volume than vol-1-r-1 on lvstore disk-a")
+	v := AuditVolume(Image{}, hurt, other)
+	require.Empty(t, v.Replicas[0].Violations, "the other one's image is not its own")
+	require.Equal(t, []string{"vol-9-r-1 on lvstore disk-b is named as a replica of another volume than vol-1-r-1 on lvstore disk-a"}, v.Notices)
+}
+
 func TestReplicasOfDifferentVolumesAreToldByTheirNames(t *testing.T) {
 	for _, c := range []struct {
 		a, b  string
@@ -124,7 +150,7 @@ func TestReplicasOfDifferentVolumesAreToldByTheirNames(t *testing.T) {
 		{"a", "b", false}, // nothing tells
 		{"my-r-r-1", "my-r-r-2", false},
 	} {
-		require.Equal(t, c.other, ofOtherVolumes(c.a, c.b), "%s, %s", c.a, c.b)
-		require.Equal(t, c.other, ofOtherVolumes(c.b, c.a), "%s, %s", c.b, c.a)
+		require.Equal(t, c.other, OfOtherVolumes(c.a, c.b), "%s, %s", c.a, c.b)
+		require.Equal(t, c.other, OfOtherVolumes(c.b, c.a), "%s, %s", c.b, c.a)
 	}
 }
