@@ -159,7 +159,7 @@ func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
 		// All of them are of the head that is gone.
 		revert.Size, revert.Record = revert.StandIns[0].Size, revert.StandIns[0].Record
 	case size == 0:
-		return Revert{}, refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it; if a revert was stopped here, say the size of the volume", r.Name, r.Store.Name)
+		return Revert{}, refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it; if a revert was stopped here, or only snapshots are left, say the size of the volume", r.Name, r.Store.Name)
 	}
 	if err := r.Store.refuseSize(revert.Size); err != nil {
 		return Revert{}, err
