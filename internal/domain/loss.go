@@ -60,14 +60,15 @@ func (p *planner) losses() (goes []string) {
 }
 
 // looksCopied reports whether the source has a snapshot of that name, size and
-// number of clusters.
+// number of clusters, which is not proven to be another one.
 func (p *planner) looksCopied(snapshot string, copied *Lvol) bool {
 	at, ok := p.tree.place(snapshot)
 	if !ok {
 		return false
 	}
 	source := p.tree.lvol(at)
-	return source.Size == copied.Size && source.Own.Count == copied.Own.Count
+	proven := source.Own.Proven() && copied.Own.Proven()
+	return source.Size == copied.Size && source.Own.Count == copied.Own.Count && (!proven || source.Own == copied.Own)
 }
 
 // tellVolumes warns of a source and a destination that are named as replicas of

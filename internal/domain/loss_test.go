@@ -55,6 +55,7 @@ func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
 		"snapshots without a head":          {source + "\n  image:base\n    mine own=m/2\n", "snapshot mine (2 clusters of its own)", ""},
 		"a lookalike under a head":          {source + "\n  image:base\n    s1 own=?/2\n      head\n", "snapshot s1 (2 clusters of its own)", ""},
 		"a lookalike without a head":        {source + "\n  image:base\n    s1 own=?/2\n", "", ""}, // as a run that was stopped leaves it
+		"one that is proven to be another":  {source + "\n  image:base\n    s1 own=x/2\n", "snapshot s1 (2 clusters of its own)", ""},
 		"another one of that name":          {source + "\n  image:base\n    s1 own=?/3\n", "snapshot s1 (3 clusters of its own)", ""},
 		"the very same":                     {source + "\n  image:base\n    s1 own=a/2\n      head record=base\n", "", ""},
 		"the very same, and a written head": {source + "\n  image:base\n    s1 own=a/2\n      head own=?/1\n", "head (1 cluster of its own)", ""},

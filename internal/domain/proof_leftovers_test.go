@@ -55,6 +55,7 @@ type world struct {
 	options             Options
 	upstream            bool
 	outside             bool // the source reads through to a bdev outside, or is degraded: it is always refused
+	otherVolume         bool // the source is named as a replica of another volume
 }
 
 // seen is what a host of the world's flavour would list of a picture.

@@ -79,7 +79,11 @@ func (p *prover) push(s Store) bool {
 }
 
 func (p *prover) plan(state Store) (Plan, error) {
-	source, err := NewReplica(p.world.seen(p.world.source), sourceReplica)
+	store, name := p.world.seen(p.world.source), sourceReplica
+	if p.world.otherVolume {
+		store, name = renamed(store), otherVolumes
+	}
+	source, err := NewReplica(store, name)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -504,6 +508,44 @@ func TestEveryPrefixOfEveryOrderIsSafeAndLeadsOn(t *testing.T) {
 		}
 		p.report("two to six snapshots")
 	})
+}
+
+// A replica of another volume, or a larger head, is refused at the start or never,
+// whatever is there, and not after a crash.
+func TestWhatWouldBeLostIsRefusedAtTheStartOrNever(t *testing.T) {
+	p := newProver(t)
+	worlds := 3000
+	if *soak {
+		worlds = 300_000
+	}
+	for seed := range uint64(worlds) {
+		c := &dice{rand.New(rand.NewPCG(seed, 2))}
+		parentOf := [][]int{{}, {-1}, {-1, 0}, {-1, 0, 0}}[c.choose(4)]
+		w, ok := drawLeftovers(c, drawSource(c, parentOf), parentOf)
+		if !ok {
+			continue
+		}
+		w.otherVolume = c.choose(4) > 0
+		head := -1
+		for i := range w.destination.Lvols {
+			if w.destination.Lvols[i].Name == destinationReplica {
+				head = i
+			}
+		}
+		if head >= 0 && c.choose(3) == 0 {
+			w.destination.Lvols[head].Size += proofCluster
+		}
+		if c.choose(2) == 0 {
+			w.options.Overwrite = destinationReplica
+		}
+		p.wander(w, c)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	require.Greater(t, p.refused, worlds/4)
+	require.Greater(t, p.starts-p.refused, worlds/4)
+	p.report("mistaken destinations")
 }
 
 func (p *prover) exhaust(parentOf []int) {
