@@ -53,18 +53,23 @@ func (e *Engine) deleteImage(ctx context.Context, host ports.Host, name string) 
 		return image, refusef("backing image %s is being brought onto lvstore %s", name, store.Name)
 	}
 	defer release()
-	run := ports.Run{Replica: domain.ImageRunName(name), ID: drawID()}
+	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: drawID()}
 	free, err := e.claimImageRun(ctx, host, store, run, name, "the deletion")
 	if err != nil {
 		return image, err
 	}
 	defer free()
+	use, err := e.claimImageUse(ctx, host, store, name, ports.Lease{Holder: "the deletion of backing image " + name})
+	if err != nil {
+		return image, err
+	}
+	defer use()
 	unlock, err := e.lockLvol(ctx, store, image.Lvol.UUID) // no rebuild grafts onto it, or copies from it, meanwhile
 	if err != nil {
 		return image, err
 	}
 	defer unlock()
-	if err := host.Release(ctx, run); err != nil {
+	if err := closeOpened(ctx, host, run); err != nil {
 		return image, fmt.Errorf("close what earlier runs left open: %w", err)
 	}
 	found := image.Lvol.UUID

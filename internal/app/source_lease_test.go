@@ -342,6 +342,11 @@ func TestImageInUseIsHeldByTheRebuild(t *testing.T) {
 		asked := false
 		duringCopy(b.source, func() {
 			asked = true
+			if !fetch { // nothing hangs on it yet
+				_, err := app.New(nil).DeleteImage(context.Background(), b.destination, imageName)
+				require.ErrorIs(t, err, app.ErrRefused)
+				require.ErrorContains(t, err, "backing image base on lvstore disk-2 is in use by the rebuild of replica vol-1-r-2 on lvstore disk-2")
+			}
 			require.ErrorContains(t, alone(b.destination), "the rebuild of replica vol-1-r-2 on lvstore disk-2")
 			if fetch {
 				require.ErrorContains(t, alone(b.source), "the rebuild of replica vol-1-r-2 on lvstore disk-2")
