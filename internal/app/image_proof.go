@@ -66,7 +66,7 @@ func (x *execution) stepOfProof(ctx context.Context, host ports.Host, merger por
 	}
 	switch {
 	case snapshot == nil && clone == nil:
-		if err := x.compareBeforeSeal(ctx, host, o.Target); err != nil {
+		if err := x.compareBeforeSeal(ctx, host, o); err != nil {
 			return err
 		}
 		return x.inFlight(ctx, &p.snapshot, func(name string) error {

@@ -90,7 +90,7 @@ func TestParentlessCopyThatGotAParentIsNotSealed(t *testing.T) {
 			_, err := app.New(nil).Rebuild(t.Context(), request)
 			require.NoError(t, err)
 			require.True(t, given)
-			require.Contains(t, strings.Join(*again, "\n"), "the copy hangs on something by now")
+			require.Contains(t, strings.Join(*again, "\n"), "the copy hangs on something else by now")
 			requireEqualViews(t, b, sourceName, copyName, false)
 		})
 	}
@@ -323,4 +323,48 @@ func TestGarbageSkipsALvolThatIsCalledOtherwiseByNow(t *testing.T) {
 	require.Len(t, removed.Lvols, 1)
 	require.Equal(t, gone, removed.Lvols[0].Lvol.UUID)
 	require.Contains(t, namesOn(t, b.destination), "vol-77")
+}
+
+// A seal that is done again after a failure looks again: what was counted when the copy
+// was grafted may be seconds old. Rules 4 and 14.
+func TestSealThatIsDoneAgainLooksAgain(t *testing.T) {
+	for name, meanwhile := range map[string]func(b *bench, inFlight string){
+		"the snapshot below the source's is merged into it": func(b *bench, _ string) {
+			below, _ := list(b.t, b.source, sourceName).Snapshot("s1")
+			require.NoError(b.t, b.source.Merge(context.Background(), below.Lvol.UUID))
+		},
+		"the copy is given another parent": func(b *bench, inFlight string) {
+			require.NoError(b.t, b.destination.Graft(context.Background(), inFlight, ""))
+		},
+		"something is written into the copy": func(b *bench, inFlight string) {
+			require.NoError(b.t, b.destination.WriteAt(inFlight, filled(1), 9*cluster))
+		},
+	} {
+		for why, failure := range map[string]error{"unavailable": ports.ErrUnavailable, "busy": ports.ErrBusy} {
+			t.Run(name+", "+why, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b, request := growChain(t, 3)
+					again := whyAgain(&request)
+					failed, sealed := "", false
+					b.destination.Inject(func(c memory.Call) memory.Fault {
+						if c.Method != "seal" || c.Name != domain.SnapshotLvolName(copyName, "s2") {
+							return memory.Fault{}
+						}
+						if failed == "" {
+							failed = c.UUID
+							meanwhile(b, failed)
+							return memory.Fault{Before: failure}
+						}
+						sealed = sealed || c.UUID == failed
+						return memory.Fault{}
+					})
+					_, err := app.New(nil).Rebuild(t.Context(), request)
+					require.NoError(t, err)
+					require.False(t, sealed, "what was copied is not the source's, or hangs on something else")
+					require.Len(t, *again, 1)
+					requireEqualViews(t, b, sourceName, copyName, true)
+				})
+			})
+		}
+	}
 }

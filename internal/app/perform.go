@@ -230,7 +230,7 @@ func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operatio
 		}
 	}
 	uuid := x.begunAs(o.Target).copy
-	if err := x.compareBeforeSeal(ctx, host, o.Target); err != nil {
+	if err := x.compareBeforeSeal(ctx, host, o); err != nil {
 		return err
 	}
 	if o.Target.IsImage() {
@@ -254,7 +254,14 @@ func (x *execution) seal(ctx context.Context, host ports.Host, o domain.Operatio
 		}
 	}
 	var sealed string
+	waited := false // while the lvol was busy: what was compared may have changed
 	err := patiently(ctx, func() (err error) {
+		if waited {
+			if err := x.compareBeforeSeal(ctx, host, o); err != nil {
+				return err
+			}
+		}
+		waited = true
 		sealed, err = host.Seal(ctx, uuid, o.Name, record)
 		return err
 	})
@@ -283,12 +290,14 @@ func (x *execution) wasSealed(ctx context.Context, o domain.Operation, sealed st
 }
 
 // compareBeforeSeal: somebody may have deleted the snapshot below the source's
-// one, which merges the two, or written into our lvol. What is not grafted is
-// looked at here, also for a parent that somebody else has given it.
-func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, target domain.Ref) error {
-	began := x.begunAs(target)
+// one, which merges the two, or written into our lvol. What was counted as it was
+// grafted counts once: a seal that is done again looks again. So does that of what
+// is not grafted, also for a parent that somebody else has given it.
+func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, o domain.Operation) error {
+	began := x.begunAs(o.Target)
 	x.mu.Lock()
-	now, counted := x.counted[target]
+	now, counted := x.counted[o.Target]
+	delete(x.counted, o.Target)
 	x.mu.Unlock()
 	if !counted {
 		var copied domain.Lvol
@@ -300,8 +309,8 @@ func (x *execution) compareBeforeSeal(ctx context.Context, host ports.Host, targ
 		if err != nil {
 			return err
 		}
-		if copied.Parent != "" {
-			return fmt.Errorf("%w: the copy hangs on something by now", errPlanAgain)
+		if copied.Parent != x.uuid(o.Parent) {
+			return fmt.Errorf("%w: the copy hangs on something else by now", errPlanAgain)
 		}
 		now.copied = copied.Own.Count
 	}
