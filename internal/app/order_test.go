@@ -44,6 +44,7 @@ func TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt(t *testing.
 		destination.EXPECT().Create(any, any, uint64(size)).Return("in-flight", nil),
 		source.EXPECT().Look(any, "source-s1").Return(snap, nil),
 		destination.EXPECT().Receive(any, any, "in-flight", ports.Peer("a")).Return(ports.Address("here"), nil),
+		destination.EXPECT().List(any).Return(store("b"), nil), // its room, before something is copied
 		source.EXPECT().Copy(any, any, "source-s1", ports.Address("here"), any).Return(nil),
 		destination.EXPECT().Withdraw(any, any, "in-flight").Return(nil),
 		destination.EXPECT().Graft(any, "in-flight", "image-b").Return(nil),
