@@ -165,11 +165,15 @@ func TestHolesOfARawFileAreSkipped(t *testing.T) {
 	f, err := imagefile.Open(t.Context(), path, imagefile.Raw)
 	require.NoError(t, err)
 	defer f.Close()
+	asked, err := os.Open(path)
+	require.NoError(t, err)
+	defer asked.Close()
+	if data, err := asked.Seek(0, 3); err != nil || data == 0 { // SEEK_DATA of Linux
+		t.Skipf("the file system of %s tells no holes: %v", path, err)
+	}
 	length, zero, err := f.Extent(0)
 	require.NoError(t, err)
-	if !zero {
-		t.Skipf("the file system of %s tells no holes", path)
-	}
+	require.True(t, zero)
 	require.LessOrEqual(t, length, uint64(1<<40))
 	require.Greater(t, length, uint64(1<<39))
 	from := length
@@ -202,7 +206,7 @@ func TestField_ocaml_qcow_7_CutFilesAreRefused(t *testing.T) {
 			_, _ = rand.NewChaCha8([32]byte{8}).Read(last[:len(last)/2])
 			image := m.image(t, p, func(i int) kind { return kinds[i] })
 			path := write(t, image)
-			for length := len(image); length >= 4; length -= 1 + length/97 {
+			for length := len(image); length >= 4; length -= min(1+length/97, 1+(len(image)-length)/3) { // most of them near the end
 				require.NoError(t, os.Truncate(path, int64(length)))
 				f, err := open(path)
 				if err == nil { // the last bytes of a compressed cluster say that it ends
