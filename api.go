@@ -33,7 +33,7 @@ import (
 //
 //	// DeleteImage deletes a backing image. It is refused while anything hangs on
 //	// it, a replica that has lost it records it, or an import, a verification or a
-//	// fetch of it goes on.
+//	// rebuild uses it.
 //	func (e *Engine) DeleteImage(ctx context.Context, host Host, name string) (ImageOnStore, error)
 //
 //	// DeleteReplica deletes a replica, the head first. Stopped anywhere, it goes

@@ -19,8 +19,8 @@ func (e *Engine) LookAtImageRemoval(ctx context.Context, host ports.Host, name s
 }
 
 // DeleteImage deletes a backing image. It is refused while anything hangs on it, a
-// replica that has lost it records it, or an import, a verification or a fetch of it
-// goes on.
+// replica that has lost it records it, or an import, a verification or a rebuild
+// uses it.
 func (e *Engine) DeleteImage(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
 	host = bound(host)
 	image, err := e.deleteImage(ctx, host, name)

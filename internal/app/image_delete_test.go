@@ -171,3 +171,22 @@ func TestAnImageThatSomebodyWorksOnStays(t *testing.T) {
 		require.Equal(t, report.Lvol.UUID, image.Lvol.UUID)
 	})
 }
+
+// TestAnImageThatARebuildUsesStays: nothing hangs on it yet.
+func TestAnImageThatARebuildUsesStays(t *testing.T) {
+	b := newBench(t, memory.Config{}, memory.Config{})
+	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	growImage(t, b.destination, 4)
+	asked := false
+	duringCopy(b.source, func() {
+		asked = true
+		_, err := app.New(nil).DeleteImage(t.Context(), b.destination, imageName)
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.ErrorContains(t, err, "is in use by the rebuild of replica "+copyName)
+	})
+	_, err := app.New(nil).Rebuild(t.Context(), app.Request{
+		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Parallel: 1,
+	})
+	require.NoError(t, err)
+	require.True(t, asked)
+}
