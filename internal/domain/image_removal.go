@@ -6,8 +6,8 @@ import (
 )
 
 // CheckImageRemoval finds the backing image of that name on a store, and refuses one
-// that anything needs: lvols that hang on it, and replicas that record it and have
-// lost it, whose repair would need it.
+// that anything needs: lvols that hang on it, who reads it by an export, and replicas
+// that record it and have lost it, whose repair would need it.
 func CheckImageRemoval(store Store, name string) (ImageOnStore, error) {
 	var image ImageOnStore
 	var others []string
@@ -36,6 +36,8 @@ func CheckImageRemoval(store Store, name string) (ImageOnStore, error) {
 		}
 	}
 	switch {
+	case image.Lvol.UsedBy.Any():
+		return image, refuse("backing image %s on lvstore %s is in use (it is %s): end that use first", name, store.Name, image.Lvol.UsedBy)
 	case len(hang) > 0:
 		return image, refuse("backing image %s on lvstore %s is needed: %s on it; delete the replicas first", name, store.Name, fewLvols(hang, "hangs", "hang"))
 	case len(record) > 0:

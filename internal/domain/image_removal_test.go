@@ -29,6 +29,7 @@ func TestAnImageThatIsNeededIsNotRemoved(t *testing.T) {
 		"two hang on it":        {store(on("a", "b")...), "lvols a and b hang on it"},
 		"many hang on it":       {store(on("a", "b", "c", "d", "e")...), "lvols a, b, c and 2 more hang on it"},
 		"a replica has lost it": {store(Lvol{UUID: "h", Name: "vol-1-r-1", Record: "base"}), "lvol vol-1-r-1 records it and lost it"},
+		"it is exported":        {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "i", Name: image.Name, UsedBy: User{Kind: UserExport, Name: "nqn.x"}}}}, "backing image base on lvstore disk-1 is in use (it is exported as nqn.x): end that use first"},
 		"it is downloaded":      {store(Lvol{UUID: "d", Name: image.Name + "-temp-head"}), "somebody is downloading image base"},
 		"it is not there":       {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "r", Name: "bi-rebuilding-0badcafe"}}}, "there is no backing image base on lvstore disk-1; available: none"},
 	} {
