@@ -223,6 +223,7 @@ var ErrRefused = app.ErrRefused
 //
 //		Violations  []Violation // of the destination
 //		Warnings    []string
+//		Notices     []string   // what is no fault, but worth knowing
 //		Deleted     []Deletion // the destination's lvols that were there before, as far as they are gone
 //		CopiedBytes uint64     // payload that crossed from host to host, the image's included
 //		Duration    time.Duration
@@ -1470,6 +1471,7 @@ type Sealing = domain.Sealing
 //		Deletions []Deletion
 //
 //		Warnings []string
+//		Notices  []string // what is no fault, but worth knowing
 //	}
 //
 //	// Changes reports whether the plan changes anything at all.

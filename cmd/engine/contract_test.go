@@ -21,7 +21,7 @@ import (
 // programs. It is written down here a second time, without the types that
 // print it.
 var (
-	resultFields    = []string{"apiVersion", "outcome", "error", "plan", "source", "destination", "violations", "warnings", "copiedBytes", "localBytes", "durationMs", "deleted"}
+	resultFields    = []string{"apiVersion", "outcome", "error", "plan", "source", "destination", "violations", "warnings", "notices", "copiedBytes", "localBytes", "durationMs", "deleted"}
 	planFields      = []string{"snapshot", "parent", "action", "reason", "clusters", "deletedClusters"}
 	deletedFields   = []string{"lvol", "clusters"}
 	replicaFields   = []string{"backingImage", "head", "snapshots", "others"}
@@ -72,7 +72,7 @@ func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 	for _, violation := range list(t, object, "violations") {
 		fieldsAre(t, violation, violationFields)
 	}
-	for _, warning := range object["warnings"].([]any) {
+	for _, warning := range slices.Concat(object["warnings"].([]any), object["notices"].([]any)) {
 		require.IsType(t, "", warning)
 	}
 	for _, side := range []string{"source", "destination"} {

@@ -78,11 +78,14 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 						for _, warning := range plan.Warnings {
 							fmt.Fprintf(&text, "  warning: %s\n", warning)
 						}
+						for _, notice := range plan.Notices {
+							fmt.Fprintf(&text, "  notice: %s\n", notice)
+						}
 						fmt.Fprint(s.out, fold(text.String(), lineWidth(s.out)))
 					}
 					return err
 				}
-				report := app.Report{Outcome: app.OutcomeComplete, Plan: plan, Warnings: plan.Warnings, Deleted: plan.Deletions}
+				report := app.Report{Outcome: app.OutcomeComplete, Plan: plan, Warnings: plan.Warnings, Notices: plan.Notices, Deleted: plan.Deletions}
 				switch {
 				case errors.Is(err, app.ErrRefused):
 					report.Outcome = app.OutcomeRefused

@@ -23,6 +23,7 @@ type result struct {
 	Destination replicaState    `json:"destination"`
 	Violations  []violationLine `json:"violations"`
 	Warnings    []string        `json:"warnings"`
+	Notices     []string        `json:"notices"`
 	CopiedBytes uint64          `json:"copiedBytes"`
 	LocalBytes  uint64          `json:"localBytes"`
 	DurationMS  int64           `json:"durationMs"`
@@ -136,7 +137,7 @@ type violationLine struct {
 func newResult(report app.Report, err error) result {
 	r := result{
 		APIVersion: "rebuild/v1", Outcome: report.Outcome,
-		Plan: planEntries(report.Plan), Violations: []violationLine{}, Warnings: append([]string{}, report.Warnings...),
+		Plan: planEntries(report.Plan), Violations: []violationLine{}, Warnings: append([]string{}, report.Warnings...), Notices: append([]string{}, report.Notices...),
 		CopiedBytes: report.CopiedBytes, DurationMS: report.Duration.Milliseconds(),
 	}
 	if err != nil {

@@ -181,6 +181,16 @@ func writePlan(out io.Writer, plan domain.Plan) {
 	}
 }
 
+func (s *story) sentences(heading string, all []string) {
+	if len(all) == 0 {
+		return
+	}
+	s.heading(heading)
+	for _, one := range all {
+		s.printf("%s", fold("  "+one+"\n", lineWidth(s.out)))
+	}
+}
+
 // after draws the destination and says how it ended.
 func (s *story) after(report app.Report, r result) {
 	s.progress.clear()
@@ -189,12 +199,8 @@ func (s *story) after(report app.Report, r result) {
 		s.printf("  destination replica %s on %s\n", report.Destination.Name, report.Destination.Store.Name)
 		s.printf("%s", indent(drawTree(report.Destination), "    "))
 	}
-	if len(r.Warnings) > 0 {
-		s.heading("Warnings")
-		for _, w := range r.Warnings {
-			s.printf("%s", fold("  "+w+"\n", lineWidth(s.out)))
-		}
-	}
+	s.sentences("Warnings", r.Warnings)
+	s.sentences("Notices", r.Notices)
 	s.heading("Verdict")
 	verdict := "  " + string(r.Outcome)
 	if r.Error != "" {

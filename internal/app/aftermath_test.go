@@ -460,7 +460,7 @@ func (a *aftermath) imageIsForged() bool {
 // forgeryIsFound: an image that no checksum tells anything of is known by its name and
 // size alone. Every run says so, and one that reads views back does not complete.
 func (a *aftermath) forgeryIsFound(request app.Request, report app.Report) {
-	require.Contains(a.t, strings.Join(report.Warnings, "\n"), "its bytes are unverified")
+	require.Contains(a.t, strings.Join(report.Notices, "\n"), "its bytes are unverified")
 	a.garbageIsFound(request)
 	request.Views = true
 	report, err := app.New(nil).Rebuild(context.Background(), request)

@@ -28,6 +28,7 @@ type Report struct {
 
 	Violations  []domain.Violation // of the destination
 	Warnings    []string
+	Notices     []string          // what is no fault, but worth knowing
 	Deleted     []domain.Deletion // the destination's lvols that were there before, as far as they are gone
 	CopiedBytes uint64            // payload that crossed from host to host, the image's included
 	Duration    time.Duration

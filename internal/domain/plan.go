@@ -23,6 +23,7 @@ type Plan struct {
 	Deletions []Deletion
 
 	Warnings []string
+	Notices  []string // what is no fault, but worth knowing
 }
 
 // Step is the part of a plan that concerns one snapshot, the image or the head.

@@ -207,7 +207,7 @@ func (p *planner) judgeUnprovenImage(name string, there, here BackingImage) erro
 	case p.bothProve():
 		return refuse("backing image %s on lvstore %s could not be proven to be the one on lvstore %s: neither records tell nor maps and checksums; try again", name, p.destination.Store.Name, p.source.Store.Name)
 	default:
-		p.warn("backing image %s on lvstore %s is taken for the one on lvstore %s by its name and size alone: its bytes are unverified, since neither records tell nor checksums", name, p.destination.Store.Name, p.source.Store.Name)
+		p.plan.Notices = append(p.plan.Notices, fmt.Sprintf("backing image %s on lvstore %s is taken for the one on lvstore %s by its name and size alone: its bytes are unverified, since neither records tell nor checksums", name, p.destination.Store.Name, p.source.Store.Name))
 	}
 	return nil
 }

@@ -358,6 +358,9 @@ func planText(plan Plan) string {
 	var text strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
 	say("%s", plan.Image)
+	for _, notice := range plan.Notices {
+		say("notice: %s", notice)
+	}
 	for _, warning := range plan.Warnings {
 		say("warning: %s", warning)
 	}

@@ -168,3 +168,44 @@ func asQcow2(t *testing.T, raw string) string {
 	require.NoError(t, err, "%s", out)
 	return packed
 }
+
+func proves(t *testing.T, source, destination *place) bool {
+	t.Helper()
+	return source.store(t).Proves && destination.store(t).Proves
+}
+
+// TestFetchedImageIsProven: the destination lacks the image. Where both targets tell
+// checksums the copy is proven, and has the source's record; elsewhere the rebuild says
+// that it is not. Either way it is still there, and the same, after a restart.
+func TestFetchedImageIsProven(t *testing.T) {
+	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
+		image, _ := makeDiskImage(t, imageClusters)
+		source.importImage(t, image)
+		source.growSource(t, "vol-1-r-1")
+		r, status := program.startRebuild(t, source.address("vol-1-r-1"), destination.address("vol-1-r-2"), "--image", imageName, "--verify", "proof").result(t)
+		require.Zero(t, status, r.Error)
+		require.Equal(t, "fetch-image", r.Plan[0].Action)
+		unverified := strings.Contains(strings.Join(r.Warnings, "\n"), "unverified")
+		require.NotEqual(t, proves(t, source, destination), unverified, "%v", r.Warnings)
+
+		look := func() {
+			store := destination.store(t)
+			for _, l := range store.Lvols {
+				require.False(t, strings.HasPrefix(l.Name, "bi-rebuilding-"), l.Name)
+			}
+			found, ok := store.BackingImage(imageName)
+			require.True(t, ok)
+			require.True(t, bytes.Equal(image, destination.view(t, found.Lvol)))
+			destination.image = found.Lvol.UUID
+			if proves(t, source, destination) {
+				require.Equal(t, domain.ImageRecord{UUID: imageUUID, Checksum: "0123"}, found.Lvol.Image)
+			}
+			requireRebuilt(t, source, "vol-1-r-1", destination, "vol-1-r-2")
+		}
+		look()
+		to.Restart(t)
+		destination.views.Clear()
+		look()
+	})
+}

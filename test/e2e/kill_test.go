@@ -41,6 +41,39 @@ func TestField_KilledDestination(t *testing.T) {
 	})
 }
 
+// TestRebuildEndsBeforeItUsesTheReserve: somebody else takes almost all of the store
+// while a rebuild fills it.
+func TestRebuildEndsBeforeItUsesTheReserve(t *testing.T) {
+	onEach(t, within|between, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newChain(t, from, to)
+		p := program.startRebuild(t, source.address(chainFrom), destination.address(chainTo), "--parallel", "1")
+		await(t, p, "a copy was under way", func() bool {
+			_, filling := destination.filling(t, chainTo)
+			return filling
+		})
+		const left = 2 * chainClusters
+		store := destination.store(t)
+		to.Call(t, "bdev_lvol_create", map[string]any{
+			"lvs_name": destination.lvstore, "lvol_name": "thick", "size_in_mib": (store.FreeClusters - left) * clusterSize >> 20,
+			"thin_provision": false, "clear_method": "none",
+		}, nil)
+		require.Contains(t, requireFailed(t, p, "somebody took the room"), "too little space left")
+		store = destination.store(t)
+		reserve, err := domain.Reserve(store, 1)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, store.FreeClusters, reserve)
+		require.Empty(t, destination.replica(t, chainTo).InFlight)
+		requireNothingOpen(t, to)
+		finished := destination.sealed(t, chainTo)
+		if !proves(t, source, destination) {
+			require.Empty(t, finished, "what the next run could not prove")
+		}
+		to.Call(t, "bdev_lvol_delete", map[string]any{"name": destination.lvstore + "/thick"}, nil)
+		to.LimitWrites(t, destination.lvstore, 0)
+		requireKept(t, source, destination, finished)
+	})
+}
+
 // TestField_KilledSource: the source's target dies in the middle of a copy.
 func TestField_KilledSource(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
