@@ -238,6 +238,7 @@ func TestLostCloneIsTheHeadOnlyIfItIsWhatWasAskedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := growPlain(t)
+				request.Options.Overwrite = copyName // a larger head, too
 				again := whyAgain(&request)
 				lost := false
 				request.Destination.Host = &meddled{Host: b.destination, clone: func(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
