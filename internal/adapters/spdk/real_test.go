@@ -82,6 +82,7 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"a withdrawal whose answer is lost", aWithdrawalWhoseAnswerIsLost},
 		{"what a dead engine is withdrawing", whatADeadEngineIsWithdrawing},
 		{"what another engine fills is deleted", whatAnotherEngineFillsIsDeleted},
+		{"what others export or have in a RAID is deleted", deletedWhereOthersHaveIt},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
