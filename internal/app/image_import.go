@@ -159,8 +159,10 @@ func (i *imageImport) ready(ctx context.Context) error {
 		return err
 	}
 	want := i.request.SHA512
-	if want == "" && i.check(ctx, most, true) == nil {
-		return nil
+	if want == "" {
+		if err := i.check(ctx, most, true); !errors.Is(err, ErrRefused) {
+			return err
+		}
 	}
 	if err := i.survey(ctx); err != nil {
 		return err
@@ -179,9 +181,11 @@ func (i *imageImport) content() *content {
 // written.
 func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (err error) {
 	before := i.engine.room.ahead()
-	if i.store, err = i.request.Host.List(ctx); err != nil {
+	store, err := i.request.Host.List(ctx)
+	if err != nil {
 		return fmt.Errorf("list the host: %w", err)
 	}
+	i.store = store
 	i.report.Recorded = i.store.Records
 	i.report.Size = i.store.Clusters(i.request.Size) * i.store.ClusterSize
 	name := domain.ImageLvolName(i.request.Name, i.store.UUID)

@@ -616,3 +616,23 @@ func TestAnImportTellsHowItGoes(t *testing.T) {
 type told func(app.Event)
 
 func (o told) Observe(e app.Event) { o(e) }
+
+// A list that failed left a store of clusters of no bytes, and the import divided by them.
+func TestImportEndsWhereAListFails(t *testing.T) {
+	for n := range 2 {
+		host := imageHost(memory.Fork)
+		lists := 0
+		host.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "list" {
+				if lists++; lists == n+1 {
+					return memory.Fault{Before: ports.ErrUnavailable}
+				}
+			}
+			return memory.Fault{}
+		})
+		_, err := app.New(nil).ImportImage(t.Context(), importOf(host, disk()))
+		require.ErrorIs(t, err, ports.ErrUnavailable, "list %d", n+1)
+		host.Inject(nil)
+		require.Empty(t, namesOn(t, host))
+	}
+}
