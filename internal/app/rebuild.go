@@ -223,7 +223,7 @@ func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 		return seen, plan, err
 	}
 	r.primary, r.unlike = seen.primary, nil
-	r.report.Plan, r.report.Warnings = plan, slices.Concat(r.frozen, plan.Warnings)
+	r.report.Plan, r.report.Warnings = plan, slices.Concat(plan.Warnings, r.frozen)
 	r.report.Notices = plan.Notices
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
 	return seen, plan, r.claimImages(ctx, seen, plan)

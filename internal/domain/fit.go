@@ -93,6 +93,18 @@ func (p *planner) refuseForeignClones() error {
 	return nil
 }
 
+// warnOfLonghorn: Longhorn's engine keeps what it knows of a replica that is stopped,
+// and refuses one that has another snapshot. A head is taken for Longhorn's where it
+// would load it: by its name, on a target of Longhorn's branch, which keeps xattrs.
+func (p *planner) warnOfLonghorn(system *SystemSnapshot) {
+	if !p.source.Store.Records || !isLonghornReplica(p.source.Name) {
+		return
+	}
+	warning := fmt.Sprintf("the head of replica %s on lvstore %s gets snapshot %s: if Longhorn's engine knows the replica, it refuses it until its server is restarted, or until the snapshot is deleted again on both sides", p.source.Name, p.source.Store.Name, system.Name)
+	p.plan.Warnings = append(p.plan.Warnings, warning)
+	system.Warnings = append(system.Warnings, warning)
+}
+
 // refuseInUse: a source's head that is used is read only, as long as no snapshot has
 // to be taken of it; a destination's is deleted.
 func (p *planner) refuseInUse() error {
@@ -112,6 +124,7 @@ func (p *planner) refuseInUse() error {
 		if warning := p.source.warnInUse(&system.Head, changeFreeze); warning != "" {
 			system.Warnings = append(system.Warnings, warning)
 		}
+		p.warnOfLonghorn(system)
 	}
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		if err := check(p.destination, head, changeDelete); err != nil {

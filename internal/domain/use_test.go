@@ -176,3 +176,37 @@ func TestImageInUseIsNotRemoved(t *testing.T) {
 	_, err = CheckImageRemoval(store, "other")
 	require.NoError(t, err)
 }
+
+// A snapshot that Longhorn's engine does not know of is warned of, where the replica may
+// be Longhorn's.
+func TestFrozenLonghornHeadIsWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		replica string
+		records bool
+		own     uint64
+		warns   bool
+	}{
+		{"vol-1-r-1b2c3d4e", true, 1, true},
+		{"vol-1-r-1b2c3d4e", true, 0, false},  // it is not frozen
+		{"vol-1-r-1b2c3d4e", false, 1, false}, // upstream SPDK: Longhorn's engine does not run on it
+		{"vol-1-r-1", true, 1, false},         // Longhorn loads no replica of that name
+	} {
+		source, destination := sceneStore("a"), sceneStore("b")
+		source.Records = c.records
+		source.Lvols = []Lvol{{UUID: "h", Name: c.replica, Size: sceneSize * proofCluster, Own: Clusters{Count: c.own}}}
+		from, err := NewReplica(source, c.replica)
+		require.NoError(t, err)
+		to, err := NewDestination(destination, "vol-1-r-2c3d4e5f", from)
+		require.NoError(t, err)
+		plan, err := PlanRebuild(from, to, NoImage(), Options{})
+		require.NoError(t, err)
+		if !c.warns {
+			require.Empty(t, plan.Warnings, "%+v", c)
+			continue
+		}
+		require.Len(t, plan.Warnings, 1)
+		require.Contains(t, plan.Warnings[0], "Longhorn's engine")
+		require.Contains(t, plan.Warnings[0], plan.SystemSnapshot.Name)
+		require.Equal(t, plan.Warnings, plan.SystemSnapshot.Warnings)
+	}
+}
