@@ -1624,6 +1624,7 @@ type SystemSnapshot = domain.SystemSnapshot
 //	type Deletion struct {
 //		Name     string // of the lvol
 //		Clusters uint64 // of its own
+//		Degraded bool   // so Clusters are not known
 //	}
 type Deletion = domain.Deletion
 

@@ -34,7 +34,8 @@ type result struct {
 // deletedLine is an lvol that goes or is gone.
 type deletedLine struct {
 	Name     string `json:"lvol"`
-	Clusters uint64 `json:"clusters"` // of its own
+	Clusters uint64 `json:"clusters"`           // of its own
+	Degraded bool   `json:"degraded,omitempty"` // so its clusters are not known
 }
 
 func deletedLines(all []domain.Deletion) []deletedLine {
@@ -51,6 +52,9 @@ func deletedText(all []deletedLine) string {
 	names := make([]string, len(all))
 	for i, d := range all {
 		names[i] = fmt.Sprintf("%s (%d)", d.Name, d.Clusters)
+		if d.Degraded {
+			names[i] = d.Name + " (degraded)"
+		}
 		clusters += d.Clusters
 	}
 	return fmt.Sprintf("deleted %s with %s: %s", count(uint64(len(all)), "lvol"), count(clusters, "cluster"), strings.Join(names, ", "))

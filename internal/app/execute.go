@@ -130,7 +130,7 @@ func (x *execution) noteDeleted(o domain.Operation) {
 		if l.UUID == uuid {
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			x.report.Deleted = append(x.report.Deleted, domain.Deletion{Name: l.Name, Clusters: l.Own.Count})
+			x.report.Deleted = append(x.report.Deleted, domain.Deletion{Name: l.Name, Clusters: l.Own.Count, Degraded: l.Degraded})
 			return
 		}
 	}

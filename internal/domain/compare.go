@@ -232,7 +232,7 @@ func (v *VolumeAudit) compareSnapshot(name string) {
 	of := func(value func(r Replica, l Lvol) string) func(a *ReplicaAudit) string {
 		return func(a *ReplicaAudit) string {
 			s, ok := a.Replica.Snapshot(name)
-			if !ok {
+			if !ok || s.Lvol.Degraded {
 				return notCompared
 			}
 			return value(a.Replica, s.Lvol)
@@ -291,7 +291,7 @@ func (a *ReplicaAudit) blames(subject string, rules ...string) bool {
 func (v *VolumeAudit) compareHeads() {
 	of := func(value func(l Lvol) string) func(a *ReplicaAudit) string {
 		return func(a *ReplicaAudit) string {
-			if a.Replica.Head == nil {
+			if a.Replica.Head == nil || a.Replica.Head.Degraded {
 				return notCompared
 			}
 			return value(*a.Replica.Head)

@@ -88,7 +88,7 @@ func (v *VolumeAudit) compareClusters(subject string, find func(Replica) (Lvol, 
 	for i := range v.Replicas {
 		r := v.Replicas[i].Replica
 		l, ok := find(r)
-		if !ok {
+		if !ok || l.Degraded { // what it has is not known
 			continue
 		}
 		h := v.holdingOf(r, l)
@@ -114,7 +114,7 @@ func (v *VolumeAudit) compareClusters(subject string, find func(Replica) (Lvol, 
 	for _, between := range betweens {
 		v.differNamed(subject, RuleData, func(name string, a *ReplicaAudit) string {
 			l, ok := find(a.Replica)
-			if !ok || holdings[name].between != between {
+			if !ok || l.Degraded || holdings[name].between != between {
 				return notCompared
 			}
 			return proof(l)

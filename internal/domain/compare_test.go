@@ -95,6 +95,7 @@ func TestWhatAReplicasOwnAuditTellsIsNoDifference(t *testing.T) {
 		"a loose snapshot": "  image:base\n    s1 own=a/2 at=1\n  s2 own=b/1 at=2\n    head record=base\n",
 		"a foreign parent": "  image:base\n    s1 own=a/2 at=1\n  snap:vol-7-snap-a\n    s2 own=b/1 at=2\n      head record=base\n",
 		"no head":          "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n",
+		"a degraded head":  "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head degraded\n",
 		"a loose head":     "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n  head record=base\n",
 	} {
 		t.Run(what, func(t *testing.T) {

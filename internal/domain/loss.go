@@ -11,9 +11,10 @@ import "fmt"
 type Deletion struct {
 	Name     string // of the lvol
 	Clusters uint64 // of its own
+	Degraded bool   // so Clusters are not known
 }
 
-func deletionOf(l Lvol) Deletion { return Deletion{l.Name, l.Own.Count} }
+func deletionOf(l Lvol) Deletion { return Deletion{l.Name, l.Own.Count, l.Degraded} }
 
 // refuseLoss refuses what looks like a mistake, unless the caller has repeated
 // the destination's name.
@@ -47,8 +48,14 @@ func (p *planner) refuseLoss() error {
 // be repeated.
 func (p *planner) losses() (goes []string) {
 	head := p.destination.Head
-	if head != nil && !p.keepHead && head.Own.Count > 0 {
+	switch {
+	case head == nil || p.keepHead:
+	case head.Degraded:
+		goes = append(goes, "head (degraded: what it holds is not known)")
+	case head.Own.Count > 0:
 		goes = append(goes, fmt.Sprintf("head (%s)", clustersText(head.Own.Count)))
+	case head.External != "":
+		goes = append(goes, fmt.Sprintf("head (on external snapshot %s)", head.External))
 	}
 	for _, at := range p.leftover {
 		l, is := &p.destination.Store.Lvols[at], p.destination.is[at]
@@ -84,7 +91,7 @@ func (p *planner) tellVolumes() {
 // head may be of a time when the volume was smaller.
 func (p *planner) tellSize() {
 	is, head := p.destination.volumeSize(), p.destination.Head
-	if is > p.sourceHead.Size || head != nil && is < p.sourceHead.Size {
+	if is > p.sourceHead.Size || head != nil && !head.Degraded && is < p.sourceHead.Size {
 		p.warn("destination %s has another size: %d bytes instead of the %d of source %s", p.destination.located(), is, p.sourceHead.Size, p.source.located())
 	}
 }

@@ -49,6 +49,8 @@ func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
 	}{
 		"nothing is there":                  {source + "\n  image:base\n", "", ""},
 		"an empty head":                     {source + "\n  image:base\n    head\n", "", ""},
+		"a degraded head":                   {source + "\n  image:base\n    head degraded\n", "head (degraded: what it holds is not known)", ""},
+		"a head on an external snapshot":    {source + "\n  image:base\n  head external=nvme0n1\n", "head (on external snapshot nvme0n1)", ""},
 		"a written head":                    {source + "\n  image:base\n    head own=?/3\n", "head (3 clusters of its own)", ""},
 		"a snapshot and a written head":     {source + "\n  image:base\n    mine own=m/2\n      head own=?/3\n", "would be deleted: head (3 clusters of its own), snapshot mine (2 clusters of its own)", ""},
 		"an empty snapshot":                 {source + "\n  image:base\n    mine\n      head\n", "snapshot mine (0 clusters of its own)", ""},

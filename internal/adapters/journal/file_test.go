@@ -50,7 +50,7 @@ func ended(n int) ports.Entry {
 	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: fmt.Sprintf("%08x", n)}, Store: store, Lvstore: "disk-2", Ended: &ports.Ended{
 		Outcome: "complete", Image: "base", CopiedBytes: 1 << 20, Duration: 3 * time.Millisecond, Warnings: []string{"a\nb"},
 		Steps:   []ports.Decided{{Action: domain.ActionCopy, Snapshot: "s1", Parent: "backing-image:base", Reason: "missing on the destination", Clusters: 1}},
-		Deleted: []domain.Deletion{{Name: "vol-1-r-2", Clusters: 2}, {Name: "vol-1-r-2-snap-s0"}},
+		Deleted: []domain.Deletion{{Name: "vol-1-r-2", Clusters: 2}, {Name: "vol-1-r-2-snap-s0", Degraded: true}},
 		Served: []ports.Served{
 			{Replica: "vol-1-r-1", Lvstore: "disk-1", State: "lost", Reason: "it is gone", CopiedBytes: 7},
 			{Replica: "vol-1-r-3", State: "primary", Snapshots: []string{"s1", ""}},

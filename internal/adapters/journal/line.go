@@ -59,6 +59,7 @@ type ended struct {
 type deleted struct {
 	Name     string `json:"lvol"`
 	Clusters uint64 `json:"clusters,omitempty"`
+	Degraded bool   `json:"degraded,omitempty"`
 }
 
 type served struct {
