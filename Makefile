@@ -63,16 +63,18 @@ race:
 		echo "the race detector needs cgo and a C compiler: install gcc or clang, and do not set CGO_ENABLED=0" >&2; exit 1; \
 	fi
 	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
-	SPDK_TGT= $(GO) test -race -p 4 -parallel 4 $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)\|/internal/scenario$$\|/spdk/facts$$')
+	SPDK_TGT= $(GO) test -race -p 4 -parallel 4 $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)\|/internal/scenario$$\|/imagefile$$\|/spdk/facts$$')
+	@$(GO) test -race -run BySeveralGoroutines ./internal/adapters/imagefile
 
 # The race detector sees some of the ways in which simulated targets are put together,
 # and a store of a hundred lvols; here are all ways, and a thousand. The facts ask one
-# thing after the other of these targets, and scenarios are read by one goroutine.
+# thing after the other of these targets; scenarios and, but for one test, disk images
+# are read by one goroutine.
 .PHONY: simulated
 simulated:
-	@echo "== the contract on simulated targets, the facts, scenarios"
+	@echo "== the contract on simulated targets, the facts, scenarios, disk images"
 	@$(GO) test -parallel 4 -run 'TestSimulatedTarget$$|TestSimulatedTargetBeyondTheContract' ./internal/adapters/spdk
-	@SPDK_TGT= $(GO) test ./internal/adapters/spdk/facts ./internal/scenario
+	@SPDK_TGT= $(GO) test ./internal/adapters/spdk/facts ./internal/scenario ./internal/adapters/imagefile
 
 # Under the race detector fewer of them are played, since it makes each ten times
 # as long.
