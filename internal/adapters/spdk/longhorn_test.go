@@ -202,7 +202,7 @@ func requireNothingForeignPlanned(t *testing.T, store domain.Store) {
 	for _, name := range []string{targettest.LonghornRebuilt, targettest.LonghornHurt, targettest.LonghornWhole, "vol-1-r-99999999", "vol-1"} {
 		destination, err := domain.NewDestination(store, name, source)
 		require.NoError(t, err, name)
-		plan, err := domain.PlanRebuild(source, destination, domain.ImageNamed("ubuntu"), domain.Options{Full: true})
+		plan, err := domain.PlanRebuild(source, destination, domain.ImageNamed("ubuntu"), domain.Options{Full: true, Overwrite: name})
 		if name == targettest.LonghornWhole {
 			refusal := (*domain.Refusal)(nil)
 			require.ErrorAs(t, err, &refusal)
