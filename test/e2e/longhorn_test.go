@@ -29,7 +29,7 @@ func TestLonghornsVolumes(t *testing.T) {
 		const from, to, hurt = targettest.LonghornWhole, targettest.LonghornRebuilt, targettest.LonghornHurt
 		others := destination.lvolsBut(t, to, hurt)
 
-		rebuild := program.startRebuild(t, source.address(from), destination.address(to)) // it warns of what is degraded
+		rebuild := program.startRebuild(t, source.address(from), destination.address(to), "--confirm", to) // of another volume; it warns of what is degraded
 		r, status := rebuild.result(t)
 		require.Zero(t, status, "%+v", r)
 		require.Contains(t, rebuild.stderr.String(), "degraded")
