@@ -81,7 +81,7 @@ simulated:
 .PHONY: faults
 faults:
 	@echo "== rebuilds that something befalls"
-	@$(GO) test -run 'FailsOnce$$|AtRandom$$|EitherSource' ./internal/app
+	@$(GO) test -run 'FailsOnce$$|AtRandom$$|EitherSource|LostAnswerAtTheEnd' ./internal/app
 
 # The domain is pure: no goroutine, so no race, and its proof by exhaustion is
 # many times faster without the detector. It makes and drops millions of small stores,

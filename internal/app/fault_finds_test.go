@@ -247,21 +247,26 @@ func TestWhatAnEarlierAttemptHasLeftIsSaid(t *testing.T) {
 // With copies beside each other, a snapshot is told before its seal has ended. When the
 // answer to the last call of the seal was lost, the snapshot was taken for the lvol in
 // flight: the rebuild said that the source's snapshot is gone, and was planned again.
-// Upstream, where nothing is proven, it copied the snapshot twice.
+// Upstream, where nothing is proven, it copied the snapshot twice. The race detector sees
+// a part; make test plays all of them without it.
 func TestLostAnswerAtTheEndOfASealIsSettled(t *testing.T) {
 	t.Parallel()
 	for _, f := range []flavours{{memory.Fork, memory.Fork}, {memory.Upstream, memory.Upstream}} {
 		clean := trial{world: faultWorlds[0], flavours: f, verify: verifyCounts, parallel: app.DefaultParallel}
-		struck := 0
-		for _, p := range callsInBubble(t, clean) {
+		step, struck := 1, 0
+		if raceDetector {
+			step = 8
+		}
+		for i, p := range callsInBubble(t, clean) {
 			if p.side != "destination" || p.method != "bdev_lvol_snapshot" && p.method != "bdev_lvol_delete" {
 				continue
 			}
 			for _, lost := range []string{"rpc-closed", "rpc-closed-though-done"} {
 				kind, known := kindNamed(lost)
 				require.True(t, known)
-				failCallOnce(t, clean.with(strike{faultPoint: p, kind: kind}))
-				struck++
+				if struck++; (i+struck)%step == 0 {
+					failCallOnce(t, clean.with(strike{faultPoint: p, kind: kind}))
+				}
 			}
 		}
 		require.Greater(t, struck, 30)
