@@ -150,7 +150,7 @@ func TestLostSealIsDoneOnlyIfTheSnapshotIsTheCopy(t *testing.T) {
 					again := whyAgain(&request)
 					lost, sealed := false, ""
 					request.Destination.Host = &meddled{Host: b.destination, seal: func(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
-						if lost || name != domain.SnapshotLvolName(copyName, "snap31") {
+						if name != domain.SnapshotLvolName(copyName, "snap31") || lost {
 							return b.destination.Seal(ctx, uuid, name, seal)
 						}
 						lost = true

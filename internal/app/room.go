@@ -279,7 +279,9 @@ func (r *rooms) isDue(n *need) bool {
 // fits reports whether all that runs on the store that is listed fits. Of several that
 // do not fit together one gives up, and the others wait for what it gives back.
 func (r *rooms) fits(store domain.Store, before []taking, n *need, giveUp bool) (needed uint64, waits, fits bool) {
+	r.mu.Lock()
 	before = slices.DeleteFunc(before, func(t taking) bool { return t.need.failing })
+	r.mu.Unlock()
 	needed, _, _ = r.taken(store, before, nil, "")
 	if needed+n.reserve <= store.FreeClusters {
 		return needed, false, true
