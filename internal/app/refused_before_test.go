@@ -33,6 +33,15 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 			ancestor, _ := list(t, b.source, sourceName).Snapshot("snap11")
 			require.NoError(t, b.source.Graft(ctx, ancestor.Lvol.UUID, ""))
 		}, "lost"},
+		{"a part of the source's bytes is outside of its lvstore", func(t *testing.T, b *bench, _ *app.Request) {
+			outside, err := b.source.CloneExternal("vol-9-r-0a1b2c3d", "nvme0n1", make([]byte, 8*cluster))
+			require.NoError(t, err)
+			_, err = b.source.Snapshot(ctx, outside, domain.SnapshotLvolName(sourceName, "outside"), minute(1))
+			require.NoError(t, err)
+		}, "external snapshot nvme0n1"},
+		{"somebody uses the destination's head", func(t *testing.T, b *bench, _ *app.Request) {
+			require.NoError(t, b.destination.Use(list(t, b.destination, copyName).Head.UUID, domain.User{Kind: domain.UserRAID, Name: "raid-vol-1"}))
+		}, "a base of RAID raid-vol-1"},
 		{"a linked clone of somebody else hangs on what has to go", func(t *testing.T, b *bench, _ *app.Request) {
 			outdated, _ := list(t, b.destination, copyName).Snapshot("snap12")
 			_, err := b.destination.Clone(ctx, outdated.Lvol.UUID, "vol-77-r-1", 8*cluster, "")

@@ -47,3 +47,37 @@ func TestExternalSnapshots(t *testing.T) {
 		require.Empty(t, a.lvolsBut(t))
 	})
 }
+
+// TestDegradedSource: a replica whose external snapshot is missing has a size of 0 bytes in
+// a listing. Nothing is changed for it, on either side, and lists call it what it is.
+func TestDegradedSource(t *testing.T) {
+	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
+		const degraded, to = "vol-1-r-1b2c3d4e", "vol-1-r-2c3d4e5f"
+		a, b := newPlace(t, target, storeClusters), newPlace(t, target, storeClusters)
+		target.CloneExternal(t, a.lvstore, degraded, noises(1, volumeClusters))
+		left := b.head(t, to, b.snapshot(t, to, "s1", "", volumeClusters, createdAt(1), map[int]uint64{1: 3}), volumeClusters)
+		target.Write(t, left, noise(4), 0)
+		target.Restart(t) // the external bdev is not attached again
+		before := b.lvolsBut(t)
+
+		r, status := program.startRebuild(t, a.address(degraded), b.address(to), "--no-image").result(t)
+		require.Equal(t, 1, status)
+		require.Equal(t, "refused", r.Outcome)
+		require.Contains(t, r.Error, "lvol "+degraded+" on lvstore "+a.lvstore+" is degraded")
+		require.Equal(t, before, b.lvolsBut(t), "nothing was changed")
+		require.Equal(t, noise(4), b.view(t, *b.replica(t, to).Head)[:clusterSize])
+
+		status, object, _ := program.command(t, "audit", a.address(degraded), "--no-image")
+		require.Equal(t, 1, status, "%v", object)
+		tree := program.do(t, "tree", a.address(degraded))
+		head := tree["replicas"].([]any)[0].(map[string]any)["head"].(map[string]any)
+		require.Equal(t, "unknown", head["parent"])
+		require.Equal(t, true, head["degraded"])
+
+		// It gives way as a destination, and can be deleted.
+		r, status = program.startRebuild(t, b.address(to), a.address(degraded), "--no-image").result(t)
+		require.Zero(t, status, "%+v", r)
+		program.do(t, "replica", "delete", a.address(degraded), "--confirm", degraded)
+		require.Empty(t, a.lvolsBut(t))
+	})
+}
