@@ -29,12 +29,14 @@ apiVersion: rebuild/v1
 volume: {name: vol-1, size: 512KiB, clusterSize: 64KiB}
 backingImage: {name: base, size: 256KiB, writes: [{offset: 0, length: 256KiB, seed: 1}]}
 source:
+  replica: vol-1-r-0a1b2c3d
   snapshots:
     - {name: snap11, writes: [{offset: 0, length: 64KiB, seed: 11}]}
     - {name: snap12, parent: snap11, writes: [{offset: 64KiB, length: 128KiB, seed: 12}]}
     - {name: snap21, parent: snap11, userCreated: false}
   head: {parent: snap12}
 destination:
+  replica: vol-1-r-4e5f6a7b
   freeClusters: 100
   snapshots:
     - {name: snap11, like: source, parent: none}
@@ -44,12 +46,12 @@ destination:
   lvols:
     - {name: vol-9-r-1-snap-a, snapshot: true, size: 256KiB, writes: [{offset: 0, length: 64KiB, seed: 9}]}
     - {name: vol-9-r-1-clone-ep-1, parent: vol-9-r-1-snap-a, size: 256KiB}
-    - {name: vol-1-r-2-rebuilding-0badcafe}
+    - {name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}
 `
 
 const (
-	healthyAt = "unix:///a.sock?lvs=disk-1&replica=vol-1-r-1"
-	hurtAt    = "unix:///b.sock?lvs=disk-2&replica=vol-1-r-2"
+	healthyAt = "unix:///a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d"
+	hurtAt    = "unix:///b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b"
 	hostB     = "unix:///b.sock?lvs=disk-2"
 )
 
@@ -165,7 +167,7 @@ func TestWhatEachCommandPrints(t *testing.T) {
 		{"replica-create", []string{"replica", "create", hostB + "&replica=vol-2-r-1", "--size", "8MiB", "--image", "base"}, exitDone},
 		{"replica-create-refused", []string{"replica", "create", hurtAt, "--size", "8MiB", "--no-image"}, exitFailed},
 		{"replica-list", []string{"replica", "list", hostB}, exitDone},
-		{"replica-delete", []string{"replica", "delete", hurtAt, "--confirm", "vol-1-r-2"}, exitDone},
+		{"replica-delete", []string{"replica", "delete", hurtAt, "--confirm", "vol-1-r-4e5f6a7b"}, exitDone},
 		{"replica-delete-refused", []string{"replica", "delete", hostB + "&replica=vol-9-r-1", "--confirm", "vol-9-r-1"}, exitFailed},
 		{"gc", []string{"gc", hostB}, exitDone},
 		{"gc-yes", []string{"gc", hostB, "--yes"}, exitDone},
@@ -183,8 +185,8 @@ func TestWhatEachCommandPrints(t *testing.T) {
 			begin := func() *world {
 				w := newWorld(t, twoHosts)
 				if strings.HasPrefix(test.name, "in-use-") {
-					head := w.replica(w.b, "vol-1-r-2").Head.UUID
-					require.NoError(t, w.b.Use(head, domain.User{Kind: domain.UserExport, Name: "nqn.2023-01.io.longhorn.spdk:vol-1-r-2"}))
+					head := w.replica(w.b, "vol-1-r-4e5f6a7b").Head.UUID
+					require.NoError(t, w.b.Use(head, domain.User{Kind: domain.UserExport, Name: "nqn.2023-01.io.longhorn.spdk:vol-1-r-4e5f6a7b"}))
 				}
 				return w
 			}
@@ -235,24 +237,24 @@ func TestField_10909_FromAuditToRepairByCommands(t *testing.T) {
 	require.Contains(t, told.stdout, "no difference")
 	require.Equal(t, exitDone, w.engine("audit", healthyAt, hurtAt, "--verify", "counts").status)
 	require.Zero(t, w.a.Sent()+w.b.Sent()+w.a.CopiedLocally()+w.b.CopiedLocally())
-	hurt := w.replica(w.b, "vol-1-r-2")
+	hurt := w.replica(w.b, "vol-1-r-4e5f6a7b")
 	ancestor, _ := hurt.Snapshot("snap11")
 	require.Equal(t, "backing-image:base", hurt.ParentOf(ancestor.Lvol).String())
 }
 
 func TestWhatIsLeftInFlightWithDataKeepsARepairFromBeingDone(t *testing.T) {
-	w := newWorld(t, strings.Replace(twoHosts, "{name: vol-1-r-2-rebuilding-0badcafe}", "{name: vol-1-r-2-rebuilding-0badcafe, writes: [{offset: 0, length: 64KiB, seed: 3}]}", 1))
+	w := newWorld(t, strings.Replace(twoHosts, "{name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}", "{name: vol-1-r-4e5f6a7b-rebuilding-0badcafe, writes: [{offset: 0, length: 64KiB, seed: 3}]}", 1))
 	told := w.engine("repair", hurtAt, "--image", "base")
 	require.Equal(t, exitFailed, told.status)
 	require.Contains(t, told.stdout, "lineage is restored")
-	require.Contains(t, told.stdout, "wrong still: vol-1-r-2-rebuilding-0badcafe: in-flight")
+	require.Contains(t, told.stdout, "wrong still: vol-1-r-4e5f6a7b-rebuilding-0badcafe: in-flight")
 }
 
 func TestNothingIsDeletedUnlessItsNameIsRepeated(t *testing.T) {
 	for what, args := range map[string][]string{
-		"vol-1-r-2": {"replica", "delete", hurtAt},
-		"snap12":    {"snapshot", "delete", hurtAt, "snap12"},
-		"snap11":    {"snapshot", "revert", hurtAt, "snap11"},
+		"vol-1-r-4e5f6a7b": {"replica", "delete", hurtAt},
+		"snap12":           {"snapshot", "delete", hurtAt, "snap12"},
+		"snap11":           {"snapshot", "revert", hurtAt, "snap11"},
 	} {
 		t.Run(strings.Join(args[:2], " "), func(t *testing.T) {
 			w := newWorld(t, twoHosts)
@@ -361,7 +363,7 @@ func TestReplicasOfOneVolumeAreComparedAlsoWhenWholeHostsAreAudited(t *testing.T
 	told := w.engine("audit", hostB, "unix:///a.sock?lvs=disk-1", hostB)
 	require.Equal(t, exitFailed, told.status)
 	require.Contains(t, told.stdout, "compared with each other: no difference")
-	require.Equal(t, 1, strings.Count(told.stdout, "vol-1-r-2 on disk-2"), "a host that is given twice is one")
+	require.Equal(t, 1, strings.Count(told.stdout, "vol-1-r-4e5f6a7b on disk-2"), "a host that is given twice is one")
 }
 
 // circle is a host whose listing says that two snapshots hang on each other, as
@@ -371,9 +373,9 @@ type circle struct{ closing }
 func (c circle) List(ctx context.Context) (domain.Store, error) {
 	store, err := c.Host.List(ctx)
 	for i, l := range store.Lvols {
-		if l.Name == "vol-1-r-2-snap-snap11" {
+		if l.Name == "vol-1-r-4e5f6a7b-snap-snap11" {
 			for _, other := range store.Lvols {
-				if other.Name == "vol-1-r-2-snap-snap12" {
+				if other.Name == "vol-1-r-4e5f6a7b-snap-snap12" {
 					store.Lvols[i].Parent = other.UUID
 				}
 			}
@@ -391,7 +393,7 @@ func TestACircleOfParentsIsToldAndNothingIsDoneToIt(t *testing.T) {
 		{"audit", hurtAt},
 		{"repair", hurtAt, "--image", "base"},
 		{"replica", "list", hostB},
-		{"replica", "delete", hurtAt, "--confirm", "vol-1-r-2"},
+		{"replica", "delete", hurtAt, "--confirm", "vol-1-r-4e5f6a7b"},
 		{"replica", "create", hostB + "&replica=new", "--size", "8MiB", "--no-image"},
 		{"snapshot", "delete", hurtAt, "snap12", "--confirm", "snap12"},
 		{"snapshot", "create", hurtAt, "s"},
@@ -411,7 +413,7 @@ func TestACircleOfParentsIsToldAndNothingIsDoneToIt(t *testing.T) {
 var _ ports.Host = circle{}
 
 func TestAnUnreadableNameIsToldByAnAuditOfTheHost(t *testing.T) {
-	w := newWorld(t, strings.Replace(twoHosts, "    - {name: vol-1-r-2-rebuilding-0badcafe}\n", "    - {name: vol-8-snap-x-snap-y, snapshot: true}\n    - {name: vol-8-snap-a, snapshot: true}\n    - {name: vol-8-snap-x}\n    - {name: vol-8-snap-x-snap-z, snapshot: true, parent: vol-8-snap-x-rebuilding}\n    - {name: vol-8-snap-x-rebuilding, snapshot: true}\n", 1))
+	w := newWorld(t, strings.Replace(twoHosts, "    - {name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}\n", "    - {name: vol-8-snap-x-snap-y, snapshot: true}\n    - {name: vol-8-snap-a, snapshot: true}\n    - {name: vol-8-snap-x}\n    - {name: vol-8-snap-x-snap-z, snapshot: true, parent: vol-8-snap-x-rebuilding}\n    - {name: vol-8-snap-x-rebuilding, snapshot: true}\n", 1))
 	told := w.engine("audit", hostB)
 	require.Equal(t, exitFailed, told.status)
 	require.Contains(t, told.stdout, "rename or delete it by hand")
@@ -420,8 +422,8 @@ func TestAnUnreadableNameIsToldByAnAuditOfTheHost(t *testing.T) {
 // An earlier version took it.
 func TestASnapshotNamedNoneCanBeDeleted(t *testing.T) {
 	w := newWorld(t, twoHosts)
-	head := w.replica(w.a, "vol-1-r-1").Head
-	_, err := w.a.Snapshot(t.Context(), head.UUID, domain.SnapshotLvolName("vol-1-r-1", "none"), domain.Attributes{})
+	head := w.replica(w.a, "vol-1-r-0a1b2c3d").Head
+	_, err := w.a.Snapshot(t.Context(), head.UUID, domain.SnapshotLvolName("vol-1-r-0a1b2c3d", "none"), domain.Attributes{})
 	require.NoError(t, err)
 	require.Contains(t, w.engine("tree", healthyAt).stdout, "none")
 	told := w.engine("snapshot", "delete", healthyAt, "none", "--confirm", "none")
@@ -445,7 +447,7 @@ func TestACommandTellsWhatItWaitsFor(t *testing.T) {
 			w.b.Inject(busy)
 			told := w.engine("snapshot", "create", healthyAt, "later", "--output", output)
 			require.Equal(t, exitDone, told.status)
-			require.Regexp(t, `^engine: waiting for [23]s now: .*vol-1-r-1.*busy\n$`, told.stderr)
+			require.Regexp(t, `^engine: waiting for [23]s now: .*vol-1-r-0a1b2c3d.*busy\n$`, told.stderr)
 
 			end = time.Now().Add(10 * time.Second)
 			told = w.engine("rebuild", "--source", healthyAt, "--destination", hurtAt, "--output", output)

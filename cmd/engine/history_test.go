@@ -34,7 +34,7 @@ func TestARebuildCanBeLookedUpLater(t *testing.T) {
 
 	past := history(t, w.engine("history", kept, "--output", "json"))
 	require.Len(t, past.Rebuilds, 1)
-	require.Equal(t, []string{"vol-1-r-1 on lvstore disk-1"}, past.Rebuilds[0].Sources)
+	require.Equal(t, []string{"vol-1-r-0a1b2c3d on lvstore disk-1"}, past.Rebuilds[0].Sources)
 	require.NotEmpty(t, past.Rebuilds[0].Plan)
 }
 

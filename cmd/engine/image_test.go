@@ -336,7 +336,7 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 }
 
 func TestARebuildThatReadsEveryViewPrintsTheirSums(t *testing.T) {
-	w := newWorld(t, strings.Replace(twoHosts, "    - {name: vol-1-r-2-rebuilding-0badcafe}\n", "", 1))
+	w := newWorld(t, strings.Replace(twoHosts, "    - {name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}\n", "", 1))
 	args := []string{"rebuild", "--source", healthyAt, "--destination", hurtAt, "--image", "base", "--verify", "views"}
 	var got result
 	told := w.engine(append(args, "--output", "json")...)

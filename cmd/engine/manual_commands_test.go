@@ -18,15 +18,15 @@ func TestTheManualShowsWhatIsPrinted(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "commands.md"))
 	require.NoError(t, err)
 	printedBy := map[string]string{
-		`engine replica list "$HOST"`:                                 "replica-list",
-		`engine tree "$B"`:                                            "tree",
-		`engine audit "$A" "$B"`:                                      "audit-compared",
-		`engine repair "$B" --compare "$A" --dry-run`:                 "repair-dry-run",
-		`engine repair "$B" --compare "$A"`:                           "repair-compared",
-		`engine history /var/lib/engine/rebuilds --replica vol-1-r-2`: "history",
-		`engine gc "$HOST"`:                                           "gc",
-		`engine snapshot create "$B" before-upgrade`:                  "in-use-snapshot-create-refused",
-		`engine gc "$HOST" --yes`:                                     "gc-yes",
+		`engine replica list "$HOST"`:                                        "replica-list",
+		`engine tree "$B"`:                                                   "tree",
+		`engine audit "$A" "$B"`:                                             "audit-compared",
+		`engine repair "$B" --compare "$A" --dry-run`:                        "repair-dry-run",
+		`engine repair "$B" --compare "$A"`:                                  "repair-compared",
+		`engine history /var/lib/engine/rebuilds --replica vol-1-r-4e5f6a7b`: "history",
+		`engine gc "$HOST"`:                                                  "gc",
+		`engine snapshot create "$B" before-upgrade`:                         "in-use-snapshot-create-refused",
+		`engine gc "$HOST" --yes`:                                            "gc-yes",
 	}
 	shown := 0
 	for _, block := range consoleBlock.FindAllStringSubmatch(string(text), -1) {

@@ -28,7 +28,7 @@ func withAnotherVolume(t *testing.T) *world {
 // A rebuild that is sent to the wrong replica asks for its name, as a revert does.
 func TestTheNameOfAnotherVolumesReplicaHasToBeRepeated(t *testing.T) {
 	args := []string{"--source", healthyAt, "--destination", otherVolumeAt}
-	const says = "replica vol-7-r-1 on lvstore disk-2 is named as one of another volume than source vol-1-r-1 on lvstore disk-1, " +
+	const says = "replica vol-7-r-1 on lvstore disk-2 is named as one of another volume than source vol-1-r-0a1b2c3d on lvstore disk-1, " +
 		"and what it holds would be deleted: snapshot mine (0 clusters of its own); if that may be lost, confirm it by the name vol-7-r-1"
 	w := withAnotherVolume(t)
 	before := w.stores()
@@ -39,11 +39,11 @@ func TestTheNameOfAnotherVolumesReplicaHasToBeRepeated(t *testing.T) {
 		told = w.engine(append([]string{command, "--output", "json"}, args...)...)
 		require.Equal(t, exitFailed, told.status)
 		require.Contains(t, told.stdout, `"outcome":"refused","error":"`+says+`"`)
-		for _, wrong := range []string{"vol-1-r-1", "", "vol-7-r-1 "} {
+		for _, wrong := range []string{"vol-1-r-0a1b2c3d", "", "vol-7-r-1 "} {
 			saidOnOneLine(t, w.engine(append([]string{command, "--confirm", wrong}, args...)...), exitUsage, "not vol-7-r-1", "nothing was changed")
 		}
 	}
-	w.typed = "vol-1-r-1\n"
+	w.typed = "vol-1-r-0a1b2c3d\n"
 	told := w.engine(append([]string{"rebuild"}, args...)...)
 	require.Equal(t, exitUsage, told.status)
 	require.Contains(t, told.stderr, says+". Type its name to go on: ")
@@ -80,9 +80,9 @@ func TestWhatAFailedReplicaHasHadIsTold(t *testing.T) {
 	require.Regexp(t, `copy +snap12 .*since fast rebuild is off \(deletes 2 clusters\)\n`, told.stdout)
 	told = w.engine("rebuild", "--source", healthyAt, "--destination", hurtAt, "--fast=false")
 	require.Equal(t, exitDone, told.status, "%s", told.stdout)
-	require.Contains(t, told.stdout, "  deleted 6 lvols with 3 clusters: vol-1-r-2 (0), ")
+	require.Contains(t, told.stdout, "  deleted 6 lvols with 3 clusters: vol-1-r-4e5f6a7b (0), ")
 	for _, name := range []string{"mine (0)", "snap11 (1)", "snap12 (2)", "snap21 (0)"} {
-		require.Contains(t, told.stdout, "vol-1-r-2-snap-"+name)
+		require.Contains(t, told.stdout, "vol-1-r-4e5f6a7b-snap-"+name)
 	}
 	require.Equal(t, 1, strings.Count(told.stdout, "  deleted 6 lvols"))
 }

@@ -52,7 +52,7 @@ func TestARebuildTakesSeveralSources(t *testing.T) {
 	require.Equal(t, exitDone, told.status, "%s", told.stdout)
 	sources := sourcesOf(t, told.stdout)
 	require.Len(t, sources, 2)
-	first, second := sources["vol-1-r-1"], sources["vol-1-r-2"]
+	first, second := sources["vol-1-r-0a1b2c3d"], sources["vol-1-r-4e5f6a7b"]
 	require.Equal(t, []string{"primary", "secondary"}, []string{first.State, second.State})
 	require.Equal(t, []string{"disk-1", "disk-2"}, []string{first.Lvstore, second.Lvstore})
 	require.ElementsMatch(t, []string{"snap11", "snap12", "snap21"}, append(first.Snapshots, second.Snapshots...))
@@ -60,17 +60,17 @@ func TestARebuildTakesSeveralSources(t *testing.T) {
 	require.Contains(t, told.stdout, `"reason":"","snapshots":[`)
 
 	past := w.engine("history", kept)
-	require.Contains(t, past.stdout, "  from vol-1-r-1 on lvstore disk-1, vol-1-r-2 on lvstore disk-2\n    ")
-	require.Contains(t, past.stdout, " from vol-1-r-1 on lvstore disk-1\n")
-	require.Contains(t, w.engine("history", kept, "--output", "json").stdout, `"served":[{"replica":"vol-1-r-1","lvstore":"disk-1","state":"primary"`)
+	require.Contains(t, past.stdout, "  from vol-1-r-0a1b2c3d on lvstore disk-1, vol-1-r-4e5f6a7b on lvstore disk-2\n    ")
+	require.Contains(t, past.stdout, " from vol-1-r-0a1b2c3d on lvstore disk-1\n")
+	require.Contains(t, w.engine("history", kept, "--output", "json").stdout, `"served":[{"replica":"vol-1-r-0a1b2c3d","lvstore":"disk-1","state":"primary"`)
 
 	w = twoHealthy(t)
 	text := w.engine(append([]string{"rebuild", "--parallel", "1"}, args...)...)
 	require.Equal(t, exitDone, text.status, "%s", text.stderr)
-	require.Contains(t, text.stdout, "  source replica vol-1-r-1 on disk-1\n")
-	require.Contains(t, text.stdout, "  source replica vol-1-r-2 on disk-2\n")
-	require.Contains(t, text.stdout, "copied   snap11 from vol-1-r-1 on lvstore disk-1 (")
-	require.Contains(t, text.stdout, "    192 KiB in 3 copies from vol-1-r-1 on lvstore disk-1\n")
+	require.Contains(t, text.stdout, "  source replica vol-1-r-0a1b2c3d on disk-1\n")
+	require.Contains(t, text.stdout, "  source replica vol-1-r-4e5f6a7b on disk-2\n")
+	require.Contains(t, text.stdout, "copied   snap11 from vol-1-r-0a1b2c3d on lvstore disk-1 (")
+	require.Contains(t, text.stdout, "    192 KiB in 3 copies from vol-1-r-0a1b2c3d on lvstore disk-1\n")
 }
 
 func TestWithOneSourceNothingIsSaidOfSources(t *testing.T) {
@@ -134,7 +134,7 @@ func TestWhereSourcesDifferTheRightOneHasToBeNamed(t *testing.T) {
 	require.Equal(t, exitDone, ran.status, "%s", ran.stderr)
 	before := w.stores()
 	args := []string{"--source", healthyAt, "--source", secondAt, "--destination", thirdAt}
-	const says = "only vol-1-r-2 on lvstore disk-2 has snapshot newest (0 clusters of its own)"
+	const says = "only vol-1-r-4e5f6a7b on lvstore disk-2 has snapshot newest (0 clusters of its own)"
 	for _, command := range []string{"plan", "rebuild"} {
 		told := w.engine(append([]string{command}, args...)...)
 		require.Equal(t, exitFailed, told.status)
@@ -148,8 +148,8 @@ func TestWhereSourcesDifferTheRightOneHasToBeNamed(t *testing.T) {
 		require.Contains(t, told.stderr, "--right-source vol-1-r-9: no --source names that replica")
 	}
 	require.Equal(t, before, w.stores())
-	told := w.engine(append([]string{"rebuild", "--right-source", "vol-1-r-2", "--output", "json"}, args...)...)
+	told := w.engine(append([]string{"rebuild", "--right-source", "vol-1-r-4e5f6a7b", "--output", "json"}, args...)...)
 	require.Equal(t, exitDone, told.status, "%s", told.stdout)
-	require.Equal(t, "primary", sourcesOf(t, told.stdout)["vol-1-r-2"].State)
+	require.Equal(t, "primary", sourcesOf(t, told.stdout)["vol-1-r-4e5f6a7b"].State)
 	require.Contains(t, told.stdout, `"name":"newest"`)
 }

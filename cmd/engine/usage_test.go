@@ -98,7 +98,7 @@ func TestABadFileIsNamedWithItsFieldAndWhatWasExpected(t *testing.T) {
 	})
 }
 
-const someAddress = "unix:///nowhere/spdk.sock?lvs=disk-1&replica=vol-1-r-1"
+const someAddress = "unix:///nowhere/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d"
 
 func TestABadAddressIsBadUsage(t *testing.T) {
 	for _, test := range []struct{ name, address, says string }{
@@ -142,11 +142,11 @@ func TestABadAddressIsBadUsage(t *testing.T) {
 }
 
 func TestAddressesThatAreRight(t *testing.T) {
-	a, err := parseAddress("source", "unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-1&listen=[::1]:4000-4001")
+	a, err := parseAddress("source", "unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d&listen=[::1]:4000-4001")
 	require.NoError(t, err)
 	require.Equal(t, "/var/tmp/spdk.sock", a.socket)
 	require.Equal(t, "disk-1", a.lvstore)
-	require.Equal(t, "vol-1-r-1", a.replica)
+	require.Equal(t, "vol-1-r-0a1b2c3d", a.replica)
 	require.Equal(t, "::1", a.listen.Address)
 	require.Equal(t, uint16(4000), a.listen.First)
 	require.Equal(t, uint16(4001), a.listen.Last)
@@ -198,7 +198,7 @@ func TestATargetThatDoesNotAnswerIsAFailureNotBadUsage(t *testing.T) {
 		"it hangs up":        closes,
 	} {
 		t.Run(name, func(t *testing.T) {
-			at := "unix://" + socket + "?lvs=disk-1&replica=vol-1-r-1"
+			at := "unix://" + socket + "?lvs=disk-1&replica=vol-1-r-0a1b2c3d"
 			for _, command := range []string{"plan", "rebuild"} {
 				args := []string{command, "--source", at, "--destination", at}
 				saidOnOneLine(t, engine(t, args...), exitFailed, socket, "disk-1")

@@ -42,7 +42,7 @@ func (s *Scenario) layOutDestination(image domain.Image, source *layout) (*layou
 }
 
 func (s *Scenario) newDestination() (*layout, error) {
-	l := newLayout(destinationReplica(s.Volume.Name), "the name of a snapshot or an lvol of the destination, or "+NoParent, s.clusterSize(), forkNameLimit)
+	l := newLayout(s.destinationReplica(), "the name of a snapshot or an lvol of the destination, or "+NoParent, s.clusterSize(), forkNameLimit)
 	if s.Destination.ClusterSize != 0 {
 		l.clusterSize = s.Destination.ClusterSize
 	}

@@ -19,7 +19,7 @@ func (r *reader) scenario(root *yaml.Node) *Scenario {
 	return &Scenario{
 		Volume:      r.volume(f.required("volume", "a mapping with the fields name, size, clusterSize")),
 		Image:       r.backingImage(f.optional("backingImage")),
-		Source:      r.source(f.required("source", "a mapping with the fields hurt, snapshots, head")),
+		Source:      r.source(f.required("source", "a mapping with the fields replica, hurt, snapshots, head")),
 		Destination: r.destination(f.optional("destination")),
 		Options:     r.options(f.optional("options")),
 		Runs:        int(r.number(f.optional("runs"), 1, maxRuns)),
@@ -77,8 +77,8 @@ func (r *reader) backingImage(v value) *BackingImage {
 }
 
 func (r *reader) source(v value) Source {
-	f := r.fields(v, "hurt", "snapshots", "head")
-	source := Source{Hurt: isTrue(r.flag(f.optional("hurt"))), Head: r.head(f.optional("head"))}
+	f := r.fields(v, "replica", "hurt", "snapshots", "head")
+	source := Source{Replica: r.text(f.optional("replica"), "the name of a replica"), Hurt: isTrue(r.flag(f.optional("hurt"))), Head: r.head(f.optional("head"))}
 	for _, element := range r.list(f.optional("snapshots"), "snapshots") {
 		of := r.fields(element, "name", "parent", "size", "createdAt", "userCreated", "writes")
 		source.Snapshots = append(source.Snapshots, r.snapshot(of))
@@ -101,8 +101,8 @@ func (r *reader) snapshot(f fields) Snapshot {
 }
 
 func (r *reader) destination(v value) Destination {
-	f := r.fields(v, "image", "clusterSize", "freeClusters", "flavour", "snapshots", "head", "lvols")
-	var d Destination
+	f := r.fields(v, "replica", "image", "clusterSize", "freeClusters", "flavour", "snapshots", "head", "lvols")
+	d := Destination{Replica: r.text(f.optional("replica"), "the name of a replica")}
 	r.destinationImage(f.optional("image"), &d)
 	d.ClusterSize = r.size(f.optional("clusterSize"), 1)
 	if free := f.optional("freeClusters"); free.given() {

@@ -113,6 +113,14 @@ func (s *Scenario) checkVolume() error {
 	if err := checkName(s.Volume.Name, domain.CheckReplicaName); err != nil {
 		return s.errorAt("volume.name", "%v", err)
 	}
+	for _, given := range []struct{ field, name string }{{"source.replica", s.Source.Replica}, {"destination.replica", s.Destination.Replica}} {
+		if given.name == "" {
+			continue
+		}
+		if err := checkName(given.name, domain.CheckReplicaName); err != nil {
+			return s.errorAt(given.field, "%v", err)
+		}
+	}
 	if err := checkClusterSize(s.clusterSize()); err != nil {
 		return s.errorAt("volume.clusterSize", "%v", err)
 	}

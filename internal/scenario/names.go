@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -16,8 +17,13 @@ const (
 	upstreamNameLimit = 63
 )
 
-func sourceReplica(volume string) string      { return volume + "-r-1" }
-func destinationReplica(volume string) string { return volume + "-r-2" }
+func (s *Scenario) sourceReplica() string {
+	return cmp.Or(s.Source.Replica, s.Volume.Name+"-r-1")
+}
+
+func (s *Scenario) destinationReplica() string {
+	return cmp.Or(s.Destination.Replica, s.Volume.Name+"-r-2")
+}
 
 // checkName has the domain check a name that may be of any length, and says
 // what is wrong in one short line.

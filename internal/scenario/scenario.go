@@ -25,7 +25,7 @@ type Scenario struct {
 
 // Volume is what both replicas are replicas of.
 type Volume struct {
-	Name        string // replicas are <name>-r-1 (source) and <name>-r-2 (destination)
+	Name        string
 	Size        uint64 // bytes, whole clusters, at most 64 TiB
 	ClusterSize uint64 // bytes, a power of two from 4 KiB to 1 GiB; 0: 1 MiB
 }
@@ -53,6 +53,8 @@ type Write struct {
 
 // Source is the healthy replica.
 type Source struct {
+	Replica string // its name; "": the volume's, and -r-1
+
 	// Hurt: after everything was written, the ancestor (the head of a replica
 	// without snapshots) lost its image on this host.
 	Hurt      bool
@@ -62,6 +64,8 @@ type Source struct {
 
 // Destination is what is left of the lost replica, and the store it is on.
 type Destination struct {
+	Replica string // its name; "": the volume's, and -r-2
+
 	ImageAbsent bool        // the volume's image is not on this host
 	OtherImage  *OtherImage // another one bears its name; nil: it is the volume's
 

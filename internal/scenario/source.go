@@ -10,7 +10,7 @@ import (
 // layOutSource lays out the healthy replica: one tree, whose lvols do not
 // shrink from the image to the head.
 func (s *Scenario) layOutSource(image domain.Image) (*layout, error) {
-	l := newLayout(sourceReplica(s.Volume.Name), "the name of a snapshot of the source", s.clusterSize(), forkNameLimit)
+	l := newLayout(s.sourceReplica(), "the name of a snapshot of the source", s.clusterSize(), forkNameLimit)
 	if err := s.addSourceImage(l); err != nil {
 		return nil, err
 	}

@@ -37,6 +37,7 @@ type result struct {
 	}
 	Violations  []struct{ Subject, Rule, Detail string }
 	Warnings    []string
+	Notices     []string
 	CopiedBytes uint64
 	Sources     []struct {
 		Replica, State, Reason string
