@@ -50,7 +50,7 @@ func TestRebuildOfTheBranchingTree(t *testing.T) {
 }
 
 func rebuildBranchingTree(t *testing.T, source, destination *place) {
-	const from, to = "vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b"
+	const from, to = "vol-1-r-1", "vol-1-r-2"
 	image, files := makeDiskImage(t, imageClusters)
 	source.importImage(t, image)
 	destination.importImage(t, image)
