@@ -136,6 +136,9 @@ func (r Replica) owns(uuid string) bool {
 	return ok && r.is[at].role != roleForeign
 }
 
+// located names a replica among those of other stores.
+func (r Replica) located() string { return r.Name + " on lvstore " + r.Store.Name }
+
 // Exists reports whether the store holds anything of the replica.
 func (r Replica) Exists() bool { return r.exists }
 

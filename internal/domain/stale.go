@@ -29,9 +29,6 @@ func CheckPrimary(primary Replica, others []Replica, right bool) (warnings []str
 	return warnings, refuse("the sources differ, and a replica rebuilt from %s would lack what another one has: %s; say which source is right, or give the right ones only", primary.located(), strings.Join(lost, "; "))
 }
 
-// located names a replica among those of other stores.
-func (r Replica) located() string { return r.Name + " on lvstore " + r.Store.Name }
-
 // comparison is of the primary with one other source.
 type comparison struct {
 	primary, other Replica
