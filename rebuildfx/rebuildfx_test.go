@@ -33,12 +33,12 @@ func TestTheEngineLogsToTheProgramsLogger(t *testing.T) {
 	ctx := context.Background()
 	fabric := memhost.NewFabric()
 	source, destination := fabric.NewHost(memhost.Config{}), fabric.NewHost(memhost.Config{})
-	head, err := source.Clone(ctx, "", "vol-1-r-1", 1<<20, rebuild.RecordNoImage)
+	head, err := source.Clone(ctx, "", "vol-1-r-0a1b2c3d", 1<<20, rebuild.RecordNoImage)
 	require.NoError(t, err)
 	require.NoError(t, source.WriteAt(head, []byte("data"), 0))
 	_, err = engine.Rebuild(ctx, rebuild.Request{
-		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-1"},
-		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-2"},
+		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
+		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
 	})
 	require.NoError(t, err)
 	require.NotZero(t, logged.Len())

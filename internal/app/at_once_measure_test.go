@@ -81,10 +81,10 @@ func measureRebuilds(t *testing.T, way string, atOnce, snapshots, clusters int) 
 			}
 			to.target.LimitWrites(t, to.store, diskMiBSecond)
 			volume := fmt.Sprintf("vol-%d", n)
-			from.grow(t, volume+"-r-1", snapshots, clusters)
+			from.grow(t, volume+"-r-0a1b2c3d", snapshots, clusters)
 			requests = append(requests, app.Request{
 				Volume: volume, Image: domain.NoImage(),
-				Source: app.Site{Host: from.host, Replica: volume + "-r-1"}, Destination: app.Site{Host: to.host, Replica: volume + "-r-2"},
+				Source: app.Site{Host: from.host, Replica: volume + "-r-0a1b2c3d"}, Destination: app.Site{Host: to.host, Replica: volume + "-r-4e5f6a7b"},
 			})
 		}
 		queue := app.NewQueue(app.New(nil), limits)

@@ -88,7 +88,7 @@ func TestALimitOfNobodyCanBeSetInTheMiddle(t *testing.T) {
 		limit := app.NewBandwidth(0)
 		request.Bandwidth = []*app.Bandwidth{limit}
 		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" && c.Name == "vol-1-r-1-snap-a" {
+			if c.Method == "copy" && c.Name == "vol-1-r-0a1b2c3d-snap-a" {
 				go func() {
 					time.Sleep(10 * time.Second)
 					limit.Set(cluster)
@@ -191,7 +191,7 @@ func TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn(t *testing.
 		var copies atomic.Int64
 		var open atomic.Bool
 		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "copy" || c.Name != "vol-1-r-1-snap-a" {
+			if c.Method != "copy" || c.Name != "vol-1-r-0a1b2c3d-snap-a" {
 				return memory.Fault{}
 			}
 			if copies.Add(1) == 1 {

@@ -22,9 +22,9 @@ func growDamaged(t tester, source, destination memory.Flavour) (*bench, app.Requ
 	left.snapshot("snap21", left.uuids["snap14"], 8, map[int]byte{3: 13}, minute(3))
 	left.writable(domain.InFlightLvolName(copyName, "0badcafe"), left.uuids["snap21"], 8)
 	left.writable(copyName, left.uuids["snap14"], 8)
-	other := newPlant(t, b.destination, "vol-10-r-2", image)
+	other := newPlant(t, b.destination, "vol-10-r-4e5f6a7b", image)
 	other.snapshot("s0", image, 8, map[int]byte{0: 77}, minute(0))
-	other.writable("vol-10-r-2", other.uuids["s0"], 8)
+	other.writable("vol-10-r-4e5f6a7b", other.uuids["s0"], 8)
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},
 		Destination: app.Site{Host: b.destination, Replica: copyName},

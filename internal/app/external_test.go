@@ -127,7 +127,7 @@ func TestDegradedLeftoverIsRefusedBeforeTheHeadGoes(t *testing.T) {
 	}
 	_, err = app.New(nil).Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "lvol vol-1-r-2-snap-extra on lvstore disk-2 would be deleted, but it is degraded")
+	require.ErrorContains(t, err, "lvol vol-1-r-4e5f6a7b-snap-extra on lvstore disk-2 would be deleted, but it is degraded")
 	require.Equal(t, before, everything(t, b.destination))
 
 	// Once nothing hangs on it, and a restart has put it to sleep, it can go.

@@ -47,7 +47,7 @@ var worldTree = []struct {
 
 const (
 	oldInFlight = "0badcafe"
-	neighbour   = "vol-10-r-2"
+	neighbour   = "vol-10-r-4e5f6a7b"
 )
 
 // flavours are those of the source and of the destination.

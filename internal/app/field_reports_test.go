@@ -97,7 +97,7 @@ func TestField_13673_ADestinationThatNeverAnswersHarmsNobodyElse(t *testing.T) {
 		var failed, succeeded error
 		both.Go(func() {
 			_, failed = engine.Rebuild(t.Context(), app.Request{
-				Source: app.Site{Host: source, Replica: sourceName}, Destination: app.Site{Host: dead, Replica: "vol-1-r-3"},
+				Source: app.Site{Host: source, Replica: sourceName}, Destination: app.Site{Host: dead, Replica: "vol-1-r-8c9d0e1f"},
 			})
 		})
 		both.Go(func() {

@@ -83,7 +83,7 @@ func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
 	require.Empty(t, log.FilterLevelExact(zapcore.ErrorLevel).All(), "errors")
 }
 
-func replicaOf(volume, replica int) string { return fmt.Sprintf("vol-%d-r-%d", volume, replica) }
+func replicaOf(volume, replica int) string { return fmt.Sprintf("vol-%d-r-%08d", volume, replica) }
 
 func mustSnapshot(t tester, r domain.Replica, name string) domain.Snapshot {
 	s, ok := r.Snapshot(name)

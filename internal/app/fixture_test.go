@@ -16,8 +16,8 @@ import (
 const (
 	cluster    = 4 << 10
 	imageName  = "base"
-	sourceName = "vol-1-r-1"
-	copyName   = "vol-1-r-2"
+	sourceName = "vol-1-r-0a1b2c3d"
+	copyName   = "vol-1-r-4e5f6a7b"
 )
 
 // tester is a *testing.T or a *rapid.T.

@@ -70,7 +70,7 @@ func TestField_9122_WhatCrashesLeftIsFoundAndRemoved(t *testing.T) {
 func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
 	b, request := growPlain(t)
 	engine, elsewhere := app.New(nil), app.New(nil)
-	orphan := newPlant(t, b.destination, "vol-7-r-1", "").writable(domain.InFlightLvolName("vol-7-r-1", "0badcafe"), "", 2)
+	orphan := newPlant(t, b.destination, "vol-7-r-0a1b2c3d", "").writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "0badcafe"), "", 2)
 	looked := false
 	b.source.Inject(func(c memory.Call) memory.Fault {
 		if c.Method != "copy" || looked {
@@ -86,7 +86,7 @@ func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
 						require.Empty(t, l.Stays)
 						continue
 					}
-					require.Equal(t, "vol-1-r-2 is at work "+name, l.Stays)
+					require.Equal(t, "vol-1-r-4e5f6a7b is at work "+name, l.Stays)
 				}
 				for _, o := range found.Opened {
 					require.NotEmpty(t, o.Stays, o.What)
@@ -95,7 +95,7 @@ func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
 		}
 		removed, err := elsewhere.RemoveGarbage(context.Background(), b.destination)
 		require.NoError(t, err)
-		require.Equal(t, []string{domain.InFlightLvolName("vol-7-r-1", "0badcafe")}, names(removed.Lvols))
+		require.Equal(t, []string{domain.InFlightLvolName("vol-7-r-0a1b2c3d", "0badcafe")}, names(removed.Lvols))
 		require.Empty(t, removed.Opened)
 		return memory.Fault{}
 	})
@@ -120,7 +120,7 @@ func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.ErrorIs(t, second, app.ErrRefused)
-	require.ErrorContains(t, second, "is in use by the rebuild of replica vol-1-r-2 on lvstore disk-2 (process ")
+	require.ErrorContains(t, second, "is in use by the rebuild of replica vol-1-r-4e5f6a7b on lvstore disk-2 (process ")
 	requireEqualViews(t, b, sourceName, copyName, true)
 	_, err = app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err, "the claim ended with its run")

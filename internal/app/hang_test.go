@@ -39,12 +39,12 @@ func (w *ward) volume(name, from, to string) app.Request {
 	store, err := host.List(context.Background())
 	require.NoError(w.t, err)
 	image, _ := store.BackingImage(imageName)
-	p := newPlant(w.t, host, name+"-r-1", image.Lvol.UUID)
+	p := newPlant(w.t, host, name+"-r-0a1b2c3d", image.Lvol.UUID)
 	p.growTree([]branch{{"a", ""}, {"b", "a"}, {"c", "a"}}, 8, 10)
-	p.write(list(w.t, host, name+"-r-1").Head.UUID, 7, 99) // so there is a system snapshot, too
+	p.write(list(w.t, host, name+"-r-0a1b2c3d").Head.UUID, 7, 99) // so there is a system snapshot, too
 	return app.Request{
 		Volume: name, Parallel: 1,
-		Source: app.Site{Host: host, Replica: name + "-r-1"}, Destination: app.Site{Host: w.hosts[to], Replica: name + "-r-2"},
+		Source: app.Site{Host: host, Replica: name + "-r-0a1b2c3d"}, Destination: app.Site{Host: w.hosts[to], Replica: name + "-r-4e5f6a7b"},
 	}
 }
 
@@ -254,7 +254,7 @@ func TestASnapshotWhoseCopyWasCancelledIsDeletedOnceTheCopyIsOver(t *testing.T) 
 		engine := app.New(nil)
 		removed := make(chan error, 1)
 		source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "copy" || c.Name != domain.SnapshotLvolName("own-r-1", "b") {
+			if c.Method != "copy" || c.Name != domain.SnapshotLvolName("own-r-0a1b2c3d", "b") {
 				return memory.Fault{}
 			}
 			time.AfterFunc(time.Second, cancel)
@@ -281,7 +281,7 @@ func TestASnapshotWhoseCopyWasCancelledIsDeletedOnceTheCopyIsOver(t *testing.T) 
 		require.NoError(t, <-removed)
 		source.Inject(nil)
 		source.Restart()
-		_, found := list(t, source, "own-r-1").Snapshot("b")
+		_, found := list(t, source, "own-r-0a1b2c3d").Snapshot("b")
 		require.False(t, found, "it was hidden, not deleted")
 	})
 }

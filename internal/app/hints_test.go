@@ -21,7 +21,7 @@ func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T
 		engine := app.New(nil)
 		_, err := engine.Rebuild(t.Context(), g.request)
 		require.ErrorIs(t, err, app.ErrRefused)
-		require.ErrorContains(t, err, "replica vol-1-r-11 on lvstore disk-1 has no head, so it is not whole: rebuild it from another one or, if there is none, "+
+		require.ErrorContains(t, err, "replica vol-1-r-00000011 on lvstore disk-1 has no head, so it is not whole: rebuild it from another one or, if there is none, "+
 			"revert it to its newest snapshot (snap2) with the size of the volume, which gives it a head")
 		_, err = engine.Revert(t.Context(), app.RevertRequest{Replica: g.request.Source, Snapshot: "snap2"})
 		require.ErrorContains(t, err, "say the size of the volume")
@@ -31,9 +31,9 @@ func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T
 		require.NoError(t, err)
 		g.requireEqual(0)
 
-		g.request.Source.Replica = "vol-1-r-77" // and where not even a snapshot is left
+		g.request.Source.Replica = "vol-1-r-00000077" // and where not even a snapshot is left
 		g.sources[0].Inject(nil)
-		newPlant(t, g.sources[0], "vol-1-r-77", "").writable(domain.InFlightLvolName("vol-1-r-77", "01234567"), "", 8)
+		newPlant(t, g.sources[0], "vol-1-r-00000077", "").writable(domain.InFlightLvolName("vol-1-r-00000077", "01234567"), "", 8)
 		_, err = engine.Rebuild(t.Context(), g.request)
 		require.ErrorContains(t, err, "has no head, so it is not whole, and no snapshot from which it could get one")
 	}
@@ -47,8 +47,8 @@ func TestField_10116_WhatGCFreesMakesRoom(t *testing.T) {
 	p := newPlant(t, source, sourceName, "")
 	p.snapshot("snap1", "", 8, map[int]byte{0: 1, 1: 1, 2: 1, 3: 1}, minute(0))
 	p.writable(sourceName, p.uuids["snap1"], 8)
-	left := newPlant(t, destination, "vol-7-r-1", "")
-	crashed := left.writable(domain.InFlightLvolName("vol-7-r-1", "01234567"), "", 8)
+	left := newPlant(t, destination, "vol-7-r-0a1b2c3d", "")
+	crashed := left.writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "01234567"), "", 8)
 	for at := range 3 {
 		left.write(crashed, at, 1)
 	}
@@ -58,7 +58,7 @@ func TestField_10116_WhatGCFreesMakesRoom(t *testing.T) {
 	}
 	_, err := engine.Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "needs 4 clusters and 0 stay in reserve, but 3 are free and it frees 0; gc would free up to 3 more, of what crashes left: vol-7-r-1-rebuilding-01234567")
+	require.ErrorContains(t, err, "needs 4 clusters and 0 stay in reserve, but 3 are free and it frees 0; gc would free up to 3 more, of what crashes left: vol-7-r-0a1b2c3d-rebuilding-01234567")
 	_, err = engine.RemoveGarbage(t.Context(), destination)
 	require.NoError(t, err)
 	_, err = engine.Rebuild(t.Context(), request)

@@ -67,7 +67,7 @@ func TestTheJournalTellsWhatWasDoneAndWhy(t *testing.T) {
 	require.NoError(t, err)
 	entries, err := journal.Read(path)
 	require.NoError(t, err)
-	require.Equal(t, []string{"vol-1-r-1 on lvstore disk-1"}, entries[0].Began.Sources)
+	require.Equal(t, []string{"vol-1-r-0a1b2c3d on lvstore disk-1"}, entries[0].Began.Sources)
 	sealed := make(map[string]bool)
 	for _, e := range entries[1 : len(entries)-1] {
 		require.Equal(t, entries[0].Run, e.Run)

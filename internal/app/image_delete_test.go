@@ -62,12 +62,12 @@ func TestField_10811_AnImageIsDeleted(t *testing.T) {
 				require.ErrorContains(t, err, says)
 				require.Equal(t, before, namesOn(t, host))
 			}
-			head, err := host.Clone(t.Context(), base, "vol-1-r-1", 2*store.ClusterSize, "base")
+			head, err := host.Clone(t.Context(), base, "vol-1-r-0a1b2c3d", 2*store.ClusterSize, "base")
 			require.NoError(t, err)
-			refuses("backing image base on lvstore " + store.Name + " is needed: lvol vol-1-r-1 hangs on it")
+			refuses("backing image base on lvstore " + store.Name + " is needed: lvol vol-1-r-0a1b2c3d hangs on it")
 			if store.Records {
 				require.NoError(t, host.Graft(t.Context(), head, ""))
-				refuses("lvol vol-1-r-1 records it and lost it; repair or delete the replicas first")
+				refuses("lvol vol-1-r-0a1b2c3d records it and lost it; repair or delete the replicas first")
 			}
 			require.NoError(t, host.Delete(t.Context(), head))
 
@@ -126,7 +126,7 @@ func TestAnImageThatIsNeededMeanwhileStays(t *testing.T) {
 		if call.Method == "release" {
 			once.Do(func() {
 				host.Inject(nil)
-				_, err := host.Clone(t.Context(), base, "vol-1-r-1", imageCluster, "base")
+				_, err := host.Clone(t.Context(), base, "vol-1-r-0a1b2c3d", imageCluster, "base")
 				require.NoError(t, err)
 			})
 		}
@@ -134,7 +134,7 @@ func TestAnImageThatIsNeededMeanwhileStays(t *testing.T) {
 	})
 	_, err := app.New(nil).DeleteImage(t.Context(), host, "base")
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "lvol vol-1-r-1 hangs on it")
+	require.ErrorContains(t, err, "lvol vol-1-r-0a1b2c3d hangs on it")
 	require.Len(t, namesOn(t, host), 2)
 }
 

@@ -61,15 +61,15 @@ func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
 					return err
 				}
 				first, second := make(chan error, 1), make(chan error, 1)
-				go func() { first <- rebuild(0, "vol-1-r-21") }()
+				go func() { first <- rebuild(0, "vol-1-r-00000021") }()
 				<-fetching
-				go func() { second <- rebuild(1, "vol-1-r-22") }()
+				go func() { second <- rebuild(1, "vol-1-r-00000022") }()
 				synctest.Wait() // it waits for the image
 				require.Empty(t, second)
 				c.meanwhile(g.plants[1])
 				require.Equal(t, c.firstFails, <-first != nil)
 				require.NoError(t, <-second)
-				requireEqualViews(t, &bench{t: t, source: g.sources[1], destination: g.destination}, g.plants[1].replica, "vol-1-r-22", true)
+				requireEqualViews(t, &bench{t: t, source: g.sources[1], destination: g.destination}, g.plants[1].replica, "vol-1-r-00000022", true)
 				for operation, times := range begun {
 					require.Equal(t, 1, times, operation)
 				}

@@ -104,9 +104,9 @@ func leftToIt(ctx context.Context, t *testing.T, b *bench, at, healthy app.Site)
 func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
 		b, _, at := growTwins(t, memory.Fork)
-		neighbour := newPlant(t, b.destination, "vol-2-r-1", list(t, b.destination, copyName).Store.Lvols[0].UUID)
+		neighbour := newPlant(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
 		neighbour.growTree(fieldTree[:2], 8, 50)
-		untouched := sha(t, b.destination, list(t, b.destination, "vol-2-r-1").Head.UUID)
+		untouched := sha(t, b.destination, list(t, b.destination, "vol-2-r-0a1b2c3d").Head.UUID)
 		arm(b.destination)
 		_, err := app.New(nil).DeleteReplica(context.Background(), at, nil)
 		if err != nil {
@@ -120,7 +120,7 @@ func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 			}
 			left := list(t, b.destination, copyName)
 			require.False(t, left.Exists())
-			require.Equal(t, untouched, sha(t, b.destination, list(t, b.destination, "vol-2-r-1").Head.UUID))
+			require.Equal(t, untouched, sha(t, b.destination, list(t, b.destination, "vol-2-r-0a1b2c3d").Head.UUID))
 			_, ok := left.Store.BackingImage(imageName)
 			require.True(t, ok)
 		}
@@ -134,7 +134,7 @@ func TestWhatIsSharedIsNotDeleted(t *testing.T) {
 	before := photograph(t, b.destination)
 	_, err := app.New(nil).DeleteReplica(context.Background(), at, nil)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "vol-1-r-2-clone-ep-1")
+	require.ErrorContains(t, err, "vol-1-r-4e5f6a7b-clone-ep-1")
 	_, err = app.New(nil).DeleteSnapshot(context.Background(), at, "snap13")
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.Equal(t, before, photograph(t, b.destination))

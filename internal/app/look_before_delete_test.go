@@ -41,7 +41,7 @@ func TestHeadThatIsWrittenToIsNotDeletedUnseen(t *testing.T) {
 				require.NoError(t, b.destination.WriteAt(head.UUID, filled(99), 0))
 			})
 			err := do(at)
-			require.ErrorContains(t, err, "lvol vol-1-r-2 has 1 clusters of its own now, 0 when it was listed")
+			require.ErrorContains(t, err, "lvol vol-1-r-4e5f6a7b has 1 clusters of its own now, 0 when it was listed")
 			after := list(t, b.destination, copyName)
 			require.Equal(t, head.UUID, after.Head.UUID)
 			require.Empty(t, after.InFlight)
@@ -74,7 +74,7 @@ func TestRebuildListsAHeadAgainThatWasWrittenTo(t *testing.T) {
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.Len(t, again, 1)
-	require.Contains(t, again[0], "lvol vol-1-r-2 has 1 clusters of its own now, 0 when it was listed")
+	require.Contains(t, again[0], "lvol vol-1-r-4e5f6a7b has 1 clusters of its own now, 0 when it was listed")
 	require.Equal(t, 2, looks)
 	requireEqualViews(t, b, sourceName, copyName, true)
 }

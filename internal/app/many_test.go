@@ -57,9 +57,9 @@ func TestManyRebuildsAtOnce(t *testing.T) {
 				branches[i].parent = branches[i-1].name
 			}
 		}
-		newPlant(t, all[from], name+"-r-1", images[from]).growTree(branches, clusters, byte(n))
+		newPlant(t, all[from], name+"-r-0a1b2c3d", images[from]).growTree(branches, clusters, byte(n))
 		volumes[n] = &volume{bench: &bench{t: t, source: all[from], destination: all[to]}, request: app.Request{
-			Volume: name, Source: app.Site{Host: all[from], Replica: name + "-r-1"}, Destination: app.Site{Host: all[to], Replica: name + "-r-2"},
+			Volume: name, Source: app.Site{Host: all[from], Replica: name + "-r-0a1b2c3d"}, Destination: app.Site{Host: all[to], Replica: name + "-r-4e5f6a7b"},
 		}}
 	}
 	queue := app.NewQueue(app.New(nil), app.Limits{PerSource: *manyRebuilds, PerDestination: *manyRebuilds})

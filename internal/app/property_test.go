@@ -268,10 +268,10 @@ func (r *remains) draw(b *bench) {
 		r.foreign[r.name(b, image)] = true
 	}
 	r.plant = newPlant(r, b.destination, copyName, image)
-	other := newPlant(r, b.destination, "vol-10-r-2", image)
+	other := newPlant(r, b.destination, "vol-10-r-4e5f6a7b", image)
 	other.snapshot("s0", image, 8, map[int]byte{0: 77}, minute(0))
-	other.writable("vol-10-r-2", other.uuids["s0"], 8)
-	r.foreign["vol-10-r-2"], r.foreign["vol-10-r-2-snap-s0"] = true, true
+	other.writable("vol-10-r-4e5f6a7b", other.uuids["s0"], 8)
+	r.foreign["vol-10-r-4e5f6a7b"], r.foreign["vol-10-r-4e5f6a7b-snap-s0"] = true, true
 
 	parents := []string{"", image, other.uuids["s0"]}
 	parent := func() string { return rapid.SampledFrom(parents).Draw(r.T, "parent") }

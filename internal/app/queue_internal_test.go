@@ -82,7 +82,7 @@ func newTestQueue(limits Limits) (*Queue, *theater) {
 func request(volume string, source, destination *place, replica string) Request {
 	return Request{
 		Volume: volume,
-		Source: Site{Host: source, Replica: volume + "-r-1"}, Destination: Site{Host: destination, Replica: replica},
+		Source: Site{Host: source, Replica: volume + "-r-0a1b2c3d"}, Destination: Site{Host: destination, Replica: replica},
 	}
 }
 
@@ -91,21 +91,21 @@ func TestAHostTakesPartInAsManyRebuildsAsItsLimitSays(t *testing.T) {
 		a, b, c := &place{name: "a"}, &place{name: "b"}, &place{name: "c"}
 		q, th := newTestQueue(Limits{PerSource: 2, PerDestination: 1})
 		for i, r := range []Request{
-			request("v1", a, b, "v1-r-2"),
-			request("v2", a, b, "v2-r-2"), // b is taken
-			request("v3", a, c, "v3-r-2"), // a is kept for v2
-			request("v4", b, a, "v4-r-2"),
+			request("v1", a, b, "v1-r-4e5f6a7b"),
+			request("v2", a, b, "v2-r-4e5f6a7b"), // b is taken
+			request("v3", a, c, "v3-r-4e5f6a7b"), // a is kept for v2
+			request("v4", b, a, "v4-r-4e5f6a7b"),
 		} {
 			_, err := q.Submit(t.Context(), r)
 			require.NoError(t, err, i)
 		}
 		synctest.Wait()
-		require.Equal(t, []string{"v1-r-2", "v4-r-2"}, th.now())
+		require.Equal(t, []string{"v1-r-4e5f6a7b", "v4-r-4e5f6a7b"}, th.now())
 		waiting := q.Jobs()[1].Status()
 		require.Equal(t, PhaseQueued, waiting.Phase)
 		require.Contains(t, waiting.WaitsFor, "destination")
-		th.finish("v1-r-2", nil)
-		require.Equal(t, []string{"v2-r-2", "v3-r-2", "v4-r-2"}, th.now())
+		th.finish("v1-r-4e5f6a7b", nil)
+		require.Equal(t, []string{"v2-r-4e5f6a7b", "v3-r-4e5f6a7b", "v4-r-4e5f6a7b"}, th.now())
 		require.NoError(t, q.Close(t.Context()))
 	})
 }
@@ -115,34 +115,34 @@ func TestARebuildTakesAPlaceOnEachSourcesHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c, d := &place{name: "a"}, &place{name: "b"}, &place{name: "c"}, &place{name: "d"}
 		q, th := newTestQueue(Limits{PerSource: 1, PerDestination: 9})
-		several := request("v1", a, d, "v1-r-9")
-		several.MoreSources = []Site{{Host: b, Replica: "v1-r-2"}, {Host: b, Replica: "v1-r-3"}} // b once
+		several := request("v1", a, d, "v1-r-4a5b6c7d")
+		several.MoreSources = []Site{{Host: b, Replica: "v1-r-4e5f6a7b"}, {Host: b, Replica: "v1-r-8c9d0e1f"}} // b once
 		unnamed := func(source Site, replica string) Request {
 			r := request("", a, d, replica)
 			r.Source = source
 			return r
 		}
-		first := unnamed(Site{Host: c, Replica: "v3-r-1"}, "v3-r-9")
-		first.MoreSources = []Site{{Host: d, Replica: "v3-r-2"}}
+		first := unnamed(Site{Host: c, Replica: "v3-r-0a1b2c3d"}, "v3-r-4a5b6c7d")
+		first.MoreSources = []Site{{Host: d, Replica: "v3-r-4e5f6a7b"}}
 		for _, r := range []Request{
 			several,
-			request("v2", b, d, "v2-r-9"), // b is taken
+			request("v2", b, d, "v2-r-4a5b6c7d"), // b is taken
 			first,
-			unnamed(Site{Host: &place{name: "e"}, Replica: "v4-r-1"}, "v4-r-9"),
-			unnamed(Site{Host: d, Replica: "v3-r-2"}, "v3-r-8"), // the volume that has the source in common
+			unnamed(Site{Host: &place{name: "e"}, Replica: "v4-r-0a1b2c3d"}, "v4-r-4a5b6c7d"),
+			unnamed(Site{Host: d, Replica: "v3-r-4e5f6a7b"}, "v3-r-0c1d2e3f"), // the volume that has the source in common
 		} {
 			_, err := q.Submit(t.Context(), r)
 			require.NoError(t, err)
 		}
 		synctest.Wait()
-		require.Equal(t, []string{"v1-r-9", "v3-r-9", "v4-r-9"}, th.now())
+		require.Equal(t, []string{"v1-r-4a5b6c7d", "v3-r-4a5b6c7d", "v4-r-4a5b6c7d"}, th.now())
 		require.Contains(t, q.Jobs()[1].Status().WaitsFor, "source")
 		require.Contains(t, q.Jobs()[4].Status().WaitsFor, "volume")
-		require.Equal(t, []string{"v1-r-2", "v1-r-3"}, q.Jobs()[0].Status().MoreSources)
-		th.finish("v1-r-9", nil)
-		require.Equal(t, []string{"v2-r-9", "v3-r-9", "v4-r-9"}, th.now())
-		uncomparableOne := request("v9", a, d, "v9-r-9")
-		uncomparableOne.MoreSources = []Site{{Host: uncomparable{}, Replica: "v9-r-2"}}
+		require.Equal(t, []string{"v1-r-4e5f6a7b", "v1-r-8c9d0e1f"}, q.Jobs()[0].Status().MoreSources)
+		th.finish("v1-r-4a5b6c7d", nil)
+		require.Equal(t, []string{"v2-r-4a5b6c7d", "v3-r-4a5b6c7d", "v4-r-4a5b6c7d"}, th.now())
+		uncomparableOne := request("v9", a, d, "v9-r-4a5b6c7d")
+		uncomparableOne.MoreSources = []Site{{Host: uncomparable{}, Replica: "v9-r-4e5f6a7b"}}
 		_, err := q.Submit(t.Context(), uncomparableOne)
 		require.ErrorIs(t, err, ErrRefused)
 		require.NoError(t, q.Close(t.Context()))
@@ -153,17 +153,17 @@ func TestAVolumeHasOneRebuildAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c := &place{name: "a"}, &place{name: "b"}, &place{name: "c"}
 		q, th := newTestQueue(Limits{PerSource: 9, PerDestination: 9})
-		for _, r := range []Request{request("v1", a, b, "v1-r-2"), request("v1", a, c, "v1-r-3")} {
+		for _, r := range []Request{request("v1", a, b, "v1-r-4e5f6a7b"), request("v1", a, c, "v1-r-8c9d0e1f")} {
 			_, err := q.Submit(t.Context(), r)
 			require.NoError(t, err)
 		}
 		synctest.Wait()
-		require.Equal(t, []string{"v1-r-2"}, th.now())
-		_, err := q.Submit(t.Context(), request("v1", a, c, "v1-r-3"))
+		require.Equal(t, []string{"v1-r-4e5f6a7b"}, th.now())
+		_, err := q.Submit(t.Context(), request("v1", a, c, "v1-r-8c9d0e1f"))
 		require.ErrorIs(t, err, ErrRefused)
-		require.ErrorContains(t, err, "v1-r-3 is queued already")
-		th.finish("v1-r-2", errors.New("the disk is broken"))
-		require.Equal(t, []string{"v1-r-3"}, th.now(), "a failure is its own volume's alone")
+		require.ErrorContains(t, err, "v1-r-8c9d0e1f is queued already")
+		th.finish("v1-r-4e5f6a7b", errors.New("the disk is broken"))
+		require.Equal(t, []string{"v1-r-8c9d0e1f"}, th.now(), "a failure is its own volume's alone")
 		_, err = q.Jobs()[0].Wait(t.Context())
 		require.EqualError(t, err, "the disk is broken")
 		require.NoError(t, q.Close(t.Context()))
@@ -176,7 +176,7 @@ func TestAJobCanBeCancelledWhileItWaitsAndWhileItRuns(t *testing.T) {
 		q, th := newTestQueue(Limits{PerSource: 1, PerDestination: 1})
 		var jobs []*Job
 		for _, v := range []string{"v1", "v2", "v3"} {
-			job, err := q.Submit(t.Context(), request(v, a, b, v+"-r-2"))
+			job, err := q.Submit(t.Context(), request(v, a, b, v+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 			jobs = append(jobs, job)
 		}
@@ -185,14 +185,14 @@ func TestAJobCanBeCancelledWhileItWaitsAndWhileItRuns(t *testing.T) {
 		synctest.Wait()
 		_, err := jobs[1].Wait(t.Context())
 		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorContains(t, err, "v2-r-2")
+		require.ErrorContains(t, err, "v2-r-4e5f6a7b")
 		require.Equal(t, PhaseEnded, jobs[1].Status().Phase)
-		require.Equal(t, []string{"v1-r-2"}, th.now())
+		require.Equal(t, []string{"v1-r-4e5f6a7b"}, th.now())
 		jobs[0].Cancel()
 		synctest.Wait()
-		require.Equal(t, []string{"v3-r-2"}, th.now())
+		require.Equal(t, []string{"v3-r-4e5f6a7b"}, th.now())
 		require.NoError(t, q.Close(t.Context()))
-		_, err = q.Submit(t.Context(), request("v4", a, b, "v4-r-2"))
+		_, err = q.Submit(t.Context(), request("v4", a, b, "v4-r-4e5f6a7b"))
 		require.ErrorIs(t, err, ErrClosed)
 	})
 }
@@ -201,14 +201,14 @@ func TestTheStateOfAJobIsThereFromTheFirstMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &place{name: "a"}, &place{name: "b"}
 		q, th := newTestQueue(Limits{})
-		r := request("v1", a, b, "v1-r-2")
+		r := request("v1", a, b, "v1-r-4e5f6a7b")
 		r.Options.Full = true
 		var seen []EventKind
 		r.Observer = observe(func(e Event) { seen = append(seen, e.Kind) })
 		job, err := q.Submit(t.Context(), r)
 		require.NoError(t, err)
 		s := job.Status()
-		require.Equal(t, []string{"v1", "v1-r-1", "v1-r-2", "full"}, []string{s.Volume, s.Source, s.Destination, s.Mode})
+		require.Equal(t, []string{"v1", "v1-r-0a1b2c3d", "v1-r-4e5f6a7b", "full"}, []string{s.Volume, s.Source, s.Destination, s.Mode})
 		require.Len(t, s.ID, 8)
 		require.NotEqual(t, PhaseEnded, s.Phase)
 		synctest.Wait()
@@ -216,7 +216,7 @@ func TestTheStateOfAJobIsThereFromTheFirstMoment(t *testing.T) {
 		require.Equal(t, PhaseRunning, s.Phase)
 		require.Equal(t, uint64(7), s.Last.BytesTotal)
 		time.Sleep(time.Minute) // of the bubble's clock
-		th.finish("v1-r-2", nil)
+		th.finish("v1-r-4e5f6a7b", nil)
 		s = job.Status()
 		require.Equal(t, time.Minute, s.Ended.Sub(s.Began))
 		require.Equal(t, []EventKind{EventPlanned}, seen, "the caller's observer is told, too")
@@ -234,12 +234,12 @@ func TestWhatEndedIsListedForAWhile(t *testing.T) {
 		q, th := newTestQueue(Limits{PerSource: 1, PerDestination: 1})
 		for i := range keptJobs + 10 {
 			name := fmt.Sprint("v", i)
-			_, err := q.Submit(t.Context(), request(name, a, b, name+"-r-2"))
+			_, err := q.Submit(t.Context(), request(name, a, b, name+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 		}
 		synctest.Wait()
 		for i := range keptJobs + 10 {
-			th.finish(fmt.Sprint("v", i, "-r-2"), nil)
+			th.finish(fmt.Sprint("v", i, "-r-4e5f6a7b"), nil)
 		}
 		require.Len(t, q.Jobs(), keptJobs)
 		require.Equal(t, "v10", q.Jobs()[0].Status().Volume)
@@ -258,7 +258,7 @@ func TestQueueForgetsLargeReportsSooner(t *testing.T) {
 			return report, nil
 		}
 		run := func(volume string) Status {
-			job, err := q.Submit(t.Context(), request(volume, a, b, volume+"-r-2"))
+			job, err := q.Submit(t.Context(), request(volume, a, b, volume+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 			_, err = job.Wait(t.Context())
 			require.NoError(t, err)
@@ -292,7 +292,7 @@ func TestQueueForgetsHostsOfWhatHasEnded(t *testing.T) {
 		limited, shared := &place{name: "limited"}, &place{name: "shared"}
 		q.LimitHost(limited, 1<<20)
 		submit := func(volume string, from, to *place) *Job {
-			job, err := q.Submit(t.Context(), request(volume, from, to, volume+"-r-2"))
+			job, err := q.Submit(t.Context(), request(volume, from, to, volume+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 			synctest.Wait()
 			return job
@@ -300,7 +300,7 @@ func TestQueueForgetsHostsOfWhatHasEnded(t *testing.T) {
 		first := submit("v1", limited, shared)
 		second := submit("v2", &place{name: "b"}, shared)
 		require.Len(t, q.hosts, 3)
-		th.finish("v1-r-2", nil)
+		th.finish("v1-r-4e5f6a7b", nil)
 		synctest.Wait()
 		require.Len(t, q.hosts, 3, "one is limited, two take part in v2")
 		require.Nil(t, first.request.Source.Host)
@@ -308,7 +308,7 @@ func TestQueueForgetsHostsOfWhatHasEnded(t *testing.T) {
 		q.LimitHost(shared, 1<<20)
 		require.Same(t, held, q.hosts[shared], "the limit holds for what runs")
 		q.LimitHost(shared, 0)
-		th.finish("v2-r-2", nil)
+		th.finish("v2-r-4e5f6a7b", nil)
 		synctest.Wait()
 		require.Len(t, q.hosts, 1)
 		require.Contains(t, q.hosts, ports.Host(limited))
@@ -324,7 +324,7 @@ type uncomparable struct {
 
 func TestAHostThatCannotBeToldFromAnotherIsRefused(t *testing.T) {
 	q, _ := newTestQueue(Limits{})
-	r := request("v1", &place{}, &place{}, "v1-r-2")
+	r := request("v1", &place{}, &place{}, "v1-r-4e5f6a7b")
 	r.Source.Host = uncomparable{}
 	_, err := q.Submit(t.Context(), r)
 	require.ErrorIs(t, err, ErrRefused)
@@ -346,7 +346,7 @@ func TestAQueueIsFairWhateverComes(t *testing.T) {
 					th.finish(rapid.SampledFrom(playing).Draw(t, "which"), nil)
 				} else {
 					volume := fmt.Sprint("v", rapid.IntRange(1, 6).Draw(t, "volume"))
-					r := request(volume, pick("source"), pick("destination"), fmt.Sprintf("%s-r-%d", volume, n+2))
+					r := request(volume, pick("source"), pick("destination"), fmt.Sprintf("%s-r-%08d", volume, n+2))
 					if _, err := q.Submit(context.Background(), r); err != nil {
 						t.Fatal(err)
 					}

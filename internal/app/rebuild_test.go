@@ -97,7 +97,7 @@ func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
 	<-copying
 	_, err := engine.Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "is in use by the rebuild of replica vol-1-r-2 on lvstore disk-2")
+	require.ErrorContains(t, err, "is in use by the rebuild of replica vol-1-r-4e5f6a7b on lvstore disk-2")
 	close(goOn)
 	require.NoError(t, <-first)
 	requireEqualViews(t, b, sourceName, copyName, true)
@@ -411,7 +411,7 @@ func TestACopyThatIsNotTheSourcesIsMadeAgain(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 	require.Len(t, copied, len(fieldTree))
 	for name, times := range copied {
-		require.Equal(t, map[bool]int{false: 1, true: 2}[name == "vol-1-r-1-snap-snap12"], times, name)
+		require.Equal(t, map[bool]int{false: 1, true: 2}[name == "vol-1-r-0a1b2c3d-snap-snap12"], times, name)
 	}
 }
 
@@ -453,13 +453,13 @@ func TestAnLvolThatGotAnotherNameIsNotDeleted(t *testing.T) {
 	var renamed atomic.Bool
 	b.destination.Inject(func(c memory.Call) memory.Fault {
 		if c.Method == "look" && c.UUID == leftover.UUID && renamed.CompareAndSwap(false, true) {
-			require.NoError(t, b.destination.Rename(leftover.UUID, "vol-77-r-1"))
+			require.NoError(t, b.destination.Rename(leftover.UUID, "vol-77-r-0a1b2c3d"))
 		}
 		return memory.Fault{}
 	})
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	require.Contains(t, photograph(t, b.destination), "vol-77-r-1")
+	require.Contains(t, photograph(t, b.destination), "vol-77-r-0a1b2c3d")
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 

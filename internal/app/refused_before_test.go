@@ -44,9 +44,9 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		}, "a base of RAID raid-vol-1"},
 		{"a linked clone of somebody else hangs on what has to go", func(t *testing.T, b *bench, _ *app.Request) {
 			outdated, _ := list(t, b.destination, copyName).Snapshot("snap12")
-			_, err := b.destination.Clone(ctx, outdated.Lvol.UUID, "vol-77-r-1", 8*cluster, "")
+			_, err := b.destination.Clone(ctx, outdated.Lvol.UUID, "vol-77-r-0a1b2c3d", 8*cluster, "")
 			require.NoError(t, err)
-		}, "vol-77-r-1"},
+		}, "vol-77-r-0a1b2c3d"},
 		{"the store has other clusters", func(_ *testing.T, _ *bench, r *app.Request) {
 			r.Destination.Host = memory.NewFabric().NewHost(memory.Config{Name: "disk-2", ClusterSize: 2 * cluster})
 		}, "cluster"},
@@ -58,7 +58,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		}, "bandwidth"},
 		{"another process is at work", func(_ *testing.T, b *bench, r *app.Request) { r.Destination.Host = claimed{b.destination} }, "another"},
 		{"a replica's name that is one of an lvol in flight", func(_ *testing.T, _ *bench, r *app.Request) {
-			r.Destination.Replica = "vol-1-r-2-rebuilding"
+			r.Destination.Replica = "vol-1-r-4e5f6a7b-rebuilding"
 		}, "in flight"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -89,7 +89,7 @@ func TestField_10909_AHurtReplicaIsFoundAndCuredInPlace(t *testing.T) {
 			for _, host := range []*memory.Host{b.source, b.destination} {
 				require.Zero(t, host.Sent()+host.Received()+host.CopiedLocally(), "no byte is copied")
 			}
-			says := map[memory.Flavour]string{memory.Fork: "proven equal to those of vol-1-r-1 on disk-1", memory.Upstream: "the bytes are unproven"}[flavour]
+			says := map[memory.Flavour]string{memory.Fork: "proven equal to those of vol-1-r-0a1b2c3d on disk-1", memory.Upstream: "the bytes are unproven"}[flavour]
 			require.Contains(t, strings.Join(report.Notices, "\n"), says)
 			requireEqualViews(t, b, sourceName, copyName, true)
 
@@ -162,7 +162,7 @@ func TestComparingWithOneThatIsHurtItselfProvesNothing(t *testing.T) {
 	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy, Image: domain.ImageNamed(imageName)})
 	require.NoError(t, err)
 	require.Len(t, report.Violations, 1)
-	require.Contains(t, report.Violations[0].Detail, "of the replica that it was compared with, vol-1-r-1 on disk-1")
+	require.Contains(t, report.Violations[0].Detail, "of the replica that it was compared with, vol-1-r-0a1b2c3d on disk-1")
 	require.Contains(t, strings.Join(report.Notices, "\n"), "proves nothing")
 }
 
@@ -261,5 +261,5 @@ func TestTwoAtOnceOnOneReplicaAreOneTooMany(t *testing.T) {
 	_, err := engine.Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy})
 	require.NoError(t, err)
 	require.ErrorIs(t, inner, app.ErrRefused)
-	require.ErrorContains(t, inner, "is in use by the repair of replica vol-1-r-2")
+	require.ErrorContains(t, inner, "is in use by the repair of replica vol-1-r-4e5f6a7b")
 }

@@ -13,7 +13,7 @@ import (
 // A clone that Longhorn was making passed for a replica: a rebuild onto it and a
 // delete of it were carried out.
 func TestReservedLvolIsNeverAReplica(t *testing.T) {
-	for _, name := range []string{"vol-1-r-2-cloning", "vol-1-r-2-cloning-tmp", "vol-1-clone-ep-1", "vol-1-tmp-head", "shard-vol-1-0", "vol-1-r-2-expired-7"} {
+	for _, name := range []string{"vol-1-r-4e5f6a7b-cloning", "vol-1-r-4e5f6a7b-cloning-tmp", "vol-1-clone-ep-1", "vol-1-tmp-head", "shard-vol-1-0", "vol-1-r-4e5f6a7b-expired-7"} {
 		t.Run(name, func(t *testing.T) {
 			b, request := growPlain(t)
 			newPlant(t, b.destination, name, "").writable(name, "", 8)

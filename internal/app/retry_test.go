@@ -72,7 +72,7 @@ func TestField_5682_OnlyTheCopyThatFailedIsMadeAgain(t *testing.T) {
 			if c.Method != "copy" {
 				return memory.Fault{}
 			}
-			if copies[c.Name]++; c.Name == "vol-1-r-1-snap-snap21" && copies[c.Name] == 1 {
+			if copies[c.Name]++; c.Name == "vol-1-r-0a1b2c3d-snap-snap21" && copies[c.Name] == 1 {
 				return memory.Fault{Before: ports.ErrUnavailable, AfterClusters: 1}
 			}
 			return memory.Fault{}
@@ -80,7 +80,7 @@ func TestField_5682_OnlyTheCopyThatFailedIsMadeAgain(t *testing.T) {
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err)
 		for name, times := range copies {
-			require.Equal(t, map[bool]int{false: 1, true: 2}[name == "vol-1-r-1-snap-snap21"], times, name)
+			require.Equal(t, map[bool]int{false: 1, true: 2}[name == "vol-1-r-0a1b2c3d-snap-snap21"], times, name)
 		}
 		require.Len(t, retries, 1)
 		require.Equal(t, "snap21", retries[0].Snapshot)
@@ -105,7 +105,7 @@ func TestField_9705_PassingErrorsAreRetriedAndPermanentOnesNameTheStep(t *testin
 		began := time.Now()
 		_, err = app.New(nil).Rebuild(t.Context(), request)
 		require.ErrorIs(t, err, ports.ErrInvalid)
-		require.Regexp(t, `rebuild replica vol-1-r-2: copy snapshot snap\d\d to lvstore disk-2: .*disk-1.*vol-1-r-1-snap-snap\d\d`, err.Error())
+		require.Regexp(t, `rebuild replica vol-1-r-4e5f6a7b: copy snapshot snap\d\d to lvstore disk-2: .*disk-1.*vol-1-r-0a1b2c3d-snap-snap\d\d`, err.Error())
 		require.Zero(t, time.Since(began), "it is not waited for")
 	})
 }

@@ -55,7 +55,7 @@ func newTightStore(t *testing.T, f memory.Flavour, free uint64, image int) *tigh
 // is the request to rebuild it.
 func (s *tightStore) volume(n int, clusters ...int) app.Request {
 	s.t.Helper()
-	name := func(side int) string { return fmt.Sprintf("vol-%d-r-%d", n, side) }
+	name := func(side int) string { return fmt.Sprintf("vol-%d-r-%08d", n, side) }
 	p := newPlant(s.t, s.source, name(1), s.image)
 	parent := s.image
 	for i, count := range clusters {
@@ -97,8 +97,8 @@ func (s *tightStore) free() uint64 {
 // take has somebody else fill so many clusters.
 func (s *tightStore) take(clusters int) {
 	s.t.Helper()
-	other := newPlant(s.t, s.destination, "vol-99-r-1", "")
-	l := other.writable("vol-99-r-1", "", 64)
+	other := newPlant(s.t, s.destination, "vol-99-r-0a1b2c3d", "")
+	l := other.writable("vol-99-r-0a1b2c3d", "", 64)
 	for at := range clusters {
 		other.write(l, at, 9)
 	}
@@ -251,7 +251,7 @@ func TestARebuildEndsBeforeItUsesTheReserve(t *testing.T) {
 			if f == memory.Fork { // elsewhere the next run could not prove it, and would delete it
 				kept = 1
 			}
-			require.Len(t, namesLike(t, s.destination, "vol-1-r-2"), kept)
+			require.Len(t, namesLike(t, s.destination, "vol-1-r-00000002"), kept)
 		})
 	}
 }

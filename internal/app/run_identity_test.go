@@ -122,8 +122,8 @@ func TestGarbageOfADeadRunIsRemovedBesideALiveOne(t *testing.T) {
 		Observer: onceCopying(func() {
 			live := openedBy(t, destination)
 			require.NotEmpty(t, live)
-			crash(ports.Run{Replica: copyName, Store: uuid, ID: "0badcafe"}, "vol-8-r-1")
-			crash(ports.Run{Replica: copyName, ID: "00c0ffee"}, "vol-9-r-1") // as earlier versions called it
+			crash(ports.Run{Replica: copyName, Store: uuid, ID: "0badcafe"}, "vol-8-r-0a1b2c3d")
+			crash(ports.Run{Replica: copyName, ID: "00c0ffee"}, "vol-9-r-0a1b2c3d") // as earlier versions called it
 			gc := openTarget(t, to.Socket, store)
 			removed, err := app.New(nil).RemoveGarbage(context.Background(), gc)
 			require.NoError(t, err)

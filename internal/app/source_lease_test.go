@@ -59,7 +59,7 @@ func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
 			for what := range replicaChanges(nil, app.Site{}, app.Site{}) {
 				t.Run(flavour.String()+" "+what+" by "+process, func(t *testing.T) {
 					b, request := growPlainOn(t, flavour)
-					other := newPlant(t, b.destination, "vol-2-r-1", list(t, b.destination, copyName).Store.Lvols[0].UUID)
+					other := newPlant(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
 					other.growTree(fieldTree[:2], 8, 99)
 					engine := app.New(nil)
 					meddler := engine
@@ -71,9 +71,9 @@ func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
 					asked := false
 					duringCopy(b.source, func() {
 						asked = true
-						err := replicaChanges(meddler, request.Source, app.Site{Host: b.destination, Replica: "vol-2-r-1"})[what]()
+						err := replicaChanges(meddler, request.Source, app.Site{Host: b.destination, Replica: "vol-2-r-0a1b2c3d"})[what]()
 						require.ErrorIs(t, err, app.ErrRefused)
-						require.ErrorContains(t, err, "replica vol-1-r-1 on lvstore disk-1 is in use by the rebuild of replica vol-1-r-2 on lvstore disk-2 from it")
+						require.ErrorContains(t, err, "replica vol-1-r-0a1b2c3d on lvstore disk-1 is in use by the rebuild of replica vol-1-r-4e5f6a7b on lvstore disk-2 from it")
 					})
 					_, err := engine.Rebuild(context.Background(), request)
 					require.NoError(t, err)
@@ -81,7 +81,7 @@ func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
 					require.Equal(t, before, photograph(t, b.source))
 					requireEqualViews(t, b, sourceName, copyName, true)
 					b.source.Inject(nil)
-					err = replicaChanges(meddler, request.Source, app.Site{Host: b.destination, Replica: "vol-2-r-1"})[what]()
+					err = replicaChanges(meddler, request.Source, app.Site{Host: b.destination, Replica: "vol-2-r-0a1b2c3d"})[what]()
 					require.False(t, err != nil && errors.Is(err, app.ErrRefused) && what != "repair", "it is free again: %v", err)
 				})
 			}
@@ -111,7 +111,7 @@ func TestTwoRebuildsShareASource(t *testing.T) {
 				second = app.New(nil)
 			}
 			other := request
-			other.Destination.Replica = "vol-1-r-3"
+			other.Destination.Replica = "vol-1-r-8c9d0e1f"
 			begun := make(chan error, 1)
 			duringCopy(b.source, func() {
 				go func() {
@@ -122,7 +122,7 @@ func TestTwoRebuildsShareASource(t *testing.T) {
 			_, err := engine.Rebuild(context.Background(), request)
 			require.NoError(t, err)
 			require.NoError(t, <-begun)
-			for _, name := range []string{copyName, "vol-1-r-3"} {
+			for _, name := range []string{copyName, "vol-1-r-8c9d0e1f"} {
 				requireEqualViews(t, b, sourceName, name, true)
 			}
 		})
@@ -203,7 +203,7 @@ func TestField_9191_SourceThatWasReplacedEndsTheRebuild(t *testing.T) {
 				report, err := app.New(nil).Rebuild(context.Background(), request)
 				require.Error(t, err)
 				require.Equal(t, app.OutcomeFailed, report.Outcome)
-				require.ErrorContains(t, err, "source replica vol-1-r-1 on lvstore disk-1 was replaced, reverted or deleted while it was read: its head was lvol "+was)
+				require.ErrorContains(t, err, "source replica vol-1-r-0a1b2c3d on lvstore disk-1 was replaced, reverted or deleted while it was read: its head was lvol "+was)
 				require.Nil(t, list(t, b.destination, copyName).Head, "it is not whole")
 			})
 		}
@@ -280,7 +280,7 @@ func TestPlainHostsAreProtectedWithinTheProcess(t *testing.T) {
 		for _, what := range slices.Sorted(maps.Keys(all)) {
 			err := all[what]()
 			require.ErrorIs(t, err, app.ErrRefused, what)
-			require.ErrorContains(t, err, "in use by the rebuild of replica vol-1-r-2", what)
+			require.ErrorContains(t, err, "in use by the rebuild of replica vol-1-r-4e5f6a7b", what)
 			asked++
 		}
 	})
@@ -345,11 +345,11 @@ func TestImageInUseIsHeldByTheRebuild(t *testing.T) {
 			if !fetch { // nothing hangs on it yet
 				_, err := app.New(nil).DeleteImage(context.Background(), b.destination, imageName)
 				require.ErrorIs(t, err, app.ErrRefused)
-				require.ErrorContains(t, err, "backing image base on lvstore disk-2 is in use by the rebuild of replica vol-1-r-2 on lvstore disk-2")
+				require.ErrorContains(t, err, "backing image base on lvstore disk-2 is in use by the rebuild of replica vol-1-r-4e5f6a7b on lvstore disk-2")
 			}
-			require.ErrorContains(t, alone(b.destination), "the rebuild of replica vol-1-r-2 on lvstore disk-2")
+			require.ErrorContains(t, alone(b.destination), "the rebuild of replica vol-1-r-4e5f6a7b on lvstore disk-2")
 			if fetch {
-				require.ErrorContains(t, alone(b.source), "the rebuild of replica vol-1-r-2 on lvstore disk-2")
+				require.ErrorContains(t, alone(b.source), "the rebuild of replica vol-1-r-4e5f6a7b on lvstore disk-2")
 			} else {
 				require.NoError(t, alone(b.source), "only its snapshots are copied")
 			}

@@ -40,7 +40,7 @@ func TestThreeTargets(t *testing.T) {
 				target := targettest.Simulate(t, fabric, simtarget.Fork)
 				host := openTarget(t, target.Socket, target.NewStore(t, 100))
 				image := imageOnTarget(t, target, host)
-				replica := fmt.Sprint("vol-1-r-", i+1)
+				replica := fmt.Sprintf("vol-1-r-%08d", i+1)
 				if i < 2 {
 					growOnTarget(t, target, host, image, replica, snapshots, clusters)
 				}

@@ -21,18 +21,18 @@ var staleSources = map[string]struct {
 }{
 	"it is empty": {
 		func(p *plant) { p.writable(p.replica, p.image, 8) },
-		"vol-1-r-12 on lvstore disk-2 has 8 clusters of its own, and vol-1-r-11 on lvstore disk-1 has none; only vol-1-r-12 on lvstore disk-2 has snapshots snap1, snap2 (5 clusters of its own)",
+		"vol-1-r-00000012 on lvstore disk-2 has 8 clusters of its own, and vol-1-r-00000011 on lvstore disk-1 has none; only vol-1-r-00000012 on lvstore disk-2 has snapshots snap1, snap2 (5 clusters of its own)",
 	},
 	"it lacks the newest snapshot": {
 		func(p *plant) {
 			p.snapshot("snap1", p.image, 8, map[int]byte{0: 1, 1: 1}, minute(0))
 			p.write(p.writable(p.replica, p.uuids["snap1"], 8), 0, 9)
 		},
-		"only vol-1-r-12 on lvstore disk-2 has snapshot snap2 (3 clusters of its own)",
+		"only vol-1-r-00000012 on lvstore disk-2 has snapshot snap2 (3 clusters of its own)",
 	},
 	"it missed an expansion": {
 		func(p *plant) { grown(p, 6) },
-		"vol-1-r-12 on lvstore disk-2 has 32768 bytes, and vol-1-r-11 on lvstore disk-1 24576",
+		"vol-1-r-00000012 on lvstore disk-2 has 32768 bytes, and vol-1-r-00000011 on lvstore disk-1 24576",
 	},
 }
 
@@ -90,11 +90,11 @@ func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
 				g.requireEqual(1)
 
 				right.RightSource = g.plants[0].replica // and so it goes, if that is what is asked for
-				right.Destination.Replica = "vol-1-r-14"
+				right.Destination.Replica = "vol-1-r-00000014"
 				report, err = app.New(nil).Rebuild(t.Context(), right)
 				require.NoError(t, err)
 				require.Contains(t, strings.Join(report.Warnings, "; "), c.says)
-				requireEqualViews(t, &bench{t: t, source: g.sources[0], destination: g.destination}, g.plants[0].replica, "vol-1-r-14", true)
+				requireEqualViews(t, &bench{t: t, source: g.sources[0], destination: g.destination}, g.plants[0].replica, "vol-1-r-00000014", true)
 			})
 		}
 	}
@@ -121,7 +121,7 @@ func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
 			return memory.Fault{Delay: time.Millisecond}
 		})
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
-		require.ErrorContains(t, err, "only vol-1-r-12 on lvstore disk-2 has snapshot snap2")
+		require.ErrorContains(t, err, "only vol-1-r-00000012 on lvstore disk-2 has snapshot snap2")
 		require.Equal(t, app.OutcomeFailed, report.Outcome)
 		require.Nil(t, list(t, g.destination, copyName).Head)
 
@@ -137,10 +137,10 @@ func TestTheRightSourceIsUsedOrNone(t *testing.T) {
 		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
 		growImage(t, g.destination, 4)
 		for name, says := range map[string]string{
-			"vol-1-r-77": "is not among the sources: vol-1-r-11, vol-1-r-12",
-			"vol-1-r-12": "source vol-1-r-12, which is said to be right, cannot be used: replica vol-1-r-12 on lvstore disk-2 has no head",
+			"vol-1-r-00000077": "is not among the sources: vol-1-r-00000011, vol-1-r-00000012",
+			"vol-1-r-00000012": "source vol-1-r-00000012, which is said to be right, cannot be used: replica vol-1-r-00000012 on lvstore disk-2 has no head",
 		} {
-			if name == "vol-1-r-12" {
+			if name == "vol-1-r-00000012" {
 				g.deleteHead(1)
 			}
 			g.request.RightSource = name
@@ -149,16 +149,16 @@ func TestTheRightSourceIsUsedOrNone(t *testing.T) {
 			require.ErrorContains(t, err, says)
 		}
 		die(g.sources[1], 1, memory.Fault{Before: errNoAnswer})
-		g.request.RightSource = "vol-1-r-12"
+		g.request.RightSource = "vol-1-r-00000012"
 		_, err := app.New(nil).Rebuild(t.Context(), g.request)
-		require.ErrorContains(t, err, "source vol-1-r-12, which is said to be right, cannot be used: list the host of replica vol-1-r-12")
+		require.ErrorContains(t, err, "source vol-1-r-00000012, which is said to be right, cannot be used: list the host of replica vol-1-r-00000012")
 		require.NotErrorIs(t, err, app.ErrRefused, "another time it may answer")
 
 		g = growGrove(t, memory.Fork, forks, fieldTreeWithData)
 		g.request.MoreSources[0].Replica = g.request.Source.Replica
 		g.request.RightSource = g.request.Source.Replica
 		_, err = app.New(nil).Rebuild(context.Background(), g.request)
-		require.ErrorContains(t, err, "2 sources are called vol-1-r-11")
+		require.ErrorContains(t, err, "2 sources are called vol-1-r-00000011")
 	})
 }
 
@@ -169,7 +169,7 @@ func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
 	g.request.RightSource = g.plants[1].replica
 	plan, err := app.New(nil).Plan(t.Context(), g.request)
 	require.NoError(t, err)
-	const says = "source vol-1-r-11 on lvstore disk-1 has another size: 24576 bytes instead of the 32768 of vol-1-r-12 on lvstore disk-2"
+	const says = "source vol-1-r-00000011 on lvstore disk-1 has another size: 24576 bytes instead of the 32768 of vol-1-r-00000012 on lvstore disk-2"
 	require.Contains(t, plan.Warnings, says)
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
@@ -190,7 +190,7 @@ func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, report.Wrong(), "%v", report.Volumes[0].Differences)
 		require.Len(t, report.Volumes[0].Notices, 1)
-		require.Contains(t, report.Volumes[0].Notices[0], "only vol-1-r-11 on disk-1, vol-1-r-2 on disk-9 has system snapshot rebuild-")
+		require.Contains(t, report.Volumes[0].Notices[0], "only vol-1-r-00000011 on disk-1, vol-1-r-4e5f6a7b on disk-9 has system snapshot rebuild-")
 
 		head := list(t, g.sources[1], g.plants[1].replica).Head // and what is damage is found
 		require.NoError(t, g.sources[1].Delete(t.Context(), head.UUID))
@@ -205,7 +205,7 @@ func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 // where the right one is named.
 func TestASourceOfAnotherVolumeServesNothing(t *testing.T) {
 	g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
-	const wrong = "vol-2-r-1"
+	const wrong = "vol-2-r-0a1b2c3d"
 	other := newPlant(t, g.sources[1], wrong, g.plants[1].image)
 	fieldTreeWithData(other)
 	g.graft(0, "snap11", "") // it does not tell the image
@@ -220,6 +220,6 @@ func TestASourceOfAnotherVolumeServesNothing(t *testing.T) {
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
 	require.Equal(t, app.SourcePassedOver, report.Sources[1].State)
-	require.Contains(t, report.Sources[1].Reason, "replica vol-2-r-1 on lvstore disk-2 is named as one of another volume")
+	require.Contains(t, report.Sources[1].Reason, "replica vol-2-r-0a1b2c3d on lvstore disk-2 is named as one of another volume")
 	g.requireEqual(0)
 }

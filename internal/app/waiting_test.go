@@ -105,7 +105,7 @@ func TestARebuildTellsThatItWaitsForAnother(t *testing.T) {
 		engine := app.New(nil)
 		var rebuilds sync.WaitGroup
 		told := &heard{began: time.Now()}
-		for _, replica := range []string{copyName, "vol-1-r-3"} {
+		for _, replica := range []string{copyName, "vol-1-r-8c9d0e1f"} {
 			request.Destination = app.Site{Host: b.destination, Replica: replica}
 			request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(2 * cluster)} // 20 s
 			request.Observer = told
@@ -116,7 +116,7 @@ func TestARebuildTellsThatItWaitsForAnother(t *testing.T) {
 			synctest.Wait()
 		}
 		rebuilds.Wait()
-		require.Equal(t, []string{"for 2s now: another run of this process, which uses lvol vol-1-r-1-snap-a on lvstore disk-1"}, told.texts)
+		require.Equal(t, []string{"for 2s now: another run of this process, which uses lvol vol-1-r-0a1b2c3d-snap-a on lvstore disk-1"}, told.texts)
 	})
 }
 
@@ -140,7 +140,7 @@ func TestWhatIsDoneInPlaceTellsWhatItWaitsFor(t *testing.T) {
 				require.NoError(t, do(app.OnWaiting(t.Context(), told.tell), app.New(nil), request.Source))
 				require.Len(t, told.texts, 1)
 				require.Contains(t, told.texts[0], method)
-				require.Contains(t, told.texts[0], "vol-1-r-1")
+				require.Contains(t, told.texts[0], "vol-1-r-0a1b2c3d")
 			})
 		})
 	}

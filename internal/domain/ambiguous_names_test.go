@@ -52,7 +52,7 @@ destination
 // From nothing: it is sealed as an ancestor, on the image and without a head, so
 // that nothing can tell whose it is. This must be refused before any change.
 func TestBug1_AnAncestorThatWillBeAmbiguousIsRefusedBeforeAnyChange(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    x-snap-y own=a/1\n      head\ndestination\n  image:base\n  lvol:vol-1-r-2-snap-x\n")
+	s := parseScene(t, "source\n  image:base\n    x-snap-y own=a/1\n      head\ndestination\n  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-x\n")
 	plan, err := s.plan()
 	if err != nil {
 		return

@@ -32,7 +32,7 @@ func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
 		"nothing but a head":     {"  image:base\n    head record=base\n", unsaid, nil},
 		"the lost image, by the record": {
 			"  image:base\n  s1\n    s2\n      head record=base\n", unsaid,
-			[]found{{"s1", RuleAncestorParent, true, "lvol vol-1-r-2-snap-s1 has no parent instead of backing-image:base"}},
+			[]found{{"s1", RuleAncestorParent, true, "lvol vol-1-r-4e5f6a7b-snap-s1 has no parent instead of backing-image:base"}},
 		},
 		"the lost image, by what was said": {
 			"  image:base\n  s1\n    head\n", base,
@@ -40,7 +40,7 @@ func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
 		},
 		"the lost image of a head without snapshots": {
 			"  image:base\n  head record=base\n", unsaid,
-			[]found{{"head", RuleAncestorParent, true, "lvol vol-1-r-2 has no parent instead of backing-image:base"}},
+			[]found{{"head", RuleAncestorParent, true, "lvol vol-1-r-4e5f6a7b has no parent instead of backing-image:base"}},
 		},
 		"the lost image, gone from the store, too": {
 			"  s1\n    head record=base\n", unsaid,
@@ -60,7 +60,7 @@ func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
 		},
 		"record and lineage disagree": {
 			"  image:base\n    s1\n      head record=other\n", unsaid,
-			[]found{{"backing-image", RuleImage, false, "the record on head vol-1-r-2 says backing image other, but the lineage of replica vol-1-r-2 says backing image base"}},
+			[]found{{"backing-image", RuleImage, false, "the record on head vol-1-r-4e5f6a7b says backing image other, but the lineage of replica vol-1-r-4e5f6a7b says backing image base"}},
 		},
 		"it has an image, and should have none": {
 			"  image:base\n    s1\n      head\n", none,
@@ -73,7 +73,7 @@ func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
 		"no head": {"  image:base\n    s1\n", unsaid, []found{{"head", RuleHead, false, "has none"}}},
 		"a loose snapshot beside the ancestor": {
 			"  image:base\n    s1\n      head\n  s2\n", unsaid,
-			[]found{{"s2", RuleOneRoot, false, "lvol vol-1-r-2-snap-s2 has no parent, but snapshot s1 is the ancestor"}},
+			[]found{{"s2", RuleOneRoot, false, "lvol vol-1-r-4e5f6a7b-snap-s2 has no parent, but snapshot s1 is the ancestor"}},
 		},
 		"two loose ones": {
 			"  image:base\n  s1\n    head record=base\n  s2\n", unsaid,
@@ -89,51 +89,51 @@ func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
 		},
 		"a foreign parent": {
 			"  image:base\n    s1\n      head\n  snap:vol-10-snap-a\n    s2\n", unsaid,
-			[]found{{"s2", RuleParent, false, "lvol vol-1-r-2-snap-s2 hangs on vol-10-snap-a, which is no snapshot of replica vol-1-r-2"}},
+			[]found{{"s2", RuleParent, false, "lvol vol-1-r-4e5f6a7b-snap-s2 hangs on vol-10-snap-a, which is no snapshot of replica vol-1-r-4e5f6a7b"}},
 		},
 		"a child smaller than its parent": {
 			"  image:base\n    s1\n      s2 size=7\n        head size=7\n", unsaid,
-			[]found{{"s2", RuleSize, false, "7340032 bytes, fewer than its parent vol-1-r-2-snap-s1 with 8388608"}},
+			[]found{{"s2", RuleSize, false, "7340032 bytes, fewer than its parent vol-1-r-4e5f6a7b-snap-s1 with 8388608"}},
 		},
 		"something in flight": {
 			"  image:base\n    s1\n      head\n  flight:0badcafe own=?/1\n", unsaid,
-			[]found{{"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, "left by a run"}},
+			[]found{{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, "left by a run"}},
 		},
 		"a spacer under the ancestor": {
 			"  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n", unsaid,
-			[]found{{"s1", RuleAncestorParent, true, "has lvol:vol-1-r-2-rebuilding-0badcafe instead of backing-image:base"}, {"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, ""}},
+			[]found{{"s1", RuleAncestorParent, true, "has lvol:vol-1-r-4e5f6a7b-rebuilding-0badcafe instead of backing-image:base"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 		"two spacers under another": {
 			"  image:base\n    s1\n      spacer:00000001\n        spacer:00000002\n          s2\n            head record=base\n", unsaid,
-			[]found{{"s2", RuleParent, true, "lvol:vol-1-r-2-rebuilding-00000002 instead of s1"}, {"vol-1-r-2-rebuilding-00000001", RuleInFlight, false, ""}, {"vol-1-r-2-rebuilding-00000002", RuleInFlight, false, ""}},
+			[]found{{"s2", RuleParent, true, "lvol:vol-1-r-4e5f6a7b-rebuilding-00000002 instead of s1"}, {"vol-1-r-4e5f6a7b-rebuilding-00000001", RuleInFlight, false, ""}, {"vol-1-r-4e5f6a7b-rebuilding-00000002", RuleInFlight, false, ""}},
 		},
 		"a spacer on nothing, of an unknown image": {
 			"  spacer:0badcafe\n    s1\n      head\n", unsaid,
-			[]found{{"s1", RuleAncestorParent, false, "which an interrupted graft has left"}, {"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, ""}},
+			[]found{{"s1", RuleAncestorParent, false, "which an interrupted graft has left"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 		"a spacer with data is none": {
 			"  image:base\n    spacer:0badcafe own=?/1\n      s1\n        head record=base\n", unsaid,
-			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-2-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, ""}},
+			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-4e5f6a7b-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 		"a degraded lvol": {
 			"  image:base\n    s1\n      head\n  s2 degraded\n", unsaid,
-			[]found{{"s2", RuleDegraded, false, "lvol vol-1-r-2-snap-s2 is degraded: the external snapshot that it reads through to is missing"}},
+			[]found{{"s2", RuleDegraded, false, "lvol vol-1-r-4e5f6a7b-snap-s2 is degraded: the external snapshot that it reads through to is missing"}},
 		},
 		"a degraded snapshot that sleeps": {
 			"  image:base\n    s1\n      head\n  s2 degraded asleep\n", unsaid,
-			[]found{{"s2", RuleDegraded, false, "lvol vol-1-r-2-snap-s2 is degraded"}},
+			[]found{{"s2", RuleDegraded, false, "lvol vol-1-r-4e5f6a7b-snap-s2 is degraded"}},
 		},
 		"an ancestor on an external snapshot, of a volume without an image": {
 			"  s1 external=nvme0n1\n    head record=none\n", unsaid,
-			[]found{{"s1", RuleParent, false, "lvol vol-1-r-2-snap-s1 reads through to external snapshot nvme0n1: a part of its bytes is outside of lvstore disk-b"}},
+			[]found{{"s1", RuleParent, false, "lvol vol-1-r-4e5f6a7b-snap-s1 reads through to external snapshot nvme0n1: a part of its bytes is outside of lvstore disk-b"}},
 		},
 		"a head on an external snapshot": {
 			"  head external=nvme0n1 record=none\n", unsaid,
-			[]found{{"head", RuleParent, false, "lvol vol-1-r-2 reads through to external snapshot nvme0n1"}},
+			[]found{{"head", RuleParent, false, "lvol vol-1-r-4e5f6a7b reads through to external snapshot nvme0n1"}},
 		},
 		"a spacer on an external snapshot": {
 			"  spacer:0badcafe external=nvme0n1\n    s1\n      head record=none\n", unsaid,
-			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-2-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, ""}},
+			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-4e5f6a7b-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestWhatIsNoFaultIsANotice(t *testing.T) {
 	}{
 		"nobody knows the image":       {"  s1\n    head\n", "is not known"},
 		"the head lacks the record":    {"  image:base\n    s1\n      head\n", "does not record backing image base"},
-		"a linked clone hangs on it":   {"  image:base\n    s1\n      head record=base\n      lvol:vol-1-r-2-clone-ep-1\n", "lvol vol-1-r-2-clone-ep-1, which is not the replica's, hangs on vol-1-r-2-snap-s1"},
+		"a linked clone hangs on it":   {"  image:base\n    s1\n      head record=base\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", "lvol vol-1-r-4e5f6a7b-clone-ep-1, which is not the replica's, hangs on vol-1-r-4e5f6a7b-snap-s1"},
 		"another replica hangs on it":  {"  image:base\n    s1\n      head record=base\n      lvol:vol-7\n", "vol-7"},
 		"all is as it should be":       {"  image:base\n    s1\n      head record=base\n", ""},
 		"others hang on the image too": {"  image:base\n    lvol:vol-7\n    s1\n      head record=base\n", ""},

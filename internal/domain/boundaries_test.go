@@ -63,8 +63,8 @@ func TestStoresAreToldByTheirUUIDs(t *testing.T) {
 	require.Contains(t, Borrow(same, there, NoImage(), allUUIDs(same)).Nothing, "the same replica")
 
 	// Two replicas of one store are two.
-	two := storeOf(t, drawn+"  snap:vol-1-r-1-snap-s1 own=a/1\n    lvol:vol-1-r-1 record=none\n")
-	one, err := NewReplica(two, "vol-1-r-1")
+	two := storeOf(t, drawn+"  snap:vol-1-r-0a1b2c3d-snap-s1 own=a/1\n    lvol:vol-1-r-0a1b2c3d record=none\n")
+	one, err := NewReplica(two, "vol-1-r-0a1b2c3d")
 	require.NoError(t, err)
 	other, err := NewReplica(two, destinationReplica)
 	require.NoError(t, err)
@@ -181,15 +181,15 @@ func TestRevertAndCreationToTheVeryCluster(t *testing.T) {
 	}
 
 	store := storeOf(t, "  image:base size=8\n")
-	_, err = PlanCreation(store, "vol-3-r-1", 8*proofCluster, ImageNamed("base"))
+	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 8*proofCluster, ImageNamed("base"))
 	require.NoError(t, err)
-	_, err = PlanCreation(store, "vol-3-r-1", 7*proofCluster, ImageNamed("base"))
+	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 7*proofCluster, ImageNamed("base"))
 	require.ErrorContains(t, err, "more than the")
 	for _, size := range []uint64{0, 8*proofCluster + 1} {
-		_, err = PlanCreation(store, "vol-3-r-1", size, ImageNamed("base"))
+		_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", size, ImageNamed("base"))
 		require.ErrorContains(t, err, "expected a multiple")
 	}
 	store.ClusterSize = 0 // it does not say
-	_, err = PlanCreation(store, "vol-3-r-1", 8*proofCluster, ImageNamed("base"))
+	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 8*proofCluster, ImageNamed("base"))
 	require.ErrorContains(t, err, "expected a multiple")
 }

@@ -42,7 +42,7 @@ func TestASystemSnapshotThatNotAllReplicasHaveIsToldApartFromDamage(t *testing.T
 			for i, a := range v.Replicas {
 				require.Empty(t, a.Violations, v.Names[i])
 			}
-			names := strings.NewReplacer("vol-1-r-2 on disk-a", "A", "vol-1-r-2 on disk-b", "B", "vol-1-r-2 on disk-c", "C")
+			names := strings.NewReplacer("vol-1-r-4e5f6a7b on disk-a", "A", "vol-1-r-4e5f6a7b on disk-b", "B", "vol-1-r-4e5f6a7b on disk-c", "C")
 			var told []string
 			for _, d := range v.Differences {
 				told = append(told, names.Replace(d.String()))

@@ -53,7 +53,7 @@ func TestEachDifferenceIsToldOnce(t *testing.T) {
 			for i, a := range v.Replicas {
 				require.Empty(t, a.Violations, v.Names[i])
 			}
-			names := strings.NewReplacer("vol-1-r-2 on disk-a", "A", "vol-1-r-2 on disk-b", "B", "vol-1-r-2 on disk-c", "C")
+			names := strings.NewReplacer("vol-1-r-4e5f6a7b on disk-a", "A", "vol-1-r-4e5f6a7b on disk-b", "B", "vol-1-r-4e5f6a7b on disk-c", "C")
 			var told []string
 			for _, d := range v.Differences {
 				told = append(told, names.Replace(d.String()))
@@ -110,7 +110,7 @@ func TestReplicasOfOneNameOnStoresOfOneNameAreToldApart(t *testing.T) {
 	replicas := replicasOf(t, equalReplica, equalReplica)
 	replicas[0].Store.Name, replicas[1].Store.Name = "disk", "disk"
 	v := AuditVolume(Image{}, replicas...)
-	require.Equal(t, []string{"vol-1-r-2 on disk (store-a)", "vol-1-r-2 on disk (store-b)"}, v.Names)
+	require.Equal(t, []string{"vol-1-r-4e5f6a7b on disk (store-a)", "vol-1-r-4e5f6a7b on disk (store-b)"}, v.Names)
 }
 
 func TestOneThatContradictsItselfDoesNotConfuseTheOthers(t *testing.T) {
@@ -118,5 +118,5 @@ func TestOneThatContradictsItselfDoesNotConfuseTheOthers(t *testing.T) {
 	require.Equal(t, ImageNamed("base"), v.Image)
 	require.Empty(t, v.Replicas[0].Violations)
 	require.Len(t, v.Replicas[1].Violations, 1)
-	require.Contains(t, v.Replicas[1].Violations[0].Detail, "the record on head vol-1-r-2 says backing image other")
+	require.Contains(t, v.Replicas[1].Violations[0].Detail, "the record on head vol-1-r-4e5f6a7b says backing image other")
 }

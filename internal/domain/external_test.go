@@ -14,15 +14,15 @@ func TestExternalParentIsNoMissingParent(t *testing.T) {
 	for what, c := range map[string]struct{ scene, refusal string }{
 		"the source's ancestor": {
 			"said none\nsource\n  s1 own=a/2 external=nvme0n1\n    head record=none\ndestination\n",
-			"lvol vol-1-r-1-snap-s1 on lvstore disk-a reads through to external snapshot nvme0n1",
+			"lvol vol-1-r-0a1b2c3d-snap-s1 on lvstore disk-a reads through to external snapshot nvme0n1",
 		},
 		"another snapshot of the source": {
 			"said none\nsource\n  s1 own=a/2\n    head record=none\n  s2 external=nvme0n1\ndestination\n",
-			"lvol vol-1-r-1-snap-s2 on lvstore disk-a reads through to external snapshot nvme0n1",
+			"lvol vol-1-r-0a1b2c3d-snap-s2 on lvstore disk-a reads through to external snapshot nvme0n1",
 		},
 		"the source's head, without snapshots": {
 			"said none\nsource\n  head own=a/2 external=nvme0n1 record=none\ndestination\n",
-			"lvol vol-1-r-1 on lvstore disk-a reads through to external snapshot nvme0n1",
+			"lvol vol-1-r-0a1b2c3d on lvstore disk-a reads through to external snapshot nvme0n1",
 		},
 		"the source's image": {
 			"said base\nsource\n  image:base external=nvme0n1\n    s1\n      head\ndestination\n",
@@ -34,15 +34,15 @@ func TestExternalParentIsNoMissingParent(t *testing.T) {
 		},
 		"a degraded head of the source": {
 			"said none\nsource\n  head degraded\ndestination\n  s1\n    head own=b/1 record=none\n",
-			"lvol vol-1-r-1 on lvstore disk-a is degraded",
+			"lvol vol-1-r-0a1b2c3d on lvstore disk-a is degraded",
 		},
 		"a degraded snapshot of the source": {
 			"said none\nsource\n  s1\n    head\n  s2 degraded\ndestination\n",
-			"lvol vol-1-r-1-snap-s2 on lvstore disk-a is degraded",
+			"lvol vol-1-r-0a1b2c3d-snap-s2 on lvstore disk-a is degraded",
 		},
 		"a degraded snapshot of the source that sleeps": {
 			"said none\nsource\n  s1\n    head\n  s2 degraded asleep\ndestination\n",
-			"lvol vol-1-r-1-snap-s2 on lvstore disk-a is degraded",
+			"lvol vol-1-r-0a1b2c3d-snap-s2 on lvstore disk-a is degraded",
 		},
 		"a degraded image": {
 			"said base\nsource\n  image:base degraded\n  s1 degraded\n  head degraded\ndestination\n",
@@ -50,11 +50,11 @@ func TestExternalParentIsNoMissingParent(t *testing.T) {
 		},
 		"a degraded leftover that something may hang on": {
 			"said none\nsource\n  s1\n    head\ndestination\n  s2 degraded\n  head degraded\n",
-			"lvol vol-1-r-2-snap-s2 on lvstore disk-b would be deleted, but it is degraded",
+			"lvol vol-1-r-4e5f6a7b-snap-s2 on lvstore disk-b would be deleted, but it is degraded",
 		},
 		"a degraded leftover of the name of a source's snapshot": {
 			"said none\nsource\n  s1\n    head\ndestination\n  s1 degraded\n",
-			"lvol vol-1-r-2-snap-s1 on lvstore disk-b would be deleted, but it is degraded",
+			"lvol vol-1-r-4e5f6a7b-snap-s1 on lvstore disk-b would be deleted, but it is degraded",
 		},
 		"a listing with two parents": {
 			"said none\nsource\n  s1\n    head external=nvme0n1\ndestination\n",
@@ -120,12 +120,12 @@ func TestPictureRefusesWhatIsDegraded(t *testing.T) {
 	lvols := byUUID(s.destination)
 	source := byUUID(s.source)
 	for what, o := range map[string]Operation{
-		"the parent vol-1-r-2-snap-s1 is degraded": {Verb: VerbGraft, Target: listed(lvols["b-s2"]), Parent: listed(lvols["b-s1"])},
-		"the lvol is degraded":                     {Verb: VerbGraft, Target: listed(lvols["b-s1"]), Parent: listed(lvols["b-s2"])},
-		"something may hang on it":                 {Verb: VerbDelete, Target: listed(lvols["b-s1"])},
-		"the lvol has a parent already":            {Verb: VerbCopy, Target: listed(lvols["b-flight:0badcafe"]), Source: originOf(source["a-s1"])},
-		"has external snapshot nvme0n1, so":        {Verb: VerbCopy, Target: listed(lvols["b-flight:0badcaff"]), Source: originOf(source["a-s2"])},
-		"does not hang on":                         {Verb: VerbSeal, Target: listed(lvols["b-flight:0badcafe"]), Name: "vol-1-r-2-snap-s3", Source: Origin{}},
+		"the parent vol-1-r-4e5f6a7b-snap-s1 is degraded": {Verb: VerbGraft, Target: listed(lvols["b-s2"]), Parent: listed(lvols["b-s1"])},
+		"the lvol is degraded":                            {Verb: VerbGraft, Target: listed(lvols["b-s1"]), Parent: listed(lvols["b-s2"])},
+		"something may hang on it":                        {Verb: VerbDelete, Target: listed(lvols["b-s1"])},
+		"the lvol has a parent already":                   {Verb: VerbCopy, Target: listed(lvols["b-flight:0badcafe"]), Source: originOf(source["a-s1"])},
+		"has external snapshot nvme0n1, so":               {Verb: VerbCopy, Target: listed(lvols["b-flight:0badcaff"]), Source: originOf(source["a-s2"])},
+		"does not hang on":                                {Verb: VerbSeal, Target: listed(lvols["b-flight:0badcafe"]), Name: "vol-1-r-4e5f6a7b-snap-s3", Source: Origin{}},
 	} {
 		_, err := Apply(s.destination, s.source, destinationReplica, o)
 		require.ErrorContains(t, err, what)
@@ -146,9 +146,9 @@ func TestInPlaceUseCasesRefuseWhatIsOutside(t *testing.T) {
 		return r
 	}
 	degradedHead := replica("  s1\n  head degraded\n")
-	refused(degradedHead.CheckNewSnapshot("s2"), "lvol vol-1-r-2 on lvstore disk-b is degraded")
+	refused(degradedHead.CheckNewSnapshot("s2"), "lvol vol-1-r-4e5f6a7b on lvstore disk-b is degraded")
 	_, err := PlanRevert(degradedHead, "s1", 0)
-	refused(err, "the head of replica vol-1-r-2 on lvstore disk-b is degraded, so its size and its image are unknown")
+	refused(err, "the head of replica vol-1-r-4e5f6a7b on lvstore disk-b is degraded, so its size and its image are unknown")
 	_, err = PlanSnapshotRemoval(degradedHead, "s1")
 	refused(err, "is degraded")
 	removal, err := PlanRemoval(degradedHead)
@@ -162,7 +162,7 @@ func TestInPlaceUseCasesRefuseWhatIsOutside(t *testing.T) {
 	refused(err, "reads through to external snapshot nvme0n1")
 
 	_, err = PlanRemoval(replica("  s1 degraded\n  head degraded\n"))
-	refused(err, "lvol vol-1-r-2-snap-s1 on lvstore disk-b would be deleted, but it is degraded")
+	refused(err, "lvol vol-1-r-4e5f6a7b-snap-s1 on lvstore disk-b would be deleted, but it is degraded")
 
 	leftovers, err := Garbage(storeOf(t, "  spacer:0badcafe degraded\n  flight:0badcaff degraded\n"))
 	require.NoError(t, err)

@@ -43,16 +43,16 @@ func TestField_10909_EveryVolumeThatSharesAnImageGetsItBack(t *testing.T) {
 	for i := range 5 {
 		parent := "a-image:base"
 		for j := range 3 {
-			l := Lvol{UUID: fmt.Sprintf("a-%d-%d", i, j), Name: fmt.Sprintf("vol-%d-r-1-snap-s%d", i, j), Parent: parent, Size: sceneSize * proofCluster, ReadOnly: true, Own: ownClusters(fmt.Sprint(i, j), 1)}
+			l := Lvol{UUID: fmt.Sprintf("a-%d-%d", i, j), Name: fmt.Sprintf("vol-%d-r-0a1b2c3d-snap-s%d", i, j), Parent: parent, Size: sceneSize * proofCluster, ReadOnly: true, Own: ownClusters(fmt.Sprint(i, j), 1)}
 			s.source.Lvols = append(s.source.Lvols, l)
 			parent = l.UUID
 		}
-		s.source.Lvols = append(s.source.Lvols, Lvol{UUID: fmt.Sprintf("a-%d", i), Name: fmt.Sprintf("vol-%d-r-1", i), Parent: parent, Size: sceneSize * proofCluster})
+		s.source.Lvols = append(s.source.Lvols, Lvol{UUID: fmt.Sprintf("a-%d", i), Name: fmt.Sprintf("vol-%d-r-0a1b2c3d", i), Parent: parent, Size: sceneSize * proofCluster})
 	}
 	for i := range 5 {
-		source, err := NewReplica(s.source, fmt.Sprintf("vol-%d-r-1", i))
+		source, err := NewReplica(s.source, fmt.Sprintf("vol-%d-r-0a1b2c3d", i))
 		require.NoError(t, err)
-		name := fmt.Sprintf("vol-%d-r-2", i)
+		name := fmt.Sprintf("vol-%d-r-4e5f6a7b", i)
 		destination, err := NewReplica(s.destination, name)
 		require.NoError(t, err)
 		plan, err := PlanRebuild(source, destination, Image{}, Options{})
@@ -68,9 +68,9 @@ func TestField_10909_EveryVolumeThatSharesAnImageGetsItBack(t *testing.T) {
 		}
 	}
 	for i := range 5 {
-		source, err := NewReplica(s.source, fmt.Sprintf("vol-%d-r-1", i))
+		source, err := NewReplica(s.source, fmt.Sprintf("vol-%d-r-0a1b2c3d", i))
 		require.NoError(t, err)
-		destination, err := NewReplica(s.destination, fmt.Sprintf("vol-%d-r-2", i))
+		destination, err := NewReplica(s.destination, fmt.Sprintf("vol-%d-r-4e5f6a7b", i))
 		require.NoError(t, err)
 		violations, err := Verify(source, destination, ImageNamed("base"))
 		require.NoError(t, err)
@@ -212,7 +212,7 @@ func TestField_9122_WhatIsLeftInFlightGoesAndIsNoReplica(t *testing.T) {
 	plan := s.mustPlan(t)
 	after := s.play(t, plan).destination
 	require.Len(t, after.Lvols, 2, "the snapshot and the head")
-	for _, phantom := range []string{"vol-1-r-2-rebuilding", "vol-1-r-2-rebuilding-0badcafe"} {
+	for _, phantom := range []string{"vol-1-r-4e5f6a7b-rebuilding", "vol-1-r-4e5f6a7b-rebuilding-0badcafe"} {
 		r, err := NewReplica(s.destination, phantom)
 		require.NoError(t, err)
 		require.False(t, r.Exists())

@@ -22,22 +22,22 @@ func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
 		"no cluster size on the destination":  {"", "", "cluster=0", "  image:base\n", []string{"cluster size"}},
 		"larger blocks":                       {"", "block=512", "block=4096", "  image:base\n", []string{"4096", "512", "disk-a", "disk-b"}},
 		"blocks that are no multiple":         {"", "block=4096", "block=520", "  image:base\n", []string{"520", "4096"}},
-		"a final name that is too long":       {"", "", "limit=17", "  image:base\n", []string{"vol-1-r-2-rebuilding-00000000", "29 bytes", "at most 17"}},
+		"a final name that is too long":       {"", "", "limit=17", "  image:base\n", []string{"vol-1-r-4e5f6a7b-rebuilding-00000000", "36 bytes", "at most 17"}},
 		"no room":                             {"", "", "free=7", "  image:base\n", []string{"needs 8", "0 stay in reserve", "7 are free", "frees 0", "disk-b"}},
 		"no room for the image":               {"", "", "free=11", "", []string{"needs 12", "11 are free"}},
 		"no room but for the reserve":         {"reserve=1", "", "free=17 total=1000", "  image:base\n", []string{"needs 8", "10 stay in reserve", "17 are free"}},
 		"a reserve that is rounded up":        {"reserve=1", "", "free=18 total=1001", "  image:base\n", []string{"11 stay in reserve"}},
 		"what is deleted is too little":       {"", "", "free=4", "  image:base\n    s1 own=x/3\n", []string{"needs 8", "4 are free", "frees 3"}},
 		"what is kept is not freed":           {"", "", "free=2", "  image:base\n    s1 own=a/5\n", []string{"needs 3", "2 are free", "frees 0"}},
-		"another's lvol has a final name":     {"", "", "", "  image:base\n  lvol:vol-1-r-2-snap-s2\n", []string{"vol-1-r-2-snap-s2", "disk-b", "not of replica vol-1-r-2"}},
-		"something read-only is called so":    {"", "", "", "  image:base\n  snap:vol-1-r-2\n", []string{"lvol vol-1-r-2 is already on"}},
-		"a clone hangs on what is deleted":    {"", "", "", "  image:base\n    s1 own=x/1\n      lvol:vol-1-r-2-clone-ep-1\n", []string{"vol-1-r-2-clone-ep-1", "vol-1-r-2-snap-s1", "would be deleted"}},
-		"a clone hangs on what is in flight":  {"", "", "", "  image:base\n  spacer:0badcafe\n    lvol:vol-1-r-2-clone-ep-1\n", []string{"clone-ep-1", "rebuilding-0badcafe", "would be deleted"}},
-		"a clone hangs on what is grafted":    {"", "", "", "  image:base\n  s1 own=a/5\n    lvol:vol-1-r-2-cloning\n", []string{"vol-1-r-2-cloning", "snap-s1", "changes"}},
-		"a clone hangs on what is loosened":   {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-2-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
-		"a clone hangs below what is grafted": {"", "", "", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n      lvol:vol-1-r-2-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
+		"another's lvol has a final name":     {"", "", "", "  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-s2\n", []string{"vol-1-r-4e5f6a7b-snap-s2", "disk-b", "not of replica vol-1-r-4e5f6a7b"}},
+		"something read-only is called so":    {"", "", "", "  image:base\n  snap:vol-1-r-4e5f6a7b\n", []string{"lvol vol-1-r-4e5f6a7b is already on"}},
+		"a clone hangs on what is deleted":    {"", "", "", "  image:base\n    s1 own=x/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "would be deleted"}},
+		"a clone hangs on what is in flight":  {"", "", "", "  image:base\n  spacer:0badcafe\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "rebuilding-0badcafe", "would be deleted"}},
+		"a clone hangs on what is grafted":    {"", "", "", "  image:base\n  s1 own=a/5\n    lvol:vol-1-r-4e5f6a7b-cloning\n", []string{"vol-1-r-4e5f6a7b-cloning", "snap-s1", "changes"}},
+		"a clone hangs on what is loosened":   {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
+		"a clone hangs below what is grafted": {"", "", "", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
 		"an image hangs on what is deleted":   {"", "", "", "  image:base\n    extra\n      image:other\n", []string{"bi-other", "snap-extra"}},
-		"another's snapshot hangs on it":      {"", "", "", "  image:base\n    extra\n      snap:vol-10-r-2-snap-a\n", []string{"vol-10-r-2-snap-a", "snap-extra"}},
+		"another's snapshot hangs on it":      {"", "", "", "  image:base\n    extra\n      snap:vol-10-r-4e5f6a7b-snap-a\n", []string{"vol-10-r-4e5f6a7b-snap-a", "snap-extra"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := parseScene(t, fmt.Sprintf("said base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
@@ -50,7 +50,7 @@ func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
 // Set loose and never grafted: where the volume has no image, the ancestor only
 // loses what it hangs on. Its clone reads something else from then on.
 func TestACloneOfAnAncestorThatIsOnlySetLooseIsRefused(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-2-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-2-clone-ep-1\n")
+	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "clone-ep-1", "snap-s1", "changes")
 }
@@ -68,11 +68,11 @@ func TestWhatJustFitsIsPlanned(t *testing.T) {
 		"smaller blocks":                         {"", "block=4096", "block=512", "  image:base\n"},
 		"blocks that nobody tells":               {"", "block=0", "block=4096", "  image:base\n"},
 		"blocks that the destination hides":      {"", "block=512", "block=0", "  image:base\n"},
-		"names just as long as the host takes":   {"", "", "limit=29", "  image:base\n"},
+		"names just as long as the host takes":   {"", "", "limit=36", "  image:base\n"},
 		"no limit of names":                      {"", "", "limit=0", "  image:base\n"},
-		"a clone of a snapshot that stays":       {"", "", "", "  image:base\n    s1 own=a/5\n      lvol:vol-1-r-2-clone-ep-1\n"},
+		"a clone of a snapshot that stays":       {"", "", "", "  image:base\n    s1 own=a/5\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"},
 		"a clone of the image":                   {"", "", "", "  image:base\n    lvol:vol-2\n"},
-		"a clone of a clone of one that stays":   {"", "", "", "  image:base\n    s1 own=a/5\n      snap:vol-1-r-2-clone-ep-1-snap-a\n        lvol:vol-1-r-2-clone-ep-1\n"},
+		"a clone of a clone of one that stays":   {"", "", "", "  image:base\n    s1 own=a/5\n      snap:vol-1-r-4e5f6a7b-clone-ep-1-snap-a\n        lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := parseScene(t, fmt.Sprintf("said base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
@@ -84,8 +84,8 @@ func TestWhatJustFitsIsPlanned(t *testing.T) {
 
 func TestEveryFinalNameHasToFit(t *testing.T) {
 	for name, limit := range map[string]int{
-		"vol-1-r-2-snap-" + strings.Repeat("x", 30):       44,
-		"bi-" + strings.Repeat("x", 30) + "-disk-store-b": 45,
+		"vol-1-r-4e5f6a7b-snap-" + strings.Repeat("x", 30): 51,
+		"bi-" + strings.Repeat("x", 30) + "-disk-store-b":  45,
 	} {
 		image, snapshot := "base", "s1"
 		if strings.HasPrefix(name, "bi-") {
@@ -105,16 +105,16 @@ func TestEveryFinalNameHasToFit(t *testing.T) {
 // the kept snapshot, too: what is there already fits.
 func TestWhatIsThereAlreadyFits(t *testing.T) {
 	long := strings.Repeat("x", 60)
-	s := parseScene(t, fmt.Sprintf("source\n  image:%s\n    %s own=a/1\n      head\ndestination limit=29\n  image:%s\n    %s own=a/1\n", long, long, long, long))
+	s := parseScene(t, fmt.Sprintf("source\n  image:%s\n    %s own=a/1\n      head\ndestination limit=36\n  image:%s\n    %s own=a/1\n", long, long, long, long))
 	require.NotEmpty(t, s.mustPlan(t).Operations)
 }
 
 func TestTheSystemSnapshotHasToFitOnTheSourceAndItsCopyOnTheDestination(t *testing.T) {
 	text := "source limit=%d\n  image:base\n    s1 own=a/1\n      head own=?/1\ndestination limit=%d\n  image:base\n"
-	const name = len("vol-1-r-1-snap-rebuild-00000000")
+	const name = len("vol-1-r-0a1b2c3d-snap-rebuild-00000000")
 	for _, limits := range [][2]int{{name - 1, name}, {name, name - 1}} {
 		_, err := parseScene(t, fmt.Sprintf(text, limits[0], limits[1])).plan()
-		requireRefusal(t, err, "-snap-rebuild-", "has 31 bytes", "at most 30")
+		requireRefusal(t, err, "-snap-rebuild-", "has 38 bytes", "at most 37")
 	}
 	require.NotNil(t, parseScene(t, fmt.Sprintf(text, name, name)).mustPlan(t).SystemSnapshot)
 }
@@ -149,14 +149,14 @@ func TestField_10116_TooLittleSpaceNamesWhatGCWouldFree(t *testing.T) {
 		hint  string // "": there is none
 	}{
 		"nothing else is there":              {"", ""},
-		"a leftover of another replica":      {"  lvol:vol-7-r-1-rebuilding-01234567 own=?/3\n", "; gc would free up to 3 more, of what crashes left: vol-7-r-1-rebuilding-01234567"},
-		"two leftovers, one on the other":    {"  snap:vol-7-r-1-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-1-rebuilding-89abcdef own=?/1\n", "; gc would free up to 4 more"},
+		"a leftover of another replica":      {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n", "; gc would free up to 3 more, of what crashes left: vol-7-r-0a1b2c3d-rebuilding-01234567"},
+		"two leftovers, one on the other":    {"  snap:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-0a1b2c3d-rebuilding-89abcdef own=?/1\n", "; gc would free up to 4 more"},
 		"an image that was being fetched":    {"  lvol:bi-rebuilding-01234567 own=?/2\n", "; gc would free up to 2 more, of what crashes left: bi-rebuilding-01234567"},
 		"what this very rebuild removes":     {"  flight:01234567 own=?/1\n", ""},
-		"an empty leftover":                  {"  lvol:vol-7-r-1-rebuilding-01234567\n", ""},
-		"what another engine fills":          {"  lvol:vol-7-r-1-rebuilding own=?/3\n", ""},
-		"a leftover that something hangs on": {"  snap:vol-7-r-1-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-1\n", ""},
-		"another replica":                    {"  snap:vol-7-r-1-snap-a own=?/3\n    lvol:vol-7-r-1\n", ""},
+		"an empty leftover":                  {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567\n", ""},
+		"what another engine fills":          {"  lvol:vol-7-r-0a1b2c3d-rebuilding own=?/3\n", ""},
+		"a leftover that something hangs on": {"  snap:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-0a1b2c3d\n", ""},
+		"another replica":                    {"  snap:vol-7-r-0a1b2c3d-snap-a own=?/3\n    lvol:vol-7-r-0a1b2c3d\n", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := parseScene(t, source+c.there).plan()

@@ -19,50 +19,50 @@ func garbageOn(t *testing.T, lvols ...Lvol) map[string]string {
 
 func TestWhatIsInFlightIsGarbageAndNothingElse(t *testing.T) {
 	require.Equal(t, map[string]string{
-		"vol-1-r-2-rebuilding-0badcafe of vol-1-r-2":           "",
-		"bi-rebuilding-00c0ffee of bi-rebuilding-00c0ffee":     "",
-		"vol-3-r-1-rebuilding of vol-3-r-1":                    "Longhorn rebuilds a replica into it, or has left it",
-		"bi-base-disk-u-temp-head of bi-base-disk-u-temp-head": "Longhorn downloads an image into it, or has left it",
+		"vol-1-r-4e5f6a7b-rebuilding-0badcafe of vol-1-r-4e5f6a7b": "",
+		"bi-rebuilding-00c0ffee of bi-rebuilding-00c0ffee":         "",
+		"vol-3-r-0a1b2c3d-rebuilding of vol-3-r-0a1b2c3d":          "Longhorn rebuilds a replica into it, or has left it",
+		"bi-base-disk-u-temp-head of bi-base-disk-u-temp-head":     "Longhorn downloads an image into it, or has left it",
 	}, garbageOn(t,
-		Lvol{UUID: "1", Name: "vol-1-r-2-rebuilding-0badcafe"},
+		Lvol{UUID: "1", Name: "vol-1-r-4e5f6a7b-rebuilding-0badcafe"},
 		Lvol{UUID: "2", Name: "bi-rebuilding-00c0ffee"},
-		Lvol{UUID: "3", Name: "vol-3-r-1-rebuilding"},
+		Lvol{UUID: "3", Name: "vol-3-r-0a1b2c3d-rebuilding"},
 		Lvol{UUID: "4", Name: "bi-base-disk-u-temp-head"},
-		Lvol{UUID: "5", Name: "vol-1-r-2"},
-		Lvol{UUID: "6", Name: "vol-1-r-2-snap-s1", ReadOnly: true},
+		Lvol{UUID: "5", Name: "vol-1-r-4e5f6a7b"},
+		Lvol{UUID: "6", Name: "vol-1-r-4e5f6a7b-snap-s1", ReadOnly: true},
 		Lvol{UUID: "7", Name: "bi-base-disk-u", ReadOnly: true},
-		Lvol{UUID: "8", Name: "vol-1-r-2-rebuilding-0badcaf"},
-		Lvol{UUID: "9", Name: "vol-1-r-2-rebuilding-0BADCAFE"},
-		Lvol{UUID: "10", Name: "vol-1-r-2-clone-ep-1"},
+		Lvol{UUID: "8", Name: "vol-1-r-4e5f6a7b-rebuilding-0badcaf"},
+		Lvol{UUID: "9", Name: "vol-1-r-4e5f6a7b-rebuilding-0BADCAFE"},
+		Lvol{UUID: "10", Name: "vol-1-r-4e5f6a7b-clone-ep-1"},
 	))
 }
 
 // gc removed the only record of a head's size and image.
 func TestStandInOfAStoppedRevertStays(t *testing.T) {
-	const standIn = "vol-1-r-2-rebuilding-0badcafe"
-	snapshot := Lvol{UUID: "s", Name: "vol-1-r-2-snap-s1", Size: 4, ReadOnly: true}
+	const standIn = "vol-1-r-4e5f6a7b-rebuilding-0badcafe"
+	snapshot := Lvol{UUID: "s", Name: "vol-1-r-4e5f6a7b-snap-s1", Size: 4, ReadOnly: true}
 	for what, c := range map[string]struct {
 		records bool
 		lvols   []Lvol
 		stays   bool
 	}{
 		"the head is gone":                       {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Record: "base"}}, true},
-		"the head is there":                      {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Record: "base"}, {UUID: "h", Name: "vol-1-r-2", Parent: "s"}}, false},
+		"the head is there":                      {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Record: "base"}, {UUID: "h", Name: "vol-1-r-4e5f6a7b", Parent: "s"}}, false},
 		"it has no record":                       {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8}}, false},
 		"it has data":                            {true, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Record: "base", Own: Clusters{Count: 1}}}, false},
 		"nothing is recorded":                    {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8}}, true},
-		"nothing is recorded, the head is there": {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8}, {UUID: "h", Name: "vol-1-r-2", Parent: "s"}}, false},
+		"nothing is recorded, the head is there": {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8}, {UUID: "h", Name: "vol-1-r-4e5f6a7b", Parent: "s"}}, false},
 		"nothing is recorded, it is loose":       {false, []Lvol{{UUID: "l", Name: standIn, Size: 8}}, false},
 		"nothing is recorded, it is sealed":      {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, ReadOnly: true}}, false},
 		"nothing is recorded, it has data":       {false, []Lvol{{UUID: "l", Name: standIn, Parent: "s", Size: 8, Own: Clusters{Count: 1}}}, false},
-		"nothing is recorded, a spacer below":    {false, []Lvol{{UUID: "e", Name: "vol-1-r-2-rebuilding-00c0ffee", Parent: "s", ReadOnly: true}, {UUID: "l", Name: standIn, Parent: "e", Size: 8}}, false},
+		"nothing is recorded, a spacer below":    {false, []Lvol{{UUID: "e", Name: "vol-1-r-4e5f6a7b-rebuilding-00c0ffee", Parent: "s", ReadOnly: true}, {UUID: "l", Name: standIn, Parent: "e", Size: 8}}, false},
 	} {
 		t.Run(what, func(t *testing.T) {
 			found, err := Garbage(Store{UUID: "u", Records: c.records, Lvols: append([]Lvol{snapshot}, c.lvols...)})
 			require.NoError(t, err)
 			for _, l := range found {
 				if c.stays && l.Lvol.Name == standIn {
-					require.Contains(t, l.Stays, "a revert of replica vol-1-r-2 was stopped")
+					require.Contains(t, l.Stays, "a revert of replica vol-1-r-4e5f6a7b was stopped")
 				} else {
 					require.Empty(t, l.Stays, l.Lvol.Name)
 				}

@@ -23,12 +23,12 @@ func TestAnImageThatIsNeededIsNotRemoved(t *testing.T) {
 		store Store
 		says  string
 	}{
-		"nothing needs it":      {store(Lvol{UUID: "h", Name: "vol-1-r-1", Parent: "o", Record: "other"}), ""},
+		"nothing needs it":      {store(Lvol{UUID: "h", Name: "vol-1-r-0a1b2c3d", Parent: "o", Record: "other"}), ""},
 		"writable":              {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "i", Name: image.Name}}}, ""},
 		"one hangs on it":       {store(on("a")...), "backing image base on lvstore disk-1 is needed: lvol a hangs on it; delete the replicas first"},
 		"two hang on it":        {store(on("a", "b")...), "lvols a and b hang on it"},
 		"many hang on it":       {store(on("a", "b", "c", "d", "e")...), "lvols a, b, c and 2 more hang on it"},
-		"a replica has lost it": {store(Lvol{UUID: "h", Name: "vol-1-r-1", Record: "base"}), "lvol vol-1-r-1 records it and lost it"},
+		"a replica has lost it": {store(Lvol{UUID: "h", Name: "vol-1-r-0a1b2c3d", Record: "base"}), "lvol vol-1-r-0a1b2c3d records it and lost it"},
 		"it is exported":        {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "i", Name: image.Name, UsedBy: User{Kind: UserExport, Name: "nqn.x"}}}}, "backing image base on lvstore disk-1 is in use (it is exported as nqn.x): end that use first"},
 		"it is downloaded":      {store(Lvol{UUID: "d", Name: image.Name + "-temp-head"}), "somebody is downloading image base"},
 		"it is not there":       {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "r", Name: "bi-rebuilding-0badcafe"}}}, "there is no backing image base on lvstore disk-1; available: none"},

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const otherVolumes = "vol-9-r-1"
+const otherVolumes = "vol-9-r-0a1b2c3d"
 
 // renamed is a store on which the source's replica is one of another volume.
 func renamed(s Store) Store {
@@ -62,7 +62,7 @@ func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
 		"the very same":                     {source + "\n  image:base\n    s1 own=a/2\n      head record=base\n", "", ""},
 		"the very same, and a written head": {source + "\n  image:base\n    s1 own=a/2\n      head own=?/1\n", "head (1 cluster of its own)", ""},
 		"what was in flight":                {source + "\n  image:base\n  flight:01234567 own=?/2\n", "", ""},
-		"a head that would shrink":          {source + "\n  image:base\n    s1 own=a/2\n      head size=9\n", "would shrink from 9437184 to the 8388608 bytes", "the head of replica vol-1-r-2 on lvstore disk-b would shrink from 9437184 to the 8388608 bytes of source"},
+		"a head that would shrink":          {source + "\n  image:base\n    s1 own=a/2\n      head size=9\n", "would shrink from 9437184 to the 8388608 bytes", "the head of replica vol-1-r-4e5f6a7b on lvstore disk-b would shrink from 9437184 to the 8388608 bytes of source"},
 		"a written head that would shrink":  {source + "\n  image:base\n    mine own=m/2\n      head size=9 own=?/3\n", "would be deleted", "would be deleted: head (3 clusters of its own), snapshot mine (2 clusters of its own)"},
 		"a head that would grow":            {source + "\n  image:base\n    s1 own=a/2 size=4\n      head size=7\n", "snapshot s1", ""},
 	} {
@@ -73,7 +73,7 @@ func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
 				if refused == "" {
 					require.NoError(t, err, replica)
 				} else {
-					requireRefusal(t, err, refused, "confirm it by the name vol-1-r-2")
+					requireRefusal(t, err, refused, "confirm it by the name vol-1-r-4e5f6a7b")
 					var loss *LossRefusal
 					require.ErrorAs(t, err, &loss)
 					require.Equal(t, destinationReplica, loss.Replica)
@@ -81,8 +81,8 @@ func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
 				plan, err := s.planFrom(replica, destinationReplica)
 				require.NoError(t, err, "its name was repeated")
 				requireDeletionsAreTold(t, plan)
-				_, err = s.planFrom(replica, "vol-1-r-3")
-				requireRefusal(t, err, "is said to be vol-1-r-3, but the destination is vol-1-r-2")
+				_, err = s.planFrom(replica, "vol-1-r-8c9d0e1f")
+				requireRefusal(t, err, "is said to be vol-1-r-8c9d0e1f, but the destination is vol-1-r-4e5f6a7b")
 			}
 		})
 	}
@@ -123,7 +123,7 @@ func TestARebuildOntoAnotherVolumesNameCanBeRepeated(t *testing.T) {
 
 func TestAPlanSaysThatTheDestinationHasAnotherSize(t *testing.T) {
 	for drawn, warns := range map[string]string{
-		"\n    head size=7":             "destination vol-1-r-2 on lvstore disk-b has another size: 7340032 bytes instead of the 8388608 of source vol-1-r-1 on lvstore disk-a",
+		"\n    head size=7":             "destination vol-1-r-4e5f6a7b on lvstore disk-b has another size: 7340032 bytes instead of the 8388608 of source vol-1-r-0a1b2c3d on lvstore disk-a",
 		"\n    head size=9":             "has another size: 9437184 bytes",
 		"\n    mine size=9":             "has another size: 9437184 bytes",
 		"\n    mine size=7":             "", // the volume may have grown since

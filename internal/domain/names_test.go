@@ -46,17 +46,17 @@ func TestNamesAreReadInEveryWayThatIsPossible(t *testing.T) {
 		"a clone that is made":                      {"vol-1-cloning", false, nil},
 		"a clone's helper":                          {"vol-1-cloning-tmp", false, nil},
 		"in flight of a clone that is made":         {"vol-1-cloning-rebuilding-0badcafe", false, nil},
-		"a snapshot of a clone that is made":        {"vol-1-r-2-cloning-snap-x", true, nil},
+		"a snapshot of a clone that is made":        {"vol-1-r-4e5f6a7b-cloning-snap-x", true, nil},
 		"a head that another feature makes":         {"vol-1-tmp-head", false, nil},
 		"a shard":                                   {"shard-vol-1-0", false, nil},
 		"a shard's snapshot":                        {"shard-vol-1-0-snap-x", true, nil},
 		"a replica of a volume called shard-vol":    {"shard-vol-r-12345678", false, []reading{head("shard-vol-r-12345678")}},
 		"its snapshot that ends in a number":        {"shard-vol-r-12345678-snap-7", true, []reading{snapshot("shard-vol-r-12345678", "7")}},
 		"a shard without a number":                  {"shard-vol", false, []reading{head("shard-vol")}},
-		"a replica that has expired":                {"vol-1-r-2-expired-17", false, nil},
-		"its snapshot":                              {"vol-1-r-2-expired-17-snap-x", true, nil},
+		"a replica that has expired":                {"vol-1-r-4e5f6a7b-expired-17", false, nil},
+		"its snapshot":                              {"vol-1-r-4e5f6a7b-expired-17-snap-x", true, nil},
 		"a volume that says -expired-":              {"vol-expired-1-r-0a1b2c3d", false, []reading{head("vol-expired-1-r-0a1b2c3d")}},
-		"a snapshot that says -expired-":            {"vol-1-r-2-snap-x-expired-1", true, []reading{snapshot("vol-1-r-2", "x-expired-1")}},
+		"a snapshot that says -expired-":            {"vol-1-r-4e5f6a7b-snap-x-expired-1", true, []reading{snapshot("vol-1-r-4e5f6a7b", "x-expired-1")}},
 		"a snapshot that ends in a word of a clone": {"vol-1-snap-clone-ep-1", true, nil},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -261,7 +261,7 @@ func TestWhatMayBeCalledHow(t *testing.T) {
 		"shard-vol":                   "",
 		"shard-vol-r-12345678":        "snapshot", // a replica of shard-vol
 		"vol-r-0a1b2c3d-expired-1":    "replica snapshot",
-		"vol-1-r-2-expired-1":         "replica snapshot",
+		"vol-1-r-4e5f6a7b-expired-1":  "replica snapshot",
 		"x-expired-y":                 "snapshot", // of no replica
 		"x-expired-y-r-0a1b2c3d":      "snapshot",
 	} {

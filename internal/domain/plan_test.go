@@ -378,7 +378,7 @@ destination
 // Without an image the ancestor is set loose and grafted nowhere; that is a
 // change, too, and nothing may change under the old head.
 func TestTheHeadGoesBeforeAnAncestorIsOnlySetLoose(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-2-snap-a\n    s1 own=a/1\n      head record=none\n")
+	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      head record=none\n")
 	plan := s.mustPlan(t)
 	require.Len(t, plan.Operations, 3)
 	require.Equal(t, VerbDelete, plan.Operations[0].Verb)

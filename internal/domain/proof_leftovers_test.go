@@ -9,8 +9,8 @@ import (
 // lost replica can have left behind.
 
 const (
-	sourceReplica      = "vol-1-r-1"
-	destinationReplica = "vol-1-r-2"
+	sourceReplica      = "vol-1-r-0a1b2c3d"
+	destinationReplica = "vol-1-r-4e5f6a7b"
 	proofImage         = "base"
 	proofCluster       = 1 << 20
 	proofSize          = 8 * proofCluster
@@ -99,7 +99,7 @@ func imageLvol(store Store) Lvol {
 // parentOf says (-1: the ancestor), with or without an image, healthy or hurt.
 func drawSource(c chooser, parentOf []int) world {
 	w := world{source: emptyStore("a"), said: NoImage()}
-	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "else", Name: "vol-10-r-1", Size: proofSize})
+	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "else", Name: "vol-10-r-0a1b2c3d", Size: proofSize})
 	root, outside := "", Lvol{}
 	switch c.choose(5) {
 	case 1:
@@ -222,8 +222,8 @@ func (d *remains) drawImage() {
 
 // drawForeignReplica: another one on the same store, to hang on by mistake.
 func (d *remains) drawForeignReplica() {
-	d.add(Lvol{UUID: "foreign-snap", Name: "vol-10-r-2-snap-s0", Size: proofSize, ReadOnly: true, Own: ownClusters("foreign", 3)})
-	d.add(Lvol{UUID: "foreign-head", Name: "vol-10-r-2", Size: proofSize, Parent: "foreign-snap"})
+	d.add(Lvol{UUID: "foreign-snap", Name: "vol-10-r-4e5f6a7b-snap-s0", Size: proofSize, ReadOnly: true, Own: ownClusters("foreign", 3)})
+	d.add(Lvol{UUID: "foreign-head", Name: "vol-10-r-4e5f6a7b", Size: proofSize, Parent: "foreign-snap"})
 }
 
 // rightParent is where a leftover would hang on a healthy replica, or the root

@@ -22,11 +22,11 @@ func TestAReplicaGoesHeadFirstThenLeafFirst(t *testing.T) {
 		got = append(got, operationText(o))
 	}
 	require.Equal(t, []string{
-		"behead: delete b-head, named vol-1-r-2",
-		"clear: delete b-flight:0badcafe, named vol-1-r-2-rebuilding-0badcafe",
-		"clear: delete b-s2, named vol-1-r-2-snap-s2",
-		"clear: delete b-s3, named vol-1-r-2-snap-s3, after [1]",
-		"clear: delete b-s1, named vol-1-r-2-snap-s1, after [2 3]",
+		"behead: delete b-head, named vol-1-r-4e5f6a7b",
+		"clear: delete b-flight:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe",
+		"clear: delete b-s2, named vol-1-r-4e5f6a7b-snap-s2",
+		"clear: delete b-s3, named vol-1-r-4e5f6a7b-snap-s3, after [1]",
+		"clear: delete b-s1, named vol-1-r-4e5f6a7b-snap-s1, after [2 3]",
 	}, got)
 }
 
@@ -38,7 +38,7 @@ func TestARemovalCanBeStoppedAnywhere(t *testing.T) {
 		"a hurt one":            "  image:base\n  s1\n    s2\n      head\n",
 		"no head":               "  s1\n    s2\n  s3\n",
 		"names with -snap-":     "  image:base\n    x-snap-y\n      s1\n        z-snap-y\n          head\n",
-		"a neighbour of a name": "  snap:vol-1-r-2-snap-x-snap-a\n    lvol:vol-1-r-2-snap-x\n  s1\n    head\n",
+		"a neighbour of a name": "  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n    lvol:vol-1-r-4e5f6a7b-snap-x\n  s1\n    head\n",
 	} {
 		t.Run(what, func(t *testing.T) {
 			start := storeOf(t, drawn)
@@ -79,8 +79,8 @@ func TestWhatARemovalRefuses(t *testing.T) {
 		store string
 		says  []string
 	}{
-		"nothing is there":       {"  image:base\n    lvol:vol-7\n", []string{"no replica vol-1-r-2 on lvstore disk-b"}},
-		"a linked clone":         {"  s1\n    head\n    lvol:vol-1-r-2-clone-ep-1\n", []string{"vol-1-r-2-clone-ep-1", "vol-1-r-2-snap-s1", "detach or delete it first"}},
+		"nothing is there":       {"  image:base\n    lvol:vol-7\n", []string{"no replica vol-1-r-4e5f6a7b on lvstore disk-b"}},
+		"a linked clone":         {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "detach or delete it first"}},
 		"another replica":        {"  s1\n    head\n    snap:vol-7-snap-a\n", []string{"vol-7-snap-a"}},
 		"a clone under the head": {"  s1\n    s2\n      lvol:x\n", []string{"lvol x"}},
 	} {
@@ -93,8 +93,8 @@ func TestWhatARemovalRefuses(t *testing.T) {
 
 // What the head tells to be the replica's must be told without it, too.
 func TestARemovalThatCouldNotBeFinishedIsRefused(t *testing.T) {
-	_, err := removalOf(t, storeOf(t, "  snap:vol-1-r-2-snap-x-snap-a\n    head\n  snap:vol-1-r-2-snap-x-snap-b\n    lvol:vol-1-r-2-snap-x-rebuilding\n"))
-	requireRefusal(t, err, "vol-1-r-2-snap-x-snap-a")
+	_, err := removalOf(t, storeOf(t, "  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n    head\n  snap:vol-1-r-4e5f6a7b-snap-x-snap-b\n    lvol:vol-1-r-4e5f6a7b-snap-x-rebuilding\n"))
+	requireRefusal(t, err, "vol-1-r-4e5f6a7b-snap-x-snap-a")
 }
 
 func TestANewReplicaHangsOnItsImage(t *testing.T) {
@@ -130,7 +130,7 @@ func TestWhatACreationRefuses(t *testing.T) {
 		image Image
 		says  []string
 	}{
-		"the replica is there":      {"  head\n", destinationReplica, proofSize, NoImage(), []string{"vol-1-r-2 is already on lvstore disk-b"}},
+		"the replica is there":      {"  head\n", destinationReplica, proofSize, NoImage(), []string{"vol-1-r-4e5f6a7b is already on lvstore disk-b"}},
 		"something of it is left":   {"  s1\n", destinationReplica, proofSize, NoImage(), []string{"is left", "delete it first"}},
 		"a name that is too long":   {"", strings.Repeat("v", 300), proofSize, NoImage(), []string{"300 bytes", "at most 255"}},
 		"no bytes":                  {"", destinationReplica, 0, NoImage(), []string{"0 bytes", "a multiple of its clusters of 1048576"}},
@@ -140,10 +140,10 @@ func TestWhatACreationRefuses(t *testing.T) {
 		"an image that is writable": {"  image:base writable\n", destinationReplica, proofSize, ImageNamed("base"), []string{"writable"}},
 		"a larger image":            {"  image:base size=9\n", destinationReplica, proofSize, ImageNamed("base"), []string{"9437184 bytes, more than the 8388608"}},
 		"a name taken by a snapshot": {
-			"  snap:vol-1-r-2\n", destinationReplica, proofSize, NoImage(), []string{"lvol vol-1-r-2 is already on lvstore disk-b"},
+			"  snap:vol-1-r-4e5f6a7b\n", destinationReplica, proofSize, NoImage(), []string{"lvol vol-1-r-4e5f6a7b is already on lvstore disk-b"},
 		},
 		"a name that confuses": {
-			"  s1\n    head\n  snap:vol-1-r-2-snap-x-snap-a\n", "vol-1-r-2-snap-x", proofSize, NoImage(), []string{"may belong to", "vol-1-r-2-snap-x-snap-a"},
+			"  s1\n    head\n  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n", "vol-1-r-4e5f6a7b-snap-x", proofSize, NoImage(), []string{"may belong to", "vol-1-r-4e5f6a7b-snap-x-snap-a"},
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -26,47 +26,47 @@ func TestWhatARepairDoes(t *testing.T) {
 		"the ancestor back on the image": {
 			"  image:base\n  s1\n    s2\n      head own=?/3 record=base\n",
 			Image{},
-			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1"},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1"},
 			true,
 		},
 		"the record, too": {
 			"  image:base\n  s1\n    head\n", base,
-			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1", "crown: record b-head, named vol-1-r-2, records base"},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "crown: record b-head, named vol-1-r-4e5f6a7b, records base"},
 			true,
 		},
-		"the record alone": {"  image:base\n    s1\n      head\n", Image{}, []string{"crown: record b-head, named vol-1-r-2, records base"}, false},
+		"the record alone": {"  image:base\n    s1\n      head\n", Image{}, []string{"crown: record b-head, named vol-1-r-4e5f6a7b, records base"}, false},
 		"a head without snapshots": {
 			"  image:base\n  head own=?/1 record=base\n",
 			Image{},
-			[]string{"build: graft b-head on b-image:base, named vol-1-r-2"},
+			[]string{"build: graft b-head on b-image:base, named vol-1-r-4e5f6a7b"},
 			true,
 		},
 		"the spacer of a graft that was interrupted": {
 			"  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n",
 			Image{},
-			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-2-rebuilding-0badcafe, after [0]"},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe, after [0]"},
 			false,
 		},
 		"a spacer on nothing": {
 			"  image:base\n  spacer:0badcafe\n    s1\n      head record=base\n",
 			Image{},
-			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-2-rebuilding-0badcafe, after [0]"},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe, after [0]"},
 			true,
 		},
 		"two spacers, one on the other, leaf first": {
 			"  image:base\n    s1\n      spacer:00000001\n        spacer:00000002\n          s2\n            head record=base\n",
 			Image{},
 			[]string{
-				"build: graft b-s2 on b-s1, named vol-1-r-2-snap-s2",
-				"build: delete b-spacer:00000002, named vol-1-r-2-rebuilding-00000002, after [0]",
-				"build: delete b-spacer:00000001, named vol-1-r-2-rebuilding-00000001, after [1]",
+				"build: graft b-s2 on b-s1, named vol-1-r-4e5f6a7b-snap-s2",
+				"build: delete b-spacer:00000002, named vol-1-r-4e5f6a7b-rebuilding-00000002, after [0]",
+				"build: delete b-spacer:00000001, named vol-1-r-4e5f6a7b-rebuilding-00000001, after [1]",
 			},
 			false,
 		},
 		"in flight with data: it stays, and so does what it hangs on": {
 			"  image:base\n  s1\n    head record=base\n  spacer:00000001\n    flight:00000002 own=?/1\n",
 			Image{},
-			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-2-snap-s1"},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1"},
 			true,
 		},
 	} {
@@ -104,11 +104,11 @@ func TestWhatARepairRefuses(t *testing.T) {
 		"the image is writable":   {"  image:base writable\n  s1\n    head\n", base, []string{"writable"}},
 		"the image is too large":  {"  image:base size=9\n  s1\n    head\n", base, []string{"9437184 bytes, more than the 8388608"}},
 		"there is no head":        {"  image:base\n  s1\n", base, []string{"no head", "rebuild it"}},
-		"there is no replica":     {"  image:base\n", base, []string{"no replica vol-1-r-2"}},
+		"there is no replica":     {"  image:base\n", base, []string{"no replica vol-1-r-4e5f6a7b"}},
 		"two ancestors":           {"  image:base\n  s1\n    head\n  s2\n", base, []string{"s1", "one-root", "2 ancestors"}},
 		"a foreign parent":        {"  image:base\n    s1\n  snap:vol-7-snap-a\n    s2\n      head\n", Image{}, []string{"s2", "vol-7-snap-a"}},
 		"a smaller child":         {"  image:base\n  s1\n    head size=7\n", base, []string{"head", "fewer"}},
-		"a linked clone reads it": {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-2-clone-ep-1\n", base, []string{"vol-1-r-2-clone-ep-1", "somebody else", "vol-1-r-2-snap-s1"}},
+		"a linked clone reads it": {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", base, []string{"vol-1-r-4e5f6a7b-clone-ep-1", "somebody else", "vol-1-r-4e5f6a7b-snap-s1"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := repairOf(t, storeOf(t, c.store), c.said)
@@ -119,7 +119,7 @@ func TestWhatARepairRefuses(t *testing.T) {
 
 // A linked clone under what reads what it should already is not in the way.
 func TestASpacerIsRemovedUnderALinkedClone(t *testing.T) {
-	plan, err := repairOf(t, storeOf(t, "  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n        lvol:vol-1-r-2-clone-ep-1\n"), Image{})
+	plan, err := repairOf(t, storeOf(t, "  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n        lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"), Image{})
 	require.NoError(t, err)
 	require.Len(t, plan.Operations, 2)
 }

@@ -33,7 +33,7 @@ func reservedLvolForm(name string) string {
 
 // reservedReplicaForm is the form that Longhorn reserves and that a replica of
 // that name would have; "": none. A volume may itself be called "shard-1" or
-// "x-r-1-expired-y", so what Longhorn takes for a replica is one.
+// "x-r-0a1b2c3d-expired-y", so what Longhorn takes for a replica is one.
 func reservedReplicaForm(name string) string {
 	if form := reservedLvolForm(name); form != "" {
 		return form

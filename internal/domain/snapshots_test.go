@@ -28,9 +28,9 @@ func TestNewSnapshotsOfAReplica(t *testing.T) {
 		"a slash":                   {aTree, "a/b", []string{`"a/b"`}},
 		"a name in flight":          {aTree, "a-rebuilding", []string{"-rebuilding"}},
 		"a name that is too long":   {aTree, strings.Repeat("s", 250), []string{"at most 255"}},
-		"no replica":                {"  image:base\n", "s4", []string{"no replica vol-1-r-2"}},
+		"no replica":                {"  image:base\n", "s4", []string{"no replica vol-1-r-4e5f6a7b"}},
 		"no head":                   {"  s1\n", "s4", []string{"no head", "rebuild it"}},
-		"another replica's by name": {"  s1\n    head\n  lvol:vol-1-r-2-snap-x-rebuilding\n", "x-snap-y", []string{"could not be told from one of replica vol-1-r-2-snap-x"}},
+		"another replica's by name": {"  s1\n    head\n  lvol:vol-1-r-4e5f6a7b-snap-x-rebuilding\n", "x-snap-y", []string{"could not be told from one of replica vol-1-r-4e5f6a7b-snap-x"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			requireRefusal(t, replicaOn(t, c.store).CheckNewSnapshot(c.name), c.says...)
@@ -52,13 +52,13 @@ func TestASnapshotMergesIntoWhatHangsOnIt(t *testing.T) {
 		store, name string
 		says        []string
 	}{
-		"two hang on it":       {aTree, "s1", []string{"2 lvols hang on snapshot s1", "vol-1-r-2-snap-s2, vol-1-r-2-snap-s3"}},
+		"two hang on it":       {aTree, "s1", []string{"2 lvols hang on snapshot s1", "vol-1-r-4e5f6a7b-snap-s2, vol-1-r-4e5f6a7b-snap-s3"}},
 		"it is not there":      {aTree, "s9", []string{"has no snapshot s9, only s1, s2, s3"}},
 		"nor any other":        {"  head\n", "s9", []string{"nor any other"}},
 		"no head":              {"  s1\n", "s1", []string{"no head"}},
 		"no replica":           {"", "s1", []string{"no replica"}},
-		"a linked clone":       {"  s1\n    head\n    lvol:vol-1-r-2-clone-ep-1\n", "s1", []string{"vol-1-r-2-clone-ep-1", "detach"}},
-		"something in flight":  {"  s1\n    head\n    spacer:0badcafe\n", "s1", []string{"vol-1-r-2-rebuilding-0badcafe", "in flight"}},
+		"a linked clone":       {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", "s1", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "detach"}},
+		"something in flight":  {"  s1\n    head\n    spacer:0badcafe\n", "s1", []string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", "in flight"}},
 		"what is shorter":      {"  s1\n    head size=7\n", "s1", []string{"7340032 bytes, fewer"}},
 		"another's, by chance": {"  s1\n    lvol:other\n  s2\n    head\n", "s1", []string{"lvol other"}},
 	} {

@@ -90,7 +90,7 @@ func TestWhoLendsNothingAtAll(t *testing.T) {
 	for what, c := range map[string]struct{ primary, other, why string }{
 		"it has lost its image":             {healthy, "\n  image:base\n  s1 own=a/1\n    head\n", "lost backing image base"},
 		"it has no head":                    {healthy, "\n  image:base\n    s1 own=a/1\n", "has no head"},
-		"it is not there":                   {healthy, "\n  image:base\n", "there is no replica vol-1-r-2"},
+		"it is not there":                   {healthy, "\n  image:base\n", "there is no replica vol-1-r-4e5f6a7b"},
 		"it is in pieces":                   {healthy, "\n  image:base\n    s1 own=a/1\n      head\n    s2\n", "two ancestors"},
 		"its host proves nothing":           {healthy, " upstream" + healthy, "the host of lvstore disk-b tells no checksums"},
 		"the primary's host proves nothing": {" upstream" + healthy, healthy, "the host of lvstore disk-a tells no checksums"},

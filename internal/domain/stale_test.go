@@ -17,7 +17,7 @@ func TestAPrimaryThatLacksDataOfAnotherSourceIsRefused(t *testing.T) {
 		"both have the same": {whole, whole, "", ""},
 		"a user's snapshot": {
 			"\n  image:base\n    s1 own=a/2\n      head own=?/1\n", whole,
-			"only vol-1-r-2 on lvstore disk-b has snapshot s2 (3 clusters of its own)", "",
+			"only vol-1-r-4e5f6a7b on lvstore disk-b has snapshot s2 (3 clusters of its own)", "",
 		},
 		"several snapshots": {
 			"\n  image:base\n    head own=?/1\n", whole, "has snapshots s1, s2 (5 clusters of its own)", "",
@@ -33,35 +33,35 @@ func TestAPrimaryThatLacksDataOfAnotherSourceIsRefused(t *testing.T) {
 		},
 		"a snapshot that the system took": {
 			"\n  image:base\n    s1 own=a/2\n      head own=?/4\n", "\n  image:base\n    s1 own=a/2\n      s2 own=b/3 system\n        head own=?/1\n",
-			"", "only vol-1-r-2 on lvstore disk-b has system snapshot s2 (3 clusters of its own)",
+			"", "only vol-1-r-4e5f6a7b on lvstore disk-b has system snapshot s2 (3 clusters of its own)",
 		},
 		"a snapshot that a rebuild took of the head": {
 			"\n  image:base\n    s1 own=a/2\n      head own=?/4\n", "\n  image:base\n    s1 own=a/2\n      rebuild-01234567 own=b/4 system\n        head\n", "", "",
 		},
 		"all the data": {
 			"\n  image:base\n    s1\n      s2\n        head\n", whole,
-			"vol-1-r-2 on lvstore disk-b has 6 clusters of its own, and vol-1-r-1 on lvstore disk-a has none", "",
+			"vol-1-r-4e5f6a7b on lvstore disk-b has 6 clusters of its own, and vol-1-r-0a1b2c3d on lvstore disk-a has none", "",
 		},
 		"all the data, in what a rebuild took of the head": {
 			"\n  image:base\n    head\n", "\n  image:base\n    rebuild-01234567 own=b/4 system\n      head\n", "has 4 clusters of its own", "",
 		},
 		"a part of the size": {
 			whole, strings.Replace(whole, "head", "head size=9", 1),
-			"vol-1-r-2 on lvstore disk-b has 9437184 bytes, and vol-1-r-1 on lvstore disk-a 8388608", "",
+			"vol-1-r-4e5f6a7b on lvstore disk-b has 9437184 bytes, and vol-1-r-0a1b2c3d on lvstore disk-a 8388608", "",
 		},
 		"a part of the size of a source without a head": {
 			whole, "\n  image:base\n    s1 own=a/2\n      s2 own=b/3 size=9\n", "has 9437184 bytes", "",
 		},
 		"the other one is smaller": {
 			strings.Replace(whole, "head", "head size=9", 1), whole,
-			"", "source vol-1-r-2 on lvstore disk-b has another size: 8388608 bytes instead of the 9437184 of vol-1-r-1 on lvstore disk-a",
+			"", "source vol-1-r-4e5f6a7b on lvstore disk-b has another size: 8388608 bytes instead of the 9437184 of vol-1-r-0a1b2c3d on lvstore disk-a",
 		},
 		"the other one has less": {whole, "\n  image:base\n    head\n", "", ""},
 		"clusters of the head": {
 			strings.Replace(whole, "head own=?/1", "head", 1), whole,
-			"", "vol-1-r-2 on lvstore disk-b has 1 cluster of its own in its head, and vol-1-r-1 on lvstore disk-a 0",
+			"", "vol-1-r-4e5f6a7b on lvstore disk-b has 1 cluster of its own in its head, and vol-1-r-0a1b2c3d on lvstore disk-a 0",
 		},
-		"other clusters of the head": {whole, strings.Replace(whole, "?/1", "?/3", 1), "", "has 3 clusters of its own in its head, and vol-1-r-1 on lvstore disk-a 1"},
+		"other clusters of the head": {whole, strings.Replace(whole, "?/1", "?/3", 1), "", "has 3 clusters of its own in its head, and vol-1-r-0a1b2c3d on lvstore disk-a 1"},
 		"the head was frozen by a rebuild, and written to again": {
 			"\n  image:base\n    s1 own=a/2\n      rebuild-01234567 own=b/4 system\n        head own=?/2\n", "\n  image:base\n    s1 own=a/2\n      head own=?/5\n", "", "",
 		},
@@ -93,14 +93,14 @@ func TestAllOtherSourcesAreCompared(t *testing.T) {
 	third, _, _ := two(t, "source\n  s2 own=a/1\n    head own=?/1\ndestination\n")
 	third.Store.Name = "disk-c"
 	_, err := CheckPrimary(primary, []Replica{other, third}, false)
-	requireRefusal(t, err, "only vol-1-r-2 on lvstore disk-b has snapshot s1")
-	require.ErrorContains(t, err, "only vol-1-r-1 on lvstore disk-c has snapshot s2")
+	requireRefusal(t, err, "only vol-1-r-4e5f6a7b on lvstore disk-b has snapshot s1")
+	require.ErrorContains(t, err, "only vol-1-r-0a1b2c3d on lvstore disk-c has snapshot s2")
 	_, err = CheckPrimary(primary, nil, false)
 	require.NoError(t, err)
 }
 
 func TestASourceOfAnotherVolumeIsRefused(t *testing.T) {
-	for other, refused := range map[string]bool{"vol-1-r-3": false, "vol-2-r-1": true, "backup": true} {
+	for other, refused := range map[string]bool{"vol-1-r-8c9d0e1f": false, "vol-2-r-0a1b2c3d": true, "backup": true} {
 		a, _, _ := two(t, "source\n  head\ndestination\n")
 		b, err := NewReplica(Store{UUID: "c", Name: "disk-c", ClusterSize: proofCluster, Lvols: []Lvol{{UUID: "c-head", Name: other, Size: proofSize}}}, other)
 		require.NoError(t, err)
@@ -121,7 +121,7 @@ func TestAReplicaOfAnotherVolumeKnowsNothingOfTheImage(t *testing.T) {
 	plan, err := s.planFrom(otherVolumes, destinationReplica)
 	require.NoError(t, err, "what is overwritten does not tell")
 	require.Equal(t, ImageNamed("base"), plan.Image)
-	require.Contains(t, plan.Warnings, "destination vol-1-r-2 on lvstore disk-b is named as a replica of another volume than source vol-9-r-1 on lvstore disk-a")
+	require.Contains(t, plan.Warnings, "destination vol-1-r-4e5f6a7b on lvstore disk-b is named as a replica of another volume than source vol-9-r-0a1b2c3d on lvstore disk-a")
 
 	s = parseScene(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n  image:base\n    mine own=m/1\n      head record=base\n")
 	_, err = s.planFrom(otherVolumes, destinationReplica)
@@ -133,10 +133,10 @@ func TestAReplicaOfAnotherVolumeKnowsNothingOfTheImage(t *testing.T) {
 	other, err := NewReplica(b, otherVolumes)
 	require.NoError(t, err)
 	_, err = PlanRepair(hurt, Image{}, other)
-	requireRefusal(t, err, "replica vol-9-r-1 on lvstore disk-b is named as one of another volume than vol-1-r-1 on lvstore disk-a")
+	requireRefusal(t, err, "replica vol-9-r-0a1b2c3d on lvstore disk-b is named as one of another volume than vol-1-r-0a1b2c3d on lvstore disk-a")
 	v := AuditVolume(Image{}, hurt, other)
 	require.Empty(t, v.Replicas[0].Violations, "the other one's image is not its own")
-	require.Equal(t, []string{"vol-9-r-1 on lvstore disk-b is named as a replica of another volume than vol-1-r-1 on lvstore disk-a"}, v.Notices)
+	require.Equal(t, []string{"vol-9-r-0a1b2c3d on lvstore disk-b is named as a replica of another volume than vol-1-r-0a1b2c3d on lvstore disk-a"}, v.Notices)
 }
 
 func TestReplicasOfDifferentVolumesAreToldByTheirNames(t *testing.T) {
@@ -144,9 +144,9 @@ func TestReplicasOfDifferentVolumesAreToldByTheirNames(t *testing.T) {
 		a, b  string
 		other bool
 	}{
-		{"vol-1-r-1", "vol-1-r-2", false},
-		{"vol-1-r-1", "vol-2-r-1", true},
-		{"vol-1-r-1", "vol-1", true},
+		{"vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b", false},
+		{"vol-1-r-0a1b2c3d", "vol-2-r-0a1b2c3d", true},
+		{"vol-1-r-0a1b2c3d", "vol-1", true},
 		{"a", "b", false}, // nothing tells
 		{"my-r-r-1", "my-r-r-2", false},
 	} {

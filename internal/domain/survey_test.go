@@ -43,8 +43,8 @@ func TestWhoseWhatIsOnAStore(t *testing.T) {
 	for what, c := range map[string]struct{ store, want string }{
 		"an empty store": {"", ""},
 		"replicas, whole ones and what is left of others": {
-			"  image:base\n    s1\n      s2\n        head\n    snap:vol-9-r-1-snap-a\n  lvol:vol-3-rebuilding-0badcafe\n  lvol:vol-2\n",
-			"replica vol-1-r-2: s1 s2\nreplica vol-2:\nreplica vol-3 without a head: (vol-3-rebuilding-0badcafe)\nreplica vol-9-r-1 without a head: a\nimage base of 2\n",
+			"  image:base\n    s1\n      s2\n        head\n    snap:vol-9-r-0a1b2c3d-snap-a\n  lvol:vol-3-rebuilding-0badcafe\n  lvol:vol-2\n",
+			"replica vol-1-r-4e5f6a7b: s1 s2\nreplica vol-2:\nreplica vol-3 without a head: (vol-3-rebuilding-0badcafe)\nreplica vol-9-r-0a1b2c3d without a head: a\nimage base of 2\n",
 		},
 		"a name that is the beginning of another's": {
 			"  snap:vol-1-snap-a\n    lvol:vol-1\n  snap:vol-10-snap-a\n    lvol:vol-10\n",
@@ -140,8 +140,8 @@ func TestASurveyFindsEveryLvolOnce(t *testing.T) {
 
 func TestVolumesAreKnownByTheNamesOfTheirReplicas(t *testing.T) {
 	for name, want := range map[string]string{
-		"vol-1-r-2": "vol-1", "pvc-8f5f-r-0badcafe": "pvc-8f5f", "a-r-b-r-c": "a-r-b",
-		"vol-1": "", "-r-1": "", "vol-1-r-": "", "": "",
+		"vol-1-r-4e5f6a7b": "vol-1", "pvc-8f5f-r-0badcafe": "pvc-8f5f", "a-r-b-r-c": "a-r-b",
+		"vol-1": "", "-r-0a1b2c3d": "", "vol-1-r-": "", "": "",
 	} {
 		volume, ok := VolumeOfReplica(name)
 		require.Equal(t, want != "", ok, name)

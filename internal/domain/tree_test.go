@@ -73,11 +73,11 @@ func TestTreesThatNoHealthyReplicaHasAreRefused(t *testing.T) {
 		"the head hangs on the image":      {"  image:base\n    s1\n    head\n", []string{"two ancestors", "the head", "s1"}},
 		"a snapshot larger than its child": {"  s1 size=9\n    s2 size=8\n      head size=9\n", []string{"s2", "8388608", "s1", "9437184"}},
 		"a snapshot larger than the head":  {"  s1 size=9\n    head size=8\n", []string{"8388608", "s1", "9437184"}},
-		"under another replica's snapshot": {"  snap:vol-10-r-2-snap-a\n    s1\n      head\n", []string{"snap-s1", "vol-10-r-2-snap-a", "no snapshot of replica"}},
+		"under another replica's snapshot": {"  snap:vol-10-r-4e5f6a7b-snap-a\n    s1\n      head\n", []string{"snap-s1", "vol-10-r-4e5f6a7b-snap-a", "no snapshot of replica"}},
 		"under a spacer of its own":        {"  spacer:0badcafe\n    s1\n      head\n", []string{"snap-s1", "rebuilding-0badcafe"}},
 		"under an lvol that is no one's":   {"  lvol:else\n    s1\n      head\n", []string{"snap-s1", "else"}},
 		"under an image that is filled":    {"  filling:base\n    s1\n      head\n", []string{"snap-s1", "temp-head"}},
-		"its head under another's":         {"  snap:vol-10-r-2-snap-a\n    head\n", []string{"vol-10-r-2-snap-a"}},
+		"its head under another's":         {"  snap:vol-10-r-4e5f6a7b-snap-a\n    head\n", []string{"vol-10-r-4e5f6a7b-snap-a"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := treeOf(t, c.drawn)
@@ -187,7 +187,7 @@ func TestParentsInTheReplicasWords(t *testing.T) {
   image:base
     s1
       s2
-  snap:vol-10-r-2-snap-a
+  snap:vol-10-r-4e5f6a7b-snap-a
     s3
   spacer:0badcafe
     s4
@@ -196,7 +196,7 @@ func TestParentsInTheReplicasWords(t *testing.T) {
 	r, err := NewReplica(store, destinationReplica)
 	require.NoError(t, err)
 	for snapshot, want := range map[string]string{
-		"s1": "backing-image:base", "s2": "s1", "s3": "lvol:vol-10-r-2-snap-a", "s4": "lvol:" + destinationReplica + "-rebuilding-0badcafe", "s5": "",
+		"s1": "backing-image:base", "s2": "s1", "s3": "lvol:vol-10-r-4e5f6a7b-snap-a", "s4": "lvol:" + destinationReplica + "-rebuilding-0badcafe", "s5": "",
 	} {
 		s, _ := r.Snapshot(snapshot)
 		parent := r.ParentOf(s.Lvol)

@@ -26,8 +26,8 @@ func TestRebuildRefusesReplicasInUse(t *testing.T) {
 		never               bool // also where it is allowed
 	}{
 		"a source's head that is exported would be frozen": {
-			"        head own=c/1 record=base export=nqn.x:vol-1-r-1\n", "  image:base\n",
-			[]string{"vol-1-r-1 on lvstore disk-a", "exported as nqn.x:vol-1-r-1", "snapshot"},
+			"        head own=c/1 record=base export=nqn.x:vol-1-r-0a1b2c3d\n", "  image:base\n",
+			[]string{"vol-1-r-0a1b2c3d on lvstore disk-a", "exported as nqn.x:vol-1-r-0a1b2c3d", "snapshot"},
 			false,
 		},
 		"a RAID's": {
@@ -41,33 +41,33 @@ func TestRebuildRefusesReplicasInUse(t *testing.T) {
 			false,
 		},
 		"a destination's head that is exported would be deleted": {
-			"        head record=base\n", "  image:base\n    head export=nqn.x:vol-1-r-2\n",
-			[]string{"vol-1-r-2 on lvstore disk-b", "exported as nqn.x:vol-1-r-2", "deleted"},
+			"        head record=base\n", "  image:base\n    head export=nqn.x:vol-1-r-4e5f6a7b\n",
+			[]string{"vol-1-r-4e5f6a7b on lvstore disk-b", "exported as nqn.x:vol-1-r-4e5f6a7b", "deleted"},
 			false,
 		},
 		"one that its own target is attached to": {
-			"        head record=base\n", "  image:base\n    head export=nqn.x:vol-1-r-2!\n",
+			"        head record=base\n", "  image:base\n    head export=nqn.x:vol-1-r-4e5f6a7b!\n",
 			[]string{"attached by its own target", "can hang its host", "nothing allows this"},
 			true,
 		},
 		"what another engine fills": {
-			"        head record=base\n", "  image:base\n  flight: own=?/1 export=nqn.x:vol-1-r-2-rebuilding\n",
-			[]string{"vol-1-r-2-rebuilding", "deleted"},
+			"        head record=base\n", "  image:base\n  flight: own=?/1 export=nqn.x:vol-1-r-4e5f6a7b-rebuilding\n",
+			[]string{"vol-1-r-4e5f6a7b-rebuilding", "deleted"},
 			false,
 		},
 		"an outdated snapshot that a backup reads": {
 			"        head record=base\n", "  image:base\n    s1 own=x/5 export=nqn.x:backup\n",
-			[]string{"vol-1-r-2-snap-s1", "nqn.x:backup", "deleted"},
+			[]string{"vol-1-r-4e5f6a7b-snap-s1", "nqn.x:backup", "deleted"},
 			false,
 		},
 		"a snapshot that is grafted": {
 			"        head record=base\n", "  image:base\n  s1 own=a/5 export=nqn.x:backup!\n",
-			[]string{"vol-1-r-2-snap-s1", "another parent"},
+			[]string{"vol-1-r-4e5f6a7b-snap-s1", "another parent"},
 			false,
 		},
 		"one that hangs on what is grafted": {
 			"        head record=base\n", "  image:base\n  s1 own=a/5\n    s2 own=b/3 export=nqn.x:backup!\n",
-			[]string{"vol-1-r-2-snap-s2", "another parent"},
+			[]string{"vol-1-r-4e5f6a7b-snap-s2", "another parent"},
 			false,
 		},
 	} {
@@ -87,20 +87,20 @@ func TestRebuildRefusesReplicasInUse(t *testing.T) {
 
 func TestRebuildReadsASourceInUse(t *testing.T) {
 	for what, c := range map[string]struct{ source, destination string }{
-		"its head has nothing of its own": {"        head record=base export=nqn.x:vol-1-r-1!\n", "  image:base\n"},
+		"its head has nothing of its own": {"        head record=base export=nqn.x:vol-1-r-0a1b2c3d!\n", "  image:base\n"},
 		"the destination is right already": {
-			"        head record=base export=nqn.x:vol-1-r-1!\n",
-			usedTree + "        head record=base export=nqn.x:vol-1-r-2!\n",
+			"        head record=base export=nqn.x:vol-1-r-0a1b2c3d!\n",
+			usedTree + "        head record=base export=nqn.x:vol-1-r-4e5f6a7b!\n",
 		},
 		"the destination lacks a record": {
 			"        head record=base raid=vol-1!\n",
-			usedTree + "        head export=nqn.x:vol-1-r-2!\n",
+			usedTree + "        head export=nqn.x:vol-1-r-4e5f6a7b!\n",
 		},
 		"a snapshot that stays is exported": {
 			"        head record=base\n", "  image:base\n    s1 own=a/5 export=nqn.x:backup!\n",
 		},
 		"another replica is": {
-			"        head record=base\n", "  image:base\n    lvol:vol-2-r-1 export=nqn.x:vol-2-r-1!\n",
+			"        head record=base\n", "  image:base\n    lvol:vol-2-r-0a1b2c3d export=nqn.x:vol-2-r-0a1b2c3d!\n",
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestRepairOfAReplicaInUse(t *testing.T) {
 }
 
 func TestGarbageInUseStays(t *testing.T) {
-	require.Equal(t, map[string]string{"vol-1-r-2-rebuilding-0badcafe of vol-1-r-2": "it is in use: exported as nqn.x:y"},
-		garbageOn(t, Lvol{UUID: "1", Name: "vol-1-r-2-rebuilding-0badcafe", UsedBy: User{Kind: UserExport, Name: "nqn.x:y"}}))
+	require.Equal(t, map[string]string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe of vol-1-r-4e5f6a7b": "it is in use: exported as nqn.x:y"},
+		garbageOn(t, Lvol{UUID: "1", Name: "vol-1-r-4e5f6a7b-rebuilding-0badcafe", UsedBy: User{Kind: UserExport, Name: "nqn.x:y"}}))
 }
 
 // An engine exports an image while it copies it to another host.

@@ -28,7 +28,7 @@ func TestWhatIsWrongWithAReplica(t *testing.T) {
 		"nothing": {"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n", nil},
 		"the ancestor lost the image": {
 			"  image:base\n  s1 own=a/2 at=1\n    s2 own=b/1 at=2\n      head record=base\n",
-			[]found{{"s1", RuleAncestorParent, true, "lvol vol-1-r-2-snap-s1 has no parent instead of backing-image:base"}},
+			[]found{{"s1", RuleAncestorParent, true, "lvol vol-1-r-4e5f6a7b-snap-s1 has no parent instead of backing-image:base"}},
 		},
 		"the ancestor hangs on another image": {
 			"  image:base\n  image:other\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n",
@@ -48,7 +48,7 @@ func TestWhatIsWrongWithAReplica(t *testing.T) {
 		},
 		"another is loose": {
 			"  image:base\n    s1 own=a/2 at=1\n  s2 own=b/1 at=2\n    head record=base\n",
-			[]found{{"s2", RuleParent, true, "lvol vol-1-r-2-snap-s2 has no parent instead of s1"}},
+			[]found{{"s2", RuleParent, true, "lvol vol-1-r-4e5f6a7b-snap-s2 has no parent instead of s1"}},
 		},
 		"another hangs on the image, too": {
 			"  image:base\n    s1 own=a/2 at=1\n    s2 own=b/1 at=2\n      head record=base\n",
@@ -72,7 +72,7 @@ func TestWhatIsWrongWithAReplica(t *testing.T) {
 		},
 		"something is in flight": {
 			"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n  flight:0badcafe\n  spacer:\n",
-			[]found{{"vol-1-r-2-rebuilding", RuleInFlight, false, "left"}, {"vol-1-r-2-rebuilding-0badcafe", RuleInFlight, false, "left"}},
+			[]found{{"vol-1-r-4e5f6a7b-rebuilding", RuleInFlight, false, "left"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, "left"}},
 		},
 		"another size": {
 			"  image:base\n    s1 own=a/2 at=1 size=7\n      s2 own=b/1 at=2\n        head record=base\n",
@@ -103,7 +103,7 @@ func TestWhatIsWrongWithAReplica(t *testing.T) {
 		},
 		"no head": {
 			"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n",
-			[]found{{"head", RuleHead, false, "vol-1-r-2 has none"}},
+			[]found{{"head", RuleHead, false, "vol-1-r-4e5f6a7b has none"}},
 		},
 		"the head hangs loose": {
 			"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n  head record=base\n",

@@ -19,9 +19,9 @@ func TestBadInputChangesNothing(t *testing.T) {
 		const clusters = 4
 		source := newPlace(t, target, 64)
 		source.importImage(t, noises(7, 2))
-		snap := source.snapshot(t, "vol-1-r-1", "s1", source.image, clusters, createdAt(0), map[int]uint64{0: 1, 1: 2, 2: 3})
-		source.head(t, "vol-1-r-1", snap, clusters)
-		source.snapshot(t, "vol-2-r-1", "s1", source.image, clusters, createdAt(0), nil) // half there: it has no head
+		snap := source.snapshot(t, "vol-1-r-0a1b2c3d", "s1", source.image, clusters, createdAt(0), map[int]uint64{0: 1, 1: 2, 2: 3})
+		source.head(t, "vol-1-r-0a1b2c3d", snap, clusters)
+		source.snapshot(t, "vol-2-r-0a1b2c3d", "s1", source.image, clusters, createdAt(0), nil) // half there: it has no head
 		limit := source.store(t).NameLimit
 
 		roomy := newPlace(t, target, 64)
@@ -35,7 +35,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		require.Zero(t, full.store(t).FreeClusters)
 		coarse := openPlace(t, target, target.NewStoreOf(t, 16, 4*clusterSize))
 
-		good, there := source.address("vol-1-r-1"), roomy.address("vol-1-r-2")
+		good, there := source.address("vol-1-r-0a1b2c3d"), roomy.address("vol-1-r-4e5f6a7b")
 		named := func(name string) string { return roomy.address(url.QueryEscape(name)) }
 		long := func(n int) string { return strings.Repeat("v", n) }
 		for _, test := range []struct {
@@ -45,14 +45,14 @@ func TestBadInputChangesNothing(t *testing.T) {
 			says         []string
 			onlyUpstream bool
 		}{
-			{"no socket there", good, address(target.Socket+"x", roomy.lvstore, "vol-1-r-2"), 1, []string{target.Socket + "x", "no such file"}, false},
-			{"an lvstore that is not there", good, address(target.Socket, "none", "vol-1-r-2"), 1, []string{"none", "only", source.lvstore}, false},
-			{"a source's lvstore that is not there", address(target.Socket, "none", "vol-1-r-1"), there, 1, []string{"none", "only"}, false},
-			{"an lvstore that is full", good, full.address("vol-1-r-2"), 1, []string{full.lvstore, "0 are free"}, false},
-			{"an lvstore that is too small", good, small.address("vol-1-r-2"), 1, []string{small.lvstore, "free"}, false},
-			{"an lvstore of another cluster size", good, coarse.address("vol-1-r-2"), 1, []string{fmt.Sprint(clusterSize), fmt.Sprint(4 * clusterSize)}, false},
-			{"a source that is not there", source.address("vol-9-r-1"), there, 1, []string{"no replica vol-9-r-1", source.lvstore}, false},
-			{"a source that is half there", source.address("vol-2-r-1"), there, 1, []string{"vol-2-r-1", "no head"}, false},
+			{"no socket there", good, address(target.Socket+"x", roomy.lvstore, "vol-1-r-4e5f6a7b"), 1, []string{target.Socket + "x", "no such file"}, false},
+			{"an lvstore that is not there", good, address(target.Socket, "none", "vol-1-r-4e5f6a7b"), 1, []string{"none", "only", source.lvstore}, false},
+			{"a source's lvstore that is not there", address(target.Socket, "none", "vol-1-r-0a1b2c3d"), there, 1, []string{"none", "only"}, false},
+			{"an lvstore that is full", good, full.address("vol-1-r-4e5f6a7b"), 1, []string{full.lvstore, "0 are free"}, false},
+			{"an lvstore that is too small", good, small.address("vol-1-r-4e5f6a7b"), 1, []string{small.lvstore, "free"}, false},
+			{"an lvstore of another cluster size", good, coarse.address("vol-1-r-4e5f6a7b"), 1, []string{fmt.Sprint(clusterSize), fmt.Sprint(4 * clusterSize)}, false},
+			{"a source that is not there", source.address("vol-9-r-0a1b2c3d"), there, 1, []string{"no replica vol-9-r-0a1b2c3d", source.lvstore}, false},
+			{"a source that is half there", source.address("vol-2-r-0a1b2c3d"), there, 1, []string{"vol-2-r-0a1b2c3d", "no head"}, false},
 			{"a source that is the destination", good, good, 1, []string{"source and destination at once"}, false},
 			{"an unknown key", good + "&lsv=x", there, 2, []string{"unknown key", "lsv", "expected"}, false},
 			{"no replica", good, "unix://" + target.Socket + "?lvs=" + roomy.lvstore, 2, []string{"--destination", "expected"}, false},

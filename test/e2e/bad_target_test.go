@@ -141,8 +141,8 @@ func TestABadTargetIsSaidInOneLine(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
-			at := address(test.path, "disk-1", "vol-1-r-1")
-			args := []string{"rebuild", "--source", at, "--destination", address(test.path, "disk-1", "vol-1-r-2"), "--no-image"}
+			at := address(test.path, "disk-1", "vol-1-r-0a1b2c3d")
+			args := []string{"rebuild", "--source", at, "--destination", address(test.path, "disk-1", "vol-1-r-4e5f6a7b"), "--no-image"}
 			if test.name != "an lvstore whose lvols go round in a circle" {
 				test.says = append(test.says, test.path)
 			}
@@ -159,10 +159,10 @@ func TestABadTargetIsSaidInOneLine(t *testing.T) {
 // each of two snapshots is the other's parent.
 var cycleStore = map[string]string{
 	"bdev_lvol_get_lvstores": `[{"uuid":"11111111-1111-4111-8111-111111111111","name":"disk-1","base_bdev":"aio","total_data_clusters":64,"free_clusters":60,"block_size":4096,"cluster_size":1048576}]`,
-	"bdev_lvol_get_lvols": `[{"alias":"disk-1/vol-1-r-1-snap-a","uuid":"aaaaaaaa-0000-4000-8000-000000000001","name":"vol-1-r-1-snap-a","is_snapshot":true,"is_clone":true,"is_degraded":false},
-		{"alias":"disk-1/vol-1-r-1-snap-b","uuid":"aaaaaaaa-0000-4000-8000-000000000002","name":"vol-1-r-1-snap-b","is_snapshot":true,"is_clone":true,"is_degraded":false}]`,
-	"bdev_get_bdevs": "[" + cycleBdev("aaaaaaaa-0000-4000-8000-000000000001", "vol-1-r-1-snap-a", "vol-1-r-1-snap-b") + "," +
-		cycleBdev("aaaaaaaa-0000-4000-8000-000000000002", "vol-1-r-1-snap-b", "vol-1-r-1-snap-a") + "]",
+	"bdev_lvol_get_lvols": `[{"alias":"disk-1/vol-1-r-0a1b2c3d-snap-a","uuid":"aaaaaaaa-0000-4000-8000-000000000001","name":"vol-1-r-0a1b2c3d-snap-a","is_snapshot":true,"is_clone":true,"is_degraded":false},
+		{"alias":"disk-1/vol-1-r-0a1b2c3d-snap-b","uuid":"aaaaaaaa-0000-4000-8000-000000000002","name":"vol-1-r-0a1b2c3d-snap-b","is_snapshot":true,"is_clone":true,"is_degraded":false}]`,
+	"bdev_get_bdevs": "[" + cycleBdev("aaaaaaaa-0000-4000-8000-000000000001", "vol-1-r-0a1b2c3d-snap-a", "vol-1-r-0a1b2c3d-snap-b") + "," +
+		cycleBdev("aaaaaaaa-0000-4000-8000-000000000002", "vol-1-r-0a1b2c3d-snap-b", "vol-1-r-0a1b2c3d-snap-a") + "]",
 }
 
 func cycleBdev(uuid, name, parent string) string {

@@ -19,8 +19,8 @@ const (
 	chainClusters  = 8 // own, of each snapshot
 	chainVolume    = chainLength*chainClusters + 4
 	chainMiBSecond = 8
-	chainFrom      = "vol-1-r-1"
-	chainTo        = "vol-1-r-2"
+	chainFrom      = "vol-1-r-0a1b2c3d"
+	chainTo        = "vol-1-r-4e5f6a7b"
 )
 
 // newChain makes a healthy replica of a chain, and an empty place for another,

@@ -49,11 +49,11 @@ func TestField_10909_CommandsOnRealTargets(t *testing.T) {
 		for i := range imageClusters {
 			copy(image[i*clusterSize:], noise(uint64(100+i)))
 		}
-		healthyAt, hurtAt := address(target.Socket, a.lvstore, "vol-1-r-1"), address(target.Socket, b.lvstore, "vol-1-r-2")
+		healthyAt, hurtAt := address(target.Socket, a.lvstore, "vol-1-r-0a1b2c3d"), address(target.Socket, b.lvstore, "vol-1-r-4e5f6a7b")
 		for _, side := range []struct {
 			*place
 			at, name string
-		}{{a, healthyAt, "vol-1-r-1"}, {b, hurtAt, "vol-1-r-2"}} {
+		}{{a, healthyAt, "vol-1-r-0a1b2c3d"}, {b, hurtAt, "vol-1-r-4e5f6a7b"}} {
 			side.importImage(t, image)
 			engine.do(t, "replica", "create", side.at, "--size", "16MiB", "--image", imageName)
 			for i, name := range []string{"s1", "s2", "s3"} {
@@ -85,7 +85,7 @@ func TestField_10909_CommandsOnRealTargets(t *testing.T) {
 		}
 		require.LessOrEqual(t, status, 1)
 
-		before := b.replica(t, "vol-1-r-2")
+		before := b.replica(t, "vol-1-r-4e5f6a7b")
 		views := map[string][]byte{"head": b.view(t, *before.Head)}
 		for _, s := range before.Snapshots {
 			views[s.Name] = b.view(t, s.Lvol)
@@ -102,16 +102,16 @@ func TestField_10909_CommandsOnRealTargets(t *testing.T) {
 		require.Len(t, violations, 1)
 		require.Equal(t, map[string]any{
 			"subject": "s1", "rule": "ancestor-parent", "repairable": true,
-			"detail": "lvol vol-1-r-2-snap-s1 has no parent instead of backing-image:" + imageName,
+			"detail": "lvol vol-1-r-4e5f6a7b-snap-s1 has no parent instead of backing-image:" + imageName,
 		}, violations[0])
 
 		plan := engine.do(t, "repair", hurtAt, "--compare", healthyAt, "--dry-run")["plan"].([]any)
 		require.Equal(t, "graft", plan[0].(map[string]any)["action"])
-		require.Equal(t, "", b.replica(t, "vol-1-r-2").Store.Lvols[indexOf(t, b, ancestor.Lvol.UUID)].Parent, "a plan changes nothing")
+		require.Equal(t, "", b.replica(t, "vol-1-r-4e5f6a7b").Store.Lvols[indexOf(t, b, ancestor.Lvol.UUID)].Parent, "a plan changes nothing")
 		repaired := engine.do(t, "repair", hurtAt, "--image", imageName)
 		require.Zero(t, repaired["copiedBytes"])
 
-		after := b.replica(t, "vol-1-r-2")
+		after := b.replica(t, "vol-1-r-4e5f6a7b")
 		require.Equal(t, views["head"], b.view(t, *after.Head))
 		for _, s := range after.Snapshots {
 			require.Equal(t, views[s.Name], b.view(t, s.Lvol), "the view of %s", s.Name)
@@ -121,7 +121,7 @@ func TestField_10909_CommandsOnRealTargets(t *testing.T) {
 		engine.do(t, "audit", hurtAt)
 		require.Equal(t, 1, len(engine.do(t, "tree", hurtAt)["replicas"].([]any)))
 
-		engine.do(t, "replica", "delete", hurtAt, "--confirm", "vol-1-r-2")
+		engine.do(t, "replica", "delete", hurtAt, "--confirm", "vol-1-r-4e5f6a7b")
 		status, _, _ = engine.command(t, "tree", hurtAt)
 		require.Equal(t, 1, status)
 		left := b.store(t)

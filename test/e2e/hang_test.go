@@ -48,8 +48,8 @@ func hangInTheMiddle(t *testing.T, from, to *targettest.Target, sourceHangs bool
 	asideTo := newPlace(t, lives, storeClusters)
 	aside.importImage(t, noises(7, 2))
 	asideTo.importImage(t, noises(7, 2))
-	aside.growChain(t, "vol-2-r-1")
-	r := program.mustRebuild(t, aside.address("vol-2-r-1"), asideTo.address("vol-2-r-2"))
+	aside.growChain(t, "vol-2-r-0a1b2c3d")
+	r := program.mustRebuild(t, aside.address("vol-2-r-0a1b2c3d"), asideTo.address("vol-2-r-4e5f6a7b"))
 	require.Len(t, r.Destination.Snapshots, chainLength)
 	t.Logf("another rebuild was whole after %v", time.Since(stopped).Round(10*time.Millisecond))
 
@@ -69,7 +69,7 @@ func TestField_HangingTargetInOneProcess(t *testing.T) {
 		source, destination := newChain(t, from, to)
 		beside := newPlace(t, from, storeClusters)
 		beside.importImage(t, noises(7, 2))
-		source.growChain(t, "vol-2-r-1")
+		source.growChain(t, "vol-2-r-0a1b2c3d")
 		from.LimitWrites(t, beside.lvstore, chainMiBSecond)
 
 		engine := rebuild.New(zaptest.NewLogger(t))
@@ -89,7 +89,7 @@ func TestField_HangingTargetInOneProcess(t *testing.T) {
 			return began, over
 		}
 		copying, hanging := start(rebuild.Site{Host: a, Replica: chainFrom}, rebuild.Site{Host: b, Replica: chainTo})
-		otherCopying, other := start(rebuild.Site{Host: a, Replica: "vol-2-r-1"}, rebuild.Site{Host: c, Replica: "vol-2-r-2"})
+		otherCopying, other := start(rebuild.Site{Host: a, Replica: "vol-2-r-0a1b2c3d"}, rebuild.Site{Host: c, Replica: "vol-2-r-4e5f6a7b"})
 		<-copying
 		<-otherCopying
 		to.Pause(t)
@@ -109,7 +109,7 @@ func TestField_HangingTargetInOneProcess(t *testing.T) {
 		case <-time.After(time.Minute):
 			require.FailNow(t, "another rebuild of the process does not go on")
 		}
-		requireRebuilt(t, source, "vol-2-r-1", beside, "vol-2-r-2")
+		requireRebuilt(t, source, "vol-2-r-0a1b2c3d", beside, "vol-2-r-4e5f6a7b")
 		to.Resume(t)
 		to.LimitWrites(t, destination.lvstore, 0)
 		program.mustRebuild(t, source.address(chainFrom), destination.address(chainTo))

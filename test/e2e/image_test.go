@@ -85,11 +85,11 @@ func TestImages(t *testing.T) {
 			require.Equal(t, 1, status, "it is there already")
 		}
 
-		a.growSource(t, "vol-1-r-1")
-		process := program.startRebuild(t, a.address("vol-1-r-1"), b.address("vol-1-r-2"), "--image", imageName, "--verify", "views")
+		a.growSource(t, "vol-1-r-0a1b2c3d")
+		process := program.startRebuild(t, a.address("vol-1-r-0a1b2c3d"), b.address("vol-1-r-4e5f6a7b"), "--image", imageName, "--verify", "views")
 		rebuilt, status := process.result(t)
 		require.Equal(t, 0, status, rebuilt.Error)
-		require.Empty(t, process.stderr.String())
+		require.Empty(t, unexpected(process.stderr.String()))
 		if !a.store(t).Records || !b.store(t).Records { // nothing tells that they are one image
 			require.Len(t, rebuilt.Notices, 1)
 			require.Contains(t, rebuilt.Notices[0], "unverified")
@@ -181,8 +181,8 @@ func TestFetchedImageIsProven(t *testing.T) {
 		source, destination := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
 		image, _ := makeDiskImage(t, imageClusters)
 		source.importImage(t, image)
-		source.growSource(t, "vol-1-r-1")
-		r, status := program.startRebuild(t, source.address("vol-1-r-1"), destination.address("vol-1-r-2"), "--image", imageName, "--verify", "proof").result(t)
+		source.growSource(t, "vol-1-r-0a1b2c3d")
+		r, status := program.startRebuild(t, source.address("vol-1-r-0a1b2c3d"), destination.address("vol-1-r-4e5f6a7b"), "--image", imageName, "--verify", "proof").result(t)
 		require.Zero(t, status, r.Error)
 		require.Equal(t, "fetch-image", r.Plan[0].Action)
 		unverified := strings.Contains(strings.Join(r.Warnings, "\n"), "unverified")
@@ -200,7 +200,7 @@ func TestFetchedImageIsProven(t *testing.T) {
 			if proves(t, source, destination) {
 				require.Equal(t, domain.ImageRecord{UUID: imageUUID, Checksum: "0123"}, found.Lvol.Image)
 			}
-			requireRebuilt(t, source, "vol-1-r-1", destination, "vol-1-r-2")
+			requireRebuilt(t, source, "vol-1-r-0a1b2c3d", destination, "vol-1-r-4e5f6a7b")
 		}
 		look()
 		to.Restart(t)

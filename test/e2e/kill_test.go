@@ -123,7 +123,7 @@ func TestField_LateCopy(t *testing.T) {
 		to.LimitWrites(t, destination.lvstore, 0)
 		r, status := p.result(t)
 		require.Zero(t, status, "%+v", r)
-		require.Empty(t, p.stderr.String())
+		require.Empty(t, unexpected(p.stderr.String()))
 		requireRebuilt(t, source, chainFrom, destination, chainTo)
 		requireNoCopy(t, source)
 	})

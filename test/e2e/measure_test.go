@@ -141,8 +141,8 @@ func median[T time.Duration | float64](of []T) T {
 }
 
 const (
-	measuredSource = "vol-1-r-1"
-	measuredCopy   = "vol-1-r-2"
+	measuredSource = "vol-1-r-0a1b2c3d"
+	measuredCopy   = "vol-1-r-4e5f6a7b"
 )
 
 func measure(t *testing.T, s shape, from, to *targettest.Target) (r row) {

@@ -24,7 +24,7 @@ func warningsOf(object map[string]any) string { return fmt.Sprint(object["warnin
 // its name is repeated, and what goes is told.
 func TestField_5709_AReplicaOfAnotherVolumeOnARealTarget(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
-		const clusters, right, wrong = 8, "vol-1-r-1", "vol-2-r-1"
+		const clusters, right, wrong = 8, "vol-1-r-0a1b2c3d", "vol-2-r-0a1b2c3d"
 		source, destination := newPlace(t, target, 64), newPlace(t, target, 64)
 		snap := source.snapshot(t, right, "s1", "", clusters, createdAt(0), map[int]uint64{0: 1, 1: 2})
 		source.head(t, right, snap, clusters)
@@ -53,7 +53,7 @@ func TestField_5709_AReplicaOfAnotherVolumeOnARealTarget(t *testing.T) {
 // which snapshots are left gets a head by the way that the refusal tells.
 func TestField_7425_8659_SourcesThatDifferOnARealTarget(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
-		const clusters, empty, old, whole, rebuilt = 8, "vol-1-r-1", "vol-1-r-2", "vol-1-r-3", "vol-1-r-4"
+		const clusters, empty, old, whole, rebuilt = 8, "vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b", "vol-1-r-8c9d0e1f", "vol-1-r-2a3b4c5d"
 		var places []*place
 		for range 4 {
 			places = append(places, newPlace(t, target, 64))

@@ -50,7 +50,7 @@ func TestRebuildOfTheBranchingTree(t *testing.T) {
 }
 
 func rebuildBranchingTree(t *testing.T, source, destination *place) {
-	const from, to = "vol-1-r-1", "vol-1-r-2"
+	const from, to = "vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b"
 	image, files := makeDiskImage(t, imageClusters)
 	source.importImage(t, image)
 	destination.importImage(t, image)
@@ -118,9 +118,9 @@ func damage(t *testing.T, p *place, replica string) {
 func TestRebuildRefusesWhatItCannotKnow(t *testing.T) {
 	onEach(t, within, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newPlace(t, from, 16), newPlace(t, to, 16)
-		snap := source.snapshot(t, "vol-2-r-1", "s1", "", 4, createdAt(0), map[int]uint64{0: 1})
-		source.head(t, "vol-2-r-1", snap, 4)
-		a, b := source.address("vol-2-r-1"), destination.address("vol-2-r-2")
+		snap := source.snapshot(t, "vol-2-r-0a1b2c3d", "s1", "", 4, createdAt(0), map[int]uint64{0: 1})
+		source.head(t, "vol-2-r-0a1b2c3d", snap, 4)
+		a, b := source.address("vol-2-r-0a1b2c3d"), destination.address("vol-2-r-4e5f6a7b")
 
 		r, status := program.rebuild(t, a, b)
 		require.Equal(t, 1, status)

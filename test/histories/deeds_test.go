@@ -103,7 +103,7 @@ func (w *world) createVolume(r *rand.Rand) {
 		copy(v.head, v.image.view)
 	}
 	for n, s := range some(r, w.sites, 2+r.IntN(2)) {
-		rep := &replica{of: v, name: fmt.Sprintf("%s-r-%d", v.name, n+1), at: s, snapshots: make(map[string]bool)}
+		rep := &replica{of: v, name: fmt.Sprintf("%s-r-%08d", v.name, n+1), at: s, snapshots: make(map[string]bool)}
 		if v.image != nil && !v.image.on[s] {
 			w.bring(v.image, s)
 		}

@@ -120,7 +120,7 @@ func (w *world) settleForeigners(s *site) {
 		return uuid
 	}
 	var made []string
-	for _, name := range []string{"vol-1-r-11", "somebody"} {
+	for _, name := range []string{"vol-1-r-8e9f0a1b", "somebody"} {
 		head := must(s.host.Create(ctx, name, 4*clusterSize))
 		w.write(s, head, 1, w.fresh(3))
 		made = append(made, head, must(s.host.Snapshot(ctx, head, name+"-snap-x", domain.Attributes{})))

@@ -21,7 +21,7 @@ import (
 
 const (
 	store   = "a1b2"
-	replica = "vol-1-r-2"
+	replica = "vol-1-r-4e5f6a7b"
 )
 
 func open(t *testing.T, config journal.Config) *journal.File {
@@ -50,16 +50,16 @@ func ended(n int) ports.Entry {
 	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: fmt.Sprintf("%08x", n)}, Store: store, Lvstore: "disk-2", Ended: &ports.Ended{
 		Outcome: "complete", Image: "base", CopiedBytes: 1 << 20, Duration: 3 * time.Millisecond, Warnings: []string{"a\nb"},
 		Steps:   []ports.Decided{{Action: domain.ActionCopy, Snapshot: "s1", Parent: "backing-image:base", Reason: "missing on the destination", Clusters: 1}},
-		Deleted: []domain.Deletion{{Name: "vol-1-r-2", Clusters: 2}, {Name: "vol-1-r-2-snap-s0", Degraded: true}},
+		Deleted: []domain.Deletion{{Name: "vol-1-r-4e5f6a7b", Clusters: 2}, {Name: "vol-1-r-4e5f6a7b-snap-s0", Degraded: true}},
 		Served: []ports.Served{
-			{Replica: "vol-1-r-1", Lvstore: "disk-1", State: "lost", Reason: "it is gone", CopiedBytes: 7},
-			{Replica: "vol-1-r-3", State: "primary", Snapshots: []string{"s1", ""}},
+			{Replica: "vol-1-r-0a1b2c3d", Lvstore: "disk-1", State: "lost", Reason: "it is gone", CopiedBytes: 7},
+			{Replica: "vol-1-r-8c9d0e1f", State: "primary", Snapshots: []string{"s1", ""}},
 		},
 	}}
 }
 
 func began(n int) ports.Entry {
-	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: fmt.Sprintf("%08x", n)}, Store: store, Began: &ports.Began{Sources: []string{"vol-1-r-1 on lvstore disk-1"}}}
+	return ports.Entry{At: at(n), Run: ports.Run{Replica: replica, ID: fmt.Sprintf("%08x", n)}, Store: store, Began: &ports.Began{Sources: []string{"vol-1-r-0a1b2c3d on lvstore disk-1"}}}
 }
 
 func appendAll(t *testing.T, f *journal.File, entries ...ports.Entry) {

@@ -25,7 +25,7 @@ func TestField_4846_AFileThatIsNoJournalIsLeftAsItIs(t *testing.T) {
 		"a line too short":  "0badcafe {\"at\"",
 		"blank lines":       "\n\n\n",
 		"a binary file":     strings.Repeat("\x00\xff\n", 1000),
-		"JSON":              `{"at":"2026-01-01T00:00:00Z","replica":"vol-1-r-2"}` + "\n",
+		"JSON":              `{"at":"2026-01-01T00:00:00Z","replica":"vol-1-r-4e5f6a7b"}` + "\n",
 		"one endless line":  strings.Repeat("x", 3<<20),
 		"a wrong checksum":  `0badcaf {"at":"2026-01-01T00:00:00Z"}` + "\n",
 		"many wrong lines":  strings.Repeat("buy milk\n", 1<<18),

@@ -55,7 +55,7 @@ func instance(h *memory.Host) porttest.Instance {
 		Restart: func(*testing.T) { h.Restart() },
 		Use: func(t *testing.T, uuid string, user domain.User) (domain.User, func()) {
 			t.Helper()
-			user.Name = "nqn.2026-01.com.example:vol-1-r-2"
+			user.Name = "nqn.2026-01.com.example:vol-1-r-4e5f6a7b"
 			require.NoError(t, h.Use(uuid, user))
 			return user, func() { _ = h.Use(uuid, domain.User{}) } // it may have been deleted
 		},

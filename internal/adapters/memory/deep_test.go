@@ -27,11 +27,11 @@ func sha256Of(t *testing.T, r io.Reader) string {
 // chain writes one cluster and takes a snapshot, again and again.
 func chain(tb testing.TB, h *memory.Host, snapshots int) (head string, all []string) {
 	tb.Helper()
-	head, err := h.Create(tb.Context(), "vol-1-r-1", 16*kib4)
+	head, err := h.Create(tb.Context(), "vol-1-r-0a1b2c3d", 16*kib4)
 	require.NoError(tb, err)
 	for i := range snapshots {
 		require.NoError(tb, h.WriteAt(head, []byte{byte(i), byte(i >> 8), byte(i >> 16), 1}, uint64(i%16)*kib4))
-		uuid, err := h.Snapshot(tb.Context(), head, fmt.Sprint("vol-1-r-1-snap-", i), morning)
+		uuid, err := h.Snapshot(tb.Context(), head, fmt.Sprint("vol-1-r-0a1b2c3d-snap-", i), morning)
 		require.NoError(tb, err)
 		all = append(all, uuid)
 	}

@@ -14,7 +14,7 @@ import (
 const kib4 = 4096
 
 var (
-	run     = ports.Run{Replica: "vol-1-r-2", ID: "0badcafe"}
+	run     = ports.Run{Replica: "vol-1-r-4e5f6a7b", ID: "0badcafe"}
 	morning = domain.Attributes{CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), UserCreated: true}
 )
 

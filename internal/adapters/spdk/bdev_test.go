@@ -15,11 +15,11 @@ func TestUntoldClustersAreNotNone(t *testing.T) {
 	h := &Host{storeUUID: "store", storeName: "disk-1"}
 	for fields, want := range map[string]uint64{`"num_allocated_clusters": 0, `: 0, `"num_allocated_clusters": 3, `: 3, "": 0} {
 		var found []bdev
-		require.NoError(t, json.Unmarshal([]byte(`[{"name": "u", "uuid": "u", "aliases": ["disk-1/vol-1-r-1"], "driver_specific": {"lvol": {`+fields+`"lvol_store_uuid": "store"}}}]`), &found))
+		require.NoError(t, json.Unmarshal([]byte(`[{"name": "u", "uuid": "u", "aliases": ["disk-1/vol-1-r-0a1b2c3d"], "driver_specific": {"lvol": {`+fields+`"lvol_store_uuid": "store"}}}]`), &found))
 		b, err := h.ours(&call{}, "u", found)
 		if fields == "" {
 			require.ErrorIs(t, err, ports.ErrUnsupported)
-			require.ErrorContains(t, err, "does not tell how many clusters lvol vol-1-r-1 has of its own")
+			require.ErrorContains(t, err, "does not tell how many clusters lvol vol-1-r-0a1b2c3d has of its own")
 			continue
 		}
 		require.NoError(t, err)

@@ -76,12 +76,12 @@ func attachUnanswered(t *testing.T, again bool) {
 	source, destination := openNew(t, from, 16), openNew(t, to, 16)
 	snapshot, err := source.Seal(t.Context(), create(t, source, "vol-1-rebuilding-00000001", 2), "vol-1-snap-a", ports.SealRecord{})
 	require.NoError(t, err)
-	run := ports.Run{Replica: "vol-1-r-2", ID: "00000001"}
+	run := ports.Run{Replica: "vol-1-r-4e5f6a7b", ID: "00000001"}
 	require.NoError(t, source.Release(t.Context(), run)) // what there was before the run
 	require.NoError(t, destination.Release(t.Context(), run))
 	peer, err := source.Peer(t.Context())
 	require.NoError(t, err)
-	address, err := destination.Receive(t.Context(), run, create(t, destination, "vol-1-r-2-rebuilding-00000002", 2), peer)
+	address, err := destination.Receive(t.Context(), run, create(t, destination, "vol-1-r-4e5f6a7b-rebuilding-00000002", 2), peer)
 	require.NoError(t, err)
 	from.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
 		if r.Method == "bdev_nvme_attach_controller" && r.N == 1 {
@@ -132,7 +132,7 @@ func TestAGraftUsesWhatWasPreparedForItsOwnReplica(t *testing.T) {
 	h := openNew(t, target, 16)
 	ctx := t.Context()
 	image := snapshotOf(t, target, h, "base", 1, 1)
-	theirs := ports.Run{Replica: "vol-2-r-1", ID: "0badcafe"}
+	theirs := ports.Run{Replica: "vol-2-r-0a1b2c3d", ID: "0badcafe"}
 	require.NoError(t, h.PrepareGraft(ctx, theirs, 2*cluster, image))
 	before := lvolNames(t, h)
 	require.Len(t, before, 3)
@@ -143,7 +143,7 @@ func TestAGraftUsesWhatWasPreparedForItsOwnReplica(t *testing.T) {
 		require.NoError(t, h.Delete(ctx, l))
 		require.Equal(t, before, lvolNames(t, h))
 	}
-	l := create(t, h, "vol-2-r-1-rebuilding-00000001", 2)
+	l := create(t, h, "vol-2-r-0a1b2c3d-rebuilding-00000001", 2)
 	require.NoError(t, h.Graft(ctx, l, image))
-	require.Equal(t, []string{"base", "vol-2-r-1-rebuilding-00000001"}, lvolNames(t, h))
+	require.Equal(t, []string{"base", "vol-2-r-0a1b2c3d-rebuilding-00000001"}, lvolNames(t, h))
 }

@@ -17,10 +17,10 @@ func TestAHelperBelongsToTheReplicaOfItsLvol(t *testing.T) {
 		kin     []string
 		replica string
 	}{
-		"a head":                              {"vol-1-r-2", nil, "vol-1-r-2"},
-		"a snapshot":                          {"vol-1-r-2-snap-a", nil, "vol-1-r-2"},
-		"what is in flight":                   {"vol-1-r-2-rebuilding-0badcafe", nil, "vol-1-r-2"},
-		"what Longhorn has in flight":         {"vol-1-r-2-rebuilding", nil, "vol-1-r-2"},
+		"a head":                              {"vol-1-r-4e5f6a7b", nil, "vol-1-r-4e5f6a7b"},
+		"a snapshot":                          {"vol-1-r-4e5f6a7b-snap-a", nil, "vol-1-r-4e5f6a7b"},
+		"what is in flight":                   {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", nil, "vol-1-r-4e5f6a7b"},
+		"what Longhorn has in flight":         {"vol-1-r-4e5f6a7b-rebuilding", nil, "vol-1-r-4e5f6a7b"},
 		"in flight of an odd replica":         {"vol-1-snap-x-rebuilding-0badcafe", nil, "vol-1-snap-x"},
 		"two readings: the shortest":          {"vol-1-snap-x-snap-y", nil, "vol-1"},
 		"two readings, and a parent for each": {"vol-1-snap-x-snap-y", []string{"vol-1-snap-a"}, "vol-1"},
@@ -34,7 +34,7 @@ func TestAHelperBelongsToTheReplicaOfItsLvol(t *testing.T) {
 
 func TestHelpersAreInFlight(t *testing.T) {
 	h := &Host{storeUUID: "0000"}
-	require.Regexp(t, `^vol-1-r-2-rebuilding-[0-9a-f]{8}$`, h.helperName("vol-1-r-2-snap-a"))
+	require.Regexp(t, `^vol-1-r-4e5f6a7b-rebuilding-[0-9a-f]{8}$`, h.helperName("vol-1-r-4e5f6a7b-snap-a"))
 	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, h.helperName(domain.ImageLvolName("base", "0000")))
 	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, h.helperName("bi-rebuilding-00000001"))
 	require.Regexp(t, `^bi-vol-rebuilding-[0-9a-f]{8}$`, h.helperName("bi-vol"), "a replica may be called so")

@@ -475,7 +475,7 @@ func anExportThatIsGone(t *testing.T, p *pair) {
 	const controller, bdevOf = "goner", "gonern1"
 	from, to := openNew(t, p.from, 16), openNew(t, p.to, 16)
 	ctx := t.Context()
-	exported := snapshotOf(t, p.from, from, "vol-1-r-1-snap-a", 2, 1)
+	exported := snapshotOf(t, p.from, from, "vol-1-r-0a1b2c3d-snap-a", 2, 1)
 	port := freePort(t)
 	_ = p.from.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil) // there may be one
 	nqn := "nqn.2023-01.io.test:" + from.storeUUID
@@ -489,9 +489,9 @@ func anExportThatIsGone(t *testing.T, p *pair) {
 	}, nil)
 	_ = p.to.Try("bdev_wait_for_examine", nil, nil) // a clone of a bdev that is being examined is degraded; simulated targets examine at once
 	var head, side string
-	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-2"}, &head)
-	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-3"}, &side)
-	snapshot, err := to.Snapshot(ctx, side, "vol-1-r-3-snap-a", domain.Attributes{})
+	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-4e5f6a7b"}, &head)
+	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-8c9d0e1f"}, &side)
+	snapshot, err := to.Snapshot(ctx, side, "vol-1-r-8c9d0e1f-snap-a", domain.Attributes{})
 	require.NoError(t, err)
 
 	p.from.Call(t, "nvmf_delete_subsystem", map[string]any{"nqn": nqn}, nil)

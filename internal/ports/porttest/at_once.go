@@ -72,7 +72,7 @@ var atOnceTests = []test{
 				})
 			}
 		}
-		require.Equal(t, []string{"vol-0", "vol-1", "vol-1-r-2-snap-a", "vol-2"}, h.names())
+		require.Equal(t, []string{"vol-0", "vol-1", "vol-1-r-4e5f6a7b-snap-a", "vol-2"}, h.names())
 		for _, l := range h.list().Lvols {
 			if l.UUID != a {
 				require.Equal(t, a, l.Parent)

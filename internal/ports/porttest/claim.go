@@ -63,16 +63,16 @@ var claimTests = []test{
 			return held.Holders
 		}
 		var all []func()
-		for _, reader := range []string{"the rebuild of vol-1-r-3", "the rebuild of vol-1-r-4"} {
+		for _, reader := range []string{"the rebuild of vol-1-r-8c9d0e1f", "the rebuild of vol-1-r-2a3b4c5d"} {
 			release, err := leaser.Lease(h.ctx, replica, ports.Lease{Shared: true, Holder: reader})
 			require.NoError(t, err)
 			all = append(all, release)
 		}
 		other, err := leaser.Lease(h.ctx, replica+"0", ports.Lease{Holder: "somebody on something else"})
 		require.NoError(t, err)
-		require.ElementsMatch(t, []string{"the rebuild of vol-1-r-3", "the rebuild of vol-1-r-4"}, holders())
+		require.ElementsMatch(t, []string{"the rebuild of vol-1-r-8c9d0e1f", "the rebuild of vol-1-r-2a3b4c5d"}, holders())
 		all[0]()
-		require.Equal(t, []string{"the rebuild of vol-1-r-4"}, holders())
+		require.Equal(t, []string{"the rebuild of vol-1-r-2a3b4c5d"}, holders())
 		all[1]()
 		long := strings.Repeat("é", 400)
 		release, err := leaser.Lease(h.ctx, replica, ports.Lease{Holder: long})

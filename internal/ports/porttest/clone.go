@@ -18,7 +18,7 @@ var cloneTests = []test{
 	}),
 	alone("what is written into a clone is in no other lvol", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
-		head, other := h.clone(a, replica), h.clone(a, "vol-2-r-2")
+		head, other := h.clone(a, replica), h.clone(a, "vol-2-r-4e5f6a7b")
 		h.fill(head, 2, 0, 1)
 		h.reads(head, 2, 2)
 		h.reads(other, 1, 0)

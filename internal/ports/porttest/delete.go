@@ -32,7 +32,7 @@ var deleteTests = []test{
 		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, a) }, "under one snapshot")
 		head := h.clone(b, replica)
 		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, b) }, "under one head")
-		h.clone(b, "vol-2-r-2")
+		h.clone(b, "vol-2-r-4e5f6a7b")
 		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, b) }, "under two heads")
 		h.reads(head, 1, 2, 0)
 		h.reads(b, 1, 2, 0)

@@ -71,7 +71,7 @@ var externalTests = []test{
 		require.Equal(t, domain.Lvol{UUID: s, Name: snapshotNamed("a"), Degraded: true, ReadOnly: true}, h.look(s), "something may hang on it")
 		require.False(t, h.look(healthy).Degraded)
 		h.refuses(ports.ErrNotFound, func() error { return h.Graft(h.ctx, head, healthy) }, "graft")
-		h.refuses(ports.ErrNotFound, func() error { _, err := h.Clone(h.ctx, s, "vol-2-r-2", h.bytes(2), ""); return err }, "clone")
+		h.refuses(ports.ErrNotFound, func() error { _, err := h.Clone(h.ctx, s, "vol-2-r-4e5f6a7b", h.bytes(2), ""); return err }, "clone")
 		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, s) }, "the head hangs on it")
 		h.delete(head)
 		require.True(t, slices.Contains(h.names(), snapshotNamed("a")))

@@ -31,7 +31,7 @@ var recordTests = []test{
 		require.Empty(t, h.look(a).Record)
 		h.graft(head, "")
 		require.Equal(t, "base", h.look(head).Record)
-		require.Empty(t, h.look(h.clone(a, "vol-2-r-2")).Record, "a clone has only what it was given")
+		require.Empty(t, h.look(h.clone(a, "vol-2-r-4e5f6a7b")).Record, "a clone has only what it was given")
 	}),
 	alone("a record on what is missing is refused", func(t *testing.T, h *subject) {
 		recorder := h.recorder()

@@ -71,7 +71,7 @@ var restartTests = []test{
 	alone("such a one can be cloned", func(t *testing.T, h *subject) {
 		a := h.sleepingLeaf()
 		h.reads(h.clone(a, replica), 0, 1, 1)
-		longer, err := h.Clone(h.ctx, a, "vol-2-r-2", h.bytes(4), "base")
+		longer, err := h.Clone(h.ctx, a, "vol-2-r-4e5f6a7b", h.bytes(4), "base")
 		require.NoError(t, err)
 		h.reads(longer, 0, 1, 1, 0)
 	}),

@@ -23,7 +23,7 @@ import (
 const patience = 2 * time.Minute
 
 const (
-	replica = "vol-1-r-2"
+	replica = "vol-1-r-4e5f6a7b"
 	missing = "00000000-0000-4000-8000-000000000000"
 )
 
