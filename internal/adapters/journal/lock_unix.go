@@ -10,24 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock keeps other processes out for as long as the file is open, also after
-// a crash of this one no longer. A reader that asks whether it is open is over
-// in a moment.
+// A reader holds the shared lock while it checks isOpen, which takes microseconds:
+// lock tries again that often, a millisecond apart, before it gives up.
+const lockAttempts = 1000
+
+// lock keeps other processes out until the file is closed or this process dies.
 func lock(file *os.File) error {
-	for {
+	for range lockAttempts {
 		err := flock(file, unix.LOCK_EX)
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err
 		}
 		open, err := isOpen(file)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case open:
+		}
+		if open {
 			return errOpenElsewhere
 		}
 		time.Sleep(time.Millisecond)
 	}
+	return errOpenElsewhere
 }
 
 // isOpen reports whether a process has the file open as its journal.
