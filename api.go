@@ -1164,7 +1164,7 @@ type Served = ports.Served
 //
 //	// Images are the backing images on a store, and what is in flight of them.
 //	func (s Listing) Images() []ImageOnStore
-type Listing = domain.Store
+type Listing = domain.Listing
 
 // Lvol is one logical volume as its host lists it.
 //
@@ -1563,16 +1563,16 @@ const (
 //	func (s Stage) String() string
 type Stage = domain.Stage
 
-// The stages, in order. That the old head goes first and the new one comes
-// last makes a replica with a head a whole one, at any moment. That everything
-// is set loose before anything is grafted makes cycles impossible. That deletes
-// come before creates makes final names and space free.
+// The stages, in order. Since the old head is deleted first and the new one is
+// created last, a replica with a head is whole at any moment. Detaching all
+// snapshots that have a wrong parent before any graft makes cycles impossible.
+// Deleting before creating makes final names and space free.
 const (
-	StageBehead Stage = iota // the old head goes
-	StageLoosen              // kept snapshots that hang wrong are set loose
-	StageClear               // what does not stay is deleted, leaf first
-	StageBuild               // create, copy, graft, seal
-	StageCrown               // the new head comes
+	StageRemoveHead Stage = iota // deletes the old head
+	StageDetach                  // takes kept snapshots off a wrong parent
+	StagePrune                   // deletes everything else that does not stay, leaf first
+	StageBuild                   // creates, copies, grafts and seals
+	StageCreateHead              // clones the new head
 )
 
 // Ref names an lvol in a plan: one that was listed, by its UUID, or one that

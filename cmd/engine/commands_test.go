@@ -370,7 +370,7 @@ func TestReplicasOfOneVolumeAreComparedAlsoWhenWholeHostsAreAudited(t *testing.T
 // SPDK makes them when it is asked to.
 type circle struct{ closing }
 
-func (c circle) List(ctx context.Context) (domain.Store, error) {
+func (c circle) List(ctx context.Context) (domain.Listing, error) {
 	store, err := c.Host.List(ctx)
 	for i, l := range store.Lvols {
 		if l.Name == "vol-1-r-4e5f6a7b-snap-snap11" {

@@ -295,7 +295,7 @@ lvols hang on each. One in flight is being filled, or was left by a crash.
 			if err != nil {
 				return err
 			}
-			var store domain.Store
+			var store domain.Listing
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
 				store, err = host.List(c.Context())
 				return err

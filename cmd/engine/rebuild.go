@@ -252,8 +252,8 @@ func (u *unreachable) Close() error { return nil }
 
 // List implements ports.Looker. Trying again does not open it, so it is no error
 // that may pass.
-func (u *unreachable) List(context.Context) (domain.Store, error) {
-	return domain.Store{}, errors.New(oneLine(u.err))
+func (u *unreachable) List(context.Context) (domain.Listing, error) {
+	return domain.Listing{}, errors.New(oneLine(u.err))
 }
 
 // printResult prints JSON, also of what failed; the error is in it.

@@ -130,7 +130,7 @@ func (r *result) lookAtWorld(ctx context.Context, engine *app.Engine, request ap
 		replica, err := domain.NewReplica(store, side.name)
 		if err != nil {
 			// What cannot be told apart is shown as it is.
-			replica, err = domain.NewReplica(domain.Store{UUID: store.UUID, Name: store.Name}, side.name)
+			replica, err = domain.NewReplica(domain.Listing{UUID: store.UUID, Name: store.Name}, side.name)
 			replica.Store = store
 		}
 		if err != nil {

@@ -117,8 +117,8 @@ func (s *story) ended(e app.Event) string {
 		}
 		return fmt.Sprintf("copied   %s%s (%s of %s in all)", of, from, bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	case domain.VerbGraft:
-		if e.Stage == domain.StageLoosen {
-			return "loosened " + of
+		if e.Stage == domain.StageDetach {
+			return "detached " + of
 		}
 		return "grafted  " + of
 	case domain.VerbSeal:

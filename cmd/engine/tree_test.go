@@ -23,7 +23,7 @@ func drawn(t *testing.T, lvols ...domain.Lvol) string {
 			lvols[i].Size = 16 << 20
 		}
 	}
-	r, err := domain.NewReplica(domain.Store{UUID: storeUUID, Name: "disk", ClusterSize: 1 << 20, Lvols: lvols}, "r")
+	r, err := domain.NewReplica(domain.Listing{UUID: storeUUID, Name: "disk", ClusterSize: 1 << 20, Lvols: lvols}, "r")
 	require.NoError(t, err)
 	return "\n" + drawTree(r)
 }

@@ -37,7 +37,7 @@ var faces = []face{
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{
-				"Store", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
+				"Listing", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
 				"Image", "ImageNamed", "NoImage", "BackingImage",
 				"Replica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot", "Deletion", "LossRefusal",
@@ -46,7 +46,7 @@ var faces = []face{
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
 				"CheckReplicaName", "CheckSnapshotName", "CheckImageName",
-			}, renamed: map[string]string{"Store": "Listing"}}, // ports.Store is the Store
+			}},
 		},
 	},
 	{

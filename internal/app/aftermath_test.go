@@ -50,7 +50,7 @@ func newAlbum(lvols []domain.Lvol, clusters func(uuid string) memory.Clusters) a
 // stage is two hosts that rebuilds are played on, as they can be seen from below.
 type stage interface {
 	cluster() uint64
-	store(side string) (domain.Store, album)
+	store(side string) (domain.Listing, album)
 	opened(side string) []ports.Opened // by runs
 	sent() (bytes uint64, known bool)  // from host to host so far
 
@@ -81,7 +81,7 @@ func (m inMemory) host(side string) *memory.Host {
 	return m.destination
 }
 
-func (m inMemory) store(side string) (domain.Store, album) {
+func (m inMemory) store(side string) (domain.Listing, album) {
 	host := m.host(side)
 	store, err := host.List(context.Background())
 	require.NoError(m.t, err)

@@ -191,17 +191,17 @@ func (e *Engine) leaseReplica(ctx context.Context, at Site, lease ports.Lease) (
 }
 
 // identify is which store a host is: UUID and name.
-func identify(ctx context.Context, at Site) (domain.Store, error) {
+func identify(ctx context.Context, at Site) (domain.Listing, error) {
 	if identifier, ok := can[ports.Identifier](at.Host); ok {
 		uuid, name := identifier.Identity()
-		return domain.Store{UUID: uuid, Name: name}, nil
+		return domain.Listing{UUID: uuid, Name: name}, nil
 	}
 	return list(ctx, at)
 }
 
 // claimImageRun keeps other imports and verifications of an image off: each begins
 // with the release of what runs of the same name have opened.
-func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domain.Store, run ports.Run, image, what string) (release func(), err error) {
+func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domain.Listing, run ports.Run, image, what string) (release func(), err error) {
 	var all held
 	lease := ports.Lease{Holder: what + " of backing image " + image}
 	for _, name := range []string{claimOfReplica(store.UUID, run.Replica), claimOfRun(run)} {
@@ -216,7 +216,7 @@ func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domai
 }
 
 // claimImageUse claims an image that is there: shared, to use it, or alone, to delete it.
-func (e *Engine) claimImageUse(ctx context.Context, host ports.Host, store domain.Store, image string, lease ports.Lease) (release func(), err error) {
+func (e *Engine) claimImageUse(ctx context.Context, host ports.Host, store domain.Listing, image string, lease ports.Lease) (release func(), err error) {
 	release, err = e.claim(ctx, host, store.UUID, claimOfImage(store.UUID, domain.ImageLvolName(image, store.UUID)), lease)
 	return release, inUse(fmt.Sprintf("backing image %s on lvstore %s", image, store.Name), err)
 }

@@ -135,7 +135,7 @@ func (x *execution) whileUsed(ctx context.Context, at int, do func(context.Conte
 }
 
 // storeOf is the store that a source was seen on.
-func (x *execution) storeOf(at int) domain.Store {
+func (x *execution) storeOf(at int) domain.Listing {
 	for _, l := range x.seen.others {
 		if l.at == at {
 			return l.replica.Store

@@ -123,7 +123,7 @@ func whileAnswering(ctx context.Context, host ports.Host, uuid string, call func
 }
 
 // List implements ports.Looker.
-func (b *bounded) List(ctx context.Context) (domain.Store, error) {
+func (b *bounded) List(ctx context.Context) (domain.Listing, error) {
 	return within(ctx, storeTime, b.Host.List)
 }
 

@@ -40,14 +40,14 @@ type Site struct {
 }
 
 // replica picks the site's replica from a listing of its host.
-func (s Site) replica(store domain.Store) (domain.Replica, error) {
+func (s Site) replica(store domain.Listing) (domain.Replica, error) {
 	r, err := domain.NewReplica(store, s.Replica)
 	r.AllowInUse = s.AllowInUse
 	return r, err
 }
 
 // destination is replica for the one that is rebuilt from source.
-func (s Site) destination(store domain.Store, source domain.Replica) (domain.Replica, error) {
+func (s Site) destination(store domain.Listing, source domain.Replica) (domain.Replica, error) {
 	r, err := domain.NewDestination(store, s.Replica, source)
 	r.AllowInUse = s.AllowInUse
 	return r, err

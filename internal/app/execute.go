@@ -21,7 +21,7 @@ type execution struct {
 	// picture is played beside the store. What it refuses, a cycle above all,
 	// is never asked of the store.
 	pictureMu sync.Mutex
-	picture   *domain.Picture
+	picture   *domain.StoreModel
 
 	mu        sync.Mutex
 	uuids     map[domain.Ref]string // of what this run has made
@@ -66,7 +66,7 @@ type source struct {
 func newExecution(r *rebuild, seen sight, plan domain.Plan, imageLock func()) *execution {
 	return &execution{
 		rebuild: r, seen: seen, plan: plan, subject: plan.SubjectOf(), imageLock: imageLock,
-		picture: domain.NewPicture(seen.destination.Store, r.request.Destination.Replica),
+		picture: domain.NewStoreModel(seen.destination.Store, r.request.Destination.Replica),
 		uuids:   make(map[domain.Ref]string), begun: make(map[domain.Ref]source),
 		drawn: make(map[domain.Ref]string), played: make(map[step]bool), received: make(map[string]bool), counted: make(map[domain.Ref]counts), limited: make(map[string]bool),
 		claimed: make(map[string]func()), unsure: make(map[string]bool),

@@ -11,7 +11,7 @@ import (
 
 // Garbage is what crashed runs have left on a host.
 type Garbage struct {
-	Store  domain.Store
+	Store  domain.Listing
 	Lvols  []domain.Leftover // in an order in which they can be deleted
 	Opened []Leaving
 }

@@ -31,9 +31,9 @@ func (e *Engine) DeleteImage(ctx context.Context, host ports.Host, name string) 
 	return image, err
 }
 
-func imageToDelete(ctx context.Context, host ports.Host, name string) (domain.Store, domain.ImageOnStore, error) {
+func imageToDelete(ctx context.Context, host ports.Host, name string) (domain.Listing, domain.ImageOnStore, error) {
 	if err := domain.CheckImageName(name); err != nil {
-		return domain.Store{}, domain.ImageOnStore{}, &refusal{err}
+		return domain.Listing{}, domain.ImageOnStore{}, &refusal{err}
 	}
 	store, err := host.List(ctx)
 	if err != nil {

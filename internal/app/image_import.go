@@ -102,7 +102,7 @@ type imageImport struct {
 	report   ImageReport
 	changed  bool
 
-	store    domain.Store
+	store    domain.Listing
 	surveyed bool   // the content was read beforehand
 	clusters uint64 // that were surveyed, or that were written
 	inFlight string // name, "" before it is drawn

@@ -79,7 +79,7 @@ func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
 	}
 }
 
-func storeOf(t tester, host *memory.Host) domain.Store {
+func storeOf(t tester, host *memory.Host) domain.Listing {
 	store, err := host.List(context.Background())
 	require.NoError(t, err)
 	return store

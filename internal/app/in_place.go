@@ -23,7 +23,7 @@ func (e *Engine) executionOf(at Site, r domain.Replica, plan domain.Plan, observ
 
 // inOrder carries the plan out, a stage after the other.
 func (x *execution) inOrder(ctx context.Context) error {
-	for stage := domain.StageBehead; stage <= domain.StageCrown; stage++ {
+	for stage := domain.StageRemoveHead; stage <= domain.StageCreateHead; stage++ {
 		if err := x.do(ctx, stage); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (x *execution) borrow(ctx context.Context) error {
 		return err
 	}
 	for _, l := range lenders {
-		loan := domain.Borrow(primary, l.replica, x.plan.Image, copied)
+		loan := domain.NewSecondarySource(primary, l.replica, x.plan.Image, copied)
 		x.sayUnlike(l.at, loan)
 		for uuid, origin := range loan.Origins {
 			x.loans.offers[uuid] = append(x.loans.offers[uuid], offer{l.at, origin})
@@ -63,7 +63,7 @@ func (x *execution) proveLenders(ctx context.Context, copied []string) (primary 
 	toProve := make([][]string, len(x.seen.others))
 	for i, l := range x.seen.others {
 		var onPrimary []string
-		onPrimary, toProve[i] = domain.ToProve(primary, l.replica, x.plan.Image, copied)
+		onPrimary, toProve[i] = domain.SecondaryProofCandidates(primary, l.replica, x.plan.Image, copied)
 		for _, uuid := range onPrimary {
 			wanted[uuid] = true
 		}
@@ -111,15 +111,15 @@ func (x *execution) proveLenders(ctx context.Context, copied []string) (primary 
 
 // sayUnlike warns of a source that has something else under a name than the
 // primary: the volume's replicas differ.
-func (x *execution) sayUnlike(at int, loan domain.Loan) {
+func (x *execution) sayUnlike(at int, loan domain.SecondarySource) {
 	var text string
 	switch name := x.sources.name(at); {
-	case loan.Nothing != "":
-		text = fmt.Sprintf("source %s serves nothing: %s", name, loan.Nothing)
-	case len(loan.Unlike) == 1:
-		text = fmt.Sprintf("source %s does not serve all that it has: %s there", name, loan.Unlike[0])
-	case len(loan.Unlike) > 1:
-		text = fmt.Sprintf("source %s does not serve all that it has: %s there, and %d more are not the same", name, loan.Unlike[0], len(loan.Unlike)-1)
+	case loan.Unusable != "":
+		text = fmt.Sprintf("source %s serves nothing: %s", name, loan.Unusable)
+	case len(loan.Mismatches) == 1:
+		text = fmt.Sprintf("source %s does not serve all that it has: %s there", name, loan.Mismatches[0])
+	case len(loan.Mismatches) > 1:
+		text = fmt.Sprintf("source %s does not serve all that it has: %s there, and %d more are not the same", name, loan.Mismatches[0], len(loan.Mismatches)-1)
 	default:
 		return
 	}

@@ -35,8 +35,8 @@ type lender struct {
 // look lists all hosts at once. Of several sources it picks the one that the
 // rebuild is planned from.
 func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
-	stores, failures := make([]domain.Store, len(from.sites)), make([]error, len(from.sites))
-	var destination domain.Store
+	stores, failures := make([]domain.Listing, len(from.sites)), make([]error, len(from.sites))
+	var destination domain.Listing
 	all, listing := r.both(ctx)
 	used := from.used()
 	for _, at := range used {
@@ -87,7 +87,7 @@ func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
 
 // pick picks the primary of several sources. Those that are passed over keep
 // nobody from it while another one is healthy.
-func (s *sight) pick(r Request, from *sources, sources []domain.Replica, destination domain.Store, failures []error) error {
+func (s *sight) pick(r Request, from *sources, sources []domain.Replica, destination domain.Listing, failures []error) error {
 	var seen []domain.Replica
 	var places []int
 	for _, at := range from.used() {
@@ -153,7 +153,7 @@ func replicasOf(lenders []lender) (replicas []domain.Replica) {
 
 // lookAgain lists the primary and the destination.
 func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, error) {
-	var source, destination domain.Store
+	var source, destination domain.Listing
 	both, listing := r.both(ctx)
 	both.Go(func() (err error) {
 		source, err = list(listing, from.sites[s.primary])
@@ -189,10 +189,10 @@ func (r Request) both(ctx context.Context) (*errgroup.Group, context.Context) {
 	return both, ctx
 }
 
-func list(ctx context.Context, at Site) (domain.Store, error) {
+func list(ctx context.Context, at Site) (domain.Listing, error) {
 	store, err := at.Host.List(ctx)
 	if err != nil {
-		return domain.Store{}, fmt.Errorf("list the host of replica %s: %w", at.Replica, err)
+		return domain.Listing{}, fmt.Errorf("list the host of replica %s: %w", at.Replica, err)
 	}
 	return store, nil
 }
@@ -246,7 +246,7 @@ func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight, he
 		return s, domain.Plan{}, refused(err)
 	}
 	r.Options.Sealings = append(e.knownSealings(ctx, r, s.destination.Store), r.Options.Sealings...)
-	onSource, onDestination := domain.Candidates(s.source, s.destination, image, r.Options)
+	onSource, onDestination := domain.ProofCandidates(s.source, s.destination, image, r.Options)
 	if s, err = s.prove(ctx, r, from, onSource, onDestination); err != nil {
 		return s, domain.Plan{}, err
 	}
@@ -292,7 +292,7 @@ func (s sight) proveAll(ctx context.Context, r Request, from *sources, image dom
 // lookAtHead adds the head, as it is now, to what was seen a moment ago.
 func (x *execution) lookAtHead(ctx context.Context, s sight) (sight, error) {
 	for _, o := range x.plan.Operations {
-		if o.Stage != domain.StageCrown {
+		if o.Stage != domain.StageCreateHead {
 			continue
 		}
 		head, err := x.request.Destination.Host.Look(ctx, x.uuid(o.Target))

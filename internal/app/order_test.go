@@ -22,8 +22,8 @@ func TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt(t *testing.
 	image := func(store string) domain.Lvol {
 		return domain.Lvol{UUID: "image-" + store, Name: domain.ImageLvolName(imageName, store), Size: size, ReadOnly: true, Own: domain.Clusters{Count: 2}}
 	}
-	store := func(uuid string, lvols ...domain.Lvol) domain.Store {
-		return domain.Store{UUID: uuid, Name: uuid, ClusterSize: cluster, TotalClusters: 100, FreeClusters: 100, Lvols: append([]domain.Lvol{image(uuid)}, lvols...)}
+	store := func(uuid string, lvols ...domain.Lvol) domain.Listing {
+		return domain.Listing{UUID: uuid, Name: uuid, ClusterSize: cluster, TotalClusters: 100, FreeClusters: 100, Lvols: append([]domain.Lvol{image(uuid)}, lvols...)}
 	}
 	snap := domain.Lvol{UUID: "source-s1", Name: domain.SnapshotLvolName(sourceName, "s1"), Parent: "image-a", Size: size, ReadOnly: true, Own: domain.Clusters{Count: 1}}
 	head := domain.Lvol{UUID: "source-head", Name: sourceName, Parent: "source-s1", Size: size}

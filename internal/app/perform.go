@@ -108,11 +108,11 @@ func (x *execution) giveUpName(name string) {
 
 // lockLvol keeps the other rebuilds of this process off an lvol that they may
 // share with this one.
-func (x *execution) lockLvol(ctx context.Context, store domain.Store, uuid string) (release func(), err error) {
+func (x *execution) lockLvol(ctx context.Context, store domain.Listing, uuid string) (release func(), err error) {
 	return x.engine.lockLvol(ctx, store, uuid)
 }
 
-func (e *Engine) lockLvol(ctx context.Context, store domain.Store, uuid string) (release func(), err error) {
+func (e *Engine) lockLvol(ctx context.Context, store domain.Listing, uuid string) (release func(), err error) {
 	forWhat := func() string {
 		name := uuid
 		if i := slices.IndexFunc(store.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); i >= 0 {

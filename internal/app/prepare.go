@@ -13,7 +13,7 @@ import (
 // grafted onto, if that is there already and of another size: an image is as long as it
 // was made, a volume as long as its user wants it. The whole tree waits for this graft.
 // An image is nothing that the plan itself changes.
-func uneven(plan domain.Plan, store domain.Store) (size uint64, image string, ok bool) {
+func uneven(plan domain.Plan, store domain.Listing) (size uint64, image string, ok bool) {
 	made := make(map[domain.Ref]uint64) // sizes
 	for _, o := range plan.Operations {
 		if o.Verb == domain.VerbCreate {

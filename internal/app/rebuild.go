@@ -336,7 +336,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
 		return err
 	}
-	for stage := domain.StageBehead; stage < domain.StageCrown; stage++ {
+	for stage := domain.StageRemoveHead; stage < domain.StageCreateHead; stage++ {
 		if err := x.do(ctx, stage); err != nil {
 			return err
 		}
@@ -372,7 +372,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 	}
 	r.progress.say(EventVerified, "everything but the head is right")
 	x.crowning = true
-	if err := x.do(ctx, domain.StageCrown); err != nil {
+	if err := x.do(ctx, domain.StageCreateHead); err != nil {
 		return err
 	}
 	err = r.insistOn(ctx, "look at the head", func() (err error) {

@@ -54,7 +54,7 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 	return all.release, nil
 }
 
-func (r *rebuild) identify(ctx context.Context, at Site) (store domain.Store, err error) {
+func (r *rebuild) identify(ctx context.Context, at Site) (store domain.Listing, err error) {
 	err = r.insistOn(ctx, "look at the hosts", func() (err error) {
 		store, err = identify(ctx, at)
 		return err
@@ -62,9 +62,9 @@ func (r *rebuild) identify(ctx context.Context, at Site) (store domain.Store, er
 	return store, err
 }
 
-func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Store, failures []error) {
+func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Listing, failures []error) {
 	sites := r.sources.sites
-	stores, failures = make([]domain.Store, len(sites)), make([]error, len(sites))
+	stores, failures = make([]domain.Listing, len(sites)), make([]error, len(sites))
 	calls := make([]func() error, len(sites))
 	for at, site := range sites {
 		calls[at] = func() error {
@@ -78,7 +78,7 @@ func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Store, f
 
 // claimSources shares the sources with others who read them. One of several that
 // cannot be had is not used.
-func (r *rebuild) claimSources(ctx context.Context, stores []domain.Store, failures []error, all *held) error {
+func (r *rebuild) claimSources(ctx context.Context, stores []domain.Listing, failures []error, all *held) error {
 	for at, store := range stores {
 		if failures[at] != nil {
 			continue
@@ -144,7 +144,7 @@ func (r *rebuild) claimImages(ctx context.Context, seen sight, plan domain.Plan)
 	if !ok {
 		return nil
 	}
-	users := map[ports.Host]domain.Store{r.request.Destination.Host: seen.destination.Store}
+	users := map[ports.Host]domain.Listing{r.request.Destination.Host: seen.destination.Store}
 	if plan.FetchesImage() {
 		users[r.sources.host(seen.primary)] = seen.source.Store
 		for _, l := range seen.others {

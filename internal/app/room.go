@@ -46,7 +46,7 @@ type part struct {
 func (p *part) left() uint64 { return p.clusters - min(p.filled, p.clusters) }
 
 // needOf is what a plan needs.
-func needOf(plan domain.Plan, store domain.Store, reserve uint64) *need {
+func needOf(plan domain.Plan, store domain.Listing, reserve uint64) *need {
 	n := &need{store: store.UUID, reserve: reserve}
 	for _, o := range plan.Operations {
 		switch uuid, listed := o.Target.Listed(); {
@@ -118,7 +118,7 @@ func (r *rooms) ahead() []taking {
 // that ran before it was listed, though they may have ended since, and those that run
 // now. Whoever is to fetch the image of that name itself shares it with them: what they
 // have of it is given. entered tells whether others have begun since.
-func (r *rooms) taken(store domain.Store, before []taking, mine *need, image string) (clusters, given, entered uint64) {
+func (r *rooms) taken(store domain.Listing, before []taking, mine *need, image string) (clusters, given, entered uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := slices.Clone(before)
@@ -278,7 +278,7 @@ func (r *rooms) isDue(n *need) bool {
 
 // fits reports whether all that runs on the store that is listed fits. Of several that
 // do not fit together one gives up, and the others wait for what it gives back.
-func (r *rooms) fits(store domain.Store, before []taking, n *need, giveUp bool) (needed uint64, waits, fits bool) {
+func (r *rooms) fits(store domain.Listing, before []taking, n *need, giveUp bool) (needed uint64, waits, fits bool) {
 	r.mu.Lock()
 	before = slices.DeleteFunc(before, func(t taking) bool { return t.need.failing })
 	r.mu.Unlock()

@@ -10,13 +10,13 @@ import (
 
 func TestWhatOthersTakeOfAStore(t *testing.T) {
 	const store, image = "store", "bi-base-disk-store"
-	listed := func(lvols ...domain.Lvol) domain.Store { return domain.Store{UUID: store, Lvols: lvols} }
+	listed := func(lvols ...domain.Lvol) domain.Listing { return domain.Listing{UUID: store, Lvols: lvols} }
 	lvol := func(uuid string, own uint64) domain.Lvol {
 		return domain.Lvol{UUID: uuid, Name: "name of " + uuid, Own: domain.Clusters{Count: own}}
 	}
 	for what, c := range map[string]struct {
 		needs        []*need
-		listed       domain.Store
+		listed       domain.Listing
 		fetches      string
 		taken, given uint64
 	}{
@@ -58,7 +58,7 @@ func TestWhatOthersTakeOfAStore(t *testing.T) {
 // Two runs that plan at the same moment cannot both take the same.
 func TestARunThatWasNotSeenHasAnotherPlanAgain(t *testing.T) {
 	var r rooms
-	store := domain.Store{UUID: "store"}
+	store := domain.Listing{UUID: "store"}
 	_, _, entered := r.taken(store, nil, nil, "")
 	first, second := &need{store: "store", parts: []*part{{clusters: 5}}}, &need{store: "store", parts: []*part{{clusters: 5}}}
 	require.True(t, r.enter(first, nil, entered))

@@ -66,7 +66,7 @@ func (s *sources) several() bool { return len(s.sites) > 1 }
 func (s *sources) host(at int) ports.Host { return s.sites[at].Host }
 
 // saw remembers what a source's lvstore is called.
-func (s *sources) saw(at int, store domain.Store) {
+func (s *sources) saw(at int, store domain.Listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stores[at] = store.Name

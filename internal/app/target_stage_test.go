@@ -185,7 +185,7 @@ func (s *inTargets) cluster() uint64 { return targetCluster }
 // sent: nobody counts what crosses between two targets.
 func (s *inTargets) sent() (uint64, bool) { return 0, false }
 
-func (s *inTargets) store(side string) (domain.Store, album) {
+func (s *inTargets) store(side string) (domain.Listing, album) {
 	store, err := s.looker(side).List(context.Background())
 	require.NoError(s.t, err)
 	return store, newAlbum(store.Lvols, s.machines[side].current().Clusters)

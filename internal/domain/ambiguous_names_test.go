@@ -13,10 +13,10 @@ import (
 func TestBug1_ARebuildOfThemNeverEnds(t *testing.T) {
 	s := parseScene(t, "source\n  image:base\n    daily-snap-1 own=a/1\n      daily-snap-2 own=b/1\n        head\ndestination\n  image:base\n")
 	plan := s.mustPlan(t)
-	picture := NewPicture(s.destination, destinationReplica)
+	model := NewStoreModel(s.destination, destinationReplica)
 	for _, o := range plan.Operations {
-		require.NoError(t, picture.Apply(s.source, o))
-		s.destination = picture.Store()
+		require.NoError(t, model.Apply(s.source, o))
+		s.destination = model.Listing()
 		_, err := s.plan() // what the engine would do after a crash
 		require.NoError(t, err, "after %s %s", o.Verb, o.Name)
 	}
@@ -57,10 +57,10 @@ func TestBug1_AnAncestorThatWillBeAmbiguousIsRefusedBeforeAnyChange(t *testing.T
 	if err != nil {
 		return
 	}
-	picture := NewPicture(s.destination, destinationReplica)
+	model := NewStoreModel(s.destination, destinationReplica)
 	for _, o := range plan.Operations {
-		require.NoError(t, picture.Apply(s.source, o))
-		s.destination = picture.Store()
+		require.NoError(t, model.Apply(s.source, o))
+		s.destination = model.Listing()
 		_, err := s.plan()
 		require.NoError(t, err, "after %s %s", o.Verb, o.Name)
 	}

@@ -19,7 +19,7 @@
 // # Where to read on
 //
 // PlanRebuild (rebuild.go) goes from two listings to a Plan, as data. Apply
-// (apply.go) plays its operations on a picture of a store. Verify says what is
+// (apply.go) plays its operations on a model of a store. Verify says what is
 // wrong with a replica. proof_test.go plays every prefix of every order of every
 // plan, and finds each safe.
 package domain

@@ -10,27 +10,27 @@ import (
 // accepts a parent that hangs on its child, and hangs itself.
 var ErrCycle = errors.New("the graft would close a cycle")
 
-// Apply plays one operation on a pure picture of a store and returns the
-// picture after it; store itself is not changed. It is stricter than a real
+// Apply plays one operation on a pure model of a store and returns the
+// model after it; store itself is not changed. It is stricter than a real
 // store: a cycle, a delete of what has clones, a taken name, a parent that is
 // not sealed are errors. Own clusters are opaque; a copy has what its source
 // on the source's store has.
 //
 // What an operation makes gets the Ref's text as its UUID and, while it is in
 // flight, a name derived from it.
-func Apply(store, source Store, replica string, operation Operation) (Store, error) {
-	picture := NewPicture(store, replica)
-	if err := picture.Apply(source, operation); err != nil {
-		return Store{}, err
+func Apply(store, source Listing, replica string, operation Operation) (Listing, error) {
+	model := NewStoreModel(store, replica)
+	if err := model.Apply(source, operation); err != nil {
+		return Listing{}, err
 	}
-	return picture.Store(), nil
+	return model.Listing(), nil
 }
 
-// Picture is a store that operations are played on, one after the other, in
+// StoreModel is a store that operations are played on, one after the other, in
 // place. Whoever carries a plan out keeps one beside the real store, and asks
-// it first: what the picture refuses is never asked of the store.
-type Picture struct {
-	store   Store // what was deleted leaves a hole
+// it first: what the model refuses is never asked of the store.
+type StoreModel struct {
+	store   Listing // what was deleted leaves a hole
 	replica string
 	at      map[string]int // position in store.Lvols, by UUID
 	parents []int          // of each lvol, by position; noParent: none
@@ -43,10 +43,10 @@ type Picture struct {
 	copied   int            // the last one that was copied
 }
 
-// NewPicture starts from a copy of the listing.
-func NewPicture(store Store, replica string) *Picture {
+// NewStoreModel starts from a copy of the listing.
+func NewStoreModel(store Listing, replica string) *StoreModel {
 	n := len(store.Lvols)
-	p := &Picture{
+	p := &StoreModel{
 		store: store, replica: replica,
 		at: positions(store.Lvols), names: make(map[string]bool, n), inFlight: make(map[string]bool),
 		parents: make([]int, n), clones: make([]int, n),
@@ -73,8 +73,8 @@ func positions(lvols []Lvol) map[string]int {
 	return at
 }
 
-// Store is the picture as a listing.
-func (p *Picture) Store() Store {
+// Listing is the model as a listing.
+func (p *StoreModel) Listing() Listing {
 	store := p.store
 	store.Lvols = make([]Lvol, 0, len(p.at))
 	for i := range p.store.Lvols {
@@ -86,14 +86,14 @@ func (p *Picture) Store() Store {
 }
 
 // Apply plays one operation in place. After an error nothing has changed.
-func (p *Picture) Apply(source Store, o Operation) error {
+func (p *StoreModel) Apply(source Listing, o Operation) error {
 	if err := p.apply(source, &o); err != nil {
 		return fmt.Errorf("%s %s: %w", o.Verb, p.nameOf(o), err)
 	}
 	return nil
 }
 
-func (p *Picture) apply(source Store, o *Operation) error {
+func (p *StoreModel) apply(source Listing, o *Operation) error {
 	switch o.Verb {
 	case VerbCreate:
 		return p.insert(o.Target, noParent, Lvol{Name: p.inFlightName(o.Target), Size: o.Size})
@@ -128,7 +128,7 @@ func (p *Picture) apply(source Store, o *Operation) error {
 	return fmt.Errorf("no such verb")
 }
 
-func (p *Picture) insert(target Ref, parent int, l Lvol) error {
+func (p *StoreModel) insert(target Ref, parent int, l Lvol) error {
 	l.UUID = uuidOf(target)
 	if _, twice := p.at[l.UUID]; twice {
 		return fmt.Errorf("%s is there already", target)
@@ -146,7 +146,7 @@ func (p *Picture) insert(target Ref, parent int, l Lvol) error {
 	return nil
 }
 
-func (p *Picture) copy(target *Lvol, source Store, uuid string) error {
+func (p *StoreModel) copy(target *Lvol, source Listing, uuid string) error {
 	i, ok := p.origin(source, uuid)
 	switch {
 	case !ok:
@@ -166,7 +166,7 @@ func (p *Picture) copy(target *Lvol, source Store, uuid string) error {
 
 // origin is the position of one of the source's lvols. Most often it is listed
 // right after the last one that was copied.
-func (p *Picture) origin(source Store, uuid string) (at int, ok bool) {
+func (p *StoreModel) origin(source Listing, uuid string) (at int, ok bool) {
 	if next := p.copied + 1; next < len(source.Lvols) && source.Lvols[next].UUID == uuid {
 		return next, true
 	}
@@ -177,7 +177,7 @@ func (p *Picture) origin(source Store, uuid string) (at int, ok bool) {
 	return at, ok && at < len(source.Lvols)
 }
 
-func (p *Picture) graft(at int, onto Ref) error {
+func (p *StoreModel) graft(at int, onto Ref) error {
 	parent, err := p.sealed(onto)
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func (p *Picture) graft(at int, onto Ref) error {
 }
 
 // hang gives the lvol at a position another parent, or none.
-func (p *Picture) hang(at, parent int) {
+func (p *StoreModel) hang(at, parent int) {
 	if old := p.parents[at]; old != noParent {
 		p.clones[old]--
 	}
@@ -209,7 +209,7 @@ func (p *Picture) hang(at, parent int) {
 	}
 }
 
-func (p *Picture) seal(at int, o *Operation) error {
+func (p *StoreModel) seal(at int, o *Operation) error {
 	target := &p.store.Lvols[at]
 	switch {
 	case target.ReadOnly:
@@ -233,7 +233,7 @@ func (p *Picture) seal(at int, o *Operation) error {
 	return nil
 }
 
-func (p *Picture) delete(at int) error {
+func (p *StoreModel) delete(at int) error {
 	switch l := &p.store.Lvols[at]; {
 	case p.clones[at] > 0:
 		return fmt.Errorf("something hangs on it")
@@ -250,14 +250,14 @@ func (p *Picture) delete(at int) error {
 
 // taken is the set that the name is in if it is taken. Names in flight come and
 // go, and are few at a time.
-func (p *Picture) taken(name string) map[string]bool {
+func (p *StoreModel) taken(name string) map[string]bool {
 	if endsInFlight(name) {
 		return p.inFlight
 	}
 	return p.names
 }
 
-func (p *Picture) find(r Ref) (at int, err error) {
+func (p *StoreModel) find(r Ref) (at int, err error) {
 	at, ok := p.at[uuidOf(r)]
 	if !ok {
 		return noPlace, fmt.Errorf("no such lvol")
@@ -266,7 +266,7 @@ func (p *Picture) find(r Ref) (at int, err error) {
 }
 
 // sealed finds a parent: none, a sealed snapshot or an image.
-func (p *Picture) sealed(parent Ref) (at int, err error) {
+func (p *StoreModel) sealed(parent Ref) (at int, err error) {
 	if parent.IsNone() {
 		return noParent, nil
 	}
@@ -283,14 +283,14 @@ func (p *Picture) sealed(parent Ref) (at int, err error) {
 	return at, nil
 }
 
-func (p *Picture) recorded(record string) string {
+func (p *StoreModel) recorded(record string) string {
 	if !p.store.Records {
 		return ""
 	}
 	return record
 }
 
-func (p *Picture) inFlightName(r Ref) string {
+func (p *StoreModel) inFlightName(r Ref) string {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(r.String())) // never fails
 	for id := sum.Sum32(); ; id++ {
@@ -304,7 +304,7 @@ func (p *Picture) inFlightName(r Ref) string {
 	}
 }
 
-func (p *Picture) nameOf(o Operation) string {
+func (p *StoreModel) nameOf(o Operation) string {
 	if o.Name != "" {
 		return o.Name
 	}

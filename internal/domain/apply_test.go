@@ -73,18 +73,18 @@ func TestWhatIsNeverDoneToAStore(t *testing.T) {
 		"a verb that there is not":                     {nil, Operation{Verb: "resize", Target: ref("b-head")}, "no such verb"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			picture := NewPicture(s.destination, destinationReplica)
+			model := NewStoreModel(s.destination, destinationReplica)
 			for _, before := range c.before {
-				require.NoError(t, picture.Apply(s.source, before))
+				require.NoError(t, model.Apply(s.source, before))
 			}
-			was := picture.Store()
-			err := picture.Apply(s.source, c.o)
+			was := model.Listing()
+			err := model.Apply(s.source, c.o)
 			require.ErrorContains(t, err, c.says)
 			require.ErrorContains(t, err, string(c.o.Verb))
 			if c.says == ErrCycle.Error() {
 				require.ErrorIs(t, err, ErrCycle)
 			}
-			require.Equal(t, was, picture.Store(), "after an error nothing has changed")
+			require.Equal(t, was, model.Listing(), "after an error nothing has changed")
 		})
 	}
 }
@@ -119,10 +119,10 @@ func TestWhatAnOperationLeaves(t *testing.T) {
 	s := parseScene(t, applied)
 	source := byUUID(s.source)
 	made := Ref{refSnapshot, "s9"}
-	picture := NewPicture(s.destination, destinationReplica)
+	model := NewStoreModel(s.destination, destinationReplica)
 	do := func(o Operation) Lvol {
-		require.NoError(t, picture.Apply(s.source, o))
-		return byUUID(picture.Store())[uuidOf(o.Target)]
+		require.NoError(t, model.Apply(s.source, o))
+		return byUUID(model.Listing())[uuidOf(o.Target)]
 	}
 
 	l := do(Operation{Verb: VerbCreate, Target: made, Size: 7})
@@ -142,7 +142,7 @@ func TestWhatAnOperationLeaves(t *testing.T) {
 	require.Equal(t, "sealed", l.Name)
 	require.Equal(t, createdAt(3), l.Attributes)
 	require.Equal(t, ImageRecord{UUID: "i"}, l.Image)
-	require.False(t, picture.taken(inFlightName)[inFlightName], "its name in flight is free again")
+	require.False(t, model.taken(inFlightName)[inFlightName], "its name in flight is free again")
 
 	l = do(Operation{Verb: VerbClone, Target: Ref{refHead, "x"}, Parent: made, Name: "x", Size: 9, Record: "base"})
 	require.Equal(t, uuidOf(made), l.Parent)
@@ -162,16 +162,16 @@ func TestWhatAnOperationLeaves(t *testing.T) {
 func TestAHostThatRecordsNothingForgetsWhatIsWritten(t *testing.T) {
 	s := parseScene(t, "source\n  s1\n    head\ndestination upstream\n")
 	made := Ref{refSnapshot, "s1"}
-	picture := NewPicture(s.destination, destinationReplica)
+	model := NewStoreModel(s.destination, destinationReplica)
 	for _, o := range []Operation{
 		{Verb: VerbCreate, Target: made},
 		{Verb: VerbSeal, Target: made, Name: "x", Attributes: createdAt(1), Image: &ImageRecord{UUID: "i"}},
 		{Verb: VerbClone, Target: Ref{refHead, "h"}, Name: "h", Record: "base"},
 		{Verb: VerbRecord, Target: Ref{refHead, "h"}, Record: "base"},
 	} {
-		require.NoError(t, picture.Apply(s.source, o))
+		require.NoError(t, model.Apply(s.source, o))
 	}
-	for _, l := range picture.Store().Lvols {
+	for _, l := range model.Listing().Lvols {
 		require.Zero(t, l.Attributes)
 		require.Zero(t, l.Image)
 		require.Empty(t, l.Record)
@@ -201,7 +201,7 @@ func TestRefsAreToldApart(t *testing.T) {
 		require.Equal(t, r.kind == refImage, r.IsImage())
 		require.Equal(t, r.kind == refNone, r.IsNone())
 	}
-	for stage, name := range map[Stage]string{StageBehead: "behead", StageLoosen: "loosen", StageClear: "clear", StageBuild: "build", StageCrown: "crown"} {
+	for stage, name := range map[Stage]string{StageRemoveHead: "remove-head", StageDetach: "detach", StagePrune: "prune", StageBuild: "build", StageCreateHead: "create-head"} {
 		require.Equal(t, name, stage.String())
 	}
 }

@@ -83,7 +83,7 @@ func processorTime(what func()) float64 {
 // bench is a source and a destination of one size.
 type bench struct {
 	b                             *testing.B
-	sourceStore, destinationStore Store
+	sourceStore, destinationStore Listing
 	source, destination           Replica
 	operations                    []Operation
 }
@@ -108,7 +108,7 @@ func benchReplicas(b *testing.B, n int, seed uint64, leftBehind bool) *bench {
 
 // benchStore has a tree that branches: most snapshots hang on the one before,
 // every eighth on any older one.
-func benchStore(name, replica string, n int, seed uint64) Store {
+func benchStore(name, replica string, n int, seed uint64) Listing {
 	store := sceneStore(name)
 	store.FreeClusters = 1 << 30
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
@@ -153,9 +153,9 @@ func (x *bench) listAndPlan() {
 }
 
 func (x *bench) play() {
-	picture := NewPicture(x.destinationStore, destinationReplica)
+	model := NewStoreModel(x.destinationStore, destinationReplica)
 	for _, o := range x.operations {
-		if err := picture.Apply(x.sourceStore, o); err != nil {
+		if err := model.Apply(x.sourceStore, o); err != nil {
 			x.b.Fatal(err)
 		}
 	}

@@ -30,7 +30,7 @@ destination
 	first := plan.Operations[0]
 	require.Equal(t, VerbDelete, first.Verb)
 	require.Equal(t, destinationReplica, first.Name)
-	require.Equal(t, StageBehead, first.Stage)
+	require.Equal(t, StageRemoveHead, first.Stage)
 	last := plan.Operations[len(plan.Operations)-1]
 	require.Equal(t, VerbClone, last.Verb)
 }
@@ -52,7 +52,7 @@ func TestStoresAreToldByTheirUUIDs(t *testing.T) {
 	require.Empty(t, plan.Operations)
 	_, err = PlanRebuild(there, there, NoImage(), Options{})
 	require.ErrorContains(t, err, "source and destination at once")
-	require.Empty(t, Borrow(here, there, NoImage(), allUUIDs(here)).Nothing)
+	require.Empty(t, NewSecondarySource(here, there, NoImage(), allUUIDs(here)).Unusable)
 
 	renamed := there.Store
 	renamed.Name = "disk-c" // the same store all the same
@@ -60,7 +60,7 @@ func TestStoresAreToldByTheirUUIDs(t *testing.T) {
 	require.NoError(t, err)
 	_, err = PlanRebuild(same, there, NoImage(), Options{})
 	require.ErrorContains(t, err, "source and destination at once")
-	require.Contains(t, Borrow(same, there, NoImage(), allUUIDs(same)).Nothing, "the same replica")
+	require.Contains(t, NewSecondarySource(same, there, NoImage(), allUUIDs(same)).Unusable, "the same replica")
 
 	// Two replicas of one store are two.
 	two := storeOf(t, drawn+"  snap:vol-1-r-0a1b2c3d-snap-s1 own=a/1\n    lvol:vol-1-r-0a1b2c3d record=none\n")
@@ -128,14 +128,14 @@ func TestAttributesAreComparedWhereBothRecordThem(t *testing.T) {
 		store.UUID, store.Records = "another", records
 		other, err := NewReplica(store, destinationReplica)
 		require.NoError(t, err)
-		onPrimary, onOther := ToProve(primary, other, NoImage(), allUUIDs(primary))
+		onPrimary, onOther := SecondaryProofCandidates(primary, other, NoImage(), allUUIDs(primary))
 		if records {
 			require.Empty(t, onPrimary)
 			continue
 		}
 		require.Len(t, onPrimary, 1)
 		require.Len(t, onOther, 1)
-		onPrimary, _ = ToProve(other, primary, NoImage(), allUUIDs(other))
+		onPrimary, _ = SecondaryProofCandidates(other, primary, NoImage(), allUUIDs(other))
 		require.Len(t, onPrimary, 1)
 	}
 }

@@ -3,7 +3,7 @@ package domain
 // PlanCreation says how a new replica without snapshots comes to be: its head
 // is cloned from the volume's image, or is empty where the volume has none, and
 // records which of the two it is. size is in bytes.
-func PlanCreation(store Store, name string, size uint64, image Image) (Plan, error) {
+func PlanCreation(store Listing, name string, size uint64, image Image) (Plan, error) {
 	r, err := NewReplica(store, name)
 	if err != nil {
 		return Plan{}, err
@@ -27,14 +27,14 @@ func PlanCreation(store Store, name string, size uint64, image Image) (Plan, err
 	return Plan{
 		Image: image,
 		Operations: []Operation{{
-			Verb: VerbClone, Stage: StageCrown, Target: Ref{refHead, name}, Parent: parent,
+			Verb: VerbClone, Stage: StageCreateHead, Target: Ref{refHead, name}, Parent: parent,
 			Name: name, Size: size, Record: image.Record(),
 		}},
 		Steps: []Step{{Action: ActionCreateHead, Parent: image.Parent(), Reason: "a new replica", Operations: []int{0}}},
 	}, nil
 }
 
-func (s Store) refuseSize(size uint64) error {
+func (s Listing) refuseSize(size uint64) error {
 	if size == 0 || s.ClusterSize == 0 || size%s.ClusterSize != 0 {
 		return refuse("a volume of %d bytes does not fit on lvstore %s: expected a multiple of its clusters of %d bytes", size, s.Name, s.ClusterSize)
 	}
@@ -42,7 +42,7 @@ func (s Store) refuseSize(size uint64) error {
 }
 
 // imageFor is the image that an lvol of so many bytes can hang on.
-func (s Store) imageFor(image Image, size uint64) (Ref, error) {
+func (s Listing) imageFor(image Image, size uint64) (Ref, error) {
 	name, ok := image.Name()
 	if !ok {
 		if !image.Known() {

@@ -7,11 +7,11 @@ package domain
 // right, and whoever has several hands prefers what comes earlier.
 func (p *planner) emit() {
 	e := newEmitter(p)
-	e.behead()
-	e.loosen()
-	e.clear()
+	e.removeHead()
+	e.detach()
+	e.prune()
 	e.build()
-	e.crown()
+	e.createHead()
 	e.tell()
 }
 
@@ -46,7 +46,7 @@ func newEmitter(p *planner) *emitter {
 		switch f := &p.fates[i]; {
 		case !f.kept:
 			operations += 4
-		case f.loosen || f.graft:
+		case f.detach || f.graft:
 			operations += 2
 		}
 	}
@@ -75,31 +75,31 @@ func (e *emitter) after(operations ...int) []int {
 	return e.numbers[from:len(e.numbers):len(e.numbers)]
 }
 
-func (e *emitter) behead() {
+func (e *emitter) removeHead() {
 	if head := e.destination.Head; head != nil && !e.keepHead {
-		e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbDelete, Stage: StageBehead, Target: listed(*head), Name: head.Name}))
+		e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbDelete, Stage: StageRemoveHead, Target: listed(*head), Name: head.Name}))
 	}
 }
 
-// loosen comes before every graft of a kept snapshot. After it the kept ones
+// detach comes before every graft of a kept snapshot. After it the kept ones
 // are a part of the final forest and loose trees, so no graft of the final
 // tree can close a cycle, in whatever order they come.
-func (e *emitter) loosen() {
+func (e *emitter) detach() {
 	for i := range e.fates {
-		if f := &e.fates[i]; f.loosen {
+		if f := &e.fates[i]; f.detach {
 			kept := &e.destination.Store.Lvols[f.twin]
-			o := e.add(Operation{Verb: VerbGraft, Stage: StageLoosen, Target: listed(*kept), Name: kept.Name})
+			o := e.add(Operation{Verb: VerbGraft, Stage: StageDetach, Target: listed(*kept), Name: kept.Name})
 			e.ofSnapshot[i] = append(e.ofSnapshot[i], o)
 		}
 	}
 }
 
-func (e *emitter) clear() {
+func (e *emitter) prune() {
 	lvols, parents := e.destination.Store.Lvols, e.destination.index.parents
 	childrenOf := make([][]int, len(lvols)) // their deletes
 	for _, at := range e.leftover {
 		l := &lvols[at]
-		o := e.add(Operation{Verb: VerbDelete, Stage: StageClear, Target: listed(*l), Name: l.Name, After: childrenOf[at]})
+		o := e.add(Operation{Verb: VerbDelete, Stage: StagePrune, Target: listed(*l), Name: l.Name, After: childrenOf[at]})
 		e.ofLeftover[at] = e.after(o)
 		if parent := parents[at]; parent != noParent {
 			childrenOf[parent] = append(childrenOf[parent], o)
@@ -193,16 +193,16 @@ func (e *emitter) attributesOf(i int) Attributes {
 	return attributes
 }
 
-func (e *emitter) crown() {
+func (e *emitter) createHead() {
 	record := e.image.Record()
 	if e.keepHead {
 		if head := e.destination.Head; e.destination.Store.Records && head.Record != record {
-			e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbRecord, Stage: StageCrown, Target: listed(*head), Name: head.Name, Record: record}))
+			e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbRecord, Stage: StageCreateHead, Target: listed(*head), Name: head.Name, Record: record}))
 		}
 		return
 	}
 	e.ofHead = append(e.ofHead, e.add(Operation{
-		Verb: VerbClone, Stage: StageCrown, Target: Ref{refHead, e.destination.Name}, Parent: e.rightHeadParent(),
+		Verb: VerbClone, Stage: StageCreateHead, Target: Ref{refHead, e.destination.Name}, Parent: e.rightHeadParent(),
 		Name: e.destination.Name, Size: e.sourceHead.Size, Record: record,
 	}))
 }
@@ -224,7 +224,7 @@ func (e *emitter) tell() {
 			if f.twin != noPlace {
 				step.Deleted = e.destination.Store.Lvols[f.twin].Own.Count
 			}
-		case f.loosen || f.graft:
+		case f.detach || f.graft:
 			step.Action = ActionGraft
 		}
 		e.step(step)

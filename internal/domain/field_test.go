@@ -267,7 +267,7 @@ func TestField_10163_OneSystemSnapshotPerRebuildAndNoneForAnEmptyHead(t *testing
 func TestField_2830_AListingInWhichLvolsAreMissingIsRefused(t *testing.T) {
 	for _, missing := range []string{"a-s1", "b-s1"} {
 		s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    s2 own=b/1\n      head\ndestination\n  s1 own=a/1\n    s2 own=b/1\n      head\n")
-		for _, store := range []*Store{&s.source, &s.destination} {
+		for _, store := range []*Listing{&s.source, &s.destination} {
 			for i, l := range store.Lvols {
 				if l.UUID == missing {
 					store.Lvols = append(store.Lvols[:i:i], store.Lvols[i+1:]...)
@@ -300,11 +300,11 @@ destination
 	plan := start.mustPlan(t)
 	for stop := range plan.Operations {
 		s := start
-		picture := NewPicture(s.destination, destinationReplica)
+		model := NewStoreModel(s.destination, destinationReplica)
 		for _, o := range plan.Operations[:stop] {
-			require.NoError(t, picture.Apply(s.source, o))
+			require.NoError(t, model.Apply(s.source, o))
 		}
-		s.destination = picture.Store()
+		s.destination = model.Listing()
 		for i := range s.destination.Lvols { // the next run's Refs are other lvols than this one's
 			l := &s.destination.Lvols[i]
 			l.UUID, l.Parent = strings.Replace(l.UUID, "new ", "old ", 1), strings.Replace(l.Parent, "new ", "old ", 1)

@@ -68,7 +68,7 @@ func (p *planner) changed() []bool {
 			continue
 		}
 		below := p.destination.index.parents[f.twin]
-		changed[f.twin] = f.loosen || f.graft || below != noParent && changed[below]
+		changed[f.twin] = f.detach || f.graft || below != noParent && changed[below]
 	}
 	return changed
 }
@@ -219,9 +219,9 @@ func (p *planner) refuseDoubtfulLeftovers() error {
 	if destination.Head == nil || !slices.ContainsFunc(p.leftover, func(at int) bool { return len(readings(destination.Store.Lvols[at])) > 1 }) {
 		return nil
 	}
-	beheaded := destination.Store
-	beheaded.Lvols = slices.DeleteFunc(slices.Clone(beheaded.Lvols), func(l Lvol) bool { return l.UUID == destination.Head.UUID })
-	_, err := newReplica(beheaded, destination.Name, destination.expected)
+	withoutHead := destination.Store
+	withoutHead.Lvols = slices.DeleteFunc(slices.Clone(withoutHead.Lvols), func(l Lvol) bool { return l.UUID == destination.Head.UUID })
+	_, err := newReplica(withoutHead, destination.Name, destination.expected)
 	return err
 }
 
@@ -261,7 +261,7 @@ func takenText(clusters uint64) string {
 }
 
 // Reserve is how many clusters of the store stay free where that part of it does.
-func Reserve(store Store, percent float64) (clusters uint64, err error) {
+func Reserve(store Listing, percent float64) (clusters uint64, err error) {
 	if !(percent >= 0 && percent <= 100) {
 		return 0, refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", percent, store.Name)
 	}

@@ -34,7 +34,7 @@ func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
 		"a clone hangs on what is deleted":    {"", "", "", "  image:base\n    s1 own=x/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "would be deleted"}},
 		"a clone hangs on what is in flight":  {"", "", "", "  image:base\n  spacer:0badcafe\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "rebuilding-0badcafe", "would be deleted"}},
 		"a clone hangs on what is grafted":    {"", "", "", "  image:base\n  s1 own=a/5\n    lvol:vol-1-r-4e5f6a7b-cloning\n", []string{"vol-1-r-4e5f6a7b-cloning", "snap-s1", "changes"}},
-		"a clone hangs on what is loosened":   {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
+		"a clone hangs on what is detached":   {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
 		"a clone hangs below what is grafted": {"", "", "", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
 		"an image hangs on what is deleted":   {"", "", "", "  image:base\n    extra\n      image:other\n", []string{"bi-other", "snap-extra"}},
 		"another's snapshot hangs on it":      {"", "", "", "  image:base\n    extra\n      snap:vol-10-r-4e5f6a7b-snap-a\n", []string{"vol-10-r-4e5f6a7b-snap-a", "snap-extra"}},
@@ -134,11 +134,11 @@ func TestTheSystemSnapshotNeedsRoomOnTheDestination(t *testing.T) {
 }
 
 func TestSizesAreRoundedUpToClusters(t *testing.T) {
-	store := Store{ClusterSize: 4}
+	store := Listing{ClusterSize: 4}
 	for size, want := range map[uint64]uint64{0: 0, 1: 1, 4: 1, 5: 2, 8: 2} {
 		require.Equal(t, want, store.Clusters(size))
 	}
-	require.Zero(t, Store{}.Clusters(5))
+	require.Zero(t, Listing{}.Clusters(5))
 }
 
 // longhorn/longhorn#10116: a full disk gave no hint of what could be removed.

@@ -20,7 +20,7 @@ type Leftover struct {
 // Garbage finds the leftovers on a store, whoever's replica they were for, in
 // an order in which they can be deleted: what hangs on another one comes before
 // it. What other engines fill is listed, too, but stays.
-func Garbage(store Store) ([]Leftover, error) {
+func Garbage(store Listing) ([]Leftover, error) {
 	x, err := newIndex(store)
 	if err != nil {
 		return nil, refuse("%v", err)

@@ -8,7 +8,7 @@ import (
 
 func garbageOn(t *testing.T, lvols ...Lvol) map[string]string {
 	t.Helper()
-	found, err := Garbage(Store{UUID: "u", Name: "disk-1", Lvols: lvols})
+	found, err := Garbage(Listing{UUID: "u", Name: "disk-1", Lvols: lvols})
 	require.NoError(t, err)
 	said := make(map[string]string)
 	for _, l := range found {
@@ -58,7 +58,7 @@ func TestStandInOfAStoppedRevertStays(t *testing.T) {
 		"nothing is recorded, a spacer below":    {false, []Lvol{{UUID: "e", Name: "vol-1-r-4e5f6a7b-rebuilding-00c0ffee", Parent: "s", ReadOnly: true}, {UUID: "l", Name: standIn, Parent: "e", Size: 8}}, false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			found, err := Garbage(Store{UUID: "u", Records: c.records, Lvols: append([]Lvol{snapshot}, c.lvols...)})
+			found, err := Garbage(Listing{UUID: "u", Records: c.records, Lvols: append([]Lvol{snapshot}, c.lvols...)})
 			require.NoError(t, err)
 			for _, l := range found {
 				if c.stays && l.Lvol.Name == standIn {
@@ -72,7 +72,7 @@ func TestStandInOfAStoppedRevertStays(t *testing.T) {
 }
 
 func TestGarbageIsDeletedLeafFirst(t *testing.T) {
-	found, err := Garbage(Store{UUID: "u", Lvols: []Lvol{
+	found, err := Garbage(Listing{UUID: "u", Lvols: []Lvol{
 		{UUID: "a", Name: "r-rebuilding-0000000a", ReadOnly: true},
 		{UUID: "b", Name: "r-rebuilding-0000000b", Parent: "a", ReadOnly: true},
 		{UUID: "c", Name: "r-rebuilding-0000000c", Parent: "b"},

@@ -76,7 +76,7 @@ type BackingImage struct {
 }
 
 // BackingImage finds the store's image of that name.
-func (s Store) BackingImage(name string) (BackingImage, bool) {
+func (s Listing) BackingImage(name string) (BackingImage, bool) {
 	want := ImageLvolName(name, s.UUID)
 	for i := range s.Lvols {
 		if l := &s.Lvols[i]; l.Name == want {
@@ -89,7 +89,7 @@ func (s Store) BackingImage(name string) (BackingImage, bool) {
 // imagesBeingFilled finds what other processes fill: Longhorn's download of
 // that image, and copies that a rebuild fills or has left (they do not tell
 // which image they will be).
-func (s Store) imagesBeingFilled(name string) []Lvol {
+func (s Listing) imagesBeingFilled(name string) []Lvol {
 	var found []Lvol
 	download := ImageLvolName(name, s.UUID) + imageTempSuffix
 	for i := range s.Lvols {

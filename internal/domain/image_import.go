@@ -22,7 +22,7 @@ const mostImage = 64 << 40
 // CheckImageImport refuses what cannot become a backing image of the store. Called
 // before the image was read, with no Clusters, it tells all but whether there is
 // room.
-func CheckImageImport(store Store, i ImageImport) error {
+func CheckImageImport(store Listing, i ImageImport) error {
 	if err := CheckImageName(i.Name); err != nil {
 		return refuse("%v", err)
 	}
@@ -89,7 +89,7 @@ func CheckSHA512(text string) (string, error) {
 }
 
 // Images are the backing images on a store, and what is in flight of them.
-func (s Store) Images() []ImageOnStore {
+func (s Listing) Images() []ImageOnStore {
 	clones := make(map[string]int)
 	for _, l := range s.Lvols {
 		if l.Parent != "" {

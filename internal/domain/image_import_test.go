@@ -8,8 +8,8 @@ import (
 
 const importUUID = "01234567-89ab-4cde-8f01-23456789abcd"
 
-func importStore(names ...string) Store {
-	s := Store{UUID: "5d0c42c9", Name: "disk-1", ClusterSize: 1 << 20, TotalClusters: 100, FreeClusters: 50, NameLimit: 63}
+func importStore(names ...string) Listing {
+	s := Listing{UUID: "5d0c42c9", Name: "disk-1", ClusterSize: 1 << 20, TotalClusters: 100, FreeClusters: 50, NameLimit: 63}
 	for i, name := range names {
 		s.Lvols = append(s.Lvols, Lvol{UUID: string('a' + rune(i)), Name: name, ReadOnly: true})
 	}

@@ -8,7 +8,7 @@ import (
 // CheckImageRemoval finds the backing image of that name on a store, and refuses one
 // that anything needs: lvols that hang on it, who reads it by an export, and replicas
 // that record it and have lost it, whose repair would need it.
-func CheckImageRemoval(store Store, name string) (ImageOnStore, error) {
+func CheckImageRemoval(store Listing, name string) (ImageOnStore, error) {
 	var image ImageOnStore
 	var others []string
 	for _, i := range store.Images() {

@@ -10,8 +10,8 @@ import (
 func TestAnImageThatIsNeededIsNotRemoved(t *testing.T) {
 	const uuid = "store-uuid"
 	image := Lvol{UUID: "i", Name: ImageLvolName("base", uuid), ReadOnly: true}
-	store := func(more ...Lvol) Store {
-		return Store{Name: "disk-1", UUID: uuid, Lvols: append([]Lvol{image, {UUID: "o", Name: ImageLvolName("other", uuid), ReadOnly: true}}, more...)}
+	store := func(more ...Lvol) Listing {
+		return Listing{Name: "disk-1", UUID: uuid, Lvols: append([]Lvol{image, {UUID: "o", Name: ImageLvolName("other", uuid), ReadOnly: true}}, more...)}
 	}
 	on := func(names ...string) (lvols []Lvol) {
 		for i, name := range names {
@@ -20,18 +20,18 @@ func TestAnImageThatIsNeededIsNotRemoved(t *testing.T) {
 		return lvols
 	}
 	for name, c := range map[string]struct {
-		store Store
+		store Listing
 		says  string
 	}{
 		"nothing needs it":      {store(Lvol{UUID: "h", Name: "vol-1-r-0a1b2c3d", Parent: "o", Record: "other"}), ""},
-		"writable":              {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "i", Name: image.Name}}}, ""},
+		"writable":              {Listing{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "i", Name: image.Name}}}, ""},
 		"one hangs on it":       {store(on("a")...), "backing image base on lvstore disk-1 is needed: lvol a hangs on it; delete the replicas first"},
 		"two hang on it":        {store(on("a", "b")...), "lvols a and b hang on it"},
 		"many hang on it":       {store(on("a", "b", "c", "d", "e")...), "lvols a, b, c and 2 more hang on it"},
 		"a replica has lost it": {store(Lvol{UUID: "h", Name: "vol-1-r-0a1b2c3d", Record: "base"}), "lvol vol-1-r-0a1b2c3d records it and lost it"},
-		"it is exported":        {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "i", Name: image.Name, UsedBy: User{Kind: UserExport, Name: "nqn.x"}}}}, "backing image base on lvstore disk-1 is in use (it is exported as nqn.x): end that use first"},
+		"it is exported":        {Listing{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "i", Name: image.Name, UsedBy: User{Kind: UserExport, Name: "nqn.x"}}}}, "backing image base on lvstore disk-1 is in use (it is exported as nqn.x): end that use first"},
 		"it is downloaded":      {store(Lvol{UUID: "d", Name: image.Name + "-temp-head"}), "somebody is downloading image base"},
-		"it is not there":       {Store{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "r", Name: "bi-rebuilding-0badcafe"}}}, "there is no backing image base on lvstore disk-1; available: none"},
+		"it is not there":       {Listing{Name: "disk-1", UUID: uuid, Lvols: []Lvol{{UUID: "r", Name: "bi-rebuilding-0badcafe"}}}, "there is no backing image base on lvstore disk-1; available: none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found, err := CheckImageRemoval(c.store, "base")

@@ -16,7 +16,7 @@ type Sealing struct {
 // A checksum alone proves nothing either, SPDK's does not cover positions.
 type proof struct {
 	fast, noChecksums   bool
-	source, destination Store
+	source, destination Listing
 	journal, thisRun    sealings
 }
 
@@ -41,7 +41,7 @@ func (s sealings) remember(source, copied *Lvol) bool {
 	return ok && then.SourceClusters == source.Own.Count && then.CopyClusters == copied.Own.Count
 }
 
-func newProof(source, destination Store, options Options) proof {
+func newProof(source, destination Listing, options Options) proof {
 	return proof{
 		fast: !options.Full, noChecksums: options.NoChecksums, source: source, destination: destination,
 		journal: newSealings(options.Sealings), thisRun: newSealings(options.ThisRun),
@@ -80,11 +80,11 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 	}
 }
 
-// Candidates are the UUIDs of the snapshots, on each side, whose maps and
+// ProofCandidates are the UUIDs of the snapshots, on each side, whose maps and
 // checksums would decide whether one is kept: those that look the same. The
 // image is among them where both hosts have it and no record tells that the
 // two are one.
-func Candidates(source, destination Replica, image Image, options Options) (onSource, onDestination []string) {
+func ProofCandidates(source, destination Replica, image Image, options Options) (onSource, onDestination []string) {
 	blind := newProof(source.Store, destination.Store, options)
 	twins := findTwins(source, destination)
 	for _, at := range source.places {

@@ -102,13 +102,13 @@ destination
   extra own=?/1
 `)
 	source, destination := s.replicas(t)
-	onSource, onDestination := Candidates(source, destination, s.said, s.options)
+	onSource, onDestination := ProofCandidates(source, destination, s.said, s.options)
 	require.Equal(t, []string{"a-same"}, onSource)
 	require.Equal(t, []string{"b-same"}, onDestination)
 
 	full := s.options
 	full.Full = true
-	onSource, onDestination = Candidates(source, destination, s.said, full)
+	onSource, onDestination = ProofCandidates(source, destination, s.said, full)
 	require.Empty(t, onSource)
 	require.Empty(t, onDestination)
 }
@@ -133,7 +133,7 @@ func TestTheImageIsProvenWhereNoRecordTellsThatItIsOne(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			s := parseScene(t, "source\n"+c.source+"destination\n"+c.destination)
 			source, destination := s.replicas(t)
-			onSource, onDestination := Candidates(source, destination, c.image, Options{})
+			onSource, onDestination := ProofCandidates(source, destination, c.image, Options{})
 			require.Equal(t, c.asked, len(onSource) == 1)
 			require.Len(t, onDestination, len(onSource))
 			if c.asked {

@@ -7,7 +7,7 @@ import (
 )
 
 // growInfixed makes a source whose snapshots have "-snap-" in their names.
-func growInfixed() Store {
+func growInfixed() Listing {
 	s := emptyStore("a")
 	s.Lvols = []Lvol{
 		{UUID: "1", Name: "vol-1-r-0a1b2c3d-snap-a-snap-b", Size: proofSize, ReadOnly: true, Own: ownClusters("b", 1)},

@@ -19,15 +19,15 @@ func TestBug10_ANameThatIsListedTwiceIsRefused(t *testing.T) {
 // given, and reads those positions of any later one.
 func TestBug12_APictureCopiesFromTheSourceThatItIsGiven(t *testing.T) {
 	s := parseScene(t, applied)
-	picture := NewPicture(s.destination, destinationReplica)
+	model := NewStoreModel(s.destination, destinationReplica)
 	made := []Ref{{refSnapshot, "x"}, {refSnapshot, "y"}}
 	for _, r := range made {
-		require.NoError(t, picture.Apply(s.source, Operation{Verb: VerbCreate, Target: r}))
+		require.NoError(t, model.Apply(s.source, Operation{Verb: VerbCreate, Target: r}))
 	}
 	all := byUUID(s.source)
-	require.NoError(t, picture.Apply(s.source, Operation{Verb: VerbCopy, Target: made[0], Source: originOf(all["a-s1"])}))
+	require.NoError(t, model.Apply(s.source, Operation{Verb: VerbCopy, Target: made[0], Source: originOf(all["a-s1"])}))
 	later := s.source
 	later.Lvols = append([]Lvol{{UUID: "new", Name: "new", ReadOnly: true}}, s.source.Lvols...)
-	require.NoError(t, picture.Apply(later, Operation{Verb: VerbCopy, Target: made[1], Source: originOf(all["a-s2"])}))
-	require.Equal(t, all["a-s2"].Own, byUUID(picture.Store())[uuidOf(made[1])].Own)
+	require.NoError(t, model.Apply(later, Operation{Verb: VerbCopy, Target: made[1], Source: originOf(all["a-s2"])}))
+	require.Equal(t, all["a-s2"].Own, byUUID(model.Listing())[uuidOf(made[1])].Own)
 }

@@ -10,7 +10,7 @@ import (
 const otherVolumes = "vol-9-r-0a1b2c3d"
 
 // renamed is a store on which the source's replica is one of another volume.
-func renamed(s Store) Store {
+func renamed(s Listing) Listing {
 	s.Lvols = append([]Lvol(nil), s.Lvols...)
 	for i := range s.Lvols {
 		if rest, ok := strings.CutPrefix(s.Lvols[i].Name, sourceReplica); ok {

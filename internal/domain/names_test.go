@@ -76,7 +76,7 @@ func TestNamesAreReadInEveryWayThatIsPossible(t *testing.T) {
 }
 
 // taken are the names of what a replica says is its own.
-func taken(t *testing.T, store Store, replica string) []string {
+func taken(t *testing.T, store Listing, replica string) []string {
 	t.Helper()
 	r, err := NewReplica(store, replica)
 	require.NoError(t, err)

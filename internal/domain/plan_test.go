@@ -362,7 +362,7 @@ destination
 			plan := s.mustPlan(t)
 			deleted := false
 			for _, o := range plan.Operations {
-				deleted = deleted || o.Verb == VerbDelete && o.Stage == StageBehead
+				deleted = deleted || o.Verb == VerbDelete && o.Stage == StageRemoveHead
 			}
 			require.Equal(t, c.stays, !deleted)
 			require.Empty(t, s.play(t, plan).violations(t, plan.Image))
@@ -382,7 +382,7 @@ func TestTheHeadGoesBeforeAnAncestorIsOnlySetLoose(t *testing.T) {
 	plan := s.mustPlan(t)
 	require.Len(t, plan.Operations, 3)
 	require.Equal(t, VerbDelete, plan.Operations[0].Verb)
-	require.Equal(t, StageLoosen, plan.Operations[1].Stage)
+	require.Equal(t, StageDetach, plan.Operations[1].Stage)
 	require.Equal(t, VerbClone, plan.Operations[2].Verb)
 	require.Equal(t, ActionGraft, stepOf(t, plan, "s1").Action)
 }
@@ -456,10 +456,10 @@ func TestAnyOrderOfALargerPlanEndsAtTheSame(t *testing.T) {
 		requireOrderIsRight(rt, plan)
 		requireStepsShareOperations(rt, plan)
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "order"), 0))
-		picture := NewPicture(s.destination, destinationReplica)
+		model := NewStoreModel(s.destination, destinationReplica)
 		done := make([]bool, len(plan.Operations))
 		for left := len(done); left > 0; left-- {
-			stage := StageCrown
+			stage := StageCreateHead
 			for i, o := range plan.Operations {
 				if !done[i] {
 					stage = min(stage, o.Stage)
@@ -474,11 +474,11 @@ func TestAnyOrderOfALargerPlanEndsAtTheSame(t *testing.T) {
 			}
 			require.NotEmpty(rt, next)
 			i := next[r.IntN(len(next))]
-			require.NoError(rt, picture.Apply(s.source, plan.Operations[i]))
+			require.NoError(rt, model.Apply(s.source, plan.Operations[i]))
 			done[i] = true
 		}
 		after := s
-		after.destination = picture.Store()
+		after.destination = model.Listing()
 		require.Empty(rt, after.violations(rt, plan.Image))
 	})
 }
@@ -488,7 +488,7 @@ func TestAnyOrderOfALargerPlanEndsAtTheSame(t *testing.T) {
 func drawLargeScene(t *rapid.T) scene {
 	n := rapid.IntRange(1, 30).Draw(t, "snapshots")
 	s := scene{said: ImageNamed("base"), source: sceneStore("a"), destination: sceneStore("b")}
-	image := func(store Store) Lvol {
+	image := func(store Listing) Lvol {
 		return Lvol{UUID: store.UUID + "-image", Name: ImageLvolName("base", store.UUID), Size: proofCluster, ReadOnly: true, Own: ownClusters("image", 1)}
 	}
 	s.source.Lvols = append(s.source.Lvols, image(s.source))

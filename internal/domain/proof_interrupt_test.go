@@ -6,8 +6,8 @@ import "slices"
 // nothing. The windows are those of the SPDK adapter, which needs several
 // calls for some verbs; other adapters leave less. While it copies it prepares the
 // graft that comes next.
-func interrupted(s Store, plan Plan, o Operation) []Store {
-	var left []Store
+func interrupted(s Listing, plan Plan, o Operation) []Listing {
+	var left []Listing
 	at := func(r Ref) int {
 		for i, l := range s.Lvols {
 			if l.UUID == uuidOf(r) {
@@ -16,7 +16,7 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 		}
 		return -1
 	}
-	leave := func(change func(*Store)) {
+	leave := func(change func(*Listing)) {
 		after := s
 		after.Lvols = append([]Lvol(nil), s.Lvols...)
 		change(&after)
@@ -32,11 +32,11 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 			moved.Parent, moved.External = parent, ""
 			return moved
 		}
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, rest) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer, restOnSpacer) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(spacer.UUID) })
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(uuidOf(o.Parent)) })
+		leave(func(s *Listing) { s.Lvols = append(s.Lvols, rest) })
+		leave(func(s *Listing) { s.Lvols = append(s.Lvols, spacer, restOnSpacer) })
+		leave(func(s *Listing) { s.Lvols = append(s.Lvols, spacer) })
+		leave(func(s *Listing) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(spacer.UUID) })
+		leave(func(s *Listing) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under(uuidOf(o.Parent)) })
 	case VerbDelete:
 		// A clone of an external snapshot is detached before it is deleted: of what a
 		// graft can leave, one state of each kind, for the proof doubles with all of them.
@@ -46,18 +46,18 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 			detached.External = ""
 			under := detached
 			under.Parent = spacer.UUID
-			leave(func(s *Store) { s.Lvols = append(s.Lvols, rest) })
-			leave(func(s *Store) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under })
-			leave(func(s *Store) { s.Lvols[target] = detached })
+			leave(func(s *Listing) { s.Lvols = append(s.Lvols, rest) })
+			leave(func(s *Listing) { s.Lvols = append(s.Lvols, spacer); s.Lvols[target] = under })
+			leave(func(s *Listing) { s.Lvols[target] = detached })
 		}
 	case VerbSeal:
 		if o.Prove {
 			for _, stage := range provenInFlight(s.Lvols[target]) {
-				leave(func(s *Store) { s.Lvols = append(slices.Delete(s.Lvols, target, target+1), stage...) })
+				leave(func(s *Listing) { s.Lvols = append(slices.Delete(s.Lvols, target, target+1), stage...) })
 			}
 		}
 		// The snapshot is there, and the empty rest of the lvol hangs on it.
-		leave(func(s *Store) {
+		leave(func(s *Listing) {
 			sealed := &s.Lvols[target]
 			rest := helper("0000eeee", sealed.UUID, sealed.Size, false)
 			if o.Target.IsImage() {
@@ -73,20 +73,20 @@ func interrupted(s Store, plan Plan, o Operation) []Store {
 			s.Lvols = append(s.Lvols, rest)
 		})
 	case VerbClone:
-		leave(func(s *Store) { s.Lvols = append(s.Lvols, helper("0000ffff", uuidOf(o.Parent), o.Size, false)) })
-		leave(func(s *Store) {
+		leave(func(s *Listing) { s.Lvols = append(s.Lvols, helper("0000ffff", uuidOf(o.Parent), o.Size, false)) })
+		leave(func(s *Listing) {
 			s.Lvols = append(s.Lvols, helper("0000ffff", uuidOf(o.Parent), o.Size-proofCluster, false))
 		})
 	case VerbCopy:
-		part := func(s *Store) { s.Lvols[target].Own = ownClusters("part", 1) }
+		part := func(s *Listing) { s.Lvols[target].Own = ownClusters("part", 1) }
 		leave(part)
 		for _, graft := range plan.Operations {
 			if graft.Verb != VerbGraft || graft.Target != o.Target || at(graft.Parent) < 0 {
 				continue
 			}
 			rest, spacer, restOnSpacer := spacerFor(s.Lvols[target], uuidOf(graft.Parent))
-			leave(func(s *Store) { part(s); s.Lvols = append(s.Lvols, rest) })
-			leave(func(s *Store) { part(s); s.Lvols = append(s.Lvols, spacer, restOnSpacer) })
+			leave(func(s *Listing) { part(s); s.Lvols = append(s.Lvols, rest) })
+			leave(func(s *Listing) { part(s); s.Lvols = append(s.Lvols, spacer, restOnSpacer) })
 		}
 	}
 	return left

@@ -50,7 +50,7 @@ func (o *odometer) next() bool {
 
 // world is a source, what is left on the destination, and what is known.
 type world struct {
-	source, destination Store
+	source, destination Listing
 	said                Image
 	options             Options
 	upstream            bool
@@ -58,8 +58,8 @@ type world struct {
 	otherVolume         bool // the source is named as a replica of another volume
 }
 
-// seen is what a host of the world's flavour would list of a picture.
-func (w world) seen(s Store) Store {
+// seen is what a host of the world's flavour would list of a model.
+func (w world) seen(s Listing) Listing {
 	if !w.upstream {
 		return s
 	}
@@ -77,8 +77,8 @@ func ownClusters(data string, count uint64) Clusters {
 	return Clusters{Count: count, Map: data, Checksum: data}
 }
 
-func emptyStore(name string) Store {
-	return Store{
+func emptyStore(name string) Listing {
+	return Listing{
 		UUID: "store-" + name, Name: name, ClusterSize: proofCluster, BlockSize: 4096,
 		TotalClusters: 1 << 30, FreeClusters: 1 << 30, NameLimit: 255, Proves: true, Records: true,
 	}
@@ -88,7 +88,7 @@ func createdAt(minute int) Attributes {
 	return Attributes{CreatedAt: time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC), UserCreated: true}
 }
 
-func imageLvol(store Store) Lvol {
+func imageLvol(store Listing) Lvol {
 	return Lvol{
 		UUID: "image-" + store.Name, Name: ImageLvolName(proofImage, store.UUID), Size: proofSize / 2, ReadOnly: true,
 		Own: ownClusters("image", 4), Image: ImageRecord{UUID: "image", Checksum: "sha"},
@@ -143,7 +143,7 @@ func drawSource(c chooser, parentOf []int) world {
 // drawLeftovers draws what is left on the destination. A choice that would
 // close a cycle is no world (ok is false).
 func drawLeftovers(c chooser, w world, parentOf []int) (_ world, ok bool) {
-	d := &remains{Store: emptyStore("b"), chooser: c, world: w, parentOf: parentOf}
+	d := &remains{Listing: emptyStore("b"), chooser: c, world: w, parentOf: parentOf}
 	w.upstream = c.choose(2) == 1
 	d.drawImage()
 	d.drawForeignReplica()
@@ -161,8 +161,8 @@ func drawLeftovers(c chooser, w world, parentOf []int) (_ world, ok bool) {
 	}
 	d.drawExtraAndSpacer()
 	d.drawWritable()
-	w.destination = d.Store
-	_, err := newIndex(d.Store)
+	w.destination = d.Listing
+	_, err := newIndex(d.Listing)
 	return w, err == nil
 }
 
@@ -191,7 +191,7 @@ const (
 
 // remains is the destination while it is drawn.
 type remains struct {
-	Store
+	Listing
 	chooser
 	world         world
 	parentOf      []int
@@ -210,10 +210,10 @@ func (d *remains) drawImage() {
 	switch d.choose(3) {
 	case 0: // absent
 	case 1:
-		d.add(imageLvol(d.Store))
-		d.root = imageLvol(d.Store).UUID
+		d.add(imageLvol(d.Listing))
+		d.root = imageLvol(d.Listing).UUID
 	case 2: // somebody downloads it
-		download := imageLvol(d.Store)
+		download := imageLvol(d.Listing)
 		download.Name += imageTempSuffix
 		download.ReadOnly, download.Own = false, ownClusters("part", 1)
 		d.add(download)

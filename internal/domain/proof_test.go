@@ -32,7 +32,7 @@ type prover struct {
 	world    world
 	worldKey string
 	seen     map[[sha256.Size]byte]bool
-	pending  []Store
+	pending  []Listing
 
 	starts, refused, states, plays int
 }
@@ -66,7 +66,7 @@ func (p *prover) prove(w world) {
 }
 
 // push remembers a state that a crash may leave, to be planned from.
-func (p *prover) push(s Store) bool {
+func (p *prover) push(s Listing) bool {
 	s, key := canonical(collapse(s))
 	sum := sha256.Sum256([]byte(p.worldKey + key))
 	if p.seen[sum] {
@@ -78,7 +78,7 @@ func (p *prover) push(s Store) bool {
 	return true
 }
 
-func (p *prover) plan(state Store) (Plan, error) {
+func (p *prover) plan(state Listing) (Plan, error) {
 	store, name := p.world.seen(p.world.source), sourceReplica
 	if p.world.otherVolume {
 		store, name = renamed(store), otherVolumes
@@ -96,13 +96,13 @@ func (p *prover) plan(state Store) (Plan, error) {
 
 // playEveryOrder visits every set of operations that can be done at some
 // moment, by every way that leads to it.
-func (p *prover) playEveryOrder(start Store, plan Plan) {
+func (p *prover) playEveryOrder(start Listing, plan Plan) {
 	require.Less(p.t, len(plan.Operations), 64)
 	whole := uint64(1)<<len(plan.Operations) - 1
-	reached := map[uint64]Store{0: start}
+	reached := map[uint64]Listing{0: start}
 	type moment struct {
 		done  uint64
-		state Store
+		state Listing
 	}
 	for todo := []moment{{0, start}}; len(todo) > 0; {
 		now := todo[len(todo)-1]
@@ -157,7 +157,7 @@ func ready(plan Plan, done uint64, i int) bool {
 }
 
 // checkMoment looks at the rules in the middle of a rebuild.
-func (p *prover) checkMoment(start, now Store, plan Plan, done uint64) {
+func (p *prover) checkMoment(start, now Listing, plan Plan, done uint64) {
 	before, after := byUUID(start), byUUID(now)
 	// Rule 5: what is somebody else's is as it was, and reads as it did.
 	for _, l := range start.Lvols {
@@ -204,7 +204,7 @@ func (p *prover) checkMoment(start, now Store, plan Plan, done uint64) {
 }
 
 // checkGoal looks at the rules at the end.
-func (p *prover) checkGoal(now Store) {
+func (p *prover) checkGoal(now Listing) {
 	if wrong := p.verify(now); len(wrong) > 0 {
 		p.t.Fatalf("arrived where it is wrong: %v\n%s", wrong, draw(now))
 	}
@@ -239,7 +239,7 @@ func (p *prover) checkGoal(now Store) {
 	}
 }
 
-func (p *prover) verify(now Store) []Violation {
+func (p *prover) verify(now Listing) []Violation {
 	source, err := NewReplica(p.world.source, sourceReplica)
 	require.NoError(p.t, err)
 	if p.world.upstream {
@@ -278,7 +278,7 @@ func (p *prover) rightView(source Origin) []Clusters {
 	return right
 }
 
-func byUUID(s Store) map[string]Lvol {
+func byUUID(s Listing) map[string]Lvol {
 	all := make(map[string]Lvol, len(s.Lvols))
 	for _, l := range s.Lvols {
 		all[l.UUID] = l
@@ -289,7 +289,7 @@ func byUUID(s Store) map[string]Lvol {
 // collapse drops what is in flight and has a twin on the same parent. A run
 // that is stopped early again and again leaves one more helper each time, and
 // without this there would be no end of states; one of them stands for all.
-func collapse(s Store) Store {
+func collapse(s Listing) Listing {
 	inFlightOn := make(map[string]bool, len(s.Lvols))
 	siblings := false
 	for i := range s.Lvols {
@@ -347,7 +347,7 @@ func collapse(s Store) Store {
 
 // canonical gives lvols in flight, and all UUIDs, names that depend on what
 // they are alone, and returns a key that is equal for equal states.
-func canonical(s Store) (Store, string) {
+func canonical(s Listing) (Listing, string) {
 	lvols := append([]Lvol(nil), s.Lvols...)
 	s.Lvols = lvols
 	parents := parentsOf(lvols)
@@ -411,7 +411,7 @@ func parentsOf(lvols []Lvol) []int {
 }
 
 // sameLvols compares states that were reached by two ways.
-func sameLvols(a, b Store) bool {
+func sameLvols(a, b Listing) bool {
 	all := byUUID(b)
 	for _, l := range a.Lvols {
 		if all[l.UUID] != l {
@@ -422,7 +422,7 @@ func sameLvols(a, b Store) bool {
 }
 
 // draw shows a state in a failure's message, and tells states apart.
-func draw(s Store) string {
+func draw(s Listing) string {
 	all := byUUID(s)
 	lines := make([]string, 0, len(s.Lvols))
 	for _, l := range s.Lvols {
@@ -592,7 +592,7 @@ func (p *prover) wander(w world, c *dice) {
 	}
 }
 
-func (p *prover) follow(start Store, plan Plan, stopAt int, c *dice) Store {
+func (p *prover) follow(start Listing, plan Plan, stopAt int, c *dice) Listing {
 	require.Less(p.t, len(plan.Operations), 64)
 	state, done := start, uint64(0)
 	for n := 0; ; n++ {

@@ -87,7 +87,7 @@ type fate struct {
 	twin     int    // position in the destination's store of the snapshot of that name; noPlace: there is none
 	kept     bool   // the twin stays; else the snapshot is copied
 	clusters uint64 // how many are copied
-	loosen   bool   // the twin hangs on something wrong
+	detach   bool   // the twin hangs on something wrong
 	graft    bool   // the twin has to be given its parent
 	reason   string // in words
 }
@@ -293,7 +293,7 @@ func (p *planner) lookAtParent(i int, f *fate) {
 		return
 	}
 	current := p.destination.parentAt(f.twin)
-	f.loosen = !current.IsNone()
+	f.detach = !current.IsNone()
 	f.graft = !right.IsNone()
 	switch name, ok := current.Snapshot(); {
 	case current == right:
@@ -378,7 +378,7 @@ func (p *planner) headStays() bool {
 		return false
 	}
 	for i := range p.fates {
-		if f := &p.fates[i]; !f.kept || f.loosen || f.graft {
+		if f := &p.fates[i]; !f.kept || f.detach || f.graft {
 			return false
 		}
 	}

@@ -37,7 +37,7 @@ func PlanRemoval(r Replica) (Plan, error) {
 		plan.Operations = append(plan.Operations, Operation{Verb: VerbDelete, Stage: stage, Target: listed(l), Name: l.Name, After: after})
 	}
 	if r.Head != nil {
-		remove("", *r.Head, StageBehead, nil, "the head goes first, since a replica with a head is whole")
+		remove("", *r.Head, StageRemoveHead, nil, "the head goes first, since a replica with a head is whole")
 	}
 	childrenOf := make(map[string][]int)
 	for _, l := range doomed {
@@ -46,7 +46,7 @@ func PlanRemoval(r Replica) (Plan, error) {
 			name, reason = is.snapshot, "nothing hangs on it any more then"
 		}
 		at := len(plan.Operations)
-		remove(name, l, StageClear, childrenOf[l.UUID], reason)
+		remove(name, l, StagePrune, childrenOf[l.UUID], reason)
 		childrenOf[l.Parent] = append(childrenOf[l.Parent], at)
 	}
 	return plan, nil

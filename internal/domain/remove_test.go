@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func removalOf(t *testing.T, store Store) (Plan, error) {
+func removalOf(t *testing.T, store Listing) (Plan, error) {
 	t.Helper()
 	r, err := NewReplica(store, destinationReplica)
 	require.NoError(t, err)
@@ -22,11 +22,11 @@ func TestAReplicaGoesHeadFirstThenLeafFirst(t *testing.T) {
 		got = append(got, operationText(o))
 	}
 	require.Equal(t, []string{
-		"behead: delete b-head, named vol-1-r-4e5f6a7b",
-		"clear: delete b-flight:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe",
-		"clear: delete b-s2, named vol-1-r-4e5f6a7b-snap-s2",
-		"clear: delete b-s3, named vol-1-r-4e5f6a7b-snap-s3, after [1]",
-		"clear: delete b-s1, named vol-1-r-4e5f6a7b-snap-s1, after [2 3]",
+		"remove-head: delete b-head, named vol-1-r-4e5f6a7b",
+		"prune: delete b-flight:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe",
+		"prune: delete b-s2, named vol-1-r-4e5f6a7b-snap-s2",
+		"prune: delete b-s3, named vol-1-r-4e5f6a7b-snap-s3, after [1]",
+		"prune: delete b-s1, named vol-1-r-4e5f6a7b-snap-s1, after [2 3]",
 	}, got)
 }
 
@@ -46,8 +46,8 @@ func TestARemovalCanBeStoppedAnywhere(t *testing.T) {
 			require.NoError(t, err)
 			whole := uint64(1)<<len(plan.Operations) - 1
 			seen := map[uint64]bool{}
-			var from func(now Store, done uint64)
-			from = func(now Store, done uint64) {
+			var from func(now Listing, done uint64)
+			from = func(now Listing, done uint64) {
 				if seen[done] {
 					return
 				}
@@ -63,7 +63,7 @@ func TestARemovalCanBeStoppedAnywhere(t *testing.T) {
 					if !ready(plan, done, i) {
 						continue
 					}
-					after, err := Apply(now, Store{}, destinationReplica, o)
+					after, err := Apply(now, Listing{}, destinationReplica, o)
 					require.NoError(t, err)
 					from(after, done|1<<i)
 				}
@@ -109,7 +109,7 @@ func TestANewReplicaHangsOnItsImage(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			plan, err := PlanCreation(store, destinationReplica, proofSize, c.image)
 			require.NoError(t, err)
-			after, err := Apply(store, Store{}, destinationReplica, plan.Operations[0])
+			after, err := Apply(store, Listing{}, destinationReplica, plan.Operations[0])
 			require.NoError(t, err)
 			r, err := NewReplica(after, destinationReplica)
 			require.NoError(t, err)

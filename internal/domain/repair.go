@@ -199,7 +199,7 @@ func (p *repairer) record() {
 	}
 	p.add(
 		Step{Action: ActionKeep, Parent: p.replica.ParentOf(*head), Reason: "the head lacks the record of " + p.plan.Image.String()},
-		Operation{Verb: VerbRecord, Stage: StageCrown, Target: listed(*head), Name: head.Name, Record: record},
+		Operation{Verb: VerbRecord, Stage: StageCreateHead, Target: listed(*head), Name: head.Name, Record: record},
 	)
 }
 

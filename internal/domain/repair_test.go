@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func repairOf(t *testing.T, store Store, said Image, others ...Replica) (Plan, error) {
+func repairOf(t *testing.T, store Listing, said Image, others ...Replica) (Plan, error) {
 	t.Helper()
 	r, err := NewReplica(store, destinationReplica)
 	require.NoError(t, err)
@@ -31,10 +31,10 @@ func TestWhatARepairDoes(t *testing.T) {
 		},
 		"the record, too": {
 			"  image:base\n  s1\n    head\n", base,
-			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "crown: record b-head, named vol-1-r-4e5f6a7b, records base"},
+			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "create-head: record b-head, named vol-1-r-4e5f6a7b, records base"},
 			true,
 		},
-		"the record alone": {"  image:base\n    s1\n      head\n", Image{}, []string{"crown: record b-head, named vol-1-r-4e5f6a7b, records base"}, false},
+		"the record alone": {"  image:base\n    s1\n      head\n", Image{}, []string{"create-head: record b-head, named vol-1-r-4e5f6a7b, records base"}, false},
 		"a head without snapshots": {
 			"  image:base\n  head own=?/1 record=base\n",
 			Image{},
@@ -159,7 +159,7 @@ func TestEveryPrefixOfARepairIsSafeAndLeadsOn(t *testing.T) {
 
 // drawHurt draws a replica that may have lost its image, with whatever may be
 // left of earlier repairs.
-func drawHurt(c chooser) (Store, bool) {
+func drawHurt(c chooser) (Listing, bool) {
 	s := sceneStore("b")
 	add := func(l Lvol) string {
 		l.UUID = "u-" + l.Name
@@ -210,7 +210,7 @@ type repairProver struct {
 }
 
 // from repairs from a state, and from every state that a crash leaves of that.
-func (p *repairProver) from(state Store, first bool, crashes int) {
+func (p *repairProver) from(state Listing, first bool, crashes int) {
 	state, key := canonical(collapse(state))
 	if p.seen[key] > crashes {
 		return
@@ -227,7 +227,7 @@ func (p *repairProver) from(state Store, first bool, crashes int) {
 		return
 	}
 	whole := uint64(1)<<len(plan.Operations) - 1
-	reached := map[uint64]Store{0: state}
+	reached := map[uint64]Listing{0: state}
 	for todo := []uint64{0}; len(todo) > 0; {
 		done := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
@@ -249,7 +249,7 @@ func (p *repairProver) from(state Store, first bool, crashes int) {
 					p.from(left, false, crashes-1)
 				}
 			}
-			after, err := Apply(now, Store{}, destinationReplica, o)
+			after, err := Apply(now, Listing{}, destinationReplica, o)
 			if err != nil {
 				p.t.Fatalf("%v\n%s\nplan:\n%s", err, draw(now), drawPlan(plan))
 			}
@@ -262,7 +262,7 @@ func (p *repairProver) from(state Store, first bool, crashes int) {
 }
 
 // look compares a moment with the beginning.
-func (p *repairProver) look(start, now Store) {
+func (p *repairProver) look(start, now Listing) {
 	p.moments++
 	before, after := byUUID(start), byUUID(now)
 	for _, l := range start.Lvols {
@@ -306,7 +306,7 @@ func viewText(all map[string]Lvol, l Lvol) string {
 	return strings.Join(seen, " < ")
 }
 
-func (p *repairProver) arrived(now Store) {
+func (p *repairProver) arrived(now Listing) {
 	r, err := NewReplica(now, destinationReplica)
 	require.NoError(p.t, err)
 	for _, v := range Audit(r, Image{}).Violations {

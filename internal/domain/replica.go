@@ -11,7 +11,7 @@ import (
 // whatever is left, a forest.
 type Replica struct {
 	Name  string
-	Store Store
+	Store Listing
 
 	Head      *Lvol      // nil: the replica has none, so it is not whole
 	Snapshots []Snapshot // by name
@@ -48,14 +48,14 @@ type Snapshot struct {
 // NewReplica picks from a store what belongs to the replica. Lineage decides;
 // the name decides only for what is loose, and what may then belong to
 // another replica of that store is refused.
-func NewReplica(store Store, name string) (Replica, error) {
+func NewReplica(store Listing, name string) (Replica, error) {
 	return newReplica(store, name, nil)
 }
 
 // NewDestination is NewReplica for the replica that is rebuilt from source. A
 // loose lvol that is called as the copy of one of the source's snapshots would
 // be is taken for that.
-func NewDestination(store Store, name string, source Replica) (Replica, error) {
+func NewDestination(store Listing, name string, source Replica) (Replica, error) {
 	expected := make(map[string]bool, len(source.Snapshots))
 	for i := range source.Snapshots {
 		expected[source.Snapshots[i].Name] = true
@@ -63,7 +63,7 @@ func NewDestination(store Store, name string, source Replica) (Replica, error) {
 	return newReplica(store, name, expected)
 }
 
-func newReplica(store Store, name string, expected map[string]bool) (Replica, error) {
+func newReplica(store Listing, name string, expected map[string]bool) (Replica, error) {
 	x, err := newIndex(store)
 	if err != nil {
 		return Replica{}, refuse("%v", err)

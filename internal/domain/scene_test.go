@@ -27,7 +27,7 @@ import (
 type scene struct {
 	said                Image
 	options             Options
-	source, destination Store
+	source, destination Listing
 }
 
 const sceneSize = 8 // clusters of all lvols but images, if nothing is said
@@ -35,7 +35,7 @@ const sceneSize = 8 // clusters of all lvols but images, if nothing is said
 func parseScene(t rapid.TB, text string) scene {
 	t.Helper()
 	s := scene{source: sceneStore("a"), destination: sceneStore("b")}
-	var side *Store
+	var side *Listing
 	var replica, drawn string
 	finish := func() {
 		if side != nil {
@@ -71,15 +71,15 @@ func parseScene(t rapid.TB, text string) scene {
 	return s
 }
 
-func sceneStore(name string) Store {
-	return Store{
+func sceneStore(name string) Listing {
+	return Listing{
 		UUID: "store-" + name, Name: "disk-" + name, ClusterSize: proofCluster, BlockSize: 4096,
 		TotalClusters: 1000, FreeClusters: 1000, NameLimit: 255, Proves: true, Records: true,
 	}
 }
 
 // storeOf is a destination alone.
-func storeOf(t rapid.TB, drawn string) Store {
+func storeOf(t rapid.TB, drawn string) Listing {
 	t.Helper()
 	store := sceneStore("b")
 	fillStore(t, &store, destinationReplica, drawn)
@@ -109,7 +109,7 @@ func parseOptions(t rapid.TB, words []string) (options Options) {
 	return options
 }
 
-func describeStore(t rapid.TB, store *Store, words []string) {
+func describeStore(t rapid.TB, store *Listing, words []string) {
 	t.Helper()
 	for _, word := range words {
 		switch key, value, _ := strings.Cut(word, "="); key {
@@ -131,7 +131,7 @@ func describeStore(t rapid.TB, store *Store, words []string) {
 	}
 }
 
-func fillStore(t rapid.TB, store *Store, replica, drawn string) {
+func fillStore(t rapid.TB, store *Listing, replica, drawn string) {
 	t.Helper()
 	var above []string // UUIDs, by depth
 	for line := range strings.Lines(drawn) {
@@ -164,7 +164,7 @@ func fillStore(t rapid.TB, store *Store, replica, drawn string) {
 // (of an image; - for none), external=BDEV, degraded, and with that asleep: a
 // snapshot that no clone is known of. export=NQN, raid=NAME and claim=TYPE say who
 // uses it; with ! at the end it must not be deleted.
-func lvolOf(t rapid.TB, store Store, replica string, words []string) Lvol {
+func lvolOf(t rapid.TB, store Listing, replica string, words []string) Lvol {
 	t.Helper()
 	side := strings.TrimPrefix(store.UUID, "store-")
 	l := Lvol{UUID: side + "-" + words[0], Size: sceneSize * proofCluster}
@@ -286,11 +286,11 @@ func (s scene) mustPlan(t rapid.TB) Plan {
 // play carries a plan out, one operation after the other, as it is listed.
 func (s scene) play(t rapid.TB, plan Plan) scene {
 	t.Helper()
-	picture := NewPicture(s.destination, destinationReplica)
+	model := NewStoreModel(s.destination, destinationReplica)
 	for _, o := range plan.Operations {
-		require.NoError(t, picture.Apply(s.source, o))
+		require.NoError(t, model.Apply(s.source, o))
 	}
-	s.destination = picture.Store()
+	s.destination = model.Listing()
 	return s
 }
 
@@ -427,7 +427,7 @@ func refText(r Ref) string {
 }
 
 // storeText draws a store by lineage.
-func storeText(store Store) string {
+func storeText(store Listing) string {
 	children := make(map[string][]Lvol)
 	for _, l := range store.Lvols {
 		children[l.Parent] = append(children[l.Parent], l)

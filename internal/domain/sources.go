@@ -12,7 +12,7 @@ import "fmt"
 // can be copied from to that store. Where none is, it is that of the first hurt
 // one, on which PlanRebuild decides; -1 where there is none of these either.
 // flaws say what is wrong with each source, nil where nothing is.
-func PickPrimary(said Image, sources []Replica, destination Store) (primary int, flaws []error) {
+func PickPrimary(said Image, sources []Replica, destination Listing) (primary int, flaws []error) {
 	flaws = make([]error, len(sources))
 	var whole []Replica
 	for i, r := range sources {
@@ -42,7 +42,7 @@ func PickPrimary(said Image, sources []Replica, destination Store) (primary int,
 }
 
 // unfit says why nothing can be planned from a replica.
-func unfit(r Replica, destination Store) error {
+func unfit(r Replica, destination Listing) error {
 	if !r.Exists() {
 		return refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
 	}
@@ -67,30 +67,31 @@ func unproven(r Replica, image Image) error {
 	return nil
 }
 
-// Loan is what another source may serve in place of the primary.
-type Loan struct {
-	// Origins are what may be copied, by the UUID that the same lvol has on the
+// SecondarySource is what another source may serve in place of the primary.
+type SecondarySource struct {
+	// Origins are the lvols that may be copied, by the UUID that the same lvol has on the
 	// primary.
 	Origins map[string]Origin
 
-	// Unlike says what the other has under the same name, and why it is not the
-	// same. What it does not have at all is not told.
-	Unlike []string
+	// Mismatches names each lvol that has the same name on the other source and is
+	// not proven to be the same, with the reason. Lvols that are missing there are
+	// not listed.
+	Mismatches []string
 
-	// Nothing says why nothing at all may be copied from it; "" where something
-	// may, or nothing is the same.
-	Nothing string
+	// Unusable is the reason why nothing may be copied from the source; "" if it
+	// may serve.
+	Unusable string
 }
 
-// Borrow says which of the primary's lvols, snapshots or the image, may be
+// NewSecondarySource says which of the primary's lvols, snapshots or the image, may be
 // copied from another replica of the volume. Nothing but a proof counts: the
 // name, the time of creation and the number of clusters are the same after a
 // merge, which has other data. PlanRebuild keeps snapshots by the same rule. The
 // parent has to be the same, too: an lvol on another parent has another history.
-func Borrow(primary, other Replica, image Image, copied []string) Loan {
-	loan := Loan{Origins: make(map[string]Origin)}
-	if loan.Nothing = noLender(primary, other, image); loan.Nothing != "" {
-		return loan
+func NewSecondarySource(primary, other Replica, image Image, copied []string) SecondarySource {
+	secondary := SecondarySource{Origins: make(map[string]Origin)}
+	if secondary.Unusable = unusableReason(primary, other, image); secondary.Unusable != "" {
+		return secondary
 	}
 	for _, p := range pairs(primary, other, image, copied) {
 		differ := p.differ()
@@ -101,18 +102,18 @@ func Borrow(primary, other Replica, image Image, copied []string) Loan {
 			}
 		}
 		if differ != "" {
-			loan.Unlike = append(loan.Unlike, fmt.Sprintf("%s %s", p.what, differ))
+			secondary.Mismatches = append(secondary.Mismatches, fmt.Sprintf("%s %s", p.what, differ))
 			continue
 		}
-		loan.Origins[p.ours.UUID] = originOf(p.theirs)
+		secondary.Origins[p.ours.UUID] = originOf(p.theirs)
 	}
-	return loan
+	return secondary
 }
 
-// ToProve are the UUIDs of what Borrow needs maps and checksums of, on each side:
-// of what looks the same.
-func ToProve(primary, other Replica, image Image, copied []string) (onPrimary, onOther []string) {
-	if noLender(primary, other, image) != "" {
+// SecondaryProofCandidates are the UUIDs, on each side, of the lvols whose maps
+// and checksums NewSecondarySource needs: those that look the same.
+func SecondaryProofCandidates(primary, other Replica, image Image, copied []string) (onPrimary, onOther []string) {
+	if unusableReason(primary, other, image) != "" {
 		return nil, nil
 	}
 	for _, p := range pairs(primary, other, image, copied) {
@@ -123,8 +124,8 @@ func ToProve(primary, other Replica, image Image, copied []string) (onPrimary, o
 	return onPrimary, onOther
 }
 
-// noLender says why another replica serves nothing, "" where it may.
-func noLender(primary, other Replica, image Image) string {
+// unusableReason says why another replica serves nothing, "" where it may.
+func unusableReason(primary, other Replica, image Image) string {
 	if primary.Store.UUID == other.Store.UUID && primary.Name == other.Name {
 		return "it is the same replica"
 	}

@@ -52,13 +52,13 @@ func TestWhatAnotherSourceMayServeAndWhyNot(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, fmt.Sprintf(
 				"source\n  image:base\n    s1\n      s2 %s\n        head size=9\ndestination\n  image:base\n    s1\n      s2 %s\n        head size=9\n", c.primary, c.other))
-			loan := Borrow(primary, other, ImageNamed("base"), allUUIDs(primary))
-			require.Empty(t, loan.Nothing)
+			loan := NewSecondarySource(primary, other, ImageNamed("base"), allUUIDs(primary))
+			require.Empty(t, loan.Unusable)
 			require.Contains(t, loan.Origins, "a-s1", "the others do not suffer")
 			origin, lent := loan.Origins["a-s2"]
 			require.Equal(t, c.lent, lent)
-			require.Equal(t, c.unlike == "", len(loan.Unlike) == 0)
-			require.Contains(t, strings.Join(loan.Unlike, ", "), c.unlike)
+			require.Equal(t, c.unlike == "", len(loan.Mismatches) == 0)
+			require.Contains(t, strings.Join(loan.Mismatches, ", "), c.unlike)
 			if lent {
 				theirs, _ := other.Snapshot("s2")
 				require.Equal(t, originOf(theirs.Lvol), origin, "it is copied from there, by that UUID")
@@ -75,10 +75,10 @@ func TestASnapshotOnAnotherParentHasAnotherHistory(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, "source\n  image:base\n    "+c.primary+"\ndestination\n  image:base\n    "+c.other+"\n")
-			loan := Borrow(primary, other, ImageNamed("base"), allUUIDs(primary))
+			loan := NewSecondarySource(primary, other, ImageNamed("base"), allUUIDs(primary))
 			require.NotContains(t, loan.Origins, "a-s3")
-			require.Contains(t, loan.Unlike, c.unlike)
-			onPrimary, onOther := ToProve(primary, other, ImageNamed("base"), allUUIDs(primary))
+			require.Contains(t, loan.Mismatches, c.unlike)
+			onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageNamed("base"), allUUIDs(primary))
 			require.NotContains(t, onPrimary, "a-s3")
 			require.NotContains(t, onOther, "b-s3")
 		})
@@ -100,15 +100,15 @@ func TestWhoLendsNothingAtAll(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, "source"+c.primary+"destination"+c.other)
-			loan := Borrow(primary, other, ImageNamed("base"), allUUIDs(primary))
+			loan := NewSecondarySource(primary, other, ImageNamed("base"), allUUIDs(primary))
 			require.Empty(t, loan.Origins)
-			require.Contains(t, loan.Nothing, c.why)
-			onPrimary, onOther := ToProve(primary, other, ImageNamed("base"), allUUIDs(primary))
+			require.Contains(t, loan.Unusable, c.why)
+			onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageNamed("base"), allUUIDs(primary))
 			require.Empty(t, slices.Concat(onPrimary, onOther), "nothing is read for it")
 		})
 	}
 	primary, _, _ := two(t, "source"+healthy+"destination"+healthy)
-	require.Contains(t, Borrow(primary, primary, ImageNamed("base"), allUUIDs(primary)).Nothing, "the same replica")
+	require.Contains(t, NewSecondarySource(primary, primary, ImageNamed("base"), allUUIDs(primary)).Unusable, "the same replica")
 }
 
 func TestAnImageIsLentLikeASnapshot(t *testing.T) {
@@ -125,7 +125,7 @@ func TestAnImageIsLentLikeASnapshot(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, "source\n  image:base"+under+"destination\n  image:base "+c.other+under)
-			loan := Borrow(primary, other, ImageNamed("base"), []string{"a-image:base", "a-s1"})
+			loan := NewSecondarySource(primary, other, ImageNamed("base"), []string{"a-image:base", "a-s1"})
 			_, lent := loan.Origins["a-image:base"]
 			require.Equal(t, c.lent, lent, "%v", loan)
 			require.Contains(t, loan.Origins, "a-s1")
@@ -133,19 +133,19 @@ func TestAnImageIsLentLikeASnapshot(t *testing.T) {
 	}
 	primary, other, _ := two(t, "source\n  image:base"+under+"destination\n  lvol:other\n  image:base"+under)
 	other.Store.Lvols[1].Parent = other.Store.Lvols[0].UUID
-	require.NotContains(t, Borrow(primary, other, ImageNamed("base"), []string{"a-image:base"}).Origins, "a-image:base", "it hangs on something")
+	require.NotContains(t, NewSecondarySource(primary, other, ImageNamed("base"), []string{"a-image:base"}).Origins, "a-image:base", "it hangs on something")
 }
 
 // Only what is copied is looked at: proofs cost a read of the data.
 func TestOnlyWhatIsCopiedIsProven(t *testing.T) {
 	text := "\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n        s3 own=c/1\n          head\n"
 	primary, other, _ := two(t, "source"+text+"destination"+strings.Replace(text, "s3 own=c/1", "s4 own=c/1", 1))
-	onPrimary, onOther := ToProve(primary, other, ImageNamed("base"), []string{"a-s2", "a-s3"})
+	onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageNamed("base"), []string{"a-s2", "a-s3"})
 	require.Equal(t, []string{"a-s2"}, onPrimary)
 	require.Equal(t, []string{"b-s2"}, onOther)
-	loan := Borrow(primary, other, ImageNamed("base"), []string{"a-s2", "a-s3"})
+	loan := NewSecondarySource(primary, other, ImageNamed("base"), []string{"a-s2", "a-s3"})
 	require.Len(t, loan.Origins, 1)
-	require.Empty(t, loan.Unlike, "what is not there is not told, such as a system snapshot (rule 3)")
+	require.Empty(t, loan.Mismatches, "what is not there is not told, such as a system snapshot (rule 3)")
 }
 
 func TestThePrimaryIsTheFirstHealthySource(t *testing.T) {

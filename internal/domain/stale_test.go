@@ -102,7 +102,7 @@ func TestAllOtherSourcesAreCompared(t *testing.T) {
 func TestASourceOfAnotherVolumeIsRefused(t *testing.T) {
 	for other, refused := range map[string]bool{"vol-1-r-8c9d0e1f": false, "vol-2-r-0a1b2c3d": true, "backup": true} {
 		a, _, _ := two(t, "source\n  head\ndestination\n")
-		b, err := NewReplica(Store{UUID: "c", Name: "disk-c", ClusterSize: proofCluster, Lvols: []Lvol{{UUID: "c-head", Name: other, Size: proofSize}}}, other)
+		b, err := NewReplica(Listing{UUID: "c", Name: "disk-c", ClusterSize: proofCluster, Lvols: []Lvol{{UUID: "c-head", Name: other, Size: proofSize}}}, other)
 		require.NoError(t, err)
 		_, err = CheckPrimary(a, []Replica{b}, false)
 		if !refused {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Store is one consistent look at a host's lvstore: what it is like and every
+// Listing is one consistent look at a host's lvstore: what it is like and every
 // lvol on it, whoever's it is.
-type Store struct {
+type Listing struct {
 	UUID          string // of the lvstore; part of the names of its backing images
 	Name          string
 	ClusterSize   uint64 // bytes
@@ -100,7 +100,7 @@ type ImageRecord struct {
 const RecordNoImage = "none"
 
 // Clusters is the number of clusters that size bytes need.
-func (s Store) Clusters(size uint64) uint64 {
+func (s Listing) Clusters(size uint64) uint64 {
 	if s.ClusterSize == 0 {
 		return 0
 	}
@@ -112,9 +112,9 @@ func (s Store) Clusters(size uint64) uint64 {
 }
 
 // index finds lvols of a store, and what hangs on what. It holds positions in
-// Store.Lvols: trees are large, and a position is found faster than a UUID.
+// Listing.Lvols: trees are large, and a position is found faster than a UUID.
 type index struct {
-	store   Store
+	store   Listing
 	byName  []named // all, sorted
 	byUUID  map[string]int
 	parents []int // of each lvol; noParent: none
@@ -132,7 +132,7 @@ const (
 )
 
 // newIndex refuses listings that contradict themselves.
-func newIndex(store Store) (*index, error) {
+func newIndex(store Listing) (*index, error) {
 	x := &index{store: store}
 	for _, step := range []func() error{x.sortNames, x.findUUIDs, x.findParents, x.refuseCycles} {
 		if err := step(); err != nil {

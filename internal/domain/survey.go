@@ -8,7 +8,7 @@ import (
 
 // Survey says of everything on a store whose it is.
 type Survey struct {
-	Store    Store
+	Store    Listing
 	Replicas []Replica      // by name
 	Unclear  []Unclear      // by name
 	Images   []BackingImage // finished ones, by name
@@ -26,7 +26,7 @@ type Unclear struct {
 // NewSurvey finds the replicas of a store, whole ones and what is left of
 // others, by the names of their lvols and, where these can be read in several
 // ways, by lineage. A listing that contradicts itself is refused.
-func NewSurvey(store Store) (Survey, error) {
+func NewSurvey(store Listing) (Survey, error) {
 	x, err := newIndex(store)
 	if err != nil {
 		return Survey{}, refuse("%v", err)

@@ -124,7 +124,7 @@ func TestPathsThatMeetAreNoCycle(t *testing.T) {
 }
 
 // longChain is a replica whose snapshots hang one on the other.
-func longChain(store Store, replica string, n int) Store {
+func longChain(store Listing, replica string, n int) Listing {
 	parent := ""
 	for i := range n {
 		l := Lvol{

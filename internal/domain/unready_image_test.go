@@ -13,7 +13,7 @@ func TestAnImageThatWasNotFinishedIsNone(t *testing.T) {
 	scene := func(t *testing.T) scene {
 		return parseScene(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base\n    s1 own=a/1\n      head\n")
 	}
-	fail := func(s Store) {
+	fail := func(s Listing) {
 		for i := range s.Lvols {
 			if strings.HasPrefix(s.Lvols[i].Name, "bi-base-") {
 				s.Lvols[i].Image.Unready = "failed"

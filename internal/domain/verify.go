@@ -82,7 +82,7 @@ func Unproven(source, destination Replica, image Image) (violations []Violation,
 	compare := func(subject, rule string, ours, theirs Lvol) {
 		for _, side := range []struct {
 			lvol  Lvol
-			store Store
+			store Listing
 		}{{ours, source.Store}, {theirs, destination.Store}} {
 			if !side.lvol.Own.Proven() {
 				v.found(subject, rule, "lvstore %s told no map and checksum of lvol %s, so it could not be proven", side.store.Name, side.lvol.Name)

@@ -22,7 +22,7 @@ type Looker interface {
 	// Lvol.ReadOnly is true for every snapshot, also for one that the store
 	// lists as something else, as SPDK does with a snapshot without clones
 	// after a restart.
-	List(ctx context.Context) (domain.Store, error)
+	List(ctx context.Context) (domain.Listing, error)
 
 	// Look is what List would say of one lvol, at the cost of one lvol.
 	// ErrNotFound where there is none of that UUID.

@@ -286,7 +286,7 @@ func buildOf(t *testing.T, s *scenario.Scenario) *world {
 	return &world{w, host{t, w.Source, w.SourceReplica}, host{t, w.Destination, w.DestinationReplica}}
 }
 
-func (h host) store() domain.Store {
+func (h host) store() domain.Listing {
 	store, err := h.List(h.t.Context())
 	require.NoError(h.t, err)
 	return store

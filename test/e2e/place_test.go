@@ -45,7 +45,7 @@ func openPlace(t *testing.T, target *targettest.Target, lvstore string) *place {
 	return &place{target: target, lvstore: lvstore, host: host, views: new(sync.Map)}
 }
 
-func (p *place) store(t *testing.T) domain.Store {
+func (p *place) store(t *testing.T) domain.Listing {
 	t.Helper()
 	store, err := p.host.List(t.Context())
 	require.NoError(t, err)

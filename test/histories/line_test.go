@@ -133,7 +133,7 @@ func without(do func(ctx context.Context) error) func(ctx context.Context) (noth
 }
 
 // List implements ports.Looker.
-func (l *line) List(ctx context.Context) (domain.Store, error) {
+func (l *line) List(ctx context.Context) (domain.Listing, error) {
 	return over(ctx, l, look, l.site.host.List)
 }
 

@@ -244,7 +244,7 @@ func (s shot) String() string {
 }
 
 // list is what is on the store now.
-func (s *site) list() domain.Store {
+func (s *site) list() domain.Listing {
 	store, err := s.host.List(context.Background())
 	if err != nil {
 		fail("list %s: %v", s.name, err)

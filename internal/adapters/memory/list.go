@@ -10,8 +10,8 @@ import (
 
 // List implements ports.Looker: lvols in the order in which they were made.
 // It never tells maps and checksums, Prove does.
-func (h *Host) List(ctx context.Context) (domain.Store, error) {
-	var store domain.Store
+func (h *Host) List(ctx context.Context) (domain.Listing, error) {
+	var store domain.Listing
 	err := h.carryOut(ctx, Call{Method: "list"}, "list", func() (change, error) {
 		return change{apply: func() error {
 			store = h.list()
@@ -19,18 +19,18 @@ func (h *Host) List(ctx context.Context) (domain.Store, error) {
 		}}, nil
 	})
 	if err != nil {
-		return domain.Store{}, err
+		return domain.Listing{}, err
 	}
 	return store, nil
 }
 
-func (h *Host) list() domain.Store {
+func (h *Host) list() domain.Listing {
 	ordered := make([]*lvol, 0, len(h.lvols))
 	for _, l := range h.lvols {
 		ordered = append(ordered, l)
 	}
 	slices.SortFunc(ordered, func(a, b *lvol) int { return cmp.Compare(a.place, b.place) })
-	store := domain.Store{
+	store := domain.Listing{
 		UUID:          h.config.UUID,
 		Name:          h.config.Name,
 		ClusterSize:   h.config.ClusterSize,

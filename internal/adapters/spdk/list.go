@@ -52,12 +52,12 @@ type listing struct {
 // The target answers the three calls one after the other in one turn of its
 // poller, so as a rule they agree. Where they do not, somebody is at work on
 // the store, and List looks again.
-func (h *Host) List(ctx context.Context) (domain.Store, error) {
+func (h *Host) List(ctx context.Context) (domain.Listing, error) {
 	wait := backOff{pause: 5 * time.Millisecond, longest: 100 * time.Millisecond}
 	for attempt := 1; ; attempt++ {
 		found, err := h.listing(ctx)
 		if err != nil {
-			return domain.Store{}, h.failed(err, "list lvols")
+			return domain.Listing{}, h.failed(err, "list lvols")
 		}
 		store, err := h.store(found)
 		if err == nil {
@@ -71,10 +71,10 @@ func (h *Host) List(ctx context.Context) (domain.Store, error) {
 			h.noteHeads(store.Lvols)
 			return store, nil
 		case !errors.Is(err, errDisagree):
-			return domain.Store{}, h.failed(err, "list lvols")
+			return domain.Listing{}, h.failed(err, "list lvols")
 		}
 		if attempt == looks || !wait.next(ctx) {
-			return domain.Store{}, h.failed(err, "list lvols")
+			return domain.Listing{}, h.failed(err, "list lvols")
 		}
 	}
 }
@@ -114,9 +114,9 @@ func (h *Host) listing(ctx context.Context) (listing, error) {
 }
 
 // store puts the listings together. It fails where they contradict each other.
-func (h *Host) store(found listing) (domain.Store, error) {
+func (h *Host) store(found listing) (domain.Listing, error) {
 	info := found.stores[0]
-	store := domain.Store{
+	store := domain.Listing{
 		UUID:          info.UUID,
 		Name:          info.Name,
 		ClusterSize:   info.ClusterSize,
@@ -142,7 +142,7 @@ func (h *Host) store(found listing) (domain.Store, error) {
 		b, ok := bdevs[l.UUID]
 		if !ok {
 			if !l.IsDegraded {
-				return domain.Store{}, disagree("lvol %s has no bdev", l.Name)
+				return domain.Listing{}, disagree("lvol %s has no bdev", l.Name)
 			}
 			store.Lvols = append(store.Lvols, l.degraded())
 			continue
@@ -151,11 +151,11 @@ func (h *Host) store(found listing) (domain.Store, error) {
 		parent := ""
 		if name := b.Driver.Lvol.BaseSnapshot; name != "" {
 			if parent = byName[name]; parent == "" {
-				return domain.Store{}, disagree("the parent %s of lvol %s is not listed", name, l.Name)
+				return domain.Listing{}, disagree("the parent %s of lvol %s is not listed", name, l.Name)
 			}
 		}
 		if err := b.requireOwn(); err != nil {
-			return domain.Store{}, err
+			return domain.Listing{}, err
 		}
 		listed := b.lvol(parent)
 		// Not by the alias: upstream SPDK changes that also where it refuses to
@@ -164,7 +164,7 @@ func (h *Host) store(found listing) (domain.Store, error) {
 		store.Lvols = append(store.Lvols, listed)
 	}
 	for _, b := range bdevs {
-		return domain.Store{}, disagree("bdev %s is no listed lvol", b.name())
+		return domain.Listing{}, disagree("bdev %s is no listed lvol", b.name())
 	}
 	return store, nil
 }
@@ -172,7 +172,7 @@ func (h *Host) store(found listing) (domain.Store, error) {
 // addAttributes fills in what is recorded, and leaves out lvols that have gone since they
 // were listed. That the target does not find an lvol does not say that: after a restart
 // it knows none before their disk is loaded.
-func (h *Host) addAttributes(ctx context.Context, store *domain.Store, records map[string]*recordCall) error {
+func (h *Host) addAttributes(ctx context.Context, store *domain.Listing, records map[string]*recordCall) error {
 	missing, err := h.readAttributes(ctx, store.Lvols, records)
 	if err != nil || len(missing) == 0 {
 		return err

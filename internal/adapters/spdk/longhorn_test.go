@@ -195,7 +195,7 @@ func requireLonghornRead(t *testing.T, h *Host) {
 
 // requireNothingForeignPlanned: plans over each replica touch its own lvols alone,
 // and one that a linked clone hangs on is not taken apart.
-func requireNothingForeignPlanned(t *testing.T, store domain.Store) {
+func requireNothingForeignPlanned(t *testing.T, store domain.Listing) {
 	t.Helper()
 	source, err := domain.NewReplica(store, targettest.LonghornLookLike)
 	require.NoError(t, err)

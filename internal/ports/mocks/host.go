@@ -109,10 +109,10 @@ func (mr *MockHostMockRecorder) Graft(ctx, uuid, parent interface{}) *gomock.Cal
 }
 
 // List mocks base method.
-func (m *MockHost) List(ctx context.Context) (domain.Store, error) {
+func (m *MockHost) List(ctx context.Context) (domain.Listing, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "List", ctx)
-	ret0, _ := ret[0].(domain.Store)
+	ret0, _ := ret[0].(domain.Listing)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }

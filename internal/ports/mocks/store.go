@@ -37,10 +37,10 @@ func (m *MockLooker) EXPECT() *MockLookerMockRecorder {
 }
 
 // List mocks base method.
-func (m *MockLooker) List(ctx context.Context) (domain.Store, error) {
+func (m *MockLooker) List(ctx context.Context) (domain.Listing, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "List", ctx)
-	ret0, _ := ret[0].(domain.Store)
+	ret0, _ := ret[0].(domain.Listing)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
@@ -148,10 +148,10 @@ func (mr *MockStoreMockRecorder) Graft(ctx, uuid, parent interface{}) *gomock.Ca
 }
 
 // List mocks base method.
-func (m *MockStore) List(ctx context.Context) (domain.Store, error) {
+func (m *MockStore) List(ctx context.Context) (domain.Listing, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "List", ctx)
-	ret0, _ := ret[0].(domain.Store)
+	ret0, _ := ret[0].(domain.Listing)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }

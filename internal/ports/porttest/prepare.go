@@ -120,7 +120,7 @@ func (s *subject) prepares(clusters uint64, parent string) {
 
 // helpers are the lvols that are listed besides, which have in-flight names of the
 // replica.
-func (s *subject) helpers(besides domain.Store) (helpers []domain.Lvol) {
+func (s *subject) helpers(besides domain.Listing) (helpers []domain.Lvol) {
 	s.t.Helper()
 	known := make(map[string]bool)
 	for _, l := range besides.Lvols {
@@ -137,7 +137,7 @@ func (s *subject) helpers(besides domain.Store) (helpers []domain.Lvol) {
 }
 
 // hasOnlyHelpersBesides expects that but for helpers all lvols are as they were.
-func (s *subject) hasOnlyHelpersBesides(want domain.Store) {
+func (s *subject) hasOnlyHelpersBesides(want domain.Listing) {
 	s.t.Helper()
 	now := s.list()
 	helpers := make(map[string]bool)

@@ -45,7 +45,7 @@ type subject struct {
 	Instance
 	// Host is the one of Instance, and what it is asked to name is noted.
 	ports.Host
-	store domain.Store // as it was when it was empty
+	store domain.Listing // as it was when it was empty
 }
 
 func newSubjects(t *testing.T, h Harness, n int) []*subject {
@@ -88,7 +88,7 @@ func (s *subject) isConsistent(noted *notingHost) {
 
 // list is the store with its lvols by name, without maps and checksums, which
 // need not be there.
-func (s *subject) list() domain.Store {
+func (s *subject) list() domain.Listing {
 	s.t.Helper()
 	store, err := s.List(s.ctx)
 	require.NoError(s.t, err)
