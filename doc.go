@@ -46,7 +46,7 @@
 //		Image:       rebuild.ImageNamed("base"), // rebuild.NoImage(), or nothing if the heads' records tell
 //		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
 //	}
-//	engine := rebuild.New(nil)
+//	engine := rebuild.New()
 //	plan, err := engine.Plan(ctx, request)
 //	fmt.Println(len(plan.Steps), err)
 //	report, err := engine.Rebuild(ctx, request)
@@ -92,3 +92,5 @@
 // are in packages of their own, spdkhost and memhost. Package rebuildfx has a
 // module for programs that are wired by fx.
 package rebuild
+
+//go:generate go run ./internal/apigen

@@ -27,7 +27,7 @@ func Example() {
 		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
 	}
 	request.Observer = nil
-	engine := rebuild.New(nil)
+	engine := rebuild.New()
 	plan, err := engine.Plan(ctx, request)
 	fmt.Println(len(plan.Steps), err)
 	report, err := engine.Rebuild(ctx, request)
@@ -47,7 +47,7 @@ func ExampleEngine_Rebuild() {
 			fmt.Printf("sealed %q, %d of %d bytes are copied\n", e.Snapshot, e.BytesDone, e.BytesTotal)
 		}
 	})
-	engine := rebuild.New(nil)
+	engine := rebuild.New()
 
 	plan, err := engine.Plan(ctx, request)
 	if err != nil {
@@ -87,7 +87,7 @@ func ExampleEngine_Rebuild_cancelled() {
 			cancel()
 		}
 	})
-	engine := rebuild.New(nil)
+	engine := rebuild.New()
 
 	report, err := engine.Rebuild(ctx, request)
 	fmt.Println(report.Outcome, errors.Is(err, context.Canceled))
@@ -111,12 +111,53 @@ func ExampleEngine_Rebuild_cancelled() {
 func ExampleEngine_Rebuild_refused() {
 	request := lostReplica()
 	request.Image = rebuild.ImageNamed("debian")
-	report, err := rebuild.New(nil).Rebuild(context.Background(), request)
+	report, err := rebuild.New().Rebuild(context.Background(), request)
 	fmt.Println(report.Outcome, errors.Is(err, rebuild.ErrRefused))
 	fmt.Println(err)
 	// Output:
 	// refused true
 	// what was asked for says backing image debian, but the record on head vol-1-r-0a1b2c3d says backing image base
+}
+
+// A queue starts rebuilds as the limits of their hosts allow. Each is a job.
+func ExampleQueue() {
+	ctx := context.Background()
+	queue := rebuild.NewQueue(rebuild.New(), rebuild.Limits{PerSource: 1, PerDestination: 1})
+	request := lostReplica()
+	queue.LimitHost(request.Destination.Host, 100<<20) // of all rebuilds together
+
+	job, err := queue.Submit(ctx, request)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report, err := job.Wait(ctx)
+	fmt.Println(report.Outcome, err)
+	for _, job := range queue.Jobs() {
+		status := job.Status()
+		fmt.Println(status.Destination, status.Phase)
+	}
+	fmt.Println(queue.Close(ctx))
+	// Output:
+	// complete <nil>
+	// vol-1-r-4e5f6a7b ended
+	// <nil>
+}
+
+// A limit can be changed while rebuilds run.
+func ExampleBandwidth() {
+	nightly := rebuild.NewBandwidth(200 << 20)
+	request := lostReplica()
+	request.Bandwidth = []*rebuild.Bandwidth{nightly}
+	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
+		if e.Kind == rebuild.EventPlanned {
+			nightly.Set(50 << 20)
+		}
+	})
+	report, err := rebuild.New().Rebuild(context.Background(), request)
+	fmt.Println(report.Outcome, err, nightly.Rate()>>20)
+	// Output:
+	// complete <nil> 50
 }
 
 // lostReplica asks for a rebuild onto an empty host.

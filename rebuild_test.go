@@ -1,6 +1,7 @@
 package rebuild_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -47,4 +48,51 @@ func TestAFunctionObserves(t *testing.T) {
 	var o rebuild.Observer = rebuild.ObserverFunc(func(e rebuild.Event) { seen = append(seen, e.Kind) })
 	o.Observe(rebuild.Event{Kind: rebuild.EventBegan})
 	require.Equal(t, []rebuild.EventKind{rebuild.EventBegan}, seen)
+}
+
+func TestQueueAnswersWithTheSameJobs(t *testing.T) {
+	queue := rebuild.NewQueue(rebuild.New(), rebuild.Limits{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	job, err := queue.Submit(ctx, lostReplica())
+	require.NoError(t, err)
+	<-job.Done()
+	require.Equal(t, []rebuild.Job{job}, queue.Jobs())
+	require.True(t, job == queue.Jobs()[0])
+	require.Equal(t, job.ID(), job.Status().ID)
+	_, err = job.Wait(t.Context())
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, err, job.Status().Err)
+
+	require.NoError(t, queue.Close(t.Context()))
+	job, err = queue.Submit(t.Context(), lostReplica())
+	require.ErrorIs(t, err, rebuild.ErrClosed)
+	require.Zero(t, job)
+}
+
+func TestCancelledJobFails(t *testing.T) {
+	queue := rebuild.NewQueue(rebuild.New(), rebuild.Limits{})
+	request := lostReplica()
+	planned, cancelled := make(chan struct{}), make(chan struct{})
+	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
+		if e.Kind == rebuild.EventPlanned {
+			close(planned)
+			<-cancelled
+		}
+	})
+	job, err := queue.Submit(t.Context(), request)
+	require.NoError(t, err)
+	<-planned
+	job.Cancel()
+	close(cancelled)
+	report, err := job.Wait(t.Context())
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, rebuild.OutcomeFailed, report.Outcome)
+}
+
+func TestRebuildRefusesMissingBandwidth(t *testing.T) {
+	request := lostReplica()
+	request.Bandwidth = []*rebuild.Bandwidth{nil}
+	_, err := rebuild.New().Rebuild(t.Context(), request)
+	require.ErrorIs(t, err, rebuild.ErrRefused)
 }

@@ -1,21 +1,31 @@
-// Package rebuildfx wires the engine into programs that are built with fx. It
-// is a package of its own so that others do not compile fx.
+// Package rebuildfx provides the engine to programs that are built with fx. It is a
+// package of its own, so that other programs do not compile fx.
 package rebuildfx
 
 import (
+	"log/slog"
+
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild"
 )
 
-// Module provides the one *rebuild.Engine of the program. It logs to the
-// program's *zap.Logger, if one is provided.
+// Module provides the program's one *rebuild.Engine. The engine logs to the
+// *zap.Logger or, if there is none, to the *slog.Logger that the program provides.
+// Without either it logs nothing.
 var Module = fx.Module("rebuild", fx.Provide(newEngine))
 
-type needs struct {
+type loggers struct {
 	fx.In
-	Log *zap.Logger `optional:"true"`
+
+	Zap  *zap.Logger  `optional:"true"`
+	Slog *slog.Logger `optional:"true"`
 }
 
-func newEngine(n needs) *rebuild.Engine { return rebuild.New(n.Log) }
+func newEngine(log loggers) *rebuild.Engine {
+	if log.Zap == nil {
+		return rebuild.New(rebuild.WithSlog(log.Slog))
+	}
+	return rebuild.New(rebuild.WithLogger(log.Zap))
+}

@@ -44,7 +44,7 @@ func run(ctx context.Context, out io.Writer) error {
 			}
 		}),
 	}
-	report, err := rebuild.New(nil).Rebuild(ctx, request)
+	report, err := rebuild.New().Rebuild(ctx, request)
 	if err != nil {
 		return err
 	}

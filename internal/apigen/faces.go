@@ -23,10 +23,10 @@ var faces = []face{
 		file: "api.go", name: "rebuild",
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
-				"Engine", "Request", "Bandwidth", "NewBandwidth", "Site", "DefaultParallel", "ErrRefused",
+				"Site", "DefaultParallel", "ErrRefused",
 				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck", "Sparse", "Changing",
-				"Queue", "NewQueue", "Limits", "DefaultPerSource", "ErrClosed", "Job", "Status", "Phase",
+				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase",
 				"Garbage", "Leaving",
 				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
 			}},

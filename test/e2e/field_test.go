@@ -145,7 +145,7 @@ func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
 		source, destination, volumes := fieldTest(t, from, to)
 		warnings, logs := observer.New(zap.WarnLevel)
 		log := zap.New(zapcore.NewTee(warnings, zaptest.NewLogger(t).Core()))
-		engine := rebuild.New(log)
+		engine := rebuild.New(rebuild.WithLogger(log))
 		hosts := make(map[*place]*spdkhost.Host)
 		for _, p := range []*place{source, destination} {
 			host, err := spdkhost.Open(t.Context(), spdkhost.Config{Socket: p.target.Socket, Lvstore: p.lvstore, Logger: log})

@@ -72,7 +72,7 @@ func TestField_HangingTargetInOneProcess(t *testing.T) {
 		source.growChain(t, "vol-2-r-0a1b2c3d")
 		from.LimitWrites(t, beside.lvstore, chainMiBSecond)
 
-		engine := rebuild.New(zaptest.NewLogger(t))
+		engine := rebuild.New(rebuild.WithLogger(zaptest.NewLogger(t)))
 		open := func(p *place) *spdkhost.Host {
 			host, err := spdkhost.Open(t.Context(), spdkhost.Config{Socket: p.target.Socket, Lvstore: p.lvstore})
 			require.NoError(t, err)

@@ -1,0 +1,186 @@
+package rebuild
+
+import (
+	"context"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// Engine rebuilds, audits, repairs and changes replicas on hosts. Its methods may
+// be called from several goroutines at once.
+//
+// A process has one Engine. Its runs know of each other: they lock the replicas and
+// images that they use, and count the space that others still need on a host.
+//
+// Every method that changes a host checks first and returns an [ErrRefused] error if
+// the change is not safe; nothing was changed then. Every method returns soon after its
+// context ends.
+type Engine struct {
+	app *app.Engine
+}
+
+// New makes an engine. Without options it logs nothing.
+func New(options ...Option) *Engine {
+	var s settings
+	for _, o := range options {
+		o.set(&s)
+	}
+	return &Engine{app: app.New(s.log)}
+}
+
+// Plan observes the hosts and returns what Rebuild would do, and why. It changes
+// nothing, with one exception: a host may compute and store checksums that it does
+// not have yet, unless Options.NoChecksums is set.
+func (e *Engine) Plan(ctx context.Context, request Request) (Plan, error) {
+	return e.app.Plan(ctx, request.internal())
+}
+
+// Rebuild makes the destination a copy of the source: the whole snapshot tree on the
+// volume's backing image, and a head. It is safe to stop at any moment; the next
+// Rebuild keeps the snapshots that were finished.
+//
+// The error is nil exactly if the outcome is [OutcomeComplete]. An [ErrRefused] error
+// guarantees that nothing was changed. If ctx ends, the error wraps ctx.Err() and its
+// cause. The Report is valid in any case and has what was known by then.
+func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
+	return e.app.Rebuild(ctx, request.internal())
+}
+
+// Look returns one replica as it is on its host now. It refuses a replica that has
+// nothing on the host.
+func (e *Engine) Look(ctx context.Context, at Site) (Replica, error) { return e.app.Look(ctx, at) }
+
+// Survey lists a host's store and tells for every lvol whether it belongs to a replica,
+// is a backing image, or neither. It changes nothing.
+func (e *Engine) Survey(ctx context.Context, host Looker) (Survey, error) {
+	return e.app.Survey(ctx, host)
+}
+
+// Audit reports which rules the replicas break and, if a volume has several of them,
+// in what they differ. It changes nothing, with one exception: where several replicas
+// are compared, a host may compute and store checksums that it does not have yet
+// (AuditRequest.Counts avoids that).
+func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, error) {
+	return e.app.Audit(ctx, request)
+}
+
+// PlanRepair returns what Repair would do and changes nothing.
+func (e *Engine) PlanRepair(ctx context.Context, request RepairRequest) (Plan, error) {
+	return e.app.PlanRepair(ctx, request)
+}
+
+// Repair restores the lineage of a replica whose ancestor lost its backing image. It
+// only grafts, on the replica's own host; no data is copied. It refuses damage that a
+// graft does not repair: rebuild such a replica instead.
+func (e *Engine) Repair(ctx context.Context, request RepairRequest) (RepairReport, error) {
+	return e.app.Repair(ctx, request)
+}
+
+// ReadViews reads lvols of a replica through the host's [Opener] and returns the
+// SHA-256 of each, by UUID. It is an [ErrUnsupported] error if the host is no Opener.
+// While it reads, the engine refuses to change the replica; if something else changes
+// it, ReadViews returns an error. observer may be nil.
+func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []Lvol, observer Observer) (Views, error) {
+	return e.app.ReadViews(ctx, at, lvols, observer)
+}
+
+// CreateReplica makes a replica without snapshots: a head of size bytes on the volume's
+// backing image, or on nothing if image is [NoImage]. The head records which of the two.
+func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image Image) (Replica, error) {
+	return e.app.CreateReplica(ctx, at, size, image)
+}
+
+// PlanRemoval returns what DeleteReplica would do and changes nothing.
+func (e *Engine) PlanRemoval(ctx context.Context, at Site) (Plan, error) {
+	return e.app.PlanRemoval(ctx, at)
+}
+
+// DeleteReplica deletes a replica, the head first, then its snapshots from the leaves
+// on. After an interruption, call it again: it goes on with what is left. It refuses a
+// replica that is the parent of another replica's lvol. observer may be nil.
+func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) (Plan, error) {
+	return e.app.DeleteReplica(ctx, at, observer)
+}
+
+// CreateSnapshot takes a snapshot of the replica's head and marks it as created by a
+// user. It is refused while a rebuild reads or writes the replica.
+func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (Snapshot, error) {
+	return e.app.CreateSnapshot(ctx, at, name)
+}
+
+// PlanSnapshotRemoval returns what DeleteSnapshot would do and changes nothing.
+func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (SnapshotRemoval, error) {
+	return e.app.PlanSnapshotRemoval(ctx, at, name)
+}
+
+// DeleteSnapshot deletes a snapshot. If it has one child, which is the replica's, its
+// clusters move into that child, and the data of all other lvols stays as it is. It
+// refuses a snapshot with several children or with one that is not the replica's.
+func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (SnapshotRemoval, error) {
+	return e.app.DeleteSnapshot(ctx, at, name)
+}
+
+// PlanRevert returns what Revert would do and changes nothing.
+func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (Revert, error) {
+	return e.app.PlanRevert(ctx, request)
+}
+
+// Revert replaces the head by a new clone of a snapshot. What was written to the head
+// since its last snapshot is lost.
+//
+// No store replaces an lvol in one call, so the replica has no head for a moment.
+// Before the old head is deleted, Revert makes a stand-in for the new one in flight: it
+// shows that the clone can be made, and keeps size and record. A crash between the two
+// calls leaves a replica without a head; another Revert finishes it.
+func (e *Engine) Revert(ctx context.Context, request RevertRequest) (Revert, error) {
+	return e.app.Revert(ctx, request)
+}
+
+// ImportImage makes a backing image on a host from the request's content. Clusters that
+// are all zero are not written. The image has an in-flight name until it is complete
+// and sealed; nothing is left of an import that fails.
+//
+// Where the request needs it, the content is read once more before anything is
+// changed, for its checksum and for the space that it takes.
+func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
+	return e.app.ImportImage(ctx, request)
+}
+
+// VerifyImage reads a backing image and compares it with a SHA-512 in hex digits:
+// expected, or the one that the host records if expected is "". It is an [ErrCorrupt]
+// error if they differ. observer may be nil.
+//
+// A host does not record how long the content was before zeros filled its last
+// cluster. So the checksum may be that of the lvol without some of the zeros at its
+// end. If expected does not fit but the host's record does, the error is [ErrRefused]:
+// the checksum is that of a file in another format, or of another image.
+func (e *Engine) VerifyImage(ctx context.Context, host Host, name, expected string, observer Observer) (ImageCheck, error) {
+	return e.app.VerifyImage(ctx, host, name, expected, observer)
+}
+
+// LookAtImageRemoval returns the image that DeleteImage would delete, or the error with
+// which it would refuse. It changes nothing.
+func (e *Engine) LookAtImageRemoval(ctx context.Context, host Host, name string) (ImageOnStore, error) {
+	return e.app.LookAtImageRemoval(ctx, host, name)
+}
+
+// DeleteImage deletes a backing image. It is refused while the image has clones, while
+// a replica that lost the image records it, and while an import, a verification or a
+// rebuild uses it.
+func (e *Engine) DeleteImage(ctx context.Context, host Host, name string) (ImageOnStore, error) {
+	return e.app.DeleteImage(ctx, host, name)
+}
+
+// FindGarbage lists what crashed runs left on a host: lvols in flight, helpers of
+// adapters, exports and connections. Those of runs that are alive, in this process or
+// in another one that the host knows of, are listed with the reason to keep them. It
+// changes nothing.
+func (e *Engine) FindGarbage(ctx context.Context, host Host) (Garbage, error) {
+	return e.app.FindGarbage(ctx, host)
+}
+
+// RemoveGarbage removes what FindGarbage lists, except for what has to stay, and
+// returns what was removed. The error names what could not be removed.
+func (e *Engine) RemoveGarbage(ctx context.Context, host Host) (removed Garbage, err error) {
+	return e.app.RemoveGarbage(ctx, host)
+}

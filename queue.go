@@ -1,0 +1,52 @@
+package rebuild
+
+import (
+	"context"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// Queue runs many rebuilds: as many at once as the limits of their hosts allow, and one
+// of each volume at a time. It is first in, first out: a rebuild never waits for one
+// that was submitted later and shares a host or the volume with it.
+//
+// Hosts are compared with ==, so use one [Host] value for a store in all requests. The
+// methods may be called from several goroutines at once.
+type Queue struct {
+	app *app.Queue
+}
+
+// NewQueue makes an empty queue. Its rebuilds run on the engine.
+func NewQueue(engine *Engine, limits Limits) *Queue {
+	return &Queue{app: app.NewQueue(engine.app, limits)}
+}
+
+// Submit adds a rebuild to the queue and returns at once. The rebuild starts when its
+// turn comes and is cancelled when ctx ends. It is an [ErrRefused] error if the request
+// is not valid or the destination is in the queue already, and [ErrClosed] if the queue
+// is closed.
+func (q *Queue) Submit(ctx context.Context, request Request) (Job, error) {
+	job, err := q.app.Submit(ctx, request.internal())
+	return Job{job}, err
+}
+
+// Jobs returns all jobs that wait or run, and the last ones that ended, in the order in
+// which they were submitted. Up to 256 ended jobs are kept, fewer if their reports are
+// large.
+func (q *Queue) Jobs() []Job {
+	var jobs []Job
+	for _, job := range q.app.Jobs() {
+		jobs = append(jobs, Job{job})
+	}
+	return jobs
+}
+
+// LimitHost limits what all rebuilds of the queue together read from and write to a
+// host, in bytes per second, from now on; 0 is no limit. Of a rebuild with several
+// sources it limits only what comes from that host or goes to it. To limit one rebuild,
+// use Request.Bandwidth.
+func (q *Queue) LimitHost(host Host, bytesPerSecond uint64) { q.app.LimitHost(host, bytesPerSecond) }
+
+// Close cancels all jobs and returns when they have ended and cleaned up. If ctx ends
+// before that, Close returns its cause.
+func (q *Queue) Close(ctx context.Context) error { return q.app.Close(ctx) }
