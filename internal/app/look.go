@@ -111,7 +111,7 @@ func (s *sight) pick(r Request, from *sources, sources []domain.Replica, destina
 	}
 	s.primary, s.source = places[primary], seen[primary]
 	for i, at := range places {
-		if flaws[i] == nil && domain.OfOtherVolumes(s.source.Name, seen[i].Name) {
+		if flaws[i] == nil && domain.DifferentVolumes(s.source.Name, seen[i].Name) {
 			failures[at] = refusef("replica %s on lvstore %s is named as one of another volume", seen[i].Name, seen[i].Store.Name)
 		}
 		if failures[at] == nil && i != primary {

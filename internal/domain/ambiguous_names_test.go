@@ -11,7 +11,7 @@ import (
 // state of every destination while it is rebuilt. NewDestination cures it (this
 // passes now); what follows is left.
 func TestBug1_ARebuildOfThemNeverEnds(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    daily-snap-1 own=a/1\n      daily-snap-2 own=b/1\n        head\ndestination\n  image:base\n")
+	s := parseFixture(t, "source\n  image:base\n    daily-snap-1 own=a/1\n      daily-snap-2 own=b/1\n        head\ndestination\n  image:base\n")
 	plan := s.mustPlan(t)
 	model := NewStoreModel(s.destination, destinationReplica)
 	for _, o := range plan.Operations {
@@ -27,7 +27,7 @@ func TestBug1_ARebuildOfThemNeverEnds(t *testing.T) {
 // and a run after a crash there is refused, for ever (rules 5, 8). They hang on
 // s0, which is nobody else's: lineage does tell.
 func TestBug1_WhatIsPlannedAtTheStartIsNotRefusedAfterACrash(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s0 own=a/1
@@ -52,7 +52,7 @@ destination
 // From nothing: it is sealed as an ancestor, on the image and without a head, so
 // that nothing can tell whose it is. This must be refused before any change.
 func TestBug1_AnAncestorThatWillBeAmbiguousIsRefusedBeforeAnyChange(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    x-snap-y own=a/1\n      head\ndestination\n  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-x\n")
+	s := parseFixture(t, "source\n  image:base\n    x-snap-y own=a/1\n      head\ndestination\n  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-x\n")
 	plan, err := s.plan()
 	if err != nil {
 		return

@@ -28,17 +28,17 @@ package domain
 // the ancestor on the volume's backing image, whatever the source reports,
 // and every other snapshot on the copy of its parent in the source tree.
 func RightParent(tree SnapshotTree, snapshot Snapshot, image Image) Parent {
-	at, _ := tree.place(snapshot.Name)
+	at, _ := tree.position(snapshot.Name)
 	return tree.rightParentAt(at, image)
 }
 
 // rightParentAt is RightParent by position in the tree.
 func (t *SnapshotTree) rightParentAt(at int, image Image) Parent {
-	above := t.parents[at]
-	if above == noParent { // the ancestor
+	parent := t.parents[at]
+	if parent == noParent { // the ancestor
 		return image.Parent()
 	}
-	return Parent{parentSnapshot, t.names[above]}
+	return Parent{parentSnapshot, t.names[parent]}
 }
 
 // RightHeadParent says on what the head has to hang: on the copy of its
@@ -85,8 +85,8 @@ func (s Snapshot) AsParent() Parent { return Parent{parentSnapshot, s.Name} }
 // AsForeignParent makes an lvol a parent that no rule asks for.
 func (l Lvol) AsForeignParent() Parent { return Parent{parentForeign, l.Name} }
 
-// parentOutside is the parent of an lvol that no lvol of its store is the parent of.
-func (l *Lvol) parentOutside() Parent {
+// externalParent is the parent of an lvol that no lvol of its store is the parent of.
+func (l *Lvol) externalParent() Parent {
 	switch {
 	case l.Degraded:
 		return Parent{kind: parentUnknown}

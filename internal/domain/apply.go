@@ -98,7 +98,7 @@ func (p *StoreModel) apply(source Listing, o *Operation) error {
 	case VerbCreate:
 		return p.insert(o.Target, noParent, Lvol{Name: p.inFlightName(o.Target), Size: o.Size})
 	case VerbClone:
-		parent, err := p.sealed(o.Parent)
+		parent, err := p.parentPosition(o.Parent)
 		if err != nil {
 			return err
 		}
@@ -142,12 +142,12 @@ func (p *StoreModel) insert(target Ref, parent int, l Lvol) error {
 	p.store.Lvols = append(p.store.Lvols, l)
 	p.parents = append(p.parents, noParent)
 	p.clones = append(p.clones, 0)
-	p.hang(at, parent)
+	p.setParent(at, parent)
 	return nil
 }
 
 func (p *StoreModel) copy(target *Lvol, source Listing, uuid string) error {
-	i, ok := p.origin(source, uuid)
+	i, ok := p.sourcePosition(source, uuid)
 	switch {
 	case !ok:
 		return fmt.Errorf("the source has no lvol %s", uuid)
@@ -157,16 +157,16 @@ func (p *StoreModel) copy(target *Lvol, source Listing, uuid string) error {
 		return fmt.Errorf("%s is writable, only a snapshot can be copied", source.Lvols[i].Name)
 	case target.Parent != "" || target.External != "":
 		return fmt.Errorf("the lvol has a parent already")
-	case !source.Lvols[i].parentOutside().IsNone():
-		return fmt.Errorf("%s has %s, so its own clusters are not all that it holds", source.Lvols[i].Name, source.Lvols[i].parentOutside().words())
+	case !source.Lvols[i].externalParent().IsNone():
+		return fmt.Errorf("%s has %s, so its own clusters are not all that it holds", source.Lvols[i].Name, source.Lvols[i].externalParent().words())
 	}
 	target.Own, p.copied = source.Lvols[i].Own, i
 	return nil
 }
 
-// origin is the position of one of the source's lvols. Most often it is listed
+// sourcePosition is the position of one of the source's lvols. Most often it is listed
 // right after the last one that was copied.
-func (p *StoreModel) origin(source Listing, uuid string) (at int, ok bool) {
+func (p *StoreModel) sourcePosition(source Listing, uuid string) (at int, ok bool) {
 	if next := p.copied + 1; next < len(source.Lvols) && source.Lvols[next].UUID == uuid {
 		return next, true
 	}
@@ -178,7 +178,7 @@ func (p *StoreModel) origin(source Listing, uuid string) (at int, ok bool) {
 }
 
 func (p *StoreModel) graft(at int, onto Ref) error {
-	parent, err := p.sealed(onto)
+	parent, err := p.parentPosition(onto)
 	if err != nil {
 		return err
 	}
@@ -187,18 +187,18 @@ func (p *StoreModel) graft(at int, onto Ref) error {
 	}
 	// Where nothing hangs on the lvol, it is nobody's ancestor.
 	if p.clones[at] > 0 || parent == at {
-		for up := parent; up != noParent; up = p.parents[up] {
-			if up == at {
+		for ancestor := parent; ancestor != noParent; ancestor = p.parents[ancestor] {
+			if ancestor == at {
 				return ErrCycle
 			}
 		}
 	}
-	p.hang(at, parent)
+	p.setParent(at, parent)
 	return nil
 }
 
-// hang gives the lvol at a position another parent, or none.
-func (p *StoreModel) hang(at, parent int) {
+// setParent gives the lvol at a position another parent, or none.
+func (p *StoreModel) setParent(at, parent int) {
 	if old := p.parents[at]; old != noParent {
 		p.clones[old]--
 	}
@@ -240,7 +240,7 @@ func (p *StoreModel) delete(at int) error {
 	case l.Degraded && l.ReadOnly:
 		return fmt.Errorf("it is degraded, and something may hang on it")
 	}
-	p.hang(at, noParent)
+	p.setParent(at, noParent)
 	target := &p.store.Lvols[at]
 	delete(p.at, target.UUID)
 	delete(p.taken(target.Name), target.Name)
@@ -260,25 +260,25 @@ func (p *StoreModel) taken(name string) map[string]bool {
 func (p *StoreModel) find(r Ref) (at int, err error) {
 	at, ok := p.at[uuidOf(r)]
 	if !ok {
-		return noPlace, fmt.Errorf("no such lvol")
+		return noPosition, fmt.Errorf("no such lvol")
 	}
 	return at, nil
 }
 
-// sealed finds a parent: none, a sealed snapshot or an image.
-func (p *StoreModel) sealed(parent Ref) (at int, err error) {
+// parentPosition finds a parent: none, a sealed snapshot or an image.
+func (p *StoreModel) parentPosition(parent Ref) (at int, err error) {
 	if parent.IsNone() {
 		return noParent, nil
 	}
 	at, err = p.find(parent)
 	if err != nil {
-		return noPlace, fmt.Errorf("the parent: %w", err)
+		return noPosition, fmt.Errorf("the parent: %w", err)
 	}
 	switch l := &p.store.Lvols[at]; {
 	case l.Degraded:
-		return noPlace, fmt.Errorf("the parent %s is degraded", l.Name)
+		return noPosition, fmt.Errorf("the parent %s is degraded", l.Name)
 	case !l.ReadOnly:
-		return noPlace, fmt.Errorf("the parent %s is writable", l.Name)
+		return noPosition, fmt.Errorf("the parent %s is writable", l.Name)
 	}
 	return at, nil
 }

@@ -7,7 +7,7 @@ import (
 )
 
 const applied = `
-said base
+requested base
 source
   image:base
     s1 own=a/2 at=3
@@ -27,7 +27,7 @@ destination
 func ref(uuid string) Ref { return listed(Lvol{UUID: uuid}) }
 
 func TestWhatIsNeverDoneToAStore(t *testing.T) {
-	s := parseScene(t, applied)
+	s := parseFixture(t, applied)
 	source := byUUID(s.source)
 	made := Ref{refSnapshot, "s9"}
 	for what, c := range map[string]struct {
@@ -91,7 +91,7 @@ func TestWhatIsNeverDoneToAStore(t *testing.T) {
 
 func TestApplyDoesNotChangeItsInput(t *testing.T) {
 	made := Ref{refSnapshot, "s9"}
-	s, same := parseScene(t, applied), parseScene(t, applied)
+	s, same := parseFixture(t, applied), parseFixture(t, applied)
 	source := byUUID(s.source)
 	for _, o := range []Operation{
 		{Verb: VerbCreate, Target: made, Size: 5},
@@ -116,7 +116,7 @@ func TestApplyDoesNotChangeItsInput(t *testing.T) {
 }
 
 func TestWhatAnOperationLeaves(t *testing.T) {
-	s := parseScene(t, applied)
+	s := parseFixture(t, applied)
 	source := byUUID(s.source)
 	made := Ref{refSnapshot, "s9"}
 	model := NewStoreModel(s.destination, destinationReplica)
@@ -160,7 +160,7 @@ func TestWhatAnOperationLeaves(t *testing.T) {
 }
 
 func TestAHostThatRecordsNothingForgetsWhatIsWritten(t *testing.T) {
-	s := parseScene(t, "source\n  s1\n    head\ndestination upstream\n")
+	s := parseFixture(t, "source\n  s1\n    head\ndestination upstream\n")
 	made := Ref{refSnapshot, "s1"}
 	model := NewStoreModel(s.destination, destinationReplica)
 	for _, o := range []Operation{
@@ -179,7 +179,7 @@ func TestAHostThatRecordsNothingForgetsWhatIsWritten(t *testing.T) {
 }
 
 func TestNamesInFlightThatAreTakenAreNotDrawnAgain(t *testing.T) {
-	s := parseScene(t, applied)
+	s := parseFixture(t, applied)
 	made := Ref{refSnapshot, "s9"}
 	first, err := Apply(s.destination, s.source, destinationReplica, Operation{Verb: VerbCreate, Target: made})
 	require.NoError(t, err)

@@ -21,20 +21,20 @@ type ReplicaAudit struct {
 	Notices    []string // what is no fault, but worth knowing
 
 	misplaced []misplaced
-	ancestor  *placed // nil: there is none, or more than one
+	ancestor  *lineageEntry // nil: there is none, or more than one
 }
 
-// placed is an lvol of a replica, and what it stands on.
-type placed struct {
-	subject string // a snapshot's name, or "head"
-	lvol    *Lvol
-	on      int // position in the store, spacers left out; noParent: nothing
-	spaced  bool
+// lineageEntry is an lvol of a replica, and what it stands on.
+type lineageEntry struct {
+	subject   string // a snapshot's name, or "head"
+	lvol      *Lvol
+	parent    int // position in the store, spacers left out; noParent: nothing
+	viaSpacer bool
 }
 
 // misplaced is an lvol that a graft puts right.
 type misplaced struct {
-	placed
+	lineageEntry
 	right  Parent
 	target Ref // the right parent as an lvol
 }
@@ -46,24 +46,24 @@ const headSubject = "head"
 // ancestor hangs on the volume's image. said is what the caller knows of that;
 // it may be the zero Image. If nobody knows, that is a notice and no violation:
 // an ancestor without a parent proves nothing.
-func Audit(r Replica, said Image) ReplicaAudit {
-	return audit(r, testimonies(said, r))
+func Audit(r Replica, requested Image) ReplicaAudit {
+	return audit(r, imageEvidence(requested, r))
 }
 
-func audit(r Replica, all []testimony) ReplicaAudit {
+func audit(r Replica, all []evidence) ReplicaAudit {
 	a := &ReplicaAudit{Replica: r}
-	image, err := agreed(all)
+	image, err := agreedImage(all)
 	if err != nil {
 		a.found("backing-image", RuleImage, false, "%v", err)
 	}
 	a.Image = image
-	a.lookAtImage()
+	a.checkImage()
 	if r.Head == nil {
 		a.found(headSubject, RuleHead, false, "replica %s has none, so it is not whole", r.Name)
 	}
-	a.lookAtLineage()
-	a.lookAtLeftovers()
-	a.notice(err == nil)
+	a.checkLineage()
+	a.checkLeftovers()
+	a.addNotices(err == nil)
 	return *a
 }
 
@@ -71,7 +71,7 @@ func (a *ReplicaAudit) found(subject, rule string, repairable bool, format strin
 	a.Violations = append(a.Violations, Violation{subject, rule, fmt.Sprintf(format, args...), repairable})
 }
 
-func (a *ReplicaAudit) lookAtImage() {
+func (a *ReplicaAudit) checkImage() {
 	name, ok := a.Image.Name()
 	if !ok {
 		return
@@ -79,88 +79,88 @@ func (a *ReplicaAudit) lookAtImage() {
 	switch here, isHere := a.Replica.Store.BackingImage(name); {
 	case !isHere:
 		a.found(a.Image.Parent().String(), RuleImage, false, "it is not on lvstore %s", a.Replica.Store.Name)
-	case here.flaw() != "":
-		a.found(a.Image.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it is not one", here.flaw(), a.Replica.Store.Name)
+	case here.defect() != "":
+		a.found(a.Image.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it is not one", here.defect(), a.Replica.Store.Name)
 	}
 }
 
-// lookAtLineage finds out what everything hangs on. It does not stop at the
+// checkLineage finds out what everything hangs on. It does not stop at the
 // first thing that is wrong, as NewSnapshotTree does.
-func (a *ReplicaAudit) lookAtLineage() {
+func (a *ReplicaAudit) checkLineage() {
 	r := a.Replica
-	var roots []placed
+	var roots []lineageEntry
 	for i := range r.Snapshots {
-		p := r.place(r.Snapshots[i].Name, r.places[i])
-		if a.lookAt(p) {
+		p := r.lineageOf(r.Snapshots[i].Name, r.positions[i])
+		if a.checkParent(p) {
 			roots = append(roots, p)
 		}
 	}
 	if r.Head != nil {
-		if p := r.place(headSubject, r.head); a.lookAt(p) {
+		if p := r.lineageOf(headSubject, r.head); a.checkParent(p) {
 			if len(r.Snapshots) == 0 {
 				roots = append(roots, p)
 			} else {
-				a.found(headSubject, RuleOneRoot, false, "it hangs on %s, and on no snapshot of replica %s", a.wordsOf(p), r.Name)
+				a.found(headSubject, RuleOneRoot, false, "it hangs on %s, and on no snapshot of replica %s", a.parentWords(p), r.Name)
 			}
 		}
 	}
-	a.judgeRoots(roots)
+	a.checkRoots(roots)
 }
 
-// place is where an lvol stands. A spacer, which an interrupted graft leaves, is
+// lineageOf is where an lvol stands. A spacer, which an interrupted graft leaves, is
 // empty: what hangs on it reads what is below it.
-func (r Replica) place(subject string, at int) placed {
-	p := placed{subject: subject, lvol: &r.Store.Lvols[at], on: r.index.parents[at]}
-	for p.on != noParent && r.is[p.on].role == roleInFlight && r.isSpacer(p.on) {
-		p.on, p.spaced = r.index.parents[p.on], true
+func (r Replica) lineageOf(subject string, at int) lineageEntry {
+	p := lineageEntry{subject: subject, lvol: &r.Store.Lvols[at], parent: r.index.parents[at]}
+	for p.parent != noParent && r.members[p.parent].role == roleInFlight && r.isSpacer(p.parent) {
+		p.parent, p.viaSpacer = r.index.parents[p.parent], true
 	}
 	return p
 }
 
 func (r Replica) isSpacer(at int) bool {
 	l := &r.Store.Lvols[at]
-	return l.ReadOnly && l.Own.Count == 0 && l.parentOutside().IsNone()
+	return l.ReadOnly && l.Own.Count == 0 && l.externalParent().IsNone()
 }
 
-// lookAt judges what one lvol hangs on, and reports whether it is a root: one
+// checkParent judges what one lvol hangs on, and reports whether it is a root: one
 // that hangs on no snapshot.
-func (a *ReplicaAudit) lookAt(p placed) (root bool) {
+func (a *ReplicaAudit) checkParent(p lineageEntry) (root bool) {
 	r := a.Replica
-	switch outside := p.lvol.parentOutside(); {
+	switch outside := p.lvol.externalParent(); {
 	case outside.IsUnknown():
 		a.found(p.subject, RuleDegraded, false, "lvol %s is degraded: the external snapshot that it reads through to is missing", p.lvol.Name)
 		return false
 	case !outside.IsNone():
 		a.found(p.subject, RuleParent, false, "lvol %s reads through to %s: a part of its bytes is outside of lvstore %s", p.lvol.Name, outside.words(), r.Store.Name)
 		return false
-	case p.on == noParent:
+	case p.parent == noParent:
 		return true
 	}
-	parent := &r.Store.Lvols[p.on]
+	parent := &r.Store.Lvols[p.parent]
 	switch {
-	case r.isImage(p.on):
+	case r.isImage(p.parent):
 		return true
-	case r.is[p.on].role != roleSnapshot:
+	case r.members[p.parent].role != roleSnapshot:
 		a.found(p.subject, RuleParent, false, "lvol %s hangs on %s, which is no snapshot of replica %s", p.lvol.Name, parent.Name, r.Name)
 	case p.lvol.Size < parent.Size:
 		a.found(p.subject, RuleSize, false, "lvol %s has %d bytes, fewer than its parent %s with %d", p.lvol.Name, p.lvol.Size, parent.Name, parent.Size)
-	case p.spaced:
-		a.misplace(p, RuleParent, r.asParent(p.on), listed(*parent), true)
+	case p.viaSpacer:
+		a.addMisplaced(p, RuleParent, r.asParent(p.parent), listed(*parent), true)
 	}
 	return false
 }
 
-// judgeRoots: there is one ancestor, and it hangs on the volume's image.
-func (a *ReplicaAudit) judgeRoots(roots []placed) {
+// checkRoots: there is one ancestor, and it hangs on the volume's image.
+func (a *ReplicaAudit) checkRoots(roots []lineageEntry) {
 	if len(roots) == 0 {
 		return
 	}
 	ancestor := 0
 	if len(roots) > 1 {
-		if ancestor = a.onlyOneOnImage(roots); ancestor < 0 {
+		if ancestor = a.onlyRootOnImage(roots); ancestor < 0 {
 			names := make([]string, len(roots))
 			for i, p := range roots {
-				names[i] = fmt.Sprintf("%s (on %s)", p.subject, a.wordsOf(p))
+				names[i] = fmt.Sprintf("%s (on %s)", p.subject, a.parentWords(p))
 			}
 			a.found(roots[0].subject, RuleOneRoot, false, "it is one of %d ancestors: %s; all but one hang loose", len(roots), strings.Join(names, ", "))
 			return
@@ -172,15 +172,15 @@ func (a *ReplicaAudit) judgeRoots(roots []placed) {
 		}
 	}
 	a.ancestor = &roots[ancestor]
-	a.judgeAncestor(*a.ancestor)
+	a.checkAncestor(*a.ancestor)
 }
 
-// onlyOneOnImage is the position of the only root that hangs on an image; -1:
+// onlyRootOnImage is the position of the only root that hangs on an image; -1:
 // there is none, or several.
-func (a *ReplicaAudit) onlyOneOnImage(roots []placed) int {
+func (a *ReplicaAudit) onlyRootOnImage(roots []lineageEntry) int {
 	found := -1
 	for i, p := range roots {
-		if p.on == noParent {
+		if p.parent == noParent {
 			continue
 		}
 		if found >= 0 {
@@ -191,18 +191,18 @@ func (a *ReplicaAudit) onlyOneOnImage(roots []placed) int {
 	return found
 }
 
-// judgeAncestor is rule 1 (ancestor.go).
-func (a *ReplicaAudit) judgeAncestor(p placed) {
+// checkAncestor is rule 1 (ancestor.go).
+func (a *ReplicaAudit) checkAncestor(p lineageEntry) {
 	r := a.Replica
 	if !a.Image.Known() {
-		if p.spaced {
+		if p.viaSpacer {
 			a.found(p.subject, RuleAncestorParent, false, "lvol %s hangs on %s, which an interrupted graft has left", p.lvol.Name, a.parentName(p))
 		}
 		return
 	}
 	right := a.Image.Parent()
 	if r.ParentOf(*p.lvol) == right {
-		a.refuseLargerImage(p)
+		a.checkImageSize(p)
 		return
 	}
 	target, repairable := Ref{}, true
@@ -210,14 +210,14 @@ func (a *ReplicaAudit) judgeAncestor(p placed) {
 		var here BackingImage
 		if here, repairable = r.Store.BackingImage(name); repairable {
 			target = listed(here.Lvol)
-			repairable = here.flaw() == "" && a.refuseLargerImage(p)
+			repairable = here.defect() == "" && a.checkImageSize(p)
 		}
 	}
-	a.misplace(p, RuleAncestorParent, right, target, repairable)
+	a.addMisplaced(p, RuleAncestorParent, right, target, repairable)
 }
 
-// refuseLargerImage: an image is never larger than what hangs on it.
-func (a *ReplicaAudit) refuseLargerImage(p placed) (fits bool) {
+// checkImageSize: an image is never larger than what hangs on it.
+func (a *ReplicaAudit) checkImageSize(p lineageEntry) (fits bool) {
 	name, _ := a.Image.Name()
 	image, isHere := a.Replica.Store.BackingImage(name)
 	if !isHere || image.Lvol.Size <= p.lvol.Size {
@@ -227,22 +227,22 @@ func (a *ReplicaAudit) refuseLargerImage(p placed) (fits bool) {
 	return false
 }
 
-func (a *ReplicaAudit) misplace(p placed, rule string, right Parent, target Ref, repairable bool) {
+func (a *ReplicaAudit) addMisplaced(p lineageEntry, rule string, right Parent, target Ref, repairable bool) {
 	a.found(p.subject, rule, repairable, "lvol %s has %s instead of %s", p.lvol.Name, a.Replica.ParentOf(*p.lvol).words(), right.words())
 	if repairable {
 		a.misplaced = append(a.misplaced, misplaced{p, right, target})
 	}
 }
 
-// wordsOf is what an lvol stands on.
-func (a *ReplicaAudit) wordsOf(p placed) string {
-	if p.on == noParent {
+// parentWords is what an lvol stands on.
+func (a *ReplicaAudit) parentWords(p lineageEntry) string {
+	if p.parent == noParent {
 		return "nothing"
 	}
-	return a.Replica.asParent(p.on).words()
+	return a.Replica.asParent(p.parent).words()
 }
 
-func (a *ReplicaAudit) parentName(p placed) string {
+func (a *ReplicaAudit) parentName(p lineageEntry) string {
 	at, ok := a.Replica.index.byUUID[p.lvol.Parent]
 	if !ok {
 		return "nothing"
@@ -250,13 +250,13 @@ func (a *ReplicaAudit) parentName(p placed) string {
 	return a.Replica.Store.Lvols[at].Name
 }
 
-func (a *ReplicaAudit) lookAtLeftovers() {
+func (a *ReplicaAudit) checkLeftovers() {
 	for _, l := range a.Replica.InFlight {
 		a.found(l.Name, RuleInFlight, false, "it is being filled, or was left by a run that did not end")
 	}
 }
 
-func (a *ReplicaAudit) notice(imageIsClear bool) {
+func (a *ReplicaAudit) addNotices(imageIsClear bool) {
 	r := a.Replica
 	say := func(format string, args ...any) { a.Notices = append(a.Notices, fmt.Sprintf(format, args...)) }
 	switch {
@@ -267,9 +267,9 @@ func (a *ReplicaAudit) notice(imageIsClear bool) {
 		say("the head does not record %s", a.Image)
 	}
 	for at := range r.Store.Lvols {
-		below := r.index.parents[at]
-		if r.is[at].role == roleForeign && below != noParent && r.is[below].role != roleForeign {
-			say("lvol %s, which is not the replica's, hangs on %s", r.Store.Lvols[at].Name, r.Store.Lvols[below].Name)
+		parent := r.index.parents[at]
+		if r.members[at].role == roleForeign && parent != noParent && r.members[parent].role != roleForeign {
+			say("lvol %s, which is not the replica's, hangs on %s", r.Store.Lvols[at].Name, r.Store.Lvols[parent].Name)
 		}
 	}
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func auditOf(t *testing.T, drawn string, said Image) ReplicaAudit {
+func auditOf(t *testing.T, drawn string, requested Image) ReplicaAudit {
 	t.Helper()
 	r, err := NewReplica(storeOf(t, drawn), destinationReplica)
 	require.NoError(t, err)
-	return Audit(r, said)
+	return Audit(r, requested)
 }
 
 func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
@@ -174,7 +174,7 @@ func TestWhatIsNoFaultIsANotice(t *testing.T) {
 
 // TestWhatARebuildLeavesHasNothingWrong: an audit and the end of a rebuild agree.
 func TestWhatARebuildLeavesHasNothingWrong(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n      s3 own=c/1\n        head record=base\ndestination\n  image:base\n  s1 own=a/1\n    flight:0badcafe\n")
+	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n      s3 own=c/1\n        head record=base\ndestination\n  image:base\n  s1 own=a/1\n    flight:0badcafe\n")
 	after := s.play(t, s.mustPlan(t))
 	r, err := NewReplica(after.destination, destinationReplica)
 	require.NoError(t, err)

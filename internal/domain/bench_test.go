@@ -109,7 +109,7 @@ func benchReplicas(b *testing.B, n int, seed uint64, leftBehind bool) *bench {
 // benchStore has a tree that branches: most snapshots hang on the one before,
 // every eighth on any older one.
 func benchStore(name, replica string, n int, seed uint64) Listing {
-	store := sceneStore(name)
+	store := fixtureStore(name)
 	store.FreeClusters = 1 << 30
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
 	store.Lvols = append(store.Lvols, imageLvol(store))

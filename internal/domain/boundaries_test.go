@@ -12,7 +12,7 @@ import (
 // The head is on a branch that is all there. It goes nevertheless, as the first thing: a
 // replica with a head is whole.
 func TestHeadGoesWhereASideBranchIsMissing(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/1
@@ -142,7 +142,7 @@ func TestAttributesAreComparedWhereBothRecordThem(t *testing.T) {
 
 func TestReserveIsAPercentage(t *testing.T) {
 	for reserve, ok := range map[float64]bool{0: true, 0.5: true, 100: false, 99: true, -1: false, -0.001: false, 100.001: false, 101: false, math.NaN(): false, math.Inf(1): false, math.Inf(-1): false} {
-		s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head record=none\ndestination\n")
+		s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head record=none\ndestination\n")
 		s.options.ReservePercent = reserve
 		_, err := s.plan()
 		if ok {
@@ -169,12 +169,12 @@ func TestDownloadIsToldByBothEndsOfItsName(t *testing.T) {
 
 // What is exactly as long as it must be at least, is long enough.
 func TestRevertAndCreationToTheVeryCluster(t *testing.T) {
-	revert, err := PlanRevert(replicaOn(t, "  s1\n    head record=none\n"), "s1", sceneSize*proofCluster)
+	revert, err := PlanRevert(replicaOn(t, "  s1\n    head record=none\n"), "s1", fixtureSize*proofCluster)
 	require.NoError(t, err, "the size that it has can be said")
-	require.EqualValues(t, sceneSize*proofCluster, revert.Size)
+	require.EqualValues(t, fixtureSize*proofCluster, revert.Size)
 	// An lvol in flight that holds data, or cannot be written, is no stand-in.
 	for _, left := range []string{"flight:0badcafe record=base own=?/1", "spacer:0badcafe record=base"} {
-		revert, err = PlanRevert(replicaOn(t, "  s1\n    "+left+"\n"), "s1", sceneSize*proofCluster)
+		revert, err = PlanRevert(replicaOn(t, "  s1\n    "+left+"\n"), "s1", fixtureSize*proofCluster)
 		require.NoError(t, err)
 		require.Empty(t, revert.StandIns, left)
 		require.Empty(t, revert.Record, left)

@@ -52,26 +52,26 @@ type VolumeAudit struct {
 // AuditVolume audits replicas of one volume. Which image it has, one may know
 // for all of them: so a hurt replica is found that records nothing. What is
 // wrong with a replica by itself is not told again as a difference.
-func AuditVolume(said Image, replicas ...Replica) VolumeAudit {
+func AuditVolume(requested Image, replicas ...Replica) VolumeAudit {
 	v := &VolumeAudit{Names: uniqueNames(replicas)}
-	var clear []testimony
-	for _, r := range ofOneVolume(replicas) {
-		if all := testimonies(said, r); len(all) > 0 {
-			if _, err := agreed(all); err == nil {
-				clear = append(clear, all[0])
+	var agreeing []evidence
+	for _, r := range sameVolume(replicas) {
+		if all := imageEvidence(requested, r); len(all) > 0 {
+			if _, err := agreedImage(all); err == nil {
+				agreeing = append(agreeing, all[0])
 			}
 		}
 	}
-	image, err := agreed(clear)
+	image, err := agreedImage(agreeing)
 	v.Image = image
 	for _, r := range replicas {
-		known := testimonies(said, r)
-		other := OfOtherVolumes(replicas[0].Name, r.Name)
+		known := imageEvidence(requested, r)
+		other := DifferentVolumes(replicas[0].Name, r.Name)
 		if other {
 			v.Notices = append(v.Notices, fmt.Sprintf("%s is named as a replica of another volume than %s", r.located(), replicas[0].located()))
 		}
 		if err == nil && image.Known() && !other {
-			known = append(known, testimony{"the volume's other replicas", image})
+			known = append(known, evidence{"the volume's other replicas", image})
 		}
 		v.Replicas = append(v.Replicas, audit(r, known))
 	}
@@ -90,13 +90,13 @@ func (v VolumeAudit) Wrong() bool {
 // not enough, its UUID.
 func uniqueNames(replicas []Replica) []string {
 	names := make([]string, len(replicas))
-	times := make(map[string]int)
+	count := make(map[string]int)
 	for i, r := range replicas {
 		names[i] = r.Name + " on " + r.Store.Name
-		times[names[i]]++
+		count[names[i]]++
 	}
 	for i, r := range replicas {
-		if times[names[i]] > 1 {
+		if count[names[i]] > 1 {
 			names[i] += " (" + r.Store.UUID + ")"
 		}
 	}
@@ -167,7 +167,7 @@ func (v *VolumeAudit) compareImages() {
 		case first == nil:
 			first = &here
 		default:
-			contradicts = contradicts || first.contradiction(here) != ""
+			contradicts = contradicts || first.difference(here) != ""
 		}
 	}
 	if !contradicts {
@@ -179,7 +179,7 @@ func (v *VolumeAudit) compareImages() {
 			return notCompared
 		}
 		l := here.Lvol
-		text := fmt.Sprintf("UUID %s, SHA-512 %s, %d bytes", orUnknown(l.Image.UUID), orUnknown(short(l.Image.Checksum)), l.Size)
+		text := fmt.Sprintf("UUID %s, SHA-512 %s, %d bytes", orUnknown(l.Image.UUID), orUnknown(shortChecksum(l.Image.Checksum)), l.Size)
 		if l.Own.Proven() {
 			text += ", " + proofText(l.Own)
 		}
@@ -197,7 +197,7 @@ func orUnknown(text string) string {
 // proofText is short, and equal where the proofs are.
 func proofText(own Clusters) string {
 	sum := sha256.Sum256([]byte(own.Map))
-	return "map " + hex.EncodeToString(sum[:4]) + ", checksum " + short(own.Checksum)
+	return "map " + hex.EncodeToString(sum[:4]) + ", checksum " + shortChecksum(own.Checksum)
 }
 
 // snapshotNames are the snapshots that any of the replicas has.
@@ -270,10 +270,10 @@ func clustersText(n uint64) string {
 func (v *VolumeAudit) parentOf(subject string, find func(Replica) (Lvol, bool)) func(a *ReplicaAudit) string {
 	return func(a *ReplicaAudit) string {
 		l, ok := find(a.Replica)
-		if !ok || a.blames(subject, RuleParent, RuleOneRoot, RuleDegraded) {
+		if !ok || a.reports(subject, RuleParent, RuleOneRoot, RuleDegraded) {
 			return notCompared
 		}
-		parent, _ := v.standsOn(a.Replica, l)
+		parent, _ := v.effectiveParent(a.Replica, l)
 		if name, ok := parent.Snapshot(); ok {
 			return "on " + name
 		}
@@ -281,7 +281,7 @@ func (v *VolumeAudit) parentOf(subject string, find func(Replica) (Lvol, bool)) 
 	}
 }
 
-func (a *ReplicaAudit) blames(subject string, rules ...string) bool {
+func (a *ReplicaAudit) reports(subject string, rules ...string) bool {
 	return slices.ContainsFunc(a.Violations, func(found Violation) bool {
 		return found.Subject == subject && slices.Contains(rules, found.Rule)
 	})

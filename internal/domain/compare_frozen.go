@@ -34,9 +34,9 @@ func (v *VolumeAudit) findPartial() {
 	}
 }
 
-// standsOn is what an lvol hangs on, and the system snapshots between, that count
+// effectiveParent is what an lvol hangs on, and the system snapshots between, that count
 // as a part of it, the newest first.
-func (v *VolumeAudit) standsOn(r Replica, l Lvol) (parent Parent, between []Snapshot) {
+func (v *VolumeAudit) effectiveParent(r Replica, l Lvol) (parent Parent, between []Snapshot) {
 	for parent = r.ParentOf(l); ; parent = r.ParentOf(l) {
 		name, ok := parent.Snapshot()
 		if !ok || !v.partial[name] {
@@ -57,7 +57,7 @@ type holding struct {
 }
 
 func (v *VolumeAudit) holdingOf(r Replica, l Lvol) holding {
-	_, between := v.standsOn(r, l)
+	_, between := v.effectiveParent(r, l)
 	h := holding{own: l.Own.Count, min: l.Own.Count}
 	names := make([]string, len(between))
 	for i, s := range between {

@@ -12,7 +12,7 @@ func replicasOf(t *testing.T, drawn ...string) []Replica {
 	t.Helper()
 	var replicas []Replica
 	for i, text := range drawn {
-		store := sceneStore(string(rune('a' + i)))
+		store := fixtureStore(string(rune('a' + i)))
 		if rest, upstream := strings.CutPrefix(text, "upstream\n"); upstream {
 			store.Proves, store.Records, text = false, false, rest
 		}

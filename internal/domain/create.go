@@ -54,8 +54,8 @@ func (s Listing) imageFor(image Image, size uint64) (Ref, error) {
 	switch {
 	case !isHere:
 		return Ref{}, refuse("backing image %s is not on lvstore %s: import it", name, s.Name)
-	case here.flaw() != "":
-		return Ref{}, refuse("backing image %s on lvstore %s %s, so it is not one", name, s.Name, here.flaw())
+	case here.defect() != "":
+		return Ref{}, refuse("backing image %s on lvstore %s %s, so it is not one", name, s.Name, here.defect())
 	case here.Lvol.Size > size:
 		return Ref{}, refuse("backing image %s has %d bytes, more than the %d of the volume", name, here.Lvol.Size, size)
 	}

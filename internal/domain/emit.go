@@ -12,38 +12,38 @@ func (p *planner) emit() {
 	e.prune()
 	e.build()
 	e.createHead()
-	e.tell()
+	e.describe()
 }
 
 type emitter struct {
 	*planner
 	// settled is the operation, by position in the tree, after which the copy of
 	// a snapshot and all that it hangs on is as it should be; nothing: it is.
-	settled   []int
-	imageMade int
+	ready       []int
+	imageSealed int
 
 	// operations by what they are about
 	ofSnapshot [][]int // by position in the tree
-	ofLeftover [][]int // by position in the destination's store
+	ofDeleted  [][]int // by position in the destination's store
 	ofImage    []int
 	ofHead     []int
 
 	numbers []int // from which short lists of operations are cut
 }
 
-// nothing is no operation.
-const nothing = -1
+// noOperation is no operation.
+const noOperation = -1
 
 func newEmitter(p *planner) *emitter {
 	n := len(p.tree.order)
 	e := &emitter{
-		planner: p, settled: make([]int, n), imageMade: nothing,
-		ofSnapshot: make([][]int, n), ofLeftover: make([][]int, len(p.doomed)),
+		planner: p, ready: make([]int, n), imageSealed: noOperation,
+		ofSnapshot: make([][]int, n), ofDeleted: make([][]int, len(p.toDelete)),
 	}
-	operations := len(p.leftover) + 5 // the image's three, the old head and the new one
-	for i := range p.fates {
-		e.settled[i] = nothing
-		switch f := &p.fates[i]; {
+	operations := len(p.deletions) + 5 // the image's three, the old head and the new one
+	for i := range p.decisions {
+		e.ready[i] = noOperation
+		switch f := &p.decisions[i]; {
 		case !f.kept:
 			operations += 4
 		case f.detach || f.graft:
@@ -65,7 +65,7 @@ func (e *emitter) add(o Operation) int {
 func (e *emitter) after(operations ...int) []int {
 	from := len(e.numbers)
 	for _, o := range operations {
-		if o != nothing {
+		if o != noOperation {
 			e.numbers = append(e.numbers, o)
 		}
 	}
@@ -85,9 +85,9 @@ func (e *emitter) removeHead() {
 // are a part of the final forest and loose trees, so no graft of the final
 // tree can close a cycle, in whatever order they come.
 func (e *emitter) detach() {
-	for i := range e.fates {
-		if f := &e.fates[i]; f.detach {
-			kept := &e.destination.Store.Lvols[f.twin]
+	for i := range e.decisions {
+		if f := &e.decisions[i]; f.detach {
+			kept := &e.destination.Store.Lvols[f.counterpart]
 			o := e.add(Operation{Verb: VerbGraft, Stage: StageDetach, Target: listed(*kept), Name: kept.Name})
 			e.ofSnapshot[i] = append(e.ofSnapshot[i], o)
 		}
@@ -97,10 +97,10 @@ func (e *emitter) detach() {
 func (e *emitter) prune() {
 	lvols, parents := e.destination.Store.Lvols, e.destination.index.parents
 	childrenOf := make([][]int, len(lvols)) // their deletes
-	for _, at := range e.leftover {
+	for _, at := range e.deletions {
 		l := &lvols[at]
 		o := e.add(Operation{Verb: VerbDelete, Stage: StagePrune, Target: listed(*l), Name: l.Name, After: childrenOf[at]})
-		e.ofLeftover[at] = e.after(o)
+		e.ofDeleted[at] = e.after(o)
 		if parent := parents[at]; parent != noParent {
 			childrenOf[parent] = append(childrenOf[parent], o)
 		}
@@ -109,7 +109,7 @@ func (e *emitter) prune() {
 
 func (e *emitter) build() {
 	if e.fetch {
-		image := e.imageSource
+		image := e.fetched
 		target := Ref{refImage, image.Name}
 		o := e.fill(target, &image.Lvol)
 		o = e.add(Operation{
@@ -117,20 +117,20 @@ func (e *emitter) build() {
 			Name: ImageLvolName(image.Name, e.destination.Store.UUID), Source: originOf(image.Lvol), Image: &image.Lvol.Image,
 			Prove: e.bothProve(),
 		})
-		e.imageMade = o
+		e.imageSealed = o
 		e.ofImage = []int{o - 2, o - 1, o}
 	}
-	for i := range e.fates {
+	for i := range e.decisions {
 		first := len(e.plan.Operations)
-		switch f := &e.fates[i]; {
+		switch f := &e.decisions[i]; {
 		case !f.kept:
-			e.settled[i] = e.copy(i)
+			e.ready[i] = e.copy(i)
 		case f.graft:
-			kept := &e.destination.Store.Lvols[f.twin]
-			e.settled[i] = e.graft(listed(*kept), kept.Name, i)
+			kept := &e.destination.Store.Lvols[f.counterpart]
+			e.ready[i] = e.graft(listed(*kept), kept.Name, i)
 		default:
 			// It hangs where it should, but perhaps not yet what it hangs on.
-			e.settled[i] = e.parentSettled(i)
+			e.ready[i] = e.parentReady(i)
 		}
 		for o := first; o < len(e.plan.Operations); o++ {
 			e.numbers = append(e.numbers, o)
@@ -144,13 +144,13 @@ func (e *emitter) build() {
 	}
 }
 
-// parentSettled is the operation after which what a snapshot has to hang on is
+// parentReady is the operation after which what a snapshot has to hang on is
 // as it should be.
-func (e *emitter) parentSettled(i int) int {
+func (e *emitter) parentReady(i int) int {
 	if parent := e.tree.parents[i]; parent >= 0 {
-		return e.settled[parent]
+		return e.ready[parent]
 	}
-	return e.imageMade
+	return e.imageSealed
 }
 
 // fill makes an lvol in flight and copies into it. It has no parent yet: so it
@@ -165,7 +165,7 @@ func (e *emitter) fill(target Ref, source *Lvol) int {
 // hangs where it should.
 func (e *emitter) graft(target Ref, name string, i int, after ...int) int {
 	return e.add(Operation{
-		Verb: VerbGraft, Stage: StageBuild, After: e.after(append(after, e.parentSettled(i))...),
+		Verb: VerbGraft, Stage: StageBuild, After: e.after(append(after, e.parentReady(i))...),
 		Target: target, Name: name, Parent: e.rightParent(i),
 	})
 }
@@ -207,51 +207,51 @@ func (e *emitter) createHead() {
 	}))
 }
 
-// tell sums the operations up for people: what goes, the image, the snapshots
+// describe sums the operations up for people: what goes, the image, the snapshots
 // from the root on, the head.
-func (e *emitter) tell() {
-	e.plan.Deletions = e.deletions()
-	e.tellLeftovers()
+func (e *emitter) describe() {
+	e.plan.Deletions = e.plannedDeletions()
+	e.describeDeletions()
 	if e.fetch {
-		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.imageSource.Name + " is missing on the destination", Clusters: e.imageSource.Lvol.Own.Count, Operations: e.ofImage})
+		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.fetched.Name + " is missing on the destination", Clusters: e.fetched.Lvol.Own.Count, Operations: e.ofImage})
 	}
-	for i := range e.fates {
-		f := &e.fates[i]
+	for i := range e.decisions {
+		f := &e.decisions[i]
 		step := Step{Action: ActionKeep, Snapshot: e.tree.names[i], Parent: e.tree.rightParentAt(i, e.image), Reason: f.reason, Clusters: f.clusters, Operations: e.ofSnapshot[i]}
 		switch {
 		case !f.kept:
 			step.Action = ActionCopy
-			if f.twin != noPlace {
-				step.Deleted = e.destination.Store.Lvols[f.twin].Own.Count
+			if f.counterpart != noPosition {
+				step.Deleted = e.destination.Store.Lvols[f.counterpart].Own.Count
 			}
 		case f.detach || f.graft:
 			step.Action = ActionGraft
 		}
 		e.step(step)
 	}
-	e.tellHead()
+	e.describeHead()
 }
 
 func (e *emitter) step(s Step) {
 	e.plan.Steps = append(e.plan.Steps, s)
 }
 
-// tellLeftovers gives a leftover that is copied anew no step of its own: its
+// describeDeletions gives a leftover that is copied anew no step of its own: its
 // delete belongs to the copy.
-func (e *emitter) tellLeftovers() {
-	for i := range e.fates {
-		if f := &e.fates[i]; !f.kept && f.twin != noPlace {
-			e.ofSnapshot[i] = append(e.ofLeftover[f.twin], e.ofSnapshot[i]...)
-			e.ofLeftover[f.twin] = nil
+func (e *emitter) describeDeletions() {
+	for i := range e.decisions {
+		if f := &e.decisions[i]; !f.kept && f.counterpart != noPosition {
+			e.ofSnapshot[i] = append(e.ofDeleted[f.counterpart], e.ofSnapshot[i]...)
+			e.ofDeleted[f.counterpart] = nil
 		}
 	}
 	tell := func(at int, name, reason string) {
-		if e.ofLeftover[at] == nil {
+		if e.ofDeleted[at] == nil {
 			return
 		}
-		e.step(Step{Action: ActionRemove, Snapshot: name, Parent: e.destination.parentAt(at), Reason: reason, Deleted: e.destination.Store.Lvols[at].Own.Count, Operations: e.ofLeftover[at]})
+		e.step(Step{Action: ActionRemove, Snapshot: name, Parent: e.destination.parentAt(at), Reason: reason, Deleted: e.destination.Store.Lvols[at].Own.Count, Operations: e.ofDeleted[at]})
 	}
-	for i, at := range e.destination.places {
+	for i, at := range e.destination.positions {
 		tell(at, e.destination.Snapshots[i].Name, "the source has no such snapshot")
 	}
 	for _, l := range e.destination.InFlight {
@@ -259,7 +259,7 @@ func (e *emitter) tellLeftovers() {
 	}
 }
 
-func (e *emitter) tellHead() {
+func (e *emitter) describeHead() {
 	step := Step{Action: ActionCreateHead, Parent: RightHeadParent(e.tree, e.image), Operations: e.ofHead}
 	switch head := e.destination.Head; {
 	case e.keepHead && len(e.ofHead) == 0:

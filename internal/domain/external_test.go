@@ -11,58 +11,58 @@ import (
 // where the external snapshot's bytes belong.
 
 func TestExternalParentIsNoMissingParent(t *testing.T) {
-	for what, c := range map[string]struct{ scene, refusal string }{
+	for what, c := range map[string]struct{ fixture, refusal string }{
 		"the source's ancestor": {
-			"said none\nsource\n  s1 own=a/2 external=nvme0n1\n    head record=none\ndestination\n",
+			"requested none\nsource\n  s1 own=a/2 external=nvme0n1\n    head record=none\ndestination\n",
 			"lvol vol-1-r-0a1b2c3d-snap-s1 on lvstore disk-a reads through to external snapshot nvme0n1",
 		},
 		"another snapshot of the source": {
-			"said none\nsource\n  s1 own=a/2\n    head record=none\n  s2 external=nvme0n1\ndestination\n",
+			"requested none\nsource\n  s1 own=a/2\n    head record=none\n  s2 external=nvme0n1\ndestination\n",
 			"lvol vol-1-r-0a1b2c3d-snap-s2 on lvstore disk-a reads through to external snapshot nvme0n1",
 		},
 		"the source's head, without snapshots": {
-			"said none\nsource\n  head own=a/2 external=nvme0n1 record=none\ndestination\n",
+			"requested none\nsource\n  head own=a/2 external=nvme0n1 record=none\ndestination\n",
 			"lvol vol-1-r-0a1b2c3d on lvstore disk-a reads through to external snapshot nvme0n1",
 		},
 		"the source's image": {
-			"said base\nsource\n  image:base external=nvme0n1\n    s1\n      head\ndestination\n",
+			"requested base\nsource\n  image:base external=nvme0n1\n    s1\n      head\ndestination\n",
 			"backing image base on lvstore disk-a reads through to external snapshot nvme0n1",
 		},
 		"the destination's image": {
-			"said base\nsource\n  image:base\n    s1\n      head\ndestination\n  image:base external=nvme0n1\n",
+			"requested base\nsource\n  image:base\n    s1\n      head\ndestination\n  image:base external=nvme0n1\n",
 			"backing image base on lvstore disk-b reads through to external snapshot nvme0n1",
 		},
 		"a degraded head of the source": {
-			"said none\nsource\n  head degraded\ndestination\n  s1\n    head own=b/1 record=none\n",
+			"requested none\nsource\n  head degraded\ndestination\n  s1\n    head own=b/1 record=none\n",
 			"lvol vol-1-r-0a1b2c3d on lvstore disk-a is degraded",
 		},
 		"a degraded snapshot of the source": {
-			"said none\nsource\n  s1\n    head\n  s2 degraded\ndestination\n",
+			"requested none\nsource\n  s1\n    head\n  s2 degraded\ndestination\n",
 			"lvol vol-1-r-0a1b2c3d-snap-s2 on lvstore disk-a is degraded",
 		},
 		"a degraded snapshot of the source that sleeps": {
-			"said none\nsource\n  s1\n    head\n  s2 degraded asleep\ndestination\n",
+			"requested none\nsource\n  s1\n    head\n  s2 degraded asleep\ndestination\n",
 			"lvol vol-1-r-0a1b2c3d-snap-s2 on lvstore disk-a is degraded",
 		},
 		"a degraded image": {
-			"said base\nsource\n  image:base degraded\n  s1 degraded\n  head degraded\ndestination\n",
+			"requested base\nsource\n  image:base degraded\n  s1 degraded\n  head degraded\ndestination\n",
 			"is degraded",
 		},
 		"a degraded leftover that something may hang on": {
-			"said none\nsource\n  s1\n    head\ndestination\n  s2 degraded\n  head degraded\n",
+			"requested none\nsource\n  s1\n    head\ndestination\n  s2 degraded\n  head degraded\n",
 			"lvol vol-1-r-4e5f6a7b-snap-s2 on lvstore disk-b would be deleted, but it is degraded",
 		},
 		"a degraded leftover of the name of a source's snapshot": {
-			"said none\nsource\n  s1\n    head\ndestination\n  s1 degraded\n",
+			"requested none\nsource\n  s1\n    head\ndestination\n  s1 degraded\n",
 			"lvol vol-1-r-4e5f6a7b-snap-s1 on lvstore disk-b would be deleted, but it is degraded",
 		},
 		"a listing with two parents": {
-			"said none\nsource\n  s1\n    head external=nvme0n1\ndestination\n",
+			"requested none\nsource\n  s1\n    head external=nvme0n1\ndestination\n",
 			"with two parents, lvol a-s1 and external snapshot nvme0n1",
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := parseScene(t, c.scene).plan()
+			_, err := parseFixture(t, c.fixture).plan()
 			require.ErrorContains(t, err, c.refusal)
 			var refusal *Refusal
 			require.ErrorAs(t, err, &refusal)
@@ -86,7 +86,7 @@ func TestDestinationIsFreedOfExternalSnapshots(t *testing.T) {
 		"one in flight, degraded":                {"  s1 own=a/2\n  flight:0badcafe degraded\n", []Action{ActionRemove, ActionKeep, ActionCreateHead}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, "said none\nsource\n  s1 own=a/2\n    head record=none\ndestination\n"+c.destination)
+			s := parseFixture(t, "requested none\nsource\n  s1 own=a/2\n    head record=none\ndestination\n"+c.destination)
 			plan := s.mustPlan(t)
 			actions := []Action{}
 			for _, step := range plan.Steps {
@@ -107,7 +107,7 @@ func TestDestinationIsFreedOfExternalSnapshots(t *testing.T) {
 // A volume without an image and without snapshots: the head is all there is, and what it
 // hangs on is told by nothing else.
 func TestExternalHeadIsReplaced(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  head record=none\ndestination\n  head external=nvme0n1 record=none\n")
+	s := parseFixture(t, "requested none\nsource\n  head record=none\ndestination\n  head external=nvme0n1 record=none\n")
 	violations := s.violations(t, NoImage())
 	require.Len(t, violations, 1)
 	require.Equal(t, "head: ancestor-parent: it has external snapshot nvme0n1 instead of no parent", violations[0].String())
@@ -116,7 +116,7 @@ func TestExternalHeadIsReplaced(t *testing.T) {
 }
 
 func TestPictureRefusesWhatIsDegraded(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/2\n  s2 own=a/2 external=nvme0n1\n    head\ndestination\n  s1 degraded\n  s2\n  flight:0badcafe external=nvme0n1\n  flight:0badcaff\n")
+	s := parseFixture(t, "requested none\nsource\n  s1 own=a/2\n  s2 own=a/2 external=nvme0n1\n    head\ndestination\n  s1 degraded\n  s2\n  flight:0badcafe external=nvme0n1\n  flight:0badcaff\n")
 	lvols := byUUID(s.destination)
 	source := byUUID(s.source)
 	for what, o := range map[string]Operation{

@@ -39,15 +39,15 @@ func TestField_10909_TheAncestorHangsOnTheImageWhateverTheSourceSays(t *testing.
 }
 
 func TestField_10909_EveryVolumeThatSharesAnImageGetsItBack(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\ndestination\n  image:base\n")
+	s := parseFixture(t, "source\n  image:base\ndestination\n  image:base\n")
 	for i := range 5 {
 		parent := "a-image:base"
 		for j := range 3 {
-			l := Lvol{UUID: fmt.Sprintf("a-%d-%d", i, j), Name: fmt.Sprintf("vol-%d-r-0a1b2c3d-snap-s%d", i, j), Parent: parent, Size: sceneSize * proofCluster, ReadOnly: true, Own: ownClusters(fmt.Sprint(i, j), 1)}
+			l := Lvol{UUID: fmt.Sprintf("a-%d-%d", i, j), Name: fmt.Sprintf("vol-%d-r-0a1b2c3d-snap-s%d", i, j), Parent: parent, Size: fixtureSize * proofCluster, ReadOnly: true, Own: ownClusters(fmt.Sprint(i, j), 1)}
 			s.source.Lvols = append(s.source.Lvols, l)
 			parent = l.UUID
 		}
-		s.source.Lvols = append(s.source.Lvols, Lvol{UUID: fmt.Sprintf("a-%d", i), Name: fmt.Sprintf("vol-%d-r-0a1b2c3d", i), Parent: parent, Size: sceneSize * proofCluster})
+		s.source.Lvols = append(s.source.Lvols, Lvol{UUID: fmt.Sprintf("a-%d", i), Name: fmt.Sprintf("vol-%d-r-0a1b2c3d", i), Parent: parent, Size: fixtureSize * proofCluster})
 	}
 	for i := range 5 {
 		source, err := NewReplica(s.source, fmt.Sprintf("vol-%d-r-0a1b2c3d", i))
@@ -80,7 +80,7 @@ func TestField_10909_EveryVolumeThatSharesAnImageGetsItBack(t *testing.T) {
 }
 
 func TestField_10909_ReplicasHurtBeforeAreFoundAndAGraftCuresThem(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -104,7 +104,7 @@ destination
 // Measured, reported nowhere: an extra snapshot between two kept ones is
 // deleted, and its clusters merge into the kept child.
 func TestField_Merge_AnExtraIsDeletedOnlyWhenNothingHangsOnIt(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -154,7 +154,7 @@ func TestField_Merge_AForgedChildIsNotKept(t *testing.T) {
 		"its count is the same, its data is not":      "own=merged/2",
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, "said base\nsource\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base\n    s1 "+own+"\n")
+			s := parseFixture(t, "requested base\nsource\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base\n    s1 "+own+"\n")
 			require.Equal(t, ActionCopy, stepOf(t, s.mustPlan(t), "s1").Action)
 		})
 	}
@@ -162,7 +162,7 @@ func TestField_Merge_AForgedChildIsNotKept(t *testing.T) {
 
 // Measured on the fork, reported nowhere: its snapshot checksum ignores positions.
 func TestField_Position_TheSameBytesElsewhereAreNotTheSame(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=clusters-2-and-3,sum/2 at=1
@@ -191,7 +191,7 @@ func TestField_Killed_WhatWasFinishedIsKeptAndTheRestIsCopied(t *testing.T) {
 		}
 		return text
 	}
-	s := parseScene(t, "source\n"+drawn(8)+strings.Repeat("  ", 10)+"head record=base\ndestination\n"+drawn(4)+"  flight:0badcafe own=?/1\n  flight: own=?/2\n")
+	s := parseFixture(t, "source\n"+drawn(8)+strings.Repeat("  ", 10)+"head record=base\ndestination\n"+drawn(4)+"  flight:0badcafe own=?/1\n  flight: own=?/2\n")
 	plan := s.mustPlan(t)
 	count := make(map[Action]int)
 	for _, action := range actions(plan) {
@@ -208,7 +208,7 @@ func TestField_Killed_WhatWasFinishedIsKeptAndTheRestIsCopied(t *testing.T) {
 
 // L#9122, L#9190: what is in flight piles up, and a phantom replica is named after it.
 func TestField_9122_WhatIsLeftInFlightGoesAndIsNoReplica(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  s1 own=a/1\n    flight:\n  flight:0badcafe\n  spacer:00c0ffee\n    flight:00000001\n")
+	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  s1 own=a/1\n    flight:\n  flight:0badcafe\n  spacer:00c0ffee\n    flight:00000001\n")
 	plan := s.mustPlan(t)
 	after := s.play(t, plan).destination
 	require.Len(t, after.Lvols, 2, "the snapshot and the head")
@@ -222,7 +222,7 @@ func TestField_9122_WhatIsLeftInFlightGoesAndIsNoReplica(t *testing.T) {
 // L#9491, L#10037: everything is copied though most snapshots are intact; L#5023:
 // "was it a full rebuild? why?"
 func TestField_9491_WhatIsIntactStaysAndEachDecisionHasItsReason(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -248,7 +248,7 @@ destination
 
 // L#10163: a rebuild snapshot costs client I/O. One is taken, the first time.
 func TestField_10163_OneSystemSnapshotPerRebuildAndNoneForAnEmptyHead(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    s1 own=a/2\n      head own=?/3\ndestination\n  image:base\n")
+	s := parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head own=?/3\ndestination\n  image:base\n")
 	system := s.mustPlan(t).SystemSnapshot
 	require.NotNil(t, system)
 
@@ -266,7 +266,7 @@ func TestField_10163_OneSystemSnapshotPerRebuildAndNoneForAnEmptyHead(t *testing
 // anything is deleted.
 func TestField_2830_AListingInWhichLvolsAreMissingIsRefused(t *testing.T) {
 	for _, missing := range []string{"a-s1", "b-s1"} {
-		s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    s2 own=b/1\n      head\ndestination\n  s1 own=a/1\n    s2 own=b/1\n      head\n")
+		s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    s2 own=b/1\n      head\ndestination\n  s1 own=a/1\n    s2 own=b/1\n      head\n")
 		for _, store := range []*Listing{&s.source, &s.destination} {
 			for i, l := range store.Lvols {
 				if l.UUID == missing {
@@ -283,7 +283,7 @@ func TestField_2830_AListingInWhichLvolsAreMissingIsRefused(t *testing.T) {
 // L#7723, L#13315: a rebuild that was interrupted can be run again, and the source
 // keeps nothing of it. (The proof stops it everywhere; this shows it.)
 func TestField_13315_AnInterruptedRebuildThatReusedAFailedReplicaRunsAgain(t *testing.T) {
-	start := parseScene(t, `
+	start := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -322,7 +322,7 @@ func TestField_12237_AFastRebuildWithABackingImageCopiesTheDamagedOneAlone(t *te
 	tree := func(damage string) string {
 		return "  image:bi\n    snap11 own=a/2 at=1\n      snap12 own=b/1 at=2\n        snap13 own=c/3 at=3\n          head record=bi\n      snap21 own=" + damage + "/1 at=4\n        snap22 own=e/1 at=5\n"
 	}
-	s := parseScene(t, "source\n"+tree("d")+"destination\n"+tree("x"))
+	s := parseFixture(t, "source\n"+tree("d")+"destination\n"+tree("x"))
 	plan := s.mustPlan(t)
 	require.Equal(t, map[string]Action{
 		"snap11": ActionKeep, "snap12": ActionKeep, "snap13": ActionKeep, "snap21": ActionCopy, "snap22": ActionGraft, "head": ActionCreateHead,

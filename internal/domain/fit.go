@@ -30,14 +30,14 @@ func (p *planner) refuseOtherGeometry() error {
 // merge it into that. What can be deleted is named, since the reason why it is there is
 // known to nobody here.
 func (p *planner) refuseDegraded() error {
-	if err := p.destination.refuseDegraded(p.doomed); err != nil {
+	if err := p.destination.refuseDegraded(p.toDelete); err != nil {
 		return err
 	}
 	for at := range p.destination.Store.Lvols {
 		l := &p.destination.Store.Lvols[at]
-		goes := p.doomed[at] || p.destination.is[at].role == roleHead && !p.keepHead
-		switch outside := l.parentOutside(); {
-		case !goes || outside.IsNone():
+		deleted := p.toDelete[at] || p.destination.members[at].role == roleHead && !p.keepHead
+		switch outside := l.externalParent(); {
+		case !deleted || outside.IsNone():
 		case outside.IsUnknown():
 			p.warn("lvol %s on lvstore %s is degraded: the external snapshot that it reads through to is missing; it is deleted", l.Name, p.destination.Store.Name)
 		default:
@@ -61,14 +61,14 @@ func (r *Replica) refuseDegraded(marked []bool) error {
 // changed marks, by position in the destination's store, what is deleted, grafted or
 // reads through to that.
 func (p *planner) changed() []bool {
-	changed := slices.Clone(p.doomed)
-	for i := range p.fates { // parents come before children
-		f := &p.fates[i]
+	changed := slices.Clone(p.toDelete)
+	for i := range p.decisions { // parents come before children
+		f := &p.decisions[i]
 		if !f.kept {
 			continue
 		}
-		below := p.destination.index.parents[f.twin]
-		changed[f.twin] = f.detach || f.graft || below != noParent && changed[below]
+		parent := p.destination.index.parents[f.counterpart]
+		changed[f.counterpart] = f.detach || f.graft || parent != noParent && changed[parent]
 	}
 	return changed
 }
@@ -79,16 +79,16 @@ func (p *planner) refuseForeignClones() error {
 	destination, changed := p.destination, p.changed()
 	for at := range destination.Store.Lvols {
 		l := &destination.Store.Lvols[at]
-		below := destination.index.parents[at]
-		if destination.is[at].role != roleForeign || below == noParent || !changed[below] {
+		parent := destination.index.parents[at]
+		if destination.members[at].role != roleForeign || parent == noParent || !changed[parent] {
 			continue
 		}
-		parent := &destination.Store.Lvols[below]
+		parentLvol := &destination.Store.Lvols[parent]
 		what := "changes"
-		if p.doomed[below] {
+		if p.toDelete[parent] {
 			what = "would be deleted"
 		}
-		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, destination.Store.Name, parent.Name, what)
+		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, destination.Store.Name, parentLvol.Name, what)
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (p *planner) refuseInUse() error {
 	}
 	for at, changed := range p.changed() {
 		what := changeGraft
-		if p.doomed[at] {
+		if p.toDelete[at] {
 			what = changeDelete
 		}
 		if !changed {
@@ -156,27 +156,27 @@ func (p *planner) refuseNames() error {
 	store := p.destination.Store
 	names := make([]string, 0, len(p.names)+3)
 	names = append(names, p.destination.Name, InFlightLvolName(p.destination.Name, "00000000"))
-	for i := range p.fates {
-		if !p.fates[i].kept {
+	for i := range p.decisions {
+		if !p.decisions[i].kept {
 			names = append(names, p.names[i])
 		}
 	}
 	if p.fetch {
-		names = append(names, ImageLvolName(p.imageSource.Name, store.UUID))
+		names = append(names, ImageLvolName(p.fetched.Name, store.UUID))
 	}
 	if err := p.destination.refuseNames(names); err != nil {
 		return err
 	}
-	return p.refuseDoubtfulNames()
+	return p.refuseAmbiguousNames()
 }
 
-// refuseDoubtfulNames: while the rebuild has no head yet, its snapshots are told
+// refuseAmbiguousNames: while the rebuild has no head yet, its snapshots are told
 // by their names alone; one that could be another replica's is not made.
-func (p *planner) refuseDoubtfulNames() error {
+func (p *planner) refuseAmbiguousNames() error {
 	if p.keepHead {
 		return nil
 	}
-	if err := p.refuseDoubtfulLeftovers(); err != nil {
+	if err := p.refuseAmbiguousDeletions(); err != nil {
 		return err
 	}
 	plain := !strings.Contains(p.destination.Name, snapshotInfix)
@@ -185,7 +185,7 @@ func (p *planner) refuseDoubtfulNames() error {
 			continue // there is one way to read it
 		}
 		name := SnapshotLvolName(p.destination.Name, snapshot)
-		if other, doubt := p.destination.lineage.doubt(Lvol{Name: name, ReadOnly: true}); doubt {
+		if other, doubt := p.destination.lineage.ambiguousWith(Lvol{Name: name, ReadOnly: true}); doubt {
 			return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", name, p.destination.Store.Name, other)
 		}
 	}
@@ -196,7 +196,7 @@ func (p *planner) refuseDoubtfulNames() error {
 // somebody else has there.
 func (r Replica) refuseNames(names []string) error {
 	foreign := make(map[string]bool)
-	for at, is := range r.is {
+	for at, is := range r.members {
 		if is.role == roleForeign {
 			foreign[r.Store.Lvols[at].Name] = true
 		}
@@ -212,11 +212,11 @@ func (r Replica) refuseNames(names []string) error {
 	return nil
 }
 
-// refuseDoubtfulLeftovers: what is told by its head now must still be told
+// refuseAmbiguousDeletions: what is told by its head now must still be told
 // once the head is gone, or a run that is stopped could never be repeated.
-func (p *planner) refuseDoubtfulLeftovers() error {
+func (p *planner) refuseAmbiguousDeletions() error {
 	destination := p.destination
-	if destination.Head == nil || !slices.ContainsFunc(p.leftover, func(at int) bool { return len(readings(destination.Store.Lvols[at])) > 1 }) {
+	if destination.Head == nil || !slices.ContainsFunc(p.deletions, func(at int) bool { return len(readings(destination.Store.Lvols[at])) > 1 }) {
 		return nil
 	}
 	withoutHead := destination.Store
@@ -230,13 +230,13 @@ func (p *planner) refuseDoubtfulLeftovers() error {
 func (p *planner) refuseTooLittleSpace() error {
 	store := p.destination.Store
 	var need, freed uint64
-	for i := range p.fates {
-		need += p.fates[i].clusters
+	for i := range p.decisions {
+		need += p.decisions[i].clusters
 	}
 	if p.fetch {
-		need += p.imageSource.Lvol.Own.Count
+		need += p.fetched.Lvol.Own.Count
 	}
-	for _, at := range p.leftover {
+	for _, at := range p.deletions {
 		freed += store.Lvols[at].Own.Count
 	}
 	if head := p.destination.Head; head != nil && !p.keepHead {
@@ -278,7 +278,7 @@ func (p *planner) garbageText() string {
 	var clusters uint64
 	var names []string
 	for _, l := range garbage {
-		if l.Stays == "" && l.Lvol.Own.Count > 0 && !p.doomed[p.destination.index.byUUID[l.Lvol.UUID]] {
+		if l.Stays == "" && l.Lvol.Own.Count > 0 && !p.toDelete[p.destination.index.byUUID[l.Lvol.UUID]] {
 			clusters, names = clusters+l.Lvol.Own.Count, append(names, l.Lvol.Name)
 		}
 	}

@@ -40,7 +40,7 @@ func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
 		"another's snapshot hangs on it":      {"", "", "", "  image:base\n    extra\n      snap:vol-10-r-4e5f6a7b-snap-a\n", []string{"vol-10-r-4e5f6a7b-snap-a", "snap-extra"}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, fmt.Sprintf("said base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
+			s := parseFixture(t, fmt.Sprintf("requested base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
 			_, err := s.plan()
 			requireRefusal(t, err, c.says...)
 		})
@@ -50,7 +50,7 @@ func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
 // Set loose and never grafted: where the volume has no image, the ancestor only
 // loses what it hangs on. Its clone reads something else from then on.
 func TestACloneOfAnAncestorThatIsOnlySetLooseIsRefused(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n")
+	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "clone-ep-1", "snap-s1", "changes")
 }
@@ -75,7 +75,7 @@ func TestWhatJustFitsIsPlanned(t *testing.T) {
 		"a clone of a clone of one that stays":   {"", "", "", "  image:base\n    s1 own=a/5\n      snap:vol-1-r-4e5f6a7b-clone-ep-1-snap-a\n        lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, fmt.Sprintf("said base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
+			s := parseFixture(t, fmt.Sprintf("requested base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
 			plan := s.mustPlan(t)
 			require.Empty(t, s.play(t, plan).violations(t, plan.Image))
 		})
@@ -94,9 +94,9 @@ func TestEveryFinalNameHasToFit(t *testing.T) {
 			snapshot = strings.Repeat("x", 30)
 		}
 		text := fmt.Sprintf("source\n  image:%s\n    %s own=a/1\n      head\ndestination limit=%d\n", image, snapshot, limit)
-		_, err := parseScene(t, text).plan()
+		_, err := parseFixture(t, text).plan()
 		requireRefusal(t, err, name, fmt.Sprintf("has %d bytes", limit+1), fmt.Sprintf("at most %d", limit))
-		_, err = parseScene(t, strings.Replace(text, fmt.Sprintf("limit=%d", limit), fmt.Sprintf("limit=%d", limit+1), 1)).plan()
+		_, err = parseFixture(t, strings.Replace(text, fmt.Sprintf("limit=%d", limit), fmt.Sprintf("limit=%d", limit+1), 1)).plan()
 		require.NoError(t, err)
 	}
 }
@@ -105,7 +105,7 @@ func TestEveryFinalNameHasToFit(t *testing.T) {
 // the kept snapshot, too: what is there already fits.
 func TestWhatIsThereAlreadyFits(t *testing.T) {
 	long := strings.Repeat("x", 60)
-	s := parseScene(t, fmt.Sprintf("source\n  image:%s\n    %s own=a/1\n      head\ndestination limit=36\n  image:%s\n    %s own=a/1\n", long, long, long, long))
+	s := parseFixture(t, fmt.Sprintf("source\n  image:%s\n    %s own=a/1\n      head\ndestination limit=36\n  image:%s\n    %s own=a/1\n", long, long, long, long))
 	require.NotEmpty(t, s.mustPlan(t).Operations)
 }
 
@@ -113,14 +113,14 @@ func TestTheSystemSnapshotHasToFitOnTheSourceAndItsCopyOnTheDestination(t *testi
 	text := "source limit=%d\n  image:base\n    s1 own=a/1\n      head own=?/1\ndestination limit=%d\n  image:base\n"
 	const name = len("vol-1-r-0a1b2c3d-snap-rebuild-00000000")
 	for _, limits := range [][2]int{{name - 1, name}, {name, name - 1}} {
-		_, err := parseScene(t, fmt.Sprintf(text, limits[0], limits[1])).plan()
+		_, err := parseFixture(t, fmt.Sprintf(text, limits[0], limits[1])).plan()
 		requireRefusal(t, err, "-snap-rebuild-", "has 38 bytes", "at most 37")
 	}
-	require.NotNil(t, parseScene(t, fmt.Sprintf(text, name, name)).mustPlan(t).SystemSnapshot)
+	require.NotNil(t, parseFixture(t, fmt.Sprintf(text, name, name)).mustPlan(t).SystemSnapshot)
 }
 
 func TestTheSystemSnapshotsNameMustNotBeAnothersOnTheSource(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    s1 own=a/1\n      head own=?/1\ndestination\n  image:base\n")
+	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head own=?/1\ndestination\n  image:base\n")
 	name := s.mustPlan(t).SystemSnapshot.LvolName
 	s.source.Lvols = append(s.source.Lvols, Lvol{UUID: "other", Name: name, Size: proofCluster})
 	_, err := s.plan()
@@ -128,7 +128,7 @@ func TestTheSystemSnapshotsNameMustNotBeAnothersOnTheSource(t *testing.T) {
 }
 
 func TestTheSystemSnapshotNeedsRoomOnTheDestination(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    s1 own=a/1\n      head own=?/7\ndestination free=7\n  image:base\n")
+	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head own=?/7\ndestination free=7\n  image:base\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "needs 8", "7 are free")
 }
@@ -143,7 +143,7 @@ func TestSizesAreRoundedUpToClusters(t *testing.T) {
 
 // longhorn/longhorn#10116: a full disk gave no hint of what could be removed.
 func TestField_10116_TooLittleSpaceNamesWhatGCWouldFree(t *testing.T) {
-	const source = "said none\nsource\n  s1 own=a/5\n    head\ndestination free=2\n"
+	const source = "requested none\nsource\n  s1 own=a/5\n    head\ndestination free=2\n"
 	for what, c := range map[string]struct {
 		there string
 		hint  string // "": there is none
@@ -159,7 +159,7 @@ func TestField_10116_TooLittleSpaceNamesWhatGCWouldFree(t *testing.T) {
 		"another replica":                    {"  snap:vol-7-r-0a1b2c3d-snap-a own=?/3\n    lvol:vol-7-r-0a1b2c3d\n", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := parseScene(t, source+c.there).plan()
+			_, err := parseFixture(t, source+c.there).plan()
 			requireRefusal(t, err, "too little space: the rebuild needs 5 clusters", c.hint)
 			require.Equal(t, c.hint == "", !strings.Contains(err.Error(), "gc would free"), "%v", err)
 		})

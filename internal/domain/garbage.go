@@ -81,8 +81,8 @@ func (x *index) mayBeStandIn(at int, replica string) bool {
 	if l.ReadOnly || l.Own.Count > 0 || parent == noParent {
 		return false
 	}
-	below, ok := readingFor(x.store.Lvols[parent], replica)
-	return ok && below.role == roleSnapshot
+	parentReading, ok := readingFor(x.store.Lvols[parent], replica)
+	return ok && parentReading.role == roleSnapshot
 }
 
 // leftoverOf tells ours from what others fill: ours end in 8 hex digits.

@@ -10,11 +10,11 @@ func garbageOn(t *testing.T, lvols ...Lvol) map[string]string {
 	t.Helper()
 	found, err := Garbage(Listing{UUID: "u", Name: "disk-1", Lvols: lvols})
 	require.NoError(t, err)
-	said := make(map[string]string)
+	requested := make(map[string]string)
 	for _, l := range found {
-		said[l.Lvol.Name+" of "+l.Owner] = l.Stays
+		requested[l.Lvol.Name+" of "+l.Owner] = l.Stays
 	}
-	return said
+	return requested
 }
 
 func TestWhatIsInFlightIsGarbageAndNothingElse(t *testing.T) {
@@ -89,11 +89,11 @@ func TestGarbageIsDeletedLeafFirst(t *testing.T) {
 // A crash in the middle of a graft leaves a spacer with the snapshot on it:
 // deleted, the two would merge.
 func TestASpacerThatSomethingHangsOnStays(t *testing.T) {
-	said := garbageOn(t,
+	requested := garbageOn(t,
 		Lvol{UUID: "a", Name: "r-rebuilding-0000000a", ReadOnly: true},
 		Lvol{UUID: "b", Name: "r-rebuilding-0000000b", Parent: "a", ReadOnly: true},
 		Lvol{UUID: "s", Name: "r-snap-s1", Parent: "b", ReadOnly: true},
 	)
-	require.Contains(t, said["r-rebuilding-0000000b of r"], "r-snap-s1 hangs on it")
-	require.Contains(t, said["r-rebuilding-0000000a of r"], "r-rebuilding-0000000b hangs on it")
+	require.Contains(t, requested["r-rebuilding-0000000b of r"], "r-snap-s1 hangs on it")
+	require.Contains(t, requested["r-rebuilding-0000000a of r"], "r-rebuilding-0000000b hangs on it")
 }

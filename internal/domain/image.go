@@ -101,8 +101,8 @@ func (s Listing) imagesBeingFilled(name string) []Lvol {
 	return found
 }
 
-// flaw says why what has an image's name is none, "" for nothing.
-func (b BackingImage) flaw() string {
+// defect says why what has an image's name is none, "" for nothing.
+func (b BackingImage) defect() string {
 	switch {
 	case b.Lvol.Degraded:
 		return "is degraded"
@@ -116,9 +116,9 @@ func (b BackingImage) flaw() string {
 	return ""
 }
 
-// contradiction says in what two images of one name differ, "" for nothing.
+// difference says in what two images of one name differ, "" for nothing.
 // What one side does not record contradicts nothing.
-func (b BackingImage) contradiction(other BackingImage) string {
+func (b BackingImage) difference(other BackingImage) string {
 	var differ []string
 	say := func(what, ours, theirs string) {
 		if ours != "" && theirs != "" {
@@ -129,74 +129,74 @@ func (b BackingImage) contradiction(other BackingImage) string {
 		say("UUID", ours, theirs)
 	}
 	if ours, theirs := b.Lvol.Image.Checksum, other.Lvol.Image.Checksum; ours != theirs {
-		say("checksum", short(ours), short(theirs))
+		say("checksum", shortChecksum(ours), shortChecksum(theirs))
 	}
 	if b.Lvol.Size != other.Lvol.Size {
 		say("size", fmt.Sprint(b.Lvol.Size), fmt.Sprint(other.Lvol.Size))
 	}
-	if b.Lvol.Own.Proven() && other.Lvol.Own.Proven() && b.Lvol.Own != other.Lvol.Own && !b.allocatedOtherwise(other) {
+	if b.Lvol.Own.Proven() && other.Lvol.Own.Proven() && b.Lvol.Own != other.Lvol.Own && !b.allocatedDifferently(other) {
 		differ = append(differ, "other bytes")
 	}
 	return strings.Join(differ, ", ")
 }
 
-// allocatedOtherwise: zeros may be stored on one host and left out on another, where
+// allocatedDifferently: zeros may be stored on one host and left out on another, where
 // an image was brought there by other programs. Then it is the records that tell.
-func (b BackingImage) allocatedOtherwise(other BackingImage) bool {
-	return b.recordedAs(other) && b.Lvol.Own.Count != other.Lvol.Own.Count
+func (b BackingImage) allocatedDifferently(other BackingImage) bool {
+	return b.recordedEqual(other) && b.Lvol.Own.Count != other.Lvol.Own.Count
 }
 
-// short is as much of a checksum as people compare.
-func short(checksum string) string {
+// shortChecksum is as much of a checksum as people compare.
+func shortChecksum(checksum string) string {
 	if len(checksum) > 16 {
 		return checksum[:16] + "…"
 	}
 	return checksum
 }
 
-// recordedAs reports whether the records tell that the two are one image.
-func (b BackingImage) recordedAs(other BackingImage) bool {
+// recordedEqual reports whether the records tell that the two are one image.
+func (b BackingImage) recordedEqual(other BackingImage) bool {
 	ours, theirs := b.Lvol.Image, other.Lvol.Image
 	return ours.UUID != "" && ours.UUID == theirs.UUID || ours.Checksum != "" && ours.Checksum == theirs.Checksum
 }
 
-// testimony is what one witness knows of a volume's image.
-type testimony struct {
-	witness string
-	image   Image
+// evidence is what one witness knows of a volume's image.
+type evidence struct {
+	source string
+	image  Image
 }
 
-// testimonies are what was said of the image, what the replicas' heads record,
+// imageEvidence are what was said of the image, what the replicas' heads record,
 // and what their lineages tell.
-func testimonies(said Image, replicas ...Replica) []testimony {
-	var all []testimony
-	if said.Known() {
-		all = append(all, testimony{"what was asked for", said})
+func imageEvidence(requested Image, replicas ...Replica) []evidence {
+	var all []evidence
+	if requested.Known() {
+		all = append(all, evidence{"what was asked for", requested})
 	}
 	for _, r := range replicas {
 		if r.Head != nil {
 			if recorded := imageOfRecord(r.Head.Record); recorded.Known() {
-				all = append(all, testimony{"the record on head " + r.Head.Name, recorded})
+				all = append(all, evidence{"the record on head " + r.Head.Name, recorded})
 			}
 		}
 		// A lineage without an image contradicts nothing: that is the damage.
 		for _, name := range r.images {
-			all = append(all, testimony{"the lineage of replica " + r.Name, ImageNamed(name)})
+			all = append(all, evidence{"the lineage of replica " + r.Name, ImageNamed(name)})
 		}
 	}
 	return all
 }
 
-// agreed is the image that all testimonies tell of, the zero Image where there
+// agreedImage is the image that all testimonies tell of, the zero Image where there
 // is none. Two that disagree are refused, with both named.
-func agreed(all []testimony) (Image, error) {
+func agreedImage(all []evidence) (Image, error) {
 	if len(all) == 0 {
 		return Image{}, nil
 	}
 	first := all[0]
 	for _, t := range all[1:] {
 		if t.image != first.image {
-			return Image{}, refuse("%s says %s, but %s says %s", first.witness, first.image, t.witness, t.image)
+			return Image{}, refuse("%s says %s, but %s says %s", first.source, first.image, t.source, t.image)
 		}
 	}
 	if name, ok := first.image.Name(); ok {
@@ -212,8 +212,8 @@ func agreed(all []testimony) (Image, error) {
 // with both named; if nobody knows, that is refused, too: an ancestor without
 // a parent proves nothing, losing the image looks the same. A replica that is named
 // as one of another volume than the first one knows nothing of its image.
-func ResolveImage(said Image, replicas ...Replica) (Image, error) {
-	image, err := agreed(testimonies(said, ofOneVolume(replicas)...))
+func ResolveImage(requested Image, replicas ...Replica) (Image, error) {
+	image, err := agreedImage(imageEvidence(requested, sameVolume(replicas)...))
 	if err == nil && !image.Known() {
 		err = refuse("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing; say the image's name, or that there is none")
 	}

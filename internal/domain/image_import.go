@@ -16,8 +16,8 @@ type ImageImport struct {
 	Taken    uint64  // clusters that other runs there will still take
 }
 
-// mostImage is what a backing image has at most: as much as a volume.
-const mostImage = 64 << 40
+// maxImageSize is what a backing image has at most: as much as a volume.
+const maxImageSize = 64 << 40
 
 // CheckImageImport refuses what cannot become a backing image of the store. Called
 // before the image was read, with no Clusters, it tells all but whether there is
@@ -32,8 +32,8 @@ func CheckImageImport(store Listing, i ImageImport) error {
 	switch {
 	case i.Size == 0:
 		return refuse("image %s is empty", i.Name)
-	case i.Size > mostImage:
-		return refuse("image %s has %d bytes, expected at most %d", i.Name, i.Size, uint64(mostImage))
+	case i.Size > maxImageSize:
+		return refuse("image %s has %d bytes, expected at most %d", i.Name, i.Size, uint64(maxImageSize))
 	case store.ClusterSize == 0:
 		return refuse("lvstore %s tells no cluster size", store.Name)
 	}
@@ -119,7 +119,7 @@ func (s Listing) Images() []ImageOnStore {
 
 // stateOf is the state of what has an image's final name.
 func stateOf(l Lvol) ImageState {
-	switch outside := l.parentOutside(); {
+	switch outside := l.externalParent(); {
 	case outside.IsUnknown():
 		return ImageDegraded
 	case !outside.IsNone():
@@ -164,7 +164,7 @@ func CompareViews(source, destination Replica, image Image, onSource, onDestinat
 	var found []Violation
 	compare := func(subject string, s, d Lvol) {
 		if ours, theirs := onSource[s.UUID], onDestination[d.UUID]; ours == "" || ours != theirs {
-			found = append(found, Violation{Subject: subject, Rule: RuleData, Detail: fmt.Sprintf("it reads other bytes than the source's: SHA-256 %q instead of %q", short(theirs), short(ours))})
+			found = append(found, Violation{Subject: subject, Rule: RuleData, Detail: fmt.Sprintf("it reads other bytes than the source's: SHA-256 %q instead of %q", shortChecksum(theirs), shortChecksum(ours))})
 		}
 	}
 	for _, s := range source.Snapshots {

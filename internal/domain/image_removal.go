@@ -24,7 +24,7 @@ func CheckImageRemoval(store Listing, name string) (ImageOnStore, error) {
 		}
 	}
 	if image.Name == "" {
-		return image, refuse("there is no backing image %s on lvstore %s; available: %s", name, store.Name, orNone(others))
+		return image, refuse("there is no backing image %s on lvstore %s; available: %s", name, store.Name, listOrNone(others))
 	}
 	var hang, record []string
 	for _, l := range store.Lvols {
@@ -61,7 +61,7 @@ func fewLvols(lvols []string, one, more string) string {
 	return fmt.Sprintf("lvols %s and %s %s", strings.Join(lvols[:len(lvols)-1], ", "), lvols[len(lvols)-1], more)
 }
 
-func orNone(names []string) string {
+func listOrNone(names []string) string {
 	if len(names) == 0 {
 		return "none"
 	}

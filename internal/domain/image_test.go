@@ -49,12 +49,12 @@ func TestWhichImageAVolumeHas(t *testing.T) {
 		"a record that names nothing possible":            {"nothing", "  s1\n    head record=a/b\n", "", Image{}, []string{`"a/b"`}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, "said "+strings.TrimSuffix(c.said, "!")+"\nsource\n"+c.source+"destination\n"+c.destination)
+			s := parseFixture(t, "requested "+strings.TrimSuffix(c.said, "!")+"\nsource\n"+c.source+"destination\n"+c.destination)
 			if strings.HasSuffix(c.said, "!") {
-				s.said = ImageNamed("none")
+				s.requested = ImageNamed("none")
 			}
 			source, destination := s.replicas(t)
-			got, err := ResolveImage(s.said, source, destination)
+			got, err := ResolveImage(s.requested, source, destination)
 			if c.refused != nil {
 				requireRefusal(t, err, c.refused...)
 				require.False(t, got.Known())
@@ -119,7 +119,7 @@ func TestWhereTheImageComesFrom(t *testing.T) {
 		"it is there, and one is filled, too": {"  image:base\n    s1\n      head\n", "  image:base\n  filling:base\n", false, nil, nil},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, "said base\noptions accept-hurt-source\nsource\n"+c.source+"destination\n"+c.destination)
+			s := parseFixture(t, "requested base\noptions accept-hurt-source\nsource\n"+c.source+"destination\n"+c.destination)
 			plan, err := s.plan()
 			if c.refused != nil {
 				requireRefusal(t, err, c.refused...)
@@ -141,7 +141,7 @@ func TestWhereTheImageComesFrom(t *testing.T) {
 }
 
 func TestWhatFillsAnImageIsReportedAllOfIt(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    s1\n      head\ndestination\n  filling:base\n  lvol:bi-rebuilding-0badcafe\n  snap:bi-rebuilding-00c0ffee\n")
+	s := parseFixture(t, "source\n  image:base\n    s1\n      head\ndestination\n  filling:base\n  lvol:bi-rebuilding-0badcafe\n  snap:bi-rebuilding-00c0ffee\n")
 	plan := s.mustPlan(t)
 	require.Len(t, plan.Warnings, 3)
 	all := strings.Join(plan.Warnings, "\n")
@@ -157,7 +157,7 @@ func TestAFetchedImageIsSaidToBeUnverifiedWhereNotBothHostsProve(t *testing.T) {
 		"source\n%sdestination upstream\n":          true,
 		"source upstream\n%sdestination upstream\n": true,
 	} {
-		s := parseScene(t, "said base\n"+strings.Replace(flavours, "%s", "  image:base\n    s1\n      head\n", 1))
+		s := parseFixture(t, "requested base\n"+strings.Replace(flavours, "%s", "  image:base\n    s1\n      head\n", 1))
 		plan := s.mustPlan(t)
 		require.Equal(t, unverified, len(plan.Warnings) == 1, flavours)
 		if unverified {
@@ -174,7 +174,7 @@ func TestAnImageThatNothingVouchesForIsSaidToBeUnverified(t *testing.T) {
 		"source\n%sdestination upstream\n  image:base\n":          true,
 		"source upstream\n%sdestination upstream\n  image:base\n": true,
 	} {
-		s := parseScene(t, "said base\n"+strings.Replace(flavours, "%s", "  image:base\n    s1\n      head\n", 1))
+		s := parseFixture(t, "requested base\n"+strings.Replace(flavours, "%s", "  image:base\n    s1\n      head\n", 1))
 		plan := s.mustPlan(t)
 		require.Equal(t, unverified, len(plan.Notices) == 1, flavours)
 		require.Empty(t, plan.Warnings)
@@ -185,7 +185,7 @@ func TestAnImageThatNothingVouchesForIsSaidToBeUnverified(t *testing.T) {
 }
 
 func TestAFetchedImageGetsItsFinalNameOnItsOwnStoreAndItsRecords(t *testing.T) {
-	s := parseScene(t, "source\n  image:base own=i/2 size=3\n    s1\n      head\ndestination\n")
+	s := parseFixture(t, "source\n  image:base own=i/2 size=3\n    s1\n      head\ndestination\n")
 	plan := s.mustPlan(t)
 	seal := plan.Operations[operationAt(t, plan, VerbSeal, "new image base")]
 	require.Equal(t, "bi-base-disk-store-b", seal.Name)
@@ -202,7 +202,7 @@ func TestAFetchedImageGetsItsFinalNameOnItsOwnStoreAndItsRecords(t *testing.T) {
 
 func TestLongChecksumsAreCutShortInMessages(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 8)
-	s := parseScene(t, "source\n  image:base sha="+long+"\n    s1\n      head\ndestination\n  image:base sha=f"+long+"\n")
+	s := parseFixture(t, "source\n  image:base sha="+long+"\n    s1\n      head\ndestination\n  image:base sha=f"+long+"\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "checksum f0123456789abcde… instead of 0123456789abcdef…")
 }

@@ -31,9 +31,9 @@ func newSealings(all []Sealing) sealings {
 	return found
 }
 
-// remember reports whether the one was sealed from the other, and both are
+// confirm reports whether the one was sealed from the other, and both are
 // unchanged since.
-func (s sealings) remember(source, copied *Lvol) bool {
+func (s sealings) confirm(source, copied *Lvol) bool {
 	if len(s) == 0 {
 		return false
 	}
@@ -61,13 +61,13 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 		return false, "the one that is there records another time of creation, or another creator"
 	case source.Own.Proven() && copied.Own.Proven() && !source.Own.provenEqual(copied.Own):
 		return false, "the one that is there has other data"
-	case p.thisRun.remember(source, copied):
+	case p.thisRun.confirm(source, copied):
 		return true, "sealed from this very snapshot by this run"
 	case !p.fast:
 		return false, "everything is copied, since fast rebuild is off"
 	case source.Own.provenEqual(copied.Own):
 		return true, "proven identical: same size, cluster map, checksum and attributes"
-	case p.journal.remember(source, copied):
+	case p.journal.confirm(source, copied):
 		return true, "proven identical: sealed from this very snapshot, and both are unchanged since"
 	case !p.source.Proves:
 		return false, "the one that is there cannot be proven: the source's host tells no checksums"
@@ -85,14 +85,14 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 // image is among them where both hosts have it and no record tells that the
 // two are one.
 func ProofCandidates(source, destination Replica, image Image, options Options) (onSource, onDestination []string) {
-	blind := newProof(source.Store, destination.Store, options)
-	twins := findTwins(source, destination)
-	for _, at := range source.places {
-		if twins[at] == noPlace || options.Full {
+	proof := newProof(source.Store, destination.Store, options)
+	counterparts := findCounterparts(source, destination)
+	for _, at := range source.positions {
+		if counterparts[at] == noPosition || options.Full {
 			continue
 		}
-		s, d := &source.Store.Lvols[at], &destination.Store.Lvols[twins[at]]
-		if blind.journal.remember(s, d) || blind.thisRun.remember(s, d) || s.Size != d.Size || s.Own.Count != d.Own.Count {
+		s, d := &source.Store.Lvols[at], &destination.Store.Lvols[counterparts[at]]
+		if proof.journal.confirm(s, d) || proof.thisRun.confirm(s, d) || s.Size != d.Size || s.Own.Count != d.Own.Count {
 			continue
 		}
 		onSource = append(onSource, s.UUID)
@@ -101,7 +101,7 @@ func ProofCandidates(source, destination Replica, image Image, options Options) 
 	if name, ok := image.Name(); ok {
 		s, onBoth := source.Store.BackingImage(name)
 		d, has := destination.Store.BackingImage(name)
-		if onBoth && has && !s.recordedAs(d) && s.Lvol.Size == d.Lvol.Size {
+		if onBoth && has && !s.recordedEqual(d) && s.Lvol.Size == d.Lvol.Size {
 			onSource = append(onSource, s.Lvol.UUID)
 			onDestination = append(onDestination, d.Lvol.UUID)
 		}

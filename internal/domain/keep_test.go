@@ -44,7 +44,7 @@ func TestWhatIsKeptAndWhy(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			flavour := strings.Fields(strings.ReplaceAll(c.flavours+" fork fork", "fork", "block=4096"))
-			s := parseScene(t, fmt.Sprintf("said none\noptions %s\nsource %s\n  s1 %s\n    head size=8\ndestination %s\n  s1 %s\n",
+			s := parseFixture(t, fmt.Sprintf("requested none\noptions %s\nsource %s\n  s1 %s\n    head size=8\ndestination %s\n  s1 %s\n",
 				c.options, flavour[0], c.source, flavour[1], c.destination))
 			step := stepOf(t, s.mustPlan(t), "s1")
 			require.Equal(t, c.kept, step.Action == ActionKeep)
@@ -72,7 +72,7 @@ func TestASealingIsOfTwoUUIDsAndOfBothCounts(t *testing.T) {
 		"neither of the two is it": {func(s *Sealing) { s.Source, s.Copy = "", "" }, false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, "said none\nsource upstream\n  s1 own=a/2\n    head\ndestination upstream\n  s1 own=a/2\n")
+			s := parseFixture(t, "requested none\nsource upstream\n  s1 own=a/2\n    head\ndestination upstream\n  s1 own=a/2\n")
 			sealing := right
 			c.change(&sealing)
 			s.options.Sealings = []Sealing{sealing}
@@ -82,8 +82,8 @@ func TestASealingIsOfTwoUUIDsAndOfBothCounts(t *testing.T) {
 }
 
 func TestWhoseProofsWouldDecide(t *testing.T) {
-	s := parseScene(t, `
-said base
+	s := parseFixture(t, `
+requested base
 options sealed=sealed/2
 source
   image:base
@@ -102,13 +102,13 @@ destination
   extra own=?/1
 `)
 	source, destination := s.replicas(t)
-	onSource, onDestination := ProofCandidates(source, destination, s.said, s.options)
+	onSource, onDestination := ProofCandidates(source, destination, s.requested, s.options)
 	require.Equal(t, []string{"a-same"}, onSource)
 	require.Equal(t, []string{"b-same"}, onDestination)
 
 	full := s.options
 	full.Full = true
-	onSource, onDestination = ProofCandidates(source, destination, s.said, full)
+	onSource, onDestination = ProofCandidates(source, destination, s.requested, full)
 	require.Empty(t, onSource)
 	require.Empty(t, onDestination)
 }
@@ -131,7 +131,7 @@ func TestTheImageIsProvenWhereNoRecordTellsThatItIsOne(t *testing.T) {
 		"what is recorded is on either side different": {"  image:base sha=-\n", "  image:base uuid=-\n", ImageNamed("base"), true},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, "source\n"+c.source+"destination\n"+c.destination)
+			s := parseFixture(t, "source\n"+c.source+"destination\n"+c.destination)
 			source, destination := s.replicas(t)
 			onSource, onDestination := ProofCandidates(source, destination, c.image, Options{})
 			require.Equal(t, c.asked, len(onSource) == 1)
@@ -145,14 +145,14 @@ func TestTheImageIsProvenWhereNoRecordTellsThatItIsOne(t *testing.T) {
 }
 
 func TestWithProofsASnapshotIsKeptThatCouldNotBeProvenBefore(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=?/2\n    head\ndestination\n  s1 own=?/2\n")
+	s := parseFixture(t, "requested none\nsource\n  s1 own=?/2\n    head\ndestination\n  s1 own=?/2\n")
 	source, destination := s.replicas(t)
 	proof := ownClusters("data", 2)
 	provenSource, err := source.WithProofs(map[string]Clusters{"a-s1": proof})
 	require.NoError(t, err)
 	provenDestination, err := destination.WithProofs(map[string]Clusters{"b-s1": proof, "unknown": proof})
 	require.NoError(t, err)
-	plan, err := PlanRebuild(provenSource, provenDestination, s.said, Options{})
+	plan, err := PlanRebuild(provenSource, provenDestination, s.requested, Options{})
 	require.NoError(t, err)
 	require.Equal(t, ActionKeep, stepOf(t, plan, "s1").Action)
 	was, _ := source.Snapshot("s1")

@@ -12,14 +12,14 @@ type lineages struct {
 	replica  string
 	expected map[string]bool // snapshots that the replica should have; nil: not known
 
-	group  []int                   // by position in the store: the root of the lvol's tree
+	root   []int                   // by position in the store: the root of the lvol's tree
 	owners map[int]map[string]bool // by root: the replicas whose lvols of one reading are in the tree
 
 	// Who else is on the store, by how many lvols can be read as theirs: those
 	// that cannot be read as the replica's, and those that can, too, but have no
 	// name that the replica's should have.
-	certain, doubtful map[string]int
-	headed            map[string]bool // replicas with a head: nothing that is loose is theirs
+	certain, ambiguous map[string]int
+	withHead           map[string]bool // replicas with a head: nothing that is loose is theirs
 }
 
 // owns decides whether an lvol whose name can be read as the replica's, and as
@@ -28,7 +28,7 @@ func (x *lineages) owns(l Lvol) (bool, error) {
 	all := readings(l)
 	x.compute()
 	var byLineage []string
-	owners := x.owners[x.group[x.index.byUUID[l.UUID]]]
+	owners := x.owners[x.root[x.index.byUUID[l.UUID]]]
 	for _, r := range all {
 		if owners[r.replica] {
 			byLineage = append(byLineage, r.replica)
@@ -37,14 +37,14 @@ func (x *lineages) owns(l Lvol) (bool, error) {
 	if len(byLineage) == 1 {
 		return byLineage[0] == x.replica, nil
 	}
-	if other, doubt := x.doubt(l); doubt {
+	if other, doubt := x.ambiguousWith(l); doubt {
 		return false, refuse("lvol %s on lvstore %s may belong to replica %s or to replica %s, and hangs together with neither alone: rename or delete it by hand", l.Name, x.index.store.Name, x.replica, other)
 	}
 	return true, nil
 }
 
-// doubt finds another replica of the store that a loose lvol may belong to.
-func (x *lineages) doubt(l Lvol) (other string, doubt bool) {
+// ambiguousWith finds another replica of the store that a loose lvol may belong to.
+func (x *lineages) ambiguousWith(l Lvol) (other string, doubt bool) {
 	all := readings(l)
 	if len(all) == 1 {
 		return "", false
@@ -55,9 +55,9 @@ func (x *lineages) doubt(l Lvol) (other string, doubt bool) {
 			continue
 		}
 		if x.expects(l) {
-			doubt = x.certain[r.replica] > 0 && !x.headed[r.replica]
+			doubt = x.certain[r.replica] > 0 && !x.withHead[r.replica]
 		} else { // it is one of the doubtful ones itself
-			doubt = x.certain[r.replica] > 0 || x.doubtful[r.replica] > 1
+			doubt = x.certain[r.replica] > 0 || x.ambiguous[r.replica] > 1
 		}
 		if doubt {
 			return r.replica, true
@@ -73,41 +73,41 @@ func (x *lineages) expects(l Lvol) bool {
 }
 
 func (x *lineages) compute() {
-	if x.group != nil {
+	if x.root != nil {
 		return
 	}
 	store := x.index.store
-	x.group = make([]int, len(store.Lvols))
+	x.root = make([]int, len(store.Lvols))
 	x.owners = make(map[int]map[string]bool)
-	x.certain, x.doubtful, x.headed = make(map[string]int), make(map[string]int), make(map[string]bool)
-	for i := range x.group {
-		x.group[i] = noParent
+	x.certain, x.ambiguous, x.withHead = make(map[string]int), make(map[string]int), make(map[string]bool)
+	for i := range x.root {
+		x.root[i] = noParent
 	}
 	for i, l := range store.Lvols {
 		x.count(l)
 		var walked []int
 		root := i
-		for x.group[root] == noParent {
+		for x.root[root] == noParent {
 			walked = append(walked, root)
 			parent := x.index.parents[root]
 			if parent == noParent {
-				x.group[root] = root
+				x.root[root] = root
 				break
 			}
 			if _, isImage := ImageOfLvolName(store.Lvols[parent].Name, store.UUID); isImage {
-				x.group[root] = root
+				x.root[root] = root
 				break
 			}
 			root = parent
 		}
 		for _, w := range walked {
-			x.group[w] = x.group[root]
+			x.root[w] = x.root[root]
 		}
 		if all := readings(l); len(all) == 1 {
-			if x.owners[x.group[i]] == nil {
-				x.owners[x.group[i]] = make(map[string]bool)
+			if x.owners[x.root[i]] == nil {
+				x.owners[x.root[i]] = make(map[string]bool)
 			}
-			x.owners[x.group[i]][all[0].replica] = true
+			x.owners[x.root[i]][all[0].replica] = true
 		}
 	}
 }
@@ -116,14 +116,14 @@ func (x *lineages) count(l Lvol) {
 	_, maybeOurs := readingFor(l, x.replica)
 	for _, r := range readings(l) {
 		if r.role == roleHead {
-			x.headed[r.replica] = true
+			x.withHead[r.replica] = true
 		}
 		switch {
 		case r.replica == x.replica:
 		case !maybeOurs:
 			x.certain[r.replica]++
 		case !x.expects(l):
-			x.doubtful[r.replica]++
+			x.ambiguous[r.replica]++
 		}
 	}
 }

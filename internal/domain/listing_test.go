@@ -9,7 +9,7 @@ import (
 // BUG 10. A listing with one name twice contradicts itself, and is taken: the
 // second of two heads wins, the second of two snapshots is deleted.
 func TestBug10_ANameThatIsListedTwiceIsRefused(t *testing.T) {
-	store := sceneStore("b")
+	store := fixtureStore("b")
 	store.Lvols = []Lvol{{UUID: "1", Name: "vol-1"}, {UUID: "2", Name: "vol-1"}}
 	_, err := NewReplica(store, "vol-1")
 	requireRefusal(t, err, "vol-1", "twice")
@@ -18,7 +18,7 @@ func TestBug10_ANameThatIsListedTwiceIsRefused(t *testing.T) {
 // BUG 12. Picture remembers where lvols were in the first source that it was
 // given, and reads those positions of any later one.
 func TestBug12_APictureCopiesFromTheSourceThatItIsGiven(t *testing.T) {
-	s := parseScene(t, applied)
+	s := parseFixture(t, applied)
 	model := NewStoreModel(s.destination, destinationReplica)
 	made := []Ref{{refSnapshot, "x"}, {refSnapshot, "y"}}
 	for _, r := range made {

@@ -20,9 +20,9 @@ func renamed(s Listing) Listing {
 	return s
 }
 
-// planFrom plans from the source of a scene, or from the same one as a replica of
+// planFrom plans from the source of a fixture, or from the same one as a replica of
 // another volume.
-func (s scene) planFrom(replica string, overwrite string) (Plan, error) {
+func (s fixture) planFrom(replica string, overwrite string) (Plan, error) {
 	store := s.source
 	if replica == otherVolumes {
 		store = renamed(store)
@@ -37,13 +37,13 @@ func (s scene) planFrom(replica string, overwrite string) (Plan, error) {
 	}
 	options := s.options
 	options.Overwrite = overwrite
-	return PlanRebuild(source, destination, s.said, options)
+	return PlanRebuild(source, destination, s.requested, options)
 }
 
 func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
-	const source = "said base\nsource\n  image:base\n    s1 own=a/2\n      head\ndestination"
+	const source = "requested base\nsource\n  image:base\n    s1 own=a/2\n      head\ndestination"
 	for what, c := range map[string]struct {
-		scene   string
+		fixture string
 		volumes string // what is refused if the destination is one of another volume; "": nothing is
 		own     string // what is refused even if it is one of the same
 	}{
@@ -67,7 +67,7 @@ func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
 		"a head that would grow":            {source + "\n  image:base\n    s1 own=a/2 size=4\n      head size=7\n", "snapshot s1", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, c.scene)
+			s := parseFixture(t, c.fixture)
 			for replica, refused := range map[string]string{sourceReplica: c.own, otherVolumes: c.volumes} {
 				_, err := s.planFrom(replica, "")
 				if refused == "" {
@@ -98,7 +98,7 @@ func TestARebuildOntoAnotherVolumesNameCanBeRepeated(t *testing.T) {
 		"with the name repeated":    "\n  image:base\n    mine own=m/2\n      head own=?/3\n",
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, "said base\nsource\n  image:base\n    s1 own=a/2\n      s2 own=b/1\n        s3 own=c/1\n          head\ndestination"+drawn)
+			s := parseFixture(t, "requested base\nsource\n  image:base\n    s1 own=a/2\n      s2 own=b/1\n        s3 own=c/1\n          head\ndestination"+drawn)
 			overwrite := ""
 			if what == "with the name repeated" {
 				overwrite = destinationReplica
@@ -131,7 +131,7 @@ func TestAPlanSaysThatTheDestinationHasAnotherSize(t *testing.T) {
 		"\n    mine size=7\n      head": "",
 		"":                              "",
 	} {
-		s := parseScene(t, "said base\nsource\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base"+drawn+"\n")
+		s := parseFixture(t, "requested base\nsource\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base"+drawn+"\n")
 		plan, err := s.planFrom(sourceReplica, destinationReplica)
 		require.NoError(t, err)
 		if warns == "" {
@@ -145,7 +145,7 @@ func TestAPlanSaysThatTheDestinationHasAnotherSize(t *testing.T) {
 
 // longhorn/longhorn#1298: two snapshots of one name were told as one.
 func TestField_1298_APlanSaysWhichOfTwoSnapshotsOfOneNameIsMeant(t *testing.T) {
-	plan := parseScene(t, "said none\nsource\n  s1 own=a/2\n    s2 own=b/2\n      s3 own=c/1\n        head\ndestination\n  s1 own=a/2\n    s2 own=x/2\n      s3 own=c/1\n        head\n").mustPlan(t)
+	plan := parseFixture(t, "requested none\nsource\n  s1 own=a/2\n    s2 own=b/2\n      s3 own=c/1\n        head\ndestination\n  s1 own=a/2\n    s2 own=x/2\n      s3 own=c/1\n        head\n").mustPlan(t)
 	var reasons []string
 	for _, step := range plan.Steps {
 		require.NotContains(t, step.Reason, "s2 instead of s2")

@@ -21,7 +21,7 @@ func TestPlansAreAsDrawn(t *testing.T) {
 	for name, file := range planFiles(t) {
 		t.Run(name, func(t *testing.T) {
 			drawn, _ := readPlanFile(t, file)
-			s := parseScene(t, drawn)
+			s := parseFixture(t, drawn)
 			got := planOrRefusal(t, s)
 			if *update {
 				require.NoError(t, os.WriteFile(file, []byte(drawn+planMark+got), 0o644))
@@ -55,7 +55,7 @@ func readPlanFile(t rapid.TB, path string) (drawn, plan string) {
 
 // planOrRefusal is the plan as text and, if it can be carried out, what is there then.
 // What every plan has to be is looked at in passing.
-func planOrRefusal(t rapid.TB, s scene) string {
+func planOrRefusal(t rapid.TB, s fixture) string {
 	t.Helper()
 	plan, err := s.plan()
 	if err != nil {
@@ -136,13 +136,13 @@ func requireOrderIsRight(t rapid.TB, plan Plan) {
 }
 
 func TestTheSameInputGivesTheSamePlanWhateverOrderTheListingHas(t *testing.T) {
-	var scenes []scene
+	var fixtures []fixture
 	for _, file := range planFiles(t) {
 		drawn, _ := readPlanFile(t, file)
-		scenes = append(scenes, parseScene(t, drawn))
+		fixtures = append(fixtures, parseFixture(t, drawn))
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		s := rapid.SampledFrom(scenes).Draw(rt, "scene")
+		s := rapid.SampledFrom(fixtures).Draw(rt, "fixture")
 		plan, err := s.plan()
 		shuffled := s
 		shuffled.source.Lvols = rapid.Permutation(s.source.Lvols).Draw(rt, "source")
@@ -157,7 +157,7 @@ func TestPlanningChangesNothingOfWhatItIsGiven(t *testing.T) {
 	for name, file := range planFiles(t) {
 		t.Run(name, func(t *testing.T) {
 			drawn, _ := readPlanFile(t, file)
-			s, same := parseScene(t, drawn), parseScene(t, drawn)
+			s, same := parseFixture(t, drawn), parseFixture(t, drawn)
 			_, _ = s.plan()
 			require.Equal(t, same, s)
 		})
@@ -168,7 +168,7 @@ func TestPlanningChangesNothingOfWhatItIsGiven(t *testing.T) {
 // s1, which is loose until it is grafted. A copy that did not wait for that
 // would be sealed with a view that lacks the image.
 func TestACopyUnderAKeptSnapshotWaitsForTheGraftOfTheLooseOneAboveIt(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -188,7 +188,7 @@ destination
 }
 
 func TestAKeptSnapshotFarBelowALooseOneHandsItsWaitDown(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -209,7 +209,7 @@ destination
 }
 
 func TestEveryCopyWaitsForItsParentsSealBeforeItIsGraftedAndForTheGraftBeforeItIsSealed(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -236,7 +236,7 @@ destination
 }
 
 func TestAPlanTellsWhatItCopiesAndWhetherItChangesAnything(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -264,7 +264,7 @@ source
 destination
   image:base
 `
-	plan := parseScene(t, text).mustPlan(t)
+	plan := parseFixture(t, text).mustPlan(t)
 	require.NotNil(t, plan.SystemSnapshot)
 	system := *plan.SystemSnapshot
 	require.Regexp(t, `^rebuild-[0-9a-f]{8}$`, system.Name)
@@ -275,15 +275,15 @@ destination
 	require.Equal(t, system.Name, stepOf(t, plan, "").Parent.String(), "the head hangs on it")
 	require.True(t, plan.Changes())
 
-	again := parseScene(t, text).mustPlan(t)
+	again := parseFixture(t, text).mustPlan(t)
 	require.Equal(t, system, *again.SystemSnapshot, "a run that is repeated asks for the same one")
 
-	otherHead := parseScene(t, text)
+	otherHead := parseFixture(t, text)
 	otherHead.source.Lvols[len(otherHead.source.Lvols)-1].UUID = "another"
 	require.NotEqual(t, system.Name, otherHead.mustPlan(t).SystemSnapshot.Name)
 
-	taken := parseScene(t, text)
-	taken.source.Lvols = append(taken.source.Lvols, Lvol{UUID: "sibling", Name: system.LvolName, Parent: "a-s1", Size: sceneSize * proofCluster, ReadOnly: true})
+	taken := parseFixture(t, text)
+	taken.source.Lvols = append(taken.source.Lvols, Lvol{UUID: "sibling", Name: system.LvolName, Parent: "a-s1", Size: fixtureSize * proofCluster, ReadOnly: true})
 	sibling := taken.mustPlan(t).SystemSnapshot.Name
 	require.NotEqual(t, system.Name, sibling, "the name is the sibling's")
 	require.Regexp(t, `^rebuild-[0-9a-f]{8}$`, sibling)
@@ -292,7 +292,7 @@ destination
 // Once the system snapshot is taken the head is empty, and it is a snapshot
 // like any other.
 func TestATakenSystemSnapshotIsUsedAgain(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     s1 own=a/2
@@ -308,7 +308,7 @@ destination
 }
 
 func TestAReplicaWithoutSnapshotsIsItsHeadOnTheImage(t *testing.T) {
-	s := parseScene(t, `
+	s := parseFixture(t, `
 source
   image:base
     head
@@ -322,7 +322,7 @@ destination
 	after := s.play(t, plan)
 	require.Empty(t, after.violations(t, plan.Image))
 
-	written := parseScene(t, `
+	written := parseFixture(t, `
 source
   image:base
     head own=?/3
@@ -358,7 +358,7 @@ destination
 		"the image is gone, the tree is not": {"  s1 own=a/2\n    head size=9 record=base\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := parseScene(t, source+c.destination)
+			s := parseFixture(t, source+c.destination)
 			plan := s.mustPlan(t)
 			deleted := false
 			for _, o := range plan.Operations {
@@ -378,7 +378,7 @@ destination
 // Without an image the ancestor is set loose and grafted nowhere; that is a
 // change, too, and nothing may change under the old head.
 func TestTheHeadGoesBeforeAnAncestorIsOnlySetLoose(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      head record=none\n")
+	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      head record=none\n")
 	plan := s.mustPlan(t)
 	require.Len(t, plan.Operations, 3)
 	require.Equal(t, VerbDelete, plan.Operations[0].Verb)
@@ -390,7 +390,7 @@ func TestTheHeadGoesBeforeAnAncestorIsOnlySetLoose(t *testing.T) {
 // The destination has what the system snapshot will be, and a head on it. Until
 // it is taken the plan is one to look at, and shows a rebuild.
 func TestTheHeadDoesNotStayWhileTheSourcesHeadIsToBeFrozen(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/1\n    head own=h/3\ndestination\n  s1 own=a/1\n    system own=h/3\n      head\n")
+	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head own=h/3\ndestination\n  s1 own=a/1\n    system own=h/3\n      head\n")
 	name := s.mustPlan(t).SystemSnapshot.Name
 	copied := &s.destination.Lvols[1]
 	copied.Name, copied.Attributes = SnapshotLvolName(destinationReplica, name), Attributes{}
@@ -400,8 +400,8 @@ func TestTheHeadDoesNotStayWhileTheSourcesHeadIsToBeFrozen(t *testing.T) {
 }
 
 func TestAHostThatKeepsNoRecordsIsNotAskedToWriteOne(t *testing.T) {
-	s := parseScene(t, `
-said none
+	s := parseFixture(t, `
+requested none
 source upstream
   head
 destination upstream
@@ -412,7 +412,7 @@ destination upstream
 
 func TestHurtSources(t *testing.T) {
 	text := `
-said base
+requested base
 source
   image:base
   s1 own=a/2
@@ -420,22 +420,22 @@ source
 destination
   image:base
 `
-	_, err := parseScene(t, text).plan()
+	_, err := parseFixture(t, text).plan()
 	requireRefusal(t, err, "lost backing image base", sourceReplica, "disk-a")
 
-	accepted := parseScene(t, "options accept-hurt-source\n"+text)
+	accepted := parseFixture(t, "options accept-hurt-source\n"+text)
 	plan := accepted.mustPlan(t)
 	require.Len(t, plan.Warnings, 1)
 	require.Contains(t, plan.Warnings[0], "unproven")
 	require.Equal(t, "backing-image:base", stepOf(t, plan, "s1").Parent.String(), "the destination is right by rule 1")
 	require.Empty(t, accepted.play(t, plan).violations(t, plan.Image))
 
-	healthy := parseScene(t, strings.Replace(text, "said base", "said none", 1))
+	healthy := parseFixture(t, strings.Replace(text, "requested base", "requested none", 1))
 	healthy.source.Lvols[2].Record = ""
 	require.Empty(t, healthy.mustPlan(t).Warnings, "a volume without an image cannot lose it")
 
-	headOnly := parseScene(t, `
-said base
+	headOnly := parseFixture(t, `
+requested base
 source
   image:base
   head
@@ -485,9 +485,9 @@ func TestAnyOrderOfALargerPlanEndsAtTheSame(t *testing.T) {
 
 // drawLargeScene: a random tree on the source; on the destination some of it, each
 // snapshot under any that was there before it, whether it is right or not.
-func drawLargeScene(t *rapid.T) scene {
+func drawLargeScene(t *rapid.T) fixture {
 	n := rapid.IntRange(1, 30).Draw(t, "snapshots")
-	s := scene{said: ImageNamed("base"), source: sceneStore("a"), destination: sceneStore("b")}
+	s := fixture{requested: ImageNamed("base"), source: fixtureStore("a"), destination: fixtureStore("b")}
 	image := func(store Listing) Lvol {
 		return Lvol{UUID: store.UUID + "-image", Name: ImageLvolName("base", store.UUID), Size: proofCluster, ReadOnly: true, Own: ownClusters("image", 1)}
 	}
@@ -496,7 +496,7 @@ func drawLargeScene(t *rapid.T) scene {
 	last := s.source.Lvols[0].UUID
 	for i := range n {
 		name := string(rune('A' + i))
-		l := Lvol{UUID: "a-" + name, Parent: last, Name: SnapshotLvolName(sourceReplica, name), Size: sceneSize * proofCluster, ReadOnly: true, Own: ownClusters(name, 1)}
+		l := Lvol{UUID: "a-" + name, Parent: last, Name: SnapshotLvolName(sourceReplica, name), Size: fixtureSize * proofCluster, ReadOnly: true, Own: ownClusters(name, 1)}
 		if i > 0 {
 			l.Parent = s.source.Lvols[rapid.IntRange(1, i).Draw(t, "parent")].UUID
 		}
@@ -514,6 +514,6 @@ func drawLargeScene(t *rapid.T) scene {
 		}
 		s.destination.Lvols = append(s.destination.Lvols, l)
 	}
-	s.source.Lvols = append(s.source.Lvols, Lvol{UUID: "a-head", Name: sourceReplica, Parent: last, Size: sceneSize * proofCluster})
+	s.source.Lvols = append(s.source.Lvols, Lvol{UUID: "a-head", Name: sourceReplica, Parent: last, Size: fixtureSize * proofCluster})
 	return s
 }

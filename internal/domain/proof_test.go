@@ -321,11 +321,11 @@ func collapse(s Listing) Listing {
 		sort.Strings(shapes)
 		return fmt.Sprint(IsImageInFlight(l.Name), l.Own, l.Size, l.ReadOnly, l.External, l.Degraded, shapes)
 	}
-	twins := make(map[string]int)
+	counterparts := make(map[string]int)
 	dropped := make(map[string]bool)
 	for _, l := range s.Lvols {
 		if of := shape(l); of != "" {
-			if twins[l.Parent+of]++; twins[l.Parent+of] > 1 {
+			if counterparts[l.Parent+of]++; counterparts[l.Parent+of] > 1 {
 				dropped[l.UUID] = true
 			}
 		}

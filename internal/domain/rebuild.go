@@ -32,17 +32,17 @@ type Options struct {
 // volume's backing image. It is pure: what it is given is what it knows. What
 // cannot be done safely is a *Refusal.
 //
-// said is what the caller knows of the volume's image; it may be the zero
+// requested is what the caller knows of the volume's image; it may be the zero
 // Image if a record or a lineage tells (ResolveImage).
-func PlanRebuild(source, destination Replica, said Image, options Options) (Plan, error) {
+func PlanRebuild(source, destination Replica, requested Image, options Options) (Plan, error) {
 	p := &planner{source: source, destination: destination, options: options}
 	for _, step := range []func() error{
 		p.refuseItself,
-		func() error { return p.resolveImage(said) },
+		func() error { return p.resolveImage(requested) },
 		p.readSource,
 		p.refuseHurtSource,
 		p.refuseOtherGeometry,
-		p.placeImage,
+		p.locateImage,
 		p.decide,
 		p.refuseDegraded,
 		p.refuseLoss,
@@ -55,8 +55,8 @@ func PlanRebuild(source, destination Replica, said Image, options Options) (Plan
 			return Plan{}, err
 		}
 	}
-	p.tellVolumes()
-	p.tellSize()
+	p.warnOfOtherVolume()
+	p.warnOfOtherSize()
 	p.emit()
 	return p.plan, nil
 }
@@ -66,30 +66,30 @@ type planner struct {
 	source, destination Replica
 	options             Options
 
-	image       Image
-	tree        SnapshotTree
-	sourceHead  Lvol
-	imagePlace  int          // the image's position in the destination's store; notYet: it is fetched
-	imageSource BackingImage // what is fetched
-	fetch       bool
+	image      Image
+	tree       SnapshotTree
+	sourceHead Lvol
+	imageAt    int          // the image's position in the destination's store; notYet: it is fetched
+	fetched    BackingImage // what is fetched
+	fetch      bool
 
-	fates    []fate   // by position in tree
-	names    []string // that the copies will have, by position in tree; "" for what is kept
-	doomed   []bool   // by position in the destination's store: it is the replica's own, and does not stay
-	leftover []int    // the positions of the doomed, leaf first
-	keepHead bool
+	decisions []decision // by position in tree
+	names     []string   // that the copies will have, by position in tree; "" for what is kept
+	toDelete  []bool     // by position in the destination's store: it is the replica's own, and does not stay
+	deletions []int      // the positions of the doomed, leaf first
+	keepHead  bool
 
 	plan Plan
 }
 
-// fate is what becomes of one snapshot of the source's tree.
-type fate struct {
-	twin     int    // position in the destination's store of the snapshot of that name; noPlace: there is none
-	kept     bool   // the twin stays; else the snapshot is copied
-	clusters uint64 // how many are copied
-	detach   bool   // the twin hangs on something wrong
-	graft    bool   // the twin has to be given its parent
-	reason   string // in words
+// decision is what becomes of one snapshot of the source's tree.
+type decision struct {
+	counterpart int    // position in the destination's store of the snapshot of that name; noPlace: there is none
+	kept        bool   // the twin stays; else the snapshot is copied
+	clusters    uint64 // how many are copied
+	detach      bool   // the twin hangs on something wrong
+	graft       bool   // the twin has to be given its parent
+	reason      string // in words
 }
 
 // refuseItself: a replica that were rebuilt from itself would be deleted first.
@@ -101,8 +101,8 @@ func (p *planner) refuseItself() error {
 	return nil
 }
 
-func (p *planner) resolveImage(said Image) (err error) {
-	p.image, err = ResolveImage(said, p.source, p.destination)
+func (p *planner) resolveImage(requested Image) (err error) {
+	p.image, err = ResolveImage(requested, p.source, p.destination)
 	p.plan.Image = p.image
 	return err
 }
@@ -144,8 +144,8 @@ func (p *planner) warn(format string, args ...any) {
 	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(format, args...))
 }
 
-// placeImage finds the image on the destination, or has it fetched.
-func (p *planner) placeImage() error {
+// locateImage finds the image on the destination, or has it fetched.
+func (p *planner) locateImage() error {
 	name, ok := p.image.Name()
 	if !ok {
 		return nil
@@ -158,18 +158,18 @@ func (p *planner) placeImage() error {
 		}
 	}
 	if isHere {
-		p.imagePlace = p.destination.index.byUUID[here.Lvol.UUID]
+		p.imageAt = p.destination.index.byUUID[here.Lvol.UUID]
 	}
 	switch {
-	case isHere && here.flaw() != "":
-		return refuse("backing image %s on lvstore %s %s, so it is not one", name, p.destination.Store.Name, here.flaw())
-	case isThere && (there.Lvol.Image.Unready != "" || !there.Lvol.parentOutside().IsNone()):
-		return refuse("backing image %s on lvstore %s %s, so what replicas there show is unproven", name, p.source.Store.Name, there.flaw())
+	case isHere && here.defect() != "":
+		return refuse("backing image %s on lvstore %s %s, so it is not one", name, p.destination.Store.Name, here.defect())
+	case isThere && (there.Lvol.Image.Unready != "" || !there.Lvol.externalParent().IsNone()):
+		return refuse("backing image %s on lvstore %s %s, so what replicas there show is unproven", name, p.source.Store.Name, there.defect())
 	case isHere && isThere:
-		if differ := there.contradiction(here); differ != "" {
+		if differ := there.difference(here); differ != "" {
 			return refuse("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, p.destination.Store.Name, p.source.Store.Name, differ)
 		}
-		if err := p.judgeUnprovenImage(name, there, here); err != nil {
+		if err := p.checkUnprovenImage(name, there, here); err != nil {
 			return err
 		}
 	case isHere:
@@ -180,7 +180,7 @@ func (p *planner) placeImage() error {
 		if there.Lvol.Parent != "" {
 			return refuse("backing image %s on lvstore %s hangs on another lvol, so it cannot be copied alone", name, p.source.Store.Name)
 		}
-		p.fetch, p.imageSource, p.imagePlace = true, there, notYet
+		p.fetch, p.fetched, p.imageAt = true, there, notMade
 		if !p.bothProve() {
 			why := "not both hosts tell checksums"
 			if p.options.NoChecksums {
@@ -198,12 +198,12 @@ func (p *planner) bothProve() bool {
 	return p.source.Store.Proves && p.destination.Store.Proves && !p.options.NoChecksums
 }
 
-// judgeUnprovenImage: two images of one name that neither a record nor a proof tells
+// checkUnprovenImage: two images of one name that neither a record nor a proof tells
 // to be one. Where both hosts could have proven it, the proof is missing because one
 // of the two is just changing.
-func (p *planner) judgeUnprovenImage(name string, there, here BackingImage) error {
+func (p *planner) checkUnprovenImage(name string, there, here BackingImage) error {
 	switch {
-	case there.recordedAs(here) || there.Lvol.Own.provenEqual(here.Lvol.Own):
+	case there.recordedEqual(here) || there.Lvol.Own.provenEqual(here.Lvol.Own):
 	case p.bothProve():
 		return refuse("backing image %s on lvstore %s could not be proven to be the one on lvstore %s: neither records tell nor maps and checksums; try again", name, p.destination.Store.Name, p.source.Store.Name)
 	default:
@@ -229,35 +229,35 @@ func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {
 // stays, and for each lvol of the destination whether it goes.
 func (p *planner) decide() error {
 	proof := newProof(p.source.Store, p.destination.Store, p.options)
-	twins := findTwins(p.source, p.destination)
-	p.fates = make([]fate, len(p.tree.order))
-	for at := range p.source.is { // in the order in which they lie in memory
-		if p.source.is[at].role == roleSnapshot {
-			p.fates[p.tree.placed[at]] = p.fateOf(&p.source.Store.Lvols[at], twins[at], &proof)
+	counterparts := findCounterparts(p.source, p.destination)
+	p.decisions = make([]decision, len(p.tree.order))
+	for at := range p.source.members { // in the order in which they lie in memory
+		if p.source.members[at].role == roleSnapshot {
+			p.decisions[p.tree.positions[at]] = p.decisionFor(&p.source.Store.Lvols[at], counterparts[at], &proof)
 		}
 	}
 	if system := p.tree.system; system != nil {
-		twin, _ := p.destination.placeNamed(system.Name)
-		p.fates[len(p.fates)-1] = p.fateOf(&system.Lvol, twin, &proof)
+		counterpart, _ := p.destination.positionNamed(system.Name)
+		p.decisions[len(p.decisions)-1] = p.decisionFor(&system.Lvol, counterpart, &proof)
 	}
-	p.findLeftovers()
-	p.names = make([]string, len(p.fates))
-	for i := range p.fates {
-		if f := &p.fates[i]; f.kept {
-			p.lookAtParent(i, f)
+	p.findDeletions()
+	p.names = make([]string, len(p.decisions))
+	for i := range p.decisions {
+		if f := &p.decisions[i]; f.kept {
+			p.checkParent(i, f)
 		} else {
 			p.names[i] = SnapshotLvolName(p.destination.Name, p.tree.names[i])
 		}
 	}
-	p.keepHead = p.headStays()
+	p.keepHead = p.canKeepHead()
 	return nil
 }
 
-// fateOf compares a snapshot of the source with its twin.
-func (p *planner) fateOf(source *Lvol, twin int, proof *proof) fate {
-	f := fate{twin: twin, reason: "missing on the destination"}
-	if twin != noPlace {
-		f.kept, f.reason = proof.identical(source, &p.destination.Store.Lvols[twin])
+// decisionFor compares a snapshot of the source with its twin.
+func (p *planner) decisionFor(source *Lvol, counterpart int, proof *proof) decision {
+	f := decision{counterpart: counterpart, reason: "missing on the destination"}
+	if counterpart != noPosition {
+		f.kept, f.reason = proof.identical(source, &p.destination.Store.Lvols[counterpart])
 	}
 	if !f.kept {
 		f.clusters = source.Own.Count
@@ -265,51 +265,51 @@ func (p *planner) fateOf(source *Lvol, twin int, proof *proof) fate {
 	return f
 }
 
-// findTwins pairs the snapshots of two replicas by name: for each, by its
+// findCounterparts pairs the snapshots of two replicas by name: for each, by its
 // position in the source's store, the position in the destination's store of the
 // one that has the same name. Both replicas list theirs by name.
-func findTwins(source, destination Replica) []int {
-	twins := make([]int, len(source.Store.Lvols))
+func findCounterparts(source, destination Replica) []int {
+	counterparts := make([]int, len(source.Store.Lvols))
 	some, others := source.Snapshots, destination.Snapshots
 	at := 0
 	for i := range some {
 		for at < len(others) && others[at].Name < some[i].Name {
 			at++
 		}
-		twin := noPlace
+		counterpart := noPosition
 		if at < len(others) && others[at].Name == some[i].Name {
-			twin = destination.places[at]
+			counterpart = destination.positions[at]
 		}
-		twins[source.places[i]] = twin
+		counterparts[source.positions[i]] = counterpart
 	}
-	return twins
+	return counterparts
 }
 
-// lookAtParent finds out whether a kept snapshot hangs where it should.
-func (p *planner) lookAtParent(i int, f *fate) {
-	above := p.destination.index.parents[f.twin]
+// checkParent finds out whether a kept snapshot hangs where it should.
+func (p *planner) checkParent(i int, f *decision) {
+	parent := p.destination.index.parents[f.counterpart]
 	right := p.tree.rightParentAt(i, p.image)
-	if p.hangsOn(f.twin, right, p.tree.parents[i]) {
+	if p.hasParent(f.counterpart, right, p.tree.parents[i]) {
 		return
 	}
-	current := p.destination.parentAt(f.twin)
+	current := p.destination.parentAt(f.counterpart)
 	f.detach = !current.IsNone()
 	f.graft = !right.IsNone()
 	switch name, ok := current.Snapshot(); {
 	case current == right:
 		f.reason += fmt.Sprintf(", but it hangs on the old %s, which is deleted, instead of the new one, which is copied", name)
-	case ok && p.doomed[above]:
+	case ok && p.toDelete[parent]:
 		f.reason += fmt.Sprintf(", but it has %s, which is deleted, instead of %s", name, right.words())
 	default:
 		f.reason += fmt.Sprintf(", but it has %s instead of %s", current.words(), right.words())
 	}
 }
 
-// hangsOn reports whether the destination's lvol at that place has a right parent: see
+// hasParent reports whether the destination's lvol at that place has a right parent: see
 // lvolOf.
-func (p *planner) hangsOn(place int, parent Parent, at int) bool {
-	above := p.destination.index.parents[place]
-	return above == p.placeOf(parent, at) && (above != noParent || p.destination.parentAt(place).IsNone())
+func (p *planner) hasParent(place int, parent Parent, at int) bool {
+	actual := p.destination.index.parents[place]
+	return actual == p.positionOf(parent, at) && (actual != noParent || p.destination.parentAt(place).IsNone())
 }
 
 // rightParent is the rule (ancestor.go), as an lvol of the destination, for
@@ -326,12 +326,12 @@ func (p *planner) rightHeadParent() Ref {
 // fetched, or the copy, kept or made, of the snapshot at that position of the
 // tree.
 func (p *planner) lvolOf(parent Parent, at int) Ref {
-	place := p.placeOf(parent, at)
+	place := p.positionOf(parent, at)
 	_, isImage := parent.Image()
 	switch {
 	case place == noParent:
 		return Ref{}
-	case place != notYet:
+	case place != notMade:
 		return listed(p.destination.Store.Lvols[place])
 	case isImage:
 		return Ref{refImage, parent.name}
@@ -340,48 +340,48 @@ func (p *planner) lvolOf(parent Parent, at int) Ref {
 	}
 }
 
-// notYet is the place of what the plan makes.
-const notYet = -2
+// notMade is the place of what the plan makes.
+const notMade = -2
 
-// placeOf is lvolOf as a position in the destination's store.
-func (p *planner) placeOf(parent Parent, at int) int {
+// positionOf is lvolOf as a position in the destination's store.
+func (p *planner) positionOf(parent Parent, at int) int {
 	_, isImage := parent.Image()
 	switch {
 	case parent.IsNone():
 		return noParent
 	case isImage:
-		return p.imagePlace
-	case p.fates[at].kept:
-		return p.fates[at].twin
+		return p.imageAt
+	case p.decisions[at].kept:
+		return p.decisions[at].counterpart
 	default:
-		return notYet
+		return notMade
 	}
 }
 
-// findLeftovers lists what is the destination replica's own and does not stay,
+// findDeletions lists what is the destination replica's own and does not stay,
 // leaf first: an lvol is deleted only when nothing hangs on it any more.
-func (p *planner) findLeftovers() {
-	p.doomed = p.destination.deletable()
-	for i := range p.fates {
-		if f := &p.fates[i]; f.kept {
-			p.doomed[f.twin] = false
+func (p *planner) findDeletions() {
+	p.toDelete = p.destination.deletable()
+	for i := range p.decisions {
+		if f := &p.decisions[i]; f.kept {
+			p.toDelete[f.counterpart] = false
 		}
 	}
-	p.leftover = p.destination.index.leafFirst(p.doomed)
+	p.deletions = p.destination.index.leafFirst(p.toDelete)
 }
 
-// headStays: if nothing else changes, a head with the right parent and size
+// canKeepHead: if nothing else changes, a head with the right parent and size
 // and nothing of its own is as good as a new one.
-func (p *planner) headStays() bool {
+func (p *planner) canKeepHead() bool {
 	head := p.destination.Head
-	if head == nil || len(p.leftover) > 0 || p.plan.SystemSnapshot != nil {
+	if head == nil || len(p.deletions) > 0 || p.plan.SystemSnapshot != nil {
 		return false
 	}
-	for i := range p.fates {
-		if f := &p.fates[i]; !f.kept || f.detach || f.graft {
+	for i := range p.decisions {
+		if f := &p.decisions[i]; !f.kept || f.detach || f.graft {
 			return false
 		}
 	}
-	hangsRight := p.hangsOn(p.destination.head, RightHeadParent(p.tree, p.image), p.tree.head)
+	hangsRight := p.hasParent(p.destination.head, RightHeadParent(p.tree, p.image), p.tree.head)
 	return hangsRight && head.Size == p.sourceHead.Size && head.Own.Count == 0
 }

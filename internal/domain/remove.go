@@ -12,22 +12,22 @@ func PlanRemoval(r Replica) (Plan, error) {
 		return Plan{}, refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
 	}
 	for at := range r.Store.Lvols {
-		below := r.index.parents[at]
-		if r.is[at].role == roleForeign && below != noParent && r.is[below].role != roleForeign {
-			return Plan{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on its %s: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, r.Name, r.Store.Lvols[below].Name)
+		parent := r.index.parents[at]
+		if r.members[at].role == roleForeign && parent != noParent && r.members[parent].role != roleForeign {
+			return Plan{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on its %s: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, r.Name, r.Store.Lvols[parent].Name)
 		}
 	}
 	if err := r.refuseDegraded(r.deletable()); err != nil {
 		return Plan{}, err
 	}
-	var doomed []Lvol
+	var toDelete []Lvol
 	for _, at := range r.index.leafFirst(r.deletable()) {
-		doomed = append(doomed, r.Store.Lvols[at])
+		toDelete = append(toDelete, r.Store.Lvols[at])
 	}
-	if err := r.refuseUntold(doomed); err != nil {
+	if err := r.refuseAmbiguousRemoval(toDelete); err != nil {
 		return Plan{}, err
 	}
-	if err := r.refuseRemovalInUse(doomed); err != nil {
+	if err := r.refuseRemovalInUse(toDelete); err != nil {
 		return Plan{}, err
 	}
 	var plan Plan
@@ -40,9 +40,9 @@ func PlanRemoval(r Replica) (Plan, error) {
 		remove("", *r.Head, StageRemoveHead, nil, "the head goes first, since a replica with a head is whole")
 	}
 	childrenOf := make(map[string][]int)
-	for _, l := range doomed {
+	for _, l := range toDelete {
 		name, reason := l.Name, "in flight"
-		if is := r.is[r.index.byUUID[l.UUID]]; is.role == roleSnapshot {
+		if is := r.members[r.index.byUUID[l.UUID]]; is.role == roleSnapshot {
 			name, reason = is.snapshot, "nothing hangs on it any more then"
 		}
 		at := len(plan.Operations)
@@ -52,22 +52,22 @@ func PlanRemoval(r Replica) (Plan, error) {
 	return plan, nil
 }
 
-func (r Replica) refuseRemovalInUse(doomed []Lvol) error {
+func (r Replica) refuseRemovalInUse(toDelete []Lvol) error {
 	if r.Head != nil {
-		doomed = append([]Lvol{*r.Head}, doomed...)
+		toDelete = append([]Lvol{*r.Head}, toDelete...)
 	}
-	for i := range doomed {
-		if err := r.refuseInUse(&doomed[i], changeDelete); err != nil {
+	for i := range toDelete {
+		if err := r.refuseInUse(&toDelete[i], changeDelete); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refuseUntold: where names can be read in several ways, what is left when the
+// refuseAmbiguousRemoval: where names can be read in several ways, what is left when the
 // removal is stopped must still be told from another replica's.
-func (r Replica) refuseUntold(doomed []Lvol) error {
-	if !slices.ContainsFunc(doomed, func(l Lvol) bool { return len(readings(l)) > 1 }) {
+func (r Replica) refuseAmbiguousRemoval(toDelete []Lvol) error {
+	if !slices.ContainsFunc(toDelete, func(l Lvol) bool { return len(readings(l)) > 1 }) {
 		return nil
 	}
 	left := r.Store
@@ -78,17 +78,17 @@ func (r Replica) refuseUntold(doomed []Lvol) error {
 	if r.Head != nil {
 		gone(r.Head.UUID)
 	}
-	for i := range doomed {
+	for i := range toDelete {
 		now, err := newReplica(left, r.Name, r.expected)
 		if err != nil {
 			return err
 		}
-		for _, l := range doomed[i:] {
+		for _, l := range toDelete[i:] {
 			if !now.owns(l.UUID) {
 				return refuse("once a part of replica %s is deleted, lvol %s on lvstore %s could not be told from another replica's: rename or delete it by hand", r.Name, l.Name, r.Store.Name)
 			}
 		}
-		gone(doomed[i].UUID)
+		gone(toDelete[i].UUID)
 	}
 	return nil
 }

@@ -12,21 +12,21 @@ import (
 // did, or where it belongs. What an interrupted repair leaves, spacers, is found
 // and put right as well.
 //
-// said is what the caller knows of the volume's image, others are replicas of
+// requested is what the caller knows of the volume's image, others are replicas of
 // the same volume that may know it, too. What a graft does not cure is refused,
 // before anything changes: such a replica is rebuilt from a healthy one. That
 // the right lineage does not make good what was written while it was wrong, the
 // plan warns of.
-func PlanRepair(r Replica, said Image, others ...Replica) (Plan, error) {
+func PlanRepair(r Replica, requested Image, others ...Replica) (Plan, error) {
 	if err := r.requireWhole(); err != nil {
 		return Plan{}, err
 	}
 	for _, other := range others {
-		if OfOtherVolumes(r.Name, other.Name) {
+		if DifferentVolumes(r.Name, other.Name) {
 			return Plan{}, refuse("replica %s is named as one of another volume than %s, so it knows nothing of its image: compare it with a replica of its own volume, or say the image", other.located(), r.located())
 		}
 	}
-	image, err := ResolveImage(said, append([]Replica{r}, others...)...)
+	image, err := ResolveImage(requested, append([]Replica{r}, others...)...)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -54,7 +54,7 @@ type repairer struct {
 	replica Replica
 	audit   ReplicaAudit
 	plan    Plan
-	moved   map[string]int // by UUID of what is grafted: the operation
+	grafts  map[string]int // by UUID of what is grafted: the operation
 }
 
 func (p *repairer) add(step Step, o Operation) int {
@@ -70,11 +70,11 @@ func (p *repairer) add(step Step, o Operation) int {
 func (p *repairer) refuseForeignClones() error {
 	r := p.replica
 	for _, m := range p.audit.misplaced {
-		if p.reads(m) {
+		if p.alreadyReads(m) {
 			continue
 		}
 		for at := range r.Store.Lvols {
-			if r.is[at].role != roleForeign || !r.stands(at, m.lvol.UUID) {
+			if r.members[at].role != roleForeign || !r.descendsFrom(at, m.lvol.UUID) {
 				continue
 			}
 			return refuse("lvol %s on lvstore %s belongs to somebody else and reads through %s, which changes: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
@@ -88,12 +88,12 @@ func (p *repairer) refuseForeignClones() error {
 func (p *repairer) refuseInUse() error {
 	r := p.replica
 	for _, m := range p.audit.misplaced {
-		if p.reads(m) {
+		if p.alreadyReads(m) {
 			continue
 		}
 		for at := range r.Store.Lvols {
 			l := &r.Store.Lvols[at]
-			if !l.UsedBy.Any() || r.is[at].role == roleForeign || l.UUID != m.lvol.UUID && !r.stands(at, m.lvol.UUID) {
+			if !l.UsedBy.Any() || r.members[at].role == roleForeign || l.UUID != m.lvol.UUID && !r.descendsFrom(at, m.lvol.UUID) {
 				continue
 			}
 			if err := r.refuseInUse(l, changeGraft); err != nil {
@@ -107,24 +107,24 @@ func (p *repairer) refuseInUse() error {
 	return nil
 }
 
-// reads reports whether what hangs on a spacer reads what it should already.
-func (p *repairer) reads(m misplaced) bool {
-	if !m.spaced {
+// alreadyReads reports whether what hangs on a spacer reads what it should already.
+func (p *repairer) alreadyReads(m misplaced) bool {
+	if !m.viaSpacer {
 		return false
 	}
 	uuid, _ := m.target.Listed()
 	on := ""
-	if m.on != noParent {
-		on = p.replica.Store.Lvols[m.on].UUID
+	if m.parent != noParent {
+		on = p.replica.Store.Lvols[m.parent].UUID
 	}
 	return on == uuid
 }
 
-// stands reports whether the lvol at that position has the other among what it
+// descendsFrom reports whether the lvol at that position has the other among what it
 // reads through to.
-func (r Replica) stands(at int, on string) bool {
-	for up := r.index.parents[at]; up != noParent; up = r.index.parents[up] {
-		if r.Store.Lvols[up].UUID == on {
+func (r Replica) descendsFrom(at int, uuid string) bool {
+	for ancestor := r.index.parents[at]; ancestor != noParent; ancestor = r.index.parents[ancestor] {
+		if r.Store.Lvols[ancestor].UUID == uuid {
 			return true
 		}
 	}
@@ -134,7 +134,7 @@ func (r Replica) stands(at int, on string) bool {
 // graft puts every misplaced lvol where it belongs, in one step each: an lvol
 // that hung loose on the way would read zeros meanwhile.
 func (p *repairer) graft() {
-	p.moved = make(map[string]int)
+	p.grafts = make(map[string]int)
 	for _, m := range p.audit.misplaced {
 		step := Step{
 			Action: ActionGraft, Snapshot: m.subject, Parent: m.right,
@@ -143,7 +143,7 @@ func (p *repairer) graft() {
 		if m.lvol.UUID == p.replica.Head.UUID {
 			step.Snapshot = ""
 		}
-		p.moved[m.lvol.UUID] = p.add(step, Operation{Verb: VerbGraft, Stage: StageBuild, Target: listed(*m.lvol), Name: m.lvol.Name, Parent: m.target})
+		p.grafts[m.lvol.UUID] = p.add(step, Operation{Verb: VerbGraft, Stage: StageBuild, Target: listed(*m.lvol), Name: m.lvol.Name, Parent: m.target})
 	}
 }
 
@@ -159,8 +159,8 @@ func (p *repairer) removeSpacers() {
 			if _, done := removed[l.UUID]; done || l.Own.Count > 0 || l.UsedBy.Any() {
 				continue
 			}
-			after, free := p.whatHangsOn(l, removed)
-			if !free {
+			after, ok := p.deletableAfter(l, removed)
+			if !ok {
 				continue
 			}
 			removed[l.UUID] = p.add(
@@ -172,18 +172,18 @@ func (p *repairer) removeSpacers() {
 	}
 }
 
-// whatHangsOn lists the operations after which nothing hangs on the lvol any
+// deletableAfter lists the operations after which nothing hangs on the lvol any
 // more; free is false if something will.
-func (p *repairer) whatHangsOn(l Lvol, removed map[string]int) (after []int, free bool) {
+func (p *repairer) deletableAfter(l Lvol, removed map[string]int) (after []int, ok bool) {
 	for _, child := range p.replica.Store.Lvols {
 		if child.Parent != l.UUID {
 			continue
 		}
-		o, goes := p.moved[child.UUID]
-		if !goes {
-			o, goes = removed[child.UUID]
+		o, deleted := p.grafts[child.UUID]
+		if !deleted {
+			o, deleted = removed[child.UUID]
 		}
-		if !goes {
+		if !deleted {
 			return nil, false
 		}
 		after = append(after, o)
@@ -207,7 +207,7 @@ func (p *repairer) record() {
 func (p *repairer) warn() {
 	var hurt []string
 	for _, m := range p.audit.misplaced {
-		if !p.reads(m) {
+		if !p.alreadyReads(m) {
 			hurt = append(hurt, m.subject)
 		}
 	}

@@ -7,11 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func repairOf(t *testing.T, store Listing, said Image, others ...Replica) (Plan, error) {
+func repairOf(t *testing.T, store Listing, requested Image, others ...Replica) (Plan, error) {
 	t.Helper()
 	r, err := NewReplica(store, destinationReplica)
 	require.NoError(t, err)
-	return PlanRepair(r, said, others...)
+	return PlanRepair(r, requested, others...)
 }
 
 func TestWhatARepairDoes(t *testing.T) {
@@ -160,7 +160,7 @@ func TestEveryPrefixOfARepairIsSafeAndLeadsOn(t *testing.T) {
 // drawHurt draws a replica that may have lost its image, with whatever may be
 // left of earlier repairs.
 func drawHurt(c chooser) (Listing, bool) {
-	s := sceneStore("b")
+	s := fixtureStore("b")
 	add := func(l Lvol) string {
 		l.UUID = "u-" + l.Name
 		s.Lvols = append(s.Lvols, l)

@@ -21,19 +21,19 @@ type Replica struct {
 	// where the host survives it.
 	AllowInUse bool
 
-	index  *index
-	is     []belonging // what each lvol of the store is to the replica, by position
-	places []int       // of Snapshots in the store
-	head   int         // position of the head in the store
-	exists bool
-	images []string // that lvols of the replica hang on, each once
+	index     *index
+	members   []membership // what each lvol of the store is to the replica, by position
+	positions []int        // of Snapshots in the store
+	head      int          // position of the head in the store
+	exists    bool
+	images    []string // that lvols of the replica hang on, each once
 
 	lineage  *lineages
 	expected map[string]bool // names of the source's snapshots, of a destination
 }
 
-// belonging is what an lvol is to a replica. The zero belonging is nothing.
-type belonging struct {
+// membership is what an lvol is to a replica. The zero belonging is nothing.
+type membership struct {
 	role     role
 	snapshot string // its name without the replica's
 }
@@ -74,7 +74,7 @@ func newReplica(store Listing, name string, expected map[string]bool) (Replica, 
 // replica is newReplica where the store is indexed already.
 func (x *index) replica(name string, expected map[string]bool) (Replica, error) {
 	store := x.store
-	r := Replica{Name: name, Store: store, index: x, is: make([]belonging, len(store.Lvols)), expected: expected}
+	r := Replica{Name: name, Store: store, index: x, members: make([]membership, len(store.Lvols)), expected: expected}
 	r.lineage = &lineages{index: x, replica: name, expected: expected}
 	for i := range store.Lvols {
 		if err := r.take(i); err != nil {
@@ -89,19 +89,19 @@ func (x *index) replica(name string, expected map[string]bool) (Replica, error) 
 // list fills Snapshots and InFlight. The names of either begin alike, so they
 // are in the order of the whole store's.
 func (r *Replica) list() {
-	r.places = make([]int, 0, len(r.is))
+	r.positions = make([]int, 0, len(r.members))
 	for _, lvol := range r.index.byName {
-		switch r.is[lvol.at].role {
+		switch r.members[lvol.at].role {
 		case roleSnapshot:
-			r.places = append(r.places, lvol.at)
+			r.positions = append(r.positions, lvol.at)
 		case roleInFlight:
 			r.InFlight = append(r.InFlight, r.Store.Lvols[lvol.at])
 		case roleHead, roleForeign:
 		}
 	}
-	r.Snapshots = make([]Snapshot, len(r.places))
-	for i, at := range r.places {
-		r.Snapshots[i] = Snapshot{Name: r.is[at].snapshot, Lvol: r.Store.Lvols[at]}
+	r.Snapshots = make([]Snapshot, len(r.positions))
+	for i, at := range r.positions {
+		r.Snapshots[i] = Snapshot{Name: r.members[at].snapshot, Lvol: r.Store.Lvols[at]}
 	}
 }
 
@@ -122,7 +122,7 @@ func (r *Replica) take(at int) error {
 		}
 	}
 	r.exists = true
-	r.is[at] = belonging{role: reading.role, snapshot: reading.snapshot}
+	r.members[at] = membership{role: reading.role, snapshot: reading.snapshot}
 	if reading.role == roleHead {
 		head := *l
 		r.Head, r.head = &head, at
@@ -133,7 +133,7 @@ func (r *Replica) take(at int) error {
 // owns reports whether the lvol is the replica's.
 func (r Replica) owns(uuid string) bool {
 	at, ok := r.index.byUUID[uuid]
-	return ok && r.is[at].role != roleForeign
+	return ok && r.members[at].role != roleForeign
 }
 
 // located names a replica among those of other stores.
@@ -146,24 +146,24 @@ func (r Replica) Exists() bool { return r.exists }
 func (r Replica) ParentOf(l Lvol) Parent {
 	at, ok := r.index.byUUID[l.Parent]
 	if !ok {
-		return l.parentOutside()
+		return l.externalParent()
 	}
 	return r.asParent(at)
 }
 
 // parentAt is what the lvol at that position of the store hangs on.
 func (r *Replica) parentAt(at int) Parent {
-	above := r.index.parents[at]
-	if above == noParent {
-		return r.Store.Lvols[at].parentOutside()
+	parent := r.index.parents[at]
+	if parent == noParent {
+		return r.Store.Lvols[at].externalParent()
 	}
-	return r.asParent(above)
+	return r.asParent(parent)
 }
 
 // asParent is the lvol at that position of the store as a parent.
 func (r Replica) asParent(at int) Parent {
-	if r.is[at].role == roleSnapshot {
-		return Parent{parentSnapshot, r.is[at].snapshot}
+	if r.members[at].role == roleSnapshot {
+		return Parent{parentSnapshot, r.members[at].snapshot}
 	}
 	parent := &r.Store.Lvols[at]
 	if image, ok := ImageOfLvolName(parent.Name, r.Store.UUID); ok {
@@ -181,13 +181,13 @@ func (r Replica) Snapshot(name string) (Snapshot, bool) {
 	return r.Snapshots[i], true
 }
 
-// placeNamed is the position in the store of the snapshot of that name.
-func (r *Replica) placeNamed(name string) (at int, ok bool) {
+// positionNamed is the position in the store of the snapshot of that name.
+func (r *Replica) positionNamed(name string) (at int, ok bool) {
 	i, ok := r.find(name)
 	if !ok {
-		return noPlace, false
+		return noPosition, false
 	}
-	return r.places[i], true
+	return r.positions[i], true
 }
 
 // find is the position in Snapshots of the one of that name.
@@ -207,8 +207,8 @@ func (r Replica) Hurt(image Image) bool {
 // is a contradiction.
 func (r *Replica) findImages() []string {
 	var names []string
-	for at := range r.is {
-		if role := r.is[at].role; role != roleSnapshot && role != roleHead {
+	for at := range r.members {
+		if role := r.members[at].role; role != roleSnapshot && role != roleHead {
 			continue
 		}
 		parent := r.index.parents[at]
@@ -239,8 +239,8 @@ func (r Replica) Views() []Lvol {
 // deletable marks, by position in the store, the replica's snapshots and what it
 // has in flight.
 func (r *Replica) deletable() []bool {
-	marked := make([]bool, len(r.is))
-	for at, is := range r.is {
+	marked := make([]bool, len(r.members))
+	for at, is := range r.members {
 		marked[at] = is.role == roleSnapshot || is.role == roleInFlight
 	}
 	return marked
@@ -248,7 +248,7 @@ func (r *Replica) deletable() []bool {
 
 // isImage reports whether a backing image is at that position of the store.
 func (r *Replica) isImage(at int) bool {
-	if r.is[at].role != roleForeign {
+	if r.members[at].role != roleForeign {
 		return false
 	}
 	_, ok := ImageOfLvolName(r.Store.Lvols[at].Name, r.Store.UUID)

@@ -5,12 +5,12 @@ import "testing"
 // BUG 3 (rule 3). A replica that is its own destination: with Full the plan
 // deletes the source. (app refuses it; PlanRebuild is exported for embedders.)
 func TestBug3_AReplicaIsNotRebuiltFromItself(t *testing.T) {
-	s := parseScene(t, "said none\nsource\n  s1 own=a/2\n    head\ndestination\n")
+	s := parseFixture(t, "requested none\nsource\n  s1 own=a/2\n    head\ndestination\n")
 	r, err := NewReplica(s.source, sourceReplica)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := PlanRebuild(r, r, s.said, Options{Full: true})
+	plan, err := PlanRebuild(r, r, s.requested, Options{Full: true})
 	if err == nil {
 		t.Fatalf("the source would be deleted:\n%s", planText(plan))
 	}

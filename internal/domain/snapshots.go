@@ -15,7 +15,7 @@ func (r Replica) requireWhole() error {
 	case r.Head == nil:
 		return refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it", r.Name, r.Store.Name)
 	}
-	return r.refuseOutside(r.head)
+	return r.refuseExternal(r.head)
 }
 
 func (r Replica) requireSnapshot(name string) (Snapshot, error) {
@@ -34,8 +34,8 @@ func (r Replica) requireSnapshot(name string) (Snapshot, error) {
 		}
 		return Snapshot{}, refuse("replica %s on lvstore %s has no snapshot %s, only %s", r.Name, r.Store.Name, name, strings.Join(names, ", "))
 	}
-	at, _ := r.placeNamed(name)
-	return s, r.refuseOutside(at)
+	at, _ := r.positionNamed(name)
+	return s, r.refuseExternal(at)
 }
 
 // CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's
@@ -54,7 +54,7 @@ func (r Replica) CheckNewSnapshot(name string) error {
 	if err := r.refuseNames([]string{lvol}); err != nil {
 		return err
 	}
-	if other, doubt := r.lineage.doubt(Lvol{Name: lvol, ReadOnly: true}); doubt {
+	if other, doubt := r.lineage.ambiguousWith(Lvol{Name: lvol, ReadOnly: true}); doubt {
 		return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", lvol, r.Store.Name, other)
 	}
 	return r.refuseInUse(r.Head, changeFreeze)
@@ -92,7 +92,7 @@ func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 		if l.Parent != s.Lvol.UUID {
 			continue
 		}
-		switch r.is[at].role {
+		switch r.members[at].role {
 		case roleForeign:
 			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on snapshot %s: detach or delete it first", l.Name, r.Store.Name, r.Name, name)
 		case roleInFlight:

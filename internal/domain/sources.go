@@ -12,23 +12,23 @@ import "fmt"
 // can be copied from to that store. Where none is, it is that of the first hurt
 // one, on which PlanRebuild decides; -1 where there is none of these either.
 // flaws say what is wrong with each source, nil where nothing is.
-func PickPrimary(said Image, sources []Replica, destination Listing) (primary int, flaws []error) {
+func PickPrimary(requested Image, sources []Replica, destination Listing) (primary int, flaws []error) {
 	flaws = make([]error, len(sources))
 	var whole []Replica
 	for i, r := range sources {
-		if flaws[i] = unfit(r, destination); flaws[i] == nil {
+		if flaws[i] = unsuitable(r, destination); flaws[i] == nil {
 			whole = append(whole, r)
 		}
 	}
 	// Which image the volume has, the lineage of one tells for all of them. Two
 	// that disagree are refused later, with both named.
-	image, _ := agreed(testimonies(said, ofOneVolume(whole)...))
+	image, _ := agreedImage(imageEvidence(requested, sameVolume(whole)...))
 	primary, hurt := -1, -1
 	for i, r := range sources {
 		if flaws[i] != nil {
 			continue
 		}
-		switch flaws[i] = unproven(r, image); {
+		switch flaws[i] = unprovenContent(r, image); {
 		case flaws[i] == nil && primary < 0:
 			primary = i
 		case r.Hurt(image) && hurt < 0:
@@ -41,8 +41,8 @@ func PickPrimary(said Image, sources []Replica, destination Listing) (primary in
 	return primary, flaws
 }
 
-// unfit says why nothing can be planned from a replica.
-func unfit(r Replica, destination Listing) error {
+// unsuitable says why nothing can be planned from a replica.
+func unsuitable(r Replica, destination Listing) error {
 	if !r.Exists() {
 		return refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
 	}
@@ -52,8 +52,8 @@ func unfit(r Replica, destination Listing) error {
 	return (&planner{source: r, destination: Replica{Store: destination}}).refuseOtherGeometry()
 }
 
-// unproven says why what a replica shows may not be what was written.
-func unproven(r Replica, image Image) error {
+// unprovenContent says why what a replica shows may not be what was written.
+func unprovenContent(r Replica, image Image) error {
 	name, has := image.Name()
 	if !has {
 		return nil
@@ -62,7 +62,7 @@ func unproven(r Replica, image Image) error {
 		return refuse("replica %s on lvstore %s lost %s", r.Name, r.Store.Name, image)
 	}
 	if here, ok := r.Store.BackingImage(name); ok && here.Lvol.Image.Unready != "" {
-		return refuse("backing image %s on lvstore %s %s, so what replica %s shows is unproven", name, r.Store.Name, here.flaw(), r.Name)
+		return refuse("backing image %s on lvstore %s %s, so what replica %s shows is unproven", name, r.Store.Name, here.defect(), r.Name)
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func unusableReason(primary, other Replica, image Image) string {
 	if primary.Store.UUID == other.Store.UUID && primary.Name == other.Name {
 		return "it is the same replica"
 	}
-	for _, flaw := range []error{unfit(other, primary.Store), unproven(other, image)} {
+	for _, flaw := range []error{unsuitable(other, primary.Store), unprovenContent(other, image)} {
 		if flaw != nil {
 			return flaw.Error()
 		}
@@ -143,7 +143,7 @@ func unusableReason(primary, other Replica, image Image) string {
 		ours, here := primary.Store.BackingImage(name)
 		theirs, there := other.Store.BackingImage(name)
 		if here && there {
-			if differ := ours.contradiction(theirs); differ != "" {
+			if differ := ours.difference(theirs); differ != "" {
 				return fmt.Sprintf("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, other.Store.Name, primary.Store.Name, differ)
 			}
 		}
@@ -153,28 +153,28 @@ func unusableReason(primary, other Replica, image Image) string {
 
 // pair is an lvol of the primary and what has its name on another replica.
 type pair struct {
-	what           string
-	ours, theirs   Lvol
-	ourUp, theirUp string // what they hang on, in the tree; "": they are ancestors
-	recorded       bool   // attributes, on both
+	what                   string
+	ours, theirs           Lvol
+	ourParent, theirParent string // what they hang on, in the tree; "": they are ancestors
+	recorded               bool   // attributes, on both
 }
 
 // pairs are in the order of what is copied.
 func pairs(primary, other Replica, image Image, copied []string) []pair {
-	places := make(map[string]int, len(primary.Snapshots))
+	positions := make(map[string]int, len(primary.Snapshots))
 	for i := range primary.Snapshots {
-		places[primary.Snapshots[i].Lvol.UUID] = i
+		positions[primary.Snapshots[i].Lvol.UUID] = i
 	}
 	var all []pair
 	for _, uuid := range copied {
-		if i, isSnapshot := places[uuid]; isSnapshot {
+		if i, isSnapshot := positions[uuid]; isSnapshot {
 			ours := primary.Snapshots[i]
 			theirs, ok := other.Snapshot(ours.Name)
 			if !ok {
 				continue
 			}
 			p := pair{what: "snapshot " + ours.Name, ours: ours.Lvol, theirs: theirs.Lvol, recorded: primary.Store.Records && other.Store.Records}
-			p.ourUp, p.theirUp = snapshotBelow(primary, ours), snapshotBelow(other, theirs)
+			p.ourParent, p.theirParent = parentSnapshotName(primary, ours), parentSnapshotName(other, theirs)
 			all = append(all, p)
 			continue
 		}
@@ -182,15 +182,15 @@ func pairs(primary, other Replica, image Image, copied []string) []pair {
 		ours, here := primary.Store.BackingImage(name)
 		theirs, there := other.Store.BackingImage(name)
 		if here && there && ours.Lvol.UUID == uuid {
-			all = append(all, pair{what: image.String(), ours: ours.Lvol, theirs: theirs.Lvol, ourUp: ours.Lvol.Parent, theirUp: theirs.Lvol.Parent})
+			all = append(all, pair{what: image.String(), ours: ours.Lvol, theirs: theirs.Lvol, ourParent: ours.Lvol.Parent, theirParent: theirs.Lvol.Parent})
 		}
 	}
 	return all
 }
 
-// snapshotBelow is the name of what a snapshot hangs on in the tree, "" for the
+// parentSnapshotName is the name of what a snapshot hangs on in the tree, "" for the
 // ancestor.
-func snapshotBelow(r Replica, s Snapshot) string {
+func parentSnapshotName(r Replica, s Snapshot) string {
 	if name, ok := r.ParentOf(s.Lvol).Snapshot(); ok {
 		return name
 	}
@@ -202,10 +202,10 @@ func (p pair) differ() string {
 	switch {
 	case !p.theirs.ReadOnly:
 		return "is writable"
-	case p.ourUp != p.theirUp && p.theirUp == "":
+	case p.ourParent != p.theirParent && p.theirParent == "":
 		return "is the ancestor"
-	case p.ourUp != p.theirUp:
-		return "hangs on " + p.theirUp
+	case p.ourParent != p.theirParent:
+		return "hangs on " + p.theirParent
 	case p.ours.Size != p.theirs.Size:
 		return fmt.Sprintf("has %d bytes instead of %d", p.theirs.Size, p.ours.Size)
 	case p.ours.Own.Count != p.theirs.Own.Count:

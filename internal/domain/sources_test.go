@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// two are the replicas of a scene: the primary is drawn as its source, the other
+// two are the replicas of a fixture: the primary is drawn as its source, the other
 // one as its destination.
-func two(t *testing.T, text string) (primary, other Replica, s scene) {
+func two(t *testing.T, text string) (primary, other Replica, s fixture) {
 	t.Helper()
-	s = parseScene(t, text)
+	s = parseFixture(t, text)
 	primary, err := NewReplica(s.source, sourceReplica)
 	require.NoError(t, err)
 	other, err = NewReplica(s.destination, destinationReplica)
@@ -182,7 +182,7 @@ func TestThePrimaryIsTheFirstHealthySource(t *testing.T) {
 				source, _, _ := two(t, "source"+drawn+"destination\n")
 				sources = append(sources, source)
 			}
-			primary, flaws := PickPrimary(c.said, sources, sceneStore("b"))
+			primary, flaws := PickPrimary(c.said, sources, fixtureStore("b"))
 			require.Equal(t, c.primary, primary)
 			for i, flaw := range c.flaws {
 				if flaw == "" {
@@ -196,7 +196,7 @@ func TestThePrimaryIsTheFirstHealthySource(t *testing.T) {
 	unready, _, _ := two(t, "source"+healthy+"destination\n")
 	unready.Store.Lvols[0].Image.Unready = "failed"
 	whole, _, _ := two(t, "source"+healthy+"destination\n")
-	primary, flaws := PickPrimary(Image{}, []Replica{unready, whole}, sceneStore("b"))
+	primary, flaws := PickPrimary(Image{}, []Replica{unready, whole}, fixtureStore("b"))
 	require.Equal(t, 1, primary)
 	requireRefusal(t, flaws[0], `is recorded as "failed"`)
 }

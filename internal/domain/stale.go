@@ -15,34 +15,34 @@ import (
 // would lack, and which source has another size. It is a Refusal where that is a
 // user's snapshot, a part of the size or all the data. right: the caller has said
 // that the primary is right, so nothing is refused.
-func CheckPrimary(primary Replica, others []Replica, right bool) (warnings []string, err error) {
-	var lost []string
+func CheckPrimary(primary Replica, others []Replica, trusted bool) (warnings []string, err error) {
+	var losses []string
 	for _, other := range others {
 		c := comparison{primary: primary, other: other}
 		c.compare()
-		lost, warnings = append(lost, c.lost...), append(warnings, c.differs...)
+		losses, warnings = append(losses, c.lost...), append(warnings, c.differences...)
 	}
-	warnings = append(lost[:len(lost):len(lost)], warnings...)
-	if len(lost) == 0 || right {
+	warnings = append(losses[:len(losses):len(losses)], warnings...)
+	if len(losses) == 0 || trusted {
 		return warnings, nil
 	}
-	return warnings, refuse("the sources differ, and a replica rebuilt from %s would lack what another one has: %s; say which source is right, or give the right ones only", primary.located(), strings.Join(lost, "; "))
+	return warnings, refuse("the sources differ, and a replica rebuilt from %s would lack what another one has: %s; say which source is right, or give the right ones only", primary.located(), strings.Join(losses, "; "))
 }
 
 // comparison is of the primary with one other source.
 type comparison struct {
 	primary, other Replica
 
-	lost    []string // that may not be lost without a word from the caller
-	differs []string // the rest
+	lost        []string // that may not be lost without a word from the caller
+	differences []string // the rest
 }
 
-func (c *comparison) lose(format string, args ...any) {
+func (c *comparison) addLoss(format string, args ...any) {
 	c.lost = append(c.lost, fmt.Sprintf(format, args...))
 }
 
-func (c *comparison) differ(format string, args ...any) {
-	c.differs = append(c.differs, fmt.Sprintf(format, args...))
+func (c *comparison) addDifference(format string, args ...any) {
+	c.differences = append(c.differences, fmt.Sprintf(format, args...))
 }
 
 func (c *comparison) compare() {
@@ -57,14 +57,14 @@ func (c *comparison) compare() {
 }
 
 func (c *comparison) compareVolumes() {
-	if OfOtherVolumes(c.primary.Name, c.other.Name) {
-		c.lose("%s is named as a replica of another volume", c.other.located())
+	if DifferentVolumes(c.primary.Name, c.other.Name) {
+		c.addLoss("%s is named as a replica of another volume", c.other.located())
 	}
 }
 
 func (c *comparison) compareData() {
 	if n := c.other.ownClusters(); n > 0 && c.primary.ownClusters() == 0 {
-		c.lose("%s has %s, and %s has none", c.other.located(), clustersText(n), c.primary.located())
+		c.addLoss("%s has %s, and %s has none", c.other.located(), clustersText(n), c.primary.located())
 	}
 }
 
@@ -83,10 +83,10 @@ func (c *comparison) compareSnapshots() {
 		}
 	}
 	if len(users.names) > 0 {
-		c.lose("only %s has %s", c.other.located(), users.text("snapshot"))
+		c.addLoss("only %s has %s", c.other.located(), users.text("snapshot"))
 	}
 	if len(systems.names) > 0 {
-		c.differ("only %s has %s", c.other.located(), systems.text("system snapshot"))
+		c.addDifference("only %s has %s", c.other.located(), systems.text("system snapshot"))
 	}
 }
 
@@ -95,9 +95,9 @@ func (c *comparison) compareSizes() {
 	switch {
 	case ours == 0 || theirs == 0: // not known
 	case theirs > ours:
-		c.lose("%s has %d bytes, and %s %d", c.other.located(), theirs, c.primary.located(), ours)
+		c.addLoss("%s has %d bytes, and %s %d", c.other.located(), theirs, c.primary.located(), ours)
 	case theirs < ours && c.other.Head != nil: // without a head, the volume may have grown since
-		c.differ("source %s has another size: %d bytes instead of the %d of %s", c.other.located(), theirs, ours, c.primary.located())
+		c.addDifference("source %s has another size: %d bytes instead of the %d of %s", c.other.located(), theirs, ours, c.primary.located())
 	}
 }
 
@@ -110,9 +110,9 @@ func (c *comparison) compareHeads() {
 	}
 	ours, theirs := c.primary.sinceSnapshot(), c.other.sinceSnapshot()
 	switch {
-	case ours.on != theirs.on || ours.clusters == theirs.clusters:
+	case ours.since != theirs.since || ours.clusters == theirs.clusters:
 	case ours.clusters == 0 || theirs.clusters > 0 && !ours.frozen && !theirs.frozen:
-		c.differ("%s has %s in its head, and %s %d", c.other.located(), clustersText(theirs.clusters), c.primary.located(), ours.clusters)
+		c.addDifference("%s has %s in its head, and %s %d", c.other.located(), clustersText(theirs.clusters), c.primary.located(), ours.clusters)
 	}
 }
 
@@ -142,20 +142,20 @@ func someNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// ofOneVolume are those that are not named as replicas of another volume than the
+// sameVolume are those that are not named as replicas of another volume than the
 // first one.
-func ofOneVolume(replicas []Replica) (same []Replica) {
+func sameVolume(replicas []Replica) (same []Replica) {
 	for _, r := range replicas {
-		if !OfOtherVolumes(replicas[0].Name, r.Name) {
+		if !DifferentVolumes(replicas[0].Name, r.Name) {
 			same = append(same, r)
 		}
 	}
 	return same
 }
 
-// OfOtherVolumes reports whether two replicas, by name, are named as replicas of different
+// DifferentVolumes reports whether two replicas, by name, are named as replicas of different
 // volumes. Where one is named so and the other is not, they are, too.
-func OfOtherVolumes(a, b string) bool {
+func DifferentVolumes(a, b string) bool {
 	ofA, okA := VolumeOfReplica(a)
 	ofB, okB := VolumeOfReplica(b)
 	return (okA || okB) && (okA != okB || ofA != ofB)
@@ -163,7 +163,7 @@ func OfOtherVolumes(a, b string) bool {
 
 // ownClusters is how many clusters the replica's head and snapshots have.
 func (r Replica) ownClusters() (n uint64) {
-	for at, is := range r.is {
+	for at, is := range r.members {
 		if is.role == roleHead || is.role == roleSnapshot {
 			n += r.Store.Lvols[at].Own.Count
 		}
@@ -183,18 +183,18 @@ func (r Replica) volumeSize() (size uint64) {
 	return size
 }
 
-// written is what a head has written since a snapshot.
-type written struct {
-	on       string // the newest snapshot that no rebuild took of the head; "": there is none
+// headWrites is what a head has written since a snapshot.
+type headWrites struct {
+	since    string // the newest snapshot that no rebuild took of the head; "": there is none
 	clusters uint64 // of the head, and of what rebuilds took of it
 	frozen   bool   // a rebuild took a snapshot of it
 }
 
-func (r Replica) sinceSnapshot() written {
-	w := written{clusters: r.Head.Own.Count}
-	for at := r.index.parents[r.head]; at != noParent && r.is[at].role == roleSnapshot; at = r.index.parents[at] {
-		if !isSystemSnapshot(r.is[at].snapshot) {
-			w.on = r.is[at].snapshot
+func (r Replica) sinceSnapshot() headWrites {
+	w := headWrites{clusters: r.Head.Own.Count}
+	for at := r.index.parents[r.head]; at != noParent && r.members[at].role == roleSnapshot; at = r.index.parents[at] {
+		if !isSystemSnapshot(r.members[at].snapshot) {
+			w.since = r.members[at].snapshot
 			break
 		}
 		w.clusters, w.frozen = w.clusters+r.Store.Lvols[at].Own.Count, true

@@ -115,7 +115,7 @@ func TestASourceOfAnotherVolumeIsRefused(t *testing.T) {
 
 // The image of another volume is not this one's.
 func TestAReplicaOfAnotherVolumeKnowsNothingOfTheImage(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base\n  image:other\n    mine own=m/1\n      head record=other\n")
+	s := parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base\n  image:other\n    mine own=m/1\n      head record=other\n")
 	_, err := s.planFrom(sourceReplica, destinationReplica)
 	requireRefusal(t, err, "backing image other")
 	plan, err := s.planFrom(otherVolumes, destinationReplica)
@@ -123,12 +123,12 @@ func TestAReplicaOfAnotherVolumeKnowsNothingOfTheImage(t *testing.T) {
 	require.Equal(t, ImageNamed("base"), plan.Image)
 	require.Contains(t, plan.Warnings, "destination vol-1-r-4e5f6a7b on lvstore disk-b is named as a replica of another volume than source vol-9-r-0a1b2c3d on lvstore disk-a")
 
-	s = parseScene(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n  image:base\n    mine own=m/1\n      head record=base\n")
+	s = parseFixture(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n  image:base\n    mine own=m/1\n      head record=base\n")
 	_, err = s.planFrom(otherVolumes, destinationReplica)
 	requireRefusal(t, err, "which backing image the volume has is not known")
 
 	hurt, _, _ := two(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n")
-	b := renamed(parseScene(t, "source\n  image:base\n    s1 own=a/2\n      head record=base\ndestination\n").source)
+	b := renamed(parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head record=base\ndestination\n").source)
 	b.Name = "disk-b"
 	other, err := NewReplica(b, otherVolumes)
 	require.NoError(t, err)
@@ -150,7 +150,7 @@ func TestReplicasOfDifferentVolumesAreToldByTheirNames(t *testing.T) {
 		{"a", "b", false}, // nothing tells
 		{"my-r-r-1", "my-r-r-2", false},
 	} {
-		require.Equal(t, c.other, OfOtherVolumes(c.a, c.b), "%s, %s", c.a, c.b)
-		require.Equal(t, c.other, OfOtherVolumes(c.b, c.a), "%s, %s", c.b, c.a)
+		require.Equal(t, c.other, DifferentVolumes(c.a, c.b), "%s, %s", c.a, c.b)
+		require.Equal(t, c.other, DifferentVolumes(c.b, c.a), "%s, %s", c.b, c.a)
 	}
 }

@@ -127,8 +127,8 @@ type named struct {
 }
 
 const (
-	noPlace  = -1 // no position
-	noParent = noPlace
+	noPosition = -1 // no position
+	noParent   = noPosition
 )
 
 // newIndex refuses listings that contradict themselves.

@@ -31,12 +31,12 @@ func NewSurvey(store Listing) (Survey, error) {
 	if err != nil {
 		return Survey{}, refuse("%v", err)
 	}
-	s := &surveyor{index: x, known: make(map[string]bool), whose: make(map[string]bool)}
+	s := &surveyor{index: x, examined: make(map[string]bool), assigned: make(map[string]bool)}
 	s.survey.Store = store
 	s.findImages()
 	s.findReplicas()
 	for _, l := range store.Lvols {
-		if !s.whose[l.UUID] {
+		if !s.assigned[l.UUID] {
 			s.survey.Others = append(s.survey.Others, l)
 		}
 	}
@@ -45,10 +45,10 @@ func NewSurvey(store Listing) (Survey, error) {
 }
 
 type surveyor struct {
-	index  *index
-	survey Survey
-	known  map[string]bool // replicas that were looked for already
-	whose  map[string]bool // UUIDs of lvols that somebody's are
+	index    *index
+	survey   Survey
+	examined map[string]bool // replicas that were looked for already
+	assigned map[string]bool // UUIDs of lvols that somebody's are
 }
 
 func (s *surveyor) findImages() {
@@ -63,7 +63,7 @@ func (s *surveyor) findImages() {
 		default:
 			continue
 		}
-		s.whose[l.UUID] = true
+		s.assigned[l.UUID] = true
 	}
 }
 
@@ -75,55 +75,55 @@ func (s *surveyor) findReplicas() {
 	var loose [][]reading
 	var of []Lvol
 	for _, l := range s.survey.Store.Lvols {
-		if s.whose[l.UUID] {
+		if s.assigned[l.UUID] {
 			continue
 		}
 		switch all := readings(l); len(all) {
 		case 0:
 		case 1:
-			s.look(all[0].replica)
+			s.addReplica(all[0].replica)
 		default:
 			loose, of = append(loose, all), append(of, l)
 		}
 	}
 	for i, all := range loose {
 		for _, r := range all {
-			if !s.whose[of[i].UUID] {
-				s.look(r.replica)
+			if !s.assigned[of[i].UUID] {
+				s.addReplica(r.replica)
 			}
 		}
 	}
 }
 
-// look adds the replica of that name, if anything is its own.
-func (s *surveyor) look(name string) {
-	if s.known[name] {
+// addReplica adds the replica of that name, if anything is its own.
+func (s *surveyor) addReplica(name string) {
+	if s.examined[name] {
 		return
 	}
-	s.known[name] = true
+	s.examined[name] = true
 	r, err := s.index.replica(name, nil)
 	if err != nil {
 		s.survey.Unclear = append(s.survey.Unclear, Unclear{name, err.Error()})
-		s.claim(name)
+		s.assignPossible(name)
 		return
 	}
 	if !r.Exists() {
 		return
 	}
 	s.survey.Replicas = append(s.survey.Replicas, r)
-	for at, is := range r.is {
+	for at, is := range r.members {
 		if is.role != roleForeign {
-			s.whose[s.survey.Store.Lvols[at].UUID] = true
+			s.assigned[s.survey.Store.Lvols[at].UUID] = true
 		}
 	}
 }
 
-// claim keeps what may belong to an unclear replica from being shown as
+// assignPossible keeps what may belong to an unclear replica from being shown as
 // nobody's.
-func (s *surveyor) claim(replica string) {
+func (s *surveyor) assignPossible(replica string) {
 	for _, l := range s.survey.Store.Lvols {
 		if _, may := readingFor(l, replica); may {
-			s.whose[l.UUID] = true
+			s.assigned[l.UUID] = true
 		}
 	}
 }

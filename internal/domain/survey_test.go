@@ -100,7 +100,7 @@ func TestASurveyOfAStoreWithACycleIsRefused(t *testing.T) {
 func TestASurveyFindsEveryLvolOnce(t *testing.T) {
 	names := []string{"vol-1", "vol-1-snap-a", "vol-1-snap-a-snap-b", "vol-1-snap-a-snap-b-snap-c", "vol-10", "vol-1-rebuilding", "vol-1-snap-a-rebuilding-0badcafe", "bi-base-disk-store-b", "bi-rebuilding-0badcafe", "vol-1-clone-ep-1", "x-snap-"}
 	rapid.Check(t, func(t *rapid.T) {
-		store := sceneStore("b")
+		store := fixtureStore("b")
 		for i, name := range rapid.Permutation(names).Draw(t, "names")[:rapid.IntRange(0, len(names)).Draw(t, "how many")] {
 			l := Lvol{UUID: fmt.Sprint("u", i), Name: name, Size: proofSize, ReadOnly: rapid.Bool().Draw(t, "snapshot")}
 			if i > 0 && rapid.Bool().Draw(t, "hangs") {

@@ -10,12 +10,12 @@ import (
 // SnapshotTree is the tree of snapshots of a whole replica, and where its
 // head hangs. A tree without a snapshot is one, too.
 type SnapshotTree struct {
-	replica *Replica
-	order   []int    // positions in the store: parents before children, depth first; siblings by creation, then name
-	names   []string // of each in order
-	parents []int    // of each in order, positions in order, too; noParent: the ancestor
-	head    int      // position in order of the head's parent; noParent: there is no snapshot
-	placed  []int    // the other way round: by position in the store, position in order
+	replica   *Replica
+	order     []int    // positions in the store: parents before children, depth first; siblings by creation, then name
+	names     []string // of each in order
+	parents   []int    // of each in order, positions in order, too; noParent: the ancestor
+	head      int      // position in order of the head's parent; noParent: there is no snapshot
+	positions []int    // the other way round: by position in the store, position in order
 
 	system *Snapshot // is last in order, but not in the store yet; nil: there is none
 }
@@ -30,14 +30,14 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 	n := len(r.Snapshots)
 	t := SnapshotTree{
 		replica: &r, order: make([]int, 0, n), names: make([]string, 0, n), parents: make([]int, 0, n), head: noParent,
-		placed: make([]int, len(r.Store.Lvols)),
+		positions: make([]int, len(r.Store.Lvols)),
 	}
 	ancestor, err := r.findAncestor()
 	if err != nil {
 		return SnapshotTree{}, err
 	}
 	t.fill(ancestor)
-	if err := t.placeHead(); err != nil {
+	if err := t.findHeadParent(); err != nil {
 		return SnapshotTree{}, err
 	}
 	return t, nil
@@ -65,22 +65,22 @@ func (r Replica) refuseHeadless() error {
 // findAncestor is the position in the store of the one snapshot that hangs on no
 // other one; noPlace: there is no snapshot.
 func (r *Replica) findAncestor() (int, error) {
-	ancestor := noPlace
-	for at := range r.is {
-		if r.is[at].role != roleSnapshot {
+	ancestor := noPosition
+	for at := range r.members {
+		if r.members[at].role != roleSnapshot {
 			continue
 		}
-		if err := r.refuseOutside(at); err != nil {
+		if err := r.refuseExternal(at); err != nil {
 			return 0, err
 		}
-		if under := r.index.parents[at]; under != noParent && !r.isImage(under) {
-			if err := r.refuseStep(under, &r.Store.Lvols[at]); err != nil {
+		if parent := r.index.parents[at]; parent != noParent && !r.isImage(parent) {
+			if err := r.refuseParent(parent, &r.Store.Lvols[at]); err != nil {
 				return 0, err
 			}
 			continue
 		}
-		if ancestor != noPlace {
-			return 0, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one hangs loose", r.Name, r.Store.Name, r.is[ancestor].snapshot, r.is[at].snapshot)
+		if ancestor != noPosition {
+			return 0, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one hangs loose", r.Name, r.Store.Name, r.members[ancestor].snapshot, r.members[at].snapshot)
 		}
 		ancestor = at
 	}
@@ -95,13 +95,13 @@ func (t *SnapshotTree) fill(ancestor int) {
 	for pending := []step{{ancestor, noParent}}; len(pending) > 0; {
 		now := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
-		if now.at == noPlace {
+		if now.at == noPosition {
 			continue
 		}
 		here := len(t.order)
-		t.placed[now.at] = here
+		t.positions[now.at] = here
 		t.order = append(t.order, now.at)
-		t.names = append(t.names, t.replica.is[now.at].snapshot)
+		t.names = append(t.names, t.replica.members[now.at].snapshot)
 		t.parents = append(t.parents, now.parent)
 		pending = append(pending, step{family[now.at].younger, now.parent}, step{family[now.at].eldest, here})
 	}
@@ -113,12 +113,12 @@ type family struct{ eldest, younger int }
 
 // families are by position in the store, too.
 func (r *Replica) families(ancestor int) []family {
-	of := make([]family, len(r.is))
+	of := make([]family, len(r.members))
 	for at := range of {
-		of[at] = family{noPlace, noPlace}
+		of[at] = family{noPosition, noPosition}
 	}
-	for at := range r.is {
-		if r.is[at].role == roleSnapshot && at != ancestor {
+	for at := range r.members {
+		if r.members[at].role == roleSnapshot && at != ancestor {
 			parent := &of[r.index.parents[at]]
 			of[at].younger, parent.eldest = parent.eldest, at
 		}
@@ -126,14 +126,14 @@ func (r *Replica) families(ancestor int) []family {
 	var children []int
 	for at := range of {
 		children = children[:0]
-		for child := of[at].eldest; child != noPlace; child = of[child].younger {
+		for child := of[at].eldest; child != noPosition; child = of[child].younger {
 			children = append(children, child)
 		}
 		if len(children) < 2 {
 			continue
 		}
 		slices.SortFunc(children, r.compareAge)
-		eldest := noPlace
+		eldest := noPosition
 		for _, child := range slices.Backward(children) {
 			of[child].younger, eldest = eldest, child
 		}
@@ -145,12 +145,12 @@ func (r *Replica) families(ancestor int) []family {
 // compareAge compares snapshots by creation, then name.
 func (r *Replica) compareAge(a, b int) int {
 	created := r.Store.Lvols[a].Attributes.CreatedAt.Compare(r.Store.Lvols[b].Attributes.CreatedAt)
-	return cmp.Or(created, strings.Compare(r.is[a].snapshot, r.is[b].snapshot))
+	return cmp.Or(created, strings.Compare(r.members[a].snapshot, r.members[b].snapshot))
 }
 
-func (t *SnapshotTree) placeHead() error {
+func (t *SnapshotTree) findHeadParent() error {
 	r := t.replica
-	if err := r.refuseOutside(r.head); err != nil {
+	if err := r.refuseExternal(r.head); err != nil {
 		return err
 	}
 	at := r.index.parents[r.head]
@@ -160,18 +160,18 @@ func (t *SnapshotTree) placeHead() error {
 		}
 		return nil
 	}
-	if err := r.refuseStep(at, r.Head); err != nil {
+	if err := r.refuseParent(at, r.Head); err != nil {
 		return err
 	}
-	t.head = t.placed[at]
+	t.head = t.positions[at]
 	return nil
 }
 
-// refuseOutside refuses what the tree cannot tell the view of: a part of its bytes
+// refuseExternal refuses what the tree cannot tell the view of: a part of its bytes
 // is on a bdev outside of the lvstore, or missing.
-func (r *Replica) refuseOutside(at int) error {
+func (r *Replica) refuseExternal(at int) error {
 	l := &r.Store.Lvols[at]
-	switch parent := l.parentOutside(); {
+	switch parent := l.externalParent(); {
 	case parent.IsUnknown():
 		return refuse("lvol %s on lvstore %s is degraded: the external snapshot that it reads through to is missing, so its bytes are not all there; bring that back, or take another replica", l.Name, r.Store.Name)
 	case !parent.IsNone():
@@ -180,11 +180,11 @@ func (r *Replica) refuseOutside(at int) error {
 	return nil
 }
 
-// refuseStep refuses a child that no healthy tree has under the lvol at that
+// refuseParent refuses a child that no healthy tree has under the lvol at that
 // position of the store.
-func (r *Replica) refuseStep(under int, child *Lvol) error {
-	parent := &r.Store.Lvols[under]
-	if r.is[under].role != roleSnapshot {
+func (r *Replica) refuseParent(parentAt int, child *Lvol) error {
+	parent := &r.Store.Lvols[parentAt]
+	if r.members[parentAt].role != roleSnapshot {
 		return refuse("lvol %s on lvstore %s hangs on %s, which is no snapshot of replica %s", child.Name, r.Store.Name, parent.Name, r.Name)
 	}
 	if child.Size < parent.Size {
@@ -206,7 +206,7 @@ func (t *SnapshotTree) snapshot(i int) Snapshot { return Snapshot{t.names[i], *t
 
 // lvol is the i-th snapshot's, not to be changed.
 func (t *SnapshotTree) lvol(i int) *Lvol {
-	if t.order[i] == noPlace {
+	if t.order[i] == noPosition {
 		return &t.system.Lvol
 	}
 	return &t.replica.Store.Lvols[t.order[i]]
@@ -214,7 +214,7 @@ func (t *SnapshotTree) lvol(i int) *Lvol {
 
 // Has reports whether the tree has a snapshot of that name.
 func (t SnapshotTree) Has(name string) bool {
-	_, ok := t.place(name)
+	_, ok := t.position(name)
 	return ok
 }
 
@@ -228,24 +228,24 @@ func (t SnapshotTree) Ancestor() (ancestor Snapshot, ok bool) {
 
 // ParentOf is the snapshot's parent in the tree; the ancestor has none.
 func (t SnapshotTree) ParentOf(s Snapshot) (parent Snapshot, isAncestor bool) {
-	at, _ := t.place(s.Name)
-	above := t.parents[at]
-	if above == noParent {
+	at, _ := t.position(s.Name)
+	parentAt := t.parents[at]
+	if parentAt == noParent {
 		return Snapshot{}, true
 	}
-	return t.snapshot(above), false
+	return t.snapshot(parentAt), false
 }
 
-// place is the position in the tree of the snapshot of that name.
-func (t *SnapshotTree) place(name string) (at int, ok bool) {
+// position is the position in the tree of the snapshot of that name.
+func (t *SnapshotTree) position(name string) (at int, ok bool) {
 	if t.system != nil && t.system.Name == name {
 		return len(t.order) - 1, true
 	}
-	place, ok := t.replica.placeNamed(name)
+	place, ok := t.replica.positionNamed(name)
 	if !ok {
 		return 0, false
 	}
-	return t.placed[place], true
+	return t.positions[place], true
 }
 
 // HeadParent is the snapshot that the head hangs on.
@@ -260,7 +260,7 @@ func (t SnapshotTree) HeadParent() (parent Snapshot, ok bool) {
 // have become a snapshot.
 func (t SnapshotTree) withSystemSnapshot(s Snapshot) SnapshotTree {
 	grown := t
-	grown.order = append(slices.Clone(t.order), noPlace)
+	grown.order = append(slices.Clone(t.order), noPosition)
 	grown.names = append(slices.Clone(t.names), s.Name)
 	grown.parents = append(slices.Clone(t.parents), t.head)
 	grown.head = len(t.order)

@@ -106,7 +106,7 @@ func TestListingsThatContradictThemselvesAreRefused(t *testing.T) {
 		"no UUID":                   {[]Lvol{{Name: "a"}}, []string{"a without a UUID"}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			store := sceneStore("b")
+			store := fixtureStore("b")
 			store.Lvols = c.lvols
 			_, err := newIndex(store)
 			require.Error(t, err)
@@ -117,7 +117,7 @@ func TestListingsThatContradictThemselvesAreRefused(t *testing.T) {
 }
 
 func TestPathsThatMeetAreNoCycle(t *testing.T) {
-	store := sceneStore("b")
+	store := fixtureStore("b")
 	store.Lvols = []Lvol{{UUID: "4", Parent: "2"}, {UUID: "3", Parent: "2"}, {UUID: "2", Parent: "1"}, {UUID: "1"}, {UUID: "5", Parent: "1"}}
 	_, err := newIndex(store)
 	require.NoError(t, err)
@@ -141,7 +141,7 @@ func longChain(store Listing, replica string, n int) Listing {
 // What is quadratic here, or recursive, does not come to an end.
 func TestAHundredThousandSnapshotsInOneChain(t *testing.T) {
 	const n = 100_000
-	s := scene{said: NoImage(), source: longChain(sceneStore("a"), sourceReplica, n), destination: longChain(sceneStore("b"), destinationReplica, n/2)}
+	s := fixture{requested: NoImage(), source: longChain(fixtureStore("a"), sourceReplica, n), destination: longChain(fixtureStore("b"), destinationReplica, n/2)}
 	source, destination := s.replicas(t)
 	tree, err := NewSnapshotTree(source)
 	require.NoError(t, err)
@@ -158,7 +158,7 @@ func TestAHundredThousandSnapshotsInOneChain(t *testing.T) {
 }
 
 func TestAHundredThousandSnapshotsFromTheLeafToTheRootInTheListing(t *testing.T) {
-	store := longChain(sceneStore("b"), destinationReplica, 100_000)
+	store := longChain(fixtureStore("b"), destinationReplica, 100_000)
 	for i, j := 0, len(store.Lvols)-1; i < j; i, j = i+1, j-1 {
 		store.Lvols[i], store.Lvols[j] = store.Lvols[j], store.Lvols[i]
 	}

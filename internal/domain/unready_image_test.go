@@ -10,8 +10,8 @@ import (
 // Longhorn gives a backing image whose download has failed its final name, and the
 // checksum that it should have had; its state alone tells.
 func TestAnImageThatWasNotFinishedIsNone(t *testing.T) {
-	scene := func(t *testing.T) scene {
-		return parseScene(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base\n    s1 own=a/1\n      head\n")
+	newFixture := func(t *testing.T) fixture {
+		return parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base\n    s1 own=a/1\n      head\n")
 	}
 	fail := func(s Listing) {
 		for i := range s.Lvols {
@@ -21,7 +21,7 @@ func TestAnImageThatWasNotFinishedIsNone(t *testing.T) {
 		}
 	}
 	t.Run("on the destination", func(t *testing.T) {
-		s := scene(t)
+		s := newFixture(t)
 		fail(s.destination)
 		_, err := s.plan()
 		requireRefusal(t, err, "failed", "disk-b")
@@ -31,13 +31,13 @@ func TestAnImageThatWasNotFinishedIsNone(t *testing.T) {
 		require.Contains(t, violations[0].Detail, "failed")
 	})
 	t.Run("on the source", func(t *testing.T) {
-		s := scene(t)
+		s := newFixture(t)
 		fail(s.source)
 		_, err := s.plan()
 		requireRefusal(t, err, "failed", "disk-a")
 	})
 	t.Run("in an audit", func(t *testing.T) {
-		s := scene(t)
+		s := newFixture(t)
 		fail(s.destination)
 		r, err := NewReplica(s.destination, destinationReplica)
 		require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestAnImageThatWasNotFinishedIsNone(t *testing.T) {
 		require.Contains(t, audit.Violations[0].Detail, "failed")
 	})
 	t.Run("for a new replica", func(t *testing.T) {
-		s := scene(t)
+		s := newFixture(t)
 		fail(s.destination)
 		_, err := s.destination.imageFor(ImageNamed("base"), 1<<40)
 		requireRefusal(t, err, "failed", "disk-b")

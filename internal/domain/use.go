@@ -36,11 +36,11 @@ func (u User) Any() bool { return u.Kind != UserNobody }
 
 // String says how the lvol is used, in words that follow "it is"; "" for nobody.
 func (u User) String() string {
-	said := [...]string{"", "exported as ", "a base of RAID ", "claimed by somebody, as "}[u.Kind] + u.Name
+	requested := [...]string{"", "exported as ", "a base of RAID ", "claimed by somebody, as "}[u.Kind] + u.Name
 	if u.Kind == UserExport && u.NoDelete {
-		said += ", and attached by its own target"
+		requested += ", and attached by its own target"
 	}
-	return said
+	return requested
 }
 
 // change is what is done to an lvol that somebody may use, and what comes of it, in

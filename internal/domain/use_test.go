@@ -13,10 +13,10 @@ const usedTree = "  image:base\n    s1 own=a/5\n      s2 own=b/3\n"
 // rebuildInUse plans with heads that are used as the words behind them say.
 func rebuildInUse(t *testing.T, source, destination string, allow bool) (Plan, error) {
 	t.Helper()
-	s := parseScene(t, "said base\nsource\n"+usedTree+source+"destination\n"+destination)
+	s := parseFixture(t, "requested base\nsource\n"+usedTree+source+"destination\n"+destination)
 	from, to := s.replicas(t)
 	from.AllowInUse, to.AllowInUse = allow, allow
-	return PlanRebuild(from, to, s.said, s.options)
+	return PlanRebuild(from, to, s.requested, s.options)
 }
 
 func TestRebuildRefusesReplicasInUse(t *testing.T) {
@@ -191,9 +191,9 @@ func TestFrozenLonghornHeadIsWarnedOf(t *testing.T) {
 		{"vol-1-r-1b2c3d4e", false, 1, false}, // upstream SPDK: Longhorn's engine does not run on it
 		{"vol-1-r-1", true, 1, false},         // Longhorn loads no replica of that name
 	} {
-		source, destination := sceneStore("a"), sceneStore("b")
+		source, destination := fixtureStore("a"), fixtureStore("b")
 		source.Records = c.records
-		source.Lvols = []Lvol{{UUID: "h", Name: c.replica, Size: sceneSize * proofCluster, Own: Clusters{Count: c.own}}}
+		source.Lvols = []Lvol{{UUID: "h", Name: c.replica, Size: fixtureSize * proofCluster, Own: Clusters{Count: c.own}}}
 		from, err := NewReplica(source, c.replica)
 		require.NoError(t, err)
 		to, err := NewDestination(destination, "vol-1-r-2c3d4e5f", from)

@@ -99,7 +99,7 @@ func Unproven(source, destination Replica, image Image) (violations []Violation,
 	here, isHere := destination.Store.BackingImage(name)
 	switch {
 	case !isThere || !isHere:
-	case there.allocatedOtherwise(here):
+	case there.allocatedDifferently(here):
 		warnings = append(warnings, fmt.Sprintf("backing image %s is stored in %d clusters on lvstore %s and in %d on lvstore %s, so only its record tells that it is the same: read it back with image verify",
 			name, here.Lvol.Own.Count, destination.Store.Name, there.Lvol.Own.Count, source.Store.Name))
 	default:
@@ -129,10 +129,10 @@ func (v *verification) verifyImage() {
 	switch {
 	case !isHere:
 		v.found(v.image.Parent().String(), RuleImage, "it is not on lvstore %s", v.destination.Store.Name)
-	case here.flaw() != "":
-		v.found(v.image.Parent().String(), RuleImage, "it %s on lvstore %s, so it is not one", here.flaw(), v.destination.Store.Name)
-	case isThere && there.contradiction(here) != "":
-		v.found(v.image.Parent().String(), RuleImage, "it is another one than the source's: %s", there.contradiction(here))
+	case here.defect() != "":
+		v.found(v.image.Parent().String(), RuleImage, "it %s on lvstore %s, so it is not one", here.defect(), v.destination.Store.Name)
+	case isThere && there.difference(here) != "":
+		v.found(v.image.Parent().String(), RuleImage, "it is another one than the source's: %s", there.difference(here))
 	}
 }
 

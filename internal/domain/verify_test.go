@@ -130,7 +130,7 @@ func TestWhatIsWrongWithAReplica(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseScene(t, verifiedSource+c.destination)
+			s := parseFixture(t, verifiedSource+c.destination)
 			var got []found
 			for _, v := range s.violations(t, ImageNamed("base")) {
 				got = append(got, found{v.Subject, v.Rule, v.Repairable, v.Detail})
@@ -147,7 +147,7 @@ func TestWhatIsWrongWithAReplica(t *testing.T) {
 }
 
 func TestAReplicaOfAVolumeWithoutAnImageMustNotHangOnOne(t *testing.T) {
-	s := parseScene(t, "source\n  s1 own=a/2\n    head\ndestination\n  image:base\n    s1 own=a/2\n      head\n")
+	s := parseFixture(t, "source\n  s1 own=a/2\n    head\ndestination\n  image:base\n    s1 own=a/2\n      head\n")
 	violations := s.violations(t, NoImage())
 	require.Len(t, violations, 1)
 	require.Equal(t, RuleAncestorParent, violations[0].Rule)
@@ -156,7 +156,7 @@ func TestAReplicaOfAVolumeWithoutAnImageMustNotHangOnOne(t *testing.T) {
 }
 
 func TestTheHeadOfAReplicaWithoutSnapshotsIsItsAncestor(t *testing.T) {
-	s := parseScene(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
+	s := parseFixture(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
 	violations := s.violations(t, ImageNamed("base"))
 	require.Len(t, violations, 1)
 	require.Equal(t, "head", violations[0].Subject)
@@ -173,12 +173,12 @@ func TestAttributesCountOnlyWhereBothHostsRecordThem(t *testing.T) {
 				break
 			}
 		}
-		require.Empty(t, parseScene(t, text).violations(t, NoImage()))
+		require.Empty(t, parseFixture(t, text).violations(t, NoImage()))
 	}
 }
 
 func TestThereIsNothingToCompareWithASourceThatIsNotWhole(t *testing.T) {
-	s := parseScene(t, "source\n  s1 own=a/2\ndestination\n  s1 own=a/2\n    head\n")
+	s := parseFixture(t, "source\n  s1 own=a/2\ndestination\n  s1 own=a/2\n    head\n")
 	source, destination := s.replicas(t)
 	_, err := Verify(source, destination, NoImage())
 	requireRefusal(t, err, "no head")
@@ -187,7 +187,7 @@ func TestThereIsNothingToCompareWithASourceThatIsNotWhole(t *testing.T) {
 }
 
 func TestTheSnapshotsCanBeVerifiedBeforeThereIsAHead(t *testing.T) {
-	s := parseScene(t, verifiedSource+"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n")
+	s := parseFixture(t, verifiedSource+"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n")
 	source, destination := s.replicas(t)
 	violations, err := VerifySnapshots(source, destination, ImageNamed("base"))
 	require.NoError(t, err)

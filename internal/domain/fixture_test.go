@@ -10,9 +10,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// scene is a source, a destination and what is known, drawn as text:
+// fixture is a source, a destination and what is known, drawn as text:
 //
-//	said base                       (or none, or nothing; the default is nothing)
+//	requested base                       (or none, or nothing; the default is nothing)
 //	options full accept-hurt-source reserve=1
 //	source                          (what follows the word is the store's: upstream, free=9, …)
 //	  image:base
@@ -24,17 +24,17 @@ import (
 //
 // What is indented hangs on what it is indented under. A name alone is a snapshot
 // of the side's replica; lvolOf tells the others, and what can stand behind.
-type scene struct {
-	said                Image
+type fixture struct {
+	requested           Image
 	options             Options
 	source, destination Listing
 }
 
-const sceneSize = 8 // clusters of all lvols but images, if nothing is said
+const fixtureSize = 8 // clusters of all lvols but images, if nothing is said
 
-func parseScene(t rapid.TB, text string) scene {
+func parseFixture(t rapid.TB, text string) fixture {
 	t.Helper()
-	s := scene{source: sceneStore("a"), destination: sceneStore("b")}
+	s := fixture{source: fixtureStore("a"), destination: fixtureStore("b")}
 	var side *Listing
 	var replica, drawn string
 	finish := func() {
@@ -59,19 +59,19 @@ func parseScene(t rapid.TB, text string) scene {
 			finish()
 			side, replica = &s.destination, destinationReplica
 			describeStore(t, side, words[1:])
-		case words[0] == "said":
-			s.said = imageOfRecord(strings.TrimPrefix(words[1], "nothing"))
+		case words[0] == "requested":
+			s.requested = imageOfRecord(strings.TrimPrefix(words[1], "nothing"))
 		case words[0] == "options":
 			s.options = parseOptions(t, words[1:])
 		default:
-			t.Fatalf("no such line in a scene: %q", line)
+			t.Fatalf("no such line in a fixture: %q", line)
 		}
 	}
 	finish()
 	return s
 }
 
-func sceneStore(name string) Listing {
+func fixtureStore(name string) Listing {
 	return Listing{
 		UUID: "store-" + name, Name: "disk-" + name, ClusterSize: proofCluster, BlockSize: 4096,
 		TotalClusters: 1000, FreeClusters: 1000, NameLimit: 255, Proves: true, Records: true,
@@ -81,7 +81,7 @@ func sceneStore(name string) Listing {
 // storeOf is a destination alone.
 func storeOf(t rapid.TB, drawn string) Listing {
 	t.Helper()
-	store := sceneStore("b")
+	store := fixtureStore("b")
 	fillStore(t, &store, destinationReplica, drawn)
 	return store
 }
@@ -133,19 +133,19 @@ func describeStore(t rapid.TB, store *Listing, words []string) {
 
 func fillStore(t rapid.TB, store *Listing, replica, drawn string) {
 	t.Helper()
-	var above []string // UUIDs, by depth
+	var parents []string // UUIDs, by depth
 	for line := range strings.Lines(drawn) {
 		words := strings.Fields(line)
 		if len(words) == 0 {
 			continue
 		}
 		depth := (len(line)-len(strings.TrimLeft(line, " \t")))/2 - 1
-		require.True(t, 0 <= depth && depth <= len(above), "%q is indented too far", line)
+		require.True(t, 0 <= depth && depth <= len(parents), "%q is indented too far", line)
 		l := lvolOf(t, *store, replica, words)
 		if depth > 0 && !l.Degraded {
-			l.Parent = above[depth-1]
+			l.Parent = parents[depth-1]
 		}
-		above = append(above[:depth], l.UUID)
+		parents = append(parents[:depth], l.UUID)
 		store.Lvols = append(store.Lvols, l)
 	}
 }
@@ -167,7 +167,7 @@ func fillStore(t rapid.TB, store *Listing, replica, drawn string) {
 func lvolOf(t rapid.TB, store Listing, replica string, words []string) Lvol {
 	t.Helper()
 	side := strings.TrimPrefix(store.UUID, "store-")
-	l := Lvol{UUID: side + "-" + words[0], Size: sceneSize * proofCluster}
+	l := Lvol{UUID: side + "-" + words[0], Size: fixtureSize * proofCluster}
 	kind, name, special := strings.Cut(words[0], ":")
 	switch {
 	case words[0] == "head":
@@ -182,7 +182,7 @@ func lvolOf(t rapid.TB, store Listing, replica string, words []string) Lvol {
 			l.Name = replica + inFlightSuffix
 		}
 	case kind == "image" || kind == "filling":
-		l.Name, l.ReadOnly, l.Size = ImageLvolName(name, store.UUID), true, sceneSize/2*proofCluster
+		l.Name, l.ReadOnly, l.Size = ImageLvolName(name, store.UUID), true, fixtureSize/2*proofCluster
 		l.Own, l.Image = ownClusters(name, 4), ImageRecord{UUID: "uuid-" + name, Checksum: "sha-" + name}
 		if kind == "filling" {
 			l.Name, l.ReadOnly, l.Own, l.Image = l.Name+imageTempSuffix, false, Clusters{Count: 1}, ImageRecord{}
@@ -254,7 +254,7 @@ func number(t rapid.TB, text string) uint64 {
 	return n
 }
 
-func (s scene) replicas(t rapid.TB) (source, destination Replica) {
+func (s fixture) replicas(t rapid.TB) (source, destination Replica) {
 	t.Helper()
 	source, err := NewReplica(s.source, sourceReplica)
 	require.NoError(t, err)
@@ -264,7 +264,7 @@ func (s scene) replicas(t rapid.TB) (source, destination Replica) {
 }
 
 // plan is what a caller gets: a listing that contradicts itself is refused, too.
-func (s scene) plan() (Plan, error) {
+func (s fixture) plan() (Plan, error) {
 	source, err := NewReplica(s.source, sourceReplica)
 	if err != nil {
 		return Plan{}, err
@@ -273,10 +273,10 @@ func (s scene) plan() (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return PlanRebuild(source, destination, s.said, s.options)
+	return PlanRebuild(source, destination, s.requested, s.options)
 }
 
-func (s scene) mustPlan(t rapid.TB) Plan {
+func (s fixture) mustPlan(t rapid.TB) Plan {
 	t.Helper()
 	plan, err := s.plan()
 	require.NoError(t, err)
@@ -284,7 +284,7 @@ func (s scene) mustPlan(t rapid.TB) Plan {
 }
 
 // play carries a plan out, one operation after the other, as it is listed.
-func (s scene) play(t rapid.TB, plan Plan) scene {
+func (s fixture) play(t rapid.TB, plan Plan) fixture {
 	t.Helper()
 	model := NewStoreModel(s.destination, destinationReplica)
 	for _, o := range plan.Operations {
@@ -294,7 +294,7 @@ func (s scene) play(t rapid.TB, plan Plan) scene {
 	return s
 }
 
-func (s scene) violations(t rapid.TB, image Image) []Violation {
+func (s fixture) violations(t rapid.TB, image Image) []Violation {
 	t.Helper()
 	source, destination := s.replicas(t)
 	violations, err := Verify(source, destination, image)
