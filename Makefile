@@ -64,7 +64,7 @@ race:
 	fi
 	@packages=$$($(GO) list -f '$(WITH_TESTS)' ./...) || exit 1; \
 	SPDK_TGT= $(GO) test -race -p 4 -parallel 4 $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)\|/internal/scenario$$\|/imagefile$$\|/spdk/facts$$')
-	@$(GO) test -race -run BySeveralGoroutines ./internal/adapters/imagefile
+	@$(GO) test -race -run BySeveralGoroutines ./imagefile
 
 # The race detector sees some of the ways in which simulated targets are put together,
 # and a store of a hundred lvols; here are all ways, and a thousand. The facts ask one
@@ -74,7 +74,7 @@ race:
 simulated:
 	@echo "== the contract on simulated targets, the facts, scenarios, disk images"
 	@$(GO) test -parallel 4 -run 'TestSimulatedTarget$$|TestSimulatedTargetBeyondTheContract' ./internal/adapters/spdk
-	@SPDK_TGT= $(GO) test ./internal/adapters/spdk/facts ./internal/scenario ./internal/adapters/imagefile
+	@SPDK_TGT= $(GO) test ./internal/adapters/spdk/facts ./internal/scenario ./imagefile
 
 # Under the race detector fewer of them are played, since it makes each ten times
 # as long.
@@ -150,4 +150,4 @@ fuzz: ## feed random scenario files, PDUs and qcow2 images to what reads them (F
 	@$(GO) test ./internal/scenario -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzHost -fuzztime $(FUZZTIME)
 	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzServer -fuzztime $(FUZZTIME)
-	@$(GO) test ./internal/adapters/imagefile -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)
+	@$(GO) test ./imagefile -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)

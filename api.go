@@ -1115,6 +1115,10 @@ type BackingImage = domain.BackingImage
 //	// ParentOf is what an lvol of the store hangs on, in the replica's words.
 //	func (r Replica) ParentOf(l Lvol) Parent
 //
+//	// ParentsFirst returns the replica's snapshots, parents before children,
+//	// or by name if they are no tree.
+//	func (r Replica) ParentsFirst() []Snapshot
+//
 //	// Snapshot finds a snapshot by its name.
 //	func (r Replica) Snapshot(name string) (Snapshot, bool)
 //
@@ -1126,6 +1130,11 @@ type BackingImage = domain.BackingImage
 //	// by UUID.
 //	func (r Replica) WithProofs(proofs map[string]Clusters) (Replica, error)
 type Replica = domain.Replica
+
+// NewReplica picks from a store what belongs to the replica. Lineage decides;
+// the name decides only for what is loose, and what may then belong to
+// another replica of that store is refused.
+func NewReplica(store Listing, name string) (Replica, error) { return domain.NewReplica(store, name) }
 
 // Snapshot is a snapshot of a replica. Name is the snapshot's own, without
 // the replica's.
@@ -1508,6 +1517,13 @@ type Survey = domain.Survey
 //	}
 type Unclear = domain.Unclear
 
+// Audit says what is wrong with a replica as it stands, without another one to
+// compare it with: the rules that hold for every tree, and above all that the
+// ancestor hangs on the volume's image. said is what the caller knows of that;
+// it may be the zero Image. If nobody knows, that is a notice and no violation:
+// an ancestor without a parent proves nothing.
+func Audit(r Replica, said Image) ReplicaAudit { return domain.Audit(r, said) }
+
 // ReplicaAudit is what is wrong with one replica.
 //
 //	type ReplicaAudit struct {
@@ -1625,3 +1641,11 @@ func CheckSnapshotName(name string) error { return domain.CheckSnapshotName(name
 
 // CheckImageName refuses what cannot name a backing image.
 func CheckImageName(name string) error { return domain.CheckImageName(name) }
+
+// IsImageUUID reports whether an image can have that UUID: 8-4-4-4-12 hex digits in
+// lower case, as hosts write them.
+func IsImageUUID(s string) bool { return domain.IsImageUUID(s) }
+
+// CheckSHA512 refuses what is no SHA-512 in hex digits, and returns it as hosts
+// record it.
+func CheckSHA512(text string) (string, error) { return domain.CheckSHA512(text) }

@@ -79,6 +79,19 @@ var layers = []layer{
 		ours:   []string{"internal/domain", "internal/ports", "internal/adapters/spdk", "internal/adapters/memory"},
 		reason: "the simulated target stands on the memory adapter and on no other",
 	},
+	{
+		dir: "journalfile", ours: []string{"."}, others: []string{"go.uber.org/zap", "golang.org/x/sys"},
+		reason: "the journal knows the public API only",
+	},
+	{
+		dir: "imagefile", ours: none, others: []string{"github.com/klauspost/compress", "golang.org/x/sys"},
+		reason: "disk images are files and nothing of ours",
+	},
+	{
+		dir:    "cmd/engine",
+		ours:   append([]string{"internal/scenario", "internal/adapters/spdk/simtarget"}, public...),
+		reason: "the command uses what embedders get, and the simulation",
+	},
 }
 
 // confined are modules that embedders shall not inherit, and the directories
@@ -92,7 +105,7 @@ var confined = map[string][]string{
 	"sigs.k8s.io/yaml":                   none,
 	"github.com/goccy/go-yaml":           none,
 	"github.com/longhorn/go-spdk-helper": {"cmd", "internal/adapters/spdk"},
-	"github.com/klauspost/compress":      {"internal/adapters/imagefile"},
+	"github.com/klauspost/compress":      {"imagefile"},
 }
 
 // forTests are packages that only tests, and the command, may import.
@@ -176,7 +189,7 @@ func or(words []string, none string) string {
 }
 
 func TestImportsPointOneWay(t *testing.T) {
-	for _, f := range sources(t) {
+	for _, f := range sources(t, production) {
 		for _, i := range f.imports {
 			if why := objection(f.dir, i.path); why != "" {
 				t.Errorf("%s: package %s may not import %s: %s", i.at, f.dir, i.path, why)
@@ -185,9 +198,21 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
+// The tests of the command may build on targets, too, and on nothing else inside.
+func TestCommandTestsUsePublicAPI(t *testing.T) {
+	for _, f := range sources(t, tests) {
+		for _, i := range f.imports {
+			ours, _ := ourDir(i.path)
+			if why := objection(f.dir, i.path); why != "" && f.dir == "cmd/engine" && !isForTests(ours) {
+				t.Errorf("%s: tests of %s may not import %s: %s", i.at, f.dir, i.path, why)
+			}
+		}
+	}
+}
+
 func TestTheRootPackageReachesNoAdapter(t *testing.T) {
 	imports := make(map[string][]string)
-	for _, f := range sources(t) {
+	for _, f := range sources(t, production) {
 		for _, i := range f.imports {
 			if dir, ok := ourDir(i.path); ok {
 				imports[f.dir] = append(imports[f.dir], dir)
@@ -214,7 +239,7 @@ func TestTheRootPackageReachesNoAdapter(t *testing.T) {
 }
 
 func TestTheDomainIsPure(t *testing.T) {
-	for _, f := range sources(t) {
+	for _, f := range sources(t, production) {
 		if !within(f.dir, "internal/domain") {
 			continue
 		}
@@ -317,7 +342,18 @@ func TestTheRulesOfImports(t *testing.T) {
 		{"rebuildfx", "github.com/spf13/cobra", refused},
 		{"cmd/engine", "github.com/spf13/cobra", allowed},
 		{"cmd/engine", "go.uber.org/fx", allowed},
-		{"cmd/engine", module + "/internal/adapters/spdk", allowed},
+		{"cmd/engine", module, allowed},
+		{"cmd/engine", module + "/spdkhost", allowed},
+		{"cmd/engine", module + "/internal/scenario", allowed},
+		{"cmd/engine", module + "/internal/adapters/spdk/simtarget", allowed},
+		{"cmd/engine", module + "/internal/adapters/spdk", refused},
+		{"cmd/engine", module + "/internal/app", refused},
+		{"cmd/engine", module + "/internal/domain", refused},
+		{"cmd/engine", module + "/internal/ports", refused},
+		{"journalfile", module, allowed},
+		{"journalfile", module + "/internal/ports", refused},
+		{"imagefile", "github.com/klauspost/compress/zstd", allowed},
+		{"imagefile", module, refused},
 	} {
 		t.Run(c.from+" "+c.imported, func(t *testing.T) {
 			require.Equal(t, c.want, objection(c.from, c.imported) == "", objection(c.from, c.imported))
@@ -403,8 +439,11 @@ type imported struct {
 	at   token.Position
 }
 
-// sources are the files of this module that are not tests, of all packages.
-func sources(t *testing.T) []source {
+func production(file string) bool { return !strings.HasSuffix(file, "_test.go") }
+func tests(file string) bool      { return !production(file) }
+
+// sources are the Go files of this module, of all packages.
+func sources(t *testing.T, wanted func(file string) bool) []source {
 	t.Helper()
 	var found []source
 	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
@@ -413,7 +452,7 @@ func sources(t *testing.T) []source {
 			return err
 		case entry.IsDir():
 			return skipDir(file)
-		case !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
+		case !strings.HasSuffix(file, ".go") || !wanted(file):
 			return nil
 		}
 		fset := token.NewFileSet()

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/spdkhost"
 )
 
 // address is where a replica is: a host, which is an lvstore of a target, and
@@ -17,7 +17,7 @@ type address struct {
 	socket  string
 	lvstore string
 	replica string
-	listen  spdk.Listen // zero: the adapter's default
+	listen  spdkhost.Listen // zero: the adapter's default
 }
 
 const (
@@ -83,7 +83,7 @@ func readAddress(what, text string, need names) (address, error) {
 		return address{}, badUsage("%s %q: it is a host's, so without replica: expected %s", what, text, form)
 	}
 	if a.replica != "" {
-		if err := domain.CheckReplicaName(a.replica); err != nil {
+		if err := rebuild.CheckReplicaName(a.replica); err != nil {
 			return address{}, badUsage("%s %q: %v", what, text, err)
 		}
 	}
@@ -100,10 +100,10 @@ func readAddress(what, text string, need names) (address, error) {
 }
 
 // parseListen reads ADDR:PORT-PORT; an IPv6 address stands in brackets.
-func parseListen(text string) (spdk.Listen, bool) {
+func parseListen(text string) (spdkhost.Listen, bool) {
 	host, ports, err := net.SplitHostPort(text)
 	if err != nil {
-		return spdk.Listen{}, false
+		return spdkhost.Listen{}, false
 	}
 	first, last, isRange := strings.Cut(ports, "-")
 	if !isRange {
@@ -111,11 +111,11 @@ func parseListen(text string) (spdk.Listen, bool) {
 	}
 	from, err := strconv.ParseUint(first, 10, 16)
 	if err != nil || from == 0 || host == "" {
-		return spdk.Listen{}, false
+		return spdkhost.Listen{}, false
 	}
 	to, err := strconv.ParseUint(last, 10, 16)
 	if err != nil || to < from {
-		return spdk.Listen{}, false
+		return spdkhost.Listen{}, false
 	}
-	return spdk.Listen{Address: host, First: uint16(from), Last: uint16(to)}, true
+	return spdkhost.Listen{Address: host, First: uint16(from), Last: uint16(to)}, true
 }

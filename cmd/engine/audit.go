@@ -7,8 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // auditState is what audit prints as JSON.
@@ -44,7 +43,7 @@ type groupState struct {
 	Replicas []string `json:"replicas"`
 }
 
-func newAudit(s streams, engine *app.Engine, open opener) commandOut {
+func newAudit(s streams, engine *rebuild.Engine, open opener) commandOut {
 	output, verify := outputText, verifyProof
 	var image imageFlags
 	c := &cobra.Command{
@@ -73,7 +72,7 @@ none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			request := app.AuditRequest{Counts: verify == verifyCounts}
+			request := rebuild.AuditRequest{Counts: verify == verifyCounts}
 			var err error
 			if request.Image, err = image.said(c); err != nil {
 				return err
@@ -104,19 +103,19 @@ none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
 	return commandOut{Command: c}
 }
 
-func auditAt(c *cobra.Command, engine *app.Engine, open opener, places []address, request app.AuditRequest) (app.AuditReport, error) {
+func auditAt(c *cobra.Command, engine *rebuild.Engine, open opener, places []address, request rebuild.AuditRequest) (rebuild.AuditReport, error) {
 	for _, at := range places {
 		host, err := open(c.Context(), at)
 		if err != nil {
-			return app.AuditReport{}, err
+			return rebuild.AuditReport{}, err
 		}
 		defer func() { _ = host.Close() }() // nothing more is asked of it
-		request.Sites = append(request.Sites, app.Site{Host: host, Replica: at.replica})
+		request.Sites = append(request.Sites, rebuild.Site{Host: host, Replica: at.replica})
 	}
 	return engine.Audit(c.Context(), request)
 }
 
-func newAuditState(report app.AuditReport, failure error) auditState {
+func newAuditState(report rebuild.AuditReport, failure error) auditState {
 	state := auditState{verdict: verdictOf(failure), Wrong: report.Wrong(), Volumes: []volumeState{}, Unclear: []unclearState{}}
 	for _, v := range report.Volumes {
 		volume := volumeState{Image: v.Image.Record(), Replicas: []auditedState{}, Differences: []differenceState{}, Notices: append([]string{}, v.Notices...)}
@@ -141,7 +140,7 @@ func newAuditState(report app.AuditReport, failure error) auditState {
 	return state
 }
 
-func violationLines(found []domain.Violation) []violationLine {
+func violationLines(found []rebuild.Violation) []violationLine {
 	lines := []violationLine{}
 	for _, v := range found {
 		lines = append(lines, violationLine(v))
@@ -149,7 +148,7 @@ func violationLines(found []domain.Violation) []violationLine {
 	return lines
 }
 
-func auditText(report app.AuditReport) string {
+func auditText(report rebuild.AuditReport) string {
 	var text strings.Builder
 	repairable := false
 	for _, v := range report.Volumes {
@@ -193,7 +192,7 @@ func auditText(report app.AuditReport) string {
 	return text.String()
 }
 
-func imageWords(image domain.Image) string {
+func imageWords(image rebuild.Image) string {
 	if !image.Known() {
 		return "backing image not known"
 	}

@@ -16,10 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/fx"
 
-	"github.com/rootgraft/rebuild/internal/adapters/memory"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/scenario"
+	"github.com/rootgraft/rebuild/memhost"
 )
 
 // twoHosts have a healthy replica of vol-1 on the one, and on the other one that
@@ -58,7 +57,7 @@ const (
 // world is two hosts in memory that commands reach by /a.sock and /b.sock.
 type world struct {
 	t    *testing.T
-	a, b *memory.Host
+	a, b *memhost.Host
 	// What is typed at the terminal; "": there is none.
 	typed string
 }
@@ -75,12 +74,12 @@ func newWorld(t *testing.T, text string) *world {
 }
 
 // closing is a host in memory that can be closed.
-type closing struct{ *memory.Host }
+type closing struct{ *memhost.Host }
 
 func (closing) Close() error { return nil }
 
 func (w *world) open(ctx context.Context, at address) (openedHost, error) {
-	host, ok := map[string]*memory.Host{"/a.sock": w.a, "/b.sock": w.b}[at.socket]
+	host, ok := map[string]*memhost.Host{"/a.sock": w.a, "/b.sock": w.b}[at.socket]
 	if !ok {
 		return nil, fmt.Errorf("open target %s: connect: no such file", at.socket)
 	}
@@ -106,7 +105,7 @@ func (w *world) engine(args ...string) ran {
 func (w *world) stores() map[string]string {
 	w.t.Helper()
 	all := make(map[string]string)
-	for _, host := range []*memory.Host{w.a, w.b} {
+	for _, host := range []*memhost.Host{w.a, w.b} {
 		store, err := host.List(w.t.Context())
 		require.NoError(w.t, err)
 		for _, l := range store.Lvols {
@@ -118,11 +117,11 @@ func (w *world) stores() map[string]string {
 	return all
 }
 
-func (w *world) replica(host *memory.Host, name string) domain.Replica {
+func (w *world) replica(host *memhost.Host, name string) rebuild.Replica {
 	w.t.Helper()
 	store, err := host.List(w.t.Context())
 	require.NoError(w.t, err)
-	r, err := domain.NewReplica(store, name)
+	r, err := rebuild.NewReplica(store, name)
 	require.NoError(w.t, err)
 	return r
 }
@@ -186,7 +185,7 @@ func TestWhatEachCommandPrints(t *testing.T) {
 				w := newWorld(t, twoHosts)
 				if strings.HasPrefix(test.name, "in-use-") {
 					head := w.replica(w.b, "vol-1-r-4e5f6a7b").Head.UUID
-					require.NoError(t, w.b.Use(head, domain.User{Kind: domain.UserExport, Name: "nqn.2023-01.io.longhorn.spdk:vol-1-r-4e5f6a7b"}))
+					require.NoError(t, w.b.Use(head, rebuild.User{Kind: rebuild.UserExport, Name: "nqn.2023-01.io.longhorn.spdk:vol-1-r-4e5f6a7b"}))
 				}
 				return w
 			}
@@ -352,7 +351,7 @@ func saidOnOneLineOfAnyLength(t *testing.T, r ran, status int, says string) {
 
 func TestAnAuditOfAHostWithoutReplicasSaysSo(t *testing.T) {
 	w := newWorld(t, twoHosts)
-	w.b = memory.NewFabric().NewHost(memory.Config{Name: "disk-2"})
+	w.b = memhost.NewFabric().NewHost(memhost.Config{Name: "disk-2"})
 	told := w.engine("audit", hostB)
 	require.Equal(t, exitDone, told.status)
 	require.Equal(t, "no replicas\n", told.stdout)
@@ -370,7 +369,7 @@ func TestReplicasOfOneVolumeAreComparedAlsoWhenWholeHostsAreAudited(t *testing.T
 // SPDK makes them when it is asked to.
 type circle struct{ closing }
 
-func (c circle) List(ctx context.Context) (domain.Listing, error) {
+func (c circle) List(ctx context.Context) (rebuild.Listing, error) {
 	store, err := c.Host.List(ctx)
 	for i, l := range store.Lvols {
 		if l.Name == "vol-1-r-4e5f6a7b-snap-snap11" {
@@ -410,7 +409,7 @@ func TestACircleOfParentsIsToldAndNothingIsDoneToIt(t *testing.T) {
 	}
 }
 
-var _ ports.Host = circle{}
+var _ rebuild.Host = circle{}
 
 func TestAnUnreadableNameIsToldByAnAuditOfTheHost(t *testing.T) {
 	w := newWorld(t, strings.Replace(twoHosts, "    - {name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}\n", "    - {name: vol-8-snap-x-snap-y, snapshot: true}\n    - {name: vol-8-snap-a, snapshot: true}\n    - {name: vol-8-snap-x}\n    - {name: vol-8-snap-x-snap-z, snapshot: true, parent: vol-8-snap-x-rebuilding}\n    - {name: vol-8-snap-x-rebuilding, snapshot: true}\n", 1))
@@ -423,7 +422,7 @@ func TestAnUnreadableNameIsToldByAnAuditOfTheHost(t *testing.T) {
 func TestASnapshotNamedNoneCanBeDeleted(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	head := w.replica(w.a, "vol-1-r-0a1b2c3d").Head
-	_, err := w.a.Snapshot(t.Context(), head.UUID, domain.SnapshotLvolName("vol-1-r-0a1b2c3d", "none"), domain.Attributes{})
+	_, err := w.a.Snapshot(t.Context(), head.UUID, rebuild.SnapshotLvolName("vol-1-r-0a1b2c3d", "none"), rebuild.Attributes{})
 	require.NoError(t, err)
 	require.Contains(t, w.engine("tree", healthyAt).stdout, "none")
 	told := w.engine("snapshot", "delete", healthyAt, "none", "--confirm", "none")
@@ -437,11 +436,11 @@ func TestACommandTellsWhatItWaitsFor(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, twoHosts)
 			end := time.Now().Add(10 * time.Second)
-			busy := func(c memory.Call) memory.Fault {
+			busy := func(c memhost.Call) memhost.Fault {
 				if (c.Method == "snapshot" || c.Method == "graft") && time.Now().Before(end) {
-					return memory.Fault{Before: ports.ErrBusy}
+					return memhost.Fault{Before: rebuild.ErrBusy}
 				}
-				return memory.Fault{}
+				return memhost.Fault{}
 			}
 			w.a.Inject(busy)
 			w.b.Inject(busy)

@@ -7,25 +7,25 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild"
 )
 
 // verdict is what every JSON object begins with.
 type verdict struct {
-	APIVersion string      `json:"apiVersion"`
-	Outcome    app.Outcome `json:"outcome"`
-	Error      string      `json:"error"`
+	APIVersion string          `json:"apiVersion"`
+	Outcome    rebuild.Outcome `json:"outcome"`
+	Error      string          `json:"error"`
 }
 
 func verdictOf(failure error) verdict {
-	v := verdict{APIVersion: "rebuild/v1", Outcome: app.OutcomeComplete}
+	v := verdict{APIVersion: "rebuild/v1", Outcome: rebuild.OutcomeComplete}
 	switch {
 	case failure == nil:
 		return v
-	case errors.Is(failure, app.ErrRefused):
-		v.Outcome = app.OutcomeRefused
+	case errors.Is(failure, rebuild.ErrRefused):
+		v.Outcome = rebuild.OutcomeRefused
 	default:
-		v.Outcome = app.OutcomeFailed
+		v.Outcome = rebuild.OutcomeFailed
 	}
 	v.Error = oneLine(failure)
 	return v

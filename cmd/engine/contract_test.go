@@ -13,8 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // The field names of the JSON, and that each is always there, are a promise to
@@ -180,9 +179,9 @@ func viewsOf(t *testing.T, replica any) map[string]any {
 }
 
 func TestWhatIsStillWrongIsInTheJSON(t *testing.T) {
-	report := app.Report{
-		Outcome:    app.OutcomeFailed,
-		Violations: []domain.Violation{{Subject: "snap11", Rule: domain.RuleAncestorParent, Detail: "it has no parent", Repairable: true}},
+	report := rebuild.Report{
+		Outcome:    rebuild.OutcomeFailed,
+		Violations: []rebuild.Violation{{Subject: "snap11", Rule: rebuild.RuleAncestorParent, Detail: "it has no parent", Repairable: true}},
 	}
 	var out, none bytes.Buffer
 	err := printResult(streams{&out, &none}, report, errors.New("verify:\none thing is wrong"))

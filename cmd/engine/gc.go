@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild"
 )
 
 // garbageResult is what gc prints as JSON: what was found or, with removed true,
@@ -31,7 +31,7 @@ type openedState struct {
 	Stays   string `json:"stays"`
 }
 
-func newGC(s streams, engine *app.Engine, open opener) commandOut {
+func newGC(s streams, engine *rebuild.Engine, open opener) commandOut {
 	output := outputText
 	yes := false
 	c := &cobra.Command{
@@ -50,7 +50,7 @@ A HOST is ` + hostAddressForm + `.`,
 			if err != nil {
 				return err
 			}
-			var found, removed app.Garbage
+			var found, removed rebuild.Garbage
 			err = open.with(c.Context(), at, func(host openedHost) (err error) {
 				if found, err = engine.FindGarbage(c.Context(), host); err != nil || !yes {
 					return err
@@ -70,7 +70,7 @@ A HOST is ` + hostAddressForm + `.`,
 	return commandOut{Command: c}
 }
 
-func newGarbageResult(g app.Garbage, removed bool, failure error) garbageResult {
+func newGarbageResult(g rebuild.Garbage, removed bool, failure error) garbageResult {
 	r := garbageResult{verdict: verdictOf(failure), Removed: removed, Lvols: []leftoverState{}, Opened: []openedState{}}
 	for _, l := range g.Lvols {
 		r.Lvols = append(r.Lvols, leftoverState{l.Lvol.Name, l.Lvol.Size, l.Stays})
@@ -81,7 +81,7 @@ func newGarbageResult(g app.Garbage, removed bool, failure error) garbageResult 
 	return r
 }
 
-func garbageText(found, removed app.Garbage, yes bool) string {
+func garbageText(found, removed rebuild.Garbage, yes bool) string {
 	if found.Store.UUID == "" {
 		return "" // the error says it all
 	}

@@ -9,9 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/adapters/journal"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/journalfile"
 )
 
 // historyResult is what history prints as JSON.
@@ -67,7 +66,7 @@ read while a rebuild writes it.`,
 		Example: "  engine history /var/lib/engine/rebuilds --replica vol-1-r-4e5f6a7b",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			read, err := journal.ReadAll(args[0])
+			read, err := journalfile.ReadAll(args[0])
 			result := historyResult{verdictOf(err), pastOf(read, replica), read.Spoiled}
 			return s.conclude(output, err, result, result.text(err))
 		},
@@ -79,15 +78,15 @@ read while a rebuild writes it.`,
 
 // knownSealings reads a journal that somebody else may have open. One that is not
 // there yet knows nothing.
-func knownSealings(path string) ([]domain.Sealing, error) {
+func knownSealings(path string) ([]rebuild.Sealing, error) {
 	if path == "" {
 		return nil, nil
 	}
-	entries, err := journal.Read(path)
+	entries, err := journalfile.Read(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	var known []domain.Sealing
+	var known []rebuild.Sealing
 	for _, e := range entries {
 		if e.Sealed != nil {
 			known = append(known, e.Sealed.Sealing)
@@ -98,9 +97,9 @@ func knownSealings(path string) ([]domain.Sealing, error) {
 
 // pastOf puts the beginnings and ends of runs together, in the order in which they
 // ended; those that have no end come last.
-func pastOf(read journal.Contents, replica string) []pastRebuild {
+func pastOf(read journalfile.Contents, replica string) []pastRebuild {
 	past := []pastRebuild{}
-	begun := make(map[ports.Run]pastRebuild)
+	begun := make(map[rebuild.Run]pastRebuild)
 	for _, e := range read.Entries {
 		if replica != "" && e.Run.Replica != replica {
 			continue
@@ -122,7 +121,7 @@ func pastOf(read journal.Contents, replica string) []pastRebuild {
 			past = append(past, r)
 		}
 	}
-	add := func(outcome string, runs []ports.Run) {
+	add := func(outcome string, runs []rebuild.Run) {
 		for _, run := range runs {
 			if r, ok := begun[run]; ok {
 				r.Outcome = outcome
@@ -130,21 +129,21 @@ func pastOf(read journal.Contents, replica string) []pastRebuild {
 			}
 		}
 	}
-	add(ports.OutcomeKilled, read.Killed)
+	add(rebuild.OutcomeKilled, read.Killed)
 	add(outcomeRunning, read.Running)
 	return past
 }
 
 // end adds how it ended.
-func (r *pastRebuild) end(at time.Time, end ports.Ended) {
+func (r *pastRebuild) end(at time.Time, end rebuild.Ended) {
 	r.Outcome, r.Error, r.BackingImage, r.Full = end.Outcome, end.Error, end.Image, end.Full
 	r.Warnings = append(r.Warnings, end.Warnings...)
 	r.CopiedBytes, r.DurationMS = end.CopiedBytes, end.Duration.Milliseconds()
-	if end.Outcome != ports.OutcomeKilled {
+	if end.Outcome != rebuild.OutcomeKilled {
 		r.EndedAt, r.Sealed = timeText(at), []string{}
 	}
 	for _, s := range end.Served {
-		r.Served = append(r.Served, newSourceLine(s, domain.ImageNamed(end.Image).Parent().String()))
+		r.Served = append(r.Served, newSourceLine(s, rebuild.ImageNamed(end.Image).Parent().String()))
 	}
 	if len(end.Deleted) > 0 {
 		r.Deleted = deletedLines(end.Deleted)
@@ -160,7 +159,7 @@ func (r pastRebuild) headline() string {
 	switch r.Outcome {
 	case outcomeRunning:
 		return fmt.Sprintf("%s  %s: begun, and running still: its process has the journal open", r.BegunAt, on)
-	case ports.OutcomeKilled:
+	case rebuild.OutcomeKilled:
 		return fmt.Sprintf("%s  %s: begun, and not ended: its process was killed; run it again", r.BegunAt, on)
 	}
 	return fmt.Sprintf("%s  %s: %s, %s copied in %s", r.EndedAt, on, r.Outcome, bytesText(r.CopiedBytes), time.Duration(r.DurationMS)*time.Millisecond)
@@ -197,8 +196,8 @@ func (h historyResult) text(failure error) string {
 		for _, e := range r.Plan {
 			what := e.Snapshot
 			switch {
-			case e.Action == string(domain.ActionFetchImage):
-				what = domain.ImageNamed(r.BackingImage).Parent().String()
+			case e.Action == string(rebuild.ActionFetchImage):
+				what = rebuild.ImageNamed(r.BackingImage).Parent().String()
 			case what == "":
 				what = e.Parent
 			}

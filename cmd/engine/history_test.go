@@ -10,10 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/journal"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/journalfile"
 )
 
 // longhorn/longhorn#5023: was it a full rebuild, and why?
@@ -83,7 +82,7 @@ func TestAFileThatIsNoJournalIsRefused(t *testing.T) {
 	}
 	told := w.engine("history", notes, "--output", "json")
 	require.Equal(t, exitFailed, told.status)
-	require.Equal(t, app.OutcomeFailed, history(t, told).Outcome)
+	require.Equal(t, rebuild.OutcomeFailed, history(t, told).Outcome)
 	left, err := os.ReadFile(notes)
 	require.NoError(t, err)
 	require.Equal(t, "buy milk\n", string(left))
@@ -121,7 +120,7 @@ func TestField_413_AKilledRebuildIsInItsHistory(t *testing.T) {
 
 	// The next one is told beside it.
 	from.Simulated().Inject(nil)
-	again, err := journal.Open(journal.Config{Path: kept})
+	again, err := journalfile.Open(journalfile.Config{Path: kept})
 	require.NoError(t, err)
 	require.NoError(t, again.Close())
 	require.Equal(t, killed.stdout, engine(t, "history", kept).stdout)
@@ -130,15 +129,15 @@ func TestField_413_AKilledRebuildIsInItsHistory(t *testing.T) {
 // What was finished is told of one that did not end, and unreadable lines are.
 func TestHistoryTellsWhatAKilledRebuildHadFinished(t *testing.T) {
 	kept := filepath.Join(t.TempDir(), "rebuilds")
-	file, err := journal.Open(journal.Config{Path: kept})
+	file, err := journalfile.Open(journalfile.Config{Path: kept})
 	require.NoError(t, err)
-	add := func(of ports.Entry) {
-		of.Run, of.Store, of.Lvstore = ports.Run{Replica: "v-r-2", ID: "0badcafe"}, "a1b2", "disk-2"
+	add := func(of rebuild.Entry) {
+		of.Run, of.Store, of.Lvstore = rebuild.Run{Replica: "v-r-2", ID: "0badcafe"}, "a1b2", "disk-2"
 		require.NoError(t, file.Append(t.Context(), of))
 	}
-	add(ports.Entry{Began: &ports.Began{Sources: []string{"v-r-1 on lvstore disk-1"}}})
-	add(ports.Entry{Sealed: &ports.Sealed{Snapshot: "s1"}})
-	add(ports.Entry{Sealed: &ports.Sealed{Snapshot: "s2"}})
+	add(rebuild.Entry{Began: &rebuild.Began{Sources: []string{"v-r-1 on lvstore disk-1"}}})
+	add(rebuild.Entry{Sealed: &rebuild.Sealed{Snapshot: "s1"}})
+	add(rebuild.Entry{Sealed: &rebuild.Sealed{Snapshot: "s2"}})
 	require.NoError(t, file.Close())
 	text, err := os.ReadFile(kept)
 	require.NoError(t, err)

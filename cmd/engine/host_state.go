@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // hostState is what tree and replica list print as JSON: a store, and whose
@@ -43,7 +43,7 @@ type lvolState struct {
 	UsedBy *userState `json:"usedBy,omitempty"` // there is none: nobody
 }
 
-func newLvolState(name string, parent domain.Parent, l domain.Lvol) lvolState {
+func newLvolState(name string, parent rebuild.Parent, l rebuild.Lvol) lvolState {
 	return lvolState{name, parent.String(), l.Size, l.Own.Count, l.Degraded, newUserState(l.UsedBy)}
 }
 
@@ -77,7 +77,7 @@ type lvolNameState struct {
 	UsedBy *userState `json:"usedBy,omitempty"`
 }
 
-func newHostState(s domain.Survey, failure error) hostState {
+func newHostState(s rebuild.Survey, failure error) hostState {
 	state := hostState{
 		verdict: verdictOf(failure),
 		Store: storeState{
@@ -99,7 +99,7 @@ func newHostState(s domain.Survey, failure error) hostState {
 		})
 	}
 	for _, l := range s.Filling {
-		state.Filling = append(state.Filling, newLvolState(l.Name, domain.NoParent(), l))
+		state.Filling = append(state.Filling, newLvolState(l.Name, rebuild.Parent{}, l))
 	}
 	for _, l := range s.Others {
 		state.Others = append(state.Others, lvolNameState{l.Name, l.Size, l.Own.Count, l.Degraded, newUserState(l.UsedBy)})
@@ -107,16 +107,16 @@ func newHostState(s domain.Survey, failure error) hostState {
 	return state
 }
 
-func newTreeState(r domain.Replica) treeState {
-	state := treeState{Name: r.Name, Image: domain.Audit(r, domain.Image{}).Image.Record(), Snapshots: []snapState{}, InFlight: []lvolState{}}
-	of := func(name string, l domain.Lvol) lvolState {
+func newTreeState(r rebuild.Replica) treeState {
+	state := treeState{Name: r.Name, Image: rebuild.Audit(r, rebuild.Image{}).Image.Record(), Snapshots: []snapState{}, InFlight: []lvolState{}}
+	of := func(name string, l rebuild.Lvol) lvolState {
 		return newLvolState(name, r.ParentOf(l), l)
 	}
 	if r.Head != nil {
 		head := of(r.Head.Name, *r.Head)
 		state.Head = &head
 	}
-	for _, s := range orderOf(r) {
+	for _, s := range r.ParentsFirst() {
 		state.Snapshots = append(state.Snapshots, newSnapState(r, s))
 	}
 	for _, l := range r.InFlight {
@@ -125,7 +125,7 @@ func newTreeState(r domain.Replica) treeState {
 	return state
 }
 
-func newSnapState(r domain.Replica, s domain.Snapshot) snapState {
+func newSnapState(r rebuild.Replica, s rebuild.Snapshot) snapState {
 	state := snapState{lvolState: newLvolState(s.Name, r.ParentOf(s.Lvol), s.Lvol), UserCreated: true}
 	if r.Store.Records {
 		state.CreatedAt, state.UserCreated = timeText(s.Lvol.Attributes.CreatedAt), s.Lvol.Attributes.UserCreated

@@ -9,9 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/imagefile"
 )
 
 // importResult is what image import prints as JSON.
@@ -39,14 +38,14 @@ type imagesResult struct {
 }
 
 type imageLine struct {
-	Name              string            `json:"name"` // "" of one in flight, whose name does not tell
-	Lvol              string            `json:"lvol"`
-	State             domain.ImageState `json:"state"`
-	UUID              string            `json:"uuid"`
-	SHA512            string            `json:"sha512"`
-	Size              uint64            `json:"size"`
-	AllocatedClusters uint64            `json:"allocatedClusters"`
-	Clones            int               `json:"clones"`
+	Name              string             `json:"name"` // "" of one in flight, whose name does not tell
+	Lvol              string             `json:"lvol"`
+	State             rebuild.ImageState `json:"state"`
+	UUID              string             `json:"uuid"`
+	SHA512            string             `json:"sha512"`
+	Size              uint64             `json:"size"`
+	AllocatedClusters uint64             `json:"allocatedClusters"`
+	Clones            int                `json:"clones"`
 }
 
 // checkResult is what image verify prints as JSON.
@@ -61,7 +60,7 @@ type checkResult struct {
 	Size     uint64 `json:"size"`     // of the lvol
 }
 
-func newImage(s streams, engine *app.Engine, open opener, confirm confirmer) commandOut {
+func newImage(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
 	c := &cobra.Command{
 		Use:   "image",
 		Short: "Import, list, verify and delete backing images",
@@ -75,7 +74,7 @@ func newImage(s streams, engine *app.Engine, open opener, confirm confirmer) com
 
 type imageCommands struct {
 	s       streams
-	engine  *app.Engine
+	engine  *rebuild.Engine
 	open    opener
 	confirm confirmer
 }
@@ -89,7 +88,7 @@ func imageName(c *cobra.Command, name string) error {
 	if !c.Flags().Changed("name") {
 		return badUsage("--name is needed: the image's name")
 	}
-	if err := domain.CheckImageName(name); err != nil {
+	if err := rebuild.CheckImageName(name); err != nil {
 		return badUsage("--name: %v", err)
 	}
 	return nil
@@ -97,7 +96,7 @@ func imageName(c *cobra.Command, name string) error {
 
 func checksum(c *cobra.Command, text *string) (err error) {
 	if c.Flags().Changed("sha512") {
-		if *text, err = domain.CheckSHA512(*text); err != nil {
+		if *text, err = rebuild.CheckSHA512(*text); err != nil {
 			return badUsage("--sha512: %v", err)
 		}
 	}
@@ -138,7 +137,7 @@ that the first import has drawn. docs/images.md tells more.
 			if err := checksum(c, &sum); err != nil {
 				return err
 			}
-			if c.Flags().Changed("uuid") && !domain.IsImageUUID(uuid) {
+			if c.Flags().Changed("uuid") && !rebuild.IsImageUUID(uuid) {
 				return badUsage("--uuid %q: expected 32 hex digits as 8-4-4-4-12, in lower case", uuid)
 			}
 			file, err := openImage(c.Context(), args[0], format)
@@ -146,10 +145,10 @@ that the first import has drawn. docs/images.md tells more.
 				return k.s.conclude(output, err, importResult{verdict: verdictOf(err), Name: name, Warnings: []string{}}, "")
 			}
 			defer func() { _ = file.Close() }() // it was only read
-			var report app.ImageReport
+			var report rebuild.ImageReport
 			show := newProgressLine(k.s.out)
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				request := app.ImageRequest{
+				request := rebuild.ImageRequest{
 					Host: host, Name: name, UUID: uuid, Content: file, Size: file.Size, ReservePercent: reservePercent,
 					NoChecksum: sums == checksumNone,
 				}
@@ -230,11 +229,11 @@ func openImage(ctx context.Context, path string, format formatFlag) (*imagefile.
 	return file, nil
 }
 
-// refusedFile is an app.ErrRefused of a file that the use case has not seen.
+// refusedFile is an rebuild.ErrRefused of a file that the use case has not seen.
 type refusedFile struct{ error }
 
 func (r *refusedFile) Unwrap() error        { return r.error }
-func (r *refusedFile) Is(target error) bool { return target == app.ErrRefused }
+func (r *refusedFile) Is(target error) bool { return target == rebuild.ErrRefused }
 
 // contentSum is what the content of a file with that SHA-512 has to have. That of a
 // qcow2 file says nothing of its content, so the file is looked at here. So it is
@@ -253,7 +252,7 @@ func contentSum(ctx context.Context, file *imagefile.File, sum string, sums chec
 	return "", nil
 }
 
-func newImportResult(report app.ImageReport, file *imagefile.File, name string, failure error) importResult {
+func newImportResult(report rebuild.ImageReport, file *imagefile.File, name string, failure error) importResult {
 	return importResult{
 		verdict: verdictOf(failure), Name: name, Format: string(file.Format), UUID: report.UUID, SHA512: report.SHA512,
 		Bytes: file.Size, Size: report.Size, WrittenBytes: report.WrittenBytes, Lvol: report.Lvol.Name,
@@ -262,7 +261,7 @@ func newImportResult(report app.ImageReport, file *imagefile.File, name string, 
 	}
 }
 
-func importText(report app.ImageReport, file *imagefile.File, failure error) string {
+func importText(report rebuild.ImageReport, file *imagefile.File, failure error) string {
 	if failure != nil {
 		return ""
 	}
@@ -295,7 +294,7 @@ lvols hang on each. One in flight is being filled, or was left by a crash.
 			if err != nil {
 				return err
 			}
-			var store domain.Listing
+			var store rebuild.Listing
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
 				store, err = host.List(c.Context())
 				return err
@@ -373,10 +372,10 @@ says that this is what was given.
 			if err := checksum(c, &sum); err != nil {
 				return err
 			}
-			var check app.ImageCheck
+			var check rebuild.ImageCheck
 			show := newProgressLine(k.s.out)
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				var observer app.Observer
+				var observer rebuild.Observer
 				if output == outputText {
 					observer = show
 				}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // goneResult is what image delete prints as JSON.
@@ -38,7 +38,7 @@ needs it. Other hosts keep theirs.
 			if err := imageName(c, name); err != nil {
 				return err
 			}
-			var image domain.ImageOnStore
+			var image rebuild.ImageOnStore
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
 				if image, err = k.engine.LookAtImageRemoval(c.Context(), host, name); err != nil {
 					return err

@@ -17,9 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/fx"
 
-	"github.com/rootgraft/rebuild/internal/adapters/memory"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/memhost"
 )
 
 const hostA = "unix:///a.sock?lvs=disk-1"
@@ -109,7 +108,7 @@ func TestField_OneImageOnTwoHosts(t *testing.T) {
 	}
 	require.Len(t, lines, 2)
 	require.Equal(t, lines[0], lines[1])
-	require.Equal(t, imageLine{Name: "debian", State: domain.ImageReady, UUID: imageUUID, SHA512: second.SHA512, Size: 6 * 64 << 10, AllocatedClusters: 4}, lines[0])
+	require.Equal(t, imageLine{Name: "debian", State: rebuild.ImageReady, UUID: imageUUID, SHA512: second.SHA512, Size: 6 * 64 << 10, AllocatedClusters: 4}, lines[0])
 
 	for _, host := range []string{hostA, hostB} {
 		var check checkResult
@@ -205,7 +204,7 @@ func TestAnImageThatIsNotWhatItHasToBe(t *testing.T) {
 	p := diskOf()
 	p[2*64<<10] = 1
 	require.NoError(t, w.b.WriteAt(l, p, 0))
-	_, err = w.b.Seal(t.Context(), l, domain.ImageLvolName("debian", store.UUID), ports.SealRecord{Image: &domain.ImageRecord{UUID: imageUUID, Checksum: sha512Of(diskOf())}})
+	_, err = w.b.Seal(t.Context(), l, rebuild.ImageLvolName("debian", store.UUID), rebuild.SealRecord{Image: &rebuild.ImageRecord{UUID: imageUUID, Checksum: sha512Of(diskOf())}})
 	require.NoError(t, err)
 	told := w.engine("image", "verify", hostB, "--name", "debian")
 	saidOnOneLine(t, told, exitFailed, "verify backing image debian", "expected "+sha512Of(diskOf()))
@@ -321,11 +320,11 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
 	ctx, cancel := context.WithCancel(t.Context())
-	w.b.Inject(func(call memory.Call) memory.Fault {
+	w.b.Inject(func(call memhost.Call) memhost.Fault {
 		if call.Method == "write" && call.N == 2 {
 			cancel()
 		}
-		return memory.Fault{}
+		return memhost.Fault{}
 	})
 	var stdout, stderr bytes.Buffer
 	status := run(ctx, []string{"image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian"}, &stdout, &stderr, fx.Replace(opener(w.open)))

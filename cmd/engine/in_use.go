@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // inUseHelp is of the commands that change a replica.
@@ -26,7 +26,7 @@ type userState struct {
 	NoDelete bool   `json:"noDelete"`
 }
 
-func newUserState(u domain.User) *userState {
+func newUserState(u rebuild.User) *userState {
 	if !u.Any() {
 		return nil
 	}

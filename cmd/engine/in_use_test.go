@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/spdkhost"
 )
 
 // TestCommandsRefuseReplicasInUse: lists say who uses a replica, every command that
@@ -18,7 +18,7 @@ import (
 // that would hang the target.
 func TestCommandsRefuseReplicasInUse(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
-		for _, user := range []domain.User{{Kind: domain.UserExport}, {Kind: domain.UserRAID}, {Kind: domain.UserExport, NoDelete: true}} {
+		for _, user := range []rebuild.User{{Kind: rebuild.UserExport}, {Kind: rebuild.UserRAID}, {Kind: rebuild.UserExport, NoDelete: true}} {
 			t.Run(fmt.Sprint(flavour, " ", user.Kind, " ", user.NoDelete), func(t *testing.T) {
 				t.Parallel()
 				target := targettest.Simulate(t, simtarget.NewFabric(), flavour)
@@ -37,7 +37,7 @@ func TestCommandsRefuseReplicasInUse(t *testing.T) {
 					run(exitDone, "snapshot", "create", address, "s1")
 				}
 				run(exitDone, "snapshot", "create", from, "s2")
-				head := func() domain.Lvol {
+				head := func() rebuild.Lvol {
 					store, err := host.List(t.Context())
 					require.NoError(t, err)
 					for _, l := range store.Lvols {
@@ -45,7 +45,7 @@ func TestCommandsRefuseReplicasInUse(t *testing.T) {
 							return l
 						}
 					}
-					return domain.Lvol{}
+					return rebuild.Lvol{}
 				}
 				user, end := target.Use(t, head().UUID, user)
 				for _, list := range [][]string{{"tree", at}, {"replica", "list", fmt.Sprintf("unix://%s?lvs=%s", target.Socket, host.name)}} {
@@ -89,7 +89,7 @@ func TestCommandsRefuseReplicasInUse(t *testing.T) {
 						// The new head is nobody's yet.
 						if status == exitDone {
 							end()
-							user, end = target.Use(t, head().UUID, domain.User{Kind: user.Kind, NoDelete: user.NoDelete})
+							user, end = target.Use(t, head().UUID, rebuild.User{Kind: user.Kind, NoDelete: user.NoDelete})
 						}
 					}
 				}
@@ -102,14 +102,14 @@ func TestCommandsRefuseReplicasInUse(t *testing.T) {
 
 // openedStore is an lvstore of a target.
 type openedStore struct {
-	*spdk.Host
+	*spdkhost.Host
 	name string
 }
 
 func hostOn(t *testing.T, target *targettest.Target) openedStore {
 	t.Helper()
 	lvstore := target.NewStore(t, 64)
-	host, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: lvstore})
+	host, err := spdkhost.Open(t.Context(), spdkhost.Config{Socket: target.Socket, Lvstore: lvstore})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Close()) })
 	return openedStore{host, lvstore}

@@ -14,10 +14,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/spdkhost"
 )
 
 // slowRebuild is two simulated targets, and the arguments of a rebuild from the one
@@ -27,7 +27,7 @@ func slowRebuild(t *testing.T) (from, to *targettest.Target, args []string) {
 	fabric := simtarget.NewFabric()
 	from, to = targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
 	stores := [2]string{from.NewStore(t, 32), to.NewStore(t, 32)}
-	host, err := spdk.Open(t.Context(), spdk.Config{Socket: from.Socket, Lvstore: stores[0]})
+	host, err := spdkhost.Open(t.Context(), spdkhost.Config{Socket: from.Socket, Lvstore: stores[0]})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Close()) })
 	head, err := host.Clone(t.Context(), "", "v-r-1", 8*targettest.ClusterSize, "none")
@@ -35,7 +35,7 @@ func slowRebuild(t *testing.T) (from, to *targettest.Target, args []string) {
 	for i := range uint64(8) {
 		from.Write(t, head, filled(1), i*targettest.ClusterSize)
 	}
-	_, err = host.Snapshot(t.Context(), head, domain.SnapshotLvolName("v-r-1", "s1"), domain.Attributes{})
+	_, err = host.Snapshot(t.Context(), head, rebuild.SnapshotLvolName("v-r-1", "s1"), rebuild.Attributes{})
 	require.NoError(t, err)
 	to.LimitWrites(t, stores[1], 1)
 	return from, to, []string{

@@ -15,7 +15,7 @@ import (
 
 	"go.uber.org/fx"
 
-	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
@@ -58,7 +58,7 @@ func (interrupted) Is(target error) bool { return target == context.Canceled }
 // program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, options ...fx.Option) int {
 	var telling sync.Mutex
-	ctx = app.OnWaiting(ctx, func(text string) {
+	ctx = rebuild.OnWaiting(ctx, func(text string) {
 		telling.Lock()
 		defer telling.Unlock()
 		fmt.Fprintln(stderr, "engine: waiting "+oneLine(errors.New(text)))

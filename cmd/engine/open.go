@@ -6,14 +6,13 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/spdkhost"
 )
 
 // openedHost is a host for the time of a command.
 type openedHost interface {
-	ports.Host
+	rebuild.Host
 
 	// Close ends the connection.
 	Close() error
@@ -24,7 +23,7 @@ type opener func(ctx context.Context, at address) (openedHost, error)
 
 func newOpener(log *zap.Logger) opener {
 	return func(ctx context.Context, at address) (openedHost, error) {
-		host, err := spdk.Open(ctx, spdk.Config{Socket: at.socket, Lvstore: at.lvstore, Listen: at.listen, Logger: log})
+		host, err := spdkhost.Open(ctx, spdkhost.Config{Socket: at.socket, Lvstore: at.lvstore, Listen: at.listen, Logger: log})
 		if err != nil {
 			return nil, err
 		}
@@ -55,22 +54,22 @@ func (f *imageFlags) add(c *cobra.Command, usage string) {
 
 // said is what was said of the image; an empty name is a mistake, not "not
 // known".
-func (f imageFlags) said(c *cobra.Command) (domain.Image, error) {
+func (f imageFlags) said(c *cobra.Command) (rebuild.Image, error) {
 	return saidImage(c, f.name, f.none)
 }
 
-func saidImage(c *cobra.Command, name string, none bool) (domain.Image, error) {
+func saidImage(c *cobra.Command, name string, none bool) (rebuild.Image, error) {
 	named := c.Flags().Changed("image")
 	switch {
 	case named && none:
-		return domain.Image{}, badUsage("--image and --no-image: expected one of them, got both")
+		return rebuild.Image{}, badUsage("--image and --no-image: expected one of them, got both")
 	case none:
-		return domain.NoImage(), nil
+		return rebuild.NoImage(), nil
 	case named:
-		if err := domain.CheckImageName(name); err != nil {
-			return domain.Image{}, badUsage("--image: %v", err)
+		if err := rebuild.CheckImageName(name); err != nil {
+			return rebuild.Image{}, badUsage("--image: %v", err)
 		}
-		return domain.ImageNamed(name), nil
+		return rebuild.ImageNamed(name), nil
 	}
-	return domain.Image{}, nil
+	return rebuild.Image{}, nil
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild"
 )
 
 // progressLine shows how far the copies are: on a terminal one line that is
@@ -28,7 +28,7 @@ func newProgressLine(out io.Writer) *progressLine {
 	return &progressLine{out: out, terminal: lineWidth(out) > 0}
 }
 
-func (p *progressLine) update(e app.Event) {
+func (p *progressLine) update(e rebuild.Event) {
 	every := lineEvery
 	if p.terminal {
 		every = redrawEvery
@@ -56,12 +56,12 @@ func (p *progressLine) clear() {
 	}
 }
 
-func progressText(e app.Event) string {
+func progressText(e rebuild.Event) string {
 	what := ""
 	switch e.Kind {
-	case app.EventReading:
+	case rebuild.EventReading:
 		what = "read "
-	case app.EventWriting:
+	case rebuild.EventWriting:
 		what = "written "
 	}
 	text := what + fmt.Sprintf("%s of %s", bytesText(e.BytesDone), bytesText(e.BytesTotal))
@@ -73,7 +73,7 @@ func progressText(e app.Event) string {
 
 // terminalLine is shorter than the terminal is wide: a line that wraps cannot be drawn
 // over. The bar makes room for the text.
-func terminalLine(e app.Event, width int) string {
+func terminalLine(e rebuild.Event, width int) string {
 	const longest, shortest = 30, 5
 	text := "  " + progressText(e)
 	if left := width - 1 - len(text) - len(" []"); left >= shortest {
@@ -90,5 +90,5 @@ func bar(done, total uint64, width int) string {
 	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", width-filled) + "]"
 }
 
-// Observe implements app.Observer, for work that has nothing else to tell.
-func (p *progressLine) Observe(e app.Event) { p.update(e) }
+// Observe implements rebuild.Observer, for work that has nothing else to tell.
+func (p *progressLine) Observe(e rebuild.Event) { p.update(e) }

@@ -9,15 +9,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild"
 )
 
 // copying are ten seconds of a copy, an event each tenth of one.
 func copying(p *progressLine) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 101 {
-		p.update(app.Event{
-			Kind: app.EventCopying, At: began.Add(time.Duration(i) * 100 * time.Millisecond),
+		p.update(rebuild.Event{
+			Kind: rebuild.EventCopying, At: began.Add(time.Duration(i) * 100 * time.Millisecond),
 			BytesDone: uint64(i) << 20, BytesTotal: 100 << 20, Rate: 10 << 20, Left: time.Duration(100-i) * 100 * time.Millisecond,
 		})
 	}
@@ -81,7 +81,7 @@ func TestLinesThatAreTooWideAreFoldedBetweenWords(t *testing.T) {
 
 // A line that is as wide as the terminal wraps, and the next one is drawn below it.
 func TestTheProgressLineIsNarrowerThanTheTerminal(t *testing.T) {
-	e := app.Event{Kind: app.EventWriting, BytesDone: 1023<<30 - 1, BytesTotal: 1 << 40, Rate: 1023.5 * (1 << 20), Left: 100*time.Hour + 59*time.Second}
+	e := rebuild.Event{Kind: rebuild.EventWriting, BytesDone: 1023<<30 - 1, BytesTotal: 1 << 40, Rate: 1023.5 * (1 << 20), Left: 100*time.Hour + 59*time.Second}
 	for width := 1; width < 200; width++ {
 		line := terminalLine(e, width)
 		require.Less(t, len(line), width)

@@ -10,10 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"github.com/rootgraft/rebuild/internal/adapters/journal"
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/journalfile"
 )
 
 // reservePercent of the destination's store stays free: thin volumes
@@ -57,14 +55,14 @@ const addressHelp = `
 An ADDRESS is ` + addressForm + `.
 listen says where the host receives data; default 127.0.0.1:20001-20400.`
 
-func newPlan(s streams, engine *app.Engine, open opener) planCommand {
+func newPlan(s streams, engine *rebuild.Engine, open opener) planCommand {
 	var flags rebuildFlags
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what a rebuild would do, and why, and change nothing",
 		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet, and kept\n(with --no-checksums they are not).\n" + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withRequest(c, s, flags, open, func(request app.Request) error {
+			return withRequest(c, s, flags, open, func(request rebuild.Request) error {
 				sealings, err := knownSealings(flags.journal)
 				if err != nil {
 					return err
@@ -85,12 +83,12 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 					}
 					return err
 				}
-				report := app.Report{Outcome: app.OutcomeComplete, Plan: plan, Warnings: plan.Warnings, Notices: plan.Notices, Deleted: plan.Deletions}
+				report := rebuild.Report{Outcome: rebuild.OutcomeComplete, Plan: plan, Warnings: plan.Warnings, Notices: plan.Notices, Deleted: plan.Deletions}
 				switch {
-				case errors.Is(err, app.ErrRefused):
-					report.Outcome = app.OutcomeRefused
+				case errors.Is(err, rebuild.ErrRefused):
+					report.Outcome = rebuild.OutcomeRefused
 				case err != nil:
-					report.Outcome = app.OutcomeFailed
+					report.Outcome = rebuild.OutcomeFailed
 				}
 				return printResult(s, report, err)
 			})
@@ -101,9 +99,9 @@ func newPlan(s streams, engine *app.Engine, open opener) planCommand {
 	return planCommand{c}
 }
 
-func newRebuild(s streams, engine *app.Engine, open opener, confirm confirmer, log *zap.Logger) rebuildCommand {
+func newRebuild(s streams, engine *rebuild.Engine, open opener, confirm confirmer, log *zap.Logger) rebuildCommand {
 	var flags rebuildFlags
-	parallel := app.DefaultParallel
+	parallel := rebuild.DefaultParallel
 	var bandwidth sizeFlag
 	verify := rebuildVerifyFlag(verifyCounts)
 	c := &cobra.Command{
@@ -133,9 +131,9 @@ is taken.
 			if flags.noChecksums && verify == rebuildVerifyFlag(verifyProof) {
 				return badUsage("--no-checksums and --verify proof: expected one of them, got both")
 			}
-			return withRequest(c, s, flags, open, func(request app.Request) error {
+			return withRequest(c, s, flags, open, func(request rebuild.Request) error {
 				if flags.journal != "" {
-					kept, err := journal.Open(journal.Config{Path: flags.journal, Logger: log})
+					kept, err := journalfile.Open(journalfile.Config{Path: flags.journal, Logger: log})
 					if err != nil {
 						return err
 					}
@@ -145,7 +143,7 @@ is taken.
 				request.Parallel = parallel
 				request.Proof, request.Views = verify == rebuildVerifyFlag(verifyProof), verify == verifyViews
 				if bandwidth > 0 {
-					request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(uint64(bandwidth))}
+					request.Bandwidth = []*rebuild.Bandwidth{rebuild.NewBandwidth(uint64(bandwidth))}
 				}
 				show := newStory(s.out)
 				if flags.output == outputText {
@@ -155,7 +153,7 @@ is taken.
 					request.Observer = show
 				}
 				report, err := engine.Rebuild(c.Context(), request)
-				if loss := (*domain.LossRefusal)(nil); errors.As(err, &loss) && confirm.terminal && flags.output == outputText {
+				if loss := (*rebuild.LossRefusal)(nil); errors.As(err, &loss) && confirm.terminal && flags.output == outputText {
 					if err := confirm.require(c, "", loss.Replica, loss.Error()); err != nil {
 						return err
 					}
@@ -182,7 +180,7 @@ is taken.
 }
 
 // withRequest opens all hosts for a while.
-func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, use func(app.Request) error) error {
+func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, use func(rebuild.Request) error) error {
 	if len(flags.sources) == 0 {
 		flags.sources = []string{""} // which says what is missing
 	}
@@ -201,7 +199,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	if err != nil {
 		return err
 	}
-	request := app.Request{RightSource: flags.rightSource, Options: domain.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, NoChecksums: flags.noChecksums, ReservePercent: reservePercent}}
+	request := rebuild.Request{RightSource: flags.rightSource, Options: rebuild.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, NoChecksums: flags.noChecksums, ReservePercent: reservePercent}}
 	if f := flags.rightSource; f != "" && !slices.ContainsFunc(sources, func(at address) bool { return at.replica == f }) {
 		return badUsage("--right-source %s: no --source names that replica", f)
 	}
@@ -214,7 +212,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	if request.Image, err = saidImage(c, flags.image, flags.noImage); err != nil {
 		return err
 	}
-	request.MoreSources = make([]app.Site, len(sources)-1)
+	request.MoreSources = make([]rebuild.Site, len(sources)-1)
 	for i, at := range append([]address{destination}, sources...) {
 		host, err := open(c.Context(), at)
 		isOneOfSeveral := i > 0 && len(sources) > 1
@@ -222,12 +220,12 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 		case err != nil && isOneOfSeveral:
 			host = &unreachable{err: err}
 		case err != nil && flags.output == outputJSON:
-			return printResult(s, app.Report{Outcome: app.OutcomeFailed}, err)
+			return printResult(s, rebuild.Report{Outcome: rebuild.OutcomeFailed}, err)
 		case err != nil:
 			return err
 		}
 		defer func() { _ = host.Close() }() // nothing more is asked of it
-		site := app.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
+		site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
 		switch i {
 		case 0:
 			request.Destination = site
@@ -243,21 +241,21 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 // unreachable is the host of one of several sources that could not be opened. It
 // is passed over while another one is there, for what its List says.
 type unreachable struct {
-	ports.Host // nothing else is asked of it
+	rebuild.Host // nothing else is asked of it
 
 	err error
 }
 
 func (u *unreachable) Close() error { return nil }
 
-// List implements ports.Looker. Trying again does not open it, so it is no error
+// List implements rebuild.Looker. Trying again does not open it, so it is no error
 // that may pass.
-func (u *unreachable) List(context.Context) (domain.Listing, error) {
-	return domain.Listing{}, errors.New(oneLine(u.err))
+func (u *unreachable) List(context.Context) (rebuild.Listing, error) {
+	return rebuild.Listing{}, errors.New(oneLine(u.err))
 }
 
 // printResult prints JSON, also of what failed; the error is in it.
-func printResult(s streams, report app.Report, failure error) error {
+func printResult(s streams, report rebuild.Report, failure error) error {
 	r := newResultWithStates(report, failure)
 	if err := r.print(s.out); err != nil {
 		return err
@@ -268,7 +266,7 @@ func printResult(s streams, report app.Report, failure error) error {
 	return nil
 }
 
-func newResultWithStates(report app.Report, failure error) result {
+func newResultWithStates(report rebuild.Report, failure error) result {
 	r := newResult(report, failure)
 	r.Source = newReplicaState(report.Source, report.Plan.Image, report.SourceViews)
 	r.Destination = newReplicaState(report.Destination, report.Plan.Image, report.DestinationViews)

@@ -7,8 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // repairState is what repair prints as JSON.
@@ -23,7 +22,7 @@ type repairState struct {
 	DurationMS  int64           `json:"durationMs"`
 }
 
-func newRepair(s streams, engine *app.Engine, open opener) commandOut {
+func newRepair(s streams, engine *rebuild.Engine, open opener) commandOut {
 	output := outputText
 	var image imageFlags
 	var compare string
@@ -51,7 +50,7 @@ failed, or something is wrong still.
 			if err != nil {
 				return err
 			}
-			var report app.RepairReport
+			var report rebuild.RepairReport
 			err = open.with(c.Context(), places[0], func(host openedHost) error {
 				request.Replica.Host, request.Replica.AllowInUse = host, inUse
 				run := func() (err error) {
@@ -87,7 +86,7 @@ failed, or something is wrong still.
 	return commandOut{Command: c}
 }
 
-func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (request app.RepairRequest, places []address, err error) {
+func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (request rebuild.RepairRequest, places []address, err error) {
 	replica, err := readAddress("ADDRESS", at, namesReplica)
 	if err != nil {
 		return request, nil, err
@@ -106,7 +105,7 @@ func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (requ
 	return request, places, err
 }
 
-func newRepairState(report app.RepairReport, dryRun bool, failure error) repairState {
+func newRepairState(report rebuild.RepairReport, dryRun bool, failure error) repairState {
 	return repairState{
 		verdict: verdictOf(failure), DryRun: dryRun, Plan: planEntries(report.Plan), Compared: report.Compared,
 		Violations: violationLines(report.Violations), Notices: append([]string{}, report.Notices...),
@@ -114,7 +113,7 @@ func newRepairState(report app.RepairReport, dryRun bool, failure error) repairS
 	}
 }
 
-func planEntries(plan domain.Plan) []planEntry {
+func planEntries(plan rebuild.Plan) []planEntry {
 	entries := []planEntry{}
 	for _, step := range plan.Steps {
 		entries = append(entries, planEntry{step.Snapshot, step.Parent.String(), step.Action, step.Reason, step.Clusters, step.Deleted})
@@ -122,8 +121,8 @@ func planEntries(plan domain.Plan) []planEntry {
 	return entries
 }
 
-func repairText(report app.RepairReport, dryRun bool, failure error) string {
-	if report.Plan.Image == (domain.Image{}) {
+func repairText(report rebuild.RepairReport, dryRun bool, failure error) string {
+	if report.Plan.Image == (rebuild.Image{}) {
 		return "" // refused before there was a plan
 	}
 	var text strings.Builder

@@ -7,8 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // replicaResult is what replica create prints as JSON.
@@ -24,7 +23,7 @@ type removalResult struct {
 	Plan []planEntry `json:"plan"`
 }
 
-func newReplica(s streams, engine *app.Engine, open opener, confirm confirmer) commandOut {
+func newReplica(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
 	c := &cobra.Command{
 		Use:   "replica",
 		Short: "Make, list and delete replicas",
@@ -35,7 +34,7 @@ func newReplica(s streams, engine *app.Engine, open opener, confirm confirmer) c
 	return commandOut{Command: c}
 }
 
-func newReplicaCreate(s streams, engine *app.Engine, open opener) *cobra.Command {
+func newReplicaCreate(s streams, engine *rebuild.Engine, open opener) *cobra.Command {
 	output := outputText
 	var size sizeFlag
 	var image imageFlags
@@ -62,9 +61,9 @@ Space is taken when it is written to.
 			case size == 0:
 				return badUsage("%s: --size is needed, such as 16GiB", c.CommandPath())
 			}
-			var r domain.Replica
+			var r rebuild.Replica
 			err = open.with(c.Context(), at, func(host openedHost) (err error) {
-				r, err = engine.CreateReplica(c.Context(), app.Site{Host: host, Replica: at.replica}, uint64(size), said)
+				r, err = engine.CreateReplica(c.Context(), rebuild.Site{Host: host, Replica: at.replica}, uint64(size), said)
 				return err
 			})
 			result, text := replicaResult{verdict: verdictOf(err)}, ""
@@ -82,7 +81,7 @@ Space is taken when it is written to.
 	return c
 }
 
-func newReplicaList(s streams, engine *app.Engine, open opener) *cobra.Command {
+func newReplicaList(s streams, engine *rebuild.Engine, open opener) *cobra.Command {
 	output := outputText
 	c := &cobra.Command{
 		Use:   "list HOST",
@@ -107,14 +106,14 @@ A HOST is ` + hostAddressForm + `.`,
 }
 
 // listText is surveyText with a table instead of trees.
-func sizeText(l domain.Lvol) string {
+func sizeText(l rebuild.Lvol) string {
 	if l.Degraded {
 		return degradedText
 	}
 	return bytesText(l.Size)
 }
 
-func listText(survey domain.Survey) string {
+func listText(survey rebuild.Survey) string {
 	rest := survey
 	rest.Replicas = nil
 	text := surveyText(rest, drawReplica, true)
@@ -125,7 +124,7 @@ func listText(survey domain.Survey) string {
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(rows, "REPLICA\tSIZE\tSNAPSHOTS\tOWN CLUSTERS\tIMAGE\tSTATE")
 	for _, r := range survey.Replicas {
-		audit := domain.Audit(r, domain.Image{})
+		audit := rebuild.Audit(r, rebuild.Image{})
 		size := "-"
 		var own uint64
 		if r.Head != nil {
@@ -145,17 +144,17 @@ func listText(survey domain.Survey) string {
 }
 
 // stateWords is a replica's state in a word or two.
-func stateWords(audit domain.ReplicaAudit) string {
+func stateWords(audit rebuild.ReplicaAudit) string {
 	state := "whole"
 	for _, v := range audit.Violations {
 		switch {
-		case v.Rule == domain.RuleHead:
+		case v.Rule == rebuild.RuleHead:
 			return "no head"
-		case v.Rule == domain.RuleAncestorParent:
+		case v.Rule == rebuild.RuleAncestorParent:
 			state = "lost its image"
-		case state == "whole" && v.Rule == domain.RuleInFlight:
+		case state == "whole" && v.Rule == rebuild.RuleInFlight:
 			state = "whole, with leftovers"
-		case state != "lost its image" && v.Rule != domain.RuleInFlight:
+		case state != "lost its image" && v.Rule != rebuild.RuleInFlight:
 			state = "broken, see audit"
 		}
 	}
@@ -163,7 +162,7 @@ func stateWords(audit domain.ReplicaAudit) string {
 }
 
 // useWords is who uses a replica, behind its state.
-func useWords(r domain.Replica) string {
+func useWords(r rebuild.Replica) string {
 	for _, l := range append(r.Views(), r.InFlight...) {
 		if l.UsedBy.Any() && (r.Head == nil || l.UUID == r.Head.UUID || !r.Head.UsedBy.Any()) {
 			return ", in use: " + l.UsedBy.String()
@@ -172,7 +171,7 @@ func useWords(r domain.Replica) string {
 	return ""
 }
 
-func newReplicaDelete(s streams, engine *app.Engine, open opener, confirm confirmer) *cobra.Command {
+func newReplicaDelete(s streams, engine *rebuild.Engine, open opener, confirm confirmer) *cobra.Command {
 	output := outputText
 	var confirmed string
 	var inUse bool
@@ -195,9 +194,9 @@ that is filling it ends with an error.
 			if err != nil {
 				return err
 			}
-			var plan domain.Plan
+			var plan rebuild.Plan
 			err = open.with(c.Context(), at, func(host openedHost) (err error) {
-				site := app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
+				site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
 				if plan, err = engine.PlanRemoval(c.Context(), site); err != nil {
 					return err
 				}

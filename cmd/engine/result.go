@@ -7,16 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
 )
 
 // result is what simulate, plan and rebuild print as JSON. Its field names are
 // a promise.
 type result struct {
 	APIVersion  string          `json:"apiVersion"`
-	Outcome     app.Outcome     `json:"outcome"`
+	Outcome     rebuild.Outcome `json:"outcome"`
 	Error       string          `json:"error"`
 	Plan        []planEntry     `json:"plan"`
 	Source      replicaState    `json:"source"`
@@ -38,7 +36,7 @@ type deletedLine struct {
 	Degraded bool   `json:"degraded,omitempty"` // so its clusters are not known
 }
 
-func deletedLines(all []domain.Deletion) []deletedLine {
+func deletedLines(all []rebuild.Deletion) []deletedLine {
 	lines := []deletedLine{}
 	for _, d := range all {
 		lines = append(lines, deletedLine(d))
@@ -70,7 +68,7 @@ type sourceLine struct {
 	CopiedBytes uint64   `json:"copiedBytes"`
 }
 
-func newSourceLine(s ports.Served, image string) sourceLine {
+func newSourceLine(s rebuild.Served, image string) sourceLine {
 	line := sourceLine{Replica: s.Replica, Lvstore: s.Lvstore, State: s.State, Reason: s.Reason, Snapshots: []string{}, CopiedBytes: s.CopiedBytes}
 	for _, name := range s.Snapshots {
 		if name == "" {
@@ -88,19 +86,19 @@ func (l sourceLine) text() string {
 		copies = fmt.Sprintf("%d copies", n)
 	}
 	text := fmt.Sprintf("%s in %s from %s on lvstore %s", bytesText(l.CopiedBytes), copies, l.Replica, l.Lvstore)
-	if l.State == string(app.SourceLost) {
+	if l.State == string(rebuild.SourceLost) {
 		text += ", until it was lost"
 	}
 	return text
 }
 
 type planEntry struct {
-	Snapshot string        `json:"snapshot"`
-	Parent   string        `json:"parent"`
-	Action   domain.Action `json:"action"`
-	Reason   string        `json:"reason"`
-	Clusters uint64        `json:"clusters"`
-	Deleted  uint64        `json:"deletedClusters"`
+	Snapshot string         `json:"snapshot"`
+	Parent   string         `json:"parent"`
+	Action   rebuild.Action `json:"action"`
+	Reason   string         `json:"reason"`
+	Clusters uint64         `json:"clusters"`
+	Deleted  uint64         `json:"deletedClusters"`
 }
 
 // replicaState is a replica and what else is on its store. In-flight lvols of
@@ -138,7 +136,7 @@ type violationLine struct {
 	Repairable bool   `json:"repairable"`
 }
 
-func newResult(report app.Report, err error) result {
+func newResult(report rebuild.Report, err error) result {
 	r := result{
 		APIVersion: "rebuild/v1", Outcome: report.Outcome,
 		Plan: planEntries(report.Plan), Violations: []violationLine{}, Warnings: append([]string{}, report.Warnings...), Notices: append([]string{}, report.Notices...),
@@ -149,7 +147,7 @@ func newResult(report app.Report, err error) result {
 	}
 	r.Deleted = deletedLines(report.Deleted)
 	for _, s := range report.Sources {
-		served := ports.Served{Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes}
+		served := rebuild.Served{Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes}
 		r.Sources = append(r.Sources, newSourceLine(served, report.Plan.Image.Parent().String()))
 	}
 	for _, v := range report.Violations {
@@ -159,7 +157,7 @@ func newResult(report app.Report, err error) result {
 }
 
 // newReplicaState tells what is on a store, as far as it was seen.
-func newReplicaState(r domain.Replica, image domain.Image, read app.Views) replicaState {
+func newReplicaState(r rebuild.Replica, image rebuild.Image, read rebuild.Views) replicaState {
 	state := replicaState{Snapshots: []snapshotState{}, Others: []otherState{}}
 	if r.Store.UUID == "" {
 		return state // nothing was seen
@@ -171,7 +169,7 @@ func newReplicaState(r domain.Replica, image domain.Image, read app.Views) repli
 		}
 	}
 	mine := map[string]bool{imageUUID: true}
-	for _, s := range orderOf(r) {
+	for _, s := range r.ParentsFirst() {
 		mine[s.Lvol.UUID] = true
 		line := snapshotState{
 			Name: s.Name, Parent: r.ParentOf(s.Lvol).String(), AllocatedClusters: s.Lvol.Own.Count, UserCreated: true,
@@ -192,15 +190,6 @@ func newReplicaState(r domain.Replica, image domain.Image, read app.Views) repli
 		}
 	}
 	return state
-}
-
-// orderOf lists snapshots as the tree has them, or by name where what is there
-// is no tree.
-func orderOf(r domain.Replica) []domain.Snapshot {
-	if tree, err := domain.NewSnapshotTree(r); err == nil {
-		return tree.Snapshots()
-	}
-	return r.Snapshots
 }
 
 func timeText(at time.Time) string {

@@ -6,8 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
@@ -21,19 +20,19 @@ type simulated struct {
 
 // runLine is one run of a simulation. Its field names are a promise.
 type runLine struct {
-	Outcome     app.Outcome `json:"outcome"`
-	Error       string      `json:"error"`
-	Kept        []string    `json:"kept"`   // snapshots that were proven and not copied
-	Sealed      []string    `json:"sealed"` // snapshots that the run has finished
-	CopiedBytes uint64      `json:"copiedBytes"`
-	LocalBytes  uint64      `json:"localBytes"`
-	DurationMS  int64       `json:"durationMs"`
-	Faults      []string    `json:"faults"` // those that struck, in their order
+	Outcome     rebuild.Outcome `json:"outcome"`
+	Error       string          `json:"error"`
+	Kept        []string        `json:"kept"`   // snapshots that were proven and not copied
+	Sealed      []string        `json:"sealed"` // snapshots that the run has finished
+	CopiedBytes uint64          `json:"copiedBytes"`
+	LocalBytes  uint64          `json:"localBytes"`
+	DurationMS  int64           `json:"durationMs"`
+	Faults      []string        `json:"faults"` // those that struck, in their order
 }
 
 // played is one run of a simulation.
 type played struct {
-	report  app.Report
+	report  rebuild.Report
 	failure error
 	local   uint64
 	sealed  []string
@@ -42,10 +41,10 @@ type played struct {
 }
 
 // play rebuilds once. show is nil where nobody looks.
-func play(ctx context.Context, engine *app.Engine, request app.Request, world *scenario.World, n int, show *story) played {
+func play(ctx context.Context, engine *rebuild.Engine, request rebuild.Request, world *scenario.World, n int, show *story) played {
 	p := played{sealed: []string{}, struck: []string{}}
-	request.Observer = observer(func(e app.Event) {
-		if e.Kind == app.EventEnded && e.Verb == domain.VerbSeal && e.Snapshot != "" {
+	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
+		if e.Kind == rebuild.EventEnded && e.Verb == rebuild.VerbSeal && e.Snapshot != "" {
 			p.sealed = append(p.sealed, e.Snapshot)
 		}
 		if show != nil {
@@ -64,15 +63,10 @@ func play(ctx context.Context, engine *app.Engine, request app.Request, world *s
 	p.local = world.Destination.CopiedLocally() - before
 	if at := p.trouble.Crashed(); at != nil {
 		// Nobody is left who could say more.
-		p.report.Outcome, p.failure = app.OutcomeFailed, at
+		p.report.Outcome, p.failure = rebuild.OutcomeFailed, at
 	}
 	return p
 }
-
-type observer func(app.Event)
-
-// Observe implements app.Observer.
-func (o observer) Observe(e app.Event) { o(e) }
 
 func (p played) line() runLine {
 	line := runLine{
@@ -87,7 +81,7 @@ func (p played) line() runLine {
 		mine[name] = true
 	}
 	for _, step := range p.report.Plan.Steps {
-		if keeps := step.Action == domain.ActionKeep || step.Action == domain.ActionGraft; keeps && step.Snapshot != "" && !mine[step.Snapshot] {
+		if keeps := step.Action == rebuild.ActionKeep || step.Action == rebuild.ActionGraft; keeps && step.Snapshot != "" && !mine[step.Snapshot] {
 			line.Kept = append(line.Kept, step.Snapshot)
 		}
 	}

@@ -18,9 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/spdkhost"
 )
 
 // TestMain runs the program instead of the tests where a test has started it so.
@@ -84,9 +83,9 @@ func newDisk(t *testing.T, socket, file string) {
 	rpc(t, socket, "bdev_aio_create", map[string]any{"name": "disk", "filename": file, "block_size": 4096})
 }
 
-func openStore(t *testing.T, socket string) *spdk.Host {
+func openStore(t *testing.T, socket string) *spdkhost.Host {
 	t.Helper()
-	h, err := spdk.Open(t.Context(), spdk.Config{Socket: socket, Lvstore: "store"})
+	h, err := spdkhost.Open(t.Context(), spdkhost.Config{Socket: socket, Lvstore: "store"})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, h.Close()) })
 	return h
@@ -112,7 +111,7 @@ func TestSimulatedTargetsFindTheirStoresAgainAfterTheProcessWasKilled(t *testing
 			ctx := t.Context()
 			l, err := h.Create(ctx, "vol-1-rebuilding-00000001", 4<<20)
 			require.NoError(t, err)
-			snapshot, err := h.Seal(ctx, l, "vol-1-snap-a", ports.SealRecord{Attributes: domain.Attributes{UserCreated: true}})
+			snapshot, err := h.Seal(ctx, l, "vol-1-snap-a", rebuild.SealRecord{Attributes: rebuild.Attributes{UserCreated: true}})
 			require.NoError(t, err)
 			_, err = h.Clone(ctx, snapshot, "vol-1", 5<<20, "base")
 			require.NoError(t, err)

@@ -7,13 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/adapters/memory"
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/scenario"
+	"github.com/rootgraft/rebuild/memhost"
 )
 
-func newSimulate(s streams, engine *app.Engine) simulateCommand {
+func newSimulate(s streams, engine *rebuild.Engine) simulateCommand {
 	output := outputText
 	c := &cobra.Command{
 		Use:   "simulate FILE",
@@ -45,12 +44,12 @@ with.`,
 	return simulateCommand{c}
 }
 
-func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s streams, output outputFlag) error {
-	request := app.Request{
-		Source:      app.Site{Host: world.Source, Replica: world.SourceReplica},
-		Destination: app.Site{Host: world.Destination, Replica: world.DestinationReplica},
+func simulate(ctx context.Context, engine *rebuild.Engine, world *scenario.World, s streams, output outputFlag) error {
+	request := rebuild.Request{
+		Source:      rebuild.Site{Host: world.Source, Replica: world.SourceReplica},
+		Destination: rebuild.Site{Host: world.Destination, Replica: world.DestinationReplica},
 		Image:       world.Image,
-		Options:     domain.Options{Full: !world.Fast, AcceptHurtSource: world.AcceptHurtSource},
+		Options:     rebuild.Options{Full: !world.Fast, AcceptHurtSource: world.AcceptHurtSource},
 		Parallel:    world.Parallel,
 	}
 	if world.Overwrite {
@@ -113,13 +112,13 @@ func simulate(ctx context.Context, engine *app.Engine, world *scenario.World, s 
 }
 
 // lookAtWorld adds what is on the two hosts now, every view read back.
-func (r *result) lookAtWorld(ctx context.Context, engine *app.Engine, request app.Request, report app.Report, world *scenario.World) error {
+func (r *result) lookAtWorld(ctx context.Context, engine *rebuild.Engine, request rebuild.Request, report rebuild.Report, world *scenario.World) error {
 	image := report.Plan.Image
 	if !image.Known() {
 		image = request.Image
 	}
 	for _, side := range []struct {
-		host  *memory.Host
+		host  *memhost.Host
 		name  string
 		state *replicaState
 	}{{world.Source, world.SourceReplica, &r.Source}, {world.Destination, world.DestinationReplica, &r.Destination}} {
@@ -127,16 +126,16 @@ func (r *result) lookAtWorld(ctx context.Context, engine *app.Engine, request ap
 		if err != nil {
 			return err
 		}
-		replica, err := domain.NewReplica(store, side.name)
+		replica, err := rebuild.NewReplica(store, side.name)
 		if err != nil {
 			// What cannot be told apart is shown as it is.
-			replica, err = domain.NewReplica(domain.Listing{UUID: store.UUID, Name: store.Name}, side.name)
+			replica, err = rebuild.NewReplica(rebuild.Listing{UUID: store.UUID, Name: store.Name}, side.name)
 			replica.Store = store
 		}
 		if err != nil {
 			return err
 		}
-		read, err := engine.ReadViews(ctx, app.Site{Host: side.host, Replica: side.name}, store.Lvols, nil)
+		read, err := engine.ReadViews(ctx, rebuild.Site{Host: side.host, Replica: side.name}, store.Lvols, nil)
 		if err != nil {
 			return err
 		}

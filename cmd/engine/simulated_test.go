@@ -7,11 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/spdkhost"
 )
 
 // TestField_10909_CommandsOverSockets: the whole way through the sockets of
@@ -24,28 +23,28 @@ func TestField_10909_CommandsOverSockets(t *testing.T) {
 			const size = 8 * targettest.ClusterSize
 			target := targettest.Simulate(t, simtarget.NewFabric(), flavour)
 			lvstore := target.NewStore(t, 64)
-			host, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: lvstore})
+			host, err := spdkhost.Open(t.Context(), spdkhost.Config{Socket: target.Socket, Lvstore: lvstore})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, host.Close()) })
-			replica := func() domain.Replica {
+			replica := func() rebuild.Replica {
 				store, err := host.List(t.Context())
 				require.NoError(t, err)
-				r, err := domain.NewReplica(store, "v-r-1")
+				r, err := rebuild.NewReplica(store, "v-r-1")
 				require.NoError(t, err)
 				return r
 			}
-			view := func(l domain.Lvol) []byte {
+			view := func(l rebuild.Lvol) []byte {
 				p := make([]byte, l.Size)
 				target.Read(t, l.UUID, p, 0)
 				return p
 			}
 			store := replica().Store
-			filling, err := host.Create(t.Context(), domain.ImageInFlightLvolName("00000001"), 2*targettest.ClusterSize)
+			filling, err := host.Create(t.Context(), rebuild.ImageInFlightLvolName("00000001"), 2*targettest.ClusterSize)
 			require.NoError(t, err)
 			for i := range uint64(2) {
 				target.Write(t, filling, filled(byte(200+i)), i*targettest.ClusterSize)
 			}
-			_, err = host.Seal(t.Context(), filling, domain.ImageLvolName("base", store.UUID), ports.SealRecord{Image: &domain.ImageRecord{}})
+			_, err = host.Seal(t.Context(), filling, rebuild.ImageLvolName("base", store.UUID), rebuild.SealRecord{Image: &rebuild.ImageRecord{}})
 			require.NoError(t, err)
 
 			at := fmt.Sprintf("unix://%s?lvs=%s&replica=v-r-1", target.Socket, lvstore)

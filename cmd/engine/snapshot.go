@@ -7,8 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // snapshotResult is what snapshot create prints as JSON.
@@ -38,7 +37,7 @@ Only this replica is touched: do the same to the volume's other ones, or they
 differ from then on.
 `
 
-func newSnapshot(s streams, engine *app.Engine, open opener, confirm confirmer) commandOut {
+func newSnapshot(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
 	c := &cobra.Command{
 		Use:   "snapshot",
 		Short: "Take, list and delete snapshots of a replica, and go back to one",
@@ -52,7 +51,7 @@ func newSnapshot(s streams, engine *app.Engine, open opener, confirm confirmer) 
 
 type snapshotCommands struct {
 	s       streams
-	engine  *app.Engine
+	engine  *rebuild.Engine
 	open    opener
 	confirm confirmer
 }
@@ -86,16 +85,16 @@ hangs then. What is written meanwhile is in one of the two.
 			if err != nil {
 				return err
 			}
-			if err := domain.CheckSnapshotName(name); err != nil {
+			if err := rebuild.CheckSnapshotName(name); err != nil {
 				return badUsage("NAME: %v", err)
 			}
 			result, text := snapshotResult{}, ""
 			err = k.open.with(c.Context(), at, func(host openedHost) error {
-				snapshot, err := k.engine.CreateSnapshot(c.Context(), app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, name)
+				snapshot, err := k.engine.CreateSnapshot(c.Context(), rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, name)
 				if err != nil {
 					return err
 				}
-				r, err := k.engine.Look(c.Context(), app.Site{Host: host, Replica: at.replica})
+				r, err := k.engine.Look(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
 				if err != nil {
 					return err
 				}
@@ -138,14 +137,14 @@ func (k snapshotCommands) list() *cobra.Command {
 	return c
 }
 
-func snapshotsText(r domain.Replica) string {
+func snapshotsText(r rebuild.Replica) string {
 	if len(r.Snapshots) == 0 {
 		return "no snapshots\n"
 	}
 	var text strings.Builder
 	rows := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(rows, "SNAPSHOT\tPARENT\tSIZE\tOWN CLUSTERS\tCREATED\tBY")
-	for _, snapshot := range orderOf(r) {
+	for _, snapshot := range r.ParentsFirst() {
 		state := newSnapState(r, snapshot)
 		by, parent, created := "user", state.Parent, state.CreatedAt
 		switch {
@@ -184,9 +183,9 @@ read changes. If several do, or anything that is not the replica's, it is refuse
 			if err != nil {
 				return err
 			}
-			var removal domain.SnapshotRemoval
+			var removal rebuild.SnapshotRemoval
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				site := app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
+				site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
 				if removal, err = k.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
 					return err
 				}
@@ -238,9 +237,9 @@ it again. On a host that keeps no records say --size then.
 			if err != nil {
 				return err
 			}
-			var revert domain.Revert
+			var revert rebuild.Revert
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				request := app.RevertRequest{Replica: app.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, Snapshot: name, Size: uint64(size)}
+				request := rebuild.RevertRequest{Replica: rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, Snapshot: name, Size: uint64(size)}
 				if revert, err = k.engine.PlanRevert(c.Context(), request); err != nil {
 					return err
 				}
@@ -267,7 +266,7 @@ it again. On a host that keeps no records say --size then.
 	return c
 }
 
-func lostClusters(revert domain.Revert) uint64 {
+func lostClusters(revert rebuild.Revert) uint64 {
 	if revert.Old == nil {
 		return 0
 	}

@@ -9,8 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // story tells a rebuild to a person: what was there, what is planned and why,
@@ -32,11 +31,11 @@ func (s *story) printf(format string, args ...any) { fmt.Fprintf(s.out, format, 
 func (s *story) heading(text string) { s.printf("\n%s\n", text) }
 
 // before draws the replicas. One of several sources may not answer.
-func (s *story) before(ctx context.Context, r app.Request) error {
+func (s *story) before(ctx context.Context, r rebuild.Request) error {
 	s.printf("Before\n")
 	type side struct {
 		what string
-		at   app.Site
+		at   rebuild.Site
 	}
 	sides := []side{{"source", r.Source}}
 	for _, at := range r.MoreSources {
@@ -51,7 +50,7 @@ func (s *story) before(ctx context.Context, r app.Request) error {
 		if err != nil {
 			return err
 		}
-		replica, err := domain.NewReplica(store, side.at.Replica)
+		replica, err := rebuild.NewReplica(store, side.at.Replica)
 		if err != nil {
 			s.printf("  %s replica %s on %s: %v\n", side.what, side.at.Replica, store.Name, err)
 			continue
@@ -68,46 +67,46 @@ func (s *story) run(n, of int) {
 	}
 }
 
-// Observe implements app.Observer.
-func (s *story) Observe(e app.Event) {
+// Observe implements rebuild.Observer.
+func (s *story) Observe(e rebuild.Event) {
 	s.telling.Lock()
 	defer s.telling.Unlock()
 	switch e.Kind {
-	case app.EventPlanned:
+	case rebuild.EventPlanned:
 		s.tellPlan(*e.Plan)
-	case app.EventCopying, app.EventReading, app.EventWriting:
+	case rebuild.EventCopying, rebuild.EventReading, rebuild.EventWriting:
 		s.progress.update(e)
-	case app.EventEnded:
+	case rebuild.EventEnded:
 		s.progress.clear()
 		if text := s.ended(e); text != "" {
 			s.printf("  %s\n", text)
 		}
-	case app.EventAgain:
+	case rebuild.EventAgain:
 		s.progress.clear()
 		s.printf("  plan again: %s\n", e.Text)
-	case app.EventRetry:
+	case rebuild.EventRetry:
 		s.progress.clear()
 		s.printf("  again    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
-	case app.EventWaiting:
+	case rebuild.EventWaiting:
 		s.progress.clear()
 		s.printf("%s", fold("  waiting  "+e.Text+"\n", lineWidth(s.out)))
-	case app.EventSourceLost:
+	case rebuild.EventSourceLost:
 		s.progress.clear()
 		s.printf("  lost     %s\n", e.Text)
-	case app.EventVerified:
+	case rebuild.EventVerified:
 		s.progress.clear()
 		s.printf("  verified: %s\n", e.Text)
-	case app.EventBegan:
+	case rebuild.EventBegan:
 	}
 }
 
-func (s *story) ended(e app.Event) string {
+func (s *story) ended(e rebuild.Event) string {
 	of := e.Snapshot
 	if of == "" {
 		of = e.LvolName
 	}
 	switch e.Verb {
-	case domain.VerbCopy:
+	case rebuild.VerbCopy:
 		if of == "" {
 			of = "the backing image"
 		}
@@ -116,25 +115,25 @@ func (s *story) ended(e app.Event) string {
 			from = " from " + e.Source
 		}
 		return fmt.Sprintf("copied   %s%s (%s of %s in all)", of, from, bytesText(e.BytesDone), bytesText(e.BytesTotal))
-	case domain.VerbGraft:
-		if e.Stage == domain.StageDetach {
+	case rebuild.VerbGraft:
+		if e.Stage == rebuild.StageDetach {
 			return "detached " + of
 		}
 		return "grafted  " + of
-	case domain.VerbSeal:
+	case rebuild.VerbSeal:
 		return "sealed   " + e.LvolName
-	case domain.VerbClone:
+	case rebuild.VerbClone:
 		return "head     " + e.LvolName
-	case domain.VerbDelete:
+	case rebuild.VerbDelete:
 		return "deleted  " + e.LvolName
-	case domain.VerbRecord:
+	case rebuild.VerbRecord:
 		return "recorded " + e.LvolName
-	case domain.VerbCreate:
+	case rebuild.VerbCreate:
 	}
 	return ""
 }
 
-func (s *story) tellPlan(plan domain.Plan) {
+func (s *story) tellPlan(plan rebuild.Plan) {
 	var text strings.Builder
 	writePlan(&text, plan)
 	if text.String() == s.planned {
@@ -148,7 +147,7 @@ func (s *story) tellPlan(plan domain.Plan) {
 	}
 }
 
-func writePlan(out io.Writer, plan domain.Plan) {
+func writePlan(out io.Writer, plan rebuild.Plan) {
 	if plan.SystemSnapshot != nil {
 		fmt.Fprintf(out, "  first    the source's head has data of its own: freeze it as system snapshot %s\n", plan.SystemSnapshot.Name)
 	}
@@ -156,13 +155,13 @@ func writePlan(out io.Writer, plan domain.Plan) {
 	for _, step := range plan.Steps {
 		what := step.Snapshot
 		switch {
-		case step.Action == domain.ActionFetchImage:
+		case step.Action == rebuild.ActionFetchImage:
 			what = plan.Image.Parent().String()
 		case what == "":
 			what = "(head)"
 		}
 		on := ""
-		if step.Action != domain.ActionRemove && !step.Parent.IsNone() {
+		if step.Action != rebuild.ActionRemove && !step.Parent.IsNone() {
 			on = "on " + step.Parent.String()
 		}
 		copied := ""
@@ -192,9 +191,9 @@ func (s *story) sentences(heading string, all []string) {
 }
 
 // after draws the destination and says how it ended.
-func (s *story) after(report app.Report, r result) {
+func (s *story) after(report rebuild.Report, r result) {
 	s.progress.clear()
-	if report.Destination.Store.UUID != "" && r.Outcome != app.OutcomeRefused {
+	if report.Destination.Store.UUID != "" && r.Outcome != rebuild.OutcomeRefused {
 		s.heading("After")
 		s.printf("  destination replica %s on %s\n", report.Destination.Name, report.Destination.Store.Name)
 		s.printf("%s", indent(drawTree(report.Destination), "    "))
@@ -210,13 +209,13 @@ func (s *story) after(report app.Report, r result) {
 	for _, v := range r.Violations {
 		s.printf("%s", fold(fmt.Sprintf("  wrong: %s: %s: %s\n", v.Subject, v.Rule, v.Detail), lineWidth(s.out)))
 	}
-	if r.Outcome == app.OutcomeRefused {
+	if r.Outcome == rebuild.OutcomeRefused {
 		s.printf("  nothing was changed\n")
 	}
 	if len(r.Deleted) > 0 {
 		s.printf("%s", fold("  "+deletedText(r.Deleted)+"\n", lineWidth(s.out)))
 	}
-	if r.Outcome == app.OutcomeComplete {
+	if r.Outcome == rebuild.OutcomeComplete {
 		s.tellViews(report, r)
 		s.printf("  copied %s in %s\n", bytesText(r.CopiedBytes), report.Duration.Round(time.Millisecond))
 		for _, source := range r.Sources {
@@ -228,7 +227,7 @@ func (s *story) after(report app.Report, r result) {
 }
 
 // tellViews says of how many snapshots the bytes are the source's.
-func (s *story) tellViews(report app.Report, r result) {
+func (s *story) tellViews(report rebuild.Report, r result) {
 	what, on := "", ""
 	switch {
 	case len(r.Destination.Snapshots) > 0:

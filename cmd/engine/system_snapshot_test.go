@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
-	"github.com/rootgraft/rebuild/internal/domain"
 )
 
 // TestSystemSnapshotIsTakenAwayAgain: a rebuild of a replica that may be Longhorn's warns
@@ -33,14 +33,14 @@ func TestSystemSnapshotIsTakenAwayAgain(t *testing.T) {
 			}
 			do("replica", "create", a, "--size", "4MiB", "--no-image")
 			do("snapshot", "create", a, "s1")
-			head := func(host openedStore, replica string) domain.Lvol {
+			head := func(host openedStore, replica string) rebuild.Lvol {
 				store, err := host.List(t.Context())
 				require.NoError(t, err)
-				r, err := domain.NewReplica(store, replica)
+				r, err := rebuild.NewReplica(store, replica)
 				require.NoError(t, err)
 				return *r.Head
 			}
-			view := func(l domain.Lvol) []byte {
+			view := func(l rebuild.Lvol) []byte {
 				p := make([]byte, l.Size)
 				target.Read(t, l.UUID, p, 0)
 				return p
@@ -72,7 +72,7 @@ func TestSystemSnapshotIsTakenAwayAgain(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, before, after)
 			do("audit", a, b, "--no-image")
-			for _, l := range []domain.Lvol{head(from, healthy), head(to, lost)} {
+			for _, l := range []rebuild.Lvol{head(from, healthy), head(to, lost)} {
 				require.EqualValues(t, 1, l.Own.Count)
 				require.Equal(t, want, view(l))
 			}

@@ -5,13 +5,13 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 // drawTree draws a replica for people: what hangs on what, from the image or
 // from nothing on. A broken one is a forest.
-func drawTree(r domain.Replica) string {
-	d := &drawing{replica: r, children: make(map[string][]domain.Lvol), short: make(map[string]string)}
+func drawTree(r rebuild.Replica) string {
+	d := &drawing{replica: r, children: make(map[string][]rebuild.Lvol), short: make(map[string]string)}
 	for _, s := range r.Snapshots {
 		d.add(s.Lvol, s.Name)
 	}
@@ -39,13 +39,13 @@ func drawTree(r domain.Replica) string {
 }
 
 type drawing struct {
-	replica  domain.Replica
-	children map[string][]domain.Lvol // by the parent's UUID, or by what is there instead of one
-	short    map[string]string        // names by UUID
+	replica  rebuild.Replica
+	children map[string][]rebuild.Lvol // by the parent's UUID, or by what is there instead of one
+	short    map[string]string         // names by UUID
 	text     strings.Builder
 }
 
-func (d *drawing) add(l domain.Lvol, short string) {
+func (d *drawing) add(l rebuild.Lvol, short string) {
 	d.short[l.UUID] = short
 	under := l.Parent
 	if under == "" {
@@ -74,7 +74,7 @@ const maxIndent = 8
 // branch draws what hangs on an lvol, without recursion: chains can be long.
 func (d *drawing) branch(root string) {
 	type visit struct {
-		lvol   domain.Lvol
+		lvol   rebuild.Lvol
 		prefix string
 		last   bool
 		depth  int
@@ -108,7 +108,7 @@ func (d *drawing) branch(root string) {
 }
 
 // before: by creation, the head last.
-func (d *drawing) before(a, b domain.Lvol) bool {
+func (d *drawing) before(a, b rebuild.Lvol) bool {
 	if (a.Name == d.replica.Name) != (b.Name == d.replica.Name) {
 		return b.Name == d.replica.Name
 	}
@@ -123,14 +123,14 @@ func (d *drawing) before(a, b domain.Lvol) bool {
 const degradedText = "degraded"
 
 // lvolText is an lvol on one line, by that name.
-func lvolText(name string, l domain.Lvol) string {
+func lvolText(name string, l rebuild.Lvol) string {
 	if l.Degraded {
 		return name + "  " + degradedText
 	}
 	return fmt.Sprintf("%s  %s of %s", name, count(l.Own.Count, "cluster"), bytesText(l.Size)) + useText(l)
 }
 
-func (d *drawing) describe(l domain.Lvol) string {
+func (d *drawing) describe(l rebuild.Lvol) string {
 	if l.Degraded {
 		return d.short[l.UUID] + "  " + degradedText
 	}
@@ -148,7 +148,7 @@ func (d *drawing) describe(l domain.Lvol) string {
 }
 
 // useText is who uses an lvol.
-func useText(l domain.Lvol) string {
+func useText(l rebuild.Lvol) string {
 	if !l.UsedBy.Any() {
 		return ""
 	}

@@ -6,11 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
-func newTree(s streams, engine *app.Engine, open opener) commandOut {
+func newTree(s streams, engine *rebuild.Engine, open opener) commandOut {
 	output := outputText
 	c := &cobra.Command{
 		Use:   "tree ADDRESS",
@@ -35,27 +34,27 @@ flight. An address without replica is all that is on the lvstore.
 }
 
 // surveyOf is what is on a host, or one replica of it.
-func surveyOf(c *cobra.Command, engine *app.Engine, open opener, at address) (survey domain.Survey, err error) {
+func surveyOf(c *cobra.Command, engine *rebuild.Engine, open opener, at address) (survey rebuild.Survey, err error) {
 	err = open.with(c.Context(), at, func(host openedHost) (err error) {
 		if at.replica == "" {
 			survey, err = engine.Survey(c.Context(), host)
 			return err
 		}
-		r, err := engine.Look(c.Context(), app.Site{Host: host, Replica: at.replica})
+		r, err := engine.Look(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
 		if err == nil {
-			survey = domain.Survey{Store: r.Store, Replicas: []domain.Replica{r}}
+			survey = rebuild.Survey{Store: r.Store, Replicas: []rebuild.Replica{r}}
 		}
 		return err
 	})
 	return survey, err
 }
 
-func drawReplica(r domain.Replica) string {
+func drawReplica(r rebuild.Replica) string {
 	return "\nreplica " + r.Name + "\n" + indent(drawTree(r), "  ")
 }
 
 // surveyText tells a store to people.
-func surveyText(s domain.Survey, replica func(domain.Replica) string, whole bool) string {
+func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bool) string {
 	if s.Store.UUID == "" {
 		return ""
 	}

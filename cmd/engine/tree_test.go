@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild"
 )
 
 const storeUUID = "d15c0002-5ce0-4a1d-8000-000000000002"
 
 // drawn draws the replica "r" of a store with the given lvols. A parent is the
 // name of an lvol, so is the UUID.
-func drawn(t *testing.T, lvols ...domain.Lvol) string {
+func drawn(t *testing.T, lvols ...rebuild.Lvol) string {
 	t.Helper()
 	for i := range lvols {
 		lvols[i].UUID = lvols[i].Name
@@ -23,16 +23,16 @@ func drawn(t *testing.T, lvols ...domain.Lvol) string {
 			lvols[i].Size = 16 << 20
 		}
 	}
-	r, err := domain.NewReplica(domain.Listing{UUID: storeUUID, Name: "disk", ClusterSize: 1 << 20, Lvols: lvols}, "r")
+	r, err := rebuild.NewReplica(rebuild.Listing{UUID: storeUUID, Name: "disk", ClusterSize: 1 << 20, Lvols: lvols}, "r")
 	require.NoError(t, err)
 	return "\n" + drawTree(r)
 }
 
-func snapshot(name, parent string, clusters uint64) domain.Lvol {
+func snapshot(name, parent string, clusters uint64) rebuild.Lvol {
 	if parent != "" && !strings.Contains(parent, "-") {
-		parent = domain.SnapshotLvolName("r", parent)
+		parent = rebuild.SnapshotLvolName("r", parent)
 	}
-	return domain.Lvol{Name: domain.SnapshotLvolName("r", name), Parent: parent, ReadOnly: true, Own: domain.Clusters{Count: clusters}}
+	return rebuild.Lvol{Name: rebuild.SnapshotLvolName("r", name), Parent: parent, ReadOnly: true, Own: rebuild.Clusters{Count: clusters}}
 }
 
 func TestTreeTellsWhatIsOutsideOfTheStore(t *testing.T) {
@@ -46,16 +46,16 @@ external:nvme0n1
 └── s1  2 clusters
     └── s4  1 cluster
 `, drawn(t,
-		domain.Lvol{Name: domain.SnapshotLvolName("r", "s1"), External: "nvme0n1", ReadOnly: true, Own: domain.Clusters{Count: 2}},
+		rebuild.Lvol{Name: rebuild.SnapshotLvolName("r", "s1"), External: "nvme0n1", ReadOnly: true, Own: rebuild.Clusters{Count: 2}},
 		snapshot("s4", "s1", 1),
-		domain.Lvol{Name: domain.SnapshotLvolName("r", "s2"), Degraded: true},
+		rebuild.Lvol{Name: rebuild.SnapshotLvolName("r", "s2"), Degraded: true},
 		snapshot("s3", "", 1),
-		domain.Lvol{Name: "r", Degraded: true},
+		rebuild.Lvol{Name: "r", Degraded: true},
 	))
 }
 
-func theImage() domain.Lvol {
-	return domain.Lvol{Name: domain.ImageLvolName("base", storeUUID), ReadOnly: true}
+func theImage() rebuild.Lvol {
+	return rebuild.Lvol{Name: rebuild.ImageLvolName("base", storeUUID), ReadOnly: true}
 }
 
 func TestATreeBranches(t *testing.T) {
@@ -71,7 +71,7 @@ backing-image:base
     └── c  3 clusters
         └── (head)  4 clusters  records image base
 `, drawn(t, theImage(), root, small, snapshot("c", "a", 3), snapshot("d", "b", 0),
-		domain.Lvol{Name: "r", Parent: "r-snap-c", Own: domain.Clusters{Count: 4}, Record: "base"}))
+		rebuild.Lvol{Name: "r", Parent: "r-snap-c", Own: rebuild.Clusters{Count: 4}, Record: "base"}))
 }
 
 func TestTheHeadComesAfterItsSiblings(t *testing.T) {
@@ -82,7 +82,7 @@ func TestTheHeadComesAfterItsSiblings(t *testing.T) {
 └── a  0 clusters
     ├── late  0 clusters  2026-01-01T00:00:00Z
     └── (head)  0 clusters
-`, drawn(t, domain.Lvol{Name: "r", Parent: "r-snap-a"}, late, snapshot("a", "", 0)))
+`, drawn(t, rebuild.Lvol{Name: "r", Parent: "r-snap-a"}, late, snapshot("a", "", 0)))
 }
 
 func TestWhatIsLeftOfABrokenReplicaIsAForest(t *testing.T) {
@@ -97,9 +97,9 @@ backing-image:base
 lvol:q-snap-x
 └── lost  1 cluster
 `, drawn(t, theImage(), snapshot("a", theImage().Name, 1), snapshot("b", "r-rebuilding-5bace000", 1), snapshot("loose", "", 1),
-		domain.Lvol{Name: "q-snap-x", ReadOnly: true}, snapshot("lost", "q-snap-x", 1),
-		domain.Lvol{Name: "r-rebuilding-0badcafe", Own: domain.Clusters{Count: 2}},
-		domain.Lvol{Name: "r-rebuilding-5bace000", Parent: "r-snap-a", ReadOnly: true}))
+		rebuild.Lvol{Name: "q-snap-x", ReadOnly: true}, snapshot("lost", "q-snap-x", 1),
+		rebuild.Lvol{Name: "r-rebuilding-0badcafe", Own: rebuild.Clusters{Count: 2}},
+		rebuild.Lvol{Name: "r-rebuilding-5bace000", Parent: "r-snap-a", ReadOnly: true}))
 }
 
 func TestOfNothingNothingIsDrawn(t *testing.T) {
@@ -108,11 +108,11 @@ func TestOfNothingNothingIsDrawn(t *testing.T) {
 
 func TestALongChainStaysOnTheScreen(t *testing.T) {
 	const length = 1000
-	lvols := []domain.Lvol{snapshot("s000", "", 1)}
+	lvols := []rebuild.Lvol{snapshot("s000", "", 1)}
 	for i := 1; i < length; i++ {
 		lvols = append(lvols, snapshot(fmt.Sprintf("s%03d", i), fmt.Sprintf("s%03d", i-1), 1))
 	}
-	text := drawn(t, append(lvols, domain.Lvol{Name: "r", Parent: "r-snap-s999"})...)
+	text := drawn(t, append(lvols, rebuild.Lvol{Name: "r", Parent: "r-snap-s999"})...)
 	lines := strings.Split(strings.Trim(text, "\n"), "\n")
 	require.Len(t, lines, 1+length+1)
 	for i, line := range lines[1:] {

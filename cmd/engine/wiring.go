@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/rebuildfx"
 )
 
 // streams are where a command prints.
@@ -22,7 +22,8 @@ func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error
 	graph := fx.New(
 		fx.NopLogger,
 		fx.Supply(streams{stdout, stderr}, zap.NewAtomicLevelAt(zapcore.ErrorLevel)),
-		fx.Provide(newLogger, newOpener, newConfirmer, app.New, newRoot, newSimulate, newPlan, newRebuild),
+		rebuildfx.Module,
+		fx.Provide(newLogger, newOpener, newConfirmer, newRoot, newSimulate, newPlan, newRebuild),
 		fx.Provide(newTree, newAudit, newRepair, newReplica, newSnapshot, newGC, newHistory, newSimtarget, newImage, newVersion),
 		fx.Options(options...),
 		fx.Populate(&root),

@@ -13,7 +13,6 @@ type face struct {
 type export struct {
 	dir     string // from the module's root
 	symbols []string
-	renamed map[string]string
 }
 
 // faces is the choice: what an embedder and the author of an adapter need. The
@@ -39,13 +38,13 @@ var faces = []face{
 			{dir: "internal/domain", symbols: []string{
 				"Listing", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
 				"Image", "ImageNamed", "NoImage", "BackingImage",
-				"Replica", "Snapshot", "Parent",
+				"Replica", "NewReplica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot", "Deletion", "LossRefusal",
 				"Violation", "RuleAncestorParent", "RuleOneRoot", "ImageOnStore", "ImageState",
-				"Leftover", "Survey", "Unclear", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
+				"Leftover", "Survey", "Unclear", "Audit", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
-				"CheckReplicaName", "CheckSnapshotName", "CheckImageName",
+				"CheckReplicaName", "CheckSnapshotName", "CheckImageName", "IsImageUUID", "CheckSHA512",
 			}},
 		},
 	},
@@ -53,12 +52,6 @@ var faces = []face{
 		file: "memhost/api.go", name: "memhost",
 		exports: []export{{dir: "internal/adapters/memory", symbols: []string{
 			"Fabric", "NewFabric", "Config", "Flavour", "Host", "Call", "Fault", "Spoil",
-		}}},
-	},
-	{
-		file: "journalfile/api.go", name: "journalfile",
-		exports: []export{{dir: "internal/adapters/journal", symbols: []string{
-			"File", "Open", "Config", "DefaultBytes", "Read", "ReadAll", "Contents",
 		}}},
 	},
 	{
@@ -70,8 +63,8 @@ var faces = []face{
 	{
 		file: "storetest/api.go", name: "storetest",
 		exports: []export{{dir: "internal/ports/porttest", symbols: []string{
-			"RunStore", "Harness", "Instance",
-		}, renamed: map[string]string{"RunStore": "Run"}}},
+			"Run", "Harness", "Instance",
+		}}},
 	},
 }
 

@@ -35,7 +35,7 @@ func TestWhatIsMentionedAndNotShownIsRefused(t *testing.T) {
 	for _, p := range internal {
 		names.internal[p.Name] = p
 	}
-	names.text("app", "See domain.Picture and time.Time.")
+	names.text("See domain.Picture and time.Time.")
 	require.EqualError(t, names.missing(), "domain.Picture: mentioned, but no face shows it; add it to faces.go")
 }
 

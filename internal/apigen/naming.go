@@ -35,19 +35,12 @@ func newNaming(f face, internal map[string]*internalPackage) (*naming, error) {
 					return nil, fmt.Errorf("%s exports no %s", e.dir, symbol)
 				}
 				for _, name := range p.withCompany(symbol) {
-					names[name] = qualifier + e.publicName(name)
+					names[name] = qualifier + name
 				}
 			}
 		}
 	}
 	return n, nil
-}
-
-func (e export) publicName(symbol string) string {
-	if renamed, ok := e.renamed[symbol]; ok {
-		return renamed
-	}
-	return symbol
 }
 
 // withCompany is the symbol and what is shown with it: a type's constants, the
@@ -87,17 +80,8 @@ func (n *naming) missing() error {
 
 var qualified = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)\b`)
 
-// text rewrites a comment of the package.
-func (n *naming) text(pkg, text string) string {
-	for symbol, public := range n.public[pkg] {
-		// Words of a comment are not known to be symbols; only those that are
-		// called otherwise outside are touched.
-		if public != symbol && !strings.HasSuffix(public, "."+symbol) {
-			// Not a part of a qualified name, which is another package's.
-			word := regexp.MustCompile(`(^|[^.\w])` + symbol + `\b`)
-			text = word.ReplaceAllString(text, "${1}"+public)
-		}
-	}
+// text rewrites a comment.
+func (n *naming) text(text string) string {
 	return qualified.ReplaceAllStringFunc(text, func(found string) string {
 		pkg, symbol, _ := strings.Cut(found, ".")
 		if _, internal := n.internal[pkg]; !internal {
@@ -107,11 +91,11 @@ func (n *naming) text(pkg, text string) string {
 	})
 }
 
-// comments rewrites all comments of a declaration of the package.
-func (n *naming) comments(pkg string, node ast.Node) {
+// comments rewrites all comments of a declaration.
+func (n *naming) comments(node ast.Node) {
 	ast.Inspect(node, func(node ast.Node) bool {
 		if c, ok := node.(*ast.Comment); ok {
-			c.Text = n.text(pkg, c.Text)
+			c.Text = n.text(c.Text)
 		}
 		return true
 	})

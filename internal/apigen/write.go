@@ -34,7 +34,7 @@ func write(f face, internal map[string]*internalPackage, names *naming) ([]byte,
 		maps.Copy(w.imports, p.imports)
 		w.imports[p.Name] = p.ImportPath
 		for _, symbol := range e.symbols {
-			if err := w.symbol(p, e, symbol); err != nil {
+			if err := w.symbol(p, symbol); err != nil {
 				return nil, fmt.Errorf("%s: %w", symbol, err)
 			}
 		}
@@ -49,15 +49,15 @@ func write(f face, internal map[string]*internalPackage, names *naming) ([]byte,
 	return format.Source([]byte(header + "package " + f.name + "\n\n" + imports + w.String()))
 }
 
-func (w *writer) symbol(p *internalPackage, e export, symbol string) error {
+func (w *writer) symbol(p *internalPackage, symbol string) error {
 	for _, t := range p.Types {
 		if t.Name == symbol {
-			return w.typ(p, t, e.publicName(symbol))
+			return w.typ(p, t)
 		}
 	}
 	for _, f := range p.functions() {
 		if f.Name == symbol {
-			return w.function(p, f, e.publicName(symbol))
+			return w.function(p, f)
 		}
 	}
 	v, _ := p.block(symbol) // newNaming has seen it
@@ -65,21 +65,21 @@ func (w *writer) symbol(p *internalPackage, e export, symbol string) error {
 }
 
 // typ writes the alias, with the declaration that it hides in its comment.
-func (w *writer) typ(p *internalPackage, t *doc.Type, public string) error {
+func (w *writer) typ(p *internalPackage, t *doc.Type) error {
 	declaration, err := w.declaration(p, t)
 	if err != nil {
 		return err
 	}
-	about := strings.TrimSpace(w.names.text(p.Name, t.Doc)) + "\n\n" + indent(declaration)
+	about := strings.TrimSpace(w.names.text(t.Doc)) + "\n\n" + indent(declaration)
 	if p.Name == "ports" && t.Name == rulesHolder {
 		_, rules, ok := strings.Cut(p.Doc, rulesBegin)
 		if !ok {
 			return fmt.Errorf("the package comment of %s has no line %q", p.ImportPath, rulesBegin)
 		}
-		about += "\n\n" + rulesBegin + w.names.text(p.Name, rules)
+		about += "\n\n" + rulesBegin + w.names.text(rules)
 	}
 	w.comment(about)
-	fmt.Fprintf(w, "type %s = %s.%s\n\n", public, p.Name, t.Name)
+	fmt.Fprintf(w, "type %s = %s.%s\n\n", t.Name, p.Name, t.Name)
 	for _, v := range t.Consts {
 		if err := w.block(p, v); err != nil {
 			return err
@@ -99,7 +99,7 @@ func (w *writer) declaration(p *internalPackage, t *doc.Type) (string, error) {
 		spec.Type = w.names.expr(p.Name, spec.Type)
 	}
 	t.Decl.Doc = nil
-	w.names.comments(p.Name, t.Decl)
+	w.names.comments(t.Decl)
 	text, err := source(p.fset, t.Decl)
 	if err != nil {
 		return "", err
@@ -117,7 +117,7 @@ func (w *writer) declaration(p *internalPackage, t *doc.Type) (string, error) {
 			about = first
 		}
 		printer := comment.Printer{TextWidth: 76, TextPrefix: "// "}
-		text += "\n\n" + string(printer.Text(p.Parser().Parse(w.names.text(p.Name, about)))) + signature
+		text += "\n\n" + string(printer.Text(p.Parser().Parse(w.names.text(about)))) + signature
 	}
 	return text, nil
 }
@@ -126,10 +126,9 @@ func (w *writer) declaration(p *internalPackage, t *doc.Type) (string, error) {
 func local(name string) string { return name[strings.LastIndex(name, ".")+1:] }
 
 // function writes a function that calls the internal one.
-func (w *writer) function(p *internalPackage, f *doc.Func, public string) error {
+func (w *writer) function(p *internalPackage, f *doc.Func) error {
 	w.names.expr(p.Name, f.Decl.Type)
 	f.Decl.Doc = nil
-	f.Decl.Name = &ast.Ident{NamePos: f.Decl.Name.NamePos, Name: public}
 	signature, err := source(p.fset, f.Decl)
 	if err != nil {
 		return err
@@ -144,7 +143,7 @@ func (w *writer) function(p *internalPackage, f *doc.Func, public string) error 
 	if f.Decl.Type.Results != nil {
 		call = "return " + call
 	}
-	w.comment(w.names.text(p.Name, f.Doc))
+	w.comment(w.names.text(f.Doc))
 	fmt.Fprintf(w, "%s { %s }\n\n", signature, call)
 	return nil
 }
@@ -152,12 +151,12 @@ func (w *writer) function(p *internalPackage, f *doc.Func, public string) error 
 func (w *writer) block(p *internalPackage, v *doc.Value) error {
 	w.names.values(p.Name, v.Decl)
 	v.Decl.Doc = nil
-	w.names.comments(p.Name, v.Decl)
+	w.names.comments(v.Decl)
 	text, err := source(p.fset, v.Decl)
 	if err != nil {
 		return err
 	}
-	w.comment(w.names.text(p.Name, v.Doc))
+	w.comment(w.names.text(v.Doc))
 	fmt.Fprintf(w, "%s\n\n", text)
 	return nil
 }

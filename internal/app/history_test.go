@@ -10,16 +10,16 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/rootgraft/rebuild/internal/adapters/journal"
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/journalfile"
 )
 
-func openJournal(t *testing.T, path string) *journal.File {
+func openJournal(t *testing.T, path string) *journalfile.File {
 	t.Helper()
-	f, err := journal.Open(journal.Config{Path: path})
+	f, err := journalfile.Open(journalfile.Config{Path: path})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })
 	return f
@@ -65,7 +65,7 @@ func TestTheJournalTellsWhatWasDoneAndWhy(t *testing.T) {
 	request.Journal = openJournal(t, path)
 	report, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	entries, err := journal.Read(path)
+	entries, err := journalfile.Read(path)
 	require.NoError(t, err)
 	require.Equal(t, []string{"vol-1-r-0a1b2c3d on lvstore disk-1"}, entries[0].Began.Sources)
 	sealed := make(map[string]bool)
@@ -102,7 +102,7 @@ func TestARunThatWasRefusedOrFailedIsInTheJournal(t *testing.T) {
 	})
 	_, err = app.New(nil).Rebuild(context.Background(), request)
 	require.Error(t, err)
-	entries, err := journal.Read(path)
+	entries, err := journalfile.Read(path)
 	require.NoError(t, err)
 	require.Equal(t, "refused", entries[0].Ended.Outcome)
 	require.Contains(t, entries[0].Ended.Error, "other")
@@ -122,7 +122,7 @@ func TestTheJournalHasTheBeginningBeforeTheFirstChange(t *testing.T) {
 	b.source.Inject(func(c memory.Call) memory.Fault {
 		if c.Method == "snapshot" {
 			asked = true
-			read, err := journal.ReadAll(path)
+			read, err := journalfile.ReadAll(path)
 			require.NoError(t, err)
 			require.Len(t, read.Running, 1)
 		}
@@ -131,7 +131,7 @@ func TestTheJournalHasTheBeginningBeforeTheFirstChange(t *testing.T) {
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.True(t, asked)
-	read, err := journal.ReadAll(path)
+	read, err := journalfile.ReadAll(path)
 	require.NoError(t, err)
 	require.Empty(t, read.Running)
 	began := 0

@@ -193,6 +193,15 @@ func (r *Replica) refuseParent(parentAt int, child *Lvol) error {
 	return nil
 }
 
+// ParentsFirst returns the replica's snapshots, parents before children, or by name
+// if they are no tree.
+func (r Replica) ParentsFirst() []Snapshot {
+	if tree, err := NewSnapshotTree(r); err == nil {
+		return tree.Snapshots()
+	}
+	return r.Snapshots
+}
+
 // Snapshots are all snapshots, parents before children.
 func (t SnapshotTree) Snapshots() []Snapshot {
 	all := make([]Snapshot, len(t.order))

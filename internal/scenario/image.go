@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
+	"github.com/rootgraft/rebuild/imagefile"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )

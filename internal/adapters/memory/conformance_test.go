@@ -14,7 +14,7 @@ import (
 func TestConformance(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
-			porttest.RunStore(t, porttest.Harness{
+			porttest.Run(t, porttest.Harness{
 				Parallel: true,
 				NewHosts: func(t *testing.T, n int) []porttest.Instance {
 					fabric := memory.NewFabric()

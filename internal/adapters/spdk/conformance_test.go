@@ -76,7 +76,7 @@ var needsVoidAddresses = map[string]bool{
 }
 
 func conform(t *testing.T, targets ...*targettest.Target) {
-	porttest.RunStore(t, porttest.Harness{NewHosts: func(t *testing.T, n int) []porttest.Instance {
+	porttest.Run(t, porttest.Harness{NewHosts: func(t *testing.T, n int) []porttest.Instance {
 		if n == 1 && len(targets) > 1 {
 			t.Skip("it is about one host: within one target of each kind it is run")
 		}

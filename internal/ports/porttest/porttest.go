@@ -68,8 +68,8 @@ func between(name string, run func(t *testing.T, from, to *subject)) test {
 	return test{name, 2, func(t *testing.T, hosts []*subject) { run(t, hosts[0], hosts[1]) }}
 }
 
-// RunStore tests that a host keeps the contract of its ports.
-func RunStore(t *testing.T, h Harness) {
+// Run tests that a host keeps the contract of its ports.
+func Run(t *testing.T, h Harness) {
 	topics := []struct {
 		name  string
 		tests []test

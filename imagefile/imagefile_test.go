@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
+	"github.com/rootgraft/rebuild/imagefile"
 )
 
 const cluster = 64 << 10

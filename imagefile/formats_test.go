@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
+	"github.com/rootgraft/rebuild/imagefile"
 )
 
 var le = binary.LittleEndian

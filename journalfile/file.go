@@ -1,4 +1,4 @@
-package journal
+package journalfile
 
 import (
 	"cmp"
@@ -12,8 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
 )
 
 // The bounds of a journal that says nothing of its own.
@@ -69,11 +68,11 @@ type noted struct {
 // snapshot is whose newest sealing is kept.
 type snapshot struct{ store, replica, name string }
 
-var _ ports.Journal = (*File)(nil)
+var _ rebuild.Journal = (*File)(nil)
 
 // Open opens the journal, and makes an empty one where there is none. While it
-// is open no other process can open it: its error is ports.ErrBusy then. A file
-// that is not a journal is left as it is; the error is ports.ErrInvalid. No other
+// is open no other process can open it: its error is rebuild.ErrBusy then. A file
+// that is not a journal is left as it is; the error is rebuild.ErrInvalid. No other
 // process has the journal open, so a run that began and did not end was killed: Open
 // adds that as its end.
 func Open(config Config) (*File, error) {
@@ -99,7 +98,7 @@ func Open(config Config) (*File, error) {
 func (f *File) open() error {
 	info, err := os.Stat(f.config.Path)
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("expected a file: %w", ports.ErrInvalid)
+		return fmt.Errorf("expected a file: %w", rebuild.ErrInvalid)
 	}
 	f.file, err = os.OpenFile(f.config.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -135,7 +134,7 @@ func (f *File) requireCurrent() error {
 	return err
 }
 
-var errOpenElsewhere = fmt.Errorf("another process has it open: %w", ports.ErrBusy)
+var errOpenElsewhere = fmt.Errorf("another process has it open: %w", rebuild.ErrBusy)
 
 // load reads what is there. A last line without an end was torn by a crash.
 func (f *File) load() error {
@@ -158,7 +157,7 @@ func (f *File) endKilled() error {
 			continue
 		}
 		end := *f.runs[i].began
-		end.At, end.Began, end.Ended = time.Now().UTC(), nil, &ended{Outcome: ports.OutcomeKilled}
+		end.At, end.Began, end.Ended = time.Now().UTC(), nil, &ended{Outcome: rebuild.OutcomeKilled}
 		text, err := end.encode()
 		if err == nil {
 			err = f.write(text, false)
@@ -217,10 +216,10 @@ func (n noted) others(fresh sealed) []sealed {
 	return slices.DeleteFunc(slices.Clone(n.of), func(s sealed) bool { return s.Copy != fresh.Copy || s.Source == fresh.Source })
 }
 
-// Append implements ports.Journal.
-func (f *File) Append(_ context.Context, e ports.Entry) error {
+// Append implements rebuild.Journal.
+func (f *File) Append(_ context.Context, e rebuild.Entry) error {
 	if e.Store == "" || e.Run.Replica == "" {
-		return f.failed(fmt.Errorf("an entry of no replica: %w", ports.ErrInvalid))
+		return f.failed(fmt.Errorf("an entry of no replica: %w", rebuild.ErrInvalid))
 	}
 	l := newLine(e)
 	text, err := l.encode()
@@ -270,11 +269,11 @@ func (f *File) failed(err error) error {
 	return fmt.Errorf("journal %s: %w", f.config.Path, err)
 }
 
-// Sealings implements ports.Journal.
-func (f *File) Sealings(_ context.Context, store, replica string) ([]domain.Sealing, error) {
+// Sealings implements rebuild.Journal.
+func (f *File) Sealings(_ context.Context, store, replica string) ([]rebuild.Sealing, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var found []domain.Sealing
+	var found []rebuild.Sealing
 	for of, s := range f.sealing {
 		if of.store == store && of.replica == replica {
 			for _, one := range s.of {
@@ -282,7 +281,7 @@ func (f *File) Sealings(_ context.Context, store, replica string) ([]domain.Seal
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b domain.Sealing) int {
+	slices.SortFunc(found, func(a, b rebuild.Sealing) int {
 		return cmp.Or(strings.Compare(a.Copy, b.Copy), strings.Compare(a.Source, b.Source))
 	})
 	return found, nil

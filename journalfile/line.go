@@ -1,4 +1,4 @@
-package journal
+package journalfile
 
 import (
 	"bytes"
@@ -8,8 +8,7 @@ import (
 	"hash/crc32"
 	"time"
 
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
 )
 
 // line is an entry as it stands in the file. Its names are the format: what is
@@ -72,14 +71,14 @@ type served struct {
 }
 
 type decided struct {
-	Action   domain.Action `json:"action"`
-	Snapshot string        `json:"snapshot,omitempty"`
-	Parent   string        `json:"parent,omitempty"`
-	Reason   string        `json:"reason,omitempty"`
-	Clusters uint64        `json:"clusters,omitempty"`
+	Action   rebuild.Action `json:"action"`
+	Snapshot string         `json:"snapshot,omitempty"`
+	Parent   string         `json:"parent,omitempty"`
+	Reason   string         `json:"reason,omitempty"`
+	Clusters uint64         `json:"clusters,omitempty"`
 }
 
-func newLine(e ports.Entry) line {
+func newLine(e rebuild.Entry) line {
 	l := line{At: e.At.UTC(), Run: e.Run.ID, Store: e.Store, Lvstore: e.Lvstore, Replica: e.Run.Replica}
 	if e.Began != nil {
 		l.Began = &began{Sources: e.Began.Sources}
@@ -105,34 +104,34 @@ func newLine(e ports.Entry) line {
 	return l
 }
 
-func (l line) entry() ports.Entry {
-	e := ports.Entry{At: l.At, Run: ports.Run{Replica: l.Replica, ID: l.Run}, Store: l.Store, Lvstore: l.Lvstore}
+func (l line) entry() rebuild.Entry {
+	e := rebuild.Entry{At: l.At, Run: rebuild.Run{Replica: l.Replica, ID: l.Run}, Store: l.Store, Lvstore: l.Lvstore}
 	if l.Began != nil {
-		e.Began = &ports.Began{Sources: l.Began.Sources}
+		e.Began = &rebuild.Began{Sources: l.Began.Sources}
 	}
 	if s := l.Sealed; s != nil {
-		e.Sealed = &ports.Sealed{Snapshot: s.Snapshot, Sealing: s.sealing()}
+		e.Sealed = &rebuild.Sealed{Snapshot: s.Snapshot, Sealing: s.sealing()}
 	}
 	if x := l.Ended; x != nil {
-		e.Ended = &ports.Ended{
+		e.Ended = &rebuild.Ended{
 			Outcome: x.Outcome, Error: x.Error, Image: x.Image, Full: x.Full, Warnings: x.Warnings,
 			CopiedBytes: x.CopiedBytes, Duration: time.Duration(x.DurationMS) * time.Millisecond,
 		}
 		for _, s := range x.Steps {
-			e.Ended.Steps = append(e.Ended.Steps, ports.Decided(s))
+			e.Ended.Steps = append(e.Ended.Steps, rebuild.Decided(s))
 		}
 		for _, s := range x.Served {
-			e.Ended.Served = append(e.Ended.Served, ports.Served(s))
+			e.Ended.Served = append(e.Ended.Served, rebuild.Served(s))
 		}
 		for _, d := range x.Deleted {
-			e.Ended.Deleted = append(e.Ended.Deleted, domain.Deletion(d))
+			e.Ended.Deleted = append(e.Ended.Deleted, rebuild.Deletion(d))
 		}
 	}
 	return e
 }
 
-func (s *sealed) sealing() domain.Sealing {
-	return domain.Sealing{Source: s.Source, Copy: s.Copy, SourceClusters: s.SourceClusters, CopyClusters: s.CopyClusters}
+func (s *sealed) sealing() rebuild.Sealing {
+	return rebuild.Sealing{Source: s.Source, Copy: s.Copy, SourceClusters: s.SourceClusters, CopyClusters: s.CopyClusters}
 }
 
 // sumLength is a CRC-32 in hex and a space.

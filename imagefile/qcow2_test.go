@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/imagefile"
+	"github.com/rootgraft/rebuild/imagefile"
 )
 
 // guest is a disk of so many clusters and a bit, and how each of them is kept. What

@@ -1,6 +1,6 @@
 //go:build unix
 
-package journal
+package journalfile
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
 )
 
 func TestLockGivesUpOnAReaderThatStays(t *testing.T) {
@@ -25,7 +25,7 @@ func TestLockGivesUpOnAReaderThatStays(t *testing.T) {
 	reader, writer := open(), open()
 	require.NoError(t, flock(reader, unix.LOCK_SH))
 	synctest.Test(t, func(t *testing.T) {
-		require.ErrorIs(t, lock(writer), ports.ErrBusy)
+		require.ErrorIs(t, lock(writer), rebuild.ErrBusy)
 	})
 	require.NoError(t, flock(reader, unix.LOCK_UN))
 	require.NoError(t, lock(writer))

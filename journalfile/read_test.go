@@ -1,4 +1,4 @@
-package journal_test
+package journalfile_test
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/journal"
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/journalfile"
 )
 
 // longhorn/longhorn#4846, #413: a path that is given by mistake leads to a file
@@ -36,20 +36,20 @@ func TestField_4846_AFileThatIsNoJournalIsLeftAsItIs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := path(t)
 			require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-			_, err := journal.Open(journal.Config{Path: file})
-			require.ErrorIs(t, err, ports.ErrInvalid)
+			_, err := journalfile.Open(journalfile.Config{Path: file})
+			require.ErrorIs(t, err, rebuild.ErrInvalid)
 			require.ErrorContains(t, err, "not a journal")
-			_, err = journal.Read(file)
-			require.ErrorIs(t, err, ports.ErrInvalid)
+			_, err = journalfile.Read(file)
+			require.ErrorIs(t, err, rebuild.ErrInvalid)
 			require.ErrorContains(t, err, file)
 			left, err := os.ReadFile(file)
 			require.NoError(t, err)
 			require.Equal(t, text, string(left))
 		})
 	}
-	_, err := journal.Read(t.TempDir())
-	require.ErrorIs(t, err, ports.ErrInvalid)
-	_, err = journal.Read(filepath.Join(t.TempDir(), "nope"))
+	_, err := journalfile.Read(t.TempDir())
+	require.ErrorIs(t, err, rebuild.ErrInvalid)
+	_, err = journalfile.Read(filepath.Join(t.TempDir(), "nope"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -57,7 +57,7 @@ func TestField_4846_AFileThatIsNoJournalIsLeftAsItIs(t *testing.T) {
 // still told from other files.
 func TestASpoiledJournalIsStillOne(t *testing.T) {
 	file := path(t)
-	f := open(t, journal.Config{Path: file})
+	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(1))
 	require.NoError(t, f.Close())
 	text, err := os.ReadFile(file)
@@ -65,63 +65,63 @@ func TestASpoiledJournalIsStillOne(t *testing.T) {
 	spoiled := strings.Replace(string(text), "disk-1", "disk-2", 1)
 	for _, left := range []string{spoiled, spoiled[:len(spoiled)/2], string(text[:30])} {
 		require.NoError(t, os.WriteFile(file, []byte(left), 0o600))
-		_, err := journal.Read(file)
+		_, err := journalfile.Read(file)
 		if strings.HasSuffix(left, "\n") {
-			require.ErrorIs(t, err, ports.ErrInvalid, "nothing can be told of it")
+			require.ErrorIs(t, err, rebuild.ErrInvalid, "nothing can be told of it")
 		} else {
 			require.NoError(t, err, "its first line was torn")
 		}
-		f, err := journal.Open(journal.Config{Path: file})
+		f, err := journalfile.Open(journalfile.Config{Path: file})
 		require.NoError(t, err)
 		appendAll(t, f, ended(3))
 		require.NoError(t, f.Close())
-		read, err := journal.ReadAll(file)
+		read, err := journalfile.ReadAll(file)
 		require.NoError(t, err)
-		require.Equal(t, []ports.Entry{ended(3)}, read.Entries)
+		require.Equal(t, []rebuild.Entry{ended(3)}, read.Entries)
 		require.Equal(t, 1, read.Spoiled)
 	}
 	empty := path(t)
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
-	read, err := journal.ReadAll(empty)
+	read, err := journalfile.ReadAll(empty)
 	require.NoError(t, err)
-	require.Equal(t, journal.Contents{}, read)
+	require.Equal(t, journalfile.Contents{}, read)
 }
 
 // A process that is killed cannot add the end. Whether it lives, its lock tells.
 func TestARunWithoutAnEndIsRunningOrKilled(t *testing.T) {
 	file := path(t)
-	f := open(t, journal.Config{Path: file})
+	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(1), ended(1), began(2), sealed(3, "s1"))
-	read, err := journal.ReadAll(file)
+	read, err := journalfile.ReadAll(file)
 	require.NoError(t, err)
-	require.Equal(t, []ports.Run{began(2).Run}, read.Running)
+	require.Equal(t, []rebuild.Run{began(2).Run}, read.Running)
 	require.Empty(t, read.Killed)
 
 	require.NoError(t, f.Close()) // as its end would
 	before, err := os.ReadFile(file)
 	require.NoError(t, err)
-	read, err = journal.ReadAll(file)
+	read, err = journalfile.ReadAll(file)
 	require.NoError(t, err)
-	require.Equal(t, []ports.Run{began(2).Run}, read.Killed)
+	require.Equal(t, []rebuild.Run{began(2).Run}, read.Killed)
 	require.Empty(t, read.Running)
 	after, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, before, after, "reading changes nothing")
 
-	f = open(t, journal.Config{Path: file})
+	f = open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(4))
-	read, err = journal.ReadAll(file)
+	read, err = journalfile.ReadAll(file)
 	require.NoError(t, err)
-	require.Equal(t, []ports.Run{began(4).Run}, read.Running, "of the process that has it open now")
+	require.Equal(t, []rebuild.Run{began(4).Run}, read.Running, "of the process that has it open now")
 	require.Empty(t, read.Killed, "its end is there")
 	end := read.Entries[len(read.Entries)-2]
 	require.Equal(t, began(2).Run, end.Run)
 	require.Equal(t, began(2).Store, end.Store)
-	require.Equal(t, &ports.Ended{Outcome: ports.OutcomeKilled}, end.Ended)
+	require.Equal(t, &rebuild.Ended{Outcome: rebuild.OutcomeKilled}, end.Ended)
 	require.NoError(t, f.Close())
-	f = open(t, journal.Config{Path: file})
+	f = open(t, journalfile.Config{Path: file})
 	appendAll(t, f, ended(4))
-	read, err = journal.ReadAll(file)
+	read, err = journalfile.ReadAll(file)
 	require.NoError(t, err)
 	require.Empty(t, append(read.Running, read.Killed...))
 }
@@ -130,26 +130,26 @@ func TestARunWithoutAnEndIsRunningOrKilled(t *testing.T) {
 // its process has open.
 func TestWhatBeganIsKeptWhenTheFileIsWrittenAnew(t *testing.T) {
 	file := path(t)
-	f := open(t, journal.Config{Path: file, Bytes: 1, Runs: 5})
+	f := open(t, journalfile.Config{Path: file, Bytes: 1, Runs: 5})
 	appendAll(t, f, began(1000))
 	for n := range 50 {
 		appendAll(t, f, began(n), ended(n))
 	}
-	read, err := journal.ReadAll(file)
+	read, err := journalfile.ReadAll(file)
 	require.NoError(t, err)
 	require.Equal(t, began(1000), read.Entries[0])
-	require.Equal(t, []ports.Run{began(1000).Run}, read.Running)
-	require.Equal(t, []ports.Entry{began(49), ended(49)}, read.Entries[len(read.Entries)-2:])
+	require.Equal(t, []rebuild.Run{began(1000).Run}, read.Running)
+	require.Equal(t, []rebuild.Entry{began(49), ended(49)}, read.Entries[len(read.Entries)-2:])
 	require.Less(t, len(read.Entries), 50)
 }
 
 // Whoever reads asks whether the journal is open, and keeps nobody from opening it.
 func TestReadersKeepNobodyFromOpeningAJournal(t *testing.T) {
 	file := path(t)
-	f := open(t, journal.Config{Path: file})
+	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(1))
 	require.NoError(t, f.Close())
-	f = open(t, journal.Config{Path: file})
+	f = open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(2))
 	require.NoError(t, f.Close())
 	text, err := os.ReadFile(file)
@@ -160,7 +160,7 @@ func TestReadersKeepNobodyFromOpeningAJournal(t *testing.T) {
 	for range readers {
 		go func() {
 			for ctx.Err() == nil {
-				if _, err := journal.ReadAll(file); err != nil {
+				if _, err := journalfile.ReadAll(file); err != nil {
 					done <- err
 					return
 				}
@@ -169,7 +169,7 @@ func TestReadersKeepNobodyFromOpeningAJournal(t *testing.T) {
 		}()
 	}
 	for n := range 200 {
-		f, err := journal.Open(journal.Config{Path: file})
+		f, err := journalfile.Open(journalfile.Config{Path: file})
 		require.NoError(t, err, fmt.Sprint("time ", n))
 		require.NoError(t, f.Close())
 		require.NoError(t, os.WriteFile(file, text, 0o600)) // one run has no end again

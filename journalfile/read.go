@@ -1,4 +1,4 @@
-package journal
+package journalfile
 
 import (
 	"bufio"
@@ -9,23 +9,23 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild"
 )
 
 // Read reads the entries of a journal, the oldest first, while another process
 // may have it open. Lines that are not whole are passed over. A file in which no
-// line is an entry is an error, ports.ErrInvalid.
-func Read(path string) ([]ports.Entry, error) {
+// line is an entry is an error, rebuild.ErrInvalid.
+func Read(path string) ([]rebuild.Entry, error) {
 	read, err := ReadAll(path)
 	return read.Entries, err
 }
 
 // Contents is what ReadAll finds in a journal.
 type Contents struct {
-	Entries []ports.Entry
-	Spoiled int         // lines that are not whole, and were passed over
-	Running []ports.Run // began and did not end, in the process that has the journal open
-	Killed  []ports.Run // began and did not end, and no process has the journal open
+	Entries []rebuild.Entry
+	Spoiled int           // lines that are not whole, and were passed over
+	Running []rebuild.Run // began and did not end, in the process that has the journal open
+	Killed  []rebuild.Run // began and did not end, and no process has the journal open
 }
 
 // ReadAll is Read, and says what became of runs that have no end.
@@ -96,8 +96,8 @@ func readOnce(path string) (file *os.File, read Contents, err error) {
 }
 
 // unended are the runs that began and did not end.
-func unended(entries []ports.Entry) map[ports.Run]bool {
-	runs := make(map[ports.Run]bool)
+func unended(entries []rebuild.Entry) map[rebuild.Run]bool {
+	runs := make(map[rebuild.Run]bool)
 	for _, e := range entries {
 		switch {
 		case e.Began != nil:
@@ -120,12 +120,12 @@ type found struct {
 // else than a journal: what is named by mistake may be large.
 const probed = 1 << 20
 
-var errNoJournal = fmt.Errorf("it is not a journal of rebuilds (no line of it is an entry): expected one, or a new file: %w", ports.ErrInvalid)
+var errNoJournal = fmt.Errorf("it is not a journal of rebuilds (no line of it is an entry): expected one, or a new file: %w", rebuild.ErrInvalid)
 
 // each reads lines from the beginning. A file that is no journal is an error.
 func each(from *os.File, visit func(line)) (f found, err error) {
 	if info, err := from.Stat(); err != nil || !info.Mode().IsRegular() {
-		return f, errors.Join(err, fmt.Errorf("expected a file: %w", ports.ErrInvalid))
+		return f, errors.Join(err, fmt.Errorf("expected a file: %w", rebuild.ErrInvalid))
 	}
 	reader := bufio.NewReaderSize(from, probed)
 	head, err := reader.Peek(probed)
