@@ -10,7 +10,7 @@ import (
 // taken for a replica of their own, as soon as there is no head to decide: the
 // state of every destination while it is rebuilt. NewDestination cures it (this
 // passes now); what follows is left.
-func TestBug1_ARebuildOfThemNeverEnds(t *testing.T) {
+func TestBug1_RebuildWithAmbiguousNamesEnds(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    daily-snap-1 own=a/1\n      daily-snap-2 own=b/1\n        head\ndestination\n  image:base\n")
 	plan := s.mustPlan(t)
 	model := NewStoreModel(s.destination, destinationReplica)
@@ -26,7 +26,7 @@ func TestBug1_ARebuildOfThemNeverEnds(t *testing.T) {
 // them, and a head. That is planned. Once the head is gone they are "doubtful",
 // and a run after a crash there is refused, for ever (rules 5, 8). They hang on
 // s0, which is nobody else's: lineage does tell.
-func TestBug1_WhatIsPlannedAtTheStartIsNotRefusedAfterACrash(t *testing.T) {
+func TestBug1_NoRefusalOfAmbiguousNamesAfterCrash(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -51,7 +51,7 @@ destination
 
 // From nothing: it is sealed as an ancestor, on the image and without a head, so
 // that nothing can tell whose it is. This must be refused before any change.
-func TestBug1_AnAncestorThatWillBeAmbiguousIsRefusedBeforeAnyChange(t *testing.T) {
+func TestBug1_FutureAmbiguousAncestorRefusedFirst(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    x-snap-y own=a/1\n      head\ndestination\n  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-x\n")
 	plan, err := s.plan()
 	if err != nil {
@@ -68,7 +68,7 @@ func TestBug1_AnAncestorThatWillBeAmbiguousIsRefusedBeforeAnyChange(t *testing.T
 
 // What is left of a replica whose head is gone cannot be looked at (audit, tree,
 // gc, replica delete: NewReplica), though nobody else is on the store.
-func TestBug1_WhatIsLeftOfAReplicaAloneOnItsStoreCanBeLookedAt(t *testing.T) {
+func TestBug1_LoneLeftoversCanBeListed(t *testing.T) {
 	r, err := NewReplica(storeOf(t, "  image:base\n    s0\n      daily-snap-1\n        daily-snap-2\n"), destinationReplica)
 	require.NoError(t, err)
 	require.Len(t, r.Snapshots, 3)

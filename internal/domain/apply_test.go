@@ -26,7 +26,7 @@ destination
 
 func ref(uuid string) Ref { return listed(Lvol{UUID: uuid}) }
 
-func TestWhatIsNeverDoneToAStore(t *testing.T) {
+func TestModelRefusesForbiddenOperations(t *testing.T) {
 	s := parseFixture(t, applied)
 	source := byUUID(s.source)
 	made := Ref{refSnapshot, "s9"}
@@ -89,7 +89,7 @@ func TestWhatIsNeverDoneToAStore(t *testing.T) {
 	}
 }
 
-func TestApplyDoesNotChangeItsInput(t *testing.T) {
+func TestApplyKeepsInput(t *testing.T) {
 	made := Ref{refSnapshot, "s9"}
 	s, same := parseFixture(t, applied), parseFixture(t, applied)
 	source := byUUID(s.source)
@@ -115,7 +115,7 @@ func TestApplyDoesNotChangeItsInput(t *testing.T) {
 	require.Equal(t, same, s)
 }
 
-func TestWhatAnOperationLeaves(t *testing.T) {
+func TestApplyResultOfEachVerb(t *testing.T) {
 	s := parseFixture(t, applied)
 	source := byUUID(s.source)
 	made := Ref{refSnapshot, "s9"}
@@ -159,7 +159,7 @@ func TestWhatAnOperationLeaves(t *testing.T) {
 	require.True(t, IsImageInFlight(do(Operation{Verb: VerbCreate, Target: image}).Name))
 }
 
-func TestAHostThatRecordsNothingForgetsWhatIsWritten(t *testing.T) {
+func TestModelWithoutRecordsDropsThem(t *testing.T) {
 	s := parseFixture(t, "source\n  s1\n    head\ndestination upstream\n")
 	made := Ref{refSnapshot, "s1"}
 	model := NewStoreModel(s.destination, destinationReplica)
@@ -178,7 +178,7 @@ func TestAHostThatRecordsNothingForgetsWhatIsWritten(t *testing.T) {
 	}
 }
 
-func TestNamesInFlightThatAreTakenAreNotDrawnAgain(t *testing.T) {
+func TestModelDrawsFreeInFlightNames(t *testing.T) {
 	s := parseFixture(t, applied)
 	made := Ref{refSnapshot, "s9"}
 	first, err := Apply(s.destination, s.source, destinationReplica, Operation{Verb: VerbCreate, Target: made})
@@ -191,7 +191,7 @@ func TestNamesInFlightThatAreTakenAreNotDrawnAgain(t *testing.T) {
 	require.NotEqual(t, left.Name, second.Lvols[len(second.Lvols)-1].Name)
 }
 
-func TestRefsAreToldApart(t *testing.T) {
+func TestRefsAreDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range []Ref{{}, {refListed, "x"}, {refSnapshot, "x"}, {refImage, "x"}, {refHead, "x"}} {
 		require.False(t, seen[r.String()], r)

@@ -8,14 +8,14 @@ import (
 
 // BUG 8. From a source that records no attributes to a host that does, every
 // snapshot is sealed as user_created=false: Longhorn purges those.
-func TestBug8_ASnapshotOfASourceThatRecordsNothingIsSealedAsUserCreated(t *testing.T) {
+func TestBug8_SealsAsUserCreatedWithoutRecords(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource upstream\n  s1 own=a/1\n    head\ndestination\n")
 	plan := s.mustPlan(t)
 	require.True(t, plan.Operations[operationAt(t, plan, VerbSeal, "new snapshot s1")].Attributes.UserCreated)
 }
 
 // Of a system snapshot its name tells that no user has made it.
-func TestSystemSnapshotOfASourceThatRecordsNothingIsNotUserCreated(t *testing.T) {
+func TestSealsSystemSnapshotAsSystemWithoutRecords(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource upstream\n  rebuild-0badcafe own=a/1\n    rebuild-mine own=b/1\n      head\ndestination\n")
 	plan := s.mustPlan(t)
 	attributes := func(name string) Attributes {

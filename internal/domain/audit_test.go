@@ -14,7 +14,7 @@ func auditOf(t *testing.T, drawn string, requested Image) ReplicaAudit {
 	return Audit(r, requested)
 }
 
-func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
+func TestAuditFindings(t *testing.T) {
 	type found struct {
 		subject, rule string
 		repairable    bool
@@ -147,7 +147,7 @@ func TestWhatAnAuditFindsInOneReplica(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoFaultIsANotice(t *testing.T) {
+func TestAuditNotices(t *testing.T) {
 	for what, c := range map[string]struct {
 		store string
 		says  string
@@ -172,8 +172,8 @@ func TestWhatIsNoFaultIsANotice(t *testing.T) {
 	}
 }
 
-// TestWhatARebuildLeavesHasNothingWrong: an audit and the end of a rebuild agree.
-func TestWhatARebuildLeavesHasNothingWrong(t *testing.T) {
+// TestAuditOfRebuiltReplicaIsClean: an audit and the end of a rebuild agree.
+func TestAuditOfRebuiltReplicaIsClean(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n      s3 own=c/1\n        head record=base\ndestination\n  image:base\n  s1 own=a/1\n    flight:0badcafe\n")
 	after := s.play(t, s.mustPlan(t))
 	r, err := NewReplica(after.destination, destinationReplica)

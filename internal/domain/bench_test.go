@@ -25,8 +25,8 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// BenchmarkPicture plays the plan of such trees, as whoever carries it out does.
-func BenchmarkPicture(b *testing.B) { compare(b, false, (*bench).play) }
+// BenchmarkStoreModel plays the plan of such trees, as whoever carries it out does.
+func BenchmarkStoreModel(b *testing.B) { compare(b, false, (*bench).play) }
 
 // compare alternates between a large tree and ten small ones, and reports the
 // median of the ratios. The ten differ: together they are as much to do as the

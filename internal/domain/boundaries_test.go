@@ -11,7 +11,7 @@ import (
 
 // The head is on a branch that is all there. It goes nevertheless, as the first thing: a
 // replica with a head is whole.
-func TestHeadGoesWhereASideBranchIsMissing(t *testing.T) {
+func TestHeadReplacedWhenSideBranchMissing(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -37,7 +37,7 @@ destination
 
 // Stores are told by their UUIDs. Two can have one name, and a replica of one name can
 // be on both.
-func TestStoresAreToldByTheirUUIDs(t *testing.T) {
+func TestStoresDistinguishedByUUID(t *testing.T) {
 	drawn := "  s1 own=a/1\n    head record=none\n"
 	source := storeOf(t, drawn)
 	source.UUID = "another"
@@ -73,7 +73,7 @@ func TestStoresAreToldByTheirUUIDs(t *testing.T) {
 }
 
 // Where no record can be kept none is missing.
-func TestNoRecordIsMissingWhereNoneIsKept(t *testing.T) {
+func TestNoMissingRecordWithoutRecords(t *testing.T) {
 	store := storeOf(t, "  image:base\n  s1\n    head\n")
 	store.Proves, store.Records = false, false
 	plan, err := repairOf(t, store, ImageNamed("base"))
@@ -88,7 +88,7 @@ func TestNoRecordIsMissingWhereNoneIsKept(t *testing.T) {
 	require.Empty(t, Audit(r, Image{}).Notices)
 }
 
-func TestImageAsLongAsTheVolumeFits(t *testing.T) {
+func TestImageOfVolumeSizeFits(t *testing.T) {
 	require.Empty(t, auditOf(t, "  image:base size=8\n    s1\n      head record=base\n", Image{}).Violations)
 	audit := auditOf(t, "  image:base size=8\n  s1\n    head record=base\n", Image{})
 	require.Len(t, audit.Violations, 1)
@@ -97,7 +97,7 @@ func TestImageAsLongAsTheVolumeFits(t *testing.T) {
 
 // Of sources that are all hurt the first one is the primary, and one that is only
 // unproven is none.
-func TestPrimaryAmongHurtSources(t *testing.T) {
+func TestPickPrimaryAmongHurtSources(t *testing.T) {
 	replica := func(drawn string) Replica {
 		r, err := NewReplica(storeOf(t, drawn), destinationReplica)
 		require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestPrimaryAmongHurtSources(t *testing.T) {
 
 // A host that proves and records nothing besides says nothing of who made a snapshot, so
 // that this tells nobody from another.
-func TestAttributesAreComparedWhereBothRecordThem(t *testing.T) {
+func TestAttributesComparedIfBothRecord(t *testing.T) {
 	for _, records := range []bool{true, false} {
 		primary, err := NewReplica(storeOf(t, "  s1 own=a/1 at=5\n    head\n"), destinationReplica)
 		require.NoError(t, err)
@@ -140,7 +140,7 @@ func TestAttributesAreComparedWhereBothRecordThem(t *testing.T) {
 	}
 }
 
-func TestReserveIsAPercentage(t *testing.T) {
+func TestReserveIsPercentage(t *testing.T) {
 	for reserve, ok := range map[float64]bool{0: true, 0.5: true, 100: false, 99: true, -1: false, -0.001: false, 100.001: false, 101: false, math.NaN(): false, math.Inf(1): false, math.Inf(-1): false} {
 		s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head record=none\ndestination\n")
 		s.options.ReservePercent = reserve
@@ -160,7 +160,7 @@ func TestReserveIsAPercentage(t *testing.T) {
 
 // An image that Longhorn downloads has an image's name with an ending, a replica with that
 // ending has not.
-func TestDownloadIsToldByBothEndsOfItsName(t *testing.T) {
+func TestDownloadRecognizedByPrefixAndSuffix(t *testing.T) {
 	survey, err := NewSurvey(storeOf(t, "  lvol:vol-7-temp-head\n  filling:base\n  lvol:bi-vol\n"))
 	require.NoError(t, err)
 	require.Len(t, survey.Filling, 1)
@@ -168,7 +168,7 @@ func TestDownloadIsToldByBothEndsOfItsName(t *testing.T) {
 }
 
 // What is exactly as long as it must be at least, is long enough.
-func TestRevertAndCreationToTheVeryCluster(t *testing.T) {
+func TestSizesMustBeWholeClusters(t *testing.T) {
 	revert, err := PlanRevert(replicaOn(t, "  s1\n    head record=none\n"), "s1", fixtureSize*proofCluster)
 	require.NoError(t, err, "the size that it has can be said")
 	require.EqualValues(t, fixtureSize*proofCluster, revert.Size)

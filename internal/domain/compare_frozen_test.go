@@ -9,7 +9,7 @@ import (
 
 // A rebuild with several sources freezes the head of one of them, and gives the
 // snapshot to the rebuilt replica: in that the others differ, and it is no damage.
-func TestASystemSnapshotThatNotAllReplicasHaveIsToldApartFromDamage(t *testing.T) {
+func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 	const (
 		below  = "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n"
 		frozen = below + "        rebuild-01234567 own=f/3 system\n"
@@ -60,7 +60,7 @@ func TestASystemSnapshotThatNotAllReplicasHaveIsToldApartFromDamage(t *testing.T
 }
 
 // Each rebuild freezes the head of its primary.
-func TestSeveralSystemSnapshotsThatNotAllReplicasHave(t *testing.T) {
+func TestSeveralPartialSystemSnapshots(t *testing.T) {
 	const below = "  s1 own=a/2 at=1\n"
 	v := AuditVolume(NoImage(), replicasOf(t,
 		below+"    rebuild-00000001 own=f/3 system\n      rebuild-00000002 own=g/1 system\n        head own=?/1\n",
@@ -78,7 +78,7 @@ func TestSeveralSystemSnapshotsThatNotAllReplicasHave(t *testing.T) {
 }
 
 // One that all have is a snapshot like any other.
-func TestASystemSnapshotThatAllReplicasHaveIsCompared(t *testing.T) {
+func TestSharedSystemSnapshotIsCompared(t *testing.T) {
 	const text = "  s1 own=a/2 at=1\n    rebuild-00000001 own=f/3 system\n      head\n"
 	v := AuditVolume(NoImage(), replicasOf(t, text, text)...)
 	require.Empty(t, v.Differences)

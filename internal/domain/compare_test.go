@@ -26,7 +26,7 @@ func replicasOf(t *testing.T, drawn ...string) []Replica {
 
 const equalReplica = "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n"
 
-func TestEachDifferenceIsToldOnce(t *testing.T) {
+func TestEachDifferenceReportedOnce(t *testing.T) {
 	for what, c := range map[string]struct {
 		third string
 		want  string
@@ -73,9 +73,9 @@ func TestEachDifferenceIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestField_10909_AHealthyReplicaTellsThatAnotherIsHurt: Longhorn's heads record
+// TestField_10909_HealthyReplicaExposesHurtOne: Longhorn's heads record
 // nothing, so a hurt one alone looks like a volume without an image.
-func TestField_10909_AHealthyReplicaTellsThatAnotherIsHurt(t *testing.T) {
+func TestField_10909_HealthyReplicaExposesHurtOne(t *testing.T) {
 	hurt := "  image:base\n  s1 own=a/2 at=1\n    s2 own=b/1 at=2\n      head\n"
 	alone := AuditVolume(Image{}, replicasOf(t, hurt)...)
 	require.False(t, alone.Wrong())
@@ -90,7 +90,7 @@ func TestField_10909_AHealthyReplicaTellsThatAnotherIsHurt(t *testing.T) {
 	require.Empty(t, v.Differences, "told once, not again as a difference")
 }
 
-func TestWhatAReplicasOwnAuditTellsIsNoDifference(t *testing.T) {
+func TestViolationsNotRepeatedAsDifferences(t *testing.T) {
 	for what, broken := range map[string]string{
 		"a loose snapshot": "  image:base\n    s1 own=a/2 at=1\n  s2 own=b/1 at=2\n    head record=base\n",
 		"a foreign parent": "  image:base\n    s1 own=a/2 at=1\n  snap:vol-7-snap-a\n    s2 own=b/1 at=2\n      head record=base\n",
@@ -106,14 +106,14 @@ func TestWhatAReplicasOwnAuditTellsIsNoDifference(t *testing.T) {
 	}
 }
 
-func TestReplicasOfOneNameOnStoresOfOneNameAreToldApart(t *testing.T) {
+func TestEqualReplicaNamesGetUUIDs(t *testing.T) {
 	replicas := replicasOf(t, equalReplica, equalReplica)
 	replicas[0].Store.Name, replicas[1].Store.Name = "disk", "disk"
 	v := AuditVolume(Image{}, replicas...)
 	require.Equal(t, []string{"vol-1-r-4e5f6a7b on disk (store-a)", "vol-1-r-4e5f6a7b on disk (store-b)"}, v.Names)
 }
 
-func TestOneThatContradictsItselfDoesNotConfuseTheOthers(t *testing.T) {
+func TestContradictoryReplicaDoesNotAffectOthers(t *testing.T) {
 	v := AuditVolume(Image{}, replicasOf(t, equalReplica, "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=other\n")...)
 	require.Equal(t, ImageNamed("base"), v.Image)
 	require.Empty(t, v.Replicas[0].Violations)

@@ -10,7 +10,7 @@ import (
 // that lvol, as one that hangs on nothing. A copy of its own clusters would read zeros
 // where the external snapshot's bytes belong.
 
-func TestExternalParentIsNoMissingParent(t *testing.T) {
+func TestExternalParentRefused(t *testing.T) {
 	for what, c := range map[string]struct{ fixture, refusal string }{
 		"the source's ancestor": {
 			"requested none\nsource\n  s1 own=a/2 external=nvme0n1\n    head record=none\ndestination\n",
@@ -70,7 +70,7 @@ func TestExternalParentIsNoMissingParent(t *testing.T) {
 	}
 }
 
-func TestDestinationIsFreedOfExternalSnapshots(t *testing.T) {
+func TestRebuildRemovesExternalLvols(t *testing.T) {
 	for what, c := range map[string]struct {
 		destination string
 		want        []Action // per step
@@ -106,7 +106,7 @@ func TestDestinationIsFreedOfExternalSnapshots(t *testing.T) {
 
 // A volume without an image and without snapshots: the head is all there is, and what it
 // hangs on is told by nothing else.
-func TestExternalHeadIsReplaced(t *testing.T) {
+func TestExternalHeadReplaced(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  head record=none\ndestination\n  head external=nvme0n1 record=none\n")
 	violations := s.violations(t, NoImage())
 	require.Len(t, violations, 1)
@@ -115,7 +115,7 @@ func TestExternalHeadIsReplaced(t *testing.T) {
 	require.Equal(t, []Verb{VerbDelete, VerbClone}, []Verb{plan.Operations[0].Verb, plan.Operations[1].Verb})
 }
 
-func TestPictureRefusesWhatIsDegraded(t *testing.T) {
+func TestModelRefusesDegradedLvols(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/2\n  s2 own=a/2 external=nvme0n1\n    head\ndestination\n  s1 degraded\n  s2\n  flight:0badcafe external=nvme0n1\n  flight:0badcaff\n")
 	lvols := byUUID(s.destination)
 	source := byUUID(s.source)
@@ -132,7 +132,7 @@ func TestPictureRefusesWhatIsDegraded(t *testing.T) {
 	}
 }
 
-func TestInPlaceUseCasesRefuseWhatIsOutside(t *testing.T) {
+func TestInPlaceOperationsRefuseExternalParents(t *testing.T) {
 	refused := func(err error, what string) {
 		t.Helper()
 		var refusal *Refusal
@@ -171,7 +171,7 @@ func TestInPlaceUseCasesRefuseWhatIsOutside(t *testing.T) {
 	require.Empty(t, leftovers[1].Stays)
 }
 
-func TestParentsThatNoRuleAsksFor(t *testing.T) {
+func TestForeignAndUnknownParents(t *testing.T) {
 	r, err := NewReplica(storeOf(t, "  s1 external=nvme0n1\n  s2 degraded asleep\n  s3\n"), destinationReplica)
 	require.NoError(t, err)
 	parents := map[string]Parent{}

@@ -14,7 +14,7 @@ import (
 
 // L#10909: after a rebuild the ancestor has no backing image, because the source's
 // list does not say that it has one, and reads return zeros.
-func TestField_10909_TheAncestorHangsOnTheImageWhateverTheSourceSays(t *testing.T) {
+func TestField_10909_AncestorGetsImageAsParent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawLargeScene(t)
 		if rapid.Bool().Draw(t, "the source's list does not tell the image") {
@@ -38,7 +38,7 @@ func TestField_10909_TheAncestorHangsOnTheImageWhateverTheSourceSays(t *testing.
 	})
 }
 
-func TestField_10909_EveryVolumeThatSharesAnImageGetsItBack(t *testing.T) {
+func TestField_10909_AllVolumesOfAnImageKeepIt(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\ndestination\n  image:base\n")
 	for i := range 5 {
 		parent := "a-image:base"
@@ -79,7 +79,7 @@ func TestField_10909_EveryVolumeThatSharesAnImageGetsItBack(t *testing.T) {
 	}
 }
 
-func TestField_10909_ReplicasHurtBeforeAreFoundAndAGraftCuresThem(t *testing.T) {
+func TestField_10909_GraftRepairsHurtReplica(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -103,7 +103,7 @@ destination
 
 // Measured, reported nowhere: an extra snapshot between two kept ones is
 // deleted, and its clusters merge into the kept child.
-func TestField_Merge_AnExtraIsDeletedOnlyWhenNothingHangsOnIt(t *testing.T) {
+func TestField_Merge_ExtraDeletedOnlyWithoutClones(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -147,7 +147,7 @@ destination
 
 // The merge has happened, by somebody else's hand: the child has the same name,
 // attributes and, where its parent's clusters lay under its own, the same count.
-func TestField_Merge_AForgedChildIsNotKept(t *testing.T) {
+func TestField_Merge_ForgedChildNotKept(t *testing.T) {
 	for what, own := range map[string]string{
 		"its count has grown":                         "own=merged/3",
 		"its count is the same, its checksum dropped": "own=?/2",
@@ -161,7 +161,7 @@ func TestField_Merge_AForgedChildIsNotKept(t *testing.T) {
 }
 
 // Measured on the fork, reported nowhere: its snapshot checksum ignores positions.
-func TestField_Position_TheSameBytesElsewhereAreNotTheSame(t *testing.T) {
+func TestField_Position_SameBytesElsewhereDiffer(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -183,7 +183,7 @@ destination
 
 // Longhorn's engine of May 2025, killed half-way through 8 snapshots: the next
 // rebuild copied everything, and what was in flight stayed.
-func TestField_Killed_WhatWasFinishedIsKeptAndTheRestIsCopied(t *testing.T) {
+func TestField_Killed_FinishedKeptRestCopied(t *testing.T) {
 	drawn := func(n int) string {
 		text := "  image:base\n"
 		for i := range n {
@@ -207,7 +207,7 @@ func TestField_Killed_WhatWasFinishedIsKeptAndTheRestIsCopied(t *testing.T) {
 }
 
 // L#9122, L#9190: what is in flight piles up, and a phantom replica is named after it.
-func TestField_9122_WhatIsLeftInFlightGoesAndIsNoReplica(t *testing.T) {
+func TestField_9122_InFlightLeftoversDeleted(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  s1 own=a/1\n    flight:\n  flight:0badcafe\n  spacer:00c0ffee\n    flight:00000001\n")
 	plan := s.mustPlan(t)
 	after := s.play(t, plan).destination
@@ -221,7 +221,7 @@ func TestField_9122_WhatIsLeftInFlightGoesAndIsNoReplica(t *testing.T) {
 
 // L#9491, L#10037: everything is copied though most snapshots are intact; L#5023:
 // "was it a full rebuild? why?"
-func TestField_9491_WhatIsIntactStaysAndEachDecisionHasItsReason(t *testing.T) {
+func TestField_9491_IntactSnapshotsKeptWithReason(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -247,7 +247,7 @@ destination
 }
 
 // L#10163: a rebuild snapshot costs client I/O. One is taken, the first time.
-func TestField_10163_OneSystemSnapshotPerRebuildAndNoneForAnEmptyHead(t *testing.T) {
+func TestField_10163_SystemSnapshotOnlyForWrittenHead(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head own=?/3\ndestination\n  image:base\n")
 	system := s.mustPlan(t).SystemSnapshot
 	require.NotNil(t, system)
@@ -264,7 +264,7 @@ func TestField_10163_OneSystemSnapshotPerRebuildAndNoneForAnEmptyHead(t *testing
 
 // SPDK#2830: lvols are missing after a crash of the target. That is said before
 // anything is deleted.
-func TestField_2830_AListingInWhichLvolsAreMissingIsRefused(t *testing.T) {
+func TestField_2830_IncompleteListingRefused(t *testing.T) {
 	for _, missing := range []string{"a-s1", "b-s1"} {
 		s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    s2 own=b/1\n      head\ndestination\n  s1 own=a/1\n    s2 own=b/1\n      head\n")
 		for _, store := range []*Listing{&s.source, &s.destination} {
@@ -282,7 +282,7 @@ func TestField_2830_AListingInWhichLvolsAreMissingIsRefused(t *testing.T) {
 
 // L#7723, L#13315: a rebuild that was interrupted can be run again, and the source
 // keeps nothing of it. (The proof stops it everywhere; this shows it.)
-func TestField_13315_AnInterruptedRebuildThatReusedAFailedReplicaRunsAgain(t *testing.T) {
+func TestField_13315_InterruptedReuseRunsAgain(t *testing.T) {
 	start := parseFixture(t, `
 source
   image:base
@@ -318,7 +318,7 @@ destination
 
 // L#12237: the field's test, with a backing image and branches: snap11-snap12-snap13
 // and snap21-snap22 below snap11, and one snapshot is damaged.
-func TestField_12237_AFastRebuildWithABackingImageCopiesTheDamagedOneAlone(t *testing.T) {
+func TestField_12237_FastRebuildCopiesDamagedOnly(t *testing.T) {
 	tree := func(damage string) string {
 		return "  image:bi\n    snap11 own=a/2 at=1\n      snap12 own=b/1 at=2\n        snap13 own=c/3 at=3\n          head record=bi\n      snap21 own=" + damage + "/1 at=4\n        snap22 own=e/1 at=5\n"
 	}

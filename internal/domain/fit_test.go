@@ -10,7 +10,7 @@ import (
 
 const fitSource = "  image:base\n    s1 own=a/5\n      s2 own=b/3\n        head record=base\n"
 
-func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
+func TestUnfitDestinationRefusedWithFigures(t *testing.T) {
 	for what, c := range map[string]struct {
 		options, source, destination string // what follows the words
 		lvols                        string // of the destination
@@ -49,13 +49,13 @@ func TestWhatTheDestinationCannotTakeIsRefusedWithTheFigures(t *testing.T) {
 
 // Set loose and never grafted: where the volume has no image, the ancestor only
 // loses what it hangs on. Its clone reads something else from then on.
-func TestACloneOfAnAncestorThatIsOnlySetLooseIsRefused(t *testing.T) {
+func TestCloneOfDetachedAncestorRefused(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "clone-ep-1", "snap-s1", "changes")
 }
 
-func TestWhatJustFitsIsPlanned(t *testing.T) {
+func TestPlanAtExactLimits(t *testing.T) {
 	for what, c := range map[string]struct{ options, source, destination, lvols string }{
 		"exactly enough room":                    {"", "", "free=8", "  image:base\n"},
 		"exactly enough, with the reserve":       {"reserve=1", "", "free=18 total=1000", "  image:base\n"},
@@ -82,7 +82,7 @@ func TestWhatJustFitsIsPlanned(t *testing.T) {
 	}
 }
 
-func TestEveryFinalNameHasToFit(t *testing.T) {
+func TestEveryFinalNameMustFit(t *testing.T) {
 	for name, limit := range map[string]int{
 		"vol-1-r-4e5f6a7b-snap-" + strings.Repeat("x", 30): 51,
 		"bi-" + strings.Repeat("x", 30) + "-disk-store-b":  45,
@@ -103,13 +103,13 @@ func TestEveryFinalNameHasToFit(t *testing.T) {
 
 // The image is on the destination under a name that is too long for it, and
 // the kept snapshot, too: what is there already fits.
-func TestWhatIsThereAlreadyFits(t *testing.T) {
+func TestExistingNamesAlwaysFit(t *testing.T) {
 	long := strings.Repeat("x", 60)
 	s := parseFixture(t, fmt.Sprintf("source\n  image:%s\n    %s own=a/1\n      head\ndestination limit=36\n  image:%s\n    %s own=a/1\n", long, long, long, long))
 	require.NotEmpty(t, s.mustPlan(t).Operations)
 }
 
-func TestTheSystemSnapshotHasToFitOnTheSourceAndItsCopyOnTheDestination(t *testing.T) {
+func TestSystemSnapshotNameMustFitOnBothStores(t *testing.T) {
 	text := "source limit=%d\n  image:base\n    s1 own=a/1\n      head own=?/1\ndestination limit=%d\n  image:base\n"
 	const name = len("vol-1-r-0a1b2c3d-snap-rebuild-00000000")
 	for _, limits := range [][2]int{{name - 1, name}, {name, name - 1}} {
@@ -119,7 +119,7 @@ func TestTheSystemSnapshotHasToFitOnTheSourceAndItsCopyOnTheDestination(t *testi
 	require.NotNil(t, parseFixture(t, fmt.Sprintf(text, name, name)).mustPlan(t).SystemSnapshot)
 }
 
-func TestTheSystemSnapshotsNameMustNotBeAnothersOnTheSource(t *testing.T) {
+func TestSystemSnapshotNameTakenOnSource(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head own=?/1\ndestination\n  image:base\n")
 	name := s.mustPlan(t).SystemSnapshot.LvolName
 	s.source.Lvols = append(s.source.Lvols, Lvol{UUID: "other", Name: name, Size: proofCluster})
@@ -127,13 +127,13 @@ func TestTheSystemSnapshotsNameMustNotBeAnothersOnTheSource(t *testing.T) {
 	requireRefusal(t, err, name, "disk-a", "not of replica "+sourceReplica)
 }
 
-func TestTheSystemSnapshotNeedsRoomOnTheDestination(t *testing.T) {
+func TestSystemSnapshotCountsAsNeededSpace(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head own=?/7\ndestination free=7\n  image:base\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "needs 8", "7 are free")
 }
 
-func TestSizesAreRoundedUpToClusters(t *testing.T) {
+func TestSizesRoundedUpToClusters(t *testing.T) {
 	store := Listing{ClusterSize: 4}
 	for size, want := range map[uint64]uint64{0: 0, 1: 1, 4: 1, 5: 2, 8: 2} {
 		require.Equal(t, want, store.Clusters(size))
@@ -142,7 +142,7 @@ func TestSizesAreRoundedUpToClusters(t *testing.T) {
 }
 
 // longhorn/longhorn#10116: a full disk gave no hint of what could be removed.
-func TestField_10116_TooLittleSpaceNamesWhatGCWouldFree(t *testing.T) {
+func TestField_10116_SpaceErrorNamesGarbage(t *testing.T) {
 	const source = "requested none\nsource\n  s1 own=a/5\n    head\ndestination free=2\n"
 	for what, c := range map[string]struct {
 		there string

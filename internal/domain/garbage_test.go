@@ -17,7 +17,7 @@ func garbageOn(t *testing.T, lvols ...Lvol) map[string]string {
 	return requested
 }
 
-func TestWhatIsInFlightIsGarbageAndNothingElse(t *testing.T) {
+func TestOnlyInFlightLvolsAreGarbage(t *testing.T) {
 	require.Equal(t, map[string]string{
 		"vol-1-r-4e5f6a7b-rebuilding-0badcafe of vol-1-r-4e5f6a7b": "",
 		"bi-rebuilding-00c0ffee of bi-rebuilding-00c0ffee":         "",
@@ -38,7 +38,7 @@ func TestWhatIsInFlightIsGarbageAndNothingElse(t *testing.T) {
 }
 
 // gc removed the only record of a head's size and image.
-func TestStandInOfAStoppedRevertStays(t *testing.T) {
+func TestStandInOfStoppedRevertStays(t *testing.T) {
 	const standIn = "vol-1-r-4e5f6a7b-rebuilding-0badcafe"
 	snapshot := Lvol{UUID: "s", Name: "vol-1-r-4e5f6a7b-snap-s1", Size: 4, ReadOnly: true}
 	for what, c := range map[string]struct {
@@ -88,7 +88,7 @@ func TestGarbageIsDeletedLeafFirst(t *testing.T) {
 
 // A crash in the middle of a graft leaves a spacer with the snapshot on it:
 // deleted, the two would merge.
-func TestASpacerThatSomethingHangsOnStays(t *testing.T) {
+func TestSpacerWithClonesStays(t *testing.T) {
 	requested := garbageOn(t,
 		Lvol{UUID: "a", Name: "r-rebuilding-0000000a", ReadOnly: true},
 		Lvol{UUID: "b", Name: "r-rebuilding-0000000b", Parent: "a", ReadOnly: true},

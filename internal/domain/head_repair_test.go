@@ -8,7 +8,7 @@ import (
 
 // BUG 7 (rules 1, 10). The head of a replica without snapshots that lost its image
 // is cured by a graft like an ancestor, but is said not to be repairable.
-func TestBug7_ALooseHeadOfAReplicaWithoutSnapshotsIsRepairable(t *testing.T) {
+func TestBug7_LooseHeadWithoutSnapshotsRepairable(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
 	violations := s.violations(t, ImageNamed("base"))
 	require.Len(t, violations, 1)

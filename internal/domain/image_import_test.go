@@ -16,7 +16,7 @@ func importStore(names ...string) Listing {
 	return s
 }
 
-func TestSpaceForAnImageIsCountedToTheCluster(t *testing.T) {
+func TestImageImportSpaceIsExact(t *testing.T) {
 	i := ImageImport{Name: "base", UUID: importUUID, Size: 1 << 40, Clusters: 49, Reserve: 1}
 	require.NoError(t, CheckImageImport(importStore(), i), "thin: what is zero needs no room")
 	i.Clusters++
@@ -27,19 +27,19 @@ func TestSpaceForAnImageIsCountedToTheCluster(t *testing.T) {
 	requireRefusal(t, CheckImageImport(importStore(), i), "101 %")
 }
 
-func TestImageUUIDsAreAsHostsWriteThem(t *testing.T) {
+func TestImageUUIDFormat(t *testing.T) {
 	for _, bad := range []string{"", "x", "01234567-89AB-4cde-8f01-23456789abcd", "0123456789ab-4cde-8f01-23456789abcd", importUUID + "-", "g1234567-89ab-4cde-8f01-23456789abcd"} {
 		requireRefusal(t, CheckImageImport(importStore(), ImageImport{Name: "base", UUID: bad, Size: 1}), bad)
 	}
 }
 
-func TestNoReplicaIsCalledAsTheRunOfAnImage(t *testing.T) {
+func TestImageRunNameIsNoReplicaName(t *testing.T) {
 	for _, image := range []string{"base", "a-rebuilding", "x"} {
 		require.Error(t, CheckReplicaName(ImageRunName(image)))
 	}
 }
 
-func TestImagesOnAStoreAndTheirStates(t *testing.T) {
+func TestImageStates(t *testing.T) {
 	s := importStore("bi-base-disk-5d0c42c9", "bi-rebuilding-0badcafe", "bi-new-disk-5d0c42c9-temp-head", "bi-odd-disk-5d0c42c9",
 		"bi-base-disk-other", "vol-1", "bi-rebuilding-0badcafe-temp-head", "bi-failed-disk-5d0c42c9", "bi-outside-disk-5d0c42c9", "bi-gone-disk-5d0c42c9")
 	s.Lvols[3].ReadOnly = false
@@ -53,7 +53,7 @@ func TestImagesOnAStoreAndTheirStates(t *testing.T) {
 	require.Equal(t, []string{"base ready", " in-flight", "new downloading", "odd writable", "failed unready", "outside external", "gone degraded"}, got)
 }
 
-func TestASHA512Is128HexDigits(t *testing.T) {
+func TestSHA512Format(t *testing.T) {
 	sum := ""
 	for range 64 {
 		sum += "aB"

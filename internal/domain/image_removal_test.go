@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnImageThatIsNeededIsNotRemoved(t *testing.T) {
+func TestRemovalOfNeededImageRefused(t *testing.T) {
 	const uuid = "store-uuid"
 	image := Lvol{UUID: "i", Name: ImageLvolName("base", uuid), ReadOnly: true}
 	store := func(more ...Lvol) Listing {

@@ -10,7 +10,7 @@ import (
 
 // BUG 4 (rules 3 order, 9). A writable image on the source is planned to be
 // copied; SPDK copies from read-only lvols only, so it fails after the head is gone.
-func TestBug4_AnImageThatIsWritableOnTheSourceIsRefused(t *testing.T) {
+func TestBug4_WritableSourceImageRefused(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base writable\n    s1 own=a/1\n      head\ndestination\n  s1 own=x/1\n    head\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "writable", "disk-a")
@@ -18,7 +18,7 @@ func TestBug4_AnImageThatIsWritableOnTheSourceIsRefused(t *testing.T) {
 
 // BUG 5. Verify does not say that the image on the destination is writable, which
 // PlanRebuild refuses.
-func TestBug5_AnImageThatIsWritableOnTheDestinationIsAViolation(t *testing.T) {
+func TestBug5_WritableImageIsViolation(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base writable\n    s1 own=a/1\n      head\n")
 	violations := s.violations(t, ImageNamed("base"))
 	require.Len(t, violations, 1)
@@ -26,7 +26,7 @@ func TestBug5_AnImageThatIsWritableOnTheDestinationIsAViolation(t *testing.T) {
 }
 
 // BUG 6. The order of warnings is that of the listing.
-func TestBug6_WarningsDoNotDependOnTheOrderOfTheListing(t *testing.T) {
+func TestBug6_WarningsIndependentOfListingOrder(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  filling:base\n  lvol:bi-rebuilding-0badcafe\n")
 	warnings := s.mustPlan(t).Warnings
 	slices.Reverse(s.destination.Lvols)
@@ -35,7 +35,7 @@ func TestBug6_WarningsDoNotDependOnTheOrderOfTheListing(t *testing.T) {
 
 // BUG 11. What is recorded as one image (UUID and SHA-512) is refused because its
 // clusters are laid out otherwise (a download writes zeros where a copy leaves holes).
-func TestBug11_OneImageMayBeLaidOutOtherwise(t *testing.T) {
+func TestBug11_EqualImagesMayDifferInAllocation(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base own=sparse/3\n    s1 own=a/1\n      head\ndestination\n  image:base own=full/4\n")
 	_, err := s.plan()
 	require.NoError(t, err)

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhichImageAVolumeHas(t *testing.T) {
+func TestResolveImage(t *testing.T) {
 	const knowsNothing = "  s1\n    head\n"
 	const onBase = "  image:base\n    s1\n      head\n"
 	const onOther = "  image:other\n    s1\n      head\n"
@@ -68,7 +68,7 @@ func TestWhichImageAVolumeHas(t *testing.T) {
 	}
 }
 
-func TestNotKnownIsNotNone(t *testing.T) {
+func TestUnknownImageIsNotNone(t *testing.T) {
 	require.False(t, Image{}.Known())
 	require.True(t, NoImage().Known())
 	require.NotEqual(t, Image{}, NoImage())
@@ -83,7 +83,7 @@ func TestNotKnownIsNotNone(t *testing.T) {
 	require.Equal(t, "backing-image:base", ImageNamed("base").Parent().String())
 }
 
-func TestWhereTheImageComesFrom(t *testing.T) {
+func TestImageKeptOrFetched(t *testing.T) {
 	for what, c := range map[string]struct {
 		source, destination string // lines of the stores
 		fetched             bool
@@ -140,7 +140,7 @@ func TestWhereTheImageComesFrom(t *testing.T) {
 	}
 }
 
-func TestWhatFillsAnImageIsReportedAllOfIt(t *testing.T) {
+func TestPlanWarnsOfImagesBeingFilled(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1\n      head\ndestination\n  filling:base\n  lvol:bi-rebuilding-0badcafe\n  snap:bi-rebuilding-00c0ffee\n")
 	plan := s.mustPlan(t)
 	require.Len(t, plan.Warnings, 3)
@@ -150,7 +150,7 @@ func TestWhatFillsAnImageIsReportedAllOfIt(t *testing.T) {
 	}
 }
 
-func TestAFetchedImageIsSaidToBeUnverifiedWhereNotBothHostsProve(t *testing.T) {
+func TestWarnsOfUnverifiedFetchedImage(t *testing.T) {
 	for flavours, unverified := range map[string]bool{
 		"source\n%sdestination\n":                   false,
 		"source upstream\n%sdestination\n":          true,
@@ -167,7 +167,7 @@ func TestAFetchedImageIsSaidToBeUnverifiedWhereNotBothHostsProve(t *testing.T) {
 }
 
 // What an image is taken for without any proof is said, in every run.
-func TestAnImageThatNothingVouchesForIsSaidToBeUnverified(t *testing.T) {
+func TestNoticesUnverifiedExistingImage(t *testing.T) {
 	for flavours, unverified := range map[string]bool{
 		"source\n%sdestination\n  image:base\n":                   false,
 		"source upstream\n%sdestination\n  image:base\n":          true,
@@ -184,7 +184,7 @@ func TestAnImageThatNothingVouchesForIsSaidToBeUnverified(t *testing.T) {
 	}
 }
 
-func TestAFetchedImageGetsItsFinalNameOnItsOwnStoreAndItsRecords(t *testing.T) {
+func TestFetchedImageGetsNameAndRecords(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base own=i/2 size=3\n    s1\n      head\ndestination\n")
 	plan := s.mustPlan(t)
 	seal := plan.Operations[operationAt(t, plan, VerbSeal, "new image base")]
@@ -200,14 +200,14 @@ func TestAFetchedImageGetsItsFinalNameOnItsOwnStoreAndItsRecords(t *testing.T) {
 	require.Len(t, step.Operations, 3)
 }
 
-func TestLongChecksumsAreCutShortInMessages(t *testing.T) {
+func TestLongChecksumsShortenedInMessages(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 8)
 	s := parseFixture(t, "source\n  image:base sha="+long+"\n    s1\n      head\ndestination\n  image:base sha=f"+long+"\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "checksum f0123456789abcde… instead of 0123456789abcdef…")
 }
 
-func TestWhatIsHurt(t *testing.T) {
+func TestHurt(t *testing.T) {
 	for what, c := range map[string]struct {
 		drawn string
 		image Image

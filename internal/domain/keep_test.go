@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhatIsKeptAndWhy(t *testing.T) {
+func TestKeepReasons(t *testing.T) {
 	for what, c := range map[string]struct {
 		source, destination string // what follows "s1"
 		options             string
@@ -56,7 +56,7 @@ func TestWhatIsKeptAndWhy(t *testing.T) {
 	}
 }
 
-func TestASealingIsOfTwoUUIDsAndOfBothCounts(t *testing.T) {
+func TestSealingMatchesUUIDsAndCounts(t *testing.T) {
 	right := Sealing{Source: "a-s1", Copy: "b-s1", SourceClusters: 2, CopyClusters: 2}
 	for what, c := range map[string]struct {
 		change func(*Sealing)
@@ -81,7 +81,7 @@ func TestASealingIsOfTwoUUIDsAndOfBothCounts(t *testing.T) {
 	}
 }
 
-func TestWhoseProofsWouldDecide(t *testing.T) {
+func TestProofCandidates(t *testing.T) {
 	s := parseFixture(t, `
 requested base
 options sealed=sealed/2
@@ -113,7 +113,7 @@ destination
 	require.Empty(t, onDestination)
 }
 
-func TestTheImageIsProvenWhereNoRecordTellsThatItIsOne(t *testing.T) {
+func TestProofCandidatesIncludeUnrecordedImage(t *testing.T) {
 	for what, c := range map[string]struct {
 		source, destination string
 		image               Image
@@ -144,7 +144,7 @@ func TestTheImageIsProvenWhereNoRecordTellsThatItIsOne(t *testing.T) {
 	}
 }
 
-func TestWithProofsASnapshotIsKeptThatCouldNotBeProvenBefore(t *testing.T) {
+func TestWithProofsKeepsSnapshot(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=?/2\n    head\ndestination\n  s1 own=?/2\n")
 	source, destination := s.replicas(t)
 	proof := ownClusters("data", 2)
@@ -161,7 +161,7 @@ func TestWithProofsASnapshotIsKeptThatCouldNotBeProvenBefore(t *testing.T) {
 }
 
 // SPDK knows whole seconds, and hosts may be in other time zones.
-func TestAttributesAreEqualToTheSecond(t *testing.T) {
+func TestAttributesEqualToTheSecond(t *testing.T) {
 	a := createdAt(1)
 	b := a
 	b.CreatedAt = b.CreatedAt.Add(1e9 - 1)

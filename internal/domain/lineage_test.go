@@ -17,10 +17,10 @@ func growInfixed() Listing {
 	return s
 }
 
-// TestHalfARebuildIsToldByTheNamesOfItsSource: before its head is there, a
+// TestSourceNamesIdentifyHalfRebuild: before its head is there, a
 // rebuilt replica is told by names alone. Two snapshots with "-snap-" in their
 // names look like another replica's then, and the rebuild could never end.
-func TestHalfARebuildIsToldByTheNamesOfItsSource(t *testing.T) {
+func TestSourceNamesIdentifyHalfRebuild(t *testing.T) {
 	source, err := NewReplica(growInfixed(), "vol-1-r-0a1b2c3d")
 	require.NoError(t, err)
 	half := emptyStore("b")
@@ -37,7 +37,7 @@ func TestHalfARebuildIsToldByTheNamesOfItsSource(t *testing.T) {
 	require.Len(t, plan.Operations, 1, "but for the head it is whole")
 }
 
-func TestLooseLvolsThatTheSourceDoesNotExplainMayBeAnotherReplicas(t *testing.T) {
+func TestUnexplainedLooseLvolsAreAmbiguous(t *testing.T) {
 	source, err := NewReplica(growInfixed(), "vol-1-r-0a1b2c3d")
 	require.NoError(t, err)
 	doubtful := emptyStore("b")
@@ -49,10 +49,10 @@ func TestLooseLvolsThatTheSourceDoesNotExplainMayBeAnotherReplicas(t *testing.T)
 	require.EqualError(t, err, "lvol vol-1-r-4e5f6a7b-snap-x-snap-1 on lvstore b may belong to replica vol-1-r-4e5f6a7b or to replica vol-1-r-4e5f6a7b-snap-x, and hangs together with neither alone: rename or delete it by hand")
 }
 
-// TestSnapshotsThatCouldNotBeToldFromANeighboursAreNotMade: it is refused before
+// TestAmbiguousNewSnapshotsRefused: it is refused before
 // anything changes, not once the first of them is there. A neighbour with a head
 // is no such one: nothing that is loose is its own.
-func TestSnapshotsThatCouldNotBeToldFromANeighboursAreNotMade(t *testing.T) {
+func TestAmbiguousNewSnapshotsRefused(t *testing.T) {
 	source, err := NewReplica(growInfixed(), "vol-1-r-0a1b2c3d")
 	require.NoError(t, err)
 	for _, neighbour := range []struct{ lvol, refusal string }{

@@ -8,7 +8,7 @@ import (
 
 // BUG 10. A listing with one name twice contradicts itself, and is taken: the
 // second of two heads wins, the second of two snapshots is deleted.
-func TestBug10_ANameThatIsListedTwiceIsRefused(t *testing.T) {
+func TestBug10_DuplicateNameRefused(t *testing.T) {
 	store := fixtureStore("b")
 	store.Lvols = []Lvol{{UUID: "1", Name: "vol-1"}, {UUID: "2", Name: "vol-1"}}
 	_, err := NewReplica(store, "vol-1")
@@ -17,7 +17,7 @@ func TestBug10_ANameThatIsListedTwiceIsRefused(t *testing.T) {
 
 // BUG 12. Picture remembers where lvols were in the first source that it was
 // given, and reads those positions of any later one.
-func TestBug12_APictureCopiesFromTheSourceThatItIsGiven(t *testing.T) {
+func TestBug12_ModelCopiesFromGivenSource(t *testing.T) {
 	s := parseFixture(t, applied)
 	model := NewStoreModel(s.destination, destinationReplica)
 	made := []Ref{{refSnapshot, "x"}, {refSnapshot, "y"}}

@@ -40,7 +40,7 @@ func (s fixture) planFrom(replica string, overwrite string) (Plan, error) {
 	return PlanRebuild(source, destination, s.requested, options)
 }
 
-func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
+func TestOverwriteNeedsConfirmation(t *testing.T) {
 	const source = "requested base\nsource\n  image:base\n    s1 own=a/2\n      head\ndestination"
 	for what, c := range map[string]struct {
 		fixture string
@@ -90,7 +90,7 @@ func TestWhatIsNotOverwrittenUnlessItsNameIsRepeated(t *testing.T) {
 
 // What is refused is refused at the start: a rebuild onto another volume's name
 // that was not refused is not refused either wherever it was stopped.
-func TestARebuildOntoAnotherVolumesNameCanBeRepeated(t *testing.T) {
+func TestConfirmedOverwriteCanBeRepeated(t *testing.T) {
 	for what, drawn := range map[string]string{
 		"onto nothing":              "\n  image:base\n",
 		"onto nothing, on upstream": " upstream\n  image:base\n",
@@ -121,7 +121,7 @@ func TestARebuildOntoAnotherVolumesNameCanBeRepeated(t *testing.T) {
 	}
 }
 
-func TestAPlanSaysThatTheDestinationHasAnotherSize(t *testing.T) {
+func TestPlanWarnsOfOtherSize(t *testing.T) {
 	for drawn, warns := range map[string]string{
 		"\n    head size=7":             "destination vol-1-r-4e5f6a7b on lvstore disk-b has another size: 7340032 bytes instead of the 8388608 of source vol-1-r-0a1b2c3d on lvstore disk-a",
 		"\n    head size=9":             "has another size: 9437184 bytes",
@@ -144,7 +144,7 @@ func TestAPlanSaysThatTheDestinationHasAnotherSize(t *testing.T) {
 }
 
 // longhorn/longhorn#1298: two snapshots of one name were told as one.
-func TestField_1298_APlanSaysWhichOfTwoSnapshotsOfOneNameIsMeant(t *testing.T) {
+func TestField_1298_PlanNamesReplicaAndStore(t *testing.T) {
 	plan := parseFixture(t, "requested none\nsource\n  s1 own=a/2\n    s2 own=b/2\n      s3 own=c/1\n        head\ndestination\n  s1 own=a/2\n    s2 own=x/2\n      s3 own=c/1\n        head\n").mustPlan(t)
 	var reasons []string
 	for _, step := range plan.Steps {

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestNamesAreReadInEveryWayThatIsPossible(t *testing.T) {
+func TestReadingsOfNames(t *testing.T) {
 	head := func(replica string) reading { return reading{replica: replica, role: roleHead} }
 	snapshot := func(replica, name string) reading {
 		return reading{replica: replica, role: roleSnapshot, snapshot: name}
@@ -90,7 +90,7 @@ func taken(t *testing.T, store Listing, replica string) []string {
 	return names
 }
 
-func TestAReplicaTakesWhatIsItsOwnAndNothingElse(t *testing.T) {
+func TestReplicaMembership(t *testing.T) {
 	store := storeOf(t, `
   image:base
     snap:vol-1-snap-a
@@ -127,7 +127,7 @@ func TestAReplicaTakesWhatIsItsOwnAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestTheHeadOfAnotherReplicaIsNeverASnapshotOfThisOne(t *testing.T) {
+func TestOtherReplicasHeadIsNoSnapshot(t *testing.T) {
 	store := storeOf(t, "  lvol:vol-1-snap-x\n  lvol:vol-1\n")
 	r, err := NewReplica(store, "vol-1")
 	require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestTheHeadOfAnotherReplicaIsNeverASnapshotOfThisOne(t *testing.T) {
 	require.Equal(t, "vol-1", r.Head.Name)
 }
 
-func TestLineageDecidesWhoseASnapshotIs(t *testing.T) {
+func TestLineageDecidesOwnership(t *testing.T) {
 	const name = "vol-1-snap-x-snap-y"
 	for what, c := range map[string]struct {
 		drawn  string
@@ -168,22 +168,22 @@ func TestLineageDecidesWhoseASnapshotIs(t *testing.T) {
 	}
 }
 
-// TestALooseSpacerIsTheReplicasThatItIsInFlightFor: no new snapshot may be called
+// TestLooseSpacerBelongsToItsReplica: no new snapshot may be called
 // so, and a replica with a head has nothing loose. For the other replica it stays
 // in doubt.
-func TestALooseSpacerIsTheReplicasThatItIsInFlightFor(t *testing.T) {
+func TestLooseSpacerBelongsToItsReplica(t *testing.T) {
 	store := storeOf(t, "  snap:vol-1-snap-x-rebuilding-0badcafe\n  lvol:vol-1\n  lvol:vol-1-snap-x\n")
 	require.Contains(t, taken(t, store, "vol-1-snap-x"), "vol-1-snap-x-rebuilding-0badcafe")
 	_, err := NewReplica(store, "vol-1")
 	requireRefusal(t, err, "vol-1-snap-x-rebuilding-0badcafe")
 }
 
-func TestAnotherReplicaIsNotDisturbedByAnAmbiguousNameThatIsNotItsOwn(t *testing.T) {
+func TestForeignAmbiguousNameIgnored(t *testing.T) {
 	store := storeOf(t, "  snap:vol-1-snap-x-snap-y\n  lvol:vol-1\n  lvol:vol-1-snap-x\n  lvol:vol-2\n")
 	require.Equal(t, []string{"vol-2"}, taken(t, store, "vol-2"))
 }
 
-func TestImagesAreKnownByTheNameOfTheirStore(t *testing.T) {
+func TestImageNamesCarryStoreUUID(t *testing.T) {
 	for what, c := range map[string]struct {
 		name, image string
 		ok          bool
@@ -211,14 +211,14 @@ func TestImagesAreKnownByTheNameOfTheirStore(t *testing.T) {
 	require.False(t, IsImageInFlight("bi-base-disk-store-b"))
 }
 
-func TestImagesAndWhatFillsThemBelongToNoReplica(t *testing.T) {
+func TestImagesBelongToNoReplica(t *testing.T) {
 	store := storeOf(t, "  image:x-snap-y\n  lvol:bi-rebuilding-0badcafe\n  snap:bi-rebuilding-00c0ffee\n")
 	for _, replica := range []string{"bi", "bi-x"} {
 		require.Empty(t, taken(t, store, replica))
 	}
 }
 
-func TestWhatMayBeCalledHow(t *testing.T) {
+func TestNameChecks(t *testing.T) {
 	check := map[string]func(string) error{"replica": CheckReplicaName, "snapshot": CheckSnapshotName, "image": CheckImageName}
 	for name, refused := range map[string]string{
 		"vol-1":                       "",
@@ -286,7 +286,7 @@ func plainName() *rapid.Generator[string] {
 
 func hexID() *rapid.Generator[string] { return rapid.StringMatching(`[0-9a-f]{8}`) }
 
-func TestNamesAreReadAsTheyAreWritten(t *testing.T) {
+func TestNamesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		replica := plainName().Filter(func(s string) bool { return CheckReplicaName(s) == nil }).Draw(t, "replica")
 		snapshot := plainName().Filter(func(s string) bool { return CheckSnapshotName(s) == nil }).Draw(t, "snapshot")

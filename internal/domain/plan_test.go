@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const planMark = "\n== plan\n\n"
 
-func TestPlansAreAsDrawn(t *testing.T) {
+func TestGoldenPlans(t *testing.T) {
 	for name, file := range planFiles(t) {
 		t.Run(name, func(t *testing.T) {
 			drawn, _ := readPlanFile(t, file)
@@ -27,7 +27,7 @@ func TestPlansAreAsDrawn(t *testing.T) {
 				require.NoError(t, os.WriteFile(file, []byte(drawn+planMark+got), 0o644))
 			}
 			_, want := readPlanFile(t, file)
-			require.Equal(t, want, got, "go test -run TestPlansAreAsDrawn -update writes it anew")
+			require.Equal(t, want, got, "go test -run TestGoldenPlans -update writes it anew")
 		})
 	}
 }
@@ -135,7 +135,7 @@ func requireOrderIsRight(t rapid.TB, plan Plan) {
 	}
 }
 
-func TestTheSameInputGivesTheSamePlanWhateverOrderTheListingHas(t *testing.T) {
+func TestPlanIndependentOfListingOrder(t *testing.T) {
 	var fixtures []fixture
 	for _, file := range planFiles(t) {
 		drawn, _ := readPlanFile(t, file)
@@ -153,7 +153,7 @@ func TestTheSameInputGivesTheSamePlanWhateverOrderTheListingHas(t *testing.T) {
 	})
 }
 
-func TestPlanningChangesNothingOfWhatItIsGiven(t *testing.T) {
+func TestPlanKeepsInput(t *testing.T) {
 	for name, file := range planFiles(t) {
 		t.Run(name, func(t *testing.T) {
 			drawn, _ := readPlanFile(t, file)
@@ -167,7 +167,7 @@ func TestPlanningChangesNothingOfWhatItIsGiven(t *testing.T) {
 // The copy of s3 hangs on s2, which is kept and hangs where it should, but on
 // s1, which is loose until it is grafted. A copy that did not wait for that
 // would be sealed with a view that lacks the image.
-func TestACopyUnderAKeptSnapshotWaitsForTheGraftOfTheLooseOneAboveIt(t *testing.T) {
+func TestCopyWaitsForGraftOfLooseGrandparent(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -187,7 +187,7 @@ destination
 	require.Contains(t, plan.Operations[graftOfS3].After, graftOfS1)
 }
 
-func TestAKeptSnapshotFarBelowALooseOneHandsItsWaitDown(t *testing.T) {
+func TestKeptChainPassesWaitOn(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -208,7 +208,7 @@ destination
 	require.Contains(t, plan.Operations[operationAt(t, plan, VerbGraft, "new snapshot s5")].After, operationAt(t, plan, VerbGraft, "b-s1"))
 }
 
-func TestEveryCopyWaitsForItsParentsSealBeforeItIsGraftedAndForTheGraftBeforeItIsSealed(t *testing.T) {
+func TestCopyOrder(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -235,7 +235,7 @@ destination
 	}
 }
 
-func TestAPlanTellsWhatItCopiesAndWhetherItChangesAnything(t *testing.T) {
+func TestPlanSummary(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -255,7 +255,7 @@ destination
 	require.False(t, again.Changes())
 }
 
-func TestAHeadWithClustersOfItsOwnNeedsASystemSnapshotAndThatAlone(t *testing.T) {
+func TestWrittenHeadNeedsSystemSnapshot(t *testing.T) {
 	text := `
 source
   image:base
@@ -291,7 +291,7 @@ destination
 
 // Once the system snapshot is taken the head is empty, and it is a snapshot
 // like any other.
-func TestATakenSystemSnapshotIsUsedAgain(t *testing.T) {
+func TestSystemSnapshotReused(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -307,7 +307,7 @@ destination
 	require.False(t, seal.Attributes.UserCreated)
 }
 
-func TestAReplicaWithoutSnapshotsIsItsHeadOnTheImage(t *testing.T) {
+func TestRebuildWithoutSnapshots(t *testing.T) {
 	s := parseFixture(t, `
 source
   image:base
@@ -333,7 +333,7 @@ destination
 	require.Equal(t, "backing-image:base", stepOf(t, plan, plan.SystemSnapshot.Name).Parent.String(), "it becomes the ancestor")
 }
 
-func TestTheHeadStaysOnlyWhenNothingElseChanges(t *testing.T) {
+func TestHeadKeptOnlyIfNothingChanges(t *testing.T) {
 	source := `
 source
   image:base
@@ -377,7 +377,7 @@ destination
 
 // Without an image the ancestor is set loose and grafted nowhere; that is a
 // change, too, and nothing may change under the old head.
-func TestTheHeadGoesBeforeAnAncestorIsOnlySetLoose(t *testing.T) {
+func TestHeadDeletedBeforeDetach(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      head record=none\n")
 	plan := s.mustPlan(t)
 	require.Len(t, plan.Operations, 3)
@@ -389,7 +389,7 @@ func TestTheHeadGoesBeforeAnAncestorIsOnlySetLoose(t *testing.T) {
 
 // The destination has what the system snapshot will be, and a head on it. Until
 // it is taken the plan is one to look at, and shows a rebuild.
-func TestTheHeadDoesNotStayWhileTheSourcesHeadIsToBeFrozen(t *testing.T) {
+func TestHeadReplacedIfSourceHeadIsFrozen(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head own=h/3\ndestination\n  s1 own=a/1\n    system own=h/3\n      head\n")
 	name := s.mustPlan(t).SystemSnapshot.Name
 	copied := &s.destination.Lvols[1]
@@ -399,7 +399,7 @@ func TestTheHeadDoesNotStayWhileTheSourcesHeadIsToBeFrozen(t *testing.T) {
 	require.Equal(t, ActionCreateHead, stepOf(t, plan, "").Action)
 }
 
-func TestAHostThatKeepsNoRecordsIsNotAskedToWriteOne(t *testing.T) {
+func TestNoRecordOnHostWithoutRecords(t *testing.T) {
 	s := parseFixture(t, `
 requested none
 source upstream
@@ -449,7 +449,7 @@ destination
 // Whatever tree: the plan that is played in any order that it allows ends at
 // the same store, and every parent is right. (The proof looks at what is
 // between; this one has larger trees and mixes kept, loose and missing.)
-func TestAnyOrderOfALargerPlanEndsAtTheSame(t *testing.T) {
+func TestAnyOrderEndsAtSameStore(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := drawLargeScene(rt)
 		plan := s.mustPlan(rt)

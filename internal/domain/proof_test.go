@@ -512,7 +512,7 @@ func TestEveryPrefixOfEveryOrderIsSafeAndLeadsOn(t *testing.T) {
 
 // A replica of another volume, or a larger head, is refused at the start or never,
 // whatever is there, and not after a crash.
-func TestWhatWouldBeLostIsRefusedAtTheStartOrNever(t *testing.T) {
+func TestLossRefusedAtStartOrNever(t *testing.T) {
 	p := newProver(t)
 	worlds := 3000
 	if *soak {

@@ -14,7 +14,7 @@ func removalOf(t *testing.T, store Listing) (Plan, error) {
 	return PlanRemoval(r)
 }
 
-func TestAReplicaGoesHeadFirstThenLeafFirst(t *testing.T) {
+func TestRemovalDeletesHeadThenLeaves(t *testing.T) {
 	plan, err := removalOf(t, storeOf(t, "  image:base\n    s1\n      s2\n        head\n      s3\n        flight:0badcafe own=?/1\n  lvol:vol-7\n"))
 	require.NoError(t, err)
 	var got []string
@@ -30,9 +30,9 @@ func TestAReplicaGoesHeadFirstThenLeafFirst(t *testing.T) {
 	}, got)
 }
 
-// TestARemovalCanBeStoppedAnywhere: what is somebody else's is untouched at each
+// TestRemovalCanStopAnywhere: what is somebody else's is untouched at each
 // moment, and the rest of the replica can be removed from there.
-func TestARemovalCanBeStoppedAnywhere(t *testing.T) {
+func TestRemovalCanStopAnywhere(t *testing.T) {
 	for what, drawn := range map[string]string{
 		"a tree":                "  image:base\n    lvol:vol-7\n    s1\n      s2\n        head\n      s3\n  flight:0badcafe\n",
 		"a hurt one":            "  image:base\n  s1\n    s2\n      head\n",
@@ -74,7 +74,7 @@ func TestARemovalCanBeStoppedAnywhere(t *testing.T) {
 	}
 }
 
-func TestWhatARemovalRefuses(t *testing.T) {
+func TestRemovalRefusals(t *testing.T) {
 	for what, c := range map[string]struct {
 		store string
 		says  []string
@@ -92,12 +92,12 @@ func TestWhatARemovalRefuses(t *testing.T) {
 }
 
 // What the head tells to be the replica's must be told without it, too.
-func TestARemovalThatCouldNotBeFinishedIsRefused(t *testing.T) {
+func TestUnfinishableRemovalRefused(t *testing.T) {
 	_, err := removalOf(t, storeOf(t, "  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n    head\n  snap:vol-1-r-4e5f6a7b-snap-x-snap-b\n    lvol:vol-1-r-4e5f6a7b-snap-x-rebuilding\n"))
 	requireRefusal(t, err, "vol-1-r-4e5f6a7b-snap-x-snap-a")
 }
 
-func TestANewReplicaHangsOnItsImage(t *testing.T) {
+func TestCreationClonesImage(t *testing.T) {
 	store := storeOf(t, "  image:base\n")
 	for what, c := range map[string]struct {
 		image                 Image
@@ -122,7 +122,7 @@ func TestANewReplicaHangsOnItsImage(t *testing.T) {
 	}
 }
 
-func TestWhatACreationRefuses(t *testing.T) {
+func TestCreationRefusals(t *testing.T) {
 	for what, c := range map[string]struct {
 		store string
 		name  string

@@ -14,7 +14,7 @@ func repairOf(t *testing.T, store Listing, requested Image, others ...Replica) (
 	return PlanRepair(r, requested, others...)
 }
 
-func TestWhatARepairDoes(t *testing.T) {
+func TestRepairPlans(t *testing.T) {
 	base := ImageNamed("base")
 	for what, c := range map[string]struct {
 		store string
@@ -90,7 +90,7 @@ func TestWhatARepairDoes(t *testing.T) {
 	}
 }
 
-func TestWhatARepairRefuses(t *testing.T) {
+func TestRepairRefusals(t *testing.T) {
 	base := ImageNamed("base")
 	for what, c := range map[string]struct {
 		store string
@@ -118,13 +118,13 @@ func TestWhatARepairRefuses(t *testing.T) {
 }
 
 // A linked clone under what reads what it should already is not in the way.
-func TestASpacerIsRemovedUnderALinkedClone(t *testing.T) {
+func TestRepairRemovesSpacerOfLinkedClone(t *testing.T) {
 	plan, err := repairOf(t, storeOf(t, "  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n        lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"), Image{})
 	require.NoError(t, err)
 	require.Len(t, plan.Operations, 2)
 }
 
-func TestAnotherReplicaKnowsTheImageOfAHurtOne(t *testing.T) {
+func TestRepairLearnsImageFromOtherReplica(t *testing.T) {
 	healthy := replicasOf(t, "  image:base\n    s1\n      head\n")
 	plan, err := repairOf(t, storeOf(t, "  image:base\n  s1\n    head\n"), Image{}, healthy...)
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ func replicaOn(t *testing.T, drawn string) Replica {
 
 const aTree = "  image:base\n    s1\n      s2\n        head size=9 record=base\n      s3\n"
 
-func TestNewSnapshotsOfAReplica(t *testing.T) {
+func TestCheckNewSnapshot(t *testing.T) {
 	require.NoError(t, replicaOn(t, aTree).CheckNewSnapshot("s4"))
 	require.NoError(t, replicaOn(t, aTree).CheckNewSnapshot("x-snap-y"))
 	for what, c := range map[string]struct {
@@ -38,7 +38,7 @@ func TestNewSnapshotsOfAReplica(t *testing.T) {
 	}
 }
 
-func TestASnapshotMergesIntoWhatHangsOnIt(t *testing.T) {
+func TestSnapshotRemovalMergesIntoClone(t *testing.T) {
 	r := replicaOn(t, aTree)
 	removal, err := PlanSnapshotRemoval(r, "s2")
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestASnapshotMergesIntoWhatHangsOnIt(t *testing.T) {
 	}
 }
 
-func TestAReplicaGoesBackToASnapshot(t *testing.T) {
+func TestRevertPlans(t *testing.T) {
 	revert, err := PlanRevert(replicaOn(t, aTree), "s1", 0)
 	require.NoError(t, err)
 	require.Equal(t, "s1", revert.Snapshot.Name)

@@ -28,7 +28,7 @@ func allUUIDs(r Replica) (uuids []string) {
 	return uuids
 }
 
-func TestWhatAnotherSourceMayServeAndWhyNot(t *testing.T) {
+func TestSecondarySourceCandidates(t *testing.T) {
 	for what, c := range map[string]struct {
 		primary, other string // what follows "s2", which hangs on s1
 		lent           bool
@@ -67,7 +67,7 @@ func TestWhatAnotherSourceMayServeAndWhyNot(t *testing.T) {
 	}
 }
 
-func TestASnapshotOnAnotherParentHasAnotherHistory(t *testing.T) {
+func TestSecondaryNeedsSameParent(t *testing.T) {
 	for what, c := range map[string]struct{ primary, other, unlike string }{
 		"on its sibling":        {"s1\n      s2\n      s3 own=a/1\n        head", "s1\n      s2\n        s3 own=a/1\n          head", "snapshot s3 hangs on s2"},
 		"the parent was merged": {"s1\n      s2\n        s3 own=a/1\n          head", "s1\n      s3 own=a/1\n        head", "snapshot s3 hangs on s1"},
@@ -85,7 +85,7 @@ func TestASnapshotOnAnotherParentHasAnotherHistory(t *testing.T) {
 	}
 }
 
-func TestWhoLendsNothingAtAll(t *testing.T) {
+func TestUnusableSecondarySources(t *testing.T) {
 	const healthy = "\n  image:base\n    s1 own=a/1\n      head\n"
 	for what, c := range map[string]struct{ primary, other, why string }{
 		"it has lost its image":             {healthy, "\n  image:base\n  s1 own=a/1\n    head\n", "lost backing image base"},
@@ -111,7 +111,7 @@ func TestWhoLendsNothingAtAll(t *testing.T) {
 	require.Contains(t, NewSecondarySource(primary, primary, ImageNamed("base"), allUUIDs(primary)).Unusable, "the same replica")
 }
 
-func TestAnImageIsLentLikeASnapshot(t *testing.T) {
+func TestSecondaryServesImage(t *testing.T) {
 	const under = "\n    s1 own=a/1\n      head\n"
 	for what, c := range map[string]struct {
 		other string // what follows the other's image
@@ -137,7 +137,7 @@ func TestAnImageIsLentLikeASnapshot(t *testing.T) {
 }
 
 // Only what is copied is looked at: proofs cost a read of the data.
-func TestOnlyWhatIsCopiedIsProven(t *testing.T) {
+func TestSecondaryProvesCopiedOnly(t *testing.T) {
 	text := "\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n        s3 own=c/1\n          head\n"
 	primary, other, _ := two(t, "source"+text+"destination"+strings.Replace(text, "s3 own=c/1", "s4 own=c/1", 1))
 	onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageNamed("base"), []string{"a-s2", "a-s3"})
@@ -148,7 +148,7 @@ func TestOnlyWhatIsCopiedIsProven(t *testing.T) {
 	require.Empty(t, loan.Mismatches, "what is not there is not told, such as a system snapshot (rule 3)")
 }
 
-func TestThePrimaryIsTheFirstHealthySource(t *testing.T) {
+func TestPrimaryIsFirstHealthySource(t *testing.T) {
 	const (
 		healthy  = "\n  image:base\n    s1\n      head\n"
 		hurt     = "\n  image:base\n  s1\n    head\n"

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAPrimaryThatLacksDataOfAnotherSourceIsRefused(t *testing.T) {
+func TestStalePrimaryRefused(t *testing.T) {
 	const whole = "\n  image:base\n    s1 own=a/2\n      s2 own=b/3\n        head own=?/1\n"
 	for what, c := range map[string]struct {
 		primary, other string
@@ -88,7 +88,7 @@ func TestAPrimaryThatLacksDataOfAnotherSourceIsRefused(t *testing.T) {
 	}
 }
 
-func TestAllOtherSourcesAreCompared(t *testing.T) {
+func TestPrimaryComparedWithAllSources(t *testing.T) {
 	primary, other, _ := two(t, "source\n  head own=?/1\ndestination\n  s1 own=a/1\n    head own=?/1\n")
 	third, _, _ := two(t, "source\n  s2 own=a/1\n    head own=?/1\ndestination\n")
 	third.Store.Name = "disk-c"
@@ -99,7 +99,7 @@ func TestAllOtherSourcesAreCompared(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestASourceOfAnotherVolumeIsRefused(t *testing.T) {
+func TestSourceOfOtherVolumeRefused(t *testing.T) {
 	for other, refused := range map[string]bool{"vol-1-r-8c9d0e1f": false, "vol-2-r-0a1b2c3d": true, "backup": true} {
 		a, _, _ := two(t, "source\n  head\ndestination\n")
 		b, err := NewReplica(Listing{UUID: "c", Name: "disk-c", ClusterSize: proofCluster, Lvols: []Lvol{{UUID: "c-head", Name: other, Size: proofSize}}}, other)
@@ -114,7 +114,7 @@ func TestASourceOfAnotherVolumeIsRefused(t *testing.T) {
 }
 
 // The image of another volume is not this one's.
-func TestAReplicaOfAnotherVolumeKnowsNothingOfTheImage(t *testing.T) {
+func TestOtherVolumeIsNoImageEvidence(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base\n  image:other\n    mine own=m/1\n      head record=other\n")
 	_, err := s.planFrom(sourceReplica, destinationReplica)
 	requireRefusal(t, err, "backing image other")
@@ -139,7 +139,7 @@ func TestAReplicaOfAnotherVolumeKnowsNothingOfTheImage(t *testing.T) {
 	require.Equal(t, []string{"vol-9-r-0a1b2c3d on lvstore disk-b is named as a replica of another volume than vol-1-r-0a1b2c3d on lvstore disk-a"}, v.Notices)
 }
 
-func TestReplicasOfDifferentVolumesAreToldByTheirNames(t *testing.T) {
+func TestDifferentVolumesByName(t *testing.T) {
 	for _, c := range []struct {
 		a, b  string
 		other bool

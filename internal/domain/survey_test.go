@@ -39,7 +39,7 @@ func surveyText(s Survey) string {
 	return text
 }
 
-func TestWhoseWhatIsOnAStore(t *testing.T) {
+func TestSurvey(t *testing.T) {
 	for what, c := range map[string]struct{ store, want string }{
 		"an empty store": {"", ""},
 		"replicas, whole ones and what is left of others": {
@@ -88,16 +88,16 @@ func TestWhoseWhatIsOnAStore(t *testing.T) {
 	}
 }
 
-func TestASurveyOfAStoreWithACycleIsRefused(t *testing.T) {
+func TestSurveyRefusesCycle(t *testing.T) {
 	store := storeOf(t, "  s1\n    s2\n")
 	store.Lvols[0].Parent = store.Lvols[1].UUID
 	_, err := NewSurvey(store)
 	requireRefusal(t, err, "disk-b", "circle")
 }
 
-// TestASurveyFindsEveryLvolOnce: whatever is on the store, everything on it is
+// TestSurveyListsEveryLvolOnce: whatever is on the store, everything on it is
 // somebody's or nobody's, and nothing is two replicas'.
-func TestASurveyFindsEveryLvolOnce(t *testing.T) {
+func TestSurveyListsEveryLvolOnce(t *testing.T) {
 	names := []string{"vol-1", "vol-1-snap-a", "vol-1-snap-a-snap-b", "vol-1-snap-a-snap-b-snap-c", "vol-10", "vol-1-rebuilding", "vol-1-snap-a-rebuilding-0badcafe", "bi-base-disk-store-b", "bi-rebuilding-0badcafe", "vol-1-clone-ep-1", "x-snap-"}
 	rapid.Check(t, func(t *rapid.T) {
 		store := fixtureStore("b")
@@ -138,7 +138,7 @@ func TestASurveyFindsEveryLvolOnce(t *testing.T) {
 	})
 }
 
-func TestVolumesAreKnownByTheNamesOfTheirReplicas(t *testing.T) {
+func TestVolumeOfReplica(t *testing.T) {
 	for name, want := range map[string]string{
 		"vol-1-r-4e5f6a7b": "vol-1", "pvc-8f5f-r-0badcafe": "pvc-8f5f", "a-r-b-r-c": "a-r-b",
 		"vol-1": "", "-r-0a1b2c3d": "", "vol-1-r-": "", "": "",

@@ -17,7 +17,7 @@ func treeOf(t rapid.TB, drawn string) (SnapshotTree, error) {
 	return NewSnapshotTree(r)
 }
 
-func TestATreeIsReadFromTheRootOn(t *testing.T) {
+func TestTreeOrder(t *testing.T) {
 	tree, err := treeOf(t, `
   image:base
     s1 at=5
@@ -47,7 +47,7 @@ func TestATreeIsReadFromTheRootOn(t *testing.T) {
 	require.False(t, tree.Has(""))
 }
 
-func TestATreeWithoutSnapshotsIsOneToo(t *testing.T) {
+func TestEmptyTree(t *testing.T) {
 	for _, drawn := range []string{"  head\n", "  image:base\n    head\n"} {
 		tree, err := treeOf(t, drawn)
 		require.NoError(t, err)
@@ -59,7 +59,7 @@ func TestATreeWithoutSnapshotsIsOneToo(t *testing.T) {
 	}
 }
 
-func TestTreesThatNoHealthyReplicaHasAreRefused(t *testing.T) {
+func TestUnhealthyTreesRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		drawn string
 		says  []string
@@ -86,12 +86,12 @@ func TestTreesThatNoHealthyReplicaHasAreRefused(t *testing.T) {
 	}
 }
 
-func TestAChildMayBeAsLargeAsItsParentOrLarger(t *testing.T) {
+func TestChildMayBeLarger(t *testing.T) {
 	_, err := treeOf(t, "  s1 size=7\n    s2 size=7\n      s3 size=8\n        head size=8\n")
 	require.NoError(t, err)
 }
 
-func TestListingsThatContradictThemselvesAreRefused(t *testing.T) {
+func TestContradictoryListingsRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		lvols []Lvol
 		says  []string
@@ -116,7 +116,7 @@ func TestListingsThatContradictThemselvesAreRefused(t *testing.T) {
 	}
 }
 
-func TestPathsThatMeetAreNoCycle(t *testing.T) {
+func TestBranchesAreNoCycle(t *testing.T) {
 	store := fixtureStore("b")
 	store.Lvols = []Lvol{{UUID: "4", Parent: "2"}, {UUID: "3", Parent: "2"}, {UUID: "2", Parent: "1"}, {UUID: "1"}, {UUID: "5", Parent: "1"}}
 	_, err := newIndex(store)
@@ -139,7 +139,7 @@ func longChain(store Listing, replica string, n int) Listing {
 }
 
 // What is quadratic here, or recursive, does not come to an end.
-func TestAHundredThousandSnapshotsInOneChain(t *testing.T) {
+func TestDeepChain(t *testing.T) {
 	const n = 100_000
 	s := fixture{requested: NoImage(), source: longChain(fixtureStore("a"), sourceReplica, n), destination: longChain(fixtureStore("b"), destinationReplica, n/2)}
 	source, destination := s.replicas(t)
@@ -157,7 +157,7 @@ func TestAHundredThousandSnapshotsInOneChain(t *testing.T) {
 	require.Empty(t, after.violations(t, NoImage()))
 }
 
-func TestAHundredThousandSnapshotsFromTheLeafToTheRootInTheListing(t *testing.T) {
+func TestDeepChainListedLeafFirst(t *testing.T) {
 	store := longChain(fixtureStore("b"), destinationReplica, 100_000)
 	for i, j := 0, len(store.Lvols)-1; i < j; i, j = i+1, j-1 {
 		store.Lvols[i], store.Lvols[j] = store.Lvols[j], store.Lvols[i]
@@ -168,7 +168,7 @@ func TestAHundredThousandSnapshotsFromTheLeafToTheRootInTheListing(t *testing.T)
 	require.NoError(t, err)
 }
 
-func TestAReplicaFindsItsSnapshotsByName(t *testing.T) {
+func TestSnapshotByName(t *testing.T) {
 	r, err := NewReplica(storeOf(t, "  s2\n  s1\n    s3\n"), destinationReplica)
 	require.NoError(t, err)
 	for _, name := range []string{"s1", "s2", "s3"} {
@@ -182,7 +182,7 @@ func TestAReplicaFindsItsSnapshotsByName(t *testing.T) {
 	}
 }
 
-func TestParentsInTheReplicasWords(t *testing.T) {
+func TestParentOf(t *testing.T) {
 	store := storeOf(t, `
   image:base
     s1

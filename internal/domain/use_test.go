@@ -179,7 +179,7 @@ func TestImageInUseIsNotRemoved(t *testing.T) {
 
 // A snapshot that Longhorn's engine does not know of is warned of, where the replica may
 // be Longhorn's.
-func TestFrozenLonghornHeadIsWarnedOf(t *testing.T) {
+func TestWarnsOfFrozenLonghornHead(t *testing.T) {
 	for _, c := range []struct {
 		replica string
 		records bool

@@ -15,7 +15,7 @@ source
 destination
 `
 
-func TestWhatIsWrongWithAReplica(t *testing.T) {
+func TestVerifyViolations(t *testing.T) {
 	type found struct {
 		subject, rule string
 		repairable    bool
@@ -146,7 +146,7 @@ func TestWhatIsWrongWithAReplica(t *testing.T) {
 	}
 }
 
-func TestAReplicaOfAVolumeWithoutAnImageMustNotHangOnOne(t *testing.T) {
+func TestVerifyRefusesUnwantedImage(t *testing.T) {
 	s := parseFixture(t, "source\n  s1 own=a/2\n    head\ndestination\n  image:base\n    s1 own=a/2\n      head\n")
 	violations := s.violations(t, NoImage())
 	require.Len(t, violations, 1)
@@ -155,7 +155,7 @@ func TestAReplicaOfAVolumeWithoutAnImageMustNotHangOnOne(t *testing.T) {
 	require.Contains(t, violations[0].Detail, "backing-image:base instead of no parent")
 }
 
-func TestTheHeadOfAReplicaWithoutSnapshotsIsItsAncestor(t *testing.T) {
+func TestVerifyHeadAsAncestor(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
 	violations := s.violations(t, ImageNamed("base"))
 	require.Len(t, violations, 1)
@@ -163,7 +163,7 @@ func TestTheHeadOfAReplicaWithoutSnapshotsIsItsAncestor(t *testing.T) {
 	require.Equal(t, RuleAncestorParent, violations[0].Rule)
 }
 
-func TestAttributesCountOnlyWhereBothHostsRecordThem(t *testing.T) {
+func TestVerifyAttributesIfBothRecord(t *testing.T) {
 	for _, flavours := range []string{"source upstream\n%sdestination\n%s", "source\n%sdestination upstream\n%s"} {
 		source, destination := "  s1 own=a/2 at=1\n    head\n", "  s1 own=a/2 at=2\n    head\n"
 		text := flavours[:len(flavours)-2] + destination
@@ -177,7 +177,7 @@ func TestAttributesCountOnlyWhereBothHostsRecordThem(t *testing.T) {
 	}
 }
 
-func TestThereIsNothingToCompareWithASourceThatIsNotWhole(t *testing.T) {
+func TestVerifyNeedsWholeSource(t *testing.T) {
 	s := parseFixture(t, "source\n  s1 own=a/2\ndestination\n  s1 own=a/2\n    head\n")
 	source, destination := s.replicas(t)
 	_, err := Verify(source, destination, NoImage())
@@ -186,7 +186,7 @@ func TestThereIsNothingToCompareWithASourceThatIsNotWhole(t *testing.T) {
 	requireRefusal(t, err, "no head")
 }
 
-func TestTheSnapshotsCanBeVerifiedBeforeThereIsAHead(t *testing.T) {
+func TestVerifySnapshotsWithoutHead(t *testing.T) {
 	s := parseFixture(t, verifiedSource+"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n")
 	source, destination := s.replicas(t)
 	violations, err := VerifySnapshots(source, destination, ImageNamed("base"))
