@@ -232,23 +232,31 @@ type Sparse = app.Sparse
 //	}
 type Changing = app.Changing
 
-// Limits bound what a Queue's rebuilds do to one host.
+// Limits is how many rebuilds of a Queue run at once.
 //
 //	type Limits struct {
-//		PerSource      int // rebuilds that read from it, or may, at once; 0: DefaultPerSource
-//		PerDestination int // rebuilds that write to it at once; 0: DefaultPerDestination
+//		PerSource      int // rebuilds that read from one host, or may; 0: DefaultPerSource
+//		PerDestination int // rebuilds that write to one host; 0: DefaultPerDestination
+//
+//		// PerNode limits the rebuilds that use a node, be it as source or as destination,
+//		// where a node has several hosts. 0 is no limit.
+//		PerNode int
+//
+//		// NodeOf returns the name of the node that a host is on, "" for a host that no
+//		// PerNode limits. Submit calls it for each host of a request.
+//		NodeOf func(Host) string
 //	}
 type Limits = app.Limits
 
-// How many rebuilds a host takes part in at once, if Limits do not say. After
-// a node's reboot hundreds begin at once otherwise, and starve the volumes that
-// still serve (longhorn/longhorn#2460). docs/reliability.md has the measurements.
+// Limits of a host that Limits leaves at 0. After the reboot of a node hundreds of
+// rebuilds start at once otherwise and starve the volumes that still serve
+// (longhorn/longhorn#2460). docs/reliability.md has the measurements.
 const (
 	DefaultPerSource      = 2
 	DefaultPerDestination = 2
 )
 
-// ErrClosed is what a Queue answers once it was closed.
+// ErrClosed is the error of a Queue that is closed.
 var ErrClosed = app.ErrClosed
 
 // Status is what is known of a Job at a moment. It is there from the first
@@ -262,18 +270,19 @@ var ErrClosed = app.ErrClosed
 //		Destination string // replica
 //		Mode        string // "fast" or "full"
 //		Phase       Phase
+//		Position    int    // queued and paused: among those that wait, from 1 on; 0 otherwise
 //		WaitsFor    string // queued: in words
 //
-//		Submitted, Began, Ended time.Time // zero: not yet
+//		Submitted, Began, Ended time.Time // zero: not yet; Began is the last time that it did
 //
-//		Last Event // running and ended: the newest; bytes, rate and time left are in it
+//		Last Event // the newest; bytes, rate and time left are in it. None before it runs for the first time
 //
 //		Report Report // ended
 //		Err    error  // ended; nil: complete
 //	}
 type Status = app.Status
 
-// Phase is where a Job is.
+// Phase is what a Job does.
 //
 //	type Phase string
 type Phase = app.Phase
@@ -281,7 +290,9 @@ type Phase = app.Phase
 // The phases.
 const (
 	PhaseQueued  Phase = "queued"
+	PhasePaused  Phase = "paused" // it waits for Job.Resume
 	PhaseRunning Phase = "running"
+	PhasePausing Phase = "pausing" // it still runs, cleans up, and waits again then
 	PhaseEnded   Phase = "ended"
 )
 

@@ -6,9 +6,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/app"
 )
 
-// Queue runs many rebuilds: as many at once as the limits of their hosts allow, and one
-// of each volume at a time. It is first in, first out: a rebuild never waits for one
-// that was submitted later and shares a host or the volume with it.
+// Queue runs many rebuilds: as many at once as its Limits allow, and one of each volume
+// at a time. It is first in, first out: a rebuild never waits for one that is behind it
+// and shares a host, a node or the volume with it. [Job.Move] changes the order, and a
+// paused job lets all others pass.
 //
 // Hosts are compared with ==, so use one [Host] value for a store in all requests. The
 // methods may be called from several goroutines at once.

@@ -2,27 +2,45 @@ package app
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // Job is one rebuild of a Queue.
 type Job struct {
+	queue   *Queue
 	id      string
 	number  uint64 // in the order of submission
-	lines   int    // of its report, once it has ended
 	request Request
+	nodes   map[ports.Host]string // the nodes of its hosts; "": not limited
 	ctx     context.Context
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	done    chan struct{} // closed when it has ended
+
+	// Under the lock of the queue.
+	paused bool
+	endRun context.CancelCauseFunc // ends the run; nil: it does not run
+	lines  int                     // of its report, once it has ended
 
 	mu     sync.Mutex
 	status Status
 }
 
-func newJob(ctx context.Context, request Request) *Job {
-	j := &Job{id: drawID(), request: request, done: make(chan struct{})}
-	j.ctx, j.cancel = context.WithCancel(ctx)
+// errPaused is the cause of the end of a run that its job repeats later.
+var errPaused = errors.New("paused")
+
+func newJob(ctx context.Context, queue *Queue, request Request) *Job {
+	j := &Job{queue: queue, id: drawID(), request: request, nodes: make(map[ports.Host]string), done: make(chan struct{})}
+	j.ctx, j.cancel = context.WithCancelCause(ctx)
+	if nodeOf := queue.limits.NodeOf; nodeOf != nil {
+		for _, site := range append(request.sources(), request.Destination) {
+			j.nodes[site.Host] = nodeOf(site.Host)
+		}
+	}
 	mode := "fast"
 	if request.Options.Full {
 		mode = "full"
@@ -49,7 +67,7 @@ func (j *Job) Status() Status {
 
 // Cancel ends it soon, if it has not ended yet: what is finished stays, and
 // the next rebuild goes on from there.
-func (j *Job) Cancel() { j.cancel() }
+func (j *Job) Cancel() { j.cancel(nil) }
 
 // Done is closed when it has ended.
 func (j *Job) Done() <-chan struct{} { return j.done }
@@ -66,31 +84,77 @@ func (j *Job) Wait(ctx context.Context) (Report, error) {
 	}
 }
 
+// Pause keeps the job from running until Resume. Jobs behind it may pass, and it keeps
+// its position. A job that runs is ended as Cancel does, cleans up (PhasePausing), and
+// becomes the first of those that wait. Its next run keeps the snapshots that are
+// finished and copies the others from the start. A job that completes or fails before
+// the pause takes effect has ended. ErrRefused: it has ended already.
+func (j *Job) Pause() error { return j.setPaused(true) }
+
+// Resume lets a paused job run when its turn comes. One that is still PhasePausing runs
+// again once it has cleaned up. ErrRefused: it has ended.
+func (j *Job) Resume() error { return j.setPaused(false) }
+
+func (j *Job) setPaused(paused bool) error {
+	j.queue.mu.Lock()
+	defer j.queue.mu.Unlock()
+	if j.Status().Phase == PhaseEnded {
+		return refusef("rebuild %s of replica %s has ended", j.id, j.Status().Destination)
+	}
+	j.paused = paused
+	if paused && j.endRun != nil {
+		j.endRun(errPaused)
+		j.change(func(s *Status) { s.Phase = PhasePausing })
+	}
+	j.queue.scheduleLocked()
+	return nil
+}
+
+// Move gives a job that waits another position among those that wait: 1 is the first,
+// and a number that is too large means the last. ErrRefused: the job does not wait, or
+// the position is less than 1.
+func (j *Job) Move(position int) error {
+	q := j.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at := slices.Index(q.waiting, j)
+	if at < 0 {
+		return refusef("rebuild %s of replica %s cannot be moved: it is %s", j.id, j.Status().Destination, j.Status().Phase)
+	}
+	if position < 1 {
+		return refusef("position %d in the queue: expected at least 1", position)
+	}
+	q.waiting = slices.Delete(q.waiting, at, at+1)
+	q.waiting = slices.Insert(q.waiting, min(position-1, len(q.waiting)), j)
+	q.scheduleLocked()
+	return nil
+}
+
 func (j *Job) change(do func(*Status)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	do(&j.status)
 }
 
-func (j *Job) waitFor(what string) { j.change(func(s *Status) { s.WaitsFor = what }) }
+// waits has the status tell that it waits, at which position, and for what.
+func (j *Job) waits(position int, waitsFor string) {
+	phase := PhaseQueued
+	if j.paused {
+		phase, waitsFor = PhasePaused, ""
+	}
+	j.change(func(s *Status) { s.Phase, s.Position, s.WaitsFor = phase, position, waitsFor })
+}
 
 func (j *Job) begin() {
-	j.change(func(s *Status) { s.Phase, s.Began, s.WaitsFor = PhaseRunning, time.Now(), "" })
+	j.change(func(s *Status) { s.Phase, s.Began, s.Position, s.WaitsFor = PhaseRunning, time.Now(), 0, "" })
 }
 
 func (j *Job) end(report Report, err error) {
 	j.change(func(s *Status) {
-		s.Phase, s.Ended, s.WaitsFor, s.Report, s.Err = PhaseEnded, time.Now(), "", report, err
+		s.Phase, s.Ended, s.Position, s.WaitsFor, s.Report, s.Err = PhaseEnded, time.Now(), 0, "", report, err
 	})
-	j.cancel()
+	j.cancel(nil)
 	close(j.done)
-}
-
-// observed is the request, with the job listening in.
-func (j *Job) observed() Request {
-	r := j.request
-	r.Observer = &listener{job: j, next: j.request.Observer}
-	return r
 }
 
 // listener keeps the newest event, and passes all of them on.

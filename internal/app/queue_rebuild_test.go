@@ -1,0 +1,50 @@
+package app_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// The run that a pause ends leaves nothing in flight; the next one copies only what it
+// had not finished.
+func TestResumedJobCopiesOnlyTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWard(t, memory.Fork, "source", "destination")
+		request := w.volume("own", "source", "destination")
+		queue := app.NewQueue(app.New(nil), app.Limits{})
+		w.hosts["source"].Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "copy" && c.Name == domain.SnapshotLvolName("own-r-0a1b2c3d", "c") {
+				return memory.Fault{Delay: time.Hour}
+			}
+			return memory.Fault{}
+		})
+		job, err := queue.Submit(t.Context(), request)
+		require.NoError(t, err)
+		time.Sleep(time.Minute) // of the bubble's clock: it copies c
+		require.NoError(t, job.Pause())
+		synctest.Wait()
+		require.Equal(t, app.PhasePaused, job.Status().Phase)
+		left := list(t, w.hosts["destination"], request.Destination.Replica)
+		require.Empty(t, left.InFlight)
+		require.Nil(t, left.Head)
+		require.Len(t, left.Snapshots, 2, "a and b")
+		opened, err := w.hosts["source"].Opened(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, opened)
+
+		w.hosts["source"].Inject(nil)
+		require.NoError(t, job.Resume())
+		report, err := job.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, uint64(2*cluster), report.CopiedBytes, "c and the system snapshot")
+		w.requireRebuilt(request)
+		require.NoError(t, queue.Close(t.Context()))
+	})
+}
