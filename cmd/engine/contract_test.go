@@ -184,7 +184,8 @@ func TestWhatIsStillWrongIsInTheJSON(t *testing.T) {
 		Violations: []rebuild.Violation{{Subject: "snap11", Rule: rebuild.RuleAncestorParent, Detail: "it has no parent", Repairable: true}},
 	}
 	var out, none bytes.Buffer
-	err := printResult(streams{&out, &none}, report, errors.New("verify:\none thing is wrong"))
+	failure := errors.New("verify:\none thing is wrong")
+	err := streams{&out, &none}.conclude(outputJSON, failure, newResult(report, failure), "")
 	require.ErrorContains(t, err, "verify")
 	r := printed(t, out.String(), false)
 	require.Equal(t, "verify: one thing is wrong", r["error"])

@@ -103,15 +103,7 @@ func checksum(c *cobra.Command, text *string) (err error) {
 	return nil
 }
 
-func (k imageCommands) add() *cobra.Command {
-	var name, uuid, sum string
-	output := outputText
-	var format formatFlag
-	sums := checksumContent
-	c := &cobra.Command{
-		Use:   "import FILE ADDRESS",
-		Short: "Bring a disk image onto a host as a backing image",
-		Long: `import makes a backing image of a file, raw or qcow2. What is all zero takes no
+const importHelp = `import makes a backing image of a file, raw or qcow2. What is all zero takes no
 room, and holes of the file are not read. Nothing is left of an import that fails or
 is interrupted.
 
@@ -123,7 +115,17 @@ is the SHA-512 of the content, which for a raw image is the same. It takes a whi
 for zeros, too: --checksum none records none, and a large sparse image is imported
 in seconds. The same image on another host has to have the same UUID: give the one
 that the first import has drawn. docs/images.md tells more.
-` + hostAddressHelp,
+` + hostAddressHelp
+
+func (k imageCommands) add() *cobra.Command {
+	var name, uuid, sum string
+	output := outputText
+	var format formatFlag
+	sums := checksumContent
+	c := &cobra.Command{
+		Use:     "import FILE ADDRESS",
+		Short:   "Bring a disk image onto a host as a backing image",
+		Long:    importHelp,
 		Example: "  engine image import debian.qcow2 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian",
 		Args:    exactArgs("FILE", "ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {

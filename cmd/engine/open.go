@@ -55,21 +55,17 @@ func (f *imageFlags) add(c *cobra.Command, usage string) {
 // said is what was said of the image; an empty name is a mistake, not "not
 // known".
 func (f imageFlags) said(c *cobra.Command) (rebuild.Image, error) {
-	return saidImage(c, f.name, f.none)
-}
-
-func saidImage(c *cobra.Command, name string, none bool) (rebuild.Image, error) {
 	named := c.Flags().Changed("image")
 	switch {
-	case named && none:
+	case named && f.none:
 		return rebuild.Image{}, badUsage("--image and --no-image: expected one of them, got both")
-	case none:
+	case f.none:
 		return rebuild.NoImage(), nil
 	case named:
-		if err := rebuild.CheckImageName(name); err != nil {
+		if err := rebuild.CheckImageName(f.name); err != nil {
 			return rebuild.Image{}, badUsage("--image: %v", err)
 		}
-		return rebuild.ImageNamed(name), nil
+		return rebuild.ImageNamed(f.name), nil
 	}
 	return rebuild.Image{}, nil
 }

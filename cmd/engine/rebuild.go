@@ -22,8 +22,7 @@ const reservePercent = 1
 type rebuildFlags struct {
 	sources          []string
 	destination      string
-	image            string
-	noImage          bool
+	image            imageFlags
 	fast             bool
 	acceptHurtSource bool
 	noChecksums      bool
@@ -39,8 +38,7 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; once for each that there is")
 	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
-	flags.StringVar(&f.image, "image", "", "`NAME` of the volume's backing image, where no record or lineage tells it")
-	flags.BoolVar(&f.noImage, "no-image", false, "the volume has no backing image")
+	f.image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
 	flags.BoolVar(&f.fast, "fast", true, "keep what is proven identical")
 	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
 	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` that is right, of those that are given as sources, where they differ")
@@ -69,34 +67,30 @@ func newPlan(s streams, engine *rebuild.Engine, open opener) planCommand {
 				}
 				request.Options.Sealings = sealings
 				plan, err := engine.Plan(c.Context(), request)
-				if flags.output == outputText {
-					if err == nil {
-						var text strings.Builder
-						writePlan(&text, plan)
-						for _, warning := range plan.Warnings {
-							fmt.Fprintf(&text, "  warning: %s\n", warning)
-						}
-						for _, notice := range plan.Notices {
-							fmt.Fprintf(&text, "  notice: %s\n", notice)
-						}
-						fmt.Fprint(s.out, fold(text.String(), lineWidth(s.out)))
-					}
-					return err
+				text := ""
+				if err == nil {
+					text = planText(plan)
 				}
-				report := rebuild.Report{Outcome: rebuild.OutcomeComplete, Plan: plan, Warnings: plan.Warnings, Notices: plan.Notices, Deleted: plan.Deletions}
-				switch {
-				case errors.Is(err, rebuild.ErrRefused):
-					report.Outcome = rebuild.OutcomeRefused
-				case err != nil:
-					report.Outcome = rebuild.OutcomeFailed
-				}
-				return printResult(s, report, err)
+				report := rebuild.Report{Outcome: verdictOf(err).Outcome, Plan: plan, Warnings: plan.Warnings, Notices: plan.Notices, Deleted: plan.Deletions}
+				return s.conclude(flags.output, err, newResult(report, err), text)
 			})
 		},
 	}
 	flags.add(c)
 	c.Flags().StringVar(&flags.confirmed, "confirm", "", "plan as if the `NAME` of the destination were repeated")
 	return planCommand{c}
+}
+
+func planText(plan rebuild.Plan) string {
+	var text strings.Builder
+	writePlan(&text, plan)
+	for _, warning := range plan.Warnings {
+		fmt.Fprintf(&text, "  warning: %s\n", warning)
+	}
+	for _, notice := range plan.Notices {
+		fmt.Fprintf(&text, "  notice: %s\n", notice)
+	}
+	return text.String()
 }
 
 func newRebuild(s streams, engine *rebuild.Engine, open opener, confirm confirmer, log *zap.Logger) rebuildCommand {
@@ -145,29 +139,7 @@ is taken.
 				if bandwidth > 0 {
 					request.Bandwidth = []*rebuild.Bandwidth{rebuild.NewBandwidth(uint64(bandwidth))}
 				}
-				show := newStory(s.out)
-				if flags.output == outputText {
-					if err := show.before(c.Context(), request); err != nil {
-						return err
-					}
-					request.Observer = show
-				}
-				report, err := engine.Rebuild(c.Context(), request)
-				if loss := (*rebuild.LossRefusal)(nil); errors.As(err, &loss) && confirm.terminal && flags.output == outputText {
-					if err := confirm.require(c, "", loss.Replica, loss.Error()); err != nil {
-						return err
-					}
-					request.Options.Overwrite = loss.Replica
-					report, err = engine.Rebuild(c.Context(), request)
-				}
-				if flags.output == outputJSON {
-					return printResult(s, report, err)
-				}
-				show.after(report, newResultWithStates(report, err))
-				if err != nil {
-					return &saidAlready{err}
-				}
-				return nil
+				return rebuilding{s, engine, confirm}.run(c, request, flags.output)
 			})
 		},
 	}
@@ -177,6 +149,41 @@ is taken.
 	c.Flags().IntVar(&parallel, "parallel", parallel, "copies at once; 1: one operation after the other")
 	c.Flags().Var(&verify, "verify", "check cluster counts, or maps and checksums, or every byte")
 	return rebuildCommand{c}
+}
+
+// rebuilding is what a rebuild needs besides its request.
+type rebuilding struct {
+	s       streams
+	engine  *rebuild.Engine
+	confirm confirmer
+}
+
+// run rebuilds and prints how it went. On a terminal it asks before it overwrites what
+// may be the only copy of something.
+func (r rebuilding) run(c *cobra.Command, request rebuild.Request, output outputFlag) error {
+	show := newStory(r.s.out)
+	if output == outputText {
+		if err := show.before(c.Context(), request); err != nil {
+			return err
+		}
+		request.Observer = show
+	}
+	report, err := r.engine.Rebuild(c.Context(), request)
+	if loss := (*rebuild.LossRefusal)(nil); errors.As(err, &loss) && r.confirm.terminal && output == outputText {
+		if err := r.confirm.require(c, "", loss.Replica, loss.Error()); err != nil {
+			return err
+		}
+		request.Options.Overwrite = loss.Replica
+		report, err = r.engine.Rebuild(c.Context(), request)
+	}
+	result := newResult(report, err)
+	if output == outputText {
+		show.after(report, result)
+		if err != nil {
+			err = &saidAlready{err}
+		}
+	}
+	return r.s.conclude(output, err, result, "")
 }
 
 // withRequest opens all hosts for a while.
@@ -209,7 +216,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 		}
 		request.Options.Overwrite = flags.confirmed
 	}
-	if request.Image, err = saidImage(c, flags.image, flags.noImage); err != nil {
+	if request.Image, err = flags.image.said(c); err != nil {
 		return err
 	}
 	request.MoreSources = make([]rebuild.Site, len(sources)-1)
@@ -219,10 +226,8 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 		switch {
 		case err != nil && isOneOfSeveral:
 			host = &unreachable{err: err}
-		case err != nil && flags.output == outputJSON:
-			return printResult(s, rebuild.Report{Outcome: rebuild.OutcomeFailed}, err)
 		case err != nil:
-			return err
+			return s.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
 		}
 		defer func() { _ = host.Close() }() // nothing more is asked of it
 		site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
@@ -252,25 +257,6 @@ func (u *unreachable) Close() error { return nil }
 // that may pass.
 func (u *unreachable) List(context.Context) (rebuild.Listing, error) {
 	return rebuild.Listing{}, errors.New(oneLine(u.err))
-}
-
-// printResult prints JSON, also of what failed; the error is in it.
-func printResult(s streams, report rebuild.Report, failure error) error {
-	r := newResultWithStates(report, failure)
-	if err := r.print(s.out); err != nil {
-		return err
-	}
-	if failure != nil {
-		return &saidAlready{failure}
-	}
-	return nil
-}
-
-func newResultWithStates(report rebuild.Report, failure error) result {
-	r := newResult(report, failure)
-	r.Source = newReplicaState(report.Source, report.Plan.Image, report.SourceViews)
-	r.Destination = newReplicaState(report.Destination, report.Plan.Image, report.DestinationViews)
-	return r
 }
 
 // rebuildVerifyFlag is --verify of a rebuild, which can also read every byte.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -13,9 +11,7 @@ import (
 // result is what simulate, plan and rebuild print as JSON. Its field names are
 // a promise.
 type result struct {
-	APIVersion  string          `json:"apiVersion"`
-	Outcome     rebuild.Outcome `json:"outcome"`
-	Error       string          `json:"error"`
+	verdict
 	Plan        []planEntry     `json:"plan"`
 	Source      replicaState    `json:"source"`
 	Destination replicaState    `json:"destination"`
@@ -136,22 +132,19 @@ type violationLine struct {
 	Repairable bool   `json:"repairable"`
 }
 
-func newResult(report rebuild.Report, err error) result {
+func newResult(report rebuild.Report, failure error) result {
+	image := report.Plan.Image
 	r := result{
-		APIVersion: "rebuild/v1", Outcome: report.Outcome,
-		Plan: planEntries(report.Plan), Violations: []violationLine{}, Warnings: append([]string{}, report.Warnings...), Notices: append([]string{}, report.Notices...),
-		CopiedBytes: report.CopiedBytes, DurationMS: report.Duration.Milliseconds(),
+		verdict: verdictOf(failure), Plan: planEntries(report.Plan),
+		Source:      newReplicaState(report.Source, image, report.SourceViews),
+		Destination: newReplicaState(report.Destination, image, report.DestinationViews),
+		Violations:  violationLines(report.Violations), Warnings: append([]string{}, report.Warnings...), Notices: append([]string{}, report.Notices...),
+		CopiedBytes: report.CopiedBytes, DurationMS: report.Duration.Milliseconds(), Deleted: deletedLines(report.Deleted),
 	}
-	if err != nil {
-		r.Error = oneLine(err)
-	}
-	r.Deleted = deletedLines(report.Deleted)
+	r.Outcome = report.Outcome
 	for _, s := range report.Sources {
 		served := rebuild.Served{Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes}
-		r.Sources = append(r.Sources, newSourceLine(served, report.Plan.Image.Parent().String()))
-	}
-	for _, v := range report.Violations {
-		r.Violations = append(r.Violations, violationLine(v))
+		r.Sources = append(r.Sources, newSourceLine(served, image.Parent().String()))
 	}
 	return r
 }
@@ -197,12 +190,4 @@ func timeText(at time.Time) string {
 		return ""
 	}
 	return at.UTC().Format(time.RFC3339)
-}
-
-func (r result) print(out io.Writer) error { return printJSON(out, r) }
-
-func printJSON(out io.Writer, object any) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(object)
 }

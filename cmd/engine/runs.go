@@ -40,27 +40,24 @@ type played struct {
 	trouble *scenario.Trouble
 }
 
-// play rebuilds once. show is nil where nobody looks.
-func play(ctx context.Context, engine *rebuild.Engine, request rebuild.Request, world *scenario.World, n int, show *story) played {
+// play rebuilds once.
+func (s *simulation) play(ctx context.Context, n int) played {
 	p := played{sealed: []string{}, struck: []string{}}
+	request := s.request
 	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
 		if e.Kind == rebuild.EventEnded && e.Verb == rebuild.VerbSeal && e.Snapshot != "" {
 			p.sealed = append(p.sealed, e.Snapshot)
 		}
-		if show != nil {
-			show.Observe(e)
-		}
+		s.show.Observe(e)
 	})
-	p.trouble = world.Trouble(n, func(f scenario.Fault) {
+	p.trouble = s.world.Trouble(n, func(f scenario.Fault) {
 		p.struck = append(p.struck, f.String())
-		if show != nil {
-			show.strike(f)
-		}
+		s.show.strike(f)
 	})
-	before := world.Destination.CopiedLocally()
-	p.report, p.failure = engine.Rebuild(ctx, request)
+	before := s.world.Destination.CopiedLocally()
+	p.report, p.failure = s.engine.Rebuild(ctx, request)
 	p.trouble.End()
-	p.local = world.Destination.CopiedLocally() - before
+	p.local = s.world.Destination.CopiedLocally() - before
 	if at := p.trouble.Crashed(); at != nil {
 		// Nobody is left who could say more.
 		p.report.Outcome, p.failure = rebuild.OutcomeFailed, at

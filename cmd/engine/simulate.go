@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -37,14 +38,30 @@ with.`,
 			if err != nil {
 				return err
 			}
-			return simulate(c.Context(), engine, world, s, output)
+			outcome, err := newSimulation(engine, world, s, output).run(c.Context())
+			if err != nil {
+				return err
+			}
+			var failure error
+			if outcome.Error != "" || len(outcome.Violations) > 0 {
+				failure = &saidAlready{errors.New(outcome.Error)}
+			}
+			return s.conclude(output, failure, outcome, "")
 		},
 	}
 	c.Flags().Var(&output, "output", "how the result is printed")
 	return simulateCommand{c}
 }
 
-func simulate(ctx context.Context, engine *rebuild.Engine, world *scenario.World, s streams, output outputFlag) error {
+// simulation plays the runs of a scenario.
+type simulation struct {
+	engine  *rebuild.Engine
+	world   *scenario.World
+	request rebuild.Request
+	show    *story
+}
+
+func newSimulation(engine *rebuild.Engine, world *scenario.World, s streams, output outputFlag) *simulation {
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: world.Source, Replica: world.SourceReplica},
 		Destination: rebuild.Site{Host: world.Destination, Replica: world.DestinationReplica},
@@ -56,37 +73,36 @@ func simulate(ctx context.Context, engine *rebuild.Engine, world *scenario.World
 		request.Options.Overwrite = world.DestinationReplica
 	}
 	show := newStory(s.out)
-	// Who interrupts a simulation is still told what came of it.
-	looking := context.WithoutCancel(ctx)
-	if output == outputText {
-		if err := show.before(looking, request); err != nil {
-			return err
-		}
-		show.faults(world.Faults)
+	if output == outputJSON {
+		show = newStory(io.Discard)
 	}
+	return &simulation{engine: engine, world: world, request: request, show: show}
+}
+
+// run plays all runs. An interrupted simulation is still described.
+func (s *simulation) run(ctx context.Context) (simulated, error) {
+	undisturbed := context.WithoutCancel(ctx)
+	if err := s.show.before(undisturbed, s.request); err != nil {
+		return simulated{}, err
+	}
+	s.show.faults(s.world.Faults)
 	var last played
 	var runs []runLine
 	var missed []string
-	for n := 1; n <= max(world.Runs, 1); n++ {
-		if output == outputText {
-			show.run(n, world.Runs)
-		}
-		var on *story
-		if output == outputText {
-			on = show
-		}
-		last = play(ctx, engine, request, world, n, on)
+	for n := 1; n <= max(s.world.Runs, 1); n++ {
+		s.show.run(n, s.world.Runs)
+		last = s.play(ctx, n)
 		runs = append(runs, last.line())
-		if on != nil && n < world.Runs {
-			show.failed(last.failure)
+		if n < s.world.Runs {
+			s.show.failed(last.failure)
 		}
 		missed = append(missed, last.trouble.Missed()...)
-		// What was refused, or fails by itself, would do so again.
+		// Another run would end like this one unless a fault caused the failure.
 		if last.failure != nil && !last.trouble.Struck() || ctx.Err() != nil {
 			break
 		}
 	}
-	for i, f := range world.Faults {
+	for i, f := range s.world.Faults {
 		if f.Run > len(runs) {
 			missed = append(missed, fmt.Sprintf("faults[%d] never struck (%s); there was no run %d", i, f, f.Run))
 		}
@@ -94,48 +110,43 @@ func simulate(ctx context.Context, engine *rebuild.Engine, world *scenario.World
 	outcome := simulated{result: newResult(last.report, last.failure), Runs: runs}
 	outcome.LocalBytes = last.local
 	outcome.Warnings = append(outcome.Warnings, missed...)
-	if err := outcome.lookAtWorld(looking, engine, request, last.report, world); err != nil {
-		return err
+	if err := s.readBack(undisturbed, last.report, &outcome.result); err != nil {
+		return simulated{}, err
 	}
-	if output == outputJSON {
-		if err := printJSON(s.out, outcome); err != nil {
-			return err
-		}
-	} else {
-		show.runs(runs)
-		show.after(last.report, outcome.result)
-	}
-	if last.failure != nil || len(outcome.Violations) > 0 {
-		return &saidAlready{errors.New(outcome.Error)}
-	}
-	return nil
+	s.show.runs(runs)
+	s.show.after(last.report, outcome.result)
+	return outcome, nil
 }
 
-// lookAtWorld adds what is on the two hosts now, every view read back.
-func (r *result) lookAtWorld(ctx context.Context, engine *rebuild.Engine, request rebuild.Request, report rebuild.Report, world *scenario.World) error {
+// readBack adds the present state of the two hosts to the result, with the checksum of
+// every lvol.
+func (s *simulation) readBack(ctx context.Context, report rebuild.Report, into *result) error {
 	image := report.Plan.Image
 	if !image.Known() {
-		image = request.Image
+		image = s.request.Image
 	}
 	for _, side := range []struct {
 		host  *memhost.Host
 		name  string
 		state *replicaState
-	}{{world.Source, world.SourceReplica, &r.Source}, {world.Destination, world.DestinationReplica, &r.Destination}} {
+	}{
+		{s.world.Source, s.world.SourceReplica, &into.Source},
+		{s.world.Destination, s.world.DestinationReplica, &into.Destination},
+	} {
 		store, err := side.host.List(ctx)
 		if err != nil {
 			return err
 		}
 		replica, err := rebuild.NewReplica(store, side.name)
 		if err != nil {
-			// What cannot be told apart is shown as it is.
+			// Its lvols cannot be told from another replica's: all are shown as others.
 			replica, err = rebuild.NewReplica(rebuild.Listing{UUID: store.UUID, Name: store.Name}, side.name)
 			replica.Store = store
 		}
 		if err != nil {
 			return err
 		}
-		read, err := engine.ReadViews(ctx, rebuild.Site{Host: side.host, Replica: side.name}, store.Lvols, nil)
+		read, err := s.engine.ReadViews(ctx, rebuild.Site{Host: side.host, Replica: side.name}, store.Lvols, nil)
 		if err != nil {
 			return err
 		}
