@@ -44,7 +44,8 @@ type groupState struct {
 }
 
 func newAudit(s streams, engine *rebuild.Engine, open opener) commandOut {
-	output, verify := outputText, verifyProof
+	var output outputFlag
+	verify := verifyProof
 	var image imageFlags
 	c := &cobra.Command{
 		Use:   "audit ADDRESS…",
@@ -98,8 +99,8 @@ none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
 		},
 	}
 	image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
-	c.Flags().Var(&verify, "verify", "compare own clusters and parents, or maps and checksums, too")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof), "verify", "compare own clusters and parents, or maps and checksums, too")
+	output.add(c)
 	return commandOut{Command: c}
 }
 

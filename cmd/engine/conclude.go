@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/rootgraft/rebuild"
 )
@@ -51,31 +49,5 @@ func (s streams) conclude(output outputFlag, failure error, object any, text str
 	if failure != nil {
 		return &saidAlready{failure}
 	}
-	return nil
-}
-
-// sizeUnits are what a size can be given in.
-var sizeUnits = []struct {
-	name  string
-	shift uint
-}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}}
-
-// sizeFlag is a number of bytes, such as 16MiB.
-type sizeFlag uint64
-
-func (f *sizeFlag) String() string { return strconv.FormatUint(uint64(*f), 10) }
-func (f *sizeFlag) Type() string   { return "SIZE" }
-func (f *sizeFlag) Set(text string) error {
-	digits, shift := text, uint(0)
-	for _, unit := range sizeUnits {
-		if rest, ok := strings.CutSuffix(text, unit.name); ok {
-			digits, shift = rest, unit.shift
-		}
-	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || n == 0 || n > 1<<63>>shift {
-		return fmt.Errorf("expected bytes, or a number with KiB, MiB, GiB or TiB, such as 16MiB")
-	}
-	*f = sizeFlag(n << shift)
 	return nil
 }

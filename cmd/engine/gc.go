@@ -32,7 +32,7 @@ type openedState struct {
 }
 
 func newGC(s streams, engine *rebuild.Engine, open opener) commandOut {
-	output := outputText
+	var output outputFlag
 	yes := false
 	c := &cobra.Command{
 		Use:   "gc HOST",
@@ -66,7 +66,7 @@ A HOST is ` + hostAddressForm + `.`,
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "remove what is found")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return commandOut{Command: c}
 }
 

@@ -54,7 +54,7 @@ type pastEntry struct {
 }
 
 func newHistory(s streams) commandOut {
-	output := outputText
+	var output outputFlag
 	replica := ""
 	c := &cobra.Command{
 		Use:   "history FILE",
@@ -72,7 +72,7 @@ read while a rebuild writes it.`,
 		},
 	}
 	c.Flags().StringVar(&replica, "replica", "", "only the rebuilds of the replica of that `NAME`")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return commandOut{Command: c}
 }
 

@@ -119,9 +119,8 @@ that the first import has drawn. docs/images.md tells more.
 
 func (k imageCommands) add() *cobra.Command {
 	var name, uuid, sum string
-	output := outputText
-	var format formatFlag
-	sums := checksumContent
+	var output outputFlag
+	sums, format := checksumContent, formatAuto
 	c := &cobra.Command{
 		Use:     "import FILE ADDRESS",
 		Short:   "Bring a disk image onto a host as a backing image",
@@ -170,9 +169,9 @@ func (k imageCommands) add() *cobra.Command {
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image on the host")
 	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host; default: one is drawn")
 	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 that the file has to have")
-	c.Flags().Var(&sums, "checksum", "of what the SHA-512 is recorded; none saves the time that it takes")
-	c.Flags().Var(&format, "format", "what the file is; raw takes any file as it is")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	c.Flags().Var(newOneOf(&sums, checksumContent, checksumNone), "checksum", "of what the SHA-512 is recorded; none saves the time that it takes")
+	c.Flags().Var(newOneOf(&format, formatAuto, formatRaw, formatQcow2), "format", "what the file is; raw takes any file as it is")
+	output.add(c)
 	return c
 }
 
@@ -184,43 +183,20 @@ const (
 	checksumNone    checksumFlag = "none"
 )
 
-func (f *checksumFlag) String() string { return string(*f) }
-func (f *checksumFlag) Type() string   { return "content|none" }
-func (f *checksumFlag) Set(text string) error {
-	switch value := checksumFlag(text); value {
-	case checksumContent, checksumNone:
-		*f = value
-		return nil
-	}
-	return errors.New("expected content or none")
-}
-
-// formatFlag is the format of an image file; "" is found out.
+// formatFlag is the format of an image file.
 type formatFlag imagefile.Format
 
-func (f *formatFlag) String() string {
-	if *f == "" {
-		return "auto"
-	}
-	return string(*f)
-}
-
-func (f *formatFlag) Type() string { return "auto|raw|qcow2" }
-
-func (f *formatFlag) Set(text string) error {
-	switch imagefile.Format(text) {
-	case "auto":
-		*f = ""
-	case imagefile.Raw, imagefile.Qcow2:
-		*f = formatFlag(text)
-	default:
-		return errors.New("expected auto, raw or qcow2")
-	}
-	return nil
-}
+const (
+	formatAuto  formatFlag = "auto"
+	formatRaw              = formatFlag(imagefile.Raw)
+	formatQcow2            = formatFlag(imagefile.Qcow2)
+)
 
 // openImage opens an image file. Nothing has changed when it cannot be.
 func openImage(ctx context.Context, path string, format formatFlag) (*imagefile.File, error) {
+	if format == formatAuto {
+		format = ""
+	}
 	file, err := imagefile.Open(ctx, path, imagefile.Format(format))
 	if doubt := (*imagefile.DoubtError)(nil); errors.As(err, &doubt) {
 		err = fmt.Errorf("%w; --format raw takes the file as it is", err)
@@ -283,7 +259,7 @@ func importText(report rebuild.ImageReport, file *imagefile.File, failure error)
 }
 
 func (k imageCommands) list() *cobra.Command {
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:   "list ADDRESS",
 		Short: "List the backing images on a host",
@@ -310,7 +286,7 @@ lvols hang on each. One in flight is being filled, or was left by a crash.
 			return k.s.conclude(output, err, r, r.text(err))
 		},
 	}
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }
 
@@ -352,7 +328,7 @@ func shortSum(sum string) string {
 
 func (k imageCommands) verify() *cobra.Command {
 	var name, sum string
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:   "verify ADDRESS",
 		Short: "Read a backing image back and compare it with its checksum",
@@ -398,6 +374,6 @@ says that this is what was given.
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
 	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 to compare with, where the host records none")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }

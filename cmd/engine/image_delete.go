@@ -20,7 +20,7 @@ type goneResult struct {
 
 func (k imageCommands) remove() *cobra.Command {
 	var name, confirmed string
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:   "delete ADDRESS",
 		Short: "Delete a backing image that nothing hangs on",
@@ -60,6 +60,6 @@ needs it. Other hosts keep theirs.
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
 	k.confirm.addFlag(c, &confirmed, "image")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }

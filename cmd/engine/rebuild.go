@@ -34,7 +34,6 @@ type rebuildFlags struct {
 }
 
 func (f *rebuildFlags) add(c *cobra.Command) {
-	f.output = outputText
 	flags := c.Flags()
 	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; once for each that there is")
 	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
@@ -45,7 +44,7 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.noChecksums, "no-checksums", false, "have no host compute checksums, which it would keep: prove by those that are there")
 	addInUse(c, &f.inUse)
 	flags.StringVar(&f.journal, "journal", "", "`FILE` that remembers what was sealed: proof where hosts tell none")
-	flags.Var(&f.output, "output", "how the result is printed")
+	f.output.add(c)
 	c.Args = exactArgs()
 }
 
@@ -97,7 +96,7 @@ func newRebuild(s streams, engine *rebuild.Engine, open opener, confirm confirme
 	var flags rebuildFlags
 	parallel := rebuild.DefaultParallel
 	var bandwidth sizeFlag
-	verify := rebuildVerifyFlag(verifyCounts)
+	verify := verifyCounts
 	c := &cobra.Command{
 		Use:   "rebuild",
 		Short: "Rebuild a replica on a real SPDK target from a healthy one",
@@ -122,7 +121,7 @@ is taken.
 			if parallel < 1 {
 				return badUsage("--parallel %d: expected at least 1", parallel)
 			}
-			if flags.noChecksums && verify == rebuildVerifyFlag(verifyProof) {
+			if flags.noChecksums && verify == verifyProof {
 				return badUsage("--no-checksums and --verify proof: expected one of them, got both")
 			}
 			return withRequest(c, s, flags, open, func(request rebuild.Request) error {
@@ -135,7 +134,7 @@ is taken.
 					request.Journal = kept
 				}
 				request.Parallel = parallel
-				request.Proof, request.Views = verify == rebuildVerifyFlag(verifyProof), verify == verifyViews
+				request.Proof, request.Views = verify == verifyProof, verify == verifyViews
 				if bandwidth > 0 {
 					request.Bandwidth = []*rebuild.Bandwidth{rebuild.NewBandwidth(uint64(bandwidth))}
 				}
@@ -147,7 +146,7 @@ is taken.
 	confirm.addFlag(c, &flags.confirmed, "destination")
 	c.Flags().Var(&bandwidth, "bandwidth", "copy no more than that many bytes a second, such as 100MiB")
 	c.Flags().IntVar(&parallel, "parallel", parallel, "copies at once; 1: one operation after the other")
-	c.Flags().Var(&verify, "verify", "check cluster counts, or maps and checksums, or every byte")
+	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof, verifyViews), "verify", "check cluster counts, or maps and checksums, or every byte")
 	return rebuildCommand{c}
 }
 
@@ -257,39 +256,4 @@ func (u *unreachable) Close() error { return nil }
 // that may pass.
 func (u *unreachable) List(context.Context) (rebuild.Listing, error) {
 	return rebuild.Listing{}, errors.New(oneLine(u.err))
-}
-
-// rebuildVerifyFlag is --verify of a rebuild, which can also read every byte.
-type rebuildVerifyFlag string
-
-const verifyViews rebuildVerifyFlag = "views"
-
-func (v *rebuildVerifyFlag) String() string { return string(*v) }
-func (v *rebuildVerifyFlag) Type() string   { return "counts|proof|views" }
-func (v *rebuildVerifyFlag) Set(text string) error {
-	switch value := rebuildVerifyFlag(text); value {
-	case rebuildVerifyFlag(verifyCounts), rebuildVerifyFlag(verifyProof), verifyViews:
-		*v = value
-		return nil
-	}
-	return fmt.Errorf("expected counts, proof or views")
-}
-
-// verifyFlag is --verify.
-type verifyFlag string
-
-const (
-	verifyCounts verifyFlag = "counts"
-	verifyProof  verifyFlag = "proof"
-)
-
-func (v *verifyFlag) String() string { return string(*v) }
-func (v *verifyFlag) Type() string   { return "counts|proof" }
-func (v *verifyFlag) Set(text string) error {
-	switch value := verifyFlag(text); value {
-	case verifyCounts, verifyProof:
-		*v = value
-		return nil
-	}
-	return fmt.Errorf("expected counts or proof")
 }

@@ -23,7 +23,7 @@ type repairState struct {
 }
 
 func newRepair(s streams, engine *rebuild.Engine, open opener) commandOut {
-	output := outputText
+	var output outputFlag
 	var image imageFlags
 	var compare string
 	var dryRun, inUse bool
@@ -82,7 +82,7 @@ failed, or something is wrong still.
 	c.Flags().StringVar(&compare, "compare", "", "`ADDRESS` of a healthy replica to compare with")
 	addInUse(c, &inUse)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return commandOut{Command: c}
 }
 

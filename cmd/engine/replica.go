@@ -35,7 +35,7 @@ func newReplica(s streams, engine *rebuild.Engine, open opener, confirm confirme
 }
 
 func newReplicaCreate(s streams, engine *rebuild.Engine, open opener) *cobra.Command {
-	output := outputText
+	var output outputFlag
 	var size sizeFlag
 	var image imageFlags
 	c := &cobra.Command{
@@ -77,12 +77,12 @@ Space is taken when it is written to.
 	}
 	c.Flags().Var(&size, "size", "of the volume: bytes, or with KiB, MiB, GiB or TiB")
 	image.add(c, "`NAME` of the volume's backing image")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }
 
 func newReplicaList(s streams, engine *rebuild.Engine, open opener) *cobra.Command {
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:   "list HOST",
 		Short: "List the replicas of a host, its images, and what is left over",
@@ -101,7 +101,7 @@ A HOST is ` + hostAddressForm + `.`,
 			return s.conclude(output, err, newHostState(survey, err), listText(survey))
 		},
 	}
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }
 
@@ -172,7 +172,7 @@ func useWords(r rebuild.Replica) string {
 }
 
 func newReplicaDelete(s streams, engine *rebuild.Engine, open opener, confirm confirmer) *cobra.Command {
-	output := outputText
+	var output outputFlag
 	var confirmed string
 	var inUse bool
 	c := &cobra.Command{
@@ -216,6 +216,6 @@ that is filling it ends with an error.
 	}
 	confirm.addFlag(c, &confirmed, "replica")
 	addInUse(c, &inUse)
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func newSimulate(s streams, engine *rebuild.Engine) simulateCommand {
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:   "simulate FILE",
 		Short: "Play a scenario file in memory, without hardware",
@@ -49,7 +49,7 @@ with.`,
 			return s.conclude(output, failure, outcome, "")
 		},
 	}
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return simulateCommand{c}
 }
 

@@ -70,7 +70,7 @@ func snapshotAt(args []string) (address, string, error) {
 }
 
 func (k snapshotCommands) create() *cobra.Command {
-	output := outputText
+	var output outputFlag
 	var inUse bool
 	c := &cobra.Command{
 		Use:   "create ADDRESS NAME",
@@ -108,12 +108,12 @@ hangs then. What is written meanwhile is in one of the two.
 		},
 	}
 	addInUse(c, &inUse)
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }
 
 func (k snapshotCommands) list() *cobra.Command {
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:     "list ADDRESS",
 		Short:   "List a replica's snapshots, parents before children",
@@ -133,7 +133,7 @@ func (k snapshotCommands) list() *cobra.Command {
 			return k.s.conclude(output, err, newHostState(survey, err), text)
 		},
 	}
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }
 
@@ -166,7 +166,7 @@ func snapshotsText(r rebuild.Replica) string {
 }
 
 func (k snapshotCommands) delete() *cobra.Command {
-	output := outputText
+	var output outputFlag
 	var confirmed string
 	var inUse bool
 	c := &cobra.Command{
@@ -210,12 +210,12 @@ read changes. If several do, or anything that is not the replica's, it is refuse
 	}
 	k.confirm.addFlag(c, &confirmed, "snapshot")
 	addInUse(c, &inUse)
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }
 
 func (k snapshotCommands) revert() *cobra.Command {
-	output := outputText
+	var output outputFlag
 	var confirmed string
 	var inUse bool
 	var size sizeFlag
@@ -262,7 +262,7 @@ it again. On a host that keeps no records say --size then.
 	k.confirm.addFlag(c, &confirmed, "snapshot")
 	addInUse(c, &inUse)
 	c.Flags().Var(&size, "size", "of the volume, where an interrupted revert took the head and the host keeps no records")
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return c
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func newTree(s streams, engine *rebuild.Engine, open opener) commandOut {
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:   "tree ADDRESS",
 		Short: "Draw a replica's snapshot tree, or all that is on a host",
@@ -29,7 +29,7 @@ flight. An address without replica is all that is on the lvstore.
 			return s.conclude(output, err, newHostState(survey, err), surveyText(survey, drawReplica, at.replica == ""))
 		},
 	}
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return commandOut{Command: c}
 }
 

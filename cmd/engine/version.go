@@ -23,7 +23,7 @@ type versionResult struct {
 }
 
 func newVersion(s streams) commandOut {
-	output := outputText
+	var output outputFlag
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Tell which version of the engine this is",
@@ -36,7 +36,7 @@ Where go records no revision, such as for a downloaded module, it is left out.`,
 			return s.conclude(output, nil, v, v.text())
 		},
 	}
-	c.Flags().Var(&output, "output", "how the result is printed")
+	output.add(c)
 	return commandOut{Command: c}
 }
 

@@ -133,22 +133,3 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 		return nil
 	}
 }
-
-// outputFlag is --output.
-type outputFlag string
-
-const (
-	outputText outputFlag = "text"
-	outputJSON outputFlag = "json"
-)
-
-func (o *outputFlag) String() string { return string(*o) }
-func (o *outputFlag) Type() string   { return "text|json" }
-func (o *outputFlag) Set(text string) error {
-	switch value := outputFlag(text); value {
-	case outputText, outputJSON:
-		*o = value
-		return nil
-	}
-	return fmt.Errorf("expected text or json")
-}
