@@ -75,6 +75,10 @@ var layers = []layer{
 		reason: "the use cases reach hosts through the ports only",
 	},
 	{
+		dir: "internal/adapters/spdk/rpc", ours: []string{"internal/ports"},
+		reason: "the JSON-RPC client knows the kinds of errors, and nothing of who calls it",
+	},
+	{
 		dir:    "internal/adapters/spdk/simtarget",
 		ours:   []string{"internal/domain", "internal/ports", "internal/adapters/spdk", "internal/adapters/memory"},
 		reason: "the simulated target stands on the memory adapter and on no other",
@@ -325,6 +329,10 @@ func TestTheRulesOfImports(t *testing.T) {
 		{"internal/adapters/spdk", "github.com/longhorn/go-spdk-helper/pkg/types", allowed},
 		{"internal/adapters/spdk", module + "/internal/adapters/memory", refused},
 		{"internal/adapters/spdk", module + "/internal/adapters/spdk/simtarget", refused},
+		{"internal/adapters/spdk", module + "/internal/adapters/spdk/rpc", allowed},
+		{"internal/adapters/spdk/rpc", module + "/internal/ports", allowed},
+		{"internal/adapters/spdk/rpc", module + "/internal/adapters/spdk", refused},
+		{"internal/adapters/spdk/rpc", "github.com/longhorn/go-spdk-helper/pkg/types", allowed},
 		{"internal/adapters/spdk/simtarget", module + "/internal/adapters/memory", allowed},
 		{"internal/adapters/spdk/simtarget", module + "/internal/adapters/remote", refused},
 		{"internal/adapters/remote", module + "/internal/adapters/memory", refused},

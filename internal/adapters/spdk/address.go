@@ -10,6 +10,7 @@ import (
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -81,21 +82,21 @@ type address struct {
 func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
 	base, err := h.baseUUID(ctx)
 	if err != nil {
-		return "", h.failed(err, "find out who the target is")
+		return "", h.store.Failed(err, "find out who the target is")
 	}
-	text, err := json.Marshal(peer{Lvstore: h.storeUUID, Base: base, HostNQN: h.hostNQN()})
+	text, err := json.Marshal(peer{Lvstore: h.store.UUID, Base: base, HostNQN: h.hostNQN()})
 	return ports.Peer(text), err
 }
 
 // baseUUID is that of the bdev under the lvstore. It is asked for each time: a target
 // that has restarted may have given it another one, and nobody may have noticed yet.
 func (h *Host) baseUUID(ctx context.Context) (string, error) {
-	var found []bdev
-	if err := h.rpc.call(ctx, "bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: h.baseBdev}, &found); err != nil {
-		return "", unavailable(err)
+	found, err := rpc.GetBdev(h.store.Base).Do(ctx, h.rpc)
+	if err != nil {
+		return "", rpc.Unavailable(err)
 	}
 	if len(found) != 1 {
-		return "", fmt.Errorf("bdev %s is listed %d times: %w", h.baseBdev, len(found), ports.ErrUnavailable)
+		return "", fmt.Errorf("bdev %s is listed %d times: %w", h.store.Base, len(found), ports.ErrUnavailable)
 	}
 	return found[0].UUID, nil
 }
@@ -105,20 +106,13 @@ func (h *Host) isHere(ctx context.Context, p peer) (bool, error) {
 	if p.Lvstore == "" || p.Base == "" || p.HostNQN == "" {
 		return false, fmt.Errorf("peer %+v is incomplete: %w", p, ports.ErrInvalid)
 	}
-	var stores []spdktypes.LvstoreInfo
-	var bases []bdev
-	store := newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: p.Lvstore}, &stores)
-	base := newCall("bdev_get_bdevs", spdktypes.BdevGetBdevsRequest{Name: p.Base}, &bases)
-	h.rpc.do(ctx, store, base)
-	for _, one := range []*call{store, base} {
-		if errors.Is(one.err, ports.ErrNotFound) {
-			return false, nil
-		}
-		if one.err != nil {
-			return false, one.err
-		}
+	both := []rpc.Request{rpc.GetLvstore(p.Lvstore), rpc.GetBdev(p.Base)}
+	h.rpc.Do(ctx, both...)
+	err := rpc.FirstErr(both)
+	if errors.Is(err, ports.ErrNotFound) {
+		return false, nil
 	}
-	return true, nil
+	return err == nil, err
 }
 
 func parse[T any](what, text string) (T, error) {

@@ -8,8 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -36,11 +35,21 @@ type recorded struct {
 	image      domain.ImageRecord
 }
 
-// attributesCall asks for one xattr.
-type attributesCall struct {
-	*call
-	value string
-	store func(value string)
+// xattrCall asks for one xattr of an lvol.
+type xattrCall struct {
+	*rpc.CallOf[string]
+	store func(l *domain.Lvol, value string)
+}
+
+func askXattr(uuid, key string, store func(*domain.Lvol, string)) *xattrCall {
+	return &xattrCall{rpc.GetXattr(uuid, key), store}
+}
+
+// askRecord asks for the record of a head. Others may write it, so it is asked for
+// each time; that an lvol is a head seldom changes, so it can be asked for in the write
+// that looks at the lvol.
+func askRecord(uuid string) *xattrCall {
+	return askXattr(uuid, xattrRecord, func(l *domain.Lvol, v string) { l.Record = v })
 }
 
 // askAttributes are the calls that tell what is recorded of an lvol: none if it
@@ -50,11 +59,11 @@ type attributesCall struct {
 // Those of a snapshot never change (they are set when it is made), and its UUID
 // is never another's, so they are asked for once. The record of a head may be
 // written by others.
-func (h *Host) askAttributes(l *domain.Lvol) []*attributesCall {
-	if !h.can.records || l.Degraded {
+func (h *Host) askAttributes(l *domain.Lvol) []*xattrCall {
+	if !h.store.Can.Records || l.Degraded {
 		return nil
 	}
-	_, image := domain.ImageOfLvolName(l.Name, h.storeUUID)
+	_, image := domain.ImageOfLvolName(l.Name, h.store.UUID)
 	if l.ReadOnly {
 		h.mu.Lock()
 		known, ok := h.recorded[l.UUID]
@@ -64,46 +73,46 @@ func (h *Host) askAttributes(l *domain.Lvol) []*attributesCall {
 			return nil
 		}
 	}
-	var asked []*attributesCall
-	ask := func(xattr string, store func(string)) {
-		one := &attributesCall{store: store}
-		one.call = newCall("bdev_lvol_get_xattr", spdktypes.BdevLvolGetXattrRequest{Name: l.UUID, XattrName: xattr}, &one.value)
-		asked = append(asked, one)
-	}
 	switch {
 	case image:
-		ask(xattrImageUUID, func(v string) { l.Image.UUID = v })
-		ask(xattrImageChecksum, func(v string) { l.Image.Checksum = v })
-		ask(xattrImageState, func(v string) {
-			if v != imageReady {
-				l.Image.Unready = v
-			}
-		})
+		return []*xattrCall{
+			askXattr(l.UUID, xattrImageUUID, func(l *domain.Lvol, v string) { l.Image.UUID = v }),
+			askXattr(l.UUID, xattrImageChecksum, func(l *domain.Lvol, v string) { l.Image.Checksum = v }),
+			askXattr(l.UUID, xattrImageState, func(l *domain.Lvol, v string) {
+				if v != imageReady {
+					l.Image.Unready = v
+				}
+			}),
+		}
 	case l.ReadOnly:
-		ask(xattrUserCreated, func(v string) { l.Attributes.UserCreated = v == strconv.FormatBool(true) })
-		ask(xattrTimestamp, func(v string) {
-			if at, err := time.Parse(time.RFC3339, v); err == nil {
-				l.Attributes.CreatedAt = at.UTC().Truncate(time.Second)
-			}
-		})
+		return []*xattrCall{
+			askXattr(l.UUID, xattrUserCreated, func(l *domain.Lvol, v string) {
+				l.Attributes.UserCreated = v == strconv.FormatBool(true)
+			}),
+			askXattr(l.UUID, xattrTimestamp, func(l *domain.Lvol, v string) {
+				if at, err := time.Parse(time.RFC3339, v); err == nil {
+					l.Attributes.CreatedAt = at.UTC().Truncate(time.Second)
+				}
+			}),
+		}
 	case h.isHead(l):
-		ask(xattrRecord, func(v string) { l.Record = v })
+		return []*xattrCall{askRecord(l.UUID)}
 	}
-	return asked
+	return nil
 }
 
 // takeAttributes stores the answers. ports.ErrNotFound: the lvol has gone since.
-func (h *Host) takeAttributes(l *domain.Lvol, asked []*attributesCall) error {
+func (h *Host) takeAttributes(l *domain.Lvol, asked []*xattrCall) error {
 	for _, one := range asked {
 		switch {
-		case one.err == nil:
-			one.store(one.value)
-		case !isMissingXattr(one.err):
-			return fmt.Errorf("what is recorded of lvol %s: %w", l.Name, one.err)
+		case one.Err == nil:
+			one.store(l, one.Result)
+		case !isMissingXattr(one.Err):
+			return fmt.Errorf("what is recorded of lvol %s: %w", l.Name, one.Err)
 		}
 	}
 	if l.ReadOnly && len(asked) > 0 {
-		_, image := domain.ImageOfLvolName(l.Name, h.storeUUID)
+		_, image := domain.ImageOfLvolName(l.Name, h.store.UUID)
 		h.remember(l.UUID, recorded{asImage: image, attributes: l.Attributes, image: l.Image})
 	}
 	return nil
@@ -111,7 +120,7 @@ func (h *Host) takeAttributes(l *domain.Lvol, asked []*attributesCall) error {
 
 // isMissingXattr reports whether the target has said that the lvol has no such key. "No
 // such device" says nothing of its keys: the lvol has gone, or its disk is not loaded yet.
-func isMissingXattr(err error) bool { return refusedAs(err, syscall.ENOENT) }
+func isMissingXattr(err error) bool { return rpc.RefusedAs(err, syscall.ENOENT) }
 
 func (h *Host) remember(snapshot string, r recorded) {
 	h.mu.Lock()
@@ -135,32 +144,26 @@ func (h *Host) forgetOthers(listed []domain.Lvol) {
 // readAttributes fills in what is recorded of the lvols, but for the records that were
 // asked for with the listing. The calls share writes. Those that the target does not
 // find are missing, by UUID.
-func (h *Host) readAttributes(ctx context.Context, lvols []domain.Lvol, records map[string]*recordCall) (missing map[string]bool, err error) {
-	missing = make(map[string]bool)
-	see := func(l *domain.Lvol, err error) error {
-		if errors.Is(err, ports.ErrNotFound) {
-			missing[l.UUID] = true
-			return nil
-		}
-		return err
-	}
-	asked := make([][]*attributesCall, len(lvols))
-	var calls []*call
+func (h *Host) readAttributes(ctx context.Context, lvols []domain.Lvol, records map[string]*xattrCall) (missing map[string]bool, err error) {
+	asked := make([][]*xattrCall, len(lvols))
+	var calls []rpc.Request
 	for i := range lvols {
 		if told := records[lvols[i].UUID]; told != nil && h.isHead(&lvols[i]) {
-			if err := see(&lvols[i], told.take(&lvols[i])); err != nil {
-				return nil, err
-			}
+			asked[i] = []*xattrCall{told}
 			continue
 		}
 		asked[i] = h.askAttributes(&lvols[i])
 		for _, one := range asked[i] {
-			calls = append(calls, one.call)
+			calls = append(calls, one)
 		}
 	}
-	h.rpc.do(ctx, calls...)
+	h.rpc.Do(ctx, calls...)
+	missing = make(map[string]bool)
 	for i := range lvols {
-		if err := see(&lvols[i], h.takeAttributes(&lvols[i], asked[i])); err != nil {
+		err := h.takeAttributes(&lvols[i], asked[i])
+		if errors.Is(err, ports.ErrNotFound) {
+			missing[lvols[i].UUID] = true
+		} else if err != nil {
 			return nil, err
 		}
 	}
@@ -190,14 +193,13 @@ func imageXattrs(image domain.ImageRecord) map[string]string {
 
 // Record implements ports.Recorder.
 func (h *Host) Record(ctx context.Context, head, record string) error {
-	if !h.can.records {
-		return h.failed(fmt.Errorf("the target keeps no xattrs: %w", ports.ErrUnsupported), "record the backing image of %s", head)
+	if !h.store.Can.Records {
+		return h.store.Failed(fmt.Errorf("the target keeps no xattrs: %w", ports.ErrUnsupported), "record the backing image of %s", head)
 	}
 	err := h.setRecord(ctx, head, record)
-	return h.failed(err, "record backing image %q of %s", record, head)
+	return h.store.Failed(err, "record backing image %q of %s", record, head)
 }
 
 func (h *Host) setRecord(ctx context.Context, uuid, record string) error {
-	return h.change(ctx, "bdev_lvol_set_xattr",
-		spdktypes.BdevLvolSetXattrRequest{Name: uuid, XattrName: xattrRecord, XattrValue: record}, nil)
+	return rpc.SetXattr(uuid, xattrRecord, record).Do(ctx, h.rpc)
 }

@@ -23,14 +23,14 @@ func TestNoSuchDeviceIsNotNothingRecorded(t *testing.T) {
 	l := create(t, h, "vol-1-rebuilding-00000001", 2)
 	snapshot, err := h.Seal(ctx, l, "vol-1-snap-a", ports.SealRecord{Attributes: domain.Attributes{CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), UserCreated: true}})
 	require.NoError(t, err)
-	image, err := h.Seal(ctx, create(t, h, "bi-rebuilding-00000002", 2), domain.ImageLvolName("base", h.storeUUID), ports.SealRecord{Image: &domain.ImageRecord{UUID: "u", Checksum: "sha"}})
+	image, err := h.Seal(ctx, create(t, h, "bi-rebuilding-00000002", 2), domain.ImageLvolName("base", h.store.UUID), ports.SealRecord{Image: &domain.ImageRecord{UUID: "u", Checksum: "sha"}})
 	require.NoError(t, err)
 	head, err := h.Clone(ctx, snapshot, "vol-1", 2*cluster, "base")
 	require.NoError(t, err)
 
 	for _, uuid := range []string{snapshot, image, head} {
 		t.Run(uuid, func(t *testing.T) {
-			fresh := open(t, target.Socket, h.storeName) // knows nothing yet
+			fresh := open(t, target.Socket, h.store.Name) // knows nothing yet
 			target.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
 				if r.Method == "bdev_lvol_get_xattr" {
 					return simtarget.Fault{Refuse: noSuchDevice}

@@ -108,5 +108,5 @@ func (b *openBytes) writePart(ctx context.Context, p []byte, offset uint64) erro
 }
 
 func (b *openBytes) failed(err error, what string, length int, offset int64) error {
-	return b.host.failed(err, "%s %d bytes at %d of lvol %s", what, length, offset, b.name)
+	return b.host.store.Failed(err, "%s %d bytes at %d of lvol %s", what, length, offset, b.name)
 }

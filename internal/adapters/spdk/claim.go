@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -38,18 +39,18 @@ func (h *Host) Claim(ctx context.Context, name string) (release func(), err erro
 // ErrUnsupported where there cannot be such a file.
 func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release func(), err error) {
 	release, err = h.lease(name, lease)
-	return release, h.failed(err, "claim %s", name)
+	return release, h.store.Failed(err, "claim %s", name)
 }
 
 func (h *Host) lease(name string, lease ports.Lease) (release func(), err error) {
-	socket, err := filepath.EvalSymlinks(h.rpc.path)
+	socket, err := filepath.EvalSymlinks(h.rpc.Path())
 	if err != nil {
-		return nil, as(ports.ErrUnavailable, err)
+		return nil, rpc.WithKind(ports.ErrUnavailable, err)
 	}
 	// Every user of the target may claim.
 	file, err := os.OpenFile(socket+claimsSuffix, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
-		return nil, as(ports.ErrUnsupported, err)
+		return nil, rpc.WithKind(ports.ErrUnsupported, err)
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write([]byte(name)) // never fails
@@ -107,4 +108,4 @@ func claimHolders(file *os.File, at int64) (holders []string) {
 }
 
 // Identity implements ports.Identifier.
-func (h *Host) Identity() (uuid, name string) { return h.storeUUID, h.storeName }
+func (h *Host) Identity() (uuid, name string) { return h.store.UUID, h.store.Name }

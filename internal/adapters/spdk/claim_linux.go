@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -22,9 +23,9 @@ func lockBytes(file *os.File, at, length int64, shared bool) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
-		return as(ports.ErrBusy, errors.New("somebody else has it"))
+		return rpc.WithKind(ports.ErrBusy, errors.New("somebody else has it"))
 	default: // a file system without locks
-		return as(ports.ErrUnsupported, err)
+		return rpc.WithKind(ports.ErrUnsupported, err)
 	}
 }
 

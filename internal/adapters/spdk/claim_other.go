@@ -6,11 +6,12 @@ import (
 	"errors"
 	"os"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 func lockBytes(*os.File, int64, int64, bool) error {
-	return as(ports.ErrUnsupported, errors.New("locks of open files are Linux' own"))
+	return rpc.WithKind(ports.ErrUnsupported, errors.New("locks of open files are Linux' own"))
 }
 
 func isLocked(*os.File, int64, int64) bool { return false }

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -18,7 +17,7 @@ import (
 func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
 	uuid, err := h.clone(ctx, snapshot, name, size, record)
 	if err != nil {
-		return "", h.failed(err, "clone snapshot %q as %s of %d bytes", snapshot, name, size)
+		return "", h.store.Failed(err, "clone snapshot %q as %s of %d bytes", snapshot, name, size)
 	}
 	return uuid, nil
 }
@@ -31,7 +30,7 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	if err != nil {
 		return "", err
 	}
-	if !h.can.records {
+	if !h.store.Can.Records {
 		record = ""
 	}
 	build := func(as string) (string, error) { return h.create(ctx, as, size) }
@@ -77,8 +76,8 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	uuid, err := build(inFlight)
 	looking.Wait()
 	// By its name: where the answer to the rename is lost, it may be what was asked for.
-	if err == nil || unsaid(err) {
-		made.add(h.alias(inFlight))
+	if err == nil || rpc.OutcomeUnknown(err) {
+		made.add(h.store.Alias(inFlight))
 	}
 	if err := cmp.Or(forbidden, err); err != nil {
 		return "", err
@@ -93,11 +92,10 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 			return "", err
 		}
 	}
-	err = h.change(ctx, "bdev_lvol_rename", spdktypes.BdevLvolRenameRequest{OldName: uuid, NewName: name}, nil)
-	if err != nil {
+	if err := rpc.RenameLvol(uuid, name).Do(ctx, h.rpc); err != nil {
 		return "", err
 	}
-	made.keep(h.alias(inFlight))
+	made.keep(h.store.Alias(inFlight))
 	h.noteHead(uuid, parent)
 	return uuid, nil
 }
@@ -105,14 +103,14 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 // outgrows reports whether a clone of the snapshot has to be resized to have so
 // many bytes, and the snapshot's name. One that would be shorter is refused.
 func (h *Host) outgrows(ctx context.Context, snapshot string, size uint64) (name string, grow bool, err error) {
-	below, err := h.find(ctx, snapshot)
+	below, err := h.store.Find(ctx, snapshot)
 	switch {
 	case err != nil:
 		return "", false, err
-	case !below.readOnly():
-		return "", false, fmt.Errorf("%s is writable: %w", below.name(), ports.ErrInvalid)
-	case h.wholeClusters(size) < below.size():
-		return "", false, fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.name(), below.size(), ports.ErrInvalid)
+	case !below.ReadOnly():
+		return "", false, fmt.Errorf("%s is writable: %w", below.LvolName(), ports.ErrInvalid)
+	case h.wholeClusters(size) < below.Size():
+		return "", false, fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.LvolName(), below.Size(), ports.ErrInvalid)
 	}
-	return below.name(), h.wholeClusters(size) != below.size(), nil
+	return below.LvolName(), h.wholeClusters(size) != below.Size(), nil
 }

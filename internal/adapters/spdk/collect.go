@@ -11,7 +11,7 @@ import (
 func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 	subsystems, controllers, err := h.opened(ctx, func(nqn string) bool { return runNQNForm.MatchString(nqn) })
 	if err != nil {
-		return nil, h.failed(err, "list what runs have opened")
+		return nil, h.store.Failed(err, "list what runs have opened")
 	}
 	var found []ports.Opened
 	add := func(kind string, nqns []string) {

@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -20,13 +20,6 @@ const (
 	fastIOFail     = 5
 	controllerLoss = 10
 )
-
-// attachRequest is go-spdk-helper's, with the name that the target connects by.
-type attachRequest struct {
-	spdktypes.BdevNvmeAttachControllerRequest
-
-	HostNQN string `json:"hostnqn"`
-}
 
 // destination is the bdev that a copy writes to. done says that the copy needs
 // it no more.
@@ -51,7 +44,7 @@ func (h *Host) destination(ctx context.Context, run ports.Run, where address) (b
 	h.mu.Unlock()
 	if !attached {
 		err := h.attach(ctx, state, where.Remote)
-		if unsaid(err) {
+		if rpc.OutcomeUnknown(err) {
 			h.mu.Lock() // it may be attached: the next copy asks again, and Release ends it
 			if state.controllers[nqn] == nil {
 				state.controllers[nqn] = &controller{doubtful: true}
@@ -98,19 +91,12 @@ func (h *Host) attach(ctx context.Context, state *runState, to *spdktypes.NvmeTr
 		return fmt.Errorf("the target exports %s itself, and would hang if it was attached to itself: %w", to.Subnqn, ports.ErrInvalid)
 	}
 	h.detachIdle(ctx, state)
-	err = h.change(ctx, "bdev_nvme_attach_controller", attachRequest{
-		BdevNvmeAttachControllerRequest: spdktypes.BdevNvmeAttachControllerRequest{
-			Name:                 controllerName(to.Subnqn),
-			NvmeTransportID:      *to,
-			CtrlrLossTimeoutSec:  controllerLoss,
-			ReconnectDelaySec:    reconnectDelay,
-			FastIOFailTimeoutSec: fastIOFail,
-			Multipath:            helpertypes.DefaultMultipath,
-		},
-		HostNQN: h.hostNQN(),
-	}, nil)
+	err = rpc.AttachController(rpc.Attachment{
+		Name: controllerName(to.Subnqn), To: *to, HostNQN: h.hostNQN(),
+		ReconnectDelay: reconnectDelay, FastIOFail: fastIOFail, ControllerLoss: controllerLoss,
+	}).Do(ctx, h.rpc)
 	if err != nil && !errors.Is(err, ports.ErrExists) {
-		return as(ports.ErrUnavailable, fmt.Errorf("attach %s:%s: %w", to.Traddr, to.Trsvcid, err))
+		return rpc.WithKind(ports.ErrUnavailable, fmt.Errorf("attach %s:%s: %w", to.Traddr, to.Trsvcid, err))
 	}
 	return nil
 }
@@ -138,15 +124,10 @@ func (h *Host) detachIdle(ctx context.Context, state *runState) {
 
 // detachControllers detaches those that are attached.
 func (h *Host) detachControllers(ctx context.Context, nqns ...string) error {
-	calls := make([]*call, len(nqns))
+	calls := make([]rpc.Request, len(nqns))
 	for i, nqn := range nqns {
-		calls[i] = newCall("bdev_nvme_detach_controller", spdktypes.BdevNvmeDetachControllerRequest{Name: controllerName(nqn)}, nil)
+		calls[i] = rpc.DetachController(controllerName(nqn))
 	}
-	h.changeAll(ctx, calls...)
-	for _, one := range calls {
-		if one.err != nil && !errors.Is(one.err, ports.ErrNotFound) {
-			return one.err
-		}
-	}
-	return nil
+	h.rpc.Do(ctx, calls...)
+	return rpc.FirstErr(calls, ports.ErrNotFound)
 }

@@ -10,13 +10,9 @@ import (
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
-
-// checkCopyRequest asks for a copy's status; go-spdk-helper has no type for it.
-type checkCopyRequest struct {
-	OperationID uint32 `json:"operation_id"`
-}
 
 // sending is a copy that this host has started.
 type sending struct {
@@ -34,7 +30,7 @@ type sending struct {
 // A destination that ran full says no more than "Input/output error"; see
 // isFull.
 func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
-	return h.failed(h.copy(ctx, run, snapshot, to, progress), "copy snapshot %s", snapshot)
+	return h.store.Failed(h.copy(ctx, run, snapshot, to, progress), "copy snapshot %s", snapshot)
 }
 
 func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
@@ -67,7 +63,7 @@ func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to port
 	h.mu.Unlock()
 
 	err = h.watch(ctx, started, progress)
-	if errors.Is(err, errStillCopying) || unsaid(err) {
+	if errors.Is(err, errStillCopying) || rpc.OutcomeUnknown(err) {
 		h.mu.Lock()
 		started.watched = false
 		h.copies[snapshot] = started
@@ -76,7 +72,7 @@ func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to port
 	}
 	h.unclaimSource(snapshot)
 	if refusedCopy(err, syscall.EIO) && h.isFull(ctx, where, bdev) {
-		return as(ports.ErrNoSpace, err)
+		return rpc.WithKind(ports.ErrNoSpace, err)
 	}
 	return err
 }
@@ -134,7 +130,7 @@ func (h *Host) notCopied(ctx context.Context, snapshot string) error {
 // somebody else's. Whether it has is not known when the connection broke, so the
 // copy is taken for over then; Delete and Copy find out otherwise if it is not.
 func (h *Host) isOver(ctx context.Context, one sending) (bool, error) {
-	if h.rpc.connectionNumber() != one.conn {
+	if h.rpc.ConnectionNumber() != one.conn {
 		return true, nil
 	}
 	status, _, err := h.checkCopy(ctx, one)
@@ -145,10 +141,9 @@ func (h *Host) isOver(ctx context.Context, one sending) (bool, error) {
 }
 
 func (h *Host) checkCopy(ctx context.Context, one sending) (spdktypes.ShallowCopyStatus, uint64, error) {
-	var status spdktypes.ShallowCopyStatus
-	ask := newCall("bdev_lvol_check_shallow_copy", checkCopyRequest{one.operation}, &status)
-	h.rpc.do(ctx, ask)
-	return status, ask.conn, ask.err
+	ask := rpc.CheckShallowCopy(one.operation)
+	h.rpc.Do(ctx, ask)
+	return ask.Result, ask.Connection(), ask.Err
 }
 
 // appearFor is how long a new namespace may take to appear as a bdev.
@@ -157,28 +152,27 @@ const appearFor = 2 * time.Second
 // startCopy begins. A namespace that was just added may not be a bdev yet, or
 // not be writable yet; the target refuses then with these two words.
 func (h *Host) startCopy(ctx context.Context, snapshot, bdev string, remote bool) (sending, error) {
-	wait := backOff{pause: 2 * time.Millisecond, longest: 50 * time.Millisecond, until: time.Now().Add(appearFor)}
+	wait := rpc.BackOff{Pause: 2 * time.Millisecond, Longest: 50 * time.Millisecond, Until: time.Now().Add(appearFor)}
 	for {
-		var copy spdktypes.ShallowCopy
-		start := newCall("bdev_lvol_start_shallow_copy", spdktypes.BdevLvolShallowCopyRequest{SrcLvolName: snapshot, DstBdevName: bdev}, &copy)
-		h.changeAll(ctx, start)
-		if start.err == nil {
-			return sending{operation: copy.OperationId, conn: start.conn, watched: true}, nil
+		start := rpc.StartShallowCopy(snapshot, bdev)
+		h.rpc.Do(ctx, start)
+		if start.Err == nil {
+			return sending{operation: start.Result.OperationId, conn: start.Connection(), watched: true}, nil
 		}
-		var refusal *rpcError
-		if !errors.As(start.err, &refusal) || refusal.Code == -int(syscall.ENODEV) { // the latter: of the source
-			return sending{}, start.err
+		var refusal *rpc.Refusal
+		if !errors.As(start.Err, &refusal) || refusal.Code == -int(syscall.ENODEV) { // the latter: of the source
+			return sending{}, start.Err
 		}
-		missing, notYet := refusedAs(start.err, syscall.ENODEV), refusedAs(start.err, syscall.EPERM)
+		missing, notYet := rpc.RefusedAs(start.Err, syscall.ENODEV), rpc.RefusedAs(start.Err, syscall.EPERM)
 		switch {
 		case !missing && !notYet, missing && !remote:
-			return sending{}, start.err
-		case !wait.next(ctx):
+			return sending{}, start.Err
+		case !wait.Next(ctx):
 			kind := ports.ErrBusy // something else writes to it
 			if missing {
 				kind = ports.ErrUnavailable
 			}
-			return sending{}, as(kind, fmt.Errorf("the destination %s does not appear: %w", bdev, start.err))
+			return sending{}, rpc.WithKind(kind, fmt.Errorf("the destination %s does not appear: %w", bdev, start.Err))
 		}
 	}
 }
@@ -221,7 +215,7 @@ func pace(last, passed time.Duration, done, total uint64) time.Duration {
 
 // watch asks how far the copy is until it is over.
 func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) error {
-	wait := backOff{pause: firstPoll, longest: longestPoll}
+	wait := rpc.BackOff{Pause: firstPoll, Longest: longestPoll}
 	began := time.Now()
 	var told uint64
 	begun := false
@@ -231,19 +225,19 @@ func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) 
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return stillCopying(ctx)
-		case isGone(err):
+		case rpc.IsGone(err):
 			return err
-		case unsaid(err):
+		case rpc.OutcomeUnknown(err):
 			// The copy does not need the connection. But an end that is lost
 			// is lost: after a while nobody will tell.
 			if silentSince.IsZero() {
 				silentSince = time.Now()
 			}
-			if time.Since(silentSince) > h.rpc.timeout {
+			if time.Since(silentSince) > h.rpc.Timeout {
 				return err
 			}
 		case errors.Is(err, ports.ErrNotFound):
-			return as(ports.ErrUnavailable, fmt.Errorf("the end of the copy was told to somebody else, or the target has restarted: %w", err))
+			return rpc.WithKind(ports.ErrUnavailable, fmt.Errorf("the end of the copy was told to somebody else, or the target has restarted: %w", err))
 		case err != nil:
 			return err
 		default:
@@ -263,9 +257,9 @@ func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) 
 			case helpertypes.ShallowCopyStateError:
 				return newCopyError(status.Error)
 			}
-			wait.pause = pace(wait.last, time.Since(began), status.CopiedClusters, status.TotalClusters)
+			wait.Pause = pace(wait.Last, time.Since(began), status.CopiedClusters, status.TotalClusters)
 		}
-		if !wait.next(ctx) {
+		if !wait.Next(ctx) {
 			return stillCopying(ctx)
 		}
 	}
@@ -277,9 +271,8 @@ func stillCopying(ctx context.Context) error {
 
 func newCopyError(text string) error {
 	e := &copyError{text: text, kind: ports.ErrUnavailable}
-	if errno, ok := spelled(text); ok {
-		e.errno = errno
-		e.kind, _ = kindOfErrno(errno)
+	if errno, kind, ok := rpc.Spelled(text); ok {
+		e.errno, e.kind = errno, kind
 	}
 	switch e.errno {
 	case syscall.EPERM:

@@ -10,21 +10,31 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // answers replies with each text in turn, and closes the connection after the
 // last one.
-func answers(texts ...string) func(net.Conn, *json.Decoder) {
+func answers(texts ...string) targettest.Script {
 	return func(conn net.Conn, in *json.Decoder) {
 		for _, text := range texts {
-			var r request
+			var r targettest.Request
 			if in.Decode(&r) != nil {
 				return
 			}
 			_, _ = fmt.Fprintf(conn, `{"jsonrpc":"2.0","id":%d,%s}`, r.ID, text)
 		}
 	}
+}
+
+// scripted is a client of a scripted target.
+func scripted(t *testing.T, timeout time.Duration, scripts ...targettest.Script) *rpc.Client {
+	t.Helper()
+	c := rpc.NewClient(targettest.Serve(t, scripts...), timeout, nil)
+	t.Cleanup(c.Close)
+	return c
 }
 
 const (
@@ -36,18 +46,18 @@ const (
 
 func TestTheEndOfACopyIsBelievedOnlyOverTheConnectionThatBeganIt(t *testing.T) {
 	for name, c := range map[string]struct {
-		conns []func(net.Conn, *json.Decoder)
+		conns []targettest.Script
 		kind  error
 	}{
-		"complete":                              {[]func(net.Conn, *json.Decoder){answers(inProgress, complete)}, nil},
-		"an error":                              {[]func(net.Conn, *json.Decoder){answers(inProgress, failed)}, ports.ErrUnavailable},
-		"told to somebody else":                 {[]func(net.Conn, *json.Decoder){answers(inProgress, noSuch)}, ports.ErrUnavailable},
-		"complete, after the connection broke":  {[]func(net.Conn, *json.Decoder){answers(inProgress), answers(inProgress, complete)}, ports.ErrUnavailable},
-		"unknown, after the connection broke":   {[]func(net.Conn, *json.Decoder){answers(inProgress), answers(noSuch)}, ports.ErrUnavailable},
-		"no answer at all until patience is up": {[]func(net.Conn, *json.Decoder){answers()}, ports.ErrUnavailable},
+		"complete":                              {[]targettest.Script{answers(inProgress, complete)}, nil},
+		"an error":                              {[]targettest.Script{answers(inProgress, failed)}, ports.ErrUnavailable},
+		"told to somebody else":                 {[]targettest.Script{answers(inProgress, noSuch)}, ports.ErrUnavailable},
+		"complete, after the connection broke":  {[]targettest.Script{answers(inProgress), answers(inProgress, complete)}, ports.ErrUnavailable},
+		"unknown, after the connection broke":   {[]targettest.Script{answers(inProgress), answers(noSuch)}, ports.ErrUnavailable},
+		"no answer at all until patience is up": {[]targettest.Script{answers()}, ports.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &Host{rpc: serve(t, c.conns...).client(t, 100*time.Millisecond)}
+			h := &Host{rpc: scripted(t, 100*time.Millisecond, c.conns...)}
 			err := h.watch(t.Context(), sending{operation: 7, conn: 1, watched: true}, nil)
 			if c.kind == nil {
 				require.NoError(t, err)
@@ -60,9 +70,9 @@ func TestTheEndOfACopyIsBelievedOnlyOverTheConnectionThatBeganIt(t *testing.T) {
 
 func TestACopyThatNobodyWatchesKeepsItsSnapshotBusyUntilItIsOver(t *testing.T) {
 	ctx := t.Context()
-	h := &Host{rpc: serve(t, answers(inProgress, inProgress, complete)).client(t, time.Minute), copies: map[string]sending{"a": {operation: 7, conn: 1}}}
-	_, err := h.rpc.connected(ctx)
-	require.NoError(t, err)
+	h := &Host{rpc: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete)), copies: map[string]sending{"a": {operation: 7, conn: 1}}}
+	_, err := rpc.GetBdevs().Do(ctx, h.rpc) // connects
+	require.True(t, rpc.IsRefusal(err))
 	require.ErrorIs(t, h.notCopied(ctx, "a"), ports.ErrBusy)
 	require.ErrorIs(t, h.claimSource(ctx, "a"), ports.ErrBusy)
 	require.NoError(t, h.notCopied(ctx, "b"))
@@ -73,18 +83,33 @@ func TestACopyThatNobodyWatchesKeepsItsSnapshotBusyUntilItIsOver(t *testing.T) {
 }
 
 func TestACancelledCopyReturnsAtOnce(t *testing.T) {
-	h := &Host{rpc: serve(t, func(conn net.Conn, in *json.Decoder) {
+	h := &Host{rpc: scripted(t, time.Hour, func(conn net.Conn, in *json.Decoder) {
 		for {
-			var r request
+			var r targettest.Request
 			if in.Decode(&r) != nil {
 				return
 			}
 			_, _ = fmt.Fprintf(conn, `{"jsonrpc":"2.0","id":%d,%s}`, r.ID, inProgress)
 		}
-	}).client(t, time.Hour)}
+	})}
 	ctx, cancel := context.WithCancel(t.Context())
 	err := h.watch(ctx, sending{operation: 7, conn: 1, watched: true}, func(_, _ uint64) { cancel() })
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	require.ErrorIs(t, err, errStillCopying)
+}
+
+func TestACopyEndsWithTheTargetsText(t *testing.T) {
+	for text, kind := range map[string]error{
+		"Operation not permitted": ports.ErrInvalid,
+		"Invalid argument":        ports.ErrInvalid,
+		"Device or resource busy": ports.ErrBusy,
+		"Input/output error":      ports.ErrUnavailable,
+		"No such device":          ports.ErrUnavailable,
+		"something new":           ports.ErrUnavailable,
+	} {
+		err := newCopyError(text)
+		require.ErrorIs(t, err, kind, text)
+		require.ErrorContains(t, err, text)
+	}
 }

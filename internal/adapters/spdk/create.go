@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -24,7 +24,7 @@ func (h *Host) Create(ctx context.Context, name string, size uint64) (string, er
 		h.writable[uuid] = madeAs(name, h.wholeClusters(size))
 		h.mu.Unlock()
 	}
-	return uuid, h.failed(err, "create lvol %s of %d bytes", name, size)
+	return uuid, h.store.Failed(err, "create lvol %s of %d bytes", name, size)
 }
 
 func (h *Host) create(ctx context.Context, name string, size uint64) (string, error) {
@@ -35,11 +35,7 @@ func (h *Host) create(ctx context.Context, name string, size uint64) (string, er
 	if err != nil {
 		return "", err
 	}
-	var uuid string
-	err = h.change(ctx, "bdev_lvol_create", spdktypes.BdevLvolCreateRequest{
-		UUID: h.storeUUID, LvolName: name, SizeInMib: mib, ThinProvision: true,
-	}, &uuid)
-	return uuid, err
+	return rpc.CreateLvol(h.store.UUID, name, mib).Do(ctx, h.rpc)
 }
 
 // mebibytes is a size as SPDK takes it. It rounds up to clusters by itself;
@@ -55,7 +51,18 @@ func (h *Host) mebibytes(size uint64) (uint64, error) {
 	return mib, nil
 }
 
-func (h *Host) wholeClusters(size uint64) uint64 { return ((size-1)/h.clusters + 1) * h.clusters }
+// checkName refuses what the target would refuse with a bare "Invalid
+// argument".
+func (h *Host) checkName(name string) error {
+	if limit := h.store.Can.NameLimit; len(name) > limit {
+		return fmt.Errorf("name %s has %d bytes, the target takes %d: %w", name, len(name), limit, ports.ErrInvalid)
+	}
+	return nil
+}
+
+func (h *Host) wholeClusters(size uint64) uint64 {
+	return ((size-1)/h.store.ClusterSize + 1) * h.store.ClusterSize
+}
 
 // made is what is known of an lvol without a look.
 type made struct {

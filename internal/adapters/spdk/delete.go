@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -12,7 +13,7 @@ import (
 // Delete implements ports.Store. What has clones is refused, and deleteSnapshot has
 // the target refuse what gets one meanwhile.
 func (h *Host) Delete(ctx context.Context, uuid string) error {
-	return h.failed(h.delete(ctx, uuid), "delete lvol %s", uuid)
+	return h.store.Failed(h.delete(ctx, uuid), "delete lvol %s", uuid)
 }
 
 func (h *Host) delete(ctx context.Context, uuid string) error {
@@ -22,7 +23,7 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 	}
 	defer unlock()
 	h.sweep(ctx)
-	b, err := h.find(ctx, uuid)
+	b, err := h.store.Find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		return h.deleteDegraded(ctx, uuid, err)
 	}
@@ -31,19 +32,19 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 	}
 	h.notMadeHere(uuid)
 	if clones := b.Driver.Lvol.Clones; len(clones) > 0 {
-		return fmt.Errorf("%s has %d clones, %s for one: %w", b.name(), len(clones), clones[0], ports.ErrInvalid)
+		return fmt.Errorf("%s has %d clones, %s for one: %w", b.LvolName(), len(clones), clones[0], ports.ErrInvalid)
 	}
 	if b.Claimed {
 		if err := h.letGo(ctx, b); err != nil {
 			return err
 		}
 	}
-	if b.Driver.Lvol.external() != "" {
+	if b.Driver.Lvol.External() != "" {
 		if b, err = h.detachExternal(ctx, b); err != nil {
 			return err
 		}
 	}
-	if b.readOnly() {
+	if b.ReadOnly() {
 		if err := h.notCopied(ctx, uuid); err != nil {
 			return err
 		}
@@ -59,7 +60,7 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 // target would do that by itself, but for several at once it does not wait for what
 // is being written (see changeSubsystem). What would hang the target is ErrInvalid.
 // What else has an lvol, an export or a RAID, lets it go.
-func (h *Host) letGo(ctx context.Context, b *bdev) error {
+func (h *Host) letGo(ctx context.Context, b *rpc.Bdev) error {
 	claims, err := h.claimsOf(ctx)
 	if err != nil {
 		return err
@@ -70,11 +71,11 @@ func (h *Host) letGo(ctx context.Context, b *bdev) error {
 		}
 		return h.deleteSubsystems(ctx, sub.Nqn) // of an engine that is gone, or should be
 	}
-	switch user := claims.user(b, b.name()); {
+	switch user := claims.user(b, b.LvolName()); {
 	case user.Kind == domain.UserNobody, user.Kind == domain.UserClaim && b.ClaimType != readers:
-		return fmt.Errorf("%s is claimed, by a copy that writes into it or by something else: %w", b.name(), ports.ErrBusy)
+		return fmt.Errorf("%s is claimed, by a copy that writes into it or by something else: %w", b.LvolName(), ports.ErrBusy)
 	case user.NoDelete:
-		return fmt.Errorf("%s is %s, and to delete it would hang the target: %w", b.name(), user, ports.ErrInvalid)
+		return fmt.Errorf("%s is %s, and to delete it would hang the target: %w", b.LvolName(), user, ports.ErrInvalid)
 	}
 	return nil
 }
@@ -84,11 +85,11 @@ func (h *Host) letGo(ctx context.Context, b *bdev) error {
 // the delete opens the blob once more, and with it a bdev that is not there
 // (vbdev_lvol_esnap_dev_create in vbdev_lvol.c). Whether the bdev is there may change
 // between a look and the delete, so none is deleted as it is.
-func (h *Host) detachExternal(ctx context.Context, b *bdev) (*bdev, error) {
+func (h *Host) detachExternal(ctx context.Context, b *rpc.Bdev) (*rpc.Bdev, error) {
 	if err := h.detach(ctx, b.UUID); err != nil {
-		return nil, fmt.Errorf("detach it from external snapshot %s: %w", b.Driver.Lvol.external(), err)
+		return nil, fmt.Errorf("detach it from external snapshot %s: %w", b.Driver.Lvol.External(), err)
 	}
-	return h.find(ctx, b.UUID)
+	return h.store.Find(ctx, b.UUID)
 }
 
 // deleteDegraded deletes an lvol that has no bdev, if it is known to have no

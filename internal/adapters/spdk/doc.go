@@ -1,17 +1,17 @@
-// Package spdk is a host over one lvstore of one SPDK target, which is spoken
-// to by JSON-RPC on its unix socket. It works with the Longhorn branch, which
-// has maps, checksums and attributes, and with upstream SPDK, which has none
-// of them; which one it is, the target's list of methods tells.
+// Package spdk is a host over one lvstore of one SPDK target. It works with the
+// Longhorn branch, which has maps, checksums and attributes, and with upstream
+// SPDK, which has none of them; the target's list of methods tells which one it
+// is. Package rpc speaks with the target.
 //
 // Three things of a target shape this package:
 //
-//   - It polls its sockets every 4 ms, so a call costs about as much as a
-//     hundred written at once. Independent calls share a write (client.do).
-//     Dependent ones must not: calls written together begin together.
+//   - It polls its sockets every 4 ms, so independent calls share a write
+//     (rpc.Client.Do). Dependent ones must not: calls written together begin
+//     together.
 //   - Nothing queues on an lvol: a second operation fails at once with "Device
 //     or resource busy". What hangs under one parent is serialised here
 //     (locks), and what is busy for another reason is asked again for a while
-//     (whileBusy).
+//     (rpc.WhileBusy).
 //   - A delete is the one call that does harm when it is refused or comes at
 //     the wrong moment: it merges a snapshot into its only clone, and hides
 //     what is busy until a restart. So every delete looks first.

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -25,9 +24,9 @@ const clustersPerPage = 512
 // One cluster of its own in that page, and the lvol keeps its page. Whether the snapshot
 // owns any there is not asked: by the source (blob_free_cluster_msg) it keeps a page of
 // which it has given all clusters back.
-func (h *Host) survivesMerge(ctx context.Context, snapshot, into *bdev) error {
-	clusterSize := h.clusters
-	shorter, longer := snapshot.size()/clusterSize, into.size()/clusterSize
+func (h *Host) survivesMerge(ctx context.Context, snapshot, into *rpc.Bdev) error {
+	clusterSize := h.store.ClusterSize
+	shorter, longer := snapshot.Size()/clusterSize, into.Size()/clusterSize
 	if shorter > longer {
 		shorter, longer = longer, shorter
 	}
@@ -44,7 +43,7 @@ func (h *Host) survivesMerge(ctx context.Context, snapshot, into *bdev) error {
 		doubt = "it may own none (this target does not tell)"
 	}
 	return fmt.Errorf("%s has %d bytes, and %s, which it would merge into, %d: SPDK would damage the latter in its next restart unless that owns a cluster of its bytes %d to %d, and %s: %w",
-		snapshot.name(), snapshot.size(), into.name(), into.size(), page.first*clusterSize, min((page.first+clustersPerPage)*clusterSize, into.size()), doubt, ports.ErrInvalid)
+		snapshot.LvolName(), snapshot.Size(), into.LvolName(), into.Size(), page.first*clusterSize, min((page.first+clustersPerPage)*clusterSize, into.Size()), doubt, ports.ErrInvalid)
 }
 
 // extentPage is one of an lvol's, by its first cluster.
@@ -61,31 +60,27 @@ const (
 
 // ownsIn asks for the map where there is one. Else how many clusters an lvol owns can
 // tell: none at all, or more than there are in all other pages.
-func (h *Host) ownsIn(ctx context.Context, b *bdev, page extentPage) (ownership, error) {
-	clusters := b.size() / page.clusterSize
+func (h *Host) ownsIn(ctx context.Context, b *rpc.Bdev, page extentPage) (ownership, error) {
+	clusters := b.Size() / page.clusterSize
 	here := min(clusters-page.first, clustersPerPage)
-	switch own := b.own(); {
+	switch own := b.Own(); {
 	case own == 0:
 		return none, nil
 	case own > clusters-here:
 		return some, nil
-	case !h.can.proves:
+	case !h.store.Can.Proves:
 		return unknown, nil
 	}
-	var found spdktypes.BdevLvolFragmap
-	ask := newCall("bdev_lvol_get_fragmap", spdktypes.BdevLvolGetFragmapRequest{
-		Name: b.UUID, Offset: page.first * page.clusterSize, Size: here * page.clusterSize,
-	}, &found)
-	h.rpc.do(ctx, ask)
-	if ask.err != nil {
-		return unknown, ask.err
+	found, err := rpc.GetFragmap(b.UUID, page.first*page.clusterSize, here*page.clusterSize).Do(ctx, h.rpc)
+	if err != nil {
+		return unknown, err
 	}
 	bitmap, err := base64.StdEncoding.DecodeString(found.Fragmap)
 	if err == nil && found.NumClusters != here {
 		err = fmt.Errorf("it is of %d clusters instead of %d", found.NumClusters, here)
 	}
 	if err != nil {
-		return unknown, fmt.Errorf("the map of %s: %w: %w", b.name(), err, ports.ErrUnavailable)
+		return unknown, fmt.Errorf("the map of %s: %w: %w", b.LvolName(), err, ports.ErrUnavailable)
 	}
 	for i, eight := range bitmap {
 		if spare := 8*(i+1) - int(here); spare > 0 {

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"syscall"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -18,9 +17,9 @@ import (
 // woken, one of another size reached over a spacer.
 func (h *Host) Graft(ctx context.Context, uuid, parent string) error {
 	if parent == "" {
-		return h.failed(h.detach(ctx, uuid), "graft lvol %s onto nothing", uuid)
+		return h.store.Failed(h.detach(ctx, uuid), "graft lvol %s onto nothing", uuid)
 	}
-	return h.failed(h.graft(ctx, uuid, parent), "graft lvol %s onto %s", uuid, parent)
+	return h.store.Failed(h.graft(ctx, uuid, parent), "graft lvol %s onto %s", uuid, parent)
 }
 
 func (h *Host) graft(ctx context.Context, uuid, parent string) error {
@@ -37,19 +36,19 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 		return err
 	}
 	refused := h.setParent(ctx, uuid, parent)
-	if !refusedAs(refused, syscall.EINVAL) {
+	if !rpc.RefusedAs(refused, syscall.EINVAL) {
 		return refused
 	}
-	child, under, err := h.findBoth(ctx, uuid, parent)
+	child, under, err := h.store.FindBoth(ctx, uuid, parent)
 	switch {
 	case err != nil:
 		return err
-	case !under.readOnly():
-		return fmt.Errorf("%s is writable: %w", under.name(), refused)
-	case child.size() != under.size():
+	case !under.ReadOnly():
+		return fmt.Errorf("%s is writable: %w", under.LvolName(), refused)
+	case child.Size() != under.Size():
 		return h.graftOver(ctx, child, under)
-	case under.asleep():
-		if err := h.wake(ctx, parent, h.helperName(child.name(), under.name())); err != nil {
+	case under.Asleep():
+		if err := h.wake(ctx, parent, h.helperName(child.LvolName(), under.LvolName())); err != nil {
 			return err
 		}
 		return h.setParent(ctx, uuid, parent)
@@ -61,8 +60,8 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 // confirmed the parent. One that was not answered may still be under way, and a
 // snapshot taken then may lack it.
 func (h *Host) setParent(ctx context.Context, uuid, parent string) error {
-	err := whileBusy(ctx, func() error {
-		return h.change(ctx, "bdev_lvol_set_parent", spdktypes.BdevLvolSetParentRequest{LvolName: uuid, ParentName: parent}, nil)
+	err := rpc.WhileBusy(ctx, func() error {
+		return rpc.SetParent(uuid, parent).Do(ctx, h.rpc)
 	})
 	if errors.Is(err, ports.ErrExists) {
 		return nil // it is the parent already
@@ -72,11 +71,11 @@ func (h *Host) setParent(ctx context.Context, uuid, parent string) error {
 
 // graftOver grafts onto a parent of another size, over a spacer. The parent's lock
 // must be held.
-func (h *Host) graftOver(ctx context.Context, child, parent *bdev) error {
-	between := h.takePrepared(madeAs(child.name(), child.size()), parent.UUID)
+func (h *Host) graftOver(ctx context.Context, child, parent *rpc.Bdev) error {
+	between := h.takePrepared(madeAs(child.LvolName(), child.Size()), parent.UUID)
 	if between == nil {
 		var err error
-		if between, err = h.newSpacer(ctx, h.helpersOf(child, parent.name()), child.size(), parent.UUID); err != nil {
+		if between, err = h.newSpacer(ctx, h.helpersOf(child, parent.LvolName()), child.Size(), parent.UUID); err != nil {
 			return err
 		}
 	}
@@ -90,35 +89,31 @@ func (h *Host) graftOver(ctx context.Context, child, parent *bdev) error {
 // it serves only where the parent is loose.
 func (h *Host) detach(ctx context.Context, uuid string) error {
 	h.sweep(ctx)
-	child, err := h.find(ctx, uuid)
-	if err != nil || child.loose() {
+	child, err := h.store.Find(ctx, uuid)
+	if err != nil || child.Loose() {
 		return err
 	}
-	if h.can.detaches && child.Driver.Lvol.external() == "" {
-		parent, err := h.find(ctx, h.alias(child.Driver.Lvol.BaseSnapshot))
+	if h.store.Can.Detaches && child.Driver.Lvol.External() == "" {
+		parent, err := h.store.Find(ctx, h.store.Alias(child.Driver.Lvol.BaseSnapshot))
 		if err != nil {
-			return unavailable(err)
+			return rpc.Unavailable(err)
 		}
-		if parent.loose() {
-			return whileBusy(ctx, func() error {
-				return h.change(ctx, "bdev_lvol_detach_parent", spdktypes.BdevLvolDetachParentRequest{Name: uuid}, nil)
+		if parent.Loose() {
+			return rpc.WhileBusy(ctx, func() error {
+				return rpc.DetachParent(uuid).Do(ctx, h.rpc)
 			})
 		}
 	}
-	between, err := h.newSpacer(ctx, h.helpersOf(child, child.Driver.Lvol.BaseSnapshot), child.size(), "")
+	between, err := h.newSpacer(ctx, h.helpersOf(child, child.Driver.Lvol.BaseSnapshot), child.Size(), "")
 	if err != nil {
 		return err
 	}
 	return h.passOver(ctx, between, uuid)
 }
 
-func (b *bdev) loose() bool {
-	return b.Driver.Lvol.BaseSnapshot == "" && b.Driver.Lvol.external() == ""
-}
-
 // helpersOf draws names for helpers that are made for the sake of the lvol, on what is
 // called below.
-func (h *Host) helpersOf(b *bdev, below string) func() string {
+func (h *Host) helpersOf(b *rpc.Bdev, below string) func() string {
 	kin := append([]string{below}, b.Driver.Lvol.Clones...)
-	return func() string { return h.helperName(b.name(), kin...) }
+	return func() string { return h.helperName(b.LvolName(), kin...) }
 }

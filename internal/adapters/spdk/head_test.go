@@ -3,9 +3,9 @@ package spdk
 import (
 	"testing"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -14,7 +14,7 @@ import (
 // nothing that is told of them.
 func whatOthersDoToAHead(t *testing.T, p *pair) {
 	h := openNew(t, p.from, 16)
-	other := open(t, p.from.Socket, h.storeName)
+	other := open(t, p.from.Socket, h.store.Name)
 	ctx := t.Context()
 	a := snapshotOf(t, p.from, h, "vol-1-snap-a", 2, 1)
 	b := snapshotOf(t, p.from, h, "vol-1-snap-b", 2, 1)
@@ -24,7 +24,7 @@ func whatOthersDoToAHead(t *testing.T, p *pair) {
 		t.Helper()
 		knows, err := h.Look(ctx, head)
 		require.NoError(t, err, change)
-		fresh, err := open(t, p.from.Socket, h.storeName).Look(ctx, head)
+		fresh, err := open(t, p.from.Socket, h.store.Name).Look(ctx, head)
 		require.NoError(t, err, change)
 		require.Equal(t, fresh, knows, change)
 		store, err := h.List(ctx)
@@ -33,7 +33,7 @@ func whatOthersDoToAHead(t *testing.T, p *pair) {
 		return fresh
 	}
 	record := func(record string) string {
-		if !h.can.records {
+		if !h.store.Can.Records {
 			return ""
 		}
 		require.NoError(t, other.Record(ctx, head, record))
@@ -41,7 +41,7 @@ func whatOthersDoToAHead(t *testing.T, p *pair) {
 	}
 	recorded := seen("it was made").Record
 
-	if h.can.records {
+	if h.store.Can.Records {
 		require.Equal(t, "base", recorded)
 		recorded = record("another")
 		require.Equal(t, recorded, seen("another record").Record)
@@ -75,13 +75,11 @@ func whatOthersDoToAHead(t *testing.T, p *pair) {
 func whatIsNamedAsAnImage(t *testing.T, p *pair) {
 	h := openNew(t, p.from, 16)
 	ctx := t.Context()
-	uuid := create(t, h, domain.ImageLvolName("base", h.storeUUID), 1)
-	if !h.can.records {
+	uuid := create(t, h, domain.ImageLvolName("base", h.store.UUID), 1)
+	if !h.store.Can.Records {
 		t.Skip("this target keeps no xattrs")
 	}
-	set := newCall("bdev_lvol_set_xattr", spdktypes.BdevLvolSetXattrRequest{Name: uuid, XattrName: xattrImageState, XattrValue: "in-progress"}, nil)
-	h.rpc.do(ctx, set)
-	require.NoError(t, set.err)
+	require.NoError(t, rpc.SetXattr(uuid, xattrImageState, "in-progress").Do(ctx, h.rpc))
 	for range 2 { // the second time it was seen before
 		store, err := h.List(ctx)
 		require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -27,17 +28,17 @@ import (
 // What is copied would be hidden, too: its bdev is unregistered before the blobstore
 // finds it locked. While a copy goes on no clone is made of it, which is refused
 // without harm.
-func (h *Host) deleteSnapshot(ctx context.Context, b *bdev) error {
+func (h *Host) deleteSnapshot(ctx context.Context, b *rpc.Bdev) error {
 	made := helpers{host: h}
 	defer made.tidy(ctx)
-	name := h.helperName(b.name())
+	name := h.helperName(b.LvolName())
 	heir, err := made.clone(ctx, b.UUID, name)
 	switch {
-	case unsaid(err), errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
+	case rpc.OutcomeUnknown(err), errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
 		return err
 	case err != nil:
 		// No room or too long a name for a clone: not a reason to keep the lvol.
-		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.name()), zap.Error(err))
+		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.LvolName()), zap.Error(err))
 		return h.deleteNow(ctx, b.UUID)
 	}
 	if err := h.deleteNow(ctx, b.UUID); err != nil {
@@ -46,23 +47,23 @@ func (h *Host) deleteSnapshot(ctx context.Context, b *bdev) error {
 		}
 		return err
 	}
-	if err := whileBusy(ctx, func() error { return h.deleteNow(ctx, heir) }); err != nil {
-		return fmt.Errorf("the clone that %s was merged into: %w", b.name(), err)
+	if err := rpc.WhileBusy(ctx, func() error { return h.deleteNow(ctx, heir) }); err != nil {
+		return fmt.Errorf("the clone that %s was merged into: %w", b.LvolName(), err)
 	}
 	made.keep(heir)
 	return nil
 }
 
 // whatHangsOn says why a snapshot is not deleted that has had no clones but its heir.
-func (h *Host) whatHangsOn(ctx context.Context, b *bdev, heir string, refused error) error {
-	now, err := h.find(ctx, b.UUID)
+func (h *Host) whatHangsOn(ctx context.Context, b *rpc.Bdev, heir string, refused error) error {
+	now, err := h.store.Find(ctx, b.UUID)
 	if err != nil {
 		return err
 	}
 	for _, clone := range now.Driver.Lvol.Clones {
 		if clone != heir {
-			return fmt.Errorf("%s has a clone, %s: %w", b.name(), clone, ports.ErrInvalid)
+			return fmt.Errorf("%s has a clone, %s: %w", b.LvolName(), clone, ports.ErrInvalid)
 		}
 	}
-	return as(ports.ErrBusy, fmt.Errorf("%s: something that the target does not list hangs on it: it is being deleted just now, or a delete of it was busy and has hidden it until the target is started again: %w", b.name(), refused))
+	return rpc.WithKind(ports.ErrBusy, fmt.Errorf("%s: something that the target does not list hangs on it: it is being deleted just now, or a delete of it was busy and has hidden it until the target is started again: %w", b.LvolName(), refused))
 }

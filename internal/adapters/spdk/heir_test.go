@@ -15,6 +15,7 @@ import (
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -27,11 +28,10 @@ func notDeletedUnderWhatIsHidden(t *testing.T, p *pair) {
 	ctx := t.Context()
 	a := snapshotOf(t, p.from, h, "vol-1-snap-a", 2, 1)
 	hidden := create(t, h, "vol-1-rebuilding-00000001", 2)
-	graft := newCall("bdev_lvol_set_parent", spdktypes.BdevLvolSetParentRequest{LvolName: hidden, ParentName: a}, nil)
-	remove := newCall("bdev_lvol_delete", spdktypes.BdevLvolDeleteRequest{Name: hidden}, nil)
-	h.rpc.do(ctx, graft, remove)
-	require.NoError(t, graft.err)
-	require.ErrorIs(t, remove.err, ports.ErrBusy)
+	graft, remove := rpc.SetParent(hidden, a), rpc.DeleteLvol(hidden)
+	h.rpc.Do(ctx, graft, remove)
+	require.NoError(t, graft.Err)
+	require.ErrorIs(t, remove.Err, ports.ErrBusy)
 	require.Equal(t, []string{"vol-1-snap-a"}, lvolNames(t, h))
 
 	err := h.Delete(ctx, a)
@@ -197,7 +197,7 @@ func twoProcessesDelete(t *testing.T, p *pair) {
 					}
 				}
 				for _, name := range lvolNames(t, one) {
-					if b, err := one.find(t.Context(), one.alias(name)); err == nil && name != "base" {
+					if b, err := one.store.Find(t.Context(), one.store.Alias(name)); err == nil && name != "base" {
 						require.NoError(t, one.Delete(t.Context(), b.UUID))
 					}
 				}

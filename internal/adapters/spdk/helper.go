@@ -7,9 +7,9 @@ import (
 	"slices"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -37,8 +37,8 @@ func (s *helpers) note(name string, make func() (uuid string, err error)) (uuid 
 	switch {
 	case err == nil:
 		s.add(uuid)
-	case unsaid(err):
-		s.add(s.host.alias(name))
+	case rpc.OutcomeUnknown(err):
+		s.add(s.host.store.Alias(name))
 	}
 	return uuid, err
 }
@@ -96,13 +96,13 @@ func (h *Host) sweep(ctx context.Context) {
 		}
 		h.log.Debug("a helper lvol still stays", zap.String("uuid", uuid), zap.Error(err))
 		left := litter[i : i+1]
-		if unsaid(err) {
+		if rpc.OutcomeUnknown(err) {
 			left = litter[i:] // the others would fare no better
 		}
 		h.mu.Lock()
 		h.litter = append(h.litter, left...)
 		h.mu.Unlock()
-		if unsaid(err) {
+		if rpc.OutcomeUnknown(err) {
 			return
 		}
 	}
@@ -112,15 +112,15 @@ func (h *Host) sweep(ctx context.Context) {
 // grandparent: SPDK merges the lvol's clusters into the clone, and there are none
 // (delete_snapshot_sync_snapshot_xattr_cpl in blobstore.c).
 func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
-	b, err := h.find(ctx, uuid)
+	b, err := h.store.Find(ctx, uuid)
 	if err != nil {
 		return err
 	}
-	if own, has := b.own(), len(b.Driver.Lvol.Clones); has > 1 || own > 0 && has > 0 {
-		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.name(), own, has, ports.ErrInvalid)
+	if own, has := b.Own(), len(b.Driver.Lvol.Clones); has > 1 || own > 0 && has > 0 {
+		return fmt.Errorf("helper lvol %s has %d clusters of its own and %d clones, so it is not deleted: %w", b.LvolName(), own, has, ports.ErrInvalid)
 	}
-	return whileBusy(ctx, func() error {
-		if b.readOnly() && len(b.Driver.Lvol.Clones) == 0 {
+	return rpc.WhileBusy(ctx, func() error {
+		if b.ReadOnly() && len(b.Driver.Lvol.Clones) == 0 {
 			return h.deleteSnapshot(ctx, b)
 		}
 		return h.deleteNow(ctx, uuid)
@@ -129,5 +129,5 @@ func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
 
 // deleteNow deletes without looking.
 func (h *Host) deleteNow(ctx context.Context, uuid string) error {
-	return h.change(ctx, "bdev_lvol_delete", spdktypes.BdevLvolDeleteRequest{Name: uuid}, nil)
+	return rpc.DeleteLvol(uuid).Do(ctx, h.rpc)
 }

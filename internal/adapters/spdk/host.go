@@ -2,16 +2,14 @@ package spdk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -36,15 +34,11 @@ type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 // ports.Opener, a ports.Prover and a ports.Recorder; a target that cannot be one of
 // the latter two answers ports.ErrUnsupported.
 type Host struct {
-	rpc    *client
-	can    capabilities
+	rpc    *rpc.Client
+	store  *rpc.Lvstore
 	log    *zap.Logger
 	listen Listen
 
-	storeUUID string
-	storeName string
-	baseBdev  string
-	clusters  uint64 // bytes of one
 	engineNQN string // whom this process connects as
 
 	locks locks
@@ -101,7 +95,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 		return nil, fmt.Errorf("spdk: Listen: %w: %w", err, ports.ErrInvalid)
 	}
 	h := &Host{
-		rpc:      newClient(config.Socket, config.Timeout, config.Dial),
+		rpc:      rpc.NewClient(config.Socket, config.Timeout, config.Dial),
 		log:      config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore)),
 		listen:   config.Listen,
 		writable: make(map[string]made),
@@ -113,66 +107,16 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 
 		engineNQN: newEngineNQN(),
 	}
-	if err := h.open(ctx, config.Lvstore); err != nil {
-		h.rpc.close()
+	var err error
+	if h.store, err = rpc.OpenLvstore(ctx, h.rpc, config.Lvstore); err != nil {
+		h.rpc.Close()
 		return nil, fmt.Errorf("open lvstore %s of target %s: %w", config.Lvstore, config.Socket, err)
 	}
 	return h, nil
 }
 
-func (h *Host) open(ctx context.Context, lvstore string) error {
-	var methods []string
-	var stores []spdktypes.LvstoreInfo
-	list := newCall("rpc_get_methods", nil, &methods)
-	look := newCall("bdev_lvol_get_lvstores", nil, &stores)
-	h.rpc.do(ctx, list, look)
-	if list.err != nil {
-		return list.err
-	}
-	if look.err != nil {
-		return look.err
-	}
-	h.can = newCapabilities(methods)
-
-	var names []string
-	for _, s := range stores {
-		if s.Name == lvstore {
-			h.storeUUID, h.storeName, h.baseBdev, h.clusters = s.UUID, s.Name, s.BaseBdev, s.ClusterSize
-			return nil
-		}
-		names = append(names, s.Name)
-	}
-	if len(names) == 0 {
-		return fmt.Errorf("there is no lvstore on it: %w", ports.ErrNotFound)
-	}
-	return fmt.Errorf("there is none of that name, only %s: %w", strings.Join(names, ", "), ports.ErrNotFound)
-}
-
-// isLoaded reports whether the target lists the lvstore. One that has just
-// restarted finds no lvol before its disk is there again, and would seem to have
-// lost them all. Asked only where something is missing, and of a target that has
-// just answered, it needs no context of the caller's.
-func (h *Host) isLoaded() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	var stores []spdktypes.LvstoreInfo
-	err := h.rpc.call(ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: h.storeUUID}, &stores)
-	return err == nil || !refused(err)
-}
-
 // Close ends the connection to the target. Calls under way fail.
 func (h *Host) Close() error {
-	h.rpc.close()
+	h.rpc.Close()
 	return nil
-}
-
-// failed says what was tried here. It is on the way out of every method.
-func (h *Host) failed(err error, what string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, ports.ErrNotFound) && !h.isLoaded() {
-		err = as(ports.ErrUnavailable, fmt.Errorf("the lvstore is not loaded: %w", err))
-	}
-	return fmt.Errorf("%s in lvstore %s: %w", fmt.Sprintf(what, args...), h.storeName, err)
 }

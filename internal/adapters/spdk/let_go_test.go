@@ -69,7 +69,7 @@ func deletedWhereOthersHaveIt(t *testing.T, p *pair) {
 			}
 			return nil
 		}
-		p.to.Call(t, "bdev_raid_create", map[string]any{"name": "vol", "raid_level": "raid1", "base_bdevs": []string{one, h.alias("vol-8")}}, nil)
+		p.to.Call(t, "bdev_raid_create", map[string]any{"name": "vol", "raid_level": "raid1", "base_bdevs": []string{one, h.store.Alias("vol-8")}}, nil)
 		require.NotNil(t, raid())
 		require.NoError(t, h.Delete(t.Context(), two), "a base by its alias")
 		require.NoError(t, h.Delete(t.Context(), one), "a base by its UUID")

@@ -7,14 +7,9 @@ import (
 
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
-
-// qosRequest sets what is not a pointer; go-spdk-helper has no type for it.
-type qosRequest struct {
-	Name   string `json:"name"`
-	Mbytes uint64 `json:"rw_mbytes_per_sec"`
-}
 
 // Limit implements ports.Limiter by the QoS of the lvol's bdev, whoever writes:
 // a copy from another target comes in through it, too. SPDK counts whole MiB a
@@ -33,28 +28,28 @@ type qosRequest struct {
 // call's own opening begins to enable the limit (bdev_start_qos), and then the call
 // finds that under way. ErrBusy then; a copy into the lvol, or its export, ends that.
 func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
-	return h.failed(h.limit(ctx, uuid, mebibytesPerSecond(bytesPerSecond)), "limit lvol %s to %d bytes a second", uuid, bytesPerSecond)
+	return h.store.Failed(h.limit(ctx, uuid, mebibytesPerSecond(bytesPerSecond)), "limit lvol %s to %d bytes a second", uuid, bytesPerSecond)
 }
 
 func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
 	if !h.madeHere(uuid) {
 		// The target would limit whatever bdev is called that.
-		if _, err := h.find(ctx, uuid); err != nil {
+		if _, err := h.store.Find(ctx, uuid); err != nil {
 			return err
 		}
 	}
-	refused := h.change(ctx, "bdev_set_qos_limit", qosRequest{Name: uuid, Mbytes: mib}, nil)
-	if !refusedAs(refused, syscall.EAGAIN) {
+	refused := rpc.LimitBdev(uuid, mib).Do(ctx, h.rpc)
+	if !rpc.RefusedAs(refused, syscall.EAGAIN) {
 		return refused
 	}
-	l, err := h.find(ctx, uuid)
+	l, err := h.store.Find(ctx, uuid)
 	if err != nil {
 		return err
 	}
 	if l.Limits.Mbytes == mib {
 		return nil
 	}
-	return as(ports.ErrBusy, fmt.Errorf("its limit can be changed only while it is written to: %w", refused))
+	return rpc.WithKind(ports.ErrBusy, fmt.Errorf("its limit can be changed only while it is written to: %w", refused))
 }
 
 // LeastLimit implements ports.LeastLimiter.

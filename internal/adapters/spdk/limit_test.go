@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
 // TestALimitIsNeverMoreThanWasAskedFor but for less than a MiB a second, which
@@ -14,10 +16,14 @@ import (
 // a limit.
 func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
 	const mib = 1 << 20
+	type qosRequest struct {
+		Name   string `json:"name"`
+		Mbytes uint64 `json:"rw_mbytes_per_sec"`
+	}
 	asked := make(chan qosRequest, 1)
-	f := serve(t, func(conn net.Conn, in *json.Decoder) {
+	client := scripted(t, time.Minute, func(conn net.Conn, in *json.Decoder) {
 		for {
-			var r request
+			var r targettest.Request
 			if in.Decode(&r) != nil {
 				return
 			}
@@ -26,10 +32,10 @@ func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
 				t.Errorf("%s %s", r.Method, r.Params)
 			}
 			asked <- q
-			reply(conn, r.ID, "true")
+			targettest.Reply(conn, r.ID, "true")
 		}
 	})
-	h := &Host{rpc: f.client(t, time.Minute), writable: map[string]made{"lvol": {}}}
+	h := &Host{rpc: client, writable: map[string]made{"lvol": {}}}
 	require.NoError(t, h.Limit(t.Context(), "lvol", 0))
 	require.Equal(t, qosRequest{Name: "lvol", Mbytes: fastest}, <-asked)
 	for bytes, want := range map[uint64]uint64{

@@ -10,6 +10,7 @@ import (
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -22,24 +23,14 @@ const looks = 5
 // (SPDK_JSONRPC_SEND_BUF_SIZE_MAX), with the connection left open.
 const manyLvols = 25_000
 
-// getLvolsRequest narrows bdev_lvol_get_lvols; go-spdk-helper has no type for it.
-type getLvolsRequest struct {
-	LvsUUID string `json:"lvs_uuid"`
-}
-
-// lvolInfo is an entry of bdev_lvol_get_lvols.
-type lvolInfo struct {
-	spdktypes.LvolInfo
-}
-
 // listing is what three calls in one write say of the lvstore.
 type listing struct {
 	stores []spdktypes.LvstoreInfo
-	lvols  []lvolInfo
-	bdevs  []bdev
+	lvols  []spdktypes.LvolInfo
+	bdevs  []rpc.Bdev
 
-	records map[string]*recordCall // by UUID of what was a head the last time
-	claims  *claims                // where the last listing had users; else nil
+	records map[string]*xattrCall // by UUID of what was a head the last time
+	claims  *claims               // where the last listing had users; else nil
 }
 
 // List implements ports.Looker.
@@ -53,13 +44,13 @@ type listing struct {
 // poller, so as a rule they agree. Where they do not, somebody is at work on
 // the store, and List looks again.
 func (h *Host) List(ctx context.Context) (domain.Listing, error) {
-	wait := backOff{pause: 5 * time.Millisecond, longest: 100 * time.Millisecond}
+	wait := rpc.BackOff{Pause: 5 * time.Millisecond, Longest: 100 * time.Millisecond}
 	for attempt := 1; ; attempt++ {
 		found, err := h.listing(ctx)
 		if err != nil {
-			return domain.Listing{}, h.failed(err, "list lvols")
+			return domain.Listing{}, h.store.Failed(err, "list lvols")
 		}
-		store, err := h.store(found)
+		store, err := h.combine(found)
 		if err == nil {
 			h.forgetOthers(store.Lvols)
 			if err = h.addAttributes(ctx, &store, found.records); err == nil {
@@ -71,50 +62,45 @@ func (h *Host) List(ctx context.Context) (domain.Listing, error) {
 			h.noteHeads(store.Lvols)
 			return store, nil
 		case !errors.Is(err, errDisagree):
-			return domain.Listing{}, h.failed(err, "list lvols")
+			return domain.Listing{}, h.store.Failed(err, "list lvols")
 		}
-		if attempt == looks || !wait.next(ctx) {
-			return domain.Listing{}, h.failed(err, "list lvols")
+		if attempt == looks || !wait.Next(ctx) {
+			return domain.Listing{}, h.store.Failed(err, "list lvols")
 		}
 	}
 }
 
 func (h *Host) listing(ctx context.Context) (listing, error) {
 	found := listing{records: h.askRecords()}
-	calls := []*call{
-		newCall("bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: h.storeUUID}, &found.stores),
-		newCall("bdev_lvol_get_lvols", getLvolsRequest{LvsUUID: h.storeUUID}, &found.lvols),
-		newCall("bdev_get_bdevs", nil, &found.bdevs),
-	}
+	stores, lvols, bdevs := rpc.GetLvstore(h.store.UUID), rpc.GetLvols(h.store.UUID), rpc.GetBdevs()
+	calls := []rpc.Request{stores, lvols, bdevs}
 	all := calls
 	for _, uuid := range slices.Sorted(maps.Keys(found.records)) {
-		all = append(all, found.records[uuid].call)
+		all = append(all, found.records[uuid])
 	}
 	if found.claims = h.askClaimsAgain(); found.claims != nil {
-		all = append(all, found.claims.calls...)
+		all = append(all, found.claims.calls()...)
 	}
-	h.rpc.do(ctx, all...)
-	for _, one := range calls {
-		if unsaid(one.err) && len(found.lvols) > manyLvols {
-			return listing{}, fmt.Errorf("the store has %d lvols, and SPDK cuts off answers of more than 32 MiB: %w", len(found.lvols), one.err)
-		}
-		if one.err != nil {
-			return listing{}, one.err
-		}
+	h.rpc.Do(ctx, all...)
+	if err := rpc.FirstErr(calls); rpc.OutcomeUnknown(err) && len(lvols.Result) > manyLvols {
+		return listing{}, fmt.Errorf("the store has %d lvols, and SPDK cuts off answers of more than 32 MiB: %w", len(lvols.Result), err)
+	} else if err != nil {
+		return listing{}, err
 	}
+	found.stores, found.lvols, found.bdevs = stores.Result, lvols.Result, bdevs.Result
 	if found.claims != nil {
 		if err := found.claims.err(); err != nil {
 			return listing{}, err
 		}
 	}
 	if len(found.stores) != 1 {
-		return listing{}, fmt.Errorf("lvstore %s is listed %d times: %w", h.storeUUID, len(found.stores), ports.ErrUnavailable)
+		return listing{}, fmt.Errorf("lvstore %s is listed %d times: %w", h.store.UUID, len(found.stores), ports.ErrUnavailable)
 	}
 	return found, nil
 }
 
-// store puts the listings together. It fails where they contradict each other.
-func (h *Host) store(found listing) (domain.Listing, error) {
+// combine puts the listings together. It fails where they contradict each other.
+func (h *Host) combine(found listing) (domain.Listing, error) {
 	info := found.stores[0]
 	store := domain.Listing{
 		UUID:          info.UUID,
@@ -123,14 +109,14 @@ func (h *Host) store(found listing) (domain.Listing, error) {
 		BlockSize:     info.BlockSize,
 		TotalClusters: info.TotalDataClusters,
 		FreeClusters:  info.FreeClusters,
-		NameLimit:     h.can.nameLimit,
-		Proves:        h.can.proves,
-		Records:       h.can.records,
+		NameLimit:     h.store.Can.NameLimit,
+		Proves:        h.store.Can.Proves,
+		Records:       h.store.Can.Records,
 		Lvols:         make([]domain.Lvol, 0, len(found.lvols)),
 	}
-	bdevs := make(map[string]*bdev, len(found.lvols))
+	bdevs := make(map[string]*rpc.Bdev, len(found.lvols))
 	for i := range found.bdevs {
-		if b := &found.bdevs[i]; b.Driver.Lvol != nil && b.Driver.Lvol.LvolStoreUUID == h.storeUUID {
+		if b := &found.bdevs[i]; h.store.Has(b) {
 			bdevs[b.UUID] = b
 		}
 	}
@@ -144,7 +130,7 @@ func (h *Host) store(found listing) (domain.Listing, error) {
 			if !l.IsDegraded {
 				return domain.Listing{}, disagree("lvol %s has no bdev", l.Name)
 			}
-			store.Lvols = append(store.Lvols, l.degraded())
+			store.Lvols = append(store.Lvols, degraded(&l))
 			continue
 		}
 		delete(bdevs, l.UUID)
@@ -154,17 +140,17 @@ func (h *Host) store(found listing) (domain.Listing, error) {
 				return domain.Listing{}, disagree("the parent %s of lvol %s is not listed", name, l.Name)
 			}
 		}
-		if err := b.requireOwn(); err != nil {
+		if err := b.RequireOwn(); err != nil {
 			return domain.Listing{}, err
 		}
-		listed := b.lvol(parent)
+		listed := lvolOf(b, parent)
 		// Not by the alias: upstream SPDK changes that also where it refuses to
 		// rename (a snapshot), until the next restart.
 		listed.Name = l.Name
 		store.Lvols = append(store.Lvols, listed)
 	}
 	for _, b := range bdevs {
-		return domain.Listing{}, disagree("bdev %s is no listed lvol", b.name())
+		return domain.Listing{}, disagree("bdev %s is no listed lvol", b.LvolName())
 	}
 	return store, nil
 }
@@ -172,14 +158,14 @@ func (h *Host) store(found listing) (domain.Listing, error) {
 // addAttributes fills in what is recorded, and leaves out lvols that have gone since they
 // were listed. That the target does not find an lvol does not say that: after a restart
 // it knows none before their disk is loaded.
-func (h *Host) addAttributes(ctx context.Context, store *domain.Listing, records map[string]*recordCall) error {
+func (h *Host) addAttributes(ctx context.Context, store *domain.Listing, records map[string]*xattrCall) error {
 	missing, err := h.readAttributes(ctx, store.Lvols, records)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	var listed []lvolInfo
-	if err := h.rpc.call(ctx, "bdev_lvol_get_lvols", getLvolsRequest{LvsUUID: h.storeUUID}, &listed); err != nil {
-		return unavailable(err)
+	listed, err := rpc.GetLvols(h.store.UUID).Do(ctx, h.rpc)
+	if err != nil {
+		return rpc.Unavailable(err)
 	}
 	for _, l := range listed {
 		if missing[l.UUID] {
@@ -200,4 +186,22 @@ var errDisagree = fmt.Errorf("two listings of one store disagree: %w", ports.Err
 
 func disagree(what string, args ...any) error {
 	return fmt.Errorf("%w: %s", errDisagree, fmt.Sprintf(what, args...))
+}
+
+func lvolOf(b *rpc.Bdev, parent string) domain.Lvol {
+	return domain.Lvol{
+		UUID:     b.UUID,
+		Name:     b.LvolName(),
+		Parent:   parent,
+		External: b.Driver.Lvol.External(),
+		Size:     b.Size(),
+		ReadOnly: b.ReadOnly(),
+		Own:      domain.Clusters{Count: b.Own()},
+	}
+}
+
+// degraded is an lvol that is listed without a bdev: the target cannot open it, since
+// what it reads through to is missing.
+func degraded(l *spdktypes.LvolInfo) domain.Lvol {
+	return domain.Lvol{UUID: l.UUID, Name: l.Name, ReadOnly: l.IsSnapshot, Degraded: true}
 }

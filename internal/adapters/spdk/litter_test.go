@@ -137,7 +137,7 @@ func TestAGraftUsesWhatWasPreparedForItsOwnReplica(t *testing.T) {
 	before := lvolNames(t, h)
 	require.Len(t, before, 3)
 
-	for _, host := range []*Host{h, open(t, target.Socket, h.storeName)} { // one that has made it, one that has not
+	for _, host := range []*Host{h, open(t, target.Socket, h.store.Name)} { // one that has made it, one that has not
 		l := create(t, h, "vol-1-rebuilding-00000001", 2)
 		require.NoError(t, host.Graft(ctx, l, image))
 		require.NoError(t, h.Delete(ctx, l))

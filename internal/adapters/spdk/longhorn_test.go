@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
@@ -42,7 +43,7 @@ func TestRecordLonghornStore(t *testing.T) {
 		target := targettest.Start(t, binary)
 		var methods []string
 		target.Call(t, "rpc_get_methods", nil, &methods)
-		if !newCapabilities(methods).records {
+		if !rpc.NewCapabilities(methods).Records {
 			continue // upstream: Longhorn's engine does not run on it
 		}
 		store := targettest.MakeLonghornStore(t, target)
@@ -56,7 +57,7 @@ func TestRecordLonghornStore(t *testing.T) {
 		target.Call(t, "bdev_lvol_get_lvstores", nil, &r.Lvstores)
 		target.Call(t, "bdev_lvol_get_lvols", nil, &r.Lvols)
 		target.Call(t, "bdev_get_bdevs", nil, &r.Bdevs)
-		var lvols []lvolInfo
+		var lvols []spdktypes.LvolInfo
 		require.NoError(t, json.Unmarshal(r.Lvols, &lvols))
 		for _, l := range lvols {
 			for _, name := range recordedXattrs {
@@ -96,26 +97,26 @@ func replay(t *testing.T) *Host {
 	require.NoError(t, json.Unmarshal(text, &r))
 	var stores []spdktypes.LvstoreInfo
 	require.NoError(t, json.Unmarshal(r.Lvstores, &stores))
-	f := serve(t, func(conn net.Conn, in *json.Decoder) {
+	socket := targettest.Serve(t, func(conn net.Conn, in *json.Decoder) {
 		for {
-			var call request
+			var call targettest.Request
 			if in.Decode(&call) != nil {
 				return
 			}
 			switch call.Method {
 			case "rpc_get_methods":
-				reply(conn, call.ID, string(r.Methods))
+				targettest.Reply(conn, call.ID, string(r.Methods))
 			case "bdev_lvol_get_lvstores":
-				reply(conn, call.ID, string(r.Lvstores))
+				targettest.Reply(conn, call.ID, string(r.Lvstores))
 			case "bdev_lvol_get_lvols":
-				reply(conn, call.ID, string(r.Lvols))
+				targettest.Reply(conn, call.ID, string(r.Lvols))
 			case "bdev_get_bdevs":
-				reply(conn, call.ID, string(r.Bdevs))
+				targettest.Reply(conn, call.ID, string(r.Bdevs))
 			case "bdev_lvol_get_xattr":
 				var asked spdktypes.BdevLvolGetXattrRequest
 				_ = json.Unmarshal(call.Params, &asked)
 				if value, ok := r.Xattrs[asked.Name][asked.XattrName]; ok {
-					reply(conn, call.ID, fmt.Sprintf("%q", value))
+					targettest.Reply(conn, call.ID, fmt.Sprintf("%q", value))
 				} else {
 					_, _ = fmt.Fprintf(conn, `{"jsonrpc":"2.0","id":%d,"error":{"code":-32603,"message":"No such file or directory"}}`, call.ID)
 				}
@@ -124,7 +125,7 @@ func replay(t *testing.T) *Host {
 			}
 		}
 	})
-	h, err := Open(t.Context(), Config{Socket: f.path, Lvstore: stores[0].Name, Timeout: time.Minute, Logger: zap.NewNop()})
+	h, err := Open(t.Context(), Config{Socket: socket, Lvstore: stores[0].Name, Timeout: time.Minute, Logger: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, h.Close()) })
 	return h

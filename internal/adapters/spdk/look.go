@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -14,40 +17,39 @@ import (
 // write, but for heads that were seen before.
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	l, err := h.look(ctx, uuid)
-	return l, h.failed(err, "look at lvol %s", uuid)
+	return l, h.store.Failed(err, "look at lvol %s", uuid)
 }
 
 func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	if head, done, err := h.lookAtHead(ctx, uuid); done {
 		return head, err
 	}
-	wait := backOff{}
+	wait := rpc.BackOff{}
 	for attempt := 1; ; attempt++ {
-		b, err := h.find(ctx, uuid)
+		b, err := h.store.Find(ctx, uuid)
 		if errors.Is(err, ports.ErrNotFound) {
 			return h.lookAtDegraded(ctx, uuid, err)
 		}
 		if err != nil {
 			return domain.Lvol{}, err
 		}
-		l := b.lvol("")
+		l := lvolOf(b, "")
 		asked := h.askAttributes(&l)
-		var calls []*call
+		var calls []rpc.Request
 		for _, one := range asked {
-			calls = append(calls, one.call)
+			calls = append(calls, one)
 		}
 		name := b.Driver.Lvol.BaseSnapshot
-		var below []bdev
-		ask := getBdev(h.alias(name), &below)
+		ask := rpc.GetBdev(h.store.Alias(name))
 		if name != "" {
 			calls = append(calls, ask)
 		}
 		var claims *claims
 		if b.Claimed && !h.receives(uuid) {
 			claims = askClaims()
-			calls = append(calls, claims.calls...)
+			calls = append(calls, claims.calls()...)
 		}
-		h.rpc.do(ctx, calls...)
+		h.rpc.Do(ctx, calls...)
 		if claims != nil {
 			if err := claims.err(); err != nil {
 				return domain.Lvol{}, err
@@ -58,16 +60,16 @@ func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 			if name == "" {
 				return l, nil
 			}
-			var parent *bdev
-			if parent, err = h.ours(ask, name, below); err == nil {
+			var parent *rpc.Bdev
+			if parent, err = h.store.Found(ask, name); err == nil {
 				l.Parent = parent.UUID
 				return l, nil
 			}
 			err = fmt.Errorf("its parent %s: %w", name, err)
 		}
 		// Either has gone since, or the parent is called otherwise: look again.
-		if !errors.Is(err, ports.ErrNotFound) || attempt == looks || !wait.next(ctx) {
-			return domain.Lvol{}, unavailable(err)
+		if !errors.Is(err, ports.ErrNotFound) || attempt == looks || !wait.Next(ctx) {
+			return domain.Lvol{}, rpc.Unavailable(err)
 		}
 	}
 }
@@ -75,24 +77,16 @@ func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 // Count implements ports.Counter by one call, where Look takes two writes: the
 // UUID of the parent is not told.
 func (h *Host) Count(ctx context.Context, uuid string) (uint64, error) {
-	b, err := h.find(ctx, uuid)
+	b, err := h.store.Find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		if _, err = h.lookAtDegraded(ctx, uuid, err); err == nil {
 			err = fmt.Errorf("it is degraded, so the target does not tell: %w", ports.ErrUnavailable)
 		}
 	}
 	if err != nil {
-		return 0, h.failed(err, "count the clusters of lvol %s", uuid)
+		return 0, h.store.Failed(err, "count the clusters of lvol %s", uuid)
 	}
-	return b.own(), nil
-}
-
-// unavailable keeps the text of an error that is not about the lvol asked for.
-func unavailable(err error) error {
-	if errors.Is(err, ports.ErrNotFound) {
-		return as(ports.ErrUnavailable, err)
-	}
-	return err
+	return b.Own(), nil
 }
 
 // lookAtDegraded finds an lvol that has no bdev.
@@ -104,19 +98,19 @@ func (h *Host) lookAtDegraded(ctx context.Context, uuid string, missing error) (
 	if err != nil {
 		return domain.Lvol{}, err
 	}
-	return l.degraded(), nil
+	return degraded(&l), nil
 }
 
 // findDegraded finds an lvol that is listed by bdev_lvol_get_lvols alone.
-func (h *Host) findDegraded(ctx context.Context, uuid string) (lvolInfo, error) {
-	var all []lvolInfo
-	if err := h.rpc.call(ctx, "bdev_lvol_get_lvols", getLvolsRequest{LvsUUID: h.storeUUID}, &all); err != nil {
-		return lvolInfo{}, err
+func (h *Host) findDegraded(ctx context.Context, uuid string) (spdktypes.LvolInfo, error) {
+	all, err := rpc.GetLvols(h.store.UUID).Do(ctx, h.rpc)
+	if err != nil {
+		return spdktypes.LvolInfo{}, err
 	}
 	for _, l := range all {
 		if l.UUID == uuid && l.IsDegraded {
 			return l, nil
 		}
 	}
-	return lvolInfo{}, fmt.Errorf("lvol %s: %w", uuid, ports.ErrNotFound)
+	return spdktypes.LvolInfo{}, fmt.Errorf("lvol %s: %w", uuid, ports.ErrNotFound)
 }

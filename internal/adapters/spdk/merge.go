@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -16,7 +17,7 @@ import (
 // a clone of it that is a snapshot itself and being copied; so both are cloned
 // first, which is refused without harm while a copy goes on.
 func (h *Host) Merge(ctx context.Context, snapshot string) error {
-	return h.failed(h.merge(ctx, snapshot), "merge snapshot %s into what hangs on it", snapshot)
+	return h.store.Failed(h.merge(ctx, snapshot), "merge snapshot %s into what hangs on it", snapshot)
 }
 
 func (h *Host) merge(ctx context.Context, snapshot string) error {
@@ -25,12 +26,12 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 		return err
 	}
 	defer unlock()
-	b, err := h.find(ctx, snapshot)
+	b, err := h.store.Find(ctx, snapshot)
 	if err != nil {
 		return err
 	}
-	if !b.readOnly() {
-		return fmt.Errorf("%s is writable: %w", b.name(), ports.ErrInvalid)
+	if !b.ReadOnly() {
+		return fmt.Errorf("%s is writable: %w", b.LvolName(), ports.ErrInvalid)
 	}
 	if b.Claimed {
 		if err := h.letGo(ctx, b); err != nil {
@@ -39,14 +40,14 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 	}
 	clones := b.Driver.Lvol.Clones
 	if len(clones) != 1 {
-		return fmt.Errorf("%s has %d clones, and merges into one only: %w", b.name(), len(clones), ports.ErrInvalid)
+		return fmt.Errorf("%s has %d clones, and merges into one only: %w", b.LvolName(), len(clones), ports.ErrInvalid)
 	}
-	into, err := h.find(ctx, h.alias(clones[0]))
+	into, err := h.store.Find(ctx, h.store.Alias(clones[0]))
 	if err != nil {
-		return fmt.Errorf("what hangs on %s: %w", b.name(), unavailable(err))
+		return fmt.Errorf("what hangs on %s: %w", b.LvolName(), rpc.Unavailable(err))
 	}
-	for _, one := range []*bdev{b, into} {
-		if !one.readOnly() {
+	for _, one := range []*rpc.Bdev{b, into} {
+		if !one.ReadOnly() {
 			continue
 		}
 		if err := h.notCopied(ctx, one.UUID); err != nil {
@@ -63,14 +64,14 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 }
 
 // probe finds out whether a snapshot is busy.
-func (h *Host) probe(ctx context.Context, b *bdev) error {
-	err := h.wake(ctx, b.UUID, h.helperName(b.name()))
+func (h *Host) probe(ctx context.Context, b *rpc.Bdev) error {
+	err := h.wake(ctx, b.UUID, h.helperName(b.LvolName()))
 	switch {
 	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), ctx.Err() != nil:
 		return err
 	case err != nil:
 		// No room or too long a name for a clone: not a reason to keep the lvol.
-		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.name()), zap.Error(err))
+		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.LvolName()), zap.Error(err))
 	}
 	return nil
 }

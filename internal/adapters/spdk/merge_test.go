@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -32,22 +33,16 @@ func notMergedWhileCopied(t *testing.T, p *pair) {
 			source := map[string]string{"the snapshot": a, "what hangs on it": b}[copied]
 			into := create(t, h, domain.InFlightLvolName("vol-1", "00000003"), 8)
 			// So slowly that it goes on all the while.
-			limit := func(rate int) *call {
-				return newCall("bdev_set_qos_limit", map[string]any{"name": into, "rw_mbytes_per_sec": rate}, nil)
-			}
-			slow, start := limit(1), newCall("bdev_lvol_start_shallow_copy", map[string]any{"src_lvol_name": source, "dst_bdev_name": into}, nil)
-			h.rpc.do(t.Context(), slow)
-			h.rpc.do(t.Context(), start)
-			require.NoError(t, errors.Join(slow.err, start.err))
+			require.NoError(t, rpc.LimitBdev(into, 1).Do(t.Context(), h.rpc))
+			_, err := rpc.StartShallowCopy(source, into).Do(t.Context(), h.rpc)
+			require.NoError(t, err)
 			require.ErrorIs(t, h.Merge(t.Context(), a), ports.ErrBusy)
 			for _, uuid := range []string{a, b} {
 				_, err := h.Look(t.Context(), uuid)
 				require.NoError(t, err, "refused, and yet it is gone")
 			}
 			// Lifted, the copy ends, and what was busy merges.
-			lift := limit(0)
-			h.rpc.do(t.Context(), lift)
-			require.NoError(t, lift.err)
+			require.NoError(t, rpc.LimitBdev(into, 0).Do(t.Context(), h.rpc))
 			for {
 				err := h.Merge(t.Context(), a)
 				if !errors.Is(err, ports.ErrBusy) {
@@ -95,7 +90,7 @@ func notMergedIntoDamage(t *testing.T, p *pair) {
 		before, err := h.List(t.Context())
 		require.NoError(t, err)
 		err = h.Merge(t.Context(), snapshot)
-		if test.refused || test.unknown && !h.can.proves {
+		if test.refused || test.unknown && !h.store.Can.Proves {
 			require.ErrorIs(t, err, ports.ErrInvalid, volume)
 			require.ErrorContains(t, err, volume+", which it would merge into")
 			after, err := h.List(t.Context())

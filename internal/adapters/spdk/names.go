@@ -19,7 +19,7 @@ var (
 // next run removes what a crash has left. Kin are the names of lvols that are,
 // or may be, the same replica's: the parent, the clones.
 func (h *Host) helperName(name string, kin ...string) string {
-	if _, image := domain.ImageOfLvolName(name, h.storeUUID); image || imageInFlight.MatchString(name) {
+	if _, image := domain.ImageOfLvolName(name, h.store.UUID); image || imageInFlight.MatchString(name) {
 		return domain.ImageInFlightLvolName(newID())
 	}
 	return domain.InFlightLvolName(replicaOf(name, kin...), newID())

@@ -7,6 +7,7 @@ import (
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -33,7 +34,7 @@ func TestAHelperBelongsToTheReplicaOfItsLvol(t *testing.T) {
 }
 
 func TestHelpersAreInFlight(t *testing.T) {
-	h := &Host{storeUUID: "0000"}
+	h := &Host{store: &rpc.Lvstore{UUID: "0000"}}
 	require.Regexp(t, `^vol-1-r-4e5f6a7b-rebuilding-[0-9a-f]{8}$`, h.helperName("vol-1-r-4e5f6a7b-snap-a"))
 	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, h.helperName(domain.ImageLvolName("base", "0000")))
 	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, h.helperName("bi-rebuilding-00000001"))
@@ -71,16 +72,8 @@ func TestNQNsOfRuns(t *testing.T) {
 	require.False(t, isRunNQN(helpertypes.GetNQN("vol-1-rebuild-0badcafe"), all[0]), "a replica of that name, exported by Longhorn")
 }
 
-func TestCapabilitiesAreReadFromTheMethods(t *testing.T) {
-	require.Equal(t, capabilities{nameLimit: 63}, newCapabilities([]string{"bdev_lvol_create"}))
-	require.Equal(t, capabilities{proves: true, records: true, detaches: true, nameLimit: 255}, newCapabilities([]string{
-		"bdev_lvol_get_fragmap", "bdev_lvol_register_snapshot_checksum", "bdev_lvol_get_snapshot_checksum",
-		"bdev_lvol_get_xattr", "bdev_lvol_set_xattr", "bdev_lvol_detach_parent",
-	}))
-}
-
 func TestSizesThatSPDKCanTake(t *testing.T) {
-	h := &Host{clusters: 1 << 20}
+	h := &Host{store: &rpc.Lvstore{ClusterSize: 1 << 20}}
 	for size, want := range map[uint64]uint64{1: 1, 1 << 20: 1, 1<<20 + 1: 2} {
 		mib, err := h.mebibytes(size)
 		require.NoError(t, err)
@@ -88,7 +81,7 @@ func TestSizesThatSPDKCanTake(t *testing.T) {
 	}
 	_, err := h.mebibytes(0)
 	require.ErrorIs(t, err, ports.ErrInvalid)
-	h.clusters = 64 << 10
+	h.store.ClusterSize = 64 << 10
 	_, err = h.mebibytes(3 << 19)
 	require.ErrorIs(t, err, ports.ErrInvalid, "1.5 MiB of small clusters would become 2")
 	mib, err := h.mebibytes(2 << 20)

@@ -95,4 +95,4 @@ func controllerName(nqn string) string {
 }
 
 // hostNQN is the name that the target connects with.
-func (h *Host) hostNQN() string { return "nqn.2014-08.org.nvmexpress:uuid:" + h.storeUUID }
+func (h *Host) hostNQN() string { return "nqn.2014-08.org.nvmexpress:uuid:" + h.store.UUID }

@@ -8,10 +8,10 @@ import (
 	"net"
 	"strings"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -25,7 +25,7 @@ import (
 func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
 	b, err := h.openBytes(ctx, run, uuid)
 	if err != nil {
-		return nil, h.failed(err, "open lvol %s", uuid)
+		return nil, h.store.Failed(err, "open lvol %s", uuid)
 	}
 	return b, nil
 }
@@ -34,16 +34,16 @@ func (h *Host) openBytes(ctx context.Context, run ports.Run, uuid string) (*open
 	if err := checkRun(run); err != nil {
 		return nil, err
 	}
-	l, err := h.find(ctx, uuid)
+	l, err := h.store.Find(ctx, uuid)
 	if err != nil {
 		return nil, err
 	}
 	if l.Claimed {
-		return nil, fmt.Errorf("%s is in use: a RAID, an export or a copy has claimed it: %w", l.name(), ports.ErrBusy)
+		return nil, fmt.Errorf("%s is in use: a RAID, an export or a copy has claimed it: %w", l.LvolName(), ports.ErrBusy)
 	}
 	b := &openBytes{
-		ctx: ctx, host: h, run: run, uuid: uuid, name: l.name(),
-		size: l.size(), cluster: h.clusters, readOnly: l.readOnly(), nguid: newNGUID(),
+		ctx: ctx, host: h, run: run, uuid: uuid, name: l.LvolName(),
+		size: l.Size(), cluster: h.store.ClusterSize, readOnly: l.ReadOnly(), nguid: newNGUID(),
 	}
 	for attempt := 0; ; attempt++ {
 		if err := h.reserveOpening(ctx, b); err != nil {
@@ -53,7 +53,7 @@ func (h *Host) openBytes(ctx context.Context, run ports.Run, uuid string) (*open
 		if err == nil {
 			break
 		}
-		if unsaid(err) { // it may be there
+		if rpc.OutcomeUnknown(err) { // it may be there
 			b.abandon()
 			return nil, err
 		}
@@ -149,7 +149,7 @@ func (b *openBytes) connect(ctx context.Context) error {
 		Address: net.JoinHostPort(at.Traddr, at.Trsvcid),
 		NQN:     b.subsystem.nqn,
 		HostNQN: b.host.engineNQN,
-		Timeout: b.host.rpc.timeout,
+		Timeout: b.host.rpc.Timeout,
 	})
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (b *openBytes) connect(ctx context.Context) error {
 
 // Close implements ports.Bytes.
 func (b *openBytes) Close() error {
-	return b.host.failed(b.giveBack(), "close lvol %s", b.name)
+	return b.host.store.Failed(b.giveBack(), "close lvol %s", b.name)
 }
 
 // abandon gives back what could not be opened.
@@ -203,9 +203,7 @@ func (b *openBytes) giveBack() error {
 func (b *openBytes) why(err error, write bool) error {
 	var refusal *nvmetcp.StatusError
 	if write && errors.As(err, &refusal) {
-		var stores []spdktypes.LvstoreInfo
-		ask := b.host.rpc.call(b.ctx, "bdev_lvol_get_lvstores", spdktypes.BdevLvolGetLvstoreRequest{UUID: b.host.storeUUID}, &stores)
-		if ask == nil && len(stores) == 1 && stores[0].FreeClusters == 0 {
+		if b.host.rpc.IsFull(b.ctx, b.host.store.UUID) {
 			return fmt.Errorf("%w: %w", ports.ErrNoSpace, err)
 		}
 	}

@@ -44,7 +44,7 @@ func whatIsOpen(t *testing.T, p *pair) {
 	require.Equal(t, nvmetcp.StatusHostNotAllowed, refusal.Status)
 
 	// Another process' run of the same replica, after this one has crashed.
-	later := open(t, p.to.Socket, h.storeName)
+	later := open(t, p.to.Socket, h.store.Name)
 	require.NoError(t, later.Release(t.Context(), newRun()))
 	found, err = h.subsystems(t.Context(), b.subsystem.nqn)
 	require.NoError(t, err)

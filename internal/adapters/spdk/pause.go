@@ -2,12 +2,10 @@ package spdk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -24,7 +22,7 @@ import (
 const everyNamespace = 1<<32 - 1
 
 // changeSubsystem does one call that pauses the subsystem.
-func (h *Host) changeSubsystem(ctx context.Context, nqn, method string, params any) error {
+func (h *Host) changeSubsystem(ctx context.Context, nqn string, change *rpc.Call) error {
 	leave, err := h.turnsOf(ctx, nqn)
 	if err != nil {
 		return err
@@ -33,8 +31,8 @@ func (h *Host) changeSubsystem(ctx context.Context, nqn, method string, params a
 	if err := h.settle(ctx, nqn); err != nil {
 		return err
 	}
-	err = h.change(ctx, method, params, nil)
-	h.setSettled(nqn, !unsaid(err))
+	err = change.Do(ctx, h.rpc)
+	h.setSettled(nqn, !rpc.OutcomeUnknown(err))
 	return err
 }
 
@@ -49,19 +47,15 @@ func (h *Host) deleteSubsystems(ctx context.Context, nqns ...string) error {
 	if err := h.settle(ctx, nqns...); err != nil {
 		return err
 	}
-	calls := make([]*call, len(nqns))
+	calls := make([]rpc.Request, len(nqns))
 	for i, nqn := range nqns {
-		calls[i] = newCall("nvmf_delete_subsystem", spdktypes.NvmfDeleteSubsystemRequest{Nqn: nqn}, nil)
+		calls[i] = rpc.DeleteSubsystem(nqn)
 	}
-	h.changeAll(ctx, calls...)
-	for i, one := range calls {
-		h.setSettled(nqns[i], false)
-		// "Invalid parameters": there is none of that name.
-		if one.err != nil && !errors.Is(one.err, ports.ErrInvalid) && !errors.Is(one.err, ports.ErrNotFound) {
-			return one.err
-		}
+	h.rpc.Do(ctx, calls...)
+	for _, nqn := range nqns {
+		h.setSettled(nqn, false)
 	}
-	return nil
+	return rpc.FirstErr(calls, ports.ErrInvalid, ports.ErrNotFound) // "Invalid parameters": there is none of that name
 }
 
 // turnsOf waits until nobody changes any of the subsystems.
@@ -100,14 +94,14 @@ func (h *Host) settle(ctx context.Context, nqns ...string) error {
 	if len(doubtful) == 0 {
 		return nil
 	}
-	calls := make([]*call, len(doubtful))
+	calls := make([]*rpc.Call, len(doubtful))
 	for i, nqn := range doubtful {
-		calls[i] = newCall("nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: everyNamespace}, nil)
+		calls[i] = rpc.RemoveNamespace(nqn, everyNamespace)
 	}
-	h.changeAll(ctx, calls...)
+	h.rpc.Do(ctx, rpc.Requests(calls)...)
 	for i, one := range calls {
-		if unsaid(one.err) {
-			return fmt.Errorf("wait for an earlier change of subsystem %s: %w", doubtful[i], one.err)
+		if rpc.OutcomeUnknown(one.Err) {
+			return fmt.Errorf("wait for an earlier change of subsystem %s: %w", doubtful[i], one.Err)
 		}
 		h.setSettled(doubtful[i], true)
 	}

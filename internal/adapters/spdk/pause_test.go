@@ -35,7 +35,7 @@ func stickCopies(t *testing.T, p *pair, copies int) *stuck {
 	if p.to.Simulated() != nil {
 		rate *= 10
 	}
-	p.to.LimitWrites(t, s.to.storeName, rate)
+	p.to.LimitWrites(t, s.to.store.Name, rate)
 	var begun sync.WaitGroup
 	for i := range copies {
 		snapshot := snapshotOf(t, p.from, s.from, fmt.Sprintf("vol-0-snap-%d", i), clusters, clusters)
@@ -101,7 +101,7 @@ func whatADeadEngineIsWithdrawing(t *testing.T, p *pair) {
 	s := stickCopies(t, p, 2)
 	nqn, nsid := s.exported(t, p)
 	remove(t, p, nqn, nsid)
-	after := open(t, p.to.Socket, s.to.storeName)
+	after := open(t, p.to.Socket, s.to.store.Name)
 	require.NoError(t, after.Release(t.Context(), ports.Run{Replica: s.run.Replica, ID: newID()}))
 	s.requireOver(t)
 }
@@ -109,7 +109,7 @@ func whatADeadEngineIsWithdrawing(t *testing.T, p *pair) {
 // Another engine's lvols in flight, which are deleted while it copies into them.
 func whatAnotherEngineFillsIsDeleted(t *testing.T, p *pair) {
 	s := stickCopies(t, p, 4)
-	other := open(t, p.to.Socket, s.to.storeName)
+	other := open(t, p.to.Socket, s.to.store.Name)
 	var deleted sync.WaitGroup
 	errs := make([]error, len(s.lvols))
 	for i, l := range s.lvols {

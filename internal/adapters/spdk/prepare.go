@@ -22,7 +22,7 @@ type prepared struct {
 // six round trips that such a graft is made of, and needs nothing of the lvol but its
 // size.
 func (h *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
-	return h.failed(h.prepareGraft(ctx, run, size, parent), "prepare a graft of %d bytes onto lvol %s", size, parent)
+	return h.store.Failed(h.prepareGraft(ctx, run, size, parent), "prepare a graft of %d bytes onto lvol %s", size, parent)
 }
 
 func (h *Host) prepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {

@@ -15,6 +15,7 @@ import (
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -30,22 +31,12 @@ const slowestRead = 32 << 20
 // proof is what is asked of one snapshot.
 type proof struct {
 	uuid     string
-	fragmap  spdktypes.BdevLvolFragmap
-	checksum spdktypes.BdevLvolSnapshotChecksum // a uint64: through a float it would lose digits
-
-	getMap, get *call
+	fragmap  *rpc.CallOf[spdktypes.BdevLvolFragmap]
+	checksum *rpc.CallOf[spdktypes.BdevLvolSnapshotChecksum]
 }
 
 func newProof(uuid string) *proof {
-	p := &proof{uuid: uuid}
-	// Size 0 is the whole lvol (vbdev_lvol_get_fragmap).
-	p.getMap = newCall("bdev_lvol_get_fragmap", spdktypes.BdevLvolGetFragmapRequest{Name: uuid}, &p.fragmap)
-	p.askAgain()
-	return p
-}
-
-func (p *proof) askAgain() {
-	p.get = newCall("bdev_lvol_get_snapshot_checksum", spdktypes.BdevLvolGetSnapshotChecksumRequest{Name: p.uuid}, &p.checksum)
+	return &proof{uuid: uuid, fragmap: rpc.GetFragmap(uuid, 0, 0), checksum: rpc.GetChecksum(uuid)}
 }
 
 // Prove implements ports.Prover. What has a checksum takes one write for all.
@@ -53,38 +44,38 @@ func (p *proof) askAgain() {
 // it proves only together with the map.
 func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
 	proven, err := h.prove(ctx, snapshots, h.register)
-	return proven, h.failed(err, "prove %d snapshots", len(snapshots))
+	return proven, h.store.Failed(err, "prove %d snapshots", len(snapshots))
 }
 
 // ProveKnown implements ports.KnownProver.
 func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
 	leaveOut := func(context.Context, []*proof) error { return nil }
 	proven, err := h.prove(ctx, snapshots, leaveOut)
-	return proven, h.failed(err, "tell what proves %d snapshots", len(snapshots))
+	return proven, h.store.Failed(err, "tell what proves %d snapshots", len(snapshots))
 }
 
 // prove has what has no checksum dealt with by others.
 func (h *Host) prove(ctx context.Context, snapshots []string, others func(context.Context, []*proof) error) (map[string]domain.Clusters, error) {
-	if !h.can.proves {
+	if !h.store.Can.Proves {
 		return nil, fmt.Errorf("the target tells neither maps nor checksums: %w", ports.ErrUnsupported)
 	}
-	var calls []*call
+	var calls []rpc.Request
 	proofs := make([]*proof, len(snapshots))
 	for i, uuid := range snapshots {
 		proofs[i] = newProof(uuid)
-		calls = append(calls, proofs[i].getMap, proofs[i].get)
+		calls = append(calls, proofs[i].fragmap, proofs[i].checksum)
 	}
-	h.rpc.do(ctx, calls...)
+	h.rpc.Do(ctx, calls...)
 
 	var missing []*proof
 	for _, p := range proofs {
 		switch {
-		case errors.Is(p.getMap.err, ports.ErrNotFound): // gone
-		case p.getMap.err != nil:
-			return nil, p.getMap.err
-		case p.get.err != nil && !refused(p.get.err):
-			return nil, p.get.err
-		case p.get.err != nil: // "No such device" is said of a checksum that is not there, too
+		case errors.Is(p.fragmap.Err, ports.ErrNotFound): // gone
+		case p.fragmap.Err != nil:
+			return nil, p.fragmap.Err
+		case p.checksum.Err != nil && !rpc.IsRefusal(p.checksum.Err):
+			return nil, p.checksum.Err
+		case p.checksum.Err != nil: // "No such device" is said of a checksum that is not there, too
 			missing = append(missing, p)
 		}
 	}
@@ -93,7 +84,7 @@ func (h *Host) prove(ctx context.Context, snapshots []string, others func(contex
 	}
 	proven := make(map[string]domain.Clusters, len(proofs))
 	for _, p := range proofs {
-		if p.getMap.err != nil || p.get.err != nil {
+		if p.fragmap.Err != nil || p.checksum.Err != nil {
 			continue
 		}
 		bitmap, err := p.bitmap()
@@ -101,9 +92,9 @@ func (h *Host) prove(ctx context.Context, snapshots []string, others func(contex
 			return nil, err
 		}
 		proven[p.uuid] = domain.Clusters{
-			Count:    p.fragmap.NumAllocatedClusters,
+			Count:    p.fragmap.Result.NumAllocatedClusters,
 			Map:      bitmap,
-			Checksum: strconv.FormatUint(p.checksum.Checksum, 10),
+			Checksum: strconv.FormatUint(p.checksum.Result.Checksum, 10),
 		}
 	}
 	return proven, nil
@@ -114,18 +105,19 @@ func (h *Host) prove(ctx context.Context, snapshots []string, others func(contex
 func (h *Host) register(ctx context.Context, missing []*proof) error {
 	left := missing
 	for attempt := 0; attempt < 2 && len(left) > 0; attempt++ {
-		registers := make([]*call, len(left))
+		registers := make([]*rpc.Call, len(left))
 		for i, p := range left {
-			registers[i] = newCall("bdev_lvol_register_snapshot_checksum", spdktypes.BdevLvolRegisterSnapshotChecksumRequest{Name: p.uuid}, nil)
-			registers[i].patient = time.Duration(p.fragmap.NumAllocatedClusters*p.fragmap.ClusterSize/slowestRead) * time.Second * checksumsAtOnce
+			fragmap := p.fragmap.Result
+			patience := time.Duration(fragmap.NumAllocatedClusters*fragmap.ClusterSize/slowestRead) * time.Second * checksumsAtOnce
+			registers[i] = rpc.RegisterChecksum(p.uuid, patience)
 		}
-		h.rpc.doAtMost(ctx, checksumsAtOnce, registers...)
+		h.rpc.DoAtMost(ctx, checksumsAtOnce, rpc.Requests(registers)...)
 		var again []*proof
 		for i, p := range left {
-			err := registers[i].err
+			err := registers[i].Err
 			switch {
 			case err == nil, errors.Is(err, ports.ErrNotFound):
-			case refusedAs(err, syscall.EPERM): // "must be a snapshot"
+			case rpc.RefusedAs(err, syscall.EPERM): // "must be a snapshot"
 				woken, err := h.wakeLeaf(ctx, p.uuid)
 				if err != nil {
 					return err
@@ -139,15 +131,15 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 		}
 		left = again
 	}
-	calls := make([]*call, len(missing))
+	calls := make([]rpc.Request, len(missing))
 	for i, p := range missing {
-		p.askAgain()
-		calls[i] = p.get
+		p.checksum = rpc.GetChecksum(p.uuid)
+		calls[i] = p.checksum
 	}
-	h.rpc.do(ctx, calls...)
-	for _, one := range calls {
-		if one.err != nil && !refused(one.err) {
-			return one.err
+	h.rpc.Do(ctx, calls...)
+	for _, p := range missing {
+		if err := p.checksum.Err; err != nil && !rpc.IsRefusal(err) {
+			return err
 		}
 	}
 	return nil
@@ -161,30 +153,25 @@ func (h *Host) wakeLeaf(ctx context.Context, uuid string) (woken bool, err error
 	}
 	defer unlock()
 	h.sweep(ctx)
-	b, err := h.find(ctx, uuid)
-	if errors.Is(err, ports.ErrNotFound) || err == nil && !b.asleep() {
+	b, err := h.store.Find(ctx, uuid)
+	if errors.Is(err, ports.ErrNotFound) || err == nil && !b.Asleep() {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return true, h.wake(ctx, uuid, h.helperName(b.name(), b.Driver.Lvol.BaseSnapshot))
-}
-
-// refused reports whether the target has answered, if with a no.
-func refused(err error) bool {
-	var refusal *rpcError
-	return errors.As(err, &refusal)
+	return true, h.wake(ctx, uuid, h.helperName(b.LvolName(), b.Driver.Lvol.BaseSnapshot))
 }
 
 // bitmap is the map in a form that is equal for equal positions: a digest of
 // the number of clusters and of a bit for each, the lowest first.
 func (p *proof) bitmap() (string, error) {
-	set, err := base64.StdEncoding.DecodeString(p.fragmap.Fragmap)
+	fragmap := p.fragmap.Result
+	set, err := base64.StdEncoding.DecodeString(fragmap.Fragmap)
 	if err != nil {
 		return "", fmt.Errorf("the map of lvol %s: %w: %w", p.uuid, err, ports.ErrUnavailable)
 	}
-	length, own := p.fragmap.NumClusters, uint64(0)
+	length, own := fragmap.NumClusters, uint64(0)
 	whole := make([]byte, (length+7)/8)
 	copy(whole, set)
 	if spare := length % 8; spare != 0 {
@@ -193,8 +180,8 @@ func (p *proof) bitmap() (string, error) {
 	for _, b := range whole {
 		own += uint64(bits.OnesCount8(b))
 	}
-	if own != p.fragmap.NumAllocatedClusters {
-		return "", fmt.Errorf("the map of lvol %s has %d clusters, but the target says %d: %w", p.uuid, own, p.fragmap.NumAllocatedClusters, ports.ErrUnavailable)
+	if own != fragmap.NumAllocatedClusters {
+		return "", fmt.Errorf("the map of lvol %s has %d clusters, but the target says %d: %w", p.uuid, own, fragmap.NumAllocatedClusters, ports.ErrUnavailable)
 	}
 	digest := sha256.New()
 	_, _ = digest.Write(binary.LittleEndian.AppendUint64(nil, length))

@@ -7,19 +7,20 @@ import (
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 func mapOf(clusters, own uint64, bits ...byte) *proof {
-	return &proof{uuid: "u", fragmap: spdktypes.BdevLvolFragmap{
+	return &proof{uuid: "u", fragmap: &rpc.CallOf[spdktypes.BdevLvolFragmap]{Result: spdktypes.BdevLvolFragmap{
 		NumClusters: clusters, NumAllocatedClusters: own, Fragmap: base64.StdEncoding.EncodeToString(bits),
-	}}
+	}}}
 }
 
 // A map that cannot be right proves nothing.
 func TestFragmapThatCannotBeRightIsRefused(t *testing.T) {
 	garbled := mapOf(8, 1, 1)
-	garbled.fragmap.Fragmap += "!" // what is decoded of it has the right count
+	garbled.fragmap.Result.Fragmap += "!" // what is decoded of it has the right count
 	for name, p := range map[string]*proof{
 		"not base64":                      garbled,
 		"fewer clusters than are counted": mapOf(8, 2, 1),

@@ -18,6 +18,7 @@ import (
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -176,8 +177,8 @@ func asFewCallsAsItTakes(t *testing.T, p *pair) {
 			require.NoError(t, from.Graft(ctx, snapshots[i], snapshots[i-1]))
 		}
 	}
-	image := snapshotOf(t, p.to, to, domain.ImageLvolName("base", to.storeUUID), 4, 1)
-	fresh := open(t, source, from.storeName) // that knows nothing
+	image := snapshotOf(t, p.to, to, domain.ImageLvolName("base", to.store.UUID), 4, 1)
+	fresh := open(t, source, from.store.Name) // that knows nothing
 	calls()
 	_, err := fresh.List(ctx)
 	require.NoError(t, err)
@@ -278,7 +279,7 @@ func notDeletedWhileCopied(t *testing.T, p *pair) {
 		})
 	}()
 	<-begun
-	other := open(t, p.from.Socket, from.storeName) // another process' view
+	other := open(t, p.from.Socket, from.store.Name) // another process' view
 	require.ErrorIs(t, other.Delete(ctx, a), ports.ErrBusy)
 	require.ErrorIs(t, from.Delete(ctx, a), ports.ErrBusy)
 	require.ErrorIs(t, from.Copy(ctx, run, a, address, nil), ports.ErrBusy)
@@ -324,7 +325,7 @@ func whatACrashedProcessHasOpened(t *testing.T, p *pair) {
 	}
 	require.Len(t, nqns(), 5)
 	run := newRun()
-	newFrom, newTo := open(t, p.from.Socket, from.storeName), open(t, p.to.Socket, to.storeName)
+	newFrom, newTo := open(t, p.from.Socket, from.store.Name), open(t, p.to.Socket, to.store.Name)
 	require.NoError(t, newTo.Release(ctx, run))
 	require.NoError(t, newFrom.Release(ctx, run))
 	left := nqns()
@@ -411,10 +412,10 @@ func aCopyWithinTheTarget(t *testing.T, p *pair) {
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, to.Withdraw(ctx, run, l))
-	b, err := to.find(ctx, l)
+	b, err := to.store.Find(ctx, l)
 	require.NoError(t, err)
 	require.False(t, b.Claimed, "nothing writes any more")
-	require.EqualValues(t, clusters, b.own())
+	require.EqualValues(t, clusters, b.Own())
 	require.NoError(t, to.Delete(ctx, l))
 	require.Eventually(t, func() bool { return from.Delete(ctx, a) == nil }, 10*time.Second, 10*time.Millisecond)
 }
@@ -478,7 +479,7 @@ func anExportThatIsGone(t *testing.T, p *pair) {
 	exported := snapshotOf(t, p.from, from, "vol-1-r-0a1b2c3d-snap-a", 2, 1)
 	port := freePort(t)
 	_ = p.from.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil) // there may be one
-	nqn := "nqn.2023-01.io.test:" + from.storeUUID
+	nqn := "nqn.2023-01.io.test:" + from.store.UUID
 	at := map[string]any{"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": port}
 	p.from.Call(t, "nvmf_create_subsystem", map[string]any{"nqn": nqn, "allow_any_host": true}, nil)
 	p.from.Call(t, "nvmf_subsystem_add_ns", map[string]any{"nqn": nqn, "namespace": map[string]any{"bdev_name": exported, "nguid": "0123456789abcdef0123456789abcdef"}}, nil)
@@ -489,8 +490,8 @@ func anExportThatIsGone(t *testing.T, p *pair) {
 	}, nil)
 	_ = p.to.Try("bdev_wait_for_examine", nil, nil) // a clone of a bdev that is being examined is degraded; simulated targets examine at once
 	var head, side string
-	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-4e5f6a7b"}, &head)
-	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.storeName, CloneName: "vol-1-r-8c9d0e1f"}, &side)
+	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.store.Name, CloneName: "vol-1-r-4e5f6a7b"}, &head)
+	p.to.Call(t, "bdev_lvol_clone_bdev", spdktypes.BdevLvolCloneBdevRequest{Bdev: bdevOf, LvsName: to.store.Name, CloneName: "vol-1-r-8c9d0e1f"}, &side)
 	snapshot, err := to.Snapshot(ctx, side, "vol-1-r-8c9d0e1f-snap-a", domain.Attributes{})
 	require.NoError(t, err)
 
@@ -549,21 +550,17 @@ func aStoreOfManyLvols(t *testing.T, p *pair) {
 		lvols = 100 // make test makes more without it
 	}
 	h := openNew(t, p.from, lvols+200)
-	calls := make([]*call, lvols)
+	calls := make([]rpc.Request, lvols)
 	for i := range calls {
-		calls[i] = newCall("bdev_lvol_create", spdktypes.BdevLvolCreateRequest{
-			UUID: h.storeUUID, LvolName: fmt.Sprint("vol-", i), SizeInMib: 1, ThinProvision: true,
-		}, nil)
+		calls[i] = rpc.CreateLvol(h.store.UUID, fmt.Sprint("vol-", i), 1)
 	}
-	h.rpc.do(t.Context(), calls...)
-	for _, one := range calls {
-		require.NoError(t, one.err)
-	}
+	h.rpc.Do(t.Context(), calls...)
+	require.NoError(t, rpc.FirstErr(calls))
 	// List while somebody else makes and deletes lvols: each look is whole.
 	ctx, cancel := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	others.Go(func() {
-		other := open(t, p.from.Socket, h.storeName)
+		other := open(t, p.from.Socket, h.store.Name)
 		for i := 0; ctx.Err() == nil; i++ {
 			uuid, err := other.Create(ctx, fmt.Sprint("other-", i), cluster)
 			if err != nil && ctx.Err() == nil || err == nil && other.Delete(t.Context(), uuid) != nil {

@@ -10,6 +10,7 @@ import (
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -21,7 +22,7 @@ import (
 func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
 	where, err := h.receive(ctx, run, uuid, from)
 	if err != nil {
-		return "", h.failed(err, "receive into lvol %s", uuid)
+		return "", h.store.Failed(err, "receive into lvol %s", uuid)
 	}
 	text, err := json.Marshal(where)
 	return ports.Address(text), err
@@ -36,12 +37,12 @@ func (h *Host) receive(ctx context.Context, run ports.Run, uuid string, from por
 		return address{}, err
 	}
 	if !h.madeHere(uuid) {
-		l, err := h.find(ctx, uuid)
+		l, err := h.store.Find(ctx, uuid)
 		if err != nil {
 			return address{}, err
 		}
-		if l.readOnly() {
-			return address{}, fmt.Errorf("%s is a snapshot: %w", l.name(), ports.ErrInvalid)
+		if l.ReadOnly() {
+			return address{}, fmt.Errorf("%s is a snapshot: %w", l.LvolName(), ports.ErrInvalid)
 		}
 	}
 	for attempt := 0; ; attempt++ {
@@ -53,7 +54,7 @@ func (h *Host) receive(ctx context.Context, run ports.Run, uuid string, from por
 		if err == nil {
 			return where, nil
 		}
-		if unsaid(err) {
+		if rpc.OutcomeUnknown(err) {
 			// It may be there; the reception stays noted, and Withdraw ends it.
 			return address{}, err
 		}
@@ -89,7 +90,7 @@ func (h *Host) reserve(ctx context.Context, run ports.Run, uuid string, from por
 			return address{}, nil, err
 		}
 	}
-	where := address{Lvol: uuid, Lvstore: h.storeUUID, HostNQN: sender.HostNQN}
+	where := address{Lvol: uuid, Lvstore: h.store.UUID, HostNQN: sender.HostNQN}
 	if here {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -127,22 +128,21 @@ func (h *Host) unreserve(run ports.Run, uuid string, sub *subsystem) {
 }
 
 func (h *Host) addNamespace(ctx context.Context, nqn string, where address) error {
-	return h.changeSubsystem(ctx, nqn, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
-		Nqn:       nqn,
-		Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: where.NSID, BdevName: where.Lvol, Nguid: where.NGUID},
-	})
+	return h.changeSubsystem(ctx, nqn, rpc.AddNamespace(nqn, spdktypes.NvmfSubsystemNamespace{
+		Nsid: where.NSID, BdevName: where.Lvol, Nguid: where.NGUID,
+	}))
 }
 
 // whyNot finds out why a namespace was refused: SPDK says "Invalid parameters"
 // whatever it is. Where the subsystem is gone (the target has restarted), a new
 // one is worth a try.
 func (h *Host) whyNot(ctx context.Context, run ports.Run, uuid string, sub *subsystem, refusal error) (retry bool, err error) {
-	l, err := h.find(ctx, uuid)
+	l, err := h.store.Find(ctx, uuid)
 	if err != nil {
 		return false, err
 	}
 	if l.Claimed {
-		return false, as(ports.ErrBusy, fmt.Errorf("something else uses %s: %w", l.name(), refusal))
+		return false, rpc.WithKind(ports.ErrBusy, fmt.Errorf("something else uses %s: %w", l.LvolName(), refusal))
 	}
 	there, err := h.subsystems(ctx, sub.nqn)
 	if err != nil {

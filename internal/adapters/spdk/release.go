@@ -7,8 +7,7 @@ import (
 	"slices"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -20,7 +19,7 @@ const detachFor = 2 * time.Second
 // there is of the replica's runs, and ends it all; later ones of the same run
 // end what this host has opened for it since.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
-	return h.failed(h.release(ctx, run), "release what runs of replica %s have opened", run.Replica)
+	return h.store.Failed(h.release(ctx, run), "release what runs of replica %s have opened", run.Replica)
 }
 
 func (h *Host) release(ctx context.Context, run ports.Run) error {
@@ -65,7 +64,7 @@ func (h *Host) release(ctx context.Context, run ports.Run) error {
 // End implements ports.Ender. What this host has opened itself it knows; for a
 // run of another process it asks the target.
 func (h *Host) End(ctx context.Context, run ports.Run) error {
-	return h.failed(h.endRun(ctx, run), "end what run %s of replica %s has opened", run.ID, run.Replica)
+	return h.store.Failed(h.endRun(ctx, run), "end what run %s of replica %s has opened", run.ID, run.Replica)
 }
 
 func (h *Host) endRun(ctx context.Context, run ports.Run) error {
@@ -129,22 +128,17 @@ func (s *runState) openedLocked() (subsystems, controllers []string) {
 // opened are the NQNs of subsystems and controllers on the target that runs
 // have opened, of those that are wanted.
 func (h *Host) opened(ctx context.Context, wanted func(nqn string) bool) (subsystems, controllers []string, err error) {
-	var exported []spdktypes.NvmfSubsystem
-	var attached []spdktypes.BdevNvmeControllerInfo
-	exports := newCall("nvmf_get_subsystems", nil, &exported)
-	attaches := newCall("bdev_nvme_get_controllers", nil, &attached)
-	h.rpc.do(ctx, exports, attaches)
-	for _, one := range []*call{exports, attaches} {
-		if one.err != nil && !errors.Is(one.err, ports.ErrUnsupported) {
-			return nil, nil, one.err
-		}
+	exported, attached := rpc.GetSubsystems(""), rpc.GetControllers("")
+	h.rpc.Do(ctx, exported, attached)
+	if err := rpc.FirstErr([]rpc.Request{exported, attached}, ports.ErrUnsupported); err != nil {
+		return nil, nil, err
 	}
-	for _, sub := range exported {
+	for _, sub := range exported.Result {
 		if sub.ModelNumber == modelNumber && wanted(sub.Nqn) {
 			subsystems = append(subsystems, sub.Nqn)
 		}
 	}
-	for _, info := range attached {
+	for _, info := range attached.Result {
 		for _, path := range info.Ctrlrs {
 			if nqn := path.Trid.Subnqn; wanted(nqn) && info.Name == controllerName(nqn) {
 				controllers = append(controllers, nqn)

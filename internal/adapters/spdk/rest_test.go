@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -32,7 +33,8 @@ func TestSealTrustsOnlyAnEmptyRest(t *testing.T) {
 		"a look that is not answered": {`"error":{"code":-5,"message":"Input/output error"}`, ports.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &Host{storeUUID: "s", storeName: "store", rpc: serve(t, answers(c.rest, `"result":true`)).client(t, time.Minute)}
+			client := scripted(t, time.Minute, answers(c.rest, `"result":true`))
+			h := &Host{rpc: client, store: &rpc.Lvstore{Client: client, UUID: "s", Name: "store"}}
 			err := h.dropRest(t.Context(), "u", "snap")
 			if c.kind == nil {
 				require.NoError(t, err)

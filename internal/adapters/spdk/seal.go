@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -31,7 +30,7 @@ func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecor
 		err = h.dropRest(ctx, uuid, name)
 	}
 	if err != nil {
-		return "", h.failed(err, "seal lvol %s as %s", uuid, name)
+		return "", h.store.Failed(err, "seal lvol %s as %s", uuid, name)
 	}
 	return snapshot, nil
 }
@@ -54,13 +53,11 @@ func (h *Host) rememberSealed(snapshot string, seal ports.SealRecord) {
 // was not empty; what is not sealed is copied again. A graft onto the snapshot may
 // go on meanwhile: a delete locks the clone, set_parent the child and the parent.
 func (h *Host) dropRest(ctx context.Context, uuid, snapshot string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(tidyFor, h.rpc.timeout))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(tidyFor, h.rpc.Timeout))
 	defer cancel()
-	var found []bdev
-	look := getBdev(uuid, &found)
-	drop := newCall("bdev_lvol_delete", spdktypes.BdevLvolDeleteRequest{Name: uuid}, nil)
-	h.rpc.do(ctx, look, drop)
-	rest, err := h.ours(look, uuid, found)
+	look, drop := rpc.GetBdev(uuid), rpc.DeleteLvol(uuid)
+	h.rpc.Do(ctx, look, drop)
+	rest, err := h.store.Found(look, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		return nil
 	}
@@ -68,17 +65,17 @@ func (h *Host) dropRest(ctx context.Context, uuid, snapshot string) error {
 		return err
 	}
 	driver := rest.Driver.Lvol
-	if rest.own() > 0 || driver.BaseSnapshot != snapshot || len(driver.Clones) > 0 {
+	if rest.Own() > 0 || driver.BaseSnapshot != snapshot || len(driver.Clones) > 0 {
 		return fmt.Errorf("the lvol had %d clusters, parent %q and %d clones after it was sealed, so something else is at work on it: %w",
-			rest.own(), driver.BaseSnapshot, len(driver.Clones), ports.ErrCorrupt)
+			rest.Own(), driver.BaseSnapshot, len(driver.Clones), ports.ErrCorrupt)
 	}
-	return drop.err
+	return drop.Err
 }
 
 // Snapshot implements ports.Snapshotter.
 func (h *Host) Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (string, error) {
 	snapshot, err := h.freeze(ctx, uuid, name, snapshotXattrs(attributes))
-	return snapshot, h.failed(err, "snapshot lvol %s as %s", uuid, name)
+	return snapshot, h.store.Failed(err, "snapshot lvol %s as %s", uuid, name)
 }
 
 // freeze makes a snapshot of a writable lvol. Upstream SPDK takes no xattrs.
@@ -86,12 +83,12 @@ func (h *Host) freeze(ctx context.Context, uuid, name string, xattrs map[string]
 	if err := h.checkName(name); err != nil {
 		return "", err
 	}
-	request := spdktypes.BdevLvolSnapshotRequest{LvolName: uuid, SnapshotName: name}
-	if h.can.records {
-		request.Xattrs = xattrs
+	if !h.store.Can.Records {
+		xattrs = nil
 	}
-	err = whileBusy(ctx, func() error {
-		return h.change(ctx, "bdev_lvol_snapshot", request, &snapshot)
+	err = rpc.WhileBusy(ctx, func() (err error) {
+		snapshot, err = rpc.SnapshotLvol(uuid, name, xattrs).Do(ctx, h.rpc)
+		return err
 	})
 	return snapshot, err
 }

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -40,8 +39,8 @@ func (h *Host) makeSpacer(ctx context.Context, s *spacer, name func() string, si
 	s.name = name()
 	s.uuid, err = h.freeze(ctx, s.rest, s.name, nil)
 	switch {
-	case unsaid(err):
-		s.made.addBelow(h.alias(s.name))
+	case rpc.OutcomeUnknown(err):
+		s.made.addBelow(h.store.Alias(s.name))
 	case err == nil:
 		s.made.addBelow(s.uuid)
 	}
@@ -74,7 +73,7 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 	// alone; a target refuses to delete what has two clones.
 	var dropped, uneasy error
 	var beside sync.WaitGroup
-	beside.Go(func() { dropped = whileBusy(ctx, func() error { return h.dropRest(ctx, s.rest, s.name) }) })
+	beside.Go(func() { dropped = rpc.WhileBusy(ctx, func() error { return h.dropRest(ctx, s.rest, s.name) }) })
 	beside.Go(func() { uneasy = h.ownsNothing(ctx, s.uuid) })
 	grafted := h.setParent(ctx, child, s.uuid)
 	beside.Wait()
@@ -86,10 +85,10 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 	}
 	// A delete by another process would have been busy meanwhile, and would have hidden
 	// the child: see deleteSnapshot for what comes of a spacer then.
-	if _, err := h.find(ctx, child); err != nil {
+	if _, err := h.store.Find(ctx, child); err != nil {
 		return fmt.Errorf("what was grafted: %w", err)
 	}
-	if err := whileBusy(ctx, func() error { return h.deleteNow(ctx, s.uuid) }); err != nil {
+	if err := rpc.WhileBusy(ctx, func() error { return h.deleteNow(ctx, s.uuid) }); err != nil {
 		return err
 	}
 	s.made.keep(s.uuid)
@@ -99,18 +98,18 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 // ownsNothing makes sure that a spacer has no clusters, which would merge into the
 // lvol that is grafted over it.
 func (h *Host) ownsNothing(ctx context.Context, uuid string) error {
-	b, err := h.find(ctx, uuid)
+	b, err := h.store.Find(ctx, uuid)
 	if err != nil {
 		return err
 	}
-	if own := b.own(); own > 0 {
-		return fmt.Errorf("spacer %s has %d clusters of its own, so something else has written to it: %w", b.name(), own, ports.ErrInvalid)
+	if own := b.Own(); own > 0 {
+		return fmt.Errorf("spacer %s has %d clusters of its own, so something else has written to it: %w", b.LvolName(), own, ports.ErrInvalid)
 	}
 	return nil
 }
 
 func (h *Host) resize(ctx context.Context, uuid string, mib uint64) error {
-	return whileBusy(ctx, func() error {
-		return h.change(ctx, "bdev_lvol_resize", spdktypes.BdevLvolResizeRequest{Name: uuid, SizeInMib: mib}, nil)
+	return rpc.WhileBusy(ctx, func() error {
+		return rpc.ResizeLvol(uuid, mib).Do(ctx, h.rpc)
 	})
 }

@@ -8,18 +8,13 @@ import (
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // namespacesOf is how many namespaces a subsystem has in its life; then the run
 // opens the next one. Few are live at a time: each is withdrawn after its copy.
 const namespacesOf = 512
-
-// addHostRequest is of nvmf_subsystem_add_host; go-spdk-helper has no type for it.
-type addHostRequest struct {
-	NQN  string `json:"nqn"`
-	Host string `json:"host"`
-}
 
 // openSubsystem is the run's subsystem with room for one more namespace, which
 // that host may connect to. The run's lock must be held.
@@ -43,7 +38,7 @@ func (h *Host) openSubsystem(ctx context.Context, run ports.Run, state *runState
 	if sub.hosts[hostNQN] {
 		return sub, nil
 	}
-	if err := h.change(ctx, "nvmf_subsystem_add_host", addHostRequest{NQN: sub.nqn, Host: hostNQN}, nil); err != nil {
+	if err := rpc.AddHost(sub.nqn, hostNQN).Do(ctx, h.rpc); err != nil {
 		return nil, err
 	}
 	sub.hosts[hostNQN] = true
@@ -56,34 +51,29 @@ func (h *Host) newSubsystem(ctx context.Context, run ports.Run, state *runState,
 	state.subsystems = append(state.subsystems, sub)
 	h.mu.Unlock()
 
-	transport := newCall("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil)
-	create := newCall("nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{
+	transport := rpc.CreateTransport()
+	create := rpc.CreateSubsystem(spdktypes.NvmfCreateSubsystemRequest{
 		Nqn: sub.nqn, SerialNumber: run.ID, ModelNumber: modelNumber, MaxNamespaces: namespacesOf,
-	}, nil)
-	allow := newCall("nvmf_subsystem_add_host", addHostRequest{NQN: sub.nqn, Host: hostNQN}, nil)
+	})
+	allow := rpc.AddHost(sub.nqn, hostNQN)
 	// The listener goes along: the port of the last one is free as a rule. Where
 	// it is not, or the transport is new and not ready yet, it is asked for again.
 	port := h.firstPort()
-	listen := newCall(addListener, h.listenRequest(sub, port), nil)
-	h.changeAll(ctx, transport, create, allow, listen)
-	if errors.Is(transport.err, ports.ErrExists) {
-		transport.err = nil
+	listen := rpc.AddListener(sub.nqn, h.listen.at(port))
+	h.rpc.Do(ctx, transport, create, allow, listen)
+	if errors.Is(transport.Err, ports.ErrExists) {
+		transport.Err = nil
 	}
-	h.setSettled(sub.nqn, !unsaid(listen.err))
-	var err error
-	for _, one := range []*call{transport, create, allow} {
-		if err == nil {
-			err = one.err
-		}
-	}
+	h.setSettled(sub.nqn, !rpc.OutcomeUnknown(listen.Err))
+	err := rpc.FirstErr([]*rpc.Call{transport, create, allow})
 	switch {
 	case err != nil:
-	case listen.err == nil:
+	case listen.Err == nil:
 		h.listening(sub, port)
-	case errors.Is(listen.err, ports.ErrInvalid):
+	case errors.Is(listen.Err, ports.ErrInvalid):
 		err = h.listenOn(ctx, sub)
 	default:
-		err = listen.err
+		err = listen.Err
 	}
 	if err != nil {
 		h.closeSubsystem(ctx, state, sub)
@@ -103,7 +93,7 @@ func (h *Host) listenOn(ctx context.Context, sub *subsystem) error {
 		if over := int(first) + n - int(h.listen.Last); over > 0 {
 			port = h.listen.First + uint16(over-1)
 		}
-		if refusal = h.changeSubsystem(ctx, sub.nqn, addListener, h.listenRequest(sub, port)); refusal == nil {
+		if refusal = h.changeSubsystem(ctx, sub.nqn, rpc.AddListener(sub.nqn, h.listen.at(port))); refusal == nil {
 			h.listening(sub, port)
 			return nil
 		}
@@ -111,19 +101,13 @@ func (h *Host) listenOn(ctx context.Context, sub *subsystem) error {
 			return refusal
 		}
 	}
-	return as(ports.ErrUnavailable, fmt.Errorf("no port of %s:%d-%d can be listened on: %w", h.listen.Address, h.listen.First, h.listen.Last, refusal))
+	return rpc.WithKind(ports.ErrUnavailable, fmt.Errorf("no port of %s:%d-%d can be listened on: %w", h.listen.Address, h.listen.First, h.listen.Last, refusal))
 }
 
 func (h *Host) firstPort() uint16 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return max(h.port, h.listen.First)
-}
-
-const addListener = "nvmf_subsystem_add_listener"
-
-func (h *Host) listenRequest(sub *subsystem, port uint16) spdktypes.NvmfSubsystemAddListenerRequest {
-	return spdktypes.NvmfSubsystemAddListenerRequest{Nqn: sub.nqn, ListenAddress: h.listen.at(port)}
 }
 
 func (h *Host) listening(sub *subsystem, port uint16) {
@@ -134,8 +118,7 @@ func (h *Host) listening(sub *subsystem, port uint16) {
 
 // subsystems are the target's, or the one of that NQN, if there is one.
 func (h *Host) subsystems(ctx context.Context, nqn string) ([]spdktypes.NvmfSubsystem, error) {
-	var found []spdktypes.NvmfSubsystem
-	err := h.rpc.call(ctx, "nvmf_get_subsystems", spdktypes.NvmfGetSubsystemsRequest{Nqn: nqn}, &found)
+	found, err := rpc.GetSubsystems(nqn).Do(ctx, h.rpc)
 	if errors.Is(err, ports.ErrNotFound) {
 		return nil, nil
 	}

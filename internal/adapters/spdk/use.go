@@ -2,11 +2,11 @@ package spdk
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -21,40 +21,28 @@ const readers = "read_many_write_none"
 // oneWriter is the claim of a copy within the target.
 const oneWriter = "read_many_write_one"
 
-// claims is what a target says of who has its bdevs.
+// claims asks a target who has its bdevs.
 type claims struct {
-	exported []spdktypes.NvmfSubsystem
-	raids    []spdktypes.BdevRaidInfo
-	attached []spdktypes.BdevNvmeControllerInfo
-	calls    []*call
+	exported *rpc.CallOf[[]spdktypes.NvmfSubsystem]
+	raids    *rpc.CallOf[[]spdktypes.BdevRaidInfo]
+	attached *rpc.CallOf[[]spdktypes.BdevNvmeControllerInfo]
 }
 
 func askClaims() *claims {
-	c := &claims{}
-	c.calls = []*call{
-		newCall("nvmf_get_subsystems", nil, &c.exported),
-		newCall("bdev_raid_get_bdevs", spdktypes.BdevRaidGetBdevsRequest{Category: spdktypes.BdevRaidCategoryAll}, &c.raids),
-		newCall("bdev_nvme_get_controllers", nil, &c.attached),
-	}
-	return c
+	return &claims{rpc.GetSubsystems(""), rpc.GetRAIDs(), rpc.GetControllers("")}
 }
+
+func (c *claims) calls() []rpc.Request { return []rpc.Request{c.exported, c.raids, c.attached} }
 
 // err is why the target did not say it. Methods that it lacks claim nothing.
-func (c *claims) err() error {
-	for _, one := range c.calls {
-		if one.err != nil && !errors.Is(one.err, ports.ErrUnsupported) {
-			return one.err
-		}
-	}
-	return nil
-}
+func (c *claims) err() error { return rpc.FirstErr(c.calls(), ports.ErrUnsupported) }
 
 // export is the subsystem that exports the bdev, and as which namespace.
-func (c *claims) export(b *bdev) (sub *spdktypes.NvmfSubsystem, nsid uint32) {
-	for i := range c.exported {
-		for _, ns := range c.exported[i].Namespaces {
+func (c *claims) export(b *rpc.Bdev) (sub *spdktypes.NvmfSubsystem, nsid uint32) {
+	for i := range c.exported.Result {
+		for _, ns := range c.exported.Result[i].Namespaces {
 			if ns.BdevName == b.UUID {
-				return &c.exported[i], ns.Nsid
+				return &c.exported.Result[i], ns.Nsid
 			}
 		}
 	}
@@ -68,7 +56,7 @@ func isOurs(sub *spdktypes.NvmfSubsystem) bool {
 // isAttached reports whether the target is attached to the subsystem, which may be its
 // own.
 func (c *claims) isAttached(nqn string) bool {
-	return slices.ContainsFunc(c.attached, func(info spdktypes.BdevNvmeControllerInfo) bool {
+	return slices.ContainsFunc(c.attached.Result, func(info spdktypes.BdevNvmeControllerInfo) bool {
 		for _, path := range info.Ctrlrs {
 			if path.Trid.Subnqn == nqn {
 				return true
@@ -79,8 +67,8 @@ func (c *claims) isAttached(nqn string) bool {
 }
 
 // raid is the RAID that the bdev is a base of; "": none.
-func (c *claims) raid(b *bdev) string {
-	for _, raid := range c.raids {
+func (c *claims) raid(b *rpc.Bdev) string {
+	for _, raid := range c.raids.Result {
 		for _, base := range raid.BaseBdevsList {
 			if base.UUID == b.UUID || base.Name == b.UUID || slices.Contains(b.Aliases, base.Name) {
 				return raid.Name
@@ -96,7 +84,7 @@ func (c *claims) raid(b *bdev) string {
 // a namespace of it goes. A delete of what esnap clones read never ends, and a delete of
 // such a clone then crashes the target. And what else is claimed may be written to by a
 // copy within the target (see letGo).
-func (c *claims) user(b *bdev, name string) domain.User {
+func (c *claims) user(b *rpc.Bdev, name string) domain.User {
 	if !b.Claimed {
 		return domain.User{}
 	}
@@ -118,7 +106,7 @@ func (c *claims) user(b *bdev, name string) domain.User {
 // claimsOf asks the target about one lvol.
 func (h *Host) claimsOf(ctx context.Context) (*claims, error) {
 	c := askClaims()
-	h.rpc.do(ctx, c.calls...)
+	h.rpc.Do(ctx, c.calls()...)
 	if err := c.err(); err != nil {
 		return nil, err
 	}
@@ -128,8 +116,8 @@ func (h *Host) claimsOf(ctx context.Context) (*claims, error) {
 // fillUsers says of listed lvols who has them. Most often nobody has any, or this
 // host's own runs, and nothing is asked. asked is what was asked with the listing, since
 // the last one found users; nil: nothing.
-func (h *Host) fillUsers(ctx context.Context, bdevs []bdev, lvols []domain.Lvol, asked *claims) (err error) {
-	claimed := make(map[string]*bdev)
+func (h *Host) fillUsers(ctx context.Context, bdevs []rpc.Bdev, lvols []domain.Lvol, asked *claims) (err error) {
+	claimed := make(map[string]*rpc.Bdev)
 	for i := range bdevs {
 		if b := &bdevs[i]; b.Claimed && b.Driver.Lvol != nil && !h.receives(b.UUID) {
 			claimed[b.UUID] = b

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 )
 
 // wake makes the target know a snapshot as one again after a restart: a clone
@@ -24,8 +24,9 @@ func (h *Host) cloneNow(ctx context.Context, snapshot, name string) (uuid string
 	if err := h.checkName(name); err != nil {
 		return "", err
 	}
-	err = whileBusy(ctx, func() error {
-		return h.change(ctx, "bdev_lvol_clone", spdktypes.BdevLvolCloneRequest{SnapshotName: snapshot, CloneName: name}, &uuid)
+	err = rpc.WhileBusy(ctx, func() (err error) {
+		uuid, err = rpc.CloneLvol(snapshot, name).Do(ctx, h.rpc)
+		return err
 	})
 	return uuid, err
 }

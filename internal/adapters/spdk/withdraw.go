@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
-
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -27,7 +26,7 @@ func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 	} else {
 		err = h.withdraw(ctx, run, uuid, received)
 	}
-	return h.failed(err, "withdraw lvol %s", uuid)
+	return h.store.Failed(err, "withdraw lvol %s", uuid)
 }
 
 func (h *Host) withdraw(ctx context.Context, run ports.Run, uuid string, received *reception) error {
@@ -79,8 +78,8 @@ func (h *Host) withdrawUnknown(ctx context.Context, run ports.Run, uuid string) 
 
 // removeNamespace removes it, if it is there.
 func (h *Host) removeNamespace(ctx context.Context, nqn string, nsid uint32) error {
-	refusal := h.changeSubsystem(ctx, nqn, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid})
-	if refusal == nil || unsaid(refusal) {
+	refusal := h.changeSubsystem(ctx, nqn, rpc.RemoveNamespace(nqn, nsid))
+	if refusal == nil || rpc.OutcomeUnknown(refusal) {
 		return refusal
 	}
 	there, err := h.subsystems(ctx, nqn)
@@ -90,7 +89,7 @@ func (h *Host) removeNamespace(ctx context.Context, nqn string, nsid uint32) err
 	for _, sub := range there {
 		for _, ns := range sub.Namespaces {
 			if ns.Nsid == nsid {
-				return as(ports.ErrUnavailable, refusal)
+				return rpc.WithKind(ports.ErrUnavailable, refusal)
 			}
 		}
 	}
@@ -103,10 +102,10 @@ const localCopyFor = 30 * time.Second
 // waitUnclaimed waits until no copy writes into the lvol: a shallow copy claims
 // what it writes to (vbdev_lvol_shallow_copy).
 func (h *Host) waitUnclaimed(ctx context.Context, uuid string) error {
-	wait := backOff{pause: 2 * time.Millisecond, longest: 250 * time.Millisecond, until: time.Now().Add(localCopyFor)}
+	wait := rpc.BackOff{Pause: 2 * time.Millisecond, Longest: 250 * time.Millisecond, Until: time.Now().Add(localCopyFor)}
 	hurried := false
 	for {
-		l, err := h.find(ctx, uuid)
+		l, err := h.store.Find(ctx, uuid)
 		if errors.Is(err, ports.ErrNotFound) {
 			return nil
 		}
@@ -119,12 +118,12 @@ func (h *Host) waitUnclaimed(ctx context.Context, uuid string) error {
 		if !hurried {
 			// It cannot be stopped, but it need not be held back any more.
 			hurried = true
-			if err := h.limit(ctx, uuid, 0); unsaid(err) {
+			if err := h.limit(ctx, uuid, 0); rpc.OutcomeUnknown(err) {
 				return err // else it is over, or takes as long as it takes
 			}
 		}
-		if !wait.next(ctx) {
-			return fmt.Errorf("a copy into %s is still going on, and SPDK cannot stop it: %w", l.name(), ports.ErrBusy)
+		if !wait.Next(ctx) {
+			return fmt.Errorf("a copy into %s is still going on, and SPDK cannot stop it: %w", l.LvolName(), ports.ErrBusy)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package spdk
+package rpc
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 
 // piped is a client of a target that each connection to is handled so, within a bubble
 // of virtual time. What is asked is read at once, as a socket would take it.
-func piped(handle func(conn net.Conn, asked <-chan request)) *client {
-	return newClient("piped", time.Hour, func(context.Context, string) (net.Conn, error) {
+func piped(handle func(conn net.Conn, asked <-chan request)) *Client {
+	return NewClient("piped", time.Hour, func(context.Context, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		asked := make(chan request, 1000)
 		go func() {
@@ -51,11 +51,11 @@ func TestSlowCallIsNotTakenForAHang(t *testing.T) {
 				}
 			}
 		})
-		defer c.close()
+		defer c.Close()
 		began := time.Now()
 		require.NoError(t, c.call(t.Context(), "slow", nil, nil))
 		require.Greater(t, time.Since(began), time.Minute)
-		require.False(t, c.deaf.Load())
+		require.False(t, c.unresponsive.Load())
 	})
 }
 
@@ -73,7 +73,7 @@ func TestAnswerInPartsIsNotTakenForAHang(t *testing.T) {
 			for range asked {
 			}
 		})
-		defer c.close()
+		defer c.Close()
 		var result []int
 		require.NoError(t, c.call(t.Context(), "long", nil, &result))
 		require.Equal(t, []int{1, 2}, result)
@@ -90,7 +90,7 @@ func TestIdleTimeIsNotTakenForAHang(t *testing.T) {
 				reply(conn, r.ID, "1")
 			}
 		})
-		defer c.close()
+		defer c.Close()
 		for range 3 {
 			require.NoError(t, c.call(t.Context(), "m", nil, nil))
 			time.Sleep(time.Hour)
@@ -116,28 +116,28 @@ func TestTargetThatAnswersAgainHasTheUsualPatience(t *testing.T) {
 			}
 		})
 		defer time.Sleep(time.Minute) // the target, which may be at work still
-		defer c.close()
+		defer c.Close()
 		took := func(method string) (time.Duration, error) {
 			began := time.Now()
 			err := c.call(t.Context(), method, nil, nil)
 			return time.Since(began), err
 		}
 		first, err := took("m")
-		require.ErrorIs(t, err, errDeaf)
-		require.GreaterOrEqual(t, first, usualEars.deaf)
-		time.Sleep(usualEars.again)
+		require.ErrorIs(t, err, ErrUnresponsive)
+		require.GreaterOrEqual(t, first, usualLiveness.hangs)
+		time.Sleep(usualLiveness.again)
 		second, err := took("m")
-		require.ErrorIs(t, err, errDeaf)
-		require.Less(t, second, 2*usualEars.stillDeaf)
-		time.Sleep(usualEars.again)
+		require.ErrorIs(t, err, ErrUnresponsive)
+		require.Less(t, second, 2*usualLiveness.stillHangs)
+		time.Sleep(usualLiveness.again)
 		answers.Store(true)
 		_, err = took("slow")
-		require.ErrorIs(t, err, errDeaf, "longer than one that has hung is waited for")
-		time.Sleep(usualEars.again)
+		require.ErrorIs(t, err, ErrUnresponsive, "longer than one that has hung is waited for")
+		time.Sleep(usualLiveness.again)
 		_, err = took("m")
 		require.NoError(t, err)
 		_, err = took("slow")
 		require.NoError(t, err)
-		require.False(t, c.deaf.Load())
+		require.False(t, c.unresponsive.Load())
 	})
 }

@@ -1,4 +1,4 @@
-package spdk
+package rpc
 
 import (
 	"net"
@@ -49,8 +49,8 @@ func BenchmarkTransport(b *testing.B) {
 
 func compareTransports(b *testing.B, socket string) {
 	const method = "bdev_lvol_get_lvstores"
-	ours := newClient(socket, time.Minute, nil)
-	defer ours.close()
+	ours := NewClient(socket, time.Minute, nil)
+	defer ours.Close()
 	conn, err := net.Dial("unix", socket)
 	require.NoError(b, err)
 	helper := jsonrpc.NewClient(b.Context(), conn)
@@ -67,13 +67,13 @@ func compareTransports(b *testing.B, socket string) {
 	}{
 		{"16 one after the other", repeat(one), repeat(theirs)},
 		{"64 at once", func() {
-			calls := make([]*call, 64)
+			calls := make([]*Call, 64)
 			for i := range calls {
 				calls[i] = newCall(method, nil, nil)
 			}
-			ours.do(b.Context(), calls...)
+			ours.Do(b.Context(), Requests(calls)...)
 			for _, c := range calls {
-				require.NoError(b, c.err)
+				require.NoError(b, c.Err)
 			}
 		}, func() {
 			var all sync.WaitGroup

@@ -1,4 +1,4 @@
-package spdk
+package rpc
 
 import (
 	"errors"
@@ -42,7 +42,7 @@ func TestWhatTargetsAnswerIsOfOneKind(t *testing.T) {
 		{-99, "what nobody has seen yet", ports.ErrUnavailable},
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.code, c.message), func(t *testing.T) {
-			err := newRPCError("/sock", "method", jsonrpc.ResponseError{Code: jsonrpc.RespErrorCode(c.code), Message: jsonrpc.RespErrorMsg(c.message)})
+			err := newRefusal("/sock", "method", jsonrpc.ResponseError{Code: jsonrpc.RespErrorCode(c.code), Message: jsonrpc.RespErrorMsg(c.message)})
 			require.ErrorIs(t, err, c.kind)
 			require.Equal(t, fmt.Sprintf("method on /sock: %s (code %d)", c.message, c.code), err.Error())
 		})
@@ -50,25 +50,10 @@ func TestWhatTargetsAnswerIsOfOneKind(t *testing.T) {
 }
 
 func TestAnotherKindHidesTheFirst(t *testing.T) {
-	refusal := newRPCError("/sock", "bdev_nvme_attach_controller", jsonrpc.ResponseError{Code: -19, Message: "No such device"})
-	err := as(ports.ErrUnavailable, fmt.Errorf("attach: %w", refusal))
+	refusal := newRefusal("/sock", "bdev_nvme_attach_controller", jsonrpc.ResponseError{Code: -19, Message: "No such device"})
+	err := WithKind(ports.ErrUnavailable, fmt.Errorf("attach: %w", refusal))
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	require.NotErrorIs(t, err, ports.ErrNotFound)
-	require.True(t, refusedAs(err, syscall.ENODEV), "the target's words are still there")
-	require.False(t, refusedAs(errors.New("x"), syscall.ENODEV))
-}
-
-func TestACopyEndsWithTheTargetsText(t *testing.T) {
-	for text, kind := range map[string]error{
-		"Operation not permitted": ports.ErrInvalid,
-		"Invalid argument":        ports.ErrInvalid,
-		"Device or resource busy": ports.ErrBusy,
-		"Input/output error":      ports.ErrUnavailable,
-		"No such device":          ports.ErrUnavailable,
-		"something new":           ports.ErrUnavailable,
-	} {
-		err := newCopyError(text)
-		require.ErrorIs(t, err, kind, text)
-		require.ErrorContains(t, err, text)
-	}
+	require.True(t, RefusedAs(err, syscall.ENODEV), "the target's words are still there")
+	require.False(t, RefusedAs(errors.New("x"), syscall.ENODEV))
 }

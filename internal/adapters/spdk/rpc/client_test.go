@@ -1,4 +1,4 @@
-package spdk
+package rpc
 
 import (
 	"bytes"
@@ -12,64 +12,36 @@ import (
 	"testing"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// request is what a fake target reads.
-type request struct {
-	ID     uint32          `json:"id"`
-	Method string          `json:"method"`
-	Params json.RawMessage `json:"params"`
-}
+type request = targettest.Request
 
-// fakeTarget serves one function per connection.
-type fakeTarget struct {
-	path     string
-	listener net.Listener
-	serving  sync.WaitGroup
-}
+var reply = targettest.Reply
 
-// serve listens; each connection is handled by the next function, the last one
-// by all that follow. A connection is closed when its function returns.
-func serve(t *testing.T, handlers ...func(conn net.Conn, in *json.Decoder)) *fakeTarget {
+// fakeTarget serves one script per connection.
+type fakeTarget struct{ path string }
+
+func serve(t *testing.T, scripts ...targettest.Script) *fakeTarget {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "rpc")
-	require.NoError(t, err)
-	f := &fakeTarget{path: filepath.Join(dir, "s")}
-	f.listener, err = net.Listen("unix", f.path)
-	require.NoError(t, err)
-	f.serving.Go(func() {
-		for n := 0; ; n++ {
-			conn, err := f.listener.Accept()
-			if err != nil {
-				return
-			}
-			handler := handlers[min(n, len(handlers)-1)]
-			f.serving.Go(func() {
-				defer func() { _ = conn.Close() }()
-				handler(conn, json.NewDecoder(conn))
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = f.listener.Close()
-		f.serving.Wait()
-		require.NoError(t, os.RemoveAll(dir))
-	})
-	return f
+	return &fakeTarget{targettest.Serve(t, scripts...)}
 }
 
-func (f *fakeTarget) client(t *testing.T, timeout time.Duration) *client {
-	c := newClient(f.path, timeout, nil)
-	t.Cleanup(c.close)
+func (f *fakeTarget) client(t *testing.T, timeout time.Duration) *Client {
+	c := NewClient(f.path, timeout, nil)
+	t.Cleanup(c.Close)
 	return c
 }
 
-func reply(conn net.Conn, id uint32, result string) {
-	_, _ = fmt.Fprintf(conn, `{"jsonrpc":"2.0","id":%d,"result":%s}`, id, result)
+func newCall(method string, params, into any) *Call {
+	return &Call{method: method, params: params, into: into}
+}
+
+func (c *Client) call(ctx context.Context, method string, params, into any) error {
+	return newCall(method, params, into).Do(ctx, c)
 }
 
 // echo answers every call with its own parameters.
@@ -111,13 +83,13 @@ func TestAnswersAreMatchedByIDInAnyOrder(t *testing.T) {
 		swallow(conn, in)
 	})
 	results := make([]int, n)
-	calls := make([]*call, n)
+	calls := make([]*Call, n)
 	for i := range calls {
 		calls[i] = newCall("m", i, &results[i])
 	}
-	f.client(t, time.Minute).do(t.Context(), calls...)
+	f.client(t, time.Minute).Do(t.Context(), Requests(calls)...)
 	for i, one := range calls {
-		require.NoError(t, one.err)
+		require.NoError(t, one.Err)
 		require.Equal(t, i, results[i])
 	}
 }
@@ -145,14 +117,14 @@ func TestManyCallersShareAConnection(t *testing.T) {
 func TestABatchLargerThanTheWindowIsAnsweredWhole(t *testing.T) {
 	const n = 5*window + 3
 	f := serve(t, echo)
-	calls := make([]*call, n)
+	calls := make([]*Call, n)
 	results := make([]int, n)
 	for i := range calls {
 		calls[i] = newCall("m", i, &results[i])
 	}
-	f.client(t, time.Minute).do(t.Context(), calls...)
+	f.client(t, time.Minute).Do(t.Context(), Requests(calls)...)
 	for i, one := range calls {
-		require.NoError(t, one.err)
+		require.NoError(t, one.Err)
 		require.Equal(t, i, results[i])
 	}
 }
@@ -175,13 +147,13 @@ func TestNoMoreCallsThanAskedForAreUnderWay(t *testing.T) {
 			reply(conn, first.ID, "true")
 		}
 	})
-	var calls []*call
+	var calls []*Call
 	for range 20 {
 		calls = append(calls, newCall("m", nil, nil))
 	}
-	f.client(t, time.Minute).doAtMost(t.Context(), atOnce, calls...)
+	f.client(t, time.Minute).DoAtMost(t.Context(), atOnce, Requests(calls)...)
 	for _, one := range calls {
-		require.NoError(t, one.err)
+		require.NoError(t, one.Err)
 	}
 }
 
@@ -193,8 +165,8 @@ func TestNumbersOf64BitsAreExact(t *testing.T) {
 		}
 		swallow(conn, in)
 	})
-	var sum spdktypes.BdevLvolSnapshotChecksum
-	require.NoError(t, f.client(t, time.Minute).call(t.Context(), "bdev_lvol_get_snapshot_checksum", nil, &sum))
+	sum, err := GetChecksum("uuid").Do(t.Context(), f.client(t, time.Minute))
+	require.NoError(t, err)
 	require.Equal(t, uint64(18446744073709551557), sum.Checksum)
 }
 
@@ -207,7 +179,7 @@ func TestTheTargetsWordsAreKept(t *testing.T) {
 		swallow(conn, in)
 	})
 	err := f.client(t, time.Minute).call(t.Context(), "bdev_lvol_clone", nil, nil)
-	var refusal *rpcError
+	var refusal *Refusal
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, "bdev_lvol_clone", refusal.Method)
 	require.Equal(t, -32602, refusal.Code)
@@ -230,8 +202,8 @@ func TestAClientConnectsAgainAfterTheTargetRestarted(t *testing.T) {
 	require.NoError(t, c.call(t.Context(), "m", nil, &result))
 	<-c.conn.broken
 	one := newCall("m", 2, &result)
-	c.do(t.Context(), one)
-	require.NoError(t, one.err)
+	c.Do(t.Context(), one)
+	require.NoError(t, one.Err)
 	require.Equal(t, 2, result)
 	require.EqualValues(t, 2, one.conn)
 }
@@ -291,14 +263,14 @@ func TestCallsThatGetNoAnswerAreUnavailable(t *testing.T) {
 			c := f.client(t, 100*time.Millisecond)
 			var result bool
 			one, two := newCall("first", nil, &result), newCall("second", nil, &result)
-			c.do(t.Context(), one, two)
-			require.ErrorIs(t, two.err, ports.ErrUnavailable)
-			require.ErrorContains(t, two.err, "second on "+f.path)
-			require.True(t, unsaid(two.err))
+			c.Do(t.Context(), one, two)
+			require.ErrorIs(t, two.Err, ports.ErrUnavailable)
+			require.ErrorContains(t, two.Err, "second on "+f.path)
+			require.True(t, OutcomeUnknown(two.Err))
 			if name == "it answers one of two" {
-				require.NoError(t, one.err)
+				require.NoError(t, one.Err)
 			} else {
-				require.ErrorIs(t, one.err, ports.ErrUnavailable)
+				require.ErrorIs(t, one.Err, ports.ErrUnavailable)
 			}
 		})
 	}
@@ -319,7 +291,7 @@ func TestAnAnswerThatComesTooLateIsDropped(t *testing.T) {
 	err := c.call(t.Context(), "slow", nil, nil)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	close(late)
-	c.timeout = time.Minute
+	c.Timeout = time.Minute
 	var result int
 	require.NoError(t, c.call(t.Context(), "m", 2, &result))
 	require.Equal(t, 2, result)
@@ -346,17 +318,17 @@ func TestATargetThatReadsNothingHoldsNobodyUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	large := newCall("m", make([]int, 4<<20), nil) // more than a socket's buffer
-	c.do(ctx, large)
-	require.ErrorIs(t, large.err, context.DeadlineExceeded)
+	c.Do(ctx, large)
+	require.ErrorIs(t, large.Err, context.DeadlineExceeded)
 }
 
 func TestASocketThatIsNotThere(t *testing.T) {
-	c := newClient(filepath.Join(t.TempDir(), "none"), time.Minute, nil)
+	c := NewClient(filepath.Join(t.TempDir(), "none"), time.Minute, nil)
 	one, two := newCall("m", nil, nil), newCall("n", nil, nil)
-	c.do(t.Context(), one, two)
-	require.ErrorIs(t, one.err, ports.ErrUnavailable)
-	require.ErrorIs(t, two.err, os.ErrNotExist)
-	c.close()
+	c.Do(t.Context(), one, two)
+	require.ErrorIs(t, one.Err, ports.ErrUnavailable)
+	require.ErrorIs(t, two.Err, os.ErrNotExist)
+	c.Close()
 	require.ErrorIs(t, c.call(t.Context(), "m", nil, nil), net.ErrClosed)
 }
 
@@ -373,15 +345,16 @@ func TestACallThatIsChangingSomethingIsWaitedForAWhile(t *testing.T) {
 		reply(conn, r.ID, `"uuid"`)
 		swallow(conn, in)
 	})
-	h := &Host{rpc: f.client(t, time.Minute)}
+	c := f.client(t, time.Minute)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-begun
 		cancel()
 		close(cancelled)
 	}()
-	var uuid string
-	require.NoError(t, h.change(ctx, "bdev_lvol_create", nil, &uuid))
+	uuid, err := CreateLvol("store", "vol-1", 1).Do(ctx, c)
+	require.NoError(t, err)
 	require.Equal(t, "uuid", uuid)
-	require.ErrorIs(t, h.change(ctx, "bdev_lvol_create", nil, &uuid), context.Canceled, "nothing new begins")
+	_, err = CreateLvol("store", "vol-1", 1).Do(ctx, c)
+	require.ErrorIs(t, err, context.Canceled, "nothing new begins")
 }

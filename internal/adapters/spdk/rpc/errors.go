@@ -1,4 +1,4 @@
-package spdk
+package rpc
 
 import (
 	"errors"
@@ -24,8 +24,8 @@ const (
 // as the xattrs of a snapshot on upstream SPDK.
 const undecodable = "spdk_json_decode_object failed"
 
-// rpcError is a refusal by the target, in its own words.
-type rpcError struct {
+// Refusal is a refusal by the target, in its own words.
+type Refusal struct {
 	Target  string // the socket
 	Method  string
 	Code    int
@@ -34,37 +34,37 @@ type rpcError struct {
 	kind error
 }
 
-func newRPCError(target, method string, response jsonrpc.ResponseError) *rpcError {
-	e := &rpcError{Target: target, Method: method, Code: int(response.Code), Message: string(response.Message)}
+func newRefusal(target, method string, response jsonrpc.ResponseError) *Refusal {
+	e := &Refusal{Target: target, Method: method, Code: int(response.Code), Message: string(response.Message)}
 	e.kind = kindOf(e.Code, e.Message)
 	return e
 }
 
 // Error names the method and the target.
-func (e *rpcError) Error() string {
+func (e *Refusal) Error() string {
 	return fmt.Sprintf("%s on %s: %s (code %d)", e.Method, e.Target, e.Message, e.Code)
 }
 
 // Unwrap is the port's kind of the error.
-func (e *rpcError) Unwrap() error { return e.kind }
+func (e *Refusal) Unwrap() error { return e.kind }
 
-// unreachableError is a call without a readable answer. Whether it took effect
+// Unanswered is a call without a readable answer. Whether it took effect
 // is not known.
-type unreachableError struct {
+type Unanswered struct {
 	Target string
 	Method string
 	Err    error
 }
 
 // Error names the method and the target.
-func (e *unreachableError) Error() string {
+func (e *Unanswered) Error() string {
 	return fmt.Sprintf("%s on %s: %v", e.Method, e.Target, e.Err)
 }
 
 // Unwrap is ports.ErrUnavailable beside the cause.
-func (e *unreachableError) Unwrap() []error { return []error{ports.ErrUnavailable, e.Err} }
+func (e *Unanswered) Unwrap() []error { return []error{ports.ErrUnavailable, e.Err} }
 
-// kinds are the port's words for errnos.
+// kindOfErrno is the port's word for an errno.
 func kindOfErrno(errno syscall.Errno) (error, bool) {
 	switch errno {
 	case syscall.ENODEV, syscall.ENOENT:
@@ -85,8 +85,16 @@ func kindOfErrno(errno syscall.Errno) (error, bool) {
 	return nil, false
 }
 
-// spelled are the errnos whose texts come with a code that says less.
-// spdk_strerror gives the C library's words.
+// Spelled is the errno whose text a message is, and its kind. Such a text comes
+// with a code that says less, or with none.
+func Spelled(message string) (errno syscall.Errno, kind error, ok bool) {
+	if errno, ok = spelled(message); ok {
+		kind, _ = kindOfErrno(errno)
+	}
+	return errno, kind, ok
+}
+
+// spelled knows the C library's words, which spdk_strerror gives.
 func spelled(message string) (syscall.Errno, bool) {
 	switch strings.TrimPrefix(message, "Failed to configure rate limit: ") {
 	case "No such device":
@@ -124,8 +132,7 @@ func spelled(message string) (syscall.Errno, bool) {
 // kindOf maps what a target answers to the port's kinds. What is unknown may
 // pass: it is unavailable, and a retry decides.
 func kindOf(code int, message string) error {
-	if errno, ok := spelled(message); ok {
-		kind, _ := kindOfErrno(errno)
+	if _, kind, ok := Spelled(message); ok {
 		return kind
 	}
 	switch {
@@ -143,9 +150,9 @@ func kindOf(code int, message string) error {
 	return ports.ErrUnavailable
 }
 
-// refusedAs reports whether the target refused with that text.
-func refusedAs(err error, errno syscall.Errno) bool {
-	var refusal *rpcError
+// RefusedAs reports whether the target refused with that text.
+func RefusedAs(err error, errno syscall.Errno) bool {
+	var refusal *Refusal
 	if !errors.As(err, &refusal) {
 		return false
 	}
@@ -153,20 +160,20 @@ func refusedAs(err error, errno syscall.Errno) bool {
 	return ok && said == errno || !ok && refusal.Code == -int(errno)
 }
 
-// unsaid reports whether the call has no answer: it may have taken effect.
-func unsaid(err error) bool {
-	var unreachable *unreachableError
+// OutcomeUnknown reports whether the call has no answer: it may have taken effect.
+func OutcomeUnknown(err error) bool {
+	var unreachable *Unanswered
 	return errors.As(err, &unreachable)
 }
 
-// isGone reports whether the target has ended or hangs: asking again at once is of
+// IsGone reports whether the target has ended or hangs: asking again at once is of
 // no use.
-func isGone(err error) bool {
-	return errors.Is(err, errDeaf) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
+func IsGone(err error) bool {
+	return errors.Is(err, ErrUnresponsive) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 }
 
-// as gives an error another kind and keeps its text.
-func as(kind, err error) error { return &otherKind{err, kind} }
+// WithKind gives an error another kind and keeps its text.
+func WithKind(kind, err error) error { return &otherKind{err, kind} }
 
 type otherKind struct {
 	err  error
@@ -178,3 +185,17 @@ func (e *otherKind) Unwrap() error { return e.kind }
 
 // As finds the target's own words behind the other kind.
 func (e *otherKind) As(target any) bool { return errors.As(e.err, target) }
+
+// IsRefusal reports whether the target has answered, if with a no.
+func IsRefusal(err error) bool {
+	var refusal *Refusal
+	return errors.As(err, &refusal)
+}
+
+// Unavailable keeps the text of an error that is not about the lvol asked for.
+func Unavailable(err error) error {
+	if errors.Is(err, ports.ErrNotFound) {
+		return WithKind(ports.ErrUnavailable, err)
+	}
+	return err
+}

@@ -1,0 +1,52 @@
+package rpc
+
+import "slices"
+
+// The methods that tell what a target can do. Any target has methodGetVersion.
+const (
+	methodGetVersion       = "spdk_get_version"
+	methodGetFragmap       = "bdev_lvol_get_fragmap"
+	methodGetChecksum      = "bdev_lvol_get_snapshot_checksum"
+	methodRegisterChecksum = "bdev_lvol_register_snapshot_checksum"
+	methodGetXattr         = "bdev_lvol_get_xattr"
+	methodSetXattr         = "bdev_lvol_set_xattr"
+	methodDetachParent     = "bdev_lvol_detach_parent"
+)
+
+// The longest names, in bytes: SPDK_LVOL_NAME_MAX without its final
+// zero, 64 in SPDK and 256 on the Longhorn branch. No call tells it.
+const (
+	upstreamNameLimit = 63
+	longhornNameLimit = 255
+)
+
+// Capabilities are what a target can do, by its list of methods. Versions say
+// less: branches carry methods back.
+type Capabilities struct {
+	Proves    bool // maps and checksums
+	Records   bool // xattrs, also given to bdev_lvol_snapshot
+	Detaches  bool // a parent without copying
+	NameLimit int  // bytes of a name
+}
+
+// NewCapabilities reads them from the names of the methods.
+func NewCapabilities(methods []string) Capabilities {
+	has := func(wanted ...string) bool {
+		for _, method := range wanted {
+			if !slices.Contains(methods, method) {
+				return false
+			}
+		}
+		return true
+	}
+	c := Capabilities{
+		Proves:    has(methodGetFragmap, methodRegisterChecksum, methodGetChecksum),
+		Records:   has(methodGetXattr, methodSetXattr),
+		Detaches:  has(methodDetachParent),
+		NameLimit: upstreamNameLimit,
+	}
+	if c.Records { // the Longhorn branch: it brought longer names with these
+		c.NameLimit = longhornNameLimit
+	}
+	return c
+}

@@ -1,0 +1,15 @@
+package rpc
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCapabilitiesAreReadFromTheMethods(t *testing.T) {
+	require.Equal(t, Capabilities{NameLimit: 63}, NewCapabilities([]string{"bdev_lvol_create"}))
+	require.Equal(t, Capabilities{Proves: true, Records: true, Detaches: true, NameLimit: 255}, NewCapabilities([]string{
+		"bdev_lvol_get_fragmap", "bdev_lvol_register_snapshot_checksum", "bdev_lvol_get_snapshot_checksum",
+		"bdev_lvol_get_xattr", "bdev_lvol_set_xattr", "bdev_lvol_detach_parent",
+	}))
+}
