@@ -911,8 +911,8 @@ type Decided = ports.Decided
 //	}
 type Served = ports.Served
 
-// Listing is one consistent look at a host's lvstore: what it is like and every
-// lvol on it, whoever's it is.
+// Listing is a consistent list of a host's lvstore: its properties and all lvols
+// on it, whoever owns them.
 //
 //	type Listing struct {
 //		UUID          string // of the lvstore; part of the names of its backing images
@@ -923,9 +923,9 @@ type Served = ports.Served
 //		FreeClusters  uint64
 //		NameLimit     int // bytes that an lvol's name may have; 0: no limit
 //
-//		// Proves: the host tells maps and checksums of own clusters.
+//		// Proves: the host reports maps and checksums of own clusters.
 //		Proves bool
-//		// Records: the host keeps attributes of snapshots and the record of heads.
+//		// Records: the host keeps attributes of snapshots and the record of a head.
 //		Records bool
 //
 //		Lvols []Lvol
@@ -937,7 +937,7 @@ type Served = ports.Served
 //	// Clusters is the number of clusters that size bytes need.
 //	func (s Listing) Clusters(size uint64) uint64
 //
-//	// Images are the backing images on a store, and what is in flight of them.
+//	// Images lists the backing images on a store, including those in flight.
 //	func (s Listing) Images() []ImageOnStore
 type Listing = domain.Listing
 
@@ -953,14 +953,13 @@ type Listing = domain.Listing
 //		// through to: in SPDK's words it is a clone of an external snapshot. "": none.
 //		External string
 //
-//		// Degraded: the external snapshot that it reads through to, itself or by its
-//		// parents, is missing, so that the host cannot open it. Size, parent, own
-//		// clusters and what is recorded are unknown, and ReadOnly says no more than
-//		// that something may hang on it.
+//		// Degraded: the external snapshot that it or one of its ancestors reads
+//		// through to is missing, so the host cannot open it. Size, parent, own clusters
+//		// and records are unknown, and ReadOnly means only that it may have clones.
 //		Degraded bool
 //
-//		// ReadOnly tells a snapshot from a writable lvol, also where the store
-//		// has forgotten to list it as one.
+//		// ReadOnly distinguishes a snapshot from a writable lvol, also if the store
+//		// fails to list it as a snapshot.
 //		ReadOnly bool
 //		Own      Clusters
 //
@@ -968,32 +967,31 @@ type Listing = domain.Listing
 //		Record     string      // of a head: the name of its backing image, RecordNoImage, or "" for none written
 //		Image      ImageRecord // of a backing image
 //
-//		UsedBy User // who has it besides this engine's runs; the zero User: nobody, or the host cannot tell
+//		UsedBy User // who uses it besides this engine's runs; the zero User: nobody, or the host cannot tell
 //	}
 //
-//	// AsForeignParent makes an lvol a parent that no rule asks for.
+//	// AsForeignParent makes an lvol a parent that is never a right one.
 //	func (l Lvol) AsForeignParent() Parent
 type Lvol = domain.Lvol
 
-// User is somebody outside of this engine who has an lvol: its host exports it,
-// mirrors it, or has claimed it for something else. What a rebuild has opened is no
-// user. The zero User is nobody. There is one at most: hosts give an lvol to one user.
+// User is a user of an lvol outside of this engine: its host exports it, uses it in a
+// RAID, or has claimed it for something else. A rebuild's own exports do not count.
+// The zero User is nobody. An lvol has at most one user.
 //
 //	type User struct {
 //		Kind UserKind
 //
-//		// NoDelete: deleting the lvol while it is used so would hang its host for good, or
-//		// is refused there. Nothing allows it.
+//		// NoDelete: the host refuses to delete the lvol while it is used, or would hang for
+//		// good. No option permits it.
 //		NoDelete bool
 //
-//		Name string // the NQN of the export, the name of the RAID, the type of the claim
+//		Name string // the NQN of the export, the name of the RAID, or the type of the claim
 //	}
 //
-//	// Any reports whether there is one.
+//	// Any reports whether there is a user.
 //	func (u User) Any() bool
 //
-//	// String says how the lvol is used, in words that follow "it is"; "" for
-//	// nobody.
+//	// String describes the use in words that follow "it is"; "" for nobody.
 //	func (u User) String() string
 type User = domain.User
 
@@ -1001,7 +999,7 @@ type User = domain.User
 //
 //	type UserKind uint8
 //
-//	// String is a word for programs.
+//	// String is a word for programs: export, raid or claim; "" for nobody.
 //	func (k UserKind) String() string
 type UserKind = domain.UserKind
 
@@ -1009,46 +1007,47 @@ type UserKind = domain.UserKind
 const (
 	UserNobody UserKind = iota
 	UserExport          // it is exported over NVMe-oF
-	UserRAID            // it is a base of a RAID
-	UserClaim           // something has claimed it that the host does not name
+	UserRAID            // it is a base bdev of a RAID
+	UserClaim           // a module that the host does not name has claimed it
 )
 
-// Clusters are the clusters that an lvol has allocated itself; everything
-// else it reads from its parent.
+// Clusters are the clusters that an lvol has allocated itself. It reads all others
+// from its parent.
 //
 //	type Clusters struct {
 //		Count uint64
-//		// Map and Checksum are opaque: equal maps are equal positions. They prove
-//		// something only together, since SPDK's checksum does not cover positions.
-//		// Both are "" where nothing is proven.
+//		// Map and Checksum are opaque: equal maps mean equal positions. They prove
+//		// equality only together, since SPDK's checksum does not cover positions. Both
+//		// are "" if nothing is proven.
 //		Map      string
 //		Checksum string
 //	}
 //
-//	// Proven reports whether the host has told map and checksum.
+//	// Proven reports whether the host has reported map and checksum.
 //	func (c Clusters) Proven() bool
 type Clusters = domain.Clusters
 
-// Attributes are what a host records of a snapshot besides its data.
+// Attributes are the metadata that a host records of a snapshot.
 //
 //	type Attributes struct {
 //		CreatedAt   time.Time // UTC, whole seconds; zero where it is not recorded
 //		UserCreated bool
 //	}
 //
-//	// Equal compares what is recorded; times to the second, as hosts keep them.
+//	// Equal compares the recorded attributes, times to the second, as hosts keep
+//	// them.
 //	func (a Attributes) Equal(b Attributes) bool
 type Attributes = domain.Attributes
 
-// ImageRecord is what a host records of a backing image.
+// ImageRecord is the metadata that a host records of a backing image.
 //
 //	type ImageRecord struct {
 //		UUID     string // of the image, the same on every host
 //		Checksum string // SHA-512 of the image's bytes
 //
-//		// Unready is what is recorded of an image that was not finished, in the words
-//		// of who made it: Longhorn gives one whose download has failed its final name,
-//		// and the checksum that it should have had. "": it is whole, or nothing is told.
+//		// Unready is the recorded state of an unfinished image, as its maker wrote it:
+//		// Longhorn gives an image whose download has failed its final name and the
+//		// checksum that it should have had. "": it is complete, or nothing is recorded.
 //		Unready string
 //	}
 type ImageRecord = domain.ImageRecord
@@ -1056,37 +1055,36 @@ type ImageRecord = domain.ImageRecord
 // RecordNoImage is the record of a head whose volume has no backing image.
 const RecordNoImage = "none"
 
-// Image answers which backing image a volume has: one by name, none, or not
-// known. The zero Image is "not known"; that is not "none".
+// Image identifies the backing image of a volume: a name, none, or not known. The
+// zero Image is "not known", which is not "none".
 //
 //	type Image struct {
 //		// contains filtered or unexported fields
 //	}
 //
-//	// Known reports whether anything is said.
+//	// Known reports whether the image is known: a name, or none.
 //	func (i Image) Known() bool
 //
-//	// Name is the image's name; ok is false where there is none or none is known.
+//	// Name is the image's name; ok is false if there is none or it is not known.
 //	func (i Image) Name() (name string, ok bool)
 //
-//	// Parent is what the ancestor of a volume with that answer hangs on.
+//	// Parent is the right parent of the ancestor of a volume with that image.
 //	func (i Image) Parent() Parent
 //
-//	// Record is what is written on a head to remember the answer by.
+//	// Record is the text that is recorded on the volume's heads.
 //	func (i Image) Record() string
 //
-//	// String is the image's name in words.
+//	// String names the image in a sentence.
 //	func (i Image) String() string
 type Image = domain.Image
 
-// ImageNamed says that the volume has that backing image.
-// An empty name says nothing.
+// ImageNamed is the backing image of that name. An empty name gives the zero Image.
 func ImageNamed(name string) Image { return domain.ImageNamed(name) }
 
-// NoImage says that the volume has no backing image.
+// NoImage means that the volume has no backing image.
 func NoImage() Image { return domain.NoImage() }
 
-// BackingImage is a read-only lvol that the replicas on one host share.
+// BackingImage is a read-only lvol that the replicas on one store share.
 //
 //	type BackingImage struct {
 //		Name string
@@ -1094,36 +1092,35 @@ func NoImage() Image { return domain.NoImage() }
 //	}
 type BackingImage = domain.BackingImage
 
-// Replica is what belongs to one replica on its store: for a healthy one a
-// head and the tree of snapshots under it; for a broken or half rebuilt one
-// whatever is left, a forest.
+// Replica is a replica on its store. A healthy one has a head and a tree of
+// snapshots; a broken or half rebuilt one has whatever is left, a forest.
 //
 //	type Replica struct {
 //		Name  string
 //		Store Listing
 //
-//		Head      *Lvol      // nil: the replica has none, so it is not whole
+//		Head      *Lvol      // nil: the replica has none, so it is incomplete
 //		Snapshots []Snapshot // by name
 //		InFlight  []Lvol     // in-flight lvols and an adapter's helpers, by name
 //
-//		// AllowInUse allows to change lvols of the replica that somebody uses (Lvol.UsedBy),
-//		// where the host survives it.
+//		// AllowInUse permits changes to lvols that are in use (Lvol.UsedBy), unless they
+//		// would hang the host.
 //		AllowInUse bool
 //		// contains filtered or unexported fields
 //	}
 //
 //	// CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's
-//	// head, or could not be told from another replica's.
+//	// head, or whose name would be ambiguous with another replica's.
 //	func (r Replica) CheckNewSnapshot(name string) error
 //
-//	// Exists reports whether the store holds anything of the replica.
+//	// Exists reports whether the store has any lvol of the replica.
 //	func (r Replica) Exists() bool
 //
-//	// Hurt reports whether the replica lost its image: its ancestor, or the head
-//	// of one without snapshots, hangs on nothing although the volume has an image.
+//	// Hurt reports whether the replica lost its image: the volume has one,
+//	// but no lvol of the replica has an image as its parent.
 //	func (r Replica) Hurt(image Image) bool
 //
-//	// ParentOf is what an lvol of the store hangs on, in the replica's words.
+//	// ParentOf is the parent of an lvol of the store, as seen from the replica.
 //	func (r Replica) ParentOf(l Lvol) Parent
 //
 //	// ParentsFirst returns the replica's snapshots, parents before children,
@@ -1133,18 +1130,18 @@ type BackingImage = domain.BackingImage
 //	// Snapshot finds a snapshot by its name.
 //	func (r Replica) Snapshot(name string) (Snapshot, bool)
 //
-//	// Views are the lvols whose views a volume shows or has shown: the snapshots
-//	// and the head.
+//	// Views are the lvols that readers of the volume can see: the snapshots and
+//	// the head.
 //	func (r Replica) Views() []Lvol
 //
-//	// WithProofs is the replica with the maps and checksums that its host told,
-//	// by UUID.
+//	// WithProofs is the replica with the maps and checksums that its host
+//	// reported, by UUID.
 //	func (r Replica) WithProofs(proofs map[string]Clusters) (Replica, error)
 type Replica = domain.Replica
 
-// NewReplica picks from a store what belongs to the replica. Lineage decides;
-// the name decides only for what is loose, and what may then belong to
-// another replica of that store is refused.
+// NewReplica finds the lvols of the replica on a store. Lineage decides. The name
+// decides only for lvols without relatives; one that may then belong to another
+// replica of that store is refused.
 func NewReplica(store Listing, name string) (Replica, error) { return domain.NewReplica(store, name) }
 
 // Snapshot is a snapshot of a replica. Name is the snapshot's own, without
@@ -1159,13 +1156,11 @@ func NewReplica(store Listing, name string) (Replica, error) { return domain.New
 //	func (s Snapshot) AsParent() Parent
 type Snapshot = domain.Snapshot
 
-// Parent is what an lvol hangs on: the backing image, a snapshot of its
-// replica, or nothing. A broken replica may hang on something else: an lvol of
-// somebody else, one in flight, a snapshot outside of the lvstore; and the
-// parent of a degraded lvol is unknown. These are Parents, too, which equal no
-// right one: only what is known to hang on nothing has no parent. The type is
-// closed: only an Image, a Snapshot or an Lvol that was listed can be turned
-// into one, a string cannot.
+// Parent is the parent of an lvol: the backing image, a snapshot of its replica,
+// or none. In a broken replica it may be a foreign lvol, an in-flight lvol or a
+// snapshot outside of the lvstore, and the parent of a degraded lvol is unknown.
+// None of these equals a right parent. The type is closed: only an Image, a
+// Snapshot or a listed Lvol can be turned into a Parent, a string cannot.
 //
 //	type Parent struct {
 //		// contains filtered or unexported fields
@@ -1181,49 +1176,49 @@ type Snapshot = domain.Snapshot
 //	// IsNone reports whether there is no parent.
 //	func (p Parent) IsNone() bool
 //
-//	// IsUnknown reports whether the host could not say what the parent is.
+//	// IsUnknown reports whether the host cannot tell the parent.
 //	func (p Parent) IsUnknown() bool
 //
 //	// Snapshot returns the name of the snapshot that the parent is.
 //	func (p Parent) Snapshot() (name string, ok bool)
 //
-//	// String is "backing-image:NAME", a snapshot's name, "lvol:NAME" or
-//	// "external:BDEV" for what no replica should hang on, "unknown" where the host
-//	// cannot say, or "" for no parent.
+//	// String is "backing-image:NAME" or a snapshot's name for a valid parent,
+//	// "lvol:NAME" or "external:BDEV" for one that no replica should have,
+//	// "unknown" if the host cannot tell it, or "" for no parent.
 //	func (p Parent) String() string
 type Parent = domain.Parent
 
 // Options are a rebuild's choices. The zero value is the usual one.
 //
 //	type Options struct {
-//		// Full copies everything, also what is proven identical.
+//		// Full copies everything, also snapshots that are proven identical.
 //		Full bool
 //		// AcceptHurtSource rebuilds from a replica whose ancestor lost its image.
 //		AcceptHurtSource bool
-//		// NoChecksums has no host compute a checksum, which it would keep: only those
-//		// that are there already prove anything.
+//		// NoChecksums lets no host compute a checksum (which it would store): only
+//		// existing checksums prove anything.
 //		NoChecksums bool
-//		// Overwrite is the name of the destination replica once more, and says that
-//		// what it holds may be lost: a replica of another volume, by its name
-//		// (VolumeOfReplica), and a head that is larger than the source's are refused
-//		// (LossRefusal) without it.
+//		// Overwrite repeats the name of the destination replica to confirm that its data
+//		// may be lost. Without it, PlanRebuild refuses (LossRefusal) a destination that is
+//		// named as a replica of another volume (VolumeOfReplica) and holds data, and one
+//		// whose head is larger than the source's.
 //		Overwrite string
-//		// ReservePercent of the destination's store stays free. 0: none.
+//		// ReservePercent of the destination's store stays free, 0 to 100. 0: none.
 //		ReservePercent float64
-//		// Taken are the clusters of the destination's store that other runs there will
-//		// still take, besides those that are not free any more.
+//		// Taken is how many of the free clusters of the destination's store other runs
+//		// will still allocate.
 //		Taken uint64
-//		// Sealings are what earlier runs are known to have sealed.
+//		// Sealings are the copies that earlier runs are known to have sealed.
 //		Sealings []Sealing
-//		// ThisRun is what the very run that plans again has sealed. It is kept even
-//		// if everything is copied.
+//		// ThisRun are the copies that the run which plans again has sealed itself. They
+//		// are kept even with Full.
 //		ThisRun []Sealing
 //	}
 type Options = domain.Options
 
-// Sealing is what a journal remembers of a finished copy: which snapshot it
-// was sealed from, and what both had. Where hosts tell no checksums it is the
-// only proof that two snapshots are equal.
+// Sealing is a journal's record of a finished copy: its source and the number of own
+// clusters of both. On hosts without checksums it is the only proof that two
+// snapshots are equal.
 //
 //	type Sealing struct {
 //		Source, Copy                 string // UUIDs
@@ -1231,43 +1226,41 @@ type Options = domain.Options
 //	}
 type Sealing = domain.Sealing
 
-// Plan is what a rebuild will do, as data: the same input gives the same plan,
-// byte for byte. Names of in-flight lvols are not in it, whoever carries the
-// plan out draws them.
+// Plan lists what a rebuild will do, as data: the same input gives the same plan,
+// byte for byte. It has no names of in-flight lvols; the executor draws them.
 //
 //	type Plan struct {
-//		Image Image // what the ancestor hangs on in the end
+//		Image Image // the volume's backing image
 //
-//		// Steps tell the plan to people: one a snapshot, with its reason.
+//		// Steps explain the plan to people: one per snapshot, with its reason.
 //		Steps []Step
 //
-//		// Operations are the same, to be carried out. They are listed in an order
-//		// in which they can be done one after the other; Stage and After say which
-//		// may be done at once.
+//		// Operations are the same, for an executor. They can be done one after the other
+//		// in this order; Stage and After say which may run at once.
 //		Operations []Operation
 //
-//		// SystemSnapshot is the snapshot that the source's head needs first. With
-//		// one the plan cannot be carried out yet, only looked at: take the
-//		// snapshot and plan again.
+//		// SystemSnapshot is the snapshot that must be taken of the source's head first.
+//		// If it is set, the plan is a preview: take the snapshot and plan again.
 //		SystemSnapshot *SystemSnapshot
 //
-//		// Deletions are the destination's lvols that go, the old head first.
+//		// Deletions are the destination's lvols that are deleted, the old head first.
 //		Deletions []Deletion
 //
 //		Warnings []string
-//		Notices  []string // what is no fault, but worth knowing
+//		Notices  []string // facts that are no fault, but worth knowing
 //	}
 //
-//	// Changes reports whether the plan changes anything at all.
+//	// Changes reports whether the plan changes anything.
 //	func (p Plan) Changes() bool
 //
-//	// CopiedClusters is how many clusters the plan copies, the image's included.
+//	// CopiedClusters is the number of clusters that the plan copies, including the
+//	// image's.
 //	func (p Plan) CopiedClusters() uint64
 //
-//	// FetchesImage reports whether the plan copies the backing image, too.
+//	// FetchesImage reports whether the plan copies the backing image.
 //	func (p Plan) FetchesImage() bool
 //
-//	// SubjectOf is the name of the snapshot that each operation is about,
+//	// SubjectOf returns the name of the snapshot that each operation belongs to,
 //	// by position in Plan.Operations; "" for the image and the head.
 //	func (p Plan) SubjectOf() []string
 type Plan = domain.Plan
@@ -1277,10 +1270,10 @@ type Plan = domain.Plan
 //	type Step struct {
 //		Action   Action
 //		Snapshot string // name; "" for the image and the head
-//		Parent   Parent // what it hangs on in the end
+//		Parent   Parent // after the rebuild
 //		Reason   string
 //		Clusters uint64 // how many are copied
-//		Deleted  uint64 // clusters of the lvols that go
+//		Deleted  uint64 // clusters of the deleted lvols
 //
 //		Operations []int // positions in Plan.Operations
 //	}
@@ -1294,41 +1287,41 @@ type Action = domain.Action
 // The actions of a plan.
 const (
 	ActionKeep       Action = "keep"        // proven identical, nothing to do
-	ActionGraft      Action = "graft"       // proven identical, but for its parent
-	ActionCopy       Action = "copy"        // filled anew; an lvol that has the name goes first
-	ActionRemove     Action = "remove"      // a leftover that the source does not have
+	ActionGraft      Action = "graft"       // proven identical, except for its parent
+	ActionCopy       Action = "copy"        // copied anew; an lvol of that name is deleted first
+	ActionRemove     Action = "remove"      // a leftover that the source does not have, deleted
 	ActionFetchImage Action = "fetch-image" // the backing image is copied, too
-	ActionCreateHead Action = "create-head" // a new head; the old one goes first
+	ActionCreateHead Action = "create-head" // a new head; the old one is deleted first
 )
 
-// Operation is one verb, ready to be carried out through a store's port.
+// Operation is one verb with its arguments, to be carried out on a store.
 //
 //	type Operation struct {
 //		Verb   Verb
 //		Stage  Stage
-//		After  []int // positions of operations of the same stage that come first
-//		Target Ref   // the lvol that it makes or changes
+//		After  []int // positions of operations of the same stage that must be done first
+//		Target Ref   // the lvol that it creates or changes
 //		Parent Ref   // graft, clone: the parent; the zero Ref is none
 //
-//		// Name is the target's name: the one it gets (seal, clone), or the one it
-//		// has and must still have (delete, graft, record). "" for lvols in flight.
+//		// Name is the target's name: the new one (seal, clone), or the one that it must
+//		// still have (delete, graft, record). "" for in-flight lvols.
 //		Name string
 //
 //		Size       uint64       // bytes; create and clone
-//		Source     Origin       // copy, seal: the lvol on the source that it is the copy of
+//		Source     Origin       // copy, seal: the lvol on the source that the target is a copy of
 //		Attributes Attributes   // seal
 //		Image      *ImageRecord // seal of an image
-//		Prove      bool         // seal of an image: both hosts tell maps and checksums, so it is proven before it has its name
+//		Prove      bool         // seal of an image: both hosts report maps and checksums, so it is proven before it gets its name
 //		Record     string       // clone, record
 //	}
 type Operation = domain.Operation
 
-// Verb is one of the few things that are ever done to a store.
+// Verb is a kind of change to a store. There are no others.
 //
 //	type Verb string
 type Verb = domain.Verb
 
-// The verbs. Record is besides the six: it changes no lvol's data or lineage.
+// The verbs. Record is not one of the six: it changes neither data nor lineage.
 const (
 	VerbCreate Verb = "create" // an empty, thin, writable lvol without a parent
 	VerbCopy   Verb = "copy"   // a source snapshot's own clusters into it
@@ -1339,7 +1332,7 @@ const (
 	VerbRecord Verb = "record" // which image the head's volume has
 )
 
-// Stage is a part of a rebuild. A stage begins when the one before it is over.
+// Stage is a phase of a rebuild. A stage begins when the one before it has ended.
 //
 //	type Stage int
 //
@@ -1359,8 +1352,8 @@ const (
 	StageCreateHead              // clones the new head
 )
 
-// Ref names an lvol in a plan: one that was listed, by its UUID, or one that
-// the plan makes. The zero Ref is no lvol.
+// Ref refers to an lvol in a plan: a listed one, by its UUID, or one that the plan
+// creates. The zero Ref is no lvol.
 //
 //	type Ref struct {
 //		// contains filtered or unexported fields
@@ -1372,33 +1365,33 @@ const (
 //	// IsNone reports whether the Ref is no lvol.
 //	func (r Ref) IsNone() bool
 //
-//	// Listed returns the UUID of an lvol that was there when the plan was made.
+//	// Listed returns the UUID of an lvol that existed when the plan was made.
 //	func (r Ref) Listed() (uuid string, ok bool)
 //
 //	// String is unique in a plan.
 //	func (r Ref) String() string
 type Ref = domain.Ref
 
-// Origin is what a copy is the copy of.
+// Origin is the lvol that a copy was made of.
 //
 //	type Origin struct {
 //		UUID     string // on the source
 //		Name     string
-//		Clusters uint64 // of its own, when it was planned
+//		Clusters uint64 // of its own, when the plan was made
 //	}
 type Origin = domain.Origin
 
-// SystemSnapshot is the one thing that a rebuild may create on its source:
-// SPDK copies from read-only lvols only, so what the head has written itself
-// has to become a snapshot first.
+// SystemSnapshot is a snapshot of the source's head, the only lvol that a rebuild
+// creates on its source: SPDK copies from read-only lvols only, so the head's own
+// clusters must become a snapshot first.
 //
 //	type SystemSnapshot struct {
 //		Head     Lvol
 //		Name     string // of the snapshot, without the replica's
 //		LvolName string // on the store
 //
-//		// Warnings say what it means for those who know the head. They are among the
-//		// plan's, too; a plan that is made after it does not have them any more.
+//		// Warnings describe the consequences for other users of the head. The plan has
+//		// them, too; a plan that is made after the snapshot does not.
 //		Warnings []string
 //	}
 type SystemSnapshot = domain.SystemSnapshot
@@ -1408,22 +1401,22 @@ type SystemSnapshot = domain.SystemSnapshot
 //	type Deletion struct {
 //		Name     string // of the lvol
 //		Clusters uint64 // of its own
-//		Degraded bool   // so Clusters are not known
+//		Degraded bool   // Clusters is not known
 //	}
 type Deletion = domain.Deletion
 
-// LossRefusal is a refusal that Options.Overwrite lifts: the rebuild would
-// delete what may be the only copy of something.
+// LossRefusal is a refusal that Options.Overwrite lifts: the rebuild would delete data
+// that may be the only copy.
 //
 //	type LossRefusal struct {
-//		Replica string // whose name has to be repeated
+//		Replica string // the name to repeat in Options.Overwrite
 //		// contains filtered or unexported fields
 //	}
 //
-//	// Error says what would be lost.
+//	// Error lists what would be lost.
 //	func (r *LossRefusal) Error() string
 //
-//	// Unwrap is the refusal that it is.
+//	// Unwrap returns the Refusal.
 //	func (r *LossRefusal) Unwrap() error
 type LossRefusal = domain.LossRefusal
 
@@ -1433,48 +1426,47 @@ type LossRefusal = domain.LossRefusal
 //		Subject    string // a snapshot's name, an lvol's, or "head"
 //		Rule       string // one of the Rule constants
 //		Detail     string
-//		Repairable bool // a graft on the replica's own host cures it, no byte is copied
+//		Repairable bool // a graft on the replica's own host repairs it without a copy
 //	}
 //
 //	// String is the violation on one line.
 //	func (v Violation) String() string
 type Violation = domain.Violation
 
-// What a Violation breaks.
+// The rules.
 const (
-	RuleAncestorParent = "ancestor-parent" // the ancestor hangs on the volume's image
-	RuleParent         = "parent"          // the others hang on the copy of their source's parent
-	RuleMissing        = "missing"         // every snapshot of the source is there
+	RuleAncestorParent = "ancestor-parent" // the ancestor's parent is the volume's image
+	RuleParent         = "parent"          // the parent of every other lvol is the copy of its source's parent
+	RuleMissing        = "missing"         // every snapshot of the source exists
 	RuleExtra          = "extra"           // and no other
-	RuleInFlight       = "in-flight"       // nothing is left in flight
+	RuleInFlight       = "in-flight"       // there are no in-flight lvols
 	RuleSize           = "size"
-	RuleClusters       = "clusters"   // as many own clusters
-	RuleData           = "data"       // map and checksum, where both hosts tell them; every view, where it is read back
-	RuleAttributes     = "attributes" // time of creation and creator, where both hosts record them
-	RuleImage          = "image"      // the image is there, and the same on both hosts
-	RuleHead           = "head"       // there is one
+	RuleClusters       = "clusters"   // the number of own clusters
+	RuleData           = "data"       // map and checksum, if both hosts report them; all bytes, if they are read back
+	RuleAttributes     = "attributes" // time of creation and creator, if both hosts record them
+	RuleImage          = "image"      // the image exists and is the same on both hosts
+	RuleHead           = "head"       // there is a head
 	RuleRecord         = "record"     // the head's record of the image
 )
 
-// What a Violation breaks that only an audit finds: a replica that is looked at
-// alone has no source that would tell.
+// The rules that only an audit checks, since it has no source to compare with.
 const (
-	RuleOneRoot  = "one-root" // there is one ancestor: nothing else hangs on the image, or loose
-	RuleName     = "name"     // its lvols can be told from another replica's
-	RuleDegraded = "degraded" // the external snapshot that an lvol reads through to is there
+	RuleOneRoot  = "one-root" // there is one ancestor; no other lvol lacks a parent or has an image as its parent
+	RuleName     = "name"     // its lvols can be distinguished from another replica's
+	RuleDegraded = "degraded" // the external snapshot that an lvol reads through to is available
 )
 
 // ImageOnStore is one backing image on a store.
 //
 //	type ImageOnStore struct {
-//		Name   string // "" of one in flight: its name does not tell
+//		Name   string // "" of one in flight: its lvol name does not contain it
 //		Lvol   Lvol
 //		State  ImageState
-//		Clones int // lvols that hang on it
+//		Clones int // number of lvols whose parent it is
 //	}
 type ImageOnStore = domain.ImageOnStore
 
-// ImageState says how far an image is.
+// ImageState is the state of a backing image.
 //
 //	type ImageState string
 type ImageState = domain.ImageState
@@ -1482,45 +1474,45 @@ type ImageState = domain.ImageState
 // The states of an image.
 const (
 	ImageReady       ImageState = "ready"
-	ImageWritable    ImageState = "writable"    // a final name, but no snapshot: not one of Longhorn's or ours
-	ImageUnready     ImageState = "unready"     // whoever made it recorded that it was not finished (ImageRecord.Unready)
+	ImageWritable    ImageState = "writable"    // it has a final name, but is no snapshot: neither Longhorn nor this engine made it
+	ImageUnready     ImageState = "unready"     // its maker recorded that it is not finished (ImageRecord.Unready)
 	ImageExternal    ImageState = "external"    // it reads through to a bdev outside of the lvstore
-	ImageDegraded    ImageState = "degraded"    // it does, and that is missing
+	ImageDegraded    ImageState = "degraded"    // it reads through to a bdev that is missing
 	ImageInFlight    ImageState = "in-flight"   // a rebuild or an import fills it, or has left it
 	ImageDownloading ImageState = "downloading" // Longhorn fills it
 )
 
-// Leftover is an lvol that a run which did not end may have left on a store:
-// one that was being filled, or a helper of an adapter.
+// Leftover is an lvol that an interrupted run may have left on a store: one that was
+// being filled, or a helper of an adapter.
 //
 //	type Leftover struct {
 //		Lvol Lvol
-//		// Owner claims it while its run lives (Claimer): the replica, or the
-//		// image in flight itself.
+//		// Owner is the name that a live run holds a lease on (Claimer): the replica,
+//		// or the in-flight image itself.
 //		Owner string
-//		// Stays says why it is not to be removed; "": it may be, once the leftovers
-//		// that hang on it are.
+//		// Stays is the reason why it must not be removed; "": it may be removed after the
+//		// leftovers that are its clones.
 //		Stays string
 //	}
 type Leftover = domain.Leftover
 
-// Survey says of everything on a store whose it is.
+// Survey assigns every lvol on a store to a replica or an image.
 //
 //	type Survey struct {
 //		Store    Listing
 //		Replicas []Replica      // by name
 //		Unclear  []Unclear      // by name
 //		Images   []BackingImage // finished ones, by name
-//		Filling  []Lvol         // images that somebody fills, or has left, by name
-//		Others   []Lvol         // what is none of these, by name
+//		Filling  []Lvol         // unfinished images, being filled or left, by name
+//		Others   []Lvol         // all other lvols, by name
 //	}
 //
-//	// UsersOf are the names of the lvols that hang on the image.
+//	// UsersOf lists the names of the image's clones.
 //	func (s Survey) UsersOf(image BackingImage) []string
 type Survey = domain.Survey
 
-// Unclear is a replica of whose lvols one cannot be told from another's. It
-// has to be renamed or deleted by hand; until then nothing is done to either.
+// Unclear is a replica with an lvol that may belong to another replica. Rename or
+// delete the lvol by hand; until then both replicas are left alone.
 //
 //	type Unclear struct {
 //		Name   string // of the replica
@@ -1528,33 +1520,33 @@ type Survey = domain.Survey
 //	}
 type Unclear = domain.Unclear
 
-// Audit says what is wrong with a replica as it stands, without another one to
-// compare it with: the rules that hold for every tree, and above all that the
-// ancestor hangs on the volume's image. said is what the caller knows of that;
-// it may be the zero Image. If nobody knows, that is a notice and no violation:
-// an ancestor without a parent proves nothing.
-func Audit(r Replica, said Image) ReplicaAudit { return domain.Audit(r, said) }
+// Audit checks a replica without comparing it with another one: the rules that hold
+// for every tree, above all that the ancestor's parent is the volume's image.
+// requested is that image as the caller knows it; it may be the zero Image. If
+// the image is not known at all, that is a notice and no violation: an ancestor
+// without a parent proves nothing.
+func Audit(r Replica, requested Image) ReplicaAudit { return domain.Audit(r, requested) }
 
-// ReplicaAudit is what is wrong with one replica.
+// ReplicaAudit lists what is wrong with one replica.
 //
 //	type ReplicaAudit struct {
 //		Replica    Replica
-//		Image      Image // of the volume; the zero Image where nobody knows
+//		Image      Image // of the volume; the zero Image if it is not known
 //		Violations []Violation
-//		Notices    []string // what is no fault, but worth knowing
+//		Notices    []string // facts that are no fault, but worth knowing
 //		// contains filtered or unexported fields
 //	}
 type ReplicaAudit = domain.ReplicaAudit
 
-// VolumeAudit is what is wrong with the replicas of one volume, each by itself
+// VolumeAudit lists what is wrong with the replicas of one volume, each by itself
 // and compared with each other.
 //
 //	type VolumeAudit struct {
-//		Image       Image          // of the volume; the zero Image where nobody knows
+//		Image       Image          // of the volume; the zero Image if it is not known
 //		Names       []string       // of the replicas, each once: with their lvstore's
 //		Replicas    []ReplicaAudit // in the order given
 //		Differences []Difference
-//		Notices     []string // what is no fault, but worth knowing
+//		Notices     []string // facts that are no fault, but worth knowing
 //		// contains filtered or unexported fields
 //	}
 //
@@ -1562,9 +1554,8 @@ type ReplicaAudit = domain.ReplicaAudit
 //	func (v VolumeAudit) Wrong() bool
 type VolumeAudit = domain.VolumeAudit
 
-// Difference is one thing in which the replicas of a volume are not equal.
-// However many replicas there are, it is one: they are grouped by what they
-// have. Which group is right, a comparison cannot know.
+// Difference is one property in which the replicas of a volume differ. It groups all
+// replicas by their value. A comparison cannot know which group is right.
 //
 //	type Difference struct {
 //		Subject string // a snapshot's name, "head", or "backing-image:NAME"
@@ -1572,14 +1563,14 @@ type VolumeAudit = domain.VolumeAudit
 //		Groups  []Group
 //	}
 //
-//	// Detail is who has what, the largest group first.
+//	// Detail lists each value and its replicas, the largest group first.
 //	func (d Difference) Detail() string
 //
 //	// String is the difference on one line.
 //	func (d Difference) String() string
 type Difference = domain.Difference
 
-// Group are the replicas that have the same.
+// Group lists the replicas that have the same value.
 //
 //	type Group struct {
 //		Value    string   // in words
@@ -1587,33 +1578,33 @@ type Difference = domain.Difference
 //	}
 type Group = domain.Group
 
-// SnapshotRemoval is what deleting a snapshot takes.
+// SnapshotRemoval describes the deletion of a snapshot.
 //
 //	type SnapshotRemoval struct {
 //		Snapshot Snapshot
-//		// Into is the only lvol that hangs on it: the clusters that it lacks move into
-//		// it. nil: nothing hangs on it.
+//		// Into is the snapshot's only clone, which takes over its clusters. nil: it has no
+//		// clone.
 //		Into *Lvol
 //	}
 type SnapshotRemoval = domain.SnapshotRemoval
 
-// Revert is what it takes to go back to a snapshot: the head is deleted, and a
-// new one cloned from the snapshot.
+// Revert describes the return to a snapshot: the head is deleted and a new one is
+// cloned from the snapshot.
 //
 //	type Revert struct {
 //		Snapshot Snapshot
-//		Old      *Lvol  // the head; nil: an earlier revert was stopped after it had deleted it
-//		Size     uint64 // bytes, of the new head: the volume's, which may have grown since the snapshot
+//		Old      *Lvol  // the head; nil: an interrupted revert has deleted it
+//		Size     uint64 // of the new head, in bytes: the volume's, which may have grown since the snapshot
 //		Record   string // of the new head
 //
-//		// StandIns are what earlier reverts have left: lvols in flight that keep size
+//		// StandIns are in-flight lvols that interrupted reverts have left. They keep size
 //		// and record while there is no head.
 //		StandIns []Lvol
 //	}
 type Revert = domain.Revert
 
-// VolumeOfReplica is the volume that a replica of that name is of, where it is
-// named as Longhorn names replicas: <volume>-r-<something>.
+// VolumeOfReplica is the volume of a replica of that name, if it has Longhorn's form
+// <volume>-r-<something>.
 func VolumeOfReplica(replica string) (volume string, ok bool) { return domain.VolumeOfReplica(replica) }
 
 // SnapshotLvolName is the name of a replica's snapshot on the store.
@@ -1621,18 +1612,19 @@ func SnapshotLvolName(replica, snapshot string) string {
 	return domain.SnapshotLvolName(replica, snapshot)
 }
 
-// InFlightLvolName is the name of an lvol that is being filled. id is 8 hex
-// digits, new for every lvol.
+// InFlightLvolName is the name of an lvol that is being filled. id is 8 hex digits, a
+// new one for every lvol.
 func InFlightLvolName(replica, id string) string { return domain.InFlightLvolName(replica, id) }
 
-// ReplicaInFlight is the replica whose in-flight lvol has that name.
+// ReplicaInFlight is the replica that an in-flight lvol of that name belongs to; ok is
+// false if the name is no in-flight lvol's.
 func ReplicaInFlight(name string) (replica string, ok bool) { return domain.ReplicaInFlight(name) }
 
 // ImageLvolName is the name of a backing image on the lvstore with that UUID.
 func ImageLvolName(image, storeUUID string) string { return domain.ImageLvolName(image, storeUUID) }
 
-// ImageOfLvolName is the image that an lvol of that name holds, if it is a
-// finished one of the lvstore with that UUID.
+// ImageOfLvolName is the image that an lvol of that name holds; ok is false if it is
+// not the name of a finished image on the lvstore with that UUID.
 func ImageOfLvolName(name, storeUUID string) (image string, ok bool) {
 	return domain.ImageOfLvolName(name, storeUUID)
 }
@@ -1640,23 +1632,23 @@ func ImageOfLvolName(name, storeUUID string) (image string, ok bool) {
 // ImageInFlightLvolName is the name of a backing image that is being filled.
 func ImageInFlightLvolName(id string) string { return domain.ImageInFlightLvolName(id) }
 
-// IsImageInFlight reports whether an lvol of that name is a backing image that
-// a rebuild fills, or has left.
+// IsImageInFlight reports whether an lvol of that name is a backing image that a run
+// of this engine fills, or has left.
 func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 
-// CheckReplicaName refuses what cannot name a replica.
+// CheckReplicaName returns an error if no replica may have that name.
 func CheckReplicaName(name string) error { return domain.CheckReplicaName(name) }
 
-// CheckSnapshotName refuses what a new snapshot may not be called.
+// CheckSnapshotName returns an error if no new snapshot may have that name.
 func CheckSnapshotName(name string) error { return domain.CheckSnapshotName(name) }
 
-// CheckImageName refuses what cannot name a backing image.
+// CheckImageName returns an error if no backing image may have that name.
 func CheckImageName(name string) error { return domain.CheckImageName(name) }
 
 // IsImageUUID reports whether an image can have that UUID: 8-4-4-4-12 hex digits in
 // lower case, as hosts write them.
 func IsImageUUID(s string) bool { return domain.IsImageUUID(s) }
 
-// CheckSHA512 refuses what is no SHA-512 in hex digits, and returns it as hosts
-// record it.
+// CheckSHA512 checks that text is a SHA-512 in hex digits and returns it in lower case,
+// as hosts record it.
 func CheckSHA512(text string) (string, error) { return domain.CheckSHA512(text) }

@@ -1,32 +1,31 @@
-// Package domain is the rule book: what replicas of SPDK volumes are, how one is
-// rebuilt from another, and when it is right. It is pure. It does no I/O, reads
-// no clock, starts no goroutine and logs nothing; what it is given is all that it
-// knows.
+// Package domain holds the rules: what a replica of an SPDK volume is, how it is
+// rebuilt from another one, and when it is correct. It is pure: it does no I/O,
+// reads no clock, starts no goroutine and logs nothing.
 //
 // # The rule
 //
 // The ancestor's parent is the volume's backing image, always: that is the rule
 // that the project exists for.
 //
-// A host's list of snapshots cannot say that the ancestor, the oldest
-// snapshot, hangs on a backing image: its parent field is simply empty. An
+// A host's list of snapshots does not show that the ancestor, the oldest
+// snapshot, has a backing image as its parent: the parent field is empty. An
 // engine that copies that field loses the image, and every read that falls
 // through the rebuilt ancestor returns zeros (longhorn/longhorn#10909).
 //
-// So the ancestor's parent is never copied. RightParent decides it, from what is
-// known of the volume itself (ResolveImage).
+// So the ancestor's parent is never copied. RightParent decides it from the
+// volume's backing image (ResolveImage).
 //
 // # Where to read on
 //
-// PlanRebuild (rebuild.go) goes from two listings to a Plan, as data. Apply
-// (apply.go) plays its operations on a model of a store. Verify says what is
+// PlanRebuild (rebuild.go) turns two listings into a Plan, as data. Apply
+// (apply.go) plays its operations on a model of a store. Verify lists what is
 // wrong with a replica. proof_test.go plays every prefix of every order of every
-// plan, and finds each safe.
+// plan and checks that each is safe.
 package domain
 
-// RightParent says on what a snapshot of a rebuilt replica has to hang:
-// the ancestor on the volume's backing image, whatever the source reports,
-// and every other snapshot on the copy of its parent in the source tree.
+// RightParent returns the parent that a snapshot of a rebuilt replica must have:
+// for the ancestor the volume's backing image, whatever the source reports, and
+// for every other snapshot the copy of its parent in the source tree.
 func RightParent(tree SnapshotTree, snapshot Snapshot, image Image) Parent {
 	at, _ := tree.position(snapshot.Name)
 	return tree.rightParentAt(at, image)
@@ -41,9 +40,9 @@ func (t *SnapshotTree) rightParentAt(at int, image Image) Parent {
 	return Parent{parentSnapshot, t.names[parent]}
 }
 
-// RightHeadParent says on what the head has to hang: on the copy of its
-// parent in the source tree or, where the replica has no snapshot, on what an
-// ancestor would hang on.
+// RightHeadParent returns the parent that the head must have: the copy of its
+// parent in the source tree or, if the replica has no snapshot, the parent that
+// an ancestor would have.
 func RightHeadParent(tree SnapshotTree, image Image) Parent {
 	parent, ok := tree.HeadParent()
 	if !ok {
@@ -63,13 +62,11 @@ const (
 	parentUnknown
 )
 
-// Parent is what an lvol hangs on: the backing image, a snapshot of its
-// replica, or nothing. A broken replica may hang on something else: an lvol of
-// somebody else, one in flight, a snapshot outside of the lvstore; and the
-// parent of a degraded lvol is unknown. These are Parents, too, which equal no
-// right one: only what is known to hang on nothing has no parent. The type is
-// closed: only an Image, a Snapshot or an Lvol that was listed can be turned
-// into one, a string cannot.
+// Parent is the parent of an lvol: the backing image, a snapshot of its replica,
+// or none. In a broken replica it may be a foreign lvol, an in-flight lvol or a
+// snapshot outside of the lvstore, and the parent of a degraded lvol is unknown.
+// None of these equals a right parent. The type is closed: only an Image, a
+// Snapshot or a listed Lvol can be turned into a Parent, a string cannot.
 type Parent struct {
 	kind parentKind
 	name string
@@ -82,10 +79,10 @@ func NoParent() Parent { return Parent{} }
 // AsParent makes the snapshot a parent.
 func (s Snapshot) AsParent() Parent { return Parent{parentSnapshot, s.Name} }
 
-// AsForeignParent makes an lvol a parent that no rule asks for.
+// AsForeignParent makes an lvol a parent that is never a right one.
 func (l Lvol) AsForeignParent() Parent { return Parent{parentForeign, l.Name} }
 
-// externalParent is the parent of an lvol that no lvol of its store is the parent of.
+// externalParent is the parent of an lvol whose parent is not an lvol of its store.
 func (l *Lvol) externalParent() Parent {
 	switch {
 	case l.Degraded:
@@ -109,12 +106,12 @@ func (p Parent) Image() (name string, ok bool) { return p.name, p.kind == parent
 // External returns the name of the bdev outside of the lvstore that the parent is.
 func (p Parent) External() (bdev string, ok bool) { return p.name, p.kind == parentExternal }
 
-// IsUnknown reports whether the host could not say what the parent is.
+// IsUnknown reports whether the host cannot tell the parent.
 func (p Parent) IsUnknown() bool { return p.kind == parentUnknown }
 
-// String is "backing-image:NAME", a snapshot's name, "lvol:NAME" or
-// "external:BDEV" for what no replica should hang on, "unknown" where the host
-// cannot say, or "" for no parent.
+// String is "backing-image:NAME" or a snapshot's name for a valid parent,
+// "lvol:NAME" or "external:BDEV" for one that no replica should have, "unknown"
+// if the host cannot tell it, or "" for no parent.
 func (p Parent) String() string {
 	switch p.kind {
 	case parentImage:
@@ -130,7 +127,7 @@ func (p Parent) String() string {
 	}
 }
 
-// words is String for a sentence.
+// words is String, phrased for a sentence.
 func (p Parent) words() string {
 	switch p.kind {
 	case parentNone:

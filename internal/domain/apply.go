@@ -6,18 +6,17 @@ import (
 	"hash/fnv"
 )
 
-// ErrCycle is the one thing that must never be asked of a real store: SPDK
-// accepts a parent that hangs on its child, and hangs itself.
+// ErrCycle marks a graft that must never be sent to a real store: SPDK accepts a
+// parent that descends from its child, and hangs.
 var ErrCycle = errors.New("the graft would close a cycle")
 
-// Apply plays one operation on a pure model of a store and returns the
-// model after it; store itself is not changed. It is stricter than a real
-// store: a cycle, a delete of what has clones, a taken name, a parent that is
-// not sealed are errors. Own clusters are opaque; a copy has what its source
-// on the source's store has.
+// Apply plays one operation on a pure model of a store and returns the listing
+// after it; store itself is not changed. It is stricter than a real store: a cycle,
+// a delete of an lvol with clones, a taken name and a parent that is not sealed are
+// errors. Own clusters are opaque; a copy gets those of its source.
 //
-// What an operation makes gets the Ref's text as its UUID and, while it is in
-// flight, a name derived from it.
+// A new lvol gets the Ref's text as its UUID and, while it is in flight, a name
+// derived from it.
 func Apply(store, source Listing, replica string, operation Operation) (Listing, error) {
 	model := NewStoreModel(store, replica)
 	if err := model.Apply(source, operation); err != nil {
@@ -26,20 +25,20 @@ func Apply(store, source Listing, replica string, operation Operation) (Listing,
 	return model.Listing(), nil
 }
 
-// StoreModel is a store that operations are played on, one after the other, in
-// place. Whoever carries a plan out keeps one beside the real store, and asks
-// it first: what the model refuses is never asked of the store.
+// StoreModel is a model of a store that operations are played on, one after the
+// other, in place. An executor keeps one beside the real store and asks it first:
+// an operation that the model refuses is never sent to the store.
 type StoreModel struct {
-	store   Listing // what was deleted leaves a hole
+	store   Listing // deleted lvols leave a hole
 	replica string
 	at      map[string]int // position in store.Lvols, by UUID
 	parents []int          // of each lvol, by position; noParent: none
-	clones  []int          // how many hang on each
+	clones  []int          // how many each lvol has
 
 	names, inFlight map[string]bool // that are taken
 
 	copies   map[string]int // position in the source's Lvols, by UUID; built when first needed
-	copiesOf *Lvol          // the first of them, which tells another listing
+	copiesOf *Lvol          // the first of them, which identifies the listing
 	copied   int            // the last one that was copied
 }
 
@@ -73,7 +72,7 @@ func positions(lvols []Lvol) map[string]int {
 	return at
 }
 
-// Listing is the model as a listing.
+// Listing returns the modelled store.
 func (p *StoreModel) Listing() Listing {
 	store := p.store
 	store.Lvols = make([]Lvol, 0, len(p.at))
@@ -85,7 +84,7 @@ func (p *StoreModel) Listing() Listing {
 	return store
 }
 
-// Apply plays one operation in place. After an error nothing has changed.
+// Apply plays one operation in place. After an error the model is unchanged.
 func (p *StoreModel) Apply(source Listing, o Operation) error {
 	if err := p.apply(source, &o); err != nil {
 		return fmt.Errorf("%s %s: %w", o.Verb, p.nameOf(o), err)
@@ -164,8 +163,8 @@ func (p *StoreModel) copy(target *Lvol, source Listing, uuid string) error {
 	return nil
 }
 
-// sourcePosition is the position of one of the source's lvols. Most often it is listed
-// right after the last one that was copied.
+// sourcePosition is the position of one of the source's lvols. Usually it is listed
+// right after the last copied one.
 func (p *StoreModel) sourcePosition(source Listing, uuid string) (at int, ok bool) {
 	if next := p.copied + 1; next < len(source.Lvols) && source.Lvols[next].UUID == uuid {
 		return next, true
@@ -185,7 +184,7 @@ func (p *StoreModel) graft(at int, onto Ref) error {
 	if p.store.Lvols[at].Degraded {
 		return fmt.Errorf("the lvol is degraded")
 	}
-	// Where nothing hangs on the lvol, it is nobody's ancestor.
+	// An lvol without clones cannot be an ancestor of the parent.
 	if p.clones[at] > 0 || parent == at {
 		for ancestor := parent; ancestor != noParent; ancestor = p.parents[ancestor] {
 			if ancestor == at {
@@ -248,8 +247,8 @@ func (p *StoreModel) delete(at int) error {
 	return nil
 }
 
-// taken is the set that the name is in if it is taken. Names in flight come and
-// go, and are few at a time.
+// taken is the set that the name is in if it is taken. In-flight names have a set of
+// their own, since they come and go, and are few at a time.
 func (p *StoreModel) taken(name string) map[string]bool {
 	if endsInFlight(name) {
 		return p.inFlight

@@ -5,34 +5,33 @@ import (
 	"strings"
 )
 
-// What a Violation breaks that only an audit finds: a replica that is looked at
-// alone has no source that would tell.
+// The rules that only an audit checks, since it has no source to compare with.
 const (
-	RuleOneRoot  = "one-root" // there is one ancestor: nothing else hangs on the image, or loose
-	RuleName     = "name"     // its lvols can be told from another replica's
-	RuleDegraded = "degraded" // the external snapshot that an lvol reads through to is there
+	RuleOneRoot  = "one-root" // there is one ancestor; no other lvol lacks a parent or has an image as its parent
+	RuleName     = "name"     // its lvols can be distinguished from another replica's
+	RuleDegraded = "degraded" // the external snapshot that an lvol reads through to is available
 )
 
-// ReplicaAudit is what is wrong with one replica.
+// ReplicaAudit lists what is wrong with one replica.
 type ReplicaAudit struct {
 	Replica    Replica
-	Image      Image // of the volume; the zero Image where nobody knows
+	Image      Image // of the volume; the zero Image if it is not known
 	Violations []Violation
-	Notices    []string // what is no fault, but worth knowing
+	Notices    []string // facts that are no fault, but worth knowing
 
 	misplaced []misplaced
-	ancestor  *lineageEntry // nil: there is none, or more than one
+	ancestor  *lineageEntry // nil: none, or more than one
 }
 
-// lineageEntry is an lvol of a replica, and what it stands on.
+// lineageEntry is an lvol of a replica and its parent.
 type lineageEntry struct {
 	subject   string // a snapshot's name, or "head"
 	lvol      *Lvol
-	parent    int // position in the store, spacers left out; noParent: nothing
+	parent    int // position in the store, spacers skipped
 	viaSpacer bool
 }
 
-// misplaced is an lvol that a graft puts right.
+// misplaced is an lvol with a wrong parent that a graft can repair.
 type misplaced struct {
 	lineageEntry
 	right  Parent
@@ -41,11 +40,11 @@ type misplaced struct {
 
 const headSubject = "head"
 
-// Audit says what is wrong with a replica as it stands, without another one to
-// compare it with: the rules that hold for every tree, and above all that the
-// ancestor hangs on the volume's image. said is what the caller knows of that;
-// it may be the zero Image. If nobody knows, that is a notice and no violation:
-// an ancestor without a parent proves nothing.
+// Audit checks a replica without comparing it with another one: the rules that hold
+// for every tree, above all that the ancestor's parent is the volume's image.
+// requested is that image as the caller knows it; it may be the zero Image. If
+// the image is not known at all, that is a notice and no violation: an ancestor
+// without a parent proves nothing.
 func Audit(r Replica, requested Image) ReplicaAudit {
 	return audit(r, imageEvidence(requested, r))
 }
@@ -84,8 +83,8 @@ func (a *ReplicaAudit) checkImage() {
 	}
 }
 
-// checkLineage finds out what everything hangs on. It does not stop at the
-// first thing that is wrong, as NewSnapshotTree does.
+// checkLineage checks the parent of every lvol. It does not stop at the first
+// violation, as NewSnapshotTree does.
 func (a *ReplicaAudit) checkLineage() {
 	r := a.Replica
 	var roots []lineageEntry
@@ -107,8 +106,8 @@ func (a *ReplicaAudit) checkLineage() {
 	a.checkRoots(roots)
 }
 
-// lineageOf is where an lvol stands. A spacer, which an interrupted graft leaves, is
-// empty: what hangs on it reads what is below it.
+// lineageOf finds the parent of an lvol. It skips spacers, which an interrupted graft
+// leaves: they are empty, so their clones read the spacer's parent.
 func (r Replica) lineageOf(subject string, at int) lineageEntry {
 	p := lineageEntry{subject: subject, lvol: &r.Store.Lvols[at], parent: r.index.parents[at]}
 	for p.parent != noParent && r.members[p.parent].role == roleInFlight && r.isSpacer(p.parent) {
@@ -122,8 +121,8 @@ func (r Replica) isSpacer(at int) bool {
 	return l.ReadOnly && l.Own.Count == 0 && l.externalParent().IsNone()
 }
 
-// checkParent judges what one lvol hangs on, and reports whether it is a root: one
-// that hangs on no snapshot.
+// checkParent checks the parent of one lvol and reports whether the lvol is a root,
+// one whose parent is no snapshot.
 func (a *ReplicaAudit) checkParent(p lineageEntry) (root bool) {
 	r := a.Replica
 	switch outside := p.lvol.externalParent(); {
@@ -150,7 +149,7 @@ func (a *ReplicaAudit) checkParent(p lineageEntry) (root bool) {
 	return false
 }
 
-// checkRoots: there is one ancestor, and it hangs on the volume's image.
+// checkRoots: there is one ancestor, and its parent is the volume's image.
 func (a *ReplicaAudit) checkRoots(roots []lineageEntry) {
 	if len(roots) == 0 {
 		return
@@ -175,8 +174,8 @@ func (a *ReplicaAudit) checkRoots(roots []lineageEntry) {
 	a.checkAncestor(*a.ancestor)
 }
 
-// onlyRootOnImage is the position of the only root that hangs on an image; -1:
-// there is none, or several.
+// onlyRootOnImage is the position of the only root whose parent is an image; -1:
+// none, or several.
 func (a *ReplicaAudit) onlyRootOnImage(roots []lineageEntry) int {
 	found := -1
 	for i, p := range roots {
@@ -191,7 +190,7 @@ func (a *ReplicaAudit) onlyRootOnImage(roots []lineageEntry) int {
 	return found
 }
 
-// checkAncestor is rule 1 (ancestor.go).
+// checkAncestor checks the rule (ancestor.go).
 func (a *ReplicaAudit) checkAncestor(p lineageEntry) {
 	r := a.Replica
 	if !a.Image.Known() {
@@ -216,7 +215,7 @@ func (a *ReplicaAudit) checkAncestor(p lineageEntry) {
 	a.addMisplaced(p, RuleAncestorParent, right, target, repairable)
 }
 
-// checkImageSize: an image is never larger than what hangs on it.
+// checkImageSize: an image is never larger than its clones.
 func (a *ReplicaAudit) checkImageSize(p lineageEntry) (fits bool) {
 	name, _ := a.Image.Name()
 	image, isHere := a.Replica.Store.BackingImage(name)
@@ -234,7 +233,7 @@ func (a *ReplicaAudit) addMisplaced(p lineageEntry, rule string, right Parent, t
 	}
 }
 
-// parentWords is what an lvol stands on.
+// parentWords describes the parent, spacers skipped.
 func (a *ReplicaAudit) parentWords(p lineageEntry) string {
 	if p.parent == noParent {
 		return "nothing"

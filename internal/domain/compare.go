@@ -8,16 +8,15 @@ import (
 	"strings"
 )
 
-// Difference is one thing in which the replicas of a volume are not equal.
-// However many replicas there are, it is one: they are grouped by what they
-// have. Which group is right, a comparison cannot know.
+// Difference is one property in which the replicas of a volume differ. It groups all
+// replicas by their value. A comparison cannot know which group is right.
 type Difference struct {
 	Subject string // a snapshot's name, "head", or "backing-image:NAME"
 	Rule    string // one of the Rule constants
 	Groups  []Group
 }
 
-// Group are the replicas that have the same.
+// Group lists the replicas that have the same value.
 type Group struct {
 	Value    string   // in words
 	Replicas []string // as VolumeAudit.Names calls them
@@ -28,7 +27,7 @@ func (d Difference) String() string {
 	return d.Subject + ": " + d.Rule + ": " + d.Detail()
 }
 
-// Detail is who has what, the largest group first.
+// Detail lists each value and its replicas, the largest group first.
 func (d Difference) Detail() string {
 	parts := make([]string, len(d.Groups))
 	for i, g := range d.Groups {
@@ -37,21 +36,21 @@ func (d Difference) Detail() string {
 	return strings.Join(parts, "; ")
 }
 
-// VolumeAudit is what is wrong with the replicas of one volume, each by itself
+// VolumeAudit lists what is wrong with the replicas of one volume, each by itself
 // and compared with each other.
 type VolumeAudit struct {
-	Image       Image          // of the volume; the zero Image where nobody knows
+	Image       Image          // of the volume; the zero Image if it is not known
 	Names       []string       // of the replicas, each once: with their lvstore's
 	Replicas    []ReplicaAudit // in the order given
 	Differences []Difference
-	Notices     []string // what is no fault, but worth knowing
+	Notices     []string // facts that are no fault, but worth knowing
 
 	partial map[string]bool // system snapshots that not all replicas have
 }
 
-// AuditVolume audits replicas of one volume. Which image it has, one may know
-// for all of them: so a hurt replica is found that records nothing. What is
-// wrong with a replica by itself is not told again as a difference.
+// AuditVolume audits replicas of one volume. One replica that identifies the image
+// is enough, so a hurt replica without a record is found, too. A violation of a
+// single replica is not repeated as a difference.
 func AuditVolume(requested Image, replicas ...Replica) VolumeAudit {
 	v := &VolumeAudit{Names: uniqueNames(replicas)}
 	var agreeing []evidence
@@ -86,8 +85,8 @@ func (v VolumeAudit) Wrong() bool {
 	return len(v.Differences) > 0 || slices.ContainsFunc(v.Replicas, func(a ReplicaAudit) bool { return len(a.Violations) > 0 })
 }
 
-// uniqueNames are the replicas' names with their lvstore's, and where that is
-// not enough, its UUID.
+// uniqueNames are the replicas' names with their lvstore's and, if that is
+// ambiguous, the lvstore's UUID.
 func uniqueNames(replicas []Replica) []string {
 	names := make([]string, len(replicas))
 	count := make(map[string]int)
@@ -112,8 +111,8 @@ func (v *VolumeAudit) compare() {
 	v.compareHeads()
 }
 
-// notCompared is the value of a replica that has none, or whose own audit tells
-// already what is wrong with it.
+// notCompared is the value of a replica that has none, or whose own audit already
+// reports the violation.
 const notCompared = "\x00"
 
 // differ adds a difference if not all replicas have the same value.
@@ -121,7 +120,7 @@ func (v *VolumeAudit) differ(subject, rule string, value func(a *ReplicaAudit) s
 	return v.differNamed(subject, rule, func(_ string, a *ReplicaAudit) string { return value(a) })
 }
 
-// differNamed is differ for a value that depends on the replica's name, too.
+// differNamed is differ for a value that also depends on the replica's name.
 func (v *VolumeAudit) differNamed(subject, rule string, value func(name string, a *ReplicaAudit) string) bool {
 	var groups []Group
 	for i := range v.Replicas {
@@ -144,7 +143,8 @@ func (v *VolumeAudit) differNamed(subject, rule string, value func(name string, 
 	return true
 }
 
-// compareImages: all have the same image, and it is the same on all hosts.
+// compareImages checks that all replicas have the same image, and that its copies on
+// all hosts are equal.
 func (v *VolumeAudit) compareImages() {
 	if v.differ("backing-image", RuleImage, func(a *ReplicaAudit) string {
 		if !a.Image.Known() {
@@ -194,13 +194,13 @@ func orUnknown(text string) string {
 	return text
 }
 
-// proofText is short, and equal where the proofs are.
+// proofText is a short text that is equal for equal proofs.
 func proofText(own Clusters) string {
 	sum := sha256.Sum256([]byte(own.Map))
 	return "map " + hex.EncodeToString(sum[:4]) + ", checksum " + shortChecksum(own.Checksum)
 }
 
-// snapshotNames are the snapshots that any of the replicas has.
+// snapshotNames are the names of the snapshots of all replicas.
 func (v *VolumeAudit) snapshotNames() []string {
 	seen := make(map[string]bool)
 	var names []string
@@ -265,8 +265,8 @@ func clustersText(n uint64) string {
 	return fmt.Sprintf("%d clusters of its own", n)
 }
 
-// parentOf is what an lvol hangs on, where nothing is wrong with that by
-// itself. That an ancestor hangs on the image, or should, is the audit's.
+// parentOf is the parent of an lvol, unless the audit reports it already. Whether an
+// ancestor has the image as its parent is checked by the audit.
 func (v *VolumeAudit) parentOf(subject string, find func(Replica) (Lvol, bool)) func(a *ReplicaAudit) string {
 	return func(a *ReplicaAudit) string {
 		l, ok := find(a.Replica)
@@ -287,7 +287,7 @@ func (a *ReplicaAudit) reports(subject string, rules ...string) bool {
 	})
 }
 
-// compareHeads: that there is none is told by the replica's own audit.
+// compareHeads leaves out missing heads; the replica's own audit reports them.
 func (v *VolumeAudit) compareHeads() {
 	of := func(value func(l Lvol) string) func(a *ReplicaAudit) string {
 		return func(a *ReplicaAudit) string {

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// A rebuild freezes the head of its primary in a system snapshot, which the
-// rebuilt replica has then, too, and the volume's others have not: there the same
-// clusters are in what hangs on it. That is no damage. So where not all replicas
-// have a system snapshot, it counts as a part of what hangs on it.
+// A rebuild freezes the head of its primary in a system snapshot. The rebuilt replica
+// has it, too; the volume's other replicas do not: their clones of its parent hold
+// the same clusters. That is no damage. So a system snapshot that not all replicas
+// have counts as a part of its clone.
 
-// findPartial finds the system snapshots that some of the replicas have.
+// findPartial finds the system snapshots that only some of the replicas have.
 func (v *VolumeAudit) findPartial() {
 	v.partial = make(map[string]bool)
 	for _, name := range v.snapshotNames() {
@@ -34,8 +34,8 @@ func (v *VolumeAudit) findPartial() {
 	}
 }
 
-// effectiveParent is what an lvol hangs on, and the system snapshots between, that count
-// as a part of it, the newest first.
+// effectiveParent is the parent of an lvol, and the system snapshots between the two
+// that count as a part of the lvol, the newest first.
 func (v *VolumeAudit) effectiveParent(r Replica, l Lvol) (parent Parent, between []Snapshot) {
 	for parent = r.ParentOf(l); ; parent = r.ParentOf(l) {
 		name, ok := parent.Snapshot()
@@ -47,13 +47,13 @@ func (v *VolumeAudit) effectiveParent(r Replica, l Lvol) (parent Parent, between
 	}
 }
 
-// holding is how many clusters an lvol has with the system snapshots that count
-// as a part of it.
+// holding counts the clusters of an lvol and of the system snapshots that count as a
+// part of it.
 type holding struct {
 	own      uint64
-	between  string // names of the system snapshots; "": there are none
+	between  string // names of the system snapshots; "": none
 	frozen   uint64 // clusters of these
-	min, max uint64 // clusters that can be own or frozen: the same one may be both
+	min, max uint64 // possible numbers of distinct clusters: the same one may be own and frozen
 }
 
 func (v *VolumeAudit) holdingOf(r Replica, l Lvol) holding {
@@ -77,18 +77,18 @@ func (h holding) String() string {
 	return fmt.Sprintf("%s and %d in %s", clustersText(h.own), h.frozen, h.between)
 }
 
-// compareClusters compares the own clusters of a snapshot or of the heads, by
-// number and, where there is one, by proof. Replicas between which a system
-// snapshot stands have the same only as far as their numbers allow it.
+// compareClusters compares the own clusters of a snapshot or of the heads by number
+// and, if there is one, by proof. If only one of two replicas has a system snapshot,
+// their numbers must merely allow equality.
 func (v *VolumeAudit) compareClusters(subject string, find func(Replica) (Lvol, bool), proof func(Lvol) string) {
 	holdings := make(map[string]holding) // by the replica's name
-	groups := make(map[string][]holding) // of the replicas with the same system snapshots between
+	groups := make(map[string][]holding) // of the replicas with the same system snapshots in between
 	least, most := uint64(0), ^uint64(0)
 	differ := false
 	for i := range v.Replicas {
 		r := v.Replicas[i].Replica
 		l, ok := find(r)
-		if !ok || l.Degraded { // what it has is not known
+		if !ok || l.Degraded { // its clusters are not known
 			continue
 		}
 		h := v.holdingOf(r, l)

@@ -1,8 +1,8 @@
 package domain
 
-// PlanCreation says how a new replica without snapshots comes to be: its head
-// is cloned from the volume's image, or is empty where the volume has none, and
-// records which of the two it is. size is in bytes.
+// PlanCreation plans a new replica without snapshots: a head that is cloned from the
+// volume's image, or is empty if the volume has none, and that records the image.
+// size is in bytes.
 func PlanCreation(store Listing, name string, size uint64, image Image) (Plan, error) {
 	r, err := NewReplica(store, name)
 	if err != nil {
@@ -41,7 +41,7 @@ func (s Listing) refuseSize(size uint64) error {
 	return nil
 }
 
-// imageFor is the image that an lvol of so many bytes can hang on.
+// imageFor is the image as the parent of an lvol of that size in bytes.
 func (s Listing) imageFor(image Image, size uint64) (Ref, error) {
 	name, ok := image.Name()
 	if !ok {

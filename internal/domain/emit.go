@@ -2,9 +2,9 @@ package domain
 
 // emit turns the decisions into steps and operations.
 //
-// Operations are listed stage by stage and, within a stage, from the root of
-// the tree on: whoever carries them out one after the other in that order is
-// right, and whoever has several hands prefers what comes earlier.
+// Operations are listed stage by stage and, within a stage, parents before
+// children. They can be done one after the other in that order; a parallel executor
+// prefers earlier ones.
 func (p *planner) emit() {
 	e := newEmitter(p)
 	e.removeHead()
@@ -17,8 +17,8 @@ func (p *planner) emit() {
 
 type emitter struct {
 	*planner
-	// settled is the operation, by position in the tree, after which the copy of
-	// a snapshot and all that it hangs on is as it should be; nothing: it is.
+	// ready is, by position in the tree, the operation after which the copy of a
+	// snapshot and all its ancestors are correct; noOperation: they already are.
 	ready       []int
 	imageSealed int
 
@@ -31,7 +31,7 @@ type emitter struct {
 	numbers []int // from which short lists of operations are cut
 }
 
-// noOperation is no operation.
+// noOperation marks the absence of an operation.
 const noOperation = -1
 
 func newEmitter(p *planner) *emitter {
@@ -61,7 +61,7 @@ func (e *emitter) add(o Operation) int {
 	return len(e.plan.Operations) - 1
 }
 
-// after lists the operations that are some.
+// after lists the operations, without noOperation.
 func (e *emitter) after(operations ...int) []int {
 	from := len(e.numbers)
 	for _, o := range operations {
@@ -81,9 +81,9 @@ func (e *emitter) removeHead() {
 	}
 }
 
-// detach comes before every graft of a kept snapshot. After it the kept ones
-// are a part of the final forest and loose trees, so no graft of the final
-// tree can close a cycle, in whatever order they come.
+// detach comes before every graft of a kept snapshot. Afterwards each kept snapshot
+// has its right parent or none, so no graft of the final tree can close a cycle,
+// whatever the order.
 func (e *emitter) detach() {
 	for i := range e.decisions {
 		if f := &e.decisions[i]; f.detach {
@@ -129,7 +129,7 @@ func (e *emitter) build() {
 			kept := &e.destination.Store.Lvols[f.counterpart]
 			e.ready[i] = e.graft(listed(*kept), kept.Name, i)
 		default:
-			// It hangs where it should, but perhaps not yet what it hangs on.
+			// Its parent is right, but a more distant ancestor may not be yet.
 			e.ready[i] = e.parentReady(i)
 		}
 		for o := first; o < len(e.plan.Operations); o++ {
@@ -144,8 +144,8 @@ func (e *emitter) build() {
 	}
 }
 
-// parentReady is the operation after which what a snapshot has to hang on is
-// as it should be.
+// parentReady is the operation after which the snapshot's right parent and all its
+// ancestors are correct.
 func (e *emitter) parentReady(i int) int {
 	if parent := e.tree.parents[i]; parent >= 0 {
 		return e.ready[parent]
@@ -153,16 +153,15 @@ func (e *emitter) parentReady(i int) int {
 	return e.imageSealed
 }
 
-// fill makes an lvol in flight and copies into it. It has no parent yet: so it
-// does not matter what is finished first, and no first write of a cluster has
-// to read the parent's.
+// fill creates an in-flight lvol and copies into it. It has no parent yet: so copies
+// can finish in any order, and no first write of a cluster has to read the parent's.
 func (e *emitter) fill(target Ref, source *Lvol) int {
 	create := e.add(Operation{Verb: VerbCreate, Stage: StageBuild, Target: target, Size: source.Size})
 	return e.add(Operation{Verb: VerbCopy, Stage: StageBuild, After: e.after(create), Target: target, Source: originOf(*source)})
 }
 
-// graft waits until the parent is sealed or, if it is a kept one, until it
-// hangs where it should.
+// graft waits until the parent is sealed or, if it is kept, until it has its own
+// right parent.
 func (e *emitter) graft(target Ref, name string, i int, after ...int) int {
 	return e.add(Operation{
 		Verb: VerbGraft, Stage: StageBuild, After: e.after(append(after, e.parentReady(i))...),
@@ -183,8 +182,8 @@ func (e *emitter) copy(i int) int {
 	})
 }
 
-// attributesOf are what is recorded of a copy. Where the source's host records
-// nothing, a snapshot is taken for a user's: others may be purged.
+// attributesOf are the attributes to record of a copy. If the source's host records
+// none, the snapshot counts as a user's, since others may be purged.
 func (e *emitter) attributesOf(i int) Attributes {
 	attributes := e.tree.lvol(i).Attributes
 	if !e.source.Store.Records {
@@ -207,8 +206,8 @@ func (e *emitter) createHead() {
 	}))
 }
 
-// describe sums the operations up for people: what goes, the image, the snapshots
-// from the root on, the head.
+// describe adds the steps, which sum the operations up for people: deletions, the
+// image, the snapshots, parents before children, and the head.
 func (e *emitter) describe() {
 	e.plan.Deletions = e.plannedDeletions()
 	e.describeDeletions()
@@ -236,8 +235,8 @@ func (e *emitter) step(s Step) {
 	e.plan.Steps = append(e.plan.Steps, s)
 }
 
-// describeDeletions gives a leftover that is copied anew no step of its own: its
-// delete belongs to the copy.
+// describeDeletions adds no step for a leftover that is copied anew: its delete
+// belongs to the copy.
 func (e *emitter) describeDeletions() {
 	for i := range e.decisions {
 		if f := &e.decisions[i]; !f.kept && f.counterpart != noPosition {

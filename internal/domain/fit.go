@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// This file refuses what the destination cannot take, before anything is
-// changed, with the figures in the message.
+// This file refuses destinations that do not fit, before anything is changed, with
+// the figures in the message.
 
-// refuseOtherGeometry: SPDK copies between stores of different cluster sizes
-// without a word, and the data is wrong once it hangs on a parent: a larger
-// cluster that is filled in part masks the parent's bytes.
+// refuseOtherGeometry: SPDK copies between stores of different cluster sizes without
+// an error, and the data is wrong after a graft: a larger cluster that is filled in
+// part masks the parent's bytes.
 func (p *planner) refuseOtherGeometry() error {
 	source, destination := p.source.Store, p.destination.Store
 	switch {
@@ -26,9 +26,8 @@ func (p *planner) refuseOtherGeometry() error {
 	return nil
 }
 
-// refuseDegraded: what hangs on a degraded lvol cannot be known, and deleting it could
-// merge it into that. What can be deleted is named, since the reason why it is there is
-// known to nobody here.
+// refuseDegraded: the clones of a degraded lvol are not known, and deleting it could
+// merge it into one. It warns of degraded and external lvols that are deleted.
 func (p *planner) refuseDegraded() error {
 	if err := p.destination.refuseDegraded(p.toDelete); err != nil {
 		return err
@@ -47,8 +46,8 @@ func (p *planner) refuseDegraded() error {
 	return nil
 }
 
-// refuseDegraded refuses marked lvols, by position in the store, that are degraded and
-// may have clones.
+// refuseDegraded refuses to delete lvols, marked by position in the store, that are
+// degraded and may have clones.
 func (r *Replica) refuseDegraded(marked []bool) error {
 	for at := range r.Store.Lvols {
 		if l := &r.Store.Lvols[at]; marked[at] && l.Degraded && l.ReadOnly {
@@ -58,8 +57,8 @@ func (r *Replica) refuseDegraded(marked []bool) error {
 	return nil
 }
 
-// changed marks, by position in the destination's store, what is deleted, grafted or
-// reads through to that.
+// changed marks, by position in the destination's store, lvols that are deleted or
+// grafted, and their descendants.
 func (p *planner) changed() []bool {
 	changed := slices.Clone(p.toDelete)
 	for i := range p.decisions { // parents come before children
@@ -73,8 +72,8 @@ func (p *planner) changed() []bool {
 	return changed
 }
 
-// refuseForeignClones: what belongs to somebody else and hangs on the replica
-// can neither be deleted nor change its view.
+// refuseForeignClones: a foreign clone of the replica must neither be deleted nor read
+// other bytes.
 func (p *planner) refuseForeignClones() error {
 	destination, changed := p.destination, p.changed()
 	for at := range destination.Store.Lvols {
@@ -93,9 +92,9 @@ func (p *planner) refuseForeignClones() error {
 	return nil
 }
 
-// warnOfLonghorn: Longhorn's engine keeps what it knows of a replica that is stopped,
-// and refuses one that has another snapshot. A head is taken for Longhorn's where it
-// would load it: by its name, on a target of Longhorn's branch, which keeps xattrs.
+// warnOfLonghorn: Longhorn's engine remembers the snapshots of a stopped replica and
+// refuses the replica if it has another one. A head counts as Longhorn's if Longhorn
+// would load it: by its name, on a target of its SPDK branch, which keeps xattrs.
 func (p *planner) warnOfLonghorn(system *SystemSnapshot) {
 	if !p.source.Store.Records || !isLonghornReplica(p.source.Name) {
 		return
@@ -105,8 +104,8 @@ func (p *planner) warnOfLonghorn(system *SystemSnapshot) {
 	system.Warnings = append(system.Warnings, warning)
 }
 
-// refuseInUse: a source's head that is used is read only, as long as no snapshot has
-// to be taken of it; a destination's is deleted.
+// refuseInUse: a source's head in use is only read, unless it needs a snapshot; a
+// destination's is deleted.
 func (p *planner) refuseInUse() error {
 	check := func(r Replica, l *Lvol, what change) error {
 		if err := r.refuseInUse(l, what); err != nil {
@@ -146,7 +145,7 @@ func (p *planner) refuseInUse() error {
 	return nil
 }
 
-// refuseNames: every final name must fit and be free, the names in flight too.
+// refuseNames: every final and in-flight name must fit and be free.
 func (p *planner) refuseNames() error {
 	if system := p.plan.SystemSnapshot; system != nil {
 		if err := p.source.refuseNames([]string{system.LvolName}); err != nil {
@@ -170,8 +169,8 @@ func (p *planner) refuseNames() error {
 	return p.refuseAmbiguousNames()
 }
 
-// refuseAmbiguousNames: while the rebuild has no head yet, its snapshots are told
-// by their names alone; one that could be another replica's is not made.
+// refuseAmbiguousNames: while the rebuilt replica has no head, only names identify its
+// snapshots, so none may be ambiguous with another replica's.
 func (p *planner) refuseAmbiguousNames() error {
 	if p.keepHead {
 		return nil
@@ -182,7 +181,7 @@ func (p *planner) refuseAmbiguousNames() error {
 	plain := !strings.Contains(p.destination.Name, snapshotInfix)
 	for _, snapshot := range p.tree.names {
 		if plain && !strings.Contains(snapshot, snapshotInfix) && !endsInFlight("x-"+snapshot) {
-			continue // there is one way to read it
+			continue // unambiguous
 		}
 		name := SnapshotLvolName(p.destination.Name, snapshot)
 		if other, doubt := p.destination.lineage.ambiguousWith(Lvol{Name: name, ReadOnly: true}); doubt {
@@ -192,8 +191,8 @@ func (p *planner) refuseAmbiguousNames() error {
 	return nil
 }
 
-// refuseNames refuses names that are too long for the replica's store or that
-// somebody else has there.
+// refuseNames refuses names that are too long for the replica's store or taken there by
+// a foreign lvol.
 func (r Replica) refuseNames(names []string) error {
 	foreign := make(map[string]bool)
 	for at, is := range r.members {
@@ -212,8 +211,8 @@ func (r Replica) refuseNames(names []string) error {
 	return nil
 }
 
-// refuseAmbiguousDeletions: what is told by its head now must still be told
-// once the head is gone, or a run that is stopped could never be repeated.
+// refuseAmbiguousDeletions: lvols that belong to the replica because of its head must
+// still be recognized without it, or an interrupted run could not be repeated.
 func (p *planner) refuseAmbiguousDeletions() error {
 	destination := p.destination
 	if destination.Head == nil || !slices.ContainsFunc(p.deletions, func(at int) bool { return len(readings(destination.Store.Lvols[at])) > 1 }) {
@@ -225,8 +224,8 @@ func (p *planner) refuseAmbiguousDeletions() error {
 	return err
 }
 
-// refuseTooLittleSpace: thin volumes overcommit, and a store that runs full in
-// the middle starves the healthy replicas on it.
+// refuseTooLittleSpace: thin volumes overcommit, and a store that fills up during a
+// rebuild makes writes to its healthy replicas fail.
 func (p *planner) refuseTooLittleSpace() error {
 	store := p.destination.Store
 	var need, freed uint64
@@ -252,7 +251,7 @@ func (p *planner) refuseTooLittleSpace() error {
 	return nil
 }
 
-// takenText says what others will take, if they do.
+// takenText describes the clusters that others will allocate; "" for none.
 func takenText(clusters uint64) string {
 	if clusters == 0 {
 		return ""
@@ -260,7 +259,8 @@ func takenText(clusters uint64) string {
 	return fmt.Sprintf(", and what else is running there will take %d of these", clusters)
 }
 
-// Reserve is how many clusters of the store stay free where that part of it does.
+// Reserve is the number of clusters of the store that stay free, for a percentage of
+// it from 0 to 100.
 func Reserve(store Listing, percent float64) (clusters uint64, err error) {
 	if !(percent >= 0 && percent <= 100) {
 		return 0, refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", percent, store.Name)
@@ -268,12 +268,12 @@ func Reserve(store Listing, percent float64) (clusters uint64, err error) {
 	return uint64(math.Ceil(float64(store.TotalClusters) * percent / 100)), nil
 }
 
-// garbageText is what gc would free on the destination's store besides what the
-// plan deletes; "" for nothing.
+// garbageText describes the space that gc would free on the destination's store besides
+// the plan's deletions; "" for none.
 func (p *planner) garbageText() string {
 	garbage, err := Garbage(p.destination.Store)
 	if err != nil {
-		return "" // the listing was good enough for a plan
+		return "" // impossible: the planner has indexed the same listing
 	}
 	var clusters uint64
 	var names []string

@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// Leftover is an lvol that a run which did not end may have left on a store:
-// one that was being filled, or a helper of an adapter.
+// Leftover is an lvol that an interrupted run may have left on a store: one that was
+// being filled, or a helper of an adapter.
 type Leftover struct {
 	Lvol Lvol
-	// Owner claims it while its run lives (ports.Claimer): the replica, or the
-	// image in flight itself.
+	// Owner is the name that a live run holds a lease on (ports.Claimer): the replica,
+	// or the in-flight image itself.
 	Owner string
-	// Stays says why it is not to be removed; "": it may be, once the leftovers
-	// that hang on it are.
+	// Stays is the reason why it must not be removed; "": it may be removed after the
+	// leftovers that are its clones.
 	Stays string
 }
 
-// Garbage finds the leftovers on a store, whoever's replica they were for, in
-// an order in which they can be deleted: what hangs on another one comes before
-// it. What other engines fill is listed, too, but stays.
+// Garbage finds the leftovers of all replicas on a store, in an order in which they
+// can be deleted: clones before their parents. Lvols that other engines fill are
+// listed, too, but stay.
 func Garbage(store Listing) ([]Leftover, error) {
 	x, err := newIndex(store)
 	if err != nil {
@@ -41,11 +41,11 @@ func Garbage(store Listing) ([]Leftover, error) {
 			l.Stays = "a revert of replica " + l.Owner + " was stopped, and this alone tells what its head was: revert again, or rebuild or delete the replica"
 		}
 	}
-	hangs := make([][]int, len(store.Lvols)) // on each
-	depth := make(map[int]int)               // of each leftover
+	clones := make([][]int, len(store.Lvols)) // of each lvol
+	depth := make(map[int]int)                // of each leftover
 	for i := range store.Lvols {
 		if parent := x.parents[i]; parent != noParent {
-			hangs[parent] = append(hangs[parent], i)
+			clones[parent] = append(clones[parent], i)
 		}
 	}
 	order := make([]int, 0, len(found))
@@ -64,7 +64,7 @@ func Garbage(store Listing) ([]Leftover, error) {
 	all := make([]Leftover, 0, len(order))
 	for _, i := range order {
 		l := found[i]
-		for _, child := range hangs[i] {
+		for _, child := range clones[i] {
 			if on := found[child]; l.Stays == "" && (on == nil || on.Stays != "") {
 				l.Stays = "lvol " + store.Lvols[child].Name + " hangs on it: rebuild or repair that one's replica, which grafts it where it belongs"
 			}
@@ -74,8 +74,8 @@ func Garbage(store Listing) ([]Leftover, error) {
 	return all, nil
 }
 
-// mayBeStandIn: where nothing is recorded, the stand-in of a head looks like other
-// empty lvols in flight that hang on a snapshot of the replica.
+// mayBeStandIn: on a host without records, the stand-in of a head looks like any
+// other empty in-flight clone of a snapshot of the replica.
 func (x *index) mayBeStandIn(at int, replica string) bool {
 	l, parent := x.store.Lvols[at], x.parents[at]
 	if l.ReadOnly || l.Own.Count > 0 || parent == noParent {
@@ -85,7 +85,8 @@ func (x *index) mayBeStandIn(at int, replica string) bool {
 	return ok && parentReading.role == roleSnapshot
 }
 
-// leftoverOf tells ours from what others fill: ours end in 8 hex digits.
+// leftoverOf distinguishes our in-flight lvols, which end in 8 hex digits, from those
+// of other engines.
 func leftoverOf(l Lvol, storeUUID string) (Leftover, bool) {
 	if IsImageInFlight(l.Name) {
 		return Leftover{Lvol: l, Owner: l.Name}, true

@@ -6,27 +6,26 @@ import (
 	"strings"
 )
 
-// Image answers which backing image a volume has: one by name, none, or not
-// known. The zero Image is "not known"; that is not "none".
+// Image identifies the backing image of a volume: a name, none, or not known. The
+// zero Image is "not known", which is not "none".
 type Image struct {
 	known bool
 	name  string
 }
 
-// ImageNamed says that the volume has that backing image.
-// An empty name says nothing.
+// ImageNamed is the backing image of that name. An empty name gives the zero Image.
 func ImageNamed(name string) Image { return Image{known: name != "", name: name} }
 
-// NoImage says that the volume has no backing image.
+// NoImage means that the volume has no backing image.
 func NoImage() Image { return Image{known: true} }
 
-// Known reports whether anything is said.
+// Known reports whether the image is known: a name, or none.
 func (i Image) Known() bool { return i.known }
 
-// Name is the image's name; ok is false where there is none or none is known.
+// Name is the image's name; ok is false if there is none or it is not known.
 func (i Image) Name() (name string, ok bool) { return i.name, i.known && i.name != "" }
 
-// Parent is what the ancestor of a volume with that answer hangs on.
+// Parent is the right parent of the ancestor of a volume with that image.
 func (i Image) Parent() Parent {
 	if name, ok := i.Name(); ok {
 		return Parent{parentImage, name}
@@ -34,7 +33,7 @@ func (i Image) Parent() Parent {
 	return NoParent()
 }
 
-// Record is what is written on a head to remember the answer by.
+// Record is the text that is recorded on the volume's heads.
 func (i Image) Record() string {
 	switch {
 	case !i.known:
@@ -46,7 +45,7 @@ func (i Image) Record() string {
 	}
 }
 
-// String is the image's name in words.
+// String names the image in a sentence.
 func (i Image) String() string {
 	switch {
 	case !i.known:
@@ -69,7 +68,7 @@ func imageOfRecord(record string) Image {
 	}
 }
 
-// BackingImage is a read-only lvol that the replicas on one host share.
+// BackingImage is a read-only lvol that the replicas on one store share.
 type BackingImage struct {
 	Name string
 	Lvol Lvol
@@ -86,9 +85,8 @@ func (s Listing) BackingImage(name string) (BackingImage, bool) {
 	return BackingImage{}, false
 }
 
-// imagesBeingFilled finds what other processes fill: Longhorn's download of
-// that image, and copies that a rebuild fills or has left (they do not tell
-// which image they will be).
+// imagesBeingFilled finds Longhorn's download of that image, and image copies that a
+// rebuild fills or has left (their names do not show which image they are for).
 func (s Listing) imagesBeingFilled(name string) []Lvol {
 	var found []Lvol
 	download := ImageLvolName(name, s.UUID) + imageTempSuffix
@@ -101,7 +99,7 @@ func (s Listing) imagesBeingFilled(name string) []Lvol {
 	return found
 }
 
-// defect says why what has an image's name is none, "" for nothing.
+// defect says why an lvol with an image's name is not a usable image, "" if it is.
 func (b BackingImage) defect() string {
 	switch {
 	case b.Lvol.Degraded:
@@ -116,8 +114,8 @@ func (b BackingImage) defect() string {
 	return ""
 }
 
-// difference says in what two images of one name differ, "" for nothing.
-// What one side does not record contradicts nothing.
+// difference describes how two images of one name differ, "" if they do not. Values
+// that only one side records are not compared.
 func (b BackingImage) difference(other BackingImage) string {
 	var differ []string
 	say := func(what, ours, theirs string) {
@@ -140,13 +138,13 @@ func (b BackingImage) difference(other BackingImage) string {
 	return strings.Join(differ, ", ")
 }
 
-// allocatedDifferently: zeros may be stored on one host and left out on another, where
-// an image was brought there by other programs. Then it is the records that tell.
+// allocatedDifferently: an image that another program has imported may store zeros
+// that this engine leaves out. Then only the records identify it.
 func (b BackingImage) allocatedDifferently(other BackingImage) bool {
 	return b.recordedEqual(other) && b.Lvol.Own.Count != other.Lvol.Own.Count
 }
 
-// shortChecksum is as much of a checksum as people compare.
+// shortChecksum is the beginning of a checksum, enough for people to compare.
 func shortChecksum(checksum string) string {
 	if len(checksum) > 16 {
 		return checksum[:16] + "…"
@@ -154,7 +152,7 @@ func shortChecksum(checksum string) string {
 	return checksum
 }
 
-// recordedEqual reports whether the records tell that the two are one image.
+// recordedEqual reports whether the records identify the two as one image.
 func (b BackingImage) recordedEqual(other BackingImage) bool {
 	ours, theirs := b.Lvol.Image, other.Lvol.Image
 	return ours.UUID != "" && ours.UUID == theirs.UUID || ours.Checksum != "" && ours.Checksum == theirs.Checksum
@@ -166,8 +164,8 @@ type evidence struct {
 	image  Image
 }
 
-// imageEvidence are what was said of the image, what the replicas' heads record,
-// and what their lineages tell.
+// imageEvidence collects the requested image, the records of the replicas' heads and
+// the images in their lineages.
 func imageEvidence(requested Image, replicas ...Replica) []evidence {
 	var all []evidence
 	if requested.Known() {
@@ -179,7 +177,7 @@ func imageEvidence(requested Image, replicas ...Replica) []evidence {
 				all = append(all, evidence{"the record on head " + r.Head.Name, recorded})
 			}
 		}
-		// A lineage without an image contradicts nothing: that is the damage.
+		// A lineage without an image is no evidence: it may be the damage.
 		for _, name := range r.images {
 			all = append(all, evidence{"the lineage of replica " + r.Name, ImageNamed(name)})
 		}
@@ -187,8 +185,8 @@ func imageEvidence(requested Image, replicas ...Replica) []evidence {
 	return all
 }
 
-// agreedImage is the image that all testimonies tell of, the zero Image where there
-// is none. Two that disagree are refused, with both named.
+// agreedImage is the image that all evidence agrees on, the zero Image if there is no
+// evidence. A contradiction is refused; the error names both sides.
 func agreedImage(all []evidence) (Image, error) {
 	if len(all) == 0 {
 		return Image{}, nil
@@ -207,11 +205,10 @@ func agreedImage(all []evidence) (Image, error) {
 	return first.image, nil
 }
 
-// ResolveImage finds out which image the volume has, from what was said, from
-// the records on the heads, and from lineage. Two that disagree are refused,
-// with both named; if nobody knows, that is refused, too: an ancestor without
-// a parent proves nothing, losing the image looks the same. A replica that is named
-// as one of another volume than the first one knows nothing of its image.
+// ResolveImage identifies the volume's image from the requested image, the records on
+// the heads, and the lineages. Refuses contradictions, and an image that is not
+// known: an ancestor without a parent proves nothing, since a lost image looks the
+// same. Replicas that are named as those of another volume than the first are ignored.
 func ResolveImage(requested Image, replicas ...Replica) (Image, error) {
 	image, err := agreedImage(imageEvidence(requested, sameVolume(replicas)...))
 	if err == nil && !image.Known() {

@@ -6,22 +6,21 @@ import (
 	"strings"
 )
 
-// ImageImport is a backing image that is to be brought onto a store.
+// ImageImport describes a backing image that is to be imported into a store.
 type ImageImport struct {
 	Name     string
 	UUID     string  // of the image, the same on every host
 	Size     uint64  // bytes of the image itself
-	Clusters uint64  // clusters of it that are not all zero: those that are written
-	Reserve  float64 // per cent of the store that stay free
-	Taken    uint64  // clusters that other runs there will still take
+	Clusters uint64  // number of clusters that are not all zero: those that are written
+	Reserve  float64 // percentage of the store that stays free
+	Taken    uint64  // free clusters that other runs there will still allocate
 }
 
-// maxImageSize is what a backing image has at most: as much as a volume.
+// maxImageSize is the maximum size of a backing image in bytes, that of a volume.
 const maxImageSize = 64 << 40
 
-// CheckImageImport refuses what cannot become a backing image of the store. Called
-// before the image was read, with no Clusters, it tells all but whether there is
-// room.
+// CheckImageImport refuses an image that cannot be imported into the store. Before the
+// image was read, Clusters is 0 and the free space is not checked.
 func CheckImageImport(store Listing, i ImageImport) error {
 	if err := CheckImageName(i.Name); err != nil {
 		return refuse("%v", err)
@@ -59,8 +58,8 @@ func CheckImageImport(store Listing, i ImageImport) error {
 	return nil
 }
 
-// ImageRunName is what a run that imports or reads that image is called by on a
-// host. No replica can have the name: it ends as lvols in flight do.
+// ImageRunName is the replica name (ports.Run) of a run that imports or reads that
+// image. No replica can have this name: it ends like an in-flight lvol's.
 func ImageRunName(image string) string { return imagePrefix + image + inFlightSuffix }
 
 // IsImageUUID reports whether an image can have that UUID: 8-4-4-4-12 hex digits in
@@ -78,8 +77,8 @@ func IsImageUUID(s string) bool {
 	return true
 }
 
-// CheckSHA512 refuses what is no SHA-512 in hex digits, and returns it as hosts
-// record it.
+// CheckSHA512 checks that text is a SHA-512 in hex digits and returns it in lower case,
+// as hosts record it.
 func CheckSHA512(text string) (string, error) {
 	sum, err := hex.DecodeString(text)
 	if err != nil || len(sum) != 64 {
@@ -88,7 +87,7 @@ func CheckSHA512(text string) (string, error) {
 	return hex.EncodeToString(sum), nil
 }
 
-// Images are the backing images on a store, and what is in flight of them.
+// Images lists the backing images on a store, including those in flight.
 func (s Listing) Images() []ImageOnStore {
 	clones := make(map[string]int)
 	for _, l := range s.Lvols {
@@ -117,7 +116,7 @@ func (s Listing) Images() []ImageOnStore {
 	return found
 }
 
-// stateOf is the state of what has an image's final name.
+// stateOf is the state of an lvol with an image's final name.
 func stateOf(l Lvol) ImageState {
 	switch outside := l.externalParent(); {
 	case outside.IsUnknown():
@@ -134,29 +133,29 @@ func stateOf(l Lvol) ImageState {
 
 // ImageOnStore is one backing image on a store.
 type ImageOnStore struct {
-	Name   string // "" of one in flight: its name does not tell
+	Name   string // "" of one in flight: its lvol name does not contain it
 	Lvol   Lvol
 	State  ImageState
-	Clones int // lvols that hang on it
+	Clones int // number of lvols whose parent it is
 }
 
-// ImageState says how far an image is.
+// ImageState is the state of a backing image.
 type ImageState string
 
 // The states of an image.
 const (
 	ImageReady       ImageState = "ready"
-	ImageWritable    ImageState = "writable"    // a final name, but no snapshot: not one of Longhorn's or ours
-	ImageUnready     ImageState = "unready"     // whoever made it recorded that it was not finished (ImageRecord.Unready)
+	ImageWritable    ImageState = "writable"    // it has a final name, but is no snapshot: neither Longhorn nor this engine made it
+	ImageUnready     ImageState = "unready"     // its maker recorded that it is not finished (ImageRecord.Unready)
 	ImageExternal    ImageState = "external"    // it reads through to a bdev outside of the lvstore
-	ImageDegraded    ImageState = "degraded"    // it does, and that is missing
+	ImageDegraded    ImageState = "degraded"    // it reads through to a bdev that is missing
 	ImageInFlight    ImageState = "in-flight"   // a rebuild or an import fills it, or has left it
 	ImageDownloading ImageState = "downloading" // Longhorn fills it
 )
 
-// CompareViews compares what replicas show, read back: SHA-256 in hex by UUID. It
-// adds to Verify what no map or checksum proves. A source that has lost its image
-// shows zeros where the image's bytes should be, so there is nothing to compare.
+// CompareViews compares the bytes that readers of two replicas see, as SHA-256 in hex
+// by UUID. It finds differences that maps and checksums cannot prove. A source that
+// has lost its image shows zeros in place of the image's bytes, so it is not compared.
 func CompareViews(source, destination Replica, image Image, onSource, onDestination map[string]string) []Violation {
 	if source.Hurt(image) {
 		return nil
@@ -168,7 +167,7 @@ func CompareViews(source, destination Replica, image Image, onSource, onDestinat
 		}
 	}
 	for _, s := range source.Snapshots {
-		if d, ok := destination.Snapshot(s.Name); ok { // else it is missing, which Verify tells
+		if d, ok := destination.Snapshot(s.Name); ok { // Verify reports a missing one
 			compare(s.Name, s.Lvol, d.Lvol)
 		}
 	}

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// CheckImageRemoval finds the backing image of that name on a store, and refuses one
-// that anything needs: lvols that hang on it, who reads it by an export, and replicas
-// that record it and have lost it, whose repair would need it.
+// CheckImageRemoval finds the backing image of that name on a store. Refuses an image
+// that is needed: one that has clones, is exported, or is recorded by a replica that
+// lost it, whose repair would need it.
 func CheckImageRemoval(store Listing, name string) (ImageOnStore, error) {
 	var image ImageOnStore
 	var others []string
@@ -49,7 +49,7 @@ func CheckImageRemoval(store Listing, name string) (ImageOnStore, error) {
 	return image, nil
 }
 
-// fewLvols names a few lvols, and how many more there are.
+// fewLvols names at most three lvols and counts the others.
 func fewLvols(lvols []string, one, more string) string {
 	const most = 3
 	switch {

@@ -2,25 +2,25 @@ package domain
 
 import "fmt"
 
-// Sealing is what a journal remembers of a finished copy: which snapshot it
-// was sealed from, and what both had. Where hosts tell no checksums it is the
-// only proof that two snapshots are equal.
+// Sealing is a journal's record of a finished copy: its source and the number of own
+// clusters of both. On hosts without checksums it is the only proof that two
+// snapshots are equal.
 type Sealing struct {
 	Source, Copy                 string // UUIDs
 	SourceClusters, CopyClusters uint64 // own clusters of each at that moment
 }
 
-// proof decides whether a snapshot that is already on the destination is
-// identical to the source's. Name, time of creation and the number of clusters
-// prove nothing: a merge leaves all three of an lvol that has other data.
-// A checksum alone proves nothing either, SPDK's does not cover positions.
+// proof decides whether a snapshot on the destination is identical to the source's.
+// Name, time of creation and number of clusters prove nothing: a merge can keep all
+// three and change the data. A checksum alone proves nothing either, since SPDK's
+// does not cover positions.
 type proof struct {
 	fast, noChecksums   bool
 	source, destination Listing
 	journal, thisRun    sealings
 }
 
-// sealings are found by the UUIDs of source and copy.
+// sealings are indexed by the UUIDs of source and copy.
 type sealings map[[2]string]Sealing
 
 func newSealings(all []Sealing) sealings {
@@ -31,8 +31,8 @@ func newSealings(all []Sealing) sealings {
 	return found
 }
 
-// confirm reports whether the one was sealed from the other, and both are
-// unchanged since.
+// confirm reports whether copied was sealed from source and both are unchanged
+// since.
 func (s sealings) confirm(source, copied *Lvol) bool {
 	if len(s) == 0 {
 		return false
@@ -48,7 +48,8 @@ func newProof(source, destination Listing, options Options) proof {
 	}
 }
 
-// identical says why the destination's snapshot is, or is not, the source's.
+// identical decides whether the destination's snapshot is the source's, with the
+// reason.
 func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 	switch {
 	case copied.Degraded:
@@ -80,10 +81,9 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 	}
 }
 
-// ProofCandidates are the UUIDs of the snapshots, on each side, whose maps and
-// checksums would decide whether one is kept: those that look the same. The
-// image is among them where both hosts have it and no record tells that the
-// two are one.
+// ProofCandidates are the UUIDs, on each side, of the snapshots whose maps and
+// checksums decide whether they are kept: those that look the same. The image is
+// among them if both hosts have it and no record identifies the two as one.
 func ProofCandidates(source, destination Replica, image Image, options Options) (onSource, onDestination []string) {
 	proof := newProof(source.Store, destination.Store, options)
 	counterparts := findCounterparts(source, destination)
@@ -109,8 +109,8 @@ func ProofCandidates(source, destination Replica, image Image, options Options) 
 	return onSource, onDestination
 }
 
-// WithProofs is the replica with the maps and checksums that its host told,
-// by UUID.
+// WithProofs is the replica with the maps and checksums that its host reported, by
+// UUID.
 func (r Replica) WithProofs(proofs map[string]Clusters) (Replica, error) {
 	store := r.Store
 	store.Lvols = append([]Lvol(nil), store.Lvols...)

@@ -1,29 +1,27 @@
 package domain
 
-// Names can be read in several ways: "vol-1-snap-x-snap-y" is the snapshot
-// "x-snap-y" of replica vol-1, or "y" of replica vol-1-snap-x. Lineage decides:
-// an lvol belongs to the replica of what it is in one tree with, if that is told
-// by its name without a doubt. Only what is loose is told by its own name, and
-// only where that leaves no doubt.
+// Names can be ambiguous: "vol-1-snap-x-snap-y" is the snapshot "x-snap-y" of
+// replica vol-1, or "y" of replica vol-1-snap-x. Lineage decides: an lvol belongs to
+// the same replica as the lvols with unambiguous names in its tree. The name of an
+// lvol decides only if there are none, and only if it is not ambiguous on that store.
 
-// lineages tells which lvols of a store are a replica's.
+// lineages finds the lvols of a replica on a store.
 type lineages struct {
 	index    *index
 	replica  string
-	expected map[string]bool // snapshots that the replica should have; nil: not known
+	expected map[string]bool // names of the snapshots that the replica should have; nil: not known
 
 	root   []int                   // by position in the store: the root of the lvol's tree
 	owners map[int]map[string]bool // by root: the replicas whose lvols of one reading are in the tree
 
-	// Who else is on the store, by how many lvols can be read as theirs: those
-	// that cannot be read as the replica's, and those that can, too, but have no
-	// name that the replica's should have.
+	// The other replicas on the store, by the number of lvols whose names may be
+	// theirs: certain counts those that cannot be this replica's, ambiguous those that
+	// can, but are not expected.
 	certain, ambiguous map[string]int
 	withHead           map[string]bool // replicas with a head: nothing that is loose is theirs
 }
 
-// owns decides whether an lvol whose name can be read as the replica's, and as
-// another's, is the replica's.
+// owns decides whether an lvol with an ambiguous name belongs to the replica.
 func (x *lineages) owns(l Lvol) (bool, error) {
 	all := readings(l)
 	x.compute()
@@ -43,7 +41,8 @@ func (x *lineages) owns(l Lvol) (bool, error) {
 	return true, nil
 }
 
-// ambiguousWith finds another replica of the store that a loose lvol may belong to.
+// ambiguousWith finds another replica of the store that an lvol without relatives may
+// belong to.
 func (x *lineages) ambiguousWith(l Lvol) (other string, doubt bool) {
 	all := readings(l)
 	if len(all) == 1 {
@@ -56,7 +55,7 @@ func (x *lineages) ambiguousWith(l Lvol) (other string, doubt bool) {
 		}
 		if x.expects(l) {
 			doubt = x.certain[r.replica] > 0 && !x.withHead[r.replica]
-		} else { // it is one of the doubtful ones itself
+		} else { // it is counted as ambiguous itself
 			doubt = x.certain[r.replica] > 0 || x.ambiguous[r.replica] > 1
 		}
 		if doubt {
@@ -66,7 +65,7 @@ func (x *lineages) ambiguousWith(l Lvol) (other string, doubt bool) {
 	return "", false
 }
 
-// expects reports whether the lvol is called as one that the replica should have.
+// expects reports whether the lvol has a name that the replica should have.
 func (x *lineages) expects(l Lvol) bool {
 	ours, ok := readingFor(l, x.replica)
 	return ok && (ours.role == roleInFlight || x.expected[ours.snapshot])

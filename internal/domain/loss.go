@@ -2,22 +2,22 @@ package domain
 
 import "fmt"
 
-// What the destination has and the source has not is deleted. A failed replica of
-// the same volume looks like that, so it is told and not refused. Refused is what
-// a mistaken address looks like: a replica of another volume that holds something,
-// and a head that would shrink.
+// A rebuild deletes the destination's lvols that the source does not have. A failed
+// replica of the same volume looks like that, so the plan lists them. It refuses what
+// a mistaken address looks like: a replica of another volume that holds data, and a
+// head that would shrink.
 
 // Deletion is an lvol that a plan deletes, or that a rebuild has deleted.
 type Deletion struct {
 	Name     string // of the lvol
 	Clusters uint64 // of its own
-	Degraded bool   // so Clusters are not known
+	Degraded bool   // Clusters is not known
 }
 
 func deletionOf(l Lvol) Deletion { return Deletion{l.Name, l.Own.Count, l.Degraded} }
 
-// refuseLoss refuses what looks like a mistake, unless the caller has repeated
-// the destination's name.
+// refuseLoss refuses a destination that looks like a mistake, unless the caller has
+// repeated its name.
 func (p *planner) refuseLoss() error {
 	switch p.options.Overwrite {
 	case p.destination.Name:
@@ -42,10 +42,10 @@ func (p *planner) refuseLoss() error {
 	return &LossRefusal{refuse("%s; if that may be lost, confirm it by the name %s", why, p.destination.Name), p.destination.Name}
 }
 
-// lossDetails are, in words, the head and the snapshots that the plan deletes. Where
-// there is no head an earlier rebuild may have left what cannot be proven: what
-// looks like the source's is taken for that, or a run that was stopped could not
-// be repeated.
+// lossDetails describes the head and the snapshots that the plan deletes. A
+// destination without a head may hold unproven copies of an earlier rebuild:
+// snapshots that look like the source's count as these, so that an interrupted run
+// can be repeated.
 func (p *planner) lossDetails() (details []string) {
 	head := p.destination.Head
 	switch {
@@ -66,8 +66,8 @@ func (p *planner) lossDetails() (details []string) {
 	return details
 }
 
-// looksCopied reports whether the source has a snapshot of that name, size and
-// number of clusters, which is not proven to be another one.
+// looksCopied reports whether the source has a snapshot of that name, size and number
+// of clusters, and no proof that the two differ.
 func (p *planner) looksCopied(snapshot string, copied *Lvol) bool {
 	at, ok := p.tree.position(snapshot)
 	if !ok {
@@ -78,7 +78,7 @@ func (p *planner) looksCopied(snapshot string, copied *Lvol) bool {
 	return source.Size == copied.Size && source.Own.Count == copied.Own.Count && (!proven || source.Own == copied.Own)
 }
 
-// warnOfOtherVolume warns of a source and a destination that are named as replicas of
+// warnOfOtherVolume warns if source and destination are named as replicas of
 // different volumes.
 func (p *planner) warnOfOtherVolume() {
 	if DifferentVolumes(p.source.Name, p.destination.Name) {
@@ -86,9 +86,9 @@ func (p *planner) warnOfOtherVolume() {
 	}
 }
 
-// warnOfOtherSize warns of a destination that has another size than its source, which
-// has missed an expansion, or the source has. What is left of a replica without a
-// head may be of a time when the volume was smaller.
+// warnOfOtherSize warns if source and destination differ in size: one of them has
+// missed an expansion. The leftovers of a replica without a head may date from a time
+// when the volume was smaller.
 func (p *planner) warnOfOtherSize() {
 	is, head := p.destination.volumeSize(), p.destination.Head
 	if is > p.sourceHead.Size || head != nil && !head.Degraded && is < p.sourceHead.Size {
@@ -96,7 +96,7 @@ func (p *planner) warnOfOtherSize() {
 	}
 }
 
-// plannedDeletions are what the plan deletes, the head first.
+// plannedDeletions lists the lvols that the plan deletes, the head first.
 func (p *planner) plannedDeletions() (all []Deletion) {
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		all = append(all, deletionOf(*head))

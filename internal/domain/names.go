@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The names that lvols have on a store are Longhorn's own (v2 data engine),
-// so that its volumes can be rebuilt and it can read ours.
+// Lvols have Longhorn's names (v2 data engine), so that its volumes can be rebuilt
+// and Longhorn can read ours.
 const (
 	snapshotInfix    = "-snap-"
 	inFlightSuffix   = "-rebuilding" // Longhorn's own; ours adds "-" and 8 hex digits
@@ -23,8 +23,8 @@ const (
 // SnapshotLvolName is the name of a replica's snapshot on the store.
 func SnapshotLvolName(replica, snapshot string) string { return replica + snapshotInfix + snapshot }
 
-// InFlightLvolName is the name of an lvol that is being filled. id is 8 hex
-// digits, new for every lvol.
+// InFlightLvolName is the name of an lvol that is being filled. id is 8 hex digits, a
+// new one for every lvol.
 func InFlightLvolName(replica, id string) string { return replica + inFlightSuffix + "-" + id }
 
 // ImageLvolName is the name of a backing image on the lvstore with that UUID.
@@ -35,8 +35,8 @@ func ImageLvolName(image, storeUUID string) string {
 // ImageInFlightLvolName is the name of a backing image that is being filled.
 func ImageInFlightLvolName(id string) string { return imageInFlight + id }
 
-// ImageOfLvolName is the image that an lvol of that name holds, if it is a
-// finished one of the lvstore with that UUID.
+// ImageOfLvolName is the image that an lvol of that name holds; ok is false if it is
+// not the name of a finished image on the lvstore with that UUID.
 func ImageOfLvolName(name, storeUUID string) (image string, ok bool) {
 	rest, ok := strings.CutPrefix(name, imagePrefix)
 	if !ok {
@@ -46,14 +46,15 @@ func ImageOfLvolName(name, storeUUID string) (image string, ok bool) {
 	return image, ok && image != ""
 }
 
-// IsImageInFlight reports whether an lvol of that name is a backing image that
-// a rebuild fills, or has left.
+// IsImageInFlight reports whether an lvol of that name is a backing image that a run
+// of this engine fills, or has left.
 func IsImageInFlight(name string) bool {
 	id, ok := strings.CutPrefix(name, imageInFlight)
 	return ok && isID(id)
 }
 
-// ReplicaInFlight is the replica whose in-flight lvol has that name.
+// ReplicaInFlight is the replica that an in-flight lvol of that name belongs to; ok is
+// false if the name is no in-flight lvol's.
 func ReplicaInFlight(name string) (replica string, ok bool) {
 	i := strings.LastIndex(name, inFlightSuffix)
 	if i <= 0 {
@@ -63,8 +64,8 @@ func ReplicaInFlight(name string) (replica string, ok bool) {
 	return name[:i], rest == "" || rest[0] == '-' && isID(rest[1:])
 }
 
-// VolumeOfReplica is the volume that a replica of that name is of, where it is
-// named as Longhorn names replicas: <volume>-r-<something>.
+// VolumeOfReplica is the volume of a replica of that name, if it has Longhorn's form
+// <volume>-r-<something>.
 func VolumeOfReplica(replica string) (volume string, ok bool) {
 	i := strings.LastIndex(replica, replicaInfix)
 	if i <= 0 || i+len(replicaInfix) == len(replica) {
@@ -73,7 +74,7 @@ func VolumeOfReplica(replica string) (volume string, ok bool) {
 	return replica[:i], true
 }
 
-// isID recognizes the 8 hex digits that names in flight end in.
+// isID recognizes the 8 hex digits that in-flight names end in.
 func isID(s string) bool {
 	if len(s) != 8 {
 		return false
@@ -102,7 +103,7 @@ func endsInFlight(name string) bool {
 	return inFlight || strings.HasSuffix(name, imageTempSuffix)
 }
 
-// CheckReplicaName refuses what cannot name a replica.
+// CheckReplicaName returns an error if no replica may have that name.
 func CheckReplicaName(name string) error {
 	switch {
 	case name == "":
@@ -120,7 +121,7 @@ func CheckReplicaName(name string) error {
 	return nil
 }
 
-// CheckSnapshotName refuses what a new snapshot may not be called.
+// CheckSnapshotName returns an error if no new snapshot may have that name.
 func CheckSnapshotName(name string) error {
 	switch {
 	case name == "":
@@ -146,7 +147,7 @@ func CheckSnapshotName(name string) error {
 	return nil
 }
 
-// CheckImageName refuses what cannot name a backing image.
+// CheckImageName returns an error if no backing image may have that name.
 func CheckImageName(name string) error {
 	if !isPlainName(name) {
 		return fmt.Errorf("backing image name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
@@ -166,17 +167,17 @@ const (
 	roleInFlight
 )
 
-// reading is one way to understand an lvol's name.
+// reading is one interpretation of an lvol's name.
 type reading struct {
 	replica  string
 	role     role
 	snapshot string
 }
 
-// readings are all ways to understand an lvol's name. There can be several:
-// the snapshot "vol-1-snap-x-snap-y" is "x-snap-y" of replica vol-1, or "y" of
-// replica vol-1-snap-x. Which one is right, only lineage can tell. What Longhorn
-// reserves for other features is nobody's, so there is no way to read it.
+// readings are all interpretations of an lvol's name. There can be several: the
+// snapshot "vol-1-snap-x-snap-y" is "x-snap-y" of replica vol-1, or "y" of replica
+// vol-1-snap-x. Only lineage can decide. Names that Longhorn reserves for other
+// features belong to no replica, so they have none.
 func readings(l Lvol) []reading {
 	if reservedLvolForm(l.Name) != "" {
 		return nil
@@ -196,7 +197,7 @@ func readings(l Lvol) []reading {
 			add(r)
 		}
 	}
-	// Of a degraded lvol it is not known whether it is a snapshot.
+	// A degraded lvol may or may not be a snapshot.
 	if !inFlight && (!l.ReadOnly || l.Degraded) {
 		add(reading{replica: l.Name, role: roleHead})
 	}
@@ -218,7 +219,7 @@ func snapshotReadings(name string) (found []reading) {
 	}
 }
 
-// readingFor is the way to understand the name as one of the replica's.
+// readingFor interprets the name as one of the replica's.
 func readingFor(l Lvol, replica string) (reading, bool) {
 	if !strings.HasPrefix(l.Name, replica) {
 		return reading{}, false

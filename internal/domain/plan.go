@@ -1,39 +1,36 @@
 package domain
 
-// Plan is what a rebuild will do, as data: the same input gives the same plan,
-// byte for byte. Names of in-flight lvols are not in it, whoever carries the
-// plan out draws them.
+// Plan lists what a rebuild will do, as data: the same input gives the same plan,
+// byte for byte. It has no names of in-flight lvols; the executor draws them.
 type Plan struct {
-	Image Image // what the ancestor hangs on in the end
+	Image Image // the volume's backing image
 
-	// Steps tell the plan to people: one a snapshot, with its reason.
+	// Steps explain the plan to people: one per snapshot, with its reason.
 	Steps []Step
 
-	// Operations are the same, to be carried out. They are listed in an order
-	// in which they can be done one after the other; Stage and After say which
-	// may be done at once.
+	// Operations are the same, for an executor. They can be done one after the other
+	// in this order; Stage and After say which may run at once.
 	Operations []Operation
 
-	// SystemSnapshot is the snapshot that the source's head needs first. With
-	// one the plan cannot be carried out yet, only looked at: take the
-	// snapshot and plan again.
+	// SystemSnapshot is the snapshot that must be taken of the source's head first.
+	// If it is set, the plan is a preview: take the snapshot and plan again.
 	SystemSnapshot *SystemSnapshot
 
-	// Deletions are the destination's lvols that go, the old head first.
+	// Deletions are the destination's lvols that are deleted, the old head first.
 	Deletions []Deletion
 
 	Warnings []string
-	Notices  []string // what is no fault, but worth knowing
+	Notices  []string // facts that are no fault, but worth knowing
 }
 
 // Step is the part of a plan that concerns one snapshot, the image or the head.
 type Step struct {
 	Action   Action
 	Snapshot string // name; "" for the image and the head
-	Parent   Parent // what it hangs on in the end
+	Parent   Parent // after the rebuild
 	Reason   string
 	Clusters uint64 // how many are copied
-	Deleted  uint64 // clusters of the lvols that go
+	Deleted  uint64 // clusters of the deleted lvols
 
 	Operations []int // positions in Plan.Operations
 }
@@ -44,17 +41,17 @@ type Action string
 // The actions of a plan.
 const (
 	ActionKeep       Action = "keep"        // proven identical, nothing to do
-	ActionGraft      Action = "graft"       // proven identical, but for its parent
-	ActionCopy       Action = "copy"        // filled anew; an lvol that has the name goes first
-	ActionRemove     Action = "remove"      // a leftover that the source does not have
+	ActionGraft      Action = "graft"       // proven identical, except for its parent
+	ActionCopy       Action = "copy"        // copied anew; an lvol of that name is deleted first
+	ActionRemove     Action = "remove"      // a leftover that the source does not have, deleted
 	ActionFetchImage Action = "fetch-image" // the backing image is copied, too
-	ActionCreateHead Action = "create-head" // a new head; the old one goes first
+	ActionCreateHead Action = "create-head" // a new head; the old one is deleted first
 )
 
-// Verb is one of the few things that are ever done to a store.
+// Verb is a kind of change to a store. There are no others.
 type Verb string
 
-// The verbs. Record is besides the six: it changes no lvol's data or lineage.
+// The verbs. Record is not one of the six: it changes neither data nor lineage.
 const (
 	VerbCreate Verb = "create" // an empty, thin, writable lvol without a parent
 	VerbCopy   Verb = "copy"   // a source snapshot's own clusters into it
@@ -65,7 +62,7 @@ const (
 	VerbRecord Verb = "record" // which image the head's volume has
 )
 
-// Stage is a part of a rebuild. A stage begins when the one before it is over.
+// Stage is a phase of a rebuild. A stage begins when the one before it has ended.
 type Stage int
 
 // The stages, in order. Since the old head is deleted first and the new one is
@@ -85,37 +82,37 @@ func (s Stage) String() string {
 	return [...]string{"remove-head", "detach", "prune", "build", "create-head"}[s]
 }
 
-// Operation is one verb, ready to be carried out through a store's port.
+// Operation is one verb with its arguments, to be carried out on a store.
 type Operation struct {
 	Verb   Verb
 	Stage  Stage
-	After  []int // positions of operations of the same stage that come first
-	Target Ref   // the lvol that it makes or changes
+	After  []int // positions of operations of the same stage that must be done first
+	Target Ref   // the lvol that it creates or changes
 	Parent Ref   // graft, clone: the parent; the zero Ref is none
 
-	// Name is the target's name: the one it gets (seal, clone), or the one it
-	// has and must still have (delete, graft, record). "" for lvols in flight.
+	// Name is the target's name: the new one (seal, clone), or the one that it must
+	// still have (delete, graft, record). "" for in-flight lvols.
 	Name string
 
 	Size       uint64       // bytes; create and clone
-	Source     Origin       // copy, seal: the lvol on the source that it is the copy of
+	Source     Origin       // copy, seal: the lvol on the source that the target is a copy of
 	Attributes Attributes   // seal
 	Image      *ImageRecord // seal of an image
-	Prove      bool         // seal of an image: both hosts tell maps and checksums, so it is proven before it has its name
+	Prove      bool         // seal of an image: both hosts report maps and checksums, so it is proven before it gets its name
 	Record     string       // clone, record
 }
 
-// Origin is what a copy is the copy of.
+// Origin is the lvol that a copy was made of.
 type Origin struct {
 	UUID     string // on the source
 	Name     string
-	Clusters uint64 // of its own, when it was planned
+	Clusters uint64 // of its own, when the plan was made
 }
 
 func originOf(l Lvol) Origin { return Origin{l.UUID, l.Name, l.Own.Count} }
 
-// Ref names an lvol in a plan: one that was listed, by its UUID, or one that
-// the plan makes. The zero Ref is no lvol.
+// Ref refers to an lvol in a plan: a listed one, by its UUID, or one that the plan
+// creates. The zero Ref is no lvol.
 type Ref struct {
 	kind refKind
 	id   string
@@ -134,7 +131,7 @@ const (
 // IsNone reports whether the Ref is no lvol.
 func (r Ref) IsNone() bool { return r.kind == refNone }
 
-// Listed returns the UUID of an lvol that was there when the plan was made.
+// Listed returns the UUID of an lvol that existed when the plan was made.
 func (r Ref) Listed() (uuid string, ok bool) { return r.id, r.kind == refListed }
 
 // IsImage reports whether the Ref is the image that the plan fetches.
@@ -147,20 +144,21 @@ func (r Ref) String() string {
 
 func listed(l Lvol) Ref { return Ref{refListed, l.UUID} }
 
-// SystemSnapshot is the one thing that a rebuild may create on its source:
-// SPDK copies from read-only lvols only, so what the head has written itself
-// has to become a snapshot first.
+// SystemSnapshot is a snapshot of the source's head, the only lvol that a rebuild
+// creates on its source: SPDK copies from read-only lvols only, so the head's own
+// clusters must become a snapshot first.
 type SystemSnapshot struct {
 	Head     Lvol
 	Name     string // of the snapshot, without the replica's
 	LvolName string // on the store
 
-	// Warnings say what it means for those who know the head. They are among the
-	// plan's, too; a plan that is made after it does not have them any more.
+	// Warnings describe the consequences for other users of the head. The plan has
+	// them, too; a plan that is made after the snapshot does not.
 	Warnings []string
 }
 
-// CopiedClusters is how many clusters the plan copies, the image's included.
+// CopiedClusters is the number of clusters that the plan copies, including the
+// image's.
 func (p Plan) CopiedClusters() uint64 {
 	var n uint64
 	for _, s := range p.Steps {
@@ -169,10 +167,10 @@ func (p Plan) CopiedClusters() uint64 {
 	return n
 }
 
-// Changes reports whether the plan changes anything at all.
+// Changes reports whether the plan changes anything.
 func (p Plan) Changes() bool { return len(p.Operations) > 0 || p.SystemSnapshot != nil }
 
-// FetchesImage reports whether the plan copies the backing image, too.
+// FetchesImage reports whether the plan copies the backing image.
 func (p Plan) FetchesImage() bool {
 	for _, s := range p.Steps {
 		if s.Action == ActionFetchImage {
@@ -182,7 +180,7 @@ func (p Plan) FetchesImage() bool {
 	return false
 }
 
-// SubjectOf is the name of the snapshot that each operation is about, by
+// SubjectOf returns the name of the snapshot that each operation belongs to, by
 // position in Plan.Operations; "" for the image and the head.
 func (p Plan) SubjectOf() []string {
 	subjects := make([]string, len(p.Operations))

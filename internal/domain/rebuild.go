@@ -4,36 +4,36 @@ import "fmt"
 
 // Options are a rebuild's choices. The zero value is the usual one.
 type Options struct {
-	// Full copies everything, also what is proven identical.
+	// Full copies everything, also snapshots that are proven identical.
 	Full bool
 	// AcceptHurtSource rebuilds from a replica whose ancestor lost its image.
 	AcceptHurtSource bool
-	// NoChecksums has no host compute a checksum, which it would keep: only those
-	// that are there already prove anything.
+	// NoChecksums lets no host compute a checksum (which it would store): only
+	// existing checksums prove anything.
 	NoChecksums bool
-	// Overwrite is the name of the destination replica once more, and says that
-	// what it holds may be lost: a replica of another volume, by its name
-	// (VolumeOfReplica), and a head that is larger than the source's are refused
-	// (LossRefusal) without it.
+	// Overwrite repeats the name of the destination replica to confirm that its data
+	// may be lost. Without it, PlanRebuild refuses (LossRefusal) a destination that is
+	// named as a replica of another volume (VolumeOfReplica) and holds data, and one
+	// whose head is larger than the source's.
 	Overwrite string
-	// ReservePercent of the destination's store stays free. 0: none.
+	// ReservePercent of the destination's store stays free, 0 to 100. 0: none.
 	ReservePercent float64
-	// Taken are the clusters of the destination's store that other runs there will
-	// still take, besides those that are not free any more.
+	// Taken is how many of the free clusters of the destination's store other runs
+	// will still allocate.
 	Taken uint64
-	// Sealings are what earlier runs are known to have sealed.
+	// Sealings are the copies that earlier runs are known to have sealed.
 	Sealings []Sealing
-	// ThisRun is what the very run that plans again has sealed. It is kept even
-	// if everything is copied.
+	// ThisRun are the copies that the run which plans again has sealed itself. They
+	// are kept even with Full.
 	ThisRun []Sealing
 }
 
-// PlanRebuild says how the destination becomes what the source is, under the
-// volume's backing image. It is pure: what it is given is what it knows. What
-// cannot be done safely is a *Refusal.
+// PlanRebuild plans how to make the destination a copy of the source on the
+// volume's backing image. It is pure. It returns a *Refusal if the rebuild cannot
+// be done safely.
 //
-// requested is what the caller knows of the volume's image; it may be the zero
-// Image if a record or a lineage tells (ResolveImage).
+// requested is the volume's image as the caller knows it; it may be the zero Image
+// if a record or a lineage identifies the image (ResolveImage).
 func PlanRebuild(source, destination Replica, requested Image, options Options) (Plan, error) {
 	p := &planner{source: source, destination: destination, options: options}
 	for _, step := range []func() error{
@@ -61,7 +61,7 @@ func PlanRebuild(source, destination Replica, requested Image, options Options) 
 	return p.plan, nil
 }
 
-// planner goes from the two replicas to the plan, a question at a time.
+// planner turns the two replicas into a plan, one decision at a time.
 type planner struct {
 	source, destination Replica
 	options             Options
@@ -69,30 +69,30 @@ type planner struct {
 	image      Image
 	tree       SnapshotTree
 	sourceHead Lvol
-	imageAt    int          // the image's position in the destination's store; notYet: it is fetched
-	fetched    BackingImage // what is fetched
+	imageAt    int          // the image's position in the destination's store; notMade: it is fetched
+	fetched    BackingImage // the image to fetch
 	fetch      bool
 
 	decisions []decision // by position in tree
 	names     []string   // that the copies will have, by position in tree; "" for what is kept
-	toDelete  []bool     // by position in the destination's store: it is the replica's own, and does not stay
-	deletions []int      // the positions of the doomed, leaf first
+	toDelete  []bool     // by position in the destination's store
+	deletions []int      // the same as positions, leaf first
 	keepHead  bool
 
 	plan Plan
 }
 
-// decision is what becomes of one snapshot of the source's tree.
+// decision says how the rebuild treats one snapshot of the source's tree.
 type decision struct {
-	counterpart int    // position in the destination's store of the snapshot of that name; noPlace: there is none
-	kept        bool   // the twin stays; else the snapshot is copied
+	counterpart int    // position in the destination's store of the snapshot of that name; noPosition: none
+	kept        bool   // the counterpart is kept; otherwise the snapshot is copied
 	clusters    uint64 // how many are copied
-	detach      bool   // the twin hangs on something wrong
-	graft       bool   // the twin has to be given its parent
+	detach      bool   // the counterpart has a wrong parent
+	graft       bool   // the counterpart needs its right parent
 	reason      string // in words
 }
 
-// refuseItself: a replica that were rebuilt from itself would be deleted first.
+// refuseItself: a rebuild of a replica from itself would delete it first.
 func (p *planner) refuseItself() error {
 	source, destination := p.source, p.destination
 	if source.Name == destination.Name && source.Store.UUID == destination.Store.UUID {
@@ -107,8 +107,8 @@ func (p *planner) resolveImage(requested Image) (err error) {
 	return err
 }
 
-// readSource builds the source's tree. What the head has written itself counts
-// as one more snapshot.
+// readSource builds the source's tree. The head's own clusters count as one more
+// snapshot.
 func (p *planner) readSource() (err error) {
 	p.tree, err = NewSnapshotTree(p.source)
 	if err != nil {
@@ -127,8 +127,8 @@ func (p *planner) readSource() (err error) {
 	return nil
 }
 
-// refuseHurtSource: the views of a hurt source have been lying, so what was
-// written on top of them is unproven.
+// refuseHurtSource: readers of a hurt source saw wrong bytes, so what they wrote
+// afterwards is unproven.
 func (p *planner) refuseHurtSource() error {
 	if !p.source.Hurt(p.image) {
 		return nil
@@ -144,7 +144,7 @@ func (p *planner) warn(format string, args ...any) {
 	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(format, args...))
 }
 
-// locateImage finds the image on the destination, or has it fetched.
+// locateImage finds the image on the destination, or plans to fetch it.
 func (p *planner) locateImage() error {
 	name, ok := p.image.Name()
 	if !ok {
@@ -198,9 +198,9 @@ func (p *planner) bothProve() bool {
 	return p.source.Store.Proves && p.destination.Store.Proves && !p.options.NoChecksums
 }
 
-// checkUnprovenImage: two images of one name that neither a record nor a proof tells
-// to be one. Where both hosts could have proven it, the proof is missing because one
-// of the two is just changing.
+// checkUnprovenImage: neither records nor proofs show that the two images of one
+// name are equal. If both hosts could have proven it, the proof is missing because
+// one of the two is just changing.
 func (p *planner) checkUnprovenImage(name string, there, here BackingImage) error {
 	switch {
 	case there.recordedEqual(here) || there.Lvol.Own.provenEqual(here.Lvol.Own):
@@ -225,13 +225,13 @@ func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {
 	return nil
 }
 
-// decide settles for each snapshot of the source whether the destination's one
-// stays, and for each lvol of the destination whether it goes.
+// decide decides for each snapshot of the source whether its counterpart on the
+// destination is kept, and for each lvol of the destination whether it is deleted.
 func (p *planner) decide() error {
 	proof := newProof(p.source.Store, p.destination.Store, p.options)
 	counterparts := findCounterparts(p.source, p.destination)
 	p.decisions = make([]decision, len(p.tree.order))
-	for at := range p.source.members { // in the order in which they lie in memory
+	for at := range p.source.members { // in memory order, which is faster
 		if p.source.members[at].role == roleSnapshot {
 			p.decisions[p.tree.positions[at]] = p.decisionFor(&p.source.Store.Lvols[at], counterparts[at], &proof)
 		}
@@ -253,7 +253,7 @@ func (p *planner) decide() error {
 	return nil
 }
 
-// decisionFor compares a snapshot of the source with its twin.
+// decisionFor compares a snapshot of the source with its counterpart.
 func (p *planner) decisionFor(source *Lvol, counterpart int, proof *proof) decision {
 	f := decision{counterpart: counterpart, reason: "missing on the destination"}
 	if counterpart != noPosition {
@@ -265,9 +265,9 @@ func (p *planner) decisionFor(source *Lvol, counterpart int, proof *proof) decis
 	return f
 }
 
-// findCounterparts pairs the snapshots of two replicas by name: for each, by its
-// position in the source's store, the position in the destination's store of the
-// one that has the same name. Both replicas list theirs by name.
+// findCounterparts pairs the snapshots of two replicas by name. It returns, by
+// position in the source's store, the position in the destination's store. Both
+// replicas list their snapshots by name.
 func findCounterparts(source, destination Replica) []int {
 	counterparts := make([]int, len(source.Store.Lvols))
 	some, others := source.Snapshots, destination.Snapshots
@@ -285,7 +285,7 @@ func findCounterparts(source, destination Replica) []int {
 	return counterparts
 }
 
-// checkParent finds out whether a kept snapshot hangs where it should.
+// checkParent decides whether a kept snapshot has to be detached or grafted.
 func (p *planner) checkParent(i int, f *decision) {
 	parent := p.destination.index.parents[f.counterpart]
 	right := p.tree.rightParentAt(i, p.image)
@@ -305,15 +305,15 @@ func (p *planner) checkParent(i int, f *decision) {
 	}
 }
 
-// hasParent reports whether the destination's lvol at that place has a right parent: see
-// lvolOf.
+// hasParent reports whether the destination's lvol at that position has the given
+// parent; see lvolOf for at.
 func (p *planner) hasParent(place int, parent Parent, at int) bool {
 	actual := p.destination.index.parents[place]
 	return actual == p.positionOf(parent, at) && (actual != noParent || p.destination.parentAt(place).IsNone())
 }
 
-// rightParent is the rule (ancestor.go), as an lvol of the destination, for
-// the snapshot at that position in the tree.
+// rightParent is RightParent as an lvol of the destination, for the snapshot at
+// that position in the tree.
 func (p *planner) rightParent(i int) Ref {
 	return p.lvolOf(p.tree.rightParentAt(i, p.image), p.tree.parents[i])
 }
@@ -322,9 +322,8 @@ func (p *planner) rightHeadParent() Ref {
 	return p.lvolOf(RightHeadParent(p.tree, p.image), p.tree.head)
 }
 
-// lvolOf is the destination's lvol that a right parent is: the image, listed or
-// fetched, or the copy, kept or made, of the snapshot at that position of the
-// tree.
+// lvolOf turns a right parent into an lvol of the destination: the image, listed or
+// fetched, or the copy, kept or new, of the snapshot at that position of the tree.
 func (p *planner) lvolOf(parent Parent, at int) Ref {
 	place := p.positionOf(parent, at)
 	_, isImage := parent.Image()
@@ -340,7 +339,7 @@ func (p *planner) lvolOf(parent Parent, at int) Ref {
 	}
 }
 
-// notMade is the place of what the plan makes.
+// notMade is the position of an lvol that the plan creates.
 const notMade = -2
 
 // positionOf is lvolOf as a position in the destination's store.
@@ -358,8 +357,8 @@ func (p *planner) positionOf(parent Parent, at int) int {
 	}
 }
 
-// findDeletions lists what is the destination replica's own and does not stay,
-// leaf first: an lvol is deleted only when nothing hangs on it any more.
+// findDeletions lists the destination replica's lvols that are not kept, leaf
+// first: an lvol is deleted only when it has no clones left.
 func (p *planner) findDeletions() {
 	p.toDelete = p.destination.deletable()
 	for i := range p.decisions {
@@ -370,8 +369,8 @@ func (p *planner) findDeletions() {
 	p.deletions = p.destination.index.leafFirst(p.toDelete)
 }
 
-// canKeepHead: if nothing else changes, a head with the right parent and size
-// and nothing of its own is as good as a new one.
+// canKeepHead: if nothing else changes, a head with the right parent and size and
+// no clusters of its own is as good as a new one.
 func (p *planner) canKeepHead() bool {
 	head := p.destination.Head
 	if head == nil || len(p.deletions) > 0 || p.plan.SystemSnapshot != nil {

@@ -2,8 +2,8 @@ package domain
 
 import "fmt"
 
-// Refusal is an error by which nothing was changed: what was asked for cannot
-// be done safely, and the text says why, with names and figures.
+// Refusal marks errors that guarantee that nothing was changed: the request cannot
+// be fulfilled safely. The text gives the reason, with names and figures.
 type Refusal struct{ reason string }
 
 // Error is the reason.
@@ -13,15 +13,15 @@ func refuse(format string, args ...any) *Refusal {
 	return &Refusal{fmt.Sprintf(format, args...)}
 }
 
-// LossRefusal is a refusal that Options.Overwrite lifts: the rebuild would
-// delete what may be the only copy of something.
+// LossRefusal is a refusal that Options.Overwrite lifts: the rebuild would delete data
+// that may be the only copy.
 type LossRefusal struct {
 	refusal *Refusal
-	Replica string // whose name has to be repeated
+	Replica string // the name to repeat in Options.Overwrite
 }
 
-// Error says what would be lost.
+// Error lists what would be lost.
 func (r *LossRefusal) Error() string { return r.refusal.Error() }
 
-// Unwrap is the refusal that it is.
+// Unwrap returns the Refusal.
 func (r *LossRefusal) Unwrap() error { return r.refusal }

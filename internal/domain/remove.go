@@ -2,11 +2,10 @@ package domain
 
 import "slices"
 
-// PlanRemoval says how a replica is deleted: the head first, since a replica
-// without one is not whole, then its snapshots and what is in flight, leaf
-// first, so that nothing merges into anything. Stopped anywhere, it can be
-// planned again from what is left. A replica that anything else hangs on, such
-// as a linked clone or another replica, is refused.
+// PlanRemoval plans the deletion of a replica: the head first, since a replica without
+// one is incomplete, then its snapshots and in-flight lvols, leaf first, so that
+// nothing merges. If it is interrupted, it can be planned again from the leftovers.
+// Refuses a replica with a foreign clone, such as a linked clone or another replica.
 func PlanRemoval(r Replica) (Plan, error) {
 	if !r.Exists() {
 		return Plan{}, refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
@@ -64,8 +63,8 @@ func (r Replica) refuseRemovalInUse(toDelete []Lvol) error {
 	return nil
 }
 
-// refuseAmbiguousRemoval: where names can be read in several ways, what is left when the
-// removal is stopped must still be told from another replica's.
+// refuseAmbiguousRemoval: after an interruption, the leftovers must still be
+// distinguishable from another replica's lvols.
 func (r Replica) refuseAmbiguousRemoval(toDelete []Lvol) error {
 	if !slices.ContainsFunc(toDelete, func(l Lvol) bool { return len(readings(l)) > 1 }) {
 		return nil

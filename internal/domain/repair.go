@@ -6,17 +6,15 @@ import (
 	"strings"
 )
 
-// PlanRepair says how a replica whose ancestor lost its image is put right on
-// its own host: by a graft. No byte is copied, its snapshots keep their data,
-// and nothing is set loose on the way: at every moment each lvol hangs where it
-// did, or where it belongs. What an interrupted repair leaves, spacers, is found
-// and put right as well.
+// PlanRepair plans the repair of a replica whose ancestor lost its image, on its own
+// host, by a graft. No byte is copied and the snapshots keep their data. No lvol is
+// detached: at every moment each lvol has its old parent or its right one. Spacers
+// that an interrupted repair has left are removed.
 //
-// requested is what the caller knows of the volume's image, others are replicas of
-// the same volume that may know it, too. What a graft does not cure is refused,
-// before anything changes: such a replica is rebuilt from a healthy one. That
-// the right lineage does not make good what was written while it was wrong, the
-// plan warns of.
+// requested is the volume's image as the caller knows it; others are replicas of the
+// same volume that may identify it. Refuses a replica that a graft does not repair:
+// rebuild it from a healthy one. The plan warns that a graft does not repair data
+// that was written while the parent was wrong.
 func PlanRepair(r Replica, requested Image, others ...Replica) (Plan, error) {
 	if err := r.requireWhole(); err != nil {
 		return Plan{}, err
@@ -54,7 +52,7 @@ type repairer struct {
 	replica Replica
 	audit   ReplicaAudit
 	plan    Plan
-	grafts  map[string]int // by UUID of what is grafted: the operation
+	grafts  map[string]int // position of the operation, by UUID of the grafted lvol
 }
 
 func (p *repairer) add(step Step, o Operation) int {
@@ -65,8 +63,8 @@ func (p *repairer) add(step Step, o Operation) int {
 	return at
 }
 
-// refuseForeignClones: what belongs to somebody else and hangs on the replica
-// reads what it reads; a graft would change that under its owner's feet.
+// refuseForeignClones: a graft would change the bytes that a foreign clone of the
+// replica reads.
 func (p *repairer) refuseForeignClones() error {
 	r := p.replica
 	for _, m := range p.audit.misplaced {
@@ -83,8 +81,8 @@ func (p *repairer) refuseForeignClones() error {
 	return nil
 }
 
-// refuseInUse: a reader of what is grafted sees other bytes from one moment to the
-// next. A graft that changes no view is harmless.
+// refuseInUse: a graft changes the bytes that readers of the lvol see. A graft that
+// changes no byte is harmless.
 func (p *repairer) refuseInUse() error {
 	r := p.replica
 	for _, m := range p.audit.misplaced {
@@ -107,7 +105,7 @@ func (p *repairer) refuseInUse() error {
 	return nil
 }
 
-// alreadyReads reports whether what hangs on a spacer reads what it should already.
+// alreadyReads reports whether the clone of a spacer already reads the right bytes.
 func (p *repairer) alreadyReads(m misplaced) bool {
 	if !m.viaSpacer {
 		return false
@@ -120,8 +118,8 @@ func (p *repairer) alreadyReads(m misplaced) bool {
 	return on == uuid
 }
 
-// descendsFrom reports whether the lvol at that position has the other among what it
-// reads through to.
+// descendsFrom reports whether the lvol with that UUID is an ancestor of the lvol at
+// that position.
 func (r Replica) descendsFrom(at int, uuid string) bool {
 	for ancestor := r.index.parents[at]; ancestor != noParent; ancestor = r.index.parents[ancestor] {
 		if r.Store.Lvols[ancestor].UUID == uuid {
@@ -131,8 +129,8 @@ func (r Replica) descendsFrom(at int, uuid string) bool {
 	return false
 }
 
-// graft puts every misplaced lvol where it belongs, in one step each: an lvol
-// that hung loose on the way would read zeros meanwhile.
+// graft gives every misplaced lvol its right parent, in one operation each: an lvol
+// that is detached first would read zeros meanwhile.
 func (p *repairer) graft() {
 	p.grafts = make(map[string]int)
 	for _, m := range p.audit.misplaced {
@@ -147,9 +145,8 @@ func (p *repairer) graft() {
 	}
 }
 
-// removeSpacers deletes what is in flight, empty, and has nothing on it once the
-// grafts are done, leaf first. What holds data or is in use stays: it may be
-// somebody's work.
+// removeSpacers deletes empty in-flight lvols that have no clones after the grafts,
+// leaf first. Those that hold data or are in use stay: somebody may still need them.
 func (p *repairer) removeSpacers() {
 	r := p.replica
 	removed := make(map[string]int)
@@ -172,8 +169,8 @@ func (p *repairer) removeSpacers() {
 	}
 }
 
-// deletableAfter lists the operations after which nothing hangs on the lvol any
-// more; free is false if something will.
+// deletableAfter lists the operations after which the lvol has no clones left; ok is
+// false if some remain.
 func (p *repairer) deletableAfter(l Lvol, removed map[string]int) (after []int, ok bool) {
 	for _, child := range p.replica.Store.Lvols {
 		if child.Parent != l.UUID {
@@ -203,7 +200,7 @@ func (p *repairer) record() {
 	)
 }
 
-// warn says what a graft does not make good.
+// warn describes the damage that a graft does not repair.
 func (p *repairer) warn() {
 	var hurt []string
 	for _, m := range p.audit.misplaced {

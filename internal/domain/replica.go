@@ -6,33 +6,33 @@ import (
 	"strings"
 )
 
-// Replica is what belongs to one replica on its store: for a healthy one a
-// head and the tree of snapshots under it; for a broken or half rebuilt one
-// whatever is left, a forest.
+// Replica is a replica on its store. A healthy one has a head and a tree of
+// snapshots; a broken or half rebuilt one has whatever is left, a forest.
 type Replica struct {
 	Name  string
 	Store Listing
 
-	Head      *Lvol      // nil: the replica has none, so it is not whole
+	Head      *Lvol      // nil: the replica has none, so it is incomplete
 	Snapshots []Snapshot // by name
 	InFlight  []Lvol     // in-flight lvols and an adapter's helpers, by name
 
-	// AllowInUse allows to change lvols of the replica that somebody uses (Lvol.UsedBy),
-	// where the host survives it.
+	// AllowInUse permits changes to lvols that are in use (Lvol.UsedBy), unless they
+	// would hang the host.
 	AllowInUse bool
 
 	index     *index
-	members   []membership // what each lvol of the store is to the replica, by position
+	members   []membership // of each lvol of the store, by position
 	positions []int        // of Snapshots in the store
 	head      int          // position of the head in the store
 	exists    bool
-	images    []string // that lvols of the replica hang on, each once
+	images    []string // that are parents of lvols of the replica, each once
 
 	lineage  *lineages
-	expected map[string]bool // names of the source's snapshots, of a destination
+	expected map[string]bool // of a destination: the names of the source's snapshots
 }
 
-// membership is what an lvol is to a replica. The zero belonging is nothing.
+// membership is the role of an lvol in a replica. The zero value means that the
+// lvol is not the replica's.
 type membership struct {
 	role     role
 	snapshot string // its name without the replica's
@@ -45,16 +45,16 @@ type Snapshot struct {
 	Lvol Lvol
 }
 
-// NewReplica picks from a store what belongs to the replica. Lineage decides;
-// the name decides only for what is loose, and what may then belong to
-// another replica of that store is refused.
+// NewReplica finds the lvols of the replica on a store. Lineage decides. The name
+// decides only for lvols without relatives; one that may then belong to another
+// replica of that store is refused.
 func NewReplica(store Listing, name string) (Replica, error) {
 	return newReplica(store, name, nil)
 }
 
-// NewDestination is NewReplica for the replica that is rebuilt from source. A
-// loose lvol that is called as the copy of one of the source's snapshots would
-// be is taken for that.
+// NewDestination is NewReplica for the replica that is rebuilt from source. An
+// lvol without relatives whose name is that of a copy of one of the source's
+// snapshots is taken for that copy.
 func NewDestination(store Listing, name string, source Replica) (Replica, error) {
 	expected := make(map[string]bool, len(source.Snapshots))
 	for i := range source.Snapshots {
@@ -71,7 +71,7 @@ func newReplica(store Listing, name string, expected map[string]bool) (Replica, 
 	return x.replica(name, expected)
 }
 
-// replica is newReplica where the store is indexed already.
+// replica is newReplica for a store that is already indexed.
 func (x *index) replica(name string, expected map[string]bool) (Replica, error) {
 	store := x.store
 	r := Replica{Name: name, Store: store, index: x, members: make([]membership, len(store.Lvols)), expected: expected}
@@ -86,8 +86,8 @@ func (x *index) replica(name string, expected map[string]bool) (Replica, error) 
 	return r, nil
 }
 
-// list fills Snapshots and InFlight. The names of either begin alike, so they
-// are in the order of the whole store's.
+// list fills Snapshots and InFlight. The names of each kind share a prefix, so the
+// order of the store's names is theirs, too.
 func (r *Replica) list() {
 	r.positions = make([]int, 0, len(r.members))
 	for _, lvol := range r.index.byName {
@@ -105,7 +105,7 @@ func (r *Replica) list() {
 	}
 }
 
-// take adds the lvol at that position of the store if it is the replica's.
+// take adds the lvol at that position of the store if it belongs to the replica.
 func (r *Replica) take(at int) error {
 	l := &r.Store.Lvols[at]
 	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(at) {
@@ -116,7 +116,7 @@ func (r *Replica) take(at int) error {
 	if !mayBe {
 		return nil
 	}
-	if len(all) > 1 { // almost always there is one, and that is that
+	if len(all) > 1 { // rare
 		if ours, err := r.lineage.owns(*l); err != nil || !ours {
 			return err
 		}
@@ -130,19 +130,19 @@ func (r *Replica) take(at int) error {
 	return nil
 }
 
-// owns reports whether the lvol is the replica's.
+// owns reports whether the lvol belongs to the replica.
 func (r Replica) owns(uuid string) bool {
 	at, ok := r.index.byUUID[uuid]
 	return ok && r.members[at].role != roleForeign
 }
 
-// located names a replica among those of other stores.
+// located is the replica's name with its lvstore.
 func (r Replica) located() string { return r.Name + " on lvstore " + r.Store.Name }
 
-// Exists reports whether the store holds anything of the replica.
+// Exists reports whether the store has any lvol of the replica.
 func (r Replica) Exists() bool { return r.exists }
 
-// ParentOf is what an lvol of the store hangs on, in the replica's words.
+// ParentOf is the parent of an lvol of the store, as seen from the replica.
 func (r Replica) ParentOf(l Lvol) Parent {
 	at, ok := r.index.byUUID[l.Parent]
 	if !ok {
@@ -151,7 +151,7 @@ func (r Replica) ParentOf(l Lvol) Parent {
 	return r.asParent(at)
 }
 
-// parentAt is what the lvol at that position of the store hangs on.
+// parentAt is the parent of the lvol at that position of the store.
 func (r *Replica) parentAt(at int) Parent {
 	parent := r.index.parents[at]
 	if parent == noParent {
@@ -160,7 +160,7 @@ func (r *Replica) parentAt(at int) Parent {
 	return r.asParent(parent)
 }
 
-// asParent is the lvol at that position of the store as a parent.
+// asParent makes the lvol at that position of the store a parent.
 func (r Replica) asParent(at int) Parent {
 	if r.members[at].role == roleSnapshot {
 		return Parent{parentSnapshot, r.members[at].snapshot}
@@ -196,15 +196,15 @@ func (r *Replica) find(name string) (at int, ok bool) {
 	return at, at < len(r.Snapshots) && r.Snapshots[at].Name == name
 }
 
-// Hurt reports whether the replica lost its image: its ancestor, or the head
-// of one without snapshots, hangs on nothing although the volume has an image.
+// Hurt reports whether the replica lost its image: the volume has one, but no lvol
+// of the replica has an image as its parent.
 func (r Replica) Hurt(image Image) bool {
 	_, has := image.Name()
 	return has && len(r.images) == 0
 }
 
-// findImages lists the images that lvols of the replica hang on. More than one
-// is a contradiction.
+// findImages lists the images that are parents of lvols of the replica. More than
+// one is a contradiction.
 func (r *Replica) findImages() []string {
 	var names []string
 	for at := range r.members {
@@ -223,8 +223,8 @@ func (r *Replica) findImages() []string {
 	return names
 }
 
-// Views are the lvols whose views a volume shows or has shown: the snapshots and
-// the head.
+// Views are the lvols that readers of the volume can see: the snapshots and the
+// head.
 func (r Replica) Views() []Lvol {
 	var all []Lvol
 	for _, s := range r.Snapshots {
@@ -236,8 +236,8 @@ func (r Replica) Views() []Lvol {
 	return all
 }
 
-// deletable marks, by position in the store, the replica's snapshots and what it
-// has in flight.
+// deletable marks the replica's snapshots and in-flight lvols, by position in the
+// store.
 func (r *Replica) deletable() []bool {
 	marked := make([]bool, len(r.members))
 	for at, is := range r.members {
@@ -246,7 +246,8 @@ func (r *Replica) deletable() []bool {
 	return marked
 }
 
-// isImage reports whether a backing image is at that position of the store.
+// isImage reports whether the lvol at that position of the store is a backing
+// image.
 func (r *Replica) isImage(at int) bool {
 	if r.members[at].role != roleForeign {
 		return false

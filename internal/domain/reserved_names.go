@@ -2,8 +2,8 @@ package domain
 
 import "strings"
 
-// Longhorn (v2 data engine) keeps some forms of names for features of its own.
-// An lvol that is called so is nobody's replica here, and nothing new is.
+// Longhorn (v2 data engine) reserves some forms of names for features of its own. An
+// lvol with such a name belongs to no replica, and this engine creates none.
 const (
 	linkedCloneInfix = "-clone-ep-"   // entry points of linked clones
 	cloningSuffix    = "-cloning"     // a replica that a clone of a volume fills
@@ -15,8 +15,8 @@ const (
 	replicaIDLength = 8 // of Longhorn's <volume>-r-<8 letters and digits>
 )
 
-// reservedLvolForm is the form that Longhorn reserves for lvols whatever they
-// belong to, and that an lvol of that name has; "": none.
+// reservedLvolForm is the reserved form of an lvol's name, of whatever replica; "":
+// none.
 func reservedLvolForm(name string) string {
 	switch {
 	case strings.Contains(name, linkedCloneInfix):
@@ -31,9 +31,9 @@ func reservedLvolForm(name string) string {
 	return ""
 }
 
-// reservedReplicaForm is the form that Longhorn reserves and that a replica of
-// that name would have; "": none. A volume may itself be called "shard-1" or
-// "x-r-0a1b2c3d-expired-y", so what Longhorn takes for a replica is one.
+// reservedReplicaForm is the reserved form of a replica's name; "": none. A volume may
+// itself be called "shard-1" or "x-r-0a1b2c3d-expired-y", so every name that Longhorn
+// loads as a replica is allowed.
 func reservedReplicaForm(name string) string {
 	if form := reservedLvolForm(name); form != "" {
 		return form
@@ -66,8 +66,8 @@ func isExpired(name string) bool {
 	return ok
 }
 
-// isLonghornReplica: Longhorn loads what is called <volume>-r-<8 letters and
-// digits> as a replica, and nothing else.
+// isLonghornReplica: Longhorn loads only lvols named <volume>-r-<8 letters and digits>
+// as replicas.
 func isLonghornReplica(name string) bool {
 	i := len(name) - replicaIDLength - len(replicaInfix)
 	if i <= 0 || name[i:i+len(replicaInfix)] != replicaInfix {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// What can be done to the snapshots of a whole replica. The volume's other
-// replicas are not looked at: who does the same to all of them keeps them equal.
+// Operations on the snapshots of one complete replica. The caller does the same to
+// the volume's other replicas to keep them equal.
 
 func (r Replica) requireWhole() error {
 	switch {
@@ -38,8 +38,8 @@ func (r Replica) requireSnapshot(name string) (Snapshot, error) {
 	return s, r.refuseExternal(at)
 }
 
-// CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's
-// head, or could not be told from another replica's.
+// CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's head, or
+// whose name would be ambiguous with another replica's.
 func (r Replica) CheckNewSnapshot(name string) error {
 	if err := CheckSnapshotName(name); err != nil {
 		return refuse("%v", err)
@@ -60,18 +60,17 @@ func (r Replica) CheckNewSnapshot(name string) error {
 	return r.refuseInUse(r.Head, changeFreeze)
 }
 
-// SnapshotRemoval is what deleting a snapshot takes.
+// SnapshotRemoval describes the deletion of a snapshot.
 type SnapshotRemoval struct {
 	Snapshot Snapshot
-	// Into is the only lvol that hangs on it: the clusters that it lacks move into
-	// it. nil: nothing hangs on it.
+	// Into is the snapshot's only clone, which takes over its clusters. nil: it has no
+	// clone.
 	Into *Lvol
 }
 
-// PlanSnapshotRemoval says how a snapshot is deleted. Nothing that is read
-// through it changes: where one lvol of the replica hangs on it, it merges into
-// that one. Where more do, their bytes would have to be copied into each; that
-// is refused, and so is what is shared with somebody else.
+// PlanSnapshotRemoval plans the deletion of a snapshot. No clone reads other bytes
+// afterwards: the snapshot merges into its only clone. Refuses a snapshot with several
+// clones, whose bytes would have to be copied into each, and one with a foreign clone.
 func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 	if err := r.requireWhole(); err != nil {
 		return SnapshotRemoval{}, err
@@ -112,23 +111,22 @@ func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 	return removal, nil
 }
 
-// Revert is what it takes to go back to a snapshot: the head is deleted, and a
-// new one cloned from the snapshot.
+// Revert describes the return to a snapshot: the head is deleted and a new one is
+// cloned from the snapshot.
 type Revert struct {
 	Snapshot Snapshot
-	Old      *Lvol  // the head; nil: an earlier revert was stopped after it had deleted it
-	Size     uint64 // bytes, of the new head: the volume's, which may have grown since the snapshot
+	Old      *Lvol  // the head; nil: an interrupted revert has deleted it
+	Size     uint64 // of the new head, in bytes: the volume's, which may have grown since the snapshot
 	Record   string // of the new head
 
-	// StandIns are what earlier reverts have left: lvols in flight that keep size
+	// StandIns are in-flight lvols that interrupted reverts have left. They keep size
 	// and record while there is no head.
 	StandIns []Lvol
 }
 
-// PlanRevert says how a replica goes back to a snapshot. What the head holds
-// itself is lost. A replica without a head is refused, unless the stand-in of a
-// revert to that snapshot which was stopped tells what the head was, or size,
-// in bytes, says it; else size is 0.
+// PlanRevert plans the return of a replica to a snapshot. The head's own data is lost.
+// size is that of the volume in bytes, or 0. Refuses a replica without a head, unless
+// size is given or the stand-in of an interrupted revert has it.
 func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
 	if !r.Exists() {
 		return Revert{}, r.requireWhole()
@@ -156,7 +154,7 @@ func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
 			return Revert{}, refuse("the head of replica %s has %d bytes, not %d", r.Name, r.Head.Size, size)
 		}
 	case len(revert.StandIns) > 0:
-		// All of them are of the head that is gone.
+		// All of them describe the deleted head.
 		revert.Size, revert.Record = revert.StandIns[0].Size, revert.StandIns[0].Record
 	case size == 0:
 		return Revert{}, refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it; if a revert was stopped here, or only snapshots are left, say the size of the volume", r.Name, r.Store.Name)
@@ -170,6 +168,5 @@ func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
 	return revert, nil
 }
 
-// isStandIn: a rebuild gives nothing in flight a record, and an adapter gives it
-// last.
+// isStandIn: rebuilds give in-flight lvols no record, and an adapter writes it last.
 func isStandIn(l Lvol) bool { return !l.ReadOnly && l.Own.Count == 0 && l.Record != "" }

@@ -3,15 +3,14 @@ package domain
 import "fmt"
 
 // A volume can be rebuilt from several of its replicas. One of them is the
-// primary: what the rebuilt replica has to be is planned from it alone. Another
-// one only lends: it serves the copy of a snapshot in place of the primary, if
-// that snapshot is proven to be the same on both. So what several sources have
-// served belongs together.
+// primary: the plan is made from it alone. A secondary source serves the copy of a
+// snapshot in place of the primary, if that snapshot is proven to be the same on
+// both. So copies that several sources have served are consistent.
 
-// PickPrimary is the position of the first source that is whole and healthy and
-// can be copied from to that store. Where none is, it is that of the first hurt
-// one, on which PlanRebuild decides; -1 where there is none of these either.
-// flaws say what is wrong with each source, nil where nothing is.
+// PickPrimary returns the position of the first source that is complete, healthy
+// and can be copied to that store. If there is none, it returns the position of the
+// first hurt one, which PlanRebuild refuses or accepts; -1 if there is none of these
+// either. flaws says what is wrong with each source, nil if nothing is.
 func PickPrimary(requested Image, sources []Replica, destination Listing) (primary int, flaws []error) {
 	flaws = make([]error, len(sources))
 	var whole []Replica
@@ -20,8 +19,8 @@ func PickPrimary(requested Image, sources []Replica, destination Listing) (prima
 			whole = append(whole, r)
 		}
 	}
-	// Which image the volume has, the lineage of one tells for all of them. Two
-	// that disagree are refused later, with both named.
+	// One lineage identifies the image for all sources. Two that disagree are refused
+	// later, with both named.
 	image, _ := agreedImage(imageEvidence(requested, sameVolume(whole)...))
 	primary, hurt := -1, -1
 	for i, r := range sources {
@@ -41,7 +40,7 @@ func PickPrimary(requested Image, sources []Replica, destination Listing) (prima
 	return primary, flaws
 }
 
-// unsuitable says why nothing can be planned from a replica.
+// unsuitable says why no plan can be made from a replica.
 func unsuitable(r Replica, destination Listing) error {
 	if !r.Exists() {
 		return refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
@@ -52,7 +51,7 @@ func unsuitable(r Replica, destination Listing) error {
 	return (&planner{source: r, destination: Replica{Store: destination}}).refuseOtherGeometry()
 }
 
-// unprovenContent says why what a replica shows may not be what was written.
+// unprovenContent says why the replica may not contain the bytes that were written.
 func unprovenContent(r Replica, image Image) error {
 	name, has := image.Name()
 	if !has {
@@ -67,10 +66,11 @@ func unprovenContent(r Replica, image Image) error {
 	return nil
 }
 
-// SecondarySource is what another source may serve in place of the primary.
+// SecondarySource lists the lvols that another source may serve in place of the
+// primary.
 type SecondarySource struct {
-	// Origins are the lvols that may be copied, by the UUID that the same lvol has on the
-	// primary.
+	// Origins are the lvols that may be copied from it, by the UUID of the same lvol on
+	// the primary.
 	Origins map[string]Origin
 
 	// Mismatches names each lvol that has the same name on the other source and is
@@ -83,11 +83,11 @@ type SecondarySource struct {
 	Unusable string
 }
 
-// NewSecondarySource says which of the primary's lvols, snapshots or the image, may be
-// copied from another replica of the volume. Nothing but a proof counts: the
-// name, the time of creation and the number of clusters are the same after a
-// merge, which has other data. PlanRebuild keeps snapshots by the same rule. The
-// parent has to be the same, too: an lvol on another parent has another history.
+// NewSecondarySource finds the primary's lvols, snapshots or the image, that may be
+// copied from another replica of the volume. Only a proof counts: a merge keeps the
+// name, the time of creation and sometimes the number of clusters, but changes the
+// data. PlanRebuild keeps snapshots by the same rule. The parent must be the same,
+// too: an lvol with another parent has another history.
 func NewSecondarySource(primary, other Replica, image Image, copied []string) SecondarySource {
 	secondary := SecondarySource{Origins: make(map[string]Origin)}
 	if secondary.Unusable = unusableReason(primary, other, image); secondary.Unusable != "" {
@@ -124,7 +124,7 @@ func SecondaryProofCandidates(primary, other Replica, image Image, copied []stri
 	return onPrimary, onOther
 }
 
-// unusableReason says why another replica serves nothing, "" where it may.
+// unusableReason says why another replica may not serve any copy, "" if it may.
 func unusableReason(primary, other Replica, image Image) string {
 	if primary.Store.UUID == other.Store.UUID && primary.Name == other.Name {
 		return "it is the same replica"
@@ -151,15 +151,15 @@ func unusableReason(primary, other Replica, image Image) string {
 	return ""
 }
 
-// pair is an lvol of the primary and what has its name on another replica.
+// pair is an lvol of the primary and its counterpart on another replica.
 type pair struct {
 	what                   string
 	ours, theirs           Lvol
-	ourParent, theirParent string // what they hang on, in the tree; "": they are ancestors
+	ourParent, theirParent string // in the tree; "": they are ancestors
 	recorded               bool   // attributes, on both
 }
 
-// pairs are in the order of what is copied.
+// pairs are in the order of the copied lvols.
 func pairs(primary, other Replica, image Image, copied []string) []pair {
 	positions := make(map[string]int, len(primary.Snapshots))
 	for i := range primary.Snapshots {
@@ -188,7 +188,7 @@ func pairs(primary, other Replica, image Image, copied []string) []pair {
 	return all
 }
 
-// parentSnapshotName is the name of what a snapshot hangs on in the tree, "" for the
+// parentSnapshotName is the name of a snapshot's parent in the tree, "" for the
 // ancestor.
 func parentSnapshotName(r Replica, s Snapshot) string {
 	if name, ok := r.ParentOf(s.Lvol).Snapshot(); ok {
@@ -197,7 +197,7 @@ func parentSnapshotName(r Replica, s Snapshot) string {
 	return ""
 }
 
-// differ says in what the two differ at first sight, "" for nothing.
+// differ describes the first difference in the metadata, "" for none.
 func (p pair) differ() string {
 	switch {
 	case !p.theirs.ReadOnly:

@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// The sources of a rebuild may differ: one of them was away for a while, is empty,
-// or missed an expansion. Which one is right, nobody here can know. So a primary
-// that lacks what only another source has is refused, unless the caller has said
-// that it is the right one.
+// The sources of a rebuild may differ: one of them was offline for a while, is empty,
+// or missed an expansion. The engine cannot know which one is right. So it refuses a
+// primary that lacks data of another source, unless the caller has named the primary
+// as the right one.
 
-// CheckPrimary compares the primary with the volume's other sources, also with
-// those that serve nothing. Warnings say what a replica rebuilt from the primary
-// would lack, and which source has another size. It is a Refusal where that is a
-// user's snapshot, a part of the size or all the data. right: the caller has said
-// that the primary is right, so nothing is refused.
+// CheckPrimary compares the primary with the volume's other sources, including those
+// that serve no copies. Warnings list what a replica rebuilt from the primary would
+// lack, and the sources that have another size. It returns a Refusal if that is a user's
+// snapshot, a part of the size or all the data. trusted: the caller has named the
+// primary as the right source, so nothing is refused.
 func CheckPrimary(primary Replica, others []Replica, trusted bool) (warnings []string, err error) {
 	var losses []string
 	for _, other := range others {
@@ -29,12 +29,12 @@ func CheckPrimary(primary Replica, others []Replica, trusted bool) (warnings []s
 	return warnings, refuse("the sources differ, and a replica rebuilt from %s would lack what another one has: %s; say which source is right, or give the right ones only", primary.located(), strings.Join(losses, "; "))
 }
 
-// comparison is of the primary with one other source.
+// comparison compares the primary with one other source.
 type comparison struct {
 	primary, other Replica
 
-	lost        []string // that may not be lost without a word from the caller
-	differences []string // the rest
+	lost        []string // losses that the caller must confirm
+	differences []string // all others
 }
 
 func (c *comparison) addLoss(format string, args ...any) {
@@ -47,7 +47,7 @@ func (c *comparison) addDifference(format string, args ...any) {
 
 func (c *comparison) compare() {
 	if !c.other.Exists() {
-		return // it is passed over, and has nothing
+		return // nothing to compare
 	}
 	c.compareVolumes()
 	c.compareData()
@@ -68,8 +68,8 @@ func (c *comparison) compareData() {
 	}
 }
 
-// compareSnapshots leaves out the system snapshots of rebuilds: a rebuild takes
-// one of its primary alone.
+// compareSnapshots leaves out the system snapshots of rebuilds: a rebuild takes one of
+// its primary only.
 func (c *comparison) compareSnapshots() {
 	var users, systems lostSnapshots
 	for _, s := range c.other.Snapshots {
@@ -101,9 +101,9 @@ func (c *comparison) compareSizes() {
 	}
 }
 
-// compareHeads compares what was written since the newest snapshot. Where a
-// rebuild has frozen one of the heads and it was written to again, the clusters
-// of both may be the same ones, so then only their absence tells anything.
+// compareHeads compares the writes since the newest snapshot. If a rebuild has frozen
+// one of the heads and it was written to again, both may have written the same
+// clusters, so then only a head without clusters counts as a difference.
 func (c *comparison) compareHeads() {
 	if c.primary.Head == nil || c.other.Head == nil {
 		return
@@ -133,7 +133,7 @@ func (l *lostSnapshots) text(what string) string {
 	return fmt.Sprintf("%s %s (%s)", what, someNames(l.names), clustersText(l.clusters))
 }
 
-// someNames are as many as people read.
+// someNames lists at most ten names and counts the others.
 func someNames(names []string) string {
 	const enough = 10
 	if more := len(names) - enough; more > 0 {
@@ -142,7 +142,7 @@ func someNames(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// sameVolume are those that are not named as replicas of another volume than the
+// sameVolume leaves out replicas that are named as those of another volume than the
 // first one.
 func sameVolume(replicas []Replica) (same []Replica) {
 	for _, r := range replicas {
@@ -153,15 +153,15 @@ func sameVolume(replicas []Replica) (same []Replica) {
 	return same
 }
 
-// DifferentVolumes reports whether two replicas, by name, are named as replicas of different
-// volumes. Where one is named so and the other is not, they are, too.
+// DifferentVolumes reports whether two replicas are named as replicas of different
+// volumes. If only one name has the form of VolumeOfReplica, they are, too.
 func DifferentVolumes(a, b string) bool {
 	ofA, okA := VolumeOfReplica(a)
 	ofB, okB := VolumeOfReplica(b)
 	return (okA || okB) && (okA != okB || ofA != ofB)
 }
 
-// ownClusters is how many clusters the replica's head and snapshots have.
+// ownClusters is the number of clusters of the replica's head and snapshots.
 func (r Replica) ownClusters() (n uint64) {
 	for at, is := range r.members {
 		if is.role == roleHead || is.role == roleSnapshot {
@@ -171,8 +171,8 @@ func (r Replica) ownClusters() (n uint64) {
 	return n
 }
 
-// volumeSize is the head's size, and without a head that of the largest
-// snapshot; 0: nothing tells.
+// volumeSize is the head's size in bytes, or without a head that of the largest
+// snapshot; 0: not known.
 func (r Replica) volumeSize() (size uint64) {
 	if r.Head != nil {
 		return r.Head.Size
@@ -185,9 +185,9 @@ func (r Replica) volumeSize() (size uint64) {
 
 // headWrites is what a head has written since a snapshot.
 type headWrites struct {
-	since    string // the newest snapshot that no rebuild took of the head; "": there is none
-	clusters uint64 // of the head, and of what rebuilds took of it
-	frozen   bool   // a rebuild took a snapshot of it
+	since    string // the newest snapshot that no rebuild has taken of the head; "": none
+	clusters uint64 // of the head and of the snapshots that rebuilds have taken of it
+	frozen   bool   // a rebuild has taken a snapshot of it
 }
 
 func (r Replica) sinceSnapshot() headWrites {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Listing is one consistent look at a host's lvstore: what it is like and every
-// lvol on it, whoever's it is.
+// Listing is a consistent list of a host's lvstore: its properties and all lvols
+// on it, whoever owns them.
 type Listing struct {
 	UUID          string // of the lvstore; part of the names of its backing images
 	Name          string
@@ -18,9 +18,9 @@ type Listing struct {
 	FreeClusters  uint64
 	NameLimit     int // bytes that an lvol's name may have; 0: no limit
 
-	// Proves: the host tells maps and checksums of own clusters.
+	// Proves: the host reports maps and checksums of own clusters.
 	Proves bool
-	// Records: the host keeps attributes of snapshots and the record of heads.
+	// Records: the host keeps attributes of snapshots and the record of a head.
 	Records bool
 
 	Lvols []Lvol
@@ -37,14 +37,13 @@ type Lvol struct {
 	// through to: in SPDK's words it is a clone of an external snapshot. "": none.
 	External string
 
-	// Degraded: the external snapshot that it reads through to, itself or by its
-	// parents, is missing, so that the host cannot open it. Size, parent, own
-	// clusters and what is recorded are unknown, and ReadOnly says no more than
-	// that something may hang on it.
+	// Degraded: the external snapshot that it or one of its ancestors reads
+	// through to is missing, so the host cannot open it. Size, parent, own clusters
+	// and records are unknown, and ReadOnly means only that it may have clones.
 	Degraded bool
 
-	// ReadOnly tells a snapshot from a writable lvol, also where the store
-	// has forgotten to list it as one.
+	// ReadOnly distinguishes a snapshot from a writable lvol, also if the store
+	// fails to list it as a snapshot.
 	ReadOnly bool
 	Own      Clusters
 
@@ -52,21 +51,21 @@ type Lvol struct {
 	Record     string      // of a head: the name of its backing image, RecordNoImage, or "" for none written
 	Image      ImageRecord // of a backing image
 
-	UsedBy User // who has it besides this engine's runs; the zero User: nobody, or the host cannot tell
+	UsedBy User // who uses it besides this engine's runs; the zero User: nobody, or the host cannot tell
 }
 
-// Clusters are the clusters that an lvol has allocated itself; everything
-// else it reads from its parent.
+// Clusters are the clusters that an lvol has allocated itself. It reads all others
+// from its parent.
 type Clusters struct {
 	Count uint64
-	// Map and Checksum are opaque: equal maps are equal positions. They prove
-	// something only together, since SPDK's checksum does not cover positions.
-	// Both are "" where nothing is proven.
+	// Map and Checksum are opaque: equal maps mean equal positions. They prove
+	// equality only together, since SPDK's checksum does not cover positions. Both
+	// are "" if nothing is proven.
 	Map      string
 	Checksum string
 }
 
-// Proven reports whether the host has told map and checksum.
+// Proven reports whether the host has reported map and checksum.
 func (c Clusters) Proven() bool { return c.Map != "" && c.Checksum != "" }
 
 // provenEqual reports whether both are proven, and equal.
@@ -74,25 +73,25 @@ func (c Clusters) provenEqual(other Clusters) bool {
 	return c.Proven() && other.Proven() && c == other
 }
 
-// Attributes are what a host records of a snapshot besides its data.
+// Attributes are the metadata that a host records of a snapshot.
 type Attributes struct {
 	CreatedAt   time.Time // UTC, whole seconds; zero where it is not recorded
 	UserCreated bool
 }
 
-// Equal compares what is recorded; times to the second, as hosts keep them.
+// Equal compares the recorded attributes, times to the second, as hosts keep them.
 func (a Attributes) Equal(b Attributes) bool {
 	return a.UserCreated == b.UserCreated && a.CreatedAt.Unix() == b.CreatedAt.Unix()
 }
 
-// ImageRecord is what a host records of a backing image.
+// ImageRecord is the metadata that a host records of a backing image.
 type ImageRecord struct {
 	UUID     string // of the image, the same on every host
 	Checksum string // SHA-512 of the image's bytes
 
-	// Unready is what is recorded of an image that was not finished, in the words
-	// of who made it: Longhorn gives one whose download has failed its final name,
-	// and the checksum that it should have had. "": it is whole, or nothing is told.
+	// Unready is the recorded state of an unfinished image, as its maker wrote it:
+	// Longhorn gives an image whose download has failed its final name and the
+	// checksum that it should have had. "": it is complete, or nothing is recorded.
 	Unready string
 }
 
@@ -111,8 +110,8 @@ func (s Listing) Clusters(size uint64) uint64 {
 	return n
 }
 
-// index finds lvols of a store, and what hangs on what. It holds positions in
-// Listing.Lvols: trees are large, and a position is found faster than a UUID.
+// index finds lvols of a store and their parents. It holds positions in
+// Listing.Lvols: trees are large, and a position is faster to look up than a UUID.
 type index struct {
 	store   Listing
 	byName  []named // all, sorted
@@ -171,8 +170,8 @@ func (x *index) findUUIDs() error {
 	return nil
 }
 
-// findParents looks right before each lvol first: chains are listed as they
-// grew, most often.
+// findParents first tries the lvol listed just before: most chains are listed in
+// the order in which they were created.
 func (x *index) findParents() error {
 	lvols := x.store.Lvols
 	x.parents = make([]int, len(lvols))
@@ -195,8 +194,8 @@ func (x *index) findParents() error {
 	return nil
 }
 
-// refuseCycles walks up from every lvol once; a walk that meets itself is a
-// cycle, which SPDK accepts and then hangs on.
+// refuseCycles follows the parents of every lvol once. A walk that meets itself
+// is a cycle; SPDK accepts one and then hangs.
 func (x *index) refuseCycles() error {
 	const unseen = 0
 	walkOf := make([]int, len(x.parents))
@@ -216,11 +215,10 @@ func (x *index) refuseCycles() error {
 	return nil
 }
 
-// leafFirst lists the positions of the marked lvols, each after those of them
-// that hang on it, and otherwise by name: an lvol is deleted only when nothing
-// hangs on it any more.
+// leafFirst lists the positions of the marked lvols, clones before their parents,
+// otherwise by name: an lvol is deleted only when it has no clones left.
 func (x *index) leafFirst(marked []bool) []int {
-	hanging := make([]int, len(x.parents)) // how many marked lvols hang on each
+	clones := make([]int, len(x.parents)) // how many marked clones each lvol has
 	count := 0
 	for at, parent := range x.parents {
 		if !marked[at] {
@@ -228,12 +226,12 @@ func (x *index) leafFirst(marked []bool) []int {
 		}
 		count++
 		if parent != noParent {
-			hanging[parent]++
+			clones[parent]++
 		}
 	}
 	ordered := make([]int, 0, count)
 	for at := range x.parents {
-		if marked[at] && hanging[at] == 0 {
+		if marked[at] && clones[at] == 0 {
 			ordered = append(ordered, at)
 		}
 	}
@@ -244,7 +242,7 @@ func (x *index) leafFirst(marked []bool) []int {
 		if parent == noParent {
 			continue
 		}
-		if hanging[parent]--; marked[parent] && hanging[parent] == 0 {
+		if clones[parent]--; marked[parent] && clones[parent] == 0 {
 			ordered = append(ordered, parent)
 		}
 	}

@@ -6,26 +6,25 @@ import (
 	"strings"
 )
 
-// Survey says of everything on a store whose it is.
+// Survey assigns every lvol on a store to a replica or an image.
 type Survey struct {
 	Store    Listing
 	Replicas []Replica      // by name
 	Unclear  []Unclear      // by name
 	Images   []BackingImage // finished ones, by name
-	Filling  []Lvol         // images that somebody fills, or has left, by name
-	Others   []Lvol         // what is none of these, by name
+	Filling  []Lvol         // unfinished images, being filled or left, by name
+	Others   []Lvol         // all other lvols, by name
 }
 
-// Unclear is a replica of whose lvols one cannot be told from another's. It
-// has to be renamed or deleted by hand; until then nothing is done to either.
+// Unclear is a replica with an lvol that may belong to another replica. Rename or
+// delete the lvol by hand; until then both replicas are left alone.
 type Unclear struct {
 	Name   string // of the replica
 	Reason string // names the lvol and both replicas
 }
 
-// NewSurvey finds the replicas of a store, whole ones and what is left of
-// others, by the names of their lvols and, where these can be read in several
-// ways, by lineage. A listing that contradicts itself is refused.
+// NewSurvey finds the replicas of a store, complete or not, by the names of their
+// lvols and, if these are ambiguous, by lineage. Refuses an inconsistent listing.
 func NewSurvey(store Listing) (Survey, error) {
 	x, err := newIndex(store)
 	if err != nil {
@@ -47,8 +46,8 @@ func NewSurvey(store Listing) (Survey, error) {
 type surveyor struct {
 	index    *index
 	survey   Survey
-	examined map[string]bool // replicas that were looked for already
-	assigned map[string]bool // UUIDs of lvols that somebody's are
+	examined map[string]bool // names of replicas
+	assigned map[string]bool // UUIDs of lvols
 }
 
 func (s *surveyor) findImages() {
@@ -67,10 +66,9 @@ func (s *surveyor) findImages() {
 	}
 }
 
-// findReplicas takes names that can be read in one way first: they are certain,
-// and tell whose the others are that they hang together with. What is left then
-// is loose. Users choose the names of snapshots, so of its readings the one with
-// the shortest replica name counts.
+// findReplicas takes unambiguous names first: they identify the replica of the other
+// lvols in their trees. The rest has no relatives. Users choose the names of
+// snapshots, so of their readings the one with the shortest replica name counts.
 func (s *surveyor) findReplicas() {
 	var loose [][]reading
 	var of []Lvol
@@ -95,7 +93,7 @@ func (s *surveyor) findReplicas() {
 	}
 }
 
-// addReplica adds the replica of that name, if anything is its own.
+// addReplica adds the replica of that name, if it has any lvol.
 func (s *surveyor) addReplica(name string) {
 	if s.examined[name] {
 		return
@@ -118,8 +116,7 @@ func (s *surveyor) addReplica(name string) {
 	}
 }
 
-// assignPossible keeps what may belong to an unclear replica from being shown as
-// nobody's.
+// assignPossible keeps lvols that may belong to an unclear replica out of Others.
 func (s *surveyor) assignPossible(replica string) {
 	for _, l := range s.survey.Store.Lvols {
 		if _, may := readingFor(l, replica); may {
@@ -137,7 +134,7 @@ func (s *surveyor) sort() {
 	slices.SortFunc(s.survey.Others, byName)
 }
 
-// UsersOf are the names of the lvols that hang on the image.
+// UsersOf lists the names of the image's clones.
 func (s Survey) UsersOf(image BackingImage) []string {
 	var users []string
 	for _, l := range s.Store.Lvols {

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// isSystemSnapshot reports whether a snapshot is called as systemSnapshot does.
+// isSystemSnapshot reports whether a snapshot has a name that systemSnapshot gives.
 func isSystemSnapshot(name string) bool {
 	id, ok := strings.CutPrefix(name, systemSnapPrefix)
 	return ok && isID(id)
 }
 
-// systemSnapshot names the snapshot that a head with clusters of its own
-// needs. The name is derived from the UUIDs of the head and its parent: a run
-// that is repeated asks for the same one.
+// systemSnapshot names the snapshot that a head with clusters of its own needs. The
+// name is derived from the UUIDs of the head and its parent, so a repeated run uses
+// the same one.
 func (r Replica) systemSnapshot() SystemSnapshot {
 	taken := make(map[string]bool, len(r.Snapshots))
 	for _, s := range r.Snapshots {

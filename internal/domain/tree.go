@@ -7,22 +7,21 @@ import (
 	"strings"
 )
 
-// SnapshotTree is the tree of snapshots of a whole replica, and where its
-// head hangs. A tree without a snapshot is one, too.
+// SnapshotTree is the tree of snapshots of a complete replica, with the position
+// of its head. It may be empty.
 type SnapshotTree struct {
 	replica   *Replica
 	order     []int    // positions in the store: parents before children, depth first; siblings by creation, then name
 	names     []string // of each in order
 	parents   []int    // of each in order, positions in order, too; noParent: the ancestor
-	head      int      // position in order of the head's parent; noParent: there is no snapshot
-	positions []int    // the other way round: by position in the store, position in order
+	head      int      // position in order of the head's parent; noParent: no snapshot
+	positions []int    // the inverse: position in order, by position in the store
 
-	system *Snapshot // is last in order, but not in the store yet; nil: there is none
+	system *Snapshot // the last one in order, not in the store yet; nil: none
 }
 
-// NewSnapshotTree builds the tree of a replica that others are rebuilt from.
-// It has a head, one root, and lvols that do not shrink towards the head, or
-// it is refused.
+// NewSnapshotTree builds the tree of a source replica. Refuses a replica that has
+// no head, more than one root, or an lvol that is smaller than its parent.
 func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 	if r.Head == nil {
 		return SnapshotTree{}, r.refuseHeadless()
@@ -43,8 +42,8 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 	return t, nil
 }
 
-// refuseHeadless says how a source gets a head, where nothing else is left of a
-// volume: a revert to one of its snapshots makes one.
+// refuseHeadless explains how a source without a head, perhaps the last replica of
+// a volume, gets one: a revert to one of its snapshots creates it.
 func (r Replica) refuseHeadless() error {
 	hanging := make(map[string]bool)
 	for i := range r.Snapshots {
@@ -62,8 +61,8 @@ func (r Replica) refuseHeadless() error {
 	return refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it from another one or, if there is none, revert it to its newest snapshot (%s) with the size of the volume, which gives it a head", r.Name, r.Store.Name, someNames(newest))
 }
 
-// findAncestor is the position in the store of the one snapshot that hangs on no
-// other one; noPlace: there is no snapshot.
+// findAncestor is the position in the store of the only snapshot whose parent is no
+// snapshot; noPosition: there is no snapshot.
 func (r *Replica) findAncestor() (int, error) {
 	ancestor := noPosition
 	for at := range r.members {
@@ -87,8 +86,8 @@ func (r *Replica) findAncestor() (int, error) {
 	return ancestor, nil
 }
 
-// fill walks down from the ancestor, depth first and without recursion: trees
-// may be a hundred thousand snapshots deep.
+// fill visits the tree from the ancestor on, depth first and without recursion:
+// trees may be a hundred thousand snapshots deep.
 func (t *SnapshotTree) fill(ancestor int) {
 	type step struct{ at, parent int }
 	family := t.replica.families(ancestor)
@@ -107,11 +106,11 @@ func (t *SnapshotTree) fill(ancestor int) {
 	}
 }
 
-// family are positions in the store: of a snapshot's eldest child, and of its
-// own next younger sibling; noPlace: it has none.
+// family links a snapshot to its eldest child and its next younger sibling, as
+// positions in the store; noPosition: none.
 type family struct{ eldest, younger int }
 
-// families are by position in the store, too.
+// families are indexed by position in the store.
 func (r *Replica) families(ancestor int) []family {
 	of := make([]family, len(r.members))
 	for at := range of {
@@ -167,8 +166,8 @@ func (t *SnapshotTree) findHeadParent() error {
 	return nil
 }
 
-// refuseExternal refuses what the tree cannot tell the view of: a part of its bytes
-// is on a bdev outside of the lvstore, or missing.
+// refuseExternal refuses an lvol that has a part of its bytes outside of the
+// lvstore, or is degraded: copies of the tree's clusters would be incomplete.
 func (r *Replica) refuseExternal(at int) error {
 	l := &r.Store.Lvols[at]
 	switch parent := l.externalParent(); {
@@ -180,8 +179,8 @@ func (r *Replica) refuseExternal(at int) error {
 	return nil
 }
 
-// refuseParent refuses a child that no healthy tree has under the lvol at that
-// position of the store.
+// refuseParent refuses the lvol at position parentAt of the store as the parent of
+// child if no healthy tree has such a parent.
 func (r *Replica) refuseParent(parentAt int, child *Lvol) error {
 	parent := &r.Store.Lvols[parentAt]
 	if r.members[parentAt].role != roleSnapshot {
@@ -213,7 +212,7 @@ func (t SnapshotTree) Snapshots() []Snapshot {
 
 func (t *SnapshotTree) snapshot(i int) Snapshot { return Snapshot{t.names[i], *t.lvol(i)} }
 
-// lvol is the i-th snapshot's, not to be changed.
+// lvol is the i-th snapshot's; it must not be changed.
 func (t *SnapshotTree) lvol(i int) *Lvol {
 	if t.order[i] == noPosition {
 		return &t.system.Lvol
@@ -265,8 +264,8 @@ func (t SnapshotTree) HeadParent() (parent Snapshot, ok bool) {
 	return t.snapshot(t.head), true
 }
 
-// withSystemSnapshot is the tree as it will be once the head's own clusters
-// have become a snapshot.
+// withSystemSnapshot is the tree after the system snapshot s of the head was
+// taken.
 func (t SnapshotTree) withSystemSnapshot(s Snapshot) SnapshotTree {
 	grown := t
 	grown.order = append(slices.Clone(t.order), noPosition)
@@ -277,7 +276,7 @@ func (t SnapshotTree) withSystemSnapshot(s Snapshot) SnapshotTree {
 	return grown
 }
 
-// String draws the tree on one line a snapshot, for messages of tests.
+// String draws the tree, one line per snapshot, for messages of tests.
 func (t SnapshotTree) String() string {
 	text := ""
 	for i := range t.order {

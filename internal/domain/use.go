@@ -2,17 +2,17 @@ package domain
 
 import "fmt"
 
-// User is somebody outside of this engine who has an lvol: its host exports it,
-// mirrors it, or has claimed it for something else. What a rebuild has opened is no
-// user. The zero User is nobody. There is one at most: hosts give an lvol to one user.
+// User is a user of an lvol outside of this engine: its host exports it, uses it in a
+// RAID, or has claimed it for something else. A rebuild's own exports do not count.
+// The zero User is nobody. An lvol has at most one user.
 type User struct {
 	Kind UserKind
 
-	// NoDelete: deleting the lvol while it is used so would hang its host for good, or
-	// is refused there. Nothing allows it.
+	// NoDelete: the host refuses to delete the lvol while it is used, or would hang for
+	// good. No option permits it.
 	NoDelete bool
 
-	Name string // the NQN of the export, the name of the RAID, the type of the claim
+	Name string // the NQN of the export, the name of the RAID, or the type of the claim
 }
 
 // UserKind says how an lvol is used.
@@ -22,19 +22,19 @@ type UserKind uint8
 const (
 	UserNobody UserKind = iota
 	UserExport          // it is exported over NVMe-oF
-	UserRAID            // it is a base of a RAID
-	UserClaim           // something has claimed it that the host does not name
+	UserRAID            // it is a base bdev of a RAID
+	UserClaim           // a module that the host does not name has claimed it
 )
 
-// String is a word for programs.
+// String is a word for programs: export, raid or claim; "" for nobody.
 func (k UserKind) String() string {
 	return [...]string{"", "export", "raid", "claim"}[k]
 }
 
-// Any reports whether there is one.
+// Any reports whether there is a user.
 func (u User) Any() bool { return u.Kind != UserNobody }
 
-// String says how the lvol is used, in words that follow "it is"; "" for nobody.
+// String describes the use in words that follow "it is"; "" for nobody.
 func (u User) String() string {
 	requested := [...]string{"", "exported as ", "a base of RAID ", "claimed by somebody, as "}[u.Kind] + u.Name
 	if u.Kind == UserExport && u.NoDelete {
@@ -43,8 +43,8 @@ func (u User) String() string {
 	return requested
 }
 
-// change is what is done to an lvol that somebody may use, and what comes of it, in
-// words that follow "would".
+// change is a change to an lvol that may be in use, with its consequences, in words
+// that follow "would".
 type change string
 
 const (
@@ -54,8 +54,8 @@ const (
 	changeGraft  change = "get another parent, under its readers' hands"
 )
 
-// refuseInUse refuses to change an lvol of the replica that somebody uses, unless
-// that is allowed and the host survives it. To read it changes nothing.
+// refuseInUse refuses to change an lvol of the replica that is in use, unless that is
+// allowed and the host survives it.
 func (r Replica) refuseInUse(l *Lvol, what change) error {
 	switch {
 	case !l.UsedBy.Any():
@@ -68,7 +68,7 @@ func (r Replica) refuseInUse(l *Lvol, what change) error {
 	return refuse("lvol %s on lvstore %s is in use (it is %s), and would %s: detach the volume first, or allow it with --in-use", l.Name, r.Store.Name, l.UsedBy, what)
 }
 
-// warnInUse is what to say where refuseInUse lets it pass; "": nothing.
+// warnInUse is the warning for a use that refuseInUse allows; "": none.
 func (r Replica) warnInUse(l *Lvol, what change) string {
 	if !l.UsedBy.Any() {
 		return ""

@@ -7,32 +7,31 @@ type Violation struct {
 	Subject    string // a snapshot's name, an lvol's, or "head"
 	Rule       string // one of the Rule constants
 	Detail     string
-	Repairable bool // a graft on the replica's own host cures it, no byte is copied
+	Repairable bool // a graft on the replica's own host repairs it without a copy
 }
 
 // String is the violation on one line.
 func (v Violation) String() string { return v.Subject + ": " + v.Rule + ": " + v.Detail }
 
-// What a Violation breaks.
+// The rules.
 const (
-	RuleAncestorParent = "ancestor-parent" // the ancestor hangs on the volume's image
-	RuleParent         = "parent"          // the others hang on the copy of their source's parent
-	RuleMissing        = "missing"         // every snapshot of the source is there
+	RuleAncestorParent = "ancestor-parent" // the ancestor's parent is the volume's image
+	RuleParent         = "parent"          // the parent of every other lvol is the copy of its source's parent
+	RuleMissing        = "missing"         // every snapshot of the source exists
 	RuleExtra          = "extra"           // and no other
-	RuleInFlight       = "in-flight"       // nothing is left in flight
+	RuleInFlight       = "in-flight"       // there are no in-flight lvols
 	RuleSize           = "size"
-	RuleClusters       = "clusters"   // as many own clusters
-	RuleData           = "data"       // map and checksum, where both hosts tell them; every view, where it is read back
-	RuleAttributes     = "attributes" // time of creation and creator, where both hosts record them
-	RuleImage          = "image"      // the image is there, and the same on both hosts
-	RuleHead           = "head"       // there is one
+	RuleClusters       = "clusters"   // the number of own clusters
+	RuleData           = "data"       // map and checksum, if both hosts report them; all bytes, if they are read back
+	RuleAttributes     = "attributes" // time of creation and creator, if both hosts record them
+	RuleImage          = "image"      // the image exists and is the same on both hosts
+	RuleHead           = "head"       // there is a head
 	RuleRecord         = "record"     // the head's record of the image
 )
 
-// Verify compares a replica with the one that it was rebuilt from, and both
-// with the volume's image. Nothing found means: whole, and equal as far as the
-// hosts can tell. An error says that the source itself is not one to compare
-// with.
+// Verify compares a replica with its source, and both with the volume's image. Without
+// violations the replica is complete and equal to the source, as far as the hosts can
+// prove. It returns an error if the source itself is not healthy.
 func Verify(source, destination Replica, image Image) ([]Violation, error) {
 	snapshots, err := VerifySnapshots(source, destination, image)
 	if err != nil {
@@ -42,8 +41,8 @@ func Verify(source, destination Replica, image Image) ([]Violation, error) {
 	return append(snapshots, head...), err
 }
 
-// VerifySnapshots is Verify for all but the head. The head is cloned once this
-// finds nothing.
+// VerifySnapshots is Verify without the head, which is cloned after this finds no
+// violation.
 func VerifySnapshots(source, destination Replica, image Image) ([]Violation, error) {
 	tree, err := NewSnapshotTree(source)
 	if err != nil {
@@ -70,10 +69,10 @@ func VerifySnapshots(source, destination Replica, image Image) ([]Violation, err
 	return v.violations, nil
 }
 
-// Unproven is what a verification by proof lacks: map and checksum of what is on both
-// sides, where both hosts tell them and have not. What nothing was told of is not
-// equal. Two images that records tell to be one may be stored in other clusters, zeros
-// or none, so that nothing but their bytes could tell: that is a warning.
+// Unproven lists the maps and checksums that are missing for a verification by proof,
+// although both hosts can report them: without a proof, counterparts do not count as
+// equal. Two images that records identify as one may differ in their allocation of
+// zeros, so that only their bytes could prove equality; that is a warning.
 func Unproven(source, destination Replica, image Image) (violations []Violation, warnings []string) {
 	if !source.Store.Proves || !destination.Store.Proves {
 		return nil, nil
@@ -155,7 +154,7 @@ func (v *verification) compare(s, d Snapshot) {
 	}
 }
 
-// wrongParent can be repaired without a copy where the right parent is there.
+// wrongParent adds a violation; a graft repairs it if the right parent exists.
 func (v *verification) wrongParent(s, d Snapshot, is, right Parent) {
 	rule := RuleParent
 	if _, isAncestor := v.tree.ParentOf(s); isAncestor {
@@ -167,8 +166,8 @@ func (v *verification) wrongParent(s, d Snapshot, is, right Parent) {
 	})
 }
 
-// isThere reports whether a right parent is on the destination; then a graft is
-// all that is needed.
+// isThere reports whether a right parent exists on the destination; then a graft is
+// enough.
 func (v *verification) isThere(right Parent) bool {
 	ok := true
 	if name, isImage := right.Image(); isImage {
