@@ -49,21 +49,22 @@ func newAudit(s streams, engine *rebuild.Engine, open opener) commandOut {
 	var image imageFlags
 	c := &cobra.Command{
 		Use:   "audit ADDRESS…",
-		Short: "Find what is wrong with replicas, and in what those of a volume differ",
-		Long: `audit looks at replicas and says which rules their trees break, above all whether
-the ancestor lost its backing image. Several replicas are compared: names,
-parents, image, sizes, cluster maps and checksums; each difference is told once.
-An address without replica is every replica of the host; of these, those are
-compared that are named as replicas of one volume (VOLUME-r-SOMETHING).
+		Short: "Find what is wrong with replicas, and how those of a volume differ",
+		Long: `audit reports which rules the trees of replicas break, above all whether the
+ancestor lost its backing image. It compares several replicas of a volume: names,
+parents, image, sizes, cluster maps and checksums; each difference is reported once.
+An address without a replica means all replicas of the host; of these, audit
+compares those that are named as replicas of one volume (VOLUME-r-SOMETHING).
 
-Which image a volume has is known from --image or --no-image, from the record on
-a head, from lineage, or from another replica. Where nobody knows, that is said:
-a replica that lost its image looks like one that never had any.
+A volume's image is known from --image or --no-image, from the record on a head,
+from lineage, or from another replica. If none of them tells it, audit says so: a
+replica that lost its image looks like one that never had any.
 
-Nothing is changed, but that checksums are computed where a host keeps none yet,
-and kept (with --verify counts they are not).
-Nobody may write to the volume meanwhile, or a difference may be found that is
-none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
+audit changes nothing, except that a host may compute and store checksums that it
+does not have yet (--verify counts avoids that). Nobody may write to the volume
+meanwhile, or audit may report differences that do not exist.
+
+Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 ` + addressHelp,
 		Example: "  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine audit 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args: func(c *cobra.Command, args []string) error {
@@ -98,8 +99,8 @@ none. Exit status: 0 nothing is wrong, 1 something is, or the audit failed.
 			return s.conclude(output, err, state, text)
 		},
 	}
-	image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
-	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof), "verify", "compare own clusters and parents, or maps and checksums, too")
+	image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
+	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof), "verify", "compare parents and numbers of clusters, or also maps and checksums")
 	output.add(c)
 	return commandOut{Command: c}
 }

@@ -25,7 +25,7 @@ func newConfirmer(s streams) confirmer {
 
 // addFlag adds --confirm.
 func (confirmer) addFlag(c *cobra.Command, into *string, what string) {
-	c.Flags().StringVar(into, "confirm", "", "the `NAME` of the "+what+" once more, exactly; on a terminal it is asked for")
+	c.Flags().StringVar(into, "confirm", "", "repeat the exact `NAME` of the "+what+"; on a terminal, engine asks for it")
 }
 
 // require refuses unless the name was repeated. lost says what happens.

@@ -48,7 +48,7 @@ const (
 
 func (o *outputFlag) add(c *cobra.Command) {
 	*o = outputText
-	c.Flags().Var(newOneOf(o, outputText, outputJSON), "output", "how the result is printed")
+	c.Flags().Var(newOneOf(o, outputText, outputJSON), "output", "format of the result")
 }
 
 // verifyFlag is --verify.

@@ -36,11 +36,11 @@ func newGC(s streams, engine *rebuild.Engine, open opener) commandOut {
 	yes := false
 	c := &cobra.Command{
 		Use:   "gc HOST",
-		Short: "Find what crashes left on a host, and remove it",
-		Long: `gc finds lvols in flight and helpers, subsystems and controllers of runs that ended
-before they could clean up, and says which of them can go. Nothing is removed
-without --yes. What belongs to a run that lives, here or in another process, to
-another engine, or carries something stays.
+		Short: "Find what crashed runs left on a host, and remove it",
+		Long: `gc finds what runs left on a host that ended before they could clean up: lvols in
+flight and helpers, subsystems and controllers. It shows which of them can be
+removed; it removes them only with --yes. It keeps what belongs to a live run, in
+this process or another one, or to another engine, and what is still in use.
 
 A HOST is ` + hostAddressForm + `.`,
 		Example: "  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1' --yes",
@@ -65,7 +65,7 @@ A HOST is ` + hostAddressForm + `.`,
 			return s.conclude(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
 		},
 	}
-	c.Flags().BoolVar(&yes, "yes", false, "remove what is found")
+	c.Flags().BoolVar(&yes, "yes", false, "remove what can be removed")
 	output.add(c)
 	return commandOut{Command: c}
 }

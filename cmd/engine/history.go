@@ -58,11 +58,11 @@ func newHistory(s streams) commandOut {
 	replica := ""
 	c := &cobra.Command{
 		Use:   "history FILE",
-		Short: "Tell what rebuilds did, from the journal that they kept",
-		Long: `history reads the journal that engine rebuild --journal FILE has kept: for each
-rebuild what was kept, grafted and copied, why, how many bytes, and how long it
-took. A rebuild that did not end is running or was killed. The journal can be
-read while a rebuild writes it.`,
+		Short: "Show what past rebuilds did, from their journal",
+		Long: `history prints the journal that engine rebuild --journal FILE keeps: for each rebuild
+what was kept, grafted and copied, and why, how many bytes were copied, and how long
+it took. A rebuild without an end is running or was killed. The journal can be read
+while a rebuild writes it.`,
 		Example: "  engine history /var/lib/engine/rebuilds --replica vol-1-r-4e5f6a7b",
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -71,7 +71,7 @@ read while a rebuild writes it.`,
 			return s.conclude(output, err, result, result.text(err))
 		},
 	}
-	c.Flags().StringVar(&replica, "replica", "", "only the rebuilds of the replica of that `NAME`")
+	c.Flags().StringVar(&replica, "replica", "", "show only rebuilds of the replica `NAME`")
 	output.add(c)
 	return commandOut{Command: c}
 }

@@ -81,7 +81,7 @@ type imageCommands struct {
 
 const hostAddressHelp = `
 An ADDRESS is a host's: ` + hostAddressForm + `[&listen=ADDR:PORT-PORT].
-listen says where the target lets this process read and write; default
+listen is where the target lets this process read and write; default
 127.0.0.1:20001-20400.`
 
 func imageName(c *cobra.Command, name string) error {
@@ -103,18 +103,18 @@ func checksum(c *cobra.Command, text *string) (err error) {
 	return nil
 }
 
-const importHelp = `import makes a backing image of a file, raw or qcow2. What is all zero takes no
-room, and holes of the file are not read. Nothing is left of an import that fails or
-is interrupted.
+const importHelp = `import makes a backing image from a disk image file, raw or qcow2. Clusters that are
+all zero take no space, and holes of the file are not read. An import that fails or
+is interrupted leaves nothing behind.
 
-A file that is of another format, or cut short, is refused; a file that does not
+A file of another format, or one that is cut short, is refused; a file that does not
 look like a disk is imported with a warning. --format raw takes any file as it is.
 
---sha512 is that of the file, as sha512sum prints it. What is recorded on the host
-is the SHA-512 of the content, which for a raw image is the same. It takes a while
-for zeros, too: --checksum none records none, and a large sparse image is imported
-in seconds. The same image on another host has to have the same UUID: give the one
-that the first import has drawn. docs/images.md tells more.
+--sha512 is the checksum of the file, as sha512sum prints it. The host records the
+SHA-512 of the content, which for a raw image is the same. Computing it takes time
+for zeros, too: with --checksum none nothing is recorded, and a large sparse image
+is imported in seconds. An image must have the same UUID on every host: give --uuid
+the one that the first import printed. docs/images.md describes all this.
 ` + hostAddressHelp
 
 func (k imageCommands) add() *cobra.Command {
@@ -123,7 +123,7 @@ func (k imageCommands) add() *cobra.Command {
 	sums, format := checksumContent, formatAuto
 	c := &cobra.Command{
 		Use:     "import FILE ADDRESS",
-		Short:   "Bring a disk image onto a host as a backing image",
+		Short:   "Import a disk image file as a backing image",
 		Long:    importHelp,
 		Example: "  engine image import debian.qcow2 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian",
 		Args:    exactArgs("FILE", "ADDRESS"),
@@ -166,11 +166,11 @@ func (k imageCommands) add() *cobra.Command {
 			return k.s.conclude(output, err, newImportResult(report, file, name, err), importText(report, file, err))
 		},
 	}
-	c.Flags().StringVar(&name, "name", "", "`NAME` of the image on the host")
-	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host; default: one is drawn")
-	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 that the file has to have")
-	c.Flags().Var(newOneOf(&sums, checksumContent, checksumNone), "checksum", "of what the SHA-512 is recorded; none saves the time that it takes")
-	c.Flags().Var(newOneOf(&format, formatAuto, formatRaw, formatQcow2), "format", "what the file is; raw takes any file as it is")
+	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
+	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host (default: a new one)")
+	c.Flags().StringVar(&sum, "sha512", "", "expected SHA-512 of the file, in `HEX` digits")
+	c.Flags().Var(newOneOf(&sums, checksumContent, checksumNone), "checksum", "record the SHA-512 of the content; none saves the time to compute it")
+	c.Flags().Var(newOneOf(&format, formatAuto, formatRaw, formatQcow2), "format", "format of the file; raw takes any file as it is")
 	output.add(c)
 	return c
 }
@@ -263,8 +263,8 @@ func (k imageCommands) list() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list ADDRESS",
 		Short: "List the backing images on a host",
-		Long: `list shows the backing images on a host, what is recorded of them, and how many
-lvols hang on each. One in flight is being filled, or was left by a crash.
+		Long: `list shows the backing images on a host, what the host records of them, and the
+number of their clones. An image in flight is being filled, or a crash left it.
 ` + hostAddressHelp,
 		Args: exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -331,12 +331,12 @@ func (k imageCommands) verify() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "verify ADDRESS",
-		Short: "Read a backing image back and compare it with its checksum",
-		Long: `verify reads every byte of a backing image and compares their SHA-512 with the one
-that is recorded on the host, or with --sha512: that of the content, as image import
-prints it. Zeros after the image's end, which fill its last cluster up, do not count.
-The SHA-512 of a qcow2 file is not that of its content; where the record tells, verify
-says that this is what was given.
+		Short: "Read a backing image and compare it with its checksum",
+		Long: `verify reads every byte of a backing image and compares the SHA-512 with the one that
+the host records, or with --sha512: that of the content, as image import prints it.
+The zeros after the image's end, which fill its last cluster, do not count. The
+SHA-512 of a qcow2 file is not that of its content; if the record shows that it was
+given by mistake, verify says so.
 ` + hostAddressHelp,
 		Args: exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -373,7 +373,7 @@ says that this is what was given.
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
-	c.Flags().StringVar(&sum, "sha512", "", "`HEX` digits of the SHA-512 to compare with, where the host records none")
+	c.Flags().StringVar(&sum, "sha512", "", "SHA-512 to compare with, in `HEX` digits, if the host records none")
 	output.add(c)
 	return c
 }

@@ -23,10 +23,10 @@ func (k imageCommands) remove() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "delete ADDRESS",
-		Short: "Delete a backing image that nothing hangs on",
-		Long: `delete deletes a backing image from one host. An image that anything hangs on is
-refused, and so is one that a replica records as its own and has lost: its repair
-needs it. Other hosts keep theirs.
+		Short: "Delete a backing image that has no clones",
+		Long: `delete deletes a backing image from one host. It refuses an image that has clones,
+and one that a replica records but lost: the repair of that replica needs it. Other
+hosts keep theirs.
 ` + hostAddressHelp,
 		Example: "  engine image delete 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian --confirm debian",
 		Args:    exactArgs("ADDRESS"),

@@ -8,15 +8,15 @@ import (
 
 // inUseHelp is of the commands that change a replica.
 const inUseHelp = `
-A replica in use is refused before any change: its head is exported, a base of a
-RAID or claimed, and not by a run of this engine. --in-use does it all the same;
-the engine that uses it may fail the replica then. A delete that would hang the
-target is refused in any case.
+A replica in use is refused before anything is changed: its head is exported, a base
+of a RAID or claimed, and not by a run of this engine. --in-use allows the change;
+the engine that uses the replica may then fail it. A delete that would hang the
+target is always refused.
 `
 
 // addInUse adds --in-use.
 func addInUse(c *cobra.Command, allowed *bool) {
-	c.Flags().BoolVar(allowed, "in-use", false, "change a replica also while it is exported, a base of a RAID or claimed")
+	c.Flags().BoolVar(allowed, "in-use", false, "change a replica even if it is exported, a base of a RAID or claimed")
 }
 
 // userState is who uses an lvol.

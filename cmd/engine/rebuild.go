@@ -35,29 +35,32 @@ type rebuildFlags struct {
 
 func (f *rebuildFlags) add(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; once for each that there is")
+	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; repeat it for each one")
 	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
-	f.image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
-	flags.BoolVar(&f.fast, "fast", true, "keep what is proven identical")
+	f.image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
+	flags.BoolVar(&f.fast, "fast", true, "keep snapshots that are proven identical")
 	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
-	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` that is right, of those that are given as sources, where they differ")
-	flags.BoolVar(&f.noChecksums, "no-checksums", false, "have no host compute checksums, which it would keep: prove by those that are there")
+	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` among the sources that is right where they differ")
+	flags.BoolVar(&f.noChecksums, "no-checksums", false, "do not let hosts compute and store checksums; use those that exist")
 	addInUse(c, &f.inUse)
-	flags.StringVar(&f.journal, "journal", "", "`FILE` that remembers what was sealed: proof where hosts tell none")
+	flags.StringVar(&f.journal, "journal", "", "`FILE` that records what was sealed, as proof for hosts without checksums")
 	f.output.add(c)
 	c.Args = exactArgs()
 }
 
 const addressHelp = `
 An ADDRESS is ` + addressForm + `.
-listen says where the host receives data; default 127.0.0.1:20001-20400.`
+listen is where the host receives data; default 127.0.0.1:20001-20400.`
 
 func newPlan(s streams, engine *rebuild.Engine, open opener) planCommand {
 	var flags rebuildFlags
 	c := &cobra.Command{
 		Use:   "plan",
-		Short: "Show what a rebuild would do, and why, and change nothing",
-		Long:  "plan looks at both replicas and shows what rebuild would do, and why. Nothing is\nchanged, but that checksums are computed where a host keeps none yet, and kept\n(with --no-checksums they are not).\n" + addressHelp,
+		Short: "Show what a rebuild would do, and why",
+		Long: `plan observes both replicas and shows what rebuild would do, and why. It changes
+nothing, except that a host may compute and store checksums that it does not have
+yet (--no-checksums avoids that).
+` + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return withRequest(c, s, flags, open, func(request rebuild.Request) error {
 				sealings, err := knownSealings(flags.journal)
@@ -76,7 +79,7 @@ func newPlan(s streams, engine *rebuild.Engine, open opener) planCommand {
 		},
 	}
 	flags.add(c)
-	c.Flags().StringVar(&flags.confirmed, "confirm", "", "plan as if the `NAME` of the destination were repeated")
+	c.Flags().StringVar(&flags.confirmed, "confirm", "", "plan what rebuild would do with --confirm `NAME`")
 	return planCommand{c}
 }
 
@@ -99,22 +102,24 @@ func newRebuild(s streams, engine *rebuild.Engine, open opener, confirm confirme
 	verify := verifyCounts
 	c := &cobra.Command{
 		Use:   "rebuild",
-		Short: "Rebuild a replica on a real SPDK target from a healthy one",
-		Long: `rebuild makes the destination what the source is: its whole snapshot tree, under
-the volume's backing image, and a head. Nobody may write to either meanwhile.
-What an earlier run finished is kept; interrupt it and run it again.
-With several sources the first healthy one says what has to come out. The others
-serve copies of snapshots that are proven to be the same there, and take over when
-one fails. If it lacks a user's snapshot that another one has, a part of the size
-or all the data, the rebuild is refused: --right-source says which one is right.
---bandwidth is shared by the copies that go on at once. A target counts whole MiB
-a second: fewer copies go on where each would get less than one, and less than one
-in all is refused.
-What the destination has and the source has not is deleted. A destination that is
-named as a replica of another volume and holds data, or has a larger head, is
-refused, unless --confirm repeats its name.
-` + inUseHelp + `A source is changed only where its head has clusters of its own: a snapshot of it
-is taken.
+		Short: "Rebuild a replica on an SPDK target from a healthy one",
+		Long: `rebuild makes the destination a copy of the source: its whole snapshot tree on the
+volume's backing image, and a head. Nobody may write to either replica meanwhile.
+Interrupt it at any time and run it again: it keeps what was finished.
+
+With several sources the plan is made from the first healthy one. The others serve
+copies of snapshots that are proven identical there, and replace a source that
+fails. If the first one lacks a user's snapshot that another one has, a part of the
+size or all data, the rebuild is refused: name the right one with --right-source.
+
+All copies share --bandwidth. A target limits in whole MiB per second: fewer copies
+run at once if each would get less than one, and less than one in all is refused.
+
+Snapshots that only the destination has are deleted. A destination is refused if it
+is named as a replica of another volume and holds data, or if its head is larger
+than the source's; --confirm NAME allows it.
+` + inUseHelp + `A source is changed only if its head has clusters of its own: rebuild takes a
+snapshot of it.
 ` + addressHelp,
 		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --image base",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -144,8 +149,8 @@ is taken.
 	}
 	flags.add(c)
 	confirm.addFlag(c, &flags.confirmed, "destination")
-	c.Flags().Var(&bandwidth, "bandwidth", "copy no more than that many bytes a second, such as 100MiB")
-	c.Flags().IntVar(&parallel, "parallel", parallel, "copies at once; 1: one operation after the other")
+	c.Flags().Var(&bandwidth, "bandwidth", "limit of all copies together, in bytes per second, such as 100MiB")
+	c.Flags().IntVar(&parallel, "parallel", parallel, "number of copies at once; with 1, operations run one after the other")
 	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof, verifyViews), "verify", "check cluster counts, or maps and checksums, or every byte")
 	return rebuildCommand{c}
 }

@@ -30,18 +30,18 @@ func newRepair(s streams, engine *rebuild.Engine, open opener) commandOut {
 	c := &cobra.Command{
 		Use:   "repair ADDRESS",
 		Short: "Give a replica back the backing image that its ancestor lost",
-		Long: `repair grafts what hangs wrong where it belongs, on the replica's own host: no byte
-is copied, nothing goes over the network, the snapshots keep their data. The
-image has to be on the host. What a graft does not cure is refused; such a
-replica is rebuilt from a healthy one.
+		Long: `repair gives the ancestor its backing image back as its parent, by grafts on the
+replica's own host. No data is copied, and the snapshots keep their data. The image
+has to be on the host. repair refuses damage that a graft does not repair: rebuild
+such a replica from a healthy one.
 
-Lineage is restored by that. While the replica was hurt, its readers saw zeros
-where the image's bytes belong, so what was written on top of them is unproven.
---compare names a healthy replica of the volume: its maps and checksums are
-compared with the repaired one's, and what differs is told.
+This restores lineage. While the image was lost, readers saw zeros instead of its
+data, so what was written on top of them is unproven. --compare names a healthy
+replica of the volume: repair compares cluster maps and checksums with it and
+reports the differences.
 
-Interrupt it anywhere and run it again. Exit status: 0 repaired, 1 refused or
-failed, or something is wrong still.
+Interrupt it at any time and run it again. Exit status: 0 repaired, 1 refused or
+failed, or something is still wrong.
 ` + inUseHelp + addressHelp,
 		Example: "  engine repair 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --dry-run \\\n    --compare 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'",
 		Args:    exactArgs("ADDRESS"),
@@ -73,12 +73,12 @@ failed, or something is wrong still.
 			state := newRepairState(report, dryRun, err)
 			text := repairText(report, dryRun, err)
 			if err == nil && len(report.Violations) > 0 {
-				err = &saidAlready{errors.New("something is wrong still")}
+				err = &saidAlready{errors.New("something is still wrong")}
 			}
 			return s.conclude(output, err, state, text)
 		},
 	}
-	image.add(c, "`NAME` of the volume's backing image, where no record or lineage tells it")
+	image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
 	c.Flags().StringVar(&compare, "compare", "", "`ADDRESS` of a healthy replica to compare with")
 	addInUse(c, &inUse)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")

@@ -26,7 +26,7 @@ type removalResult struct {
 func newReplica(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
 	c := &cobra.Command{
 		Use:   "replica",
-		Short: "Make, list and delete replicas",
+		Short: "Create, list and delete replicas",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -40,10 +40,10 @@ func newReplicaCreate(s streams, engine *rebuild.Engine, open opener) *cobra.Com
 	var image imageFlags
 	c := &cobra.Command{
 		Use:   "create ADDRESS",
-		Short: "Make a replica without snapshots: a head on the volume's backing image",
-		Long: `create makes the head of a new replica. It hangs on the volume's backing image,
-which has to be on the host, or on nothing, and records which of the two it is.
-Space is taken when it is written to.
+		Short: "Create a replica without snapshots: a head on the volume's backing image",
+		Long: `create makes the head of a new replica. Its parent is the volume's backing image,
+which has to be on the host, or nothing; the head records which of the two. It takes
+no space until it is written to.
 ` + addressHelp,
 		Example: "  engine replica create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' --size 16GiB --image base",
 		Args:    exactArgs("ADDRESS"),
@@ -75,7 +75,7 @@ Space is taken when it is written to.
 			return s.conclude(output, err, result, text)
 		},
 	}
-	c.Flags().Var(&size, "size", "of the volume: bytes, or with KiB, MiB, GiB or TiB")
+	c.Flags().Var(&size, "size", "size of the volume: bytes, or a number with KiB, MiB, GiB or TiB")
 	image.add(c, "`NAME` of the volume's backing image")
 	output.add(c)
 	return c
@@ -85,9 +85,9 @@ func newReplicaList(s streams, engine *rebuild.Engine, open opener) *cobra.Comma
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "list HOST",
-		Short: "List the replicas of a host, its images, and what is left over",
-		Long: `list shows every replica on an lvstore, whole or not, the backing images, and what
-else is there. Its JSON is that of engine tree.
+		Short: "List the replicas, backing images and other lvols of a host",
+		Long: `list shows every replica on an lvstore, complete or not, the backing images, and all
+other lvols. Its JSON is that of engine tree.
 
 A HOST is ` + hostAddressForm + `.`,
 		Example: "  engine replica list 'unix:///var/tmp/a.sock?lvs=disk-1'",
@@ -177,15 +177,15 @@ func newReplicaDelete(s streams, engine *rebuild.Engine, open opener, confirm co
 	var inUse bool
 	c := &cobra.Command{
 		Use:   "delete ADDRESS",
-		Short: "Delete a replica, its snapshots and what is in flight",
-		Long: `delete deletes the head first, since a replica with a head is whole, and then what
-hung below it, leaf first. A replica that anything else hangs on, such as a
-linked clone or another replica, is refused. Images stay. Interrupted, run it
-again: it goes on from what is left.
+		Short: "Delete a replica with its snapshots and lvols in flight",
+		Long: `delete deletes the head first, since a replica with a head is complete, and then the
+snapshots, leaves first, and lvols in flight. It refuses a replica with children that
+belong to something else, such as a linked clone or another replica. Backing images
+are kept. Interrupt it at any time and run it again: it goes on with what is left.
 
-Whether the volume has other healthy replicas is not looked at. While an engine
-on this machine works on the replica, it is refused; a rebuild from elsewhere
-that is filling it ends with an error.
+delete does not check whether the volume has other healthy replicas. It is refused
+while an engine on this machine works on the replica; a rebuild from elsewhere that
+writes to the replica fails.
 ` + inUseHelp + addressHelp,
 		Example: "  engine replica delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --confirm vol-1-r-0a1b2c3d",
 		Args:    exactArgs("ADDRESS"),

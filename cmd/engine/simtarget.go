@@ -20,16 +20,16 @@ func newSimtarget(s streams, log *zap.Logger) commandOut {
 	var poll time.Duration
 	c := &cobra.Command{
 		Use:   "simtarget --socket PATH...",
-		Short: "Run simulated SPDK targets, one a socket",
+		Short: "Run simulated SPDK targets, one per socket",
 		Long: `simtarget runs SPDK targets without SPDK: each answers JSON-RPC on its socket as
-spdk_tgt does, with the same refusals, locks and restarts. They reach each other's
-NVMe-oF listeners, if they are of one process; no data crosses the network.
+spdk_tgt does, with the same refusals, locks and restarts. Targets of one process
+reach each other's NVMe-oF listeners; no data crosses the network.
 
-A disk comes as on a real target: bdev_aio_create on a file, then
-bdev_lvol_create_lvstore. With --state a disk's lvstore is there again after the
-process was killed and the disk is created again.
+Create a disk as on a real target: bdev_aio_create on a file, then
+bdev_lvol_create_lvstore. With --state a disk's lvstore survives the process: it is
+there again when the disk is created again.
 
-It prints a line for each socket as soon as it answers, and runs until it is
+simtarget prints a line for each socket once it answers, and runs until it is
 interrupted.`,
 		Example: "  engine simtarget --socket /tmp/a.sock --socket /tmp/b.sock --flavour upstream --state /tmp/state",
 		RunE: func(c *cobra.Command, more []string) error {
@@ -47,10 +47,10 @@ interrupted.`,
 			return runTargets(c.Context(), s, config, paths)
 		},
 	}
-	c.Flags().StringArrayVar(&sockets, "socket", nil, "`PATH` of a target's socket; give it several times for several targets")
-	c.Flags().Var(&flavour, "flavour", "which SPDK the targets behave like: Longhorn's branch or upstream's")
-	c.Flags().StringVar(&state, "state", "", "`DIR` that lvstores are kept in; without it they end with the process")
-	c.Flags().DurationVar(&poll, "poll", 0, "look at the sockets every `DURATION` only, SPDK does every 4ms (default: answer at once)")
+	c.Flags().StringArrayVar(&sockets, "socket", nil, "`PATH` of a target's socket; repeat it for several targets")
+	c.Flags().Var(&flavour, "flavour", "SPDK that the targets behave like: Longhorn's branch or upstream")
+	c.Flags().StringVar(&state, "state", "", "`DIR` to keep lvstores in; without it they end with the process")
+	c.Flags().DurationVar(&poll, "poll", 0, "poll the sockets every `DURATION`, as SPDK does every 4ms (default: answer at once)")
 	return commandOut{Command: c}
 }
 

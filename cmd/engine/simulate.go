@@ -19,14 +19,12 @@ func newSimulate(s streams, engine *rebuild.Engine) simulateCommand {
 		Use:   "simulate FILE",
 		Short: "Play a scenario file in memory, without hardware",
 		Long: `simulate reads a scenario: a healthy replica, what is left of a lost one, and how
-to rebuild it. It plays the rebuild on two in-memory hosts that hold every byte,
-and shows the trees before, the plan with its reasons, how it went, the tree
-after, and whether every snapshot reads as the source's does. Calls can be made
-to fail and processes to die on the way; what is left then is rebuilt by the
-next run.
+to rebuild it. It plays the rebuild on two hosts in memory that hold every byte. It
+shows the trees before, the plan with its reasons, the progress, the tree after, and
+whether every snapshot has the source's data. A scenario can make calls fail and
+processes crash; the next run rebuilds what is left.
 
-The format is described in docs/scenarios.md; examples/ has scenarios to begin
-with.`,
+docs/scenarios.md describes the format; examples/ has scenarios to start from.`,
 		Example: "  engine simulate examples/damaged-leftover.yaml\n  engine simulate examples/lost-image.yaml --output json",
 		Args:    exactArgs("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -33,14 +33,14 @@ type revertResult struct {
 
 // othersHelp: one replica is all that these commands see.
 const othersHelp = `
-Only this replica is touched: do the same to the volume's other ones, or they
-differ from then on.
+Only this replica is changed. Do the same to the volume's other replicas, or they
+will differ.
 `
 
 func newSnapshot(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
 	c := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Take, list and delete snapshots of a replica, and go back to one",
+		Short: "Create, list and delete snapshots of a replica, and revert to one",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -74,9 +74,10 @@ func (k snapshotCommands) create() *cobra.Command {
 	var inUse bool
 	c := &cobra.Command{
 		Use:   "create ADDRESS NAME",
-		Short: "Take a snapshot of a replica's head",
-		Long: `create moves what the head has written itself into a snapshot, on which the head
-hangs then. What is written meanwhile is in one of the two.
+		Short: "Create a snapshot of a replica's head",
+		Long: `create takes a snapshot of a replica's head: the head's own clusters move into the
+snapshot, which becomes the head's parent. Data that is written meanwhile is in one
+of the two.
 ` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
@@ -171,10 +172,11 @@ func (k snapshotCommands) delete() *cobra.Command {
 	var inUse bool
 	c := &cobra.Command{
 		Use:   "delete ADDRESS NAME",
-		Short: "Delete a snapshot; what is read through it stays",
-		Long: `delete deletes a snapshot. If one lvol of the replica hangs on it, the snapshot
-merges into that one: the clusters that it lacks move there, and nothing that is
-read changes. If several do, or anything that is not the replica's, it is refused.
+		Short: "Delete a snapshot; the data of other lvols stays the same",
+		Long: `delete deletes a snapshot. If its only child is an lvol of the replica, the snapshot
+merges into that: the clusters that the child lacks move there, and no data changes.
+A snapshot with several children, or with a child that is not the replica's, is
+refused.
 ` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
@@ -221,14 +223,14 @@ func (k snapshotCommands) revert() *cobra.Command {
 	var size sizeFlag
 	c := &cobra.Command{
 		Use:   "revert ADDRESS NAME",
-		Short: "Go back to a snapshot: what was written since is lost from the head",
-		Long: `revert deletes the head and clones a new one from the snapshot. It has the size of
-the old one, also where the volume has grown since. Other snapshots stay: the
+		Short: "Revert the head to a snapshot; what was written since is lost",
+		Long: `revert deletes the head and clones a new one from the snapshot, of the same size as
+the old head, even if the volume was expanded since. Other snapshots are kept: the
 tree branches. Nobody may use the head meanwhile.
 
-No target replaces an lvol in one call, so for a moment there is no head. Before
-the old one goes, a stand-in is made that keeps its size; stopped in between, run
-it again. On a host that keeps no records say --size then.
+No target replaces an lvol in one call, so the replica has no head for a moment.
+Before revert deletes the old head, it makes a stand-in that keeps its size; if it is
+interrupted then, run it again. On a host that keeps no records, give --size too.
 ` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot revert 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
 		Args:    exactArgs("ADDRESS", "NAME"),
@@ -261,7 +263,7 @@ it again. On a host that keeps no records say --size then.
 	}
 	k.confirm.addFlag(c, &confirmed, "snapshot")
 	addInUse(c, &inUse)
-	c.Flags().Var(&size, "size", "of the volume, where an interrupted revert took the head and the host keeps no records")
+	c.Flags().Var(&size, "size", "size of the volume, if an interrupted revert deleted the head and the host keeps no records")
 	output.add(c)
 	return c
 }

@@ -13,10 +13,10 @@ func newTree(s streams, engine *rebuild.Engine, open opener) commandOut {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "tree ADDRESS",
-		Short: "Draw a replica's snapshot tree, or all that is on a host",
-		Long: `tree draws what hangs on what: the backing image, the snapshots with the clusters
-of their own and the time of their creation, the head, and what is left in
-flight. An address without replica is all that is on the lvstore.
+		Short: "Draw a replica's snapshot tree, or everything on a host",
+		Long: `tree draws each lvol below its parent: the backing image, the snapshots with the
+number of their own clusters and the time of their creation, the head, and lvols in
+flight. For an address without a replica it draws everything on the lvstore.
 ` + addressHelp,
 		Example: "  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'\n  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1'",
 		Args:    exactArgs("ADDRESS"),

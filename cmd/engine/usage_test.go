@@ -236,9 +236,9 @@ func TestHelpSaysHowACommandIsUsed(t *testing.T) {
 		{[]string{"replica", "list", "--help"}, []string{"HOST", hostAddressForm}},
 		{[]string{"replica", "delete", "--help"}, []string{"--confirm NAME", "linked clone"}},
 		{[]string{"snapshot", "--help"}, []string{"create", "delete", "list", "revert"}},
-		{[]string{"snapshot", "create", "--help"}, []string{"ADDRESS NAME", "Only this replica is touched"}},
-		{[]string{"snapshot", "delete", "--help"}, []string{"--confirm NAME", "merges", "Only this replica is touched"}},
-		{[]string{"snapshot", "revert", "--help"}, []string{"--confirm NAME", "--size SIZE", "run\nit again"}},
+		{[]string{"snapshot", "create", "--help"}, []string{"ADDRESS NAME", "Only this replica is changed"}},
+		{[]string{"snapshot", "delete", "--help"}, []string{"--confirm NAME", "merges", "Only this replica is changed"}},
+		{[]string{"snapshot", "revert", "--help"}, []string{"--confirm NAME", "--size SIZE", "run it again"}},
 		{[]string{"simtarget", "--help"}, []string{"--socket PATH", "--flavour fork|upstream", "--state DIR", "--poll DURATION", "bdev_aio_create"}},
 	} {
 		t.Run("engine "+strings.Join(test.args, " "), func(t *testing.T) {

@@ -26,10 +26,10 @@ func newVersion(s streams) commandOut {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "version",
-		Short: "Tell which version of the engine this is",
-		Long: `version tells the module's version, the revision that it was built from and the
-Go version that built it, as go build records them. engine --version is the same.
-Where go records no revision, such as for a downloaded module, it is left out.`,
+		Short: "Print the version of the engine",
+		Long: `version prints the module's version, the revision that it was built from and the Go
+version, as go build records them; engine --version prints the same. A revision that
+go does not record, such as that of a downloaded module, is left out.`,
 		Args: exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
 			v := thisVersion()

@@ -67,14 +67,14 @@ type rootIn struct {
 func newRoot(s streams, level zap.AtomicLevel, commands rootIn) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "engine",
-		Short: "Rebuild replicas of SPDK volumes, backing image and all",
+		Short: "Rebuild replicas of SPDK volumes, including their backing image",
 		Long: `engine rebuilds a replica of an SPDK volume, its whole snapshot tree, from a
-healthy replica on another host. The oldest rebuilt snapshot always hangs on the
-volume's backing image, whatever the source reports. It finds replicas that lost
-their image before, and cures them where they are. docs/commands.md tells what
-each command is for.
+healthy replica on another host. The parent of the oldest rebuilt snapshot is
+always the volume's backing image, whatever the source reports. engine also finds
+replicas that lost their image, and repairs them in place. docs/commands.md
+describes each command.
 
-Exit status: 0 done, 1 refused or failed or something is wrong with the
+Exit status: 0 done, 1 refused or failed, or something is wrong with the
 replica, 2 bad usage or a bad file.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -87,7 +87,7 @@ replica, 2 bad usage or a bad file.`,
 	root.SetErr(s.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badUsage("%v", err) })
-	root.PersistentFlags().Var(levelFlag{level}, "log", "what is logged to stderr: debug, info, warn, error")
+	root.PersistentFlags().Var(levelFlag{level}, "log", "level of the log on stderr: debug, info, warn or error")
 	root.AddCommand(commands.Simulate.Command, commands.Plan.Command, commands.Rebuild.Command)
 	root.AddCommand(commands.Others...)
 	return root
