@@ -76,11 +76,11 @@ func readAddress(what, text string, need names) (address, error) {
 	}
 	switch {
 	case need == namesReplica && (a.lvstore == "" || a.replica == ""):
-		return address{}, badUsage("%s %q: lvs and replica are needed: expected %s", what, text, form)
+		return address{}, badUsage("%s %q: lvs and replica are required: expected %s", what, text, form)
 	case a.lvstore == "":
-		return address{}, badUsage("%s %q: lvs is needed: expected %s", what, text, form)
+		return address{}, badUsage("%s %q: lvs is required: expected %s", what, text, form)
 	case need == namesNoReplica && a.replica != "":
-		return address{}, badUsage("%s %q: it is a host's, so without replica: expected %s", what, text, form)
+		return address{}, badUsage("%s %q: expected a host, without replica: %s", what, text, form)
 	}
 	if a.replica != "" {
 		if err := rebuild.CheckReplicaName(a.replica); err != nil {

@@ -85,7 +85,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 					return err
 				}
 				if request.Image.Known() && places[i].replica == "" {
-					return badUsage("--image and --no-image are about one volume: ADDRESS %q has to name a replica", arg)
+					return badUsage("--image and --no-image are of one volume: ADDRESS %q must name a replica", arg)
 				}
 			}
 			report, err := auditAt(c, engine, open, places, request)
@@ -173,7 +173,7 @@ func auditText(report rebuild.AuditReport) string {
 			fmt.Fprintf(&text, "  notice: %s\n", notice)
 		}
 		if len(v.Replicas) > 1 && len(v.Differences) == 0 {
-			fmt.Fprintf(&text, "  compared with each other: no difference\n")
+			fmt.Fprintf(&text, "  no difference between the replicas\n")
 		}
 		for _, d := range v.Differences {
 			fmt.Fprintf(&text, "  differ: %s: %s\n", d.Subject, d.Rule)
@@ -186,7 +186,7 @@ func auditText(report rebuild.AuditReport) string {
 		fmt.Fprintf(&text, "%s on %s: wrong\n  wrong: %s\n", u.Name, u.Store, u.Reason)
 	}
 	if repairable {
-		text.WriteString("\nengine repair cures a lost image without copying a byte.\n")
+		text.WriteString("\nengine repair restores a lost backing image without copying data.\n")
 	}
 	if text.Len() == 0 {
 		return "no replicas\n"
@@ -196,7 +196,7 @@ func auditText(report rebuild.AuditReport) string {
 
 func imageWords(image rebuild.Image) string {
 	if !image.Known() {
-		return "backing image not known"
+		return "backing image unknown"
 	}
 	return image.String()
 }

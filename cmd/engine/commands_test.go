@@ -246,7 +246,7 @@ func TestWhatIsLeftInFlightWithDataKeepsARepairFromBeingDone(t *testing.T) {
 	told := w.engine("repair", hurtAt, "--image", "base")
 	require.Equal(t, exitFailed, told.status)
 	require.Contains(t, told.stdout, "lineage is restored")
-	require.Contains(t, told.stdout, "wrong still: vol-1-r-4e5f6a7b-rebuilding-0badcafe: in-flight")
+	require.Contains(t, told.stdout, "still wrong: vol-1-r-4e5f6a7b-rebuilding-0badcafe: in-flight")
 }
 
 func TestNothingIsDeletedUnlessItsNameIsRepeated(t *testing.T) {
@@ -266,7 +266,7 @@ func TestNothingIsDeletedUnlessItsNameIsRepeated(t *testing.T) {
 			w.typed = "yes\n"
 			told := w.engine(args...)
 			require.Equal(t, exitUsage, told.status)
-			require.Contains(t, told.stderr, "Type its name to go on: ")
+			require.Contains(t, told.stderr, "Type its name to continue: ")
 			require.Equal(t, before, w.stores())
 
 			w.typed = what + "\n"
@@ -295,10 +295,10 @@ func TestBadInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"an empty address", []string{"tree", ""}, exitUsage, "ADDRESS is empty"},
 		{"an address that is a path", []string{"tree", "/var/tmp/spdk.sock"}, exitUsage, addressForm},
 		{"an unknown key", []string{"audit", hurtAt + "&lsv=x"}, exitUsage, `unknown key "lsv"`},
-		{"a host without lvs", []string{"tree", "unix:///b.sock"}, exitUsage, "lvs is needed"},
-		{"a repair of a host", []string{"repair", hostB}, exitUsage, "lvs and replica are needed"},
+		{"a host without lvs", []string{"tree", "unix:///b.sock"}, exitUsage, "lvs is required"},
+		{"a repair of a host", []string{"repair", hostB}, exitUsage, "lvs and replica are required"},
 		{"a list of a replica", []string{"replica", "list", hurtAt}, exitUsage, "without replica"},
-		{"an image of a whole host", []string{"audit", hostB, "--image", "base"}, exitUsage, "has to name a replica"},
+		{"an image of a whole host", []string{"audit", hostB, "--image", "base"}, exitUsage, "must name a replica"},
 		{"an image and none", []string{"repair", hurtAt, "--image", "base", "--no-image"}, exitUsage, "got both"},
 		{"a target that is not there", []string{"tree", "unix:///nowhere.sock?lvs=disk-1"}, exitFailed, "/nowhere.sock"},
 		{"an lvstore that is not there", []string{"tree", "unix:///b.sock?lvs=disk-9"}, exitFailed, "only disk-2"},
@@ -325,7 +325,7 @@ func TestBadInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"a snapshot in flight", []string{"snapshot", "create", hurtAt, "a-rebuilding"}, exitUsage, "-rebuilding"},
 		{"a snapshot named none", []string{"snapshot", "create", hurtAt, "none"}, exitUsage, `snapshot name "none"`},
 		{"a deletion of no name", []string{"snapshot", "delete", hurtAt, ""}, exitUsage, "NAME is empty"},
-		{"no size", []string{"replica", "create", replica("new"), "--no-image"}, exitUsage, "--size is needed"},
+		{"no size", []string{"replica", "create", replica("new"), "--no-image"}, exitUsage, "--size is required"},
 		{"a size that is none", []string{"replica", "create", replica("new"), "--no-image", "--size", "big"}, exitUsage, "16MiB"},
 		{"a size of nothing", []string{"replica", "create", replica("new"), "--no-image", "--size", "0"}, exitUsage, "16MiB"},
 		{"a size that is too large for a number", []string{"replica", "create", replica("new"), "--no-image", "--size", "99999999999TiB"}, exitUsage, "16MiB"},
@@ -361,7 +361,7 @@ func TestReplicasOfOneVolumeAreComparedAlsoWhenWholeHostsAreAudited(t *testing.T
 	w := newWorld(t, twoHosts)
 	told := w.engine("audit", hostB, "unix:///a.sock?lvs=disk-1", hostB)
 	require.Equal(t, exitFailed, told.status)
-	require.Contains(t, told.stdout, "compared with each other: no difference")
+	require.Contains(t, told.stdout, "no difference between the replicas")
 	require.Equal(t, 1, strings.Count(told.stdout, "vol-1-r-4e5f6a7b on disk-2"), "a host that is given twice is one")
 }
 

@@ -32,17 +32,17 @@ func (confirmer) addFlag(c *cobra.Command, into *string, what string) {
 func (f confirmer) require(c *cobra.Command, confirmed, name, lost string) error {
 	if !c.Flags().Changed("confirm") {
 		if !f.terminal {
-			return badUsage("%s: %s; repeat the name: --confirm %s", c.CommandPath(), lost, name)
+			return badUsage("%s: %s; to confirm, repeat the name: --confirm %s", c.CommandPath(), lost, name)
 		}
-		fmt.Fprintf(f.out, "%s. Type its name to go on: ", lost)
+		fmt.Fprintf(f.out, "%s. Type its name to continue: ", lost)
 		line, err := bufio.NewReader(f.in).ReadString('\n')
 		if err != nil && line == "" {
-			return badUsage("%s: no name was typed, nothing was changed", c.CommandPath())
+			return badUsage("%s: no name was typed; nothing was changed", c.CommandPath())
 		}
 		confirmed = strings.TrimSpace(line)
 	}
 	if confirmed != name {
-		return badUsage("%s: the name repeated is %q, not %s; nothing was changed", c.CommandPath(), confirmed, name)
+		return badUsage("%s: the repeated name is %q, expected %s; nothing was changed", c.CommandPath(), confirmed, name)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func garbageText(found, removed rebuild.Garbage, yes bool) string {
 	}
 	var text strings.Builder
 	all := len(found.Lvols) + len(found.Opened)
-	fmt.Fprintf(&text, "lvstore %s: %s of crashes\n", found.Store.Name, count(uint64(all), "leftover"))
+	fmt.Fprintf(&text, "lvstore %s: %s of crashed runs\n", found.Store.Name, count(uint64(all), "leftover"))
 	gone := make(map[string]bool)
 	for _, l := range removed.Lvols {
 		gone[l.Lvol.UUID] = true
@@ -99,11 +99,11 @@ func garbageText(found, removed rebuild.Garbage, yes bool) string {
 	line := func(id, what, stays string) {
 		switch {
 		case stays != "":
-			what += ": stays: " + stays
+			what += ": kept: " + stays
 		case gone[id]:
 			what += ": removed"
 		case yes:
-			what += ": could not be removed"
+			what += ": not removed"
 		default:
 			can++
 		}

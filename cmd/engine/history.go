@@ -158,9 +158,9 @@ func (r pastRebuild) headline() string {
 	on := fmt.Sprintf("replica %s on lvstore %s", r.Replica, r.Lvstore)
 	switch r.Outcome {
 	case outcomeRunning:
-		return fmt.Sprintf("%s  %s: begun, and running still: its process has the journal open", r.BegunAt, on)
+		return fmt.Sprintf("%s  %s: running: its process has the journal open", r.BegunAt, on)
 	case rebuild.OutcomeKilled:
-		return fmt.Sprintf("%s  %s: begun, and not ended: its process was killed; run it again", r.BegunAt, on)
+		return fmt.Sprintf("%s  %s: killed: its process ended before the rebuild did; run it again", r.BegunAt, on)
 	}
 	return fmt.Sprintf("%s  %s: %s, %s copied in %s", r.EndedAt, on, r.Outcome, bytesText(r.CopiedBytes), time.Duration(r.DurationMS)*time.Millisecond)
 }
@@ -188,7 +188,7 @@ func (h historyResult) text(failure error) string {
 			}
 		}
 		if len(r.Sealed) > 0 {
-			fmt.Fprintf(&text, "  finished until then: %s\n", strings.Join(r.Sealed, ", "))
+			fmt.Fprintf(&text, "  finished before that: %s\n", strings.Join(r.Sealed, ", "))
 		}
 		if r.Error != "" {
 			fmt.Fprintf(&text, "  %s\n", oneLine(fmt.Errorf("%s", r.Error)))

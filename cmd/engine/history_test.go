@@ -106,13 +106,13 @@ func TestField_413_AKilledRebuildIsInItsHistory(t *testing.T) {
 	<-copying
 	running := engine(t, "history", kept)
 	require.Equal(t, exitDone, running.status, running.stderr)
-	require.Contains(t, running.stdout, "begun, and running still")
+	require.Contains(t, running.stdout, ": running: its process has the journal open")
 	require.NoError(t, command.Process.Kill())
 	require.Error(t, command.Wait())
 
 	killed := engine(t, "history", kept)
 	require.Equal(t, exitDone, killed.status)
-	require.Regexp(t, `^20[^ ]*  replica v-r-2 on lvstore .*: begun, and not ended: its process was killed; run it again\n  from v-r-1 on lvstore .*\n$`, killed.stdout)
+	require.Regexp(t, `^20[^ ]*  replica v-r-2 on lvstore .*: killed: its process ended before the rebuild did; run it again\n  from v-r-1 on lvstore .*\n$`, killed.stdout)
 	begun := history(t, engine(t, "history", kept, "--output", "json")).Rebuilds[0]
 	require.EqualValues(t, "killed", begun.Outcome)
 	require.NotEmpty(t, begun.BegunAt)
@@ -143,7 +143,7 @@ func TestHistoryTellsWhatAKilledRebuildHadFinished(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(kept, append([]byte("spoiled\n"), text...), 0o600))
 	told := engine(t, "history", kept)
-	require.Contains(t, told.stdout, "  finished until then: s1, s2\nwarning: 1 line of the journal cannot be read\n")
+	require.Contains(t, told.stdout, "  finished before that: s1, s2\nwarning: 1 line of the journal cannot be read\n")
 	object := history(t, engine(t, "history", kept, "--output", "json"))
 	require.Equal(t, 1, object.UnreadableLines)
 	require.Equal(t, []string{"s1", "s2"}, object.Rebuilds[0].Sealed)

@@ -86,7 +86,7 @@ listen is where the target lets this process read and write; default
 
 func imageName(c *cobra.Command, name string) error {
 	if !c.Flags().Changed("name") {
-		return badUsage("--name is needed: the image's name")
+		return badUsage("--name NAME is required: the name of the image")
 	}
 	if err := rebuild.CheckImageName(name); err != nil {
 		return badUsage("--name: %v", err)
@@ -225,7 +225,7 @@ func contentSum(ctx context.Context, file *imagefile.File, sum string, sums chec
 		return "", fmt.Errorf("read the image: %w", err)
 	}
 	if is != sum {
-		return "", &refusedFile{fmt.Errorf("the file has the SHA-512 %s, expected %s", is, sum)}
+		return "", &refusedFile{fmt.Errorf("the SHA-512 of the file is %s, expected %s", is, sum)}
 	}
 	return "", nil
 }
@@ -247,10 +247,10 @@ func importText(report rebuild.ImageReport, file *imagefile.File, failure error)
 	if sum == "" {
 		sum = "none"
 	}
-	text := fmt.Sprintf("imported backing image %s (%s, %s) as %s\n  uuid    %s\n  sha512  %s\n  size    %s, of which %s are not all zero\n",
+	text := fmt.Sprintf("imported backing image %s (%s, %s) as %s\n  uuid    %s\n  sha512  %s\n  size    %s, %s of it written (the rest is zero)\n",
 		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, sum, bytesText(report.Size), bytesText(report.WrittenBytes))
 	if !report.Recorded {
-		text += "  the target records neither: keep them to verify the image, and to import it elsewhere\n"
+		text += "  the target records neither UUID nor SHA-512: keep them to verify the image and to import it elsewhere\n"
 	}
 	for _, warning := range file.Warnings {
 		text += "  warning: " + warning + "\n"
@@ -363,9 +363,9 @@ given by mistake, verify says so.
 			show.clear()
 			text := ""
 			if err == nil {
-				text = fmt.Sprintf("backing image %s is what it has to be: %d bytes with the SHA-512 %s\n", name, check.Bytes, check.SHA512)
+				text = fmt.Sprintf("backing image %s is intact: %d bytes with SHA-512 %s\n", name, check.Bytes, check.SHA512)
 				if check.Recorded != "" && check.Recorded != check.SHA512 {
-					text += fmt.Sprintf("  the host records another one, %s: Longhorn records that of a qcow2 file, not of its content\n", shortSum(check.Recorded))
+					text += fmt.Sprintf("  the host records SHA-512 %s: Longhorn records that of a qcow2 file, not of its content\n", shortSum(check.Recorded))
 				}
 			}
 			l := check.Image.Lvol

@@ -43,7 +43,7 @@ hosts keep theirs.
 				if image, err = k.engine.LookAtImageRemoval(c.Context(), host, name); err != nil {
 					return err
 				}
-				lost := fmt.Sprintf("backing image %s of %s is going to be deleted", name, bytesText(image.Lvol.Size))
+				lost := fmt.Sprintf("backing image %s of %s will be deleted", name, bytesText(image.Lvol.Size))
 				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
 					return err
 				}

@@ -82,7 +82,7 @@ func TestField_OneImageOnTwoHosts(t *testing.T) {
 	told := w.engine("image", "import", raw, hostA, "--name", "debian", "--uuid", imageUUID, "--sha512", strings.ToUpper(sha512Of(diskOf())))
 	require.Equal(t, exitDone, told.status, told.stderr)
 	require.Contains(t, told.stdout, "imported backing image debian (raw, 320.5 KiB)")
-	require.Contains(t, told.stdout, "size    384 KiB, of which 256 KiB are not all zero")
+	require.Contains(t, told.stdout, "size    384 KiB, 256 KiB of it written (the rest is zero)")
 
 	var second importResult
 	told = w.engine("image", "import", packed, hostB, "--name", "debian", "--uuid", imageUUID, "--sha512", sha512Of(qcow2Of(diskOf())), "--output", "json")
@@ -117,7 +117,7 @@ func TestField_OneImageOnTwoHosts(t *testing.T) {
 		asJSON(t, told, &check)
 		require.Equal(t, second.SHA512, check.SHA512)
 		require.EqualValues(t, len(diskOf()), check.Bytes)
-		require.Contains(t, w.engine("image", "verify", host, "--name", "debian").stdout, "is what it has to be: 328192 bytes")
+		require.Contains(t, w.engine("image", "verify", host, "--name", "debian").stdout, "is intact: 328192 bytes")
 	}
 }
 
@@ -151,7 +151,7 @@ func TestField_qcow2reader_38_ASparseImageIsImportedInSeconds(t *testing.T) {
 	require.Contains(t, told.stdout, "sha512  none")
 	require.Contains(t, told.stdout, "warning: it does not look like a disk")
 	told = w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "c", "--checksum", "none", "--sha512", sha512Of(nil))
-	saidOnOneLineOfAnyLength(t, told, exitFailed, "the file has the SHA-512 "+sha512Of(diskOf()))
+	saidOnOneLineOfAnyLength(t, told, exitFailed, "the SHA-512 of the file is "+sha512Of(diskOf()))
 }
 
 // TestField_ocaml_qcow_7_NothingIsLeftOfACutFile: it is refused before anything changes.
@@ -243,7 +243,7 @@ func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
 		{"no file", []string{"image", "import"}, exitUsage, "FILE"},
 		{"no host", []string{"image", "import", disk}, exitUsage, "got 1"},
 		{"an empty file name", bring("", "--name", "a"), exitUsage, "FILE is empty"},
-		{"no name", bring(disk), exitUsage, "--name is needed"},
+		{"no name", bring(disk), exitUsage, "--name NAME is required"},
 		{"an empty name", bring(disk, "--name", ""), exitUsage, "--name"},
 		{"a name with a slash", bring(disk, "--name", "a/b"), exitUsage, `"a/b"`},
 		{"a name with a space", bring(disk, "--name", "a b"), exitUsage, `"a b"`},
@@ -254,7 +254,7 @@ func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
 		{"a checksum that is none", bring(disk, "--name", "a", "--sha512", "xyz"), exitUsage, "128 hex digits"},
 		{"an empty checksum", bring(disk, "--name", "a", "--sha512", ""), exitUsage, "128 hex digits"},
 		{"another checksum", bring(disk, "--name", "a", "--sha512", sha512Of(nil)), exitFailed, "expected cf83e1357eefb8bd"},
-		{"another checksum of a qcow2 file", bring(packed, "--name", "a", "--sha512", sha512Of(diskOf())), exitFailed, "the file has the SHA-512"},
+		{"another checksum of a qcow2 file", bring(packed, "--name", "a", "--sha512", sha512Of(diskOf())), exitFailed, "the SHA-512 of the file is "},
 		{"a taken name", bring(disk, "--name", "base"), exitFailed, "backing image base is on lvstore disk-2 already"},
 		{"no room", bring(large, "--name", "a"), exitFailed, "needs 101 clusters and 2 stay in reserve, but 100 are free"},
 		{"a file that is not there", bring(dir+"/none", "--name", "a"), exitFailed, "no such file"},
@@ -273,10 +273,10 @@ func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
 		{"a target that is not there", []string{"image", "list", "unix:///nowhere.sock?lvs=disk-1"}, exitFailed, "/nowhere.sock"},
 		{"an lvstore that is not there", []string{"image", "import", disk, "unix:///b.sock?lvs=disk-9", "--name", "a"}, exitFailed, "only disk-2"},
 		{"an image that is not there", []string{"image", "verify", hostB, "--name", "nope"}, exitFailed, "backing image nope on lvstore disk-2: not found"},
-		{"a deletion of nothing", []string{"image", "delete", hostB}, exitUsage, "--name is needed"},
+		{"a deletion of nothing", []string{"image", "delete", hostB}, exitUsage, "--name NAME is required"},
 		{"a deletion without a word", []string{"image", "delete", hostB, "--name", "base"}, exitFailed, "is needed: lvol"},
 		{"a deletion of what is not there", []string{"image", "delete", hostB, "--name", "nope", "--confirm", "nope"}, exitFailed, "there is no backing image nope on lvstore disk-2; available: base"},
-		{"a verification of nothing", []string{"image", "verify", hostB}, exitUsage, "--name is needed"},
+		{"a verification of nothing", []string{"image", "verify", hostB}, exitUsage, "--name NAME is required"},
 		{"a verification against nothing", []string{"image", "verify", hostB, "--name", "base", "--sha512", "12"}, exitUsage, "128 hex digits"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -297,8 +297,8 @@ func TestAnImageIsDeletedOnceItsNameIsRepeated(t *testing.T) {
 	before := w.stores()
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
 	with := w.stores()
-	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian"), exitUsage, "backing image debian of 384 KiB is going to be deleted; repeat the name: --confirm debian")
-	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "Debian"), exitUsage, `the name repeated is "Debian", not debian; nothing was changed`)
+	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian"), exitUsage, "backing image debian of 384 KiB will be deleted; to confirm, repeat the name: --confirm debian")
+	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "Debian"), exitUsage, `the repeated name is "Debian", expected debian; nothing was changed`)
 	require.Equal(t, with, w.stores())
 	told := w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "debian")
 	require.Equal(t, exitDone, told.status, told.stderr)
@@ -348,6 +348,6 @@ func TestARebuildThatReadsEveryViewPrintsTheirSums(t *testing.T) {
 	}
 	require.Len(t, got.Source.Head.SHA256, 64)
 	require.Equal(t, got.Source.Head.SHA256, got.Destination.Head.SHA256)
-	require.Contains(t, w.engine(args...).stdout, "4 of 4 views (snapshots and head) read as the source's, byte for byte")
+	require.Contains(t, w.engine(args...).stdout, "4 of 4 lvols (snapshots and head) have the source's data, byte for byte")
 	require.NotContains(t, w.engine(append(args[:len(args)-1], "counts", "--output", "json")...).stdout, "sha256")
 }

@@ -66,5 +66,5 @@ func TestCtrlCIsHeardByTheProgram(t *testing.T) {
 	}
 	_ = command.Wait() // the exit status tells
 	require.Equal(t, exitFailed, command.ProcessState.ExitCode())
-	require.Contains(t, verdict, "interrupted; run it again to go on", "it is told, not cut off")
+	require.Contains(t, verdict, "interrupted; run it again to continue", "it is told, not cut off")
 }

@@ -51,7 +51,7 @@ func untilInterrupted() context.Context {
 // interrupted is why a command ends after the first signal.
 type interrupted struct{}
 
-func (interrupted) Error() string        { return "interrupted; run it again to go on" }
+func (interrupted) Error() string        { return "interrupted; run it again to continue" }
 func (interrupted) Is(target error) bool { return target == context.Canceled }
 
 // run is main with everything from outside given; options replace parts of the

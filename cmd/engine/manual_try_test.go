@@ -45,5 +45,5 @@ func TestWhatTheManualTriesWorks(t *testing.T) {
 	require.NoError(t, readErr)
 	require.NoError(t, err, "%s", text)
 	require.Contains(t, string(text), "\nVerdict\n  complete\n")
-	require.Contains(t, string(text), "  compared with each other: no difference\n")
+	require.Contains(t, string(text), "  no difference between the replicas\n")
 }

@@ -40,13 +40,13 @@ func TestTheNameOfAnotherVolumesReplicaHasToBeRepeated(t *testing.T) {
 		require.Equal(t, exitFailed, told.status)
 		require.Contains(t, told.stdout, `"outcome":"refused","error":"`+says+`"`)
 		for _, wrong := range []string{"vol-1-r-0a1b2c3d", "", "vol-7-r-1 "} {
-			saidOnOneLine(t, w.engine(append([]string{command, "--confirm", wrong}, args...)...), exitUsage, "not vol-7-r-1", "nothing was changed")
+			saidOnOneLine(t, w.engine(append([]string{command, "--confirm", wrong}, args...)...), exitUsage, "expected vol-7-r-1", "nothing was changed")
 		}
 	}
 	w.typed = "vol-1-r-0a1b2c3d\n"
 	told := w.engine(append([]string{"rebuild"}, args...)...)
 	require.Equal(t, exitUsage, told.status)
-	require.Contains(t, told.stderr, says+". Type its name to go on: ")
+	require.Contains(t, told.stderr, says+". Type its name to continue: ")
 	require.Contains(t, told.stderr, "nothing was changed")
 	w.typed = ""
 	require.Equal(t, before, w.stores())

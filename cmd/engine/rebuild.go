@@ -216,7 +216,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	}
 	if c.Flags().Changed("confirm") {
 		if flags.confirmed != destination.replica {
-			return badUsage("%s: the name repeated is %q, not %s; nothing was changed", c.CommandPath(), flags.confirmed, destination.replica)
+			return badUsage("%s: the repeated name is %q, expected %s; nothing was changed", c.CommandPath(), flags.confirmed, destination.replica)
 		}
 		request.Options.Overwrite = flags.confirmed
 	}

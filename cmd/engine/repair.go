@@ -133,12 +133,12 @@ func repairText(report rebuild.RepairReport, dryRun bool, failure error) string 
 		text.WriteString("\nVerdict\n")
 		switch {
 		case len(report.Plan.Operations) == 0:
-			text.WriteString("  nothing was to do\n")
+			text.WriteString("  nothing to do\n")
 		default:
-			text.WriteString("  lineage is restored; no byte was copied\n")
+			text.WriteString("  lineage is restored; no data was copied\n")
 		}
 		for _, v := range report.Violations {
-			fmt.Fprintf(&text, "  wrong still: %s\n", v)
+			fmt.Fprintf(&text, "  still wrong: %s\n", v)
 		}
 	}
 	if dryRun && failure == nil && len(report.Notices) > 0 {

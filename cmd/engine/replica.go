@@ -57,9 +57,9 @@ no space until it is written to.
 			case err != nil:
 				return err
 			case !said.Known():
-				return badUsage("%s: --image NAME or --no-image is needed: an lvol without a parent does not tell that it should have none", c.CommandPath())
+				return badUsage("%s: --image NAME or --no-image is required: an lvol without a parent does not tell whether it should have one", c.CommandPath())
 			case size == 0:
-				return badUsage("%s: --size is needed, such as 16GiB", c.CommandPath())
+				return badUsage("%s: --size is required, such as 16GiB", c.CommandPath())
 			}
 			var r rebuild.Replica
 			err = open.with(c.Context(), at, func(host openedHost) (err error) {
@@ -70,7 +70,7 @@ no space until it is written to.
 			if err == nil {
 				state := newTreeState(r)
 				result.Replica = &state
-				text = fmt.Sprintf("replica %s of %s is on lvstore %s\n%s", r.Name, bytesText(r.Head.Size), r.Store.Name, indent(drawTree(r), "  "))
+				text = fmt.Sprintf("created replica %s of %s on lvstore %s\n%s", r.Name, bytesText(r.Head.Size), r.Store.Name, indent(drawTree(r), "  "))
 			}
 			return s.conclude(output, err, result, text)
 		},
@@ -200,7 +200,7 @@ writes to the replica fails.
 				if plan, err = engine.PlanRemoval(c.Context(), site); err != nil {
 					return err
 				}
-				lost := fmt.Sprintf("replica %s with %s is going to be deleted", at.replica, count(uint64(len(plan.Operations)), "lvol"))
+				lost := fmt.Sprintf("replica %s with %s will be deleted", at.replica, count(uint64(len(plan.Operations)), "lvol"))
 				if err := confirm.require(c, confirmed, at.replica, lost); err != nil {
 					return err
 				}

@@ -42,7 +42,7 @@ interrupted.`,
 				return badUsage("--state is empty: expected a directory")
 			}
 			if poll < 0 {
-				return badUsage("--poll %v: expected how often the sockets are looked at, such as 4ms, or 0 for at once", poll)
+				return badUsage("--poll %v: expected an interval such as 4ms, or 0 to answer at once", poll)
 			}
 			return runTargets(c.Context(), s, config, paths)
 		},
@@ -69,7 +69,7 @@ func socketPaths(paths []string) ([]string, error) {
 			return nil, badUsage("--socket %s: %v", path, err)
 		}
 		if seen[absolute] {
-			return nil, badUsage("--socket %s is given twice: expected one socket a target", path)
+			return nil, badUsage("--socket %s is given twice: expected one socket per target", path)
 		}
 		seen[absolute] = true
 	}

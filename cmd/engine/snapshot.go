@@ -101,7 +101,7 @@ of the two.
 				}
 				state := newSnapState(r, snapshot)
 				result.Snapshot = &state
-				text = fmt.Sprintf("took snapshot %s of replica %s: %s\n", name, at.replica, count(snapshot.Lvol.Own.Count, "cluster"))
+				text = fmt.Sprintf("created snapshot %s of replica %s: %s\n", name, at.replica, count(snapshot.Lvol.Own.Count, "cluster"))
 				return nil
 			})
 			result.verdict = verdictOf(err)
@@ -191,7 +191,7 @@ refused.
 				if removal, err = k.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
 					return err
 				}
-				lost := fmt.Sprintf("snapshot %s of replica %s is going to be deleted", name, at.replica)
+				lost := fmt.Sprintf("snapshot %s of replica %s will be deleted", name, at.replica)
 				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
 					return err
 				}
@@ -201,7 +201,7 @@ refused.
 			result := mergeResult{verdict: verdictOf(err), Snapshot: name}
 			text := ""
 			if err == nil {
-				text = fmt.Sprintf("deleted snapshot %s of replica %s: nothing hung on it\n", name, at.replica)
+				text = fmt.Sprintf("deleted snapshot %s of replica %s: it had no children\n", name, at.replica)
 				if removal.Into != nil {
 					result.MergedInto = removal.Into.Name
 					text = fmt.Sprintf("deleted snapshot %s of replica %s: it merged into %s\n", name, at.replica, removal.Into.Name)
@@ -245,7 +245,7 @@ interrupted then, run it again. On a host that keeps no records, give --size too
 				if revert, err = k.engine.PlanRevert(c.Context(), request); err != nil {
 					return err
 				}
-				lost := fmt.Sprintf("replica %s goes back to snapshot %s, and %s of its head are going to be lost", at.replica, name, count(lostClusters(revert), "cluster"))
+				lost := fmt.Sprintf("replica %s will revert to snapshot %s and lose %s of its head", at.replica, name, count(lostClusters(revert), "cluster"))
 				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
 					return err
 				}
@@ -256,7 +256,7 @@ interrupted then, run it again. On a host that keeps no records, give --size too
 			text := ""
 			if err == nil {
 				result.Size, result.LostClusters = revert.Size, lostClusters(revert)
-				text = fmt.Sprintf("replica %s is back at snapshot %s: the head has %s, and lost %s\n", at.replica, name, bytesText(revert.Size), count(lostClusters(revert), "cluster"))
+				text = fmt.Sprintf("reverted replica %s to snapshot %s: the head has %s and lost %s\n", at.replica, name, bytesText(revert.Size), count(lostClusters(revert), "cluster"))
 			}
 			return k.s.conclude(output, err, result, text)
 		},

@@ -86,7 +86,7 @@ func (s *story) Observe(e rebuild.Event) {
 		s.printf("  plan again: %s\n", e.Text)
 	case rebuild.EventRetry:
 		s.progress.clear()
-		s.printf("  again    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
+		s.printf("  retry    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
 	case rebuild.EventWaiting:
 		s.progress.clear()
 		s.printf("%s", fold("  waiting  "+e.Text+"\n", lineWidth(s.out)))
@@ -149,7 +149,7 @@ func (s *story) tellPlan(plan rebuild.Plan) {
 
 func writePlan(out io.Writer, plan rebuild.Plan) {
 	if plan.SystemSnapshot != nil {
-		fmt.Fprintf(out, "  first    the source's head has data of its own: freeze it as system snapshot %s\n", plan.SystemSnapshot.Name)
+		fmt.Fprintf(out, "  first    the source's head has clusters of its own: create system snapshot %s of it\n", plan.SystemSnapshot.Name)
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, step := range plan.Steps {
@@ -228,24 +228,25 @@ func (s *story) after(report rebuild.Report, r result) {
 
 // tellViews says of how many snapshots the bytes are the source's.
 func (s *story) tellViews(report rebuild.Report, r result) {
-	what, on := "", ""
+	what, parent := "", ""
 	switch {
 	case len(r.Destination.Snapshots) > 0:
-		what, on = "the ancestor "+r.Destination.Snapshots[0].Name, r.Destination.Snapshots[0].Parent
+		what, parent = "the ancestor "+r.Destination.Snapshots[0].Name, r.Destination.Snapshots[0].Parent
 	case r.Destination.Head != nil:
-		what, on = "the head", r.Destination.Head.Parent
+		what, parent = "the head", r.Destination.Head.Parent
 	}
-	if on == "" {
-		on = "no backing image, as the volume has none"
-	}
-	if what != "" {
-		s.printf("  %s hangs on %s\n", what, on)
+	switch {
+	case what == "":
+	case parent == "":
+		s.printf("  %s has no parent, as the volume has no backing image\n", what)
+	default:
+		s.printf("  %s has parent %s\n", what, parent)
 	}
 	if r.Destination.Head == nil || r.Destination.Head.SHA256 == "" {
 		return
 	}
 	if report.Source.Hurt(report.Plan.Image) {
-		s.printf("  the source's own views lack the image, so they are not compared\n")
+		s.printf("  the source lost the image, so its data is not compared\n")
 		return
 	}
 	equal, all := 0, len(r.Source.Snapshots)+1
@@ -261,7 +262,7 @@ func (s *story) tellViews(report rebuild.Report, r result) {
 	if r.Source.Head != nil && r.Source.Head.SHA256 == r.Destination.Head.SHA256 {
 		equal++
 	}
-	s.printf("  %d of %d views (snapshots and head) read as the source's, byte for byte\n", equal, all)
+	s.printf("  %d of %d lvols (snapshots and head) have the source's data, byte for byte\n", equal, all)
 }
 
 func indent(text, by string) string {

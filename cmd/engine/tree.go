@@ -22,7 +22,7 @@ func drawTree(r rebuild.Replica) string {
 		d.add(*r.Head, "(head)")
 	}
 	if len(d.short) == 0 {
-		return "(nothing is left)\n"
+		return "(nothing)\n"
 	}
 	var roots []string
 	for parent := range d.children {

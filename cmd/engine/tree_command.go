@@ -70,7 +70,7 @@ func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bo
 		text.WriteString("\nno replicas\n")
 	}
 	for _, u := range s.Unclear {
-		fmt.Fprintf(&text, "\nreplica %s cannot be told apart: %s\n", u.Name, u.Reason)
+		fmt.Fprintf(&text, "\nreplica %s is ambiguous: %s\n", u.Name, u.Reason)
 	}
 	section := func(title string, lines []string) {
 		if len(lines) > 0 {
@@ -79,7 +79,7 @@ func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bo
 	}
 	var images, filling, others []string
 	for _, b := range s.Images {
-		images = append(images, fmt.Sprintf("%s  under %s", lvolText(b.Name, b.Lvol), count(uint64(len(s.UsersOf(b))), "lvol")))
+		images = append(images, fmt.Sprintf("%s  %s", lvolText(b.Name, b.Lvol), count(uint64(len(s.UsersOf(b))), "clone")))
 	}
 	for _, l := range s.Filling {
 		filling = append(filling, lvolText(l.Name, l))
@@ -88,7 +88,7 @@ func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bo
 		others = append(others, lvolText(l.Name, l))
 	}
 	section("backing images", images)
-	section("images that somebody fills, or has left", filling)
+	section("incomplete backing images", filling)
 	section("other lvols", others)
 	return text.String()
 }

@@ -103,7 +103,7 @@ lvol:q-snap-x
 }
 
 func TestOfNothingNothingIsDrawn(t *testing.T) {
-	require.Equal(t, "\n(nothing is left)\n", drawn(t, theImage()))
+	require.Equal(t, "\n(nothing)\n", drawn(t, theImage()))
 }
 
 func TestALongChainStaysOnTheScreen(t *testing.T) {
