@@ -296,6 +296,19 @@ const (
 	PhaseEnded   Phase = "ended"
 )
 
+// Using selects the rebuilds that use a host, a replica, or, with both, that replica on
+// that host. The zero Using selects none.
+//
+//	type Using struct {
+//		Host    Host
+//		Replica string
+//	}
+type Using = app.Using
+
+// ErrEnded marks the errors of rebuilds, and of sources of rebuilds, that EndRebuilds or
+// Queue.ForgetHost has ended.
+var ErrEnded = app.ErrEnded
+
 // Garbage is what crashed runs have left on a host.
 //
 //	type Garbage struct {

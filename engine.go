@@ -41,10 +41,22 @@ func (e *Engine) Plan(ctx context.Context, request Request) (Plan, error) {
 //
 // The error is nil exactly if the outcome is [OutcomeComplete]. An [ErrRefused] error
 // guarantees that nothing was changed. If ctx ends, the error wraps ctx.Err() and its
-// cause. The Report is valid in any case and has what was known by then.
+// cause; if EndRebuilds ends the rebuild, it wraps [ErrEnded] and the reason. The Report
+// is valid in any case and has what was known by then.
 func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	return e.app.Rebuild(ctx, request.internal())
 }
+
+// EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:
+// the replica was deleted, its disk or its node was lost. It reaches those that run and
+// those that wait in a [Queue], and returns at once how many there are.
+//
+// A rebuild ends if its destination is gone or no source is left; its error wraps
+// [ErrEnded] and why. If one of several sources is gone, the rebuild goes on with the
+// others, as when a source fails; its report says [SourceLost], and why. Rebuilds that
+// begin later are not concerned. As after a cancellation, a host that does not answer
+// delays the end by its cleanup, 30 seconds at most.
+func (e *Engine) EndRebuilds(of Using, why error) (found int) { return e.app.EndRebuilds(of, why) }
 
 // Look returns one replica as it is on its host now. It refuses a replica that has
 // nothing on the host.

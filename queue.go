@@ -48,6 +48,12 @@ func (q *Queue) Jobs() []Job {
 // use Request.Bandwidth.
 func (q *Queue) LimitHost(host Host, bytesPerSecond uint64) { q.app.LimitHost(host, bytesPerSecond) }
 
+// ForgetHost ends the jobs that use a host, as [Engine.EndRebuilds] does, and lifts the
+// limit of the host. It returns at once how many jobs use the host. The queue keeps
+// nothing of the host once these have ended. LimitHost with 0 is for a host that no job
+// uses.
+func (q *Queue) ForgetHost(host Host, why error) (found int) { return q.app.ForgetHost(host, why) }
+
 // Close cancels all jobs and returns when they have ended and cleaned up. If ctx ends
 // before that, Close returns its cause.
 func (q *Queue) Close(ctx context.Context) error { return q.app.Close(ctx) }

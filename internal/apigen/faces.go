@@ -25,7 +25,7 @@ var faces = []face{
 				"Site", "DefaultParallel", "ErrRefused",
 				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck", "Sparse", "Changing",
-				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase",
+				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase", "Using", "ErrEnded",
 				"Garbage", "Leaving",
 				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
 			}},

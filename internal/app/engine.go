@@ -16,6 +16,7 @@ type Engine struct {
 	locks  locks
 	leases leases
 	room   rooms
+	uses   uses
 }
 
 // New makes an engine. A nil logger is silent.
@@ -89,6 +90,9 @@ type Request struct {
 	// perSource limits what is copied from each source's host besides. A Queue
 	// sets it.
 	perSource []*Bandwidth
+
+	// use is what EndRebuilds ends. A Queue sets it, nil otherwise.
+	use *use
 
 	Proof    bool          // compare maps and checksums of all snapshots at the end, where hosts tell them
 	Views    bool          // read every view of both replicas back at the end, and compare

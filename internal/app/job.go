@@ -12,19 +12,19 @@ import (
 
 // Job is one rebuild of a Queue.
 type Job struct {
-	queue   *Queue
-	id      string
-	number  uint64 // in the order of submission
-	request Request
-	nodes   map[ports.Host]string // the nodes of its hosts; "": not limited
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	done    chan struct{} // closed when it has ended
+	queue  *Queue
+	id     string
+	number uint64 // in the order of submission
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when it has ended
 
-	// Under the lock of the queue.
-	paused bool
-	endRun context.CancelCauseFunc // ends the run; nil: it does not run
-	lines  int                     // of its report, once it has ended
+	// Under the lock of the queue. An ended job has no host.
+	request Request
+	use     *use
+	nodes   map[ports.Host]string // "": no limit
+	paused  bool
+	endRun  context.CancelCauseFunc // ends the run; nil: it does not run
+	lines   int                     // of its report, once it has ended
 
 	mu     sync.Mutex
 	status Status
@@ -34,9 +34,10 @@ type Job struct {
 var errPaused = errors.New("paused")
 
 func newJob(ctx context.Context, queue *Queue, request Request) *Job {
-	j := &Job{queue: queue, id: drawID(), request: request, nodes: make(map[ports.Host]string), done: make(chan struct{})}
-	j.ctx, j.cancel = context.WithCancelCause(ctx)
+	j := &Job{queue: queue, id: drawID(), request: request, use: queue.uses.add(ctx, request), done: make(chan struct{})}
+	j.cancel = j.use.end
 	if nodeOf := queue.limits.NodeOf; nodeOf != nil {
+		j.nodes = make(map[ports.Host]string)
 		for _, site := range append(request.sources(), request.Destination) {
 			j.nodes[site.Host] = nodeOf(site.Host)
 		}
@@ -153,7 +154,7 @@ func (j *Job) end(report Report, err error) {
 	j.change(func(s *Status) {
 		s.Phase, s.Ended, s.Position, s.WaitsFor, s.Report, s.Err = PhaseEnded, time.Now(), 0, "", report, err
 	})
-	j.cancel(nil)
+	j.queue.uses.remove(j.use)
 	close(j.done)
 }
 

@@ -53,6 +53,7 @@ var ErrClosed = errors.New("the queue is closed")
 // requests.
 type Queue struct {
 	rebuild func(context.Context, Request) (Report, error)
+	uses    *uses // of the engine
 	limits  Limits
 
 	mu      sync.Mutex
@@ -74,7 +75,7 @@ func NewQueue(engine *Engine, limits Limits) *Queue {
 	if limits.PerDestination <= 0 {
 		limits.PerDestination = DefaultPerDestination
 	}
-	return &Queue{rebuild: engine.Rebuild, limits: limits, hosts: make(map[ports.Host]*Bandwidth)}
+	return &Queue{rebuild: engine.Rebuild, uses: &engine.uses, limits: limits, hosts: make(map[ports.Host]*Bandwidth)}
 }
 
 // Submit adds a rebuild, which starts when its turn comes and is cancelled when ctx
@@ -93,20 +94,24 @@ func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		job.Cancel()
+		q.uses.remove(job.use)
 		return nil, ErrClosed
 	}
 	for _, other := range slices.Concat(q.waiting, q.running) {
 		if other.request.Destination.place() == request.Destination.place() {
-			job.Cancel()
+			q.uses.remove(job.use)
 			return nil, refusef("replica %s is queued already, as rebuild %s", request.Destination.Replica, other.id)
 		}
 	}
 	q.made++
 	job.number = q.made
 	q.waiting = append(q.waiting, job)
-	// One that is cancelled while it waits does not wait for its turn.
-	context.AfterFunc(job.ctx, q.schedule)
+	// One that is cancelled while it waits does not wait for its turn, and a source that
+	// is gone takes no place.
+	context.AfterFunc(job.use.ctx, q.schedule)
+	for _, source := range job.use.sources {
+		context.AfterFunc(source.used, q.schedule)
+	}
 	q.scheduleLocked()
 	return job, nil
 }
@@ -120,6 +125,22 @@ func (q *Queue) LimitHost(host ports.Host, bytesPerSecond uint64) {
 	defer q.mu.Unlock()
 	q.bandwidth(host).Set(bytesPerSecond)
 	q.forgetHosts([]ports.Host{host})
+}
+
+// ForgetHost ends the jobs that use a host, as Engine.EndRebuilds does, and lifts the
+// limit of the host. The queue keeps nothing of the host once the last of these jobs has
+// ended. It returns at once, and how many jobs it has found. LimitHost with 0 forgets a
+// host that no job uses.
+func (q *Queue) ForgetHost(host ports.Host, why error) (found int) {
+	q.mu.Lock()
+	for _, job := range slices.Concat(q.waiting, q.running) {
+		if job.use.endUsing(Using{Host: host}, why) {
+			found++
+		}
+	}
+	q.mu.Unlock()
+	q.LimitHost(host, 0)
+	return found
 }
 
 // bandwidth is a host's, which its rebuilds share.

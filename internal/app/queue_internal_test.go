@@ -329,6 +329,79 @@ func TestQueueForgetsHostsOfEndedJobs(t *testing.T) {
 	})
 }
 
+func TestForgetHostEndsItsJobsAndItsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := &fakeHost{name: "a"}, &fakeHost{name: "b"}, &fakeHost{name: "c"}
+		q, fake := newTestQueue(Limits{PerSource: 1, PerDestination: 1})
+		fake.slow = make(chan struct{})
+		q.LimitHost(a, 1<<20)
+		running, waiting, other := submit(t, q, "v1", a, b), submit(t, q, "v2", a, b), submit(t, q, "v3", c, c)
+		require.Equal(t, 2, q.ForgetHost(a, errors.New("it is drained")))
+		synctest.Wait()
+		require.Equal(t, PhaseRunning, running.Status().Phase, "it cleans up")
+		fake.finish("v1-r-4e5f6a7b", nil)
+		for _, job := range []*Job{running, waiting} {
+			require.ErrorIs(t, job.Status().Err, ErrEnded)
+			require.ErrorContains(t, job.Status().Err, "it is drained")
+			require.Nil(t, job.use)
+			require.Nil(t, job.request.Source.Host)
+		}
+		require.NotContains(t, q.hosts, ports.Host(a))
+		require.Equal(t, PhaseRunning, other.Status().Phase)
+		require.Zero(t, q.ForgetHost(a, nil), "nothing uses it")
+		require.Len(t, q.uses.all, 1, "what has ended is not found any more")
+		close(fake.slow)
+		require.NoError(t, q.Close(t.Context()))
+		require.Empty(t, q.uses.all)
+	})
+}
+
+// A host without a job is not kept for a limit that was lifted.
+func TestLiftedLimitForgetsHost(t *testing.T) {
+	q, _ := newTestQueue(Limits{})
+	host := &fakeHost{}
+	q.LimitHost(host, 1<<20)
+	require.Len(t, q.hosts, 1)
+	q.LimitHost(host, 0)
+	require.Empty(t, q.hosts)
+}
+
+// A source that is gone gives its place to others, also of a job that runs.
+func TestGoneSourceTakesNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := &fakeHost{name: "a"}, &fakeHost{name: "b"}, &fakeHost{name: "c"}
+		q, fake := newTestQueue(Limits{PerSource: 1, PerDestination: 9})
+		r := request("v1", a, c, "v1-r-4e5f6a7b")
+		r.MoreSources = []Site{{Host: b, Replica: "v1-r-8c9d0e1f"}}
+		several, err := q.Submit(t.Context(), r)
+		require.NoError(t, err)
+		next := submit(t, q, "v2", a, c)
+		require.Equal(t, PhaseQueued, next.Status().Phase)
+		require.True(t, several.use.endUsing(Using{Host: a, Replica: "v1-r-0a1b2c3d"}, errors.New("it was deleted")))
+		synctest.Wait()
+		require.Equal(t, []string{"v1-r-4e5f6a7b", "v2-r-4e5f6a7b"}, fake.running())
+		fake.finish("v1-r-4e5f6a7b", nil)
+		fake.finish("v2-r-4e5f6a7b", nil)
+		require.Empty(t, q.hosts)
+		require.NoError(t, q.Close(t.Context()))
+	})
+}
+
+// What ends a job while a pause ends its run is told, too.
+func TestEndedWhilePausingTellsWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &fakeHost{name: "a"}, &fakeHost{name: "b"}
+		q, fake := newTestQueue(Limits{})
+		fake.slow = make(chan struct{})
+		job := submit(t, q, "v1", a, b)
+		require.NoError(t, job.Pause())
+		require.Equal(t, 1, q.ForgetHost(b, errors.New("it is drained")))
+		fake.finish("v1-r-4e5f6a7b", nil)
+		require.ErrorIs(t, job.Status().Err, ErrEnded)
+		require.NoError(t, q.Close(t.Context()))
+	})
+}
+
 // uncomparable is a host that is no pointer.
 type uncomparable struct {
 	fakeHost

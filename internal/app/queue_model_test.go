@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type modelJob struct {
 	name                       string // of the destination replica
 	request                    Request
 	paused, pausing, cancelled bool
+	sourceGone                 bool
 }
 
 // queueModel says of each job what it has to be.
@@ -39,25 +41,30 @@ type queueModel struct {
 // leave.
 func (m *queueModel) schedule(t *rapid.T) {
 	sources, destinations, nodes, volumes := make(map[ports.Host]int), make(map[ports.Host]int), make(map[string]int), make(map[string]bool)
-	take := func(r Request) bool {
-		from, to := r.Source.Host, r.Destination.Host
-		ok := sources[from] < m.limits.PerSource && destinations[to] < m.limits.PerDestination && !volumes[r.Volume]
-		sources[from]++
+	take := func(job *modelJob) bool {
+		from, to, volume := job.request.Source.Host, job.request.Destination.Host, job.request.Volume
+		ok := destinations[to] < m.limits.PerDestination && !volumes[volume]
 		destinations[to]++
-		volumes[r.Volume] = true
-		for _, node := range slices.Compact([]string{nodeOf(from), nodeOf(to)}) {
+		volumes[volume] = true
+		used := []string{nodeOf(to)}
+		if !job.sourceGone {
+			ok = ok && sources[from] < m.limits.PerSource
+			sources[from]++
+			used = append(used, nodeOf(from))
+		}
+		for _, node := range slices.Compact(used) {
 			ok = ok && (node == "" || m.limits.PerNode == 0 || nodes[node] < m.limits.PerNode)
 			nodes[node]++
 		}
 		return ok
 	}
 	for _, job := range m.running {
-		if !take(job.request) {
+		if !take(job) {
 			t.Fatalf("%s runs: over a limit", job.name)
 		}
 	}
 	m.waiting = slices.DeleteFunc(m.waiting, func(job *modelJob) bool {
-		starts := !job.paused && take(job.request)
+		starts := !job.paused && take(job)
 		if starts {
 			job.pausing = false
 			m.running = append(m.running, job)
@@ -168,7 +175,7 @@ func (o *queueOperations) one(t *rapid.T) {
 	m := o.model
 	waiting, running := slices.Clone(m.waiting), slices.Clone(m.running)
 	all := slices.Concat(waiting, running)
-	kind := rapid.SampledFrom([]string{"submit", "finish", "finish", "pause", "resume", "cancel", "move"}).Draw(t, "operation")
+	kind := rapid.SampledFrom([]string{"submit", "finish", "finish", "pause", "resume", "cancel", "move", "forget"}).Draw(t, "operation")
 	switch {
 	case kind == "finish" && len(running) > 0:
 		job := rapid.SampledFrom(running).Draw(t, "job")
@@ -190,6 +197,17 @@ func (o *queueOperations) one(t *rapid.T) {
 		job, position := rapid.SampledFrom(waiting).Draw(t, "job"), rapid.IntRange(1, 9).Draw(t, "position")
 		require.NoError(t, job.Move(position))
 		m.move(job, position)
+	case kind == "forget" && rapid.Bool().Draw(t, "really"): // it ends many
+		host, found := rapid.SampledFrom(o.hosts).Draw(t, "host"), 0
+		for _, job := range all {
+			from, to := job.request.Source.Host == host, job.request.Destination.Host == host
+			if (from || to) && !job.cancelled {
+				job.sourceGone = from && !to
+				m.cancel(job)
+				found++
+			}
+		}
+		require.Equal(t, found, o.queue.ForgetHost(host, errors.New("it is gone")))
 	default:
 		o.submit(t)
 	}

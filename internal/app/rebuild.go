@@ -25,14 +25,20 @@ var errPlanAgain = errors.New("the store has changed since the plan was made")
 const maxPlans = 8
 
 // Rebuild makes the destination what the source is. The error says why it did
-// not, after the context's end both that and its cause; the report tells what is
-// known in any case.
+// not, after the context's end both that and its cause, after EndRebuilds ErrEnded; the
+// report tells what is known in any case.
 func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	began := time.Now()
+	use := request.use
+	if use == nil {
+		use = e.uses.add(ctx, request)
+		defer e.uses.remove(use)
+		ctx = use.ctx
+	}
 	request = request.bounded()
 	progress := newProgress(request.Observer)
 	r := &rebuild{
-		engine: e, request: request, sources: newSources(request), progress: progress, names: make(map[string]bool),
+		engine: e, request: request, use: use, sources: newSources(request), progress: progress, names: make(map[string]bool),
 		run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}, primary: -1,
 	}
 	err := r.all(r.tellingWaits(ctx))
@@ -78,6 +84,7 @@ func withCause(ctx context.Context, err error) error {
 type rebuild struct {
 	engine   *Engine
 	request  Request
+	use      *use
 	run      ports.Run
 	holder   string // of what it has claimed
 	held     held
@@ -102,6 +109,9 @@ func (r *rebuild) all(ctx context.Context) error {
 	if err := r.request.check(); err != nil {
 		return err
 	}
+	r.loseGone()
+	unwatch := r.watchSources()
+	defer unwatch()
 	release, err := r.claim(ctx)
 	if err != nil {
 		return err

@@ -65,12 +65,15 @@ func (r *rebuild) identify(ctx context.Context, at Site) (store domain.Listing, 
 func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Listing, failures []error) {
 	sites := r.sources.sites
 	stores, failures = make([]domain.Listing, len(sites)), make([]error, len(sites))
-	calls := make([]func() error, len(sites))
+	var calls []func() error
 	for at, site := range sites {
-		calls[at] = func() error {
+		if failures[at] = r.sources.whyLost(at); failures[at] != nil {
+			continue
+		}
+		calls = append(calls, func() error {
 			stores[at], failures[at] = r.identify(ctx, site)
 			return nil
-		}
+		})
 	}
 	_ = r.atOnce(calls...) // each has its own failure
 	return stores, failures
@@ -125,7 +128,11 @@ func (r *rebuild) claimRun(ctx context.Context, all *held) error {
 		return err
 	}
 	all.add(inside)
-	for _, site := range append([]Site{r.request.Destination}, r.request.sources()...) {
+	sites := []Site{r.request.Destination}
+	for _, at := range r.sources.used() {
+		sites = append(sites, r.sources.sites[at])
+	}
+	for _, site := range sites {
 		one, err := r.engine.claimOutside(ctx, site.Host, claimOfRun(r.run), lease)
 		switch {
 		case err == nil:

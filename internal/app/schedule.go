@@ -24,8 +24,8 @@ func (q *Queue) scheduleLocked() {
 	}
 	still := q.waiting[:0]
 	for _, job := range q.waiting {
-		if job.ctx.Err() != nil {
-			q.end(job, Report{Outcome: OutcomeFailed}, fmt.Errorf("rebuild replica %s: ended while it waited: %w", job.request.Destination.Replica, context.Cause(job.ctx)))
+		if job.use.ctx.Err() != nil {
+			q.end(job, Report{Outcome: OutcomeFailed}, fmt.Errorf("rebuild replica %s: ended while it waited: %w", job.request.Destination.Replica, context.Cause(job.use.ctx)))
 			continue
 		}
 		waitsFor := ""
@@ -44,10 +44,11 @@ func (q *Queue) scheduleLocked() {
 
 func (q *Queue) start(job *Job) {
 	job.begin()
-	ctx, end := context.WithCancelCause(job.ctx)
+	ctx, end := context.WithCancelCause(job.use.ctx)
 	job.endRun = end
 	q.running = append(q.running, job)
 	request := q.limited(job.request)
+	request.use = job.use
 	request.Observer = &listener{job: job, next: request.Observer}
 	q.idle.Go(func() {
 		report, err := q.rebuild(ctx, request)
@@ -56,11 +57,14 @@ func (q *Queue) start(job *Job) {
 		defer q.mu.Unlock()
 		job.endRun = nil
 		q.running = slices.DeleteFunc(q.running, func(other *Job) bool { return other == job })
-		if errors.Is(err, errPaused) && job.ctx.Err() == nil {
+		switch ctx := job.use.ctx; {
+		case !errors.Is(err, errPaused):
+			q.end(job, report, err)
+		case ctx.Err() != nil:
+			q.end(job, report, withCause(ctx, err))
+		default:
 			q.waiting = slices.Insert(q.waiting, 0, job)
 			q.forgetHosts(job.request.hosts())
-		} else {
-			q.end(job, report, err)
 		}
 		q.scheduleLocked()
 	})
@@ -86,14 +90,14 @@ func (q *Queue) end(job *Job, report Report, err error) {
 	}
 	q.ended = slices.Delete(q.ended, 0, dropped)
 	q.forgetHosts(job.request.hosts())
-	job.request, job.nodes = Request{}, nil // and the hosts
+	job.request, job.use, job.nodes = Request{}, nil, nil
 }
 
 // forgetHosts forgets those that have no limit and that no running job uses.
 func (q *Queue) forgetHosts(hosts []ports.Host) {
 	used := make(map[ports.Host]bool)
 	for _, running := range q.running {
-		for _, host := range running.request.hosts() {
+		for _, host := range running.hosts() {
 			used[host] = true
 		}
 	}
@@ -129,7 +133,7 @@ func newPlaces(limits Limits) *places {
 // Which of several sources serves how much is known only while the rebuild runs, and if
 // one fails the others take over its part. So a job has a place at each of them.
 func (p *places) take(job *Job) (waitsFor string) {
-	sources, destination, volume, nodes := job.request.sourceHosts(), job.request.Destination.Host, job.request.volume(), job.limitedNodes()
+	sources, destination, volume, nodes := hostsOf(job.use.left()), job.request.Destination.Host, job.request.volume(), job.limitedNodes()
 	full := func(node string) bool { return p.nodes[node] >= p.limits.PerNode }
 	switch {
 	case slices.ContainsFunc(volume, func(v any) bool { return p.volumes[v] }):
@@ -159,7 +163,7 @@ func (j *Job) limitedNodes() (nodes []string) {
 	if j.queue.limits.PerNode <= 0 {
 		return nil
 	}
-	for _, host := range j.request.hosts() {
+	for _, host := range j.hosts() {
 		if node := j.nodes[host]; node != "" && !slices.Contains(nodes, node) {
 			nodes = append(nodes, node)
 		}
@@ -167,18 +171,20 @@ func (j *Job) limitedNodes() (nodes []string) {
 	return nodes
 }
 
-// sourceHosts are the hosts of all sources, each once.
-func (r Request) sourceHosts() (hosts []ports.Host) {
-	for _, site := range r.sources() {
+// hosts are those of the destination and of the sources that are not gone.
+func (j *Job) hosts() []ports.Host { return hostsOf(append(j.use.left(), j.request.Destination)) }
+
+func (r Request) hosts() []ports.Host { return hostsOf(append(r.sources(), r.Destination)) }
+
+// hostsOf are the hosts of sites, each once.
+func hostsOf(sites []Site) (hosts []ports.Host) {
+	for _, site := range sites {
 		if !slices.Contains(hosts, site.Host) {
 			hosts = append(hosts, site.Host)
 		}
 	}
 	return hosts
 }
-
-// hosts are those of all sources and of the destination.
-func (r Request) hosts() []ports.Host { return append(r.sourceHosts(), r.Destination.Host) }
 
 // place tells a replica from others.
 type place struct {

@@ -1,0 +1,175 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// ErrEnded marks the errors of rebuilds, and of sources of rebuilds, that EndRebuilds or
+// Queue.ForgetHost has ended.
+var ErrEnded = errors.New("ended on request")
+
+// Using selects the rebuilds that use a host, a replica, or, with both, that replica on
+// that host. The zero Using selects none.
+type Using struct {
+	Host    ports.Host
+	Replica string
+}
+
+func (u Using) selects(site Site) bool {
+	if u.Host == nil && u.Replica == "" || u.Replica != "" && u.Replica != site.Replica {
+		return false
+	}
+	return u.Host == nil || reflect.TypeOf(u.Host).Comparable() && u.Host == site.Host
+}
+
+// EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:
+// those that run, and those that wait in a Queue. It returns at once, and how many it has
+// found. A rebuild ends if its destination is gone, or all its sources are; its error
+// wraps ErrEnded and why. A source that is one of several is not used any more, and the
+// rebuild goes on with the others. As after a cancellation, cleanup on a host that does
+// not answer is given up after 30 seconds.
+func (e *Engine) EndRebuilds(of Using, why error) (found int) {
+	return e.uses.endUsing(of, why)
+}
+
+// uses are the hosts and replicas of all rebuilds that run or wait. The zero value is
+// ready.
+type uses struct {
+	mu  sync.Mutex
+	all map[*use]struct{}
+}
+
+// use is what one rebuild uses, from Rebuild or Queue.Submit to its end.
+type use struct {
+	ctx         context.Context // of the rebuild
+	end         context.CancelCauseFunc
+	destination Site
+	sources     []*sourceUse
+}
+
+// sourceUse is one source of a rebuild, which is used until its context ends.
+type sourceUse struct {
+	site Site
+	used context.Context
+	lose context.CancelCauseFunc
+}
+
+// add is what the request uses until remove.
+func (u *uses) add(ctx context.Context, r Request) *use {
+	added := &use{destination: r.Destination}
+	added.ctx, added.end = context.WithCancelCause(ctx)
+	for _, site := range r.sources() {
+		s := &sourceUse{site: site}
+		s.used, s.lose = context.WithCancelCause(context.Background())
+		added.sources = append(added.sources, s)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.all == nil {
+		u.all = make(map[*use]struct{})
+	}
+	u.all[added] = struct{}{}
+	return added
+}
+
+func (u *uses) remove(ended *use) {
+	ended.end(nil)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.all, ended)
+}
+
+func (u *uses) endUsing(of Using, why error) (found int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for one := range u.all {
+		if one.endUsing(of, why) {
+			found++
+		}
+	}
+	return found
+}
+
+// endUsing ends the rebuild, or its use of a source, and reports whether it did.
+func (u *use) endUsing(of Using, why error) (found bool) {
+	if u.ctx.Err() != nil {
+		return false
+	}
+	if why == nil {
+		why = errors.New("no reason was given")
+	}
+	if of.selects(u.destination) {
+		u.end(fmt.Errorf("%w, since its destination, replica %s, is gone: %w", ErrEnded, u.destination.Replica, why))
+		return true
+	}
+	for _, s := range u.sources {
+		if s.used.Err() == nil && of.selects(s.site) {
+			found = true
+			s.lose(fmt.Errorf("%w: %w", ErrEnded, why))
+		}
+	}
+	if found && len(u.left()) == 0 {
+		u.endWithoutSource(why)
+	}
+	return found
+}
+
+func (u *use) endWithoutSource(why error) {
+	gone := fmt.Sprintf("its source, replica %s, is gone", u.sources[0].site.Replica)
+	if len(u.sources) > 1 {
+		gone = "no source of it is left"
+	}
+	u.end(fmt.Errorf("%w, since %s: %w", ErrEnded, gone, why))
+}
+
+// left are the sources that are not gone.
+func (u *use) left() (sites []Site) {
+	for _, s := range u.sources {
+		if s.used.Err() == nil {
+			sites = append(sites, s.site)
+		}
+	}
+	return sites
+}
+
+// watchSources has sources not used any more that are gone from now on, until stop is
+// called. One source alone ends with its rebuild.
+func (r *rebuild) watchSources() (stop func()) {
+	over := make(chan struct{})
+	var watching sync.WaitGroup
+	if r.sources.several() {
+		for at, s := range r.use.sources {
+			watching.Go(func() {
+				select {
+				case <-s.used.Done():
+					r.leave(at, context.Cause(s.used))
+				case <-over:
+				}
+			})
+		}
+	}
+	return func() { close(over); watching.Wait() }
+}
+
+// loseGone has the sources not used that were gone before the rebuild began.
+func (r *rebuild) loseGone() {
+	for at, s := range r.use.sources {
+		if s.used.Err() != nil {
+			r.leave(at, context.Cause(s.used))
+		}
+	}
+}
+
+// leave is lose for a source that may be the last one in use.
+func (r *rebuild) leave(at int, why error) {
+	r.lose(at, why)
+	if len(r.sources.used()) == 0 {
+		r.use.endWithoutSource(why)
+	}
+}
