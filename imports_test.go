@@ -214,7 +214,7 @@ func TestCommandTestsUsePublicAPI(t *testing.T) {
 	}
 }
 
-func TestTheRootPackageReachesNoAdapter(t *testing.T) {
+func TestRootPackageReachesNoAdapter(t *testing.T) {
 	imports := make(map[string][]string)
 	for _, f := range sources(t, production) {
 		for _, i := range f.imports {
@@ -242,7 +242,7 @@ func TestTheRootPackageReachesNoAdapter(t *testing.T) {
 	}
 }
 
-func TestTheDomainIsPure(t *testing.T) {
+func TestDomainIsPure(t *testing.T) {
 	for _, f := range sources(t, production) {
 		if !within(f.dir, "internal/domain") {
 			continue
@@ -288,7 +288,7 @@ func impurities(fset *token.FileSet, file *ast.File) []string {
 }
 
 // The rules themselves: a typing error in one of them would let everything through.
-func TestTheRulesOfImports(t *testing.T) {
+func TestImportRules(t *testing.T) {
 	const allowed, refused = true, false
 	for _, c := range []struct {
 		from, imported string
@@ -369,7 +369,7 @@ func TestTheRulesOfImports(t *testing.T) {
 	}
 }
 
-func TestTheRulesOfPurity(t *testing.T) {
+func TestPurityRules(t *testing.T) {
 	for name, c := range map[string]struct {
 		source string
 		want   int

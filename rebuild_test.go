@@ -19,7 +19,7 @@ var (
 )
 
 // What the package comment shows is run, as Example, and stays short.
-func TestThePackageCommentShowsWhatTheExampleRuns(t *testing.T) {
+func TestPackageCommentShowsExample(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)
 	_, use, ok := strings.Cut(string(doc), "# Use\n//\n")
@@ -43,14 +43,14 @@ func TestThePackageCommentShowsWhatTheExampleRuns(t *testing.T) {
 	require.LessOrEqual(t, lines, 15)
 }
 
-func TestAFunctionObserves(t *testing.T) {
+func TestObserverFunc(t *testing.T) {
 	var seen []rebuild.EventKind
 	var o rebuild.Observer = rebuild.ObserverFunc(func(e rebuild.Event) { seen = append(seen, e.Kind) })
 	o.Observe(rebuild.Event{Kind: rebuild.EventBegan})
 	require.Equal(t, []rebuild.EventKind{rebuild.EventBegan}, seen)
 }
 
-func TestQueueAnswersWithTheSameJobs(t *testing.T) {
+func TestQueueReturnsEqualJobs(t *testing.T) {
 	queue := rebuild.NewQueue(rebuild.New(), rebuild.Limits{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

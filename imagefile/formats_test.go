@@ -93,9 +93,9 @@ func withXFS(size int) []byte {
 	return p
 }
 
-// TestField_CDI_1287_OtherFormatsAreNamed (harvester 1425, too): a file that is no disk
+// TestField_CDI_1287_ErrorNamesOtherFormat (harvester 1425, too): a file that is no disk
 // is not imported as one.
-func TestField_CDI_1287_OtherFormatsAreNamed(t *testing.T) {
+func TestField_CDI_1287_ErrorNamesOtherFormat(t *testing.T) {
 	disk := withPartitions(1 << 20)
 	lzma := slices.Concat([]byte{0x5d, 0, 0, 0x80, 0}, bytes.Repeat([]byte{0xff}, 8), []byte("packed"))
 	for name, c := range map[string]struct {
@@ -156,7 +156,7 @@ func TestField_CDI_1287_OtherFormatsAreNamed(t *testing.T) {
 	}
 }
 
-func TestADiskIsKnownAsOne(t *testing.T) {
+func TestDisksAreRecognized(t *testing.T) {
 	fat := withPartitions(1 << 20) // a boot sector with text in the place of partitions
 	fat[0] = 0xeb
 	le.PutUint16(fat[11:], 512)
@@ -178,7 +178,7 @@ func TestADiskIsKnownAsOne(t *testing.T) {
 	}
 }
 
-func TestWhatLooksLikeNoDiskIsSaid(t *testing.T) {
+func TestUnknownContentIsWarnedOf(t *testing.T) {
 	noise := make([]byte, 100_000)
 	_, _ = rand.NewChaCha8([32]byte{12}).Read(noise)
 	for name, p := range map[string][]byte{
@@ -206,7 +206,7 @@ func TestWhatLooksLikeNoDiskIsSaid(t *testing.T) {
 	require.Equal(t, []string{"its GPT reaches to byte 1048576, the image ends after 524288"}, f.Warnings)
 }
 
-func TestTheFormatThatIsSaidIsTaken(t *testing.T) {
+func TestGivenFormatIsUsed(t *testing.T) {
 	path := write(t, qcow2(t, 3))
 	f, err := imagefile.Open(t.Context(), path, imagefile.Raw)
 	require.NoError(t, err)

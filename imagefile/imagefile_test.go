@@ -68,7 +68,7 @@ func reads(t *testing.T, f *imagefile.File, want []byte) {
 	require.True(t, bytes.Equal(want[2*cluster-300:2*cluster+700], part))
 }
 
-func TestARawImageIsReadAsItIs(t *testing.T) {
+func TestRawImageReadsAsFile(t *testing.T) {
 	p := append(content(), 'x') // no whole sector
 	f, err := open(write(t, p))
 	require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestARawImageIsReadAsItIs(t *testing.T) {
 	require.Equal(t, sumOf(p), sum)
 }
 
-func TestAQcow2ImageReadsAsAGuestSeesIt(t *testing.T) {
+func TestQcow2ImageReadsAsGuestSeesIt(t *testing.T) {
 	for _, version := range []uint32{2, 3} {
 		p := qcow2(t, version)
 		f, err := open(write(t, p))
@@ -94,8 +94,8 @@ func TestAQcow2ImageReadsAsAGuestSeesIt(t *testing.T) {
 	}
 }
 
-// TestQemuMakesTheSame reads what qemu-img writes, where there is one.
-func TestQemuMakesTheSame(t *testing.T) {
+// TestQemuConvertsTheSame reads what qemu-img writes, where there is one.
+func TestQemuConvertsTheSame(t *testing.T) {
 	qemu, err := exec.LookPath("qemu-img")
 	if err != nil {
 		t.Skip("no qemu-img on the PATH")
@@ -126,7 +126,7 @@ func TestQemuMakesTheSame(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoImageIsSaid(t *testing.T) {
+func TestErrorSaysWhyFileIsNoImage(t *testing.T) {
 	broken := func(change func(p []byte)) []byte {
 		p := qcow2(t, 3)
 		change(p)
@@ -174,7 +174,7 @@ func TestWhatIsNoImageIsSaid(t *testing.T) {
 	require.ErrorContains(t, err, "no regular file")
 }
 
-func TestASumThatIsInterruptedEnds(t *testing.T) {
+func TestInterruptedChecksumEnds(t *testing.T) {
 	f, err := open(write(t, content()))
 	require.NoError(t, err)
 	defer f.Close()

@@ -154,7 +154,7 @@ func TestField_qcow2reader_38_HolesAreSkipped(t *testing.T) {
 	require.Equal(t, data, got[1:len(got)-1])
 }
 
-func TestHolesOfARawFileAreSkipped(t *testing.T) {
+func TestHolesOfRawFileAreSkipped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk.img")
 	file, err := os.Create(path)
 	require.NoError(t, err)
@@ -193,9 +193,9 @@ func TestHolesOfARawFileAreSkipped(t *testing.T) {
 	require.Error(t, f.Unchanged())
 }
 
-// TestField_ocaml_qcow_7_CutFilesAreRefused: at each length a file is read as the
+// TestField_ocaml_qcow_7_TruncatedFilesAreRefused: at each length a file is read as the
 // whole one is, or refused with how much is missing.
-func TestField_ocaml_qcow_7_CutFilesAreRefused(t *testing.T) {
+func TestField_ocaml_qcow_7_TruncatedFilesAreRefused(t *testing.T) {
 	for name, m := range map[string]maker{
 		"zlib": {version: 3, bits: 12}, "zstd": {version: 3, bits: 12, zstd: true}, "parts": {version: 3, bits: 14, extended: true}, "version 2": {version: 2, bits: 9},
 	} {
@@ -225,9 +225,9 @@ func TestField_ocaml_qcow_7_CutFilesAreRefused(t *testing.T) {
 	}
 }
 
-// TestTheEndOfTheLastClusterMayBeMissing: behind the end of the disk nobody reads, so
+// TestEndOfLastClusterMayBeMissing: behind the end of the disk nobody reads, so
 // programs do not write it.
-func TestTheEndOfTheLastClusterMayBeMissing(t *testing.T) {
+func TestEndOfLastClusterMayBeMissing(t *testing.T) {
 	p := make([]byte, 3*cluster+512)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(p)
 	image := maker{version: 3, bits: 16}.image(t, p, func(int) kind { return asItIs })
@@ -239,7 +239,7 @@ func TestTheEndOfTheLastClusterMayBeMissing(t *testing.T) {
 	require.ErrorContains(t, err, fmt.Sprintf("is a qcow2 image that is cut short: the file ends after %d bytes, at least 1 are missing", len(image)-1))
 }
 
-func TestWhatIsMissingOfWholeClustersIsExact(t *testing.T) {
+func TestErrorTellsMissingBytesExactly(t *testing.T) {
 	p := make([]byte, 4*cluster)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(p)
 	image := maker{version: 3, bits: 16}.image(t, p, func(int) kind { return asItIs })
@@ -247,7 +247,7 @@ func TestWhatIsMissingOfWholeClustersIsExact(t *testing.T) {
 	require.ErrorContains(t, err, fmt.Sprintf("the file ends after %d bytes, 100000 are missing", len(image)-100_000))
 }
 
-func TestADamagedImageIsRefused(t *testing.T) {
+func TestDamagedImageIsRefused(t *testing.T) {
 	second := 2 * cluster
 	for name, c := range map[string]struct {
 		version uint32
@@ -282,7 +282,7 @@ func TestADamagedImageIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "decompress the cluster at 262144 of the file")
 }
 
-func TestAnInterruptedOpenEnds(t *testing.T) {
+func TestInterruptedOpenEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := imagefile.Open(ctx, write(t, qcow2(t, 3)), "")

@@ -75,7 +75,7 @@ func sealings(t *testing.T, f *journalfile.File) []rebuild.Sealing {
 	return found
 }
 
-func TestWhatWasAppendedIsReadAgain(t *testing.T) {
+func TestAppendedEntriesAreRead(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	all := []rebuild.Entry{began(1), sealed(2, "s1"), ended(3)}
@@ -85,7 +85,7 @@ func TestWhatWasAppendedIsReadAgain(t *testing.T) {
 	require.Equal(t, all, entries)
 }
 
-func TestTheNewestSealingOfEachSnapshotIsKnownAfterARestart(t *testing.T) {
+func TestNewestSealingsSurviveRestart(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	other := sealed(9, "s1")
@@ -101,7 +101,7 @@ func TestTheNewestSealingOfEachSnapshotIsKnownAfterARestart(t *testing.T) {
 
 // One copy may be known to be that of several sources; of the copy before it
 // nothing is known any more. A file that is written anew has all of them.
-func TestACopyIsKnownByEachOfItsSources(t *testing.T) {
+func TestCopyIsKnownByEachSource(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file, Bytes: 1})
 	from := func(n int, source string) rebuild.Entry {
@@ -120,7 +120,7 @@ func TestACopyIsKnownByEachOfItsSources(t *testing.T) {
 	require.Equal(t, want, sealings(t, open(t, journalfile.Config{Path: file})))
 }
 
-func TestALineThatACrashHasTornIsPassedOver(t *testing.T) {
+func TestTornLineIsSkipped(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, sealed(1, "s1"), sealed(2, "s2"))
@@ -145,7 +145,7 @@ func TestALineThatACrashHasTornIsPassedOver(t *testing.T) {
 
 // A sealing is believed to prove that two snapshots are equal: a byte that is
 // another one may not change whose.
-func TestALineThatADiskHasSpoiledProvesNothing(t *testing.T) {
+func TestDamagedLineProvesNothing(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, sealed(1, "s1"), sealed(2, "s2"))
@@ -165,7 +165,7 @@ func TestALineThatADiskHasSpoiledProvesNothing(t *testing.T) {
 	require.NotZero(t, logs.Len(), "it is said")
 }
 
-func TestAJournalIsOpenForOneProcessAtATime(t *testing.T) {
+func TestOneProcessOpensJournalAtATime(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	_, err := journalfile.Open(journalfile.Config{Path: file})
@@ -175,7 +175,7 @@ func TestAJournalIsOpenForOneProcessAtATime(t *testing.T) {
 	open(t, journalfile.Config{Path: file})
 }
 
-func TestAJournalStaysBounded(t *testing.T) {
+func TestJournalStaysBounded(t *testing.T) {
 	file := path(t)
 	config := journalfile.Config{Path: file, Bytes: 8 << 10, Runs: 5, Sealings: 10}
 	f := open(t, config)
@@ -203,7 +203,7 @@ func TestAJournalStaysBounded(t *testing.T) {
 	require.ErrorIs(t, err, rebuild.ErrBusy, "the file that was written anew is locked, too")
 }
 
-func TestAppendsMayComeAtOnce(t *testing.T) {
+func TestConcurrentAppends(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file, Bytes: 4 << 10})
 	var all sync.WaitGroup
@@ -214,7 +214,7 @@ func TestAppendsMayComeAtOnce(t *testing.T) {
 	require.Len(t, sealings(t, f), 100)
 }
 
-func TestWhatIsNoJournalIsRefused(t *testing.T) {
+func TestOtherFileIsRefused(t *testing.T) {
 	directory := t.TempDir()
 	_, err := journalfile.Open(journalfile.Config{Path: directory})
 	require.ErrorIs(t, err, rebuild.ErrInvalid)
@@ -225,7 +225,7 @@ func TestWhatIsNoJournalIsRefused(t *testing.T) {
 	require.ErrorIs(t, f.Append(context.Background(), rebuild.Entry{}), rebuild.ErrInvalid)
 }
 
-func TestAClosedJournalTakesNothing(t *testing.T) {
+func TestClosedJournalRefusesAppend(t *testing.T) {
 	f := open(t, journalfile.Config{Path: path(t)})
 	require.NoError(t, f.Close())
 	require.ErrorIs(t, f.Append(context.Background(), sealed(1, "s1")), os.ErrClosed)

@@ -16,7 +16,7 @@ import (
 
 // longhorn/longhorn#4846, #413: a path that is given by mistake leads to a file
 // of somebody else.
-func TestField_4846_AFileThatIsNoJournalIsLeftAsItIs(t *testing.T) {
+func TestField_4846_OtherFileIsLeftAsItIs(t *testing.T) {
 	for name, text := range map[string]string{
 		"notes":             "buy milk\n",
 		"without an end":    "buy milk",
@@ -55,7 +55,7 @@ func TestField_4846_AFileThatIsNoJournalIsLeftAsItIs(t *testing.T) {
 
 // A journal whose lines a disk has spoiled takes new ones; what is left of it is
 // still told from other files.
-func TestASpoiledJournalIsStillOne(t *testing.T) {
+func TestDamagedJournalStillOpens(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(1))
@@ -88,7 +88,7 @@ func TestASpoiledJournalIsStillOne(t *testing.T) {
 }
 
 // A process that is killed cannot add the end. Whether it lives, its lock tells.
-func TestARunWithoutAnEndIsRunningOrKilled(t *testing.T) {
+func TestRunWithoutEndIsRunningOrKilled(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(1), ended(1), began(2), sealed(3, "s1"))
@@ -128,7 +128,7 @@ func TestARunWithoutAnEndIsRunningOrKilled(t *testing.T) {
 
 // A file that is written anew has the beginnings, too, and is still the one that
 // its process has open.
-func TestWhatBeganIsKeptWhenTheFileIsWrittenAnew(t *testing.T) {
+func TestRewriteKeepsBeginningOfLiveRuns(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file, Bytes: 1, Runs: 5})
 	appendAll(t, f, began(1000))
@@ -144,7 +144,7 @@ func TestWhatBeganIsKeptWhenTheFileIsWrittenAnew(t *testing.T) {
 }
 
 // Whoever reads asks whether the journal is open, and keeps nobody from opening it.
-func TestReadersKeepNobodyFromOpeningAJournal(t *testing.T) {
+func TestReadersDoNotBlockOpen(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
 	appendAll(t, f, began(1))

@@ -16,7 +16,7 @@ import (
 	"github.com/rootgraft/rebuild/rebuildfx"
 )
 
-func TestEveryoneGetsTheSameEngine(t *testing.T) {
+func TestModuleProvidesOneEngine(t *testing.T) {
 	var one, other *rebuild.Engine
 	app := fxtest.New(t, rebuildfx.Module, fx.Populate(&one), fx.Invoke(func(e *rebuild.Engine) { other = e }))
 	app.RequireStart().RequireStop()
@@ -24,7 +24,7 @@ func TestEveryoneGetsTheSameEngine(t *testing.T) {
 	require.Same(t, one, other)
 }
 
-func TestTheEngineLogsToTheProgramsLogger(t *testing.T) {
+func TestEngineLogsToProvidedLogger(t *testing.T) {
 	core, logged := observer.New(zapcore.DebugLevel)
 	var engine *rebuild.Engine
 	fxtest.New(t, rebuildfx.Module, fx.Supply(zap.New(core)), fx.Populate(&engine)).RequireStart().RequireStop()

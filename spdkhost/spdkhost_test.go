@@ -16,7 +16,7 @@ var (
 	_ rebuild.Recorder = (*spdkhost.Host)(nil)
 )
 
-func TestATargetThatIsNotThereIsUnavailable(t *testing.T) {
+func TestMissingTargetIsUnavailable(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "spdk.sock")
 	_, err := spdkhost.Open(t.Context(), spdkhost.Config{Socket: socket, Lvstore: "disk-1"})
 	require.ErrorIs(t, err, rebuild.ErrUnavailable)

@@ -9,7 +9,7 @@ import (
 	"github.com/rootgraft/rebuild/storetest"
 )
 
-func TestHostsInMemoryPass(t *testing.T) {
+func TestMemoryHosts(t *testing.T) {
 	storetest.Run(t, storetest.Harness{
 		Parallel: true,
 		NewHosts: func(_ *testing.T, n int) []storetest.Instance {

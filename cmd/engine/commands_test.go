@@ -146,8 +146,8 @@ func requireGolden(t *testing.T, name, text string) {
 	require.Equal(t, string(want), text)
 }
 
-// TestWhatEachCommandPrints: as text and as JSON, with the exit status.
-func TestWhatEachCommandPrints(t *testing.T) {
+// TestCommandOutput: as text and as JSON, with the exit status.
+func TestCommandOutput(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		args   []string
@@ -241,7 +241,7 @@ func TestField_10909_FromAuditToRepairByCommands(t *testing.T) {
 	require.Equal(t, "backing-image:base", hurt.ParentOf(ancestor.Lvol).String())
 }
 
-func TestWhatIsLeftInFlightWithDataKeepsARepairFromBeingDone(t *testing.T) {
+func TestRepairReportsInFlightLvolWithData(t *testing.T) {
 	w := newWorld(t, strings.Replace(twoHosts, "{name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}", "{name: vol-1-r-4e5f6a7b-rebuilding-0badcafe, writes: [{offset: 0, length: 64KiB, seed: 3}]}", 1))
 	told := w.engine("repair", hurtAt, "--image", "base")
 	require.Equal(t, exitFailed, told.status)
@@ -249,7 +249,7 @@ func TestWhatIsLeftInFlightWithDataKeepsARepairFromBeingDone(t *testing.T) {
 	require.Contains(t, told.stdout, "still wrong: vol-1-r-4e5f6a7b-rebuilding-0badcafe: in-flight")
 }
 
-func TestNothingIsDeletedUnlessItsNameIsRepeated(t *testing.T) {
+func TestDeletionNeedsConfirmation(t *testing.T) {
 	for what, args := range map[string][]string{
 		"vol-1-r-4e5f6a7b": {"replica", "delete", hurtAt},
 		"snap12":           {"snapshot", "delete", hurtAt, "snap12"},
@@ -349,7 +349,7 @@ func saidOnOneLineOfAnyLength(t *testing.T, r ran, status int, says string) {
 	require.Contains(t, r.stderr, says)
 }
 
-func TestAnAuditOfAHostWithoutReplicasSaysSo(t *testing.T) {
+func TestAuditOfHostWithoutReplicas(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	w.b = memhost.NewFabric().NewHost(memhost.Config{Name: "disk-2"})
 	told := w.engine("audit", hostB)
@@ -357,7 +357,7 @@ func TestAnAuditOfAHostWithoutReplicasSaysSo(t *testing.T) {
 	require.Equal(t, "no replicas\n", told.stdout)
 }
 
-func TestReplicasOfOneVolumeAreComparedAlsoWhenWholeHostsAreAudited(t *testing.T) {
+func TestAuditOfHostsComparesReplicasOfOneVolume(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	told := w.engine("audit", hostB, "unix:///a.sock?lvs=disk-1", hostB)
 	require.Equal(t, exitFailed, told.status)
@@ -383,7 +383,7 @@ func (c circle) List(ctx context.Context) (rebuild.Listing, error) {
 	return store, err
 }
 
-func TestACircleOfParentsIsToldAndNothingIsDoneToIt(t *testing.T) {
+func TestCycleOfParentsIsReportedAndLeftAlone(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
 	for _, args := range [][]string{
@@ -411,7 +411,7 @@ func TestACircleOfParentsIsToldAndNothingIsDoneToIt(t *testing.T) {
 
 var _ rebuild.Host = circle{}
 
-func TestAnUnreadableNameIsToldByAnAuditOfTheHost(t *testing.T) {
+func TestAuditReportsAmbiguousReplica(t *testing.T) {
 	w := newWorld(t, strings.Replace(twoHosts, "    - {name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}\n", "    - {name: vol-8-snap-x-snap-y, snapshot: true}\n    - {name: vol-8-snap-a, snapshot: true}\n    - {name: vol-8-snap-x}\n    - {name: vol-8-snap-x-snap-z, snapshot: true, parent: vol-8-snap-x-rebuilding}\n    - {name: vol-8-snap-x-rebuilding, snapshot: true}\n", 1))
 	told := w.engine("audit", hostB)
 	require.Equal(t, exitFailed, told.status)
@@ -419,7 +419,7 @@ func TestAnUnreadableNameIsToldByAnAuditOfTheHost(t *testing.T) {
 }
 
 // An earlier version took it.
-func TestASnapshotNamedNoneCanBeDeleted(t *testing.T) {
+func TestSnapshotNamedNoneCanBeDeleted(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	head := w.replica(w.a, "vol-1-r-0a1b2c3d").Head
 	_, err := w.a.Snapshot(t.Context(), head.UUID, rebuild.SnapshotLvolName("vol-1-r-0a1b2c3d", "none"), rebuild.Attributes{})
@@ -431,7 +431,7 @@ func TestASnapshotNamedNoneCanBeDeleted(t *testing.T) {
 }
 
 // A command that waits says for what, beside its output.
-func TestACommandTellsWhatItWaitsFor(t *testing.T) {
+func TestCommandReportsWaiting(t *testing.T) {
 	for _, output := range []string{"text", "json"} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, twoHosts)

@@ -145,7 +145,7 @@ func fieldsAre(t *testing.T, object map[string]any, fields []string) {
 	require.ElementsMatch(t, fields, found)
 }
 
-func TestTheJSONOfEachScenarioIsTheContractAndTheViewsAreTheSources(t *testing.T) {
+func TestScenarioJSONKeepsContract(t *testing.T) {
 	for _, file := range scenarioFiles(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
@@ -178,7 +178,7 @@ func viewsOf(t *testing.T, replica any) map[string]any {
 	return views
 }
 
-func TestWhatIsStillWrongIsInTheJSON(t *testing.T) {
+func TestJSONListsViolations(t *testing.T) {
 	report := rebuild.Report{
 		Outcome:    rebuild.OutcomeFailed,
 		Violations: []rebuild.Violation{{Subject: "snap11", Rule: rebuild.RuleAncestorParent, Detail: "it has no parent", Repairable: true}},
@@ -193,7 +193,7 @@ func TestWhatIsStillWrongIsInTheJSON(t *testing.T) {
 	require.Empty(t, none.String())
 }
 
-func TestARefusalShowsWhatIsThere(t *testing.T) {
+func TestRefusalShowsBothReplicas(t *testing.T) {
 	r := printed(t, engine(t, "simulate", "testdata/scenarios/foreign-clone.yaml", "--output", "json").stdout, true)
 	require.Equal(t, "refused", r["outcome"])
 	require.Len(t, list(t, r["source"].(map[string]any), "snapshots"), 1)
@@ -203,7 +203,7 @@ func TestARefusalShowsWhatIsThere(t *testing.T) {
 	require.Equal(t, "vol-1-r-2-clone-ep-1", list(t, destination, "others")[0]["name"])
 }
 
-func TestTheSecondRunOfTwoCopiesNothing(t *testing.T) {
+func TestSecondRunCopiesNothing(t *testing.T) {
 	r := printed(t, engine(t, "simulate", "testdata/scenarios/two-runs.yaml", "--output", "json").stdout, true)
 	require.Equal(t, "complete", r["outcome"])
 	require.Equal(t, json.Number("0"), r["copiedBytes"])
@@ -221,7 +221,7 @@ func TestTheSecondRunOfTwoCopiesNothing(t *testing.T) {
 	require.Regexp(t, `^rebuild-[0-9a-f]{8}$`, frozen[0])
 }
 
-func TestAHostWithoutRecordsTellsNoTimes(t *testing.T) {
+func TestHostWithoutRecordsShowsNoTimes(t *testing.T) {
 	r := printed(t, engine(t, "simulate", "testdata/scenarios/upstream.yaml", "--output", "json").stdout, true)
 	require.Equal(t, "complete", r["outcome"])
 	for _, snapshot := range list(t, r["destination"].(map[string]any), "snapshots") {

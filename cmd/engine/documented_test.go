@@ -46,7 +46,7 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 	return all
 }
 
-func TestEveryCommandIsInTheManual(t *testing.T) {
+func TestManualListsEveryCommand(t *testing.T) {
 	root, err := wire(io.Discard, io.Discard)
 	require.NoError(t, err)
 	manual := documents(t)["commands.md"]
@@ -58,7 +58,7 @@ func TestEveryCommandIsInTheManual(t *testing.T) {
 }
 
 // What a document shows of the command line is taken by it.
-func TestTheManualShowsCommandsAndFlagsThatExist(t *testing.T) {
+func TestManualShowsExistingCommandsAndFlags(t *testing.T) {
 	root, err := wire(io.Discard, io.Discard)
 	require.NoError(t, err)
 	known := map[string]bool{"help": true, "version": true}

@@ -22,7 +22,7 @@ var (
 	frozen = regexp.MustCompile(`(rebuild-[0-9a-f]{8}  [0-9]+ clusters?  )[0-9TZ:-]+`)
 )
 
-func TestWhatPeopleReadOfEachScenario(t *testing.T) {
+func TestScenarioOutput(t *testing.T) {
 	for _, file := range scenarioFiles(t) {
 		name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 		t.Run(name, func(t *testing.T) {

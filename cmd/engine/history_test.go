@@ -16,7 +16,7 @@ import (
 )
 
 // longhorn/longhorn#5023: was it a full rebuild, and why?
-func TestARebuildCanBeLookedUpLater(t *testing.T) {
+func TestHistoryShowsRebuild(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	kept := filepath.Join(t.TempDir(), "rebuilds")
 	args := []string{"--source", healthyAt, "--destination", hurtAt, "--journal", kept}
@@ -45,7 +45,7 @@ func history(t *testing.T, told ran) (h historyResult) {
 }
 
 // Where hosts tell no checksums the journal alone proves what was sealed.
-func TestAPlanBelievesTheJournal(t *testing.T) {
+func TestPlanUsesJournal(t *testing.T) {
 	w := newWorld(t, upstream(twoHosts))
 	kept := filepath.Join(t.TempDir(), "rebuilds")
 	args := []string{"--source", healthyAt, "--destination", hurtAt, "--journal", kept}
@@ -59,7 +59,7 @@ func upstream(text string) string {
 	return regexp.MustCompile(`(?m)^destination:$`).ReplaceAllString(text, "destination:\n  flavour: upstream")
 }
 
-func TestAFileThatIsNoJournalIsRefused(t *testing.T) {
+func TestCommandsRefuseFileThatIsNoJournal(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
 	for _, args := range [][]string{
@@ -90,7 +90,7 @@ func TestAFileThatIsNoJournalIsRefused(t *testing.T) {
 }
 
 // A rebuild that was killed is told, and so is one that is running.
-func TestField_413_AKilledRebuildIsInItsHistory(t *testing.T) {
+func TestField_413_HistoryShowsKilledRebuild(t *testing.T) {
 	from, _, args := slowRebuild(t)
 	kept := filepath.Join(t.TempDir(), "rebuilds")
 	command := asProcess(t, append(args, "--journal", kept)...)
@@ -127,7 +127,7 @@ func TestField_413_AKilledRebuildIsInItsHistory(t *testing.T) {
 }
 
 // What was finished is told of one that did not end, and unreadable lines are.
-func TestHistoryTellsWhatAKilledRebuildHadFinished(t *testing.T) {
+func TestHistoryShowsSnapshotsOfKilledRebuild(t *testing.T) {
 	kept := filepath.Join(t.TempDir(), "rebuilds")
 	file, err := journalfile.Open(journalfile.Config{Path: kept})
 	require.NoError(t, err)

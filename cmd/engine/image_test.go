@@ -123,7 +123,7 @@ func TestField_OneImageOnTwoHosts(t *testing.T) {
 
 // TestASparseImageIsImportedInSeconds: with --checksum none nothing of its 415 GiB
 // is read but what is in the file.
-func TestField_qcow2reader_38_ASparseImageIsImportedInSeconds(t *testing.T) {
+func TestField_qcow2reader_38_SparseImageImportsInSeconds(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	const size, table = 415 << 30, 400 // of 830 second tables
 	image := qcow2Of(diskOf())
@@ -154,8 +154,8 @@ func TestField_qcow2reader_38_ASparseImageIsImportedInSeconds(t *testing.T) {
 	saidOnOneLineOfAnyLength(t, told, exitFailed, "the SHA-512 of the file is "+sha512Of(diskOf()))
 }
 
-// TestField_ocaml_qcow_7_NothingIsLeftOfACutFile: it is refused before anything changes.
-func TestField_ocaml_qcow_7_NothingIsLeftOfACutFile(t *testing.T) {
+// TestField_ocaml_qcow_7_TruncatedFileLeavesNothing: it is refused before anything changes.
+func TestField_ocaml_qcow_7_TruncatedFileLeavesNothing(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
 	packed := qcow2Of(diskOf())
@@ -170,7 +170,7 @@ func TestField_ocaml_qcow_7_NothingIsLeftOfACutFile(t *testing.T) {
 	}
 }
 
-func TestAListOfImagesIsATable(t *testing.T) {
+func TestImageListIsTable(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
 	_, err := w.b.Create(t.Context(), "bi-rebuilding-0badcafe", 64<<10)
@@ -183,7 +183,7 @@ func TestAListOfImagesIsATable(t *testing.T) {
 	require.Regexp(t, `\nbi-rebuilding-0badcafe +in-flight +64 KiB +0 +- +-\n`, told.stdout)
 }
 
-func TestField_10036_TheFilesChecksumIsToldFromTheContents(t *testing.T) {
+func TestField_10036_FileChecksumIsNotContentChecksum(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	packed := qcow2Of(diskOf())
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.qcow2", packed), hostB, "--name", "debian").status)
@@ -195,7 +195,7 @@ func TestField_10036_TheFilesChecksumIsToldFromTheContents(t *testing.T) {
 	require.Equal(t, [3]string{sha512Of(packed), sha512Of(diskOf()), sha512Of(diskOf())}, [3]string{check.Expected, check.Recorded, check.SHA512})
 }
 
-func TestAnImageThatIsNotWhatItHasToBe(t *testing.T) {
+func TestImageVerifyFindsOtherContent(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	store, err := w.b.List(t.Context())
 	require.NoError(t, err)
@@ -217,7 +217,7 @@ func TestAnImageThatIsNotWhatItHasToBe(t *testing.T) {
 	require.NotEqual(t, check.Expected, check.SHA512)
 }
 
-func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
+func TestBadImageInputIsOneLineAndChangesNothing(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
 	dir := t.TempDir()
@@ -292,7 +292,7 @@ func TestBadInputForImagesIsOneLineAndChangesNothing(t *testing.T) {
 	}
 }
 
-func TestAnImageIsDeletedOnceItsNameIsRepeated(t *testing.T) {
+func TestImageDeleteNeedsConfirmation(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
@@ -316,7 +316,7 @@ func TestAnImageIsDeletedOnceItsNameIsRepeated(t *testing.T) {
 	require.Equal(t, before, w.stores())
 }
 
-func TestAnInterruptedImportLeavesNothing(t *testing.T) {
+func TestInterruptedImportLeavesNothing(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -334,7 +334,7 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 	require.Equal(t, before, w.stores())
 }
 
-func TestARebuildThatReadsEveryViewPrintsTheirSums(t *testing.T) {
+func TestVerifyViewsPrintsChecksums(t *testing.T) {
 	w := newWorld(t, strings.Replace(twoHosts, "    - {name: vol-1-r-4e5f6a7b-rebuilding-0badcafe}\n", "", 1))
 	args := []string{"rebuild", "--source", healthyAt, "--destination", hurtAt, "--image", "base", "--verify", "views"}
 	var got result

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWhoInterruptsASimulationIsToldWhatCameOfIt(t *testing.T) {
+func TestInterruptedSimulationPrintsResult(t *testing.T) {
 	interrupted, interrupt := context.WithCancel(t.Context())
 	interrupt()
 
@@ -32,7 +32,7 @@ func TestWhoInterruptsASimulationIsToldWhatCameOfIt(t *testing.T) {
 	require.Contains(t, told.stdout, "Verdict\n  failed: ")
 }
 
-func TestCtrlCIsHeardByTheProgram(t *testing.T) {
+func TestCtrlCStopsRebuild(t *testing.T) {
 	if file := os.Getenv("ENGINE_TEST_MAIN"); file != "" {
 		os.Args = []string{"engine", "simulate", file}
 		main()

@@ -56,7 +56,7 @@ func asProcess(t *testing.T, args ...string) *exec.Cmd {
 
 // The first Ctrl-C tidies up. Where that takes too long, since a target does not
 // answer, a second one ends the program at once.
-func TestASecondCtrlCEndsTheProgramAtOnce(t *testing.T) {
+func TestSecondCtrlCEndsProgramAtOnce(t *testing.T) {
 	from, to, args := slowRebuild(t)
 	command := asProcess(t, args...)
 	started := make(chan struct{})

@@ -14,7 +14,7 @@ var consoleBlock = regexp.MustCompile("(?s)```console\n(.*?)```")
 
 // What the manual shows of an output is what the command prints; "…" stands for
 // lines that it leaves out.
-func TestTheManualShowsWhatIsPrinted(t *testing.T) {
+func TestManualShowsActualOutput(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "commands.md"))
 	require.NoError(t, err)
 	printedBy := map[string]string{

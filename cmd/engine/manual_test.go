@@ -17,7 +17,7 @@ var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
 // The first block of the manual is a whole scenario, the others are fields to
 // put into it. What a manual shows has to work.
-func TestEveryScenarioOfTheManualCanBePlayed(t *testing.T) {
+func TestManualScenariosRun(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "scenarios.md"))
 	require.NoError(t, err)
 	blocks := yamlBlock.FindAllStringSubmatch(string(text), -1)

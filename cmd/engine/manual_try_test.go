@@ -19,7 +19,7 @@ var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
 // Who pastes into a shell what the manual shows for simulated targets has a rebuilt
 // replica at its end.
-func TestWhatTheManualTriesWorks(t *testing.T) {
+func TestManualShellScriptWorks(t *testing.T) {
 	for _, tool := range []string{"bash", "python3", "truncate"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("the manual uses %s, which is not here", tool)

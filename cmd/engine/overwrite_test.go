@@ -26,7 +26,7 @@ func withAnotherVolume(t *testing.T) *world {
 }
 
 // A rebuild that is sent to the wrong replica asks for its name, as a revert does.
-func TestTheNameOfAnotherVolumesReplicaHasToBeRepeated(t *testing.T) {
+func TestOverwritingAnotherVolumeNeedsConfirmation(t *testing.T) {
 	args := []string{"--source", healthyAt, "--destination", otherVolumeAt}
 	const says = "replica vol-7-r-1 on lvstore disk-2 is named as one of another volume than source vol-1-r-0a1b2c3d on lvstore disk-1, " +
 		"and what it holds would be deleted: snapshot mine (0 clusters of its own); if that may be lost, confirm it by the name vol-7-r-1"
@@ -70,7 +70,7 @@ func TestTheNameOfAnotherVolumesReplicaHasToBeRepeated(t *testing.T) {
 }
 
 // A failed replica of the same volume is not asked for: what goes is told.
-func TestWhatAFailedReplicaHasHadIsTold(t *testing.T) {
+func TestResultListsDeletedLvols(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	ran := w.engine("snapshot", "create", hurtAt, "mine")
 	require.Equal(t, exitDone, ran.status, "%s", ran.stderr)
@@ -87,7 +87,7 @@ func TestWhatAFailedReplicaHasHadIsTold(t *testing.T) {
 	require.Equal(t, 1, strings.Count(told.stdout, "  deleted 6 lvols"))
 }
 
-func TestASimulatedHeadShrinksOnlyIfItMay(t *testing.T) {
+func TestSimulatedHeadShrinksOnlyIfAllowed(t *testing.T) {
 	const text = `apiVersion: rebuild/v1
 volume: {name: vol-1, size: 4MiB}
 source: {snapshots: [{name: a, writes: [{offset: 0, length: 1MiB, seed: 1}]}]}

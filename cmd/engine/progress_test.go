@@ -23,7 +23,7 @@ func copying(p *progressLine) {
 	}
 }
 
-func TestOnATerminalOneLineIsDrawnOver(t *testing.T) {
+func TestProgressOnTerminalIsOneLine(t *testing.T) {
 	var out bytes.Buffer
 	p := &progressLine{out: &out, terminal: true}
 	copying(p)
@@ -43,7 +43,7 @@ func TestOnATerminalOneLineIsDrawnOver(t *testing.T) {
 	require.Equal(t, "\r\x1b[K", out.String(), "what is cleared is not cleared again")
 }
 
-func TestInALogALineComesNowAndThen(t *testing.T) {
+func TestProgressInLogIsLineEveryFewSeconds(t *testing.T) {
 	var out bytes.Buffer
 	p := newProgressLine(&out)
 	copying(p)
@@ -51,7 +51,7 @@ func TestInALogALineComesNowAndThen(t *testing.T) {
 	require.Equal(t, "  50 MiB of 100 MiB, 10 MiB/s, 5s left\n  100 MiB of 100 MiB, 10 MiB/s, 0s left\n", out.String())
 }
 
-func TestAFileIsNoTerminal(t *testing.T) {
+func TestFileIsNoTerminal(t *testing.T) {
 	file, err := os.Create(t.TempDir() + "/log")
 	require.NoError(t, err)
 	defer file.Close()
@@ -59,17 +59,17 @@ func TestAFileIsNoTerminal(t *testing.T) {
 	require.False(t, newProgressLine(file).terminal)
 }
 
-func TestABarOfNothingIsFull(t *testing.T) {
+func TestBarOfZeroBytesIsFull(t *testing.T) {
 	require.Equal(t, "["+strings.Repeat("#", 30)+"]", bar(0, 0, 30))
 }
 
-func TestSizesForPeople(t *testing.T) {
+func TestBytesText(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 1 << 30: "1 GiB", 64 << 40: "64 TiB"} {
 		require.Equal(t, want, bytesText(n))
 	}
 }
 
-func TestLinesThatAreTooWideAreFoldedBetweenWords(t *testing.T) {
+func TestFoldBreaksLinesBetweenWords(t *testing.T) {
 	const text = "  keep  snap1  proven identical: same size\n  copy  snap2\n"
 	require.Equal(t, text, fold(text, 0), "what goes into a file stays on its line")
 	require.Equal(t, "  keep  snap1  proven\n      identical: same size\n  copy  snap2\n", fold(text, 26))
@@ -80,7 +80,7 @@ func TestLinesThatAreTooWideAreFoldedBetweenWords(t *testing.T) {
 }
 
 // A line that is as wide as the terminal wraps, and the next one is drawn below it.
-func TestTheProgressLineIsNarrowerThanTheTerminal(t *testing.T) {
+func TestProgressLineFitsTerminal(t *testing.T) {
 	e := rebuild.Event{Kind: rebuild.EventWriting, BytesDone: 1023<<30 - 1, BytesTotal: 1 << 40, Rate: 1023.5 * (1 << 20), Left: 100*time.Hour + 59*time.Second}
 	for width := 1; width < 200; width++ {
 		line := terminalLine(e, width)

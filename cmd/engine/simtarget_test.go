@@ -91,7 +91,7 @@ func openStore(t *testing.T, socket string) *spdkhost.Host {
 	return h
 }
 
-func TestSimulatedTargetsFindTheirStoresAgainAfterTheProcessWasKilled(t *testing.T) {
+func TestSimtargetKeepsStateWhenKilled(t *testing.T) {
 	for _, flavour := range []string{"fork", "upstream"} {
 		t.Run(flavour, func(t *testing.T) {
 			dir := shortDir(t)
@@ -135,7 +135,7 @@ func TestSimulatedTargetsFindTheirStoresAgainAfterTheProcessWasKilled(t *testing
 	}
 }
 
-func TestALvstoreThatCannotBeKeptIsNotMade(t *testing.T) {
+func TestSimtargetRefusesLvstoreItCannotKeep(t *testing.T) {
 	dir := shortDir(t)
 	socket, file := filepath.Join(dir, "a"), filepath.Join(dir, "disk")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))

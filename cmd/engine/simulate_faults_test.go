@@ -31,7 +31,7 @@ func simulateFaults(t *testing.T, lines string) (status int, object map[string]a
 }
 
 // The exit status, and all but the runs, are those of the last run.
-func TestTheRunAfterACrashConverges(t *testing.T) {
+func TestRunAfterCrashCompletes(t *testing.T) {
 	const crash = "faults: [{crash: {call: graft, nth: 2}}]\n"
 	status, r := simulateFaults(t, crash)
 	require.Equal(t, exitFailed, status)
@@ -56,7 +56,7 @@ func TestTheRunAfterACrashConverges(t *testing.T) {
 	require.Empty(t, runs[1]["faults"])
 }
 
-func TestEveryFaultThatAFileCanNameStrikes(t *testing.T) {
+func TestEveryKindOfFaultStrikes(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault string
 		first string // outcome of the first run
@@ -95,7 +95,7 @@ func TestEveryFaultThatAFileCanNameStrikes(t *testing.T) {
 	}
 }
 
-func TestAFaultThatNeverStruckIsTold(t *testing.T) {
+func TestUnusedFaultIsWarnedOf(t *testing.T) {
 	_, r := simulateFaults(t, "runs: 2\nfaults: [{call: seal, nth: 9, error: busy}, {call: prove, nth: 1, error: busy, run: 2}]\n")
 	require.Equal(t, []any{"faults[0] never struck (seal 9 on the destination: busy); such calls in run 1: 3"}, r["warnings"])
 
@@ -108,7 +108,7 @@ func TestAFaultThatNeverStruckIsTold(t *testing.T) {
 
 // Spoiled bytes are found where they can be proven: by the next run, which copies
 // them again.
-func TestASpoiledCopyIsCopiedAgain(t *testing.T) {
+func TestCorruptCopyIsCopiedAgain(t *testing.T) {
 	_, r := simulateFaults(t, "runs: 2\nfaults: [{call: copy, nth: 2, error: other-bytes}]\n")
 	require.Equal(t, []any{"snap1", "snap3"}, list(t, r, "runs")[1]["kept"])
 	require.Equal(t, []any{"snap2"}, list(t, r, "runs")[1]["sealed"])

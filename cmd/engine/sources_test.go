@@ -40,7 +40,7 @@ func sourcesOf(t *testing.T, stdout string) map[string]sourceLine {
 	return found
 }
 
-func TestARebuildTakesSeveralSources(t *testing.T) {
+func TestRebuildFromSeveralSources(t *testing.T) {
 	w := twoHealthy(t)
 	args := []string{"--source", healthyAt, "--source", secondAt, "--destination", thirdAt}
 	told := w.engine(append([]string{"plan"}, args...)...)
@@ -73,7 +73,7 @@ func TestARebuildTakesSeveralSources(t *testing.T) {
 	require.Contains(t, text.stdout, "    192 KiB in 3 copies from vol-1-r-0a1b2c3d on lvstore disk-1\n")
 }
 
-func TestWithOneSourceNothingIsSaidOfSources(t *testing.T) {
+func TestOneSourceIsNotListedAsSources(t *testing.T) {
 	w := twoHealthy(t)
 	told := w.engine("rebuild", "--source", healthyAt, "--destination", thirdAt, "--output", "json")
 	require.NotContains(t, told.stdout, `"sources"`)
@@ -83,7 +83,7 @@ func TestWithOneSourceNothingIsSaidOfSources(t *testing.T) {
 
 // A source that cannot be reached is passed over while there is another one,
 // whichever comes first.
-func TestASourceThatCannotBeReachedIsPassedOver(t *testing.T) {
+func TestUnreachableSourceIsPassedOver(t *testing.T) {
 	for _, sources := range [][]string{{nowhere, healthyAt}, {healthyAt, nowhere}} {
 		w := twoHealthy(t)
 		args := []string{"--source", sources[0], "--source", sources[1], "--destination", thirdAt}
@@ -103,7 +103,7 @@ func TestASourceThatCannotBeReachedIsPassedOver(t *testing.T) {
 	}
 }
 
-func TestWhereNoSourceCanBeReachedEachIsTold(t *testing.T) {
+func TestErrorListsEveryUnreachableSource(t *testing.T) {
 	w := twoHealthy(t)
 	before := w.stores()
 	args := []string{"--source", nowhere, "--source", strings.ReplaceAll(nowhere, "7", "8"), "--destination", thirdAt}
@@ -118,7 +118,7 @@ func TestWhereNoSourceCanBeReachedEachIsTold(t *testing.T) {
 	saidOnOneLine(t, w.engine("plan", "--source", nowhere, "--destination", thirdAt), exitFailed, "open target /nowhere.sock")
 }
 
-func TestASourceGivenTwiceIsBadUsage(t *testing.T) {
+func TestSourceGivenTwiceIsUsageError(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	saidOnOneLine(t, w.engine("rebuild", "--source", healthyAt, "--source", healthyAt, "--destination", hurtAt), exitUsage, "given twice")
 	saidOnOneLine(t, w.engine("rebuild", "--source", healthyAt, "--source", "nonsense", "--destination", hurtAt), exitUsage, `--source "nonsense"`)
@@ -128,7 +128,7 @@ func TestASourceGivenTwiceIsBadUsage(t *testing.T) {
 }
 
 // The first source is not taken for the truth where another one has more.
-func TestWhereSourcesDifferTheRightOneHasToBeNamed(t *testing.T) {
+func TestDifferingSourcesNeedRightSource(t *testing.T) {
 	w := twoHealthy(t)
 	ran := w.engine("snapshot", "create", secondAt, "newest")
 	require.Equal(t, exitDone, ran.status, "%s", ran.stderr)

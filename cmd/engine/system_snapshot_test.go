@@ -13,10 +13,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// TestSystemSnapshotIsTakenAwayAgain: a rebuild of a replica that may be Longhorn's warns
+// TestSystemSnapshotCanBeDeletedAgain: a rebuild of a replica that may be Longhorn's warns
 // of the snapshot that it has taken of the source's head. Deleted on both sides, it
 // merges into the heads: the source is what it was, lvol by lvol, and both read the same.
-func TestSystemSnapshotIsTakenAwayAgain(t *testing.T) {
+func TestSystemSnapshotCanBeDeletedAgain(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
 			t.Parallel()

@@ -35,7 +35,7 @@ func snapshot(name, parent string, clusters uint64) rebuild.Lvol {
 	return rebuild.Lvol{Name: rebuild.SnapshotLvolName("r", name), Parent: parent, ReadOnly: true, Own: rebuild.Clusters{Count: clusters}}
 }
 
-func TestTreeTellsWhatIsOutsideOfTheStore(t *testing.T) {
+func TestTreeShowsExternalParents(t *testing.T) {
 	require.Equal(t, `
 (no parent)
 └── s3  1 cluster
@@ -58,7 +58,7 @@ func theImage() rebuild.Lvol {
 	return rebuild.Lvol{Name: rebuild.ImageLvolName("base", storeUUID), ReadOnly: true}
 }
 
-func TestATreeBranches(t *testing.T) {
+func TestDrawBranchingTree(t *testing.T) {
 	root := snapshot("a", theImage().Name, 1)
 	root.Attributes.CreatedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	small := snapshot("b", "a", 2)
@@ -74,7 +74,7 @@ backing-image:base
 		rebuild.Lvol{Name: "r", Parent: "r-snap-c", Own: rebuild.Clusters{Count: 4}, Record: "base"}))
 }
 
-func TestTheHeadComesAfterItsSiblings(t *testing.T) {
+func TestDrawHeadAfterSiblings(t *testing.T) {
 	late := snapshot("late", "a", 0)
 	late.Attributes.CreatedAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	require.Equal(t, `
@@ -85,7 +85,7 @@ func TestTheHeadComesAfterItsSiblings(t *testing.T) {
 `, drawn(t, rebuild.Lvol{Name: "r", Parent: "r-snap-a"}, late, snapshot("a", "", 0)))
 }
 
-func TestWhatIsLeftOfABrokenReplicaIsAForest(t *testing.T) {
+func TestDrawBrokenReplicaAsForest(t *testing.T) {
 	require.Equal(t, `
 (no parent)
 ├── r-rebuilding-0badcafe  2 clusters
@@ -102,11 +102,11 @@ lvol:q-snap-x
 		rebuild.Lvol{Name: "r-rebuilding-5bace000", Parent: "r-snap-a", ReadOnly: true}))
 }
 
-func TestOfNothingNothingIsDrawn(t *testing.T) {
+func TestDrawEmptyReplica(t *testing.T) {
 	require.Equal(t, "\n(nothing)\n", drawn(t, theImage()))
 }
 
-func TestALongChainStaysOnTheScreen(t *testing.T) {
+func TestLongChainFitsScreen(t *testing.T) {
 	const length = 1000
 	lvols := []rebuild.Lvol{snapshot("s000", "", 1)}
 	for i := 1; i < length; i++ {

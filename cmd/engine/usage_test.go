@@ -23,7 +23,7 @@ func saidOnOneLine(t *testing.T, r ran, status int, parts ...string) {
 	}
 }
 
-func TestBadUsageIsSaidOnOneLine(t *testing.T) {
+func TestUsageErrorIsOneLine(t *testing.T) {
 	const file = examples + "/lost-image.yaml"
 	for _, test := range []struct {
 		name string
@@ -68,7 +68,7 @@ func TestBadUsageIsSaidOnOneLine(t *testing.T) {
 	}
 }
 
-func TestABadFileIsNamedWithItsFieldAndWhatWasExpected(t *testing.T) {
+func TestErrorNamesFileFieldAndExpectation(t *testing.T) {
 	dir := t.TempDir()
 	for _, test := range []struct {
 		name, file, text string
@@ -100,7 +100,7 @@ func TestABadFileIsNamedWithItsFieldAndWhatWasExpected(t *testing.T) {
 
 const someAddress = "unix:///nowhere/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d"
 
-func TestABadAddressIsBadUsage(t *testing.T) {
+func TestBadAddressIsUsageError(t *testing.T) {
 	for _, test := range []struct{ name, address, says string }{
 		{"none", "", "is missing"},
 		{"a path", "/var/tmp/spdk.sock", addressForm},
@@ -141,7 +141,7 @@ func TestABadAddressIsBadUsage(t *testing.T) {
 	}
 }
 
-func TestAddressesThatAreRight(t *testing.T) {
+func TestValidAddresses(t *testing.T) {
 	a, err := parseAddress("source", "unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d&listen=[::1]:4000-4001")
 	require.NoError(t, err)
 	require.Equal(t, "/var/tmp/spdk.sock", a.socket)
@@ -156,7 +156,7 @@ func TestAddressesThatAreRight(t *testing.T) {
 	require.Equal(t, a.listen.First, a.listen.Last, "one port is a range of one")
 }
 
-func TestWhatIsSaidOfTheImageIsOneThing(t *testing.T) {
+func TestImageFlagsExcludeEachOther(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		flags []string
@@ -174,7 +174,7 @@ func TestWhatIsSaidOfTheImageIsOneThing(t *testing.T) {
 	}
 }
 
-func TestATargetThatDoesNotAnswerIsAFailureNotBadUsage(t *testing.T) {
+func TestUnreachableTargetIsNoUsageError(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, []byte("not a socket"), 0o600))
@@ -214,7 +214,7 @@ func TestATargetThatDoesNotAnswerIsAFailureNotBadUsage(t *testing.T) {
 	}
 }
 
-func TestHelpSaysHowACommandIsUsed(t *testing.T) {
+func TestHelp(t *testing.T) {
 	for _, test := range []struct {
 		args []string
 		says []string
@@ -255,7 +255,7 @@ func TestHelpSaysHowACommandIsUsed(t *testing.T) {
 	}
 }
 
-func TestTheDocumentedFilesOfHelpAreThere(t *testing.T) {
+func TestFilesNamedInHelpExist(t *testing.T) {
 	for _, file := range []string{"docs/commands.md", "docs/scenarios.md", "examples/damaged-leftover.yaml", "examples/lost-image.yaml"} {
 		_, err := os.Stat(filepath.Join("..", "..", file))
 		require.NoError(t, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestVersionTellsWhatTheBuildRecords(t *testing.T) {
+func TestVersionPrintsBuildInfo(t *testing.T) {
 	info := &debug.BuildInfo{
 		GoVersion: "go1.26.0", Main: debug.Module{Path: "github.com/rootgraft/rebuild", Version: "v1.2.3"},
 		Settings: []debug.BuildSetting{
@@ -30,7 +30,7 @@ func TestVersionTellsWhatTheBuildRecords(t *testing.T) {
 	require.Equal(t, "engine of an unknown version\n  module   unknown\n  built by "+runtime.Version()+" for "+platform+"\n", versionOf(&debug.BuildInfo{}).text())
 }
 
-func TestVersionIsACommandAndAFlag(t *testing.T) {
+func TestVersionCommandAndFlagAgree(t *testing.T) {
 	told := engine(t, "version")
 	require.Equal(t, exitDone, told.status)
 	require.Contains(t, told.stdout, runtime.Version())
@@ -47,7 +47,7 @@ func TestVersionIsACommandAndAFlag(t *testing.T) {
 }
 
 // A program that was built in the repository tells its revision.
-func TestABuiltProgramTellsItsRevision(t *testing.T) {
+func TestBuiltProgramPrintsRevision(t *testing.T) {
 	// go build records no revision in a linked work tree, whose .git is a file.
 	if info, err := os.Stat(filepath.Join("..", "..", ".git")); err != nil || !info.IsDir() {
 		t.Skip("not in a clone of the repository: go build has no revision to record")

@@ -24,7 +24,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 	}
 }
 
-func TestWhatIsMentionedAndNotShownIsRefused(t *testing.T) {
+func TestMentionOfHiddenSymbolIsRefused(t *testing.T) {
 	internal := make(map[string]*internalPackage)
 	for _, e := range faces[0].exports {
 		p, err := load(moduleRoot, e.dir)
@@ -40,7 +40,7 @@ func TestWhatIsMentionedAndNotShownIsRefused(t *testing.T) {
 }
 
 // Readers of go doc cannot open internal packages.
-func TestNoCommentLeadsInside(t *testing.T) {
+func TestNoCommentNamesInternalPackage(t *testing.T) {
 	files, err := generate(moduleRoot)
 	require.NoError(t, err)
 	inside := regexp.MustCompile(`internal/|\b(app|domain|ports|porttest|memory|spdk)\.[A-Z]`)

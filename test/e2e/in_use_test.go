@@ -78,10 +78,10 @@ func protect(t *testing.T, target *targettest.Target, user domain.User) {
 	requireRebuilt(t, source, from, destination, to)
 }
 
-// TestSystemSnapshotIsTakenAwayAgain: the snapshot that a rebuild has taken of its
+// TestSystemSnapshotCanBeDeletedAgain: the snapshot that a rebuild has taken of its
 // source's head merges into that again. The source is then what it was, lvol by lvol, by
 // UUID, and both replicas read the same.
-func TestSystemSnapshotIsTakenAwayAgain(t *testing.T) {
+func TestSystemSnapshotCanBeDeletedAgain(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		const healthy, lost = "vol-1-r-1b2c3d4e", "vol-1-r-2c3d4e5f"
 		source, destination := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
