@@ -101,11 +101,10 @@ const (
 //	}
 type Observer = app.Observer
 
-// OnWaiting has whatever the engine does with this context tell when it waits for
-// what is busy, or for another run of this process, longer than 2 seconds, and then
-// every 30 seconds: for what, and how long it has waited. A rebuild with an Observer
-// tells that its EventWaiting instead. tell must return soon; it may be called by
-// several goroutines at once.
+// OnWaiting returns a context by which the engine tells when it waits for something
+// busy, or for another run of this process, longer than 2 seconds, and then every 30
+// seconds: for what, and for how long already. A rebuild with an Observer tells that its
+// EventWaiting instead. tell must return soon; several goroutines may call it at once.
 func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 	return app.OnWaiting(ctx, tell)
 }
@@ -123,6 +122,9 @@ func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 //		LvolName string // began, ended, retry: the lvol's name, "" for one in flight that has no other
 //		Text     string // again, verified, retry, waiting, source-lost: in words
 //		Source   string // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
+//
+//		SnapshotDone  uint64 // copying: payload of the snapshot that is copied so far, in bytes; after a retry it counts anew
+//		SnapshotTotal uint64 // copying: all of it
 //
 //		BytesDone  uint64        // payload copied so far, in this run
 //		BytesTotal uint64        // payload that the plan copies

@@ -70,6 +70,19 @@ var layers = []layer{
 		reason: "the ports speak of the domain and of nothing else",
 	},
 	{
+		dir: "internal/app/retry", ours: []string{"internal/ports"}, others: []string{"github.com/cenkalti/backoff"},
+		reason: "package retry knows the kinds of errors, and nothing of what is done again",
+	},
+	{
+		dir: "internal/app/guard", ours: []string{"internal/domain", "internal/ports", "internal/app/retry"}, others: none,
+		reason: "what guards a host knows the ports, and nothing of who calls them",
+	},
+	{
+		dir: "internal/app/executor", ours: []string{"internal/domain", "internal/ports", "internal/app/retry"},
+		others: []string{"go.uber.org/zap"},
+		reason: "the executor carries plans out and knows nothing of requests",
+	},
+	{
 		dir: "internal/app", ours: []string{"internal/domain", "internal/ports", "internal/app"},
 		others: []string{"go.uber.org/zap", "github.com/cenkalti/backoff", "golang.org/x/sync"},
 		reason: "the use cases reach hosts through the ports only",
@@ -316,6 +329,13 @@ func TestImportRules(t *testing.T) {
 		{"internal/ports/porttest", "github.com/stretchr/testify/require", allowed},
 		{"internal/ports/porttest", module + "/internal/adapters/memory", refused},
 		{"internal/app", module + "/internal/ports", allowed},
+		{"internal/app", module + "/internal/app/executor", allowed},
+		{"internal/app/executor", module + "/internal/ports", allowed},
+		{"internal/app/executor", module + "/internal/app/retry", allowed},
+		{"internal/app/executor", module + "/internal/app/guard", refused},
+		{"internal/app/executor", module + "/internal/app", refused},
+		{"internal/app/guard", module + "/internal/app/executor", refused},
+		{"internal/app/retry", module + "/internal/domain", refused},
 		{"internal/app", "go.uber.org/zap", allowed},
 		{"internal/app", "github.com/cenkalti/backoff/v5", allowed},
 		{"internal/app", "golang.org/x/sync/errgroup", allowed},

@@ -54,7 +54,7 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 	unclear := make([][]UnclearReplica, len(request.Sites))
 	all, looking := errgroup.WithContext(ctx)
 	for i, at := range request.Sites {
-		at = at.bounded()
+		at = at.guarded()
 		all.Go(func() (err error) {
 			seen[i], unclear[i], err = e.find(looking, at)
 			return err

@@ -7,9 +7,12 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -156,10 +159,22 @@ func (f *fill) leave() {
 	}
 }
 
-// holdBack keeps what a source copies into the lvol within what is allowed until
-// release is called. The limit is there when it returns.
-func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string, from int) (release func(), err error) {
-	allowed := x.request.allowed(from)
+// limits are those of one rebuild, for its executor.
+type limits struct {
+	request Request
+	run     *executor.Run
+	log     *zap.Logger
+
+	mu      sync.Mutex
+	limited map[string]bool // UUIDs that have had a limit
+}
+
+// AtOnce implements executor.Limits.
+func (l *limits) AtOnce() int { return l.request.copiesAtOnce() }
+
+// Hold implements executor.Limits. The limit is there when it returns.
+func (l *limits) Hold(ctx context.Context, uuid string, from int) (release func(), err error) {
+	allowed := l.request.allowed(from)
 	if len(allowed) == 0 {
 		return func() {}, nil
 	}
@@ -171,18 +186,18 @@ func (x *execution) holdBack(ctx context.Context, host ports.Host, uuid string, 
 	}
 	now, changes := f.share(), false
 	switch {
-	case x.isLimited(uuid):
+	case l.isLimited(uuid):
 		// By an attempt before this one. Upstream SPDK changes a limit only while
 		// the lvol is open, so this one is changed when the copy goes on.
 		now, changes = unknownRate, true
 	case now > 0:
-		if err := x.limit(ctx, host, uuid, now); err != nil {
+		if err := l.limit(ctx, uuid, now); err != nil {
 			f.leave()
 			cancel()
 			return nil, err
 		}
 	}
-	f.follow = func() { now = x.follow(ctx, host, uuid, f, now) }
+	f.follow = func() { now = l.follow(ctx, uuid, f, now) }
 	f.begin(changes)
 	return func() {
 		f.leave()
@@ -202,11 +217,14 @@ func (f *fill) begin(changes bool) {
 	}
 }
 
+// followPause is between two attempts to change a limit.
+const followPause = time.Second
+
 // follow changes the limit to the share, and returns it. A host that refuses is
 // asked again for as long as the copy goes on.
-func (x *execution) follow(ctx context.Context, host ports.Host, uuid string, f *fill, now uint64) uint64 {
+func (l *limits) follow(ctx context.Context, uuid string, f *fill, now uint64) uint64 {
 	for share := f.share(); share != now && ctx.Err() == nil; share = f.share() {
-		err := x.limit(ctx, host, uuid, share)
+		err := l.limit(ctx, uuid, share)
 		if err == nil {
 			now = share
 			continue
@@ -214,29 +232,29 @@ func (x *execution) follow(ctx context.Context, host ports.Host, uuid string, f 
 		if ctx.Err() != nil {
 			break
 		}
-		x.engine.log.Warn("a bandwidth limit could not be changed", zap.String("replica", x.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
-		if wait(ctx, longestRetry) != nil {
+		l.log.Warn("a bandwidth limit could not be changed", zap.String("replica", l.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
+		if retry.Wait(ctx, followPause) != nil {
 			break
 		}
 	}
 	return now
 }
 
-func (x *execution) limit(ctx context.Context, host ports.Host, uuid string, rate uint64) error {
-	limiter, ok := can[ports.Limiter](host)
+func (l *limits) limit(ctx context.Context, uuid string, rate uint64) error {
+	limiter, ok := ports.As[ports.Limiter](l.request.Destination.Host)
 	if !ok {
 		return fmt.Errorf("%w: the destination cannot hold a copy at %d bytes per second", ports.ErrUnsupported, rate)
 	}
-	x.mu.Lock()
-	x.limited[uuid] = true
-	x.mu.Unlock()
-	return patiently(ctx, func() error { return limiter.Limit(ctx, uuid, rate) })
+	l.mu.Lock()
+	l.limited[uuid] = true
+	l.mu.Unlock()
+	return limiter.Limit(ctx, uuid, rate)
 }
 
-func (x *execution) isLimited(uuid string) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.limited[uuid]
+func (l *limits) isLimited(uuid string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.limited[uuid]
 }
 
 // checkBandwidth refuses a limit that nobody would keep.
@@ -245,7 +263,7 @@ func (r Request) checkBandwidth() error {
 		if b == nil {
 			return refusef("a bandwidth limit is missing: expected one of NewBandwidth")
 		}
-		if _, ok := can[ports.Limiter](r.Destination.Host); !ok && b.Rate() > 0 {
+		if _, ok := ports.As[ports.Limiter](r.Destination.Host); !ok && b.Rate() > 0 {
 			return refusef("the host of replica %s cannot limit the bandwidth of what it receives", r.Destination.Replica)
 		}
 		if err := r.checkLeastRate(b); err != nil {

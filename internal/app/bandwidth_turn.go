@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -45,7 +46,7 @@ func (b *Bandwidth) takeTurn(ctx context.Context, least uint64) (end func(), err
 	b.mu.Unlock()
 	end = func() { b.endTurn(t) }
 	forWhat := func() string { return "other copies: the bandwidth is enough for no more at a time" }
-	if err := until(ctx, forWhat, t.given); err != nil {
+	if err := retry.Until(ctx, forWhat, t.given); err != nil {
 		end()
 		return nil, err
 	}
@@ -85,16 +86,16 @@ func (r Request) allowed(from int) []*Bandwidth {
 	return slices.Compact(allowed)
 }
 
-// takeTurns waits until a copy from a source may go on by all limits.
-func (x *execution) takeTurns(ctx context.Context, from int) (end func(), err error) {
+// Turn implements executor.Limits: it waits for all limits.
+func (l *limits) Turn(ctx context.Context, from int) (end func(), err error) {
 	var ends []func()
 	end = func() {
 		for _, end := range ends {
 			end()
 		}
 	}
-	for _, b := range x.request.allowed(from) {
-		one, err := b.takeTurn(ctx, x.request.leastRate())
+	for _, b := range l.request.allowed(from) {
+		one, err := b.takeTurn(ctx, l.request.leastRate())
 		if err != nil {
 			end()
 			return nil, err
@@ -116,7 +117,7 @@ func (r Request) copiesAtOnce() int {
 
 // leastRate is the lowest rate that the destination keeps; 0: any.
 func (r Request) leastRate() uint64 {
-	if limiter, ok := can[ports.LeastLimiter](r.Destination.Host); ok {
+	if limiter, ok := ports.As[ports.LeastLimiter](r.Destination.Host); ok {
 		return limiter.LeastLimit()
 	}
 	return 0

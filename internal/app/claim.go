@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -101,10 +102,10 @@ func isElsewhere(failure error) bool {
 // them. Where it cannot, nothing is claimed and nothing is refused; who reads,
 // fewer hosts can tell.
 func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string, lease ports.Lease) (release func(), err error) {
-	if leaser, ok := can[ports.Leaser](host); ok {
+	if leaser, ok := ports.As[ports.Leaser](host); ok {
 		lease.Holder += thisProcess
 		release, err = leaser.Lease(ctx, name, lease)
-	} else if claimer, ok := can[ports.Claimer](host); ok && !lease.Shared {
+	} else if claimer, ok := ports.As[ports.Claimer](host); ok && !lease.Shared {
 		release, err = claimer.Claim(ctx, name)
 	} else {
 		return func() {}, nil
@@ -162,7 +163,7 @@ const collectingFor = 5 * time.Minute
 func (e *Engine) claimCollection(ctx context.Context, host ports.Host, storeUUID string) (release func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, collectingFor)
 	defer cancel()
-	err = patiently(waiting, func() error {
+	err = retry.Busy.Call(waiting, func() error {
 		release, err = e.claimOutside(waiting, host, claimOfGarbage(storeUUID), ports.Lease{Holder: "a collection of garbage"})
 		return err
 	})
@@ -192,7 +193,7 @@ func (e *Engine) leaseReplica(ctx context.Context, at Site, lease ports.Lease) (
 
 // identify is which store a host is: UUID and name.
 func identify(ctx context.Context, at Site) (domain.Listing, error) {
-	if identifier, ok := can[ports.Identifier](at.Host); ok {
+	if identifier, ok := ports.As[ports.Identifier](at.Host); ok {
 		uuid, name := identifier.Identity()
 		return domain.Listing{UUID: uuid, Name: name}, nil
 	}

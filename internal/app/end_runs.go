@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -14,26 +15,17 @@ import (
 // replica alone and opens nothing itself: the first Release removes what earlier
 // ones have left.
 func closeOpened(ctx context.Context, host ports.Host, run ports.Run) error {
-	return errors.Join(host.Release(ctx, run), endOwn(ctx, host, run))
-}
-
-// endOwn ends a run of this engine. What has begun with a Release is forgotten by
-// another one, too; a host that is a ports.Ender forgets the run in any case.
-func endOwn(ctx context.Context, host ports.Host, run ports.Run) error {
-	if ender, ok := can[ports.Ender](host); ok {
-		return ender.End(ctx, run)
-	}
-	return host.Release(ctx, run)
+	return errors.Join(host.Release(ctx, run), executor.End(ctx, host, run))
 }
 
 // endCrashed ends what one run has opened whose process is dead. Others of the same
 // replica may live. A host that ends all of a replica's at once is asked again what
 // there is: a run may have begun since.
 func (e *Engine) endCrashed(ctx context.Context, host ports.Host, run ports.Run, dead map[ports.Run]bool) error {
-	if ender, ok := can[ports.Ender](host); ok {
+	if ender, ok := ports.As[ports.Ender](host); ok {
 		return ender.End(ctx, run)
 	}
-	if collector, ok := can[ports.Collector](host); ok {
+	if collector, ok := ports.As[ports.Collector](host); ok {
 		opened, err := collector.Opened(ctx)
 		if err != nil {
 			return fmt.Errorf("list what runs have opened: %w", err)
@@ -44,13 +36,13 @@ func (e *Engine) endCrashed(ctx context.Context, host ports.Host, run ports.Run,
 			}
 		}
 	}
-	return closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: drawID()})
+	return closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: executor.DrawID()})
 }
 
 // endDeadRuns ends what crashed runs have open on a host: the verification of its
 // views, perhaps, in which their engine died. It reports whether there was any.
 func (e *Engine) endDeadRuns(ctx context.Context, host ports.Host) (ended bool) {
-	collector, ok := can[ports.Collector](host)
+	collector, ok := ports.As[ports.Collector](host)
 	if !ok {
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -117,7 +118,7 @@ func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error)
 	if err := request.check(); err != nil {
 		return domain.Plan{}, err
 	}
-	request = request.bounded()
+	request = request.guarded()
 	from := newSources(request)
 	before := e.room.ahead()
 	seen, err := look(ctx, request, from)
@@ -128,4 +129,12 @@ func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error)
 	_, plan, err := e.plan(ctx, request, from, seen, nil)
 	plan.Warnings = append(from.warnings(seen.passed), plan.Warnings...)
 	return plan, err
+}
+
+// OnWaiting returns a context by which the engine tells when it waits for something
+// busy, or for another run of this process, longer than 2 seconds, and then every 30
+// seconds: for what, and for how long already. A rebuild with an Observer tells that its
+// EventWaiting instead. tell must return soon; several goroutines may call it at once.
+func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
+	return retry.OnWaiting(ctx, tell)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -27,7 +28,7 @@ type Leaving struct {
 // in one that the host can tell of, is listed as something that stays. Nothing
 // is changed.
 func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
-	g, release, err := e.claimGarbage(ctx, bound(host))
+	g, release, err := e.claimGarbage(ctx, guard.Host(host))
 	release()
 	return g, err
 }
@@ -36,7 +37,7 @@ func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, err
 // what it has removed. What could not be removed is in the error; the rest is
 // gone.
 func (e *Engine) RemoveGarbage(ctx context.Context, host ports.Host) (removed Garbage, err error) {
-	host = bound(host)
+	host = guard.Host(host)
 	g, release, err := e.claimGarbage(ctx, host)
 	defer release()
 	if err != nil {
@@ -80,7 +81,7 @@ func removeLeftover(ctx context.Context, host ports.Host, l domain.Lvol) error {
 	case now.Name != l.Name:
 		return fmt.Errorf("it is called %s now: %w", now.Name, ports.ErrInvalid)
 	}
-	err = patiently(ctx, func() error { return host.Delete(ctx, l.UUID) })
+	err = host.Delete(ctx, l.UUID)
 	if errors.Is(err, ports.ErrNotFound) {
 		return nil
 	}
@@ -109,7 +110,7 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 	if g.Lvols, err = domain.Garbage(g.Store); err != nil {
 		return g, release, refused(err)
 	}
-	if collector, ok := can[ports.Collector](host); ok {
+	if collector, ok := ports.As[ports.Collector](host); ok {
 		opened, err := collector.Opened(ctx)
 		if err != nil {
 			return g, release, fmt.Errorf("list what runs have opened: %w", err)
@@ -139,7 +140,7 @@ func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, 
 			return g, release, err
 		}
 	}
-	if _, ok := can[ports.Ender](host); !ok {
+	if _, ok := ports.As[ports.Ender](host); !ok {
 		g.keepKinOfLive()
 	}
 	return g, release, nil

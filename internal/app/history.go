@@ -33,7 +33,7 @@ func (r *rebuild) note(ctx context.Context, e ports.Entry) {
 	if journal == nil || store.UUID == "" {
 		return
 	}
-	e.At, e.Run, e.Store, e.Lvstore = time.Now().UTC(), r.run, store.UUID, store.Name
+	e.At, e.Run, e.Store, e.Lvstore = time.Now().UTC(), r.run.Run, store.UUID, store.Name
 	e.Run.Store = "" // the entry has it
 	if err := journal.Append(context.WithoutCancel(ctx), e); err != nil {
 		r.engine.log.Warn("not in the journal", zap.String("replica", r.run.Replica), zap.Error(err))

@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -14,7 +16,7 @@ import (
 // LookAtImageRemoval says which image DeleteImage would delete, or why it would
 // not, and changes nothing.
 func (e *Engine) LookAtImageRemoval(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
-	_, image, err := imageToDelete(ctx, bound(host), name)
+	_, image, err := imageToDelete(ctx, guard.Host(host), name)
 	return image, err
 }
 
@@ -22,7 +24,7 @@ func (e *Engine) LookAtImageRemoval(ctx context.Context, host ports.Host, name s
 // replica that has lost it records it, or an import, a verification or a rebuild
 // uses it.
 func (e *Engine) DeleteImage(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
-	host = bound(host)
+	host = guard.Host(host)
 	image, err := e.deleteImage(ctx, host, name)
 	if err != nil && !errors.Is(err, ErrRefused) {
 		err = fmt.Errorf("delete backing image %s: %w", name, err)
@@ -53,7 +55,7 @@ func (e *Engine) deleteImage(ctx context.Context, host ports.Host, name string) 
 		return image, refusef("backing image %s is being brought onto lvstore %s", name, store.Name)
 	}
 	defer release()
-	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: drawID()}
+	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.DrawID()}
 	free, err := e.claimImageRun(ctx, host, store, run, name, "the deletion")
 	if err != nil {
 		return image, err
@@ -79,7 +81,7 @@ func (e *Engine) deleteImage(ctx context.Context, host ports.Host, name string) 
 	if image.Lvol.UUID != found {
 		return image, fmt.Errorf("lvol %s is another one by now: %w", image.Lvol.Name, ports.ErrBusy)
 	}
-	err = patiently(ctx, func() error { return host.Delete(ctx, found) })
+	err = host.Delete(ctx, found)
 	if err == nil {
 		return image, nil
 	}

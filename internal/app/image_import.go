@@ -15,6 +15,9 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -70,9 +73,9 @@ const imageWriters = 4
 // stays when the import fails.
 func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
 	began := time.Now()
-	request.Host = bound(request.Host)
+	request.Host = guard.Host(request.Host)
 	i := &imageImport{engine: e, request: request, progress: newProgress(request.Observer)}
-	i.run = ports.Run{Replica: domain.ImageRunName(request.Name), ID: drawID()}
+	i.run = ports.Run{Replica: domain.ImageRunName(request.Name), ID: executor.DrawID()}
 	i.report = ImageReport{Name: request.Name, UUID: request.UUID, Bytes: request.Size}
 	if i.report.UUID == "" {
 		i.report.UUID = drawUUID()
@@ -114,7 +117,7 @@ func (i *imageImport) all(ctx context.Context) error {
 	if i.request.Host == nil || i.request.Content == nil {
 		return refusef("no host, or no image")
 	}
-	opener, ok := can[ports.Opener](i.request.Host)
+	opener, ok := ports.As[ports.Opener](i.request.Host)
 	if !ok {
 		return refusef("this host opens no lvols, so nothing can be written to one")
 	}
@@ -293,7 +296,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	}
 	record := &domain.ImageRecord{UUID: i.report.UUID, Checksum: i.report.SHA512}
 	var sealed string
-	err = patiently(ctx, func() (err error) {
+	err = retry.Busy.Call(ctx, func() (err error) {
 		sealed, err = host.Seal(ctx, uuid, domain.ImageLvolName(i.request.Name, i.store.UUID), ports.SealRecord{Image: record})
 		return err
 	})
@@ -307,7 +310,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 // create makes the lvol in flight. A name that somebody else has is not ours to remove.
 func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	for tries := 0; ; tries++ {
-		i.inFlight = domain.ImageInFlightLvolName(drawID())
+		i.inFlight = domain.ImageInFlightLvolName(executor.DrawID())
 		free, err := i.engine.claimNow(ctx, i.request.Host, claimOfImage(i.store.UUID, i.inFlight), ports.Lease{Holder: "the import of backing image " + i.request.Name}) // it lives, so it is no garbage
 		if err != nil {
 			return "", err
@@ -390,14 +393,14 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 
 // cleanUp leaves nothing in flight, whatever became of the import and its context.
 func (i *imageImport) cleanUp(ctx context.Context, failed bool) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
 	if i.free != nil {
 		defer i.free()
 	}
-	problems := []error{endOwn(ctx, i.request.Host, i.run)}
+	problems := []error{executor.End(ctx, i.request.Host, i.run)}
 	if failed && i.inFlight != "" {
-		problems = append(problems, deleteNamed(ctx, i.request.Host, func(l domain.Lvol) bool { return l.Name == i.inFlight }))
+		problems = append(problems, executor.DeleteAll(ctx, i.request.Host, func(l domain.Lvol) bool { return l.Name == i.inFlight }))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("%w: %w", ErrCleanUp, err)

@@ -9,6 +9,8 @@ import (
 	"hash"
 	"slices"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -32,11 +34,11 @@ type ImageCheck struct {
 // without some of the zeros that the last cluster ends in.
 func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expected string, observer Observer) (ImageCheck, error) {
 	var check ImageCheck
-	host = bound(host)
+	host = guard.Host(host)
 	if err := domain.CheckImageName(name); err != nil {
 		return check, &refusal{err}
 	}
-	opener, ok := can[ports.Opener](host)
+	opener, ok := ports.As[ports.Opener](host)
 	if !ok {
 		return check, refusef("this host opens no lvols, so nothing can be read from one")
 	}
@@ -63,7 +65,7 @@ func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expecte
 	if check.Expected, err = domain.CheckSHA512(expected); err != nil {
 		return check, &refusal{err}
 	}
-	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: drawID()}
+	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.DrawID()}
 	free, err := e.claimImageRun(ctx, host, store, run, name, "the verification")
 	if err != nil {
 		return check, err
@@ -101,9 +103,9 @@ func (e *Engine) readImage(ctx context.Context, host ports.Host, opener ports.Op
 		return err
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 		defer cancel()
-		err = errors.Join(err, endOwn(ctx, host, run))
+		err = errors.Join(err, executor.End(ctx, host, run))
 	}()
 	p.reads([]domain.Lvol{l})
 	sum := &paddedHash{Hash: sha512.New(), before: int(l.Size - min(cluster, l.Size)), want: []string{check.Expected, check.Recorded}}

@@ -4,37 +4,28 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // What is done to one replica on its own host, without another one.
 
-// executionOf carries a plan out that copies nothing: it has a destination and
-// no source.
-func (e *Engine) executionOf(at Site, r domain.Replica, plan domain.Plan, observer Observer) *execution {
+// carryOutInPlace carries a plan out that copies nothing: it has a store and no source.
+func (e *Engine) carryOutInPlace(ctx context.Context, at Site, r domain.Replica, plan domain.Plan, observer Observer) error {
 	progress := newProgress(observer)
 	progress.planned(plan, r.Store.ClusterSize)
-	return newExecution(&rebuild{
-		engine: e, request: Request{Destination: at, Parallel: 1}, sources: &sources{}, progress: progress,
-		run: ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: drawID()},
-	}, sight{destination: r}, plan, func() {})
-}
-
-// inOrder carries the plan out, a stage after the other.
-func (x *execution) inOrder(ctx context.Context) error {
-	for stage := domain.StageRemoveHead; stage <= domain.StageCreateHead; stage++ {
-		if err := x.do(ctx, stage); err != nil {
-			return err
-		}
-	}
-	return nil
+	x := executor.New(executor.Config{
+		Host: at.Host, Listing: r.Store, Plan: plan, Parallel: 1, Lock: e.lockLvol, Sink: planSink{progress}, Log: e.log,
+		Run: executor.NewRun(ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.DrawID()}),
+	})
+	return x.Do(ctx, domain.Stages...)
 }
 
 // CreateReplica makes a replica without snapshots: a head of so many bytes, on
 // the volume's image, with the record of it.
 func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image domain.Image) (domain.Replica, error) {
-	at = at.bounded()
+	at = at.guarded()
 	release, err := e.claimReplica(ctx, at, "the creation")
 	if err != nil {
 		return domain.Replica{}, err
@@ -48,7 +39,7 @@ func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image 
 	if err != nil {
 		return domain.Replica{}, refused(err)
 	}
-	if err := e.executionOf(at, r, plan, nil).inOrder(ctx); err != nil {
+	if err := e.carryOutInPlace(ctx, at, r, plan, nil); err != nil {
 		return domain.Replica{}, err
 	}
 	return e.Look(ctx, at)
@@ -68,7 +59,7 @@ func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) 
 // from there when it is called again. A replica that anything else hangs on is
 // refused.
 func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) (domain.Plan, error) {
-	at = at.bounded()
+	at = at.guarded()
 	release, err := e.claimReplica(ctx, at, "the deletion")
 	if err != nil {
 		return domain.Plan{}, err
@@ -82,12 +73,12 @@ func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) 
 	if err != nil {
 		return domain.Plan{}, refused(err)
 	}
-	x := e.executionOf(at, r, plan, observer)
 	// A copy that outlived its engine may still be writing into what goes.
-	if err := closeOpened(ctx, at.Host, x.run); err != nil {
+	run := ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.DrawID()}
+	if err := closeOpened(ctx, at.Host, run); err != nil {
 		return plan, fmt.Errorf("close what earlier runs left open: %w", err)
 	}
-	if err := x.inOrder(ctx); err != nil {
+	if err := e.carryOutInPlace(ctx, at, r, plan, observer); err != nil {
 		return plan, fmt.Errorf("delete replica %s: %w", at.Replica, err)
 	}
 	return plan, nil

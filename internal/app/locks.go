@@ -2,7 +2,12 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
 )
 
 // locks let the rebuilds of one process wait for each other instead of running
@@ -23,7 +28,7 @@ type lock struct {
 // another in a circle.
 func (l *locks) acquire(ctx context.Context, thing string, forWhat func() string) (release func(), err error) {
 	k := l.join(thing)
-	if err := until(ctx, forWhat, k.token); err != nil {
+	if err := retry.Until(ctx, forWhat, k.token); err != nil {
 		l.leave(thing)
 		return nil, err
 	}
@@ -65,4 +70,16 @@ func (l *locks) leave(thing string) {
 	if k.users--; k.users == 0 {
 		delete(l.held, thing)
 	}
+}
+
+// lockLvol keeps the other runs of this process off an lvol that they may share.
+func (e *Engine) lockLvol(ctx context.Context, on domain.Listing, uuid string) (release func(), err error) {
+	forWhat := func() string {
+		name := uuid
+		if i := slices.IndexFunc(on.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); i >= 0 {
+			name = on.Lvols[i].Name
+		}
+		return fmt.Sprintf("another run of this process, which uses lvol %s on lvstore %s", name, on.Name)
+	}
+	return e.locks.acquire(ctx, "lvol "+on.UUID+"/"+uuid, forWhat)
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -157,7 +158,7 @@ func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, 
 	both, listing := r.both(ctx)
 	both.Go(func() (err error) {
 		source, err = list(listing, from.sites[s.primary])
-		return ofSource(s.primary, err)
+		return executor.OfSource(s.primary, err)
 	})
 	both.Go(func() (err error) {
 		destination, err = list(listing, r.Destination)
@@ -171,7 +172,7 @@ func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, 
 		return sight{}, refused(err)
 	}
 	if err := from.stays(s.primary, s.source); err != nil {
-		return sight{}, ofSource(s.primary, err)
+		return sight{}, executor.OfSource(s.primary, err)
 	}
 	if s.destination, err = r.Destination.destination(destination, s.source); err != nil {
 		return sight{}, refused(err)
@@ -206,7 +207,7 @@ func (s sight) prove(ctx context.Context, r Request, from *sources, onSource, on
 	both, ctx := r.both(ctx)
 	both.Go(func() (err error) {
 		s.source, err = proveOne(ctx, from.sites[s.primary], s.source, onSource)
-		return ofSource(s.primary, err)
+		return executor.OfSource(s.primary, err)
 	})
 	both.Go(func() (err error) {
 		s.destination, err = proveOne(ctx, r.Destination, s.destination, onDestination)
@@ -216,15 +217,11 @@ func (s sight) prove(ctx context.Context, r Request, from *sources, onSource, on
 }
 
 func proveOne(ctx context.Context, at Site, replica domain.Replica, snapshots []string) (domain.Replica, error) {
-	prover, ok := can[ports.Prover](at.Host)
+	prover, ok := ports.As[ports.Prover](at.Host)
 	if !ok {
 		return replica, nil
 	}
-	var proofs map[string]domain.Clusters
-	err := patiently(ctx, func() (err error) {
-		proofs, err = prover.Prove(ctx, snapshots)
-		return err
-	})
+	proofs, err := prover.Prove(ctx, snapshots)
 	if errors.Is(err, ports.ErrUnsupported) {
 		return replica, nil
 	}
@@ -290,22 +287,15 @@ func (s sight) proveAll(ctx context.Context, r Request, from *sources, image dom
 }
 
 // lookAtHead adds the head, as it is now, to what was seen a moment ago.
-func (x *execution) lookAtHead(ctx context.Context, s sight) (sight, error) {
-	for _, o := range x.plan.Operations {
-		if o.Stage != domain.StageCreateHead {
-			continue
-		}
-		head, err := x.request.Destination.Host.Look(ctx, x.uuid(o.Target))
-		if err != nil {
-			return s, err
-		}
-		store := s.destination.Store
-		store.Lvols = append(slices.DeleteFunc(slices.Clone(store.Lvols), func(l domain.Lvol) bool { return l.UUID == head.UUID }), head)
-		if s.destination, err = x.request.Destination.destination(store, s.source); err != nil {
-			return s, err
-		}
+func (r *rebuild) lookAtHead(ctx context.Context, x *executor.Executor, s sight) (sight, error) {
+	head, ok, err := x.Head(ctx)
+	if err != nil || !ok {
+		return s, err
 	}
-	return s, nil
+	store := s.destination.Store
+	store.Lvols = append(slices.DeleteFunc(slices.Clone(store.Lvols), func(l domain.Lvol) bool { return l.UUID == head.UUID }), head)
+	s.destination, err = r.request.Destination.destination(store, s.source)
+	return s, err
 }
 
 func (s sight) violations(image domain.Image, withHead bool) ([]domain.Violation, error) {

@@ -90,7 +90,7 @@ func TestParentlessCopyThatGotAParentIsNotSealed(t *testing.T) {
 			_, err := app.New(nil).Rebuild(t.Context(), request)
 			require.NoError(t, err)
 			require.True(t, given)
-			require.Contains(t, strings.Join(*again, "\n"), "the copy hangs on something else by now")
+			require.Contains(t, strings.Join(*again, "\n"), "the copy has another parent by now")
 			requireEqualViews(t, b, sourceName, copyName, false)
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
@@ -26,6 +27,9 @@ type Event struct {
 	LvolName string       // began, ended, retry: the lvol's name, "" for one in flight that has no other
 	Text     string       // again, verified, retry, waiting, source-lost: in words
 	Source   string       // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
+
+	SnapshotDone  uint64 // copying: payload of the snapshot that is copied so far, in bytes; after a retry it counts anew
+	SnapshotTotal uint64 // copying: all of it
 
 	BytesDone  uint64        // payload copied so far, in this run
 	BytesTotal uint64        // payload that the plan copies
@@ -78,10 +82,10 @@ func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
 	p.tell(Event{Kind: EventPlanned, Plan: &plan})
 }
 
-func (p *progress) operation(kind EventKind, o domain.Operation, snapshot, source string) {
+func (p *progress) operation(kind EventKind, s executor.Step, source string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: kind, Verb: o.Verb, Stage: o.Stage, Snapshot: snapshot, LvolName: o.Name, Source: source})
+	p.tell(Event{Kind: kind, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Source: source})
 }
 
 func (p *progress) lostSource(source, text string) {
@@ -90,10 +94,10 @@ func (p *progress) lostSource(source, text string) {
 	p.tell(Event{Kind: EventSourceLost, Source: source, Text: text})
 }
 
-func (p *progress) retry(o domain.Operation, snapshot string, failure error) {
+func (p *progress) retry(s executor.Step, failure error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: EventRetry, Verb: o.Verb, Stage: o.Stage, Snapshot: snapshot, LvolName: o.Name, Text: failure.Error()})
+	p.tell(Event{Kind: EventRetry, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Text: failure.Error()})
 }
 
 func (p *progress) say(kind EventKind, text string) {
@@ -103,18 +107,21 @@ func (p *progress) say(kind EventKind, text string) {
 }
 
 // copying counts what one copy has done; a copy that begins anew counts anew.
-func (p *progress) copying(operation int, snapshot, source string, clusters uint64) {
+func (p *progress) copying(s executor.Step, source string, clusters uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.began.IsZero() {
 		p.began = time.Now()
 	}
-	if was, known := p.ofCopy[operation]; known && was == clusters {
+	if was, known := p.ofCopy[s.Index]; known && was == clusters {
 		return
 	}
-	p.done += clusters - p.ofCopy[operation]
-	p.ofCopy[operation] = clusters
-	p.tell(Event{Kind: EventCopying, Verb: domain.VerbCopy, Snapshot: snapshot, Source: source})
+	p.done += clusters - p.ofCopy[s.Index]
+	p.ofCopy[s.Index] = clusters
+	p.tell(Event{
+		Kind: EventCopying, Verb: s.Verb, Snapshot: s.Subject, Source: source,
+		SnapshotDone: clusters * p.clusterSize, SnapshotTotal: s.Source.Clusters * p.clusterSize,
+	})
 }
 
 // copied is the payload of the run so far, in bytes.

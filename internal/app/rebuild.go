@@ -2,22 +2,19 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
-
-// errPlanAgain: the store is not any more what the plan was made for. What was
-// finished stays; the next plan finds it.
-var errPlanAgain = errors.New("the store has changed since the plan was made")
 
 // A plan is made again when a system snapshot was taken, an image appeared, a
 // snapshot was deleted under our hands. Who never gets further than this has a
@@ -35,11 +32,11 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 		defer e.uses.remove(use)
 		ctx = use.ctx
 	}
-	request = request.bounded()
+	request = request.guarded()
 	progress := newProgress(request.Observer)
 	r := &rebuild{
-		engine: e, request: request, use: use, sources: newSources(request), progress: progress, names: make(map[string]bool),
-		run: ports.Run{Replica: request.Destination.Replica, ID: drawID()}, primary: -1,
+		engine: e, request: request, use: use, sources: newSources(request), progress: progress, primary: -1,
+		run: executor.NewRun(ports.Run{Replica: request.Destination.Replica, ID: executor.DrawID()}),
 	}
 	err := r.all(r.tellingWaits(ctx))
 	r.tellSources()
@@ -65,7 +62,7 @@ func (r *rebuild) tellingWaits(ctx context.Context) context.Context {
 	if r.request.Observer == nil {
 		return ctx
 	}
-	return OnWaiting(ctx, func(text string) { r.progress.say(EventWaiting, text) })
+	return retry.OnWaiting(ctx, func(text string) { r.progress.say(EventWaiting, text) })
 }
 
 // withCause has an error that a context's end has led to tell both that it was
@@ -85,17 +82,15 @@ type rebuild struct {
 	engine   *Engine
 	request  Request
 	use      *use
-	run      ports.Run
+	run      *executor.Run
 	holder   string // of what it has claimed
 	held     held
 	images   map[string]bool // by UUID of the store: its image is claimed
 	progress *progress
 	report   Report
-	changed  bool            // something was changed on one of the hosts
-	noted    bool            // the journal knows that it began
-	names    map[string]bool // in flight, that were drawn
-	unclean  error           // what an attempt could not clean up
-	sealed   []domain.Sealing
+	changed  bool     // something was changed on one of the hosts
+	noted    bool     // the journal knows that it began
+	unclean  error    // what an attempt could not clean up
 	need     *need    // of the destination's room; nil: there is no plan yet
 	frozen   []string // warnings of the snapshots that were taken of sources
 
@@ -120,7 +115,7 @@ func (r *rebuild) all(ctx context.Context) error {
 	defer func() { r.engine.room.leave(r.need) }()
 	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
 		err := r.without(ctx, r.once(ctx))
-		if !errors.Is(err, errPlanAgain) || plans == most || ctx.Err() != nil {
+		if !errors.Is(err, executor.ErrPlanAgain) || plans == most || ctx.Err() != nil {
 			return r.cleanUpAfter(ctx, err)
 		}
 		r.progress.say(EventAgain, err.Error())
@@ -137,10 +132,10 @@ func (r *rebuild) cleanUpAfter(ctx context.Context, err error) error {
 	case err != nil:
 		return errors.Join(err, r.unclean)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
-	err = insist(ctx, quietly, func(int) error {
-		return deleteNamed(ctx, r.request.Destination.Host, func(l domain.Lvol) bool { return r.names[l.Name] })
+	err = retry.Step.Call(ctx, func() error {
+		return executor.DeleteAll(ctx, r.request.Destination.Host, func(l domain.Lvol) bool { return r.run.Drew(l.Name) })
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCleanUp, err)
@@ -176,7 +171,7 @@ func (r *rebuild) look(ctx context.Context) (s sight, err error) {
 	return s, nil
 }
 
-// once plans and carries the plan out. errPlanAgain says that another round is
+// once plans and carries the plan out. executor.ErrPlanAgain says that another round is
 // needed.
 func (r *rebuild) once(ctx context.Context) error {
 	r.report.SourceViews, r.report.DestinationViews = nil, nil
@@ -215,7 +210,7 @@ func (r *rebuild) once(ctx context.Context) error {
 
 func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	request := r.request
-	request.Options.ThisRun = r.sealed
+	request.Options.ThisRun = r.run.Sealings()
 	looked, err := r.look(ctx)
 	if err != nil {
 		return looked, domain.Plan{}, err
@@ -280,14 +275,14 @@ func (r *rebuild) freezeHead(ctx context.Context, seen sight, system domain.Syst
 		return err
 	})
 	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source was faster
-		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, ofSource(seen.primary, err))
+		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, executor.OfSource(seen.primary, err))
 	}
 	r.frozen = append(r.frozen, system.Warnings...)
 	for _, warning := range system.Warnings {
 		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
 	}
 	r.engine.log.Info("the source's head was frozen", zap.String("snapshot", system.LvolName))
-	return fmt.Errorf("%w: the source's head was frozen as %s", errPlanAgain, system.Name)
+	return fmt.Errorf("%w: the source's head was frozen as %s", executor.ErrPlanAgain, system.Name)
 }
 
 // settle ends a rebuild that has nothing to do but to close what a crashed run has
@@ -308,13 +303,12 @@ func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) erro
 		return err
 	}
 	violations = append(violations, unproven...)
-	x := newExecution(r, seen, plan, func() {})
+	x := r.executor(seen, plan, nil, nil)
 	var others []domain.Violation
-	err = r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) })
-	if err == nil {
+	if err = x.Open(ctx); err == nil {
 		others, err = r.compareViews(ctx, seen, plan.Image)
 	}
-	if cleanup := x.cleanUp(ctx, err); err != nil || cleanup != nil {
+	if cleanup := x.CleanUp(ctx, err); err != nil || cleanup != nil {
 		return errors.Join(err, cleanup)
 	}
 	return r.judge(append(violations, others...))
@@ -328,75 +322,92 @@ func (r *rebuild) judge(violations []domain.Violation) error {
 	return fmt.Errorf("verify: %w: %d things are wrong, the first: %s", ports.ErrCorrupt, len(violations), violations[0])
 }
 
-// carryOut does what the plan says: all but the head, a look, the head, a look.
+// carryOut does what the plan says: everything but the head, a look, the head, a look.
 func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, imageLock func()) (err error) {
 	r.begin(ctx)
 	r.warn(plan)
-	x := newExecution(r, seen, plan, imageLock)
-	defer x.unlockImage()
-	if err := x.borrow(ctx); err != nil {
+	imageThere := sync.OnceFunc(imageLock)
+	defer imageThere()
+	secondary, err := r.secondary(ctx, seen, plan)
+	if err != nil {
 		return err
 	}
+	x := r.executor(seen, plan, secondary, imageThere)
 	defer func() {
-		if cleanup := x.cleanUp(ctx, err); cleanup != nil {
+		if cleanup := x.CleanUp(ctx, err); cleanup != nil {
 			r.unclean = cleanup
 			err = errors.Join(err, cleanup)
 		}
 	}()
-	if err := r.insistOn(ctx, "close what earlier runs left open", func() error { return x.open(ctx) }); err != nil {
+	if err := x.Open(ctx); err != nil {
 		return err
 	}
-	for stage := domain.StageRemoveHead; stage < domain.StageCreateHead; stage++ {
-		if err := x.do(ctx, stage); err != nil {
-			return err
-		}
+	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StagePrune, domain.StageBuild); err != nil {
+		return err
 	}
-	x.close(ctx)
+	x.Close(ctx)
 	if r.sources.whyLost(seen.primary) != nil {
 		// The others have served the rest. What it has to be is compared with the
 		// next one, by a plan that finds all of it there.
-		return fmt.Errorf("%w: the source that it was made from is not used any more", errPlanAgain)
+		return fmt.Errorf("%w: the source that it was made from is not used any more", executor.ErrPlanAgain)
 	}
-	planned := seen.source
-	seen, violations, err := r.verify(ctx, seen, plan.Image)
+	if seen, err = r.verifySnapshots(ctx, x, seen, plan.Image); err != nil {
+		return err
+	}
+	if err := x.Do(ctx, domain.StageCreateHead); err != nil {
+		return err
+	}
+	return r.verifyHead(ctx, x, seen, plan.Image)
+}
+
+// verifySnapshots looks at everything but the head. Views, too, come before the head: a
+// replica that has one is taken for whole.
+func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned sight, image domain.Image) (sight, error) {
+	seen, violations, err := r.verify(ctx, planned, image)
 	r.see(seen)
 	if err != nil {
-		return err
+		return seen, err
 	}
 	r.warnOf(seen.doubts)
-	if !sameTree(planned, seen.source) {
-		return fmt.Errorf("%w: the source has other snapshots now", errPlanAgain)
+	if !sameTree(planned.source, seen.source) {
+		return seen, fmt.Errorf("%w: the source has other snapshots now", executor.ErrPlanAgain)
 	}
 	if leftInFlight(violations) {
-		return fmt.Errorf("%w: a call whose answer was lost has left lvols in flight", errPlanAgain)
+		return seen, fmt.Errorf("%w: a call whose answer was lost has left lvols in flight", executor.ErrPlanAgain)
 	}
 	if err := r.judge(violations); err != nil {
-		return err
+		return seen, err
 	}
-	// Views, too, come before the head: a replica that has one is taken for whole.
-	if violations, err = x.compareViews(ctx, seen, plan.Image); err != nil {
-		return err
+	if r.request.Views {
+		if err := x.Closed(); err != nil {
+			return seen, err
+		}
+	}
+	if violations, err = r.compareViews(ctx, seen, image); err != nil {
+		return seen, err
 	}
 	if err := r.judge(violations); err != nil {
-		return err
+		return seen, err
 	}
 	r.progress.say(EventVerified, "everything but the head is right")
-	x.crowning = true
-	if err := x.do(ctx, domain.StageCreateHead); err != nil {
-		return err
-	}
-	err = r.insistOn(ctx, "look at the head", func() (err error) {
-		seen, err = x.lookAtHead(ctx, seen)
+	return seen, nil
+}
+
+// verifyHead looks at the head, and at everything with it.
+func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen sight, image domain.Image) error {
+	err := r.insistOn(ctx, "look at the head", func() (err error) {
+		seen, err = r.lookAtHead(ctx, x, seen)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	r.see(seen)
-	if violations, err = seen.violations(plan.Image, true); err != nil {
+	violations, err := seen.violations(image, true)
+	if err != nil {
 		return err
 	}
-	others, err := x.compareViews(ctx, seen, plan.Image)
+	others, err := r.compareViews(ctx, seen, image)
 	if err != nil {
 		return err
 	}
@@ -430,9 +441,7 @@ func leftInFlight(violations []domain.Violation) bool {
 	return len(violations) > 0
 }
 
-// drawID draws 8 hex digits.
-func drawID() string {
-	var id [4]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
+// insistOn does again what fails for a passing reason.
+func (r *rebuild) insistOn(ctx context.Context, what string, do func() error) error {
+	return executor.Insist(ctx, r.engine.log, r.run, what, do)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -75,7 +76,7 @@ func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Listing,
 			return nil
 		})
 	}
-	_ = r.atOnce(calls...) // each has its own failure
+	_ = executor.AtOnce(r.request.parallel(), calls...) // each has its own failure
 	return stores, failures
 }
 
@@ -123,7 +124,7 @@ func (r *rebuild) claimSources(ctx context.Context, stores []domain.Listing, fai
 // they are on one target the second claim of the run is busy, with ours.
 func (r *rebuild) claimRun(ctx context.Context, all *held) error {
 	lease := ports.Lease{Holder: r.holder}
-	inside, err := r.engine.leases.take(claimOfRun(r.run), lease)
+	inside, err := r.engine.leases.take(claimOfRun(r.run.Run), lease)
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func (r *rebuild) claimRun(ctx context.Context, all *held) error {
 		sites = append(sites, r.sources.sites[at])
 	}
 	for _, site := range sites {
-		one, err := r.engine.claimOutside(ctx, site.Host, claimOfRun(r.run), lease)
+		one, err := r.engine.claimOutside(ctx, site.Host, claimOfRun(r.run.Run), lease)
 		switch {
 		case err == nil:
 			all.add(one)

@@ -86,7 +86,7 @@ func (e *Engine) planRepair(ctx context.Context, request RepairRequest) (domain.
 }
 
 func (e *Engine) repair(ctx context.Context, request RepairRequest, report *RepairReport) (changed bool, err error) {
-	request.Replica, request.Healthy = request.Replica.bounded(), request.Healthy.bounded()
+	request.Replica, request.Healthy = request.Replica.guarded(), request.Healthy.guarded()
 	release, err := e.claimReplica(ctx, request.Replica, "the repair")
 	if err != nil {
 		return false, err
@@ -96,8 +96,7 @@ func (e *Engine) repair(ctx context.Context, request RepairRequest, report *Repa
 	if err != nil {
 		return false, err
 	}
-	x := e.executionOf(request.Replica, report.Replica, report.Plan, request.Observer)
-	if err := x.inOrder(ctx); err != nil {
+	if err := e.carryOutInPlace(ctx, request.Replica, report.Replica, report.Plan, request.Observer); err != nil {
 		return true, err
 	}
 	return true, e.verifyRepair(ctx, request, report)

@@ -3,6 +3,7 @@ package app
 import (
 	"time"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
@@ -56,3 +57,7 @@ type SourceReport struct {
 	Snapshots   []string // whose copies it has served, in the order in which these ended; "" is the backing image
 	CopiedBytes uint64   // of these copies; what it served of one that did not end is not counted
 }
+
+// ErrCleanUp marks errors after which something of a run may be left on a host. The next
+// run removes it.
+var ErrCleanUp = executor.ErrCleanUp

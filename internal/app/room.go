@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -235,7 +236,7 @@ func (r *rooms) check(ctx context.Context, host ports.Host, n *need) error {
 	if mine == 0 {
 		return nil
 	}
-	if gauge, ok := can[ports.Gauge](host); ok {
+	if gauge, ok := ports.As[ports.Gauge](host); ok {
 		free, err := gauge.FreeClusters(ctx)
 		if err != nil || free >= all+n.reserve {
 			return err
@@ -254,7 +255,7 @@ func (r *rooms) check(ctx context.Context, host ports.Host, n *need) error {
 		case fits:
 			return nil
 		case waits:
-			if err := wait(ctx, roomEvery); err != nil {
+			if err := retry.Wait(ctx, roomEvery); err != nil {
 				return err
 			}
 		case again:
@@ -304,7 +305,7 @@ func (r *rooms) whileRoom(ctx context.Context, host ports.Host, n *need, fill fu
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		for wait(filling, roomEvery) == nil {
+		for retry.Wait(filling, roomEvery) == nil {
 			if err := r.check(filling, host, n); full(err) && filling.Err() == nil {
 				cancel(err)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -16,7 +17,7 @@ import (
 // whatever changes a replica it is refused while a rebuild reads the replica or
 // makes it, in this process or in one that the host can tell of.
 func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (domain.Snapshot, error) {
-	at = at.bounded()
+	at = at.guarded()
 	release, err := e.claimReplica(ctx, at, "the creation of snapshot "+name)
 	if err != nil {
 		return domain.Snapshot{}, err
@@ -30,11 +31,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (doma
 		return domain.Snapshot{}, refused(err)
 	}
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second), UserCreated: true}
-	err = patiently(ctx, func() error {
-		_, err := at.Host.Snapshot(ctx, r.Head.UUID, domain.SnapshotLvolName(at.Replica, name), attributes)
-		return err
-	})
-	if err != nil {
+	if _, err = at.Host.Snapshot(ctx, r.Head.UUID, domain.SnapshotLvolName(at.Replica, name), attributes); err != nil {
 		return domain.Snapshot{}, fmt.Errorf("take snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
 	if r, err = e.Look(ctx, at); err != nil {
@@ -60,7 +57,7 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 // DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on it,
 // it merges into that one, and nothing that is read through it changes.
 func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
-	at = at.bounded()
+	at = at.guarded()
 	release, err := e.claimReplica(ctx, at, "the deletion of snapshot "+name)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
@@ -80,18 +77,18 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (doma
 		return removal, err
 	}
 	defer free()
-	if err := lookBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it was waited for
+	if err := executor.LookBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it was waited for
 		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
-	remove := func() error { return at.Host.Delete(ctx, uuid) }
+	remove := at.Host.Delete
 	if removal.Into != nil {
-		merger, ok := can[ports.Merger](at.Host)
+		merger, ok := ports.As[ports.Merger](at.Host)
 		if !ok {
 			return removal, refusef("snapshot %s of replica %s has %s hanging on it, and the host cannot merge the two", name, at.Replica, removal.Into.Name)
 		}
-		remove = func() error { return merger.Merge(ctx, uuid) }
+		remove = merger.Merge
 	}
-	if err := patiently(ctx, remove); err != nil {
+	if err := remove(ctx, uuid); err != nil {
 		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
 	return removal, nil
@@ -124,7 +121,7 @@ func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.
 // crash. One between delete and clone leaves a replica without a head, and
 // another Revert finishes it.
 func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
-	at := request.Replica.bounded()
+	at := request.Replica.guarded()
 	release, err := e.claimReplica(ctx, at, "the revert")
 	if err != nil {
 		return domain.Revert{}, err
@@ -142,25 +139,21 @@ func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Reve
 
 func (e *Engine) revert(ctx context.Context, at Site, revert domain.Revert) error {
 	clone := func(name string) (uuid string, err error) {
-		err = patiently(ctx, func() (err error) {
-			uuid, err = at.Host.Clone(ctx, revert.Snapshot.Lvol.UUID, name, revert.Size, revert.Record)
-			return err
-		})
-		return uuid, err
+		return at.Host.Clone(ctx, revert.Snapshot.Lvol.UUID, name, revert.Size, revert.Record)
 	}
 	standIns := make([]string, 0, len(revert.StandIns)+1)
 	for _, l := range revert.StandIns {
 		standIns = append(standIns, l.UUID)
 	}
 	if revert.Old != nil {
-		standIn, err := clone(domain.InFlightLvolName(at.Replica, drawID()))
+		standIn, err := clone(domain.InFlightLvolName(at.Replica, executor.DrawID()))
 		if err != nil {
 			return fmt.Errorf("the new head cannot be made, so the old one stays: %w", err)
 		}
 		standIns = append(standIns, standIn)
-		err = lookBeforeDelete(ctx, at.Host, *revert.Old)
+		err = executor.LookBeforeDelete(ctx, at.Host, *revert.Old)
 		if err == nil {
-			err = patiently(ctx, func() error { return at.Host.Delete(ctx, revert.Old.UUID) })
+			err = at.Host.Delete(ctx, revert.Old.UUID)
 		}
 		if err != nil {
 			if _, lookErr := at.Host.Look(ctx, revert.Old.UUID); lookErr == nil {
@@ -177,11 +170,11 @@ func (e *Engine) revert(ctx context.Context, at Site, revert domain.Revert) erro
 
 // deleteAll deletes stand-ins, also when the context has ended meanwhile.
 func (e *Engine) deleteAll(ctx context.Context, at Site, uuids []string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
 	var problems []error
 	for _, uuid := range uuids {
-		err := patiently(ctx, func() error { return at.Host.Delete(ctx, uuid) })
+		err := at.Host.Delete(ctx, uuid)
 		if err != nil && !errors.Is(err, ports.ErrNotFound) {
 			e.log.Warn("a stand-in of a head is left", zap.String("uuid", uuid), zap.Error(err))
 			problems = append(problems, fmt.Errorf("delete the stand-in of the head: %w", err))

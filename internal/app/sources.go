@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -138,17 +139,11 @@ func (s *sources) warnings(passed []error) (warnings []string) {
 	return append(warnings, s.losses...)
 }
 
-// mayHaveLeft tells that something may be left open on a source, of those that
-// are in use.
-func (r *rebuild) mayHaveLeft(at int, why error) {
-	if r.sources.whyLost(at) != nil {
-		return
-	}
-	text := fmt.Sprintf("what this rebuild has opened on the host of source %s may be left there, until the next one or gc: %s", r.sources.name(at), inOneLine(why))
-	r.sources.mu.Lock()
-	r.sources.losses = append(r.sources.losses, text)
-	r.sources.mu.Unlock()
-	r.engine.log.Warn(text, zap.String("replica", r.run.Replica), zap.String("run", r.run.ID))
+// warn adds a warning to those of the report.
+func (s *sources) warn(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.losses = append(s.losses, text)
 }
 
 func (s *sources) didServe(at int, copied served) {
@@ -222,26 +217,6 @@ func (s *sources) lose(at int, why error, text string) (first bool) {
 	return true
 }
 
-// sourceError is what failed on one of the sources' hosts.
-type sourceError struct {
-	at  int
-	err error
-}
-
-func (e *sourceError) Error() string { return e.err.Error() }
-func (e *sourceError) Unwrap() error { return e.err }
-
-// ofSource marks an error as a source's.
-func ofSource(at int, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &sourceError{at, err}
-}
-
-// errNotUsed: another operation has found that the source does not work.
-var errNotUsed = errors.New("the source is not used any more")
-
 // lose tells that a source is not used any more.
 func (r *rebuild) lose(at int, why error) {
 	text := fmt.Sprintf("source %s is not used any more: %s", r.sources.name(at), inOneLine(why))
@@ -255,15 +230,15 @@ func (r *rebuild) lose(at int, why error) {
 // without is what to do about a failure: where it is one source's and there are
 // others, plan again without that one.
 func (r *rebuild) without(ctx context.Context, failure error) error {
-	var of *sourceError
-	if failure == nil || ctx.Err() != nil || errors.Is(failure, errPlanAgain) || !errors.As(failure, &of) {
+	var of *executor.SourceError
+	if failure == nil || ctx.Err() != nil || errors.Is(failure, executor.ErrPlanAgain) || !errors.As(failure, &of) {
 		return failure
 	}
-	if others := slices.DeleteFunc(r.sources.used(), func(at int) bool { return at == of.at }); len(others) == 0 {
+	if others := slices.DeleteFunc(r.sources.used(), func(at int) bool { return at == of.Source }); len(others) == 0 {
 		return failure
 	}
-	r.lose(of.at, failure)
-	return fmt.Errorf("%w: source %s is not used any more", errPlanAgain, r.sources.name(of.at))
+	r.lose(of.Source, failure)
+	return fmt.Errorf("%w: source %s is not used any more", executor.ErrPlanAgain, r.sources.name(of.Source))
 }
 
 // noSource: none of several sources can be used.

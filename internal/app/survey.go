@@ -3,13 +3,14 @@ package app
 import (
 	"context"
 
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // Survey looks at a host's store and says of everything on it whose it is.
 func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, error) {
-	store, err := within(ctx, storeTime, host.List)
+	store, err := guard.List(ctx, host)
 	if err != nil {
 		return domain.Survey{}, err
 	}
@@ -28,7 +29,7 @@ func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
 
 // lookAt is Look for what need not be there.
 func lookAt(ctx context.Context, at Site) (domain.Replica, error) {
-	at = at.bounded()
+	at = at.guarded()
 	if err := at.check(); err != nil {
 		return domain.Replica{}, err
 	}

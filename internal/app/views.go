@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -30,11 +32,11 @@ const readSize = 4 << 20
 // ports.Opener. ErrUnsupported where it is none. What would change the replica
 // meanwhile is refused, and where something changes it, this is.
 func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, observer Observer) (views Views, err error) {
-	at = at.bounded()
+	at = at.guarded()
 	p := newProgress(observer)
 	p.reads(lvols)
-	run := ports.Run{Replica: at.Replica, ID: drawID()}
-	if _, ok := can[ports.Opener](at.Host); !ok || len(lvols) == 0 {
+	run := ports.Run{Replica: at.Replica, ID: executor.DrawID()}
+	if _, ok := ports.As[ports.Opener](at.Host); !ok || len(lvols) == 0 {
 		return readViews(ctx, at, run, lvols, DefaultParallel, p)
 	}
 	lease := ports.Lease{Shared: true, Holder: "a reading of the views of replica " + at.Replica}
@@ -54,11 +56,11 @@ func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, ob
 	}
 	defer alive()
 	views, err = readViews(ctx, at, run, lvols, DefaultParallel, p)
-	ender, ok := can[ports.Ender](at.Host)
+	ender, ok := ports.As[ports.Ender](at.Host)
 	if !ok {
 		return views, err // each lvol was closed; what else is open, gc ends
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
 	if ended := ender.End(ctx, run); ended != nil {
 		err = errors.Join(err, fmt.Errorf("%w: %w", ErrCleanUp, ended))
@@ -70,7 +72,7 @@ func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol,
 	if len(lvols) == 0 {
 		return Views{}, nil
 	}
-	opener, ok := can[ports.Opener](at.Host)
+	opener, ok := ports.As[ports.Opener](at.Host)
 	if !ok {
 		return nil, fmt.Errorf("read the views of replica %s: this host opens no lvols: %w", at.Replica, ports.ErrUnsupported)
 	}
@@ -83,7 +85,7 @@ func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol,
 			sum := sha256.New()
 			var bytes uint64 // of this attempt
 			// What a volume uses is busy for long, and is not waited for.
-			err := insistUnlessBusy(ctx, quietly, func(int) error {
+			err := retry.Transient.Call(ctx, func() error {
 				sum.Reset()
 				p.unread(bytes)
 				bytes = 0
@@ -184,18 +186,18 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 		into  *Views
 	}{{r.sources.sites[seen.primary], source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
 		read := func() (Views, error) {
-			return readViews(ctx, side.at, r.run, side.lvols, r.request.parallel(), r.progress)
+			return readViews(ctx, side.at, r.run.Run, side.lvols, r.request.parallel(), r.progress)
 		}
 		views, err := read()
 		if errors.Is(err, ports.ErrBusy) && side.into == &r.report.SourceViews && r.engine.endDeadRuns(ctx, side.at.Host) {
 			views, err = read()
 		}
 		if errors.Is(err, ports.ErrNotFound) {
-			return nil, fmt.Errorf("%w: %w", errPlanAgain, err) // a user may have deleted a snapshot of the source
+			return nil, fmt.Errorf("%w: %w", executor.ErrPlanAgain, err) // a user may have deleted a snapshot of the source
 		}
 		if err != nil {
 			if side.into == &r.report.SourceViews {
-				err = ofSource(seen.primary, err)
+				err = executor.OfSource(seen.primary, err)
 			}
 			return nil, fmt.Errorf("verify: %w", err)
 		}
@@ -207,4 +209,18 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 
 func unread(r domain.Replica, read Views) []domain.Lvol {
 	return slices.DeleteFunc(r.Views(), func(l domain.Lvol) bool { return read[l.UUID] != "" })
+}
+
+// readLvol is the SHA-256 of an lvol's bytes. Another run may be reading a shared image.
+func (r *rebuild) readLvol(ctx context.Context, at Site, uuid string) (sum string, err error) {
+	l, err := at.Host.Look(ctx, uuid)
+	if err != nil {
+		return "", err
+	}
+	var views Views
+	err = retry.Busy.Call(ctx, func() (err error) {
+		views, err = readViews(ctx, at, r.run.Run, []domain.Lvol{l}, 1, newProgress(nil))
+		return err
+	})
+	return views[uuid], err
 }

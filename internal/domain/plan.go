@@ -77,6 +77,9 @@ const (
 	StageCreateHead              // clones the new head
 )
 
+// Stages are all of them, in order.
+var Stages = []Stage{StageRemoveHead, StageDetach, StagePrune, StageBuild, StageCreateHead}
+
 // String is the stage's name.
 func (s Stage) String() string {
 	return [...]string{"remove-head", "detach", "prune", "build", "create-head"}[s]

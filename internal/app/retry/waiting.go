@@ -1,4 +1,4 @@
-package app
+package retry
 
 import (
 	"context"
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A wait of a moment is nothing to tell: lvols are busy all the time. One that goes
-// on says what is waited for, or a rebuild would seem to hang.
+// A short wait is not reported: lvols are busy all the time. A long one says what it is
+// for, or a rebuild would seem to hang.
 const (
 	tellWaitAfter = 2 * time.Second
 	tellWaitEvery = 30 * time.Second
@@ -15,11 +15,10 @@ const (
 
 type tellWait struct{}
 
-// OnWaiting has whatever the engine does with this context tell when it waits for
-// what is busy, or for another run of this process, longer than 2 seconds, and then
-// every 30 seconds: for what, and how long it has waited. A rebuild with an Observer
-// tells that its EventWaiting instead. tell must return soon; it may be called by
-// several goroutines at once.
+// OnWaiting returns a context whose user is told when it waits for something busy, or
+// for another run of this process, longer than 2 seconds, and then every 30 seconds:
+// for what, and for how long already. tell must return soon; several goroutines may call
+// it at once.
 func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 	return context.WithValue(ctx, tellWait{}, tell)
 }
@@ -46,8 +45,9 @@ func (w *waiting) goesOn(forWhat string) {
 	w.tell(fmt.Sprintf("for %s now: %s", passed.Round(time.Second), forWhat))
 }
 
-// until waits for what comes through the channel, and says for what.
-func until[T any](ctx context.Context, forWhat func() string, comes <-chan T) error {
+// Until waits for what comes through the channel; forWhat says what that is, for people.
+// If ctx ends first it returns the cause.
+func Until[T any](ctx context.Context, forWhat func() string, comes <-chan T) error {
 	select {
 	case <-comes:
 		return nil

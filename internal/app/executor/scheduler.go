@@ -1,4 +1,4 @@
-package app
+package executor
 
 import (
 	"container/heap"
@@ -7,14 +7,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// agenda hands out the operations of one stage.
+// scheduler hands out the operations of one stage.
 //
 // Copies are what costs a disk and a network, so their number is what is
 // limited. Everything else is short, and a tree grows no faster than its
 // longest chain of grafts and seals: these must not wait for a copy to end, so
-// as many hands again are kept for them. One copy at a time means one operation
+// as many workers again are kept for them. One copy at a time means one operation
 // at a time.
-type agenda struct {
+type scheduler struct {
 	most   int        // copies at once
 	copies func() int // at once now, at least 1
 
@@ -43,74 +43,74 @@ const (
 	classes
 )
 
-func newAgenda(operations []domain.Operation, stage domain.Stage, most int, copies func() int) *agenda {
-	a := &agenda{
+func newScheduler(operations []domain.Operation, stage domain.Stage, most int, copies func() int) *scheduler {
+	s := &scheduler{
 		most: most, copies: copies, classOf: make(map[int]class),
 		waits: make(map[int]int), unlocks: make(map[int][]int), unlocked: make(map[int]bool), begun: make(map[int]bool),
 	}
-	a.changed.L = &a.mu
+	s.changed.L = &s.mu
 	for i, o := range operations {
 		if o.Stage != stage {
 			continue
 		}
-		a.left++
+		s.left++
 		switch o.Verb {
 		case domain.VerbCreate:
-			a.classOf[i] = classCreate
+			s.classOf[i] = classCreate
 		case domain.VerbCopy:
-			a.classOf[i] = classCopy
-			a.uncopied = append(a.uncopied, i)
+			s.classOf[i] = classCopy
+			s.uncopied = append(s.uncopied, i)
 		}
-		a.waits[i] = len(o.After)
+		s.waits[i] = len(o.After)
 		for _, before := range o.After {
-			a.unlocks[before] = append(a.unlocks[before], i)
+			s.unlocks[before] = append(s.unlocks[before], i)
 		}
 		if len(o.After) == 0 {
-			a.push(i)
+			s.push(i)
 		}
 	}
-	return a
+	return s
 }
 
-// hands is how many operations there may be at once.
-func (a *agenda) hands() int {
-	if a.most == 1 {
+// workers is how many operations there may be at once.
+func (s *scheduler) workers() int {
+	if s.most == 1 {
 		return 1
 	}
-	return 2 * a.most
+	return 2 * s.most
 }
 
 // free says whether one more of a class may go on, the first that is ready. Lvols are
 // created a little ahead of the copies and no more: a crash leaves few. The last place
 // for a copy is kept for the first in order, which may not be ready yet though later
 // ones are: the root is created together with others, and all wait for it.
-func (a *agenda) free(c class) bool {
+func (s *scheduler) free(c class) bool {
 	switch c {
 	case classCreate:
-		return a.filling < 2*a.copies()
+		return s.filling < 2*s.copies()
 	case classCopy:
-		copies, first := a.copies(), a.ready[c][0] == a.uncopied[0]
-		return a.copying < copies-1 || a.copying < copies && (first || copies == 1)
+		copies, first := s.copies(), s.ready[c][0] == s.uncopied[0]
+		return s.copying < copies-1 || s.copying < copies && (first || copies == 1)
 	}
 	return true
 }
 
-func (a *agenda) copyBegins(operation int) {
-	a.copying++
-	a.begun[operation] = true
-	for len(a.uncopied) > 0 && a.begun[a.uncopied[0]] {
-		delete(a.begun, a.uncopied[0])
-		a.uncopied = a.uncopied[1:]
+func (s *scheduler) copyBegins(operation int) {
+	s.copying++
+	s.begun[operation] = true
+	for len(s.uncopied) > 0 && s.begun[s.uncopied[0]] {
+		delete(s.begun, s.uncopied[0])
+		s.uncopied = s.uncopied[1:]
 	}
 }
 
-func (a *agenda) push(i int) { heap.Push(&a.ready[a.classOf[i]], i) }
+func (s *scheduler) push(i int) { heap.Push(&s.ready[s.classOf[i]], i) }
 
 // pop takes the first operation that may begin.
-func (a *agenda) pop() (operation int, ok bool) {
+func (s *scheduler) pop() (operation int, ok bool) {
 	best := classes
 	for c := range classes {
-		if len(a.ready[c]) > 0 && a.free(c) && (best == classes || a.ready[c][0] < a.ready[best][0]) {
+		if len(s.ready[c]) > 0 && s.free(c) && (best == classes || s.ready[c][0] < s.ready[best][0]) {
 			best = c
 		}
 	}
@@ -118,66 +118,66 @@ func (a *agenda) pop() (operation int, ok bool) {
 	case classes:
 		return 0, false
 	case classCreate:
-		a.filling++
+		s.filling++
 	case classCopy:
-		a.copyBegins(a.ready[best][0])
+		s.copyBegins(s.ready[best][0])
 	}
-	return heap.Pop(&a.ready[best]).(int), true
+	return heap.Pop(&s.ready[best]).(int), true
 }
 
 // next waits until an operation can be done; ok is false when none is left.
-func (a *agenda) next() (operation int, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (s *scheduler) next() (operation int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
-		if a.left == 0 || a.over {
+		if s.left == 0 || s.over {
 			return 0, false
 		}
-		if o, ok := a.pop(); ok {
+		if o, ok := s.pop(); ok {
 			return o, true
 		}
-		a.changed.Wait()
+		s.changed.Wait()
 	}
 }
 
 // unlock lets the operations begin that come after it. It may be called before
 // done, which calls it, too.
-func (a *agenda) unlock(operation int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.unlockLocked(operation)
+func (s *scheduler) unlock(operation int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unlockLocked(operation)
 }
 
-func (a *agenda) unlockLocked(operation int) {
-	if a.unlocked[operation] {
+func (s *scheduler) unlockLocked(operation int) {
+	if s.unlocked[operation] {
 		return
 	}
-	a.unlocked[operation] = true
-	for _, i := range a.unlocks[operation] {
-		if a.waits[i]--; a.waits[i] == 0 {
-			a.push(i)
+	s.unlocked[operation] = true
+	for _, i := range s.unlocks[operation] {
+		if s.waits[i]--; s.waits[i] == 0 {
+			s.push(i)
 		}
 	}
-	a.changed.Broadcast()
+	s.changed.Broadcast()
 }
 
-func (a *agenda) done(operation int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.left--
-	if a.classOf[operation] == classCopy {
-		a.copying--
-		a.filling--
+func (s *scheduler) done(operation int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left--
+	if s.classOf[operation] == classCopy {
+		s.copying--
+		s.filling--
 	}
-	a.unlockLocked(operation)
-	a.changed.Broadcast()
+	s.unlockLocked(operation)
+	s.changed.Broadcast()
 }
 
-func (a *agenda) abandon() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.over = true
-	a.changed.Broadcast()
+func (s *scheduler) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.changed.Broadcast()
 }
 
 // ints is a heap, the smallest first.

@@ -1,4 +1,4 @@
-package app
+package guard
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -22,7 +23,7 @@ func watch(ctx context.Context, host ports.Host, uuid string) (context.Context, 
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for failed := false; failed || wait(copying, lookEvery) == nil; {
+		for failed := false; failed || retry.Wait(copying, lookEvery) == nil; {
 			_, err := host.Look(copying, uuid)
 			gone := errors.Is(err, ports.ErrUnavailable) && copying.Err() == nil
 			if failed && gone {
@@ -36,4 +37,15 @@ func watch(ctx context.Context, host ports.Host, uuid string) (context.Context, 
 		cancel(nil)
 		<-stopped
 	}
+}
+
+// WhileAnswering has a call go on for as long as the host answers looks at an lvol.
+func WhileAnswering(ctx context.Context, host ports.Host, uuid string, call func(ctx context.Context) error) error {
+	watched, stop := watch(ctx, host, uuid)
+	err := call(watched)
+	if gone := context.Cause(watched); err != nil && gone != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", gone, err)
+	}
+	stop()
+	return err
 }

@@ -1,0 +1,175 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// executor makes the executor of a plan of this rebuild.
+func (r *rebuild) executor(seen sight, plan domain.Plan, secondary map[string][]executor.Candidate, imageThere func()) *executor.Executor {
+	c := executor.Config{
+		Host: r.request.Destination.Host, Listing: seen.destination.Store, Plan: plan, Run: r.run,
+		Sources: r.sources.forExecutor(seen, r.lose), Primary: seen.primary, Secondary: secondary,
+		Parallel: r.request.parallel(),
+		Limits:   &limits{request: r.request, run: r.run, log: r.engine.log, limited: make(map[string]bool)},
+		Room:     room{&r.engine.room, r.need, r.request.Destination.Host},
+		Image:    executor.Image{Lease: r.leaseImage(seen), There: imageThere},
+		Sink:     &rebuildSink{planSink: planSink{r.progress}, rebuild: r, seen: seen},
+		Lock:     r.engine.lockLvol,
+		Kept:     r.request.Journal != nil || seen.source.Store.Proves && seen.destination.Store.Proves,
+		Log:      r.engine.log,
+	}
+	if r.request.Views {
+		c.Image.Compare = r.compareImage
+	}
+	return executor.New(c)
+}
+
+func (r *rebuild) leaseImage(seen sight) func(ctx context.Context, name string) (func(), error) {
+	return func(ctx context.Context, name string) (func(), error) {
+		return r.engine.claimNow(ctx, r.request.Destination.Host, claimOfImage(seen.destination.Store.UUID, name), ports.Lease{Holder: r.holder})
+	}
+}
+
+// compareImage compares the bytes of a fetched image with a source's.
+func (r *rebuild) compareImage(ctx context.Context, with executor.Candidate, fetched string) error {
+	theirs, err := r.readLvol(ctx, r.sources.sites[with.Source], with.Origin.UUID)
+	if err != nil {
+		return fmt.Errorf("read the image back: %w", executor.OfSource(with.Source, err))
+	}
+	ours, err := r.readLvol(ctx, r.request.Destination, fetched)
+	if err != nil {
+		return fmt.Errorf("read the image back: %w", err)
+	}
+	if ours != theirs {
+		return fmt.Errorf("%w: the fetched image reads other bytes than the source's", ports.ErrCorrupt)
+	}
+	return nil
+}
+
+// forExecutor are the sources as an executor uses them.
+func (s *sources) forExecutor(seen sight, lose func(at int, why error)) []*executor.Source {
+	all := make([]*executor.Source, len(s.sites))
+	for at, site := range s.sites {
+		all[at] = &executor.Source{Host: site.Host, Used: s.inUse[at], Lose: func(why error) { lose(at, why) }}
+	}
+	all[seen.primary].Listing = seen.source.Store
+	for _, other := range seen.others {
+		all[other.at].Listing = other.replica.Store
+	}
+	return all
+}
+
+// planSink tells an observer how a plan is carried out.
+type planSink struct{ progress *progress }
+
+// Began implements executor.Sink.
+func (s planSink) Began(step executor.Step) { s.progress.operation(EventBegan, step, "") }
+
+// Copied implements executor.Sink.
+func (planSink) Copied(executor.Step, uint64) {}
+
+// Retrying implements executor.Sink.
+func (s planSink) Retrying(step executor.Step, failure error) { s.progress.retry(step, failure) }
+
+// Ended implements executor.Sink.
+func (s planSink) Ended(step executor.Step) { s.progress.operation(EventEnded, step, "") }
+
+// Sealed implements executor.Sink.
+func (planSink) Sealed(context.Context, string, domain.Sealing) {}
+
+// LeftOpen implements executor.Sink.
+func (planSink) LeftOpen(int, error) {}
+
+// rebuildSink tells an observer, the report and the journal.
+type rebuildSink struct {
+	planSink
+
+	*rebuild
+	seen sight // as the plan was made
+	mu   sync.Mutex
+}
+
+// Copied implements executor.Sink.
+func (s *rebuildSink) Copied(step executor.Step, clusters uint64) {
+	s.rebuild.progress.copying(step, s.servedBy(step), clusters)
+}
+
+// Ended implements executor.Sink.
+func (s *rebuildSink) Ended(step executor.Step) {
+	switch step.Verb {
+	case domain.VerbCopy:
+		s.sources.didServe(step.ServedBy, served{step.Subject, step.Source.Clusters * s.seen.source.Store.ClusterSize})
+	case domain.VerbDelete:
+		s.noteDeleted(step.Operation)
+	}
+	s.rebuild.progress.operation(EventEnded, step, s.servedBy(step))
+}
+
+// Sealed implements executor.Sink.
+func (s *rebuildSink) Sealed(ctx context.Context, lvolName string, sealing domain.Sealing) {
+	s.noteSealing(ctx, lvolName, sealing)
+}
+
+// LeftOpen implements executor.Sink.
+func (s *rebuildSink) LeftOpen(source int, why error) {
+	text := fmt.Sprintf("what this rebuild has opened on the host of source %s may be left there, until the next one or gc: %s", s.sources.name(source), inOneLine(why))
+	s.sources.warn(text)
+	s.engine.log.Warn(text, zap.String("replica", s.run.Replica), zap.String("run", s.run.ID))
+}
+
+// servedBy is the source of a copy, in words, where there are several.
+func (s *rebuildSink) servedBy(step executor.Step) string {
+	if step.ServedBy < 0 || !s.sources.several() {
+		return ""
+	}
+	return s.sources.name(step.ServedBy)
+}
+
+// noteDeleted adds to the report what was there when the plan was made.
+func (s *rebuildSink) noteDeleted(o domain.Operation) {
+	uuid, _ := o.Target.Listed()
+	for _, l := range s.seen.destination.Store.Lvols {
+		if l.UUID == uuid {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.report.Deleted = append(s.report.Deleted, domain.Deletion{Name: l.Name, Clusters: l.Own.Count, Degraded: l.Degraded})
+			return
+		}
+	}
+}
+
+// room is what one rebuild needs of its destination's, for its executor.
+type room struct {
+	rooms *rooms
+	need  *need
+	host  ports.Host
+}
+
+// Made implements executor.Room.
+func (r room) Made(target domain.Ref, uuid string) {
+	r.rooms.note(r.need, target, func(p *part) { p.uuid = uuid })
+}
+
+// Filled implements executor.Room.
+func (r room) Filled(target domain.Ref, clusters uint64) {
+	r.rooms.note(r.need, target, func(p *part) { p.filled = clusters })
+}
+
+// Check implements executor.Room.
+func (r room) Check(ctx context.Context) error { return r.rooms.check(ctx, r.host, r.need) }
+
+// Fill implements executor.Room.
+func (r room) Fill(ctx context.Context, uuid string, fill func(context.Context) error) error {
+	return r.rooms.whileRoom(ctx, r.host, r.need, func(ctx context.Context) error {
+		return guard.WhileAnswering(ctx, r.host, uuid, fill)
+	})
+}

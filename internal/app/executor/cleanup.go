@@ -1,0 +1,108 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// CleanUpTime is what a cleanup may take once its run has failed or was cancelled.
+const CleanUpTime = 30 * time.Second
+
+// ErrCleanUp marks errors after which something of a run may be left on a host. The next
+// run removes it.
+var ErrCleanUp = errors.New("clean up, the next run will")
+
+// CleanUp leaves nothing of this run that has no final name, whatever became of the run,
+// failure, and of its context.
+func (x *Executor) CleanUp(ctx context.Context, failure error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanUpTime)
+	defer cancel()
+	defer x.leases.releaseAll()
+	defer x.copies.unlockAll()
+	x.preparation.end()
+	budget := retry.Tidy()
+	var problems []error
+	try := func(do func() error) { problems = append(problems, budget.Call(ctx, do)) }
+	err, closing := x.session.wait()
+	for _, uuid := range x.copies.receiving() {
+		// First the copies end that may still go on, on the target if not here.
+		try(func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) })
+	}
+	if !closing || err != nil {
+		for _, release := range x.releases(ctx, retry.Once, x.end, x.ofUsed) {
+			problems = append(problems, x.forgive(budget.Call(ctx, release)))
+		}
+	}
+	if failure != nil {
+		try(func() error { return x.deleteInFlight(ctx) })
+	}
+	if isFull(failure) && !x.headBegun && !x.Kept {
+		try(func() error { return x.deleteSealed(ctx) })
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("%w: %w", ErrCleanUp, err)
+	}
+	return nil
+}
+
+// deleteInFlight deletes what this run has drawn names for, also in earlier attempts, and
+// helpers that an adapter could not remove. Names are looked for, not UUIDs: a create whose
+// answer was lost has told none.
+func (x *Executor) deleteInFlight(ctx context.Context) error {
+	listed := make(map[string]bool)
+	for _, l := range x.Listing.Lvols {
+		listed[l.UUID] = true
+	}
+	return DeleteAll(ctx, x.Host, func(l domain.Lvol) bool {
+		of, inFlight := domain.ReplicaInFlight(l.Name)
+		ours := inFlight && of == x.Run.Replica && strings.HasPrefix(l.Name, domain.InFlightLvolName(of, "")) // Longhorn's has no digits
+		return x.Run.Drew(l.Name) || ours && !listed[l.UUID]
+	})
+}
+
+// deleteSealed gives the room back of what this run has sealed, which the next one would
+// delete: until then others may need it.
+func (x *Executor) deleteSealed(ctx context.Context) error {
+	sealed := make(map[string]bool)
+	for _, s := range x.Run.Sealings() {
+		sealed[s.Copy] = true
+	}
+	return DeleteAll(ctx, x.Host, func(l domain.Lvol) bool { return sealed[l.UUID] })
+}
+
+// DeleteAll deletes the lvols of a store that are chosen, leaves first.
+func DeleteAll(ctx context.Context, host ports.Host, chosen func(domain.Lvol) bool) error {
+	listing, err := host.List(ctx)
+	if err != nil {
+		return err
+	}
+	var left []domain.Lvol
+	clones := make(map[string]int) // by UUID: how many there are
+	for _, l := range listing.Lvols {
+		clones[l.Parent]++
+		if chosen(l) {
+			left = append(left, l)
+		}
+	}
+	var problems []error
+	for len(left) > 0 {
+		i := max(0, slices.IndexFunc(left, func(l domain.Lvol) bool { return clones[l.UUID] == 0 }))
+		l := left[i]
+		left = slices.Delete(left, i, i+1)
+		err := host.Delete(ctx, l.UUID)
+		if err != nil && !errors.Is(err, ports.ErrNotFound) {
+			problems = append(problems, fmt.Errorf("delete lvol %s: %w", l.Name, err))
+			continue
+		}
+		clones[l.Parent]--
+	}
+	return errors.Join(problems...)
+}

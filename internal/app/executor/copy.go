@@ -1,0 +1,242 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// copies is what goes on between hosts.
+type copies struct {
+	mu       sync.Mutex
+	serving  map[domain.Ref]Candidate // who serves a copy, from its first attempt on
+	load     map[int]uint64           // clusters that copies still have to copy, by source
+	received map[string]bool          // UUIDs that the store may still receive into
+	peers    map[int]ports.Peer       // who sends, by source
+	locks    map[Candidate]func()     // gives the lock on what is being copied back
+}
+
+func newCopies(Config) *copies {
+	return &copies{
+		serving: make(map[domain.Ref]Candidate), load: make(map[int]uint64), received: make(map[string]bool),
+		peers: make(map[int]ports.Peer), locks: make(map[Candidate]func()),
+	}
+}
+
+func (c *copies) setReceived(uuid string, is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if is {
+		c.received[uuid] = true
+	} else {
+		delete(c.received, uuid)
+	}
+}
+
+// unlock gives the lock on what is not copied any more back.
+func (c *copies) unlock(from Candidate) {
+	c.mu.Lock()
+	release, held := c.locks[from]
+	delete(c.locks, from)
+	c.mu.Unlock()
+	if held {
+		release()
+	}
+}
+
+// giveUp has the next attempt of a copy choose its source anew.
+func (c *copies) giveUp(target domain.Ref) {
+	c.mu.Lock()
+	from := c.serving[target]
+	delete(c.serving, target)
+	c.mu.Unlock()
+	c.unlock(from)
+}
+
+// copy fills an lvol in flight with the own clusters of a source's snapshot.
+func (x *Executor) copy(ctx context.Context, s *step) error {
+	from, left, end, err := x.pick(s.Operation)
+	if err != nil {
+		return err
+	}
+	defer end()
+	s.ServedBy = from.Source
+	if x.Sources[from.Source].Lost() != nil {
+		return OfSource(from.Source, errNotUsed)
+	}
+	uuid := x.refs.uuid(s.Target)
+	if err := x.lockSource(ctx, from); err != nil {
+		return err
+	}
+	endTurn, err := x.Limits.Turn(ctx, from.Source)
+	if err != nil {
+		return err
+	}
+	defer endTurn()
+	address, err := x.receive(ctx, s, from)
+	if err != nil {
+		return err
+	}
+	release, err := x.Limits.Hold(ctx, uuid, from.Source)
+	if err != nil {
+		return err
+	}
+	defer release()
+	progress := func(done, _ uint64) {
+		left(from.Origin.Clusters - min(done, from.Origin.Clusters))
+		x.Room.Filled(s.Target, done)
+		x.Sink.Copied(s.Step, done)
+	}
+	err = x.Room.Fill(ctx, uuid, func(ctx context.Context) error {
+		return x.blame(ctx, from, uuid, x.send(ctx, from, address, progress))
+	})
+	if err != nil {
+		return err // the cleanup withdraws
+	}
+	x.Room.Filled(s.Target, s.Source.Clusters)
+	// Done again by itself: all is copied, and that is what takes time.
+	if err := retry.Step.Call(ctx, func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) }); err != nil {
+		return fmt.Errorf("stop receiving: %w", err)
+	}
+	x.copies.setReceived(uuid, false)
+	if err := x.lookAfterCopy(ctx, uuid, from, s.Source); err != nil {
+		return err
+	}
+	x.copies.unlock(from)
+	x.Sink.Copied(s.Step, s.Source.Clusters)
+	return x.model.play(s.Operation)
+}
+
+// receive opens the way that the copy takes. What is looked at before it, and asked of the
+// room, shares the round trip.
+func (x *Executor) receive(ctx context.Context, s *step, from Candidate) (address ports.Address, err error) {
+	peer, err := x.peer(ctx, from.Source)
+	if err != nil {
+		return "", err
+	}
+	uuid := x.refs.uuid(s.Target)
+	x.copies.setReceived(uuid, true)
+	err = x.atOnce(
+		func() error { return x.lookBeforeCopy(ctx, s, from) },
+		func() (err error) { address, err = x.Host.Receive(ctx, x.Run.Run, uuid, peer); return err },
+		func() error { return x.Room.Check(ctx) },
+	)
+	if err != nil {
+		return "", err
+	}
+	return address, x.preparation.wait(ctx)
+}
+
+// send has the source copy. It ends when the source is not used any more.
+func (x *Executor) send(ctx context.Context, from Candidate, to ports.Address, progress ports.Progress) error {
+	source := x.Sources[from.Source]
+	copying, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(source.Used, func() { cancel(errNotUsed) })
+	defer stop()
+	err := source.Host.Copy(copying, x.Run.Run, from.Origin.UUID, to, progress)
+	if errors.Is(err, ports.ErrNotFound) {
+		if _, gone := x.count(ctx, from); errors.Is(gone, ErrPlanAgain) {
+			err = gone
+		}
+	}
+	return err
+}
+
+// lockSource has copies of one snapshot come one after the other, and its deletion after
+// them. A copy that failed may go on, on the target, until what receives it is withdrawn:
+// the lock is kept for another attempt, and given back by the cleanup.
+func (x *Executor) lockSource(ctx context.Context, from Candidate) error {
+	c := x.copies
+	c.mu.Lock()
+	_, held := c.locks[from]
+	c.mu.Unlock()
+	if held {
+		return nil
+	}
+	release, err := x.Lock(ctx, x.Sources[from.Source].Listing, from.Origin.UUID)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.locks[from] = release
+	return nil
+}
+
+// peer is who a source is when it sends.
+func (x *Executor) peer(ctx context.Context, source int) (ports.Peer, error) {
+	c := x.copies
+	c.mu.Lock()
+	known, ok := c.peers[source]
+	c.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	peer, err := x.Sources[source].Host.Peer(ctx)
+	if err != nil {
+		return "", OfSource(source, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.peers[source] = peer
+	return peer, nil
+}
+
+func (x *Executor) lookBeforeCopy(ctx context.Context, s *step, from Candidate) error {
+	now, err := x.count(ctx, from)
+	if err != nil {
+		return err
+	}
+	if err := x.changed(from, now, "it was planned"); err != nil {
+		return err
+	}
+	x.refs.beganCopy(s.Target, copied{uuid: x.refs.uuid(s.Target), served: from, planned: s.Source})
+	return nil
+}
+
+// lookAfterCopy makes sure at once that a copy is whole, where another source may have to
+// vouch for it later: the one that served it may not be there any more when it is sealed.
+func (x *Executor) lookAfterCopy(ctx context.Context, uuid string, from Candidate, planned domain.Origin) error {
+	if len(x.Secondary[planned.UUID]) == 0 {
+		return nil
+	}
+	var own, now uint64
+	err := x.atOnce(
+		func() (err error) { own, err = countOwn(ctx, x.Host, uuid); return err },
+		func() (err error) { now, err = x.count(ctx, from); return err },
+	)
+	if err != nil {
+		return err
+	}
+	if err := x.changed(from, now, "its copy began"); err != nil {
+		return err
+	}
+	if own != from.Origin.Clusters {
+		return OfSource(from.Source, fmt.Errorf("%w: the copy has %d clusters of its own, its source %d", ports.ErrCorrupt, own, from.Origin.Clusters))
+	}
+	return nil
+}
+
+// receiving are the UUIDs that the store may still receive into.
+func (c *copies) receiving() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.received))
+}
+
+func (c *copies) unlockAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, release := range c.locks {
+		release()
+	}
+	clear(c.locks)
+}

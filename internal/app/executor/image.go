@@ -1,0 +1,223 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// imageProof is the proof of a fetched image.
+//
+// A backing image is believed by its name and by its record, in later runs, too, and a
+// seal gives both for good. So a fetched image is proven before it is sealed. Hosts tell
+// maps and checksums of snapshots alone: the lvol that was filled becomes a snapshot under
+// a name in flight, that is proven, and a clone of it takes its clusters over, which moves
+// no data. The clone is sealed as the image.
+type imageProof struct {
+	snapshot, clone string // names in flight
+	proven, over    bool
+}
+
+// proofSteps are more than a proof takes, whatever answers are lost on the way.
+const proofSteps = 16
+
+// proveInFlight goes on where an earlier attempt has ended. Afterwards the operation's
+// target is the clone.
+func (x *Executor) proveInFlight(ctx context.Context, merger ports.Merger, s *step) error {
+	p := &x.image
+	if p.snapshot == "" {
+		p.snapshot, p.clone = x.drawImage(), x.drawImage()
+	}
+	for range proofSteps {
+		if p.over {
+			return nil
+		}
+		if err := x.proofStep(ctx, merger, s); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("prove the image: lvstore %s does not do what it says: %w", x.Listing.Name, ports.ErrCorrupt)
+}
+
+func (x *Executor) drawImage() string { return x.Run.draw(domain.ImageInFlightLvolName, x.Listing) }
+
+// proofStep looks how far the proof has come, and does what is next: so it does not matter
+// which answers were lost.
+func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) error {
+	p, filled := &x.image, x.refs.copyOf(s.Target).uuid
+	for _, name := range []string{p.snapshot, p.clone} {
+		if err := x.leases.take(ctx, x.Image.Lease, name); err != nil {
+			return err
+		}
+	}
+	listing, err := x.Host.List(ctx)
+	if err != nil {
+		return err
+	}
+	var rest, snapshot, clone *domain.Lvol
+	for i := range listing.Lvols {
+		switch l := &listing.Lvols[i]; {
+		case l.Name == p.snapshot:
+			snapshot = l
+		case l.Name == p.clone:
+			clone = l
+		case l.UUID == filled:
+			rest = l
+		}
+	}
+	switch {
+	case snapshot == nil && clone == nil:
+		if err := x.compareBeforeSeal(ctx, s); err != nil {
+			return err
+		}
+		return x.makeInFlight(&p.snapshot, func(name string) error {
+			_, err := x.Host.Seal(ctx, filled, name, ports.SealRecord{})
+			return err
+		})
+	case snapshot == nil: // it was merged
+		x.Room.Made(s.Target, clone.UUID)
+		x.refs.replaceCopy(s.Target, clone.UUID)
+		p.over = true
+		return nil
+	case rest != nil:
+		if rest.Own.Count > 0 {
+			return fmt.Errorf("%w: %w: something was written into the lvol after it had become %s", ErrPlanAgain, ports.ErrCorrupt, snapshot.Name)
+		}
+		return x.Host.Delete(ctx, rest.UUID)
+	case !p.proven:
+		if err := x.proveImage(ctx, s, snapshot.UUID); err != nil {
+			return err
+		}
+		p.proven = true
+		return nil
+	case clone == nil:
+		return x.makeInFlight(&p.clone, func(name string) error {
+			_, err := x.Host.Clone(ctx, snapshot.UUID, name, snapshot.Size, "")
+			return err
+		})
+	default:
+		return merger.Merge(ctx, snapshot.UUID)
+	}
+}
+
+// makeInFlight makes something of a name that was drawn. Where somebody else has that,
+// another one is drawn: the lvol of that name is not ours to remove.
+func (x *Executor) makeInFlight(name *string, do func(name string) error) error {
+	err := do(*name)
+	if errors.Is(err, ports.ErrExists) {
+		x.Run.disown(*name)
+		*name = x.drawImage()
+		return nil
+	}
+	return err
+}
+
+// proveSealed is for a host that cannot have clusters taken over. A wrong image is
+// deleted, since it has no clone yet; if that fails, nothing is recorded of it.
+func (x *Executor) proveSealed(ctx context.Context, s *step, sealed string) error {
+	if !s.Prove || x.image.over {
+		return nil
+	}
+	err := x.proveImage(ctx, s, sealed)
+	if errors.Is(err, ports.ErrCorrupt) {
+		return errors.Join(err, x.Host.Delete(ctx, sealed))
+	}
+	return err
+}
+
+// readBack compares the bytes of an image that hosts prove nothing of, before its seal,
+// where views are compared: afterwards a later run would take it for the source's.
+func (x *Executor) readBack(ctx context.Context, s *step, fetched string) error {
+	if x.Image.Compare == nil || s.Prove {
+		return nil
+	}
+	from, err := x.imageSource(s)
+	if err != nil {
+		return err
+	}
+	return x.Image.Compare(ctx, from, fetched)
+}
+
+// imageSource is which source's image the fetched one is compared with.
+func (x *Executor) imageSource(s *step) (Candidate, error) {
+	open := x.candidates(s.Source)
+	if len(open) == 0 {
+		return Candidate{}, fmt.Errorf("%w: no source is left to compare the image with", ErrPlanAgain)
+	}
+	return open[0], nil
+}
+
+// proveImage compares the fetched image with a source's. Without the map and the checksum
+// of both it is not proven.
+func (x *Executor) proveImage(ctx context.Context, s *step, fetched string) error {
+	from, err := x.imageSource(s)
+	if err != nil {
+		return err
+	}
+	theirs, err := proveLvol(ctx, x.Sources[from.Source].Host, from.Origin.UUID)
+	if err != nil {
+		return fmt.Errorf("prove the image: %w", OfSource(from.Source, err))
+	}
+	ours, err := proveLvol(ctx, x.Host, fetched)
+	if err != nil {
+		return fmt.Errorf("prove the image: %w", err)
+	}
+	if ours != theirs {
+		return fmt.Errorf("%w: the fetched image is not the source's", ports.ErrCorrupt)
+	}
+	return nil
+}
+
+func proveLvol(ctx context.Context, host ports.Host, uuid string) (domain.Clusters, error) {
+	prover, ok := ports.As[ports.Prover](host)
+	if !ok {
+		return domain.Clusters{}, ports.Cannot("prove anything, but says that it does")
+	}
+	told, err := prover.Prove(ctx, []string{uuid})
+	if err == nil && !told[uuid].Proven() {
+		err = fmt.Errorf("the host tells no map and checksum of lvol %s: %w", uuid, ports.ErrUnavailable)
+	}
+	return told[uuid], err
+}
+
+// leases are those on the names in flight of the image.
+type leases struct {
+	mu   sync.Mutex
+	held map[string]func()
+}
+
+func (l *leases) take(ctx context.Context, lease func(ctx context.Context, name string) (func(), error), name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[name] != nil {
+		return nil
+	}
+	release, err := lease(ctx, name)
+	if err == nil {
+		l.held[name] = release
+	}
+	return err
+}
+
+func (l *leases) release(name string) {
+	l.mu.Lock()
+	release, held := l.held[name]
+	delete(l.held, name)
+	l.mu.Unlock()
+	if held {
+		release()
+	}
+}
+
+func (l *leases) releaseAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, release := range l.held {
+		release()
+	}
+	clear(l.held)
+}

@@ -1,0 +1,45 @@
+package executor
+
+import (
+	"sync"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// model is a domain.StoreModel of the store that is played beside it. What it refuses, a
+// cycle above all, is never asked of the store.
+type model struct {
+	source domain.Listing
+
+	mu     sync.Mutex
+	of     *domain.StoreModel
+	played map[played]bool
+}
+
+// played tells an operation from the others of its plan.
+type played struct {
+	stage  domain.Stage
+	verb   domain.Verb
+	target domain.Ref
+}
+
+func newModel(c Config) *model {
+	p := &model{of: domain.NewStoreModel(c.Listing, c.Run.Replica), played: make(map[played]bool)}
+	if len(c.Sources) > 0 {
+		p.source = c.Sources[c.Primary].Listing
+	}
+	return p
+}
+
+// play plays an operation, once: one that is done again has been played.
+func (p *model) play(o domain.Operation) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	this := played{o.Stage, o.Verb, o.Target}
+	if p.played[this] {
+		return nil
+	}
+	err := p.of.Apply(p.source, o)
+	p.played[this] = err == nil
+	return err
+}

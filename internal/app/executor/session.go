@@ -1,0 +1,120 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// session is what the run has opened on the hosts: exports and connections.
+type session struct {
+	opened  []int      // sources that something may be open on
+	closing chan error // nil, or what becomes of closing it
+}
+
+// wait is what became of closing it; closing is false where nobody does.
+func (s *session) wait() (err error, closing bool) {
+	if s.closing == nil {
+		return nil, false
+	}
+	err = <-s.closing
+	s.closing = nil
+	return err, true
+}
+
+func (s *session) close(ctx context.Context, x *Executor) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanUpTime)
+	closing := make(chan error, 1)
+	s.closing = closing
+	calls := x.releases(ctx, retry.Step, x.end, func(at int, err error) error { return x.forgive(OfSource(at, err)) })
+	go func() {
+		defer cancel()
+		closing <- x.atOnce(calls...)
+	}()
+}
+
+// Open removes what crashed runs of this replica have left open on all hosts. It comes
+// before anything is made: a copy that outlived its engine writes into whatever lvol is
+// received under its address next.
+func (x *Executor) Open(ctx context.Context) error {
+	return x.insist(ctx, "close what earlier runs left open", func() error { return x.open(ctx) })
+}
+
+func (x *Executor) open(ctx context.Context) error {
+	sweep := func(ctx context.Context, host ports.Host) error { return host.Release(ctx, x.Run.Run) }
+	calls := x.releases(ctx, retry.Once, sweep, OfSource)
+	if slices.ContainsFunc(x.Plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCopy }) {
+		calls = append(calls, func() error {
+			_, err := x.peer(ctx, x.Primary)
+			return err
+		})
+	}
+	calls = append(calls, func() error { x.prepare(ctx); return nil })
+	if err := x.atOnce(calls...); err != nil {
+		return fmt.Errorf("close what earlier runs left open: %w", err)
+	}
+	return nil
+}
+
+// lostTime is what closing may take on a source that has failed already.
+const lostTime = 2 * time.Second
+
+// releases are the calls that end what is open for the run. What sends goes first: it
+// would try to reach again what receives.
+func (x *Executor) releases(ctx context.Context, budget retry.Budget, end func(context.Context, ports.Host) error, failed func(source int, err error) error) []func() error {
+	release := func(ctx context.Context, host ports.Host) error {
+		return budget.Call(ctx, func() error { return end(ctx, host) })
+	}
+	var calls []func() error
+	for _, at := range x.session.opened {
+		calls = append(calls, func() error {
+			ctx, source := ctx, x.Sources[at]
+			if source.Lost() != nil {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, lostTime)
+				defer cancel()
+			}
+			return failed(at, release(ctx, source.Host))
+		})
+	}
+	return append(calls, func() error { return release(ctx, x.Host) })
+}
+
+func (x *Executor) end(ctx context.Context, host ports.Host) error { return End(ctx, host, x.Run.Run) }
+
+// End ends a run of this engine. What has begun with a Release is forgotten by another
+// one, too; a host that is a ports.Ender forgets the run in any case.
+func End(ctx context.Context, host ports.Host, run ports.Run) error {
+	if ender, ok := ports.As[ports.Ender](host); ok {
+		return ender.End(ctx, run)
+	}
+	return host.Release(ctx, run)
+}
+
+// ofUsed marks an error as a source's, unless that is not used any more: then nobody waits
+// for it.
+func (x *Executor) ofUsed(at int, err error) error {
+	if slices.Contains(used(x.Sources), at) {
+		return OfSource(at, err)
+	}
+	return nil
+}
+
+// forgive: of several sources, one that does not answer any more fails nobody's run. A
+// connection at most is left there, for the next run or gc.
+func (x *Executor) forgive(failure error) error {
+	var of *SourceError
+	if !x.several() || !errors.As(failure, &of) {
+		return failure
+	}
+	if x.Sources[of.Source].Lost() == nil {
+		x.Sink.LeftOpen(of.Source, of.Err)
+	}
+	return nil
+}

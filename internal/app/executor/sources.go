@@ -1,0 +1,241 @@
+package executor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Source is a replica that copies come from.
+type Source struct {
+	Host    ports.Host
+	Listing domain.Listing  // of its host
+	Used    context.Context // ends when it is not used any more; the cause says why
+	Lose    func(why error) // ends that
+}
+
+// Lost is why a source is not used any more; nil: it is.
+func (s *Source) Lost() error { return context.Cause(s.Used) }
+
+// used are the positions of the sources that are in use.
+func used(sources []*Source) (positions []int) {
+	for at, s := range sources {
+		if s.Lost() == nil {
+			positions = append(positions, at)
+		}
+	}
+	return positions
+}
+
+// Candidate is an lvol that a source can serve, known by its UUID there.
+type Candidate struct {
+	Source int
+	Origin domain.Origin
+}
+
+// SourceError is what failed on one of the sources' hosts.
+type SourceError struct {
+	Source int
+	Err    error
+}
+
+func (e *SourceError) Error() string { return e.Err.Error() }
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// OfSource marks an error as a source's; nil stays nil.
+func OfSource(source int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &SourceError{source, err}
+}
+
+// errNotUsed: another operation has found that the source does not work.
+var errNotUsed = errors.New("the source is not used any more")
+
+// several: with one source a failure of it is a failure of the run.
+func (x *Executor) several() bool { return len(x.Sources) > 1 }
+
+// candidates are those, for what the plan has from the primary, of sources that are in
+// use, in the order in which these were given.
+func (x *Executor) candidates(planned domain.Origin) []Candidate {
+	all := append([]Candidate{{x.Primary, planned}}, x.Secondary[planned.UUID]...)
+	all = slices.DeleteFunc(all, func(c Candidate) bool { return x.Sources[c.Source].Lost() != nil })
+	slices.SortFunc(all, func(a, b Candidate) int { return a.Source - b.Source })
+	return all
+}
+
+// pick is who serves a copy: of those who can, the one that has least to do. An attempt
+// that is made again stays where it is. From here on until end is called the copy counts
+// as something that the source has to do, as much as left was told. That begins together
+// with the choice: of two copies that begin at the same time each would be served by the
+// same source otherwise.
+func (x *Executor) pick(copy domain.Operation) (chosen Candidate, left func(clusters uint64), end func(), err error) {
+	open := x.candidates(copy.Source)
+	c := x.copies
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	chosen, picked := c.serving[copy.Target]
+	if !picked {
+		if len(open) == 0 {
+			return Candidate{}, nil, nil, fmt.Errorf("%w: no source is left that has %s", ErrPlanAgain, copy.Source.Name)
+		}
+		chosen = slices.MinFunc(open, func(a, b Candidate) int {
+			return cmp.Or(cmp.Compare(c.load[a.Source], c.load[b.Source]), a.Source-b.Source)
+		})
+		c.serving[copy.Target] = chosen
+	}
+	counted := chosen.Origin.Clusters
+	c.load[chosen.Source] += counted
+	left = func(clusters uint64) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.load[chosen.Source] += clusters - counted
+		counted = clusters
+	}
+	return chosen, left, func() { left(0) }, nil
+}
+
+// handOver is what is done about an operation that a source failed in: where another one
+// has the same, that one is not used any more, and the operation is done again. A copy
+// begins anew in an lvol of its own, since a target may copy on into the old one.
+func (x *Executor) handOver(ctx context.Context, s *step, failure error) (again bool, err error) {
+	var of *SourceError
+	if ctx.Err() != nil || errors.Is(failure, ErrPlanAgain) || !errors.As(failure, &of) {
+		return false, failure
+	}
+	planned := s.Source
+	if planned.UUID == "" { // a graft
+		planned = x.refs.copyOf(s.Target).planned
+	}
+	if !slices.ContainsFunc(x.candidates(planned), func(other Candidate) bool { return other.Source != of.Source }) {
+		return false, failure
+	}
+	if !errors.Is(failure, errNotUsed) {
+		x.Sources[of.Source].Lose(failure)
+	}
+	if s.Verb != domain.VerbCopy {
+		return true, nil
+	}
+	x.Log.Info("another source takes over", zap.String("replica", x.Run.Replica), zap.String("run", x.Run.ID), zap.String("of", planned.Name))
+	if err := x.makeAnew(ctx, s); err != nil {
+		return false, fmt.Errorf("%w (after a source had failed: %w)", err, failure)
+	}
+	return true, nil
+}
+
+// makeAnew replaces the lvol that a copy was filling. The copy may still go on; without
+// its destination it ends.
+func (x *Executor) makeAnew(ctx context.Context, s *step) error {
+	old := x.refs.uuid(s.Target)
+	if err := x.insist(ctx, "stop receiving", func() error { return x.Host.Withdraw(ctx, x.Run.Run, old) }); err != nil {
+		return fmt.Errorf("stop receiving: %w", err)
+	}
+	x.copies.setReceived(old, false)
+	if err := x.insist(ctx, "discard a copy", func() error { return x.Host.Delete(ctx, old) }); err != nil && !errors.Is(err, ports.ErrNotFound) {
+		return fmt.Errorf("discard what was copied: %w", err)
+	}
+	x.copies.giveUp(s.Target) // nothing is copied from there any more
+	defer x.leases.release(x.refs.forget(s.Target))
+	at := slices.IndexFunc(x.Plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCreate && o.Target == s.Target })
+	creation := &step{Step: Step{at, x.Plan.Operations[at], s.Subject, -1}}
+	return retry.Step.Do(ctx, nil, func(previous error) error {
+		if previous != nil {
+			if done, err := x.reconcile(ctx, creation); done || err != nil {
+				return err
+			}
+		}
+		return x.create(ctx, creation)
+	})
+}
+
+// insist does again what fails for a passing reason.
+func (x *Executor) insist(ctx context.Context, what string, do func() error) error {
+	return Insist(ctx, x.Log, x.Run, what, do)
+}
+
+// Insist does something on the way of a run that is no operation of its plan, again where
+// it fails for a passing reason.
+func Insist(ctx context.Context, log *zap.Logger, run *Run, what string, do func() error) error {
+	again := func(err error) {
+		log.Info("again after a failure", zap.String("replica", run.Replica), zap.String("run", run.ID), zap.String("step", what), zap.Error(err))
+	}
+	return retry.Step.Do(ctx, again, func(error) error { return do() })
+}
+
+// blame says whose failure it is that a copy has failed: the source's, if the destination
+// still answers.
+func (x *Executor) blame(ctx context.Context, from Candidate, uuid string, failure error) error {
+	if failure == nil || ctx.Err() != nil || isFull(failure) || !x.several() {
+		return failure
+	}
+	if x.Sources[from.Source].Lost() != nil {
+		return OfSource(from.Source, errNotUsed)
+	}
+	if errors.Is(failure, ports.ErrUnavailable) {
+		if _, err := x.Host.Look(ctx, uuid); errors.Is(err, ports.ErrUnavailable) {
+			return failure
+		}
+	}
+	return OfSource(from.Source, failure)
+}
+
+// checkers are who is asked before a seal whether the source's snapshot is what it was:
+// who has served the copy, and the primary. Where neither is in use any more, it is
+// another one of which the same was proven; that the copy was whole was seen when it
+// ended.
+func (x *Executor) checkers(made copied) (asked []Candidate, err error) {
+	open := x.candidates(made.planned)
+	for _, c := range open {
+		if c.Source == made.served.Source || c.Source == x.Primary {
+			asked = append(asked, c)
+		}
+	}
+	if len(asked) == 0 && len(open) > 0 {
+		asked = open[:1]
+	}
+	if len(asked) == 0 {
+		return nil, fmt.Errorf("%w: no source is left to compare the copy with", ErrPlanAgain)
+	}
+	return asked, nil
+}
+
+// count counts a snapshot of a source, which may be gone.
+func (x *Executor) count(ctx context.Context, c Candidate) (uint64, error) {
+	own, err := countOwn(ctx, x.Sources[c.Source].Host, c.Origin.UUID)
+	if errors.Is(err, ports.ErrNotFound) && c.Source == x.Primary {
+		return 0, fmt.Errorf("%w: the source's snapshot is gone", ErrPlanAgain)
+	}
+	return own, OfSource(c.Source, err)
+}
+
+// changed is the error of a source's snapshot that has another number of clusters than it
+// had: of the primary's the plan is made again, another source is not any more what was
+// proven.
+func (x *Executor) changed(c Candidate, now uint64, when string) error {
+	if now == c.Origin.Clusters {
+		return nil
+	}
+	err := fmt.Errorf("the source's snapshot has %d clusters of its own now, %d when %s", now, c.Origin.Clusters, when)
+	if c.Source != x.Primary {
+		return OfSource(c.Source, err)
+	}
+	return fmt.Errorf("%w: %w", ErrPlanAgain, err)
+}
+
+// countOwn is how many own clusters an lvol has.
+func countOwn(ctx context.Context, host ports.Host, uuid string) (uint64, error) {
+	if counter, ok := ports.As[ports.Counter](host); ok {
+		return counter.Count(ctx, uuid)
+	}
+	l, err := host.Look(ctx, uuid)
+	return l.Own.Count, err
+}

@@ -1,0 +1,275 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+func (x *Executor) create(ctx context.Context, s *step) error {
+	if err := x.model.play(s.Operation); err != nil {
+		return err
+	}
+	name := x.refs.name(s.Target)
+	if s.Target.IsImage() {
+		if err := x.leases.take(ctx, x.Image.Lease, name); err != nil {
+			return err
+		}
+	}
+	uuid, err := x.Host.Create(ctx, name, s.Size)
+	switch {
+	case err == nil:
+		x.made(s.Target, uuid)
+	case errors.Is(err, ports.ErrExists):
+		return x.refs.exists(s.Target)
+	default:
+		x.refs.isUnsure(name)
+	}
+	return err
+}
+
+func (x *Executor) made(ref domain.Ref, uuid string) {
+	x.Room.Made(ref, uuid)
+	x.refs.made(ref, uuid)
+}
+
+// graft gives the lvol its parent.
+func (x *Executor) graft(ctx context.Context, s *step) error {
+	if err := x.model.play(s.Operation); err != nil {
+		return err
+	}
+	if s.Name != "" { // a kept one, which is not sealed
+		return x.setParent(ctx, x.refs.uuid(s.Target), x.refs.uuid(s.Parent))
+	}
+	return x.graftAndCount(ctx, s)
+}
+
+// setParent: grafts onto one parent exclude each other. Nothing but the graft itself is
+// waited for meanwhile: the parent may be an image that other rebuilds share, the source a
+// host that hangs.
+func (x *Executor) setParent(ctx context.Context, uuid, parent string) error {
+	release, err := x.lockParent(ctx, parent)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return x.Host.Graft(ctx, uuid, parent)
+}
+
+func (x *Executor) lockParent(ctx context.Context, parent string) (release func(), err error) {
+	if parent == "" {
+		return func() {}, nil
+	}
+	return x.Lock(ctx, x.Listing, parent)
+}
+
+// graftAndCount does what a seal waits for: the graft, and the look at both sides right
+// before. A chain of snapshots is as fast as its grafts and seals, one after the other, so
+// the look shares the graft's round trip. That the lvol has the right parent, the answer to
+// the graft says.
+func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
+	made := x.refs.copyOf(s.Target)
+	var now counts
+	calls, err := x.countAsked(ctx, &now, made)
+	if err != nil {
+		return err
+	}
+	err = x.atOnce(append([]func() error{
+		func() error { return x.setParent(ctx, made.uuid, x.refs.uuid(s.Parent)) },
+		func() (err error) { now.copied, err = countOwn(ctx, x.Host, made.uuid); return err },
+	}, calls...)...)
+	if err == nil {
+		x.refs.count(s.Target, now)
+	}
+	return err
+}
+
+// countAsked are the calls that count what a copy is compared with.
+func (x *Executor) countAsked(ctx context.Context, now *counts, made copied) (calls []func() error, err error) {
+	if now.asked, err = x.checkers(made); err != nil {
+		return nil, err
+	}
+	now.now = make([]uint64, len(now.asked))
+	for i, c := range now.asked {
+		calls = append(calls, func() (err error) { now.now[i], err = x.count(ctx, c); return err })
+	}
+	return calls, nil
+}
+
+// seal has compared both sides once more: a snapshot under its final name is right.
+func (x *Executor) seal(ctx context.Context, s *step) error {
+	merger, merges := ports.As[ports.Merger](x.Host)
+	if s.Prove && merges {
+		if err := x.proveInFlight(ctx, merger, s); err != nil {
+			return err
+		}
+	}
+	if err := x.compareBeforeSeal(ctx, s); err != nil {
+		return err
+	}
+	uuid := x.refs.copyOf(s.Target).uuid
+	if s.Target.IsImage() {
+		if err := x.readBack(ctx, s, uuid); err != nil {
+			return err
+		}
+	}
+	if err := x.model.play(s.Operation); err != nil {
+		return err
+	}
+	sealed, err := x.Host.Seal(ctx, uuid, s.Name, x.sealRecord(s, merges))
+	switch {
+	case errors.Is(err, ports.ErrExists) && s.Target.IsImage():
+		return fmt.Errorf("%w: somebody else has brought the image meanwhile", ErrPlanAgain)
+	case err != nil:
+		return err
+	}
+	return x.wasSealed(ctx, s, sealed, s.Source.Clusters)
+}
+
+func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
+	record := ports.SealRecord{Attributes: s.Attributes}
+	switch {
+	case s.Prove && !merges:
+		record.Image = &domain.ImageRecord{} // unproven yet: any run that finds it so proves it
+	case s.Target.IsImage():
+		record.Image = s.Operation.Image
+	case x.Parallel > 1:
+		record.Sealed = func(snapshot string) {
+			x.made(s.Target, snapshot)
+			s.reached()
+		}
+	}
+	return record
+}
+
+// wasSealed takes up what a seal has made.
+func (x *Executor) wasSealed(ctx context.Context, s *step, sealed string, clusters uint64) error {
+	x.made(s.Target, sealed)
+	if s.Target.IsImage() {
+		defer x.ImageThere()
+		return x.proveSealed(ctx, s, sealed)
+	}
+	// It is the copy of what each source has of which that was proven. The one that the
+	// plan is made from comes last.
+	for _, c := range append(slices.Clone(x.Secondary[s.Source.UUID]), Candidate{x.Primary, s.Source}) {
+		sealing := domain.Sealing{Source: c.Origin.UUID, SourceClusters: c.Origin.Clusters, Copy: sealed, CopyClusters: clusters}
+		x.Run.remember(sealing)
+		x.Sink.Sealed(ctx, s.Name, sealing)
+	}
+	return nil
+}
+
+// compareBeforeSeal: somebody may have deleted the parent of the source's snapshot, which
+// merges the two, or written into our lvol. What is not grafted is looked at here, also
+// for a parent that somebody else has given it.
+func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
+	made := x.refs.copyOf(s.Target)
+	now, counted := x.refs.takeCounts(s.Target)
+	if !counted {
+		var l domain.Lvol
+		calls, err := x.countAsked(ctx, &now, made)
+		if err != nil {
+			return err
+		}
+		err = x.atOnce(append([]func() error{func() (err error) { l, err = x.Host.Look(ctx, made.uuid); return err }}, calls...)...)
+		if err != nil {
+			return err
+		}
+		if l.Parent != x.refs.uuid(s.Parent) {
+			return fmt.Errorf("%w: the copy has another parent by now", ErrPlanAgain)
+		}
+		now.copied = l.Own.Count
+	}
+	for i, c := range now.asked {
+		changed := x.changed(c, now.now[i], "it was copied")
+		if of := (*SourceError)(nil); errors.As(changed, &of) {
+			x.Sources[of.Source].Lose(of.Err) // it is not any more what was proven
+			return fmt.Errorf("%w: %w", ErrPlanAgain, of.Err)
+		}
+		if changed != nil {
+			return changed
+		}
+	}
+	if now.copied != made.planned.Clusters {
+		return fmt.Errorf("%w: %w: the copy has %d clusters of its own, its source %d", ErrPlanAgain, ports.ErrCorrupt, now.copied, made.planned.Clusters)
+	}
+	return nil
+}
+
+// clone makes the head, the last thing that a rebuild makes.
+func (x *Executor) clone(ctx context.Context, s *step) error {
+	if err := x.model.play(s.Operation); err != nil {
+		return err
+	}
+	parent := x.refs.uuid(s.Parent)
+	release, err := x.lockParent(ctx, parent)
+	if err != nil {
+		return err
+	}
+	defer release()
+	uuid, err := x.Host.Clone(ctx, parent, s.Name, s.Size, s.Record)
+	if err == nil {
+		x.made(s.Target, uuid)
+	}
+	return err
+}
+
+// delete looks once more: a UUID that has another name, or other clusters, by now is not
+// what the plan deletes. That it has no clone, the port sees to.
+//
+// Another rebuild of this process may be copying from it: a store hides what is deleted
+// then, and its clusters with it, until a restart.
+func (x *Executor) delete(ctx context.Context, s *step) error {
+	uuid := x.refs.uuid(s.Target)
+	release, err := x.Lock(ctx, x.Listing, uuid)
+	if err != nil {
+		return err
+	}
+	defer release()
+	planned := domain.Lvol{UUID: uuid, Name: s.Name}
+	if at := slices.IndexFunc(x.Listing.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); at >= 0 {
+		planned.Own, planned.UsedBy = x.Listing.Lvols[at].Own, x.Listing.Lvols[at].UsedBy
+	}
+	if err := LookBeforeDelete(ctx, x.Host, planned); err != nil {
+		return err
+	}
+	if err := x.model.play(s.Operation); err != nil {
+		return err
+	}
+	return x.Host.Delete(ctx, uuid)
+}
+
+// LookBeforeDelete makes sure that an lvol is still what was listed. One in flight holds
+// nobody's data, and what an old copy still writes there is no reason to keep it.
+func LookBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol) error {
+	now, err := host.Look(ctx, listed.UUID)
+	_, inFlight := domain.ReplicaInFlight(listed.Name)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return fmt.Errorf("%w: the lvol is gone already", ErrPlanAgain)
+	case err != nil:
+		return err
+	case now.Name != listed.Name:
+		return fmt.Errorf("%w: the lvol is called %s now", ErrPlanAgain, now.Name)
+	case now.UsedBy.Any() && now.UsedBy != listed.UsedBy:
+		return fmt.Errorf("%w: lvol %s is %s now", ErrPlanAgain, now.Name, now.UsedBy)
+	case now.Own.Count != listed.Own.Count && !inFlight && !domain.IsImageInFlight(listed.Name):
+		return fmt.Errorf("%w: lvol %s has %d clusters of its own now, %d when it was listed: something writes to it", ErrPlanAgain, now.Name, now.Own.Count, listed.Own.Count)
+	}
+	return nil
+}
+
+func (x *Executor) record(ctx context.Context, s *step) error {
+	recorder, ok := ports.As[ports.Recorder](x.Host)
+	if !ok {
+		return ports.Cannot("record anything, but says that it does")
+	}
+	if err := x.model.play(s.Operation); err != nil {
+		return err
+	}
+	return recorder.Record(ctx, x.refs.uuid(s.Target), s.Record)
+}

@@ -1,0 +1,133 @@
+package guard
+
+import (
+	"context"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// guarded implements every optional interface of ports; ports.As tells which of them the
+// host below has.
+type guarded struct {
+	ports.Host
+
+	knownProofs bool // Prove computes no checksums
+}
+
+var (
+	_ ports.Counter      = (*guarded)(nil)
+	_ ports.Prover       = (*guarded)(nil)
+	_ ports.Recorder     = (*guarded)(nil)
+	_ ports.Merger       = (*guarded)(nil)
+	_ ports.Limiter      = (*guarded)(nil)
+	_ ports.LeastLimiter = (*guarded)(nil)
+	_ ports.Opener       = (*guarded)(nil)
+	_ ports.Leaser       = (*guarded)(nil)
+	_ ports.Collector    = (*guarded)(nil)
+	_ ports.Ender        = (*guarded)(nil)
+	_ ports.Identifier   = (*guarded)(nil)
+	_ ports.Preparer     = (*guarded)(nil)
+	_ ports.Gauge        = (*guarded)(nil)
+)
+
+// Host guards the calls of a host; nil stays nil.
+func Host(host ports.Host) ports.Host {
+	if _, is := host.(*guarded); is || host == nil {
+		return host
+	}
+	return &guarded{Host: host}
+}
+
+// KnownProofs is Host for one whose Prove tells only the checksums that are there
+// already.
+func KnownProofs(host ports.Host) ports.Host {
+	if host = Host(host); host == nil {
+		return nil
+	}
+	return &guarded{Host: host.(*guarded).Host, knownProofs: true}
+}
+
+// List lists a host that need not be a ports.Host.
+func List(ctx context.Context, host ports.Looker) (domain.Listing, error) {
+	return within(ctx, storeTime, host.List)
+}
+
+// Unwrap is for ports.As.
+func (g *guarded) Unwrap() ports.Host { return g.Host }
+
+// List implements ports.Looker.
+func (g *guarded) List(ctx context.Context) (domain.Listing, error) {
+	return List(ctx, g.Host)
+}
+
+// Look implements ports.Looker.
+func (g *guarded) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
+	return within(ctx, callTime, func(ctx context.Context) (domain.Lvol, error) { return g.Host.Look(ctx, uuid) })
+}
+
+// Create implements ports.Store.
+func (g *guarded) Create(ctx context.Context, name string, size uint64) (string, error) {
+	return within(ctx, callTime, func(ctx context.Context) (string, error) { return g.Host.Create(ctx, name, size) })
+}
+
+// Graft implements ports.Store.
+func (g *guarded) Graft(ctx context.Context, uuid, parent string) error {
+	return endWithin(ctx, callTime, func(ctx context.Context) error { return g.Host.Graft(ctx, uuid, parent) })
+}
+
+// Seal implements ports.Store.
+func (g *guarded) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
+	return within(ctx, callTime, func(ctx context.Context) (string, error) { return g.Host.Seal(ctx, uuid, name, seal) })
+}
+
+// Clone implements ports.Store.
+func (g *guarded) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+	return patient(ctx, callTime, func(ctx context.Context) (string, error) {
+		return g.Host.Clone(ctx, snapshot, name, size, record)
+	})
+}
+
+// Delete implements ports.Store: what is large takes its time.
+func (g *guarded) Delete(ctx context.Context, uuid string) error {
+	return endPatiently(ctx, storeTime, func(ctx context.Context) error { return g.Host.Delete(ctx, uuid) })
+}
+
+// Snapshot implements ports.Snapshotter.
+func (g *guarded) Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (string, error) {
+	return patient(ctx, callTime, func(ctx context.Context) (string, error) {
+		return g.Host.Snapshot(ctx, uuid, name, attributes)
+	})
+}
+
+// Peer implements ports.Copier.
+func (g *guarded) Peer(ctx context.Context) (ports.Peer, error) {
+	return within(ctx, callTime, g.Host.Peer)
+}
+
+// Receive implements ports.Copier.
+func (g *guarded) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+	return within(ctx, callTime, func(ctx context.Context) (ports.Address, error) {
+		return g.Host.Receive(ctx, run, uuid, from)
+	})
+}
+
+// Withdraw implements ports.Copier.
+func (g *guarded) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
+	return endPatiently(ctx, callTime, func(ctx context.Context) error { return g.Host.Withdraw(ctx, run, uuid) })
+}
+
+// Copy implements ports.Copier.
+func (g *guarded) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
+	return retry.Busy.Call(ctx, func() error {
+		return WhileAnswering(ctx, g, snapshot, func(ctx context.Context) error {
+			return g.Host.Copy(ctx, run, snapshot, to, progress)
+		})
+	})
+}
+
+// Release implements ports.Copier.
+func (g *guarded) Release(ctx context.Context, run ports.Run) error {
+	return endWithin(ctx, callTime, func(ctx context.Context) error { return g.Host.Release(ctx, run) })
+}

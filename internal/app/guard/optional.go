@@ -1,0 +1,179 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// lower is the host below as something that not every host is; what says that in words.
+func lower[T any](g *guarded, what string) (T, error) {
+	it, ok := ports.As[T](g.Host)
+	if !ok {
+		return it, ports.Cannot(what)
+	}
+	return it, nil
+}
+
+// Count implements ports.Counter.
+func (g *guarded) Count(ctx context.Context, uuid string) (uint64, error) {
+	return within(ctx, callTime, func(ctx context.Context) (uint64, error) {
+		if counter, ok := g.Host.(ports.Counter); ok {
+			return counter.Count(ctx, uuid)
+		}
+		l, err := g.Host.Look(ctx, uuid)
+		return l.Own.Count, err
+	})
+}
+
+// FreeClusters implements ports.Gauge.
+func (g *guarded) FreeClusters(ctx context.Context) (uint64, error) {
+	gauge, err := lower[ports.Gauge](g, "tell its room alone")
+	if err != nil {
+		return 0, err
+	}
+	return within(ctx, callTime, gauge.FreeClusters)
+}
+
+// PrepareGraft implements ports.Preparer.
+func (g *guarded) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
+	return endWithin(ctx, callTime, func(ctx context.Context) error {
+		return g.Host.(ports.Preparer).PrepareGraft(ctx, run, size, parent)
+	})
+}
+
+// Merge implements ports.Merger.
+func (g *guarded) Merge(ctx context.Context, snapshot string) error {
+	merger, err := lower[ports.Merger](g, "merge snapshots")
+	if err != nil {
+		return err
+	}
+	return endPatiently(ctx, storeTime, func(ctx context.Context) error { return merger.Merge(ctx, snapshot) })
+}
+
+// Record implements ports.Recorder.
+func (g *guarded) Record(ctx context.Context, head, record string) error {
+	recorder, err := lower[ports.Recorder](g, "record anything")
+	if err != nil {
+		return err
+	}
+	return endPatiently(ctx, callTime, func(ctx context.Context) error { return recorder.Record(ctx, head, record) })
+}
+
+// Prove implements ports.Prover. What is not known yet is read.
+func (g *guarded) Prove(ctx context.Context, snapshots []string) (proven map[string]domain.Clusters, err error) {
+	prover, err := lower[ports.Prover](g, "prove anything")
+	if err != nil {
+		return nil, err
+	}
+	prove := prover.Prove
+	if g.knownProofs {
+		knows, ok := ports.As[ports.KnownProver](g.Host)
+		if !ok {
+			return map[string]domain.Clusters{}, nil
+		}
+		prove = knows.ProveKnown
+	}
+	if len(snapshots) == 0 {
+		return prove(ctx, snapshots)
+	}
+	err = retry.Busy.Call(ctx, func() error {
+		return WhileAnswering(ctx, g, snapshots[0], func(ctx context.Context) (err error) {
+			proven, err = prove(ctx, snapshots)
+			return err
+		})
+	})
+	return proven, err
+}
+
+// Limit implements ports.Limiter.
+func (g *guarded) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
+	limiter, err := lower[ports.Limiter](g, "limit bandwidth")
+	if err != nil {
+		return err
+	}
+	return endPatiently(ctx, callTime, func(ctx context.Context) error { return limiter.Limit(ctx, uuid, bytesPerSecond) })
+}
+
+// LeastLimit implements ports.LeastLimiter; 0: the host keeps any rate.
+func (g *guarded) LeastLimit() uint64 {
+	if limiter, ok := g.Host.(ports.LeastLimiter); ok {
+		return limiter.LeastLimit()
+	}
+	return 0
+}
+
+// Claim implements ports.Claimer.
+func (g *guarded) Claim(ctx context.Context, name string) (release func(), err error) {
+	claimer, err := lower[ports.Claimer](g, "tell processes from each other")
+	if err != nil {
+		return nil, err
+	}
+	return within(ctx, callTime, func(ctx context.Context) (func(), error) { return claimer.Claim(ctx, name) })
+}
+
+// Lease implements ports.Leaser.
+func (g *guarded) Lease(ctx context.Context, name string, lease ports.Lease) (release func(), err error) {
+	leaser, err := lower[ports.Leaser](g, "tell who reads")
+	if err != nil {
+		return nil, err
+	}
+	return within(ctx, callTime, func(ctx context.Context) (func(), error) { return leaser.Lease(ctx, name, lease) })
+}
+
+// Identity implements ports.Identifier.
+func (g *guarded) Identity() (uuid, name string) { return g.Host.(ports.Identifier).Identity() }
+
+// End implements ports.Ender.
+func (g *guarded) End(ctx context.Context, run ports.Run) error {
+	ender, err := lower[ports.Ender](g, "end single runs")
+	if err != nil {
+		return err
+	}
+	return endWithin(ctx, callTime, func(ctx context.Context) error { return ender.End(ctx, run) })
+}
+
+// Opened implements ports.Collector.
+func (g *guarded) Opened(ctx context.Context) ([]ports.Opened, error) {
+	collector, err := lower[ports.Collector](g, "tell what is open")
+	if err != nil {
+		return nil, err
+	}
+	return within(ctx, storeTime, collector.Opened)
+}
+
+// Open implements ports.Opener. The context that an lvol is opened with ends what
+// was opened, so it goes on until that is closed, or the host answers no more.
+func (g *guarded) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
+	opener, err := lower[ports.Opener](g, "open lvols")
+	if err != nil {
+		return nil, err
+	}
+	watched, stop := watch(ctx, g, uuid)
+	opened, err := opener.Open(watched, run, uuid)
+	if gone := context.Cause(watched); err != nil && gone != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", gone, err)
+	}
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return &watchedBytes{opened, stop}, nil
+}
+
+// watchedBytes are an lvol's bytes while its host answers.
+type watchedBytes struct {
+	ports.Bytes
+
+	stop func()
+}
+
+// Close implements io.Closer.
+func (b *watchedBytes) Close() error {
+	err := b.Bytes.Close()
+	b.stop()
+	return err
+}

@@ -1,0 +1,111 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// secondary finds out what other sources than the primary can serve of what is copied, by
+// the UUID on the primary. Proofs are asked for of that alone, and of what looks the same.
+func (r *rebuild) secondary(ctx context.Context, seen sight, plan domain.Plan) (map[string][]executor.Candidate, error) {
+	candidates := make(map[string][]executor.Candidate)
+	var copied []string
+	for _, o := range plan.Operations {
+		if o.Verb == domain.VerbCopy {
+			copied = append(copied, o.Source.UUID)
+		}
+	}
+	if len(seen.others) == 0 || len(copied) == 0 {
+		return candidates, nil
+	}
+	primary, others, err := r.proveSecondary(ctx, seen, plan.Image, copied)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range others {
+		secondary := domain.NewSecondarySource(primary, other.replica, plan.Image, copied)
+		r.sayMismatches(other.at, secondary)
+		for uuid, origin := range secondary.Origins {
+			candidates[uuid] = append(candidates[uuid], executor.Candidate{Source: other.at, Origin: origin})
+		}
+	}
+	return candidates, nil
+}
+
+// proveSecondary adds maps and checksums to the primary and to each other source. One that
+// cannot be asked serves nothing.
+func (r *rebuild) proveSecondary(ctx context.Context, seen sight, image domain.Image, copied []string) (primary domain.Replica, lenders []lender, err error) {
+	primary = seen.source
+	wanted := make(map[string]bool)
+	toProve := make([][]string, len(seen.others))
+	for i, l := range seen.others {
+		var onPrimary []string
+		onPrimary, toProve[i] = domain.SecondaryProofCandidates(primary, l.replica, image, copied)
+		for _, uuid := range onPrimary {
+			wanted[uuid] = true
+		}
+	}
+	lenders = slices.Clone(seen.others)
+	if len(wanted) == 0 {
+		return primary, lenders, nil
+	}
+	onPrimary := slices.DeleteFunc(slices.Clone(copied), func(uuid string) bool { return !wanted[uuid] })
+	failures := make([]error, len(lenders))
+	calls := []func() error{func() error {
+		return r.insistOn(ctx, "prove what the sources have", func() (err error) {
+			primary, err = proveOne(ctx, r.sources.sites[seen.primary], seen.source, onPrimary)
+			return executor.OfSource(seen.primary, err)
+		})
+	}}
+	for i, l := range lenders {
+		if len(toProve[i]) == 0 {
+			continue
+		}
+		calls = append(calls, func() error {
+			failures[i] = r.insistOn(ctx, "prove what the sources have", func() (err error) {
+				lenders[i].replica, err = proveOne(ctx, r.sources.sites[l.at], l.replica, toProve[i])
+				return err
+			})
+			return nil
+		})
+	}
+	if err := executor.AtOnce(r.request.parallel(), calls...); err != nil {
+		return primary, nil, err
+	}
+	if ctx.Err() != nil {
+		return primary, nil, context.Cause(ctx)
+	}
+	var proven []lender
+	for i, l := range lenders {
+		if failures[i] != nil {
+			r.lose(l.at, failures[i])
+			continue
+		}
+		proven = append(proven, l)
+	}
+	return primary, proven, nil
+}
+
+// sayMismatches warns of a source that has something else under a name than the
+// primary: the volume's replicas differ.
+func (r *rebuild) sayMismatches(at int, secondary domain.SecondarySource) {
+	var text string
+	switch name := r.sources.name(at); {
+	case secondary.Unusable != "":
+		text = fmt.Sprintf("source %s serves nothing: %s", name, secondary.Unusable)
+	case len(secondary.Mismatches) == 1:
+		text = fmt.Sprintf("source %s does not serve all that it has: %s there", name, secondary.Mismatches[0])
+	case len(secondary.Mismatches) > 1:
+		text = fmt.Sprintf("source %s does not serve all that it has: %s there, and %d more are not the same", name, secondary.Mismatches[0], len(secondary.Mismatches)-1)
+	default:
+		return
+	}
+	r.unlike = append(r.unlike, text)
+	r.engine.log.Warn(text, zap.String("replica", r.run.Replica), zap.String("run", r.run.ID))
+}
