@@ -88,6 +88,22 @@ var layers = []layer{
 		reason: "the use cases reach hosts through the ports only",
 	},
 	{
+		dir: "internal/keylock", ours: none, others: none,
+		reason: "locks by key know nothing of what is locked",
+	},
+	{
+		dir: "internal/adapters/spdk/nvmf",
+		ours: []string{
+			"internal/ports", "internal/keylock",
+			"internal/adapters/spdk/nvmf", "internal/adapters/spdk/rpc", "internal/adapters/spdk/nvmetcp",
+		},
+		reason: "exports are made for lvols, and know nothing of what is done to them",
+	},
+	{
+		dir: "internal/adapters/spdk/nvmetcp", ours: none,
+		reason: "NVMe/TCP knows nothing of who reads and writes",
+	},
+	{
 		dir: "internal/adapters/spdk/rpc", ours: []string{"internal/ports"},
 		reason: "the JSON-RPC client knows the kinds of errors, and nothing of who calls it",
 	},
@@ -136,7 +152,7 @@ func layerOf(dir string) (layer, bool) {
 	}
 	if adapter, ok := adapterOf(dir); ok {
 		return layer{
-			dir: adapter, ours: []string{"internal/domain", "internal/ports", adapter},
+			dir: adapter, ours: []string{"internal/domain", "internal/ports", "internal/keylock", adapter},
 			reason: "an adapter knows the ports and the domain, neither the use cases nor another adapter",
 		}, true
 	}
@@ -350,6 +366,12 @@ func TestImportRules(t *testing.T) {
 		{"internal/adapters/spdk", module + "/internal/adapters/memory", refused},
 		{"internal/adapters/spdk", module + "/internal/adapters/spdk/simtarget", refused},
 		{"internal/adapters/spdk", module + "/internal/adapters/spdk/rpc", allowed},
+		{"internal/adapters/spdk", module + "/internal/adapters/spdk/nvmf", allowed},
+		{"internal/adapters/spdk", module + "/internal/keylock", allowed},
+		{"internal/adapters/spdk/nvmf", module + "/internal/adapters/spdk/rpc", allowed},
+		{"internal/adapters/spdk/nvmf", module + "/internal/adapters/spdk", refused},
+		{"internal/adapters/spdk/nvmetcp", module + "/internal/adapters/spdk/nvmf", refused},
+		{"internal/keylock", module + "/internal/ports", refused},
 		{"internal/adapters/spdk/rpc", module + "/internal/ports", allowed},
 		{"internal/adapters/spdk/rpc", module + "/internal/adapters/spdk", refused},
 		{"internal/adapters/spdk/rpc", "github.com/longhorn/go-spdk-helper/pkg/types", allowed},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 )
 
 // Host is one lvstore of one SPDK target. It is a rebuild.Host, a rebuild.Merger, a
@@ -72,9 +73,8 @@ import (
 //	// clone into that clone (bs_delete_blob), and refuses one with more.
 //	func (h *Host) Merge(ctx context.Context, snapshot string) error
 //
-//	// Open implements rebuild.Opener: the lvol becomes a namespace of a subsystem
-//	// of the run's that only this process may connect to, and is read and written
-//	// over NVMe/TCP in user space.
+//	// Open implements rebuild.Opener, over NVMe/TCP: the lvol is exported to this
+//	// process alone.
 //	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (rebuild.Bytes, error)
 //
 //	// Opened implements rebuild.Collector: the target's subsystems and controllers
@@ -95,7 +95,8 @@ import (
 //	// ProveKnown implements rebuild.KnownProver.
 //	func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
 //
-//	// Receive implements rebuild.Copier.
+//	// Receive implements rebuild.Copier: the lvol is exported to the peer,
+//	// unless that is this very target.
 //	func (h *Host) Receive(ctx context.Context, run rebuild.Run, uuid string, from rebuild.Peer) (rebuild.Address, error)
 //
 //	// Record implements rebuild.Recorder.
@@ -121,12 +122,14 @@ func Open(ctx context.Context, config Config) (*Host, error) { return spdk.Open(
 // Config says which lvstore of which target a host is.
 //
 //	type Config struct {
-//		Socket  string        // path of the target's JSON-RPC socket
-//		Dial    Dialer        // how that is reached; nil: it is a unix socket of this machine
-//		Lvstore string        // name of the lvstore
-//		Listen  Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
-//		Timeout time.Duration // how long the target may be silent; 0: DefaultTimeout
-//		Logger  *zap.Logger   // nil: nothing is logged
+//		Socket   string        // path of the target's JSON-RPC socket
+//		Dial     Dialer        // how that is reached; nil: it is a unix socket of this machine
+//		Lvstore  string        // name of the lvstore
+//		Listen   Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
+//		Ports    PortAllocator // which ports of that address; nil: one of Listen for all
+//		HostNQNs HostNQNs      // by which hosts connect; zero: see there
+//		Timeout  time.Duration // how long the target may be silent; 0: DefaultTimeout
+//		Logger   *zap.Logger   // nil: nothing is logged
 //	}
 type Config = spdk.Config
 
@@ -134,6 +137,10 @@ type Config = spdk.Config
 //
 //	type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 type Dialer = spdk.Dialer
+
+// DefaultTimeout is how long a target may be silent before a call is given
+// up. A detach from a hanging target takes SPDK 10 s by itself.
+const DefaultTimeout = 20 * time.Second
 
 // Listen says where copies from other targets are received.
 //
@@ -144,11 +151,38 @@ type Dialer = spdk.Dialer
 //
 //	// Check refuses what no other target can send to.
 //	func (l Listen) Check() error
-type Listen = spdk.Listen
+type Listen = nvmf.Listen
 
 // DefaultListen serves targets of one machine.
-var DefaultListen = spdk.DefaultListen
+var DefaultListen = nvmf.DefaultListen
 
-// DefaultTimeout is how long a target may be silent before a call is given
-// up. A detach from a hanging target takes SPDK 10 s by itself.
-const DefaultTimeout = 20 * time.Second
+// PortAllocator chooses the TCP ports that a target listens on, one for each
+// subsystem. Several subsystems of one target may have the same port. It is called
+// by several goroutines at once.
+//
+//	type PortAllocator interface {
+//		// Allocate chooses a port for one subsystem, other than those that the target
+//		// has refused since this search began. An error ends the search.
+//		Allocate(ctx context.Context, refused []uint16) (uint16, error)
+//
+//		// Release takes a port back: its subsystem has gone, or the target has refused
+//		// the port and the search is over. The ports of a process that crashed are not
+//		// given back; their subsystems go when the run is ended.
+//		Release(port uint16)
+//	}
+type PortAllocator = nvmf.PortAllocator
+
+// HostNQNs are the NQNs by which hosts connect to what runs export. A subsystem
+// lets in only the host that it was made for.
+//
+//	type HostNQNs struct {
+//		// Target is what a target connects with, to copy into an lvol of another one,
+//		// by the UUID of its lvstore. It is the same for every process. nil:
+//		// nqn.2014-08.org.nvmexpress:uuid:<UUID of the lvstore>.
+//		Target func(lvstoreUUID string) string
+//
+//		// Engine is what this process connects with, to read and write lvols. Whoever
+//		// knows it is let in. nil: a new one that nobody else knows, for each host.
+//		Engine func() string
+//	}
+type HostNQNs = nvmf.HostNQNs

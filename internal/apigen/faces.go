@@ -57,7 +57,9 @@ var faces = []face{
 	{
 		file: "spdkhost/api.go", name: "spdkhost",
 		exports: []export{{dir: "internal/adapters/spdk", symbols: []string{
-			"Host", "Open", "Config", "Dialer", "Listen", "DefaultListen", "DefaultTimeout",
+			"Host", "Open", "Config", "Dialer", "DefaultTimeout",
+		}}, {dir: "internal/adapters/spdk/nvmf", symbols: []string{
+			"Listen", "DefaultListen", "PortAllocator", "HostNQNs",
 		}}},
 	},
 	{

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/app"
@@ -106,7 +107,7 @@ func openTarget(t *testing.T, socket, store string) *spdk.Host {
 	port := uint16(probe.Addr().(*net.TCPAddr).Port)
 	require.NoError(t, probe.Close())
 	host, err := spdk.Open(t.Context(), spdk.Config{
-		Socket: socket, Lvstore: store, Listen: spdk.Listen{Address: "127.0.0.1", First: port, Last: port},
+		Socket: socket, Lvstore: store, Listen: nvmf.Listen{Address: "127.0.0.1", First: port, Last: port},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, host.Close()) })

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/app"
 )
@@ -83,7 +84,7 @@ func timeRebuild(t *testing.T, flavour simtarget.Flavour, within bool, snapshots
 	open := func(m *machine, lvstore string) *spdk.Host {
 		host, err := spdk.Open(t.Context(), spdk.Config{
 			Socket: m.side, Lvstore: lvstore, Dial: func(ctx context.Context, socket string) (net.Conn, error) { return fabric.Dial(ctx, socket) },
-			Listen: spdk.Listen{Address: "127.0.0.1", First: 20001, Last: 20004},
+			Listen: nvmf.Listen{Address: "127.0.0.1", First: 20001, Last: 20004},
 		})
 		require.NoError(t, err)
 		return host

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -168,7 +169,7 @@ func (s *inTargets) soil(side string, host *spdk.Host) soil {
 func (s *inTargets) host(side string) (host *spdk.Host, end func()) {
 	host, err := spdk.Open(context.Background(), spdk.Config{
 		Socket: side, Lvstore: side, Dial: func(ctx context.Context, socket string) (net.Conn, error) { return s.fabric.Dial(ctx, socket) },
-		Listen: spdk.Listen{Address: "127.0.0.1", First: 20001, Last: 20004},
+		Listen: nvmf.Listen{Address: "127.0.0.1", First: 20001, Last: 20004},
 	})
 	require.NoError(s.t, err)
 	return host, func() { require.NoError(s.t, host.Close()) }

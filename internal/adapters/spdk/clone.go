@@ -37,7 +37,7 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	look := func() (grow bool, err error) { return false, nil }
 	var parent string // its name
 	if snapshot != "" {
-		unlock, err := h.locks.take(ctx, "lvol "+snapshot)
+		unlock, err := h.lock(ctx, snapshot)
 		if err != nil {
 			return "", err
 		}

@@ -28,23 +28,20 @@ type sending struct {
 // then the snapshot is busy, and Delete and another Copy of it say so.
 //
 // A destination that ran full says no more than "Input/output error"; see
-// isFull.
+// nvmf.Exports.IsFull.
 func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
 	return h.store.Failed(h.copy(ctx, run, snapshot, to, progress), "copy snapshot %s", snapshot)
 }
 
 func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
-	where, err := parse[address]("address", string(to))
+	where, err := h.exports.ParseAddress(to)
 	if err != nil {
 		return err
-	}
-	if where.HostNQN != h.hostNQN() {
-		return fmt.Errorf("lvol %s is received from %s, which this host is not: %w", where.Lvol, where.HostNQN, ports.ErrUnavailable)
 	}
 	if err := h.claimSource(ctx, snapshot); err != nil {
 		return err
 	}
-	bdev, done, err := h.destination(ctx, run, where)
+	bdev, done, err := h.exports.Destination(ctx, run, where)
 	if err != nil {
 		h.unclaimSource(snapshot)
 		return err
@@ -53,8 +50,8 @@ func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to port
 	started, err := h.startCopy(ctx, snapshot, bdev, where.Remote != nil)
 	if err != nil {
 		h.unclaimSource(snapshot)
-		if errors.Is(err, ports.ErrUnavailable) && where.Remote != nil {
-			h.doubt(run, where.Remote.Subnqn)
+		if errors.Is(err, ports.ErrUnavailable) {
+			h.exports.Doubt(run, where)
 		}
 		return err
 	}
@@ -71,7 +68,7 @@ func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to port
 		return err
 	}
 	h.unclaimSource(snapshot)
-	if refusedCopy(err, syscall.EIO) && h.isFull(ctx, where, bdev) {
+	if refusedCopy(err, syscall.EIO) && h.exports.IsFull(ctx, where, bdev) {
 		return rpc.WithKind(ports.ErrNoSpace, err)
 	}
 	return err

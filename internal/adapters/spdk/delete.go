@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -17,7 +18,7 @@ func (h *Host) Delete(ctx context.Context, uuid string) error {
 }
 
 func (h *Host) delete(ctx context.Context, uuid string) error {
-	unlock, err := h.locks.take(ctx, "lvol "+uuid)
+	unlock, err := h.lock(ctx, uuid)
 	if err != nil {
 		return err
 	}
@@ -58,18 +59,15 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 // delete it when the copy is over, which can be long, and answer only then; meanwhile
 // its two listings contradict each other. What a run exports is withdrawn first: the
 // target would do that by itself, but for several at once it does not wait for what
-// is being written (see changeSubsystem). What would hang the target is ErrInvalid.
+// is being written (see nvmf). What would hang the target is ErrInvalid.
 // What else has an lvol, an export or a RAID, lets it go.
 func (h *Host) letGo(ctx context.Context, b *rpc.Bdev) error {
 	claims, err := h.claimsOf(ctx)
 	if err != nil {
 		return err
 	}
-	if sub, nsid := claims.export(b); sub != nil && isOurs(sub) {
-		if h.hasOpened(sub.Nqn) {
-			return h.removeNamespace(ctx, sub.Nqn, nsid)
-		}
-		return h.deleteSubsystems(ctx, sub.Nqn) // of an engine that is gone, or should be
+	if sub, nsid := claims.export(b); sub != nil && nvmf.IsOurs(sub) {
+		return h.exports.End(ctx, sub.Nqn, nsid)
 	}
 	switch user := claims.user(b, b.LvolName()); {
 	case user.Kind == domain.UserNobody, user.Kind == domain.UserClaim && b.ClaimType != readers:

@@ -26,7 +26,7 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 	if uuid == parent {
 		return fmt.Errorf("an lvol cannot be its own parent: %w", ports.ErrInvalid)
 	}
-	unlock, err := h.locks.take(ctx, "lvol "+parent)
+	unlock, err := h.lock(ctx, parent)
 	if err != nil {
 		return err
 	}

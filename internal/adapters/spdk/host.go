@@ -9,7 +9,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/keylock"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -19,12 +21,14 @@ const DefaultTimeout = 20 * time.Second
 
 // Config says which lvstore of which target a host is.
 type Config struct {
-	Socket  string        // path of the target's JSON-RPC socket
-	Dial    Dialer        // how that is reached; nil: it is a unix socket of this machine
-	Lvstore string        // name of the lvstore
-	Listen  Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
-	Timeout time.Duration // how long the target may be silent; 0: DefaultTimeout
-	Logger  *zap.Logger   // nil: nothing is logged
+	Socket   string             // path of the target's JSON-RPC socket
+	Dial     Dialer             // how that is reached; nil: it is a unix socket of this machine
+	Lvstore  string             // name of the lvstore
+	Listen   nvmf.Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
+	Ports    nvmf.PortAllocator // which ports of that address; nil: one of Listen for all
+	HostNQNs nvmf.HostNQNs      // by which hosts connect; zero: see there
+	Timeout  time.Duration      // how long the target may be silent; 0: DefaultTimeout
+	Logger   *zap.Logger        // nil: nothing is logged
 }
 
 // Dialer connects to the JSON-RPC socket of that path.
@@ -34,26 +38,20 @@ type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 // ports.Opener, a ports.Prover and a ports.Recorder; a target that cannot be one of
 // the latter two answers ports.ErrUnsupported.
 type Host struct {
-	rpc    *rpc.Client
-	store  *rpc.Lvstore
-	log    *zap.Logger
-	listen Listen
-
-	engineNQN string // whom this process connects as
-
-	locks locks
+	rpc     *rpc.Client
+	store   *rpc.Lvstore
+	exports *nvmf.Exports
+	log     *zap.Logger
+	locks   keylock.Locks // by lvol, for what hangs something on it or deletes it: a target refuses the second of two such calls at once
 
 	mu       sync.Mutex
-	writable map[string]made         // by UUID: lvols that this host made and that are no snapshots yet
-	recorded map[string]recorded     // by UUID: what snapshots are known to record
-	heads    map[string]string       // by UUID: the names of their parents, as seen last
-	prepared []prepared              // grafts
-	litter   []string                // helpers that could not be removed: UUIDs or aliases, what hangs on another one before it
-	copies   map[string]sending      // by source UUID: copies that nobody has seen the end of
-	runs     map[ports.Run]*runState // what runs have opened here
-	settled  map[string]struct{}     // by NQN: subsystems that are in the middle of no change
-	port     uint16                  // the last one listened on
-	claimed  bool                    // the last listing had lvols that somebody else has
+	writable map[string]made     // by UUID: lvols that this host made and that are no snapshots yet
+	recorded map[string]recorded // by UUID: what snapshots are known to record
+	heads    map[string]string   // by UUID: the names of their parents, as seen last
+	prepared []prepared          // grafts
+	litter   []string            // helpers that could not be removed: UUIDs or aliases, what hangs on another one before it
+	copies   map[string]sending  // by source UUID: copies that nobody has seen the end of
+	claimed  bool                // the last listing had lvols that somebody else has
 }
 
 var (
@@ -88,27 +86,22 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if config.Logger == nil {
 		config.Logger = zap.NewNop()
 	}
-	if config.Listen == (Listen{}) {
-		config.Listen = DefaultListen
-	}
-	if err := config.Listen.Check(); err != nil {
-		return nil, fmt.Errorf("spdk: Listen: %w: %w", err, ports.ErrInvalid)
+	exports, err := nvmf.Config{Listen: config.Listen, Ports: config.Ports, HostNQNs: config.HostNQNs}.WithDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("spdk: %w", err)
 	}
 	h := &Host{
 		rpc:      rpc.NewClient(config.Socket, config.Timeout, config.Dial),
 		log:      config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore)),
-		listen:   config.Listen,
 		writable: make(map[string]made),
 		recorded: make(map[string]recorded),
 		heads:    make(map[string]string),
 		copies:   make(map[string]sending),
-		runs:     make(map[ports.Run]*runState),
-		settled:  make(map[string]struct{}),
-
-		engineNQN: newEngineNQN(),
 	}
-	var err error
-	if h.store, err = rpc.OpenLvstore(ctx, h.rpc, config.Lvstore); err != nil {
+	if h.store, err = rpc.OpenLvstore(ctx, h.rpc, config.Lvstore); err == nil {
+		h.exports, err = nvmf.New(h.store, exports, h.log)
+	}
+	if err != nil {
 		h.rpc.Close()
 		return nil, fmt.Errorf("open lvstore %s of target %s: %w", config.Lvstore, config.Socket, err)
 	}
@@ -119,4 +112,12 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 func (h *Host) Close() error {
 	h.rpc.Close()
 	return nil
+}
+
+// lock waits until nobody else hangs something on the lvol or deletes it.
+func (h *Host) lock(ctx context.Context, uuid string) (unlock func(), err error) {
+	if unlock, err = h.locks.Take(ctx, "lvol "+uuid); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ports.ErrUnavailable)
+	}
+	return unlock, nil
 }

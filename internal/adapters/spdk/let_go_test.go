@@ -1,11 +1,43 @@
 package spdk
 
 import (
+	"encoding/json"
 	"testing"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
+
+// What a target shows of a rebuild's subsystems.
+const (
+	modelNumber    = "rootgraft rebuild"
+	namespacesOf   = 512       // in the life of one
+	everyNamespace = 1<<32 - 1 // stands for all namespaces of one
+)
+
+// subsystemOf is the target's subsystem of that NQN, if there is one.
+func subsystemOf(t *testing.T, target *targettest.Target, nqn string) (found []spdktypes.NvmfSubsystem) {
+	t.Helper()
+	var all []spdktypes.NvmfSubsystem
+	target.Call(t, "nvmf_get_subsystems", nil, &all)
+	for _, sub := range all {
+		if sub.Nqn == nqn {
+			found = append(found, sub)
+		}
+	}
+	return found
+}
+
+// placeOf is where an address leads.
+func placeOf(t *testing.T, address ports.Address) (place nvmf.Address) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(address), &place))
+	return place
+}
 
 // deletedWhereOthersHaveIt: an export of somebody else's, and a RAID, let an lvol go that
 // is deleted; a subsystem is removed with it only if a run of ours has made it. What
@@ -39,13 +71,11 @@ func deletedWhereOthersHaveIt(t *testing.T, p *pair) {
 			export(c.nqn, c.model, other, head)
 			require.NoError(t, h.Delete(t.Context(), head))
 			require.Equal(t, []string{"vol-8", "vol-9"}, lvolNames(t, h))
-			stays, err := h.subsystems(t.Context(), another)
-			require.NoError(t, err)
+			stays := subsystemOf(t, p.to, another)
 			require.Len(t, stays, 1)
 			require.Len(t, stays[0].Namespaces, 1, "that of another run, which has another lvol")
 			p.to.Call(t, "nvmf_delete_subsystem", spdktypes.NvmfDeleteSubsystemRequest{Nqn: another}, nil)
-			found, err := h.subsystems(t.Context(), c.nqn)
-			require.NoError(t, err)
+			found := subsystemOf(t, p.to, c.nqn)
 			if c.goes {
 				require.Empty(t, found)
 				return

@@ -45,7 +45,7 @@ func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 			calls = append(calls, ask)
 		}
 		var claims *claims
-		if b.Claimed && !h.receives(uuid) {
+		if b.Claimed && !h.exports.Receives(uuid) {
 			claims = askClaims()
 			calls = append(calls, claims.calls()...)
 		}
@@ -87,6 +87,12 @@ func (h *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 		return 0, h.store.Failed(err, "count the clusters of lvol %s", uuid)
 	}
 	return b.Own(), nil
+}
+
+// FreeClusters implements ports.Gauge, by one of the calls of a List.
+func (h *Host) FreeClusters(ctx context.Context) (uint64, error) {
+	free, err := h.rpc.FreeClusters(ctx, h.store.UUID)
+	return free, h.store.Failed(err, "tell what is free")
 }
 
 // lookAtDegraded finds an lvol that has no bdev.

@@ -21,7 +21,7 @@ func (h *Host) Merge(ctx context.Context, snapshot string) error {
 }
 
 func (h *Host) merge(ctx context.Context, snapshot string) error {
-	unlock, err := h.locks.take(ctx, "lvol "+snapshot)
+	unlock, err := h.lock(ctx, snapshot)
 	if err != nil {
 		return err
 	}

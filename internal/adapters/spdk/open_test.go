@@ -5,13 +5,15 @@ import (
 	"context"
 	"net"
 	"regexp"
-	"strconv"
+	"slices"
+	"strings"
 	"testing"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -23,20 +25,22 @@ func whatIsOpen(t *testing.T, p *pair) {
 	run := newRun()
 	opened, err := h.Open(t.Context(), run, l)
 	require.NoError(t, err)
-	b := opened.(*openBytes)
-	found, err := h.subsystems(t.Context(), b.subsystem.nqn)
-	require.NoError(t, err)
+	b := opened.(*nvmf.Bytes)
+	var found []spdktypes.NvmfSubsystem
+	p.to.Call(t, "nvmf_get_subsystems", nil, &found)
+	found = slices.DeleteFunc(found, func(sub spdktypes.NvmfSubsystem) bool { return sub.SerialNumber != run.ID })
 	require.Len(t, found, 1)
+	nqn, at := found[0].Nqn, found[0].ListenAddresses[0]
 	require.False(t, found[0].AllowAnyHost)
 	require.Len(t, found[0].Hosts, 1)
 
 	// A peer of the same run has another subsystem.
 	from := openNew(t, p.from, 8)
 	other := create(t, h, "vol-1-rebuilding-00000002", 2)
-	require.NotContains(t, string(receive(t, h, run, other, from)), b.subsystem.nqn)
+	require.NotContains(t, string(receive(t, h, run, other, from)), nqn)
 
 	config := nvmetcp.Config{
-		Address: net.JoinHostPort(h.listen.Address, strconv.Itoa(int(b.subsystem.port))), NQN: b.subsystem.nqn, HostNQN: from.hostNQN(),
+		Address: net.JoinHostPort(at.Traddr, at.Trsvcid), NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:" + from.store.UUID,
 	}
 	_, err = nvmetcp.Dial(t.Context(), config)
 	var refusal *nvmetcp.StatusError
@@ -46,9 +50,7 @@ func whatIsOpen(t *testing.T, p *pair) {
 	// Another process' run of the same replica, after this one has crashed.
 	later := open(t, p.to.Socket, h.store.Name)
 	require.NoError(t, later.Release(t.Context(), newRun()))
-	found, err = h.subsystems(t.Context(), b.subsystem.nqn)
-	require.NoError(t, err)
-	require.Empty(t, found)
+	require.Empty(t, subsystemOf(t, p.to, nqn))
 	_, err = b.ReadAt(make([]byte, 1), 0)
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	again, err := later.Open(t.Context(), newRun(), l)
@@ -81,7 +83,7 @@ func TestOpenRefusesAnotherLvolsNamespace(t *testing.T) {
 	for name, c := range map[string]struct {
 		clusters uint64 // of the other lvol
 		nguid    string // "": the right one
-	}{"of another NGUID": {2, newNGUID()}, "of another length": {3, ""}} {
+	}{"of another NGUID": {2, strings.Repeat("0badcafe", 4)}, "of another length": {3, ""}} {
 		t.Run(name, func(t *testing.T) {
 			target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 			swap := &swapper{nguid: c.nguid}

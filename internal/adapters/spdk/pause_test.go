@@ -1,12 +1,14 @@
 package spdk
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
@@ -25,12 +27,43 @@ type stuck struct {
 	run      ports.Run
 	lvols    []string
 	ended    []chan error
+	loses    *losing // connects to
+}
+
+// losing connects to a target. Where a call of that method is set, the call is not
+// sent: instead is done, and the connection ends, as if the answer was lost.
+type losing struct {
+	method  atomic.Pointer[string]
+	instead func()
+}
+
+func (l *losing) dial(ctx context.Context, socket string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	return lossy{conn, l}, err
+}
+
+type lossy struct {
+	net.Conn
+	*losing
+}
+
+func (c lossy) Write(p []byte) (int, error) {
+	if method := c.method.Load(); method != nil && bytes.Contains(p, []byte(*method)) {
+		c.method.Store(nil)
+		c.instead()
+		return len(p), c.Close()
+	}
+	return c.Conn.Write(p)
 }
 
 // stickCopies begins some, and returns when each is under way.
 func stickCopies(t *testing.T, p *pair, copies int) *stuck {
 	const clusters = 24
-	s := &stuck{from: openNew(t, p.from, copies*clusters), to: openNew(t, p.to, copies*clusters), run: newRun()}
+	s := &stuck{from: openNew(t, p.from, copies*clusters), loses: new(losing), run: newRun()}
+	var err error
+	s.to, err = Open(t.Context(), Config{Socket: p.to.Socket, Lvstore: p.to.NewStore(t, copies*clusters), Dial: s.loses.dial})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.to.Close()) })
 	rate := copies // MiB a second: a write takes long enough to begin something else meanwhile
 	if p.to.Simulated() != nil {
 		rate *= 10
@@ -88,8 +121,10 @@ func manyCopiesWithdrawnAtOnce(t *testing.T, p *pair) {
 func aWithdrawalWhoseAnswerIsLost(t *testing.T, p *pair) {
 	s := stickCopies(t, p, 4)
 	nqn, nsid := s.exported(t, p)
-	remove(t, p, nqn, nsid)
-	s.to.setSettled(nqn, false)
+	s.loses.instead = func() { remove(t, p, nqn, nsid) }
+	method := "nvmf_subsystem_remove_ns"
+	s.loses.method.Store(&method)
+	require.ErrorIs(t, s.to.Withdraw(t.Context(), s.run, s.lvols[0]), ports.ErrUnavailable)
 	for _, l := range slices.Backward(s.lvols) {
 		require.NoError(t, s.to.Withdraw(t.Context(), s.run, l))
 	}

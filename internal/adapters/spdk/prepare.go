@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -26,10 +27,10 @@ func (h *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, par
 }
 
 func (h *Host) prepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
-	if err := checkRun(run); err != nil {
+	if err := nvmf.CheckRun(run); err != nil {
 		return err
 	}
-	unlock, err := h.locks.take(ctx, "lvol "+parent)
+	unlock, err := h.lock(ctx, parent)
 	if err != nil {
 		return err
 	}

@@ -147,7 +147,7 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 
 // wakeLeaf wakes a snapshot that is asleep, and reports whether it was one.
 func (h *Host) wakeLeaf(ctx context.Context, uuid string) (woken bool, err error) {
-	unlock, err := h.locks.take(ctx, "lvol "+uuid)
+	unlock, err := h.lock(ctx, uuid)
 	if err != nil {
 		return false, err
 	}

@@ -18,6 +18,7 @@ import (
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
@@ -76,6 +77,8 @@ func beyondTheContract(t *testing.T, p *pair) {
 		{"an external parent and what is degraded", anExternalParent},
 		{"an export that is gone under an lvol", anExportThatIsGone},
 		{"a taken port is passed over", aTakenPort},
+		{"the caller's own ports", portsOfACaller},
+		{"the caller's own host NQNs", nqnsOfACaller},
 		{"a store of many lvols", aStoreOfManyLvols},
 		{"what is open serves nobody else, and is released after a crash", whatIsOpen},
 		{"what somebody else exports is not opened", whatSomebodyElseExports},
@@ -236,18 +239,14 @@ func aRunUsesUpItsSubsystem(t *testing.T, p *pair) {
 		require.NoError(t, to.Withdraw(ctx, run, comes))
 	}
 	second := receive(t, to, run, comes, from)
-	firstPlace, err := parse[address]("", string(first))
-	require.NoError(t, err)
-	secondPlace, err := parse[address]("", string(second))
-	require.NoError(t, err)
-	require.NotEqual(t, firstPlace.Remote.Subnqn, secondPlace.Remote.Subnqn)
+	require.NotEqual(t, placeOf(t, first).Remote.Subnqn, placeOf(t, second).Remote.Subnqn)
 	require.NoError(t, from.Copy(ctx, run, a, second, nil))
 
 	exported := func() (ours int) {
 		var all []spdktypes.NvmfSubsystem
 		p.to.Call(t, "nvmf_get_subsystems", nil, &all)
 		for _, sub := range all {
-			if isRunNQN(sub.Nqn, run) {
+			if nvmf.IsOurs(&sub) && sub.SerialNumber == run.ID {
 				ours++
 			}
 		}
@@ -401,11 +400,9 @@ func aCopyWithinTheTarget(t *testing.T, p *pair) {
 	l := create(t, to, "vol-1-rebuilding-00000001", clusters)
 	p.from.Call(t, "bdev_set_qos_limit", map[string]any{"name": l, "rw_mbytes_per_sec": 50}, nil)
 	where := receive(t, to, run, l, from)
-	place, err := parse[address]("", string(where))
-	require.NoError(t, err)
-	require.Nil(t, place.Remote, "no target is attached to itself")
+	require.Nil(t, placeOf(t, where).Remote, "no target is attached to itself")
 	copying, cancel := context.WithCancel(ctx)
-	err = from.Copy(copying, run, a, where, func(done, _ uint64) {
+	err := from.Copy(copying, run, a, where, func(done, _ uint64) {
 		if done > 0 {
 			cancel()
 		}
@@ -525,7 +522,7 @@ func aTakenPort(t *testing.T, p *pair) {
 	from := openNew(t, p.from, 16)
 	store := p.to.NewStore(t, 16)
 	ctx, run := t.Context(), newRun()
-	only, err := Open(ctx, Config{Socket: p.to.Socket, Lvstore: store, Listen: Listen{Address: "127.0.0.1", First: port, Last: port}})
+	only, err := Open(ctx, Config{Socket: p.to.Socket, Lvstore: store, Listen: nvmf.Listen{Address: "127.0.0.1", First: port, Last: port}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, only.Close()) }()
 	l := create(t, only, "vol-1-rebuilding-00000001", 2)
@@ -535,11 +532,10 @@ func aTakenPort(t *testing.T, p *pair) {
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	require.ErrorContains(t, err, fmt.Sprintf("127.0.0.1:%d-%d", port, port))
 
-	more, err := Open(ctx, Config{Socket: p.to.Socket, Lvstore: store, Listen: Listen{Address: "127.0.0.1", First: port, Last: port + 20}})
+	more, err := Open(ctx, Config{Socket: p.to.Socket, Lvstore: store, Listen: nvmf.Listen{Address: "127.0.0.1", First: port, Last: port + 20}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, more.Close()) }()
-	place, err := parse[address]("", string(receive(t, more, run, l, from)))
-	require.NoError(t, err)
+	place := placeOf(t, receive(t, more, run, l, from))
 	require.NotEqual(t, fmt.Sprint(port), place.Remote.Trsvcid)
 	require.NoError(t, more.Release(ctx, run))
 }

@@ -6,6 +6,7 @@ import (
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -49,10 +50,6 @@ func (c *claims) export(b *rpc.Bdev) (sub *spdktypes.NvmfSubsystem, nsid uint32)
 	return nil, 0
 }
 
-func isOurs(sub *spdktypes.NvmfSubsystem) bool {
-	return sub.ModelNumber == modelNumber && runNQNForm.MatchString(sub.Nqn)
-}
-
 // isAttached reports whether the target is attached to the subsystem, which may be its
 // own.
 func (c *claims) isAttached(nqn string) bool {
@@ -89,7 +86,7 @@ func (c *claims) user(b *rpc.Bdev, name string) domain.User {
 		return domain.User{}
 	}
 	if sub, _ := c.export(b); sub != nil {
-		if isOurs(sub) {
+		if nvmf.IsOurs(sub) {
 			return domain.User{}
 		}
 		return domain.User{Kind: domain.UserExport, Name: sub.Nqn, NoDelete: c.isAttached(sub.Nqn)}
@@ -119,7 +116,7 @@ func (h *Host) claimsOf(ctx context.Context) (*claims, error) {
 func (h *Host) fillUsers(ctx context.Context, bdevs []rpc.Bdev, lvols []domain.Lvol, asked *claims) (err error) {
 	claimed := make(map[string]*rpc.Bdev)
 	for i := range bdevs {
-		if b := &bdevs[i]; b.Claimed && b.Driver.Lvol != nil && !h.receives(b.UUID) {
+		if b := &bdevs[i]; b.Claimed && b.Driver.Lvol != nil && !h.exports.Receives(b.UUID) {
 			claimed[b.UUID] = b
 		}
 	}
@@ -150,16 +147,4 @@ func (h *Host) askClaimsAgain() *claims {
 		return nil
 	}
 	return askClaims()
-}
-
-// receives reports whether a run of this host has exported the lvol for copies.
-func (h *Host) receives(uuid string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, state := range h.runs {
-		if state.received[uuid] != nil {
-			return true
-		}
-	}
-	return false
 }

@@ -1,4 +1,4 @@
-package spdk
+package nvmf
 
 import (
 	"context"
@@ -10,32 +10,28 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// openBytes are the bytes of an lvol, as a namespace.
-type openBytes struct {
-	ctx  context.Context //nolint:containedctx // it ends what it opened, and io.ReaderAt takes none
-	host *Host
-	run  ports.Run
-	uuid string
-	name string
+// Bytes are the bytes of an lvol, as a namespace.
+type Bytes struct {
+	ctx     context.Context //nolint:containedctx // it ends what it opened, and io.ReaderAt takes none
+	exports *Exports
+	name    string
 
 	size     uint64
 	cluster  uint64
 	readOnly bool
 
-	subsystem *subsystem
-	nsid      uint32
-	nguid     string
+	namespace *namespace
 	session   *nvmetcp.Session
-	namespace *nvmetcp.Namespace
+	remote    *nvmetcp.Namespace
 
 	parts sync.Mutex // held while a part of a cluster is written
 }
 
 // Size is in bytes.
-func (b *openBytes) Size() uint64 { return b.size }
+func (b *Bytes) Size() uint64 { return b.size }
 
 // ReadAt implements io.ReaderAt.
-func (b *openBytes) ReadAt(p []byte, offset int64) (int, error) {
+func (b *Bytes) ReadAt(p []byte, offset int64) (int, error) {
 	if offset < 0 {
 		return 0, b.failed(fmt.Errorf("offset %d: %w", offset, ports.ErrInvalid), "read", len(p), offset)
 	}
@@ -52,15 +48,15 @@ func (b *openBytes) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 // read reads whole blocks, and keeps what was asked for.
-func (b *openBytes) read(p []byte, offset uint64) error {
-	block := b.namespace.BlockSize()
+func (b *Bytes) read(p []byte, offset uint64) error {
+	block := b.remote.BlockSize()
 	first := offset / block * block
 	last := (offset + uint64(len(p)) + block - 1) / block * block
 	if last-first == uint64(len(p)) {
-		return b.namespace.Read(b.ctx, p, offset)
+		return b.remote.Read(b.ctx, p, offset)
 	}
 	whole := make([]byte, last-first)
-	if err := b.namespace.Read(b.ctx, whole, first); err != nil {
+	if err := b.remote.Read(b.ctx, whole, first); err != nil {
 		return err
 	}
 	copy(p, whole[offset-first:])
@@ -70,7 +66,7 @@ func (b *openBytes) read(p []byte, offset uint64) error {
 // WriteAt implements io.WriterAt. Only whole clusters are written: of a cluster
 // that is written in part the first time, upstream SPDK leaves in the rest what
 // the disk held before.
-func (b *openBytes) WriteAt(p []byte, offset int64) (int, error) {
+func (b *Bytes) WriteAt(p []byte, offset int64) (int, error) {
 	switch {
 	case b.readOnly:
 		return 0, b.failed(fmt.Errorf("it is a snapshot: %w", ports.ErrInvalid), "write", len(p), offset)
@@ -81,7 +77,7 @@ func (b *openBytes) WriteAt(p []byte, offset int64) (int, error) {
 		at := uint64(offset) + uint64(done)
 		within, rest := at%b.cluster, uint64(len(p)-done)
 		length := rest / b.cluster * b.cluster
-		write := b.namespace.Write
+		write := b.remote.Write
 		if within != 0 || length == 0 {
 			length = min(b.cluster-within, rest)
 			write = b.writePart
@@ -95,18 +91,18 @@ func (b *openBytes) WriteAt(p []byte, offset int64) (int, error) {
 }
 
 // writePart writes a part of one cluster, and the rest of it as it is read.
-func (b *openBytes) writePart(ctx context.Context, p []byte, offset uint64) error {
+func (b *Bytes) writePart(ctx context.Context, p []byte, offset uint64) error {
 	b.parts.Lock()
 	defer b.parts.Unlock()
 	first := offset / b.cluster * b.cluster
 	whole := make([]byte, b.cluster)
-	if err := b.namespace.Read(ctx, whole, first); err != nil {
+	if err := b.remote.Read(ctx, whole, first); err != nil {
 		return err
 	}
 	copy(whole[offset-first:], p)
-	return b.namespace.Write(ctx, whole, first)
+	return b.remote.Write(ctx, whole, first)
 }
 
-func (b *openBytes) failed(err error, what string, length int, offset int64) error {
-	return b.host.store.Failed(err, "%s %d bytes at %d of lvol %s", what, length, offset, b.name)
+func (b *Bytes) failed(err error, what string, length int, offset int64) error {
+	return b.exports.store.Failed(err, "%s %d bytes at %d of lvol %s", what, length, offset, b.name)
 }

@@ -1,11 +1,10 @@
-package spdk
+package nvmf
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -13,47 +12,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
-
-// Listen says where copies from other targets are received.
-type Listen struct {
-	Address     string // an IP address of the target's machine
-	First, Last uint16 // ports; one that is taken is passed over
-}
-
-// DefaultListen serves targets of one machine.
-var DefaultListen = Listen{Address: "127.0.0.1", First: 20001, Last: 20400}
-
-// Check refuses what no other target can send to.
-func (l Listen) Check() error {
-	at := net.ParseIP(l.Address)
-	switch {
-	case at == nil:
-		return fmt.Errorf("%q is no IP address: expected the one by which other targets reach the target's machine", l.Address)
-	case at.IsUnspecified():
-		return fmt.Errorf("%s stands for all addresses of a machine, so nobody can send to it: expected the one by which other targets reach the target's machine", l.Address)
-	case at.IsMulticast() || at.Equal(net.IPv4bcast):
-		return fmt.Errorf("%s is not the address of one machine: expected the one by which other targets reach the target's machine", l.Address)
-	case l.First == 0 || l.Last < l.First:
-		return fmt.Errorf("ports %d-%d: expected the first and the last one", l.First, l.Last)
-	}
-	return nil
-}
-
-func (l Listen) family() spdktypes.NvmeAddressFamily {
-	if net.ParseIP(l.Address).To4() == nil {
-		return spdktypes.NvmeAddressFamilyIPv6
-	}
-	return spdktypes.NvmeAddressFamilyIPv4
-}
-
-func (l Listen) at(port uint16) spdktypes.NvmfSubsystemListenAddress {
-	return spdktypes.NvmfSubsystemListenAddress{
-		Trtype:  spdktypes.NvmeTransportTypeTCP,
-		Adrfam:  l.family(),
-		Traddr:  l.Address,
-		Trsvcid: strconv.Itoa(int(port)),
-	}
-}
 
 // peer is who sends: the target, and the NQN that it connects with.
 //
@@ -68,8 +26,8 @@ type peer struct {
 	HostNQN string `json:"hostnqn"`
 }
 
-// address is where a copy goes. Within one target it is the lvol itself.
-type address struct {
+// Address is where a copy goes. Within one target it is the lvol itself.
+type Address struct {
 	Lvol    string                     `json:"lvol"`    // UUID
 	Lvstore string                     `json:"lvstore"` // UUID of the receiving lvstore
 	HostNQN string                     `json:"hostnqn"` // who may connect
@@ -78,36 +36,56 @@ type address struct {
 	NGUID   string                     `json:"nguid,omitempty"` // 32 hex digits, new for every namespace
 }
 
-// Peer implements ports.Copier.
-func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
-	base, err := h.baseUUID(ctx)
-	if err != nil {
-		return "", h.store.Failed(err, "find out who the target is")
+// ParseAddress reads what Receive gave to this host. ports.ErrUnavailable: it gave
+// it to another one.
+func (e *Exports) ParseAddress(text ports.Address) (Address, error) {
+	where, err := parse[Address]("address", string(text))
+	if err == nil && where.HostNQN != e.nqns.target {
+		err = fmt.Errorf("lvol %s is received from %s, which this host is not: %w", where.Lvol, where.HostNQN, ports.ErrUnavailable)
 	}
-	text, err := json.Marshal(peer{Lvstore: h.store.UUID, Base: base, HostNQN: h.hostNQN()})
+	return where, err
+}
+
+// bdev is the name under which a namespace is found where it is attached. An
+// NVMe bdev's UUID is the namespace's NGUID (nvme_disk_create), so no other
+// namespace is ever taken for it.
+func (a Address) bdev() (string, error) {
+	if len(a.NGUID) != 32 {
+		return "", fmt.Errorf("NGUID %s: expected 32 hex digits: %w", strconv.Quote(a.NGUID), ports.ErrInvalid)
+	}
+	return uuidOf(a.NGUID), nil
+}
+
+// Peer says who sends from here.
+func (e *Exports) Peer(ctx context.Context) (ports.Peer, error) {
+	base, err := e.baseUUID(ctx)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(peer{Lvstore: e.store.UUID, Base: base, HostNQN: e.nqns.target})
 	return ports.Peer(text), err
 }
 
 // baseUUID is that of the bdev under the lvstore. It is asked for each time: a target
 // that has restarted may have given it another one, and nobody may have noticed yet.
-func (h *Host) baseUUID(ctx context.Context) (string, error) {
-	found, err := rpc.GetBdev(h.store.Base).Do(ctx, h.rpc)
+func (e *Exports) baseUUID(ctx context.Context) (string, error) {
+	found, err := rpc.GetBdev(e.store.Base).Do(ctx, e.rpc)
 	if err != nil {
 		return "", rpc.Unavailable(err)
 	}
 	if len(found) != 1 {
-		return "", fmt.Errorf("bdev %s is listed %d times: %w", h.store.Base, len(found), ports.ErrUnavailable)
+		return "", fmt.Errorf("bdev %s is listed %d times: %w", e.store.Base, len(found), ports.ErrUnavailable)
 	}
 	return found[0].UUID, nil
 }
 
 // isHere reports whether the peer is this very target.
-func (h *Host) isHere(ctx context.Context, p peer) (bool, error) {
+func (e *Exports) isHere(ctx context.Context, p peer) (bool, error) {
 	if p.Lvstore == "" || p.Base == "" || p.HostNQN == "" {
 		return false, fmt.Errorf("peer %+v is incomplete: %w", p, ports.ErrInvalid)
 	}
 	both := []rpc.Request{rpc.GetLvstore(p.Lvstore), rpc.GetBdev(p.Base)}
-	h.rpc.Do(ctx, both...)
+	e.rpc.Do(ctx, both...)
 	err := rpc.FirstErr(both)
 	if errors.Is(err, ports.ErrNotFound) {
 		return false, nil

@@ -1,12 +1,14 @@
-package spdk
+package nvmf
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"regexp"
 	"strings"
 
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -33,8 +35,8 @@ func runPrefix(run ports.Run) string {
 
 var runID = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
-// checkRun refuses a run that Release would not find again.
-func checkRun(run ports.Run) error {
+// CheckRun refuses a run that Exports.Release would not find again.
+func CheckRun(run ports.Run) error {
 	if run.Replica == "" || !runID.MatchString(run.ID) {
 		return fmt.Errorf("run %q of replica %q: expected 8 hex digits and a name: %w", run.ID, run.Replica, ports.ErrInvalid)
 	}
@@ -44,9 +46,8 @@ func checkRun(run ports.Run) error {
 // modelNumber marks the subsystems of rebuilds.
 const modelNumber = "rootgraft rebuild"
 
-// nqnPart is what is left for a replica's name of the 223 bytes that an NQN may
-// have (SPDK_NVMF_NQN_MAX_LEN).
-const nqnPart = 223 - len(helpertypes.NQNPrefix+":-rebuild-00000000-00000000-00000000")
+// nqnPart is what an NQN has left for a replica's name.
+const nqnPart = nqnLimit - len(helpertypes.NQNPrefix+":-rebuild-00000000-00000000-00000000")
 
 // nqnReplica is the replica's name, or if that is too long a shorter one that
 // no other replica has.
@@ -94,5 +95,61 @@ func controllerName(nqn string) string {
 	return "rebuild-" + hex.EncodeToString(digest[:8])
 }
 
-// hostNQN is the name that the target connects with.
-func (h *Host) hostNQN() string { return "nqn.2014-08.org.nvmexpress:uuid:" + h.store.UUID }
+// IsOurs reports whether a run of a rebuild has made the subsystem.
+func IsOurs(sub *spdktypes.NvmfSubsystem) bool {
+	return sub.ModelNumber == modelNumber && runNQNForm.MatchString(sub.Nqn)
+}
+
+// HostNQNs are the NQNs by which hosts connect to what runs export. A subsystem
+// lets in only the host that it was made for.
+type HostNQNs struct {
+	// Target is what a target connects with, to copy into an lvol of another one,
+	// by the UUID of its lvstore. It is the same for every process. nil:
+	// nqn.2014-08.org.nvmexpress:uuid:<UUID of the lvstore>.
+	Target func(lvstoreUUID string) string
+
+	// Engine is what this process connects with, to read and write lvols. Whoever
+	// knows it is let in. nil: a new one that nobody else knows, for each host.
+	Engine func() string
+}
+
+// nqnLimit is how long an NQN may be (SPDK_NVMF_NQN_MAX_LEN).
+const nqnLimit = 223
+
+const uuidNQN = "nqn.2014-08.org.nvmexpress:uuid:"
+
+// hostNQNs are those of one lvstore and one process.
+type hostNQNs struct{ target, engine string }
+
+func (n HostNQNs) draw(lvstore string) (hostNQNs, error) {
+	drawn := hostNQNs{target: uuidNQN + lvstore, engine: uuidNQN + uuidOf(newNGUID())}
+	if n.Target != nil {
+		drawn.target = n.Target(lvstore)
+	}
+	if n.Engine != nil {
+		drawn.engine = n.Engine()
+	}
+	for _, nqn := range []string{drawn.target, drawn.engine} {
+		if !strings.HasPrefix(nqn, "nqn.") || len(nqn) > nqnLimit {
+			return hostNQNs{}, fmt.Errorf("%q is no NQN: expected nqn.<date>.<domain>:<name> of at most %d bytes", nqn, nqnLimit)
+		}
+	}
+	return drawn, nil
+}
+
+// newID is 8 hex digits.
+func newID() string { return random(4) }
+
+// newNGUID is 32 hex digits.
+func newNGUID() string { return random(16) }
+
+func random(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(b)
+}
+
+// uuidOf writes 32 hex digits as a UUID.
+func uuidOf(digits string) string {
+	return digits[:8] + "-" + digits[8:12] + "-" + digits[12:16] + "-" + digits[16:20] + "-" + digits[20:]
+}

@@ -1,0 +1,94 @@
+package spdk
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Peer implements ports.Copier.
+func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
+	peer, err := h.exports.Peer(ctx)
+	return peer, h.store.Failed(err, "find out who the target is")
+}
+
+// Receive implements ports.Copier: the lvol is exported to the peer, unless that is
+// this very target.
+func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+	where, err := h.receive(ctx, run, uuid, from)
+	return where, h.store.Failed(err, "receive into lvol %s", uuid)
+}
+
+func (h *Host) receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+	to, err := nvmf.NewReception(run, uuid, from)
+	if err != nil {
+		return "", err
+	}
+	if !h.madeHere(uuid) {
+		l, err := h.store.Find(ctx, uuid)
+		if err != nil {
+			return "", err
+		}
+		if l.ReadOnly() {
+			return "", fmt.Errorf("%s is a snapshot: %w", l.LvolName(), ports.ErrInvalid)
+		}
+	}
+	return h.exports.Receive(ctx, to)
+}
+
+// Withdraw implements ports.Copier.
+func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
+	return h.store.Failed(h.exports.Withdraw(ctx, run, uuid), "withdraw lvol %s", uuid)
+}
+
+// Open implements ports.Opener, over NVMe/TCP: the lvol is exported to this process
+// alone.
+//
+// A namespace claims its lvol, so what is exported already, is a RAID's base or
+// is copied into is ErrBusy.
+func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
+	b, err := h.open(ctx, run, uuid)
+	if err != nil {
+		return nil, h.store.Failed(err, "open lvol %s", uuid)
+	}
+	return b, nil
+}
+
+func (h *Host) open(ctx context.Context, run ports.Run, uuid string) (*nvmf.Bytes, error) {
+	if err := nvmf.CheckRun(run); err != nil {
+		return nil, err
+	}
+	l, err := h.store.Find(ctx, uuid)
+	if err != nil {
+		return nil, err
+	}
+	if l.Claimed {
+		return nil, fmt.Errorf("%s is in use: a RAID, an export or a copy has claimed it: %w", l.LvolName(), ports.ErrBusy)
+	}
+	return h.exports.Open(ctx, run, l)
+}
+
+// Release implements ports.Copier. The first one of a run ends what all runs of the
+// replica have left; later ones of the same run end what was opened for it since.
+func (h *Host) Release(ctx context.Context, run ports.Run) error {
+	err := h.exports.Release(ctx, run, func(which nvmf.Runs) {
+		h.sweep(ctx)
+		h.undoPrepared(ctx, which)
+	})
+	return h.store.Failed(err, "release what runs of replica %s have opened", run.Replica)
+}
+
+// End implements ports.Ender.
+func (h *Host) End(ctx context.Context, run ports.Run) error {
+	err := h.exports.EndRun(ctx, run, func(which nvmf.Runs) { h.undoPrepared(ctx, which) })
+	return h.store.Failed(err, "end what run %s of replica %s has opened", run.ID, run.Replica)
+}
+
+// Opened implements ports.Collector: the target's subsystems and controllers
+// of rebuilds, whatever lvstore they serve.
+func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
+	found, err := h.exports.Opened(ctx)
+	return found, h.store.Failed(err, "list what runs have opened")
+}

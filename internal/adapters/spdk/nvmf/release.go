@@ -1,0 +1,171 @@
+package nvmf
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// detachFor is how long a run that ends waits for a detach. From a target that
+// hangs it takes SPDK 10 s, and goes on when nobody waits for it.
+const detachFor = 2 * time.Second
+
+// Runs says which runs something is done to.
+type Runs func(ports.Run) bool
+
+// Release ends what runs have opened. The first one of a run asks the target what
+// there is of the replica's runs, and ends it all; later ones of the same run end what
+// was opened for it since. before is called, under the run's lock, with the runs that
+// end.
+func (e *Exports) Release(ctx context.Context, r ports.Run, before func(Runs)) error {
+	unlock, err := e.lock(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	state := e.run(r)
+	e.mu.Lock()
+	swept := state.swept
+	found := state.openedLocked()
+	e.mu.Unlock()
+
+	ends := func(other ports.Run) bool { return other == r || !swept && other.SameReplica(r) }
+	e.endOpenings(ends)
+	before(ends)
+	if !swept {
+		if found, err = e.find(ctx, func(nqn string) bool { return isRunNQN(nqn, r) }); err != nil {
+			return err
+		}
+	}
+	if err := e.closeAll(ctx, swept, found); err != nil {
+		return err
+	}
+	e.forget(ends)
+	if !swept {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.runLocked(r).swept = true
+	}
+	return nil
+}
+
+// EndRun ends what one run has opened. For a run of another process it asks the
+// target. before is as for Release.
+func (e *Exports) EndRun(ctx context.Context, r ports.Run, before func(Runs)) error {
+	unlock, err := e.lock(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ends := func(other ports.Run) bool { return isSameRun(other, r) }
+	var found opened
+	known := false
+	e.mu.Lock()
+	for other, state := range e.runs {
+		if ends(other) {
+			known = true
+			found = state.openedLocked()
+		}
+	}
+	e.mu.Unlock()
+	e.endOpenings(ends)
+	before(ends)
+	if !known {
+		if found, err = e.find(ctx, func(nqn string) bool { return isNQNOf(nqn, r) }); err != nil {
+			return err
+		}
+	}
+	if err := e.closeAll(ctx, known, found); err != nil {
+		return err
+	}
+	e.forget(ends)
+	return nil
+}
+
+// Opened lists the target's subsystems and controllers of rebuilds, whatever lvstore
+// they serve.
+func (e *Exports) Opened(ctx context.Context) ([]ports.Opened, error) {
+	all, err := e.find(ctx, runNQNForm.MatchString)
+	if err != nil {
+		return nil, err
+	}
+	var found []ports.Opened
+	add := func(kind string, nqns []string) {
+		for _, nqn := range nqns {
+			parts := runNQNForm.FindStringSubmatch(nqn)
+			found = append(found, ports.Opened{Run: ports.Run{Replica: parts[1], Store: parts[2], ID: parts[3]}, What: kind + " " + nqn})
+		}
+	}
+	add("controller of", all.controllers)
+	add("subsystem", all.subsystems)
+	return found, nil
+}
+
+// opened are the NQNs of what runs have opened.
+type opened struct{ subsystems, controllers []string }
+
+func (s *run) openedLocked() opened {
+	found := opened{controllers: slices.Sorted(maps.Keys(s.controllers))}
+	for _, sub := range s.subsystems {
+		found.subsystems = append(found.subsystems, sub.nqn)
+	}
+	return found
+}
+
+// closeAll ends controllers and subsystems. What sends goes first: a controller
+// whose subsystem is gone tries to reconnect. Where a run ends that had a life, a
+// detach is not waited for long.
+func (e *Exports) closeAll(ctx context.Context, hurry bool, found opened) error {
+	detaching, end := ctx, func() {}
+	if hurry {
+		detaching, end = context.WithTimeout(ctx, detachFor)
+	}
+	err := e.detach(detaching, found.controllers...)
+	end()
+	return errors.Join(err, e.changes.deleteAll(ctx, found.subsystems...))
+}
+
+// forget drops runs that have ended, and gives the ports of their subsystems back.
+func (e *Exports) forget(which Runs) {
+	var gone []*subsystem
+	e.mu.Lock()
+	for r, state := range e.runs {
+		if which(r) {
+			gone = append(gone, state.subsystems...)
+			delete(e.runs, r)
+		}
+	}
+	e.mu.Unlock()
+	for _, sub := range gone {
+		e.releasePort(sub)
+	}
+}
+
+// find asks the target which subsystems and controllers runs have opened, of those
+// that are wanted.
+func (e *Exports) find(ctx context.Context, wanted func(nqn string) bool) (found opened, err error) {
+	exported, attached := rpc.GetSubsystems(""), rpc.GetControllers("")
+	e.rpc.Do(ctx, exported, attached)
+	if err := rpc.FirstErr([]rpc.Request{exported, attached}, ports.ErrUnsupported); err != nil {
+		return opened{}, err
+	}
+	for _, sub := range exported.Result {
+		if sub.ModelNumber == modelNumber && wanted(sub.Nqn) {
+			found.subsystems = append(found.subsystems, sub.Nqn)
+		}
+	}
+	for _, info := range attached.Result {
+		for _, path := range info.Ctrlrs {
+			if nqn := path.Trid.Subnqn; wanted(nqn) && info.Name == controllerName(nqn) {
+				found.controllers = append(found.controllers, nqn)
+				break
+			}
+		}
+	}
+	return found, nil
+}
