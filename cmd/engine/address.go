@@ -11,8 +11,7 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// address is where a replica is: a host, which is an lvstore of a target, and
-// the replica's name on it.
+// address says where a replica is: an lvstore of a target, and the replica's name.
 type address struct {
 	socket  string
 	lvstore string
@@ -25,21 +24,21 @@ const (
 	hostAddressForm = "unix:///PATH/TO/spdk.sock?lvs=LVSTORE"
 )
 
-// names says whether an address has to name a replica.
+// names says whether an address must name a replica.
 type names int
 
 const (
-	namesReplica   names = iota // it has to
-	mayNameReplica              // without one it is all that is on the host
+	namesReplica   names = iota // it must
+	mayNameReplica              // without a name it means everything on the host
 	namesNoReplica              // it must not
 )
 
-// parseAddress reads the address that a flag has.
+// parseAddress parses the address in a flag.
 func parseAddress(flag, text string) (address, error) {
 	return readAddress("--"+flag, text, namesReplica)
 }
 
-// readAddress reads an address; what says where it stood.
+// readAddress parses an address; what is the flag or argument, for errors.
 func readAddress(what, text string, need names) (address, error) {
 	form := addressForm
 	if need == namesNoReplica {
@@ -99,7 +98,7 @@ func readAddress(what, text string, need names) (address, error) {
 	return a, nil
 }
 
-// parseListen reads ADDR:PORT-PORT; an IPv6 address stands in brackets.
+// parseListen parses ADDR:PORT-PORT, with an IPv6 address in brackets.
 func parseListen(text string) (spdkhost.Listen, bool) {
 	host, ports, err := net.SplitHostPort(text)
 	if err != nil {

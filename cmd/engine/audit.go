@@ -19,7 +19,7 @@ type auditState struct {
 }
 
 type volumeState struct {
-	Image       string            `json:"backingImage"` // "none"; "": not known
+	Image       string            `json:"backingImage"` // "none"; "": unknown
 	Replicas    []auditedState    `json:"replicas"`
 	Differences []differenceState `json:"differences"`
 	Notices     []string          `json:"notices"`
@@ -76,7 +76,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 		RunE: func(c *cobra.Command, args []string) error {
 			request := rebuild.AuditRequest{Counts: verify == verifyCounts}
 			var err error
-			if request.Image, err = image.said(c); err != nil {
+			if request.Image, err = image.image(c); err != nil {
 				return err
 			}
 			places := make([]address, len(args))
@@ -94,7 +94,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 				text = auditText(report)
 			}
 			if err == nil && report.Wrong() {
-				err = &saidAlready{errors.New("something is wrong")}
+				err = &printedError{errors.New("something is wrong")}
 			}
 			return s.conclude(output, err, state, text)
 		},
@@ -111,7 +111,7 @@ func auditAt(c *cobra.Command, engine *rebuild.Engine, open opener, places []add
 		if err != nil {
 			return rebuild.AuditReport{}, err
 		}
-		defer func() { _ = host.Close() }() // nothing more is asked of it
+		defer func() { _ = host.Close() }() // no call is under way
 		request.Sites = append(request.Sites, rebuild.Site{Host: host, Replica: at.replica})
 	}
 	return engine.Audit(c.Context(), request)

@@ -8,7 +8,7 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// verdict is what every JSON object begins with.
+// verdict is the beginning of every JSON object.
 type verdict struct {
 	APIVersion string          `json:"apiVersion"`
 	Outcome    rebuild.Outcome `json:"outcome"`
@@ -29,8 +29,9 @@ func verdictOf(failure error) verdict {
 	return v
 }
 
-// conclude prints what came of a command: as JSON one object, also of what
-// failed; as text what there is to say, and the error is the caller's.
+// conclude prints the result of a command and returns the error that the command ends
+// with. As JSON it prints one object, which has the failure in it; as text it prints
+// text, and the caller prints the error.
 func (s streams) conclude(output outputFlag, failure error, object any, text string) error {
 	if usage := (*usageError)(nil); errors.As(failure, &usage) {
 		return failure
@@ -47,7 +48,7 @@ func (s streams) conclude(output outputFlag, failure error, object any, text str
 		return err
 	}
 	if failure != nil {
-		return &saidAlready{failure}
+		return &printedError{failure}
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// confirmer has the exact name of what is lost repeated: by --confirm, or, where
-// somebody sits at a terminal, by asking.
+// confirmer makes the user repeat the name of what will be lost: by --confirm or, on a
+// terminal, by a question.
 type confirmer struct {
 	in       io.Reader
 	terminal bool
@@ -28,7 +28,7 @@ func (confirmer) addFlag(c *cobra.Command, into *string, what string) {
 	c.Flags().StringVar(into, "confirm", "", "repeat the exact `NAME` of the "+what+"; on a terminal, engine asks for it")
 }
 
-// require refuses unless the name was repeated. lost says what happens.
+// require returns an error unless the name was repeated. lost says what will be lost.
 func (f confirmer) require(c *cobra.Command, confirmed, name, lost string) error {
 	if !c.Flags().Changed("confirm") {
 		if !f.terminal {

@@ -60,7 +60,7 @@ const (
 	verifyViews  verifyFlag = "views"
 )
 
-// sizeUnits are what a size can be given in.
+// sizeUnits are the units of a size.
 var sizeUnits = []struct {
 	name  string
 	shift uint

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/term"
 )
 
-// lineWidth is how many columns a line has on a terminal, and 0 elsewhere:
-// what goes into a file is read by grep, too, and stays on its line.
+// lineWidth is the width of the terminal in columns, and 0 if out is no terminal: lines
+// in a file are not folded, so that grep finds them.
 func lineWidth(out io.Writer) int {
 	file, isFile := out.(*os.File)
 	if !isFile {
@@ -20,13 +20,13 @@ func lineWidth(out io.Writer) int {
 	case err != nil:
 		return 0
 	case width <= 0:
-		return 80 // a terminal that does not know, a serial line for one
+		return 80 // unknown to the terminal, such as a serial line
 	}
 	return width
 }
 
-// fold breaks lines that are wider than width between words. What is broken
-// off stands a little further to the right than its line begins.
+// fold breaks lines that are wider than width, between words. Continuation lines are
+// indented by 4 more columns.
 func fold(text string, width int) string {
 	if width == 0 {
 		return text

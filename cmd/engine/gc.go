@@ -9,8 +9,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// garbageResult is what gc prints as JSON: what was found or, with removed true,
-// what was removed. What stays says why.
+// garbageResult is what gc prints as JSON: what was found or, if removed is true, what
+// was removed. stays is the reason to keep it.
 type garbageResult struct {
 	verdict
 	Removed bool            `json:"removed"`
@@ -83,7 +83,7 @@ func newGarbageResult(g rebuild.Garbage, removed bool, failure error) garbageRes
 
 func garbageText(found, removed rebuild.Garbage, yes bool) string {
 	if found.Store.UUID == "" {
-		return "" // the error says it all
+		return "" // the host was not listed
 	}
 	var text strings.Builder
 	all := len(found.Lvols) + len(found.Opened)

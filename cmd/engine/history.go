@@ -38,11 +38,11 @@ type pastRebuild struct {
 	DurationMS   int64       `json:"durationMs"`
 	Sealed       []string    `json:"sealed"` // by a rebuild that did not end
 
-	Served  []sourceLine  `json:"served,omitempty"`  // by each source, where there were several
+	Served  []sourceLine  `json:"served,omitempty"`  // by each source, if there were several
 	Deleted []deletedLine `json:"deleted,omitempty"` // lvols of the destination
 }
 
-// outcomeRunning is of a rebuild whose process has the journal open.
+// outcomeRunning is the outcome of a rebuild whose process has the journal open.
 const outcomeRunning = "running"
 
 type pastEntry struct {
@@ -76,8 +76,8 @@ while a rebuild writes it.`,
 	return commandOut{Command: c}
 }
 
-// knownSealings reads a journal that somebody else may have open. One that is not
-// there yet knows nothing.
+// knownSealings reads the sealings in a journal, which another process may have open.
+// There are none if the file does not exist.
 func knownSealings(path string) ([]rebuild.Sealing, error) {
 	if path == "" {
 		return nil, nil
@@ -95,8 +95,8 @@ func knownSealings(path string) ([]rebuild.Sealing, error) {
 	return known, err
 }
 
-// pastOf puts the beginnings and ends of runs together, in the order in which they
-// ended; those that have no end come last.
+// pastOf makes a rebuild of the entries of each run, in the order in which the runs
+// ended; those without an end come last.
 func pastOf(read journalfile.Contents, replica string) []pastRebuild {
 	past := []pastRebuild{}
 	begun := make(map[rebuild.Run]pastRebuild)
@@ -134,7 +134,7 @@ func pastOf(read journalfile.Contents, replica string) []pastRebuild {
 	return past
 }
 
-// end adds how it ended.
+// end adds the entry of its end.
 func (r *pastRebuild) end(at time.Time, end rebuild.Ended) {
 	r.Outcome, r.Error, r.BackingImage, r.Full = end.Outcome, end.Error, end.Image, end.Full
 	r.Warnings = append(r.Warnings, end.Warnings...)
@@ -153,7 +153,7 @@ func (r *pastRebuild) end(at time.Time, end rebuild.Ended) {
 	}
 }
 
-// headline is the first line of what is told of a rebuild.
+// headline is the first line of a rebuild.
 func (r pastRebuild) headline() string {
 	on := fmt.Sprintf("replica %s on lvstore %s", r.Replica, r.Lvstore)
 	switch r.Outcome {

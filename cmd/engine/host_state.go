@@ -4,8 +4,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// hostState is what tree and replica list print as JSON: a store, and whose
-// everything on it is.
+// hostState is what tree and replica list print as JSON: a store and all of its lvols,
+// by what they belong to.
 type hostState struct {
 	verdict
 	Store    storeState      `json:"store"`
@@ -24,10 +24,10 @@ type storeState struct {
 	FreeClusters  uint64 `json:"freeClusters"`
 }
 
-// treeState is a replica as it stands.
+// treeState is a replica in its present state.
 type treeState struct {
 	Name      string      `json:"name"`
-	Image     string      `json:"backingImage"` // by lineage or record; "none"; "": not known
+	Image     string      `json:"backingImage"` // by lineage or record; "none"; "": unknown
 	Head      *lvolState  `json:"head"`         // null: there is none
 	Snapshots []snapState `json:"snapshots"`
 	InFlight  []lvolState `json:"inFlight"`
@@ -38,9 +38,9 @@ type lvolState struct {
 	Parent            string `json:"parent"`
 	Size              uint64 `json:"size"`
 	AllocatedClusters uint64 `json:"allocatedClusters"`
-	Degraded          bool   `json:"degraded,omitempty"` // the rest, but for the name, is unknown
+	Degraded          bool   `json:"degraded,omitempty"` // everything but the name is unknown
 
-	UsedBy *userState `json:"usedBy,omitempty"` // there is none: nobody
+	UsedBy *userState `json:"usedBy,omitempty"` // none: not in use
 }
 
 func newLvolState(name string, parent rebuild.Parent, l rebuild.Lvol) lvolState {
@@ -65,7 +65,7 @@ type imageState struct {
 	SHA512            string   `json:"sha512"`
 	Size              uint64   `json:"size"`
 	AllocatedClusters uint64   `json:"allocatedClusters"`
-	Users             []string `json:"users"` // names of the lvols that hang on it
+	Users             []string `json:"users"` // names of its clones
 }
 
 type lvolNameState struct {

@@ -19,11 +19,11 @@ type importResult struct {
 	Name         string `json:"name"`
 	Format       string `json:"format"` // raw or qcow2
 	UUID         string `json:"uuid"`
-	SHA512       string `json:"sha512"`       // of the content; "": there is none
+	SHA512       string `json:"sha512"`       // of the content; "": not computed
 	Bytes        uint64 `json:"bytes"`        // of the content
 	Size         uint64 `json:"size"`         // of the lvol
 	WrittenBytes uint64 `json:"writtenBytes"` // whole clusters that are not all zero
-	Lvol         string `json:"lvol"`         // its name; "": there is none
+	Lvol         string `json:"lvol"`         // its name; "": there is no lvol
 	Recorded     bool   `json:"recorded"`     // UUID and SHA-512 are recorded on the host
 	DurationMS   int64  `json:"durationMs"`
 
@@ -38,7 +38,7 @@ type imagesResult struct {
 }
 
 type imageLine struct {
-	Name              string             `json:"name"` // "" of one in flight, whose name does not tell
+	Name              string             `json:"name"` // "" if it is in flight: its lvol's name does not tell
 	Lvol              string             `json:"lvol"`
 	State             rebuild.ImageState `json:"state"`
 	UUID              string             `json:"uuid"`
@@ -56,7 +56,7 @@ type checkResult struct {
 	Expected string `json:"expected"` // the SHA-512 that was compared with
 	Recorded string `json:"recorded"` // the one that the host records
 	SHA512   string `json:"sha512"`   // of what was read
-	Bytes    uint64 `json:"bytes"`    // so many have that SHA-512; all after them are zero
+	Bytes    uint64 `json:"bytes"`    // number of bytes with that SHA-512; all after them are zero
 	Size     uint64 `json:"size"`     // of the lvol
 }
 
@@ -175,7 +175,7 @@ func (k imageCommands) add() *cobra.Command {
 	return c
 }
 
-// checksumFlag says of what a checksum is recorded.
+// checksumFlag is --checksum.
 type checksumFlag string
 
 const (
@@ -192,7 +192,7 @@ const (
 	formatQcow2            = formatFlag(imagefile.Qcow2)
 )
 
-// openImage opens an image file. Nothing has changed when it cannot be.
+// openImage opens an image file. Its errors are refusals: no host was changed.
 func openImage(ctx context.Context, path string, format formatFlag) (*imagefile.File, error) {
 	if format == formatAuto {
 		format = ""
@@ -207,15 +207,15 @@ func openImage(ctx context.Context, path string, format formatFlag) (*imagefile.
 	return file, nil
 }
 
-// refusedFile is an rebuild.ErrRefused of a file that the use case has not seen.
+// refusedFile is a rebuild.ErrRefused that the command itself returns.
 type refusedFile struct{ error }
 
 func (r *refusedFile) Unwrap() error        { return r.error }
 func (r *refusedFile) Is(target error) bool { return target == rebuild.ErrRefused }
 
-// contentSum is what the content of a file with that SHA-512 has to have. That of a
-// qcow2 file says nothing of its content, so the file is looked at here. So it is
-// where the content is not to be summed.
+// contentSum returns the SHA-512 that the import has to check, for a file with that
+// SHA-512. It checks the file itself and returns "" where the content has another
+// checksum (qcow2), or where none is computed.
 func contentSum(ctx context.Context, file *imagefile.File, sum string, sums checksumFlag) (string, error) {
 	if sum == "" || file.Format == imagefile.Raw && sums == checksumContent {
 		return sum, nil
@@ -318,7 +318,7 @@ func orDash(text string) string {
 	return text
 }
 
-// shortSum is as much of a checksum as people compare.
+// shortSum is the beginning of a checksum, enough for people to compare.
 func shortSum(sum string) string {
 	if len(sum) > 16 {
 		return sum[:16] + "…"

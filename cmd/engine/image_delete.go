@@ -8,11 +8,11 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// goneResult is what image delete prints as JSON.
-type goneResult struct {
+// deletedImage is what image delete prints as JSON.
+type deletedImage struct {
 	verdict
 	Name              string `json:"name"`
-	UUID              string `json:"uuid"` // as recorded
+	UUID              string `json:"uuid"` // that the host records
 	Lvol              string `json:"lvol"` // its name; "": there is no such image
 	Size              uint64 `json:"size"`
 	AllocatedClusters uint64 `json:"allocatedClusters"`
@@ -55,7 +55,7 @@ hosts keep theirs.
 				text = fmt.Sprintf("deleted backing image %s: %s\n", name, count(image.Lvol.Own.Count, "cluster"))
 			}
 			l := image.Lvol
-			return k.s.conclude(output, err, goneResult{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
+			return k.s.conclude(output, err, deletedImage{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")

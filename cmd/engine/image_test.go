@@ -306,7 +306,7 @@ func TestImageDeleteNeedsConfirmation(t *testing.T) {
 	require.Equal(t, before, w.stores())
 
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
-	var got goneResult
+	var got deletedImage
 	told = w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "debian", "--output", "json")
 	require.Equal(t, exitDone, told.status, told.stdout)
 	asJSON(t, told, &got)

@@ -6,7 +6,7 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// inUseHelp is of the commands that change a replica.
+// inUseHelp is in the help of the commands that change a replica.
 const inUseHelp = `
 A replica in use is refused before anything is changed: its head is exported, a base
 of a RAID or claimed, and not by a run of this engine. --in-use allows the change;
@@ -19,7 +19,7 @@ func addInUse(c *cobra.Command, allowed *bool) {
 	c.Flags().BoolVar(allowed, "in-use", false, "change a replica even if it is exported, a base of a RAID or claimed")
 }
 
-// userState is who uses an lvol.
+// userState is a user of an lvol.
 type userState struct {
 	Kind     string `json:"kind"` // export, raid or claim
 	Name     string `json:"name"` // the NQN, the RAID's name, the type of the claim

@@ -1,5 +1,5 @@
-// Command engine rebuilds replicas of SPDK volumes, on real targets and, to
-// look at, in memory.
+// Command engine rebuilds replicas of SPDK volumes on SPDK targets, and simulates
+// rebuilds in memory.
 package main
 
 import (
@@ -30,8 +30,8 @@ func main() {
 	os.Exit(run(untilInterrupted(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// untilInterrupted is a context that the first signal ends, which leaves things tidy.
-// A second one ends the program, however soon it comes.
+// untilInterrupted returns a context that the first signal cancels, so that the command
+// cleans up. A second signal ends the program at once.
 func untilInterrupted() context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -48,14 +48,13 @@ func untilInterrupted() context.Context {
 	return ctx
 }
 
-// interrupted is why a command ends after the first signal.
+// interrupted is the cause of the context after the first signal.
 type interrupted struct{}
 
 func (interrupted) Error() string        { return "interrupted; run it again to continue" }
 func (interrupted) Is(target error) bool { return target == context.Canceled }
 
-// run is main with everything from outside given; options replace parts of the
-// program.
+// run is main without globals; options replace parts of the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, options ...fx.Option) int {
 	var telling sync.Mutex
 	ctx = rebuild.OnWaiting(ctx, func(text string) {
@@ -71,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, options .
 	if err == nil {
 		return exitDone
 	}
-	if quiet := (*saidAlready)(nil); !errors.As(err, &quiet) {
+	if quiet := (*printedError)(nil); !errors.As(err, &quiet) {
 		fmt.Fprintln(stderr, "engine: "+oneLine(err))
 	}
 	bad := (*scenario.Error)(nil)
@@ -82,15 +81,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, options .
 	return exitFailed
 }
 
-// usageError is a command line that cannot be carried out.
+// usageError is an error in the command line.
 type usageError struct{ problem string }
 
 func (u *usageError) Error() string { return u.problem }
 
 func badUsage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// saidAlready is a failure that the output on stdout tells in full.
-type saidAlready struct{ error }
+// printedError is a failure that the output on stdout has already.
+type printedError struct{ error }
 
-// oneLine keeps an error to the one line that it gets.
+// oneLine is the error on one line.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

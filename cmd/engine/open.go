@@ -10,7 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// openedHost is a host for the time of a command.
+// openedHost is a host that a command uses.
 type openedHost interface {
 	rebuild.Host
 
@@ -18,7 +18,7 @@ type openedHost interface {
 	Close() error
 }
 
-// opener opens the host that an address leads to.
+// opener opens the host of an address.
 type opener func(ctx context.Context, at address) (openedHost, error)
 
 func newOpener(log *zap.Logger) opener {
@@ -31,13 +31,13 @@ func newOpener(log *zap.Logger) opener {
 	}
 }
 
-// with opens a host for a while.
+// with calls use with an open host, and closes it.
 func (open opener) with(ctx context.Context, at address, use func(openedHost) error) error {
 	host, err := open(ctx, at)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = host.Close() }() // nothing more is asked of it
+	defer func() { _ = host.Close() }() // no call is under way
 	return use(host)
 }
 
@@ -52,9 +52,9 @@ func (f *imageFlags) add(c *cobra.Command, usage string) {
 	c.Flags().BoolVar(&f.none, "no-image", false, "the volume has no backing image")
 }
 
-// said is what was said of the image; an empty name is a mistake, not "not
-// known".
-func (f imageFlags) said(c *cobra.Command) (rebuild.Image, error) {
+// image is the image that the flags name, or the zero Image if none is given. An empty
+// name is an error.
+func (f imageFlags) image(c *cobra.Command) (rebuild.Image, error) {
 	named := c.Flags().Changed("image")
 	switch {
 	case named && f.none:

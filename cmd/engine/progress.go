@@ -10,8 +10,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// progressLine shows how far the copies are: on a terminal one line that is
-// drawn over, elsewhere a line now and then.
+// progressLine shows the progress of the copies: on a terminal as one line that is
+// redrawn, elsewhere as a line every few seconds.
 type progressLine struct {
 	out      io.Writer
 	terminal bool
@@ -48,7 +48,7 @@ func (p *progressLine) update(e rebuild.Event) {
 	p.drawn = true
 }
 
-// clear makes room for a line that stays.
+// clear removes the line from the terminal.
 func (p *progressLine) clear() {
 	if p.drawn {
 		fmt.Fprint(p.out, "\r\033[K")
@@ -71,8 +71,8 @@ func progressText(e rebuild.Event) string {
 	return text
 }
 
-// terminalLine is shorter than the terminal is wide: a line that wraps cannot be drawn
-// over. The bar makes room for the text.
+// terminalLine is narrower than the terminal: a line that wraps cannot be redrawn. The
+// bar takes the space that the text leaves.
 func terminalLine(e rebuild.Event, width int) string {
 	const longest, shortest = 30, 5
 	text := "  " + progressText(e)
@@ -90,5 +90,5 @@ func bar(done, total uint64, width int) string {
 	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", width-filled) + "]"
 }
 
-// Observe implements rebuild.Observer, for work that has nothing else to tell.
+// Observe implements rebuild.Observer, for runs of which only the progress is shown.
 func (p *progressLine) Observe(e rebuild.Event) { p.update(e) }

@@ -14,11 +14,11 @@ import (
 	"github.com/rootgraft/rebuild/journalfile"
 )
 
-// reservePercent of the destination's store stays free: thin volumes
-// overcommit, and a full store starves the healthy replicas on it.
+// reservePercent of the destination's store is kept free: thin volumes overcommit, and
+// on a full store writes to healthy replicas fail.
 const reservePercent = 1
 
-// rebuildFlags are what plan and rebuild share.
+// rebuildFlags are the flags of both plan and rebuild.
 type rebuildFlags struct {
 	sources          []string
 	destination      string
@@ -52,7 +52,7 @@ const addressHelp = `
 An ADDRESS is ` + addressForm + `.
 listen is where the host receives data; default 127.0.0.1:20001-20400.`
 
-func newPlan(s streams, engine *rebuild.Engine, open opener) planCommand {
+func newPlan(s streams, engine *rebuild.Engine, open opener) commandOut {
 	var flags rebuildFlags
 	c := &cobra.Command{
 		Use:   "plan",
@@ -80,7 +80,7 @@ yet (--no-checksums avoids that).
 	}
 	flags.add(c)
 	c.Flags().StringVar(&flags.confirmed, "confirm", "", "plan what rebuild would do with --confirm `NAME`")
-	return planCommand{c}
+	return commandOut{Command: c}
 }
 
 func planText(plan rebuild.Plan) string {
@@ -95,7 +95,7 @@ func planText(plan rebuild.Plan) string {
 	return text.String()
 }
 
-func newRebuild(s streams, engine *rebuild.Engine, open opener, confirm confirmer, log *zap.Logger) rebuildCommand {
+func newRebuild(s streams, engine *rebuild.Engine, open opener, confirm confirmer, log *zap.Logger) commandOut {
 	var flags rebuildFlags
 	parallel := rebuild.DefaultParallel
 	var bandwidth sizeFlag
@@ -152,10 +152,10 @@ snapshot of it.
 	c.Flags().Var(&bandwidth, "bandwidth", "limit of all copies together, in bytes per second, such as 100MiB")
 	c.Flags().IntVar(&parallel, "parallel", parallel, "number of copies at once; with 1, operations run one after the other")
 	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof, verifyViews), "verify", "check cluster counts, or maps and checksums, or every byte")
-	return rebuildCommand{c}
+	return commandOut{Command: c}
 }
 
-// rebuilding is what a rebuild needs besides its request.
+// rebuilding runs a rebuild and prints its result.
 type rebuilding struct {
 	s       streams
 	engine  *rebuild.Engine
@@ -165,7 +165,7 @@ type rebuilding struct {
 // run rebuilds and prints how it went. On a terminal it asks before it overwrites what
 // may be the only copy of something.
 func (r rebuilding) run(c *cobra.Command, request rebuild.Request, output outputFlag) error {
-	show := newStory(r.s.out)
+	show := newPrinter(r.s.out)
 	if output == outputText {
 		if err := show.before(c.Context(), request); err != nil {
 			return err
@@ -184,16 +184,16 @@ func (r rebuilding) run(c *cobra.Command, request rebuild.Request, output output
 	if output == outputText {
 		show.after(report, result)
 		if err != nil {
-			err = &saidAlready{err}
+			err = &printedError{err}
 		}
 	}
 	return r.s.conclude(output, err, result, "")
 }
 
-// withRequest opens all hosts for a while.
+// withRequest opens all hosts, calls use with the request, and closes them.
 func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, use func(rebuild.Request) error) error {
 	if len(flags.sources) == 0 {
-		flags.sources = []string{""} // which says what is missing
+		flags.sources = []string{""} // its error says what is missing
 	}
 	var sources []address
 	for i, text := range flags.sources {
@@ -220,7 +220,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 		}
 		request.Options.Overwrite = flags.confirmed
 	}
-	if request.Image, err = flags.image.said(c); err != nil {
+	if request.Image, err = flags.image.image(c); err != nil {
 		return err
 	}
 	request.MoreSources = make([]rebuild.Site, len(sources)-1)
@@ -233,7 +233,7 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 		case err != nil:
 			return s.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
 		}
-		defer func() { _ = host.Close() }() // nothing more is asked of it
+		defer func() { _ = host.Close() }() // no call is under way
 		site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
 		switch i {
 		case 0:
@@ -247,18 +247,18 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	return use(request)
 }
 
-// unreachable is the host of one of several sources that could not be opened. It
-// is passed over while another one is there, for what its List says.
+// unreachable stands for the host of one of several sources that could not be opened.
+// The engine passes it over for the error of its List, if another source is usable.
 type unreachable struct {
-	rebuild.Host // nothing else is asked of it
+	rebuild.Host // nil: the engine calls List first
 
 	err error
 }
 
 func (u *unreachable) Close() error { return nil }
 
-// List implements rebuild.Looker. Trying again does not open it, so it is no error
-// that may pass.
+// List implements rebuild.Looker. A retry would not open the host, so the error wraps
+// no kind that is retried.
 func (u *unreachable) List(context.Context) (rebuild.Listing, error) {
 	return rebuild.Listing{}, errors.New(oneLine(u.err))
 }

@@ -73,7 +73,7 @@ failed, or something is still wrong.
 			state := newRepairState(report, dryRun, err)
 			text := repairText(report, dryRun, err)
 			if err == nil && len(report.Violations) > 0 {
-				err = &saidAlready{errors.New("something is still wrong")}
+				err = &printedError{errors.New("something is still wrong")}
 			}
 			return s.conclude(output, err, state, text)
 		},
@@ -101,7 +101,7 @@ func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (requ
 		places = append(places, healthy)
 		request.Healthy.Replica = healthy.replica
 	}
-	request.Image, err = image.said(c)
+	request.Image, err = image.image(c)
 	return request, places, err
 }
 

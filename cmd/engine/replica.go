@@ -13,11 +13,11 @@ import (
 // replicaResult is what replica create prints as JSON.
 type replicaResult struct {
 	verdict
-	Replica *treeState `json:"replica"` // null: it was not made
+	Replica *treeState `json:"replica"` // null: it was not created
 }
 
-// removalResult is what replica delete prints as JSON: plan says what was to be
-// deleted, in the order in which it is.
+// removalResult is what replica delete prints as JSON. The plan lists what was to be
+// deleted, in that order.
 type removalResult struct {
 	verdict
 	Plan []planEntry `json:"plan"`
@@ -52,7 +52,7 @@ no space until it is written to.
 			if err != nil {
 				return err
 			}
-			said, err := image.said(c)
+			said, err := image.image(c)
 			switch {
 			case err != nil:
 				return err
@@ -106,13 +106,6 @@ A HOST is ` + hostAddressForm + `.`,
 }
 
 // listText is surveyText with a table instead of trees.
-func sizeText(l rebuild.Lvol) string {
-	if l.Degraded {
-		return degradedText
-	}
-	return bytesText(l.Size)
-}
-
 func listText(survey rebuild.Survey) string {
 	rest := survey
 	rest.Replicas = nil
@@ -143,7 +136,7 @@ func listText(survey rebuild.Survey) string {
 	return strings.Replace(text, "\nno replicas\n", "\n"+table.String(), 1)
 }
 
-// stateWords is a replica's state in a word or two.
+// stateWords describes a replica's state in a few words.
 func stateWords(audit rebuild.ReplicaAudit) string {
 	state := "whole"
 	for _, v := range audit.Violations {
@@ -161,7 +154,7 @@ func stateWords(audit rebuild.ReplicaAudit) string {
 	return state
 }
 
-// useWords is who uses a replica, behind its state.
+// useWords names the user of a replica, to follow its state.
 func useWords(r rebuild.Replica) string {
 	for _, l := range append(r.Views(), r.InFlight...) {
 		if l.UsedBy.Any() && (r.Head == nil || l.UUID == r.Head.UUID || !r.Head.UsedBy.Any()) {

@@ -8,8 +8,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// result is what simulate, plan and rebuild print as JSON. Its field names are
-// a promise.
+// result is what simulate, plan and rebuild print as JSON. Its field names are part of
+// the public interface.
 type result struct {
 	verdict
 	Plan        []planEntry     `json:"plan"`
@@ -21,15 +21,15 @@ type result struct {
 	CopiedBytes uint64          `json:"copiedBytes"`
 	LocalBytes  uint64          `json:"localBytes"`
 	DurationMS  int64           `json:"durationMs"`
-	Deleted     []deletedLine   `json:"deleted"`           // of the destination: by a plan that is to be, by a rebuild that was
-	Sources     []sourceLine    `json:"sources,omitempty"` // where there are several
+	Deleted     []deletedLine   `json:"deleted"`           // of the destination: that a plan deletes, or a rebuild has deleted
+	Sources     []sourceLine    `json:"sources,omitempty"` // if there are several
 }
 
-// deletedLine is an lvol that goes or is gone.
+// deletedLine is an lvol that is or was deleted.
 type deletedLine struct {
 	Name     string `json:"lvol"`
 	Clusters uint64 `json:"clusters"`           // of its own
-	Degraded bool   `json:"degraded,omitempty"` // so its clusters are not known
+	Degraded bool   `json:"degraded,omitempty"` // so its clusters are unknown
 }
 
 func deletedLines(all []rebuild.Deletion) []deletedLine {
@@ -40,7 +40,7 @@ func deletedLines(all []rebuild.Deletion) []deletedLine {
 	return lines
 }
 
-// deletedText is the line for people.
+// deletedText is all of them on one line.
 func deletedText(all []deletedLine) string {
 	var clusters uint64
 	names := make([]string, len(all))
@@ -54,13 +54,13 @@ func deletedText(all []deletedLine) string {
 	return fmt.Sprintf("deleted %s with %s: %s", count(uint64(len(all)), "lvol"), count(clusters, "cluster"), strings.Join(names, ", "))
 }
 
-// sourceLine is what one of several sources was good for.
+// sourceLine describes what one of several sources did.
 type sourceLine struct {
 	Replica     string   `json:"replica"`
-	Lvstore     string   `json:"lvstore"` // "": its host was never seen
+	Lvstore     string   `json:"lvstore"` // "": its host was never listed
 	State       string   `json:"state"`
 	Reason      string   `json:"reason"`
-	Snapshots   []string `json:"snapshots"` // whose copies it served; backing-image:NAME is the image
+	Snapshots   []string `json:"snapshots"` // that were copied from it; backing-image:NAME is the image
 	CopiedBytes uint64   `json:"copiedBytes"`
 }
 
@@ -75,7 +75,7 @@ func newSourceLine(s rebuild.Served, image string) sourceLine {
 	return line
 }
 
-// text is the line for people.
+// text is the source on one line.
 func (l sourceLine) text() string {
 	copies := "1 copy"
 	if n := len(l.Snapshots); n != 1 {
@@ -97,8 +97,8 @@ type planEntry struct {
 	Deleted  uint64         `json:"deletedClusters"`
 }
 
-// replicaState is a replica and what else is on its store. In-flight lvols of
-// the replica are among the others, by their full names.
+// replicaState is a replica and all other lvols on its store. The replica's lvols in
+// flight are among the others, by their full names.
 type replicaState struct {
 	BackingImage string          `json:"backingImage"` // "": it is not on the host
 	Head         *headState      `json:"head"`         // null: there is none
@@ -149,11 +149,11 @@ func newResult(report rebuild.Report, failure error) result {
 	return r
 }
 
-// newReplicaState tells what is on a store, as far as it was seen.
+// newReplicaState describes a replica as it was last listed.
 func newReplicaState(r rebuild.Replica, image rebuild.Image, read rebuild.Views) replicaState {
 	state := replicaState{Snapshots: []snapshotState{}, Others: []otherState{}}
 	if r.Store.UUID == "" {
-		return state // nothing was seen
+		return state // it was never listed
 	}
 	imageUUID := ""
 	if name, ok := image.Name(); ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
-// simulated is what simulate prints as JSON: the last run's result, and a line for
+// simulated is what simulate prints as JSON: the result of the last run, and a line for
 // each run.
 type simulated struct {
 	result
@@ -18,7 +18,7 @@ type simulated struct {
 	Runs []runLine `json:"runs"`
 }
 
-// runLine is one run of a simulation. Its field names are a promise.
+// runLine is one run of a simulation. Its field names are part of the public interface.
 type runLine struct {
 	Outcome     rebuild.Outcome `json:"outcome"`
 	Error       string          `json:"error"`
@@ -40,7 +40,7 @@ type played struct {
 	trouble *scenario.Trouble
 }
 
-// play rebuilds once.
+// play runs one rebuild.
 func (s *simulation) play(ctx context.Context, n int) played {
 	p := played{sealed: []string{}, struck: []string{}}
 	request := s.request
@@ -59,7 +59,7 @@ func (s *simulation) play(ctx context.Context, n int) played {
 	p.trouble.End()
 	p.local = s.world.Destination.CopiedLocally() - before
 	if at := p.trouble.Crashed(); at != nil {
-		// Nobody is left who could say more.
+		// The engine is gone: it reports nothing more.
 		p.report.Outcome, p.failure = rebuild.OutcomeFailed, at
 	}
 	return p
@@ -85,8 +85,8 @@ func (p played) line() runLine {
 	return line
 }
 
-// faults says what is to go wrong.
-func (s *story) faults(all []scenario.Fault) {
+// faults lists the faults of the scenario.
+func (s *printer) faults(all []scenario.Fault) {
 	if len(all) == 0 {
 		return
 	}
@@ -96,24 +96,24 @@ func (s *story) faults(all []scenario.Fault) {
 	}
 }
 
-// strike tells a fault as it strikes.
-func (s *story) strike(f scenario.Fault) {
-	s.telling.Lock()
-	defer s.telling.Unlock()
+// strike reports a fault as it strikes.
+func (s *printer) strike(f scenario.Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.progress.clear()
 	s.printf("  fault    %s\n", f)
 }
 
-// failed says why a run ended that others come after.
-func (s *story) failed(failure error) {
+// failed prints the error of a run that another run follows.
+func (s *printer) failed(failure error) {
 	if failure != nil {
 		s.progress.clear()
 		s.printf("%s", fold("  failed   "+oneLine(failure)+"\n", lineWidth(s.out)))
 	}
 }
 
-// runs tells several runs side by side.
-func (s *story) runs(all []runLine) {
+// runs prints a table of all runs, if there are several.
+func (s *printer) runs(all []runLine) {
 	if len(all) < 2 {
 		return
 	}

@@ -54,7 +54,7 @@ interrupted.`,
 	return commandOut{Command: c}
 }
 
-// socketPaths refuses what cannot be the paths of one socket each.
+// socketPaths refuses paths that are empty or given twice.
 func socketPaths(paths []string) ([]string, error) {
 	if len(paths) == 0 {
 		return nil, badUsage("--socket is missing: expected the path of a target's socket")
@@ -76,8 +76,8 @@ func socketPaths(paths []string) ([]string, error) {
 	return paths, nil
 }
 
-// runTargets runs one target a socket until the context ends. A target that ends by
-// itself ends them all.
+// runTargets runs one target per socket until the context ends. A target that fails ends
+// them all.
 func runTargets(ctx context.Context, s streams, config simtarget.Config, paths []string) (err error) {
 	fabric := simtarget.NewFabric()
 	var targets []*simtarget.Target

@@ -13,7 +13,7 @@ import (
 	"github.com/rootgraft/rebuild/memhost"
 )
 
-func newSimulate(s streams, engine *rebuild.Engine) simulateCommand {
+func newSimulate(s streams, engine *rebuild.Engine) commandOut {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "simulate FILE",
@@ -42,13 +42,13 @@ docs/scenarios.md describes the format; examples/ has scenarios to start from.`,
 			}
 			var failure error
 			if outcome.Error != "" || len(outcome.Violations) > 0 {
-				failure = &saidAlready{errors.New(outcome.Error)}
+				failure = &printedError{errors.New(outcome.Error)}
 			}
 			return s.conclude(output, failure, outcome, "")
 		},
 	}
 	output.add(c)
-	return simulateCommand{c}
+	return commandOut{Command: c}
 }
 
 // simulation plays the runs of a scenario.
@@ -56,7 +56,7 @@ type simulation struct {
 	engine  *rebuild.Engine
 	world   *scenario.World
 	request rebuild.Request
-	show    *story
+	show    *printer
 }
 
 func newSimulation(engine *rebuild.Engine, world *scenario.World, s streams, output outputFlag) *simulation {
@@ -70,9 +70,9 @@ func newSimulation(engine *rebuild.Engine, world *scenario.World, s streams, out
 	if world.Overwrite {
 		request.Options.Overwrite = world.DestinationReplica
 	}
-	show := newStory(s.out)
+	show := newPrinter(s.out)
 	if output == outputJSON {
-		show = newStory(io.Discard)
+		show = newPrinter(io.Discard)
 	}
 	return &simulation{engine: engine, world: world, request: request, show: show}
 }

@@ -13,14 +13,14 @@ import (
 // snapshotResult is what snapshot create prints as JSON.
 type snapshotResult struct {
 	verdict
-	Snapshot *snapState `json:"snapshot"` // null: it was not taken
+	Snapshot *snapState `json:"snapshot"` // null: it was not created
 }
 
 // mergeResult is what snapshot delete prints as JSON.
 type mergeResult struct {
 	verdict
 	Snapshot   string `json:"snapshot"`
-	MergedInto string `json:"mergedInto"` // an lvol's name; "": nothing hung on it
+	MergedInto string `json:"mergedInto"` // an lvol's name; "": it had no children
 }
 
 // revertResult is what snapshot revert prints as JSON.
@@ -28,10 +28,10 @@ type revertResult struct {
 	verdict
 	Snapshot     string `json:"snapshot"`
 	Size         uint64 `json:"size"`         // of the new head, in bytes
-	LostClusters uint64 `json:"lostClusters"` // that the old head had of its own
+	LostClusters uint64 `json:"lostClusters"` // of the old head's own
 }
 
-// othersHelp: one replica is all that these commands see.
+// othersHelp is in the help of the commands that change one replica of a volume.
 const othersHelp = `
 Only this replica is changed. Do the same to the volume's other replicas, or they
 will differ.
@@ -56,8 +56,8 @@ type snapshotCommands struct {
 	confirm confirmer
 }
 
-// snapshotAt reads ADDRESS NAME. Which names there are, the host says: one that no
-// new snapshot may have may be there already.
+// snapshotAt parses ADDRESS NAME. It does not check the name as that of a new snapshot:
+// an existing one may have any name.
 func snapshotAt(args []string) (address, string, error) {
 	at, err := readAddress("ADDRESS", args[0], namesReplica)
 	if err != nil {

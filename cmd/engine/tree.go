@@ -8,8 +8,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// drawTree draws a replica for people: what hangs on what, from the image or
-// from nothing on. A broken one is a forest.
+// drawTree draws a replica as text, each lvol below its parent. A broken replica is a
+// forest.
 func drawTree(r rebuild.Replica) string {
 	d := &drawing{replica: r, children: make(map[string][]rebuild.Lvol), short: make(map[string]string)}
 	for _, s := range r.Snapshots {
@@ -40,21 +40,21 @@ func drawTree(r rebuild.Replica) string {
 
 type drawing struct {
 	replica  rebuild.Replica
-	children map[string][]rebuild.Lvol // by the parent's UUID, or by what is there instead of one
+	children map[string][]rebuild.Lvol // by the parent's UUID, or by its name if the store does not have it
 	short    map[string]string         // names by UUID
 	text     strings.Builder
 }
 
 func (d *drawing) add(l rebuild.Lvol, short string) {
 	d.short[l.UUID] = short
-	under := l.Parent
-	if under == "" {
-		under = d.replica.ParentOf(l).String() // outside of the store, unknown, or nothing
+	parent := l.Parent
+	if parent == "" {
+		parent = d.replica.ParentOf(l).String() // outside of the store, unknown, or none
 	}
-	d.children[under] = append(d.children[under], l)
+	d.children[parent] = append(d.children[parent], l)
 }
 
-// title is what roots hang on.
+// title is the line above the children of a parent outside of the replica.
 func (d *drawing) title(uuid string) string {
 	first := d.children[uuid][0]
 	switch parent := d.replica.ParentOf(first); {
@@ -67,11 +67,11 @@ func (d *drawing) title(uuid string) string {
 	}
 }
 
-// maxIndent is how many levels are moved to the right. What lies deeper stands
-// below each other, and names what it hangs on.
+// maxIndent is the number of levels that are indented. Deeper ones are not, and name
+// their parent.
 const maxIndent = 8
 
-// branch draws what hangs on an lvol, without recursion: chains can be long.
+// branch draws the descendants of an lvol, without recursion: chains can be long.
 func (d *drawing) branch(root string) {
 	type visit struct {
 		lvol   rebuild.Lvol
@@ -107,7 +107,7 @@ func (d *drawing) branch(root string) {
 	}
 }
 
-// before: by creation, the head last.
+// before orders siblings by creation, the head last.
 func (d *drawing) before(a, b rebuild.Lvol) bool {
 	if (a.Name == d.replica.Name) != (b.Name == d.replica.Name) {
 		return b.Name == d.replica.Name
@@ -118,16 +118,23 @@ func (d *drawing) before(a, b rebuild.Lvol) bool {
 	return a.Name < b.Name
 }
 
-// degradedText stands in place of the size and the clusters of an lvol that cannot tell
-// them.
+// degradedText replaces size and clusters of an lvol whose size and clusters are unknown.
 const degradedText = "degraded"
 
-// lvolText is an lvol on one line, by that name.
+// lvolText describes an lvol on one line, under that name.
 func lvolText(name string, l rebuild.Lvol) string {
 	if l.Degraded {
 		return name + "  " + degradedText
 	}
 	return fmt.Sprintf("%s  %s of %s", name, count(l.Own.Count, "cluster"), bytesText(l.Size)) + useText(l)
+}
+
+// sizeText is the size of an lvol, or that it is unknown.
+func sizeText(l rebuild.Lvol) string {
+	if l.Degraded {
+		return degradedText
+	}
+	return bytesText(l.Size)
 }
 
 func (d *drawing) describe(l rebuild.Lvol) string {
@@ -147,7 +154,7 @@ func (d *drawing) describe(l rebuild.Lvol) string {
 	return text + useText(l)
 }
 
-// useText is who uses an lvol.
+// useText names the user of an lvol.
 func useText(l rebuild.Lvol) string {
 	if !l.UsedBy.Any() {
 		return ""

@@ -33,7 +33,7 @@ flight. For an address without a replica it draws everything on the lvstore.
 	return commandOut{Command: c}
 }
 
-// surveyOf is what is on a host, or one replica of it.
+// surveyOf lists a host, or one replica of it.
 func surveyOf(c *cobra.Command, engine *rebuild.Engine, open opener, at address) (survey rebuild.Survey, err error) {
 	err = open.with(c.Context(), at, func(host openedHost) (err error) {
 		if at.replica == "" {
@@ -53,7 +53,7 @@ func drawReplica(r rebuild.Replica) string {
 	return "\nreplica " + r.Name + "\n" + indent(drawTree(r), "  ")
 }
 
-// surveyText tells a store to people.
+// surveyText is a store as text.
 func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bool) string {
 	if s.Store.UUID == "" {
 		return ""

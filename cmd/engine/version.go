@@ -10,12 +10,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// versionResult is what version prints as JSON; "" is not known.
+// versionResult is what version prints as JSON; "" is unknown.
 type versionResult struct {
 	verdict
 	Module    string `json:"module"`
 	Version   string `json:"version"`   // a tag, a pseudo-version, or (devel)
-	Revision  string `json:"revision"`  // of the repository that it was built in
+	Revision  string `json:"revision"`  // of the repository it was built in
 	RevisedAt string `json:"revisedAt"` // RFC 3339
 	Modified  bool   `json:"modified"`  // files differed from the revision
 	Go        string `json:"go"`        // that built it

@@ -16,7 +16,7 @@ import (
 // streams are where a command prints.
 type streams struct{ out, err io.Writer }
 
-// wire puts the program together. options replace parts of it.
+// wire builds the command line. options replace parts of it.
 func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error) {
 	var root *cobra.Command
 	graph := fx.New(
@@ -31,21 +31,13 @@ func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error
 	return root, graph.Err()
 }
 
-// newLogger logs to stderr, one line a message. What a command has to say it
-// prints itself; the log tells how it came about.
+// newLogger logs to stderr, one line per message. Commands print their results
+// themselves; the log is for debugging.
 func newLogger(s streams, level zap.AtomicLevel) *zap.Logger {
 	config := zap.NewProductionEncoderConfig()
 	config.EncodeTime = zapcore.ISO8601TimeEncoder
 	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(config), zapcore.Lock(zapcore.AddSync(s.err)), level))
 }
-
-// commands of the root, each a type of its own so that the graph can tell them
-// apart.
-type (
-	simulateCommand struct{ *cobra.Command }
-	planCommand     struct{ *cobra.Command }
-	rebuildCommand  struct{ *cobra.Command }
-)
 
 // commandOut adds a command to the root.
 type commandOut struct {
@@ -54,17 +46,14 @@ type commandOut struct {
 	Command *cobra.Command `group:"commands"`
 }
 
-// rootIn is what the root command is made of.
-type rootIn struct {
+// commandsIn are the commands of the root.
+type commandsIn struct {
 	fx.In
 
-	Simulate simulateCommand
-	Plan     planCommand
-	Rebuild  rebuildCommand
-	Others   []*cobra.Command `group:"commands"`
+	All []*cobra.Command `group:"commands"`
 }
 
-func newRoot(s streams, level zap.AtomicLevel, commands rootIn) *cobra.Command {
+func newRoot(s streams, level zap.AtomicLevel, commands commandsIn) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "engine",
 		Short: "Rebuild replicas of SPDK volumes, including their backing image",
@@ -88,12 +77,11 @@ replica, 2 bad usage or a bad file.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badUsage("%v", err) })
 	root.PersistentFlags().Var(levelFlag{level}, "log", "level of the log on stderr: debug, info, warn or error")
-	root.AddCommand(commands.Simulate.Command, commands.Plan.Command, commands.Rebuild.Command)
-	root.AddCommand(commands.Others...)
+	root.AddCommand(commands.All...)
 	return root
 }
 
-// aCommand refuses what is none of the command's own.
+// aCommand refuses arguments that name no subcommand.
 func aCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -118,8 +106,8 @@ func (l levelFlag) Set(text string) error {
 	return nil
 }
 
-// exactArgs is cobra's, as bad usage. An empty argument is one that a script
-// forgot to fill in.
+// exactArgs is cobra.ExactArgs with a usageError. It refuses empty arguments: a script
+// forgot to set a variable.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != len(names) {

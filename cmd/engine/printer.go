@@ -12,26 +12,26 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// story tells a rebuild to a person: what was there, what is planned and why,
-// how it goes, what is there then.
-type story struct {
+// printer prints a rebuild as text: the replicas before it, the plan, the progress, and
+// the result.
+type printer struct {
 	out      io.Writer
 	progress *progressLine
-	planned  string // the plan that was told last
+	planned  string // the plan that was printed last
 
-	telling sync.Mutex // a fault strikes at any time
+	mu sync.Mutex // for Observe and strike
 }
 
-func newStory(out io.Writer) *story {
-	return &story{out: out, progress: newProgressLine(out)}
+func newPrinter(out io.Writer) *printer {
+	return &printer{out: out, progress: newProgressLine(out)}
 }
 
-func (s *story) printf(format string, args ...any) { fmt.Fprintf(s.out, format, args...) }
+func (s *printer) printf(format string, args ...any) { fmt.Fprintf(s.out, format, args...) }
 
-func (s *story) heading(text string) { s.printf("\n%s\n", text) }
+func (s *printer) heading(text string) { s.printf("\n%s\n", text) }
 
-// before draws the replicas. One of several sources may not answer.
-func (s *story) before(ctx context.Context, r rebuild.Request) error {
+// before draws the replicas. One of several sources may fail to answer.
+func (s *printer) before(ctx context.Context, r rebuild.Request) error {
 	s.printf("Before\n")
 	type side struct {
 		what string
@@ -61,19 +61,19 @@ func (s *story) before(ctx context.Context, r rebuild.Request) error {
 	return nil
 }
 
-func (s *story) run(n, of int) {
+func (s *printer) run(n, of int) {
 	if of > 1 {
 		s.heading(fmt.Sprintf("Run %d of %d", n, of))
 	}
 }
 
 // Observe implements rebuild.Observer.
-func (s *story) Observe(e rebuild.Event) {
-	s.telling.Lock()
-	defer s.telling.Unlock()
+func (s *printer) Observe(e rebuild.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch e.Kind {
 	case rebuild.EventPlanned:
-		s.tellPlan(*e.Plan)
+		s.plan(*e.Plan)
 	case rebuild.EventCopying, rebuild.EventReading, rebuild.EventWriting:
 		s.progress.update(e)
 	case rebuild.EventEnded:
@@ -100,7 +100,7 @@ func (s *story) Observe(e rebuild.Event) {
 	}
 }
 
-func (s *story) ended(e rebuild.Event) string {
+func (s *printer) ended(e rebuild.Event) string {
 	of := e.Snapshot
 	if of == "" {
 		of = e.LvolName
@@ -133,7 +133,7 @@ func (s *story) ended(e rebuild.Event) string {
 	return ""
 }
 
-func (s *story) tellPlan(plan rebuild.Plan) {
+func (s *printer) plan(plan rebuild.Plan) {
 	var text strings.Builder
 	writePlan(&text, plan)
 	if text.String() == s.planned {
@@ -180,7 +180,7 @@ func writePlan(out io.Writer, plan rebuild.Plan) {
 	}
 }
 
-func (s *story) sentences(heading string, all []string) {
+func (s *printer) sentences(heading string, all []string) {
 	if len(all) == 0 {
 		return
 	}
@@ -190,8 +190,8 @@ func (s *story) sentences(heading string, all []string) {
 	}
 }
 
-// after draws the destination and says how it ended.
-func (s *story) after(report rebuild.Report, r result) {
+// after draws the destination and prints the outcome.
+func (s *printer) after(report rebuild.Report, r result) {
 	s.progress.clear()
 	if report.Destination.Store.UUID != "" && r.Outcome != rebuild.OutcomeRefused {
 		s.heading("After")
@@ -216,7 +216,7 @@ func (s *story) after(report rebuild.Report, r result) {
 		s.printf("%s", fold("  "+deletedText(r.Deleted)+"\n", lineWidth(s.out)))
 	}
 	if r.Outcome == rebuild.OutcomeComplete {
-		s.tellViews(report, r)
+		s.views(report, r)
 		s.printf("  copied %s in %s\n", bytesText(r.CopiedBytes), report.Duration.Round(time.Millisecond))
 		for _, source := range r.Sources {
 			if len(source.Snapshots) > 0 {
@@ -226,8 +226,8 @@ func (s *story) after(report rebuild.Report, r result) {
 	}
 }
 
-// tellViews says of how many snapshots the bytes are the source's.
-func (s *story) tellViews(report rebuild.Report, r result) {
+// views prints how many lvols have the same data as the source's.
+func (s *printer) views(report rebuild.Report, r result) {
 	what, parent := "", ""
 	switch {
 	case len(r.Destination.Snapshots) > 0:
@@ -279,7 +279,7 @@ func count(n uint64, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// bytesText is a size for people.
+// bytesText is a size with its unit.
 func bytesText(n uint64) string {
 	for _, unit := range []struct {
 		size uint64
