@@ -21,8 +21,8 @@ import (
 	"github.com/rootgraft/rebuild/memhost"
 )
 
-// twoHosts have a healthy replica of vol-1 on the one, and on the other one that
-// is like it but lost its image, beside what others have there.
+// twoHosts has a healthy replica of vol-1 on disk-1, and on disk-2 one that lost its
+// image, beside other lvols.
 const twoHosts = `
 apiVersion: rebuild/v1
 volume: {name: vol-1, size: 512KiB, clusterSize: 64KiB}
@@ -54,11 +54,11 @@ const (
 	hostB     = "unix:///b.sock?lvs=disk-2"
 )
 
-// world is two hosts in memory that commands reach by /a.sock and /b.sock.
+// world is two hosts in memory, which commands open as /a.sock and /b.sock.
 type world struct {
 	t    *testing.T
 	a, b *memhost.Host
-	// What is typed at the terminal; "": there is none.
+	// Input at the terminal; "": there is no terminal.
 	typed string
 }
 
@@ -101,7 +101,7 @@ func (w *world) engine(args ...string) ran {
 	return ran{status, stdout.String(), stderr.String()}
 }
 
-// stores is everything on both hosts, with every view.
+// stores is everything on both hosts, with the data of every lvol.
 func (w *world) stores() map[string]string {
 	w.t.Helper()
 	all := make(map[string]string)
@@ -133,7 +133,7 @@ var (
 	anyNow  = regexp.MustCompile(`"createdAt": "202[^6][^"]*"|"createdAt": "2026-[^0][^"]*"|"createdAt": "2026-0[^1][^"]*"`)
 )
 
-// requireGolden compares with a golden file what does not differ from run to run.
+// requireGolden compares with a golden file, without what differs from run to run.
 func requireGolden(t *testing.T, name, text string) {
 	t.Helper()
 	golden := filepath.Join("testdata", "golden", "commands", name)
@@ -146,7 +146,7 @@ func requireGolden(t *testing.T, name, text string) {
 	require.Equal(t, string(want), text)
 }
 
-// TestCommandOutput: as text and as JSON, with the exit status.
+// Each command is run once for text and once for JSON.
 func TestCommandOutput(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -225,8 +225,8 @@ func TestCommandOutput(t *testing.T) {
 	}
 }
 
-// TestField_10909_FromAuditToRepairByCommands: what is hurt is found, cured
-// without a byte copied, and clean from then on.
+// The audit finds the replica that lost its image, the repair copies no data, and the
+// next audit finds nothing.
 func TestField_10909_FromAuditToRepairByCommands(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	require.Equal(t, exitFailed, w.engine("audit", healthyAt, hurtAt).status)
@@ -258,10 +258,10 @@ func TestDeletionNeedsConfirmation(t *testing.T) {
 		t.Run(strings.Join(args[:2], " "), func(t *testing.T) {
 			w := newWorld(t, twoHosts)
 			before := w.stores()
-			saidOnOneLine(t, w.engine(args...), exitUsage, "--confirm "+what)
-			saidOnOneLine(t, w.engine(append(args, "--output", "json")...), exitUsage, "--confirm "+what)
+			requireShortLine(t, w.engine(args...), exitUsage, "--confirm "+what)
+			requireShortLine(t, w.engine(append(args, "--output", "json")...), exitUsage, "--confirm "+what)
 			for _, wrong := range []string{"", "vol-1", what + " ", "y", "yes"} {
-				saidOnOneLine(t, w.engine(append(args, "--confirm", wrong)...), exitUsage, what, "nothing was changed")
+				requireShortLine(t, w.engine(append(args, "--confirm", wrong)...), exitUsage, what, "nothing was changed")
 			}
 			w.typed = "yes\n"
 			told := w.engine(args...)
@@ -335,18 +335,22 @@ func TestBadInputIsOneLineAndChangesNothing(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			told := w.engine(test.args...)
-			saidOnOneLineOfAnyLength(t, told, test.status, test.says)
+			requireOneLine(t, told, test.status, test.says)
 			require.Equal(t, before, w.stores())
 		})
 	}
 }
 
-func saidOnOneLineOfAnyLength(t *testing.T, r ran, status int, says string) {
+// requireOneLine checks that the error, of any length, is one line on stderr.
+func requireOneLine(t *testing.T, r ran, status int, parts ...string) {
 	t.Helper()
 	require.Equal(t, status, r.status, "%s", r.stderr)
 	require.Empty(t, r.stdout)
 	require.Equal(t, 1, strings.Count(r.stderr, "\n"), "%q", r.stderr)
-	require.Contains(t, r.stderr, says)
+	require.True(t, strings.HasPrefix(r.stderr, "engine: "), "%q", r.stderr)
+	for _, part := range parts {
+		require.Contains(t, r.stderr, part)
+	}
 }
 
 func TestAuditOfHostWithoutReplicas(t *testing.T) {
@@ -365,8 +369,8 @@ func TestAuditOfHostsComparesReplicasOfOneVolume(t *testing.T) {
 	require.Equal(t, 1, strings.Count(told.stdout, "vol-1-r-4e5f6a7b on disk-2"), "a host that is given twice is one")
 }
 
-// circle is a host whose listing says that two snapshots hang on each other, as
-// SPDK makes them when it is asked to.
+// circle is a host that lists two snapshots as each other's parent, which SPDK does when
+// it is asked to.
 type circle struct{ closing }
 
 func (c circle) List(ctx context.Context) (rebuild.Listing, error) {
@@ -403,7 +407,7 @@ func TestCycleOfParentsIsReportedAndLeftAlone(t *testing.T) {
 			status := run(t.Context(), args, &stdout, &stderr, fx.Replace(opener(func(context.Context, address) (openedHost, error) {
 				return circle{closing{w.b}}, nil
 			})))
-			saidOnOneLine(t, ran{status, stdout.String(), stderr.String()}, exitFailed, "lvstore disk-2", "circle")
+			requireShortLine(t, ran{status, stdout.String(), stderr.String()}, exitFailed, "lvstore disk-2", "circle")
 			require.Equal(t, before, w.stores())
 		})
 	}
@@ -418,7 +422,7 @@ func TestAuditReportsAmbiguousReplica(t *testing.T) {
 	require.Contains(t, told.stdout, "rename or delete it by hand")
 }
 
-// An earlier version took it.
+// An earlier version accepted such a name.
 func TestSnapshotNamedNoneCanBeDeleted(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	head := w.replica(w.a, "vol-1-r-0a1b2c3d").Head
@@ -430,7 +434,7 @@ func TestSnapshotNamedNoneCanBeDeleted(t *testing.T) {
 	require.NotContains(t, w.engine("tree", healthyAt).stdout, "none")
 }
 
-// A command that waits says for what, beside its output.
+// The reason goes to stderr, beside the output.
 func TestCommandReportsWaiting(t *testing.T) {
 	for _, output := range []string{"text", "json"} {
 		synctest.Test(t, func(t *testing.T) {

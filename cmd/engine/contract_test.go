@@ -16,9 +16,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// The field names of the JSON, and that each is always there, are a promise to
-// programs. It is written down here a second time, without the types that
-// print it.
+// The JSON's field names, and that each field is always present, are part of the public
+// interface. The test repeats them without the types that print them.
 var (
 	resultFields    = []string{"apiVersion", "outcome", "error", "plan", "source", "destination", "violations", "warnings", "notices", "copiedBytes", "localBytes", "durationMs", "deleted"}
 	planFields      = []string{"snapshot", "parent", "action", "reason", "clusters", "deletedClusters"}
@@ -36,8 +35,8 @@ var (
 	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-head"}
 )
 
-// printed is a decoded result, its fields checked. Numbers stay as they were. What
-// simulate prints has all views, and a list of runs.
+// printed decodes a result and checks its fields. Numbers stay as they were. simulate
+// prints all checksums and a list of runs.
 func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(stdout))
@@ -80,7 +79,7 @@ func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 	return object
 }
 
-// runsAre: the result is the last run's.
+// runsAre checks the runs; the result is the last one's.
 func runsAre(t *testing.T, object map[string]any) {
 	t.Helper()
 	runs := list(t, object, "runs")
@@ -125,7 +124,7 @@ func replicaIs(t *testing.T, replica map[string]any, withViews bool) {
 	}
 }
 
-// list is a list of objects; a list without anything in it is [], not null.
+// list is a list of objects; an empty one is [], not null.
 func list(t *testing.T, object map[string]any, field string) []map[string]any {
 	t.Helper()
 	require.IsType(t, []any{}, object[field], field)
@@ -210,7 +209,7 @@ func TestSecondRunCopiesNothing(t *testing.T) {
 	for _, entry := range list(t, r, "plan") {
 		require.Equal(t, "keep", entry["action"])
 	}
-	// What the head had written itself was frozen by the first run, once.
+	// The first run took the system snapshot of the head, once.
 	var frozen []string
 	for _, snapshot := range list(t, r["destination"].(map[string]any), "snapshots") {
 		if snapshot["userCreated"] == false {

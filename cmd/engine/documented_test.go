@@ -14,12 +14,12 @@ import (
 )
 
 var (
-	// A line of a code block, after a prompt or indented, or what stands in backticks.
+	// A line of a code block, after a prompt or indented, or text in backticks.
 	aCommandLine = regexp.MustCompile("(?m)(?:^(?:\\$ |    )?|`)(?:go run \\./cmd/)?engine ([a-z][^`\n]*)")
 	aFlag        = regexp.MustCompile(`(?:^|[\s` + "`" + `(])--([a-z][a-z0-9-]*)`)
 )
 
-// documents are the README and the manual, lines that go on joined.
+// documents are the README and the manual, with continued lines joined.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	manual, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
@@ -33,7 +33,7 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
-// leaves are the commands that do something, all below one.
+// leaves are the commands below c that have no subcommands.
 func leaves(c *cobra.Command) (all []*cobra.Command) {
 	for _, child := range c.Commands() {
 		if child.IsAvailableCommand() && child.Name() != "help" {
@@ -57,7 +57,6 @@ func TestManualListsEveryCommand(t *testing.T) {
 	require.Len(t, regexp.MustCompile("(?m)^\\| `engine [a-z]").FindAllString(manual, -1), len(leaves(root)), "and no others are")
 }
 
-// What a document shows of the command line is taken by it.
 func TestManualShowsExistingCommandsAndFlags(t *testing.T) {
 	root, err := wire(io.Discard, io.Discard)
 	require.NoError(t, err)

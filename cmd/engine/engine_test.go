@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ran is what came of one command line.
+// ran is the result of a command line.
 type ran struct {
 	status         int
 	stdout, stderr string
@@ -29,7 +29,7 @@ func engineIn(ctx context.Context, args ...string) ran {
 
 const examples = "../../examples"
 
-// scenarioFiles are the examples, and what only tests need.
+// scenarioFiles are the examples and the scenarios of tests.
 func scenarioFiles(t *testing.T) []string {
 	t.Helper()
 	var all []string

@@ -13,8 +13,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// What differs from run to run: how long it took and how far it was meanwhile, when a head was frozen, and the
-// names that were drawn.
+// These differ from run to run: durations and progress, the time of a system snapshot,
+// and drawn names.
 var (
 	random = regexp.MustCompile(`rebuilding-[0-9a-f]{8}`)
 	took   = regexp.MustCompile(`(?m)(copied .* in )[0-9.]+(µs|ms|s)$`)
@@ -50,8 +50,8 @@ func TestScenarioOutput(t *testing.T) {
 	}
 }
 
-// oneAtATime is the scenario with nothing done in parallel: so the order in
-// which things happen is always the same.
+// oneAtATime is the scenario with one operation at a time, so that the order is always
+// the same.
 func oneAtATime(t *testing.T, file string) string {
 	t.Helper()
 	data, err := os.ReadFile(file)

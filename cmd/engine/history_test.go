@@ -15,7 +15,7 @@ import (
 	"github.com/rootgraft/rebuild/journalfile"
 )
 
-// longhorn/longhorn#5023: was it a full rebuild, and why?
+// longhorn/longhorn#5023 asks whether a rebuild was full, and why.
 func TestHistoryShowsRebuild(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	kept := filepath.Join(t.TempDir(), "rebuilds")
@@ -37,14 +37,14 @@ func TestHistoryShowsRebuild(t *testing.T) {
 	require.NotEmpty(t, past.Rebuilds[0].Plan)
 }
 
-// history is what the command has printed as JSON.
+// history decodes what the command printed as JSON.
 func history(t *testing.T, told ran) (h historyResult) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(told.stdout), &h), told.stderr)
 	return h
 }
 
-// Where hosts tell no checksums the journal alone proves what was sealed.
+// On hosts without checksums the journal alone proves what was sealed.
 func TestPlanUsesJournal(t *testing.T) {
 	w := newWorld(t, upstream(twoHosts))
 	kept := filepath.Join(t.TempDir(), "rebuilds")
@@ -78,7 +78,7 @@ func TestCommandsRefuseFileThatIsNoJournal(t *testing.T) {
 		{"plan", "--source", healthyAt, "--destination", hurtAt, "--journal", notes},
 		{"rebuild", "--source", healthyAt, "--destination", hurtAt, "--journal", notes},
 	} {
-		saidOnOneLineOfAnyLength(t, w.engine(args...), exitFailed, notes+": it is not a journal of rebuilds")
+		requireOneLine(t, w.engine(args...), exitFailed, notes+": it is not a journal of rebuilds")
 	}
 	told := w.engine("history", notes, "--output", "json")
 	require.Equal(t, exitFailed, told.status)
@@ -89,7 +89,7 @@ func TestCommandsRefuseFileThatIsNoJournal(t *testing.T) {
 	require.Equal(t, before, w.stores())
 }
 
-// A rebuild that was killed is told, and so is one that is running.
+// A running rebuild is shown, too.
 func TestField_413_HistoryShowsKilledRebuild(t *testing.T) {
 	from, _, args := slowRebuild(t)
 	kept := filepath.Join(t.TempDir(), "rebuilds")
@@ -118,7 +118,7 @@ func TestField_413_HistoryShowsKilledRebuild(t *testing.T) {
 	require.NotEmpty(t, begun.BegunAt)
 	require.Empty(t, begun.EndedAt)
 
-	// The next one is told beside it.
+	// The next rebuild is listed as well.
 	from.Simulated().Inject(nil)
 	again, err := journalfile.Open(journalfile.Config{Path: kept})
 	require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestField_413_HistoryShowsKilledRebuild(t *testing.T) {
 	require.Equal(t, killed.stdout, engine(t, "history", kept).stdout)
 }
 
-// What was finished is told of one that did not end, and unreadable lines are.
+// Unreadable lines are counted, too.
 func TestHistoryShowsSnapshotsOfKilledRebuild(t *testing.T) {
 	kept := filepath.Join(t.TempDir(), "rebuilds")
 	file, err := journalfile.Open(journalfile.Config{Path: kept})

@@ -23,7 +23,7 @@ import (
 
 const hostA = "unix:///a.sock?lvs=disk-1"
 
-// diskOf is an image of five clusters of 64 KiB and a bit, of which two are zero.
+// diskOf is an image of a little more than five clusters of 64 KiB, of which two are zero.
 func diskOf() []byte {
 	p := make([]byte, 5*64<<10+512)
 	_, _ = rand.NewChaCha8([32]byte{5}).Read(p)
@@ -31,8 +31,7 @@ func diskOf() []byte {
 	return p
 }
 
-// qcow2Of is the same as a qcow2 image: its clusters one after the other, but for
-// those that are zero.
+// qcow2Of makes a qcow2 image of it: its clusters in order, without those that are zero.
 func qcow2Of(p []byte) []byte {
 	const cluster = 64 << 10
 	be := binary.BigEndian
@@ -75,7 +74,7 @@ func asJSON(t *testing.T, r ran, into any) {
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), into), "%s%s", r.stdout, r.stderr)
 }
 
-// TestField_OneImageOnTwoHosts: raw here, qcow2 there, and one UUID: it is one image.
+// A raw file on one host and a qcow2 file on the other, with one UUID, are one image.
 func TestField_OneImageOnTwoHosts(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	raw, packed := fileOf(t, "disk.img", diskOf()), fileOf(t, "disk.qcow2", qcow2Of(diskOf()))
@@ -121,8 +120,7 @@ func TestField_OneImageOnTwoHosts(t *testing.T) {
 	}
 }
 
-// TestASparseImageIsImportedInSeconds: with --checksum none nothing of its 415 GiB
-// is read but what is in the file.
+// With --checksum none only the allocated parts of the 415 GiB are read.
 func TestField_qcow2reader_38_SparseImageImportsInSeconds(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	const size, table = 415 << 30, 400 // of 830 second tables
@@ -144,17 +142,17 @@ func TestField_qcow2reader_38_SparseImageImportsInSeconds(t *testing.T) {
 	require.Empty(t, got.SHA512)
 	require.True(t, got.Recorded)
 	require.Len(t, got.Warnings, 1)
-	saidOnOneLine(t, w.engine("image", "verify", hostB, "--name", "a"), exitFailed, "records no checksum of backing image a")
+	requireShortLine(t, w.engine("image", "verify", hostB, "--name", "a"), exitFailed, "records no checksum of backing image a")
 
 	told = w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "b", "--checksum", "none", "--sha512", sha512Of(diskOf()))
 	require.Equal(t, exitDone, told.status, told.stderr)
 	require.Contains(t, told.stdout, "sha512  none")
 	require.Contains(t, told.stdout, "warning: it does not look like a disk")
 	told = w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "c", "--checksum", "none", "--sha512", sha512Of(nil))
-	saidOnOneLineOfAnyLength(t, told, exitFailed, "the SHA-512 of the file is "+sha512Of(diskOf()))
+	requireOneLine(t, told, exitFailed, "the SHA-512 of the file is "+sha512Of(diskOf()))
 }
 
-// TestField_ocaml_qcow_7_TruncatedFileLeavesNothing: it is refused before anything changes.
+// The file is refused before anything is changed.
 func TestField_ocaml_qcow_7_TruncatedFileLeavesNothing(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	before := w.stores()
@@ -188,7 +186,7 @@ func TestField_10036_FileChecksumIsNotContentChecksum(t *testing.T) {
 	packed := qcow2Of(diskOf())
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.qcow2", packed), hostB, "--name", "debian").status)
 	told := w.engine("image", "verify", hostB, "--name", "debian", "--sha512", sha512Of(packed))
-	saidOnOneLineOfAnyLength(t, told, exitFailed, "the image is intact")
+	requireOneLine(t, told, exitFailed, "the image is intact")
 	require.NotContains(t, told.stderr, "corrupt")
 	var check checkResult
 	asJSON(t, w.engine("image", "verify", hostB, "--name", "debian", "--sha512", sha512Of(packed), "--output", "json"), &check)
@@ -207,7 +205,7 @@ func TestImageVerifyFindsOtherContent(t *testing.T) {
 	_, err = w.b.Seal(t.Context(), l, rebuild.ImageLvolName("debian", store.UUID), rebuild.SealRecord{Image: &rebuild.ImageRecord{UUID: imageUUID, Checksum: sha512Of(diskOf())}})
 	require.NoError(t, err)
 	told := w.engine("image", "verify", hostB, "--name", "debian")
-	saidOnOneLine(t, told, exitFailed, "verify backing image debian", "expected "+sha512Of(diskOf()))
+	requireShortLine(t, told, exitFailed, "verify backing image debian", "expected "+sha512Of(diskOf()))
 	var check checkResult
 	told = w.engine("image", "verify", hostB, "--name", "debian", "--output", "json")
 	require.Equal(t, exitFailed, told.status)
@@ -280,7 +278,7 @@ func TestBadImageInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"a verification against nothing", []string{"image", "verify", hostB, "--name", "base", "--sha512", "12"}, exitUsage, "128 hex digits"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			saidOnOneLineOfAnyLength(t, w.engine(test.args...), test.status, test.says)
+			requireOneLine(t, w.engine(test.args...), test.status, test.says)
 			require.Equal(t, before, w.stores())
 			if test.status == exitFailed {
 				var told verdict
@@ -297,8 +295,8 @@ func TestImageDeleteNeedsConfirmation(t *testing.T) {
 	before := w.stores()
 	require.Equal(t, exitDone, w.engine("image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian", "--uuid", imageUUID).status)
 	with := w.stores()
-	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian"), exitUsage, "backing image debian of 384 KiB will be deleted; to confirm, repeat the name: --confirm debian")
-	saidOnOneLine(t, w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "Debian"), exitUsage, `the repeated name is "Debian", expected debian; nothing was changed`)
+	requireShortLine(t, w.engine("image", "delete", hostB, "--name", "debian"), exitUsage, "backing image debian of 384 KiB will be deleted; to confirm, repeat the name: --confirm debian")
+	requireShortLine(t, w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "Debian"), exitUsage, `the repeated name is "Debian", expected debian; nothing was changed`)
 	require.Equal(t, with, w.stores())
 	told := w.engine("image", "delete", hostB, "--name", "debian", "--confirm", "debian")
 	require.Equal(t, exitDone, told.status, told.stderr)

@@ -13,9 +13,8 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// TestCommandsRefuseReplicasInUse: lists say who uses a replica, every command that
-// changes it is refused with that, and --in-use does it all the same, but for a delete
-// that would hang the target.
+// Lists name the user of a replica, commands that change the replica are refused with
+// that name, and --in-use allows them, except for a delete that would hang the target.
 func TestCommandsRefuseReplicasInUse(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		for _, user := range []rebuild.User{{Kind: rebuild.UserExport}, {Kind: rebuild.UserRAID}, {Kind: rebuild.UserExport, NoDelete: true}} {
@@ -86,7 +85,7 @@ func TestCommandsRefuseReplicasInUse(t *testing.T) {
 					}
 					run(status, append(c.args, "--in-use")...)
 					if c.args[1] == "revert" || c.args[0] == "rebuild" {
-						// The new head is nobody's yet.
+						// Nobody uses the new head yet.
 						if status == exitDone {
 							end()
 							user, end = target.Use(t, head().UUID, rebuild.User{Kind: user.Kind, NoDelete: user.NoDelete})

@@ -38,8 +38,7 @@ func TestCtrlCStopsRebuild(t *testing.T) {
 		main()
 		return
 	}
-	// Not to be interrupted in time it would have to rebuild 20,000 snapshots
-	// between a line and the next.
+	// With 20,000 snapshots it cannot end before the signal arrives.
 	var text strings.Builder
 	text.WriteString("apiVersion: rebuild/v1\nvolume: {name: vol-1, size: 64KiB, clusterSize: 4KiB}\noptions: {fast: false}\nruns: 100\nsource:\n  snapshots:\n    - {name: s0}\n")
 	for i := range 200 {

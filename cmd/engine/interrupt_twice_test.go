@@ -20,8 +20,8 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// slowRebuild is two simulated targets, and the arguments of a rebuild from the one
-// to the other whose copy takes 8 s.
+// slowRebuild starts two simulated targets, and returns the arguments of a rebuild
+// between them whose copy takes 8 s.
 func slowRebuild(t *testing.T) (from, to *targettest.Target, args []string) {
 	t.Helper()
 	fabric := simtarget.NewFabric()
@@ -44,7 +44,7 @@ func slowRebuild(t *testing.T) (from, to *targettest.Target, args []string) {
 	}
 }
 
-// asProcess is this program as a process of its own.
+// asProcess runs this program as a process of its own.
 func asProcess(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -54,8 +54,8 @@ func asProcess(t *testing.T, args ...string) *exec.Cmd {
 	return command
 }
 
-// The first Ctrl-C tidies up. Where that takes too long, since a target does not
-// answer, a second one ends the program at once.
+// After the first Ctrl-C the program cleans up, which takes long if a target does not
+// answer.
 func TestSecondCtrlCEndsProgramAtOnce(t *testing.T) {
 	from, to, args := slowRebuild(t)
 	command := asProcess(t, args...)

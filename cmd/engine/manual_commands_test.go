@@ -12,8 +12,7 @@ import (
 
 var consoleBlock = regexp.MustCompile("(?s)```console\n(.*?)```")
 
-// What the manual shows of an output is what the command prints; "…" stands for
-// lines that it leaves out.
+// "…" in the manual stands for omitted lines.
 func TestManualShowsActualOutput(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "commands.md"))
 	require.NoError(t, err)

@@ -15,8 +15,8 @@ import (
 
 var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 
-// The first block of the manual is a whole scenario, the others are fields to
-// put into it. What a manual shows has to work.
+// The first block of the manual is a whole scenario; the others are fields to put into
+// it.
 func TestManualScenariosRun(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "scenarios.md"))
 	require.NoError(t, err)

@@ -17,8 +17,7 @@ import (
 
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
-// Who pastes into a shell what the manual shows for simulated targets has a rebuilt
-// replica at its end.
+// The manual's shell script for simulated targets ends with a rebuilt replica.
 func TestManualShellScriptWorks(t *testing.T) {
 	for _, tool := range []string{"bash", "python3", "truncate"} {
 		if _, err := exec.LookPath(tool); err != nil {

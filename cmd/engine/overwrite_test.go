@@ -25,7 +25,7 @@ func withAnotherVolume(t *testing.T) *world {
 	return w
 }
 
-// A rebuild that is sent to the wrong replica asks for its name, as a revert does.
+// A rebuild that would overwrite the wrong replica asks for its name, as a revert does.
 func TestOverwritingAnotherVolumeNeedsConfirmation(t *testing.T) {
 	args := []string{"--source", healthyAt, "--destination", otherVolumeAt}
 	const says = "replica vol-7-r-1 on lvstore disk-2 is named as one of another volume than source vol-1-r-0a1b2c3d on lvstore disk-1, " +
@@ -40,7 +40,7 @@ func TestOverwritingAnotherVolumeNeedsConfirmation(t *testing.T) {
 		require.Equal(t, exitFailed, told.status)
 		require.Contains(t, told.stdout, `"outcome":"refused","error":"`+says+`"`)
 		for _, wrong := range []string{"vol-1-r-0a1b2c3d", "", "vol-7-r-1 "} {
-			saidOnOneLine(t, w.engine(append([]string{command, "--confirm", wrong}, args...)...), exitUsage, "expected vol-7-r-1", "nothing was changed")
+			requireShortLine(t, w.engine(append([]string{command, "--confirm", wrong}, args...)...), exitUsage, "expected vol-7-r-1", "nothing was changed")
 		}
 	}
 	w.typed = "vol-1-r-0a1b2c3d\n"
@@ -69,7 +69,7 @@ func TestOverwritingAnotherVolumeNeedsConfirmation(t *testing.T) {
 	require.Contains(t, told.stdout, "  deleted 2 lvols with 0 clusters: vol-7-r-1 (0), vol-7-r-1-snap-mine (0)\n")
 }
 
-// A failed replica of the same volume is not asked for: what goes is told.
+// A failed replica of the same volume needs no confirmation.
 func TestResultListsDeletedLvols(t *testing.T) {
 	w := newWorld(t, twoHosts)
 	ran := w.engine("snapshot", "create", hurtAt, "mine")

@@ -12,7 +12,7 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// copying are ten seconds of a copy, an event each tenth of one.
+// copying is ten seconds of a copy, with an event every tenth of a second.
 func copying(p *progressLine) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 101 {
@@ -79,7 +79,7 @@ func TestFoldBreaksLinesBetweenWords(t *testing.T) {
 	require.Equal(t, "no end of line", fold("no end of line", 80))
 }
 
-// A line that is as wide as the terminal wraps, and the next one is drawn below it.
+// A line as wide as the terminal wraps, and the next one would be drawn below it.
 func TestProgressLineFitsTerminal(t *testing.T) {
 	e := rebuild.Event{Kind: rebuild.EventWriting, BytesDone: 1023<<30 - 1, BytesTotal: 1 << 40, Rate: 1023.5 * (1 << 20), Left: 100*time.Hour + 59*time.Second}
 	for width := 1; width < 200; width++ {

@@ -22,7 +22,7 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// TestMain runs the program instead of the tests where a test has started it so.
+// TestMain runs the program instead of the tests if a test started it for that.
 func TestMain(m *testing.M) {
 	if line := os.Getenv("ENGINE_TEST_ARGS"); line != "" {
 		os.Args = append([]string{"engine"}, strings.Split(line, "\n")...)
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program starts this program as a process, and returns when it has printed so many
+// program starts this program as a process, and returns once it has printed that many
 // lines.
 func program(t *testing.T, lines int, args ...string) (*exec.Cmd, []string) {
 	t.Helper()
@@ -55,7 +55,7 @@ func program(t *testing.T, lines int, args ...string) (*exec.Cmd, []string) {
 	return cmd, printed
 }
 
-// shortDir is short enough for sockets.
+// shortDir is a directory with a path short enough for sockets.
 func shortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sim")
@@ -64,7 +64,7 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// rpc does one call, which has to work.
+// rpc does one call, which must succeed.
 func rpc(t *testing.T, socket, method string, params map[string]any) json.RawMessage {
 	t.Helper()
 	conn, err := net.Dial("unix", socket)

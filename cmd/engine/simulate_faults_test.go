@@ -20,7 +20,7 @@ source:
 options: {parallel: 1}
 `
 
-// simulateFaults plays the scenario with these lines besides.
+// simulateFaults plays the scenario with these lines added.
 func simulateFaults(t *testing.T, lines string) (status int, object map[string]any) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "faulty.yaml")
@@ -30,7 +30,7 @@ func simulateFaults(t *testing.T, lines string) (status int, object map[string]a
 	return told.status, printed(t, told.stdout, true)
 }
 
-// The exit status, and all but the runs, are those of the last run.
+// The exit status and all fields but the runs are those of the last run.
 func TestRunAfterCrashCompletes(t *testing.T) {
 	const crash = "faults: [{crash: {call: graft, nth: 2}}]\n"
 	status, r := simulateFaults(t, crash)
@@ -99,15 +99,14 @@ func TestUnusedFaultIsWarnedOf(t *testing.T) {
 	_, r := simulateFaults(t, "runs: 2\nfaults: [{call: seal, nth: 9, error: busy}, {call: prove, nth: 1, error: busy, run: 2}]\n")
 	require.Equal(t, []any{"faults[0] never struck (seal 9 on the destination: busy); such calls in run 1: 3"}, r["warnings"])
 
-	// A run that was refused, or that fails by itself, is the last one.
+	// No run follows one that was refused or failed without a fault.
 	_, r = simulateFaults(t, "runs: 2\ndestination: {freeClusters: 1}\nfaults: [{call: seal, run: 2, error: busy}]\n")
 	require.Equal(t, "refused", r["outcome"])
 	require.Len(t, list(t, r, "runs"), 1)
 	require.Equal(t, []any{"faults[0] never struck (seal 1 on the destination: busy); there was no run 2"}, r["warnings"])
 }
 
-// Spoiled bytes are found where they can be proven: by the next run, which copies
-// them again.
+// The next run finds corrupt data by its checksum, and copies it again.
 func TestCorruptCopyIsCopiedAgain(t *testing.T) {
 	_, r := simulateFaults(t, "runs: 2\nfaults: [{call: copy, nth: 2, error: other-bytes}]\n")
 	require.Equal(t, []any{"snap1", "snap3"}, list(t, r, "runs")[1]["kept"])

@@ -13,9 +13,9 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// TestField_10909_CommandsOverSockets: the whole way through the sockets of
-// simulated targets. A replica lives by commands, loses its image, is found and
-// cured; the image is smaller than the volume.
+// On simulated targets, over their sockets: commands create a replica, it loses its
+// image, the audit finds it and the repair restores it. The image is smaller than the
+// volume.
 func TestField_10909_CommandsOverSockets(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {

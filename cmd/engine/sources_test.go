@@ -15,7 +15,7 @@ const (
 	nowhere  = "unix:///nowhere.sock?lvs=disk-7&replica=vol-1-r-7"
 )
 
-// twoHealthy is a world with two healthy replicas, on disk-1 and disk-2.
+// twoHealthy is a world with healthy replicas on disk-1 and disk-2.
 func twoHealthy(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, twoHosts)
@@ -81,8 +81,7 @@ func TestOneSourceIsNotListedAsSources(t *testing.T) {
 	require.Contains(t, w.engine("rebuild", "--source", healthyAt, "--destination", thirdAt).stdout, "copied   snap11 (")
 }
 
-// A source that cannot be reached is passed over while there is another one,
-// whichever comes first.
+// The order of the sources does not matter.
 func TestUnreachableSourceIsPassedOver(t *testing.T) {
 	for _, sources := range [][]string{{nowhere, healthyAt}, {healthyAt, nowhere}} {
 		w := twoHealthy(t)
@@ -113,21 +112,21 @@ func TestErrorListsEveryUnreachableSource(t *testing.T) {
 		require.Contains(t, told.stdout, "none of the 2 sources can be used: list the host of replica vol-1-r-7: ")
 		require.Contains(t, told.stdout, "; list the host of replica vol-1-r-8: ")
 	}
-	saidOnOneLine(t, w.engine(append([]string{"plan"}, args...)...), exitFailed, "none of the 2 sources", "vol-1-r-7", "vol-1-r-8")
+	requireShortLine(t, w.engine(append([]string{"plan"}, args...)...), exitFailed, "none of the 2 sources", "vol-1-r-7", "vol-1-r-8")
 	require.Equal(t, before, w.stores())
-	saidOnOneLine(t, w.engine("plan", "--source", nowhere, "--destination", thirdAt), exitFailed, "open target /nowhere.sock")
+	requireShortLine(t, w.engine("plan", "--source", nowhere, "--destination", thirdAt), exitFailed, "open target /nowhere.sock")
 }
 
 func TestSourceGivenTwiceIsUsageError(t *testing.T) {
 	w := newWorld(t, twoHosts)
-	saidOnOneLine(t, w.engine("rebuild", "--source", healthyAt, "--source", healthyAt, "--destination", hurtAt), exitUsage, "given twice")
-	saidOnOneLine(t, w.engine("rebuild", "--source", healthyAt, "--source", "nonsense", "--destination", hurtAt), exitUsage, `--source "nonsense"`)
+	requireShortLine(t, w.engine("rebuild", "--source", healthyAt, "--source", healthyAt, "--destination", hurtAt), exitUsage, "given twice")
+	requireShortLine(t, w.engine("rebuild", "--source", healthyAt, "--source", "nonsense", "--destination", hurtAt), exitUsage, `--source "nonsense"`)
 	other := healthyAt + "&listen=127.0.0.1:1-2" // the same one by another address
 	told := w.engine("plan", "--source", healthyAt, "--source", other, "--destination", hurtAt)
-	saidOnOneLine(t, told, exitFailed, "given as a source twice")
+	requireShortLine(t, told, exitFailed, "given as a source twice")
 }
 
-// The first source is not taken for the truth where another one has more.
+// The rebuild is refused if another source has more than the first one.
 func TestDifferingSourcesNeedRightSource(t *testing.T) {
 	w := twoHealthy(t)
 	ran := w.engine("snapshot", "create", secondAt, "newest")

@@ -13,9 +13,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// TestSystemSnapshotCanBeDeletedAgain: a rebuild of a replica that may be Longhorn's warns
-// of the snapshot that it has taken of the source's head. Deleted on both sides, it
-// merges into the heads: the source is what it was, lvol by lvol, and both read the same.
+// A rebuild of a replica that may be Longhorn's warns of the snapshot that it took of the
+// source's head. Deleted on both sides, it merges into the heads: the source is as
+// before, lvol by lvol, and both heads have the same data.
 func TestSystemSnapshotCanBeDeletedAgain(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {

@@ -13,8 +13,7 @@ import (
 
 const storeUUID = "d15c0002-5ce0-4a1d-8000-000000000002"
 
-// drawn draws the replica "r" of a store with the given lvols. A parent is the
-// name of an lvol, so is the UUID.
+// drawn draws the replica "r" of a store with these lvols. Names serve as UUIDs.
 func drawn(t *testing.T, lvols ...rebuild.Lvol) string {
 	t.Helper()
 	for i := range lvols {

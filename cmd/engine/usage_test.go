@@ -10,17 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// saidOnOneLine: what cannot be done is said once, on stderr.
-func saidOnOneLine(t *testing.T, r ran, status int, parts ...string) {
+// requireShortLine checks that the error is one line on stderr, short enough to read.
+func requireShortLine(t *testing.T, r ran, status int, parts ...string) {
 	t.Helper()
-	require.Equal(t, status, r.status, "%s", r.stderr)
-	require.Empty(t, r.stdout)
-	require.Equal(t, 1, strings.Count(r.stderr, "\n"), "%q", r.stderr)
-	require.True(t, strings.HasPrefix(r.stderr, "engine: "), "%q", r.stderr)
+	requireOneLine(t, r, status, parts...)
 	require.Less(t, len(r.stderr), 600)
-	for _, part := range parts {
-		require.Contains(t, r.stderr, part)
-	}
 }
 
 func TestUsageErrorIsOneLine(t *testing.T) {
@@ -63,7 +57,7 @@ func TestUsageErrorIsOneLine(t *testing.T) {
 		{"a flag of rebuild for plan", []string{"plan", "--verify", "counts"}, "--verify"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			saidOnOneLine(t, engine(t, test.args...), exitUsage, test.says)
+			requireShortLine(t, engine(t, test.args...), exitUsage, test.says)
 		})
 	}
 }
@@ -86,15 +80,15 @@ func TestErrorNamesFileFieldAndExpectation(t *testing.T) {
 			path := filepath.Join(dir, test.file)
 			require.NoError(t, os.WriteFile(path, []byte(test.text), 0o600))
 			for _, output := range []string{"text", "json"} {
-				saidOnOneLine(t, engine(t, "simulate", path, "--output", output), exitUsage, test.says...)
+				requireShortLine(t, engine(t, "simulate", path, "--output", output), exitUsage, test.says...)
 			}
 		})
 	}
 	t.Run("a directory", func(t *testing.T) {
-		saidOnOneLine(t, engine(t, "simulate", dir), exitUsage, dir, "directory")
+		requireShortLine(t, engine(t, "simulate", dir), exitUsage, dir, "directory")
 	})
 	t.Run("no such file", func(t *testing.T) {
-		saidOnOneLine(t, engine(t, "simulate", filepath.Join(dir, "nope.yaml")), exitUsage, "nope.yaml", "no such file")
+		requireShortLine(t, engine(t, "simulate", filepath.Join(dir, "nope.yaml")), exitUsage, "nope.yaml", "no such file")
 	})
 }
 
@@ -134,8 +128,8 @@ func TestBadAddressIsUsageError(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, command := range []string{"plan", "rebuild"} {
-				saidOnOneLine(t, engine(t, command, "--source", test.address, "--destination", someAddress), exitUsage, "--source", test.says)
-				saidOnOneLine(t, engine(t, command, "--source", someAddress, "--destination", test.address), exitUsage, "--destination", test.says)
+				requireShortLine(t, engine(t, command, "--source", test.address, "--destination", someAddress), exitUsage, "--source", test.says)
+				requireShortLine(t, engine(t, command, "--source", someAddress, "--destination", test.address), exitUsage, "--destination", test.says)
 			}
 		})
 	}
@@ -169,7 +163,7 @@ func TestImageFlagsExcludeEachOther(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			args := append([]string{"plan", "--source", someAddress, "--destination", someAddress}, test.flags...)
-			saidOnOneLine(t, engine(t, args...), exitUsage, test.says)
+			requireShortLine(t, engine(t, args...), exitUsage, test.says)
 		})
 	}
 }
@@ -201,7 +195,7 @@ func TestUnreachableTargetIsNoUsageError(t *testing.T) {
 			at := "unix://" + socket + "?lvs=disk-1&replica=vol-1-r-0a1b2c3d"
 			for _, command := range []string{"plan", "rebuild"} {
 				args := []string{command, "--source", at, "--destination", at}
-				saidOnOneLine(t, engine(t, args...), exitFailed, socket, "disk-1")
+				requireShortLine(t, engine(t, args...), exitFailed, socket, "disk-1")
 
 				told := engine(t, append(args, "--output", "json")...)
 				require.Equal(t, exitFailed, told.status)

@@ -43,12 +43,11 @@ func TestVersionCommandAndFlagAgree(t *testing.T) {
 	require.Equal(t, "rebuild/v1", v.APIVersion)
 	require.EqualValues(t, "complete", v.Outcome)
 	require.Equal(t, runtime.Version(), v.Go)
-	saidOnOneLine(t, engine(t, "version", "more"), exitUsage, "expected 0 arguments")
+	requireShortLine(t, engine(t, "version", "more"), exitUsage, "expected 0 arguments")
 }
 
-// A program that was built in the repository tells its revision.
 func TestBuiltProgramPrintsRevision(t *testing.T) {
-	// go build records no revision in a linked work tree, whose .git is a file.
+	// go build records no revision in a linked worktree, whose .git is a file.
 	if info, err := os.Stat(filepath.Join("..", "..", ".git")); err != nil || !info.IsDir() {
 		t.Skip("not in a clone of the repository: go build has no revision to record")
 	}
