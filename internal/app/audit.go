@@ -54,9 +54,8 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 	unclear := make([][]UnclearReplica, len(request.Sites))
 	all, looking := errgroup.WithContext(ctx)
 	for i, at := range request.Sites {
-		at = at.guarded()
 		all.Go(func() (err error) {
-			seen[i], unclear[i], err = e.find(looking, at)
+			seen[i], unclear[i], err = e.find(looking, at.guarded())
 			return err
 		})
 	}
@@ -86,15 +85,15 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 
 // found is a replica, and where it was found.
 type found struct {
-	at      Site
+	at      site
 	replica domain.Replica
 	named   bool // asked for by name
 }
 
 // find looks at one replica, or at all of a host.
-func (e *Engine) find(ctx context.Context, at Site) ([]found, []UnclearReplica, error) {
+func (e *Engine) find(ctx context.Context, at site) ([]found, []UnclearReplica, error) {
 	if at.Replica != "" {
-		r, err := e.Look(ctx, at)
+		r, err := existing(ctx, at)
 		return []found{{at, r, true}}, nil, err
 	}
 	survey, err := e.Survey(ctx, at.Host)
@@ -103,7 +102,7 @@ func (e *Engine) find(ctx context.Context, at Site) ([]found, []UnclearReplica, 
 	}
 	var all []found
 	for _, r := range survey.Replicas {
-		all = append(all, found{Site{Host: at.Host, Replica: r.Name}, r, false})
+		all = append(all, found{Site{Host: at.Host, Replica: r.Name}.guarded(), r, false})
 	}
 	var unclear []UnclearReplica
 	for _, u := range survey.Unclear {

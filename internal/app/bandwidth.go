@@ -161,7 +161,7 @@ func (f *fill) leave() {
 
 // limits are those of one rebuild, for its executor.
 type limits struct {
-	request Request
+	request request
 	run     *executor.Run
 	log     *zap.Logger
 
@@ -258,7 +258,7 @@ func (l *limits) isLimited(uuid string) bool {
 }
 
 // checkBandwidth refuses a limit that nobody would keep.
-func (r Request) checkBandwidth() error {
+func (r request) checkBandwidth() error {
 	for _, b := range slices.Concat(r.Bandwidth, r.perSource) {
 		if b == nil {
 			return refusef("a bandwidth limit is missing: expected one of NewBandwidth")

@@ -77,7 +77,7 @@ func (b *Bandwidth) room(least uint64, most int) int {
 
 // allowed are the limits of what is copied from a source, each once, in an order
 // that is the same for all who wait for several.
-func (r Request) allowed(from int) []*Bandwidth {
+func (r request) allowed(from int) []*Bandwidth {
 	allowed := slices.Clone(r.Bandwidth)
 	if from < len(r.perSource) {
 		allowed = append(allowed, r.perSource[from])
@@ -107,7 +107,7 @@ func (l *limits) Turn(ctx context.Context, from int) (end func(), err error) {
 
 // copiesAtOnce is how many copies the rebuild's own limits have room for. What others
 // use of them is waited for.
-func (r Request) copiesAtOnce() int {
+func (r request) copiesAtOnce() int {
 	most := r.parallel()
 	for _, b := range r.Bandwidth {
 		most = b.room(r.leastRate(), most)
@@ -116,7 +116,7 @@ func (r Request) copiesAtOnce() int {
 }
 
 // leastRate is the lowest rate that the destination keeps; 0: any.
-func (r Request) leastRate() uint64 {
+func (r request) leastRate() uint64 {
 	if limiter, ok := ports.As[ports.LeastLimiter](r.Destination.Host); ok {
 		return limiter.LeastLimit()
 	}
@@ -124,7 +124,7 @@ func (r Request) leastRate() uint64 {
 }
 
 // checkLeastRate refuses a limit that a single copy would exceed.
-func (r Request) checkLeastRate(b *Bandwidth) error {
+func (r request) checkLeastRate(b *Bandwidth) error {
 	if rate, least := b.Rate(), r.leastRate(); rate > 0 && rate < least {
 		return &refusal{fmt.Errorf("a bandwidth of %d bytes per second cannot be kept: the host of replica %s keeps none below %d, so allow at least that", rate, r.Destination.Replica, least)}
 	}

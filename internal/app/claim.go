@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -44,7 +45,7 @@ func collectorAtWork() string { return "the removal of what crashed runs have le
 // Who collects garbage holds the claims of those that it finds nobody at work for,
 // so that nobody begins meanwhile. It is over soon, so it is waited for: a rebuild
 // that was refused for it would not be tried again.
-func (e *Engine) claim(ctx context.Context, host ports.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
+func (e *Engine) claim(ctx context.Context, host *guard.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
 	inside, err := e.leases.take(name, lease)
 	if errors.Is(err, ports.ErrBusy) {
 		collector, waited := e.locks.acquire(ctx, claimOfGarbage(storeUUID), collectorAtWork)
@@ -75,7 +76,7 @@ func (e *Engine) claim(ctx context.Context, host ports.Host, storeUUID, name str
 }
 
 // claimNow is claim without a wait for a collection of garbage.
-func (e *Engine) claimNow(ctx context.Context, host ports.Host, name string, lease ports.Lease) (release func(), err error) {
+func (e *Engine) claimNow(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
 	inside, err := e.leases.take(name, lease)
 	if err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func isElsewhere(failure error) bool {
 // claimOutside claims a name among all processes, where the host can tell
 // them. Where it cannot, nothing is claimed and nothing is refused; who reads,
 // fewer hosts can tell.
-func (e *Engine) claimOutside(ctx context.Context, host ports.Host, name string, lease ports.Lease) (release func(), err error) {
+func (e *Engine) claimOutside(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
 	if leaser, ok := ports.As[ports.Leaser](host); ok {
 		lease.Holder += thisProcess
 		release, err = leaser.Lease(ctx, name, lease)
@@ -160,7 +161,7 @@ const collectingFor = 5 * time.Minute
 // claimCollection claims the collection of a store's garbage, once nobody else is
 // at it. Where it takes too long that is left out: the claims of what is found tell
 // enough.
-func (e *Engine) claimCollection(ctx context.Context, host ports.Host, storeUUID string) (release func(), err error) {
+func (e *Engine) claimCollection(ctx context.Context, host *guard.Host, storeUUID string) (release func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, collectingFor)
 	defer cancel()
 	err = retry.Busy.Call(waiting, func() error {
@@ -175,11 +176,11 @@ func (e *Engine) claimCollection(ctx context.Context, host ports.Host, storeUUID
 
 // claimReplica keeps everything else off a replica that is changed in place. what
 // says by what, for those that are kept off.
-func (e *Engine) claimReplica(ctx context.Context, at Site, what string) (release func(), err error) {
+func (e *Engine) claimReplica(ctx context.Context, at site, what string) (release func(), err error) {
 	return e.leaseReplica(ctx, at, ports.Lease{Holder: what + " of replica " + at.Replica})
 }
 
-func (e *Engine) leaseReplica(ctx context.Context, at Site, lease ports.Lease) (release func(), err error) {
+func (e *Engine) leaseReplica(ctx context.Context, at site, lease ports.Lease) (release func(), err error) {
 	if err := at.check(); err != nil {
 		return nil, err
 	}
@@ -192,7 +193,7 @@ func (e *Engine) leaseReplica(ctx context.Context, at Site, lease ports.Lease) (
 }
 
 // identify is which store a host is: UUID and name.
-func identify(ctx context.Context, at Site) (domain.Listing, error) {
+func identify(ctx context.Context, at site) (domain.Listing, error) {
 	if identifier, ok := ports.As[ports.Identifier](at.Host); ok {
 		uuid, name := identifier.Identity()
 		return domain.Listing{UUID: uuid, Name: name}, nil
@@ -202,7 +203,7 @@ func identify(ctx context.Context, at Site) (domain.Listing, error) {
 
 // claimImageRun keeps other imports and verifications of an image off: each begins
 // with the release of what runs of the same name have opened.
-func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domain.Listing, run ports.Run, image, what string) (release func(), err error) {
+func (e *Engine) claimImageRun(ctx context.Context, host *guard.Host, store domain.Listing, run ports.Run, image, what string) (release func(), err error) {
 	var all held
 	lease := ports.Lease{Holder: what + " of backing image " + image}
 	for _, name := range []string{claimOfReplica(store.UUID, run.Replica), claimOfRun(run)} {
@@ -217,7 +218,7 @@ func (e *Engine) claimImageRun(ctx context.Context, host ports.Host, store domai
 }
 
 // claimImageUse claims an image that is there: shared, to use it, or alone, to delete it.
-func (e *Engine) claimImageUse(ctx context.Context, host ports.Host, store domain.Listing, image string, lease ports.Lease) (release func(), err error) {
+func (e *Engine) claimImageUse(ctx context.Context, host *guard.Host, store domain.Listing, image string, lease ports.Lease) (release func(), err error) {
 	release, err = e.claim(ctx, host, store.UUID, claimOfImage(store.UUID, domain.ImageLvolName(image, store.UUID)), lease)
 	return release, inUse(fmt.Sprintf("backing image %s on lvstore %s", image, store.Name), err)
 }

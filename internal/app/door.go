@@ -1,29 +1,37 @@
 package app
 
 import (
-	"slices"
-
 	"github.com/rootgraft/rebuild/internal/app/guard"
 )
 
-// Where hosts enter the engine.
+// Where hosts enter the engine: what is behind this door takes a site or a request, whose
+// hosts are guarded, and none that a caller gave.
 
-// guarded is the site with its host guarded.
-func (s Site) guarded() Site {
-	s.Host = guard.Host(s.Host)
-	return s
+// site is a Site with its host guarded.
+type site struct {
+	Site
+
+	Host *guard.Host
 }
 
-// guarded is the request with its hosts guarded.
-func (r Request) guarded() Request {
+func (s Site) guarded() site { return site{s, guard.Wrap(s.Host)} }
+
+// request is a Request with its hosts guarded.
+type request struct {
+	Request
+
+	Source, Destination site
+	MoreSources         []site
+}
+
+func (r Request) guarded() request {
 	guarded := Site.guarded
 	if r.Options.NoChecksums {
-		guarded = func(s Site) Site { s.Host = guard.KnownProofs(s.Host); return s }
+		guarded = func(s Site) site { return site{s, guard.KnownProofs(s.Host)} }
 	}
-	r.Source, r.Destination = guarded(r.Source), guarded(r.Destination)
-	r.MoreSources = slices.Clone(r.MoreSources)
-	for i, site := range r.MoreSources {
-		r.MoreSources[i] = guarded(site)
+	inside := request{Request: r, Source: guarded(r.Source), Destination: guarded(r.Destination)}
+	for _, s := range r.MoreSources {
+		inside.MoreSources = append(inside.MoreSources, guarded(s))
 	}
-	return r
+	return inside
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -14,14 +15,14 @@ import (
 // closeOpened ends whatever runs of a replica have opened, for one that has the
 // replica alone and opens nothing itself: the first Release removes what earlier
 // ones have left.
-func closeOpened(ctx context.Context, host ports.Host, run ports.Run) error {
+func closeOpened(ctx context.Context, host *guard.Host, run ports.Run) error {
 	return errors.Join(host.Release(ctx, run), executor.End(ctx, host, run))
 }
 
 // endCrashed ends what one run has opened whose process is dead. Others of the same
 // replica may live. A host that ends all of a replica's at once is asked again what
 // there is: a run may have begun since.
-func (e *Engine) endCrashed(ctx context.Context, host ports.Host, run ports.Run, dead map[ports.Run]bool) error {
+func (e *Engine) endCrashed(ctx context.Context, host *guard.Host, run ports.Run, dead map[ports.Run]bool) error {
 	if ender, ok := ports.As[ports.Ender](host); ok {
 		return ender.End(ctx, run)
 	}
@@ -41,7 +42,7 @@ func (e *Engine) endCrashed(ctx context.Context, host ports.Host, run ports.Run,
 
 // endDeadRuns ends what crashed runs have open on a host: the verification of its
 // views, perhaps, in which their engine died. It reports whether there was any.
-func (e *Engine) endDeadRuns(ctx context.Context, host ports.Host) (ended bool) {
+func (e *Engine) endDeadRuns(ctx context.Context, host *guard.Host) (ended bool) {
 	collector, ok := ports.As[ports.Collector](host)
 	if !ok {
 		return false

@@ -42,14 +42,14 @@ type Site struct {
 }
 
 // replica picks the site's replica from a listing of its host.
-func (s Site) replica(store domain.Listing) (domain.Replica, error) {
+func (s site) replica(store domain.Listing) (domain.Replica, error) {
 	r, err := domain.NewReplica(store, s.Replica)
 	r.AllowInUse = s.AllowInUse
 	return r, err
 }
 
 // destination is replica for the one that is rebuilt from source.
-func (s Site) destination(store domain.Listing, source domain.Replica) (domain.Replica, error) {
+func (s site) destination(store domain.Listing, source domain.Replica) (domain.Replica, error) {
 	r, err := domain.NewDestination(store, s.Replica, source)
 	r.AllowInUse = s.AllowInUse
 	return r, err
@@ -114,11 +114,11 @@ func (r Request) parallel() int {
 
 // Plan looks at the hosts and says what a rebuild would do. Nothing is
 // changed, but that checksums are computed where the host keeps none yet.
-func (e *Engine) Plan(ctx context.Context, request Request) (domain.Plan, error) {
+func (e *Engine) Plan(ctx context.Context, asked Request) (domain.Plan, error) {
+	request := asked.guarded()
 	if err := request.check(); err != nil {
 		return domain.Plan{}, err
 	}
-	request = request.guarded()
 	from := newSources(request)
 	before := e.room.ahead()
 	seen, err := look(ctx, request, from)

@@ -151,7 +151,7 @@ func (s *rebuildSink) noteDeleted(o domain.Operation) {
 type room struct {
 	rooms *rooms
 	need  *need
-	host  ports.Host
+	host  *guard.Host
 }
 
 // Made implements executor.Room.

@@ -28,7 +28,7 @@ type Leaving struct {
 // in one that the host can tell of, is listed as something that stays. Nothing
 // is changed.
 func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
-	g, release, err := e.claimGarbage(ctx, guard.Host(host))
+	g, release, err := e.claimGarbage(ctx, guard.Wrap(host))
 	release()
 	return g, err
 }
@@ -36,8 +36,8 @@ func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, err
 // RemoveGarbage removes what FindGarbage finds, but for what stays, and returns
 // what it has removed. What could not be removed is in the error; the rest is
 // gone.
-func (e *Engine) RemoveGarbage(ctx context.Context, host ports.Host) (removed Garbage, err error) {
-	host = guard.Host(host)
+func (e *Engine) RemoveGarbage(ctx context.Context, on ports.Host) (removed Garbage, err error) {
+	host := guard.Wrap(on)
 	g, release, err := e.claimGarbage(ctx, host)
 	defer release()
 	if err != nil {
@@ -71,7 +71,7 @@ func (e *Engine) RemoveGarbage(ctx context.Context, host ports.Host) (removed Ga
 }
 
 // removeLeftover looks once more: by its UUID it is still what was listed.
-func removeLeftover(ctx context.Context, host ports.Host, l domain.Lvol) error {
+func removeLeftover(ctx context.Context, host *guard.Host, l domain.Lvol) error {
 	now, err := host.Look(ctx, l.UUID)
 	switch {
 	case errors.Is(err, ports.ErrNotFound):
@@ -90,7 +90,7 @@ func removeLeftover(ctx context.Context, host ports.Host, l domain.Lvol) error {
 
 // claimGarbage lists what is there, and claims its owners until release is
 // called: one that cannot be claimed lives.
-func (e *Engine) claimGarbage(ctx context.Context, host ports.Host) (g Garbage, release func(), err error) {
+func (e *Engine) claimGarbage(ctx context.Context, host *guard.Host) (g Garbage, release func(), err error) {
 	all := new(held)
 	release = all.release
 	g.Store, err = host.List(ctx)
@@ -172,7 +172,7 @@ func (g Garbage) keepKinOfLive() {
 // claims are taken once each.
 type claims struct {
 	engine *Engine
-	host   ports.Host
+	host   *guard.Host
 	found  map[string]string
 	held   *held
 }

@@ -16,7 +16,7 @@ import (
 
 // knownSealings are what earlier runs have sealed, by the journal: where hosts
 // tell no checksums, the only proof that a snapshot need not be copied again.
-func (e *Engine) knownSealings(ctx context.Context, r Request, destination domain.Listing) []domain.Sealing {
+func (e *Engine) knownSealings(ctx context.Context, r request, destination domain.Listing) []domain.Sealing {
 	if r.Journal == nil {
 		return nil
 	}

@@ -16,15 +16,15 @@ import (
 // LookAtImageRemoval says which image DeleteImage would delete, or why it would
 // not, and changes nothing.
 func (e *Engine) LookAtImageRemoval(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
-	_, image, err := imageToDelete(ctx, guard.Host(host), name)
+	_, image, err := imageToDelete(ctx, guard.Wrap(host), name)
 	return image, err
 }
 
 // DeleteImage deletes a backing image. It is refused while anything hangs on it, a
 // replica that has lost it records it, or an import, a verification or a rebuild
 // uses it.
-func (e *Engine) DeleteImage(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
-	host = guard.Host(host)
+func (e *Engine) DeleteImage(ctx context.Context, on ports.Host, name string) (domain.ImageOnStore, error) {
+	host := guard.Wrap(on)
 	image, err := e.deleteImage(ctx, host, name)
 	if err != nil && !errors.Is(err, ErrRefused) {
 		err = fmt.Errorf("delete backing image %s: %w", name, err)
@@ -33,7 +33,7 @@ func (e *Engine) DeleteImage(ctx context.Context, host ports.Host, name string) 
 	return image, err
 }
 
-func imageToDelete(ctx context.Context, host ports.Host, name string) (domain.Listing, domain.ImageOnStore, error) {
+func imageToDelete(ctx context.Context, host *guard.Host, name string) (domain.Listing, domain.ImageOnStore, error) {
 	if err := domain.CheckImageName(name); err != nil {
 		return domain.Listing{}, domain.ImageOnStore{}, &refusal{err}
 	}
@@ -45,7 +45,7 @@ func imageToDelete(ctx context.Context, host ports.Host, name string) (domain.Li
 	return store, image, refused(err)
 }
 
-func (e *Engine) deleteImage(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
+func (e *Engine) deleteImage(ctx context.Context, host *guard.Host, name string) (domain.ImageOnStore, error) {
 	store, image, err := imageToDelete(ctx, host, name)
 	if err != nil {
 		return image, err

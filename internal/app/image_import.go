@@ -73,8 +73,7 @@ const imageWriters = 4
 // stays when the import fails.
 func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
 	began := time.Now()
-	request.Host = guard.Host(request.Host)
-	i := &imageImport{engine: e, request: request, progress: newProgress(request.Observer)}
+	i := &imageImport{engine: e, request: request, host: guard.Wrap(request.Host), progress: newProgress(request.Observer)}
 	i.run = ports.Run{Replica: domain.ImageRunName(request.Name), ID: executor.DrawID()}
 	i.report = ImageReport{Name: request.Name, UUID: request.UUID, Bytes: request.Size}
 	if i.report.UUID == "" {
@@ -100,6 +99,7 @@ func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageRe
 type imageImport struct {
 	engine   *Engine
 	request  ImageRequest
+	host     *guard.Host
 	run      ports.Run
 	progress *progress
 	report   ImageReport
@@ -114,10 +114,10 @@ type imageImport struct {
 }
 
 func (i *imageImport) all(ctx context.Context) error {
-	if i.request.Host == nil || i.request.Content == nil {
+	if i.host == nil || i.request.Content == nil {
 		return refusef("no host, or no image")
 	}
-	opener, ok := ports.As[ports.Opener](i.request.Host)
+	opener, ok := ports.As[ports.Opener](i.host)
 	if !ok {
 		return refusef("this host opens no lvols, so nothing can be written to one")
 	}
@@ -140,7 +140,7 @@ func (i *imageImport) all(ctx context.Context) error {
 		return refusef("backing image %s is being brought onto lvstore %s already", i.request.Name, i.store.Name)
 	}
 	defer release()
-	free, err := i.engine.claimImageRun(ctx, i.request.Host, i.store, i.run, i.request.Name, "the import")
+	free, err := i.engine.claimImageRun(ctx, i.host, i.store, i.run, i.request.Name, "the import")
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (i *imageImport) content() *content {
 // written.
 func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (err error) {
 	before := i.engine.room.ahead()
-	store, err := i.request.Host.List(ctx)
+	store, err := i.host.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list the host: %w", err)
 	}
@@ -272,7 +272,7 @@ func (s *imageSum) hex() string {
 }
 
 func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
-	host := i.request.Host
+	host := i.host
 	if err := host.Release(ctx, i.run); err != nil {
 		return fmt.Errorf("close what earlier runs left open: %w", err)
 	}
@@ -311,11 +311,11 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	for tries := 0; ; tries++ {
 		i.inFlight = domain.ImageInFlightLvolName(executor.DrawID())
-		free, err := i.engine.claimNow(ctx, i.request.Host, claimOfImage(i.store.UUID, i.inFlight), ports.Lease{Holder: "the import of backing image " + i.request.Name}) // it lives, so it is no garbage
+		free, err := i.engine.claimNow(ctx, i.host, claimOfImage(i.store.UUID, i.inFlight), ports.Lease{Holder: "the import of backing image " + i.request.Name}) // it lives, so it is no garbage
 		if err != nil {
 			return "", err
 		}
-		uuid, err = i.request.Host.Create(ctx, i.inFlight, i.report.Size)
+		uuid, err = i.host.Create(ctx, i.inFlight, i.report.Size)
 		if !errors.Is(err, ports.ErrExists) {
 			i.free = free
 			return uuid, err
@@ -398,9 +398,9 @@ func (i *imageImport) cleanUp(ctx context.Context, failed bool) error {
 	if i.free != nil {
 		defer i.free()
 	}
-	problems := []error{executor.End(ctx, i.request.Host, i.run)}
+	problems := []error{executor.End(ctx, i.host, i.run)}
 	if failed && i.inFlight != "" {
-		problems = append(problems, executor.DeleteAll(ctx, i.request.Host, func(l domain.Lvol) bool { return l.Name == i.inFlight }))
+		problems = append(problems, executor.DeleteAll(ctx, i.host, func(l domain.Lvol) bool { return l.Name == i.inFlight }))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("%w: %w", ErrCleanUp, err)

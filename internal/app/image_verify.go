@@ -32,9 +32,9 @@ type ImageCheck struct {
 // The record does not tell how long the image was before it was filled up with
 // zeros to a whole cluster. So the checksum fits if it is that of the lvol's bytes
 // without some of the zeros that the last cluster ends in.
-func (e *Engine) VerifyImage(ctx context.Context, host ports.Host, name, expected string, observer Observer) (ImageCheck, error) {
+func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected string, observer Observer) (ImageCheck, error) {
 	var check ImageCheck
-	host = guard.Host(host)
+	host := guard.Wrap(on)
 	if err := domain.CheckImageName(name); err != nil {
 		return check, &refusal{err}
 	}
@@ -97,7 +97,7 @@ func (c ImageCheck) compare() error {
 	return fmt.Errorf("its bytes have the SHA-512 %s, expected %s (%s): %w", c.SHA512, c.Expected, hint, ports.ErrCorrupt)
 }
 
-func (e *Engine) readImage(ctx context.Context, host ports.Host, opener ports.Opener, run ports.Run, cluster uint64, check *ImageCheck, p *progress) (err error) {
+func (e *Engine) readImage(ctx context.Context, host *guard.Host, opener ports.Opener, run ports.Run, cluster uint64, check *ImageCheck, p *progress) (err error) {
 	l := check.Image.Lvol
 	if err := host.Release(ctx, run); err != nil { // a crashed run's export could not be opened
 		return err

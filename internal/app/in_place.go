@@ -12,7 +12,7 @@ import (
 // What is done to one replica on its own host, without another one.
 
 // carryOutInPlace carries a plan out that copies nothing: it has a store and no source.
-func (e *Engine) carryOutInPlace(ctx context.Context, at Site, r domain.Replica, plan domain.Plan, observer Observer) error {
+func (e *Engine) carryOutInPlace(ctx context.Context, at site, r domain.Replica, plan domain.Plan, observer Observer) error {
 	progress := newProgress(observer)
 	progress.planned(plan, r.Store.ClusterSize)
 	x := executor.New(executor.Config{
@@ -24,8 +24,8 @@ func (e *Engine) carryOutInPlace(ctx context.Context, at Site, r domain.Replica,
 
 // CreateReplica makes a replica without snapshots: a head of so many bytes, on
 // the volume's image, with the record of it.
-func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image domain.Image) (domain.Replica, error) {
-	at = at.guarded()
+func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, image domain.Image) (domain.Replica, error) {
+	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the creation")
 	if err != nil {
 		return domain.Replica{}, err
@@ -42,7 +42,7 @@ func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image 
 	if err := e.carryOutInPlace(ctx, at, r, plan, nil); err != nil {
 		return domain.Replica{}, err
 	}
-	return e.Look(ctx, at)
+	return existing(ctx, at)
 }
 
 // PlanRemoval says what deleting a replica takes, and changes nothing.
@@ -58,14 +58,14 @@ func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) 
 // DeleteReplica deletes a replica, the head first. Stopped anywhere, it goes on
 // from there when it is called again. A replica that anything else hangs on is
 // refused.
-func (e *Engine) DeleteReplica(ctx context.Context, at Site, observer Observer) (domain.Plan, error) {
-	at = at.guarded()
+func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observer) (domain.Plan, error) {
+	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the deletion")
 	if err != nil {
 		return domain.Plan{}, err
 	}
 	defer release()
-	r, err := e.Look(ctx, at)
+	r, err := existing(ctx, at)
 	if err != nil {
 		return domain.Plan{}, err
 	}

@@ -35,7 +35,7 @@ type lender struct {
 
 // look lists all hosts at once. Of several sources it picks the one that the
 // rebuild is planned from.
-func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
+func look(ctx context.Context, r request, from *sources) (s sight, err error) {
 	stores, failures := make([]domain.Listing, len(from.sites)), make([]error, len(from.sites))
 	var destination domain.Listing
 	all, listing := r.both(ctx)
@@ -88,7 +88,7 @@ func look(ctx context.Context, r Request, from *sources) (s sight, err error) {
 
 // pick picks the primary of several sources. Those that are passed over keep
 // nobody from it while another one is healthy.
-func (s *sight) pick(r Request, from *sources, sources []domain.Replica, destination domain.Listing, failures []error) error {
+func (s *sight) pick(r request, from *sources, sources []domain.Replica, destination domain.Listing, failures []error) error {
 	var seen []domain.Replica
 	var places []int
 	for _, at := range from.used() {
@@ -153,7 +153,7 @@ func replicasOf(lenders []lender) (replicas []domain.Replica) {
 }
 
 // lookAgain lists the primary and the destination.
-func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, error) {
+func (s sight) lookAgain(ctx context.Context, r request, from *sources) (sight, error) {
 	var source, destination domain.Listing
 	both, listing := r.both(ctx)
 	both.Go(func() (err error) {
@@ -182,7 +182,7 @@ func (s sight) lookAgain(ctx context.Context, r Request, from *sources) (sight, 
 
 // both asks hosts something at once, or, where one thing is done at a time, one
 // after the other, so that the n-th call is always the same.
-func (r Request) both(ctx context.Context) (*errgroup.Group, context.Context) {
+func (r request) both(ctx context.Context) (*errgroup.Group, context.Context) {
 	both, ctx := errgroup.WithContext(ctx)
 	if r.parallel() == 1 {
 		both.SetLimit(1)
@@ -190,7 +190,7 @@ func (r Request) both(ctx context.Context) (*errgroup.Group, context.Context) {
 	return both, ctx
 }
 
-func list(ctx context.Context, at Site) (domain.Listing, error) {
+func list(ctx context.Context, at site) (domain.Listing, error) {
 	store, err := at.Host.List(ctx)
 	if err != nil {
 		return domain.Listing{}, fmt.Errorf("list the host of replica %s: %w", at.Replica, err)
@@ -200,7 +200,7 @@ func list(ctx context.Context, at Site) (domain.Listing, error) {
 
 // prove adds maps and checksums to what was seen. which says of which
 // snapshots; hosts that tell none leave it as it is.
-func (s sight) prove(ctx context.Context, r Request, from *sources, onSource, onDestination []string) (sight, error) {
+func (s sight) prove(ctx context.Context, r request, from *sources, onSource, onDestination []string) (sight, error) {
 	if !s.source.Store.Proves || !s.destination.Store.Proves || len(onSource) == 0 || len(onDestination) == 0 {
 		return s, nil
 	}
@@ -216,7 +216,7 @@ func (s sight) prove(ctx context.Context, r Request, from *sources, onSource, on
 	return s, both.Wait()
 }
 
-func proveOne(ctx context.Context, at Site, replica domain.Replica, snapshots []string) (domain.Replica, error) {
+func proveOne(ctx context.Context, at site, replica domain.Replica, snapshots []string) (domain.Replica, error) {
 	prover, ok := ports.As[ports.Prover](at.Host)
 	if !ok {
 		return replica, nil
@@ -236,7 +236,7 @@ func proveOne(ctx context.Context, at Site, replica domain.Replica, snapshots []
 //
 // held is what the run needs of the destination's room: by its last plan, and once this
 // returns, by the new one. nil: nothing is held.
-func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight, held **need) (sight, domain.Plan, error) {
+func (e *Engine) plan(ctx context.Context, r request, from *sources, s sight, held **need) (sight, domain.Plan, error) {
 	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
 	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
 	if err != nil {
@@ -258,7 +258,7 @@ func (e *Engine) plan(ctx context.Context, r Request, from *sources, s sight, he
 
 // verify looks again and compares all but the head, which comes on what is
 // right only.
-func (e *Engine) verify(ctx context.Context, r Request, from *sources, s sight, image domain.Image) (sight, []domain.Violation, error) {
+func (e *Engine) verify(ctx context.Context, r request, from *sources, s sight, image domain.Image) (sight, []domain.Violation, error) {
 	s, err := s.lookAgain(ctx, r, from)
 	if err != nil {
 		return sight{}, nil, err
@@ -273,7 +273,7 @@ func (e *Engine) verify(ctx context.Context, r Request, from *sources, s sight, 
 
 // proveAll adds maps and checksums of all that there is, where a proof was asked for,
 // and says of what there is none.
-func (s sight) proveAll(ctx context.Context, r Request, from *sources, image domain.Image) (sight, []domain.Violation, error) {
+func (s sight) proveAll(ctx context.Context, r request, from *sources, image domain.Image) (sight, []domain.Violation, error) {
 	if !r.Proof {
 		return s, nil, nil
 	}

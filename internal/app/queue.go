@@ -82,7 +82,7 @@ func NewQueue(engine *Engine, limits Limits) *Queue {
 // ends. An ErrRefused says that the request is not valid, or that the destination is in
 // the queue already.
 func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
-	if err := request.check(); err != nil {
+	if err := request.guarded().check(); err != nil {
 		return nil, err
 	}
 	for _, site := range append(request.sources(), request.Destination) {

@@ -86,13 +86,13 @@ func newTestQueue(limits Limits) (*Queue, *fakeRebuilds) {
 
 // submit adds a rebuild of a volume and waits until the queue has seen it.
 func submit(t require.TestingT, q *Queue, volume string, source, destination *fakeHost) *Job {
-	job, err := q.Submit(context.Background(), request(volume, source, destination, volume+"-r-4e5f6a7b"))
+	job, err := q.Submit(context.Background(), newRequest(volume, source, destination, volume+"-r-4e5f6a7b"))
 	require.NoError(t, err)
 	synctest.Wait()
 	return job
 }
 
-func request(volume string, source, destination *fakeHost, replica string) Request {
+func newRequest(volume string, source, destination *fakeHost, replica string) Request {
 	return Request{
 		Volume: volume,
 		Source: Site{Host: source, Replica: volume + "-r-0a1b2c3d"}, Destination: Site{Host: destination, Replica: replica},
@@ -104,10 +104,10 @@ func TestQueueKeepsLimitsOfHosts(t *testing.T) {
 		a, b, c := &fakeHost{name: "a"}, &fakeHost{name: "b"}, &fakeHost{name: "c"}
 		q, fake := newTestQueue(Limits{PerSource: 2, PerDestination: 1})
 		for i, r := range []Request{
-			request("v1", a, b, "v1-r-4e5f6a7b"),
-			request("v2", a, b, "v2-r-4e5f6a7b"), // b is taken
-			request("v3", a, c, "v3-r-4e5f6a7b"), // a is kept for v2
-			request("v4", b, a, "v4-r-4e5f6a7b"),
+			newRequest("v1", a, b, "v1-r-4e5f6a7b"),
+			newRequest("v2", a, b, "v2-r-4e5f6a7b"), // b is taken
+			newRequest("v3", a, c, "v3-r-4e5f6a7b"), // a is kept for v2
+			newRequest("v4", b, a, "v4-r-4e5f6a7b"),
 		} {
 			_, err := q.Submit(t.Context(), r)
 			require.NoError(t, err, i)
@@ -128,10 +128,10 @@ func TestRebuildCountsOnEverySourceHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c, d := &fakeHost{name: "a"}, &fakeHost{name: "b"}, &fakeHost{name: "c"}, &fakeHost{name: "d"}
 		q, fake := newTestQueue(Limits{PerSource: 1, PerDestination: 9})
-		several := request("v1", a, d, "v1-r-4a5b6c7d")
+		several := newRequest("v1", a, d, "v1-r-4a5b6c7d")
 		several.MoreSources = []Site{{Host: b, Replica: "v1-r-4e5f6a7b"}, {Host: b, Replica: "v1-r-8c9d0e1f"}} // b once
 		unnamed := func(source Site, replica string) Request {
-			r := request("", a, d, replica)
+			r := newRequest("", a, d, replica)
 			r.Source = source
 			return r
 		}
@@ -139,7 +139,7 @@ func TestRebuildCountsOnEverySourceHost(t *testing.T) {
 		first.MoreSources = []Site{{Host: d, Replica: "v3-r-4e5f6a7b"}}
 		for _, r := range []Request{
 			several,
-			request("v2", b, d, "v2-r-4a5b6c7d"), // b is taken
+			newRequest("v2", b, d, "v2-r-4a5b6c7d"), // b is taken
 			first,
 			unnamed(Site{Host: &fakeHost{name: "e"}, Replica: "v4-r-0a1b2c3d"}, "v4-r-4a5b6c7d"),
 			unnamed(Site{Host: d, Replica: "v3-r-4e5f6a7b"}, "v3-r-0c1d2e3f"), // the volume that has the source in common
@@ -154,7 +154,7 @@ func TestRebuildCountsOnEverySourceHost(t *testing.T) {
 		require.Equal(t, []string{"v1-r-4e5f6a7b", "v1-r-8c9d0e1f"}, q.Jobs()[0].Status().MoreSources)
 		fake.finish("v1-r-4a5b6c7d", nil)
 		require.Equal(t, []string{"v2-r-4a5b6c7d", "v3-r-4a5b6c7d", "v4-r-4a5b6c7d"}, fake.running())
-		uncomparableOne := request("v9", a, d, "v9-r-4a5b6c7d")
+		uncomparableOne := newRequest("v9", a, d, "v9-r-4a5b6c7d")
 		uncomparableOne.MoreSources = []Site{{Host: uncomparable{}, Replica: "v9-r-4e5f6a7b"}}
 		_, err := q.Submit(t.Context(), uncomparableOne)
 		require.ErrorIs(t, err, ErrRefused)
@@ -166,13 +166,13 @@ func TestQueueRunsOneRebuildPerVolume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c := &fakeHost{name: "a"}, &fakeHost{name: "b"}, &fakeHost{name: "c"}
 		q, fake := newTestQueue(Limits{PerSource: 9, PerDestination: 9})
-		for _, r := range []Request{request("v1", a, b, "v1-r-4e5f6a7b"), request("v1", a, c, "v1-r-8c9d0e1f")} {
+		for _, r := range []Request{newRequest("v1", a, b, "v1-r-4e5f6a7b"), newRequest("v1", a, c, "v1-r-8c9d0e1f")} {
 			_, err := q.Submit(t.Context(), r)
 			require.NoError(t, err)
 		}
 		synctest.Wait()
 		require.Equal(t, []string{"v1-r-4e5f6a7b"}, fake.running())
-		_, err := q.Submit(t.Context(), request("v1", a, c, "v1-r-8c9d0e1f"))
+		_, err := q.Submit(t.Context(), newRequest("v1", a, c, "v1-r-8c9d0e1f"))
 		require.ErrorIs(t, err, ErrRefused)
 		require.ErrorContains(t, err, "v1-r-8c9d0e1f is queued already")
 		fake.finish("v1-r-4e5f6a7b", errors.New("the disk is broken"))
@@ -189,7 +189,7 @@ func TestCancelEndsWaitingAndRunningJobs(t *testing.T) {
 		q, fake := newTestQueue(Limits{PerSource: 1, PerDestination: 1})
 		var jobs []*Job
 		for _, v := range []string{"v1", "v2", "v3"} {
-			job, err := q.Submit(t.Context(), request(v, a, b, v+"-r-4e5f6a7b"))
+			job, err := q.Submit(t.Context(), newRequest(v, a, b, v+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 			jobs = append(jobs, job)
 		}
@@ -205,7 +205,7 @@ func TestCancelEndsWaitingAndRunningJobs(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []string{"v3-r-4e5f6a7b"}, fake.running())
 		require.NoError(t, q.Close(t.Context()))
-		_, err = q.Submit(t.Context(), request("v4", a, b, "v4-r-4e5f6a7b"))
+		_, err = q.Submit(t.Context(), newRequest("v4", a, b, "v4-r-4e5f6a7b"))
 		require.ErrorIs(t, err, ErrClosed)
 	})
 }
@@ -214,7 +214,7 @@ func TestJobStatusIsCompleteFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &fakeHost{name: "a"}, &fakeHost{name: "b"}
 		q, fake := newTestQueue(Limits{})
-		r := request("v1", a, b, "v1-r-4e5f6a7b")
+		r := newRequest("v1", a, b, "v1-r-4e5f6a7b")
 		r.Options.Full = true
 		var seen []EventKind
 		r.Observer = observe(func(e Event) { seen = append(seen, e.Kind) })
@@ -247,7 +247,7 @@ func TestQueueListsJobsThatEndedLast(t *testing.T) {
 		q, fake := newTestQueue(Limits{PerSource: 1, PerDestination: 1})
 		for i := range keptJobs + 10 {
 			name := fmt.Sprint("v", i)
-			_, err := q.Submit(t.Context(), request(name, a, b, name+"-r-4e5f6a7b"))
+			_, err := q.Submit(t.Context(), newRequest(name, a, b, name+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 		}
 		synctest.Wait()
@@ -271,7 +271,7 @@ func TestQueueForgetsLargeReportsSooner(t *testing.T) {
 			return report, nil
 		}
 		run := func(volume string) Status {
-			job, err := q.Submit(t.Context(), request(volume, a, b, volume+"-r-4e5f6a7b"))
+			job, err := q.Submit(t.Context(), newRequest(volume, a, b, volume+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 			_, err = job.Wait(t.Context())
 			require.NoError(t, err)
@@ -305,7 +305,7 @@ func TestQueueForgetsHostsOfEndedJobs(t *testing.T) {
 		limited, shared := &fakeHost{name: "limited"}, &fakeHost{name: "shared"}
 		q.LimitHost(limited, 1<<20)
 		submit := func(volume string, from, to *fakeHost) *Job {
-			job, err := q.Submit(t.Context(), request(volume, from, to, volume+"-r-4e5f6a7b"))
+			job, err := q.Submit(t.Context(), newRequest(volume, from, to, volume+"-r-4e5f6a7b"))
 			require.NoError(t, err)
 			synctest.Wait()
 			return job
@@ -371,7 +371,7 @@ func TestGoneSourceTakesNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, c := &fakeHost{name: "a"}, &fakeHost{name: "b"}, &fakeHost{name: "c"}
 		q, fake := newTestQueue(Limits{PerSource: 1, PerDestination: 9})
-		r := request("v1", a, c, "v1-r-4e5f6a7b")
+		r := newRequest("v1", a, c, "v1-r-4e5f6a7b")
 		r.MoreSources = []Site{{Host: b, Replica: "v1-r-8c9d0e1f"}}
 		several, err := q.Submit(t.Context(), r)
 		require.NoError(t, err)
@@ -410,7 +410,7 @@ type uncomparable struct {
 
 func TestQueueRefusesUncomparableHost(t *testing.T) {
 	q, _ := newTestQueue(Limits{})
-	r := request("v1", &fakeHost{}, &fakeHost{}, "v1-r-4e5f6a7b")
+	r := newRequest("v1", &fakeHost{}, &fakeHost{}, "v1-r-4e5f6a7b")
 	r.Source.Host = uncomparable{}
 	_, err := q.Submit(t.Context(), r)
 	require.ErrorIs(t, err, ErrRefused)

@@ -218,7 +218,7 @@ func (o *queueOperations) submit(t *rapid.T) {
 	volume := fmt.Sprint("v", rapid.IntRange(1, 6).Draw(t, "volume"))
 	source, destination := rapid.SampledFrom(o.hosts).Draw(t, "source"), rapid.SampledFrom(o.hosts).Draw(t, "destination")
 	name := fmt.Sprintf("%s-r-%08d", volume, o.made)
-	r := request(volume, source, destination, name)
+	r := newRequest(volume, source, destination, name)
 	job, err := o.queue.Submit(context.Background(), r)
 	require.NoError(t, err)
 	o.model.waiting = append(o.model.waiting, &modelJob{Job: job, name: name, request: r})

@@ -63,7 +63,7 @@ func TestPauseEndsRunAndRepeatsItLater(t *testing.T) {
 		require.Equal(t, []state{{PhasePaused, 1}, {PhaseRunning, 0}, {PhaseQueued, 2}}, states(first, second, third))
 		require.NoError(t, first.Status().Err)
 		require.Equal(t, uint64(7), first.Status().Last.BytesTotal, "what is known of it stays")
-		_, err := q.Submit(t.Context(), request("v1", a, b, "v1-r-4e5f6a7b"))
+		_, err := q.Submit(t.Context(), newRequest("v1", a, b, "v1-r-4e5f6a7b"))
 		require.ErrorIs(t, err, ErrRefused, "it is still queued")
 
 		require.NoError(t, first.Resume())

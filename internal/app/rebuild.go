@@ -24,15 +24,15 @@ const maxPlans = 8
 // Rebuild makes the destination what the source is. The error says why it did
 // not, after the context's end both that and its cause, after EndRebuilds ErrEnded; the
 // report tells what is known in any case.
-func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
+func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	began := time.Now()
-	use := request.use
+	use := asked.use
 	if use == nil {
-		use = e.uses.add(ctx, request)
+		use = e.uses.add(ctx, asked)
 		defer e.uses.remove(use)
 		ctx = use.ctx
 	}
-	request = request.guarded()
+	request := asked.guarded()
 	progress := newProgress(request.Observer)
 	r := &rebuild{
 		engine: e, request: request, use: use, sources: newSources(request), progress: progress, primary: -1,
@@ -80,7 +80,7 @@ func withCause(ctx context.Context, err error) error {
 // rebuild is one request on its way.
 type rebuild struct {
 	engine   *Engine
-	request  Request
+	request  request
 	use      *use
 	run      *executor.Run
 	holder   string // of what it has claimed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -55,7 +56,7 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 	return all.release, nil
 }
 
-func (r *rebuild) identify(ctx context.Context, at Site) (store domain.Listing, err error) {
+func (r *rebuild) identify(ctx context.Context, at site) (store domain.Listing, err error) {
 	err = r.insistOn(ctx, "look at the hosts", func() (err error) {
 		store, err = identify(ctx, at)
 		return err
@@ -129,7 +130,7 @@ func (r *rebuild) claimRun(ctx context.Context, all *held) error {
 		return err
 	}
 	all.add(inside)
-	sites := []Site{r.request.Destination}
+	sites := []site{r.request.Destination}
 	for _, at := range r.sources.used() {
 		sites = append(sites, r.sources.sites[at])
 	}
@@ -152,7 +153,7 @@ func (r *rebuild) claimImages(ctx context.Context, seen sight, plan domain.Plan)
 	if !ok {
 		return nil
 	}
-	users := map[ports.Host]domain.Listing{r.request.Destination.Host: seen.destination.Store}
+	users := map[*guard.Host]domain.Listing{r.request.Destination.Host: seen.destination.Store}
 	if plan.FetchesImage() {
 		users[r.sources.host(seen.primary)] = seen.source.Store
 		for _, l := range seen.others {

@@ -86,8 +86,8 @@ func (e *Engine) planRepair(ctx context.Context, request RepairRequest) (domain.
 }
 
 func (e *Engine) repair(ctx context.Context, request RepairRequest, report *RepairReport) (changed bool, err error) {
-	request.Replica, request.Healthy = request.Replica.guarded(), request.Healthy.guarded()
-	release, err := e.claimReplica(ctx, request.Replica, "the repair")
+	at := request.Replica.guarded()
+	release, err := e.claimReplica(ctx, at, "the repair")
 	if err != nil {
 		return false, err
 	}
@@ -96,7 +96,7 @@ func (e *Engine) repair(ctx context.Context, request RepairRequest, report *Repa
 	if err != nil {
 		return false, err
 	}
-	if err := e.carryOutInPlace(ctx, request.Replica, report.Replica, report.Plan, request.Observer); err != nil {
+	if err := e.carryOutInPlace(ctx, at, report.Replica, report.Plan, request.Observer); err != nil {
 		return true, err
 	}
 	return true, e.verifyRepair(ctx, request, report)

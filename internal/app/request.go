@@ -22,7 +22,7 @@ func refusef(format string, args ...any) error {
 	return &refusal{fmt.Errorf(format, args...)}
 }
 
-func (r Request) check() error {
+func (r request) check() error {
 	switch {
 	case r.Source.Host == nil:
 		return refusef("no source host")

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -64,7 +65,7 @@ func needOf(plan domain.Plan, store domain.Listing, reserve uint64) *need {
 
 // planRoom plans with what others take, and holds what the plan needs itself. Another
 // run may have begun meanwhile, and taken what this one was about to.
-func (e *Engine) planRoom(r Request, s sight, image domain.Image, held **need) (domain.Plan, error) {
+func (e *Engine) planRoom(r request, s sight, image domain.Image, held **need) (domain.Plan, error) {
 	store, said := s.destination.Store, r.Options.Taken
 	fetched := ""
 	if name, has := image.Name(); has {
@@ -231,7 +232,7 @@ const roomEvery = time.Second
 // check makes sure that what runs on a store still fits there, and the reserve besides.
 // A look at the free clusters is enough as a rule; where it is close, or a copy has got
 // further than is known, the store is listed.
-func (r *rooms) check(ctx context.Context, host ports.Host, n *need) error {
+func (r *rooms) check(ctx context.Context, host *guard.Host, n *need) error {
 	all, mine := r.left(n)
 	if mine == 0 {
 		return nil
@@ -300,7 +301,7 @@ func (r *rooms) fits(store domain.Listing, before []taking, n *need, giveUp bool
 func full(err error) bool { return errors.Is(err, ports.ErrNoSpace) }
 
 // whileRoom does something that fills a store, and ends it where that runs out of room.
-func (r *rooms) whileRoom(ctx context.Context, host ports.Host, n *need, fill func(ctx context.Context) error) error {
+func (r *rooms) whileRoom(ctx context.Context, host *guard.Host, n *need, fill func(ctx context.Context) error) error {
 	filling, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {

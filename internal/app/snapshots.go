@@ -16,8 +16,8 @@ import (
 // CreateSnapshot takes a snapshot of the replica's head, as a user's. Like
 // whatever changes a replica it is refused while a rebuild reads the replica or
 // makes it, in this process or in one that the host can tell of.
-func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (domain.Snapshot, error) {
-	at = at.guarded()
+func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (domain.Snapshot, error) {
+	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the creation of snapshot "+name)
 	if err != nil {
 		return domain.Snapshot{}, err
@@ -34,7 +34,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (doma
 	if _, err = at.Host.Snapshot(ctx, r.Head.UUID, domain.SnapshotLvolName(at.Replica, name), attributes); err != nil {
 		return domain.Snapshot{}, fmt.Errorf("take snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
-	if r, err = e.Look(ctx, at); err != nil {
+	if r, err = existing(ctx, at); err != nil {
 		return domain.Snapshot{}, err
 	}
 	s, ok := r.Snapshot(name)
@@ -46,7 +46,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, at Site, name string) (doma
 
 // PlanSnapshotRemoval says what deleting a snapshot takes, and changes nothing.
 func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
-	r, err := lookAt(ctx, at)
+	r, err := lookAt(ctx, at.guarded())
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
@@ -56,8 +56,8 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 
 // DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on it,
 // it merges into that one, and nothing that is read through it changes.
-func (e *Engine) DeleteSnapshot(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
-	at = at.guarded()
+func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (domain.SnapshotRemoval, error) {
+	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the deletion of snapshot "+name)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
@@ -105,7 +105,7 @@ type RevertRequest struct {
 
 // PlanRevert says what a revert takes, and changes nothing.
 func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
-	r, err := lookAt(ctx, request.Replica)
+	r, err := lookAt(ctx, request.Replica.guarded())
 	if err != nil {
 		return domain.Revert{}, err
 	}
@@ -137,7 +137,7 @@ func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Reve
 	return revert, nil
 }
 
-func (e *Engine) revert(ctx context.Context, at Site, revert domain.Revert) error {
+func (e *Engine) revert(ctx context.Context, at site, revert domain.Revert) error {
 	clone := func(name string) (uuid string, err error) {
 		return at.Host.Clone(ctx, revert.Snapshot.Lvol.UUID, name, revert.Size, revert.Record)
 	}
@@ -169,7 +169,7 @@ func (e *Engine) revert(ctx context.Context, at Site, revert domain.Revert) erro
 }
 
 // deleteAll deletes stand-ins, also when the context has ended meanwhile.
-func (e *Engine) deleteAll(ctx context.Context, at Site, uuids []string) error {
+func (e *Engine) deleteAll(ctx context.Context, at site, uuids []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
 	var problems []error

@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // A rebuild with several sources outlives each of them (longhorn/longhorn#11331).
@@ -22,7 +22,7 @@ import (
 
 // sources are the replicas that a run can be made from, in the order given.
 type sources struct {
-	sites []Site
+	sites []site
 
 	mu     sync.Mutex
 	stores []string         // names of lvstores; "": not seen yet
@@ -43,7 +43,7 @@ type served struct {
 	bytes    uint64
 }
 
-func newSources(r Request) *sources {
+func newSources(r request) *sources {
 	sites := r.sources()
 	s := &sources{
 		sites: sites, stores: make([]string, len(sites)), heads: make([]string, len(sites)), found: make([]domain.Replica, len(sites)), chosen: make(map[int]bool), lost: make([]error, len(sites)),
@@ -61,10 +61,14 @@ func (r Request) sources() []Site {
 	return append([]Site{r.Source}, r.MoreSources...)
 }
 
+func (r request) sources() []site {
+	return append([]site{r.Source}, r.MoreSources...)
+}
+
 // several: with one source a failure of it is a failure of the rebuild.
 func (s *sources) several() bool { return len(s.sites) > 1 }
 
-func (s *sources) host(at int) ports.Host { return s.sites[at].Host }
+func (s *sources) host(at int) *guard.Host { return s.sites[at].Host }
 
 // saw remembers what a source's lvstore is called.
 func (s *sources) saw(at int, store domain.Listing) {
@@ -95,7 +99,7 @@ func (s *sources) besides(primary int) (others []domain.Replica) {
 
 // checkPrimary compares a primary with the others. One that a plan was made from
 // is not refused later in the run: what it lacks then, a user has deleted there.
-func (s *sources) checkPrimary(r Request, at int, primary domain.Replica) (warnings []string, err error) {
+func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warnings []string, err error) {
 	others := s.besides(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,7 +278,7 @@ func (s *sources) none(flaws []error) error {
 // notRight: another source than the one that is said to be right may be used, and
 // that one may not.
 func (s *sources) notRight(name string, flaws []error) error {
-	at := slices.IndexFunc(s.sites, func(site Site) bool { return site.Replica == name })
+	at := slices.IndexFunc(s.sites, func(s site) bool { return s.Replica == name })
 	flaw := flaws[at]
 	if flaw == nil {
 		flaw = s.whyLost(at)
@@ -290,7 +294,7 @@ func (s *sources) notRight(name string, flaws []error) error {
 func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // checkSources refuses what cannot be a list of sources.
-func (r Request) checkSources() error {
+func (r request) checkSources() error {
 	all := r.sources()
 	for i, site := range all {
 		if site.Host == nil {
@@ -304,7 +308,7 @@ func (r Request) checkSources() error {
 }
 
 // checkRightSource: the name has to tell which source is meant.
-func (r Request) checkRightSource() error {
+func (r request) checkRightSource() error {
 	if r.RightSource == "" {
 		return nil
 	}

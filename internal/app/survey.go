@@ -20,6 +20,11 @@ func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, 
 
 // Look looks at one replica. One of which nothing is on the host is refused.
 func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
+	return existing(ctx, at.guarded())
+}
+
+// existing is Look.
+func existing(ctx context.Context, at site) (domain.Replica, error) {
 	r, err := lookAt(ctx, at)
 	if err == nil && !r.Exists() {
 		err = refusef("there is no replica %s on lvstore %s", at.Replica, r.Store.Name)
@@ -27,9 +32,8 @@ func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
 	return r, err
 }
 
-// lookAt is Look for what need not be there.
-func lookAt(ctx context.Context, at Site) (domain.Replica, error) {
-	at = at.guarded()
+// lookAt is Look for a replica that need not be there.
+func lookAt(ctx context.Context, at site) (domain.Replica, error) {
 	if err := at.check(); err != nil {
 		return domain.Replica{}, err
 	}
@@ -41,7 +45,7 @@ func lookAt(ctx context.Context, at Site) (domain.Replica, error) {
 	return r, refused(err)
 }
 
-func (s Site) check() error {
+func (s site) check() error {
 	if s.Host == nil {
 		return refusef("no host")
 	}

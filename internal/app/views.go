@@ -31,8 +31,8 @@ const readSize = 4 << 20
 // ReadViews reads lvols of a host back, several at once, through the host's
 // ports.Opener. ErrUnsupported where it is none. What would change the replica
 // meanwhile is refused, and where something changes it, this is.
-func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, observer Observer) (views Views, err error) {
-	at = at.guarded()
+func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol, observer Observer) (views Views, err error) {
+	at := where.guarded()
 	p := newProgress(observer)
 	p.reads(lvols)
 	run := ports.Run{Replica: at.Replica, ID: executor.DrawID()}
@@ -68,7 +68,7 @@ func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []domain.Lvol, ob
 	return views, err
 }
 
-func readViews(ctx context.Context, at Site, run ports.Run, lvols []domain.Lvol, parallel int, p *progress) (Views, error) {
+func readViews(ctx context.Context, at site, run ports.Run, lvols []domain.Lvol, parallel int, p *progress) (Views, error) {
 	if len(lvols) == 0 {
 		return Views{}, nil
 	}
@@ -181,7 +181,7 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 	}
 	source, destination := unread(seen.source, r.report.SourceViews), unread(seen.destination, r.report.DestinationViews)
 	for _, side := range []struct {
-		at    Site
+		at    site
 		lvols []domain.Lvol
 		into  *Views
 	}{{r.sources.sites[seen.primary], source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
@@ -212,7 +212,7 @@ func unread(r domain.Replica, read Views) []domain.Lvol {
 }
 
 // readLvol is the SHA-256 of an lvol's bytes. Another run may be reading a shared image.
-func (r *rebuild) readLvol(ctx context.Context, at Site, uuid string) (sum string, err error) {
+func (r *rebuild) readLvol(ctx context.Context, at site, uuid string) (sum string, err error) {
 	l, err := at.Host.Look(ctx, uuid)
 	if err != nil {
 		return "", err

@@ -8,45 +8,46 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// guarded implements every optional interface of ports; ports.As tells which of them the
+// Host is a guarded host. It implements every optional interface of ports; ports.As tells which of them the
 // host below has.
-type guarded struct {
+type Host struct {
 	ports.Host
 
 	knownProofs bool // Prove computes no checksums
 }
 
 var (
-	_ ports.Counter      = (*guarded)(nil)
-	_ ports.Prover       = (*guarded)(nil)
-	_ ports.Recorder     = (*guarded)(nil)
-	_ ports.Merger       = (*guarded)(nil)
-	_ ports.Limiter      = (*guarded)(nil)
-	_ ports.LeastLimiter = (*guarded)(nil)
-	_ ports.Opener       = (*guarded)(nil)
-	_ ports.Leaser       = (*guarded)(nil)
-	_ ports.Collector    = (*guarded)(nil)
-	_ ports.Ender        = (*guarded)(nil)
-	_ ports.Identifier   = (*guarded)(nil)
-	_ ports.Preparer     = (*guarded)(nil)
-	_ ports.Gauge        = (*guarded)(nil)
+	_ ports.Counter      = (*Host)(nil)
+	_ ports.Prover       = (*Host)(nil)
+	_ ports.Recorder     = (*Host)(nil)
+	_ ports.Merger       = (*Host)(nil)
+	_ ports.Limiter      = (*Host)(nil)
+	_ ports.LeastLimiter = (*Host)(nil)
+	_ ports.Opener       = (*Host)(nil)
+	_ ports.Leaser       = (*Host)(nil)
+	_ ports.Collector    = (*Host)(nil)
+	_ ports.Ender        = (*Host)(nil)
+	_ ports.Identifier   = (*Host)(nil)
+	_ ports.Preparer     = (*Host)(nil)
+	_ ports.Gauge        = (*Host)(nil)
 )
 
-// Host guards the calls of a host; nil stays nil.
-func Host(host ports.Host) ports.Host {
-	if _, is := host.(*guarded); is || host == nil {
-		return host
+// Wrap guards a host; nil stays nil.
+func Wrap(host ports.Host) *Host {
+	if guarded, is := host.(*Host); is || host == nil {
+		return guarded
 	}
-	return &guarded{Host: host}
+	return &Host{Host: host}
 }
 
-// KnownProofs is Host for one whose Prove tells only the checksums that are there
+// KnownProofs is Wrap for a host whose Prove tells only the checksums that are there
 // already.
-func KnownProofs(host ports.Host) ports.Host {
-	if host = Host(host); host == nil {
+func KnownProofs(host ports.Host) *Host {
+	guarded := Wrap(host)
+	if guarded == nil {
 		return nil
 	}
-	return &guarded{Host: host.(*guarded).Host, knownProofs: true}
+	return &Host{Host: guarded.Host, knownProofs: true}
 }
 
 // List lists a host that need not be a ports.Host.
@@ -55,71 +56,71 @@ func List(ctx context.Context, host ports.Looker) (domain.Listing, error) {
 }
 
 // Unwrap is for ports.As.
-func (g *guarded) Unwrap() ports.Host { return g.Host }
+func (g *Host) Unwrap() ports.Host { return g.Host }
 
 // List implements ports.Looker.
-func (g *guarded) List(ctx context.Context) (domain.Listing, error) {
+func (g *Host) List(ctx context.Context) (domain.Listing, error) {
 	return List(ctx, g.Host)
 }
 
 // Look implements ports.Looker.
-func (g *guarded) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
+func (g *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	return within(ctx, callTime, func(ctx context.Context) (domain.Lvol, error) { return g.Host.Look(ctx, uuid) })
 }
 
 // Create implements ports.Store.
-func (g *guarded) Create(ctx context.Context, name string, size uint64) (string, error) {
+func (g *Host) Create(ctx context.Context, name string, size uint64) (string, error) {
 	return within(ctx, callTime, func(ctx context.Context) (string, error) { return g.Host.Create(ctx, name, size) })
 }
 
 // Graft implements ports.Store.
-func (g *guarded) Graft(ctx context.Context, uuid, parent string) error {
+func (g *Host) Graft(ctx context.Context, uuid, parent string) error {
 	return endWithin(ctx, callTime, func(ctx context.Context) error { return g.Host.Graft(ctx, uuid, parent) })
 }
 
 // Seal implements ports.Store.
-func (g *guarded) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
+func (g *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
 	return within(ctx, callTime, func(ctx context.Context) (string, error) { return g.Host.Seal(ctx, uuid, name, seal) })
 }
 
 // Clone implements ports.Store.
-func (g *guarded) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+func (g *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
 	return patient(ctx, callTime, func(ctx context.Context) (string, error) {
 		return g.Host.Clone(ctx, snapshot, name, size, record)
 	})
 }
 
 // Delete implements ports.Store: what is large takes its time.
-func (g *guarded) Delete(ctx context.Context, uuid string) error {
+func (g *Host) Delete(ctx context.Context, uuid string) error {
 	return endPatiently(ctx, storeTime, func(ctx context.Context) error { return g.Host.Delete(ctx, uuid) })
 }
 
 // Snapshot implements ports.Snapshotter.
-func (g *guarded) Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (string, error) {
+func (g *Host) Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (string, error) {
 	return patient(ctx, callTime, func(ctx context.Context) (string, error) {
 		return g.Host.Snapshot(ctx, uuid, name, attributes)
 	})
 }
 
 // Peer implements ports.Copier.
-func (g *guarded) Peer(ctx context.Context) (ports.Peer, error) {
+func (g *Host) Peer(ctx context.Context) (ports.Peer, error) {
 	return within(ctx, callTime, g.Host.Peer)
 }
 
 // Receive implements ports.Copier.
-func (g *guarded) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+func (g *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
 	return within(ctx, callTime, func(ctx context.Context) (ports.Address, error) {
 		return g.Host.Receive(ctx, run, uuid, from)
 	})
 }
 
 // Withdraw implements ports.Copier.
-func (g *guarded) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
+func (g *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 	return endPatiently(ctx, callTime, func(ctx context.Context) error { return g.Host.Withdraw(ctx, run, uuid) })
 }
 
 // Copy implements ports.Copier.
-func (g *guarded) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
+func (g *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
 	return retry.Busy.Call(ctx, func() error {
 		return WhileAnswering(ctx, g, snapshot, func(ctx context.Context) error {
 			return g.Host.Copy(ctx, run, snapshot, to, progress)
@@ -128,6 +129,6 @@ func (g *guarded) Copy(ctx context.Context, run ports.Run, snapshot string, to p
 }
 
 // Release implements ports.Copier.
-func (g *guarded) Release(ctx context.Context, run ports.Run) error {
+func (g *Host) Release(ctx context.Context, run ports.Run) error {
 	return endWithin(ctx, callTime, func(ctx context.Context) error { return g.Host.Release(ctx, run) })
 }

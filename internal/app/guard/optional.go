@@ -10,7 +10,7 @@ import (
 )
 
 // lower is the host below as something that not every host is; what says that in words.
-func lower[T any](g *guarded, what string) (T, error) {
+func lower[T any](g *Host, what string) (T, error) {
 	it, ok := ports.As[T](g.Host)
 	if !ok {
 		return it, ports.Cannot(what)
@@ -19,7 +19,7 @@ func lower[T any](g *guarded, what string) (T, error) {
 }
 
 // Count implements ports.Counter.
-func (g *guarded) Count(ctx context.Context, uuid string) (uint64, error) {
+func (g *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 	return within(ctx, callTime, func(ctx context.Context) (uint64, error) {
 		if counter, ok := g.Host.(ports.Counter); ok {
 			return counter.Count(ctx, uuid)
@@ -30,7 +30,7 @@ func (g *guarded) Count(ctx context.Context, uuid string) (uint64, error) {
 }
 
 // FreeClusters implements ports.Gauge.
-func (g *guarded) FreeClusters(ctx context.Context) (uint64, error) {
+func (g *Host) FreeClusters(ctx context.Context) (uint64, error) {
 	gauge, err := lower[ports.Gauge](g, "tell its room alone")
 	if err != nil {
 		return 0, err
@@ -39,14 +39,14 @@ func (g *guarded) FreeClusters(ctx context.Context) (uint64, error) {
 }
 
 // PrepareGraft implements ports.Preparer.
-func (g *guarded) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
+func (g *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
 	return endWithin(ctx, callTime, func(ctx context.Context) error {
 		return g.Host.(ports.Preparer).PrepareGraft(ctx, run, size, parent)
 	})
 }
 
 // Merge implements ports.Merger.
-func (g *guarded) Merge(ctx context.Context, snapshot string) error {
+func (g *Host) Merge(ctx context.Context, snapshot string) error {
 	merger, err := lower[ports.Merger](g, "merge snapshots")
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (g *guarded) Merge(ctx context.Context, snapshot string) error {
 }
 
 // Record implements ports.Recorder.
-func (g *guarded) Record(ctx context.Context, head, record string) error {
+func (g *Host) Record(ctx context.Context, head, record string) error {
 	recorder, err := lower[ports.Recorder](g, "record anything")
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (g *guarded) Record(ctx context.Context, head, record string) error {
 }
 
 // Prove implements ports.Prover. What is not known yet is read.
-func (g *guarded) Prove(ctx context.Context, snapshots []string) (proven map[string]domain.Clusters, err error) {
+func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string]domain.Clusters, err error) {
 	prover, err := lower[ports.Prover](g, "prove anything")
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (g *guarded) Prove(ctx context.Context, snapshots []string) (proven map[str
 }
 
 // Limit implements ports.Limiter.
-func (g *guarded) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
+func (g *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
 	limiter, err := lower[ports.Limiter](g, "limit bandwidth")
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (g *guarded) Limit(ctx context.Context, uuid string, bytesPerSecond uint64)
 }
 
 // LeastLimit implements ports.LeastLimiter; 0: the host keeps any rate.
-func (g *guarded) LeastLimit() uint64 {
+func (g *Host) LeastLimit() uint64 {
 	if limiter, ok := g.Host.(ports.LeastLimiter); ok {
 		return limiter.LeastLimit()
 	}
@@ -107,7 +107,7 @@ func (g *guarded) LeastLimit() uint64 {
 }
 
 // Claim implements ports.Claimer.
-func (g *guarded) Claim(ctx context.Context, name string) (release func(), err error) {
+func (g *Host) Claim(ctx context.Context, name string) (release func(), err error) {
 	claimer, err := lower[ports.Claimer](g, "tell processes from each other")
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (g *guarded) Claim(ctx context.Context, name string) (release func(), err e
 }
 
 // Lease implements ports.Leaser.
-func (g *guarded) Lease(ctx context.Context, name string, lease ports.Lease) (release func(), err error) {
+func (g *Host) Lease(ctx context.Context, name string, lease ports.Lease) (release func(), err error) {
 	leaser, err := lower[ports.Leaser](g, "tell who reads")
 	if err != nil {
 		return nil, err
@@ -125,10 +125,10 @@ func (g *guarded) Lease(ctx context.Context, name string, lease ports.Lease) (re
 }
 
 // Identity implements ports.Identifier.
-func (g *guarded) Identity() (uuid, name string) { return g.Host.(ports.Identifier).Identity() }
+func (g *Host) Identity() (uuid, name string) { return g.Host.(ports.Identifier).Identity() }
 
 // End implements ports.Ender.
-func (g *guarded) End(ctx context.Context, run ports.Run) error {
+func (g *Host) End(ctx context.Context, run ports.Run) error {
 	ender, err := lower[ports.Ender](g, "end single runs")
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (g *guarded) End(ctx context.Context, run ports.Run) error {
 }
 
 // Opened implements ports.Collector.
-func (g *guarded) Opened(ctx context.Context) ([]ports.Opened, error) {
+func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 	collector, err := lower[ports.Collector](g, "tell what is open")
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (g *guarded) Opened(ctx context.Context) ([]ports.Opened, error) {
 
 // Open implements ports.Opener. The context that an lvol is opened with ends what
 // was opened, so it goes on until that is closed, or the host answers no more.
-func (g *guarded) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
+func (g *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
 	opener, err := lower[ports.Opener](g, "open lvols")
 	if err != nil {
 		return nil, err
