@@ -116,7 +116,7 @@ func ExampleEngine_Rebuild_refused() {
 	fmt.Println(err)
 	// Output:
 	// refused true
-	// what was asked for says backing image debian, but the record on head vol-1-r-0a1b2c3d says backing image base
+	// the request says backing image debian, but the record on head vol-1-r-0a1b2c3d says backing image base
 }
 
 // A queue starts rebuilds as the limits of their hosts allow. Each is a job.

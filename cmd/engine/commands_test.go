@@ -302,21 +302,21 @@ func TestBadInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"an image and none", []string{"repair", hurtAt, "--image", "base", "--no-image"}, exitUsage, "got both"},
 		{"a target that is not there", []string{"tree", "unix:///nowhere.sock?lvs=disk-1"}, exitFailed, "/nowhere.sock"},
 		{"an lvstore that is not there", []string{"tree", "unix:///b.sock?lvs=disk-9"}, exitFailed, "only disk-2"},
-		{"a replica that is not there", []string{"snapshot", "list", replica("nope")}, exitFailed, "no replica nope on lvstore disk-2"},
-		{"an audit of one that is not there", []string{"audit", replica("nope")}, exitFailed, "no replica nope"},
-		{"a repair of one that is not there", []string{"repair", replica("nope"), "--no-image"}, exitFailed, "no replica nope"},
-		{"a deletion of one that is not there", []string{"replica", "delete", replica("nope"), "--confirm", "nope"}, exitFailed, "no replica nope"},
+		{"a replica that is not there", []string{"snapshot", "list", replica("nope")}, exitFailed, "replica nope not found on lvstore disk-2"},
+		{"an audit of one that is not there", []string{"audit", replica("nope")}, exitFailed, "replica nope not found"},
+		{"a repair of one that is not there", []string{"repair", replica("nope"), "--no-image"}, exitFailed, "replica nope not found"},
+		{"a deletion of one that is not there", []string{"replica", "delete", replica("nope"), "--confirm", "nope"}, exitFailed, "replica nope not found"},
 		{"a replica that is half there", []string{"snapshot", "create", replica("vol-9-r-1"), "s"}, exitFailed, "no head"},
 		{"a repair of half a replica", []string{"repair", replica("vol-9-r-1"), "--no-image"}, exitFailed, "no head"},
-		{"a revert of half a replica", []string{"snapshot", "revert", replica("vol-9-r-1"), "a", "--confirm", "a"}, exitFailed, "say the size"},
+		{"a revert of half a replica", []string{"snapshot", "revert", replica("vol-9-r-1"), "a", "--confirm", "a"}, exitFailed, "give the size"},
 		{"a comparison with nothing", []string{"repair", hurtAt, "--compare", ""}, exitUsage, "--compare is missing"},
 		{"a comparison with itself", []string{"repair", hurtAt, "--compare", hurtAt}, exitFailed, "with itself"},
-		{"a snapshot that is not there", []string{"snapshot", "delete", hurtAt, "nope", "--confirm", "nope"}, exitFailed, "only snap11, snap12, snap21"},
+		{"a snapshot that is not there", []string{"snapshot", "delete", hurtAt, "nope", "--confirm", "nope"}, exitFailed, "available: snap11, snap12, snap21"},
 		{"a snapshot that is there", []string{"snapshot", "create", hurtAt, "snap11"}, exitFailed, "already"},
 		{"a replica with a slash", []string{"tree", replica("a/b")}, exitUsage, `"a/b"`},
 		{"a replica with a space", []string{"tree", replica("a%20b")}, exitUsage, `"a b"`},
 		{"a replica in unicode", []string{"tree", replica("völ")}, exitUsage, "völ"},
-		{"a replica of 64 characters", []string{"tree", replica(long)}, exitFailed, "no replica " + long},
+		{"a replica of 64 characters", []string{"tree", replica(long)}, exitFailed, "replica " + long + " not found"},
 		{"a new replica of 300 characters", []string{"replica", "create", replica(longer), "--size", "8MiB", "--no-image"}, exitFailed, "at most 255"},
 		{"a snapshot with a slash", []string{"snapshot", "create", hurtAt, "a/b"}, exitUsage, `"a/b"`},
 		{"a snapshot with a space", []string{"snapshot", "create", hurtAt, "a b"}, exitUsage, `"a b"`},
@@ -407,7 +407,7 @@ func TestCycleOfParentsIsReportedAndLeftAlone(t *testing.T) {
 			status := run(t.Context(), args, &stdout, &stderr, fx.Replace(opener(func(context.Context, address) (openedHost, error) {
 				return circle{closing{w.b}}, nil
 			})))
-			requireShortLine(t, ran{status, stdout.String(), stderr.String()}, exitFailed, "lvstore disk-2", "circle")
+			requireShortLine(t, ran{status, stdout.String(), stderr.String()}, exitFailed, "lvstore disk-2", "cycle")
 			require.Equal(t, before, w.stores())
 		})
 	}

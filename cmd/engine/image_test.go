@@ -253,7 +253,7 @@ func TestBadImageInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"an empty checksum", bring(disk, "--name", "a", "--sha512", ""), exitUsage, "128 hex digits"},
 		{"another checksum", bring(disk, "--name", "a", "--sha512", sha512Of(nil)), exitFailed, "expected cf83e1357eefb8bd"},
 		{"another checksum of a qcow2 file", bring(packed, "--name", "a", "--sha512", sha512Of(diskOf())), exitFailed, "the SHA-512 of the file is "},
-		{"a taken name", bring(disk, "--name", "base"), exitFailed, "backing image base is on lvstore disk-2 already"},
+		{"a taken name", bring(disk, "--name", "base"), exitFailed, "backing image base is already on lvstore disk-2"},
 		{"no room", bring(large, "--name", "a"), exitFailed, "needs 101 clusters and 2 stay in reserve, but 100 are free"},
 		{"a file that is not there", bring(dir+"/none", "--name", "a"), exitFailed, "no such file"},
 		{"a directory", bring(dir, "--name", "a"), exitFailed, "is a directory"},
@@ -273,7 +273,7 @@ func TestBadImageInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"an image that is not there", []string{"image", "verify", hostB, "--name", "nope"}, exitFailed, "backing image nope on lvstore disk-2: not found"},
 		{"a deletion of nothing", []string{"image", "delete", hostB}, exitUsage, "--name NAME is required"},
 		{"a deletion without a word", []string{"image", "delete", hostB, "--name", "base"}, exitFailed, "is needed: lvol"},
-		{"a deletion of what is not there", []string{"image", "delete", hostB, "--name", "nope", "--confirm", "nope"}, exitFailed, "there is no backing image nope on lvstore disk-2; available: base"},
+		{"a deletion of what is not there", []string{"image", "delete", hostB, "--name", "nope", "--confirm", "nope"}, exitFailed, "backing image nope not found on lvstore disk-2; available: base"},
 		{"a verification of nothing", []string{"image", "verify", hostB}, exitUsage, "--name NAME is required"},
 		{"a verification against nothing", []string{"image", "verify", hostB, "--name", "base", "--sha512", "12"}, exitUsage, "128 hex digits"},
 	} {

@@ -28,8 +28,8 @@ func withAnotherVolume(t *testing.T) *world {
 // A rebuild that would overwrite the wrong replica asks for its name, as a revert does.
 func TestOverwritingAnotherVolumeNeedsConfirmation(t *testing.T) {
 	args := []string{"--source", healthyAt, "--destination", otherVolumeAt}
-	const says = "replica vol-7-r-1 on lvstore disk-2 is named as one of another volume than source vol-1-r-0a1b2c3d on lvstore disk-1, " +
-		"and what it holds would be deleted: snapshot mine (0 clusters of its own); if that may be lost, confirm it by the name vol-7-r-1"
+	const says = "replica vol-7-r-1 on lvstore disk-2 is named as a replica of another volume than source vol-1-r-0a1b2c3d on lvstore disk-1, " +
+		"and its data would be deleted: snapshot mine (0 clusters of its own); to accept that, confirm the name vol-7-r-1"
 	w := withAnotherVolume(t)
 	before := w.stores()
 	for _, command := range []string{"plan", "rebuild"} {

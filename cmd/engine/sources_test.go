@@ -137,7 +137,7 @@ func TestDifferingSourcesNeedRightSource(t *testing.T) {
 	for _, command := range []string{"plan", "rebuild"} {
 		told := w.engine(append([]string{command}, args...)...)
 		require.Equal(t, exitFailed, told.status)
-		require.Contains(t, told.stdout+told.stderr, says+"; say which source is right")
+		require.Contains(t, told.stdout+told.stderr, says+"; name the right source")
 		told = w.engine(append([]string{command, "--output", "json"}, args...)...)
 		require.Equal(t, exitFailed, told.status)
 		require.Contains(t, told.stdout, `"outcome":"refused","error":"the sources differ`)

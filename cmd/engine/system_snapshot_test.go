@@ -61,7 +61,7 @@ func TestSystemSnapshotCanBeDeletedAgain(t *testing.T) {
 			}
 			require.NotEmpty(t, taken)
 			if flavour == simtarget.Fork {
-				require.Contains(t, printed.Warnings, fmt.Sprintf("the head of replica %s on lvstore %s gets snapshot %s: if Longhorn's engine knows the replica, it refuses it until its server is restarted, or until the snapshot is deleted again on both sides", healthy, from.name, taken))
+				require.Contains(t, printed.Warnings, fmt.Sprintf("the head of replica %s on lvstore %s gets snapshot %s: if Longhorn's engine knows the replica, it refuses the replica until its server is restarted or the snapshot is deleted again on both sides", healthy, from.name, taken))
 			} else {
 				require.Empty(t, printed.Warnings)
 			}

@@ -111,7 +111,7 @@ func TestBadAddressIsUsageError(t *testing.T) {
 		{"an empty replica", "unix:///s.sock?lvs=a&replica=", "one value for replica"},
 		{"two replicas", "unix:///s.sock?lvs=a&replica=b&replica=c", "one value for replica"},
 		{"a replica with a space", "unix:///s.sock?lvs=a&replica=b%20c", "replica name"},
-		{"a replica with a name in flight", "unix:///s.sock?lvs=a&replica=b-rebuilding", "in flight"},
+		{"a replica with a name in flight", "unix:///s.sock?lvs=a&replica=b-rebuilding", "in-flight"},
 		{"a listener that is none", "unix:///s.sock?lvs=a&replica=b&listen=here", "listen=here"},
 		{"a listener without ports", "unix:///s.sock?lvs=a&replica=b&listen=127.0.0.1", "ADDR:PORT-PORT"},
 		{"a listener on a name", "unix:///s.sock?lvs=a&replica=b&listen=host:1-2", "ADDR:PORT-PORT"},

@@ -157,7 +157,7 @@ func TestWithoutChecksumsThoseThatAreThereProve(t *testing.T) {
 	}
 	kept, reasons := decided(true)
 	require.Zero(t, kept)
-	require.Contains(t, slices.Collect(maps.Values(reasons)), "the one that is there cannot be proven: not both hosts keep a checksum of it, and none is computed")
+	require.Contains(t, slices.Collect(maps.Values(reasons)), "the existing one cannot be proven: one of the hosts keeps no checksum of it, and none is computed")
 	with, _ := decided(false) // computes them
 	require.Positive(t, with)
 	kept, _ = decided(true)

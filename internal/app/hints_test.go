@@ -21,10 +21,10 @@ func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T
 		engine := app.New(nil)
 		_, err := engine.Rebuild(t.Context(), g.request)
 		require.ErrorIs(t, err, app.ErrRefused)
-		require.ErrorContains(t, err, "replica vol-1-r-00000011 on lvstore disk-1 has no head, so it is not whole: rebuild it from another one or, if there is none, "+
-			"revert it to its newest snapshot (snap2) with the size of the volume, which gives it a head")
+		require.ErrorContains(t, err, "replica vol-1-r-00000011 on lvstore disk-1 has no head, so it is incomplete: rebuild it from another one or, if there is none, "+
+			"revert it to its newest snapshot (snap2) with the size of the volume, which creates a head")
 		_, err = engine.Revert(t.Context(), app.RevertRequest{Replica: g.request.Source, Snapshot: "snap2"})
-		require.ErrorContains(t, err, "say the size of the volume")
+		require.ErrorContains(t, err, "give the size of the volume")
 		_, err = engine.Revert(t.Context(), app.RevertRequest{Replica: g.request.Source, Snapshot: "snap2", Size: 8 * cluster})
 		require.NoError(t, err)
 		_, err = engine.Rebuild(t.Context(), g.request)
@@ -35,7 +35,7 @@ func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T
 		g.sources[0].Inject(nil)
 		newPlant(t, g.sources[0], "vol-1-r-00000077", "").writable(domain.InFlightLvolName("vol-1-r-00000077", "01234567"), "", 8)
 		_, err = engine.Rebuild(t.Context(), g.request)
-		require.ErrorContains(t, err, "has no head, so it is not whole, and no snapshot from which it could get one")
+		require.ErrorContains(t, err, "has no head, and no snapshot to create one from")
 	}
 }
 
@@ -58,7 +58,7 @@ func TestField_10116_WhatGCFreesMakesRoom(t *testing.T) {
 	}
 	_, err := engine.Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "needs 4 clusters and 0 stay in reserve, but 3 are free and it frees 0; gc would free up to 3 more, of what crashes left: vol-7-r-0a1b2c3d-rebuilding-01234567")
+	require.ErrorContains(t, err, "needs 4 clusters and 0 stay in reserve, but 3 are free and it frees 0; gc would free up to 3 more from leftovers: vol-7-r-0a1b2c3d-rebuilding-01234567")
 	_, err = engine.RemoveGarbage(t.Context(), destination)
 	require.NoError(t, err)
 	_, err = engine.Rebuild(t.Context(), request)

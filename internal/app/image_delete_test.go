@@ -64,7 +64,7 @@ func TestField_10811_AnImageIsDeleted(t *testing.T) {
 			}
 			head, err := host.Clone(t.Context(), base, "vol-1-r-0a1b2c3d", 2*store.ClusterSize, "base")
 			require.NoError(t, err)
-			refuses("backing image base on lvstore " + store.Name + " is needed: lvol vol-1-r-0a1b2c3d hangs on it")
+			refuses("backing image base on lvstore " + store.Name + " is needed: lvol vol-1-r-0a1b2c3d is its clone")
 			if store.Records {
 				require.NoError(t, host.Graft(t.Context(), head, ""))
 				refuses("lvol vol-1-r-0a1b2c3d records it and lost it; repair or delete the replicas first")
@@ -75,7 +75,7 @@ func TestField_10811_AnImageIsDeleted(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, base, image.Lvol.UUID)
 			require.Equal(t, []string{domain.ImageLvolName("other", store.UUID)}, namesOn(t, host))
-			refuses("there is no backing image base on lvstore " + store.Name + "; available: other")
+			refuses("backing image base not found on lvstore " + store.Name + "; available: other")
 			_, err = engine.DeleteImage(t.Context(), host, "a/b")
 			require.ErrorIs(t, err, app.ErrRefused)
 			addImage(t, host, "base")
@@ -134,7 +134,7 @@ func TestAnImageThatIsNeededMeanwhileStays(t *testing.T) {
 	})
 	_, err := app.New(nil).DeleteImage(t.Context(), host, "base")
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "lvol vol-1-r-0a1b2c3d hangs on it")
+	require.ErrorContains(t, err, "lvol vol-1-r-0a1b2c3d is its clone")
 	require.Len(t, namesOn(t, host), 2)
 }
 

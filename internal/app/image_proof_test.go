@@ -194,7 +194,7 @@ func TestAVerificationByProofProvesTheImage(t *testing.T) {
 					continue
 				}
 				require.NoError(t, err)
-				require.Equal(t, c.doubtful, strings.Contains(strings.Join(report.Warnings, "\n"), "only its record tells"), "%v", report.Warnings)
+				require.Equal(t, c.doubtful, strings.Contains(strings.Join(report.Warnings, "\n"), "only its record identifies"), "%v", report.Warnings)
 			}
 		})
 	}

@@ -113,7 +113,7 @@ func (s *sight) pick(r request, from *sources, sources []domain.Replica, destina
 	s.primary, s.source = places[primary], seen[primary]
 	for i, at := range places {
 		if flaws[i] == nil && domain.DifferentVolumes(s.source.Name, seen[i].Name) {
-			failures[at] = refusef("replica %s on lvstore %s is named as one of another volume", seen[i].Name, seen[i].Store.Name)
+			failures[at] = refusef("replica %s on lvstore %s is named as a replica of another volume", seen[i].Name, seen[i].Store.Name)
 		}
 		if failures[at] == nil && i != primary {
 			s.others = append(s.others, lender{at, seen[i]})
@@ -131,7 +131,7 @@ func (s sight) refuseSources() error {
 	given := make(map[place]bool)
 	for _, source := range append([]domain.Replica{s.source}, replicasOf(s.others)...) {
 		if source.Store.UUID == s.destination.Store.UUID && source.Name == s.destination.Name {
-			return refusef("replica %s on lvstore %s is source and destination at once", source.Name, source.Store.Name)
+			return refusef("replica %s on lvstore %s is both source and destination", source.Name, source.Store.Name)
 		}
 		if here := (place{source.Store.UUID, source.Name}); given[here] {
 			return refusef("replica %s on lvstore %s is given as a source twice", source.Name, source.Store.Name)
@@ -140,7 +140,7 @@ func (s sight) refuseSources() error {
 		}
 	}
 	if !s.source.Exists() {
-		return refusef("there is no replica %s on lvstore %s", s.source.Name, s.source.Store.Name)
+		return refusef("replica %s not found on lvstore %s", s.source.Name, s.source.Store.Name)
 	}
 	return nil
 }

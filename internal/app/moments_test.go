@@ -165,7 +165,7 @@ func TestLostSealIsDoneOnlyIfTheSnapshotIsTheCopy(t *testing.T) {
 					_, err := app.New(nil).Rebuild(t.Context(), request)
 					switch c.why {
 					case "in the way": // and nothing of this replica
-						require.ErrorContains(t, err, "is already on lvstore")
+						require.ErrorContains(t, err, "already exists on lvstore")
 						require.Contains(t, strings.Join(*again, "\n"), "was sealed with")
 						return
 					case "exists":
@@ -251,7 +251,7 @@ func TestLostCloneIsTheHeadOnlyIfItIsWhatWasAskedFor(t *testing.T) {
 				}}
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				if name == "read-only" { // nothing of this replica, and in the way
-					require.ErrorContains(t, err, "is already on lvstore")
+					require.ErrorContains(t, err, "already exists on lvstore")
 					require.Len(t, *again, 1)
 					return
 				}

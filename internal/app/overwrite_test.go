@@ -52,7 +52,7 @@ func TestAHeadDoesNotShrinkWithoutAWord(t *testing.T) {
 	destination := photograph(t, g.destination)
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "the head of replica vol-1-r-4e5f6a7b on lvstore disk-9 would shrink from 36864 to the 32768 bytes of source vol-1-r-00000011 on lvstore disk-1, and what it holds would be deleted: head (1 cluster of its own)")
+	require.ErrorContains(t, err, "the head of replica vol-1-r-4e5f6a7b on lvstore disk-9 would shrink from 36864 to the 32768 bytes of source vol-1-r-00000011 on lvstore disk-1, and its data would be deleted: head (1 cluster of its own)")
 	require.Equal(t, destination, photograph(t, g.destination))
 	g.request.Options.Overwrite = copyName
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)

@@ -35,7 +35,7 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 	}
 	for at, store := range stores {
 		if failures[at] == nil && store.UUID == destination.UUID && r.sources.sites[at].Replica == r.run.Replica {
-			return nil, refusef("replica %s on lvstore %s is source and destination at once", r.run.Replica, store.Name)
+			return nil, refusef("replica %s on lvstore %s is both source and destination", r.run.Replica, store.Name)
 		}
 	}
 	r.images = make(map[string]bool)

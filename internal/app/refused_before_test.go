@@ -23,8 +23,8 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 	}{
 		{"another image is said", func(_ *testing.T, _ *bench, r *app.Request) { r.Image = domain.ImageNamed("other") }, "other"},
 		{"no image is said", func(_ *testing.T, _ *bench, r *app.Request) { r.Image = domain.NoImage() }, "image"},
-		{"the destination is the source", func(_ *testing.T, _ *bench, r *app.Request) { r.Destination = r.Source }, "source and destination at once"},
-		{"there is no such source", func(_ *testing.T, _ *bench, r *app.Request) { r.Source.Replica = "nope" }, "no replica nope"},
+		{"the destination is the source", func(_ *testing.T, _ *bench, r *app.Request) { r.Destination = r.Source }, "both source and destination"},
+		{"there is no such source", func(_ *testing.T, _ *bench, r *app.Request) { r.Source.Replica = "nope" }, "replica nope not found"},
 		{"the source has no head", func(t *testing.T, b *bench, _ *app.Request) {
 			require.NoError(t, b.source.Delete(ctx, list(t, b.source, sourceName).Head.UUID))
 		}, "no head"},
@@ -41,7 +41,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		}, "external snapshot nvme0n1"},
 		{"somebody uses the destination's head", func(t *testing.T, b *bench, _ *app.Request) {
 			require.NoError(t, b.destination.Use(list(t, b.destination, copyName).Head.UUID, domain.User{Kind: domain.UserRAID, Name: "raid-vol-1"}))
-		}, "a base of RAID raid-vol-1"},
+		}, "a base bdev of RAID raid-vol-1"},
 		{"a linked clone of somebody else hangs on what has to go", func(t *testing.T, b *bench, _ *app.Request) {
 			outdated, _ := list(t, b.destination, copyName).Snapshot("snap12")
 			_, err := b.destination.Clone(ctx, outdated.Lvol.UUID, "vol-77-r-0a1b2c3d", 8*cluster, "")
@@ -59,7 +59,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		{"another process is at work", func(_ *testing.T, b *bench, r *app.Request) { r.Destination.Host = claimed{b.destination} }, "another"},
 		{"a replica's name that is one of an lvol in flight", func(_ *testing.T, _ *bench, r *app.Request) {
 			r.Destination.Replica = "vol-1-r-4e5f6a7b-rebuilding"
-		}, "in flight"},
+		}, "in-flight"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b, request := growDamaged(t, memory.Fork, memory.Fork)

@@ -118,7 +118,7 @@ func TestARepairAloneSaysThatBytesAreUnproven(t *testing.T) {
 	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Image: domain.ImageNamed(imageName)})
 	require.NoError(t, err)
 	require.False(t, report.Compared)
-	require.Contains(t, strings.Join(report.Notices, "\n"), "is unproven, unless the replica is compared with a healthy one")
+	require.Contains(t, strings.Join(report.Notices, "\n"), "later writes are unproven until the replica is compared with a healthy one")
 	require.Equal(t, imageName, report.Replica.Head.Record)
 }
 
@@ -177,9 +177,9 @@ func TestWhatARepairRefusesChangesNothing(t *testing.T) {
 		"the image is not known":  {app.RepairRequest{Replica: hurt}, "is not known"},
 		"an image that is not":    {app.RepairRequest{Replica: hurt, Image: domain.ImageNamed("other")}, "not on lvstore disk-2"},
 		"compared with itself":    {app.RepairRequest{Replica: hurt, Healthy: hurt, Image: domain.ImageNamed(imageName)}, "with itself"},
-		"compared with nothing":   {app.RepairRequest{Replica: hurt, Healthy: app.Site{Host: b.source, Replica: "nope"}}, "no replica nope"},
+		"compared with nothing":   {app.RepairRequest{Replica: hurt, Healthy: app.Site{Host: b.source, Replica: "nope"}}, "replica nope not found"},
 		"another than said":       {app.RepairRequest{Replica: hurt, Healthy: healthy, Image: domain.NoImage()}, "no backing image"},
-		"no replica of that name": {app.RepairRequest{Replica: app.Site{Host: b.destination, Replica: "nope"}}, "there is no replica nope on lvstore disk-2"},
+		"no replica of that name": {app.RepairRequest{Replica: app.Site{Host: b.destination, Replica: "nope"}}, "replica nope not found on lvstore disk-2"},
 		"a name that is none":     {app.RepairRequest{Replica: app.Site{Host: b.destination, Replica: "a/b"}}, "a/b"},
 	} {
 		t.Run(what, func(t *testing.T) {

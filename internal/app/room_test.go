@@ -146,7 +146,7 @@ func TestRebuildsThatDoNotFitTogetherDoNotBegin(t *testing.T) {
 					for _, err := range errs {
 						if err != nil {
 							require.ErrorContains(t, err, "needs 16 clusters and 4 stay in reserve")
-							require.ErrorContains(t, err, "what else is running there will take")
+							require.ErrorContains(t, err, "other runs will take")
 						}
 					}
 					s.requireRoom(14)
@@ -332,7 +332,7 @@ func TestImportsAndRebuildsShareAStoresRoom(t *testing.T) {
 			request.Options.ReservePercent = 10
 			_, err := s.engine.Rebuild(t.Context(), request)
 			require.ErrorIs(t, err, app.ErrRefused)
-			require.ErrorContains(t, err, "what else is running there will take")
+			require.ErrorContains(t, err, "other runs will take")
 			require.NoError(t, <-imported)
 			s.requireRoom(10)
 		})
@@ -349,7 +349,7 @@ func TestImportsAndRebuildsShareAStoresRoom(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			_, err := s.engine.ImportImage(t.Context(), importing(s))
 			require.ErrorIs(t, err, app.ErrRefused)
-			require.ErrorContains(t, err, "what else is running there will take")
+			require.ErrorContains(t, err, "other runs will take")
 			require.NoError(t, <-rebuilt)
 			s.requireRoom(10)
 		})

@@ -51,7 +51,7 @@ func TestIncompleteSourceIsPassedOver(t *testing.T) {
 		say string
 	}{
 		"it has no head":       {func(g *grove) { g.deleteHead(0) }, "has no head"},
-		"it is not there":      {func(g *grove) { g.request.Source.Replica = "vol-1-r-00000077" }, "there is no replica vol-1-r-00000077"},
+		"it is not there":      {func(g *grove) { g.request.Source.Replica = "vol-1-r-00000077" }, "replica vol-1-r-00000077 not found"},
 		"it hangs in pieces":   {func(g *grove) { g.graft(0, "snap31", g.plants[0].image) }, "two ancestors"},
 		"its host is silent":   {func(g *grove) { die(g.sources[0], 1, memory.Fault{Before: errNoAnswer}) }, "list the host of replica vol-1-r-00000011"},
 		"its host is no store": {func(g *grove) { die(g.sources[0], 1, memory.Fault{Before: ports.ErrInvalid}) }, "list the host of replica vol-1-r-00000011"},
@@ -80,7 +80,7 @@ func TestErrorListsEveryUnusableSource(t *testing.T) {
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "none of the 2 sources can be used: replica vol-1-r-00000011 on lvstore disk-1 has no head")
-	require.ErrorContains(t, err, "there is no replica vol-1-r-00000077 on lvstore disk-2")
+	require.ErrorContains(t, err, "replica vol-1-r-00000077 not found on lvstore disk-2")
 	require.NotContains(t, err.Error(), "\n")
 
 	synctest.Test(t, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestDuplicateSourcesAreRefused(t *testing.T) {
 	g.request.Destination = g.request.MoreSources[0]
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "source and destination at once")
+	require.ErrorContains(t, err, "both source and destination")
 
 	g.request.MoreSources[0].Host = nil
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)

@@ -122,8 +122,8 @@ func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 		}, nil, "snapshot s2 records another time"},
 		"merged": {nil, func(g *grove) {
 			require.NoError(g.t, g.sources[1].DeleteMerging(g.plants[1].uuids["s1"]))
-		}, "snapshot s2 hangs on s0"},
-		"on another parent": {nil, func(g *grove) { g.graft(1, "s2", g.plants[1].uuids["s0"]) }, "snapshot s2 hangs on s0"},
+		}, "snapshot s2 has parent s0"},
+		"on another parent": {nil, func(g *grove) { g.graft(1, "s2", g.plants[1].uuids["s0"]) }, "snapshot s2 has parent s0"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			g := growGrove(t, memory.Fork, forks, tree(c.change))
@@ -155,7 +155,7 @@ func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 	}
 }
 
-// Where one of the hosts tells no checksums nothing is proven, so nothing is
+// Where one of the hosts reports no checksums nothing is proven, so nothing is
 // shared: also where that is the primary's.
 func TestUnprovenSnapshotsAreNotShared(t *testing.T) {
 	for _, flavours := range [][]memory.Flavour{{memory.Fork, memory.Upstream}, {memory.Upstream, memory.Fork}, {memory.Upstream, memory.Upstream}} {
@@ -166,7 +166,7 @@ func TestUnprovenSnapshotsAreNotShared(t *testing.T) {
 		require.NoError(t, err)
 		g.requireEqual(0)
 		require.Empty(t, served())
-		require.Contains(t, strings.Join(report.Warnings, "\n"), "tells no checksums")
+		require.Contains(t, strings.Join(report.Warnings, "\n"), "reports no checksums")
 	}
 }
 
@@ -251,7 +251,7 @@ func TestHostLimitAppliesToItsOwnCopiesOnly(t *testing.T) {
 	}
 }
 
-// Where the destination tells no checksums the journal is the only proof; it holds
+// Where the destination reports no checksums the journal is the only proof; it holds
 // from each source of which a copy is known to be one.
 func TestJournalProvesSealingsOfAnySource(t *testing.T) {
 	g := growGrove(t, memory.Upstream, forks, wide(6, 4))

@@ -215,11 +215,11 @@ func TestASourceOfAnotherVolumeServesNothing(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrRefused)
 	g.request.RightSource = g.request.Source.Replica
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
-	require.ErrorContains(t, err, "which backing image the volume has is not known")
+	require.ErrorContains(t, err, "the volume's backing image is not known")
 	g.graft(0, "snap11", g.plants[0].image)
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
 	require.Equal(t, app.SourcePassedOver, report.Sources[1].State)
-	require.Contains(t, report.Sources[1].Reason, "replica vol-2-r-0a1b2c3d on lvstore disk-2 is named as one of another volume")
+	require.Contains(t, report.Sources[1].Reason, "replica vol-2-r-0a1b2c3d on lvstore disk-2 is named as a replica of another volume")
 	g.requireEqual(0)
 }

@@ -27,7 +27,7 @@ func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
 func existing(ctx context.Context, at site) (domain.Replica, error) {
 	r, err := lookAt(ctx, at)
 	if err == nil && !r.Exists() {
-		err = refusef("there is no replica %s on lvstore %s", at.Replica, r.Store.Name)
+		err = refusef("replica %s not found on lvstore %s", at.Replica, r.Store.Name)
 	}
 	return r, err
 }

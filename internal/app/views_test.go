@@ -100,7 +100,7 @@ func TestBytesThatNoCountShowsAreFoundByReading(t *testing.T) {
 		var wrong []string
 		for _, v := range report.Violations {
 			require.Equal(t, domain.RuleData, v.Rule)
-			require.Contains(t, v.Detail, "it reads other bytes than the source's")
+			require.Contains(t, v.Detail, "its bytes differ from the source's")
 			wrong = append(wrong, v.Subject)
 		}
 		require.Equal(t, []string{"snap21", "snap22", "snap31"}, wrong, "and all that read through it")

@@ -109,7 +109,7 @@ func (p *StoreModel) apply(source Listing, o *Operation) error {
 	}
 	target := &p.store.Lvols[at]
 	if o.Verb != VerbSeal && o.Name != "" && target.Name != o.Name {
-		return fmt.Errorf("the lvol is called %s now", target.Name)
+		return fmt.Errorf("the lvol is now named %s", target.Name)
 	}
 	switch o.Verb {
 	case VerbCopy:
@@ -130,7 +130,7 @@ func (p *StoreModel) apply(source Listing, o *Operation) error {
 func (p *StoreModel) insert(target Ref, parent int, l Lvol) error {
 	l.UUID = uuidOf(target)
 	if _, twice := p.at[l.UUID]; twice {
-		return fmt.Errorf("%s is there already", target)
+		return fmt.Errorf("%s already exists", target)
 	}
 	if p.taken(l.Name)[l.Name] {
 		return fmt.Errorf("the name %s is taken", l.Name)
@@ -157,7 +157,7 @@ func (p *StoreModel) copy(target *Lvol, source Listing, uuid string) error {
 	case target.Parent != "" || target.External != "":
 		return fmt.Errorf("the lvol has a parent already")
 	case !source.Lvols[i].externalParent().IsNone():
-		return fmt.Errorf("%s has %s, so its own clusters are not all that it holds", source.Lvols[i].Name, source.Lvols[i].externalParent().words())
+		return fmt.Errorf("%s has %s, so its own clusters are not all of its data", source.Lvols[i].Name, source.Lvols[i].externalParent().words())
 	}
 	target.Own, p.copied = source.Lvols[i].Own, i
 	return nil
@@ -216,7 +216,7 @@ func (p *StoreModel) seal(at int, o *Operation) error {
 	case p.taken(o.Name)[o.Name]:
 		return fmt.Errorf("the name %s is taken", o.Name)
 	case target.Parent != uuidOf(o.Parent) || target.External != "":
-		return fmt.Errorf("the lvol does not hang on %s", o.Parent)
+		return fmt.Errorf("the lvol's parent is not %s", o.Parent)
 	case target.Own.Count != o.Source.Clusters:
 		return fmt.Errorf("the lvol has %d clusters of its own, its source %d", target.Own.Count, o.Source.Clusters)
 	}
@@ -235,9 +235,9 @@ func (p *StoreModel) seal(at int, o *Operation) error {
 func (p *StoreModel) delete(at int) error {
 	switch l := &p.store.Lvols[at]; {
 	case p.clones[at] > 0:
-		return fmt.Errorf("something hangs on it")
+		return fmt.Errorf("it has clones")
 	case l.Degraded && l.ReadOnly:
-		return fmt.Errorf("it is degraded, and something may hang on it")
+		return fmt.Errorf("it is degraded and may have clones")
 	}
 	p.setParent(at, noParent)
 	target := &p.store.Lvols[at]

@@ -58,7 +58,7 @@ func audit(r Replica, all []evidence) ReplicaAudit {
 	a.Image = image
 	a.checkImage()
 	if r.Head == nil {
-		a.found(headSubject, RuleHead, false, "replica %s has none, so it is not whole", r.Name)
+		a.found(headSubject, RuleHead, false, "replica %s has none, so it is incomplete", r.Name)
 	}
 	a.checkLineage()
 	a.checkLeftovers()
@@ -79,7 +79,7 @@ func (a *ReplicaAudit) checkImage() {
 	case !isHere:
 		a.found(a.Image.Parent().String(), RuleImage, false, "it is not on lvstore %s", a.Replica.Store.Name)
 	case here.defect() != "":
-		a.found(a.Image.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it is not one", here.defect(), a.Replica.Store.Name)
+		a.found(a.Image.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it cannot be used", here.defect(), a.Replica.Store.Name)
 	}
 }
 
@@ -99,7 +99,7 @@ func (a *ReplicaAudit) checkLineage() {
 			if len(r.Snapshots) == 0 {
 				roots = append(roots, p)
 			} else {
-				a.found(headSubject, RuleOneRoot, false, "it hangs on %s, and on no snapshot of replica %s", a.parentWords(p), r.Name)
+				a.found(headSubject, RuleOneRoot, false, "it has %s instead of a snapshot of replica %s", a.parentWords(p), r.Name)
 			}
 		}
 	}
@@ -140,7 +140,7 @@ func (a *ReplicaAudit) checkParent(p lineageEntry) (root bool) {
 	case r.isImage(p.parent):
 		return true
 	case r.members[p.parent].role != roleSnapshot:
-		a.found(p.subject, RuleParent, false, "lvol %s hangs on %s, which is no snapshot of replica %s", p.lvol.Name, parent.Name, r.Name)
+		a.found(p.subject, RuleParent, false, "the parent of lvol %s is %s, which is no snapshot of replica %s", p.lvol.Name, parent.Name, r.Name)
 	case p.lvol.Size < parent.Size:
 		a.found(p.subject, RuleSize, false, "lvol %s has %d bytes, fewer than its parent %s with %d", p.lvol.Name, p.lvol.Size, parent.Name, parent.Size)
 	case p.viaSpacer:
@@ -159,14 +159,14 @@ func (a *ReplicaAudit) checkRoots(roots []lineageEntry) {
 		if ancestor = a.onlyRootOnImage(roots); ancestor < 0 {
 			names := make([]string, len(roots))
 			for i, p := range roots {
-				names[i] = fmt.Sprintf("%s (on %s)", p.subject, a.parentWords(p))
+				names[i] = fmt.Sprintf("%s (%s)", p.subject, a.parentWords(p))
 			}
-			a.found(roots[0].subject, RuleOneRoot, false, "it is one of %d ancestors: %s; all but one hang loose", len(roots), strings.Join(names, ", "))
+			a.found(roots[0].subject, RuleOneRoot, false, "it is one of %d ancestors: %s; there must be only one", len(roots), strings.Join(names, ", "))
 			return
 		}
 		for i, p := range roots {
 			if i != ancestor {
-				a.found(p.subject, RuleOneRoot, false, "lvol %s has no parent, but snapshot %s is the ancestor: it hangs loose", p.lvol.Name, roots[ancestor].subject)
+				a.found(p.subject, RuleOneRoot, false, "lvol %s has no parent, but the ancestor is snapshot %s", p.lvol.Name, roots[ancestor].subject)
 			}
 		}
 	}
@@ -195,7 +195,7 @@ func (a *ReplicaAudit) checkAncestor(p lineageEntry) {
 	r := a.Replica
 	if !a.Image.Known() {
 		if p.viaSpacer {
-			a.found(p.subject, RuleAncestorParent, false, "lvol %s hangs on %s, which an interrupted graft has left", p.lvol.Name, a.parentName(p))
+			a.found(p.subject, RuleAncestorParent, false, "the parent of lvol %s is %s, which an interrupted graft has left", p.lvol.Name, r.Store.Lvols[r.index.byUUID[p.lvol.Parent]].Name)
 		}
 		return
 	}
@@ -222,7 +222,7 @@ func (a *ReplicaAudit) checkImageSize(p lineageEntry) (fits bool) {
 	if !isHere || image.Lvol.Size <= p.lvol.Size {
 		return true
 	}
-	a.found(a.Image.Parent().String(), RuleSize, false, "it has %d bytes, more than the %d of lvol %s that it is for", image.Lvol.Size, p.lvol.Size, p.lvol.Name)
+	a.found(a.Image.Parent().String(), RuleSize, false, "it has %d bytes, more than the %d of lvol %s, whose parent it must be", image.Lvol.Size, p.lvol.Size, p.lvol.Name)
 	return false
 }
 
@@ -236,22 +236,14 @@ func (a *ReplicaAudit) addMisplaced(p lineageEntry, rule string, right Parent, t
 // parentWords describes the parent, spacers skipped.
 func (a *ReplicaAudit) parentWords(p lineageEntry) string {
 	if p.parent == noParent {
-		return "nothing"
+		return NoParent().words()
 	}
 	return a.Replica.asParent(p.parent).words()
 }
 
-func (a *ReplicaAudit) parentName(p lineageEntry) string {
-	at, ok := a.Replica.index.byUUID[p.lvol.Parent]
-	if !ok {
-		return "nothing"
-	}
-	return a.Replica.Store.Lvols[at].Name
-}
-
 func (a *ReplicaAudit) checkLeftovers() {
 	for _, l := range a.Replica.InFlight {
-		a.found(l.Name, RuleInFlight, false, "it is being filled, or was left by a run that did not end")
+		a.found(l.Name, RuleInFlight, false, "it is being filled, or was left by an interrupted run")
 	}
 }
 
@@ -261,14 +253,14 @@ func (a *ReplicaAudit) addNotices(imageIsClear bool) {
 	switch {
 	case !imageIsClear:
 	case !a.Image.Known():
-		say("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing")
+		say("the volume's backing image is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing")
 	case r.Head != nil && r.Store.Records && r.Head.Record == "":
 		say("the head does not record %s", a.Image)
 	}
 	for at := range r.Store.Lvols {
 		parent := r.index.parents[at]
 		if r.members[at].role == roleForeign && parent != noParent && r.members[parent].role != roleForeign {
-			say("lvol %s, which is not the replica's, hangs on %s", r.Store.Lvols[at].Name, r.Store.Lvols[parent].Name)
+			say("foreign lvol %s is a clone of %s", r.Store.Lvols[at].Name, r.Store.Lvols[parent].Name)
 		}
 	}
 }

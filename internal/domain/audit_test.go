@@ -64,32 +64,32 @@ func TestAuditFindings(t *testing.T) {
 		},
 		"it has an image, and should have none": {
 			"  image:base\n    s1\n      head\n", none,
-			[]found{{"backing-image", RuleImage, false, "what was asked for says no backing image, but the lineage"}},
+			[]found{{"backing-image", RuleImage, false, "the request says no backing image, but the lineage"}},
 		},
 		"two images": {
 			"  image:base\n    s1\n      head\n  image:other\n    s2\n", unsaid,
-			[]found{{"backing-image", RuleImage, false, "base"}, {"s1", RuleOneRoot, false, "2 ancestors: s1 (on backing-image:base), s2 (on backing-image:other)"}},
+			[]found{{"backing-image", RuleImage, false, "base"}, {"s1", RuleOneRoot, false, "2 ancestors: s1 (backing-image:base), s2 (backing-image:other)"}},
 		},
 		"no head": {"  image:base\n    s1\n", unsaid, []found{{"head", RuleHead, false, "has none"}}},
 		"a loose snapshot beside the ancestor": {
 			"  image:base\n    s1\n      head\n  s2\n", unsaid,
-			[]found{{"s2", RuleOneRoot, false, "lvol vol-1-r-4e5f6a7b-snap-s2 has no parent, but snapshot s1 is the ancestor"}},
+			[]found{{"s2", RuleOneRoot, false, "lvol vol-1-r-4e5f6a7b-snap-s2 has no parent, but the ancestor is snapshot s1"}},
 		},
 		"two loose ones": {
 			"  image:base\n  s1\n    head record=base\n  s2\n", unsaid,
-			[]found{{"s1", RuleOneRoot, false, "one of 2 ancestors: s1 (on nothing), s2 (on nothing)"}},
+			[]found{{"s1", RuleOneRoot, false, "one of 2 ancestors: s1 (no parent), s2 (no parent)"}},
 		},
 		"a loose head": {
 			"  image:base\n    s1\n  head\n", unsaid,
-			[]found{{"head", RuleOneRoot, false, "it hangs on nothing, and on no snapshot"}},
+			[]found{{"head", RuleOneRoot, false, "it has no parent instead of a snapshot"}},
 		},
 		"a head on the image, beside the snapshots": {
 			"  image:base\n    s1\n    head\n", unsaid,
-			[]found{{"head", RuleOneRoot, false, "it hangs on backing-image:base"}},
+			[]found{{"head", RuleOneRoot, false, "it has backing-image:base"}},
 		},
 		"a foreign parent": {
 			"  image:base\n    s1\n      head\n  snap:vol-10-snap-a\n    s2\n", unsaid,
-			[]found{{"s2", RuleParent, false, "lvol vol-1-r-4e5f6a7b-snap-s2 hangs on vol-10-snap-a, which is no snapshot of replica vol-1-r-4e5f6a7b"}},
+			[]found{{"s2", RuleParent, false, "the parent of lvol vol-1-r-4e5f6a7b-snap-s2 is vol-10-snap-a, which is no snapshot of replica vol-1-r-4e5f6a7b"}},
 		},
 		"a child smaller than its parent": {
 			"  image:base\n    s1\n      s2 size=7\n        head size=7\n", unsaid,
@@ -97,7 +97,7 @@ func TestAuditFindings(t *testing.T) {
 		},
 		"something in flight": {
 			"  image:base\n    s1\n      head\n  flight:0badcafe own=?/1\n", unsaid,
-			[]found{{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, "left by a run"}},
+			[]found{{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, "left by an interrupted run"}},
 		},
 		"a spacer under the ancestor": {
 			"  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n", unsaid,
@@ -113,7 +113,7 @@ func TestAuditFindings(t *testing.T) {
 		},
 		"a spacer with data is none": {
 			"  image:base\n    spacer:0badcafe own=?/1\n      s1\n        head record=base\n", unsaid,
-			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-4e5f6a7b-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
+			[]found{{"s1", RuleParent, false, "is vol-1-r-4e5f6a7b-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 		"a degraded lvol": {
 			"  image:base\n    s1\n      head\n  s2 degraded\n", unsaid,
@@ -133,7 +133,7 @@ func TestAuditFindings(t *testing.T) {
 		},
 		"a spacer on an external snapshot": {
 			"  spacer:0badcafe external=nvme0n1\n    s1\n      head record=none\n", unsaid,
-			[]found{{"s1", RuleParent, false, "hangs on vol-1-r-4e5f6a7b-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
+			[]found{{"s1", RuleParent, false, "is vol-1-r-4e5f6a7b-rebuilding-0badcafe, which is no snapshot"}, {"vol-1-r-4e5f6a7b-rebuilding-0badcafe", RuleInFlight, false, ""}},
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestAuditNotices(t *testing.T) {
 	}{
 		"nobody knows the image":       {"  s1\n    head\n", "is not known"},
 		"the head lacks the record":    {"  image:base\n    s1\n      head\n", "does not record backing image base"},
-		"a linked clone hangs on it":   {"  image:base\n    s1\n      head record=base\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", "lvol vol-1-r-4e5f6a7b-clone-ep-1, which is not the replica's, hangs on vol-1-r-4e5f6a7b-snap-s1"},
+		"a linked clone hangs on it":   {"  image:base\n    s1\n      head record=base\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", "foreign lvol vol-1-r-4e5f6a7b-clone-ep-1 is a clone of vol-1-r-4e5f6a7b-snap-s1"},
 		"another replica hangs on it":  {"  image:base\n    s1\n      head record=base\n      lvol:vol-7\n", "vol-7"},
 		"all is as it should be":       {"  image:base\n    s1\n      head record=base\n", ""},
 		"others hang on the image too": {"  image:base\n    lvol:vol-7\n    s1\n      head record=base\n", ""},

@@ -51,7 +51,7 @@ func TestStoresDistinguishedByUUID(t *testing.T) {
 	require.NoError(t, err, "of one name on two stores of one name")
 	require.Empty(t, plan.Operations)
 	_, err = PlanRebuild(there, there, NoImage(), Options{})
-	require.ErrorContains(t, err, "source and destination at once")
+	require.ErrorContains(t, err, "both source and destination")
 	require.Empty(t, NewSecondarySource(here, there, NoImage(), allUUIDs(here)).Unusable)
 
 	renamed := there.Store
@@ -59,7 +59,7 @@ func TestStoresDistinguishedByUUID(t *testing.T) {
 	same, err := NewReplica(renamed, destinationReplica)
 	require.NoError(t, err)
 	_, err = PlanRebuild(same, there, NoImage(), Options{})
-	require.ErrorContains(t, err, "source and destination at once")
+	require.ErrorContains(t, err, "both source and destination")
 	require.Contains(t, NewSecondarySource(same, there, NoImage(), allUUIDs(same)).Unusable, "the same replica")
 
 	// Two replicas of one store are two.

@@ -30,7 +30,7 @@ func (v *VolumeAudit) findPartial() {
 			continue
 		}
 		v.partial[name] = true
-		v.Notices = append(v.Notices, fmt.Sprintf("only %s has system snapshot %s, which a rebuild took of the head: on %s its clusters belong to what hangs on it", strings.Join(with, ", "), name, strings.Join(without, ", ")))
+		v.Notices = append(v.Notices, fmt.Sprintf("only %s has system snapshot %s, which a rebuild took of the head; on %s its clusters are part of its clone", strings.Join(with, ", "), name, strings.Join(without, ", ")))
 	}
 }
 

@@ -16,7 +16,7 @@ func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 		rest   = below + "        head record=base"
 	)
 	frozenHead := frozen + "          head record=base"
-	notice := "only A, B has system snapshot rebuild-01234567, which a rebuild took of the head: on C its clusters belong to what hangs on it"
+	notice := "only A, B has system snapshot rebuild-01234567, which a rebuild took of the head; on C its clusters are part of its clone"
 	for what, c := range map[string]struct {
 		first, second, third string
 		want                 string // "": no difference

@@ -12,7 +12,7 @@ func PlanCreation(store Listing, name string, size uint64, image Image) (Plan, e
 		return Plan{}, refuse("replica %s is already on lvstore %s", name, store.Name)
 	}
 	if r.Exists() {
-		return Plan{}, refuse("something of a replica %s is left on lvstore %s: rebuild or delete it first", name, store.Name)
+		return Plan{}, refuse("leftovers of replica %s are on lvstore %s: rebuild or delete the replica first", name, store.Name)
 	}
 	if err := r.refuseNames([]string{name, InFlightLvolName(name, "00000000")}); err != nil {
 		return Plan{}, err
@@ -36,7 +36,7 @@ func PlanCreation(store Listing, name string, size uint64, image Image) (Plan, e
 
 func (s Listing) refuseSize(size uint64) error {
 	if size == 0 || s.ClusterSize == 0 || size%s.ClusterSize != 0 {
-		return refuse("a volume of %d bytes does not fit on lvstore %s: expected a multiple of its clusters of %d bytes", size, s.Name, s.ClusterSize)
+		return refuse("a volume of %d bytes does not fit on lvstore %s: expected a multiple of its cluster size of %d bytes", size, s.Name, s.ClusterSize)
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func (s Listing) imageFor(image Image, size uint64) (Ref, error) {
 	name, ok := image.Name()
 	if !ok {
 		if !image.Known() {
-			return Ref{}, refuse("which backing image the volume has is not known: say the image's name, or that there is none")
+			return Ref{}, refuse("the volume's backing image is not known: give the image's name, or say that there is none")
 		}
 		return Ref{}, nil
 	}
@@ -55,7 +55,7 @@ func (s Listing) imageFor(image Image, size uint64) (Ref, error) {
 	case !isHere:
 		return Ref{}, refuse("backing image %s is not on lvstore %s: import it", name, s.Name)
 	case here.defect() != "":
-		return Ref{}, refuse("backing image %s on lvstore %s %s, so it is not one", name, s.Name, here.defect())
+		return Ref{}, refuse("backing image %s on lvstore %s %s, so it cannot be used", name, s.Name, here.defect())
 	case here.Lvol.Size > size:
 		return Ref{}, refuse("backing image %s has %d bytes, more than the %d of the volume", name, here.Lvol.Size, size)
 	}

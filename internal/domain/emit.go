@@ -266,10 +266,10 @@ func (e *emitter) describeHead() {
 	case e.keepHead:
 		step.Action, step.Reason = ActionKeep, "the head is right, but it lacks the record of "+e.image.String()
 	case head == nil:
-		step.Reason = "the destination has no head: it comes last, since a replica with a head is whole"
+		step.Reason = "the destination has no head; it is created last, since a replica with a head is complete"
 	default:
 		step.Deleted = head.Own.Count
-		step.Reason = "the old head goes first and a new one comes last, since a replica with a head is whole"
+		step.Reason = "the old head is deleted first and a new one is created last, since a replica with a head is complete"
 	}
 	e.step(step)
 }

@@ -122,10 +122,10 @@ func TestModelRefusesDegradedLvols(t *testing.T) {
 	for what, o := range map[string]Operation{
 		"the parent vol-1-r-4e5f6a7b-snap-s1 is degraded": {Verb: VerbGraft, Target: listed(lvols["b-s2"]), Parent: listed(lvols["b-s1"])},
 		"the lvol is degraded":                            {Verb: VerbGraft, Target: listed(lvols["b-s1"]), Parent: listed(lvols["b-s2"])},
-		"something may hang on it":                        {Verb: VerbDelete, Target: listed(lvols["b-s1"])},
+		"may have clones":                                 {Verb: VerbDelete, Target: listed(lvols["b-s1"])},
 		"the lvol has a parent already":                   {Verb: VerbCopy, Target: listed(lvols["b-flight:0badcafe"]), Source: originOf(source["a-s1"])},
 		"has external snapshot nvme0n1, so":               {Verb: VerbCopy, Target: listed(lvols["b-flight:0badcaff"]), Source: originOf(source["a-s2"])},
-		"does not hang on":                                {Verb: VerbSeal, Target: listed(lvols["b-flight:0badcafe"]), Name: "vol-1-r-4e5f6a7b-snap-s3", Source: Origin{}},
+		"parent is not":                                   {Verb: VerbSeal, Target: listed(lvols["b-flight:0badcafe"]), Name: "vol-1-r-4e5f6a7b-snap-s3", Source: Origin{}},
 	} {
 		_, err := Apply(s.destination, s.source, destinationReplica, o)
 		require.ErrorContains(t, err, what)
@@ -167,7 +167,7 @@ func TestInPlaceOperationsRefuseExternalParents(t *testing.T) {
 	leftovers, err := Garbage(storeOf(t, "  spacer:0badcafe degraded\n  flight:0badcaff degraded\n"))
 	require.NoError(t, err)
 	require.Len(t, leftovers, 2)
-	require.Equal(t, "it is degraded, and lvols that nobody can tell may hang on it", leftovers[0].Stays)
+	require.Equal(t, "it is degraded and may have unknown clones", leftovers[0].Stays)
 	require.Empty(t, leftovers[1].Stays)
 }
 

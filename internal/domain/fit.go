@@ -17,7 +17,7 @@ func (p *planner) refuseOtherGeometry() error {
 	source, destination := p.source.Store, p.destination.Store
 	switch {
 	case source.ClusterSize == 0 || destination.ClusterSize == 0:
-		return refuse("lvstore %s or %s tells no cluster size", source.Name, destination.Name)
+		return refuse("lvstore %s or %s reports no cluster size", source.Name, destination.Name)
 	case source.ClusterSize != destination.ClusterSize:
 		return refuse("lvstore %s has clusters of %d bytes, the source's lvstore %s of %d: they must be equal", destination.Name, destination.ClusterSize, source.Name, source.ClusterSize)
 	case source.BlockSize != 0 && destination.BlockSize != 0 && source.BlockSize%destination.BlockSize != 0:
@@ -51,7 +51,7 @@ func (p *planner) refuseDegraded() error {
 func (r *Replica) refuseDegraded(marked []bool) error {
 	for at := range r.Store.Lvols {
 		if l := &r.Store.Lvols[at]; marked[at] && l.Degraded && l.ReadOnly {
-			return refuse("lvol %s on lvstore %s would be deleted, but it is degraded, and lvols that nobody can tell may hang on it: bring the external snapshot back that it reads through to, or delete it on the target, after what hangs on it", l.Name, r.Store.Name)
+			return refuse("lvol %s on lvstore %s would be deleted, but it is degraded and may have unknown clones: restore the external snapshot that it reads through to, or delete the clones and the lvol on the target", l.Name, r.Store.Name)
 		}
 	}
 	return nil
@@ -83,11 +83,11 @@ func (p *planner) refuseForeignClones() error {
 			continue
 		}
 		parentLvol := &destination.Store.Lvols[parent]
-		what := "changes"
+		what := "would be changed"
 		if p.toDelete[parent] {
 			what = "would be deleted"
 		}
-		return refuse("lvol %s on lvstore %s belongs to somebody else and hangs on %s, which %s: detach or delete it first", l.Name, destination.Store.Name, parentLvol.Name, what)
+		return refuse("lvol %s on lvstore %s is a foreign clone of %s, which %s: detach or delete the clone first", l.Name, destination.Store.Name, parentLvol.Name, what)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (p *planner) warnOfLonghorn(system *SystemSnapshot) {
 	if !p.source.Store.Records || !isLonghornReplica(p.source.Name) {
 		return
 	}
-	warning := fmt.Sprintf("the head of replica %s on lvstore %s gets snapshot %s: if Longhorn's engine knows the replica, it refuses it until its server is restarted, or until the snapshot is deleted again on both sides", p.source.Name, p.source.Store.Name, system.Name)
+	warning := fmt.Sprintf("the head of replica %s on lvstore %s gets snapshot %s: if Longhorn's engine knows the replica, it refuses the replica until its server is restarted or the snapshot is deleted again on both sides", p.source.Name, p.source.Store.Name, system.Name)
 	p.plan.Warnings = append(p.plan.Warnings, warning)
 	system.Warnings = append(system.Warnings, warning)
 }
@@ -185,7 +185,7 @@ func (p *planner) refuseAmbiguousNames() error {
 		}
 		name := SnapshotLvolName(p.destination.Name, snapshot)
 		if other, doubt := p.destination.lineage.ambiguousWith(Lvol{Name: name, ReadOnly: true}); doubt {
-			return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", name, p.destination.Store.Name, other)
+			return refuse("a snapshot named %s on lvstore %s could also belong to replica %s there", name, p.destination.Store.Name, other)
 		}
 	}
 	return nil
@@ -205,7 +205,7 @@ func (r Replica) refuseNames(names []string) error {
 			return refuse("lvol name %s has %d bytes, lvstore %s takes at most %d", name, len(name), r.Store.Name, r.Store.NameLimit)
 		}
 		if foreign[name] {
-			return refuse("lvol %s is already on lvstore %s, and is not of replica %s", name, r.Store.Name, r.Name)
+			return refuse("lvol %s already exists on lvstore %s and does not belong to replica %s", name, r.Store.Name, r.Name)
 		}
 	}
 	return nil
@@ -256,14 +256,14 @@ func takenText(clusters uint64) string {
 	if clusters == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", and what else is running there will take %d of these", clusters)
+	return fmt.Sprintf(", and other runs will take %d of these", clusters)
 }
 
 // Reserve is the number of clusters of the store that stay free, for a percentage of
 // it from 0 to 100.
 func Reserve(store Listing, percent float64) (clusters uint64, err error) {
 	if !(percent >= 0 && percent <= 100) {
-		return 0, refuse("%v %% of lvstore %s cannot stay in reserve: expected 0 to 100", percent, store.Name)
+		return 0, refuse("reserve of %v %% of lvstore %s: expected 0 to 100", percent, store.Name)
 	}
 	return uint64(math.Ceil(float64(store.TotalClusters) * percent / 100)), nil
 }
@@ -285,5 +285,5 @@ func (p *planner) garbageText() string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; gc would free up to %d more, of what crashes left: %s", clusters, someNames(names))
+	return fmt.Sprintf("; gc would free up to %d more from leftovers: %s", clusters, someNames(names))
 }

@@ -29,13 +29,13 @@ func TestUnfitDestinationRefusedWithFigures(t *testing.T) {
 		"a reserve that is rounded up":        {"reserve=1", "", "free=18 total=1001", "  image:base\n", []string{"11 stay in reserve"}},
 		"what is deleted is too little":       {"", "", "free=4", "  image:base\n    s1 own=x/3\n", []string{"needs 8", "4 are free", "frees 3"}},
 		"what is kept is not freed":           {"", "", "free=2", "  image:base\n    s1 own=a/5\n", []string{"needs 3", "2 are free", "frees 0"}},
-		"another's lvol has a final name":     {"", "", "", "  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-s2\n", []string{"vol-1-r-4e5f6a7b-snap-s2", "disk-b", "not of replica vol-1-r-4e5f6a7b"}},
-		"something read-only is called so":    {"", "", "", "  image:base\n  snap:vol-1-r-4e5f6a7b\n", []string{"lvol vol-1-r-4e5f6a7b is already on"}},
+		"another's lvol has a final name":     {"", "", "", "  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-s2\n", []string{"vol-1-r-4e5f6a7b-snap-s2", "disk-b", "does not belong to replica vol-1-r-4e5f6a7b"}},
+		"something read-only is called so":    {"", "", "", "  image:base\n  snap:vol-1-r-4e5f6a7b\n", []string{"lvol vol-1-r-4e5f6a7b already exists on"}},
 		"a clone hangs on what is deleted":    {"", "", "", "  image:base\n    s1 own=x/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "would be deleted"}},
 		"a clone hangs on what is in flight":  {"", "", "", "  image:base\n  spacer:0badcafe\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "rebuilding-0badcafe", "would be deleted"}},
-		"a clone hangs on what is grafted":    {"", "", "", "  image:base\n  s1 own=a/5\n    lvol:vol-1-r-4e5f6a7b-cloning\n", []string{"vol-1-r-4e5f6a7b-cloning", "snap-s1", "changes"}},
-		"a clone hangs on what is detached":   {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
-		"a clone hangs below what is grafted": {"", "", "", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "changes"}},
+		"a clone hangs on what is grafted":    {"", "", "", "  image:base\n  s1 own=a/5\n    lvol:vol-1-r-4e5f6a7b-cloning\n", []string{"vol-1-r-4e5f6a7b-cloning", "snap-s1", "would be changed"}},
+		"a clone hangs on what is detached":   {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "would be changed"}},
+		"a clone hangs below what is grafted": {"", "", "", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "would be changed"}},
 		"an image hangs on what is deleted":   {"", "", "", "  image:base\n    extra\n      image:other\n", []string{"bi-other", "snap-extra"}},
 		"another's snapshot hangs on it":      {"", "", "", "  image:base\n    extra\n      snap:vol-10-r-4e5f6a7b-snap-a\n", []string{"vol-10-r-4e5f6a7b-snap-a", "snap-extra"}},
 	} {
@@ -52,7 +52,7 @@ func TestUnfitDestinationRefusedWithFigures(t *testing.T) {
 func TestCloneOfDetachedAncestorRefused(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n")
 	_, err := s.plan()
-	requireRefusal(t, err, "clone-ep-1", "snap-s1", "changes")
+	requireRefusal(t, err, "clone-ep-1", "snap-s1", "would be changed")
 }
 
 func TestPlanAtExactLimits(t *testing.T) {
@@ -124,7 +124,7 @@ func TestSystemSnapshotNameTakenOnSource(t *testing.T) {
 	name := s.mustPlan(t).SystemSnapshot.LvolName
 	s.source.Lvols = append(s.source.Lvols, Lvol{UUID: "other", Name: name, Size: proofCluster})
 	_, err := s.plan()
-	requireRefusal(t, err, name, "disk-a", "not of replica "+sourceReplica)
+	requireRefusal(t, err, name, "disk-a", "does not belong to replica "+sourceReplica)
 }
 
 func TestSystemSnapshotCountsAsNeededSpace(t *testing.T) {
@@ -149,9 +149,9 @@ func TestField_10116_SpaceErrorNamesGarbage(t *testing.T) {
 		hint  string // "": there is none
 	}{
 		"nothing else is there":              {"", ""},
-		"a leftover of another replica":      {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n", "; gc would free up to 3 more, of what crashes left: vol-7-r-0a1b2c3d-rebuilding-01234567"},
+		"a leftover of another replica":      {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n", "; gc would free up to 3 more from leftovers: vol-7-r-0a1b2c3d-rebuilding-01234567"},
 		"two leftovers, one on the other":    {"  snap:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-0a1b2c3d-rebuilding-89abcdef own=?/1\n", "; gc would free up to 4 more"},
-		"an image that was being fetched":    {"  lvol:bi-rebuilding-01234567 own=?/2\n", "; gc would free up to 2 more, of what crashes left: bi-rebuilding-01234567"},
+		"an image that was being fetched":    {"  lvol:bi-rebuilding-01234567 own=?/2\n", "; gc would free up to 2 more from leftovers: bi-rebuilding-01234567"},
 		"what this very rebuild removes":     {"  flight:01234567 own=?/1\n", ""},
 		"an empty leftover":                  {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567\n", ""},
 		"what another engine fills":          {"  lvol:vol-7-r-0a1b2c3d-rebuilding own=?/3\n", ""},

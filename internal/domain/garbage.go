@@ -38,7 +38,7 @@ func Garbage(store Listing) ([]Leftover, error) {
 	}
 	for i, l := range found {
 		if l.Stays == "" && !named[l.Owner] && (isStandIn(l.Lvol) || !store.Records && x.mayBeStandIn(i, l.Owner)) {
-			l.Stays = "a revert of replica " + l.Owner + " was stopped, and this alone tells what its head was: revert again, or rebuild or delete the replica"
+			l.Stays = "a revert of replica " + l.Owner + " was interrupted, and only this lvol keeps the size and image of its head: revert again, or rebuild or delete the replica"
 		}
 	}
 	clones := make([][]int, len(store.Lvols)) // of each lvol
@@ -66,7 +66,7 @@ func Garbage(store Listing) ([]Leftover, error) {
 		l := found[i]
 		for _, child := range clones[i] {
 			if on := found[child]; l.Stays == "" && (on == nil || on.Stays != "") {
-				l.Stays = "lvol " + store.Lvols[child].Name + " hangs on it: rebuild or repair that one's replica, which grafts it where it belongs"
+				l.Stays = "lvol " + store.Lvols[child].Name + " is its clone: rebuild or repair that lvol's replica, which grafts the lvol onto its right parent"
 			}
 		}
 		all = append(all, *l)
@@ -102,7 +102,7 @@ func leftoverOf(l Lvol, storeUUID string) (Leftover, bool) {
 	}
 	found := Leftover{Lvol: l, Owner: replica}
 	if l.Degraded && l.ReadOnly {
-		found.Stays = "it is degraded, and lvols that nobody can tell may hang on it"
+		found.Stays = "it is degraded and may have unknown clones"
 	}
 	if strings.HasSuffix(l.Name, inFlightSuffix) {
 		found.Stays = "Longhorn rebuilds a replica into it, or has left it"

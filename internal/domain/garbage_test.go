@@ -62,7 +62,7 @@ func TestStandInOfStoppedRevertStays(t *testing.T) {
 			require.NoError(t, err)
 			for _, l := range found {
 				if c.stays && l.Lvol.Name == standIn {
-					require.Contains(t, l.Stays, "a revert of replica vol-1-r-4e5f6a7b was stopped")
+					require.Contains(t, l.Stays, "a revert of replica vol-1-r-4e5f6a7b was interrupted")
 				} else {
 					require.Empty(t, l.Stays, l.Lvol.Name)
 				}
@@ -94,6 +94,6 @@ func TestSpacerWithClonesStays(t *testing.T) {
 		Lvol{UUID: "b", Name: "r-rebuilding-0000000b", Parent: "a", ReadOnly: true},
 		Lvol{UUID: "s", Name: "r-snap-s1", Parent: "b", ReadOnly: true},
 	)
-	require.Contains(t, requested["r-rebuilding-0000000b of r"], "r-snap-s1 hangs on it")
-	require.Contains(t, requested["r-rebuilding-0000000a of r"], "r-rebuilding-0000000b hangs on it")
+	require.Contains(t, requested["r-rebuilding-0000000b of r"], "r-snap-s1 is its clone")
+	require.Contains(t, requested["r-rebuilding-0000000a of r"], "r-rebuilding-0000000b is its clone")
 }

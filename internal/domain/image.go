@@ -169,7 +169,7 @@ type evidence struct {
 func imageEvidence(requested Image, replicas ...Replica) []evidence {
 	var all []evidence
 	if requested.Known() {
-		all = append(all, evidence{"what was asked for", requested})
+		all = append(all, evidence{"the request", requested})
 	}
 	for _, r := range replicas {
 		if r.Head != nil {
@@ -212,7 +212,7 @@ func agreedImage(all []evidence) (Image, error) {
 func ResolveImage(requested Image, replicas ...Replica) (Image, error) {
 	image, err := agreedImage(imageEvidence(requested, sameVolume(replicas)...))
 	if err == nil && !image.Known() {
-		err = refuse("which backing image the volume has is not known: neither a record nor a lineage tells, and an ancestor without a parent proves nothing; say the image's name, or that there is none")
+		err = refuse("the volume's backing image is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing; give the image's name, or say that there is none")
 	}
 	return image, err
 }

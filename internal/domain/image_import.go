@@ -34,7 +34,7 @@ func CheckImageImport(store Listing, i ImageImport) error {
 	case i.Size > maxImageSize:
 		return refuse("image %s has %d bytes, expected at most %d", i.Name, i.Size, uint64(maxImageSize))
 	case store.ClusterSize == 0:
-		return refuse("lvstore %s tells no cluster size", store.Name)
+		return refuse("lvstore %s reports no cluster size", store.Name)
 	}
 	name := ImageLvolName(i.Name, store.UUID)
 	if store.NameLimit > 0 && len(name) > store.NameLimit {
@@ -43,9 +43,9 @@ func CheckImageImport(store Listing, i ImageImport) error {
 	for _, l := range store.Lvols {
 		switch l.Name {
 		case name:
-			return refuse("backing image %s is on lvstore %s already", i.Name, store.Name)
+			return refuse("backing image %s is already on lvstore %s", i.Name, store.Name)
 		case name + imageTempSuffix:
-			return refuse("lvol %s on lvstore %s: somebody is downloading image %s", l.Name, store.Name, i.Name)
+			return refuse("lvol %s on lvstore %s: a download of image %s is in progress", l.Name, store.Name, i.Name)
 		}
 	}
 	reserve, err := Reserve(store, i.Reserve)
@@ -163,7 +163,7 @@ func CompareViews(source, destination Replica, image Image, onSource, onDestinat
 	var found []Violation
 	compare := func(subject string, s, d Lvol) {
 		if ours, theirs := onSource[s.UUID], onDestination[d.UUID]; ours == "" || ours != theirs {
-			found = append(found, Violation{Subject: subject, Rule: RuleData, Detail: fmt.Sprintf("it reads other bytes than the source's: SHA-256 %q instead of %q", shortChecksum(theirs), shortChecksum(ours))})
+			found = append(found, Violation{Subject: subject, Rule: RuleData, Detail: fmt.Sprintf("its bytes differ from the source's: SHA-256 %q instead of %q", shortChecksum(theirs), shortChecksum(ours))})
 		}
 	}
 	for _, s := range source.Snapshots {

@@ -18,19 +18,19 @@ func CheckImageRemoval(store Listing, name string) (ImageOnStore, error) {
 				others = append(others, i.Name)
 			}
 		case i.State == ImageDownloading:
-			return ImageOnStore{}, refuse("lvol %s on lvstore %s: somebody is downloading image %s", i.Lvol.Name, store.Name, name)
+			return ImageOnStore{}, refuse("lvol %s on lvstore %s: a download of image %s is in progress", i.Lvol.Name, store.Name, name)
 		default:
 			image = i
 		}
 	}
 	if image.Name == "" {
-		return image, refuse("there is no backing image %s on lvstore %s; available: %s", name, store.Name, listOrNone(others))
+		return image, refuse("backing image %s not found on lvstore %s; available: %s", name, store.Name, listOrNone(others))
 	}
-	var hang, record []string
+	var clones, record []string
 	for _, l := range store.Lvols {
 		switch {
 		case l.Parent == image.Lvol.UUID:
-			hang = append(hang, l.Name)
+			clones = append(clones, l.Name)
 		case l.Record == name:
 			record = append(record, l.Name)
 		}
@@ -38,13 +38,10 @@ func CheckImageRemoval(store Listing, name string) (ImageOnStore, error) {
 	switch {
 	case image.Lvol.UsedBy.Any():
 		return image, refuse("backing image %s on lvstore %s is in use (it is %s): end that use first", name, store.Name, image.Lvol.UsedBy)
-	case len(hang) > 0:
-		return image, refuse("backing image %s on lvstore %s is needed: %s on it; delete the replicas first", name, store.Name, fewLvols(hang, "hangs", "hang"))
+	case len(clones) > 0:
+		return image, refuse("backing image %s on lvstore %s is needed: %s; delete the replicas first", name, store.Name, fewLvols(clones, "is its clone", "are its clones"))
 	case len(record) > 0:
 		return image, refuse("backing image %s on lvstore %s is needed: %s it and lost it; repair or delete the replicas first", name, store.Name, fewLvols(record, "records", "record"))
-	}
-	if image.Lvol.UsedBy.Any() {
-		return image, refuse("backing image %s on lvstore %s is in use (it is %s): end that use first", name, store.Name, image.Lvol.UsedBy)
 	}
 	return image, nil
 }
@@ -65,5 +62,5 @@ func listOrNone(names []string) string {
 	if len(names) == 0 {
 		return "none"
 	}
-	return strings.Join(names, ", ")
+	return someNames(names)
 }

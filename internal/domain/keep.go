@@ -53,31 +53,31 @@ func newProof(source, destination Listing, options Options) proof {
 func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 	switch {
 	case copied.Degraded:
-		return false, "the one that is there is degraded"
+		return false, "the existing one is degraded"
 	case source.Size != copied.Size:
-		return false, fmt.Sprintf("the one that is there has %d bytes instead of %d", copied.Size, source.Size)
+		return false, fmt.Sprintf("the existing one has %d bytes instead of %d", copied.Size, source.Size)
 	case source.Own.Count != copied.Own.Count:
-		return false, fmt.Sprintf("the one that is there has %d clusters of its own instead of %d", copied.Own.Count, source.Own.Count)
+		return false, fmt.Sprintf("the existing one has %d clusters of its own instead of %d", copied.Own.Count, source.Own.Count)
 	case p.source.Records && p.destination.Records && !source.Attributes.Equal(copied.Attributes):
-		return false, "the one that is there records another time of creation, or another creator"
+		return false, "the existing one records another time of creation or another creator"
 	case source.Own.Proven() && copied.Own.Proven() && !source.Own.provenEqual(copied.Own):
-		return false, "the one that is there has other data"
+		return false, "the existing one has other data"
 	case p.thisRun.confirm(source, copied):
-		return true, "sealed from this very snapshot by this run"
+		return true, "this run sealed it from this snapshot"
 	case !p.fast:
 		return false, "everything is copied, since fast rebuild is off"
 	case source.Own.provenEqual(copied.Own):
 		return true, "proven identical: same size, cluster map, checksum and attributes"
 	case p.journal.confirm(source, copied):
-		return true, "proven identical: sealed from this very snapshot, and both are unchanged since"
+		return true, "proven identical: it was sealed from this snapshot, and both are unchanged since"
 	case !p.source.Proves:
-		return false, "the one that is there cannot be proven: the source's host tells no checksums"
+		return false, "the existing one cannot be proven: the source's host reports no checksums"
 	case !p.destination.Proves:
-		return false, "the one that is there cannot be proven: the destination's host tells no checksums"
+		return false, "the existing one cannot be proven: the destination's host reports no checksums"
 	case p.noChecksums:
-		return false, "the one that is there cannot be proven: not both hosts keep a checksum of it, and none is computed"
+		return false, "the existing one cannot be proven: one of the hosts keeps no checksum of it, and none is computed"
 	default:
-		return false, "the one that is there could not be proven"
+		return false, "the existing one could not be proven"
 	}
 }
 

@@ -36,7 +36,7 @@ func (x *lineages) owns(l Lvol) (bool, error) {
 		return byLineage[0] == x.replica, nil
 	}
 	if other, doubt := x.ambiguousWith(l); doubt {
-		return false, refuse("lvol %s on lvstore %s may belong to replica %s or to replica %s, and hangs together with neither alone: rename or delete it by hand", l.Name, x.index.store.Name, x.replica, other)
+		return false, refuse("lvol %s on lvstore %s may belong to replica %s or to replica %s, and its lineage does not decide: rename or delete it by hand", l.Name, x.index.store.Name, x.replica, other)
 	}
 	return true, nil
 }

@@ -46,7 +46,7 @@ func TestUnexplainedLooseLvolsAreAmbiguous(t *testing.T) {
 		{UUID: "5", Name: "vol-1-r-4e5f6a7b-snap-x-snap-2", Parent: "4", Size: proofSize, ReadOnly: true},
 	}
 	_, err = NewDestination(doubtful, "vol-1-r-4e5f6a7b", source)
-	require.EqualError(t, err, "lvol vol-1-r-4e5f6a7b-snap-x-snap-1 on lvstore b may belong to replica vol-1-r-4e5f6a7b or to replica vol-1-r-4e5f6a7b-snap-x, and hangs together with neither alone: rename or delete it by hand")
+	require.EqualError(t, err, "lvol vol-1-r-4e5f6a7b-snap-x-snap-1 on lvstore b may belong to replica vol-1-r-4e5f6a7b or to replica vol-1-r-4e5f6a7b-snap-x, and its lineage does not decide: rename or delete it by hand")
 }
 
 // TestAmbiguousNewSnapshotsRefused: it is refused before
@@ -57,7 +57,7 @@ func TestAmbiguousNewSnapshotsRefused(t *testing.T) {
 	require.NoError(t, err)
 	for _, neighbour := range []struct{ lvol, refusal string }{
 		{"vol-1-r-4e5f6a7b-snap-a", ""}, // a head
-		{"vol-1-r-4e5f6a7b-snap-a-rebuilding-0badcafe", "a snapshot called vol-1-r-4e5f6a7b-snap-a-snap-b on lvstore b could not be told from one of replica vol-1-r-4e5f6a7b-snap-a, which is there, too"},
+		{"vol-1-r-4e5f6a7b-snap-a-rebuilding-0badcafe", "a snapshot named vol-1-r-4e5f6a7b-snap-a-snap-b on lvstore b could also belong to replica vol-1-r-4e5f6a7b-snap-a there"},
 	} {
 		beside := emptyStore("b")
 		beside.Lvols = []Lvol{{UUID: "4", Name: neighbour.lvol, Size: proofSize}}

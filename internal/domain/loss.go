@@ -24,7 +24,7 @@ func (p *planner) refuseLoss() error {
 		return nil
 	case "":
 	default:
-		return refuse("the replica that may be overwritten is said to be %s, but the destination is %s", p.options.Overwrite, p.destination.located())
+		return refuse("the replica to overwrite is given as %s, but the destination is %s", p.options.Overwrite, p.destination.located())
 	}
 	var why string
 	head, losses := p.destination.Head, p.lossDetails()
@@ -32,14 +32,14 @@ func (p *planner) refuseLoss() error {
 	case head != nil && head.Size > p.sourceHead.Size:
 		why = fmt.Sprintf("the head of replica %s would shrink from %d to the %d bytes of source %s", p.destination.located(), head.Size, p.sourceHead.Size, p.source.located())
 	case DifferentVolumes(p.source.Name, p.destination.Name) && len(losses) > 0:
-		why = fmt.Sprintf("replica %s is named as one of another volume than source %s", p.destination.located(), p.source.located())
+		why = fmt.Sprintf("replica %s is named as a replica of another volume than source %s", p.destination.located(), p.source.located())
 	default:
 		return nil
 	}
 	if len(losses) > 0 {
-		why += ", and what it holds would be deleted: " + someNames(losses)
+		why += ", and its data would be deleted: " + someNames(losses)
 	}
-	return &LossRefusal{refuse("%s; if that may be lost, confirm it by the name %s", why, p.destination.Name), p.destination.Name}
+	return &LossRefusal{refuse("%s; to accept that, confirm the name %s", why, p.destination.Name), p.destination.Name}
 }
 
 // lossDetails describes the head and the snapshots that the plan deletes. A
@@ -51,7 +51,7 @@ func (p *planner) lossDetails() (details []string) {
 	switch {
 	case head == nil || p.keepHead:
 	case head.Degraded:
-		details = append(details, "head (degraded: what it holds is not known)")
+		details = append(details, "head (degraded, so its data is not known)")
 	case head.Own.Count > 0:
 		details = append(details, fmt.Sprintf("head (%s)", clustersText(head.Own.Count)))
 	case head.External != "":

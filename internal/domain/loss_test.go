@@ -49,7 +49,7 @@ func TestOverwriteNeedsConfirmation(t *testing.T) {
 	}{
 		"nothing is there":                  {source + "\n  image:base\n", "", ""},
 		"an empty head":                     {source + "\n  image:base\n    head\n", "", ""},
-		"a degraded head":                   {source + "\n  image:base\n    head degraded\n", "head (degraded: what it holds is not known)", ""},
+		"a degraded head":                   {source + "\n  image:base\n    head degraded\n", "head (degraded, so its data is not known)", ""},
 		"a head on an external snapshot":    {source + "\n  image:base\n  head external=nvme0n1\n", "head (on external snapshot nvme0n1)", ""},
 		"a written head":                    {source + "\n  image:base\n    head own=?/3\n", "head (3 clusters of its own)", ""},
 		"a snapshot and a written head":     {source + "\n  image:base\n    mine own=m/2\n      head own=?/3\n", "would be deleted: head (3 clusters of its own), snapshot mine (2 clusters of its own)", ""},
@@ -73,7 +73,7 @@ func TestOverwriteNeedsConfirmation(t *testing.T) {
 				if refused == "" {
 					require.NoError(t, err, replica)
 				} else {
-					requireRefusal(t, err, refused, "confirm it by the name vol-1-r-4e5f6a7b")
+					requireRefusal(t, err, refused, "confirm the name vol-1-r-4e5f6a7b")
 					var loss *LossRefusal
 					require.ErrorAs(t, err, &loss)
 					require.Equal(t, destinationReplica, loss.Replica)
@@ -82,7 +82,7 @@ func TestOverwriteNeedsConfirmation(t *testing.T) {
 				require.NoError(t, err, "its name was repeated")
 				requireDeletionsAreTold(t, plan)
 				_, err = s.planFrom(replica, "vol-1-r-8c9d0e1f")
-				requireRefusal(t, err, "is said to be vol-1-r-8c9d0e1f, but the destination is vol-1-r-4e5f6a7b")
+				requireRefusal(t, err, "is given as vol-1-r-8c9d0e1f, but the destination is vol-1-r-4e5f6a7b")
 			}
 		})
 	}
@@ -151,5 +151,5 @@ func TestField_1298_PlanNamesReplicaAndStore(t *testing.T) {
 		require.NotContains(t, step.Reason, "s2 instead of s2")
 		reasons = append(reasons, step.Reason)
 	}
-	require.Contains(t, strings.Join(reasons, "\n"), "but it hangs on the old s2, which is deleted, instead of the new one, which is copied")
+	require.Contains(t, strings.Join(reasons, "\n"), "but its parent is the old s2, which is deleted, instead of the new copy")
 }

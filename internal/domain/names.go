@@ -111,12 +111,12 @@ func CheckReplicaName(name string) error {
 	case !isPlainName(name):
 		return fmt.Errorf("replica name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
 	case name+"-" == imagePrefix:
-		return fmt.Errorf("replica name %q: its lvols in flight would be called as images are", name)
+		return fmt.Errorf("replica name %q: its in-flight lvols would look like backing images", name)
 	case endsInFlight("x" + name):
-		return fmt.Errorf("replica name %q: a name that ends like this is one of an lvol in flight", name)
+		return fmt.Errorf("replica name %q: names that end like this are reserved for in-flight lvols", name)
 	}
 	if form := reservedReplicaForm(name); form != "" {
-		return fmt.Errorf("replica name %q: Longhorn reserves names of the form %s, so no replica has one", name, form)
+		return fmt.Errorf("replica name %q: Longhorn reserves names of the form %s", name, form)
 	}
 	return nil
 }
@@ -127,11 +127,11 @@ func CheckSnapshotName(name string) error {
 	case name == "":
 		return fmt.Errorf("a snapshot needs a name")
 	case name == noParentName:
-		return fmt.Errorf("snapshot name %q: as a parent it means that there is none", name)
+		return fmt.Errorf("snapshot name %q: it is reserved for \"no parent\"", name)
 	case !isPlainName(name):
 		return fmt.Errorf("snapshot name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
 	case endsInFlight("x-" + name):
-		return fmt.Errorf("snapshot name %q: it may not end in %s or %s, lvols in flight do", name, inFlightSuffix, imageTempSuffix)
+		return fmt.Errorf("snapshot name %q: names that end in %s or %s are reserved for in-flight lvols", name, inFlightSuffix, imageTempSuffix)
 	}
 	form := reservedLvolForm("x-" + name)
 	switch {
@@ -153,7 +153,7 @@ func CheckImageName(name string) error {
 		return fmt.Errorf("backing image name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
 	}
 	if name == RecordNoImage {
-		return fmt.Errorf("backing image name %q: it means that a volume has no image", name)
+		return fmt.Errorf("backing image name %q: it is reserved for \"no backing image\"", name)
 	}
 	return nil
 }

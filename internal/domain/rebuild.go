@@ -96,7 +96,7 @@ type decision struct {
 func (p *planner) refuseItself() error {
 	source, destination := p.source, p.destination
 	if source.Name == destination.Name && source.Store.UUID == destination.Store.UUID {
-		return refuse("replica %s on lvstore %s is source and destination at once", source.Name, source.Store.Name)
+		return refuse("replica %s on lvstore %s is both source and destination", source.Name, source.Store.Name)
 	}
 	return nil
 }
@@ -134,9 +134,9 @@ func (p *planner) refuseHurtSource() error {
 		return nil
 	}
 	if !p.options.AcceptHurtSource {
-		return refuse("source replica %s on lvstore %s lost %s: readers have seen zeros where the image's bytes belong, so what they wrote since is unproven; take a healthy replica, repair this one, or accept a hurt source", p.source.Name, p.source.Store.Name, p.image)
+		return refuse("source replica %s on lvstore %s lost %s: readers saw zeros in place of the image's bytes, so later writes are unproven; use a healthy replica, repair this one, or accept a hurt source", p.source.Name, p.source.Store.Name, p.image)
 	}
-	p.warn("source replica %s on lvstore %s lost %s: what was written since is unproven", p.source.Name, p.source.Store.Name, p.image)
+	p.warn("source replica %s on lvstore %s lost %s: later writes are unproven", p.source.Name, p.source.Store.Name, p.image)
 	return nil
 }
 
@@ -154,7 +154,7 @@ func (p *planner) locateImage() error {
 	there, isThere := p.source.Store.BackingImage(name)
 	if !isHere {
 		for _, l := range p.destination.Store.imagesBeingFilled(name) {
-			p.warn("lvol %s on lvstore %s is an image that somebody fills, or has left: it is left alone", l.Name, p.destination.Store.Name)
+			p.warn("lvol %s on lvstore %s is an unfinished image, being filled or left over: it is not touched", l.Name, p.destination.Store.Name)
 		}
 	}
 	if isHere {
@@ -162,12 +162,12 @@ func (p *planner) locateImage() error {
 	}
 	switch {
 	case isHere && here.defect() != "":
-		return refuse("backing image %s on lvstore %s %s, so it is not one", name, p.destination.Store.Name, here.defect())
+		return refuse("backing image %s on lvstore %s %s, so it cannot be used", name, p.destination.Store.Name, here.defect())
 	case isThere && (there.Lvol.Image.Unready != "" || !there.Lvol.externalParent().IsNone()):
-		return refuse("backing image %s on lvstore %s %s, so what replicas there show is unproven", name, p.source.Store.Name, there.defect())
+		return refuse("backing image %s on lvstore %s %s, so the data of replicas there is unproven", name, p.source.Store.Name, there.defect())
 	case isHere && isThere:
 		if differ := there.difference(here); differ != "" {
-			return refuse("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, p.destination.Store.Name, p.source.Store.Name, differ)
+			return refuse("backing image %s on lvstore %s differs from the one on lvstore %s: %s", name, p.destination.Store.Name, p.source.Store.Name, differ)
 		}
 		if err := p.checkUnprovenImage(name, there, here); err != nil {
 			return err
@@ -178,15 +178,15 @@ func (p *planner) locateImage() error {
 			return refuse("backing image %s on lvstore %s is writable, so it cannot be copied", name, p.source.Store.Name)
 		}
 		if there.Lvol.Parent != "" {
-			return refuse("backing image %s on lvstore %s hangs on another lvol, so it cannot be copied alone", name, p.source.Store.Name)
+			return refuse("backing image %s on lvstore %s is a clone of another lvol, so it cannot be copied alone", name, p.source.Store.Name)
 		}
 		p.fetch, p.fetched, p.imageAt = true, there, notMade
 		if !p.bothProve() {
-			why := "not both hosts tell checksums"
+			why := "one of the hosts reports no checksums"
 			if p.options.NoChecksums {
 				why = "no checksums are computed"
 			}
-			p.warn("backing image %s is fetched to lvstore %s with its bytes unverified: %s", name, p.destination.Store.Name, why)
+			p.warn("backing image %s is fetched to lvstore %s, but its bytes are unverified: %s", name, p.destination.Store.Name, why)
 		}
 	default:
 		return refuse("backing image %s is neither on lvstore %s nor on lvstore %s: import it", name, p.destination.Store.Name, p.source.Store.Name)
@@ -205,9 +205,9 @@ func (p *planner) checkUnprovenImage(name string, there, here BackingImage) erro
 	switch {
 	case there.recordedEqual(here) || there.Lvol.Own.provenEqual(here.Lvol.Own):
 	case p.bothProve():
-		return refuse("backing image %s on lvstore %s could not be proven to be the one on lvstore %s: neither records tell nor maps and checksums; try again", name, p.destination.Store.Name, p.source.Store.Name)
+		return refuse("backing image %s on lvstore %s could not be proven to be the one on lvstore %s: neither records nor checksums identify it; try again", name, p.destination.Store.Name, p.source.Store.Name)
 	default:
-		p.plan.Notices = append(p.plan.Notices, fmt.Sprintf("backing image %s on lvstore %s is taken for the one on lvstore %s by its name and size alone: its bytes are unverified, since neither records tell nor checksums", name, p.destination.Store.Name, p.source.Store.Name))
+		p.plan.Notices = append(p.plan.Notices, fmt.Sprintf("backing image %s on lvstore %s is assumed to be the one on lvstore %s because of its name and size; its bytes are unverified, since there are neither records nor checksums", name, p.destination.Store.Name, p.source.Store.Name))
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {
 	}
 	for _, image := range images {
 		if image.Lvol.Size > smallest.Size {
-			return refuse("backing image %s has %d bytes, more than the %d of lvol %s that hangs on it", name, image.Lvol.Size, smallest.Size, smallest.Name)
+			return refuse("backing image %s has %d bytes, more than the %d of lvol %s, whose parent it must be", name, image.Lvol.Size, smallest.Size, smallest.Name)
 		}
 	}
 	return nil
@@ -297,7 +297,7 @@ func (p *planner) checkParent(i int, f *decision) {
 	f.graft = !right.IsNone()
 	switch name, ok := current.Snapshot(); {
 	case current == right:
-		f.reason += fmt.Sprintf(", but it hangs on the old %s, which is deleted, instead of the new one, which is copied", name)
+		f.reason += fmt.Sprintf(", but its parent is the old %s, which is deleted, instead of the new copy", name)
 	case ok && p.toDelete[parent]:
 		f.reason += fmt.Sprintf(", but it has %s, which is deleted, instead of %s", name, right.words())
 	default:

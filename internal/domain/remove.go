@@ -8,12 +8,12 @@ import "slices"
 // Refuses a replica with a foreign clone, such as a linked clone or another replica.
 func PlanRemoval(r Replica) (Plan, error) {
 	if !r.Exists() {
-		return Plan{}, refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
+		return Plan{}, refuse("replica %s not found on lvstore %s", r.Name, r.Store.Name)
 	}
 	for at := range r.Store.Lvols {
 		parent := r.index.parents[at]
 		if r.members[at].role == roleForeign && parent != noParent && r.members[parent].role != roleForeign {
-			return Plan{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on its %s: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, r.Name, r.Store.Lvols[parent].Name)
+			return Plan{}, refuse("lvol %s on lvstore %s does not belong to replica %s, but is a clone of its %s: detach or delete the clone first", r.Store.Lvols[at].Name, r.Store.Name, r.Name, r.Store.Lvols[parent].Name)
 		}
 	}
 	if err := r.refuseDegraded(r.deletable()); err != nil {
@@ -36,13 +36,13 @@ func PlanRemoval(r Replica) (Plan, error) {
 		plan.Operations = append(plan.Operations, Operation{Verb: VerbDelete, Stage: stage, Target: listed(l), Name: l.Name, After: after})
 	}
 	if r.Head != nil {
-		remove("", *r.Head, StageRemoveHead, nil, "the head goes first, since a replica with a head is whole")
+		remove("", *r.Head, StageRemoveHead, nil, "the head is deleted first, since a replica with a head is complete")
 	}
 	childrenOf := make(map[string][]int)
 	for _, l := range toDelete {
 		name, reason := l.Name, "in flight"
 		if is := r.members[r.index.byUUID[l.UUID]]; is.role == roleSnapshot {
-			name, reason = is.snapshot, "nothing hangs on it any more then"
+			name, reason = is.snapshot, "it has no clones left by then"
 		}
 		at := len(plan.Operations)
 		remove(name, l, StagePrune, childrenOf[l.UUID], reason)
@@ -84,7 +84,7 @@ func (r Replica) refuseAmbiguousRemoval(toDelete []Lvol) error {
 		}
 		for _, l := range toDelete[i:] {
 			if !now.owns(l.UUID) {
-				return refuse("once a part of replica %s is deleted, lvol %s on lvstore %s could not be told from another replica's: rename or delete it by hand", r.Name, l.Name, r.Store.Name)
+				return refuse("once a part of replica %s is deleted, lvol %s on lvstore %s could also belong to another replica: rename or delete it by hand", r.Name, l.Name, r.Store.Name)
 			}
 		}
 		gone(toDelete[i].UUID)

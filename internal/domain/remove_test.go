@@ -54,7 +54,7 @@ func TestRemovalCanStopAnywhere(t *testing.T) {
 				seen[done] = true
 				again, err := removalOf(t, now)
 				if done == whole {
-					requireRefusal(t, err, "there is no replica")
+					requireRefusal(t, err, "not found")
 				} else {
 					require.NoError(t, err)
 					require.Len(t, again.Operations, len(plan.Operations)-len(start.Lvols)+len(now.Lvols), "all that is left goes, and nothing else")
@@ -79,8 +79,8 @@ func TestRemovalRefusals(t *testing.T) {
 		store string
 		says  []string
 	}{
-		"nothing is there":       {"  image:base\n    lvol:vol-7\n", []string{"no replica vol-1-r-4e5f6a7b on lvstore disk-b"}},
-		"a linked clone":         {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "detach or delete it first"}},
+		"nothing is there":       {"  image:base\n    lvol:vol-7\n", []string{"replica vol-1-r-4e5f6a7b not found on lvstore disk-b"}},
+		"a linked clone":         {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "detach or delete the clone first"}},
 		"another replica":        {"  s1\n    head\n    snap:vol-7-snap-a\n", []string{"vol-7-snap-a"}},
 		"a clone under the head": {"  s1\n    s2\n      lvol:x\n", []string{"lvol x"}},
 	} {
@@ -131,16 +131,16 @@ func TestCreationRefusals(t *testing.T) {
 		says  []string
 	}{
 		"the replica is there":      {"  head\n", destinationReplica, proofSize, NoImage(), []string{"vol-1-r-4e5f6a7b is already on lvstore disk-b"}},
-		"something of it is left":   {"  s1\n", destinationReplica, proofSize, NoImage(), []string{"is left", "delete it first"}},
+		"something of it is left":   {"  s1\n", destinationReplica, proofSize, NoImage(), []string{"leftovers of replica", "delete the replica first"}},
 		"a name that is too long":   {"", strings.Repeat("v", 300), proofSize, NoImage(), []string{"300 bytes", "at most 255"}},
-		"no bytes":                  {"", destinationReplica, 0, NoImage(), []string{"0 bytes", "a multiple of its clusters of 1048576"}},
+		"no bytes":                  {"", destinationReplica, 0, NoImage(), []string{"0 bytes", "a multiple of its cluster size of 1048576"}},
 		"half a cluster":            {"", destinationReplica, proofSize + 1, NoImage(), []string{"8388609 bytes", "multiple"}},
 		"nothing said of the image": {"  image:base\n", destinationReplica, proofSize, Image{}, []string{"is not known"}},
 		"an image that is missing":  {"", destinationReplica, proofSize, ImageNamed("base"), []string{"base is not on lvstore disk-b", "import it"}},
 		"an image that is writable": {"  image:base writable\n", destinationReplica, proofSize, ImageNamed("base"), []string{"writable"}},
 		"a larger image":            {"  image:base size=9\n", destinationReplica, proofSize, ImageNamed("base"), []string{"9437184 bytes, more than the 8388608"}},
 		"a name taken by a snapshot": {
-			"  snap:vol-1-r-4e5f6a7b\n", destinationReplica, proofSize, NoImage(), []string{"lvol vol-1-r-4e5f6a7b is already on lvstore disk-b"},
+			"  snap:vol-1-r-4e5f6a7b\n", destinationReplica, proofSize, NoImage(), []string{"lvol vol-1-r-4e5f6a7b already exists on lvstore disk-b"},
 		},
 		"a name that confuses": {
 			"  s1\n    head\n  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n", "vol-1-r-4e5f6a7b-snap-x", proofSize, NoImage(), []string{"may belong to", "vol-1-r-4e5f6a7b-snap-x-snap-a"},

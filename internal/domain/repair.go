@@ -21,7 +21,7 @@ func PlanRepair(r Replica, requested Image, others ...Replica) (Plan, error) {
 	}
 	for _, other := range others {
 		if DifferentVolumes(r.Name, other.Name) {
-			return Plan{}, refuse("replica %s is named as one of another volume than %s, so it knows nothing of its image: compare it with a replica of its own volume, or say the image", other.located(), r.located())
+			return Plan{}, refuse("replica %s is named as a replica of another volume than %s, so it does not identify the image: use a replica of the same volume, or give the image", other.located(), r.located())
 		}
 	}
 	image, err := ResolveImage(requested, append([]Replica{r}, others...)...)
@@ -31,7 +31,7 @@ func PlanRepair(r Replica, requested Image, others ...Replica) (Plan, error) {
 	a := Audit(r, image)
 	for _, v := range a.Violations {
 		if !v.Repairable && v.Rule != RuleInFlight {
-			return Plan{}, refuse("replica %s on lvstore %s: %s: no graft cures that; rebuild it from a healthy replica", r.Name, r.Store.Name, v)
+			return Plan{}, refuse("replica %s on lvstore %s: %s: a graft does not repair that; rebuild it from a healthy replica", r.Name, r.Store.Name, v)
 		}
 	}
 	p := &repairer{replica: r, audit: a, plan: Plan{Image: image}}
@@ -75,7 +75,7 @@ func (p *repairer) refuseForeignClones() error {
 			if r.members[at].role != roleForeign || !r.descendsFrom(at, m.lvol.UUID) {
 				continue
 			}
-			return refuse("lvol %s on lvstore %s belongs to somebody else and reads through %s, which changes: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
+			return refuse("foreign lvol %s on lvstore %s reads through %s, which would be changed: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
 		}
 	}
 	return nil
@@ -161,7 +161,7 @@ func (p *repairer) removeSpacers() {
 				continue
 			}
 			removed[l.UUID] = p.add(
-				Step{Action: ActionRemove, Snapshot: l.Name, Parent: r.ParentOf(l), Reason: "left by a run that did not end, and empty"},
+				Step{Action: ActionRemove, Snapshot: l.Name, Parent: r.ParentOf(l), Reason: "left by an interrupted run, and empty"},
 				Operation{Verb: VerbDelete, Stage: StageBuild, Target: listed(l), Name: l.Name, After: after},
 			)
 			again = true
@@ -212,6 +212,6 @@ func (p *repairer) warn() {
 		return
 	}
 	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(
-		"while %s hung wrong, readers of replica %s have seen zeros where the bytes of %s belong: what was written on top of that is unproven, unless the replica is compared with a healthy one",
+		"while %s had a wrong parent, readers of replica %s saw zeros in place of the bytes of %s: later writes are unproven until the replica is compared with a healthy one",
 		strings.Join(hurt, ", "), p.replica.Name, p.plan.Image))
 }

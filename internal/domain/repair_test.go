@@ -104,11 +104,11 @@ func TestRepairRefusals(t *testing.T) {
 		"the image is writable":   {"  image:base writable\n  s1\n    head\n", base, []string{"writable"}},
 		"the image is too large":  {"  image:base size=9\n  s1\n    head\n", base, []string{"9437184 bytes, more than the 8388608"}},
 		"there is no head":        {"  image:base\n  s1\n", base, []string{"no head", "rebuild it"}},
-		"there is no replica":     {"  image:base\n", base, []string{"no replica vol-1-r-4e5f6a7b"}},
+		"not found":               {"  image:base\n", base, []string{"replica vol-1-r-4e5f6a7b not found"}},
 		"two ancestors":           {"  image:base\n  s1\n    head\n  s2\n", base, []string{"s1", "one-root", "2 ancestors"}},
 		"a foreign parent":        {"  image:base\n    s1\n  snap:vol-7-snap-a\n    s2\n      head\n", Image{}, []string{"s2", "vol-7-snap-a"}},
 		"a smaller child":         {"  image:base\n  s1\n    head size=7\n", base, []string{"head", "fewer"}},
-		"a linked clone reads it": {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", base, []string{"vol-1-r-4e5f6a7b-clone-ep-1", "somebody else", "vol-1-r-4e5f6a7b-snap-s1"}},
+		"a linked clone reads it": {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", base, []string{"vol-1-r-4e5f6a7b-clone-ep-1", "foreign lvol", "vol-1-r-4e5f6a7b-snap-s1"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := repairOf(t, storeOf(t, c.store), c.said)

@@ -11,9 +11,9 @@ import (
 func (r Replica) requireWhole() error {
 	switch {
 	case !r.Exists():
-		return refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
+		return refuse("replica %s not found on lvstore %s", r.Name, r.Store.Name)
 	case r.Head == nil:
-		return refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it", r.Name, r.Store.Name)
+		return refuse("replica %s on lvstore %s has no head, so it is incomplete: rebuild it", r.Name, r.Store.Name)
 	}
 	return r.refuseExternal(r.head)
 }
@@ -25,14 +25,7 @@ func (r Replica) requireSnapshot(name string) (Snapshot, error) {
 		for i, other := range r.Snapshots {
 			names[i] = other.Name
 		}
-		if len(names) == 0 {
-			return Snapshot{}, refuse("replica %s on lvstore %s has no snapshot %s, nor any other", r.Name, r.Store.Name, name)
-		}
-		const enough = 10
-		if len(names) > enough {
-			names = append(names[:enough], "…")
-		}
-		return Snapshot{}, refuse("replica %s on lvstore %s has no snapshot %s, only %s", r.Name, r.Store.Name, name, strings.Join(names, ", "))
+		return Snapshot{}, refuse("replica %s on lvstore %s has no snapshot %s; available: %s", r.Name, r.Store.Name, name, listOrNone(names))
 	}
 	at, _ := r.positionNamed(name)
 	return s, r.refuseExternal(at)
@@ -55,7 +48,7 @@ func (r Replica) CheckNewSnapshot(name string) error {
 		return err
 	}
 	if other, doubt := r.lineage.ambiguousWith(Lvol{Name: lvol, ReadOnly: true}); doubt {
-		return refuse("a snapshot called %s on lvstore %s could not be told from one of replica %s, which is there, too", lvol, r.Store.Name, other)
+		return refuse("a snapshot named %s on lvstore %s could also belong to replica %s there", lvol, r.Store.Name, other)
 	}
 	return r.refuseInUse(r.Head, changeFreeze)
 }
@@ -93,9 +86,9 @@ func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 		}
 		switch r.members[at].role {
 		case roleForeign:
-			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s is not of replica %s, and hangs on snapshot %s: detach or delete it first", l.Name, r.Store.Name, r.Name, name)
+			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s does not belong to replica %s, but is a clone of snapshot %s: detach or delete the clone first", l.Name, r.Store.Name, r.Name, name)
 		case roleInFlight:
-			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s is in flight, and hangs on snapshot %s: wait for what fills it, or repair the replica first", l.Name, r.Store.Name, name)
+			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s is in flight, and a clone of snapshot %s: wait for the run that fills it, or repair the replica first", l.Name, r.Store.Name, name)
 		case roleHead, roleSnapshot:
 		}
 		if l.Size < s.Lvol.Size {
@@ -106,7 +99,7 @@ func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 	}
 	if len(names) > 1 {
 		slices.Sort(names)
-		return SnapshotRemoval{}, refuse("%d lvols hang on snapshot %s of replica %s, and it can merge into one only: %s", len(names), name, r.Name, strings.Join(names, ", "))
+		return SnapshotRemoval{}, refuse("%d lvols are clones of snapshot %s of replica %s, which can merge into one only: %s", len(names), name, r.Name, strings.Join(names, ", "))
 	}
 	return removal, nil
 }
@@ -157,7 +150,7 @@ func PlanRevert(r Replica, name string, size uint64) (Revert, error) {
 		// All of them describe the deleted head.
 		revert.Size, revert.Record = revert.StandIns[0].Size, revert.StandIns[0].Record
 	case size == 0:
-		return Revert{}, refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it; if a revert was stopped here, or only snapshots are left, say the size of the volume", r.Name, r.Store.Name)
+		return Revert{}, refuse("replica %s on lvstore %s has no head, so it is incomplete: rebuild it; if a revert was interrupted here, or only snapshots are left, give the size of the volume", r.Name, r.Store.Name)
 	}
 	if err := r.Store.refuseSize(revert.Size); err != nil {
 		return Revert{}, err

@@ -28,9 +28,9 @@ func TestCheckNewSnapshot(t *testing.T) {
 		"a slash":                   {aTree, "a/b", []string{`"a/b"`}},
 		"a name in flight":          {aTree, "a-rebuilding", []string{"-rebuilding"}},
 		"a name that is too long":   {aTree, strings.Repeat("s", 250), []string{"at most 255"}},
-		"no replica":                {"  image:base\n", "s4", []string{"no replica vol-1-r-4e5f6a7b"}},
+		"not found":                 {"  image:base\n", "s4", []string{"replica vol-1-r-4e5f6a7b not found"}},
 		"no head":                   {"  s1\n", "s4", []string{"no head", "rebuild it"}},
-		"another replica's by name": {"  s1\n    head\n  lvol:vol-1-r-4e5f6a7b-snap-x-rebuilding\n", "x-snap-y", []string{"could not be told from one of replica vol-1-r-4e5f6a7b-snap-x"}},
+		"another replica's by name": {"  s1\n    head\n  lvol:vol-1-r-4e5f6a7b-snap-x-rebuilding\n", "x-snap-y", []string{"could also belong to replica vol-1-r-4e5f6a7b-snap-x"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			requireRefusal(t, replicaOn(t, c.store).CheckNewSnapshot(c.name), c.says...)
@@ -52,11 +52,11 @@ func TestSnapshotRemovalMergesIntoClone(t *testing.T) {
 		store, name string
 		says        []string
 	}{
-		"two hang on it":       {aTree, "s1", []string{"2 lvols hang on snapshot s1", "vol-1-r-4e5f6a7b-snap-s2, vol-1-r-4e5f6a7b-snap-s3"}},
-		"it is not there":      {aTree, "s9", []string{"has no snapshot s9, only s1, s2, s3"}},
-		"nor any other":        {"  head\n", "s9", []string{"nor any other"}},
+		"two hang on it":       {aTree, "s1", []string{"2 lvols are clones of snapshot s1", "vol-1-r-4e5f6a7b-snap-s2, vol-1-r-4e5f6a7b-snap-s3"}},
+		"it is not there":      {aTree, "s9", []string{"has no snapshot s9; available: s1, s2, s3"}},
+		"available: none":      {"  head\n", "s9", []string{"available: none"}},
 		"no head":              {"  s1\n", "s1", []string{"no head"}},
-		"no replica":           {"", "s1", []string{"no replica"}},
+		"not found":            {"", "s1", []string{"not found"}},
 		"a linked clone":       {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", "s1", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "detach"}},
 		"something in flight":  {"  s1\n    head\n    spacer:0badcafe\n", "s1", []string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", "in flight"}},
 		"what is shorter":      {"  s1\n    head size=7\n", "s1", []string{"7340032 bytes, fewer"}},
@@ -95,7 +95,7 @@ func TestRevertPlans(t *testing.T) {
 	})
 	t.Run("without either, the size has to be said", func(t *testing.T) {
 		_, err := PlanRevert(replicaOn(t, "  s1\n    flight:0badcafe\n"), "s1", 0)
-		requireRefusal(t, err, "no head", "say the size")
+		requireRefusal(t, err, "no head", "give the size")
 		revert, err := PlanRevert(replicaOn(t, "  s1\n    flight:0badcafe\n"), "s1", 9*proofCluster)
 		require.NoError(t, err)
 		require.EqualValues(t, 9*proofCluster, revert.Size)
@@ -106,7 +106,7 @@ func TestRevertPlans(t *testing.T) {
 		size        uint64
 		says        []string
 	}{
-		"no replica":               {"", "s1", 0, []string{"no replica"}},
+		"not found":                {"", "s1", 0, []string{"not found"}},
 		"no such snapshot":         {aTree, "s9", 0, []string{"no snapshot s9"}},
 		"another size than it has": {aTree, "s1", 8 * proofCluster, []string{"9437184 bytes, not 8388608"}},
 		"a size that is too small": {"  s1\n", "s1", 7 * proofCluster, []string{"more than the 7340032"}},

@@ -43,7 +43,7 @@ func PickPrimary(requested Image, sources []Replica, destination Listing) (prima
 // unsuitable says why no plan can be made from a replica.
 func unsuitable(r Replica, destination Listing) error {
 	if !r.Exists() {
-		return refuse("there is no replica %s on lvstore %s", r.Name, r.Store.Name)
+		return refuse("replica %s not found on lvstore %s", r.Name, r.Store.Name)
 	}
 	if _, err := NewSnapshotTree(r); err != nil {
 		return err
@@ -61,7 +61,7 @@ func unprovenContent(r Replica, image Image) error {
 		return refuse("replica %s on lvstore %s lost %s", r.Name, r.Store.Name, image)
 	}
 	if here, ok := r.Store.BackingImage(name); ok && here.Lvol.Image.Unready != "" {
-		return refuse("backing image %s on lvstore %s %s, so what replica %s shows is unproven", name, r.Store.Name, here.defect(), r.Name)
+		return refuse("backing image %s on lvstore %s %s, so the data of replica %s is unproven", name, r.Store.Name, here.defect(), r.Name)
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func unusableReason(primary, other Replica, image Image) string {
 	}
 	for _, r := range []Replica{primary, other} {
 		if !r.Store.Proves {
-			return fmt.Sprintf("the host of lvstore %s tells no checksums", r.Store.Name)
+			return fmt.Sprintf("the host of lvstore %s reports no checksums", r.Store.Name)
 		}
 	}
 	if name, has := image.Name(); has {
@@ -144,7 +144,7 @@ func unusableReason(primary, other Replica, image Image) string {
 		theirs, there := other.Store.BackingImage(name)
 		if here && there {
 			if differ := ours.difference(theirs); differ != "" {
-				return fmt.Sprintf("backing image %s on lvstore %s is another one than on lvstore %s: %s", name, other.Store.Name, primary.Store.Name, differ)
+				return fmt.Sprintf("backing image %s on lvstore %s differs from the one on lvstore %s: %s", name, other.Store.Name, primary.Store.Name, differ)
 			}
 		}
 	}
@@ -205,13 +205,13 @@ func (p pair) differ() string {
 	case p.ourParent != p.theirParent && p.theirParent == "":
 		return "is the ancestor"
 	case p.ourParent != p.theirParent:
-		return "hangs on " + p.theirParent
+		return "has parent " + p.theirParent
 	case p.ours.Size != p.theirs.Size:
 		return fmt.Sprintf("has %d bytes instead of %d", p.theirs.Size, p.ours.Size)
 	case p.ours.Own.Count != p.theirs.Own.Count:
 		return fmt.Sprintf("has %d clusters of its own instead of %d", p.theirs.Own.Count, p.ours.Own.Count)
 	case p.recorded && !p.ours.Attributes.Equal(p.theirs.Attributes):
-		return "records another time of creation, or another creator"
+		return "records another time of creation or another creator"
 	}
 	return ""
 }

@@ -69,8 +69,8 @@ func TestSecondarySourceCandidates(t *testing.T) {
 
 func TestSecondaryNeedsSameParent(t *testing.T) {
 	for what, c := range map[string]struct{ primary, other, unlike string }{
-		"on its sibling":        {"s1\n      s2\n      s3 own=a/1\n        head", "s1\n      s2\n        s3 own=a/1\n          head", "snapshot s3 hangs on s2"},
-		"the parent was merged": {"s1\n      s2\n        s3 own=a/1\n          head", "s1\n      s3 own=a/1\n        head", "snapshot s3 hangs on s1"},
+		"on its sibling":        {"s1\n      s2\n      s3 own=a/1\n        head", "s1\n      s2\n        s3 own=a/1\n          head", "snapshot s3 has parent s2"},
+		"the parent was merged": {"s1\n      s2\n        s3 own=a/1\n          head", "s1\n      s3 own=a/1\n        head", "snapshot s3 has parent s1"},
 		"it is the ancestor":    {"s1\n      s3 own=a/1\n        head", "s3 own=a/1\n      head", "snapshot s3 is the ancestor"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -90,12 +90,12 @@ func TestUnusableSecondarySources(t *testing.T) {
 	for what, c := range map[string]struct{ primary, other, why string }{
 		"it has lost its image":             {healthy, "\n  image:base\n  s1 own=a/1\n    head\n", "lost backing image base"},
 		"it has no head":                    {healthy, "\n  image:base\n    s1 own=a/1\n", "has no head"},
-		"it is not there":                   {healthy, "\n  image:base\n", "there is no replica vol-1-r-4e5f6a7b"},
+		"it is not there":                   {healthy, "\n  image:base\n", "replica vol-1-r-4e5f6a7b not found"},
 		"it is in pieces":                   {healthy, "\n  image:base\n    s1 own=a/1\n      head\n    s2\n", "two ancestors"},
-		"its host proves nothing":           {healthy, " upstream" + healthy, "the host of lvstore disk-b tells no checksums"},
-		"the primary's host proves nothing": {" upstream" + healthy, healthy, "the host of lvstore disk-a tells no checksums"},
+		"its host proves nothing":           {healthy, " upstream" + healthy, "the host of lvstore disk-b reports no checksums"},
+		"the primary's host proves nothing": {" upstream" + healthy, healthy, "the host of lvstore disk-a reports no checksums"},
 		"its clusters have another size":    {healthy, " cluster=4194304" + healthy, "clusters of"},
-		"its image is another one":          {healthy, "\n  image:base sha=other\n    s1 own=a/1\n      head\n", "another one"},
+		"its image is another one":          {healthy, "\n  image:base sha=other\n    s1 own=a/1\n      head\n", "differs from the one"},
 		"its image has other bytes":         {healthy, "\n  image:base sha=- uuid=- own=b/4\n    s1 own=a/1\n      head\n", "other bytes"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -167,13 +167,13 @@ func TestPrimaryIsFirstHealthySource(t *testing.T) {
 		"the first is hurt":                {[]string{hurt, healthy}, Image{}, 1, []string{"lost backing image base", ""}},
 		"the second is hurt":               {[]string{healthy, hurt}, Image{}, 0, []string{"", "lost backing image base"}},
 		"the other's lineage tells":        {[]string{unknown, healthy}, Image{}, 1, []string{"lost backing image base", ""}},
-		"all are hurt":                     {[]string{absent, hurt, hurt}, ImageNamed("base"), 1, []string{"there is no replica", "lost", "lost"}},
+		"all are hurt":                     {[]string{absent, hurt, hurt}, ImageNamed("base"), 1, []string{"not found", "lost", "lost"}},
 		"nobody knows of an image":         {[]string{unknown, unknown}, Image{}, 0, []string{"", ""}},
 		"there is none":                    {[]string{unknown, unknown}, NoImage(), 0, []string{"", ""}},
 		"the first is not whole":           {[]string{headless, healthy}, Image{}, 1, []string{"has no head", ""}},
-		"the first is not there":           {[]string{absent, healthy}, Image{}, 1, []string{"there is no replica", ""}},
+		"the first is not there":           {[]string{absent, healthy}, Image{}, 1, []string{"not found", ""}},
 		"the first has other clusters":     {[]string{coarse, healthy}, Image{}, 1, []string{"must be equal", ""}},
-		"nobody is there":                  {[]string{absent, headless}, Image{}, -1, []string{"there is no replica", "has no head"}},
+		"nobody is there":                  {[]string{absent, headless}, Image{}, -1, []string{"not found", "has no head"}},
 		"one that is not whole tells none": {[]string{headless, unknown}, Image{}, 1, []string{"has no head", ""}},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -26,7 +26,7 @@ func CheckPrimary(primary Replica, others []Replica, trusted bool) (warnings []s
 	if len(losses) == 0 || trusted {
 		return warnings, nil
 	}
-	return warnings, refuse("the sources differ, and a replica rebuilt from %s would lack what another one has: %s; say which source is right, or give the right ones only", primary.located(), strings.Join(losses, "; "))
+	return warnings, refuse("the sources differ, and a replica rebuilt from %s would lack data of another one: %s; name the right source, or give the right ones only", primary.located(), strings.Join(losses, "; "))
 }
 
 // comparison compares the primary with one other source.

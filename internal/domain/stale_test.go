@@ -78,7 +78,7 @@ func TestStalePrimaryRefused(t *testing.T) {
 				return
 			}
 			requireRefusal(t, err, c.refused)
-			require.ErrorContains(t, err, "say which source is right")
+			require.ErrorContains(t, err, "name the right source")
 			require.Contains(t, text, c.refused, "it is a warning, too")
 
 			warnings, err = CheckPrimary(primary, []Replica{other}, true)
@@ -125,7 +125,7 @@ func TestOtherVolumeIsNoImageEvidence(t *testing.T) {
 
 	s = parseFixture(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n  image:base\n    mine own=m/1\n      head record=base\n")
 	_, err = s.planFrom(otherVolumes, destinationReplica)
-	requireRefusal(t, err, "which backing image the volume has is not known")
+	requireRefusal(t, err, "the volume's backing image is not known")
 
 	hurt, _, _ := two(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n")
 	b := renamed(parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head record=base\ndestination\n").source)
@@ -133,7 +133,7 @@ func TestOtherVolumeIsNoImageEvidence(t *testing.T) {
 	other, err := NewReplica(b, otherVolumes)
 	require.NoError(t, err)
 	_, err = PlanRepair(hurt, Image{}, other)
-	requireRefusal(t, err, "replica vol-9-r-0a1b2c3d on lvstore disk-b is named as one of another volume than vol-1-r-0a1b2c3d on lvstore disk-a")
+	requireRefusal(t, err, "replica vol-9-r-0a1b2c3d on lvstore disk-b is named as a replica of another volume than vol-1-r-0a1b2c3d on lvstore disk-a")
 	v := AuditVolume(Image{}, hurt, other)
 	require.Empty(t, v.Replicas[0].Violations, "the other one's image is not its own")
 	require.Equal(t, []string{"vol-9-r-0a1b2c3d on lvstore disk-b is named as a replica of another volume than vol-1-r-0a1b2c3d on lvstore disk-a"}, v.Notices)

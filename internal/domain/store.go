@@ -208,7 +208,7 @@ func (x *index) refuseCycles() error {
 			}
 			i = x.parents[i]
 			if walkOf[i] == walk {
-				return fmt.Errorf("lvstore %s: the parents of lvol %s go round in a circle", x.store.Name, x.store.Lvols[i].Name)
+				return fmt.Errorf("lvstore %s: the parents of lvol %s form a cycle", x.store.Name, x.store.Lvols[i].Name)
 			}
 		}
 	}

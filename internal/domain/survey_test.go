@@ -92,7 +92,7 @@ func TestSurveyRefusesCycle(t *testing.T) {
 	store := storeOf(t, "  s1\n    s2\n")
 	store.Lvols[0].Parent = store.Lvols[1].UUID
 	_, err := NewSurvey(store)
-	requireRefusal(t, err, "disk-b", "circle")
+	requireRefusal(t, err, "disk-b", "cycle")
 }
 
 // TestSurveyListsEveryLvolOnce: whatever is on the store, everything on it is

@@ -56,9 +56,9 @@ func (r Replica) refuseHeadless() error {
 		}
 	}
 	if len(newest) == 0 {
-		return refuse("replica %s on lvstore %s has no head, so it is not whole, and no snapshot from which it could get one", r.Name, r.Store.Name)
+		return refuse("replica %s on lvstore %s has no head, and no snapshot to create one from", r.Name, r.Store.Name)
 	}
-	return refuse("replica %s on lvstore %s has no head, so it is not whole: rebuild it from another one or, if there is none, revert it to its newest snapshot (%s) with the size of the volume, which gives it a head", r.Name, r.Store.Name, someNames(newest))
+	return refuse("replica %s on lvstore %s has no head, so it is incomplete: rebuild it from another one or, if there is none, revert it to its newest snapshot (%s) with the size of the volume, which creates a head", r.Name, r.Store.Name, someNames(newest))
 }
 
 // findAncestor is the position in the store of the only snapshot whose parent is no
@@ -79,7 +79,7 @@ func (r *Replica) findAncestor() (int, error) {
 			continue
 		}
 		if ancestor != noPosition {
-			return 0, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one hangs loose", r.Name, r.Store.Name, r.members[ancestor].snapshot, r.members[at].snapshot)
+			return 0, refuse("replica %s on lvstore %s has two ancestors, snapshots %s and %s: one of them lost its parent", r.Name, r.Store.Name, r.members[ancestor].snapshot, r.members[at].snapshot)
 		}
 		ancestor = at
 	}
@@ -155,7 +155,7 @@ func (t *SnapshotTree) findHeadParent() error {
 	at := r.index.parents[r.head]
 	if at == noParent || r.isImage(at) {
 		if len(t.order) > 0 {
-			return refuse("replica %s on lvstore %s has two ancestors, the head and snapshot %s: one hangs loose", r.Name, r.Store.Name, t.names[0])
+			return refuse("replica %s on lvstore %s has two ancestors, the head and snapshot %s: one of them lost its parent", r.Name, r.Store.Name, t.names[0])
 		}
 		return nil
 	}
@@ -172,9 +172,9 @@ func (r *Replica) refuseExternal(at int) error {
 	l := &r.Store.Lvols[at]
 	switch parent := l.externalParent(); {
 	case parent.IsUnknown():
-		return refuse("lvol %s on lvstore %s is degraded: the external snapshot that it reads through to is missing, so its bytes are not all there; bring that back, or take another replica", l.Name, r.Store.Name)
+		return refuse("lvol %s on lvstore %s is degraded: the external snapshot that it reads through to is missing, so a part of its bytes is unavailable; restore it, or use another replica", l.Name, r.Store.Name)
 	case !parent.IsNone():
-		return refuse("lvol %s on lvstore %s reads through to %s, so its bytes are not all there; take another replica, or copy them into it (bdev_lvol_decouple_parent)", l.Name, r.Store.Name, parent.words())
+		return refuse("lvol %s on lvstore %s reads through to %s, so a part of its bytes is outside of the lvstore; use another replica, or copy them into the lvol (bdev_lvol_decouple_parent)", l.Name, r.Store.Name, parent.words())
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func (r *Replica) refuseExternal(at int) error {
 func (r *Replica) refuseParent(parentAt int, child *Lvol) error {
 	parent := &r.Store.Lvols[parentAt]
 	if r.members[parentAt].role != roleSnapshot {
-		return refuse("lvol %s on lvstore %s hangs on %s, which is no snapshot of replica %s", child.Name, r.Store.Name, parent.Name, r.Name)
+		return refuse("the parent of lvol %s on lvstore %s is %s, which is no snapshot of replica %s", child.Name, r.Store.Name, parent.Name, r.Name)
 	}
 	if child.Size < parent.Size {
 		return refuse("lvol %s on lvstore %s has %d bytes, fewer than its parent %s with %d", child.Name, r.Store.Name, child.Size, parent.Name, parent.Size)

@@ -96,11 +96,11 @@ func TestContradictoryListingsRefused(t *testing.T) {
 		lvols []Lvol
 		says  []string
 	}{
-		"a cycle of one":            {[]Lvol{{UUID: "1", Name: "a", Parent: "1"}}, []string{"circle", "a", "disk-b"}},
-		"a cycle of two":            {[]Lvol{{UUID: "1", Name: "a", Parent: "2"}, {UUID: "2", Name: "b", Parent: "1"}}, []string{"circle"}},
-		"a cycle of three":          {[]Lvol{{UUID: "1", Parent: "2"}, {UUID: "2", Parent: "3"}, {UUID: "3", Parent: "1"}}, []string{"circle"}},
-		"a way that leads into one": {[]Lvol{{UUID: "0", Parent: "1"}, {UUID: "1", Parent: "2"}, {UUID: "2", Parent: "1"}}, []string{"circle"}},
-		"one that is met late":      {[]Lvol{{UUID: "9"}, {UUID: "8", Parent: "9"}, {UUID: "1", Parent: "2"}, {UUID: "2", Parent: "1"}}, []string{"circle"}},
+		"a cycle of one":            {[]Lvol{{UUID: "1", Name: "a", Parent: "1"}}, []string{"cycle", "a", "disk-b"}},
+		"a cycle of two":            {[]Lvol{{UUID: "1", Name: "a", Parent: "2"}, {UUID: "2", Name: "b", Parent: "1"}}, []string{"cycle"}},
+		"a cycle of three":          {[]Lvol{{UUID: "1", Parent: "2"}, {UUID: "2", Parent: "3"}, {UUID: "3", Parent: "1"}}, []string{"cycle"}},
+		"a way that leads into one": {[]Lvol{{UUID: "0", Parent: "1"}, {UUID: "1", Parent: "2"}, {UUID: "2", Parent: "1"}}, []string{"cycle"}},
+		"one that is met late":      {[]Lvol{{UUID: "9"}, {UUID: "8", Parent: "9"}, {UUID: "1", Parent: "2"}, {UUID: "2", Parent: "1"}}, []string{"cycle"}},
 		"a parent that is unknown":  {[]Lvol{{UUID: "1", Name: "a", Parent: "gone"}}, []string{"gone", "a", "not listed"}},
 		"a UUID twice":              {[]Lvol{{UUID: "1", Name: "a"}, {UUID: "1", Name: "b"}}, []string{"UUID 1 twice"}},
 		"no UUID":                   {[]Lvol{{Name: "a"}}, []string{"a without a UUID"}},

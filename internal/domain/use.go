@@ -36,7 +36,7 @@ func (u User) Any() bool { return u.Kind != UserNobody }
 
 // String describes the use in words that follow "it is"; "" for nobody.
 func (u User) String() string {
-	requested := [...]string{"", "exported as ", "a base of RAID ", "claimed by somebody, as "}[u.Kind] + u.Name
+	requested := [...]string{"", "exported as ", "a base bdev of RAID ", "claimed as "}[u.Kind] + u.Name
 	if u.Kind == UserExport && u.NoDelete {
 		requested += ", and attached by its own target"
 	}
@@ -49,9 +49,9 @@ type change string
 
 const (
 	changeDelete change = "be deleted"
-	changeFreeze change = "get a snapshot that its engine does not know, upon which the engine fails the replica"
-	changeMerge  change = "lose a snapshot that its engine knows, upon which the engine fails the replica"
-	changeGraft  change = "get another parent, under its readers' hands"
+	changeFreeze change = "get a snapshot that its engine does not know, so that the engine fails the replica"
+	changeMerge  change = "lose a snapshot that its engine knows, so that the engine fails the replica"
+	changeGraft  change = "get another parent while it is read"
 )
 
 // refuseInUse refuses to change an lvol of the replica that is in use, unless that is
@@ -61,7 +61,7 @@ func (r Replica) refuseInUse(l *Lvol, what change) error {
 	case !l.UsedBy.Any():
 		return nil
 	case what == changeDelete && l.UsedBy.NoDelete:
-		return refuse("lvol %s on lvstore %s is in use (it is %s), and would be deleted, which can hang its host for good: end that use first, nothing allows this", l.Name, r.Store.Name, l.UsedBy)
+		return refuse("lvol %s on lvstore %s is in use (it is %s), and would be deleted, which can hang its host for good: end that use first; no option permits this", l.Name, r.Store.Name, l.UsedBy)
 	case r.AllowInUse:
 		return nil
 	}

@@ -32,12 +32,12 @@ func TestRebuildRefusesReplicasInUse(t *testing.T) {
 		},
 		"a RAID's": {
 			"        head own=c/1 record=base raid=vol-1!\n", "  image:base\n",
-			[]string{"a base of RAID vol-1"},
+			[]string{"a base bdev of RAID vol-1"},
 			false,
 		},
 		"a claimed one's": {
 			"        head own=c/1 record=base claim=exclusive_write!\n", "  image:base\n",
-			[]string{"claimed by somebody, as exclusive_write"},
+			[]string{"claimed as exclusive_write"},
 			false,
 		},
 		"a destination's head that is exported would be deleted": {
@@ -47,7 +47,7 @@ func TestRebuildRefusesReplicasInUse(t *testing.T) {
 		},
 		"one that its own target is attached to": {
 			"        head record=base\n", "  image:base\n    head export=nqn.x:vol-1-r-4e5f6a7b!\n",
-			[]string{"attached by its own target", "can hang its host", "nothing allows this"},
+			[]string{"attached by its own target", "can hang its host", "no option permits this"},
 			true,
 		},
 		"what another engine fills": {

@@ -64,7 +64,7 @@ func VerifySnapshots(source, destination Replica, image Image) ([]Violation, err
 		}
 	}
 	for _, l := range destination.InFlight {
-		v.found(l.Name, RuleInFlight, "left by a run that did not end")
+		v.found(l.Name, RuleInFlight, "left by an interrupted run")
 	}
 	return v.violations, nil
 }
@@ -84,7 +84,7 @@ func Unproven(source, destination Replica, image Image) (violations []Violation,
 			store Listing
 		}{{ours, source.Store}, {theirs, destination.Store}} {
 			if !side.lvol.Own.Proven() {
-				v.found(subject, rule, "lvstore %s told no map and checksum of lvol %s, so it could not be proven", side.store.Name, side.lvol.Name)
+				v.found(subject, rule, "lvstore %s reported no map and checksum of lvol %s, so it could not be proven", side.store.Name, side.lvol.Name)
 			}
 		}
 	}
@@ -99,7 +99,7 @@ func Unproven(source, destination Replica, image Image) (violations []Violation,
 	switch {
 	case !isThere || !isHere:
 	case there.allocatedDifferently(here):
-		warnings = append(warnings, fmt.Sprintf("backing image %s is stored in %d clusters on lvstore %s and in %d on lvstore %s, so only its record tells that it is the same: read it back with image verify",
+		warnings = append(warnings, fmt.Sprintf("backing image %s is stored in %d clusters on lvstore %s and in %d on lvstore %s, so only its record identifies it as the same: check its bytes with image verify",
 			name, here.Lvol.Own.Count, destination.Store.Name, there.Lvol.Own.Count, source.Store.Name))
 	default:
 		compare(image.Parent().String(), RuleImage, there.Lvol, here.Lvol)
@@ -129,9 +129,9 @@ func (v *verification) verifyImage() {
 	case !isHere:
 		v.found(v.image.Parent().String(), RuleImage, "it is not on lvstore %s", v.destination.Store.Name)
 	case here.defect() != "":
-		v.found(v.image.Parent().String(), RuleImage, "it %s on lvstore %s, so it is not one", here.defect(), v.destination.Store.Name)
+		v.found(v.image.Parent().String(), RuleImage, "it %s on lvstore %s, so it cannot be used", here.defect(), v.destination.Store.Name)
 	case isThere && there.difference(here) != "":
-		v.found(v.image.Parent().String(), RuleImage, "it is another one than the source's: %s", there.difference(here))
+		v.found(v.image.Parent().String(), RuleImage, "it differs from the source's: %s", there.difference(here))
 	}
 }
 
@@ -143,10 +143,10 @@ func (v *verification) compare(s, d Snapshot) {
 	case d.Lvol.Own.Count != s.Lvol.Own.Count:
 		v.found(s.Name, RuleClusters, "%d clusters of its own instead of %d", d.Lvol.Own.Count, s.Lvol.Own.Count)
 	case d.Lvol.Own.Proven() && s.Lvol.Own.Proven() && d.Lvol.Own != s.Lvol.Own:
-		v.found(s.Name, RuleData, "other map or checksum than the source's")
+		v.found(s.Name, RuleData, "map or checksum differs from the source's")
 	}
 	if v.source.Store.Records && v.destination.Store.Records && !d.Lvol.Attributes.Equal(s.Lvol.Attributes) {
-		v.found(s.Name, RuleAttributes, "created at %s instead of %s, or by another", d.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"), s.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"))
+		v.found(s.Name, RuleAttributes, "created at %s instead of %s, or by another creator", d.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"), s.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"))
 	}
 	right := RightParent(v.tree, s, v.image)
 	if is := v.destination.ParentOf(d.Lvol); is != right {
@@ -187,7 +187,7 @@ func verifyHead(source, destination Replica, image Image) ([]Violation, error) {
 	const subject = "head"
 	head := destination.Head
 	if head == nil {
-		v.found(subject, RuleHead, "replica %s has none, so it is not whole", destination.Name)
+		v.found(subject, RuleHead, "replica %s has none, so it is incomplete", destination.Name)
 		return v.violations, nil
 	}
 	if is, right := destination.ParentOf(*head), RightHeadParent(tree, image); is != right {

@@ -84,11 +84,11 @@ func TestVerifyViolations(t *testing.T) {
 		},
 		"another checksum": {
 			"  image:base\n    s1 own=a,x/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n",
-			[]found{{"s1", RuleData, false, "other map or checksum"}},
+			[]found{{"s1", RuleData, false, "map or checksum differs"}},
 		},
 		"another map": {
 			"  image:base\n    s1 own=x,a/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n",
-			[]found{{"s1", RuleData, false, "other map or checksum"}},
+			[]found{{"s1", RuleData, false, "map or checksum differs"}},
 		},
 		"nothing is proven of one": {
 			"  image:base\n    s1 own=?/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n", nil,

@@ -48,7 +48,7 @@ func checkLvolName(name string) error {
 		odd := func(r rune) bool { return r == ' ' || r == builtMark || !strconv.IsPrint(r) }
 		switch {
 		case name == NoParent:
-			return fmt.Errorf("lvol name %q: as a parent it means that there is none", name)
+			return fmt.Errorf("lvol name %q: it is reserved for \"no parent\"", name)
 		case name == "" || strings.ContainsFunc(name, odd):
 			return fmt.Errorf("lvol name %q: expected printable characters without spaces and %c", name, builtMark)
 		}

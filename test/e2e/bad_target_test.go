@@ -136,14 +136,14 @@ func TestABadTargetIsSaidInOneLine(t *testing.T) {
 			_, _ = conn.Read(make([]byte, 1))
 			_, _ = conn.Write([]byte(`{"jsonrpc":"2.0","id":1,"resu`))
 		}), []string{"closed the connection"}},
-		{"an lvstore whose lvols go round in a circle", onSocket(t, answering(cycle)), []string{"go round in a circle", "disk-1"}},
+		{"an lvstore whose lvols form a cycle", onSocket(t, answering(cycle)), []string{"form a cycle", "disk-1"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
 			at := address(test.path, "disk-1", "vol-1-r-0a1b2c3d")
 			args := []string{"rebuild", "--source", at, "--destination", address(test.path, "disk-1", "vol-1-r-4e5f6a7b"), "--no-image"}
-			if test.name != "an lvstore whose lvols go round in a circle" {
+			if test.name != "an lvstore whose lvols form a cycle" {
 				test.says = append(test.says, test.path)
 			}
 			requireOneLine(t, "json", 1, test.says, args...)

@@ -67,7 +67,7 @@ func protect(t *testing.T, target *targettest.Target, user domain.User) {
 	status, object, said := program.command(t, "rebuild", "--source", a, "--destination", b, "--no-image", "--in-use")
 	if user.NoDelete {
 		require.Equal(t, 1, status, "%v %s", object, said)
-		require.Contains(t, object["error"], "nothing allows this")
+		require.Contains(t, object["error"], "no option permits this")
 		require.Equal(t, before, destination.store(t), "nothing was changed")
 		end()
 		program.mustRebuild(t, a, b, "--no-image")

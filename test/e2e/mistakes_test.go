@@ -72,7 +72,7 @@ func TestField_7425_8659_SourcesThatDifferOnARealTarget(t *testing.T) {
 		for name, first := range map[string]string{empty: a.address(empty), old: b.address(old)} {
 			before := listings(t, target)
 			args := append([]string{"--source", first, "--source", c.address(whole)}, to...)
-			says := []string{"the sources differ", "only " + whole + " on lvstore " + c.lvstore + " has snapshot", "s2", "say which source is right"}
+			says := []string{"the sources differ", "only " + whole + " on lvstore " + c.lvstore + " has snapshot", "s2", "name the right source"}
 			for _, command := range []string{"plan", "rebuild"} {
 				requireOneClearLine(t, 1, says, append([]string{command}, args...)...)
 			}
@@ -99,7 +99,7 @@ func TestField_7425_8659_SourcesThatDifferOnARealTarget(t *testing.T) {
 		status, object, said := program.command(t, alone...)
 		require.Equal(t, 1, status)
 		said += fmt.Sprint(object["error"])
-		require.Contains(t, said, "has no head, so it is not whole")
+		require.Contains(t, said, "has no head, so it is incomplete")
 		_, newest, found := strings.Cut(said, "revert it to its newest snapshot (")
 		require.True(t, found, said)
 		newest, _, _ = strings.Cut(newest, ")")

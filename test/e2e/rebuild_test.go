@@ -69,7 +69,7 @@ func rebuildBranchingTree(t *testing.T, source, destination *place) {
 	if proves {
 		require.Zero(t, r.CopiedBytes, "nothing has changed")
 	} else {
-		require.Contains(t, r.Plan[0].Reason, "tells no checksums")
+		require.Contains(t, r.Plan[0].Reason, "reports no checksums")
 	}
 
 	damage(t, destination, to)

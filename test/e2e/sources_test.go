@@ -35,7 +35,7 @@ func TestTwoSourcesShareTheCopies(t *testing.T) {
 		require.ElementsMatch(t, []string{"s1", "s2", "s3", "s4"}, served)
 		if !a.store(t).Proves {
 			require.Empty(t, r.Sources[1].Snapshots)
-			require.Contains(t, p.stderr.String(), "tells no checksums")
+			require.Contains(t, p.stderr.String(), "reports no checksums")
 			return
 		}
 		require.Empty(t, unexpected(p.stderr.String()))

@@ -109,7 +109,7 @@ func (d *damage) all() {
 			return
 		}
 		for _, l := range left {
-			_ = d.host().Delete(ctx(), l.UUID) // unless something hangs on it still
+			_ = d.host().Delete(ctx(), l.UUID) // unless it has clones still
 		}
 	}
 }

@@ -56,7 +56,7 @@ func TestNoSuchDeviceIsNotNothingRecorded(t *testing.T) {
 }
 
 // An lvol that has gone between a listing and the question what is recorded of it is left
-// out; where something hangs on it, another look is needed.
+// out; where it has clones, another look is needed.
 func TestListLeavesOutWhatHasGone(t *testing.T) {
 	h := openNew(t, targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork), 16)
 	ctx := t.Context()
