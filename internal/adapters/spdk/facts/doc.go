@@ -8,6 +8,7 @@
 //
 //	create a 4                          a works, whatever the answer is
 //	clone a c => -32602 Invalid argument
+//	create t 1 => -32602 File exists or -17 File exists
 //	show s => {"clones": ["a"]}         what is given has to be there
 //	fork: rename s t => true            on that flavour only
 //	B: create d 4                       on the second target

@@ -139,10 +139,10 @@ var volumes = []fact{
 		snapshot a s
 		upstream: rename s t => -32602 Operation not permitted
 		upstream: create t 1 => -32602 File exists
-		upstream: thick t 1 => -32602 File exists
+		upstream: thick t 1 => -32602 File exists or -17 File exists # what the call before has made is being removed
 		upstream: thick t 1000 => -32602 No space left on device
-		upstream: clone t t => -32602 File exists
-		upstream: snapshot a t => -32602 File exists
+		upstream: clone t t => -32602 File exists or -17 File exists
+		upstream: snapshot a t => -32602 File exists or -17 File exists
 		upstream: names => ["a", "s"]
 		upstream: show @a => {"base_snapshot": "s", "num_allocated_clusters": 0}
 		upstream: create s 1 => -17 File exists
