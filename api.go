@@ -407,9 +407,9 @@ type RepairReport = app.RepairReport
 //	}
 type RevertRequest = app.RevertRequest
 
-// Host is what an adapter brings: one store, and the way to send to other
-// hosts and to receive from them. A host may be a Prover, a Recorder and a
-// Merger, too.
+// Host is the interface that an adapter implements: one store, and the means to send
+// to other hosts and to receive from them. A host may also implement the optional
+// interfaces, such as Prover, Recorder and Merger.
 //
 //	type Host interface {
 //		Store
@@ -419,150 +419,140 @@ type RevertRequest = app.RevertRequest
 //
 // Rules that hold for every method:
 //
-//   - An lvol that was created or listed is named by its UUID from then on.
-//   - Every method takes a context, and returns soon after it ends, with an
-//     ErrUnavailable that wraps the context's error, too. What a cancelled call
-//     leaves is whole: a name is never given to half a thing.
-//   - Errors wrap exactly one of the kinds (ErrNotFound and the others) beside
-//     the adapter's own error, and say what was tried on what.
-//   - Sizes are in bytes and whole clusters. The engine asks for no others; what
-//     a store does with them is its own.
+//   - An lvol that was created or listed is identified by its UUID.
+//   - Every method takes a context. It returns soon after the context ends, with an
+//     ErrUnavailable that also wraps the context's error. A cancelled call never
+//     leaves an incomplete lvol under a final name.
+//   - Errors wrap exactly one of the kinds (ErrNotFound and the others) besides the
+//     adapter's own error, and name the operation and the lvol.
+//   - Sizes are in bytes and whole clusters. The engine asks for no others.
 //   - Methods may be called from several goroutines at once. A store that
 //     lets an lvol take part in one operation at a time may answer ErrBusy;
 //     the engine waits and asks again.
-//   - Helpers that an adapter makes for itself on the store bear in-flight
-//     names of the replica (InFlightLvolName) and are gone when the
-//     call returns, or, of PrepareGraft, with the graft. After a crash they may
-//     stay: the next run deletes them.
+//   - Helper lvols that an adapter creates have in-flight names of the replica
+//     (InFlightLvolName) and are deleted when the call returns or, for
+//     PrepareGraft, with the graft. After a crash they may remain: the next run
+//     deletes them.
 type Host = ports.Host
 
-// Store carries out the verbs of a plan, but for copy (Copier).
+// Store carries out the verbs of a plan, except for copy (Copier).
 //
 //	type Store interface {
 //		Looker
 //
-//		// Create makes an empty, thin, writable lvol without a parent, size bytes
-//		// long, and returns its UUID. Read, it is zeros.
-//		// ErrExists where the name is taken, ErrInvalid where it is too long.
+//		// Create creates an empty, thin, writable lvol without a parent, size bytes long,
+//		// and returns its UUID. It reads as zeros.
+//		// ErrExists if the name is taken, ErrInvalid if it is too long.
 //		Create(ctx context.Context, name string, size uint64) (uuid string, err error)
 //
-//		// Graft gives the lvol, writable or a snapshot with or without clones,
-//		// that parent ("": none) instead of the one it has. Both keep their name,
-//		// size, attributes and own clusters; not a byte is copied. The parent is a
-//		// snapshot, of any size, shorter or longer than the lvol; beyond its end
-//		// zeros are read. It may be one that a restart has put to sleep. The parent
-//		// that the lvol already has is no error.
-//		// ErrNotFound where either is missing, ErrInvalid where the parent is
-//		// writable or the lvol itself. A parent that hangs on the lvol must not be
-//		// asked for: SPDK accepts it, and hangs.
+//		// Graft replaces the parent of the lvol, which is writable or a snapshot with or
+//		// without clones ("": no parent). Both lvols keep their name, size, attributes and own
+//		// clusters; no byte is copied. The parent is a snapshot of any size, shorter or longer
+//		// than the lvol; beyond its end zeros are read. It may be a snapshot that SPDK does
+//		// not list as one after a restart. No error if the lvol already has that parent.
+//		// ErrNotFound if either is missing, ErrInvalid if the parent is writable or the lvol
+//		// itself. The parent must not descend from the lvol: SPDK accepts that, and hangs.
 //		Graft(ctx context.Context, uuid, parent string) error
 //
-//		// Seal turns the writable lvol into a snapshot of that name and returns
-//		// the snapshot's UUID, which may be another one: clusters, size and parent
-//		// are the lvol's. What the store needs the lvol for besides is gone
-//		// afterwards. Attributes are recorded where the store can.
-//		// ErrExists where the name is taken; the lvol is then as it was.
+//		// Seal turns the writable lvol into a snapshot of that name and returns the
+//		// snapshot's UUID, which may be a new one. Clusters, size and parent stay; nothing
+//		// else remains of the lvol. Attributes are recorded if the store can.
+//		// ErrExists if the name is taken; the lvol is unchanged then.
 //		Seal(ctx context.Context, uuid, name string, seal SealRecord) (snapshot string, err error)
 //
-//		// Clone makes a writable lvol that hangs on the snapshot ("": on nothing),
-//		// with no clusters of its own, size bytes long, longer or as long as the
-//		// snapshot, and returns its UUID; ErrInvalid where it would be shorter. The
-//		// name is given last: an lvol of that name has the size and the record. The
-//		// record is kept where the store can.
+//		// Clone creates a writable lvol whose parent is the snapshot ("": none), with no
+//		// clusters of its own, size bytes long, and returns its UUID. ErrInvalid if it would
+//		// be shorter than the snapshot. The name is given last: an lvol of that name has the
+//		// size and the record. The record is kept if the store can.
 //		Clone(ctx context.Context, snapshot, name string, size uint64, record string) (uuid string, err error)
 //
-//		// Delete removes the lvol, also one that is degraded, or reads through to an
-//		// external snapshot that is gone. ErrNotFound where there is none, ErrInvalid
-//		// where something hangs on it, also where the store itself would merge the
-//		// two, or where somebody uses it so that the host would hang (Lvol.UsedBy);
-//		// then nothing was changed. Another use is no obstacle.
+//		// Delete deletes the lvol, also one that is degraded or reads through to a missing
+//		// external snapshot. ErrNotFound if there is none. ErrInvalid if it has a clone, even
+//		// if the store itself would merge the two, or if it is in use so that the host would
+//		// hang (Lvol.UsedBy); then nothing was changed. Other uses do not prevent it.
 //		Delete(ctx context.Context, uuid string) error
 //	}
 type Store = ports.Store
 
-// Looker looks at a store and changes nothing.
+// Looker lists a store and changes nothing.
 //
 //	type Looker interface {
-//		// List is one consistent look at the store: what it is like, and every
-//		// lvol on it. What the host cannot tell is an error, or Lvol.Degraded, never
-//		// the zero value: no parent, no clusters and nothing recorded are answers, too.
+//		// List returns a consistent listing of the store: its properties and all lvols on
+//		// it. A value that the host cannot tell is an error or Lvol.Degraded, never the zero
+//		// value: no parent, no clusters and no record are valid values.
 //		// Maps and checksums of own clusters may be missing (Prover).
-//		// Lvol.ReadOnly is true for every snapshot, also for one that the store
-//		// lists as something else, as SPDK does with a snapshot without clones
-//		// after a restart.
+//		// Lvol.ReadOnly is true for every snapshot, also if the store does not list it as
+//		// one; SPDK does that with a snapshot without clones after a restart.
 //		List(ctx context.Context) (Listing, error)
 //
-//		// Look is what List would say of one lvol, at the cost of one lvol.
-//		// ErrNotFound where there is none of that UUID.
+//		// Look returns one lvol, as List reports it, at the cost of one lvol. ErrNotFound if
+//		// there is none of that UUID.
 //		Look(ctx context.Context, uuid string) (Lvol, error)
 //	}
 type Looker = ports.Looker
 
-// SealRecord is what is recorded of a sealed snapshot: the attributes of a
+// SealRecord is the metadata to record of a sealed snapshot: the attributes of a
 // replica's snapshot, or those of a backing image.
 //
 //	type SealRecord struct {
 //		Attributes Attributes
 //		Image      *ImageRecord // nil: not an image
 //
-//		// Sealed, if it is not nil, is called with the snapshot's UUID, at most
-//		// once, as soon as the snapshot is there and others can be grafted onto
-//		// it, while Seal still removes what is left of the lvol. It must return
-//		// soon. Seal may yet end with an error.
+//		// Sealed, if not nil, is called with the snapshot's UUID, at most once, as soon as
+//		// the snapshot exists and lvols can be grafted onto it, while Seal still cleans up.
+//		// It must return soon. Seal may still return an error afterwards.
 //		Sealed func(snapshot string)
 //	}
 type SealRecord = ports.SealRecord
 
-// Snapshotter freezes what a writable lvol holds. It is the one change that
-// a rebuild makes to its source.
+// Snapshotter takes snapshots of writable lvols, the only change that a rebuild makes
+// to its source.
 //
 //	type Snapshotter interface {
-//		// Snapshot moves the lvol's own clusters and its parent into a new
-//		// snapshot of that name, on which the lvol hangs afterwards, and returns
-//		// the snapshot's UUID. ErrExists where the name is taken.
+//		// Snapshot moves the lvol's own clusters and its parent into a new snapshot of that
+//		// name, which becomes the lvol's parent, and returns the snapshot's UUID. ErrExists if
+//		// the name is taken.
 //		Snapshot(ctx context.Context, uuid, name string, attributes Attributes) (snapshot string, err error)
 //	}
 type Snapshotter = ports.Snapshotter
 
-// Copier moves the own clusters of a snapshot of this host into a writable
-// lvol of another host, or of the same. One run uses the receiving methods of
-// the destination's adapter and the sending ones of the source's.
+// Copier copies the own clusters of a snapshot of this host into a writable lvol of
+// another host, or of the same. A run uses the receiving methods of the destination's
+// adapter and the sending ones of the source's.
 //
 //	type Copier interface {
-//		// Peer is who this host is when it sends.
+//		// Peer identifies this host as a sender.
 //		Peer(ctx context.Context) (Peer, error)
 //
-//		// Receive makes the writable lvol a place that peer can copy into.
+//		// Receive lets peer copy into the writable lvol.
 //		Receive(ctx context.Context, run Run, uuid string, from Peer) (Address, error)
 //
-//		// Withdraw ends what Receive has made, and with it a copy that may still
-//		// be going on into the lvol. An lvol that is not received is no error.
+//		// Withdraw undoes Receive and ends a copy into the lvol that may still be running.
+//		// No error if the lvol was not received.
 //		Withdraw(ctx context.Context, run Run, uuid string) error
 //
-//		// Copy writes the own clusters of this host's snapshot to the address, and
-//		// nothing else: where the snapshot has no cluster, the lvol keeps what it
-//		// has. It returns when they are written, or when none is being written any
-//		// more. A nil error says that all were written; after any other the state
-//		// of the lvol is not known.
-//		// ErrInvalid where the source is writable or longer than the lvol, ErrBusy
-//		// where it is being copied already, ErrNoSpace where the destination ran
-//		// full.
+//		// Copy writes the own clusters of this host's snapshot to the address, and nothing
+//		// else: the lvol keeps its other clusters. It returns when no cluster is being
+//		// written any more. A nil error means that all were written; after any other the
+//		// content of the lvol is not known.
+//		// ErrInvalid if the source is writable or longer than the lvol, ErrBusy if it is
+//		// being copied already, ErrNoSpace if the destination is full.
 //		Copy(ctx context.Context, run Run, snapshot string, to Address, progress Progress) error
 //
-//		// Release ends whatever runs of that replica on that store have opened on this
-//		// host, the given one and, before it began, those that crashed. Nothing to
-//		// release is no error.
+//		// Release closes all resources that runs of that replica on that store have opened
+//		// on this host: the given run and, before it begins, those that crashed. No error if
+//		// there are none.
 //		Release(ctx context.Context, run Run) error
 //	}
 type Copier = ports.Copier
 
-// Run is one rebuild of one replica. What an adapter opens for it (exports,
-// connections) bears its name, so that a later run of the same replica finds
-// and removes what a crash has left.
+// Run identifies one rebuild of one replica. Resources that an adapter opens for it
+// (exports, connections) carry its name, so that a later run of the same replica finds
+// and removes the leftovers of a crash.
 //
 //	type Run struct {
 //		Replica string // the destination replica's name
-//		Store   string // UUID of the destination's store; "": not told, as runs of earlier versions
+//		Store   string // UUID of the destination's store; "": not known, for runs of earlier versions
 //		ID      string // 8 hex digits, new for every run
 //	}
 //
@@ -570,40 +560,40 @@ type Copier = ports.Copier
 //	func (r Run) SameReplica(other Run) bool
 type Run = ports.Run
 
-// Address says where a copy goes. It is made by the receiving adapter, read by
-// the sending one, and can cross a wire.
+// Address is the destination of a copy. The receiving adapter makes it and the sending
+// one reads it. It can be sent over a network.
 //
 //	type Address string
 type Address = ports.Address
 
-// Peer says who will send, in the words of the sending adapter: for SPDK its
-// target and the host NQN that it connects with.
+// Peer identifies the sender to the receiving adapter: for SPDK, its target and the
+// host NQN that it connects with.
 //
 //	type Peer string
 type Peer = ports.Peer
 
-// Progress is called with the own clusters copied so far and in all. It must
-// return at once; calls come one after the other.
+// Progress is called with the number of own clusters copied so far and in total. It
+// must return at once. Calls are sequential.
 //
 //	type Progress func(done, total uint64)
 type Progress = ports.Progress
 
-// Prover is implemented by hosts that tell maps and checksums.
+// Prover is implemented by hosts that report maps and checksums.
 //
 //	type Prover interface {
-//		// Prove returns the own clusters of the snapshots, by UUID, with map and
-//		// checksum; checksums that are missing are computed, which reads the data.
-//		// What cannot be proven (gone meanwhile, writable) is left out.
-//		// ErrUnsupported where this host has no such thing.
+//		// Prove returns the own clusters of the snapshots, by UUID, with map and checksum.
+//		// Missing checksums are computed, which reads the data. Lvols that cannot be proven
+//		// (deleted meanwhile, writable) are left out.
+//		// ErrUnsupported if this host reports no maps and checksums.
 //		Prove(ctx context.Context, snapshots []string) (map[string]Clusters, error)
 //	}
 type Prover = ports.Prover
 
-// KnownProver is implemented by Provers that can tell what they know already.
+// KnownProver is implemented by Provers that can report existing checksums.
 //
 //	type KnownProver interface {
-//		// ProveKnown is Prove, but changes nothing: it leaves out snapshots whose
-//		// checksums would have to be computed, and those that would have to be woken.
+//		// ProveKnown is Prove without any change to the host: it leaves out snapshots whose
+//		// checksums would have to be computed, and those that cannot be opened as they are.
 //		ProveKnown(ctx context.Context, snapshots []string) (map[string]Clusters, error)
 //	}
 type KnownProver = ports.KnownProver
@@ -611,99 +601,95 @@ type KnownProver = ports.KnownProver
 // Recorder is implemented by hosts that keep a record on a head.
 //
 //	type Recorder interface {
-//		// Record writes which backing image the head's volume has: its name, or
-//		// RecordNoImage. ErrUnsupported where this host keeps none.
+//		// Record records the backing image of the head's volume: its name, or
+//		// RecordNoImage. ErrUnsupported if this host keeps no records.
 //		Record(ctx context.Context, head, record string) error
 //	}
 type Recorder = ports.Recorder
 
-// Limiter is implemented by hosts that can hold back what is written to an lvol.
+// Limiter is implemented by hosts that can limit the rate of writes to an lvol.
 //
 //	type Limiter interface {
-//		// Limit has the writable lvol written to at no more than that many bytes
-//		// per second from now on, also by a copy that goes on; 0 lifts it. A host
-//		// that keeps steps takes the next lower one, and its lowest where the rate
-//		// is below that, which it tells as a LeastLimiter. What is sealed of the lvol has no limit.
-//		// ErrBusy where the limit of an lvol that nobody writes to cannot be changed;
-//		// ErrNotFound where there is no such lvol, ErrUnsupported where this host
-//		// cannot.
+//		// Limit limits writes to the writable lvol to that many bytes per second from now
+//		// on, including those of a running copy; 0 removes the limit. A host with discrete
+//		// rates rounds down, or takes its lowest rate (LeastLimiter). The sealed snapshot has
+//		// no limit.
+//		// ErrBusy if the limit cannot be changed while nobody writes to the lvol, ErrNotFound
+//		// if there is no such lvol, ErrUnsupported if this host has no limits.
 //		Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
 //	}
 type Limiter = ports.Limiter
 
-// LeastLimiter is implemented by Limiters that keep no rate below some least one.
-// The engine fills fewer lvols at a time where each would get less than that.
+// LeastLimiter is implemented by Limiters that have a lowest rate. The engine fills
+// fewer lvols at a time if each would get less than that.
 //
 //	type LeastLimiter interface {
-//		// LeastLimit is the lowest rate that Limit keeps, in bytes per second.
+//		// LeastLimit is the lowest rate that Limit can enforce, in bytes per second.
 //		LeastLimit() uint64
 //	}
 type LeastLimiter = ports.LeastLimiter
 
-// Merger is implemented by hosts that can delete a snapshot that something
-// hangs on. A rebuild never does: a kept snapshot that something merges into
-// is forged.
+// Merger is implemented by hosts that can delete a snapshot that has a clone. A rebuild
+// never does: a merge changes the data of the clone, which would not be identical to the
+// source's any more.
 //
 //	type Merger interface {
-//		// Merge deletes the snapshot on which exactly one lvol hangs, writable or a
-//		// snapshot: the clusters that the lvol lacks move into it, and it hangs on
-//		// the snapshot's parent afterwards. Nothing that is read through the lvol
-//		// changes; its UUID, name, size and attributes stay.
-//		// ErrNotFound where the snapshot is missing, ErrInvalid where it is writable,
-//		// not exactly one lvol hangs on it, or the store would damage that one (SPDK
-//		// can, where the two are not equally long), ErrBusy where either takes part in
-//		// something; then nothing was changed.
+//		// Merge deletes a snapshot that has exactly one clone, writable or a snapshot: the
+//		// clone takes over the clusters that it lacks, and the snapshot's parent. A reader of
+//		// the clone sees the same bytes; its UUID, name, size and attributes stay.
+//		// ErrNotFound if the snapshot is missing. ErrInvalid if it is writable, does not have
+//		// exactly one clone, or the store would damage the clone (SPDK can, if the two differ
+//		// in length). ErrBusy if either takes part in another operation. After these errors
+//		// nothing was changed.
 //		Merge(ctx context.Context, snapshot string) error
 //	}
 type Merger = ports.Merger
 
-// Counter is implemented by hosts where counting an lvol's own clusters costs
-// less than a Look. Before a seal that is all that is asked, and a long chain
-// waits for it at each of its snapshots.
+// Counter is implemented by hosts where counting an lvol's own clusters is cheaper than
+// a Look. It is called before each seal, for which each snapshot of a chain waits.
 //
 //	type Counter interface {
-//		// Count is the number of own clusters that Look would tell. ErrNotFound
-//		// where there is no lvol of that UUID.
+//		// Count is the number of own clusters, as Look reports it. ErrNotFound if there is no
+//		// lvol of that UUID.
 //		Count(ctx context.Context, uuid string) (own uint64, err error)
 //	}
 type Counter = ports.Counter
 
-// Gauge is implemented by hosts where asking how much is free costs less than a List.
-// It is asked before each copy, and while one goes on: others may fill the store, too.
+// Gauge is implemented by hosts where asking for the free space is cheaper than a List.
+// It is called before each copy and during it, since others may fill the store, too.
 //
 //	type Gauge interface {
-//		// FreeClusters are the store's free clusters, as List would tell.
+//		// FreeClusters is the number of the store's free clusters, as List reports it.
 //		FreeClusters(ctx context.Context) (uint64, error)
 //	}
 type Gauge = ports.Gauge
 
-// Opener is implemented by hosts whose lvols can be read and written by the
-// engine itself: to import an image, and to read views back.
+// Opener is implemented by hosts whose lvols the engine can read and write itself: to
+// import an image and to verify bytes.
 //
 //	type Opener interface {
-//		// Open gives access to the bytes of an lvol, until Close, until the context
-//		// ends, or until the run is released. ErrNotFound where there is no such
-//		// lvol, ErrBusy where something else has it: a volume that is in use, or one
-//		// who opened it before. ErrUnsupported where this host cannot.
+//		// Open gives access to the bytes of an lvol until Close, until the context ends, or
+//		// until the run is released. ErrNotFound if there is no such lvol, ErrBusy if it is in
+//		// use or already open, ErrUnsupported if this host cannot open lvols.
 //		Open(ctx context.Context, run Run, uuid string) (Bytes, error)
 //	}
 type Opener = ports.Opener
 
-// Bytes are what a reader sees through an lvol: its view. They are read and
-// written at any offset, any number of bytes at a time, by several goroutines at
-// once where they write to different places.
+// Bytes gives access to the bytes that a reader of an lvol sees: its own clusters and
+// those of its ancestors. Any offset and length is possible. Several goroutines may use
+// it at once if they write to different ranges.
 //
 //	type Bytes interface {
-//		// ReaderAt returns io.EOF at the end, as io.ReaderAt says.
+//		// ReaderAt returns io.EOF at the end, as io.ReaderAt requires.
 //		io.ReaderAt
 //
-//		// WriterAt writes into a writable lvol; the rest of a cluster that was not
-//		// its own yet keeps what was read there. Where whole clusters are written
-//		// nothing is read. ErrInvalid for a snapshot, and beyond the end; then
-//		// nothing was written. ErrNoSpace where the store is full.
+//		// WriterAt writes into a writable lvol. If a cluster is allocated by a partial
+//		// write, its other bytes are read from the parent; whole clusters are written
+//		// without a read. ErrInvalid for a snapshot and beyond the end; then nothing was
+//		// written. ErrNoSpace if the store is full.
 //		io.WriterAt
 //
-//		// Closer gives the lvol back. A second Close is no error.
+//		// Closer releases the lvol. A second Close is no error.
 //		io.Closer
 //
 //		// Size is in bytes.
@@ -711,30 +697,29 @@ type Opener = ports.Opener
 //	}
 type Bytes = ports.Bytes
 
-// Claimer is implemented by hosts on which processes can see each other's work.
-// A claim keeps no call of anybody from the store: it only says that somebody
-// lives who is at work, so that a second engine does not begin, and what a crash
-// has left can be told from what is being made.
+// Claimer is implemented by hosts on which processes can see each other's work. A
+// claim does not block calls to the store: it only shows that a live process is at
+// work, so that a second engine does not begin, and leftovers of a crash can be told
+// from lvols that are being filled.
 //
 //	type Claimer interface {
-//		// Claim claims a name among all who reach the target or whatever it is that
-//		// the host's store is on, until release is called or the process ends,
-//		// however it ends. ErrBusy where somebody else, of this process or another
-//		// one, has claimed it. ErrUnsupported where this host cannot tell.
+//		// Claim claims a name among all processes that reach the host's target, until
+//		// release is called or the process ends in any way. ErrBusy if this process or
+//		// another one has claimed it already. ErrUnsupported if this host has no claims.
 //		Claim(ctx context.Context, name string) (release func(), err error)
 //	}
 type Claimer = ports.Claimer
 
-// Leaser is a Claimer whose names can be shared, and that says who has one. A
-// rebuild shares its sources with other readers; where a host is no Leaser,
+// Leaser is a Claimer whose names can be shared, and that names the holders. A
+// rebuild shares its sources with other readers. On a host that is no Leaser,
 // processes cannot see which replicas are being read.
 //
 //	type Leaser interface {
 //		Claimer
 //
-//		// Lease is Claim, told more. Those who share a name exclude those who want it
-//		// alone, by Lease or by Claim, and are excluded by them. Where somebody else
-//		// has it the error is a *HeldError, as far as it is known who that is.
+//		// Lease is Claim for a shared or an exclusive lease. A shared lease excludes
+//		// exclusive leases and claims, and the other way round. If the name is held, the
+//		// error is a *HeldError, if the holder is known.
 //		Lease(ctx context.Context, name string, lease Lease) (release func(), err error)
 //	}
 type Leaser = ports.Leaser
@@ -742,15 +727,15 @@ type Leaser = ports.Leaser
 // Lease says how a name is claimed.
 //
 //	type Lease struct {
-//		Shared bool   // with others who share it; false: alone
-//		Holder string // who has it, in words for the errors of others; a host may cut it off after 200 bytes
+//		Shared bool   // with other shared leases; false: exclusive
+//		Holder string // describes the holder in the errors of others; a host may cut it off after 200 bytes
 //	}
 type Lease = ports.Lease
 
-// HeldError is the ErrBusy that says who has a lease.
+// HeldError is an ErrBusy that names the holders of a lease.
 //
 //	type HeldError struct {
-//		Holders []string // as their Lease calls them
+//		Holders []string // Lease.Holder of each
 //	}
 //
 //	func (e *HeldError) Error() string
@@ -759,53 +744,53 @@ type Lease = ports.Lease
 //	func (e *HeldError) Is(target error) bool
 type HeldError = ports.HeldError
 
-// Identifier is implemented by hosts that know which store they are without
-// asking. Where a host is none, it is listed once more before a rebuild.
+// Identifier is implemented by hosts that know the identity of their store without a
+// call. Other hosts are listed once more before a rebuild.
 //
 //	type Identifier interface {
-//		// Identity is the UUID and the name of the store, as List tells them.
+//		// Identity is the UUID and the name of the store, as List reports them.
 //		Identity() (uuid, name string)
 //	}
 type Identifier = ports.Identifier
 
-// Collector is implemented by hosts on which a crash can leave more of a run
-// than lvols: exports, connections. Release, called for a new run of the
-// replica, removes them.
+// Collector is implemented by hosts on which a crash of a run can leave more than
+// lvols: exports, connections. Release, called for a new run of the replica, removes
+// them.
 //
 //	type Collector interface {
-//		// Opened lists what runs of any replica have opened on this host.
+//		// Opened lists the resources that runs of all replicas have opened on this host.
 //		Opened(ctx context.Context) ([]Opened, error)
 //	}
 type Collector = ports.Collector
 
-// Opened is one thing that a run has opened.
+// Opened is one resource that a run has opened.
 //
 //	type Opened struct {
-//		Run  Run    // whose it is; a host may have shortened replica and store, Release and End know them
-//		What string // in the host's words, such as "subsystem nqn…"
+//		Run  Run    // its owner; a host may shorten replica and store, Release and End accept that
+//		What string // describes the resource, such as "subsystem nqn…"
 //	}
 type Opened = ports.Opened
 
-// Ender is implemented by hosts that can end what one run has opened and leave
-// other runs alone, those of the same replica, too.
+// Ender is implemented by hosts that can close the resources of one run and leave
+// other runs alone, including those of the same replica.
 //
 //	type Ender interface {
-//		// End ends whatever the run has opened on this host, in this process or in
-//		// one that has crashed, and forgets the run. Nothing to end is no error.
+//		// End closes all resources that the run has opened on this host, in this process
+//		// or in one that has crashed, and forgets the run. No error if there are none.
 //		End(ctx context.Context, run Run) error
 //	}
 type Ender = ports.Ender
 
 // Preparer is implemented by hosts where a graft onto a parent of another size takes
-// several steps, of which some need no lvol.
+// several steps, some of which do not need the lvol.
 //
 //	type Preparer interface {
-//		// PrepareGraft does ahead what it can of one graft of an lvol of so many bytes, which
-//		// need not be there yet, onto that parent. Graft works in any case, also where this
-//		// has failed or what it has made is gone again; of the parent nothing changes. What
-//		// is made hangs on it under in-flight names of the run's replica, and is gone once
-//		// it was used, or the run was released after the call returned.
-//		// ErrNotFound where there is no such parent, ErrInvalid where it is writable.
+//		// PrepareGraft prepares one graft of an lvol of that size in bytes, which need not
+//		// exist yet, onto that parent. Graft works in any case, also if this failed or the
+//		// helpers are gone again; the parent does not change. Helpers are clones of the
+//		// parent with in-flight names of the run's replica. They are deleted when they are
+//		// used, or when the run is released after the call has returned.
+//		// ErrNotFound if there is no such parent, ErrInvalid if it is writable.
 //		PrepareGraft(ctx context.Context, run Run, size uint64, parent string) error
 //	}
 type Preparer = ports.Preparer
@@ -816,45 +801,41 @@ var (
 	ErrNotFound = ports.ErrNotFound
 	// ErrExists: the name is taken.
 	ErrExists = ports.ErrExists
-	// ErrBusy: the lvol takes part in another operation now. Worth a retry.
+	// ErrBusy: the lvol takes part in another operation. Retry later.
 	ErrBusy = ports.ErrBusy
 	// ErrNoSpace: the store is full.
 	ErrNoSpace = ports.ErrNoSpace
-	// ErrInvalid: the store will never do this, such as deleting what has
-	// clones or copying from a writable lvol.
+	// ErrInvalid: the store never does this, such as deleting an lvol with clones or
+	// copying from a writable lvol.
 	ErrInvalid = ports.ErrInvalid
-	// ErrUnavailable: the host or the way to it does not work now, or did not
-	// answer in time; whether the call took effect is not known. Worth a retry
-	// after a look.
+	// ErrUnavailable: the host or the connection to it fails, or did not answer in
+	// time; whether the call took effect is not known. Check before a retry.
 	ErrUnavailable = ports.ErrUnavailable
-	// ErrUnsupported: this kind of host has no such thing.
+	// ErrUnsupported: this kind of host lacks the capability.
 	ErrUnsupported = ports.ErrUnsupported
-	// ErrCorrupt: data is not what it has to be.
+	// ErrCorrupt: the data differs from what it must be.
 	ErrCorrupt = ports.ErrCorrupt
 )
 
-// Retryable reports whether the same call may succeed a little later.
+// Retryable reports whether the same call may succeed later.
 func Retryable(err error) bool { return ports.Retryable(err) }
 
-// Journal keeps what rebuilds did across restarts of the process that ran
-// them: for people, what was copied and why, and as proof of what was sealed
-// from what, where hosts tell no checksums (Sealing). Nothing depends on
-// it: a lost entry costs a copy, never a byte.
+// Journal keeps a history of rebuilds across restarts of the process: for people, and
+// as proof of equality on hosts without checksums (Sealing). Correctness does
+// not depend on it: a lost entry costs a copy, never data.
 //
 //	type Journal interface {
-//		// Append adds an entry, which survives the process once it returns.
-//		// Appends come from several goroutines at once.
+//		// Append adds an entry durably. It may be called from several goroutines at once.
 //		Append(ctx context.Context, e Entry) error
 //
-//		// Sealings are what is known of the replica's snapshots on the lvstore with
-//		// that UUID: of each name the newest copy, from each source of which it is
-//		// known to be one.
+//		// Sealings returns the known copies among the replica's snapshots on the lvstore
+//		// with that UUID: of each name the newest copy, once for each source that it is
+//		// known to be a copy of.
 //		Sealings(ctx context.Context, store, replica string) ([]Sealing, error)
 //	}
 type Journal = ports.Journal
 
-// Entry is one thing that happened in a run. Which of the last three is there
-// says what.
+// Entry is one event of a run. Exactly one of Began, Sealed and Ended is set.
 //
 //	type Entry struct {
 //		At      time.Time // UTC
@@ -868,7 +849,7 @@ type Journal = ports.Journal
 //	}
 type Entry = ports.Entry
 
-// Began is the beginning of a run.
+// Began is the start of a run.
 //
 //	type Began struct {
 //		Sources []string // "REPLICA on lvstore NAME"
@@ -889,18 +870,18 @@ type Sealed = ports.Sealed
 //		Outcome     string // complete, refused or failed, or OutcomeKilled
 //		Error       string // "" if it is complete or was killed
 //		Image       string // the volume's backing image: its name, RecordNoImage, or "" for not known
-//		Full        bool   // nothing was kept on purpose
+//		Full        bool   // everything was copied on request
 //		Steps       []Decided
 //		Warnings    []string
 //		Deleted     []Deletion // of the destination
 //		CopiedBytes uint64     // from host to host
 //		Duration    time.Duration
-//		Served      []Served // by each source, where there were several
+//		Served      []Served // one per source, if there were several
 //	}
 type Ended = ports.Ended
 
-// OutcomeKilled is the end of a run whose process ended before it did. Whoever
-// opens the journal next says so; nothing else of that end is known.
+// OutcomeKilled is the outcome of a run whose process ended first. The next process
+// that opens the journal records it; nothing else is known of that end.
 const OutcomeKilled = "killed"
 
 // Decided is a step of the run's last plan.
@@ -910,18 +891,18 @@ const OutcomeKilled = "killed"
 //		Snapshot string
 //		Parent   string // Parent as a string
 //		Reason   string
-//		Clusters uint64 // how many it copies
+//		Clusters uint64 // to copy
 //	}
 type Decided = ports.Decided
 
-// Served is what one of several sources was good for.
+// Served summarizes the role of one of several sources.
 //
 //	type Served struct {
 //		Replica     string
-//		Lvstore     string   // "" where its host was never seen
+//		Lvstore     string   // "" if its host was never reached
 //		State       string   // primary, secondary, passed-over or lost
 //		Reason      string   // passed-over, lost: why
-//		Snapshots   []string // whose copies it has served; "" is the backing image
+//		Snapshots   []string // that it has served copies of; "" is the backing image
 //		CopiedBytes uint64
 //	}
 type Served = ports.Served

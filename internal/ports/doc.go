@@ -1,23 +1,21 @@
-// Package ports says what the engine asks of a host, in the words of the
-// domain. A host has one store of lvols. An adapter implements Host over it;
-// storetest (in this package's porttest for our own) is the contract as
-// tests, and every adapter passes it.
+// Package ports defines the interfaces between the engine and a host, in terms of the
+// domain. A host has one store of lvols. An adapter implements Host for it. storetest
+// (porttest for our own adapters) is the contract as tests; every adapter passes it.
 //
 // Rules that hold for every method:
 //
-//   - An lvol that was created or listed is named by its UUID from then on.
-//   - Every method takes a context, and returns soon after it ends, with an
-//     ErrUnavailable that wraps the context's error, too. What a cancelled call
-//     leaves is whole: a name is never given to half a thing.
-//   - Errors wrap exactly one of the kinds (ErrNotFound and the others) beside
-//     the adapter's own error, and say what was tried on what.
-//   - Sizes are in bytes and whole clusters. The engine asks for no others; what
-//     a store does with them is its own.
+//   - An lvol that was created or listed is identified by its UUID.
+//   - Every method takes a context. It returns soon after the context ends, with an
+//     ErrUnavailable that also wraps the context's error. A cancelled call never
+//     leaves an incomplete lvol under a final name.
+//   - Errors wrap exactly one of the kinds (ErrNotFound and the others) besides the
+//     adapter's own error, and name the operation and the lvol.
+//   - Sizes are in bytes and whole clusters. The engine asks for no others.
 //   - Methods may be called from several goroutines at once. A store that
 //     lets an lvol take part in one operation at a time may answer ErrBusy;
 //     the engine waits and asks again.
-//   - Helpers that an adapter makes for itself on the store bear in-flight
-//     names of the replica (domain.InFlightLvolName) and are gone when the
-//     call returns, or, of PrepareGraft, with the graft. After a crash they may
-//     stay: the next run deletes them.
+//   - Helper lvols that an adapter creates have in-flight names of the replica
+//     (domain.InFlightLvolName) and are deleted when the call returns or, for
+//     PrepareGraft, with the graft. After a crash they may remain: the next run
+//     deletes them.
 package ports

@@ -8,24 +8,23 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrExists: the name is taken.
 	ErrExists = errors.New("already exists")
-	// ErrBusy: the lvol takes part in another operation now. Worth a retry.
+	// ErrBusy: the lvol takes part in another operation. Retry later.
 	ErrBusy = errors.New("busy")
 	// ErrNoSpace: the store is full.
 	ErrNoSpace = errors.New("no space left")
-	// ErrInvalid: the store will never do this, such as deleting what has
-	// clones or copying from a writable lvol.
+	// ErrInvalid: the store never does this, such as deleting an lvol with clones or
+	// copying from a writable lvol.
 	ErrInvalid = errors.New("invalid")
-	// ErrUnavailable: the host or the way to it does not work now, or did not
-	// answer in time; whether the call took effect is not known. Worth a retry
-	// after a look.
+	// ErrUnavailable: the host or the connection to it fails, or did not answer in
+	// time; whether the call took effect is not known. Check before a retry.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrUnsupported: this kind of host has no such thing.
+	// ErrUnsupported: this kind of host lacks the capability.
 	ErrUnsupported = errors.New("unsupported")
-	// ErrCorrupt: data is not what it has to be.
+	// ErrCorrupt: the data differs from what it must be.
 	ErrCorrupt = errors.New("corrupt")
 )
 
-// Retryable reports whether the same call may succeed a little later.
+// Retryable reports whether the same call may succeed later.
 func Retryable(err error) bool {
 	return errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable)
 }

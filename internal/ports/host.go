@@ -1,8 +1,8 @@
 package ports
 
-// Host is what an adapter brings: one store, and the way to send to other
-// hosts and to receive from them. A host may be a Prover, a Recorder and a
-// Merger, too.
+// Host is the interface that an adapter implements: one store, and the means to send
+// to other hosts and to receive from them. A host may also implement the optional
+// interfaces, such as Prover, Recorder and Merger.
 type Host interface {
 	Store
 	Snapshotter

@@ -7,23 +7,20 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// Journal keeps what rebuilds did across restarts of the process that ran
-// them: for people, what was copied and why, and as proof of what was sealed
-// from what, where hosts tell no checksums (domain.Sealing). Nothing depends on
-// it: a lost entry costs a copy, never a byte.
+// Journal keeps a history of rebuilds across restarts of the process: for people, and
+// as proof of equality on hosts without checksums (domain.Sealing). Correctness does
+// not depend on it: a lost entry costs a copy, never data.
 type Journal interface {
-	// Append adds an entry, which survives the process once it returns.
-	// Appends come from several goroutines at once.
+	// Append adds an entry durably. It may be called from several goroutines at once.
 	Append(ctx context.Context, e Entry) error
 
-	// Sealings are what is known of the replica's snapshots on the lvstore with
-	// that UUID: of each name the newest copy, from each source of which it is
-	// known to be one.
+	// Sealings returns the known copies among the replica's snapshots on the lvstore
+	// with that UUID: of each name the newest copy, once for each source that it is
+	// known to be a copy of.
 	Sealings(ctx context.Context, store, replica string) ([]domain.Sealing, error)
 }
 
-// Entry is one thing that happened in a run. Which of the last three is there
-// says what.
+// Entry is one event of a run. Exactly one of Began, Sealed and Ended is set.
 type Entry struct {
 	At      time.Time // UTC
 	Run     Run
@@ -35,7 +32,7 @@ type Entry struct {
 	Ended  *Ended
 }
 
-// Began is the beginning of a run.
+// Began is the start of a run.
 type Began struct {
 	Sources []string // "REPLICA on lvstore NAME"
 }
@@ -46,8 +43,8 @@ type Sealed struct {
 	Sealing  domain.Sealing
 }
 
-// OutcomeKilled is the end of a run whose process ended before it did. Whoever
-// opens the journal next says so; nothing else of that end is known.
+// OutcomeKilled is the outcome of a run whose process ended first. The next process
+// that opens the journal records it; nothing else is known of that end.
 const OutcomeKilled = "killed"
 
 // Ended is the end of a run.
@@ -55,22 +52,22 @@ type Ended struct {
 	Outcome     string // complete, refused or failed, or OutcomeKilled
 	Error       string // "" if it is complete or was killed
 	Image       string // the volume's backing image: its name, domain.RecordNoImage, or "" for not known
-	Full        bool   // nothing was kept on purpose
+	Full        bool   // everything was copied on request
 	Steps       []Decided
 	Warnings    []string
 	Deleted     []domain.Deletion // of the destination
 	CopiedBytes uint64            // from host to host
 	Duration    time.Duration
-	Served      []Served // by each source, where there were several
+	Served      []Served // one per source, if there were several
 }
 
-// Served is what one of several sources was good for.
+// Served summarizes the role of one of several sources.
 type Served struct {
 	Replica     string
-	Lvstore     string   // "" where its host was never seen
+	Lvstore     string   // "" if its host was never reached
 	State       string   // primary, secondary, passed-over or lost
 	Reason      string   // passed-over, lost: why
-	Snapshots   []string // whose copies it has served; "" is the backing image
+	Snapshots   []string // that it has served copies of; "" is the backing image
 	CopiedBytes uint64
 }
 
@@ -80,5 +77,5 @@ type Decided struct {
 	Snapshot string
 	Parent   string // domain.Parent as a string
 	Reason   string
-	Clusters uint64 // how many it copies
+	Clusters uint64 // to copy
 }

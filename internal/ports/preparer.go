@@ -3,13 +3,13 @@ package ports
 import "context"
 
 // Preparer is implemented by hosts where a graft onto a parent of another size takes
-// several steps, of which some need no lvol.
+// several steps, some of which do not need the lvol.
 type Preparer interface {
-	// PrepareGraft does ahead what it can of one graft of an lvol of so many bytes, which
-	// need not be there yet, onto that parent. Graft works in any case, also where this
-	// has failed or what it has made is gone again; of the parent nothing changes. What
-	// is made hangs on it under in-flight names of the run's replica, and is gone once
-	// it was used, or the run was released after the call returned.
-	// ErrNotFound where there is no such parent, ErrInvalid where it is writable.
+	// PrepareGraft prepares one graft of an lvol of that size in bytes, which need not
+	// exist yet, onto that parent. Graft works in any case, also if this failed or the
+	// helpers are gone again; the parent does not change. Helpers are clones of the
+	// parent with in-flight names of the run's replica. They are deleted when they are
+	// used, or when the run is released after the call has returned.
+	// ErrNotFound if there is no such parent, ErrInvalid if it is writable.
 	PrepareGraft(ctx context.Context, run Run, size uint64, parent string) error
 }

@@ -6,18 +6,18 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// Prover is implemented by hosts that tell maps and checksums.
+// Prover is implemented by hosts that report maps and checksums.
 type Prover interface {
-	// Prove returns the own clusters of the snapshots, by UUID, with map and
-	// checksum; checksums that are missing are computed, which reads the data.
-	// What cannot be proven (gone meanwhile, writable) is left out.
-	// ErrUnsupported where this host has no such thing.
+	// Prove returns the own clusters of the snapshots, by UUID, with map and checksum.
+	// Missing checksums are computed, which reads the data. Lvols that cannot be proven
+	// (deleted meanwhile, writable) are left out.
+	// ErrUnsupported if this host reports no maps and checksums.
 	Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error)
 }
 
-// KnownProver is implemented by Provers that can tell what they know already.
+// KnownProver is implemented by Provers that can report existing checksums.
 type KnownProver interface {
-	// ProveKnown is Prove, but changes nothing: it leaves out snapshots whose
-	// checksums would have to be computed, and those that would have to be woken.
+	// ProveKnown is Prove without any change to the host: it leaves out snapshots whose
+	// checksums would have to be computed, and those that cannot be opened as they are.
 	ProveKnown(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error)
 }
