@@ -163,6 +163,43 @@ func TestEndRebuildsDropsOneOfSeveralSources(t *testing.T) {
 	}
 }
 
+// A source that hangs at any call and then is gone holds the others up no longer than a
+// cleanup does.
+func TestDroppedSourceHoldsUpNoRebuild(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string]int{"the primary": 0, "a secondary": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for n := int64(1); ; n++ {
+				over := false
+				synctest.Test(t, func(t *testing.T) {
+					g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
+					calls := hangFrom(g.sources[gone], n)
+					engine := app.New(nil)
+					rebuild := begin(engine, g.request, time.Second)
+					if over = calls.Load() < n; over {
+						require.NoError(t, (<-rebuild).err)
+						return
+					}
+					began := time.Now()
+					require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: g.sources[gone]}, errDiskGone), "call %d", n)
+					ended := <-rebuild
+					require.NoError(t, ended.err, "call %d", n)
+					require.LessOrEqual(t, time.Since(began), cleanUpTakes, "call %d", n)
+					require.Equal(t, app.SourceLost, ended.report.Sources[gone].State, "call %d", n)
+					require.Contains(t, ended.report.Sources[gone].Reason, errDiskGone.Error(), "call %d", n)
+					g.sources[gone].Inject(nil)
+					g.requireEqualToPrimary(ended.report) // the one that is gone, if all was compared before
+				})
+				if over {
+					require.Greater(t, n, int64(3))
+					return
+				}
+			}
+		})
+	}
+}
+
 func TestRebuildEndsWithItsLastSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)

@@ -52,6 +52,9 @@ func newSources(r request) *sources {
 	}
 	for i := range sites {
 		s.inUse[i], s.end[i] = context.WithCancelCause(context.Background())
+		if s.several() {
+			s.sites[i].Host = s.sites[i].Host.While(s.inUse[i])
+		}
 	}
 	return s
 }

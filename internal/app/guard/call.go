@@ -16,33 +16,35 @@ const (
 	storeTime = 5 * time.Minute // what takes longer the more there is
 )
 
-// within ends a call after that time.
-func within[T any](ctx context.Context, allowed time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
-	bounded, cancel := context.WithTimeout(ctx, allowed)
+// within ends a call after that time, and when the host is not used any more.
+func within[T any](ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
+	using, end := g.whileUsed(ctx)
+	defer end()
+	bounded, cancel := context.WithTimeout(using, allowed)
 	defer cancel()
 	value, err := call(bounded)
-	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+	if err != nil && bounded.Err() != nil && using.Err() == nil {
 		err = fmt.Errorf("%w: no answer within %v: %w: %w", ports.ErrUnavailable, allowed, context.DeadlineExceeded, err)
 	}
-	return value, err
+	return value, orNotUsed(using, err)
 }
 
 // endWithin is within for a call that returns nothing but an error.
-func endWithin(ctx context.Context, allowed time.Duration, call func(ctx context.Context) error) error {
-	_, err := within(ctx, allowed, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+func endWithin(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
+	_, err := within(ctx, g, allowed, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }
 
 // patient is within for a call that waits for what is busy; each attempt has that time.
-func patient[T any](ctx context.Context, allowed time.Duration, call func(ctx context.Context) (T, error)) (value T, err error) {
+func patient[T any](ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) (T, error)) (value T, err error) {
 	err = retry.Busy.Call(ctx, func() (err error) {
-		value, err = within(ctx, allowed, call)
+		value, err = within(ctx, g, allowed, call)
 		return err
 	})
 	return value, err
 }
 
 // endPatiently is patient for a call that returns nothing but an error.
-func endPatiently(ctx context.Context, allowed time.Duration, call func(ctx context.Context) error) error {
-	return retry.Busy.Call(ctx, func() error { return endWithin(ctx, allowed, call) })
+func endPatiently(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
+	return retry.Busy.Call(ctx, func() error { return endWithin(ctx, g, allowed, call) })
 }

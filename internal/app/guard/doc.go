@@ -10,4 +10,6 @@
 //     waits for that (retry.Busy). Those that are not: Graft and Seal, before which more
 //     has to be looked at again; Create, Receive and looks, which nothing holds up; Open,
 //     whose lvol a volume may use for long; and locks, where busy is the answer.
+//
+// Host.While adds a fourth: calls end when the host is not used any more.
 package guard

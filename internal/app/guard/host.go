@@ -13,7 +13,8 @@ import (
 type Host struct {
 	ports.Host
 
-	knownProofs bool // Prove computes no checksums
+	knownProofs bool            // Prove computes no checksums
+	used        context.Context // nil: for ever
 }
 
 var (
@@ -52,7 +53,7 @@ func KnownProofs(host ports.Host) *Host {
 
 // List lists a host that need not be a ports.Host.
 func List(ctx context.Context, host ports.Looker) (domain.Listing, error) {
-	return within(ctx, storeTime, host.List)
+	return within(ctx, &Host{}, storeTime, host.List)
 }
 
 // Unwrap is for ports.As.
@@ -60,63 +61,63 @@ func (g *Host) Unwrap() ports.Host { return g.Host }
 
 // List implements ports.Looker.
 func (g *Host) List(ctx context.Context) (domain.Listing, error) {
-	return List(ctx, g.Host)
+	return within(ctx, g, storeTime, g.Host.List)
 }
 
 // Look implements ports.Looker.
 func (g *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
-	return within(ctx, callTime, func(ctx context.Context) (domain.Lvol, error) { return g.Host.Look(ctx, uuid) })
+	return within(ctx, g, callTime, func(ctx context.Context) (domain.Lvol, error) { return g.Host.Look(ctx, uuid) })
 }
 
 // Create implements ports.Store.
 func (g *Host) Create(ctx context.Context, name string, size uint64) (string, error) {
-	return within(ctx, callTime, func(ctx context.Context) (string, error) { return g.Host.Create(ctx, name, size) })
+	return within(ctx, g, callTime, func(ctx context.Context) (string, error) { return g.Host.Create(ctx, name, size) })
 }
 
 // Graft implements ports.Store.
 func (g *Host) Graft(ctx context.Context, uuid, parent string) error {
-	return endWithin(ctx, callTime, func(ctx context.Context) error { return g.Host.Graft(ctx, uuid, parent) })
+	return endWithin(ctx, g, callTime, func(ctx context.Context) error { return g.Host.Graft(ctx, uuid, parent) })
 }
 
 // Seal implements ports.Store.
 func (g *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
-	return within(ctx, callTime, func(ctx context.Context) (string, error) { return g.Host.Seal(ctx, uuid, name, seal) })
+	return within(ctx, g, callTime, func(ctx context.Context) (string, error) { return g.Host.Seal(ctx, uuid, name, seal) })
 }
 
 // Clone implements ports.Store.
 func (g *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
-	return patient(ctx, callTime, func(ctx context.Context) (string, error) {
+	return patient(ctx, g, callTime, func(ctx context.Context) (string, error) {
 		return g.Host.Clone(ctx, snapshot, name, size, record)
 	})
 }
 
 // Delete implements ports.Store: what is large takes its time.
 func (g *Host) Delete(ctx context.Context, uuid string) error {
-	return endPatiently(ctx, storeTime, func(ctx context.Context) error { return g.Host.Delete(ctx, uuid) })
+	return endPatiently(ctx, g, storeTime, func(ctx context.Context) error { return g.Host.Delete(ctx, uuid) })
 }
 
 // Snapshot implements ports.Snapshotter.
 func (g *Host) Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (string, error) {
-	return patient(ctx, callTime, func(ctx context.Context) (string, error) {
+	return patient(ctx, g, callTime, func(ctx context.Context) (string, error) {
 		return g.Host.Snapshot(ctx, uuid, name, attributes)
 	})
 }
 
 // Peer implements ports.Copier.
 func (g *Host) Peer(ctx context.Context) (ports.Peer, error) {
-	return within(ctx, callTime, g.Host.Peer)
+	return within(ctx, g, callTime, g.Host.Peer)
 }
 
 // Receive implements ports.Copier.
 func (g *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
-	return within(ctx, callTime, func(ctx context.Context) (ports.Address, error) {
+	return within(ctx, g, callTime, func(ctx context.Context) (ports.Address, error) {
 		return g.Host.Receive(ctx, run, uuid, from)
 	})
 }
 
 // Withdraw implements ports.Copier.
 func (g *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
-	return endPatiently(ctx, callTime, func(ctx context.Context) error { return g.Host.Withdraw(ctx, run, uuid) })
+	return endPatiently(ctx, g, callTime, func(ctx context.Context) error { return g.Host.Withdraw(ctx, run, uuid) })
 }
 
 // Copy implements ports.Copier.
@@ -130,5 +131,5 @@ func (g *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to port
 
 // Release implements ports.Copier.
 func (g *Host) Release(ctx context.Context, run ports.Run) error {
-	return endWithin(ctx, callTime, func(ctx context.Context) error { return g.Host.Release(ctx, run) })
+	return endWithin(ctx, g, callTime, func(ctx context.Context) error { return g.Host.Release(ctx, run) })
 }

@@ -20,7 +20,7 @@ func lower[T any](g *Host, what string) (T, error) {
 
 // Count implements ports.Counter.
 func (g *Host) Count(ctx context.Context, uuid string) (uint64, error) {
-	return within(ctx, callTime, func(ctx context.Context) (uint64, error) {
+	return within(ctx, g, callTime, func(ctx context.Context) (uint64, error) {
 		if counter, ok := g.Host.(ports.Counter); ok {
 			return counter.Count(ctx, uuid)
 		}
@@ -35,12 +35,12 @@ func (g *Host) FreeClusters(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return within(ctx, callTime, gauge.FreeClusters)
+	return within(ctx, g, callTime, gauge.FreeClusters)
 }
 
 // PrepareGraft implements ports.Preparer.
 func (g *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
-	return endWithin(ctx, callTime, func(ctx context.Context) error {
+	return endWithin(ctx, g, callTime, func(ctx context.Context) error {
 		return g.Host.(ports.Preparer).PrepareGraft(ctx, run, size, parent)
 	})
 }
@@ -51,7 +51,7 @@ func (g *Host) Merge(ctx context.Context, snapshot string) error {
 	if err != nil {
 		return err
 	}
-	return endPatiently(ctx, storeTime, func(ctx context.Context) error { return merger.Merge(ctx, snapshot) })
+	return endPatiently(ctx, g, storeTime, func(ctx context.Context) error { return merger.Merge(ctx, snapshot) })
 }
 
 // Record implements ports.Recorder.
@@ -60,7 +60,7 @@ func (g *Host) Record(ctx context.Context, head, record string) error {
 	if err != nil {
 		return err
 	}
-	return endPatiently(ctx, callTime, func(ctx context.Context) error { return recorder.Record(ctx, head, record) })
+	return endPatiently(ctx, g, callTime, func(ctx context.Context) error { return recorder.Record(ctx, head, record) })
 }
 
 // Prove implements ports.Prover. What is not known yet is read.
@@ -80,13 +80,15 @@ func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string
 	if len(snapshots) == 0 {
 		return prove(ctx, snapshots)
 	}
-	err = retry.Busy.Call(ctx, func() error {
-		return WhileAnswering(ctx, g, snapshots[0], func(ctx context.Context) (err error) {
+	using, end := g.whileUsed(ctx)
+	defer end()
+	err = retry.Busy.Call(using, func() error {
+		return WhileAnswering(using, g, snapshots[0], func(ctx context.Context) (err error) {
 			proven, err = prove(ctx, snapshots)
 			return err
 		})
 	})
-	return proven, err
+	return proven, orNotUsed(using, err)
 }
 
 // Limit implements ports.Limiter.
@@ -95,7 +97,7 @@ func (g *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) er
 	if err != nil {
 		return err
 	}
-	return endPatiently(ctx, callTime, func(ctx context.Context) error { return limiter.Limit(ctx, uuid, bytesPerSecond) })
+	return endPatiently(ctx, g, callTime, func(ctx context.Context) error { return limiter.Limit(ctx, uuid, bytesPerSecond) })
 }
 
 // LeastLimit implements ports.LeastLimiter; 0: the host keeps any rate.
@@ -112,7 +114,7 @@ func (g *Host) Claim(ctx context.Context, name string) (release func(), err erro
 	if err != nil {
 		return nil, err
 	}
-	return within(ctx, callTime, func(ctx context.Context) (func(), error) { return claimer.Claim(ctx, name) })
+	return within(ctx, g, callTime, func(ctx context.Context) (func(), error) { return claimer.Claim(ctx, name) })
 }
 
 // Lease implements ports.Leaser.
@@ -121,7 +123,7 @@ func (g *Host) Lease(ctx context.Context, name string, lease ports.Lease) (relea
 	if err != nil {
 		return nil, err
 	}
-	return within(ctx, callTime, func(ctx context.Context) (func(), error) { return leaser.Lease(ctx, name, lease) })
+	return within(ctx, g, callTime, func(ctx context.Context) (func(), error) { return leaser.Lease(ctx, name, lease) })
 }
 
 // Identity implements ports.Identifier.
@@ -133,7 +135,7 @@ func (g *Host) End(ctx context.Context, run ports.Run) error {
 	if err != nil {
 		return err
 	}
-	return endWithin(ctx, callTime, func(ctx context.Context) error { return ender.End(ctx, run) })
+	return endWithin(ctx, g, callTime, func(ctx context.Context) error { return ender.End(ctx, run) })
 }
 
 // Opened implements ports.Collector.
@@ -142,7 +144,7 @@ func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	return within(ctx, storeTime, collector.Opened)
+	return within(ctx, g, storeTime, collector.Opened)
 }
 
 // Open implements ports.Opener. The context that an lvol is opened with ends what
@@ -152,16 +154,18 @@ func (g *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Byte
 	if err != nil {
 		return nil, err
 	}
-	watched, stop := watch(ctx, g, uuid)
+	using, end := g.whileUsed(ctx)
+	watched, stop := watch(using, g, uuid)
 	opened, err := opener.Open(watched, run, uuid)
-	if gone := context.Cause(watched); err != nil && gone != nil && ctx.Err() == nil {
+	if gone := context.Cause(watched); err != nil && gone != nil && using.Err() == nil {
 		err = fmt.Errorf("%w: %w", gone, err)
 	}
 	if err != nil {
 		stop()
-		return nil, err
+		end()
+		return nil, orNotUsed(using, err)
 	}
-	return &watchedBytes{opened, stop}, nil
+	return &watchedBytes{opened, func() { stop(); end() }}, nil
 }
 
 // watchedBytes are an lvol's bytes while its host answers.

@@ -1,0 +1,47 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+)
+
+// While returns the host for as long as it is used. Calls that are under way when the
+// context ends fail at once with its cause, so that nobody waits for a host that is gone.
+// Calls that begin later are made: they clean up there. Copies end by their receiver. nil
+// stays nil.
+func (g *Host) While(used context.Context) *Host {
+	if g == nil {
+		return nil
+	}
+	return &Host{Host: g.Host, knownProofs: g.knownProofs, used: used}
+}
+
+// notUsed is the error of a call that ended with the use of its host.
+type notUsed struct{ why error }
+
+func (e notUsed) Error() string { return fmt.Sprintf("the host is not used any more: %v", e.why) }
+func (e notUsed) Unwrap() error { return e.why }
+
+// Is makes it final for package retry, whatever else the error wraps.
+func (notUsed) Is(target error) bool { return target == retry.ErrFinal }
+
+// whileUsed is a context that ends with the use of the host, too.
+func (g *Host) whileUsed(ctx context.Context) (using context.Context, end func()) {
+	if g.used == nil || g.used.Err() != nil {
+		return ctx, func() {}
+	}
+	using, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(g.used, func() { cancel(notUsed{context.Cause(g.used)}) })
+	return using, func() { stop(); cancel(nil) }
+}
+
+// orNotUsed is the error of a call that had this context of whileUsed.
+func orNotUsed(using context.Context, err error) error {
+	if why := (notUsed{}); err != nil && errors.As(context.Cause(using), &why) {
+		return why
+	}
+	return err
+}
