@@ -1,38 +1,38 @@
-// Package rebuild rebuilds a replica of an SPDK volume, its whole snapshot
-// tree, on another host from a healthy replica.
+// Package rebuild rebuilds a replica of an SPDK volume, its whole snapshot tree,
+// on another host from a healthy replica.
 //
 // # The rule
 //
-// A volume has replicas on several hosts. Each is a tree of logical volumes
-// (lvols): a writable head, snapshots under it, and at the root, shared
-// read-only by many volumes, the backing image. A host's list of snapshots
-// cannot say that the ancestor, the oldest snapshot, hangs on an image: its
-// parent field is empty. An engine that copies that field loses the image, and
-// reads that fall through the rebuilt ancestor return zeros
-// (longhorn/longhorn#10909). So here the ancestor's parent is decided on the
-// destination from what is known of the volume itself:
+// A volume has replicas on several hosts. Each replica is a tree of logical volumes
+// (lvols): a writable head, its snapshots, and at the root the backing image, which many
+// volumes share read-only. A host's list of snapshots does not show that the parent of
+// the ancestor, the oldest snapshot, is the image: its parent field is empty. An engine
+// that copies that field loses the image, and reads that fall through the rebuilt
+// ancestor return zeros (longhorn/longhorn#10909). So this engine decides the ancestor's
+// parent on the destination, from what is known of the volume:
 //
-//	the oldest rebuilt snapshot always has the volume's backing image as its
-//	parent, whatever the source says
+//	the parent of the oldest rebuilt snapshot is always the volume's backing
+//	image, whatever the source reports
 //
-// # How a rebuild goes
+// # How a rebuild works
 //
-// The engine looks at both hosts, plans, carries the plan out, and looks again.
-// The old head goes first and the new one comes last: a replica with a head is
-// whole, one without is not. What is proven identical stays, what is not goes;
-// missing snapshots are created, copied in parallel and, from the root on,
-// grafted (given their parent) and sealed (made a snapshot under the final
-// name). The store itself is the journal: after a failure, a cancelled context
-// or a crash, rebuild again; what was finished is kept.
+// The engine lists both hosts, plans, carries out the plan, and verifies the result.
+// The old head is deleted first and the new one is created last: a replica with a head
+// is complete, one without is not. On the destination, snapshots that are proven
+// identical are kept and all others are deleted. Missing ones are created and copied in
+// parallel, and, from the root on, grafted (given their parent) and sealed (turned into
+// a snapshot under their final name). The store itself records the progress: after a
+// failure, a cancelled context or a crash, run the rebuild again, and it keeps what was
+// finished.
 //
-// With several sources ([Request.MoreSources]) healthy replicas share the copies
-// of what is proven to be the same on them, and stand in for each other: a
-// rebuild outlives each of them, as long as one is left.
+// With several sources ([Request.MoreSources]) healthy replicas share the copies of
+// snapshots that are proven identical on them, and replace each other when one fails:
+// a rebuild succeeds as long as one of them is left.
 //
-// The source is only read, but for two things: a head that was written to since
-// its last snapshot is snapshotted, since hosts copy from snapshots only; and hosts
-// that tell checksums may store those that they compute, unless
-// Options.NoChecksums says that none are computed.
+// The source is only read, with two exceptions. If its head was written to since the
+// last snapshot, the rebuild takes a snapshot of it, since hosts copy only snapshots. A
+// host that has checksums may compute and store missing ones, unless
+// Options.NoChecksums is set.
 //
 // # Use
 //
@@ -52,45 +52,49 @@
 //	report, err := engine.Rebuild(ctx, request)
 //	fmt.Println(report.Outcome, report.CopiedBytes, err)
 //
-// Errors are read with errors.Is: [ErrRefused] says that nothing was changed
-// and why it cannot be done safely; after any other, what was finished stays
-// and the next rebuild goes on from there. The [Report] is there in any case.
+// Use errors.Is on errors: [ErrRefused] means that nothing was changed, and the text
+// says why the request is not safe; after any other error, what was finished stays and
+// the next rebuild continues from there. The [Report] is valid in any case.
+//
+// A [Queue] runs many rebuilds within limits per host. [Bandwidth] limits the rate of
+// copies. [WithLogger] and [WithSlog] make the engine log.
 //
 // # Duties of the caller
 //
-//   - One engine a process: its rebuilds know of each other and share hosts,
-//     images and sources. Two processes on one replica at once are their
-//     callers' mistake: a target has no lock to offer, and one of them fails.
-//   - Nobody writes to the source's head while a rebuild runs, and nobody uses
-//     the destination replica before it is complete. A replica whose host
-//     exports it, mirrors it or has claimed it ([Lvol].UsedBy) is refused before
-//     it is changed, unless [Site].AllowInUse says otherwise.
-//   - Replicas and snapshots have on the store the names that Longhorn gives
+//   - Have one [Engine] per process: its rebuilds know of each other and share hosts,
+//     images and sources. Do not run two processes on one replica: a target has no
+//     lock to offer, and one of them fails.
+//   - Nobody may write to the source's head while a rebuild runs, or use the
+//     destination replica before it is complete. A replica that its host exports,
+//     mirrors or has claimed ([Lvol].UsedBy) is refused before it is changed, unless
+//     [Site].AllowInUse is set.
+//   - Replicas and snapshots must have the names on the store that Longhorn gives
 //     them: [SnapshotLvolName], [InFlightLvolName], [ImageLvolName].
-//   - The request says which backing image the volume has, unless the record
-//     of a head or the lineage of a replica tells. An ancestor without a parent
-//     does not: losing the image looks the same.
+//   - Name the volume's backing image in the request, unless the record of a head or
+//     the lineage of a replica tells it. An ancestor without a parent does not tell
+//     it: a lost image looks the same.
 //
 // # Writing an adapter
 //
 // An adapter is a type that implements [Host]. Read in this order:
 //
-//  1. [Host], and the rules that hold for all its methods
-//  2. [Lvol] and [Listing], what a host tells; [Looker], how it is asked
+//  1. [Host], and the rules for all its methods
+//  2. [Lvol] and [Listing], the state of a host; [Looker], which reads it
 //  3. [Store], [SealRecord] and [Snapshotter], the verbs: create, graft, seal,
 //     clone, delete, snapshot
-//  4. [Copier], which moves own clusters from host to host: the destination
-//     receives from the peer that the source says it is, the source copies to
-//     the address that this gave, the destination withdraws
+//  4. [Copier], which copies own clusters from host to host: the destination receives
+//     from the source's peer, the source copies to the address that Receive returned,
+//     the destination withdraws
 //  5. [ErrNotFound] and the other kinds of errors; [Retryable]
-//  6. [Prover] and [Recorder], if the store can tell what they ask
+//  6. [Prover] and [Recorder], if the store can implement them
 //
-// Then pass package storetest, which is the contract as tests. The module
-// under examples/embed does all of this in a few short files.
+// Then pass package storetest, the contract as tests. The module in examples/embed
+// does all of this in a few short files.
 //
-// Who embeds the engine with an adapter of their own compiles no other: ours
-// are in packages of their own, spdkhost and memhost. Package rebuildfx has a
-// module for programs that are wired by fx.
+// A program with an adapter of its own compiles no other: spdkhost (SPDK targets) and
+// memhost (hosts in memory, for tests) are packages of their own. journalfile keeps
+// the [Journal] of rebuilds in a file, imagefile reads disk images for
+// [Engine.ImportImage], and rebuildfx provides the engine to programs built with fx.
 package rebuild
 
 //go:generate go run ./internal/apigen
