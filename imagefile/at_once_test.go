@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestImageIsReadBySeveralGoroutines: io.ReaderAt allows it, and the tables and clusters
-// that were used last are shared. make test runs this one under the race detector.
+// io.ReaderAt allows it, and readers share the last table and cluster. make test runs this
+// test under the race detector.
 func TestImageIsReadBySeveralGoroutines(t *testing.T) {
 	m := maker{version: 3, bits: 12, zstd: true}
 	p, kinds := guest(m, 5, 60)
@@ -19,7 +19,7 @@ func TestImageIsReadBySeveralGoroutines(t *testing.T) {
 	got := make([]byte, len(p))
 	failed := make([]error, 8)
 	var all sync.WaitGroup
-	const part = 1000 // no divisor of a cluster
+	const part = 1000 // does not divide a cluster
 	for reader := range failed {
 		all.Go(func() {
 			for at := reader * part; at < len(p) && failed[reader] == nil; at += len(failed) * part {

@@ -8,13 +8,13 @@ import (
 // headBytes are enough to recognize any of the disks below.
 const headBytes = 1 << 20
 
-// disk is what was recognized of an image.
+// disk describes a recognized disk.
 type disk struct {
 	is   string // "": nothing
-	ends uint64 // bytes that the disk has by its own account; 0: it does not tell
+	ends uint64 // size in bytes by its own structures; 0: unknown
 }
 
-// What a disk may begin with beside partitions, and where.
+// Magic numbers of disks without partitions, and their offsets.
 var disks = []struct {
 	at        int
 	magic, is string
@@ -60,7 +60,7 @@ var disks = []struct {
 	{510, "\x55\xaa", "boot sector"},
 }
 
-// recognizeDisk looks at what an image begins with.
+// recognizeDisk recognizes a disk by its beginning.
 func recognizeDisk(head []byte) disk {
 	for _, sector := range []int{512, 4096} {
 		if d, ok := gpt(head, sector); ok && !has(head, 32<<10, "\x01CD001") { // that of a hybrid ISO image is often of another length
@@ -79,7 +79,7 @@ func has(head []byte, at int, magic string) bool {
 	return len(head) >= at && bytes.HasPrefix(head[at:], []byte(magic))
 }
 
-// gpt: its second copy is in the disk's last sector.
+// gpt recognizes a GPT. Its backup is in the disk's last sector.
 func gpt(head []byte, sector int) (disk, bool) {
 	if len(head) < sector+40 || !has(head, sector, "EFI PART") {
 		return disk{}, false
@@ -91,7 +91,7 @@ func gpt(head []byte, sector int) (disk, bool) {
 	return disk{"GPT", (last + 1) * uint64(sector)}, true
 }
 
-// endOf is how long a disk is by its own account, 0 if it does not tell.
+// endOf is the size of a disk by its own structures; 0: unknown.
 func endOf(head []byte, is string) uint64 {
 	le, be := binary.LittleEndian, binary.BigEndian
 	switch is {
@@ -123,8 +123,8 @@ func endOf(head []byte, is string) uint64 {
 	return 0
 }
 
-// mbr is where the last partition ends, 0 if these are no partitions: a boot sector
-// of FAT or NTFS tells of its sectors in the place of boot code.
+// mbr returns the end of the last partition, or 0 if there are none: a boot sector of FAT
+// or NTFS has other fields there.
 func mbr(head []byte) (ends uint64) {
 	const at, entry, protective = 446, 16, 0xee
 	if sector := binary.LittleEndian.Uint16(head[11:]); (head[0] == 0xeb || head[0] == 0xe9) && sector >= 512 && sector&(sector-1) == 0 {

@@ -1,6 +1,6 @@
 package imagefile
 
-// CountUnpacked counts how many clusters are decompressed from now on.
+// CountUnpacked counts the clusters that are decompressed from now on.
 func (f *File) CountUnpacked() *int {
 	q := f.ReaderAt.(*qcow2)
 	do, count := q.decompress, 0

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Files that are not read as what they hold, by their first bytes.
+// Formats that are not supported, by their first bytes.
 var formats = []struct{ magic, is string }{
 	{"KDMV", "a VMDK image"},
 	{"COWD", "a VMDK image"},
@@ -40,13 +40,13 @@ var formats = []struct{ magic, is string }{
 	{"\xed\xab\xee\xdb", "an RPM package"},
 	{"070701", "a cpio archive: unpack it first"},
 	{"070702", "a cpio archive: unpack it first"},
-	{"version https://git-lfs.github.com/spec/", "a git-LFS pointer, not the file that it stands for: fetch that, as by git lfs pull"},
+	{"version https://git-lfs.github.com/spec/", "a git-LFS pointer, not the file itself: fetch that, for instance with git lfs pull"},
 	{"%PDF-", "a PDF document"},
 	{"\x7fELF", "a program (ELF)"},
 }
 
-// otherFormat says what the file is if it is no disk, "" if it may be one. The head
-// begins the file, the tail are its last bytes, at most 512.
+// otherFormat names the format of a file that is no disk, or returns "". head is the
+// beginning of the file, tail its last bytes, at most 512.
 func otherFormat(head, tail []byte) string {
 	for _, f := range formats {
 		if bytes.HasPrefix(head, []byte(f.magic)) {
@@ -68,7 +68,7 @@ func otherFormat(head, tail []byte) string {
 	return markup(head)
 }
 
-// markup tells pages that were downloaded in place of an image.
+// markup recognizes pages that were downloaded instead of an image.
 func markup(head []byte) string {
 	text := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n"))
 	for _, begin := range []string{"<!doctype html", "<html", "<head", "<body", "<title", "<script"} {
@@ -84,7 +84,7 @@ func markup(head []byte) string {
 	return ""
 }
 
-// isTar: the sum of the header's bytes stands in it, whatever the kind of tar.
+// isTar checks the checksum in the header, which every kind of tar has.
 func isTar(head []byte) bool {
 	const block, at, digits = 512, 148, 8
 	if len(head) < block || head[0] == 0 {
@@ -108,9 +108,8 @@ func nameInTar(head []byte) string {
 	return string(name)
 }
 
-// isLZMA: these files have no magic. They begin with the usual properties, a size of
-// the dictionary that is 2^n or 2^n + 2^(n-1), and the size of what is packed,
-// which may be unknown.
+// isLZMA recognizes files without a magic number by their usual properties, a dictionary
+// size of 2^n or 2^n + 2^(n-1), and the size of the content, which may be unknown.
 func isLZMA(head []byte) bool {
 	if len(head) < 13 || head[0] != 0x5d {
 		return false

@@ -28,7 +28,7 @@ func tarOf(t *testing.T, name string, format tar.Format) []byte {
 	return b.Bytes()
 }
 
-// oldTar is a tar archive as of before there was a magic.
+// oldTar is a tar archive without a magic number.
 func oldTar(t *testing.T) []byte {
 	t.Helper()
 	p := tarOf(t, "disk.img", tar.FormatUSTAR)
@@ -46,7 +46,7 @@ func oldTar(t *testing.T) []byte {
 	return p
 }
 
-// withPartitions is a disk with an MBR and one partition, which ends with it.
+// withPartitions is a disk with an MBR and one partition up to its end.
 func withPartitions(size int) []byte {
 	p := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{11}).Read(p[:440])
@@ -93,8 +93,7 @@ func withXFS(size int) []byte {
 	return p
 }
 
-// TestField_CDI_1287_ErrorNamesOtherFormat (harvester 1425, too): a file that is no disk
-// is not imported as one.
+// A file that is no disk is not imported as one (harvester 1425, too).
 func TestField_CDI_1287_ErrorNamesOtherFormat(t *testing.T) {
 	disk := withPartitions(1 << 20)
 	lzma := slices.Concat([]byte{0x5d, 0, 0, 0x80, 0}, bytes.Repeat([]byte{0xff}, 8), []byte("packed"))
@@ -126,11 +125,11 @@ func TestField_CDI_1287_ErrorNamesOtherFormat(t *testing.T) {
 		"git-LFS":          {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), "is a git-LFS pointer"},
 		"RPM":              {[]byte("\xed\xab\xee\xdb\x03"), "is an RPM package"},
 		"PDF":              {[]byte("%PDF-1.7"), "is a PDF document"},
-		"cut MBR":          {disk[:1<<20-1000], "is cut short by 1000 bytes: its boot sector reaches to byte 1048576, the image ends after 1047576"},
-		"cut GPT":          {withGPT(1 << 20)[:1<<20-512], "is cut short by 512 bytes: its GPT reaches to byte 1048576"},
-		"cut ISO":          {withISO(1 << 20)[:1<<19], "is cut short by 524288 bytes: its ISO 9660 file system"},
-		"cut ext":          {withExt(1 << 20)[:1<<19], "is cut short by 524288 bytes: its ext file system"},
-		"cut XFS":          {withXFS(1 << 20)[:1<<19], "is cut short by 524288 bytes: its XFS file system"},
+		"cut MBR":          {disk[:1<<20-1000], "is truncated by 1000 bytes: its boot sector reaches to byte 1048576, the image ends after 1047576"},
+		"cut GPT":          {withGPT(1 << 20)[:1<<20-512], "is truncated by 512 bytes: its GPT reaches to byte 1048576"},
+		"cut ISO":          {withISO(1 << 20)[:1<<19], "is truncated by 524288 bytes: its ISO 9660 file system"},
+		"cut ext":          {withExt(1 << 20)[:1<<19], "is truncated by 524288 bytes: its ext file system"},
+		"cut XFS":          {withXFS(1 << 20)[:1<<19], "is truncated by 524288 bytes: its XFS file system"},
 		"a page, as qcow2": {[]byte("QFI\xfa"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +156,7 @@ func TestField_CDI_1287_ErrorNamesOtherFormat(t *testing.T) {
 }
 
 func TestDisksAreRecognized(t *testing.T) {
-	fat := withPartitions(1 << 20) // a boot sector with text in the place of partitions
+	fat := withPartitions(1 << 20) // a boot sector with text instead of partitions
 	fat[0] = 0xeb
 	le.PutUint16(fat[11:], 512)
 	swap := make([]byte, 8192)
@@ -192,7 +191,7 @@ func TestUnknownContentIsWarnedOf(t *testing.T) {
 			require.Contains(t, f.Warnings[0], "does not look like a disk")
 		})
 	}
-	// A disk that was made smaller is no file that is cut short.
+	// A disk that was shrunk is not a truncated file.
 	shrunk := withGPT(1 << 20)[:1<<19]
 	image := maker{version: 3, bits: 16}.image(t, shrunk, func(i int) kind {
 		if i == 0 {

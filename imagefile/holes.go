@@ -7,24 +7,24 @@ import (
 	"syscall"
 )
 
-// sparseFile knows where a file has holes, which read as zeros.
+// sparseFile finds the holes of a file, which read as zeros.
 type sparseFile struct {
 	*os.File
 	size uint64 // when it was opened
 }
 
-// extent asks the file system. One that knows of no holes says that all is data.
+// extent asks the file system, which reports data where it does not support holes.
 func (f *sparseFile) extent(offset uint64) (length uint64, zero bool, err error) {
 	rest := f.size - min(offset, f.size)
 	data, err := f.Seek(int64(offset), seekData)
 	switch {
-	case errors.Is(err, syscall.ENXIO): // a hole up to the end of the file, wherever that is by now
+	case errors.Is(err, syscall.ENXIO): // a hole up to the present end of the file
 		info, err := f.Stat()
 		if err != nil {
 			return 0, false, err
 		}
 		if now := uint64(info.Size()); now < f.size {
-			return 0, false, fmt.Errorf("%s ends after %d of %d bytes: it was cut meanwhile", f.Name(), now, f.size)
+			return 0, false, fmt.Errorf("%s ends after %d of %d bytes: it was truncated meanwhile", f.Name(), now, f.size)
 		}
 		return rest, true, nil
 	case err != nil:

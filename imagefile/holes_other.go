@@ -2,7 +2,7 @@
 
 package imagefile
 
-// No file system takes these, so all is data.
+// No file system supports these, so everything is data.
 const (
 	seekData = -1
 	seekHole = -1

@@ -1,4 +1,15 @@
-// Package imagefile reads disk images from files: raw ones, and qcow2.
+// Package imagefile reads disk images from files, raw or qcow2, as a guest would see
+// them. A File is the content of a rebuild.ImageRequest:
+//
+//	file, err := imagefile.Open(ctx, "debian.qcow2", "")
+//	if err != nil {
+//		return err
+//	}
+//	defer file.Close()
+//	report, err := engine.ImportImage(ctx, rebuild.ImageRequest{Host: host, Name: "debian", Content: file, Size: file.Size})
+//
+// Holes of the file are not read, and a file that changes during an import is an error:
+// File is a rebuild.Sparse and a rebuild.Changing.
 package imagefile
 
 import (
@@ -12,22 +23,23 @@ import (
 	"os"
 )
 
-// Format is what a file is.
+// Format is the format of a file.
 type Format string
 
-// The formats that are read.
+// The supported formats.
 const (
 	Raw   Format = "raw"
 	Qcow2 Format = "qcow2"
 )
 
-// File is an open disk image. It reads as a guest would see it.
+// File is an open disk image. ReadAt reads what a guest would see; several goroutines may
+// call it at once.
 type File struct {
 	io.ReaderAt
 	Format Format
-	Size   uint64 // bytes of the image, which for qcow2 are not the file's
+	Size   uint64 // of the disk in bytes; a qcow2 file itself has another size
 
-	// Warnings say in words what about the image may be wrong.
+	// Warnings are sentences about what may be wrong with the image.
 	Warnings []string
 
 	file *os.File
@@ -36,12 +48,12 @@ type File struct {
 	extents func(offset uint64) (length uint64, zero bool, err error)
 }
 
-// Open opens an image of that format; "" finds the format out. A file that is
-// neither qcow2 nor known to be something else is raw. The error says what the
-// file is, where that is known, and what was expected. A file that is cut short is
-// refused, too. With Raw nothing of this is looked at: the file is taken as it is.
+// Open opens an image of that format; "" detects the format: a file that is neither qcow2
+// nor recognized as something else is raw. The error says what the file is, if that is
+// known, and what was expected. A truncated file is an error, too. With Raw nothing is
+// checked, and any file is taken as it is.
 func Open(ctx context.Context, path string, as Format) (*File, error) {
-	// A directory or a pipe is looked at before it is opened: to open a pipe waits.
+	// Stat comes first: opening a pipe blocks.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -76,26 +88,28 @@ func Open(ctx context.Context, path string, as Format) (*File, error) {
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
-// Extent tells, without reading it, whether the image is known to read as zeros
-// from an offset on, and for how many bytes that answer holds.
+// Extent implements rebuild.Sparse: it reports whether the image is known to read as
+// zeros from an offset on, and for how many bytes that holds.
 func (f *File) Extent(offset uint64) (length uint64, zero bool, err error) {
 	return f.extents(offset)
 }
 
-// Unchanged returns an error when the file was written to since it was opened.
+// Unchanged implements rebuild.Changing: it returns an error if the file was changed since
+// it was opened.
 func (f *File) Unchanged() error {
 	now, err := f.file.Stat()
 	if err != nil {
 		return err
 	}
 	if now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) {
-		return fmt.Errorf("%s was written to meanwhile", f.file.Name())
+		return fmt.Errorf("%s was changed meanwhile", f.file.Name())
 	}
 	return nil
 }
 
-// SHA512 is that of the file's own bytes, in hex digits: what sha512sum prints, and
-// what is published with an image. For a raw image it is that of the content, too.
+// SHA512 returns the SHA-512 of the file itself in hex digits, as sha512sum prints it and
+// as it is published with images. For a raw image it is also that of the content. If ctx
+// ends, the error is its cause.
 func (f *File) SHA512(ctx context.Context) (string, error) {
 	sum := sha512.New()
 	part := make([]byte, 4<<20)
@@ -120,7 +134,7 @@ func (f *File) SHA512(ctx context.Context) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// recognize finds out what the file is, and makes f read as that.
+// recognize detects the format and sets up f to read it.
 func (f *File) recognize(ctx context.Context, as Format, holes *sparseFile) error {
 	head, err := firstBytes(f.file, f.Size)
 	if err != nil {
@@ -150,29 +164,29 @@ func (f *File) recognize(ctx context.Context, as Format, holes *sparseFile) erro
 	return f.lookAtDisk(head)
 }
 
-// lookAtDisk compares the image with what the disk says of itself.
+// lookAtDisk compares the size of the image with what the disk's own structures say.
 func (f *File) lookAtDisk(head []byte) error {
 	d := recognizeDisk(head)
 	if d.is == "" {
-		f.Warnings = append(f.Warnings, "it does not look like a disk: there is no partition table, file system or boot sector that is known")
+		f.Warnings = append(f.Warnings, "it does not look like a disk: no known partition table, file system or boot sector found")
 	}
 	if d.ends <= f.Size {
 		return nil
 	}
 	short := fmt.Sprintf("its %s reaches to byte %d, the image ends after %d", d.is, d.ends, f.Size)
 	if f.Format == Raw {
-		return &DoubtError{fmt.Errorf("is cut short by %d bytes: %s", d.ends-f.Size, short)}
+		return &DoubtError{fmt.Errorf("is truncated by %d bytes: %s", d.ends-f.Size, short)}
 	}
-	f.Warnings = append(f.Warnings, short) // the file itself is whole: somebody has made the disk smaller
+	f.Warnings = append(f.Warnings, short) // the file itself is complete: somebody has shrunk the disk
 	return nil
 }
 
-// DoubtError is why a file is not taken for a raw image. Opened as Raw it is one.
+// DoubtError says why Open does not take a file for a raw image. As Raw it opens.
 type DoubtError struct{ error }
 
 func (d *DoubtError) Unwrap() error { return d.error }
 
-// firstBytes reads as much as it takes to recognize a disk.
+// firstBytes reads as much as is needed to recognize a disk.
 func firstBytes(r io.ReaderAt, size uint64) ([]byte, error) {
 	head := make([]byte, min(headBytes, size))
 	n, err := r.ReadAt(head, 0)

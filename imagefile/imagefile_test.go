@@ -20,8 +20,7 @@ import (
 
 const cluster = 64 << 10
 
-// content is three clusters: data, a hole, and data that packs well; a part of a
-// fourth is data.
+// content is three clusters, of data, zeros and compressible data, and a part of a fourth.
 func content() []byte {
 	p := make([]byte, 3*cluster+5*512)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(p[:cluster])
@@ -32,8 +31,8 @@ func content() []byte {
 	return p
 }
 
-// qcow2 is content as a qcow2 image: the first and the last cluster as they are, the
-// second not there, the third compressed.
+// qcow2 is content as a qcow2 image: the first and the last cluster are stored as they
+// are, the second is not stored, the third is compressed.
 func qcow2(t *testing.T, version uint32) []byte {
 	t.Helper()
 	kinds := []kind{asItIs, notThere, packed, asItIs}
@@ -69,7 +68,7 @@ func reads(t *testing.T, f *imagefile.File, want []byte) {
 }
 
 func TestRawImageReadsAsFile(t *testing.T) {
-	p := append(content(), 'x') // no whole sector
+	p := append(content(), 'x') // not a whole sector
 	f, err := open(write(t, p))
 	require.NoError(t, err)
 	defer f.Close()
@@ -94,7 +93,7 @@ func TestQcow2ImageReadsAsGuestSeesIt(t *testing.T) {
 	}
 }
 
-// TestQemuConvertsTheSame reads what qemu-img writes, where there is one.
+// It reads what qemu-img writes, if qemu-img is installed.
 func TestQemuConvertsTheSame(t *testing.T) {
 	qemu, err := exec.LookPath("qemu-img")
 	if err != nil {
@@ -145,15 +144,15 @@ func TestErrorSaysWhyFileIsNoImage(t *testing.T) {
 		"zstd":             {[]byte("\x28\xb5\x2f\xfd\x00"), "compressed by zstd"},
 		"short qcow2":      {[]byte("QFI\xfb\x00\x00\x00\x03"), "ends within its header"},
 		"old qcow2":        {broken(func(p []byte) { be.PutUint32(p[4:], 1) }), "version 1; expected 2 or 3"},
-		"backing file":     {broken(func(p []byte) { be.PutUint64(p[8:], 200); be.PutUint32(p[16:], 4); copy(p[200:], "base") }), "with a backing file, which cannot be read: flatten it first"},
+		"backing file":     {broken(func(p []byte) { be.PutUint64(p[8:], 200); be.PutUint32(p[16:], 4); copy(p[200:], "base") }), "with a backing file, which is not supported: flatten it first"},
 		"encrypted":        {broken(func(p []byte) { be.PutUint32(p[32:], 2) }), "is an encrypted qcow2 image"},
-		"small clusters":   {broken(func(p []byte) { be.PutUint32(p[20:], 3) }), "clusters of 2^3 bytes"},
-		"huge clusters":    {broken(func(p []byte) { be.PutUint32(p[20:], 60) }), "clusters of 2^60 bytes"},
-		"a huge table":     {broken(func(p []byte) { be.PutUint32(p[36:], 0xffffffff) }), "beyond the end of the file"},
-		"a table far away": {broken(func(p []byte) { be.PutUint64(p[40:], 1<<63) }), "beyond the end of the file"},
-		"no disk":          {broken(func(p []byte) { be.PutUint64(p[24:], 0) }), "a disk of no bytes"},
+		"small clusters":   {broken(func(p []byte) { be.PutUint32(p[20:], 3) }), "cluster size of 2^3 bytes"},
+		"huge clusters":    {broken(func(p []byte) { be.PutUint32(p[20:], 60) }), "cluster size of 2^60 bytes"},
+		"a huge table":     {broken(func(p []byte) { be.PutUint32(p[36:], 0xffffffff) }), "is beyond its end"},
+		"a table far away": {broken(func(p []byte) { be.PutUint64(p[40:], 1<<63) }), "is beyond its end"},
+		"no disk":          {broken(func(p []byte) { be.PutUint64(p[24:], 0) }), "a disk of 0 bytes"},
 		"a huge disk":      {broken(func(p []byte) { be.PutUint64(p[24:], 1<<63) }), "a disk of 9223372036854775808 bytes"},
-		"external data":    {broken(func(p []byte) { p[79] = 4 }), "cannot be read"},
+		"external data":    {broken(func(p []byte) { p[79] = 4 }), "external data file, which is not supported"},
 		"odd compression":  {broken(func(p []byte) { p[79] = 8; be.PutUint32(p[100:], 112); p[104] = 2 }), "unknown compression type 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,7 +169,7 @@ func TestErrorSaysWhyFileIsNoImage(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	pipe := dir + "/pipe"
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
-	_, err = open(pipe) // and does not wait for somebody to write
+	_, err = open(pipe) // and does not wait for a writer
 	require.ErrorContains(t, err, "no regular file")
 }
 
@@ -184,8 +183,8 @@ func TestInterruptedChecksumEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// FuzzOpen opens and reads anything that begins as a qcow2 image does. What it calls
-// zero reads as zeros.
+// FuzzOpen opens and reads anything that begins like a qcow2 image. Extents that are
+// reported as zero read as zeros.
 func FuzzOpen(f *testing.F) {
 	f.Add(qcow2(&testing.T{}, 3)[4:512])
 	f.Add(qcow2(&testing.T{}, 2)[4 : 2*cluster+64])

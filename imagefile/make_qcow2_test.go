@@ -12,7 +12,7 @@ import (
 
 var be = binary.BigEndian
 
-// kind is how a cluster is kept in an image.
+// kind is how a cluster is stored in an image.
 type kind int
 
 const (
@@ -20,11 +20,11 @@ const (
 	packed
 	notThere
 	zeroFlag // version 3
-	inParts  // with extended tables: every third 32nd is there, if it is not zero
+	inParts  // with extended tables: every third subcluster is stored, if it is not zero
 )
 
-// maker writes qcow2 images: the header, the first table, the second tables, then
-// the clusters, the last one as short as it can be.
+// maker writes qcow2 images: the header, the first-level table, the second-level tables,
+// then the clusters, the last one as short as possible.
 type maker struct {
 	version  uint32
 	bits     uint32
@@ -107,7 +107,7 @@ func (m maker) image(t *testing.T, p []byte, kindOf func(i int) kind) []byte {
 				case !bytes.Equal(part, make([]byte, size/32)):
 					bitmap |= 1 << j
 				case j%2 == 0:
-					bitmap |= 1 << (32 + j) // said to be zero, or not there at all
+					bitmap |= 1 << (32 + j) // marked as zero, or not stored
 				}
 			}
 			be.PutUint64(image[at+8:], bitmap)

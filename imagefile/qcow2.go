@@ -9,13 +9,13 @@ import (
 	"sync"
 )
 
-// The format is that of docs/interop/qcow2.rst in QEMU.
+// docs/interop/qcow2.rst in QEMU specifies the format.
 
 const qcow2Magic = "QFI\xfb"
 
-// What a header of version 3 says that a reader has to know.
+// Incompatible features in a header of version 3.
 const (
-	featureDirty = 1 << iota // of refcounts, which are not read
+	featureDirty = 1 << iota // refcounts may be wrong; they are not read
 	featureCorrupt
 	featureExternalData
 	featureCompression
@@ -31,29 +31,29 @@ const (
 	clusterOffset  = 0x00fffffffffffe00
 )
 
-// qcow2 is an image that is read. It reads as a guest would see it.
+// qcow2 reads an image as a guest would see it.
 type qcow2 struct {
 	file        *sparseFile
 	version     uint32
 	size        uint64 // of the disk
 	clusterBits uint32
-	extended    bool // second tables have a state for each 32nd of a cluster
+	extended    bool // second-level tables have a state for each subcluster, 1/32 of a cluster
 	compression byte
-	first       []uint64 // where second tables are
+	first       []uint64 // offsets of the second-level tables
 	warnings    []string
 
 	mu         sync.Mutex
-	second     []byte // the table that was used last
-	secondAt   uint64 // in the file; 0: there is none
-	unpacked   []byte // the compressed cluster that was used last
-	unpackedAt uint64 // in the file; 0: there is none
-	packed     []byte // it as it is in the file
+	second     []byte // the last table in use
+	secondAt   uint64 // offset in the file; 0: none
+	unpacked   []byte // the last compressed cluster in use
+	unpackedAt uint64 // offset in the file; 0: none
+	packed     []byte // its compressed bytes
 	decompress decompressor
 }
 
 func (q *qcow2) cluster() uint64 { return 1 << q.clusterBits }
 
-// entries is how many clusters a second table tells of.
+// entries is the number of clusters per second-level table.
 func (q *qcow2) entries() uint64 {
 	if q.extended {
 		return q.cluster() / 16
@@ -61,12 +61,12 @@ func (q *qcow2) entries() uint64 {
 	return q.cluster() / 8
 }
 
-// openQcow2 refuses what cannot be read, and what is cut short or damaged: every
-// table is read for that.
+// openQcow2 refuses images that are unsupported, truncated or damaged. It reads every
+// table to find out.
 func openQcow2(ctx context.Context, file *sparseFile, head []byte) (*qcow2, error) {
 	const headerOf2, headerOf3 = 72, 104
 	if len(head) < headerOf2 {
-		return nil, errors.New("is a qcow2 image that is cut short: it ends within its header")
+		return nil, errors.New("is a truncated qcow2 image: it ends within its header")
 	}
 	be := binary.BigEndian
 	q := &qcow2{file: file, version: be.Uint32(head[4:]), size: be.Uint64(head[24:]), clusterBits: be.Uint32(head[20:])}
@@ -77,19 +77,19 @@ func openQcow2(ctx context.Context, file *sparseFile, head []byte) (*qcow2, erro
 	case q.version != 2 && q.version != 3:
 		return nil, fmt.Errorf("is a qcow2 image of version %d; expected 2 or 3", q.version)
 	case encryption != 0:
-		return nil, errors.New("is an encrypted qcow2 image, which cannot be read")
+		return nil, errors.New("is an encrypted qcow2 image, which is not supported")
 	case backing != 0:
-		return nil, errors.New("is a qcow2 image with a backing file, which cannot be read: flatten it first, as by qemu-img convert -O qcow2")
+		return nil, errors.New("is a qcow2 image with a backing file, which is not supported: flatten it first, for instance with qemu-img convert -O qcow2")
 	case q.clusterBits < 9 || q.clusterBits > 21:
-		return nil, fmt.Errorf("is a damaged qcow2 image: clusters of 2^%d bytes", q.clusterBits)
+		return nil, fmt.Errorf("is a damaged qcow2 image: cluster size of 2^%d bytes", q.clusterBits)
 	case q.size == 0:
-		return nil, errors.New("is a qcow2 image of a disk of no bytes")
+		return nil, errors.New("is a qcow2 image of a disk of 0 bytes")
 	case q.size > mostQcow2Size:
 		return nil, fmt.Errorf("is a qcow2 image of a disk of %d bytes; expected at most %d", q.size, uint64(mostQcow2Size))
 	}
 	if q.version == 3 {
 		if len(head) < headerOf3 {
-			return nil, errors.New("is a qcow2 image that is cut short: it ends within its header")
+			return nil, errors.New("is a truncated qcow2 image: it ends within its header")
 		}
 		features = be.Uint64(head[72:])
 		if length := be.Uint32(head[100:]); length > headerOf3 && len(head) > headerOf3 {
@@ -98,9 +98,9 @@ func openQcow2(ctx context.Context, file *sparseFile, head []byte) (*qcow2, erro
 	}
 	switch {
 	case features&featureExternalData != 0:
-		return nil, errors.New("is a qcow2 image with an external data file, which cannot be read: flatten it first, as by qemu-img convert -O qcow2")
+		return nil, errors.New("is a qcow2 image with an external data file, which is not supported: flatten it first, for instance with qemu-img convert -O qcow2")
 	case features&^featuresKnown != 0:
-		return nil, fmt.Errorf("is a qcow2 image that cannot be read: it uses unknown features (%#x)", features&^featuresKnown)
+		return nil, fmt.Errorf("is a qcow2 image with unknown features (%#x), which are not supported", features&^featuresKnown)
 	case decompressors[q.compression] == nil:
 		return nil, fmt.Errorf("is a qcow2 image with the unknown compression type %d", q.compression)
 	}
@@ -110,7 +110,7 @@ func openQcow2(ctx context.Context, file *sparseFile, head []byte) (*qcow2, erro
 	q.decompress = decompressors[q.compression]()
 	q.extended = features&featureExtendedTables != 0
 	if q.extended && q.clusterBits < 14 {
-		return nil, fmt.Errorf("is a damaged qcow2 image: extended tables, and clusters of 2^%d bytes", q.clusterBits)
+		return nil, fmt.Errorf("is a damaged qcow2 image: extended tables with a cluster size of 2^%d bytes", q.clusterBits)
 	}
 	if err := q.readFirst(firstAt, firstSize); err != nil {
 		return nil, err
@@ -121,15 +121,15 @@ func openQcow2(ctx context.Context, file *sparseFile, head []byte) (*qcow2, erro
 	return q, nil
 }
 
-// readFirst reads the table of where the second tables are.
+// readFirst reads the first-level table, the offsets of the second-level ones.
 func (q *qcow2) readFirst(at, entries uint64) error {
-	of := q.cluster() * q.entries() // bytes of the disk that one entry is for
+	of := q.cluster() * q.entries() // bytes of the disk per entry
 	needed := (q.size + of - 1) / of
 	switch {
 	case at > q.file.size || entries*8 > q.file.size-at:
-		return fmt.Errorf("is a qcow2 image that is cut short or damaged: it has %d bytes, and its first table, of %d at %d, lies beyond the end of the file", q.file.size, entries*8, at)
+		return fmt.Errorf("is a truncated or damaged qcow2 image: the file has %d bytes, and its first-level table of %d bytes at %d is beyond its end", q.file.size, entries*8, at)
 	case entries < needed || needed*8 > mostFirstTable:
-		return fmt.Errorf("is a damaged qcow2 image: a first table of %d entries, for %d", entries, needed)
+		return fmt.Errorf("is a damaged qcow2 image: a first-level table of %d entries, expected %d", entries, needed)
 	}
 	table := make([]byte, needed*8)
 	if _, err := q.file.ReadAt(table, int64(at)); err != nil {
@@ -142,7 +142,7 @@ func (q *qcow2) readFirst(at, entries uint64) error {
 	return nil
 }
 
-// ReadAt reads what a guest would see.
+// ReadAt implements io.ReaderAt.
 func (q *qcow2) ReadAt(p []byte, offset int64) (n int, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -175,11 +175,11 @@ func (q *qcow2) ReadAt(p []byte, offset int64) (n int, err error) {
 	return n, nil
 }
 
-// mostExtent is where an extent ends that goes on: whoever asks may want to stop.
+// mostExtent bounds an extent, so that callers can stop in between.
 const mostExtent = 1 << 30
 
-// extent joins what reads as zeros, or does not, one after the other. Clusters that
-// are stored in holes of the file are zeros, too.
+// extent joins adjacent parts that read as zeros, or adjacent parts that do not. Clusters
+// in holes of the file are zeros, too.
 func (q *qcow2) extent(offset uint64) (length uint64, zero bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -8,25 +8,25 @@ import (
 	"io"
 )
 
-// state is how a part of a disk is kept.
+// state is how a part of a disk is stored.
 type state int
 
 const (
-	zeros state = iota // not at all: it reads as zeros
+	zeros state = iota // not stored: reads as zeros
 	stored
 	compressed
 )
 
-// stretch is a part of a disk that is kept in one way: all of a cluster, a 32nd of
-// one, or what a second table that is not there would tell of.
+// stretch is a part of a disk with one state: a cluster, a subcluster, or all clusters of a
+// second-level table that does not exist.
 type stretch struct {
 	state  state
-	length uint64 // bytes from where it was asked for, at most to the end of the disk
-	at     uint64 // in the file, where the byte that was asked for is; of a compressed cluster: where it begins
-	packed uint64 // bytes of a compressed cluster in the file, at most
+	length uint64 // bytes from the requested offset, at most to the end of the disk
+	at     uint64 // offset in the file of the requested byte, or of the beginning of a compressed cluster
+	packed uint64 // upper bound of the bytes of a compressed cluster in the file
 }
 
-// find looks an offset up, which is less than the disk's size.
+// find looks up an offset, which must be less than the disk's size.
 func (q *qcow2) find(offset uint64) (stretch, error) {
 	s, err := q.lookUp(offset)
 	s.length = min(s.length, q.size-offset)
@@ -58,11 +58,11 @@ func (q *qcow2) lookUp(offset uint64) (stretch, error) {
 
 func isCompressed(entry uint64) bool { return entry>>62&1 != 0 }
 
-// whole is what an entry without parts says.
+// whole decodes an entry without subclusters.
 func (q *qcow2) whole(entry, within uint64) (stretch, error) {
 	s := stretch{length: q.cluster() - within}
 	if isCompressed(entry) {
-		bits := 62 - (q.clusterBits - 8) // of the offset; above it the number of sectors that follow the first
+		bits := 62 - (q.clusterBits - 8) // of the offset; the bits above are the number of further sectors
 		s.state, s.at = compressed, entry&(1<<bits-1)
 		s.packed = (entry&(1<<62-1)>>bits+1)*512 - s.at%512
 		if s.at == 0 {
@@ -72,7 +72,7 @@ func (q *qcow2) whole(entry, within uint64) (stretch, error) {
 	}
 	at := entry & clusterOffset
 	if at&(q.cluster()-1) != 0 {
-		return s, errDamaged(fmt.Sprintf("a cluster at %d, which is no multiple of %d", at, q.cluster()))
+		return s, errDamaged(fmt.Sprintf("a cluster at %d, which is not a multiple of %d", at, q.cluster()))
 	}
 	if at != 0 {
 		s.state, s.at = stored, at+within
@@ -80,7 +80,7 @@ func (q *qcow2) whole(entry, within uint64) (stretch, error) {
 	return s, nil
 }
 
-// part is what an extended entry says of the 32nd of a cluster.
+// part decodes the state of a subcluster in an extended entry.
 func (q *qcow2) part(entry, bitmap, within uint64) (stretch, error) {
 	s, err := q.whole(entry, within)
 	if err != nil || s.state == compressed {
@@ -99,13 +99,13 @@ func (q *qcow2) part(entry, bitmap, within uint64) (stretch, error) {
 	return s, nil
 }
 
-// readSecond makes the second table there the one that is used.
+// readSecond reads the second-level table at that offset, unless it is in use already.
 func (q *qcow2) readSecond(at uint64) error {
 	if q.secondAt == at {
 		return nil
 	}
 	if at&(q.cluster()-1) != 0 {
-		return errDamaged(fmt.Sprintf("a table at %d, which is no multiple of %d", at, q.cluster()))
+		return errDamaged(fmt.Sprintf("a table at %d, which is not a multiple of %d", at, q.cluster()))
 	}
 	if q.second == nil {
 		q.second = make([]byte, q.cluster())
@@ -120,18 +120,18 @@ func (q *qcow2) readSecond(at uint64) error {
 
 func errDamaged(how string) error { return errors.New("is a damaged qcow2 image: " + how) }
 
-// reaches reports whether all of a compressed cluster is in the file: of its last
-// sector not all is needed.
+// reaches reports whether all of a compressed cluster is in the file. Its last sector may
+// be incomplete.
 func (q *qcow2) reaches(s stretch) bool {
 	end := s.at + s.packed
 	return end <= q.file.size || end-q.file.size < 512 && q.unpack(s) == nil
 }
 
-// check looks at where everything of the disk is in the file: a file that is cut
-// short is refused. QEMU reads what is missing of the last cluster as zeros.
+// check looks up where all parts of the disk are in the file, and refuses a truncated file.
+// As in QEMU, the missing end of the last cluster reads as zeros.
 func (q *qcow2) check(ctx context.Context) error {
-	var ends uint64 // what is needed of the file
-	more := false   // of which not all is known
+	var ends uint64 // size that the file needs
+	more := false   // the needed size is a lower bound
 	need := func(from, length uint64) { ends = max(ends, from+min(length, 1<<62)) }
 	for i, table := range q.first {
 		if err := ctx.Err(); err != nil {
@@ -166,10 +166,10 @@ func (q *qcow2) check(ctx context.Context) error {
 	}
 	if ends > q.file.size {
 		atLeast := ""
-		if more || ends&(q.cluster()-1) != 0 { // the file may have been longer than what is needed
+		if more || ends&(q.cluster()-1) != 0 { // the file may have been longer than needed
 			atLeast = "at least "
 		}
-		return fmt.Errorf("is a qcow2 image that is cut short: the file ends after %d bytes, %s%d are missing", q.file.size, atLeast, ends-q.file.size)
+		return fmt.Errorf("is a truncated qcow2 image: the file ends after %d bytes, %s%d are missing", q.file.size, atLeast, ends-q.file.size)
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/rootgraft/rebuild/imagefile"
 )
 
-// guest is a disk of so many clusters and a bit, and how each of them is kept. What
-// is packed is half noise, so that it takes many reads to unpack it.
+// guest is a disk of a little more than that many clusters, and how each is stored.
+// Compressed ones are half noise, so that decompressing takes many reads.
 func guest(m maker, seed byte, clusters int) (p []byte, kinds []kind) {
 	size := 1 << m.bits
 	random := rand.New(rand.NewChaCha8([32]byte{seed}))
@@ -45,7 +45,7 @@ func guest(m maker, seed byte, clusters int) (p []byte, kinds []kind) {
 	return p[:len(p)-512*random.IntN(size/512)], kinds
 }
 
-// readsAs reads the image in parts of any length, and compares what its extents say.
+// readsAs reads the image in parts of any length, and checks its extents.
 func readsAs(t *testing.T, f *imagefile.File, want []byte) {
 	t.Helper()
 	require.EqualValues(t, len(want), f.Size)
@@ -72,16 +72,15 @@ func readsAs(t *testing.T, f *imagefile.File, want []byte) {
 	}
 }
 
-// TestField_qcow2reader_40_ClustersOfAnySize: one read of what unpacks a cluster
-// yields less than all of it, which clusters of 16 KiB and less could not be read
-// by.
+// One read from a decompressor may return less than a cluster; clusters of 16 KiB and
+// less could not be read because of that.
 func TestField_qcow2reader_40_ClustersOfAnySize(t *testing.T) {
 	for bits := uint32(9); bits <= 21; bits++ {
 		for name, m := range map[string]maker{
 			"version 2": {version: 2, bits: bits}, "zlib": {version: 3, bits: bits}, "zstd": {version: 3, bits: bits, zstd: true},
 			"parts, zlib": {version: 3, bits: bits, extended: true}, "parts, zstd": {version: 3, bits: bits, extended: true, zstd: true},
 		} {
-			if m.extended && bits < 14 { // a 32nd would be less than a sector
+			if m.extended && bits < 14 { // a subcluster would be less than a sector
 				continue
 			}
 			t.Run(fmt.Sprintf("%d bytes, %s", 1<<bits, name), func(t *testing.T) {
@@ -95,8 +94,8 @@ func TestField_qcow2reader_40_ClustersOfAnySize(t *testing.T) {
 	}
 }
 
-// TestField_qcow2reader_32_LargeClustersTakeLinearTime: what takes the time is to
-// decompress, and each cluster is decompressed once, in however many parts it is read.
+// Decompression takes the time: each cluster is decompressed once, however many reads it
+// takes.
 func TestField_qcow2reader_32_LargeClustersTakeLinearTime(t *testing.T) {
 	p := make([]byte, 2<<21)
 	_, _ = rand.NewChaCha8([32]byte{3}).Read(p[:3<<20])
@@ -110,7 +109,7 @@ func TestField_qcow2reader_32_LargeClustersTakeLinearTime(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(p[at:at+len(part)], part))
 	}
-	require.LessOrEqual(t, *unpacked, 2) // the first one was perhaps when it was opened
+	require.LessOrEqual(t, *unpacked, 2) // the first one perhaps by Open
 }
 
 // sparse is an image of 415 GiB with one cluster in it, in a file of 256 KiB.
@@ -129,8 +128,7 @@ func sparse(t *testing.T) (image, data []byte, at uint64) {
 	return image, data, table<<29 + 5<<16
 }
 
-// TestField_qcow2reader_38_HolesAreSkipped: what is not in the image is told by few
-// answers, none of which reads it.
+// A few extents cover what is not in the image, and none of it is read.
 func TestField_qcow2reader_38_HolesAreSkipped(t *testing.T) {
 	image, data, begins := sparse(t)
 	f, err := open(write(t, image))
@@ -193,8 +191,8 @@ func TestHolesOfRawFileAreSkipped(t *testing.T) {
 	require.Error(t, f.Unchanged())
 }
 
-// TestField_ocaml_qcow_7_TruncatedFilesAreRefused: at each length a file is read as the
-// whole one is, or refused with how much is missing.
+// At each length the file either reads as the whole one, or is refused with the number of
+// missing bytes.
 func TestField_ocaml_qcow_7_TruncatedFilesAreRefused(t *testing.T) {
 	for name, m := range map[string]maker{
 		"zlib": {version: 3, bits: 12}, "zstd": {version: 3, bits: 12, zstd: true}, "parts": {version: 3, bits: 14, extended: true}, "version 2": {version: 2, bits: 9},
@@ -206,17 +204,17 @@ func TestField_ocaml_qcow_7_TruncatedFilesAreRefused(t *testing.T) {
 			_, _ = rand.NewChaCha8([32]byte{8}).Read(last[:len(last)/2])
 			image := m.image(t, p, func(i int) kind { return kinds[i] })
 			path := write(t, image)
-			for length := len(image); length >= 4; length -= min(1+length/97, 1+(len(image)-length)/3) { // most of them near the end
+			for length := len(image); length >= 4; length -= min(1+length/97, 1+(len(image)-length)/3) { // mostly near the end
 				require.NoError(t, os.Truncate(path, int64(length)))
 				f, err := open(path)
-				if err == nil { // the last bytes of a compressed cluster say that it ends
+				if err == nil { // the last bytes of a compressed cluster are only its end mark
 					require.Less(t, len(image)-length, 8)
 					readsAs(t, f, p)
 					require.NoError(t, f.Close())
 					continue
 				}
 				require.NotEqual(t, len(image), length)
-				require.ErrorContains(t, err, "cut short")
+				require.ErrorContains(t, err, "truncated")
 				if length > len(image)-len(image)/4 { // no table is missing
 					require.Regexp(t, fmt.Sprintf("the file ends after %d bytes, (at least )?%d are missing", length, (len(image)+511)/512*512-length), err)
 				}
@@ -225,8 +223,7 @@ func TestField_ocaml_qcow_7_TruncatedFilesAreRefused(t *testing.T) {
 	}
 }
 
-// TestEndOfLastClusterMayBeMissing: behind the end of the disk nobody reads, so
-// programs do not write it.
+// Nobody reads beyond the end of the disk, so programs do not write it.
 func TestEndOfLastClusterMayBeMissing(t *testing.T) {
 	p := make([]byte, 3*cluster+512)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(p)
@@ -236,7 +233,7 @@ func TestEndOfLastClusterMayBeMissing(t *testing.T) {
 	defer f.Close()
 	readsAs(t, f, p)
 	_, err = open(write(t, image[:len(image)-1]))
-	require.ErrorContains(t, err, fmt.Sprintf("is a qcow2 image that is cut short: the file ends after %d bytes, at least 1 are missing", len(image)-1))
+	require.ErrorContains(t, err, fmt.Sprintf("is a truncated qcow2 image: the file ends after %d bytes, at least 1 are missing", len(image)-1))
 }
 
 func TestErrorTellsMissingBytesExactly(t *testing.T) {
@@ -254,13 +251,13 @@ func TestDamagedImageIsRefused(t *testing.T) {
 		damage  func(image []byte)
 		says    string
 	}{
-		"a cluster that is not aligned":  {3, func(p []byte) { be.PutUint64(p[second:], 3*cluster+512) }, "a cluster at 197120, which is no multiple of 65536"},
-		"a table that is not aligned":    {3, func(p []byte) { be.PutUint64(p[cluster:], 2*cluster+512) }, "a table at 131584, which is no multiple of 65536"},
+		"a cluster that is not aligned":  {3, func(p []byte) { be.PutUint64(p[second:], 3*cluster+512) }, "a cluster at 197120, which is not a multiple of 65536"},
+		"a table that is not aligned":    {3, func(p []byte) { be.PutUint64(p[cluster:], 2*cluster+512) }, "a table at 131584, which is not a multiple of 65536"},
 		"a zero cluster in version 2":    {2, func(p []byte) { be.PutUint64(p[second:], 1) }, "which version 2 does not have"},
 		"a packed cluster at 0":          {3, func(p []byte) { be.PutUint64(p[second:], 1<<62) }, "a compressed cluster at the beginning of the file"},
-		"too short a table":              {3, func(p []byte) { be.PutUint64(p[24:], 1<<40) }, "a first table of 1 entries, for 2048"},
-		"a table far away":               {3, func(p []byte) { be.PutUint64(p[cluster:], 1<<50) }, "cut short"},
-		"extended tables, too small for": {3, func(p []byte) { p[79] = 1 << 4; be.PutUint32(p[20:], 13) }, "extended tables, and clusters of 2^13 bytes"},
+		"too short a table":              {3, func(p []byte) { be.PutUint64(p[24:], 1<<40) }, "a first-level table of 1 entries, expected 2048"},
+		"a table far away":               {3, func(p []byte) { be.PutUint64(p[cluster:], 1<<50) }, "truncated"},
+		"extended tables, too small for": {3, func(p []byte) { p[79] = 1 << 4; be.PutUint32(p[20:], 13) }, "extended tables with a cluster size of 2^13 bytes"},
 		"unknown features":               {3, func(p []byte) { p[78] = 1 }, "unknown features (0x100)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -279,7 +276,7 @@ func TestDamagedImageIsRefused(t *testing.T) {
 	broken := qcow2(t, 3)
 	copy(broken[4*cluster:], bytes.Repeat([]byte{0xff}, 100))
 	_, err = open(write(t, broken))
-	require.ErrorContains(t, err, "decompress the cluster at 262144 of the file")
+	require.ErrorContains(t, err, "decompress the cluster at offset 262144 of the file")
 }
 
 func TestInterruptedOpenEnds(t *testing.T) {

@@ -10,11 +10,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// decompressor fills all of out from packed, behind which there may be other bytes.
+// decompressor fills out from packed, which may have other bytes at its end.
 type decompressor func(out, packed []byte) error
 
-// decompressors are by the compression type of the header. Type 0 is called zlib
-// and has no zlib header.
+// decompressors by the compression type in the header. Type 0 is called zlib but has no
+// zlib header.
 var decompressors = map[byte]func() decompressor{
 	0: func() decompressor {
 		r := flate.NewReader(nil)
@@ -43,8 +43,8 @@ var decompressors = map[byte]func() decompressor{
 	},
 }
 
-// unpack makes the compressed cluster the one that was used last. Reads may be
-// shorter than a cluster, and each is decompressed once all the same.
+// unpack decompresses a cluster unless it is the last one in use, so that several short
+// reads decompress it once.
 func (q *qcow2) unpack(s stretch) error {
 	if q.unpackedAt == s.at {
 		return nil
@@ -57,11 +57,11 @@ func (q *qcow2) unpack(s stretch) error {
 		q.packed = make([]byte, s.packed)
 	}
 	n, err := q.file.ReadAt(q.packed[:s.packed], int64(s.at))
-	if err != nil && !errors.Is(err, io.EOF) { // the last sector may not be filled up
+	if err != nil && !errors.Is(err, io.EOF) { // the last sector may be incomplete
 		return err
 	}
 	if err := q.decompress(q.unpacked, q.packed[:n]); err != nil {
-		return fmt.Errorf("decompress the cluster at %d of the file: %w", s.at, err)
+		return fmt.Errorf("decompress the cluster at offset %d of the file: %w", s.at, err)
 	}
 	q.unpackedAt = s.at
 	return nil

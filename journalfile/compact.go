@@ -10,14 +10,14 @@ import (
 	"slices"
 )
 
-// compact writes the file anew, with what is worth keeping: a file beside it is
-// filled, then takes its name, so that a crash leaves the one or the other.
+// compact rewrites the file with what is worth keeping. It fills a new file beside it and
+// renames that, so that a crash leaves either the old or the new one.
 func (f *File) compact() error {
 	f.forgetOldRuns()
 	f.forgetOldSealings()
 	fresh, err := os.CreateTemp(filepath.Dir(f.config.Path), filepath.Base(f.config.Path)+".new-*")
 	if err != nil {
-		return fmt.Errorf("write it anew: %w", err)
+		return fmt.Errorf("rewrite: %w", err)
 	}
 	size, err := f.fill(fresh)
 	if err == nil {
@@ -27,14 +27,14 @@ func (f *File) compact() error {
 		err = os.Rename(fresh.Name(), f.config.Path)
 	}
 	if err != nil {
-		return fmt.Errorf("write it anew: %w", errors.Join(err, fresh.Close(), os.Remove(fresh.Name())))
+		return fmt.Errorf("rewrite: %w", errors.Join(err, fresh.Close(), os.Remove(fresh.Name())))
 	}
 	old := f.file
 	f.file, f.size, f.live, f.broken = fresh, size, size, false
 	return errors.Join(old.Close(), syncDir(filepath.Dir(f.config.Path)))
 }
 
-// fill writes sealings first: a run's end is later than what it sealed.
+// fill writes the sealings first: a run seals before it ends.
 func (f *File) fill(fresh *os.File) (size int64, err error) {
 	out := bufio.NewWriter(fresh)
 	add := func(l line) error {
@@ -66,7 +66,7 @@ func (f *File) fill(fresh *os.File) (size int64, err error) {
 	return size, fresh.Sync()
 }
 
-// forgetOldSealings keeps as many as there may be, the newest.
+// forgetOldSealings keeps the sealings of the newest Config.Sealings snapshots.
 func (f *File) forgetOldSealings() {
 	if len(f.sealing) <= f.config.Sealings {
 		return
@@ -77,7 +77,7 @@ func (f *File) forgetOldSealings() {
 	}
 }
 
-// snapshots are those with a sealing, the one that was sealed first first.
+// snapshots are those with a sealing, the oldest sealing first.
 func (f *File) snapshots() []snapshot {
 	all := make([]snapshot, 0, len(f.sealing))
 	for of := range f.sealing {

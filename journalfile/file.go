@@ -15,7 +15,7 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// The bounds of a journal that says nothing of its own.
+// The default bounds of a journal.
 const (
 	DefaultBytes    = 16 << 20
 	DefaultRuns     = 1000
@@ -25,30 +25,30 @@ const (
 // Config says where a journal is and how large it may become.
 type Config struct {
 	Path     string
-	Bytes    int64       // below that it is never written anew; 0: DefaultBytes
-	Runs     int         // how many runs, the newest ones, are kept when it is; 0: DefaultRuns
-	Sealings int         // and how many sealings, the newest ones; 0: DefaultSealings
-	Logger   *zap.Logger // told of lines that are not whole; nil: nobody
+	Bytes    int64       // a smaller file is never rewritten; 0: DefaultBytes
+	Runs     int         // number of runs, the newest, that a rewrite keeps; 0: DefaultRuns
+	Sealings int         // number of snapshots, the newest, whose sealings a rewrite keeps; 0: DefaultSealings
+	Logger   *zap.Logger // for unreadable lines; nil: none
 }
 
-// File is a journal in a file, open for one process.
+// File is an open journal. One process has it open at a time.
 type File struct {
 	config Config
 
 	mu      sync.Mutex
 	file    *os.File
 	size    int64
-	live    int64 // size after it was last written anew
+	live    int64 // size after the last rewrite
 	broken  bool  // the last write may have ended in the middle of a line
 	sealing map[snapshot]noted
 	noted   uint64 // sealings so far
-	runs    []run  // the oldest first
+	runs    []run  // oldest first
 }
 
-// run is a rebuild: how it began and how it ended, as far as the file has it.
+// run is a rebuild: its beginning and its end; nil: the file does not have it.
 type run struct{ began, ended *line }
 
-// lines are what the file has of it.
+// lines are its lines in the file.
 func (r run) lines() (lines []line) {
 	for _, l := range []*line{r.began, r.ended} {
 		if l != nil {
@@ -58,23 +58,21 @@ func (r run) lines() (lines []line) {
 	return lines
 }
 
-// noted are the sealings of one copy, one for each source that it is known to be
-// the copy of, and the how many-th the newest was.
+// noted are the sealings of one copy, one per source, and the number of the newest.
 type noted struct {
 	of []sealed
 	n  uint64
 }
 
-// snapshot is whose newest sealing is kept.
+// snapshot is a key of sealings: the newest one of each is kept.
 type snapshot struct{ store, replica, name string }
 
 var _ rebuild.Journal = (*File)(nil)
 
-// Open opens the journal, and makes an empty one where there is none. While it
-// is open no other process can open it: its error is rebuild.ErrBusy then. A file
-// that is not a journal is left as it is; the error is rebuild.ErrInvalid. No other
-// process has the journal open, so a run that began and did not end was killed: Open
-// adds that as its end.
+// Open opens a journal, and creates it if the file does not exist. The error is
+// rebuild.ErrBusy while another process has the journal open, and rebuild.ErrInvalid if
+// the file is not a journal; such a file is not changed. Runs without an end were killed
+// with their process: Open adds an end that says so.
 func Open(config Config) (*File, error) {
 	if config.Bytes == 0 {
 		config.Bytes = DefaultBytes
@@ -98,7 +96,7 @@ func Open(config Config) (*File, error) {
 func (f *File) open() error {
 	info, err := os.Stat(f.config.Path)
 	if err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("expected a file: %w", rebuild.ErrInvalid)
+		return fmt.Errorf("expected a regular file: %w", rebuild.ErrInvalid)
 	}
 	f.file, err = os.OpenFile(f.config.Path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -120,8 +118,8 @@ func (f *File) open() error {
 	return err
 }
 
-// requireCurrent: a file that another process has just written anew is not the
-// one that was opened a moment before, though that one's lock is free now.
+// requireCurrent returns an error if another process has replaced the file, by a
+// rewrite, since it was opened: the lock of the old file is free then.
 func (f *File) requireCurrent() error {
 	named, err := os.Stat(f.config.Path)
 	if err != nil {
@@ -136,21 +134,21 @@ func (f *File) requireCurrent() error {
 
 var errOpenElsewhere = fmt.Errorf("another process has it open: %w", rebuild.ErrBusy)
 
-// load reads what is there. A last line without an end was torn by a crash.
+// load reads the file. A crash may have torn the last line.
 func (f *File) load() error {
 	found, err := each(f.file, f.note)
 	if err != nil {
 		return err
 	}
 	if found.spoiled > 0 {
-		f.config.Logger.Warn("lines of the journal are not whole, and passed over", zap.String("journal", f.config.Path), zap.Int("lines", found.spoiled))
+		f.config.Logger.Warn("skipped unreadable lines of the journal", zap.String("journal", f.config.Path), zap.Int("lines", found.spoiled))
 	}
 	f.size, f.live, f.broken = found.size, 0, found.torn
 	return nil
 }
 
-// endKilled adds the end of runs that have none: whoever had the journal open
-// before is gone.
+// endKilled adds the end of runs that have none: the process that had the journal open
+// is gone.
 func (f *File) endKilled() error {
 	for i := range f.runs {
 		if f.runs[i].ended != nil {
@@ -170,7 +168,7 @@ func (f *File) endKilled() error {
 	return nil
 }
 
-// note remembers what Sealings and a file that is written anew need.
+// note keeps what Sealings and a rewrite need.
 func (f *File) note(l line) {
 	if l.Sealed != nil {
 		f.noted++
@@ -194,8 +192,7 @@ func (f *File) note(l line) {
 	}
 }
 
-// forgetOldRuns keeps as many as there may be, the newest, and those that have
-// not ended.
+// forgetOldRuns keeps the newest Config.Runs runs, and those without an end.
 func (f *File) forgetOldRuns() {
 	old := len(f.runs) - f.config.Runs
 	if old <= 0 {
@@ -210,8 +207,8 @@ func (f *File) forgetOldRuns() {
 	f.runs = kept
 }
 
-// others are those that stay beside a new one: of the same copy, from other
-// sources.
+// others are the sealings of the same copy from other sources: a new one does not
+// replace them.
 func (n noted) others(fresh sealed) []sealed {
 	return slices.DeleteFunc(slices.Clone(n.of), func(s sealed) bool { return s.Copy != fresh.Copy || s.Source == fresh.Source })
 }
@@ -219,7 +216,7 @@ func (n noted) others(fresh sealed) []sealed {
 // Append implements rebuild.Journal.
 func (f *File) Append(_ context.Context, e rebuild.Entry) error {
 	if e.Store == "" || e.Run.Replica == "" {
-		return f.failed(fmt.Errorf("an entry of no replica: %w", rebuild.ErrInvalid))
+		return f.failed(fmt.Errorf("entry without store or replica: %w", rebuild.ErrInvalid))
 	}
 	l := newLine(e)
 	text, err := l.encode()
@@ -234,9 +231,9 @@ func (f *File) Append(_ context.Context, e rebuild.Entry) error {
 	f.note(l)
 	if f.size > f.config.Bytes && f.size > 2*f.live {
 		if err := f.compact(); err != nil {
-			// The entry is there. Another try comes when the file has doubled.
+			// The entry is written. The next attempt follows when the file has doubled.
 			f.live = f.size
-			f.config.Logger.Warn("the journal grows", zap.Error(f.failed(err)))
+			f.config.Logger.Warn("the journal cannot be rewritten, and grows", zap.Error(f.failed(err)))
 		}
 	}
 	return nil
@@ -287,7 +284,7 @@ func (f *File) Sealings(_ context.Context, store, replica string) ([]rebuild.Sea
 	return found, nil
 }
 
-// Close gives the file free.
+// Close closes the file, so that another process can open the journal.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -99,8 +99,8 @@ func TestNewestSealingsSurviveRestart(t *testing.T) {
 	require.Equal(t, want, sealings(t, open(t, journalfile.Config{Path: file})))
 }
 
-// One copy may be known to be that of several sources; of the copy before it
-// nothing is known any more. A file that is written anew has all of them.
+// A copy may have a sealing per source; those of the previous copy are dropped. A rewrite
+// keeps them.
 func TestCopyIsKnownByEachSource(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file, Bytes: 1})
@@ -133,7 +133,7 @@ func TestTornLineIsSkipped(t *testing.T) {
 		f, err := journalfile.Open(journalfile.Config{Path: file})
 		require.NoError(t, err)
 		require.Equal(t, []rebuild.Sealing{sealing(1)}, sealings(t, f), "cut after %d bytes", torn)
-		// What comes next stands on a line of its own.
+		// The next entry is on a line of its own.
 		appendAll(t, f, sealed(3, "s3"))
 		require.NoError(t, f.Close())
 		f, err = journalfile.Open(journalfile.Config{Path: file})
@@ -143,8 +143,7 @@ func TestTornLineIsSkipped(t *testing.T) {
 	}
 }
 
-// A sealing is believed to prove that two snapshots are equal: a byte that is
-// another one may not change whose.
+// A sealing proves that two snapshots are equal: a flipped byte must not change which.
 func TestDamagedLineProvesNothing(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})

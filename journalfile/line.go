@@ -11,8 +11,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// line is an entry as it stands in the file. Its names are the format: what is
-// added to it later is optional.
+// line is an entry in the file. Its JSON names are the file format: fields that are added
+// later are optional.
 type line struct {
 	At      time.Time `json:"at"`
 	Run     string    `json:"run"`
@@ -137,7 +137,7 @@ func (s *sealed) sealing() rebuild.Sealing {
 // sumLength is a CRC-32 in hex and a space.
 const sumLength = 9
 
-// encode is the line with its checksum and its end.
+// encode returns the line with its checksum and a newline.
 func (l line) encode() ([]byte, error) {
 	text, err := json.Marshal(l)
 	if err != nil {
@@ -146,7 +146,7 @@ func (l line) encode() ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(text), text), nil
 }
 
-// beginsLine reports whether the text begins as every line does, whole or not.
+// beginsLine reports whether the text begins as every line does, intact or not.
 func beginsLine(text []byte) bool {
 	const body = `{"at":"`
 	if len(text) < sumLength+len(body) {
@@ -156,7 +156,7 @@ func beginsLine(text []byte) bool {
 	return err == nil && string(text[sumLength-1:][:1+len(body)]) == " "+body
 }
 
-// decodeLine reads a line without its end; ok is false where it is not whole.
+// decodeLine decodes a line without its newline; ok is false if it is damaged.
 func decodeLine(text []byte) (l line, ok bool) {
 	if len(text) < sumLength {
 		return line{}, false

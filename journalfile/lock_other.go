@@ -4,9 +4,9 @@ package journalfile
 
 import "os"
 
-// lock: SPDK runs on unix systems; elsewhere the caller sees to it that one
-// process has the file.
+// lock does nothing: on systems other than unix, where SPDK does not run, the caller
+// makes sure that one process has the file open.
 func lock(*os.File) error { return nil }
 
-// isOpen is not known there, so that no run is called dead that may be alive.
+// isOpen is unknown here, and true so that no live run counts as killed.
 func isOpen(*os.File) (bool, error) { return true, nil }

@@ -14,7 +14,7 @@ import (
 // lock tries again that often, a millisecond apart, before it gives up.
 const lockAttempts = 1000
 
-// lock keeps other processes out until the file is closed or this process dies.
+// lock locks the file against other processes until it is closed or the process ends.
 func lock(file *os.File) error {
 	for range lockAttempts {
 		err := flock(file, unix.LOCK_EX)

@@ -12,9 +12,9 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// Read reads the entries of a journal, the oldest first, while another process
-// may have it open. Lines that are not whole are passed over. A file in which no
-// line is an entry is an error, rebuild.ErrInvalid.
+// Read returns the entries of a journal, oldest first. Another process may have it open.
+// Unreadable lines are skipped. The error is rebuild.ErrInvalid if the file is not a
+// journal: none of its lines is an entry.
 func Read(path string) ([]rebuild.Entry, error) {
 	read, err := ReadAll(path)
 	return read.Entries, err
@@ -22,13 +22,13 @@ func Read(path string) ([]rebuild.Entry, error) {
 
 // Contents is what ReadAll finds in a journal.
 type Contents struct {
-	Entries []rebuild.Entry
-	Spoiled int           // lines that are not whole, and were passed over
-	Running []rebuild.Run // began and did not end, in the process that has the journal open
-	Killed  []rebuild.Run // began and did not end, and no process has the journal open
+	Entries    []rebuild.Entry
+	Unreadable int           // number of lines that were skipped
+	Running    []rebuild.Run // without an end; the process that has the journal open runs them
+	Killed     []rebuild.Run // without an end, and no process has the journal open
 }
 
-// ReadAll is Read, and says what became of runs that have no end.
+// ReadAll is Read that also tells whether runs without an end are running or were killed.
 func ReadAll(path string) (Contents, error) {
 	read, err := readAll(path)
 	if err != nil {
@@ -51,8 +51,8 @@ func readAll(path string) (Contents, error) {
 	if err != nil {
 		return Contents{}, err
 	}
-	// Meanwhile a run may have ended, another one begun, and the file may have been
-	// written anew.
+	// Since the first read runs may have ended or begun, and the file may have been
+	// rewritten.
 	again, read, err := readOnce(path)
 	if err != nil {
 		return Contents{}, err
@@ -69,7 +69,7 @@ func readAll(path string) (Contents, error) {
 	return read, nil
 }
 
-// isSame is false also where it cannot be told.
+// isSame is false also if it is unknown.
 func isSame(a, b *os.File) bool {
 	one, err := a.Stat()
 	if err != nil {
@@ -91,11 +91,11 @@ func readOnce(path string) (file *os.File, read Contents, err error) {
 		_ = file.Close()
 		return nil, read, err
 	}
-	read.Spoiled = f.spoiled
+	read.Unreadable = f.spoiled
 	return file, read, nil
 }
 
-// unended are the runs that began and did not end.
+// unended are the runs without an end.
 func unended(entries []rebuild.Entry) map[rebuild.Run]bool {
 	runs := make(map[rebuild.Run]bool)
 	for _, e := range entries {
@@ -109,23 +109,23 @@ func unended(entries []rebuild.Entry) map[rebuild.Run]bool {
 	return runs
 }
 
-// found is what there is in a file.
+// found describes a file that was read.
 type found struct {
 	size    int64
-	spoiled int  // lines that are not whole, without one that was torn
-	torn    bool // the last line has no end
+	spoiled int  // unreadable lines, without a torn last one
+	torn    bool // the last line has no newline
 }
 
-// probed is how much of a file is looked at before it is taken for something
-// else than a journal: what is named by mistake may be large.
+// probed is the number of bytes that are checked for entries: a file that was named by
+// mistake may be large.
 const probed = 1 << 20
 
-var errNoJournal = fmt.Errorf("it is not a journal of rebuilds (no line of it is an entry): expected one, or a new file: %w", rebuild.ErrInvalid)
+var errNoJournal = fmt.Errorf("not a journal of rebuilds (none of its lines is an entry); expected a journal or a new file: %w", rebuild.ErrInvalid)
 
-// each reads lines from the beginning. A file that is no journal is an error.
+// each visits all intact lines. A file that is not a journal is an error.
 func each(from *os.File, visit func(line)) (f found, err error) {
 	if info, err := from.Stat(); err != nil || !info.Mode().IsRegular() {
-		return f, errors.Join(err, fmt.Errorf("expected a file: %w", rebuild.ErrInvalid))
+		return f, errors.Join(err, fmt.Errorf("expected a regular file: %w", rebuild.ErrInvalid))
 	}
 	reader := bufio.NewReaderSize(from, probed)
 	head, err := reader.Peek(probed)
@@ -156,8 +156,8 @@ func each(from *os.File, visit func(line)) (f found, err error) {
 	}
 }
 
-// isJournal reports whether a file that begins like that is a journal, or an empty
-// one. The first line may have been torn, or spoiled since.
+// isJournal reports whether a file with that beginning is a journal. An empty file is
+// one. The first line may be torn or damaged.
 func isJournal(head []byte) bool {
 	if len(head) == 0 || beginsLine(head) {
 		return true

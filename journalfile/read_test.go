@@ -14,8 +14,7 @@ import (
 	"github.com/rootgraft/rebuild/journalfile"
 )
 
-// longhorn/longhorn#4846, #413: a path that is given by mistake leads to a file
-// of somebody else.
+// longhorn/longhorn#4846, #413: a wrong path may be somebody else's file.
 func TestField_4846_OtherFileIsLeftAsItIs(t *testing.T) {
 	for name, text := range map[string]string{
 		"notes":             "buy milk\n",
@@ -53,8 +52,7 @@ func TestField_4846_OtherFileIsLeftAsItIs(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// A journal whose lines a disk has spoiled takes new ones; what is left of it is
-// still told from other files.
+// A journal with damaged lines takes new entries and is still recognized.
 func TestDamagedJournalStillOpens(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
@@ -78,7 +76,7 @@ func TestDamagedJournalStillOpens(t *testing.T) {
 		read, err := journalfile.ReadAll(file)
 		require.NoError(t, err)
 		require.Equal(t, []rebuild.Entry{ended(3)}, read.Entries)
-		require.Equal(t, 1, read.Spoiled)
+		require.Equal(t, 1, read.Unreadable)
 	}
 	empty := path(t)
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
@@ -87,7 +85,7 @@ func TestDamagedJournalStillOpens(t *testing.T) {
 	require.Equal(t, journalfile.Contents{}, read)
 }
 
-// A process that is killed cannot add the end. Whether it lives, its lock tells.
+// A killed process cannot add the end. Its lock shows whether it is alive.
 func TestRunWithoutEndIsRunningOrKilled(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})
@@ -126,8 +124,7 @@ func TestRunWithoutEndIsRunningOrKilled(t *testing.T) {
 	require.Empty(t, append(read.Running, read.Killed...))
 }
 
-// A file that is written anew has the beginnings, too, and is still the one that
-// its process has open.
+// The rewritten file is still locked by its process.
 func TestRewriteKeepsBeginningOfLiveRuns(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file, Bytes: 1, Runs: 5})
@@ -143,7 +140,7 @@ func TestRewriteKeepsBeginningOfLiveRuns(t *testing.T) {
 	require.Less(t, len(read.Entries), 50)
 }
 
-// Whoever reads asks whether the journal is open, and keeps nobody from opening it.
+// A reader checks whether the journal is open, which must not block an Open.
 func TestReadersDoNotBlockOpen(t *testing.T) {
 	file := path(t)
 	f := open(t, journalfile.Config{Path: file})

@@ -67,7 +67,7 @@ while a rebuild writes it.`,
 		Args:    exactArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			read, err := journalfile.ReadAll(args[0])
-			result := historyResult{verdictOf(err), pastOf(read, replica), read.Spoiled}
+			result := historyResult{verdictOf(err), pastOf(read, replica), read.Unreadable}
 			return s.conclude(output, err, result, result.text(err))
 		},
 	}

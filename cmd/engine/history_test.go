@@ -78,7 +78,7 @@ func TestCommandsRefuseFileThatIsNoJournal(t *testing.T) {
 		{"plan", "--source", healthyAt, "--destination", hurtAt, "--journal", notes},
 		{"rebuild", "--source", healthyAt, "--destination", hurtAt, "--journal", notes},
 	} {
-		requireOneLine(t, w.engine(args...), exitFailed, notes+": it is not a journal of rebuilds")
+		requireOneLine(t, w.engine(args...), exitFailed, notes+": not a journal of rebuilds")
 	}
 	told := w.engine("history", notes, "--output", "json")
 	require.Equal(t, exitFailed, told.status)

@@ -107,7 +107,7 @@ const importHelp = `import makes a backing image from a disk image file, raw or 
 all zero take no space, and holes of the file are not read. An import that fails or
 is interrupted leaves nothing behind.
 
-A file of another format, or one that is cut short, is refused; a file that does not
+A file of another format or a truncated one is refused; a file that does not
 look like a disk is imported with a warning. --format raw takes any file as it is.
 
 --sha512 is the checksum of the file, as sha512sum prints it. The host records the

@@ -163,7 +163,7 @@ func TestField_ocaml_qcow_7_TruncatedFileLeavesNothing(t *testing.T) {
 		require.Equal(t, exitFailed, told.status)
 		asJSON(t, told, &got)
 		require.Equal(t, "refused", string(got.Outcome))
-		require.Contains(t, got.Error, "is cut short")
+		require.Contains(t, got.Error, "is a truncated qcow2 image")
 		require.Equal(t, before, w.stores())
 	}
 }
@@ -261,7 +261,7 @@ func TestBadImageInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"an empty file", bring(fileOf(t, "empty", nil), "--name", "a"), exitFailed, "is empty"},
 		{"another format", bring(fileOf(t, "x.vmdk", []byte("KDMV")), "--name", "a"), exitFailed, "is a VMDK image"},
 		{"a backing file", bring(fileOf(t, "x.qcow2", backed), "--name", "a"), exitFailed, "with a backing file"},
-		{"half a qcow2 image", bring(fileOf(t, "x.qcow2", qcow2Of(diskOf())[:4*64<<10]), "--name", "a"), exitFailed, "is cut short: the file ends after 262144 bytes, at least 131584 are missing"},
+		{"half a qcow2 image", bring(fileOf(t, "x.qcow2", qcow2Of(diskOf())[:4*64<<10]), "--name", "a"), exitFailed, "is a truncated qcow2 image: the file ends after 262144 bytes, at least 131584 are missing"},
 		{"an archive", bring(fileOf(t, "x.7z", []byte("7z\xbc\xaf\x27\x1c")), "--name", "a"), exitFailed, "is a 7z archive: unpack it first; expected a disk image, raw or qcow2; --format raw takes the file as it is"},
 		{"a raw image that should be qcow2", bring(disk, "--name", "a", "--format", "qcow2"), exitFailed, "is not a qcow2 image"},
 		{"no such checksum", bring(disk, "--name", "a", "--checksum", "file"), exitUsage, "expected content or none"},

@@ -226,7 +226,7 @@ func TestAnImageFromAQcow2FileIsItsDisk(t *testing.T) {
 		p       []byte
 		problem string
 	}{
-		"cut":  {image[:len(image)-100], `"cut" is a qcow2 image that is cut short: the file ends after 8388508 bytes, 100 are missing`},
+		"cut":  {image[:len(image)-100], `"cut" is a truncated qcow2 image: the file ends after 8388508 bytes, 100 are missing`},
 		"huge": {qcow2Of(content, 5<<30), `expected an image of at most 4GiB, but "huge" has 5GiB`},
 		"vmdk": {[]byte("KDMV"), `"vmdk" is a VMDK image; expected a disk image, raw or qcow2`},
 	} {
