@@ -39,7 +39,7 @@
 //	fabric := memhost.NewFabric() // or hosts of spdkhost.Open, or of an adapter of your own
 //	source, destination := fabric.NewHost(memhost.Config{Name: "disk-1"}), fabric.NewHost(memhost.Config{Name: "disk-2"})
 //	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-//	defer cancel() // at any time: what is finished stays, nothing is left half-done
+//	defer cancel() // at any time: finished snapshots stay, nothing is left in flight
 //	request := rebuild.Request{
 //		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 //		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},

@@ -23,7 +23,7 @@ var (
 	notInAnchor = regexp.MustCompile(`[^a-z0-9 _-]`)
 )
 
-// files are those of the repository with that end of their name, by path.
+// files returns the text of the repository's files with that suffix, by path.
 func files(t *testing.T, end string) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
@@ -44,8 +44,8 @@ func files(t *testing.T, end string) map[string]string {
 	return found
 }
 
-// A document that names a test promises that there is one. `TestField_10909_*` is any
-// test that begins so, and what stands after -run is a regular expression.
+// `TestField_10909_*` in a document is any test with that prefix, and the argument of -run
+// is a regular expression.
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	var tests []string
 	for _, text := range files(t, "_test.go") {
@@ -85,7 +85,7 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	require.Greater(t, named, 40)
 }
 
-// What a document links to, and the files that it names, are there.
+// Files are named by links and in backticks.
 func TestDocumentsNameFilesThatExist(t *testing.T) {
 	documents, sources := files(t, ".md"), make(map[string]bool)
 	for file := range files(t, ".go") {
@@ -116,7 +116,7 @@ func TestDocumentsNameFilesThatExist(t *testing.T) {
 	}
 }
 
-// fileOrDir is the path of a file, for a directory that of one that is always there.
+// fileOrDir is the path of a file, or of the file that stands for a directory.
 func fileOrDir(t *testing.T, at string) string {
 	t.Helper()
 	if info, err := os.Stat(at); err == nil && info.IsDir() {
@@ -125,7 +125,7 @@ func fileOrDir(t *testing.T, at string) string {
 	return at
 }
 
-// anchors are what headings can be linked by.
+// anchors are the anchors of the headings.
 func anchors(text string) (all []string) {
 	for _, heading := range aHeading.FindAllStringSubmatch(text, -1) {
 		anchor := notInAnchor.ReplaceAllString(strings.ToLower(heading[1]), "")

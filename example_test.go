@@ -12,14 +12,14 @@ import (
 
 const cluster = 4096
 
-// The lines are those of the package comment, and two more: the source gets a
-// replica, and nobody observes, which would say too much here.
+// These are the lines of the package comment and two more: one makes a replica on the
+// source, one removes the observer, whose output would be long.
 func Example() {
 	fabric := memhost.NewFabric() // or hosts of spdkhost.Open, or of an adapter of your own
 	source, destination := fabric.NewHost(memhost.Config{Name: "disk-1"}), fabric.NewHost(memhost.Config{Name: "disk-2"})
 	grow(source)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel() // at any time: what is finished stays, nothing is left half-done
+	defer cancel() // at any time: finished snapshots stay, nothing is left in flight
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
@@ -37,14 +37,14 @@ func Example() {
 	// complete 5242880 <nil>
 }
 
-// A plan is data; a rebuild tells each step that it has done.
+// A plan is data; the observer is told each operation of the rebuild.
 func ExampleEngine_Rebuild() {
 	ctx := context.Background()
 	request := lostReplica()
 	request.Parallel = 1 // so that the output is the same each time
 	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
 		if e.Kind == rebuild.EventEnded && e.Verb == rebuild.VerbSeal {
-			fmt.Printf("sealed %q, %d of %d bytes are copied\n", e.Snapshot, e.BytesDone, e.BytesTotal)
+			fmt.Printf("sealed %q, %d of %d bytes copied\n", e.Snapshot, e.BytesDone, e.BytesTotal)
 		}
 	})
 	engine := rebuild.New()
@@ -61,22 +61,22 @@ func ExampleEngine_Rebuild() {
 	report, err := engine.Rebuild(ctx, request)
 	fmt.Println(report.Outcome, len(report.Violations), err)
 	for _, s := range report.Destination.Snapshots {
-		fmt.Printf("%s hangs on %s\n", s.Name, report.Destination.ParentOf(s.Lvol))
+		fmt.Printf("the parent of %s is %s\n", s.Name, report.Destination.ParentOf(s.Lvol))
 	}
 	// Output:
 	// fetch-image "" onto ""
 	// copy "monday" onto "backing-image:base"
 	// copy "tuesday" onto "monday"
 	// create-head "" onto "tuesday"
-	// sealed "", 8192 of 20480 bytes are copied
-	// sealed "monday", 16384 of 20480 bytes are copied
-	// sealed "tuesday", 20480 of 20480 bytes are copied
+	// sealed "", 8192 of 20480 bytes copied
+	// sealed "monday", 16384 of 20480 bytes copied
+	// sealed "tuesday", 20480 of 20480 bytes copied
 	// complete 0 <nil>
-	// monday hangs on backing-image:base
-	// tuesday hangs on monday
+	// the parent of monday is backing-image:base
+	// the parent of tuesday is monday
 }
 
-// A cancelled rebuild leaves nothing in flight, and the next one goes on.
+// A cancelled rebuild leaves nothing in flight, and the next one keeps what was finished.
 func ExampleEngine_Rebuild_cancelled() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -106,8 +106,7 @@ func ExampleEngine_Rebuild_cancelled() {
 	// create-head ""
 }
 
-// What cannot be done safely is refused, with the reason, and nothing was
-// changed.
+// A rebuild that is not safe is refused, with the reason; nothing was changed.
 func ExampleEngine_Rebuild_refused() {
 	request := lostReplica()
 	request.Image = rebuild.ImageNamed("debian")
@@ -160,7 +159,7 @@ func ExampleBandwidth() {
 	// complete <nil> 50
 }
 
-// lostReplica asks for a rebuild onto an empty host.
+// lostReplica is the request of a rebuild onto an empty host.
 func lostReplica() rebuild.Request {
 	fabric := memhost.NewFabric()
 	source := fabric.NewHost(memhost.Config{Name: "disk-1", ClusterSize: cluster})
@@ -173,8 +172,8 @@ func lostReplica() rebuild.Request {
 	}
 }
 
-// grow gives the host an image of two clusters and a replica of four with two
-// snapshots, by the host's own verbs.
+// grow makes an image of two clusters and a replica of four clusters with two snapshots,
+// with the host's own verbs.
 func grow(host *memhost.Host) {
 	ctx := context.Background()
 	store := must(host.List(ctx))

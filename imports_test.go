@@ -19,32 +19,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The hexagon: imports point one way, from what is close to a machine to what
-// is pure. These tests fail when one points the other way. They read sources,
-// so they hold for every build tag, and for packages that do not compile.
+// The hexagon: imports point one way, from code that touches machines to code that is
+// pure. These tests fail when an import points the other way. They read sources, so they
+// hold for every build tag and for packages that do not compile.
 
 const module = "github.com/rootgraft/rebuild"
 
-// pure is all that the domain may import: nothing here does I/O, waits, draws
-// at random or keeps state. (What time and fmt have of that is impure.)
+// pure lists the packages that the domain may import: none of them does I/O, waits, is
+// random or keeps state, except for what impure lists.
 var pure = []string{
 	"bytes", "cmp", "container/heap", "crypto/sha256", "encoding/binary", "encoding/hex", "errors", "fmt",
 	"hash", "hash/crc64", "hash/fnv", "iter", "maps", "math", "math/bits", "slices", "sort", "strconv",
 	"strings", "time", "unicode", "unicode/utf8",
 }
 
-// impure is what the domain may not use of the packages that it may import.
+// impure lists what the domain may not use from these packages.
 var impure = map[string][]string{
 	"time": {"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTimer", "NewTicker", "Local", "LoadLocation"},
 	"fmt":  {"Print", "Printf", "Println", "Scan", "Scanf", "Scanln"},
 }
 
-// A layer is a directory, with all below it, and what its packages may import
-// beside the standard library. Where layers overlap, the first counts.
+// A layer is a directory with its subdirectories, and what its packages may import beside
+// the standard library. The first layer that matches a directory counts.
 type layer struct {
 	dir    string
-	ours   []string // directories of ours, each with all below it
-	others []string // modules of others; nil: any
+	ours   []string // our directories, with their subdirectories
+	others []string // other modules; nil: any
 	reason string
 }
 
@@ -53,7 +53,7 @@ var none = []string{}
 var layers = []layer{
 	{
 		dir: "internal/domain", ours: none, others: none,
-		reason: "the domain is pure: it imports nothing of ours, and of the standard library only what does no I/O",
+		reason: "the domain is pure: it imports none of our packages, and no standard package that does I/O",
 	},
 	{
 		dir: "internal/ports/porttest", ours: []string{"internal/domain", "internal/ports"},
@@ -67,7 +67,7 @@ var layers = []layer{
 	},
 	{
 		dir: "internal/ports", ours: []string{"internal/domain"}, others: none,
-		reason: "the ports speak of the domain and of nothing else",
+		reason: "the ports know the domain and nothing else",
 	},
 	{
 		dir: "internal/app/retry", ours: []string{"internal/ports"}, others: []string{"github.com/cenkalti/backoff"},
@@ -110,7 +110,7 @@ var layers = []layer{
 	{
 		dir:    "internal/adapters/spdk/simtarget",
 		ours:   []string{"internal/domain", "internal/ports", "internal/adapters/spdk", "internal/adapters/memory"},
-		reason: "the simulated target stands on the memory adapter and on no other",
+		reason: "the simulated target builds on the memory adapter and no other",
 	},
 	{
 		dir: "journalfile", ours: []string{"."}, others: []string{"go.uber.org/zap", "golang.org/x/sys"},
@@ -118,17 +118,17 @@ var layers = []layer{
 	},
 	{
 		dir: "imagefile", ours: none, others: []string{"github.com/klauspost/compress", "golang.org/x/sys"},
-		reason: "disk images are files and nothing of ours",
+		reason: "disk images need none of our packages",
 	},
 	{
 		dir:    "cmd/engine",
 		ours:   append([]string{"internal/scenario", "internal/adapters/spdk/simtarget"}, public...),
-		reason: "the command uses what embedders get, and the simulation",
+		reason: "the command uses the public API, and the simulation",
 	},
 }
 
-// confined are modules that embedders shall not inherit, and the directories
-// that may import them.
+// confined are modules that embedders must not inherit, and the directories that may
+// import them.
 var confined = map[string][]string{
 	"go.uber.org/fx":                     {"cmd", "rebuildfx"},
 	"github.com/spf13/cobra":             {"cmd"},
@@ -141,7 +141,7 @@ var confined = map[string][]string{
 	"github.com/klauspost/compress":      {"imagefile"},
 }
 
-// forTests are packages that only tests, and the command, may import.
+// forTests are packages that only tests and the command may import.
 var forTests = []string{"internal/adapters/spdk/simtarget", "internal/adapters/spdk/targettest"}
 
 func layerOf(dir string) (layer, bool) {
@@ -159,7 +159,7 @@ func layerOf(dir string) (layer, bool) {
 	return layer{}, false
 }
 
-// adapterOf is the directory of the adapter that dir is a part of.
+// adapterOf is the directory of the adapter that dir belongs to.
 func adapterOf(dir string) (string, bool) {
 	const adapters = "internal/adapters"
 	if dir == adapters || !within(dir, adapters) {
@@ -169,8 +169,8 @@ func adapterOf(dir string) (string, bool) {
 	return path.Join(adapters, name), true
 }
 
-// objection is why the package in the directory from, "." being the root, may
-// not import what is imported by that path; empty if it may.
+// objection is the reason why the package in a directory ("." is the root) may not import
+// that path, or "" if it may.
 func objection(from, imported string) string {
 	l, inLayer := layerOf(from)
 	if ours, ok := ourDir(imported); ok {
@@ -178,7 +178,7 @@ func objection(from, imported string) string {
 		case inLayer && !slices.ContainsFunc(l.ours, func(dir string) bool { return within(ours, dir) }):
 			return l.reason
 		case from == "." && within(ours, "internal/adapters"):
-			return "whoever embeds the engine chooses the adapters: the root package imports none"
+			return "embedders choose the adapters: the root package imports none"
 		case !within(from, "cmd") && isForTests(ours) && !isForTests(from):
 			return "it is for tests"
 		}
@@ -192,7 +192,7 @@ func objection(from, imported string) string {
 	}
 	for other, dirs := range confined {
 		if within(imported, other) && !slices.ContainsFunc(dirs, func(dir string) bool { return within(from, dir) }) {
-			return fmt.Sprintf("embedders shall not inherit it: only %s may", or(dirs, "nothing"))
+			return fmt.Sprintf("embedders must not inherit it: only %s may", or(dirs, "nothing"))
 		}
 	}
 	if inLayer && l.others != nil && !slices.ContainsFunc(l.others, func(m string) bool { return within(imported, m) }) {
@@ -231,7 +231,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// The tests of the command may build on targets, too, and on nothing else inside.
+// The command's tests may also import the packages for tests.
 func TestCommandTestsUsePublicAPI(t *testing.T) {
 	for _, f := range sources(t, tests) {
 		for _, i := range f.imports {
@@ -283,7 +283,7 @@ func TestDomainIsPure(t *testing.T) {
 }
 
 func impurities(fset *token.FileSet, file *ast.File) []string {
-	imported := make(map[string]string) // by the name that the file uses
+	imported := make(map[string]string) // by the name in the file
 	for _, i := range file.Imports {
 		name := path.Base(importPath(i))
 		if i.Name != nil {
@@ -316,7 +316,7 @@ func impurities(fset *token.FileSet, file *ast.File) []string {
 	return found
 }
 
-// The rules themselves: a typing error in one of them would let everything through.
+// The rules themselves: a typo in one of them would allow everything.
 func TestImportRules(t *testing.T) {
 	const allowed, refused = true, false
 	for _, c := range []struct {
@@ -438,14 +438,14 @@ func TestPurityRules(t *testing.T) {
 	}
 }
 
-// The example is a module of its own, as an embedder's would be: what it
-// inherits, every embedder inherits.
+// The example is a module of its own, like an embedder's: every embedder inherits what it
+// inherits.
 func TestEmbeddersInheritOnlyTheEngine(t *testing.T) {
 	example := filepath.Join("examples", "embed")
 	if _, err := os.Stat(filepath.Join(example, "go.mod")); errors.Is(err, fs.ErrNotExist) {
 		t.Skip("there is no module in examples/embed yet")
 	}
-	// Read, so that a cached result is forgotten when one of them changes.
+	// Read, so that the test is not cached when one of them changes.
 	entries, err := os.ReadDir(example)
 	require.NoError(t, err)
 	for _, e := range entries {
@@ -468,17 +468,17 @@ func TestEmbeddersInheritOnlyTheEngine(t *testing.T) {
 	for _, dep := range deps {
 		for other := range confined {
 			if within(dep, other) {
-				t.Errorf("whoever embeds the engine inherits %s: find out why with 'go mod why %s' in %s", dep, dep, example)
+				t.Errorf("embedders inherit %s: find out why with 'go mod why %s' in %s", dep, dep, example)
 			}
 		}
 		if within(dep, module+"/internal/adapters/spdk") {
-			t.Errorf("whoever embeds the engine inherits the SPDK adapter, %s", dep)
+			t.Errorf("embedders inherit the SPDK adapter, %s", dep)
 		}
 	}
 }
 
 type source struct {
-	dir     string // from the root of the module, with slashes
+	dir     string // relative to the module, with slashes
 	imports []imported
 	fset    *token.FileSet
 	syntax  *ast.File
@@ -522,7 +522,7 @@ func sources(t *testing.T, wanted func(file string) bool) []source {
 	return found
 }
 
-// skipDir skips what the go command takes for no part of the module.
+// skipDir skips directories that the go command does not count as part of the module.
 func skipDir(dir string) error {
 	if dir == "." {
 		return nil

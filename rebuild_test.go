@@ -18,7 +18,7 @@ var (
 	_ rebuild.Recorder = (*memhost.Host)(nil)
 )
 
-// What the package comment shows is run, as Example, and stays short.
+// Example runs the code of the package comment, which stays short.
 func TestPackageCommentShowsExample(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	require.NoError(t, err)

@@ -16,9 +16,8 @@ import (
 // public are the directories of the packages that embedders import.
 var public = []string{".", "imagefile", "journalfile", "memhost", "rebuildfx", "spdkhost", "storetest"}
 
-// go doc and pkg.go.dev show an example with the symbol that its name says, and drop
-// it without a word if the package does not declare that symbol: an alias has no
-// methods.
+// go doc and pkg.go.dev show an example with the symbol in its name, and silently drop it
+// if the package does not declare that symbol: an alias has no methods.
 func TestEveryExampleIsShown(t *testing.T) {
 	all := 0
 	for _, dir := range public {
@@ -49,7 +48,7 @@ func TestEveryExampleIsShown(t *testing.T) {
 	require.NotZero(t, all)
 }
 
-// documentation is what go doc knows of a package, and all of its examples.
+// documentation is a package as go doc sees it, and all of its examples.
 func documentation(t *testing.T, dir string) (*doc.Package, []*doc.Example) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -19,8 +19,8 @@ type reception struct {
 // Peer implements rebuild.Copier.
 func (h *host) Peer(context.Context) (rebuild.Peer, error) { return rebuild.Peer(h.uuid), nil }
 
-// Receive implements rebuild.Copier. No address is given twice: a copy that
-// comes late must not lead into another lvol.
+// Receive implements rebuild.Copier. Addresses are not reused: a late copy must not write
+// to another lvol.
 func (h *host) Receive(ctx context.Context, run rebuild.Run, uuid string, from rebuild.Peer) (address rebuild.Address, err error) {
 	err = h.do(ctx, func() error {
 		into, err := h.findWritable(uuid)
@@ -43,7 +43,7 @@ func (h *host) Withdraw(ctx context.Context, _ rebuild.Run, uuid string) error {
 	})
 }
 
-// Release implements rebuild.Copier. Only receptions outlive a call here.
+// Release implements rebuild.Copier. On this host only receptions outlive a call.
 func (h *host) Release(ctx context.Context, run rebuild.Run) error {
 	return h.do(ctx, func() error {
 		h.void(func(r *reception) bool { return r.run.SameReplica(run) })
@@ -56,8 +56,8 @@ func (h *host) void(which func(*reception) bool) {
 	maps.DeleteFunc(h.received, func(_ rebuild.Address, r *reception) bool { return r.host == h && which(r) })
 }
 
-// Copy implements rebuild.Copier. Other calls may come between two clusters, so
-// the address is looked up for each.
+// Copy implements rebuild.Copier. Other calls may run between two clusters, so it looks up
+// the address for each.
 func (h *host) Copy(ctx context.Context, _ rebuild.Run, snapshot string, to rebuild.Address, progress rebuild.Progress) error {
 	var source *lvol
 	err := h.do(ctx, func() (err error) {
@@ -69,7 +69,7 @@ func (h *host) Copy(ctx context.Context, _ rebuild.Run, snapshot string, to rebu
 	if err != nil {
 		return err
 	}
-	own := positions(source) // what a snapshot has never changes
+	own := positions(source) // a snapshot never changes
 	for i, at := range own {
 		err := h.do(ctx, func() error {
 			r, err := h.receiver(source, to)
@@ -86,7 +86,7 @@ func (h *host) Copy(ctx context.Context, _ rebuild.Run, snapshot string, to rebu
 	return nil
 }
 
-// receiver is what the address leads to.
+// receiver is the reception at an address.
 func (h *host) receiver(source *lvol, to rebuild.Address) (*reception, error) {
 	r, ok := h.received[to]
 	switch {

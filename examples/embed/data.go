@@ -10,9 +10,8 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// view is a cluster as it is read through the lvol: its own, or the nearest
-// ancestor's. nil is zeros; they are read beyond the end of a shorter
-// ancestor, whatever is above that one.
+// view is a cluster as a reader of the lvol sees it: its own, or that of the nearest
+// ancestor that has it. nil is zeros, also beyond the end of a shorter ancestor.
 func (h *host) view(l *lvol, at uint64) []byte {
 	for l != nil && at < l.Size/clusterSize {
 		if content, own := l.own[at]; own {
@@ -32,8 +31,8 @@ func (h *host) put(l *lvol, at uint64, content []byte) error {
 	return nil
 }
 
-// write is what the user of a volume does: within one cluster of a writable
-// lvol. The rest of the cluster keeps what was read there.
+// write writes within one cluster of a writable lvol, as the user of a volume does. The
+// rest of the cluster keeps its data.
 func (h *host) write(uuid string, p []byte, offset uint64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,7 +46,7 @@ func (h *host) write(uuid string, p []byte, offset uint64) error {
 	return h.put(l, offset/clusterSize, content)
 }
 
-// read fills p from one cluster of what a reader of the lvol sees.
+// read fills p from one cluster as a reader of the lvol sees it.
 func (h *host) read(uuid string, p []byte, offset uint64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

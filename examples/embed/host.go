@@ -18,12 +18,11 @@ var (
 	_ rebuild.Recorder = (*host)(nil)
 )
 
-// rack is some hosts that reach each other. One mutex for all of them keeps
-// this example simple.
+// rack connects hosts. One mutex for all of them keeps this example simple.
 type rack struct {
 	mu       sync.Mutex
 	received map[rebuild.Address]*reception
-	opened   int // receptions, ever
+	opened   int // number of receptions so far
 }
 
 func newRack() *rack { return &rack{received: make(map[rebuild.Address]*reception)} }
@@ -36,17 +35,17 @@ type host struct {
 	lvols      map[string]*lvol // by UUID
 }
 
-// lvol is what is listed of an lvol, and its own clusters by position.
+// lvol is an lvol as it is listed, and its own clusters by position.
 type lvol struct {
 	rebuild.Lvol
-	own map[uint64][]byte // a slice in it is never written to: lvols share them
+	own map[uint64][]byte // the slices are immutable: lvols share them
 }
 
 func (r *rack) newHost(name string, clusters uint64) *host {
 	return &host{rack: r, uuid: rand.Text(), name: name, clusters: clusters, lvols: make(map[string]*lvol)}
 }
 
-// do is the way of every call: one at a time, and none whose context has ended.
+// do runs a call: one at a time, and none after its context has ended.
 func (h *host) do(ctx context.Context, call func() error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,7 +98,7 @@ func (h *host) find(uuid string) (*lvol, error) {
 	return l, nil
 }
 
-// findSnapshot finds what may be a parent and may be copied.
+// findSnapshot finds an lvol that may be a parent or be copied.
 func (h *host) findSnapshot(uuid string) (*lvol, error) {
 	l, err := h.find(uuid)
 	if err == nil && !l.ReadOnly {

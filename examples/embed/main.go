@@ -1,11 +1,10 @@
-// Command embed is a program of its own, in a module of its own, that embeds
-// the engine with a store of its own. It makes a replica on one host, rebuilds
-// it on another, and says how that went.
+// Command embed is a program in a module of its own that embeds the engine, with a store
+// of its own. It makes a replica on one host, rebuilds it on another, and prints the
+// result.
 //
-// The adapter is in the other files, in the order in which an author may want
-// to write one: host.go (what a host is and tells), verbs.go (what is done to
-// its lvols), copy.go (from host to host) and data.go (their bytes).
-// store_test.go holds it to the engine's contract.
+// The other files are the adapter, in an order in which one may write it: host.go (a host
+// and its listing), verbs.go (operations on lvols), copy.go (copies between hosts) and
+// data.go (the data of lvols). store_test.go checks it against the engine's contract.
 package main
 
 import (
@@ -52,7 +51,7 @@ func run(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(out, "%s %s: %s\n", step.Action, step.Snapshot, step.Reason)
 	}
 	for _, s := range report.Destination.Snapshots {
-		fmt.Fprintf(out, "%s hangs on %s\n", s.Name, report.Destination.ParentOf(s.Lvol))
+		fmt.Fprintf(out, "the parent of %s is %s\n", s.Name, report.Destination.ParentOf(s.Lvol))
 	}
 	fmt.Fprintf(out, "%s, %d bytes copied\n", report.Outcome, report.CopiedBytes)
 	return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/rootgraft/rebuild/storetest"
 )
 
-// TestHost holds the host to the contract of the engine.
+// TestHost checks the host against the contract of the engine.
 func TestHost(t *testing.T) {
 	storetest.Run(t, storetest.Harness{
 		Parallel: true,
@@ -41,7 +41,7 @@ func TestRun(t *testing.T) {
 	if err := run(t.Context(), &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"monday hangs on backing-image:base\n", "tuesday hangs on monday\n", "complete, 12288 bytes copied\n"} {
+	for _, want := range []string{"the parent of monday is backing-image:base\n", "the parent of tuesday is monday\n", "complete, 12288 bytes copied\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

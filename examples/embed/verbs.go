@@ -34,7 +34,7 @@ func (h *host) Clone(ctx context.Context, snapshot, name string, size uint64, re
 	return uuid, err
 }
 
-// add gives the lvol a UUID and makes it one of the host's.
+// add gives the lvol a UUID and adds it to the host.
 func (h *host) add(l *lvol) (uuid string, err error) {
 	for _, other := range h.lvols {
 		if other.Name == l.Name {
@@ -46,8 +46,8 @@ func (h *host) add(l *lvol) (uuid string, err error) {
 	return l.UUID, nil
 }
 
-// Graft implements rebuild.Store. What hangs on the lvol, and the lvol, are
-// refused as parents: views would go round in a circle.
+// Graft implements rebuild.Store. The lvol itself and its descendants are refused as
+// parents: that would be a cycle.
 func (h *host) Graft(ctx context.Context, uuid, parent string) error {
 	return h.do(ctx, func() error {
 		l, err := h.find(uuid)
@@ -61,7 +61,7 @@ func (h *host) Graft(ctx context.Context, uuid, parent string) error {
 		}
 		for up := parent; up != ""; up = h.lvols[up].Parent {
 			if up == uuid {
-				return fmt.Errorf("graft lvol %s under what hangs on it: %w", l.Name, rebuild.ErrInvalid)
+				return fmt.Errorf("graft lvol %s onto its descendant: %w", l.Name, rebuild.ErrInvalid)
 			}
 		}
 		l.Parent = parent
@@ -94,8 +94,8 @@ func (h *host) Snapshot(ctx context.Context, uuid, name string, attributes rebui
 	return snapshot, err
 }
 
-// freeze moves what a writable lvol has into a new snapshot, on which the lvol
-// hangs afterwards.
+// freeze moves the clusters of a writable lvol into a new snapshot, which becomes its
+// parent.
 func (h *host) freeze(uuid string, frozen rebuild.Lvol) (snapshot string, err error) {
 	l, err := h.findWritable(uuid)
 	if err != nil {
@@ -118,7 +118,7 @@ func (h *host) Delete(ctx context.Context, uuid string) error {
 		}
 		for _, other := range h.lvols {
 			if other.Parent == uuid {
-				return fmt.Errorf("delete lvol %s, on which %s hangs: %w", l.Name, other.Name, rebuild.ErrInvalid)
+				return fmt.Errorf("delete lvol %s, the parent of %s: %w", l.Name, other.Name, rebuild.ErrInvalid)
 			}
 		}
 		h.remove(uuid)
@@ -126,7 +126,7 @@ func (h *host) Delete(ctx context.Context, uuid string) error {
 	})
 }
 
-// remove takes an lvol away, and with it the addresses that lead into it.
+// remove removes an lvol and the addresses that lead to it.
 func (h *host) remove(uuid string) {
 	h.void(func(r *reception) bool { return r.into.UUID == uuid })
 	delete(h.lvols, uuid)
