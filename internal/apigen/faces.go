@@ -1,22 +1,22 @@
 package main
 
-// face is one public package: what of which internal packages it shows.
+// face is a public package that shows parts of internal packages.
 type face struct {
-	file    string // from the module's root
+	file    string // relative to the module's root
 	name    string // of the package
 	exports []export
 }
 
-// export is what a face shows of one internal package. The constants and
-// methods of a type come with it; a block of constants or variables is named by
-// any one of them.
+// export lists the symbols of one internal package that a face shows. A type includes its
+// methods and constants; any name of a block of constants or variables stands for the
+// block.
 type export struct {
-	dir     string // from the module's root
+	dir     string // relative to the module's root
 	symbols []string
 }
 
-// faces is the choice: what an embedder and the author of an adapter need. The
-// generator refuses it when something that is shown mentions what is not.
+// faces lists what embedders and authors of adapters need. apigen fails if a symbol in it
+// mentions one that is not in it.
 var faces = []face{
 	{
 		file: "api.go", name: "rebuild",
@@ -70,9 +70,8 @@ var faces = []face{
 	},
 }
 
-// The rules for every method stand in the package comment of ports, which
-// nobody outside can read. They are shown with the interface that they are for,
-// from this line on.
+// The comment of package ports has the rules for all methods, from this line on. They are
+// shown with the interface that they are for.
 const (
 	rulesHolder = "Host"
 	rulesBegin  = "Rules that hold for every method:"

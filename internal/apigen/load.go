@@ -15,12 +15,12 @@ import (
 
 const module = "github.com/rootgraft/rebuild"
 
-// internalPackage is one that faces show.
+// internalPackage is a package that faces show.
 type internalPackage struct {
 	*doc.Package
 	fset    *token.FileSet
-	imports map[string]string // path by name, of all its files
-	shared  map[string]bool   // all that it exports, but for methods and fields
+	imports map[string]string // paths by name, in all its files
+	shared  map[string]bool   // all exported symbols but methods and fields
 }
 
 func load(root, dir string) (*internalPackage, error) {
@@ -71,7 +71,7 @@ func (p *internalPackage) share() {
 	}
 }
 
-// functions are all of the package; go/doc files constructors under types.
+// functions are all functions; go/doc lists constructors with their types.
 func (p *internalPackage) functions() []*doc.Func {
 	all := append([]*doc.Func(nil), p.Funcs...)
 	for _, t := range p.Types {
@@ -80,7 +80,7 @@ func (p *internalPackage) functions() []*doc.Func {
 	return all
 }
 
-// values are all blocks of constants and variables, wherever go/doc files them.
+// values are all blocks of constants and variables; go/doc lists some with their types.
 func (p *internalPackage) values() []*doc.Value {
 	all := append(append([]*doc.Value(nil), p.Consts...), p.Vars...)
 	for _, t := range p.Types {
@@ -89,7 +89,7 @@ func (p *internalPackage) values() []*doc.Value {
 	return all
 }
 
-// block is the block of constants or variables that the symbol is in.
+// block is the block of constants or variables with that symbol.
 func (p *internalPackage) block(symbol string) (*doc.Value, bool) {
 	for _, v := range p.values() {
 		for _, name := range v.Names {

@@ -1,13 +1,11 @@
-// Command apigen writes the parts of the public packages that show internal
-// ones: api.go of the module's root and of memhost, spdkhost and storetest.
+// Command apigen writes the aliases in the public packages: api.go of the module's root and
+// of memhost, spdkhost and storetest.
 //
-// A type alias is all that it takes for the compiler, but go doc shows neither
-// the fields nor the methods of what it stands for, and who embeds the engine
-// is not to read internal/. So each alias gets a comment with the whole
-// declaration in it, in the public names. Written by hand, it would be wrong
-// soon; a test fails when what is written is not current.
+// For an alias go doc shows neither the fields nor the methods of its type, and embedders
+// should not have to read internal packages. So the comment of each alias repeats the
+// whole declaration, in public names. A test fails when an api.go is out of date.
 //
-// It runs in the module's root, by go generate.
+// go generate runs it in the module's root.
 package main
 
 import (
@@ -30,7 +28,7 @@ func main() {
 	}
 }
 
-// generate is what every face's file has to contain, by its name.
+// generate returns the content of every api.go, by its path.
 func generate(root string) (map[string][]byte, error) {
 	internal := make(map[string]*internalPackage)
 	for _, f := range faces {

@@ -19,7 +19,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 		is, err := os.ReadFile(filepath.Join(moduleRoot, filepath.FromSlash(name)))
 		require.NoError(t, err)
 		if string(want) != string(is) {
-			t.Errorf("%s does not say what the internal packages say: run `go generate .` in the module's root", name)
+			t.Errorf("%s is out of date: run `go generate .` in the module's root", name)
 		}
 	}
 }
@@ -36,10 +36,10 @@ func TestMentionOfHiddenSymbolIsRefused(t *testing.T) {
 		names.internal[p.Name] = p
 	}
 	names.text("See domain.Picture and time.Time.")
-	require.EqualError(t, names.missing(), "domain.Picture: mentioned, but no face shows it; add it to faces.go")
+	require.EqualError(t, names.missing(), "domain.Picture: mentioned, but not public; add it to faces.go")
 }
 
-// Readers of go doc cannot open internal packages.
+// Readers of go doc do not know internal packages.
 func TestNoCommentNamesInternalPackage(t *testing.T) {
 	files, err := generate(moduleRoot)
 	require.NoError(t, err)

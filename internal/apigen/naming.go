@@ -10,8 +10,7 @@ import (
 	"strings"
 )
 
-// naming turns names of internal packages into those that a face's readers
-// know. It refuses what they cannot know.
+// naming translates internal names into public ones, and collects names that have none.
 type naming struct {
 	internal map[string]*internalPackage  // by name
 	public   map[string]map[string]string // by internal package and symbol
@@ -43,8 +42,8 @@ func newNaming(f face, internal map[string]*internalPackage) (*naming, error) {
 	return n, nil
 }
 
-// withCompany is the symbol and what is shown with it: a type's constants, the
-// others of a block.
+// withCompany is the symbol and those shown with it: a type's constants, the others of its
+// block.
 func (p *internalPackage) withCompany(symbol string) []string {
 	names := []string{symbol}
 	if v, ok := p.block(symbol); ok {
@@ -69,18 +68,18 @@ func (n *naming) of(pkg, symbol string) string {
 	return symbol
 }
 
-// missing says what was mentioned and is not shown.
+// missing is an error if a name without a public one was mentioned.
 func (n *naming) missing() error {
 	if len(n.unknown) == 0 {
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(n.unknown))
-	return fmt.Errorf("%s: mentioned, but no face shows it; add it to faces.go", strings.Join(names, ", "))
+	return fmt.Errorf("%s: mentioned, but not public; add it to faces.go", strings.Join(names, ", "))
 }
 
 var qualified = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)\b`)
 
-// text rewrites a comment.
+// text translates a comment.
 func (n *naming) text(text string) string {
 	return qualified.ReplaceAllStringFunc(text, func(found string) string {
 		pkg, symbol, _ := strings.Cut(found, ".")
@@ -91,7 +90,7 @@ func (n *naming) text(text string) string {
 	})
 }
 
-// comments rewrites all comments of a declaration.
+// comments translates all comments of a declaration.
 func (n *naming) comments(node ast.Node) {
 	ast.Inspect(node, func(node ast.Node) bool {
 		if c, ok := node.(*ast.Comment); ok {
@@ -101,7 +100,7 @@ func (n *naming) comments(node ast.Node) {
 	})
 }
 
-// expr rewrites the types in an expression of the package.
+// expr translates the types in an expression of the package.
 func (n *naming) expr(pkg string, e ast.Expr) ast.Expr {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -138,8 +137,8 @@ func (n *naming) fields(pkg string, list *ast.FieldList) {
 	}
 }
 
-// values rewrites a block: constants keep their values, so that a reader sees
-// them; variables become the internal ones, so that errors.Is finds them equal.
+// values translates a block. Constants keep their values, for the reader to see; variables
+// get the internal ones, so that errors are equal.
 func (n *naming) values(pkg string, decl *ast.GenDecl) {
 	for _, s := range decl.Specs {
 		spec := s.(*ast.ValueSpec) // of a block of values
