@@ -8,14 +8,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports/porttest"
 )
 
-// Run tests that a host keeps the contract of its ports.
+// Run tests that a host fulfils the contract of its ports.
 func Run(t *testing.T, h Harness) { porttest.Run(t, h) }
 
-// Harness makes hosts to test.
+// Harness creates hosts to test.
 //
 //	type Harness struct {
-//		// NewHosts makes n hosts without lvols that can send to each other and
-//		// have the same cluster size. They are gone when the test ends.
+//		// NewHosts creates n hosts without lvols that can send to each other and have the
+//		// same cluster size. They are removed when the test ends.
 //		NewHosts func(t *testing.T, n int) []Instance
 //
 //		// Parallel says that tests may run at the same time.
@@ -23,33 +23,32 @@ func Run(t *testing.T, h Harness) { porttest.Run(t, h) }
 //	}
 type Harness = porttest.Harness
 
-// Instance is a host, and what the tests need besides its ports. Its functions
-// end the test where they cannot do what they are asked to.
+// Instance is a host with the functions that the tests need besides its ports. A
+// function that fails ends the test.
 //
 //	type Instance struct {
 //		Host rebuild.Host
 //
-//		// Write puts bytes into a writable lvol. Offset and length are whole
+//		// Write writes bytes into a writable lvol. Offset and length are whole
 //		// clusters.
 //		Write func(t *testing.T, uuid string, p []byte, offset uint64)
 //
-//		// Read fills p from the view of an lvol, writable or not, and leaves
-//		// nothing on the store. Offset and length are whole clusters.
+//		// Read fills p with the bytes that a reader of the lvol sees, writable or not, and
+//		// leaves nothing on the store. Offset and length are whole clusters.
 //		Read func(t *testing.T, uuid string, p []byte, offset uint64)
 //
-//		// CloneExternal makes a writable lvol of that name that reads through to a bdev
-//		// outside of the store, of that content, which is whole clusters. A Restart loses the
-//		// bdev. nil where there is no such thing: those tests are skipped.
+//		// CloneExternal creates a writable lvol of that name that reads through to a bdev
+//		// outside of the store with that content, which is whole clusters. A Restart loses
+//		// the bdev. If it is nil, those tests are skipped.
 //		CloneExternal func(t *testing.T, name string, content []byte) (uuid string)
 //
-//		// Restart kills what stores the lvols, starts it again, and returns when
-//		// Host answers. nil where there is no such thing: those tests are skipped.
+//		// Restart kills the target of the host, starts it again, and returns when Host
+//		// answers. If it is nil, those tests are skipped.
 //		Restart func(t *testing.T)
 //
-//		// Use has somebody other than an engine of this project use an lvol in the way of
-//		// user, until end is called, and returns that user as the host is to list it: with
-//		// a name. UserClaim is used with snapshots only. nil where an lvol has no other
-//		// users: those tests are skipped.
+//		// Use uses an lvol as described by user, in the role of another program, until end
+//		// is called, and returns the user as the host must list it: with a name. UserClaim
+//		// is used with snapshots only. If it is nil, those tests are skipped.
 //		Use func(t *testing.T, uuid string, user rebuild.User) (listed rebuild.User, end func())
 //	}
 type Instance = porttest.Instance

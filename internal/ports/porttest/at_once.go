@@ -11,7 +11,7 @@ import (
 )
 
 var atOnceTests = []test{
-	alone("many lvols are created, and one name goes to one of them", func(t *testing.T, h *subject) {
+	alone("lvols are created concurrently, and one name is given once", func(t *testing.T, h *subject) {
 		const n = 8
 		errs := inParallel(n, func(i int) error {
 			_, err := h.Create(h.ctx, inFlight(i), h.bytes(1))
@@ -36,7 +36,7 @@ var atOnceTests = []test{
 		require.Equal(t, 1, worked)
 		require.Len(t, h.names(), n+1)
 	}),
-	alone("several grafts under one parent work, or say busy and work later", func(t *testing.T, h *subject) {
+	alone("concurrent grafts onto one parent work, or are busy and work later", func(t *testing.T, h *subject) {
 		for _, clusters := range []uint64{2, 3} { // of the parent's size, and longer
 			image := h.snapshotOf(snapshotNamed(fmt.Sprint("base", clusters)), 2, 9, 0, 1)
 			var lvols []string
@@ -58,7 +58,7 @@ var atOnceTests = []test{
 			}
 		}
 	}),
-	alone("several clones of one snapshot work, or say busy and work later", func(t *testing.T, h *subject) {
+	alone("concurrent clones of one snapshot work, or are busy and work later", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		for i, err := range inParallel(3, func(i int) error {
 			_, err := h.Clone(h.ctx, a, fmt.Sprint("vol-", i), h.bytes(uint64(2+i)), "base")
@@ -80,7 +80,7 @@ var atOnceTests = []test{
 			}
 		}
 	}),
-	alone("several lvols are sealed", func(t *testing.T, h *subject) {
+	alone("several lvols are sealed concurrently", func(t *testing.T, h *subject) {
 		const n = 6
 		var lvols []string
 		for i := range n {
@@ -103,7 +103,7 @@ var atOnceTests = []test{
 			h.reads(uuid, 0, byte(i+1))
 		}
 	}),
-	between("several snapshots are copied", func(t *testing.T, from, to *subject) {
+	between("several snapshots are copied concurrently", func(t *testing.T, from, to *subject) {
 		const n = 4
 		var snapshots, lvols []string
 		for i := range n {
@@ -118,7 +118,7 @@ var atOnceTests = []test{
 			to.reads(l, seed, seed, 0, seed)
 		}
 	}),
-	between("two copies of one snapshot work, or one says busy and works later", func(t *testing.T, from, to *subject) {
+	between("two copies of one snapshot work, or one is busy and works later", func(t *testing.T, from, to *subject) {
 		const clusters = 8
 		a := from.snapshotOf(snapshotNamed("a"), clusters, 1, upTo(clusters)...)
 		lvols := []string{to.create(inFlight(1), clusters), to.create(inFlight(2), clusters)}
@@ -136,7 +136,7 @@ var atOnceTests = []test{
 			to.reads(l, 1, 1, 1, 1, 1, 1, 1, 1)
 		}
 	}),
-	between("grafts, seals and deletes go on beside a copy", func(t *testing.T, from, to *subject) {
+	between("grafts, seals and deletes work during a copy", func(t *testing.T, from, to *subject) {
 		const clusters = 8
 		a := from.snapshotOf(snapshotNamed("a"), clusters, 1, upTo(clusters)...)
 		l := to.create(inFlight(1), clusters)

@@ -27,7 +27,7 @@ var cancelledTests = []test{
 			"create":       func() error { _, err := from.Create(ended, inFlight(2), from.bytes(1)); return err },
 			"graft":        func() error { return from.Graft(ended, filling, a) },
 			"graft longer": func() error { return from.Graft(ended, filling, short) },
-			"set loose":    func() error { return from.Graft(ended, head, "") },
+			"detach":       func() error { return from.Graft(ended, head, "") },
 			"seal":         func() error { _, err := from.Seal(ended, filling, snapshotNamed("b"), ports.SealRecord{}); return err },
 			"snapshot":     func() error { _, err := from.Snapshot(ended, head, snapshotNamed("c"), morning); return err },
 			"clone":        func() error { _, err := from.Clone(ended, a, "vol-2", from.bytes(2), "base"); return err },

@@ -23,14 +23,14 @@ var claimTests = []test{
 		release()
 		other()
 	}),
-	alone("a claim keeps nobody from the store", func(t *testing.T, h *subject) {
+	alone("a claim does not block calls to the store", func(t *testing.T, h *subject) {
 		release, err := h.claimer().Claim(h.ctx, replica)
 		require.NoError(t, err)
 		defer release()
 		uuid := h.create(replica, 1)
 		require.NoError(t, h.Delete(h.ctx, uuid))
 	}),
-	alone("a lease is shared by those who share it, and by nobody else", func(t *testing.T, h *subject) {
+	alone("shared leases exclude exclusive ones", func(t *testing.T, h *subject) {
 		leaser := h.leaser()
 		shared := ports.Lease{Shared: true, Holder: "a reader"}
 		first, err := leaser.Lease(h.ctx, replica, shared)
@@ -50,7 +50,7 @@ var claimTests = []test{
 		h.refuses(ports.ErrBusy, func() error { _, err := leaser.Lease(h.ctx, replica, shared); return err }, "share what another one has claimed")
 		claimed()
 	}),
-	alone("who has a lease is said", func(t *testing.T, h *subject) {
+	alone("the error names the holders of a lease", func(t *testing.T, h *subject) {
 		leaser := h.leaser()
 		holders := func() []string {
 			_, err := leaser.Claim(h.ctx, replica)
@@ -87,7 +87,7 @@ var claimTests = []test{
 		release()
 		other()
 	}),
-	alone("a host that knows its store calls it as the list does", func(t *testing.T, h *subject) {
+	alone("Identity agrees with List", func(t *testing.T, h *subject) {
 		identifier, ok := h.Instance.Host.(ports.Identifier)
 		if !ok {
 			t.Skip("this host is asked for its store by a list")
@@ -96,7 +96,7 @@ var claimTests = []test{
 		require.Equal(t, h.store.UUID, uuid)
 		require.Equal(t, h.store.Name, name)
 	}),
-	between("one run is ended and another one of the replica goes on", func(t *testing.T, from, to *subject) {
+	between("End ends one run and not another one of the replica", func(t *testing.T, from, to *subject) {
 		ender, ok := to.Instance.Host.(ports.Ender)
 		if !ok {
 			t.Skip("this host ends all runs of a replica at once")
@@ -122,7 +122,7 @@ var claimTests = []test{
 		require.NoError(t, from.Copy(from.ctx, run, a, address, ignore))
 		to.reads(l, 1, 0)
 	}),
-	between("runs of one replica's name on two stores do not end each other", func(t *testing.T, from, to *subject) {
+	between("runs of equal replica names on two stores are separate", func(t *testing.T, from, to *subject) {
 		here := ports.Run{Replica: replica, Store: missing, ID: "0000cafe"}
 		there := ports.Run{Replica: replica, Store: to.store.UUID, ID: "0000cafe"}
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
@@ -142,7 +142,7 @@ var claimTests = []test{
 			require.NoError(t, host.Release(host.ctx, there))
 		}
 	}),
-	between("what a run has opened is listed until it is released", func(t *testing.T, from, to *subject) {
+	between("opened resources are listed until the run is released", func(t *testing.T, from, to *subject) {
 		collector, ok := to.Instance.Host.(ports.Collector)
 		if !ok {
 			t.Skip("this host does not list what runs have opened")

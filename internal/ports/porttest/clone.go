@@ -16,7 +16,7 @@ var cloneTests = []test{
 		require.Equal(t, domain.Lvol{UUID: head, Name: replica, Parent: a, Size: h.bytes(3)}, h.look(head))
 		h.reads(head, 1, 0, 1)
 	}),
-	alone("what is written into a clone is in no other lvol", func(t *testing.T, h *subject) {
+	alone("a write into a clone changes no other lvol", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		head, other := h.clone(a, replica), h.clone(a, "vol-2-r-4e5f6a7b")
 		h.fill(head, 2, 0, 1)
@@ -34,14 +34,14 @@ var cloneTests = []test{
 		h.reads(head, 1, 1, 0, 2)
 		require.Equal(t, []string{replica, snapshotNamed("a")}, h.names())
 	}),
-	alone("a clone of nothing is an empty lvol without a parent", func(t *testing.T, h *subject) {
+	alone("a clone without a snapshot is an empty lvol without a parent", func(t *testing.T, h *subject) {
 		head, err := h.Clone(h.ctx, "", replica, h.bytes(2), "")
 		require.NoError(t, err)
 		require.Equal(t, domain.Lvol{UUID: head, Name: replica, Size: h.bytes(2)}, h.look(head))
 		h.reads(head, 0, 0)
 		require.Equal(t, []string{replica}, h.names())
 	}),
-	alone("the record is on the clone where the host keeps records", func(t *testing.T, h *subject) {
+	alone("a clone has its record if the host keeps records", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 1, 1, 0)
 		for name, c := range map[string]struct {
 			snapshot string
@@ -72,7 +72,7 @@ var cloneTests = []test{
 			}, "record "+record)
 		}
 	}),
-	alone("a clone of what is missing is refused", func(t *testing.T, h *subject) {
+	alone("a clone of a missing snapshot is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error {
 			_, err := h.Clone(h.ctx, missing, replica, h.bytes(2), "base")
 			return err

@@ -10,7 +10,7 @@ import (
 )
 
 var copyTests = []test{
-	between("own clusters arrive where they were, and nothing else", func(t *testing.T, from, to *subject) {
+	between("own clusters are copied to their positions, and nothing else", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 4, 1, 0, 1, 2)
 		b := from.create(inFlight(1), 4)
 		from.fill(b, 2, 1)
@@ -32,7 +32,7 @@ var copyTests = []test{
 		require.Zero(t, to.look(l).Own.Count)
 		to.reads(l, 0, 0)
 	}),
-	between("clusters that the snapshot has not keep what they have", func(t *testing.T, from, to *subject) {
+	between("clusters that the snapshot lacks are not changed", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 4, 1, 1, 2)
 		l := to.create(inFlight(1), 4)
 		to.fill(l, 2, 0, 1)
@@ -42,22 +42,22 @@ var copyTests = []test{
 	}),
 	between("written zeros are copied and mask the parent", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 3, 0, 1)
-		below := to.snapshotOf(snapshotNamed("below"), 3, 2, 0, 1, 2)
+		parent := to.snapshotOf(snapshotNamed("parent"), 3, 2, 0, 1, 2)
 		l := to.create(inFlight(1), 3)
 		from.copies(a, to, l)
 		require.EqualValues(t, 1, to.look(l).Own.Count)
-		to.graft(l, below)
+		to.graft(l, parent)
 		to.reads(l, 2, 0, 2)
 	}),
 	between("an lvol that has a parent can be copied into", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 3, 1, 1)
-		below := to.snapshotOf(snapshotNamed("below"), 3, 2, 0, 1)
+		parent := to.snapshotOf(snapshotNamed("parent"), 3, 2, 0, 1)
 		l := to.create(inFlight(1), 3)
-		to.graft(l, below)
+		to.graft(l, parent)
 		from.copies(a, to, l)
 		require.EqualValues(t, 1, to.look(l).Own.Count)
 		to.reads(l, 2, 1, 0)
-		to.reads(below, 2, 2, 0)
+		to.reads(parent, 2, 2, 0)
 	}),
 	between("a longer lvol can be copied into", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
@@ -65,7 +65,7 @@ var copyTests = []test{
 		from.copies(a, to, l)
 		to.reads(l, 1, 1, 0, 0)
 	}),
-	between("what was copied can be grafted and sealed, and is the same snapshot then", func(t *testing.T, from, to *subject) {
+	between("copies that are grafted and sealed equal their snapshots", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 3, 1, 0, 1, 2)
 		b := from.snapshotOf(snapshotNamed("b"), 3, 2, 1)
 		from.graft(b, a)
@@ -133,11 +133,11 @@ var copyTests = []test{
 			to.refuses(ports.ErrInvalid, func() error { return from.copy(from.ctx, a, to, l, nil) }, name)
 		}
 	}),
-	between("a copy of what is missing is refused", func(t *testing.T, from, to *subject) {
+	between("a copy of a missing snapshot is refused", func(t *testing.T, from, to *subject) {
 		l := to.create(inFlight(1), 2)
 		to.refuses(ports.ErrNotFound, func() error { return from.copy(from.ctx, missing, to, l, nil) }, "copy")
 	}),
-	between("a copy into a full store says so, and there is space again after a delete", func(t *testing.T, from, to *subject) {
+	between("a copy into a full store is ErrNoSpace, and works after a delete", func(t *testing.T, from, to *subject) {
 		if to.store.FreeClusters > 256 {
 			t.Skip("this host's store is too large to be filled")
 		}
@@ -156,7 +156,7 @@ var copyTests = []test{
 		from.copies(a, to, l)
 		to.reads(l, 1, 1, 1, 1)
 	}),
-	between("a cancelled copy leaves nothing that is in the way", func(t *testing.T, from, to *subject) {
+	between("a cancelled copy does not affect later ones", func(t *testing.T, from, to *subject) {
 		const clusters = 16
 		a := from.snapshotOf(snapshotNamed("a"), clusters, 1, upTo(clusters)...)
 		before := to.list()
@@ -188,7 +188,7 @@ var copyTests = []test{
 		require.EqualValues(t, clusters, to.look(again).Own.Count)
 		require.Zero(t, to.look(next).Own.Count)
 	}),
-	between("the lvol is deleted in the middle: the copy ends, and the source is free", func(t *testing.T, from, to *subject) {
+	between("a copy ends when its lvol is deleted, and the source is free", func(t *testing.T, from, to *subject) {
 		const clusters = 16
 		a := from.snapshotOf(snapshotNamed("a"), clusters, 1, upTo(clusters)...)
 		l := to.create(inFlight(1), clusters)

@@ -9,7 +9,7 @@ import (
 )
 
 var deleteTests = []test{
-	alone("writable lvols and snapshots without clones are gone", func(t *testing.T, h *subject) {
+	alone("writable lvols and snapshots without clones are deleted", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)
 		h.graft(b, a)
@@ -25,20 +25,20 @@ var deleteTests = []test{
 		}
 		require.Empty(t, h.names())
 	}),
-	alone("what something hangs on is refused, and nothing merges", func(t *testing.T, h *subject) {
+	alone("a snapshot with clones is refused, and nothing merges", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 3, 1, 0, 1)
 		b := h.snapshotOf(snapshotNamed("b"), 3, 2, 1)
 		h.graft(b, a)
-		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, a) }, "under one snapshot")
+		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, a) }, "with a snapshot as its clone")
 		head := h.clone(b, replica)
-		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, b) }, "under one head")
+		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, b) }, "with a head as its clone")
 		h.clone(b, "vol-2-r-4e5f6a7b")
-		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, b) }, "under two heads")
+		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, b) }, "with two clones")
 		h.reads(head, 1, 2, 0)
 		h.reads(b, 1, 2, 0)
 		h.reads(a, 1, 1, 0)
 	}),
-	alone("what hung on a snapshot is grafted elsewhere, and then it can go", func(t *testing.T, h *subject) {
+	alone("a snapshot can be deleted after its clone was grafted elsewhere", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)
 		c := h.snapshotOf(snapshotNamed("c"), 2, 3)
@@ -49,7 +49,7 @@ var deleteTests = []test{
 		h.reads(c, 1, 0)
 		require.Zero(t, h.look(c).Own.Count)
 	}),
-	alone("what is missing is refused", func(t *testing.T, h *subject) {
+	alone("deleting a missing lvol is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error { return h.Delete(h.ctx, missing) }, "delete")
 		l := h.create(inFlight(1), 1)
 		h.delete(l)

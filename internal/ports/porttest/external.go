@@ -10,10 +10,11 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// An lvol that reads through to a bdev outside of the store has no parent on it, and yet
-// reads what it does not own. A listing that does not tell has a rebuild copy zeros.
+// An lvol that reads through to a bdev outside of the store has no parent there, but reads
+// bytes that are not in its own clusters. If a listing does not show that, a rebuild copies
+// zeros.
 var externalTests = []test{
-	alone("what an lvol reads through to outside of the store is listed", func(t *testing.T, h *subject) {
+	alone("the external snapshot of an lvol is listed", func(t *testing.T, h *subject) {
 		l := h.cloneExternal(inFlight(1), 1, 2, 3)
 		listed := h.look(l)
 		require.NotEmpty(t, listed.External)
@@ -22,7 +23,7 @@ var externalTests = []test{
 		require.EqualValues(t, 1, h.look(l).Own.Count, "the rest is not its own")
 		h.reads(l, 1, 4, 3)
 	}),
-	alone("a snapshot takes it over", func(t *testing.T, h *subject) {
+	alone("a snapshot takes the external snapshot over", func(t *testing.T, h *subject) {
 		l := h.cloneExternal(replica, 1, 2)
 		h.fill(l, 3, 0)
 		s, err := h.Snapshot(h.ctx, l, snapshotNamed("a"), morning)
@@ -34,7 +35,7 @@ var externalTests = []test{
 		require.Equal(t, s, head.Parent)
 		h.reads(l, 3, 2)
 	}),
-	alone("a graft ends it, onto a parent of any size or onto nothing", func(t *testing.T, h *subject) {
+	alone("a graft replaces the external snapshot", func(t *testing.T, h *subject) {
 		same, short := h.snapshotOf(snapshotNamed("same"), 2, 5, 0, 1), h.snapshotOf(snapshotNamed("short"), 1, 6, 0)
 		for i, c := range []struct {
 			parent string
@@ -48,19 +49,19 @@ var externalTests = []test{
 			h.reads(l, c.reads...)
 		}
 	}),
-	alone("such an lvol can be deleted, and its snapshot", func(t *testing.T, h *subject) {
+	alone("a clone of an external snapshot can be deleted, and its snapshot", func(t *testing.T, h *subject) {
 		head := h.cloneExternal(replica, 1, 2)
 		h.fill(head, 3, 0)
 		s, err := h.Snapshot(h.ctx, head, snapshotNamed("a"), morning)
 		require.NoError(t, err)
-		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, s) }, "the head hangs on it")
+		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, s) }, "it has a clone")
 		h.delete(head)
 		h.delete(s)
 		h.delete(h.cloneExternal(inFlight(1), 1))
 		require.Empty(t, h.names())
 		require.Equal(t, h.store.FreeClusters, h.list().FreeClusters)
 	}),
-	alone("without the bdev it is degraded, and so is all that hangs on it", func(t *testing.T, h *subject) {
+	alone("without the bdev the lvol and its descendants are degraded", func(t *testing.T, h *subject) {
 		h.canRestart()
 		head := h.cloneExternal(replica, 1, 2)
 		s, err := h.Snapshot(h.ctx, head, snapshotNamed("a"), morning)
@@ -68,11 +69,11 @@ var externalTests = []test{
 		healthy := h.snapshotOf(snapshotNamed("healthy"), 2, 4, 0)
 		h.Restart(t)
 		require.Equal(t, domain.Lvol{UUID: head, Name: replica, Degraded: true}, h.look(head))
-		require.Equal(t, domain.Lvol{UUID: s, Name: snapshotNamed("a"), Degraded: true, ReadOnly: true}, h.look(s), "something may hang on it")
+		require.Equal(t, domain.Lvol{UUID: s, Name: snapshotNamed("a"), Degraded: true, ReadOnly: true}, h.look(s), "it may have clones")
 		require.False(t, h.look(healthy).Degraded)
 		h.refuses(ports.ErrNotFound, func() error { return h.Graft(h.ctx, head, healthy) }, "graft")
 		h.refuses(ports.ErrNotFound, func() error { _, err := h.Clone(h.ctx, s, "vol-2-r-4e5f6a7b", h.bytes(2), ""); return err }, "clone")
-		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, s) }, "the head hangs on it")
+		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, s) }, "it has a clone")
 		h.delete(head)
 		require.True(t, slices.Contains(h.names(), snapshotNamed("a")))
 	}),

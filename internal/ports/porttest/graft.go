@@ -30,7 +30,7 @@ var graftTests = []test{
 		h.graftsOnly(l, a)
 		h.reads(l, 2, 1)
 	}),
-	alone("what a short parent hides stays hidden", func(t *testing.T, h *subject) {
+	alone("bytes beyond the end of a short parent stay hidden", func(t *testing.T, h *subject) {
 		large := h.snapshotOf(snapshotNamed("large"), 4, 1, 0, 1, 2, 3)
 		short := h.snapshotOf(snapshotNamed("short"), 2, 2, 0)
 		h.graftsOnly(short, large)
@@ -38,7 +38,7 @@ var graftTests = []test{
 		h.graftsOnly(l, short)
 		h.reads(l, 2, 1, 0, 0)
 	}),
-	alone("a snapshot with clones: every view above changes with it", func(t *testing.T, h *subject) {
+	alone("a snapshot with clones: their bytes change with it", func(t *testing.T, h *subject) {
 		for name, image := range map[string]string{
 			"same":    h.snapshotOf("same", 3, 1, 0, 1, 2),
 			"larger":  h.snapshotOf("larger", 4, 2, 0, 1, 2, 3),
@@ -50,17 +50,17 @@ var graftTests = []test{
 			head := h.clone(a, replica)
 			h.fill(head, 5, 0)
 			h.graftsOnly(a, image)
-			below := map[string]byte{"same": 1, "larger": 2, "smaller": 3}[name]
+			seed := map[string]byte{"same": 1, "larger": 2, "smaller": 3}[name]
 			end := map[string]byte{"same": 1, "larger": 2, "smaller": 0}[name]
-			h.reads(a, below, 4, end)
-			h.reads(b, below, 4, end)
+			h.reads(a, seed, 4, end)
+			h.reads(b, seed, 4, end)
 			h.reads(head, 5, 4, end)
 			h.delete(head)
 			h.delete(b)
 			h.delete(a)
 		}
 	}),
-	alone("onto another parent than before, which can be deleted then", func(t *testing.T, h *subject) {
+	alone("onto another parent; the old one can be deleted then", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 3, 2, 1)
 		c := h.snapshotOf(snapshotNamed("c"), 3, 3, 2)
@@ -70,7 +70,7 @@ var graftTests = []test{
 		h.delete(a)
 		h.reads(c, 0, 2, 3)
 	}),
-	alone("a writable lvol is set loose", func(t *testing.T, h *subject) {
+	alone("a writable lvol is detached", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
 		head := h.clone(a, replica)
 		h.fill(head, 2, 1)
@@ -78,7 +78,7 @@ var graftTests = []test{
 		h.reads(head, 0, 2)
 		h.reads(a, 1, 1)
 	}),
-	alone("a snapshot is set loose, with and without clones", func(t *testing.T, h *subject) {
+	alone("a snapshot is detached, with and without clones", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
 		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)
 		h.graft(b, a)
@@ -90,7 +90,7 @@ var graftTests = []test{
 		h.graftsOnly(b, "")
 		h.reads(head, 0, 2)
 	}),
-	alone("the parent that it has already is no error", func(t *testing.T, h *subject) {
+	alone("a graft onto the current parent is no error", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		short := h.snapshotOf(snapshotNamed("short"), 1, 1, 0)
 		l := h.create(inFlight(1), 2)
@@ -109,7 +109,7 @@ var graftTests = []test{
 		h.graftsOnly(l, a)
 		h.reads(l, 1, 0, 0, 1)
 	}),
-	alone("a grafted lvol can be written and sealed under that parent", func(t *testing.T, h *subject) {
+	alone("a grafted lvol can be written and sealed", func(t *testing.T, h *subject) {
 		image := h.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
 		l := h.create(inFlight(1), 4)
 		h.fill(l, 2, 3)
@@ -120,8 +120,8 @@ var graftTests = []test{
 		h.reads(sealed, 3, 1, 0, 2)
 		h.reads(image, 1, 1)
 	}),
-	// A target's own call would hang it on what its parent hangs on.
-	alone("what hangs on something that hangs on something is set loose", func(t *testing.T, h *subject) {
+	// SPDK's own call would give it the parent of its parent.
+	alone("a grandchild is detached from all its ancestors", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 3, 1, 0, 1)
 		b := h.snapshotOf(snapshotNamed("b"), 3, 2, 1)
 		c := h.snapshotOf(snapshotNamed("c"), 3, 3, 2)
@@ -133,7 +133,7 @@ var graftTests = []test{
 		h.reads(head, 0, 0, 3)
 		h.reads(b, 1, 2, 0)
 	}),
-	alone("a snapshot is grafted under its own former child once that is loose", func(t *testing.T, h *subject) {
+	alone("a snapshot is grafted onto its detached former clone", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)
 		h.graft(b, a)
@@ -141,14 +141,14 @@ var graftTests = []test{
 		h.graftsOnly(a, b)
 		h.reads(a, 1, 2)
 	}),
-	alone("several lvols of different sizes hang on one parent", func(t *testing.T, h *subject) {
+	alone("one parent has clones of different sizes", func(t *testing.T, h *subject) {
 		image := h.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
 		for i, clusters := range []uint64{1, 2, 3} {
 			h.graftsOnly(h.create(inFlight(i+1), clusters), image)
 		}
 		h.refuses(ports.ErrInvalid, func() error { return h.Delete(h.ctx, image) }, "delete of the parent")
 	}),
-	alone("what cannot be a parent is refused", func(t *testing.T, h *subject) {
+	alone("an invalid parent is refused", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		l := h.create(inFlight(1), 2)
 		writable := h.create(inFlight(2), 2)
@@ -158,12 +158,12 @@ var graftTests = []test{
 		h.refuses(ports.ErrInvalid, func() error { return h.Graft(h.ctx, a, a) }, "a snapshot onto itself")
 		h.refuses(ports.ErrInvalid, func() error { return h.Graft(h.ctx, l, l) }, "a writable lvol onto itself")
 	}),
-	alone("what is missing is refused", func(t *testing.T, h *subject) {
+	alone("a missing lvol or parent is refused", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		l := h.create(inFlight(1), 2)
 		h.refuses(ports.ErrNotFound, func() error { return h.Graft(h.ctx, missing, a) }, "the lvol")
 		h.refuses(ports.ErrNotFound, func() error { return h.Graft(h.ctx, l, missing) }, "the parent")
-		h.refuses(ports.ErrNotFound, func() error { return h.Graft(h.ctx, missing, "") }, "what is set loose")
+		h.refuses(ports.ErrNotFound, func() error { return h.Graft(h.ctx, missing, "") }, "the detached lvol")
 	}),
 }
 

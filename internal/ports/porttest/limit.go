@@ -9,10 +9,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// That a limit is kept is not looked at here, which would be a matter of time:
-// that a limit which is tiny holds a copy up, and one that is lifted does not.
+// These tests do not measure rates, which would depend on time: they check that a tiny
+// limit delays a copy, and that a lifted one does not.
 var limitTests = []test{
-	between("a copy is held back by a limit and goes on when it is lifted", func(t *testing.T, from, to *subject) {
+	between("a limit slows a copy down until it is lifted", func(t *testing.T, from, to *subject) {
 		const clusters = 24
 		limiter := to.limiter()
 		a := from.snapshotOf(snapshotNamed("a"), clusters, 1, upTo(clusters)...)
@@ -36,7 +36,7 @@ var limitTests = []test{
 		require.EqualValues(t, clusters, to.look(sealed).Own.Count)
 		require.Equal(t, []string{snapshotNamed("b")}, to.names())
 	}),
-	between("a limit can be changed while a copy goes on, and a copy that is held back can be cancelled", func(t *testing.T, from, to *subject) {
+	between("a limit can be changed during a copy, and a slow copy can be cancelled", func(t *testing.T, from, to *subject) {
 		const clusters = 24
 		limiter := to.limiter()
 		a := from.snapshotOf(snapshotNamed("a"), clusters, 1, upTo(clusters)...)
@@ -53,7 +53,7 @@ var limitTests = []test{
 		to.delete(l)
 		from.eventually(func() error { return from.Delete(from.ctx, a) })
 	}),
-	alone("a limit of what is missing is refused, and lifting one that is not there is none", func(t *testing.T, h *subject) {
+	alone("a limit of a missing lvol is refused, and lifting no limit is no error", func(t *testing.T, h *subject) {
 		limiter := h.limiter()
 		h.refuses(ports.ErrNotFound, func() error { return limiter.Limit(h.ctx, missing, 1<<20) }, "limit")
 		l := h.create(inFlight(1), 1)

@@ -10,7 +10,7 @@ import (
 )
 
 var listTests = []test{
-	alone("the store tells what it is like", func(t *testing.T, h *subject) {
+	alone("the store lists its properties", func(t *testing.T, h *subject) {
 		require.NotEmpty(t, h.store.UUID)
 		require.NotEmpty(t, h.store.Name)
 		require.NotZero(t, h.store.ClusterSize)
@@ -23,7 +23,7 @@ var listTests = []test{
 		require.NotEqual(t, a.store.UUID, b.store.UUID)
 		require.Equal(t, a.store.ClusterSize, b.store.ClusterSize)
 	}),
-	alone("what the store says it can do, it can", func(t *testing.T, h *subject) {
+	alone("the host implements the capabilities that it lists", func(t *testing.T, h *subject) {
 		if h.store.Proves {
 			require.Implements(t, (*ports.Prover)(nil), h.Instance.Host)
 		}
@@ -31,7 +31,7 @@ var listTests = []test{
 			require.Implements(t, (*ports.Recorder)(nil), h.Instance.Host)
 		}
 	}),
-	alone("what is free goes down as an lvol is filled, and up as it is deleted", func(t *testing.T, h *subject) {
+	alone("free clusters agree with writes and deletes", func(t *testing.T, h *subject) {
 		free := func() uint64 {
 			listed := h.list().FreeClusters
 			if gauge, ok := h.Instance.Host.(ports.Gauge); ok {
@@ -49,7 +49,7 @@ var listTests = []test{
 		require.NoError(t, h.Delete(h.ctx, l))
 		require.Equal(t, before, free())
 	}),
-	alone("every kind of lvol is listed as what it is", func(t *testing.T, h *subject) {
+	alone("every kind of lvol is listed", func(t *testing.T, h *subject) {
 		image, err := h.Seal(h.ctx, h.create(domain.ImageInFlightLvolName("00000001"), 2),
 			domain.ImageLvolName("base", h.store.UUID), ports.SealRecord{})
 		require.NoError(t, err)
@@ -70,7 +70,7 @@ var listTests = []test{
 			require.Equal(t, want, h.look(want.UUID))
 		}
 	}),
-	alone("own clusters are counted without those of ancestors", func(t *testing.T, h *subject) {
+	alone("own clusters do not include those of ancestors", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 4, 1, 0, 1, 2)
 		b := h.snapshotOf(snapshotNamed("b"), 4, 2, 3)
 		h.graft(b, a)
@@ -89,7 +89,7 @@ var listTests = []test{
 		require.Equal(t, free, h.list().FreeClusters)
 		h.reads(l, 0, 0, 2, 0)
 	}),
-	alone("free clusters go with what is written and come back with a delete", func(t *testing.T, h *subject) {
+	alone("a delete frees the written clusters", func(t *testing.T, h *subject) {
 		l := h.create(inFlight(1), 8)
 		require.Equal(t, h.store.FreeClusters, h.list().FreeClusters, "thin: nothing is taken yet")
 		h.fill(l, 1, 0, 1, 5)
@@ -99,7 +99,7 @@ var listTests = []test{
 		h.delete(snapshot)
 		require.Equal(t, h.store.FreeClusters, h.list().FreeClusters)
 	}),
-	alone("looking at what is missing is refused", func(t *testing.T, h *subject) {
+	alone("a Look at a missing lvol is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error {
 			_, err := h.Look(h.ctx, missing)
 			return err

@@ -10,7 +10,7 @@ import (
 )
 
 var mergeTests = []test{
-	merging("a snapshot merges into the head on it", func(t *testing.T, h *subject, m ports.Merger) {
+	merging("a snapshot merges into its head", func(t *testing.T, h *subject, m ports.Merger) {
 		a := h.snapshotOf(snapshotNamed("a"), 4, 1, 0, 1)
 		head := h.clone(a, replica)
 		h.fill(head, 2, 1, 2)
@@ -19,7 +19,7 @@ var mergeTests = []test{
 		require.Equal(t, domain.Lvol{UUID: head, Name: replica, Size: h.bytes(4), Own: domain.Clusters{Count: 3}}, h.look(head))
 		h.reads(head, 1, 2, 2, 0)
 	}),
-	merging("a snapshot in the middle merges into the one on it, which keeps what it is", func(t *testing.T, h *subject, m ports.Merger) {
+	merging("a snapshot merges into its clone, which keeps its metadata", func(t *testing.T, h *subject, m ports.Merger) {
 		a := h.snapshotOf(snapshotNamed("a"), 4, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 4, 2, 0, 1)
 		c := h.snapshotOf(snapshotNamed("c"), 4, 3, 1, 2)
@@ -34,7 +34,7 @@ var mergeTests = []test{
 		h.reads(head, 2, 3, 3, 0)
 		h.reads(a, 1, 0, 0, 0)
 	}),
-	merging("the ancestor merges, and the next one hangs on the image, which may be smaller", func(t *testing.T, h *subject, m ports.Merger) {
+	merging("the ancestor merges, and its clone gets the smaller image as parent", func(t *testing.T, h *subject, m ports.Merger) {
 		image := h.snapshotOf("bi-base", 2, 1, 0, 1)
 		a := h.snapshotOf(snapshotNamed("a"), 4, 2, 1)
 		b := h.snapshotOf(snapshotNamed("b"), 4, 3, 2)
@@ -55,7 +55,7 @@ var mergeTests = []test{
 		require.EqualValues(t, 3, h.look(head).Own.Count)
 		h.reads(head, 1, 2, 0, 2)
 	}),
-	merging("what merged is proven anew", func(t *testing.T, h *subject, m ports.Merger) {
+	merging("the clone has another proof after a merge", func(t *testing.T, h *subject, m ports.Merger) {
 		a := h.snapshotOf(snapshotNamed("a"), 3, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 3, 2, 1)
 		h.graft(b, a)
@@ -66,7 +66,7 @@ var mergeTests = []test{
 		require.NotEqual(t, before.Map, after.Map)
 		require.NotEqual(t, before.Checksum, after.Checksum)
 	}),
-	merging("what not exactly one lvol hangs on is refused", func(t *testing.T, h *subject, m ports.Merger) {
+	merging("a snapshot without exactly one clone is refused", func(t *testing.T, h *subject, m ports.Merger) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		h.refuses(ports.ErrInvalid, func() error { return m.Merge(h.ctx, a) }, "nothing does")
 		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)
@@ -80,7 +80,7 @@ var mergeTests = []test{
 	}),
 }
 
-// merging is a test of a host that merges; on others it is skipped.
+// merging is a test that is skipped on a host that cannot merge.
 func merging(name string, run func(t *testing.T, h *subject, m ports.Merger)) test {
 	return alone(name, func(t *testing.T, h *subject) {
 		m, ok := h.Instance.Host.(ports.Merger)

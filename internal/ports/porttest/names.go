@@ -10,7 +10,7 @@ import (
 )
 
 var nameTests = []test{
-	alone("a taken name is given to nobody else", func(t *testing.T, h *subject) {
+	alone("a taken name is refused", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		head := h.clone(a, replica)
 		filling := h.create(inFlight(1), 2)
@@ -20,7 +20,7 @@ var nameTests = []test{
 			}
 		}
 	}),
-	alone("a name may be as long as the host says, and not one byte longer", func(t *testing.T, h *subject) {
+	alone("a name may be as long as the limit, and not longer", func(t *testing.T, h *subject) {
 		if h.store.NameLimit == 0 {
 			t.Skip("this host has no limit")
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// notingHost notes every name that it is asked to give. An lvol of any other
-// name is a helper that the adapter has left behind.
+// notingHost records every name that it is asked to give. An lvol of any other name is
+// a helper that the adapter has left behind.
 type notingHost struct {
 	ports.Host
 	mu    sync.Mutex

@@ -14,7 +14,7 @@ import (
 )
 
 var openTests = []test{
-	alone("what is written at any offset is read, whatever its length", func(t *testing.T, h *subject) {
+	alone("writes of any offset and length are read back", func(t *testing.T, h *subject) {
 		l := h.create(inFlight(1), 4)
 		b := h.open(l)
 		size := int(h.bytes(4))
@@ -37,7 +37,7 @@ var openTests = []test{
 		h.Read(t, l, got, 0)
 		require.True(t, bytes.Equal(want, got), "somebody else reads other bytes")
 	}),
-	alone("the end is told as io.ReaderAt says", func(t *testing.T, h *subject) {
+	alone("the end is io.EOF as io.ReaderAt requires", func(t *testing.T, h *subject) {
 		b := h.open(h.snapshotOf(snapshotNamed("a"), 1, 1, 0))
 		want := h.content(1)
 		p := make([]byte, 100)
@@ -58,7 +58,7 @@ var openTests = []test{
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(want, all))
 	}),
-	alone("a view is read through ancestors of any size", func(t *testing.T, h *subject) {
+	alone("bytes are read through ancestors of any size", func(t *testing.T, h *subject) {
 		short := h.snapshotOf(snapshotNamed("short"), 2, 1, 0, 1)
 		a := h.snapshotOf(snapshotNamed("a"), 4, 2, 1)
 		h.graft(a, short)
@@ -68,20 +68,20 @@ var openTests = []test{
 		h.readsClusters(b, 1, 2, 0, 3)
 		h.reads(a, 1, 2, 0, 0)
 	}),
-	alone("the rest of a cluster that is written in part stays what was read there", func(t *testing.T, h *subject) {
-		below := h.snapshotOf(snapshotNamed("below"), 2, 1, 0)
-		head := h.clone(below, replica)
+	alone("a partial write keeps the rest of the cluster", func(t *testing.T, h *subject) {
+		parent := h.snapshotOf(snapshotNamed("parent"), 2, 1, 0)
+		head := h.clone(parent, replica)
 		b := h.open(head)
-		for cluster, under := range []byte{1, 0} { // over the parent's bytes, and over nothing
-			want := bytes.Clone(h.content(under))
+		for cluster, old := range []byte{1, 0} { // of the parent, and of no cluster
+			want := bytes.Clone(h.content(old))
 			want[3], want[4] = 'x', 'y'
 			h.writes(b, []byte("xy"), cluster*len(want)+3)
 			h.readsBytes(b, want, cluster*len(want))
 		}
 		require.EqualValues(t, 2, h.look(head).Own.Count)
-		h.reads(below, 1, 0)
+		h.reads(parent, 1, 0)
 	}),
-	alone("what a store held before never shows", func(t *testing.T, h *subject) {
+	alone("old content of the store is never read", func(t *testing.T, h *subject) {
 		all := make([]uint64, h.store.FreeClusters)
 		for i := range all {
 			all[i] = uint64(i)
@@ -97,7 +97,7 @@ var openTests = []test{
 		h.readsBytes(b, want, 0)
 		h.readsBytes(b, h.content(0), len(want))
 	}),
-	alone("only what is written is allocated", func(t *testing.T, h *subject) {
+	alone("only written clusters are allocated", func(t *testing.T, h *subject) {
 		l := h.create(inFlight(1), 8)
 		b := h.open(l)
 		h.writes(b, append(h.content(1), h.content(2)...), int(h.bytes(3)))
@@ -105,13 +105,13 @@ var openTests = []test{
 		h.readsClusters(b, 0, 0, 0, 1, 2, 0, 0, 0)
 		require.EqualValues(t, 2, h.look(l).Own.Count, "reading allocates nothing")
 	}),
-	alone("a snapshot is not written to", func(t *testing.T, h *subject) {
+	alone("a write to a snapshot is refused", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := h.open(a)
 		h.refuses(ports.ErrInvalid, func() error { _, err := b.WriteAt(h.content(2), 0); return err }, "write")
 		h.readsClusters(b, 1, 0)
 	}),
-	alone("nothing is written beyond the end", func(t *testing.T, h *subject) {
+	alone("a write beyond the end is refused", func(t *testing.T, h *subject) {
 		b := h.open(h.create(inFlight(1), 2))
 		for _, offset := range []int64{-1, int64(h.bytes(2)) - 1, int64(h.bytes(2)), 1 << 40} {
 			h.refuses(ports.ErrInvalid, func() error { _, err := b.WriteAt([]byte("xy"), offset); return err }, "write")
@@ -121,7 +121,7 @@ var openTests = []test{
 		require.NoError(t, err)
 		require.Zero(t, n)
 	}),
-	alone("a store that is full says so", func(t *testing.T, h *subject) {
+	alone("a full store is ErrNoSpace", func(t *testing.T, h *subject) {
 		free := h.store.FreeClusters
 		l := h.create(inFlight(1), free+4)
 		b := h.open(l)
@@ -133,10 +133,10 @@ var openTests = []test{
 		isOfOneKind(t, err)
 		h.readsBytes(b, h.content(1), 0)
 	}),
-	alone("several read and write at once, into one cluster, too", func(t *testing.T, h *subject) {
+	alone("concurrent reads and writes work within one cluster", func(t *testing.T, h *subject) {
 		const users = 8
-		below := h.snapshotOf(snapshotNamed("below"), 3, 1, 0, 1, 2)
-		b := h.open(h.clone(below, replica))
+		parent := h.snapshotOf(snapshotNamed("parent"), 3, 1, 0, 1, 2)
+		b := h.open(h.clone(parent, replica))
 		want := append(append(h.content(1), h.content(1)...), h.content(1)...)
 		part := len(want) / users
 		var all sync.WaitGroup
@@ -161,7 +161,7 @@ var openTests = []test{
 		all.Wait()
 		h.readsBytes(b, want, 0)
 	}),
-	alone("several lvols are open at once", func(t *testing.T, h *subject) {
+	alone("several lvols are open at the same time", func(t *testing.T, h *subject) {
 		a, l := h.snapshotOf(snapshotNamed("a"), 2, 1, 0), h.create(inFlight(1), 2)
 		x, y := h.open(a), h.open(l)
 		h.writes(y, h.content(2), 0)
@@ -169,7 +169,7 @@ var openTests = []test{
 		require.NoError(t, x.Close())
 		h.readsClusters(y, 2, 0)
 	}),
-	alone("what is open is busy, and what was closed can be opened, sealed and deleted", func(t *testing.T, h *subject) {
+	alone("an open lvol is busy until it is closed", func(t *testing.T, h *subject) {
 		l := h.create(inFlight(1), 2)
 		b := h.open(l)
 		h.refuses(ports.ErrBusy, func() error { _, err := h.opener().Open(h.ctx, run, l); return err }, "open")
@@ -189,10 +189,10 @@ var openTests = []test{
 		require.NoError(t, sealed.Close())
 		h.delete(a)
 	}),
-	alone("what is missing is not opened", func(t *testing.T, h *subject) {
+	alone("opening a missing lvol is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error { _, err := h.opener().Open(h.ctx, run, missing); return err }, "open")
 	}),
-	alone("bytes end with their run, also with a later one of that replica", func(t *testing.T, h *subject) {
+	alone("Bytes end with the release of a run of the replica", func(t *testing.T, h *subject) {
 		l := h.create(inFlight(1), 2)
 		for _, ending := range []ports.Run{run, {Replica: replica, ID: "0000cafe"}} {
 			b := h.open(l)
@@ -204,12 +204,12 @@ var openTests = []test{
 		}
 		h.readsClusters(h.open(l), 0, 0)
 	}),
-	alone("bytes of another replica's run go on when one is released", func(t *testing.T, h *subject) {
+	alone("Bytes of another replica's run do not end", func(t *testing.T, h *subject) {
 		b := h.open(h.snapshotOf(snapshotNamed("a"), 1, 1, 0))
 		require.NoError(t, h.Release(h.ctx, ports.Run{Replica: replica + "0", ID: run.ID}))
 		h.readsClusters(b, 1)
 	}),
-	alone("bytes end with their context", func(t *testing.T, h *subject) {
+	alone("Bytes end with their context", func(t *testing.T, h *subject) {
 		opener := h.opener()
 		l := h.create(inFlight(1), 2)
 		ctx, cancel := context.WithCancel(h.ctx)
@@ -228,7 +228,7 @@ var openTests = []test{
 		require.Zero(t, h.look(l).Own.Count)
 		h.readsClusters(h.open(l), 0, 0)
 	}),
-	alone("bytes end with their lvol", func(t *testing.T, h *subject) {
+	alone("Bytes end with their lvol", func(t *testing.T, h *subject) {
 		l := h.create(inFlight(1), 1)
 		b := h.open(l)
 		h.delete(l)
@@ -236,7 +236,7 @@ var openTests = []test{
 		isOfOneKind(t, err)
 		require.NoError(t, b.Close())
 	}),
-	alone("bytes end with a restart, and can be opened again", func(t *testing.T, h *subject) {
+	alone("Bytes end with a restart, and can be opened again", func(t *testing.T, h *subject) {
 		h.opener()
 		h.canRestart()
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)

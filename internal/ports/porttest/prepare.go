@@ -11,7 +11,7 @@ import (
 )
 
 var prepareTests = []test{
-	between("a graft that was prepared is one as any other", func(t *testing.T, from, to *subject) {
+	between("a prepared graft has the result of any other", func(t *testing.T, from, to *subject) {
 		to.preparer()
 		a := from.snapshotOf(snapshotNamed("a"), 3, 5, 1)
 		for name, parent := range map[string]string{
@@ -28,17 +28,17 @@ var prepareTests = []test{
 			require.NoError(t, to.Release(to.ctx, run))
 			require.Len(t, to.list().Lvols, len(before.Lvols)+1, "no helper is left")
 			require.Equal(t, parent, to.look(l).Parent)
-			below := map[string]byte{"same": 1, "larger": 2, "smaller": 3}[name]
+			seed := map[string]byte{"same": 1, "larger": 2, "smaller": 3}[name]
 			end := map[string]byte{"same": 1, "larger": 2, "smaller": 0}[name]
-			to.reads(l, below, 5, end)
+			to.reads(l, seed, 5, end)
 			sealed := to.seal(l, snapshotNamed(name))
 			require.Equal(t, parent, to.look(sealed).Parent)
-			to.reads(sealed, below, 5, end)
+			to.reads(sealed, seed, 5, end)
 			to.delete(sealed)
 			to.delete(parent)
 		}
 	}),
-	alone("several are prepared, and each is used once", func(t *testing.T, h *subject) {
+	alone("several grafts are prepared, and each is used once", func(t *testing.T, h *subject) {
 		h.preparer()
 		image := h.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
 		for _, clusters := range []uint64{3, 4, 3} {
@@ -53,15 +53,15 @@ var prepareTests = []test{
 		h.reads(made[2], 1, 1, 0)
 		h.reads(made[3], 1, 1, 0, 0)
 	}),
-	alone("of what was prepared and not used nothing is left once the run is released", func(t *testing.T, h *subject) {
+	alone("releasing the run removes unused helpers", func(t *testing.T, h *subject) {
 		h.preparer()
 		image := h.snapshotOf(snapshotNamed("image"), 2, 1, 0, 1)
 		other := h.snapshotOf(snapshotNamed("other"), 2, 2, 0, 1)
 		for name, use := range map[string]func(){
-			"not at all":                  func() {},
-			"another parent":              func() { l := h.create(inFlight(1), 3); h.graft(l, other); h.delete(l) },
-			"another size":                func() { l := h.create(inFlight(1), 4); h.graft(l, image); h.delete(l) },
-			"a graft of what hung on one": func() { l := h.clone(image, inFlight(1)); h.graft(l, other); h.delete(l) },
+			"not at all":                       func() {},
+			"another parent":                   func() { l := h.create(inFlight(1), 3); h.graft(l, other); h.delete(l) },
+			"another size":                     func() { l := h.create(inFlight(1), 4); h.graft(l, image); h.delete(l) },
+			"a graft of the clone of a helper": func() { l := h.clone(image, inFlight(1)); h.graft(l, other); h.delete(l) },
 		} {
 			want := h.list()
 			h.prepares(3, image)
@@ -71,7 +71,7 @@ var prepareTests = []test{
 		}
 		h.delete(image)
 	}),
-	alone("what was prepared can be used after a restart", func(t *testing.T, h *subject) {
+	alone("a prepared graft works after a restart", func(t *testing.T, h *subject) {
 		h.preparer()
 		h.canRestart()
 		image := h.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
@@ -82,7 +82,7 @@ var prepareTests = []test{
 		require.Len(t, h.names(), 2)
 		h.reads(l, 1, 1, 0)
 	}),
-	alone("what was prepared and is gone by now is not needed", func(t *testing.T, h *subject) {
+	alone("a graft works without its deleted helpers", func(t *testing.T, h *subject) {
 		h.preparer()
 		image := h.snapshotOf(snapshotNamed("a"), 2, 1, 0, 1)
 		l := h.create(inFlight(1), 3)
@@ -95,7 +95,7 @@ var prepareTests = []test{
 		h.graftsOnly(l, image)
 		h.reads(l, 1, 1, 0)
 	}),
-	alone("what cannot be a parent is refused", func(t *testing.T, h *subject) {
+	alone("an invalid parent is refused", func(t *testing.T, h *subject) {
 		preparer := h.preparer()
 		writable := h.create(inFlight(1), 2)
 		for parent, kind := range map[string]error{missing: ports.ErrNotFound, writable: ports.ErrInvalid} {

@@ -12,12 +12,12 @@ import (
 var proveTests = []test{
 	between("equal own clusters have equal proofs, on two hosts too", func(t *testing.T, x, y *subject) {
 		a := x.snapshotOf(snapshotNamed("a"), 4, 1, 0, 3)
-		below := y.snapshotOf(snapshotNamed("below"), 4, 9, 0, 1, 2, 3)
+		parent := y.snapshotOf(snapshotNamed("parent"), 4, 9, 0, 1, 2, 3)
 		b := y.snapshotOf(snapshotNamed("b"), 4, 1, 0, 3)
-		y.graft(b, below)
+		y.graft(b, parent)
 		proof := x.proof(a)
 		require.EqualValues(t, 2, proof.Count)
-		require.Equal(t, proof, y.proof(b), "what is below does not count")
+		require.Equal(t, proof, y.proof(b), "the parent does not count")
 	}),
 	between("a copy has the proof of what was copied", func(t *testing.T, from, to *subject) {
 		filled := from.create(inFlight(1), 4)
@@ -29,13 +29,13 @@ var proveTests = []test{
 		from.copies(a, to, l)
 		require.Equal(t, from.proof(a), to.proof(to.seal(l, snapshotNamed("a"))))
 	}),
-	alone("the same bytes elsewhere have another map", func(t *testing.T, h *subject) {
+	alone("the same bytes at other positions have another map", func(t *testing.T, h *subject) {
 		a := h.proof(h.snapshotOf(snapshotNamed("a"), 8, 1, 2))
 		b := h.proof(h.snapshotOf(snapshotNamed("b"), 8, 1, 5))
 		require.Equal(t, a.Count, b.Count)
 		require.NotEqual(t, a.Map, b.Map)
 	}),
-	alone("other bytes at the same place have another checksum", func(t *testing.T, h *subject) {
+	alone("other bytes at the same positions have another checksum", func(t *testing.T, h *subject) {
 		a := h.proof(h.snapshotOf(snapshotNamed("a"), 4, 1, 0, 1))
 		b := h.proof(h.snapshotOf(snapshotNamed("b"), 4, 2, 0, 1))
 		require.Equal(t, a.Map, b.Map)
@@ -59,7 +59,7 @@ var proveTests = []test{
 		require.EqualValues(t, 1, zeros.Count)
 		require.NotEqual(t, empty, zeros)
 	}),
-	alone("a graft, a clone and asking again leave a proof as it is", func(t *testing.T, h *subject) {
+	alone("grafts and clones do not change a proof", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 3, 1, 0)
 		short := h.snapshotOf(snapshotNamed("short"), 2, 2, 0, 1)
 		proof := h.proof(a)
@@ -80,7 +80,7 @@ var proveTests = []test{
 		require.NoError(t, err)
 		require.Equal(t, before, h.list())
 	}),
-	alone("many are proven at once, and what cannot be is left out", func(t *testing.T, h *subject) {
+	alone("lvols that cannot be proven are left out", func(t *testing.T, h *subject) {
 		prover := h.prover()
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := h.snapshotOf(snapshotNamed("b"), 2, 2, 1)
@@ -96,7 +96,7 @@ var proveTests = []test{
 		require.NoError(t, err)
 		require.Empty(t, proven)
 	}),
-	alone("what is known is told, and nothing is computed for it", func(t *testing.T, h *subject) {
+	alone("ProveKnown computes nothing", func(t *testing.T, h *subject) {
 		prover := h.prover()
 		knows, ok := prover.(ports.KnownProver)
 		if !ok {
@@ -117,7 +117,7 @@ var proveTests = []test{
 		require.NoError(t, err)
 		require.Empty(t, known)
 	}),
-	alone("a host that proves nothing says so", func(t *testing.T, h *subject) {
+	alone("a host without checksums is ErrUnsupported", func(t *testing.T, h *subject) {
 		if h.store.Proves {
 			t.Skip("this host proves")
 		}

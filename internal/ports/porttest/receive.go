@@ -9,7 +9,7 @@ import (
 )
 
 var receiveTests = []test{
-	between("an address is void once it was withdrawn", func(t *testing.T, from, to *subject) {
+	between("an address is invalid after Withdraw", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		l := to.create(inFlight(1), 2)
 		address := to.receive(l, from)
@@ -19,7 +19,7 @@ var receiveTests = []test{
 		isOfOneKind(t, err)
 		require.Zero(t, to.look(l).Own.Count)
 	}),
-	between("a void address does not lead into the lvol that is received next", func(t *testing.T, from, to *subject) {
+	between("an invalid address does not reach the next lvol", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		l, next := to.create(inFlight(1), 2), to.create(inFlight(2), 2)
 		address := to.receive(l, from)
@@ -39,7 +39,7 @@ var receiveTests = []test{
 		from.copies(b, to, l)
 		to.reads(l, 1, 2)
 	}),
-	between("several lvols are received at the same time", func(t *testing.T, from, to *subject) {
+	between("several lvols are received concurrently", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := from.snapshotOf(snapshotNamed("b"), 2, 2, 1)
 		x, y := to.create(inFlight(1), 2), to.create(inFlight(2), 2)
@@ -51,7 +51,7 @@ var receiveTests = []test{
 		to.reads(x, 1, 0)
 		to.reads(y, 0, 2)
 	}),
-	alone("withdrawing what is not received is no error", func(t *testing.T, h *subject) {
+	alone("withdrawing an lvol that is not received is no error", func(t *testing.T, h *subject) {
 		l := h.create(inFlight(1), 1)
 		require.NoError(t, h.Withdraw(h.ctx, run, l))
 		require.NoError(t, h.Withdraw(h.ctx, run, missing))
@@ -59,7 +59,7 @@ var receiveTests = []test{
 		require.NoError(t, h.Withdraw(h.ctx, run, l))
 		require.NoError(t, h.Withdraw(h.ctx, run, l))
 	}),
-	between("what a run has opened ends with its release", func(t *testing.T, from, to *subject) {
+	between("releasing a run of the replica ends its copies", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		l := to.create(inFlight(1), 2)
 		address := to.receive(l, from)
@@ -70,7 +70,7 @@ var receiveTests = []test{
 		from.copies(a, to, l)
 		to.reads(l, 1, 0)
 	}),
-	between("another replica's run goes on when one is released", func(t *testing.T, from, to *subject) {
+	between("releasing a run does not end another replica's", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		l := to.create(inFlight(1), 2)
 		address := to.receive(l, from)
@@ -84,7 +84,7 @@ var receiveTests = []test{
 		require.NoError(t, h.Release(h.ctx, run))
 		require.NoError(t, h.Release(h.ctx, run))
 	}),
-	between("receiving what is missing is refused", func(t *testing.T, from, to *subject) {
+	between("receiving a missing lvol is refused", func(t *testing.T, from, to *subject) {
 		peer, err := from.Peer(from.ctx)
 		require.NoError(t, err)
 		to.refuses(ports.ErrNotFound, func() error {
@@ -92,7 +92,7 @@ var receiveTests = []test{
 			return err
 		}, "receive")
 	}),
-	between("a snapshot is never copied into", func(t *testing.T, from, to *subject) {
+	between("a copy into a snapshot is refused", func(t *testing.T, from, to *subject) {
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		b := to.snapshotOf(snapshotNamed("b"), 2, 2, 1)
 		before := to.list()
@@ -100,7 +100,7 @@ var receiveTests = []test{
 		require.Equal(t, before, to.list())
 		to.reads(b, 0, 2)
 	}),
-	between("a snapshot is not made a place to copy into", func(t *testing.T, from, to *subject) {
+	between("receiving a snapshot is refused", func(t *testing.T, from, to *subject) {
 		b := to.snapshotOf(snapshotNamed("b"), 2, 2, 1)
 		peer, err := from.Peer(from.ctx)
 		require.NoError(t, err)
@@ -109,7 +109,7 @@ var receiveTests = []test{
 			return err
 		}, "receive")
 	}),
-	between("each host says who it is, always the same", func(t *testing.T, x, y *subject) {
+	between("each host has its own constant Peer", func(t *testing.T, x, y *subject) {
 		px, err := x.Peer(x.ctx)
 		require.NoError(t, err)
 		py, err := y.Peer(y.ctx)

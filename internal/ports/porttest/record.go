@@ -21,7 +21,7 @@ var recordTests = []test{
 			require.Equal(t, want, h.look(head))
 		}
 	}),
-	alone("a head keeps its record when it is snapshotted or grafted, and the snapshot has none", func(t *testing.T, h *subject) {
+	alone("snapshots and grafts keep the head's record, and snapshots have none", func(t *testing.T, h *subject) {
 		recorder := h.recorder()
 		head := h.create(replica, 2)
 		require.NoError(t, recorder.Record(h.ctx, head, "base"))
@@ -33,11 +33,11 @@ var recordTests = []test{
 		require.Equal(t, "base", h.look(head).Record)
 		require.Empty(t, h.look(h.clone(a, "vol-2-r-4e5f6a7b")).Record, "a clone has only what it was given")
 	}),
-	alone("a record on what is missing is refused", func(t *testing.T, h *subject) {
+	alone("a record on a missing lvol is refused", func(t *testing.T, h *subject) {
 		recorder := h.recorder()
 		h.refuses(ports.ErrNotFound, func() error { return recorder.Record(h.ctx, missing, "base") }, "record")
 	}),
-	alone("a host that keeps no records says so", func(t *testing.T, h *subject) {
+	alone("a host without records is ErrUnsupported", func(t *testing.T, h *subject) {
 		if h.store.Records {
 			t.Skip("this host keeps records")
 		}

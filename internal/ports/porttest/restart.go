@@ -33,7 +33,7 @@ var restartTests = []test{
 		h.reads(head, 1, 0, 0, 0, 2)
 	}),
 	alone("a snapshot without clones is still a snapshot", func(t *testing.T, h *subject) {
-		a := h.sleepingLeaf()
+		a := h.restartedLeaf()
 		require.True(t, h.look(a).ReadOnly)
 		h.refuses(ports.ErrInvalid, func() error {
 			_, err := h.Seal(h.ctx, a, snapshotNamed("b"), ports.SealRecord{})
@@ -45,8 +45,8 @@ var restartTests = []test{
 		}, "snapshot")
 		h.reads(a, 0, 1, 1)
 	}),
-	alone("such a one can be grafted onto, by lvols of any size", func(t *testing.T, h *subject) {
-		a := h.sleepingLeaf()
+	alone("a leaf can be a parent of lvols of any size", func(t *testing.T, h *subject) {
+		a := h.restartedLeaf()
 		same, longer := h.create(inFlight(1), 3), h.create(inFlight(2), 4)
 		h.fill(same, 2, 0)
 		h.graftsOnly(same, a)
@@ -54,49 +54,49 @@ var restartTests = []test{
 		h.graftsOnly(longer, a)
 		h.reads(longer, 0, 1, 1, 0)
 	}),
-	alone("such a one can be grafted onto by a longer one first", func(t *testing.T, h *subject) {
-		a := h.sleepingLeaf()
+	alone("a leaf can first be a parent of a longer lvol", func(t *testing.T, h *subject) {
+		a := h.restartedLeaf()
 		longer := h.create(inFlight(2), 4)
 		h.graftsOnly(longer, a)
 		h.reads(longer, 0, 1, 1, 0)
 	}),
-	alone("such a one can itself be grafted and set loose", func(t *testing.T, h *subject) {
-		below := h.snapshotOf(snapshotNamed("below"), 2, 2, 0)
-		a := h.sleepingLeaf()
-		h.graftsOnly(a, below)
+	alone("a leaf can be grafted and detached", func(t *testing.T, h *subject) {
+		parent := h.snapshotOf(snapshotNamed("parent"), 2, 2, 0)
+		a := h.restartedLeaf()
+		h.graftsOnly(a, parent)
 		h.reads(a, 2, 1, 1)
 		h.graftsOnly(a, "")
 		h.reads(a, 0, 1, 1)
 	}),
-	alone("such a one can be cloned", func(t *testing.T, h *subject) {
-		a := h.sleepingLeaf()
+	alone("a leaf can be cloned", func(t *testing.T, h *subject) {
+		a := h.restartedLeaf()
 		h.reads(h.clone(a, replica), 0, 1, 1)
 		longer, err := h.Clone(h.ctx, a, "vol-2-r-4e5f6a7b", h.bytes(4), "base")
 		require.NoError(t, err)
 		h.reads(longer, 0, 1, 1, 0)
 	}),
-	alone("such a one can be proven, as before", func(t *testing.T, h *subject) {
+	alone("a leaf has the same proof", func(t *testing.T, h *subject) {
 		h.prover()
 		h.canRestart()
 		proven := h.snapshotOf(snapshotNamed("proven"), 3, 1, 1, 2)
 		proof := h.proof(proven)
-		a := h.sleepingLeaf()
+		a := h.restartedLeaf()
 		require.Equal(t, proof, h.proof(a), "never proven before")
 		require.Equal(t, proof, h.proof(proven), "proven before")
 	}),
-	between("such a one can be copied", func(t *testing.T, from, to *subject) {
-		a := from.sleepingLeaf()
+	between("a leaf can be copied", func(t *testing.T, from, to *subject) {
+		a := from.restartedLeaf()
 		l := to.create(inFlight(1), 3)
 		from.copies(a, to, l)
 		to.reads(l, 0, 1, 1)
 	}),
-	alone("such a one can be deleted", func(t *testing.T, h *subject) {
-		a := h.sleepingLeaf()
+	alone("a leaf can be deleted", func(t *testing.T, h *subject) {
+		a := h.restartedLeaf()
 		h.delete(a)
 		require.Empty(t, h.names())
 		require.Equal(t, h.store.FreeClusters, h.list().FreeClusters)
 	}),
-	alone("an lvol in flight can be written, grafted and sealed", func(t *testing.T, h *subject) {
+	alone("an in-flight lvol can be written, grafted and sealed", func(t *testing.T, h *subject) {
 		h.canRestart()
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		l := h.create(inFlight(1), 2)
@@ -106,7 +106,7 @@ var restartTests = []test{
 		h.graft(l, a)
 		h.reads(h.seal(l, snapshotNamed("b")), 1, 3)
 	}),
-	between("a host that restarted can receive and send", func(t *testing.T, from, to *subject) {
+	between("a restarted host can receive and send", func(t *testing.T, from, to *subject) {
 		from.canRestart()
 		to.canRestart()
 		a := from.snapshotOf(snapshotNamed("a"), 2, 1, 0)
@@ -121,7 +121,7 @@ var restartTests = []test{
 		to.reads(x, 1, 0)
 		to.reads(y, 1, 0)
 	}),
-	between("a copy into a host that restarts ends, and can be done again", func(t *testing.T, from, to *subject) {
+	between("a copy ends with a restart, and can be repeated", func(t *testing.T, from, to *subject) {
 		to.canRestart()
 		const clusters = 16
 		a := from.snapshotOf(snapshotNamed("a"), clusters, 1, upTo(clusters)...)
@@ -131,8 +131,8 @@ var restartTests = []test{
 		go func() { ended <- from.Copy(from.ctx, run, a, address, ignore) }()
 		to.Restart(t)
 		err := <-ended
-		// Where both are one, it may have been asked in the middle of the restart,
-		// when the store was about to be loaded.
+		// If both are one host, the copy may have begun during the restart, before the
+		// store was loaded.
 		if err != nil && !errors.Is(err, ports.ErrNotFound) {
 			require.ErrorIs(t, err, ports.ErrUnavailable)
 		}
@@ -150,9 +150,9 @@ func (s *subject) canRestart() {
 	}
 }
 
-// sleepingLeaf is a snapshot that had no clone when its host was restarted:
-// its own clusters, of seed 1, are 1 and 2 of 3.
-func (s *subject) sleepingLeaf() (uuid string) {
+// restartedLeaf is a snapshot that had no clone when its host was restarted. Its own
+// clusters are 1 and 2 of 3, with seed 1.
+func (s *subject) restartedLeaf() (uuid string) {
 	s.t.Helper()
 	s.canRestart()
 	uuid = s.snapshotOf(snapshotNamed("leaf"), 3, 1, 1, 2)

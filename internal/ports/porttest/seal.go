@@ -51,7 +51,7 @@ var sealTests = []test{
 		require.Zero(t, h.look(a).Own.Count)
 		h.reads(a, 0, 0)
 	}),
-	alone("sealing onto a taken name leaves the lvol as it was", func(t *testing.T, h *subject) {
+	alone("sealing onto a taken name does not change the lvol", func(t *testing.T, h *subject) {
 		h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		filling := h.create(inFlight(1), 2)
 		h.fill(filling, 2, 1)
@@ -74,7 +74,7 @@ var sealTests = []test{
 		require.Equal(t, record, h.look(l).Image)
 		require.Equal(t, []string{name}, h.names())
 	}),
-	alone("others can be grafted onto a snapshot as soon as its seal says that it is there", func(t *testing.T, h *subject) {
+	alone("lvols can be grafted onto a snapshot as soon as Sealed is called", func(t *testing.T, h *subject) {
 		const n = 6
 		parent, grafts := "", make(chan error, n)
 		for i := range n {
@@ -105,7 +105,7 @@ var sealTests = []test{
 		_, err := h.Seal(h.ctx, filling, snapshotNamed("s0"), ports.SealRecord{Sealed: func(string) { require.Fail(t, "it is not there") }})
 		require.ErrorIs(t, err, ports.ErrExists)
 	}),
-	alone("a count is what a look says of the own clusters", func(t *testing.T, h *subject) {
+	alone("Count agrees with Look", func(t *testing.T, h *subject) {
 		counter, ok := h.Instance.Host.(ports.Counter)
 		if !ok {
 			t.Skip("this host does not count: its Look costs no more")
@@ -121,7 +121,7 @@ var sealTests = []test{
 		}
 		h.refuses(ports.ErrNotFound, func() error { _, err := counter.Count(h.ctx, missing); return err }, "count")
 	}),
-	alone("sealing what is missing is refused", func(t *testing.T, h *subject) {
+	alone("sealing a missing lvol is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error {
 			_, err := h.Seal(h.ctx, missing, snapshotNamed("a"), ports.SealRecord{})
 			return err

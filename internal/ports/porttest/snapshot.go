@@ -10,7 +10,7 @@ import (
 )
 
 var snapshotTests = []test{
-	alone("a snapshot takes over clusters and parent, and the lvol hangs on it", func(t *testing.T, h *subject) {
+	alone("a snapshot takes over clusters and parent of its lvol", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 4, 1, 0, 1)
 		head := h.clone(a, replica)
 		h.fill(head, 2, 1, 2)
@@ -34,7 +34,7 @@ var snapshotTests = []test{
 		require.Equal(t, h.attributes(morning), h.look(a).Attributes)
 		h.reads(a, 1, 0)
 	}),
-	alone("what is written afterwards is not in the snapshot", func(t *testing.T, h *subject) {
+	alone("later writes are not in the snapshot", func(t *testing.T, h *subject) {
 		head := h.create(replica, 3)
 		h.fill(head, 1, 0, 1)
 		a, err := h.Snapshot(h.ctx, head, snapshotNamed("a"), morning)
@@ -44,7 +44,7 @@ var snapshotTests = []test{
 		h.reads(head, 1, 2, 2)
 		require.EqualValues(t, 2, h.look(head).Own.Count)
 	}),
-	alone("an empty snapshot of an empty clone reads as what is below it", func(t *testing.T, h *subject) {
+	alone("an empty snapshot of an empty clone reads as its parent", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 1)
 		b, err := h.Snapshot(h.ctx, h.clone(a, replica), snapshotNamed("b"), morning)
 		require.NoError(t, err)
@@ -63,7 +63,7 @@ var snapshotTests = []test{
 			return err
 		}, "of one with a clone")
 	}),
-	alone("a snapshot of what is missing is refused", func(t *testing.T, h *subject) {
+	alone("a snapshot of a missing lvol is refused", func(t *testing.T, h *subject) {
 		h.refuses(ports.ErrNotFound, func() error {
 			_, err := h.Snapshot(h.ctx, missing, snapshotNamed("a"), morning)
 			return err

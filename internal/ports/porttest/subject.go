@@ -19,7 +19,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// patience is how long something may take that has to happen at all.
+// patience is the timeout of a test.
 const patience = 2 * time.Minute
 
 const (
@@ -37,13 +37,12 @@ var (
 func inFlight(n int) string         { return domain.InFlightLvolName(replica, fmt.Sprintf("%08x", n)) }
 func snapshotNamed(s string) string { return domain.SnapshotLvolName(replica, s) }
 
-// subject is a host under test. What its methods do has to work, or the test
-// ends.
+// subject is a host to test. A method that fails ends the test.
 type subject struct {
 	t   *testing.T
 	ctx context.Context
 	Instance
-	// Host is the one of Instance, and what it is asked to name is noted.
+	// Host is that of Instance; it records the names that it is asked to give.
 	ports.Host
 	store domain.Listing // as it was when it was empty
 }
@@ -62,16 +61,16 @@ func newSubjects(t *testing.T, h Harness, n int) []*subject {
 		subjects[i] = s
 		t.Cleanup(func() {
 			if !t.Failed() && !t.Skipped() {
-				s.isConsistent(noted)
+				s.requireConsistent(noted)
 			}
 		})
 	}
 	return subjects
 }
 
-// isConsistent holds after every test: all that is listed was asked for, List
-// and Look agree, parents are listed, and no name or UUID is there twice.
-func (s *subject) isConsistent(noted *notingHost) {
+// requireConsistent checks the end of every test: all listed lvols were asked for, List
+// and Look agree, parents are listed, and names and UUIDs are unique.
+func (s *subject) requireConsistent(noted *notingHost) {
 	require.NoError(s.t, s.Release(s.ctx, run))
 	store := s.list()
 	uuids, names := make(map[string]bool), make(map[string]bool)
@@ -86,8 +85,8 @@ func (s *subject) isConsistent(noted *notingHost) {
 	}
 }
 
-// list is the store with its lvols by name, without maps and checksums, which
-// need not be there.
+// list is the store with its lvols by name, without maps and checksums, which are
+// optional.
 func (s *subject) list() domain.Listing {
 	s.t.Helper()
 	store, err := s.List(s.ctx)
@@ -115,7 +114,7 @@ func plain(l domain.Lvol) domain.Lvol {
 	return l
 }
 
-// refuses expects an error of that kind, and that nothing is changed.
+// refuses expects an error of that kind and no change.
 func (s *subject) refuses(kind error, call func() error, what string) {
 	s.t.Helper()
 	before := s.list()
@@ -143,9 +142,9 @@ func isOfOneKind(t *testing.T, err error) {
 // bytes is a number of clusters in bytes.
 func (s *subject) bytes(clusters uint64) uint64 { return clusters * s.store.ClusterSize }
 
-// content is one cluster of bytes that depend on the seed alone; 0: zeros. They are
-// drawn once, since that takes long under the race detector, and nobody changes them:
-// see requireUnchanged.
+// content is one cluster of bytes that depend on the seed only; 0: zeros. They are drawn
+// once, since that takes long with the race detector, and must not be changed: see
+// requireUnchanged.
 func (s *subject) content(seed byte) []byte {
 	of := contentOf{seed, s.store.ClusterSize}
 	if known, ok := contents.Load(of); ok {
@@ -171,8 +170,8 @@ type drawn struct {
 
 var contents sync.Map // of drawn, by contentOf
 
-// requireUnchanged looks at what was written: who keeps the bytes that are given to
-// WriteAt, and writes to them later, would change what is expected as well.
+// requireUnchanged checks the drawn contents: a host that keeps the slice given to
+// WriteAt and writes to it later would change the expected bytes, too.
 func requireUnchanged(t *testing.T) {
 	contents.Range(func(of, known any) bool {
 		require.Equal(t, known.(drawn).sum, crc32.ChecksumIEEE(known.(drawn).bytes), "what was written with seed %d was changed by the host", of.(contentOf).seed)
@@ -195,7 +194,7 @@ func (s *subject) fill(uuid string, seed byte, positions ...uint64) {
 	}
 }
 
-// reads expects a view of as many clusters as seeds are given.
+// reads expects the lvol to read as clusters of these seeds.
 func (s *subject) reads(uuid string, seeds ...byte) {
 	s.t.Helper()
 	require.Equal(s.t, s.bytes(uint64(len(seeds))), s.look(uuid).Size, "size")
@@ -225,7 +224,7 @@ func (s *subject) seal(uuid, name string) (snapshot string) {
 	return snapshot
 }
 
-// snapshotOf makes a snapshot whose own clusters are of that seed.
+// snapshotOf creates a snapshot whose own clusters are of that seed.
 func (s *subject) snapshotOf(name string, clusters uint64, seed byte, positions ...uint64) (uuid string) {
 	s.t.Helper()
 	filled := s.create(inFlight(0), clusters)
@@ -251,7 +250,7 @@ func (s *subject) delete(uuid string) {
 	require.NoError(s.t, s.Delete(s.ctx, uuid))
 }
 
-// attributes are what is listed where those were recorded.
+// attributes are the attributes that the host lists after these were recorded.
 func (s *subject) attributes(recorded domain.Attributes) domain.Attributes {
 	if !s.store.Records {
 		return domain.Attributes{}
@@ -269,7 +268,7 @@ func (s *subject) names() []string {
 	return names
 }
 
-// eventually asks again while the answer is busy.
+// eventually repeats the call while it is busy.
 func (s *subject) eventually(call func() error) {
 	s.t.Helper()
 	require.NoError(s.t, untilFree(s.ctx, call))

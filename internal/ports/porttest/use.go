@@ -17,7 +17,7 @@ var (
 )
 
 var useTests = []test{
-	alone("who uses an lvol is listed with it until that ends", func(t *testing.T, h *subject) {
+	alone("an lvol is listed with its user", func(t *testing.T, h *subject) {
 		a := h.snapshotOf(snapshotNamed("a"), 2, 1, 0)
 		head, other := h.clone(a, replica), h.clone(a, replica+"0")
 		for _, user := range []domain.User{exported, mirrored, attached} {
@@ -41,7 +41,7 @@ var useTests = []test{
 			require.Zero(t, h.listed(a).UsedBy)
 		}
 	}),
-	alone("an lvol that is used can be frozen", func(t *testing.T, h *subject) {
+	alone("a snapshot can be taken of an lvol in use", func(t *testing.T, h *subject) {
 		head := h.create(replica, 2)
 		for i, user := range []domain.User{exported, mirrored, attached} {
 			user, end := h.use(head, user)
@@ -52,7 +52,7 @@ var useTests = []test{
 			end()
 		}
 	}),
-	alone("an lvol that is used can be deleted", func(t *testing.T, h *subject) {
+	alone("an lvol in use can be deleted", func(t *testing.T, h *subject) {
 		for _, user := range []domain.User{exported, mirrored} {
 			head := h.create(replica, 2)
 			_, end := h.use(head, user)
@@ -88,7 +88,7 @@ var useTests = []test{
 		require.NoError(t, merger.Merge(h.ctx, a))
 		h.reads(head, 1, 0)
 	}),
-	between("a run is no user of what it exports", func(t *testing.T, from, to *subject) {
+	between("a run is no user of its exports", func(t *testing.T, from, to *subject) {
 		l := to.create(inFlight(1), 2)
 		to.receive(l, from)
 		require.Zero(t, to.listed(l).UsedBy)
