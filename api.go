@@ -521,15 +521,17 @@ type Snapshotter = ports.Snapshotter
 // adapter and the sending ones of the source's.
 //
 //	type Copier interface {
+//		Sender
+//		Receiver
+//		Releaser
+//	}
+type Copier = ports.Copier
+
+// Sender is the source's side of a copy.
+//
+//	type Sender interface {
 //		// Peer identifies this host as a sender.
 //		Peer(ctx context.Context) (Peer, error)
-//
-//		// Receive lets peer copy into the writable lvol.
-//		Receive(ctx context.Context, run Run, uuid string, from Peer) (Address, error)
-//
-//		// Withdraw undoes Receive and ends a copy into the lvol that may still be running.
-//		// No error if the lvol was not received.
-//		Withdraw(ctx context.Context, run Run, uuid string) error
 //
 //		// Copy writes the own clusters of this host's snapshot to the address, and nothing
 //		// else: the lvol keeps its other clusters. It returns when no cluster is being
@@ -538,13 +540,48 @@ type Snapshotter = ports.Snapshotter
 //		// ErrInvalid if the source is writable or longer than the lvol, ErrBusy if it is
 //		// being copied already, ErrNoSpace if the destination is full.
 //		Copy(ctx context.Context, run Run, snapshot string, to Address, progress Progress) error
+//	}
+type Sender = ports.Sender
+
+// Receiver is the destination's side of a copy.
 //
+//	type Receiver interface {
+//		// Receive lets peer copy into the writable lvol.
+//		Receive(ctx context.Context, run Run, uuid string, from Peer) (Address, error)
+//
+//		// Withdraw undoes Receive and ends a copy into the lvol that may still be running.
+//		// No error if the lvol was not received.
+//		Withdraw(ctx context.Context, run Run, uuid string) error
+//	}
+type Receiver = ports.Receiver
+
+// Releaser closes what runs have opened.
+//
+//	type Releaser interface {
 //		// Release closes all resources that runs of that replica on that store have opened
 //		// on this host: the given run and, before it begins, those that crashed. No error if
 //		// there are none.
 //		Release(ctx context.Context, run Run) error
 //	}
-type Copier = ports.Copier
+type Releaser = ports.Releaser
+
+// Source is what a host does that replicas are rebuilt from, and no more: a remote or a
+// read-only one need not implement Host. It may be a Prover, so that what is known to be
+// equal is not copied, a Counter, an Opener, so that views can be compared, a Claimer or
+// a Leaser, so that other processes leave its replicas alone, a Collector and an Ender.
+//
+// It need not be a Snapshotter. If it is none, a replica whose head has data of its own,
+// which has to become a snapshot first, is refused as a source.
+//
+//	type Source interface {
+//		Looker
+//		Sender
+//		Releaser
+//	}
+type Source = ports.Source
+
+// SourceOnly makes a host of a Source. The engine refuses what would change it.
+func SourceOnly(source Source) Host { return ports.SourceOnly(source) }
 
 // Run identifies one rebuild of one replica. Resources that an adapter opens for it
 // (exports, connections) carry its name, so that a later run of the same replica finds

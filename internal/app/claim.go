@@ -177,6 +177,12 @@ func (e *Engine) claimCollection(ctx context.Context, host *guard.Host, storeUUI
 // claimReplica keeps everything else off a replica that is changed in place. what
 // says by what, for those that are kept off.
 func (e *Engine) claimReplica(ctx context.Context, at site, what string) (release func(), err error) {
+	if err := at.check(); err != nil {
+		return nil, err
+	}
+	if err := at.checkChangeable(); err != nil {
+		return nil, err
+	}
 	return e.leaseReplica(ctx, at, ports.Lease{Holder: what + " of replica " + at.Replica})
 }
 

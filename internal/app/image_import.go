@@ -117,6 +117,9 @@ func (i *imageImport) all(ctx context.Context) error {
 	if i.host == nil || i.request.Content == nil {
 		return refusef("no host, or no image")
 	}
+	if _, ok := ports.As[ports.Store](i.host); !ok {
+		return refusef("this host can only be a source of rebuilds")
+	}
 	opener, ok := ports.As[ports.Opener](i.host)
 	if !ok {
 		return refusef("this host opens no lvols, so nothing can be written to one")

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func look(ctx context.Context, r request, from *sources) (s sight, err error) {
 			}
 		}
 		if failures[at] == nil {
-			failures[at] = from.stays(at, sources[at])
+			failures[at] = cmp.Or(from.stays(at, sources[at]), from.sites[at].checkFreezable(sources[at]))
 		}
 	}
 	if from.several() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // ErrRefused is what errors are by which nothing was changed: the request
@@ -39,7 +40,31 @@ func (r request) check() error {
 	if err := domain.CheckReplicaName(r.Destination.Replica); err != nil {
 		return &refusal{err}
 	}
+	if err := r.Destination.checkChangeable(); err != nil {
+		return err
+	}
 	return r.checkBandwidth()
+}
+
+// checkChangeable refuses a host that can only be a source.
+func (s site) checkChangeable() error {
+	if _, ok := ports.As[ports.Store](s.Host); !ok {
+		return refusef("the host of replica %s can only be a source of rebuilds", s.Replica)
+	}
+	return nil
+}
+
+// checkFreezable refuses a source whose head has to become a snapshot, on a host that
+// takes none.
+func (s site) checkFreezable(source domain.Replica) error {
+	if source.Head == nil || source.Head.Own.Count == 0 {
+		return nil
+	}
+	if _, ok := ports.As[ports.Snapshotter](s.Host); ok {
+		return nil
+	}
+	return refusef("the head of replica %s on lvstore %s has %d clusters of its own, which have to become a snapshot first, and its host takes none: take a snapshot of it there",
+		source.Name, source.Store.Name, source.Head.Own.Count)
 }
 
 // refused marks what the domain refuses.

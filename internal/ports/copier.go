@@ -30,15 +30,15 @@ type Progress func(done, total uint64)
 // another host, or of the same. A run uses the receiving methods of the destination's
 // adapter and the sending ones of the source's.
 type Copier interface {
+	Sender
+	Receiver
+	Releaser
+}
+
+// Sender is the source's side of a copy.
+type Sender interface {
 	// Peer identifies this host as a sender.
 	Peer(ctx context.Context) (Peer, error)
-
-	// Receive lets peer copy into the writable lvol.
-	Receive(ctx context.Context, run Run, uuid string, from Peer) (Address, error)
-
-	// Withdraw undoes Receive and ends a copy into the lvol that may still be running.
-	// No error if the lvol was not received.
-	Withdraw(ctx context.Context, run Run, uuid string) error
 
 	// Copy writes the own clusters of this host's snapshot to the address, and nothing
 	// else: the lvol keeps its other clusters. It returns when no cluster is being
@@ -47,7 +47,20 @@ type Copier interface {
 	// ErrInvalid if the source is writable or longer than the lvol, ErrBusy if it is
 	// being copied already, ErrNoSpace if the destination is full.
 	Copy(ctx context.Context, run Run, snapshot string, to Address, progress Progress) error
+}
 
+// Receiver is the destination's side of a copy.
+type Receiver interface {
+	// Receive lets peer copy into the writable lvol.
+	Receive(ctx context.Context, run Run, uuid string, from Peer) (Address, error)
+
+	// Withdraw undoes Receive and ends a copy into the lvol that may still be running.
+	// No error if the lvol was not received.
+	Withdraw(ctx context.Context, run Run, uuid string) error
+}
+
+// Releaser closes what runs have opened.
+type Releaser interface {
 	// Release closes all resources that runs of that replica on that store have opened
 	// on this host: the given run and, before it begins, those that crashed. No error if
 	// there are none.

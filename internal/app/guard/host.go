@@ -59,9 +59,13 @@ func List(ctx context.Context, host ports.Looker) (domain.Listing, error) {
 // Unwrap is for ports.As.
 func (g *Host) Unwrap() ports.Host { return g.Host }
 
-// List implements ports.Looker.
+// List implements ports.Looker. A listing that was passed on from elsewhere may promise
+// what this host cannot keep.
 func (g *Host) List(ctx context.Context) (domain.Listing, error) {
-	return within(ctx, g, storeTime, g.Host.List)
+	listing, err := within(ctx, g, storeTime, g.Host.List)
+	_, proves := ports.As[ports.Prover](g.Host)
+	listing.Proves = listing.Proves && proves
+	return listing, err
 }
 
 // Look implements ports.Looker.

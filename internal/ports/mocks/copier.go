@@ -106,3 +106,144 @@ func (mr *MockCopierMockRecorder) Withdraw(ctx, run, uuid interface{}) *gomock.C
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Withdraw", reflect.TypeOf((*MockCopier)(nil).Withdraw), ctx, run, uuid)
 }
+
+// MockSender is a mock of Sender interface.
+type MockSender struct {
+	ctrl     *gomock.Controller
+	recorder *MockSenderMockRecorder
+}
+
+// MockSenderMockRecorder is the mock recorder for MockSender.
+type MockSenderMockRecorder struct {
+	mock *MockSender
+}
+
+// NewMockSender creates a new mock instance.
+func NewMockSender(ctrl *gomock.Controller) *MockSender {
+	mock := &MockSender{ctrl: ctrl}
+	mock.recorder = &MockSenderMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockSender) EXPECT() *MockSenderMockRecorder {
+	return m.recorder
+}
+
+// Copy mocks base method.
+func (m *MockSender) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Copy", ctx, run, snapshot, to, progress)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Copy indicates an expected call of Copy.
+func (mr *MockSenderMockRecorder) Copy(ctx, run, snapshot, to, progress interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Copy", reflect.TypeOf((*MockSender)(nil).Copy), ctx, run, snapshot, to, progress)
+}
+
+// Peer mocks base method.
+func (m *MockSender) Peer(ctx context.Context) (ports.Peer, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Peer", ctx)
+	ret0, _ := ret[0].(ports.Peer)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Peer indicates an expected call of Peer.
+func (mr *MockSenderMockRecorder) Peer(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Peer", reflect.TypeOf((*MockSender)(nil).Peer), ctx)
+}
+
+// MockReceiver is a mock of Receiver interface.
+type MockReceiver struct {
+	ctrl     *gomock.Controller
+	recorder *MockReceiverMockRecorder
+}
+
+// MockReceiverMockRecorder is the mock recorder for MockReceiver.
+type MockReceiverMockRecorder struct {
+	mock *MockReceiver
+}
+
+// NewMockReceiver creates a new mock instance.
+func NewMockReceiver(ctrl *gomock.Controller) *MockReceiver {
+	mock := &MockReceiver{ctrl: ctrl}
+	mock.recorder = &MockReceiverMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockReceiver) EXPECT() *MockReceiverMockRecorder {
+	return m.recorder
+}
+
+// Receive mocks base method.
+func (m *MockReceiver) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Receive", ctx, run, uuid, from)
+	ret0, _ := ret[0].(ports.Address)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Receive indicates an expected call of Receive.
+func (mr *MockReceiverMockRecorder) Receive(ctx, run, uuid, from interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Receive", reflect.TypeOf((*MockReceiver)(nil).Receive), ctx, run, uuid, from)
+}
+
+// Withdraw mocks base method.
+func (m *MockReceiver) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Withdraw", ctx, run, uuid)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Withdraw indicates an expected call of Withdraw.
+func (mr *MockReceiverMockRecorder) Withdraw(ctx, run, uuid interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Withdraw", reflect.TypeOf((*MockReceiver)(nil).Withdraw), ctx, run, uuid)
+}
+
+// MockReleaser is a mock of Releaser interface.
+type MockReleaser struct {
+	ctrl     *gomock.Controller
+	recorder *MockReleaserMockRecorder
+}
+
+// MockReleaserMockRecorder is the mock recorder for MockReleaser.
+type MockReleaserMockRecorder struct {
+	mock *MockReleaser
+}
+
+// NewMockReleaser creates a new mock instance.
+func NewMockReleaser(ctrl *gomock.Controller) *MockReleaser {
+	mock := &MockReleaser{ctrl: ctrl}
+	mock.recorder = &MockReleaserMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockReleaser) EXPECT() *MockReleaserMockRecorder {
+	return m.recorder
+}
+
+// Release mocks base method.
+func (m *MockReleaser) Release(ctx context.Context, run ports.Run) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Release", ctx, run)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Release indicates an expected call of Release.
+func (mr *MockReleaserMockRecorder) Release(ctx, run interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Release", reflect.TypeOf((*MockReleaser)(nil).Release), ctx, run)
+}
