@@ -91,10 +91,11 @@ var layers = []layer{
 		dir: "internal/keylock", ours: none, others: none,
 		reason: "locks by key know nothing of what is locked",
 	},
+	{dir: "internal/randid", ours: none, others: none, reason: "identifiers are drawn for nothing in particular"},
 	{
 		dir: "internal/adapters/spdk/nvmf",
 		ours: []string{
-			"internal/ports", "internal/keylock",
+			"internal/ports", "internal/keylock", "internal/randid",
 			"internal/adapters/spdk/nvmf", "internal/adapters/spdk/rpc", "internal/adapters/spdk/nvmetcp",
 		},
 		reason: "exports are made for lvols, and know nothing of what is done to them",
@@ -152,7 +153,7 @@ func layerOf(dir string) (layer, bool) {
 	}
 	if adapter, ok := adapterOf(dir); ok {
 		return layer{
-			dir: adapter, ours: []string{"internal/domain", "internal/ports", "internal/keylock", adapter},
+			dir: adapter, ours: []string{"internal/domain", "internal/ports", "internal/keylock", "internal/randid", adapter},
 			reason: "an adapter knows the ports and the domain, neither the use cases nor another adapter",
 		}, true
 	}

@@ -43,7 +43,7 @@ func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release
 }
 
 func (h *Host) lease(name string, lease ports.Lease) (release func(), err error) {
-	socket, err := filepath.EvalSymlinks(h.rpc.Path())
+	socket, err := filepath.EvalSymlinks(h.store.Client.Path())
 	if err != nil {
 		return nil, rpc.WithKind(ports.ErrUnavailable, err)
 	}

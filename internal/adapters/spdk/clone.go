@@ -15,53 +15,67 @@ import (
 // it gives the name at once. Else the lvol is made under an in-flight name and
 // renamed when it is ready; both targets rename writable lvols.
 func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
-	uuid, err := h.clone(ctx, snapshot, name, size, record)
+	c := &cloning{lvols: h.lvols, snapshot: snapshot, size: size}
+	if h.store.Can.Records {
+		c.record = record
+	}
+	uuid, err := c.do(ctx, name)
 	if err != nil {
 		return "", h.store.Failed(err, "clone snapshot %q as %s of %d bytes", snapshot, name, size)
 	}
+	h.view.heads.set(uuid, c.parent)
 	return uuid, nil
 }
 
-func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
-	if err := h.checkName(name); err != nil {
+// cloning is one clone that is made.
+type cloning struct {
+	lvols    *lvols
+	snapshot string // UUID; "": none
+	size     uint64 // bytes
+	mib      uint64
+	record   string // "": none
+
+	parent string // the snapshot's name, once it was looked at
+	grows  bool   // it has to be resized
+}
+
+func (c *cloning) do(ctx context.Context, name string) (uuid string, err error) {
+	if err := c.lvols.checkName(name); err != nil {
 		return "", err
 	}
-	mib, err := h.mebibytes(size)
-	if err != nil {
+	if c.mib, err = c.lvols.mebibytes(c.size); err != nil {
 		return "", err
 	}
-	if !h.store.Can.Records {
-		record = ""
-	}
-	build := func(as string) (string, error) { return h.create(ctx, as, size) }
-	look := func() (grow bool, err error) { return false, nil }
-	var parent string // its name
-	if snapshot != "" {
-		unlock, err := h.lock(ctx, snapshot)
+	if c.snapshot != "" {
+		unlock, err := c.lvols.lock(ctx, c.snapshot)
 		if err != nil {
 			return "", err
 		}
 		defer unlock()
-		h.sweep(ctx)
-		build = func(as string) (string, error) { return h.cloneNow(ctx, snapshot, as) }
-		look = func() (grow bool, err error) {
-			parent, grow, err = h.outgrows(ctx, snapshot, size)
-			return grow, err
-		}
+		c.lvols.sweep(ctx)
 	}
-	if record == "" {
-		if grow, err := look(); err != nil {
+	if c.record == "" {
+		if err := c.look(ctx); err != nil {
 			return "", err
-		} else if !grow {
-			uuid, err := build(name)
-			if err == nil {
-				h.noteHead(uuid, parent)
-			}
-			return uuid, err
+		}
+		if !c.grows {
+			return c.make(ctx, name)
 		}
 	}
+	return c.makeInFlight(ctx, name)
+}
 
-	made := helpers{host: h}
+// make makes the lvol, as long as what it hangs on.
+func (c *cloning) make(ctx context.Context, name string) (uuid string, err error) {
+	if c.snapshot == "" {
+		return c.lvols.create(ctx, name, c.size)
+	}
+	return c.lvols.clone(ctx, c.snapshot, name)
+}
+
+// makeInFlight makes the lvol under another name, and renames it when it is ready.
+func (c *cloning) makeInFlight(ctx context.Context, name string) (string, error) {
+	made := helpers{lvols: c.lvols}
 	defer made.tidy(ctx)
 	replica := name
 	if of, itself := domain.ReplicaInFlight(name); itself {
@@ -69,48 +83,51 @@ func (h *Host) clone(ctx context.Context, snapshot, name string, size uint64, re
 	}
 	inFlight := domain.InFlightLvolName(replica, newID())
 	// The look shares the clone's round trip: what it forbids goes again.
-	var grow bool
 	var forbidden error
 	var looking sync.WaitGroup
-	looking.Go(func() { grow, forbidden = look() })
-	uuid, err := build(inFlight)
+	looking.Go(func() { forbidden = c.look(ctx) })
+	uuid, err := c.make(ctx, inFlight)
 	looking.Wait()
 	// By its name: where the answer to the rename is lost, it may be what was asked for.
-	if err == nil || rpc.OutcomeUnknown(err) {
-		made.add(h.store.Alias(inFlight))
-	}
+	alias := c.lvols.Alias(inFlight)
+	_, err = made.note(inFlight, alias, err)
 	if err := cmp.Or(forbidden, err); err != nil {
 		return "", err
 	}
-	if grow {
-		if err := h.resize(ctx, uuid, mib); err != nil {
+	if c.grows {
+		if err := c.lvols.resize(ctx, uuid, c.mib); err != nil {
 			return "", err
 		}
 	}
-	if record != "" {
-		if err := h.setRecord(ctx, uuid, record); err != nil {
+	if c.record != "" {
+		if err := c.lvols.setRecord(ctx, uuid, c.record); err != nil {
 			return "", err
 		}
 	}
-	if err := rpc.RenameLvol(uuid, name).Do(ctx, h.rpc); err != nil {
+	if err := rpc.RenameLvol(uuid, name).Do(ctx, c.lvols.Client); err != nil {
 		return "", err
 	}
-	made.keep(h.store.Alias(inFlight))
-	h.noteHead(uuid, parent)
+	made.keep(alias)
 	return uuid, nil
 }
 
-// outgrows reports whether a clone of the snapshot has to be resized to have so
-// many bytes, and the snapshot's name. One that would be shorter is refused.
-func (h *Host) outgrows(ctx context.Context, snapshot string, size uint64) (name string, grow bool, err error) {
-	below, err := h.store.Find(ctx, snapshot)
-	switch {
-	case err != nil:
-		return "", false, err
-	case !below.ReadOnly():
-		return "", false, fmt.Errorf("%s is writable: %w", below.LvolName(), ports.ErrInvalid)
-	case h.wholeClusters(size) < below.Size():
-		return "", false, fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", below.LvolName(), below.Size(), ports.ErrInvalid)
+// look finds out whether the clone has to be resized. One that would be shorter than
+// its snapshot is refused.
+func (c *cloning) look(ctx context.Context) error {
+	if c.snapshot == "" {
+		return nil
 	}
-	return below.LvolName(), h.wholeClusters(size) != below.Size(), nil
+	under, err := c.lvols.Find(ctx, c.snapshot)
+	if err != nil {
+		return err
+	}
+	size := c.lvols.wholeClusters(c.size)
+	switch {
+	case !under.ReadOnly():
+		return fmt.Errorf("%s is writable: %w", under.LvolName(), ports.ErrInvalid)
+	case size < under.Size():
+		return fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", under.LvolName(), under.Size(), ports.ErrInvalid)
+	}
+	c.parent, c.grows = under.LvolName(), size != under.Size()
+	return nil
 }

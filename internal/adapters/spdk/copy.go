@@ -4,22 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
-	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
-
-// sending is a copy that this host has started.
-type sending struct {
-	operation uint32
-	conn      uint64 // the connection that it was started over
-	watched   bool   // a call of Copy asks for its status, which is handed out once
-}
 
 // Copy implements ports.Copier, by a shallow copy.
 //
@@ -38,121 +31,131 @@ func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to port
 	if err != nil {
 		return err
 	}
-	if err := h.claimSource(ctx, snapshot); err != nil {
+	if err := h.copies.begin(ctx, snapshot); err != nil {
 		return err
 	}
 	bdev, done, err := h.exports.Destination(ctx, run, where)
 	if err != nil {
-		h.unclaimSource(snapshot)
+		h.copies.forget(snapshot)
 		return err
 	}
 	defer done()
-	started, err := h.startCopy(ctx, snapshot, bdev, where.Remote != nil)
+	started, err := h.copies.start(ctx, snapshot, bdev, where.Remote != nil)
 	if err != nil {
-		h.unclaimSource(snapshot)
+		h.copies.forget(snapshot)
 		if errors.Is(err, ports.ErrUnavailable) {
 			h.exports.Doubt(run, where)
 		}
 		return err
 	}
-	h.mu.Lock()
-	h.copies[snapshot] = started
-	h.mu.Unlock()
-
-	err = h.watch(ctx, started, progress)
+	h.copies.note(snapshot, started)
+	err = h.copies.watch(ctx, started, progress)
 	if errors.Is(err, errStillCopying) || rpc.OutcomeUnknown(err) {
-		h.mu.Lock()
 		started.watched = false
-		h.copies[snapshot] = started
-		h.mu.Unlock()
+		h.copies.note(snapshot, started)
 		return err
 	}
-	h.unclaimSource(snapshot)
+	h.copies.forget(snapshot)
 	if refusedCopy(err, syscall.EIO) && h.exports.IsFull(ctx, where, bdev) {
 		return rpc.WithKind(ports.ErrNoSpace, err)
 	}
 	return err
 }
 
-// claimSource makes sure that no copy of the snapshot goes on that this host
-// has started: the status of a second one says so only later, and a delete
-// meanwhile hides the snapshot.
-func (h *Host) claimSource(ctx context.Context, snapshot string) error {
-	if err := h.notCopied(ctx, snapshot); err != nil {
+// copies are those that a host has started and that nobody has seen the end of.
+type copies struct {
+	client *rpc.Client
+
+	mu      sync.Mutex
+	running map[string]sending // by the snapshot's UUID
+}
+
+// sending is one copy.
+type sending struct {
+	operation uint32
+	conn      uint64 // the connection that it was started over
+	watched   bool   // a call of Copy asks for its status, which is handed out once
+}
+
+// begin makes sure that no copy of the snapshot goes on: the status of a second one
+// says so only later, and a delete meanwhile hides the snapshot.
+func (c *copies) begin(ctx context.Context, snapshot string) error {
+	if err := c.none(ctx, snapshot); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, copied := h.copies[snapshot]; copied {
-		return fmt.Errorf("it is being copied: %w", ports.ErrBusy)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, copied := c.running[snapshot]; copied {
+		return errCopied
 	}
-	h.copies[snapshot] = sending{watched: true}
+	c.running[snapshot] = sending{watched: true}
 	return nil
 }
 
-func (h *Host) unclaimSource(snapshot string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.copies, snapshot)
+var errCopied = fmt.Errorf("it is being copied: %w", ports.ErrBusy)
+
+func (c *copies) note(snapshot string, one sending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[snapshot] = one
 }
 
-// notCopied is ErrBusy while a copy of the snapshot goes on that this host has
-// started, also one that its caller has given up.
-func (h *Host) notCopied(ctx context.Context, snapshot string) error {
-	h.mu.Lock()
-	one, copied := h.copies[snapshot]
-	h.mu.Unlock()
-	if !copied {
+func (c *copies) forget(snapshot string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.running, snapshot)
+}
+
+// none is ErrBusy while a copy of the snapshot goes on, also one that its caller has
+// given up.
+func (c *copies) none(ctx context.Context, snapshot string) error {
+	c.mu.Lock()
+	one, copied := c.running[snapshot]
+	c.mu.Unlock()
+	switch {
+	case !copied:
 		return nil
+	case one.watched:
+		return errCopied
 	}
-	if !one.watched {
-		over, err := h.isOver(ctx, one)
-		if err != nil {
-			return err
-		}
-		if over {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			if h.copies[snapshot] == one {
-				delete(h.copies, snapshot)
-			}
-			return nil
-		}
+	if over, err := c.isOver(ctx, one); err != nil {
+		return err
+	} else if !over {
+		return errCopied
 	}
-	return fmt.Errorf("it is being copied: %w", ports.ErrBusy)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running[snapshot] == one {
+		delete(c.running, snapshot)
+	}
+	return nil
 }
 
 // isOver asks for the status of a copy that nobody watches. A target that has
 // restarted copies nothing any more, and numbers anew: the operation would be
 // somebody else's. Whether it has is not known when the connection broke, so the
 // copy is taken for over then; Delete and Copy find out otherwise if it is not.
-func (h *Host) isOver(ctx context.Context, one sending) (bool, error) {
-	if h.rpc.ConnectionNumber() != one.conn {
+func (c *copies) isOver(ctx context.Context, one sending) (bool, error) {
+	if c.client.ConnectionNumber() != one.conn {
 		return true, nil
 	}
-	status, _, err := h.checkCopy(ctx, one)
+	status, err := rpc.CheckShallowCopy(one.operation).Do(ctx, c.client)
 	if errors.Is(err, ports.ErrNotFound) {
 		return true, nil
 	}
 	return err == nil && status.State != helpertypes.ShallowCopyStateInProgress, err
 }
 
-func (h *Host) checkCopy(ctx context.Context, one sending) (spdktypes.ShallowCopyStatus, uint64, error) {
-	ask := rpc.CheckShallowCopy(one.operation)
-	h.rpc.Do(ctx, ask)
-	return ask.Result, ask.Connection(), ask.Err
-}
-
 // appearFor is how long a new namespace may take to appear as a bdev.
 const appearFor = 2 * time.Second
 
-// startCopy begins. A namespace that was just added may not be a bdev yet, or
+// start begins one. A namespace that was just added may not be a bdev yet, or
 // not be writable yet; the target refuses then with these two words.
-func (h *Host) startCopy(ctx context.Context, snapshot, bdev string, remote bool) (sending, error) {
+func (c *copies) start(ctx context.Context, snapshot, bdev string, remote bool) (sending, error) {
 	wait := rpc.BackOff{Pause: 2 * time.Millisecond, Longest: 50 * time.Millisecond, Until: time.Now().Add(appearFor)}
 	for {
 		start := rpc.StartShallowCopy(snapshot, bdev)
-		h.rpc.Do(ctx, start)
+		c.client.Do(ctx, start)
 		if start.Err == nil {
 			return sending{operation: start.Result.OperationId, conn: start.Connection(), watched: true}, nil
 		}
@@ -172,112 +175,4 @@ func (h *Host) startCopy(ctx context.Context, snapshot, bdev string, remote bool
 			return sending{}, rpc.WithKind(kind, fmt.Errorf("the destination %s does not appear: %w", bdev, start.Err))
 		}
 	}
-}
-
-// errStillCopying: the caller has given up, the target has not.
-var errStillCopying = errors.New("the target copies on until the destination is withdrawn")
-
-// copyError is what a copy ended with.
-type copyError struct {
-	errno syscall.Errno
-	text  string
-	kind  error
-}
-
-func (e *copyError) Error() string { return "the copy ended with: " + e.text }
-func (e *copyError) Unwrap() error { return e.kind }
-
-func refusedCopy(err error, errno syscall.Errno) bool {
-	var ended *copyError
-	return errors.As(err, &ended) && ended.errno == errno
-}
-
-// Between two looks at a copy.
-const (
-	firstPoll   = 2 * time.Millisecond
-	longestPoll = 250 * time.Millisecond
-)
-
-// pace is how long to wait until the next look: longer and longer, but no longer
-// than half of what is left at the rate so far, so that the end of a copy is
-// noticed soon, how long ever it took.
-func pace(last, passed time.Duration, done, total uint64) time.Duration {
-	next := min(2*last, longestPoll)
-	if done > 0 && done <= total {
-		left := time.Duration(float64(passed) * float64(total-done) / float64(done))
-		next = min(next, left/2)
-	}
-	return max(next, firstPoll)
-}
-
-// watch asks how far the copy is until it is over.
-func (h *Host) watch(ctx context.Context, one sending, progress ports.Progress) error {
-	wait := rpc.BackOff{Pause: firstPoll, Longest: longestPoll}
-	began := time.Now()
-	var told uint64
-	begun := false
-	silentSince := time.Time{}
-	for {
-		status, conn, err := h.checkCopy(ctx, one)
-		switch {
-		case ctx.Err() != nil && err != nil:
-			return stillCopying(ctx)
-		case rpc.IsGone(err):
-			return err
-		case rpc.OutcomeUnknown(err):
-			// The copy does not need the connection. But an end that is lost
-			// is lost: after a while nobody will tell.
-			if silentSince.IsZero() {
-				silentSince = time.Now()
-			}
-			if time.Since(silentSince) > h.rpc.Timeout {
-				return err
-			}
-		case errors.Is(err, ports.ErrNotFound):
-			return rpc.WithKind(ports.ErrUnavailable, fmt.Errorf("the end of the copy was told to somebody else, or the target has restarted: %w", err))
-		case err != nil:
-			return err
-		default:
-			silentSince = time.Time{}
-			if status.State != helpertypes.ShallowCopyStateInProgress && conn != one.conn {
-				// Operations are numbered anew by a target that has restarted:
-				// this may be the end of another copy.
-				return fmt.Errorf("the connection broke during the copy, whose end is not known: %w", ports.ErrUnavailable)
-			}
-			if progress != nil && status.State != helpertypes.ShallowCopyStateError && (!begun || status.CopiedClusters != told) {
-				begun, told = true, status.CopiedClusters
-				progress(status.CopiedClusters, status.TotalClusters)
-			}
-			switch status.State {
-			case helpertypes.ShallowCopyStateComplete:
-				return nil
-			case helpertypes.ShallowCopyStateError:
-				return newCopyError(status.Error)
-			}
-			wait.Pause = pace(wait.Last, time.Since(began), status.CopiedClusters, status.TotalClusters)
-		}
-		if !wait.Next(ctx) {
-			return stillCopying(ctx)
-		}
-	}
-}
-
-func stillCopying(ctx context.Context) error {
-	return fmt.Errorf("%w: %w: %w", context.Cause(ctx), errStillCopying, ports.ErrUnavailable)
-}
-
-func newCopyError(text string) error {
-	e := &copyError{text: text, kind: ports.ErrUnavailable}
-	if errno, kind, ok := rpc.Spelled(text); ok {
-		e.errno, e.kind = errno, kind
-	}
-	switch e.errno {
-	case syscall.EPERM:
-		e.text += " (the source is writable)"
-	case syscall.EINVAL:
-		e.text += " (the source is longer than the destination)"
-	case syscall.ENODEV:
-		e.kind = ports.ErrUnavailable // not of the source, which was found
-	}
-	return e
 }

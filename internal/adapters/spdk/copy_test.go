@@ -57,8 +57,8 @@ func TestTheEndOfACopyIsBelievedOnlyOverTheConnectionThatBeganIt(t *testing.T) {
 		"no answer at all until patience is up": {[]targettest.Script{answers()}, ports.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &Host{rpc: scripted(t, 100*time.Millisecond, c.conns...)}
-			err := h.watch(t.Context(), sending{operation: 7, conn: 1, watched: true}, nil)
+			copies := &copies{client: scripted(t, 100*time.Millisecond, c.conns...)}
+			err := copies.watch(t.Context(), sending{operation: 7, conn: 1, watched: true}, nil)
 			if c.kind == nil {
 				require.NoError(t, err)
 			} else {
@@ -70,20 +70,20 @@ func TestTheEndOfACopyIsBelievedOnlyOverTheConnectionThatBeganIt(t *testing.T) {
 
 func TestACopyThatNobodyWatchesKeepsItsSnapshotBusyUntilItIsOver(t *testing.T) {
 	ctx := t.Context()
-	h := &Host{rpc: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete)), copies: map[string]sending{"a": {operation: 7, conn: 1}}}
-	_, err := rpc.GetBdevs().Do(ctx, h.rpc) // connects
+	c := &copies{client: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete)), running: map[string]sending{"a": {operation: 7, conn: 1}}}
+	_, err := rpc.GetBdevs().Do(ctx, c.client) // connects
 	require.True(t, rpc.IsRefusal(err))
-	require.ErrorIs(t, h.notCopied(ctx, "a"), ports.ErrBusy)
-	require.ErrorIs(t, h.claimSource(ctx, "a"), ports.ErrBusy)
-	require.NoError(t, h.notCopied(ctx, "b"))
-	require.NoError(t, h.claimSource(ctx, "a"))
-	require.ErrorIs(t, h.notCopied(ctx, "a"), ports.ErrBusy, "claimed for the next copy")
-	h.unclaimSource("a")
-	require.NoError(t, h.notCopied(ctx, "a"))
+	require.ErrorIs(t, c.none(ctx, "a"), ports.ErrBusy)
+	require.ErrorIs(t, c.begin(ctx, "a"), ports.ErrBusy)
+	require.NoError(t, c.none(ctx, "b"))
+	require.NoError(t, c.begin(ctx, "a"))
+	require.ErrorIs(t, c.none(ctx, "a"), ports.ErrBusy, "claimed for the next copy")
+	c.forget("a")
+	require.NoError(t, c.none(ctx, "a"))
 }
 
 func TestACancelledCopyReturnsAtOnce(t *testing.T) {
-	h := &Host{rpc: scripted(t, time.Hour, func(conn net.Conn, in *json.Decoder) {
+	c := &copies{client: scripted(t, time.Hour, func(conn net.Conn, in *json.Decoder) {
 		for {
 			var r targettest.Request
 			if in.Decode(&r) != nil {
@@ -93,7 +93,7 @@ func TestACancelledCopyReturnsAtOnce(t *testing.T) {
 		}
 	})}
 	ctx, cancel := context.WithCancel(t.Context())
-	err := h.watch(ctx, sending{operation: 7, conn: 1, watched: true}, func(_, _ uint64) { cancel() })
+	err := c.watch(ctx, sending{operation: 7, conn: 1, watched: true}, func(_, _ uint64) { cancel() })
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	require.ErrorIs(t, err, errStillCopying)

@@ -112,7 +112,7 @@ func fallsSilentAt(t *testing.T, p *pair, n int, answersIn time.Duration, do fun
 		t.Run("", func(t *testing.T) {
 			s := stage(t, p)
 			for _, h := range []*Host{s.from, s.to} {
-				h.rpc.Timeout = answersIn
+				h.store.Client.Timeout = answersIn
 			}
 			for _, target := range []*targettest.Target{p.from, p.to} {
 				target.Simulated().Inject(func(simtarget.Request) simtarget.Fault {
@@ -133,7 +133,7 @@ func fallsSilentAt(t *testing.T, p *pair, n int, answersIn time.Duration, do fun
 				target.Simulated().Inject(nil)
 			}
 			for _, h := range []*Host{s.from, s.to} {
-				h.rpc.Timeout = DefaultTimeout
+				h.store.Client.Timeout = DefaultTimeout
 			}
 		})
 		if reached = calls.Load() >= int64(n); reached || err == nil || t.Failed() {

@@ -18,12 +18,12 @@ func (h *Host) Delete(ctx context.Context, uuid string) error {
 }
 
 func (h *Host) delete(ctx context.Context, uuid string) error {
-	unlock, err := h.lock(ctx, uuid)
+	unlock, err := h.lvols.lock(ctx, uuid)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	h.sweep(ctx)
+	h.lvols.sweep(ctx)
 	b, err := h.store.Find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		return h.deleteDegraded(ctx, uuid, err)
@@ -31,7 +31,7 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
-	h.notMadeHere(uuid)
+	h.drafts.forget(uuid)
 	if clones := b.Driver.Lvol.Clones; len(clones) > 0 {
 		return fmt.Errorf("%s has %d clones, %s for one: %w", b.LvolName(), len(clones), clones[0], ports.ErrInvalid)
 	}
@@ -46,12 +46,12 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 		}
 	}
 	if b.ReadOnly() {
-		if err := h.notCopied(ctx, uuid); err != nil {
+		if err := h.copies.none(ctx, uuid); err != nil {
 			return err
 		}
-		return h.deleteSnapshot(ctx, b)
+		return h.lvols.deleteSnapshot(ctx, b)
 	}
-	return h.deleteNow(ctx, uuid)
+	return h.lvols.deleteNow(ctx, uuid)
 }
 
 // letGo makes sure that a claimed lvol can be deleted. It is ErrBusy while a copy
@@ -62,7 +62,7 @@ func (h *Host) delete(ctx context.Context, uuid string) error {
 // is being written (see nvmf). What would hang the target is ErrInvalid.
 // What else has an lvol, an export or a RAID, lets it go.
 func (h *Host) letGo(ctx context.Context, b *rpc.Bdev) error {
-	claims, err := h.claimsOf(ctx)
+	claims, err := h.view.claims(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (h *Host) detachExternal(ctx context.Context, b *rpc.Bdev) (*rpc.Bdev, erro
 // clones. Which ones, nobody can tell then; but the blobstore takes for a
 // snapshot only what has had some since the target started.
 func (h *Host) deleteDegraded(ctx context.Context, uuid string, missing error) error {
-	l, err := h.findDegraded(ctx, uuid)
+	l, err := h.view.findDegraded(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		return missing
 	}
@@ -104,5 +104,5 @@ func (h *Host) deleteDegraded(ctx context.Context, uuid string, missing error) e
 	if l.IsSnapshot {
 		return fmt.Errorf("%s is degraded and may have clones: %w", l.Name, ports.ErrInvalid)
 	}
-	return h.deleteNow(ctx, uuid)
+	return h.lvols.deleteNow(ctx, uuid)
 }

@@ -26,7 +26,7 @@ func (h *Host) receive(ctx context.Context, run ports.Run, uuid string, from por
 	if err != nil {
 		return "", err
 	}
-	if !h.madeHere(uuid) {
+	if !h.isDraft(uuid) {
 		l, err := h.store.Find(ctx, uuid)
 		if err != nil {
 			return "", err
@@ -74,15 +74,15 @@ func (h *Host) open(ctx context.Context, run ports.Run, uuid string) (*nvmf.Byte
 // replica have left; later ones of the same run end what was opened for it since.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
 	err := h.exports.Release(ctx, run, func(which nvmf.Runs) {
-		h.sweep(ctx)
-		h.undoPrepared(ctx, which)
+		h.lvols.sweep(ctx)
+		h.prepared.undo(ctx, which)
 	})
 	return h.store.Failed(err, "release what runs of replica %s have opened", run.Replica)
 }
 
 // End implements ports.Ender.
 func (h *Host) End(ctx context.Context, run ports.Run) error {
-	err := h.exports.EndRun(ctx, run, func(which nvmf.Runs) { h.undoPrepared(ctx, which) })
+	err := h.exports.EndRun(ctx, run, func(which nvmf.Runs) { h.prepared.undo(ctx, which) })
 	return h.store.Failed(err, "end what run %s of replica %s has opened", run.ID, run.Replica)
 }
 

@@ -71,7 +71,7 @@ func (h *Host) ownsIn(ctx context.Context, b *rpc.Bdev, page extentPage) (owners
 	case !h.store.Can.Proves:
 		return unknown, nil
 	}
-	found, err := rpc.GetFragmap(b.UUID, page.first*page.clusterSize, here*page.clusterSize).Do(ctx, h.rpc)
+	found, err := rpc.GetFragmap(b.UUID, page.first*page.clusterSize, here*page.clusterSize).Do(ctx, h.store.Client)
 	if err != nil {
 		return unknown, err
 	}

@@ -2,7 +2,6 @@ package spdk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"syscall"
 
@@ -26,16 +25,16 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 	if uuid == parent {
 		return fmt.Errorf("an lvol cannot be its own parent: %w", ports.ErrInvalid)
 	}
-	unlock, err := h.lock(ctx, parent)
+	unlock, err := h.lvols.lock(ctx, parent)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	h.sweep(ctx)
+	h.lvols.sweep(ctx)
 	if done, err := h.graftPrepared(ctx, uuid, parent); done {
 		return err
 	}
-	refused := h.setParent(ctx, uuid, parent)
+	refused := h.lvols.setParent(ctx, uuid, parent)
 	if !rpc.RefusedAs(refused, syscall.EINVAL) {
 		return refused
 	}
@@ -48,38 +47,25 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 	case child.Size() != under.Size():
 		return h.graftOver(ctx, child, under)
 	case under.Asleep():
-		if err := h.wake(ctx, parent, h.helperName(child.LvolName(), under.LvolName())); err != nil {
+		if err := h.lvols.wake(ctx, parent, h.lvols.helperName(child.LvolName(), under.LvolName())); err != nil {
 			return err
 		}
-		return h.setParent(ctx, uuid, parent)
+		return h.lvols.setParent(ctx, uuid, parent)
 	}
 	return refused
-}
-
-// setParent is true to its answer only: a nil error says that the target has
-// confirmed the parent. One that was not answered may still be under way, and a
-// snapshot taken then may lack it.
-func (h *Host) setParent(ctx context.Context, uuid, parent string) error {
-	err := rpc.WhileBusy(ctx, func() error {
-		return rpc.SetParent(uuid, parent).Do(ctx, h.rpc)
-	})
-	if errors.Is(err, ports.ErrExists) {
-		return nil // it is the parent already
-	}
-	return err
 }
 
 // graftOver grafts onto a parent of another size, over a spacer. The parent's lock
 // must be held.
 func (h *Host) graftOver(ctx context.Context, child, parent *rpc.Bdev) error {
-	between := h.takePrepared(madeAs(child.LvolName(), child.Size()), parent.UUID)
+	between := h.prepared.take(h.draftOf(child.LvolName(), child.Size()), parent.UUID)
 	if between == nil {
 		var err error
-		if between, err = h.newSpacer(ctx, h.helpersOf(child, parent.LvolName()), child.Size(), parent.UUID); err != nil {
+		if between, err = h.lvols.newSpacer(ctx, h.lvols.helpersOf(child, parent.LvolName()), child.Size(), parent.UUID); err != nil {
 			return err
 		}
 	}
-	return h.passOver(ctx, between, child.UUID)
+	return between.pass(ctx, child.UUID)
 }
 
 // detach grafts onto nothing.
@@ -88,32 +74,31 @@ func (h *Host) graftOver(ctx context.Context, child, parent *rpc.Bdev) error {
 // where there is one (bs_inflate_blob_done in blobstore.c, as for decoupling). So
 // it serves only where the parent is loose.
 func (h *Host) detach(ctx context.Context, uuid string) error {
-	h.sweep(ctx)
+	h.lvols.sweep(ctx)
 	child, err := h.store.Find(ctx, uuid)
 	if err != nil || child.Loose() {
 		return err
 	}
+	name := child.Driver.Lvol.BaseSnapshot
 	if h.store.Can.Detaches && child.Driver.Lvol.External() == "" {
-		parent, err := h.store.Find(ctx, h.store.Alias(child.Driver.Lvol.BaseSnapshot))
+		parent, err := h.store.Find(ctx, h.store.Alias(name))
 		if err != nil {
 			return rpc.Unavailable(err)
 		}
 		if parent.Loose() {
-			return rpc.WhileBusy(ctx, func() error {
-				return rpc.DetachParent(uuid).Do(ctx, h.rpc)
-			})
+			return rpc.WhileBusy(ctx, func() error { return rpc.DetachParent(uuid).Do(ctx, h.store.Client) })
 		}
 	}
-	between, err := h.newSpacer(ctx, h.helpersOf(child, child.Driver.Lvol.BaseSnapshot), child.Size(), "")
+	between, err := h.lvols.newSpacer(ctx, h.lvols.helpersOf(child, name), child.Size(), "")
 	if err != nil {
 		return err
 	}
-	return h.passOver(ctx, between, uuid)
+	return between.pass(ctx, uuid)
 }
 
-// helpersOf draws names for helpers that are made for the sake of the lvol, on what is
-// called below.
-func (h *Host) helpersOf(b *rpc.Bdev, below string) func() string {
-	kin := append([]string{below}, b.Driver.Lvol.Clones...)
-	return func() string { return h.helperName(b.LvolName(), kin...) }
+// helpersOf draws names for helpers that are made for the sake of the lvol, on a parent
+// of that name.
+func (l *lvols) helpersOf(b *rpc.Bdev, parent string) func() string {
+	kin := append([]string{parent}, b.Driver.Lvol.Clones...)
+	return func() string { return l.helperName(b.LvolName(), kin...) }
 }

@@ -79,7 +79,7 @@ func whatIsNamedAsAnImage(t *testing.T, p *pair) {
 	if !h.store.Can.Records {
 		t.Skip("this target keeps no xattrs")
 	}
-	require.NoError(t, rpc.SetXattr(uuid, xattrImageState, "in-progress").Do(ctx, h.rpc))
+	require.NoError(t, rpc.SetXattr(uuid, xattrImageState, "in-progress").Do(ctx, h.store.Client))
 	for range 2 { // the second time it was seen before
 		store, err := h.List(ctx)
 		require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,47 +18,32 @@ import (
 // ended: a few calls of 8 ms, or a wait for a busy lvol.
 const tidyFor = 5 * time.Second
 
-// helpers are the lvols that one call makes for itself. All are gone when it
+// helpers are the lvols that one verb makes for itself. All are gone when it
 // returns, unless the target does not answer any more. What is left then is in the
-// way when the call is made again (a snapshot with a clone is not deleted), so it is
+// way when the verb is called again (a snapshot with a clone is not deleted), so it is
 // removed first.
 type helpers struct {
-	host *Host
-	made []string // UUIDs or aliases, parents before children
+	lvols *lvols
+	made  []string // UUIDs or aliases, parents before children
 }
 
-// add takes note of a helper. One whose making was not answered has no UUID yet,
-// but an alias, which is as good: nobody else draws its name.
-func (s *helpers) add(uuid string) { s.made = append(s.made, uuid) }
-
-// note makes a helper of that name, and takes note of it, also where the call was
-// not answered.
-func (s *helpers) note(name string, make func() (uuid string, err error)) (uuid string, err error) {
-	uuid, err = make()
+// note takes note of a helper of that name which was made, also where the call was
+// not answered. Such a one has no UUID yet, but an alias, which is as good: nobody
+// else draws its name.
+func (s *helpers) note(name, uuid string, err error) (string, error) {
 	switch {
 	case err == nil:
-		s.add(uuid)
+		s.made = append(s.made, uuid)
 	case rpc.OutcomeUnknown(err):
-		s.add(s.host.store.Alias(name))
+		s.made = append(s.made, s.lvols.Alias(name))
 	}
 	return uuid, err
 }
 
 // clone makes a helper that hangs on the snapshot, whose lock must be held.
-func (s *helpers) clone(ctx context.Context, snapshot, name string) (uuid string, err error) {
-	return s.note(name, func() (string, error) { return s.host.cloneNow(ctx, snapshot, name) })
-}
-
-// addBelow takes note of a helper that the others hang on.
-func (s *helpers) addBelow(uuid string) { s.made = append([]string{uuid}, s.made...) }
-
-// drop removes a helper that has served.
-func (s *helpers) drop(ctx context.Context, uuid string) error {
-	if err := s.host.deleteEmpty(ctx, uuid); err != nil {
-		return err
-	}
-	s.keep(uuid)
-	return nil
+func (s *helpers) clone(ctx context.Context, snapshot, name string) (string, error) {
+	uuid, err := s.lvols.clone(ctx, snapshot, name)
+	return s.note(name, uuid, err)
 }
 
 // keep makes a helper a thing of its own.
@@ -73,46 +59,57 @@ func (s *helpers) tidy(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyFor)
 	defer cancel()
 	for _, uuid := range slices.Backward(s.made) {
-		if err := s.host.deleteEmpty(ctx, uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
-			s.host.log.Warn("a helper lvol stays; the replica's next run removes it", zap.String("uuid", uuid), zap.Error(err))
-			s.host.mu.Lock()
-			s.host.litter = append(s.host.litter, uuid)
-			s.host.mu.Unlock()
+		if err := s.lvols.deleteHelper(ctx, uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
+			s.lvols.log.Warn("a helper lvol stays; the replica's next run removes it", zap.String("uuid", uuid), zap.Error(err))
+			s.lvols.litter.add(uuid)
 		}
 	}
 }
 
-// sweep removes helpers that earlier calls could not remove. Those that still
+// litter are helpers that could not be removed: UUIDs or aliases, what hangs on another
+// one before it.
+type litter struct {
+	mu   sync.Mutex
+	left []string
+}
+
+func (l *litter) add(uuids ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = append(l.left, uuids...)
+}
+
+func (l *litter) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := l.left
+	l.left = nil
+	return left
+}
+
+// sweep removes helpers that earlier verbs could not remove. Those that still
 // cannot be stay noted, and are no reason not to go on.
-func (h *Host) sweep(ctx context.Context) {
-	h.mu.Lock()
-	litter := h.litter
-	h.litter = nil
-	h.mu.Unlock()
-	for i, uuid := range litter {
-		err := h.deleteEmpty(ctx, uuid)
+func (l *lvols) sweep(ctx context.Context) {
+	left := l.litter.take()
+	for i, uuid := range left {
+		err := l.deleteHelper(ctx, uuid)
 		if err == nil || errors.Is(err, ports.ErrNotFound) {
 			continue
 		}
-		h.log.Debug("a helper lvol still stays", zap.String("uuid", uuid), zap.Error(err))
-		left := litter[i : i+1]
+		l.log.Debug("a helper lvol still stays", zap.String("uuid", uuid), zap.Error(err))
 		if rpc.OutcomeUnknown(err) {
-			left = litter[i:] // the others would fare no better
-		}
-		h.mu.Lock()
-		h.litter = append(h.litter, left...)
-		h.mu.Unlock()
-		if rpc.OutcomeUnknown(err) {
+			l.litter.add(left[i:]...) // the others would fare no better
 			return
 		}
+		l.litter.add(uuid)
 	}
 }
 
-// deleteEmpty deletes a helper. It may have one clone, which then hangs on the
+// deleteHelper deletes a helper. It may have one clone, which then hangs on the
 // grandparent: SPDK merges the lvol's clusters into the clone, and there are none
 // (delete_snapshot_sync_snapshot_xattr_cpl in blobstore.c).
-func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
-	b, err := h.store.Find(ctx, uuid)
+func (l *lvols) deleteHelper(ctx context.Context, uuid string) error {
+	b, err := l.Find(ctx, uuid)
 	if err != nil {
 		return err
 	}
@@ -121,13 +118,24 @@ func (h *Host) deleteEmpty(ctx context.Context, uuid string) error {
 	}
 	return rpc.WhileBusy(ctx, func() error {
 		if b.ReadOnly() && len(b.Driver.Lvol.Clones) == 0 {
-			return h.deleteSnapshot(ctx, b)
+			return l.deleteSnapshot(ctx, b)
 		}
-		return h.deleteNow(ctx, uuid)
+		return l.deleteNow(ctx, uuid)
 	})
 }
 
-// deleteNow deletes without looking.
-func (h *Host) deleteNow(ctx context.Context, uuid string) error {
-	return rpc.DeleteLvol(uuid).Do(ctx, h.rpc)
+// wake makes the target know a snapshot as one again after a restart: a clone
+// is made and deleted. Its lock must be held.
+func (l *lvols) wake(ctx context.Context, uuid, helper string) error {
+	made := helpers{lvols: l}
+	defer made.tidy(ctx)
+	clone, err := made.clone(ctx, uuid, helper)
+	if err != nil {
+		return fmt.Errorf("wake snapshot %s, which is asleep since the target's restart: %w", uuid, err)
+	}
+	if err := l.deleteHelper(ctx, clone); err != nil {
+		return err
+	}
+	made.keep(clone)
+	return nil
 }

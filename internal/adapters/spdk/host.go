@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
-	"github.com/rootgraft/rebuild/internal/keylock"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -38,20 +36,15 @@ type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 // ports.Opener, a ports.Prover and a ports.Recorder; a target that cannot be one of
 // the latter two answers ports.ErrUnsupported.
 type Host struct {
-	rpc     *rpc.Client
 	store   *rpc.Lvstore
 	exports *nvmf.Exports
 	log     *zap.Logger
-	locks   keylock.Locks // by lvol, for what hangs something on it or deletes it: a target refuses the second of two such calls at once
 
-	mu       sync.Mutex
-	writable map[string]made     // by UUID: lvols that this host made and that are no snapshots yet
-	recorded map[string]recorded // by UUID: what snapshots are known to record
-	heads    map[string]string   // by UUID: the names of their parents, as seen last
-	prepared []prepared          // grafts
-	litter   []string            // helpers that could not be removed: UUIDs or aliases, what hangs on another one before it
-	copies   map[string]sending  // by source UUID: copies that nobody has seen the end of
-	claimed  bool                // the last listing had lvols that somebody else has
+	lvols    *lvols
+	view     *view
+	copies   copies
+	drafts   known[draft]
+	prepared preparedGrafts
 }
 
 var (
@@ -90,34 +83,35 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spdk: %w", err)
 	}
-	h := &Host{
-		rpc:      rpc.NewClient(config.Socket, config.Timeout, config.Dial),
-		log:      config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore)),
-		writable: make(map[string]made),
-		recorded: make(map[string]recorded),
-		heads:    make(map[string]string),
-		copies:   make(map[string]sending),
-	}
-	if h.store, err = rpc.OpenLvstore(ctx, h.rpc, config.Lvstore); err == nil {
-		h.exports, err = nvmf.New(h.store, exports, h.log)
-	}
+	client := rpc.NewClient(config.Socket, config.Timeout, config.Dial)
+	h, err := find(ctx, client, config, exports)
 	if err != nil {
-		h.rpc.Close()
+		client.Close()
 		return nil, fmt.Errorf("open lvstore %s of target %s: %w", config.Lvstore, config.Socket, err)
 	}
 	return h, nil
 }
 
-// Close ends the connection to the target. Calls under way fail.
-func (h *Host) Close() error {
-	h.rpc.Close()
-	return nil
+func find(ctx context.Context, client *rpc.Client, config Config, listen nvmf.Config) (*Host, error) {
+	store, err := rpc.OpenLvstore(ctx, client, config.Lvstore)
+	if err != nil {
+		return nil, err
+	}
+	log := config.Logger.With(zap.String("target", config.Socket), zap.String("lvstore", config.Lvstore))
+	exports, err := nvmf.New(store, listen, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Host{
+		store: store, exports: exports, log: log,
+		lvols:  &lvols{Lvstore: store, log: log},
+		view:   &view{store: store, exports: exports},
+		copies: copies{client: client, running: make(map[string]sending)},
+	}, nil
 }
 
-// lock waits until nobody else hangs something on the lvol or deletes it.
-func (h *Host) lock(ctx context.Context, uuid string) (unlock func(), err error) {
-	if unlock, err = h.locks.Take(ctx, "lvol "+uuid); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ports.ErrUnavailable)
-	}
-	return unlock, nil
+// Close ends the connection to the target. Calls under way fail.
+func (h *Host) Close() error {
+	h.store.Client.Close()
+	return nil
 }

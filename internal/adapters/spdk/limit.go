@@ -32,13 +32,13 @@ func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) er
 }
 
 func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
-	if !h.madeHere(uuid) {
+	if !h.isDraft(uuid) {
 		// The target would limit whatever bdev is called that.
 		if _, err := h.store.Find(ctx, uuid); err != nil {
 			return err
 		}
 	}
-	refused := rpc.LimitBdev(uuid, mib).Do(ctx, h.rpc)
+	refused := rpc.LimitBdev(uuid, mib).Do(ctx, h.store.Client)
 	if !rpc.RefusedAs(refused, syscall.EAGAIN) {
 		return refused
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
@@ -35,7 +36,8 @@ func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
 			targettest.Reply(conn, r.ID, "true")
 		}
 	})
-	h := &Host{rpc: client, writable: map[string]made{"lvol": {}}}
+	h := &Host{store: &rpc.Lvstore{Client: client}}
+	h.drafts.set("lvol", draft{})
 	require.NoError(t, h.Limit(t.Context(), "lvol", 0))
 	require.Equal(t, qosRequest{Name: "lvol", Mbytes: fastest}, <-asked)
 	for bytes, want := range map[uint64]uint64{

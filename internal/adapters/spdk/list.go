@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -23,14 +25,14 @@ const looks = 5
 // (SPDK_JSONRPC_SEND_BUF_SIZE_MAX), with the connection left open.
 const manyLvols = 25_000
 
-// listing is what three calls in one write say of the lvstore.
-type listing struct {
-	stores []spdktypes.LvstoreInfo
-	lvols  []spdktypes.LvolInfo
-	bdevs  []rpc.Bdev
+// view is what a host sees of its lvstore, and remembers to ask less.
+type view struct {
+	store   *rpc.Lvstore
+	exports *nvmf.Exports
 
-	records map[string]*xattrCall // by UUID of what was a head the last time
-	claims  *claims               // where the last listing had users; else nil
+	records known[record] // of snapshots
+	heads   known[string] // the names of their parents, as seen last
+	claimed atomic.Bool   // the last listing had lvols that somebody else has
 }
 
 // List implements ports.Looker.
@@ -46,91 +48,118 @@ type listing struct {
 func (h *Host) List(ctx context.Context) (domain.Listing, error) {
 	wait := rpc.BackOff{Pause: 5 * time.Millisecond, Longest: 100 * time.Millisecond}
 	for attempt := 1; ; attempt++ {
-		found, err := h.listing(ctx)
-		if err != nil {
-			return domain.Listing{}, h.store.Failed(err, "list lvols")
+		listed, err := h.view.list(ctx)
+		if errors.Is(err, errDisagree) && attempt < looks && wait.Next(ctx) {
+			continue
 		}
-		store, err := h.combine(found)
-		if err == nil {
-			h.forgetOthers(store.Lvols)
-			if err = h.addAttributes(ctx, &store, found.records); err == nil {
-				err = h.fillUsers(ctx, found.bdevs, store.Lvols, found.claims)
-			}
-		}
-		switch {
-		case err == nil:
-			h.noteHeads(store.Lvols)
-			return store, nil
-		case !errors.Is(err, errDisagree):
-			return domain.Listing{}, h.store.Failed(err, "list lvols")
-		}
-		if attempt == looks || !wait.Next(ctx) {
-			return domain.Listing{}, h.store.Failed(err, "list lvols")
-		}
+		return listed, h.store.Failed(err, "list lvols")
 	}
 }
 
-func (h *Host) listing(ctx context.Context) (listing, error) {
-	found := listing{records: h.askRecords()}
-	stores, lvols, bdevs := rpc.GetLvstore(h.store.UUID), rpc.GetLvols(h.store.UUID), rpc.GetBdevs()
-	calls := []rpc.Request{stores, lvols, bdevs}
-	all := calls
-	for _, uuid := range slices.Sorted(maps.Keys(found.records)) {
-		all = append(all, found.records[uuid])
+func (v *view) list(ctx context.Context) (domain.Listing, error) {
+	asked := v.askListing()
+	v.store.Client.Do(ctx, asked.calls()...)
+	if err := asked.err(v.store.UUID); err != nil {
+		return domain.Listing{}, err
 	}
-	if found.claims = h.askClaimsAgain(); found.claims != nil {
-		all = append(all, found.claims.calls()...)
+	listed, err := v.combine(asked)
+	if err != nil {
+		return domain.Listing{}, err
 	}
-	h.rpc.Do(ctx, all...)
-	if err := rpc.FirstErr(calls); rpc.OutcomeUnknown(err) && len(lvols.Result) > manyLvols {
-		return listing{}, fmt.Errorf("the store has %d lvols, and SPDK cuts off answers of more than 32 MiB: %w", len(lvols.Result), err)
-	} else if err != nil {
-		return listing{}, err
+	v.forgetOthers(listed.Lvols)
+	if err := v.addRecorded(ctx, &listed, asked.records); err != nil {
+		return domain.Listing{}, err
 	}
-	found.stores, found.lvols, found.bdevs = stores.Result, lvols.Result, bdevs.Result
-	if found.claims != nil {
-		if err := found.claims.err(); err != nil {
-			return listing{}, err
+	if err := v.addUsers(ctx, listed.Lvols, asked); err != nil {
+		return domain.Listing{}, err
+	}
+	v.noteHeads(listed.Lvols)
+	return listed, nil
+}
+
+// listing is what the calls of one write say of the lvstore.
+type listing struct {
+	stores *rpc.CallOf[[]spdktypes.LvstoreInfo]
+	lvols  *rpc.CallOf[[]spdktypes.LvolInfo]
+	bdevs  *rpc.CallOf[[]rpc.Bdev]
+
+	records map[string][]*xattrCall // by UUID of what was a head the last time
+	claims  *claims                 // where the last listing had users; else nil
+}
+
+func (v *view) askListing() *listing {
+	l := &listing{stores: rpc.GetLvstore(v.store.UUID), lvols: rpc.GetLvols(v.store.UUID), bdevs: rpc.GetBdevs()}
+	if v.store.Can.Records {
+		l.records = make(map[string][]*xattrCall)
+		for uuid := range v.heads.all() {
+			l.records[uuid] = askXattrs(uuid, xattrsOfHead)
 		}
 	}
-	if len(found.stores) != 1 {
-		return listing{}, fmt.Errorf("lvstore %s is listed %d times: %w", h.store.UUID, len(found.stores), ports.ErrUnavailable)
+	if v.claimed.Load() {
+		l.claims = askClaims()
 	}
-	return found, nil
+	return l
+}
+
+func (l *listing) calls() []rpc.Request {
+	all := []rpc.Request{l.stores, l.lvols, l.bdevs}
+	for _, uuid := range slices.Sorted(maps.Keys(l.records)) {
+		all = append(all, rpc.Requests(l.records[uuid])...)
+	}
+	if l.claims != nil {
+		all = append(all, l.claims.calls()...)
+	}
+	return all
+}
+
+// err is why the listing is not whole. Records may be missing.
+func (l *listing) err(lvstore string) error {
+	err := rpc.FirstErr([]rpc.Request{l.stores, l.lvols, l.bdevs})
+	switch stores := l.stores.Result; {
+	case rpc.OutcomeUnknown(err) && len(l.lvols.Result) > manyLvols:
+		return fmt.Errorf("the store has %d lvols, and SPDK cuts off answers of more than 32 MiB: %w", len(l.lvols.Result), err)
+	case err != nil:
+		return err
+	case l.claims != nil && l.claims.err() != nil:
+		return l.claims.err()
+	case len(stores) != 1:
+		return fmt.Errorf("lvstore %s is listed %d times: %w", lvstore, len(stores), ports.ErrUnavailable)
+	}
+	return nil
 }
 
 // combine puts the listings together. It fails where they contradict each other.
-func (h *Host) combine(found listing) (domain.Listing, error) {
-	info := found.stores[0]
-	store := domain.Listing{
+func (v *view) combine(found *listing) (domain.Listing, error) {
+	info := found.stores.Result[0]
+	listed := domain.Listing{
 		UUID:          info.UUID,
 		Name:          info.Name,
 		ClusterSize:   info.ClusterSize,
 		BlockSize:     info.BlockSize,
 		TotalClusters: info.TotalDataClusters,
 		FreeClusters:  info.FreeClusters,
-		NameLimit:     h.store.Can.NameLimit,
-		Proves:        h.store.Can.Proves,
-		Records:       h.store.Can.Records,
-		Lvols:         make([]domain.Lvol, 0, len(found.lvols)),
+		NameLimit:     v.store.Can.NameLimit,
+		Proves:        v.store.Can.Proves,
+		Records:       v.store.Can.Records,
+		Lvols:         make([]domain.Lvol, 0, len(found.lvols.Result)),
 	}
-	bdevs := make(map[string]*rpc.Bdev, len(found.lvols))
-	for i := range found.bdevs {
-		if b := &found.bdevs[i]; h.store.Has(b) {
+	bdevs := make(map[string]*rpc.Bdev, len(found.lvols.Result))
+	for i := range found.bdevs.Result {
+		if b := &found.bdevs.Result[i]; v.store.Has(b) {
 			bdevs[b.UUID] = b
 		}
 	}
-	byName := make(map[string]string, len(found.lvols))
-	for _, l := range found.lvols {
+	byName := make(map[string]string, len(found.lvols.Result))
+	for _, l := range found.lvols.Result {
 		byName[l.Name] = l.UUID
 	}
-	for _, l := range found.lvols {
+	for _, l := range found.lvols.Result {
 		b, ok := bdevs[l.UUID]
 		if !ok {
 			if !l.IsDegraded {
 				return domain.Listing{}, disagree("lvol %s has no bdev", l.Name)
 			}
-			store.Lvols = append(store.Lvols, degraded(&l))
+			listed.Lvols = append(listed.Lvols, degraded(&l))
 			continue
 		}
 		delete(bdevs, l.UUID)
@@ -143,42 +172,66 @@ func (h *Host) combine(found listing) (domain.Listing, error) {
 		if err := b.RequireOwn(); err != nil {
 			return domain.Listing{}, err
 		}
-		listed := lvolOf(b, parent)
+		one := lvolOf(b, parent)
 		// Not by the alias: upstream SPDK changes that also where it refuses to
 		// rename (a snapshot), until the next restart.
-		listed.Name = l.Name
-		store.Lvols = append(store.Lvols, listed)
+		one.Name = l.Name
+		listed.Lvols = append(listed.Lvols, one)
 	}
 	for _, b := range bdevs {
 		return domain.Listing{}, disagree("bdev %s is no listed lvol", b.LvolName())
 	}
-	return store, nil
+	return listed, nil
 }
 
-// addAttributes fills in what is recorded, and leaves out lvols that have gone since they
+// addRecorded fills in what is recorded, and leaves out lvols that have gone since they
 // were listed. That the target does not find an lvol does not say that: after a restart
 // it knows none before their disk is loaded.
-func (h *Host) addAttributes(ctx context.Context, store *domain.Listing, records map[string]*xattrCall) error {
-	missing, err := h.readAttributes(ctx, store.Lvols, records)
+func (v *view) addRecorded(ctx context.Context, listed *domain.Listing, records map[string][]*xattrCall) error {
+	missing, err := v.readRecorded(ctx, listed.Lvols, records)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	listed, err := rpc.GetLvols(h.store.UUID).Do(ctx, h.rpc)
+	now, err := rpc.GetLvols(v.store.UUID).Do(ctx, v.store.Client)
 	if err != nil {
 		return rpc.Unavailable(err)
 	}
-	for _, l := range listed {
+	for _, l := range now {
 		if missing[l.UUID] {
 			return disagree("lvol %s is listed, and yet not found", l.Name)
 		}
 	}
-	for _, l := range store.Lvols {
+	for _, l := range listed.Lvols {
 		if missing[l.Parent] && !missing[l.UUID] {
 			return disagree("what lvol %s hangs on has gone", l.Name)
 		}
 	}
-	store.Lvols = slices.DeleteFunc(store.Lvols, func(l domain.Lvol) bool { return missing[l.UUID] })
+	listed.Lvols = slices.DeleteFunc(listed.Lvols, func(l domain.Lvol) bool { return missing[l.UUID] })
 	return nil
+}
+
+// forgetOthers drops what is known of snapshots that are not listed any more.
+func (v *view) forgetOthers(listed []domain.Lvol) {
+	there := make(map[string]bool, len(listed))
+	for i := range listed {
+		there[listed[i].UUID] = true
+	}
+	v.records.forgetUnless(there)
+}
+
+// noteHeads remembers the heads of a listing, and what they hang on, by name.
+func (v *view) noteHeads(listed []domain.Lvol) {
+	names := make(map[string]string, len(listed))
+	for _, l := range listed {
+		names[l.UUID] = l.Name
+	}
+	heads := make(map[string]string)
+	for i := range listed {
+		if v.isHead(&listed[i]) {
+			heads[listed[i].UUID] = names[listed[i].Parent]
+		}
+	}
+	v.heads.replace(heads)
 }
 
 // errDisagree: somebody is at work on the store, so another look may tell.

@@ -16,62 +16,8 @@ import (
 // whose UUID is not told, or something recorded that is not known yet, one more
 // write, but for heads that were seen before.
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
-	l, err := h.look(ctx, uuid)
+	l, err := h.view.look(ctx, uuid)
 	return l, h.store.Failed(err, "look at lvol %s", uuid)
-}
-
-func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
-	if head, done, err := h.lookAtHead(ctx, uuid); done {
-		return head, err
-	}
-	wait := rpc.BackOff{}
-	for attempt := 1; ; attempt++ {
-		b, err := h.store.Find(ctx, uuid)
-		if errors.Is(err, ports.ErrNotFound) {
-			return h.lookAtDegraded(ctx, uuid, err)
-		}
-		if err != nil {
-			return domain.Lvol{}, err
-		}
-		l := lvolOf(b, "")
-		asked := h.askAttributes(&l)
-		var calls []rpc.Request
-		for _, one := range asked {
-			calls = append(calls, one)
-		}
-		name := b.Driver.Lvol.BaseSnapshot
-		ask := rpc.GetBdev(h.store.Alias(name))
-		if name != "" {
-			calls = append(calls, ask)
-		}
-		var claims *claims
-		if b.Claimed && !h.exports.Receives(uuid) {
-			claims = askClaims()
-			calls = append(calls, claims.calls()...)
-		}
-		h.rpc.Do(ctx, calls...)
-		if claims != nil {
-			if err := claims.err(); err != nil {
-				return domain.Lvol{}, err
-			}
-			l.UsedBy = claims.user(b, l.Name)
-		}
-		if err = h.takeAttributes(&l, asked); err == nil {
-			if name == "" {
-				return l, nil
-			}
-			var parent *rpc.Bdev
-			if parent, err = h.store.Found(ask, name); err == nil {
-				l.Parent = parent.UUID
-				return l, nil
-			}
-			err = fmt.Errorf("its parent %s: %w", name, err)
-		}
-		// Either has gone since, or the parent is called otherwise: look again.
-		if !errors.Is(err, ports.ErrNotFound) || attempt == looks || !wait.Next(ctx) {
-			return domain.Lvol{}, rpc.Unavailable(err)
-		}
-	}
 }
 
 // Count implements ports.Counter by one call, where Look takes two writes: the
@@ -79,7 +25,7 @@ func (h *Host) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 func (h *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 	b, err := h.store.Find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
-		if _, err = h.lookAtDegraded(ctx, uuid, err); err == nil {
+		if _, err = h.view.lookAtDegraded(ctx, uuid, err); err == nil {
 			err = fmt.Errorf("it is degraded, so the target does not tell: %w", ports.ErrUnavailable)
 		}
 	}
@@ -91,13 +37,111 @@ func (h *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 
 // FreeClusters implements ports.Gauge, by one of the calls of a List.
 func (h *Host) FreeClusters(ctx context.Context) (uint64, error) {
-	free, err := h.rpc.FreeClusters(ctx, h.store.UUID)
+	free, err := h.store.Client.FreeClusters(ctx, h.store.UUID)
 	return free, h.store.Failed(err, "tell what is free")
 }
 
+func (v *view) look(ctx context.Context, uuid string) (domain.Lvol, error) {
+	if head, done, err := v.lookAtHead(ctx, uuid); done {
+		return head, err
+	}
+	wait := rpc.BackOff{}
+	for attempt := 1; ; attempt++ {
+		b, err := v.store.Find(ctx, uuid)
+		if errors.Is(err, ports.ErrNotFound) {
+			return v.lookAtDegraded(ctx, uuid, err)
+		}
+		if err != nil {
+			return domain.Lvol{}, err
+		}
+		l, err := v.lookFurther(ctx, b)
+		// Where something was not found, the lvol has gone since, or the parent is
+		// called otherwise: look again.
+		if err == nil || !errors.Is(err, ports.ErrNotFound) || attempt == looks || !wait.Next(ctx) {
+			return l, rpc.Unavailable(err)
+		}
+	}
+}
+
+// lookFurther finds out what bdev_get_bdevs does not tell of an lvol, in one write.
+func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev) (domain.Lvol, error) {
+	l := lvolOf(b, "")
+	asked := v.askRecorded(&l)
+	calls := rpc.Requests(asked)
+	name := b.Driver.Lvol.BaseSnapshot
+	look := rpc.GetBdev(v.store.Alias(name))
+	if name != "" {
+		calls = append(calls, look)
+	}
+	var claims *claims
+	if b.Claimed && !v.exports.Receives(b.UUID) {
+		claims = askClaims()
+		calls = append(calls, claims.calls()...)
+	}
+	v.store.Client.Do(ctx, calls...)
+	if claims != nil {
+		if err := claims.err(); err != nil {
+			return domain.Lvol{}, err
+		}
+		l.UsedBy = claims.user(b, l.Name)
+	}
+	if err := v.takeRecorded(&l, asked); err != nil || name == "" {
+		return l, err
+	}
+	parent, err := v.store.Found(look, name)
+	if err != nil {
+		return domain.Lvol{}, fmt.Errorf("its parent %s: %w", name, err)
+	}
+	l.Parent = parent.UUID
+	return l, nil
+}
+
+// lookAtHead is Look by one write, of a head that is what it was when it was seen last.
+// It is not done where it is not.
+func (v *view) lookAtHead(ctx context.Context, uuid string) (l domain.Lvol, done bool, err error) {
+	parent, known := v.heads.get(uuid)
+	if !known {
+		return domain.Lvol{}, false, nil
+	}
+	look, under := rpc.GetBdev(uuid), rpc.GetBdev(v.store.Alias(parent))
+	var record []*xattrCall
+	if v.store.Can.Records {
+		record = askXattrs(uuid, xattrsOfHead)
+	}
+	calls := []rpc.Request{look}
+	if parent != "" {
+		calls = append(calls, under)
+	}
+	calls = append(calls, rpc.Requests(record)...)
+	v.store.Client.Do(ctx, calls...)
+	if err := rpc.FirstUnknown(calls); err != nil {
+		return domain.Lvol{}, true, err
+	}
+	// Where something is not there, or another, the usual look tells.
+	b, _ := v.store.Found(look, uuid)
+	if b == nil || b.Claimed || b.Driver.Lvol.BaseSnapshot != parent {
+		return domain.Lvol{}, false, nil
+	}
+	if l = lvolOf(b, ""); !v.isHead(&l) {
+		return domain.Lvol{}, false, nil
+	}
+	if parent != "" {
+		p, _ := v.store.Found(under, parent)
+		if p == nil {
+			return domain.Lvol{}, false, nil
+		}
+		l.Parent = p.UUID
+	}
+	err = v.takeRecorded(&l, record)
+	if errors.Is(err, ports.ErrNotFound) {
+		return domain.Lvol{}, false, nil
+	}
+	return l, true, err
+}
+
 // lookAtDegraded finds an lvol that has no bdev.
-func (h *Host) lookAtDegraded(ctx context.Context, uuid string, missing error) (domain.Lvol, error) {
-	l, err := h.findDegraded(ctx, uuid)
+func (v *view) lookAtDegraded(ctx context.Context, uuid string, missing error) (domain.Lvol, error) {
+	l, err := v.findDegraded(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		return domain.Lvol{}, missing
 	}
@@ -108,8 +152,8 @@ func (h *Host) lookAtDegraded(ctx context.Context, uuid string, missing error) (
 }
 
 // findDegraded finds an lvol that is listed by bdev_lvol_get_lvols alone.
-func (h *Host) findDegraded(ctx context.Context, uuid string) (spdktypes.LvolInfo, error) {
-	all, err := rpc.GetLvols(h.store.UUID).Do(ctx, h.rpc)
+func (v *view) findDegraded(ctx context.Context, uuid string) (spdktypes.LvolInfo, error) {
+	all, err := rpc.GetLvols(v.store.UUID).Do(ctx, v.store.Client)
 	if err != nil {
 		return spdktypes.LvolInfo{}, err
 	}

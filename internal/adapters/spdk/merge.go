@@ -21,7 +21,7 @@ func (h *Host) Merge(ctx context.Context, snapshot string) error {
 }
 
 func (h *Host) merge(ctx context.Context, snapshot string) error {
-	unlock, err := h.lock(ctx, snapshot)
+	unlock, err := h.lvols.lock(ctx, snapshot)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 		if !one.ReadOnly() {
 			continue
 		}
-		if err := h.notCopied(ctx, one.UUID); err != nil {
+		if err := h.copies.none(ctx, one.UUID); err != nil {
 			return err
 		}
 		if err := h.probe(ctx, one); err != nil {
@@ -60,12 +60,12 @@ func (h *Host) merge(ctx context.Context, snapshot string) error {
 	if err := h.survivesMerge(ctx, b, into); err != nil {
 		return err
 	}
-	return h.deleteNow(ctx, snapshot)
+	return h.lvols.deleteNow(ctx, snapshot)
 }
 
 // probe finds out whether a snapshot is busy.
 func (h *Host) probe(ctx context.Context, b *rpc.Bdev) error {
-	err := h.wake(ctx, b.UUID, h.helperName(b.LvolName()))
+	err := h.lvols.wake(ctx, b.UUID, h.lvols.helperName(b.LvolName()))
 	switch {
 	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), ctx.Err() != nil:
 		return err

@@ -33,8 +33,8 @@ func notMergedWhileCopied(t *testing.T, p *pair) {
 			source := map[string]string{"the snapshot": a, "what hangs on it": b}[copied]
 			into := create(t, h, domain.InFlightLvolName("vol-1", "00000003"), 8)
 			// So slowly that it goes on all the while.
-			require.NoError(t, rpc.LimitBdev(into, 1).Do(t.Context(), h.rpc))
-			_, err := rpc.StartShallowCopy(source, into).Do(t.Context(), h.rpc)
+			require.NoError(t, rpc.LimitBdev(into, 1).Do(t.Context(), h.store.Client))
+			_, err := rpc.StartShallowCopy(source, into).Do(t.Context(), h.store.Client)
 			require.NoError(t, err)
 			require.ErrorIs(t, h.Merge(t.Context(), a), ports.ErrBusy)
 			for _, uuid := range []string{a, b} {
@@ -42,7 +42,7 @@ func notMergedWhileCopied(t *testing.T, p *pair) {
 				require.NoError(t, err, "refused, and yet it is gone")
 			}
 			// Lifted, the copy ends, and what was busy merges.
-			require.NoError(t, rpc.LimitBdev(into, 0).Do(t.Context(), h.rpc))
+			require.NoError(t, rpc.LimitBdev(into, 0).Do(t.Context(), h.store.Client))
 			for {
 				err := h.Merge(t.Context(), a)
 				if !errors.Is(err, ports.ErrBusy) {

@@ -65,7 +65,7 @@ func (h *Host) prove(ctx context.Context, snapshots []string, others func(contex
 		proofs[i] = newProof(uuid)
 		calls = append(calls, proofs[i].fragmap, proofs[i].checksum)
 	}
-	h.rpc.Do(ctx, calls...)
+	h.store.Client.Do(ctx, calls...)
 
 	var missing []*proof
 	for _, p := range proofs {
@@ -111,7 +111,7 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 			patience := time.Duration(fragmap.NumAllocatedClusters*fragmap.ClusterSize/slowestRead) * time.Second * checksumsAtOnce
 			registers[i] = rpc.RegisterChecksum(p.uuid, patience)
 		}
-		h.rpc.DoAtMost(ctx, checksumsAtOnce, rpc.Requests(registers)...)
+		h.store.Client.DoAtMost(ctx, checksumsAtOnce, rpc.Requests(registers)...)
 		var again []*proof
 		for i, p := range left {
 			err := registers[i].Err
@@ -136,7 +136,7 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 		p.checksum = rpc.GetChecksum(p.uuid)
 		calls[i] = p.checksum
 	}
-	h.rpc.Do(ctx, calls...)
+	h.store.Client.Do(ctx, calls...)
 	for _, p := range missing {
 		if err := p.checksum.Err; err != nil && !rpc.IsRefusal(err) {
 			return err
@@ -147,12 +147,12 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 
 // wakeLeaf wakes a snapshot that is asleep, and reports whether it was one.
 func (h *Host) wakeLeaf(ctx context.Context, uuid string) (woken bool, err error) {
-	unlock, err := h.lock(ctx, uuid)
+	unlock, err := h.lvols.lock(ctx, uuid)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	h.sweep(ctx)
+	h.lvols.sweep(ctx)
 	b, err := h.store.Find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) || err == nil && !b.Asleep() {
 		return false, nil
@@ -160,7 +160,7 @@ func (h *Host) wakeLeaf(ctx context.Context, uuid string) (woken bool, err error
 	if err != nil {
 		return false, err
 	}
-	return true, h.wake(ctx, uuid, h.helperName(b.LvolName(), b.Driver.Lvol.BaseSnapshot))
+	return true, h.lvols.wake(ctx, uuid, h.lvols.helperName(b.LvolName(), b.Driver.Lvol.BaseSnapshot))
 }
 
 // bitmap is the map in a form that is equal for equal positions: a digest of

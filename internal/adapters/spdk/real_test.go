@@ -550,7 +550,7 @@ func aStoreOfManyLvols(t *testing.T, p *pair) {
 	for i := range calls {
 		calls[i] = rpc.CreateLvol(h.store.UUID, fmt.Sprint("vol-", i), 1)
 	}
-	h.rpc.Do(t.Context(), calls...)
+	h.store.Client.Do(t.Context(), calls...)
 	require.NoError(t, rpc.FirstErr(calls))
 	// List while somebody else makes and deletes lvols: each look is whole.
 	ctx, cancel := context.WithCancel(t.Context())

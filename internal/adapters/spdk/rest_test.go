@@ -34,8 +34,8 @@ func TestSealTrustsOnlyAnEmptyRest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := scripted(t, time.Minute, answers(c.rest, `"result":true`))
-			h := &Host{rpc: client, store: &rpc.Lvstore{Client: client, UUID: "s", Name: "store"}}
-			err := h.dropRest(t.Context(), "u", "snap")
+			l := &lvols{Lvstore: &rpc.Lvstore{Client: client, UUID: "s", Name: "store"}}
+			err := l.dropRest(t.Context(), "u", "snap")
 			if c.kind == nil {
 				require.NoError(t, err)
 			} else {

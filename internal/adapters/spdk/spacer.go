@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
@@ -22,49 +23,47 @@ type spacer struct {
 
 // newSpacer makes a spacer of that size on the parent, whose lock must be held; "": on
 // nothing. name draws names for helpers. Where it fails nothing of it is left.
-func (h *Host) newSpacer(ctx context.Context, name func() string, size uint64, parent string) (*spacer, error) {
-	s := &spacer{made: helpers{host: h}}
-	err := h.makeSpacer(ctx, s, name, size, parent)
-	if err != nil {
+func (l *lvols) newSpacer(ctx context.Context, name func() string, size uint64, parent string) (*spacer, error) {
+	s := &spacer{made: helpers{lvols: l}}
+	if err := s.make(ctx, name, size, parent); err != nil {
 		s.made.tidy(ctx)
 		return nil, err
 	}
 	return s, nil
 }
 
-func (h *Host) makeSpacer(ctx context.Context, s *spacer, name func() string, size uint64, parent string) (err error) {
-	if s.rest, err = h.makeRest(ctx, s, name(), size, parent); err != nil {
+func (s *spacer) make(ctx context.Context, name func() string, size uint64, parent string) (err error) {
+	if s.rest, err = s.makeRest(ctx, name(), size, parent); err != nil {
 		return err
 	}
 	s.name = name()
-	s.uuid, err = h.freeze(ctx, s.rest, s.name, nil)
-	switch {
-	case rpc.OutcomeUnknown(err):
-		s.made.addBelow(h.store.Alias(s.name))
-	case err == nil:
-		s.made.addBelow(s.uuid)
-	}
+	s.uuid, err = s.made.lvols.freeze(ctx, s.rest, s.name, nil)
+	_, err = s.made.note(s.name, s.uuid, err)
+	slices.Reverse(s.made.made) // the rest hangs on the spacer: parents before children
 	return err
 }
 
 // makeRest makes the empty writable lvol that becomes the spacer.
-func (h *Host) makeRest(ctx context.Context, s *spacer, name string, size uint64, parent string) (uuid string, err error) {
+func (s *spacer) makeRest(ctx context.Context, name string, size uint64, parent string) (uuid string, err error) {
+	l := s.made.lvols
 	if parent == "" {
-		return s.made.note(name, func() (string, error) { return h.create(ctx, name, size) })
+		uuid, err = l.create(ctx, name, size)
+		return s.made.note(name, uuid, err)
 	}
-	mib, err := h.mebibytes(size)
+	mib, err := l.mebibytes(size)
 	if err != nil {
 		return "", err
 	}
 	if uuid, err = s.made.clone(ctx, parent, name); err != nil {
 		return "", err
 	}
-	return uuid, h.resize(ctx, uuid, mib)
+	return uuid, l.resize(ctx, uuid, mib)
 }
 
-// passOver grafts the child onto the spacer, and deletes that: the child has what the
+// pass grafts the child onto the spacer, and deletes that: the child has what the
 // spacer hung on for a parent. Nothing of the spacer is left, whatever comes of it.
-func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
+func (s *spacer) pass(ctx context.Context, child string) error {
+	l := s.made.lvols
 	defer s.made.tidy(ctx)
 	// The delete of a clone locks the clone alone, set_parent the child and the
 	// parent (spdk_bs_delete_blob and bs_set_parent in blobstore.c), so the two
@@ -73,9 +72,9 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 	// alone; a target refuses to delete what has two clones.
 	var dropped, uneasy error
 	var beside sync.WaitGroup
-	beside.Go(func() { dropped = rpc.WhileBusy(ctx, func() error { return h.dropRest(ctx, s.rest, s.name) }) })
-	beside.Go(func() { uneasy = h.ownsNothing(ctx, s.uuid) })
-	grafted := h.setParent(ctx, child, s.uuid)
+	beside.Go(func() { dropped = rpc.WhileBusy(ctx, func() error { return l.dropRest(ctx, s.rest, s.name) }) })
+	beside.Go(func() { uneasy = s.ownsNothing(ctx) })
+	grafted := l.setParent(ctx, child, s.uuid)
 	beside.Wait()
 	if dropped == nil {
 		s.made.keep(s.rest)
@@ -85,10 +84,10 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 	}
 	// A delete by another process would have been busy meanwhile, and would have hidden
 	// the child: see deleteSnapshot for what comes of a spacer then.
-	if _, err := h.store.Find(ctx, child); err != nil {
+	if _, err := l.Find(ctx, child); err != nil {
 		return fmt.Errorf("what was grafted: %w", err)
 	}
-	if err := rpc.WhileBusy(ctx, func() error { return h.deleteNow(ctx, s.uuid) }); err != nil {
+	if err := rpc.WhileBusy(ctx, func() error { return l.deleteNow(ctx, s.uuid) }); err != nil {
 		return err
 	}
 	s.made.keep(s.uuid)
@@ -97,8 +96,8 @@ func (h *Host) passOver(ctx context.Context, s *spacer, child string) error {
 
 // ownsNothing makes sure that a spacer has no clusters, which would merge into the
 // lvol that is grafted over it.
-func (h *Host) ownsNothing(ctx context.Context, uuid string) error {
-	b, err := h.store.Find(ctx, uuid)
+func (s *spacer) ownsNothing(ctx context.Context) error {
+	b, err := s.made.lvols.Find(ctx, s.uuid)
 	if err != nil {
 		return err
 	}
@@ -106,10 +105,4 @@ func (h *Host) ownsNothing(ctx context.Context, uuid string) error {
 		return fmt.Errorf("spacer %s has %d clusters of its own, so something else has written to it: %w", b.LvolName(), own, ports.ErrInvalid)
 	}
 	return nil
-}
-
-func (h *Host) resize(ctx context.Context, uuid string, mib uint64) error {
-	return rpc.WhileBusy(ctx, func() error {
-		return rpc.ResizeLvol(uuid, mib).Do(ctx, h.rpc)
-	})
 }

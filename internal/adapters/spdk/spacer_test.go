@@ -60,7 +60,7 @@ func TestAHelperIsDeletedOnlyIfNothingMerges(t *testing.T) {
 			filled := snapshotOf(t, target, h, "vol-1-rebuilding-0000000a", 2, 1)
 			empty := snapshotOf(t, target, h, "vol-1-rebuilding-0000000b", 2, 0)
 			onFilled, onEmpty := clone(filled, "vol-1"), clone(empty, "vol-2")
-			require.ErrorIs(t, h.deleteEmpty(ctx, filled), ports.ErrInvalid)
+			require.ErrorIs(t, h.lvols.deleteHelper(ctx, filled), ports.ErrInvalid)
 			other := clone(empty, "vol-3")
 			asked := 0
 			target.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
@@ -69,7 +69,7 @@ func TestAHelperIsDeletedOnlyIfNothingMerges(t *testing.T) {
 				}
 				return simtarget.Fault{}
 			})
-			require.ErrorIs(t, h.deleteEmpty(ctx, empty), ports.ErrInvalid)
+			require.ErrorIs(t, h.lvols.deleteHelper(ctx, empty), ports.ErrInvalid)
 			target.Simulated().Inject(nil)
 			require.Zero(t, asked, "the target is not asked to")
 			for uuid, parent := range map[string]string{onFilled: filled, onEmpty: empty, other: empty} {
@@ -79,12 +79,12 @@ func TestAHelperIsDeletedOnlyIfNothingMerges(t *testing.T) {
 				require.Zero(t, l.Own.Count)
 			}
 			require.NoError(t, h.Delete(ctx, other))
-			require.NoError(t, h.deleteEmpty(ctx, empty))
+			require.NoError(t, h.lvols.deleteHelper(ctx, empty))
 			l, err := h.Look(ctx, onEmpty)
 			require.NoError(t, err)
 			require.Empty(t, l.Parent)
 			require.NoError(t, h.Delete(ctx, onFilled))
-			require.NoError(t, h.deleteEmpty(ctx, filled), "with nothing on it, it merges into nothing")
+			require.NoError(t, h.lvols.deleteHelper(ctx, filled), "with nothing on it, it merges into nothing")
 		})
 	}
 }

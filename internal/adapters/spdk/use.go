@@ -94,57 +94,48 @@ func (c *claims) user(b *rpc.Bdev, name string) domain.User {
 	if raid := c.raid(b); raid != "" {
 		return domain.User{Kind: domain.UserRAID, Name: raid}
 	}
-	if b.ClaimType == oneWriter && (inFlightSuffix.MatchString(name) || imageInFlight.MatchString(name)) {
+	if b.ClaimType == oneWriter && isInFlight(name) {
 		return domain.User{} // a copy within the target fills it
 	}
 	return domain.User{Kind: domain.UserClaim, Name: b.ClaimType, NoDelete: true}
 }
 
-// claimsOf asks the target about one lvol.
-func (h *Host) claimsOf(ctx context.Context) (*claims, error) {
-	c := askClaims()
-	h.rpc.Do(ctx, c.calls()...)
-	if err := c.err(); err != nil {
-		return nil, err
-	}
-	return c, nil
+func isInFlight(name string) bool {
+	_, replica := domain.ReplicaInFlight(name)
+	return replica || domain.IsImageInFlight(name)
 }
 
-// fillUsers says of listed lvols who has them. Most often nobody has any, or this
-// host's own runs, and nothing is asked. asked is what was asked with the listing, since
-// the last one found users; nil: nothing.
-func (h *Host) fillUsers(ctx context.Context, bdevs []rpc.Bdev, lvols []domain.Lvol, asked *claims) (err error) {
+// claims asks the target who has its bdevs.
+func (v *view) claims(ctx context.Context) (*claims, error) {
+	c := askClaims()
+	v.store.Client.Do(ctx, c.calls()...)
+	err := c.err()
+	return c, err
+}
+
+// addUsers says of listed lvols who has them. Most often nobody has any, or this
+// host's own runs, and nothing is asked.
+func (v *view) addUsers(ctx context.Context, lvols []domain.Lvol, found *listing) (err error) {
 	claimed := make(map[string]*rpc.Bdev)
-	for i := range bdevs {
-		if b := &bdevs[i]; b.Claimed && b.Driver.Lvol != nil && !h.exports.Receives(b.UUID) {
+	for i := range found.bdevs.Result {
+		if b := &found.bdevs.Result[i]; b.Claimed && b.Driver.Lvol != nil && !v.exports.Receives(b.UUID) {
 			claimed[b.UUID] = b
 		}
 	}
-	h.mu.Lock()
-	h.claimed = len(claimed) > 0
-	h.mu.Unlock()
+	v.claimed.Store(len(claimed) > 0)
 	if len(claimed) == 0 {
 		return nil
 	}
-	if asked == nil {
-		if asked, err = h.claimsOf(ctx); err != nil {
+	claims := found.claims
+	if claims == nil {
+		if claims, err = v.claims(ctx); err != nil {
 			return err
 		}
 	}
 	for i := range lvols {
 		if b := claimed[lvols[i].UUID]; b != nil {
-			lvols[i].UsedBy = asked.user(b, lvols[i].Name)
+			lvols[i].UsedBy = claims.user(b, lvols[i].Name)
 		}
 	}
 	return nil
-}
-
-// askClaimsAgain asks along with a listing where the last one had users.
-func (h *Host) askClaimsAgain() *claims {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.claimed {
-		return nil
-	}
-	return askClaims()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/randid"
 )
 
 // namespace is an lvol that is exported.
@@ -23,7 +24,7 @@ type namespace struct {
 func (e *Exports) nextLocked(r ports.Run, lvol string, sub *subsystem) *namespace {
 	sub.nsids++
 	sub.live++
-	return &namespace{run: r, lvol: lvol, sub: sub, nsid: sub.nsids, nguid: newNGUID()}
+	return &namespace{run: r, lvol: lvol, sub: sub, nsid: sub.nsids, nguid: randid.Hex(16)}
 }
 
 // export makes the namespace that reserve has noted; reserve may return nil, where

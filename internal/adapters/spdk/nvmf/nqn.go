@@ -1,7 +1,6 @@
 package nvmf
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/randid"
 )
 
 // runNQN is a new name for a subsystem of a run: Longhorn's prefix, the replica
@@ -22,7 +22,7 @@ import (
 // A replica may be called "vol-1-rebuild-0badcafe", and Longhorn exports it under
 // a name that would be vol-1's here; so a subsystem or controller is ours only
 // with a second mark (modelNumber, controllerName).
-func runNQN(run ports.Run) string { return runPrefix(run) + run.ID + "-" + newID() }
+func runNQN(run ports.Run) string { return runPrefix(run) + run.ID + "-" + randid.Hex(4) }
 
 // runPrefix is what the NQNs of all runs of one replica on one store begin with.
 // A run that tells no store, as those of earlier versions, has none there.
@@ -122,7 +122,7 @@ const uuidNQN = "nqn.2014-08.org.nvmexpress:uuid:"
 type hostNQNs struct{ target, engine string }
 
 func (n HostNQNs) draw(lvstore string) (hostNQNs, error) {
-	drawn := hostNQNs{target: uuidNQN + lvstore, engine: uuidNQN + uuidOf(newNGUID())}
+	drawn := hostNQNs{target: uuidNQN + lvstore, engine: uuidNQN + uuidOf(randid.Hex(16))}
 	if n.Target != nil {
 		drawn.target = n.Target(lvstore)
 	}
@@ -135,18 +135,6 @@ func (n HostNQNs) draw(lvstore string) (hostNQNs, error) {
 		}
 	}
 	return drawn, nil
-}
-
-// newID is 8 hex digits.
-func newID() string { return random(4) }
-
-// newNGUID is 32 hex digits.
-func newNGUID() string { return random(16) }
-
-func random(bytes int) string {
-	b := make([]byte, bytes)
-	_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
-	return hex.EncodeToString(b)
 }
 
 // uuidOf writes 32 hex digits as a UUID.

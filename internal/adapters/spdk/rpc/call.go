@@ -75,6 +75,17 @@ func FirstErr[R Request](calls []R, butNot ...error) error {
 	return nil
 }
 
+// FirstUnknown is the first error of calls that were sent after which the outcome is
+// not known.
+func FirstUnknown[R Request](calls []R) error {
+	for _, one := range calls {
+		if err := one.base().Err; OutcomeUnknown(err) {
+			return err
+		}
+	}
+	return nil
+}
+
 func isOneOf(err error, kinds []error) bool {
 	for _, kind := range kinds {
 		if errors.Is(err, kind) {

@@ -29,7 +29,7 @@ func notDeletedUnderWhatIsHidden(t *testing.T, p *pair) {
 	a := snapshotOf(t, p.from, h, "vol-1-snap-a", 2, 1)
 	hidden := create(t, h, "vol-1-rebuilding-00000001", 2)
 	graft, remove := rpc.SetParent(hidden, a), rpc.DeleteLvol(hidden)
-	h.rpc.Do(ctx, graft, remove)
+	h.store.Client.Do(ctx, graft, remove)
 	require.NoError(t, graft.Err)
 	require.ErrorIs(t, remove.Err, ports.ErrBusy)
 	require.Equal(t, []string{"vol-1-snap-a"}, lvolNames(t, h))

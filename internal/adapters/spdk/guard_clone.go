@@ -12,7 +12,7 @@ import (
 )
 
 // deleteSnapshot deletes a snapshot that shows no clones. It is cloned, deleted,
-// which merges it into that clone, its heir, and then the heir is deleted. For a
+// which merges it into that clone, its guard, and then the guard is deleted. For a
 // plain bdev_lvol_delete is not safe, whatever was looked at before it:
 //
 //   - It merges the snapshot into a clone that has come meanwhile.
@@ -22,46 +22,46 @@ import (
 //     one clone is listed no more since a delete of it was busy: such an lvol is
 //     hidden until the target is started again.
 //
-// With the heir there, each of those is a second clone, and what has two is refused
+// With the guard there, each of those is a second clone, and what has two is refused
 // before anything is touched (_vbdev_lvol_destroy in vbdev_lvol.c).
 //
 // What is copied would be hidden, too: its bdev is unregistered before the blobstore
 // finds it locked. While a copy goes on no clone is made of it, which is refused
 // without harm.
-func (h *Host) deleteSnapshot(ctx context.Context, b *rpc.Bdev) error {
-	made := helpers{host: h}
+func (l *lvols) deleteSnapshot(ctx context.Context, b *rpc.Bdev) error {
+	made := helpers{lvols: l}
 	defer made.tidy(ctx)
-	name := h.helperName(b.LvolName())
-	heir, err := made.clone(ctx, b.UUID, name)
+	name := l.helperName(b.LvolName())
+	guard, err := made.clone(ctx, b.UUID, name)
 	switch {
 	case rpc.OutcomeUnknown(err), errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
 		return err
 	case err != nil:
 		// No room or too long a name for a clone: not a reason to keep the lvol.
-		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.LvolName()), zap.Error(err))
-		return h.deleteNow(ctx, b.UUID)
+		l.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.LvolName()), zap.Error(err))
+		return l.deleteNow(ctx, b.UUID)
 	}
-	if err := h.deleteNow(ctx, b.UUID); err != nil {
+	if err := l.deleteNow(ctx, b.UUID); err != nil {
 		if errors.Is(err, ports.ErrInvalid) {
-			err = h.whatHangsOn(ctx, b, name, err)
+			err = l.whatHangsOn(ctx, b, name, err)
 		}
 		return err
 	}
-	if err := rpc.WhileBusy(ctx, func() error { return h.deleteNow(ctx, heir) }); err != nil {
+	if err := rpc.WhileBusy(ctx, func() error { return l.deleteNow(ctx, guard) }); err != nil {
 		return fmt.Errorf("the clone that %s was merged into: %w", b.LvolName(), err)
 	}
-	made.keep(heir)
+	made.keep(guard)
 	return nil
 }
 
-// whatHangsOn says why a snapshot is not deleted that has had no clones but its heir.
-func (h *Host) whatHangsOn(ctx context.Context, b *rpc.Bdev, heir string, refused error) error {
-	now, err := h.store.Find(ctx, b.UUID)
+// whatHangsOn says why a snapshot is not deleted that has had no clones but its guard.
+func (l *lvols) whatHangsOn(ctx context.Context, b *rpc.Bdev, guard string, refused error) error {
+	now, err := l.Find(ctx, b.UUID)
 	if err != nil {
 		return err
 	}
 	for _, clone := range now.Driver.Lvol.Clones {
-		if clone != heir {
+		if clone != guard {
 			return fmt.Errorf("%s has a clone, %s: %w", b.LvolName(), clone, ports.ErrInvalid)
 		}
 	}

@@ -67,11 +67,11 @@ func TestListLeavesOutWhatHasGone(t *testing.T) {
 	gone := domain.Lvol{UUID: "00000000-0000-4000-8000-000000000000", Name: "vol-2-snap-a", Size: cluster, ReadOnly: true}
 
 	store.Lvols = []domain.Lvol{gone, there}
-	require.NoError(t, h.addAttributes(ctx, &store, nil))
+	require.NoError(t, h.view.addRecorded(ctx, &store, nil))
 	require.Equal(t, []domain.Lvol{there}, store.Lvols)
 
 	child := there
 	child.Parent = gone.UUID
 	store.Lvols = []domain.Lvol{gone, child}
-	require.ErrorIs(t, h.addAttributes(ctx, &store, nil), errDisagree)
+	require.ErrorIs(t, h.view.addRecorded(ctx, &store, nil), errDisagree)
 }
