@@ -16,58 +16,61 @@ import (
 //		Host    Host
 //		Replica string
 //
-//		// AllowInUse allows to change the replica while somebody uses it: its head is
-//		// exported, a base of a RAID or claimed (Lvol.UsedBy), and not by a run of this
-//		// engine. Without it that is refused, with the name of the user. What would hang
-//		// the host is refused all the same. A source is changed only where its head has
-//		// clusters of its own: a snapshot of it is taken.
+//		// AllowInUse allows changes of a replica that is in use: its head is exported, a base
+//		// of a RAID or claimed (Lvol.UsedBy), and not by a run of this engine. Otherwise they
+//		// are refused with the name of the user. A change that would hang the host is always
+//		// refused. A source is changed only if its head has clusters of its own: a rebuild
+//		// takes a snapshot of it.
 //		AllowInUse bool
 //	}
 type Site = app.Site
 
-// DefaultParallel keeps one copy on the wire while others begin and end, which
-// takes a few round trips each.
+// DefaultParallel is the number of copies at once if a Request has none. While one copy
+// transfers data, others begin and end, which takes a few round trips each.
 const DefaultParallel = 4
 
-// ErrRefused is what errors are by which nothing was changed: the request
-// cannot be carried out safely.
+// ErrRefused marks errors that guarantee that nothing was changed: the request cannot be
+// carried out safely, or not at all.
 var ErrRefused = app.ErrRefused
 
-// Report is what came of a rebuild. It is there after a failure, too, with
-// what was known by then.
+// ErrCleanUp marks errors after which something of a run may be left on a host. The next
+// run removes it.
+var ErrCleanUp = app.ErrCleanUp
+
+// Report is the result of a rebuild. After a failure it has what was known by then.
 //
 //	type Report struct {
 //		Outcome Outcome
 //		Plan    Plan // the last one
 //
-//		Source, Destination Replica // as last seen
+//		Source, Destination Replica // as last listed
 //
-//		SourceViews, DestinationViews Views // where views were asked for
+//		SourceViews, DestinationViews Views // if Request.Views is set
 //
 //		Violations  []Violation // of the destination
 //		Warnings    []string
-//		Notices     []string   // what is no fault, but worth knowing
-//		Deleted     []Deletion // the destination's lvols that were there before, as far as they are gone
-//		CopiedBytes uint64     // payload that crossed from host to host, the image's included
+//		Notices     []string   // facts that are no faults
+//		Deleted     []Deletion // previous lvols of the destination that were deleted
+//		CopiedBytes uint64     // between hosts, including the backing image
 //		Duration    time.Duration
 //
-//		Sources []SourceReport // what each was good for, where the request names several
+//		Sources []SourceReport // of each source, if the request has several
 //	}
 type Report = app.Report
 
-// SourceReport is what one of several sources was good for.
+// SourceReport is what one of several sources did.
 //
 //	type SourceReport struct {
 //		Replica     string
-//		Lvstore     string // "" where its host was never seen
+//		Lvstore     string // "" if its host was never listed
 //		State       SourceState
-//		Reason      string   // passed over or lost: why
-//		Snapshots   []string // whose copies it has served, in the order in which these ended; "" is the backing image
-//		CopiedBytes uint64   // of these copies; what it served of one that did not end is not counted
+//		Reason      string   // why it was passed over or lost
+//		Snapshots   []string // that were copied from it, in the order in which the copies ended; "" is the backing image
+//		CopiedBytes uint64   // of these copies; unfinished ones do not count
 //	}
 type SourceReport = app.SourceReport
 
-// SourceState is what a source was to a rebuild, at its end.
+// SourceState is the role of a source at the end of a rebuild.
 //
 //	type SourceState string
 type SourceState = app.SourceState
@@ -75,9 +78,9 @@ type SourceState = app.SourceState
 // The states of sources.
 const (
 	SourcePrimary    SourceState = "primary"     // the last plan was made from it
-	SourceSecondary  SourceState = "secondary"   // it could serve copies
-	SourcePassedOver SourceState = "passed-over" // it is hurt or not whole, or cannot be copied from to the destination
-	SourceLost       SourceState = "lost"        // it has failed, and was not used any more
+	SourceSecondary  SourceState = "secondary"   // it served copies, or could have
+	SourcePassedOver SourceState = "passed-over" // it is hurt or incomplete, or the destination cannot receive from it
+	SourceLost       SourceState = "lost"        // it failed, and was not used any more
 )
 
 // Outcome is how a rebuild ended.
@@ -89,14 +92,14 @@ type Outcome = app.Outcome
 const (
 	OutcomeComplete Outcome = "complete"
 	OutcomeRefused  Outcome = "refused" // nothing was changed
-	OutcomeFailed   Outcome = "failed"  // what was finished is kept; run again
+	OutcomeFailed   Outcome = "failed"  // finished snapshots are kept; run it again
 )
 
-// Observer is told how a rebuild goes. It must return soon: the rebuild waits
-// for it. Calls come one after the other.
+// Observer is told the events of a run, one after the other. It must return soon: the run
+// waits for it.
 //
 //	type Observer interface {
-//		// Observe is told one event.
+//		// Observe is called for each event.
 //		Observe(Event)
 //	}
 type Observer = app.Observer
@@ -109,7 +112,7 @@ func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 	return app.OnWaiting(ctx, tell)
 }
 
-// Event is one thing that happened in a rebuild.
+// Event is something that happened in a run.
 //
 //	type Event struct {
 //		Kind EventKind
@@ -117,119 +120,117 @@ func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 //
 //		Plan     *Plan  // planned
 //		Verb     Verb   // began, ended, retry
-//		Stage    Stage  // began, ended, retry: a graft of StageLoosen sets an lvol loose
+//		Stage    Stage  // began, ended, retry: a graft in StageDetach removes the parent of an lvol
 //		Snapshot string // began, ended, copying, retry: the snapshot's name; "" for the image and the head
-//		LvolName string // began, ended, retry: the lvol's name, "" for one in flight that has no other
-//		Text     string // again, verified, retry, waiting, source-lost: in words
-//		Source   string // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
+//		LvolName string // began, ended, retry: the lvol's name; "" if it has only an in-flight one
+//		Text     string // again, verified, retry, waiting, source-lost: a sentence
+//		Source   string // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", if the rebuild has several sources
 //
-//		SnapshotDone  uint64 // copying: payload of the snapshot that is copied so far, in bytes; after a retry it counts anew
-//		SnapshotTotal uint64 // copying: all of it
+//		SnapshotDone  uint64 // copying: bytes of the snapshot that are copied so far; a retry starts at 0 again
+//		SnapshotTotal uint64 // copying: all bytes of the snapshot
 //
-//		BytesDone  uint64        // payload copied so far, in this run
-//		BytesTotal uint64        // payload that the plan copies
+//		BytesDone  uint64        // bytes copied so far, in this run
+//		BytesTotal uint64        // bytes that the plan copies
 //		Rate       float64       // bytes per second since the first byte
-//		Left       time.Duration // at that rate; 0 while there is no rate
+//		Left       time.Duration // at that rate; 0: no rate yet
 //	}
 type Event = app.Event
 
-// EventKind says which of an Event's fields mean something.
+// EventKind is the kind of an Event; it decides which of its fields are set.
 //
 //	type EventKind string
 type EventKind = app.EventKind
 
-// The kinds of events, in the order in which they come first.
+// The kinds of events, in the order of their first appearance.
 const (
-	EventPlanned  EventKind = "planned"  // there is a plan; it comes again after a system snapshot, or when the store changed meanwhile
-	EventBegan    EventKind = "began"    // an operation
-	EventCopying  EventKind = "copying"  // more bytes are there
-	EventEnded    EventKind = "ended"    // an operation
-	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
-	EventWaiting  EventKind = "waiting"  // something is busy, and has been waited for longer than 2 seconds
-	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
-	EventVerified EventKind = "verified" // all but the head was looked at and is right
-	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that
-	EventWriting  EventKind = "writing"  // an image is being written, likewise
+	EventPlanned  EventKind = "planned"  // there is a plan; again after a system snapshot, or if the store changed meanwhile
+	EventBegan    EventKind = "began"    // an operation began
+	EventCopying  EventKind = "copying"  // more bytes were copied
+	EventEnded    EventKind = "ended"    // an operation ended
+	EventRetry    EventKind = "retry"    // an operation failed for a temporary reason and is retried
+	EventWaiting  EventKind = "waiting"  // the run has waited for something busy for more than 2 seconds
+	EventAgain    EventKind = "again"    // something changed meanwhile: a new plan is made
+	EventVerified EventKind = "verified" // everything but the head was verified
+	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate are those of reading
+	EventWriting  EventKind = "writing"  // an image is written; bytes and rate are those of writing
 
-	EventSourceLost EventKind = "source-lost" // of several sources one has failed, and is not used any more in this rebuild
+	EventSourceLost EventKind = "source-lost" // one of several sources failed, and the rebuild does not use it any more
 )
 
-// Views are the SHA-256, in hex digits, of what lvols show, by UUID: all bytes of
-// their views. nil where nothing was read.
+// Views are the SHA-256 of the data of lvols as a reader sees it, in hex digits, by UUID.
+// nil: nothing was read.
 //
 //	type Views map[string]string
 type Views = app.Views
 
-// ImageRequest says which backing image to import, and onto which host.
+// ImageRequest is the argument of Engine.ImportImage.
 //
 //	type ImageRequest struct {
 //		Host Host
 //		Name string
-//		// UUID is the image's, the same on every host; "": one is drawn.
+//		// UUID of the image, the same on every host; "": a new one.
 //		UUID string
 //
-//		// Content is the image as a guest sees it, Size bytes long. It is read from the
-//		// beginning to the end: once, or twice where it has to be known beforehand
-//		// whether it has that SHA512, or whether there is room for it. A Content that is
-//		// Sparse is not read where it is zero.
+//		// Content is the image as a guest sees it, Size bytes long. It is read from beginning
+//		// to end: once, or twice if its SHA-512 or the space that it takes must be known
+//		// before the import. If Content is Sparse, zeros are not read.
 //		Content io.ReaderAt
 //		Size    uint64
 //
-//		// SHA512, in hex digits, is what the content has to have; "": anything.
+//		// SHA512 is the expected SHA-512 of the content in hex digits; "": any.
 //		SHA512 string
 //
-//		// NoChecksum leaves out the SHA-512 of the content, which takes its time for
-//		// zeros, too. Then none is recorded.
+//		// NoChecksum neither computes nor records the SHA-512 of the content. Computing it
+//		// takes time for zeros, too.
 //		NoChecksum bool
 //
-//		ReservePercent float64  // of the store that stays free
-//		Observer       Observer // nil: nobody looks
+//		ReservePercent float64  // percentage of the store that stays free
+//		Observer       Observer // may be nil
 //	}
 type ImageRequest = app.ImageRequest
 
-// ImageReport is what came of an import. It is there after a failure, too, with
-// what was known by then.
+// ImageReport is the result of an import. After a failure it has what was known by then.
 //
 //	type ImageReport struct {
 //		Outcome      Outcome
 //		Name         string
 //		UUID         string // of the image
-//		SHA512       string // of the content, in hex digits; "": there is none
+//		SHA512       string // of the content, in hex digits; "": not computed
 //		Bytes        uint64 // of the content
 //		Size         uint64 // of the lvol: whole clusters
-//		WrittenBytes uint64 // whole clusters that are not all zero
-//		Recorded     bool   // the host keeps a record of UUID and checksum
+//		WrittenBytes uint64 // in whole clusters: those that are not all zero
+//		Recorded     bool   // the host records UUID and checksum
 //		Lvol         Lvol   // the image
 //		Duration     time.Duration
 //	}
 type ImageReport = app.ImageReport
 
-// ImageCheck is what an image's bytes were found to be.
+// ImageCheck is the result of a verification.
 //
 //	type ImageCheck struct {
 //		Image    ImageOnStore
 //		Expected string // the SHA-512 that was compared with, in hex digits
-//		Recorded string // the one that the host records, "" for none
-//		SHA512   string // of what was read: the image, or where nothing fits, the whole lvol
-//		Bytes    uint64 // so many of the lvol have that SHA-512; all after them are zero
+//		Recorded string // the SHA-512 that the host records; "": none
+//		SHA512   string // of the image that was read, or of the whole lvol if neither fits
+//		Bytes    uint64 // number of bytes with that SHA-512; all after them are zero
 //	}
 type ImageCheck = app.ImageCheck
 
-// Sparse is an ImageRequest's Content that knows where it reads as zeros: there it
-// is not read.
+// Sparse is an optional interface of an ImageRequest's Content: parts that it reports as
+// zeros are not read.
 //
 //	type Sparse interface {
-//		// Extent tells whether the content is known to read as zeros from an offset
-//		// on, and for how many bytes that answer holds: at least one, and not more
-//		// than there are.
+//		// Extent reports whether the content is known to read as zeros from an offset on, and
+//		// the number of bytes for which that holds: at least 1, at most to the end.
 //		Extent(offset uint64) (length uint64, zero bool, err error)
 //	}
 type Sparse = app.Sparse
 
-// Changing is an ImageRequest's Content that may be changed by others meanwhile.
+// Changing is an optional interface of an ImageRequest's Content that others may change
+// during the import.
 //
 //	type Changing interface {
-//		// Unchanged returns an error when the content is not what it was at first.
+//		// Unchanged returns an error if the content has changed since it was opened.
 //		Unchanged() error
 //	}
 type Changing = app.Changing
@@ -261,30 +262,29 @@ const (
 // ErrClosed is the error of a Queue that is closed.
 var ErrClosed = app.ErrClosed
 
-// Status is what is known of a Job at a moment. It is there from the first
-// moment on.
+// Status is the state of a Job at one moment.
 //
 //	type Status struct {
 //		ID          string // 8 hex digits
 //		Volume      string
-//		Source      string // replica, of several the first
+//		Source      string // replica; the first of several
 //		MoreSources []string
 //		Destination string // replica
 //		Mode        string // "fast" or "full"
 //		Phase       Phase
-//		Position    int    // queued and paused: among those that wait, from 1 on; 0 otherwise
-//		WaitsFor    string // queued: in words
+//		Position    int    // queued and paused: among the waiting jobs, from 1 on; otherwise 0
+//		WaitsFor    string // queued: a description
 //
-//		Submitted, Began, Ended time.Time // zero: not yet; Began is the last time that it did
+//		Submitted, Began, Ended time.Time // zero: not yet; Began is the beginning of the last run
 //
-//		Last Event // the newest; bytes, rate and time left are in it. None before it runs for the first time
+//		Last Event // the newest, with bytes, rate and time left; zero before the first run
 //
 //		Report Report // ended
 //		Err    error  // ended; nil: complete
 //	}
 type Status = app.Status
 
-// Phase is what a Job does.
+// Phase is the phase of a Job.
 //
 //	type Phase string
 type Phase = app.Phase
@@ -311,7 +311,7 @@ type Using = app.Using
 // Queue.ForgetHost has ended.
 var ErrEnded = app.ErrEnded
 
-// Garbage is what crashed runs have left on a host.
+// Garbage is what crashed runs left on a host.
 //
 //	type Garbage struct {
 //		Store  Listing
@@ -320,37 +320,36 @@ var ErrEnded = app.ErrEnded
 //	}
 type Garbage = app.Garbage
 
-// Leaving is an export or a connection that nobody uses any more.
+// Leaving is an export or a connection that a crashed run left.
 //
 //	type Leaving struct {
 //		Opened
-//		Stays string // why it is not to be removed; "": it may be
+//		Stays string // why it must not be removed; "": it may be
 //	}
 type Leaving = app.Leaving
 
-// AuditRequest says what to audit.
+// AuditRequest is the argument of Engine.Audit.
 //
 //	type AuditRequest struct {
-//		// Sites are replicas of one volume, which are compared with each other. A
-//		// Site without a replica's name is all that its host holds: of these, those
-//		// are compared that are named as replicas of one volume
-//		// (VolumeOfReplica).
+//		// Sites are replicas of one volume, which are compared with each other. A Site
+//		// without a replica's name means all replicas of its host; those that are named as
+//		// replicas of one volume (VolumeOfReplica) are compared.
 //		Sites []Site
 //
-//		// Image is the volume's backing image as far as the caller knows. It says
-//		// nothing of replicas that are not named.
+//		// Image is the volume's backing image, the zero Image if the caller does not know.
+//		// It applies to the replicas that Sites name.
 //		Image Image
 //
-//		// Counts leaves maps and checksums out: those that a host has not computed
-//		// yet take it the time to read the data.
+//		// Counts compares numbers of clusters instead of maps and checksums. A host that has
+//		// not computed a checksum yet would have to read the data.
 //		Counts bool
 //	}
 type AuditRequest = app.AuditRequest
 
-// AuditReport is what an audit found.
+// AuditReport is the result of an audit.
 //
 //	type AuditReport struct {
-//		Volumes []VolumeAudit // each with the replicas that were compared
+//		Volumes []VolumeAudit // each with the replicas that were compared with each other
 //		Unclear []UnclearReplica
 //	}
 //
@@ -358,7 +357,7 @@ type AuditRequest = app.AuditRequest
 //	func (r AuditReport) Wrong() bool
 type AuditReport = app.AuditReport
 
-// UnclearReplica is one of which an audit can say no more than that.
+// UnclearReplica is a replica that cannot be audited because it is ambiguous.
 //
 //	type UnclearReplica struct {
 //		Store string // the lvstore's name
@@ -366,43 +365,43 @@ type AuditReport = app.AuditReport
 //	}
 type UnclearReplica = app.UnclearReplica
 
-// RepairRequest says which replica to repair, and what is known of it.
+// RepairRequest is the argument of Engine.Repair.
 //
 //	type RepairRequest struct {
 //		Replica Site
 //
-//		// Image is the volume's backing image as far as the caller knows.
+//		// Image is the volume's backing image, the zero Image if the caller does not know.
 //		Image Image
 //
-//		// Healthy is a replica of the same volume. It knows the image, too, and the
-//		// repaired one is compared with it at the end. No Host: there is none.
+//		// Healthy is another replica of the volume, for its knowledge of the image and for a
+//		// comparison with the repaired replica. Without a Host there is none.
 //		Healthy Site
 //
-//		Observer Observer // nil: nobody looks
+//		Observer Observer // may be nil
 //	}
 type RepairRequest = app.RepairRequest
 
-// RepairReport is what came of a repair.
+// RepairReport is the result of a repair.
 //
 //	type RepairReport struct {
 //		Outcome Outcome
 //		Plan    Plan
-//		Replica Replica // as last seen
+//		Replica Replica // as last listed
 //
-//		Compared   bool        // with a healthy replica
-//		Violations []Violation // what is wrong still
-//		Notices    []string    // what is no fault, but worth knowing
+//		Compared   bool        // the replica was compared with Healthy
+//		Violations []Violation // what is still wrong
+//		Notices    []string    // facts that are no faults
 //		Duration   time.Duration
 //	}
 type RepairReport = app.RepairReport
 
-// RevertRequest says to which snapshot to go back.
+// RevertRequest is the argument of Engine.Revert.
 //
 //	type RevertRequest struct {
 //		Replica  Site
 //		Snapshot string
-//		// Size of the volume in bytes, for a replica whose head an earlier revert has
-//		// deleted, on a host that keeps no records. 0 else.
+//		// Size of the volume in bytes, if an interrupted revert deleted the head and the host
+//		// keeps no records; otherwise 0.
 //		Size uint64
 //	}
 type RevertRequest = app.RevertRequest

@@ -22,7 +22,7 @@ var faces = []face{
 		file: "api.go", name: "rebuild",
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
-				"Site", "DefaultParallel", "ErrRefused",
+				"Site", "DefaultParallel", "ErrRefused", "ErrCleanUp",
 				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck", "Sparse", "Changing",
 				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase", "Using", "ErrEnded",

@@ -9,30 +9,29 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// AuditRequest says what to audit.
+// AuditRequest is the argument of Engine.Audit.
 type AuditRequest struct {
-	// Sites are replicas of one volume, which are compared with each other. A
-	// Site without a replica's name is all that its host holds: of these, those
-	// are compared that are named as replicas of one volume
-	// (domain.VolumeOfReplica).
+	// Sites are replicas of one volume, which are compared with each other. A Site
+	// without a replica's name means all replicas of its host; those that are named as
+	// replicas of one volume (domain.VolumeOfReplica) are compared.
 	Sites []Site
 
-	// Image is the volume's backing image as far as the caller knows. It says
-	// nothing of replicas that are not named.
+	// Image is the volume's backing image, the zero Image if the caller does not know.
+	// It applies to the replicas that Sites name.
 	Image domain.Image
 
-	// Counts leaves maps and checksums out: those that a host has not computed
-	// yet take it the time to read the data.
+	// Counts compares numbers of clusters instead of maps and checksums. A host that has
+	// not computed a checksum yet would have to read the data.
 	Counts bool
 }
 
-// AuditReport is what an audit found.
+// AuditReport is the result of an audit.
 type AuditReport struct {
-	Volumes []domain.VolumeAudit // each with the replicas that were compared
+	Volumes []domain.VolumeAudit // each with the replicas that were compared with each other
 	Unclear []UnclearReplica
 }
 
-// UnclearReplica is one of which an audit can say no more than that.
+// UnclearReplica is a replica that cannot be audited because it is ambiguous.
 type UnclearReplica struct {
 	Store string // the lvstore's name
 	domain.Unclear
@@ -43,9 +42,7 @@ func (r AuditReport) Wrong() bool {
 	return len(r.Unclear) > 0 || slices.ContainsFunc(r.Volumes, domain.VolumeAudit.Wrong)
 }
 
-// Audit looks for what is wrong with replicas, and with replicas of one volume
-// compared with each other. It changes nothing, but that checksums are computed
-// where several replicas are compared and a host keeps none yet.
+// Audit reports which rules replicas break, and how those of a volume differ.
 func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, error) {
 	if len(request.Sites) == 0 {
 		return AuditReport{}, refusef("nothing to audit")

@@ -16,12 +16,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Bandwidth holds the rebuilds that it is given to back, all of them together:
-// given to one it is that rebuild's, given to all of a host's it is the host's.
-// It can be changed while they run. What it allows is shared out evenly among
-// the lvols that are being filled. Where a host keeps no rate as low as the share
-// (LeastLimiter), fewer are filled at a time; those that are being filled when a
-// rate is lowered go on.
+// Bandwidth limits the copies of all rebuilds that have it in their Request, in bytes per
+// second. It is divided evenly among the lvols that are being filled. If a host cannot
+// keep a rate as low as one share (LeastLimiter), fewer lvols are filled at a time; those
+// that are being filled when the rate is lowered go on.
 type Bandwidth struct {
 	number uint64 // no other one has it
 
@@ -37,12 +35,12 @@ type Bandwidth struct {
 // bandwidths is how many there were.
 var bandwidths atomic.Uint64
 
-// NewBandwidth allows that many bytes per second; 0 is no limit.
+// NewBandwidth makes a limit of that many bytes per second; 0 is no limit.
 func NewBandwidth(bytesPerSecond uint64) *Bandwidth {
 	return &Bandwidth{number: bandwidths.Add(1), rate: bytesPerSecond, fills: make(map[*fill]struct{}), turns: make(map[*turn]struct{})}
 }
 
-// Set allows that many bytes per second from now on; 0 lifts the limit.
+// Set changes the limit, also of copies under way; 0 is no limit.
 func (b *Bandwidth) Set(bytesPerSecond uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,7 +49,7 @@ func (b *Bandwidth) Set(bytesPerSecond uint64) {
 	b.tell()
 }
 
-// Rate is how many bytes per second are allowed now; 0 is no limit.
+// Rate is the limit in bytes per second; 0 is no limit.
 func (b *Bandwidth) Rate() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,8 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Engine rebuilds replicas. A process has one, so that its rebuilds know of
-// each other: they share hosts, images and sources.
+// Engine has the use cases. package rebuild documents its methods for embedders.
 type Engine struct {
 	log    *zap.Logger
 	locks  locks
@@ -33,11 +32,11 @@ type Site struct {
 	Host    ports.Host
 	Replica string
 
-	// AllowInUse allows to change the replica while somebody uses it: its head is
-	// exported, a base of a RAID or claimed (Lvol.UsedBy), and not by a run of this
-	// engine. Without it that is refused, with the name of the user. What would hang
-	// the host is refused all the same. A source is changed only where its head has
-	// clusters of its own: a snapshot of it is taken.
+	// AllowInUse allows changes of a replica that is in use: its head is exported, a base
+	// of a RAID or claimed (Lvol.UsedBy), and not by a run of this engine. Otherwise they
+	// are refused with the name of the user. A change that would hang the host is always
+	// refused. A source is changed only if its head has clusters of its own: a rebuild
+	// takes a snapshot of it.
 	AllowInUse bool
 }
 
@@ -101,8 +100,8 @@ type Request struct {
 	Journal  ports.Journal // what is kept of this rebuild and known of earlier ones; nil: nothing
 }
 
-// DefaultParallel keeps one copy on the wire while others begin and end, which
-// takes a few round trips each.
+// DefaultParallel is the number of copies at once if a Request has none. While one copy
+// transfers data, others begin and end, which takes a few round trips each.
 const DefaultParallel = 4
 
 func (r Request) parallel() int {
@@ -112,8 +111,7 @@ func (r Request) parallel() int {
 	return DefaultParallel
 }
 
-// Plan looks at the hosts and says what a rebuild would do. Nothing is
-// changed, but that checksums are computed where the host keeps none yet.
+// Plan observes the hosts and returns what Rebuild would do.
 func (e *Engine) Plan(ctx context.Context, asked Request) (domain.Plan, error) {
 	request := asked.guarded()
 	if err := request.check(); err != nil {

@@ -10,32 +10,28 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Garbage is what crashed runs have left on a host.
+// Garbage is what crashed runs left on a host.
 type Garbage struct {
 	Store  domain.Listing
 	Lvols  []domain.Leftover // in an order in which they can be deleted
 	Opened []Leaving
 }
 
-// Leaving is an export or a connection that nobody uses any more.
+// Leaving is an export or a connection that a crashed run left.
 type Leaving struct {
 	ports.Opened
-	Stays string // why it is not to be removed; "": it may be
+	Stays string // why it must not be removed; "": it may be
 }
 
-// FindGarbage finds what crashed runs have left on a host: lvols in flight,
-// helpers, exports, connections. What a run owns that lives, in this process or
-// in one that the host can tell of, is listed as something that stays. Nothing
-// is changed.
+// FindGarbage lists what crashed runs left on a host.
 func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
 	g, release, err := e.claimGarbage(ctx, guard.Wrap(host))
 	release()
 	return g, err
 }
 
-// RemoveGarbage removes what FindGarbage finds, but for what stays, and returns
-// what it has removed. What could not be removed is in the error; the rest is
-// gone.
+// RemoveGarbage removes what FindGarbage lists, except for what has to stay, and returns
+// what was removed.
 func (e *Engine) RemoveGarbage(ctx context.Context, on ports.Host) (removed Garbage, err error) {
 	host := guard.Wrap(on)
 	g, release, err := e.claimGarbage(ctx, host)

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Sparse is an ImageRequest's Content that knows where it reads as zeros: there it
-// is not read.
+// Sparse is an optional interface of an ImageRequest's Content: parts that it reports as
+// zeros are not read.
 type Sparse interface {
-	// Extent tells whether the content is known to read as zeros from an offset
-	// on, and for how many bytes that answer holds: at least one, and not more
-	// than there are.
+	// Extent reports whether the content is known to read as zeros from an offset on, and
+	// the number of bytes for which that holds: at least 1, at most to the end.
 	Extent(offset uint64) (length uint64, zero bool, err error)
 }
 
-// Changing is an ImageRequest's Content that may be changed by others meanwhile.
+// Changing is an optional interface of an ImageRequest's Content that others may change
+// during the import.
 type Changing interface {
-	// Unchanged returns an error when the content is not what it was at first.
+	// Unchanged returns an error if the content has changed since it was opened.
 	Unchanged() error
 }
 

@@ -13,16 +13,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// LookAtImageRemoval says which image DeleteImage would delete, or why it would
-// not, and changes nothing.
+// LookAtImageRemoval returns the image that DeleteImage would delete, or its refusal.
 func (e *Engine) LookAtImageRemoval(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
 	_, image, err := imageToDelete(ctx, guard.Wrap(host), name)
 	return image, err
 }
 
-// DeleteImage deletes a backing image. It is refused while anything hangs on it, a
-// replica that has lost it records it, or an import, a verification or a rebuild
-// uses it.
+// DeleteImage deletes a backing image that nothing uses or records.
 func (e *Engine) DeleteImage(ctx context.Context, on ports.Host, name string) (domain.ImageOnStore, error) {
 	host := guard.Wrap(on)
 	image, err := e.deleteImage(ctx, host, name)

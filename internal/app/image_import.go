@@ -22,42 +22,40 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ImageRequest says which backing image to import, and onto which host.
+// ImageRequest is the argument of Engine.ImportImage.
 type ImageRequest struct {
 	Host ports.Host
 	Name string
-	// UUID is the image's, the same on every host; "": one is drawn.
+	// UUID of the image, the same on every host; "": a new one.
 	UUID string
 
-	// Content is the image as a guest sees it, Size bytes long. It is read from the
-	// beginning to the end: once, or twice where it has to be known beforehand
-	// whether it has that SHA512, or whether there is room for it. A Content that is
-	// Sparse is not read where it is zero.
+	// Content is the image as a guest sees it, Size bytes long. It is read from beginning
+	// to end: once, or twice if its SHA-512 or the space that it takes must be known
+	// before the import. If Content is Sparse, zeros are not read.
 	Content io.ReaderAt
 	Size    uint64
 
-	// SHA512, in hex digits, is what the content has to have; "": anything.
+	// SHA512 is the expected SHA-512 of the content in hex digits; "": any.
 	SHA512 string
 
-	// NoChecksum leaves out the SHA-512 of the content, which takes its time for
-	// zeros, too. Then none is recorded.
+	// NoChecksum neither computes nor records the SHA-512 of the content. Computing it
+	// takes time for zeros, too.
 	NoChecksum bool
 
-	ReservePercent float64  // of the store that stays free
-	Observer       Observer // nil: nobody looks
+	ReservePercent float64  // percentage of the store that stays free
+	Observer       Observer // may be nil
 }
 
-// ImageReport is what came of an import. It is there after a failure, too, with
-// what was known by then.
+// ImageReport is the result of an import. After a failure it has what was known by then.
 type ImageReport struct {
 	Outcome      Outcome
 	Name         string
 	UUID         string      // of the image
-	SHA512       string      // of the content, in hex digits; "": there is none
+	SHA512       string      // of the content, in hex digits; "": not computed
 	Bytes        uint64      // of the content
 	Size         uint64      // of the lvol: whole clusters
-	WrittenBytes uint64      // whole clusters that are not all zero
-	Recorded     bool        // the host keeps a record of UUID and checksum
+	WrittenBytes uint64      // in whole clusters: those that are not all zero
+	Recorded     bool        // the host records UUID and checksum
 	Lvol         domain.Lvol // the image
 	Duration     time.Duration
 }
@@ -66,11 +64,7 @@ type ImageReport struct {
 // meanwhile.
 const imageWriters = 4
 
-// ImportImage brings a backing image onto a host. What cannot be done is refused
-// before anything is changed: where that takes it, the content is read once more for
-// its checksum and for how much room it needs. What is all zero is not written.
-// Until it is whole and sealed the image has an in-flight name, and nothing of it
-// stays when the import fails.
+// ImportImage makes a backing image on a host from the request's content.
 func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
 	began := time.Now()
 	i := &imageImport{engine: e, request: request, host: guard.Wrap(request.Host), progress: newProgress(request.Observer)}

@@ -15,23 +15,18 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ImageCheck is what an image's bytes were found to be.
+// ImageCheck is the result of a verification.
 type ImageCheck struct {
 	Image    domain.ImageOnStore
 	Expected string // the SHA-512 that was compared with, in hex digits
-	Recorded string // the one that the host records, "" for none
-	SHA512   string // of what was read: the image, or where nothing fits, the whole lvol
-	Bytes    uint64 // so many of the lvol have that SHA-512; all after them are zero
+	Recorded string // the SHA-512 that the host records; "": none
+	SHA512   string // of the image that was read, or of the whole lvol if neither fits
+	Bytes    uint64 // number of bytes with that SHA-512; all after them are zero
 }
 
-// VerifyImage reads an image back and compares it with a SHA-512: the given one,
-// or if that is "" the one that the host records. ErrCorrupt where they differ. A
-// given SHA-512 is refused where the image is what the host records: it is that of a
-// file in another format, or of another image.
-//
-// The record does not tell how long the image was before it was filled up with
-// zeros to a whole cluster. So the checksum fits if it is that of the lvol's bytes
-// without some of the zeros that the last cluster ends in.
+// VerifyImage reads an image and compares it with the SHA-512 expected, or that of the
+// record. The record does not tell how long the content was before zeros filled its last
+// cluster, so the checksum may be that of the lvol without some of the zeros at its end.
 func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected string, observer Observer) (ImageCheck, error) {
 	var check ImageCheck
 	host := guard.Wrap(on)

@@ -22,8 +22,8 @@ func (e *Engine) carryOutInPlace(ctx context.Context, at site, r domain.Replica,
 	return x.Do(ctx, domain.Stages...)
 }
 
-// CreateReplica makes a replica without snapshots: a head of so many bytes, on
-// the volume's image, with the record of it.
+// CreateReplica makes a replica without snapshots: a head of size bytes on the volume's
+// image, which it records.
 func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, image domain.Image) (domain.Replica, error) {
 	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the creation")
@@ -45,7 +45,7 @@ func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, ima
 	return existing(ctx, at)
 }
 
-// PlanRemoval says what deleting a replica takes, and changes nothing.
+// PlanRemoval returns what DeleteReplica would do.
 func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) {
 	r, err := e.Look(ctx, at)
 	if err != nil {
@@ -55,9 +55,8 @@ func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) 
 	return plan, refused(err)
 }
 
-// DeleteReplica deletes a replica, the head first. Stopped anywhere, it goes on
-// from there when it is called again. A replica that anything else hangs on is
-// refused.
+// DeleteReplica deletes a replica, the head first. After an interruption another call goes
+// on with what is left. It refuses a replica that is the parent of other lvols.
 func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observer) (domain.Plan, error) {
 	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the deletion")

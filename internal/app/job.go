@@ -57,25 +57,24 @@ func newJob(ctx context.Context, queue *Queue, request Request) *Job {
 	return j
 }
 
-// ID is 8 hex digits, its own among all jobs of the process.
+// ID returns 8 hex digits that no other job of the process has.
 func (j *Job) ID() string { return j.id }
 
-// Status is how it is going.
+// Status returns the state of the job.
 func (j *Job) Status() Status {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.status
 }
 
-// Cancel ends it soon, if it has not ended yet: what is finished stays, and
-// the next rebuild goes on from there.
+// Cancel ends the job soon, unless it has ended.
 func (j *Job) Cancel() { j.cancel(nil) }
 
-// Done is closed when it has ended.
+// Done returns a channel that is closed when the job has ended.
 func (j *Job) Done() <-chan struct{} { return j.done }
 
-// Wait waits for its end. The error is the rebuild's, or the context's if that
-// ends first.
+// Wait waits for the end of the job. The error is the rebuild's, or the cause of ctx if
+// that ends first.
 func (j *Job) Wait(ctx context.Context) (Report, error) {
 	select {
 	case <-j.done:

@@ -8,52 +8,52 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// Observer is told how a rebuild goes. It must return soon: the rebuild waits
-// for it. Calls come one after the other.
+// Observer is told the events of a run, one after the other. It must return soon: the run
+// waits for it.
 type Observer interface {
-	// Observe is told one event.
+	// Observe is called for each event.
 	Observe(Event)
 }
 
-// Event is one thing that happened in a rebuild.
+// Event is something that happened in a run.
 type Event struct {
 	Kind EventKind
 	At   time.Time
 
 	Plan     *domain.Plan // planned
 	Verb     domain.Verb  // began, ended, retry
-	Stage    domain.Stage // began, ended, retry: a graft of StageLoosen sets an lvol loose
+	Stage    domain.Stage // began, ended, retry: a graft in StageDetach removes the parent of an lvol
 	Snapshot string       // began, ended, copying, retry: the snapshot's name; "" for the image and the head
-	LvolName string       // began, ended, retry: the lvol's name, "" for one in flight that has no other
-	Text     string       // again, verified, retry, waiting, source-lost: in words
-	Source   string       // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", where the rebuild has several sources
+	LvolName string       // began, ended, retry: the lvol's name; "" if it has only an in-flight one
+	Text     string       // again, verified, retry, waiting, source-lost: a sentence
+	Source   string       // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", if the rebuild has several sources
 
-	SnapshotDone  uint64 // copying: payload of the snapshot that is copied so far, in bytes; after a retry it counts anew
-	SnapshotTotal uint64 // copying: all of it
+	SnapshotDone  uint64 // copying: bytes of the snapshot that are copied so far; a retry starts at 0 again
+	SnapshotTotal uint64 // copying: all bytes of the snapshot
 
-	BytesDone  uint64        // payload copied so far, in this run
-	BytesTotal uint64        // payload that the plan copies
+	BytesDone  uint64        // bytes copied so far, in this run
+	BytesTotal uint64        // bytes that the plan copies
 	Rate       float64       // bytes per second since the first byte
-	Left       time.Duration // at that rate; 0 while there is no rate
+	Left       time.Duration // at that rate; 0: no rate yet
 }
 
-// EventKind says which of an Event's fields mean something.
+// EventKind is the kind of an Event; it decides which of its fields are set.
 type EventKind string
 
-// The kinds of events, in the order in which they come first.
+// The kinds of events, in the order of their first appearance.
 const (
-	EventPlanned  EventKind = "planned"  // there is a plan; it comes again after a system snapshot, or when the store changed meanwhile
-	EventBegan    EventKind = "began"    // an operation
-	EventCopying  EventKind = "copying"  // more bytes are there
-	EventEnded    EventKind = "ended"    // an operation
-	EventRetry    EventKind = "retry"    // an operation failed for a passing reason and is done again
-	EventWaiting  EventKind = "waiting"  // something is busy, and has been waited for longer than 2 seconds
-	EventAgain    EventKind = "again"    // something changed meanwhile: planned again
-	EventVerified EventKind = "verified" // all but the head was looked at and is right
-	EventReading  EventKind = "reading"  // views, or an image's file, are being read; the bytes and the rate are of that
-	EventWriting  EventKind = "writing"  // an image is being written, likewise
+	EventPlanned  EventKind = "planned"  // there is a plan; again after a system snapshot, or if the store changed meanwhile
+	EventBegan    EventKind = "began"    // an operation began
+	EventCopying  EventKind = "copying"  // more bytes were copied
+	EventEnded    EventKind = "ended"    // an operation ended
+	EventRetry    EventKind = "retry"    // an operation failed for a temporary reason and is retried
+	EventWaiting  EventKind = "waiting"  // the run has waited for something busy for more than 2 seconds
+	EventAgain    EventKind = "again"    // something changed meanwhile: a new plan is made
+	EventVerified EventKind = "verified" // everything but the head was verified
+	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate are those of reading
+	EventWriting  EventKind = "writing"  // an image is written; bytes and rate are those of writing
 
-	EventSourceLost EventKind = "source-lost" // of several sources one has failed, and is not used any more in this rebuild
+	EventSourceLost EventKind = "source-lost" // one of several sources failed, and the rebuild does not use it any more
 )
 
 // progress counts the bytes of a run and tells the observer.

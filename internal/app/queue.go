@@ -153,8 +153,7 @@ func (q *Queue) bandwidth(host ports.Host) *Bandwidth {
 	return b
 }
 
-// Jobs are all that wait, run, or have ended not long ago, in the order in
-// which they were submitted.
+// Jobs returns the jobs that wait, run, or ended recently, in the order of submission.
 func (q *Queue) Jobs() []*Job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -163,8 +162,7 @@ func (q *Queue) Jobs() []*Job {
 	return all
 }
 
-// Close cancels what waits and what runs, and returns when all of it has ended
-// and is cleaned up, or with the context's error.
+// Close cancels all jobs and returns when they have ended, or with the cause of ctx.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	q.closed = true

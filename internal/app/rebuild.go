@@ -21,9 +21,8 @@ import (
 // store that somebody else is working on.
 const maxPlans = 8
 
-// Rebuild makes the destination what the source is. The error says why it did
-// not, after the context's end both that and its cause, after EndRebuilds ErrEnded; the
-// report tells what is known in any case.
+// Rebuild makes the destination a copy of the source. If ctx ends, the error wraps
+// ctx.Err() and its cause; after EndRebuilds it wraps ErrEnded.
 func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	began := time.Now()
 	use := asked.use

@@ -13,40 +13,39 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// RepairRequest says which replica to repair, and what is known of it.
+// RepairRequest is the argument of Engine.Repair.
 type RepairRequest struct {
 	Replica Site
 
-	// Image is the volume's backing image as far as the caller knows.
+	// Image is the volume's backing image, the zero Image if the caller does not know.
 	Image domain.Image
 
-	// Healthy is a replica of the same volume. It knows the image, too, and the
-	// repaired one is compared with it at the end. No Host: there is none.
+	// Healthy is another replica of the volume, for its knowledge of the image and for a
+	// comparison with the repaired replica. Without a Host there is none.
 	Healthy Site
 
-	Observer Observer // nil: nobody looks
+	Observer Observer // may be nil
 }
 
-// RepairReport is what came of a repair.
+// RepairReport is the result of a repair.
 type RepairReport struct {
 	Outcome Outcome
 	Plan    domain.Plan
-	Replica domain.Replica // as last seen
+	Replica domain.Replica // as last listed
 
-	Compared   bool               // with a healthy replica
-	Violations []domain.Violation // what is wrong still
-	Notices    []string           // what is no fault, but worth knowing
+	Compared   bool               // the replica was compared with Healthy
+	Violations []domain.Violation // what is still wrong
+	Notices    []string           // facts that are no faults
 	Duration   time.Duration
 }
 
-// PlanRepair says what a repair would do, and changes nothing.
+// PlanRepair returns what Repair would do.
 func (e *Engine) PlanRepair(ctx context.Context, request RepairRequest) (domain.Plan, error) {
 	_, plan, err := e.planRepair(ctx, request)
 	return plan, err
 }
 
-// Repair puts a replica right whose ancestor lost its image, on its own host,
-// without copying a byte. What a graft does not cure is refused.
+// Repair restores the lineage of a replica whose ancestor lost its image, by grafts.
 func (e *Engine) Repair(ctx context.Context, request RepairRequest) (RepairReport, error) {
 	began := time.Now()
 	var report RepairReport

@@ -14,48 +14,47 @@ type Outcome string
 const (
 	OutcomeComplete Outcome = "complete"
 	OutcomeRefused  Outcome = "refused" // nothing was changed
-	OutcomeFailed   Outcome = "failed"  // what was finished is kept; run again
+	OutcomeFailed   Outcome = "failed"  // finished snapshots are kept; run it again
 )
 
-// Report is what came of a rebuild. It is there after a failure, too, with
-// what was known by then.
+// Report is the result of a rebuild. After a failure it has what was known by then.
 type Report struct {
 	Outcome Outcome
 	Plan    domain.Plan // the last one
 
-	Source, Destination domain.Replica // as last seen
+	Source, Destination domain.Replica // as last listed
 
-	SourceViews, DestinationViews Views // where views were asked for
+	SourceViews, DestinationViews Views // if Request.Views is set
 
 	Violations  []domain.Violation // of the destination
 	Warnings    []string
-	Notices     []string          // what is no fault, but worth knowing
-	Deleted     []domain.Deletion // the destination's lvols that were there before, as far as they are gone
-	CopiedBytes uint64            // payload that crossed from host to host, the image's included
+	Notices     []string          // facts that are no faults
+	Deleted     []domain.Deletion // previous lvols of the destination that were deleted
+	CopiedBytes uint64            // between hosts, including the backing image
 	Duration    time.Duration
 
-	Sources []SourceReport // what each was good for, where the request names several
+	Sources []SourceReport // of each source, if the request has several
 }
 
-// SourceState is what a source was to a rebuild, at its end.
+// SourceState is the role of a source at the end of a rebuild.
 type SourceState string
 
 // The states of sources.
 const (
 	SourcePrimary    SourceState = "primary"     // the last plan was made from it
-	SourceSecondary  SourceState = "secondary"   // it could serve copies
-	SourcePassedOver SourceState = "passed-over" // it is hurt or not whole, or cannot be copied from to the destination
-	SourceLost       SourceState = "lost"        // it has failed, and was not used any more
+	SourceSecondary  SourceState = "secondary"   // it served copies, or could have
+	SourcePassedOver SourceState = "passed-over" // it is hurt or incomplete, or the destination cannot receive from it
+	SourceLost       SourceState = "lost"        // it failed, and was not used any more
 )
 
-// SourceReport is what one of several sources was good for.
+// SourceReport is what one of several sources did.
 type SourceReport struct {
 	Replica     string
-	Lvstore     string // "" where its host was never seen
+	Lvstore     string // "" if its host was never listed
 	State       SourceState
-	Reason      string   // passed over or lost: why
-	Snapshots   []string // whose copies it has served, in the order in which these ended; "" is the backing image
-	CopiedBytes uint64   // of these copies; what it served of one that did not end is not counted
+	Reason      string   // why it was passed over or lost
+	Snapshots   []string // that were copied from it, in the order in which the copies ended; "" is the backing image
+	CopiedBytes uint64   // of these copies; unfinished ones do not count
 }
 
 // ErrCleanUp marks errors after which something of a run may be left on a host. The next

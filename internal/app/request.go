@@ -8,8 +8,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ErrRefused is what errors are by which nothing was changed: the request
-// cannot be carried out safely.
+// ErrRefused marks errors that guarantee that nothing was changed: the request cannot be
+// carried out safely, or not at all.
 var ErrRefused = errors.New("refused")
 
 // refusal is an ErrRefused that says nothing but its reason.

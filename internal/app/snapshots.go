@@ -13,9 +13,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// CreateSnapshot takes a snapshot of the replica's head, as a user's. Like
-// whatever changes a replica it is refused while a rebuild reads the replica or
-// makes it, in this process or in one that the host can tell of.
+// CreateSnapshot takes a user's snapshot of the replica's head.
 func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (domain.Snapshot, error) {
 	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the creation of snapshot "+name)
@@ -44,7 +42,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (d
 	return s, nil
 }
 
-// PlanSnapshotRemoval says what deleting a snapshot takes, and changes nothing.
+// PlanSnapshotRemoval returns what DeleteSnapshot would do.
 func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
 	r, err := lookAt(ctx, at.guarded())
 	if err != nil {
@@ -54,8 +52,7 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 	return removal, refused(err)
 }
 
-// DeleteSnapshot deletes a snapshot. Where one lvol of the replica hangs on it,
-// it merges into that one, and nothing that is read through it changes.
+// DeleteSnapshot deletes a snapshot, which merges into its only child, if it has one.
 func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (domain.SnapshotRemoval, error) {
 	at := where.guarded()
 	release, err := e.claimReplica(ctx, at, "the deletion of snapshot "+name)
@@ -94,16 +91,16 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 	return removal, nil
 }
 
-// RevertRequest says to which snapshot to go back.
+// RevertRequest is the argument of Engine.Revert.
 type RevertRequest struct {
 	Replica  Site
 	Snapshot string
-	// Size of the volume in bytes, for a replica whose head an earlier revert has
-	// deleted, on a host that keeps no records. 0 else.
+	// Size of the volume in bytes, if an interrupted revert deleted the head and the host
+	// keeps no records; otherwise 0.
 	Size uint64
 }
 
-// PlanRevert says what a revert takes, and changes nothing.
+// PlanRevert returns what Revert would do.
 func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
 	r, err := lookAt(ctx, request.Replica.guarded())
 	if err != nil {
@@ -113,12 +110,10 @@ func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.
 	return revert, refused(err)
 }
 
-// Revert goes back to a snapshot: what the head holds itself is lost.
-//
-// No store replaces one lvol by another of its name in one call, so for a moment
-// there is no head. Before the old one goes, a stand-in for the new one is made
-// in flight: so it is known that it can be made, and size and record survive a
-// crash. One between delete and clone leaves a replica without a head, and
+// Revert replaces the head by a clone of a snapshot. No store does that in one call, so
+// the replica has no head for a moment. Before the old head is deleted, a stand-in for
+// the new one is made in flight: it shows that the clone can be made, and size and record
+// survive a crash. A crash between delete and clone leaves a replica without a head, and
 // another Revert finishes it.
 func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
 	at := request.Replica.guarded()

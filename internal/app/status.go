@@ -2,7 +2,7 @@ package app
 
 import "time"
 
-// Phase is what a Job does.
+// Phase is the phase of a Job.
 type Phase string
 
 // The phases.
@@ -14,22 +14,21 @@ const (
 	PhaseEnded   Phase = "ended"
 )
 
-// Status is what is known of a Job at a moment. It is there from the first
-// moment on.
+// Status is the state of a Job at one moment.
 type Status struct {
 	ID          string // 8 hex digits
 	Volume      string
-	Source      string // replica, of several the first
+	Source      string // replica; the first of several
 	MoreSources []string
 	Destination string // replica
 	Mode        string // "fast" or "full"
 	Phase       Phase
-	Position    int    // queued and paused: among those that wait, from 1 on; 0 otherwise
-	WaitsFor    string // queued: in words
+	Position    int    // queued and paused: among the waiting jobs, from 1 on; otherwise 0
+	WaitsFor    string // queued: a description
 
-	Submitted, Began, Ended time.Time // zero: not yet; Began is the last time that it did
+	Submitted, Began, Ended time.Time // zero: not yet; Began is the beginning of the last run
 
-	Last Event // the newest; bytes, rate and time left are in it. None before it runs for the first time
+	Last Event // the newest, with bytes, rate and time left; zero before the first run
 
 	Report Report // ended
 	Err    error  // ended; nil: complete

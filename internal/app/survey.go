@@ -8,7 +8,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Survey looks at a host's store and says of everything on it whose it is.
+// Survey lists a host's store, by replicas, images and other lvols.
 func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, error) {
 	store, err := guard.List(ctx, host)
 	if err != nil {
@@ -18,7 +18,7 @@ func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, 
 	return survey, refused(err)
 }
 
-// Look looks at one replica. One of which nothing is on the host is refused.
+// Look returns one replica, and refuses one that has nothing on the host.
 func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
 	return existing(ctx, at.guarded())
 }

@@ -20,17 +20,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Views are the SHA-256, in hex digits, of what lvols show, by UUID: all bytes of
-// their views. nil where nothing was read.
+// Views are the SHA-256 of the data of lvols as a reader sees it, in hex digits, by UUID.
+// nil: nothing was read.
 type Views map[string]string
 
 // readSize is read at a time: enough for a host to have several commands on
 // their way.
 const readSize = 4 << 20
 
-// ReadViews reads lvols of a host back, several at once, through the host's
-// ports.Opener. ErrUnsupported where it is none. What would change the replica
-// meanwhile is refused, and where something changes it, this is.
+// ReadViews reads lvols of a replica, several at once, through the host's ports.Opener.
 func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol, observer Observer) (views Views, err error) {
 	at := where.guarded()
 	p := newProgress(observer)
