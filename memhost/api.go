@@ -6,22 +6,21 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 )
 
-// Fabric is what connects hosts: those of one fabric can send to each other.
+// Fabric connects hosts: those of one fabric can send to each other.
 //
 //	type Fabric struct {
 //		// contains filtered or unexported fields
 //	}
 //
-//	// NewHost makes an empty host that can send to and receive from the fabric's
-//	// others.
+//	// NewHost creates an empty host that can send to and receive from the other
+//	// hosts of the fabric.
 //	func (f *Fabric) NewHost(c Config) *Host
 type Fabric = memory.Fabric
 
-// NewFabric makes a fabric without hosts.
+// NewFabric creates a fabric without hosts.
 func NewFabric() *Fabric { return memory.NewFabric() }
 
-// Config says what a host is like. The zero Config is a fork with plenty of
-// space.
+// Config configures a host. The zero Config is a fork with plenty of space.
 //
 //	type Config struct {
 //		Name          string // of the store
@@ -29,14 +28,14 @@ func NewFabric() *Fabric { return memory.NewFabric() }
 //		ClusterSize   uint64 // bytes; 0: 1 MiB
 //		BlockSize     uint64 // bytes; 0: 4096
 //		TotalClusters uint64 // 0: plenty
-//		NoClusters    bool   // TotalClusters is 0 and means it: nothing can be written
+//		NoClusters    bool   // the store has no clusters: nothing can be written
 //		Flavour       Flavour
-//		NameLimit     int    // bytes; 0: as many as the flavour takes
+//		NameLimit     int    // bytes; 0: that of the flavour
 //		Seed          uint64 // UUIDs are drawn from it and Name; 0: they differ each time
 //	}
 type Config = memory.Config
 
-// Flavour is the kind of target that a host behaves like.
+// Flavour is the kind of target that a host simulates.
 //
 //	type Flavour int
 //
@@ -45,15 +44,14 @@ type Config = memory.Config
 type Flavour = memory.Flavour
 
 const (
-	// Fork is Longhorn's branch: it has maps, checksums, attributes and records.
+	// Fork is Longhorn's SPDK branch: it has maps, checksums, attributes and records.
 	Fork Flavour = iota
 	// Upstream is plain SPDK: it has none of these, and shorter names.
 	Upstream
 )
 
-// Host is one store in memory. It is a rebuild.Host, rebuild.Merger and rebuild.Opener, and a
-// rebuild.Prover and rebuild.Recorder, too: on an Upstream one these two answer
-// ErrUnsupported.
+// Host is one store in memory. It implements rebuild.Host and the optional interfaces; with
+// the Upstream flavour, those of rebuild.Prover and rebuild.Recorder return ErrUnsupported.
 // All its methods may be called from several goroutines at once.
 //
 //	type Host struct {
@@ -66,11 +64,11 @@ const (
 //	// Clone implements rebuild.Store.
 //	func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
 //
-//	// CloneExternal makes a writable lvol, as long as the content, that reads
-//	// through to a bdev of that name outside of the store and of that content,
-//	// as SPDK's bdev_lvol_clone_bdev does. Restart loses the bdev: the lvol,
-//	// and what hangs on it, is degraded from then on. ErrExists where the name is
-//	// taken, ErrInvalid where the content is not whole clusters.
+//	// CloneExternal creates a writable lvol, as long as the content, that
+//	// reads through to a bdev of that name and content outside of the store,
+//	// as SPDK's bdev_lvol_clone_bdev does. Restart loses the bdev: the lvol and
+//	// its descendants are degraded from then on. ErrExists if the name is taken,
+//	// ErrInvalid if the content is not whole clusters.
 //	func (h *Host) CloneExternal(name, bdev string, content []byte) (uuid string, err error)
 //
 //	// CopiedLocally is the payload, in bytes, that copies within this host wrote.
@@ -85,10 +83,9 @@ const (
 //	// Delete implements rebuild.Store.
 //	func (h *Host) Delete(ctx context.Context, uuid string) error
 //
-//	// DeleteMerging deletes a snapshot as a target does when nobody looks first:
-//	// where ONE lvol hangs on it, the clusters that this one lacks move into it,
-//	// and it hangs on the snapshot's parent afterwards. ErrInvalid where more hang
-//	// on it.
+//	// DeleteMerging deletes a snapshot as SPDK does without any check: if it has
+//	// ONE clone, the clusters that the clone lacks move into it, and it gets the
+//	// snapshot's parent. ErrInvalid if there are more clones.
 //	func (h *Host) DeleteMerging(uuid string) error
 //
 //	// End implements rebuild.Ender.
@@ -103,17 +100,18 @@ const (
 //	// Identity implements rebuild.Identifier.
 //	func (h *Host) Identity() (uuid, name string)
 //
-//	// Inject has the function asked about each call of a port from now on;
-//	// nil ends it. It may call the host itself.
+//	// Inject calls the function for each call of a port from now on; nil ends
+//	// that. The function may call the host itself.
 //	func (h *Host) Inject(ask func(Call) Fault)
 //
 //	// Lease implements rebuild.Leaser.
 //	func (h *Host) Lease(_ context.Context, name string, lease rebuild.Lease) (release func(), err error)
 //
-//	// Limit implements rebuild.Limiter, to the byte.
+//	// Limit implements rebuild.Limiter exactly.
 //	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
 //
-//	// List implements rebuild.Looker: lvols in the order in which they were made.
+//	// List implements rebuild.Looker: lvols in the order of their creation,
+//	// without maps and checksums (Prove).
 //	func (h *Host) List(ctx context.Context) (rebuild.Listing, error)
 //
 //	// Look implements rebuild.Looker.
@@ -125,15 +123,15 @@ const (
 //	// Open implements rebuild.Opener.
 //	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (rebuild.Bytes, error)
 //
-//	// Opened implements rebuild.Collector: received lvols, and copies that are
-//	// sent.
+//	// Opened implements rebuild.Collector: receptions, open bytes and copies from
+//	// this host.
 //	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
 //
-//	// Orphan does to the host what the end of an engine does that could clean
-//	// nothing up. A copy from here is a thing of its own from now on, as on a
-//	// real target: who waits for it is told ErrUnavailable at once, and it goes on
-//	// until all is written, its address is void, or a run of the same replica is
-//	// released. Addresses and open bytes stay good, too.
+//	// Orphan simulates the sudden end of an engine, without any cleanup. As on
+//	// a real target, copies from this host go on by themselves: their callers
+//	// get ErrUnavailable at once, and they end when all is written, when their
+//	// address becomes invalid, or when a run of the same replica is released.
+//	// Addresses and open bytes stay valid, too.
 //	func (h *Host) Orphan()
 //
 //	// OwnClusters are the positions of the own clusters of an lvol, ascending.
@@ -142,13 +140,14 @@ const (
 //	// Peer implements rebuild.Copier.
 //	func (h *Host) Peer(ctx context.Context) (rebuild.Peer, error)
 //
-//	// Prove implements rebuild.Prover; an Upstream host cannot.
+//	// Prove implements rebuild.Prover; an Upstream host returns ErrUnsupported.
 //	func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
 //
 //	// ProveKnown implements rebuild.KnownProver.
 //	func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
 //
-//	// ReadAt reads the view of an lvol. ErrInvalid beyond the end.
+//	// ReadAt reads the bytes that a reader of the lvol sees. ErrInvalid beyond the
+//	// end.
 //	func (h *Host) ReadAt(uuid string, p []byte, offset uint64) error
 //
 //	// Receive implements rebuild.Copier.
@@ -157,25 +156,25 @@ const (
 //	// Received is the payload, in bytes, that copies from other hosts wrote here.
 //	func (h *Host) Received() uint64
 //
-//	// Record implements rebuild.Recorder; an Upstream host keeps none.
+//	// Record implements rebuild.Recorder; an Upstream host returns ErrUnsupported.
 //	func (h *Host) Record(ctx context.Context, head, record string) error
 //
-//	// Release implements rebuild.Copier: receptions and open bytes of that
-//	// replica's runs end, and copies that this host sends for them.
+//	// Release implements rebuild.Copier: it ends receptions, open bytes and copies
+//	// from this host that belong to runs of that replica.
 //	func (h *Host) Release(ctx context.Context, run rebuild.Run) error
 //
 //	// Rename gives a writable lvol another name.
 //	func (h *Host) Rename(uuid, name string) error
 //
-//	// Resize makes a writable lvol that many bytes long, rounded up to whole
-//	// clusters. Own clusters beyond the end are given back. ErrInvalid for a
-//	// snapshot, ErrBusy while the lvol takes part in something.
+//	// Resize sets the size of a writable lvol in bytes, rounded up to whole
+//	// clusters. Own clusters beyond the end are freed. ErrInvalid for a snapshot,
+//	// ErrBusy if the lvol takes part in an operation.
 //	func (h *Host) Resize(uuid string, size uint64) error
 //
-//	// Restart does what a restart of a target does to what a port can see:
-//	// what is under way ends with ErrUnavailable, received addresses and open
-//	// bytes are void, lvols that were deleted while they were busy are back,
-//	// and bdevs outside of the store (CloneExternal) are gone.
+//	// Restart simulates a restart of the target: running operations end with
+//	// ErrUnavailable, addresses and open bytes become invalid, lvols that were
+//	// deleted while they were busy are listed again, and bdevs outside of the
+//	// store (CloneExternal) are lost.
 //	func (h *Host) Restart()
 //
 //	// Seal implements rebuild.Store.
@@ -187,87 +186,87 @@ const (
 //	// Snapshot implements rebuild.Snapshotter.
 //	func (h *Host) Snapshot(ctx context.Context, uuid, name string, attributes rebuild.Attributes) (string, error)
 //
-//	// Use has somebody else use an lvol, as an engine does that exports it:
-//	// it is listed with that user. The zero User ends it, a Restart too.
+//	// Use simulates another user of an lvol, such as an engine that exports it:
+//	// the lvol is listed with that user. The zero User or a Restart ends the use.
 //	func (h *Host) Use(uuid string, user rebuild.User) error
 //
-//	// View reads the whole view of an lvol as it is at the moment of the call,
-//	// size bytes. What changes later does not change it.
+//	// View reads all bytes of an lvol, size of them, as they are at the moment of
+//	// the call. Later changes do not change them.
 //	func (h *Host) View(uuid string) (r io.Reader, size uint64, err error)
 //
-//	// ViewSHA256 is the SHA-256, in hex digits, of the whole view of an lvol.
+//	// ViewSHA256 is the SHA-256, in hex digits, of all bytes of an lvol.
 //	func (h *Host) ViewSHA256(uuid string) (string, error)
 //
 //	// Withdraw implements rebuild.Copier.
 //	func (h *Host) Withdraw(ctx context.Context, run rebuild.Run, uuid string) error
 //
 //	// WriteAt writes into a writable lvol, copy on write: the rest of a cluster
-//	// that it allocates is filled from the parent's view, or with zeros. Written
-//	// zeros are own clusters like all others. ErrInvalid for a snapshot or beyond
-//	// the end, ErrNoSpace where the store is full; then nothing was written.
+//	// that it allocates is read from the parent, or is zeros. Written zeros are
+//	// own clusters like all others. ErrInvalid for a snapshot or beyond the end,
+//	// ErrNoSpace if the store is full; then nothing was written.
 //	func (h *Host) WriteAt(uuid string, p []byte, offset uint64) error
 type Host = memory.Host
 
-// Call is one call of a port, as Inject sees it.
+// Call is one call of a port.
 //
 //	type Call struct {
 //		// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-//		// "release", "limit", "peer", "opened", "open", and of what was opened "read" and
-//		// "write".
+//		// "release", "limit", "peer", "opened", "open", and "read" and "write" of opened
+//		// bytes.
 //		Method string
-//		// N says the how many-th call of that method on this host it is, from 1.
+//		// N counts the calls of that method on this host, from 1.
 //		N int
-//		// Name is the name that is to be given (create, seal, snapshot, clone),
-//		// else that of the lvol concerned; "" where there is none.
+//		// Name is the new name (create, seal, snapshot, clone) or that of the lvol
+//		// concerned; "" if there is none.
 //		Name string
-//		// UUID is that of the lvol concerned: what is grafted, sealed, copied; of
-//		// a clone, the snapshot's. "" where there is none.
+//		// UUID is that of the lvol concerned: the one that is grafted, sealed or copied;
+//		// for a clone, the snapshot. "" if there is none.
 //		UUID string
 //	}
 type Call = memory.Call
 
-// Fault is what happens to a call.
+// Fault describes how a call fails or is delayed.
 //
 //	type Fault struct {
-//		// Before is returned, and nothing was done.
+//		// Before is returned, and the call is not carried out.
 //		Before error
-//		// After is returned though the call was carried out: the answer was lost.
+//		// After is returned although the call is carried out: the answer is lost.
 //		After error
-//		// Delay is how long the operation takes while it holds its locks; that of
-//		// a copy is spread over its clusters. It ends with the context.
+//		// Delay is the duration of the operation, which holds its locks; that of a copy is
+//		// spread over its clusters. It ends with the context.
 //		Delay time.Duration
-//		// AfterClusters is for copies: with Before set, the fault happens when so
-//		// many clusters were written.
+//		// AfterClusters is for copies: with Before set, the copy fails after that many
+//		// clusters.
 //		AfterClusters uint64
-//		// Restart restarts the host when the call would be answered: as if its
-//		// process had died there. With neither Before nor After set the answer is
-//		// ErrUnavailable, and the call was carried out.
+//		// Restart restarts the host when the call would be answered, as if its process had
+//		// died. If neither Before nor After is set, the call is carried out and returns
+//		// ErrUnavailable.
 //		Restart bool
-//		// Spoil is for copies: they write something else and say that all went well.
+//		// Spoil is for copies: they write wrong data and report success.
 //		Spoil Spoil
-//		// Unwatched is for copies: who asked for this one is gone once it has begun,
-//		// and it goes on by itself, as all do that Orphan finds.
+//		// Unwatched is for copies: the engine ends after the copy has begun, and the copy
+//		// goes on by itself, as after Orphan.
 //		Unwatched bool
 //	}
 type Fault = memory.Fault
 
-// Spoil is what is wrong with a copy that says that all went well.
+// Spoil is an error in the data of a copy that reports success.
 //
 //	type Spoil int
 type Spoil = memory.Spoil
 
 const (
-	// SpoilNothing is what is right.
+	// SpoilNothing is a correct copy.
 	SpoilNothing Spoil = iota
-	// SpoilBytes gives one cluster other bytes.
+	// SpoilBytes changes the bytes of one cluster.
 	SpoilBytes
-	// SpoilPlace writes one cluster, with the right bytes, to another place. Where the
-	// snapshot owns them all, nothing is wrong.
+	// SpoilPlace writes the right bytes of one cluster to another position. If the
+	// snapshot owns all clusters, the copy is correct.
 	SpoilPlace
 	// SpoilLess leaves one cluster out.
 	SpoilLess
-	// SpoilMore writes one too many, of zeros. Where the snapshot owns them all,
-	// nothing is wrong.
+	// SpoilMore writes one more cluster, of zeros. If the snapshot owns all clusters, the
+	// copy is correct.
 	SpoilMore
 )

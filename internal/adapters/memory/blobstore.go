@@ -10,15 +10,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Blobstore is the store of a host as a target sees it, below the ports: what a
-// simulated target does with it and no engine would ask for. Its methods are
-// neither counted nor injected into, and take no time.
+// Blobstore gives a simulated target access to a host's store below the ports, for
+// operations that no engine calls. Its methods are not counted, get no injected faults
+// and take no time.
 type Blobstore struct{ h *Host }
 
-// BlobstoreOf is what lies below the host's ports.
+// BlobstoreOf is the store below the host's ports.
 func BlobstoreOf(h *Host) *Blobstore { return &Blobstore{h} }
 
-// find is the lvol, also one that a delete has hidden.
+// find finds an lvol, also one that a delete has hidden.
 func (b *Blobstore) find(uuid string) (*lvol, error) {
 	l, err := b.h.find(uuid)
 	if err != nil {
@@ -31,8 +31,8 @@ func (b *Blobstore) find(uuid string) (*lvol, error) {
 	return l, err
 }
 
-// Hold has the lvols, also hidden ones, take part in one operation until release is called.
-// ErrBusy where one of them takes part in another; then none is held.
+// Hold locks the lvols, also hidden ones, as one operation does, until release is
+// called. ErrBusy if one of them is busy; then none is locked.
 func (b *Blobstore) Hold(uuids ...string) (release func(), err error) {
 	h := b.h
 	h.mu.Lock()
@@ -41,79 +41,79 @@ func (b *Blobstore) Hold(uuids ...string) (release func(), err error) {
 	for _, uuid := range uuids {
 		l, err := b.find(uuid)
 		if err != nil {
-			return nil, h.failed("hold "+uuid, err)
+			return nil, h.wrap("hold "+uuid, err)
 		}
 		c.locks = append(c.locks, l)
 	}
 	if c.busy() {
-		return nil, h.failed(fmt.Sprintf("hold %v", uuids), ports.ErrBusy)
+		return nil, h.wrap(fmt.Sprintf("hold %v", uuids), ports.ErrBusy)
 	}
 	op := h.begin(c)
 	return func() { h.unlock(op) }, nil
 }
 
-// Create makes an empty writable lvol, of no cluster if size is 0. Sizes here are
+// Create creates an empty writable lvol, of no cluster if size is 0. Sizes here are
 // whole clusters.
 func (b *Blobstore) Create(name string, size uint64) (uuid string, err error) {
 	h := b.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.freeName(name); err != nil {
-		return "", h.failed("create "+name, err)
+	if err := h.checkName(name); err != nil {
+		return "", h.wrap("create "+name, err)
 	}
 	return h.add(name, size, nil).uuid, nil
 }
 
-// Clone makes an empty writable lvol of the snapshot's size that hangs on it.
+// Clone creates an empty writable clone of the snapshot, of the same size.
 func (b *Blobstore) Clone(snapshot, name string) (uuid string, err error) {
 	h := b.h
-	what := fmt.Sprintf("clone %s as %s", h.word(snapshot), name)
+	what := fmt.Sprintf("clone %s as %s", h.nameOrUUID(snapshot), name)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	parent, err := h.findSnapshot(snapshot)
 	if err == nil {
-		err = h.freeName(name)
+		err = h.checkName(name)
 	}
 	if err != nil {
-		return "", h.failed(what, err)
+		return "", h.wrap(what, err)
 	}
 	return h.add(name, parent.size, parent).uuid, nil
 }
 
-// Snapshot moves the lvol's clusters and what it hangs on into a snapshot, which
-// it hangs on afterwards.
+// Snapshot moves the lvol's clusters and its parent into a snapshot, which becomes its
+// parent.
 func (b *Blobstore) Snapshot(uuid, name string) (snapshot string, err error) {
 	h := b.h
-	what := fmt.Sprintf("snapshot %s as %s", h.word(uuid), name)
+	what := fmt.Sprintf("snapshot %s as %s", h.nameOrUUID(uuid), name)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.findWritable(uuid)
 	if err == nil {
-		err = h.freeName(name)
+		err = h.checkName(name)
 	}
 	if err != nil {
-		return "", h.failed(what, err)
+		return "", h.wrap(what, err)
 	}
 	made := h.frozen(l, name, domain.Attributes{})
-	l.hang(made)
+	l.setParent(made)
 	return made.uuid, nil
 }
 
-// SetParent hangs the lvol, also a hidden one, on the parent; "" is none. It panics
-// where the parent hangs on the lvol.
+// SetParent sets the parent of the lvol, also of a hidden one; "" is none. It panics if
+// the parent descends from the lvol.
 func (b *Blobstore) SetParent(uuid, parent string) error {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
 	child, err := b.find(uuid)
-	var under *lvol
+	var newParent *lvol
 	if err == nil && parent != "" {
-		under, err = b.find(parent)
+		newParent, err = b.find(parent)
 	}
 	if err != nil {
-		return b.h.failed("set the parent of "+uuid, err)
+		return b.h.wrap("set the parent of "+uuid, err)
 	}
-	child.mustNotCarry(under)
-	child.hang(under)
+	child.panicOnCycle(newParent)
+	child.setParent(newParent)
 	child.external = nil
 	return nil
 }
@@ -121,7 +121,7 @@ func (b *Blobstore) SetParent(uuid, parent string) error {
 // Resize is Host.Resize, down to no cluster.
 func (b *Blobstore) Resize(uuid string, size uint64) error {
 	h := b.h
-	what := fmt.Sprintf("resize %s to %d bytes", h.word(uuid), size)
+	what := fmt.Sprintf("resize %s to %d bytes", h.nameOrUUID(uuid), size)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.findWritable(uuid)
@@ -131,10 +131,10 @@ func (b *Blobstore) Resize(uuid string, size uint64) error {
 	if err == nil {
 		h.resize(l, size)
 	}
-	return h.failed(what, err)
+	return h.wrap(what, err)
 }
 
-// Reload gives any lvol another size, a snapshot too: that which is on its disk.
+// Reload sets the size of any lvol, also of a snapshot, as a reload from disk does.
 func (b *Blobstore) Reload(uuid string, size uint64) {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
@@ -143,8 +143,7 @@ func (b *Blobstore) Reload(uuid string, size uint64) {
 	}
 }
 
-// Look is what List would say of one lvol, also of a hidden one; the zero Lvol
-// where there is none.
+// Look returns one lvol as List does, also a hidden one; the zero Lvol if there is none.
 func (b *Blobstore) Look(uuid string) domain.Lvol {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
@@ -155,7 +154,7 @@ func (b *Blobstore) Look(uuid string) domain.Lvol {
 	return l.listed()
 }
 
-// Clusters are the own ones of an lvol at a moment.
+// Clusters are the own clusters of an lvol at one moment.
 type Clusters struct {
 	Positions []uint64 // ascending
 	own       map[uint64]cluster
@@ -164,12 +163,12 @@ type Clusters struct {
 // Read fills p from the beginning of the cluster at that position.
 func (c Clusters) Read(position uint64, p []byte) { c.own[position].read(p, 0) }
 
-// Sum writes what tells the content at that position from any other: its bytes without
-// the zeros at its end, and how many they are.
+// Sum writes an unambiguous form of the content at that position: its bytes without the
+// zeros at its end, and their number.
 func (c Clusters) Sum(position uint64, w io.Writer) { writeUint64(w, c.own[position].sum(w)) }
 
-// Clusters are the own ones of an lvol now, also of a hidden one; none where there is
-// none. They stay as they are whatever becomes of the lvol.
+// Clusters returns the own clusters of an lvol, also of a hidden one; none if there is no
+// such lvol. Later changes to the lvol do not change them.
 func (b *Blobstore) Clusters(uuid string) Clusters {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
@@ -180,15 +179,14 @@ func (b *Blobstore) Clusters(uuid string) Clusters {
 	return Clusters{positions(l.own), maps.Clone(l.own)}
 }
 
-// Free is the number of clusters that nothing owns.
+// Free is the number of free clusters.
 func (b *Blobstore) Free() uint64 {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
 	return b.h.freeClusters()
 }
 
-// Clones are the UUIDs of what hangs on the lvol and is listed, in the order in
-// which they were made.
+// Clones are the UUIDs of the listed clones of the lvol, in the order of their creation.
 func (b *Blobstore) Clones(uuid string) []string {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
@@ -202,7 +200,7 @@ func (b *Blobstore) Clones(uuid string) []string {
 			clones = append(clones, other)
 		}
 	}
-	slices.SortFunc(clones, func(x, y *lvol) int { return int(x.place) - int(y.place) })
+	slices.SortFunc(clones, func(x, y *lvol) int { return int(x.created) - int(y.created) })
 	uuids := make([]string, len(clones))
 	for i, clone := range clones {
 		uuids[i] = clone.uuid
@@ -210,7 +208,7 @@ func (b *Blobstore) Clones(uuid string) []string {
 	return uuids
 }
 
-// Children is how many lvols hang on one, also hidden ones.
+// Children is the number of clones of an lvol, including hidden ones.
 func (b *Blobstore) Children(uuid string) int {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
@@ -221,17 +219,17 @@ func (b *Blobstore) Children(uuid string) int {
 	return l.children
 }
 
-// Destroy deletes an lvol as bdev_lvol_delete does: one with a clone merges into
-// it (DeleteMerging), and one that is busy, or whose clone is, answers ErrBusy
-// and is hidden all the same, until Restart.
+// Destroy deletes an lvol as bdev_lvol_delete does: one with a clone merges into it
+// (DeleteMerging). If it or its clone is busy, it returns ErrBusy and hides the lvol all
+// the same, until Restart.
 func (b *Blobstore) Destroy(uuid string) error {
 	h := b.h
-	what := "destroy " + h.word(uuid)
+	what := "destroy " + h.nameOrUUID(uuid)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.find(uuid)
 	if err != nil {
-		return h.failed(what, err)
+		return h.wrap(what, err)
 	}
 	child, err := h.onlyChild(l)
 	if err == nil && (change{locks: []*lvol{l}, parent: child}).busy() {
@@ -246,48 +244,48 @@ func (b *Blobstore) Destroy(uuid string) error {
 	case l.children <= 1:
 		h.hide(l)
 	}
-	return h.failed(what, err)
+	return h.wrap(what, err)
 }
 
 // Rename gives any lvol another name, a snapshot too, as the Longhorn branch
 // does.
 func (b *Blobstore) Rename(uuid, name string) error {
 	h := b.h
-	what := fmt.Sprintf("rename %s to %s", h.word(uuid), name)
+	what := fmt.Sprintf("rename %s to %s", h.nameOrUUID(uuid), name)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.find(uuid)
 	if err == nil {
-		err = h.freeName(name)
+		err = h.checkName(name)
 	}
 	if err != nil {
-		return h.failed(what, err)
+		return h.wrap(what, err)
 	}
 	h.rename(l, name)
 	return nil
 }
 
-// Decouple copies the clusters that the parent owns and the lvol lacks into the
-// lvol, which hangs on the grandparent afterwards. ErrInvalid without a parent,
-// ErrNoSpace where they do not fit; then nothing was changed.
+// Decouple copies the clusters that the parent owns and the lvol lacks into the lvol,
+// whose parent is its former grandparent afterwards. ErrInvalid without a parent,
+// ErrNoSpace if they do not fit; then nothing was changed.
 func (b *Blobstore) Decouple(uuid string) error {
-	return b.fill(uuid, "decouple", lackingOf(b.h), func(l *lvol) {
+	return b.fill(uuid, "decouple", missingFrom(b.h), func(l *lvol) {
 		if l.parent != nil {
 			l.external = l.parent.external
-			l.hang(l.parent.parent)
+			l.setParent(l.parent.parent)
 			return
 		}
 		l.external = nil
 	})
 }
 
-// Copy is Decouple for an lvol that stays where it hangs.
+// Copy is Decouple for an lvol that keeps its parent.
 func (b *Blobstore) Copy(uuid string) error {
-	return b.fill(uuid, "copy into", lackingOf(b.h), func(*lvol) {})
+	return b.fill(uuid, "copy into", missingFrom(b.h), func(*lvol) {})
 }
 
-// lackingOf finds what an lvol lacks of what its parent owns.
-func lackingOf(h *Host) func(l *lvol) (map[uint64]cluster, error) {
+// missingFrom finds the clusters of the parent that an lvol lacks.
+func missingFrom(h *Host) func(l *lvol) (map[uint64]cluster, error) {
 	return func(l *lvol) (map[uint64]cluster, error) {
 		switch {
 		case l.external != nil:
@@ -305,8 +303,8 @@ func lackingOf(h *Host) func(l *lvol) (map[uint64]cluster, error) {
 	}
 }
 
-// Inflate makes every cluster the lvol's own, and sets it loose. ErrNoSpace
-// where they do not fit; then nothing was changed.
+// Inflate makes every cluster the lvol's own and removes its parent. ErrNoSpace if they
+// do not fit; then nothing was changed.
 func (b *Blobstore) Inflate(uuid string) error {
 	return b.fill(uuid, "inflate", func(l *lvol) (map[uint64]cluster, error) {
 		all, err := resolve(l, 0, l.clusters(b.h), b.h.config.ClusterSize)
@@ -321,40 +319,40 @@ func (b *Blobstore) Inflate(uuid string) error {
 		return all, nil
 	}, func(l *lvol) {
 		l.external = nil
-		l.hang(nil)
+		l.setParent(nil)
 	})
 }
 
-// fill gives the lvol a map of its own, with what it lacks. What can be read becomes
-// its own, also where something else cannot.
+// fill adds the missing clusters to the lvol. Clusters that can be read are added also if
+// others cannot.
 func (b *Blobstore) fill(uuid, what string, lacking func(*lvol) (map[uint64]cluster, error), after func(*lvol)) error {
 	h := b.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.find(uuid)
 	if err != nil {
-		return h.failed(what+" "+uuid, err)
+		return h.wrap(what+" "+uuid, err)
 	}
 	content, unread := lacking(l)
 	if content == nil {
-		return h.failed(what+" "+l.name, unread)
+		return h.wrap(what+" "+l.name, unread)
 	}
 	maps.Copy(content, l.own)
 	needed := uint64(len(content) - len(l.own))
 	if needed > h.freeClusters() {
-		return h.failed(what+" "+l.name, ports.ErrNoSpace)
+		return h.wrap(what+" "+l.name, ports.ErrNoSpace)
 	}
 	h.used += needed
 	l.own = content
 	if unread != nil {
-		return h.failed(what+" "+l.name, fmt.Errorf("%w: %w", ports.ErrInvalid, unread))
+		return h.wrap(what+" "+l.name, fmt.Errorf("%w: %w", ports.ErrInvalid, unread))
 	}
 	after(l)
 	return nil
 }
 
-// SetExternal tells where the lvol reads what it has not, instead of where it
-// did; nil: nowhere. It must not have a parent.
+// SetExternal replaces the external snapshot that the lvol reads through to; nil: none.
+// The lvol must not have a parent.
 func (b *Blobstore) SetExternal(uuid string, outside io.ReaderAt) {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
@@ -366,25 +364,25 @@ func (b *Blobstore) SetExternal(uuid string, outside io.ReaderAt) {
 	}
 }
 
-// Blob is an lvol as it is kept elsewhere.
+// Blob is an lvol to restore.
 type Blob struct {
 	UUID     string
 	Name     string
 	Parent   string // its UUID, "" for none
 	Size     uint64 // bytes
 	ReadOnly bool
-	Own      map[uint64][]byte // whole clusters, by position; taken over
+	Own      map[uint64][]byte // whole clusters, by position; the slices are not copied
 }
 
-// Restore puts lvols into an empty store, in that order. A parent may come after
-// its clones.
+// Restore adds lvols to an empty store, in that order. A parent may come after its
+// clones.
 func (b *Blobstore) Restore(blobs []Blob) error {
 	h := b.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, blob := range blobs {
-		l := &lvol{uuid: blob.UUID, name: blob.Name, size: blob.Size, readOnly: blob.ReadOnly, place: h.made}
-		h.made++
+		l := &lvol{uuid: blob.UUID, name: blob.Name, size: blob.Size, readOnly: blob.ReadOnly, created: h.created}
+		h.created++
 		if len(blob.Own) > 0 {
 			l.own = make(map[uint64]cluster, len(blob.Own))
 			for i, content := range blob.Own {
@@ -400,9 +398,9 @@ func (b *Blobstore) Restore(blobs []Blob) error {
 		}
 		parent, err := h.find(blob.Parent)
 		if err != nil {
-			return h.failed("restore "+blob.Name, err)
+			return h.wrap("restore "+blob.Name, err)
 		}
-		h.lvols[blob.UUID].hang(parent)
+		h.lvols[blob.UUID].setParent(parent)
 	}
 	return nil
 }

@@ -8,56 +8,56 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Call is one call of a port, as Inject sees it.
+// Call is one call of a port.
 type Call struct {
 	// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
 	// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-	// "release", "limit", "peer", "opened", "open", and of what was opened "read" and
-	// "write".
+	// "release", "limit", "peer", "opened", "open", and "read" and "write" of opened
+	// bytes.
 	Method string
-	// N says the how many-th call of that method on this host it is, from 1.
+	// N counts the calls of that method on this host, from 1.
 	N int
-	// Name is the name that is to be given (create, seal, snapshot, clone),
-	// else that of the lvol concerned; "" where there is none.
+	// Name is the new name (create, seal, snapshot, clone) or that of the lvol
+	// concerned; "" if there is none.
 	Name string
-	// UUID is that of the lvol concerned: what is grafted, sealed, copied; of
-	// a clone, the snapshot's. "" where there is none.
+	// UUID is that of the lvol concerned: the one that is grafted, sealed or copied;
+	// for a clone, the snapshot. "" if there is none.
 	UUID string
 }
 
-// Fault is what happens to a call.
+// Fault describes how a call fails or is delayed.
 type Fault struct {
-	// Before is returned, and nothing was done.
+	// Before is returned, and the call is not carried out.
 	Before error
-	// After is returned though the call was carried out: the answer was lost.
+	// After is returned although the call is carried out: the answer is lost.
 	After error
-	// Delay is how long the operation takes while it holds its locks; that of
-	// a copy is spread over its clusters. It ends with the context.
+	// Delay is the duration of the operation, which holds its locks; that of a copy is
+	// spread over its clusters. It ends with the context.
 	Delay time.Duration
-	// AfterClusters is for copies: with Before set, the fault happens when so
-	// many clusters were written.
+	// AfterClusters is for copies: with Before set, the copy fails after that many
+	// clusters.
 	AfterClusters uint64
-	// Restart restarts the host when the call would be answered: as if its
-	// process had died there. With neither Before nor After set the answer is
-	// ErrUnavailable, and the call was carried out.
+	// Restart restarts the host when the call would be answered, as if its process had
+	// died. If neither Before nor After is set, the call is carried out and returns
+	// ErrUnavailable.
 	Restart bool
-	// Spoil is for copies: they write something else and say that all went well.
+	// Spoil is for copies: they write wrong data and report success.
 	Spoil Spoil
-	// Unwatched is for copies: who asked for this one is gone once it has begun,
-	// and it goes on by itself, as all do that Orphan finds.
+	// Unwatched is for copies: the engine ends after the copy has begun, and the copy
+	// goes on by itself, as after Orphan.
 	Unwatched bool
 }
 
-// Inject has the function asked about each call of a port from now on; nil
-// ends it. It may call the host itself.
+// Inject calls the function for each call of a port from now on; nil ends that. The
+// function may call the host itself.
 func (h *Host) Inject(ask func(Call) Fault) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.inject = ask
 }
 
-// admit counts the call and asks what happens to it. A call whose context has
-// ended is not admitted.
+// admit counts the call and gets its fault. A call whose context has ended is not
+// admitted.
 func (h *Host) admit(ctx context.Context, call Call) (Fault, error) {
 	if err := ended(ctx); err != nil {
 		return Fault{}, err
@@ -73,39 +73,39 @@ func (h *Host) admit(ctx context.Context, call Call) (Fault, error) {
 	return ask(call), ended(ctx)
 }
 
-// ended tells a context that has ended in a port's words.
+// ended returns an error of the ports if the context has ended.
 func ended(ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	return whyEnded(ctx)
+	return contextError(ctx)
 }
 
-func whyEnded(ctx context.Context) error {
+func contextError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", ports.ErrUnavailable, ctx.Err())
 }
 
-// change is what a call is about to do.
+// change is the effect of a call.
 type change struct {
 	locks   []*lvol // each takes part in one operation at a time
-	parent  *lvol   // locked too: something is to hang on it
-	name    string  // to be given; "": none
-	refused func()  // called where something of it is busy
+	parent  *lvol   // locked, too: it gets a clone
+	name    string  // new name; "": none
+	refused func()  // called if an lvol is busy
 	apply   func() error
 }
 
-// carryOut is the way of every call but copy: what is wrong with it is found
-// at once, then it holds its locks as long as it takes, then it is done in one
-// step. prepare and the change run under the host's mutex.
+// carryOut carries out every call except copy: prepare checks it at once, then it holds
+// its locks for the fault's delay, then apply runs in one step. prepare and apply run
+// under the host's mutex.
 func (h *Host) carryOut(ctx context.Context, call Call, what string, prepare func() (change, error)) error {
 	fault, err := h.admit(ctx, call)
 	if err == nil {
 		err = h.answer(fault, h.attempt(ctx, fault, prepare))
 	}
-	return h.failed(what, err)
+	return h.wrap(what, err)
 }
 
-// answer is what comes back of a call that ended with that error.
+// answer is the result of a call that ended with that error.
 func (h *Host) answer(fault Fault, err error) error {
 	if fault.Restart {
 		h.Restart()

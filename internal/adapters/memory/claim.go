@@ -10,8 +10,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Claim implements ports.Claimer. It is a lock of the process and asks nothing
-// of the store, so no fault is injected into it.
+// Claim implements ports.Claimer. It is a lock of the process and does not use the
+// store, so it gets no injected faults.
 func (h *Host) Claim(ctx context.Context, name string) (release func(), err error) {
 	return h.Lease(ctx, name, ports.Lease{})
 }
@@ -28,9 +28,9 @@ func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release
 			}
 		}
 		if len(err.Holders) == 0 {
-			return nil, h.failed("claim "+name, fmt.Errorf("somebody else has it: %w", ports.ErrBusy))
+			return nil, h.wrap("claim "+name, fmt.Errorf("another process has it: %w", ports.ErrBusy))
 		}
-		return nil, h.failed("claim "+name, err)
+		return nil, h.wrap("claim "+name, err)
 	}
 	it := &lease
 	h.claimed[name] = append(h.claimed[name], it)
@@ -47,17 +47,17 @@ func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release
 // Identity implements ports.Identifier.
 func (h *Host) Identity() (uuid, name string) { return h.config.UUID, h.config.Name }
 
-// Opened implements ports.Collector: received lvols, and copies that are sent.
+// Opened implements ports.Collector: receptions, open bytes and copies from this host.
 func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 	var found []ports.Opened
-	err := h.carryOut(ctx, Call{Method: "opened"}, "list what runs have opened", func() (change, error) {
+	err := h.carryOut(ctx, Call{Method: "opened"}, "list opened resources", func() (change, error) {
 		return change{apply: func() error {
 			for _, id := range slices.Sorted(maps.Keys(h.receptions)) {
 				r := h.receptions[id]
 				found = append(found, ports.Opened{Run: r.run, What: "reception into " + r.into.name})
 			}
 			for o := range h.openings {
-				found = append(found, ports.Opened{Run: o.run, What: "bytes of " + o.of.name})
+				found = append(found, ports.Opened{Run: o.run, What: "bytes of " + o.lvol.name})
 			}
 			for op := range h.operations {
 				if op.sends {

@@ -10,9 +10,9 @@ import (
 // Clone implements ports.Store. It locks the snapshot.
 func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
 	var uuid string
-	what := fmt.Sprintf("clone %s as %s", h.word(snapshot), name)
+	what := fmt.Sprintf("clone %s as %s", h.nameOrUUID(snapshot), name)
 	err := h.carryOut(ctx, Call{Method: "clone", UUID: snapshot, Name: name}, what, func() (change, error) {
-		size, err := h.sized(size)
+		size, err := h.roundUp(size)
 		if err != nil {
 			return change{}, err
 		}
@@ -22,7 +22,7 @@ func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, re
 				return change{}, err
 			}
 			if size < parent.size {
-				return change{}, fmt.Errorf("%d bytes are shorter than %s, which has %d: %w", size, parent.name, parent.size, ports.ErrInvalid)
+				return change{}, fmt.Errorf("%d bytes are fewer than those of %s, which has %d: %w", size, parent.name, parent.size, ports.ErrInvalid)
 			}
 		}
 		return change{parent: parent, name: name, apply: func() error {
@@ -32,7 +32,7 @@ func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, re
 			}
 			uuid = l.uuid
 			return nil
-		}}, h.freeName(name)
+		}}, h.checkName(name)
 	})
 	if err != nil {
 		return "", err

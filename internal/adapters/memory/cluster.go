@@ -8,17 +8,17 @@ import (
 	"slices"
 )
 
-// cluster is the content of one cluster in pages. Zeros at the end of a page, and
-// pages at the end that hold nothing else, are not stored. It never changes once it
-// belongs to an lvol: whoever writes makes another one, which shares the pages that are
-// not written to. So copies, views and snapshots share them, too.
+// cluster is the content of one cluster in pages. Zeros at the end of a page and pages
+// of zeros at the end are not stored. A cluster of an lvol never changes: a write creates
+// another one, which shares the other pages. So copies, views and snapshots can share
+// them, too.
 type cluster [][]byte
 
 const pageSize = 64 << 10
 
 var zeros [pageSize]byte
 
-// newCluster takes the bytes over.
+// newCluster uses the bytes without a copy.
 func newCluster(content []byte) cluster {
 	var c cluster
 	stored := 0
@@ -35,7 +35,7 @@ func newCluster(content []byte) cluster {
 	return c
 }
 
-// with is the cluster with those bytes at offset.
+// with is the cluster with p written at offset.
 func (c cluster) with(p []byte, offset uint64) cluster {
 	end := offset + uint64(len(p))
 	other := make(cluster, max(uint64(len(c)), (end+pageSize-1)/pageSize))
@@ -87,8 +87,8 @@ func (c cluster) read(p []byte, offset uint64) {
 	}
 }
 
-// sum writes all bytes but the zeros at the end, and says how many they were. The writer
-// is a checksum, which takes all of them.
+// sum writes all bytes except the zeros at the end and returns their number. The writer
+// is a hash, which never fails.
 func (c cluster) sum(w io.Writer) (length uint64) {
 	for i, page := range c {
 		_, _ = w.Write(page)
@@ -101,17 +101,16 @@ func (c cluster) sum(w io.Writer) (length uint64) {
 	return length
 }
 
-// positions are those of own clusters, ascending.
+// positions are the positions of own clusters, ascending.
 func positions(own map[uint64]cluster) []uint64 {
 	return slices.Sorted(maps.Keys(own))
 }
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
-// checksumOf is a CRC-64 over the clusters one after the other, without their
-// positions: the same bytes elsewhere have the same one, as on the fork. The
-// zeros at a cluster's end are counted instead of read. Without clusters it
-// is 0.
+// checksumOf is a CRC-64 over the clusters in order, without their positions: the same
+// bytes at other positions have the same one, as on the fork. The zeros at a cluster's
+// end are counted instead of hashed. Without clusters it is 0.
 func checksumOf(own map[uint64]cluster, clusterSize uint64) uint64 {
 	if len(own) == 0 {
 		return 0

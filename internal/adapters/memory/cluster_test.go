@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestAClusterIsItsBytes, however they were written, and stays so.
-func TestAClusterIsItsBytes(t *testing.T) {
+// TestClusterBytes, however they were written, and stays so.
+func TestClusterBytes(t *testing.T) {
 	const size = 2*pageSize + pageSize/2
 	rapid.Check(t, func(t *rapid.T) {
 		type version struct {

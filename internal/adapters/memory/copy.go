@@ -8,60 +8,53 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Copy implements ports.Copier: cluster by cluster, in ascending order. It
-// locks the snapshot, not what it writes into. ErrUnavailable where the
-// address is void, or becomes so.
+// Copy implements ports.Copier: cluster by cluster, in ascending order. It locks the
+// snapshot, not the lvol that it writes into. ErrUnavailable if the address is or
+// becomes invalid.
 func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
-	what := fmt.Sprintf("copy %s to %s", h.word(snapshot), to)
+	what := fmt.Sprintf("copy %s to %s", h.nameOrUUID(snapshot), to)
 	fault, err := h.admit(ctx, Call{Method: "copy", UUID: snapshot, Name: h.nameOf(snapshot)})
 	if err == nil {
-		err = h.answer(fault, h.copy(ctx, run, snapshot, to, progress, fault))
+		s := &sending{from: h, fault: fault, progress: progress}
+		if fault.Before != nil && fault.AfterClusters == 0 && fault.Delay == 0 {
+			err = fault.Before
+		} else if err = s.begin(run, snapshot, to); err == nil {
+			err = s.run(ctx)
+		}
+		err = h.answer(fault, err)
 	}
-	return h.failed(what, err)
-}
-
-func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress, fault Fault) error {
-	if fault.Before != nil && fault.AfterClusters == 0 && fault.Delay == 0 {
-		return fault.Before
-	}
-	s, err := h.beginCopy(run, snapshot, to)
-	if err != nil {
-		return err
-	}
-	s.fault, s.progress = fault, progress
-	return s.watched(ctx)
+	return h.wrap(what, err)
 }
 
 // sending is a copy that has begun.
 type sending struct {
 	from     *Host
 	op       *operation
-	own      map[uint64]cluster // the snapshot's, which never change
-	clusters uint64             // that the snapshot is long
+	own      map[uint64]cluster // of the snapshot; they never change
+	clusters uint64             // length of the snapshot
 	receiver *Host
 	id       uint64          // of the reception
-	orphaned <-chan struct{} // closed when nobody waits for the copy any more
+	orphaned <-chan struct{} // closed when the engine that waits for the copy has ended
 	fault    Fault
 	progress ports.Progress
 }
 
-func (h *Host) beginCopy(run ports.Run, snapshot string, to ports.Address) (*sending, error) {
-	source, own, op, err := h.lockSource(run, snapshot)
+// begin locks the snapshot and joins the reception.
+func (s *sending) begin(run ports.Run, snapshot string, to ports.Address) error {
+	source, own, op, err := s.from.lockSource(run, snapshot)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	receiver, id, err := h.fabric.receiver(to)
-	if err == nil {
-		err = receiver.join(id, h.peer(), source.size, op)
+	s.op, s.own, s.clusters = op, own, source.size/s.from.config.ClusterSize
+	if s.receiver, s.id, err = s.from.fabric.receiver(to); err == nil {
+		err = s.receiver.join(s.id, s.from.peer(), source.size, op)
 	}
 	if err != nil {
-		h.unlock(op)
-		return nil, err
+		s.from.unlock(op)
+		return err
 	}
-	return &sending{
-		from: h, op: op, own: own, clusters: source.size / h.config.ClusterSize,
-		receiver: receiver, id: id, orphaned: h.orphanage(),
-	}, nil
+	s.orphaned = s.from.orphanSignal()
+	return nil
 }
 
 // push writes the clusters.
@@ -69,7 +62,7 @@ func (s *sending) push(ctx context.Context) error {
 	defer s.from.unlock(s.op)
 	defer s.receiver.leave(s.id, s.op)
 	clusterSize := s.from.config.ClusterSize
-	order, own := s.fault.Spoil.of(s.own, s.clusters)
+	order, own := s.fault.Spoil.apply(s.own, s.clusters)
 	total := uint64(len(s.own))
 	pause := s.fault.Delay / time.Duration(max(len(order), 1))
 	if len(order) == 0 {
@@ -77,7 +70,7 @@ func (s *sending) push(ctx context.Context) error {
 			return err
 		}
 	}
-	s.tell(0, total)
+	s.report(0, total)
 	for n, i := range order {
 		if err := s.op.wait(ctx, pause); err != nil {
 			return err
@@ -88,17 +81,17 @@ func (s *sending) push(ctx context.Context) error {
 		if err := s.receiver.pace(ctx, s.id, s.op, clusterSize); err != nil {
 			return err
 		}
-		if err := s.receiver.take(s.id, s.op, i, own[i], clusterSize); err != nil {
+		if err := s.receiver.writeCluster(s.id, s.op, i, own[i], clusterSize); err != nil {
 			return err
 		}
-		s.from.account(s.receiver)
-		s.tell(min(uint64(n)+1, total), total)
+		s.from.countBytes(s.receiver)
+		s.report(min(uint64(n)+1, total), total)
 	}
 	return s.fault.Before
 }
 
-// tell tells how far the copy is, if somebody wants to know.
-func (s *sending) tell(done, total uint64) {
+// report calls progress, unless nobody waits for the copy any more.
+func (s *sending) report(done, total uint64) {
 	select {
 	case <-s.orphaned:
 	default:
@@ -108,8 +101,8 @@ func (s *sending) tell(done, total uint64) {
 	}
 }
 
-// lockSource finds the snapshot and locks it. Its size, and the own clusters
-// returned, never change and are read without the mutex from then on.
+// lockSource finds the snapshot and locks it. Its size and its own clusters never change
+// and can be read without the mutex.
 func (h *Host) lockSource(run ports.Run, snapshot string) (*lvol, map[uint64]cluster, *operation, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -132,7 +125,7 @@ func (h *Host) unlock(op *operation) {
 	h.finish(op)
 }
 
-// join lets a copy begin: of that peer, of a snapshot of size bytes.
+// join adds a copy from that peer, of a snapshot of size bytes, to a reception.
 func (h *Host) join(id uint64, from ports.Peer, size uint64, op *operation) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -157,9 +150,9 @@ func (h *Host) leave(id uint64, op *operation) {
 	}
 }
 
-// take writes one cluster of a copy, clusterSize bytes of the sender's, at its
+// writeCluster writes one cluster of a copy, clusterSize bytes of the sender's, at its
 // offset.
-func (h *Host) take(id uint64, op *operation, i uint64, content cluster, clusterSize uint64) error {
+func (h *Host) writeCluster(id uint64, op *operation, i uint64, content cluster, clusterSize uint64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r, ok := h.receptions[id]
@@ -175,7 +168,7 @@ func (h *Host) take(id uint64, op *operation, i uint64, content cluster, cluster
 	return h.write(r.into, bytes, i*clusterSize)
 }
 
-func (h *Host) account(receiver *Host) {
+func (h *Host) countBytes(receiver *Host) {
 	if receiver == h {
 		h.copiedLocally.Add(h.config.ClusterSize)
 		return

@@ -38,7 +38,7 @@ func chain(tb testing.TB, h *memory.Host, snapshots int) (head string, all []str
 	return head, all
 }
 
-func TestADeepChainIsReadAndListed(t *testing.T) {
+func TestDeepChain(t *testing.T) {
 	const snapshots = 20_000
 	h := oneHost()
 	head, all := chain(t, h, snapshots)
@@ -53,7 +53,7 @@ func TestADeepChainIsReadAndListed(t *testing.T) {
 	require.Equal(t, all[snapshots-1], store.Lvols[0].Parent)
 }
 
-func TestAViewReadsAndWritesItselfAlike(t *testing.T) {
+func TestViewReadAndWriteToAgree(t *testing.T) {
 	h := memory.NewFabric().NewHost(memory.Config{Name: "disk-1", ClusterSize: 200 << 10})
 	bytes := make([]byte, 5*200<<10)
 	l, err := h.Create(t.Context(), "head", uint64(len(bytes)))

@@ -7,13 +7,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Delete implements ports.Store. What is being copied, grafted or frozen is
-// busy, and yet gone from every listing until Restart, as on a real target;
-// its name is free then, its clusters are not. What something is being hung on
-// is only busy.
+// Delete implements ports.Store. An lvol that is being copied, grafted or sealed is busy,
+// and yet hidden from every listing until Restart, as on a real target: its name is free,
+// its clusters are not. One that is getting a clone is only busy.
 func (h *Host) Delete(ctx context.Context, uuid string) error {
 	call := Call{Method: "delete", UUID: uuid, Name: h.nameOf(uuid)}
-	return h.carryOut(ctx, call, "delete "+h.word(uuid), func() (change, error) {
+	return h.carryOut(ctx, call, "delete "+h.nameOrUUID(uuid), func() (change, error) {
 		l, err := h.findAny(uuid)
 		if err != nil {
 			return change{}, err
@@ -21,7 +20,7 @@ func (h *Host) Delete(ctx context.Context, uuid string) error {
 		if l.children > 0 {
 			return change{}, fmt.Errorf("%s has %d clones: %w", l.name, l.children, ports.ErrInvalid)
 		}
-		if err := l.letGo(); err != nil {
+		if err := l.checkDeletable(); err != nil {
 			return change{}, err
 		}
 		return change{
@@ -46,7 +45,7 @@ func (h *Host) hide(l *lvol) {
 	h.hidden[l] = struct{}{}
 }
 
-// unhide lists the lvol again, unless its name has been given away.
+// unhide lists the lvol again, unless its name is taken.
 func (h *Host) unhide(l *lvol) {
 	if _, taken := h.names[l.name]; taken {
 		return

@@ -12,20 +12,20 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Fabric is what connects hosts: those of one fabric can send to each other.
+// Fabric connects hosts: those of one fabric can send to each other.
 type Fabric struct {
 	mu    sync.Mutex
 	hosts []*Host // by number
 }
 
-// NewFabric makes a fabric without hosts.
+// NewFabric creates a fabric without hosts.
 func NewFabric() *Fabric { return &Fabric{} }
 
-// Flavour is the kind of target that a host behaves like.
+// Flavour is the kind of target that a host simulates.
 type Flavour int
 
 const (
-	// Fork is Longhorn's branch: it has maps, checksums, attributes and records.
+	// Fork is Longhorn's SPDK branch: it has maps, checksums, attributes and records.
 	Fork Flavour = iota
 	// Upstream is plain SPDK: it has none of these, and shorter names.
 	Upstream
@@ -39,7 +39,7 @@ func (f Flavour) String() string {
 	return "fork"
 }
 
-// nameLimit is the number of bytes that a name may have, as measured.
+// nameLimit is the maximum length of a name in bytes, as measured.
 func (f Flavour) nameLimit() int {
 	if f == Upstream {
 		return 63
@@ -53,22 +53,21 @@ const (
 	defaultTotalClusters = 1 << 40
 )
 
-// Config says what a host is like. The zero Config is a fork with plenty of
-// space.
+// Config configures a host. The zero Config is a fork with plenty of space.
 type Config struct {
 	Name          string // of the store
 	UUID          string // of the store; "": drawn
 	ClusterSize   uint64 // bytes; 0: 1 MiB
 	BlockSize     uint64 // bytes; 0: 4096
 	TotalClusters uint64 // 0: plenty
-	NoClusters    bool   // TotalClusters is 0 and means it: nothing can be written
+	NoClusters    bool   // the store has no clusters: nothing can be written
 	Flavour       Flavour
-	NameLimit     int    // bytes; 0: as many as the flavour takes
+	NameLimit     int    // bytes; 0: that of the flavour
 	Seed          uint64 // UUIDs are drawn from it and Name; 0: they differ each time
 }
 
-// NewHost makes an empty host that can send to and receive from the fabric's
-// others.
+// NewHost creates an empty host that can send to and receive from the other hosts of the
+// fabric.
 func (f *Fabric) NewHost(c Config) *Host {
 	if c.ClusterSize == 0 {
 		c.ClusterSize = defaultClusterSize
@@ -126,7 +125,7 @@ func (f *Fabric) receiver(to ports.Address) (*Host, uint64, error) {
 	return f.hosts[number], id, nil
 }
 
-// newRandom mixes the name in, so that hosts of one seed draw different UUIDs.
+// newRandom uses the name, too, so that hosts with the same seed draw different UUIDs.
 func newRandom(seed uint64, name string) *rand.ChaCha8 {
 	var key [32]byte
 	if seed == 0 {
@@ -140,7 +139,7 @@ func newRandom(seed uint64, name string) *rand.ChaCha8 {
 	return rand.NewChaCha8(key)
 }
 
-// drawUUID looks like a version 4 one.
+// drawUUID draws a version 4 UUID.
 func (h *Host) drawUUID() string {
 	var b [16]byte
 	h.random.Read(b[:])

@@ -5,7 +5,7 @@ import "context"
 // FreeClusters implements ports.Gauge.
 func (h *Host) FreeClusters(ctx context.Context) (uint64, error) {
 	var free uint64
-	err := h.carryOut(ctx, Call{Method: "free"}, "tell what is free", func() (change, error) {
+	err := h.carryOut(ctx, Call{Method: "free"}, "count free clusters", func() (change, error) {
 		return change{apply: func() error {
 			free = h.freeClusters()
 			return nil

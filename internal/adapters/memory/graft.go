@@ -7,42 +7,42 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Graft implements ports.Store. It locks the lvol and the parent. It panics
-// where the parent hangs on the lvol.
+// Graft implements ports.Store. It locks the lvol and the parent. It panics if the parent
+// descends from the lvol.
 func (h *Host) Graft(ctx context.Context, uuid, parent string) error {
 	call := Call{Method: "graft", UUID: uuid, Name: h.nameOf(uuid)}
-	what := fmt.Sprintf("graft %s onto %s", h.word(uuid), h.word(parent))
+	what := fmt.Sprintf("graft %s onto %s", h.nameOrUUID(uuid), h.nameOrUUID(parent))
 	return h.carryOut(ctx, call, what, func() (change, error) {
 		child, err := h.find(uuid)
 		if err != nil {
 			return change{}, err
 		}
-		var under *lvol
+		var newParent *lvol
 		if parent != "" {
-			if under, err = h.findSnapshot(parent); err != nil {
+			if newParent, err = h.findSnapshot(parent); err != nil {
 				return change{}, err
 			}
 		}
-		if under == child {
+		if newParent == child {
 			return change{}, fmt.Errorf("%s cannot be its own parent: %w", child.name, ports.ErrInvalid)
 		}
-		return change{locks: []*lvol{child}, parent: under, apply: func() error {
-			child.mustNotCarry(under)
-			child.hang(under)
+		return change{locks: []*lvol{child}, parent: newParent, apply: func() error {
+			child.panicOnCycle(newParent)
+			child.setParent(newParent)
 			child.external = nil
 			return nil
 		}}, nil
 	})
 }
 
-// mustNotCarry panics where parent hangs on the lvol.
-func (l *lvol) mustNotCarry(parent *lvol) {
+// panicOnCycle panics if parent descends from the lvol.
+func (l *lvol) panicOnCycle(parent *lvol) {
 	if l.children == 0 {
-		return // nothing does: spares the way up a long chain
+		return // it has no descendants; saves the walk along a long chain
 	}
-	for up := parent; up != nil; up = up.parent {
-		if up == l {
-			panic(fmt.Sprintf("graft %s onto %s, which hangs on it: a real target would hang for good", l.name, parent.name))
+	for ancestor := parent; ancestor != nil; ancestor = ancestor.parent {
+		if ancestor == l {
+			panic(fmt.Sprintf("graft %s onto %s, its own descendant: a real target would hang for good", l.name, parent.name))
 		}
 	}
 }

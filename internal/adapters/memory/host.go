@@ -9,9 +9,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Host is one store in memory. It is a ports.Host, ports.Merger and ports.Opener, and a
-// ports.Prover and ports.Recorder, too: on an Upstream one these two answer
-// ErrUnsupported.
+// Host is one store in memory. It implements ports.Host and the optional interfaces; with
+// the Upstream flavour, those of ports.Prover and ports.Recorder return ErrUnsupported.
 // All its methods may be called from several goroutines at once.
 type Host struct {
 	config Config
@@ -22,13 +21,13 @@ type Host struct {
 	received      atomic.Uint64
 	copiedLocally atomic.Uint64
 
-	mu     sync.Mutex // never held while another host's is
-	random *rand.ChaCha8
-	lvols  map[string]*lvol // by UUID, without hidden ones
-	names  map[string]*lvol // nil: the name is reserved by a call under way
-	hidden map[*lvol]struct{}
-	made   uint64 // lvols so far
-	used   uint64 // clusters
+	mu      sync.Mutex // never held together with another host's
+	random  *rand.ChaCha8
+	lvols   map[string]*lvol // by UUID, without hidden ones
+	names   map[string]*lvol // nil: reserved by a running call
+	hidden  map[*lvol]struct{}
+	created uint64 // lvols so far
+	used    uint64 // clusters
 
 	receptions map[uint64]*reception
 	openings   map[*opening]struct{}
@@ -69,7 +68,7 @@ func (h *Host) Received() uint64 { return h.received.Load() }
 // CopiedLocally is the payload, in bytes, that copies within this host wrote.
 func (h *Host) CopiedLocally() uint64 { return h.copiedLocally.Load() }
 
-// find looks an lvol up by UUID.
+// find finds an lvol by UUID.
 func (h *Host) find(uuid string) (*lvol, error) {
 	l, err := h.findAny(uuid)
 	if err == nil && l.degraded() {
@@ -78,8 +77,7 @@ func (h *Host) find(uuid string) (*lvol, error) {
 	return l, err
 }
 
-// findAny is find, also for an lvol that cannot be opened: it can be looked at, and
-// deleted.
+// findAny also finds a degraded lvol, which can be listed and deleted.
 func (h *Host) findAny(uuid string) (*lvol, error) {
 	if l, ok := h.lvols[uuid]; ok {
 		return l, nil
@@ -87,7 +85,7 @@ func (h *Host) findAny(uuid string) (*lvol, error) {
 	return nil, fmt.Errorf("lvol %q: %w", uuid, ports.ErrNotFound)
 }
 
-// findSnapshot looks up what must be read-only.
+// findSnapshot finds an lvol that must be read-only.
 func (h *Host) findSnapshot(uuid string) (*lvol, error) {
 	l, err := h.find(uuid)
 	if err == nil && !l.readOnly {
@@ -96,7 +94,7 @@ func (h *Host) findSnapshot(uuid string) (*lvol, error) {
 	return l, err
 }
 
-// findWritable looks up what must not be a snapshot.
+// findWritable finds an lvol that must not be a snapshot.
 func (h *Host) findWritable(uuid string) (*lvol, error) {
 	l, err := h.find(uuid)
 	if err == nil && l.readOnly {
@@ -105,7 +103,7 @@ func (h *Host) findWritable(uuid string) (*lvol, error) {
 	return l, err
 }
 
-// nameOf is the lvol's name, "" where there is none of that UUID.
+// nameOf is the lvol's name, "" if there is none of that UUID.
 func (h *Host) nameOf(uuid string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -115,8 +113,8 @@ func (h *Host) nameOf(uuid string) string {
 	return ""
 }
 
-// word is how errors call an lvol: by name, by UUID where it has none any more.
-func (h *Host) word(uuid string) string {
+// nameOrUUID names an lvol in errors: by name, or by UUID if it is gone.
+func (h *Host) nameOrUUID(uuid string) string {
 	switch name := h.nameOf(uuid); {
 	case name != "":
 		return name
@@ -127,18 +125,18 @@ func (h *Host) word(uuid string) string {
 	}
 }
 
-// failed says who tried what.
-func (h *Host) failed(what string, err error) error {
+// wrap adds the host and the operation to the error.
+func (h *Host) wrap(what string, err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("memory host %s: %s: %w", h.config.Name, what, err)
 }
 
-// sized rounds up to whole clusters, as a real target does.
-func (h *Host) sized(size uint64) (uint64, error) {
+// roundUp rounds a size up to whole clusters, as a real target does.
+func (h *Host) roundUp(size uint64) (uint64, error) {
 	if size == 0 {
-		return 0, fmt.Errorf("no bytes long: %w", ports.ErrInvalid)
+		return 0, fmt.Errorf("size 0: %w", ports.ErrInvalid)
 	}
 	return (size + h.config.ClusterSize - 1) / h.config.ClusterSize * h.config.ClusterSize, nil
 }

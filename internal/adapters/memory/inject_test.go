@@ -25,7 +25,7 @@ func always(method string, fault memory.Fault) func(memory.Call) memory.Fault {
 	}
 }
 
-func TestAFaultBeforeDoesNothing(t *testing.T) {
+func TestFaultBeforeDoesNothing(t *testing.T) {
 	h := oneHost()
 	l := create(t, h, "filling", 2)
 	h.Inject(always("seal", memory.Fault{Before: errTorn}))
@@ -38,7 +38,7 @@ func TestAFaultBeforeDoesNothing(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestAFaultAfterLosesTheAnswer(t *testing.T) {
+func TestFaultAfterLosesAnswer(t *testing.T) {
 	from, to := twoHosts()
 	from.Inject(func(memory.Call) memory.Fault { return memory.Fault{After: errTorn} })
 	uuid, err := from.Create(t.Context(), "filling", 2*kib4)
@@ -55,7 +55,7 @@ func TestAFaultAfterLosesTheAnswer(t *testing.T) {
 	require.EqualValues(t, 1, look(t, to, l).Own.Count)
 }
 
-func TestAFaultInTheMiddleOfACopy(t *testing.T) {
+func TestFaultDuringCopy(t *testing.T) {
 	for _, after := range []uint64{0, 1, 2, 3} {
 		from, to := twoHosts()
 		a := snapshot(t, from, "a", 4, 1, 0, 2, 3)
@@ -69,7 +69,7 @@ func TestAFaultInTheMiddleOfACopy(t *testing.T) {
 	}
 }
 
-func TestCallsAreCountedByMethodAndNamed(t *testing.T) {
+func TestInjectSeesMethodCountAndName(t *testing.T) {
 	h := oneHost()
 	a := snapshot(t, h, "a", 2, 1, 0)
 	var calls []memory.Call
@@ -100,7 +100,7 @@ func TestCallsAreCountedByMethodAndNamed(t *testing.T) {
 	}, calls)
 }
 
-func TestTheFunctionMayCallTheHostAndCancelTheCall(t *testing.T) {
+func TestInjectMayCallHostAndCancel(t *testing.T) {
 	h := oneHost()
 	ctx, cancel := context.WithCancel(t.Context())
 	h.Inject(func(c memory.Call) memory.Fault {
@@ -116,7 +116,7 @@ func TestTheFunctionMayCallTheHostAndCancelTheCall(t *testing.T) {
 	require.Empty(t, names(t, h))
 }
 
-func TestADelayEndsWithTheContext(t *testing.T) {
+func TestDelayEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := twoHosts()
 		a := snapshot(t, from, "a", 4, 1, 0, 1, 2, 3)
@@ -145,7 +145,7 @@ func TestADelayEndsWithTheContext(t *testing.T) {
 	})
 }
 
-func TestADelayedFaultHoldsTheLocks(t *testing.T) {
+func TestDelayedFaultHoldsLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := oneHost()
 		a := snapshot(t, h, "a", 2, 1, 0)
@@ -164,7 +164,7 @@ func TestADelayedFaultHoldsTheLocks(t *testing.T) {
 
 // A target that dies at a call is back at once, with what it had: before the call,
 // or after.
-func TestARestartAtACall(t *testing.T) {
+func TestRestartFault(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault memory.Fault
 		left  []string
@@ -192,7 +192,7 @@ func TestARestartAtACall(t *testing.T) {
 	require.Equal(t, []string{"other"}, names(t, h))
 }
 
-func TestASpoiledCopySaysThatAllWentWell(t *testing.T) {
+func TestSpoiledCopyReportsSuccess(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil memory.Spoil
 		own   []int
@@ -238,7 +238,7 @@ func TestASpoiledCopySaysThatAllWentWell(t *testing.T) {
 
 // An engine that dies leaves its copy going, also the one that it was about to ask
 // for; whoever waited for it is told at once.
-func TestACopyOutlivesItsEngine(t *testing.T) {
+func TestOrphanedCopyGoesOn(t *testing.T) {
 	for name, orphan := range map[string]func(from *memory.Host) memory.Fault{
 		"that watched it":   func(*memory.Host) memory.Fault { return memory.Fault{Delay: 4 * time.Second} },
 		"that had begun it": func(*memory.Host) memory.Fault { return memory.Fault{Delay: 4 * time.Second, Unwatched: true} },

@@ -9,11 +9,10 @@ import (
 
 var _ ports.Limiter = (*Host)(nil)
 
-// Limit implements ports.Limiter, to the byte. Copies are held back, WriteAt is
-// not.
+// Limit implements ports.Limiter exactly. It limits copies, not WriteAt.
 func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
 	call := Call{Method: "limit", UUID: uuid, Name: h.nameOf(uuid)}
-	return h.carryOut(ctx, call, "limit "+h.word(uuid), func() (change, error) {
+	return h.carryOut(ctx, call, "limit "+h.nameOrUUID(uuid), func() (change, error) {
 		return change{apply: func() error {
 			l, err := h.findWritable(uuid)
 			if err != nil {
@@ -27,8 +26,8 @@ func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) er
 	})
 }
 
-// pace holds a copy back until that many more bytes may be written to what a
-// reception receives into.
+// pace delays a copy until that many more bytes may be written into the reception's
+// lvol.
 func (h *Host) pace(ctx context.Context, id uint64, op *operation, bytes uint64) error {
 	for left := float64(bytes); left > 0; {
 		rate, changed := h.rateOf(id)
@@ -53,8 +52,8 @@ func (h *Host) pace(ctx context.Context, id uint64, op *operation, bytes uint64)
 	return nil
 }
 
-// rateOf is the limit of a reception's lvol, 0 for none, and what is closed when
-// some limit changes.
+// rateOf is the limit of a reception's lvol, 0 for none, and a channel that is closed when
+// any limit changes.
 func (h *Host) rateOf(id uint64) (rate uint64, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

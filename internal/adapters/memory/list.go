@@ -8,8 +8,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// List implements ports.Looker: lvols in the order in which they were made.
-// It never tells maps and checksums, Prove does.
+// List implements ports.Looker: lvols in the order of their creation, without maps and
+// checksums (Prove).
 func (h *Host) List(ctx context.Context) (domain.Listing, error) {
 	var store domain.Listing
 	err := h.carryOut(ctx, Call{Method: "list"}, "list", func() (change, error) {
@@ -29,7 +29,7 @@ func (h *Host) list() domain.Listing {
 	for _, l := range h.lvols {
 		ordered = append(ordered, l)
 	}
-	slices.SortFunc(ordered, func(a, b *lvol) int { return cmp.Compare(a.place, b.place) })
+	slices.SortFunc(ordered, func(a, b *lvol) int { return cmp.Compare(a.created, b.created) })
 	store := domain.Listing{
 		UUID:          h.config.UUID,
 		Name:          h.config.Name,
@@ -52,7 +52,7 @@ func (h *Host) list() domain.Listing {
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	var found domain.Lvol
 	call := Call{Method: "look", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "look at "+h.word(uuid), func() (change, error) {
+	err := h.carryOut(ctx, call, "look at "+h.nameOrUUID(uuid), func() (change, error) {
 		return change{apply: func() error {
 			l, err := h.findAny(uuid)
 			if err != nil {

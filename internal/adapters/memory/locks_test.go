@@ -125,7 +125,7 @@ func TestLocks(t *testing.T) {
 	}
 }
 
-func TestACopyLocksItsSourceAndNotWhatItWritesInto(t *testing.T) {
+func TestCopyLocksSourceOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := twoHosts()
 		a := snapshot(t, from, "a", 4, 1, 0, 1, 2, 3)
@@ -151,7 +151,7 @@ func TestACopyLocksItsSourceAndNotWhatItWritesInto(t *testing.T) {
 
 // Deleting what is being copied, grafted or frozen says busy, and yet it is gone
 // until a restart. Never delete what is being copied.
-func TestWhatWasDeletedWhileBusyIsGoneUntilARestart(t *testing.T) {
+func TestBusyDeleteHidesLvolUntilRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := twoHosts()
 		a := snapshot(t, from, "a", 2, 1, 0, 1)
@@ -176,7 +176,7 @@ func TestWhatWasDeletedWhileBusyIsGoneUntilARestart(t *testing.T) {
 	})
 }
 
-func TestAHiddenLvolWhoseNameWasGivenAwayStaysHidden(t *testing.T) {
+func TestHiddenLvolWithTakenNameStaysHidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := oneHost()
 		a := snapshot(t, h, "a", 2, 1, 0)
@@ -195,7 +195,7 @@ func TestAHiddenLvolWhoseNameWasGivenAwayStaysHidden(t *testing.T) {
 	})
 }
 
-func TestADeleteThatIsUnderWayIsBusyToo(t *testing.T) {
+func TestRunningDeleteIsBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := oneHost()
 		l := create(t, h, "filling", 2)
@@ -213,7 +213,7 @@ func TestADeleteThatIsUnderWayIsBusyToo(t *testing.T) {
 	})
 }
 
-func TestASealOfWhatWasDeletedMeanwhileFails(t *testing.T) {
+func TestSealOfDeletedLvolFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := oneHost()
 		l := create(t, h, "filling", 2)

@@ -7,61 +7,61 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// lvol is one logical volume. Its host's mutex guards it. The map of a
-// snapshot's own clusters is replaced, never changed.
+// lvol is one logical volume, guarded by its host's mutex. The map of a snapshot's own
+// clusters is replaced, never changed.
 type lvol struct {
 	uuid     string
 	name     string
-	place    uint64 // in the order in which lvols were made
+	created  uint64 // in the order in which lvols were made
 	parent   *lvol
-	children int // also hidden ones
+	children int // number of clones, including hidden ones
 	size     uint64
 	readOnly bool
 	own      map[uint64]cluster // by position, in clusters; nil: none
-	external *external          // read instead of a parent; nil: nothing is
+	external *external          // read instead of a parent; nil: none
 
 	attributes domain.Attributes
 	record     string
 	image      domain.ImageRecord
 
-	usedBy domain.User // besides runs of this engine
+	usedBy domain.User // other than runs of this engine
 
 	checksum string // of the own clusters; "" until it was asked for
-	hidden   bool   // deleted while it was busy: back after a restart
+	hidden   bool   // deleted while it was busy; listed again after a restart
 
 	busy     *operation // that it takes part in
-	asParent bool       // in that operation something is hung on it
+	asParent bool       // it gets a clone in that operation
 
 	reception *reception // that writes into it
 	opening   *opening   // through which its bytes are read and written
-	rate      uint64     // bytes a second that copies may write; 0: no limit
+	rate      uint64     // limit of copies into it in bytes per second; 0: none
 }
 
-// add makes an lvol and lists it.
+// add creates an lvol and lists it.
 func (h *Host) add(name string, size uint64, parent *lvol) *lvol {
-	l := &lvol{uuid: h.drawUUID(), name: name, size: size, place: h.made}
-	h.made++
-	l.hang(parent)
+	l := &lvol{uuid: h.drawUUID(), name: name, size: size, created: h.created}
+	h.created++
+	l.setParent(parent)
 	h.lvols[l.uuid], h.names[name] = l, l
 	return l
 }
 
-// drop forgets an lvol: nothing hangs on it, and its clusters are free again.
+// drop removes an lvol without clones and frees its clusters.
 func (h *Host) drop(l *lvol) {
-	h.void(l.reception, errWithdrawn)
-	h.end(l.opening, fmt.Errorf("%w: %s was deleted", ports.ErrUnavailable, l.name))
+	h.endReception(l.reception, errWithdrawn)
+	h.endOpening(l.opening, fmt.Errorf("%w: %s was deleted", ports.ErrUnavailable, l.name))
 	delete(h.lvols, l.uuid)
 	delete(h.hidden, l)
-	if h.names[l.name] == l { // a hidden one's may be another's by now
+	if h.names[l.name] == l { // the name of a hidden one may have been taken by another
 		delete(h.names, l.name)
 	}
-	l.hang(nil)
+	l.setParent(nil)
 	h.used -= uint64(len(l.own))
 	l.own = nil
 }
 
-// hang gives the lvol its parent, nil for none.
-func (l *lvol) hang(parent *lvol) {
+// setParent sets the parent of the lvol; nil: none.
+func (l *lvol) setParent(parent *lvol) {
 	if l.parent != nil {
 		l.parent.children--
 	}
@@ -75,11 +75,11 @@ func (l *lvol) hang(parent *lvol) {
 func (l *lvol) takeOver(from *lvol) {
 	l.own, from.own = from.own, nil
 	l.external, from.external = from.external, nil
-	l.hang(from.parent)
-	from.hang(nil)
+	l.setParent(from.parent)
+	from.setParent(nil)
 }
 
-// clusters is how many it is long.
+// clusters is the lvol's length in clusters.
 func (l *lvol) clusters(h *Host) uint64 { return l.size / h.config.ClusterSize }
 
 func (l *lvol) parentUUID() string {

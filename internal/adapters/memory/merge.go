@@ -7,10 +7,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Merge implements ports.Merger. It locks the snapshot and what hangs on it.
+// Merge implements ports.Merger. It locks the snapshot and its clone.
 func (h *Host) Merge(ctx context.Context, snapshot string) error {
 	call := Call{Method: "merge", UUID: snapshot, Name: h.nameOf(snapshot)}
-	return h.carryOut(ctx, call, "merge "+h.word(snapshot), func() (change, error) {
+	return h.carryOut(ctx, call, "merge "+h.nameOrUUID(snapshot), func() (change, error) {
 		l, err := h.findSnapshot(snapshot)
 		if err != nil {
 			return change{}, err
@@ -18,11 +18,11 @@ func (h *Host) Merge(ctx context.Context, snapshot string) error {
 		child, err := h.onlyChild(l)
 		switch {
 		case err == nil && child == nil:
-			err = fmt.Errorf("nothing hangs on %s: %w", l.name, ports.ErrInvalid)
+			err = fmt.Errorf("%s has no clone: %w", l.name, ports.ErrInvalid)
 		case err == nil && child.hidden:
-			err = fmt.Errorf("what hangs on %s is hidden until a restart: %w", l.name, ports.ErrBusy)
+			err = fmt.Errorf("the clone of %s is hidden until a restart: %w", l.name, ports.ErrBusy)
 		case err == nil:
-			err = l.letGo()
+			err = l.checkDeletable()
 		}
 		return change{locks: []*lvol{l, child}, apply: func() error {
 			h.merge(l, child)

@@ -33,7 +33,7 @@ type machine struct {
 }
 
 // Random histories of everything that changes bytes, against the naive model.
-func TestBytesAgainstANaiveModel(t *testing.T) {
+func TestBytesMatchModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &machine{
 			host: memory.NewFabric().NewHost(memory.Config{

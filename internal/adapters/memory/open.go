@@ -12,14 +12,14 @@ import (
 
 var errBytesClosed = fmt.Errorf("%w: the lvol's bytes were closed", ports.ErrInvalid)
 
-// opening is an lvol whose bytes somebody has. Its host's mutex guards it.
+// opening is an lvol that is open, guarded by its host's mutex.
 type opening struct {
 	run    ports.Run
-	of     *lvol
-	reason error // why it has ended; nil: it has not
+	lvol   *lvol
+	reason error // why it has ended; nil: it is open
 }
 
-// openBytes are the bytes of an lvol.
+// openBytes implements ports.Bytes.
 type openBytes struct {
 	ctx  context.Context //nolint:containedctx // it ends what it opened, and io.ReaderAt takes none
 	host *Host
@@ -32,16 +32,16 @@ type openBytes struct {
 func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
 	var b *openBytes
 	call := Call{Method: "open", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "open "+h.word(uuid), func() (change, error) {
+	err := h.carryOut(ctx, call, "open "+h.nameOrUUID(uuid), func() (change, error) {
 		return change{apply: func() error {
 			l, err := h.find(uuid)
 			if err != nil {
 				return err
 			}
 			if l.opening != nil {
-				return fmt.Errorf("%s is open already: %w", l.name, ports.ErrBusy)
+				return fmt.Errorf("%s is already open: %w", l.name, ports.ErrBusy)
 			}
-			l.opening = &opening{run: run, of: l}
+			l.opening = &opening{run: run, lvol: l}
 			h.openings[l.opening] = struct{}{}
 			b = &openBytes{ctx: ctx, host: h, uuid: uuid, size: l.size, it: l.opening}
 			return nil
@@ -53,31 +53,31 @@ func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Byte
 	return b, nil
 }
 
-// end ends an opening; nil is none.
-func (h *Host) end(o *opening, reason error) {
+// endOpening ends an opening, unless it is nil.
+func (h *Host) endOpening(o *opening, reason error) {
 	if o == nil || o.reason != nil {
 		return
 	}
 	o.reason = reason
-	o.of.opening = nil
+	o.lvol.opening = nil
 	delete(h.openings, o)
 }
 
 // Size is in bytes.
 func (b *openBytes) Size() uint64 { return b.size }
 
-// Close gives the lvol back.
+// Close releases the lvol.
 func (b *openBytes) Close() error {
 	b.host.mu.Lock()
 	defer b.host.mu.Unlock()
-	b.host.end(b.it, errBytesClosed)
+	b.host.endOpening(b.it, errBytesClosed)
 	return nil
 }
 
 // ReadAt implements io.ReaderAt.
 func (b *openBytes) ReadAt(p []byte, offset int64) (int, error) {
 	if offset < 0 {
-		return 0, b.host.failed("read "+b.uuid, fmt.Errorf("offset %d: %w", offset, ports.ErrInvalid))
+		return 0, b.host.wrap("read "+b.uuid, fmt.Errorf("offset %d: %w", offset, ports.ErrInvalid))
 	}
 	end := error(nil)
 	if rest := b.size - min(uint64(offset), b.size); uint64(len(p)) > rest {
@@ -92,7 +92,7 @@ func (b *openBytes) ReadAt(p []byte, offset int64) (int, error) {
 // WriteAt implements io.WriterAt.
 func (b *openBytes) WriteAt(p []byte, offset int64) (int, error) {
 	if offset < 0 {
-		return 0, b.host.failed("write "+b.uuid, fmt.Errorf("offset %d: %w", offset, ports.ErrInvalid))
+		return 0, b.host.wrap("write "+b.uuid, fmt.Errorf("offset %d: %w", offset, ports.ErrInvalid))
 	}
 	if err := b.use("write", func() error { return b.host.WriteAt(b.uuid, p, uint64(offset)) }); err != nil {
 		return 0, err
@@ -118,7 +118,7 @@ func (b *openBytes) use(method string, do func() error) error {
 		err = fault.Before
 	}
 	if err != nil {
-		return b.host.failed(method+" "+b.uuid, err)
+		return b.host.wrap(method+" "+b.uuid, err)
 	}
 	if err := do(); err != nil {
 		if errors.Is(err, ports.ErrNotFound) { // it was deleted
@@ -126,7 +126,7 @@ func (b *openBytes) use(method string, do func() error) error {
 		}
 		return err
 	}
-	return b.host.failed(method+" "+b.uuid, fault.After)
+	return b.host.wrap(method+" "+b.uuid, fault.After)
 }
 
 func (b *openBytes) alive() error {

@@ -11,13 +11,12 @@ import (
 
 var (
 	errRestarted = fmt.Errorf("%w: the host was restarted", ports.ErrUnavailable)
-	errWithdrawn = fmt.Errorf("%w: the address is void", ports.ErrUnavailable)
+	errWithdrawn = fmt.Errorf("%w: the address is not valid any more", ports.ErrUnavailable)
 	errReleased  = fmt.Errorf("%w: the run was released", ports.ErrUnavailable)
 )
 
-// operation is something that takes time. Its lvols take part in nothing else
-// meanwhile: like on a real target the second one fails at once, nothing
-// queues.
+// operation is a change that takes time. Its lvols take part in no other operation
+// meanwhile: as on a real target, a second one fails at once and is not queued.
 type operation struct {
 	change
 	sends bool      // a copy from this host,
@@ -28,7 +27,7 @@ type operation struct {
 	once    sync.Once
 	stopped chan struct{}
 	reason  error         // set before stopped is closed
-	over    chan struct{} // closed when it holds nothing any more
+	over    chan struct{} // closed when its locks are released
 }
 
 func (c change) busy() bool {
@@ -56,8 +55,8 @@ func (h *Host) begin(c change) *operation {
 	return op
 }
 
-// finish unlocks what begin locked. A second time is no error: a restart
-// unlocks at once what was under way.
+// finish undoes begin. A second call is no error: a restart finishes all running
+// operations.
 func (h *Host) finish(op *operation) {
 	if op.finished {
 		return
@@ -76,8 +75,7 @@ func (h *Host) finish(op *operation) {
 	}
 }
 
-// stop ends the operation, if it has not ended yet. It may be called more
-// than once: the first reason counts.
+// stop ends the operation. It may be called more than once; the first reason counts.
 func (op *operation) stop(reason error) {
 	op.once.Do(func() {
 		op.reason = reason
@@ -85,7 +83,7 @@ func (op *operation) stop(reason error) {
 	})
 }
 
-// wait lets the operation take its time, unless it is stopped.
+// wait waits for the duration, unless the operation is stopped.
 func (op *operation) wait(ctx context.Context, d time.Duration) error {
 	if d > 0 {
 		timer := time.NewTimer(d)
@@ -104,8 +102,8 @@ func (op *operation) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// freeName refuses a name that cannot be given.
-func (h *Host) freeName(name string) error {
+// checkName refuses a name that is taken or not allowed.
+func (h *Host) checkName(name string) error {
 	if _, taken := h.names[name]; taken {
 		return fmt.Errorf("name %s: %w", name, ports.ErrExists)
 	}
@@ -113,7 +111,7 @@ func (h *Host) freeName(name string) error {
 	case name == "":
 		return fmt.Errorf("no name: %w", ports.ErrInvalid)
 	case len(name) > h.config.NameLimit:
-		return fmt.Errorf("name %s has %d bytes, this host takes %d: %w", name, len(name), h.config.NameLimit, ports.ErrInvalid)
+		return fmt.Errorf("name %s has %d bytes, this host allows %d: %w", name, len(name), h.config.NameLimit, ports.ErrInvalid)
 	}
 	return nil
 }

@@ -8,13 +8,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-var errOrphaned = fmt.Errorf("%w: who asked for the copy is gone", ports.ErrUnavailable)
+var errOrphaned = fmt.Errorf("%w: the engine that requested the copy has ended", ports.ErrUnavailable)
 
-// Orphan does to the host what the end of an engine does that could clean nothing
-// up. A copy from here is a thing of its own from now on, as on a real target:
-// who waits for it is told ErrUnavailable at once, and it goes on until all is
-// written, its address is void, or a run of the same replica is released.
-// Addresses and open bytes stay good, too.
+// Orphan simulates the sudden end of an engine, without any cleanup. As on a real target,
+// copies from this host go on by themselves: their callers get ErrUnavailable at once, and
+// they end when all is written, when their address becomes invalid, or when a run of the
+// same replica is released. Addresses and open bytes stay valid, too.
 func (h *Host) Orphan() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -22,16 +21,15 @@ func (h *Host) Orphan() {
 	h.orphans = make(chan struct{})
 }
 
-// orphanage is what Orphan closes next.
-func (h *Host) orphanage() <-chan struct{} {
+// orphanSignal is closed by the next Orphan.
+func (h *Host) orphanSignal() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.orphans
 }
 
-// watched has the copy go on until it is over, its context ends, or nobody waits
-// for it any more.
-func (s *sending) watched(ctx context.Context) error {
+// run pushes until the copy is done, its context ends, or it is orphaned.
+func (s *sending) run(ctx context.Context) error {
 	going, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() {
@@ -56,7 +54,7 @@ func (s *sending) watched(ctx context.Context) error {
 	stop()
 	err := <-ended
 	if errors.Is(err, context.Canceled) {
-		return whyEnded(ctx)
+		return contextError(ctx)
 	}
 	return err
 }

@@ -11,20 +11,20 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Prove implements ports.Prover; an Upstream host cannot. A map is a digest of
-// the positions of the own clusters and of the lvol's length. A checksum is a
-// decimal number that does not cover positions: the same bytes elsewhere have
-// the same one, as on a real target, and is kept once it has been computed.
+// Prove implements ports.Prover; an Upstream host returns ErrUnsupported. A map is a
+// digest of the positions of the own clusters and of the lvol's length. A checksum is a
+// decimal number that does not cover positions, as on a real target: the same bytes at
+// other positions have the same one. It is stored once it is computed.
 func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
-	return h.proveThose(ctx, snapshots, func(*lvol) bool { return true })
+	return h.proveIf(ctx, snapshots, func(*lvol) bool { return true })
 }
 
 // ProveKnown implements ports.KnownProver.
 func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
-	return h.proveThose(ctx, snapshots, func(l *lvol) bool { return l.checksum != "" })
+	return h.proveIf(ctx, snapshots, func(l *lvol) bool { return l.checksum != "" })
 }
 
-func (h *Host) proveThose(ctx context.Context, snapshots []string, those func(*lvol) bool) (map[string]domain.Clusters, error) {
+func (h *Host) proveIf(ctx context.Context, snapshots []string, those func(*lvol) bool) (map[string]domain.Clusters, error) {
 	var proven map[string]domain.Clusters
 	what := fmt.Sprintf("prove %d snapshots", len(snapshots))
 	err := h.carryOut(ctx, Call{Method: "prove"}, what, func() (change, error) {

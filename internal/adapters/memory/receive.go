@@ -7,7 +7,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// reception is a place that one peer can copy into. Its host's mutex guards it.
+// reception lets one peer copy into an lvol. It is guarded by its host's mutex.
 type reception struct {
 	id     uint64
 	run    ports.Run
@@ -18,7 +18,7 @@ type reception struct {
 
 // Peer implements ports.Copier.
 func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
-	err := h.carryOut(ctx, Call{Method: "peer"}, "tell who it is", func() (change, error) {
+	err := h.carryOut(ctx, Call{Method: "peer"}, "get its peer", func() (change, error) {
 		return change{apply: func() error { return nil }}, nil
 	})
 	if err != nil {
@@ -29,19 +29,18 @@ func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
 
 func (h *Host) peer() ports.Peer { return ports.Peer(fmt.Sprintf("memory:%d", h.number)) }
 
-// Receive implements ports.Copier. A second reception of an lvol voids the
-// first, since the answer to that may have been lost. ErrInvalid for a
-// snapshot.
+// Receive implements ports.Copier. A second reception of an lvol ends the first, whose
+// answer may have been lost. ErrInvalid for a snapshot.
 func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
 	var address ports.Address
 	call := Call{Method: "receive", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "receive into "+h.word(uuid), func() (change, error) {
+	err := h.carryOut(ctx, call, "receive into "+h.nameOrUUID(uuid), func() (change, error) {
 		return change{apply: func() error {
 			l, err := h.findWritable(uuid)
 			if err != nil {
 				return err
 			}
-			h.void(l.reception, errWithdrawn)
+			h.endReception(l.reception, errWithdrawn)
 			h.opened++
 			l.reception = &reception{id: h.opened, run: run, from: from, into: l, copies: make(map[*operation]struct{})}
 			h.receptions[h.opened] = l.reception
@@ -55,26 +54,25 @@ func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from por
 	return address, nil
 }
 
-// Withdraw implements ports.Copier. What was being copied is free again when it
-// returns.
+// Withdraw implements ports.Copier. The copied snapshot is unlocked when it returns.
 func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 	var ends []*operation
 	call := Call{Method: "withdraw", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "withdraw "+h.word(uuid), func() (change, error) {
+	err := h.carryOut(ctx, call, "withdraw "+h.nameOrUUID(uuid), func() (change, error) {
 		return change{apply: func() error {
 			if l, ok := h.lvols[uuid]; ok {
-				ends = h.void(l.reception, errWithdrawn)
+				ends = h.endReception(l.reception, errWithdrawn)
 			}
 			return nil
 		}}, nil
 	})
 	if err == nil {
-		awaitEnd(ctx, ends)
+		waitFor(ctx, ends)
 	}
 	return err
 }
 
-func awaitEnd(ctx context.Context, operations []*operation) {
+func waitFor(ctx context.Context, operations []*operation) {
 	for _, op := range operations {
 		select {
 		case <-op.over:
@@ -83,13 +81,13 @@ func awaitEnd(ctx context.Context, operations []*operation) {
 	}
 }
 
-// Release implements ports.Copier: receptions and open bytes of that replica's
-// runs end, and copies that this host sends for them.
+// Release implements ports.Copier: it ends receptions, open bytes and copies from this
+// host that belong to runs of that replica.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
 	return h.endRuns(ctx, run, run.SameReplica)
 }
 
-// End implements ports.Ender. To Inject it is a release, too.
+// End implements ports.Ender. Inject sees it as a release.
 func (h *Host) End(ctx context.Context, run ports.Run) error {
 	return h.endRuns(ctx, run, func(other ports.Run) bool { return other == run })
 }
@@ -100,12 +98,12 @@ func (h *Host) endRuns(ctx context.Context, run ports.Run, which func(ports.Run)
 		return change{apply: func() error {
 			for _, r := range h.receptions {
 				if which(r.run) {
-					ends = append(ends, h.void(r, errReleased)...)
+					ends = append(ends, h.endReception(r, errReleased)...)
 				}
 			}
 			for o := range h.openings {
 				if which(o.run) {
-					h.end(o, errReleased)
+					h.endOpening(o, errReleased)
 				}
 			}
 			for op := range h.operations {
@@ -118,13 +116,13 @@ func (h *Host) endRuns(ctx context.Context, run ports.Run, which func(ports.Run)
 		}}, nil
 	})
 	if err == nil {
-		awaitEnd(ctx, ends)
+		waitFor(ctx, ends)
 	}
 	return err
 }
 
-// void ends a reception; nil is none. The copies into it end in a moment.
-func (h *Host) void(r *reception, reason error) (ends []*operation) {
+// endReception ends a reception, unless it is nil. The copies into it end soon.
+func (h *Host) endReception(r *reception, reason error) (ends []*operation) {
 	if r == nil {
 		return nil
 	}

@@ -2,10 +2,9 @@ package memory
 
 import "github.com/rootgraft/rebuild/internal/domain"
 
-// Restart does what a restart of a target does to what a port can see: what
-// is under way ends with ErrUnavailable, received addresses and open
-// bytes are void, lvols that were deleted while they were busy are back, and bdevs
-// outside of the store (CloneExternal) are gone.
+// Restart simulates a restart of the target: running operations end with ErrUnavailable,
+// addresses and open bytes become invalid, lvols that were deleted while they were busy
+// are listed again, and bdevs outside of the store (CloneExternal) are lost.
 func (h *Host) Restart() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -14,10 +13,10 @@ func (h *Host) Restart() {
 		h.finish(op)
 	}
 	for _, r := range h.receptions {
-		h.void(r, errRestarted)
+		h.endReception(r, errRestarted)
 	}
 	for o := range h.openings {
-		h.end(o, errRestarted)
+		h.endOpening(o, errRestarted)
 	}
 	for l := range h.hidden {
 		h.unhide(l)

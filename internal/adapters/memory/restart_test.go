@@ -13,7 +13,7 @@ import (
 
 // What ends a copy in the middle: its goroutine is gone, nothing is written any
 // more, and the source is free.
-func TestWhatEndsACopy(t *testing.T) {
+func TestCopyEndings(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, from, to *memory.Host, into string){
 		"a restart of the sender":   func(_ *testing.T, from, _ *memory.Host, _ string) { from.Restart() },
 		"a restart of the receiver": func(_ *testing.T, _, to *memory.Host, _ string) { to.Restart() },
@@ -59,7 +59,7 @@ func TestWhatEndsACopy(t *testing.T) {
 	}
 }
 
-func TestARestartEndsWhatIsUnderWayAndFreesItAtOnce(t *testing.T) {
+func TestRestartEndsOperations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := oneHost()
 		a := snapshot(t, h, "a", 2, 1, 0)

@@ -9,9 +9,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Seal implements ports.Store. The snapshot has another UUID than the lvol.
+// Seal implements ports.Store. The snapshot gets a new UUID.
 func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
-	what := fmt.Sprintf("seal %s as %s", h.word(uuid), name)
+	what := fmt.Sprintf("seal %s as %s", h.nameOrUUID(uuid), name)
 	sealed, err := h.freeze(ctx, Call{Method: "seal", UUID: uuid, Name: name}, what, func(l *lvol) *lvol {
 		snapshot := h.frozen(l, name, seal.Attributes)
 		if seal.Image != nil && h.config.Flavour == Fork {
@@ -28,21 +28,21 @@ func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecor
 
 // Snapshot implements ports.Snapshotter.
 func (h *Host) Snapshot(ctx context.Context, uuid, name string, attributes domain.Attributes) (string, error) {
-	what := fmt.Sprintf("snapshot %s as %s", h.word(uuid), name)
+	what := fmt.Sprintf("snapshot %s as %s", h.nameOrUUID(uuid), name)
 	return h.freeze(ctx, Call{Method: "snapshot", UUID: uuid, Name: name}, what, func(l *lvol) *lvol {
 		snapshot := h.frozen(l, name, attributes)
-		l.hang(snapshot)
+		l.setParent(snapshot)
 		return snapshot
 	})
 }
 
-// freeze has a snapshot of a writable lvol made, which is locked meanwhile.
+// freeze takes a snapshot of a writable lvol, which is locked meanwhile.
 func (h *Host) freeze(ctx context.Context, call Call, what string, do func(*lvol) *lvol) (string, error) {
 	var snapshot string
 	err := h.carryOut(ctx, call, what, func() (change, error) {
 		l, err := h.findWritable(call.UUID)
 		if err == nil {
-			err = h.freeName(call.Name)
+			err = h.checkName(call.Name)
 		}
 		return change{locks: []*lvol{l}, name: call.Name, apply: func() error {
 			if l.hidden {
@@ -58,7 +58,7 @@ func (h *Host) freeze(ctx context.Context, call Call, what string, do func(*lvol
 	return snapshot, nil
 }
 
-// frozen makes a snapshot that takes over the lvol's clusters and parent.
+// frozen creates a snapshot that takes over the lvol's clusters and parent.
 func (h *Host) frozen(l *lvol, name string, attributes domain.Attributes) *lvol {
 	snapshot := h.add(name, l.size, nil)
 	snapshot.readOnly = true

@@ -2,27 +2,27 @@ package memory
 
 import "maps"
 
-// Spoil is what is wrong with a copy that says that all went well.
+// Spoil is an error in the data of a copy that reports success.
 type Spoil int
 
 const (
-	// SpoilNothing is what is right.
+	// SpoilNothing is a correct copy.
 	SpoilNothing Spoil = iota
-	// SpoilBytes gives one cluster other bytes.
+	// SpoilBytes changes the bytes of one cluster.
 	SpoilBytes
-	// SpoilPlace writes one cluster, with the right bytes, to another place. Where the
-	// snapshot owns them all, nothing is wrong.
+	// SpoilPlace writes the right bytes of one cluster to another position. If the
+	// snapshot owns all clusters, the copy is correct.
 	SpoilPlace
 	// SpoilLess leaves one cluster out.
 	SpoilLess
-	// SpoilMore writes one too many, of zeros. Where the snapshot owns them all,
-	// nothing is wrong.
+	// SpoilMore writes one more cluster, of zeros. If the snapshot owns all clusters, the
+	// copy is correct.
 	SpoilMore
 )
 
-// of is what is written instead of these own clusters, and in which order. The
-// last one of them is spoiled.
-func (s Spoil) of(own map[uint64]cluster, clusters uint64) (order []uint64, written map[uint64]cluster) {
+// apply returns the clusters to write instead of these own clusters, and their order. The
+// last one is spoiled.
+func (s Spoil) apply(own map[uint64]cluster, clusters uint64) (order []uint64, written map[uint64]cluster) {
 	order = positions(own)
 	if s == SpoilNothing || len(order) == 0 && s != SpoilMore {
 		return order, own

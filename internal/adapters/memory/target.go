@@ -7,26 +7,25 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What no port has, but users of a target do.
+// Operations that users of a target have, but no port.
 
-// DeleteMerging deletes a snapshot as a target does when nobody looks first:
-// where ONE lvol hangs on it, the clusters that this one lacks move into it,
-// and it hangs on the snapshot's parent afterwards. ErrInvalid where more
-// hang on it.
+// DeleteMerging deletes a snapshot as SPDK does without any check: if it has ONE clone,
+// the clusters that the clone lacks move into it, and it gets the snapshot's parent.
+// ErrInvalid if there are more clones.
 func (h *Host) DeleteMerging(uuid string) error {
-	what := "delete and merge " + h.word(uuid)
+	what := "delete and merge " + h.nameOrUUID(uuid)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.find(uuid)
 	if err != nil {
-		return h.failed(what, err)
+		return h.wrap(what, err)
 	}
 	child, err := h.onlyChild(l)
 	if err == nil && (change{locks: []*lvol{l}, parent: child}).busy() {
 		err = ports.ErrBusy
 	}
 	if err != nil {
-		return h.failed(what, err)
+		return h.wrap(what, err)
 	}
 	if child != nil {
 		h.merge(l, child)
@@ -35,7 +34,7 @@ func (h *Host) DeleteMerging(uuid string) error {
 	return nil
 }
 
-// onlyChild is the lvol that hangs on one, which may be hidden; nil for none.
+// onlyChild is the only clone of an lvol, which may be hidden; nil for none.
 func (h *Host) onlyChild(l *lvol) (*lvol, error) {
 	if l.children == 0 {
 		return nil, nil
@@ -53,11 +52,10 @@ func (h *Host) onlyChild(l *lvol) (*lvol, error) {
 			return hidden, nil
 		}
 	}
-	panic(l.name + " has a child that is nowhere")
+	panic(l.name + " has a child that is not on the host")
 }
 
-// merge gives the child a map of its own: the one that it has may be read by
-// whoever copied it a moment ago.
+// merge replaces the map of the child, since a copy may still read the old one.
 func (h *Host) merge(l, child *lvol) {
 	merged := make(map[uint64]cluster, len(l.own)+len(child.own))
 	for i, content := range l.own {
@@ -70,41 +68,41 @@ func (h *Host) merge(l, child *lvol) {
 	}
 	h.used += uint64(len(merged)) - uint64(len(child.own))
 	child.own, child.checksum, child.external = merged, "", l.external
-	child.hang(l.parent)
+	child.setParent(l.parent)
 }
 
-// Use has somebody else use an lvol, as an engine does that exports it: it is listed
-// with that user. The zero User ends it, a Restart too.
+// Use simulates another user of an lvol, such as an engine that exports it: the lvol is
+// listed with that user. The zero User or a Restart ends the use.
 func (h *Host) Use(uuid string, user domain.User) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.find(uuid)
 	if err != nil {
-		return h.failed("use "+uuid, err)
+		return h.wrap("use "+uuid, err)
 	}
 	l.usedBy = user
 	return nil
 }
 
-// letGo refuses what a real target would hang in.
-func (l *lvol) letGo() error {
+// checkDeletable refuses a delete that would hang a real target.
+func (l *lvol) checkDeletable() error {
 	if l.usedBy.NoDelete {
-		return fmt.Errorf("%s is %s, and to delete it would hang the host: %w", l.name, l.usedBy, ports.ErrInvalid)
+		return fmt.Errorf("%s is in use (it is %s), and deleting it would hang the host: %w", l.name, l.usedBy, ports.ErrInvalid)
 	}
 	return nil
 }
 
 // Rename gives a writable lvol another name.
 func (h *Host) Rename(uuid, name string) error {
-	what := fmt.Sprintf("rename %s to %s", h.word(uuid), name)
+	what := fmt.Sprintf("rename %s to %s", h.nameOrUUID(uuid), name)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.findWritable(uuid)
 	if err == nil {
-		err = h.freeName(name)
+		err = h.checkName(name)
 	}
 	if err != nil {
-		return h.failed(what, err)
+		return h.wrap(what, err)
 	}
 	h.rename(l, name)
 	return nil
@@ -122,7 +120,7 @@ func (h *Host) OwnClusters(uuid string) ([]uint64, error) {
 	defer h.mu.Unlock()
 	l, err := h.find(uuid)
 	if err != nil {
-		return nil, h.failed("map "+uuid, err)
+		return nil, h.wrap("map "+uuid, err)
 	}
 	return positions(l.own), nil
 }

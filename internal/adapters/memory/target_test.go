@@ -10,7 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-func TestAGraftThatClosesACyclePanics(t *testing.T) {
+func TestGraftCyclePanics(t *testing.T) {
 	h := oneHost()
 	a, b, c := snapshot(t, h, "a", 2, 1, 0), snapshot(t, h, "b", 2, 2, 0), snapshot(t, h, "c", 2, 3, 0)
 	require.NoError(t, h.Graft(t.Context(), b, a))
@@ -20,7 +20,7 @@ func TestAGraftThatClosesACyclePanics(t *testing.T) {
 	require.Empty(t, look(t, h, a).Parent, "and the host goes on")
 }
 
-func TestAMergeForgesTheChild(t *testing.T) {
+func TestMergeChangesChild(t *testing.T) {
 	h := oneHost()
 	a := snapshot(t, h, "a", 3, 1, 0)
 	b := snapshot(t, h, "b", 3, 2, 0, 1)
@@ -43,7 +43,7 @@ func TestAMergeForgesTheChild(t *testing.T) {
 	require.Equal(t, []uint64{0, 1, 2}, own)
 }
 
-func TestTheSameBytesElsewhereHaveTheSameChecksum(t *testing.T) {
+func TestChecksumIgnoresPositions(t *testing.T) {
 	h := oneHost()
 	a, b := snapshot(t, h, "a", 8, 1, 2), snapshot(t, h, "b", 8, 1, 5)
 	empty := snapshot(t, h, "empty", 8, 1)
@@ -79,7 +79,7 @@ func TestOtherClusterSizes(t *testing.T) {
 	require.Equal(t, sent, got)
 }
 
-func TestAnAddressIsForOnePeer(t *testing.T) {
+func TestAddressIsForOnePeer(t *testing.T) {
 	fabric := memory.NewFabric()
 	config := memory.Config{Name: "disk", ClusterSize: kib4}
 	from, to, third := fabric.NewHost(config), fabric.NewHost(config), fabric.NewHost(config)
@@ -91,7 +91,7 @@ func TestAnAddressIsForOnePeer(t *testing.T) {
 	require.Zero(t, look(t, to, l).Own.Count)
 }
 
-func TestBytesThatDoNotFit(t *testing.T) {
+func TestWritesBeyondEndRefused(t *testing.T) {
 	h := memory.NewFabric().NewHost(memory.Config{Name: "disk-1", ClusterSize: kib4, TotalClusters: 2})
 	l := create(t, h, "filling", 8)
 	require.ErrorIs(t, h.WriteAt(l, make([]byte, 3*kib4), 0), ports.ErrNoSpace)
@@ -110,7 +110,7 @@ func TestBytesThatDoNotFit(t *testing.T) {
 	require.ErrorIs(t, h.WriteAt(look(t, h, l).Parent, []byte{1}, 0), ports.ErrInvalid, "a snapshot")
 }
 
-func TestRenamingGivesTheOldNameFree(t *testing.T) {
+func TestRenameFreesOldName(t *testing.T) {
 	h := oneHost()
 	l, a := create(t, h, "filling", 2), snapshot(t, h, "a", 2, 1)
 	require.ErrorIs(t, h.Rename(l, "a"), ports.ErrExists)
@@ -129,7 +129,7 @@ func TestSizesAreWholeClusters(t *testing.T) {
 	require.ErrorIs(t, err, ports.ErrInvalid)
 }
 
-func TestOneSeedDrawsTheSameUUIDs(t *testing.T) {
+func TestSameSeedDrawsSameUUIDs(t *testing.T) {
 	draw := func(name string, seed uint64) []string {
 		h := memory.NewFabric().NewHost(memory.Config{Name: name, ClusterSize: kib4, Seed: seed})
 		store, err := h.List(t.Context())
@@ -154,7 +154,7 @@ func TestUpstreamKeepsNoAttributes(t *testing.T) {
 	require.Equal(t, domain.Attributes{}, look(t, h, a).Attributes)
 }
 
-func TestAViewIsThatOfTheMomentOfTheCall(t *testing.T) {
+func TestViewIsASnapshotInTime(t *testing.T) {
 	h := oneHost()
 	l := create(t, h, "head", 2)
 	fill(t, h, l, 1, 0)

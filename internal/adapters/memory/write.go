@@ -6,23 +6,23 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// WriteAt writes into a writable lvol, copy on write: the rest of a cluster
-// that it allocates is filled from the parent's view, or with zeros. Written
-// zeros are own clusters like all others. ErrInvalid for a snapshot or beyond
-// the end, ErrNoSpace where the store is full; then nothing was written.
+// WriteAt writes into a writable lvol, copy on write: the rest of a cluster that it
+// allocates is read from the parent, or is zeros. Written zeros are own clusters like all
+// others. ErrInvalid for a snapshot or beyond the end, ErrNoSpace if the store is full;
+// then nothing was written.
 func (h *Host) WriteAt(uuid string, p []byte, offset uint64) error {
-	what := fmt.Sprintf("write %d bytes at %d of %s", len(p), offset, h.word(uuid))
+	what := fmt.Sprintf("write %d bytes at %d of %s", len(p), offset, h.nameOrUUID(uuid))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.findWritable(uuid)
 	if err == nil {
 		err = h.write(l, p, offset)
 	}
-	return h.failed(what, err)
+	return h.wrap(what, err)
 }
 
 func (h *Host) write(l *lvol, p []byte, offset uint64) error {
-	if err := l.holds(offset, len(p)); err != nil {
+	if err := l.checkRange(offset, len(p)); err != nil {
 		return err
 	}
 	if len(p) == 0 {
@@ -43,18 +43,18 @@ func (h *Host) write(l *lvol, p []byte, offset uint64) error {
 		from := max(offset, i*size)
 		to := min(offset+uint64(len(p)), (i+1)*size)
 		part := p[from-offset : to-offset]
-		below, err := resolve(l, i, 1, size)
+		old, err := resolve(l, i, 1, size)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
 		}
-		if err := h.put(l, i, below[i].with(part, from-i*size)); err != nil {
+		if err := h.put(l, i, old[i].with(part, from-i*size)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// put makes the content the lvol's own cluster i.
+// put stores the content as the lvol's own cluster i.
 func (h *Host) put(l *lvol, i uint64, content cluster) error {
 	if _, own := l.own[i]; !own {
 		if i >= l.size/h.config.ClusterSize {
@@ -72,30 +72,30 @@ func (h *Host) put(l *lvol, i uint64, content cluster) error {
 	return nil
 }
 
-// holds refuses what is beyond the end of the lvol.
-func (l *lvol) holds(offset uint64, length int) error {
+// checkRange refuses a range beyond the end of the lvol.
+func (l *lvol) checkRange(offset uint64, length int) error {
 	if offset > l.size || uint64(length) > l.size-offset {
-		return fmt.Errorf("beyond the end, %d: %w", l.size, ports.ErrInvalid)
+		return fmt.Errorf("beyond the end at %d: %w", l.size, ports.ErrInvalid)
 	}
 	return nil
 }
 
-// Resize makes a writable lvol that many bytes long, rounded up to whole
-// clusters. Own clusters beyond the end are given back. ErrInvalid for a
-// snapshot, ErrBusy while the lvol takes part in something.
+// Resize sets the size of a writable lvol in bytes, rounded up to whole clusters. Own
+// clusters beyond the end are freed. ErrInvalid for a snapshot, ErrBusy if the lvol takes
+// part in an operation.
 func (h *Host) Resize(uuid string, size uint64) error {
-	what := fmt.Sprintf("resize %s to %d bytes", h.word(uuid), size)
+	what := fmt.Sprintf("resize %s to %d bytes", h.nameOrUUID(uuid), size)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.findWritable(uuid)
 	if err == nil {
-		size, err = h.sized(size)
+		size, err = h.roundUp(size)
 	}
 	if err == nil && l.busy != nil {
 		err = ports.ErrBusy
 	}
 	if err != nil {
-		return h.failed(what, err)
+		return h.wrap(what, err)
 	}
 	h.resize(l, size)
 	return nil
