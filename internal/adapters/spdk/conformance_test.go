@@ -71,8 +71,8 @@ var flavours = []simtarget.Flavour{simtarget.Fork, simtarget.Upstream}
 // needsVoidAddresses are tests that copy to an address which was withdrawn, while
 // the lvol is still there.
 var needsVoidAddresses = map[string]bool{
-	"an_address_is_void_once_it_was_withdrawn":    true,
-	"what_a_run_has_opened_ends_with_its_release": true,
+	"an_address_is_invalid_after_Withdraw":           true,
+	"releasing_a_run_of_the_replica_ends_its_copies": true,
 }
 
 func conform(t *testing.T, targets ...*targettest.Target) {
