@@ -335,13 +335,15 @@ func (s *subsystem) lost() {
 	for _, t := range s.target.fabric.targets {
 		for _, c := range t.attached {
 			if c.trid.NQN == s.nqn && c.loss > 0 {
-				t.after(c.loss, func() {
-					if !c.alive() {
-						c.detach()
-					}
-				})
+				t.after(c.loss, c.giveUp)
 			}
 		}
+	}
+}
+
+func (c *controller) giveUp() {
+	if !c.alive() {
+		c.detach()
 	}
 }
 

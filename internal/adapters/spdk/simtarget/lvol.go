@@ -1,8 +1,6 @@
 package simtarget
 
 import (
-	"errors"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -491,116 +489,6 @@ func (l *lvol) hold(others ...*lvol) (release func(), errno syscall.Errno) {
 	return release, 0
 }
 
-// deleteLvol takes the bdev away at once, and then finds out whether the lvol can
-// go: what is busy is listed nowhere any more, until a restart.
-func deleteLvol(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
-	l := t.findAny(p.Name)
-	if l == nil {
-		r.errno(syscall.ENODEV)
-		return
-	}
-	if l.circles() {
-		t.hang("an lvol in a cycle is deleted")
-		return
-	}
-	if l.bdev != nil && t.isWrittenTo(l.bdev) {
-		// A real target waits for what is being written if this is the only one that
-		// goes at the moment, and breaks if not.
-		t.die(errWrittenTo)
-		return
-	}
-	clones := l.clones()
-	unlisted, hidden := l.unlisted()
-	if len(clones)+unlisted == 0 && l.bdev != nil && t.readsThrough(l.bdev) {
-		// It waits for the esnap clone, which does not know it.
-		l.bdev.stuck = true
-		for _, name := range l.bdev.names() {
-			delete(t.byName, name)
-		}
-		t.bdevs = slices.DeleteFunc(t.bdevs, func(b *bdev) bool { return b == l.bdev })
-		return
-	}
-	if len(clones)+unlisted > 1 {
-		r.errnoAs(codeInternalError, syscall.EPERM)
-		return
-	}
-	if unlisted == 1 {
-		// Its bdev is closed, its lvol is no more (spdk_lvol_destroy).
-		if hidden == nil || t.config.Flavour == Fork {
-			t.die(errors.New("crashed: a snapshot was deleted whose clone is not listed"))
-			return
-		}
-		clones = []*lvol{hidden}
-	}
-	if l.resizing {
-		t.die(errors.New("crashed: an lvol was deleted while it was resized"))
-		return
-	}
-	if l.brittle {
-		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev had been somebody else's when it was made"))
-		return
-	}
-	if l.outside != nil && l.outside.gone {
-		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev is gone"))
-		return
-	}
-	if l.outside != nil && l.outside.stuck {
-		t.die(errors.New("crashed: an esnap clone was deleted whose external bdev was being deleted"))
-		return
-	}
-	if l.bdev != nil {
-		t.unregister(l.bdev)
-	}
-	l.parent().opened() // what hung on it no longer does
-	release, errno := l.hold(clones...)
-	if errno == 0 && l.overfull {
-		release()
-		errno = syscall.EINVAL
-	}
-	l.leave()
-	if len(clones) > 0 && clones[0].awake {
-		clones[0].checksum = nil // whatever comes of it (spdk_lvol_destroy)
-		clones[0].keep()
-	}
-	if errno != 0 {
-		_ = l.store.blobs.Destroy(l.uuid) // hides it
-		l.store.hidden = append(l.store.hidden, l)
-		r.errnoAs(codeInternalError, errno)
-		return
-	}
-	l.store.pending[l.name] = true
-	t.later(func() {
-		release()
-		delete(l.store.pending, l.name)
-		var clone *lvol
-		var before []uint64
-		if len(clones) > 0 {
-			clone = clones[0]
-			before = clone.owned()
-			size := clone.state().Size / l.store.clusterSize
-			clone.misfit = clone.takesOver(l)
-			clone.overfull = clone.overfull || l.overfull || slices.ContainsFunc(l.owned(), func(i uint64) bool { return i >= size })
-		}
-		if err := l.store.blobs.Destroy(l.uuid); err != nil {
-			r.errnoAs(codeInternalError, errnoOf(err))
-			return
-		}
-		if clone != nil {
-			clone.inherit(l)
-			clone.keepAfter(before)
-		}
-		l.letGo()
-		l.erase()
-		r.result(true)
-	})
-}
-
 // findAny is the lvol of a bdev, or one by UUID or name that no bdev has: a degraded
 // one, or one whose alias is another.
 func (t *Target) findAny(name string) *lvol {
@@ -615,26 +503,4 @@ func (t *Target) findAny(name string) *lvol {
 		}
 	}
 	return nil
-}
-
-// leave takes the lvol out of every listing.
-func (l *lvol) leave() {
-	delete(l.store.lvols, l.uuid)
-	l.store.inOrder = slices.DeleteFunc(l.store.inOrder, func(other *lvol) bool { return other == l })
-}
-
-// opened: the blob is opened and closed, which writes down what is not yet: the new
-// name of a snapshot (spdk_blob_close).
-func (l *lvol) opened() {
-	if l != nil && l.written != l.name {
-		l.keep()
-	}
-}
-
-// inherit takes over what a deleted lvol read through to.
-func (l *lvol) inherit(from *lvol) {
-	if from.external != "" {
-		l.external = from.external
-		l.lookOutside()
-	}
 }
