@@ -16,11 +16,7 @@ import (
 // second, so a rate is rounded down, never to more than was asked for; but less
 // than one MiB a second is one.
 //
-// No limit is a rate that nothing reaches, never SPDK's own 0. To lift a limit, a
-// target goes through all channels of the bdev and then forgets the limit; a
-// channel that is opened in between, by an export or a copy, still counts on it,
-// and its next write crashes the target (bdev_disable_qos_done and
-// bdev_qos_queue_io in bdev.c; seen on upstream SPDK).
+// No limit is a rate that nothing reaches (rpc.NoLimit).
 //
 // A limit goes with the bdev: a snapshot of the lvol has none.
 //
@@ -57,13 +53,10 @@ func (*Host) LeastLimit() uint64 { return helpertypes.MiB }
 
 func mebibytesPerSecond(bytes uint64) uint64 {
 	if bytes == 0 {
-		return fastest
+		return rpc.NoLimit
 	}
-	return min(max(bytes/helpertypes.MiB, 1), fastest)
+	return min(max(bytes/helpertypes.MiB, 1), rpc.NoLimit)
 }
-
-// fastest is a TiB a second: upstream SPDK refuses what overflows as it converts.
-const fastest = 1 << 20
 
 var (
 	_ ports.Limiter      = (*Host)(nil)

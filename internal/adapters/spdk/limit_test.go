@@ -39,9 +39,9 @@ func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
 	h := &Host{store: &rpc.Lvstore{Client: client}}
 	h.drafts.set("lvol", draft{})
 	require.NoError(t, h.Limit(t.Context(), "lvol", 0))
-	require.Equal(t, qosRequest{Name: "lvol", Mbytes: fastest}, <-asked)
+	require.Equal(t, qosRequest{Name: "lvol", Mbytes: rpc.NoLimit}, <-asked)
 	for bytes, want := range map[uint64]uint64{
-		1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100, 1 << 63: fastest,
+		1: 1, mib - 1: 1, mib: 1, 2*mib - 1: 1, 2 * mib: 2, 100 * mib: 100, 100*mib + mib/2: 100, 1 << 63: rpc.NoLimit,
 	} {
 		require.NoError(t, h.Limit(t.Context(), "lvol", bytes))
 		require.Equal(t, qosRequest{Name: "lvol", Mbytes: want}, <-asked, "%d bytes a second", bytes)

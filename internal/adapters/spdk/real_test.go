@@ -413,6 +413,7 @@ func aCopyWithinTheTarget(t *testing.T, p *pair) {
 	require.NoError(t, err)
 	require.False(t, b.Claimed, "nothing writes any more")
 	require.EqualValues(t, clusters, b.Own())
+	require.EqualValues(t, rpc.NoLimit, b.Limits.Mbytes, "hurried, and not by SPDK's own 0, which may crash a target")
 	require.NoError(t, to.Delete(ctx, l))
 	require.Eventually(t, func() bool { return from.Delete(ctx, a) == nil }, 10*time.Second, 10*time.Millisecond)
 }

@@ -86,7 +86,7 @@ func (e *Exports) waitUnclaimed(ctx context.Context, lvol string) error {
 		if !hurried {
 			// It cannot be stopped, but it need not be held back any more.
 			hurried = true
-			if err := rpc.LimitBdev(lvol, 0).Do(ctx, e.rpc); rpc.OutcomeUnknown(err) {
+			if err := rpc.LimitBdev(lvol, rpc.NoLimit).Do(ctx, e.rpc); rpc.OutcomeUnknown(err) {
 				return err // else it is over, or takes as long as it takes
 			}
 		}

@@ -124,7 +124,16 @@ type qosRequest struct {
 	Mbytes uint64 `json:"rw_mbytes_per_sec"`
 }
 
-// LimitBdev limits a bdev to so many MiB a second; 0: no limit.
+// NoLimit is a limit, in MiB a second, that nothing reaches: a TiB. Upstream SPDK refuses
+// what overflows as it converts.
+//
+// SPDK's own 0 is never asked for. To lift a limit, a target goes through all channels of
+// the bdev and then forgets the limit; a channel that is opened in between, by an export
+// or a copy, still counts on it, and its next write crashes the target
+// (bdev_disable_qos_done and bdev_qos_queue_io in bdev.c; seen on upstream SPDK).
+const NoLimit = 1 << 20
+
+// LimitBdev limits a bdev to so many MiB a second.
 func LimitBdev(bdev string, mib uint64) *Call {
 	return change("bdev_set_qos_limit", qosRequest{Name: bdev, Mbytes: mib})
 }
