@@ -78,12 +78,12 @@ var layers = []layer{
 		reason: "what guards a host knows the ports, and nothing of who calls them",
 	},
 	{
-		dir: "internal/app/executor", ours: []string{"internal/domain", "internal/ports", "internal/app/retry"},
+		dir: "internal/app/executor", ours: []string{"internal/domain", "internal/ports", "internal/app/retry", "internal/randid"},
 		others: []string{"go.uber.org/zap"},
 		reason: "the executor carries plans out and knows nothing of requests",
 	},
 	{
-		dir: "internal/app", ours: []string{"internal/domain", "internal/ports", "internal/app"},
+		dir: "internal/app", ours: []string{"internal/domain", "internal/ports", "internal/app", "internal/keylock", "internal/randid"},
 		others: []string{"go.uber.org/zap", "github.com/cenkalti/backoff", "golang.org/x/sync"},
 		reason: "the use cases reach hosts through the ports only",
 	},

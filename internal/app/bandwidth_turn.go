@@ -46,7 +46,15 @@ func (b *Bandwidth) takeTurn(ctx context.Context, least uint64) (end func(), err
 	b.mu.Unlock()
 	end = func() { b.endTurn(t) }
 	forWhat := func() string { return "other copies: the bandwidth is enough for no more at a time" }
-	if err := retry.Until(ctx, forWhat, t.given); err != nil {
+	err = retry.While(ctx, forWhat, func() error {
+		select {
+		case <-t.given:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	if err != nil {
 		end()
 		return nil, err
 	}

@@ -209,18 +209,29 @@ func identify(ctx context.Context, at site) (domain.Listing, error) {
 
 // claimImageRun keeps other imports and verifications of an image off: each begins
 // with the release of what runs of the same name have opened.
-func (e *Engine) claimImageRun(ctx context.Context, host *guard.Host, store domain.Listing, run ports.Run, image, what string) (release func(), err error) {
+func (e *Engine) claimImageRun(ctx context.Context, host *guard.Host, run imageRun, what string) (release func(), err error) {
 	var all held
-	lease := ports.Lease{Holder: what + " of backing image " + image}
-	for _, name := range []string{claimOfReplica(store.UUID, run.Replica), claimOfRun(run)} {
+	lease := ports.Lease{Holder: what + " of backing image " + run.image}
+	for _, name := range []string{claimOfReplica(run.Store, run.Replica), claimOfRun(run.Run)} {
 		one, err := e.claimNow(ctx, host, name, lease)
 		if err != nil {
 			all.release()
-			return nil, inUse(fmt.Sprintf("backing image %s on lvstore %s", image, store.Name), err)
+			return nil, inUse(fmt.Sprintf("backing image %s on lvstore %s", run.image, run.lvstore), err)
 		}
 		all.add(one)
 	}
 	return all.release, nil
+}
+
+// imageRun is a run that makes, reads or deletes an image.
+type imageRun struct {
+	ports.Run
+
+	image, lvstore string // names
+}
+
+func newImageRun(run ports.Run, image string, on domain.Listing) imageRun {
+	return imageRun{run, image, on.Name}
 }
 
 // claimImageUse claims an image that is there: shared, to use it, or alone, to delete it.

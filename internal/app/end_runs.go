@@ -37,7 +37,7 @@ func (e *Engine) endCrashed(ctx context.Context, host *guard.Host, run ports.Run
 			}
 		}
 	}
-	return closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: executor.DrawID()})
+	return closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: executor.NewID()})
 }
 
 // endDeadRuns ends what crashed runs have open on a host: the verification of its

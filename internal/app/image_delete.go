@@ -47,13 +47,13 @@ func (e *Engine) deleteImage(ctx context.Context, host *guard.Host, name string)
 	if err != nil {
 		return image, err
 	}
-	release, ok := e.locks.tryAcquire("image " + store.UUID + "/" + name)
+	release, ok := e.locks.Try("image " + store.UUID + "/" + name)
 	if !ok {
 		return image, refusef("backing image %s is being brought onto lvstore %s", name, store.Name)
 	}
 	defer release()
-	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.DrawID()}
-	free, err := e.claimImageRun(ctx, host, store, run, name, "the deletion")
+	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.NewID()}
+	free, err := e.claimImageRun(ctx, host, newImageRun(run, name, store), "the deletion")
 	if err != nil {
 		return image, err
 	}

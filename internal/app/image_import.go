@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
@@ -20,6 +19,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/randid"
 )
 
 // ImageRequest is the argument of Engine.ImportImage.
@@ -68,10 +68,10 @@ const imageWriters = 4
 func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageReport, error) {
 	began := time.Now()
 	i := &imageImport{engine: e, request: request, host: guard.Wrap(request.Host), progress: newProgress(request.Observer)}
-	i.run = ports.Run{Replica: domain.ImageRunName(request.Name), ID: executor.DrawID()}
+	i.run = ports.Run{Replica: domain.ImageRunName(request.Name), ID: executor.NewID()}
 	i.report = ImageReport{Name: request.Name, UUID: request.UUID, Bytes: request.Size}
 	if i.report.UUID == "" {
-		i.report.UUID = drawUUID()
+		i.report.UUID = randid.UUID()
 	}
 	err := i.all(ctx)
 	i.report.Duration = time.Since(began)
@@ -132,12 +132,12 @@ func (i *imageImport) all(ctx context.Context) error {
 		return err
 	}
 	i.run.Store = i.store.UUID
-	release, ok := i.engine.locks.tryAcquire("image " + i.store.UUID + "/" + i.request.Name)
+	release, ok := i.engine.locks.Try("image " + i.store.UUID + "/" + i.request.Name)
 	if !ok {
 		return refusef("backing image %s is being brought onto lvstore %s already", i.request.Name, i.store.Name)
 	}
 	defer release()
-	free, err := i.engine.claimImageRun(ctx, i.host, i.store, i.run, i.request.Name, "the import")
+	free, err := i.engine.claimImageRun(ctx, i.host, newImageRun(i.run, i.request.Name, i.store), "the import")
 	if err != nil {
 		return err
 	}
@@ -307,7 +307,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 // create makes the lvol in flight. A name that somebody else has is not ours to remove.
 func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	for tries := 0; ; tries++ {
-		i.inFlight = domain.ImageInFlightLvolName(executor.DrawID())
+		i.inFlight = domain.ImageInFlightLvolName(executor.NewID())
 		free, err := i.engine.claimNow(ctx, i.host, claimOfImage(i.store.UUID, i.inFlight), ports.Lease{Holder: "the import of backing image " + i.request.Name}) // it lives, so it is no garbage
 		if err != nil {
 			return "", err
@@ -417,11 +417,3 @@ func allZero(p []byte) bool {
 
 // zeros are compared with, which is faster than to look at each byte.
 var zeros = make([]byte, 64<<10)
-
-// drawUUID draws a UUID (version 4).
-func drawUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}

@@ -33,8 +33,7 @@ func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected 
 	if err := domain.CheckImageName(name); err != nil {
 		return check, &refusal{err}
 	}
-	opener, ok := ports.As[ports.Opener](host)
-	if !ok {
+	if _, ok := ports.As[ports.Opener](host); !ok {
 		return check, refusef("this host opens no lvols, so nothing can be read from one")
 	}
 	store, err := host.List(ctx)
@@ -60,13 +59,14 @@ func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected 
 	if check.Expected, err = domain.CheckSHA512(expected); err != nil {
 		return check, &refusal{err}
 	}
-	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.DrawID()}
-	free, err := e.claimImageRun(ctx, host, store, run, name, "the verification")
+	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.NewID()}
+	free, err := e.claimImageRun(ctx, host, newImageRun(run, name, store), "the verification")
 	if err != nil {
 		return check, err
 	}
 	defer free()
-	err = e.readImage(ctx, host, opener, run, store.ClusterSize, &check, newProgress(observer))
+	reader := lvolReader{site{Site{}, host}, run, newProgress(observer)}
+	err = reader.readImage(ctx, store.ClusterSize, &check)
 	if err != nil {
 		return check, fmt.Errorf("verify backing image %s: %w", name, err)
 	}
@@ -92,19 +92,20 @@ func (c ImageCheck) compare() error {
 	return fmt.Errorf("its bytes have the SHA-512 %s, expected %s (%s): %w", c.SHA512, c.Expected, hint, ports.ErrCorrupt)
 }
 
-func (e *Engine) readImage(ctx context.Context, host *guard.Host, opener ports.Opener, run ports.Run, cluster uint64, check *ImageCheck, p *progress) (err error) {
+// readImage reads the image, whose last cluster was filled up with zeros.
+func (r lvolReader) readImage(ctx context.Context, cluster uint64, check *ImageCheck) (err error) {
 	l := check.Image.Lvol
-	if err := host.Release(ctx, run); err != nil { // a crashed run's export could not be opened
+	if err := r.at.Host.Release(ctx, r.run); err != nil { // a crashed run's export could not be opened
 		return err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 		defer cancel()
-		err = errors.Join(err, executor.End(ctx, host, run))
+		err = errors.Join(err, executor.End(ctx, r.at.Host, r.run))
 	}()
-	p.reads([]domain.Lvol{l})
+	r.progress.reads([]domain.Lvol{l})
 	sum := &paddedHash{Hash: sha512.New(), before: int(l.Size - min(cluster, l.Size)), want: []string{check.Expected, check.Recorded}}
-	if err := readInto(ctx, opener, run, l, sum, p.read); err != nil {
+	if err := r.read(ctx, l, sum, r.progress.read); err != nil {
 		return err
 	}
 	check.SHA512, check.Bytes = sum.result()

@@ -17,7 +17,7 @@ func (e *Engine) carryOutInPlace(ctx context.Context, at site, r domain.Replica,
 	progress.planned(plan, r.Store.ClusterSize)
 	x := executor.New(executor.Config{
 		Host: at.Host, Listing: r.Store, Plan: plan, Parallel: 1, Lock: e.lockLvol, Sink: planSink{progress}, Log: e.log,
-		Run: executor.NewRun(ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.DrawID()}),
+		Run: executor.NewRun(ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.NewID()}),
 	})
 	return x.Do(ctx, domain.Stages...)
 }
@@ -73,7 +73,7 @@ func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observe
 		return domain.Plan{}, refused(err)
 	}
 	// A copy that outlived its engine may still be writing into what goes.
-	run := ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.DrawID()}
+	run := ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.NewID()}
 	if err := closeOpened(ctx, at.Host, run); err != nil {
 		return plan, fmt.Errorf("close what earlier runs left open: %w", err)
 	}

@@ -35,7 +35,7 @@ type Job struct {
 var errPaused = errors.New("paused")
 
 func newJob(ctx context.Context, queue *Queue, request Request) *Job {
-	j := &Job{queue: queue, id: executor.DrawID(), request: request, use: queue.uses.add(ctx, request), done: make(chan struct{})}
+	j := &Job{queue: queue, id: executor.NewID(), request: request, use: queue.uses.add(ctx, request), done: make(chan struct{})}
 	j.cancel = j.use.end
 	if nodeOf := queue.limits.NodeOf; nodeOf != nil {
 		j.nodes = make(map[ports.Host]string)

@@ -35,7 +35,7 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	progress := newProgress(request.Observer)
 	r := &rebuild{
 		engine: e, request: request, use: use, sources: newSources(request), progress: progress, primary: -1,
-		run: executor.NewRun(ports.Run{Replica: request.Destination.Replica, ID: executor.DrawID()}),
+		run: executor.NewRun(ports.Run{Replica: request.Destination.Replica, ID: executor.NewID()}),
 	}
 	err := r.all(r.tellingWaits(ctx))
 	r.tellSources()

@@ -141,7 +141,7 @@ func (e *Engine) revert(ctx context.Context, at site, revert domain.Revert) erro
 		standIns = append(standIns, l.UUID)
 	}
 	if revert.Old != nil {
-		standIn, err := clone(domain.InFlightLvolName(at.Replica, executor.DrawID()))
+		standIn, err := clone(domain.InFlightLvolName(at.Replica, executor.NewID()))
 		if err != nil {
 			return fmt.Errorf("the new head cannot be made, so the old one stays: %w", err)
 		}

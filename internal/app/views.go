@@ -33,9 +33,10 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 	at := where.guarded()
 	p := newProgress(observer)
 	p.reads(lvols)
-	run := ports.Run{Replica: at.Replica, ID: executor.DrawID()}
+	run := ports.Run{Replica: at.Replica, ID: executor.NewID()}
+	reader := lvolReader{at, run, p}
 	if _, ok := ports.As[ports.Opener](at.Host); !ok || len(lvols) == 0 {
-		return readViews(ctx, at, run, lvols, DefaultParallel, p)
+		return reader.views(ctx, lvols, DefaultParallel)
 	}
 	lease := ports.Lease{Shared: true, Holder: "a reading of the views of replica " + at.Replica}
 	replica, err := e.leaseReplica(ctx, at, lease)
@@ -47,13 +48,13 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 	if err != nil {
 		return nil, err
 	}
-	run.Store = store.UUID
+	run.Store, reader.run.Store = store.UUID, store.UUID
 	alive, err := e.claimNow(ctx, at.Host, claimOfRun(run), lease)
 	if err != nil {
 		return nil, err
 	}
 	defer alive()
-	views, err = readViews(ctx, at, run, lvols, DefaultParallel, p)
+	views, err = reader.views(ctx, lvols, DefaultParallel)
 	ender, ok := ports.As[ports.Ender](at.Host)
 	if !ok {
 		return views, err // each lvol was closed; what else is open, gc ends
@@ -66,13 +67,20 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 	return views, err
 }
 
-func readViews(ctx context.Context, at site, run ports.Run, lvols []domain.Lvol, parallel int, p *progress) (Views, error) {
+// lvolReader reads lvols of a replica's host.
+type lvolReader struct {
+	at       site
+	run      ports.Run
+	progress *progress
+}
+
+// views are the SHA-256 of the lvols' views. parallel of them are read at once.
+func (r lvolReader) views(ctx context.Context, lvols []domain.Lvol, parallel int) (Views, error) {
 	if len(lvols) == 0 {
 		return Views{}, nil
 	}
-	opener, ok := ports.As[ports.Opener](at.Host)
-	if !ok {
-		return nil, fmt.Errorf("read the views of replica %s: this host opens no lvols: %w", at.Replica, ports.ErrUnsupported)
+	if _, ok := ports.As[ports.Opener](r.at.Host); !ok {
+		return nil, fmt.Errorf("read the views of replica %s: this host opens no lvols: %w", r.at.Replica, ports.ErrUnsupported)
 	}
 	views := make(Views, len(lvols))
 	var mu sync.Mutex
@@ -85,9 +93,9 @@ func readViews(ctx context.Context, at site, run ports.Run, lvols []domain.Lvol,
 			// What a volume uses is busy for long, and is not waited for.
 			err := retry.Transient.Call(ctx, func() error {
 				sum.Reset()
-				p.unread(bytes)
+				r.progress.unread(bytes)
 				bytes = 0
-				return readInto(ctx, opener, run, l, sum, func(n uint64) { bytes += n; p.read(n) })
+				return r.read(ctx, l, sum, func(n uint64) { bytes += n; r.progress.read(n) })
 			})
 			if err != nil {
 				return fmt.Errorf("read the view of lvol %s: %w", l.Name, err)
@@ -104,9 +112,9 @@ func readViews(ctx context.Context, at site, run ports.Run, lvols []domain.Lvol,
 	return views, nil
 }
 
-// readInto feeds a view to a hash. The next part is read meanwhile.
-func readInto(ctx context.Context, opener ports.Opener, run ports.Run, l domain.Lvol, sum hash.Hash, done func(bytes uint64)) (err error) {
-	b, err := opener.Open(ctx, run, l.UUID)
+// read feeds a view to a hash. The next part is read meanwhile.
+func (r lvolReader) read(ctx context.Context, l domain.Lvol, sum hash.Hash, done func(bytes uint64)) (err error) {
+	b, err := r.at.Host.Open(ctx, r.run, l.UUID)
 	if err != nil {
 		return err
 	}
@@ -184,7 +192,7 @@ func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Ima
 		into  *Views
 	}{{r.sources.sites[seen.primary], source, &r.report.SourceViews}, {r.request.Destination, destination, &r.report.DestinationViews}} {
 		read := func() (Views, error) {
-			return readViews(ctx, side.at, r.run.Run, side.lvols, r.request.parallel(), r.progress)
+			return lvolReader{side.at, r.run.Run, r.progress}.views(ctx, side.lvols, r.request.parallel())
 		}
 		views, err := read()
 		if errors.Is(err, ports.ErrBusy) && side.into == &r.report.SourceViews && r.engine.endDeadRuns(ctx, side.at.Host) {
@@ -217,7 +225,7 @@ func (r *rebuild) readLvol(ctx context.Context, at site, uuid string) (sum strin
 	}
 	var views Views
 	err = retry.Busy.Call(ctx, func() (err error) {
-		views, err = readViews(ctx, at, r.run.Run, []domain.Lvol{l}, 1, newProgress(nil))
+		views, err = lvolReader{at, r.run.Run, newProgress(nil)}.views(ctx, []domain.Lvol{l}, 1)
 		return err
 	})
 	return views[uuid], err

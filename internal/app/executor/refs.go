@@ -1,14 +1,13 @@
 package executor
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/randid"
 )
 
 // Run is what a run remembers from one plan to the next.
@@ -50,7 +49,7 @@ func (r *Run) draw(form func(id string) string, on domain.Listing) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		name := form(DrawID())
+		name := form(NewID())
 		taken := slices.ContainsFunc(on.Lvols, func(l domain.Lvol) bool { return l.Name == name })
 		if !taken && !r.names[name] {
 			r.names[name] = true
@@ -66,12 +65,8 @@ func (r *Run) disown(name string) {
 	delete(r.names, name)
 }
 
-// DrawID draws 8 hex digits.
-func DrawID() string {
-	var id [4]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
-}
+// NewID draws 8 hex digits: of a run, or of a name in flight.
+func NewID() string { return randid.Hex(4) }
 
 // copied is an lvol that was filled from a source, and what is compared before its seal.
 type copied struct {

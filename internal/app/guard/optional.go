@@ -21,7 +21,7 @@ func lower[T any](g *Host, what string) (T, error) {
 // Count implements ports.Counter.
 func (g *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 	return within(ctx, g, callTime, func(ctx context.Context) (uint64, error) {
-		if counter, ok := g.Host.(ports.Counter); ok {
+		if counter, ok := ports.As[ports.Counter](g.Host); ok {
 			return counter.Count(ctx, uuid)
 		}
 		l, err := g.Host.Look(ctx, uuid)
@@ -40,8 +40,12 @@ func (g *Host) FreeClusters(ctx context.Context) (uint64, error) {
 
 // PrepareGraft implements ports.Preparer.
 func (g *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
+	preparer, err := lower[ports.Preparer](g, "prepare grafts")
+	if err != nil {
+		return err
+	}
 	return endWithin(ctx, g, callTime, func(ctx context.Context) error {
-		return g.Host.(ports.Preparer).PrepareGraft(ctx, run, size, parent)
+		return preparer.PrepareGraft(ctx, run, size, parent)
 	})
 }
 
@@ -102,7 +106,7 @@ func (g *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) er
 
 // LeastLimit implements ports.LeastLimiter; 0: the host keeps any rate.
 func (g *Host) LeastLimit() uint64 {
-	if limiter, ok := g.Host.(ports.LeastLimiter); ok {
+	if limiter, ok := ports.As[ports.LeastLimiter](g.Host); ok {
 		return limiter.LeastLimit()
 	}
 	return 0
@@ -126,8 +130,13 @@ func (g *Host) Lease(ctx context.Context, name string, lease ports.Lease) (relea
 	return within(ctx, g, callTime, func(ctx context.Context) (func(), error) { return leaser.Lease(ctx, name, lease) })
 }
 
-// Identity implements ports.Identifier.
-func (g *Host) Identity() (uuid, name string) { return g.Host.(ports.Identifier).Identity() }
+// Identity implements ports.Identifier; both are "" where the host below is none.
+func (g *Host) Identity() (uuid, name string) {
+	if identifier, ok := ports.As[ports.Identifier](g.Host); ok {
+		return identifier.Identity()
+	}
+	return "", ""
+}
 
 // End implements ports.Ender.
 func (g *Host) End(ctx context.Context, run ports.Run) error {

@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -45,25 +46,28 @@ func (w *waiting) goesOn(forWhat string) {
 	w.tell(fmt.Sprintf("for %s now: %s", passed.Round(time.Second), forWhat))
 }
 
-// Until waits for what comes through the channel; forWhat says what that is, for people.
-// If ctx ends first it returns the cause.
-func Until[T any](ctx context.Context, forWhat func() string, comes <-chan T) error {
-	select {
-	case <-comes:
-		return nil
-	default:
-	}
+// While calls wait, which waits for something, and tells for what while it takes long;
+// forWhat says that for people.
+func While(ctx context.Context, forWhat func() string, wait func() error) error {
 	w := beginWaiting(ctx)
-	ticker := time.NewTicker(tellWaitAfter)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-comes:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-			w.goesOn(forWhat())
-		}
+	if w.tell == nil {
+		return wait()
 	}
+	over := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		ticker := time.NewTicker(tellWaitAfter)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-ticker.C:
+				w.goesOn(forWhat())
+			}
+		}
+	})
+	defer telling.Wait()
+	defer close(over)
+	return wait()
 }
