@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,16 +86,12 @@ func TestALimitOfNobodyCanBeSetInTheMiddle(t *testing.T) {
 		b, request := growWide(t, 1, clusters)
 		limit := app.NewBandwidth(0)
 		request.Bandwidth = []*app.Bandwidth{limit}
-		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" && c.Name == "vol-1-r-0a1b2c3d-snap-a" {
-				go func() {
-					time.Sleep(10 * time.Second)
-					limit.Set(cluster)
-				}()
-				return memory.Fault{Delay: clusters * time.Second / 2} // 20 clusters are there by then
-			}
-			return memory.Fault{}
-		})
+		inject(b.source, on("copy").of("vol-1-r-0a1b2c3d-snap-a").does(func() {
+			go func() {
+				time.Sleep(10 * time.Second)
+				limit.Set(cluster)
+			}()
+		}).takes(clusters*time.Second/2)) // 20 clusters are there by then
 		// The source takes half a second a cluster besides.
 		require.InDelta(t, 10+20*1.5, took(t, request).Seconds(), 2)
 		require.Positive(t, b.destination.Received())
@@ -144,12 +139,7 @@ func TestABandwidthThatTheDestinationCannotKeepIsRefused(t *testing.T) {
 func TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied(t *testing.T) {
 	b, request := growPlain(t)
 	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1 << 20)}
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "limit" {
-			return memory.Fault{Before: ports.ErrUnsupported}
-		}
-		return memory.Fault{}
-	})
+	inject(b.destination, on("limit").fails(ports.ErrUnsupported))
 	_, err := app.New(nil).Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, ports.ErrUnsupported)
 	require.Zero(t, b.destination.Received())
@@ -188,25 +178,9 @@ func TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn(t *testing.
 		b, request := growWide(t, 1, clusters)
 		limit := app.NewBandwidth(1)
 		request.Bandwidth = []*app.Bandwidth{limit}
-		var copies atomic.Int64
-		var open atomic.Bool
-		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "copy" || c.Name != "vol-1-r-0a1b2c3d-snap-a" {
-				return memory.Fault{}
-			}
-			if copies.Add(1) == 1 {
-				limit.Set(0)
-				return memory.Fault{Before: ports.ErrUnavailable}
-			}
-			open.Store(true)
-			return memory.Fault{}
-		})
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "limit" && copies.Load() > 0 && !open.Load() {
-				return memory.Fault{Before: ports.ErrBusy}
-			}
-			return memory.Fault{}
-		})
+		first := on("copy").of("a").once().does(func() { limit.Set(0) }).fails(ports.ErrUnavailable)
+		inject(b.source, first)
+		inject(b.destination, on("limit").where(func(memory.Call) bool { return first.calls() == 1 }).fails(ports.ErrBusy))
 		require.Less(t, took(t, request), time.Minute, "it was lifted")
 		requireEqualViews(t, b, sourceName, copyName, true)
 	})

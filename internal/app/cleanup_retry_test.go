@@ -23,32 +23,20 @@ func TestACleanUpIsDoneAgainAfterAPassingFailure(t *testing.T) {
 		t.Run(map[bool]string{false: "a call is not done", true: "an answer is lost"}[lost], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := growPlain(t)
-				releases := 0
-				b.destination.Inject(func(c memory.Call) memory.Fault {
-					if c.Method == "release" {
-						if releases++; releases > 1 && releases <= 3 { // the first one begins the run
-							return fault
-						}
-					}
-					return memory.Fault{}
-				})
+				releases := on("release").between(2, 3).gets(fault) // the first one begins the run
+				inject(b.destination, releases)
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				require.NoError(t, err)
-				require.Equal(t, 4, releases)
+				require.Equal(t, 4, releases.calls())
 
 				b, request = growPlain(t)
 				failFirst(b.source, "copy", 1000, memory.Fault{Before: ports.ErrInvalid})
-				failing := map[string]int{"withdraw": 2, "delete": 2}
-				b.destination.Inject(func(c memory.Call) memory.Fault {
-					if failing[c.Method]--; failing[c.Method] >= 0 {
-						return fault
-					}
-					return memory.Fault{}
-				})
+				deletes := on("delete").upTo(2).gets(fault)
+				inject(b.destination, on("withdraw").upTo(2).gets(fault), deletes)
 				_, err = app.New(nil).Rebuild(t.Context(), request)
 				require.ErrorIs(t, err, ports.ErrInvalid)
 				require.NotErrorIs(t, err, app.ErrCleanUp)
-				require.LessOrEqual(t, failing["delete"], 1, "it had something to tidy up")
+				require.Positive(t, deletes.calls(), "it had something to tidy up")
 				require.Empty(t, list(t, b.destination, copyName).InFlight)
 			})
 		})
@@ -59,20 +47,9 @@ func TestACleanUpIsDoneAgainAfterAPassingFailure(t *testing.T) {
 func TestACleanUpDoesNotWaitForAHostThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := growPlain(t)
-		gone := false
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if gone {
-				return memory.Fault{Before: ports.ErrUnavailable}
-			}
-			return memory.Fault{}
-		})
-		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" {
-				gone = true
-				return memory.Fault{Before: ports.ErrInvalid}
-			}
-			return memory.Fault{}
-		})
+		copies := on("copy").fails(ports.ErrInvalid)
+		inject(b.source, copies)
+		inject(b.destination, on("").after(copies).fails(ports.ErrUnavailable))
 		request.Parallel = 1
 		began := time.Now()
 		_, err := app.New(nil).Rebuild(t.Context(), request)

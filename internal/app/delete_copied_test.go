@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
@@ -33,19 +32,15 @@ func TestWhatIsBeingCopiedIsNotDeleted(t *testing.T) {
 				head := list(t, b.source, sourceName).Head.UUID
 				require.NoError(t, b.source.Delete(t.Context(), head))
 				// A head that hangs elsewhere leaves snap31 a leaf, which nothing keeps.
-				on := list(t, b.source, sourceName).Snapshots[0].Lvol.UUID
-				_, err := b.source.Clone(t.Context(), on, sourceName, 8*cluster, "")
+				parent := list(t, b.source, sourceName).Snapshots[0].Lvol.UUID
+				_, err := b.source.Clone(t.Context(), parent, sourceName, 8*cluster, "")
 				require.NoError(t, err)
 
 				engine := app.New(nil)
 				removed := make(chan error, 1)
-				b.source.Inject(func(c memory.Call) memory.Fault {
-					if c.Method != "copy" || c.Name != leaf {
-						return memory.Fault{}
-					}
+				inject(b.source, on("copy").of(leaf).takes(time.Minute).does(func() {
 					go func() { removed <- remove(engine, request.Source) }()
-					return memory.Fault{Delay: time.Minute}
-				})
+				}))
 				_, err = engine.Rebuild(t.Context(), request)
 				require.NoError(t, err)
 				err = <-removed

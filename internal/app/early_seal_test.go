@@ -10,7 +10,6 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -105,33 +104,20 @@ func TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild(t *testing.T) {
 func TestASealWaitsForItsGraftAndForBothCounts(t *testing.T) {
 	b, request := growChain(t, 20)
 	request.Parallel = 8
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "seal" {
-			l, err := b.destination.Look(t.Context(), c.UUID)
-			require.NoError(t, err)
-			require.NotEmpty(t, l.Parent, "%s is sealed before it hangs on something", c.Name)
-		}
-		return memory.Fault{}
-	})
+	inject(b.destination, on("seal").doesTo(func(c memory.Call) {
+		l, err := b.destination.Look(t.Context(), c.UUID)
+		require.NoError(t, err)
+		require.NotEmpty(t, l.Parent, "%s is sealed before it hangs on something", c.Name)
+	}))
 	_, err := app.New(nil).Rebuild(t.Context(), request)
 	require.NoError(t, err)
 
 	// Of the count that a seal waits for, at the source.
 	b, request = growChain(t, 3)
-	looks := 0
-	var mu sync.Mutex
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		mu.Lock()
-		defer mu.Unlock()
-		if c.Method == "look" && c.Name == domain.SnapshotLvolName(sourceName, "s2") {
-			if looks++; looks == 2 {
-				return memory.Fault{Before: ports.ErrInvalid} // for good
-			}
-		}
-		return memory.Fault{}
-	})
+	looks := on("look").of("s2").nth(2).fails(ports.ErrInvalid) // for good
+	inject(b.source, looks)
 	_, err = app.New(nil).Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, ports.ErrInvalid)
-	require.Equal(t, 2, looks)
+	require.Equal(t, 2, looks.calls())
 	require.Len(t, list(t, b.destination, copyName).Snapshots, 2, "what was not counted is not sealed")
 }

@@ -22,12 +22,7 @@ const cleanUpTakes = 30 * time.Second
 // slowCopies makes each copy of a host take an hour.
 func slowCopies(hosts ...*memory.Host) {
 	for _, host := range hosts {
-		host.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" {
-				return memory.Fault{Delay: copyTakes}
-			}
-			return memory.Fault{}
-		})
+		inject(host, on("copy").takes(copyTakes))
 	}
 }
 
@@ -112,14 +107,14 @@ func TestEndRebuildsDoesNotWaitForDeadHost(t *testing.T) {
 	for _, gone := range []string{"source", "destination"} {
 		t.Run(gone, func(t *testing.T) {
 			t.Parallel()
-			for n := int64(1); ; n++ {
+			for n := 1; ; n++ {
 				over := false
 				synctest.Test(t, func(t *testing.T) {
 					w := newWard(t, memory.Fork, "source", "destination")
 					engine, request := app.New(nil), w.volume("own", "source", "destination")
 					calls := hangFrom(w.hosts[gone], n)
 					rebuild := begin(engine, request, time.Second)
-					if over = calls.Load() < n; over {
+					if over = calls.calls() < n; over {
 						require.NoError(t, (<-rebuild).err)
 						return
 					}
@@ -131,7 +126,7 @@ func TestEndRebuildsDoesNotWaitForDeadHost(t *testing.T) {
 					require.LessOrEqual(t, time.Since(began), cleanUpTakes, "call %d", n)
 				})
 				if over {
-					require.Greater(t, n, int64(10))
+					require.Greater(t, n, 10)
 					return
 				}
 			}
@@ -170,14 +165,14 @@ func TestDroppedSourceHoldsUpNoRebuild(t *testing.T) {
 	for name, gone := range map[string]int{"the primary": 0, "a secondary": 1} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for n := int64(1); ; n++ {
+			for n := 1; ; n++ {
 				over := false
 				synctest.Test(t, func(t *testing.T) {
 					g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
 					calls := hangFrom(g.sources[gone], n)
 					engine := app.New(nil)
 					rebuild := begin(engine, g.request, time.Second)
-					if over = calls.Load() < n; over {
+					if over = calls.calls() < n; over {
 						require.NoError(t, (<-rebuild).err)
 						return
 					}
@@ -192,7 +187,7 @@ func TestDroppedSourceHoldsUpNoRebuild(t *testing.T) {
 					g.requireEqualToPrimary(ended.report) // the one that is gone, if all was compared before
 				})
 				if over {
-					require.Greater(t, n, int64(3))
+					require.Greater(t, n, 3)
 					return
 				}
 			}
@@ -223,7 +218,7 @@ func TestRebuildEndsWithLastSourceThatWorks(t *testing.T) {
 		slowCopies(g.sources...)
 		engine := app.New(nil)
 		rebuild := begin(engine, g.request, time.Minute)
-		g.sources[1].Inject(func(memory.Call) memory.Fault { return memory.Fault{Before: ports.ErrUnavailable} })
+		inject(g.sources[1], on("").fails(ports.ErrUnavailable))
 		time.Sleep(time.Minute) // of the bubble's clock
 		require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: g.sources[0]}, errDiskGone))
 		err := (<-rebuild).err
@@ -277,12 +272,11 @@ func TestWaitingJobBeginsWithoutGoneSource(t *testing.T) {
 		calls := hangFrom(g.sources[0], 1)
 		require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: g.sources[0]}, errDiskGone))
 		began := time.Now()
-		calls.Store(0)
 		require.NoError(t, job.Resume())
 		report, err := job.Wait(t.Context())
 		require.NoError(t, err)
 		require.Zero(t, time.Since(began))
-		require.Zero(t, calls.Load())
+		require.Zero(t, calls.calls())
 		require.Equal(t, app.SourceLost, report.Sources[0].State)
 		g.requireEqual(1)
 		require.NoError(t, queue.Close(t.Context()))

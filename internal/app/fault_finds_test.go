@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -113,17 +111,12 @@ func TestALostReleaseDoesNotFailWhatIsDone(t *testing.T) {
 				b, request := growPlain(t)
 				request.Parallel = parallel
 				host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
-				var asked atomic.Int64
-				host.Inject(func(c memory.Call) memory.Fault {
-					if c.Method == "release" && asked.Add(1) == 2 { // the first is the sweep at the beginning
-						return memory.Fault{Before: ports.ErrUnavailable}
-					}
-					return memory.Fault{}
-				})
+				releases := on("release").nth(2).fails(ports.ErrUnavailable) // the first is the sweep at the beginning
+				inject(host, releases)
 				report, err := app.New(nil).Rebuild(t.Context(), request)
 				require.NoError(t, err)
 				require.Equal(t, app.OutcomeComplete, report.Outcome)
-				require.EqualValues(t, 3, asked.Load())
+				require.Equal(t, 3, releases.calls())
 				opened, err := host.Opened(t.Context())
 				require.NoError(t, err)
 				require.Empty(t, opened)
@@ -152,12 +145,7 @@ func TestNoHeadStandsOnViewsThatDiffer(t *testing.T) {
 			t.Run(f.String(), func(t *testing.T) {
 				b, request := trial{world: faultWorlds[0], flavours: f, parallel: parallel}.grow(t)
 				request.Views = true
-				b.source.Inject(func(c memory.Call) memory.Fault {
-					if c.Method == "copy" && c.Name == domain.SnapshotLvolName(sourceName, "snap12") {
-						return memory.Fault{Spoil: memory.SpoilBytes}
-					}
-					return memory.Fault{}
-				})
+				inject(b.source, on("copy").of("snap12").gets(memory.Fault{Spoil: memory.SpoilBytes}))
 				report, err := app.New(nil).Rebuild(t.Context(), request)
 				require.ErrorIs(t, err, ports.ErrCorrupt)
 				require.NotEmpty(t, report.Violations)
@@ -227,15 +215,7 @@ func TestWhatAnEarlierAttemptHasLeftIsSaid(t *testing.T) {
 		b, request := growPlain(t)
 		request.Parallel = 1
 		failFirst(b.source, "look", 1, memory.Fault{Before: ports.ErrNotFound}) // it seems to be gone: plan again
-		listed := 0
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "list" {
-				if listed++; listed > 1 { // from the clean-up on
-					return memory.Fault{Before: ports.ErrUnavailable}
-				}
-			}
-			return memory.Fault{}
-		})
+		inject(b.destination, on("list").from(2).fails(ports.ErrUnavailable))   // from the cleanup on
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.ErrorIs(t, err, ports.ErrUnavailable)
 		require.ErrorIs(t, err, app.ErrCleanUp)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,16 +40,11 @@ func TestField_7723_AFailedRebuildLeavesNothingInTheSourceButTheSnapshotOfItsHea
 			head := list(t, b.source, sourceName).Head
 			require.NoError(t, b.source.WriteAt(head.UUID, filled(99), 7*cluster))
 			view := sha(t, b.source, head.UUID)
-			var asked atomic.Int64
-			b.destination.Inject(func(memory.Call) memory.Fault {
-				if asked.Add(1) >= int64(at) {
-					return memory.Fault{Before: ports.ErrUnavailable}
-				}
-				return memory.Fault{}
-			})
+			asked := on("").from(at).fails(ports.ErrUnavailable)
+			inject(b.destination, asked)
 			for range 2 {
 				_, err := app.New(nil).Rebuild(t.Context(), request)
-				if asked.Load() < int64(at) {
+				if asked.calls() < at {
 					require.NoError(t, err)
 					require.Greater(t, at, 20, "each call failed once")
 					return
@@ -90,7 +84,7 @@ func TestField_13673_ADestinationThatNeverAnswersHarmsNobodyElse(t *testing.T) {
 		newPlant(t, source, sourceName, growImage(t, source, 4)).growTree(fieldTree, 8, 10)
 		growImage(t, alive, 4)
 		before := photograph(t, source)
-		dead.Inject(func(memory.Call) memory.Fault { return memory.Fault{Before: ports.ErrUnavailable} })
+		inject(dead, on("").fails(ports.ErrUnavailable))
 
 		engine := app.New(nil)
 		var both sync.WaitGroup
@@ -163,7 +157,7 @@ func TestField_2460_AfterARebootAFewRebuildsRunAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, requests := crowd(t, volumes)
 		queue := app.NewQueue(app.New(nil), app.Limits{PerSource: volumes, PerDestination: limit})
-		b.destination.Inject(func(memory.Call) memory.Fault { return memory.Fault{Delay: time.Second} })
+		inject(b.destination, on("").takes(time.Second))
 		jobs := make([]*app.Job, volumes)
 		for v, request := range requests {
 			var err error
@@ -201,12 +195,7 @@ func TestField_588_TheQueueIsFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, requests := crowd(t, volumes)
 		broken, cancelled := requests[4].Source.Replica, 7
-		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" && c.Name == domain.SnapshotLvolName(broken, "snap12") {
-				return memory.Fault{Before: ports.ErrInvalid}
-			}
-			return memory.Fault{Delay: time.Second}
-		})
+		inject(b.source, on("copy").of(domain.SnapshotLvolName(broken, "snap12")).fails(ports.ErrInvalid), on("").takes(time.Second))
 		queue := app.NewQueue(app.New(nil), app.Limits{PerSource: 1, PerDestination: 1})
 		jobs := make([]*app.Job, volumes)
 		for v, request := range requests {
@@ -282,17 +271,11 @@ func TestField_307_ARebuildThatIsCancelledGoesOnWhereItWas(t *testing.T) {
 		b, request := growPlain(t)
 		request.Parallel = 1
 		ctx, cancel := context.WithCancelCause(t.Context())
-		var asked atomic.Int64
-		pause := func(memory.Call) memory.Fault {
-			if asked.Add(1) == int64(at) {
-				cancel(errMaintenance)
-			}
-			return memory.Fault{}
-		}
-		b.source.Inject(pause)
-		b.destination.Inject(pause)
+		asked := on("").nth(at).does(func() { cancel(errMaintenance) })
+		inject(b.source, asked)
+		inject(b.destination, asked)
 		_, err := app.New(nil).Rebuild(ctx, request)
-		if asked.Load() < int64(at) {
+		if asked.calls() < at {
 			require.NoError(t, err)
 			require.Greater(t, at, 50, "it was cancelled at each call once")
 			return

@@ -28,12 +28,7 @@ func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
 	// Operations take a while and hold their locks, so the five run into each
 	// other wherever they can.
 	for _, host := range []*memory.Host{b.source, b.destination} {
-		host.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "list" || c.Method == "look" {
-				return memory.Fault{}
-			}
-			return memory.Fault{Delay: 200 * time.Microsecond}
-		})
+		inject(host, on("list").gets(memory.Fault{}), on("look").gets(memory.Fault{}), on("").takes(200*time.Microsecond))
 	}
 	sourceImage, image := growImage(t, b.source, 4), growImage(t, b.destination, 4)
 	for v := range volumes {
@@ -108,7 +103,7 @@ func TestVolumesThatShareAMissingImageFetchItOnce(t *testing.T) {
 	for v := range volumes {
 		newPlant(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:2], 8, byte(10*v))
 	}
-	b.source.Inject(func(memory.Call) memory.Fault { return memory.Fault{Delay: 200 * time.Microsecond} })
+	inject(b.source, on("").takes(200*time.Microsecond))
 	engine := app.New(nil)
 	var all sync.WaitGroup
 	for v := range volumes {

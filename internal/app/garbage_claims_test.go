@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
@@ -39,12 +38,7 @@ func TestACollectionOfGarbageIsWaitedFor(t *testing.T) {
 					require.NoError(t, err)
 					left := newPlant(t, b.destination, copyName, "")
 					left.writable(domain.InFlightLvolName(copyName, "0badcafe"), "", 8)
-					b.destination.Inject(func(c memory.Call) memory.Fault {
-						if c.Method == "delete" {
-							return memory.Fault{Delay: time.Minute}
-						}
-						return memory.Fault{}
-					})
+					inject(b.destination, on("delete").takes(time.Minute))
 					collector := engine
 					if process != "this process" {
 						collector = app.New(nil)

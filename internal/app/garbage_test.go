@@ -71,12 +71,7 @@ func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
 	b, request := growPlain(t)
 	engine, elsewhere := app.New(nil), app.New(nil)
 	orphan := newPlant(t, b.destination, "vol-7-r-0a1b2c3d", "").writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "0badcafe"), "", 2)
-	looked := false
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method != "copy" || looked {
-			return memory.Fault{}
-		}
-		looked = true
+	looked := on("copy").once().does(func() {
 		for name, other := range map[string]*app.Engine{"in this process": engine, "in another process": elsewhere} {
 			for _, host := range []*memory.Host{b.source, b.destination} {
 				found, err := other.FindGarbage(context.Background(), host)
@@ -97,12 +92,12 @@ func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{domain.InFlightLvolName("vol-7-r-0a1b2c3d", "0badcafe")}, names(removed.Lvols))
 		require.Empty(t, removed.Opened)
-		return memory.Fault{}
 	})
+	inject(b.source, looked)
 	request.Parallel = 1
 	_, err := engine.Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	require.True(t, looked)
+	require.Positive(t, looked.calls())
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
@@ -111,12 +106,7 @@ func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
 	b, request := growPlain(t)
 	request.Parallel = 1
 	var second error
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" && second == nil {
-			_, second = app.New(nil).Rebuild(context.Background(), request)
-		}
-		return memory.Fault{}
-	})
+	duringCopy(b.source, func() { _, second = app.New(nil).Rebuild(context.Background(), request) })
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.ErrorIs(t, second, app.ErrRefused)
@@ -134,10 +124,7 @@ func TestAnImageInFlightOfALiveRebuildStays(t *testing.T) {
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Parallel: 1,
 	}
 	seen := ""
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method != "copy" || c.UUID == "" {
-			return memory.Fault{}
-		}
+	inject(b.source, on("copy").does(func() {
 		found, err := app.New(nil).FindGarbage(context.Background(), b.destination)
 		require.NoError(t, err)
 		for _, l := range found.Lvols {
@@ -145,8 +132,7 @@ func TestAnImageInFlightOfALiveRebuildStays(t *testing.T) {
 				seen = l.Stays
 			}
 		}
-		return memory.Fault{}
-	})
+	}))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.Contains(t, seen, "is at work in another process")

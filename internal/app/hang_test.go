@@ -56,14 +56,9 @@ func (w *ward) requireRebuilt(r app.Request) {
 // hangFrom has a host answer nothing any more from its n-th call on, and tells how
 // many calls it got. That a host's adapter has no deadline of its own is the worst
 // case: a call ends with its context.
-func hangFrom(host *memory.Host, n int64) (calls *atomic.Int64) {
-	calls = new(atomic.Int64)
-	host.Inject(func(memory.Call) memory.Fault {
-		if calls.Add(1) >= n {
-			return memory.Fault{Delay: 10_000 * time.Hour}
-		}
-		return memory.Fault{}
-	})
+func hangFrom(host *memory.Host, n int) (calls *rule) {
+	calls = on("").from(n).takes(10_000 * time.Hour)
+	inject(host, calls)
 	return calls
 }
 
@@ -75,7 +70,7 @@ func TestAHostThatHangsAtAnyCallEndsItsOwnRebuildAndNoOther(t *testing.T) {
 	hung := 0
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		for _, hangs := range []string{"source", "destination"} {
-			for n := int64(1); ; n++ {
+			for n := 1; ; n++ {
 				over := false
 				synctest.Test(t, func(t *testing.T) { over = hangAt(t, flavour, hangs, n) })
 				if over {
@@ -89,7 +84,7 @@ func TestAHostThatHangsAtAnyCallEndsItsOwnRebuildAndNoOther(t *testing.T) {
 	require.Greater(t, hung, 100)
 }
 
-func hangAt(t *testing.T, flavour memory.Flavour, hangs string, n int64) (over bool) {
+func hangAt(t *testing.T, flavour memory.Flavour, hangs string, n int) (over bool) {
 	w := newWard(t, flavour, "source", "destination", "third", "fourth")
 	own := w.volume("own", "source", "destination")
 	own.Views = flavour == memory.Upstream
@@ -115,7 +110,7 @@ func hangAt(t *testing.T, flavour memory.Flavour, hangs string, n int64) (over b
 	}
 	report, err := first.Wait(t.Context())
 	w.hosts[hangs].Inject(nil)
-	if calls.Load() < n {
+	if calls.calls() < n {
 		require.NoError(t, err)
 		return true
 	}
@@ -161,7 +156,7 @@ func TestACancelAtAnyCallEndsTheRebuildSoonAndNoCopyGoesOn(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		for _, parallel := range []int{1, 4} {
 			for _, after := range []time.Duration{0, 5 * time.Millisecond} {
-				for n := int64(1); ; n++ {
+				for n := 1; ; n++ {
 					over := false
 					synctest.Test(t, func(t *testing.T) { over = cancelAt(t, flavour, parallel, n, after) })
 					if over {
@@ -182,37 +177,32 @@ const (
 	copyTakes = time.Hour
 )
 
-func cancelAt(t *testing.T, flavour memory.Flavour, parallel int, n int64, after time.Duration) (over bool) {
+func cancelAt(t *testing.T, flavour memory.Flavour, parallel, n int, after time.Duration) (over bool) {
 	w := newWard(t, flavour, "source", "destination")
 	request := w.volume("own", "source", "destination")
 	source, destination := w.hosts["source"], w.hosts["destination"]
 	request.Source.Host, request.Parallel, request.Views = lingering{source}, parallel, parallel == 1 && after > 0
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var calls atomic.Int64
 	var at time.Time
-	count := func(c memory.Call) memory.Fault {
-		if calls.Add(1) == n {
-			at = time.Now().Add(after)
-			if after == 0 {
-				cancel()
-			} else {
-				time.AfterFunc(after, cancel)
-			}
+	nth := on("").nth(n).does(func() {
+		at = time.Now().Add(after)
+		if after == 0 {
+			cancel()
+		} else {
+			time.AfterFunc(after, cancel)
 		}
-		if c.Method == "copy" && n <= calls.Load() {
-			return memory.Fault{Delay: copyTakes}
-		}
-		return memory.Fault{Delay: callTakes}
+	})
+	slow := on("copy").where(func(memory.Call) bool { return nth.calls() >= n }).takes(copyTakes)
+	for _, host := range w.hosts {
+		inject(host, nth, slow, on("").takes(callTakes))
 	}
-	source.Inject(count)
-	destination.Inject(count)
 	engine := app.New(nil)
 	_, err := engine.Rebuild(ctx, request)
 	took := time.Since(at)
 	source.Inject(nil)
 	destination.Inject(nil)
-	if calls.Load() < n {
+	if nth.calls() < n {
 		require.NoError(t, err)
 		return true
 	}
@@ -253,10 +243,7 @@ func TestASnapshotWhoseCopyWasCancelledIsDeletedOnceTheCopyIsOver(t *testing.T) 
 		ctx, cancel := context.WithCancel(t.Context())
 		engine := app.New(nil)
 		removed := make(chan error, 1)
-		source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "copy" || c.Name != domain.SnapshotLvolName("own-r-0a1b2c3d", "b") {
-				return memory.Fault{}
-			}
+		inject(source, on("copy").of("b").takes(copyTakes).does(func() {
 			time.AfterFunc(time.Second, cancel)
 			go func() {
 				for {
@@ -268,14 +255,8 @@ func TestASnapshotWhoseCopyWasCancelledIsDeletedOnceTheCopyIsOver(t *testing.T) 
 					time.Sleep(time.Millisecond)
 				}
 			}()
-			return memory.Fault{Delay: copyTakes}
-		})
-		destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "withdraw" {
-				return memory.Fault{Delay: time.Second}
-			}
-			return memory.Fault{}
-		})
+		}))
+		inject(destination, on("withdraw").takes(time.Second))
 		_, err := engine.Rebuild(ctx, request)
 		require.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, <-removed)

@@ -94,12 +94,7 @@ func TestARunThatWasRefusedOrFailedIsInTheJournal(t *testing.T) {
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	request.Image = domain.Image{}
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" {
-			return memory.Fault{Before: ports.ErrInvalid}
-		}
-		return memory.Fault{}
-	})
+	inject(b.source, on("copy").fails(ports.ErrInvalid))
 	_, err = app.New(nil).Rebuild(context.Background(), request)
 	require.Error(t, err)
 	entries, err := journalfile.Read(path)
@@ -118,19 +113,15 @@ func TestTheJournalHasTheBeginningBeforeTheFirstChange(t *testing.T) {
 	require.NoError(t, b.source.WriteAt(source.Head.UUID, []byte{1}, 0))
 	path := filepath.Join(t.TempDir(), "journal")
 	request.Journal = openJournal(t, path)
-	asked := false
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "snapshot" {
-			asked = true
-			read, err := journalfile.ReadAll(path)
-			require.NoError(t, err)
-			require.Len(t, read.Running, 1)
-		}
-		return memory.Fault{}
+	frozen := on("snapshot").does(func() {
+		read, err := journalfile.ReadAll(path)
+		require.NoError(t, err)
+		require.Len(t, read.Running, 1)
 	})
+	inject(b.source, frozen)
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	require.True(t, asked)
+	require.Positive(t, frozen.calls())
 	read, err := journalfile.ReadAll(path)
 	require.NoError(t, err)
 	require.Empty(t, read.Running)

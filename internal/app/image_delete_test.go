@@ -98,12 +98,7 @@ func TestADeletedImageIsGoneOrStays(t *testing.T) {
 			host := imageHost(memory.Fork)
 			addImage(t, host, "base")
 			before := namesOn(t, host)
-			host.Inject(func(call memory.Call) memory.Fault {
-				if call.Method == c.method {
-					return c.fault
-				}
-				return memory.Fault{}
-			})
+			inject(host, on(c.method).gets(c.fault))
 			_, err := app.New(nil).DeleteImage(t.Context(), host, "base")
 			host.Inject(nil)
 			if !c.stays {
@@ -121,17 +116,11 @@ func TestADeletedImageIsGoneOrStays(t *testing.T) {
 func TestAnImageThatIsNeededMeanwhileStays(t *testing.T) {
 	host := imageHost(memory.Fork)
 	base := addImage(t, host, "base")
-	var once sync.Once
-	host.Inject(func(call memory.Call) memory.Fault {
-		if call.Method == "release" {
-			once.Do(func() {
-				host.Inject(nil)
-				_, err := host.Clone(t.Context(), base, "vol-1-r-0a1b2c3d", imageCluster, "base")
-				require.NoError(t, err)
-			})
-		}
-		return memory.Fault{}
-	})
+	inject(host, on("release").once().does(func() {
+		host.Inject(nil)
+		_, err := host.Clone(t.Context(), base, "vol-1-r-0a1b2c3d", imageCluster, "base")
+		require.NoError(t, err)
+	}))
 	_, err := app.New(nil).DeleteImage(t.Context(), host, "base")
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "lvol vol-1-r-0a1b2c3d is its clone")
@@ -151,12 +140,7 @@ func TestAnImageThatSomebodyWorksOnStays(t *testing.T) {
 		engine := app.New(nil)
 		report, err := engine.ImportImage(t.Context(), importOf(host, disk()))
 		require.NoError(t, err)
-		host.Inject(func(call memory.Call) memory.Fault {
-			if call.Method == "open" {
-				return memory.Fault{Delay: time.Second}
-			}
-			return memory.Fault{}
-		})
+		inject(host, on("open").takes(time.Second))
 		var verified error
 		var all sync.WaitGroup
 		all.Go(func() { _, verified = engine.VerifyImage(t.Context(), host, "base", "", nil) })

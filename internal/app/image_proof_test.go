@@ -27,12 +27,7 @@ var bothProve = allFlavours[0]
 
 // spoilImage has copies of the image get other bytes, once or for good.
 func spoilImage(host *memory.Host) {
-	host.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" && strings.HasPrefix(c.Name, "bi-") {
-			return memory.Fault{Spoil: memory.SpoilBytes}
-		}
-		return memory.Fault{}
-	})
+	inject(host, on("copy").ofImages().gets(memory.Fault{Spoil: memory.SpoilBytes}))
 }
 
 // imageOn is what has the image's name on a host.
@@ -54,14 +49,8 @@ func TestAWrongImageIsNeverBelieved(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := growWithoutImage(t, bothProve)
 				spoilImage(b.source)
-				proving := false
-				b.destination.Inject(func(c memory.Call) memory.Fault {
-					proving = proving || c.Method == "prove" && len(namesLike(t, b.destination, "bi-rebuilding-")) > 0
-					if proving && c.Method == "delete" {
-						return fault
-					}
-					return memory.Fault{}
-				})
+				proofs := on("prove").where(func(memory.Call) bool { return len(namesLike(t, b.destination, "bi-rebuilding-")) > 0 })
+				inject(b.destination, proofs, on("delete").after(proofs).gets(fault))
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				require.ErrorIs(t, err, ports.ErrCorrupt)
 				require.ErrorIs(t, err, app.ErrCleanUp)
@@ -221,12 +210,7 @@ func TestAnImageThatIsProvenAfterItsSealHasNoRecordUntilThen(t *testing.T) {
 			b, request := growWithoutImage(t, bothProve)
 			request.Destination.Host = plainHost{b.destination, b.destination}
 			spoilImage(b.source)
-			b.destination.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == "delete" && strings.HasPrefix(c.Name, "bi-") {
-					return delete
-				}
-				return memory.Fault{}
-			})
+			inject(b.destination, on("delete").ofImages().gets(delete))
 			_, err := app.New(nil).Rebuild(t.Context(), request)
 			require.ErrorIs(t, err, ports.ErrCorrupt)
 			b.source.Inject(nil)
@@ -308,12 +292,7 @@ func TestSomebodyElsesLvolOfADrawnNameStays(t *testing.T) {
 				host := &taken{Host: b.destination, t: t, most: 3}
 				request.Destination.Host = host
 				if fail {
-					b.source.Inject(func(c memory.Call) memory.Fault {
-						if c.Method == "copy" && strings.HasSuffix(c.Name, "snap31") {
-							return memory.Fault{Before: ports.ErrInvalid}
-						}
-						return memory.Fault{}
-					})
+					inject(b.source, on("copy").of("snap31").fails(ports.ErrInvalid))
 				}
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				require.Equal(t, fail, err != nil, "%v", err)
@@ -329,12 +308,9 @@ func TestSomebodyElsesLvolOfANameThatAnImportDrewStays(t *testing.T) {
 		t.Run("it "+ends, func(t *testing.T) {
 			memoryHost := imageHost(memory.Fork)
 			host := &taken{Host: memoryHost, t: t, most: 1}
-			memoryHost.Inject(func(c memory.Call) memory.Fault {
-				if fail && c.Method == "write" {
-					return memory.Fault{Before: ports.ErrInvalid}
-				}
-				return memory.Fault{}
-			})
+			if fail {
+				inject(memoryHost, on("write").fails(ports.ErrInvalid))
+			}
 			_, err := app.New(nil).ImportImage(t.Context(), importOf(host, disk()))
 			require.Equal(t, fail, err != nil, "%v", err)
 			require.Len(t, host.names, 1)

@@ -166,13 +166,7 @@ func TestNothingOfAnImportThatFailsStays(t *testing.T) {
 				host := imageHost(memory.Fork)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				var once sync.Once
-				host.Inject(func(call memory.Call) (f memory.Fault) {
-					if call.Method == method {
-						once.Do(func() { f = fault(cancel) })
-					}
-					return f
-				})
+				inject(host, on(method).once().gets(fault(cancel)))
 				report, err := app.New(nil).ImportImage(ctx, importOf(host, disk()))
 				require.Error(t, err)
 				require.Equal(t, app.OutcomeFailed, report.Outcome)
@@ -447,12 +441,9 @@ func (o oddExtents) Extent(uint64) (uint64, bool, error) { return o.length, true
 
 func TestSomebodyWhoWritesIntoAnImportIsSeen(t *testing.T) {
 	host := imageHost(memory.Fork)
-	host.Inject(func(call memory.Call) memory.Fault {
-		if call.Method == "look" && call.N == 1 {
-			require.NoError(t, host.WriteAt(call.UUID, []byte("x"), imageCluster))
-		}
-		return memory.Fault{}
-	})
+	inject(host, on("look").once().doesTo(func(c memory.Call) {
+		require.NoError(t, host.WriteAt(c.UUID, []byte("x"), imageCluster))
+	}))
 	_, err := app.New(nil).ImportImage(t.Context(), importOf(host, disk()))
 	require.ErrorIs(t, err, ports.ErrCorrupt)
 	require.ErrorContains(t, err, "has 6 clusters and 32768 bytes, expected 5 and 32768")
@@ -573,12 +564,7 @@ func TestField_10036_WhichChecksumWasGiven(t *testing.T) {
 func TestOneImageIsImportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := imageHost(memory.Fork)
-		host.Inject(func(call memory.Call) memory.Fault {
-			if call.Method == "create" {
-				return memory.Fault{Delay: time.Second}
-			}
-			return memory.Fault{}
-		})
+		inject(host, on("create").takes(time.Second))
 		engine := app.New(nil)
 		var first error
 		var all sync.WaitGroup
@@ -621,15 +607,7 @@ func (o told) Observe(e app.Event) { o(e) }
 func TestImportEndsWhereAListFails(t *testing.T) {
 	for n := range 2 {
 		host := imageHost(memory.Fork)
-		lists := 0
-		host.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "list" {
-				if lists++; lists == n+1 {
-					return memory.Fault{Before: ports.ErrUnavailable}
-				}
-			}
-			return memory.Fault{}
-		})
+		inject(host, on("list").nth(n+1).fails(ports.ErrUnavailable))
 		_, err := app.New(nil).ImportImage(t.Context(), importOf(host, disk()))
 		require.ErrorIs(t, err, ports.ErrUnavailable, "list %d", n+1)
 		host.Inject(nil)

@@ -36,16 +36,11 @@ func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
 					p.writable(p.replica, p.uuids["snap1"], 8)
 				})
 				fetching := make(chan struct{})
-				g.sources[0].Inject(func(call memory.Call) memory.Fault {
-					if call.Method != "copy" || call.Name != domain.ImageLvolName(imageName, storeOf(t, g.sources[0]).UUID) {
-						return memory.Fault{}
-					}
-					close(fetching)
-					if c.firstFails {
-						return memory.Fault{Delay: time.Minute, Before: errors.New("the disk is broken")}
-					}
-					return memory.Fault{Delay: time.Minute}
-				})
+				fetch := on("copy").of(domain.ImageLvolName(imageName, storeOf(t, g.sources[0]).UUID)).does(func() { close(fetching) }).takes(time.Minute)
+				if c.firstFails {
+					fetch.fault.Before = errors.New("the disk is broken")
+				}
+				inject(g.sources[0], fetch)
 				begun := make(map[string]int) // by the second one
 				engine := app.New(nil)
 				rebuild := func(n int, replica string) error {

@@ -232,14 +232,7 @@ func TestARevertThatCannotSucceedLeavesTheHead(t *testing.T) {
 	b, _, at := growTwins(t, memory.Fork)
 	before := photograph(t, b.destination)
 	for _, method := range []string{"clone", "delete"} {
-		failed := false
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == method && !failed {
-				failed = true
-				return memory.Fault{Before: errors.Join(ports.ErrNoSpace, errCrash)}
-			}
-			return memory.Fault{}
-		})
+		inject(b.destination, on(method).once().fails(errors.Join(ports.ErrNoSpace, errCrash)))
 		_, err := app.New(nil).Revert(context.Background(), app.RevertRequest{Replica: at, Snapshot: "snap12"})
 		require.ErrorIs(t, err, errCrash)
 		require.ErrorContains(t, err, "stays")

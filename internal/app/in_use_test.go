@@ -139,12 +139,9 @@ func TestReplicaThatIsAttachedMeanwhileStays(t *testing.T) {
 	b, source, destination := inUse(t, domain.User{})
 	head := list(t, b.destination, copyName).Head.UUID
 	before := photograph(t, b.destination)
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "look" && c.UUID == head {
-			require.NoError(t, b.destination.Use(head, exported))
-		}
-		return memory.Fault{}
-	})
+	inject(b.destination, on("look").ofUUID(head).does(func() {
+		require.NoError(t, b.destination.Use(head, exported))
+	}))
 	_, err := app.New(nil).Rebuild(ctx, app.Request{Source: source, Destination: destination, Image: domain.ImageNamed(imageName)})
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, exported.Name)

@@ -13,14 +13,7 @@ import (
 // onDelete does something to an lvol in the moment in which it is looked at before it
 // is deleted, once.
 func onDelete(host *memory.Host, uuid string, do func()) {
-	done := false
-	host.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "look" && c.UUID == uuid && !done {
-			done = true
-			do()
-		}
-		return memory.Fault{}
-	})
+	inject(host, on("look").ofUUID(uuid).once().does(do))
 }
 
 // A delete compared names alone: a head that was written to since it was listed was
@@ -56,15 +49,10 @@ func TestRebuildListsAHeadAgainThatWasWrittenTo(t *testing.T) {
 	request.Parallel = 1
 	newPlant(t, b.destination, copyName, "").growTree(fieldTree[:1], 8, 90)
 	head := list(t, b.destination, copyName).Head
-	looks := 0
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "look" && c.UUID == head.UUID {
-			if looks++; looks == 1 {
-				require.NoError(t, b.destination.WriteAt(head.UUID, filled(99), 0))
-			}
-		}
-		return memory.Fault{}
+	looked := on("look").ofUUID(head.UUID).once().does(func() {
+		require.NoError(t, b.destination.WriteAt(head.UUID, filled(99), 0))
 	})
+	inject(b.destination, looked)
 	var again []string
 	request.Observer = observe(func(e app.Event) {
 		if e.Kind == app.EventAgain {
@@ -75,7 +63,7 @@ func TestRebuildListsAHeadAgainThatWasWrittenTo(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, again, 1)
 	require.Contains(t, again[0], "lvol vol-1-r-4e5f6a7b has 1 clusters of its own now, 0 when it was listed")
-	require.Equal(t, 2, looks)
+	require.Equal(t, 2, looked.calls())
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 

@@ -67,29 +67,22 @@ func TestParentlessCopyThatGotAParentIsNotSealed(t *testing.T) {
 				Image:       domain.NoImage(), Parallel: parallel,
 			}
 			again := whyAgain(&request)
-			ancestor, given := domain.SnapshotLvolName(copyName, "snap11"), false
-			b.source.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == "copy" && c.Name == domain.SnapshotLvolName(sourceName, "snap11") && !given {
-					given = true
-					for _, l := range listAll(t, b.destination) {
-						if of, is := domain.ReplicaInFlight(l.Name); is && of == copyName {
-							require.NoError(t, b.destination.Graft(t.Context(), l.UUID, other))
-						}
+			given := on("copy").of("snap11").once().does(func() {
+				for _, l := range listAll(t, b.destination) {
+					if of, is := domain.ReplicaInFlight(l.Name); is && of == copyName {
+						require.NoError(t, b.destination.Graft(t.Context(), l.UUID, other))
 					}
 				}
-				return memory.Fault{}
 			})
-			b.destination.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == "seal" && c.Name == ancestor {
-					l, err := b.destination.Look(t.Context(), c.UUID)
-					require.NoError(t, err)
-					require.Empty(t, l.Parent, "it is sealed, and hangs on somebody else's snapshot")
-				}
-				return memory.Fault{}
-			})
+			inject(b.source, given)
+			inject(b.destination, on("seal").of("snap11").doesTo(func(c memory.Call) {
+				l, err := b.destination.Look(t.Context(), c.UUID)
+				require.NoError(t, err)
+				require.Empty(t, l.Parent, "it is sealed, and hangs on somebody else's snapshot")
+			}))
 			_, err := app.New(nil).Rebuild(t.Context(), request)
 			require.NoError(t, err)
-			require.True(t, given)
+			require.Positive(t, given.calls())
 			require.Contains(t, strings.Join(*again, "\n"), "the copy has another parent by now")
 			requireEqualViews(t, b, sourceName, copyName, false)
 		})
@@ -276,29 +269,18 @@ func TestSourceIsCountedBeforeItsCopy(t *testing.T) {
 		b, request := growChain(t, 3)
 		request.Parallel = 1
 		again := whyAgain(&request)
-		created, merged, copied := 0, false, 0
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "create" {
-				return memory.Fault{}
-			}
-			if created++; created == 3 { // those before are copied and sealed
-				merged = true
-				s0, _ := list(t, b.source, sourceName).Snapshot("s1")
-				require.NoError(t, b.source.Merge(t.Context(), s0.Lvol.UUID))
-			}
-			return memory.Fault{}
+		third := on("create").nth(3).does(func() { // those before are copied and sealed
+			s1, _ := list(t, b.source, sourceName).Snapshot("s1")
+			require.NoError(t, b.source.Merge(t.Context(), s1.Lvol.UUID))
 		})
-		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" && c.Name == domain.SnapshotLvolName(sourceName, "s2") {
-				copied++
-			}
-			return memory.Fault{}
-		})
+		copies := on("copy").of("s2")
+		inject(b.destination, third)
+		inject(b.source, copies)
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err)
-		require.True(t, merged)
+		require.GreaterOrEqual(t, third.calls(), 3)
 		require.NotEmpty(t, *again)
-		require.Equal(t, 1, copied, "copies of the snapshot that took over the clusters")
+		require.Equal(t, 1, copies.calls(), "copies of the snapshot that took over the clusters")
 		requireEqualViews(t, b, sourceName, copyName, true)
 	})
 }
@@ -310,14 +292,7 @@ func TestGarbageSkipsALvolThatIsCalledOtherwiseByNow(t *testing.T) {
 	require.NoError(t, err)
 	gone, err := b.destination.Create(t.Context(), domain.InFlightLvolName(copyName, "0badf00e"), 8*cluster)
 	require.NoError(t, err)
-	renamed := false
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "look" && c.UUID == uuid && !renamed {
-			renamed = true
-			require.NoError(t, b.destination.Rename(uuid, "vol-77"))
-		}
-		return memory.Fault{}
-	})
+	onDelete(b.destination, uuid, func() { require.NoError(t, b.destination.Rename(uuid, "vol-77")) })
 	removed, err := app.New(nil).RemoveGarbage(t.Context(), request.Destination.Host)
 	require.ErrorIs(t, err, ports.ErrInvalid)
 	require.ErrorContains(t, err, "vol-77")
@@ -347,18 +322,12 @@ func TestSealThatIsDoneAgainLooksAgain(t *testing.T) {
 					b, request := growChain(t, 3)
 					again := whyAgain(&request)
 					failed, sealed := "", false
-					b.destination.Inject(func(c memory.Call) memory.Fault {
-						if c.Method != "seal" || c.Name != domain.SnapshotLvolName(copyName, "s2") {
-							return memory.Fault{}
-						}
-						if failed == "" {
+					inject(b.destination,
+						on("seal").of("s2").once().fails(failure).doesTo(func(c memory.Call) {
 							failed = c.UUID
 							meanwhile(b, failed)
-							return memory.Fault{Before: failure}
-						}
-						sealed = sealed || c.UUID == failed
-						return memory.Fault{}
-					})
+						}),
+						on("seal").of("s2").from(2).doesTo(func(c memory.Call) { sealed = sealed || c.UUID == failed }))
 					_, err := app.New(nil).Rebuild(t.Context(), request)
 					require.NoError(t, err)
 					require.False(t, sealed, "what was copied is not the source's, or hangs on something else")

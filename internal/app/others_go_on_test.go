@@ -51,7 +51,7 @@ func TestOtherRebuildsGoOn(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			for n := int64(1); ; n++ {
+			for n := 1; ; n++ {
 				over := false
 				synctest.Test(t, func(t *testing.T) {
 					w := newWard(t, memory.Fork, "source", "destination", "third", "fourth")
@@ -75,7 +75,7 @@ func TestOtherRebuildsGoOn(t *testing.T) {
 					require.LessOrEqual(t, took, endsWithin, "call %d", n)
 					require.LessOrEqual(t, ended, endsWithin, "call %d", n)
 					w.requireRebuilt(p.other)
-					over = calls.Load() < n
+					over = calls.calls() < n
 				})
 				if over {
 					break

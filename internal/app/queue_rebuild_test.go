@@ -9,7 +9,6 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
 )
 
 // The run that a pause ends leaves nothing in flight; the next one copies only what it
@@ -19,12 +18,7 @@ func TestResumedJobCopiesOnlyTheRest(t *testing.T) {
 		w := newWard(t, memory.Fork, "source", "destination")
 		request := w.volume("own", "source", "destination")
 		queue := app.NewQueue(app.New(nil), app.Limits{})
-		w.hosts["source"].Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" && c.Name == domain.SnapshotLvolName("own-r-0a1b2c3d", "c") {
-				return memory.Fault{Delay: time.Hour}
-			}
-			return memory.Fault{}
-		})
+		inject(w.hosts["source"], on("copy").of("c").takes(time.Hour))
 		job, err := queue.Submit(t.Context(), request)
 		require.NoError(t, err)
 		time.Sleep(time.Minute) // of the bubble's clock: it copies c

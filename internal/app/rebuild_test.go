@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,13 +81,7 @@ func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
 	b, request := growPlain(t)
 	engine := app.New(nil)
 	copying, goOn := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" {
-			once.Do(func() { close(copying); <-goOn })
-		}
-		return memory.Fault{}
-	})
+	inject(b.source, on("copy").once().does(func() { close(copying); <-goOn }))
 	first := make(chan error)
 	go func() {
 		_, err := engine.Rebuild(context.Background(), request)
@@ -107,12 +100,7 @@ func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T
 	b, request := growPlain(t)
 	request.Parallel = 1
 	ctx, cancel := context.WithCancel(context.Background())
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" && c.N == 4 {
-			cancel()
-		}
-		return memory.Fault{}
-	})
+	inject(b.source, on("copy").nth(4).does(cancel))
 	asked := calls(b.destination)
 	report, err := app.New(nil).Rebuild(ctx, request)
 	require.ErrorIs(t, err, context.Canceled)
@@ -161,17 +149,13 @@ func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 	for _, equal := range []bool{true, false} {
 		b := newBench(t, memory.Config{}, memory.Config{})
 		newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
-		var appeared atomic.Bool
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "seal" && appeared.CompareAndSwap(false, true) {
-				if equal {
-					growImage(t, b.destination, 4)
-				} else {
-					growImage(t, b.destination, 3)
-				}
+		inject(b.destination, on("seal").once().does(func() {
+			if equal {
+				growImage(t, b.destination, 4)
+			} else {
+				growImage(t, b.destination, 3)
 			}
-			return memory.Fault{}
-		})
+		}))
 		report, err := app.New(nil).Rebuild(context.Background(), app.Request{
 			Source:      app.Site{Host: b.source, Replica: sourceName},
 			Destination: app.Site{Host: b.destination, Replica: copyName},
@@ -194,12 +178,9 @@ func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
 	b := newBench(t, memory.Config{}, memory.Config{})
 	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "withdraw" && domain.IsImageInFlight(c.Name) {
-			require.NoError(t, b.destination.WriteAt(c.UUID, []byte{1}, 5))
-		}
-		return memory.Fault{}
-	})
+	inject(b.destination, on("withdraw").ofImages().doesTo(func(c memory.Call) {
+		require.NoError(t, b.destination.WriteAt(c.UUID, []byte{1}, 5))
+	}))
 	_, err := app.New(nil).Rebuild(context.Background(), app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},
 		Destination: app.Site{Host: b.destination, Replica: copyName},
@@ -211,12 +192,7 @@ func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
 func TestAStoreThatRunsFullEndsTheRebuildAndNothingElse(t *testing.T) {
 	b, request := growPlain(t)
 	before := photograph(t, b.source)
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" && c.N > 2 {
-			return memory.Fault{Before: ports.ErrNoSpace}
-		}
-		return memory.Fault{}
-	})
+	inject(b.source, on("copy").from(3).fails(ports.ErrNoSpace))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, ports.ErrNoSpace)
 	require.ErrorContains(t, err, "copy snapshot")
@@ -229,20 +205,17 @@ func TestAStoreThatRunsFullEndsTheRebuildAndNothingElse(t *testing.T) {
 func TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse(t *testing.T) {
 	b, request := growPlain(t)
 	before := photograph(t, b.source)
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" && c.N == 3 {
-			store, err := b.destination.List(context.Background())
-			require.NoError(t, err)
-			for range store.Lvols { // leaves first, in as many rounds as it takes
-				for _, l := range store.Lvols {
-					if l.Name[:3] == "vol" {
-						err = errors.Join(err, b.destination.Delete(context.Background(), l.UUID))
-					}
+	inject(b.source, on("copy").nth(3).does(func() {
+		store, err := b.destination.List(context.Background())
+		require.NoError(t, err)
+		for range store.Lvols { // leaves first, in as many rounds as it takes
+			for _, l := range store.Lvols {
+				if l.Name[:3] == "vol" {
+					err = errors.Join(err, b.destination.Delete(context.Background(), l.UUID))
 				}
 			}
 		}
-		return memory.Fault{}
-	})
+	}))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.Error(t, err)
 	require.Equal(t, before, photograph(t, b.source))
@@ -283,7 +256,7 @@ func TestNoMoreCopiesAtOnceThanAskedFor(t *testing.T) {
 				}
 			}
 		})
-		b.source.Inject(func(memory.Call) memory.Fault { return memory.Fault{Delay: time.Millisecond} })
+		inject(b.source, on("").takes(time.Millisecond))
 		_, err := app.New(nil).Rebuild(context.Background(), request)
 		require.NoError(t, err)
 		require.Equal(t, parallel, copies.most, "copies at once")
@@ -369,12 +342,9 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 // without its engine.
 func TestACopyThatSomebodyElseWritesToIsNotSealed(t *testing.T) {
 	b, request := growPlain(t)
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "withdraw" {
-			require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 6*cluster))
-		}
-		return memory.Fault{}
-	})
+	inject(b.destination, on("withdraw").doesTo(func(c memory.Call) {
+		require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 6*cluster))
+	}))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, ports.ErrCorrupt, "it happens each time")
 	left := list(t, b.destination, copyName)
@@ -393,25 +363,17 @@ func TestACopyThatSomebodyElseWritesToIsNotSealed(t *testing.T) {
 func TestACopyThatIsNotTheSourcesIsMadeAgain(t *testing.T) {
 	b, request := growPlain(t)
 	request.Parallel = 1
-	copied := make(map[string]int)
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" {
-			copied[c.Name]++
-		}
-		return memory.Fault{}
-	})
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "withdraw" && c.N == 2 {
-			require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 6*cluster))
-		}
-		return memory.Fault{}
-	})
+	copied := on("copy")
+	inject(b.source, copied)
+	inject(b.destination, on("withdraw").nth(2).doesTo(func(c memory.Call) {
+		require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 6*cluster))
+	}))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	requireEqualViews(t, b, sourceName, copyName, true)
-	require.Len(t, copied, len(fieldTree))
-	for name, times := range copied {
-		require.Equal(t, map[bool]int{false: 1, true: 2}[name == "vol-1-r-0a1b2c3d-snap-snap12"], times, name)
+	require.Len(t, copied.bySnapshot(), len(fieldTree))
+	for name, times := range copied.bySnapshot() {
+		require.Equal(t, map[bool]int{false: 1, true: 2}[name == "snap12"], times, name)
 	}
 }
 
@@ -424,13 +386,9 @@ func TestACopyThatSomebodyElseHasGraftedIsPutRight(t *testing.T) {
 			b, request := growPlain(t)
 			request.Parallel = 1
 			foreign := newPlant(t, b.destination, "vol-7", "").snapshot("s", "", 8, nil, minute(0))
-			var moved atomic.Bool
-			b.destination.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == method && moved.CompareAndSwap(false, true) {
-					require.NoError(t, b.destination.Graft(context.Background(), c.UUID, foreign))
-				}
-				return memory.Fault{}
-			})
+			inject(b.destination, on(method).once().doesTo(func(c memory.Call) {
+				require.NoError(t, b.destination.Graft(context.Background(), c.UUID, foreign))
+			}))
 			_, err := app.New(nil).Rebuild(context.Background(), request)
 			if method == "seal" {
 				require.ErrorIs(t, err, ports.ErrCorrupt)
@@ -450,13 +408,7 @@ func TestAnLvolThatGotAnotherNameIsNotDeleted(t *testing.T) {
 	b, request := growDamaged(t, memory.Fork, memory.Fork)
 	leftover := list(t, b.destination, copyName).InFlight[0]
 	require.NoError(t, b.destination.Graft(context.Background(), leftover.UUID, ""))
-	var renamed atomic.Bool
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "look" && c.UUID == leftover.UUID && renamed.CompareAndSwap(false, true) {
-			require.NoError(t, b.destination.Rename(leftover.UUID, "vol-77-r-0a1b2c3d"))
-		}
-		return memory.Fault{}
-	})
+	onDelete(b.destination, leftover.UUID, func() { require.NoError(t, b.destination.Rename(leftover.UUID, "vol-77-r-0a1b2c3d")) })
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.Contains(t, photograph(t, b.destination), "vol-77-r-0a1b2c3d")
@@ -478,16 +430,7 @@ func TestNoHeadComesWhileAnythingElseIsWrong(t *testing.T) {
 // inTheLookBeforeTheHead does something at the last moment.
 func inTheLookBeforeTheHead(t *testing.T, b *bench, do func()) {
 	t.Helper()
-	lists := 0
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method != "list" {
-			return memory.Fault{}
-		}
-		if lists++; lists == 2 { // the plan, the look before the head
-			do()
-		}
-		return memory.Fault{}
-	})
+	inject(b.destination, on("list").nth(2).does(do)) // the plan, the look before the head
 }
 
 // TestWhatALostAnswerLeftInFlightIsRemoved: a spacer, say, whose making was not
@@ -509,12 +452,8 @@ func TestWhatThisRunSealedNeedsNoProof(t *testing.T) {
 	b, request := growPlainOn(t, memory.Upstream)
 	request.Parallel = 1
 	extra := mustSnapshot(t, list(t, b.source, sourceName), "snap13")
-	var once sync.Once
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "look" && c.UUID == extra.Lvol.UUID { // nothing hangs on it: a user deletes it
-			once.Do(func() { require.NoError(t, b.source.DeleteMerging(extra.Lvol.UUID)) })
-		}
-		return memory.Fault{}
+	onDelete(b.source, extra.Lvol.UUID, func() { // nothing hangs on it: a user deletes it
+		require.NoError(t, b.source.DeleteMerging(extra.Lvol.UUID))
 	})
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
@@ -528,12 +467,9 @@ func TestProofFindsWhatCountsDoNot(t *testing.T) {
 		b, request := growPlain(t)
 		request.Proof = proof
 		request.Parallel = 1
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "withdraw" && c.N == 1 {
-				require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 0))
-			}
-			return memory.Fault{}
-		})
+		inject(b.destination, on("withdraw").once().doesTo(func(c memory.Call) {
+			require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 0))
+		}))
 		report, err := app.New(nil).Rebuild(context.Background(), request)
 		if !proof {
 			require.NoError(t, err)

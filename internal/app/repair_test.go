@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -206,20 +207,12 @@ func crashes(t *testing.T, try func(t *testing.T, arm func(*memory.Host)) (finis
 				var armed *memory.Host
 				finish := try(t, func(host *memory.Host) {
 					armed = host
-					calls := 0
-					host.Inject(func(c memory.Call) memory.Fault {
-						if c.Method == "list" || c.Method == "look" || c.Method == "prove" {
-							return memory.Fault{}
-						}
-						if calls++; calls != n {
-							return memory.Fault{}
-						}
-						hit = true
-						if after {
-							return memory.Fault{After: errCrash}
-						}
-						return memory.Fault{Before: errCrash}
-					})
+					nth := on("").where(func(c memory.Call) bool { return !slices.Contains([]string{"list", "look", "prove"}, c.Method) }).nth(n)
+					nth.does(func() { hit = true }).fails(errCrash)
+					if after {
+						nth.answers(errCrash)
+					}
+					inject(host, nth)
 				})
 				armed.Inject(nil)
 				finish()
@@ -252,12 +245,9 @@ func TestTwoAtOnceOnOneReplicaAreOneTooMany(t *testing.T) {
 	loseImage(t, hurt)
 	engine := app.New(nil)
 	var inner error
-	b.destination.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "graft" {
-			_, inner = engine.DeleteReplica(context.Background(), hurt, nil)
-		}
-		return memory.Fault{}
-	})
+	inject(b.destination, on("graft").does(func() {
+		_, inner = engine.DeleteReplica(context.Background(), hurt, nil)
+	}))
 	_, err := engine.Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy})
 	require.NoError(t, err)
 	require.ErrorIs(t, inner, app.ErrRefused)

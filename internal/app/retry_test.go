@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,14 +16,8 @@ import (
 )
 
 // failFirst lets the next n calls of a method fail.
-func failFirst(host *memory.Host, method string, n int64, fault memory.Fault) {
-	var asked atomic.Int64 // a fixture has made calls before
-	host.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == method && asked.Add(1) <= n {
-			return fault
-		}
-		return memory.Fault{}
-	})
+func failFirst(host *memory.Host, method string, n int, fault memory.Fault) {
+	inject(host, on(method).upTo(n).gets(fault))
 }
 
 // Nobody knows whether a call took effect whose answer was lost. The store does.
@@ -67,20 +60,12 @@ func TestField_5682_OnlyTheCopyThatFailedIsMadeAgain(t *testing.T) {
 				retries = append(retries, e)
 			}
 		})
-		copies := make(map[string]int)
-		b.source.Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "copy" {
-				return memory.Fault{}
-			}
-			if copies[c.Name]++; c.Name == "vol-1-r-0a1b2c3d-snap-snap21" && copies[c.Name] == 1 {
-				return memory.Fault{Before: ports.ErrUnavailable, AfterClusters: 1}
-			}
-			return memory.Fault{}
-		})
+		copies := on("copy")
+		inject(b.source, copies, on("copy").of("snap21").once().gets(memory.Fault{Before: ports.ErrUnavailable, AfterClusters: 1}))
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err)
-		for name, times := range copies {
-			require.Equal(t, map[bool]int{false: 1, true: 2}[name == "vol-1-r-0a1b2c3d-snap-snap21"], times, name)
+		for name, times := range copies.bySnapshot() {
+			require.Equal(t, map[bool]int{false: 1, true: 2}[name == "snap21"], times, name)
 		}
 		require.Len(t, retries, 1)
 		require.Equal(t, "snap21", retries[0].Snapshot)
@@ -117,16 +102,8 @@ func TestAHostThatIsGoneEndsTheRebuildSoon(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := growPlain(t)
 				host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
-				var gone atomic.Bool
-				host.Inject(func(c memory.Call) memory.Fault {
-					if c.Method == map[string]string{"source": "copy", "destination": "seal"}[side] {
-						gone.Store(true)
-					}
-					if gone.Load() {
-						return memory.Fault{Before: ports.ErrUnavailable}
-					}
-					return memory.Fault{}
-				})
+				first := on(map[string]string{"source": "copy", "destination": "seal"}[side])
+				inject(host, first, on("").after(first).fails(ports.ErrUnavailable))
 				began := time.Now()
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				require.ErrorIs(t, err, ports.ErrUnavailable)
@@ -141,17 +118,11 @@ func TestAHostThatHangsIsNotAskedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := growPlain(t)
 		request.Parallel = 1
-		asked := 0
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "create" {
-				asked++
-				return memory.Fault{Before: errNoAnswer}
-			}
-			return memory.Fault{}
-		})
+		creates := on("create").fails(errNoAnswer)
+		inject(b.destination, creates)
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, 1, asked)
+		require.Equal(t, 1, creates.calls())
 	})
 }
 
@@ -181,11 +152,7 @@ func TestAForgedSealIsNotTakenForOurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := growPlain(t)
 		request.Parallel = 1
-		var forgedOne atomic.Bool
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "seal" || !forgedOne.CompareAndSwap(false, true) {
-				return memory.Fault{}
-			}
+		inject(b.destination, on("seal").once().fails(ports.ErrUnavailable).doesTo(func(c memory.Call) {
 			forged, err := b.destination.Create(context.Background(), domain.InFlightLvolName(copyName, "0000cccc"), 8*cluster)
 			require.NoError(t, err)
 			require.NoError(t, b.destination.WriteAt(forged, filled(66), 0))
@@ -193,8 +160,7 @@ func TestAForgedSealIsNotTakenForOurs(t *testing.T) {
 			require.NoError(t, b.destination.Graft(context.Background(), forged, image.Lvol.UUID))
 			_, err = b.destination.Seal(context.Background(), forged, c.Name, ports.SealRecord{Attributes: minute(0)})
 			require.NoError(t, err)
-			return memory.Fault{Before: ports.ErrUnavailable}
-		})
+		}))
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		if err != nil { // it may be refused; then the next run puts it right
 			b.destination.Inject(nil)

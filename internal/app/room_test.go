@@ -42,12 +42,7 @@ func newTightStore(t *testing.T, f memory.Flavour, free uint64, image int) *tigh
 	other := newPlant(t, b.destination, neighbour, "")
 	s.neighbour = other.writable(neighbour, "", 64)
 	other.write(s.neighbour, 0, 1)
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" {
-			return memory.Fault{Delay: copyingTime}
-		}
-		return memory.Fault{}
-	})
+	inject(b.source, on("copy").takes(copyingTime))
 	return s
 }
 
@@ -236,13 +231,7 @@ func TestARebuildEndsBeforeItUsesTheReserve(t *testing.T) {
 			request := s.volume(1, 6, 6, 6, 6)
 			request.Parallel, request.Options.ReservePercent = 1, 10
 			s.source.Inject(nil)
-			var once sync.Once
-			s.destination.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == "seal" {
-					once.Do(func() { s.take(7) })
-				}
-				return memory.Fault{}
-			})
+			inject(s.destination, on("seal").once().does(func() { s.take(7) }))
 			report, err := s.engine.Rebuild(t.Context(), request)
 			requireNoRoom(t, report, err)
 			require.EqualValues(t, 6*cluster, report.CopiedBytes, "nothing is copied after that")
@@ -276,12 +265,7 @@ func TestOneOfSeveralRebuildsGivesUpWhereRoomRunsOut(t *testing.T) {
 					request.Parallel, request.Options.ReservePercent = parallel, 10
 					requests = append(requests, request)
 				}
-				s.destination.Inject(func(c memory.Call) memory.Fault {
-					if c.Method == "delete" {
-						return memory.Fault{Delay: 2 * time.Second}
-					}
-					return memory.Fault{}
-				})
+				inject(s.destination, on("delete").takes(2*time.Second))
 				go func() {
 					time.Sleep(copyingTime / 2)
 					s.take(taken)
@@ -299,12 +283,7 @@ func TestOneOfSeveralRebuildsGivesUpWhereRoomRunsOut(t *testing.T) {
 // An import counts as a rebuild does.
 func TestImportsAndRebuildsShareAStoresRoom(t *testing.T) {
 	slowWrites := func(s *tightStore) {
-		s.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "write" {
-				return memory.Fault{Delay: 10 * time.Second}
-			}
-			return memory.Fault{}
-		})
+		inject(s.destination, on("write").takes(10*time.Second))
 	}
 	content := func() []byte {
 		var p []byte

@@ -116,12 +116,7 @@ func TestNamesakesFetchOneImageAtTheSameTime(t *testing.T) {
 		engine, began, ended := app.New(nil), time.Now(), make(chan error)
 		for i, host := range hosts[:2] {
 			wide(1, 4)(newPlant(t, host, sourceName, growImage(t, host, 4)))
-			host.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == "copy" && strings.HasPrefix(c.Name, "bi-") {
-					return memory.Fault{Delay: time.Minute}
-				}
-				return memory.Fault{}
-			})
+			inject(host, on("copy").ofImages().takes(time.Minute))
 			go func() {
 				_, err := engine.Rebuild(context.Background(), app.Request{
 					Source: app.Site{Host: host, Replica: sourceName}, Destination: app.Site{Host: hosts[i+2], Replica: copyName},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,13 +19,7 @@ import (
 
 // duringCopy does something once, in the first copy of the source.
 func duringCopy(source *memory.Host, do func()) {
-	var once sync.Once
-	source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" {
-			once.Do(do)
-		}
-		return memory.Fault{}
-	})
+	inject(source, on("copy").once().does(do))
 }
 
 // replicaChanges are what would change a replica.
@@ -190,16 +183,10 @@ func TestField_9191_SourceThatWasReplacedEndsTheRebuild(t *testing.T) {
 				b, request := growPlainOn(t, memory.Upstream)
 				request.Parallel = 1
 				was := list(t, b.source, sourceName).Head.UUID
-				asked := 0
-				b.source.Inject(func(c memory.Call) memory.Fault {
-					if c.Method == method {
-						if asked++; asked == 2 { // the list before the verification
-							b.source.Inject(nil)
-							change(t, b)
-						}
-					}
-					return memory.Fault{}
-				})
+				inject(b.source, on(method).nth(2).does(func() { // the list before the verification
+					b.source.Inject(nil)
+					change(t, b)
+				}))
 				report, err := app.New(nil).Rebuild(context.Background(), request)
 				require.Error(t, err)
 				require.Equal(t, app.OutcomeFailed, report.Outcome)
@@ -218,20 +205,14 @@ func TestField_9191_ReplacedLeavesAreCopiedAgain(t *testing.T) {
 		t.Run(flavour.String(), func(t *testing.T) {
 			b, request := growPlainOn(t, flavour)
 			request.Parallel = 1
-			lists := 0
-			b.source.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == "list" {
-					if lists++; lists == 2 {
-						b.source.Inject(nil)
-						leaf := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
-						require.NoError(t, b.source.Delete(context.Background(), leaf.UUID))
-						newPlant(t, b.source, sourceName, "").snapshot("snap22", leaf.Parent, 8, map[int]byte{4: 199}, leaf.Attributes)
-						now := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
-						require.Equal(t, []any{leaf.Name, leaf.Parent, leaf.Own.Count, leaf.Attributes}, []any{now.Name, now.Parent, now.Own.Count, now.Attributes})
-					}
-				}
-				return memory.Fault{}
-			})
+			inject(b.source, on("list").nth(2).does(func() {
+				b.source.Inject(nil)
+				leaf := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
+				require.NoError(t, b.source.Delete(context.Background(), leaf.UUID))
+				newPlant(t, b.source, sourceName, "").snapshot("snap22", leaf.Parent, 8, map[int]byte{4: 199}, leaf.Attributes)
+				now := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
+				require.Equal(t, []any{leaf.Name, leaf.Parent, leaf.Own.Count, leaf.Attributes}, []any{now.Name, now.Parent, now.Own.Count, now.Attributes})
+			}))
 			_, err := app.New(nil).Rebuild(context.Background(), request)
 			require.NoError(t, err)
 			requireEqualViews(t, b, sourceName, copyName, true)
@@ -245,7 +226,7 @@ func TestRebuildEndsThoughAnotherOfItsNameHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := growPlain(t)
 		hanging := memory.NewFabric().NewHost(memory.Config{Name: "disk-9", ClusterSize: cluster})
-		hanging.Inject(func(memory.Call) memory.Fault { return memory.Fault{Delay: time.Hour} })
+		inject(hanging, on("").takes(time.Hour))
 		engine := app.New(nil)
 		request.Parallel = 1
 		ctx, cancel := context.WithCancel(t.Context())
@@ -296,20 +277,15 @@ func TestSourceThatWasReplacedIsLeftToTheOthers(t *testing.T) {
 		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
 		g.request.Parallel = 1
 		host, replica := g.sources[which], append([]app.Site{g.request.Source}, g.request.MoreSources...)[which].Replica
-		created := 0
-		g.destination.Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "create" {
-				if created++; created == 1 {
-					r := list(t, host, replica)
-					require.NoError(t, host.Delete(context.Background(), r.Head.UUID))
-					newPlant(t, host, replica, "").writable(replica, r.Snapshots[0].Lvol.UUID, 8)
-				}
-			}
-			return memory.Fault{}
+		created := on("create").once().does(func() {
+			r := list(t, host, replica)
+			require.NoError(t, host.Delete(context.Background(), r.Head.UUID))
+			newPlant(t, host, replica, "").writable(replica, r.Snapshots[0].Lvol.UUID, 8)
 		})
+		inject(g.destination, created)
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
-		require.NotZero(t, created)
+		require.NotZero(t, created.calls())
 		g.requireEqual(1 - which)
 		if which == 0 {
 			require.Equal(t, app.SourceLost, report.Sources[0].State)

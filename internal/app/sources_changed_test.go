@@ -26,8 +26,8 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 				g := growGrove(t, memory.Fork, forks, chain(6))
 				growImage(t, g.destination, 4)
 				var mu sync.Mutex
-				began := make(map[string]bool) // copies that the second one serves
-				found := false                 // one of them grew before it was sealed
+				began := on("copy").takes(time.Second) // copies that the second one serves
+				found := false                         // one of them grew before it was sealed
 				merging := make(chan struct{}, 1)
 				merge := func() {
 					select { // looking at the destination asks for a merge, too
@@ -44,42 +44,24 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 						delete(g.plants[1].uuids, below)
 						_, sealed := list(t, g.destination, copyName).Snapshot(grows)
 						mu.Lock()
-						found = found || began[grows] && !sealed
+						found = found || began.bySnapshot()[grows] > 0 && !sealed
 						mu.Unlock()
 					}
 				}
-				g.sources[1].Inject(func(c memory.Call) memory.Fault {
-					mu.Lock()
-					copied := len(began) > 0
-					mu.Unlock()
-					if c.Method == "copy" {
-						mu.Lock()
-						_, name, _ := strings.Cut(c.Name, "-snap-")
-						began[name] = true
-						mu.Unlock()
-						if when == "copy" {
-							go func() { time.Sleep(time.Second / 2); merge() }()
-						}
-						return memory.Fault{Delay: time.Second}
-					}
-					if when == "look" && copied && c.Method == "look" {
-						merge()
-					}
-					return memory.Fault{}
-				})
+				if when == "copy" {
+					began.does(func() { go func() { time.Sleep(time.Second / 2); merge() }() })
+				} else {
+					inject(g.destination, on(when).after(began).does(merge))
+				}
+				looks := on("look").after(began)
+				if when == "look" {
+					looks.does(merge)
+				}
+				inject(g.sources[1], began, looks)
 				copies(g.sources[0], 2*time.Second)
-				g.destination.Inject(func(c memory.Call) memory.Fault {
-					mu.Lock()
-					copied := len(began) > 0
-					mu.Unlock()
-					if copied && c.Method == when {
-						merge()
-					}
-					return memory.Fault{}
-				})
 				report, err := app.New(nil).Rebuild(t.Context(), g.request)
 				require.NoError(t, err)
-				require.NotEmpty(t, began)
+				require.Positive(t, began.calls())
 				g.requireEqual(0)
 				require.Empty(t, report.Violations)
 				if found {
@@ -100,17 +82,7 @@ func TestMergeOnPrimaryIsDetected(t *testing.T) {
 		growImage(t, g.destination, 4)
 		copies(g.sources[0], 2*time.Second)
 		var mu sync.Mutex
-		second := make(map[string]bool) // what the second source serves
-		g.sources[1].Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "copy" {
-				return memory.Fault{}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			_, name, _ := strings.Cut(c.Name, "-snap-")
-			second[name] = true
-			return memory.Fault{Delay: time.Second}
-		})
+		second := copies(g.sources[1], time.Second)
 		grown := ""
 		var replanned atomic.Bool
 		g.destination.Inject(func(c memory.Call) memory.Fault {
@@ -120,7 +92,7 @@ func TestMergeOnPrimaryIsDetected(t *testing.T) {
 				if c.Method == "seal" && grown == above && strings.HasSuffix(c.Name, above) && !replanned.Load() {
 					t.Errorf("%s is sealed as it was before it grew", above)
 				}
-				now := c.Method == "seal" && strings.HasSuffix(c.Name, below) && second[above] && grown == ""
+				now := c.Method == "seal" && strings.HasSuffix(c.Name, below) && second.bySnapshot()[above] > 0 && grown == ""
 				if now {
 					grown = above
 				}
@@ -154,23 +126,11 @@ func TestCopyDiscardedWhenSourceRecheckFails(t *testing.T) {
 		g := growGrove(t, memory.Fork, forks, wide(1, 4)) // one copy for each
 		growImage(t, g.destination, 4)
 		copies(g.sources[0], 2*time.Second)
-		var mu sync.Mutex
-		copied := false
-		g.sources[1].Inject(func(c memory.Call) memory.Fault {
-			mu.Lock()
-			defer mu.Unlock()
-			if c.Method == "copy" {
-				copied = true
-				return memory.Fault{Delay: time.Second}
-			}
-			if copied && c.Method == "look" {
-				return memory.Fault{Before: errNoAnswer}
-			}
-			return memory.Fault{}
-		})
+		copied := copies(g.sources[1], time.Second)
+		inject(g.sources[1], copied, on("look").after(copied).fails(errNoAnswer))
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
-		require.True(t, copied)
+		require.Positive(t, copied.calls())
 		require.Empty(t, report.Sources[1].Snapshots)
 		require.Len(t, report.Sources[0].Snapshots, 2)
 		g.requireEqual(0)

@@ -23,7 +23,7 @@ func TestHealthySourceIsPreferredToHurtOne(t *testing.T) {
 		before := photograph(t, g.sources[hurt])
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
-		require.Empty(t, served())
+		require.Empty(t, served.bySnapshot())
 		require.Equal(t, before, photograph(t, g.sources[hurt]), "not even its head is frozen")
 		require.Equal(t, app.SourcePassedOver, report.Sources[hurt].State)
 		require.Contains(t, strings.Join(report.Warnings, "\n"), "lost backing image base")

@@ -3,7 +3,6 @@ package app_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -129,68 +128,37 @@ func chain(n int) func(p *plant) {
 
 // copies counts the copies that a host serves, by snapshot, and makes each take a
 // while.
-func copies(host *memory.Host, takes time.Duration) func() map[string]int {
-	var mu sync.Mutex
-	counts := make(map[string]int)
-	host.Inject(func(c memory.Call) memory.Fault {
-		if c.Method != "copy" {
-			return memory.Fault{}
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		_, name, _ := strings.Cut(c.Name, "-snap-")
-		counts[name]++
-		return memory.Fault{Delay: takes}
-	})
-	return func() map[string]int {
-		mu.Lock()
-		defer mu.Unlock()
-		return counts
-	}
+func copies(host *memory.Host, takes time.Duration) *rule {
+	served := on("copy").takes(takes)
+	inject(host, served)
+	return served
 }
 
 // slowDisk lets a host serve one copy at a time, a second each.
 func slowDisk(host *memory.Host) {
 	disk := make(chan struct{}, 1)
-	host.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" {
-			disk <- struct{}{}
-			time.Sleep(time.Second)
-			<-disk
-		}
-		return memory.Fault{}
-	})
+	inject(host, on("copy").does(func() {
+		disk <- struct{}{}
+		time.Sleep(time.Second)
+		<-disk
+	}))
 }
 
-// dying is a host that dies at its n-th call from now on, or at that of one
-// method, and stays dead.
-type dying struct {
-	mu    sync.Mutex
-	calls int
-	at    int
-	fault memory.Fault
-	what  string // the call that it died at; "": it lives
-}
+// death is that of a host that stays dead.
+type death struct{ at *rule }
 
-func die(host *memory.Host, at int, fault memory.Fault) *dying {
-	d := &dying{at: at, fault: fault}
-	host.Inject(func(c memory.Call) memory.Fault {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.calls++
-		if d.calls < d.at {
-			if c.Method == "copy" {
-				return memory.Fault{Delay: time.Millisecond}
-			}
-			return memory.Fault{}
-		}
-		if d.what == "" {
-			d.what = c.Method + " " + c.Name
-			return d.fault
-		}
-		return memory.Fault{Before: d.fault.Before}
-	})
+// die has a host die at its n-th call from now on.
+func die(host *memory.Host, n int, fault memory.Fault) *death {
+	d := &death{on("").nth(n).gets(fault)}
+	inject(host, d.at, on("").from(n+1).fails(fault.Before), on("copy").takes(time.Millisecond))
 	return d
+}
+
+// diedAt is the call at which the host died, "" while it lives.
+func (d *death) diedAt() string {
+	d.at.mu.Lock()
+	defer d.at.mu.Unlock()
+	return d.at.applied
 }
 
 // watched is a host that remembers which names were claimed.

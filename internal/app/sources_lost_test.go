@@ -83,7 +83,7 @@ func loseSource(t *testing.T, flavours []memory.Flavour, fault memory.Fault, los
 		}
 	})
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
-	where := fmt.Sprintf("source %d %v at call %d, %s", lost, fault.Before, at, d.what)
+	where := fmt.Sprintf("source %d %v at call %d, %s", lost, fault.Before, at, d.diedAt())
 	require.NoError(t, err, where)
 	require.Equal(t, app.OutcomeComplete, report.Outcome, where)
 	g.sources[lost].Inject(nil)
@@ -94,15 +94,15 @@ func loseSource(t *testing.T, flavours []memory.Flavour, fault memory.Fault, los
 			require.Equal(t, was, photograph(t, g.sources[1-lost])[name], where)
 		}
 	}
-	if d.what == "" {
+	if d.diedAt() == "" {
 		g.requireEqual(0)
 		require.Empty(t, events)
 		return ""
 	}
-	if strings.HasPrefix(d.what, "release") && len(events) == 0 { // the very last call
+	if strings.HasPrefix(d.diedAt(), "release") && len(events) == 0 { // the very last call
 		require.Contains(t, strings.Join(report.Warnings, "\n"), "may be left there")
 		g.requireEqualToPrimary(report)
-		return d.what
+		return d.diedAt()
 	}
 	require.Len(t, events, 1, where)
 	require.Contains(t, events[0].Text, "is not used any more")
@@ -110,7 +110,7 @@ func loseSource(t *testing.T, flavours []memory.Flavour, fault memory.Fault, los
 	require.Equal(t, app.SourceLost, report.Sources[lost].State, where)
 	require.NotEmpty(t, report.Sources[lost].Reason)
 	g.requireEqualToPrimary(report) // the lost one, if all was done and compared before
-	return d.what
+	return d.diedAt()
 }
 
 // When all are lost the rebuild fails, says of whom it last knew, and leaves
@@ -151,34 +151,26 @@ func TestFailedCopyRestartsInNewLvol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := growGrove(t, memory.Fork, forks, wide(6, 4))
 		growImage(t, g.destination, 4)
-		served := []func() map[string]int{copies(g.sources[0], time.Second), nil}
-		second := make(map[string]int)
+		served := copies(g.sources[0], time.Second)
 		var mu sync.Mutex
 		received, withdrawn := make(map[string][]string), make(map[string]bool)
-		g.destination.Inject(func(c memory.Call) memory.Fault {
-			mu.Lock()
-			defer mu.Unlock()
-			switch c.Method {
-			case "receive":
-				received[c.Name] = append(received[c.Name], c.UUID)
-			case "withdraw":
-				withdrawn[c.UUID] = true
-			case "delete":
+		locked := func(do func(memory.Call)) func(memory.Call) {
+			return func(c memory.Call) {
+				mu.Lock()
+				defer mu.Unlock()
+				do(c)
+			}
+		}
+		inject(g.destination,
+			on("receive").doesTo(locked(func(c memory.Call) { received[c.Name] = append(received[c.Name], c.UUID) })),
+			on("withdraw").doesTo(locked(func(c memory.Call) { withdrawn[c.UUID] = true })),
+			on("delete").doesTo(locked(func(c memory.Call) {
 				if c.UUID != "" && !withdrawn[c.UUID] {
 					t.Errorf("%s is deleted while it is received into", c.Name)
 				}
-			}
-			return memory.Fault{}
-		})
-		g.sources[1].Inject(func(c memory.Call) memory.Fault {
-			if c.Method != "copy" {
-				return memory.Fault{}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			second[c.Name]++
-			return memory.Fault{Before: errNoAnswer, AfterClusters: 2, Delay: time.Second}
-		})
+			})))
+		second := on("copy").gets(memory.Fault{Before: errNoAnswer, AfterClusters: 2, Delay: time.Second})
+		inject(g.sources[1], second)
 		var planned int
 		g.request.Observer = observe(func(e app.Event) {
 			if e.Kind == app.EventPlanned {
@@ -189,12 +181,12 @@ func TestFailedCopyRestartsInNewLvol(t *testing.T) {
 		require.NoError(t, err)
 		g.requireEqual(0)
 		require.Equal(t, 1, planned, "nothing is planned again")
-		require.NotEmpty(t, second)
-		require.LessOrEqual(t, len(second), app.DefaultParallel, "it is not asked any more")
-		for name, times := range served[0]() {
+		require.NotEmpty(t, second.bySnapshot())
+		require.LessOrEqual(t, len(second.bySnapshot()), app.DefaultParallel, "it is not asked any more")
+		for name, times := range served.bySnapshot() {
 			require.Equal(t, 1, times, name)
 		}
-		require.Len(t, served[0](), 7, "the other has served all")
+		require.Len(t, served.bySnapshot(), 7, "the other has served all")
 		for name, uuids := range received {
 			require.Len(t, uuids, 1, "%s is received into once", name)
 		}
@@ -215,23 +207,11 @@ func TestSharedCopiesSurviveLossOfPrimary(t *testing.T) {
 			for _, host := range g.sources[1:] {
 				slowDisk(host)
 			}
-			var mu sync.Mutex
-			dead := false
-			g.sources[0].Inject(func(c memory.Call) memory.Fault {
-				mu.Lock()
-				defer mu.Unlock()
-				if dead || c.Method == "list" && c.N > 2 {
-					dead = true // when all is sealed, and it is looked at
-					return memory.Fault{Before: ports.ErrUnavailable}
-				}
-				if c.Method == "copy" {
-					return memory.Fault{Delay: time.Second}
-				}
-				return memory.Fault{}
-			})
+			dead := on("list").where(func(c memory.Call) bool { return c.N > 2 }) // when all is sealed, and it is looked at
+			inject(g.sources[0], dead, on("").after(dead).fails(ports.ErrUnavailable), on("copy").takes(time.Second))
 			report, err := app.New(nil).Rebuild(t.Context(), g.request)
 			require.NoError(t, err)
-			require.True(t, dead)
+			require.Positive(t, dead.calls())
 			g.requireEqual(1)
 			require.EqualValues(t, 25*cluster, report.CopiedBytes)
 			require.NotEmpty(t, report.Sources[0].Snapshots)
@@ -248,20 +228,12 @@ func TestLostSourceEndsItsCopies(t *testing.T) {
 		g := growGrove(t, memory.Fork, forks, wide(6, 4))
 		growImage(t, g.destination, 4)
 		copies(g.sources[0], time.Second)
-		var asked atomic.Int64
-		g.sources[1].Inject(func(c memory.Call) memory.Fault {
-			switch {
-			case c.Method != "copy":
-				return memory.Fault{}
-			case asked.Add(1) == 1:
-				return memory.Fault{Delay: time.Hour}
-			}
-			return memory.Fault{Before: errNoAnswer, Delay: time.Second}
-		})
+		later := on("copy").from(2).gets(memory.Fault{Before: errNoAnswer, Delay: time.Second})
+		inject(g.sources[1], on("copy").once().takes(time.Hour), later)
 		began := time.Now()
 		_, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
-		require.Greater(t, asked.Load(), int64(1))
+		require.Greater(t, later.calls(), 1)
 		require.Less(t, time.Since(began), time.Minute)
 		g.requireEqual(0)
 	})
@@ -281,28 +253,12 @@ func TestWholeCopiesOutliveTheirSources(t *testing.T) {
 			p.writable(p.replica, p.uuids["s00"], 16)
 		})
 		growImage(t, g.destination, 4)
-		var mu sync.Mutex
-		dead, served := false, make(map[string]string)
 		for i, host := range g.sources {
-			host.Inject(func(c memory.Call) memory.Fault {
-				mu.Lock()
-				defer mu.Unlock()
-				if dead && i < 2 {
-					return memory.Fault{Before: errNoAnswer}
-				}
-				if c.Method != "copy" {
-					return memory.Fault{}
-				}
-				served[c.Name] += fmt.Sprint(i)
-				return memory.Fault{Delay: map[bool]time.Duration{true: 20 * time.Second, false: time.Second}[strings.HasSuffix(c.Name, "root")]}
-			})
+			dead := time.Now().Add(10 * time.Second)
+			inject(host,
+				on("").where(func(memory.Call) bool { return i < 2 && !time.Now().Before(dead) }).fails(errNoAnswer),
+				on("copy").of("root").takes(20*time.Second), on("copy").takes(time.Second))
 		}
-		go func() {
-			time.Sleep(10 * time.Second)
-			mu.Lock()
-			defer mu.Unlock()
-			dead = true
-		}()
 		planned := 0
 		g.request.Observer = observe(func(e app.Event) {
 			if e.Kind == app.EventPlanned {
@@ -324,27 +280,19 @@ func TestLostPrimaryIsNotCalledAgain(t *testing.T) {
 	g := growGrove(t, memory.Fork, forks, wide(6, 4))
 	growImage(t, g.destination, 4)
 	g.request.Parallel = 1
-	var mu sync.Mutex
-	lost, later := false, make(map[string]int)
-	g.sources[0].Inject(func(c memory.Call) memory.Fault {
-		mu.Lock()
-		defer mu.Unlock()
-		if lost {
-			later[c.Method]++
-		}
-		if c.Method == "copy" && strings.HasSuffix(c.Name, "s03") {
-			return memory.Fault{Before: ports.ErrInvalid}
-		}
-		return memory.Fault{}
-	})
+	var lost atomic.Bool
+	later := make(map[string]int)
+	inject(g.sources[0],
+		on("").where(func(memory.Call) bool { return lost.Load() }).doesTo(func(c memory.Call) { later[c.Method]++ }),
+		on("copy").of("s03").fails(ports.ErrInvalid))
 	g.request.Observer = observe(func(e app.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		lost = lost || e.Kind == app.EventSourceLost
+		if e.Kind == app.EventSourceLost {
+			lost.Store(true)
+		}
 	})
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
-	require.True(t, lost)
+	require.True(t, lost.Load())
 	require.Equal(t, map[string]int{"release": 1}, later)
 	require.Equal(t, []app.SourceState{app.SourceLost, app.SourcePrimary}, []app.SourceState{report.Sources[0].State, report.Sources[1].State})
 	require.EqualValues(t, 25*cluster, report.CopiedBytes)
@@ -362,21 +310,14 @@ func TestDeadDestinationBlamesNoSource(t *testing.T) {
 				g.request.Observer = observe(func(e app.Event) { require.NotEqual(t, app.EventSourceLost, e.Kind) })
 				// What is sent to it goes nowhere.
 				for _, host := range g.sources {
-					host.Inject(func(c memory.Call) memory.Fault {
-						d.mu.Lock()
-						defer d.mu.Unlock()
-						if c.Method == "copy" && d.what != "" {
-							return fault
-						}
-						return memory.Fault{Delay: map[bool]time.Duration{true: time.Millisecond}[c.Method == "copy"]}
-					})
+					inject(host, on("copy").where(func(memory.Call) bool { return d.diedAt() != "" }).gets(fault), on("copy").takes(time.Millisecond))
 				}
 				report, err := app.New(nil).Rebuild(t.Context(), g.request)
-				if d.what == "" {
+				if d.diedAt() == "" {
 					require.NoError(t, err)
 					return
 				}
-				require.ErrorIs(t, err, ports.ErrUnavailable, "%s", d.what)
+				require.ErrorIs(t, err, ports.ErrUnavailable, "%s", d.diedAt())
 				require.NotContains(t, strings.Join(report.Warnings, "\n"), "not used any more")
 			})
 		}
@@ -389,25 +330,9 @@ func TestCopyToDeadDestinationBlamesNoSource(t *testing.T) {
 		g := growGrove(t, memory.Fork, forks, wide(6, 4))
 		growImage(t, g.destination, 4)
 		g.request.Parallel = 1
-		var mu sync.Mutex
-		dead := false
-		g.sources[0].Inject(func(c memory.Call) memory.Fault {
-			mu.Lock()
-			defer mu.Unlock()
-			if c.Method != "copy" {
-				return memory.Fault{}
-			}
-			dead = true
-			return memory.Fault{Before: errNoAnswer}
-		})
-		g.destination.Inject(func(memory.Call) memory.Fault {
-			mu.Lock()
-			defer mu.Unlock()
-			if dead {
-				return memory.Fault{Before: ports.ErrUnavailable}
-			}
-			return memory.Fault{}
-		})
+		copies := on("copy").fails(errNoAnswer)
+		inject(g.sources[0], copies)
+		inject(g.destination, on("").after(copies).fails(ports.ErrUnavailable))
 		g.request.Observer = observe(func(e app.Event) { require.NotEqual(t, app.EventSourceLost, e.Kind) })
 		_, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.ErrorIs(t, err, ports.ErrUnavailable)

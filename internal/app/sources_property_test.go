@@ -108,7 +108,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 	safe, usable := 0, 0
 	befores, foreign := make([]map[string]shot, n), photograph(t, destination)
 	withData, fit := make([]bool, n), make([]bool, n)
-	deaths := make([]*dying, n)
+	deaths := make([]*death, n)
 	for i, host := range hosts {
 		befores[i] = photograph(t, host)
 		store, err := host.List(context.Background())
@@ -125,12 +125,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 			if fit[i] {
 				safe++
 			}
-			host.Inject(func(c memory.Call) memory.Fault {
-				if c.Method == "copy" {
-					return memory.Fault{Delay: time.Millisecond}
-				}
-				return memory.Fault{}
-			})
+			inject(host, on("copy").takes(time.Millisecond))
 			continue
 		}
 		fault := rapid.SampledFrom([]memory.Fault{

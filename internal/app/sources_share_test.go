@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,22 +132,12 @@ func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 			}
 			// The primary takes its time, so the second one gets all that it may serve.
 			served := copies(g.sources[1], 0)
-			var mu sync.Mutex
-			left := 0
-			g.sources[0].Inject(func(call memory.Call) memory.Fault {
-				if call.Method != "copy" {
-					return memory.Fault{}
-				}
-				mu.Lock()
-				left++
-				mu.Unlock()
-				return memory.Fault{Delay: 20 * time.Millisecond}
-			})
+			copies(g.sources[0], 20*time.Millisecond)
 			report, err := app.New(nil).Rebuild(t.Context(), g.request)
 			require.NoError(t, err)
 			g.requireEqual(0)
-			require.NotContains(t, served(), "s2")
-			require.NotEmpty(t, served(), "what is the same is shared")
+			require.NotContains(t, served.bySnapshot(), "s2")
+			require.NotEmpty(t, served.bySnapshot(), "what is the same is shared")
 			require.Contains(t, strings.Join(report.Warnings, "\n"), c.say)
 			require.Equal(t, app.SourceSecondary, report.Sources[1].State)
 		})
@@ -165,7 +154,7 @@ func TestUnprovenSnapshotsAreNotShared(t *testing.T) {
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
 		g.requireEqual(0)
-		require.Empty(t, served())
+		require.Empty(t, served.bySnapshot())
 		require.Contains(t, strings.Join(report.Warnings, "\n"), "reports no checksums")
 	}
 }
@@ -192,13 +181,7 @@ func TestImageIsCopiedFromSecondSourceToo(t *testing.T) {
 		g.request.Parallel = 1
 		destination := &watched{Host: g.destination}
 		g.request.Destination.Host = destination
-		var once sync.Once
-		g.sources[0].Inject(func(c memory.Call) (f memory.Fault) {
-			if c.Method == "copy" && strings.HasPrefix(c.Name, "bi-") {
-				once.Do(func() { f = memory.Fault{Before: ports.ErrInvalid, AfterClusters: 2} })
-			}
-			return f
-		})
+		inject(g.sources[0], on("copy").ofImages().once().gets(memory.Fault{Before: ports.ErrInvalid, AfterClusters: 2}))
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
 		g.requireEqual(1)
@@ -227,12 +210,7 @@ func TestHostLimitAppliesToItsOwnCopiesOnly(t *testing.T) {
 			queue.LimitHost(g.sources[limited], cluster) // a cluster a second
 			g.request.Parallel = 2
 			for _, host := range g.sources {
-				host.Inject(func(c memory.Call) memory.Fault {
-					if c.Method == "copy" {
-						return memory.Fault{Delay: 10 * time.Millisecond}
-					}
-					return memory.Fault{}
-				})
+				inject(host, on("copy").takes(10*time.Millisecond))
 			}
 			began := time.Now()
 			job, err := queue.Submit(t.Context(), g.request)

@@ -113,13 +113,8 @@ func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := growStale(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
 		g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
-		g.sources[1].Inject(func(c memory.Call) memory.Fault {
-			if c.Method == "copy" {
-				die(g.sources[1], 1, memory.Fault{Before: errNoAnswer})
-				return memory.Fault{Before: ports.ErrUnavailable}
-			}
-			return memory.Fault{Delay: time.Millisecond}
-		})
+		inject(g.sources[1], on("copy").fails(ports.ErrUnavailable).does(func() { die(g.sources[1], 1, memory.Fault{Before: errNoAnswer}) }),
+			on("").takes(time.Millisecond))
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.ErrorContains(t, err, "only vol-1-r-00000012 on lvstore disk-2 has snapshot snap2")
 		require.Equal(t, app.OutcomeFailed, report.Outcome)

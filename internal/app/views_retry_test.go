@@ -44,13 +44,7 @@ func TestASnapshotThatIsDeletedWhileViewsAreReadIsPlannedAgain(t *testing.T) {
 	b, request := viewsBench(t, memory.Fork)
 	request.Views = true
 	gone := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
-	var once atomic.Bool
-	b.source.Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "open" && once.CompareAndSwap(false, true) {
-			require.NoError(t, b.source.DeleteMerging(gone.UUID))
-		}
-		return memory.Fault{}
-	})
+	inject(b.source, on("open").once().does(func() { require.NoError(t, b.source.DeleteMerging(gone.UUID)) }))
 	_, err := app.New(nil).Rebuild(t.Context(), request)
 	require.NoError(t, err)
 	require.NotContains(t, namesOn(t, b.destination), domain.SnapshotLvolName(copyName, "snap22"))

@@ -58,17 +58,12 @@ func TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves(t *testing.T) {
 	var mu sync.Mutex
 	last := make(map[*memory.Host]string)
 	for _, host := range []*memory.Host{b.source, b.destination} {
-		host.Inject(func(call memory.Call) (f memory.Fault) {
-			if call.Method == "release" {
-				f.Delay = 20 * time.Millisecond
-			}
-			if call.Method == "release" || call.Method == "open" {
-				mu.Lock()
-				defer mu.Unlock()
-				last[host] = call.Method
-			}
-			return f
-		})
+		note := func(c memory.Call) {
+			mu.Lock()
+			defer mu.Unlock()
+			last[host] = c.Method
+		}
+		inject(host, on("release").takes(20*time.Millisecond).doesTo(note), on("open").doesTo(note))
 	}
 	for range 2 {
 		_, err := app.New(nil).Rebuild(t.Context(), request)
@@ -83,13 +78,9 @@ func TestBytesThatNoCountShowsAreFoundByReading(t *testing.T) {
 	for _, views := range []bool{false, true} {
 		b, request := viewsBench(t, memory.Upstream)
 		request.Views = views
-		var once sync.Once
-		b.destination.Inject(func(call memory.Call) memory.Fault {
-			if call.Method == "seal" && call.Name == domain.SnapshotLvolName(copyName, "snap21") {
-				once.Do(func() { require.NoError(t, b.destination.WriteAt(call.UUID, []byte("x"), 3*cluster)) })
-			}
-			return memory.Fault{}
-		})
+		inject(b.destination, on("seal").of("snap21").once().doesTo(func(c memory.Call) {
+			require.NoError(t, b.destination.WriteAt(c.UUID, []byte("x"), 3*cluster))
+		}))
 		report, err := app.New(nil).Rebuild(t.Context(), request)
 		if !views {
 			require.NoError(t, err)
