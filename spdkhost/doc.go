@@ -1,7 +1,7 @@
-// Package spdkhost has hosts over SPDK targets: one lvstore of one target,
-// spoken to by JSON-RPC on its unix socket. The target may be Longhorn's
-// branch, which has maps, checksums and attributes, or upstream SPDK, which has
-// none of them; the target's own list of methods tells which.
+// Package spdkhost has hosts on SPDK targets. A host is one lvstore of one target, which it
+// controls by JSON-RPC over the target's unix socket. The target may be Longhorn's branch
+// of SPDK, which has cluster maps, checksums and attributes, or upstream SPDK, which has
+// none of them: Open asks the target which methods it has.
 //
 //	host, err := spdkhost.Open(ctx, spdkhost.Config{Socket: "/var/tmp/spdk.sock", Lvstore: "disk-1"})
 //	if err != nil {
@@ -9,7 +9,7 @@
 //	}
 //	defer host.Close()
 //
-// Data goes from target to target by NVMe over TCP, not through this process:
-// the one that receives listens on an address and ports of Config.Listen, which
-// the other has to reach.
+// Targets send data to each other over NVMe/TCP, not through this process. The receiving
+// target listens on an address and ports of Config.Listen, which the sending one must
+// reach. Config.Logger is a zap logger; rebuild.ZapFromSlog makes one of a slog logger.
 package spdkhost
