@@ -28,17 +28,17 @@ import (
 //	func (h *Host) Close() error
 //
 //	// Copy implements rebuild.Copier, by a shallow copy.
-//	func (h *Host) Copy(ctx context.Context, run rebuild.Run, snapshot string, to rebuild.Address, progress rebuild.Progress) error
+//	func (h *Host) Copy(ctx context.Context, run rebuild.Run, snapshot string, to rebuild.Address, progress rebuild.Progress) (err error)
 //
 //	// Count implements rebuild.Counter by one call, where Look takes two writes:
 //	// the UUID of the parent is not told.
-//	func (h *Host) Count(ctx context.Context, uuid string) (uint64, error)
+//	func (h *Host) Count(ctx context.Context, uuid string) (own uint64, err error)
 //
 //	// Create implements rebuild.Store.
 //	func (h *Host) Create(ctx context.Context, name string, size uint64) (string, error)
 //
 //	// Delete implements rebuild.Store.
-//	func (h *Host) Delete(ctx context.Context, uuid string) error
+//	func (h *Host) Delete(ctx context.Context, uuid string) (err error)
 //
 //	// End implements rebuild.Ender.
 //	func (h *Host) End(ctx context.Context, run rebuild.Run) error
@@ -61,7 +61,7 @@ import (
 //
 //	// Limit implements rebuild.Limiter by the QoS of the lvol's bdev, whoever
 //	// writes: a copy from another target comes in through it, too.
-//	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error
+//	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) (err error)
 //
 //	// List implements rebuild.Looker.
 //	func (h *Host) List(ctx context.Context) (rebuild.Listing, error)
@@ -71,11 +71,11 @@ import (
 //
 //	// Merge implements rebuild.Merger: bdev_lvol_delete merges a snapshot with one
 //	// clone into that clone (bs_delete_blob), and refuses one with more.
-//	func (h *Host) Merge(ctx context.Context, snapshot string) error
+//	func (h *Host) Merge(ctx context.Context, snapshot string) (err error)
 //
 //	// Open implements rebuild.Opener, over NVMe/TCP: the lvol is exported to this
 //	// process alone.
-//	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (rebuild.Bytes, error)
+//	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (b rebuild.Bytes, err error)
 //
 //	// Opened implements rebuild.Collector: the target's subsystems and controllers
 //	// of rebuilds, whatever lvstore they serve.
@@ -87,7 +87,7 @@ import (
 //	// PrepareGraft implements rebuild.Preparer: it makes the spacer, which takes
 //	// three of the six round trips that such a graft is made of, and needs nothing
 //	// of the lvol but its size.
-//	func (h *Host) PrepareGraft(ctx context.Context, run rebuild.Run, size uint64, parent string) error
+//	func (h *Host) PrepareGraft(ctx context.Context, run rebuild.Run, size uint64, parent string) (err error)
 //
 //	// Prove implements rebuild.Prover.
 //	func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]rebuild.Clusters, error)
@@ -97,7 +97,7 @@ import (
 //
 //	// Receive implements rebuild.Copier: the lvol is exported to the peer,
 //	// unless that is this very target.
-//	func (h *Host) Receive(ctx context.Context, run rebuild.Run, uuid string, from rebuild.Peer) (rebuild.Address, error)
+//	func (h *Host) Receive(ctx context.Context, run rebuild.Run, uuid string, from rebuild.Peer) (where rebuild.Address, err error)
 //
 //	// Record implements rebuild.Recorder.
 //	func (h *Host) Record(ctx context.Context, head, record string) error

@@ -38,11 +38,7 @@ func (h *Host) Claim(ctx context.Context, name string) (release func(), err erro
 // Lease implements ports.Leaser: a lock on one byte of a file beside the socket.
 // ErrUnsupported where there cannot be such a file.
 func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release func(), err error) {
-	release, err = h.lease(name, lease)
-	return release, h.store.Failed(err, "claim %s", name)
-}
-
-func (h *Host) lease(name string, lease ports.Lease) (release func(), err error) {
+	defer h.store.Explain(&err, "claim %s", name)
 	socket, err := filepath.EvalSymlinks(h.store.Client.Path())
 	if err != nil {
 		return nil, rpc.WithKind(ports.ErrUnavailable, err)

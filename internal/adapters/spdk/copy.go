@@ -22,11 +22,8 @@ import (
 //
 // A destination that ran full says no more than "Input/output error"; see
 // nvmf.Exports.IsFull.
-func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
-	return h.store.Failed(h.copy(ctx, run, snapshot, to, progress), "copy snapshot %s", snapshot)
-}
-
-func (h *Host) copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
+func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) (err error) {
+	defer h.store.Explain(&err, "copy snapshot %s", snapshot)
 	where, err := h.exports.ParseAddress(to)
 	if err != nil {
 		return err

@@ -13,11 +13,8 @@ import (
 
 // Delete implements ports.Store. What has clones is refused, and deleteSnapshot has
 // the target refuse what gets one meanwhile.
-func (h *Host) Delete(ctx context.Context, uuid string) error {
-	return h.store.Failed(h.delete(ctx, uuid), "delete lvol %s", uuid)
-}
-
-func (h *Host) delete(ctx context.Context, uuid string) error {
+func (h *Host) Delete(ctx context.Context, uuid string) (err error) {
+	defer h.store.Explain(&err, "delete lvol %s", uuid)
 	unlock, err := h.lvols.lock(ctx, uuid)
 	if err != nil {
 		return err

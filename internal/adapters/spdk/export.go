@@ -16,12 +16,8 @@ func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
 
 // Receive implements ports.Copier: the lvol is exported to the peer, unless that is
 // this very target.
-func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
-	where, err := h.receive(ctx, run, uuid, from)
-	return where, h.store.Failed(err, "receive into lvol %s", uuid)
-}
-
-func (h *Host) receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (where ports.Address, err error) {
+	defer h.store.Explain(&err, "receive into lvol %s", uuid)
 	to, err := nvmf.NewReception(run, uuid, from)
 	if err != nil {
 		return "", err
@@ -48,15 +44,8 @@ func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 //
 // A namespace claims its lvol, so what is exported already, is a RAID's base or
 // is copied into is ErrBusy.
-func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
-	b, err := h.open(ctx, run, uuid)
-	if err != nil {
-		return nil, h.store.Failed(err, "open lvol %s", uuid)
-	}
-	return b, nil
-}
-
-func (h *Host) open(ctx context.Context, run ports.Run, uuid string) (*nvmf.Bytes, error) {
+func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (b ports.Bytes, err error) {
+	defer h.store.Explain(&err, "open lvol %s", uuid)
 	if err := nvmf.CheckRun(run); err != nil {
 		return nil, err
 	}
@@ -67,7 +56,11 @@ func (h *Host) open(ctx context.Context, run ports.Run, uuid string) (*nvmf.Byte
 	if l.Claimed {
 		return nil, fmt.Errorf("%s is in use: a RAID, an export or a copy has claimed it: %w", l.LvolName(), ports.ErrBusy)
 	}
-	return h.exports.Open(ctx, run, l)
+	opened, err := h.exports.Open(ctx, run, l)
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
 }
 
 // Release implements ports.Copier. The first one of a run ends what all runs of the

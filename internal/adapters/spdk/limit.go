@@ -23,11 +23,12 @@ import (
 // Upstream SPDK changes or lifts a limit only while somebody has the bdev open: the
 // call's own opening begins to enable the limit (bdev_start_qos), and then the call
 // finds that under way. ErrBusy then; a copy into the lvol, or its export, ends that.
-func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
-	return h.store.Failed(h.limit(ctx, uuid, mebibytesPerSecond(bytesPerSecond)), "limit lvol %s to %d bytes a second", uuid, bytesPerSecond)
-}
-
-func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
+func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) (err error) {
+	defer h.store.Explain(&err, "limit lvol %s to %d bytes a second", uuid, bytesPerSecond)
+	mib := uint64(rpc.NoLimit)
+	if bytesPerSecond > 0 {
+		mib = min(max(bytesPerSecond/helpertypes.MiB, 1), rpc.NoLimit)
+	}
 	if !h.isDraft(uuid) {
 		// The target would limit whatever bdev is called that.
 		if _, err := h.store.Find(ctx, uuid); err != nil {
@@ -50,13 +51,6 @@ func (h *Host) limit(ctx context.Context, uuid string, mib uint64) error {
 
 // LeastLimit implements ports.LeastLimiter.
 func (*Host) LeastLimit() uint64 { return helpertypes.MiB }
-
-func mebibytesPerSecond(bytes uint64) uint64 {
-	if bytes == 0 {
-		return rpc.NoLimit
-	}
-	return min(max(bytes/helpertypes.MiB, 1), rpc.NoLimit)
-}
 
 var (
 	_ ports.Limiter      = (*Host)(nil)

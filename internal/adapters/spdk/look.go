@@ -22,7 +22,8 @@ func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 
 // Count implements ports.Counter by one call, where Look takes two writes: the
 // UUID of the parent is not told.
-func (h *Host) Count(ctx context.Context, uuid string) (uint64, error) {
+func (h *Host) Count(ctx context.Context, uuid string) (own uint64, err error) {
+	defer h.store.Explain(&err, "count the clusters of lvol %s", uuid)
 	b, err := h.store.Find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {
 		if _, err = h.view.lookAtDegraded(ctx, uuid, err); err == nil {
@@ -30,7 +31,7 @@ func (h *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 		}
 	}
 	if err != nil {
-		return 0, h.store.Failed(err, "count the clusters of lvol %s", uuid)
+		return 0, err
 	}
 	return b.Own(), nil
 }

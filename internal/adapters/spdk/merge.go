@@ -16,11 +16,8 @@ import (
 // Delete, what is busy would be hidden until a restart, the snapshot as well as
 // a clone of it that is a snapshot itself and being copied; so both are cloned
 // first, which is refused without harm while a copy goes on.
-func (h *Host) Merge(ctx context.Context, snapshot string) error {
-	return h.store.Failed(h.merge(ctx, snapshot), "merge snapshot %s into what hangs on it", snapshot)
-}
-
-func (h *Host) merge(ctx context.Context, snapshot string) error {
+func (h *Host) Merge(ctx context.Context, snapshot string) (err error) {
+	defer h.store.Explain(&err, "merge snapshot %s into what hangs on it", snapshot)
 	unlock, err := h.lvols.lock(ctx, snapshot)
 	if err != nil {
 		return err

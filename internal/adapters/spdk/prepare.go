@@ -14,11 +14,8 @@ import (
 // PrepareGraft implements ports.Preparer: it makes the spacer, which takes three of the
 // six round trips that such a graft is made of, and needs nothing of the lvol but its
 // size.
-func (h *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
-	return h.store.Failed(h.prepareGraft(ctx, run, size, parent), "prepare a graft of %d bytes onto lvol %s", size, parent)
-}
-
-func (h *Host) prepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
+func (h *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) (err error) {
+	defer h.store.Explain(&err, "prepare a graft of %d bytes onto lvol %s", size, parent)
 	if err := nvmf.CheckRun(run); err != nil {
 		return err
 	}

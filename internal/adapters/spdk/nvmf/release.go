@@ -28,29 +28,21 @@ func (e *Exports) Release(ctx context.Context, r ports.Run, before func(Runs)) e
 		return err
 	}
 	defer unlock()
-	state := e.run(r)
 	e.mu.Lock()
-	swept := state.swept
-	found := state.openedLocked()
+	state := e.runLocked(r)
+	swept, found := state.swept, state.openedLocked()
 	e.mu.Unlock()
-
-	ends := func(other ports.Run) bool { return other == r || !swept && other.SameReplica(r) }
-	e.endOpenings(ends)
-	before(ends)
-	if !swept {
-		if found, err = e.find(ctx, func(nqn string) bool { return isRunNQN(nqn, r) }); err != nil {
-			return err
-		}
+	end := ending{
+		runs:  func(other ports.Run) bool { return other == r || !swept && other.SameReplica(r) },
+		nqns:  func(nqn string) bool { return isRunNQN(nqn, r) },
+		known: swept, opened: found,
 	}
-	if err := e.closeAll(ctx, swept, found); err != nil {
+	if err := e.end(ctx, end, before); err != nil || swept {
 		return err
 	}
-	e.forget(ends)
-	if !swept {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.runLocked(r).swept = true
-	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runLocked(r).swept = true
 	return nil
 }
 
@@ -62,28 +54,40 @@ func (e *Exports) EndRun(ctx context.Context, r ports.Run, before func(Runs)) er
 		return err
 	}
 	defer unlock()
-	ends := func(other ports.Run) bool { return isSameRun(other, r) }
-	var found opened
-	known := false
+	end := ending{
+		runs: func(other ports.Run) bool { return isSameRun(other, r) },
+		nqns: func(nqn string) bool { return isNQNOf(nqn, r) },
+	}
 	e.mu.Lock()
 	for other, state := range e.runs {
-		if ends(other) {
-			known = true
-			found = state.openedLocked()
+		if end.runs(other) {
+			end.known, end.opened = true, state.openedLocked()
 		}
 	}
 	e.mu.Unlock()
-	e.endOpenings(ends)
-	before(ends)
-	if !known {
-		if found, err = e.find(ctx, func(nqn string) bool { return isNQNOf(nqn, r) }); err != nil {
+	return e.end(ctx, end, before)
+}
+
+// ending says which runs end, and what they have opened.
+type ending struct {
+	runs   Runs
+	nqns   func(nqn string) bool // theirs
+	known  bool                  // whether opened is all; else the target is asked
+	opened opened
+}
+
+func (e *Exports) end(ctx context.Context, end ending, before func(Runs)) (err error) {
+	e.endOpenings(end.runs)
+	before(end.runs)
+	if !end.known {
+		if end.opened, err = e.find(ctx, end.nqns); err != nil {
 			return err
 		}
 	}
-	if err := e.closeAll(ctx, known, found); err != nil {
+	if err := e.closeAll(ctx, end.known, end.opened); err != nil {
 		return err
 	}
-	e.forget(ends)
+	e.forget(end.runs)
 	return nil
 }
 

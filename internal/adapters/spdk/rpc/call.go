@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -68,15 +69,15 @@ func change(method string, params any) *Call {
 // that do not count.
 func FirstErr[R Request](calls []R, butNot ...error) error {
 	for _, one := range calls {
-		if err := one.base().Err; err != nil && !isOneOf(err, butNot) {
+		err := one.base().Err
+		if err != nil && !slices.ContainsFunc(butNot, func(kind error) bool { return errors.Is(err, kind) }) {
 			return err
 		}
 	}
 	return nil
 }
 
-// FirstUnknown is the first error of calls that were sent after which the outcome is
-// not known.
+// FirstUnknown is the first error of calls after which the outcome is not known.
 func FirstUnknown[R Request](calls []R) error {
 	for _, one := range calls {
 		if err := one.base().Err; OutcomeUnknown(err) {
@@ -84,15 +85,6 @@ func FirstUnknown[R Request](calls []R) error {
 		}
 	}
 	return nil
-}
-
-func isOneOf(err error, kinds []error) bool {
-	for _, kind := range kinds {
-		if errors.Is(err, kind) {
-			return true
-		}
-	}
-	return false
 }
 
 // Requests are calls of one type, for Client.Do.

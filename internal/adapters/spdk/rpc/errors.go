@@ -64,69 +64,42 @@ func (e *Unanswered) Error() string {
 // Unwrap is ports.ErrUnavailable beside the cause.
 func (e *Unanswered) Unwrap() []error { return []error{ports.ErrUnavailable, e.Err} }
 
-// kindOfErrno is the port's word for an errno.
-func kindOfErrno(errno syscall.Errno) (error, bool) {
-	switch errno {
-	case syscall.ENODEV, syscall.ENOENT:
-		return ports.ErrNotFound, true
-	case syscall.EEXIST, syscall.EALREADY:
-		return ports.ErrExists, true
-	case syscall.EBUSY:
-		return ports.ErrBusy, true
-	case syscall.ENOSPC:
-		return ports.ErrNoSpace, true
-	case syscall.EINVAL, syscall.EPERM, syscall.ENAMETOOLONG:
-		return ports.ErrInvalid, true
-	case syscall.ENOTSUP, syscall.ENOSYS:
-		return ports.ErrUnsupported, true
-	case syscall.EIO, syscall.ENOMEM, syscall.ETIMEDOUT, syscall.EAGAIN, syscall.ENXIO, syscall.ECONNREFUSED:
-		return ports.ErrUnavailable, true
-	}
-	return nil, false
+// kinds are the port's words for errnos.
+var kinds = map[syscall.Errno]error{
+	syscall.ENODEV: ports.ErrNotFound, syscall.ENOENT: ports.ErrNotFound,
+	syscall.EEXIST: ports.ErrExists, syscall.EALREADY: ports.ErrExists,
+	syscall.EBUSY:  ports.ErrBusy,
+	syscall.ENOSPC: ports.ErrNoSpace,
+	syscall.EINVAL: ports.ErrInvalid, syscall.EPERM: ports.ErrInvalid, syscall.ENAMETOOLONG: ports.ErrInvalid,
+	syscall.ENOTSUP: ports.ErrUnsupported, syscall.ENOSYS: ports.ErrUnsupported,
+	syscall.EIO: ports.ErrUnavailable, syscall.ENOMEM: ports.ErrUnavailable, syscall.ETIMEDOUT: ports.ErrUnavailable,
+	syscall.EAGAIN: ports.ErrUnavailable, syscall.ENXIO: ports.ErrUnavailable, syscall.ECONNREFUSED: ports.ErrUnavailable,
 }
 
 // Spelled is the errno whose text a message is, and its kind. Such a text comes
 // with a code that says less, or with none.
 func Spelled(message string) (errno syscall.Errno, kind error, ok bool) {
-	if errno, ok = spelled(message); ok {
-		kind, _ = kindOfErrno(errno)
-	}
-	return errno, kind, ok
+	errno, ok = errnos[strings.TrimPrefix(message, "Failed to configure rate limit: ")]
+	return errno, kinds[errno], ok
 }
 
-// spelled knows the C library's words, which spdk_strerror gives.
-func spelled(message string) (syscall.Errno, bool) {
-	switch strings.TrimPrefix(message, "Failed to configure rate limit: ") {
-	case "No such device":
-		return syscall.ENODEV, true
-	case "No such file or directory":
-		return syscall.ENOENT, true
-	case "File exists":
-		return syscall.EEXIST, true
-	case "Device or resource busy":
-		return syscall.EBUSY, true
-	case "No space left on device":
-		return syscall.ENOSPC, true
-	case "Invalid argument":
-		return syscall.EINVAL, true
-	case "Operation not permitted":
-		return syscall.EPERM, true
-	case "File name too long":
-		return syscall.ENAMETOOLONG, true
-	case "Operation not supported":
-		return syscall.ENOTSUP, true
-	case "Input/output error":
-		return syscall.EIO, true
-	case "Cannot allocate memory":
-		return syscall.ENOMEM, true
-	case "Connection timed out":
-		return syscall.ETIMEDOUT, true
-	case "Resource temporarily unavailable":
-		return syscall.EAGAIN, true
-	case "No such device or address":
-		return syscall.ENXIO, true
-	}
-	return 0, false
+// errnos are those whose texts targets answer with: the C library's words, which
+// spdk_strerror gives.
+var errnos = map[string]syscall.Errno{
+	"No such device":                   syscall.ENODEV,
+	"No such file or directory":        syscall.ENOENT,
+	"File exists":                      syscall.EEXIST,
+	"Device or resource busy":          syscall.EBUSY,
+	"No space left on device":          syscall.ENOSPC,
+	"Invalid argument":                 syscall.EINVAL,
+	"Operation not permitted":          syscall.EPERM,
+	"File name too long":               syscall.ENAMETOOLONG,
+	"Operation not supported":          syscall.ENOTSUP,
+	"Input/output error":               syscall.EIO,
+	"Cannot allocate memory":           syscall.ENOMEM,
+	"Connection timed out":             syscall.ETIMEDOUT,
+	"Resource temporarily unavailable": syscall.EAGAIN,
+	"No such device or address":        syscall.ENXIO,
 }
 
 // kindOf maps what a target answers to the port's kinds. What is unknown may
@@ -143,7 +116,7 @@ func kindOf(code int, message string) error {
 	case code == codeInvalidParams:
 		return ports.ErrInvalid
 	case code < 0 && code > codeInvalidParams:
-		if kind, ok := kindOfErrno(syscall.Errno(-code)); ok {
+		if kind, ok := kinds[syscall.Errno(-code)]; ok {
 			return kind
 		}
 	}
@@ -156,7 +129,7 @@ func RefusedAs(err error, errno syscall.Errno) bool {
 	if !errors.As(err, &refusal) {
 		return false
 	}
-	said, ok := spelled(refusal.Message)
+	said, _, ok := Spelled(refusal.Message)
 	return ok && said == errno || !ok && refusal.Code == -int(errno)
 }
 

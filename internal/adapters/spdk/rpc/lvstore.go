@@ -75,6 +75,10 @@ func (s *Lvstore) Failed(err error, what string, args ...any) error {
 	return fmt.Errorf("%s in lvstore %s: %w", fmt.Sprintf(what, args...), s.Name, err)
 }
 
+// Explain is Failed of the error that a function returns: it is deferred at its
+// beginning.
+func (s *Lvstore) Explain(err *error, what string, args ...any) { *err = s.Failed(*err, what, args...) }
+
 // isLoaded reports whether the target lists the lvstore. One that has just
 // restarted finds no lvol before its disk is there again, and would seem to have
 // lost them all. Asked only where something is missing, and of a target that has
