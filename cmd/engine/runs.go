@@ -37,7 +37,7 @@ type played struct {
 	local   uint64
 	sealed  []string
 	struck  []string
-	trouble *scenario.Trouble
+	trouble *scenario.Injection
 }
 
 // play runs one rebuild.
@@ -50,7 +50,7 @@ func (s *simulation) play(ctx context.Context, n int) played {
 		}
 		s.show.Observe(e)
 	})
-	p.trouble = s.world.Trouble(n, func(f scenario.Fault) {
+	p.trouble = s.world.InjectFaults(n, func(f scenario.Fault) {
 		p.struck = append(p.struck, f.String())
 		s.show.strike(f)
 	})

@@ -96,7 +96,7 @@ func (s *simulation) run(ctx context.Context) (simulated, error) {
 		}
 		missed = append(missed, last.trouble.Missed()...)
 		// Another run would end like this one unless a fault caused the failure.
-		if last.failure != nil && !last.trouble.Struck() || ctx.Err() != nil {
+		if last.failure != nil && !last.trouble.Hit() || ctx.Err() != nil {
 			break
 		}
 	}

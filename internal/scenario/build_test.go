@@ -23,7 +23,7 @@ const (
 	mib = 1 << 20
 )
 
-func TestAWriteHoldsTheBytesOfItsSeed(t *testing.T) {
+func TestWriteUsesSeed(t *testing.T) {
 	w := build(t, with(`source: {head: {writes: [{offset: 1048577, length: 3MiB, seed: 72623859790382856}]}}`))
 	var key [32]byte
 	copy(key[:], "\x08\x07\x06\x05\x04\x03\x02\x01")
@@ -37,7 +37,7 @@ func TestAWriteHoldsTheBytesOfItsSeed(t *testing.T) {
 	require.Equal(t, []uint64{1, 2, 3, 4}, w.source.own(head))
 }
 
-func TestTheSourceIsATreeOnItsImage(t *testing.T) {
+func TestSourceTree(t *testing.T) {
 	w := build(t, with(
 		`backingImage: {name: base, size: 8MiB, writes: [{offset: 0, length: 1MiB, seed: 1}, {offset: 512KiB, length: 1MiB, seed: 2}]}`,
 		`source:`,
@@ -69,7 +69,7 @@ func TestTheSourceIsATreeOnItsImage(t *testing.T) {
 	require.Equal(t, domain.ImageNamed("base"), w.Image)
 }
 
-func TestTheSourceWithoutSnapshotsIsAHead(t *testing.T) {
+func TestSourceWithoutSnapshots(t *testing.T) {
 	w := build(t, smallest)
 	require.Len(t, w.source.store().Lvols, 1)
 	head := w.source.lvol("vol-1-r-1")
@@ -81,7 +81,7 @@ func TestTheSourceWithoutSnapshotsIsAHead(t *testing.T) {
 	require.Equal(t, w.source.image("base").UUID, w.source.lvol("vol-1-r-1").Parent, "an ancestor of its own")
 }
 
-func TestDefaultsAreThoseOfTheFormat(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	for name, text := range map[string]string{
 		"left out":       smallest,
 		"empty mappings": smallest + "destination: {}\noptions: {}\n",
@@ -108,17 +108,17 @@ func TestDefaultsAreThoseOfTheFormat(t *testing.T) {
 	require.Equal(t, []any{false, 7, true, 2}, []any{w.Fast, w.Parallel, w.AcceptHurtSource, w.Runs})
 }
 
-func TestJSONIsAScenarioToo(t *testing.T) {
+func TestJSONScenario(t *testing.T) {
 	w := build(t, `{"apiVersion": "rebuild/v1", "volume": {"name": "vol-1", "size": 16777216}, "source": {"snapshots": [{"name": "a", "size": "8MiB", "userCreated": false}]}}`)
 	require.EqualValues(t, 8*mib, w.source.snapshot("a").Size)
 }
 
-func TestANameMayLookLikeANumber(t *testing.T) {
+func TestNameMayLookLikeNumber(t *testing.T) {
 	w := build(t, with(`source: {snapshots: [{name: 1}, {name: 2026-01-01, parent: 1}]}`))
 	require.Equal(t, w.source.snapshot("1").UUID, w.source.snapshot("2026-01-01").Parent)
 }
 
-func TestTheImageHasOneRecordOnBothHosts(t *testing.T) {
+func TestImageHasSameRecordOnBothHosts(t *testing.T) {
 	w := build(t, with(tree, image))
 	source, destination := w.source.image("base"), w.destination.image("base")
 	sum := sha512.Sum512(w.source.read(source, 0, 8*mib))
@@ -129,7 +129,7 @@ func TestTheImageHasOneRecordOnBothHosts(t *testing.T) {
 	require.NotEqual(t, source.UUID, destination.UUID, "of the lvols")
 }
 
-func TestTheDestinationsImage(t *testing.T) {
+func TestDestinationImage(t *testing.T) {
 	of := func(t *testing.T, state string) *world {
 		return build(t, with(tree, image, "destination: {image: "+state+"}"))
 	}
@@ -167,7 +167,7 @@ func TestTheDestinationsImage(t *testing.T) {
 	})
 }
 
-func TestAnImageFromAFileIsFilledUpWithZeros(t *testing.T) {
+func TestImageFilePaddedWithZeros(t *testing.T) {
 	dir := t.TempDir()
 	content := make([]byte, 5*mib/2)
 	rand.NewChaCha8([32]byte{}).Read(content)
@@ -203,7 +203,7 @@ func qcow2Of(data []byte, size uint64) []byte {
 	return p
 }
 
-func TestAnImageFromAQcow2FileIsItsDisk(t *testing.T) {
+func TestQcow2ImageIsItsDisk(t *testing.T) {
 	dir := t.TempDir()
 	content := make([]byte, 2*mib)
 	rand.NewChaCha8([32]byte{}).Read(content)
@@ -235,7 +235,7 @@ func TestAnImageFromAQcow2FileIsItsDisk(t *testing.T) {
 	}
 }
 
-func TestAHurtSourceLostItsImageAfterTheWrites(t *testing.T) {
+func TestHurtSourceLostImageAfterWrites(t *testing.T) {
 	text := []string{image, `source:`, `  snapshots: [{name: a, writes: [{offset: 0, length: 1, seed: 1}]}, {name: b, parent: a}]`, `destination: {snapshots: [{name: a, like: source}]}`}
 	whole := build(t, with(text...))
 	text[1] = "source:\n  hurt: true"
@@ -250,7 +250,7 @@ func TestAHurtSourceLostItsImageAfterTheWrites(t *testing.T) {
 	require.Empty(t, headless.source.lvol("vol-1-r-1").Parent)
 }
 
-func TestTwoBuildsAreEqualAndShareNothing(t *testing.T) {
+func TestBuildsAreEqualAndIndependent(t *testing.T) {
 	s, err := scenario.ParseBytes("f.yaml", "", []byte(with(tree, image, `destination: {snapshots: [{name: a, like: source}], head: {}}`)))
 	require.NoError(t, err)
 	first, second := buildOf(t, s), buildOf(t, s)

@@ -10,9 +10,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// builtMark begins the names of lvols that are being built. No lvol of a file
+// buildingPrefix begins the names of lvols that are being built. No lvol of a file
 // has it in its name, and the names are short enough for every host.
-const builtMark = '~'
+const buildingPrefix = '~'
 
 // builder puts a layout on a host, by the verbs that a rebuild uses, and by
 // writing, as the volume's users do.
@@ -50,7 +50,7 @@ func (b *builder) build(ctx context.Context, l *layout) error {
 func (b *builder) lvol(ctx context.Context, n int, v *lvol, parent string) (err error) {
 	name := v.name
 	if v.readOnly {
-		name = fmt.Sprintf("%c%d", builtMark, n)
+		name = fmt.Sprintf("%c%d", buildingPrefix, n)
 	}
 	if v.uuid, err = b.host.Create(ctx, name, v.size); err != nil {
 		return err
@@ -92,13 +92,13 @@ func (b *builder) fill(v *lvol) error {
 	case v.like != nil:
 		for _, own := range v.like.own {
 			from := &view{b.source, v.like.uuid, own.from}
-			if err := b.pour(v, own.from, min(own.to, v.size), from); err != nil {
+			if err := b.writeFrom(v, own.from, min(own.to, v.size), from); err != nil {
 				return err
 			}
 		}
 	}
 	for _, w := range v.writes {
-		if err := b.pour(v, w.Offset, w.Offset+w.Length, generator(w.Seed)); err != nil {
+		if err := b.writeFrom(v, w.Offset, w.Offset+w.Length, generator(w.Seed)); err != nil {
 			return err
 		}
 	}
@@ -111,14 +111,14 @@ func (b *builder) fillFromFile(v *lvol) error {
 		return err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	if err := b.pour(v, 0, v.size, io.MultiReader(io.NewSectionReader(file, 0, int64(file.Size)), zeros{})); err != nil {
+	if err := b.writeFrom(v, 0, v.size, io.MultiReader(io.NewSectionReader(file, 0, int64(file.Size)), zeros{})); err != nil {
 		return b.scenario.errorAt("backingImage.file", "%s cannot be read: %v", quote(b.scenario.Image.File), withoutPath(err))
 	}
 	return nil
 }
 
-// pour writes what is read from offset from up to offset to.
-func (b *builder) pour(v *lvol, from, to uint64, what io.Reader) error {
+// writeFrom writes what is read from offset from up to offset to.
+func (b *builder) writeFrom(v *lvol, from, to uint64, what io.Reader) error {
 	most := uint64(len(b.chunk))
 	for from < to {
 		part := b.chunk[:min(to, (from/most+1)*most)-from]

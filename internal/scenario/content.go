@@ -22,9 +22,9 @@ func (w Write) within(size uint64) bool {
 	return w.Offset <= size && w.Length <= size-w.Offset
 }
 
-// touches are the clusters that the content makes the own ones of an lvol of
+// ownSpans are the clusters that the content makes the own ones of an lvol of
 // that size: ascending, no two overlap or meet.
-func (c content) touches(size, clusterSize uint64) []span {
+func (c content) ownSpans(size, clusterSize uint64) []span {
 	var touched []span
 	touch := func(from, to uint64) {
 		if to = min(to, size); from < to {

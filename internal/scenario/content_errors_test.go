@@ -18,7 +18,7 @@ const (
 	tree  = `source: {snapshots: [{name: a}, {name: b, parent: a}]}`
 )
 
-func TestWhatCannotBeIsRefused(t *testing.T) {
+func TestImpossibleScenariosRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, message string }{
 		// names
 		"a volume that cannot be named so":       {volume(`{name: vol 1, size: 16MiB}`), `f.yaml:2: volume.name: replica name "vol 1": expected letters, digits, '.', '_' and '-', a letter or digit first`},
@@ -100,7 +100,7 @@ func TestWhatCannotBeIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnImageFileThatIsNoneIsRefused(t *testing.T) {
+func TestInvalidImageFileRefused(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, size int64) string {
 		path := filepath.Join(dir, name)
@@ -139,7 +139,7 @@ func TestAnImageFileThatIsNoneIsRefused(t *testing.T) {
 	})
 }
 
-func TestAScenarioWithoutAFileIsCheckedToo(t *testing.T) {
+func TestScenarioWithoutFileIsChecked(t *testing.T) {
 	for name, c := range map[string]struct {
 		breakIt func(*scenario.Scenario)
 		message string

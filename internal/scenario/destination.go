@@ -32,7 +32,7 @@ func (s *Scenario) layOutDestination(image domain.Image, source *layout) (*layou
 			return nil, err
 		}
 	}
-	if err := s.hangDestination(l, source); err != nil {
+	if err := s.setDestinationParents(l, source); err != nil {
 		return nil, err
 	}
 	if err := l.sort(s); err != nil {
@@ -65,13 +65,13 @@ func (s *Scenario) addLeftover(l, source *layout, place int, leftover Leftover) 
 	}
 	v := lvol{
 		field:    field,
-		shown:    leftover.Name,
+		label:    leftover.Name,
 		name:     domain.SnapshotLvolName(l.replica, leftover.Name),
 		size:     s.Volume.Size,
 		readOnly: true,
 		content:  content{writes: leftover.Writes},
 	}
-	attributes := domain.Attributes{CreatedAt: madeAt(len(s.Source.Snapshots) + place), UserCreated: true}
+	attributes := domain.Attributes{CreatedAt: createdAt(len(s.Source.Snapshots) + place), UserCreated: true}
 	at, known := source.snapshots[leftover.Name]
 	if known {
 		attributes.CreatedAt = source.lvols[at].seal.Attributes.CreatedAt
@@ -110,11 +110,11 @@ func (s *Scenario) addOther(l *layout, place int, other Lvol) error {
 	if err := checkSize(size, l.clusterSize, "destination's cluster size"); err != nil {
 		return s.errorAt(field+".size", "%v", err)
 	}
-	made := madeAt(len(s.Source.Snapshots) + len(s.Destination.Snapshots) + place)
+	made := createdAt(len(s.Source.Snapshots) + len(s.Destination.Snapshots) + place)
 	var err error
 	l.others[other.Name], err = l.add(s, lvol{
 		field:    field,
-		shown:    other.Name,
+		label:    other.Name,
 		name:     other.Name,
 		size:     size,
 		readOnly: other.Snapshot,
@@ -124,19 +124,19 @@ func (s *Scenario) addOther(l *layout, place int, other Lvol) error {
 	return err
 }
 
-// hangDestination gives every lvol its parent.
-func (s *Scenario) hangDestination(l, source *layout) error {
+// setDestinationParents gives every lvol its parent.
+func (s *Scenario) setDestinationParents(l, source *layout) error {
 	for _, leftover := range s.Destination.Snapshots {
 		given := leftover.Parent
 		if given == "" && leftover.LikeSource {
 			given = l.parentLike(source, leftover.Name)
 		}
-		if err := l.hang(s, l.snapshots[leftover.Name], given, l.image); err != nil {
+		if err := l.setParent(s, l.snapshots[leftover.Name], given, l.image); err != nil {
 			return err
 		}
 	}
 	for _, other := range s.Destination.Lvols {
-		if err := l.hang(s, l.others[other.Name], other.Parent, noLvol); err != nil {
+		if err := l.setParent(s, l.others[other.Name], other.Parent, noLvol); err != nil {
 			return err
 		}
 	}
@@ -148,7 +148,7 @@ func (s *Scenario) hangDestination(l, source *layout) error {
 	if last := len(s.Destination.Snapshots) - 1; given == "" && last >= 0 {
 		given = s.Destination.Snapshots[last].Name
 	}
-	return l.hang(s, l.head, given, l.image)
+	return l.setParent(s, l.head, given, l.image)
 }
 
 // parentLike is the name of the parent that the source's snapshot has, if it
@@ -158,7 +158,7 @@ func (l *layout) parentLike(source *layout, snapshot string) string {
 	if parent == noLvol {
 		return ""
 	}
-	name := source.lvols[parent].shown
+	name := source.lvols[parent].label
 	if _, here := l.snapshots[name]; !here || parent == source.image {
 		return ""
 	}

@@ -14,7 +14,7 @@ import (
 
 const examples = "../../examples"
 
-func TestEveryExampleIsAScenario(t *testing.T) {
+func TestExamplesParse(t *testing.T) {
 	files, err := filepath.Glob(examples + "/*.yaml")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
@@ -37,7 +37,7 @@ func TestEveryExampleIsAScenario(t *testing.T) {
 	}
 }
 
-func TestTheDiskImageExampleHasARealFileSystem(t *testing.T) {
+func TestDiskImageExampleHasFileSystem(t *testing.T) {
 	s, err := scenario.Parse(examples + "/disk-image.yaml")
 	require.NoError(t, err)
 	w := buildOf(t, s)
@@ -46,7 +46,7 @@ func TestTheDiskImageExampleHasARealFileSystem(t *testing.T) {
 	require.Contains(t, view, "These bytes belong to the backing image.\n")
 }
 
-func TestTheForgedSnapshotsOfTheExampleLookLikeTheirOriginals(t *testing.T) {
+func TestForgedExampleLooksOriginal(t *testing.T) {
 	s, err := scenario.Parse(examples + "/damaged-leftover.yaml")
 	require.NoError(t, err)
 	w := buildOf(t, s)

@@ -117,8 +117,8 @@ func expectedErrors() string {
 	return "one of " + strings.Join(names, ", ")
 }
 
-// settled is the fault with its defaults written out.
-func (f Fault) settled() Fault {
+// withDefaults is the fault with its defaults written out.
+func (f Fault) withDefaults() Fault {
 	f.Nth, f.Run, f.Times = max(f.Nth, 1), max(f.Run, 1), max(f.Times, 1)
 	if f.Side != "" {
 		return f
@@ -135,7 +135,7 @@ func (f Fault) settled() Fault {
 // String says on one line what goes wrong, such as "copy 2 on the source:
 // unavailable".
 func (f Fault) String() string {
-	f = f.settled()
+	f = f.withDefaults()
 	where := fmt.Sprintf("%s %d on the %s", f.Call, f.Nth, f.Side)
 	switch {
 	case f.Crash != "" && f.After:

@@ -17,7 +17,7 @@ func volume(text string) string {
 	return strings.Replace(smallest, "{name: vol-1, size: 16MiB}", text, 1)
 }
 
-func TestAFieldThatIsNotAsExpectedIsRefused(t *testing.T) {
+func TestInvalidFieldsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, message string }{
 		"an unknown field at the top":         {smallest + "sauce: {}\n", `f.yaml:4: unknown field "sauce", expected one of apiVersion, volume, backingImage, source, destination, options, runs, faults`},
 		"an unknown field deep inside":        {with(`source:`, `  snapshots:`, `    - {name: a, writes: [{offest: 0}]}`), `f.yaml:5: source.snapshots[0].writes[0]: unknown field "offest", expected one of offset, length, seed`},

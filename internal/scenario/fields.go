@@ -36,7 +36,7 @@ func (r *reader) apiVersion(root *yaml.Node) {
 		return
 	}
 	version := child(root, "apiVersion")
-	at := &place{field: "apiVersion"}
+	at := &location{field: "apiVersion"}
 	if version == nil {
 		r.fail(value{root, at}, "missing, expected %s", APIVersion)
 		return

@@ -18,7 +18,7 @@ volume: {name: vol-1, size: 16MiB}
 source: {}
 `
 
-func TestAFileThatIsNoScenarioIsRefused(t *testing.T) {
+func TestInvalidFilesRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, message string }{
 		"an empty file":                      {"", `f.yaml: expected a scenario that begins with apiVersion: rebuild/v1, got an empty file`},
 		"nothing but comments":               {"# soon\n", `f.yaml: expected a scenario that begins with apiVersion: rebuild/v1, got an empty file`},
@@ -56,7 +56,7 @@ func TestAFileThatIsNoScenarioIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeReadIsRefused(t *testing.T) {
+func TestUnreadableFilesRefused(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "missing.yaml")
 	large := filepath.Join(dir, "large.yaml")
@@ -75,7 +75,7 @@ func TestWhatCannotBeReadIsRefused(t *testing.T) {
 	}
 }
 
-func TestAliasesAreFollowedAndBombsAreNot(t *testing.T) {
+func TestAliasesAndAliasBombs(t *testing.T) {
 	aliased := `apiVersion: rebuild/v1
 volume: {name: vol-1, size: &size 16MiB}
 source:

@@ -156,7 +156,7 @@ func (s *Scenario) otherImage(v lvol, other OtherImage, clusterSize uint64) (lvo
 func (s *Scenario) imageLvol(field, storeUUID string, size uint64, from content) lvol {
 	return lvol{
 		field:    field,
-		shown:    s.Image.Name,
+		label:    s.Image.Name,
 		name:     domain.ImageLvolName(s.Image.Name, storeUUID),
 		parent:   noLvol,
 		size:     size,

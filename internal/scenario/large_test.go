@@ -21,7 +21,7 @@ func large(snapshots int) []byte {
 }
 
 // A chain that long is no depth of calls anywhere.
-func TestTwentyThousandSnapshotsAreAScenario(t *testing.T) {
+func TestTwentyThousandSnapshots(t *testing.T) {
 	const many = 20_000
 	text := large(many)
 	s, err := scenario.ParseBytes("f.yaml", "", text)

@@ -28,7 +28,7 @@ type layout struct {
 // lvol is one logical volume as it is to be built.
 type lvol struct {
 	field    string // that describes it
-	shown    string // its name as the file gives it
+	label    string // its name as the file gives it
 	name     string // on the store
 	parent   int    // position in the layout; noLvol
 	size     uint64 // bytes, whole clusters
@@ -73,7 +73,7 @@ func (s *Scenario) layOut() (*layouts, error) {
 	if both.destination, err = s.layOutDestination(both.image, both.source); err != nil {
 		return nil, err
 	}
-	return both, s.checkEffort(both.source, both.destination)
+	return both, s.checkCost(both.source, both.destination)
 }
 
 func newLayout(replica, parents string, clusterSize uint64, nameLimit int) *layout {
@@ -91,19 +91,19 @@ func newLayout(replica, parents string, clusterSize uint64, nameLimit int) *layo
 
 // add takes an lvol in, whose parent may still be unknown, and returns its
 // position. named is the field that gave the name.
-func (l *layout) add(s *Scenario, v lvol, named string) (int, error) {
+func (l *layout) add(s *Scenario, v lvol, nameField string) (int, error) {
 	if taken, ok := l.names[v.name]; ok {
-		return 0, s.errorAt(named, "%s is taken by %s", quote(v.shown), taken)
+		return 0, s.errorAt(nameField, "%s is taken by %s", quote(v.label), taken)
 	}
 	if len(v.name) > l.nameLimit {
-		return 0, s.errorAt(named, "expected a name of at most %d bytes on this host, got %s with %d", l.nameLimit, quote(v.name), len(v.name))
+		return 0, s.errorAt(nameField, "expected a name of at most %d bytes on this host, got %s with %d", l.nameLimit, quote(v.name), len(v.name))
 	}
 	for i, w := range v.writes {
 		if !w.within(v.size) {
 			return 0, s.errorAt(fmt.Sprintf("%s.writes[%d]", v.field, i), "expected to end within %s, got length %s at offset %s", formatSize(v.size), formatSize(w.Length), formatSize(w.Offset))
 		}
 	}
-	v.own = v.content.touches(v.size, l.clusterSize)
+	v.own = v.content.ownSpans(v.size, l.clusterSize)
 	l.names[v.name] = v.field
 	l.lvols = append(l.lvols, v)
 	return len(l.lvols) - 1, nil
@@ -155,8 +155,8 @@ func (s *Scenario) errorAt(field, problem string, args ...any) *Error {
 // plenty is how many clusters a host has where a file does not say: an EiB.
 func plenty(clusterSize uint64) uint64 { return (math.MaxUint64/16 + 1) / clusterSize }
 
-// oldest is when the first snapshot of a scenario was made, by default. Each
+// firstCreatedAt is when the first snapshot of a scenario was made, by default. Each
 // one listed after it is a minute younger.
-var oldest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+var firstCreatedAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func madeAt(place int) time.Time { return oldest.Add(time.Duration(place) * time.Minute) }
+func createdAt(place int) time.Time { return firstCreatedAt.Add(time.Duration(place) * time.Minute) }

@@ -15,7 +15,7 @@ const chain = `source:
     - {name: a, size: 8MiB, writes: [{offset: 0, length: 2MiB, seed: 11}]}
     - {name: b, parent: a, userCreated: false, createdAt: 2026-03-03T03:03:03Z, writes: [{offset: 1572864, length: 4KiB, seed: 12}, {offset: 9MiB, length: 1MiB, seed: 13}]}`
 
-func TestALeftoverLikeTheSourceHasExactlyItsOwnClusters(t *testing.T) {
+func TestLeftoverLikeSourceCopiesOwnClusters(t *testing.T) {
 	w := build(t, with(image, chain, `destination: {snapshots: [{name: b, like: source}, {name: a, like: source}]}`))
 	for _, name := range []string{"a", "b"} {
 		s, d := w.source.snapshot(name), w.destination.snapshot(name)
@@ -33,7 +33,7 @@ func TestALeftoverLikeTheSourceHasExactlyItsOwnClusters(t *testing.T) {
 	require.Equal(t, w.destination.snapshot("a").UUID, w.destination.snapshot("b").Parent)
 }
 
-func TestALeftoverLikeTheSourceTakesWhatIsGiven(t *testing.T) {
+func TestLeftoverLikeSourceOverrides(t *testing.T) {
 	leftover := func(t *testing.T, fields string) (*world, domain.Lvol) {
 		w := build(t, with(image, chain, `destination: {snapshots: [{name: b, like: source`+fields+`}, {name: x}]}`))
 		return w, w.destination.snapshot("b")
@@ -73,7 +73,7 @@ func TestALeftoverLikeTheSourceTakesWhatIsGiven(t *testing.T) {
 	})
 }
 
-func TestALeftoverOfItsOwn(t *testing.T) {
+func TestLeftoverDefaults(t *testing.T) {
 	w := build(t, with(image, chain, `destination:`,
 		`  snapshots:`,
 		`    - {name: b, writes: [{offset: 1MiB, length: 1MiB, seed: 99}]}`,
@@ -96,7 +96,7 @@ func TestALeftoverOfItsOwn(t *testing.T) {
 	require.EqualValues(t, 16*mib, head.Size)
 }
 
-func TestAHeadHangsWhereItIsTold(t *testing.T) {
+func TestHeadParent(t *testing.T) {
 	for given, parent := range map[string]string{"none": "", "a": "vol-1-r-2-snap-a", "x": "x"} {
 		w := build(t, with(image, tree, `destination: {snapshots: [{name: a}, {name: b}], head: {parent: `+given+`}, lvols: [{name: x, snapshot: true}]}`))
 		expected := ""
@@ -111,7 +111,7 @@ func TestAHeadHangsWhereItIsTold(t *testing.T) {
 	require.Empty(t, w.destination.lvol("vol-1-r-2").Parent)
 }
 
-func TestLvolsAreWhateverElseIsOnTheStore(t *testing.T) {
+func TestOtherLvols(t *testing.T) {
 	w := build(t, with(image, tree, `destination:`,
 		`  snapshots: [{name: a, like: source, parent: vol-1-r-2-rebuilding-5bace000}, {name: b, like: source}]`,
 		`  lvols:`,
@@ -132,7 +132,7 @@ func TestLvolsAreWhateverElseIsOnTheStore(t *testing.T) {
 	}
 }
 
-func TestAnUpstreamDestinationKeepsNoRecords(t *testing.T) {
+func TestUpstreamKeepsNoRecords(t *testing.T) {
 	w := build(t, with(image, chain, `destination: {flavour: upstream, snapshots: [{name: a, like: source}], head: {}}`))
 	store := w.destination.store()
 	require.False(t, store.Proves)
@@ -144,13 +144,13 @@ func TestAnUpstreamDestinationKeepsNoRecords(t *testing.T) {
 	require.True(t, w.source.store().Proves)
 }
 
-func TestNamesThatFitAreBuiltThoughTheirInFlightOnesWouldNot(t *testing.T) {
+func TestLongNamesAreBuilt(t *testing.T) {
 	name := strings.Repeat("v", 54) // 58 with -r-2, 65 and more in flight
 	build(t, volume(`{name: `+name+`, size: 16MiB}`)+"destination: {flavour: upstream, head: {}}\n")
 	build(t, volume(`{name: v, size: 16MiB}`)+"destination: {flavour: upstream, snapshots: [{name: "+strings.Repeat("s", 52)+"}]}\n")
 }
 
-func TestTheDestinationHasAsManyFreeClustersAsGiven(t *testing.T) {
+func TestFreeClusters(t *testing.T) {
 	for name, destination := range map[string]string{
 		"with leftovers":          `{freeClusters: 5, snapshots: [{name: a, like: source}, {name: b, like: source}], head: {writes: [{offset: 0, length: 16MiB, seed: 3}]}}`,
 		"without anything":        `{freeClusters: 5, image: absent}`,
@@ -165,7 +165,7 @@ func TestTheDestinationHasAsManyFreeClustersAsGiven(t *testing.T) {
 	}
 }
 
-func TestTheDestinationMayHaveOtherClusters(t *testing.T) {
+func TestDestinationClusterSize(t *testing.T) {
 	for _, size := range []string{"64KiB", "4MiB"} {
 		w := build(t, with(`backingImage: {name: base, size: 6MiB, writes: [{offset: 5MiB, length: 1MiB, seed: 1}]}`, chain, `destination: {clusterSize: `+size+`, snapshots: [{name: a, like: source}, {name: b, like: source}]}`))
 		for _, name := range []string{"a", "b"} {

@@ -48,7 +48,7 @@ func like(original, parent *picture) *picture {
 	return p
 }
 
-func TestWhatIsBuiltIsWhatTheFormatSays(t *testing.T) {
+func TestBuildMatchesFormat(t *testing.T) {
 	for seed := range uint64(300) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))

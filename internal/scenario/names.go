@@ -45,12 +45,12 @@ func checkSnapshotName(name string) error {
 // other features. Only what no message could show is refused.
 func checkLvolName(name string) error {
 	return checkName(name, func(name string) error {
-		odd := func(r rune) bool { return r == ' ' || r == builtMark || !strconv.IsPrint(r) }
+		odd := func(r rune) bool { return r == ' ' || r == buildingPrefix || !strconv.IsPrint(r) }
 		switch {
 		case name == NoParent:
 			return fmt.Errorf("lvol name %q: it is reserved for \"no parent\"", name)
 		case name == "" || strings.ContainsFunc(name, odd):
-			return fmt.Errorf("lvol name %q: expected printable characters without spaces and %c", name, builtMark)
+			return fmt.Errorf("lvol name %q: expected printable characters without spaces and %c", name, buildingPrefix)
 		}
 		return nil
 	})

@@ -2,8 +2,8 @@ package scenario
 
 import "strings"
 
-// hang gives an lvol the parent of that name, or the one by default.
-func (l *layout) hang(s *Scenario, child int, given string, byDefault int) (err error) {
+// setParent gives an lvol the parent of that name, or the one by default.
+func (l *layout) setParent(s *Scenario, child int, given string, byDefault int) (err error) {
 	parent := byDefault
 	switch given {
 	case "":
@@ -40,39 +40,39 @@ func (l *layout) find(s *Scenario, child int, parent string) (int, error) {
 func (l *layout) sort(s *Scenario) error {
 	const (
 		unseen = iota
-		onTheWay
-		placed
+		visiting
+		done
 	)
 	state := make([]byte, len(l.lvols))
-	var way []int
+	var path []int
 	for start := range l.lvols {
-		way = way[:0]
-		for at := start; at != noLvol && state[at] != placed; at = l.lvols[at].parent {
-			if state[at] == onTheWay {
-				return s.errorAt(l.lvols[at].field+".parent", "expected parents without a circle, got %s", l.circle(at))
+		path = path[:0]
+		for at := start; at != noLvol && state[at] != done; at = l.lvols[at].parent {
+			if state[at] == visiting {
+				return s.errorAt(l.lvols[at].field+".parent", "expected parents without a circle, got %s", l.describeCycle(at))
 			}
-			state[at] = onTheWay
-			way = append(way, at)
+			state[at] = visiting
+			path = append(path, at)
 		}
-		for i := len(way) - 1; i >= 0; i-- {
-			state[way[i]] = placed
-			l.order = append(l.order, way[i])
+		for i := len(path) - 1; i >= 0; i-- {
+			state[path[i]] = done
+			l.order = append(l.order, path[i])
 		}
 	}
 	return nil
 }
 
-// circle is a circle in words, the start at both ends, if it is a small one.
-func (l *layout) circle(start int) string {
-	const most = 4
+// describeCycle is a circle in words, the start at both ends, if it is a small one.
+func (l *layout) describeCycle(start int) string {
+	const limit = 4
 	text := strings.Builder{}
-	text.WriteString(quote(l.lvols[start].shown))
+	text.WriteString(quote(l.lvols[start].label))
 	for i, at := 0, l.lvols[start].parent; ; i, at = i+1, l.lvols[at].parent {
-		if i == most {
+		if i == limit {
 			text.WriteString(" on …")
 			return text.String()
 		}
-		text.WriteString(" on " + quote(l.lvols[at].shown))
+		text.WriteString(" on " + quote(l.lvols[at].label))
 		if at == start {
 			return text.String()
 		}

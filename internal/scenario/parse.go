@@ -69,7 +69,7 @@ func ParseBytes(name, dir string, data []byte) (*Scenario, error) {
 	if _, err := s.layOut(); err != nil {
 		return nil, err
 	}
-	s.origin.root = stem(root)
+	s.origin.root = topLevels(root)
 	return s, nil
 }
 
@@ -78,7 +78,7 @@ func parseYAML(data []byte) (*yaml.Node, *Error) {
 	if len(data) > maxFile {
 		return nil, &Error{Problem: "expected a file of at most " + formatSize(maxFile)}
 	}
-	if at := firstOfNoText(data); at >= 0 {
+	if at := firstInvalidByte(data); at >= 0 {
 		return nil, &Error{Line: lineAt(data, at), Problem: fmt.Sprintf("expected text in UTF-8, got byte 0x%02x", data[at])}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
@@ -96,9 +96,9 @@ func parseYAML(data []byte) (*yaml.Node, *Error) {
 	return document.Content[0], nil
 }
 
-// firstOfNoText is the position of the first byte that is no UTF-8, or a
+// firstInvalidByte is the position of the first byte that is no UTF-8, or a
 // control character that YAML does not allow either; -1: there is none.
-func firstOfNoText(data []byte) int {
+func firstInvalidByte(data []byte) int {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
 		if r == utf8.RuneError && size == 1 || r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f {
@@ -113,9 +113,9 @@ func lineAt(data []byte, at int) int { return 1 + bytes.Count(data[:at], []byte(
 
 var yamlProblem = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
 
-// parsersOwn are the problems that the YAML library's parser finds. It counts
+// parserProblems are the problems that the YAML library's parser finds. It counts
 // their lines from 0, and those of its scanner from 1.
-var parsersOwn = []string{
+var parserProblems = []string{
 	"did not find expected <", "did not find expected node content", "did not find expected '-'",
 	"did not find expected key", "did not find expected ','", "found undefined tag handle",
 	"found duplicate %", "found incompatible YAML document",
@@ -131,7 +131,7 @@ func yamlError(err error) *Error {
 	line, problem := 1, found[2]
 	if found[1] != "" {
 		line, _ = strconv.Atoi(found[1])
-		for _, own := range parsersOwn {
+		for _, own := range parserProblems {
 			if strings.HasPrefix(problem, own) {
 				line++
 				break

@@ -28,7 +28,7 @@ type reader struct {
 // left out.
 type value struct {
 	node *yaml.Node
-	at   *place
+	at   *location
 }
 
 func (v value) given() bool { return v.node != nil }
@@ -91,7 +91,7 @@ func (f *fields) add(v value, key, content *yaml.Node) {
 		if name != key.Value {
 			continue
 		}
-		at := &place{up: v.at, field: name}
+		at := &location{parent: v.at, field: name}
 		if f.found[i].given() {
 			r.fail(value{key, at}, "given twice, first on line %d", f.found[i].node.Line)
 		}
@@ -115,7 +115,7 @@ func (f fields) optional(name string) value {
 func (f fields) required(name, expected string) value {
 	v := f.optional(name)
 	if !v.given() {
-		v = value{f.of.node, &place{up: f.of.at, field: name}}
+		v = value{f.of.node, &location{parent: f.of.at, field: name}}
 	} else if !isNull(target(v.node)) {
 		return v
 	}
@@ -138,7 +138,7 @@ func (r *reader) list(v value, of string) []value {
 	}
 	elements := make([]value, len(v.node.Content))
 	for i, node := range v.node.Content {
-		elements[i] = value{node, &place{up: v.at, index: i}}
+		elements[i] = value{node, &location{parent: v.at, index: i}}
 		if isNull(target(node)) {
 			r.fail(elements[i], "expected one of the %s, got nothing", of)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
-func TestReplicasAreNamedAsTheFileSays(t *testing.T) {
+func TestReplicaNames(t *testing.T) {
 	const file = `
 apiVersion: rebuild/v1
 volume: {name: vol-1, size: 1MiB}

@@ -26,7 +26,7 @@ func (s *Scenario) layOutSource(image domain.Image) (*layout, error) {
 	if err := s.addHead(l, "source.head", *head, image); err != nil {
 		return nil, err
 	}
-	if err := s.hangSource(l, *head); err != nil {
+	if err := s.setSourceParents(l, *head); err != nil {
 		return nil, err
 	}
 	if err := l.sort(s); err != nil {
@@ -50,11 +50,11 @@ func (s *Scenario) addSnapshot(l *layout, place int, snapshot Snapshot) error {
 	if size > s.Volume.Size {
 		return s.errorAt(field+".size", "expected at most the volume's size %s, got %s", formatSize(s.Volume.Size), formatSize(size))
 	}
-	attributes := domain.Attributes{CreatedAt: madeAt(place), UserCreated: true}
+	attributes := domain.Attributes{CreatedAt: createdAt(place), UserCreated: true}
 	var err error
 	l.snapshots[snapshot.Name], err = l.add(s, lvol{
 		field:    field,
-		shown:    snapshot.Name,
+		label:    snapshot.Name,
 		name:     domain.SnapshotLvolName(l.replica, snapshot.Name),
 		size:     size,
 		readOnly: true,
@@ -79,7 +79,7 @@ func (snapshot Snapshot) attributes(defaults domain.Attributes) domain.Attribute
 func (s *Scenario) addHead(l *layout, field string, head Head, image domain.Image) (err error) {
 	l.head, err = l.add(s, lvol{
 		field:   field,
-		shown:   l.replica,
+		label:   l.replica,
 		name:    l.replica,
 		size:    s.Volume.Size,
 		record:  image.Record(),
@@ -88,8 +88,8 @@ func (s *Scenario) addHead(l *layout, field string, head Head, image domain.Imag
 	return err
 }
 
-// hangSource gives every lvol its parent.
-func (s *Scenario) hangSource(l *layout, head Head) error {
+// setSourceParents gives every lvol its parent.
+func (s *Scenario) setSourceParents(l *layout, head Head) error {
 	ancestor := noLvol
 	for _, snapshot := range s.Source.Snapshots {
 		at := l.snapshots[snapshot.Name]
@@ -99,7 +99,7 @@ func (s *Scenario) hangSource(l *layout, head Head) error {
 			}
 			ancestor, snapshot.Parent = at, ""
 		}
-		if err := l.hang(s, at, snapshot.Parent, l.image); err != nil {
+		if err := l.setParent(s, at, snapshot.Parent, l.image); err != nil {
 			return err
 		}
 	}
@@ -112,7 +112,7 @@ func (s *Scenario) hangSource(l *layout, head Head) error {
 	case head.Parent == NoParent:
 		head.Parent = ""
 	}
-	return l.hang(s, l.head, head.Parent, l.image)
+	return l.setParent(s, l.head, head.Parent, l.image)
 }
 
 // checkGrowth refuses what shrinks on the way from the image to the head: no
@@ -123,7 +123,7 @@ func (s *Scenario) checkGrowth(l *layout) error {
 			continue
 		}
 		parent := l.lvols[v.parent]
-		return s.errorAt(v.field+".size", "expected at least the size of its parent %s, %s, got %s", quote(parent.shown), formatSize(parent.size), formatSize(v.size))
+		return s.errorAt(v.field+".size", "expected at least the size of its parent %s, %s, got %s", quote(parent.label), formatSize(parent.size), formatSize(v.size))
 	}
 	return nil
 }

@@ -10,13 +10,13 @@ const (
 	maxTouched = 16 * gib
 )
 
-// effort is what it takes to build something, in bytes.
-type effort struct{ written, touched uint64 }
+// cost is what it takes to build something, in bytes.
+type cost struct{ written, touched uint64 }
 
-// checkEffort refuses what would take too long or not fit into memory, at the
+// checkCost refuses what would take too long or not fit into memory, at the
 // lvol that no longer fits.
-func (s *Scenario) checkEffort(hosts ...*layout) error {
-	var all effort
+func (s *Scenario) checkCost(hosts ...*layout) error {
+	var all cost
 	for _, l := range hosts {
 		for _, v := range l.lvols {
 			all.add(v, l.clusterSize)
@@ -32,7 +32,7 @@ func (s *Scenario) checkEffort(hosts ...*layout) error {
 }
 
 // add stops counting where it is too much: nothing wraps around.
-func (e *effort) add(v lvol, clusterSize uint64) {
+func (e *cost) add(v lvol, clusterSize uint64) {
 	if v.writes == nil {
 		e.written += length(v.own)
 		e.touched += length(v.own)

@@ -7,27 +7,27 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// place is the way from the top of a file to a value. It is written out only
+// location is the way from the top of a file to a value. It is written out only
 // for an error: files have a million values, and one error.
-type place struct {
-	up    *place
-	field string // "" for an element of a list
-	index int
+type location struct {
+	parent *location
+	field  string // "" for an element of a list
+	index  int
 }
 
 // String is such as source.snapshots[1].writes[0].seed, "" for the top.
-func (p *place) String() string {
+func (p *location) String() string {
 	if p == nil {
 		return ""
 	}
-	up := p.up.String()
+	parent := p.parent.String()
 	switch {
 	case p.field == "":
-		return up + "[" + strconv.Itoa(p.index) + "]"
-	case up == "":
+		return parent + "[" + strconv.Itoa(p.index) + "]"
+	case parent == "":
 		return p.field
 	default:
-		return up + "." + p.field
+		return parent + "." + p.field
 	}
 }
 
@@ -60,10 +60,10 @@ func (o origin) line(field string) int {
 	return node.Line
 }
 
-// stem copies a file's first two levels of fields, lines only. It is what a
+// topLevels copies a file's first two levels of fields, lines only. It is what a
 // Scenario keeps: all of a large file takes ten times the Scenario's memory,
 // and Build has nothing new to say of the rest.
-func stem(root *yaml.Node) *yaml.Node { return upTo(2, root) }
+func topLevels(root *yaml.Node) *yaml.Node { return upTo(2, root) }
 
 func upTo(levels int, node *yaml.Node) *yaml.Node {
 	copied := &yaml.Node{Kind: target(node).Kind, Line: node.Line}

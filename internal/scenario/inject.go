@@ -14,7 +14,7 @@ import (
 // retry helps.
 var errCrashed = fmt.Errorf("the engine has crashed: %w", ports.ErrInvalid)
 
-var errNoAnswer = fmt.Errorf("%w: no answer came in all the time that the call had: %w", ports.ErrUnavailable, context.DeadlineExceeded)
+var errTimedOut = fmt.Errorf("%w: no answer came in all the time that the call had: %w", ports.ErrUnavailable, context.DeadlineExceeded)
 
 // memoryFault is what happens to the call.
 func (f Fault) memoryFault() memory.Fault {
@@ -38,7 +38,7 @@ func (f Fault) memoryFault() memory.Fault {
 	case FaultNotFound:
 		return memory.Fault{Before: ports.ErrNotFound}
 	case FaultTimeout:
-		return memory.Fault{Before: errNoAnswer}
+		return memory.Fault{Before: errTimedOut}
 	case FaultAnswerLost:
 		return memory.Fault{After: fmt.Errorf("%w: the answer was lost", ports.ErrUnavailable)}
 	case FaultCutOff:
@@ -55,47 +55,47 @@ func (f Fault) memoryFault() memory.Fault {
 	return memory.Fault{Before: ports.ErrUnavailable}
 }
 
-// Trouble is what goes wrong in one run.
-type Trouble struct {
-	world *World
-	run   int
-	tell  func(Fault)
+// Injection is what goes wrong in one run.
+type Injection struct {
+	world  *World
+	run    int
+	report func(Fault)
 
 	mu      sync.Mutex
 	calls   map[Side]map[string]int
-	struck  []int // how often, by fault
+	hits    []int // how often, by fault
 	crashed *Fault
 }
 
-// Trouble has the faults of a run befall the hosts' calls, from now until End. tell
+// Injection has the faults of a run befall the hosts' calls, from now until End. tell
 // is told each that strikes, on the goroutine of the call; nil: nobody is.
-func (w *World) Trouble(run int, tell func(Fault)) *Trouble {
-	t := &Trouble{
-		world: w, run: run, tell: tell,
-		calls: map[Side]map[string]int{SideSource: {}, SideDestination: {}}, struck: make([]int, len(w.Faults)),
+func (w *World) InjectFaults(run int, tell func(Fault)) *Injection {
+	t := &Injection{
+		world: w, run: run, report: tell,
+		calls: map[Side]map[string]int{SideSource: {}, SideDestination: {}}, hits: make([]int, len(w.Faults)),
 	}
 	for side, host := range t.hosts() {
-		host.Inject(func(c memory.Call) memory.Fault { return t.befall(side, c) })
+		host.Inject(func(c memory.Call) memory.Fault { return t.inject(side, c) })
 	}
 	return t
 }
 
-func (t *Trouble) hosts() map[Side]*memory.Host {
+func (t *Injection) hosts() map[Side]*memory.Host {
 	return map[Side]*memory.Host{SideSource: t.world.Source, SideDestination: t.world.Destination}
 }
 
 // End ends the trouble.
-func (t *Trouble) End() {
+func (t *Injection) End() {
 	for _, host := range t.hosts() {
 		host.Inject(nil)
 	}
 }
 
-// Struck reports whether anything has struck.
-func (t *Trouble) Struck() bool {
+// Hit reports whether anything has struck.
+func (t *Injection) Hit() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, n := range t.struck {
+	for _, n := range t.hits {
 		if n > 0 {
 			return true
 		}
@@ -104,7 +104,7 @@ func (t *Trouble) Struck() bool {
 }
 
 // Crashed is the fault at which the engine died, in words; nil: it lives.
-func (t *Trouble) Crashed() error {
+func (t *Injection) Crashed() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.crashed == nil {
@@ -114,12 +114,12 @@ func (t *Trouble) Crashed() error {
 }
 
 // Missed says of each of the run's faults that has not struck why not.
-func (t *Trouble) Missed() (all []string) {
+func (t *Injection) Missed() (all []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, f := range t.world.Faults {
-		f = f.settled()
-		if f.Run != t.run || t.struck[i] > 0 {
+		f = f.withDefaults()
+		if f.Run != t.run || t.hits[i] > 0 {
 			continue
 		}
 		all = append(all, fmt.Sprintf("faults[%d] never struck (%s); such calls in run %d: %d", i, f, t.run, t.calls[f.Side][f.Call]))
@@ -127,7 +127,7 @@ func (t *Trouble) Missed() (all []string) {
 	return all
 }
 
-func (t *Trouble) befall(side Side, c memory.Call) memory.Fault {
+func (t *Injection) inject(side Side, c memory.Call) memory.Fault {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.crashed != nil {
@@ -136,15 +136,15 @@ func (t *Trouble) befall(side Side, c memory.Call) memory.Fault {
 	t.calls[side][c.Method]++
 	n := t.calls[side][c.Method]
 	for i, f := range t.world.Faults {
-		f = f.settled()
+		f = f.withDefaults()
 		if f.Run != t.run || f.Side != side || f.Call != c.Method || n < f.Nth || n-f.Nth >= f.Times {
 			continue
 		}
-		t.struck[i]++
-		if t.tell != nil {
+		t.hits[i]++
+		if t.report != nil {
 			said := f
 			said.Nth, said.Times = n, 1
-			t.tell(said)
+			t.report(said)
 		}
 		if f.Crash == CrashEngine {
 			t.crashed = &f
