@@ -102,7 +102,7 @@ func (s *simulation) run(ctx context.Context) (simulated, error) {
 	}
 	for i, f := range s.world.Faults {
 		if f.Run > len(runs) {
-			missed = append(missed, fmt.Sprintf("faults[%d] never struck (%s); there was no run %d", i, f, f.Run))
+			missed = append(missed, fmt.Sprintf("faults[%d] did not occur (%s); there was no run %d", i, f, f.Run))
 		}
 	}
 	outcome := simulated{result: newResult(last.report, last.failure), Runs: runs}

@@ -97,13 +97,13 @@ func TestEveryKindOfFaultStrikes(t *testing.T) {
 
 func TestUnusedFaultIsWarnedOf(t *testing.T) {
 	_, r := simulateFaults(t, "runs: 2\nfaults: [{call: seal, nth: 9, error: busy}, {call: prove, nth: 1, error: busy, run: 2}]\n")
-	require.Equal(t, []any{"faults[0] never struck (seal 9 on the destination: busy); such calls in run 1: 3"}, r["warnings"])
+	require.Equal(t, []any{"faults[0] did not occur (seal 9 on the destination: busy); matching calls in run 1: 3"}, r["warnings"])
 
 	// No run follows one that was refused or failed without a fault.
 	_, r = simulateFaults(t, "runs: 2\ndestination: {freeClusters: 1}\nfaults: [{call: seal, run: 2, error: busy}]\n")
 	require.Equal(t, "refused", r["outcome"])
 	require.Len(t, list(t, r, "runs"), 1)
-	require.Equal(t, []any{"faults[0] never struck (seal 1 on the destination: busy); there was no run 2"}, r["warnings"])
+	require.Equal(t, []any{"faults[0] did not occur (seal 1 on the destination: busy); there was no run 2"}, r["warnings"])
 }
 
 // The next run finds corrupt data by its checksum, and copies it again.

@@ -10,21 +10,21 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// buildingPrefix begins the names of lvols that are being built. No lvol of a file
-// has it in its name, and the names are short enough for every host.
+// buildingPrefix is the prefix of the names of lvols that are being built. No name in a
+// file contains it, and the names are short enough for every host.
 const buildingPrefix = '~'
 
-// builder puts a layout on a host, by the verbs that a rebuild uses, and by
-// writing, as the volume's users do.
+// builder creates the lvols of a layout on a host, with the verbs of a rebuild and with
+// writes.
 type builder struct {
 	scenario *Scenario
 	host     *memory.Host
-	source   *memory.Host // that content like its lvols' is read from
+	source   *memory.Host // to read the content of "like: source" from
 	chunk    []byte
 }
 
 func newBuilder(s *Scenario, host, source *memory.Host, clusterSize uint64) *builder {
-	// No cluster is written twice: what fits into one chunk is whole clusters.
+	// A chunk is whole clusters, so no cluster is written twice.
 	return &builder{scenario: s, host: host, source: source, chunk: make([]byte, max(clusterSize, mib))}
 }
 
@@ -45,8 +45,8 @@ func (b *builder) build(ctx context.Context, l *layout) error {
 	return nil
 }
 
-// lvol grafts before it writes: copy on write fills up from the parent's view,
-// and parents may be longer than what hangs on them.
+// lvol grafts before it writes: copy on write reads the rest of a cluster from the
+// parent, and a parent may be longer than its clones.
 func (b *builder) lvol(ctx context.Context, n int, v *lvol, parent string) (err error) {
 	name := v.name
 	if v.readOnly {
@@ -73,7 +73,7 @@ func (b *builder) lvol(ctx context.Context, n int, v *lvol, parent string) (err 
 	return err
 }
 
-// record leaves a host without records as it is.
+// record does nothing on a host without records.
 func (b *builder) record(ctx context.Context, v *lvol) error {
 	if v.record == "" {
 		return nil
@@ -110,14 +110,14 @@ func (b *builder) fillFromFile(v *lvol) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = file.Close() }() // read only
 	if err := b.writeFrom(v, 0, v.size, io.MultiReader(io.NewSectionReader(file, 0, int64(file.Size)), zeros{})); err != nil {
 		return b.scenario.errorAt("backingImage.file", "%s cannot be read: %v", quote(b.scenario.Image.File), withoutPath(err))
 	}
 	return nil
 }
 
-// writeFrom writes what is read from offset from up to offset to.
+// writeFrom writes the bytes of a reader to the offsets from up to to.
 func (b *builder) writeFrom(v *lvol, from, to uint64, what io.Reader) error {
 	most := uint64(len(b.chunk))
 	for from < to {
@@ -133,7 +133,7 @@ func (b *builder) writeFrom(v *lvol, from, to uint64, what io.Reader) error {
 	return nil
 }
 
-// view reads an lvol of a host from offset on.
+// view reads the bytes of an lvol from offset on.
 type view struct {
 	host   *memory.Host
 	uuid   string
@@ -148,7 +148,7 @@ func (r *view) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// zeros fill up the last cluster of a file.
+// zeros pads the last cluster of a file.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {

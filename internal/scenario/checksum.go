@@ -6,13 +6,13 @@ import (
 	"io"
 )
 
-// maxChecksummed is the size, in bytes, up to which images get a checksum:
-// it reads all of the image, and images may be terabytes of nothing. What is
-// not recorded contradicts nothing.
+// maxChecksummed is the size, in bytes, up to which images get a checksum: that reads
+// all of the image, and images may be terabytes of zeros. A missing checksum contradicts
+// nothing.
 const maxChecksummed = 1 * gib
 
-// checksum completes the record of an image that is about to be sealed. The
-// volume's image has one record on both hosts.
+// checksum completes the record of an image before its seal. The volume's image has the
+// same record on both hosts.
 func (b *builder) checksum(v *lvol) error {
 	image := v.seal.Image
 	if image == nil || image.Checksum != "" || v.size > maxChecksummed {

@@ -5,25 +5,23 @@ import (
 	"slices"
 )
 
-// content is what an lvol's bytes are: one of these, or none.
+// content is the source of an lvol's bytes: one of these, or none.
 type content struct {
 	writes []Write
-	file   string // written as a whole, from the first byte on
-	like   *lvol  // the own clusters of an lvol of the source
+	file   string // written completely, from the first byte on
+	like   *lvol  // an lvol of the source, whose own clusters are copied
 }
 
-// span is a run of own clusters, in bytes: from a cluster's begin up to, and
-// without, another's.
+// span is a range of own clusters, in bytes, from inclusive to exclusive.
 type span struct{ from, to uint64 }
 
-// within reports whether the write ends within size bytes, whatever it wraps
-// around to.
+// within reports whether the write ends within size bytes, without an overflow.
 func (w Write) within(size uint64) bool {
 	return w.Offset <= size && w.Length <= size-w.Offset
 }
 
-// ownSpans are the clusters that the content makes the own ones of an lvol of
-// that size: ascending, no two overlap or meet.
+// ownSpans are the own clusters that the content gives to an lvol of that size, in
+// ascending order, merged.
 func (c content) ownSpans(size, clusterSize uint64) []span {
 	var touched []span
 	touch := func(from, to uint64) {
@@ -59,7 +57,7 @@ func merge(spans []span) []span {
 	return merged
 }
 
-// length is how many bytes the spans have.
+// length is the number of bytes in the spans.
 func length(spans []span) uint64 {
 	var sum uint64
 	for _, s := range spans {

@@ -1,20 +1,20 @@
 package scenario
 
-// A file of a few lines can ask for more than a machine has.
+// A file of a few lines can require more than a machine has.
 const (
-	// maxWritten is how many bytes all writes may have.
+	// maxWritten is the maximum number of bytes of all writes.
 	maxWritten = 4 * gib
-	// maxTouched is how long all clusters that they touch may be, one that is
-	// touched twice counted twice. Zeros at a cluster's end take no memory, so
-	// many small writes into large clusters are cheap.
+	// maxTouched is the maximum size of all clusters that they touch, counted once per
+	// write. Zeros at a cluster's end take no memory, so many small writes into large
+	// clusters are cheap.
 	maxTouched = 16 * gib
 )
 
-// cost is what it takes to build something, in bytes.
+// cost is the effort to build lvols, in bytes.
 type cost struct{ written, touched uint64 }
 
-// checkCost refuses what would take too long or not fit into memory, at the
-// lvol that no longer fits.
+// checkCost refuses a scenario that would take too long or not fit into memory, at the
+// first lvol that exceeds a limit.
 func (s *Scenario) checkCost(hosts ...*layout) error {
 	var all cost
 	for _, l := range hosts {
@@ -31,7 +31,7 @@ func (s *Scenario) checkCost(hosts ...*layout) error {
 	return nil
 }
 
-// add stops counting where it is too much: nothing wraps around.
+// add stops counting above the limits, so that nothing overflows.
 func (e *cost) add(v lvol, clusterSize uint64) {
 	if v.writes == nil {
 		e.written += length(v.own)

@@ -7,8 +7,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// layOutDestination lays out what is left of the lost replica, and its
-// neighbours: a forest of any shape.
+// layOutDestination lays out the leftovers of the lost replica and the other lvols: a
+// forest of any shape.
 func (s *Scenario) layOutDestination(image domain.Image, source *layout) (*layout, error) {
 	l, err := s.newDestination()
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *Scenario) addLeftover(l, source *layout, place int, leftover Leftover) 
 	}
 	if leftover.LikeSource {
 		if !known {
-			return s.errorAt(field+".like", "expected a name that the source has, got %s", quote(leftover.Name))
+			return s.errorAt(field+".like", "expected the name of a snapshot of the source, got %s", quote(leftover.Name))
 		}
 		original := &source.lvols[at]
 		v.size, attributes = original.size, original.seal.Attributes
@@ -124,7 +124,7 @@ func (s *Scenario) addOther(l *layout, place int, other Lvol) error {
 	return err
 }
 
-// setDestinationParents gives every lvol its parent.
+// setDestinationParents sets the parent of every lvol.
 func (s *Scenario) setDestinationParents(l, source *layout) error {
 	for _, leftover := range s.Destination.Snapshots {
 		given := leftover.Parent
@@ -151,8 +151,8 @@ func (s *Scenario) setDestinationParents(l, source *layout) error {
 	return l.setParent(s, l.head, given, l.image)
 }
 
-// parentLike is the name of the parent that the source's snapshot has, if it
-// is on this host, too.
+// parentLike is the name of the parent of the source's snapshot, if it is on this host,
+// too.
 func (l *layout) parentLike(source *layout, snapshot string) string {
 	parent := source.lvols[source.snapshots[snapshot]].parent
 	if parent == noLvol {

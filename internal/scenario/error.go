@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// Error says what is wrong with a scenario. Its text is one line.
+// Error is a mistake in a scenario. Its text is one line.
 type Error struct {
-	File    string // as it was given; "" for a Scenario that no file describes
+	File    string // as given; "" for a Scenario without a file
 	Line    int    // from 1; 0: the file as a whole
 	Field   string // such as source.snapshots[1].writes[0].seed; "": the file as a whole
-	Problem string // what was expected, and what was found
+	Problem string // the expected value and the actual one
 }
 
-// Error is "FILE:LINE: FIELD: PROBLEM", without what is not known.
+// Error is "FILE:LINE: FIELD: PROBLEM", without the unknown parts.
 func (e *Error) Error() string {
 	var text strings.Builder
 	if e.File != "" {
@@ -32,11 +32,11 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// quoteLimit is how many characters of a value a message shows.
+// quoteLimit is the number of characters of a value that a message shows.
 const quoteLimit = 60
 
-// quote shows a value that came from a file: escaped and cut, since it may be
-// a megabyte of anything.
+// quote shows a value from a file, escaped and cut off, since it may be a megabyte of
+// anything.
 func quote(value string) string {
 	shown := 0
 	for i := range value {
@@ -56,8 +56,7 @@ func oneLine(text string) string {
 	return strconv.Quote(text)
 }
 
-// shorten puts quote's form of a value in the place of the whole one in a
-// message that another package has written about it.
+// shorten replaces the whole value by quote's form in a message of another package.
 func shorten(message, value string) string {
 	return strings.ReplaceAll(message, strconv.Quote(value), quote(value))
 }

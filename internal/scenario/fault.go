@@ -6,19 +6,19 @@ import (
 	"strings"
 )
 
-// Fault is something that goes wrong in a run: a call of a port that fails, or a
-// process that dies at it.
+// Fault is a failure in a run: a call of a port that fails, or a process that crashes at
+// the call.
 type Fault struct {
-	Call string // a method of a port in small letters, such as copy
-	Nth  int    // the how many-th such call on that side in the run; 0: the first
-	Side Side   // which host is called; "": where such calls go, and the destination for those that go to both
+	Call string // a method of a port in lower case, such as copy
+	Nth  int    // number of the call among such calls on that side in the run; 0: the first
+	Side Side   // the host that is called; "": the one that gets such calls, the destination if both do
 	Run  int    // 0: the first
 
 	Error FaultError // how the call fails; "" where Crash is given
-	Times int        // so many of these calls, one after the other, fail so; 0: one
+	Times int        // number of consecutive calls that fail; 0: one
 
-	Crash Crash // whose process dies at the call; "": nobody's
-	After bool  // of a Crash: the call has taken effect, and was not answered
+	Crash Crash // the process that crashes at the call; "": none
+	After bool  // of a Crash: the call takes effect, but is not answered
 }
 
 // Side is one of the two hosts.
@@ -30,33 +30,33 @@ const (
 	SideDestination Side = "destination"
 )
 
-// Crash is whose process dies.
+// Crash is the process that crashes.
 type Crash string
 
-// Whose process dies.
+// The processes that can crash.
 const (
-	// CrashEngine: nothing of its run is cleaned up. What it had asked for goes on:
-	// a copy that has begun is written by the targets alone.
+	// CrashEngine: the run is not cleaned up. Its requests go on: the targets finish a
+	// copy that has begun.
 	CrashEngine Crash = "engine"
-	// CrashTarget: the target that was called dies and is back at once.
+	// CrashTarget: the target that was called crashes and restarts at once.
 	CrashTarget Crash = "target"
 )
 
 // FaultError is how a call fails.
 type FaultError string
 
-// How a call fails.
+// The errors of calls.
 const (
-	FaultUnavailable FaultError = "unavailable" // it is not done; worth a retry
-	FaultBusy        FaultError = "busy"        // it is not done; worth a retry
+	FaultUnavailable FaultError = "unavailable" // the call is not done; a retry may help
+	FaultBusy        FaultError = "busy"        // the call is not done; a retry may help
 	FaultNoSpace     FaultError = "no-space"
 	FaultNotFound    FaultError = "not-found"
-	FaultTimeout     FaultError = "timeout"     // it was not answered in all the time that it had; the wait is not played
-	FaultAnswerLost  FaultError = "answer-lost" // it has taken effect
+	FaultTimeout     FaultError = "timeout"     // the call timed out; the wait is not simulated
+	FaultAnswerLost  FaultError = "answer-lost" // the call took effect
 
 	// Of copies only.
 	FaultCutOff         FaultError = "cut-off"         // unavailable after the first cluster
-	FaultMissingCluster FaultError = "missing-cluster" // this and the next ones say that all went well
+	FaultMissingCluster FaultError = "missing-cluster" // this and the next ones report success
 	FaultExtraCluster   FaultError = "extra-cluster"
 	FaultOtherBytes     FaultError = "other-bytes" // of the last cluster
 	FaultOtherPlace     FaultError = "other-place" // of the last cluster
@@ -67,12 +67,12 @@ var faultErrors = []FaultError{
 	FaultCutOff, FaultMissingCluster, FaultExtraCluster, FaultOtherBytes, FaultOtherPlace,
 }
 
-// ofCopies reports whether only a copy can fail so.
+// ofCopies reports whether only a copy can have this error.
 func (e FaultError) ofCopies() bool {
 	return slices.Index(faultErrors, e) >= slices.Index(faultErrors, FaultCutOff)
 }
 
-// faultCalls are the calls of a rebuild, and where they go; "": to both hosts.
+// faultCalls are the calls of a rebuild and the host that gets them; "": both.
 var faultCalls = []struct {
 	name string
 	side Side
@@ -117,7 +117,7 @@ func expectedErrors() string {
 	return "one of " + strings.Join(names, ", ")
 }
 
-// withDefaults is the fault with its defaults written out.
+// withDefaults fills in the defaults.
 func (f Fault) withDefaults() Fault {
 	f.Nth, f.Run, f.Times = max(f.Nth, 1), max(f.Run, 1), max(f.Times, 1)
 	if f.Side != "" {
@@ -132,8 +132,7 @@ func (f Fault) withDefaults() Fault {
 	return f
 }
 
-// String says on one line what goes wrong, such as "copy 2 on the source:
-// unavailable".
+// String describes the fault on one line, such as "copy 2 on the source: unavailable".
 func (f Fault) String() string {
 	f = f.withDefaults()
 	where := fmt.Sprintf("%s %d on the %s", f.Call, f.Nth, f.Side)
@@ -148,7 +147,7 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s: %s", where, f.Error)
 }
 
-// checkFaults refuses what cannot happen.
+// checkFaults refuses impossible faults.
 func (s *Scenario) checkFaults() error {
 	if len(s.Faults) > maxFaults {
 		return s.errorAt("faults", "expected at most %d faults, got %d", maxFaults, len(s.Faults))
@@ -179,19 +178,19 @@ func (s *Scenario) checkFault(i int, f Fault, runs int) error {
 	case f.Side != "" && f.Side != SideSource && f.Side != SideDestination:
 		return s.errorAt(at+"side", "expected %s, got %s", expectedSide, quote(string(f.Side)))
 	case f.Side != "" && side != "" && f.Side != side:
-		return s.errorAt(at+"side", "expected %s, where a rebuild has each %s done, got %s", side, f.Call, quote(string(f.Side)))
+		return s.errorAt(at+"side", "expected %s, since a rebuild calls %s only there, got %s", side, f.Call, quote(string(f.Side)))
 	case f.Crash != "" && f.Crash != CrashEngine && f.Crash != CrashTarget:
 		return s.errorAt(at+"of", "expected %s, got %s", expectedCrash, quote(string(f.Crash)))
 	case f.Crash == "" && !slices.Contains(faultErrors, f.Error):
 		return s.errorAt(at+"error", "expected %s, got %s", expectedErrors(), quote(string(f.Error)))
 	case f.Crash == "" && f.Error.ofCopies() && f.Call != "copy":
-		return s.errorAt(at+"error", "expected an error that a %s can have: %s is one of a copy", f.Call, quote(string(f.Error)))
+		return s.errorAt(at+"error", "expected an error of %s, but %s is an error of copy only", f.Call, quote(string(f.Error)))
 	case f.Nth < 0 || f.Nth > maxNth:
 		return s.errorAt(at+"nth", "expected %s, got %d", numberBetween(1, maxNth), f.Nth)
 	case f.Times < 0 || f.Times > maxNth:
 		return s.errorAt(at+"times", "expected %s, got %d", numberBetween(1, maxNth), f.Times)
 	case f.Run < 0 || f.Run > runs:
-		return s.errorAt(at+"run", "expected a run from 1 to %d, which is how many runs there are, got %d", runs, f.Run)
+		return s.errorAt(at+"run", "expected a run from 1 to %d, the number of runs, got %d", runs, f.Run)
 	}
 	return nil
 }

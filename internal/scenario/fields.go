@@ -6,7 +6,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// This file is the format: which fields there are, of which kind.
+// This file defines the format: its fields and their types.
 
 const (
 	maxRuns     = 100
@@ -27,8 +27,7 @@ func (r *reader) scenario(root *yaml.Node) *Scenario {
 	}
 }
 
-// apiVersion comes first: of a file of another kind, everything else would be
-// wrong, too.
+// apiVersion comes first: in a file of another kind, everything else would be wrong, too.
 func (r *reader) apiVersion(root *yaml.Node) {
 	root = target(root)
 	if root.Kind != yaml.MappingNode {
@@ -171,7 +170,7 @@ func (r *reader) lvol(v value) Lvol {
 	}
 }
 
-// writes are nil where they were left out: that is not the same as none.
+// writes are nil if they were left out, which differs from an empty list.
 func (r *reader) writes(v value) []Write {
 	elements := r.list(v, "writes")
 	if elements == nil {
@@ -214,7 +213,7 @@ func (r *reader) faults(v value) (all []Fault) {
 		} else {
 			for _, other := range f.known {
 				if given := f.optional(other); given.given() && other != "crash" {
-					r.fail(given, "expected nothing beside crash, which has fields of its own: call, nth, side, run, of, after")
+					r.fail(given, "expected crash alone, which has its own fields: call, nth, side, run, of, after")
 				}
 			}
 			all = append(all, r.crash(f.required("crash", "a mapping with the fields call, nth, side, run, of, after")))
@@ -237,7 +236,7 @@ func (r *reader) crash(v value) Fault {
 	return fault
 }
 
-// call is at which call a fault strikes.
+// call reads the call at which a fault occurs.
 func (r *reader) call(f fields) Fault {
 	return Fault{
 		Call: r.text(f.required("call", expectedCalls()), expectedCalls()),
@@ -247,7 +246,7 @@ func (r *reader) call(f fields) Fault {
 	}
 }
 
-// present reports whether a mapping whose absence means something is there.
+// present reports whether an optional mapping is given and not null.
 func present(v value) bool { return v.given() && !isNull(target(v.node)) }
 
 func isTrue(flag *bool) bool { return flag != nil && *flag }

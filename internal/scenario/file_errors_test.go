@@ -94,7 +94,7 @@ source:
 		bomb.WriteString("    - {name: s1, writes: *w}\n")
 	}
 	_, err = scenario.ParseBytes("f.yaml", "", []byte(bomb.String()))
-	requireProblem(t, err, "f.yaml:5: source.snapshots[71].writes[4232]: expected at most 5000000 values, got more, aliases written out")
+	requireProblem(t, err, "f.yaml:5: source.snapshots[71].writes[4232]: expected at most 5000000 values, got more, with aliases expanded")
 
 	_, err = scenario.ParseBytes("f.yaml", "", []byte("apiVersion: rebuild/v1\nvolume: &v {name: *v}\nsource: {}\n"))
 	requireProblem(t, err, "f.yaml:2: volume.name: expected a name, got a mapping")

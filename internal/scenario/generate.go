@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 )
 
-// generator is an endless stream of the bytes that a seed stands for.
+// generator is the endless stream of bytes of a seed.
 func generator(seed uint64) io.Reader {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)

@@ -13,15 +13,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ImageUUID is the UUID that the volume's backing image of that name has, on
-// every host.
+// ImageUUID is the UUID of the volume's backing image of that name, on every host.
 func ImageUUID(name string) string { return derivedUUID("backing image " + name) }
 
-// otherImageUUID is the one of an image that only bears its name.
+// otherImageUUID is the UUID of another image of the same name.
 func otherImageUUID(name string) string { return derivedUUID("another backing image " + name) }
 
-// derivedUUID looks like one that was made up, and is always the same for a
-// text (version 8 is for those that are derived in some own way).
+// derivedUUID is a UUID of version 8 (custom) that depends on the text only.
 func derivedUUID(from string) string {
 	b := sha256.Sum256([]byte(from))
 	b[6] = b[6]&0x0f | 0x80
@@ -63,7 +61,7 @@ func (s *Scenario) addSourceImage(l *layout) (err error) {
 	return err
 }
 
-// imageFileSize finds the file of an image, and refuses what is none.
+// imageFileSize checks the file of an image and returns the size of the image.
 func (s *Scenario) imageFileSize(path string) (uint64, error) {
 	const field = "backingImage.file"
 	shown := quote(s.Image.File)
@@ -77,9 +75,9 @@ func (s *Scenario) imageFileSize(path string) (uint64, error) {
 	case info.IsDir():
 		return 0, s.errorAt(field, "expected a file, but %s is a directory", shown)
 	case !info.Mode().IsRegular():
-		return 0, s.errorAt(field, "expected a file, but %s is something else", shown)
+		return 0, s.errorAt(field, "expected a file, but %s is not a regular file", shown)
 	case info.Size() == 0:
-		return 0, s.errorAt(field, "expected a file with something in it, but %s is empty", shown)
+		return 0, s.errorAt(field, "expected a file that is not empty, but %s is empty", shown)
 	case info.Size() > maxWritten:
 		return 0, s.errorAt(field, "expected a file of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(uint64(info.Size())))
 	}
@@ -94,8 +92,7 @@ func (s *Scenario) imageFileSize(path string) (uint64, error) {
 	return file.Size, nil
 }
 
-// openImageFile opens the file of an image as engine image import does: qcow2 is read
-// as a guest sees it.
+// openImageFile opens the file of an image as engine image import does: qcow2 is decoded.
 func (s *Scenario) openImageFile(path string) (*imagefile.File, error) {
 	file, err := imagefile.Open(context.Background(), path, "")
 	switch _, unreadable := errors.AsType[*os.PathError](err); {
@@ -107,15 +104,15 @@ func (s *Scenario) openImageFile(path string) (*imagefile.File, error) {
 	return file, nil
 }
 
-// addDestinationImage adds the volume's image, or the other one that bears its
-// name, to the destination's host.
+// addDestinationImage adds the volume's image, or another one of the same name, to the
+// destination's host.
 func (s *Scenario) addDestinationImage(l, source *layout) (err error) {
 	other := s.Destination.OtherImage
 	switch {
 	case other != nil && s.Destination.ImageAbsent:
 		return s.errorAt("destination.image", "expected either no image or another one, got both")
 	case other != nil && s.Image == nil:
-		return s.errorAt("destination.image", "expected present or absent, since there is no backingImage whose name another one could bear")
+		return s.errorAt("destination.image", "expected present or absent, since there is no backingImage")
 	case s.Image == nil || s.Destination.ImageAbsent:
 		return nil
 	}
@@ -132,7 +129,7 @@ func (s *Scenario) addDestinationImage(l, source *layout) (err error) {
 	return err
 }
 
-// otherImage changes the lvol of the volume's image into that of another one.
+// otherImage turns the lvol of the volume's image into that of another one.
 func (s *Scenario) otherImage(v lvol, other OtherImage, clusterSize uint64) (lvol, error) {
 	if err := checkImageUUID(other.UUID); err != nil {
 		return v, s.errorAt("destination.image.uuid", "%v", err)
@@ -166,7 +163,7 @@ func (s *Scenario) imageLvol(field, storeUUID string, size uint64, from content)
 	}
 }
 
-// path is where a path in the file leads to.
+// path resolves a path in the file.
 func (o origin) path(given string) string {
 	if filepath.IsAbs(given) {
 		return given

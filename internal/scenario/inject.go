@@ -10,13 +10,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// errCrashed is what every call of a dead engine ends with: it reaches no host. No
-// retry helps.
+// errCrashed is the error of every call of a crashed engine: the call reaches no host, and
+// no retry helps.
 var errCrashed = fmt.Errorf("the engine has crashed: %w", ports.ErrInvalid)
 
-var errTimedOut = fmt.Errorf("%w: no answer came in all the time that the call had: %w", ports.ErrUnavailable, context.DeadlineExceeded)
+var errTimedOut = fmt.Errorf("%w: the call timed out: %w", ports.ErrUnavailable, context.DeadlineExceeded)
 
-// memoryFault is what happens to the call.
+// memoryFault is the fault as the memory host injects it.
 func (f Fault) memoryFault() memory.Fault {
 	switch {
 	case f.Crash == CrashEngine && f.After && f.Call == "copy":
@@ -55,7 +55,7 @@ func (f Fault) memoryFault() memory.Fault {
 	return memory.Fault{Before: ports.ErrUnavailable}
 }
 
-// Injection is what goes wrong in one run.
+// Injection injects the faults of one run.
 type Injection struct {
 	world  *World
 	run    int
@@ -63,15 +63,15 @@ type Injection struct {
 
 	mu      sync.Mutex
 	calls   map[Side]map[string]int
-	hits    []int // how often, by fault
+	hits    []int // by fault
 	crashed *Fault
 }
 
-// Injection has the faults of a run befall the hosts' calls, from now until End. tell
-// is told each that strikes, on the goroutine of the call; nil: nobody is.
-func (w *World) InjectFaults(run int, tell func(Fault)) *Injection {
+// InjectFaults injects the faults of a run into the hosts' calls, from now until End.
+// report, if not nil, is called with each fault that occurs, on the goroutine of the call.
+func (w *World) InjectFaults(run int, report func(Fault)) *Injection {
 	t := &Injection{
-		world: w, run: run, report: tell,
+		world: w, run: run, report: report,
 		calls: map[Side]map[string]int{SideSource: {}, SideDestination: {}}, hits: make([]int, len(w.Faults)),
 	}
 	for side, host := range t.hosts() {
@@ -84,14 +84,14 @@ func (t *Injection) hosts() map[Side]*memory.Host {
 	return map[Side]*memory.Host{SideSource: t.world.Source, SideDestination: t.world.Destination}
 }
 
-// End ends the trouble.
+// End ends the injection.
 func (t *Injection) End() {
 	for _, host := range t.hosts() {
 		host.Inject(nil)
 	}
 }
 
-// Hit reports whether anything has struck.
+// Hit reports whether any fault has occurred.
 func (t *Injection) Hit() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +103,7 @@ func (t *Injection) Hit() bool {
 	return false
 }
 
-// Crashed is the fault at which the engine died, in words; nil: it lives.
+// Crashed describes the fault at which the engine crashed; nil: it did not.
 func (t *Injection) Crashed() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,7 +113,7 @@ func (t *Injection) Crashed() error {
 	return errors.New(t.crashed.String())
 }
 
-// Missed says of each of the run's faults that has not struck why not.
+// Missed describes each fault of the run that did not occur.
 func (t *Injection) Missed() (all []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -122,7 +122,7 @@ func (t *Injection) Missed() (all []string) {
 		if f.Run != t.run || t.hits[i] > 0 {
 			continue
 		}
-		all = append(all, fmt.Sprintf("faults[%d] never struck (%s); such calls in run %d: %d", i, f, t.run, t.calls[f.Side][f.Call]))
+		all = append(all, fmt.Sprintf("faults[%d] did not occur (%s); matching calls in run %d: %d", i, f, t.run, t.calls[f.Side][f.Call]))
 	}
 	return all
 }
@@ -142,9 +142,9 @@ func (t *Injection) inject(side Side, c memory.Call) memory.Fault {
 		}
 		t.hits[i]++
 		if t.report != nil {
-			said := f
-			said.Nth, said.Times = n, 1
-			t.report(said)
+			occurred := f
+			occurred.Nth, occurred.Times = n, 1
+			t.report(occurred)
 		}
 		if f.Crash == CrashEngine {
 			t.crashed = &f

@@ -31,7 +31,7 @@ func TestTwentyThousandSnapshots(t *testing.T) {
 
 	s.Source.Snapshots[0].Parent = "s19999"
 	_, err = s.Build()
-	requireProblem(t, err, `f.yaml:5: source.snapshots[0].parent: expected parents without a circle, got "s0" on "s19999" on "s19998" on "s19997" on "s19996" on …`)
+	requireProblem(t, err, `f.yaml:5: source.snapshots[0].parent: expected parents without a cycle, got "s0" -> "s19999" -> "s19998" -> "s19997" -> "s19996" -> …`)
 }
 
 func BenchmarkParse(b *testing.B) {

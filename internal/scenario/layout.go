@@ -9,23 +9,23 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// layout is everything on one host's store, with nothing left to defaults.
+// layout lists all lvols of one host's store, with the defaults filled in.
 type layout struct {
 	replica     string
-	parents     string // what a parent may be, in words
+	parents     string // describes valid parents in errors
 	clusterSize uint64 // bytes
 	nameLimit   int    // bytes
 
 	lvols     []lvol
 	order     []int             // positions in lvols, parents before children
-	image     int               // position of the volume's image; noLvol where it is not on this host
+	image     int               // position of the volume's image; noLvol if it is not on this host
 	head      int               // position of the head, if there is one
 	snapshots map[string]int    // positions of the replica's snapshots, by short name
-	others    map[string]int    // positions of what else is on the store, by full name
-	names     map[string]string // on the store: the fields that gave them
+	others    map[string]int    // positions of the other lvols on the store, by full name
+	names     map[string]string // the fields that gave them, by name on the store
 }
 
-// lvol is one logical volume as it is to be built.
+// lvol is one logical volume to build.
 type lvol struct {
 	field    string // that describes it
 	label    string // its name as the file gives it
@@ -37,11 +37,11 @@ type lvol struct {
 	record   string           // of a head
 
 	content
-	own  []span // that the content touches
-	uuid string // once it is built
+	own  []span // of the content
+	uuid string // after it was built
 }
 
-// noLvol is the parent of what hangs on nothing.
+// noLvol is the parent of an lvol without a parent.
 const noLvol = -1
 
 // layouts are those of both hosts.
@@ -50,8 +50,7 @@ type layouts struct {
 	source, destination *layout
 }
 
-// layOut fills in the defaults and finds everything that cannot be. Every
-// error is an *Error.
+// layOut fills in the defaults and refuses impossible states. Every error is an *Error.
 func (s *Scenario) layOut() (*layouts, error) {
 	if err := s.checkVolume(); err != nil {
 		return nil, err
@@ -89,8 +88,8 @@ func newLayout(replica, parents string, clusterSize uint64, nameLimit int) *layo
 	}
 }
 
-// add takes an lvol in, whose parent may still be unknown, and returns its
-// position. named is the field that gave the name.
+// add adds an lvol, whose parent may still be unknown, and returns its position.
+// nameField is the field that gave the name.
 func (l *layout) add(s *Scenario, v lvol, nameField string) (int, error) {
 	if taken, ok := l.names[v.name]; ok {
 		return 0, s.errorAt(nameField, "%s is taken by %s", quote(v.label), taken)
@@ -140,7 +139,7 @@ func (s *Scenario) checkOptions() error {
 	return nil
 }
 
-// clusterSize is the volume's, and the source host's.
+// clusterSize is that of the volume and of the source host.
 func (s *Scenario) clusterSize() uint64 {
 	if s.Volume.ClusterSize != 0 {
 		return s.Volume.ClusterSize
@@ -152,11 +151,11 @@ func (s *Scenario) errorAt(field, problem string, args ...any) *Error {
 	return s.origin.errorAt(field, fmt.Sprintf(problem, args...))
 }
 
-// plenty is how many clusters a host has where a file does not say: an EiB.
+// plenty is the default number of clusters of a host: an EiB.
 func plenty(clusterSize uint64) uint64 { return (math.MaxUint64/16 + 1) / clusterSize }
 
-// firstCreatedAt is when the first snapshot of a scenario was made, by default. Each
-// one listed after it is a minute younger.
+// firstCreatedAt is the default time of creation of the first listed snapshot. Each later
+// one is a minute younger.
 var firstCreatedAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func createdAt(place int) time.Time { return firstCreatedAt.Add(time.Duration(place) * time.Minute) }

@@ -7,15 +7,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// location is the way from the top of a file to a value. It is written out only
-// for an error: files have a million values, and one error.
+// location is the path from the top of a file to a value. It is formatted only for an
+// error: files have a million values, and one error.
 type location struct {
 	parent *location
 	field  string // "" for an element of a list
 	index  int
 }
 
-// String is such as source.snapshots[1].writes[0].seed, "" for the top.
+// String is a path such as source.snapshots[1].writes[0].seed, "" for the top.
 func (p *location) String() string {
 	if p == nil {
 		return ""
@@ -38,13 +38,12 @@ type origin struct {
 	root *yaml.Node
 }
 
-// errorAt is an Error about a field that a file may have or have left out.
+// errorAt is an Error about a field, which the file may have left out.
 func (o origin) errorAt(field, problem string) *Error {
 	return &Error{File: o.file, Line: o.line(field), Field: field, Problem: problem}
 }
 
-// line is the one that a field stands on. What was left out stands where it
-// would: in what encloses it.
+// line is the line of a field, or of its closest enclosing field if it was left out.
 func (o origin) line(field string) int {
 	if o.root == nil {
 		return 0
@@ -60,9 +59,9 @@ func (o origin) line(field string) int {
 	return node.Line
 }
 
-// topLevels copies a file's first two levels of fields, lines only. It is what a
-// Scenario keeps: all of a large file takes ten times the Scenario's memory,
-// and Build has nothing new to say of the rest.
+// topLevels copies the lines of a file's first two levels of fields. A Scenario keeps only
+// these: all of a large file takes ten times the Scenario's memory, and Build reports no
+// errors about deeper fields.
 func topLevels(root *yaml.Node) *yaml.Node { return upTo(2, root) }
 
 func upTo(levels int, node *yaml.Node) *yaml.Node {
@@ -96,7 +95,7 @@ func child(node *yaml.Node, step string) *yaml.Node {
 	return nil
 }
 
-// target follows an alias.
+// target resolves an alias.
 func target(node *yaml.Node) *yaml.Node {
 	if node.Kind == yaml.AliasNode {
 		return node.Alias

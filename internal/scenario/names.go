@@ -10,8 +10,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// What the hosts take, in bytes: the source is always a fork, the destination
-// may be an upstream one.
+// The hosts' limits of names in bytes: the source is always a fork, the destination may
+// be upstream SPDK.
 const (
 	forkNameLimit     = 255
 	upstreamNameLimit = 63
@@ -25,8 +25,8 @@ func (s *Scenario) destinationReplica() string {
 	return cmp.Or(s.Destination.Replica, s.Volume.Name+"-r-2")
 }
 
-// checkName has the domain check a name that may be of any length, and says
-// what is wrong in one short line.
+// checkName checks the length of a name, then the rest by a function of the domain. The
+// error is one short line.
 func checkName(name string, check func(string) error) error {
 	if len(name) > forkNameLimit {
 		return fmt.Errorf("expected a name of at most %d bytes, got %s with %d", forkNameLimit, quote(name), len(name))
@@ -41,8 +41,8 @@ func checkSnapshotName(name string) error {
 	return checkName(name, domain.CheckSnapshotName)
 }
 
-// checkLvolName lets pass what a store would: names in flight, of images, of
-// other features. Only what no message could show is refused.
+// checkLvolName allows all names that a store would: in-flight names, those of images and
+// of other features. It refuses only names that messages cannot show.
 func checkLvolName(name string) error {
 	return checkName(name, func(name string) error {
 		odd := func(r rune) bool { return r == ' ' || r == buildingPrefix || !strconv.IsPrint(r) }
@@ -56,7 +56,7 @@ func checkLvolName(name string) error {
 	})
 }
 
-// checkImageUUID lets pass a UUID in full, and the short ones of Longhorn.
+// checkImageUUID allows full UUIDs and the short ones of Longhorn.
 func checkImageUUID(uuid string) error {
 	const most = 64
 	odd := func(r rune) bool {

@@ -2,7 +2,7 @@ package scenario
 
 import "strings"
 
-// setParent gives an lvol the parent of that name, or the one by default.
+// setParent sets the parent of an lvol by name; "" is the default.
 func (l *layout) setParent(s *Scenario, child int, given string, byDefault int) (err error) {
 	parent := byDefault
 	switch given {
@@ -16,15 +16,14 @@ func (l *layout) setParent(s *Scenario, child int, given string, byDefault int) 
 	return err
 }
 
-// find is the lvol that a parent's name means. A snapshot is meant by its
-// short name, anything else by its full one.
+// find finds a parent: a snapshot by its short name, any other lvol by its full name.
 func (l *layout) find(s *Scenario, child int, parent string) (int, error) {
 	field := l.lvols[child].field + ".parent"
 	snapshot, isSnapshot := l.snapshots[parent]
 	other, isOther := l.others[parent]
 	switch {
 	case isSnapshot && isOther:
-		return 0, s.errorAt(field, "expected one thing of that name, but %s is %s and %s", quote(parent), l.lvols[snapshot].field, l.lvols[other].field)
+		return 0, s.errorAt(field, "expected a unique name, but %s is both %s and %s", quote(parent), l.lvols[snapshot].field, l.lvols[other].field)
 	case isSnapshot:
 		return snapshot, nil
 	case !isOther:
@@ -35,8 +34,8 @@ func (l *layout) find(s *Scenario, child int, parent string) (int, error) {
 	return other, nil
 }
 
-// sort puts parents before children, and refuses parents that go round in a
-// circle. Trees may be a hundred thousand snapshots deep, so nothing recurses.
+// sort orders parents before children and refuses cycles. Trees may be a hundred thousand
+// snapshots deep, so it does not recurse.
 func (l *layout) sort(s *Scenario) error {
 	const (
 		unseen = iota
@@ -49,7 +48,7 @@ func (l *layout) sort(s *Scenario) error {
 		path = path[:0]
 		for at := start; at != noLvol && state[at] != done; at = l.lvols[at].parent {
 			if state[at] == visiting {
-				return s.errorAt(l.lvols[at].field+".parent", "expected parents without a circle, got %s", l.describeCycle(at))
+				return s.errorAt(l.lvols[at].field+".parent", "expected parents without a cycle, got %s", l.describeCycle(at))
 			}
 			state[at] = visiting
 			path = append(path, at)
@@ -62,17 +61,17 @@ func (l *layout) sort(s *Scenario) error {
 	return nil
 }
 
-// describeCycle is a circle in words, the start at both ends, if it is a small one.
+// describeCycle describes a cycle with its start at both ends, cut off if it is long.
 func (l *layout) describeCycle(start int) string {
 	const limit = 4
 	text := strings.Builder{}
 	text.WriteString(quote(l.lvols[start].label))
 	for i, at := 0, l.lvols[start].parent; ; i, at = i+1, l.lvols[at].parent {
 		if i == limit {
-			text.WriteString(" on …")
+			text.WriteString(" -> …")
 			return text.String()
 		}
-		text.WriteString(" on " + quote(l.lvols[at].label))
+		text.WriteString(" -> " + quote(l.lvols[at].label))
 		if at == start {
 			return text.String()
 		}

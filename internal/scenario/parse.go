@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile is the size that a file may have. 100,000 snapshots are half of it.
+// maxFile is the maximum size of a file. 100,000 snapshots are half of it.
 const maxFile = 16 * mib
 
 // Parse reads a scenario file. Every error is an *Error.
@@ -44,7 +44,7 @@ func readFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// withoutPath is the cause alone, where the path is said anyway.
+// withoutPath is the cause only, for messages that contain the path anyway.
 func withoutPath(err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		return failed.Err
@@ -52,8 +52,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// ParseBytes reads the text of a scenario file. name is what errors call it,
-// and the paths in it start at dir. Every error is an *Error.
+// ParseBytes reads the text of a scenario file. Errors show name, and relative paths in
+// the text start at dir. Every error is an *Error.
 func ParseBytes(name, dir string, data []byte) (*Scenario, error) {
 	root, failed := parseYAML(data)
 	if failed != nil {
@@ -96,8 +96,8 @@ func parseYAML(data []byte) (*yaml.Node, *Error) {
 	return document.Content[0], nil
 }
 
-// firstInvalidByte is the position of the first byte that is no UTF-8, or a
-// control character that YAML does not allow either; -1: there is none.
+// firstInvalidByte is the position of the first byte that is not UTF-8 or is a control
+// character that YAML does not allow; -1: none.
 func firstInvalidByte(data []byte) int {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
@@ -113,16 +113,16 @@ func lineAt(data []byte, at int) int { return 1 + bytes.Count(data[:at], []byte(
 
 var yamlProblem = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
 
-// parserProblems are the problems that the YAML library's parser finds. It counts
-// their lines from 0, and those of its scanner from 1.
+// parserProblems are errors of the YAML library's parser, which counts lines from 0; its
+// scanner counts from 1.
 var parserProblems = []string{
 	"did not find expected <", "did not find expected node content", "did not find expected '-'",
 	"did not find expected key", "did not find expected ','", "found undefined tag handle",
 	"found duplicate %", "found incompatible YAML document",
 }
 
-// yamlError is the YAML library's error as one of a file. It leaves out the
-// line where that is the first.
+// yamlError converts an error of the YAML library, which omits the line if it is the
+// first.
 func yamlError(err error) *Error {
 	found := yamlProblem.FindStringSubmatch(err.Error())
 	if found == nil {
@@ -140,7 +140,7 @@ func yamlError(err error) *Error {
 	}
 	switch {
 	case strings.HasPrefix(problem, "unknown anchor"), strings.HasPrefix(problem, "exceeded max depth"), strings.HasPrefix(problem, "control characters"):
-		line = 0 // the library does not say
+		line = 0 // not known
 	}
 	if len(problem) > 2*quoteLimit || oneLine(problem) != problem {
 		problem = quote(problem)

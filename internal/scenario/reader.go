@@ -12,20 +12,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxValues is how many values a file may have, aliases written out: a few
-// lines of aliases of aliases can stand for billions.
+// maxValues is the maximum number of values in a file with its aliases expanded: a few
+// lines of nested aliases can expand to billions.
 const maxValues = 5_000_000
 
-// reader turns the values of a file into typed ones. It keeps the first error;
-// what it returns after that means nothing.
+// reader converts the values of a file. It keeps the first error; values that it returns
+// after that are meaningless.
 type reader struct {
 	file    string
 	visited int
 	err     *Error
 }
 
-// value is one value of a file, and where it is. A value without a node was
-// left out.
+// value is one value of a file and its location. A value without a node was left out.
 type value struct {
 	node *yaml.Node
 	at   *location
@@ -43,16 +42,16 @@ func (r *reader) fail(v value, format string, args ...any) {
 	}
 }
 
-// visit follows an alias, and counts.
+// visit resolves an alias and counts the value.
 func (r *reader) visit(v value) value {
 	if r.visited++; r.visited > maxValues {
-		r.fail(v, "expected at most %d values, got more, aliases written out", maxValues)
+		r.fail(v, "expected at most %d values, got more, with aliases expanded", maxValues)
 	}
 	v.node = target(v.node)
 	return v
 }
 
-// fields are those of one mapping.
+// fields are the fields of one mapping.
 type fields struct {
 	of     value
 	reader *reader
@@ -68,7 +67,7 @@ func (r *reader) fields(v value, known ...string) fields {
 	}
 	v = r.visit(v)
 	if isNull(v.node) {
-		return f // "destination:" with everything under it commented out
+		return f // such as "destination:" with all its fields commented out
 	}
 	if v.node.Kind != yaml.MappingNode {
 		r.fail(v, "expected a mapping with the fields %s, got %s", strings.Join(known, ", "), describe(v.node))
@@ -111,7 +110,7 @@ func (f fields) optional(name string) value {
 	panic("scenario: field " + name + " is read and not known")
 }
 
-// required is the field, or an error that says what was expected.
+// required is the field; a missing one is an error.
 func (f fields) required(name, expected string) value {
 	v := f.optional(name)
 	if !v.given() {
@@ -123,7 +122,7 @@ func (f fields) required(name, expected string) value {
 	return v
 }
 
-// list are the elements of a list that may have been left out, which is nil.
+// list returns the elements of a list, nil if it was left out.
 func (r *reader) list(v value, of string) []value {
 	if !v.given() || r.err != nil {
 		return nil
@@ -146,7 +145,7 @@ func (r *reader) list(v value, of string) []value {
 	return elements
 }
 
-// scalar is a value that is neither list nor mapping nor nothing.
+// scalar is a value that is not a list, a mapping or null.
 func (r *reader) scalar(v value, expected string) (node *yaml.Node, ok bool) {
 	if !v.given() || r.err != nil {
 		return nil, false
@@ -159,7 +158,7 @@ func (r *reader) scalar(v value, expected string) (node *yaml.Node, ok bool) {
 	return v.node, r.err == nil
 }
 
-// text is a word such as a name; one that looks like a number is one, too.
+// text is a text such as a name; it may look like a number.
 func (r *reader) text(v value, expected string) string {
 	node, ok := r.scalar(v, expected)
 	if !ok {
@@ -171,7 +170,7 @@ func (r *reader) text(v value, expected string) string {
 	return node.Value
 }
 
-// word is one of a few, "" where it was left out.
+// word is one of the given words, "" if it was left out.
 func (r *reader) word(v value, expected string, words ...string) string {
 	node, ok := r.scalar(v, expected)
 	if !ok {
@@ -261,7 +260,7 @@ func isNull(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
-// describeKind tells "12" from 12.
+// describeKind distinguishes "12" from 12.
 func describeKind(node *yaml.Node) string {
 	if node.Kind == yaml.ScalarNode && node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
 		return "the text " + describe(node)
@@ -269,7 +268,7 @@ func describeKind(node *yaml.Node) string {
 	return describe(node)
 }
 
-// describe is a value as a message shows it.
+// describe formats a value for a message.
 func describe(node *yaml.Node) string {
 	switch {
 	case node.Kind == yaml.MappingNode:
@@ -279,7 +278,7 @@ func describe(node *yaml.Node) string {
 	case isNull(node):
 		return "nothing"
 	case !strings.HasPrefix(node.ShortTag(), "!!"):
-		return "something tagged " + quote(node.Tag)
+		return "a value with the tag " + quote(node.Tag)
 	default:
 		return quote(node.Value)
 	}

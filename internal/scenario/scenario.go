@@ -2,49 +2,48 @@ package scenario
 
 import "time"
 
-// APIVersion is what every file begins with.
+// APIVersion is the apiVersion of every file.
 const APIVersion = "rebuild/v1"
 
-// NoParent is the Parent of what hangs on nothing, where an empty Parent means
-// a default. No snapshot can have this name.
+// NoParent means that there is no parent, where an empty Parent means the default. No
+// snapshot can have this name.
 const NoParent = "none"
 
-// Scenario describes the replicas of one volume on two hosts, and what to do
-// with them. The zero value of every field that has a default is that default.
+// Scenario describes the replicas of one volume on two hosts and how to rebuild. The zero
+// value of every field that has a default is that default.
 type Scenario struct {
 	Volume      Volume
-	Image       *BackingImage // nil: the volume is declared to have none
+	Image       *BackingImage // nil: the volume has none
 	Source      Source
 	Destination Destination
 	Options     Options
 	Runs        int     // rebuilds one after the other, 1 to 100; 0: 1
 	Faults      []Fault // what goes wrong in them
 
-	origin origin // zero for a Scenario that no file describes
+	origin origin // zero for a Scenario without a file
 }
 
-// Volume is what both replicas are replicas of.
+// Volume is the volume of both replicas.
 type Volume struct {
 	Name        string
 	Size        uint64 // bytes, whole clusters, at most 64 TiB
 	ClusterSize uint64 // bytes, a power of two from 4 KiB to 1 GiB; 0: 1 MiB
 }
 
-// BackingImage is what the volume's ancestor hangs on, on the source always,
-// on the destination if it is there.
+// BackingImage is the volume's backing image. The source always has it.
 type BackingImage struct {
 	Name   string
 	Size   uint64  // bytes, whole clusters, not more than the volume has
 	Writes []Write // its bytes, zeros elsewhere
 
-	// File holds the bytes instead of Size and Writes, filled up with zeros to
-	// a whole cluster: a raw image, or qcow2. A relative path starts at the scenario
-	// file's directory.
+	// File holds the bytes instead of Size and Writes, padded with zeros to a whole
+	// cluster: a raw image or qcow2. A relative path starts at the scenario file's
+	// directory.
 	File string
 }
 
-// Write puts the first Length bytes of the generator with that seed at Offset.
-// Every cluster that it touches becomes the lvol's own.
+// Write writes the first Length bytes of the generator with that seed at Offset. Every
+// cluster that it touches becomes the lvol's own.
 type Write struct {
 	Offset uint64 // bytes
 	Length uint64 // bytes; 0 touches nothing
@@ -53,41 +52,41 @@ type Write struct {
 
 // Source is the healthy replica.
 type Source struct {
-	Replica string // its name; "": the volume's, and -r-1
+	Replica string // its name; "": the volume's name and -r-1
 
-	// Hurt: after everything was written, the ancestor (the head of a replica
-	// without snapshots) lost its image on this host.
+	// Hurt: after all writes, the ancestor (the head of a replica without snapshots)
+	// lost its image on this host.
 	Hurt      bool
 	Snapshots []Snapshot // in any order
-	Head      *Head      // nil: on the last of Snapshots, without writes
+	Head      *Head      // nil: a clone of the last of Snapshots, without writes
 }
 
-// Destination is what is left of the lost replica, and the store it is on.
+// Destination describes the leftovers of the lost replica and their store.
 type Destination struct {
-	Replica string // its name; "": the volume's, and -r-2
+	Replica string // its name; "": the volume's name and -r-2
 
 	ImageAbsent bool        // the volume's image is not on this host
-	OtherImage  *OtherImage // another one bears its name; nil: it is the volume's
+	OtherImage  *OtherImage // another one has its name; nil: it is the volume's
 
 	ClusterSize  uint64  // bytes, a power of two from 4 KiB to 1 GiB; 0: the volume's
-	FreeClusters *uint64 // once everything here is on the store; nil: plenty
+	FreeClusters *uint64 // besides the lvols here; nil: plenty
 	Upstream     bool    // a host without maps, checksums and attributes, with names of at most 63 bytes
 
 	Snapshots []Leftover // in any order
 	Head      *Head      // nil: none
-	Lvols     []Lvol     // anything else on the store
+	Lvols     []Lvol     // all other lvols on the store
 }
 
-// OtherImage is an image that bears the name of the volume's and is not it.
+// OtherImage is another image with the name of the volume's image.
 type OtherImage struct {
-	UUID   string  // "": one of its own; ImageUUID tells the volume's
+	UUID   string  // "": another one than ImageUUID, which is the volume's
 	Size   uint64  // bytes, whole clusters of the destination; 0: as the volume's image
 	Writes []Write // nil: the bytes of the volume's image
 }
 
 // Snapshot is one of a replica's snapshots.
 type Snapshot struct {
-	Name   string // as its users know it: without the replica's name
+	Name   string // without the replica's name
 	Parent string // a snapshot of the replica; "" or NoParent: it is the ancestor
 	Size   uint64 // bytes, whole clusters; 0: the volume's. Older snapshots of an expanded volume are smaller
 
@@ -98,27 +97,26 @@ type Snapshot struct {
 	Writes      []Write
 }
 
-// Leftover is a snapshot that the destination still has. Its Parent may also
-// be the full name of one of Destination.Lvols; NoParent is none, and "" is
-// the image on that host, or none where there is no image. Its CreatedAt is by
-// default that of the source's snapshot of the same name, and where the source
-// has none, later than all of the source's. Its Size is by default the volume's.
+// Leftover is a snapshot that the destination still has. Its Parent may also be the full
+// name of one of Destination.Lvols; NoParent is none, and "" is the image on that host,
+// or none if it has no image. The default of CreatedAt is that of the source's snapshot of
+// the same name, or later than all of the source's. The default of Size is the volume's.
 type Leftover struct {
 	Snapshot
 
-	// LikeSource: own clusters, attributes, size and parent are those of the
-	// source's snapshot of that name (the image, if that parent is not here),
-	// but for what is given. Writes that are not nil are given.
+	// LikeSource: own clusters, attributes, size and parent are those of the source's
+	// snapshot of that name (the image, if that parent is not here), except for the
+	// fields that are given. Writes count as given if they are not nil.
 	LikeSource bool
 }
 
-// Head is a replica's writable end.
+// Head is the head of a replica.
 type Head struct {
-	Parent string // as a snapshot's on the same host; "": the last listed snapshot, or the image where there is none
+	Parent string // as a snapshot's on the same host; "": the last listed snapshot, or the image if there is none
 	Writes []Write
 }
 
-// Lvol is anything on the destination's store, by its full name.
+// Lvol is any other lvol on the destination's store.
 type Lvol struct {
 	Name     string
 	Parent   string // a snapshot of the destination by its short name, or another of these by its full name; "" or NoParent: none
@@ -127,10 +125,10 @@ type Lvol struct {
 	Writes   []Write
 }
 
-// Options are how to rebuild.
+// Options are the options of the rebuild.
 type Options struct {
 	Fast             *bool // keep what is proven identical; nil: true
 	Parallel         int   // copies at a time, 1 to 1024; 0: 4
 	AcceptHurtSource bool
-	Overwrite        bool // the destination's head may shrink
+	Overwrite        bool // confirms that the destination's data may be lost
 }

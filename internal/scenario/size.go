@@ -27,8 +27,8 @@ var units = []struct {
 	bytes uint64
 }{{"TiB", tib}, {"GiB", gib}, {"MiB", mib}, {"KiB", kib}}
 
-// parseSize reads a number of bytes, or of KiB, MiB, GiB or TiB. ok is false
-// for anything else; a size that no 64 bits hold is the largest there is.
+// parseSize reads a number of bytes, or of KiB, MiB, GiB or TiB. ok is false for anything
+// else; a size beyond 64 bits is the largest possible one.
 func parseSize(text string) (size uint64, ok bool) {
 	unit := uint64(1)
 	for _, u := range units {
@@ -48,13 +48,12 @@ func parseSize(text string) (size uint64, ok bool) {
 	return size, true
 }
 
-// onlyDigits refuses the signs, underscores and bases that YAML and strconv
-// would let pass.
+// onlyDigits refuses the signs, underscores and bases that YAML and strconv accept.
 func onlyDigits(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
-// formatSize is a size as a file would give it.
+// formatSize formats a size as in a file.
 func formatSize(size uint64) string {
 	for _, u := range units {
 		if size > 0 && size%u.bytes == 0 {
@@ -64,7 +63,7 @@ func formatSize(size uint64) string {
 	return fmt.Sprintf("%d bytes", size)
 }
 
-// checkSize refuses what no lvol on a store with such clusters can be long.
+// checkSize refuses sizes that no lvol on a store with such clusters can have.
 func checkSize(size, clusterSize uint64, of string) error {
 	switch {
 	case size == 0:
@@ -84,7 +83,7 @@ func checkClusterSize(size uint64) error {
 	return nil
 }
 
-// roundUp is the size in whole clusters.
+// roundUp rounds a size up to whole clusters.
 func roundUp(size, clusterSize uint64) uint64 {
 	return (size + clusterSize - 1) / clusterSize * clusterSize
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// layOutSource lays out the healthy replica: one tree, whose lvols do not
-// shrink from the image to the head.
+// layOutSource lays out the healthy replica: one tree, in which no lvol is smaller than
+// its parent.
 func (s *Scenario) layOutSource(image domain.Image) (*layout, error) {
 	l := newLayout(s.sourceReplica(), "the name of a snapshot of the source", s.clusterSize(), forkNameLimit)
 	if err := s.addSourceImage(l); err != nil {
@@ -64,7 +64,7 @@ func (s *Scenario) addSnapshot(l *layout, place int, snapshot Snapshot) error {
 	return err
 }
 
-// attributes are those that the snapshot gives, and the others' defaults.
+// attributes are the given attributes of the snapshot, and defaults for the others.
 func (snapshot Snapshot) attributes(defaults domain.Attributes) domain.Attributes {
 	if !snapshot.CreatedAt.IsZero() {
 		defaults.CreatedAt = snapshot.CreatedAt.UTC()
@@ -88,14 +88,14 @@ func (s *Scenario) addHead(l *layout, field string, head Head, image domain.Imag
 	return err
 }
 
-// setSourceParents gives every lvol its parent.
+// setSourceParents sets the parent of every lvol.
 func (s *Scenario) setSourceParents(l *layout, head Head) error {
 	ancestor := noLvol
 	for _, snapshot := range s.Source.Snapshots {
 		at := l.snapshots[snapshot.Name]
 		if snapshot.Parent == "" || snapshot.Parent == NoParent {
 			if ancestor != noLvol {
-				return s.errorAt(l.lvols[at].field+".parent", "expected the name of a snapshot, since %s is the ancestor already", l.lvols[ancestor].field)
+				return s.errorAt(l.lvols[at].field+".parent", "expected the name of a snapshot, since %s is already the ancestor", l.lvols[ancestor].field)
 			}
 			ancestor, snapshot.Parent = at, ""
 		}
@@ -115,8 +115,7 @@ func (s *Scenario) setSourceParents(l *layout, head Head) error {
 	return l.setParent(s, l.head, head.Parent, l.image)
 }
 
-// checkGrowth refuses what shrinks on the way from the image to the head: no
-// healthy replica does.
+// checkGrowth refuses an lvol that is smaller than its parent: no healthy replica has one.
 func (s *Scenario) checkGrowth(l *layout) error {
 	for _, v := range l.lvols {
 		if v.parent == noLvol || v.size >= l.lvols[v.parent].size {

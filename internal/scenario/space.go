@@ -2,8 +2,7 @@ package scenario
 
 import "github.com/rootgraft/rebuild/internal/adapters/memory"
 
-// destinationConfig makes the store as large as what will be on it and what is
-// to be free then.
+// destinationConfig makes the store large enough for its lvols and the free clusters.
 func (s *Scenario) destinationConfig(l *layout) memory.Config {
 	config := memory.Config{
 		Name:        "disk-2",
@@ -23,7 +22,7 @@ func (s *Scenario) destinationConfig(l *layout) memory.Config {
 	return config
 }
 
-// used is how many clusters a layout takes.
+// used is the number of clusters of a layout.
 func (l *layout) used() uint64 {
 	var used uint64
 	for _, v := range l.lvols {

@@ -7,9 +7,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// The stores of every scenario have the same UUIDs, so that two runs of a file
-// print the same. They are part of the names of images, so lvols in a file may
-// need them.
+// The stores of every scenario have the same UUIDs, so that runs of a file print the same.
+// They are part of the names of images, so a file may need them.
 const (
 	SourceStoreUUID      = "d15c0001-5ce0-4a1d-8000-000000000001"
 	DestinationStoreUUID = "d15c0002-5ce0-4a1d-8000-000000000002"
@@ -20,26 +19,26 @@ const (
 	defaultRuns     = 1
 )
 
-// World is a scenario on two in-memory hosts, and what to do there.
+// World is a scenario on two in-memory hosts, with the options of the rebuild.
 type World struct {
 	Fabric              *memory.Fabric
 	Source, Destination *memory.Host
 
 	SourceReplica, DestinationReplica string
 
-	Image domain.Image // what the volume is declared to have; never unknown
+	Image domain.Image // of the volume; always known
 
 	Fast             bool
 	Parallel         int // copies at a time
 	AcceptHurtSource bool
 	Overwrite        bool
 	Runs             int
-	Faults           []Fault // Trouble has them happen
+	Faults           []Fault // for InjectFaults
 }
 
-// Build puts the scenario on two new hosts. It can be called again and again:
-// the worlds are equal, UUIDs included, and share nothing. Every error that
-// the scenario is to blame for is an *Error.
+// Build creates the scenario on two new hosts. It can be called repeatedly: the worlds are
+// equal, including UUIDs, and share nothing. Every error caused by the scenario is an
+// *Error.
 func (s *Scenario) Build() (*World, error) {
 	both, err := s.layOut()
 	if err != nil {
@@ -84,8 +83,8 @@ func (s *Scenario) Build() (*World, error) {
 	return w, nil
 }
 
-// hurtSource takes the image away from what hangs on it. It comes last: what
-// was written before has the image's bytes around it.
+// hurtSource detaches the clones of the image. It comes last: writes before it read the
+// image's bytes.
 func (s *Scenario) hurtSource(ctx context.Context, host *memory.Host, l *layout) error {
 	if !s.Source.Hurt {
 		return nil
