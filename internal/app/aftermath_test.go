@@ -20,20 +20,20 @@ import (
 // This file is what must hold after a rebuild that something befell. None of it
 // asks the domain whether a replica is right: bytes and parents are compared here.
 
-// frame is all that can be seen of an lvol by itself.
-type frame struct {
+// lvolState is all that can be seen of an lvol by itself.
+type lvolState struct {
 	lvol domain.Lvol
 	own  uint64 // a sum over its own clusters, bytes and places
 }
 
-// album is a store at a moment, by lvol name.
-type album map[string]frame
+// storeState is a store at a moment, by lvol name.
+type storeState map[string]lvolState
 
 var sumSeed = maphash.MakeSeed()
 
-// newAlbum sums up the own clusters of each lvol.
-func newAlbum(lvols []domain.Lvol, clusters func(uuid string) memory.Clusters) album {
-	all := make(album, len(lvols))
+// newStoreState sums up the own clusters of each lvol.
+func newStoreState(lvols []domain.Lvol, clusters func(uuid string) memory.Clusters) storeState {
+	all := make(storeState, len(lvols))
 	for _, l := range lvols {
 		var sum maphash.Hash
 		sum.SetSeed(sumSeed)
@@ -42,15 +42,15 @@ func newAlbum(lvols []domain.Lvol, clusters func(uuid string) memory.Clusters) a
 			sum.Write(binary.LittleEndian.AppendUint64(nil, at))
 			own.Sum(at, &sum)
 		}
-		all[l.Name] = frame{l, sum.Sum64()}
+		all[l.Name] = lvolState{l, sum.Sum64()}
 	}
 	return all
 }
 
-// stage is two hosts that rebuilds are played on, as they can be seen from below.
-type stage interface {
+// environment is two hosts that rebuilds are played on, as they can be seen from below.
+type environment interface {
 	cluster() uint64
-	store(side string) (domain.Listing, album)
+	store(side string) (domain.Listing, storeState)
 	opened(side string) []ports.Opened // by runs
 	sent() (bytes uint64, known bool)  // from host to host so far
 
@@ -63,7 +63,7 @@ type stage interface {
 
 // inMemory is a stage of memory hosts.
 type inMemory struct {
-	*bench
+	*fixture
 	request app.Request
 }
 
@@ -71,7 +71,7 @@ func (m inMemory) cluster() uint64               { return cluster }
 func (m inMemory) sent() (uint64, bool)          { return m.source.Sent(), true }
 func (m inMemory) engine() (app.Request, func()) { return verifyCounts.of(m.request), func() {} }
 func (m inMemory) requireEqual(image bool) {
-	requireEqualViews(m.t, m.bench, sourceName, copyName, image)
+	requireEqualViews(m.t, m.fixture, sourceName, copyName, image)
 }
 
 func (m inMemory) host(side string) *memory.Host {
@@ -81,11 +81,11 @@ func (m inMemory) host(side string) *memory.Host {
 	return m.destination
 }
 
-func (m inMemory) store(side string) (domain.Listing, album) {
+func (m inMemory) store(side string) (domain.Listing, storeState) {
 	host := m.host(side)
 	store, err := host.List(context.Background())
 	require.NoError(m.t, err)
-	return store, newAlbum(store.Lvols, memory.BlobstoreOf(host).Clusters)
+	return store, newStoreState(store.Lvols, memory.BlobstoreOf(host).Clusters)
 }
 
 func (m inMemory) opened(side string) []ports.Opened {
@@ -95,7 +95,7 @@ func (m inMemory) opened(side string) []ports.Opened {
 }
 
 // parent is the name of what an lvol hangs on, "" for nothing.
-func (a album) parent(f frame) string {
+func (a storeState) parent(f lvolState) string {
 	for name, other := range a {
 		if other.lvol.UUID == f.lvol.Parent {
 			return name
@@ -105,7 +105,7 @@ func (a album) parent(f frame) string {
 }
 
 // hasUUID reports whether there is an lvol of that UUID.
-func (a album) hasUUID(uuid string) bool {
+func (a storeState) hasUUID(uuid string) bool {
 	for _, f := range a {
 		if f.lvol.UUID == uuid {
 			return true
@@ -115,8 +115,8 @@ func (a album) hasUUID(uuid string) bool {
 }
 
 // snapshots are those of a replica, by their short names.
-func (a album) snapshots(replica string) map[string]frame {
-	all := make(map[string]frame)
+func (a storeState) snapshots(replica string) map[string]lvolState {
+	all := make(map[string]lvolState)
 	for name, f := range a {
 		if short, ok := strings.CutPrefix(name, replica+"-snap-"); ok {
 			all[short] = f
@@ -126,19 +126,19 @@ func (a album) snapshots(replica string) map[string]frame {
 }
 
 // identical reports whether a snapshot is the other's copy, wherever it hangs.
-func (a *aftermath) identical(s, d frame) bool {
+func (a *aftermath) identical(s, d lvolState) bool {
 	return s.own == d.own && a.alike(s, d)
 }
 
 // alike is identical but for the bytes: a copy that was spoiled is so, too.
-func (a *aftermath) alike(s, d frame) bool {
+func (a *aftermath) alike(s, d lvolState) bool {
 	return d.lvol.ReadOnly && d.lvol.Size == s.lvol.Size && d.lvol.Own.Count == s.lvol.Own.Count && d.lvol.Record == "" &&
 		d.lvol.Attributes == a.attributes(s) && d.lvol.Image == a.imageRecord(s)
 }
 
 // attributes are those of a snapshot's copy. Of what no host records, its name tells
 // whether a user has made it.
-func (a *aftermath) attributes(s frame) domain.Attributes {
+func (a *aftermath) attributes(s lvolState) domain.Attributes {
 	_, image := domain.ImageOfLvolName(s.lvol.Name, a.sourceUUID)
 	switch {
 	case a.flavour.destination != memory.Fork:
@@ -149,7 +149,7 @@ func (a *aftermath) attributes(s frame) domain.Attributes {
 	return s.lvol.Attributes
 }
 
-func (a *aftermath) imageRecord(s frame) domain.ImageRecord {
+func (a *aftermath) imageRecord(s lvolState) domain.ImageRecord {
 	if a.flavour.destination != memory.Fork {
 		return domain.ImageRecord{}
 	}
@@ -159,15 +159,15 @@ func (a *aftermath) imageRecord(s frame) domain.ImageRecord {
 // aftermath is a rebuild that something befell, and what was there before.
 type aftermath struct {
 	t       tester
-	world   faultWorld
+	world   faultScenario
 	flavour flavours
-	stage   stage
+	stage   environment
 
 	uuid, sourceUUID string // of the stores
 
-	sourceBefore, before album // before the first run
+	sourceBefore, before storeState // before the first run
 
-	struck []strike
+	struck []injection
 	blind  bool            // something was spoiled that this verification does not find
 	spoilt map[string]bool // what was spoiled, found or not, by its name on the source: its copy may be wrong
 	read   bool            // views were compared, and the image's bytes before its seal
@@ -182,7 +182,7 @@ type aftermath struct {
 	loosens bool
 }
 
-func newAftermath(t tester, p trial, on stage) *aftermath {
+func newAftermath(t tester, p trial, on environment) *aftermath {
 	a := &aftermath{t: t, world: p.world, flavour: p.flavours, stage: on, loosens: p.parallel > 1, spoilt: make(map[string]bool)}
 	store, before := on.store("source")
 	a.sourceUUID, a.sourceBefore = store.UUID, before
@@ -191,14 +191,14 @@ func newAftermath(t tester, p trial, on stage) *aftermath {
 	return a
 }
 
-func (a *aftermath) now() (source, destination album) {
+func (a *aftermath) now() (source, destination storeState) {
 	_, source = a.stage.store("source")
 	_, destination = a.stage.store("destination")
 	return source, destination
 }
 
 // look takes up how a run ended.
-func (a *aftermath) look(s *saboteur, v verification, err error) {
+func (a *aftermath) look(s *injector, v verification, err error) {
 	a.struck, a.err = append(a.struck, s.struck...), err
 	a.plannedAgain(s)
 	a.read = v == verifyViews
@@ -213,8 +213,8 @@ func (a *aftermath) look(s *saboteur, v verification, err error) {
 // plannedAgain: an answer that is lost once, or a call that works when it is made
 // again, changes nothing that the plan was made for. And nothing is said to be gone
 // that was there.
-func (a *aftermath) plannedAgain(s *saboteur) {
-	gone := func(one strike) bool { return strings.Contains(one.kind.name, "not-found") }
+func (a *aftermath) plannedAgain(s *injector) {
+	gone := func(one injection) bool { return strings.Contains(one.kind.name, "not-found") }
 	if !slices.ContainsFunc(a.struck, gone) {
 		require.NotContains(a.t, strings.Join(s.again, "\n"), "the source's snapshot is gone")
 	}
@@ -256,7 +256,7 @@ func (a *aftermath) check() {
 var frozenHead = regexp.MustCompile(`^` + sourceName + `-snap-rebuild-[0-9a-f]{8}$`)
 
 // Rule 3: the source has at most one snapshot more, which holds what its head had.
-func (a *aftermath) sourceIsUntouched(now album) {
+func (a *aftermath) sourceIsUntouched(now storeState) {
 	head := a.sourceBefore[sourceName]
 	for name, f := range now {
 		was, there := a.sourceBefore[name]
@@ -284,16 +284,16 @@ func (a *aftermath) sourceIsUntouched(now album) {
 }
 
 // isHelper reports whether it is an empty clone that a run may have left on the source.
-func (a *aftermath) isHelper(name string, f frame) bool {
+func (a *aftermath) isHelper(name string, f lvolState) bool {
 	of, inFlight := domain.ReplicaInFlight(name)
-	refuses := slices.ContainsFunc(a.struck, func(s strike) bool { return s.side == "source" && s.lasts }) // the adapter logs that
+	refuses := slices.ContainsFunc(a.struck, func(s injection) bool { return s.side == "source" && s.lasts }) // the adapter logs that
 	is := inFlight && of == sourceName && f.lvol.Own.Count == 0 && (a.err != nil || a.left || a.helper || refuses)
 	a.helper = a.helper || is
 	return is
 }
 
 // Rule 5: what is not the replica's is as it was.
-func (a *aftermath) othersAreUntouched(now album) {
+func (a *aftermath) othersAreUntouched(now storeState) {
 	for name, was := range a.before {
 		if name != copyName && !strings.HasPrefix(name, copyName+"-") {
 			require.Equal(a.t, was, now[name], "somebody else's lvol %s", name)
@@ -303,7 +303,7 @@ func (a *aftermath) othersAreUntouched(now album) {
 
 // Rules 4, 5 and 7: a snapshot that bears its final name was there before and has
 // the bytes that it had, or it is the source's, and hangs where it should.
-func (a *aftermath) nothingIsForged(source, destination album) {
+func (a *aftermath) nothingIsForged(source, destination storeState) {
 	theirs := source.snapshots(sourceName)
 	for name, f := range destination.snapshots(copyName) {
 		if was, there := a.before[f.lvol.Name]; there && was.lvol.UUID == f.lvol.UUID {
@@ -328,13 +328,13 @@ func (a *aftermath) nothingIsForged(source, destination album) {
 
 // mayBeForged: an image whose copy was spoiled is sealed where nothing tells its bytes:
 // no host a checksum, and nobody has it read back.
-func (a *aftermath) mayBeForged(image frame) bool {
+func (a *aftermath) mayBeForged(image lvolState) bool {
 	return a.spoilt[image.lvol.Name] && !a.flavour.prove() && !a.read
 }
 
 // rightParent is the name of the lvol that the copy of a lvol of the source's has
 // to hang on: rules 1 and 2.
-func (a *aftermath) rightParent(source album, s frame) string {
+func (a *aftermath) rightParent(source storeState, s lvolState) string {
 	for short, parent := range source.snapshots(sourceName) {
 		if parent.lvol.UUID == s.lvol.Parent {
 			return domain.SnapshotLvolName(copyName, short)
@@ -346,17 +346,17 @@ func (a *aftermath) rightParent(source album, s frame) string {
 	return domain.ImageLvolName(imageName, a.uuid)
 }
 
-func (a *aftermath) sourceImage(source album) frame {
+func (a *aftermath) sourceImage(source storeState) lvolState {
 	for name, f := range source {
 		if strings.HasPrefix(name, "bi-"+imageName+"-disk-") {
 			return f
 		}
 	}
-	return frame{}
+	return lvolState{}
 }
 
 // A replica that has a head is whole. The old head is the first thing that goes.
-func (a *aftermath) aHeadStandsOnWhatIsWhole(source, destination album) {
+func (a *aftermath) aHeadStandsOnWhatIsWhole(source, destination storeState) {
 	head, there := destination[copyName]
 	if !there {
 		return
@@ -395,7 +395,7 @@ func (a *aftermath) headRecord() string {
 }
 
 // Who lives cleans up, or says that it could not.
-func (a *aftermath) nothingIsLeftInFlight(now album) {
+func (a *aftermath) nothingIsLeftInFlight(now storeState) {
 	if a.left {
 		return
 	}
@@ -472,7 +472,7 @@ func (a *aftermath) forgeryIsFound(request app.Request, report app.Report) {
 
 // missing is how many bytes there are to copy: all that is not there already and
 // provably the source's.
-func (a *aftermath) missing(source, destination album) (bytes uint64) {
+func (a *aftermath) missing(source, destination storeState) (bytes uint64) {
 	there := destination.snapshots(copyName)
 	for name, s := range source.snapshots(sourceName) {
 		d, kept := there[name]
@@ -504,7 +504,7 @@ func (a *aftermath) garbageIsFound(request app.Request) {
 
 // heals checks a run that one passing fault befell: it completes, and no more is
 // copied than what the fault has cost.
-func (a *aftermath) heals(one strike, parallel int, report app.Report, clean uint64) {
+func (a *aftermath) heals(one injection, parallel int, report app.Report, clean uint64) {
 	require.NoError(a.t, a.err, "the fault passes")
 	require.Equal(a.t, app.OutcomeComplete, report.Outcome)
 	a.stage.requireEqual(a.world.image > 0)

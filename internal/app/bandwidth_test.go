@@ -14,12 +14,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// growWide makes n snapshots of that many clusters each under one ancestor
+// newWideFixture makes n snapshots of that many clusters each under one ancestor
 // without a cluster of its own.
-func growWide(t tester, n, clusters int) (*bench, app.Request) {
+func newWideFixture(t tester, n, clusters int) (*fixture, app.Request) {
 	t.Helper()
-	b := newBench(t, memory.Config{}, memory.Config{})
-	p := newPlant(t, b.source, sourceName, growImage(t, b.source, 4))
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	p := newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4))
 	own := make(map[int]byte)
 	for i := range clusters {
 		own[i] = byte(i + 1)
@@ -29,7 +29,7 @@ func growWide(t tester, n, clusters int) (*bench, app.Request) {
 		p.snapshot(string(rune('a'+i)), p.uuids["root"], clusters, own, minute(i+1))
 	}
 	p.writable(sourceName, p.uuids["a"], clusters)
-	growImage(t, b.destination, 4)
+	makeImage(t, b.destination, 4)
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},
 		Destination: app.Site{Host: b.destination, Replica: copyName},
@@ -50,7 +50,7 @@ func TestARebuildKeepsItsBandwidthHoweverManyLvolsItFillsAtOnce(t *testing.T) {
 	const clusters, rate = 64, 8 * cluster
 	for _, n := range []int{1, 3, 6} {
 		synctest.Test(t, func(t *testing.T) {
-			b, request := growWide(t, n, clusters)
+			b, request := newWideFixture(t, n, clusters)
 			request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(rate)}
 			passed := took(t, request).Seconds()
 			least := float64(n*clusters*cluster) / rate
@@ -64,7 +64,7 @@ func TestARebuildKeepsItsBandwidthHoweverManyLvolsItFillsAtOnce(t *testing.T) {
 func TestABandwidthIsChangedAndLiftedWhileACopyGoesOn(t *testing.T) {
 	const clusters = 100
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growWide(t, 1, clusters)
+		b, request := newWideFixture(t, 1, clusters)
 		limit := app.NewBandwidth(cluster)
 		request.Bandwidth = []*app.Bandwidth{limit}
 		go func() {
@@ -83,7 +83,7 @@ func TestABandwidthIsChangedAndLiftedWhileACopyGoesOn(t *testing.T) {
 func TestALimitOfNobodyCanBeSetInTheMiddle(t *testing.T) {
 	const clusters = 40
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growWide(t, 1, clusters)
+		b, request := newWideFixture(t, 1, clusters)
 		limit := app.NewBandwidth(0)
 		request.Bandwidth = []*app.Bandwidth{limit}
 		inject(b.source, on("copy").of("vol-1-r-0a1b2c3d-snap-a").does(func() {
@@ -106,7 +106,7 @@ func TestTwoRebuildsShareTheBandwidthOfTheirHost(t *testing.T) {
 		var rebuilds sync.WaitGroup
 		ends := make([]time.Duration, 2)
 		for i, limits := range [][]*app.Bandwidth{{host, own}, {host}} {
-			_, request := growWide(t, 1, clusters)
+			_, request := newWideFixture(t, 1, clusters)
 			request.Bandwidth = limits
 			rebuilds.Go(func() { ends[i] = took(t, request) })
 		}
@@ -120,7 +120,7 @@ func TestTwoRebuildsShareTheBandwidthOfTheirHost(t *testing.T) {
 type unlimited struct{ ports.Host }
 
 func TestABandwidthThatTheDestinationCannotKeepIsRefused(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Destination.Host = unlimited{b.destination}
 	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1 << 20)}
 	report, err := app.New(nil).Rebuild(t.Context(), request)
@@ -137,7 +137,7 @@ func TestABandwidthThatTheDestinationCannotKeepIsRefused(t *testing.T) {
 
 // TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied.
 func TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1 << 20)}
 	inject(b.destination, on("limit").fails(ports.ErrUnsupported))
 	_, err := app.New(nil).Rebuild(t.Context(), request)
@@ -150,7 +150,7 @@ func TestAQueueLimitsAHostAndItsRebuildsEachByThemselves(t *testing.T) {
 	const clusters = 40
 	synctest.Test(t, func(t *testing.T) {
 		queue := app.NewQueue(app.New(nil), app.Limits{})
-		b, request := growWide(t, 1, clusters)
+		b, request := newWideFixture(t, 1, clusters)
 		own := app.NewBandwidth(8 * cluster)
 		request.Bandwidth = []*app.Bandwidth{own}
 		queue.LimitHost(request.Source.Host, 2*cluster)
@@ -175,7 +175,7 @@ func TestAQueueLimitsAHostAndItsRebuildsEachByThemselves(t *testing.T) {
 func TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn(t *testing.T) {
 	const clusters = 20
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growWide(t, 1, clusters)
+		b, request := newWideFixture(t, 1, clusters)
 		limit := app.NewBandwidth(1)
 		request.Bandwidth = []*app.Bandwidth{limit}
 		first := on("copy").of("a").once().does(func() { limit.Set(0) }).fails(ports.ErrUnavailable)
@@ -207,7 +207,7 @@ func TestALimitHoldsWhereAShareIsBelowWhatTheHostKeeps(t *testing.T) {
 	for _, steps := range []int{1, 2, 3, 8} {
 		for _, parallel := range []int{1, 4, 8} {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growWide(t, n, clusters)
+				b, request := newWideFixture(t, n, clusters)
 				request.Destination.Host = stepped{b.destination}
 				request.Parallel = parallel
 				request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(uint64(steps)*step + step/2)}
@@ -229,7 +229,7 @@ func TestRebuildsTakeTurnsWhereTheyShareALimit(t *testing.T) {
 		var rebuilds sync.WaitGroup
 		began := time.Now()
 		for _, limits := range [][]*app.Bandwidth{{host, rack}, {rack, host, rack}, {host, host}} {
-			b, request := growWide(t, n, clusters)
+			b, request := newWideFixture(t, n, clusters)
 			request.Destination.Host = stepped{b.destination}
 			request.Bandwidth = limits
 			rebuilds.Go(func() {
@@ -252,7 +252,7 @@ func TestATurnThatIsWaitedForIsGivenUpOrComesWithAHigherRate(t *testing.T) {
 		limit := app.NewBandwidth(step)
 		var rebuilds sync.WaitGroup
 		begin := func(ctx context.Context, end *error) {
-			b, request := growWide(t, 1, clusters)
+			b, request := newWideFixture(t, 1, clusters)
 			request.Destination.Host = stepped{b.destination}
 			request.Bandwidth = []*app.Bandwidth{limit}
 			rebuilds.Go(func() { _, *end = app.New(nil).Rebuild(ctx, request) })
@@ -278,13 +278,13 @@ func TestATurnThatIsWaitedForIsGivenUpOrComesWithAHigherRate(t *testing.T) {
 }
 
 func TestALimitBelowWhatTheHostKeepsIsRefused(t *testing.T) {
-	b, request := growPlain(t)
-	before := photograph(t, b.destination)
+	b, request := newPlainFixture(t)
+	before := contents(t, b.destination)
 	request.Destination.Host = stepped{b.destination}
 	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(step - 1)}
 	report, err := app.New(nil).Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "keeps none below")
 	require.Equal(t, app.OutcomeRefused, report.Outcome)
-	require.Equal(t, before, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.destination))
 }

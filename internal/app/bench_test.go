@@ -12,10 +12,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/app"
 )
 
-// growChain makes a chain of that many snapshots of one cluster each.
-func growChain(t tester, snapshots int) (*bench, app.Request) {
+// newChainFixture makes a chain of that many snapshots of one cluster each.
+func newChainFixture(t tester, snapshots int) (*fixture, app.Request) {
 	t.Helper()
-	b := newBench(t, memory.Config{}, memory.Config{})
+	b := newFixture(t, memory.Config{}, memory.Config{})
 	chain := make([]branch, snapshots)
 	for i := range chain {
 		chain[i].name = fmt.Sprintf("s%d", i)
@@ -23,8 +23,8 @@ func growChain(t tester, snapshots int) (*bench, app.Request) {
 			chain[i].parent = chain[i-1].name
 		}
 	}
-	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(chain, 16, 1)
-	growImage(t, b.destination, 4)
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(chain, 16, 1)
+	makeImage(t, b.destination, 4)
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},
 		Destination: app.Site{Host: b.destination, Replica: copyName},
@@ -38,7 +38,7 @@ func BenchmarkRebuildInMemory(b *testing.B) {
 	var spent time.Duration
 	for b.Loop() {
 		b.StopTimer()
-		_, request := growChain(b, snapshots)
+		_, request := newChainFixture(b, snapshots)
 		b.StartTimer()
 		began := time.Now()
 		_, err := app.New(nil).Rebuild(context.Background(), request)
@@ -54,12 +54,12 @@ func BenchmarkRebuildInMemory(b *testing.B) {
 func BenchmarkSecondRebuild(b *testing.B) {
 	calls := make(map[int]int)
 	for _, snapshots := range []int{10, 1000} {
-		host, request := growChain(b, snapshots)
+		host, request := newChainFixture(b, snapshots)
 		_, err := app.New(nil).Rebuild(context.Background(), request)
 		require.NoError(b, err)
 		calls[snapshots] = countCalls(b, host, request)
 	}
-	_, request := growChain(b, 1000)
+	_, request := newChainFixture(b, 1000)
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(b, err)
 	for b.Loop() {
@@ -72,7 +72,7 @@ func BenchmarkSecondRebuild(b *testing.B) {
 
 // countCalls counts the calls of a rebuild of what has not changed, on the host
 // that gets most of them: calls to two hosts at once are one round trip.
-func countCalls(t tester, b *bench, request app.Request) int {
+func countCalls(t tester, b *fixture, request app.Request) int {
 	most := 0
 	counted := []map[string]int{calls(b.source), calls(b.destination)}
 	_, err := app.New(nil).Rebuild(context.Background(), request)
@@ -89,7 +89,7 @@ func countCalls(t tester, b *bench, request app.Request) int {
 
 func TestASecondRebuildNeedsAFewRoundTripsHoweverManySnapshotsThereAre(t *testing.T) {
 	for _, snapshots := range []int{3, 60} {
-		b, request := growChain(t, snapshots)
+		b, request := newChainFixture(t, snapshots)
 		_, err := app.New(nil).Rebuild(context.Background(), request)
 		require.NoError(t, err)
 		require.LessOrEqual(t, countCalls(t, b, request), 8)

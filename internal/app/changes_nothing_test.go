@@ -48,13 +48,13 @@ var checksums = []string{"bdev_lvol_register_snapshot_checksum", "bdev_lvol_clon
 // eachTargets does something in every world and on every pair of flavours, with and
 // without checksums.
 func eachTargets(t *testing.T, do func(t *testing.T, on *inTargets, request app.Request)) {
-	for _, w := range faultWorlds {
+	for _, w := range faultScenarios {
 		for _, f := range allFlavours {
 			for _, noChecksums := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/no checksums: %v", w.name, f, noChecksums), func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) {
-						on := growTargets(t, trial{world: w, flavours: f, verify: verifyCounts, parallel: 4})
+						on := newTargets(t, trial{world: w, flavours: f, verify: verifyCounts, parallel: 4})
 						defer on.end()
 						request, end := on.engine()
 						defer end()
@@ -71,7 +71,7 @@ func eachTargets(t *testing.T, do func(t *testing.T, on *inTargets, request app.
 // it may, and no lvol is another one afterwards.
 func TestPlanChangesNothing(t *testing.T) {
 	eachTargets(t, func(t *testing.T, on *inTargets, request app.Request) {
-		before := map[string]album{}
+		before := map[string]storeState{}
 		for _, side := range []string{"source", "destination"} {
 			_, before[side] = on.store(side)
 		}
@@ -141,7 +141,7 @@ func TestSourceIsOnlyRead(t *testing.T) {
 // be copied.
 func TestWithoutChecksumsThoseThatAreThereProve(t *testing.T) {
 	ctx := context.Background()
-	b, request := trial{world: faultWorlds[0], flavours: allFlavours[0], verify: verifyCounts, parallel: 4}.grow(t)
+	b, request := trial{world: faultScenarios[0], flavours: allFlavours[0], verify: verifyCounts, parallel: 4}.build(t)
 	decided := func(noChecksums bool) (kept int, reasons map[string]string) {
 		request.Options.NoChecksums = noChecksums
 		plan, err := app.New(nil).Plan(ctx, request)
@@ -175,7 +175,7 @@ func TestWithoutChecksumsThoseThatAreThereProve(t *testing.T) {
 // An audit is as a plan; without checksums it compares counts alone.
 func TestAuditChangesNothing(t *testing.T) {
 	eachTargets(t, func(t *testing.T, on *inTargets, request app.Request) {
-		before := map[string]album{}
+		before := map[string]storeState{}
 		for _, side := range []string{"source", "destination"} {
 			_, before[side] = on.store(side)
 		}

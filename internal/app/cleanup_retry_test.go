@@ -22,14 +22,14 @@ func TestACleanUpIsDoneAgainAfterAPassingFailure(t *testing.T) {
 		}
 		t.Run(map[bool]string{false: "a call is not done", true: "an answer is lost"}[lost], func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growPlain(t)
+				b, request := newPlainFixture(t)
 				releases := on("release").between(2, 3).gets(fault) // the first one begins the run
 				inject(b.destination, releases)
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				require.NoError(t, err)
 				require.Equal(t, 4, releases.calls())
 
-				b, request = growPlain(t)
+				b, request = newPlainFixture(t)
 				failFirst(b.source, "copy", 1000, memory.Fault{Before: ports.ErrInvalid})
 				deletes := on("delete").upTo(2).gets(fault)
 				inject(b.destination, on("withdraw").upTo(2).gets(fault), deletes)
@@ -46,7 +46,7 @@ func TestACleanUpIsDoneAgainAfterAPassingFailure(t *testing.T) {
 // A host that is gone has nothing to tidy up, and is not waited for.
 func TestACleanUpDoesNotWaitForAHostThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		copies := on("copy").fails(ports.ErrInvalid)
 		inject(b.source, copies)
 		inject(b.destination, on("").after(copies).fails(ports.ErrUnavailable))

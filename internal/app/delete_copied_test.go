@@ -27,7 +27,7 @@ func TestWhatIsBeingCopiedIsNotDeleted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growPlain(t)
+				b, request := newPlainFixture(t)
 				leaf := domain.SnapshotLvolName(sourceName, "snap31")
 				head := list(t, b.source, sourceName).Head.UUID
 				require.NoError(t, b.source.Delete(t.Context(), head))

@@ -42,7 +42,7 @@ func (h *slowToTidy) Graft(ctx context.Context, uuid, parent string) error {
 // last ends only when something was grafted onto the snapshot.
 func TestWhatHangsOnASnapshotIsGraftedWhileItsSealIsTidiedUp(t *testing.T) {
 	const n = 5
-	b, request := growChain(t, n)
+	b, request := newChainFixture(t, n)
 	var mu sync.Mutex
 	changed := sync.NewCond(&mu)
 	onto, seals := make(map[string]bool), 0
@@ -74,7 +74,7 @@ func TestWhatHangsOnASnapshotIsGraftedWhileItsSealIsTidiedUp(t *testing.T) {
 func TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(fmt.Sprint(flavour), func(t *testing.T) {
-			b, request := growPlainOn(t, flavour)
+			b, request := newPlainFixtureOn(t, flavour)
 			var once sync.Once
 			request.Destination.Host = &slowToTidy{
 				Host: b.destination,
@@ -102,7 +102,7 @@ func TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild(t *testing.T) {
 
 // TestASealWaitsForItsGraftAndForBothCounts, however many hands there are.
 func TestASealWaitsForItsGraftAndForBothCounts(t *testing.T) {
-	b, request := growChain(t, 20)
+	b, request := newChainFixture(t, 20)
 	request.Parallel = 8
 	inject(b.destination, on("seal").doesTo(func(c memory.Call) {
 		l, err := b.destination.Look(t.Context(), c.UUID)
@@ -113,7 +113,7 @@ func TestASealWaitsForItsGraftAndForBothCounts(t *testing.T) {
 	require.NoError(t, err)
 
 	// Of the count that a seal waits for, at the source.
-	b, request = growChain(t, 3)
+	b, request = newChainFixture(t, 3)
 	looks := on("look").of("s2").nth(2).fails(ports.ErrInvalid) // for good
 	inject(b.source, looks)
 	_, err = app.New(nil).Rebuild(t.Context(), request)

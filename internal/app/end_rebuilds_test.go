@@ -46,30 +46,30 @@ func begin(engine *app.Engine, r app.Request, lead time.Duration) <-chan result 
 func TestEndRebuildsEndsThoseThatUseIt(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		of   func(w *ward, r app.Request) app.Using
+		of   func(w *hostSet, r app.Request) app.Using
 		says string // "": it goes on
 	}{
-		"the destination's host":    {func(w *ward, r app.Request) app.Using { return app.Using{Host: r.Destination.Host} }, "its destination, replica own-r-4e5f6a7b, is gone"},
-		"the destination's replica": {func(w *ward, r app.Request) app.Using { return app.Using{Replica: r.Destination.Replica} }, "its destination, replica own-r-4e5f6a7b, is gone"},
-		"both of it": {func(w *ward, r app.Request) app.Using {
+		"the destination's host":    {func(w *hostSet, r app.Request) app.Using { return app.Using{Host: r.Destination.Host} }, "its destination, replica own-r-4e5f6a7b, is gone"},
+		"the destination's replica": {func(w *hostSet, r app.Request) app.Using { return app.Using{Replica: r.Destination.Replica} }, "its destination, replica own-r-4e5f6a7b, is gone"},
+		"both of it": {func(w *hostSet, r app.Request) app.Using {
 			return app.Using{Host: r.Destination.Host, Replica: r.Destination.Replica}
 		}, "its destination, replica own-r-4e5f6a7b, is gone"},
-		"the source's host":    {func(w *ward, r app.Request) app.Using { return app.Using{Host: r.Source.Host} }, "its source, replica own-r-0a1b2c3d, is gone"},
-		"the source's replica": {func(w *ward, r app.Request) app.Using { return app.Using{Replica: r.Source.Replica} }, "its source, replica own-r-0a1b2c3d, is gone"},
-		"another host":         {func(w *ward, r app.Request) app.Using { return app.Using{Host: w.hosts["third"]} }, ""},
-		"another replica":      {func(w *ward, r app.Request) app.Using { return app.Using{Replica: "own-r-8c9d0e1f"} }, ""},
-		"a replica of that name elsewhere": {func(w *ward, r app.Request) app.Using {
+		"the source's host":    {func(w *hostSet, r app.Request) app.Using { return app.Using{Host: r.Source.Host} }, "its source, replica own-r-0a1b2c3d, is gone"},
+		"the source's replica": {func(w *hostSet, r app.Request) app.Using { return app.Using{Replica: r.Source.Replica} }, "its source, replica own-r-0a1b2c3d, is gone"},
+		"another host":         {func(w *hostSet, r app.Request) app.Using { return app.Using{Host: w.hosts["third"]} }, ""},
+		"another replica":      {func(w *hostSet, r app.Request) app.Using { return app.Using{Replica: "own-r-8c9d0e1f"} }, ""},
+		"a replica of that name elsewhere": {func(w *hostSet, r app.Request) app.Using {
 			return app.Using{Host: w.hosts["third"], Replica: r.Source.Replica}
 		}, ""},
-		"the other replica of a host": {func(w *ward, r app.Request) app.Using {
+		"the other replica of a host": {func(w *hostSet, r app.Request) app.Using {
 			return app.Using{Host: r.Source.Host, Replica: r.Destination.Replica}
 		}, ""},
-		"nothing": {func(*ward, app.Request) app.Using { return app.Using{} }, ""},
+		"nothing": {func(*hostSet, app.Request) app.Using { return app.Using{} }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWard(t, memory.Fork, "source", "destination", "third", "fourth")
+				w := newHostSet(t, memory.Fork, "source", "destination", "third", "fourth")
 				engine, request := app.New(nil), w.volume("own", "source", "destination")
 				slowCopies(w.hosts["source"])
 				rebuild, other := begin(engine, request, 0), begin(engine, w.volume("other", "third", "fourth"), time.Minute)
@@ -110,7 +110,7 @@ func TestEndRebuildsDoesNotWaitForDeadHost(t *testing.T) {
 			for n := 1; ; n++ {
 				over := false
 				synctest.Test(t, func(t *testing.T) {
-					w := newWard(t, memory.Fork, "source", "destination")
+					w := newHostSet(t, memory.Fork, "source", "destination")
 					engine, request := app.New(nil), w.volume("own", "source", "destination")
 					calls := hangFrom(w.hosts[gone], n)
 					rebuild := begin(engine, request, time.Second)
@@ -141,7 +141,7 @@ func TestEndRebuildsDropsOneOfSeveralSources(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
+				g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
 				slowCopies(g.sources[gone])
 				engine := app.New(nil)
 				rebuild := begin(engine, g.request, time.Minute)
@@ -168,7 +168,7 @@ func TestDroppedSourceHoldsUpNoRebuild(t *testing.T) {
 			for n := 1; ; n++ {
 				over := false
 				synctest.Test(t, func(t *testing.T) {
-					g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
+					g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
 					calls := hangFrom(g.sources[gone], n)
 					engine := app.New(nil)
 					rebuild := begin(engine, g.request, time.Second)
@@ -197,7 +197,7 @@ func TestDroppedSourceHoldsUpNoRebuild(t *testing.T) {
 
 func TestRebuildEndsWithItsLastSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
+		g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
 		slowCopies(g.sources...)
 		engine := app.New(nil)
 		rebuild := begin(engine, g.request, time.Minute)
@@ -214,7 +214,7 @@ func TestRebuildEndsWithItsLastSource(t *testing.T) {
 // The other source has failed by itself before the last one is gone.
 func TestRebuildEndsWithLastSourceThatWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
+		g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
 		slowCopies(g.sources...)
 		engine := app.New(nil)
 		rebuild := begin(engine, g.request, time.Minute)
@@ -230,7 +230,7 @@ func TestRebuildEndsWithLastSourceThatWorks(t *testing.T) {
 func TestEndRebuildsEndsWaitingJobs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWard(t, memory.Fork, "source", "destination", "third", "fourth")
+		w := newHostSet(t, memory.Fork, "source", "destination", "third", "fourth")
 		engine := app.New(nil)
 		queue := app.NewQueue(engine, app.Limits{PerSource: 1, PerDestination: 1})
 		slowCopies(w.hosts["source"])
@@ -262,7 +262,7 @@ func TestEndRebuildsEndsWaitingJobs(t *testing.T) {
 func TestWaitingJobBeginsWithoutGoneSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
+		g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, fieldTreeWithData)
 		engine := app.New(nil)
 		queue := app.NewQueue(engine, app.Limits{})
 		job, err := queue.Submit(t.Context(), g.request)

@@ -23,7 +23,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 	t.Cleanup(func() {
 		t.Logf("%d JSON-RPC calls, %d runs with a fault, each with a run after it", calls.Load(), runs.Load())
 	})
-	for _, w := range faultWorlds {
+	for _, w := range faultScenarios {
 		for _, f := range allFlavours {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
@@ -48,11 +48,11 @@ func TestEveryCallFailsOnce(t *testing.T) {
 	}
 }
 
-func callStrikesAt(p faultPoint) (all []strike) {
+func callStrikesAt(p faultPoint) (all []injection) {
 	for _, k := range callFaultKinds {
-		all = append(all, strike{faultPoint: p, kind: k})
+		all = append(all, injection{faultPoint: p, kind: k})
 		if k.lasts() {
-			all = append(all, strike{faultPoint: p, kind: k, lasts: true})
+			all = append(all, injection{faultPoint: p, kind: k, lasts: true})
 		}
 	}
 	return all
@@ -75,9 +75,9 @@ func callChosen(p trial) bool {
 // callsInBubble are the calls of a rebuild that nothing befalls.
 func callsInBubble(t *testing.T, p trial) (all []faultPoint) {
 	synctest.Test(t, func(t *testing.T) {
-		on := growTargets(t, p)
+		on := newTargets(t, p)
 		defer on.end()
-		s, err := strikeCalls(on)
+		s, err := runWithCallFaults(on)
 		require.NoError(t, err)
 		on.requireEqual(p.world.image > 0)
 		all = s.made
@@ -89,10 +89,10 @@ func failCallOnce(t *testing.T, p trial) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		defer sayHowToReplay(t, "TestEveryCallFailsOnce", p)
-		on := growTargets(t, p)
+		on := newTargets(t, p)
 		defer on.end()
 		after := newAftermath(t, p, on)
-		seen, err := strikeCalls(on, p.runs[0]...)
+		seen, err := runWithCallFaults(on, p.runs[0]...)
 		after.look(seen, p.verify, err)
 		after.check()
 		if len(seen.struck) > 0 && seen.struck[0].heals() {

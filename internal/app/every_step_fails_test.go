@@ -27,7 +27,7 @@ func TestEveryStepFailsOnce(t *testing.T) {
 	}
 	var points, runs atomic.Int64
 	t.Cleanup(func() { t.Logf("%d calls, %d runs with a fault, each with a run after it", points.Load(), runs.Load()) })
-	for _, w := range faultWorlds {
+	for _, w := range faultScenarios {
 		for _, f := range allFlavours {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
@@ -53,14 +53,14 @@ func TestEveryStepFailsOnce(t *testing.T) {
 
 // strikesAt are all faults that can befall a call. A stricter verification only
 // adds calls at the end, so what is not about copies is played there alone.
-func strikesAt(p faultPoint, v verification) (all []strike) {
+func strikesAt(p faultPoint, v verification) (all []injection) {
 	for _, k := range faultKinds {
 		if !k.canBefall(p) || v != verifyCounts && p.method != "prove" && p.method != "open" && p.method != "read" && !k.spoils {
 			continue
 		}
-		all = append(all, strike{faultPoint: p, kind: k})
+		all = append(all, injection{faultPoint: p, kind: k})
 		if k.lasts() {
-			all = append(all, strike{faultPoint: p, kind: k, lasts: true})
+			all = append(all, injection{faultPoint: p, kind: k, lasts: true})
 		}
 	}
 	return all
@@ -93,10 +93,10 @@ func failOnce(t *testing.T, p trial) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		defer sayHowToReplay(t, "TestEveryStepFailsOnce", p)
-		b, request := p.grow(t)
+		b, request := p.build(t)
 		after := newAftermath(t, p, inMemory{b, request})
 		clean := after.missing(after.sourceBefore, after.before)
-		seen, report, err := strikeRun(b, request, p.runs[0]...)
+		seen, report, err := runWithFaults(b, request, p.runs[0]...)
 		if p.parallel > 1 && p.runs[0][0].kind.copies && len(seen.struck) == 0 {
 			return // the copies that it can befall came first
 		}

@@ -12,9 +12,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// growExternal makes a replica whose only lvol reads through to a bdev outside of the
+// makeExternal makes a replica whose only lvol reads through to a bdev outside of the
 // store, and has a cluster of its own over it.
-func growExternal(t *testing.T, host *memory.Host, replica string) (head string) {
+func makeExternal(t *testing.T, host *memory.Host, replica string) (head string) {
 	t.Helper()
 	head, err := host.CloneExternal(replica, "nvme0n1", bytes.Repeat([]byte{7}, 4*cluster))
 	require.NoError(t, err)
@@ -42,8 +42,8 @@ func everything(t *testing.T, host *memory.Host) map[string]string {
 func TestSourceOnExternalSnapshotIsRefused(t *testing.T) {
 	for _, snapshot := range []bool{false, true} {
 		for _, proof := range []bool{false, true} {
-			b := newBench(t, memory.Config{}, memory.Config{})
-			head := growExternal(t, b.source, sourceName)
+			b := newFixture(t, memory.Config{}, memory.Config{})
+			head := makeExternal(t, b.source, sourceName)
 			if snapshot {
 				_, err := b.source.Snapshot(t.Context(), head, domain.SnapshotLvolName(sourceName, "s1"), minute(1))
 				require.NoError(t, err)
@@ -69,10 +69,10 @@ func TestSourceOnExternalSnapshotIsRefused(t *testing.T) {
 // A degraded source has a size of 0 bytes, and the destination was deleted before that
 // was noticed.
 func TestDegradedSourceCostsNothing(t *testing.T) {
-	b := newBench(t, memory.Config{}, memory.Config{})
-	growExternal(t, b.source, sourceName)
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	makeExternal(t, b.source, sourceName)
 	b.source.Restart()
-	left := newPlant(t, b.destination, copyName, "")
+	left := newBuilder(t, b.destination, copyName, "")
 	left.snapshot("s1", "", 4, map[int]byte{1: 2}, minute(1))
 	head := left.writable(copyName, left.uuids["s1"], 4)
 	left.write(head, 2, 3)
@@ -91,10 +91,10 @@ func TestDegradedSourceCostsNothing(t *testing.T) {
 // that is gone.
 func TestDestinationOnExternalSnapshotIsRebuilt(t *testing.T) {
 	for _, gone := range []bool{false, true} {
-		b := newBench(t, memory.Config{}, memory.Config{})
-		source := newPlant(t, b.source, sourceName, "")
+		b := newFixture(t, memory.Config{}, memory.Config{})
+		source := newBuilder(t, b.source, sourceName, "")
 		source.growTree(fieldTree, 4, 1)
-		growExternal(t, b.destination, copyName)
+		makeExternal(t, b.destination, copyName)
 		if gone {
 			b.destination.Restart()
 		}
@@ -111,13 +111,13 @@ func TestDestinationOnExternalSnapshotIsRebuilt(t *testing.T) {
 
 // What hangs on a degraded snapshot nobody can tell: it is refused before the head goes.
 func TestDegradedLeftoverIsRefusedBeforeTheHeadGoes(t *testing.T) {
-	b := newBench(t, memory.Config{}, memory.Config{})
-	source := newPlant(t, b.source, sourceName, "")
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	source := newBuilder(t, b.source, sourceName, "")
 	source.growTree(fieldTree, 4, 1)
-	side := growExternal(t, b.destination, domain.InFlightLvolName(copyName, "00000001"))
+	side := makeExternal(t, b.destination, domain.InFlightLvolName(copyName, "00000001"))
 	_, err := b.destination.Snapshot(t.Context(), side, domain.SnapshotLvolName(copyName, "extra"), minute(1))
 	require.NoError(t, err)
-	left := newPlant(t, b.destination, copyName, "")
+	left := newBuilder(t, b.destination, copyName, "")
 	left.write(left.writable(copyName, "", 4), 1, 9)
 	b.destination.Restart()
 	before := everything(t, b.destination)

@@ -55,7 +55,7 @@ func TestHelpersOfAFailedRebuildAreRemovedOrSaid(t *testing.T) {
 // done, and closed nothing.
 func TestWhatWasLeftOpenIsClosedThoughNothingIsToDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		rebuildCleanly(t, request)
 		left := ports.Run{Replica: copyName, Store: list(t, b.destination, copyName).Store.UUID, ID: "0badcafe"}
 		_, err := b.destination.Receive(t.Context(), left, list(t, b.destination, copyName).Head.UUID, "somebody")
@@ -78,7 +78,7 @@ func TestWhateverIsBusyIsWaitedFor(t *testing.T) {
 		for _, method := range methods {
 			t.Run(method+" on the "+side, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b, request := growDamaged(t, memory.Fork, memory.Fork)
+					b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 					host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
 					failFirst(host, method, 3, memory.Fault{Before: ports.ErrBusy})
 					_, err := app.New(nil).Rebuild(t.Context(), request)
@@ -93,7 +93,7 @@ func TestWhateverIsBusyIsWaitedFor(t *testing.T) {
 // It is not waited for without end.
 func TestWhatStaysBusyEndsTheRebuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		failFirst(b.destination, "create", 1_000_000, memory.Fault{Before: ports.ErrBusy})
 		began := time.Now()
 		_, err := app.New(nil).Rebuild(t.Context(), request)
@@ -108,7 +108,7 @@ func TestALostReleaseDoesNotFailWhatIsDone(t *testing.T) {
 	for _, parallel := range []int{1, 4} {
 		for _, side := range []string{"source", "destination"} {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growPlain(t)
+				b, request := newPlainFixture(t)
 				request.Parallel = parallel
 				host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
 				releases := on("release").nth(2).fails(ports.ErrUnavailable) // the first is the sweep at the beginning
@@ -129,7 +129,7 @@ func TestALostReleaseDoesNotFailWhatIsDone(t *testing.T) {
 // the copy was lost.
 func TestALostWithdrawalCopiesNothingAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		failFirst(b.destination, "withdraw", 2, memory.Fault{After: ports.ErrUnavailable})
 		report, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err)
@@ -143,7 +143,7 @@ func TestNoHeadStandsOnViewsThatDiffer(t *testing.T) {
 	for _, f := range allFlavours {
 		for _, parallel := range []int{1, 4} {
 			t.Run(f.String(), func(t *testing.T) {
-				b, request := trial{world: faultWorlds[0], flavours: f, parallel: parallel}.grow(t)
+				b, request := trial{world: faultScenarios[0], flavours: f, parallel: parallel}.build(t)
 				request.Views = true
 				inject(b.source, on("copy").of("snap12").gets(memory.Fault{Spoil: memory.SpoilBytes}))
 				report, err := app.New(nil).Rebuild(t.Context(), request)
@@ -165,7 +165,7 @@ func TestAViewIsReadAgainAfterAPassingFailure(t *testing.T) {
 		for _, side := range []string{"source", "destination"} {
 			t.Run(method+" on the "+side, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b, request := growPlain(t)
+					b, request := newPlainFixture(t)
 					request.Views = true
 					host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
 					failFirst(host, method, 2, memory.Fault{Before: ports.ErrUnavailable})
@@ -181,7 +181,7 @@ func TestAViewIsReadAgainAfterAPassingFailure(t *testing.T) {
 // So did a release that was not answered, where nothing was to be done but to read.
 func TestAPassingFailureDoesNotEndAComparison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		rebuildCleanly(t, request)
 		request.Views = true
 		failFirst(b.destination, "release", 2, memory.Fault{Before: ports.ErrUnavailable})
@@ -193,7 +193,7 @@ func TestAPassingFailureDoesNotEndAComparison(t *testing.T) {
 // What a volume uses is not waited for, but said.
 func TestAViewThatIsInUseIsSaidAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Views = true
 		used, err := b.source.Open(context.Background(), ports.Run{Replica: "somebody", ID: "00000000"}, list(t, b.source, sourceName).Head.UUID)
 		require.NoError(t, err)
@@ -212,7 +212,7 @@ func TestAViewThatIsInUseIsSaidAtOnce(t *testing.T) {
 // the error said nothing of what the first one had left.
 func TestWhatAnEarlierAttemptHasLeftIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Parallel = 1
 		failFirst(b.source, "look", 1, memory.Fault{Before: ports.ErrNotFound}) // it seems to be gone: plan again
 		inject(b.destination, on("list").from(2).fails(ports.ErrUnavailable))   // from the cleanup on
@@ -232,7 +232,7 @@ func TestWhatAnEarlierAttemptHasLeftIsSaid(t *testing.T) {
 func TestLostAnswerAtTheEndOfASealIsSettled(t *testing.T) {
 	t.Parallel()
 	for _, f := range []flavours{{memory.Fork, memory.Fork}, {memory.Upstream, memory.Upstream}} {
-		clean := trial{world: faultWorlds[0], flavours: f, verify: verifyCounts, parallel: app.DefaultParallel}
+		clean := trial{world: faultScenarios[0], flavours: f, verify: verifyCounts, parallel: app.DefaultParallel}
 		step, struck := 1, 0
 		if raceDetector {
 			step = 8
@@ -245,7 +245,7 @@ func TestLostAnswerAtTheEndOfASealIsSettled(t *testing.T) {
 				kind, known := kindNamed(lost)
 				require.True(t, known)
 				if struck++; (i+struck)%step == 0 {
-					failCallOnce(t, clean.with(strike{faultPoint: p, kind: kind}))
+					failCallOnce(t, clean.with(injection{faultPoint: p, kind: kind}))
 				}
 			}
 		}

@@ -138,14 +138,14 @@ func (k faultKind) canBefall(p faultPoint) bool {
 // found reports whether a copy that was spoiled so is found before the rebuild
 // says that it is complete. What is only counted is not compared, but a fetched
 // image is wherever it can be.
-func (s strike) found(v verification, f flavours) bool {
+func (s injection) found(v verification, f flavours) bool {
 	return !s.kind.spoils || v == verifyViews || f.prove() && (v == verifyProof || s.image)
 }
 
 // heals reports whether a rebuild completes that it befalls once. What a volume uses
 // is not waited for when views are read, so that an lvol which stays open since the
 // answer was lost is not opened again in this run.
-func (s strike) heals() bool {
+func (s injection) heals() bool {
 	switch {
 	case !s.kind.passes || s.lasts:
 		return false
@@ -159,7 +159,7 @@ func (s strike) heals() bool {
 
 // passesUnseen reports whether the store is, after one more call, what it would be
 // without the fault.
-func (s strike) passesUnseen() bool {
+func (s injection) passesUnseen() bool {
 	k := s.kind
 	return k.passes && !s.lasts && k.ends == endNothing && k.fault.Spoil == 0
 }

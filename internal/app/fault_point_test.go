@@ -26,17 +26,17 @@ type faultPoint struct {
 
 func (p faultPoint) String() string { return fmt.Sprintf("%s %s %d", p.side, p.method, p.n) }
 
-// strike is a fault at a point. One that lasts befalls every later call of the
+// injection is a fault at a point. One that lasts befalls every later call of the
 // same method on the same side, too; the death of a target that lasts, every
 // later call on that side.
-type strike struct {
+type injection struct {
 	faultPoint
 	kind  faultKind
 	lasts bool
 	after int // calls after the strike before it in the same run; then the point is not told
 }
 
-func (s strike) String() string {
+func (s injection) String() string {
 	what := s.kind.name
 	if s.lasts {
 		what += " lasting"
@@ -47,11 +47,11 @@ func (s strike) String() string {
 	return s.faultPoint.String() + " " + what
 }
 
-// parseStrikes reads what String writes of several, with "; " between them.
-func parseStrikes(text string) (all []strike, err error) {
+// parseInjections reads what String writes of several, with "; " between them.
+func parseInjections(text string) (all []injection, err error) {
 	for one := range strings.SplitSeq(text, "; ") {
 		words := strings.Fields(one)
-		var s strike
+		var s injection
 		if n := len(words); n > 0 && words[n-1] == "lasting" {
 			s.lasts, words = true, words[:n-1]
 		}
@@ -77,28 +77,28 @@ func parseStrikes(text string) (all []strike, err error) {
 	return all, nil
 }
 
-// saboteur stands between an engine and two hosts: it notes the calls of a run,
+// injector stands between an engine and two hosts: it notes the calls of a run,
 // and has faults befall them.
-type saboteur struct {
+type injector struct {
 	hosts map[string]*memory.Host
 	give  context.CancelFunc // has the caller give up
 
 	callTakes time.Duration // that nothing befalls
 
-	mu      sync.Mutex
-	calls   map[string]int // by side and method
-	made    []faultPoint
-	strikes []strike // that are still to come, in their order
-	going   []strike // that last
-	struck  []strike // with the points where they did
-	spoilt  []string // what was copied otherwise than it is, by its name on the source
-	since   int      // calls since the last one
-	died    bool     // the engine
-	again   []string // why it was planned again
+	mu         sync.Mutex
+	calls      map[string]int // by side and method
+	made       []faultPoint
+	injections []injection // that are still to come, in their order
+	going      []injection // that last
+	struck     []injection // with the points where they did
+	spoilt     []string    // what was copied otherwise than it is, by its name on the source
+	since      int         // calls since the last one
+	died       bool        // the engine
+	again      []string    // why it was planned again
 }
 
 // Observe takes up why a rebuild is planned again, beside the source's frozen head.
-func (s *saboteur) Observe(e app.Event) {
+func (s *injector) Observe(e app.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.Kind == app.EventAgain && !strings.Contains(e.Text, "head was frozen") {
@@ -106,10 +106,10 @@ func (s *saboteur) Observe(e app.Event) {
 	}
 }
 
-func newSaboteur(b *bench, give context.CancelFunc, strikes ...strike) *saboteur {
-	s := &saboteur{
+func newInjector(b *fixture, give context.CancelFunc, injections ...injection) *injector {
+	s := &injector{
 		hosts: map[string]*memory.Host{"source": b.source, "destination": b.destination},
-		give:  give, calls: make(map[string]int), strikes: strikes,
+		give:  give, calls: make(map[string]int), injections: injections,
 	}
 	for side, host := range s.hosts {
 		host.Inject(func(c memory.Call) memory.Fault { return s.ask(side, host, c) })
@@ -118,13 +118,13 @@ func newSaboteur(b *bench, give context.CancelFunc, strikes ...strike) *saboteur
 }
 
 // leave ends it.
-func (s *saboteur) leave() {
+func (s *injector) leave() {
 	for _, host := range s.hosts {
 		host.Inject(nil)
 	}
 }
 
-func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fault {
+func (s *injector) ask(side string, host *memory.Host, c memory.Call) memory.Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.died {
@@ -160,12 +160,12 @@ func (s *saboteur) ask(side string, host *memory.Host, c memory.Call) memory.Fau
 
 // meet notes a call, and says what befalls it: a fault that strikes there, for the
 // first time or still; nil: nothing.
-func (s *saboteur) meet(p faultPoint) (k *faultKind, first bool) {
+func (s *injector) meet(p faultPoint) (k *faultKind, first bool) {
 	s.made = append(s.made, p)
 	s.since++
-	if len(s.strikes) > 0 && s.strikes[0].isAt(p, s.since) && s.strikes[0].kind.canBefall(p) {
-		next := s.strikes[0]
-		s.strikes = s.strikes[1:]
+	if len(s.injections) > 0 && s.injections[0].isAt(p, s.since) && s.injections[0].kind.canBefall(p) {
+		next := s.injections[0]
+		s.injections = s.injections[1:]
 		next.faultPoint = p
 		s.since = 0
 		s.struck = append(s.struck, next)
@@ -185,18 +185,18 @@ func (s *saboteur) meet(p faultPoint) (k *faultKind, first bool) {
 // isAt reports whether the call is the one that is meant. Which copy is the n-th is
 // not the same each time where they go on at once: a fault that cannot befall this one
 // waits for another.
-func (s strike) isAt(p faultPoint, since int) bool {
+func (s injection) isAt(p faultPoint, since int) bool {
 	if s.after > 0 {
 		return since >= s.after
 	}
 	return s.side == p.side && s.method == p.method && (s.n == p.n || s.kind.copies && p.n > s.n)
 }
 
-// strikeRun is a rebuild that the faults befall.
-func strikeRun(b *bench, request app.Request, strikes ...strike) (*saboteur, app.Report, error) {
+// runWithFaults is a rebuild that the faults befall.
+func runWithFaults(b *fixture, request app.Request, injections ...injection) (*injector, app.Report, error) {
 	ctx, give := cancelling()
 	defer give()
-	s := newSaboteur(b, give, strikes...)
+	s := newInjector(b, give, injections...)
 	if request.Parallel > 1 {
 		s.callTakes = 10 * time.Millisecond // so that calls meet
 	}
@@ -208,8 +208,8 @@ func strikeRun(b *bench, request app.Request, strikes ...strike) (*saboteur, app
 
 // faultPoints are the calls of a rebuild that nothing befalls.
 func faultPoints(t tester, p trial) []faultPoint {
-	b, request := p.grow(t)
-	s, _, err := strikeRun(b, request)
+	b, request := p.build(t)
+	s, _, err := runWithFaults(b, request)
 	require.NoError(t, err)
 	requireEqualViews(t, b, sourceName, copyName, p.world.image > 0)
 	return s.made

@@ -19,11 +19,11 @@ var atOnce = []int{1, app.DefaultParallel}
 // trial is a rebuild in a world, or several one after the other, and the faults that
 // befall each.
 type trial struct {
-	world    faultWorld
+	world    faultScenario
 	flavours flavours
 	verify   verification
 	parallel int
-	runs     [][]strike
+	runs     [][]injection
 }
 
 // place is where a trial is played.
@@ -34,9 +34,9 @@ func (p trial) place() string {
 // String is what a failure prints.
 func (p trial) String() string {
 	runs := make([]string, len(p.runs))
-	for i, strikes := range p.runs {
-		words := make([]string, len(strikes))
-		for j, s := range strikes {
+	for i, injections := range p.runs {
+		words := make([]string, len(injections))
+		for j, s := range injections {
 			words[j] = s.String()
 		}
 		runs[i] = strings.Join(words, "; ")
@@ -45,8 +45,8 @@ func (p trial) String() string {
 }
 
 // with is the trial with one fault.
-func (p trial) with(s strike) trial {
-	p.runs = [][]strike{{s}}
+func (p trial) with(s injection) trial {
+	p.runs = [][]injection{{s}}
 	return p
 }
 
@@ -67,11 +67,11 @@ func replayed(t *testing.T, text string) trial {
 	require.NoError(t, err)
 	p := trial{verify: verification(place[2]), parallel: parallel}
 	for run := range strings.SplitSeq(what, ", then ") {
-		strikes, err := parseStrikes(run)
+		injections, err := parseInjections(run)
 		require.NoError(t, err)
-		p.runs = append(p.runs, strikes)
+		p.runs = append(p.runs, injections)
 	}
-	for _, w := range faultWorlds {
+	for _, w := range faultScenarios {
 		for _, f := range allFlavours {
 			if w.name == place[0] && f.String() == place[1] {
 				p.world, p.flavours = w, f

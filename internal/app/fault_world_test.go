@@ -14,10 +14,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// faultWorld is what faults are let loose on: the field's branching tree, whose
+// faultScenario is what faults are let loose on: the field's branching tree, whose
 // head has data of its own, and a leftover replica that is damaged in every way
 // that a rebuild has a verb for, beside somebody else's replica.
-type faultWorld struct {
+type faultScenario struct {
 	name   string
 	image  int  // clusters of the backing image; 0: the volume has none
 	absent bool // the destination lacks the image
@@ -25,7 +25,7 @@ type faultWorld struct {
 
 const worldClusters = 8 // of the volume
 
-var faultWorlds = []faultWorld{
+var faultScenarios = []faultScenario{
 	{name: "branching", image: worldClusters},
 	{name: "small-image", image: 4},
 	{name: "missing-image", image: 4, absent: true},
@@ -62,8 +62,8 @@ var allFlavours = []flavours{
 	{memory.Fork, memory.Fork}, {memory.Upstream, memory.Upstream}, {memory.Fork, memory.Upstream}, {memory.Upstream, memory.Fork},
 }
 
-// soil is a host that a world is grown on.
-type soil struct {
+// builtHost is a host that a replica is built on.
+type builtHost struct {
 	ports.Host
 
 	cluster uint64
@@ -72,7 +72,7 @@ type soil struct {
 
 // grower grows a replica on a host by the host's own verbs.
 type grower struct {
-	soil
+	builtHost
 
 	t       tester
 	replica string
@@ -80,8 +80,8 @@ type grower struct {
 	uuids   map[string]string // of snapshots by name
 }
 
-func newGrower(t tester, on soil, replica string) *grower {
-	return &grower{soil: on, t: t, replica: replica, uuids: make(map[string]string)}
+func newGrower(t tester, on builtHost, replica string) *grower {
+	return &grower{builtHost: on, t: t, replica: replica, uuids: make(map[string]string)}
 }
 
 func (g *grower) snapshot(name, parent string, own map[int]byte, attributes domain.Attributes) {
@@ -131,8 +131,8 @@ func (g *grower) writable(name, parent string) string {
 	return uuid
 }
 
-// growOn makes the world on two hosts.
-func (w faultWorld) growOn(t tester, from, to soil) {
+// buildOn makes the world on two hosts.
+func (w faultScenario) buildOn(t tester, from, to builtHost) {
 	t.Helper()
 	source, left, other := newGrower(t, from, sourceName), newGrower(t, to, copyName), newGrower(t, to, neighbour)
 	sourceImage, image := "", ""
@@ -164,7 +164,7 @@ func (w faultWorld) growOn(t tester, from, to soil) {
 }
 
 // declared is the volume's image.
-func (w faultWorld) declared() domain.Image {
+func (w faultScenario) declared() domain.Image {
 	if w.image > 0 {
 		return domain.ImageNamed(imageName)
 	}
@@ -182,16 +182,16 @@ func (p trial) request(source, destination ports.Host) app.Request {
 	})
 }
 
-// grow makes the world in memory.
-func (p trial) grow(t tester) (*bench, app.Request) {
+// build makes the world in memory.
+func (p trial) build(t tester) (*fixture, app.Request) {
 	t.Helper()
-	b := newBench(t, memory.Config{Flavour: p.flavours.source}, memory.Config{Flavour: p.flavours.destination})
-	on := func(host *memory.Host) soil {
-		return soil{host, cluster, func(uuid string, at int, b byte) {
+	b := newFixture(t, memory.Config{Flavour: p.flavours.source}, memory.Config{Flavour: p.flavours.destination})
+	on := func(host *memory.Host) builtHost {
+		return builtHost{host, cluster, func(uuid string, at int, b byte) {
 			require.NoError(t, host.WriteAt(uuid, filled(b), uint64(at)*cluster))
 		}}
 	}
-	p.world.growOn(t, on(b.source), on(b.destination))
+	p.world.buildOn(t, on(b.source), on(b.destination))
 	return b, p.request(b.source, b.destination)
 }
 

@@ -18,9 +18,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// systemSnapshots are those of a picture that a rebuild took of the source.
-func systemSnapshots(picture map[string]shot) (names []string) {
-	for name, s := range picture {
+// systemSnapshots are those that a rebuild took of the source.
+func systemSnapshots(all map[string]content) (names []string) {
+	for name, s := range all {
 		if s.lvol.ReadOnly && !s.lvol.Attributes.UserCreated && s.lvol.Image == (domain.ImageRecord{}) {
 			names = append(names, name)
 		}
@@ -35,8 +35,8 @@ func systemSnapshots(picture map[string]shot) (names []string) {
 func TestField_7723_AFailedRebuildLeavesNothingInTheSourceButTheSnapshotOfItsHead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for at := 1; ; at++ {
-			b, request := growPlain(t)
-			before := photograph(t, b.source)
+			b, request := newPlainFixture(t)
+			before := contents(t, b.source)
 			head := list(t, b.source, sourceName).Head
 			require.NoError(t, b.source.WriteAt(head.UUID, filled(99), 7*cluster))
 			view := sha(t, b.source, head.UUID)
@@ -51,7 +51,7 @@ func TestField_7723_AFailedRebuildLeavesNothingInTheSourceButTheSnapshotOfItsHea
 				}
 				require.Error(t, err)
 			}
-			after := photograph(t, b.source)
+			after := contents(t, b.source)
 			require.Equal(t, view, after[sourceName].sha, "the head reads what it did")
 			taken := systemSnapshots(after)
 			require.LessOrEqual(t, len(taken), 1, "call %d: %v", at, taken)
@@ -67,7 +67,7 @@ func TestField_7723_AFailedRebuildLeavesNothingInTheSourceButTheSnapshotOfItsHea
 			_, err := app.New(nil).Rebuild(t.Context(), request)
 			require.NoError(t, err, "call %d", at)
 			requireEqualViews(t, b, sourceName, copyName, true)
-			require.Len(t, systemSnapshots(photograph(t, b.source)), 1, "call %d: the snapshot that is there is used again", at)
+			require.Len(t, systemSnapshots(contents(t, b.source)), 1, "call %d: the snapshot that is there is used again", at)
 		}
 	})
 }
@@ -81,9 +81,9 @@ func TestField_13673_ADestinationThatNeverAnswersHarmsNobodyElse(t *testing.T) {
 			return fabric.NewHost(memory.Config{Name: name, ClusterSize: cluster, Seed: uint64(len(name))})
 		}
 		source, dead, alive := host("disk-1"), host("disk-dead"), host("disk-2x")
-		newPlant(t, source, sourceName, growImage(t, source, 4)).growTree(fieldTree, 8, 10)
-		growImage(t, alive, 4)
-		before := photograph(t, source)
+		newBuilder(t, source, sourceName, makeImage(t, source, 4)).growTree(fieldTree, 8, 10)
+		makeImage(t, alive, 4)
+		before := contents(t, source)
 		inject(dead, on("").fails(ports.ErrUnavailable))
 
 		engine := app.New(nil)
@@ -103,15 +103,15 @@ func TestField_13673_ADestinationThatNeverAnswersHarmsNobodyElse(t *testing.T) {
 		require.ErrorIs(t, failed, ports.ErrUnavailable)
 		require.ErrorContains(t, failed, "disk-dead", "the host is named")
 		require.NoError(t, succeeded)
-		require.Equal(t, before, photograph(t, source), "the source serves on as if nothing had been")
-		requireEqualViews(t, &bench{t: t, source: source, destination: alive}, sourceName, copyName, true)
+		require.Equal(t, before, contents(t, source), "the source serves on as if nothing had been")
+		requireEqualViews(t, &fixture{t: t, source: source, destination: alive}, sourceName, copyName, true)
 	})
 }
 
 // longhorn/longhorn#10037: all of a failed replica was copied though its
 // snapshots were intact, and nobody said why. Only the last one is not there.
 func TestField_10037_AFailedReplicaIsUsedAgainAndEachReasonIsTold(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	_, err := app.New(nil).Rebuild(t.Context(), request)
 	require.NoError(t, err)
 	// The replica was away: the volume went on, and got one more snapshot.
@@ -136,12 +136,12 @@ func TestField_10037_AFailedReplicaIsUsedAgainAndEachReasonIsTold(t *testing.T) 
 
 // crowd is many volumes of one image on one source, that all have lost their
 // replica on one destination: a node has come back.
-func crowd(t *testing.T, volumes int) (b *bench, requests []app.Request) {
-	b = newBench(t, memory.Config{}, memory.Config{})
-	image := growImage(t, b.source, 2)
-	growImage(t, b.destination, 2)
+func crowd(t *testing.T, volumes int) (b *fixture, requests []app.Request) {
+	b = newFixture(t, memory.Config{}, memory.Config{})
+	image := makeImage(t, b.source, 2)
+	makeImage(t, b.destination, 2)
 	for v := range volumes {
-		newPlant(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:3], 4, byte(v))
+		newBuilder(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:3], 4, byte(v))
 		requests = append(requests, app.Request{
 			Source:      app.Site{Host: b.source, Replica: replicaOf(v, 1)},
 			Destination: app.Site{Host: b.destination, Replica: replicaOf(v, 2)},
@@ -227,7 +227,7 @@ func TestField_588_TheQueueIsFair(t *testing.T) {
 func TestField_10770_ARebuildKeepsItsBandwidthWhichCanBeChanged(t *testing.T) {
 	const clusters = 120
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growWide(t, 1, clusters)
+		b, request := newWideFixture(t, 1, clusters)
 		limit := app.NewBandwidth(2 * cluster)
 		request.Bandwidth = []*app.Bandwidth{limit}
 		go func() {
@@ -268,7 +268,7 @@ func TestField_5692_AllRebuildsOfAHostShareItsBandwidth(t *testing.T) {
 func TestField_307_ARebuildThatIsCancelledGoesOnWhereItWas(t *testing.T) {
 	errMaintenance := errors.New("the node goes down for maintenance")
 	for at := 1; ; at++ {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Parallel = 1
 		ctx, cancel := context.WithCancelCause(t.Context())
 		asked := on("").nth(at).does(func() { cancel(errMaintenance) })

@@ -24,17 +24,17 @@ import (
 // forged and which has a snap14 that nobody else has. Fast rebuild is on.
 func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
 	const volumes, clusters = 5, 8
-	b := newBench(t, memory.Config{}, memory.Config{})
+	b := newFixture(t, memory.Config{}, memory.Config{})
 	// Operations take a while and hold their locks, so the five run into each
 	// other wherever they can.
 	for _, host := range []*memory.Host{b.source, b.destination} {
 		inject(host, on("list").gets(memory.Fault{}), on("look").gets(memory.Fault{}), on("").takes(200*time.Microsecond))
 	}
-	sourceImage, image := growImage(t, b.source, 4), growImage(t, b.destination, 4)
+	sourceImage, image := makeImage(t, b.source, 4), makeImage(t, b.destination, 4)
 	for v := range volumes {
 		seed := byte(10 * (v + 1))
-		newPlant(t, b.source, replicaOf(v, 1), sourceImage).growTree(fieldTree, clusters, seed)
-		left := newPlant(t, b.destination, replicaOf(v, 2), image)
+		newBuilder(t, b.source, replicaOf(v, 1), sourceImage).growTree(fieldTree, clusters, seed)
+		left := newBuilder(t, b.destination, replicaOf(v, 2), image)
 		left.snapshot("snap11", image, clusters, map[int]byte{0: seed}, minute(0))
 		left.snapshot("snap12", left.uuids["snap11"], clusters, map[int]byte{1: 251}, minute(1))            // corrupt
 		left.snapshot("snap13", left.uuids["snap12"], clusters, map[int]byte{2: seed + 2, 5: 1}, minute(2)) // forged: another cluster besides
@@ -98,10 +98,10 @@ func actions(plan domain.Plan) map[string]domain.Action {
 // others wait and find it.
 func TestVolumesThatShareAMissingImageFetchItOnce(t *testing.T) {
 	const volumes = 4
-	b := newBench(t, memory.Config{}, memory.Config{})
-	image := growImage(t, b.source, 4)
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	image := makeImage(t, b.source, 4)
 	for v := range volumes {
-		newPlant(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:2], 8, byte(10*v))
+		newBuilder(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:2], 8, byte(10*v))
 	}
 	inject(b.source, on("").takes(200*time.Microsecond))
 	engine := app.New(nil)

@@ -28,23 +28,23 @@ type tester interface {
 	Fatalf(format string, args ...any)
 }
 
-// bench is two hosts of one fabric and a garden of replicas on them.
-type bench struct {
+// fixture is two hosts of one fabric, for replicas of one volume.
+type fixture struct {
 	t                   tester
 	source, destination *memory.Host
 }
 
-func newBench(t tester, source, destination memory.Config) *bench {
+func newFixture(t tester, source, destination memory.Config) *fixture {
 	fabric := memory.NewFabric()
 	source.Name, destination.Name = "disk-1", "disk-2"
 	for _, c := range []*memory.Config{&source, &destination} {
 		c.ClusterSize, c.Seed = cluster, 1
 	}
-	return &bench{t: t, source: fabric.NewHost(source), destination: fabric.NewHost(destination)}
+	return &fixture{t: t, source: fabric.NewHost(source), destination: fabric.NewHost(destination)}
 }
 
-// plant grows a replica on a host by the host's own verbs.
-type plant struct {
+// builder makes a replica on a host by the host's own verbs.
+type builder struct {
 	t       tester
 	host    *memory.Host
 	replica string
@@ -53,12 +53,12 @@ type plant struct {
 	uuids   map[string]string // of snapshots by name
 }
 
-func newPlant(t tester, host *memory.Host, replica, image string) *plant {
-	return &plant{t: t, host: host, replica: replica, image: image, uuids: make(map[string]string)}
+func newBuilder(t tester, host *memory.Host, replica, image string) *builder {
+	return &builder{t: t, host: host, replica: replica, image: image, uuids: make(map[string]string)}
 }
 
-// growImage makes the backing image, the same on every host.
-func growImage(t tester, host *memory.Host, clusters int) string {
+// makeImage makes the backing image, the same on every host.
+func makeImage(t tester, host *memory.Host, clusters int) string {
 	t.Helper()
 	ctx := context.Background()
 	store, err := host.List(ctx)
@@ -86,20 +86,20 @@ func minute(n int) domain.Attributes {
 }
 
 // writable makes an lvol of that name on a snapshot ("": nothing).
-func (p *plant) writable(name, parent string, clusters int) string {
+func (p *builder) writable(name, parent string, clusters int) string {
 	p.t.Helper()
 	uuid, err := p.host.Clone(context.Background(), parent, name, uint64(clusters)*cluster, "")
 	require.NoError(p.t, err)
 	return uuid
 }
 
-func (p *plant) write(uuid string, at int, b byte) {
+func (p *builder) write(uuid string, at int, b byte) {
 	p.t.Helper()
 	require.NoError(p.t, p.host.WriteAt(uuid, filled(b), uint64(at)*cluster))
 }
 
 // snapshot makes a snapshot with these own clusters, position and content.
-func (p *plant) snapshot(name, parent string, clusters int, own map[int]byte, attributes domain.Attributes) string {
+func (p *builder) snapshot(name, parent string, clusters int, own map[int]byte, attributes domain.Attributes) string {
 	p.t.Helper()
 	p.made++
 	uuid := p.writable(domain.InFlightLvolName(p.replica, fmt.Sprintf("%08x", p.made)), "", clusters)
@@ -123,7 +123,7 @@ var fieldTree = []branch{{"snap11", ""}, {"snap12", "snap11"}, {"snap13", "snap1
 
 // growTree makes the branches, each with one cluster of its own, and a head on
 // the last one.
-func (p *plant) growTree(branches []branch, clusters int, seed byte) {
+func (p *builder) growTree(branches []branch, clusters int, seed byte) {
 	p.t.Helper()
 	for i, b := range branches {
 		parent := p.image
@@ -154,7 +154,7 @@ func sha(t tester, host *memory.Host, uuid string) string {
 
 // requireEqualViews compares two replicas byte for byte, with what is recorded of them,
 // and looks at rule 1 without asking the domain.
-func requireEqualViews(t tester, b *bench, source, destination string, image bool) {
+func requireEqualViews(t tester, b *fixture, source, destination string, image bool) {
 	t.Helper()
 	s, d := list(t, b.source, source), list(t, b.destination, destination)
 	require.Len(t, d.Snapshots, len(s.Snapshots))

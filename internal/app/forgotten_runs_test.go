@@ -78,7 +78,7 @@ func TestEveryRunIsForgotten(t *testing.T) {
 	ctx := t.Context()
 	for _, parallel := range []int{1, 4} {
 		for _, views := range []bool{false, true} {
-			b, request := growPlain(t)
+			b, request := newPlainFixture(t)
 			source, destination := remember(b.source), remember(b.destination)
 			request.Source.Host, request.Destination.Host = source, destination
 			request.Parallel, request.Views = parallel, views

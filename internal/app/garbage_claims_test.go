@@ -32,11 +32,11 @@ func TestACollectionOfGarbageIsWaitedFor(t *testing.T) {
 		} {
 			t.Run(name+" while "+process+" collects", func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b, request := growPlain(t)
+					b, request := newPlainFixture(t)
 					engine := app.New(nil)
 					_, err := engine.Rebuild(context.Background(), request)
 					require.NoError(t, err)
-					left := newPlant(t, b.destination, copyName, "")
+					left := newBuilder(t, b.destination, copyName, "")
 					left.writable(domain.InFlightLvolName(copyName, "0badcafe"), "", 8)
 					inject(b.destination, on("delete").takes(time.Minute))
 					collector := engine

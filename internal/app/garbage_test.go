@@ -22,7 +22,7 @@ func names(lvols []domain.Leftover) []string {
 
 // crash is an engine that dies at a call: nothing that it asks for afterwards
 // is heard.
-func crash(b *bench, method string, n int) {
+func crash(b *fixture, method string, n int) {
 	dead, asked := false, 0
 	ask := func(c memory.Call) memory.Fault {
 		if c.Method == method && !dead {
@@ -40,20 +40,20 @@ func crash(b *bench, method string, n int) {
 
 // longhorn/longhorn#9122, #9190: lvols in flight piled up as orphans.
 func TestField_9122_WhatCrashesLeftIsFoundAndRemoved(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	crash(b, "seal", 2)
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, app.ErrCleanUp)
 	b.source.Inject(nil)
 	b.destination.Inject(nil)
-	before := photograph(t, b.destination)
+	before := contents(t, b.destination)
 
 	engine := app.New(nil)
 	found, err := engine.FindGarbage(context.Background(), b.destination)
 	require.NoError(t, err)
 	require.NotEmpty(t, found.Lvols)
-	require.Equal(t, before, photograph(t, b.destination), "finding changes nothing")
+	require.Equal(t, before, contents(t, b.destination), "finding changes nothing")
 
 	removed, err := engine.RemoveGarbage(context.Background(), b.destination)
 	require.NoError(t, err)
@@ -68,9 +68,9 @@ func TestField_9122_WhatCrashesLeftIsFoundAndRemoved(t *testing.T) {
 
 // longhorn/longhorn#9190: deleting a replica while it rebuilt looped forever.
 func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	engine, elsewhere := app.New(nil), app.New(nil)
-	orphan := newPlant(t, b.destination, "vol-7-r-0a1b2c3d", "").writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "0badcafe"), "", 2)
+	orphan := newBuilder(t, b.destination, "vol-7-r-0a1b2c3d", "").writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "0badcafe"), "", 2)
 	looked := on("copy").once().does(func() {
 		for name, other := range map[string]*app.Engine{"in this process": engine, "in another process": elsewhere} {
 			for _, host := range []*memory.Host{b.source, b.destination} {
@@ -103,7 +103,7 @@ func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
 
 // Two engines on one replica: the second is told.
 func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	var second error
 	duringCopy(b.source, func() { _, second = app.New(nil).Rebuild(context.Background(), request) })
@@ -118,8 +118,8 @@ func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
 
 // An image that another process fetches has no replica's name.
 func TestAnImageInFlightOfALiveRebuildStays(t *testing.T) {
-	b := newBench(t, memory.Config{}, memory.Config{})
-	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
 	request := app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Parallel: 1,
 	}

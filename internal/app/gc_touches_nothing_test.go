@@ -37,7 +37,7 @@ func TestGCTouchesNothingThatALiveRunOwns(t *testing.T) {
 }
 
 func collectAt(t *testing.T, flavour memory.Flavour, another bool, n int64) (over bool) {
-	w := newWard(t, flavour, "source", "destination")
+	w := newHostSet(t, flavour, "source", "destination")
 	request := w.volume("own", "source", "destination")
 	engine := app.New(nil)
 	collector := engine

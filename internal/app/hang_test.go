@@ -17,29 +17,29 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ward is several hosts of one fabric, each with the image.
-type ward struct {
+// hostSet is several hosts of one fabric, each with the image.
+type hostSet struct {
 	t     tester
 	hosts map[string]*memory.Host
 }
 
-func newWard(t tester, flavour memory.Flavour, names ...string) *ward {
-	w := &ward{t: t, hosts: make(map[string]*memory.Host)}
+func newHostSet(t tester, flavour memory.Flavour, names ...string) *hostSet {
+	w := &hostSet{t: t, hosts: make(map[string]*memory.Host)}
 	fabric := memory.NewFabric()
 	for _, name := range names {
 		w.hosts[name] = fabric.NewHost(memory.Config{Name: name, Flavour: flavour, ClusterSize: cluster, Seed: 1})
-		growImage(t, w.hosts[name], 4)
+		makeImage(t, w.hosts[name], 4)
 	}
 	return w
 }
 
 // volume grows one on a host, and asks for its rebuild on another one.
-func (w *ward) volume(name, from, to string) app.Request {
+func (w *hostSet) volume(name, from, to string) app.Request {
 	host := w.hosts[from]
 	store, err := host.List(context.Background())
 	require.NoError(w.t, err)
 	image, _ := store.BackingImage(imageName)
-	p := newPlant(w.t, host, name+"-r-0a1b2c3d", image.Lvol.UUID)
+	p := newBuilder(w.t, host, name+"-r-0a1b2c3d", image.Lvol.UUID)
 	p.growTree([]branch{{"a", ""}, {"b", "a"}, {"c", "a"}}, 8, 10)
 	p.write(list(w.t, host, name+"-r-0a1b2c3d").Head.UUID, 7, 99) // so there is a system snapshot, too
 	return app.Request{
@@ -48,8 +48,8 @@ func (w *ward) volume(name, from, to string) app.Request {
 	}
 }
 
-func (w *ward) requireRebuilt(r app.Request) {
-	b := &bench{t: w.t, source: r.Source.Host.(*memory.Host), destination: r.Destination.Host.(*memory.Host)}
+func (w *hostSet) requireRebuilt(r app.Request) {
+	b := &fixture{t: w.t, source: r.Source.Host.(*memory.Host), destination: r.Destination.Host.(*memory.Host)}
 	requireEqualViews(w.t, b, r.Source.Replica, r.Destination.Replica, true)
 }
 
@@ -85,7 +85,7 @@ func TestAHostThatHangsAtAnyCallEndsItsOwnRebuildAndNoOther(t *testing.T) {
 }
 
 func hangAt(t *testing.T, flavour memory.Flavour, hangs string, n int) (over bool) {
-	w := newWard(t, flavour, "source", "destination", "third", "fourth")
+	w := newHostSet(t, flavour, "source", "destination", "third", "fourth")
 	own := w.volume("own", "source", "destination")
 	own.Views = flavour == memory.Upstream
 	others := []app.Request{w.volume("apart", "third", "fourth")}
@@ -178,7 +178,7 @@ const (
 )
 
 func cancelAt(t *testing.T, flavour memory.Flavour, parallel, n int, after time.Duration) (over bool) {
-	w := newWard(t, flavour, "source", "destination")
+	w := newHostSet(t, flavour, "source", "destination")
 	request := w.volume("own", "source", "destination")
 	source, destination := w.hosts["source"], w.hosts["destination"]
 	request.Source.Host, request.Parallel, request.Views = lingering{source}, parallel, parallel == 1 && after > 0
@@ -236,7 +236,7 @@ func cancelAt(t *testing.T, flavour memory.Flavour, parallel, n int, after time.
 // cancelled: it would be hidden.
 func TestASnapshotWhoseCopyWasCancelledIsDeletedOnceTheCopyIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWard(t, memory.Fork, "source", "destination")
+		w := newHostSet(t, memory.Fork, "source", "destination")
 		request := w.volume("own", "source", "destination")
 		source, destination := w.hosts["source"], w.hosts["destination"]
 		request.Source.Host = lingering{source}

@@ -15,8 +15,8 @@ import (
 // openebs/mayastor#1895: only snapshots were left of the source.
 func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
-		g := growGrove(t, flavour, []memory.Flavour{flavour}, func(p *plant) { grown(p, 8) })
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, flavour, []memory.Flavour{flavour}, func(p *builder) { grown(p, 8) })
+		makeImage(t, g.destination, 4)
 		g.deleteHead(0)
 		engine := app.New(nil)
 		_, err := engine.Rebuild(t.Context(), g.request)
@@ -33,7 +33,7 @@ func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T
 
 		g.request.Source.Replica = "vol-1-r-00000077" // and where not even a snapshot is left
 		g.sources[0].Inject(nil)
-		newPlant(t, g.sources[0], "vol-1-r-00000077", "").writable(domain.InFlightLvolName("vol-1-r-00000077", "01234567"), "", 8)
+		newBuilder(t, g.sources[0], "vol-1-r-00000077", "").writable(domain.InFlightLvolName("vol-1-r-00000077", "01234567"), "", 8)
 		_, err = engine.Rebuild(t.Context(), g.request)
 		require.ErrorContains(t, err, "has no head, and no snapshot to create one from")
 	}
@@ -44,10 +44,10 @@ func TestField_10116_WhatGCFreesMakesRoom(t *testing.T) {
 	fabric := memory.NewFabric()
 	source := fabric.NewHost(memory.Config{Name: "disk-1", ClusterSize: cluster, Seed: 1, TotalClusters: 20})
 	destination := fabric.NewHost(memory.Config{Name: "disk-2", ClusterSize: cluster, Seed: 2, TotalClusters: 6})
-	p := newPlant(t, source, sourceName, "")
+	p := newBuilder(t, source, sourceName, "")
 	p.snapshot("snap1", "", 8, map[int]byte{0: 1, 1: 1, 2: 1, 3: 1}, minute(0))
 	p.writable(sourceName, p.uuids["snap1"], 8)
-	left := newPlant(t, destination, "vol-7-r-0a1b2c3d", "")
+	left := newBuilder(t, destination, "vol-7-r-0a1b2c3d", "")
 	crashed := left.writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "01234567"), "", 8)
 	for at := range 3 {
 		left.write(crashed, at, 1)

@@ -28,7 +28,7 @@ func openJournal(t *testing.T, path string) *journalfile.File {
 // Rule 7 on hosts without checksums: a journal that has survived a restart of
 // the engine proves what an earlier run has sealed.
 func TestAJournalProvesWhatHostsCannot(t *testing.T) {
-	b, request := growDamaged(t, memory.Upstream, memory.Upstream)
+	b, request := newDamagedFixture(t, memory.Upstream, memory.Upstream)
 	path := filepath.Join(t.TempDir(), "journal")
 	kept := openJournal(t, path)
 	request.Journal = kept
@@ -47,7 +47,7 @@ func TestAJournalProvesWhatHostsCannot(t *testing.T) {
 	snap13, _ := destination.Snapshot("snap13")
 	require.NoError(t, b.destination.Delete(context.Background(), snap13.Lvol.UUID))
 	snap12, _ := destination.Snapshot("snap12")
-	newPlant(t, b.destination, copyName, "").snapshot("snap13", snap12.Lvol.UUID, 8, map[int]byte{2: 0xEE}, snap13.Lvol.Attributes)
+	newBuilder(t, b.destination, copyName, "").snapshot("snap13", snap12.Lvol.UUID, 8, map[int]byte{2: 0xEE}, snap13.Lvol.Attributes)
 	report, err = app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.Equal(t, uint64(cluster), report.CopiedBytes, "another lvol of that name is not what was sealed")
@@ -60,7 +60,7 @@ func TestAJournalProvesWhatHostsCannot(t *testing.T) {
 }
 
 func TestTheJournalTellsWhatWasDoneAndWhy(t *testing.T) {
-	_, request := growDamaged(t, memory.Fork, memory.Fork)
+	_, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	path := filepath.Join(t.TempDir(), "journal")
 	request.Journal = openJournal(t, path)
 	report, err := app.New(nil).Rebuild(context.Background(), request)
@@ -87,7 +87,7 @@ func TestTheJournalTellsWhatWasDoneAndWhy(t *testing.T) {
 }
 
 func TestARunThatWasRefusedOrFailedIsInTheJournal(t *testing.T) {
-	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	path := filepath.Join(t.TempDir(), "journal")
 	request.Journal = openJournal(t, path)
 	request.Image = domain.ImageNamed("other")
@@ -108,7 +108,7 @@ func TestARunThatWasRefusedOrFailedIsInTheJournal(t *testing.T) {
 
 // The snapshot of the source's head is a change: what is killed after it has begun.
 func TestTheJournalHasTheBeginningBeforeTheFirstChange(t *testing.T) {
-	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	source := list(t, b.source, sourceName)
 	require.NoError(t, b.source.WriteAt(source.Head.UUID, []byte{1}, 0))
 	path := filepath.Join(t.TempDir(), "journal")
@@ -143,7 +143,7 @@ func (brokenJournal) Sealings(context.Context, string, string) ([]domain.Sealing
 }
 
 func TestNoRebuildFailsForItsJournal(t *testing.T) {
-	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	request.Journal = brokenJournal{}
 	core, logs := observer.New(zap.WarnLevel)
 	_, err := app.New(zap.New(core)).Rebuild(context.Background(), request)

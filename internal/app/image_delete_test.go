@@ -158,9 +158,9 @@ func TestAnImageThatSomebodyWorksOnStays(t *testing.T) {
 
 // TestAnImageThatARebuildUsesStays: nothing hangs on it yet.
 func TestAnImageThatARebuildUsesStays(t *testing.T) {
-	b := newBench(t, memory.Config{}, memory.Config{})
-	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
-	growImage(t, b.destination, 4)
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	makeImage(t, b.destination, 4)
 	asked := false
 	duringCopy(b.source, func() {
 		asked = true

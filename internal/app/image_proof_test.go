@@ -15,11 +15,11 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// growWithoutImage is a rebuild that fetches the image.
-func growWithoutImage(t *testing.T, f flavours) (*bench, app.Request) {
+// newFixtureWithoutImage is a rebuild that fetches the image.
+func newFixtureWithoutImage(t *testing.T, f flavours) (*fixture, app.Request) {
 	t.Helper()
-	b, request := trial{world: faultWorlds[2], flavours: f, parallel: 1}.grow(t)
-	require.True(t, faultWorlds[2].absent)
+	b, request := trial{world: faultScenarios[2], flavours: f, parallel: 1}.build(t)
+	require.True(t, faultScenarios[2].absent)
 	return b, request
 }
 
@@ -47,7 +47,7 @@ func TestAWrongImageIsNeverBelieved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growWithoutImage(t, bothProve)
+				b, request := newFixtureWithoutImage(t, bothProve)
 				spoilImage(b.source)
 				proofs := on("prove").where(func(memory.Call) bool { return len(namesLike(t, b.destination, "bi-rebuilding-")) > 0 })
 				inject(b.destination, proofs, on("delete").after(proofs).gets(fault))
@@ -96,16 +96,16 @@ func (s *silent) Prove(ctx context.Context, snapshots []string) (map[string]doma
 // Two digests that neither host had told were equal, and the image was proven by them.
 func TestWhatNoHostTellsProvesNoImage(t *testing.T) {
 	ofImages := func(name string) bool { return strings.HasPrefix(name, "bi-") }
-	for name, silence := range map[string]func(b *bench, r *app.Request){
-		"on either side": func(b *bench, r *app.Request) {
+	for name, silence := range map[string]func(b *fixture, r *app.Request){
+		"on either side": func(b *fixture, r *app.Request) {
 			r.Source.Host, r.Destination.Host = &silent{b.source, ofImages}, &silent{b.destination, ofImages}
 		},
-		"on the source":      func(b *bench, r *app.Request) { r.Source.Host = &silent{b.source, ofImages} },
-		"on the destination": func(b *bench, r *app.Request) { r.Destination.Host = &silent{b.destination, ofImages} },
+		"on the source":      func(b *fixture, r *app.Request) { r.Source.Host = &silent{b.source, ofImages} },
+		"on the destination": func(b *fixture, r *app.Request) { r.Destination.Host = &silent{b.destination, ofImages} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growWithoutImage(t, bothProve)
+				b, request := newFixtureWithoutImage(t, bothProve)
 				silence(b, &request)
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				require.ErrorContains(t, err, "tells no map and checksum")
@@ -124,7 +124,7 @@ func TestAVerificationByProofNeedsAProof(t *testing.T) {
 		"a snapshot": func(name string) bool { return strings.HasSuffix(name, "snap13") },
 	} {
 		t.Run(what, func(t *testing.T) {
-			b, request := trial{world: faultWorlds[0], flavours: bothProve, parallel: 1}.grow(t)
+			b, request := trial{world: faultScenarios[0], flavours: bothProve, parallel: 1}.build(t)
 			request.Proof = true
 			host := &silent{b.destination, of}
 			request.Destination.Host = host
@@ -160,9 +160,9 @@ func TestAVerificationByProofProvesTheImage(t *testing.T) {
 		"as nothing but its record": {own: map[int]byte{}, doubtful: true},
 	} {
 		t.Run(what, func(t *testing.T) {
-			b := newBench(t, memory.Config{}, memory.Config{})
-			on := func(host *memory.Host) soil {
-				return soil{host, cluster, func(uuid string, at int, b byte) {
+			b := newFixture(t, memory.Config{}, memory.Config{})
+			on := func(host *memory.Host) builtHost {
+				return builtHost{host, cluster, func(uuid string, at int, b byte) {
 					require.NoError(t, host.WriteAt(uuid, filled(b), uint64(at)*cluster))
 				}}
 			}
@@ -198,7 +198,7 @@ type plainHost struct {
 // Where the proof comes after the seal nothing is recorded with the image, so whoever
 // finds it so proves it.
 func TestAnImageThatIsProvenAfterItsSealHasNoRecordUntilThen(t *testing.T) {
-	b, request := growWithoutImage(t, bothProve)
+	b, request := newFixtureWithoutImage(t, bothProve)
 	request.Destination.Host = plainHost{b.destination, b.destination}
 	rebuildCleanly(t, request)
 	requireEqualViews(t, b, sourceName, copyName, true)
@@ -207,7 +207,7 @@ func TestAnImageThatIsProvenAfterItsSealHasNoRecordUntilThen(t *testing.T) {
 
 	for name, delete := range map[string]memory.Fault{"and is deleted": {}, "and cannot be deleted": {Before: ports.ErrInvalid}} {
 		t.Run(name, func(t *testing.T) {
-			b, request := growWithoutImage(t, bothProve)
+			b, request := newFixtureWithoutImage(t, bothProve)
 			request.Destination.Host = plainHost{b.destination, b.destination}
 			spoilImage(b.source)
 			inject(b.destination, on("delete").ofImages().gets(delete))
@@ -230,7 +230,7 @@ func TestAnImageThatIsProvenAfterItsSealHasNoRecordUntilThen(t *testing.T) {
 func TestWhereViewsAreComparedTheImageIsReadBackBeforeItsSeal(t *testing.T) {
 	for _, f := range allFlavours[1:] {
 		t.Run(f.String(), func(t *testing.T) {
-			b, request := growWithoutImage(t, f)
+			b, request := newFixtureWithoutImage(t, f)
 			request.Views = true
 			spoilImage(b.source)
 			_, err := app.New(nil).Rebuild(t.Context(), request)
@@ -288,7 +288,7 @@ func TestSomebodyElsesLvolOfADrawnNameStays(t *testing.T) {
 	for ends, fail := range map[string]bool{"completes": false, "fails": true} {
 		t.Run("it "+ends, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growWithoutImage(t, bothProve)
+				b, request := newFixtureWithoutImage(t, bothProve)
 				host := &taken{Host: b.destination, t: t, most: 3}
 				request.Destination.Host = host
 				if fail {

@@ -21,17 +21,17 @@ import (
 func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
 	for what, c := range map[string]struct {
 		firstFails bool
-		meanwhile  func(second *plant)
+		meanwhile  func(second *builder)
 		freezes    int
 	}{
-		"nothing happens": {false, func(*plant) {}, 0},
-		"nothing happens, and the image was not fetched":        {true, func(*plant) {}, 0},
-		"the head is written to":                                {false, func(p *plant) { p.write(list(p.t, p.host, p.replica).Head.UUID, 6, 9) }, 1},
-		"the head is written to, and the image was not fetched": {true, func(p *plant) { p.write(list(p.t, p.host, p.replica).Head.UUID, 6, 9) }, 1},
+		"nothing happens": {false, func(*builder) {}, 0},
+		"nothing happens, and the image was not fetched":        {true, func(*builder) {}, 0},
+		"the head is written to":                                {false, func(p *builder) { p.write(list(p.t, p.host, p.replica).Head.UUID, 6, 9) }, 1},
+		"the head is written to, and the image was not fetched": {true, func(p *builder) { p.write(list(p.t, p.host, p.replica).Head.UUID, 6, 9) }, 1},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := growGrove(t, memory.Fork, forks, func(p *plant) {
+				g := newMultiSource(t, memory.Fork, forks, func(p *builder) {
 					p.snapshot("snap1", p.image, 8, map[int]byte{0: 1}, minute(0))
 					p.writable(p.replica, p.uuids["snap1"], 8)
 				})
@@ -45,7 +45,7 @@ func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
 				engine := app.New(nil)
 				rebuild := func(n int, replica string) error {
 					_, err := engine.Rebuild(context.Background(), app.Request{
-						Source:      app.Site{Host: g.sources[n], Replica: g.plants[n].replica},
+						Source:      app.Site{Host: g.sources[n], Replica: g.builders[n].replica},
 						Destination: app.Site{Host: g.destination, Replica: replica}, Image: domain.ImageNamed(imageName),
 						Observer: observe(func(e app.Event) {
 							if n == 1 && e.Kind == app.EventBegan {
@@ -61,14 +61,14 @@ func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
 				go func() { second <- rebuild(1, "vol-1-r-00000022") }()
 				synctest.Wait() // it waits for the image
 				require.Empty(t, second)
-				c.meanwhile(g.plants[1])
+				c.meanwhile(g.builders[1])
 				require.Equal(t, c.firstFails, <-first != nil)
 				require.NoError(t, <-second)
-				requireEqualViews(t, &bench{t: t, source: g.sources[1], destination: g.destination}, g.plants[1].replica, "vol-1-r-00000022", true)
+				requireEqualViews(t, &fixture{t: t, source: g.sources[1], destination: g.destination}, g.builders[1].replica, "vol-1-r-00000022", true)
 				for operation, times := range begun {
 					require.Equal(t, 1, times, operation)
 				}
-				require.Len(t, systemSnapshots(photograph(t, g.sources[1])), c.freezes)
+				require.Len(t, systemSnapshots(contents(t, g.sources[1])), c.freezes)
 			})
 		})
 	}

@@ -16,9 +16,9 @@ import (
 
 func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
 	ctx := context.Background()
-	b := newBench(t, memory.Config{}, memory.Config{})
-	growImage(t, b.destination, 4)
-	before := photograph(t, b.destination)
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	makeImage(t, b.destination, 4)
+	before := contents(t, b.destination)
 	at := app.Site{Host: b.destination, Replica: copyName}
 	engine := app.New(nil)
 
@@ -43,7 +43,7 @@ func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
 	plan, err := engine.DeleteReplica(ctx, at, nil)
 	require.NoError(t, err)
 	require.Len(t, plan.Operations, 3)
-	require.Equal(t, before, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.destination))
 	_, err = engine.DeleteReplica(ctx, at, nil)
 	require.ErrorIs(t, err, app.ErrRefused)
 }
@@ -70,15 +70,15 @@ func (claimer) Claim(_ context.Context, name string) (func(), error) {
 
 func TestWhatAnotherProcessWorksOnIsLeftToIt(t *testing.T) {
 	ctx := context.Background()
-	b, healthy, _ := growTwins(t, memory.Fork)
+	b, healthy, _ := newTwins(t, memory.Fork)
 	for name, host := range map[string]ports.Host{"leases": claimed{b.destination}, "claims": claimer{b.destination}} {
 		t.Run(name, func(t *testing.T) { leftToIt(ctx, t, b, app.Site{Host: host, Replica: copyName}, healthy) })
 	}
 }
 
-func leftToIt(ctx context.Context, t *testing.T, b *bench, at, healthy app.Site) {
+func leftToIt(ctx context.Context, t *testing.T, b *fixture, at, healthy app.Site) {
 	t.Helper()
-	before := photograph(t, b.destination)
+	before := contents(t, b.destination)
 	engine := app.New(nil)
 	for what, do := range map[string]func() error{
 		"repair": func() error {
@@ -98,13 +98,13 @@ func leftToIt(ctx context.Context, t *testing.T, b *bench, at, healthy app.Site)
 		require.ErrorIs(t, err, app.ErrRefused, what)
 		require.ErrorContains(t, err, "by another process", what)
 	}
-	require.Equal(t, before, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.destination))
 }
 
 func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
-		b, _, at := growTwins(t, memory.Fork)
-		neighbour := newPlant(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
+		b, _, at := newTwins(t, memory.Fork)
+		neighbour := newBuilder(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
 		neighbour.growTree(fieldTree[:2], 8, 50)
 		untouched := sha(t, b.destination, list(t, b.destination, "vol-2-r-0a1b2c3d").Head.UUID)
 		arm(b.destination)
@@ -128,21 +128,21 @@ func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 }
 
 func TestWhatIsSharedIsNotDeleted(t *testing.T) {
-	b, _, at := growTwins(t, memory.Fork)
-	p := newPlant(t, b.destination, copyName, "")
+	b, _, at := newTwins(t, memory.Fork)
+	p := newBuilder(t, b.destination, copyName, "")
 	p.writable(copyName+"-clone-ep-1", mustSnapshot(t, list(t, b.destination, copyName), "snap13").Lvol.UUID, 8)
-	before := photograph(t, b.destination)
+	before := contents(t, b.destination)
 	_, err := app.New(nil).DeleteReplica(context.Background(), at, nil)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "vol-1-r-4e5f6a7b-clone-ep-1")
 	_, err = app.New(nil).DeleteSnapshot(context.Background(), at, "snap13")
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.Equal(t, before, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.destination))
 }
 
 func TestADeletedSnapshotMergesAndNoViewChanges(t *testing.T) {
 	ctx := context.Background()
-	b, _, at := growTwins(t, memory.Fork)
+	b, _, at := newTwins(t, memory.Fork)
 	views := func() map[string]string {
 		r := list(t, b.destination, copyName)
 		all := map[string]string{"head": sha(t, b.destination, r.Head.UUID)}
@@ -170,7 +170,7 @@ func TestADeletedSnapshotMergesAndNoViewChanges(t *testing.T) {
 type withoutMerge struct{ ports.Host }
 
 func TestAHostThatCannotMergeSaysSo(t *testing.T) {
-	b, _, _ := growTwins(t, memory.Fork)
+	b, _, _ := newTwins(t, memory.Fork)
 	at := app.Site{Host: withoutMerge{b.destination}, Replica: copyName}
 	_, err := app.New(nil).DeleteSnapshot(context.Background(), at, "snap12")
 	require.ErrorIs(t, err, app.ErrRefused)
@@ -180,7 +180,7 @@ func TestAHostThatCannotMergeSaysSo(t *testing.T) {
 }
 
 func TestARevertGoesBackToASnapshotAndKeepsTheVolumesSize(t *testing.T) {
-	b, _, at := growTwins(t, memory.Fork)
+	b, _, at := newTwins(t, memory.Fork)
 	head := list(t, b.destination, copyName).Head
 	require.NoError(t, b.destination.Resize(head.UUID, 12*cluster))
 	require.NoError(t, b.destination.Record(context.Background(), head.UUID, imageName))
@@ -197,7 +197,7 @@ func TestARevertGoesBackToASnapshotAndKeepsTheVolumesSize(t *testing.T) {
 
 func TestAStoppedRevertCanBeRunAgain(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
-		b, _, at := growTwins(t, memory.Fork)
+		b, _, at := newTwins(t, memory.Fork)
 		head := list(t, b.destination, copyName).Head
 		require.NoError(t, b.destination.Resize(head.UUID, 12*cluster))
 		require.NoError(t, b.destination.Record(context.Background(), head.UUID, imageName))
@@ -229,13 +229,13 @@ func TestAStoppedRevertCanBeRunAgain(t *testing.T) {
 }
 
 func TestARevertThatCannotSucceedLeavesTheHead(t *testing.T) {
-	b, _, at := growTwins(t, memory.Fork)
-	before := photograph(t, b.destination)
+	b, _, at := newTwins(t, memory.Fork)
+	before := contents(t, b.destination)
 	for _, method := range []string{"clone", "delete"} {
 		inject(b.destination, on(method).once().fails(errors.Join(ports.ErrNoSpace, errCrash)))
 		_, err := app.New(nil).Revert(context.Background(), app.RevertRequest{Replica: at, Snapshot: "snap12"})
 		require.ErrorIs(t, err, errCrash)
 		require.ErrorContains(t, err, "stays")
-		require.Equal(t, before, photograph(t, b.destination))
+		require.Equal(t, before, contents(t, b.destination))
 	}
 }

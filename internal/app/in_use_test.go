@@ -18,13 +18,13 @@ var (
 )
 
 // inUse are a source and a hurt copy, both with heads that somebody uses.
-func inUse(t *testing.T, user domain.User) (b *bench, source, destination app.Site) {
+func inUse(t *testing.T, user domain.User) (b *fixture, source, destination app.Site) {
 	t.Helper()
-	b = newBench(t, memory.Config{}, memory.Config{})
-	grown := newPlant(t, b.source, sourceName, growImage(t, b.source, 4))
+	b = newFixture(t, memory.Config{}, memory.Config{})
+	grown := newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4))
 	grown.growTree(fieldTree, 8, 1)
-	growImage(t, b.destination, 4)
-	newPlant(t, b.destination, copyName, "").growTree(fieldTree, 8, 1)
+	makeImage(t, b.destination, 4)
+	newBuilder(t, b.destination, copyName, "").growTree(fieldTree, 8, 1)
 	for _, at := range []struct {
 		host    *memory.Host
 		replica string
@@ -78,20 +78,20 @@ func TestReplicasInUseAreNotChanged(t *testing.T) {
 		for _, user := range []domain.User{exported, attached} {
 			t.Run(fmt.Sprintf("%s, held: %v", what, user.NoDelete), func(t *testing.T) {
 				b, source, destination := inUse(t, user)
-				before, beside := photograph(t, b.destination), photograph(t, b.source)
+				before, beside := contents(t, b.destination), contents(t, b.source)
 				err := c.do(source, destination)
 				require.ErrorIs(t, err, app.ErrRefused)
 				require.ErrorContains(t, err, user.Name)
 				require.ErrorContains(t, err, copyName+" on lvstore disk-2")
-				require.Equal(t, before, photograph(t, b.destination))
-				require.Equal(t, beside, photograph(t, b.source))
+				require.Equal(t, before, contents(t, b.destination))
+				require.Equal(t, beside, contents(t, b.source))
 
 				destination.AllowInUse = true
 				err = c.do(source, destination)
 				if c.deletes && user.NoDelete {
 					require.ErrorIs(t, err, app.ErrRefused)
 					require.ErrorContains(t, err, user.Name)
-					require.Equal(t, before, photograph(t, b.destination))
+					require.Equal(t, before, contents(t, b.destination))
 					return
 				}
 				require.NoError(t, err)
@@ -108,21 +108,21 @@ func TestSourceInUseIsReadOnly(t *testing.T) {
 	require.NoError(t, b.destination.Use(list(t, b.destination, copyName).Head.UUID, domain.User{}))
 	request := app.Request{Source: source, Destination: destination, Image: domain.ImageNamed(imageName)}
 
-	before := photograph(t, b.source)
+	before := contents(t, b.source)
 	report, err := app.New(nil).Rebuild(ctx, request)
 	require.NoError(t, err)
 	require.Empty(t, report.Warnings)
-	require.Equal(t, before, photograph(t, b.source))
+	require.Equal(t, before, contents(t, b.source))
 
 	require.NoError(t, b.source.WriteAt(head, filled(99), 0))
-	before, beside := photograph(t, b.source), photograph(t, b.destination)
+	before, beside := contents(t, b.source), contents(t, b.destination)
 	report, err = app.New(nil).Rebuild(ctx, request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, sourceName+" on lvstore disk-1 is in use")
 	require.ErrorContains(t, err, exported.Name)
 	require.Equal(t, app.OutcomeRefused, report.Outcome)
-	require.Equal(t, before, photograph(t, b.source))
-	require.Equal(t, beside, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.source))
+	require.Equal(t, beside, contents(t, b.destination))
 
 	request.Source.AllowInUse = true
 	report, err = app.New(nil).Rebuild(ctx, request)
@@ -138,7 +138,7 @@ func TestReplicaThatIsAttachedMeanwhileStays(t *testing.T) {
 	ctx := context.Background()
 	b, source, destination := inUse(t, domain.User{})
 	head := list(t, b.destination, copyName).Head.UUID
-	before := photograph(t, b.destination)
+	before := contents(t, b.destination)
 	inject(b.destination, on("look").ofUUID(head).does(func() {
 		require.NoError(t, b.destination.Use(head, exported))
 	}))
@@ -147,7 +147,7 @@ func TestReplicaThatIsAttachedMeanwhileStays(t *testing.T) {
 	require.ErrorContains(t, err, exported.Name)
 	b.destination.Inject(nil)
 	require.NoError(t, b.destination.Use(head, domain.User{}))
-	require.Equal(t, before, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.destination))
 }
 
 // What a replica's snapshots are proven to be is no reason to forget what is allowed.
@@ -163,7 +163,7 @@ func TestAllowInUseOutlivesProofs(t *testing.T) {
 
 func TestGarbageInUseIsNotRemoved(t *testing.T) {
 	ctx := context.Background()
-	b := newBench(t, memory.Config{}, memory.Config{})
+	b := newFixture(t, memory.Config{}, memory.Config{})
 	l, err := b.destination.Create(ctx, domain.InFlightLvolName(copyName, "0badcafe"), cluster)
 	require.NoError(t, err)
 	require.NoError(t, b.destination.Use(l, exported))

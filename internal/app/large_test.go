@@ -34,7 +34,7 @@ const mostMemory = 2 << 30
 func TestALargeTreeIsRebuiltWithinItsMemory(t *testing.T) {
 	n := *largeTree
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(mostMemory * 9 / 10))
-	b, request := growLarge(t, n)
+	b, request := newLargeFixture(t, n)
 	grown := time.Now()
 	report, err := app.New(nil).Rebuild(t.Context(), request)
 	require.NoError(t, err)
@@ -54,15 +54,15 @@ func TestALargeTreeIsRebuiltWithinItsMemory(t *testing.T) {
 	}
 }
 
-// growLarge grows a tree of long chains that branch, by the verbs of the host.
-func growLarge(t *testing.T, n int) (*bench, app.Request) {
+// newLargeFixture grows a tree of long chains that branch, by the verbs of the host.
+func newLargeFixture(t *testing.T, n int) (*fixture, app.Request) {
 	t.Helper()
 	const tiny, clusters = 512, 64
 	fabric := memory.NewFabric()
 	host := func(name string) *memory.Host {
 		return fabric.NewHost(memory.Config{Name: name, ClusterSize: tiny, BlockSize: tiny, Seed: 1})
 	}
-	b := &bench{t: t, source: host("disk-1"), destination: host("disk-2")}
+	b := &fixture{t: t, source: host("disk-1"), destination: host("disk-2")}
 	ctx := context.Background()
 	uuids := make([]string, n)
 	for i := range n {

@@ -28,7 +28,7 @@ func TestHeadThatIsWrittenToIsNotDeletedUnseen(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			b, _, at := growTwins(t, memory.Fork)
+			b, _, at := newTwins(t, memory.Fork)
 			head := list(t, b.destination, copyName).Head
 			onDelete(b.destination, head.UUID, func() {
 				require.NoError(t, b.destination.WriteAt(head.UUID, filled(99), 0))
@@ -45,9 +45,9 @@ func TestHeadThatIsWrittenToIsNotDeletedUnseen(t *testing.T) {
 
 // A rebuild plans again: what it deletes then, its plan has listed.
 func TestRebuildListsAHeadAgainThatWasWrittenTo(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Parallel = 1
-	newPlant(t, b.destination, copyName, "").growTree(fieldTree[:1], 8, 90)
+	newBuilder(t, b.destination, copyName, "").growTree(fieldTree[:1], 8, 90)
 	head := list(t, b.destination, copyName).Head
 	looked := on("look").ofUUID(head.UUID).once().does(func() {
 		require.NoError(t, b.destination.WriteAt(head.UUID, filled(99), 0))
@@ -69,7 +69,7 @@ func TestRebuildListsAHeadAgainThatWasWrittenTo(t *testing.T) {
 
 // A snapshot that merged with another one, or was replaced, since it was listed.
 func TestSnapshotThatChangedIsNotDeletedUnseen(t *testing.T) {
-	b, _, at := growTwins(t, memory.Fork)
+	b, _, at := newTwins(t, memory.Fork)
 	below, above := mustSnapshot(t, list(t, b.destination, copyName), "snap12"), mustSnapshot(t, list(t, b.destination, copyName), "snap13")
 	onDelete(b.destination, above.Lvol.UUID, func() { require.NoError(t, b.destination.DeleteMerging(below.Lvol.UUID)) })
 	_, err := app.New(nil).DeleteSnapshot(context.Background(), at, "snap13")

@@ -34,11 +34,11 @@ func TestManyRebuildsAtOnce(t *testing.T) {
 		}
 		all[i] = fabric.NewHost(memory.Config{Name: fmt.Sprintf("disk-%d", i), Flavour: flavour, ClusterSize: cluster, Seed: 1})
 		if i < hosts/2 {
-			images[i] = growImage(t, all[i], 4)
+			images[i] = makeImage(t, all[i], 4)
 		}
 	}
 	type volume struct {
-		bench   *bench
+		fixture *fixture
 		request app.Request
 		job     *app.Job
 	}
@@ -57,8 +57,8 @@ func TestManyRebuildsAtOnce(t *testing.T) {
 				branches[i].parent = branches[i-1].name
 			}
 		}
-		newPlant(t, all[from], name+"-r-0a1b2c3d", images[from]).growTree(branches, clusters, byte(n))
-		volumes[n] = &volume{bench: &bench{t: t, source: all[from], destination: all[to]}, request: app.Request{
+		newBuilder(t, all[from], name+"-r-0a1b2c3d", images[from]).growTree(branches, clusters, byte(n))
+		volumes[n] = &volume{fixture: &fixture{t: t, source: all[from], destination: all[to]}, request: app.Request{
 			Volume: name, Source: app.Site{Host: all[from], Replica: name + "-r-0a1b2c3d"}, Destination: app.Site{Host: all[to], Replica: name + "-r-4e5f6a7b"},
 		}}
 	}
@@ -85,7 +85,7 @@ func TestManyRebuildsAtOnce(t *testing.T) {
 	}
 	require.NoError(t, queue.Close(t.Context()))
 	for _, v := range volumes {
-		requireEqualViews(t, v.bench, v.request.Source.Replica, v.request.Destination.Replica, true)
+		requireEqualViews(t, v.fixture, v.request.Source.Replica, v.request.Destination.Replica, true)
 	}
 	t.Logf("%d rebuilds of %d snapshots at once, among %d hosts", len(volumes), *manySnapshots, hosts)
 }

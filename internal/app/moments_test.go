@@ -58,9 +58,9 @@ func whyAgain(request *app.Request) *[]string {
 func TestParentlessCopyThatGotAParentIsNotSealed(t *testing.T) {
 	for _, parallel := range []int{1, 4} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBench(t, memory.Config{}, memory.Config{})
-			newPlant(t, b.source, sourceName, "").growTree(fieldTree, 8, 10)
-			other := newPlant(t, b.destination, "vol-7", "").snapshot("s", "", 8, nil, minute(0))
+			b := newFixture(t, memory.Config{}, memory.Config{})
+			newBuilder(t, b.source, sourceName, "").growTree(fieldTree, 8, 10)
+			other := newBuilder(t, b.destination, "vol-7", "").snapshot("s", "", 8, nil, minute(0))
 			request := app.Request{
 				Source:      app.Site{Host: b.source, Replica: sourceName},
 				Destination: app.Site{Host: b.destination, Replica: copyName},
@@ -102,31 +102,31 @@ func listAll(t tester, host *memory.Host) []domain.Lvol {
 func TestLostSealIsDoneOnlyIfTheSnapshotIsTheCopy(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range map[string]struct {
-		seal func(b *bench, uuid, name string, seal ports.SealRecord) // what has become of it
-		why  string                                                   // it is planned again; "": it is not
+		seal func(b *fixture, uuid, name string, seal ports.SealRecord) // what has become of it
+		why  string                                                     // it is planned again; "": it is not
 	}{
-		"it is": {func(b *bench, uuid, name string, seal ports.SealRecord) {
+		"it is": {func(b *fixture, uuid, name string, seal ports.SealRecord) {
 			_, err := b.destination.Seal(ctx, uuid, name, seal)
 			require.NoError(b.t, err)
 		}, ""},
-		"the rest stays": {func(b *bench, uuid, name string, seal ports.SealRecord) {
+		"the rest stays": {func(b *fixture, uuid, name string, seal ports.SealRecord) {
 			_, err := b.destination.Snapshot(ctx, uuid, name, seal.Attributes)
 			require.NoError(b.t, err)
 		}, ""},
-		"a late write": {func(b *bench, uuid, name string, seal ports.SealRecord) {
+		"a late write": {func(b *fixture, uuid, name string, seal ports.SealRecord) {
 			_, err := b.destination.Snapshot(ctx, uuid, name, seal.Attributes)
 			require.NoError(b.t, err)
 			require.NoError(b.t, b.destination.WriteAt(uuid, filled(1), 0))
 		}, "something was written into the lvol"},
-		"a write right before": {func(b *bench, uuid, name string, seal ports.SealRecord) {
+		"a write right before": {func(b *fixture, uuid, name string, seal ports.SealRecord) {
 			require.NoError(b.t, b.destination.WriteAt(uuid, filled(1), 7*cluster))
 			_, err := b.destination.Seal(ctx, uuid, name, seal)
 			require.NoError(b.t, err)
 		}, "was sealed with 2 clusters of its own instead of 1"},
-		"somebody else's snapshot": {func(b *bench, uuid, name string, seal ports.SealRecord) {
+		"somebody else's snapshot": {func(b *fixture, uuid, name string, seal ports.SealRecord) {
 			anotherOf(b, uuid, name, seal)
 		}, "exists"},
-		"a writable lvol in its place": {func(b *bench, uuid, name string, seal ports.SealRecord) {
+		"a writable lvol in its place": {func(b *fixture, uuid, name string, seal ports.SealRecord) {
 			l, err := b.destination.Look(ctx, uuid)
 			require.NoError(b.t, err)
 			require.NoError(b.t, b.destination.Delete(ctx, uuid))
@@ -138,7 +138,7 @@ func TestLostSealIsDoneOnlyIfTheSnapshotIsTheCopy(t *testing.T) {
 		for _, parallel := range []int{1, 4} {
 			t.Run(name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b, request := growPlainOn(t, memory.Upstream)
+					b, request := newPlainFixtureOn(t, memory.Upstream)
 					request.Parallel = parallel
 					again := whyAgain(&request)
 					lost, sealed := false, ""
@@ -184,7 +184,7 @@ func TestLostSealIsDoneOnlyIfTheSnapshotIsTheCopy(t *testing.T) {
 }
 
 // anotherOf makes a snapshot of that name that looks like what the lvol would become.
-func anotherOf(b *bench, uuid, name string, seal ports.SealRecord) {
+func anotherOf(b *fixture, uuid, name string, seal ports.SealRecord) {
 	ctx := context.Background()
 	l, err := b.destination.Look(ctx, uuid)
 	require.NoError(b.t, err)
@@ -201,27 +201,27 @@ func anotherOf(b *bench, uuid, name string, seal ports.SealRecord) {
 func TestLostCloneIsTheHeadOnlyIfItIsWhatWasAskedFor(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range map[string]struct {
-		make func(b *bench, snapshot, name string, size uint64) // somebody else's
+		make func(b *fixture, snapshot, name string, size uint64) // somebody else's
 		ours bool
 	}{
-		"it is": {func(b *bench, snapshot, name string, size uint64) {
+		"it is": {func(b *fixture, snapshot, name string, size uint64) {
 			_, err := b.destination.Clone(ctx, snapshot, name, size, imageName)
 			require.NoError(b.t, err)
 		}, true},
-		"of another size": {func(b *bench, snapshot, name string, size uint64) {
+		"of another size": {func(b *fixture, snapshot, name string, size uint64) {
 			_, err := b.destination.Clone(ctx, snapshot, name, size+cluster, imageName)
 			require.NoError(b.t, err)
 		}, false},
-		"on nothing": {func(b *bench, _, name string, size uint64) {
+		"on nothing": {func(b *fixture, _, name string, size uint64) {
 			_, err := b.destination.Clone(ctx, "", name, size, imageName)
 			require.NoError(b.t, err)
 		}, false},
-		"with clusters": {func(b *bench, snapshot, name string, size uint64) {
+		"with clusters": {func(b *fixture, snapshot, name string, size uint64) {
 			uuid, err := b.destination.Clone(ctx, snapshot, name, size, imageName)
 			require.NoError(b.t, err)
 			require.NoError(b.t, b.destination.WriteAt(uuid, filled(1), 0))
 		}, false},
-		"read-only": {func(b *bench, snapshot, name string, size uint64) {
+		"read-only": {func(b *fixture, snapshot, name string, size uint64) {
 			uuid, err := b.destination.Clone(ctx, snapshot, domain.InFlightLvolName(copyName, "00000001"), size, "")
 			require.NoError(b.t, err)
 			_, err = b.destination.Seal(ctx, uuid, name, ports.SealRecord{})
@@ -230,7 +230,7 @@ func TestLostCloneIsTheHeadOnlyIfItIsWhatWasAskedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growPlain(t)
+				b, request := newPlainFixture(t)
 				request.Options.Overwrite = copyName // a larger head, too
 				again := whyAgain(&request)
 				lost := false
@@ -266,7 +266,7 @@ func TestLostCloneIsTheHeadOnlyIfItIsWhatWasAskedFor(t *testing.T) {
 // it was planned. Nothing is copied of what the plan does not know.
 func TestSourceIsCountedBeforeItsCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growChain(t, 3)
+		b, request := newChainFixture(t, 3)
 		request.Parallel = 1
 		again := whyAgain(&request)
 		third := on("create").nth(3).does(func() { // those before are copied and sealed
@@ -287,7 +287,7 @@ func TestSourceIsCountedBeforeItsCopy(t *testing.T) {
 
 // What was garbage when it was listed may be somebody's by the time it is deleted.
 func TestGarbageSkipsALvolThatIsCalledOtherwiseByNow(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	uuid, err := b.destination.Create(t.Context(), domain.InFlightLvolName(copyName, "0badf00d"), 8*cluster)
 	require.NoError(t, err)
 	gone, err := b.destination.Create(t.Context(), domain.InFlightLvolName(copyName, "0badf00e"), 8*cluster)
@@ -304,22 +304,22 @@ func TestGarbageSkipsALvolThatIsCalledOtherwiseByNow(t *testing.T) {
 // A seal that is done again after a failure looks again: what was counted when the copy
 // was grafted may be seconds old. Rules 4 and 14.
 func TestSealThatIsDoneAgainLooksAgain(t *testing.T) {
-	for name, meanwhile := range map[string]func(b *bench, inFlight string){
-		"the snapshot below the source's is merged into it": func(b *bench, _ string) {
+	for name, meanwhile := range map[string]func(b *fixture, inFlight string){
+		"the snapshot below the source's is merged into it": func(b *fixture, _ string) {
 			below, _ := list(b.t, b.source, sourceName).Snapshot("s1")
 			require.NoError(b.t, b.source.Merge(context.Background(), below.Lvol.UUID))
 		},
-		"the copy is given another parent": func(b *bench, inFlight string) {
+		"the copy is given another parent": func(b *fixture, inFlight string) {
 			require.NoError(b.t, b.destination.Graft(context.Background(), inFlight, ""))
 		},
-		"something is written into the copy": func(b *bench, inFlight string) {
+		"something is written into the copy": func(b *fixture, inFlight string) {
 			require.NoError(b.t, b.destination.WriteAt(inFlight, filled(1), 9*cluster))
 		},
 	} {
 		for why, failure := range map[string]error{"unavailable": ports.ErrUnavailable, "busy": ports.ErrBusy} {
 			t.Run(name+", "+why, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b, request := growChain(t, 3)
+					b, request := newChainFixture(t, 3)
 					again := whyAgain(&request)
 					failed, sealed := "", false
 					inject(b.destination,

@@ -27,22 +27,22 @@ func TestOtherRebuildsGoOn(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name   string
-		shares func(w *ward) pair
+		shares func(w *hostSet) pair
 		waits  bool // for what the first one holds
 	}{
-		{"nothing", func(w *ward) pair {
+		{"nothing", func(w *hostSet) pair {
 			return pair{w.volume("v", "source", "destination"), w.volume("w", "third", "fourth"), w.hosts["destination"]}
 		}, false},
-		{"the names of the replicas, on other hosts", func(w *ward) pair {
+		{"the names of the replicas, on other hosts", func(w *hostSet) pair {
 			return pair{w.volume("v", "source", "destination"), w.volume("v", "third", "fourth"), w.hosts["destination"]}
 		}, false},
-		{"the source host", func(w *ward) pair {
+		{"the source host", func(w *hostSet) pair {
 			return pair{w.volume("v", "source", "destination"), w.volume("w", "source", "fourth"), w.hosts["destination"]}
 		}, false},
-		{"the destination host", func(w *ward) pair {
+		{"the destination host", func(w *hostSet) pair {
 			return pair{w.volume("v", "source", "destination"), w.volume("w", "third", "destination"), w.hosts["source"]}
 		}, false},
-		{"the source replica", func(w *ward) pair {
+		{"the source replica", func(w *hostSet) pair {
 			v := w.volume("v", "source", "destination")
 			other := v
 			other.Volume, other.Destination.Host = "w", w.hosts["fourth"]
@@ -54,7 +54,7 @@ func TestOtherRebuildsGoOn(t *testing.T) {
 			for n := 1; ; n++ {
 				over := false
 				synctest.Test(t, func(t *testing.T) {
-					w := newWard(t, memory.Fork, "source", "destination", "third", "fourth")
+					w := newHostSet(t, memory.Fork, "source", "destination", "third", "fourth")
 					p := test.shares(w)
 					calls := hangFrom(p.hangs, n)
 					engine := app.New(nil)

@@ -15,12 +15,12 @@ import (
 func TestField_5709_AReplicaOfAnotherVolumeIsNotOverwritten(t *testing.T) {
 	const wrong = "vol-2-r-0a1b2c3d"
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
-		g := growGrove(t, flavour, []memory.Flavour{flavour}, fieldTreeWithData)
-		other := newPlant(t, g.destination, wrong, growImage(t, g.destination, 4))
+		g := newMultiSource(t, flavour, []memory.Flavour{flavour}, fieldTreeWithData)
+		other := newBuilder(t, g.destination, wrong, makeImage(t, g.destination, 4))
 		other.snapshot("daily", other.image, 8, map[int]byte{0: 1, 1: 1}, minute(0))
 		other.write(other.writable(wrong, other.uuids["daily"], 8), 2, 7)
 		g.request.Destination.Replica = wrong
-		source, destination := photograph(t, g.sources[0]), photograph(t, g.destination)
+		source, destination := contents(t, g.sources[0]), contents(t, g.destination)
 
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.ErrorIs(t, err, app.ErrRefused)
@@ -30,8 +30,8 @@ func TestField_5709_AReplicaOfAnotherVolumeIsNotOverwritten(t *testing.T) {
 		require.Equal(t, wrong, loss.Replica)
 		require.Equal(t, app.OutcomeRefused, report.Outcome)
 		require.Empty(t, report.Deleted)
-		require.Equal(t, source, photograph(t, g.sources[0]), "the source's head is not frozen")
-		require.Equal(t, destination, photograph(t, g.destination))
+		require.Equal(t, source, contents(t, g.sources[0]), "the source's head is not frozen")
+		require.Equal(t, destination, contents(t, g.destination))
 
 		g.request.Options.Overwrite = wrong
 		report, err = app.New(nil).Rebuild(t.Context(), g.request)
@@ -46,14 +46,14 @@ func TestField_5709_AReplicaOfAnotherVolumeIsNotOverwritten(t *testing.T) {
 }
 
 func TestAHeadDoesNotShrinkWithoutAWord(t *testing.T) {
-	g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork}, fieldTreeWithData)
-	left := newPlant(t, g.destination, copyName, growImage(t, g.destination, 4))
+	g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork}, fieldTreeWithData)
+	left := newBuilder(t, g.destination, copyName, makeImage(t, g.destination, 4))
 	left.write(left.writable(copyName, left.image, 9), 8, 7)
-	destination := photograph(t, g.destination)
+	destination := contents(t, g.destination)
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "the head of replica vol-1-r-4e5f6a7b on lvstore disk-9 would shrink from 36864 to the 32768 bytes of source vol-1-r-00000011 on lvstore disk-1, and its data would be deleted: head (1 cluster of its own)")
-	require.Equal(t, destination, photograph(t, g.destination))
+	require.Equal(t, destination, contents(t, g.destination))
 	g.request.Options.Overwrite = copyName
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)

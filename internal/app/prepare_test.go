@@ -20,7 +20,7 @@ import (
 // destination nothing is kept, so that it is copied.
 func smallImage(t *testing.T) trial {
 	t.Helper()
-	for _, w := range faultWorlds {
+	for _, w := range faultScenarios {
 		if w.name == "small-image" {
 			return trial{world: w, flavours: flavours{source: memory.Fork, destination: memory.Upstream}, parallel: app.DefaultParallel}
 		}
@@ -34,7 +34,7 @@ func smallImage(t *testing.T) trial {
 func TestNothingIsCopiedWhileAGraftIsPrepared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		on := growTargets(t, smallImage(t))
+		on := newTargets(t, smallImage(t))
 		defer on.end()
 		var mu sync.Mutex
 		var asked []string
@@ -66,7 +66,7 @@ func TestNothingIsCopiedWhileAGraftIsPrepared(t *testing.T) {
 func TestAGraftThatIsBeingPreparedIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		on := growTargets(t, smallImage(t))
+		on := newTargets(t, smallImage(t))
 		defer on.end()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

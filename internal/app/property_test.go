@@ -44,7 +44,7 @@ func TestAnyLeftoverOfAnyTreeIsRebuilt(t *testing.T) {
 func rebuildAnything(t *rapid.T, seen *tally) {
 	ctx := context.Background()
 	flavour := rapid.SampledFrom([]memory.Flavour{memory.Fork, memory.Fork, memory.Fork, memory.Upstream})
-	b := newBench(t, memory.Config{Flavour: flavour.Draw(t, "source flavour")}, memory.Config{Flavour: flavour.Draw(t, "destination flavour")})
+	b := newFixture(t, memory.Config{Flavour: flavour.Draw(t, "source flavour")}, memory.Config{Flavour: flavour.Draw(t, "destination flavour")})
 	hasImage := rapid.Bool().Draw(t, "image")
 	grow := &life{T: t, hasImage: hasImage, size: rapid.IntRange(2, 6).Draw(t, "clusters")}
 	grow.live(b.source)
@@ -62,8 +62,8 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 		Parallel: rapid.IntRange(1, 5).Draw(t, "parallel"),
 		Proof:    rapid.Bool().Draw(t, "proof"),
 	}
-	before := photograph(t, b.source)
-	foreign := photograph(t, b.destination)
+	before := contents(t, b.source)
+	foreign := contents(t, b.destination)
 	headHadData := leave.source.Head.Own.Count > 0
 	shrinks := foreign[copyName].lvol.Size > leave.source.Head.Size
 	if rapid.IntRange(0, 3).Draw(t, "overwrite") > 0 {
@@ -74,8 +74,8 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 	if errors.Is(err, app.ErrRefused) {
 		require.True(t, leave.foreignClone || shrinks, "refused without a cause: %v", err)
 		require.Equal(t, app.OutcomeRefused, report.Outcome)
-		require.Equal(t, foreign, photograph(t, b.destination), "refused, and yet changed")
-		require.Equal(t, before, photograph(t, b.source), "refused, and yet changed")
+		require.Equal(t, foreign, contents(t, b.destination), "refused, and yet changed")
+		require.Equal(t, before, contents(t, b.source), "refused, and yet changed")
 		seen.refused.Add(1)
 		return
 	}
@@ -88,17 +88,17 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 	if grow.hurt {
 		// The source's views lie; what must come out is its own clusters over the
 		// image. Curing the source shows the same.
-		requireHurtSourceUntouched(t, before, photograph(t, b.source), headHadData)
+		requireHurtSourceUntouched(t, before, contents(t, b.source), headHadData)
 		for _, s := range list(t, b.source, sourceName).Snapshots {
 			if s.Lvol.Parent == "" {
-				require.NoError(t, b.source.Graft(ctx, s.Lvol.UUID, grow.plant.image))
+				require.NoError(t, b.source.Graft(ctx, s.Lvol.UUID, grow.builder.image))
 			}
 		}
 		if s := list(t, b.source, sourceName); len(s.Snapshots) == 0 {
-			require.NoError(t, b.source.Graft(ctx, s.Head.UUID, grow.plant.image))
+			require.NoError(t, b.source.Graft(ctx, s.Head.UUID, grow.builder.image))
 		}
 	} else {
-		requireHurtSourceUntouched(t, before, photograph(t, b.source), headHadData)
+		requireHurtSourceUntouched(t, before, contents(t, b.source), headHadData)
 	}
 	requireEqualViews(t, b, sourceName, copyName, hasImage)
 	if headHadData {
@@ -109,7 +109,7 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 		require.Regexp(t, "^rebuild-[0-9a-f]{8}$", system)
 		require.False(t, mustSnapshot(t, now, system).Lvol.Attributes.UserCreated)
 	}
-	after := photograph(t, b.destination)
+	after := contents(t, b.destination)
 	for name, was := range foreign {
 		if leave.isForeign(name) {
 			require.Equal(t, was, after[name], "foreign lvol %s", name)
@@ -119,7 +119,7 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 }
 
 // requireNothingToDo: planned again, nothing is copied where hosts can prove.
-func requireNothingToDo(t tester, request app.Request, b *bench) {
+func requireNothingToDo(t tester, request app.Request, b *fixture) {
 	for _, host := range []*memory.Host{b.source, b.destination} {
 		store, err := host.List(context.Background())
 		require.NoError(t, err)
@@ -135,7 +135,7 @@ func requireNothingToDo(t tester, request app.Request, b *bench) {
 
 // requireHurtSourceUntouched: but for a system snapshot, into which the head's
 // clusters have moved, the source is as it was.
-func requireHurtSourceUntouched(t tester, before, after map[string]shot, systemSnapshot bool) {
+func requireHurtSourceUntouched(t tester, before, after map[string]content, systemSnapshot bool) {
 	for name, was := range before {
 		is := after[name]
 		if name == sourceName && systemSnapshot {
@@ -146,18 +146,18 @@ func requireHurtSourceUntouched(t tester, before, after map[string]shot, systemS
 	}
 }
 
-// shot is all that can be seen of an lvol.
-type shot struct {
+// content is all that can be seen of an lvol.
+type content struct {
 	lvol domain.Lvol
 	sha  string
 }
 
-func photograph(t tester, host *memory.Host) map[string]shot {
+func contents(t tester, host *memory.Host) map[string]content {
 	store, err := host.List(context.Background())
 	require.NoError(t, err)
-	all := make(map[string]shot)
+	all := make(map[string]content)
 	for _, l := range store.Lvols {
-		all[l.Name] = shot{l, sha(t, host, l.UUID)}
+		all[l.Name] = content{l, sha(t, host, l.UUID)}
 	}
 	return all
 }
@@ -165,7 +165,7 @@ func photograph(t tester, host *memory.Host) map[string]shot {
 // life is what a user has done to the volume whose replica is the source.
 type life struct {
 	*rapid.T
-	plant    *plant
+	builder  *builder
 	hasImage bool
 	hurt     bool
 	size     int // clusters of the head
@@ -177,15 +177,15 @@ type life struct {
 func (l *life) live(host *memory.Host) {
 	image := ""
 	if l.hasImage {
-		image = growImage(l, host, l.IntRange(1, l.size, "image clusters"))
+		image = makeImage(l, host, l.IntRange(1, l.size, "image clusters"))
 	}
-	l.plant = newPlant(l, host, sourceName, image)
+	l.builder = newBuilder(l, host, sourceName, image)
 	l.sizes = make(map[string]int)
-	l.head = l.plant.writable(sourceName, image, l.size)
+	l.head = l.builder.writable(sourceName, image, l.size)
 	for range rapid.IntRange(0, 24).Draw(l.T, "deeds") {
 		switch rapid.IntRange(0, 6).Draw(l.T, "deed") {
 		case 0, 1:
-			l.plant.write(l.head, l.IntRange(0, l.size-1, "at"), rapid.Byte().Draw(l.T, "byte"))
+			l.builder.write(l.head, l.IntRange(0, l.size-1, "at"), rapid.Byte().Draw(l.T, "byte"))
 		case 2, 3:
 			l.snapshot(host)
 		case 4:
@@ -219,7 +219,7 @@ func (l *life) snapshot(host *memory.Host) {
 	name := fmt.Sprintf("%s%d", rapid.SampledFrom([]string{"s", "a-snap-s"}).Draw(l.T, "prefix"), len(l.sizes))
 	uuid, err := host.Snapshot(context.Background(), l.head, domain.SnapshotLvolName(sourceName, name), minute(len(l.sizes)))
 	require.NoError(l, err)
-	l.plant.uuids[name] = uuid
+	l.builder.uuids[name] = uuid
 	l.names = append(l.names, name)
 	l.sizes[name] = l.size
 }
@@ -231,7 +231,7 @@ func (l *life) revert(host *memory.Host) {
 	to := rapid.SampledFrom(l.names).Draw(l.T, "revert to")
 	require.NoError(l, host.Delete(context.Background(), l.head))
 	l.size = max(l.size, l.sizes[to])
-	l.head = l.plant.writable(sourceName, l.plant.uuids[to], l.size)
+	l.head = l.builder.writable(sourceName, l.builder.uuids[to], l.size)
 }
 
 // deleteMerging deletes a snapshot as a user does: what hangs on it takes over
@@ -241,7 +241,7 @@ func (l *life) deleteMerging(host *memory.Host) {
 		return
 	}
 	i := l.IntRange(0, len(l.names)-1, "delete")
-	if host.DeleteMerging(l.plant.uuids[l.names[i]]) == nil {
+	if host.DeleteMerging(l.builder.uuids[l.names[i]]) == nil {
 		l.names = append(l.names[:i:i], l.names[i+1:]...)
 	}
 }
@@ -251,24 +251,24 @@ type remains struct {
 	*rapid.T
 	life         *life
 	source       domain.Replica
-	plant        *plant
+	builder      *builder
 	foreignClone bool
 	foreign      map[string]bool
 }
 
 func (r *remains) isForeign(name string) bool { return r.foreign[name] }
 
-func (r *remains) draw(b *bench) {
+func (r *remains) draw(b *fixture) {
 	image := ""
 	r.foreign = make(map[string]bool)
 	if r.life.hasImage && rapid.IntRange(0, 3).Draw(r.T, "image is there") > 0 {
-		store, err := b.source.Look(context.Background(), r.life.plant.image)
+		store, err := b.source.Look(context.Background(), r.life.builder.image)
 		require.NoError(r, err)
-		image = growImage(r, b.destination, int(store.Size/cluster))
+		image = makeImage(r, b.destination, int(store.Size/cluster))
 		r.foreign[r.name(b, image)] = true
 	}
-	r.plant = newPlant(r, b.destination, copyName, image)
-	other := newPlant(r, b.destination, "vol-10-r-4e5f6a7b", image)
+	r.builder = newBuilder(r, b.destination, copyName, image)
+	other := newBuilder(r, b.destination, "vol-10-r-4e5f6a7b", image)
 	other.snapshot("s0", image, 8, map[int]byte{0: 77}, minute(0))
 	other.writable("vol-10-r-4e5f6a7b", other.uuids["s0"], 8)
 	r.foreign["vol-10-r-4e5f6a7b"], r.foreign["vol-10-r-4e5f6a7b-snap-s0"] = true, true
@@ -277,10 +277,10 @@ func (r *remains) draw(b *bench) {
 	parent := func() string { return rapid.SampledFrom(parents).Draw(r.T, "parent") }
 	grown := func(uuid string) { parents = append(parents, uuid) }
 	if rapid.IntRange(0, 2).Draw(r.T, "extra") == 0 {
-		grown(r.plant.snapshot("extra", parent(), r.life.size, map[int]byte{1: 99}, minute(50)))
+		grown(r.builder.snapshot("extra", parent(), r.life.size, map[int]byte{1: 99}, minute(50)))
 	}
 	if rapid.IntRange(0, 2).Draw(r.T, "spacer") == 0 {
-		spacer := r.plant.writable(domain.InFlightLvolName(copyName, "0000aaaa"), parent(), 12)
+		spacer := r.builder.writable(domain.InFlightLvolName(copyName, "0000aaaa"), parent(), 12)
 		frozen, err := b.destination.Snapshot(context.Background(), spacer, domain.InFlightLvolName(copyName, "0000aaab"), domain.Attributes{})
 		require.NoError(r, err)
 		require.NoError(r, b.destination.Delete(context.Background(), spacer))
@@ -305,16 +305,16 @@ func (r *remains) order() []domain.Snapshot {
 }
 
 // leave leaves a snapshot's copy, identical or spoiled, where it belongs or not.
-func (r *remains) leave(b *bench, s domain.Snapshot, parent func() string) string {
+func (r *remains) leave(b *fixture, s domain.Snapshot, parent func() string) string {
 	letter := rapid.SampledFrom([]int{0, 1, 1, 1, 2, 3, 4, 5, 6, 7}).Draw(r.T, "letter")
 	if letter == 0 {
 		return ""
 	}
 	own := r.ownOf(b.source, s.Lvol)
 	clusters, attributes := int(s.Lvol.Size/cluster), s.Lvol.Attributes
-	on := r.plant.image
+	on := r.builder.image
 	if up, ok := r.source.ParentOf(s.Lvol).Snapshot(); ok {
-		on = r.plant.uuids[up] // "" if it is not there: loose
+		on = r.builder.uuids[up] // "" if it is not there: loose
 	}
 	switch letter {
 	case 1, 2: // identical
@@ -340,7 +340,7 @@ func (r *remains) leave(b *bench, s domain.Snapshot, parent func() string) strin
 			own[rapid.IntRange(0, clusters-1).Draw(r.T, "merged")] = 0xEE
 		}
 	}
-	return r.plant.snapshot(s.Name, on, clusters, own, attributes)
+	return r.builder.snapshot(s.Name, on, clusters, own, attributes)
 }
 
 // ownOf reads own clusters; all tests fill a cluster with one byte.
@@ -356,29 +356,29 @@ func (r *remains) ownOf(host *memory.Host, l domain.Lvol) map[int]byte {
 	return own
 }
 
-func (r *remains) drawWritable(b *bench, parent func() string) {
+func (r *remains) drawWritable(b *fixture, parent func() string) {
 	if rapid.IntRange(0, 2).Draw(r.T, "in flight") == 0 {
-		uuid := r.plant.writable(domain.InFlightLvolName(copyName, "0000bbbb"), parent(), 12)
-		r.plant.write(uuid, 0, 1)
+		uuid := r.builder.writable(domain.InFlightLvolName(copyName, "0000bbbb"), parent(), 12)
+		r.builder.write(uuid, 0, 1)
 	}
 	if rapid.IntRange(0, 3).Draw(r.T, "Longhorn's in flight") == 0 {
-		r.plant.writable(copyName+"-rebuilding", parent(), 12)
+		r.builder.writable(copyName+"-rebuilding", parent(), 12)
 	}
 	if rapid.Bool().Draw(r.T, "head") {
-		head := r.plant.writable(copyName, parent(), 12)
+		head := r.builder.writable(copyName, parent(), 12)
 		if rapid.Bool().Draw(r.T, "written") {
-			r.plant.write(head, 0, 9)
+			r.builder.write(head, 0, 9)
 		}
 	}
 	if rapid.IntRange(0, 9).Draw(r.T, "foreign clone") == 0 {
-		clone := r.plant.writable(copyName+"-clone-ep-1", parent(), 12)
-		r.plant.write(clone, 1, 8)
+		clone := r.builder.writable(copyName+"-clone-ep-1", parent(), 12)
+		r.builder.write(clone, 1, 8)
 		r.foreignClone = true
 		r.foreign[copyName+"-clone-ep-1"] = true
 	}
 }
 
-func (r *remains) name(b *bench, uuid string) string {
+func (r *remains) name(b *fixture, uuid string) string {
 	l, err := b.destination.Look(context.Background(), uuid)
 	require.NoError(r, err)
 	return l.Name

@@ -24,7 +24,7 @@ func BenchmarkQueueOverhead(b *testing.B) {
 	engine := app.New(nil)
 	queue := app.NewQueue(engine, app.Limits{})
 	rebuild := func(do func(app.Request) error) (took, used time.Duration) {
-		_, request := growChain(b, snapshots)
+		_, request := newChainFixture(b, snapshots)
 		runtime.GC() // of what growing has left
 		began, before := time.Now(), processorTime(b)
 		err := do(request)

@@ -15,7 +15,7 @@ import (
 // had not finished.
 func TestResumedJobCopiesOnlyTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWard(t, memory.Fork, "source", "destination")
+		w := newHostSet(t, memory.Fork, "source", "destination")
 		request := w.volume("own", "source", "destination")
 		queue := app.NewQueue(app.New(nil), app.Limits{})
 		inject(w.hosts["source"], on("copy").of("c").takes(time.Hour))

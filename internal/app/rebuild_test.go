@@ -15,18 +15,18 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// growPlain makes the field's tree on the source, and nothing on the
+// newPlainFixture makes the field's tree on the source, and nothing on the
 // destination but the image.
-func growPlain(t tester) (*bench, app.Request) {
+func newPlainFixture(t tester) (*fixture, app.Request) {
 	t.Helper()
-	return growPlainOn(t, memory.Fork)
+	return newPlainFixtureOn(t, memory.Fork)
 }
 
-func growPlainOn(t tester, flavour memory.Flavour) (*bench, app.Request) {
+func newPlainFixtureOn(t tester, flavour memory.Flavour) (*fixture, app.Request) {
 	t.Helper()
-	b := newBench(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
-	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
-	growImage(t, b.destination, 4)
+	b := newFixture(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	makeImage(t, b.destination, 4)
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},
 		Destination: app.Site{Host: b.destination, Replica: copyName},
@@ -47,15 +47,15 @@ func calls(host *memory.Host) map[string]int {
 }
 
 func TestASecondRebuildCopiesAndMakesAndDeletesNothing(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	before := photograph(t, b.destination)
+	before := contents(t, b.destination)
 
 	counts := calls(b.destination)
 	report, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	require.Equal(t, before, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.destination))
 	require.Zero(t, report.CopiedBytes)
 	for _, method := range []string{"create", "copy", "graft", "seal", "clone", "delete", "receive", "record"} {
 		require.Zero(t, counts[method], "%s calls", method)
@@ -63,7 +63,7 @@ func TestASecondRebuildCopiesAndMakesAndDeletesNothing(t *testing.T) {
 }
 
 func TestAHeadThatLacksItsRecordGetsItAndStays(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	head := list(t, b.destination, copyName).Head
@@ -78,7 +78,7 @@ func TestAHeadThatLacksItsRecordGetsItAndStays(t *testing.T) {
 }
 
 func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	engine := app.New(nil)
 	copying, goOn := make(chan struct{}), make(chan struct{})
 	inject(b.source, on("copy").once().does(func() { close(copying); <-goOn }))
@@ -97,7 +97,7 @@ func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
 }
 
 func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	ctx, cancel := context.WithCancel(context.Background())
 	inject(b.source, on("copy").nth(4).does(cancel))
@@ -123,7 +123,7 @@ func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T
 func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
 	for _, when := range []string{"create", "copy", "withdraw"} { // before, while it is copied, or right before the seal
 		t.Run(when, func(t *testing.T) {
-			b, request := growPlain(t)
+			b, request := newPlainFixture(t)
 			request.Parallel = 1
 			below := mustSnapshot(t, list(t, b.source, sourceName), "snap12")
 			var once sync.Once
@@ -147,13 +147,13 @@ func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
 // TestAnImageThatAppearsMeanwhileIsTaken: another process was faster.
 func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 	for _, equal := range []bool{true, false} {
-		b := newBench(t, memory.Config{}, memory.Config{})
-		newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+		b := newFixture(t, memory.Config{}, memory.Config{})
+		newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
 		inject(b.destination, on("seal").once().does(func() {
 			if equal {
-				growImage(t, b.destination, 4)
+				makeImage(t, b.destination, 4)
 			} else {
-				growImage(t, b.destination, 3)
+				makeImage(t, b.destination, 3)
 			}
 		}))
 		report, err := app.New(nil).Rebuild(context.Background(), app.Request{
@@ -161,7 +161,7 @@ func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 			Destination: app.Site{Host: b.destination, Replica: copyName},
 		})
 		b.destination.Inject(nil)
-		for name := range photograph(t, b.destination) {
+		for name := range contents(t, b.destination) {
 			require.False(t, domain.IsImageInFlight(name), "left in flight: %s", name)
 		}
 		if equal {
@@ -176,8 +176,8 @@ func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 
 // TestAFetchedImageThatIsNotTheSourcesIsDeleted: its bytes changed on the way.
 func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
-	b := newBench(t, memory.Config{}, memory.Config{})
-	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
 	inject(b.destination, on("withdraw").ofImages().doesTo(func(c memory.Call) {
 		require.NoError(t, b.destination.WriteAt(c.UUID, []byte{1}, 5))
 	}))
@@ -186,25 +186,25 @@ func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
 		Destination: app.Site{Host: b.destination, Replica: copyName},
 	})
 	require.ErrorIs(t, err, ports.ErrCorrupt)
-	require.Empty(t, photograph(t, b.destination))
+	require.Empty(t, contents(t, b.destination))
 }
 
 func TestAStoreThatRunsFullEndsTheRebuildAndNothingElse(t *testing.T) {
-	b, request := growPlain(t)
-	before := photograph(t, b.source)
+	b, request := newPlainFixture(t)
+	before := contents(t, b.source)
 	inject(b.source, on("copy").from(3).fails(ports.ErrNoSpace))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, ports.ErrNoSpace)
 	require.ErrorContains(t, err, "copy snapshot")
 	require.Empty(t, list(t, b.destination, copyName).InFlight)
-	require.Equal(t, before, photograph(t, b.source))
+	require.Equal(t, before, contents(t, b.source))
 }
 
 // TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse: a user
 // deletes the replica while it is rebuilt (longhorn/longhorn#10212, #9190).
 func TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse(t *testing.T) {
-	b, request := growPlain(t)
-	before := photograph(t, b.source)
+	b, request := newPlainFixture(t)
+	before := contents(t, b.source)
 	inject(b.source, on("copy").nth(3).does(func() {
 		store, err := b.destination.List(context.Background())
 		require.NoError(t, err)
@@ -218,7 +218,7 @@ func TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse(t *te
 	}))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.Error(t, err)
-	require.Equal(t, before, photograph(t, b.source))
+	require.Equal(t, before, contents(t, b.source))
 	b.source.Inject(nil)
 	_, err = app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
@@ -227,7 +227,7 @@ func TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse(t *te
 
 func TestNoMoreCopiesAtOnceThanAskedFor(t *testing.T) {
 	for _, parallel := range []int{1, 2} {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Parallel = parallel
 		var mu sync.Mutex
 		type level struct{ now, most int }
@@ -272,7 +272,7 @@ type observe func(app.Event)
 func (o observe) Observe(e app.Event) { o(e) }
 
 func TestProgressIsThereFromThePlanOnAndEndsAtTheTotal(t *testing.T) {
-	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	var seen []app.Event
 	request.Observer = observe(func(e app.Event) { seen = append(seen, e) })
 	report, err := app.New(nil).Rebuild(context.Background(), request)
@@ -293,7 +293,7 @@ func TestProgressIsThereFromThePlanOnAndEndsAtTheTotal(t *testing.T) {
 }
 
 func TestWhatIsBusyIsWaitedOut(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	busy := func(c memory.Call) memory.Fault {
 		switch c.Method {
 		case "graft", "seal", "clone", "copy", "delete", "prove":
@@ -311,7 +311,7 @@ func TestWhatIsBusyIsWaitedOut(t *testing.T) {
 }
 
 func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	for name, spoil := range map[string]func(*app.Request){
 		"no source host":                       func(r *app.Request) { r.Source.Host = nil },
 		"no destination host":                  func(r *app.Request) { r.Destination.Host = nil },
@@ -324,7 +324,7 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 		"expected letters, digits, '.', '_' a": func(r *app.Request) { r.Destination.Replica = "vol 1/r" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			before := photograph(t, b.destination)
+			before := contents(t, b.destination)
 			r := request
 			spoil(&r)
 			report, err := app.New(nil).Rebuild(context.Background(), r)
@@ -333,7 +333,7 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 			require.Equal(t, app.OutcomeRefused, report.Outcome)
 			_, err = app.New(nil).Plan(context.Background(), r)
 			require.ErrorIs(t, err, app.ErrRefused)
-			require.Equal(t, before, photograph(t, b.destination))
+			require.Equal(t, before, contents(t, b.destination))
 		})
 	}
 }
@@ -341,7 +341,7 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 // TestACopyThatSomebodyElseWritesToIsNotSealed: an old copy, say, that goes on
 // without its engine.
 func TestACopyThatSomebodyElseWritesToIsNotSealed(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	inject(b.destination, on("withdraw").doesTo(func(c memory.Call) {
 		require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 6*cluster))
 	}))
@@ -361,7 +361,7 @@ func TestACopyThatSomebodyElseWritesToIsNotSealed(t *testing.T) {
 
 // TestACopyThatIsNotTheSourcesIsMadeAgain: rule 14. Only that one is.
 func TestACopyThatIsNotTheSourcesIsMadeAgain(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	copied := on("copy")
 	inject(b.source, copied)
@@ -383,9 +383,9 @@ func TestACopyThatIsNotTheSourcesIsMadeAgain(t *testing.T) {
 func TestACopyThatSomebodyElseHasGraftedIsPutRight(t *testing.T) {
 	for _, method := range []string{"withdraw", "seal"} {
 		t.Run("at the "+method, func(t *testing.T) {
-			b, request := growPlain(t)
+			b, request := newPlainFixture(t)
 			request.Parallel = 1
-			foreign := newPlant(t, b.destination, "vol-7", "").snapshot("s", "", 8, nil, minute(0))
+			foreign := newBuilder(t, b.destination, "vol-7", "").snapshot("s", "", 8, nil, minute(0))
 			inject(b.destination, on(method).once().doesTo(func(c memory.Call) {
 				require.NoError(t, b.destination.Graft(context.Background(), c.UUID, foreign))
 			}))
@@ -405,21 +405,21 @@ func TestACopyThatSomebodyElseHasGraftedIsPutRight(t *testing.T) {
 
 // TestAnLvolThatGotAnotherNameIsNotDeleted: the plan condemned it as a leftover.
 func TestAnLvolThatGotAnotherNameIsNotDeleted(t *testing.T) {
-	b, request := growDamaged(t, memory.Fork, memory.Fork)
+	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	leftover := list(t, b.destination, copyName).InFlight[0]
 	require.NoError(t, b.destination.Graft(context.Background(), leftover.UUID, ""))
 	onDelete(b.destination, leftover.UUID, func() { require.NoError(t, b.destination.Rename(leftover.UUID, "vol-77-r-0a1b2c3d")) })
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	require.Contains(t, photograph(t, b.destination), "vol-77-r-0a1b2c3d")
+	require.Contains(t, contents(t, b.destination), "vol-77-r-0a1b2c3d")
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
 // TestNoHeadComesWhileAnythingElseIsWrong: the look before the head.
 func TestNoHeadComesWhileAnythingElseIsWrong(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	inTheLookBeforeTheHead(t, b, func() {
-		newPlant(t, b.destination, copyName, "").snapshot("extra", "", 8, nil, minute(9))
+		newBuilder(t, b.destination, copyName, "").snapshot("extra", "", 8, nil, minute(9))
 	})
 	report, err := app.New(nil).Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, ports.ErrCorrupt)
@@ -428,7 +428,7 @@ func TestNoHeadComesWhileAnythingElseIsWrong(t *testing.T) {
 }
 
 // inTheLookBeforeTheHead does something at the last moment.
-func inTheLookBeforeTheHead(t *testing.T, b *bench, do func()) {
+func inTheLookBeforeTheHead(t *testing.T, b *fixture, do func()) {
 	t.Helper()
 	inject(b.destination, on("list").nth(2).does(do)) // the plan, the look before the head
 }
@@ -436,9 +436,9 @@ func inTheLookBeforeTheHead(t *testing.T, b *bench, do func()) {
 // TestWhatALostAnswerLeftInFlightIsRemoved: a spacer, say, whose making was not
 // answered. The head does not come before it is gone.
 func TestWhatALostAnswerLeftInFlightIsRemoved(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	inTheLookBeforeTheHead(t, b, func() {
-		newPlant(t, b.destination, copyName, "").writable(domain.InFlightLvolName(copyName, "0badcafe"), "", 8)
+		newBuilder(t, b.destination, copyName, "").writable(domain.InFlightLvolName(copyName, "0badcafe"), "", 8)
 	})
 	report, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
@@ -449,7 +449,7 @@ func TestWhatALostAnswerLeftInFlightIsRemoved(t *testing.T) {
 // TestWhatThisRunSealedNeedsNoProof: on hosts without checksums, too, a plan
 // that is made again copies nothing twice.
 func TestWhatThisRunSealedNeedsNoProof(t *testing.T) {
-	b, request := growPlainOn(t, memory.Upstream)
+	b, request := newPlainFixtureOn(t, memory.Upstream)
 	request.Parallel = 1
 	extra := mustSnapshot(t, list(t, b.source, sourceName), "snap13")
 	onDelete(b.source, extra.Lvol.UUID, func() { // nothing hangs on it: a user deletes it
@@ -464,7 +464,7 @@ func TestWhatThisRunSealedNeedsNoProof(t *testing.T) {
 // TestProofFindsWhatCountsDoNot: other bytes in as many clusters.
 func TestProofFindsWhatCountsDoNot(t *testing.T) {
 	for _, proof := range []bool{false, true} {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Proof = proof
 		request.Parallel = 1
 		inject(b.destination, on("withdraw").once().doesTo(func(c memory.Call) {

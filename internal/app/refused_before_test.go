@@ -18,53 +18,53 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 	ctx := context.Background()
 	for _, test := range []struct {
 		name  string
-		spoil func(t *testing.T, b *bench, r *app.Request)
+		spoil func(t *testing.T, b *fixture, r *app.Request)
 		says  string
 	}{
-		{"another image is said", func(_ *testing.T, _ *bench, r *app.Request) { r.Image = domain.ImageNamed("other") }, "other"},
-		{"no image is said", func(_ *testing.T, _ *bench, r *app.Request) { r.Image = domain.NoImage() }, "image"},
-		{"the destination is the source", func(_ *testing.T, _ *bench, r *app.Request) { r.Destination = r.Source }, "both source and destination"},
-		{"there is no such source", func(_ *testing.T, _ *bench, r *app.Request) { r.Source.Replica = "nope" }, "replica nope not found"},
-		{"the source has no head", func(t *testing.T, b *bench, _ *app.Request) {
+		{"another image is said", func(_ *testing.T, _ *fixture, r *app.Request) { r.Image = domain.ImageNamed("other") }, "other"},
+		{"no image is said", func(_ *testing.T, _ *fixture, r *app.Request) { r.Image = domain.NoImage() }, "image"},
+		{"the destination is the source", func(_ *testing.T, _ *fixture, r *app.Request) { r.Destination = r.Source }, "both source and destination"},
+		{"there is no such source", func(_ *testing.T, _ *fixture, r *app.Request) { r.Source.Replica = "nope" }, "replica nope not found"},
+		{"the source has no head", func(t *testing.T, b *fixture, _ *app.Request) {
 			require.NoError(t, b.source.Delete(ctx, list(t, b.source, sourceName).Head.UUID))
 		}, "no head"},
-		{"the source lost its image", func(t *testing.T, b *bench, r *app.Request) {
+		{"the source lost its image", func(t *testing.T, b *fixture, r *app.Request) {
 			r.Image = domain.ImageNamed(imageName)
 			ancestor, _ := list(t, b.source, sourceName).Snapshot("snap11")
 			require.NoError(t, b.source.Graft(ctx, ancestor.Lvol.UUID, ""))
 		}, "lost"},
-		{"a part of the source's bytes is outside of its lvstore", func(t *testing.T, b *bench, _ *app.Request) {
+		{"a part of the source's bytes is outside of its lvstore", func(t *testing.T, b *fixture, _ *app.Request) {
 			outside, err := b.source.CloneExternal("vol-9-r-0a1b2c3d", "nvme0n1", make([]byte, 8*cluster))
 			require.NoError(t, err)
 			_, err = b.source.Snapshot(ctx, outside, domain.SnapshotLvolName(sourceName, "outside"), minute(1))
 			require.NoError(t, err)
 		}, "external snapshot nvme0n1"},
-		{"somebody uses the destination's head", func(t *testing.T, b *bench, _ *app.Request) {
+		{"somebody uses the destination's head", func(t *testing.T, b *fixture, _ *app.Request) {
 			require.NoError(t, b.destination.Use(list(t, b.destination, copyName).Head.UUID, domain.User{Kind: domain.UserRAID, Name: "raid-vol-1"}))
 		}, "a base bdev of RAID raid-vol-1"},
-		{"a linked clone of somebody else hangs on what has to go", func(t *testing.T, b *bench, _ *app.Request) {
+		{"a linked clone of somebody else hangs on what has to go", func(t *testing.T, b *fixture, _ *app.Request) {
 			outdated, _ := list(t, b.destination, copyName).Snapshot("snap12")
 			_, err := b.destination.Clone(ctx, outdated.Lvol.UUID, "vol-77-r-0a1b2c3d", 8*cluster, "")
 			require.NoError(t, err)
 		}, "vol-77-r-0a1b2c3d"},
-		{"the store has other clusters", func(_ *testing.T, _ *bench, r *app.Request) {
+		{"the store has other clusters", func(_ *testing.T, _ *fixture, r *app.Request) {
 			r.Destination.Host = memory.NewFabric().NewHost(memory.Config{Name: "disk-2", ClusterSize: 2 * cluster})
 		}, "cluster"},
-		{"there is no room", func(_ *testing.T, b *bench, r *app.Request) { r.Options.ReservePercent = 100 }, "free"},
-		{"no copies at once", func(_ *testing.T, _ *bench, r *app.Request) { r.Parallel = -1 }, "at least 1"},
-		{"a limit that the host cannot keep", func(_ *testing.T, b *bench, r *app.Request) {
+		{"there is no room", func(_ *testing.T, b *fixture, r *app.Request) { r.Options.ReservePercent = 100 }, "free"},
+		{"no copies at once", func(_ *testing.T, _ *fixture, r *app.Request) { r.Parallel = -1 }, "at least 1"},
+		{"a limit that the host cannot keep", func(_ *testing.T, b *fixture, r *app.Request) {
 			r.Destination.Host = stepped{b.destination}
 			r.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1)}
 		}, "bandwidth"},
-		{"another process is at work", func(_ *testing.T, b *bench, r *app.Request) { r.Destination.Host = claimed{b.destination} }, "another"},
-		{"a replica's name that is one of an lvol in flight", func(_ *testing.T, _ *bench, r *app.Request) {
+		{"another process is at work", func(_ *testing.T, b *fixture, r *app.Request) { r.Destination.Host = claimed{b.destination} }, "another"},
+		{"a replica's name that is one of an lvol in flight", func(_ *testing.T, _ *fixture, r *app.Request) {
 			r.Destination.Replica = "vol-1-r-4e5f6a7b-rebuilding"
 		}, "in-flight"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b, request := growDamaged(t, memory.Fork, memory.Fork)
+			b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 			test.spoil(t, b, &request)
-			source, destination := photograph(t, b.source), photograph(t, b.destination)
+			source, destination := contents(t, b.source), contents(t, b.destination)
 			changing := 0
 			count := func(c memory.Call) memory.Fault {
 				switch c.Method {
@@ -84,8 +84,8 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 			require.Zero(t, changing)
 			b.source.Inject(nil)
 			b.destination.Inject(nil)
-			require.Equal(t, source, photograph(t, b.source))
-			require.Equal(t, destination, photograph(t, b.destination))
+			require.Equal(t, source, contents(t, b.source))
+			require.Equal(t, destination, contents(t, b.destination))
 		})
 	}
 }

@@ -17,7 +17,7 @@ import (
 // says so, and what has the UUID but another name stays.
 func TestWhatIsCalledOtherwiseByNowIsNotDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growDamaged(t, memory.Fork, memory.Fork)
+		b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 		uuid, err := b.destination.Create(t.Context(), domain.InFlightLvolName(copyName, "0badf00d"), 8*cluster)
 		require.NoError(t, err)
 		var once sync.Once
@@ -37,7 +37,7 @@ func TestWhatIsCalledOtherwiseByNowIsNotDeleted(t *testing.T) {
 // something else by now: it is planned again, before anything is sealed on it.
 func TestALostSealUnderAnotherParentIsNotTakenForDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Parallel = 1
 		name := domain.SnapshotLvolName(copyName, "snap21")
 		lost, again, sealedOnIt := false, 0, 0

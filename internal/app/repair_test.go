@@ -15,13 +15,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// growTwins makes the field's tree on both hosts, equal but for what hurt does
+// newTwins makes the field's tree on both hosts, equal but for what hurt does
 // to the one on the destination.
-func growTwins(t tester, flavour memory.Flavour) (b *bench, healthy, hurt app.Site) {
+func newTwins(t tester, flavour memory.Flavour) (b *fixture, healthy, hurt app.Site) {
 	t.Helper()
-	b = newBench(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
-	newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
-	newPlant(t, b.destination, copyName, growImage(t, b.destination, 4)).growTree(fieldTree, 8, 10)
+	b = newFixture(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	newBuilder(t, b.destination, copyName, makeImage(t, b.destination, 4)).growTree(fieldTree, 8, 10)
 	return b, app.Site{Host: b.source, Replica: sourceName}, app.Site{Host: b.destination, Replica: copyName}
 }
 
@@ -46,11 +46,11 @@ func TestField_10909_AHurtReplicaIsFoundAndCuredInPlace(t *testing.T) {
 	ctx := context.Background()
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
-			b, healthy, hurt := growTwins(t, flavour)
+			b, healthy, hurt := newTwins(t, flavour)
 			engine := app.New(nil)
-			right := photograph(t, b.destination)
+			right := contents(t, b.destination)
 			loseImage(t, hurt)
-			require.NotEqual(t, right, photograph(t, b.destination))
+			require.NotEqual(t, right, contents(t, b.destination))
 
 			for what, request := range map[string]app.AuditRequest{
 				"what was said": {Sites: []app.Site{hurt}, Image: domain.ImageNamed(imageName)},
@@ -77,16 +77,16 @@ func TestField_10909_AHurtReplicaIsFoundAndCuredInPlace(t *testing.T) {
 			plan, err := engine.PlanRepair(ctx, app.RepairRequest{Replica: hurt, Healthy: healthy})
 			require.NoError(t, err)
 			require.Equal(t, domain.ActionGraft, plan.Steps[0].Action)
-			require.NotEqual(t, right, photograph(t, b.destination), "a plan changes nothing")
+			require.NotEqual(t, right, contents(t, b.destination), "a plan changes nothing")
 
-			source := photograph(t, b.source)
+			source := contents(t, b.source)
 			report, err := engine.Repair(ctx, app.RepairRequest{Replica: hurt, Healthy: healthy})
 			require.NoError(t, err)
 			require.Equal(t, app.OutcomeComplete, report.Outcome)
 			require.True(t, report.Compared)
 			require.Empty(t, report.Violations)
-			require.Equal(t, viewsIn(right), viewsIn(photograph(t, b.destination)), "every view is as it was before the damage")
-			require.Equal(t, source, photograph(t, b.source))
+			require.Equal(t, viewsIn(right), viewsIn(contents(t, b.destination)), "every view is as it was before the damage")
+			require.Equal(t, source, contents(t, b.source))
 			for _, host := range []*memory.Host{b.source, b.destination} {
 				require.Zero(t, host.Sent()+host.Received()+host.CopiedLocally(), "no byte is copied")
 			}
@@ -104,17 +104,17 @@ func TestField_10909_AHurtReplicaIsFoundAndCuredInPlace(t *testing.T) {
 	}
 }
 
-// viewsIn are what the lvols of a photograph show.
-func viewsIn(picture map[string]shot) map[string]string {
+// viewsIn are what lvols show.
+func viewsIn(all map[string]content) map[string]string {
 	views := make(map[string]string)
-	for name, taken := range picture {
+	for name, taken := range all {
 		views[name] = taken.sha
 	}
 	return views
 }
 
 func TestARepairAloneSaysThatBytesAreUnproven(t *testing.T) {
-	_, _, hurt := growTwins(t, memory.Fork)
+	_, _, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Image: domain.ImageNamed(imageName)})
 	require.NoError(t, err)
@@ -126,7 +126,7 @@ func TestARepairAloneSaysThatBytesAreUnproven(t *testing.T) {
 // Bytes that were written while the replica was hurt are found by the comparison:
 // copy on write filled the rest of a cluster with zeros instead of the image's.
 func TestWhatWasWrittenWhileHurtIsFoundByComparing(t *testing.T) {
-	b, healthy, hurt := growTwins(t, memory.Fork)
+	b, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	for at, host := range map[app.Site]*memory.Host{healthy: b.source, hurt: b.destination} {
 		head := list(t, host, at.Replica).Head
@@ -145,7 +145,7 @@ func TestWhatWasWrittenWhileHurtIsFoundByComparing(t *testing.T) {
 }
 
 func TestTheHeadsOwnBytesStayUnproven(t *testing.T) {
-	b, healthy, hurt := growTwins(t, memory.Fork)
+	b, healthy, hurt := newTwins(t, memory.Fork)
 	for at, host := range map[app.Site]*memory.Host{healthy: b.source, hurt: b.destination} {
 		require.NoError(t, host.WriteAt(list(t, host, at.Replica).Head.UUID, filled(9), 0))
 	}
@@ -157,7 +157,7 @@ func TestTheHeadsOwnBytesStayUnproven(t *testing.T) {
 }
 
 func TestComparingWithOneThatIsHurtItselfProvesNothing(t *testing.T) {
-	_, healthy, hurt := growTwins(t, memory.Fork)
+	_, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	loseImage(t, healthy)
 	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy, Image: domain.ImageNamed(imageName)})
@@ -168,9 +168,9 @@ func TestComparingWithOneThatIsHurtItselfProvesNothing(t *testing.T) {
 }
 
 func TestWhatARepairRefusesChangesNothing(t *testing.T) {
-	b, healthy, hurt := growTwins(t, memory.Fork)
+	b, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
-	before := photograph(t, b.destination)
+	before := contents(t, b.destination)
 	for what, c := range map[string]struct {
 		request app.RepairRequest
 		says    string
@@ -188,7 +188,7 @@ func TestWhatARepairRefusesChangesNothing(t *testing.T) {
 			require.ErrorIs(t, err, app.ErrRefused)
 			require.ErrorContains(t, err, c.says)
 			require.Equal(t, app.OutcomeRefused, report.Outcome)
-			require.Equal(t, before, photograph(t, b.destination))
+			require.Equal(t, before, contents(t, b.destination))
 		})
 	}
 }
@@ -223,8 +223,8 @@ func crashes(t *testing.T, try func(t *testing.T, arm func(*memory.Host)) (finis
 
 func TestARepairThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
-		b, healthy, hurt := growTwins(t, memory.Fork)
-		right := viewsIn(photograph(t, b.destination))
+		b, healthy, hurt := newTwins(t, memory.Fork)
+		right := viewsIn(contents(t, b.destination))
 		loseImage(t, hurt)
 		arm(b.destination)
 		_, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy})
@@ -235,13 +235,13 @@ func TestARepairThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 			report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy})
 			require.NoError(t, err)
 			require.Empty(t, report.Violations)
-			require.Equal(t, right, viewsIn(photograph(t, b.destination)))
+			require.Equal(t, right, viewsIn(contents(t, b.destination)))
 		}
 	})
 }
 
 func TestTwoAtOnceOnOneReplicaAreOneTooMany(t *testing.T) {
-	b, healthy, hurt := growTwins(t, memory.Fork)
+	b, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	engine := app.New(nil)
 	var inner error

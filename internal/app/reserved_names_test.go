@@ -15,9 +15,9 @@ import (
 func TestReservedLvolIsNeverAReplica(t *testing.T) {
 	for _, name := range []string{"vol-1-r-4e5f6a7b-cloning", "vol-1-r-4e5f6a7b-cloning-tmp", "vol-1-clone-ep-1", "vol-1-tmp-head", "shard-vol-1-0", "vol-1-r-4e5f6a7b-expired-7"} {
 		t.Run(name, func(t *testing.T) {
-			b, request := growPlain(t)
-			newPlant(t, b.destination, name, "").writable(name, "", 8)
-			before, source := photograph(t, b.destination), photograph(t, b.source)
+			b, request := newPlainFixture(t)
+			newBuilder(t, b.destination, name, "").writable(name, "", 8)
+			before, source := contents(t, b.destination), contents(t, b.source)
 			ctx, engine, at := context.Background(), app.New(nil), app.Site{Host: b.destination, Replica: name}
 			onto, from := request, request
 			onto.Destination, from.Source = at, at
@@ -44,8 +44,8 @@ func TestReservedLvolIsNeverAReplica(t *testing.T) {
 			removed, err := engine.RemoveGarbage(ctx, b.destination)
 			require.NoError(t, err)
 			require.Empty(t, removed.Lvols)
-			require.Equal(t, before, photograph(t, b.destination))
-			require.Equal(t, source, photograph(t, b.source))
+			require.Equal(t, before, contents(t, b.destination))
+			require.Equal(t, source, contents(t, b.source))
 		})
 	}
 }

@@ -33,7 +33,7 @@ func TestALostAnswerIsSettledByALook(t *testing.T) {
 				} {
 					t.Run(flavour.String()+": "+method+" on the "+side+", "+name, func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) {
-							b, request := growDamaged(t, flavour, flavour)
+							b, request := newDamagedFixture(t, flavour, flavour)
 							host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
 							failFirst(host, method, 2, fault)
 							_, err := app.New(nil).Rebuild(t.Context(), request)
@@ -51,7 +51,7 @@ func TestALostAnswerIsSettledByALook(t *testing.T) {
 // again.
 func TestField_5682_OnlyTheCopyThatFailedIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Parallel = 1
 		var retries []app.Event
 		request.Observer = observe(func(e app.Event) {
@@ -79,13 +79,13 @@ func TestField_5682_OnlyTheCopyThatFailedIsMadeAgain(t *testing.T) {
 // step, the lvol and the host.
 func TestField_9705_PassingErrorsAreRetriedAndPermanentOnesNameTheStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		failFirst(b.source, "copy", 4, memory.Fault{Before: ports.ErrUnavailable})
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err)
 		requireEqualViews(t, b, sourceName, copyName, true)
 
-		b, request = growPlain(t)
+		b, request = newPlainFixture(t)
 		failFirst(b.source, "copy", 1000, memory.Fault{Before: ports.ErrInvalid})
 		began := time.Now()
 		_, err = app.New(nil).Rebuild(t.Context(), request)
@@ -100,7 +100,7 @@ func TestAHostThatIsGoneEndsTheRebuildSoon(t *testing.T) {
 	for _, side := range []string{"source", "destination"} {
 		t.Run(side, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growPlain(t)
+				b, request := newPlainFixture(t)
 				host := map[string]*memory.Host{"source": b.source, "destination": b.destination}[side]
 				first := on(map[string]string{"source": "copy", "destination": "seal"}[side])
 				inject(host, first, on("").after(first).fails(ports.ErrUnavailable))
@@ -116,7 +116,7 @@ func TestAHostThatIsGoneEndsTheRebuildSoon(t *testing.T) {
 // One that hangs would take its whole time at each attempt.
 func TestAHostThatHangsIsNotAskedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Parallel = 1
 		creates := on("create").fails(errNoAnswer)
 		inject(b.destination, creates)
@@ -131,7 +131,7 @@ var errNoAnswer = errors.Join(ports.ErrUnavailable, context.DeadlineExceeded)
 // A cancel does not wait for the next attempt.
 func TestACancelEndsTheWaitForAnotherAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		failFirst(b.source, "copy", 1000, memory.Fault{Before: ports.ErrUnavailable})
 		ctx, cancel := context.WithCancel(t.Context())
 		request.Observer = observe(func(e app.Event) {
@@ -150,7 +150,7 @@ func TestACancelEndsTheWaitForAnotherAttempt(t *testing.T) {
 // What somebody else has put under the final name is not taken for ours.
 func TestAForgedSealIsNotTakenForOurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		request.Parallel = 1
 		inject(b.destination, on("seal").once().fails(ports.ErrUnavailable).doesTo(func(c memory.Call) {
 			forged, err := b.destination.Create(context.Background(), domain.InFlightLvolName(copyName, "0000cccc"), 8*cluster)

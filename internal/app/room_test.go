@@ -21,7 +21,7 @@ import (
 // tightStore is volumes that are rebuilt onto a store with little room, beside somebody
 // else's volume.
 type tightStore struct {
-	*bench
+	*fixture
 
 	t         *testing.T
 	engine    *app.Engine
@@ -34,12 +34,12 @@ const copyingTime = time.Minute // of each snapshot
 // newTightStore has so many clusters free. Copies take their time.
 func newTightStore(t *testing.T, f memory.Flavour, free uint64, image int) *tightStore {
 	t.Helper()
-	b := newBench(t, memory.Config{Flavour: f}, memory.Config{Flavour: f, TotalClusters: free + 1})
-	s := &tightStore{bench: b, t: t, engine: app.New(nil)}
+	b := newFixture(t, memory.Config{Flavour: f}, memory.Config{Flavour: f, TotalClusters: free + 1})
+	s := &tightStore{fixture: b, t: t, engine: app.New(nil)}
 	if image > 0 {
-		s.image = growImage(t, b.source, image)
+		s.image = makeImage(t, b.source, image)
 	}
-	other := newPlant(t, b.destination, neighbour, "")
+	other := newBuilder(t, b.destination, neighbour, "")
 	s.neighbour = other.writable(neighbour, "", 64)
 	other.write(s.neighbour, 0, 1)
 	inject(b.source, on("copy").takes(copyingTime))
@@ -51,7 +51,7 @@ func newTightStore(t *testing.T, f memory.Flavour, free uint64, image int) *tigh
 func (s *tightStore) volume(n int, clusters ...int) app.Request {
 	s.t.Helper()
 	name := func(side int) string { return fmt.Sprintf("vol-%d-r-%08d", n, side) }
-	p := newPlant(s.t, s.source, name(1), s.image)
+	p := newBuilder(s.t, s.source, name(1), s.image)
 	parent := s.image
 	for i, count := range clusters {
 		own := make(map[int]byte)
@@ -92,7 +92,7 @@ func (s *tightStore) free() uint64 {
 // take has somebody else fill so many clusters.
 func (s *tightStore) take(clusters int) {
 	s.t.Helper()
-	other := newPlant(s.t, s.destination, "vol-99-r-0a1b2c3d", "")
+	other := newBuilder(s.t, s.destination, "vol-99-r-0a1b2c3d", "")
 	l := other.writable("vol-99-r-0a1b2c3d", "", 64)
 	for at := range clusters {
 		other.write(l, at, 9)

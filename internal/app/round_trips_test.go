@@ -92,7 +92,7 @@ func timeRebuild(t *testing.T, flavour simtarget.Flavour, within bool, snapshots
 	grow := func(m *machine, lvstore, replica string) *grower {
 		m.call("bdev_aio_create", map[string]any{"name": lvstore, "filename": disk(lvstore), "block_size": 4096})
 		m.call("bdev_lvol_create_lvstore", map[string]any{"bdev_name": lvstore, "lvs_name": lvstore, "cluster_sz": targetCluster})
-		return newGrower(t, soil{open(m, lvstore), targetCluster, func(uuid string, at int, b byte) {
+		return newGrower(t, builtHost{open(m, lvstore), targetCluster, func(uuid string, at int, b byte) {
 			content := make([]byte, targetCluster)
 			content[0] = b
 			require.NoError(t, m.current().WriteAt(uuid, content, uint64(at)*targetCluster))

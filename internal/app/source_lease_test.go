@@ -51,15 +51,15 @@ func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
 		for _, process := range []string{"this process", "another process"} {
 			for what := range replicaChanges(nil, app.Site{}, app.Site{}) {
 				t.Run(flavour.String()+" "+what+" by "+process, func(t *testing.T) {
-					b, request := growPlainOn(t, flavour)
-					other := newPlant(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
+					b, request := newPlainFixtureOn(t, flavour)
+					other := newBuilder(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
 					other.growTree(fieldTree[:2], 8, 99)
 					engine := app.New(nil)
 					meddler := engine
 					if process == "another process" {
 						meddler = app.New(nil)
 					}
-					before := photograph(t, b.source)
+					before := contents(t, b.source)
 					request.Parallel, request.Image = 1, domain.ImageNamed(imageName)
 					asked := false
 					duringCopy(b.source, func() {
@@ -71,7 +71,7 @@ func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
 					_, err := engine.Rebuild(context.Background(), request)
 					require.NoError(t, err)
 					require.True(t, asked)
-					require.Equal(t, before, photograph(t, b.source))
+					require.Equal(t, before, contents(t, b.source))
 					requireEqualViews(t, b, sourceName, copyName, true)
 					b.source.Inject(nil)
 					err = replicaChanges(meddler, request.Source, app.Site{Host: b.destination, Replica: "vol-2-r-0a1b2c3d"})[what]()
@@ -84,7 +84,7 @@ func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
 
 // What a rebuild holds it gives back however it ends.
 func TestSourceIsFreeAfterARebuildThatFailed(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	engine := app.New(nil)
 	failFirst(b.destination, "create", 1, memory.Fault{Before: ports.ErrInvalid})
 	_, err := engine.Rebuild(context.Background(), request)
@@ -97,7 +97,7 @@ func TestSourceIsFreeAfterARebuildThatFailed(t *testing.T) {
 func TestTwoRebuildsShareASource(t *testing.T) {
 	for _, process := range []string{"this process", "another process"} {
 		t.Run(process, func(t *testing.T) {
-			b, request := growPlain(t)
+			b, request := newPlainFixture(t)
 			engine := app.New(nil)
 			second := engine
 			if process == "another process" {
@@ -124,7 +124,7 @@ func TestTwoRebuildsShareASource(t *testing.T) {
 
 // Of several sources one that is being rebuilt itself is left out.
 func TestSourceThatIsBeingChangedIsPassedOver(t *testing.T) {
-	g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+	g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	first := g.request.Source
 	leaser := first.Host.(ports.Leaser)
 	store, err := first.Host.List(t.Context())
@@ -153,7 +153,7 @@ func TestSourceThatIsBeingChangedIsPassedOver(t *testing.T) {
 // Another engine, which knows no leases, made another replica of the source: the
 // error spoke of an image that was not known.
 func TestField_9191_SourceThatWasReplacedEndsTheRebuild(t *testing.T) {
-	deleted := func(t *testing.T, b *bench) {
+	deleted := func(t *testing.T, b *fixture) {
 		r := list(t, b.source, sourceName)
 		require.NoError(t, b.source.Delete(context.Background(), r.Head.UUID))
 		for len(r.Snapshots) > 0 {
@@ -163,24 +163,24 @@ func TestField_9191_SourceThatWasReplacedEndsTheRebuild(t *testing.T) {
 			r = list(t, b.source, sourceName)
 		}
 	}
-	for what, change := range map[string]func(t *testing.T, b *bench){
+	for what, change := range map[string]func(t *testing.T, b *fixture){
 		"deleted": deleted,
-		"rebuilt from another volume": func(t *testing.T, b *bench) {
+		"rebuilt from another volume": func(t *testing.T, b *fixture) {
 			deleted(t, b)
-			newPlant(t, b.source, sourceName, list(t, b.source, sourceName).Store.Lvols[0].UUID).growTree(fieldTree[:3], 8, 150)
+			newBuilder(t, b.source, sourceName, list(t, b.source, sourceName).Store.Lvols[0].UUID).growTree(fieldTree[:3], 8, 150)
 		},
-		"half deleted": func(t *testing.T, b *bench) {
+		"half deleted": func(t *testing.T, b *fixture) {
 			require.NoError(t, b.source.Delete(context.Background(), list(t, b.source, sourceName).Head.UUID))
 		},
-		"reverted": func(t *testing.T, b *bench) {
+		"reverted": func(t *testing.T, b *fixture) {
 			r := list(t, b.source, sourceName)
 			require.NoError(t, b.source.Delete(context.Background(), r.Head.UUID))
-			newPlant(t, b.source, sourceName, "").writable(sourceName, mustSnapshot(t, r, "snap11").Lvol.UUID, 8)
+			newBuilder(t, b.source, sourceName, "").writable(sourceName, mustSnapshot(t, r, "snap11").Lvol.UUID, 8)
 		},
 	} {
 		for _, method := range []string{"list", "copy"} {
 			t.Run(what+" at a "+method, func(t *testing.T) {
-				b, request := growPlainOn(t, memory.Upstream)
+				b, request := newPlainFixtureOn(t, memory.Upstream)
 				request.Parallel = 1
 				was := list(t, b.source, sourceName).Head.UUID
 				inject(b.source, on(method).nth(2).does(func() { // the list before the verification
@@ -203,13 +203,13 @@ func TestField_9191_SourceThatWasReplacedEndsTheRebuild(t *testing.T) {
 func TestField_9191_ReplacedLeavesAreCopiedAgain(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
-			b, request := growPlainOn(t, flavour)
+			b, request := newPlainFixtureOn(t, flavour)
 			request.Parallel = 1
 			inject(b.source, on("list").nth(2).does(func() {
 				b.source.Inject(nil)
 				leaf := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
 				require.NoError(t, b.source.Delete(context.Background(), leaf.UUID))
-				newPlant(t, b.source, sourceName, "").snapshot("snap22", leaf.Parent, 8, map[int]byte{4: 199}, leaf.Attributes)
+				newBuilder(t, b.source, sourceName, "").snapshot("snap22", leaf.Parent, 8, map[int]byte{4: 199}, leaf.Attributes)
 				now := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
 				require.Equal(t, []any{leaf.Name, leaf.Parent, leaf.Own.Count, leaf.Attributes}, []any{now.Name, now.Parent, now.Own.Count, now.Attributes})
 			}))
@@ -224,7 +224,7 @@ func TestField_9191_ReplacedLeavesAreCopiedAgain(t *testing.T) {
 // replica's name, onto a host that hung, gave up looking.
 func TestRebuildEndsThoughAnotherOfItsNameHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growPlain(t)
+		b, request := newPlainFixture(t)
 		hanging := memory.NewFabric().NewHost(memory.Config{Name: "disk-9", ClusterSize: cluster})
 		inject(hanging, on("").takes(time.Hour))
 		engine := app.New(nil)
@@ -251,7 +251,7 @@ func TestRebuildEndsThoughAnotherOfItsNameHangs(t *testing.T) {
 
 // A host whose adapter knows no leases, and not by itself which store it is.
 func TestPlainHostsAreProtectedWithinTheProcess(t *testing.T) {
-	b, request := growPlain(t)
+	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	request.Source.Host, request.Destination.Host = struct{ ports.Host }{b.source}, struct{ ports.Host }{b.destination}
 	engine := app.New(nil)
@@ -274,13 +274,13 @@ func TestPlainHostsAreProtectedWithinTheProcess(t *testing.T) {
 // Of several sources the others go on.
 func TestSourceThatWasReplacedIsLeftToTheOthers(t *testing.T) {
 	for _, which := range []int{0, 1} {
-		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		g.request.Parallel = 1
 		host, replica := g.sources[which], append([]app.Site{g.request.Source}, g.request.MoreSources...)[which].Replica
 		created := on("create").once().does(func() {
 			r := list(t, host, replica)
 			require.NoError(t, host.Delete(context.Background(), r.Head.UUID))
-			newPlant(t, host, replica, "").writable(replica, r.Snapshots[0].Lvol.UUID, 8)
+			newBuilder(t, host, replica, "").writable(replica, r.Snapshots[0].Lvol.UUID, 8)
 		})
 		inject(g.destination, created)
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
@@ -298,10 +298,10 @@ func TestSourceThatWasReplacedIsLeftToTheOthers(t *testing.T) {
 // grafted onto it.
 func TestImageInUseIsHeldByTheRebuild(t *testing.T) {
 	for _, fetch := range []bool{false, true} {
-		b := newBench(t, memory.Config{}, memory.Config{})
-		newPlant(t, b.source, sourceName, growImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+		b := newFixture(t, memory.Config{}, memory.Config{})
+		newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
 		if !fetch {
-			growImage(t, b.destination, 4)
+			makeImage(t, b.destination, 4)
 		}
 		request := app.Request{
 			Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Parallel: 1,

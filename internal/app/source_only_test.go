@@ -38,9 +38,9 @@ func (s freezingSource) Snapshot(ctx context.Context, uuid, name string, attribu
 	return s.host.Snapshot(ctx, uuid, name, attributes)
 }
 
-func newSourceOnlyBench(t *testing.T) (*bench, *plant, app.Request) {
-	b := newBench(t, memory.Config{}, memory.Config{})
-	p := newPlant(t, b.source, sourceName, growImage(t, b.source, 4))
+func newSourceOnlyBench(t *testing.T) (*fixture, *builder, app.Request) {
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	p := newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4))
 	p.growTree(fieldTree, 8, 1)
 	return b, p, app.Request{
 		Source:      app.Site{Host: ports.SourceOnly(readOnlySource{b.source}), Replica: sourceName},
@@ -68,14 +68,14 @@ func TestSmallSourceServesBesideAnother(t *testing.T) {
 func TestHeadIsFrozenOnlyWhereTheSourceTakesSnapshots(t *testing.T) {
 	b, p, request := newSourceOnlyBench(t)
 	p.write(list(t, b.source, sourceName).Head.UUID, 3, 77)
-	before := photograph(t, b.destination)
+	before := contents(t, b.destination)
 	engine := app.New(nil)
 	report, err := engine.Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "the head of replica "+sourceName+" on lvstore disk-1 has 1 clusters of its own")
 	require.ErrorContains(t, err, "take a snapshot of it there")
 	require.Equal(t, app.OutcomeRefused, report.Outcome)
-	require.Equal(t, before, photograph(t, b.destination))
+	require.Equal(t, before, contents(t, b.destination))
 
 	request.Source.Host = ports.SourceOnly(freezingSource{readOnlySource{b.source}})
 	_, err = engine.Rebuild(t.Context(), request)
@@ -86,7 +86,7 @@ func TestHeadIsFrozenOnlyWhereTheSourceTakesSnapshots(t *testing.T) {
 // What would change a host that can only be a source is refused, by every use case.
 func TestSourceOnlyHostIsNeverChanged(t *testing.T) {
 	b, _, request := newSourceOnlyBench(t)
-	before := photograph(t, b.source)
+	before := contents(t, b.source)
 	engine, only := app.New(nil), app.Site{Host: ports.SourceOnly(freezingSource{readOnlySource{b.source}}), Replica: sourceName}
 	for name, change := range replicaChanges(engine, only, app.Site{Host: b.destination, Replica: copyName}) {
 		require.ErrorIs(t, change(), app.ErrRefused, name)
@@ -99,7 +99,7 @@ func TestSourceOnlyHostIsNeverChanged(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrRefused)
 	_, err = engine.DeleteImage(t.Context(), only.Host, imageName)
 	require.Error(t, err)
-	require.Equal(t, before, photograph(t, b.source))
+	require.Equal(t, before, contents(t, b.source))
 }
 
 // A source that implements more is asked for it, through all wrappers.

@@ -23,8 +23,8 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 	for _, when := range []string{"copy", "withdraw", "graft", "look"} {
 		t.Run(when, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := growGrove(t, memory.Fork, forks, chain(6))
-				growImage(t, g.destination, 4)
+				g := newMultiSource(t, memory.Fork, forks, chain(6))
+				makeImage(t, g.destination, 4)
 				var mu sync.Mutex
 				began := on("copy").takes(time.Second) // copies that the second one serves
 				found := false                         // one of them grew before it was sealed
@@ -37,11 +37,11 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 						return
 					}
 					for below, grows := range map[string]string{"s2": "s3", "s4": "s5"} {
-						uuid := g.plants[1].uuids[below]
+						uuid := g.builders[1].uuids[below]
 						if uuid == "" || g.sources[1].DeleteMerging(uuid) != nil { // it is being copied
 							continue
 						}
-						delete(g.plants[1].uuids, below)
+						delete(g.builders[1].uuids, below)
 						_, sealed := list(t, g.destination, copyName).Snapshot(grows)
 						mu.Lock()
 						found = found || began.bySnapshot()[grows] > 0 && !sealed
@@ -78,8 +78,8 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 // has merged there since is planned again.
 func TestMergeOnPrimaryIsDetected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, chain(6))
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, memory.Fork, forks, chain(6))
+		makeImage(t, g.destination, 4)
 		copies(g.sources[0], 2*time.Second)
 		var mu sync.Mutex
 		second := copies(g.sources[1], time.Second)
@@ -98,7 +98,7 @@ func TestMergeOnPrimaryIsDetected(t *testing.T) {
 				}
 				mu.Unlock()
 				// It was compared a moment ago, and what hangs on it grows now.
-				for now && errors.Is(g.sources[0].DeleteMerging(g.plants[0].uuids[below]), ports.ErrBusy) {
+				for now && errors.Is(g.sources[0].DeleteMerging(g.builders[0].uuids[below]), ports.ErrBusy) {
 					time.Sleep(100 * time.Millisecond)
 				}
 			}
@@ -123,8 +123,8 @@ func TestMergeOnPrimaryIsDetected(t *testing.T) {
 // What is not seen to be whole as long as its source answers is not believed.
 func TestCopyDiscardedWhenSourceRecheckFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, wide(1, 4)) // one copy for each
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, memory.Fork, forks, wide(1, 4)) // one copy for each
+		makeImage(t, g.destination, 4)
 		copies(g.sources[0], 2*time.Second)
 		copied := copies(g.sources[1], time.Second)
 		inject(g.sources[1], copied, on("look").after(copied).fails(errNoAnswer))

@@ -15,26 +15,26 @@ import (
 
 func TestHealthySourceIsPreferredToHurtOne(t *testing.T) {
 	for _, hurt := range []int{0, 1} {
-		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
-		growImage(t, g.destination, 4)
-		require.NoError(t, g.sources[hurt].Graft(t.Context(), g.plants[hurt].uuids["snap11"], ""))
+		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
+		makeImage(t, g.destination, 4)
+		require.NoError(t, g.sources[hurt].Graft(t.Context(), g.builders[hurt].uuids["snap11"], ""))
 		g.request.Options.AcceptHurtSource = true // even then
 		served := copies(g.sources[hurt], 0)
-		before := photograph(t, g.sources[hurt])
+		before := contents(t, g.sources[hurt])
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
 		require.Empty(t, served.bySnapshot())
-		require.Equal(t, before, photograph(t, g.sources[hurt]), "not even its head is frozen")
+		require.Equal(t, before, contents(t, g.sources[hurt]), "not even its head is frozen")
 		require.Equal(t, app.SourcePassedOver, report.Sources[hurt].State)
 		require.Contains(t, strings.Join(report.Warnings, "\n"), "lost backing image base")
 		g.requireEqual(1 - hurt)
 	}
 	// Rule 15 decides on what is hurt alone.
-	g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
-	for i, p := range g.plants {
+	g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
+	for i, p := range g.builders {
 		require.NoError(t, g.sources[i].Graft(t.Context(), p.uuids["snap11"], ""))
 	}
-	growImage(t, g.destination, 4)
+	makeImage(t, g.destination, 4)
 	g.request.Image = domain.ImageNamed(imageName)
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
@@ -47,18 +47,18 @@ func TestHealthySourceIsPreferredToHurtOne(t *testing.T) {
 
 func TestIncompleteSourceIsPassedOver(t *testing.T) {
 	for what, spoil := range map[string]struct {
-		do  func(g *grove)
+		do  func(g *multiSource)
 		say string
 	}{
-		"it has no head":       {func(g *grove) { g.deleteHead(0) }, "has no head"},
-		"it is not there":      {func(g *grove) { g.request.Source.Replica = "vol-1-r-00000077" }, "replica vol-1-r-00000077 not found"},
-		"it hangs in pieces":   {func(g *grove) { g.graft(0, "snap31", g.plants[0].image) }, "two ancestors"},
-		"its host is silent":   {func(g *grove) { die(g.sources[0], 1, memory.Fault{Before: errNoAnswer}) }, "list the host of replica vol-1-r-00000011"},
-		"its host is no store": {func(g *grove) { die(g.sources[0], 1, memory.Fault{Before: ports.ErrInvalid}) }, "list the host of replica vol-1-r-00000011"},
+		"it has no head":       {func(g *multiSource) { g.deleteHead(0) }, "has no head"},
+		"it is not there":      {func(g *multiSource) { g.request.Source.Replica = "vol-1-r-00000077" }, "replica vol-1-r-00000077 not found"},
+		"it hangs in pieces":   {func(g *multiSource) { g.graft(0, "snap31", g.builders[0].image) }, "two ancestors"},
+		"its host is silent":   {func(g *multiSource) { die(g.sources[0], 1, memory.Fault{Before: errNoAnswer}) }, "list the host of replica vol-1-r-00000011"},
+		"its host is no store": {func(g *multiSource) { die(g.sources[0], 1, memory.Fault{Before: ports.ErrInvalid}) }, "list the host of replica vol-1-r-00000011"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
-			growImage(t, g.destination, 4)
+			g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
+			makeImage(t, g.destination, 4)
 			spoil.do(g)
 			plan, err := app.New(nil).Plan(t.Context(), g.request)
 			require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestIncompleteSourceIsPassedOver(t *testing.T) {
 }
 
 func TestErrorListsEveryUnusableSource(t *testing.T) {
-	g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+	g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	g.deleteHead(0)
 	g.request.MoreSources[0].Replica = "vol-1-r-00000077"
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
@@ -84,7 +84,7 @@ func TestErrorListsEveryUnusableSource(t *testing.T) {
 	require.NotContains(t, err.Error(), "\n")
 
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		g.deleteHead(0)
 		die(g.sources[1], 1, memory.Fault{Before: ports.ErrUnavailable})
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
@@ -98,13 +98,13 @@ func TestErrorListsEveryUnusableSource(t *testing.T) {
 }
 
 func TestDuplicateSourcesAreRefused(t *testing.T) {
-	g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+	g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	g.request.MoreSources = append(g.request.MoreSources, g.request.Source)
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "given as a source twice")
 
-	g = growGrove(t, memory.Fork, forks, fieldTreeWithData)
+	g = newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	g.request.Destination = g.request.MoreSources[0]
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
@@ -119,8 +119,8 @@ func TestDuplicateSourcesAreRefused(t *testing.T) {
 func TestSilentSourceIsRetried(t *testing.T) {
 	for at := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			g := growGrove(t, memory.Fork, forks, wide(4, 4))
-			growImage(t, g.destination, 4)
+			g := newMultiSource(t, memory.Fork, forks, wide(4, 4))
+			makeImage(t, g.destination, 4)
 			failFirst(g.sources[at], "list", 1, memory.Fault{After: ports.ErrUnavailable})
 			report, err := app.New(nil).Rebuild(t.Context(), g.request)
 			require.NoError(t, err)
@@ -134,20 +134,20 @@ func TestSilentSourceIsRetried(t *testing.T) {
 // Which image the volume has, any of its replicas may know. Two that disagree are
 // refused.
 func TestAnySourceMayNameTheImage(t *testing.T) {
-	plain := func(p *plant) {
+	plain := func(p *builder) {
 		p.image = ""
 		p.growTree(fieldTree, 8, 10)
 	}
-	g := growGrove(t, memory.Fork, forks, plain)
+	g := newMultiSource(t, memory.Fork, forks, plain)
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "is not known")
 	require.NoError(t, g.sources[1].Record(t.Context(), list(t, g.sources[1], "vol-1-r-00000012").Head.UUID, domain.RecordNoImage))
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
-	requireEqualViews(t, &bench{t: t, source: g.sources[0], destination: g.destination}, nthSource(0), copyName, false)
+	requireEqualViews(t, &fixture{t: t, source: g.sources[0], destination: g.destination}, nthSource(0), copyName, false)
 
-	g = growGrove(t, memory.Fork, forks, fieldTreeWithData)
+	g = newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	require.NoError(t, g.sources[1].Record(t.Context(), list(t, g.sources[1], "vol-1-r-00000012").Head.UUID, "another"))
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)

@@ -14,12 +14,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// grove is a volume with several replicas, all alike, and a host that one is
+// multiSource is a volume with several replicas, all alike, and a host that one is
 // rebuilt on.
-type grove struct {
+type multiSource struct {
 	t           tester
 	sources     []*memory.Host
-	plants      []*plant
+	builders    []*builder
 	destination *memory.Host
 	request     app.Request
 }
@@ -27,21 +27,21 @@ type grove struct {
 // nthSource is what the source of that index is called.
 func nthSource(i int) string { return fmt.Sprintf("vol-1-r-%08d", 11+i) }
 
-// grow makes it. The flavours are those of the sources; plant draws one replica.
-func growGrove(t tester, destination memory.Flavour, sources []memory.Flavour, plant func(p *plant)) *grove {
+// newMultiSource makes it. The flavours are those of the sources; build makes one replica.
+func newMultiSource(t tester, destination memory.Flavour, sources []memory.Flavour, build func(b *builder)) *multiSource {
 	t.Helper()
 	fabric := memory.NewFabric()
-	g := &grove{t: t}
+	g := &multiSource{t: t}
 	for i, flavour := range sources {
 		host := fabric.NewHost(memory.Config{Name: fmt.Sprint("disk-", i+1), ClusterSize: cluster, Seed: 1, Flavour: flavour})
-		p := newPlant(t, host, nthSource(i), growImage(t, host, 4))
-		plant(p)
-		g.sources, g.plants = append(g.sources, host), append(g.plants, p)
+		p := newBuilder(t, host, nthSource(i), makeImage(t, host, 4))
+		build(p)
+		g.sources, g.builders = append(g.sources, host), append(g.builders, p)
 	}
 	g.destination = fabric.NewHost(memory.Config{Name: "disk-9", ClusterSize: cluster, Seed: 1, Flavour: destination})
 	g.request = app.Request{Destination: app.Site{Host: g.destination, Replica: copyName}}
 	for i := range sources {
-		site := app.Site{Host: g.sources[i], Replica: g.plants[i].replica}
+		site := app.Site{Host: g.sources[i], Replica: g.builders[i].replica}
 		if i == 0 {
 			g.request.Source = site
 		} else {
@@ -52,15 +52,15 @@ func growGrove(t tester, destination memory.Flavour, sources []memory.Flavour, p
 }
 
 // requireEqual compares the rebuilt replica with one of the sources.
-func (g *grove) requireEqual(source int) {
+func (g *multiSource) requireEqual(source int) {
 	g.t.Helper()
-	requireEqualViews(g.t, &bench{t: g.t, source: g.sources[source], destination: g.destination}, g.plants[source].replica, copyName, true)
+	requireEqualViews(g.t, &fixture{t: g.t, source: g.sources[source], destination: g.destination}, g.builders[source].replica, copyName, true)
 }
 
 // requireEqualToPrimary compares it with the source that was the last plan's.
-func (g *grove) requireEqualToPrimary(report app.Report) {
+func (g *multiSource) requireEqualToPrimary(report app.Report) {
 	g.t.Helper()
-	for i, p := range g.plants {
+	for i, p := range g.builders {
 		if p.replica == report.Source.Name {
 			g.requireEqual(i)
 			return
@@ -70,39 +70,39 @@ func (g *grove) requireEqualToPrimary(report app.Report) {
 }
 
 // damage leaves a damaged replica on the destination, and somebody else's.
-func (g *grove) damage() {
-	image := growImage(g.t, g.destination, 4)
-	left := newPlant(g.t, g.destination, copyName, image)
+func (g *multiSource) damage() {
+	image := makeImage(g.t, g.destination, 4)
+	left := newBuilder(g.t, g.destination, copyName, image)
 	left.snapshot("snap11", "", 8, map[int]byte{0: 10}, minute(0))
 	left.snapshot("snap12", left.uuids["snap11"], 8, map[int]byte{1: 251}, minute(1))
 	left.snapshot("snap14", left.uuids["snap12"], 8, map[int]byte{3: 252}, minute(3))
 	left.writable(domain.InFlightLvolName(copyName, "0badcafe"), left.uuids["snap14"], 8)
 	left.writable(copyName, left.uuids["snap14"], 8)
-	other := newPlant(g.t, g.destination, "vol-10-r-4e5f6a7b", image)
+	other := newBuilder(g.t, g.destination, "vol-10-r-4e5f6a7b", image)
 	other.snapshot("s0", image, 8, map[int]byte{0: 77}, minute(0))
 	other.writable("vol-10-r-4e5f6a7b", other.uuids["s0"], 8)
 }
 
-func (g *grove) deleteHead(source int) {
-	head := list(g.t, g.sources[source], g.plants[source].replica).Head
+func (g *multiSource) deleteHead(source int) {
+	head := list(g.t, g.sources[source], g.builders[source].replica).Head
 	require.NoError(g.t, g.sources[source].Delete(context.Background(), head.UUID))
 }
 
-func (g *grove) graft(source int, snapshot, onto string) {
-	require.NoError(g.t, g.sources[source].Graft(context.Background(), g.plants[source].uuids[snapshot], onto))
+func (g *multiSource) graft(source int, snapshot, onto string) {
+	require.NoError(g.t, g.sources[source].Graft(context.Background(), g.builders[source].uuids[snapshot], onto))
 }
 
 var forks = []memory.Flavour{memory.Fork, memory.Fork}
 
 // fieldTreeWithData is the branching tree with data in the head.
-func fieldTreeWithData(p *plant) {
+func fieldTreeWithData(p *builder) {
 	p.growTree(fieldTree, 8, 10)
 	p.write(list(p.t, p.host, p.replica).Head.UUID, 7, 99)
 }
 
 // wide is a tree of n snapshots of that many clusters, all under one ancestor.
-func wide(n, clusters int) func(p *plant) {
-	return func(p *plant) {
+func wide(n, clusters int) func(p *builder) {
+	return func(p *builder) {
 		p.snapshot("root", p.image, clusters, map[int]byte{0: 1}, minute(0))
 		for i := range n {
 			own := make(map[int]byte)
@@ -116,8 +116,8 @@ func wide(n, clusters int) func(p *plant) {
 }
 
 // chain is a chain of n snapshots with a cluster of their own each.
-func chain(n int) func(p *plant) {
-	return func(p *plant) {
+func chain(n int) func(p *builder) {
+	return func(p *builder) {
 		parent := p.image
 		for i := range n {
 			parent = p.snapshot(fmt.Sprint("s", i), parent, 8, map[int]byte{i: byte(10 + i)}, minute(i))

@@ -66,15 +66,15 @@ func TestRebuildSurvivesLossOfEitherSource(t *testing.T) {
 }
 
 func loseSource(t *testing.T, flavours []memory.Flavour, fault memory.Fault, lost, parallel, at int, leftovers bool) (died string) {
-	g := growGrove(t, memory.Fork, flavours, fieldTreeWithData)
+	g := newMultiSource(t, memory.Fork, flavours, fieldTreeWithData)
 	if leftovers {
 		g.damage() // else not even the image is there
 	}
 	g.request.Parallel = parallel
 	g.request.Views = at%2 == 0
 	g.request.Proof = at%3 == 0
-	foreign := photograph(t, g.destination)["vol-10-r-4e5f6a7b"]
-	survivor := photograph(t, g.sources[1-lost])
+	foreign := contents(t, g.destination)["vol-10-r-4e5f6a7b"]
+	survivor := contents(t, g.sources[1-lost])
 	d := die(g.sources[lost], at, fault)
 	var events []app.Event
 	g.request.Observer = observe(func(e app.Event) {
@@ -88,10 +88,10 @@ func loseSource(t *testing.T, flavours []memory.Flavour, fault memory.Fault, los
 	require.Equal(t, app.OutcomeComplete, report.Outcome, where)
 	g.sources[lost].Inject(nil)
 	require.Empty(t, report.Violations, where)
-	require.Equal(t, foreign, photograph(t, g.destination)["vol-10-r-4e5f6a7b"], where)
+	require.Equal(t, foreign, contents(t, g.destination)["vol-10-r-4e5f6a7b"], where)
 	for name, was := range survivor {
-		if name != g.plants[1-lost].replica { // its head may have been frozen
-			require.Equal(t, was, photograph(t, g.sources[1-lost])[name], where)
+		if name != g.builders[1-lost].replica { // its head may have been frozen
+			require.Equal(t, was, contents(t, g.sources[1-lost])[name], where)
 		}
 	}
 	if d.diedAt() == "" {
@@ -118,7 +118,7 @@ func loseSource(t *testing.T, flavours []memory.Flavour, fault memory.Fault, los
 func TestNextRebuildFinishesAfterLossOfAll(t *testing.T) {
 	for at := 1; at < 60; at++ {
 		synctest.Test(t, func(t *testing.T) {
-			g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+			g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 			g.damage()
 			g.request.Parallel = 1 + at%4
 			die(g.sources[0], at, memory.Fault{Before: ports.ErrUnavailable})
@@ -149,8 +149,8 @@ func TestNextRebuildFinishesAfterLossOfAll(t *testing.T) {
 // still write goes nowhere, and only that copy is made again.
 func TestFailedCopyRestartsInNewLvol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, wide(6, 4))
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, memory.Fork, forks, wide(6, 4))
+		makeImage(t, g.destination, 4)
 		served := copies(g.sources[0], time.Second)
 		var mu sync.Mutex
 		received, withdrawn := make(map[string][]string), make(map[string]bool)
@@ -201,8 +201,8 @@ func TestFailedCopyRestartsInNewLvol(t *testing.T) {
 func TestSharedCopiesSurviveLossOfPrimary(t *testing.T) {
 	for _, destination := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		synctest.Test(t, func(t *testing.T) {
-			g := growGrove(t, destination, forks, wide(6, 4))
-			growImage(t, g.destination, 4)
+			g := newMultiSource(t, destination, forks, wide(6, 4))
+			makeImage(t, g.destination, 4)
 			g.request.Options.Full = true
 			for _, host := range g.sources[1:] {
 				slowDisk(host)
@@ -225,8 +225,8 @@ func TestSharedCopiesSurviveLossOfPrimary(t *testing.T) {
 // does not work.
 func TestLostSourceEndsItsCopies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, wide(6, 4))
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, memory.Fork, forks, wide(6, 4))
+		makeImage(t, g.destination, 4)
 		copies(g.sources[0], time.Second)
 		later := on("copy").from(2).gets(memory.Fault{Before: errNoAnswer, Delay: time.Second})
 		inject(g.sources[1], on("copy").once().takes(time.Hour), later)
@@ -244,7 +244,7 @@ func TestLostSourceEndsItsCopies(t *testing.T) {
 func TestWholeCopiesOutliveTheirSources(t *testing.T) {
 	const n = 6
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork, memory.Fork}, func(p *plant) {
+		g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork, memory.Fork}, func(p *builder) {
 			// Nothing can be sealed before the root, which takes longest.
 			p.snapshot("root", p.image, 16, map[int]byte{0: 1, 1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 8: 9, 9: 10}, minute(0))
 			for i := range n {
@@ -252,7 +252,7 @@ func TestWholeCopiesOutliveTheirSources(t *testing.T) {
 			}
 			p.writable(p.replica, p.uuids["s00"], 16)
 		})
-		growImage(t, g.destination, 4)
+		makeImage(t, g.destination, 4)
 		for i, host := range g.sources {
 			dead := time.Now().Add(10 * time.Second)
 			inject(host,
@@ -277,8 +277,8 @@ func TestWholeCopiesOutliveTheirSources(t *testing.T) {
 
 // Who has refused one copy is asked nothing more, but to close what was opened.
 func TestLostPrimaryIsNotCalledAgain(t *testing.T) {
-	g := growGrove(t, memory.Fork, forks, wide(6, 4))
-	growImage(t, g.destination, 4)
+	g := newMultiSource(t, memory.Fork, forks, wide(6, 4))
+	makeImage(t, g.destination, 4)
 	g.request.Parallel = 1
 	var lost atomic.Bool
 	later := make(map[string]int)
@@ -304,7 +304,7 @@ func TestDeadDestinationBlamesNoSource(t *testing.T) {
 	for _, fault := range []memory.Fault{{Before: ports.ErrUnavailable}, {Before: errNoAnswer}} {
 		for at := 1; at < 60; at += 3 {
 			synctest.Test(t, func(t *testing.T) {
-				g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+				g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 				g.damage()
 				d := die(g.destination, at, fault)
 				g.request.Observer = observe(func(e app.Event) { require.NotEqual(t, app.EventSourceLost, e.Kind) })
@@ -327,8 +327,8 @@ func TestDeadDestinationBlamesNoSource(t *testing.T) {
 // A copy that fails because the destination is gone is no source's failure.
 func TestCopyToDeadDestinationBlamesNoSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, wide(6, 4))
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, memory.Fork, forks, wide(6, 4))
+		makeImage(t, g.destination, 4)
 		g.request.Parallel = 1
 		copies := on("copy").fails(errNoAnswer)
 		inject(g.sources[0], copies)

@@ -51,10 +51,10 @@ func inBubble(play func()) {
 // drifted is a replica that was like another one.
 type drifted struct {
 	*rapid.T
-	life  *life
-	from  domain.Replica // the one that it was like
-	host  *memory.Host
-	plant *plant
+	life    *life
+	from    domain.Replica // the one that it was like
+	host    *memory.Host
+	builder *builder
 }
 
 func rebuildFromSeveral(t *rapid.T, seen *sharing) {
@@ -71,7 +71,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 		t.Skip("longer than what remains draws")
 	}
 	if grow.hurt { // the others are like one that was healthy
-		require.NoError(t, hosts[0].Graft(context.Background(), grow.root(hosts[0], grow.plant.image), grow.plant.image))
+		require.NoError(t, hosts[0].Graft(context.Background(), grow.root(hosts[0], grow.builder.image), grow.builder.image))
 	}
 	first := list(t, hosts[0], sourceName)
 	for i := 1; i < n; i++ {
@@ -80,11 +80,11 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 		hosts = append(hosts, d.host)
 	}
 	if grow.hurt {
-		require.NoError(t, hosts[0].Graft(context.Background(), grow.root(hosts[0], grow.plant.image), ""))
+		require.NoError(t, hosts[0].Graft(context.Background(), grow.root(hosts[0], grow.builder.image), ""))
 	}
 	destination := newHost("disk-9")
 	leave := &remains{T: t, life: grow, source: first}
-	leave.draw(&bench{t: t, source: hosts[0], destination: destination})
+	leave.draw(&fixture{t: t, source: hosts[0], destination: destination})
 
 	image := domain.NoImage()
 	if grow.hasImage {
@@ -106,11 +106,11 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 
 	// Who can be used, and stays alive?
 	safe, usable := 0, 0
-	befores, foreign := make([]map[string]shot, n), photograph(t, destination)
+	befores, foreign := make([]map[string]content, n), contents(t, destination)
 	withData, fit := make([]bool, n), make([]bool, n)
 	deaths := make([]*death, n)
 	for i, host := range hosts {
-		befores[i] = photograph(t, host)
+		befores[i] = contents(t, host)
 		store, err := host.List(context.Background())
 		require.NoError(t, err)
 		r, err := domain.NewReplica(store, sourceName)
@@ -140,9 +140,9 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 	}
 	seen.cases.Add(1)
 	for i, host := range hosts {
-		requireHurtSourceUntouched(t, befores[i], photograph(t, host), withData[i])
+		requireHurtSourceUntouched(t, befores[i], contents(t, host), withData[i])
 	}
-	after := photograph(t, destination)
+	after := contents(t, destination)
 	for name, was := range foreign {
 		if leave.isForeign(name) {
 			require.Equal(t, was, after[name], "foreign lvol %s", name)
@@ -171,7 +171,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 	case again:
 	case safe == 0 && err != nil:
 		seen.unusable.Add(1)
-		for name := range photograph(t, destination) {
+		for name := range contents(t, destination) {
 			if strings.Contains(name, "-rebuilding-") {
 				require.Contains(t, foreign, name, "left in flight: %v", err)
 			}
@@ -215,7 +215,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 			require.False(t, lacks(t, hosts[primary], host), "the source on disk-%d has what the primary lacks", i+1)
 		}
 	}
-	requireEqualViews(t, &bench{t: t, source: hosts[primary], destination: destination}, sourceName, copyName, grow.hasImage)
+	requireEqualViews(t, &fixture{t: t, source: hosts[primary], destination: destination}, sourceName, copyName, grow.hasImage)
 }
 
 // lackSomething reports whether any of the replicas lacks what another one has.
@@ -257,8 +257,8 @@ func lacks(t *rapid.T, host, than *memory.Host) bool {
 
 // root is what hangs on the image, or should. Whose it is, is not asked.
 func (l *life) root(host *memory.Host, image string) string {
-	for _, shot := range photograph(l, host) {
-		if is := shot.lvol; is.UUID != image && (is.Parent == image || is.Parent == "") {
+	for _, lvol := range contents(l, host) {
+		if is := lvol.lvol; is.UUID != image && (is.Parent == image || is.Parent == "") {
 			return is.UUID
 		}
 	}
@@ -269,11 +269,11 @@ func (l *life) root(host *memory.Host, image string) string {
 func (d *drifted) draw(from *memory.Host) {
 	image := ""
 	if d.life.hasImage {
-		l, err := from.Look(context.Background(), d.life.plant.image)
+		l, err := from.Look(context.Background(), d.life.builder.image)
 		require.NoError(d, err)
-		image = growImage(d, d.host, int(l.Size/cluster))
+		image = makeImage(d, d.host, int(l.Size/cluster))
 	}
-	d.plant = newPlant(d, d.host, sourceName, image)
+	d.builder = newBuilder(d, d.host, sourceName, image)
 	reader := &remains{T: d.T}
 	tree, err := domain.NewSnapshotTree(d.from)
 	require.NoError(d, err)
@@ -281,13 +281,13 @@ func (d *drifted) draw(from *memory.Host) {
 	// Where a snapshot is not, what hung on it hangs on what it hung on.
 	instead := map[string]string{}
 	find := func(name string) string {
-		for name != "" && d.plant.uuids[name] == "" {
+		for name != "" && d.builder.uuids[name] == "" {
 			name = instead[name]
 		}
 		if name == "" {
 			return image
 		}
-		return d.plant.uuids[name]
+		return d.builder.uuids[name]
 	}
 	for _, s := range tree.Snapshots() {
 		parent, isAncestor := tree.ParentOf(s)
@@ -321,10 +321,10 @@ func (d *drifted) draw(from *memory.Host) {
 				}
 			}
 			if slices.Sort(others); len(others) > 0 {
-				on = d.plant.uuids[rapid.SampledFrom(others).Draw(d.T, "hangs on")]
+				on = d.builder.uuids[rapid.SampledFrom(others).Draw(d.T, "hangs on")]
 			}
 		}
-		d.plant.snapshot(s.Name, on, clusters, own, attributes)
+		d.builder.snapshot(s.Name, on, clusters, own, attributes)
 		sizes[s.Name] = s.Lvol.Size
 	}
 	if rapid.IntRange(0, 9).Draw(d.T, "no head") == 0 {
@@ -334,9 +334,9 @@ func (d *drifted) draw(from *memory.Host) {
 	if parent, ok := tree.HeadParent(); ok {
 		below = parent.Name
 	}
-	head := d.plant.writable(sourceName, find(below), int(d.from.Head.Size/cluster))
+	head := d.builder.writable(sourceName, find(below), int(d.from.Head.Size/cluster))
 	for at, b := range reader.ownOf(from, *d.from.Head) {
-		d.plant.write(head, at, b)
+		d.builder.write(head, at, b)
 	}
 	if d.life.hasImage && rapid.IntRange(0, 9).Draw(d.T, "hurt") == 0 {
 		require.NoError(d, d.host.Graft(context.Background(), d.life.root(d.host, image), ""))

@@ -24,8 +24,8 @@ func TestField_11331_HealthyReplicasShareTheCopies(t *testing.T) {
 	took := make(map[int]time.Duration)
 	for _, sources := range []int{1, 2, 3} {
 		synctest.Test(t, func(t *testing.T) {
-			g := growGrove(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork, memory.Fork}[:sources], wide(n, clusters))
-			growImage(t, g.destination, 4)
+			g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork, memory.Fork}[:sources], wide(n, clusters))
+			makeImage(t, g.destination, 4)
 			for _, host := range g.sources {
 				slowDisk(host)
 			}
@@ -44,7 +44,7 @@ func TestField_11331_HealthyReplicasShareTheCopies(t *testing.T) {
 			require.Len(t, report.Sources, sources)
 			for i, s := range report.Sources {
 				require.Equal(t, map[bool]app.SourceState{true: app.SourcePrimary, false: app.SourceSecondary}[i == 0], s.State)
-				require.Equal(t, g.plants[i].replica, s.Replica)
+				require.Equal(t, g.builders[i].replica, s.Replica)
 				require.Equal(t, g.sources[i].Sent(), s.CopiedBytes, "what is told is what was sent")
 				require.GreaterOrEqual(t, len(s.Snapshots), n/sources-1, "source %d does its part", i)
 				told += s.CopiedBytes
@@ -69,8 +69,8 @@ func TestField_11331_HealthyReplicasShareTheCopies(t *testing.T) {
 func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 	const clusters = 8
 	own := func(i int) map[int]byte { return map[int]byte{i: byte(10 + i), i + 1: byte(20 + i)} }
-	tree := func(change func(name string, own map[int]byte) (map[int]byte, domain.Attributes)) func(p *plant) {
-		return func(p *plant) {
+	tree := func(change func(name string, own map[int]byte) (map[int]byte, domain.Attributes)) func(p *builder) {
+		return func(p *builder) {
 			parent := p.image
 			for i := range 5 {
 				name, now, attributes := fmt.Sprint("s", i), own(i), minute(i)
@@ -86,7 +86,7 @@ func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 	}
 	for what, c := range map[string]struct {
 		change func(name string, own map[int]byte) (map[int]byte, domain.Attributes)
-		spoil  func(g *grove)
+		spoil  func(g *multiSource)
 		say    string
 	}{
 		"other data": {func(name string, own map[int]byte) (map[int]byte, domain.Attributes) {
@@ -119,14 +119,14 @@ func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 			}
 			return own, domain.Attributes{}
 		}, nil, "snapshot s2 records another time"},
-		"merged": {nil, func(g *grove) {
-			require.NoError(g.t, g.sources[1].DeleteMerging(g.plants[1].uuids["s1"]))
+		"merged": {nil, func(g *multiSource) {
+			require.NoError(g.t, g.sources[1].DeleteMerging(g.builders[1].uuids["s1"]))
 		}, "snapshot s2 has parent s0"},
-		"on another parent": {nil, func(g *grove) { g.graft(1, "s2", g.plants[1].uuids["s0"]) }, "snapshot s2 has parent s0"},
+		"on another parent": {nil, func(g *multiSource) { g.graft(1, "s2", g.builders[1].uuids["s0"]) }, "snapshot s2 has parent s0"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			g := growGrove(t, memory.Fork, forks, tree(c.change))
-			growImage(t, g.destination, 4)
+			g := newMultiSource(t, memory.Fork, forks, tree(c.change))
+			makeImage(t, g.destination, 4)
 			if c.spoil != nil {
 				c.spoil(g)
 			}
@@ -148,8 +148,8 @@ func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 // shared: also where that is the primary's.
 func TestUnprovenSnapshotsAreNotShared(t *testing.T) {
 	for _, flavours := range [][]memory.Flavour{{memory.Fork, memory.Upstream}, {memory.Upstream, memory.Fork}, {memory.Upstream, memory.Upstream}} {
-		g := growGrove(t, memory.Fork, flavours, wide(6, 4))
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, memory.Fork, flavours, wide(6, 4))
+		makeImage(t, g.destination, 4)
 		served := copies(g.sources[1], 0)
 		report, err := app.New(nil).Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
@@ -162,7 +162,7 @@ func TestUnprovenSnapshotsAreNotShared(t *testing.T) {
 // The destination need not be able to prove anything for sources to share.
 func TestDestinationWithoutProofsHasSharedCopies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Upstream, forks, wide(6, 4))
+		g := newMultiSource(t, memory.Upstream, forks, wide(6, 4))
 		for _, host := range g.sources {
 			slowDisk(host)
 		}
@@ -177,7 +177,7 @@ func TestDestinationWithoutProofsHasSharedCopies(t *testing.T) {
 // TestImageIsCopiedFromSecondSourceToo, and a source that fails in it is replaced.
 func TestImageIsCopiedFromSecondSourceToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		g.request.Parallel = 1
 		destination := &watched{Host: g.destination}
 		g.request.Destination.Host = destination
@@ -204,8 +204,8 @@ func TestHostLimitAppliesToItsOwnCopiesOnly(t *testing.T) {
 	const n, clusters = 6, 8
 	for limited := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			g := growGrove(t, memory.Fork, forks, wide(n, clusters))
-			growImage(t, g.destination, 4)
+			g := newMultiSource(t, memory.Fork, forks, wide(n, clusters))
+			makeImage(t, g.destination, 4)
 			queue := app.NewQueue(app.New(nil), app.Limits{})
 			queue.LimitHost(g.sources[limited], cluster) // a cluster a second
 			g.request.Parallel = 2
@@ -232,8 +232,8 @@ func TestHostLimitAppliesToItsOwnCopiesOnly(t *testing.T) {
 // Where the destination reports no checksums the journal is the only proof; it holds
 // from each source of which a copy is known to be one.
 func TestJournalProvesSealingsOfAnySource(t *testing.T) {
-	g := growGrove(t, memory.Upstream, forks, wide(6, 4))
-	growImage(t, g.destination, 4)
+	g := newMultiSource(t, memory.Upstream, forks, wide(6, 4))
+	makeImage(t, g.destination, 4)
 	g.request.Journal = openJournal(t, filepath.Join(t.TempDir(), "journal"))
 	first, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
@@ -252,7 +252,7 @@ func TestJournalProvesSealingsOfAnySource(t *testing.T) {
 // anything begins, and what this one opened at its end.
 func TestRunIsLeasedAndClosedOnEverySource(t *testing.T) {
 	for _, parallel := range []int{1, 4} {
-		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		var hosts []*watched
 		for _, host := range g.sources {
 			hosts = append(hosts, &watched{Host: host})

@@ -42,7 +42,7 @@ func TestThreeTargets(t *testing.T) {
 				image := imageOnTarget(t, target, host)
 				replica := fmt.Sprintf("vol-1-r-%08d", i+1)
 				if i < 2 {
-					growOnTarget(t, target, host, image, replica, snapshots, clusters)
+					buildOnTarget(t, target, host, image, replica, snapshots, clusters)
 				}
 				targets, hosts, sites = append(targets, target), append(hosts, host), append(sites, app.Site{Host: host, Replica: replica})
 			}
@@ -94,8 +94,8 @@ func TestThreeTargets(t *testing.T) {
 	}
 }
 
-// growOnTarget makes a chain with data in each snapshot, and a head.
-func growOnTarget(t *testing.T, target *targettest.Target, host *spdk.Host, image, replica string, snapshots, clusters int) {
+// buildOnTarget makes a chain with data in each snapshot, and a head.
+func buildOnTarget(t *testing.T, target *targettest.Target, host *spdk.Host, image, replica string, snapshots, clusters int) {
 	t.Helper()
 	parent := image
 	for i := range snapshots {

@@ -16,28 +16,28 @@ import (
 
 // staleSources are replicas that lack what another one of the volume has.
 var staleSources = map[string]struct {
-	spoil func(p *plant)
+	spoil func(p *builder)
 	says  string
 }{
 	"it is empty": {
-		func(p *plant) { p.writable(p.replica, p.image, 8) },
+		func(p *builder) { p.writable(p.replica, p.image, 8) },
 		"vol-1-r-00000012 on lvstore disk-2 has 8 clusters of its own, and vol-1-r-00000011 on lvstore disk-1 has none; only vol-1-r-00000012 on lvstore disk-2 has snapshots snap1, snap2 (5 clusters of its own)",
 	},
 	"it lacks the newest snapshot": {
-		func(p *plant) {
+		func(p *builder) {
 			p.snapshot("snap1", p.image, 8, map[int]byte{0: 1, 1: 1}, minute(0))
 			p.write(p.writable(p.replica, p.uuids["snap1"], 8), 0, 9)
 		},
 		"only vol-1-r-00000012 on lvstore disk-2 has snapshot snap2 (3 clusters of its own)",
 	},
 	"it missed an expansion": {
-		func(p *plant) { grown(p, 6) },
+		func(p *builder) { grown(p, 6) },
 		"vol-1-r-00000012 on lvstore disk-2 has 32768 bytes, and vol-1-r-00000011 on lvstore disk-1 24576",
 	},
 }
 
 // grown is a replica with two snapshots and data in its head.
-func grown(p *plant, clusters int) {
+func grown(p *builder, clusters int) {
 	p.snapshot("snap1", p.image, 6, map[int]byte{0: 1, 1: 1}, minute(0))
 	p.snapshot("snap2", p.uuids["snap1"], 6, map[int]byte{1: 2, 2: 2, 3: 2}, minute(1))
 	head := p.writable(p.replica, p.uuids["snap2"], clusters)
@@ -46,10 +46,10 @@ func grown(p *plant, clusters int) {
 	}
 }
 
-// growStale makes a grove of two sources, the first of which lacks something.
-func growStale(t tester, spoil func(p *plant), flavour memory.Flavour) *grove {
+// newStaleSources makes two sources, the first of which lacks something.
+func newStaleSources(t tester, spoil func(p *builder), flavour memory.Flavour) *multiSource {
 	first := true
-	g := growGrove(t, flavour, []memory.Flavour{flavour, flavour}, func(p *plant) {
+	g := newMultiSource(t, flavour, []memory.Flavour{flavour, flavour}, func(p *builder) {
 		if first {
 			first = false
 			spoil(p)
@@ -57,7 +57,7 @@ func growStale(t tester, spoil func(p *plant), flavour memory.Flavour) *grove {
 		}
 		grown(p, 8)
 	})
-	growImage(t, g.destination, 4)
+	makeImage(t, g.destination, 4)
 	return g
 }
 
@@ -67,8 +67,8 @@ func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
 	for what, c := range staleSources {
 		for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 			t.Run(what, func(t *testing.T) {
-				g := growStale(t, c.spoil, flavour)
-				before, left := photograph(t, g.sources[0]), photograph(t, g.destination)
+				g := newStaleSources(t, c.spoil, flavour)
+				before, left := contents(t, g.sources[0]), contents(t, g.destination)
 				plan, err := app.New(nil).Plan(t.Context(), g.request)
 				require.ErrorIs(t, err, app.ErrRefused)
 				require.ErrorContains(t, err, c.says)
@@ -79,29 +79,29 @@ func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
 				require.ErrorContains(t, err, c.says)
 				require.Equal(t, app.OutcomeRefused, report.Outcome)
 				require.Contains(t, strings.Join(report.Warnings, "; "), c.says)
-				require.Equal(t, before, photograph(t, g.sources[0]), "the source's head is not frozen")
-				require.Equal(t, left, photograph(t, g.destination))
+				require.Equal(t, before, contents(t, g.sources[0]), "the source's head is not frozen")
+				require.Equal(t, left, contents(t, g.destination))
 
 				right := g.request
-				right.RightSource = g.plants[1].replica
+				right.RightSource = g.builders[1].replica
 				report, err = app.New(nil).Rebuild(t.Context(), right)
 				require.NoError(t, err)
 				require.Equal(t, []app.SourceState{app.SourceSecondary, app.SourcePrimary}, []app.SourceState{report.Sources[0].State, report.Sources[1].State})
 				g.requireEqual(1)
 
-				right.RightSource = g.plants[0].replica // and so it goes, if that is what is asked for
+				right.RightSource = g.builders[0].replica // and so it goes, if that is what is asked for
 				right.Destination.Replica = "vol-1-r-00000014"
 				report, err = app.New(nil).Rebuild(t.Context(), right)
 				require.NoError(t, err)
 				require.Contains(t, strings.Join(report.Warnings, "; "), c.says)
-				requireEqualViews(t, &bench{t: t, source: g.sources[0], destination: g.destination}, g.plants[0].replica, "vol-1-r-00000014", true)
+				requireEqualViews(t, &fixture{t: t, source: g.sources[0], destination: g.destination}, g.builders[0].replica, "vol-1-r-00000014", true)
 			})
 		}
 	}
 }
 
 func TestTheOrderOfSourcesThatLackNothingDoesNotMatter(t *testing.T) {
-	g := growStale(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
+	g := newStaleSources(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
 	g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err, "the first one has all that the other one has")
@@ -111,7 +111,7 @@ func TestTheOrderOfSourcesThatLackNothingDoesNotMatter(t *testing.T) {
 // What only a source had that was lost in the middle is not forgotten.
 func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growStale(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
+		g := newStaleSources(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
 		g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
 		inject(g.sources[1], on("copy").fails(ports.ErrUnavailable).does(func() { die(g.sources[1], 1, memory.Fault{Before: errNoAnswer}) }),
 			on("").takes(time.Millisecond))
@@ -129,8 +129,8 @@ func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
 
 func TestTheRightSourceIsUsedOrNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
+		makeImage(t, g.destination, 4)
 		for name, says := range map[string]string{
 			"vol-1-r-00000077": "is not among the sources: vol-1-r-00000011, vol-1-r-00000012",
 			"vol-1-r-00000012": "source vol-1-r-00000012, which is said to be right, cannot be used: replica vol-1-r-00000012 on lvstore disk-2 has no head",
@@ -149,7 +149,7 @@ func TestTheRightSourceIsUsedOrNone(t *testing.T) {
 		require.ErrorContains(t, err, "source vol-1-r-00000012, which is said to be right, cannot be used: list the host of replica vol-1-r-00000012")
 		require.NotErrorIs(t, err, app.ErrRefused, "another time it may answer")
 
-		g = growGrove(t, memory.Fork, forks, fieldTreeWithData)
+		g = newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		g.request.MoreSources[0].Replica = g.request.Source.Replica
 		g.request.RightSource = g.request.Source.Replica
 		_, err = app.New(nil).Rebuild(context.Background(), g.request)
@@ -160,8 +160,8 @@ func TestTheRightSourceIsUsedOrNone(t *testing.T) {
 // longhorn/longhorn#6078, LINBIT/linstor-server#259: one replica has another
 // size, and nothing says so.
 func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
-	g := growStale(t, staleSources["it missed an expansion"].spoil, memory.Fork)
-	g.request.RightSource = g.plants[1].replica
+	g := newStaleSources(t, staleSources["it missed an expansion"].spoil, memory.Fork)
+	g.request.RightSource = g.builders[1].replica
 	plan, err := app.New(nil).Plan(t.Context(), g.request)
 	require.NoError(t, err)
 	const says = "source vol-1-r-00000011 on lvstore disk-1 has another size: 24576 bytes instead of the 32768 of vol-1-r-00000012 on lvstore disk-2"
@@ -175,8 +175,8 @@ func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
 // damage, and an audit right after a rebuild says so.
 func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
-		g := growGrove(t, flavour, []memory.Flavour{flavour, flavour}, fieldTreeWithData)
-		growImage(t, g.destination, 4)
+		g := newMultiSource(t, flavour, []memory.Flavour{flavour, flavour}, fieldTreeWithData)
+		makeImage(t, g.destination, 4)
 		engine := app.New(nil)
 		_, err := engine.Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
@@ -187,9 +187,9 @@ func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 		require.Len(t, report.Volumes[0].Notices, 1)
 		require.Contains(t, report.Volumes[0].Notices[0], "only vol-1-r-00000011 on disk-1, vol-1-r-4e5f6a7b on disk-9 has system snapshot rebuild-")
 
-		head := list(t, g.sources[1], g.plants[1].replica).Head // and what is damage is found
+		head := list(t, g.sources[1], g.builders[1].replica).Head // and what is damage is found
 		require.NoError(t, g.sources[1].Delete(t.Context(), head.UUID))
-		g.plants[1].writable(g.plants[1].replica, head.Parent, 8)
+		g.builders[1].writable(g.builders[1].replica, head.Parent, 8)
 		report, err = engine.Audit(t.Context(), app.AuditRequest{Sites: sites, Image: g.request.Image})
 		require.NoError(t, err)
 		require.True(t, report.Wrong())
@@ -199,19 +199,19 @@ func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 // A source of another volume serves nothing, and knows nothing of the image, also
 // where the right one is named.
 func TestASourceOfAnotherVolumeServesNothing(t *testing.T) {
-	g := growGrove(t, memory.Fork, forks, fieldTreeWithData)
+	g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	const wrong = "vol-2-r-0a1b2c3d"
-	other := newPlant(t, g.sources[1], wrong, g.plants[1].image)
+	other := newBuilder(t, g.sources[1], wrong, g.builders[1].image)
 	fieldTreeWithData(other)
 	g.graft(0, "snap11", "") // it does not tell the image
-	growImage(t, g.destination, 4)
+	makeImage(t, g.destination, 4)
 	g.request.MoreSources[0].Replica = wrong
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	g.request.RightSource = g.request.Source.Replica
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorContains(t, err, "the volume's backing image is not known")
-	g.graft(0, "snap11", g.plants[0].image)
+	g.graft(0, "snap11", g.builders[0].image)
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
 	require.Equal(t, app.SourcePassedOver, report.Sources[1].State)

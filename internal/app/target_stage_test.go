@@ -66,7 +66,7 @@ type inTargets struct {
 	meets func(side string, r simtarget.Request) simtarget.Fault // nil: nothing befalls
 }
 
-func growTargets(t *testing.T, p trial) *inTargets {
+func newTargets(t *testing.T, p trial) *inTargets {
 	t.Helper()
 	s := &inTargets{t: t, trial: p, fabric: simtarget.NewFabric(), machines: make(map[string]*machine), lookers: make(map[string]*spdk.Host)}
 	dir, err := os.MkdirTemp("", "faults")
@@ -86,7 +86,7 @@ func growTargets(t *testing.T, p trial) *inTargets {
 	}
 	source, endSource := s.host("source")
 	destination, endDestination := s.host("destination")
-	p.world.growOn(t, s.soil("source", source), s.soil("destination", destination))
+	p.world.buildOn(t, s.builtHost("source", source), s.builtHost("destination", destination))
 	endSource()
 	endDestination()
 	for _, m := range s.machines {
@@ -155,8 +155,8 @@ func (s *inTargets) meet(side string, r simtarget.Request) simtarget.Fault {
 	return meets(side, r)
 }
 
-func (s *inTargets) soil(side string, host *spdk.Host) soil {
-	return soil{host, targetCluster, func(uuid string, at int, b byte) {
+func (s *inTargets) builtHost(side string, host *spdk.Host) builtHost {
+	return builtHost{host, targetCluster, func(uuid string, at int, b byte) {
 		content := make([]byte, targetCluster) // whole, so that nothing of the disk shows
 		for i := range 4096 {
 			content[i] = b
@@ -186,10 +186,10 @@ func (s *inTargets) cluster() uint64 { return targetCluster }
 // sent: nobody counts what crosses between two targets.
 func (s *inTargets) sent() (uint64, bool) { return 0, false }
 
-func (s *inTargets) store(side string) (domain.Listing, album) {
+func (s *inTargets) store(side string) (domain.Listing, storeState) {
 	store, err := s.looker(side).List(context.Background())
 	require.NoError(s.t, err)
-	return store, newAlbum(store.Lvols, s.machines[side].current().Clusters)
+	return store, newStoreState(store.Lvols, s.machines[side].current().Clusters)
 }
 
 func (s *inTargets) opened(side string) []ports.Opened {
@@ -220,10 +220,10 @@ func (s *inTargets) requireEqual(bool) {
 	require.True(s.t, bytes.Equal(views[0], views[1]), "the heads show other bytes")
 }
 
-// callSaboteur stands in two targets: it notes the calls that come, and has faults
+// callInjector stands in two targets: it notes the calls that come, and has faults
 // befall them.
-type callSaboteur struct {
-	saboteur
+type callInjector struct {
+	injector
 
 	stage    *inTargets
 	over     chan struct{} // closed when the rebuild is
@@ -231,14 +231,14 @@ type callSaboteur struct {
 	dying    map[*simtarget.Target]bool
 }
 
-// strikeCalls is a rebuild whose JSON-RPC calls faults befall. The targets are up
+// runWithCallFaults is a rebuild whose JSON-RPC calls faults befall. The targets are up
 // afterwards.
-func strikeCalls(on *inTargets, strikes ...strike) (*saboteur, error) {
+func runWithCallFaults(on *inTargets, injections ...injection) (*injector, error) {
 	request, end := on.engine()
 	defer end()
 	ctx, give := cancelling()
 	defer give()
-	s := &callSaboteur{saboteur: saboteur{give: give, calls: make(map[string]int), strikes: strikes}, stage: on, over: make(chan struct{}), dying: make(map[*simtarget.Target]bool)}
+	s := &callInjector{injector: injector{give: give, calls: make(map[string]int), injections: injections}, stage: on, over: make(chan struct{}), dying: make(map[*simtarget.Target]bool)}
 	on.listen(s.ask)
 	request.Observer = s
 	_, err := app.New(nil).Rebuild(ctx, request)
@@ -248,7 +248,7 @@ func strikeCalls(on *inTargets, strikes ...strike) (*saboteur, error) {
 	for _, side := range slices.Sorted(maps.Keys(on.machines)) {
 		on.machines[side].restartIfNeeded()
 	}
-	return &s.saboteur, err
+	return &s.injector, err
 }
 
 func (s *inTargets) listen(meets func(string, simtarget.Request) simtarget.Fault) {
@@ -257,7 +257,7 @@ func (s *inTargets) listen(meets func(string, simtarget.Request) simtarget.Fault
 	s.meets = meets
 }
 
-func (s *callSaboteur) ask(side string, r simtarget.Request) simtarget.Fault {
+func (s *callInjector) ask(side string, r simtarget.Request) simtarget.Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.died {
@@ -281,7 +281,7 @@ func (s *callSaboteur) ask(side string, r simtarget.Request) simtarget.Fault {
 }
 
 // revive starts a target again that is about to die.
-func (s *callSaboteur) revive(m *machine) {
+func (s *callInjector) revive(m *machine) {
 	dying := m.current()
 	if s.dying[dying] {
 		return // calls that come together can be struck together

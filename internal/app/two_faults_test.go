@@ -81,27 +81,27 @@ type pointsOf func(*testing.T, trial) []faultPoint
 func (d *drawing) pair(t *testing.T, seed uint64) trial {
 	r := rand.New(rand.NewPCG(seed, 0))
 	p := trial{
-		world: draw(r, faultWorlds), flavours: draw(r, allFlavours), parallel: draw(r, []int{1, app.DefaultParallel, app.DefaultParallel, app.DefaultParallel}),
+		world: draw(r, faultScenarios), flavours: draw(r, allFlavours), parallel: draw(r, []int{1, app.DefaultParallel, app.DefaultParallel, app.DefaultParallel}),
 		verify: draw(r, []verification{verifyCounts, verifyCounts, verifyProof, verifyViews}),
 	}
 	points := d.pointsOnce(t, p)
 	first, second := d.strike(r, draw(r, points)), d.strike(r, draw(r, points))
 	if r.IntN(3) == 0 {
-		p.runs = [][]strike{{first}, {second}}
+		p.runs = [][]injection{{first}, {second}}
 		return p
 	}
 	// The calls after a fault are others than those of a rebuild that nothing
 	// befalls. Most that is of interest comes soon.
 	second.after = 1 + r.IntN(draw(r, []int{3, 12, len(points)}))
-	p.runs = [][]strike{{first, second}}
+	p.runs = [][]injection{{first, second}}
 	return p
 }
 
 func draw[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
-func (d *drawing) strike(r *rand.Rand, p faultPoint) strike {
+func (d *drawing) strike(r *rand.Rand, p faultPoint) injection {
 	for {
-		s := strike{faultPoint: p, kind: draw(r, d.kinds)}
+		s := injection{faultPoint: p, kind: draw(r, d.kinds)}
 		if s.kind.canBefall(p) {
 			s.lasts = s.kind.lasts() && r.IntN(3) == 0
 			return s
@@ -128,10 +128,10 @@ func failAsDrawn(t *testing.T, p trial, again string) (struck int) {
 				t.Logf("%s\nit is: %s", again, p)
 			}
 		}()
-		b, request := p.grow(t)
+		b, request := p.build(t)
 		after := newAftermath(t, p, inMemory{b, request})
-		for _, strikes := range p.runs {
-			seen, _, err := strikeRun(b, request, strikes...)
+		for _, injections := range p.runs {
+			seen, _, err := runWithFaults(b, request, injections...)
 			after.look(seen, p.verify, err)
 			after.check()
 			struck += len(seen.struck)
@@ -150,11 +150,11 @@ func failCallsAsDrawn(t *testing.T, p trial, again string) (struck int) {
 				t.Logf("%s\nit is: %s", again, p)
 			}
 		}()
-		on := growTargets(t, p)
+		on := newTargets(t, p)
 		defer on.end()
 		after := newAftermath(t, p, on)
-		for _, strikes := range p.runs {
-			seen, err := strikeCalls(on, strikes...)
+		for _, injections := range p.runs {
+			seen, err := runWithCallFaults(on, injections...)
 			after.look(seen, p.verify, err)
 			after.check()
 			struck += len(seen.struck)

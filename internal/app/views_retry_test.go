@@ -19,7 +19,7 @@ func TestViewsAreReadAgainAfterAPassingFailure(t *testing.T) {
 	for _, method := range []string{"open", "read"} {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := viewsBench(t, memory.Fork)
+				b, request := newViewsFixture(t, memory.Fork)
 				request.Views = true
 				var most atomic.Uint64
 				request.Observer = observe(func(e app.Event) {
@@ -41,7 +41,7 @@ func TestViewsAreReadAgainAfterAPassingFailure(t *testing.T) {
 
 // A snapshot of the source that was deleted while views were read failed the rebuild.
 func TestASnapshotThatIsDeletedWhileViewsAreReadIsPlannedAgain(t *testing.T) {
-	b, request := viewsBench(t, memory.Fork)
+	b, request := newViewsFixture(t, memory.Fork)
 	request.Views = true
 	gone := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
 	inject(b.source, on("open").once().does(func() { require.NoError(t, b.source.DeleteMerging(gone.UUID)) }))
@@ -55,7 +55,7 @@ func TestASnapshotThatIsDeletedWhileViewsAreReadIsPlannedAgain(t *testing.T) {
 // is left alone.
 func TestWhatACrashHasLeftOpenOfTheSourceIsEnded(t *testing.T) {
 	for _, lives := range []bool{false, true} {
-		b, request := viewsBench(t, memory.Fork)
+		b, request := newViewsFixture(t, memory.Fork)
 		head := list(t, b.source, sourceName).Head
 		_, err := b.source.Open(t.Context(), ports.Run{Replica: sourceName, ID: "0badcafe"}, head.UUID)
 		require.NoError(t, err)

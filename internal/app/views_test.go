@@ -13,9 +13,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-func viewsBench(t *testing.T, flavour memory.Flavour) (*bench, app.Request) {
-	b := newBench(t, memory.Config{Flavour: flavour, TotalClusters: 1000}, memory.Config{Flavour: flavour, TotalClusters: 1000})
-	newPlant(t, b.source, sourceName, growImage(t, b.source, 2)).growTree(fieldTree, 8, 10)
+func newViewsFixture(t *testing.T, flavour memory.Flavour) (*fixture, app.Request) {
+	b := newFixture(t, memory.Config{Flavour: flavour, TotalClusters: 1000}, memory.Config{Flavour: flavour, TotalClusters: 1000})
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 2)).growTree(fieldTree, 8, 10)
 	return b, app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
 		Image: domain.ImageNamed(imageName), Views: true,
@@ -24,7 +24,7 @@ func viewsBench(t *testing.T, flavour memory.Flavour) (*bench, app.Request) {
 
 func TestEveryViewIsReadBack(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
-		b, request := viewsBench(t, flavour)
+		b, request := newViewsFixture(t, flavour)
 		var read, all uint64
 		request.Observer = told(func(e app.Event) {
 			if e.Kind == app.EventReading {
@@ -54,7 +54,7 @@ func TestEveryViewIsReadBack(t *testing.T) {
 // received goes on beside the rest of the run, and must neither end what is read nor be
 // the last one.
 func TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves(t *testing.T) {
-	b, request := viewsBench(t, memory.Fork)
+	b, request := newViewsFixture(t, memory.Fork)
 	var mu sync.Mutex
 	last := make(map[*memory.Host]string)
 	for _, host := range []*memory.Host{b.source, b.destination} {
@@ -76,7 +76,7 @@ func TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves(t *testing.T) {
 // and parents are right, and where a host proves nothing, nothing else tells.
 func TestBytesThatNoCountShowsAreFoundByReading(t *testing.T) {
 	for _, views := range []bool{false, true} {
-		b, request := viewsBench(t, memory.Upstream)
+		b, request := newViewsFixture(t, memory.Upstream)
 		request.Views = views
 		inject(b.destination, on("seal").of("snap21").once().doesTo(func(c memory.Call) {
 			require.NoError(t, b.destination.WriteAt(c.UUID, []byte("x"), 3*cluster))
@@ -99,7 +99,7 @@ func TestBytesThatNoCountShowsAreFoundByReading(t *testing.T) {
 }
 
 func TestViewsOfAHurtSourceAreNotCompared(t *testing.T) {
-	b, request := viewsBench(t, memory.Fork)
+	b, request := newViewsFixture(t, memory.Fork)
 	source := list(t, b.source, sourceName)
 	ancestor, _ := source.Snapshot("snap11")
 	require.NoError(t, b.source.Graft(t.Context(), ancestor.Lvol.UUID, ""))
@@ -110,7 +110,7 @@ func TestViewsOfAHurtSourceAreNotCompared(t *testing.T) {
 }
 
 func TestViewsThatCannotBeReadFailTheVerification(t *testing.T) {
-	b, request := viewsBench(t, memory.Fork)
+	b, request := newViewsFixture(t, memory.Fork)
 	head := list(t, b.source, sourceName).Head.UUID
 	opened, err := b.source.Open(t.Context(), ports.Run{Replica: "vol-1", ID: "00000001"}, head)
 	require.NoError(t, err)

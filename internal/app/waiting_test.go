@@ -61,7 +61,7 @@ func TestARebuildTellsWhatItWaitsFor(t *testing.T) {
 	} {
 		t.Run(test.method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growDamaged(t, memory.Fork, memory.Fork)
+				b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 				require.NoError(t, b.source.WriteAt(list(t, b.source, sourceName).Head.UUID, []byte{1}, 0))
 				told := &heard{began: time.Now()}
 				request.Observer = told
@@ -87,7 +87,7 @@ func TestARebuildTellsWhatItWaitsFor(t *testing.T) {
 // Waits of a moment are not told.
 func TestAShortWaitIsNotTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growDamaged(t, memory.Fork, memory.Fork)
+		b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 		told := &heard{began: time.Now()}
 		request.Observer = told
 		b.destination.Inject(busyFor("graft", time.Second))
@@ -101,7 +101,7 @@ func TestAShortWaitIsNotTold(t *testing.T) {
 // for the image that one of them fetches.
 func TestARebuildTellsThatItWaitsForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, request := growWide(t, 1, 40)
+		b, request := newWideFixture(t, 1, 40)
 		engine := app.New(nil)
 		var rebuilds sync.WaitGroup
 		told := &heard{began: time.Now()}
@@ -134,7 +134,7 @@ func TestWhatIsDoneInPlaceTellsWhatItWaitsFor(t *testing.T) {
 	} {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, request := growWide(t, 1, 4)
+				b, request := newWideFixture(t, 1, 4)
 				told := &heard{began: time.Now()}
 				b.source.Inject(busyFor(method, 10*time.Second))
 				require.NoError(t, do(app.OnWaiting(t.Context(), told.tell), app.New(nil), request.Source))
