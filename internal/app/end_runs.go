@@ -51,7 +51,7 @@ func (e *Engine) endDeadRuns(ctx context.Context, host *guard.Host) (ended bool)
 	if err != nil {
 		return false
 	}
-	var all held
+	var all releases
 	defer all.release()
 	dead, asked := make(map[ports.Run]bool), make(map[ports.Run]bool)
 	for _, o := range opened {
@@ -59,7 +59,7 @@ func (e *Engine) endDeadRuns(ctx context.Context, host *guard.Host) (ended bool)
 			continue
 		}
 		asked[o.Run] = true
-		release, err := e.claimNow(ctx, host, claimOfRun(o.Run), ports.Lease{Holder: "the end of a crashed run"})
+		release, err := e.leaseNow(ctx, host, runKey(o.Run), ports.Lease{Holder: "the end of a crashed run"})
 		if err == nil {
 			all.add(release)
 			dead[o.Run] = true

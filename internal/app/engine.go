@@ -15,7 +15,7 @@ type Engine struct {
 	log    *zap.Logger
 	locks  locks
 	leases leases
-	room   rooms
+	space  spaceLedger
 	uses   uses
 }
 
@@ -118,8 +118,8 @@ func (e *Engine) Plan(ctx context.Context, asked Request) (domain.Plan, error) {
 		return domain.Plan{}, err
 	}
 	from := newSources(request)
-	before := e.room.ahead()
-	seen, err := look(ctx, request, from)
+	before := e.space.filled()
+	seen, err := observeHosts(ctx, request, from)
 	if err != nil {
 		return domain.Plan{}, err
 	}

@@ -14,18 +14,18 @@ import (
 )
 
 // executor makes the executor of a plan of this rebuild.
-func (r *rebuild) executor(seen sight, plan domain.Plan, secondary map[string][]executor.Candidate, imageThere func()) *executor.Executor {
+func (r *rebuild) executor(seen observation, plan domain.Plan, secondary map[string][]executor.Candidate, imageThere func()) *executor.Executor {
 	c := executor.Config{
 		Host: r.request.Destination.Host, Listing: seen.destination.Store, Plan: plan, Run: r.run,
 		Sources: r.sources.forExecutor(seen, r.lose), Primary: seen.primary, Secondary: secondary,
-		Parallel: r.request.parallel(),
-		Limits:   &limits{request: r.request, run: r.run, log: r.engine.log, limited: make(map[string]bool)},
-		Room:     room{&r.engine.room, r.need, r.request.Destination.Host},
-		Image:    executor.Image{Lease: r.leaseImage(seen), There: imageThere},
-		Sink:     &rebuildSink{planSink: planSink{r.progress}, rebuild: r, seen: seen},
-		Lock:     r.engine.lockLvol,
-		Kept:     r.request.Journal != nil || seen.source.Store.Proves && seen.destination.Store.Proves,
-		Log:      r.engine.log,
+		Parallel:    r.request.parallel(),
+		Limits:      &limits{request: r.request, run: r.run, log: r.engine.log, limited: make(map[string]bool)},
+		Room:        rebuildSpace{&r.engine.space, r.reserved, r.request.Destination.Host},
+		Image:       executor.Image{Lease: r.leaseImage(seen), Ready: imageThere},
+		Sink:        &rebuildSink{planSink: planSink{r.progress}, rebuild: r, seen: seen},
+		Lock:        r.engine.lockLvol,
+		KeepsSealed: r.request.Journal != nil || seen.source.Store.Proves && seen.destination.Store.Proves,
+		Log:         r.engine.log,
 	}
 	if r.request.Views {
 		c.Image.Compare = r.compareImage
@@ -33,9 +33,9 @@ func (r *rebuild) executor(seen sight, plan domain.Plan, secondary map[string][]
 	return executor.New(c)
 }
 
-func (r *rebuild) leaseImage(seen sight) func(ctx context.Context, name string) (func(), error) {
+func (r *rebuild) leaseImage(seen observation) func(ctx context.Context, name string) (func(), error) {
 	return func(ctx context.Context, name string) (func(), error) {
-		return r.engine.claimNow(ctx, r.request.Destination.Host, claimOfImage(seen.destination.Store.UUID, name), ports.Lease{Holder: r.holder})
+		return r.engine.leaseNow(ctx, r.request.Destination.Host, imageKey(seen.destination.Store.UUID, name), ports.Lease{Holder: r.holder})
 	}
 }
 
@@ -56,7 +56,7 @@ func (r *rebuild) compareImage(ctx context.Context, with executor.Candidate, fet
 }
 
 // forExecutor are the sources as an executor uses them.
-func (s *sources) forExecutor(seen sight, lose func(at int, why error)) []*executor.Source {
+func (s *sources) forExecutor(seen observation, lose func(at int, why error)) []*executor.Source {
 	all := make([]*executor.Source, len(s.sites))
 	for at, site := range s.sites {
 		all[at] = &executor.Source{Host: site.Host, Used: s.inUse[at], Lose: func(why error) { lose(at, why) }}
@@ -94,7 +94,7 @@ type rebuildSink struct {
 	planSink
 
 	*rebuild
-	seen sight // as the plan was made
+	seen observation // as the plan was made
 	mu   sync.Mutex
 }
 
@@ -107,7 +107,7 @@ func (s *rebuildSink) Copied(step executor.Step, clusters uint64) {
 func (s *rebuildSink) Ended(step executor.Step) {
 	switch step.Verb {
 	case domain.VerbCopy:
-		s.sources.didServe(step.ServedBy, served{step.Subject, step.Source.Clusters * s.seen.source.Store.ClusterSize})
+		s.sources.addServed(step.ServedBy, served{step.Subject, step.Source.Clusters * s.seen.source.Store.ClusterSize})
 	case domain.VerbDelete:
 		s.noteDeleted(step.Operation)
 	}
@@ -147,29 +147,29 @@ func (s *rebuildSink) noteDeleted(o domain.Operation) {
 	}
 }
 
-// room is what one rebuild needs of its destination's, for its executor.
-type room struct {
-	rooms *rooms
-	need  *need
+// rebuildSpace is what one rebuild needs of its destination's, for its executor.
+type rebuildSpace struct {
+	rooms *spaceLedger
+	need  *reservation
 	host  *guard.Host
 }
 
 // Made implements executor.Room.
-func (r room) Made(target domain.Ref, uuid string) {
-	r.rooms.note(r.need, target, func(p *part) { p.uuid = uuid })
+func (r rebuildSpace) Made(target domain.Ref, uuid string) {
+	r.rooms.note(r.need, target, func(p *reservedLvol) { p.uuid = uuid })
 }
 
 // Filled implements executor.Room.
-func (r room) Filled(target domain.Ref, clusters uint64) {
-	r.rooms.note(r.need, target, func(p *part) { p.filled = clusters })
+func (r rebuildSpace) Filled(target domain.Ref, clusters uint64) {
+	r.rooms.note(r.need, target, func(p *reservedLvol) { p.filled = clusters })
 }
 
 // Check implements executor.Room.
-func (r room) Check(ctx context.Context) error { return r.rooms.check(ctx, r.host, r.need) }
+func (r rebuildSpace) Check(ctx context.Context) error { return r.rooms.check(ctx, r.host, r.need) }
 
 // Fill implements executor.Room.
-func (r room) Fill(ctx context.Context, uuid string, fill func(context.Context) error) error {
-	return r.rooms.whileRoom(ctx, r.host, r.need, func(ctx context.Context) error {
+func (r rebuildSpace) Fill(ctx context.Context, uuid string, fill func(context.Context) error) error {
+	return r.rooms.whileSpaceLasts(ctx, r.host, r.need, func(ctx context.Context) error {
 		return guard.WhileAnswering(ctx, r.host, uuid, fill)
 	})
 }

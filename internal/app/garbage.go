@@ -25,7 +25,7 @@ type Leaving struct {
 
 // FindGarbage lists what crashed runs left on a host.
 func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
-	g, release, err := e.claimGarbage(ctx, guard.Wrap(host))
+	g, release, err := e.leaseGarbage(ctx, guard.Wrap(host))
 	release()
 	return g, err
 }
@@ -34,7 +34,7 @@ func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, err
 // what was removed.
 func (e *Engine) RemoveGarbage(ctx context.Context, on ports.Host) (removed Garbage, err error) {
 	host := guard.Wrap(on)
-	g, release, err := e.claimGarbage(ctx, host)
+	g, release, err := e.leaseGarbage(ctx, host)
 	defer release()
 	if err != nil {
 		return Garbage{}, err
@@ -84,21 +84,21 @@ func removeLeftover(ctx context.Context, host *guard.Host, l domain.Lvol) error 
 	return err
 }
 
-// claimGarbage lists what is there, and claims its owners until release is
+// leaseGarbage lists what is there, and claims its owners until release is
 // called: one that cannot be claimed lives.
-func (e *Engine) claimGarbage(ctx context.Context, host *guard.Host) (g Garbage, release func(), err error) {
-	all := new(held)
+func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage, release func(), err error) {
+	all := new(releases)
 	release = all.release
 	g.Store, err = host.List(ctx)
 	if err != nil {
 		return g, release, fmt.Errorf("list lvols: %w", err)
 	}
-	inside, err := e.locks.acquire(ctx, claimOfGarbage(g.Store.UUID), collectorAtWork)
+	inside, err := e.locks.acquire(ctx, garbageKey(g.Store.UUID), collectorAtWork)
 	if err != nil {
 		return g, release, err
 	}
 	all.add(inside)
-	outside, err := e.claimCollection(ctx, host, g.Store.UUID)
+	outside, err := e.leaseCollection(ctx, host, g.Store.UUID)
 	if err != nil {
 		return g, release, err
 	}
@@ -115,12 +115,12 @@ func (e *Engine) claimGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 			g.Opened = append(g.Opened, Leaving{Opened: o})
 		}
 	}
-	claims := &claims{engine: e, host: host, found: make(map[string]string), held: all}
+	claims := &ownerProbe{engine: e, host: host, found: make(map[string]string), held: all}
 	for i := range g.Lvols {
 		l := &g.Lvols[i]
-		claim := claimOfReplica(g.Store.UUID, l.Owner)
+		claim := replicaKey(g.Store.UUID, l.Owner)
 		if l.Owner == l.Lvol.Name {
-			claim = claimOfImage(g.Store.UUID, l.Owner)
+			claim = imageKey(g.Store.UUID, l.Owner)
 		}
 		lives, err := claims.lives(ctx, claim, l.Owner)
 		if err != nil {
@@ -132,7 +132,7 @@ func (e *Engine) claimGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 	}
 	for i := range g.Opened {
 		o := &g.Opened[i]
-		if o.Stays, err = claims.lives(ctx, claimOfRun(o.Run), "run "+o.Run.ID); err != nil {
+		if o.Stays, err = claims.lives(ctx, runKey(o.Run), "run "+o.Run.ID); err != nil {
 			return g, release, err
 		}
 	}
@@ -165,25 +165,25 @@ func (g Garbage) keepKinOfLive() {
 	}
 }
 
-// claims are taken once each.
-type claims struct {
+// ownerProbe are taken once each.
+type ownerProbe struct {
 	engine *Engine
 	host   *guard.Host
 	found  map[string]string
-	held   *held
+	held   *releases
 }
 
 // lives says who has the claim, in words; "": nobody, and it is held now.
-func (c *claims) lives(ctx context.Context, claim, whose string) (string, error) {
+func (c *ownerProbe) lives(ctx context.Context, claim, whose string) (string, error) {
 	if said, known := c.found[claim]; known {
 		return said, nil
 	}
 	said := ""
-	release, err := c.engine.claimNow(ctx, c.host, claim, ports.Lease{Holder: "a collection of garbage"})
+	release, err := c.engine.leaseNow(ctx, c.host, claim, ports.Lease{Holder: "a collection of garbage"})
 	switch {
 	case err == nil:
 		c.held.add(release)
-	case isElsewhere(err):
+	case isHeldByOtherProcess(err):
 		said = whose + " is at work in another process"
 	case errors.Is(err, ports.ErrBusy):
 		said = whose + " is at work in this process"

@@ -53,12 +53,12 @@ func (e *Engine) deleteImage(ctx context.Context, host *guard.Host, name string)
 	}
 	defer release()
 	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.NewID()}
-	free, err := e.claimImageRun(ctx, host, newImageRun(run, name, store), "the deletion")
+	free, err := e.leaseImageRun(ctx, host, newImageRun(run, name, store), "the deletion")
 	if err != nil {
 		return image, err
 	}
 	defer free()
-	use, err := e.claimImageUse(ctx, host, store, name, ports.Lease{Holder: "the deletion of backing image " + name})
+	use, err := e.leaseImageUse(ctx, host, store, name, ports.Lease{Holder: "the deletion of backing image " + name})
 	if err != nil {
 		return image, err
 	}

@@ -100,11 +100,11 @@ type imageImport struct {
 	changed  bool
 
 	store    domain.Listing
-	surveyed bool   // the content was read beforehand
-	clusters uint64 // that were surveyed, or that were written
-	inFlight string // name, "" before it is drawn
-	free     func() // of the claim on that name
-	need     *need  // of the store's room; nil: it is not known yet
+	surveyed bool         // the content was read beforehand
+	clusters uint64       // that were surveyed, or that were written
+	inFlight string       // name, "" before it is drawn
+	free     func()       // of the claim on that name
+	need     *reservation // of the store's room; nil: it is not known yet
 }
 
 func (i *imageImport) all(ctx context.Context) error {
@@ -137,7 +137,7 @@ func (i *imageImport) all(ctx context.Context) error {
 		return refusef("backing image %s is being brought onto lvstore %s already", i.request.Name, i.store.Name)
 	}
 	defer release()
-	free, err := i.engine.claimImageRun(ctx, i.host, newImageRun(i.run, i.request.Name, i.store), "the import")
+	free, err := i.engine.leaseImageRun(ctx, i.host, newImageRun(i.run, i.request.Name, i.store), "the import")
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (i *imageImport) all(ctx context.Context) error {
 	if err := i.ready(ctx); err != nil {
 		return err
 	}
-	defer i.engine.room.leave(i.need)
+	defer i.engine.space.leave(i.need)
 	i.changed = true
 	err = i.carryOut(ctx, opener)
 	return errors.Join(err, i.cleanUp(ctx, err != nil))
@@ -180,7 +180,7 @@ func (i *imageImport) content() *content {
 // check refuses what the store does not take, and may hold the room for what will be
 // written.
 func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (err error) {
-	before := i.engine.room.ahead()
+	before := i.engine.space.filled()
 	store, err := i.host.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list the host: %w", err)
@@ -190,7 +190,7 @@ func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (er
 	i.report.Size = i.store.Clusters(i.request.Size) * i.store.ClusterSize
 	name := domain.ImageLvolName(i.request.Name, i.store.UUID)
 	for {
-		taken, given, entered := i.engine.room.taken(i.store, before, nil, name)
+		taken, given, entered := i.engine.space.taken(i.store, before, nil, name)
 		store := i.store
 		store.FreeClusters += given
 		err := domain.CheckImageImport(store, domain.ImageImport{
@@ -203,20 +203,22 @@ func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (er
 		if err != nil {
 			return refused(err)
 		}
-		i.need = &need{store: i.store.UUID, reserve: reserve, parts: []*part{{image: name, clusters: clusters}}}
-		if i.engine.room.enter(i.need, nil, entered) {
+		i.need = &reservation{store: i.store.UUID, reserve: reserve, parts: []*reservedLvol{{image: name, clusters: clusters}}}
+		if i.engine.space.enter(i.need, nil, entered) {
 			return nil
 		}
 	}
 }
 
 // noted is how far the image is.
-func (i *imageImport) noted(change func(*part)) { i.engine.room.note(i.need, domain.Ref{}, change) }
+func (i *imageImport) noted(change func(*reservedLvol)) {
+	i.engine.space.note(i.need, domain.Ref{}, change)
+}
 
 // survey reads the content for its checksum and counts the clusters to be written.
 func (i *imageImport) survey(ctx context.Context) error {
 	sum := i.newSum()
-	i.progress.readsBytes(i.request.Size)
+	i.progress.beginReadingBytes(i.request.Size)
 	err := i.content().pieces(ctx, func(next piece) error {
 		if next.p != nil && !allZero(next.p) {
 			i.clusters++
@@ -277,12 +279,12 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	if err != nil {
 		return err
 	}
-	i.noted(func(p *part) { p.uuid = uuid })
-	err = i.engine.room.whileRoom(ctx, host, i.need, func(ctx context.Context) error { return i.fill(ctx, opener, uuid) })
+	i.noted(func(p *reservedLvol) { p.uuid = uuid })
+	err = i.engine.space.whileSpaceLasts(ctx, host, i.need, func(ctx context.Context) error { return i.fill(ctx, opener, uuid) })
 	if err != nil {
 		return err
 	}
-	i.noted(func(p *part) { p.filled = p.clusters })
+	i.noted(func(p *reservedLvol) { p.filled = p.clusters })
 	now, err := host.Look(ctx, uuid)
 	if err != nil {
 		return err
@@ -308,7 +310,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	for tries := 0; ; tries++ {
 		i.inFlight = domain.ImageInFlightLvolName(executor.NewID())
-		free, err := i.engine.claimNow(ctx, i.host, claimOfImage(i.store.UUID, i.inFlight), ports.Lease{Holder: "the import of backing image " + i.request.Name}) // it lives, so it is no garbage
+		free, err := i.engine.leaseNow(ctx, i.host, imageKey(i.store.UUID, i.inFlight), ports.Lease{Holder: "the import of backing image " + i.request.Name}) // it lives, so it is no garbage
 		if err != nil {
 			return "", err
 		}
@@ -339,7 +341,7 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 	}
 	writers, writing := errgroup.WithContext(ctx)
 	var written uint64
-	i.progress.readsBytes(i.request.Size)
+	i.progress.beginReadingBytes(i.request.Size)
 	err = i.content().pieces(writing, func(next piece) error {
 		if next.p == nil {
 			return sum.add(writing, next, i.progress.wrote)

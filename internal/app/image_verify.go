@@ -60,7 +60,7 @@ func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected 
 		return check, &refusal{err}
 	}
 	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.NewID()}
-	free, err := e.claimImageRun(ctx, host, newImageRun(run, name, store), "the verification")
+	free, err := e.leaseImageRun(ctx, host, newImageRun(run, name, store), "the verification")
 	if err != nil {
 		return check, err
 	}
@@ -103,7 +103,7 @@ func (r lvolReader) readImage(ctx context.Context, cluster uint64, check *ImageC
 		defer cancel()
 		err = errors.Join(err, executor.End(ctx, r.at.Host, r.run))
 	}()
-	r.progress.reads([]domain.Lvol{l})
+	r.progress.beginReading([]domain.Lvol{l})
 	sum := &paddedHash{Hash: sha512.New(), before: int(l.Size - min(cluster, l.Size)), want: []string{check.Expected, check.Recorded}}
 	if err := r.read(ctx, l, sum, r.progress.read); err != nil {
 		return err

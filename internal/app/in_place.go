@@ -26,12 +26,12 @@ func (e *Engine) carryOutInPlace(ctx context.Context, at site, r domain.Replica,
 // image, which it records.
 func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, image domain.Image) (domain.Replica, error) {
 	at := where.guarded()
-	release, err := e.claimReplica(ctx, at, "the creation")
+	release, err := e.leaseForChange(ctx, at, "the creation")
 	if err != nil {
 		return domain.Replica{}, err
 	}
 	defer release()
-	r, err := lookAt(ctx, at)
+	r, err := lookAtReplica(ctx, at)
 	if err != nil {
 		return domain.Replica{}, err
 	}
@@ -59,7 +59,7 @@ func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) 
 // on with what is left. It refuses a replica that is the parent of other lvols.
 func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observer) (domain.Plan, error) {
 	at := where.guarded()
-	release, err := e.claimReplica(ctx, at, "the deletion")
+	release, err := e.leaseForChange(ctx, at, "the deletion")
 	if err != nil {
 		return domain.Plan{}, err
 	}

@@ -79,31 +79,31 @@ func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
 	defer p.mu.Unlock()
 	p.earlier += p.done * p.clusterSize
 	p.ofCopy, p.done, p.total, p.clusterSize = make(map[int]uint64), 0, plan.CopiedClusters(), clusterSize
-	p.tell(Event{Kind: EventPlanned, Plan: &plan})
+	p.observe(Event{Kind: EventPlanned, Plan: &plan})
 }
 
 func (p *progress) operation(kind EventKind, s executor.Step, source string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: kind, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Source: source})
+	p.observe(Event{Kind: kind, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Source: source})
 }
 
 func (p *progress) lostSource(source, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: EventSourceLost, Source: source, Text: text})
+	p.observe(Event{Kind: EventSourceLost, Source: source, Text: text})
 }
 
 func (p *progress) retry(s executor.Step, failure error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: EventRetry, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Text: failure.Error()})
+	p.observe(Event{Kind: EventRetry, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Text: failure.Error()})
 }
 
-func (p *progress) say(kind EventKind, text string) {
+func (p *progress) emit(kind EventKind, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(Event{Kind: kind, Text: text})
+	p.observe(Event{Kind: kind, Text: text})
 }
 
 // copying counts what one copy has done; a copy that begins anew counts anew.
@@ -118,7 +118,7 @@ func (p *progress) copying(s executor.Step, source string, clusters uint64) {
 	}
 	p.done += clusters - p.ofCopy[s.Index]
 	p.ofCopy[s.Index] = clusters
-	p.tell(Event{
+	p.observe(Event{
 		Kind: EventCopying, Verb: s.Verb, Snapshot: s.Subject, Source: source,
 		SnapshotDone: clusters * p.clusterSize, SnapshotTotal: s.Source.Clusters * p.clusterSize,
 	})
@@ -131,16 +131,16 @@ func (p *progress) copied() uint64 {
 	return p.earlier + p.done*p.clusterSize
 }
 
-// reads begins the reading of lvols.
-func (p *progress) reads(lvols []domain.Lvol) {
+// beginReading begins the reading of lvols.
+func (p *progress) beginReading(lvols []domain.Lvol) {
 	var all uint64
 	for _, l := range lvols {
 		all += l.Size
 	}
-	p.readsBytes(all)
+	p.beginReadingBytes(all)
 }
 
-func (p *progress) readsBytes(all uint64) {
+func (p *progress) beginReadingBytes(all uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reading, p.readDone, p.readAll = time.Now(), 0, all
@@ -151,7 +151,7 @@ func (p *progress) read(bytes uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.readDone += bytes
-	p.tell(Event{Kind: EventReading})
+	p.observe(Event{Kind: EventReading})
 }
 
 // unread takes back what is going to be read again.
@@ -166,10 +166,10 @@ func (p *progress) wrote(bytes uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.readDone += bytes
-	p.tell(Event{Kind: EventWriting})
+	p.observe(Event{Kind: EventWriting})
 }
 
-func (p *progress) tell(e Event) {
+func (p *progress) observe(e Event) {
 	if p.observer == nil {
 		return
 	}

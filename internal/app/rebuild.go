@@ -37,8 +37,8 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 		engine: e, request: request, use: use, sources: newSources(request), progress: progress, primary: -1,
 		run: executor.NewRun(ports.Run{Replica: request.Destination.Replica, ID: executor.NewID()}),
 	}
-	err := r.all(r.tellingWaits(ctx))
-	r.tellSources()
+	err := r.runPlans(r.withWaitEvents(ctx))
+	r.reportSources()
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
 	switch {
@@ -56,12 +56,12 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	return r.report, err
 }
 
-// tellingWaits has the observer told of what is waited for.
-func (r *rebuild) tellingWaits(ctx context.Context) context.Context {
+// withWaitEvents has the observer told of what is waited for.
+func (r *rebuild) withWaitEvents(ctx context.Context) context.Context {
 	if r.request.Observer == nil {
 		return ctx
 	}
-	return retry.OnWaiting(ctx, func(text string) { r.progress.say(EventWaiting, text) })
+	return retry.OnWaiting(ctx, func(text string) { r.progress.emit(EventWaiting, text) })
 }
 
 // withCause has an error that a context's end has led to tell both that it was
@@ -83,15 +83,15 @@ type rebuild struct {
 	use      *use
 	run      *executor.Run
 	holder   string // of what it has claimed
-	held     held
+	held     releases
 	images   map[string]bool // by UUID of the store: its image is claimed
 	progress *progress
 	report   Report
-	changed  bool     // something was changed on one of the hosts
-	noted    bool     // the journal knows that it began
-	unclean  error    // what an attempt could not clean up
-	need     *need    // of the destination's room; nil: there is no plan yet
-	frozen   []string // warnings of the snapshots that were taken of sources
+	changed  bool         // something was changed on one of the hosts
+	noted    bool         // the journal knows that it began
+	unclean  error        // what an attempt could not clean up
+	reserved *reservation // of the destination's room; nil: there is no plan yet
+	frozen   []string     // warnings of the snapshots that were taken of sources
 
 	sources *sources
 	passed  []error  // as last seen: why sources are passed over, by position
@@ -99,25 +99,25 @@ type rebuild struct {
 	unlike  []string // why others do not serve what they have, of the last plan
 }
 
-func (r *rebuild) all(ctx context.Context) error {
+func (r *rebuild) runPlans(ctx context.Context) error {
 	if err := r.request.check(); err != nil {
 		return err
 	}
 	r.loseGone()
 	unwatch := r.watchSources()
 	defer unwatch()
-	release, err := r.claim(ctx)
+	release, err := r.takeLeases(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	defer func() { r.engine.room.leave(r.need) }()
+	defer func() { r.engine.space.leave(r.reserved) }()
 	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
-		err := r.without(ctx, r.once(ctx))
+		err := r.dropSource(ctx, r.planAndCarryOut(ctx))
 		if !errors.Is(err, executor.ErrPlanAgain) || plans == most || ctx.Err() != nil {
 			return r.cleanUpAfter(ctx, err)
 		}
-		r.progress.say(EventAgain, err.Error())
+		r.progress.emit(EventAgain, err.Error())
 	}
 }
 
@@ -142,13 +142,13 @@ func (r *rebuild) cleanUpAfter(ctx context.Context, err error) error {
 	return nil
 }
 
-// look looks at all hosts. A source that does not answer is asked again for a
+// observe looks at all hosts. A source that does not answer is asked again for a
 // while, though there are others; then it is not asked any more.
-func (r *rebuild) look(ctx context.Context) (s sight, err error) {
+func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 	var seen bool
-	err = r.insistOn(ctx, "look at the hosts", func() (err error) {
-		before := r.engine.room.ahead()
-		if s, err = look(ctx, r.request, r.sources); err != nil {
+	err = r.retry(ctx, "look at the hosts", func() (err error) {
+		before := r.engine.space.filled()
+		if s, err = observeHosts(ctx, r.request, r.sources); err != nil {
 			seen = false
 			return err
 		}
@@ -156,7 +156,7 @@ func (r *rebuild) look(ctx context.Context) (s sight, err error) {
 		seen = true
 		return errors.Join(s.silent...)
 	})
-	if none := (*noSource)(nil); errors.As(err, &none) {
+	if none := (*noUsableSource)(nil); errors.As(err, &none) {
 		r.passed = none.flaws
 	}
 	if !seen || ctx.Err() != nil {
@@ -170,9 +170,9 @@ func (r *rebuild) look(ctx context.Context) (s sight, err error) {
 	return s, nil
 }
 
-// once plans and carries the plan out. executor.ErrPlanAgain says that another round is
+// planAndCarryOut plans and carries the plan out. executor.ErrPlanAgain says that another round is
 // needed.
-func (r *rebuild) once(ctx context.Context) error {
+func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 	r.report.SourceViews, r.report.DestinationViews = nil, nil
 	seen, plan, err := r.plan(ctx)
 	if err != nil {
@@ -207,19 +207,19 @@ func (r *rebuild) once(ctx context.Context) error {
 	return r.carryOut(ctx, seen, plan, imageLock)
 }
 
-func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
+func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 	request := r.request
 	request.Options.ThisRun = r.run.Sealings()
-	looked, err := r.look(ctx)
+	looked, err := r.observe(ctx)
 	if err != nil {
 		return looked, domain.Plan{}, err
 	}
 	seen, plan := looked, domain.Plan{}
-	err = r.insistOn(ctx, "plan", func() (err error) {
-		seen, plan, err = r.engine.plan(ctx, request, r.sources, looked, &r.need)
+	err = r.retry(ctx, "plan", func() (err error) {
+		seen, plan, err = r.engine.plan(ctx, request, r.sources, looked, &r.reserved)
 		return err
 	})
-	r.see(seen)
+	r.setReport(seen)
 	if err != nil {
 		if len(plan.Warnings) > 0 {
 			r.report.Warnings = plan.Warnings // of what was refused
@@ -230,7 +230,7 @@ func (r *rebuild) plan(ctx context.Context) (sight, domain.Plan, error) {
 	r.report.Plan, r.report.Warnings = plan, slices.Concat(plan.Warnings, r.frozen)
 	r.report.Notices = plan.Notices
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
-	return seen, plan, r.claimImages(ctx, seen, plan)
+	return seen, plan, r.leaseImages(ctx, seen, plan)
 }
 
 // warn logs what the plan that is carried out warns of. A plan that is made
@@ -241,15 +241,15 @@ func (r *rebuild) warn(plan domain.Plan) {
 	}
 }
 
-// warnOf adds what a verification could not find out.
-func (r *rebuild) warnOf(doubts []string) {
+// warnOfDoubts adds what a verification could not find out.
+func (r *rebuild) warnOfDoubts(doubts []string) {
 	r.report.Warnings = slices.Concat(r.report.Warnings, doubts)
 	for _, doubt := range doubts {
 		r.engine.log.Warn(doubt, zap.String("replica", r.request.Destination.Replica))
 	}
 }
 
-func (r *rebuild) see(s sight) {
+func (r *rebuild) setReport(s observation) {
 	if s.source.Store.UUID != "" {
 		r.report.Source, r.report.Destination = s.source, s.destination
 		r.passed = s.passed
@@ -266,10 +266,10 @@ func (r *rebuild) begin(ctx context.Context) {
 }
 
 // freezeHead takes the one snapshot that a rebuild needs of its source.
-func (r *rebuild) freezeHead(ctx context.Context, seen sight, system domain.SystemSnapshot) error {
+func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domain.SystemSnapshot) error {
 	r.begin(ctx)
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
-	err := r.insistOn(ctx, "freeze the source's head", func() error {
+	err := r.retry(ctx, "freeze the source's head", func() error {
 		_, err := r.sources.host(seen.primary).Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
 		return err
 	})
@@ -286,17 +286,17 @@ func (r *rebuild) freezeHead(ctx context.Context, seen sight, system domain.Syst
 
 // settle ends a rebuild that has nothing to do but to close what a crashed run has
 // left open.
-func (r *rebuild) settle(ctx context.Context, seen sight, plan domain.Plan) error {
+func (r *rebuild) settle(ctx context.Context, seen observation, plan domain.Plan) error {
 	r.warn(plan)
 	var unproven []domain.Violation
-	err := r.insistOn(ctx, "verify", func() (err error) {
+	err := r.retry(ctx, "verify", func() (err error) {
 		seen, unproven, err = seen.proveAll(ctx, r.request, r.sources, plan.Image)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.warnOf(seen.doubts)
+	r.warnOfDoubts(seen.doubts)
 	violations, err := seen.violations(plan.Image, true)
 	if err != nil {
 		return err
@@ -322,7 +322,7 @@ func (r *rebuild) judge(violations []domain.Violation) error {
 }
 
 // carryOut does what the plan says: everything but the head, a look, the head, a look.
-func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, imageLock func()) (err error) {
+func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Plan, imageLock func()) (err error) {
 	r.begin(ctx)
 	r.warn(plan)
 	imageThere := sync.OnceFunc(imageLock)
@@ -345,7 +345,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 		return err
 	}
 	x.Close(ctx)
-	if r.sources.whyLost(seen.primary) != nil {
+	if r.sources.lostReason(seen.primary) != nil {
 		// The others have served the rest. What it has to be is compared with the
 		// next one, by a plan that finds all of it there.
 		return fmt.Errorf("%w: the source that it was made from is not used any more", executor.ErrPlanAgain)
@@ -361,13 +361,13 @@ func (r *rebuild) carryOut(ctx context.Context, seen sight, plan domain.Plan, im
 
 // verifySnapshots looks at everything but the head. Views, too, come before the head: a
 // replica that has one is taken for whole.
-func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned sight, image domain.Image) (sight, error) {
+func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned observation, image domain.Image) (observation, error) {
 	seen, violations, err := r.verify(ctx, planned, image)
-	r.see(seen)
+	r.setReport(seen)
 	if err != nil {
 		return seen, err
 	}
-	r.warnOf(seen.doubts)
+	r.warnOfDoubts(seen.doubts)
 	if !sameTree(planned.source, seen.source) {
 		return seen, fmt.Errorf("%w: the source has other snapshots now", executor.ErrPlanAgain)
 	}
@@ -388,20 +388,20 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	if err := r.judge(violations); err != nil {
 		return seen, err
 	}
-	r.progress.say(EventVerified, "everything but the head is right")
+	r.progress.emit(EventVerified, "everything but the head is right")
 	return seen, nil
 }
 
 // verifyHead looks at the head, and at everything with it.
-func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen sight, image domain.Image) error {
-	err := r.insistOn(ctx, "look at the head", func() (err error) {
-		seen, err = r.lookAtHead(ctx, x, seen)
+func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen observation, image domain.Image) error {
+	err := r.retry(ctx, "look at the head", func() (err error) {
+		seen, err = r.observeHead(ctx, x, seen)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	r.see(seen)
+	r.setReport(seen)
 	violations, err := seen.violations(image, true)
 	if err != nil {
 		return err
@@ -413,8 +413,8 @@ func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen sig
 	return r.judge(append(violations, others...))
 }
 
-func (r *rebuild) verify(ctx context.Context, before sight, image domain.Image) (seen sight, violations []domain.Violation, err error) {
-	err = r.insistOn(ctx, "verify", func() (err error) {
+func (r *rebuild) verify(ctx context.Context, before observation, image domain.Image) (seen observation, violations []domain.Violation, err error) {
+	err = r.retry(ctx, "verify", func() (err error) {
 		seen, violations, err = r.engine.verify(ctx, r.request, r.sources, before, image)
 		return err
 	})
@@ -440,7 +440,7 @@ func leftInFlight(violations []domain.Violation) bool {
 	return len(violations) > 0
 }
 
-// insistOn does again what fails for a passing reason.
-func (r *rebuild) insistOn(ctx context.Context, what string, do func() error) error {
-	return executor.Insist(ctx, r.engine.log, r.run, what, do)
+// retry does again what fails for a passing reason.
+func (r *rebuild) retry(ctx context.Context, what string, do func() error) error {
+	return executor.Retry(ctx, r.engine.log, r.run, what, do)
 }

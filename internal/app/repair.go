@@ -86,7 +86,7 @@ func (e *Engine) planRepair(ctx context.Context, request RepairRequest) (domain.
 
 func (e *Engine) repair(ctx context.Context, request RepairRequest, report *RepairReport) (changed bool, err error) {
 	at := request.Replica.guarded()
-	release, err := e.claimReplica(ctx, at, "the repair")
+	release, err := e.leaseForChange(ctx, at, "the repair")
 	if err != nil {
 		return false, err
 	}

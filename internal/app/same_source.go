@@ -11,10 +11,10 @@ import (
 // rebuilds the replica: what is there then is not what the rebuild was asked to
 // copy (longhorn/longhorn#9191, #1895, #3086).
 
-// changedSource: a source is not the replica any more that the rebuild began with.
-type changedSource struct{ replica, store, was, is string }
+// sourceChanged: a source is not the replica any more that the rebuild began with.
+type sourceChanged struct{ replica, store, was, is string }
 
-func (e *changedSource) Error() string {
+func (e *sourceChanged) Error() string {
 	now := "it is gone"
 	if e.is != "" {
 		now = "it is lvol " + e.is
@@ -23,8 +23,8 @@ func (e *changedSource) Error() string {
 		e.replica, e.store, e.was, now)
 }
 
-// stays makes sure that a source is still the one that was seen first.
-func (s *sources) stays(at int, seen domain.Replica) error {
+// checkSameHead makes sure that a source is still the one that was seen first.
+func (s *sources) checkSameHead(at int, seen domain.Replica) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	head := ""
@@ -35,7 +35,7 @@ func (s *sources) stays(at int, seen domain.Replica) error {
 		s.heads[at] = head
 	}
 	if was := s.heads[at]; was != head {
-		return &changedSource{replica: seen.Name, store: seen.Store.Name, was: was, is: head}
+		return &sourceChanged{replica: seen.Name, store: seen.Store.Name, was: was, is: head}
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 // secondary finds out what other sources than the primary can serve of what is copied, by
 // the UUID on the primary. Proofs are asked for of that alone, and of what looks the same.
-func (r *rebuild) secondary(ctx context.Context, seen sight, plan domain.Plan) (map[string][]executor.Candidate, error) {
+func (r *rebuild) secondary(ctx context.Context, seen observation, plan domain.Plan) (map[string][]executor.Candidate, error) {
 	candidates := make(map[string][]executor.Candidate)
 	var copied []string
 	for _, o := range plan.Operations {
@@ -30,7 +30,7 @@ func (r *rebuild) secondary(ctx context.Context, seen sight, plan domain.Plan) (
 	}
 	for _, other := range others {
 		secondary := domain.NewSecondarySource(primary, other.replica, plan.Image, copied)
-		r.sayMismatches(other.at, secondary)
+		r.warnOfMismatches(other.at, secondary)
 		for uuid, origin := range secondary.Origins {
 			candidates[uuid] = append(candidates[uuid], executor.Candidate{Source: other.at, Origin: origin})
 		}
@@ -40,7 +40,7 @@ func (r *rebuild) secondary(ctx context.Context, seen sight, plan domain.Plan) (
 
 // proveSecondary adds maps and checksums to the primary and to each other source. One that
 // cannot be asked serves nothing.
-func (r *rebuild) proveSecondary(ctx context.Context, seen sight, image domain.Image, copied []string) (primary domain.Replica, lenders []lender, err error) {
+func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image domain.Image, copied []string) (primary domain.Replica, lenders []otherSource, err error) {
 	primary = seen.source
 	wanted := make(map[string]bool)
 	toProve := make([][]string, len(seen.others))
@@ -58,7 +58,7 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen sight, image domain.I
 	onPrimary := slices.DeleteFunc(slices.Clone(copied), func(uuid string) bool { return !wanted[uuid] })
 	failures := make([]error, len(lenders))
 	calls := []func() error{func() error {
-		return r.insistOn(ctx, "prove what the sources have", func() (err error) {
+		return r.retry(ctx, "prove what the sources have", func() (err error) {
 			primary, err = proveOne(ctx, r.sources.sites[seen.primary], seen.source, onPrimary)
 			return executor.OfSource(seen.primary, err)
 		})
@@ -68,7 +68,7 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen sight, image domain.I
 			continue
 		}
 		calls = append(calls, func() error {
-			failures[i] = r.insistOn(ctx, "prove what the sources have", func() (err error) {
+			failures[i] = r.retry(ctx, "prove what the sources have", func() (err error) {
 				lenders[i].replica, err = proveOne(ctx, r.sources.sites[l.at], l.replica, toProve[i])
 				return err
 			})
@@ -81,7 +81,7 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen sight, image domain.I
 	if ctx.Err() != nil {
 		return primary, nil, context.Cause(ctx)
 	}
-	var proven []lender
+	var proven []otherSource
 	for i, l := range lenders {
 		if failures[i] != nil {
 			r.lose(l.at, failures[i])
@@ -92,9 +92,9 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen sight, image domain.I
 	return primary, proven, nil
 }
 
-// sayMismatches warns of a source that has something else under a name than the
+// warnOfMismatches warns of a source that has something else under a name than the
 // primary: the volume's replicas differ.
-func (r *rebuild) sayMismatches(at int, secondary domain.SecondarySource) {
+func (r *rebuild) warnOfMismatches(at int, secondary domain.SecondarySource) {
 	var text string
 	switch name := r.sources.name(at); {
 	case secondary.Unusable != "":

@@ -16,12 +16,12 @@ import (
 // CreateSnapshot takes a user's snapshot of the replica's head.
 func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (domain.Snapshot, error) {
 	at := where.guarded()
-	release, err := e.claimReplica(ctx, at, "the creation of snapshot "+name)
+	release, err := e.leaseForChange(ctx, at, "the creation of snapshot "+name)
 	if err != nil {
 		return domain.Snapshot{}, err
 	}
 	defer release()
-	r, err := lookAt(ctx, at)
+	r, err := lookAtReplica(ctx, at)
 	if err != nil {
 		return domain.Snapshot{}, err
 	}
@@ -44,7 +44,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (d
 
 // PlanSnapshotRemoval returns what DeleteSnapshot would do.
 func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
-	r, err := lookAt(ctx, at.guarded())
+	r, err := lookAtReplica(ctx, at.guarded())
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
@@ -55,12 +55,12 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 // DeleteSnapshot deletes a snapshot, which merges into its only child, if it has one.
 func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (domain.SnapshotRemoval, error) {
 	at := where.guarded()
-	release, err := e.claimReplica(ctx, at, "the deletion of snapshot "+name)
+	release, err := e.leaseForChange(ctx, at, "the deletion of snapshot "+name)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
 	defer release()
-	r, err := lookAt(ctx, at)
+	r, err := lookAtReplica(ctx, at)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
@@ -102,7 +102,7 @@ type RevertRequest struct {
 
 // PlanRevert returns what Revert would do.
 func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
-	r, err := lookAt(ctx, request.Replica.guarded())
+	r, err := lookAtReplica(ctx, request.Replica.guarded())
 	if err != nil {
 		return domain.Revert{}, err
 	}
@@ -117,7 +117,7 @@ func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.
 // another Revert finishes it.
 func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
 	at := request.Replica.guarded()
-	release, err := e.claimReplica(ctx, at, "the revert")
+	release, err := e.leaseForChange(ctx, at, "the revert")
 	if err != nil {
 		return domain.Revert{}, err
 	}

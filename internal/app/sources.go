@@ -73,23 +73,23 @@ func (s *sources) several() bool { return len(s.sites) > 1 }
 
 func (s *sources) host(at int) *guard.Host { return s.sites[at].Host }
 
-// saw remembers what a source's lvstore is called.
-func (s *sources) saw(at int, store domain.Listing) {
+// setLvstore remembers what a source's lvstore is called.
+func (s *sources) setLvstore(at int, store domain.Listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stores[at] = store.Name
 }
 
-// foundThere remembers what a source was when it was last seen.
-func (s *sources) foundThere(at int, replica domain.Replica) {
+// setReplica remembers what a source was when it was last seen.
+func (s *sources) setReplica(at int, replica domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.found[at] = replica
 }
 
-// besides are the other sources as last seen, also those that serve nothing or
+// others are the other sources as last seen, also those that serve nothing or
 // are not used any more: what only they have is missing in what comes out.
-func (s *sources) besides(primary int) (others []domain.Replica) {
+func (s *sources) others(primary int) (others []domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for at, replica := range s.found {
@@ -103,7 +103,7 @@ func (s *sources) besides(primary int) (others []domain.Replica) {
 // checkPrimary compares a primary with the others. One that a plan was made from
 // is not refused later in the run: what it lacks then, a user has deleted there.
 func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warnings []string, err error) {
-	others := s.besides(at)
+	others := s.others(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	warnings, err = domain.CheckPrimary(primary, others, r.RightSource != "" || s.chosen[at])
@@ -153,21 +153,21 @@ func (s *sources) warn(text string) {
 	s.losses = append(s.losses, text)
 }
 
-func (s *sources) didServe(at int, copied served) {
+func (s *sources) addServed(at int, copied served) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.served[at] = append(s.served[at], copied)
 }
 
-// tellSources adds to the report what became of several sources.
-func (r *rebuild) tellSources() {
+// reportSources adds to the report what became of several sources.
+func (r *rebuild) reportSources() {
 	if !r.sources.several() {
 		return
 	}
 	passed := make([]error, len(r.sources.sites))
 	copy(passed, r.passed)
 	for at := range passed {
-		if r.sources.whyLost(at) != nil {
+		if r.sources.lostReason(at) != nil {
 			passed[at] = nil
 		}
 	}
@@ -192,8 +192,8 @@ func (r *rebuild) tellSources() {
 	}
 }
 
-// whyLost is nil for a source that is in use.
-func (s *sources) whyLost(at int) error {
+// lostReason is nil for a source that is in use.
+func (s *sources) lostReason(at int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost[at]
@@ -234,9 +234,9 @@ func (r *rebuild) lose(at int, why error) {
 	r.progress.lostSource(r.sources.name(at), text)
 }
 
-// without is what to do about a failure: where it is one source's and there are
-// others, plan again without that one.
-func (r *rebuild) without(ctx context.Context, failure error) error {
+// dropSource is what to do about a failure: where it is one source's and there are
+// others, plan again dropSource that one.
+func (r *rebuild) dropSource(ctx context.Context, failure error) error {
 	var of *executor.SourceError
 	if failure == nil || ctx.Err() != nil || errors.Is(failure, executor.ErrPlanAgain) || !errors.As(failure, &of) {
 		return failure
@@ -248,26 +248,26 @@ func (r *rebuild) without(ctx context.Context, failure error) error {
 	return fmt.Errorf("%w: source %s is not used any more", executor.ErrPlanAgain, r.sources.name(of.Source))
 }
 
-// noSource: none of several sources can be used.
-type noSource struct {
+// noUsableSource: none of several sources can be used.
+type noUsableSource struct {
 	text   string
 	flaws  []error // by position
 	causes []error // those that are no refusals
 }
 
-func (e *noSource) Error() string   { return e.text }
-func (e *noSource) Unwrap() []error { return e.causes }
+func (e *noUsableSource) Error() string   { return e.text }
+func (e *noUsableSource) Unwrap() []error { return e.causes }
 
 // Is: where all that is wrong would be refused of a single source, so is this.
-func (e *noSource) Is(target error) bool { return target == ErrRefused && len(e.causes) == 0 }
+func (e *noUsableSource) Is(target error) bool { return target == ErrRefused && len(e.causes) == 0 }
 
 // none says of each source why it cannot be used, on one line.
 func (s *sources) none(flaws []error) error {
-	e := &noSource{flaws: flaws}
+	e := &noUsableSource{flaws: flaws}
 	var parts []string
 	for at, flaw := range flaws {
 		if flaw == nil {
-			flaw = s.whyLost(at)
+			flaw = s.lostReason(at)
 		}
 		if !errors.Is(refused(flaw), ErrRefused) {
 			e.causes = append(e.causes, flaw)
@@ -284,9 +284,9 @@ func (s *sources) notRight(name string, flaws []error) error {
 	at := slices.IndexFunc(s.sites, func(s site) bool { return s.Replica == name })
 	flaw := flaws[at]
 	if flaw == nil {
-		flaw = s.whyLost(at)
+		flaw = s.lostReason(at)
 	}
-	e := &noSource{flaws: flaws, text: fmt.Sprintf("source %s, which is said to be right, cannot be used: %s", name, inOneLine(flaw))}
+	e := &noUsableSource{flaws: flaws, text: fmt.Sprintf("source %s, which is said to be right, cannot be used: %s", name, inOneLine(flaw))}
 	if !errors.Is(refused(flaw), ErrRefused) {
 		e.causes = []error{flaw}
 	}

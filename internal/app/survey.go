@@ -25,15 +25,15 @@ func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
 
 // existing is Look.
 func existing(ctx context.Context, at site) (domain.Replica, error) {
-	r, err := lookAt(ctx, at)
+	r, err := lookAtReplica(ctx, at)
 	if err == nil && !r.Exists() {
 		err = refusef("replica %s not found on lvstore %s", at.Replica, r.Store.Name)
 	}
 	return r, err
 }
 
-// lookAt is Look for a replica that need not be there.
-func lookAt(ctx context.Context, at site) (domain.Replica, error) {
+// lookAtReplica is Look for a replica that need not be there.
+func lookAtReplica(ctx context.Context, at site) (domain.Replica, error) {
 	if err := at.check(); err != nil {
 		return domain.Replica{}, err
 	}

@@ -32,7 +32,7 @@ const readSize = 4 << 20
 func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol, observer Observer) (views Views, err error) {
 	at := where.guarded()
 	p := newProgress(observer)
-	p.reads(lvols)
+	p.beginReading(lvols)
 	run := ports.Run{Replica: at.Replica, ID: executor.NewID()}
 	reader := lvolReader{at, run, p}
 	if _, ok := ports.As[ports.Opener](at.Host); !ok || len(lvols) == 0 {
@@ -49,7 +49,7 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 		return nil, err
 	}
 	run.Store, reader.run.Store = store.UUID, store.UUID
-	alive, err := e.claimNow(ctx, at.Host, claimOfRun(run), lease)
+	alive, err := e.leaseNow(ctx, at.Host, runKey(run), lease)
 	if err != nil {
 		return nil, err
 	}
@@ -175,12 +175,12 @@ func ahead(ctx context.Context, r io.Reader, size int, use func(p []byte) error)
 
 // compareViews reads the views of both replicas back that this attempt has not read
 // yet. As long as there is no head to compare, the source's is left alone.
-func (r *rebuild) compareViews(ctx context.Context, seen sight, image domain.Image) ([]domain.Violation, error) {
+func (r *rebuild) compareViews(ctx context.Context, seen observation, image domain.Image) ([]domain.Violation, error) {
 	if !r.request.Views {
 		return nil, nil
 	}
 	if len(r.report.DestinationViews) == 0 {
-		r.progress.reads(slices.Concat(seen.source.Views(), seen.source.Views())) // both replicas are as long
+		r.progress.beginReading(slices.Concat(seen.source.Views(), seen.source.Views())) // both replicas are as long
 	}
 	if seen.destination.Head == nil {
 		seen.source.Head = nil

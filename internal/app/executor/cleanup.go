@@ -38,13 +38,13 @@ func (x *Executor) CleanUp(ctx context.Context, failure error) error {
 	}
 	if !closing || err != nil {
 		for _, release := range x.releases(ctx, retry.Once, x.end, x.ofUsed) {
-			problems = append(problems, x.forgive(budget.Call(ctx, release)))
+			problems = append(problems, x.tolerate(budget.Call(ctx, release)))
 		}
 	}
 	if failure != nil {
 		try(func() error { return x.deleteInFlight(ctx) })
 	}
-	if isFull(failure) && !x.headBegun && !x.Kept {
+	if isFull(failure) && !x.headBegun && !x.KeepsSealed {
 		try(func() error { return x.deleteSealed(ctx) })
 	}
 	if err := errors.Join(problems...); err != nil {

@@ -95,7 +95,7 @@ func (x *Executor) copy(ctx context.Context, s *step) error {
 		x.Sink.Copied(s.Step, done)
 	}
 	err = x.Room.Fill(ctx, uuid, func(ctx context.Context) error {
-		return x.blame(ctx, from, uuid, x.send(ctx, from, address, progress))
+		return x.attribute(ctx, from, uuid, x.send(ctx, from, address, progress))
 	})
 	if err != nil {
 		return err // the cleanup withdraws
@@ -198,7 +198,7 @@ func (x *Executor) lookBeforeCopy(ctx context.Context, s *step, from Candidate) 
 	if err := x.changed(from, now, "it was planned"); err != nil {
 		return err
 	}
-	x.refs.beganCopy(s.Target, copied{uuid: x.refs.uuid(s.Target), served: from, planned: s.Source})
+	x.refs.setCopy(s.Target, copyOfSource{uuid: x.refs.uuid(s.Target), served: from, planned: s.Source})
 	return nil
 }
 

@@ -44,15 +44,15 @@ type Config struct {
 	Parallel int
 
 	Limits Limits // of bandwidth; nil: none
-	Room   Room   // of the store; nil: nobody watches it
+	Room   Space  // of the store; nil: nobody watches it
 	Image  Image
 	Sink   Sink
 
 	// Lock keeps the other runs of this process off an lvol that they may share.
 	Lock func(ctx context.Context, on domain.Listing, uuid string) (release func(), err error)
 
-	// Kept says that the next run can prove what this one has sealed.
-	Kept bool
+	// KeepsSealed says that the next run can prove what this one has sealed.
+	KeepsSealed bool
 
 	Log *zap.Logger
 }
@@ -63,8 +63,8 @@ type Image struct {
 	// replica's name.
 	Lease func(ctx context.Context, name string) (release func(), err error)
 
-	// There is called once the image is sealed, or will not be.
-	There func()
+	// Ready is called once the image is sealed, or will not be.
+	Ready func()
 
 	// Compare reads the fetched image and a source's, where no host proves anything
 	// and views are compared; nil: it is not asked for.
@@ -81,8 +81,8 @@ type Limits interface {
 	Hold(ctx context.Context, uuid string, source int) (release func(), err error)
 }
 
-// Room is what the plan still needs of the store's.
-type Room interface {
+// Space is what the plan still needs of the store's.
+type Space interface {
 	// Made tells the UUID of an lvol that is going to be filled.
 	Made(target domain.Ref, uuid string)
 	// Filled tells how many clusters of it are filled.
@@ -130,18 +130,18 @@ type Executor struct {
 	preparation preparation
 	session     session
 	headBegun   bool // the head may be there
-	imageThere  func()
+	imageReady  func()
 }
 
 // New makes the executor of a plan.
 func New(c Config) *Executor {
 	if c.Room == nil {
-		c.Room = anyRoom{}
+		c.Room = unlimitedSpace{}
 	}
 	if c.Limits == nil {
 		c.Limits = noLimits{c.Parallel}
 	}
-	there := c.Image.There
+	there := c.Image.Ready
 	if there == nil {
 		there = func() {}
 	}
@@ -151,7 +151,7 @@ func New(c Config) *Executor {
 		refs:    newRefs(c),
 		copies:  newCopies(c),
 		session: session{opened: used(c.Sources)},
-		leases:  leases{held: make(map[string]func())}, imageThere: sync.OnceFunc(there),
+		leases:  leases{held: make(map[string]func())}, imageReady: sync.OnceFunc(there),
 	}
 	return x
 }
@@ -228,8 +228,8 @@ func (x *Executor) Head(ctx context.Context) (head domain.Lvol, ok bool, err err
 	return domain.Lvol{}, false, nil
 }
 
-// ImageThere lets others go on that wait for the image, also where it will not come.
-func (x *Executor) ImageThere() { x.imageThere() }
+// ImageReady lets others go on that wait for the image, also where it will not come.
+func (x *Executor) ImageReady() { x.imageReady() }
 
 // atOnce makes calls that do not depend on each other, all of them, and returns the first
 // error in their order. A run that does one thing at a time makes them one after the
@@ -265,13 +265,13 @@ func AtOnce(parallel int, calls ...func() error) error {
 	return nil
 }
 
-// anyRoom is of a plan that fills nothing.
-type anyRoom struct{}
+// unlimitedSpace is of a plan that fills nothing.
+type unlimitedSpace struct{}
 
-func (anyRoom) Made(domain.Ref, string)     {}
-func (anyRoom) Filled(domain.Ref, uint64)   {}
-func (anyRoom) Check(context.Context) error { return nil }
-func (anyRoom) Fill(ctx context.Context, _ string, fill func(context.Context) error) error {
+func (unlimitedSpace) Made(domain.Ref, string)     {}
+func (unlimitedSpace) Filled(domain.Ref, uint64)   {}
+func (unlimitedSpace) Check(context.Context) error { return nil }
+func (unlimitedSpace) Fill(ctx context.Context, _ string, fill func(context.Context) error) error {
 	return fill(ctx)
 }
 

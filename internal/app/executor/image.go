@@ -109,7 +109,7 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 func (x *Executor) makeInFlight(name *string, do func(name string) error) error {
 	err := do(*name)
 	if errors.Is(err, ports.ErrExists) {
-		x.Run.disown(*name)
+		x.Run.forgetName(*name)
 		*name = x.drawImage()
 		return nil
 	}

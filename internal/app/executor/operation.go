@@ -44,7 +44,7 @@ func (x *Executor) carryOut(ctx context.Context, s *step) error {
 		return context.Cause(ctx)
 	}
 	x.Sink.Began(s.Step)
-	if err := x.persist(ctx, s); err != nil {
+	if err := x.performWithRetries(ctx, s); err != nil {
 		return fmt.Errorf("%s %s: %w", s.Verb, x.describe(s), err)
 	}
 	x.Sink.Ended(s.Step)
@@ -52,10 +52,10 @@ func (x *Executor) carryOut(ctx context.Context, s *step) error {
 	return nil
 }
 
-// persist does an operation, again if need be, and by another source where the one that
+// performWithRetries does an operation, again if need be, and by another source where the one that
 // serves it fails. A call whose answer was lost may have taken effect: before the next
 // attempt the store is looked at.
-func (x *Executor) persist(ctx context.Context, s *step) error {
+func (x *Executor) performWithRetries(ctx context.Context, s *step) error {
 	perform, known := verbs[s.Verb]
 	if !known {
 		return fmt.Errorf("the plan has a verb that nobody knows: %q", s.Verb)
@@ -79,7 +79,7 @@ func (x *Executor) persist(ctx context.Context, s *step) error {
 		if failure == nil {
 			return nil
 		}
-		if another, err := x.handOver(ctx, s, failure); !another {
+		if another, err := x.switchSource(ctx, s, failure); !another {
 			return err
 		}
 		unknown = true

@@ -68,7 +68,7 @@ func (x *Executor) reconcileSeal(ctx context.Context, s *step) (done bool, err e
 			return false, err
 		}
 	}
-	return true, x.wasSealed(ctx, s, sealed.UUID, sealed.Own.Count)
+	return true, x.finishSeal(ctx, s, sealed.UUID, sealed.Own.Count)
 }
 
 func (x *Executor) reconcileClone(ctx context.Context, s *step) (done bool, err error) {

@@ -58,8 +58,8 @@ func (r *Run) draw(form func(id string) string, on domain.Listing) string {
 	}
 }
 
-// disown forgets a name that somebody else has by now.
-func (r *Run) disown(name string) {
+// forgetName forgets a name that somebody else has by now.
+func (r *Run) forgetName(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.names, name)
@@ -68,8 +68,8 @@ func (r *Run) disown(name string) {
 // NewID draws 8 hex digits: of a run, or of a name in flight.
 func NewID() string { return randid.Hex(4) }
 
-// copied is an lvol that was filled from a source, and what is compared before its seal.
-type copied struct {
+// copyOfSource is an lvol that was filled from a source, and what is compared before its seal.
+type copyOfSource struct {
 	uuid    string        // in flight: once it is sealed, its Ref stands for the snapshot
 	served  Candidate     // what was copied
 	planned domain.Origin // what the plan has: the same, on the primary
@@ -90,16 +90,16 @@ type refs struct {
 	mu      sync.Mutex
 	uuids   map[domain.Ref]string // of what this run has made
 	names   map[domain.Ref]string // in flight, of what is being made
-	unsure  map[string]bool       // names in flight that a call may have given whose answer was lost
-	copies  map[domain.Ref]copied
+	unknown map[string]bool       // names in flight that a call may have given whose answer was lost
+	copies  map[domain.Ref]copyOfSource
 	counted map[domain.Ref]counts // as they were grafted
 }
 
 func newRefs(c Config) *refs {
 	return &refs{
 		run: c.Run, listing: c.Listing,
-		uuids: make(map[domain.Ref]string), names: make(map[domain.Ref]string), unsure: make(map[string]bool),
-		copies: make(map[domain.Ref]copied), counted: make(map[domain.Ref]counts),
+		uuids: make(map[domain.Ref]string), names: make(map[domain.Ref]string), unknown: make(map[string]bool),
+		copies: make(map[domain.Ref]copyOfSource), counted: make(map[domain.Ref]counts),
 	}
 }
 
@@ -143,34 +143,34 @@ func (r *refs) forget(ref domain.Ref) (name string) {
 	return name
 }
 
-// isUnsure notes that a call may have made something of that name.
-func (r *refs) isUnsure(name string) {
+// outcomeUnknown notes that a call may have made something of that name.
+func (r *refs) outcomeUnknown(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unsure[name] = true
+	r.unknown[name] = true
 }
 
-// exists is what is done where the name of what is made is taken: the next attempt draws
+// nameTaken is what is done where the name of what is made is taken: the next attempt draws
 // another one. Unless an earlier one may have been carried out, the lvol of that name is
 // somebody else's.
-func (r *refs) exists(ref domain.Ref) error {
+func (r *refs) nameTaken(ref domain.Ref) error {
 	name := r.forget(ref)
 	r.mu.Lock()
-	unsure := r.unsure[name]
+	unsure := r.unknown[name]
 	r.mu.Unlock()
 	if !unsure {
-		r.run.disown(name)
+		r.run.forgetName(name)
 	}
 	return fmt.Errorf("somebody else has an lvol %s: %w", name, ports.ErrUnavailable)
 }
 
-func (r *refs) copyOf(ref domain.Ref) copied {
+func (r *refs) copyOf(ref domain.Ref) copyOfSource {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.copies[ref]
 }
 
-func (r *refs) beganCopy(ref domain.Ref, c copied) {
+func (r *refs) setCopy(ref domain.Ref, c copyOfSource) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.copies[ref] = c

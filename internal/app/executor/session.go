@@ -32,7 +32,7 @@ func (s *session) close(ctx context.Context, x *Executor) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanUpTime)
 	closing := make(chan error, 1)
 	s.closing = closing
-	calls := x.releases(ctx, retry.Step, x.end, func(at int, err error) error { return x.forgive(OfSource(at, err)) })
+	calls := x.releases(ctx, retry.Step, x.end, func(at int, err error) error { return x.tolerate(OfSource(at, err)) })
 	go func() {
 		defer cancel()
 		closing <- x.atOnce(calls...)
@@ -43,7 +43,7 @@ func (s *session) close(ctx context.Context, x *Executor) {
 // before anything is made: a copy that outlived its engine writes into whatever lvol is
 // received under its address next.
 func (x *Executor) Open(ctx context.Context) error {
-	return x.insist(ctx, "close what earlier runs left open", func() error { return x.open(ctx) })
+	return x.retry(ctx, "close what earlier runs left open", func() error { return x.open(ctx) })
 }
 
 func (x *Executor) open(ctx context.Context) error {
@@ -106,9 +106,9 @@ func (x *Executor) ofUsed(at int, err error) error {
 	return nil
 }
 
-// forgive: of several sources, one that does not answer any more fails nobody's run. A
+// tolerate: of several sources, one that does not answer any more fails nobody's run. A
 // connection at most is left there, for the next run or gc.
-func (x *Executor) forgive(failure error) error {
+func (x *Executor) tolerate(failure error) error {
 	var of *SourceError
 	if !x.several() || !errors.As(failure, &of) {
 		return failure

@@ -104,10 +104,10 @@ func (x *Executor) pick(copy domain.Operation) (chosen Candidate, left func(clus
 	return chosen, left, func() { left(0) }, nil
 }
 
-// handOver is what is done about an operation that a source failed in: where another one
+// switchSource is what is done about an operation that a source failed in: where another one
 // has the same, that one is not used any more, and the operation is done again. A copy
 // begins anew in an lvol of its own, since a target may copy on into the old one.
-func (x *Executor) handOver(ctx context.Context, s *step, failure error) (again bool, err error) {
+func (x *Executor) switchSource(ctx context.Context, s *step, failure error) (again bool, err error) {
 	var of *SourceError
 	if ctx.Err() != nil || errors.Is(failure, ErrPlanAgain) || !errors.As(failure, &of) {
 		return false, failure
@@ -126,21 +126,21 @@ func (x *Executor) handOver(ctx context.Context, s *step, failure error) (again 
 		return true, nil
 	}
 	x.Log.Info("another source takes over", zap.String("replica", x.Run.Replica), zap.String("run", x.Run.ID), zap.String("of", planned.Name))
-	if err := x.makeAnew(ctx, s); err != nil {
+	if err := x.replaceCopy(ctx, s); err != nil {
 		return false, fmt.Errorf("%w (after a source had failed: %w)", err, failure)
 	}
 	return true, nil
 }
 
-// makeAnew replaces the lvol that a copy was filling. The copy may still go on; without
+// replaceCopy replaces the lvol that a copy was filling. The copy may still go on; without
 // its destination it ends.
-func (x *Executor) makeAnew(ctx context.Context, s *step) error {
+func (x *Executor) replaceCopy(ctx context.Context, s *step) error {
 	old := x.refs.uuid(s.Target)
-	if err := x.insist(ctx, "stop receiving", func() error { return x.Host.Withdraw(ctx, x.Run.Run, old) }); err != nil {
+	if err := x.retry(ctx, "stop receiving", func() error { return x.Host.Withdraw(ctx, x.Run.Run, old) }); err != nil {
 		return fmt.Errorf("stop receiving: %w", err)
 	}
 	x.copies.setReceived(old, false)
-	if err := x.insist(ctx, "discard a copy", func() error { return x.Host.Delete(ctx, old) }); err != nil && !errors.Is(err, ports.ErrNotFound) {
+	if err := x.retry(ctx, "discard a copy", func() error { return x.Host.Delete(ctx, old) }); err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return fmt.Errorf("discard what was copied: %w", err)
 	}
 	x.copies.giveUp(s.Target) // nothing is copied from there any more
@@ -157,23 +157,23 @@ func (x *Executor) makeAnew(ctx context.Context, s *step) error {
 	})
 }
 
-// insist does again what fails for a passing reason.
-func (x *Executor) insist(ctx context.Context, what string, do func() error) error {
-	return Insist(ctx, x.Log, x.Run, what, do)
+// retry does again what fails for a passing reason.
+func (x *Executor) retry(ctx context.Context, what string, do func() error) error {
+	return Retry(ctx, x.Log, x.Run, what, do)
 }
 
-// Insist does something on the way of a run that is no operation of its plan, again where
+// Retry does something on the way of a run that is no operation of its plan, again where
 // it fails for a passing reason.
-func Insist(ctx context.Context, log *zap.Logger, run *Run, what string, do func() error) error {
+func Retry(ctx context.Context, log *zap.Logger, run *Run, what string, do func() error) error {
 	again := func(err error) {
 		log.Info("again after a failure", zap.String("replica", run.Replica), zap.String("run", run.ID), zap.String("step", what), zap.Error(err))
 	}
 	return retry.Step.Do(ctx, again, func(error) error { return do() })
 }
 
-// blame says whose failure it is that a copy has failed: the source's, if the destination
+// attribute says whose failure it is that a copy has failed: the source's, if the destination
 // still answers.
-func (x *Executor) blame(ctx context.Context, from Candidate, uuid string, failure error) error {
+func (x *Executor) attribute(ctx context.Context, from Candidate, uuid string, failure error) error {
 	if failure == nil || ctx.Err() != nil || isFull(failure) || !x.several() {
 		return failure
 	}
@@ -188,11 +188,11 @@ func (x *Executor) blame(ctx context.Context, from Candidate, uuid string, failu
 	return OfSource(from.Source, failure)
 }
 
-// checkers are who is asked before a seal whether the source's snapshot is what it was:
+// sourcesToCompare are who is asked before a seal whether the source's snapshot is what it was:
 // who has served the copy, and the primary. Where neither is in use any more, it is
 // another one of which the same was proven; that the copy was whole was seen when it
 // ended.
-func (x *Executor) checkers(made copied) (asked []Candidate, err error) {
+func (x *Executor) sourcesToCompare(made copyOfSource) (asked []Candidate, err error) {
 	open := x.candidates(made.planned)
 	for _, c := range open {
 		if c.Source == made.served.Source || c.Source == x.Primary {

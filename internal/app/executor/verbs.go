@@ -25,9 +25,9 @@ func (x *Executor) create(ctx context.Context, s *step) error {
 	case err == nil:
 		x.made(s.Target, uuid)
 	case errors.Is(err, ports.ErrExists):
-		return x.refs.exists(s.Target)
+		return x.refs.nameTaken(s.Target)
 	default:
-		x.refs.isUnsure(name)
+		x.refs.outcomeUnknown(name)
 	}
 	return err
 }
@@ -89,8 +89,8 @@ func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
 }
 
 // countAsked are the calls that count what a copy is compared with.
-func (x *Executor) countAsked(ctx context.Context, now *counts, made copied) (calls []func() error, err error) {
-	if now.asked, err = x.checkers(made); err != nil {
+func (x *Executor) countAsked(ctx context.Context, now *counts, made copyOfSource) (calls []func() error, err error) {
+	if now.asked, err = x.sourcesToCompare(made); err != nil {
 		return nil, err
 	}
 	now.now = make([]uint64, len(now.asked))
@@ -127,7 +127,7 @@ func (x *Executor) seal(ctx context.Context, s *step) error {
 	case err != nil:
 		return err
 	}
-	return x.wasSealed(ctx, s, sealed, s.Source.Clusters)
+	return x.finishSeal(ctx, s, sealed, s.Source.Clusters)
 }
 
 func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
@@ -146,11 +146,11 @@ func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
 	return record
 }
 
-// wasSealed takes up what a seal has made.
-func (x *Executor) wasSealed(ctx context.Context, s *step, sealed string, clusters uint64) error {
+// finishSeal takes up what a seal has made.
+func (x *Executor) finishSeal(ctx context.Context, s *step, sealed string, clusters uint64) error {
 	x.made(s.Target, sealed)
 	if s.Target.IsImage() {
-		defer x.ImageThere()
+		defer x.ImageReady()
 		return x.proveSealed(ctx, s, sealed)
 	}
 	// It is the copy of what each source has of which that was proven. The one that the

@@ -11,7 +11,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// claim keeps everything off the destination, and off the sources what would
+// takeLeases keeps everything off the destination, and off the sources what would
 // change them, in this process and, where the hosts can tell, in others
 // (longhorn/longhorn#9191, #1895, #3086). Where they cannot, two processes on one
 // replica are their callers' mistake.
@@ -19,7 +19,7 @@ import (
 // It comes before the first look: what was planned from is what is claimed. A host
 // that knows which store it is is not asked for it, so one that hangs holds up no
 // other rebuild.
-func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
+func (r *rebuild) takeLeases(ctx context.Context) (release func(), err error) {
 	destination, err := r.identify(ctx, r.request.Destination)
 	if err != nil {
 		return nil, err
@@ -40,16 +40,16 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 	}
 	r.images = make(map[string]bool)
 	all := &r.held
-	one, err := r.engine.claim(ctx, r.request.Destination.Host, destination.UUID, claimOfReplica(destination.UUID, r.run.Replica), ports.Lease{Holder: r.holder})
+	one, err := r.engine.lease(ctx, r.request.Destination.Host, destination.UUID, replicaKey(destination.UUID, r.run.Replica), ports.Lease{Holder: r.holder})
 	if err != nil {
 		return nil, inUse(fmt.Sprintf("replica %s on lvstore %s", r.run.Replica, destination.Name), err)
 	}
 	all.add(one)
-	if err := r.claimSources(ctx, stores, failures, all); err != nil {
+	if err := r.leaseSources(ctx, stores, failures, all); err != nil {
 		all.release()
 		return nil, err
 	}
-	if err := r.claimRun(ctx, all); err != nil {
+	if err := r.leaseRun(ctx, all); err != nil {
 		all.release()
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (r *rebuild) claim(ctx context.Context) (release func(), err error) {
 }
 
 func (r *rebuild) identify(ctx context.Context, at site) (store domain.Listing, err error) {
-	err = r.insistOn(ctx, "look at the hosts", func() (err error) {
+	err = r.retry(ctx, "look at the hosts", func() (err error) {
 		store, err = identify(ctx, at)
 		return err
 	})
@@ -69,7 +69,7 @@ func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Listing,
 	stores, failures = make([]domain.Listing, len(sites)), make([]error, len(sites))
 	var calls []func() error
 	for at, site := range sites {
-		if failures[at] = r.sources.whyLost(at); failures[at] != nil {
+		if failures[at] = r.sources.lostReason(at); failures[at] != nil {
 			continue
 		}
 		calls = append(calls, func() error {
@@ -81,17 +81,17 @@ func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Listing,
 	return stores, failures
 }
 
-// claimSources shares the sources with others who read them. One of several that
+// leaseSources shares the sources with others who read them. One of several that
 // cannot be had is not used.
-func (r *rebuild) claimSources(ctx context.Context, stores []domain.Listing, failures []error, all *held) error {
+func (r *rebuild) leaseSources(ctx context.Context, stores []domain.Listing, failures []error, all *releases) error {
 	for at, store := range stores {
 		if failures[at] != nil {
 			continue
 		}
-		r.sources.saw(at, store)
+		r.sources.setLvstore(at, store)
 		site := r.sources.sites[at]
 		lease := ports.Lease{Shared: true, Holder: r.holder + " from it"}
-		one, err := r.engine.claim(ctx, site.Host, store.UUID, claimOfReplica(store.UUID, site.Replica), lease)
+		one, err := r.engine.lease(ctx, site.Host, store.UUID, replicaKey(store.UUID, site.Replica), lease)
 		if err != nil {
 			failures[at] = inUse(fmt.Sprintf("replica %s on lvstore %s", site.Replica, store.Name), err)
 			continue
@@ -121,11 +121,11 @@ func (r *rebuild) claimSources(ctx context.Context, stores []domain.Listing, fai
 	return nil
 }
 
-// claimRun shows on all hosts that the run lives: it opens something on each. Where
+// leaseRun shows on all hosts that the run lives: it opens something on each. Where
 // they are on one target the second claim of the run is busy, with ours.
-func (r *rebuild) claimRun(ctx context.Context, all *held) error {
+func (r *rebuild) leaseRun(ctx context.Context, all *releases) error {
 	lease := ports.Lease{Holder: r.holder}
-	inside, err := r.engine.leases.take(claimOfRun(r.run.Run), lease)
+	inside, err := r.engine.leases.take(runKey(r.run.Run), lease)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (r *rebuild) claimRun(ctx context.Context, all *held) error {
 		sites = append(sites, r.sources.sites[at])
 	}
 	for _, site := range sites {
-		one, err := r.engine.claimOutside(ctx, site.Host, claimOfRun(r.run.Run), lease)
+		one, err := r.engine.leaseAmongProcesses(ctx, site.Host, runKey(r.run.Run), lease)
 		switch {
 		case err == nil:
 			all.add(one)
@@ -146,9 +146,9 @@ func (r *rebuild) claimRun(ctx context.Context, all *held) error {
 	return nil
 }
 
-// claimImages keeps the volume's image from being deleted while it is copied, and
+// leaseImages keeps the volume's image from being deleted while it is copied, and
 // before anything hangs on it where it is grafted onto.
-func (r *rebuild) claimImages(ctx context.Context, seen sight, plan domain.Plan) error {
+func (r *rebuild) leaseImages(ctx context.Context, seen observation, plan domain.Plan) error {
 	image, ok := plan.Image.Name()
 	if !ok {
 		return nil
@@ -164,7 +164,7 @@ func (r *rebuild) claimImages(ctx context.Context, seen sight, plan domain.Plan)
 		if r.images[store.UUID] {
 			continue
 		}
-		one, err := r.engine.claimImageUse(ctx, host, store, image, ports.Lease{Shared: true, Holder: r.holder})
+		one, err := r.engine.leaseImageUse(ctx, host, store, image, ports.Lease{Shared: true, Holder: r.holder})
 		if err != nil {
 			return err
 		}

@@ -14,29 +14,29 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// sight is what was seen of the replicas at one time.
-type sight struct {
+// observation is what was seen of the replicas at one time.
+type observation struct {
 	source, destination domain.Replica // the source is the primary
 	primary             int            // its position among the request's
 
-	others []lender // sources besides that nothing is wrong with
-	passed []error  // by position: why a source is passed over; nil: it is not
-	silent []error  // by position: the host did not answer
+	others []otherSource // sources besides that nothing is wrong with
+	passed []error       // by position: why a source is passed over; nil: it is not
+	silent []error       // by position: the host did not answer
 
-	taking []taking // what others had filled when the destination was listed
+	taking []filledSoFar // what others had filled when the destination was listed
 
 	doubts []string // of a verification by proof, what it could not prove and does not hold against the replica
 }
 
-// lender is a source that may serve copies, beside the primary.
-type lender struct {
+// otherSource is a source that may serve copies, beside the primary.
+type otherSource struct {
 	at      int
 	replica domain.Replica
 }
 
-// look lists all hosts at once. Of several sources it picks the one that the
+// observeHosts lists all hosts at once. Of several sources it picks the one that the
 // rebuild is planned from.
-func look(ctx context.Context, r request, from *sources) (s sight, err error) {
+func observeHosts(ctx context.Context, r request, from *sources) (s observation, err error) {
 	stores, failures := make([]domain.Listing, len(from.sites)), make([]error, len(from.sites))
 	var destination domain.Listing
 	all, listing := r.both(ctx)
@@ -55,22 +55,22 @@ func look(ctx context.Context, r request, from *sources) (s sight, err error) {
 		return err
 	})
 	if err := all.Wait(); err != nil {
-		return sight{}, err
+		return observation{}, err
 	}
 	if ctx.Err() != nil {
-		return sight{}, context.Cause(ctx)
+		return observation{}, context.Cause(ctx)
 	}
 	s.silent = slices.Clone(failures)
 	sources := make([]domain.Replica, len(from.sites))
 	for _, at := range used {
 		if failures[at] == nil {
-			from.saw(at, stores[at])
+			from.setLvstore(at, stores[at])
 			if sources[at], failures[at] = from.sites[at].replica(stores[at]); failures[at] == nil {
-				from.foundThere(at, sources[at])
+				from.setReplica(at, sources[at])
 			}
 		}
 		if failures[at] == nil {
-			failures[at] = cmp.Or(from.stays(at, sources[at]), from.sites[at].checkFreezable(sources[at]))
+			failures[at] = cmp.Or(from.checkSameHead(at, sources[at]), from.sites[at].checkFreezable(sources[at]))
 		}
 	}
 	if from.several() {
@@ -79,17 +79,17 @@ func look(ctx context.Context, r request, from *sources) (s sight, err error) {
 		s.source, err = sources[0], failures[0]
 	}
 	if err != nil {
-		return sight{}, refused(err)
+		return observation{}, refused(err)
 	}
 	if s.destination, err = r.Destination.destination(destination, s.source); err != nil {
-		return sight{}, refused(err)
+		return observation{}, refused(err)
 	}
-	return s, s.refuseSources()
+	return s, s.checkSourcesDiffer()
 }
 
 // pick picks the primary of several sources. Those that are passed over keep
 // nobody from it while another one is healthy.
-func (s *sight) pick(r request, from *sources, sources []domain.Replica, destination domain.Listing, failures []error) error {
+func (s *observation) pick(r request, from *sources, sources []domain.Replica, destination domain.Listing, failures []error) error {
 	var seen []domain.Replica
 	var places []int
 	for _, at := range from.used() {
@@ -117,7 +117,7 @@ func (s *sight) pick(r request, from *sources, sources []domain.Replica, destina
 			failures[at] = refusef("replica %s on lvstore %s is named as a replica of another volume", seen[i].Name, seen[i].Store.Name)
 		}
 		if failures[at] == nil && i != primary {
-			s.others = append(s.others, lender{at, seen[i]})
+			s.others = append(s.others, otherSource{at, seen[i]})
 		}
 	}
 	s.passed = failures
@@ -125,9 +125,9 @@ func (s *sight) pick(r request, from *sources, sources []domain.Replica, destina
 	return nil
 }
 
-// refuseSources refuses what would be rebuilt from itself, and a source that is
+// checkSourcesDiffer refuses what would be rebuilt from itself, and a source that is
 // given twice.
-func (s sight) refuseSources() error {
+func (s observation) checkSourcesDiffer() error {
 	type place struct{ store, replica string }
 	given := make(map[place]bool)
 	for _, source := range append([]domain.Replica{s.source}, replicasOf(s.others)...) {
@@ -146,15 +146,15 @@ func (s sight) refuseSources() error {
 	return nil
 }
 
-func replicasOf(lenders []lender) (replicas []domain.Replica) {
+func replicasOf(lenders []otherSource) (replicas []domain.Replica) {
 	for _, l := range lenders {
 		replicas = append(replicas, l.replica)
 	}
 	return replicas
 }
 
-// lookAgain lists the primary and the destination.
-func (s sight) lookAgain(ctx context.Context, r request, from *sources) (sight, error) {
+// observeAgain lists the primary and the destination.
+func (s observation) observeAgain(ctx context.Context, r request, from *sources) (observation, error) {
 	var source, destination domain.Listing
 	both, listing := r.both(ctx)
 	both.Go(func() (err error) {
@@ -167,18 +167,18 @@ func (s sight) lookAgain(ctx context.Context, r request, from *sources) (sight, 
 	})
 	err := both.Wait()
 	if err != nil {
-		return sight{}, err
+		return observation{}, err
 	}
 	if s.source, err = from.sites[s.primary].replica(source); err != nil {
-		return sight{}, refused(err)
+		return observation{}, refused(err)
 	}
-	if err := from.stays(s.primary, s.source); err != nil {
-		return sight{}, executor.OfSource(s.primary, err)
+	if err := from.checkSameHead(s.primary, s.source); err != nil {
+		return observation{}, executor.OfSource(s.primary, err)
 	}
 	if s.destination, err = r.Destination.destination(destination, s.source); err != nil {
-		return sight{}, refused(err)
+		return observation{}, refused(err)
 	}
-	return s, s.refuseSources()
+	return s, s.checkSourcesDiffer()
 }
 
 // both asks hosts something at once, or, where one thing is done at a time, one
@@ -201,7 +201,7 @@ func list(ctx context.Context, at site) (domain.Listing, error) {
 
 // prove adds maps and checksums to what was seen. which says of which
 // snapshots; hosts that tell none leave it as it is.
-func (s sight) prove(ctx context.Context, r request, from *sources, onSource, onDestination []string) (sight, error) {
+func (s observation) prove(ctx context.Context, r request, from *sources, onSource, onDestination []string) (observation, error) {
 	if !s.source.Store.Proves || !s.destination.Store.Proves || len(onSource) == 0 || len(onDestination) == 0 {
 		return s, nil
 	}
@@ -237,7 +237,7 @@ func proveOne(ctx context.Context, at site, replica domain.Replica, snapshots []
 //
 // held is what the run needs of the destination's room: by its last plan, and once this
 // returns, by the new one. nil: nothing is held.
-func (e *Engine) plan(ctx context.Context, r request, from *sources, s sight, held **need) (sight, domain.Plan, error) {
+func (e *Engine) plan(ctx context.Context, r request, from *sources, s observation, held **reservation) (observation, domain.Plan, error) {
 	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
 	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
 	if err != nil {
@@ -252,17 +252,17 @@ func (e *Engine) plan(ctx context.Context, r request, from *sources, s sight, he
 	if err != nil {
 		return s, domain.Plan{Warnings: differ}, refused(err)
 	}
-	plan, err := e.planRoom(r, s, image, held)
+	plan, err := e.planWithinSpace(r, s, image, held)
 	plan.Warnings = append(differ, plan.Warnings...)
 	return s, plan, refused(err)
 }
 
 // verify looks again and compares all but the head, which comes on what is
 // right only.
-func (e *Engine) verify(ctx context.Context, r request, from *sources, s sight, image domain.Image) (sight, []domain.Violation, error) {
-	s, err := s.lookAgain(ctx, r, from)
+func (e *Engine) verify(ctx context.Context, r request, from *sources, s observation, image domain.Image) (observation, []domain.Violation, error) {
+	s, err := s.observeAgain(ctx, r, from)
 	if err != nil {
-		return sight{}, nil, err
+		return observation{}, nil, err
 	}
 	s, unproven, err := s.proveAll(ctx, r, from, image)
 	if err != nil {
@@ -274,7 +274,7 @@ func (e *Engine) verify(ctx context.Context, r request, from *sources, s sight, 
 
 // proveAll adds maps and checksums of all that there is, where a proof was asked for,
 // and says of what there is none.
-func (s sight) proveAll(ctx context.Context, r request, from *sources, image domain.Image) (sight, []domain.Violation, error) {
+func (s observation) proveAll(ctx context.Context, r request, from *sources, image domain.Image) (observation, []domain.Violation, error) {
 	if !r.Proof {
 		return s, nil, nil
 	}
@@ -287,8 +287,8 @@ func (s sight) proveAll(ctx context.Context, r request, from *sources, image dom
 	return s, unproven, nil
 }
 
-// lookAtHead adds the head, as it is now, to what was seen a moment ago.
-func (r *rebuild) lookAtHead(ctx context.Context, x *executor.Executor, s sight) (sight, error) {
+// observeHead adds the head, as it is now, to what was seen a moment ago.
+func (r *rebuild) observeHead(ctx context.Context, x *executor.Executor, s observation) (observation, error) {
 	head, ok, err := x.Head(ctx)
 	if err != nil || !ok {
 		return s, err
@@ -299,7 +299,7 @@ func (r *rebuild) lookAtHead(ctx context.Context, x *executor.Executor, s sight)
 	return s, err
 }
 
-func (s sight) violations(image domain.Image, withHead bool) ([]domain.Violation, error) {
+func (s observation) violations(image domain.Image, withHead bool) ([]domain.Violation, error) {
 	if withHead {
 		return domain.Verify(s.source, s.destination, image)
 	}

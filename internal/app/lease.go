@@ -18,17 +18,17 @@ import (
 )
 
 // What is claimed among runs and processes.
-func claimOfReplica(storeUUID, replica string) string { return "replica " + storeUUID + "/" + replica }
-func claimOfGarbage(storeUUID string) string          { return "garbage " + storeUUID }
-func claimOfRun(run ports.Run) string                 { return "run " + run.ID }
-func claimOfImage(storeUUID, inFlight string) string  { return "image " + storeUUID + "/" + inFlight }
+func replicaKey(storeUUID, replica string) string { return "replica " + storeUUID + "/" + replica }
+func garbageKey(storeUUID string) string          { return "garbage " + storeUUID }
+func runKey(run ports.Run) string                 { return "run " + run.ID }
+func imageKey(storeUUID, inFlight string) string  { return "image " + storeUUID + "/" + inFlight }
 
-// held are releases, which are called in the opposite order.
-type held []func()
+// releases are releases, which are called in the opposite order.
+type releases []func()
 
-func (h *held) add(release func()) { *h = append(*h, release) }
+func (h *releases) add(release func()) { *h = append(*h, release) }
 
-func (h *held) release() {
+func (h *releases) release() {
 	for _, release := range slices.Backward(*h) {
 		release()
 	}
@@ -38,17 +38,17 @@ func (h *held) release() {
 // collectorAtWork is what is waited for then.
 func collectorAtWork() string { return "the removal of what crashed runs have left on the lvstore" }
 
-// claim has a replica, or what else has a name, among the runs of this process
+// lease has a replica, or what else has a name, among the runs of this process
 // and, where the host can tell, of others. A rebuild has its destination alone
 // and shares its sources; what changes a replica in place has it alone.
 //
 // Who collects garbage holds the claims of those that it finds nobody at work for,
 // so that nobody begins meanwhile. It is over soon, so it is waited for: a rebuild
 // that was refused for it would not be tried again.
-func (e *Engine) claim(ctx context.Context, host *guard.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
+func (e *Engine) lease(ctx context.Context, host *guard.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
 	inside, err := e.leases.take(name, lease)
 	if errors.Is(err, ports.ErrBusy) {
-		collector, waited := e.locks.acquire(ctx, claimOfGarbage(storeUUID), collectorAtWork)
+		collector, waited := e.locks.acquire(ctx, garbageKey(storeUUID), collectorAtWork)
 		if waited != nil {
 			return nil, waited
 		}
@@ -58,15 +58,15 @@ func (e *Engine) claim(ctx context.Context, host *guard.Host, storeUUID, name st
 	if err != nil {
 		return nil, err
 	}
-	outside, err := e.claimOutside(ctx, host, name, lease)
+	outside, err := e.leaseAmongProcesses(ctx, host, name, lease)
 	if errors.Is(err, ports.ErrBusy) {
-		collector, waited := e.claimCollection(ctx, host, storeUUID)
+		collector, waited := e.leaseCollection(ctx, host, storeUUID)
 		if waited != nil {
 			inside()
 			return nil, waited
 		}
 		collector()
-		outside, err = e.claimOutside(ctx, host, name, lease)
+		outside, err = e.leaseAmongProcesses(ctx, host, name, lease)
 	}
 	if err != nil {
 		inside()
@@ -75,13 +75,13 @@ func (e *Engine) claim(ctx context.Context, host *guard.Host, storeUUID, name st
 	return func() { outside(); inside() }, nil
 }
 
-// claimNow is claim without a wait for a collection of garbage.
-func (e *Engine) claimNow(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
+// leaseNow is claim without a wait for a collection of garbage.
+func (e *Engine) leaseNow(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
 	inside, err := e.leases.take(name, lease)
 	if err != nil {
 		return nil, err
 	}
-	outside, err := e.claimOutside(ctx, host, name, lease)
+	outside, err := e.leaseAmongProcesses(ctx, host, name, lease)
 	if err != nil {
 		inside()
 		return nil, err
@@ -89,20 +89,20 @@ func (e *Engine) claimNow(ctx context.Context, host *guard.Host, name string, le
 	return func() { outside(); inside() }, nil
 }
 
-// elsewhere marks what another process has.
-type elsewhere struct{ error }
+// heldByOtherProcess marks what another process has.
+type heldByOtherProcess struct{ error }
 
-func (e elsewhere) Unwrap() error { return e.error }
+func (e heldByOtherProcess) Unwrap() error { return e.error }
 
-func isElsewhere(failure error) bool {
-	var marked elsewhere
+func isHeldByOtherProcess(failure error) bool {
+	var marked heldByOtherProcess
 	return errors.As(failure, &marked)
 }
 
-// claimOutside claims a name among all processes, where the host can tell
+// leaseAmongProcesses claims a name among all processes, where the host can tell
 // them. Where it cannot, nothing is claimed and nothing is refused; who reads,
 // fewer hosts can tell.
-func (e *Engine) claimOutside(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
+func (e *Engine) leaseAmongProcesses(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
 	if leaser, ok := ports.As[ports.Leaser](host); ok {
 		lease.Holder += thisProcess
 		release, err = leaser.Lease(ctx, name, lease)
@@ -115,7 +115,7 @@ func (e *Engine) claimOutside(ctx context.Context, host *guard.Host, name string
 	case err == nil:
 		return release, nil
 	case errors.Is(err, ports.ErrBusy):
-		return nil, elsewhere{err}
+		return nil, heldByOtherProcess{err}
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("claim %s: %w", name, context.Cause(ctx))
 	}
@@ -149,7 +149,7 @@ func holders(failure error) string {
 			return strings.Join(named, " and ")
 		}
 	}
-	if isElsewhere(failure) {
+	if isHeldByOtherProcess(failure) {
 		return "another process"
 	}
 	return "something else in this process"
@@ -158,14 +158,14 @@ func holders(failure error) string {
 // collectingFor is how long somebody else's collection is waited for.
 const collectingFor = 5 * time.Minute
 
-// claimCollection claims the collection of a store's garbage, once nobody else is
+// leaseCollection claims the collection of a store's garbage, once nobody else is
 // at it. Where it takes too long that is left out: the claims of what is found tell
 // enough.
-func (e *Engine) claimCollection(ctx context.Context, host *guard.Host, storeUUID string) (release func(), err error) {
+func (e *Engine) leaseCollection(ctx context.Context, host *guard.Host, storeUUID string) (release func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, collectingFor)
 	defer cancel()
 	err = retry.Busy.Call(waiting, func() error {
-		release, err = e.claimOutside(waiting, host, claimOfGarbage(storeUUID), ports.Lease{Holder: "a collection of garbage"})
+		release, err = e.leaseAmongProcesses(waiting, host, garbageKey(storeUUID), ports.Lease{Holder: "a collection of garbage"})
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
@@ -174,9 +174,9 @@ func (e *Engine) claimCollection(ctx context.Context, host *guard.Host, storeUUI
 	return release, err
 }
 
-// claimReplica keeps everything else off a replica that is changed in place. what
+// leaseForChange keeps everything else off a replica that is changed in place. what
 // says by what, for those that are kept off.
-func (e *Engine) claimReplica(ctx context.Context, at site, what string) (release func(), err error) {
+func (e *Engine) leaseForChange(ctx context.Context, at site, what string) (release func(), err error) {
 	if err := at.check(); err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func (e *Engine) leaseReplica(ctx context.Context, at site, lease ports.Lease) (
 	if err != nil {
 		return nil, err
 	}
-	release, err = e.claim(ctx, at.Host, store.UUID, claimOfReplica(store.UUID, at.Replica), lease)
+	release, err = e.lease(ctx, at.Host, store.UUID, replicaKey(store.UUID, at.Replica), lease)
 	return release, inUse(fmt.Sprintf("replica %s on lvstore %s", at.Replica, store.Name), err)
 }
 
@@ -207,13 +207,13 @@ func identify(ctx context.Context, at site) (domain.Listing, error) {
 	return list(ctx, at)
 }
 
-// claimImageRun keeps other imports and verifications of an image off: each begins
+// leaseImageRun keeps other imports and verifications of an image off: each begins
 // with the release of what runs of the same name have opened.
-func (e *Engine) claimImageRun(ctx context.Context, host *guard.Host, run imageRun, what string) (release func(), err error) {
-	var all held
+func (e *Engine) leaseImageRun(ctx context.Context, host *guard.Host, run imageRun, what string) (release func(), err error) {
+	var all releases
 	lease := ports.Lease{Holder: what + " of backing image " + run.image}
-	for _, name := range []string{claimOfReplica(run.Store, run.Replica), claimOfRun(run.Run)} {
-		one, err := e.claimNow(ctx, host, name, lease)
+	for _, name := range []string{replicaKey(run.Store, run.Replica), runKey(run.Run)} {
+		one, err := e.leaseNow(ctx, host, name, lease)
 		if err != nil {
 			all.release()
 			return nil, inUse(fmt.Sprintf("backing image %s on lvstore %s", run.image, run.lvstore), err)
@@ -234,8 +234,8 @@ func newImageRun(run ports.Run, image string, on domain.Listing) imageRun {
 	return imageRun{run, image, on.Name}
 }
 
-// claimImageUse claims an image that is there: shared, to use it, or alone, to delete it.
-func (e *Engine) claimImageUse(ctx context.Context, host *guard.Host, store domain.Listing, image string, lease ports.Lease) (release func(), err error) {
-	release, err = e.claim(ctx, host, store.UUID, claimOfImage(store.UUID, domain.ImageLvolName(image, store.UUID)), lease)
+// leaseImageUse claims an image that is there: shared, to use it, or alone, to delete it.
+func (e *Engine) leaseImageUse(ctx context.Context, host *guard.Host, store domain.Listing, image string, lease ports.Lease) (release func(), err error) {
+	release, err = e.lease(ctx, host, store.UUID, imageKey(store.UUID, domain.ImageLvolName(image, store.UUID)), lease)
 	return release, inUse(fmt.Sprintf("backing image %s on lvstore %s", image, store.Name), err)
 }

@@ -14,29 +14,29 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// rooms are what the running rebuilds and imports of an engine still need on each store.
+// spaceLedger are what the running rebuilds and imports of an engine still need on each store.
 // A thin lvol takes its clusters as it is filled, so a store alone does not tell what is
 // free: two rebuilds that fit there, each alone, would fill it up together. The zero
 // value is ready.
-type rooms struct {
+type spaceLedger struct {
 	mu      sync.Mutex
-	needs   []*need
+	needs   []*reservation
 	entered uint64 // how many so far
 }
 
-// need is what one run needs on a store, as it was planned.
-type need struct {
-	run     *need  // the first one of the run, by its first plan
-	store   string // UUID
-	reserve uint64 // clusters that stay free
-	parts   []*part
+// reservation is what one run needs on a store, as it was planned.
+type reservation struct {
+	run     *reservation // the first one of the run, by its first plan
+	store   string       // UUID
+	reserve uint64       // clusters that stay free
+	parts   []*reservedLvol
 	frees   []string  // UUIDs of lvols that are deleted before any part is filled
 	looked  time.Time // at the store, for the room that is left
 	failing bool      // it has found too little room, and gives back what it has taken
 }
 
-// part is one lvol that is filled.
-type part struct {
+// reservedLvol is one lvol that is filled.
+type reservedLvol struct {
 	target   domain.Ref
 	image    string // the name that it will have, if it is an image; others may wait for the same
 	clusters uint64
@@ -45,15 +45,15 @@ type part struct {
 	filled uint64 // clusters, as far as its run knows
 }
 
-func (p *part) left() uint64 { return p.clusters - min(p.filled, p.clusters) }
+func (p *reservedLvol) left() uint64 { return p.clusters - min(p.filled, p.clusters) }
 
-// needOf is what a plan needs.
-func needOf(plan domain.Plan, store domain.Listing, reserve uint64) *need {
-	n := &need{store: store.UUID, reserve: reserve}
+// newReservation is what a plan needs.
+func newReservation(plan domain.Plan, store domain.Listing, reserve uint64) *reservation {
+	n := &reservation{store: store.UUID, reserve: reserve}
 	for _, o := range plan.Operations {
 		switch uuid, listed := o.Target.Listed(); {
 		case o.Verb == domain.VerbCopy:
-			n.parts = append(n.parts, &part{target: o.Target, clusters: o.Source.Clusters})
+			n.parts = append(n.parts, &reservedLvol{target: o.Target, clusters: o.Source.Clusters})
 		case o.Verb == domain.VerbDelete && listed:
 			n.frees = append(n.frees, uuid)
 		case o.Verb == domain.VerbSeal && o.Target.IsImage():
@@ -63,9 +63,9 @@ func needOf(plan domain.Plan, store domain.Listing, reserve uint64) *need {
 	return n
 }
 
-// planRoom plans with what others take, and holds what the plan needs itself. Another
+// planWithinSpace plans with what others take, and holds what the plan needs itself. Another
 // run may have begun meanwhile, and taken what this one was about to.
-func (e *Engine) planRoom(r request, s sight, image domain.Image, held **need) (domain.Plan, error) {
+func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, held **reservation) (domain.Plan, error) {
 	store, said := s.destination.Store, r.Options.Taken
 	fetched := ""
 	if name, has := image.Name(); has {
@@ -73,12 +73,12 @@ func (e *Engine) planRoom(r request, s sight, image domain.Image, held **need) (
 			fetched = domain.ImageLvolName(name, store.UUID)
 		}
 	}
-	var old *need
+	var old *reservation
 	if held != nil {
 		old = *held
 	}
 	for {
-		taken, given, entered := e.room.taken(store, s.taking, old, fetched)
+		taken, given, entered := e.space.taken(store, s.taking, old, fetched)
 		r.Options.Taken, s.destination.Store.FreeClusters = said+taken, store.FreeClusters+given
 		plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
 		if err != nil || held == nil {
@@ -88,27 +88,27 @@ func (e *Engine) planRoom(r request, s sight, image domain.Image, held **need) (
 		if err != nil {
 			return plan, err
 		}
-		if n := needOf(plan, store, reserve); e.room.enter(n, old, entered) {
+		if n := newReservation(plan, store, reserve); e.space.enter(n, old, entered) {
 			*held = n
 			return plan, nil
 		}
 	}
 }
 
-// taking is what a run had filled of its parts before a store was listed. In the listing
+// filledSoFar is what a run had filled of its parts before a store was listed. In the listing
 // it has filled as much, or more.
-type taking struct {
-	need   *need
+type filledSoFar struct {
+	need   *reservation
 	filled []uint64
 }
 
-// ahead is taken before a store is listed.
-func (r *rooms) ahead() []taking {
+// filled is taken before a store is listed.
+func (r *spaceLedger) filled() []filledSoFar {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]taking, len(r.needs))
+	all := make([]filledSoFar, len(r.needs))
 	for i, n := range r.needs {
-		all[i] = taking{n, make([]uint64, len(n.parts))}
+		all[i] = filledSoFar{n, make([]uint64, len(n.parts))}
 		for j, p := range n.parts {
 			all[i].filled[j] = p.filled
 		}
@@ -120,13 +120,13 @@ func (r *rooms) ahead() []taking {
 // that ran before it was listed, though they may have ended since, and those that run
 // now. Whoever is to fetch the image of that name itself shares it with them: what they
 // have of it is given. entered tells whether others have begun since.
-func (r *rooms) taken(store domain.Listing, before []taking, mine *need, image string) (clusters, given, entered uint64) {
+func (r *spaceLedger) taken(store domain.Listing, before []filledSoFar, mine *reservation, image string) (clusters, given, entered uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := slices.Clone(before)
 	for _, n := range r.needs {
-		if !slices.ContainsFunc(before, func(t taking) bool { return t.need == n }) {
-			all = append(all, taking{n, make([]uint64, len(n.parts))})
+		if !slices.ContainsFunc(before, func(t filledSoFar) bool { return t.need == n }) {
+			all = append(all, filledSoFar{n, make([]uint64, len(n.parts))})
 		}
 	}
 	own, named := make(map[string]uint64, len(store.Lvols)), make(map[string]bool, len(store.Lvols))
@@ -134,7 +134,7 @@ func (r *rooms) taken(store domain.Listing, before []taking, mine *need, image s
 		own[store.Lvols[i].UUID] = store.Lvols[i].Own.Count
 		named[store.Lvols[i].Name] = true
 	}
-	ofRun := make(map[*need]uint64) // by several plans, perhaps
+	ofRun := make(map[*reservation]uint64) // by several plans, perhaps
 	type fetched struct{ clusters, left uint64 }
 	images := make(map[string]fetched) // one of those that need it will bring it
 	for _, t := range all {
@@ -171,7 +171,7 @@ func (r *rooms) taken(store domain.Listing, before []taking, mine *need, image s
 
 // enter takes note of what a run needs, in place of what it needed by an earlier plan,
 // unless others have begun since it was found to fit.
-func (r *rooms) enter(n, old *need, entered uint64) bool {
+func (r *spaceLedger) enter(n, old *reservation, entered uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entered != entered {
@@ -182,18 +182,18 @@ func (r *rooms) enter(n, old *need, entered uint64) bool {
 	if old != nil {
 		n.run = old.run
 	}
-	r.needs = append(slices.DeleteFunc(r.needs, func(other *need) bool { return other == old }), n)
+	r.needs = append(slices.DeleteFunc(r.needs, func(other *reservation) bool { return other == old }), n)
 	return true
 }
 
-func (r *rooms) leave(n *need) {
+func (r *spaceLedger) leave(n *reservation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.needs = slices.DeleteFunc(r.needs, func(other *need) bool { return other == n })
+	r.needs = slices.DeleteFunc(r.needs, func(other *reservation) bool { return other == n })
 }
 
 // note changes what is known of the part of a need.
-func (r *rooms) note(n *need, target domain.Ref, change func(*part)) {
+func (r *spaceLedger) note(n *reservation, target domain.Ref, change func(*reservedLvol)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n == nil {
@@ -208,7 +208,7 @@ func (r *rooms) note(n *need, target domain.Ref, change func(*part)) {
 
 // left is how many clusters all that run there will take at the most, and how many of
 // these the one.
-func (r *rooms) left(of *need) (all, one uint64) {
+func (r *spaceLedger) left(of *reservation) (all, one uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range r.needs {
@@ -225,14 +225,14 @@ func (r *rooms) left(of *need) (all, one uint64) {
 	return all, one
 }
 
-// roomEvery is how often a store's room is looked at while it is filled. Others may be
+// spaceCheckInterval is how often a store's room is looked at while it is filled. Others may be
 // filling it, too, whom this process does not know of.
-const roomEvery = time.Second
+const spaceCheckInterval = time.Second
 
 // check makes sure that what runs on a store still fits there, and the reserve besides.
 // A look at the free clusters is enough as a rule; where it is close, or a copy has got
 // further than is known, the store is listed.
-func (r *rooms) check(ctx context.Context, host *guard.Host, n *need) error {
+func (r *spaceLedger) check(ctx context.Context, host *guard.Host, n *reservation) error {
 	all, mine := r.left(n)
 	if mine == 0 {
 		return nil
@@ -246,7 +246,7 @@ func (r *rooms) check(ctx context.Context, host *guard.Host, n *need) error {
 		return nil
 	}
 	for again := false; ; again = true {
-		before := r.ahead()
+		before := r.filled()
 		store, err := host.List(ctx)
 		if err != nil {
 			return err
@@ -256,7 +256,7 @@ func (r *rooms) check(ctx context.Context, host *guard.Host, n *need) error {
 		case fits:
 			return nil
 		case waits:
-			if err := retry.Wait(ctx, roomEvery); err != nil {
+			if err := retry.Wait(ctx, spaceCheckInterval); err != nil {
 				return err
 			}
 		case again:
@@ -268,10 +268,10 @@ func (r *rooms) check(ctx context.Context, host *guard.Host, n *need) error {
 
 // isDue has a store that has to be listed for that looked at no more often than it is
 // while a copy goes on: there may be many small ones.
-func (r *rooms) isDue(n *need) bool {
+func (r *spaceLedger) isDue(n *reservation) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(n.looked) < roomEvery {
+	if time.Since(n.looked) < spaceCheckInterval {
 		return false
 	}
 	n.looked = time.Now()
@@ -280,9 +280,9 @@ func (r *rooms) isDue(n *need) bool {
 
 // fits reports whether all that runs on the store that is listed fits. Of several that
 // do not fit together one gives up, and the others wait for what it gives back.
-func (r *rooms) fits(store domain.Listing, before []taking, n *need, giveUp bool) (needed uint64, waits, fits bool) {
+func (r *spaceLedger) fits(store domain.Listing, before []filledSoFar, n *reservation, giveUp bool) (needed uint64, waits, fits bool) {
 	r.mu.Lock()
-	before = slices.DeleteFunc(before, func(t taking) bool { return t.need.failing })
+	before = slices.DeleteFunc(before, func(t filledSoFar) bool { return t.need.failing })
 	r.mu.Unlock()
 	needed, _, _ = r.taken(store, before, nil, "")
 	if needed+n.reserve <= store.FreeClusters {
@@ -300,13 +300,13 @@ func (r *rooms) fits(store domain.Listing, before []taking, n *need, giveUp bool
 // full tells that a store has no room.
 func full(err error) bool { return errors.Is(err, ports.ErrNoSpace) }
 
-// whileRoom does something that fills a store, and ends it where that runs out of room.
-func (r *rooms) whileRoom(ctx context.Context, host *guard.Host, n *need, fill func(ctx context.Context) error) error {
+// whileSpaceLasts does something that fills a store, and ends it where that runs out of room.
+func (r *spaceLedger) whileSpaceLasts(ctx context.Context, host *guard.Host, n *reservation, fill func(ctx context.Context) error) error {
 	filling, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		for retry.Wait(filling, roomEvery) == nil {
+		for retry.Wait(filling, spaceCheckInterval) == nil {
 			if err := r.check(filling, host, n); full(err) && filling.Err() == nil {
 				cancel(err)
 			}
