@@ -10,38 +10,38 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// loseReplica damages one, so that it has to be rebuilt. What is left may be
-// nothing, or look almost right.
+// loseReplica damages a replica, so that it has to be rebuilt. Its leftovers range from
+// nothing to almost everything.
 func (w *world) loseReplica(r *rand.Rand) {
 	v, ok := w.pickVolume(r, func(v *volume) bool {
-		return len(v.serving()) > 1 && (len(v.in(whole)) > 1 || len(v.in(hurt)) > 0)
+		return len(v.serving()) > 1 && (len(v.in(complete)) > 1 || len(v.in(hurt)) > 0)
 	})
 	if !ok {
 		return
 	}
 	rep := pick(r, v.serving())
-	if len(v.in(whole)) == 1 && rep.state == whole {
-		rep = v.in(hurt)[0] // one whole one stays
+	if len(v.in(complete)) == 1 && rep.state == complete {
+		rep = v.in(hurt)[0] // a complete one must remain
 	}
 	d := &damage{world: w, Rand: r, replica: rep}
 	if r.IntN(4) == 0 {
-		d.all()
-		d.move()
+		d.deleteAll()
+		d.moveToOtherTarget()
 	} else {
 		if r.IntN(3) > 0 {
 			d.delete(rep.name)
 		}
 		for range r.IntN(4) {
-			pick(r, []func(){d.leaf, d.leaf, d.merged, d.loose, d.elsewhere, d.forged, d.forged, d.moved, d.moved, d.moved, d.inFlight, d.longhorns, d.extra})()
+			pick(r, []func(){d.deleteLeaf, d.deleteLeaf, d.mergeSnapshot, d.detachSnapshot, d.graftElsewhere, d.forgeBytes, d.forgeBytes, d.moveBytes, d.moveBytes, d.moveBytes, d.addInFlight, d.addLonghornInFlight, d.addExtra})()
 		}
 	}
 	w.drop(rep)
-	v.forget()
-	w.say("%s: %s", rep, strings.Join(d.done, ", "))
+	v.dropUnusedSnapshots()
+	w.logf("%s: %s", rep, strings.Join(d.done, ", "))
 }
 
-// damage is done by the verbs of the store, as a crash, another engine or a hand
-// may have done it.
+// damage damages a replica with the verbs of the store, as a crash, another engine or an
+// administrator may have done.
 type damage struct {
 	*rand.Rand
 	world   *world
@@ -49,7 +49,7 @@ type damage struct {
 	done    []string
 }
 
-func (d *damage) did(format string, args ...any) {
+func (d *damage) note(format string, args ...any) {
 	d.done = append(d.done, fmt.Sprintf(format, args...))
 }
 
@@ -60,8 +60,8 @@ func (d *damage) host() interface {
 	return d.replica.at.host
 }
 
-// its are the lvols of the replica for which that holds.
-func (d *damage) its(wanted func(l domain.Lvol) bool) []domain.Lvol {
+// lvolsWhere returns the wanted lvols of the replica.
+func (d *damage) lvolsWhere(wanted func(l domain.Lvol) bool) []domain.Lvol {
 	var found []domain.Lvol
 	for _, l := range d.replica.at.list().Lvols {
 		if d.replica.isOf(l.Name) && wanted(l) {
@@ -72,16 +72,16 @@ func (d *damage) its(wanted func(l domain.Lvol) bool) []domain.Lvol {
 }
 
 func (d *damage) snapshots() []domain.Lvol {
-	return d.its(func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, d.replica.prefix()) })
+	return d.lvolsWhere(func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, d.replica.prefix()) })
 }
 
-// leaves are snapshots that nothing hangs on.
+// leaves are the snapshots without clones.
 func (d *damage) leaves() []domain.Lvol {
-	below := make(map[string]bool)
+	hasClone := make(map[string]bool)
 	for _, l := range d.replica.at.list().Lvols {
-		below[l.Parent] = true
+		hasClone[l.Parent] = true
 	}
-	return slices.DeleteFunc(d.snapshots(), func(l domain.Lvol) bool { return below[l.UUID] })
+	return slices.DeleteFunc(d.snapshots(), func(l domain.Lvol) bool { return hasClone[l.UUID] })
 }
 
 func (d *damage) must(err error) {
@@ -96,16 +96,16 @@ func (d *damage) delete(name string) bool {
 		return false
 	}
 	d.must(d.host().Delete(ctx(), l.UUID))
-	d.did("%s is gone", name)
+	d.note("%s was deleted", name)
 	return true
 }
 
-// all deletes everything, leaf first.
-func (d *damage) all() {
+// deleteAll deletes all lvols of the replica, leaf first.
+func (d *damage) deleteAll() {
 	for {
-		left := d.its(func(domain.Lvol) bool { return true })
+		left := d.lvolsWhere(func(domain.Lvol) bool { return true })
 		if len(left) == 0 {
-			d.did("all is gone")
+			d.note("all was deleted")
 			return
 		}
 		for _, l := range left {
@@ -114,46 +114,46 @@ func (d *damage) all() {
 	}
 }
 
-// move has it rebuilt on another host, if there is one that has none of the
-// volume's. It may not have the image.
-func (d *damage) move() {
+// moveToOtherTarget lets the replica be rebuilt on a target without another replica of
+// the volume, if there is one. That target may lack the image.
+func (d *damage) moveToOtherTarget() {
 	v := d.replica.of
-	free := slices.DeleteFunc(slices.Clone(d.world.sites), func(s *site) bool {
+	free := slices.DeleteFunc(slices.Clone(d.world.targets), func(s *target) bool {
 		return slices.ContainsFunc(v.replicas, func(r *replica) bool { return r.at == s })
 	})
 	if len(free) > 0 {
 		d.replica.at = pick(d.Rand, free)
-		d.did("it moves to %s", d.replica.at.name)
+		d.note("it moves to %s", d.replica.at.name)
 	}
 }
 
-func (d *damage) leaf() {
+func (d *damage) deleteLeaf() {
 	if leaves := d.leaves(); len(leaves) > 0 {
 		d.delete(pick(d.Rand, leaves).Name)
 	}
 }
 
-// merged deletes a snapshot as a target does when nobody looks: its clusters move
-// into what hangs on it, which is another one from then on.
-func (d *damage) merged() {
+// mergeSnapshot deletes a snapshot as a target does without a check: its clusters move
+// into its clone, whose data differs from then on.
+func (d *damage) mergeSnapshot() {
 	for _, l := range some(d.Rand, d.snapshots(), 3) {
 		if d.replica.at.host.DeleteMerging(l.UUID) == nil {
-			d.did("%s has merged into what hung on it", l.Name)
+			d.note("%s has merged into its clone", l.Name)
 			return
 		}
 	}
 }
 
-func (d *damage) loose() {
+func (d *damage) detachSnapshot() {
 	if all := d.snapshots(); len(all) > 0 {
 		l := pick(d.Rand, all)
 		d.must(d.host().Graft(ctx(), l.UUID, ""))
-		d.did("%s hangs loose", l.Name)
+		d.note("%s was detached", l.Name)
 	}
 }
 
-// elsewhere grafts a snapshot onto another one that does not hang on it.
-func (d *damage) elsewhere() {
+// graftElsewhere grafts a snapshot onto another one that does not descend from it.
+func (d *damage) graftElsewhere() {
 	all := d.snapshots()
 	if len(all) < 2 {
 		return
@@ -163,25 +163,26 @@ func (d *damage) elsewhere() {
 	for _, l := range d.replica.at.list().Lvols {
 		parents[l.UUID] = l.Parent
 	}
-	for up := two[1].UUID; up != ""; up = parents[up] {
-		if up == two[0].UUID {
+	for ancestor := two[1].UUID; ancestor != ""; ancestor = parents[ancestor] {
+		if ancestor == two[0].UUID {
 			return
 		}
 	}
 	d.must(d.host().Graft(ctx(), two[0].UUID, two[1].UUID))
-	d.did("%s hangs on %s", two[0].Name, two[1].Name)
+	d.note("%s was grafted onto %s", two[0].Name, two[1].Name)
 }
 
-// forged puts other bytes into a leaf, everything else about it is as it was.
-func (d *damage) forged() {
-	d.another("has other bytes", func(own []uint64, _ view, clusters int) (positions []uint64, content view) {
+// forgeBytes changes the bytes of a leaf, and nothing else.
+func (d *damage) forgeBytes() {
+	d.replaceLeaf("has other bytes", func(own []uint64, _ view, clusters int) (positions []uint64, content view) {
 		return own, d.world.fresh(len(own) * perCluster)
 	})
 }
 
-// moved puts the same bytes elsewhere: SPDK's checksum does not tell.
-func (d *damage) moved() {
-	d.another("has its bytes elsewhere", func(own []uint64, content view, clusters int) ([]uint64, view) {
+// moveBytes moves the bytes of a leaf to other positions, which SPDK's checksum does not
+// show.
+func (d *damage) moveBytes() {
+	d.replaceLeaf("has its bytes elsewhere", func(own []uint64, content view, clusters int) ([]uint64, view) {
 		positions := make([]uint64, len(own))
 		for i, at := range own {
 			positions[i] = (at + 1) % uint64(clusters)
@@ -190,7 +191,7 @@ func (d *damage) moved() {
 	})
 }
 
-func (d *damage) another(what string, content func(own []uint64, of view, clusters int) (positions []uint64, content view)) {
+func (d *damage) replaceLeaf(what string, content func(own []uint64, of view, clusters int) (positions []uint64, content view)) {
 	leaves := d.leaves()
 	if len(leaves) == 0 {
 		return
@@ -215,11 +216,11 @@ func (d *damage) another(what string, content func(own []uint64, of view, cluste
 	}
 	_, err = d.host().Seal(ctx(), uuid, l.Name, ports.SealRecord{Attributes: l.Attributes})
 	d.must(err)
-	d.world.tally.step("damage: " + what)
-	d.did("%s %s", l.Name, what)
+	d.world.counters.add("damage: " + what)
+	d.note("%s %s", l.Name, what)
 }
 
-// parent is a snapshot of the replica, or nothing.
+// parent is a snapshot of the replica, or none.
 func (d *damage) parent() string {
 	if all := d.snapshots(); len(all) > 0 && d.IntN(3) > 0 {
 		return pick(d.Rand, all).UUID
@@ -231,23 +232,23 @@ func (d *damage) writable(name string) {
 	if _, taken := d.replica.at.find(name); taken {
 		return
 	}
-	uuid, err := d.host().Create(ctx(), name, mostClusters*clusterSize)
+	uuid, err := d.host().Create(ctx(), name, maxClusters*clusterSize)
 	d.must(err)
 	if parent := d.parent(); parent != "" {
 		d.must(d.host().Graft(ctx(), uuid, parent))
 	}
 	d.world.write(d.replica.at, uuid, d.IntN(perCluster), d.world.fresh(2))
-	d.did("%s is in flight", name)
+	d.note("%s is in flight", name)
 }
 
-func (d *damage) inFlight() {
+func (d *damage) addInFlight() {
 	d.writable(fmt.Sprintf("%s-rebuilding-%08x", d.replica.name, d.Uint32()))
 }
 
-func (d *damage) longhorns() { d.writable(d.replica.name + "-rebuilding") }
+func (d *damage) addLonghornInFlight() { d.writable(d.replica.name + "-rebuilding") }
 
-// extra is a snapshot that the volume never had.
-func (d *damage) extra() {
+// addExtra is a snapshot that the volume never had.
+func (d *damage) addExtra() {
 	name := fmt.Sprintf("%sextra%d", d.replica.prefix(), d.IntN(3))
 	if _, taken := d.replica.at.find(name); taken {
 		return
@@ -260,17 +261,16 @@ func (d *damage) extra() {
 	}
 	_, err = d.host().Seal(ctx(), uuid, name, ports.SealRecord{Attributes: domain.Attributes{UserCreated: true}})
 	d.must(err)
-	d.did("%s is extra", name)
+	d.note("%s is extra", name)
 }
 
-// loseLink is the damage of longhorn/longhorn#10909: the ancestor has no image any
-// more.
+// loseLink is the damage of longhorn/longhorn#10909: the ancestor has lost its image.
 func (w *world) loseLink(r *rand.Rand) {
-	v, ok := w.pickVolume(r, func(v *volume) bool { return v.image != nil && len(v.in(whole)) > 0 })
+	v, ok := w.pickVolume(r, func(v *volume) bool { return v.image != nil && len(v.in(complete)) > 0 })
 	if !ok {
 		return
 	}
-	rep := pick(r, v.in(whole))
+	rep := pick(r, v.in(complete))
 	image, _ := rep.at.find(rep.at.imageName(v.image))
 	for _, l := range rep.at.list().Lvols {
 		if l.Parent == image.UUID && rep.isOf(l.Name) && !rep.fills(l.Name) {
@@ -278,9 +278,9 @@ func (w *world) loseLink(r *rand.Rand) {
 				fail("lose the link of %s: %v", rep, err)
 			}
 			rep.state = hurt
-			w.say("%s: %s hangs loose", rep, l.Name)
+			w.logf("%s: %s was detached", rep, l.Name)
 			return
 		}
 	}
-	fail("nothing of %s hangs on %s", rep, v.imageSaid())
+	fail("no lvol of %s has the parent %s", rep, v.domainImage())
 }

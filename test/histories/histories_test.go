@@ -1,11 +1,10 @@
-// Package histories plays whole histories of volumes at random and compares them,
-// after every step, with a model that is simple enough to be obviously right:
-// what a user has written is what he reads.
+// Package histories plays random histories of volumes and compares them, after every
+// step, with a simple model: a user reads the bytes that were written.
 //
-// A history is drawn from a seed. Several volumes have replicas on several hosts in
-// memory, of both flavours; they are written to, frozen, reverted, expanded, lost
-// and rebuilt, while engines die, targets restart and hang, and calls fail. Time is
-// virtual (testing/synctest), so that retries, back-off and deadlines cost none.
+// A history is drawn from a seed. Several volumes have replicas on several in-memory
+// hosts of both flavours. They are written to, snapshotted, reverted, expanded, lost and
+// rebuilt, while engines crash, targets restart and hang, and calls fail. Time is virtual
+// (testing/synctest), so that retries, back-off and deadlines take none.
 package histories
 
 import (
@@ -28,16 +27,16 @@ var (
 )
 
 const (
-	fewHistories = 80
-	longest      = 40 // steps
+	defaultHistories = 80
+	maxSteps         = 40 // steps
 )
 
-// TestHistories plays histories. One that fails prints its seed, the steps that it
-// takes to fail, and how to play them again:
+// TestHistories plays histories. A failure prints the seed, the steps that reproduce it,
+// and the command to play them again:
 //
 //	go test ./test/histories -run TestHistories -seed 123 -v
 func TestHistories(t *testing.T) {
-	seen := newTally()
+	seen := newCounters()
 	if *seedFlag != 0 {
 		steps := stepsOf(*seedFlag)
 		if *stepsFlag != "" {
@@ -52,7 +51,7 @@ func TestHistories(t *testing.T) {
 	}
 	n := *histories
 	if n == 0 {
-		n = fewHistories
+		n = defaultHistories
 	}
 	steps := 0
 	for seed := *firstFlag; seed < *firstFlag+uint64(n); seed++ {
@@ -67,11 +66,11 @@ func TestHistories(t *testing.T) {
 	t.Logf("%d histories from seed %d on, %d steps; %s", n, *firstFlag, steps, seen)
 }
 
-// played is a history that was played.
+// played is the result of a history.
 type played struct {
 	seed  uint64
 	steps []int
-	bad   string // "": all was right
+	bad   string // the failure; "": none
 	lines []string
 	calls []string
 }
@@ -84,17 +83,17 @@ func (p played) log(calls bool) string {
 	return strings.Join(lines, "\n")
 }
 
-// stepsOf are the steps of a seed's history.
+// stepsOf returns the steps of a seed's history.
 func stepsOf(seed uint64) []int {
-	steps := make([]int, 10+int(mixed(seed)%uint64(longest-9)))
+	steps := make([]int, 10+int(mixBits(seed)%uint64(maxSteps-9)))
 	for i := range steps {
 		steps[i] = i
 	}
 	return steps
 }
 
-// play plays a history in a time of its own.
-func play(t *testing.T, seed uint64, steps []int, seen *tally) played {
+// play plays a history in virtual time.
+func play(t *testing.T, seed uint64, steps []int, seen *counters) played {
 	p := played{seed: seed, steps: steps}
 	synctest.Test(t, func(*testing.T) {
 		w := newWorld(seed, seen)
@@ -108,34 +107,34 @@ func play(t *testing.T, seed uint64, steps []int, seen *tally) played {
 	return p
 }
 
-// live takes the steps, and says what is wrong.
+// live plays the steps and returns the first failure.
 func (w *world) live(steps []int) (wrong string) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case broken:
-			wrong = r.what
+		case failure:
+			wrong = r.text
 		default:
 			panic(fmt.Sprintf("seed %d, step %d: %v", w.seed, w.step, r))
 		}
 	}()
 	w.check()
 	for _, n := range steps {
-		w.take(n)
+		w.runStep(n)
 	}
-	w.conclude()
+	w.restoreAll()
 	return ""
 }
 
-// shrink leaves steps out for as long as the history fails without them.
+// shrink removes steps that the failure does not need.
 func shrink(t *testing.T, p played) played {
-	none := newTally()
+	none := newCounters()
 	until := time.Now().Add(time.Minute)
 	for size := len(p.steps) / 2; size > 0; {
 		shorter := false
 		for from := 0; from < len(p.steps) && time.Now().Before(until); {
 			steps := slices.Delete(slices.Clone(p.steps), from, min(from+size, len(p.steps)))
-			if tried := play(t, p.seed, steps, none); tried.bad != "" && kind(tried.bad) == kind(p.bad) {
+			if tried := play(t, p.seed, steps, none); tried.bad != "" && signature(tried.bad) == signature(p.bad) {
 				p, shorter = tried, true
 				continue
 			}
@@ -148,9 +147,8 @@ func shrink(t *testing.T, p played) played {
 	return p
 }
 
-// kind are the words of what is wrong, without what differs from one history to
-// the next.
-func kind(bad string) string {
+// signature is the text of a failure without the details that differ between histories.
+func signature(bad string) string {
 	words := strings.Fields(bad)
 	return strings.Join(slices.DeleteFunc(words[:min(len(words), 12)], func(w string) bool { return strings.ContainsAny(w, "0123456789") }), " ")
 }

@@ -9,27 +9,26 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// The model: what a user knows of his volumes. It has no clusters of anybody's
-// own, no parents and no plans: a write changes what is read, a snapshot keeps
-// what was read, and a replica shows the same or is not whole.
+// The model is a user's knowledge of volumes. It has no own clusters, no parents and no
+// plans: a write changes the bytes that are read, a snapshot keeps them, and a replica has
+// the same bytes or is not complete.
 
 const (
 	clusterSize = 512
-	cellSize    = clusterSize / 2 // so that a write may touch a part of a cluster
+	cellSize    = clusterSize / 2 // so that a write may touch only a part of a cluster
 	perCluster  = clusterSize / cellSize
 )
 
-// token is what one write left in one cell; each is written once. 0: nothing was
-// ever written there.
+// token is the content of one cell; each is written once. 0: the cell was never written.
 type token uint64
 
-// torn is what a cell reads that no write has left.
+// torn is the content of a cell that no write has written.
 const torn = ^token(0)
 
-// view is what is read, cell by cell.
+// view is the content of an lvol, cell by cell.
 type view []token
 
-// bytes are what is written to a store for that view.
+// bytes are the bytes of the view on a store.
 func (v view) bytes() []byte {
 	p := make([]byte, len(v)*cellSize)
 	for i, t := range v {
@@ -50,8 +49,8 @@ func viewOf(p []byte) view {
 	return v
 }
 
-// long is the view at that length; what is new reads nothing.
-func (v view) long(cells int) view {
+// resized is the view with that length; new cells are empty.
+func (v view) resized(cells int) view {
 	longer := make(view, cells)
 	copy(longer, v)
 	return longer
@@ -63,36 +62,36 @@ func (v view) clusters() int { return (len(v) + perCluster - 1) / perCluster }
 type state int
 
 const (
-	whole state = iota // it shows the volume
-	hurt               // it would, if its ancestor had its image
-	lost               // whatever is left of it; to be rebuilt
+	complete state = iota // it has the bytes of the volume
+	hurt                  // its ancestor has lost the image
+	lost                  // leftovers of a replica that must be rebuilt
 )
 
 func (s state) String() string { return []string{"whole", "hurt", "lost"}[s] }
 
-// volume is what a user has.
+// volume is a volume as its user knows it.
 type volume struct {
-	name      string
-	image     *image // nil: none
-	head      view
-	snapshots map[string]view // of all replicas
-	replicas  []*replica
-	taken     int // snapshots so far
+	name           string
+	image          *image // nil: none
+	head           view
+	snapshots      map[string]view // of all replicas
+	replicas       []*replica
+	snapshotsTaken int // snapshots so far
 }
 
-// replica is one of a volume's on one site.
+// replica is a replica of a volume on one target.
 type replica struct {
 	of        *volume
 	name      string
-	at        *site
+	at        *target
 	state     state
 	snapshots map[string]bool // that it has, if it is not lost
 
-	// An operation on it has failed that may have left something in flight.
+	// untidy: a failed operation on it may have left in-flight lvols.
 	untidy bool
 
-	// It was refused or failed what was done to others. It shows the same, but what
-	// hangs on what may differ.
+	// odd: a change of the others was refused or failed here. It has the same bytes, but
+	// its parents may differ.
 	odd bool
 }
 
@@ -101,11 +100,11 @@ type image struct {
 	name string
 	uuid string
 	view view
-	on   map[*site]bool
+	on   map[*target]bool
 }
 
 // domain is how the engine is told of a volume's image.
-func (v *volume) imageSaid() domain.Image {
+func (v *volume) domainImage() domain.Image {
 	if v.image == nil {
 		return domain.NoImage()
 	}
@@ -114,8 +113,8 @@ func (v *volume) imageSaid() domain.Image {
 
 func (v *volume) size() uint64 { return uint64(len(v.head)) * cellSize }
 
-// serving are the replicas that a write reaches.
-func (v *volume) serving() []*replica { return v.in(whole, hurt) }
+// serving are the replicas that writes go to.
+func (v *volume) serving() []*replica { return v.in(complete, hurt) }
 
 func (v *volume) in(states ...state) []*replica {
 	var found []*replica
@@ -127,8 +126,8 @@ func (v *volume) in(states ...state) []*replica {
 	return found
 }
 
-// forget drops the snapshots that no replica has any more.
-func (v *volume) forget() {
+// dropUnusedSnapshots removes snapshots that no replica has any more.
+func (v *volume) dropUnusedSnapshots() {
 	for name := range v.snapshots {
 		if !slices.ContainsFunc(v.replicas, func(r *replica) bool { return r.state != lost && r.snapshots[name] }) {
 			delete(v.snapshots, name)
@@ -136,14 +135,14 @@ func (v *volume) forget() {
 	}
 }
 
-// names are the snapshots that a serving replica has.
+// names are the names of the snapshots of the serving replicas.
 func (v *volume) names() []string { return slices.Sorted(maps.Keys(v.snapshots)) }
 
 func (r *replica) String() string { return r.name + " on " + r.at.name }
 
 func (r *replica) prefix() string { return r.name + "-snap-" }
 
-// read is what is read through an lvol.
+// read reads all bytes of an lvol.
 func read(host *memory.Host, l domain.Lvol) view {
 	p := make([]byte, l.Size)
 	if err := host.ReadAt(l.UUID, p, 0); err != nil {

@@ -9,56 +9,56 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// process is an engine's process: it can die at any call. Nothing of it reaches a
-// host from then on, and what it has asked for goes on there without it.
+// process is an engine's process, which can crash at any call. Later calls reach no host;
+// calls that were sent before go on there.
 type process struct {
-	world  *world
-	number int
-	engine *app.Engine
-	queue  *app.Queue
-	lines  map[*site]*line
+	world       *world
+	number      int
+	engine      *app.Engine
+	queue       *app.Queue
+	connections map[*target]*connection
 
 	mu     sync.Mutex
 	dead   chan struct{} // closed when it dies
 	died   bool
 	calls  int
-	dieAt  int  // at which of its calls; 0: at none
-	sent   bool // the call at which it dies has left already
+	dieAt  int  // number of the call at which it dies; 0: none
+	sent   bool // that call has been sent
 	claims map[int]func()
 	claim  int
 }
 
-// errDied is what a dead process' goroutines hear, which nobody sees.
+// errDied is the error of all calls of a dead process.
 var errDied = fmt.Errorf("%w: the process is dead", ports.ErrUnavailable)
 
 // newProcess starts an engine.
 func (w *world) newProcess(limits app.Limits) *process {
 	w.processes++
-	p := &process{world: w, number: w.processes, engine: app.New(nil), lines: make(map[*site]*line), dead: make(chan struct{}), claims: make(map[int]func())}
+	p := &process{world: w, number: w.processes, engine: app.New(nil), connections: make(map[*target]*connection), dead: make(chan struct{}), claims: make(map[int]func())}
 	p.queue = app.NewQueue(p.engine, limits)
-	for _, s := range w.sites {
-		p.lines[s] = &line{process: p, site: s}
+	for _, s := range w.targets {
+		p.connections[s] = &connection{process: p, target: s}
 	}
 	return p
 }
 
-// dieSoon has it die at the call after that many more.
+// dieSoon lets it die at a call after that many more.
 func (p *process) dieSoon(calls int, sent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dieAt, p.sent = p.calls+calls, sent
 }
 
-// live disarms dieSoon, and reports whether it lives.
-func (p *process) live() bool {
+// disarm undoes dieSoon and reports whether the process is alive.
+func (p *process) disarm() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dieAt = 0
 	return !p.died
 }
 
-// admit counts a call. An error says that the process is dead; dies, that it dies
-// as soon as the call is on its way.
+// admit counts a call. It returns an error if the process is dead; dies if it dies as soon
+// as the call is sent.
 func (p *process) admit() (dies bool, err error) {
 	p.mu.Lock()
 	if p.died {
@@ -76,7 +76,7 @@ func (p *process) admit() (dies bool, err error) {
 	return now, nil
 }
 
-// die ends the process, and with it its claims.
+// die ends the process and its claims.
 func (p *process) die() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,11 +88,11 @@ func (p *process) die() {
 	for _, release := range p.claims {
 		release()
 	}
-	p.world.note("process %d dies", p.number)
+	p.world.tracef("process %d dies", p.number)
 }
 
-// hold keeps a claim for as long as the process lives.
-func (p *process) hold(release func()) (give func(), err error) {
+// holdClaim keeps a claim until it is released or the process dies.
+func (p *process) holdClaim(release func()) (give func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.died {
@@ -114,8 +114,10 @@ func (p *process) hold(release func()) (give func(), err error) {
 	}, nil
 }
 
-// at is a replica as the process reaches it.
-func (p *process) at(r *replica) app.Site { return app.Site{Host: p.lines[r.at], Replica: r.name} }
+// at is a replica as the process accesses it.
+func (p *process) at(r *replica) app.Site {
+	return app.Site{Host: p.connections[r.at], Replica: r.name}
+}
 
-// quit ends the process in good order.
+// quit ends the process in an orderly way.
 func (p *process) quit(ctx context.Context) error { return p.queue.Close(ctx) }

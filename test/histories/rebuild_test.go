@@ -15,34 +15,34 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// attempt is one rebuild of a history.
-type attempt struct {
-	from, to *replica
-	more     []*replica // other sources
-	request  app.Request
-	mustBe   string // why it has to be refused; "": it has not to be
-	mayBe    string // why it may be refused
-	deleted  string // a snapshot of the source that is deleted meanwhile
+// rebuildRun is one rebuild of a history.
+type rebuildRun struct {
+	source, destination *replica
+	moreSources         []*replica // other sources
+	request             app.Request
+	mustRefuse          string // why it must be refused; "": it need not be
+	mayRefuse           string // why it may be refused
+	deleted             string // a snapshot of the source that is deleted during the rebuild
 
-	was    map[*replica]map[string]shot // before it: of the sources, by UUID
-	left   map[string]shot              // before it: of the destination
-	over   chan struct{}
-	report app.Report
-	err    error
+	sourcesBefore     map[*replica]map[string]lvolState // of the sources before it, by UUID
+	destinationBefore map[string]lvolState              // of the destination before it
+	done              chan struct{}
+	report            app.Report
+	err               error
 }
 
-// trouble is what happens meanwhile.
-type trouble struct {
-	any    bool // of that kind that a rebuild may fail for
-	untidy bool // some of it keeps a clean-up from its work
-	others bool // another process does the same
-	tidied bool // somebody collects garbage
-	frozen bool // a snapshot is taken of another volume
-	later  []func()
-	then   []func() // when all has ended
+// disturbances are events during a rebuild.
+type disturbances struct {
+	mayFail          bool // the rebuild may fail
+	skipsCleanup     bool // a cleanup may be skipped
+	otherProcess     bool // another process rebuilds the same replica
+	garbageCollected bool // garbage is collected
+	frozen           bool // a snapshot is taken of another volume
+	concurrent       []func()
+	afterwards       []func() // functions to call at the end
 }
 
-func (w *world) rebuildInPeace(r *rand.Rand) {
+func (w *world) rebuildUndisturbed(r *rand.Rand) {
 	all := w.choose(r, 3)
 	if len(all) == 0 {
 		return
@@ -50,24 +50,23 @@ func (w *world) rebuildInPeace(r *rand.Rand) {
 	w.rebuild(all)
 }
 
-func (w *world) rebuildInTrouble(r *rand.Rand) {
+func (w *world) rebuildDisturbed(r *rand.Rand) {
 	all := w.choose(r, 4)
 	if len(all) == 0 {
 		return
 	}
-	var t trouble
+	var t disturbances
 	for range 1 + r.IntN(2) {
-		w.stir(r, all, &t)
+		w.addDisturbance(r, all, &t)
 	}
 	w.run(w.engine, all, t)
-	if !w.engine.live() && r.IntN(2) == 0 {
-		// What the dead one has asked for may still go on, and take effect when it
-		// is not expected any more. The end of the history finds out whether all can
-		// be put right.
-		w.say("a new engine does the same at once")
+	if !w.engine.disarm() && r.IntN(2) == 0 {
+		// Calls of the dead one may still go on, and take effect unexpectedly. The end of
+		// the history checks that everything can be restored.
+		w.logf("a new engine does the same at once")
 		w.faults.Store(0)
-		for _, s := range w.sites {
-			s.calmDown()
+		for _, s := range w.targets {
+			s.disarm()
 			s.resume()
 		}
 		w.engine = w.newProcess(w.limits)
@@ -75,15 +74,15 @@ func (w *world) rebuildInTrouble(r *rand.Rand) {
 			again := *a
 			all[i] = &again
 		}
-		w.untidySites()
-		w.run(w.engine, all, trouble{})
-		t = trouble{any: true, others: t.others, tidied: t.tidied, later: t.later, then: t.then}
+		w.markTargetsUntidy()
+		w.run(w.engine, all, disturbances{})
+		t = disturbances{mayFail: true, otherProcess: t.otherProcess, garbageCollected: t.garbageCollected, concurrent: t.concurrent, afterwards: t.afterwards}
 	}
-	w.judge(all, t)
+	w.checkRebuilds(all, t)
 }
 
-// choose draws what is rebuilt from what, and how.
-func (w *world) choose(r *rand.Rand, most int) []*attempt {
+// choose draws rebuilds.
+func (w *world) choose(r *rand.Rand, most int) []*rebuildRun {
 	var lostOnes []*replica
 	for _, v := range w.volumes {
 		if isServing(v) {
@@ -91,29 +90,29 @@ func (w *world) choose(r *rand.Rand, most int) []*attempt {
 		}
 	}
 	if len(lostOnes) == 0 {
-		w.say("there is nothing to rebuild")
+		w.logf("there is nothing to rebuild")
 	}
-	var all []*attempt
+	var all []*rebuildRun
 	for _, to := range some(r, lostOnes, 1+r.IntN(most)) {
 		all = append(all, w.plan(r, to))
 	}
 	return all
 }
 
-func (w *world) plan(r *rand.Rand, to *replica) *attempt {
+func (w *world) plan(r *rand.Rand, to *replica) *rebuildRun {
 	v := to.of
-	a := &attempt{to: to}
-	if healthy := v.in(whole); len(healthy) > 0 && (r.IntN(6) > 0 || len(v.in(hurt)) == 0) {
-		a.from = pick(r, healthy)
+	a := &rebuildRun{destination: to}
+	if healthy := v.in(complete); len(healthy) > 0 && (r.IntN(6) > 0 || len(v.in(hurt)) == 0) {
+		a.source = pick(r, healthy)
 	} else {
-		a.from = pick(r, v.in(hurt))
+		a.source = pick(r, v.in(hurt))
 	}
 	if r.IntN(3) == 0 {
-		others := slices.DeleteFunc(v.serving(), func(other *replica) bool { return other == a.from })
-		a.more = some(r, others, len(others))
+		others := slices.DeleteFunc(v.serving(), func(other *replica) bool { return other == a.source })
+		a.moreSources = some(r, others, len(others))
 	}
 	a.request = app.Request{
-		Volume: v.name, Image: v.imageSaid(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
+		Volume: v.name, Image: v.domainImage(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
 		Options: domain.Options{Full: r.IntN(6) == 0},
 	}
 	if r.IntN(3) > 0 {
@@ -122,158 +121,158 @@ func (w *world) plan(r *rand.Rand, to *replica) *attempt {
 	if r.IntN(5) == 0 {
 		a.request.Bandwidth = append(a.request.Bandwidth, app.NewBandwidth([]uint64{0, 5_000, 50_000}[r.IntN(3)]))
 	}
-	store := a.from.at.list()
-	if a.from.state == whole && len(a.more) == 0 && (v.image != nil || store.Records) && r.IntN(2) == 0 {
+	store := a.source.at.list()
+	if a.source.state == complete && len(a.moreSources) == 0 && (v.image != nil || store.Records) && r.IntN(2) == 0 {
 		a.request.Image = domain.Image{} // the source tells
 	}
-	if a.from.state == hurt {
+	if a.source.state == hurt {
 		a.request.Options.AcceptHurtSource = r.IntN(3) > 0
-		healthy := slices.ContainsFunc(a.more, func(other *replica) bool { return other.state == whole })
+		healthy := slices.ContainsFunc(a.moreSources, func(other *replica) bool { return other.state == complete })
 		switch {
 		case healthy: // which is preferred
 		case !a.request.Options.AcceptHurtSource:
-			a.mustBe = "the source is hurt"
+			a.mustRefuse = "the source is hurt"
 		case !v.image.on[to.at] && !slices.ContainsFunc(a.sources(), func(source *replica) bool { return v.image.on[source.at] }):
-			a.mustBe = "the image is on no host"
-		case !v.image.on[to.at] && len(a.more) > 0:
-			a.mayBe = "the image is not on the primary's host"
+			a.mustRefuse = "the image is on no host"
+		case !v.image.on[to.at] && len(a.moreSources) > 0:
+			a.mayRefuse = "the image is not on the primary's host"
 		}
 	}
 	return a
 }
 
-// sources are all that it may read from.
-func (a *attempt) sources() []*replica { return append([]*replica{a.from}, a.more...) }
+// sources are all replicas that it may read from.
+func (a *rebuildRun) sources() []*replica { return append([]*replica{a.source}, a.moreSources...) }
 
-// by is the request as a process makes it.
-func (a *attempt) by(p *process) app.Request {
+// requestFrom is the request of a process.
+func (a *rebuildRun) requestFrom(p *process) app.Request {
 	request := a.request
-	request.Source, request.Destination, request.MoreSources = p.at(a.from), p.at(a.to), nil
-	for _, other := range a.more {
+	request.Source, request.Destination, request.MoreSources = p.at(a.source), p.at(a.destination), nil
+	for _, other := range a.moreSources {
 		request.MoreSources = append(request.MoreSources, p.at(other))
 	}
 	return request
 }
 
-// run has rebuilds made by a process, and what is to happen meanwhile.
-func (w *world) run(p *process, all []*attempt, t trouble) {
+// run runs rebuilds in a process, with the disturbances.
+func (w *world) run(p *process, all []*rebuildRun, t disturbances) {
 	synctest.Wait()
-	w.calm.Store(true) // for the photographs
+	w.calm.Store(true) // for the captures
 	for _, a := range all {
-		a.was, a.left = make(map[*replica]map[string]shot), a.to.at.photograph(a.to.isOf)
+		a.sourcesBefore, a.destinationBefore = make(map[*replica]map[string]lvolState), a.destination.at.capture(a.destination.isOf)
 		for _, source := range a.sources() {
-			a.was[source] = source.at.photograph(source.isOf)
+			a.sourcesBefore[source] = source.at.capture(source.isOf)
 		}
-		a.request = a.by(p)
-		a.over = make(chan struct{})
-		w.say("%s from %v: image %v, parallel %d, full %v, accept hurt %v, journal %v, views %v", a.to, a.sources(), a.request.Image.Record(),
+		a.request = a.requestFrom(p)
+		a.done = make(chan struct{})
+		w.logf("%s from %v: image %v, parallel %d, full %v, accept hurt %v, journal %v, views %v", a.destination, a.sources(), a.request.Image.Record(),
 			a.request.Parallel, a.request.Options.Full, a.request.Options.AcceptHurtSource, a.request.Journal != nil, a.request.Views)
 	}
 	w.calm.Store(false)
 	for _, a := range all {
 		job, err := p.queue.Submit(ctx(), a.request)
 		if err != nil {
-			fail("submit %s: %v", a.to, err)
+			fail("submit %s: %v", a.destination, err)
 		}
 		go func() {
-			defer close(a.over)
+			defer close(a.done)
 			a.report, a.err = job.Wait(ctx())
 		}()
 	}
-	for _, do := range t.later {
+	for _, do := range t.concurrent {
 		go do()
 	}
 	for _, a := range all {
-		w.finish(a.over, "the rebuild of "+a.to.String())
-		w.say("%s: %s", a.to, oneLine(a.err))
+		w.finish(a.done, "the rebuild of "+a.destination.String())
+		w.logf("%s: %s", a.destination, oneLine(a.err))
 	}
 }
 
-// sometime is a moment within a rebuild, the earlier ones more often.
+// sometime is a moment within a rebuild, mostly an early one.
 func sometime(r *rand.Rand) time.Duration {
 	return time.Duration(r.IntN(1000)) * []time.Duration{10 * time.Microsecond, 100 * time.Microsecond, time.Millisecond, 5 * time.Millisecond}[r.IntN(4)]
 }
 
-// stir draws one thing that happens meanwhile.
-func (w *world) stir(r *rand.Rand, all []*attempt, t *trouble) {
+// addDisturbance draws one disturbance.
+func (w *world) addDisturbance(r *rand.Rand, all []*rebuildRun, t *disturbances) {
 	a := pick(r, all)
-	someSite := pick(r, []*replica{pick(r, a.sources()), a.to}).at
+	someSite := pick(r, []*replica{pick(r, a.sources()), a.destination}).at
 	calls := 1 + r.IntN(1+r.IntN(120))
 	after := sometime(r)
-	later := func(do func()) { t.later = append(t.later, func() { time.Sleep(after); do() }) }
+	later := func(do func()) { t.concurrent = append(t.concurrent, func() { time.Sleep(after); do() }) }
 	switch r.IntN(14) {
 	case 0, 1, 2:
-		w.say("%s is cancelled after %v", a.to, after)
-		t.any = true
+		w.logf("%s is cancelled after %v", a.destination, after)
+		t.mayFail = true
 		later(func() {
 			for _, job := range w.engine.queue.Jobs() {
-				if s := job.Status(); s.Destination == a.to.name {
+				if s := job.Status(); s.Destination == a.destination.name {
 					job.Cancel()
 				}
 			}
 		})
 	case 3, 4:
 		sent := r.IntN(3) > 0
-		w.say("the engine dies at call %d, which was sent: %v", calls, sent)
+		w.logf("the engine dies at call %d, which was sent: %v", calls, sent)
 		w.engine.dieSoon(calls, sent)
-		t.any, t.untidy = true, true
+		t.mayFail, t.skipsCleanup = true, true
 	case 5:
 		down := time.Duration(r.IntN(4)) * 2 * time.Second
-		w.say("%s restarts at call %d, and is away for %v", someSite.name, calls, down)
+		w.logf("%s restarts at call %d, and is away for %v", someSite.name, calls, down)
 		someSite.restartSoon(calls, down)
-		t.any = true
+		t.mayFail = true
 	case 6:
 		hangs := time.Duration(1+r.IntN(40)) * time.Second
-		w.say("%s hangs at call %d for %v", someSite.name, calls, hangs)
+		w.logf("%s hangs at call %d for %v", someSite.name, calls, hangs)
 		someSite.hangSoon(calls, hangs)
-		t.any, t.untidy = true, true
+		t.mayFail, t.skipsCleanup = true, true
 	case 7:
-		// Few enough that none fails for longer than is insisted.
+		// Few enough that no call fails for longer than it is retried.
 		percent := []int64{1, 4, 10}[r.IntN(3)]
 		w.faults.Store(percent)
-		t.any = t.any || percent > 4
-		w.say("%d %% of the calls fail", percent)
+		t.mayFail = t.mayFail || percent > 4
+		w.logf("%d %% of the calls fail", percent)
 	case 8:
-		s := pick(r, w.sites)
+		s := pick(r, w.targets)
 		p := w.engine
 		if r.IntN(2) == 0 {
 			p = w.newProcess(w.limits)
 		}
-		w.say("process %d collects the garbage of %s after %v", p.number, s.name, after)
-		t.tidied = true
-		later(func() { _, _ = p.engine.RemoveGarbage(ctx(), p.lines[s]) })
+		w.logf("process %d collects the garbage of %s after %v", p.number, s.name, after)
+		t.garbageCollected = true
+		later(func() { _, _ = p.engine.RemoveGarbage(ctx(), p.connections[s]) })
 	case 9:
 		p := w.newProcess(w.limits)
-		w.say("process %d rebuilds %s, too, after %v", p.number, a.to, after)
-		t.any, t.others = true, true
-		a.mayBe = "another process is at it"
-		request := a.by(p)
+		w.logf("process %d rebuilds %s, too, after %v", p.number, a.destination, after)
+		t.mayFail, t.otherProcess = true, true
+		a.mayRefuse = "another process is at it"
+		request := a.requestFrom(p)
 		over := make(chan struct{})
 		later(func() {
 			defer close(over)
 			_, err := p.engine.Rebuild(ctx(), request)
-			w.say("process %d: %s", p.number, oneLine(err))
+			w.logf("process %d: %s", p.number, oneLine(err))
 		})
-		t.later = append(t.later, func() { <-over })
+		t.concurrent = append(t.concurrent, func() { <-over })
 	case 10:
-		// Frozen once more, the same head under the same parent has the same name.
-		users := slices.DeleteFunc(slices.Sorted(maps.Keys(a.from.snapshots)), system.MatchString)
+		// A second system snapshot of the same head on the same parent has the same name.
+		users := slices.DeleteFunc(slices.Sorted(maps.Keys(a.source.snapshots)), system.MatchString)
 		if len(users) > 0 && a.deleted == "" {
-			w.deleteMeanwhile(pick(r, users), a.from, all, later)
+			w.deleteMeanwhile(pick(r, users), a.source, all, later)
 		}
 	case 11:
 		w.snapshotMeanwhile(r, all, t, later)
 	case 12:
 		w.importMeanwhile(a, t, later)
 	case 13:
-		w.fillMeanwhile(r, a.to.at, all, t, later)
+		w.fillMeanwhile(r, a.destination.at, all, t, later)
 	}
 }
 
-// deleteMeanwhile deletes a snapshot of the source: what hangs on it takes over its
-// clusters, and is not what was copied any more (rule 14).
-func (w *world) deleteMeanwhile(name string, from *replica, all []*attempt, later func(func())) {
-	w.say("snapshot %s of %s is deleted", name, from)
+// deleteMeanwhile deletes a snapshot of the source: its clone takes over its clusters and
+// differs from the copy then (rule 14).
+func (w *world) deleteMeanwhile(name string, from *replica, all []*rebuildRun, later func(func())) {
+	w.logf("snapshot %s of %s is deleted", name, from)
 	for _, a := range all {
 		if slices.Contains(a.sources(), from) {
 			a.deleted = name
@@ -282,16 +281,16 @@ func (w *world) deleteMeanwhile(name string, from *replica, all []*attempt, late
 	p := w.engine
 	later(func() {
 		_, err := p.engine.DeleteSnapshot(ctx(), p.at(from), name)
-		w.say("delete snapshot %s of %s: %s", name, from, oneLine(err))
+		w.logf("delete snapshot %s of %s: %s", name, from, oneLine(err))
 	})
 }
 
-// snapshotMeanwhile takes a snapshot of a volume that is not rebuilt, maybe on the
-// same hosts.
-func (w *world) snapshotMeanwhile(r *rand.Rand, all []*attempt, t *trouble, later func(func())) {
+// snapshotMeanwhile takes a snapshot of a volume that is not rebuilt, perhaps on the same
+// hosts.
+func (w *world) snapshotMeanwhile(r *rand.Rand, all []*rebuildRun, t *disturbances, later func(func())) {
 	var others []*volume
 	for _, v := range w.volumes {
-		if isServing(v) && !slices.ContainsFunc(all, func(a *attempt) bool { return a.to.of == v }) {
+		if isServing(v) && !slices.ContainsFunc(all, func(a *rebuildRun) bool { return a.destination.of == v }) {
 			others = append(others, v)
 		}
 	}
@@ -300,54 +299,54 @@ func (w *world) snapshotMeanwhile(r *rand.Rand, all []*attempt, t *trouble, late
 	}
 	t.frozen = true
 	v := pick(r, others)
-	v.taken++
-	name := fmt.Sprintf("m%d", v.taken)
+	v.snapshotsTaken++
+	name := fmt.Sprintf("m%d", v.snapshotsTaken)
 	if _, taken := v.snapshots[name]; taken {
 		return
 	}
-	w.say("snapshot %s of %s is taken", name, v.name)
+	w.logf("snapshot %s of %s is taken", name, v.name)
 	p := w.engine
-	var changes []*changed
+	var changes []*change
 	for _, rep := range v.serving() {
-		c := &changed{replica: rep}
+		c := &change{replica: rep}
 		changes = append(changes, c)
 		later(func() { _, c.err = p.engine.CreateSnapshot(ctx(), p.at(rep), name) })
 	}
-	t.then = append(t.then, func() {
+	t.afterwards = append(t.afterwards, func() {
 		v.snapshots[name] = slices.Clone(v.head)
-		w.settle(v, changes, func(r *replica) { r.snapshots[name] = true }, func(r *replica) { delete(r.snapshots, name) })
+		w.reconcile(v, changes, func(r *replica) { r.snapshots[name] = true }, func(r *replica) { delete(r.snapshots, name) })
 	})
 }
 
-// importMeanwhile imports the image that a rebuild may be bringing.
-func (w *world) importMeanwhile(a *attempt, t *trouble, later func(func())) {
-	i := a.to.of.image
-	if i == nil || i.on[a.to.at] {
+// importMeanwhile imports the image that a rebuild may be fetching.
+func (w *world) importMeanwhile(a *rebuildRun, t *disturbances, later func(func())) {
+	i := a.destination.of.image
+	if i == nil || i.on[a.destination.at] {
 		return
 	}
-	w.say("%s is imported to %s", i.name, a.to.at.name)
+	w.logf("%s is imported to %s", i.name, a.destination.at.name)
 	p := w.engine
 	var err error
-	later(func() { _, err = w.tryToBring(p, i, a.to.at) })
-	t.then = append(t.then, func() {
-		w.say("import %s to %s: %s", i.name, a.to.at.name, oneLine(err))
-		_, i.on[a.to.at] = a.to.at.find(a.to.at.imageName(i))
-		a.to.at.untidy = a.to.at.untidy || isUntidy(err)
+	later(func() { _, err = w.tryImport(p, i, a.destination.at) })
+	t.afterwards = append(t.afterwards, func() {
+		w.logf("import %s to %s: %s", i.name, a.destination.at.name, oneLine(err))
+		_, i.on[a.destination.at] = a.destination.at.find(a.destination.at.imageName(i))
+		a.destination.at.untidy = a.destination.at.untidy || isUntidy(err)
 	})
 }
 
-// fillMeanwhile takes the free space of the destination, but for a little.
-func (w *world) fillMeanwhile(r *rand.Rand, s *site, all []*attempt, t *trouble, later func(func())) {
+// fillMeanwhile fills most of the free space of the destination.
+func (w *world) fillMeanwhile(r *rand.Rand, s *target, all []*rebuildRun, t *disturbances, later func(func())) {
 	left := uint64(r.IntN(12))
-	w.say("%s fills up but for %d clusters", s.name, left)
-	t.any = true
+	w.logf("%s fills up but for %d clusters", s.name, left)
+	t.mayFail = true
 	for _, a := range all {
-		if a.to.at == s {
-			a.mayBe = "there is too little space"
+		if a.destination.at == s {
+			a.mayRefuse = "there is too little space"
 		}
 	}
 	host := s.host
-	filler, err := host.Create(ctx(), fmt.Sprintf("filler-%d", len(t.then)), storeClusters*clusterSize)
+	filler, err := host.Create(ctx(), fmt.Sprintf("filler-%d", len(t.afterwards)), storeClusters*clusterSize)
 	if err != nil {
 		fail("create what fills a store: %v", err)
 	}
@@ -356,81 +355,81 @@ func (w *world) fillMeanwhile(r *rand.Rand, s *site, all []*attempt, t *trouble,
 			_ = host.WriteAt(filler, []byte{1}, at*clusterSize) // a copy may be faster
 		}
 	})
-	t.then = append(t.then, func() {
+	t.afterwards = append(t.afterwards, func() {
 		if err := host.Delete(ctx(), filler); err != nil {
 			fail("what fills a store has changed: %v", err)
 		}
 	})
 }
 
-func (w *world) untidySites() {
-	for _, s := range w.sites {
+func (w *world) markTargetsUntidy() {
+	for _, s := range w.targets {
 		s.untidy, s.late = true, true
 	}
 }
 
-// judge looks at what rebuilds have made of the stores.
-func (w *world) judge(all []*attempt, t trouble) {
-	w.rest(t)
-	for _, do := range t.then {
+// checkRebuilds checks the stores after rebuilds.
+func (w *world) checkRebuilds(all []*rebuildRun, t disturbances) {
+	w.waitForEnd(t)
+	for _, do := range t.afterwards {
 		do()
 	}
 	for _, a := range all {
-		w.adopt(a)
+		w.adoptChanges(a)
 	}
 	for _, a := range all {
-		w.judgeOne(a, t)
+		w.checkRebuild(a, t)
 	}
 	for _, a := range all {
-		a.to.of.forget()
+		a.destination.of.dropUnusedSnapshots()
 	}
 }
 
-// rest waits for the end of all that goes on.
-func (w *world) rest(t trouble) {
-	died := !w.engine.live()
+// waitForEnd waits for the end of all running calls.
+func (w *world) waitForEnd(t disturbances) {
+	died := !w.engine.disarm()
 	w.faults.Store(0)
-	for _, s := range w.sites {
-		s.calmDown()
+	for _, s := range w.targets {
+		s.disarm()
 		s.resume()
 	}
 	synctest.Wait()
-	if t.others || len(t.later) > 0 {
+	if t.otherProcess || len(t.concurrent) > 0 {
 		time.Sleep(time.Hour) // the others end, too
 	}
-	w.peace()
-	if died || t.untidy {
-		w.untidySites()
+	w.quiesce()
+	if died || t.skipsCleanup {
+		w.markTargetsUntidy()
 	}
 }
 
 var system = regexp.MustCompile(`^rebuild-[0-9a-f]{8}$`)
 
-// adopt takes up what a rebuild may change beside its destination: one system
-// snapshot of the source's head (rule 3), and the image that is brought (rule 9).
-func (w *world) adopt(a *attempt) {
-	v := a.from.of
+// adoptChanges updates the model by changes outside of the destination: one system
+// snapshot of the source's head (rule 3), and the fetched image (rule 9).
+func (w *world) adoptChanges(a *rebuildRun) {
+	v := a.source.of
 	if v.image != nil {
-		if _, there := a.to.at.find(a.to.at.imageName(v.image)); there {
-			v.image.on[a.to.at] = true
+		if _, there := a.destination.at.find(a.destination.at.imageName(v.image)); there {
+			v.image.on[a.destination.at] = true
 		}
 	}
 	for _, source := range a.sources() {
-		w.adoptFrom(a, source)
+		w.adoptSourceChanges(a, source)
 	}
 }
 
-func (w *world) adoptFrom(a *attempt, from *replica) {
+func (w *world) adoptSourceChanges(a *rebuildRun, from *replica) {
 	v := from.of
 	for _, l := range from.at.list().Lvols {
 		name, ok := strings.CutPrefix(l.Name, from.prefix())
 		if ok && !from.snapshots[name] && system.MatchString(name) {
-			w.say("%s was frozen as %s", from, name)
-			for _, other := range v.in(whole) {
+			w.logf("%s was frozen as %s", from, name)
+			for _, other := range v.in(complete) {
 				if other.snapshots[name] && !slices.Equal(v.snapshots[name], v.head) {
-					// Its head was frozen under that name before, and then written to;
-					// that this one's snapshot was deleted meanwhile is the test's doing.
-					w.say("%s has another snapshot of that name", other)
+					// Its head had a system snapshot of that name before and was written to
+					// since; the test has deleted this replica's one meanwhile.
+					w.logf("%s has another snapshot of that name", other)
 					w.drop(other)
 				}
 			}
@@ -444,47 +443,47 @@ func (w *world) adoptFrom(a *attempt, from *replica) {
 	}
 }
 
-// isAmbiguous: of a snapshot "a-snap-s1" that is left of a replica without a head
-// nobody can tell that it is not the snapshot s1 of another one, "…-snap-a".
+// isAmbiguous: a leftover snapshot "a-snap-s1" of a replica without a head could be the
+// snapshot s1 of another replica, "…-snap-a".
 func (w *world) isAmbiguous(r *replica) bool {
-	return r.state != whole && slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, r.prefix()+"a-snap-") })
+	return r.state != complete && slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, r.prefix()+"a-snap-") })
 }
 
-func (w *world) judgeOne(a *attempt, t trouble) {
+func (w *world) checkRebuild(a *rebuildRun, t disturbances) {
 	if a.deleted == "" {
 		for _, source := range a.sources() {
-			w.checkSource(source, a.was[source], t)
+			w.checkSource(source, a.sourcesBefore[source], t)
 		}
 	}
 	for n, told := range a.report.Sources {
-		if told.State == app.SourceLost { // nobody tidies up there
+		if told.State == app.SourceLost { // it is not cleaned up
 			a.sources()[n].at.untidy = true
 		}
 	}
-	to := a.to
+	to := a.destination
 	refused := isRefused(a.err) && a.report.Outcome == app.OutcomeRefused
-	w.tally.step("rebuild " + string(a.report.Outcome))
+	w.counters.add("rebuild " + string(a.report.Outcome))
 	if a.err == nil {
 		for _, s := range a.report.Plan.Steps {
-			w.tally.step("plan: " + string(s.Action))
+			w.counters.add("plan: " + string(s.Action))
 		}
 	}
 	switch {
-	case a.mustBe != "" && !refused && !t.any:
-		fail("the rebuild of %s was not refused, though %s: %v", to, a.mustBe, a.err)
-	case refused && a.mustBe == "" && a.mayBe == "" && !w.isAmbiguous(to):
+	case a.mustRefuse != "" && !refused && !t.mayFail:
+		fail("the rebuild of %s was not refused, though %s: %v", to, a.mustRefuse, a.err)
+	case refused && a.mustRefuse == "" && a.mayRefuse == "" && !w.isAmbiguous(to):
 		fail("the rebuild of %s was refused without a cause: %v", to, a.err)
-	case a.err != nil && !refused && !t.any:
+	case a.err != nil && !refused && !t.mayFail:
 		fail("the rebuild of %s failed without a cause: %v", to, a.err)
 	case a.err == nil:
-		if a.mustBe != "" {
-			fail("the rebuild of %s succeeded, though %s", to, a.mustBe)
+		if a.mustRefuse != "" {
+			fail("the rebuild of %s succeeded, though %s", to, a.mustRefuse)
 		}
-		w.becomesWhole(a)
-		if left := w.inFlight(to); left != "" && !t.others {
+		w.mustBeComplete(a)
+		if left := w.inFlight(to); left != "" && !t.otherProcess {
 			fail("the rebuild of %s was complete, and %s is in flight", to, left)
 		}
-		if !t.others {
+		if !t.otherProcess {
 			w.mustHaveClosed(a)
 		}
 		to.untidy = false
@@ -496,83 +495,83 @@ func (w *world) judgeOne(a *attempt, t trouble) {
 		}
 	}
 	head, hasHead := to.at.find(to.name)
-	_, isOld := a.left[head.UUID]
+	_, isOld := a.destinationBefore[head.UUID]
 	switch {
-	case t.others:
+	case t.otherProcess:
 		if hasHead && !isOld {
-			w.becomesWhole(a)
+			w.mustBeComplete(a)
 			to.untidy = true
 		}
 		return
-	case refused && a.mustBe+a.mayBe != "":
-		w.mustBeAsItWas(to, a.left, !t.tidied)
+	case refused && a.mustRefuse+a.mayRefuse != "":
+		w.mustBeUnchanged(to, a.destinationBefore, !t.garbageCollected)
 		return
 	case hasHead && !isOld:
 		// It failed after its work was done.
-		w.becomesWhole(a)
+		w.mustBeComplete(a)
 		to.untidy = true
 		return
 	case hasHead:
-		w.mustBeAsItWas(to, a.left, false)
+		w.mustBeUnchanged(to, a.destinationBefore, false)
 	}
-	if t.untidy || to.at.untidy {
+	if t.skipsCleanup || to.at.untidy {
 		return
 	}
 	for _, l := range to.at.list().Lvols {
-		if _, before := a.left[l.UUID]; to.fills(l.Name) && !before {
+		if _, before := a.destinationBefore[l.UUID]; to.fills(l.Name) && !before {
 			fail("the rebuild of %s has left %s in flight, and does not say so: %v", to, l.Name, a.err)
 		}
 	}
 }
 
-// mustHaveClosed: a rebuild that is complete has left nothing open, nor has what
-// died before it.
-func (w *world) mustHaveClosed(a *attempt) {
-	for _, one := range append(a.sources(), a.to) {
+// mustHaveClosed: after a complete rebuild nothing is open, including leftovers of
+// earlier crashes.
+func (w *world) mustHaveClosed(a *rebuildRun) {
+	for _, one := range append(a.sources(), a.destination) {
 		s := one.at
 		for _, o := range s.opened() {
-			if o.Run.Replica == a.to.name && !s.untidy {
-				fail("the rebuild of %s was complete, and on %s the %s is open", a.to, s.name, o.What)
+			if o.Run.Replica == a.destination.name && !s.untidy {
+				fail("the rebuild of %s was complete, and on %s the %s is open", a.destination, s.name, o.What)
 			}
 		}
 	}
 }
 
-// becomesWhole: a replica with a head is whole, and has the snapshots of one of its
+// mustBeComplete: a replica with a head is complete and has the snapshots of one of its
 // sources.
-func (w *world) becomesWhole(a *attempt) {
+func (w *world) mustBeComplete(a *rebuildRun) {
 	wrong := ""
 	for _, source := range a.sources() {
-		said := w.isWholeAfter(a, source)
+		said := w.completeLike(a, source)
 		if said == "" {
 			return
 		}
 		wrong += said + "; "
 	}
-	fail("%s has a head, and yet %s (%s)", a.to, wrong, oneLine(a.err))
+	fail("%s has a head, and yet %s (%s)", a.destination, wrong, oneLine(a.err))
 }
 
-// isWholeAfter makes it a replica as the source is, and says what is wrong then.
-func (w *world) isWholeAfter(a *attempt, source *replica) (wrong string) {
-	a.to.state, a.to.snapshots, a.to.odd = whole, maps.Clone(source.snapshots), source.odd
+// completeLike expects a replica like the source and returns the first violation.
+func (w *world) completeLike(a *rebuildRun, source *replica) (wrong string) {
+	a.destination.state, a.destination.snapshots, a.destination.odd = complete, maps.Clone(source.snapshots), source.odd
 	if a.deleted != "" {
-		// It may have been deleted on the source after the last look, and with what
-		// moved into the head then another rebuild may have frozen that.
-		for name := range a.from.of.snapshots {
-			if _, there := a.to.at.find(a.to.prefix() + name); name == a.deleted || system.MatchString(name) {
-				if delete(a.to.snapshots, name); there {
-					a.to.snapshots[name] = true
+		// It may have been deleted on the source after the last check, and another rebuild
+		// may have taken a system snapshot of the head since.
+		for name := range a.source.of.snapshots {
+			if _, there := a.destination.at.find(a.destination.prefix() + name); name == a.deleted || system.MatchString(name) {
+				if delete(a.destination.snapshots, name); there {
+					a.destination.snapshots[name] = true
 				}
 			}
 		}
 	}
-	return w.whatIsWrongWith(a.to)
+	return w.violationOf(a.destination)
 }
 
-// mustBeAsItWas: while the old head stands nothing of the replica has changed,
-// but for the head's record.
-func (w *world) mustBeAsItWas(r *replica, before map[string]shot, all bool) {
-	now := r.at.photograph(r.isOf)
+// mustBeUnchanged: while the old head exists nothing of the replica has changed, except
+// for the head's record.
+func (w *world) mustBeUnchanged(r *replica, before map[string]lvolState, all bool) {
+	now := r.at.capture(r.isOf)
 	for uuid, was := range before {
 		if !all && r.fills(was.lvol.Name) {
 			continue
@@ -590,14 +589,14 @@ func (w *world) mustBeAsItWas(r *replica, before map[string]shot, all bool) {
 	}
 }
 
-// checkSource: the source is as it was, but that its head's own clusters may be
-// in a system snapshot now (rule 3).
-func (w *world) checkSource(from *replica, before map[string]shot, t trouble) {
-	now := from.at.photograph(from.isOf)
+// checkSource: the source is unchanged, except that its head's own clusters may be in a
+// system snapshot now (rule 3).
+func (w *world) checkSource(from *replica, before map[string]lvolState, t disturbances) {
+	now := from.at.capture(from.isOf)
 	for uuid, was := range before {
 		is, ok := now[uuid]
 		switch {
-		case !ok && t.tidied && from.fills(was.lvol.Name):
+		case !ok && t.garbageCollected && from.fills(was.lvol.Name):
 			continue
 		case !ok:
 			fail("the source %s has lost %v", from, was)
@@ -627,8 +626,8 @@ func (w *world) checkSource(from *replica, before map[string]shot, t trouble) {
 	}
 }
 
-// rebuild rebuilds without any trouble.
-func (w *world) rebuild(all []*attempt) {
-	w.run(w.engine, all, trouble{})
-	w.judge(all, trouble{})
+// rebuild rebuilds without disturbances.
+func (w *world) rebuild(all []*rebuildRun) {
+	w.run(w.engine, all, disturbances{})
+	w.checkRebuilds(all, disturbances{})
 }

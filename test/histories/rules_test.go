@@ -8,15 +8,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// check looks at every store, by the names on it and what is read, and asks
-// nothing of the engine.
+// check checks every store by its names and bytes, without the engine.
 func (w *world) check() {
-	for _, s := range w.sites {
+	for _, s := range w.targets {
 		w.checkForeigners(s)
 		w.checkImages(s)
-		w.account(s)
+		w.checkOwners(s)
 		if opened := s.opened(); len(opened) > 0 && !s.untidy {
-			fail("%s: nothing goes on, and yet %v is open", s.name, opened)
+			fail("%s: %v is open although nothing is running", s.name, opened)
 		}
 	}
 	for _, v := range w.volumes {
@@ -24,7 +23,7 @@ func (w *world) check() {
 			if r.state == lost {
 				continue
 			}
-			if wrong := w.whatIsWrongWith(r); wrong != "" {
+			if wrong := w.violationOf(r); wrong != "" {
 				fail("%s, which is %s: %s", r, r.state, wrong)
 			}
 			if left := w.inFlight(r); left != "" && !r.untidy {
@@ -34,18 +33,18 @@ func (w *world) check() {
 	}
 }
 
-// checkForeigners: what is somebody else's is as it was (rule 5).
-func (w *world) checkForeigners(s *site) {
-	now := s.photograph(func(string) bool { return true })
+// checkForeigners checks that foreign lvols are unchanged (rule 5).
+func (w *world) checkForeigners(s *target) {
+	now := s.capture(func(string) bool { return true })
 	for uuid, was := range s.foreign {
 		if is, ok := now[uuid]; !ok || !is.equal(was) {
-			fail("%s: what is somebody else's has changed: %v instead of %v", s.name, is, was)
+			fail("%s: a foreign lvol has changed: %v instead of %v", s.name, is, was)
 		}
 	}
 }
 
-// checkImages: an image stays what it is, and hangs on nothing.
-func (w *world) checkImages(s *site) {
+// checkImages checks that images are unchanged and have no parent.
+func (w *world) checkImages(s *target) {
 	for _, i := range w.images {
 		l, ok := s.find(s.imageName(i))
 		switch {
@@ -54,17 +53,17 @@ func (w *world) checkImages(s *site) {
 		case !ok:
 		case !l.ReadOnly || l.Parent != "":
 			fail("%s: image %s is not a snapshot without a parent: %+v", s.name, i.name, l)
-		case !slices.Equal(read(s.host, l), i.whole()):
-			fail("%s: image %s reads %v instead of %v", s.name, i.name, read(s.host, l), i.whole())
+		case !slices.Equal(read(s.host, l), i.padded()):
+			fail("%s: image %s reads %v instead of %v", s.name, i.name, read(s.host, l), i.padded())
 		}
 	}
 }
 
-// whole is the image filled up to a whole cluster.
-func (i *image) whole() view { return i.view.long(i.view.clusters() * perCluster) }
+// padded is the image padded to a whole cluster.
+func (i *image) padded() view { return i.view.resized(i.view.clusters() * perCluster) }
 
-// account: everything on a store is somebody's.
-func (w *world) account(s *site) {
+// checkOwners checks that every lvol on a store has an owner.
+func (w *world) checkOwners(s *target) {
 	for _, l := range s.list().Lvols {
 		if _, foreign := s.foreign[l.UUID]; foreign || w.isKnown(s, l) {
 			continue
@@ -72,11 +71,11 @@ func (w *world) account(s *site) {
 		if isImageInFlight(l.Name) && s.untidy {
 			continue
 		}
-		fail("%s: lvol %s is nobody's", s.name, l.Name)
+		fail("%s: lvol %s has no owner", s.name, l.Name)
 	}
 }
 
-func (w *world) isKnown(s *site, l domain.Lvol) bool {
+func (w *world) isKnown(s *target, l domain.Lvol) bool {
 	for _, i := range w.images {
 		if l.Name == s.imageName(i) {
 			return true
@@ -92,7 +91,7 @@ func (w *world) isKnown(s *site, l domain.Lvol) bool {
 	return false
 }
 
-// inFlight is what is in flight for a replica, or was left, in words.
+// inFlight lists the in-flight lvols of a replica, including leftovers.
 func (w *world) inFlight(r *replica) string {
 	var names []string
 	for _, l := range r.at.list().Lvols {
@@ -103,10 +102,10 @@ func (w *world) inFlight(r *replica) string {
 	return strings.Join(names, ", ")
 }
 
-// whatIsWrongWith compares a replica that serves with the model: a head, the
-// snapshots that it should have and no other, each with what is read through it,
-// and at the root of all the volume's image (rules 1, 2 and the head's).
-func (w *world) whatIsWrongWith(r *replica) string {
+// violationOf compares a serving replica with the model: a head, exactly the expected
+// snapshots, each with the expected bytes, and the volume's image as the root (rules 1, 2
+// and that of the head).
+func (w *world) violationOf(r *replica) string {
 	store := r.at.list()
 	byUUID := make(map[string]domain.Lvol)
 	found := make(map[string]domain.Lvol)
@@ -129,10 +128,10 @@ func (w *world) whatIsWrongWith(r *replica) string {
 		}
 	}
 	root := ""
-	if r.of.image != nil && r.state == whole {
+	if r.of.image != nil && r.state == complete {
 		root = r.at.imageName(r.of.image)
 	}
-	stands := func(l domain.Lvol) string {
+	rootOf := func(l domain.Lvol) string {
 		for l.Parent != "" {
 			l = byUUID[l.Parent]
 			if !strings.HasPrefix(l.Name, r.prefix()) {
@@ -153,10 +152,10 @@ func (w *world) whatIsWrongWith(r *replica) string {
 			return "it has no snapshot " + name
 		case !l.ReadOnly:
 			return "snapshot " + name + " is writable"
-		case stands(l) != root:
-			return fmt.Sprintf("snapshot %s stands on %q instead of %q", name, stands(l), root)
+		case rootOf(l) != root:
+			return fmt.Sprintf("the root of snapshot %s is %q instead of %q", name, rootOf(l), root)
 		}
-		if is, want := read(r.at.host, l), r.of.snapshots[name]; r.state == whole && !slices.Equal(is, want) {
+		if is, want := read(r.at.host, l), r.of.snapshots[name]; r.state == complete && !slices.Equal(is, want) {
 			return fmt.Sprintf("snapshot %s reads %v instead of %v", name, is, want)
 		}
 	}
@@ -165,12 +164,12 @@ func (w *world) whatIsWrongWith(r *replica) string {
 		return "its head is a snapshot"
 	case head.Size != r.of.size():
 		return fmt.Sprintf("its head has %d bytes instead of %d", head.Size, r.of.size())
-	case stands(*head) != root:
-		return fmt.Sprintf("its head stands on %q instead of %q", stands(*head), root)
-	case head.Record != "" && head.Record != r.of.imageSaid().Record():
+	case rootOf(*head) != root:
+		return fmt.Sprintf("the root of its head is %q instead of %q", rootOf(*head), root)
+	case head.Record != "" && head.Record != r.of.domainImage().Record():
 		return fmt.Sprintf("its head records %q", head.Record)
 	}
-	if is := read(r.at.host, *head); r.state == whole && !slices.Equal(is, r.of.head) {
+	if is := read(r.at.host, *head); r.state == complete && !slices.Equal(is, r.of.head) {
 		return fmt.Sprintf("its head reads %v instead of %v", is, r.of.head)
 	}
 	return ""

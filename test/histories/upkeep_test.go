@@ -13,14 +13,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// importImage brings a new image onto a host, or one that another host has.
+// importImage imports a new image into a host, or one that another host has.
 func (w *world) importImage(r *rand.Rand) {
 	const most = 3
 	var i *image
 	if len(w.images) < most && (len(w.images) == 0 || r.IntN(2) == 0) {
 		n := len(w.images) + 1
-		i = &image{name: fmt.Sprintf("image-%d", n), uuid: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, w.seed&0xffffffffffff), on: make(map[*site]bool)}
-		// Its last cluster may be filled in part, and some of it is zeros.
+		i = &image{name: fmt.Sprintf("image-%d", n), uuid: fmt.Sprintf("%08x-0000-4000-8000-%012x", n, w.seed&0xffffffffffff), on: make(map[*target]bool)}
+		// Its last cluster may be partial, and a part of it is zeros.
 		i.view = w.fresh(1 + r.IntN(5*perCluster))
 		if r.IntN(2) == 0 && len(i.view) > perCluster {
 			clear(i.view[:perCluster])
@@ -29,29 +29,29 @@ func (w *world) importImage(r *rand.Rand) {
 	} else {
 		i = pick(r, w.images)
 	}
-	var without []*site
-	for _, s := range w.sites {
+	var without []*target
+	for _, s := range w.targets {
 		if !i.on[s] {
 			without = append(without, s)
 		}
 	}
 	if len(without) == 0 {
-		w.say("%s is everywhere", i.name)
+		w.logf("%s is everywhere", i.name)
 		return
 	}
 	s := pick(r, without)
 	if r.IntN(3) > 0 {
-		w.bring(i, s)
+		w.mustImport(i, s)
 		return
 	}
-	w.turmoil([]int64{0, 5}[r.IntN(2)])
+	w.startFaults([]int64{0, 5}[r.IntN(2)])
 	if r.IntN(2) == 0 {
 		w.engine.dieSoon(1+r.IntN(12), r.IntN(2) == 0)
 	}
-	report, err := w.tryToBring(w.engine, i, s)
-	died := !w.engine.live()
-	w.peace()
-	w.say("%s to %s: %s", i.name, s.name, oneLine(err))
+	report, err := w.tryImport(w.engine, i, s)
+	died := !w.engine.disarm()
+	w.quiesce()
+	w.logf("%s to %s: %s", i.name, s.name, oneLine(err))
 	if died || isUntidy(err) {
 		s.untidy = true
 	}
@@ -64,30 +64,30 @@ func (w *world) importImage(r *rand.Rand) {
 
 func isUntidy(err error) bool { return errors.Is(err, app.ErrCleanUp) }
 
-func (w *world) tryToBring(p *process, i *image, s *site) (app.ImageReport, error) {
+func (w *world) tryImport(p *process, i *image, s *target) (app.ImageReport, error) {
 	content := i.view.bytes()
 	return p.engine.ImportImage(ctx(), app.ImageRequest{
-		Host: p.lines[s], Name: i.name, UUID: i.uuid, Content: bytes.NewReader(content), Size: uint64(len(content)),
+		Host: p.connections[s], Name: i.name, UUID: i.uuid, Content: bytes.NewReader(content), Size: uint64(len(content)),
 	})
 }
 
-func (w *world) bring(i *image, s *site) {
-	if _, err := w.tryToBring(w.engine, i, s); err != nil {
+func (w *world) mustImport(i *image, s *target) {
+	if _, err := w.tryImport(w.engine, i, s); err != nil {
 		fail("import image %s to %s: %v", i.name, s.name, err)
 	}
 	i.on[s] = true
-	w.say("%s to %s", i.name, s.name)
+	w.logf("%s to %s", i.name, s.name)
 }
 
-// removeImage deletes one that nothing hangs on.
+// removeImage deletes an image without clones.
 func (w *world) removeImage(r *rand.Rand) {
 	type place struct {
 		i *image
-		s *site
+		s *target
 	}
 	var unused []place
 	for _, i := range w.images {
-		for _, s := range w.sites {
+		for _, s := range w.targets {
 			l, there := s.find(s.imageName(i))
 			if there && !slices.ContainsFunc(s.list().Lvols, func(other domain.Lvol) bool { return other.Parent == l.UUID }) {
 				unused = append(unused, place{i, s})
@@ -95,7 +95,7 @@ func (w *world) removeImage(r *rand.Rand) {
 		}
 	}
 	if len(unused) == 0 {
-		w.say("all are in use")
+		w.logf("all are in use")
 		return
 	}
 	p := pick(r, unused)
@@ -104,36 +104,36 @@ func (w *world) removeImage(r *rand.Rand) {
 		fail("remove image %s from %s: %v", p.i.name, p.s.name, err)
 	}
 	p.i.on[p.s] = false
-	w.say("%s from %s", p.i.name, p.s.name)
+	w.logf("%s from %s", p.i.name, p.s.name)
 }
 
 func (w *world) verifyImage(r *rand.Rand) {
-	for _, s := range some(r, w.sites, len(w.sites)) {
+	for _, s := range some(r, w.targets, len(w.targets)) {
 		for _, i := range w.images {
 			l, there := s.find(s.imageName(i))
 			if !there || l.Image.Checksum == "" {
 				continue
 			}
-			if _, err := w.engine.engine.VerifyImage(ctx(), w.engine.lines[s], i.name, "", nil); err != nil {
+			if _, err := w.engine.engine.VerifyImage(ctx(), w.engine.connections[s], i.name, "", nil); err != nil {
 				fail("verify image %s on %s: %v", i.name, s.name, err)
 			}
-			w.say("%s on %s", i.name, s.name)
+			w.logf("%s on %s", i.name, s.name)
 			return
 		}
 	}
-	w.say("no host records a checksum")
+	w.logf("no host records a checksum")
 }
 
-// collectGarbage: afterwards nothing is in flight, but what something hangs on
-// and what Longhorn's own rebuilds have left.
-func (w *world) collectGarbage(r *rand.Rand) { w.collect(pick(r, w.sites)) }
+// collectGarbage: afterwards nothing is in flight, except for lvols with clones and
+// leftovers of Longhorn's own rebuilds.
+func (w *world) collectGarbage(r *rand.Rand) { w.collect(pick(r, w.targets)) }
 
-func (w *world) collect(s *site) {
-	removed, err := w.engine.engine.RemoveGarbage(ctx(), w.engine.lines[s])
+func (w *world) collect(s *target) {
+	removed, err := w.engine.engine.RemoveGarbage(ctx(), w.engine.connections[s])
 	if err != nil {
 		fail("collect the garbage of %s: %v", s.name, err)
 	}
-	w.say("%s: %d lvols, %d open things", s.name, len(removed.Lvols), len(removed.Opened))
+	w.logf("%s: %d lvols, %d open things", s.name, len(removed.Lvols), len(removed.Opened))
 	lvols := s.list().Lvols
 	for _, l := range lvols {
 		used := slices.ContainsFunc(lvols, func(other domain.Lvol) bool { return other.Parent == l.UUID })
@@ -147,8 +147,8 @@ func (w *world) collect(s *site) {
 	s.untidy = false
 }
 
-// auditVolume: an audit finds the replicas that the model knows to be hurt, and
-// finds nothing wrong with those that are whole and equal.
+// auditVolume: an audit finds the replicas that are hurt in the model, and no violations of
+// those that are complete and equal.
 func (w *world) auditVolume(r *rand.Rand) {
 	v, ok := w.pickVolume(r, isServing)
 	if !ok {
@@ -159,7 +159,7 @@ func (w *world) auditVolume(r *rand.Rand) {
 
 func (w *world) auditOne(v *volume) {
 	serving := v.serving()
-	request := app.AuditRequest{Image: v.imageSaid()}
+	request := app.AuditRequest{Image: v.domainImage()}
 	for _, rep := range serving {
 		request.Sites = append(request.Sites, w.engine.at(rep))
 	}
@@ -172,7 +172,7 @@ func (w *world) auditOne(v *volume) {
 	}
 	equal := true
 	for n, rep := range serving {
-		equal = equal && maps.Equal(rep.snapshots, serving[0].snapshots) && rep.state == whole && !rep.odd
+		equal = equal && maps.Equal(rep.snapshots, serving[0].snapshots) && rep.state == complete && !rep.odd
 		said := ""
 		for _, violation := range report.Volumes[0].Replicas[n].Violations {
 			if violation.Rule == domain.RuleInFlight && rep.untidy {
@@ -181,26 +181,26 @@ func (w *world) auditOne(v *volume) {
 			said += violation.String() + "; "
 		}
 		switch hurtOne := strings.Contains(said, domain.RuleAncestorParent) || !v.hasImage(rep.at) && rep.state == hurt && said != ""; {
-		case rep.state == whole && said != "":
-			fail("audit %s: %s is whole, and is said to be wrong: %s", v.name, rep, said)
+		case rep.state == complete && said != "":
+			fail("audit %s: %s is complete, but the audit reports: %s", v.name, rep, said)
 		case rep.state == hurt && !hurtOne:
-			fail("audit %s: %s is hurt, and nothing tells: %s", v.name, rep, said)
+			fail("audit %s: %s is hurt, but the audit reports only: %s", v.name, rep, said)
 		}
-		w.say("%s, %s: %s", rep, rep.state, said)
+		w.logf("%s, %s: %s", rep, rep.state, said)
 	}
 	differences := slices.DeleteFunc(report.Volumes[0].Differences, func(d domain.Difference) bool { return isAboutTime(d.Rule) })
 	if equal && len(differences) > 0 {
-		fail("audit %s: all replicas are whole and have the same snapshots, and are said to differ: %v", v.name, differences)
+		fail("audit %s: all replicas are complete and have the same snapshots, but the audit reports: %v", v.name, differences)
 	}
 }
 
-// Replicas that show the same may still record different times of a snapshot: each
-// was taken on its own, and what was rebuilt from a host that keeps none has none.
+// Replicas with equal bytes may record different times of a snapshot: each was taken
+// separately, and one that was rebuilt from a host without records has none.
 func isAboutTime(rule string) bool { return rule == domain.RuleAttributes }
 
-func (v *volume) hasImage(s *site) bool { return v.image != nil && v.image.on[s] }
+func (v *volume) hasImage(s *target) bool { return v.image != nil && v.image.on[s] }
 
-// repairReplica: a repair makes a hurt replica whole, without a byte.
+// repairReplica: a repair makes a hurt replica complete without a copy.
 func (w *world) repairReplica(r *rand.Rand) {
 	v, ok := w.pickVolume(r, func(v *volume) bool { return len(v.in(hurt)) > 0 })
 	if !ok {
@@ -211,14 +211,14 @@ func (w *world) repairReplica(r *rand.Rand) {
 
 func (w *world) repairOne(rep *replica, compare bool) {
 	v := rep.of
-	request := app.RepairRequest{Replica: w.engine.at(rep), Image: v.imageSaid()}
+	request := app.RepairRequest{Replica: w.engine.at(rep), Image: v.domainImage()}
 	var healthy *replica
-	if all := v.in(whole); compare && len(all) > 0 {
+	if all := v.in(complete); compare && len(all) > 0 {
 		healthy = all[0]
 		request.Healthy = w.engine.at(healthy)
 	}
 	report, err := w.engine.engine.Repair(ctx(), request)
-	w.say("%s: %s", rep, oneLine(err))
+	w.logf("%s: %s", rep, oneLine(err))
 	switch {
 	case !v.image.on[rep.at]:
 		if !isRefused(err) {
@@ -227,18 +227,18 @@ func (w *world) repairOne(rep *replica, compare bool) {
 	case err != nil:
 		fail("repair %s: %v", rep, err)
 	default:
-		rep.state = whole
+		rep.state = complete
 		rep.untidy = w.inFlight(rep) != ""
 		wrong := slices.DeleteFunc(report.Violations, func(v domain.Violation) bool { return isAboutTime(v.Rule) || v.Rule == domain.RuleInFlight })
 		if report.Compared && len(wrong) > 0 && maps.Equal(rep.snapshots, healthy.snapshots) && !rep.odd && !healthy.odd {
-			fail("repair %s: what hangs right again is said to be wrong: %v", rep, wrong)
+			fail("repair %s: the verification reports: %v", rep, wrong)
 		}
 	}
 }
 
-// conclude makes all whole again, without any trouble: whatever has happened, it
-// can be done, and nothing is left over.
-func (w *world) conclude() {
+// restoreAll repairs or rebuilds all replicas, without disturbances: that is always
+// possible, and leaves nothing in flight.
+func (w *world) restoreAll() {
 	r := rand.New(rand.NewPCG(w.seed, 1<<62))
 	w.step = -1
 	w.mu.Lock()
@@ -247,7 +247,7 @@ func (w *world) conclude() {
 	for _, v := range w.volumes {
 		for _, rep := range v.in(hurt) {
 			if !v.image.on[rep.at] {
-				w.bring(v.image, rep.at)
+				w.mustImport(v.image, rep.at)
 			}
 			w.repairOne(rep, true)
 		}
@@ -255,29 +255,29 @@ func (w *world) conclude() {
 	for _, v := range w.volumes {
 		for _, rep := range v.in(lost) {
 			if isServing(v) {
-				w.rebuild([]*attempt{w.plan(r, rep)})
+				w.rebuild([]*rebuildRun{w.plan(r, rep)})
 			}
 		}
 	}
-	for _, s := range w.sites {
+	for _, s := range w.targets {
 		w.collect(s)
-		s.host.Restart() // what was hidden comes back
+		s.host.Restart() // lists hidden lvols again
 		if s.late {
 			w.collect(s)
 		}
 	}
-	w.tidy()
-	w.peace()
+	w.clearUntidy()
+	w.quiesce()
 	w.check()
 	for _, v := range w.volumes {
 		w.auditOne(v)
-		w.again(r, v)
+		w.rebuildTwice(r, v)
 	}
 	w.check()
 }
 
-// tidy: nothing may be in flight any more.
-func (w *world) tidy() {
+// clearUntidy: nothing may be in flight any more.
+func (w *world) clearUntidy() {
 	for _, v := range w.volumes {
 		for _, rep := range v.replicas {
 			rep.untidy = false
@@ -285,25 +285,25 @@ func (w *world) tidy() {
 	}
 }
 
-// again rebuilds a replica that is whole, twice: the second time nothing is copied
-// where both hosts prove. (The first time attributes may have to be put right,
-// which a replica has lost that was rebuilt from a host that keeps none.)
-func (w *world) again(r *rand.Rand, v *volume) {
+// rebuildTwice rebuilds a complete replica twice: the second time nothing is copied if
+// both hosts prove. (The first time may correct attributes that a replica has lost because
+// it was rebuilt from a host without records.)
+func (w *world) rebuildTwice(r *rand.Rand, v *volume) {
 	serving := v.serving()
 	if len(serving) < 2 {
 		return
 	}
 	a := w.plan(r, serving[1])
-	a.from, a.more, a.mustBe, a.request.Image, a.request.Options = serving[0], nil, "", v.imageSaid(), domain.Options{}
-	w.rebuild([]*attempt{a})
-	if !a.from.at.list().Proves || !a.to.at.list().Proves {
+	a.source, a.moreSources, a.mustRefuse, a.request.Image, a.request.Options = serving[0], nil, "", v.domainImage(), domain.Options{}
+	w.rebuild([]*rebuildRun{a})
+	if !a.source.at.list().Proves || !a.destination.at.list().Proves {
 		return
 	}
-	w.rebuild([]*attempt{a})
+	w.rebuild([]*rebuildRun{a})
 	if a.report.CopiedBytes > 0 {
 		for _, s := range a.report.Plan.Steps {
-			w.say("%s %s: %s", s.Action, s.Snapshot, s.Reason)
+			w.logf("%s %s: %s", s.Action, s.Snapshot, s.Reason)
 		}
-		fail("%s was just rebuilt from %s, and yet %d bytes were copied", a.to, a.from, a.report.CopiedBytes)
+		fail("%s was just rebuilt from %s, and yet %d bytes were copied", a.destination, a.source, a.report.CopiedBytes)
 	}
 }

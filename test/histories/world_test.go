@@ -18,40 +18,40 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// world is everything in one history.
+// world is the state of one history.
 type world struct {
 	seed    uint64
-	sites   []*site
+	targets []*target
 	images  []*image
 	volumes []*volume
-	made    int // volumes so far
+	created int // volumes so far
 
 	engine    *process
 	processes int
 	limits    app.Limits
 	journal   *journal
 
-	step     int
-	tokens   token
-	faults   atomic.Int64 // how many of 100 calls fail
-	calm     atomic.Bool  // nobody but the test calls: nothing is delayed
-	underway sync.WaitGroup
+	step    int
+	tokens  token
+	faults  atomic.Int64 // percentage of calls that fail
+	calm    atomic.Bool  // only the test makes calls: no faults, no delays
+	running sync.WaitGroup
 
 	mu    sync.Mutex
 	log   []string
-	trace []string // the newest calls of the step
-	bad   string   // what has broken outside of the test's goroutine
+	trace []string // the latest calls of the step
+	bad   string   // a failure outside of the test's goroutine
 
-	tally *tally
+	counters *counters
 }
 
-// broken is how a history ends in which something is wrong.
-type broken struct{ what string }
+// failure ends a history.
+type failure struct{ text string }
 
-func fail(format string, args ...any) { panic(broken{fmt.Sprintf(format, args...)}) }
+func fail(format string, args ...any) { panic(failure{fmt.Sprintf(format, args...)}) }
 
-// broke is fail for other goroutines.
-func (w *world) broke(what string) {
+// failAsync is fail for other goroutines.
+func (w *world) failAsync(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.bad == "" {
@@ -59,15 +59,15 @@ func (w *world) broke(what string) {
 	}
 }
 
-// say adds to the log of the step.
-func (w *world) say(format string, args ...any) {
+// logf adds a line to the log of the step.
+func (w *world) logf(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.log = append(w.log, "      "+fmt.Sprintf(format, args...))
 }
 
-// note keeps what goes on inside a step, which is shown where it fails.
-func (w *world) note(format string, args ...any) {
+// tracef adds a line to the trace of a step, which is shown if it fails.
+func (w *world) tracef(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	const enough = 400
@@ -86,10 +86,9 @@ func some[T any](r *rand.Rand, from []T, n int) []T {
 	return from[:min(n, len(from))]
 }
 
-// newWorld builds hosts of both flavours, with something of somebody else's on
-// each.
-func newWorld(seed uint64, tally *tally) *world {
-	w := &world{seed: seed, journal: newJournal(), tally: tally}
+// newWorld builds hosts of both flavours, each with foreign lvols.
+func newWorld(seed uint64, tally *counters) *world {
+	w := &world{seed: seed, journal: newJournal(), counters: tally}
 	w.calm.Store(true)
 	r := rand.New(rand.NewPCG(seed, 0))
 	fabric := memory.NewFabric()
@@ -98,20 +97,20 @@ func newWorld(seed uint64, tally *tally) *world {
 		if r.IntN(3) == 0 {
 			flavour = memory.Upstream
 		}
-		w.sites = append(w.sites, w.newSite(fabric, memory.Config{Name: fmt.Sprintf("disk-%d", n+1), Flavour: flavour}))
+		w.targets = append(w.targets, w.newTarget(fabric, memory.Config{Name: fmt.Sprintf("disk-%d", n+1), Flavour: flavour}))
 		w.log = append(w.log, fmt.Sprintf("      disk-%d: %s", n+1, flavour))
 	}
-	for _, s := range w.sites {
-		w.settleForeigners(s)
+	for _, s := range w.targets {
+		w.createForeigners(s)
 	}
 	w.limits = app.Limits{PerSource: 1 + r.IntN(3), PerDestination: 1 + r.IntN(3)}
 	w.engine = w.newProcess(w.limits)
 	return w
 }
 
-// settleForeigners makes what must stay as it is: another volume's replica whose
-// name begins as ours do, and things that are no replica's.
-func (w *world) settleForeigners(s *site) {
+// createForeigners creates lvols that must not change: a replica of another volume whose
+// name has the same prefix, and lvols of no replica.
+func (w *world) createForeigners(s *target) {
 	ctx := context.Background()
 	must := func(uuid string, err error) string {
 		if err != nil {
@@ -128,14 +127,14 @@ func (w *world) settleForeigners(s *site) {
 	}
 	// Another image that Longhorn downloads.
 	made = append(made, must(s.host.Create(ctx, domain.ImageLvolName("other", s.list().UUID)+"-temp-head", clusterSize)))
-	all := s.photograph(func(string) bool { return true })
-	s.foreign = make(map[string]shot)
+	all := s.capture(func(string) bool { return true })
+	s.foreign = make(map[string]lvolState)
 	for _, uuid := range made {
 		s.foreign[uuid] = all[uuid]
 	}
 }
 
-// fresh are tokens that were never written before.
+// fresh returns tokens that were never written before.
 func (w *world) fresh(n int) view {
 	v := make(view, n)
 	for i := range v {
@@ -145,14 +144,14 @@ func (w *world) fresh(n int) view {
 	return v
 }
 
-func (w *world) write(s *site, uuid string, at int, v view) {
+func (w *world) write(s *target, uuid string, at int, v view) {
 	if err := s.host.WriteAt(uuid, v.bytes(), uint64(at)*cellSize); err != nil {
 		fail("write: %v", err)
 	}
 }
 
-// take takes the n-th step.
-func (w *world) take(n int) {
+// runStep plays the n-th step.
+func (w *world) runStep(n int) {
 	r := rand.New(rand.NewPCG(w.seed, uint64(n)+1))
 	d := draw(r, n)
 	w.step = n
@@ -161,71 +160,71 @@ func (w *world) take(n int) {
 	w.trace = nil
 	w.mu.Unlock()
 	d.do(w, r)
-	w.peace()
+	w.quiesce()
 	w.check()
-	w.tally.step(d.name)
+	w.counters.add(d.name)
 }
 
-// turmoil lets calls take their time, and fail.
-func (w *world) turmoil(faults int64) {
+// startFaults lets calls be delayed and fail.
+func (w *world) startFaults(faults int64) {
 	w.faults.Store(faults)
 	w.calm.Store(false)
 }
 
-// peace ends all trouble: what is under way comes to its end, what is down comes
-// up, and a dead engine is followed by a new one.
-func (w *world) peace() {
+// quiesce ends all failures: running calls end, targets are up again, and a dead engine is
+// replaced.
+func (w *world) quiesce() {
 	w.faults.Store(0)
-	for _, s := range w.sites {
-		s.calmDown()
+	for _, s := range w.targets {
+		s.disarm()
 		s.resume()
 	}
-	w.underway.Wait()
+	w.running.Wait()
 	w.calm.Store(true)
-	if !w.engine.live() {
-		w.say("a new engine starts")
+	if !w.engine.disarm() {
+		w.logf("a new engine starts")
 		w.engine = w.newProcess(w.limits)
 	}
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.bad != "" {
-		panic(broken{w.bad})
+		panic(failure{w.bad})
 	}
 }
 
-// patience is more than anything takes. It costs nothing.
-const patience = 3 * time.Hour
+// maxWait is more than anything takes. It costs nothing.
+const maxWait = 3 * time.Hour
 
-// finish waits for what another goroutine does.
+// finish waits for another goroutine.
 func (w *world) finish(done <-chan struct{}, what string) {
 	select {
 	case <-done:
-	case <-time.After(patience):
-		fail("%s: it has not ended after %v", what, patience)
+	case <-time.After(maxWait):
+		fail("%s: it has not ended after %v", what, maxWait)
 	}
 }
 
-// end ends the history: nothing of it may go on.
+// end ends the history and everything that is running in it.
 func (w *world) end() {
-	for _, s := range w.sites {
-		s.calmDown()
+	for _, s := range w.targets {
+		s.disarm()
 		s.resume()
 	}
 	w.calm.Store(true)
 	w.engine.die()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
 	defer cancel()
 	if err := w.engine.quit(ctx); err != nil {
-		w.broke("the queue cannot be closed: " + err.Error())
+		w.failAsync("the queue cannot be closed: " + err.Error())
 	}
-	for _, s := range w.sites {
+	for _, s := range w.targets {
 		s.host.Restart()
 	}
-	w.underway.Wait()
+	w.running.Wait()
 }
 
-// journal is a ports.Journal that outlives the engines.
+// journal is a ports.Journal that survives crashes of engines.
 type journal struct {
 	mu      sync.Mutex
 	sealing map[string][]ports.Entry // by store and replica
@@ -256,21 +255,21 @@ func (j *journal) Sealings(_ context.Context, store, replica string) ([]domain.S
 	return known, nil
 }
 
-// tally counts what histories have seen.
-type tally struct {
+// counters counts events of histories.
+type counters struct {
 	mu    sync.Mutex
 	count map[string]int
 }
 
-func newTally() *tally { return &tally{count: make(map[string]int)} }
+func newCounters() *counters { return &counters{count: make(map[string]int)} }
 
-func (t *tally) step(name string) {
+func (t *counters) add(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count[name]++
 }
 
-func (t *tally) String() string {
+func (t *counters) String() string {
 	var parts []string
 	for name, n := range t.count {
 		parts = append(parts, fmt.Sprintf("%s: %d", name, n))

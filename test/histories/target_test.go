@@ -15,52 +15,52 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// site is a target with a store, and what happens to it.
-type site struct {
+// target is a target with a store and its failures.
+type target struct {
 	world *world
 	name  string
 	host  *memory.Host
 
-	foreign map[string]shot // by UUID: what is nobody's of ours
-	untidy  bool            // something may be in flight that no replica's name tells, or open
+	foreign map[string]lvolState // foreign lvols, by UUID
+	untidy  bool                 // in-flight images or open resources may remain
 
-	// Calls may have taken effect here that nobody waited for any more: a graft, say,
-	// while its lvol was deleted, which hides it until a restart.
+	// late: calls without a waiting caller may have taken effect, such as a graft of an
+	// lvol while it was deleted, which hides the lvol until a restart.
 	late bool
 
 	mu      sync.Mutex
 	calls   int
-	hangAt  int // at which call it hangs; 0: at none
+	hangAt  int // number of the call at which it hangs; 0: none
 	hangFor time.Duration
 	begins  chan struct{} // closed when it begins to hang
 	resumes chan struct{} // closed when it goes on; nil: it does not hang
 
-	restartAt int // at which call of its store it restarts; 0: at none
-	asked     int
+	restartAt int // number of the call of its store at which it restarts; 0: none
+	injected  int
 	downFor   time.Duration
 	downUntil time.Time
-	seen      map[string]int // calls by what they are, since the step began
+	seen      map[string]int // calls by kind, since the step began
 }
 
 // storeClusters are more than a history needs.
 const storeClusters = 2000
 
-func (w *world) newSite(fabric *memory.Fabric, config memory.Config) *site {
+func (w *world) newTarget(fabric *memory.Fabric, config memory.Config) *target {
 	config.ClusterSize, config.BlockSize, config.TotalClusters, config.Seed = clusterSize, clusterSize, storeClusters, w.seed+1
-	s := &site{world: w, name: config.Name, host: fabric.NewHost(config), begins: make(chan struct{}), seen: make(map[string]int)}
-	s.host.Inject(s.fate)
+	s := &target{world: w, name: config.Name, host: fabric.NewHost(config), begins: make(chan struct{}), seen: make(map[string]int)}
+	s.host.Inject(s.inject)
 	return s
 }
 
-// hold keeps a call until the target goes on. What was asked of one that hangs is
-// done when it goes on, whoever still waits for it.
-func (s *site) hold() {
+// waitWhileHanging delays a call until the target goes on. The call is done then, even if
+// its caller has given up.
+func (s *target) waitWhileHanging() {
 	s.mu.Lock()
 	s.calls++
 	if s.calls == s.hangAt && s.resumes == nil {
 		s.resumes = make(chan struct{})
 		close(s.begins)
-		s.world.note("%s hangs for %v", s.name, s.hangFor)
+		s.world.tracef("%s hangs for %v", s.name, s.hangFor)
 		time.AfterFunc(s.hangFor, s.resume)
 	}
 	resumes := s.resumes
@@ -70,24 +70,24 @@ func (s *site) hold() {
 	}
 }
 
-func (s *site) resume() {
+func (s *target) resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.resumes != nil {
 		close(s.resumes)
 		s.resumes, s.begins = nil, make(chan struct{})
-		s.world.note("%s goes on", s.name)
+		s.world.tracef("%s goes on", s.name)
 	}
 }
 
-func (s *site) isHanging() bool {
+func (s *target) isHanging() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.resumes != nil
 }
 
-// hangs is closed when it begins to hang; nil where nobody wants to know.
-func (s *site) hangs(wanted bool) <-chan struct{} {
+// hangs is closed when it begins to hang; nil if it is not wanted.
+func (s *target) hangs(wanted bool) <-chan struct{} {
 	if !wanted {
 		return nil
 	}
@@ -96,36 +96,36 @@ func (s *site) hangs(wanted bool) <-chan struct{} {
 	return s.begins
 }
 
-func (s *site) hangSoon(calls int, duration time.Duration) {
+func (s *target) hangSoon(calls int, duration time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hangAt, s.hangFor = s.calls+calls, duration
 }
 
-func (s *site) restartSoon(calls int, down time.Duration) {
+func (s *target) restartSoon(calls int, down time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.restartAt, s.downFor = s.asked+calls, down
+	s.restartAt, s.downFor = s.injected+calls, down
 }
 
-// calmDown disarms what was to happen.
-func (s *site) calmDown() {
+// disarm cancels planned failures.
+func (s *target) disarm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hangAt, s.restartAt, s.downUntil = 0, 0, time.Time{}
 	clear(s.seen)
 }
 
-// fate decides what happens to a call of the store. It depends on the seed, the
-// step and the call alone, not on the order in which goroutines come.
-func (s *site) fate(c memory.Call) memory.Fault {
+// inject decides the fault of a call of the store. It depends on the seed, the step and
+// the call only, not on the order of goroutines.
+func (s *target) inject(c memory.Call) memory.Fault {
 	w := s.world
 	if w.calm.Load() {
 		return memory.Fault{}
 	}
 	s.mu.Lock()
-	s.asked++
-	restart := s.asked == s.restartAt
+	s.injected++
+	restart := s.injected == s.restartAt
 	down := time.Now().Before(s.downUntil)
 	if restart {
 		s.downUntil = time.Now().Add(s.downFor)
@@ -136,7 +136,7 @@ func (s *site) fate(c memory.Call) memory.Fault {
 	s.mu.Unlock()
 	if restart {
 		s.host.Restart()
-		w.note("%s restarts at %s %s and is away for %v", s.name, c.Method, c.Name, s.downFor)
+		w.tracef("%s restarts at %s %s and is away for %v", s.name, c.Method, c.Name, s.downFor)
 		return memory.Fault{Before: errDown}
 	}
 	if down {
@@ -144,20 +144,20 @@ func (s *site) fate(c memory.Call) memory.Fault {
 	}
 	drawn := fnv.New64a()
 	fmt.Fprintf(drawn, "%d %s", w.step, what)
-	dice := mixed(drawn.Sum64())
-	f := s.delayed(c, dice)
+	dice := mixBits(drawn.Sum64())
+	f := s.withDelay(c, dice)
 	if int64(dice>>40&0xffff)%100 < w.faults.Load() {
-		s.spoil(c, &f, dice>>56)
+		s.addFault(c, &f, dice>>56)
 	}
-	w.note("%s %s %s%s", s.name, c.Method, c.Name, tell(f))
+	w.tracef("%s %s %s%s", s.name, c.Method, c.Name, tell(f))
 	return f
 }
 
 var errDown = fmt.Errorf("%w: the target is down", ports.ErrUnavailable)
 
-// delayed spreads calls over time, so that they overlap. None but a copy takes as
-// long as a change is waited for, or it would be one that hangs.
-func (s *site) delayed(c memory.Call, dice uint64) memory.Fault {
+// withDelay spreads calls over time, so that they overlap. Only a copy takes longer than
+// the grace of a change.
+func (s *target) withDelay(c memory.Call, dice uint64) memory.Fault {
 	jitter := time.Duration(dice>>8&0xff) * time.Nanosecond
 	switch {
 	case c.Method == "copy":
@@ -168,13 +168,13 @@ func (s *site) delayed(c memory.Call, dice uint64) memory.Fault {
 	return memory.Fault{}
 }
 
-// units are so many times what the dice say, up to 4 ms.
+// units are a multiple of a random duration of up to 4 ms.
 func units(dice uint64, times int) time.Duration {
 	return time.Duration(int(dice>>16&0xfff)*times) * time.Microsecond
 }
 
-// spoil has the call fail for a passing reason.
-func (s *site) spoil(c memory.Call, f *memory.Fault, dice uint64) {
+// addFault lets the call fail for a transient reason.
+func (s *target) addFault(c memory.Call, f *memory.Fault, dice uint64) {
 	switch dice & 3 {
 	case 0, 1:
 		f.Before = ports.ErrUnavailable
@@ -182,7 +182,7 @@ func (s *site) spoil(c memory.Call, f *memory.Fault, dice uint64) {
 	case 2:
 		f.After = ports.ErrUnavailable
 		if c.Method == "open" {
-			// It is several calls of a target, which the adapter takes back.
+			// An adapter makes several calls to a target for it, and undoes them.
 			f.Before, f.After = ports.ErrUnavailable, nil
 		}
 	case 3:
@@ -208,8 +208,8 @@ func tell(f memory.Fault) string {
 	return s.String()
 }
 
-// mixed spreads a hash over all bits.
-func mixed(x uint64) uint64 {
+// mixBits spreads a hash over all bits.
+func mixBits(x uint64) uint64 {
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33
@@ -217,7 +217,7 @@ func mixed(x uint64) uint64 {
 	return x ^ x>>33
 }
 
-// Names in flight end in digits that are new in every run.
+// In-flight names end in digits that are new in every run.
 var id = regexp.MustCompile(`-rebuilding-[0-9a-f]{8}$`)
 
 func withoutID(name string) string { return id.ReplaceAllString(name, "-rebuilding") }
@@ -228,23 +228,23 @@ func isImageInFlight(name string) bool {
 	return isInFlight(name) && strings.HasPrefix(name, "bi-rebuilding-")
 }
 
-// shot is all that can be seen of an lvol.
-type shot struct {
+// lvolState is an lvol with its bytes.
+type lvolState struct {
 	lvol domain.Lvol
 	view view
 }
 
-func (s shot) equal(other shot) bool {
+func (s lvolState) equal(other lvolState) bool {
 	return s.lvol == other.lvol && slices.Equal(s.view, other.view)
 }
 
-func (s shot) String() string {
+func (s lvolState) String() string {
 	l := s.lvol
 	return fmt.Sprintf("%s (on %q, %d clusters of its own, %d bytes, record %q, %v) reads %v", l.Name, l.Parent, l.Own.Count, l.Size, l.Record, l.Attributes.CreatedAt.Unix(), s.view)
 }
 
-// list is what is on the store now.
-func (s *site) list() domain.Listing {
+// list lists the store.
+func (s *target) list() domain.Listing {
 	store, err := s.host.List(context.Background())
 	if err != nil {
 		fail("list %s: %v", s.name, err)
@@ -252,8 +252,8 @@ func (s *site) list() domain.Listing {
 	return store
 }
 
-// opened is what runs have opened.
-func (s *site) opened() []ports.Opened {
+// opened lists the resources that runs have opened.
+func (s *target) opened() []ports.Opened {
 	opened, err := s.host.Opened(context.Background())
 	if err != nil {
 		fail("list what is open on %s: %v", s.name, err)
@@ -261,22 +261,22 @@ func (s *site) opened() []ports.Opened {
 	return opened
 }
 
-// free asks nothing that could be delayed.
-func (s *site) free() uint64 { return memory.BlobstoreOf(s.host).Free() }
+// free does not use a port, which could be delayed.
+func (s *target) free() uint64 { return memory.BlobstoreOf(s.host).Free() }
 
-// photograph takes all that is on it.
-func (s *site) photograph(wanted func(name string) bool) map[string]shot {
-	all := make(map[string]shot)
+// capture records the state of all wanted lvols.
+func (s *target) capture(wanted func(name string) bool) map[string]lvolState {
+	all := make(map[string]lvolState)
 	for _, l := range s.list().Lvols {
 		if wanted(l.Name) {
-			all[l.UUID] = shot{l, read(s.host, l)}
+			all[l.UUID] = lvolState{l, read(s.host, l)}
 		}
 	}
 	return all
 }
 
 // find is the lvol of that name.
-func (s *site) find(name string) (domain.Lvol, bool) {
+func (s *target) find(name string) (domain.Lvol, bool) {
 	lvols := s.list().Lvols
 	i := slices.IndexFunc(lvols, func(l domain.Lvol) bool { return l.Name == name })
 	if i < 0 {
@@ -285,15 +285,15 @@ func (s *site) find(name string) (domain.Lvol, bool) {
 	return lvols[i], true
 }
 
-// imageName is what the image is called here.
-func (s *site) imageName(i *image) string { return domain.ImageLvolName(i.name, s.list().UUID) }
+// imageName is the name of the image's lvol here.
+func (s *target) imageName(i *image) string { return domain.ImageLvolName(i.name, s.list().UUID) }
 
-// isOf reports whether an lvol is called as one of the replica is.
+// isOf reports whether an lvol has a name of the replica.
 func (r *replica) isOf(name string) bool {
 	return name == r.name || strings.HasPrefix(name, r.prefix()) || r.fills(name) || name == r.name+"-rebuilding"
 }
 
-// fills reports whether an lvol is called as what is in flight for the replica.
+// fills reports whether an lvol has an in-flight name of the replica.
 func (r *replica) fills(name string) bool {
 	return isInFlight(name) && strings.TrimSuffix(withoutID(name), "-rebuilding") == r.name
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/app"
 )
 
-// deed is one kind of step. What it does it draws from the step's own random
-// numbers, so that a history can be played without some of its steps.
-type deed struct {
+// operation is one kind of step. It draws from the step's own random numbers, so that a
+// history can be played without some of its steps.
+type operation struct {
 	name   string
 	weight int
 	do     func(w *world, r *rand.Rand)
 }
 
-var deeds = []deed{
+var operations = []operation{
 	{"create a volume", 5, (*world).createVolume},
 	{"write", 12, (*world).writeVolume},
 	{"snapshot", 9, (*world).snapshotVolume},
@@ -28,8 +28,8 @@ var deeds = []deed{
 	{"expand", 3, (*world).expandVolume},
 	{"lose a replica", 9, (*world).loseReplica},
 	{"lose an image's link", 3, (*world).loseLink},
-	{"rebuild", 8, (*world).rebuildInPeace},
-	{"rebuild in trouble", 16, (*world).rebuildInTrouble},
+	{"rebuild", 8, (*world).rebuildUndisturbed},
+	{"rebuild with failures", 16, (*world).rebuildDisturbed},
 	{"import an image", 3, (*world).importImage},
 	{"remove an image", 2, (*world).removeImage},
 	{"verify an image", 1, (*world).verifyImage},
@@ -40,20 +40,20 @@ var deeds = []deed{
 	{"restart the engine", 2, (*world).restartEngine},
 }
 
-// beginning is what the first steps are: without volumes little happens.
-var beginning = []string{"import an image", "create a volume", "import an image", "create a volume", "write"}
+// firstOperations are the first steps, since most others need volumes.
+var firstOperations = []string{"import an image", "create a volume", "import an image", "create a volume", "write"}
 
 // draw draws the n-th step.
-func draw(r *rand.Rand, n int) deed {
-	if n < len(beginning) {
-		return deeds[slices.IndexFunc(deeds, func(d deed) bool { return d.name == beginning[n] })]
+func draw(r *rand.Rand, n int) operation {
+	if n < len(firstOperations) {
+		return operations[slices.IndexFunc(operations, func(d operation) bool { return d.name == firstOperations[n] })]
 	}
 	sum := 0
-	for _, d := range deeds {
+	for _, d := range operations {
 		sum += d.weight
 	}
 	drawn := r.IntN(sum)
-	for _, d := range deeds {
+	for _, d := range operations {
 		if drawn -= d.weight; drawn < 0 {
 			return d
 		}
@@ -63,7 +63,7 @@ func draw(r *rand.Rand, n int) deed {
 
 func ctx() context.Context { return context.Background() }
 
-// pickVolume picks one for which that holds, if there is one.
+// pickVolume picks a volume that fits, if there is one.
 func (w *world) pickVolume(r *rand.Rand, fits func(v *volume) bool) (*volume, bool) {
 	var fit []*volume
 	for _, v := range w.volumes {
@@ -72,7 +72,7 @@ func (w *world) pickVolume(r *rand.Rand, fits func(v *volume) bool) (*volume, bo
 		}
 	}
 	if len(fit) == 0 {
-		w.say("there is none")
+		w.logf("there is none")
 		return nil, false
 	}
 	return pick(r, fit), true
@@ -81,39 +81,39 @@ func (w *world) pickVolume(r *rand.Rand, fits func(v *volume) bool) (*volume, bo
 func isServing(v *volume) bool { return len(v.serving()) > 0 }
 
 const (
-	mostVolumes  = 4
-	mostClusters = 10
+	maxVolumes  = 4
+	maxClusters = 10
 )
 
 func (w *world) createVolume(r *rand.Rand) {
-	if len(w.volumes) == mostVolumes {
-		w.say("there are enough")
+	if len(w.volumes) == maxVolumes {
+		w.logf("there are enough")
 		return
 	}
-	w.made++
-	v := &volume{name: fmt.Sprintf("vol-%d", w.made), snapshots: make(map[string]view)}
+	w.created++
+	v := &volume{name: fmt.Sprintf("vol-%d", w.created), snapshots: make(map[string]view)}
 	least := 1
 	if len(w.images) > 0 && r.IntN(4) > 0 {
 		v.image = pick(r, w.images)
 		least = v.image.view.clusters()
 	}
-	clusters := min(least+r.IntN(4), mostClusters)
+	clusters := min(least+r.IntN(4), maxClusters)
 	v.head = make(view, clusters*perCluster)
 	if v.image != nil {
 		copy(v.head, v.image.view)
 	}
-	for n, s := range some(r, w.sites, 2+r.IntN(2)) {
+	for n, s := range some(r, w.targets, 2+r.IntN(2)) {
 		rep := &replica{of: v, name: fmt.Sprintf("%s-r-%08d", v.name, n+1), at: s, snapshots: make(map[string]bool)}
 		if v.image != nil && !v.image.on[s] {
-			w.bring(v.image, s)
+			w.mustImport(v.image, s)
 		}
-		if _, err := w.engine.engine.CreateReplica(ctx(), w.engine.at(rep), v.size(), v.imageSaid()); err != nil {
+		if _, err := w.engine.engine.CreateReplica(ctx(), w.engine.at(rep), v.size(), v.domainImage()); err != nil {
 			fail("create %s: %v", rep, err)
 		}
 		v.replicas = append(v.replicas, rep)
 	}
 	w.volumes = append(w.volumes, v)
-	w.say("%s, %d clusters, %s, %v", v.name, clusters, v.imageSaid(), v.replicas)
+	w.logf("%s, %d clusters, %s, %v", v.name, clusters, v.domainImage(), v.replicas)
 }
 
 func (w *world) writeVolume(r *rand.Rand) {
@@ -125,8 +125,8 @@ func (w *world) writeVolume(r *rand.Rand) {
 		at := r.IntN(len(v.head))
 		cells := 1 + r.IntN(min(5, len(v.head)-at))
 		if len(v.in(hurt)) > 0 {
-			// Of what is written to a part of a cluster the rest is read first, and a
-			// hurt replica reads it wrong: no repair makes that good.
+			// A write to a part of a cluster reads the rest first. A hurt replica reads
+			// wrong bytes, and no repair corrects that.
 			at -= at % perCluster
 			cells = (cells + perCluster - 1) / perCluster * perCluster
 			cells = min(cells, len(v.head)-at)
@@ -140,88 +140,87 @@ func (w *world) writeVolume(r *rand.Rand) {
 			}
 			w.write(rep.at, head.UUID, at, written)
 		}
-		w.say("%s: %d cells at %d", v.name, cells, at)
+		w.logf("%s: %d cells at %d", v.name, cells, at)
 	}
 }
 
 func (w *world) expandVolume(r *rand.Rand) {
-	v, ok := w.pickVolume(r, func(v *volume) bool { return isServing(v) && len(v.head) < mostClusters*perCluster })
+	v, ok := w.pickVolume(r, func(v *volume) bool { return isServing(v) && len(v.head) < maxClusters*perCluster })
 	if !ok {
 		return
 	}
-	v.head = v.head.long(len(v.head) + perCluster*(1+r.IntN(2)))
+	v.head = v.head.resized(len(v.head) + perCluster*(1+r.IntN(2)))
 	for _, rep := range v.serving() {
 		head, _ := rep.at.find(rep.name)
 		if err := rep.at.host.Resize(head.UUID, v.size()); err != nil {
 			fail("expand %s: %v", rep, err)
 		}
 	}
-	w.say("%s to %d clusters", v.name, len(v.head)/perCluster)
+	w.logf("%s to %d clusters", v.name, len(v.head)/perCluster)
 }
 
-// unrest is what may happen while a user changes a volume.
-func (w *world) unrest(r *rand.Rand, v *volume) (troubled bool) {
+// disturb draws a failure while a user changes a volume.
+func (w *world) disturb(r *rand.Rand, v *volume) (troubled bool) {
 	if r.IntN(3) > 0 {
 		return false
 	}
-	w.turmoil([]int64{0, 0, 5}[r.IntN(3)])
+	w.startFaults([]int64{0, 0, 5}[r.IntN(3)])
 	switch r.IntN(4) {
 	case 0:
 		calls, sent := 1+r.IntN(8), r.IntN(2) == 0
 		w.engine.dieSoon(calls, sent)
-		w.say("the engine dies at its call %d, which was sent: %v", calls, sent)
+		w.logf("the engine dies at its call %d, which was sent: %v", calls, sent)
 	case 1:
 		s := pick(r, v.serving()).at
 		calls := 1 + r.IntN(8)
 		s.restartSoon(calls, time.Duration(r.IntN(3))*time.Second)
-		w.say("%s restarts at its call %d", s.name, calls)
+		w.logf("%s restarts at its call %d", s.name, calls)
 	default:
-		w.say("some calls take long, %d %% fail", w.faults.Load())
+		w.logf("some calls take long, %d %% fail", w.faults.Load())
 	}
 	return true
 }
 
-// changed is one replica after a change that was asked for.
-type changed struct {
+// change is the result of a requested change on one replica.
+type change struct {
 	*replica
 	err   error
-	after bool // the change took effect
+	after bool // it took effect
 }
 
-// settle finds out on which replicas a change took effect that was asked of all of
-// them. Those on which it did not, while it did on others, are not whole any more:
-// that is what an engine makes of such replicas, too.
-func (w *world) settle(v *volume, all []*changed, apply, undo func(*replica)) {
-	w.peace()
+// reconcile finds the replicas on which a change of all replicas took effect. If it did
+// on some only, the others are out of service, as an engine would decide.
+func (w *world) reconcile(v *volume, all []*change, apply, undo func(*replica)) {
+	w.quiesce()
 	anyAfter := false
-	before := make(map[*replica]string) // what would be wrong if it did not
+	before := make(map[*replica]string) // violations if it did not take effect
 	for _, c := range all {
 		undo(c.replica)
-		before[c.replica] = w.whatIsWrongWith(c.replica)
+		before[c.replica] = w.violationOf(c.replica)
 		apply(c.replica)
-		after := w.whatIsWrongWith(c.replica)
+		after := w.violationOf(c.replica)
 		undo(c.replica)
 		if c.err == nil && after != "" {
 			fail("%s: no error, and yet %s", c.replica, after)
 		}
 		c.after = after == ""
-		if c.state == hurt && before[c.replica] == "" { // it does not show what was done
+		if c.state == hurt && before[c.replica] == "" { // its bytes do not show the change
 			c.after = c.err == nil
 		}
 		anyAfter = anyAfter || c.after
 	}
 	for _, c := range all {
-		w.say("%s: %s", c.replica, oneLine(c.err))
+		w.logf("%s: %s", c.replica, oneLine(c.err))
 		c.untidy, c.odd = c.untidy || c.err != nil, c.odd || c.err != nil
 		switch {
 		case c.after:
 			apply(c.replica)
 		case anyAfter || before[c.replica] != "":
-			w.say("%s is not whole any more", c.replica)
+			w.logf("%s is not whole any more", c.replica)
 			w.drop(c.replica)
 		}
 	}
-	v.forget()
+	v.dropUnusedSnapshots()
 }
 
 // drop takes a replica out of service.
@@ -235,26 +234,26 @@ func (w *world) snapshotVolume(r *rand.Rand) {
 	if !ok {
 		return
 	}
-	v.taken++
-	name := fmt.Sprintf("%ss%d", []string{"", "", "a-snap-"}[r.IntN(3)], v.taken)
+	v.snapshotsTaken++
+	name := fmt.Sprintf("%ss%d", []string{"", "", "a-snap-"}[r.IntN(3)], v.snapshotsTaken)
 	if r.IntN(4) == 0 {
-		// One that was deleted before had the name, and what is left of a lost
-		// replica may have it still.
-		name = fmt.Sprintf("s%d", 1+r.IntN(v.taken))
+		// A deleted snapshot had the name, and the leftovers of a lost replica may still
+		// have it.
+		name = fmt.Sprintf("s%d", 1+r.IntN(v.snapshotsTaken))
 	}
 	if _, taken := v.snapshots[name]; taken {
-		w.say("%s has a snapshot %s", v.name, name)
+		w.logf("%s has a snapshot %s", v.name, name)
 		return
 	}
-	w.say("%s of %s", name, v.name)
-	w.unrest(r, v)
-	var all []*changed
+	w.logf("%s of %s", name, v.name)
+	w.disturb(r, v)
+	var all []*change
 	for _, rep := range v.serving() {
 		_, err := w.engine.engine.CreateSnapshot(ctx(), w.engine.at(rep), name)
-		all = append(all, &changed{replica: rep, err: err})
+		all = append(all, &change{replica: rep, err: err})
 	}
 	v.snapshots[name] = slices.Clone(v.head)
-	w.settle(v, all, func(r *replica) { r.snapshots[name] = true }, func(r *replica) { delete(r.snapshots, name) })
+	w.reconcile(v, all, func(r *replica) { r.snapshots[name] = true }, func(r *replica) { delete(r.snapshots, name) })
 }
 
 func (w *world) deleteSnapshot(r *rand.Rand) {
@@ -263,9 +262,9 @@ func (w *world) deleteSnapshot(r *rand.Rand) {
 		return
 	}
 	name := pick(r, v.names())
-	w.say("%s of %s", name, v.name)
-	troubled := w.unrest(r, v)
-	var all []*changed
+	w.logf("%s of %s", name, v.name)
+	troubled := w.disturb(r, v)
+	var all []*change
 	for _, rep := range v.serving() {
 		if !rep.snapshots[name] {
 			continue
@@ -274,17 +273,17 @@ func (w *world) deleteSnapshot(r *rand.Rand) {
 		if err != nil && !troubled && !isRefused(err) {
 			fail("delete snapshot %s of %s: %v", name, rep, err)
 		}
-		all = append(all, &changed{replica: rep, err: err})
+		all = append(all, &change{replica: rep, err: err})
 	}
-	// A replica on which it may not be deleted, since several lvols hang on it,
-	// keeps it: that is another tree, but not another content.
-	w.settleEach(v, all, func(r *replica) { delete(r.snapshots, name) }, func(r *replica) { r.snapshots[name] = true })
+	// A replica on which it has several clones keeps it: the trees differ then, but not
+	// the contents.
+	w.reconcileEach(v, all, func(r *replica) { delete(r.snapshots, name) }, func(r *replica) { r.snapshots[name] = true })
 }
 
-// settleEach is settle for a change that replicas may have or not.
-func (w *world) settleEach(v *volume, all []*changed, apply, undo func(*replica)) {
+// reconcileEach is reconcile for a change that may differ between replicas.
+func (w *world) reconcileEach(v *volume, all []*change, apply, undo func(*replica)) {
 	for _, c := range all {
-		w.settle(v, []*changed{c}, apply, undo)
+		w.reconcile(v, []*change{c}, apply, undo)
 	}
 }
 
@@ -296,42 +295,42 @@ func (w *world) revertVolume(r *rand.Rand) {
 		return
 	}
 	name := pick(r, v.names())
-	w.say("%s to %s", v.name, name)
-	troubled := len(v.in(hurt)) == 0 && w.unrest(r, v)
-	var all []*changed
+	w.logf("%s to %s", v.name, name)
+	troubled := len(v.in(hurt)) == 0 && w.disturb(r, v)
+	var all []*change
 	for _, rep := range v.serving() {
 		_, err := w.engine.engine.Revert(ctx(), app.RevertRequest{Replica: w.engine.at(rep), Snapshot: name})
 		if err != nil && !troubled && rep.snapshots[name] {
 			fail("revert %s to %s: %v", rep, name, err)
 		}
-		all = append(all, &changed{replica: rep, err: err})
+		all = append(all, &change{replica: rep, err: err})
 	}
-	w.peace()
+	w.quiesce()
 	for _, c := range all {
-		// One that was stopped between the old head and the new one is finished by
-		// another one.
+		// A revert that was interrupted between the old head and the new one is finished
+		// by another one.
 		if _, ok := c.at.find(c.name); ok || !c.snapshots[name] {
 			continue
 		}
-		_, err := w.engine.engine.Revert(ctx(), app.RevertRequest{Replica: w.engine.at(c.replica), Snapshot: name, Size: w.sizeToSay(c.replica)})
-		w.say("%s again: %s", c.replica, oneLine(err))
+		_, err := w.engine.engine.Revert(ctx(), app.RevertRequest{Replica: w.engine.at(c.replica), Snapshot: name, Size: w.unknownSize(c.replica)})
+		w.logf("%s again: %s", c.replica, oneLine(err))
 		if err != nil {
 			fail("a revert of %s that was stopped cannot be finished: %v", c.replica, err)
 		}
-		// On a host without records nobody knows the stand-in of the first one.
+		// On a host without records the stand-in of the first one is not recognized.
 		c.err, c.untidy = nil, true
 	}
-	was, back := v.head, v.snapshots[name].long(len(v.head))
-	w.settle(v, all, func(*replica) { v.head = back }, func(*replica) { v.head = was })
+	was, back := v.head, v.snapshots[name].resized(len(v.head))
+	w.reconcile(v, all, func(*replica) { v.head = back }, func(*replica) { v.head = was })
 	v.head = was
-	if slices.ContainsFunc(all, func(c *changed) bool { return c.after }) {
+	if slices.ContainsFunc(all, func(c *change) bool { return c.after }) {
 		v.head = back
 	}
 }
 
-// sizeToSay is the size of a volume whose head is gone, if nothing tells it any
-// more: a stand-in keeps it, where the host keeps records.
-func (w *world) sizeToSay(r *replica) uint64 {
+// unknownSize is the size of a volume to give for a revert without a head; 0 if a
+// stand-in keeps it, which needs a host with records.
+func (w *world) unknownSize(r *replica) uint64 {
 	for _, l := range r.at.list().Lvols {
 		if r.fills(l.Name) && l.Record != "" {
 			return 0
@@ -341,23 +340,23 @@ func (w *world) sizeToSay(r *replica) uint64 {
 }
 
 func (w *world) restartTarget(r *rand.Rand) {
-	s := pick(r, w.sites)
+	s := pick(r, w.targets)
 	s.host.Restart()
-	w.say("%s", s.name)
+	w.logf("%s", s.name)
 }
 
 func (w *world) restartEngine(r *rand.Rand) {
 	if r.IntN(2) == 0 {
 		w.engine.die()
-		w.say("it is killed")
+		w.logf("it is killed")
 	} else {
-		w.say("in good order")
+		w.logf("in good order")
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := w.engine.quit(ctx()); err != nil {
-			w.broke(err.Error())
+			w.failAsync(err.Error())
 		}
 	}()
 	w.finish(done, "the end of the queue")
