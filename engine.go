@@ -58,9 +58,9 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 // delays the end by its cleanup, 30 seconds at most.
 func (e *Engine) EndRebuilds(of Using, why error) (found int) { return e.app.EndRebuilds(of, why) }
 
-// Look returns one replica as it is on its host now. It refuses a replica that has
+// Replica returns one replica as it is on its host now. It refuses a replica that has
 // nothing on the host.
-func (e *Engine) Look(ctx context.Context, at Site) (Replica, error) { return e.app.Look(ctx, at) }
+func (e *Engine) Replica(ctx context.Context, at Site) (Replica, error) { return e.app.Look(ctx, at) }
 
 // Survey lists a host's store and tells for every lvol whether it belongs to a replica,
 // is a backing image, or neither. It changes nothing.
@@ -102,8 +102,8 @@ func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image 
 	return e.app.CreateReplica(ctx, at, size, image)
 }
 
-// PlanRemoval returns what DeleteReplica would do and changes nothing.
-func (e *Engine) PlanRemoval(ctx context.Context, at Site) (Plan, error) {
+// PlanReplicaRemoval returns what DeleteReplica would do and changes nothing.
+func (e *Engine) PlanReplicaRemoval(ctx context.Context, at Site) (Plan, error) {
 	return e.app.PlanRemoval(ctx, at)
 }
 
@@ -170,9 +170,9 @@ func (e *Engine) VerifyImage(ctx context.Context, host Host, name, expected stri
 	return e.app.VerifyImage(ctx, host, name, expected, observer)
 }
 
-// LookAtImageRemoval returns the image that DeleteImage would delete, or the error with
+// PlanImageRemoval returns the image that DeleteImage would delete, or the error with
 // which it would refuse. It changes nothing.
-func (e *Engine) LookAtImageRemoval(ctx context.Context, host Host, name string) (ImageOnStore, error) {
+func (e *Engine) PlanImageRemoval(ctx context.Context, host Host, name string) (ImageOnStore, error) {
 	return e.app.LookAtImageRemoval(ctx, host, name)
 }
 

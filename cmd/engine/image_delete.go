@@ -40,7 +40,7 @@ hosts keep theirs.
 			}
 			var image rebuild.ImageOnStore
 			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				if image, err = k.engine.LookAtImageRemoval(c.Context(), host, name); err != nil {
+				if image, err = k.engine.PlanImageRemoval(c.Context(), host, name); err != nil {
 					return err
 				}
 				lost := fmt.Sprintf("backing image %s of %s will be deleted", name, bytesText(image.Lvol.Size))

@@ -190,7 +190,7 @@ writes to the replica fails.
 			var plan rebuild.Plan
 			err = open.with(c.Context(), at, func(host openedHost) (err error) {
 				site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
-				if plan, err = engine.PlanRemoval(c.Context(), site); err != nil {
+				if plan, err = engine.PlanReplicaRemoval(c.Context(), site); err != nil {
 					return err
 				}
 				lost := fmt.Sprintf("replica %s with %s will be deleted", at.replica, count(uint64(len(plan.Operations)), "lvol"))

@@ -95,7 +95,7 @@ of the two.
 				if err != nil {
 					return err
 				}
-				r, err := k.engine.Look(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
+				r, err := k.engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
 				if err != nil {
 					return err
 				}

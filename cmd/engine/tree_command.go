@@ -40,7 +40,7 @@ func surveyOf(c *cobra.Command, engine *rebuild.Engine, open opener, at address)
 			survey, err = engine.Survey(c.Context(), host)
 			return err
 		}
-		r, err := engine.Look(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
+		r, err := engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
 		if err == nil {
 			survey = rebuild.Survey{Store: r.Store, Replicas: []rebuild.Replica{r}}
 		}
