@@ -1,8 +1,7 @@
-# A fresh clone needs Go, make and, for the race detector, a C compiler.
-# Nothing is installed by hand: the linter and the mock generator are built by
-# the go command from the versions in tools/go.mod (the first time that takes
-# minutes, then they are cached). Tests on real SPDK targets, and nothing else,
-# need an spdk_tgt too.
+# A fresh clone needs Go, make and, for the race detector, a C compiler. The go
+# command builds the linter and the mock generator from the versions in
+# tools/go.mod; that takes minutes the first time, then they are cached. Only the
+# tests on real SPDK targets need an spdk_tgt, too.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -20,7 +19,7 @@ FIRST ?= 1
 DOMAIN = ./internal/domain/...
 EMBED = examples/embed
 
-# A package with tests, for go list.
+# Packages with tests, for go list.
 WITH_TESTS = {{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}
 
 .PHONY: help
@@ -28,14 +27,14 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: gofmt vet lint mocks race simulated faults proof embed e2e-if-found ## everything that must hold before a change goes in
+test: gofmt vet lint mocks race simulated faults proof embed e2e-if-found ## all tests that must pass before a change is merged
 	@echo "== passed"
 
 .PHONY: gofmt
 gofmt:
 	@echo "== formatting"
 	@wrong=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \
-	if [ -n "$$wrong" ]; then echo "not formatted (make fmt does it):"; echo "$$wrong"; exit 1; fi >&2
+	if [ -n "$$wrong" ]; then echo "not formatted (run make fmt):"; echo "$$wrong"; exit 1; fi >&2
 
 .PHONY: vet
 vet:
@@ -50,11 +49,11 @@ lint: ## run golangci-lint (.golangci.yml) on this module and on examples/embed
 
 .PHONY: mocks
 mocks:
-	@echo "== mocks are what go generate writes"
+	@echo "== generated files are up to date"
 	@.ci/mocks-current
 
-# Many tests wait for sockets and deadlines rather than compute, so that more
-# of them than there are processors fit beside each other.
+# Many tests wait for sockets and deadlines, so more of them than there are
+# processors run at once.
 .PHONY: race
 race:
 	@echo "== tests, with the race detector"
@@ -66,26 +65,25 @@ race:
 	SPDK_TGT= $(GO) test -race -p 4 -parallel 4 $$(echo "$$packages" | grep -v '/internal/domain\(/\|$$\)\|/internal/scenario$$\|/imagefile$$\|/spdk/facts$$')
 	@$(GO) test -race -run BySeveralGoroutines ./imagefile
 
-# The race detector sees some of the ways in which simulated targets are put together,
-# and a store of a hundred lvols; here are all ways, and a thousand. The facts ask one
-# thing after the other of these targets; scenarios and, but for one test, disk images
-# are read by one goroutine.
+# The race detector runs with some combinations of simulated targets and a store of a
+# hundred lvols; this target runs all combinations, and a thousand lvols. The facts make
+# one call after the other, and one goroutine reads scenarios and, except in one test,
+# disk images.
 .PHONY: simulated
 simulated:
 	@echo "== the contract on simulated targets, the facts, scenarios, disk images"
 	@$(GO) test -parallel 4 -run 'TestSimulatedTarget$$|TestSimulatedTargetBeyondTheContract' ./internal/adapters/spdk
 	@SPDK_TGT= $(GO) test ./internal/adapters/spdk/facts ./internal/scenario ./imagefile
 
-# Under the race detector fewer of them are played, since it makes each ten times
-# as long.
+# The race detector makes each of these ten times slower, so it runs fewer of them.
 .PHONY: faults
 faults:
-	@echo "== rebuilds that something befalls"
+	@echo "== rebuilds with faults"
 	@$(GO) test -run 'FailsOnce$$|AtRandom$$|EitherSource|LostAnswerAtTheEnd' ./internal/app
 
-# The domain is pure: no goroutine, so no race, and its proof by exhaustion is
-# many times faster without the detector. It makes and drops millions of small stores,
-# so that a third of its time goes when garbage is collected more seldom.
+# The domain is pure: it has no goroutines, so no races, and its proof by exhaustion is
+# many times faster without the detector. It makes millions of small stores; with less
+# garbage collection it takes a third less time.
 .PHONY: proof
 proof:
 	@echo "== the proof of the domain"
@@ -93,14 +91,14 @@ proof:
 
 .PHONY: embed
 embed:
-	@echo "== examples/embed, a module of its own"
+	@echo "== examples/embed, a separate module"
 	@if [ -f $(EMBED)/go.mod ]; then cd $(EMBED) && $(GO) vet ./... && $(GO) test ./...; \
 	else echo "there is no $(EMBED) yet"; fi
 
 .PHONY: e2e-if-found
 e2e-if-found:
 	@if [ -n "$$SPDK_TGT" ] || command -v spdk_tgt >/dev/null; then $(MAKE) e2e; \
-	else echo "e2e: no spdk_tgt found (SPDK_TGT, then PATH): the tests on a real target are not run"; fi
+	else echo "e2e: no spdk_tgt found (SPDK_TGT, then PATH): skipping the tests on real targets"; fi
 
 .PHONY: e2e
 e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spdk_tgt from the PATH
@@ -114,7 +112,7 @@ e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spd
 	SPDK_TGT=$$found $(GO) test -count=1 -p 1 -timeout 30m -skip '^TestSimulated' ./test/e2e/... ./internal/adapters/spdk/...
 
 .PHONY: bench-e2e
-bench-e2e: ## measure rebuilds on real targets against raw copies (SHAPES, part of a name, picks some; ROUNDS=5)
+bench-e2e: ## measure rebuilds on real targets against raw copies (SHAPES, part of a name, selects some; ROUNDS=5)
 	@$(GO) test ./test/e2e -count=1 -run TestMeasureRebuilds -timeout 3h -measure -shapes '$(SHAPES)' -rounds $(ROUNDS)
 
 .PHONY: fmt
@@ -123,11 +121,11 @@ fmt: ## format all Go files
 	@if [ -f $(EMBED)/go.mod ]; then cd $(EMBED) && $(TOOL) golangci-lint fmt ./...; fi
 
 .PHONY: generate
-generate: ## write the mocks of the ports anew
+generate: ## generate the mocks of the ports and the public aliases
 	@$(GO) generate ./...
 
 .PHONY: bench
-bench: ## run the benchmarks (BENCH, a regular expression, picks some)
+bench: ## run the benchmarks (BENCH, a regular expression, selects some)
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./internal/... .
 
 .PHONY: soak
@@ -136,7 +134,7 @@ soak: ## the whole proof of the domain, every fault at every call, many more ran
 	@GOGC=400 $(GO) test ./internal/domain -count=1 -run TestEveryPrefix -soak -timeout 6h -v
 	@echo "== every fault at every call of a port, and at every JSON-RPC call"
 	@$(GO) test ./internal/app -count=1 -run 'FailsOnce$$' -soak -timeout 6h -v
-	@echo "== 100,000 pairs of faults at random"
+	@echo "== 100,000 random pairs of faults"
 	@$(GO) test ./internal/app -count=1 -run 'AtRandom$$' -soak -timeout 6h -v
 	@echo "== 20,000 random histories of each property of the use cases"
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
@@ -146,7 +144,7 @@ soak: ## the whole proof of the domain, every fault at every call, many more ran
 	@$(GO) test ./test/histories -count=1 -run TestHistories -histories $(HISTORIES) -first $(FIRST) -timeout 12h -v
 
 .PHONY: fuzz
-fuzz: ## feed random scenario files, PDUs and qcow2 images to what reads them (FUZZTIME=5m)
+fuzz: ## fuzz the readers of scenario files, PDUs and qcow2 images (FUZZTIME=5m)
 	@$(GO) test ./internal/scenario -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzHost -fuzztime $(FUZZTIME)
 	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzServer -fuzztime $(FUZZTIME)
