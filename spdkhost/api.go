@@ -10,9 +10,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 )
 
-// Host is one lvstore of one SPDK target. It is a rebuild.Host, a rebuild.Merger, a
-// rebuild.Opener, a rebuild.Prover and a rebuild.Recorder; a target that cannot be one of
-// the latter two answers rebuild.ErrUnsupported.
+// Host is one lvstore of one SPDK target. Upstream SPDK neither proves nor records:
+// there, Prove, ProveKnown and Record return rebuild.ErrUnsupported.
 //
 //	type Host struct {
 //		// contains filtered or unexported fields
@@ -30,8 +29,7 @@ import (
 //	// Copy implements rebuild.Copier, by a shallow copy.
 //	func (h *Host) Copy(ctx context.Context, run rebuild.Run, snapshot string, to rebuild.Address, progress rebuild.Progress) (err error)
 //
-//	// Count implements rebuild.Counter by one call, where Look takes two writes:
-//	// the UUID of the parent is not told.
+//	// Count implements rebuild.Counter, by one call where Look takes two writes.
 //	func (h *Host) Count(ctx context.Context, uuid string) (own uint64, err error)
 //
 //	// Create implements rebuild.Store.
@@ -46,21 +44,20 @@ import (
 //	// FreeClusters implements rebuild.Gauge, by one of the calls of a List.
 //	func (h *Host) FreeClusters(ctx context.Context) (uint64, error)
 //
-//	// Graft implements rebuild.Store.
+//	// Graft implements rebuild.Store, by bdev_lvol_set_parent.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
 //
 //	// Identity implements rebuild.Identifier.
 //	func (h *Host) Identity() (uuid, name string)
 //
-//	// Lease implements rebuild.Leaser: a lock on one byte of a file beside the
-//	// socket.
+//	// Lease implements rebuild.Leaser.
 //	func (h *Host) Lease(_ context.Context, name string, lease rebuild.Lease) (release func(), err error)
 //
 //	// LeastLimit implements rebuild.LeastLimiter.
 //	func (*Host) LeastLimit() uint64
 //
-//	// Limit implements rebuild.Limiter by the QoS of the lvol's bdev, whoever
-//	// writes: a copy from another target comes in through it, too.
+//	// Limit implements rebuild.Limiter, by the QoS of the lvol's bdev: it limits
+//	// copies from other targets, too.
 //	func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) (err error)
 //
 //	// List implements rebuild.Looker.
@@ -85,8 +82,8 @@ import (
 //	func (h *Host) Peer(ctx context.Context) (rebuild.Peer, error)
 //
 //	// PrepareGraft implements rebuild.Preparer: it makes the spacer, which takes
-//	// three of the six round trips that such a graft is made of, and needs nothing
-//	// of the lvol but its size.
+//	// three of the six round trips of such a graft and depends on nothing but the
+//	// lvol's size.
 //	func (h *Host) PrepareGraft(ctx context.Context, run rebuild.Run, size uint64, parent string) (err error)
 //
 //	// Prove implements rebuild.Prover.
@@ -123,11 +120,11 @@ func Open(ctx context.Context, config Config) (*Host, error) { return spdk.Open(
 //
 //	type Config struct {
 //		Socket   string        // path of the target's JSON-RPC socket
-//		Dial     Dialer        // how that is reached; nil: it is a unix socket of this machine
+//		Dial     Dialer        // connects to it; nil: it is a unix socket of this machine
 //		Lvstore  string        // name of the lvstore
 //		Listen   Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
-//		Ports    PortAllocator // which ports of that address; nil: one of Listen for all
-//		HostNQNs HostNQNs      // by which hosts connect; zero: see there
+//		Ports    PortAllocator // chooses the ports of that address; nil: one of Listen for all
+//		HostNQNs HostNQNs      // by which targets and the engine connect; zero: their defaults
 //		Timeout  time.Duration // how long the target may be silent; 0: DefaultTimeout
 //		Logger   *zap.Logger   // nil: nothing is logged
 //	}

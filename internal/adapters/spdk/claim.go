@@ -14,20 +14,18 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// A target has no lock to offer. But whoever speaks with it can reach its
-// socket, so all are on one machine, and its operating system has locks that
-// end with their process. claimsSuffix is what the file beside the socket is
-// called that they are on.
+// A target offers no locks. But all its users reach its socket, so they are on one
+// machine, whose operating system has file locks that end with their process. They are
+// on a file beside the socket.
 //
-// A name is locked by one byte far beyond the end of the file, which is chosen
-// by the name's hash. Such a lock does not tell who has it, so the file itself is
-// a table of who does: each holder locks a row besides and writes hash and words
-// into it. The row of a process that has ended is not locked any more, and the
-// next holder takes it.
+// A name is locked by one byte far beyond the end of the file, chosen by the name's
+// hash. Such a lock does not tell who holds it, so the file is a table of holders: each
+// locks a row as well, and writes the hash and a text into it. The row of a process that
+// has ended is not locked any more, and the next holder takes it.
 const (
 	claimsSuffix = ".claims"
 	claimRow     = 256  // bytes
-	claimRows    = 4096 // at most; who finds none free stays nameless
+	claimRows    = 4096 // at most; a holder that finds none free is not named
 )
 
 // Claim implements ports.Claimer.
@@ -35,15 +33,15 @@ func (h *Host) Claim(ctx context.Context, name string) (release func(), err erro
 	return h.Lease(ctx, name, ports.Lease{})
 }
 
-// Lease implements ports.Leaser: a lock on one byte of a file beside the socket.
-// ErrUnsupported where there cannot be such a file.
+// Lease implements ports.Leaser. ErrUnsupported: there cannot be a file beside the
+// socket.
 func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release func(), err error) {
 	defer h.store.Explain(&err, "claim %s", name)
 	socket, err := filepath.EvalSymlinks(h.store.Client.Path())
 	if err != nil {
 		return nil, rpc.WithKind(ports.ErrUnavailable, err)
 	}
-	// Every user of the target may claim.
+	// Every user of the target may take a lease.
 	file, err := os.OpenFile(socket+claimsSuffix, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, rpc.WithKind(ports.ErrUnsupported, err)
@@ -66,8 +64,7 @@ func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release
 
 func claimKey(at int64) string { return fmt.Sprintf("%016x ", at) }
 
-// writeClaim says in a free row who has the name. Where it cannot, the lock
-// holds all the same.
+// writeClaim writes the holder into a free row. If it cannot, the lock holds all the same.
 func writeClaim(file *os.File, at int64, holder string) {
 	row := claimKey(at) + strings.Map(func(r rune) rune {
 		if r == '\n' {
@@ -88,7 +85,7 @@ func writeClaim(file *os.File, at int64, holder string) {
 	}
 }
 
-// claimHolders are those who have the name now, as far as they have said so.
+// claimHolders are those of the name's holders that have a row.
 func claimHolders(file *os.File, at int64) (holders []string) {
 	row := make([]byte, claimRow)
 	for i := range int64(claimRows) {

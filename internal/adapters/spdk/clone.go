@@ -11,9 +11,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Clone implements ports.Store. Where a clone or a create is all that it takes,
-// it gives the name at once. Else the lvol is made under an in-flight name and
-// renamed when it is ready; both targets rename writable lvols.
+// Clone implements ports.Store. If one clone or one create is enough, it gives the
+// name at once. Else it makes the lvol under an in-flight name and renames it when it
+// is ready; both targets rename writable lvols.
 func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
 	c := &cloning{lvols: h.lvols, snapshot: snapshot, size: size}
 	if h.store.Can.Records {
@@ -65,7 +65,7 @@ func (c *cloning) do(ctx context.Context, name string) (uuid string, err error) 
 	return c.makeInFlight(ctx, name)
 }
 
-// make makes the lvol, as long as what it hangs on.
+// make makes the lvol, as long as the snapshot.
 func (c *cloning) make(ctx context.Context, name string) (uuid string, err error) {
 	if c.snapshot == "" {
 		return c.lvols.create(ctx, name, c.size)
@@ -82,13 +82,13 @@ func (c *cloning) makeInFlight(ctx context.Context, name string) (string, error)
 		replica = of
 	}
 	inFlight := domain.InFlightLvolName(replica, newID())
-	// The look shares the clone's round trip: what it forbids goes again.
+	// The look shares the clone's round trip: a clone that it refuses is deleted again.
 	var forbidden error
 	var looking sync.WaitGroup
 	looking.Go(func() { forbidden = c.look(ctx) })
 	uuid, err := c.make(ctx, inFlight)
 	looking.Wait()
-	// By its name: where the answer to the rename is lost, it may be what was asked for.
+	// By its name: if the answer to the rename is lost, the lvol may have its final one.
 	alias := c.lvols.Alias(inFlight)
 	_, err = made.note(inFlight, alias, err)
 	if err := cmp.Or(forbidden, err); err != nil {
@@ -111,23 +111,23 @@ func (c *cloning) makeInFlight(ctx context.Context, name string) (string, error)
 	return uuid, nil
 }
 
-// look finds out whether the clone has to be resized. One that would be shorter than
-// its snapshot is refused.
+// look finds out whether the clone has to be resized. It refuses a clone that would be
+// shorter than its snapshot.
 func (c *cloning) look(ctx context.Context) error {
 	if c.snapshot == "" {
 		return nil
 	}
-	under, err := c.lvols.Find(ctx, c.snapshot)
+	parent, err := c.lvols.Find(ctx, c.snapshot)
 	if err != nil {
 		return err
 	}
 	size := c.lvols.wholeClusters(c.size)
 	switch {
-	case !under.ReadOnly():
-		return fmt.Errorf("%s is writable: %w", under.LvolName(), ports.ErrInvalid)
-	case size < under.Size():
-		return fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", under.LvolName(), under.Size(), ports.ErrInvalid)
+	case !parent.ReadOnly():
+		return fmt.Errorf("%s is writable: %w", parent.LvolName(), ports.ErrInvalid)
+	case size < parent.Size():
+		return fmt.Errorf("it would be shorter than %s, which has %d bytes: %w", parent.LvolName(), parent.Size(), ports.ErrInvalid)
 	}
-	c.parent, c.grows = under.LvolName(), size != under.Size()
+	c.parent, c.grows = parent.LvolName(), size != parent.Size()
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"syscall"
 	"time"
 
@@ -16,12 +15,9 @@ import (
 
 // Copy implements ports.Copier, by a shallow copy.
 //
-// SPDK cannot stop one. When the context ends, Copy returns at once, and what
-// ends the copy is Withdraw at the destination: it removes the namespace. Until
-// then the snapshot is busy, and Delete and another Copy of it say so.
-//
-// A destination that ran full says no more than "Input/output error"; see
-// nvmf.Exports.IsFull.
+// SPDK cannot stop one. If the context ends, Copy returns at once, but the copy goes on
+// until Withdraw at the destination removes the namespace. Until then Delete and another
+// Copy of the snapshot return ErrBusy.
 func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) (err error) {
 	defer h.store.Explain(&err, "copy snapshot %s", snapshot)
 	where, err := h.exports.ParseAddress(to)
@@ -45,11 +41,11 @@ func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to port
 		}
 		return err
 	}
-	h.copies.note(snapshot, started)
+	h.copies.set(snapshot, started)
 	err = h.copies.watch(ctx, started, progress)
 	if errors.Is(err, errStillCopying) || rpc.OutcomeUnknown(err) {
 		started.watched = false
-		h.copies.note(snapshot, started)
+		h.copies.set(snapshot, started)
 		return err
 	}
 	h.copies.forget(snapshot)
@@ -59,12 +55,12 @@ func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to port
 	return err
 }
 
-// copies are those that a host has started and that nobody has seen the end of.
+// copies are those that a host has started, by the snapshot's UUID, until their end is
+// known.
 type copies struct {
-	client *rpc.Client
+	known[sending]
 
-	mu      sync.Mutex
-	running map[string]sending // by the snapshot's UUID
+	client *rpc.Client
 }
 
 // sending is one copy.
@@ -74,41 +70,27 @@ type sending struct {
 	watched   bool   // a call of Copy asks for its status, which is handed out once
 }
 
-// begin makes sure that no copy of the snapshot goes on: the status of a second one
-// says so only later, and a delete meanwhile hides the snapshot.
+// begin makes sure that no copy of the snapshot goes on. A target would refuse a second
+// one only in its status, later, and a delete meanwhile would hide the snapshot.
 func (c *copies) begin(ctx context.Context, snapshot string) error {
 	if err := c.none(ctx, snapshot); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, copied := c.running[snapshot]; copied {
+	if _, copied := c.of[snapshot]; copied {
 		return errCopied
 	}
-	c.running[snapshot] = sending{watched: true}
+	c.setLocked(snapshot, sending{watched: true})
 	return nil
 }
 
 var errCopied = fmt.Errorf("it is being copied: %w", ports.ErrBusy)
 
-func (c *copies) note(snapshot string, one sending) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.running[snapshot] = one
-}
-
-func (c *copies) forget(snapshot string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.running, snapshot)
-}
-
-// none is ErrBusy while a copy of the snapshot goes on, also one that its caller has
-// given up.
+// none returns ErrBusy while a copy of the snapshot goes on, also one that its caller
+// has given up.
 func (c *copies) none(ctx context.Context, snapshot string) error {
-	c.mu.Lock()
-	one, copied := c.running[snapshot]
-	c.mu.Unlock()
+	one, copied := c.get(snapshot)
 	switch {
 	case !copied:
 		return nil
@@ -122,16 +104,15 @@ func (c *copies) none(ctx context.Context, snapshot string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.running[snapshot] == one {
-		delete(c.running, snapshot)
+	if c.of[snapshot] == one {
+		delete(c.of, snapshot)
 	}
 	return nil
 }
 
-// isOver asks for the status of a copy that nobody watches. A target that has
-// restarted copies nothing any more, and numbers anew: the operation would be
-// somebody else's. Whether it has is not known when the connection broke, so the
-// copy is taken for over then; Delete and Copy find out otherwise if it is not.
+// isOver asks for the status of a copy that nobody watches. A target that has restarted
+// copies nothing any more and numbers operations anew. If the connection broke it may
+// have, so the copy counts as over; if it is not, Delete and Copy find out otherwise.
 func (c *copies) isOver(ctx context.Context, one sending) (bool, error) {
 	if c.client.ConnectionNumber() != one.conn {
 		return true, nil
@@ -146,8 +127,8 @@ func (c *copies) isOver(ctx context.Context, one sending) (bool, error) {
 // appearFor is how long a new namespace may take to appear as a bdev.
 const appearFor = 2 * time.Second
 
-// start begins one. A namespace that was just added may not be a bdev yet, or
-// not be writable yet; the target refuses then with these two words.
+// start starts a copy. A namespace that was just added may not be a bdev yet (ENODEV) or
+// not be writable yet (EPERM).
 func (c *copies) start(ctx context.Context, snapshot, bdev string, remote bool) (sending, error) {
 	wait := rpc.BackOff{Pause: 2 * time.Millisecond, Longest: 50 * time.Millisecond, Until: time.Now().Add(appearFor)}
 	for {

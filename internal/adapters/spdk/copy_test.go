@@ -70,7 +70,7 @@ func TestTheEndOfACopyIsBelievedOnlyOverTheConnectionThatBeganIt(t *testing.T) {
 
 func TestACopyThatNobodyWatchesKeepsItsSnapshotBusyUntilItIsOver(t *testing.T) {
 	ctx := t.Context()
-	c := &copies{client: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete)), running: map[string]sending{"a": {operation: 7, conn: 1}}}
+	c := &copies{client: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete)), known: known[sending]{of: map[string]sending{"a": {operation: 7, conn: 1}}}}
 	_, err := rpc.GetBdevs().Do(ctx, c.client) // connects
 	require.True(t, rpc.IsRefusal(err))
 	require.ErrorIs(t, c.none(ctx, "a"), ports.ErrBusy)

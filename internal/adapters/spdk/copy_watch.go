@@ -38,8 +38,8 @@ const (
 )
 
 // pace is how long to wait until the next look: longer and longer, but no longer
-// than half of what is left at the rate so far, so that the end of a copy is
-// noticed soon, how long ever it took.
+// than half of the time that is left at the rate so far, so that the end of a copy is
+// noticed soon.
 func pace(last, passed time.Duration, done, total uint64) time.Duration {
 	next := min(2*last, longestPoll)
 	if done > 0 && done <= total {
@@ -65,8 +65,8 @@ func (c *copies) watch(ctx context.Context, one sending, progress ports.Progress
 		case rpc.IsGone(err):
 			return err
 		case rpc.OutcomeUnknown(err):
-			// The copy does not need the connection. But an end that is lost
-			// is lost: after a while nobody will tell.
+			// The copy does not need the connection. But if its end was told
+			// over the old one, nobody will tell it again.
 			if silentSince.IsZero() {
 				silentSince = time.Now()
 			}

@@ -15,10 +15,10 @@ func (h *Host) Create(ctx context.Context, name string, size uint64) (string, er
 	return uuid, h.store.Failed(err, "create lvol %s of %d bytes", name, size)
 }
 
-// draft is an lvol that a host has created, and neither sealed nor deleted: it is there
-// and writable, and needs no look.
+// draft is an lvol that this host has created, and neither sealed nor deleted. It is
+// known to be writable without a look.
 type draft struct {
-	replica string // whose it is, in flight; "": nobody's
+	replica string // that it is in flight for; "": none
 	size    uint64 // bytes
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Delete implements ports.Store. What has clones is refused, and deleteSnapshot has
-// the target refuse what gets one meanwhile.
+// Delete implements ports.Store. It refuses an lvol with clones; deleteSnapshot has the
+// target refuse a snapshot that gets one meanwhile.
 func (h *Host) Delete(ctx context.Context, uuid string) (err error) {
 	defer h.store.Explain(&err, "delete lvol %s", uuid)
 	unlock, err := h.lvols.lock(ctx, uuid)
@@ -33,7 +33,7 @@ func (h *Host) Delete(ctx context.Context, uuid string) (err error) {
 		return fmt.Errorf("%s has %d clones, %s for one: %w", b.LvolName(), len(clones), clones[0], ports.ErrInvalid)
 	}
 	if b.Claimed {
-		if err := h.letGo(ctx, b); err != nil {
+		if err := h.unclaim(ctx, b); err != nil {
 			return err
 		}
 	}
@@ -51,14 +51,17 @@ func (h *Host) Delete(ctx context.Context, uuid string) (err error) {
 	return h.lvols.deleteNow(ctx, uuid)
 }
 
-// letGo makes sure that a claimed lvol can be deleted. It is ErrBusy while a copy
-// within the target writes into it: the target would take its bdev away at once,
-// delete it when the copy is over, which can be long, and answer only then; meanwhile
-// its two listings contradict each other. What a run exports is withdrawn first: the
-// target would do that by itself, but for several at once it does not wait for what
-// is being written (see nvmf). What would hang the target is ErrInvalid.
-// What else has an lvol, an export or a RAID, lets it go.
-func (h *Host) letGo(ctx context.Context, b *rpc.Bdev) error {
+// unclaim makes sure that a claimed lvol can be deleted.
+//
+// ErrBusy: a copy within the target writes into it. The target would take the bdev away
+// at once, delete the lvol when the copy is over, which can take long, and answer only
+// then; meanwhile its two listings contradict each other. ErrInvalid: the delete would
+// hang the target.
+//
+// An export of a run is ended first: the target would do that by itself, but if it ends
+// several at once it does not wait for their writes (see nvmf). Other exports and RAIDs
+// give an lvol up.
+func (h *Host) unclaim(ctx context.Context, b *rpc.Bdev) error {
 	claims, err := h.view.claims(ctx)
 	if err != nil {
 		return err
@@ -75,11 +78,11 @@ func (h *Host) letGo(ctx context.Context, b *rpc.Bdev) error {
 	return nil
 }
 
-// detachExternal grafts an esnap clone onto nothing. A target crashes that deletes one
-// whose external bdev was removed beside it, as a controller is whose peer has gone:
-// the delete opens the blob once more, and with it a bdev that is not there
-// (vbdev_lvol_esnap_dev_create in vbdev_lvol.c). Whether the bdev is there may change
-// between a look and the delete, so none is deleted as it is.
+// detachExternal takes an esnap clone off its external bdev. If that bdev has been
+// removed meanwhile, as with a controller whose peer has gone, a delete of the clone
+// crashes the target: it opens the blob once more, and with it the missing bdev
+// (vbdev_lvol_esnap_dev_create in vbdev_lvol.c). The bdev may go between a look and the
+// delete, so every esnap clone is detached first.
 func (h *Host) detachExternal(ctx context.Context, b *rpc.Bdev) (*rpc.Bdev, error) {
 	if err := h.detach(ctx, b.UUID); err != nil {
 		return nil, fmt.Errorf("detach it from external snapshot %s: %w", b.Driver.Lvol.External(), err)
@@ -87,9 +90,9 @@ func (h *Host) detachExternal(ctx context.Context, b *rpc.Bdev) (*rpc.Bdev, erro
 	return h.store.Find(ctx, b.UUID)
 }
 
-// deleteDegraded deletes an lvol that has no bdev, if it is known to have no
-// clones. Which ones, nobody can tell then; but the blobstore takes for a
-// snapshot only what has had some since the target started.
+// deleteDegraded deletes an lvol that has no bdev, unless it may have clones. The
+// target does not list them then, but it calls only those lvols snapshots that have had
+// clones since it started.
 func (h *Host) deleteDegraded(ctx context.Context, uuid string, missing error) error {
 	l, err := h.view.findDegraded(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) {

@@ -9,15 +9,15 @@
 //     (rpc.Client.Do). Dependent ones must not: calls written together begin
 //     together.
 //   - Nothing queues on an lvol: a second operation fails at once with "Device
-//     or resource busy". What hangs under one parent is serialised here
-//     (locks), and what is busy for another reason is asked again for a while
-//     (rpc.WhileBusy).
-//   - A delete is the one call that does harm when it is refused or comes at
-//     the wrong moment: it merges a snapshot into its only clone, and hides
-//     what is busy until a restart. So every delete looks first.
+//     or resource busy". So verbs that use one parent follow each other here
+//     (lvols.lock), and a call to an lvol that is busy for another reason is
+//     repeated for a while (rpc.WhileBusy).
+//   - A delete at the wrong moment does harm: it merges a snapshot into its
+//     only clone, and hides a busy lvol until a restart, although it is
+//     refused. So every delete looks first.
 //
-// After a restart a snapshot without clones is "asleep": the target lists it
-// as no snapshot, and refuses it as a parent and for checksums, since it knows
-// snapshots by their clones (bs_load reads them from the clones' metadata). A
-// clone that is made and deleted wakes it.
+// After a restart a snapshot without clones is "asleep": the target does not
+// list it as a snapshot, and accepts it neither as a parent nor for checksums,
+// since it knows snapshots by their clones (bs_load reads them from the clones'
+// metadata). A clone that is made and deleted wakes it.
 package spdk

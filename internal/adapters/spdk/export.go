@@ -42,8 +42,7 @@ func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 // Open implements ports.Opener, over NVMe/TCP: the lvol is exported to this process
 // alone.
 //
-// A namespace claims its lvol, so what is exported already, is a RAID's base or
-// is copied into is ErrBusy.
+// ErrBusy: the lvol is exported already, is a RAID's base, or is copied into.
 func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (b ports.Bytes, err error) {
 	defer h.store.Explain(&err, "open lvol %s", uuid)
 	if err := nvmf.CheckRun(run); err != nil {

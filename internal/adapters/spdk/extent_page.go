@@ -14,18 +14,19 @@ import (
 // (SPDK_EXTENTS_PER_EP, for pages of 4 KiB).
 const clustersPerPage = 512
 
-// survivesMerge refuses what would be lost in a restart. An lvol that a snapshot merges
-// into takes the snapshot's extent pages over where it has none of its own
-// (delete_snapshot_update_extent_pages). If the two are not equally long, the last page
-// that both reach into has as many entries as the snapshot needs, and not as the lvol
-// does: when the target starts again it finds the lvol damaged (blob_parse), and lists
-// neither it nor anything that hangs on it; or, if that was the lvol's last page, it
-// takes the lvol for as long as the snapshot was. Both has been seen on either flavour.
-// One cluster of its own in that page, and the lvol keeps its page. Whether the snapshot
-// owns any there is not asked: by the source (blob_free_cluster_msg) it keeps a page of
-// which it has given all clusters back.
-func (h *Host) survivesMerge(ctx context.Context, snapshot, into *rpc.Bdev) error {
-	clusterSize := h.store.ClusterSize
+// survivesMerge refuses a merge after which a restart would damage the lvol.
+//
+// An lvol that a snapshot merges into takes over the snapshot's extent pages for which it
+// has none (delete_snapshot_update_extent_pages). If the two differ in length, the last
+// page of both has as many entries as the snapshot needs, not as the lvol does. When the
+// target starts again, it finds the lvol damaged (blob_parse) and lists neither it nor
+// its clones; or, if that was the lvol's last page, the lvol gets the snapshot's length.
+// Both have been seen on either flavour.
+//
+// If the lvol owns one cluster of that page, it keeps its own page. The snapshot is not
+// asked: it keeps a page all of whose clusters it has given back (blob_free_cluster_msg).
+func (l *lvols) survivesMerge(ctx context.Context, snapshot, into *rpc.Bdev) error {
+	clusterSize := l.ClusterSize
 	shorter, longer := snapshot.Size()/clusterSize, into.Size()/clusterSize
 	if shorter > longer {
 		shorter, longer = longer, shorter
@@ -34,7 +35,7 @@ func (h *Host) survivesMerge(ctx context.Context, snapshot, into *rpc.Bdev) erro
 		return nil
 	}
 	page := extentPage{first: shorter / clustersPerPage * clustersPerPage, clusterSize: clusterSize}
-	kept, err := h.ownsIn(ctx, into, page)
+	kept, err := l.ownsIn(ctx, into, page)
 	if err != nil || kept == some {
 		return err
 	}
@@ -58,9 +59,9 @@ const (
 	unknown
 )
 
-// ownsIn asks for the map where there is one. Else how many clusters an lvol owns can
-// tell: none at all, or more than there are in all other pages.
-func (h *Host) ownsIn(ctx context.Context, b *rpc.Bdev, page extentPage) (ownership, error) {
+// ownsIn reads the map, if the target has maps. The number of own clusters may be enough:
+// none at all, or more than all other pages have.
+func (l *lvols) ownsIn(ctx context.Context, b *rpc.Bdev, page extentPage) (ownership, error) {
 	clusters := b.Size() / page.clusterSize
 	here := min(clusters-page.first, clustersPerPage)
 	switch own := b.Own(); {
@@ -68,10 +69,10 @@ func (h *Host) ownsIn(ctx context.Context, b *rpc.Bdev, page extentPage) (owners
 		return none, nil
 	case own > clusters-here:
 		return some, nil
-	case !h.store.Can.Proves:
+	case !l.Can.Proves:
 		return unknown, nil
 	}
-	found, err := rpc.GetFragmap(b.UUID, page.first*page.clusterSize, here*page.clusterSize).Do(ctx, h.store.Client)
+	found, err := rpc.GetFragmap(b.UUID, page.first*page.clusterSize, here*page.clusterSize).Do(ctx, l.Client)
 	if err != nil {
 		return unknown, err
 	}

@@ -9,11 +9,11 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Graft implements ports.Store. A target takes a parent that is a snapshot, is
-// known as one, and has as many clusters as the child (bs_set_parent_snapshot_open_cpl
-// in blobstore.c). So the plain call comes first, since it is the usual case;
-// only when it is refused are the two looked at, and a parent that is asleep is
-// woken, one of another size reached over a spacer.
+// Graft implements ports.Store, by bdev_lvol_set_parent. A target accepts a parent that
+// is a snapshot, is not asleep, and has as many clusters as the child
+// (bs_set_parent_snapshot_open_cpl in blobstore.c). Graft looks at the two only if the
+// target refuses: it wakes a parent that is asleep, and uses a spacer for a parent of
+// another size.
 func (h *Host) Graft(ctx context.Context, uuid, parent string) error {
 	if parent == "" {
 		return h.store.Failed(h.detach(ctx, uuid), "graft lvol %s onto nothing", uuid)
@@ -38,16 +38,16 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 	if !rpc.RefusedAs(refused, syscall.EINVAL) {
 		return refused
 	}
-	child, under, err := h.store.FindBoth(ctx, uuid, parent)
+	child, onto, err := h.store.FindBoth(ctx, uuid, parent)
 	switch {
 	case err != nil:
 		return err
-	case !under.ReadOnly():
-		return fmt.Errorf("%s is writable: %w", under.LvolName(), refused)
-	case child.Size() != under.Size():
-		return h.graftOver(ctx, child, under)
-	case under.Asleep():
-		if err := h.lvols.wake(ctx, parent, h.lvols.helperName(child.LvolName(), under.LvolName())); err != nil {
+	case !onto.ReadOnly():
+		return fmt.Errorf("%s is writable: %w", onto.LvolName(), refused)
+	case child.Size() != onto.Size():
+		return h.graftOver(ctx, child, onto)
+	case onto.Asleep():
+		if err := h.lvols.wake(ctx, parent, h.lvols.helperName(child.LvolName(), onto.LvolName())); err != nil {
 			return err
 		}
 		return h.lvols.setParent(ctx, uuid, parent)
@@ -55,8 +55,7 @@ func (h *Host) graft(ctx context.Context, uuid, parent string) error {
 	return refused
 }
 
-// graftOver grafts onto a parent of another size, over a spacer. The parent's lock
-// must be held.
+// graftOver grafts onto a parent of another size, whose lock must be held.
 func (h *Host) graftOver(ctx context.Context, child, parent *rpc.Bdev) error {
 	between := h.prepared.take(h.draftOf(child.LvolName(), child.Size()), parent.UUID)
 	if between == nil {
@@ -65,14 +64,14 @@ func (h *Host) graftOver(ctx context.Context, child, parent *rpc.Bdev) error {
 			return err
 		}
 	}
-	return between.pass(ctx, child.UUID)
+	return between.graft(ctx, child.UUID)
 }
 
-// detach grafts onto nothing.
+// detach takes an lvol off its parent.
 //
-// The Longhorn branch has a call for it, which hangs the lvol on the grandparent,
-// where there is one (bs_inflate_blob_done in blobstore.c, as for decoupling). So
-// it serves only where the parent is loose.
+// The Longhorn branch has a call for it, which grafts the lvol onto its grandparent
+// (bs_inflate_blob_done in blobstore.c, as for decoupling). So that call is used only if
+// the parent has none. Else the lvol is grafted onto a spacer that has no parent.
 func (h *Host) detach(ctx context.Context, uuid string) error {
 	h.lvols.sweep(ctx)
 	child, err := h.store.Find(ctx, uuid)
@@ -93,11 +92,10 @@ func (h *Host) detach(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
-	return between.pass(ctx, uuid)
+	return between.graft(ctx, uuid)
 }
 
-// helpersOf draws names for helpers that are made for the sake of the lvol, on a parent
-// of that name.
+// helpersOf draws names for helpers of the lvol, on a parent of that name.
 func (l *lvols) helpersOf(b *rpc.Bdev, parent string) func() string {
 	kin := append([]string{parent}, b.Driver.Lvol.Clones...)
 	return func() string { return l.helperName(b.LvolName(), kin...) }

@@ -11,23 +11,22 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// deleteSnapshot deletes a snapshot that shows no clones. It is cloned, deleted,
-// which merges it into that clone, its guard, and then the guard is deleted. For a
-// plain bdev_lvol_delete is not safe, whatever was looked at before it:
+// deleteSnapshot deletes a snapshot that shows no clones: it makes a clone, the guard
+// clone, deletes the snapshot, which merges into the guard clone, and deletes that. A
+// plain bdev_lvol_delete is not safe, whatever a look before it has shown:
 //
-//   - It merges the snapshot into a clone that has come meanwhile.
-//   - It crashes the target if a clone is being deleted at that moment, by another
-//     process: spdk_lvol_destroy follows a pointer to the clone's blob, which is closed.
-//   - It crashes a target of the Longhorn branch, and merges on upstream SPDK, if the
-//     one clone is listed no more since a delete of it was busy: such an lvol is
-//     hidden until the target is started again.
+//   - It merges the snapshot into a clone that another process has made meanwhile.
+//   - It crashes the target if another process is deleting a clone at that moment:
+//     spdk_lvol_destroy follows a pointer to the clone's blob, which is closed.
+//   - If the only clone is hidden, it crashes a target of the Longhorn branch, and
+//     merges on upstream SPDK. A clone is hidden, until the target restarts, after a
+//     delete of it that was busy.
 //
-// With the guard there, each of those is a second clone, and what has two is refused
-// before anything is touched (_vbdev_lvol_destroy in vbdev_lvol.c).
+// Beside the guard clone each of those is a second clone, and a target refuses to delete
+// a snapshot with two before it touches anything (_vbdev_lvol_destroy in vbdev_lvol.c).
 //
-// What is copied would be hidden, too: its bdev is unregistered before the blobstore
-// finds it locked. While a copy goes on no clone is made of it, which is refused
-// without harm.
+// A snapshot that is being copied would be hidden, too: its bdev is unregistered before
+// the blobstore finds it locked. Its clone is refused, and no harm is done.
 func (l *lvols) deleteSnapshot(ctx context.Context, b *rpc.Bdev) error {
 	made := helpers{lvols: l}
 	defer made.tidy(ctx)
@@ -37,13 +36,13 @@ func (l *lvols) deleteSnapshot(ctx context.Context, b *rpc.Bdev) error {
 	case rpc.OutcomeUnknown(err), errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), err != nil && ctx.Err() != nil:
 		return err
 	case err != nil:
-		// No room or too long a name for a clone: not a reason to keep the lvol.
+		// No room for a clone, or its name is too long: no reason to keep the lvol.
 		l.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.LvolName()), zap.Error(err))
 		return l.deleteNow(ctx, b.UUID)
 	}
 	if err := l.deleteNow(ctx, b.UUID); err != nil {
 		if errors.Is(err, ports.ErrInvalid) {
-			err = l.whatHangsOn(ctx, b, name, err)
+			err = l.whyRefused(ctx, b, name, err)
 		}
 		return err
 	}
@@ -54,8 +53,9 @@ func (l *lvols) deleteSnapshot(ctx context.Context, b *rpc.Bdev) error {
 	return nil
 }
 
-// whatHangsOn says why a snapshot is not deleted that has had no clones but its guard.
-func (l *lvols) whatHangsOn(ctx context.Context, b *rpc.Bdev, guard string, refused error) error {
+// whyRefused says why a target did not delete a snapshot that showed no clones beside its
+// guard clone.
+func (l *lvols) whyRefused(ctx context.Context, b *rpc.Bdev, guard string, refused error) error {
 	now, err := l.Find(ctx, b.UUID)
 	if err != nil {
 		return err

@@ -18,18 +18,18 @@ import (
 // ended: a few calls of 8 ms, or a wait for a busy lvol.
 const tidyFor = 5 * time.Second
 
-// helpers are the lvols that one verb makes for itself. All are gone when it
-// returns, unless the target does not answer any more. What is left then is in the
-// way when the verb is called again (a snapshot with a clone is not deleted), so it is
-// removed first.
+// helpers are the lvols that one verb makes for itself. It removes them before it
+// returns, unless the target does not answer any more. Those that are left would be in
+// the way of the next verb (a snapshot with a clone is not deleted), so that removes
+// them first.
 type helpers struct {
 	lvols *lvols
 	made  []string // UUIDs or aliases, parents before children
 }
 
-// note takes note of a helper of that name which was made, also where the call was
-// not answered. Such a one has no UUID yet, but an alias, which is as good: nobody
-// else draws its name.
+// note takes note of a helper of that name that was made, or may have been: a call
+// without an answer gives no UUID, but the alias will do, since nobody else draws its
+// name.
 func (s *helpers) note(name, uuid string, err error) (string, error) {
 	switch {
 	case err == nil:
@@ -40,13 +40,13 @@ func (s *helpers) note(name, uuid string, err error) (string, error) {
 	return uuid, err
 }
 
-// clone makes a helper that hangs on the snapshot, whose lock must be held.
+// clone makes a helper of a snapshot, whose lock must be held.
 func (s *helpers) clone(ctx context.Context, snapshot, name string) (string, error) {
 	uuid, err := s.lvols.clone(ctx, snapshot, name)
 	return s.note(name, uuid, err)
 }
 
-// keep makes a helper a thing of its own.
+// keep takes an lvol off the helpers: it has gone, or is one no more.
 func (s *helpers) keep(uuid string) {
 	s.made = slices.DeleteFunc(s.made, func(made string) bool { return made == uuid })
 }
@@ -61,25 +61,25 @@ func (s *helpers) tidy(ctx context.Context) {
 	for _, uuid := range slices.Backward(s.made) {
 		if err := s.lvols.deleteHelper(ctx, uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
 			s.lvols.log.Warn("a helper lvol stays; the replica's next run removes it", zap.String("uuid", uuid), zap.Error(err))
-			s.lvols.litter.add(uuid)
+			s.lvols.leftovers.add(uuid)
 		}
 	}
 }
 
-// litter are helpers that could not be removed: UUIDs or aliases, what hangs on another
-// one before it.
-type litter struct {
+// leftovers are helpers that could not be removed: UUIDs or aliases, children before
+// their parents.
+type leftovers struct {
 	mu   sync.Mutex
 	left []string
 }
 
-func (l *litter) add(uuids ...string) {
+func (l *leftovers) add(uuids ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.left = append(l.left, uuids...)
 }
 
-func (l *litter) take() []string {
+func (l *leftovers) take() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := l.left
@@ -87,10 +87,10 @@ func (l *litter) take() []string {
 	return left
 }
 
-// sweep removes helpers that earlier verbs could not remove. Those that still
-// cannot be stay noted, and are no reason not to go on.
+// sweep removes helpers that earlier verbs could not remove. It keeps note of those
+// that it cannot remove either, and that is no error.
 func (l *lvols) sweep(ctx context.Context) {
-	left := l.litter.take()
+	left := l.leftovers.take()
 	for i, uuid := range left {
 		err := l.deleteHelper(ctx, uuid)
 		if err == nil || errors.Is(err, ports.ErrNotFound) {
@@ -98,15 +98,15 @@ func (l *lvols) sweep(ctx context.Context) {
 		}
 		l.log.Debug("a helper lvol still stays", zap.String("uuid", uuid), zap.Error(err))
 		if rpc.OutcomeUnknown(err) {
-			l.litter.add(left[i:]...) // the others would fare no better
+			l.leftovers.add(left[i:]...) // the others would fare no better
 			return
 		}
-		l.litter.add(uuid)
+		l.leftovers.add(uuid)
 	}
 }
 
-// deleteHelper deletes a helper. It may have one clone, which then hangs on the
-// grandparent: SPDK merges the lvol's clusters into the clone, and there are none
+// deleteHelper deletes a helper. It may have one clone, whose parent is the helper's
+// then: SPDK merges the helper's clusters into the clone, and there are none
 // (delete_snapshot_sync_snapshot_xattr_cpl in blobstore.c).
 func (l *lvols) deleteHelper(ctx context.Context, uuid string) error {
 	b, err := l.Find(ctx, uuid)
@@ -124,8 +124,8 @@ func (l *lvols) deleteHelper(ctx context.Context, uuid string) error {
 	})
 }
 
-// wake makes the target know a snapshot as one again after a restart: a clone
-// is made and deleted. Its lock must be held.
+// wake has the target know a snapshot as one again after a restart, by a clone that is
+// made and deleted. Its lock must be held.
 func (l *lvols) wake(ctx context.Context, uuid, helper string) error {
 	made := helpers{lvols: l}
 	defer made.tidy(ctx)

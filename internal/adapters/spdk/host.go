@@ -20,11 +20,11 @@ const DefaultTimeout = 20 * time.Second
 // Config says which lvstore of which target a host is.
 type Config struct {
 	Socket   string             // path of the target's JSON-RPC socket
-	Dial     Dialer             // how that is reached; nil: it is a unix socket of this machine
+	Dial     Dialer             // connects to it; nil: it is a unix socket of this machine
 	Lvstore  string             // name of the lvstore
 	Listen   nvmf.Listen        // where copies from other targets are received, and where the engine reads and writes lvols; zero: DefaultListen
-	Ports    nvmf.PortAllocator // which ports of that address; nil: one of Listen for all
-	HostNQNs nvmf.HostNQNs      // by which hosts connect; zero: see there
+	Ports    nvmf.PortAllocator // chooses the ports of that address; nil: one of Listen for all
+	HostNQNs nvmf.HostNQNs      // by which targets and the engine connect; zero: their defaults
 	Timeout  time.Duration      // how long the target may be silent; 0: DefaultTimeout
 	Logger   *zap.Logger        // nil: nothing is logged
 }
@@ -32,9 +32,8 @@ type Config struct {
 // Dialer connects to the JSON-RPC socket of that path.
 type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 
-// Host is one lvstore of one SPDK target. It is a ports.Host, a ports.Merger, a
-// ports.Opener, a ports.Prover and a ports.Recorder; a target that cannot be one of
-// the latter two answers ports.ErrUnsupported.
+// Host is one lvstore of one SPDK target. Upstream SPDK neither proves nor records:
+// there, Prove, ProveKnown and Record return ports.ErrUnsupported.
 type Host struct {
 	store   *rpc.Lvstore
 	exports *nvmf.Exports
@@ -58,10 +57,12 @@ var (
 	_ ports.Preparer    = (*Host)(nil)
 	_ ports.Opener      = (*Host)(nil)
 
-	_ ports.Leaser     = (*Host)(nil)
-	_ ports.Collector  = (*Host)(nil)
-	_ ports.Ender      = (*Host)(nil)
-	_ ports.Identifier = (*Host)(nil)
+	_ ports.Limiter      = (*Host)(nil)
+	_ ports.LeastLimiter = (*Host)(nil)
+	_ ports.Leaser       = (*Host)(nil)
+	_ ports.Collector    = (*Host)(nil)
+	_ ports.Ender        = (*Host)(nil)
+	_ ports.Identifier   = (*Host)(nil)
 )
 
 // Open connects to a target, asks what it can do, and finds the lvstore. The
@@ -106,7 +107,7 @@ func find(ctx context.Context, client *rpc.Client, config Config, listen nvmf.Co
 		store: store, exports: exports, log: log,
 		lvols:  &lvols{Lvstore: store, log: log},
 		view:   &view{store: store, exports: exports},
-		copies: copies{client: client, running: make(map[string]sending)},
+		copies: copies{client: client},
 	}, nil
 }
 

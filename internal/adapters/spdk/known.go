@@ -21,6 +21,10 @@ func (k *known[V]) get(uuid string) (v V, ok bool) {
 func (k *known[V]) set(uuid string, v V) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.setLocked(uuid, v)
+}
+
+func (k *known[V]) setLocked(uuid string, v V) {
 	if k.of == nil {
 		k.of = make(map[string]V)
 	}

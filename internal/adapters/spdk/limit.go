@@ -11,18 +11,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Limit implements ports.Limiter by the QoS of the lvol's bdev, whoever writes:
-// a copy from another target comes in through it, too. SPDK counts whole MiB a
-// second, so a rate is rounded down, never to more than was asked for; but less
-// than one MiB a second is one.
+// Limit implements ports.Limiter, by the QoS of the lvol's bdev: it limits copies from
+// other targets, too. SPDK counts whole MiB a second, so a rate is rounded down, but to
+// one at least. A limit goes with the bdev: a snapshot of the lvol has none.
 //
-// No limit is a rate that nothing reaches (rpc.NoLimit).
-//
-// A limit goes with the bdev: a snapshot of the lvol has none.
-//
-// Upstream SPDK changes or lifts a limit only while somebody has the bdev open: the
-// call's own opening begins to enable the limit (bdev_start_qos), and then the call
-// finds that under way. ErrBusy then; a copy into the lvol, or its export, ends that.
+// Upstream SPDK changes or lifts a limit only while somebody has the bdev open, such as a
+// copy into the lvol. ErrBusy: nobody has. The call opens the bdev itself, which begins
+// to enable the limit (bdev_start_qos), and then finds that under way.
 func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) (err error) {
 	defer h.store.Explain(&err, "limit lvol %s to %d bytes a second", uuid, bytesPerSecond)
 	mib := uint64(rpc.NoLimit)
@@ -51,8 +46,3 @@ func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) (e
 
 // LeastLimit implements ports.LeastLimiter.
 func (*Host) LeastLimit() uint64 { return helpertypes.MiB }
-
-var (
-	_ ports.Limiter      = (*Host)(nil)
-	_ ports.LeastLimiter = (*Host)(nil)
-)

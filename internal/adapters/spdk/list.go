@@ -17,15 +17,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// looks is how often a listing is asked for until its calls agree.
+// looks is how often a listing is repeated until its calls agree.
 const looks = 5
 
-// manyLvols are about as many as SPDK can list: an lvol takes about 1000 bytes in
-// bdev_get_bdevs, and an answer of more than 32 MiB ends in the middle of a word
-// (SPDK_JSONRPC_SEND_BUF_SIZE_MAX), with the connection left open.
+// manyLvols is about how many SPDK can list: an lvol takes about 1000 bytes in
+// bdev_get_bdevs, and an answer is cut off after 32 MiB (SPDK_JSONRPC_SEND_BUF_SIZE_MAX),
+// while the connection stays open.
 const manyLvols = 25_000
 
-// view is what a host sees of its lvstore, and remembers to ask less.
+// view lists and looks at lvols, and remembers some answers.
 type view struct {
 	store   *rpc.Lvstore
 	exports *nvmf.Exports
@@ -38,13 +38,12 @@ type view struct {
 // List implements ports.Looker.
 //
 // Neither of a target's two listings has everything: bdev_lvol_get_lvols lacks
-// sizes and parents, bdev_get_bdevs lacks lvols that are degraded (whose
-// external snapshot is gone). Of a degraded lvol the target tells no more than
-// domain.Lvol says of one.
+// sizes and parents, bdev_get_bdevs lacks degraded lvols (whose external snapshot is
+// gone).
 //
-// The target answers the three calls one after the other in one turn of its
-// poller, so as a rule they agree. Where they do not, somebody is at work on
-// the store, and List looks again.
+// The target answers the three calls one after the other in one turn of its poller, so as
+// a rule they agree. If they do not, somebody is changing the store, and List repeats
+// them.
 func (h *Host) List(ctx context.Context) (domain.Listing, error) {
 	wait := rpc.BackOff{Pause: 5 * time.Millisecond, Longest: 100 * time.Millisecond}
 	for attempt := 1; ; attempt++ {
@@ -77,7 +76,7 @@ func (v *view) list(ctx context.Context) (domain.Listing, error) {
 	return listed, nil
 }
 
-// listing is what the calls of one write say of the lvstore.
+// listing has the calls of one write that list the lvstore.
 type listing struct {
 	stores *rpc.CallOf[[]spdktypes.LvstoreInfo]
 	lvols  *rpc.CallOf[[]spdktypes.LvolInfo]
@@ -112,7 +111,7 @@ func (l *listing) calls() []rpc.Request {
 	return all
 }
 
-// err is why the listing is not whole. Records may be missing.
+// err is why the listing is not whole. Errors of records are not among them.
 func (l *listing) err(lvstore string) error {
 	err := rpc.FirstErr([]rpc.Request{l.stores, l.lvols, l.bdevs})
 	switch stores := l.stores.Result; {
@@ -128,7 +127,7 @@ func (l *listing) err(lvstore string) error {
 	return nil
 }
 
-// combine puts the listings together. It fails where they contradict each other.
+// combine puts the listings together. errDisagree: they contradict each other.
 func (v *view) combine(found *listing) (domain.Listing, error) {
 	info := found.stores.Result[0]
 	listed := domain.Listing{
@@ -184,9 +183,9 @@ func (v *view) combine(found *listing) (domain.Listing, error) {
 	return listed, nil
 }
 
-// addRecorded fills in what is recorded, and leaves out lvols that have gone since they
-// were listed. That the target does not find an lvol does not say that: after a restart
-// it knows none before their disk is loaded.
+// addRecorded adds what is recorded, and leaves out lvols that have gone since they were
+// listed. An lvol that the target does not find may also not be loaded yet, after a
+// restart; then it is still listed.
 func (v *view) addRecorded(ctx context.Context, listed *domain.Listing, records map[string][]*xattrCall) error {
 	missing, err := v.readRecorded(ctx, listed.Lvols, records)
 	if err != nil || len(missing) == 0 {
@@ -210,7 +209,7 @@ func (v *view) addRecorded(ctx context.Context, listed *domain.Listing, records 
 	return nil
 }
 
-// forgetOthers drops what is known of snapshots that are not listed any more.
+// forgetOthers forgets the records of snapshots that are not listed any more.
 func (v *view) forgetOthers(listed []domain.Lvol) {
 	there := make(map[string]bool, len(listed))
 	for i := range listed {
@@ -219,7 +218,7 @@ func (v *view) forgetOthers(listed []domain.Lvol) {
 	v.records.forgetUnless(there)
 }
 
-// noteHeads remembers the heads of a listing, and what they hang on, by name.
+// noteHeads remembers the heads of a listing, and the names of their parents.
 func (v *view) noteHeads(listed []domain.Lvol) {
 	names := make(map[string]string, len(listed))
 	for _, l := range listed {
@@ -234,7 +233,7 @@ func (v *view) noteHeads(listed []domain.Lvol) {
 	v.heads.replace(heads)
 }
 
-// errDisagree: somebody is at work on the store, so another look may tell.
+// errDisagree: somebody is changing the store, so another look may help.
 var errDisagree = fmt.Errorf("two listings of one store disagree: %w", ports.ErrUnavailable)
 
 func disagree(what string, args ...any) error {
@@ -253,8 +252,8 @@ func lvolOf(b *rpc.Bdev, parent string) domain.Lvol {
 	}
 }
 
-// degraded is an lvol that is listed without a bdev: the target cannot open it, since
-// what it reads through to is missing.
+// degraded is an lvol that is listed without a bdev: the target cannot open it, since its
+// external snapshot is missing.
 func degraded(l *spdktypes.LvolInfo) domain.Lvol {
 	return domain.Lvol{UUID: l.UUID, Name: l.Name, ReadOnly: l.IsSnapshot, Degraded: true}
 }

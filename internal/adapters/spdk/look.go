@@ -12,16 +12,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Look implements ports.Looker. It is one call, and where there is a parent,
-// whose UUID is not told, or something recorded that is not known yet, one more
-// write, but for heads that were seen before.
+// Look implements ports.Looker. It is one call, and one more write for the parent's
+// UUID and for records that are not known yet. A head that was seen before takes one
+// write.
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	l, err := h.view.look(ctx, uuid)
 	return l, h.store.Failed(err, "look at lvol %s", uuid)
 }
 
-// Count implements ports.Counter by one call, where Look takes two writes: the
-// UUID of the parent is not told.
+// Count implements ports.Counter, by one call where Look takes two writes.
 func (h *Host) Count(ctx context.Context, uuid string) (own uint64, err error) {
 	defer h.store.Explain(&err, "count the clusters of lvol %s", uuid)
 	b, err := h.store.Find(ctx, uuid)
@@ -56,15 +55,14 @@ func (v *view) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 			return domain.Lvol{}, err
 		}
 		l, err := v.lookFurther(ctx, b)
-		// Where something was not found, the lvol has gone since, or the parent is
-		// called otherwise: look again.
+		// Not found: the lvol has gone since, or the parent has another name by now.
 		if err == nil || !errors.Is(err, ports.ErrNotFound) || attempt == looks || !wait.Next(ctx) {
 			return l, rpc.Unavailable(err)
 		}
 	}
 }
 
-// lookFurther finds out what bdev_get_bdevs does not tell of an lvol, in one write.
+// lookFurther adds to an lvol what bdev_get_bdevs does not tell, in one write.
 func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev) (domain.Lvol, error) {
 	l := lvolOf(b, "")
 	asked := v.askRecorded(&l)
@@ -97,28 +95,28 @@ func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev) (domain.Lvol, error
 	return l, nil
 }
 
-// lookAtHead is Look by one write, of a head that is what it was when it was seen last.
-// It is not done where it is not.
+// lookAtHead is Look by one write, for a head that has not changed since it was seen
+// last. Otherwise done is false.
 func (v *view) lookAtHead(ctx context.Context, uuid string) (l domain.Lvol, done bool, err error) {
 	parent, known := v.heads.get(uuid)
 	if !known {
 		return domain.Lvol{}, false, nil
 	}
-	look, under := rpc.GetBdev(uuid), rpc.GetBdev(v.store.Alias(parent))
+	look, lookParent := rpc.GetBdev(uuid), rpc.GetBdev(v.store.Alias(parent))
 	var record []*xattrCall
 	if v.store.Can.Records {
 		record = askXattrs(uuid, xattrsOfHead)
 	}
 	calls := []rpc.Request{look}
 	if parent != "" {
-		calls = append(calls, under)
+		calls = append(calls, lookParent)
 	}
 	calls = append(calls, rpc.Requests(record)...)
 	v.store.Client.Do(ctx, calls...)
 	if err := rpc.FirstUnknown(calls); err != nil {
 		return domain.Lvol{}, true, err
 	}
-	// Where something is not there, or another, the usual look tells.
+	// If something is missing or has changed, done is false, and the usual look tells.
 	b, _ := v.store.Found(look, uuid)
 	if b == nil || b.Claimed || b.Driver.Lvol.BaseSnapshot != parent {
 		return domain.Lvol{}, false, nil
@@ -127,7 +125,7 @@ func (v *view) lookAtHead(ctx context.Context, uuid string) (l domain.Lvol, done
 		return domain.Lvol{}, false, nil
 	}
 	if parent != "" {
-		p, _ := v.store.Found(under, parent)
+		p, _ := v.store.Found(lookParent, parent)
 		if p == nil {
 			return domain.Lvol{}, false, nil
 		}

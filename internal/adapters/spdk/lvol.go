@@ -15,17 +15,16 @@ import (
 	"github.com/rootgraft/rebuild/internal/randid"
 )
 
-// lvols makes, changes and deletes lvols of one lvstore: the steps that verbs are made
-// of.
+// lvols makes, changes and deletes lvols of one lvstore: the steps of the verbs.
 type lvols struct {
 	*rpc.Lvstore
 
-	log    *zap.Logger
-	locks  keylock.Locks // by lvol
-	litter litter
+	log       *zap.Logger
+	locks     keylock.Locks // by lvol
+	leftovers leftovers
 }
 
-// lock waits until nobody else hangs something on the lvol or deletes it: a target
+// lock waits until nobody else grafts onto the lvol, clones or deletes it: a target
 // refuses the second of two such calls at once.
 func (l *lvols) lock(ctx context.Context, uuid string) (unlock func(), err error) {
 	if unlock, err = l.locks.Take(ctx, "lvol "+uuid); err != nil {
@@ -36,10 +35,9 @@ func (l *lvols) lock(ctx context.Context, uuid string) (unlock func(), err error
 
 // create makes a thin lvol on nothing.
 //
-// No clear method is asked for: it says how clusters are cleared when they are
-// given back, and the store's own is the operator's choice. Nor is one needed
-// here: a cluster without data reads as zeros, and copies write whole clusters,
-// so that what the disk held before never shows.
+// It asks for no clear method: that is how clusters are cleared when they are given
+// back, and the operator has chosen one for the store. None is needed here: a cluster
+// without data reads as zeros, and copies write whole clusters.
 func (l *lvols) create(ctx context.Context, name string, size uint64) (string, error) {
 	if err := l.checkName(name); err != nil {
 		return "", err
@@ -78,9 +76,8 @@ func (l *lvols) freeze(ctx context.Context, uuid, name string, xattrs map[string
 	return snapshot, err
 }
 
-// setParent is true to its answer only: a nil error says that the target has
-// confirmed the parent. One that was not answered may still be under way, and a
-// snapshot taken then may lack it.
+// setParent returns nil only if the target has confirmed the parent. A call without an
+// answer may still be under way, and a snapshot taken then may lack the parent.
 func (l *lvols) setParent(ctx context.Context, uuid, parent string) error {
 	err := rpc.WhileBusy(ctx, func() error { return rpc.SetParent(uuid, parent).Do(ctx, l.Client) })
 	if errors.Is(err, ports.ErrExists) {
@@ -98,14 +95,14 @@ func (l *lvols) deleteNow(ctx context.Context, uuid string) error {
 	return rpc.DeleteLvol(uuid).Do(ctx, l.Client)
 }
 
-// dropRest deletes what is left of an lvol that a snapshot was made of. Where it is not
-// empty, somebody has written to it since: a copy that was thought to be over,
-// and the snapshot cannot be trusted.
+// dropRest deletes the lvol that a snapshot was made of, by now an empty clone of it. If
+// it is not empty, somebody has written to it since, such as a copy that was thought to
+// be over, and the snapshot cannot be trusted.
 //
-// The look and the delete share a write: a target answers bdev_get_bdevs before
-// it takes up the next call. Nothing is lost when the look then says that the rest
-// was not empty; what is not sealed is copied again. A graft onto the snapshot may
-// go on meanwhile: a delete locks the clone, set_parent the child and the parent.
+// The look and the delete share a write: a target answers bdev_get_bdevs before it takes
+// up the next call. If the rest was not empty nothing is lost, since an lvol that is not
+// sealed is copied again. A graft onto the snapshot may go on meanwhile: a delete locks
+// the clone, set_parent the child and the parent.
 func (l *lvols) dropRest(ctx context.Context, uuid, snapshot string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(tidyFor, l.Client.Timeout))
 	defer cancel()
@@ -135,10 +132,9 @@ func (l *lvols) checkName(name string) error {
 	return nil
 }
 
-// helperName is a new name for a helper lvol that is made for the sake of
-// another one: an in-flight name of the same replica, so that the replica's
-// next run removes what a crash has left. Kin are the names of lvols that are,
-// or may be, the same replica's: the parent, the clones.
+// helperName is a new name for a helper of an lvol: an in-flight name of the same
+// replica, whose next run removes what a crash has left. Kin are the names of lvols that
+// may be the same replica's, such as the parent and the clones.
 func (l *lvols) helperName(name string, kin ...string) string {
 	if _, image := domain.ImageOfLvolName(name, l.UUID); image || domain.IsImageInFlight(name) {
 		return domain.ImageInFlightLvolName(newID())
@@ -149,8 +145,8 @@ func (l *lvols) helperName(name string, kin ...string) string {
 // newID is 8 hex digits.
 func newID() string { return randid.Hex(4) }
 
-// mebibytes is a size as SPDK takes it. It rounds up to clusters by itself;
-// where these are smaller than a MiB, some sizes cannot be said.
+// mebibytes is a size in MiB, as SPDK takes it and rounds it up to clusters. If clusters
+// are smaller than a MiB, some sizes are impossible.
 func (l *lvols) mebibytes(size uint64) (uint64, error) {
 	if size == 0 {
 		return 0, fmt.Errorf("a size of 0 bytes: %w", ports.ErrInvalid)

@@ -12,10 +12,10 @@ import (
 )
 
 // Merge implements ports.Merger: bdev_lvol_delete merges a snapshot with one
-// clone into that clone (bs_delete_blob), and refuses one with more. As with
-// Delete, what is busy would be hidden until a restart, the snapshot as well as
-// a clone of it that is a snapshot itself and being copied; so both are cloned
-// first, which is refused without harm while a copy goes on.
+// clone into that clone (bs_delete_blob), and refuses one with more. As with Delete, a
+// busy lvol would be hidden until a restart: the snapshot, or its clone if that is a
+// snapshot that is being copied. So both are cloned first; a target refuses to clone a
+// busy one, and no harm is done.
 func (h *Host) Merge(ctx context.Context, snapshot string) (err error) {
 	defer h.store.Explain(&err, "merge snapshot %s into what hangs on it", snapshot)
 	unlock, err := h.lvols.lock(ctx, snapshot)
@@ -31,7 +31,7 @@ func (h *Host) Merge(ctx context.Context, snapshot string) (err error) {
 		return fmt.Errorf("%s is writable: %w", b.LvolName(), ports.ErrInvalid)
 	}
 	if b.Claimed {
-		if err := h.letGo(ctx, b); err != nil {
+		if err := h.unclaim(ctx, b); err != nil {
 			return err
 		}
 	}
@@ -50,25 +50,25 @@ func (h *Host) Merge(ctx context.Context, snapshot string) (err error) {
 		if err := h.copies.none(ctx, one.UUID); err != nil {
 			return err
 		}
-		if err := h.probe(ctx, one); err != nil {
+		if err := h.lvols.probe(ctx, one); err != nil {
 			return err
 		}
 	}
-	if err := h.survivesMerge(ctx, b, into); err != nil {
+	if err := h.lvols.survivesMerge(ctx, b, into); err != nil {
 		return err
 	}
 	return h.lvols.deleteNow(ctx, snapshot)
 }
 
 // probe finds out whether a snapshot is busy.
-func (h *Host) probe(ctx context.Context, b *rpc.Bdev) error {
-	err := h.lvols.wake(ctx, b.UUID, h.lvols.helperName(b.LvolName()))
+func (l *lvols) probe(ctx context.Context, b *rpc.Bdev) error {
+	err := l.wake(ctx, b.UUID, l.helperName(b.LvolName()))
 	switch {
 	case errors.Is(err, ports.ErrBusy), errors.Is(err, ports.ErrUnavailable), ctx.Err() != nil:
 		return err
 	case err != nil:
-		// No room or too long a name for a clone: not a reason to keep the lvol.
-		h.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.LvolName()), zap.Error(err))
+		// No room for a clone, or its name is too long: no reason to keep the lvol.
+		l.log.Debug("cannot find out whether an lvol is busy", zap.String("lvol", b.LvolName()), zap.Error(err))
 	}
 	return nil
 }

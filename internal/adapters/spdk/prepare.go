@@ -12,8 +12,7 @@ import (
 )
 
 // PrepareGraft implements ports.Preparer: it makes the spacer, which takes three of the
-// six round trips that such a graft is made of, and needs nothing of the lvol but its
-// size.
+// six round trips of such a graft and depends on nothing but the lvol's size.
 func (h *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) (err error) {
 	defer h.store.Explain(&err, "prepare a graft of %d bytes onto lvol %s", size, parent)
 	if err := nvmf.CheckRun(run); err != nil {
@@ -32,9 +31,8 @@ func (h *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, par
 	return nil
 }
 
-// graftPrepared grafts over a spacer that was prepared, whose parent's lock must be held.
-// It is not done where there is none, or where it has gone since: then the graft takes
-// the usual way.
+// graftPrepared grafts over a spacer that was prepared; the parent's lock must be held.
+// done is false if there is no such spacer, or it has gone since.
 func (h *Host) graftPrepared(ctx context.Context, uuid, parent string) (done bool, err error) {
 	child, known := h.drafts.get(uuid)
 	if !known {
@@ -44,7 +42,7 @@ func (h *Host) graftPrepared(ctx context.Context, uuid, parent string) (done boo
 	if between == nil {
 		return false, nil
 	}
-	err = between.pass(ctx, uuid)
+	err = between.graft(ctx, uuid)
 	gone := errors.Is(err, ports.ErrNotFound) || errors.Is(err, ports.ErrInvalid)
 	return !gone, err
 }
@@ -70,9 +68,9 @@ func (p *preparedGrafts) add(one preparedGraft) {
 	p.list = append(p.list, one)
 }
 
-// take is a spacer that the replica's run has prepared for such a graft, if it
-// has. Whoever takes it sees to it from then on. Another replica's is left alone, for
-// its next run removes it by its name, whatever hangs on it.
+// take hands over a spacer that a run of the child's replica has prepared for such a
+// graft; nil: none. Another replica's spacer is not used: that replica's next run removes
+// it by its name.
 func (p *preparedGrafts) take(child draft, parent string) *spacer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,7 +85,7 @@ func (p *preparedGrafts) take(child draft, parent string) *spacer {
 	return taken
 }
 
-// undo removes what runs have prepared and not used.
+// undo removes the spacers that runs have prepared and not used.
 func (p *preparedGrafts) undo(ctx context.Context, which nvmf.Runs) {
 	var undone []preparedGraft
 	p.mu.Lock()

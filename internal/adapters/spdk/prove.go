@@ -20,15 +20,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// checksumsAtOnce are how many snapshots are read at a time: each is read one
-// cluster after the other, so a few keep a disk busy, and more would only
-// starve others.
+// checksumsAtOnce is how many snapshots are read at a time. Each is read one cluster
+// after the other, so a few keep a disk busy.
 const checksumsAtOnce = 8
 
-// slowestRead is what a checksum is waited for: bytes a second.
+// slowestRead is the rate at which a checksum is waited for, in bytes a second.
 const slowestRead = 32 << 20
 
-// proof is what is asked of one snapshot.
+// proof is the map and the checksum of one snapshot.
 type proof struct {
 	uuid     string
 	fragmap  *rpc.CallOf[spdktypes.BdevLvolFragmap]
@@ -39,11 +38,11 @@ func newProof(uuid string) *proof {
 	return &proof{uuid: uuid, fragmap: rpc.GetFragmap(uuid, 0, 0), checksum: rpc.GetChecksum(uuid)}
 }
 
-// Prove implements ports.Prover. What has a checksum takes one write for all.
-// SPDK's checksum is a CRC-64 over the own clusters without their positions, so
-// it proves only together with the map.
+// Prove implements ports.Prover. Snapshots that have checksums take one write for all.
+// SPDK's checksum is a CRC-64 over the own clusters without their positions, so it proves
+// only together with the map.
 func (h *Host) Prove(ctx context.Context, snapshots []string) (map[string]domain.Clusters, error) {
-	proven, err := h.prove(ctx, snapshots, h.register)
+	proven, err := h.prove(ctx, snapshots, h.lvols.register)
 	return proven, h.store.Failed(err, "prove %d snapshots", len(snapshots))
 }
 
@@ -54,7 +53,7 @@ func (h *Host) ProveKnown(ctx context.Context, snapshots []string) (map[string]d
 	return proven, h.store.Failed(err, "tell what proves %d snapshots", len(snapshots))
 }
 
-// prove has what has no checksum dealt with by others.
+// prove hands proofs without a checksum to others.
 func (h *Host) prove(ctx context.Context, snapshots []string, others func(context.Context, []*proof) error) (map[string]domain.Clusters, error) {
 	if !h.store.Can.Proves {
 		return nil, fmt.Errorf("the target tells neither maps nor checksums: %w", ports.ErrUnsupported)
@@ -100,9 +99,9 @@ func (h *Host) prove(ctx context.Context, snapshots []string, others func(contex
 	return proven, nil
 }
 
-// register has checksums computed, and asks for them again. What is asleep is
-// woken first; what is writable stays without one.
-func (h *Host) register(ctx context.Context, missing []*proof) error {
+// register has checksums computed, and reads them. It wakes snapshots that are asleep.
+// A writable lvol stays without one.
+func (l *lvols) register(ctx context.Context, missing []*proof) error {
 	left := missing
 	for attempt := 0; attempt < 2 && len(left) > 0; attempt++ {
 		registers := make([]*rpc.Call, len(left))
@@ -111,14 +110,14 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 			patience := time.Duration(fragmap.NumAllocatedClusters*fragmap.ClusterSize/slowestRead) * time.Second * checksumsAtOnce
 			registers[i] = rpc.RegisterChecksum(p.uuid, patience)
 		}
-		h.store.Client.DoAtMost(ctx, checksumsAtOnce, rpc.Requests(registers)...)
+		l.Client.DoAtMost(ctx, checksumsAtOnce, rpc.Requests(registers)...)
 		var again []*proof
 		for i, p := range left {
 			err := registers[i].Err
 			switch {
 			case err == nil, errors.Is(err, ports.ErrNotFound):
 			case rpc.RefusedAs(err, syscall.EPERM): // "must be a snapshot"
-				woken, err := h.wakeLeaf(ctx, p.uuid)
+				woken, err := l.wakeLeaf(ctx, p.uuid)
 				if err != nil {
 					return err
 				}
@@ -136,7 +135,7 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 		p.checksum = rpc.GetChecksum(p.uuid)
 		calls[i] = p.checksum
 	}
-	h.store.Client.Do(ctx, calls...)
+	l.Client.Do(ctx, calls...)
 	for _, p := range missing {
 		if err := p.checksum.Err; err != nil && !rpc.IsRefusal(err) {
 			return err
@@ -146,21 +145,21 @@ func (h *Host) register(ctx context.Context, missing []*proof) error {
 }
 
 // wakeLeaf wakes a snapshot that is asleep, and reports whether it was one.
-func (h *Host) wakeLeaf(ctx context.Context, uuid string) (woken bool, err error) {
-	unlock, err := h.lvols.lock(ctx, uuid)
+func (l *lvols) wakeLeaf(ctx context.Context, uuid string) (woken bool, err error) {
+	unlock, err := l.lock(ctx, uuid)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	h.lvols.sweep(ctx)
-	b, err := h.store.Find(ctx, uuid)
+	l.sweep(ctx)
+	b, err := l.Find(ctx, uuid)
 	if errors.Is(err, ports.ErrNotFound) || err == nil && !b.Asleep() {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return true, h.lvols.wake(ctx, uuid, h.lvols.helperName(b.LvolName(), b.Driver.Lvol.BaseSnapshot))
+	return true, l.wake(ctx, uuid, l.helperName(b.LvolName(), b.Driver.Lvol.BaseSnapshot))
 }
 
 // bitmap is the map in a form that is equal for equal positions: a digest of

@@ -13,8 +13,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Names of xattrs: Longhorn's own on snapshots and images, so that it can read
-// what we seal, and one of ours on heads.
+// Names of xattrs: Longhorn's own on snapshots and images, so that it can read them, and
+// one of ours on heads.
 const (
 	xattrUserCreated   = "user_created"
 	xattrTimestamp     = "snapshot_timestamp"
@@ -24,7 +24,7 @@ const (
 	xattrRecord        = "rebuild_backing_image"
 )
 
-// imageReady is the state of a backing image that Longhorn takes for whole.
+// imageReady is the state of a backing image that is whole.
 const imageReady = "ready"
 
 // Record implements ports.Recorder.
@@ -115,21 +115,19 @@ func askXattrs(uuid string, xattrs []xattr) []*xattrCall {
 	return asked
 }
 
-// isHead tells what may have a record: what is in flight has none yet, and what bears
-// an image's name has that of an image.
+// isHead reports whether an lvol may have a head's record: one in flight has none yet,
+// and one with an image's name has the records of an image.
 func (v *view) isHead(l *domain.Lvol) bool {
 	_, image := domain.ImageOfLvolName(l.Name, v.store.UUID)
 	_, inFlight := domain.ReplicaInFlight(l.Name)
 	return !l.ReadOnly && !l.Degraded && !image && !inFlight
 }
 
-// askRecorded are the calls that tell what is recorded of an lvol: none if it
-// is known already or records nothing. The Longhorn branch lists no xattr anywhere, so
-// each one is a call.
+// askRecorded returns the calls that read what is recorded of an lvol: none if it is
+// known already or nothing is. No listing shows xattrs, so each one is a call.
 //
-// Those of a snapshot never change (they are set when it is made), and its UUID
-// is never another's, so they are asked for once. The record of a head may be
-// written by others.
+// The xattrs of a snapshot are set when it is made and never change, so they are read
+// once. Others may write the record of a head.
 func (v *view) askRecorded(l *domain.Lvol) []*xattrCall {
 	if !v.store.Can.Records || l.Degraded {
 		return nil
@@ -152,8 +150,8 @@ func (v *view) askRecorded(l *domain.Lvol) []*xattrCall {
 	return nil
 }
 
-// takeRecorded stores the answers. ports.ErrNotFound: the lvol has gone since. "No
-// such device" says nothing of its keys: the lvol has gone, or its disk is not loaded yet.
+// takeRecorded stores the answers. ports.ErrNotFound: the lvol has gone, or its disk is
+// not loaded yet.
 func (v *view) takeRecorded(l *domain.Lvol, asked []*xattrCall) error {
 	for _, one := range asked {
 		switch {
@@ -170,9 +168,9 @@ func (v *view) takeRecorded(l *domain.Lvol, asked []*xattrCall) error {
 	return nil
 }
 
-// readRecorded fills in what is recorded of the lvols, but for the records that were
-// asked for with the listing. The calls share writes. Those that the target does not
-// find are missing, by UUID.
+// readRecorded reads what is recorded of the lvols, other than the records that were
+// asked for with the listing. The calls share writes. missing are the UUIDs of lvols that
+// the target does not find.
 func (v *view) readRecorded(ctx context.Context, lvols []domain.Lvol, told map[string][]*xattrCall) (missing map[string]bool, err error) {
 	asked := make([][]*xattrCall, len(lvols))
 	var calls []rpc.Request

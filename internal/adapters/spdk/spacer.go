@@ -11,18 +11,19 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// spacer is an empty snapshot of the size of an lvol, on what that is to hang on:
-// a parent of another size, which a target refuses, or nothing. The lvol is grafted
-// onto it, and it is deleted; its only clone then hangs on what it hung on.
+// spacer is an empty snapshot as long as an lvol that is to be grafted. Its parent is the
+// one that the lvol is to have: one of another size, which a target refuses, or none.
+// The lvol is grafted onto the spacer; then the spacer is deleted, and its only clone
+// gets its parent.
 type spacer struct {
 	made helpers
 	uuid string
 	name string
-	rest string // of what it was made from, which hangs on it
+	rest string // the lvol that it was made of, now its clone
 }
 
 // newSpacer makes a spacer of that size on the parent, whose lock must be held; "": on
-// nothing. name draws names for helpers. Where it fails nothing of it is left.
+// nothing. name draws names for helpers. If it fails, nothing is left of it.
 func (l *lvols) newSpacer(ctx context.Context, name func() string, size uint64, parent string) (*spacer, error) {
 	s := &spacer{made: helpers{lvols: l}}
 	if err := s.make(ctx, name, size, parent); err != nil {
@@ -39,7 +40,7 @@ func (s *spacer) make(ctx context.Context, name func() string, size uint64, pare
 	s.name = name()
 	s.uuid, err = s.made.lvols.freeze(ctx, s.rest, s.name, nil)
 	_, err = s.made.note(s.name, s.uuid, err)
-	slices.Reverse(s.made.made) // the rest hangs on the spacer: parents before children
+	slices.Reverse(s.made.made) // parents before children: the rest is the spacer's clone
 	return err
 }
 
@@ -60,16 +61,15 @@ func (s *spacer) makeRest(ctx context.Context, name string, size uint64, parent 
 	return uuid, l.resize(ctx, uuid, mib)
 }
 
-// pass grafts the child onto the spacer, and deletes that: the child has what the
-// spacer hung on for a parent. Nothing of the spacer is left, whatever comes of it.
-func (s *spacer) pass(ctx context.Context, child string) error {
+// graft grafts the child onto the spacer, and deletes the spacer. Nothing is left of the
+// spacer, whether it fails or not.
+func (s *spacer) graft(ctx context.Context, child string) error {
 	l := s.made.lvols
 	defer s.made.tidy(ctx)
 	// The delete of a clone locks the clone alone, set_parent the child and the
 	// parent (spdk_bs_delete_blob and bs_set_parent in blobstore.c), so the two
-	// share a round trip, and the look at the spacer, too, which may find it with
-	// either of them on it, both or neither. The spacer may go when it has the child
-	// alone; a target refuses to delete what has two clones.
+	// share a round trip with the look at the spacer, which may have either clone by
+	// then, both or none. A target refuses to delete the spacer while it has two.
 	var dropped, uneasy error
 	var beside sync.WaitGroup
 	beside.Go(func() { dropped = rpc.WhileBusy(ctx, func() error { return l.dropRest(ctx, s.rest, s.name) }) })
@@ -82,8 +82,8 @@ func (s *spacer) pass(ctx context.Context, child string) error {
 	if err := cmp.Or(grafted, dropped, uneasy); err != nil {
 		return err
 	}
-	// A delete by another process would have been busy meanwhile, and would have hidden
-	// the child: see deleteSnapshot for what comes of a spacer then.
+	// If another process has tried to delete the child meanwhile, the child is hidden
+	// now: see deleteSnapshot for what a delete of the spacer would do.
 	if _, err := l.Find(ctx, child); err != nil {
 		return fmt.Errorf("what was grafted: %w", err)
 	}
@@ -94,8 +94,7 @@ func (s *spacer) pass(ctx context.Context, child string) error {
 	return nil
 }
 
-// ownsNothing makes sure that a spacer has no clusters, which would merge into the
-// lvol that is grafted over it.
+// ownsNothing makes sure that a spacer has no clusters, which would merge into the child.
 func (s *spacer) ownsNothing(ctx context.Context) error {
 	b, err := s.made.lvols.Find(ctx, s.uuid)
 	if err != nil {

@@ -15,8 +15,7 @@ import (
 // A bdev says whether it is claimed, not by whom. SPDK gives it to one user at a time
 // (spdk_bdev_module_claim_bdev).
 
-// readers is the claim of those who read a bdev together: esnap clones of other
-// lvstores, with this one as their external snapshot.
+// readers is the claim of esnap clones in other lvstores, which read the bdev together.
 const readers = "read_many_write_none"
 
 // oneWriter is the claim of a copy within the target.
@@ -35,7 +34,8 @@ func askClaims() *claims {
 
 func (c *claims) calls() []rpc.Request { return []rpc.Request{c.exported, c.raids, c.attached} }
 
-// err is why the target did not say it. Methods that it lacks claim nothing.
+// err is the first error, other than that a target lacks a method: then that claims
+// nothing.
 func (c *claims) err() error { return rpc.FirstErr(c.calls(), ports.ErrUnsupported) }
 
 // export is the subsystem that exports the bdev, and as which namespace.
@@ -75,12 +75,12 @@ func (c *claims) raid(b *rpc.Bdev) string {
 	return ""
 }
 
-// user is who has the lvol, other than runs of rebuilds.
+// user is the user of the lvol, other than runs of rebuilds.
 //
 // Three uses forbid a delete. A target that is attached to its own subsystem hangs when
-// a namespace of it goes. A delete of what esnap clones read never ends, and a delete of
-// such a clone then crashes the target. And what else is claimed may be written to by a
-// copy within the target (see letGo).
+// a namespace of it goes. A delete of an lvol that esnap clones read never ends, and a
+// delete of such a clone then crashes the target. A copy within the target may write to
+// an lvol that is claimed otherwise (see Host.unclaim).
 func (c *claims) user(b *rpc.Bdev, name string) domain.User {
 	if !b.Claimed {
 		return domain.User{}
@@ -113,8 +113,8 @@ func (v *view) claims(ctx context.Context) (*claims, error) {
 	return c, err
 }
 
-// addUsers says of listed lvols who has them. Most often nobody has any, or this
-// host's own runs, and nothing is asked.
+// addUsers adds the users of listed lvols. As a rule there are none but this host's own
+// runs, and no call is made.
 func (v *view) addUsers(ctx context.Context, lvols []domain.Lvol, found *listing) (err error) {
 	claimed := make(map[string]*rpc.Bdev)
 	for i := range found.bdevs.Result {

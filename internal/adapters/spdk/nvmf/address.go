@@ -13,13 +13,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// peer is who sends: the target, and the NQN that it connects with.
+// peer is a sender: the target, and the NQN that it connects with.
 //
-// A target has no identity of its own, and socket paths and process ids mean
-// nothing on another machine. But an lvstore is loaded in one target, and the
-// bdev under it has a UUID: drawn anew whenever an AIO or malloc bdev is
-// created, or the disk's own. A target that lists both under these UUIDs is the
-// sender's; a clone of its disk in another target has the first in common only.
+// A target has no identity of its own, and socket paths and process ids mean nothing on
+// another machine. But it has the lvstore, whose base bdev has a UUID: the disk's own, or
+// a new one whenever an AIO or malloc bdev is created. The target that lists both UUIDs
+// is the sender's. A copy of its disk in another target has the lvstore's only.
 type peer struct {
 	Lvstore string `json:"lvstore"` // UUID
 	Base    string `json:"base"`    // UUID of the bdev under it
@@ -56,7 +55,7 @@ func (a Address) bdev() (string, error) {
 	return uuidOf(a.NGUID), nil
 }
 
-// Peer says who sends from here.
+// Peer is this target as a sender.
 func (e *Exports) Peer(ctx context.Context) (ports.Peer, error) {
 	base, err := e.baseUUID(ctx)
 	if err != nil {
@@ -66,8 +65,8 @@ func (e *Exports) Peer(ctx context.Context) (ports.Peer, error) {
 	return ports.Peer(text), err
 }
 
-// baseUUID is that of the bdev under the lvstore. It is asked for each time: a target
-// that has restarted may have given it another one, and nobody may have noticed yet.
+// baseUUID is that of the lvstore's base bdev. It is asked for each time: after a restart,
+// which nobody may have noticed yet, it may be another one.
 func (e *Exports) baseUUID(ctx context.Context) (string, error) {
 	found, err := rpc.GetBdev(e.store.Base).Do(ctx, e.rpc)
 	if err != nil {

@@ -63,9 +63,8 @@ func (b *Bytes) read(p []byte, offset uint64) error {
 	return nil
 }
 
-// WriteAt implements io.WriterAt. Only whole clusters are written: of a cluster
-// that is written in part the first time, upstream SPDK leaves in the rest what
-// the disk held before.
+// WriteAt implements io.WriterAt. It writes whole clusters only: if the first write to a
+// cluster is a part of it, upstream SPDK leaves the disk's old data in the rest.
 func (b *Bytes) WriteAt(p []byte, offset int64) (int, error) {
 	switch {
 	case b.readOnly:
@@ -90,7 +89,7 @@ func (b *Bytes) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-// writePart writes a part of one cluster, and the rest of it as it is read.
+// writePart writes a part of one cluster, and the rest as it reads it.
 func (b *Bytes) writePart(ctx context.Context, p []byte, offset uint64) error {
 	b.parts.Lock()
 	defer b.parts.Unlock()

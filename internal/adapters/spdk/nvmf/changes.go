@@ -13,18 +13,17 @@ import (
 // changes lets one change of a subsystem follow the other.
 //
 // SPDK changes a subsystem while it is paused, and a pause waits for the I/O of one
-// namespace: the one that is removed. Where a second change begins before the first
-// is over, it finds the subsystem paused and waits for nothing
-// (nvmf_subsystem_do_state_change). If it removes a namespace that a copy is just
-// writing into, these writes come back to memory that is freed, and the target and
-// all that it serves are gone. So one change of a subsystem follows the other; one
-// whose answer was lost is waited for as well.
+// namespace: the one that is removed. If a second change begins before the first is over,
+// it finds the subsystem paused and waits for nothing (nvmf_subsystem_do_state_change). If
+// it removes a namespace that a copy is writing into, these writes come back to memory
+// that is freed, and the target crashes. So a change waits for the one before it, also
+// for one whose answer was lost.
 type changes struct {
 	rpc   *rpc.Client
 	locks keylock.Locks // by NQN
 
 	mu      sync.Mutex
-	settled map[string]struct{} // by NQN: subsystems that are in the middle of no change
+	settled map[string]struct{} // by NQN: subsystems whose changes are all over
 }
 
 // everyNamespace is the NSID that stands for all of them (SPDK_NVME_GLOBAL_NS_TAG).
@@ -46,8 +45,8 @@ func (c *changes) do(ctx context.Context, nqn string, change *rpc.Call) error {
 	return err
 }
 
-// deleteAll deletes those subsystems that are there. What is not this host's may have
-// been left by an engine that ended in the middle of a change.
+// deleteAll deletes those of the subsystems that are there. An engine may have ended in
+// the middle of a change of one.
 func (c *changes) deleteAll(ctx context.Context, nqns ...string) error {
 	leave, err := c.lock(ctx, nqns...)
 	if err != nil {
@@ -76,11 +75,10 @@ func (c *changes) lock(ctx context.Context, nqns ...string) (leave func(), err e
 	return take(ctx, &c.locks, keys...)
 }
 
-// settle waits until the changes of subsystems that have begun are over. A change
-// that changes nothing does: SPDK takes them in turn, so it is refused when those
-// before it are done. That it finds the subsystem paused hurts nobody; nor does it
-// hurt another engine's change to find it paused by this one, since nothing is being
-// written then.
+// settle waits until earlier changes of subsystems are over, by a change that changes
+// nothing: SPDK takes changes in turn, so it refuses that one when those before it are
+// done. It does no harm if that finds the subsystem paused, or if another engine's change
+// finds it paused by that one, since nothing is being written then.
 func (c *changes) settle(ctx context.Context, nqns ...string) error {
 	doubtful := c.unsettled(nqns)
 	if len(doubtful) == 0 {

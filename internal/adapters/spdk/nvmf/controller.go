@@ -31,8 +31,8 @@ type controller struct {
 	doubtful bool // may be gone
 }
 
-// Destination is the bdev that a copy writes to. done says that the copy needs
-// it no more.
+// Destination attaches to where a copy goes, and returns the bdev to write to. done ends
+// that use.
 func (e *Exports) Destination(ctx context.Context, r ports.Run, where Address) (bdev string, done func(), err error) {
 	if where.Remote == nil {
 		return where.Lvol, func() {}, nil
@@ -75,8 +75,8 @@ func (e *Exports) Destination(ctx context.Context, r ports.Run, where Address) (
 	}, nil
 }
 
-// Doubt has the next copy attach again: SPDK lets go of a controller that it
-// could not reach for a while.
+// Doubt has the next copy attach again: SPDK gives up a controller that it could not reach
+// for a while.
 func (e *Exports) Doubt(r ports.Run, where Address) {
 	if where.Remote == nil {
 		return
@@ -91,11 +91,10 @@ func (e *Exports) Doubt(r ports.Run, where Address) {
 // IsFull reports whether a copy that ended with an I/O error did so because the
 // destination's store is full.
 //
-// Within one target the store tells. Another target's writes fail with a status
-// that says nothing. But where its namespace is still there, the controller is
-// connected, and the failed I/O is one of the namespace (not of the source's
-// disk), the destination has refused to write to a thin lvol that it serves:
-// it is full. A broken disk under it would look the same, and ends a rebuild as
+// Within one target the store tells. The status of a write to another target does not.
+// But if the namespace is still there, the controller is connected, and the namespace has
+// failed I/O (not the source's disk), the destination has refused to write to a thin lvol
+// that it serves: it is full. A broken disk would look the same, and ends a rebuild as
 // well.
 func (e *Exports) IsFull(ctx context.Context, where Address, bdev string) bool {
 	if where.Remote == nil {
@@ -116,8 +115,7 @@ func (e *Exports) IsFull(ctx context.Context, where Address, bdev string) bool {
 	return len(look.Result) > 0
 }
 
-// attach connects to a run's subsystem. One that this very target exports is
-// refused: attached to itself, it would wait for its own answer for good.
+// attach connects to a run's subsystem. It refuses one that this very target exports.
 func (e *Exports) attach(ctx context.Context, state *run, to *spdktypes.NvmeTransportID) error {
 	own, err := e.subsystems(ctx, to.Subnqn)
 	if err != nil {
@@ -137,7 +135,7 @@ func (e *Exports) attach(ctx context.Context, state *run, to *spdktypes.NvmeTran
 	return nil
 }
 
-// detachIdle lets go of the run's used-up subsystems.
+// detachIdle detaches the run's controllers that no copy uses.
 func (e *Exports) detachIdle(ctx context.Context, state *run) {
 	var idle []string
 	e.mu.Lock()

@@ -1,12 +1,12 @@
-// Package nvmf is the life of NVMe-oF exports: what runs of rebuilds open on a
-// target so that another target copies into an lvol, or this process reads and
-// writes it, and what they attach to.
+// Package nvmf exports lvols over NVMe-oF for runs of rebuilds, so that another
+// target copies into them or this process reads and writes them, and attaches to
+// the exports of other targets.
 //
-// A run has subsystems of its own, named by the run (runNQN), so that everything
-// that a crashed run has left is found by its name and ended. A subsystem lets in
-// only the hosts that it was made for. An lvol is a namespace of one, under an ID
-// that is given once in the subsystem's life.
+// A run has subsystems of its own. Their names tell the run (runNQN), so that the
+// exports of a crashed run can be found and ended. A subsystem lets in only the
+// hosts that it was made for. Each lvol is a namespace with an ID that is given
+// once in the subsystem's life.
 //
-// SPDK must not change a subsystem twice at once: see changes. A target must not
-// be attached to itself: it would wait for its own answer for good.
+// Changes of one subsystem follow each other: see changes. A target is never
+// attached to itself: it would wait for its own answer for good.
 package nvmf

@@ -67,8 +67,8 @@ func New(store *rpc.Lvstore, config Config, log *zap.Logger) (*Exports, error) {
 	}, nil
 }
 
-// run is what one run has opened on the target. The mutex of Exports guards it;
-// calls are made under the lock of the run or of a subsystem.
+// run has the exports and attachments of one run. The mutex of Exports guards it; calls
+// are made under the lock of the run or of a subsystem.
 type run struct {
 	swept       bool // what earlier runs left has been released
 	here        map[peer]bool
@@ -79,8 +79,8 @@ type run struct {
 	controllers map[string]*controller // by NQN
 }
 
-// A purpose is what an lvol is exported for. The two have subsystems of their own:
-// who copies is not let in where the engine reads.
+// A purpose has subsystems of its own: peers that copy are not let in where the engine
+// reads.
 type purpose int
 
 const (
@@ -120,7 +120,7 @@ func take(ctx context.Context, locks *keylock.Locks, keys ...string) (release fu
 	return release, nil
 }
 
-// Receives reports whether a run has the lvol received into.
+// Receives reports whether the lvol is received into.
 func (e *Exports) Receives(lvol string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

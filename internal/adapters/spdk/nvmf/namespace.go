@@ -27,9 +27,9 @@ func (e *Exports) nextLocked(r ports.Run, lvol string, sub *subsystem) *namespac
 	return &namespace{run: r, lvol: lvol, sub: sub, nsid: sub.nsids, nguid: randid.Hex(16)}
 }
 
-// export makes the namespace that reserve has noted; reserve may return nil, where
-// none is needed. One that was refused is forgotten. Where the outcome is not known
-// the namespace comes with the error: it may be there.
+// export makes the namespace that reserve notes; reserve may return nil for none. forget
+// is called if the target refuses it. If the outcome is not known, the namespace comes
+// with the error: it may be there.
 func (e *Exports) export(ctx context.Context, reserve func() (*namespace, error), forget func(*namespace)) (*namespace, error) {
 	for attempt := 0; ; attempt++ {
 		ns, err := reserve()
@@ -54,9 +54,9 @@ func (e *Exports) add(ctx context.Context, ns *namespace) error {
 	}))
 }
 
-// whyNot finds out why a namespace was refused: SPDK says "Invalid parameters"
-// whatever it is. Where the subsystem is gone (the target has restarted), a new
-// one is worth a try.
+// whyNot finds out why a namespace was refused: SPDK always says "Invalid parameters". If
+// the subsystem is gone, since the target has restarted, it is worth a retry with a new
+// one.
 func (e *Exports) whyNot(ctx context.Context, ns *namespace, refusal error) (retry bool, err error) {
 	l, err := e.store.Find(ctx, ns.lvol)
 	if err != nil {
@@ -103,8 +103,8 @@ func (e *Exports) remove(ctx context.Context, nqn string, nsid uint32) error {
 	return nil
 }
 
-// End ends an export that a run has made (IsOurs). The subsystem of an engine that is
-// gone, or should be, goes as a whole.
+// End ends an export of a run (IsOurs). If the run is not known here, its engine is gone,
+// or should be: then the whole subsystem goes.
 func (e *Exports) End(ctx context.Context, nqn string, nsid uint32) error {
 	if e.hasOpened(nqn) {
 		return e.remove(ctx, nqn, nsid)

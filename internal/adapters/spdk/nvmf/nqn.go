@@ -14,18 +14,17 @@ import (
 	"github.com/rootgraft/rebuild/internal/randid"
 )
 
-// runNQN is a new name for a subsystem of a run: Longhorn's prefix, the replica
-// and its store, the run, and 8 hex digits. A run may have several, on several
-// hosts and one after the other, and no name is given twice: a controller may
-// still be attached to the last one.
+// runNQN is a new name for a subsystem of a run: Longhorn's prefix, the replica and its
+// store, the run, and 8 hex digits. No name is given twice: a controller may still be
+// attached to the last one.
 //
-// A replica may be called "vol-1-rebuild-0badcafe", and Longhorn exports it under
-// a name that would be vol-1's here; so a subsystem or controller is ours only
-// with a second mark (modelNumber, controllerName).
+// If a replica is called "vol-1-rebuild-0badcafe", Longhorn exports it by a name that would
+// be vol-1's here. So a subsystem or controller is a run's only with a second mark
+// (modelNumber, controllerName).
 func runNQN(run ports.Run) string { return runPrefix(run) + run.ID + "-" + randid.Hex(4) }
 
-// runPrefix is what the NQNs of all runs of one replica on one store begin with.
-// A run that tells no store, as those of earlier versions, has none there.
+// runPrefix begins the NQNs of all runs of one replica on one store. Runs of earlier
+// versions tell no store.
 func runPrefix(run ports.Run) string {
 	if run.Store == "" {
 		return helpertypes.GetNQN(nqnReplica(run.Replica, nqnPart+len("-00000000")) + "-rebuild-")
@@ -49,8 +48,7 @@ const modelNumber = "rootgraft rebuild"
 // nqnPart is what an NQN has left for a replica's name.
 const nqnPart = nqnLimit - len(helpertypes.NQNPrefix+":-rebuild-00000000-00000000-00000000")
 
-// nqnReplica is the replica's name, or if that is too long a shorter one that
-// no other replica has.
+// nqnReplica is the replica's name, or a shorter one that no other replica has.
 func nqnReplica(replica string, most int) string {
 	if len(replica) <= most {
 		return replica
@@ -88,8 +86,8 @@ func isNQNOf(nqn string, run ports.Run) bool {
 // isSameRun reports whether two runs have the same NQNs: Opened shortens long names.
 func isSameRun(a, b ports.Run) bool { return a.ID == b.ID && runPrefix(a) == runPrefix(b) }
 
-// controllerName is what a controller for that subsystem is called. It is part
-// of bdevs' names, so it is short.
+// controllerName names the controller of a subsystem. It is part of bdevs' names, so it is
+// short.
 func controllerName(nqn string) string {
 	digest := sha256.Sum256([]byte(nqn))
 	return "rebuild-" + hex.EncodeToString(digest[:8])

@@ -14,9 +14,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Open exports an lvol to this process, which reads and writes it over NVMe/TCP in
-// user space. That works within one machine and needs no kernel initiator, and no
-// attach: the target is never attached to itself.
+// Open exports an lvol to this process, which reads and writes it over NVMe/TCP in user
+// space. It needs no kernel initiator and attaches nothing.
 func (e *Exports) Open(ctx context.Context, r ports.Run, lvol *rpc.Bdev) (*Bytes, error) {
 	b := &Bytes{
 		ctx: ctx, exports: e, name: lvol.LvolName(),
@@ -38,7 +37,7 @@ func (e *Exports) Open(ctx context.Context, r ports.Run, lvol *rpc.Bdev) (*Bytes
 	return b, nil
 }
 
-// reserveOpening notes a namespace of the run's subsystem that serves the engine.
+// reserveOpening notes a namespace for the engine.
 func (e *Exports) reserveOpening(ctx context.Context, b *Bytes, r ports.Run, lvol string) (*namespace, error) {
 	unlock, err := e.lock(ctx, r)
 	if err != nil {
@@ -56,8 +55,8 @@ func (e *Exports) reserveOpening(ctx context.Context, b *Bytes, r ports.Run, lvo
 	return b.namespace, nil
 }
 
-// forgetOpening reports whether it was the run's still, and whether the
-// subsystem is of no more use.
+// forgetOpening reports whether the run still had it, and whether the subsystem is of no
+// more use.
 func (e *Exports) forgetOpening(b *Bytes) (was, usedUp bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,8 +73,8 @@ func (e *Exports) forgetOpening(b *Bytes) (was, usedUp bool) {
 	return true, ns.sub != state.current[forEngine] && ns.sub.live == 0
 }
 
-// endOpenings ends the bytes that runs have opened, before their subsystems go.
-// The run's lock must be held.
+// endOpenings ends the sessions of runs, before their subsystems go. The run's lock must
+// be held.
 func (e *Exports) endOpenings(which Runs) {
 	var sessions []*nvmetcp.Session
 	e.mu.Lock()
@@ -98,8 +97,8 @@ func (e *Exports) endOpenings(which Runs) {
 	}
 }
 
-// connect begins a session of its own for each lvol that is opened: what ends
-// one session, a context or a command that hangs, ends no other.
+// connect begins a session for this lvol alone: a context or a command that hangs ends one
+// session and no other.
 func (b *Bytes) connect(ctx context.Context) error {
 	e, ns := b.exports, b.namespace
 	at := e.listen.at(ns.sub.port)
@@ -132,7 +131,7 @@ func (b *Bytes) Close() error {
 	return b.exports.store.Failed(b.giveBack(), "close lvol %s", b.name)
 }
 
-// abandon gives back what could not be opened.
+// abandon ends an export that could not be opened.
 func (b *Bytes) abandon() {
 	if err := b.giveBack(); err != nil {
 		b.exports.log.Warn("a namespace stays until the run is released", zap.String("nqn", b.namespace.sub.nqn), zap.Error(err))
@@ -157,8 +156,7 @@ func (b *Bytes) giveBack() error {
 	return err
 }
 
-// why gives what failed the kind of the port. A store that is full says no more
-// than that the command failed.
+// why gives an error its kind. The status of a write does not tell that the store is full.
 func (b *Bytes) why(err error, write bool) error {
 	var refusal *nvmetcp.StatusError
 	if write && errors.As(err, &refusal) && b.exports.rpc.IsFull(b.ctx, b.exports.store.UUID) {

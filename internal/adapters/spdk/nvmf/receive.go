@@ -9,15 +9,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Reception is an lvol that a peer is to copy into.
+// Reception is an lvol and the peer that is to copy into it.
 type Reception struct {
 	Run  ports.Run
 	Lvol string // UUID
 	from peer
 }
 
-// NewReception refuses a run that Release would not find again, and a peer that is
-// none of an SPDK host.
+// NewReception refuses a run that Release would not find again, and a peer of another kind
+// of host.
 func NewReception(r ports.Run, lvol string, from ports.Peer) (Reception, error) {
 	if err := CheckRun(r); err != nil {
 		return Reception{}, err
@@ -26,11 +26,9 @@ func NewReception(r ports.Run, lvol string, from ports.Peer) (Reception, error) 
 	return Reception{r, lvol, sender}, err
 }
 
-// Receive gives the peer a way to the lvol. Within one target the lvol itself is the
-// place: a target that attaches to its own export can hang for good. For another
-// one it becomes a namespace of the run's subsystem, which only that peer may
-// connect to. A second reception of an lvol ends the first, whose address may
-// have been lost.
+// Receive gives the peer a way to the lvol: a namespace of the run's subsystem that lets
+// in only peers. Within one target it is the lvol itself. A second reception of an lvol
+// ends the first, whose address may have been lost.
 func (e *Exports) Receive(ctx context.Context, to Reception) (ports.Address, error) {
 	ns, err := e.export(ctx,
 		func() (*namespace, error) { return e.reserve(ctx, to) },

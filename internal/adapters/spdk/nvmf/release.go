@@ -11,17 +11,16 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// detachFor is how long a run that ends waits for a detach. From a target that
-// hangs it takes SPDK 10 s, and goes on when nobody waits for it.
+// detachFor is how long a run that ends waits for a detach. From a target that hangs it
+// takes SPDK 10 s, and goes on if nobody waits for it.
 const detachFor = 2 * time.Second
 
 // Runs says which runs something is done to.
 type Runs func(ports.Run) bool
 
-// Release ends what runs have opened. The first one of a run asks the target what
-// there is of the replica's runs, and ends it all; later ones of the same run end what
-// was opened for it since. before is called, under the run's lock, with the runs that
-// end.
+// Release ends exports and attachments: the first one of a run those that the target
+// shows of all runs of the replica, later ones those of the run since. before is called
+// with the runs that end, under the run's lock.
 func (e *Exports) Release(ctx context.Context, r ports.Run, before func(Runs)) error {
 	unlock, err := e.lock(ctx, r)
 	if err != nil {
@@ -46,8 +45,8 @@ func (e *Exports) Release(ctx context.Context, r ports.Run, before func(Runs)) e
 	return nil
 }
 
-// EndRun ends what one run has opened. For a run of another process it asks the
-// target. before is as for Release.
+// EndRun ends the exports and attachments of one run. It asks the target about a run of
+// another process. before is as for Release.
 func (e *Exports) EndRun(ctx context.Context, r ports.Run, before func(Runs)) error {
 	unlock, err := e.lock(ctx, r)
 	if err != nil {
@@ -110,7 +109,7 @@ func (e *Exports) Opened(ctx context.Context) ([]ports.Opened, error) {
 	return found, nil
 }
 
-// opened are the NQNs of what runs have opened.
+// opened are the NQNs of exports and attachments.
 type opened struct{ subsystems, controllers []string }
 
 func (s *run) openedLocked() opened {
@@ -121,9 +120,8 @@ func (s *run) openedLocked() opened {
 	return found
 }
 
-// closeAll ends controllers and subsystems. What sends goes first: a controller
-// whose subsystem is gone tries to reconnect. Where a run ends that had a life, a
-// detach is not waited for long.
+// closeAll ends controllers and subsystems. Controllers go first: one whose subsystem is
+// gone tries to reconnect. hurry: a detach is not waited for long.
 func (e *Exports) closeAll(ctx context.Context, hurry bool, found opened) error {
 	detaching, end := ctx, func() {}
 	if hurry {
@@ -150,8 +148,7 @@ func (e *Exports) forget(which Runs) {
 	}
 }
 
-// find asks the target which subsystems and controllers runs have opened, of those
-// that are wanted.
+// find asks the target for the subsystems and controllers of runs, by their NQNs.
 func (e *Exports) find(ctx context.Context, wanted func(nqn string) bool) (found opened, err error) {
 	exported, attached := rpc.GetSubsystems(""), rpc.GetControllers("")
 	e.rpc.Do(ctx, exported, attached)

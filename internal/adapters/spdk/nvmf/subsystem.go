@@ -13,13 +13,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// namespacesOf is how many namespaces a subsystem has in its life; then the run
-// opens the next one. Few are live at a time: each is withdrawn after its copy.
+// namespacesOf is how many namespaces a subsystem has in its life; then the run makes the
+// next one. Few are live at a time: each is withdrawn after its copy.
 const namespacesOf = 512
 
-// subsystem is one of a run's. A namespace ID is given once in its life: an
-// old copy, which goes on without its engine, would write into a new lvol
-// under the same ID.
+// subsystem is one of a run's. A namespace ID is given once in its life: else an old copy,
+// which goes on without its engine, would write into a new lvol with the same ID.
 type subsystem struct {
 	nqn   string
 	port  uint16 // 0: none yet
@@ -28,8 +27,8 @@ type subsystem struct {
 	hosts map[string]bool
 }
 
-// subsystem is the run's with room for one more namespace of that purpose, which
-// that host may connect to. The run's lock must be held.
+// subsystem is the run's subsystem for that purpose, with room for one more namespace, and
+// lets in that host. The run's lock must be held.
 func (e *Exports) subsystem(ctx context.Context, r ports.Run, why purpose, hostNQN string) (*subsystem, error) {
 	state := e.run(r)
 	e.mu.Lock()
@@ -81,8 +80,8 @@ func (e *Exports) create(ctx context.Context, r ports.Run, sub *subsystem, hostN
 		Nqn: sub.nqn, SerialNumber: r.ID, ModelNumber: modelNumber, MaxNamespaces: namespacesOf,
 	})
 	allow := rpc.AddHost(sub.nqn, hostNQN)
-	// The listener goes along: the port of the last one is free as a rule. Where
-	// it is not, or the transport is new and not ready yet, it is asked for again.
+	// The listener goes along, since as a rule the port is free. If it is not, or the
+	// transport is new and not ready yet, listenOn repeats the call.
 	listen := rpc.AddListener(sub.nqn, e.listen.at(port))
 	e.rpc.Do(ctx, transport, create, allow, listen)
 	if errors.Is(transport.Err, ports.ErrExists) {
@@ -100,9 +99,9 @@ func (e *Exports) create(ctx context.Context, r ports.Run, sub *subsystem, hostN
 	return err
 }
 
-// listenOn finds a port, and begins with the one that was refused when the transport
-// may not have been ready. One that another process has is refused with the same words
-// as an address that the machine has not, so all are tried.
+// listenOn finds a port. It begins with the one that was refused while the transport may
+// not have been ready. A target refuses a port of another process in the same words as an
+// address of another machine, so all ports are tried.
 func (e *Exports) listenOn(ctx context.Context, sub *subsystem, port uint16) error {
 	var refused []uint16
 	defer func() {
@@ -140,8 +139,7 @@ func (e *Exports) subsystems(ctx context.Context, nqn string) ([]spdktypes.NvmfS
 	return found, err
 }
 
-// close deletes a subsystem of the run that is of no more use. Where that fails it
-// stays noted, for Release.
+// close deletes a subsystem of the run. If that fails it stays noted, for Release.
 func (e *Exports) close(ctx context.Context, state *run, sub *subsystem) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyFor)
 	defer cancel()
@@ -155,7 +153,7 @@ func (e *Exports) close(ctx context.Context, state *run, sub *subsystem) {
 	e.releasePort(sub)
 }
 
-// releasePort gives the port of a subsystem back that has gone.
+// releasePort gives back the port of a subsystem that has gone.
 func (e *Exports) releasePort(sub *subsystem) {
 	e.mu.Lock()
 	port := sub.port

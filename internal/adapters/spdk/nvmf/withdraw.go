@@ -10,9 +10,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Withdraw ends a reception. Without its namespace a copy from another target ends
-// within milliseconds. Nothing ends a copy within one target, so that one is waited
-// for; ErrBusy where it takes too long.
+// Withdraw ends a reception. Without the namespace a copy from another target ends within
+// milliseconds. Nothing ends a copy within one target, so Withdraw waits for that one.
+// ErrBusy: it takes too long.
 func (e *Exports) Withdraw(ctx context.Context, r ports.Run, lvol string) error {
 	var ns *namespace
 	received := false
@@ -41,8 +41,8 @@ func (e *Exports) withdraw(ctx context.Context, r ports.Run, lvol string, ns *na
 	return nil
 }
 
-// withdrawUnknown ends what another Host of this target, in another process
-// perhaps, has received in the run.
+// withdrawUnknown ends a reception by another Host of this target, perhaps of another
+// process.
 func (e *Exports) withdrawUnknown(ctx context.Context, r ports.Run, lvol string) error {
 	all, err := e.subsystems(ctx, "")
 	if err != nil {
@@ -84,7 +84,7 @@ func (e *Exports) waitUnclaimed(ctx context.Context, lvol string) error {
 			return nil
 		}
 		if !hurried {
-			// It cannot be stopped, but it need not be held back any more.
+			// It cannot be stopped, but it need not be slowed down any more.
 			hurried = true
 			if err := rpc.LimitBdev(lvol, rpc.NoLimit).Do(ctx, e.rpc); rpc.OutcomeUnknown(err) {
 				return err // else it is over, or takes as long as it takes

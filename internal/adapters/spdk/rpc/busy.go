@@ -15,7 +15,7 @@ type BackOff struct {
 	Until          time.Time     // zero: no limit
 }
 
-// Next waits. It is false when waiting on is of no use.
+// Next waits. It is false if the limit or the context does not allow it.
 func (b *BackOff) Next(ctx context.Context) bool {
 	if !b.Until.IsZero() && !time.Now().Add(b.Pause).Before(b.Until) {
 		return false
@@ -31,9 +31,8 @@ func (b *BackOff) Next(ctx context.Context) bool {
 	}
 }
 
-// busyFor is how long a busy lvol is asked again. A graft or a snapshot by
-// another process is over by then; a copy may not be, and the caller hears
-// ErrBusy.
+// busyFor is how long calls to a busy lvol are repeated. A graft or a snapshot by another
+// process is over by then; a copy may not be, and the caller gets ErrBusy.
 const busyFor = 2 * time.Second
 
 // WhileBusy does a call again until its lvol is free, or for two seconds.

@@ -20,8 +20,8 @@ const (
 	longhornNameLimit = 255
 )
 
-// Capabilities are what a target can do, by its list of methods. Versions say
-// less: branches carry methods back.
+// Capabilities are read from a target's list of methods. Its version says less, since
+// branches backport methods.
 type Capabilities struct {
 	Proves    bool // maps and checksums
 	Records   bool // xattrs, also given to bdev_lvol_snapshot

@@ -1,5 +1,5 @@
-// Package rpc is the JSON-RPC client of an SPDK target: one function for each
-// method that the adapter calls, with its parameters and its result as types.
+// Package rpc is the JSON-RPC client of an SPDK target, with one function for each
+// method that the adapter calls, whose parameters and result are typed.
 //
 // A function such as DeleteLvol returns a call that has not been sent yet.
 // Call.Do sends one call. Client.Do sends several at once: a target polls its

@@ -11,17 +11,16 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Codes of JSON-RPC itself (spdk/jsonrpc.h). Besides them a target answers
-// with negative errnos, and often with one of these and the errno's text, so
-// both are looked at.
+// Codes of JSON-RPC itself (spdk/jsonrpc.h). A target also answers with negative errnos,
+// and often with one of these codes and the errno's text, so both count.
 const (
 	codeMethodNotFound = -32601
 	codeInvalidParams  = -32602
 	codeInternalError  = -32603
 )
 
-// undecodable is what a target says of parameters that it does not know, such
-// as the xattrs of a snapshot on upstream SPDK.
+// undecodable is a target's answer to parameters that it does not know, such as the
+// xattrs of a snapshot on upstream SPDK.
 const undecodable = "spdk_json_decode_object failed"
 
 // Refusal is a refusal by the target, in its own words.
@@ -76,15 +75,14 @@ var kinds = map[syscall.Errno]error{
 	syscall.EAGAIN: ports.ErrUnavailable, syscall.ENXIO: ports.ErrUnavailable, syscall.ECONNREFUSED: ports.ErrUnavailable,
 }
 
-// Spelled is the errno whose text a message is, and its kind. Such a text comes
-// with a code that says less, or with none.
+// Spelled is the errno whose text a message is, and its kind. Such a text comes with a
+// less specific code, or with none.
 func Spelled(message string) (errno syscall.Errno, kind error, ok bool) {
 	errno, ok = errnos[strings.TrimPrefix(message, "Failed to configure rate limit: ")]
 	return errno, kinds[errno], ok
 }
 
-// errnos are those whose texts targets answer with: the C library's words, which
-// spdk_strerror gives.
+// errnos are by the C library's texts, which spdk_strerror gives.
 var errnos = map[string]syscall.Errno{
 	"No such device":                   syscall.ENODEV,
 	"No such file or directory":        syscall.ENOENT,
@@ -102,8 +100,8 @@ var errnos = map[string]syscall.Errno{
 	"No such device or address":        syscall.ENXIO,
 }
 
-// kindOf maps what a target answers to the port's kinds. What is unknown may
-// pass: it is unavailable, and a retry decides.
+// kindOf maps a target's answer to the port's kinds. An unknown one is ErrUnavailable, and
+// a retry decides.
 func kindOf(code int, message string) error {
 	if _, kind, ok := Spelled(message); ok {
 		return kind
@@ -133,14 +131,13 @@ func RefusedAs(err error, errno syscall.Errno) bool {
 	return ok && said == errno || !ok && refusal.Code == -int(errno)
 }
 
-// OutcomeUnknown reports whether the call has no answer: it may have taken effect.
+// OutcomeUnknown reports whether the call got no answer: it may have taken effect.
 func OutcomeUnknown(err error) bool {
 	var unreachable *Unanswered
 	return errors.As(err, &unreachable)
 }
 
-// IsGone reports whether the target has ended or hangs: asking again at once is of
-// no use.
+// IsGone reports whether the target has ended or hangs: a retry at once is of no use.
 func IsGone(err error) bool {
 	return errors.Is(err, ErrUnresponsive) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 }
@@ -159,7 +156,7 @@ func (e *otherKind) Unwrap() error { return e.kind }
 // As finds the target's own words behind the other kind.
 func (e *otherKind) As(target any) bool { return errors.As(e.err, target) }
 
-// IsRefusal reports whether the target has answered, if with a no.
+// IsRefusal reports whether the target has refused the call.
 func IsRefusal(err error) bool {
 	var refusal *Refusal
 	return errors.As(err, &refusal)

@@ -11,18 +11,17 @@ import (
 	"github.com/longhorn/go-spdk-helper/pkg/jsonrpc"
 )
 
-// A target that is stopped, not dead, keeps its socket, and every call would be
-// waited for until its own patience ends, one after the other. But one that works
-// answers something every few milliseconds, whatever else takes it long. So
-// where nothing at all is heard for a while it is asked something cheap, and where
-// that is not answered either, it hangs.
+// liveness finds out that a target hangs. A target that is stopped, not dead, keeps its
+// socket, and one call after the other would wait for its own timeout. But a target that
+// works answers something every few milliseconds, even if one call takes long. So after
+// some quiet it gets a cheap call, and if it does not answer that either, it hangs.
 type liveness struct {
-	listen time.Duration // how often it is looked whether something was heard
-	ping   time.Duration // quiet for so long: it is asked something cheap
-	hangs  time.Duration // quiet for so long: it hangs
+	listen time.Duration // how often the quiet is measured
+	ping   time.Duration // quiet after which it gets a cheap call
+	hangs  time.Duration // quiet after which it hangs
 
-	// What is asked of a target that was found to hang fails at once, and once in a
-	// while after a short wait: clean-ups ask many things.
+	// Calls to a target that hangs fail at once, or once in a while after a short wait:
+	// a cleanup makes many.
 	again      time.Duration
 	stillHangs time.Duration
 }
@@ -40,12 +39,11 @@ type unresponsiveError struct{}
 // Error says what it means.
 func (unresponsiveError) Error() string { return "the target hangs: it answers nobody" }
 
-// Is tells that no answer came in all the time that it had: asking again takes
-// as long.
+// Is makes it a timeout: a retry would take as long.
 func (unresponsiveError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// lastHeard is when something was last heard over a connection, or, if nothing was
-// asked meanwhile, asked.
+// lastHeard is when the target last sent something over a connection, or, if it was idle
+// since, when it got its next call.
 type lastHeard struct {
 	at   atomic.Int64 // nanoseconds
 	ever atomic.Bool
@@ -55,8 +53,8 @@ func (h *lastHeard) begin() { h.at.Store(time.Now().UnixNano()) }
 
 func (h *lastHeard) quiet() time.Duration { return time.Duration(time.Now().UnixNano() - h.at.Load()) }
 
-// listener is a connection's socket, and notes when something comes in: also part of
-// an answer, which can be long.
+// listener is a connection's socket, and notes when something comes in, also a part of a
+// long answer.
 type listener struct{ conn *connection }
 
 func (r listener) Read(p []byte) (int, error) {
@@ -92,8 +90,8 @@ func (c *Client) noteUnresponsive() {
 	c.tried = time.Now()
 }
 
-// ping asks for what any target answers, if with "Method not found". Nobody waits
-// for the answer as such.
+// ping sends a call that any target answers, if with "Method not found". Nobody waits for
+// the answer.
 func (conn *connection) ping() {
 	var request bytes.Buffer
 	if json.NewEncoder(&request).Encode(jsonrpc.NewMessage(conn.client.lastID.Add(1), methodGetVersion, nil)) == nil {
