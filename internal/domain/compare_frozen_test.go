@@ -11,9 +11,9 @@ import (
 // snapshot to the rebuilt replica: in that the others differ, and it is no damage.
 func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 	const (
-		below  = "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n"
-		frozen = below + "        rebuild-01234567 own=f/3 system\n"
-		rest   = below + "        head record=base"
+		tree   = "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n"
+		frozen = tree + "        rebuild-01234567 own=f/3 system\n"
+		rest   = tree + "        head record=base"
 	)
 	frozenHead := frozen + "          head record=base"
 	notice := "only A, B has system snapshot rebuild-01234567, which a rebuild took of the head; on C its clusters are part of its clone"
@@ -33,9 +33,9 @@ func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 		"another parent":                              {frozenHead, frozenHead, "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n      head own=?/3 record=base", "head: parent: on s2: A, B; on s1: C"},
 		"another size":                                {frozenHead, frozenHead, rest + " own=?/3 size=9", "head: size: "},
 		"the system snapshot itself differs":          {frozenHead, strings.Replace(frozenHead, "own=f/3", "own=g/3", 1), rest + " own=?/3", "rebuild-01234567: data: "},
-		"a user's snapshot was taken since":           {frozen + "          s3 own=g/2 at=3\n            head record=base", frozen + "          s3 own=g/2 at=3\n            head record=base", below + "        s3 own=h/4 at=3\n          head record=base", ""},
-		"and lost a cluster":                          {frozen + "          s3 own=g/2 at=3\n            head record=base", frozen + "          s3 own=g/2 at=3\n            head record=base", below + "        s3 own=h/2 at=3\n          head record=base", "s3: clusters: 2 clusters of its own and 3 in rebuild-01234567: A, B; 2 clusters of its own: C"},
-		"and it has other data in one of those alike": {frozen + "          s3 own=g/2 at=3\n            head record=base", frozen + "          s3 own=x/2 at=3\n            head record=base", below + "        s3 own=h/4 at=3\n          head record=base", "s3: data: "},
+		"a user's snapshot was taken since":           {frozen + "          s3 own=g/2 at=3\n            head record=base", frozen + "          s3 own=g/2 at=3\n            head record=base", tree + "        s3 own=h/4 at=3\n          head record=base", ""},
+		"and lost a cluster":                          {frozen + "          s3 own=g/2 at=3\n            head record=base", frozen + "          s3 own=g/2 at=3\n            head record=base", tree + "        s3 own=h/2 at=3\n          head record=base", "s3: clusters: 2 clusters of its own and 3 in rebuild-01234567: A, B; 2 clusters of its own: C"},
+		"and it has other data in one of those alike": {frozen + "          s3 own=g/2 at=3\n            head record=base", frozen + "          s3 own=x/2 at=3\n            head record=base", tree + "        s3 own=h/4 at=3\n          head record=base", "s3: data: "},
 	} {
 		t.Run(what, func(t *testing.T) {
 			v := AuditVolume(Image{}, replicasOf(t, c.first+"\n", c.second+"\n", c.third+"\n")...)
@@ -43,36 +43,36 @@ func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 				require.Empty(t, a.Violations, v.Names[i])
 			}
 			names := strings.NewReplacer("vol-1-r-4e5f6a7b on disk-a", "A", "vol-1-r-4e5f6a7b on disk-b", "B", "vol-1-r-4e5f6a7b on disk-c", "C")
-			var told []string
+			var reported []string
 			for _, d := range v.Differences {
-				told = append(told, names.Replace(d.String()))
+				reported = append(reported, names.Replace(d.String()))
 			}
 			require.Equal(t, []string{notice}, []string{names.Replace(strings.Join(v.Notices, "|"))})
 			if c.want == "" {
-				require.Empty(t, told)
+				require.Empty(t, reported)
 				require.False(t, v.Wrong())
 				return
 			}
-			require.Len(t, told, 1, strings.Join(told, "\n"))
-			require.Contains(t, told[0], c.want)
+			require.Len(t, reported, 1, strings.Join(reported, "\n"))
+			require.Contains(t, reported[0], c.want)
 		})
 	}
 }
 
 // Each rebuild freezes the head of its primary.
 func TestSeveralPartialSystemSnapshots(t *testing.T) {
-	const below = "  s1 own=a/2 at=1\n"
+	const tree = "  s1 own=a/2 at=1\n"
 	v := AuditVolume(NoImage(), replicasOf(t,
-		below+"    rebuild-00000001 own=f/3 system\n      rebuild-00000002 own=g/1 system\n        head own=?/1\n",
-		below+"    rebuild-00000001 own=f/3 system\n      head own=?/2\n",
-		below+"    head own=?/4\n",
+		tree+"    rebuild-00000001 own=f/3 system\n      rebuild-00000002 own=g/1 system\n        head own=?/1\n",
+		tree+"    rebuild-00000001 own=f/3 system\n      head own=?/2\n",
+		tree+"    head own=?/4\n",
 	)...)
 	require.Empty(t, v.Differences)
 	require.Len(t, v.Notices, 2)
 	v = AuditVolume(NoImage(), replicasOf(t,
-		below+"    rebuild-00000001 own=f/3 system\n      rebuild-00000002 own=g/1 system\n        head own=?/1\n",
-		below+"    rebuild-00000001 own=f/3 system\n      head own=?/2\n",
-		below+"    head own=?/6\n",
+		tree+"    rebuild-00000001 own=f/3 system\n      rebuild-00000002 own=g/1 system\n        head own=?/1\n",
+		tree+"    rebuild-00000001 own=f/3 system\n      head own=?/2\n",
+		tree+"    head own=?/6\n",
 	)...)
 	require.Len(t, v.Differences, 1)
 }

@@ -54,20 +54,20 @@ func TestEachDifferenceReportedOnce(t *testing.T) {
 				require.Empty(t, a.Violations, v.Names[i])
 			}
 			names := strings.NewReplacer("vol-1-r-4e5f6a7b on disk-a", "A", "vol-1-r-4e5f6a7b on disk-b", "B", "vol-1-r-4e5f6a7b on disk-c", "C")
-			var told []string
+			var reported []string
 			for _, d := range v.Differences {
-				told = append(told, names.Replace(d.String()))
+				reported = append(reported, names.Replace(d.String()))
 			}
 			if c.want == "" {
-				require.Empty(t, told)
+				require.Empty(t, reported)
 				require.False(t, v.Wrong())
 				return
 			}
 			require.True(t, v.Wrong())
 			wants := strings.Split(c.want, "|")
-			require.Len(t, told, len(wants), strings.Join(told, "\n"))
+			require.Len(t, reported, len(wants), strings.Join(reported, "\n"))
 			for _, want := range wants {
-				require.Contains(t, strings.Join(told, "\n"), want)
+				require.Contains(t, strings.Join(reported, "\n"), want)
 			}
 		})
 	}

@@ -244,17 +244,17 @@ func (e *emitter) describeDeletions() {
 			e.ofDeleted[f.counterpart] = nil
 		}
 	}
-	tell := func(at int, name, reason string) {
+	describe := func(at int, name, reason string) {
 		if e.ofDeleted[at] == nil {
 			return
 		}
 		e.step(Step{Action: ActionRemove, Snapshot: name, Parent: e.destination.parentAt(at), Reason: reason, Deleted: e.destination.Store.Lvols[at].Own.Count, Operations: e.ofDeleted[at]})
 	}
 	for i, at := range e.destination.positions {
-		tell(at, e.destination.Snapshots[i].Name, "the source has no such snapshot")
+		describe(at, e.destination.Snapshots[i].Name, "the source has no such snapshot")
 	}
 	for _, l := range e.destination.InFlight {
-		tell(e.destination.index.byUUID[l.UUID], l.Name, "left in flight by an earlier run")
+		describe(e.destination.index.byUUID[l.UUID], l.Name, "left in flight by an earlier run")
 	}
 }
 

@@ -48,7 +48,7 @@ func TestExternalParentRefused(t *testing.T) {
 			"requested base\nsource\n  image:base degraded\n  s1 degraded\n  head degraded\ndestination\n",
 			"is degraded",
 		},
-		"a degraded leftover that something may hang on": {
+		"a degraded leftover that may have clones": {
 			"requested none\nsource\n  s1\n    head\ndestination\n  s2 degraded\n  head degraded\n",
 			"lvol vol-1-r-4e5f6a7b-snap-s2 on lvstore disk-b would be deleted, but it is degraded",
 		},

@@ -123,19 +123,19 @@ destination
 	plan := s.mustPlan(t)
 	require.Equal(t, map[string]Action{"extra": ActionRemove, "deeper": ActionRemove, "s1": ActionKeep, "s2": ActionGraft, "s3": ActionGraft, "head": ActionCreateHead}, actions(plan))
 	require.Zero(t, plan.CopiedClusters())
-	hangs := make(map[string]string)
+	parentOf := make(map[string]string)
 	for _, l := range s.destination.Lvols {
-		hangs[l.UUID] = l.Parent
+		parentOf[l.UUID] = l.Parent
 	}
 	for _, o := range plan.Operations {
 		switch o.Verb {
 		case VerbGraft:
-			hangs[o.Target.id] = uuidOf(o.Parent)
+			parentOf[o.Target.id] = uuidOf(o.Parent)
 		case VerbDelete:
-			for child, parent := range hangs {
+			for child, parent := range parentOf {
 				require.NotEqual(t, o.Target.id, parent, "%s still hangs on %s", child, o.Name)
 			}
-			delete(hangs, o.Target.id)
+			delete(parentOf, o.Target.id)
 		}
 	}
 	require.Empty(t, s.play(t, plan).violations(t, plan.Image))

@@ -30,14 +30,14 @@ func TestUnfitDestinationRefusedWithFigures(t *testing.T) {
 		"what is deleted is too little":       {"", "", "free=4", "  image:base\n    s1 own=x/3\n", []string{"needs 8", "4 are free", "frees 3"}},
 		"what is kept is not freed":           {"", "", "free=2", "  image:base\n    s1 own=a/5\n", []string{"needs 3", "2 are free", "frees 0"}},
 		"another's lvol has a final name":     {"", "", "", "  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-s2\n", []string{"vol-1-r-4e5f6a7b-snap-s2", "disk-b", "does not belong to replica vol-1-r-4e5f6a7b"}},
-		"something read-only is called so":    {"", "", "", "  image:base\n  snap:vol-1-r-4e5f6a7b\n", []string{"lvol vol-1-r-4e5f6a7b already exists on"}},
-		"a clone hangs on what is deleted":    {"", "", "", "  image:base\n    s1 own=x/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "would be deleted"}},
-		"a clone hangs on what is in flight":  {"", "", "", "  image:base\n  spacer:0badcafe\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "rebuilding-0badcafe", "would be deleted"}},
-		"a clone hangs on what is grafted":    {"", "", "", "  image:base\n  s1 own=a/5\n    lvol:vol-1-r-4e5f6a7b-cloning\n", []string{"vol-1-r-4e5f6a7b-cloning", "snap-s1", "would be changed"}},
-		"a clone hangs on what is detached":   {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "would be changed"}},
-		"a clone hangs below what is grafted": {"", "", "", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "would be changed"}},
-		"an image hangs on what is deleted":   {"", "", "", "  image:base\n    extra\n      image:other\n", []string{"bi-other", "snap-extra"}},
-		"another's snapshot hangs on it":      {"", "", "", "  image:base\n    extra\n      snap:vol-10-r-4e5f6a7b-snap-a\n", []string{"vol-10-r-4e5f6a7b-snap-a", "snap-extra"}},
+		"the name of a foreign snapshot":      {"", "", "", "  image:base\n  snap:vol-1-r-4e5f6a7b\n", []string{"lvol vol-1-r-4e5f6a7b already exists on"}},
+		"a clone of a deleted lvol":           {"", "", "", "  image:base\n    s1 own=x/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "would be deleted"}},
+		"a clone of an in-flight lvol":        {"", "", "", "  image:base\n  spacer:0badcafe\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "rebuilding-0badcafe", "would be deleted"}},
+		"a clone of a grafted lvol":           {"", "", "", "  image:base\n  s1 own=a/5\n    lvol:vol-1-r-4e5f6a7b-cloning\n", []string{"vol-1-r-4e5f6a7b-cloning", "snap-s1", "would be changed"}},
+		"a clone of a detached lvol":          {"", "", "", "  image:base\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "would be changed"}},
+		"a descendant of a grafted lvol":      {"", "", "", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"clone-ep-1", "snap-s2", "would be changed"}},
+		"an image, a clone of a deleted lvol": {"", "", "", "  image:base\n    extra\n      image:other\n", []string{"bi-other", "snap-extra"}},
+		"a foreign snapshot, its clone":       {"", "", "", "  image:base\n    extra\n      snap:vol-10-r-4e5f6a7b-snap-a\n", []string{"vol-10-r-4e5f6a7b-snap-a", "snap-extra"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := parseFixture(t, fmt.Sprintf("requested base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
@@ -66,7 +66,7 @@ func TestPlanAtExactLimits(t *testing.T) {
 		"what is kept needs none":                {"", "", "free=3", "  image:base\n    s1 own=a/5\n"},
 		"nothing is copied on a store that full": {"reserve=50", "", "free=0", "  image:base\n  s1 own=a/5\n    s2 own=b/3\n"},
 		"smaller blocks":                         {"", "block=4096", "block=512", "  image:base\n"},
-		"blocks that nobody tells":               {"", "block=0", "block=4096", "  image:base\n"},
+		"unknown block sizes":                    {"", "block=0", "block=4096", "  image:base\n"},
 		"blocks that the destination hides":      {"", "block=512", "block=0", "  image:base\n"},
 		"names just as long as the host takes":   {"", "", "limit=36", "  image:base\n"},
 		"no limit of names":                      {"", "", "limit=0", "  image:base\n"},
@@ -148,15 +148,15 @@ func TestField_10116_SpaceErrorNamesGarbage(t *testing.T) {
 		there string
 		hint  string // "": there is none
 	}{
-		"nothing else is there":              {"", ""},
-		"a leftover of another replica":      {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n", "; gc would free up to 3 more from leftovers: vol-7-r-0a1b2c3d-rebuilding-01234567"},
-		"two leftovers, one on the other":    {"  snap:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-0a1b2c3d-rebuilding-89abcdef own=?/1\n", "; gc would free up to 4 more"},
-		"an image that was being fetched":    {"  lvol:bi-rebuilding-01234567 own=?/2\n", "; gc would free up to 2 more from leftovers: bi-rebuilding-01234567"},
-		"what this very rebuild removes":     {"  flight:01234567 own=?/1\n", ""},
-		"an empty leftover":                  {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567\n", ""},
-		"what another engine fills":          {"  lvol:vol-7-r-0a1b2c3d-rebuilding own=?/3\n", ""},
-		"a leftover that something hangs on": {"  snap:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-0a1b2c3d\n", ""},
-		"another replica":                    {"  snap:vol-7-r-0a1b2c3d-snap-a own=?/3\n    lvol:vol-7-r-0a1b2c3d\n", ""},
+		"nothing else is there":           {"", ""},
+		"a leftover of another replica":   {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n", "; gc would free up to 3 more from leftovers: vol-7-r-0a1b2c3d-rebuilding-01234567"},
+		"two leftovers, one on the other": {"  snap:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-0a1b2c3d-rebuilding-89abcdef own=?/1\n", "; gc would free up to 4 more"},
+		"an image that was being fetched": {"  lvol:bi-rebuilding-01234567 own=?/2\n", "; gc would free up to 2 more from leftovers: bi-rebuilding-01234567"},
+		"what this very rebuild removes":  {"  flight:01234567 own=?/1\n", ""},
+		"an empty leftover":               {"  lvol:vol-7-r-0a1b2c3d-rebuilding-01234567\n", ""},
+		"what another engine fills":       {"  lvol:vol-7-r-0a1b2c3d-rebuilding own=?/3\n", ""},
+		"a leftover with a clone":         {"  snap:vol-7-r-0a1b2c3d-rebuilding-01234567 own=?/3\n    lvol:vol-7-r-0a1b2c3d\n", ""},
+		"another replica":                 {"  snap:vol-7-r-0a1b2c3d-snap-a own=?/3\n    lvol:vol-7-r-0a1b2c3d\n", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := parseFixture(t, source+c.there).plan()

@@ -15,42 +15,42 @@ func TestResolveImage(t *testing.T) {
 	const recordsOther = "  s1\n    head record=other\n"
 	const recordsNone = "  s1\n    head record=none\n"
 	for what, c := range map[string]struct {
-		said                string
+		requested           string
 		source, destination string
 		want                Image
 		refused             []string
 	}{
-		"it was said":                                     {"base", knowsNothing, knowsNothing, ImageNamed("base"), nil},
-		"it was said that there is none":                  {"none", knowsNothing, "", NoImage(), nil},
-		"the source's record tells":                       {"nothing", recordsBase, "", ImageNamed("base"), nil},
-		"the source's record tells of none":               {"nothing", recordsNone, "", NoImage(), nil},
-		"the destination's record tells":                  {"nothing", knowsNothing, recordsBase, ImageNamed("base"), nil},
-		"the source's lineage tells":                      {"nothing", onBase, "", ImageNamed("base"), nil},
-		"the destination's lineage tells":                 {"nothing", knowsNothing, onBase, ImageNamed("base"), nil},
-		"the head's lineage tells":                        {"nothing", "  image:base\n    head\n", "", ImageNamed("base"), nil},
-		"all agree":                                       {"base", "  image:base\n    s1\n      head record=base\n", "  image:base\n    s1\n      head record=base\n", ImageNamed("base"), nil},
-		"all agree that there is none":                    {"none", recordsNone, recordsNone, NoImage(), nil},
-		"a lineage without one contradicts nothing":       {"base", knowsNothing, recordsBase, ImageNamed("base"), nil},
-		"nobody knows":                                    {"nothing", knowsNothing, knowsNothing, Image{}, []string{"not known"}},
-		"nobody knows, and there is nothing":              {"nothing", knowsNothing, "", Image{}, []string{"not known"}},
-		"what was said against the record":                {"other", recordsBase, "", Image{}, []string{"the request", "backing image other", "record on head vol-1-r-0a1b2c3d", "backing image base"}},
-		"what was said against a record of none":          {"base", recordsNone, "", Image{}, []string{"backing image base", "no backing image"}},
-		"none was said against the record":                {"none", recordsBase, "", Image{}, []string{"no backing image", "backing image base"}},
-		"none was said against the lineage":               {"none", onBase, "", Image{}, []string{"no backing image", "lineage of replica vol-1-r-0a1b2c3d", "backing image base"}},
-		"what was said against the destination's lineage": {"base", knowsNothing, onOther, Image{}, []string{"backing image base", "lineage of replica vol-1-r-4e5f6a7b", "backing image other"}},
-		"the record against the lineage":                  {"nothing", "  image:other\n    s1\n      head record=base\n", "", Image{}, []string{"record on head vol-1-r-0a1b2c3d", "backing image base", "lineage of replica vol-1-r-0a1b2c3d", "backing image other"}},
-		"record against record":                           {"nothing", recordsBase, recordsOther, Image{}, []string{"head vol-1-r-0a1b2c3d", "base", "head vol-1-r-4e5f6a7b", "other"}},
-		"lineage against lineage":                         {"nothing", onBase, onOther, Image{}, []string{"lineage of replica vol-1-r-0a1b2c3d", "base", "lineage of replica vol-1-r-4e5f6a7b", "other"}},
-		"two lineages in one replica":                     {"nothing", knowsNothing, "  image:base\n    s1\n  image:other\n    s2\n", Image{}, []string{"base", "other"}},
-		"a third that disagrees":                          {"base", "  image:base\n    s1\n      head record=base\n", recordsOther, Image{}, []string{"backing image base", "backing image other"}},
-		"an image called none is said":                    {"none!", knowsNothing, "", Image{}, []string{`"none"`}},
-		"an image called none in the lineage":             {"nothing", "  image:none\n    s1\n      head\n", "", Image{}, []string{`"none"`}},
-		"an image called none against the record":         {"nothing", "  image:none\n    s1\n      head record=none\n", "", Image{}, []string{"no backing image", "backing image none"}},
-		"a record that names nothing possible":            {"nothing", "  s1\n    head record=a/b\n", "", Image{}, []string{`"a/b"`}},
+		"requested":                                 {"base", knowsNothing, knowsNothing, ImageNamed("base"), nil},
+		"none is requested":                         {"none", knowsNothing, "", NoImage(), nil},
+		"from the source's record":                  {"nothing", recordsBase, "", ImageNamed("base"), nil},
+		"none, from the source's record":            {"nothing", recordsNone, "", NoImage(), nil},
+		"from the destination's record":             {"nothing", knowsNothing, recordsBase, ImageNamed("base"), nil},
+		"from the source's lineage":                 {"nothing", onBase, "", ImageNamed("base"), nil},
+		"from the destination's lineage":            {"nothing", knowsNothing, onBase, ImageNamed("base"), nil},
+		"from the head's lineage":                   {"nothing", "  image:base\n    head\n", "", ImageNamed("base"), nil},
+		"all agree":                                 {"base", "  image:base\n    s1\n      head record=base\n", "  image:base\n    s1\n      head record=base\n", ImageNamed("base"), nil},
+		"all agree that there is none":              {"none", recordsNone, recordsNone, NoImage(), nil},
+		"a lineage without one contradicts nothing": {"base", knowsNothing, recordsBase, ImageNamed("base"), nil},
+		"unknown":                                           {"nothing", knowsNothing, knowsNothing, Image{}, []string{"not known"}},
+		"unknown, without a destination":                    {"nothing", knowsNothing, "", Image{}, []string{"not known"}},
+		"the request contradicts the record":                {"other", recordsBase, "", Image{}, []string{"the request", "backing image other", "record on head vol-1-r-0a1b2c3d", "backing image base"}},
+		"the request contradicts a record of none":          {"base", recordsNone, "", Image{}, []string{"backing image base", "no backing image"}},
+		"a request of none contradicts the record":          {"none", recordsBase, "", Image{}, []string{"no backing image", "backing image base"}},
+		"a request of none contradicts the lineage":         {"none", onBase, "", Image{}, []string{"no backing image", "lineage of replica vol-1-r-0a1b2c3d", "backing image base"}},
+		"the request contradicts the destination's lineage": {"base", knowsNothing, onOther, Image{}, []string{"backing image base", "lineage of replica vol-1-r-4e5f6a7b", "backing image other"}},
+		"the record against the lineage":                    {"nothing", "  image:other\n    s1\n      head record=base\n", "", Image{}, []string{"record on head vol-1-r-0a1b2c3d", "backing image base", "lineage of replica vol-1-r-0a1b2c3d", "backing image other"}},
+		"record against record":                             {"nothing", recordsBase, recordsOther, Image{}, []string{"head vol-1-r-0a1b2c3d", "base", "head vol-1-r-4e5f6a7b", "other"}},
+		"lineage against lineage":                           {"nothing", onBase, onOther, Image{}, []string{"lineage of replica vol-1-r-0a1b2c3d", "base", "lineage of replica vol-1-r-4e5f6a7b", "other"}},
+		"two lineages in one replica":                       {"nothing", knowsNothing, "  image:base\n    s1\n  image:other\n    s2\n", Image{}, []string{"base", "other"}},
+		"a third that disagrees":                            {"base", "  image:base\n    s1\n      head record=base\n", recordsOther, Image{}, []string{"backing image base", "backing image other"}},
+		"an image named none is requested":                  {"none!", knowsNothing, "", Image{}, []string{`"none"`}},
+		"an image named none in the lineage":                {"nothing", "  image:none\n    s1\n      head\n", "", Image{}, []string{`"none"`}},
+		"an image named none contradicts the record":        {"nothing", "  image:none\n    s1\n      head record=none\n", "", Image{}, []string{"no backing image", "backing image none"}},
+		"an invalid record":                                 {"nothing", "  s1\n    head record=a/b\n", "", Image{}, []string{`"a/b"`}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := parseFixture(t, "requested "+strings.TrimSuffix(c.said, "!")+"\nsource\n"+c.source+"destination\n"+c.destination)
-			if strings.HasSuffix(c.said, "!") {
+			s := parseFixture(t, "requested "+strings.TrimSuffix(c.requested, "!")+"\nsource\n"+c.source+"destination\n"+c.destination)
+			if strings.HasSuffix(c.requested, "!") {
 				s.requested = ImageNamed("none")
 			}
 			source, destination := s.replicas(t)
@@ -112,7 +112,7 @@ func TestImageKeptOrFetched(t *testing.T) {
 		"fetched, larger than the ancestor":   {"  image:base size=9\n    s1\n      s2 size=10\n        head size=10\n", "", false, []string{"9437184", "8388608", "snap-s1"}, nil},
 		"here alone, larger":                  {"  s1\n    head\n", "  image:base size=9\n", false, []string{"9437184", "8388608", "snap-s1"}, nil},
 		"larger than the head of none":        {"  image:base size=9\n    head\n", "  image:base size=9\n", false, []string{"9437184", "8388608", "vol-1-r-0a1b2c3d"}, nil},
-		"the source's hangs on something":     {"  snap:deeper\n    image:base\n      s1\n        head\n", "", false, []string{"is a clone of another lvol", "disk-a"}, nil},
+		"the source's has a parent":           {"  snap:deeper\n    image:base\n      s1\n        head\n", "", false, []string{"is a clone of another lvol", "disk-a"}, nil},
 		"Longhorn downloads it":               {"  image:base\n    s1\n      head\n", "  filling:base\n", true, nil, []string{"bi-base-disk-store-b-temp-head"}},
 		"Longhorn downloads another":          {"  image:base\n    s1\n      head\n", "  filling:other\n", true, nil, nil},
 		"a run of ours fills one":             {"  image:base\n    s1\n      head\n", "  lvol:bi-rebuilding-0badcafe\n", true, nil, []string{"bi-rebuilding-0badcafe"}},

@@ -82,31 +82,31 @@ func planOrRefusal(t rapid.TB, s fixture) string {
 // requireStepsShareOperations: people are told of each operation, once.
 func requireStepsShareOperations(t rapid.TB, plan Plan) {
 	t.Helper()
-	var told []int
+	var reported []int
 	for _, step := range plan.Steps {
 		require.True(t, slices.IsSorted(step.Operations))
 		require.NotEmpty(t, step.Reason)
-		told = append(told, step.Operations...)
+		reported = append(reported, step.Operations...)
 		for _, o := range step.Operations {
 			require.Equal(t, step.Snapshot, plan.SubjectOf()[o])
 		}
 	}
-	slices.Sort(told)
+	slices.Sort(reported)
 	all := make([]int, len(plan.Operations))
 	for i := range all {
 		all[i] = i
 	}
-	require.ElementsMatch(t, all, told)
+	require.ElementsMatch(t, all, reported)
 }
 
 // requireDeletionsAreTold: the plan lists what its operations delete, and its
 // steps have the clusters of it.
 func requireDeletionsAreTold(t rapid.TB, plan Plan) {
 	t.Helper()
-	var told, deleted []string
+	var reported, deleted []string
 	var clusters, ofSteps uint64
 	for _, d := range plan.Deletions {
-		told, clusters = append(told, d.Name), clusters+d.Clusters
+		reported, clusters = append(reported, d.Name), clusters+d.Clusters
 	}
 	for _, o := range plan.Operations {
 		if o.Verb == VerbDelete {
@@ -116,7 +116,7 @@ func requireDeletionsAreTold(t rapid.TB, plan Plan) {
 	for _, s := range plan.Steps {
 		ofSteps += s.Deleted
 	}
-	require.Equal(t, deleted, told)
+	require.Equal(t, deleted, reported)
 	require.Equal(t, clusters, ofSteps)
 }
 

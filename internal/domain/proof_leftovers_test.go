@@ -51,7 +51,7 @@ func (o *odometer) next() bool {
 // world is a source, what is left on the destination, and what is known.
 type world struct {
 	source, destination Listing
-	said                Image
+	requested           Image
 	options             Options
 	upstream            bool
 	outside             bool // the source reads through to a bdev outside, or is degraded: it is always refused
@@ -98,16 +98,16 @@ func imageLvol(store Listing) Lvol {
 // drawSource draws a source whose snapshots s0, s1, … hang on parents as
 // parentOf says (-1: the ancestor), with or without an image, healthy or hurt.
 func drawSource(c chooser, parentOf []int) world {
-	w := world{source: emptyStore("a"), said: NoImage()}
+	w := world{source: emptyStore("a"), requested: NoImage()}
 	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "else", Name: "vol-10-r-0a1b2c3d", Size: proofSize})
 	root, outside := "", Lvol{}
 	switch c.choose(5) {
 	case 1:
-		w.said = ImageNamed(proofImage)
+		w.requested = ImageNamed(proofImage)
 		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
 		root = imageLvol(w.source).UUID
 	case 2: // hurt: the image is there, but nothing hangs on it
-		w.said = ImageNamed(proofImage)
+		w.requested = ImageNamed(proofImage)
 		w.options.AcceptHurtSource = true
 		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
 	case 3:
@@ -127,7 +127,7 @@ func drawSource(c chooser, parentOf []int) world {
 		})
 		parent = fmt.Sprintf("source-s%d", i)
 	}
-	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "source-head", Name: sourceReplica, Parent: parent, Size: proofSize, Record: w.said.Record()})
+	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "source-head", Name: sourceReplica, Parent: parent, Size: proofSize, Record: w.requested.Record()})
 	for i := range w.source.Lvols {
 		l := &w.source.Lvols[i]
 		if _, ours := readingFor(*l, sourceReplica); !ours || l.Parent != "" && !outside.Degraded {
@@ -204,7 +204,7 @@ type remains struct {
 func (d *remains) add(l Lvol) { d.Lvols = append(d.Lvols, l) }
 
 func (d *remains) drawImage() {
-	if _, has := d.world.said.Name(); !has {
+	if _, has := d.world.requested.Name(); !has {
 		return
 	}
 	switch d.choose(3) {
@@ -311,7 +311,7 @@ func (d *remains) drawWritable() {
 	if where := d.choose(3); where > 0 {
 		d.add(Lvol{UUID: "left-flight", Name: InFlightLvolName(destinationReplica, "0000bbbb"), Parent: []string{"", "", d.newest()}[where], Size: proofSize, Own: ownClusters("part", 1)})
 	}
-	head := Lvol{UUID: "left-head", Name: destinationReplica, Parent: d.newest(), Size: proofSize, Record: d.world.said.Record()}
+	head := Lvol{UUID: "left-head", Name: destinationReplica, Parent: d.newest(), Size: proofSize, Record: d.world.requested.Record()}
 	heads := 4
 	if d.alone {
 		heads = 6

@@ -43,7 +43,7 @@ func (p *prover) prove(w world) {
 	p.starts++
 	p.pending = p.pending[:0]
 	sourceKey := draw(w.source)
-	p.worldKey = fmt.Sprint(w.upstream, w.said, w.options.AcceptHurtSource, "\n", sourceKey, "\n")
+	p.worldKey = fmt.Sprint(w.upstream, w.requested, w.options.AcceptHurtSource, "\n", sourceKey, "\n")
 	if !p.push(w.destination) {
 		return
 	}
@@ -91,7 +91,7 @@ func (p *prover) plan(state Listing) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return PlanRebuild(source, destination, p.world.said, p.world.options)
+	return PlanRebuild(source, destination, p.world.requested, p.world.options)
 }
 
 // playEveryOrder visits every set of operations that can be done at some
@@ -222,7 +222,7 @@ func (p *prover) checkGoal(now Listing) {
 		}
 		// Rule 1, said without the domain's own words.
 		want := ""
-		if p.world.said != NoImage() {
+		if p.world.requested != NoImage() {
 			want = "bi-base-disk-store-b"
 		}
 		if is := lvols[l.Parent].Name; reading.snapshot == "s0" && is != want {
@@ -247,7 +247,7 @@ func (p *prover) verify(now Listing) []Violation {
 	}
 	destination, err := NewReplica(now, destinationReplica)
 	require.NoError(p.t, err)
-	violations, err := Verify(source, destination, p.world.said)
+	violations, err := Verify(source, destination, p.world.requested)
 	require.NoError(p.t, err)
 	return violations
 }

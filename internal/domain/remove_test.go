@@ -135,7 +135,7 @@ func TestCreationRefusals(t *testing.T) {
 		"a name that is too long":   {"", strings.Repeat("v", 300), proofSize, NoImage(), []string{"300 bytes", "at most 255"}},
 		"no bytes":                  {"", destinationReplica, 0, NoImage(), []string{"0 bytes", "a multiple of its cluster size of 1048576"}},
 		"half a cluster":            {"", destinationReplica, proofSize + 1, NoImage(), []string{"8388609 bytes", "multiple"}},
-		"nothing said of the image": {"  image:base\n", destinationReplica, proofSize, Image{}, []string{"is not known"}},
+		"an unknown image":          {"  image:base\n", destinationReplica, proofSize, Image{}, []string{"is not known"}},
 		"an image that is missing":  {"", destinationReplica, proofSize, ImageNamed("base"), []string{"base is not on lvstore disk-b", "import it"}},
 		"an image that is writable": {"  image:base writable\n", destinationReplica, proofSize, ImageNamed("base"), []string{"writable"}},
 		"a larger image":            {"  image:base size=9\n", destinationReplica, proofSize, ImageNamed("base"), []string{"9437184 bytes, more than the 8388608"}},

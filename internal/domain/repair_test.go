@@ -17,10 +17,10 @@ func repairOf(t *testing.T, store Listing, requested Image, others ...Replica) (
 func TestRepairPlans(t *testing.T) {
 	base := ImageNamed("base")
 	for what, c := range map[string]struct {
-		store string
-		said  Image
-		want  []string // operations
-		warns bool
+		store     string
+		requested Image
+		want      []string // operations
+		warns     bool
 	}{
 		"nothing to do": {"  image:base\n    s1\n      head record=base\n", Image{}, nil, false},
 		"the ancestor back on the image": {
@@ -63,7 +63,7 @@ func TestRepairPlans(t *testing.T) {
 			},
 			false,
 		},
-		"in flight with data: it stays, and so does what it hangs on": {
+		"in flight with data: it stays, with its parent": {
 			"  image:base\n  s1\n    head record=base\n  spacer:00000001\n    flight:00000002 own=?/1\n",
 			Image{},
 			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1"},
@@ -72,7 +72,7 @@ func TestRepairPlans(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			store := storeOf(t, c.store)
-			plan, err := repairOf(t, store, c.said)
+			plan, err := repairOf(t, store, c.requested)
 			require.NoError(t, err)
 			var got []string
 			for _, o := range plan.Operations {
@@ -93,25 +93,25 @@ func TestRepairPlans(t *testing.T) {
 func TestRepairRefusals(t *testing.T) {
 	base := ImageNamed("base")
 	for what, c := range map[string]struct {
-		store string
-		said  Image
-		says  []string
+		store     string
+		requested Image
+		says      []string
 	}{
-		"nobody knows the image":  {"  image:base\n  s1\n    head\n", Image{}, []string{"is not known"}},
-		"another image was said":  {"  image:base\n    s1\n      head\n", ImageNamed("other"), []string{"other", "base"}},
-		"no image was said":       {"  image:base\n    s1\n      head\n", NoImage(), []string{"no backing image", "base"}},
-		"the image is not there":  {"  s1\n    head\n", base, []string{"backing-image:base", "not on lvstore disk-b", "rebuild it"}},
-		"the image is writable":   {"  image:base writable\n  s1\n    head\n", base, []string{"writable"}},
-		"the image is too large":  {"  image:base size=9\n  s1\n    head\n", base, []string{"9437184 bytes, more than the 8388608"}},
-		"there is no head":        {"  image:base\n  s1\n", base, []string{"no head", "rebuild it"}},
-		"not found":               {"  image:base\n", base, []string{"replica vol-1-r-4e5f6a7b not found"}},
-		"two ancestors":           {"  image:base\n  s1\n    head\n  s2\n", base, []string{"s1", "one-root", "2 ancestors"}},
-		"a foreign parent":        {"  image:base\n    s1\n  snap:vol-7-snap-a\n    s2\n      head\n", Image{}, []string{"s2", "vol-7-snap-a"}},
-		"a smaller child":         {"  image:base\n  s1\n    head size=7\n", base, []string{"head", "fewer"}},
-		"a linked clone reads it": {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", base, []string{"vol-1-r-4e5f6a7b-clone-ep-1", "foreign lvol", "vol-1-r-4e5f6a7b-snap-s1"}},
+		"nobody knows the image":     {"  image:base\n  s1\n    head\n", Image{}, []string{"is not known"}},
+		"another image is requested": {"  image:base\n    s1\n      head\n", ImageNamed("other"), []string{"other", "base"}},
+		"no image is requested":      {"  image:base\n    s1\n      head\n", NoImage(), []string{"no backing image", "base"}},
+		"the image is not there":     {"  s1\n    head\n", base, []string{"backing-image:base", "not on lvstore disk-b", "rebuild it"}},
+		"the image is writable":      {"  image:base writable\n  s1\n    head\n", base, []string{"writable"}},
+		"the image is too large":     {"  image:base size=9\n  s1\n    head\n", base, []string{"9437184 bytes, more than the 8388608"}},
+		"there is no head":           {"  image:base\n  s1\n", base, []string{"no head", "rebuild it"}},
+		"not found":                  {"  image:base\n", base, []string{"replica vol-1-r-4e5f6a7b not found"}},
+		"two ancestors":              {"  image:base\n  s1\n    head\n  s2\n", base, []string{"s1", "one-root", "2 ancestors"}},
+		"a foreign parent":           {"  image:base\n    s1\n  snap:vol-7-snap-a\n    s2\n      head\n", Image{}, []string{"s2", "vol-7-snap-a"}},
+		"a smaller child":            {"  image:base\n  s1\n    head size=7\n", base, []string{"head", "fewer"}},
+		"a linked clone reads it":    {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", base, []string{"vol-1-r-4e5f6a7b-clone-ep-1", "foreign lvol", "vol-1-r-4e5f6a7b-snap-s1"}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := repairOf(t, storeOf(t, c.store), c.said)
+			_, err := repairOf(t, storeOf(t, c.store), c.requested)
 			requireRefusal(t, err, c.says...)
 		})
 	}

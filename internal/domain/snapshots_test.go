@@ -52,8 +52,8 @@ func TestSnapshotRemovalMergesIntoClone(t *testing.T) {
 		store, name string
 		says        []string
 	}{
-		"two hang on it":       {aTree, "s1", []string{"2 lvols are clones of snapshot s1", "vol-1-r-4e5f6a7b-snap-s2, vol-1-r-4e5f6a7b-snap-s3"}},
-		"it is not there":      {aTree, "s9", []string{"has no snapshot s9; available: s1, s2, s3"}},
+		"two clones":           {aTree, "s1", []string{"2 lvols are clones of snapshot s1", "vol-1-r-4e5f6a7b-snap-s2, vol-1-r-4e5f6a7b-snap-s3"}},
+		"it is missing":        {aTree, "s9", []string{"has no snapshot s9; available: s1, s2, s3"}},
 		"available: none":      {"  head\n", "s9", []string{"available: none"}},
 		"no head":              {"  s1\n", "s1", []string{"no head"}},
 		"not found":            {"", "s1", []string{"not found"}},
@@ -78,7 +78,7 @@ func TestRevertPlans(t *testing.T) {
 	require.Equal(t, "base", revert.Record)
 	require.Empty(t, revert.StandIns)
 
-	t.Run("after a crash the stand-in tells what the head was", func(t *testing.T) {
+	t.Run("after a crash the stand-in keeps the head's size and record", func(t *testing.T) {
 		revert, err := PlanRevert(replicaOn(t, "  image:base\n    s1\n      s2\n      flight:0badcafe size=9 record=base\n"), "s1", 0)
 		require.NoError(t, err)
 		require.Nil(t, revert.Old)
@@ -86,14 +86,14 @@ func TestRevertPlans(t *testing.T) {
 		require.Equal(t, "base", revert.Record)
 		require.Len(t, revert.StandIns, 1)
 	})
-	t.Run("with a head, a stand-in that was left is told, too", func(t *testing.T) {
+	t.Run("with a head, a leftover stand-in is listed", func(t *testing.T) {
 		revert, err := PlanRevert(replicaOn(t, aTree+"  flight:0badcafe record=other size=5\n"), "s1", 0)
 		require.NoError(t, err)
 		require.EqualValues(t, 9*proofCluster, revert.Size)
 		require.Equal(t, "base", revert.Record)
 		require.Len(t, revert.StandIns, 1)
 	})
-	t.Run("without either, the size has to be said", func(t *testing.T) {
+	t.Run("without either, the size must be given", func(t *testing.T) {
 		_, err := PlanRevert(replicaOn(t, "  s1\n    flight:0badcafe\n"), "s1", 0)
 		requireRefusal(t, err, "no head", "give the size")
 		revert, err := PlanRevert(replicaOn(t, "  s1\n    flight:0badcafe\n"), "s1", 9*proofCluster)

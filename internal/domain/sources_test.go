@@ -90,7 +90,7 @@ func TestUnusableSecondarySources(t *testing.T) {
 	for what, c := range map[string]struct{ primary, other, why string }{
 		"it has lost its image":             {healthy, "\n  image:base\n  s1 own=a/1\n    head\n", "lost backing image base"},
 		"it has no head":                    {healthy, "\n  image:base\n    s1 own=a/1\n", "has no head"},
-		"it is not there":                   {healthy, "\n  image:base\n", "replica vol-1-r-4e5f6a7b not found"},
+		"it is missing":                     {healthy, "\n  image:base\n", "replica vol-1-r-4e5f6a7b not found"},
 		"it is in pieces":                   {healthy, "\n  image:base\n    s1 own=a/1\n      head\n    s2\n", "two ancestors"},
 		"its host proves nothing":           {healthy, " upstream" + healthy, "the host of lvstore disk-b reports no checksums"},
 		"the primary's host proves nothing": {" upstream" + healthy, healthy, "the host of lvstore disk-a reports no checksums"},
@@ -158,23 +158,23 @@ func TestPrimaryIsFirstHealthySource(t *testing.T) {
 		coarse   = " cluster=4194304" + healthy
 	)
 	for what, c := range map[string]struct {
-		sources []string
-		said    Image
-		primary int
-		flaws   []string // "": none
+		sources   []string
+		requested Image
+		primary   int
+		flaws     []string // "": none
 	}{
 		"both are healthy":                 {[]string{healthy, healthy}, Image{}, 0, []string{"", ""}},
 		"the first is hurt":                {[]string{hurt, healthy}, Image{}, 1, []string{"lost backing image base", ""}},
 		"the second is hurt":               {[]string{healthy, hurt}, Image{}, 0, []string{"", "lost backing image base"}},
-		"the other's lineage tells":        {[]string{unknown, healthy}, Image{}, 1, []string{"lost backing image base", ""}},
+		"from the other's lineage":         {[]string{unknown, healthy}, Image{}, 1, []string{"lost backing image base", ""}},
 		"all are hurt":                     {[]string{absent, hurt, hurt}, ImageNamed("base"), 1, []string{"not found", "lost", "lost"}},
 		"nobody knows of an image":         {[]string{unknown, unknown}, Image{}, 0, []string{"", ""}},
 		"there is none":                    {[]string{unknown, unknown}, NoImage(), 0, []string{"", ""}},
-		"the first is not whole":           {[]string{headless, healthy}, Image{}, 1, []string{"has no head", ""}},
+		"the first is incomplete":          {[]string{headless, healthy}, Image{}, 1, []string{"has no head", ""}},
 		"the first is not there":           {[]string{absent, healthy}, Image{}, 1, []string{"not found", ""}},
 		"the first has other clusters":     {[]string{coarse, healthy}, Image{}, 1, []string{"must be equal", ""}},
 		"nobody is there":                  {[]string{absent, headless}, Image{}, -1, []string{"not found", "has no head"}},
-		"one that is not whole tells none": {[]string{headless, unknown}, Image{}, 1, []string{"has no head", ""}},
+		"an incomplete one is no evidence": {[]string{headless, unknown}, Image{}, 1, []string{"has no head", ""}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var sources []Replica
@@ -182,7 +182,7 @@ func TestPrimaryIsFirstHealthySource(t *testing.T) {
 				source, _, _ := two(t, "source"+drawn+"destination\n")
 				sources = append(sources, source)
 			}
-			primary, flaws := PickPrimary(c.said, sources, fixtureStore("b"))
+			primary, flaws := PickPrimary(c.requested, sources, fixtureStore("b"))
 			require.Equal(t, c.primary, primary)
 			for i, flaw := range c.flaws {
 				if flaw == "" {

@@ -65,7 +65,7 @@ func TestStalePrimaryRefused(t *testing.T) {
 		"the head was frozen by a rebuild, and written to again": {
 			"\n  image:base\n    s1 own=a/2\n      rebuild-01234567 own=b/4 system\n        head own=?/2\n", "\n  image:base\n    s1 own=a/2\n      head own=?/5\n", "", "",
 		},
-		"it is not there": {whole, "\n  image:base\n", "", ""},
+		"it is missing": {whole, "\n  image:base\n", "", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, "source"+c.primary+"destination"+c.other)

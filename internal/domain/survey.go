@@ -70,7 +70,7 @@ func (s *surveyor) findImages() {
 // lvols in their trees. The rest has no relatives. Users choose the names of
 // snapshots, so of their readings the one with the shortest replica name counts.
 func (s *surveyor) findReplicas() {
-	var loose [][]reading
+	var withoutRelatives [][]reading
 	var of []Lvol
 	for _, l := range s.survey.Store.Lvols {
 		if s.assigned[l.UUID] {
@@ -81,10 +81,10 @@ func (s *surveyor) findReplicas() {
 		case 1:
 			s.addReplica(all[0].replica)
 		default:
-			loose, of = append(loose, all), append(of, l)
+			withoutRelatives, of = append(withoutRelatives, all), append(of, l)
 		}
 	}
-	for i, all := range loose {
+	for i, all := range withoutRelatives {
 		for _, r := range all {
 			if !s.assigned[of[i].UUID] {
 				s.addReplica(r.replica)

@@ -45,13 +45,13 @@ func NewSnapshotTree(r Replica) (SnapshotTree, error) {
 // refuseHeadless explains how a source without a head, perhaps the last replica of
 // a volume, gets one: a revert to one of its snapshots creates it.
 func (r Replica) refuseHeadless() error {
-	hanging := make(map[string]bool)
+	hasClone := make(map[string]bool)
 	for i := range r.Snapshots {
-		hanging[r.Snapshots[i].Lvol.Parent] = true
+		hasClone[r.Snapshots[i].Lvol.Parent] = true
 	}
 	var newest []string
 	for i := range r.Snapshots {
-		if s := &r.Snapshots[i]; !hanging[s.Lvol.UUID] {
+		if s := &r.Snapshots[i]; !hasClone[s.Lvol.UUID] {
 			newest = append(newest, s.Name)
 		}
 	}
