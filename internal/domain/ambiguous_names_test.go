@@ -6,10 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BUG 1 was: two snapshots whose names share what stands before "-snap-" are
-// taken for a replica of their own, as soon as there is no head to decide: the
-// state of every destination while it is rebuilt. NewDestination cures it (this
-// passes now); what follows is left.
+// BUG 1: two snapshots whose names have the same prefix before "-snap-" were taken for
+// a replica of their own if there was no head to decide, which is the state of every
+// destination during a rebuild. NewDestination corrects it.
 func TestBug1_RebuildWithAmbiguousNamesEnds(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    daily-snap-1 own=a/1\n      daily-snap-2 own=b/1\n        head\ndestination\n  image:base\n")
 	plan := s.mustPlan(t)
@@ -22,10 +21,10 @@ func TestBug1_RebuildWithAmbiguousNamesEnds(t *testing.T) {
 	}
 }
 
-// Two daily snapshots were deleted on the source since; the destination still has
-// them, and a head. That is planned. Once the head is gone they are "doubtful",
-// and a run after a crash there is refused, for ever (rules 5, 8). They hang on
-// s0, which is nobody else's: lineage does tell.
+// Two daily snapshots were deleted on the source; the destination still has them, and a
+// head. That was planned. Once the head was deleted they were ambiguous, and a run
+// after a crash was refused forever (rules 5, 8). Their parent s0 is unambiguous, so
+// lineage decides.
 func TestBug1_NoRefusalOfAmbiguousNamesAfterCrash(t *testing.T) {
 	s := parseFixture(t, `
 source
@@ -49,8 +48,8 @@ destination
 	}
 }
 
-// From nothing: it is sealed as an ancestor, on the image and without a head, so
-// that nothing can tell whose it is. This must be refused before any change.
+// Without leftovers: the new ancestor has the image as its parent and no head, so its
+// replica would be ambiguous. This must be refused before any change.
 func TestBug1_FutureAmbiguousAncestorRefusedFirst(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    x-snap-y own=a/1\n      head\ndestination\n  image:base\n  lvol:vol-1-r-4e5f6a7b-snap-x\n")
 	plan, err := s.plan()
@@ -66,8 +65,8 @@ func TestBug1_FutureAmbiguousAncestorRefusedFirst(t *testing.T) {
 	}
 }
 
-// What is left of a replica whose head is gone cannot be looked at (audit, tree,
-// gc, replica delete: NewReplica), though nobody else is on the store.
+// The leftovers of a replica without a head could not be listed (audit, tree, gc,
+// replica delete: NewReplica), though there is no other replica on the store.
 func TestBug1_LoneLeftoversCanBeListed(t *testing.T) {
 	r, err := NewReplica(storeOf(t, "  image:base\n    s0\n      daily-snap-1\n        daily-snap-2\n"), destinationReplica)
 	require.NoError(t, err)

@@ -6,15 +6,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BUG 8. From a source that records no attributes to a host that does, every
-// snapshot is sealed as user_created=false: Longhorn purges those.
+// BUG 8. A copy from a source without attributes to a host with attributes was sealed
+// as user_created=false: Longhorn purges such snapshots.
 func TestBug8_SealsAsUserCreatedWithoutRecords(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource upstream\n  s1 own=a/1\n    head\ndestination\n")
 	plan := s.mustPlan(t)
 	require.True(t, plan.Operations[operationAt(t, plan, VerbSeal, "new snapshot s1")].Attributes.UserCreated)
 }
 
-// Of a system snapshot its name tells that no user has made it.
+// The name of a system snapshot shows that no user has created it.
 func TestSealsSystemSnapshotAsSystemWithoutRecords(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource upstream\n  rebuild-0badcafe own=a/1\n    rebuild-mine own=b/1\n      head\ndestination\n")
 	plan := s.mustPlan(t)

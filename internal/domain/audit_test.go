@@ -172,7 +172,7 @@ func TestAuditNotices(t *testing.T) {
 	}
 }
 
-// TestAuditOfRebuiltReplicaIsClean: an audit and the end of a rebuild agree.
+// TestAuditOfRebuiltReplicaIsClean: an audit finds no violation after a rebuild.
 func TestAuditOfRebuiltReplicaIsClean(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n      s3 own=c/1\n        head record=base\ndestination\n  image:base\n  s1 own=a/1\n    flight:0badcafe\n")
 	after := s.play(t, s.mustPlan(t))

@@ -25,21 +25,18 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
-// BenchmarkStoreModel plays the plan of such trees, as whoever carries it out does.
+// BenchmarkStoreModel plays the plan of such trees, as an executor does.
 func BenchmarkStoreModel(b *testing.B) { compare(b, false, (*bench).play) }
 
-// compare alternates between a large tree and ten small ones, and reports the
-// median of the ratios. The ten differ: together they are as much to do as the
-// large one, and as much memory. One of them ten times over would lie in the
-// processor's cache from the second time on, as nobody's tree does, and the ratio
-// would tell of the cache.
+// compare alternates between a large tree and ten small ones and reports the median of
+// the ratios. The ten differ, so together they take as much work and memory as the
+// large one; one small tree repeated ten times would stay in the processor's cache.
 //
-// It tells of it a little as it is: what has to be found by a name lies farther
-// away among 100,000 than among 10,000. A few percent are that, more where others
-// want the cache, too.
+// The cache still affects the ratio a little: look-ups by name among 100,000 are less
+// local than among 10,000.
 //
-// Times are the processor's, all threads of the garbage collector included: on a
-// busy machine the clock on the wall measures the others. ns/op is the wall's, of
+// Times are CPU times of all threads, including the garbage collector: on a busy
+// machine wall-clock time measures other processes. ns/op is the wall-clock time of
 // both.
 func compare(b *testing.B, leftBehind bool, what func(*bench)) {
 	b.Helper()
@@ -106,8 +103,8 @@ func benchReplicas(b *testing.B, n int, seed uint64, leftBehind bool) *bench {
 	return x
 }
 
-// benchStore has a tree that branches: most snapshots hang on the one before,
-// every eighth on any older one.
+// benchStore has a tree that branches: the parent of most snapshots is the one before,
+// of every eighth any older one.
 func benchStore(name, replica string, n int, seed uint64) Listing {
 	store := fixtureStore(name)
 	store.FreeClusters = 1 << 30

@@ -7,10 +7,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Rules at their edges: what is just allowed, and what just is not.
+// Rules at their limits: the last allowed case and the first refused one.
 
-// The head is on a branch that is all there. It goes nevertheless, as the first thing: a
-// replica with a head is whole.
+// The branch of the head is complete. The head is nevertheless deleted first: a replica
+// with a head is complete.
 func TestHeadReplacedWhenSideBranchMissing(t *testing.T) {
 	s := parseFixture(t, `
 source
@@ -35,8 +35,8 @@ destination
 	require.Equal(t, VerbClone, last.Verb)
 }
 
-// Stores are told by their UUIDs. Two can have one name, and a replica of one name can
-// be on both.
+// Stores are identified by their UUIDs. Two stores can have one name, and replicas of
+// one name can be on both.
 func TestStoresDistinguishedByUUID(t *testing.T) {
 	drawn := "  s1 own=a/1\n    head record=none\n"
 	source := storeOf(t, drawn)
@@ -62,7 +62,7 @@ func TestStoresDistinguishedByUUID(t *testing.T) {
 	require.ErrorContains(t, err, "both source and destination")
 	require.Contains(t, NewSecondarySource(same, there, NoImage(), allUUIDs(same)).Unusable, "the same replica")
 
-	// Two replicas of one store are two.
+	// Two replicas of one store are distinct.
 	two := storeOf(t, drawn+"  snap:vol-1-r-0a1b2c3d-snap-s1 own=a/1\n    lvol:vol-1-r-0a1b2c3d record=none\n")
 	one, err := NewReplica(two, "vol-1-r-0a1b2c3d")
 	require.NoError(t, err)
@@ -72,7 +72,7 @@ func TestStoresDistinguishedByUUID(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Where no record can be kept none is missing.
+// On a host without records none is missing.
 func TestNoMissingRecordWithoutRecords(t *testing.T) {
 	store := storeOf(t, "  image:base\n  s1\n    head\n")
 	store.Proves, store.Records = false, false
@@ -95,8 +95,8 @@ func TestImageOfVolumeSizeFits(t *testing.T) {
 	require.True(t, audit.Violations[0].Repairable)
 }
 
-// Of sources that are all hurt the first one is the primary, and one that is only
-// unproven is none.
+// If all sources are hurt the first one is the primary; one that is only unproven is
+// none.
 func TestPickPrimaryAmongHurtSources(t *testing.T) {
 	replica := func(drawn string) Replica {
 		r, err := NewReplica(storeOf(t, drawn), destinationReplica)
@@ -118,8 +118,7 @@ func TestPickPrimaryAmongHurtSources(t *testing.T) {
 	require.Error(t, flaws[0])
 }
 
-// A host that proves and records nothing besides says nothing of who made a snapshot, so
-// that this tells nobody from another.
+// A host that proves but records no attributes does not contradict any.
 func TestAttributesComparedIfBothRecord(t *testing.T) {
 	for _, records := range []bool{true, false} {
 		primary, err := NewReplica(storeOf(t, "  s1 own=a/1 at=5\n    head\n"), destinationReplica)
@@ -158,8 +157,8 @@ func TestReserveIsPercentage(t *testing.T) {
 	}
 }
 
-// An image that Longhorn downloads has an image's name with an ending, a replica with that
-// ending has not.
+// An image that Longhorn downloads has an image's name with a suffix; a replica with
+// that suffix is no image.
 func TestDownloadRecognizedByPrefixAndSuffix(t *testing.T) {
 	survey, err := NewSurvey(storeOf(t, "  lvol:vol-7-temp-head\n  filling:base\n  lvol:bi-vol\n"))
 	require.NoError(t, err)
@@ -167,12 +166,12 @@ func TestDownloadRecognizedByPrefixAndSuffix(t *testing.T) {
 	require.Equal(t, ImageLvolName("base", survey.Store.UUID)+imageTempSuffix, survey.Filling[0].Name)
 }
 
-// What is exactly as long as it must be at least, is long enough.
+// A size that is exactly the minimum is allowed.
 func TestSizesMustBeWholeClusters(t *testing.T) {
 	revert, err := PlanRevert(replicaOn(t, "  s1\n    head record=none\n"), "s1", fixtureSize*proofCluster)
 	require.NoError(t, err, "the size that it has can be said")
 	require.EqualValues(t, fixtureSize*proofCluster, revert.Size)
-	// An lvol in flight that holds data, or cannot be written, is no stand-in.
+	// An in-flight lvol that holds data or is read-only is no stand-in.
 	for _, left := range []string{"flight:0badcafe record=base own=?/1", "spacer:0badcafe record=base"} {
 		revert, err = PlanRevert(replicaOn(t, "  s1\n    "+left+"\n"), "s1", fixtureSize*proofCluster)
 		require.NoError(t, err)

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A rebuild with several sources freezes the head of one of them, and gives the
-// snapshot to the rebuilt replica: in that the others differ, and it is no damage.
+// A rebuild takes a system snapshot of the head of one source, and the rebuilt replica
+// gets it, too. The other replicas do not have it, which is no damage.
 func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 	const (
 		tree   = "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n"
@@ -59,7 +59,7 @@ func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 	}
 }
 
-// Each rebuild freezes the head of its primary.
+// Each rebuild takes a system snapshot of its primary's head.
 func TestSeveralPartialSystemSnapshots(t *testing.T) {
 	const tree = "  s1 own=a/2 at=1\n"
 	v := AuditVolume(NoImage(), replicasOf(t,
@@ -77,7 +77,7 @@ func TestSeveralPartialSystemSnapshots(t *testing.T) {
 	require.Len(t, v.Differences, 1)
 }
 
-// One that all have is a snapshot like any other.
+// A system snapshot that all replicas have is compared like any other.
 func TestSharedSystemSnapshotIsCompared(t *testing.T) {
 	const text = "  s1 own=a/2 at=1\n    rebuild-00000001 own=f/3 system\n      head\n"
 	v := AuditVolume(NoImage(), replicasOf(t, text, text)...)

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// replicasOf draws replicas of one volume, each on a store of its own: a, b, c.
+// replicasOf builds replicas of one volume, each on a store of its own: a, b, c.
 func replicasOf(t *testing.T, drawn ...string) []Replica {
 	t.Helper()
 	var replicas []Replica
@@ -73,8 +73,8 @@ func TestEachDifferenceReportedOnce(t *testing.T) {
 	}
 }
 
-// TestField_10909_HealthyReplicaExposesHurtOne: Longhorn's heads record
-// nothing, so a hurt one alone looks like a volume without an image.
+// TestField_10909_HealthyReplicaExposesHurtOne: Longhorn's heads have no record, so a
+// single hurt replica looks like one of a volume without an image.
 func TestField_10909_HealthyReplicaExposesHurtOne(t *testing.T) {
 	hurt := "  image:base\n  s1 own=a/2 at=1\n    s2 own=b/1 at=2\n      head\n"
 	alone := AuditVolume(Image{}, replicasOf(t, hurt)...)

@@ -6,9 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A replica that reads through to a bdev outside of its lvstore lists no parent for
-// that lvol, as one that hangs on nothing. A copy of its own clusters would read zeros
-// where the external snapshot's bytes belong.
+// An lvol that reads through to a bdev outside of its lvstore is listed without a
+// parent. A copy of its own clusters would read zeros in place of the external
+// snapshot's bytes.
 
 func TestExternalParentRefused(t *testing.T) {
 	for what, c := range map[string]struct{ fixture, refusal string }{
@@ -104,8 +104,8 @@ func TestRebuildRemovesExternalLvols(t *testing.T) {
 	}
 }
 
-// A volume without an image and without snapshots: the head is all there is, and what it
-// hangs on is told by nothing else.
+// In a volume without an image and without snapshots, only the head shows the external
+// parent.
 func TestExternalHeadReplaced(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  head record=none\ndestination\n  head external=nvme0n1 record=none\n")
 	violations := s.violations(t, NoImage())

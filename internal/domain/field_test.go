@@ -9,14 +9,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What users of engines like this reported, as far as a plan can have part in
-// it. The names bear the report's number; L is longhorn/longhorn.
+// Reports of users of similar engines, as far as plans are concerned. The names contain
+// the number of the report; L is longhorn/longhorn.
 
 // L#10909: after a rebuild the ancestor has no backing image, because the source's
 // list does not say that it has one, and reads return zeros.
 func TestField_10909_AncestorGetsImageAsParent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := drawLargeScene(t)
+		s := drawLargeFixture(t)
 		if rapid.Bool().Draw(t, "the source's list does not tell the image") {
 			s.source.Lvols[1].Parent = ""
 			s.options.AcceptHurtSource = true
@@ -58,7 +58,7 @@ func TestField_10909_AllVolumesOfAnImageKeepIt(t *testing.T) {
 		plan, err := PlanRebuild(source, destination, Image{}, Options{})
 		require.NoError(t, err)
 		for _, o := range plan.Operations {
-			// Refs are unique in a plan, not between plans: a UUID of its own for each.
+			// Refs are unique in a plan only, so each lvol gets a UUID of its own.
 			s.destination, err = Apply(s.destination, s.source, name, o)
 			require.NoError(t, err)
 		}
@@ -101,8 +101,8 @@ destination
 	require.Empty(t, s.play(t, plan).violations(t, ImageNamed("base")))
 }
 
-// Measured, reported nowhere: an extra snapshot between two kept ones is
-// deleted, and its clusters merge into the kept child.
+// Measured, not reported: an extra snapshot between two kept ones is deleted, and its
+// clusters merge into the kept child.
 func TestField_Merge_ExtraDeletedOnlyWithoutClones(t *testing.T) {
 	s := parseFixture(t, `
 source
@@ -140,13 +140,14 @@ destination
 	}
 	require.Empty(t, s.play(t, plan).violations(t, plan.Image))
 
-	// Whoever deletes it first is stopped before the store is asked.
+	// A delete that comes too early is refused by the model before it is sent to the
+	// store.
 	_, err := Apply(s.destination, s.source, destinationReplica, plan.Operations[operationAt(t, plan, VerbDelete, "b-extra")])
 	require.ErrorContains(t, err, "it has clones")
 }
 
-// The merge has happened, by somebody else's hand: the child has the same name,
-// attributes and, where its parent's clusters lay under its own, the same count.
+// The merge was done by another program: the child has the same name and attributes
+// and, if its own clusters cover those of its parent, the same count.
 func TestField_Merge_ForgedChildNotKept(t *testing.T) {
 	for what, own := range map[string]string{
 		"its count has grown":                         "own=merged/3",
@@ -160,7 +161,7 @@ func TestField_Merge_ForgedChildNotKept(t *testing.T) {
 	}
 }
 
-// Measured on the fork, reported nowhere: its snapshot checksum ignores positions.
+// Measured on the fork, not reported: its snapshot checksum ignores positions.
 func TestField_Position_SameBytesElsewhereDiffer(t *testing.T) {
 	s := parseFixture(t, `
 source
@@ -181,8 +182,8 @@ destination
 	require.Equal(t, RuleData, violations[0].Rule)
 }
 
-// Longhorn's engine of May 2025, killed half-way through 8 snapshots: the next
-// rebuild copied everything, and what was in flight stayed.
+// Longhorn's engine of May 2025, killed half-way through 8 snapshots: the next rebuild
+// copied everything, and in-flight lvols remained.
 func TestField_Killed_FinishedKeptRestCopied(t *testing.T) {
 	drawn := func(n int) string {
 		text := "  image:base\n"
@@ -206,7 +207,7 @@ func TestField_Killed_FinishedKeptRestCopied(t *testing.T) {
 	}
 }
 
-// L#9122, L#9190: what is in flight piles up, and a phantom replica is named after it.
+// L#9122, L#9190: in-flight lvols accumulate, and a phantom replica is named after one.
 func TestField_9122_InFlightLeftoversDeleted(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  s1 own=a/1\n    flight:\n  flight:0badcafe\n  spacer:00c0ffee\n    flight:00000001\n")
 	plan := s.mustPlan(t)
@@ -246,13 +247,13 @@ destination
 	require.Len(t, reasons, len(plan.Steps))
 }
 
-// L#10163: a rebuild snapshot costs client I/O. One is taken, the first time.
+// L#10163: a rebuild snapshot costs client I/O. Only one is taken, in the first run.
 func TestField_10163_SystemSnapshotOnlyForWrittenHead(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head own=?/3\ndestination\n  image:base\n")
 	system := s.mustPlan(t).SystemSnapshot
 	require.NotNil(t, system)
 
-	// SPDK takes it: the snapshot has the head's clusters and its parent.
+	// SPDK takes the snapshot: it has the head's clusters and its parent.
 	head := &s.source.Lvols[len(s.source.Lvols)-1]
 	taken := Lvol{UUID: "a-system", Name: system.LvolName, Parent: head.Parent, Size: head.Size, ReadOnly: true, Own: head.Own}
 	head.Parent, head.Own = taken.UUID, Clusters{}
@@ -262,8 +263,8 @@ func TestField_10163_SystemSnapshotOnlyForWrittenHead(t *testing.T) {
 	require.Empty(t, s.play(t, plan).violations(t, plan.Image))
 }
 
-// SPDK#2830: lvols are missing after a crash of the target. That is said before
-// anything is deleted.
+// SPDK#2830: lvols are missing after a crash of the target. The listing is refused
+// before anything is deleted.
 func TestField_2830_IncompleteListingRefused(t *testing.T) {
 	for _, missing := range []string{"a-s1", "b-s1"} {
 		s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    s2 own=b/1\n      head\ndestination\n  s1 own=a/1\n    s2 own=b/1\n      head\n")
@@ -280,8 +281,8 @@ func TestField_2830_IncompleteListingRefused(t *testing.T) {
 	}
 }
 
-// L#7723, L#13315: a rebuild that was interrupted can be run again, and the source
-// keeps nothing of it. (The proof stops it everywhere; this shows it.)
+// L#7723, L#13315: an interrupted rebuild can be run again, and the source keeps no
+// traces of it. (The proof interrupts everywhere; this is an example.)
 func TestField_13315_InterruptedReuseRunsAgain(t *testing.T) {
 	start := parseFixture(t, `
 source
@@ -317,7 +318,7 @@ destination
 }
 
 // L#12237: the field's test, with a backing image and branches: snap11-snap12-snap13
-// and snap21-snap22 below snap11, and one snapshot is damaged.
+// and snap21-snap22 on snap11, and one snapshot is damaged.
 func TestField_12237_FastRebuildCopiesDamagedOnly(t *testing.T) {
 	tree := func(damage string) string {
 		return "  image:bi\n    snap11 own=a/2 at=1\n      snap12 own=b/1 at=2\n        snap13 own=c/3 at=3\n          head record=bi\n      snap21 own=" + damage + "/1 at=4\n        snap22 own=e/1 at=5\n"

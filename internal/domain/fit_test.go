@@ -47,8 +47,8 @@ func TestUnfitDestinationRefusedWithFigures(t *testing.T) {
 	}
 }
 
-// Set loose and never grafted: where the volume has no image, the ancestor only
-// loses what it hangs on. Its clone reads something else from then on.
+// A volume without an image: the ancestor is only detached, and its clone reads other
+// bytes from then on.
 func TestCloneOfDetachedAncestorRefused(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n")
 	_, err := s.plan()
@@ -101,8 +101,8 @@ func TestEveryFinalNameMustFit(t *testing.T) {
 	}
 }
 
-// The image is on the destination under a name that is too long for it, and
-// the kept snapshot, too: what is there already fits.
+// The image and a kept snapshot have names that are too long for the destination:
+// existing names are allowed.
 func TestExistingNamesAlwaysFit(t *testing.T) {
 	long := strings.Repeat("x", 60)
 	s := parseFixture(t, fmt.Sprintf("source\n  image:%s\n    %s own=a/1\n      head\ndestination limit=36\n  image:%s\n    %s own=a/1\n", long, long, long, long))

@@ -10,27 +10,27 @@ import (
 	"pgregory.net/rapid"
 )
 
-// fixture is a source, a destination and what is known, drawn as text:
+// fixture is a source, a destination and the request, given as text:
 //
 //	requested base                       (or none, or nothing; the default is nothing)
 //	options full accept-hurt-source reserve=1
-//	source                          (what follows the word is the store's: upstream, free=9, …)
+//	source                          (followed by properties of the store: upstream, free=9, …)
 //	  image:base
-//	    s1 own=a/2                  hangs on the image, and has 2 clusters with the data a
+//	    s1 own=a/2                  a clone of the image with 2 clusters of the data a
 //	      s2 own=map,sum/1 at=7     the map and the checksum of its cluster differ
 //	        head record=base
 //	destination
 //	  …
 //
-// What is indented hangs on what it is indented under. A name alone is a snapshot
-// of the side's replica; lvolOf tells the others, and what can stand behind.
+// Indentation shows the parent. A plain name is a snapshot of the side's replica; see
+// lvolOf for other lvols and their properties.
 type fixture struct {
 	requested           Image
 	options             Options
 	source, destination Listing
 }
 
-const fixtureSize = 8 // clusters of all lvols but images, if nothing is said
+const fixtureSize = 8 // default number of clusters of all lvols except images
 
 func parseFixture(t rapid.TB, text string) fixture {
 	t.Helper()
@@ -78,7 +78,7 @@ func fixtureStore(name string) Listing {
 	}
 }
 
-// storeOf is a destination alone.
+// storeOf is a single destination.
 func storeOf(t rapid.TB, drawn string) Listing {
 	t.Helper()
 	store := fixtureStore("b")
@@ -150,20 +150,20 @@ func fillStore(t rapid.TB, store *Listing, replica, drawn string) {
 	}
 }
 
-// lvolOf reads a line of a drawn store:
+// lvolOf reads a line of a store:
 //
 //	NAME             a snapshot of the replica
 //	head             its head
 //	flight:ID        one of its lvols in flight, "flight:" alone Longhorn's own
 //	spacer:ID        the same, but read-only
 //	image:NAME       a backing image; filling:NAME: one that Longhorn downloads
-//	lvol:NAME        any other, by its whole name; snap:NAME: the same, read-only
+//	lvol:NAME        any other, by its full name; snap:NAME: the same, read-only
 //
 // and behind it own=DATA/COUNT, own=MAP,CHECKSUM/COUNT, own=?/COUNT (unproven),
 // size=CLUSTERS, at=MINUTE, system (not user-created), record=, uuid= and sha=
-// (of an image; - for none), external=BDEV, degraded, and with that asleep: a
-// snapshot that no clone is known of. export=NQN, raid=NAME and claim=TYPE say who
-// uses it; with ! at the end it must not be deleted.
+// (of an image; - for none), external=BDEV, degraded, and with that asleep: a snapshot
+// without known clones. export=NQN, raid=NAME and claim=TYPE give its user; with ! at the
+// end it must not be deleted.
 func lvolOf(t rapid.TB, store Listing, replica string, words []string) Lvol {
 	t.Helper()
 	side := strings.TrimPrefix(store.UUID, "store-")
@@ -263,7 +263,7 @@ func (s fixture) replicas(t rapid.TB) (source, destination Replica) {
 	return source, destination
 }
 
-// plan is what a caller gets: a listing that contradicts itself is refused, too.
+// plan plans as a caller does: a contradictory listing is refused, too.
 func (s fixture) plan() (Plan, error) {
 	source, err := NewReplica(s.source, sourceReplica)
 	if err != nil {
@@ -283,7 +283,7 @@ func (s fixture) mustPlan(t rapid.TB) Plan {
 	return plan
 }
 
-// play carries a plan out, one operation after the other, as it is listed.
+// play carries out a plan, one operation after the other, in the listed order.
 func (s fixture) play(t rapid.TB, plan Plan) fixture {
 	t.Helper()
 	model := NewStoreModel(s.destination, destinationReplica)
@@ -302,7 +302,7 @@ func (s fixture) violations(t rapid.TB, image Image) []Violation {
 	return violations
 }
 
-// requireRefusal: refused, and everything that is asked for is in the message.
+// requireRefusal expects a Refusal that contains all parts.
 func requireRefusal(t rapid.TB, err error, says ...string) {
 	t.Helper()
 	var refusal *Refusal
@@ -353,7 +353,7 @@ func operationAt(t rapid.TB, plan Plan, verb Verb, target string) int {
 	return -1
 }
 
-// planText shows everything that is in a plan.
+// planText formats all of a plan.
 func planText(plan Plan) string {
 	var text strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
@@ -426,7 +426,7 @@ func refText(r Ref) string {
 	return "(" + r.String() + ")"
 }
 
-// storeText draws a store by lineage.
+// storeText formats a store as a tree.
 func storeText(store Listing) string {
 	children := make(map[string][]Lvol)
 	for _, l := range store.Lvols {

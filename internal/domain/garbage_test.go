@@ -86,8 +86,8 @@ func TestGarbageIsDeletedLeafFirst(t *testing.T) {
 	require.Equal(t, []string{"c", "b", "a"}, order)
 }
 
-// A crash in the middle of a graft leaves a spacer with the snapshot on it:
-// deleted, the two would merge.
+// A crash during a graft leaves a spacer with the snapshot as its clone: deleting the
+// spacer would merge the two.
 func TestSpacerWithClonesStays(t *testing.T) {
 	requested := garbageOn(t,
 		Lvol{UUID: "a", Name: "r-rebuilding-0000000a", ReadOnly: true},

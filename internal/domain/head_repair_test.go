@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BUG 7 (rules 1, 10). The head of a replica without snapshots that lost its image
-// is cured by a graft like an ancestor, but is said not to be repairable.
+// BUG 7 (rules 1, 10). The head of a replica without snapshots that lost its image can
+// be repaired by a graft, like an ancestor, but was reported as not repairable.
 func TestBug7_LooseHeadWithoutSnapshotsRepairable(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
 	violations := s.violations(t, ImageNamed("base"))

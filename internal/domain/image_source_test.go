@@ -8,16 +8,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BUG 4 (rules 3 order, 9). A writable image on the source is planned to be
-// copied; SPDK copies from read-only lvols only, so it fails after the head is gone.
+// BUG 4 (rules 3 order, 9). The copy of a writable image was planned; SPDK copies from
+// read-only lvols only, so it failed after the head was deleted.
 func TestBug4_WritableSourceImageRefused(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base writable\n    s1 own=a/1\n      head\ndestination\n  s1 own=x/1\n    head\n")
 	_, err := s.plan()
 	requireRefusal(t, err, "writable", "disk-a")
 }
 
-// BUG 5. Verify does not say that the image on the destination is writable, which
-// PlanRebuild refuses.
+// BUG 5. Verify did not report a writable image on the destination, which PlanRebuild
+// refuses.
 func TestBug5_WritableImageIsViolation(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base writable\n    s1 own=a/1\n      head\n")
 	violations := s.violations(t, ImageNamed("base"))
@@ -25,7 +25,7 @@ func TestBug5_WritableImageIsViolation(t *testing.T) {
 	require.Equal(t, RuleImage, violations[0].Rule)
 }
 
-// BUG 6. The order of warnings is that of the listing.
+// BUG 6. The order of warnings was that of the listing.
 func TestBug6_WarningsIndependentOfListingOrder(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  filling:base\n  lvol:bi-rebuilding-0badcafe\n")
 	warnings := s.mustPlan(t).Warnings
@@ -33,8 +33,8 @@ func TestBug6_WarningsIndependentOfListingOrder(t *testing.T) {
 	require.Equal(t, warnings, s.mustPlan(t).Warnings, strings.Join(warnings, "\n"))
 }
 
-// BUG 11. What is recorded as one image (UUID and SHA-512) is refused because its
-// clusters are laid out otherwise (a download writes zeros where a copy leaves holes).
+// BUG 11. Images with equal records (UUID and SHA-512) were refused because their
+// allocation differed (a download writes zeros, a copy leaves holes).
 func TestBug11_EqualImagesMayDifferInAllocation(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base own=sparse/3\n    s1 own=a/1\n      head\ndestination\n  image:base own=full/4\n")
 	_, err := s.plan()

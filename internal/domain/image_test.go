@@ -166,7 +166,7 @@ func TestWarnsOfUnverifiedFetchedImage(t *testing.T) {
 	}
 }
 
-// What an image is taken for without any proof is said, in every run.
+// An image that is assumed to be equal without a proof is reported in every run.
 func TestNoticesUnverifiedExistingImage(t *testing.T) {
 	for flavours, unverified := range map[string]bool{
 		"source\n%sdestination\n  image:base\n":                   false,

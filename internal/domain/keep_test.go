@@ -160,7 +160,7 @@ func TestWithProofsKeepsSnapshot(t *testing.T) {
 	require.False(t, source.Store.Lvols[0].Own.Proven())
 }
 
-// SPDK knows whole seconds, and hosts may be in other time zones.
+// SPDK records whole seconds, and hosts may be in other time zones.
 func TestAttributesEqualToTheSecond(t *testing.T) {
 	a := createdAt(1)
 	b := a

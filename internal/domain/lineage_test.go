@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// growInfixed makes a source whose snapshots have "-snap-" in their names.
+// growInfixed creates a source whose snapshots have "-snap-" in their names.
 func growInfixed() Listing {
 	s := emptyStore("a")
 	s.Lvols = []Lvol{
@@ -17,9 +17,9 @@ func growInfixed() Listing {
 	return s
 }
 
-// TestSourceNamesIdentifyHalfRebuild: before its head is there, a
-// rebuilt replica is told by names alone. Two snapshots with "-snap-" in their
-// names look like another replica's then, and the rebuild could never end.
+// TestSourceNamesIdentifyHalfRebuild: a rebuilt replica without a head is identified by
+// names only. Two snapshots with "-snap-" in their names looked like another replica's,
+// and the rebuild never ended.
 func TestSourceNamesIdentifyHalfRebuild(t *testing.T) {
 	source, err := NewReplica(growInfixed(), "vol-1-r-0a1b2c3d")
 	require.NoError(t, err)
@@ -49,9 +49,9 @@ func TestUnexplainedLooseLvolsAreAmbiguous(t *testing.T) {
 	require.EqualError(t, err, "lvol vol-1-r-4e5f6a7b-snap-x-snap-1 on lvstore b may belong to replica vol-1-r-4e5f6a7b or to replica vol-1-r-4e5f6a7b-snap-x, and its lineage does not decide: rename or delete it by hand")
 }
 
-// TestAmbiguousNewSnapshotsRefused: it is refused before
-// anything changes, not once the first of them is there. A neighbour with a head
-// is no such one: nothing that is loose is its own.
+// TestAmbiguousNewSnapshotsRefused: refused before anything changes, not after the
+// first of them exists. A neighbour with a head does not make names ambiguous: it owns
+// no lvols without relatives.
 func TestAmbiguousNewSnapshotsRefused(t *testing.T) {
 	source, err := NewReplica(growInfixed(), "vol-1-r-0a1b2c3d")
 	require.NoError(t, err)

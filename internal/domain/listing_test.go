@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BUG 10. A listing with one name twice contradicts itself, and is taken: the
-// second of two heads wins, the second of two snapshots is deleted.
+// BUG 10. A listing with a duplicate name was accepted: the second of two heads won,
+// the second of two snapshots was deleted.
 func TestBug10_DuplicateNameRefused(t *testing.T) {
 	store := fixtureStore("b")
 	store.Lvols = []Lvol{{UUID: "1", Name: "vol-1"}, {UUID: "2", Name: "vol-1"}}
@@ -15,8 +15,8 @@ func TestBug10_DuplicateNameRefused(t *testing.T) {
 	requireRefusal(t, err, "vol-1", "twice")
 }
 
-// BUG 12. Picture remembers where lvols were in the first source that it was
-// given, and reads those positions of any later one.
+// BUG 12. The model remembered positions in the first source that it was given, and
+// used them for later ones.
 func TestBug12_ModelCopiesFromGivenSource(t *testing.T) {
 	s := parseFixture(t, applied)
 	model := NewStoreModel(s.destination, destinationReplica)

@@ -9,7 +9,7 @@ import (
 
 const otherVolumes = "vol-9-r-0a1b2c3d"
 
-// renamed is a store on which the source's replica is one of another volume.
+// renamed is a store whose replica has the name of another volume's replica.
 func renamed(s Listing) Listing {
 	s.Lvols = append([]Lvol(nil), s.Lvols...)
 	for i := range s.Lvols {
@@ -80,7 +80,7 @@ func TestOverwriteNeedsConfirmation(t *testing.T) {
 				}
 				plan, err := s.planFrom(replica, destinationReplica)
 				require.NoError(t, err, "its name was repeated")
-				requireDeletionsAreTold(t, plan)
+				requireDeletionsListed(t, plan)
 				_, err = s.planFrom(replica, "vol-1-r-8c9d0e1f")
 				requireRefusal(t, err, "is given as vol-1-r-8c9d0e1f, but the destination is vol-1-r-4e5f6a7b")
 			}
@@ -88,8 +88,8 @@ func TestOverwriteNeedsConfirmation(t *testing.T) {
 	}
 }
 
-// What is refused is refused at the start: a rebuild onto another volume's name
-// that was not refused is not refused either wherever it was stopped.
+// A rebuild onto another volume's replica is refused at the start or never: one that
+// was allowed can be repeated after any interruption.
 func TestConfirmedOverwriteCanBeRepeated(t *testing.T) {
 	for what, drawn := range map[string]string{
 		"onto nothing":              "\n  image:base\n",
@@ -143,7 +143,7 @@ func TestPlanWarnsOfOtherSize(t *testing.T) {
 	}
 }
 
-// longhorn/longhorn#1298: two snapshots of one name were told as one.
+// longhorn/longhorn#1298: two snapshots of one name were shown as one.
 func TestField_1298_PlanNamesReplicaAndStore(t *testing.T) {
 	plan := parseFixture(t, "requested none\nsource\n  s1 own=a/2\n    s2 own=b/2\n      s3 own=c/1\n        head\ndestination\n  s1 own=a/2\n    s2 own=x/2\n      s3 own=c/1\n        head\n").mustPlan(t)
 	var reasons []string

@@ -75,7 +75,7 @@ func TestReadingsOfNames(t *testing.T) {
 	}
 }
 
-// taken are the names of what a replica says is its own.
+// taken are the names that a replica counts as its own.
 func taken(t *testing.T, store Listing, replica string) []string {
 	t.Helper()
 	r, err := NewReplica(store, replica)
@@ -168,9 +168,8 @@ func TestLineageDecidesOwnership(t *testing.T) {
 	}
 }
 
-// TestLooseSpacerBelongsToItsReplica: no new snapshot may be called
-// so, and a replica with a head has nothing loose. For the other replica it stays
-// in doubt.
+// TestLooseSpacerBelongsToItsReplica: no new snapshot may have that name, and a replica
+// with a head has no lvols without relatives. For the other replica it stays ambiguous.
 func TestLooseSpacerBelongsToItsReplica(t *testing.T) {
 	store := storeOf(t, "  snap:vol-1-snap-x-rebuilding-0badcafe\n  lvol:vol-1\n  lvol:vol-1-snap-x\n")
 	require.Contains(t, taken(t, store, "vol-1-snap-x"), "vol-1-snap-x-rebuilding-0badcafe")

@@ -53,8 +53,8 @@ func readPlanFile(t rapid.TB, path string) (drawn, plan string) {
 	return drawn, plan
 }
 
-// planOrRefusal is the plan as text and, if it can be carried out, what is there then.
-// What every plan has to be is looked at in passing.
+// planOrRefusal is the plan as text and, if it can be carried out, the store
+// afterwards. It also checks the rules that hold for every plan.
 func planOrRefusal(t rapid.TB, s fixture) string {
 	t.Helper()
 	plan, err := s.plan()
@@ -64,7 +64,7 @@ func planOrRefusal(t rapid.TB, s fixture) string {
 	}
 	requireStepsShareOperations(t, plan)
 	requireOrderIsRight(t, plan)
-	requireDeletionsAreTold(t, plan)
+	requireDeletionsListed(t, plan)
 	text := planText(plan)
 	if plan.SystemSnapshot != nil {
 		return text
@@ -79,7 +79,7 @@ func planOrRefusal(t rapid.TB, s fixture) string {
 	return text + "\nthen\n" + storeText(after.destination)
 }
 
-// requireStepsShareOperations: people are told of each operation, once.
+// requireStepsShareOperations: each operation belongs to exactly one step.
 func requireStepsShareOperations(t rapid.TB, plan Plan) {
 	t.Helper()
 	var reported []int
@@ -99,9 +99,9 @@ func requireStepsShareOperations(t rapid.TB, plan Plan) {
 	require.ElementsMatch(t, all, reported)
 }
 
-// requireDeletionsAreTold: the plan lists what its operations delete, and its
-// steps have the clusters of it.
-func requireDeletionsAreTold(t rapid.TB, plan Plan) {
+// requireDeletionsListed: the plan lists the deleted lvols, and its steps contain
+// their clusters.
+func requireDeletionsListed(t rapid.TB, plan Plan) {
 	t.Helper()
 	var reported, deleted []string
 	var clusters, ofSteps uint64
@@ -120,8 +120,8 @@ func requireDeletionsAreTold(t rapid.TB, plan Plan) {
 	require.Equal(t, clusters, ofSteps)
 }
 
-// requireOrderIsRight: stages follow each other, and nothing waits for what is
-// listed behind it or in another stage.
+// requireOrderIsRight: stages are in order, and an operation depends only on earlier
+// ones of its stage.
 func requireOrderIsRight(t rapid.TB, plan Plan) {
 	t.Helper()
 	for i, o := range plan.Operations {
@@ -164,9 +164,9 @@ func TestPlanKeepsInput(t *testing.T) {
 	}
 }
 
-// The copy of s3 hangs on s2, which is kept and hangs where it should, but on
-// s1, which is loose until it is grafted. A copy that did not wait for that
-// would be sealed with a view that lacks the image.
+// The parent of the copy s3 is s2, which is kept and has the right parent s1, which has
+// no parent until it is grafted. If the copy did not wait for that, it would be sealed
+// without the image's bytes.
 func TestCopyWaitsForGraftOfLooseGrandparent(t *testing.T) {
 	s := parseFixture(t, `
 source
@@ -289,8 +289,8 @@ destination
 	require.Regexp(t, `^rebuild-[0-9a-f]{8}$`, sibling)
 }
 
-// Once the system snapshot is taken the head is empty, and it is a snapshot
-// like any other.
+// After the system snapshot is taken the head is empty, and the snapshot is one like
+// any other.
 func TestSystemSnapshotReused(t *testing.T) {
 	s := parseFixture(t, `
 source
@@ -375,8 +375,8 @@ destination
 	}
 }
 
-// Without an image the ancestor is set loose and grafted nowhere; that is a
-// change, too, and nothing may change under the old head.
+// Without an image the ancestor is detached only; that is a change, too, and nothing
+// may change while the old head exists.
 func TestHeadDeletedBeforeDetach(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head\ndestination\n  snap:vol-10-r-4e5f6a7b-snap-a\n    s1 own=a/1\n      head record=none\n")
 	plan := s.mustPlan(t)
@@ -387,8 +387,8 @@ func TestHeadDeletedBeforeDetach(t *testing.T) {
 	require.Equal(t, ActionGraft, stepOf(t, plan, "s1").Action)
 }
 
-// The destination has what the system snapshot will be, and a head on it. Until
-// it is taken the plan is one to look at, and shows a rebuild.
+// The destination already has the system snapshot and a head on it. Until the source's
+// is taken, the plan is a preview and shows a rebuild.
 func TestHeadReplacedIfSourceHeadIsFrozen(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    head own=h/3\ndestination\n  s1 own=a/1\n    system own=h/3\n      head\n")
 	name := s.mustPlan(t).SystemSnapshot.Name
@@ -446,12 +446,12 @@ destination
 	requireRefusal(t, err, "lost backing image base")
 }
 
-// Whatever tree: the plan that is played in any order that it allows ends at
-// the same store, and every parent is right. (The proof looks at what is
-// between; this one has larger trees and mixes kept, loose and missing.)
+// For any tree, the plan ends at the same store in every order that it allows, and
+// every parent is right. (The proof checks the states in between; this test has larger
+// trees.)
 func TestAnyOrderEndsAtSameStore(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := drawLargeScene(rt)
+		s := drawLargeFixture(rt)
 		plan := s.mustPlan(rt)
 		requireOrderIsRight(rt, plan)
 		requireStepsShareOperations(rt, plan)
@@ -483,9 +483,9 @@ func TestAnyOrderEndsAtSameStore(t *testing.T) {
 	})
 }
 
-// drawLargeScene: a random tree on the source; on the destination some of it, each
-// snapshot under any that was there before it, whether it is right or not.
-func drawLargeScene(t *rapid.T) fixture {
+// drawLargeFixture draws a random tree on the source, and a part of it on the
+// destination, each snapshot on any earlier one, right or wrong.
+func drawLargeFixture(t *rapid.T) fixture {
 	n := rapid.IntRange(1, 30).Draw(t, "snapshots")
 	s := fixture{requested: ImageNamed("base"), source: fixtureStore("a"), destination: fixtureStore("b")}
 	image := func(store Listing) Lvol {

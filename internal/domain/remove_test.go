@@ -30,8 +30,8 @@ func TestRemovalDeletesHeadThenLeaves(t *testing.T) {
 	}, got)
 }
 
-// TestRemovalCanStopAnywhere: what is somebody else's is untouched at each
-// moment, and the rest of the replica can be removed from there.
+// TestRemovalCanStopAnywhere: foreign lvols are unchanged at each moment, and the rest
+// of the replica can be removed from there.
 func TestRemovalCanStopAnywhere(t *testing.T) {
 	for what, drawn := range map[string]string{
 		"a tree":                "  image:base\n    lvol:vol-7\n    s1\n      s2\n        head\n      s3\n  flight:0badcafe\n",
@@ -91,7 +91,8 @@ func TestRemovalRefusals(t *testing.T) {
 	}
 }
 
-// What the head tells to be the replica's must be told without it, too.
+// Lvols that belong to the replica because of its head must be recognized without it,
+// too.
 func TestUnfinishableRemovalRefused(t *testing.T) {
 	_, err := removalOf(t, storeOf(t, "  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n    head\n  snap:vol-1-r-4e5f6a7b-snap-x-snap-b\n    lvol:vol-1-r-4e5f6a7b-snap-x-rebuilding\n"))
 	requireRefusal(t, err, "vol-1-r-4e5f6a7b-snap-x-snap-a")

@@ -117,7 +117,7 @@ func TestRepairRefusals(t *testing.T) {
 	}
 }
 
-// A linked clone under what reads what it should already is not in the way.
+// A linked clone that already reads the right bytes does not prevent the repair.
 func TestRepairRemovesSpacerOfLinkedClone(t *testing.T) {
 	plan, err := repairOf(t, storeOf(t, "  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n        lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"), Image{})
 	require.NoError(t, err)
@@ -131,13 +131,13 @@ func TestRepairLearnsImageFromOtherReplica(t *testing.T) {
 	require.Equal(t, ImageNamed("base"), plan.Image)
 }
 
-// TestEveryPrefixOfARepairIsSafeAndLeadsOn plays every order of every repair,
-// with what an interrupted verb may leave: at each moment no lvol but empty ones
-// in flight has gone, none has other clusters, each reads what it read or what
-// it should, and repairing again leads to a replica with nothing wrong.
+// TestEveryPrefixOfARepairIsSafeAndLeadsOn plays every order of every repair, with the
+// leftovers of interrupted verbs: at each moment only empty in-flight lvols are
+// deleted, no own clusters change, each lvol reads its old bytes or the right ones, and
+// another repair leads to a replica without violations.
 func TestEveryPrefixOfARepairIsSafeAndLeadsOn(t *testing.T) {
 	p := &repairProver{t: t, seen: make(map[string]int)}
-	// What a second one in a row leaves differs only in how much is in flight.
+	// A second interruption in a row only adds in-flight lvols.
 	crashes := 1
 	if *soak {
 		crashes = 2
@@ -157,8 +157,8 @@ func TestEveryPrefixOfARepairIsSafeAndLeadsOn(t *testing.T) {
 	require.Greater(t, len(p.seen), starts)
 }
 
-// drawHurt draws a replica that may have lost its image, with whatever may be
-// left of earlier repairs.
+// drawHurt draws a replica that may have lost its image, with leftovers of earlier
+// repairs.
 func drawHurt(c chooser) (Listing, bool) {
 	s := fixtureStore("b")
 	add := func(l Lvol) string {
@@ -209,7 +209,7 @@ type repairProver struct {
 	refused int
 }
 
-// from repairs from a state, and from every state that a crash leaves of that.
+// from repairs from a state, and from every state that a crash of that repair leaves.
 func (p *repairProver) from(state Listing, first bool, crashes int) {
 	state, key := canonical(collapse(state))
 	if p.seen[key] > crashes {
@@ -294,8 +294,8 @@ func (p *repairProver) look(start, now Listing) {
 	}
 }
 
-// viewText is what a reader of an lvol sees, from the root on: names of the
-// lvols with clusters of their own.
+// viewText lists the lvols with own clusters that a reader of an lvol sees, from the
+// root on.
 func viewText(all map[string]Lvol, l Lvol) string {
 	var seen []string
 	for ; l.UUID != ""; l = all[l.Parent] {
@@ -310,7 +310,7 @@ func (p *repairProver) arrived(now Listing) {
 	r, err := NewReplica(now, destinationReplica)
 	require.NoError(p.t, err)
 	for _, v := range Audit(r, Image{}).Violations {
-		// What is in flight with data may be somebody's work.
+		// In-flight lvols with data may still be needed.
 		if l := r.InFlight; v.Rule != RuleInFlight || len(l) != 1 || l[0].Own.Count == 0 {
 			p.t.Fatalf("repaired, and yet: %s\n%s", v, draw(now))
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// two are the replicas of a fixture: the primary is drawn as its source, the other
-// one as its destination.
+// two builds the replicas of a fixture: the primary is its source, the other one its
+// destination.
 func two(t *testing.T, text string) (primary, other Replica, s fixture) {
 	t.Helper()
 	s = parseFixture(t, text)
@@ -136,7 +136,7 @@ func TestSecondaryServesImage(t *testing.T) {
 	require.NotContains(t, NewSecondarySource(primary, other, ImageNamed("base"), []string{"a-image:base"}).Origins, "a-image:base", "it hangs on something")
 }
 
-// Only what is copied is looked at: proofs cost a read of the data.
+// Only copied lvols are proven: proofs read the data.
 func TestSecondaryProvesCopiedOnly(t *testing.T) {
 	text := "\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n        s3 own=c/1\n          head\n"
 	primary, other, _ := two(t, "source"+text+"destination"+strings.Replace(text, "s3 own=c/1", "s4 own=c/1", 1))

@@ -113,7 +113,7 @@ func TestSourceOfOtherVolumeRefused(t *testing.T) {
 	}
 }
 
-// The image of another volume is not this one's.
+// The image of another volume is no evidence.
 func TestOtherVolumeIsNoImageEvidence(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head\ndestination\n  image:base\n  image:other\n    mine own=m/1\n      head record=other\n")
 	_, err := s.planFrom(sourceReplica, destinationReplica)

@@ -95,8 +95,8 @@ func TestSurveyRefusesCycle(t *testing.T) {
 	requireRefusal(t, err, "disk-b", "cycle")
 }
 
-// TestSurveyListsEveryLvolOnce: whatever is on the store, everything on it is
-// somebody's or nobody's, and nothing is two replicas'.
+// TestSurveyListsEveryLvolOnce: on any store, every lvol belongs to exactly one replica
+// or image, or to none.
 func TestSurveyListsEveryLvolOnce(t *testing.T) {
 	names := []string{"vol-1", "vol-1-snap-a", "vol-1-snap-a-snap-b", "vol-1-snap-a-snap-b-snap-c", "vol-10", "vol-1-rebuilding", "vol-1-snap-a-rebuilding-0badcafe", "bi-base-disk-store-b", "bi-rebuilding-0badcafe", "vol-1-clone-ep-1", "x-snap-"}
 	rapid.Check(t, func(t *rapid.T) {

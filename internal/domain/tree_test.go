@@ -123,7 +123,7 @@ func TestBranchesAreNoCycle(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// longChain is a replica whose snapshots hang one on the other.
+// longChain is a replica with one chain of snapshots.
 func longChain(store Listing, replica string, n int) Listing {
 	parent := ""
 	for i := range n {
@@ -138,7 +138,7 @@ func longChain(store Listing, replica string, n int) Listing {
 	return store
 }
 
-// What is quadratic here, or recursive, does not come to an end.
+// Quadratic or recursive code would not finish.
 func TestDeepChain(t *testing.T) {
 	const n = 100_000
 	s := fixture{requested: NoImage(), source: longChain(fixtureStore("a"), sourceReplica, n), destination: longChain(fixtureStore("b"), destinationReplica, n/2)}

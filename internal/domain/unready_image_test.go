@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Longhorn gives a backing image whose download has failed its final name, and the
-// checksum that it should have had; its state alone tells.
+// Longhorn gives a backing image whose download has failed its final name and the
+// checksum that it should have had; only its recorded state shows it.
 func TestUnfinishedImageRefused(t *testing.T) {
 	newFixture := func(t *testing.T) fixture {
 		return parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base\n    s1 own=a/1\n      head\n")

@@ -10,7 +10,7 @@ import (
 
 const usedTree = "  image:base\n    s1 own=a/5\n      s2 own=b/3\n"
 
-// rebuildInUse plans with heads that are used as the words behind them say.
+// rebuildInUse plans with heads in use, as given.
 func rebuildInUse(t *testing.T, source, destination string, allow bool) (Plan, error) {
 	t.Helper()
 	s := parseFixture(t, "requested base\nsource\n"+usedTree+source+"destination\n"+destination)
@@ -111,8 +111,8 @@ func TestRebuildReadsASourceInUse(t *testing.T) {
 	}
 }
 
-// TestReplicasInUseAreNotChangedInPlace: what is done to one replica is refused, with
-// who uses it; where that is allowed it is planned, but for what would hang the host.
+// TestReplicasInUseAreNotChangedInPlace: changes of a replica in use are refused, with
+// its user. If allowed they are planned, except for those that would hang the host.
 func TestReplicasInUseAreNotChangedInPlace(t *testing.T) {
 	for what, c := range map[string]struct {
 		store string // with USE behind what is used
@@ -144,7 +144,7 @@ func TestReplicasInUseAreNotChangedInPlace(t *testing.T) {
 	}
 }
 
-// A repair that changes no view is done under a volume's hands.
+// A repair that changes no bytes is done while the volume is in use.
 func TestRepairOfAReplicaInUse(t *testing.T) {
 	for what, store := range map[string]string{
 		"nothing to do":       "  image:base\n    s1\n      head record=base export=nqn.x:y\n",
@@ -177,8 +177,8 @@ func TestImageInUseIsNotRemoved(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A snapshot that Longhorn's engine does not know of is warned of, where the replica may
-// be Longhorn's.
+// A system snapshot that Longhorn's engine does not know is a warning if the replica
+// may be Longhorn's.
 func TestWarnsOfFrozenLonghornHead(t *testing.T) {
 	for _, c := range []struct {
 		replica string
