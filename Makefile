@@ -49,7 +49,7 @@ lint: ## run golangci-lint (.golangci.yml) on this module and on examples/embed
 
 .PHONY: mocks
 mocks:
-	@echo "== generated files are up to date"
+	@echo "== the mocks are up to date"
 	@.ci/mocks-current
 
 # Many tests wait for sockets and deadlines, so more of them than there are
