@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -315,6 +316,29 @@ func impurities(fset *token.FileSet, file *ast.File) []string {
 		return true
 	})
 	return found
+}
+
+// One package names the methods of SPDK, with the types of their parameters and results.
+// Beside it, only simulated targets and what tests them do.
+func TestOnlyTheClientNamesMethodsOfSPDK(t *testing.T) {
+	method := regexp.MustCompile(`^"(bdev|nvmf|rpc|spdk)_[a-z0-9_]+"$`)
+	named := 0
+	for _, f := range sources(t, production) {
+		if isForTests(f.dir) {
+			continue
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			text, ok := n.(*ast.BasicLit)
+			if !ok || !method.MatchString(text.Value) {
+				return true
+			}
+			if named++; f.dir != "internal/adapters/spdk/rpc" {
+				t.Errorf("%s: %s is named outside internal/adapters/spdk/rpc", f.fset.Position(n.Pos()), text.Value)
+			}
+			return true
+		})
+	}
+	require.Greater(t, named, 20)
 }
 
 // The rules themselves: a typo in one of them would allow everything.
