@@ -735,8 +735,8 @@ type Bytes = ports.Bytes
 
 // Claimer is implemented by hosts on which processes can see each other's work. A
 // claim does not block calls to the store: it only shows that a live process is at
-// work, so that a second engine does not begin, and leftovers of a crash can be told
-// from lvols that are being filled.
+// work, so that a second engine does not begin, and leftovers of a crash can be
+// distinguished from lvols that are being filled.
 //
 //	type Claimer interface {
 //		// Claim claims a name among all processes that reach the host's target, until

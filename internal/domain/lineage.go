@@ -18,7 +18,7 @@ type lineages struct {
 	// theirs: certain counts those that cannot be this replica's, ambiguous those that
 	// can, but are not expected.
 	certain, ambiguous map[string]int
-	withHead           map[string]bool // replicas with a head: nothing that is loose is theirs
+	withHead           map[string]bool // replicas with a head: they own no lvols without relatives
 }
 
 // owns decides whether an lvol with an ambiguous name belongs to the replica.

@@ -256,7 +256,7 @@ func (t *SnapshotTree) position(name string) (at int, ok bool) {
 	return t.positions[place], true
 }
 
-// HeadParent is the snapshot that the head hangs on.
+// HeadParent is the parent of the head; ok is false if there is no snapshot.
 func (t SnapshotTree) HeadParent() (parent Snapshot, ok bool) {
 	if t.head < 0 {
 		return Snapshot{}, false

@@ -32,7 +32,7 @@ func TestField_5709_AReplicaOfAnotherVolumeOnARealTarget(t *testing.T) {
 		destination.head(t, wrong, mine, clusters)
 		destination.writeHead(t, wrong, 5, 1)
 		args := []string{"--source", source.address(right), "--destination", destination.address(wrong), "--no-image"}
-		says := []string{wrong + " on lvstore " + destination.lvstore, "another volume", "head (1 cluster of its own), snapshot mine (2 clusters of its own)", "confirm it by the name " + wrong}
+		says := []string{wrong + " on lvstore " + destination.lvstore, "another volume", "head (1 cluster of its own), snapshot mine (2 clusters of its own)", "confirm the name " + wrong}
 
 		before := listings(t, target)
 		for _, command := range []string{"plan", "rebuild"} {
