@@ -43,7 +43,7 @@ type groupState struct {
 	Replicas []string `json:"replicas"`
 }
 
-func newAudit(s streams, engine *rebuild.Engine, open opener) commandOut {
+func (p cli) audit() *cobra.Command {
 	var output outputFlag
 	verify := verifyProof
 	var image imageFlags
@@ -88,7 +88,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 					return badUsage("--image and --no-image are of one volume: ADDRESS %q must name a replica", arg)
 				}
 			}
-			report, err := auditAt(c, engine, open, places, request)
+			report, err := p.auditAt(c, places, request)
 			state, text := newAuditState(report, err), ""
 			if err == nil {
 				text = auditText(report)
@@ -96,25 +96,25 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 			if err == nil && report.Wrong() {
 				err = &printedError{errors.New("something is wrong")}
 			}
-			return s.conclude(output, err, state, text)
+			return p.conclude(output, err, state, text)
 		},
 	}
 	image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
 	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof), "verify", "compare parents and numbers of clusters, or also maps and checksums")
 	output.add(c)
-	return commandOut{Command: c}
+	return c
 }
 
-func auditAt(c *cobra.Command, engine *rebuild.Engine, open opener, places []address, request rebuild.AuditRequest) (rebuild.AuditReport, error) {
+func (p cli) auditAt(c *cobra.Command, places []address, request rebuild.AuditRequest) (rebuild.AuditReport, error) {
 	for _, at := range places {
-		host, err := open(c.Context(), at)
+		host, err := p.open(c.Context(), at)
 		if err != nil {
 			return rebuild.AuditReport{}, err
 		}
 		defer func() { _ = host.Close() }() // no call is under way
 		request.Sites = append(request.Sites, rebuild.Site{Host: host, Replica: at.replica})
 	}
-	return engine.Audit(c.Context(), request)
+	return p.engine.Audit(c.Context(), request)
 }
 
 func newAuditState(report rebuild.AuditReport, failure error) auditState {

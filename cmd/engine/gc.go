@@ -31,7 +31,7 @@ type openedState struct {
 	Stays   string `json:"stays"`
 }
 
-func newGC(s streams, engine *rebuild.Engine, open opener) commandOut {
+func (p cli) gc() *cobra.Command {
 	var output outputFlag
 	yes := false
 	c := &cobra.Command{
@@ -51,23 +51,23 @@ A HOST is ` + hostAddressForm + `.`,
 				return err
 			}
 			var found, removed rebuild.Garbage
-			err = open.with(c.Context(), at, func(host openedHost) (err error) {
-				if found, err = engine.FindGarbage(c.Context(), host); err != nil || !yes {
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
+				if found, err = p.engine.FindGarbage(c.Context(), host); err != nil || !yes {
 					return err
 				}
-				removed, err = engine.RemoveGarbage(c.Context(), host)
+				removed, err = p.engine.RemoveGarbage(c.Context(), host)
 				return err
 			})
 			shown := found
 			if yes {
 				shown = removed
 			}
-			return s.conclude(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
+			return p.conclude(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "remove what can be removed")
 	output.add(c)
-	return commandOut{Command: c}
+	return c
 }
 
 func newGarbageResult(g rebuild.Garbage, removed bool, failure error) garbageResult {

@@ -53,7 +53,7 @@ type pastEntry struct {
 	Clusters uint64 `json:"clusters"`
 }
 
-func newHistory(s streams) commandOut {
+func (p cli) history() *cobra.Command {
 	var output outputFlag
 	replica := ""
 	c := &cobra.Command{
@@ -68,12 +68,12 @@ while a rebuild writes it.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			read, err := journalfile.ReadAll(args[0])
 			result := historyResult{verdictOf(err), pastOf(read, replica), read.Unreadable}
-			return s.conclude(output, err, result, result.text(err))
+			return p.conclude(output, err, result, result.text(err))
 		},
 	}
 	c.Flags().StringVar(&replica, "replica", "", "show only rebuilds of the replica `NAME`")
 	output.add(c)
-	return commandOut{Command: c}
+	return c
 }
 
 // knownSealings reads the sealings in a journal, which another process may have open.

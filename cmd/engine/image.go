@@ -60,23 +60,15 @@ type checkResult struct {
 	Size     uint64 `json:"size"`     // of the lvol
 }
 
-func newImage(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
+func (p cli) image() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "image",
 		Short: "Import, list, verify and delete backing images",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	k := imageCommands{s, engine, open, confirm}
-	c.AddCommand(k.add(), k.list(), k.verify(), k.remove())
-	return commandOut{Command: c}
-}
-
-type imageCommands struct {
-	s       streams
-	engine  *rebuild.Engine
-	open    opener
-	confirm confirmer
+	c.AddCommand(p.imageImport(), p.imageList(), p.imageVerify(), p.imageDelete())
+	return c
 }
 
 const hostAddressHelp = `
@@ -117,7 +109,7 @@ is imported in seconds. An image must have the same UUID on every host: give --u
 the one that the first import printed. docs/images.md describes all this.
 ` + hostAddressHelp
 
-func (k imageCommands) add() *cobra.Command {
+func (p cli) imageImport() *cobra.Command {
 	var name, uuid, sum string
 	var output outputFlag
 	sums, format := checksumContent, formatAuto
@@ -143,12 +135,12 @@ func (k imageCommands) add() *cobra.Command {
 			}
 			file, err := openImage(c.Context(), args[0], format)
 			if err != nil {
-				return k.s.conclude(output, err, importResult{verdict: verdictOf(err), Name: name, Warnings: []string{}}, "")
+				return p.conclude(output, err, importResult{verdict: verdictOf(err), Name: name, Warnings: []string{}}, "")
 			}
 			defer func() { _ = file.Close() }() // it was only read
 			var report rebuild.ImageReport
-			show := newProgressLine(k.s.out)
-			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+			show := newProgressLine(p.out)
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
 				request := rebuild.ImageRequest{
 					Host: host, Name: name, UUID: uuid, Content: file, Size: file.Size, ReservePercent: reservePercent,
 					NoChecksum: sums == checksumNone,
@@ -159,11 +151,11 @@ func (k imageCommands) add() *cobra.Command {
 				if output == outputText {
 					request.Observer = show
 				}
-				report, err = k.engine.ImportImage(c.Context(), request)
+				report, err = p.engine.ImportImage(c.Context(), request)
 				return err
 			})
 			show.clear()
-			return k.s.conclude(output, err, newImportResult(report, file, name, err), importText(report, file, err))
+			return p.conclude(output, err, newImportResult(report, file, name, err), importText(report, file, err))
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
@@ -258,7 +250,7 @@ func importText(report rebuild.ImageReport, file *imagefile.File, failure error)
 	return text
 }
 
-func (k imageCommands) list() *cobra.Command {
+func (p cli) imageList() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "list ADDRESS",
@@ -273,7 +265,7 @@ number of their clones. An image in flight is being filled, or a crash left it.
 				return err
 			}
 			var store rebuild.Listing
-			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
 				store, err = host.List(c.Context())
 				return err
 			})
@@ -283,7 +275,7 @@ number of their clones. An image in flight is being filled, or a crash left it.
 					i.Name, i.Lvol.Name, i.State, i.Lvol.Image.UUID, i.Lvol.Image.Checksum, i.Lvol.Size, i.Lvol.Own.Count, i.Clones,
 				})
 			}
-			return k.s.conclude(output, err, r, r.text(err))
+			return p.conclude(output, err, r, r.text(err))
 		},
 	}
 	output.add(c)
@@ -326,7 +318,7 @@ func shortSum(sum string) string {
 	return sum
 }
 
-func (k imageCommands) verify() *cobra.Command {
+func (p cli) imageVerify() *cobra.Command {
 	var name, sum string
 	var output outputFlag
 	c := &cobra.Command{
@@ -351,13 +343,13 @@ given by mistake, verify says so.
 				return err
 			}
 			var check rebuild.ImageCheck
-			show := newProgressLine(k.s.out)
-			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+			show := newProgressLine(p.out)
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
 				var observer rebuild.Observer
 				if output == outputText {
 					observer = show
 				}
-				check, err = k.engine.VerifyImage(c.Context(), host, name, sum, observer)
+				check, err = p.engine.VerifyImage(c.Context(), host, name, sum, observer)
 				return err
 			})
 			show.clear()
@@ -369,7 +361,7 @@ given by mistake, verify says so.
 				}
 			}
 			l := check.Image.Lvol
-			return k.s.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.Recorded, check.SHA512, check.Bytes, l.Size}, text)
+			return p.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.Recorded, check.SHA512, check.Bytes, l.Size}, text)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")

@@ -18,7 +18,7 @@ type deletedImage struct {
 	AllocatedClusters uint64 `json:"allocatedClusters"`
 }
 
-func (k imageCommands) remove() *cobra.Command {
+func (p cli) imageDelete() *cobra.Command {
 	var name, confirmed string
 	var output outputFlag
 	c := &cobra.Command{
@@ -39,15 +39,15 @@ hosts keep theirs.
 				return err
 			}
 			var image rebuild.ImageOnStore
-			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
-				if image, err = k.engine.PlanImageRemoval(c.Context(), host, name); err != nil {
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
+				if image, err = p.engine.PlanImageRemoval(c.Context(), host, name); err != nil {
 					return err
 				}
 				lost := fmt.Sprintf("backing image %s of %s will be deleted", name, bytesText(image.Lvol.Size))
-				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
+				if err := p.confirm.require(c, confirmed, name, lost); err != nil {
 					return err
 				}
-				image, err = k.engine.DeleteImage(c.Context(), host, name)
+				image, err = p.engine.DeleteImage(c.Context(), host, name)
 				return err
 			})
 			text := ""
@@ -55,11 +55,11 @@ hosts keep theirs.
 				text = fmt.Sprintf("deleted backing image %s: %s\n", name, count(image.Lvol.Own.Count, "cluster"))
 			}
 			l := image.Lvol
-			return k.s.conclude(output, err, deletedImage{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
+			return p.conclude(output, err, deletedImage{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
 		},
 	}
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
-	k.confirm.addFlag(c, &confirmed, "image")
+	p.confirm.addFlag(c, &confirmed, "image")
 	output.add(c)
 	return c
 }

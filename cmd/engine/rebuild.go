@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/journalfile"
@@ -52,7 +51,7 @@ const addressHelp = `
 An ADDRESS is ` + addressForm + `.
 listen is where the host receives data; default 127.0.0.1:20001-20400.`
 
-func newPlan(s streams, engine *rebuild.Engine, open opener) commandOut {
+func (p cli) plan() *cobra.Command {
 	var flags rebuildFlags
 	c := &cobra.Command{
 		Use:   "plan",
@@ -62,25 +61,25 @@ nothing, except that a host may compute and store checksums that it does not hav
 yet (--no-checksums avoids that).
 ` + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withRequest(c, s, flags, open, func(request rebuild.Request) error {
+			return p.withRequest(c, flags, func(request rebuild.Request) error {
 				sealings, err := knownSealings(flags.journal)
 				if err != nil {
 					return err
 				}
 				request.Options.Sealings = sealings
-				plan, err := engine.Plan(c.Context(), request)
+				plan, err := p.engine.Plan(c.Context(), request)
 				text := ""
 				if err == nil {
 					text = planText(plan)
 				}
 				report := rebuild.Report{Outcome: verdictOf(err).Outcome, Plan: plan, Warnings: plan.Warnings, Notices: plan.Notices, Deleted: plan.Deletions}
-				return s.conclude(flags.output, err, newResult(report, err), text)
+				return p.conclude(flags.output, err, newResult(report, err), text)
 			})
 		},
 	}
 	flags.add(c)
 	c.Flags().StringVar(&flags.confirmed, "confirm", "", "plan what rebuild would do with --confirm `NAME`")
-	return commandOut{Command: c}
+	return c
 }
 
 func planText(plan rebuild.Plan) string {
@@ -95,7 +94,7 @@ func planText(plan rebuild.Plan) string {
 	return text.String()
 }
 
-func newRebuild(s streams, engine *rebuild.Engine, open opener, confirm confirmer, log *zap.Logger) commandOut {
+func (p cli) rebuild() *cobra.Command {
 	var flags rebuildFlags
 	parallel := rebuild.DefaultParallel
 	var bandwidth sizeFlag
@@ -129,9 +128,9 @@ snapshot of it.
 			if flags.noChecksums && verify == verifyProof {
 				return badUsage("--no-checksums and --verify proof: expected one of them, got both")
 			}
-			return withRequest(c, s, flags, open, func(request rebuild.Request) error {
+			return p.withRequest(c, flags, func(request rebuild.Request) error {
 				if flags.journal != "" {
-					kept, err := journalfile.Open(journalfile.Config{Path: flags.journal, Logger: log})
+					kept, err := journalfile.Open(journalfile.Config{Path: flags.journal, Logger: p.log})
 					if err != nil {
 						return err
 					}
@@ -143,42 +142,35 @@ snapshot of it.
 				if bandwidth > 0 {
 					request.Bandwidth = []*rebuild.Bandwidth{rebuild.NewBandwidth(uint64(bandwidth))}
 				}
-				return rebuilding{s, engine, confirm}.run(c, request, flags.output)
+				return p.runRebuild(c, request, flags.output)
 			})
 		},
 	}
 	flags.add(c)
-	confirm.addFlag(c, &flags.confirmed, "destination")
+	p.confirm.addFlag(c, &flags.confirmed, "destination")
 	c.Flags().Var(&bandwidth, "bandwidth", "limit of all copies together, in bytes per second, such as 100MiB")
 	c.Flags().IntVar(&parallel, "parallel", parallel, "number of copies at once; with 1, operations run one after the other")
 	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof, verifyViews), "verify", "check cluster counts, or maps and checksums, or every byte")
-	return commandOut{Command: c}
+	return c
 }
 
-// rebuilding runs a rebuild and prints its result.
-type rebuilding struct {
-	s       streams
-	engine  *rebuild.Engine
-	confirm confirmer
-}
-
-// run rebuilds and prints how it went. On a terminal it asks before it overwrites what
+// runRebuild rebuilds and prints the result. On a terminal it asks before it overwrites what
 // may be the only copy of something.
-func (r rebuilding) run(c *cobra.Command, request rebuild.Request, output outputFlag) error {
-	show := newPrinter(r.s.out)
+func (p cli) runRebuild(c *cobra.Command, request rebuild.Request, output outputFlag) error {
+	show := newPrinter(p.out)
 	if output == outputText {
 		if err := show.before(c.Context(), request); err != nil {
 			return err
 		}
 		request.Observer = show
 	}
-	report, err := r.engine.Rebuild(c.Context(), request)
-	if loss := (*rebuild.LossRefusal)(nil); errors.As(err, &loss) && r.confirm.terminal && output == outputText {
-		if err := r.confirm.require(c, "", loss.Replica, loss.Error()); err != nil {
+	report, err := p.engine.Rebuild(c.Context(), request)
+	if loss := (*rebuild.LossRefusal)(nil); errors.As(err, &loss) && p.confirm.terminal && output == outputText {
+		if err := p.confirm.require(c, "", loss.Replica, loss.Error()); err != nil {
 			return err
 		}
 		request.Options.Overwrite = loss.Replica
-		report, err = r.engine.Rebuild(c.Context(), request)
+		report, err = p.engine.Rebuild(c.Context(), request)
 	}
 	result := newResult(report, err)
 	if output == outputText {
@@ -187,11 +179,11 @@ func (r rebuilding) run(c *cobra.Command, request rebuild.Request, output output
 			err = &printedError{err}
 		}
 	}
-	return r.s.conclude(output, err, result, "")
+	return p.conclude(output, err, result, "")
 }
 
 // withRequest opens all hosts, calls use with the request, and closes them.
-func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, use func(rebuild.Request) error) error {
+func (p cli) withRequest(c *cobra.Command, flags rebuildFlags, use func(rebuild.Request) error) error {
 	if len(flags.sources) == 0 {
 		flags.sources = []string{""} // its error says what is missing
 	}
@@ -225,13 +217,13 @@ func withRequest(c *cobra.Command, s streams, flags rebuildFlags, open opener, u
 	}
 	request.MoreSources = make([]rebuild.Site, len(sources)-1)
 	for i, at := range append([]address{destination}, sources...) {
-		host, err := open(c.Context(), at)
+		host, err := p.open(c.Context(), at)
 		isOneOfSeveral := i > 0 && len(sources) > 1
 		switch {
 		case err != nil && isOneOfSeveral:
 			host = &unreachable{err: err}
 		case err != nil:
-			return s.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
+			return p.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
 		}
 		defer func() { _ = host.Close() }() // no call is under way
 		site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}

@@ -22,7 +22,7 @@ type repairState struct {
 	DurationMS  int64           `json:"durationMs"`
 }
 
-func newRepair(s streams, engine *rebuild.Engine, open opener) commandOut {
+func (p cli) repair() *cobra.Command {
 	var output outputFlag
 	var image imageFlags
 	var compare string
@@ -51,21 +51,21 @@ failed, or something is still wrong.
 				return err
 			}
 			var report rebuild.RepairReport
-			err = open.with(c.Context(), places[0], func(host openedHost) error {
+			err = p.open.with(c.Context(), places[0], func(host openedHost) error {
 				request.Replica.Host, request.Replica.AllowInUse = host, inUse
 				run := func() (err error) {
 					if dryRun {
-						report.Plan, err = engine.PlanRepair(c.Context(), request)
+						report.Plan, err = p.engine.PlanRepair(c.Context(), request)
 						report.Notices = report.Plan.Warnings
 						return err
 					}
-					report, err = engine.Repair(c.Context(), request)
+					report, err = p.engine.Repair(c.Context(), request)
 					return err
 				}
 				if len(places) == 1 {
 					return run()
 				}
-				return open.with(c.Context(), places[1], func(healthy openedHost) error {
+				return p.open.with(c.Context(), places[1], func(healthy openedHost) error {
 					request.Healthy.Host = healthy
 					return run()
 				})
@@ -75,7 +75,7 @@ failed, or something is still wrong.
 			if err == nil && len(report.Violations) > 0 {
 				err = &printedError{errors.New("something is still wrong")}
 			}
-			return s.conclude(output, err, state, text)
+			return p.conclude(output, err, state, text)
 		},
 	}
 	image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
@@ -83,7 +83,7 @@ failed, or something is still wrong.
 	addInUse(c, &inUse)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
 	output.add(c)
-	return commandOut{Command: c}
+	return c
 }
 
 func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (request rebuild.RepairRequest, places []address, err error) {

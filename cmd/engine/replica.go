@@ -23,18 +23,18 @@ type removalResult struct {
 	Plan []planEntry `json:"plan"`
 }
 
-func newReplica(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
+func (p cli) replica() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replica",
 		Short: "Create, list and delete replicas",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newReplicaCreate(s, engine, open), newReplicaList(s, engine, open), newReplicaDelete(s, engine, open, confirm))
-	return commandOut{Command: c}
+	c.AddCommand(p.replicaCreate(), p.replicaList(), p.replicaDelete())
+	return c
 }
 
-func newReplicaCreate(s streams, engine *rebuild.Engine, open opener) *cobra.Command {
+func (p cli) replicaCreate() *cobra.Command {
 	var output outputFlag
 	var size sizeFlag
 	var image imageFlags
@@ -62,8 +62,8 @@ no space until it is written to.
 				return badUsage("%s: --size is required, such as 16GiB", c.CommandPath())
 			}
 			var r rebuild.Replica
-			err = open.with(c.Context(), at, func(host openedHost) (err error) {
-				r, err = engine.CreateReplica(c.Context(), rebuild.Site{Host: host, Replica: at.replica}, uint64(size), said)
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
+				r, err = p.engine.CreateReplica(c.Context(), rebuild.Site{Host: host, Replica: at.replica}, uint64(size), said)
 				return err
 			})
 			result, text := replicaResult{verdict: verdictOf(err)}, ""
@@ -72,7 +72,7 @@ no space until it is written to.
 				result.Replica = &state
 				text = fmt.Sprintf("created replica %s of %s on lvstore %s\n%s", r.Name, bytesText(r.Head.Size), r.Store.Name, indent(drawTree(r), "  "))
 			}
-			return s.conclude(output, err, result, text)
+			return p.conclude(output, err, result, text)
 		},
 	}
 	c.Flags().Var(&size, "size", "size of the volume: bytes, or a number with KiB, MiB, GiB or TiB")
@@ -81,7 +81,7 @@ no space until it is written to.
 	return c
 }
 
-func newReplicaList(s streams, engine *rebuild.Engine, open opener) *cobra.Command {
+func (p cli) replicaList() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "list HOST",
@@ -97,8 +97,8 @@ A HOST is ` + hostAddressForm + `.`,
 			if err != nil {
 				return err
 			}
-			survey, err := surveyOf(c, engine, open, at)
-			return s.conclude(output, err, newHostState(survey, err), listText(survey))
+			survey, err := p.survey(c, at)
+			return p.conclude(output, err, newHostState(survey, err), listText(survey))
 		},
 	}
 	output.add(c)
@@ -164,7 +164,7 @@ func useWords(r rebuild.Replica) string {
 	return ""
 }
 
-func newReplicaDelete(s streams, engine *rebuild.Engine, open opener, confirm confirmer) *cobra.Command {
+func (p cli) replicaDelete() *cobra.Command {
 	var output outputFlag
 	var confirmed string
 	var inUse bool
@@ -188,26 +188,26 @@ writes to the replica fails.
 				return err
 			}
 			var plan rebuild.Plan
-			err = open.with(c.Context(), at, func(host openedHost) (err error) {
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
 				site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
-				if plan, err = engine.PlanReplicaRemoval(c.Context(), site); err != nil {
+				if plan, err = p.engine.PlanReplicaRemoval(c.Context(), site); err != nil {
 					return err
 				}
 				lost := fmt.Sprintf("replica %s with %s will be deleted", at.replica, count(uint64(len(plan.Operations)), "lvol"))
-				if err := confirm.require(c, confirmed, at.replica, lost); err != nil {
+				if err := p.confirm.require(c, confirmed, at.replica, lost); err != nil {
 					return err
 				}
-				plan, err = engine.DeleteReplica(c.Context(), site, nil)
+				plan, err = p.engine.DeleteReplica(c.Context(), site, nil)
 				return err
 			})
 			text := ""
 			if err == nil {
 				text = fmt.Sprintf("deleted replica %s: %s\n", at.replica, count(uint64(len(plan.Operations)), "lvol"))
 			}
-			return s.conclude(output, err, removalResult{verdictOf(err), planEntries(plan)}, text)
+			return p.conclude(output, err, removalResult{verdictOf(err), planEntries(plan)}, text)
 		},
 	}
-	confirm.addFlag(c, &confirmed, "replica")
+	p.confirm.addFlag(c, &confirmed, "replica")
 	addInUse(c, &inUse)
 	output.add(c)
 	return c

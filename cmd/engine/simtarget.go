@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 )
 
-func newSimtarget(s streams, log *zap.Logger) commandOut {
+func (p cli) simtarget() *cobra.Command {
 	var sockets []string
 	flavour := flavourFlag(simtarget.Fork)
 	var state string
@@ -33,7 +33,7 @@ simtarget prints a line for each socket once it answers, and runs until it is
 interrupted.`,
 		Example: "  engine simtarget --socket /tmp/a.sock --socket /tmp/b.sock --flavour upstream --state /tmp/state",
 		RunE: func(c *cobra.Command, more []string) error {
-			config := simtarget.Config{Flavour: simtarget.Flavour(flavour), State: state, Poll: poll, Logger: log}
+			config := simtarget.Config{Flavour: simtarget.Flavour(flavour), State: state, Poll: poll, Logger: p.log}
 			paths, err := socketPaths(append(sockets, more...))
 			if err != nil {
 				return err
@@ -44,14 +44,14 @@ interrupted.`,
 			if poll < 0 {
 				return badUsage("--poll %v: expected an interval such as 4ms, or 0 to answer at once", poll)
 			}
-			return runTargets(c.Context(), s, config, paths)
+			return runTargets(c.Context(), p.out, config, paths)
 		},
 	}
 	c.Flags().StringArrayVar(&sockets, "socket", nil, "`PATH` of a target's socket; repeat it for several targets")
 	c.Flags().Var(&flavour, "flavour", "SPDK that the targets behave like: Longhorn's branch or upstream")
 	c.Flags().StringVar(&state, "state", "", "`DIR` to keep lvstores in; without it they end with the process")
 	c.Flags().DurationVar(&poll, "poll", 0, "poll the sockets every `DURATION`, as SPDK does every 4ms (default: answer at once)")
-	return commandOut{Command: c}
+	return c
 }
 
 // socketPaths refuses paths that are empty or given twice.
@@ -78,7 +78,7 @@ func socketPaths(paths []string) ([]string, error) {
 
 // runTargets runs one target per socket until the context ends. A target that fails ends
 // them all.
-func runTargets(ctx context.Context, s streams, config simtarget.Config, paths []string) (err error) {
+func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, paths []string) (err error) {
 	fabric := simtarget.NewFabric()
 	var targets []*simtarget.Target
 	defer func() {
@@ -102,7 +102,7 @@ func runTargets(ctx context.Context, s streams, config simtarget.Config, paths [
 		}()
 	}
 	for _, path := range paths {
-		fmt.Fprintf(s.out, "%s: a simulated %s target answers\n", path, config.Flavour)
+		fmt.Fprintf(out, "%s: a simulated %s target answers\n", path, config.Flavour)
 	}
 	select {
 	case <-ctx.Done():

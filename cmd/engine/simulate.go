@@ -13,7 +13,7 @@ import (
 	"github.com/rootgraft/rebuild/memhost"
 )
 
-func newSimulate(s streams, engine *rebuild.Engine) commandOut {
+func (p cli) simulate() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "simulate FILE",
@@ -36,7 +36,7 @@ docs/scenarios.md describes the format; examples/ has scenarios to start from.`,
 			if err != nil {
 				return err
 			}
-			outcome, err := newSimulation(engine, world, s, output).run(c.Context())
+			outcome, err := newSimulation(p, world, output).run(c.Context())
 			if err != nil {
 				return err
 			}
@@ -44,11 +44,11 @@ docs/scenarios.md describes the format; examples/ has scenarios to start from.`,
 			if outcome.Error != "" || len(outcome.Violations) > 0 {
 				failure = &printedError{errors.New(outcome.Error)}
 			}
-			return s.conclude(output, failure, outcome, "")
+			return p.conclude(output, failure, outcome, "")
 		},
 	}
 	output.add(c)
-	return commandOut{Command: c}
+	return c
 }
 
 // simulation plays the runs of a scenario.
@@ -59,7 +59,7 @@ type simulation struct {
 	show    *printer
 }
 
-func newSimulation(engine *rebuild.Engine, world *scenario.World, s streams, output outputFlag) *simulation {
+func newSimulation(p cli, world *scenario.World, output outputFlag) *simulation {
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: world.Source, Replica: world.SourceReplica},
 		Destination: rebuild.Site{Host: world.Destination, Replica: world.DestinationReplica},
@@ -70,11 +70,11 @@ func newSimulation(engine *rebuild.Engine, world *scenario.World, s streams, out
 	if world.Overwrite {
 		request.Options.Overwrite = world.DestinationReplica
 	}
-	show := newPrinter(s.out)
+	show := newPrinter(p.out)
 	if output == outputJSON {
 		show = newPrinter(io.Discard)
 	}
-	return &simulation{engine: engine, world: world, request: request, show: show}
+	return &simulation{engine: p.engine, world: world, request: request, show: show}
 }
 
 // run plays all runs. An interrupted simulation is still described.

@@ -37,23 +37,15 @@ Only this replica is changed. Do the same to the volume's other replicas, or the
 will differ.
 `
 
-func newSnapshot(s streams, engine *rebuild.Engine, open opener, confirm confirmer) commandOut {
+func (p cli) snapshot() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "snapshot",
 		Short: "Create, list and delete snapshots of a replica, and revert to one",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	k := snapshotCommands{s, engine, open, confirm}
-	c.AddCommand(k.create(), k.list(), k.delete(), k.revert())
-	return commandOut{Command: c}
-}
-
-type snapshotCommands struct {
-	s       streams
-	engine  *rebuild.Engine
-	open    opener
-	confirm confirmer
+	c.AddCommand(p.snapshotCreate(), p.snapshotList(), p.snapshotDelete(), p.snapshotRevert())
+	return c
 }
 
 // snapshotAt parses ADDRESS NAME. It does not check the name as that of a new snapshot:
@@ -69,7 +61,7 @@ func snapshotAt(args []string) (address, string, error) {
 	return at, args[1], nil
 }
 
-func (k snapshotCommands) create() *cobra.Command {
+func (p cli) snapshotCreate() *cobra.Command {
 	var output outputFlag
 	var inUse bool
 	c := &cobra.Command{
@@ -90,12 +82,12 @@ of the two.
 				return badUsage("NAME: %v", err)
 			}
 			result, text := snapshotResult{}, ""
-			err = k.open.with(c.Context(), at, func(host openedHost) error {
-				snapshot, err := k.engine.CreateSnapshot(c.Context(), rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, name)
+			err = p.open.with(c.Context(), at, func(host openedHost) error {
+				snapshot, err := p.engine.CreateSnapshot(c.Context(), rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, name)
 				if err != nil {
 					return err
 				}
-				r, err := k.engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
+				r, err := p.engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
 				if err != nil {
 					return err
 				}
@@ -105,7 +97,7 @@ of the two.
 				return nil
 			})
 			result.verdict = verdictOf(err)
-			return k.s.conclude(output, err, result, text)
+			return p.conclude(output, err, result, text)
 		},
 	}
 	addInUse(c, &inUse)
@@ -113,7 +105,7 @@ of the two.
 	return c
 }
 
-func (k snapshotCommands) list() *cobra.Command {
+func (p cli) snapshotList() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:     "list ADDRESS",
@@ -126,12 +118,12 @@ func (k snapshotCommands) list() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			survey, err := surveyOf(c, k.engine, k.open, at)
+			survey, err := p.survey(c, at)
 			text := ""
 			if err == nil {
 				text = snapshotsText(survey.Replicas[0])
 			}
-			return k.s.conclude(output, err, newHostState(survey, err), text)
+			return p.conclude(output, err, newHostState(survey, err), text)
 		},
 	}
 	output.add(c)
@@ -166,7 +158,7 @@ func snapshotsText(r rebuild.Replica) string {
 	return text.String()
 }
 
-func (k snapshotCommands) delete() *cobra.Command {
+func (p cli) snapshotDelete() *cobra.Command {
 	var output outputFlag
 	var confirmed string
 	var inUse bool
@@ -186,16 +178,16 @@ refused.
 				return err
 			}
 			var removal rebuild.SnapshotRemoval
-			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
 				site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
-				if removal, err = k.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
+				if removal, err = p.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
 					return err
 				}
 				lost := fmt.Sprintf("snapshot %s of replica %s will be deleted", name, at.replica)
-				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
+				if err := p.confirm.require(c, confirmed, name, lost); err != nil {
 					return err
 				}
-				removal, err = k.engine.DeleteSnapshot(c.Context(), site, name)
+				removal, err = p.engine.DeleteSnapshot(c.Context(), site, name)
 				return err
 			})
 			result := mergeResult{verdict: verdictOf(err), Snapshot: name}
@@ -207,16 +199,16 @@ refused.
 					text = fmt.Sprintf("deleted snapshot %s of replica %s: it merged into %s\n", name, at.replica, removal.Into.Name)
 				}
 			}
-			return k.s.conclude(output, err, result, text)
+			return p.conclude(output, err, result, text)
 		},
 	}
-	k.confirm.addFlag(c, &confirmed, "snapshot")
+	p.confirm.addFlag(c, &confirmed, "snapshot")
 	addInUse(c, &inUse)
 	output.add(c)
 	return c
 }
 
-func (k snapshotCommands) revert() *cobra.Command {
+func (p cli) snapshotRevert() *cobra.Command {
 	var output outputFlag
 	var confirmed string
 	var inUse bool
@@ -240,16 +232,16 @@ interrupted then, run it again. On a host that keeps no records, give --size too
 				return err
 			}
 			var revert rebuild.Revert
-			err = k.open.with(c.Context(), at, func(host openedHost) (err error) {
+			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
 				request := rebuild.RevertRequest{Replica: rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, Snapshot: name, Size: uint64(size)}
-				if revert, err = k.engine.PlanRevert(c.Context(), request); err != nil {
+				if revert, err = p.engine.PlanRevert(c.Context(), request); err != nil {
 					return err
 				}
 				lost := fmt.Sprintf("replica %s will revert to snapshot %s and lose %s of its head", at.replica, name, count(lostClusters(revert), "cluster"))
-				if err := k.confirm.require(c, confirmed, name, lost); err != nil {
+				if err := p.confirm.require(c, confirmed, name, lost); err != nil {
 					return err
 				}
-				revert, err = k.engine.Revert(c.Context(), request)
+				revert, err = p.engine.Revert(c.Context(), request)
 				return err
 			})
 			result := revertResult{verdict: verdictOf(err), Snapshot: name}
@@ -258,10 +250,10 @@ interrupted then, run it again. On a host that keeps no records, give --size too
 				result.Size, result.LostClusters = revert.Size, lostClusters(revert)
 				text = fmt.Sprintf("reverted replica %s to snapshot %s: the head has %s and lost %s\n", at.replica, name, bytesText(revert.Size), count(lostClusters(revert), "cluster"))
 			}
-			return k.s.conclude(output, err, result, text)
+			return p.conclude(output, err, result, text)
 		},
 	}
-	k.confirm.addFlag(c, &confirmed, "snapshot")
+	p.confirm.addFlag(c, &confirmed, "snapshot")
 	addInUse(c, &inUse)
 	c.Flags().Var(&size, "size", "size of the volume, if an interrupted revert deleted the head and the host keeps no records")
 	output.add(c)

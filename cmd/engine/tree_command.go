@@ -9,7 +9,7 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-func newTree(s streams, engine *rebuild.Engine, open opener) commandOut {
+func (p cli) tree() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "tree ADDRESS",
@@ -25,22 +25,22 @@ flight. For an address without a replica it draws everything on the lvstore.
 			if err != nil {
 				return err
 			}
-			survey, err := surveyOf(c, engine, open, at)
-			return s.conclude(output, err, newHostState(survey, err), surveyText(survey, drawReplica, at.replica == ""))
+			survey, err := p.survey(c, at)
+			return p.conclude(output, err, newHostState(survey, err), surveyText(survey, drawReplica, at.replica == ""))
 		},
 	}
 	output.add(c)
-	return commandOut{Command: c}
+	return c
 }
 
-// surveyOf lists a host, or one replica of it.
-func surveyOf(c *cobra.Command, engine *rebuild.Engine, open opener, at address) (survey rebuild.Survey, err error) {
-	err = open.with(c.Context(), at, func(host openedHost) (err error) {
+// survey lists a host, or one replica of it.
+func (p cli) survey(c *cobra.Command, at address) (survey rebuild.Survey, err error) {
+	err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
 		if at.replica == "" {
-			survey, err = engine.Survey(c.Context(), host)
+			survey, err = p.engine.Survey(c.Context(), host)
 			return err
 		}
-		r, err := engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
+		r, err := p.engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
 		if err == nil {
 			survey = rebuild.Survey{Store: r.Store, Replicas: []rebuild.Replica{r}}
 		}

@@ -22,7 +22,7 @@ type versionResult struct {
 	Platform  string `json:"platform"`  // GOOS/GOARCH
 }
 
-func newVersion(s streams) commandOut {
+func (p cli) version() *cobra.Command {
 	var output outputFlag
 	c := &cobra.Command{
 		Use:   "version",
@@ -33,11 +33,11 @@ go does not record, such as that of a downloaded module, is left out.`,
 		Args: exactArgs(),
 		RunE: func(*cobra.Command, []string) error {
 			v := thisVersion()
-			return s.conclude(output, nil, v, v.text())
+			return p.conclude(output, nil, v, v.text())
 		},
 	}
 	output.add(c)
-	return commandOut{Command: c}
+	return c
 }
 
 func thisVersion() versionResult {

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/rebuildfx"
 )
 
@@ -23,8 +24,7 @@ func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error
 		fx.NopLogger,
 		fx.Supply(streams{stdout, stderr}, zap.NewAtomicLevelAt(zapcore.ErrorLevel)),
 		rebuildfx.Module,
-		fx.Provide(newLogger, newOpener, newConfirmer, newRoot, newSimulate, newPlan, newRebuild),
-		fx.Provide(newTree, newAudit, newRepair, newReplica, newSnapshot, newGC, newHistory, newSimtarget, newImage, newVersion),
+		fx.Provide(newLogger, newOpener, newConfirmer, newCLI, newRoot),
 		fx.Options(options...),
 		fx.Populate(&root),
 	)
@@ -39,21 +39,20 @@ func newLogger(s streams, level zap.AtomicLevel) *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(config), zapcore.Lock(zapcore.AddSync(s.err)), level))
 }
 
-// commandOut adds a command to the root.
-type commandOut struct {
-	fx.Out
-
-	Command *cobra.Command `group:"commands"`
+// cli is what all commands use.
+type cli struct {
+	streams
+	engine  *rebuild.Engine
+	open    opener
+	confirm confirmer
+	log     *zap.Logger
 }
 
-// commandsIn are the commands of the root.
-type commandsIn struct {
-	fx.In
-
-	All []*cobra.Command `group:"commands"`
+func newCLI(s streams, engine *rebuild.Engine, open opener, confirm confirmer, log *zap.Logger) cli {
+	return cli{streams: s, engine: engine, open: open, confirm: confirm, log: log}
 }
 
-func newRoot(s streams, level zap.AtomicLevel, commands commandsIn) *cobra.Command {
+func newRoot(p cli, level zap.AtomicLevel) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "engine",
 		Short: "Rebuild replicas of SPDK volumes, including their backing image",
@@ -64,7 +63,7 @@ replicas that lost their image, and repairs them in place. docs/commands.md
 describes each command.
 
 Exit status: 0 done, 1 refused or failed, or something is wrong with the
-replica, 2 bad usage or a bad file.`,
+replica, 2 usage error or bad file.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          aCommand,
@@ -72,12 +71,13 @@ replica, 2 bad usage or a bad file.`,
 	}
 	root.Version = thisVersion().text()
 	root.SetVersionTemplate("{{.Version}}")
-	root.SetOut(s.out)
-	root.SetErr(s.err)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badUsage("%v", err) })
 	root.PersistentFlags().Var(levelFlag{level}, "log", "level of the log on stderr: debug, info, warn or error")
-	root.AddCommand(commands.All...)
+	root.AddCommand(p.simulate(), p.plan(), p.rebuild(), p.tree(), p.audit(), p.repair(), p.replica(), p.snapshot())
+	root.AddCommand(p.gc(), p.history(), p.simtarget(), p.image(), p.version())
 	return root
 }
 
