@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,16 +20,15 @@ import (
 func newWideFixture(t tester, n, clusters int) (*fixture, app.Request) {
 	t.Helper()
 	b := newFixture(t, memory.Config{}, memory.Config{})
-	p := newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4))
-	own := make(map[int]byte)
+	own := ""
 	for i := range clusters {
-		own[i] = byte(i + 1)
+		own += fmt.Sprintf(" %d=%d", i, byte(i+1))
 	}
-	p.snapshot("root", p.image, clusters, nil, minute(0))
-	for i := range n {
-		p.snapshot(string(rune('a'+i)), p.uuids["root"], clusters, own, minute(i+1))
+	tree := fmt.Sprintf("clusters %d\nimage\n root\n  a%s\n   head\n", clusters, own)
+	for i := range n - 1 {
+		tree += fmt.Sprintf("  %c%s\n", 'b'+i, own)
 	}
-	p.writable(sourceName, p.uuids["a"], clusters)
+	newBuilder(t, b.source, sourceName, "").makeImage(4).build(tree)
 	makeImage(t, b.destination, 4)
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},

@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -16,14 +15,7 @@ import (
 func newChainFixture(t tester, snapshots int) (*fixture, app.Request) {
 	t.Helper()
 	b := newFixture(t, memory.Config{}, memory.Config{})
-	chain := make([]branch, snapshots)
-	for i := range chain {
-		chain[i].name = fmt.Sprintf("s%d", i)
-		if i > 0 {
-			chain[i].parent = chain[i-1].name
-		}
-	}
-	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(chain, 16, 1)
+	newBuilder(t, b.source, sourceName, "").makeImage(4).build(chain(snapshots, 16, 1))
 	makeImage(t, b.destination, 4)
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},

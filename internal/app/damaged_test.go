@@ -3,7 +3,6 @@ package app_test
 import (
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
 )
 
 // newDamagedFixture makes the field's branching tree, with data in the head, and a
@@ -11,20 +10,15 @@ import (
 func newDamagedFixture(t tester, source, destination memory.Flavour) (*fixture, app.Request) {
 	t.Helper()
 	b := newFixture(t, memory.Config{Flavour: source}, memory.Config{Flavour: destination})
-	p := newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4))
-	p.growTree(fieldTree, 8, 10)
-	p.write(list(t, b.source, sourceName).Head.UUID, 7, 99)
-	image := makeImage(t, b.destination, 4)
-	left := newBuilder(t, b.destination, copyName, image)
-	left.snapshot("snap11", "", 8, map[int]byte{0: 10}, minute(0)) // lost its image
-	left.snapshot("snap12", left.uuids["snap11"], 8, map[int]byte{1: 251}, minute(1))
-	left.snapshot("snap14", left.uuids["snap12"], 8, map[int]byte{3: 252}, minute(3))
-	left.snapshot("snap21", left.uuids["snap14"], 8, map[int]byte{3: 13}, minute(3))
-	left.writable(domain.InFlightLvolName(copyName, "0badcafe"), left.uuids["snap21"], 8)
-	left.writable(copyName, left.uuids["snap14"], 8)
-	other := newBuilder(t, b.destination, "vol-10-r-4e5f6a7b", image)
-	other.snapshot("s0", image, 8, map[int]byte{0: 77}, minute(0))
-	other.writable("vol-10-r-4e5f6a7b", other.uuids["s0"], 8)
+	newBuilder(t, b.source, sourceName, "").makeImage(4).build(fieldTreeWithData)
+	left := newBuilder(t, b.destination, copyName, "").makeImage(4).build(`
+		snap11 0=10 # lost its image
+		  snap12 1=251
+		    snap14 3=252 at=3
+		      snap21 3=13 at=3
+		        flight:0badcafe
+		      head`)
+	newBuilder(t, b.destination, neighbour, left.image).build("image\n s0 0=77\n  head")
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},
 		Destination: app.Site{Host: b.destination, Replica: copyName},

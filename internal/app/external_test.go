@@ -72,10 +72,7 @@ func TestDegradedSourceCostsNothing(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	makeExternal(t, b.source, sourceName)
 	b.source.Restart()
-	left := newBuilder(t, b.destination, copyName, "")
-	left.snapshot("s1", "", 4, map[int]byte{1: 2}, minute(1))
-	head := left.writable(copyName, left.uuids["s1"], 4)
-	left.write(head, 2, 3)
+	newBuilder(t, b.destination, copyName, "").build("clusters 4\ns1 1=2 at=1\n head 2=3")
 	before := everything(t, b.destination)
 	report, err := app.New(nil).Rebuild(t.Context(), app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
@@ -93,7 +90,7 @@ func TestDestinationOnExternalSnapshotIsRebuilt(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		b := newFixture(t, memory.Config{}, memory.Config{})
 		source := newBuilder(t, b.source, sourceName, "")
-		source.growTree(fieldTree, 4, 1)
+		source.build(chain(6, 4, 1))
 		makeExternal(t, b.destination, copyName)
 		if gone {
 			b.destination.Restart()
@@ -113,12 +110,11 @@ func TestDestinationOnExternalSnapshotIsRebuilt(t *testing.T) {
 func TestDegradedLeftoverIsRefusedBeforeTheHeadGoes(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	source := newBuilder(t, b.source, sourceName, "")
-	source.growTree(fieldTree, 4, 1)
+	source.build(chain(6, 4, 1))
 	side := makeExternal(t, b.destination, domain.InFlightLvolName(copyName, "00000001"))
 	_, err := b.destination.Snapshot(t.Context(), side, domain.SnapshotLvolName(copyName, "extra"), minute(1))
 	require.NoError(t, err)
-	left := newBuilder(t, b.destination, copyName, "")
-	left.write(left.writable(copyName, "", 4), 1, 9)
+	newBuilder(t, b.destination, copyName, "").build("clusters 4\nhead 1=9")
 	b.destination.Restart()
 	before := everything(t, b.destination)
 	request := app.Request{

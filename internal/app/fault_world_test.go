@@ -3,8 +3,6 @@ package app_test
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/stretchr/testify/require"
 
@@ -32,18 +30,28 @@ var faultScenarios = []faultScenario{
 	{name: "no-image"},
 }
 
-// worldTree are the source's snapshots, parents first, with their own clusters.
-var worldTree = []struct {
-	branch
-	own map[int]byte
-}{
-	{branch{"snap11", ""}, map[int]byte{0: 10}},
-	{branch{"snap12", "snap11"}, map[int]byte{1: 11, 4: 12}},
-	{branch{"snap13", "snap12"}, map[int]byte{2: 13, 3: 14, 5: 15}},
-	{branch{"snap21", "snap11"}, map[int]byte{3: 16}},
-	{branch{"snap22", "snap21"}, nil},
-	{branch{"snap31", "snap21"}, map[int]byte{5: 17, 6: 18}},
-}
+// worldTree is the source's.
+const worldTree = `
+image
+  snap11 0=10
+    snap12 1=11 4=12
+      snap13 2=13 3=14 5=15
+    snap21 3=16
+      snap22
+      snap31 5=17 6=18
+        head 7=99
+`
+
+// worldLeftovers are on the destination.
+const worldLeftovers = `
+snap11 0=10                # lost its image
+  snap12 1=11 4=255        # outdated
+    snap14 3=252 at=3      # extra
+      snap21 3=16 at=3     # under a wrong parent
+        snap22 at=4        # right, on it
+        flight:` + oldInFlight + `
+      head
+`
 
 const (
 	oldInFlight = "0badcafe"
@@ -62,105 +70,19 @@ var allFlavours = []flavours{
 	{memory.Fork, memory.Fork}, {memory.Upstream, memory.Upstream}, {memory.Fork, memory.Upstream}, {memory.Upstream, memory.Fork},
 }
 
-// builtHost is a host that a replica is built on.
-type builtHost struct {
-	ports.Host
-
-	cluster uint64
-	write   func(uuid string, at int, b byte) // one whole cluster
-}
-
-// grower grows a replica on a host by the host's own verbs.
-type grower struct {
-	builtHost
-
-	t       tester
-	replica string
-	made    int
-	uuids   map[string]string // of snapshots by name
-}
-
-func newGrower(t tester, on builtHost, replica string) *grower {
-	return &grower{builtHost: on, t: t, replica: replica, uuids: make(map[string]string)}
-}
-
-func (g *grower) snapshot(name, parent string, own map[int]byte, attributes domain.Attributes) {
-	g.t.Helper()
-	g.made++
-	sealed := g.seal(domain.InFlightLvolName(g.replica, fmt.Sprintf("%08x", g.made)), parent, worldClusters, own,
-		domain.SnapshotLvolName(g.replica, name), ports.SealRecord{Attributes: attributes})
-	g.uuids[name] = sealed
-}
-
-func (g *grower) seal(inFlight, parent string, clusters int, own map[int]byte, name string, record ports.SealRecord) string {
-	g.t.Helper()
-	ctx := context.Background()
-	uuid, err := g.Create(ctx, inFlight, uint64(clusters)*g.cluster)
-	require.NoError(g.t, err)
-	for _, at := range slices.Sorted(maps.Keys(own)) {
-		g.write(uuid, at, own[at])
-	}
-	if parent != "" {
-		require.NoError(g.t, g.Graft(ctx, uuid, parent))
-	}
-	sealed, err := g.Seal(ctx, uuid, name, record)
-	require.NoError(g.t, err)
-	return sealed
-}
-
-func (g *grower) image(clusters int) string {
-	own := make(map[int]byte)
-	for at := range clusters {
-		own[at] = byte(200 + at)
-	}
-	return g.imageOf(clusters, own)
-}
-
-func (g *grower) imageOf(clusters int, own map[int]byte) string {
-	store, err := g.List(context.Background())
-	require.NoError(g.t, err)
-	record := ports.SealRecord{Image: &domain.ImageRecord{UUID: "8f5fd5be", Checksum: "sha512"}}
-	return g.seal(domain.ImageInFlightLvolName("00000001"), "", clusters, own, domain.ImageLvolName(imageName, store.UUID), record)
-}
-
-// writable hangs an lvol on a snapshot ("": on nothing).
-func (g *grower) writable(name, parent string) string {
-	g.t.Helper()
-	uuid, err := g.Clone(context.Background(), parent, name, worldClusters*g.cluster, "")
-	require.NoError(g.t, err)
-	return uuid
-}
-
 // buildOn makes the world on two hosts.
 func (w faultScenario) buildOn(t tester, from, to builtHost) {
 	t.Helper()
-	source, left, other := newGrower(t, from, sourceName), newGrower(t, to, copyName), newGrower(t, to, neighbour)
-	sourceImage, image := "", ""
+	source, left, other := newBuilderOn(t, from, sourceName, ""), newBuilderOn(t, to, copyName, ""), newBuilderOn(t, to, neighbour, "")
 	if w.image > 0 {
-		sourceImage = source.image(w.image)
+		source.makeImage(w.image)
 		if !w.absent {
-			image = left.image(w.image)
+			other.image = left.makeImage(w.image).image
 		}
 	}
-	for i, s := range worldTree {
-		parent := sourceImage
-		if s.parent != "" {
-			parent = source.uuids[s.parent]
-		}
-		source.snapshot(s.name, parent, s.own, minute(i))
-	}
-	source.write(source.writable(sourceName, source.uuids["snap31"]), 7, 99)
-
-	left.snapshot("snap11", "", map[int]byte{0: 10}, minute(0))                           // lost its image
-	left.snapshot("snap12", left.uuids["snap11"], map[int]byte{1: 11, 4: 255}, minute(1)) // outdated
-	left.snapshot("snap14", left.uuids["snap12"], map[int]byte{3: 252}, minute(3))        // extra
-	left.snapshot("snap21", left.uuids["snap14"], map[int]byte{3: 16}, minute(3))         // under a wrong parent
-	left.snapshot("snap22", left.uuids["snap21"], nil, minute(4))                         // right, on it
-	left.writable(domain.InFlightLvolName(copyName, oldInFlight), left.uuids["snap21"])
-	left.writable(copyName, left.uuids["snap14"])
-
-	other.snapshot("s0", image, map[int]byte{0: 77}, minute(0))
-	other.writable(neighbour, other.uuids["s0"])
+	source.build(worldTree)
+	left.build(worldLeftovers)
+	other.build("image\n s0 0=77\n  head")
 }
 
 // declared is the volume's image.
@@ -186,12 +108,7 @@ func (p trial) request(source, destination ports.Host) app.Request {
 func (p trial) build(t tester) (*fixture, app.Request) {
 	t.Helper()
 	b := newFixture(t, memory.Config{Flavour: p.flavours.source}, memory.Config{Flavour: p.flavours.destination})
-	on := func(host *memory.Host) builtHost {
-		return builtHost{host, cluster, func(uuid string, at int, b byte) {
-			require.NoError(t, host.WriteAt(uuid, filled(b), uint64(at)*cluster))
-		}}
-	}
-	p.world.buildOn(t, on(b.source), on(b.destination))
+	p.world.buildOn(t, memoryHost(t, b.source), memoryHost(t, b.destination))
 	return b, p.request(b.source, b.destination)
 }
 

@@ -81,7 +81,7 @@ func TestField_13673_ADestinationThatNeverAnswersHarmsNobodyElse(t *testing.T) {
 			return fabric.NewHost(memory.Config{Name: name, ClusterSize: cluster, Seed: uint64(len(name))})
 		}
 		source, dead, alive := host("disk-1"), host("disk-dead"), host("disk-2x")
-		newBuilder(t, source, sourceName, makeImage(t, source, 4)).growTree(fieldTree, 8, 10)
+		newBuilder(t, source, sourceName, makeImage(t, source, 4)).build(fieldTree(10))
 		makeImage(t, alive, 4)
 		before := contents(t, source)
 		inject(dead, on("").fails(ports.ErrUnavailable))
@@ -130,7 +130,7 @@ func TestField_10037_AFailedReplicaIsUsedAgainAndEachReasonIsTold(t *testing.T) 
 			kept++
 		}
 	}
-	require.Equal(t, len(fieldTree), kept)
+	require.Equal(t, fieldSnapshots, kept)
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
@@ -141,7 +141,7 @@ func crowd(t *testing.T, volumes int) (b *fixture, requests []app.Request) {
 	image := makeImage(t, b.source, 2)
 	makeImage(t, b.destination, 2)
 	for v := range volumes {
-		newBuilder(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:3], 4, byte(v))
+		newBuilder(t, b.source, replicaOf(v, 1), image).build(fieldChain(3, byte(v)))
 		requests = append(requests, app.Request{
 			Source:      app.Site{Host: b.source, Replica: replicaOf(v, 1)},
 			Destination: app.Site{Host: b.destination, Replica: replicaOf(v, 2)},
@@ -291,7 +291,7 @@ func TestField_307_ARebuildThatIsCancelledGoesOnWhereItWas(t *testing.T) {
 		}
 		report, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err, where)
-		require.EqualValues(t, (len(fieldTree)-len(left.Snapshots))*cluster, report.CopiedBytes, "%s: what was sealed is not copied again", where)
+		require.EqualValues(t, (fieldSnapshots-len(left.Snapshots))*cluster, report.CopiedBytes, "%s: what was sealed is not copied again", where)
 		requireEqualViews(t, b, sourceName, copyName, true)
 	}
 }

@@ -33,14 +33,16 @@ func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
 	sourceImage, image := makeImage(t, b.source, 4), makeImage(t, b.destination, 4)
 	for v := range volumes {
 		seed := byte(10 * (v + 1))
-		newBuilder(t, b.source, replicaOf(v, 1), sourceImage).growTree(fieldTree, clusters, seed)
-		left := newBuilder(t, b.destination, replicaOf(v, 2), image)
-		left.snapshot("snap11", image, clusters, map[int]byte{0: seed}, minute(0))
-		left.snapshot("snap12", left.uuids["snap11"], clusters, map[int]byte{1: 251}, minute(1))            // corrupt
-		left.snapshot("snap13", left.uuids["snap12"], clusters, map[int]byte{2: seed + 2, 5: 1}, minute(2)) // forged: another cluster besides
-		left.snapshot("snap14", left.uuids["snap13"], clusters, map[int]byte{3: 252}, minute(3))            // extra
-		left.snapshot("snap21", left.uuids["snap11"], clusters, map[int]byte{3: seed + 3}, minute(3))       // intact
-		left.writable(replicaOf(v, 2), left.uuids["snap14"], clusters)
+		newBuilder(t, b.source, replicaOf(v, 1), sourceImage).build(fieldTree(seed))
+		newBuilder(t, b.destination, replicaOf(v, 2), image).build(fmt.Sprintf(`
+			image
+			  snap11 0=%d
+			    snap12 1=251           # corrupt
+			      snap13 2=%d 5=1      # forged: another cluster besides
+			        snap14 3=252       # extra
+			          head
+			    snap21 3=%d at=3       # intact
+		`, seed, seed+2, seed+3))
 	}
 
 	logged, log := observer.New(zapcore.DebugLevel)
@@ -101,7 +103,7 @@ func TestVolumesThatShareAMissingImageFetchItOnce(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	image := makeImage(t, b.source, 4)
 	for v := range volumes {
-		newBuilder(t, b.source, replicaOf(v, 1), image).growTree(fieldTree[:2], 8, byte(10*v))
+		newBuilder(t, b.source, replicaOf(v, 1), image).build(fieldChain(2, byte(10*v)))
 	}
 	inject(b.source, on("").takes(200*time.Microsecond))
 	engine := app.New(nil)

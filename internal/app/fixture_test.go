@@ -2,15 +2,12 @@ package app_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 const (
@@ -41,98 +38,6 @@ func newFixture(t tester, source, destination memory.Config) *fixture {
 		c.ClusterSize, c.Seed = cluster, 1
 	}
 	return &fixture{t: t, source: fabric.NewHost(source), destination: fabric.NewHost(destination)}
-}
-
-// builder makes a replica on a host by the host's own verbs.
-type builder struct {
-	t       tester
-	host    *memory.Host
-	replica string
-	image   string // UUID; "": none
-	made    int
-	uuids   map[string]string // of snapshots by name
-}
-
-func newBuilder(t tester, host *memory.Host, replica, image string) *builder {
-	return &builder{t: t, host: host, replica: replica, image: image, uuids: make(map[string]string)}
-}
-
-// makeImage makes the backing image, the same on every host.
-func makeImage(t tester, host *memory.Host, clusters int) string {
-	t.Helper()
-	ctx := context.Background()
-	store, err := host.List(ctx)
-	require.NoError(t, err)
-	uuid, err := host.Create(ctx, domain.ImageInFlightLvolName("00000001"), uint64(clusters)*cluster)
-	require.NoError(t, err)
-	for c := range clusters {
-		require.NoError(t, host.WriteAt(uuid, filled(byte(200+c)), uint64(c)*cluster))
-	}
-	image, err := host.Seal(ctx, uuid, domain.ImageLvolName(imageName, store.UUID), ports.SealRecord{Image: &domain.ImageRecord{UUID: "8f5fd5be", Checksum: "sha512"}})
-	require.NoError(t, err)
-	return image
-}
-
-func filled(b byte) []byte {
-	p := make([]byte, cluster)
-	for i := range p {
-		p[i] = b
-	}
-	return p
-}
-
-func minute(n int) domain.Attributes {
-	return domain.Attributes{CreatedAt: time.Date(2026, 1, 1, 0, n, 0, 0, time.UTC), UserCreated: true}
-}
-
-// writable makes an lvol of that name on a snapshot ("": nothing).
-func (p *builder) writable(name, parent string, clusters int) string {
-	p.t.Helper()
-	uuid, err := p.host.Clone(context.Background(), parent, name, uint64(clusters)*cluster, "")
-	require.NoError(p.t, err)
-	return uuid
-}
-
-func (p *builder) write(uuid string, at int, b byte) {
-	p.t.Helper()
-	require.NoError(p.t, p.host.WriteAt(uuid, filled(b), uint64(at)*cluster))
-}
-
-// snapshot makes a snapshot with these own clusters, position and content.
-func (p *builder) snapshot(name, parent string, clusters int, own map[int]byte, attributes domain.Attributes) string {
-	p.t.Helper()
-	p.made++
-	uuid := p.writable(domain.InFlightLvolName(p.replica, fmt.Sprintf("%08x", p.made)), "", clusters)
-	for at, b := range own {
-		p.write(uuid, at, b)
-	}
-	if parent != "" {
-		require.NoError(p.t, p.host.Graft(context.Background(), uuid, parent))
-	}
-	sealed, err := p.host.Seal(context.Background(), uuid, domain.SnapshotLvolName(p.replica, name), ports.SealRecord{Attributes: attributes})
-	require.NoError(p.t, err)
-	p.uuids[name] = sealed
-	return sealed
-}
-
-// tree is a drawn tree: snapshots by name, parents first.
-type branch struct{ name, parent string }
-
-// fieldTree is the branching tree of the field's own test.
-var fieldTree = []branch{{"snap11", ""}, {"snap12", "snap11"}, {"snap13", "snap12"}, {"snap21", "snap11"}, {"snap22", "snap21"}, {"snap31", "snap21"}}
-
-// growTree makes the branches, each with one cluster of its own, and a head on
-// the last one.
-func (p *builder) growTree(branches []branch, clusters int, seed byte) {
-	p.t.Helper()
-	for i, b := range branches {
-		parent := p.image
-		if b.parent != "" {
-			parent = p.uuids[b.parent]
-		}
-		p.snapshot(b.name, parent, clusters, map[int]byte{i % clusters: seed + byte(i)}, minute(i))
-	}
-	p.writable(p.replica, p.uuids[branches[len(branches)-1].name], clusters)
 }
 
 // list is the replica as its host lists it.

@@ -119,7 +119,7 @@ func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
 // An image that another process fetches has no replica's name.
 func TestAnImageInFlightOfALiveRebuildStays(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
-	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	request := app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Parallel: 1,
 	}

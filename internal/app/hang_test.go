@@ -40,8 +40,13 @@ func (w *hostSet) volume(name, from, to string) app.Request {
 	require.NoError(w.t, err)
 	image, _ := store.BackingImage(imageName)
 	p := newBuilder(w.t, host, name+"-r-0a1b2c3d", image.Lvol.UUID)
-	p.growTree([]branch{{"a", ""}, {"b", "a"}, {"c", "a"}}, 8, 10)
-	p.write(list(w.t, host, name+"-r-0a1b2c3d").Head.UUID, 7, 99) // so there is a system snapshot, too
+	p.build(`
+		image
+		  a 0=10
+		    b 1=11
+		    c 2=12
+		      head 7=99 # so there is a system snapshot, too
+	`)
 	return app.Request{
 		Volume: name, Parallel: 1,
 		Source: app.Site{Host: host, Replica: name + "-r-0a1b2c3d"}, Destination: app.Site{Host: w.hosts[to], Replica: name + "-r-4e5f6a7b"},

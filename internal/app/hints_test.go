@@ -15,7 +15,7 @@ import (
 // openebs/mayastor#1895: only snapshots were left of the source.
 func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
-		g := newMultiSource(t, flavour, []memory.Flavour{flavour}, func(p *builder) { grown(p, 8) })
+		g := newMultiSource(t, flavour, []memory.Flavour{flavour}, twoSnapshots(8))
 		makeImage(t, g.destination, 4)
 		g.deleteHead(0)
 		engine := app.New(nil)
@@ -33,7 +33,7 @@ func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T
 
 		g.request.Source.Replica = "vol-1-r-00000077" // and where not even a snapshot is left
 		g.sources[0].Inject(nil)
-		newBuilder(t, g.sources[0], "vol-1-r-00000077", "").writable(domain.InFlightLvolName("vol-1-r-00000077", "01234567"), "", 8)
+		newBuilder(t, g.sources[0], "vol-1-r-00000077", "").build("flight:01234567")
 		_, err = engine.Rebuild(t.Context(), g.request)
 		require.ErrorContains(t, err, "has no head, and no snapshot to create one from")
 	}
@@ -44,14 +44,8 @@ func TestField_10116_WhatGCFreesMakesRoom(t *testing.T) {
 	fabric := memory.NewFabric()
 	source := fabric.NewHost(memory.Config{Name: "disk-1", ClusterSize: cluster, Seed: 1, TotalClusters: 20})
 	destination := fabric.NewHost(memory.Config{Name: "disk-2", ClusterSize: cluster, Seed: 2, TotalClusters: 6})
-	p := newBuilder(t, source, sourceName, "")
-	p.snapshot("snap1", "", 8, map[int]byte{0: 1, 1: 1, 2: 1, 3: 1}, minute(0))
-	p.writable(sourceName, p.uuids["snap1"], 8)
-	left := newBuilder(t, destination, "vol-7-r-0a1b2c3d", "")
-	crashed := left.writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "01234567"), "", 8)
-	for at := range 3 {
-		left.write(crashed, at, 1)
-	}
+	newBuilder(t, source, sourceName, "").build("snap1 0=1 1=1 2=1 3=1\n head")
+	newBuilder(t, destination, "vol-7-r-0a1b2c3d", "").build("flight:01234567 0=1 1=1 2=1")
 	engine := app.New(nil)
 	request := app.Request{
 		Source: app.Site{Host: source, Replica: sourceName}, Destination: app.Site{Host: destination, Replica: copyName}, Image: domain.NoImage(),

@@ -159,7 +159,7 @@ func TestAnImageThatSomebodyWorksOnStays(t *testing.T) {
 // TestAnImageThatARebuildUsesStays: nothing hangs on it yet.
 func TestAnImageThatARebuildUsesStays(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
-	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	makeImage(t, b.destination, 4)
 	asked := false
 	duringCopy(b.source, func() {

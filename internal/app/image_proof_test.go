@@ -161,16 +161,9 @@ func TestAVerificationByProofProvesTheImage(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			b := newFixture(t, memory.Config{}, memory.Config{})
-			on := func(host *memory.Host) builtHost {
-				return builtHost{host, cluster, func(uuid string, at int, b byte) {
-					require.NoError(t, host.WriteAt(uuid, filled(b), uint64(at)*cluster))
-				}}
-			}
-			from := newGrower(t, on(b.source), sourceName)
-			image := from.imageOf(worldClusters, map[int]byte{0: 200, 1: 201, 2: 202, 3: 203})
-			from.snapshot("s1", image, map[int]byte{7: 1}, minute(1))
-			from.writable(sourceName, from.uuids["s1"])
-			newGrower(t, on(b.destination), copyName).imageOf(worldClusters, c.own)
+			newBuilder(t, b.source, sourceName, "").makeImageOf(worldClusters, map[int]byte{0: 200, 1: 201, 2: 202, 3: 203}).
+				build("image\n s1 7=1 at=1\n  head")
+			newBuilder(t, b.destination, copyName, "").makeImageOf(worldClusters, c.own)
 			for range 2 { // the second one has nothing to do
 				report, err := app.New(nil).Rebuild(t.Context(), app.Request{
 					Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}, Proof: true,

@@ -26,15 +26,12 @@ func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
 	}{
 		"nothing happens": {false, func(*builder) {}, 0},
 		"nothing happens, and the image was not fetched":        {true, func(*builder) {}, 0},
-		"the head is written to":                                {false, func(p *builder) { p.write(list(p.t, p.host, p.replica).Head.UUID, 6, 9) }, 1},
-		"the head is written to, and the image was not fetched": {true, func(p *builder) { p.write(list(p.t, p.host, p.replica).Head.UUID, 6, 9) }, 1},
+		"the head is written to":                                {false, func(p *builder) { p.write(p.head(), 6, 9) }, 1},
+		"the head is written to, and the image was not fetched": {true, func(p *builder) { p.write(p.head(), 6, 9) }, 1},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newMultiSource(t, memory.Fork, forks, func(p *builder) {
-					p.snapshot("snap1", p.image, 8, map[int]byte{0: 1}, minute(0))
-					p.writable(p.replica, p.uuids["snap1"], 8)
-				})
+				g := newMultiSource(t, memory.Fork, forks, "image\n snap1 0=1\n  head")
 				fetching := make(chan struct{})
 				fetch := on("copy").of(domain.ImageLvolName(imageName, storeOf(t, g.sources[0]).UUID)).does(func() { close(fetching) }).takes(time.Minute)
 				if c.firstFails {

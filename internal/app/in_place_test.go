@@ -105,7 +105,7 @@ func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
 		b, _, at := newTwins(t, memory.Fork)
 		neighbour := newBuilder(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
-		neighbour.growTree(fieldTree[:2], 8, 50)
+		neighbour.build(fieldChain(2, 50))
 		untouched := sha(t, b.destination, list(t, b.destination, "vol-2-r-0a1b2c3d").Head.UUID)
 		arm(b.destination)
 		_, err := app.New(nil).DeleteReplica(context.Background(), at, nil)

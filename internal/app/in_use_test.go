@@ -22,9 +22,9 @@ func inUse(t *testing.T, user domain.User) (b *fixture, source, destination app.
 	t.Helper()
 	b = newFixture(t, memory.Config{}, memory.Config{})
 	grown := newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4))
-	grown.growTree(fieldTree, 8, 1)
+	grown.build(fieldTree(1))
 	makeImage(t, b.destination, 4)
-	newBuilder(t, b.destination, copyName, "").growTree(fieldTree, 8, 1)
+	newBuilder(t, b.destination, copyName, "").build(fieldTree(1))
 	for _, at := range []struct {
 		host    *memory.Host
 		replica string
@@ -128,7 +128,7 @@ func TestSourceInUseIsReadOnly(t *testing.T) {
 	report, err = app.New(nil).Rebuild(ctx, request)
 	require.NoError(t, err)
 	require.NotEmpty(t, report.Warnings)
-	require.Len(t, list(t, b.source, sourceName).Snapshots, len(fieldTree)+1)
+	require.Len(t, list(t, b.source, sourceName).Snapshots, fieldSnapshots+1)
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 

@@ -47,7 +47,7 @@ func TestHeadThatIsWrittenToIsNotDeletedUnseen(t *testing.T) {
 func TestRebuildListsAHeadAgainThatWasWrittenTo(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Parallel = 1
-	newBuilder(t, b.destination, copyName, "").growTree(fieldTree[:1], 8, 90)
+	newBuilder(t, b.destination, copyName, "").build(fieldChain(1, 90))
 	head := list(t, b.destination, copyName).Head
 	looked := on("look").ofUUID(head.UUID).once().does(func() {
 		require.NoError(t, b.destination.WriteAt(head.UUID, filled(99), 0))

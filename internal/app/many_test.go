@@ -46,18 +46,17 @@ func TestManyRebuildsAtOnce(t *testing.T) {
 	for n := range volumes {
 		from, to := n%(hosts/2), (n%(hosts/2)+1+n/(hosts/2)%(hosts-1))%hosts
 		name := fmt.Sprintf("vol-%d", n)
-		branches := make([]branch, *manySnapshots)
-		for i := range branches {
-			branches[i].name = fmt.Sprintf("s%d", i)
-			switch {
-			case i == 0:
-			case i%7 == 0: // where somebody went back
-				branches[i].parent = branches[i/2].name
-			default:
-				branches[i].parent = branches[i-1].name
+		built := newBuilder(t, all[from], name+"-r-0a1b2c3d", images[from])
+		made := make([]string, *manySnapshots)
+		parent := built.image
+		for i := range made {
+			if i > 0 && i%7 == 0 { // where somebody went back
+				parent = made[i/2]
 			}
+			parent = built.snapshot(fmt.Sprint("s", i), parent, clusters, map[int]byte{i % clusters: byte(n + i)}, minute(i))
+			made[i] = parent
 		}
-		newBuilder(t, all[from], name+"-r-0a1b2c3d", images[from]).growTree(branches, clusters, byte(n))
+		built.writable(built.replica, parent, clusters)
 		volumes[n] = &volume{fixture: &fixture{t: t, source: all[from], destination: all[to]}, request: app.Request{
 			Volume: name, Source: app.Site{Host: all[from], Replica: name + "-r-0a1b2c3d"}, Destination: app.Site{Host: all[to], Replica: name + "-r-4e5f6a7b"},
 		}}

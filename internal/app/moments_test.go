@@ -59,7 +59,7 @@ func TestParentlessCopyThatGotAParentIsNotSealed(t *testing.T) {
 	for _, parallel := range []int{1, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newFixture(t, memory.Config{}, memory.Config{})
-			newBuilder(t, b.source, sourceName, "").growTree(fieldTree, 8, 10)
+			newBuilder(t, b.source, sourceName, "").build(fieldTree(10))
 			other := newBuilder(t, b.destination, "vol-7", "").snapshot("s", "", 8, nil, minute(0))
 			request := app.Request{
 				Source:      app.Site{Host: b.source, Replica: sourceName},

@@ -16,9 +16,7 @@ func TestField_5709_AReplicaOfAnotherVolumeIsNotOverwritten(t *testing.T) {
 	const wrong = "vol-2-r-0a1b2c3d"
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		g := newMultiSource(t, flavour, []memory.Flavour{flavour}, fieldTreeWithData)
-		other := newBuilder(t, g.destination, wrong, makeImage(t, g.destination, 4))
-		other.snapshot("daily", other.image, 8, map[int]byte{0: 1, 1: 1}, minute(0))
-		other.write(other.writable(wrong, other.uuids["daily"], 8), 2, 7)
+		newBuilder(t, g.destination, wrong, "").makeImage(4).build("image\n daily 0=1 1=1\n  head 2=7")
 		g.request.Destination.Replica = wrong
 		source, destination := contents(t, g.sources[0]), contents(t, g.destination)
 
@@ -47,8 +45,7 @@ func TestField_5709_AReplicaOfAnotherVolumeIsNotOverwritten(t *testing.T) {
 
 func TestAHeadDoesNotShrinkWithoutAWord(t *testing.T) {
 	g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork}, fieldTreeWithData)
-	left := newBuilder(t, g.destination, copyName, makeImage(t, g.destination, 4))
-	left.write(left.writable(copyName, left.image, 9), 8, 7)
+	newBuilder(t, g.destination, copyName, "").makeImage(4).build("clusters 9\nimage\n head 8=7")
 	destination := contents(t, g.destination)
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)

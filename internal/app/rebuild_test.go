@@ -25,7 +25,7 @@ func newPlainFixture(t tester) (*fixture, app.Request) {
 func newPlainFixtureOn(t tester, flavour memory.Flavour) (*fixture, app.Request) {
 	t.Helper()
 	b := newFixture(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
-	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	makeImage(t, b.destination, 4)
 	return b, app.Request{
 		Source:      app.Site{Host: b.source, Replica: sourceName},
@@ -115,7 +115,7 @@ func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T
 	report, err = app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	requireEqualViews(t, b, sourceName, copyName, true)
-	require.EqualValues(t, (len(fieldTree)-len(left.Snapshots))*cluster, report.CopiedBytes, "what was sealed is not copied again")
+	require.EqualValues(t, (fieldSnapshots-len(left.Snapshots))*cluster, report.CopiedBytes, "what was sealed is not copied again")
 }
 
 // TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain: a user deletes the
@@ -139,7 +139,7 @@ func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
 			_, err := app.New(nil).Rebuild(context.Background(), request)
 			require.NoError(t, err)
 			requireEqualViews(t, b, sourceName, copyName, true)
-			require.Len(t, list(t, b.destination, copyName).Snapshots, len(fieldTree)-1)
+			require.Len(t, list(t, b.destination, copyName).Snapshots, fieldSnapshots-1)
 		})
 	}
 }
@@ -148,7 +148,7 @@ func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
 func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 	for _, equal := range []bool{true, false} {
 		b := newFixture(t, memory.Config{}, memory.Config{})
-		newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+		newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 		inject(b.destination, on("seal").once().does(func() {
 			if equal {
 				makeImage(t, b.destination, 4)
@@ -177,7 +177,7 @@ func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 // TestAFetchedImageThatIsNotTheSourcesIsDeleted: its bytes changed on the way.
 func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
-	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	inject(b.destination, on("withdraw").ofImages().doesTo(func(c memory.Call) {
 		require.NoError(t, b.destination.WriteAt(c.UUID, []byte{1}, 5))
 	}))
@@ -371,7 +371,7 @@ func TestACopyThatIsNotTheSourcesIsMadeAgain(t *testing.T) {
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	requireEqualViews(t, b, sourceName, copyName, true)
-	require.Len(t, copied.bySnapshot(), len(fieldTree))
+	require.Len(t, copied.bySnapshot(), fieldSnapshots)
 	for name, times := range copied.bySnapshot() {
 		require.Equal(t, map[bool]int{false: 1, true: 2}[name == "snap12"], times, name)
 	}
@@ -443,7 +443,7 @@ func TestWhatALostAnswerLeftInFlightIsRemoved(t *testing.T) {
 	report, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	requireEqualViews(t, b, sourceName, copyName, true)
-	require.EqualValues(t, len(fieldTree)*cluster, report.CopiedBytes, "nothing is copied twice for it")
+	require.EqualValues(t, fieldSnapshots*cluster, report.CopiedBytes, "nothing is copied twice for it")
 }
 
 // TestWhatThisRunSealedNeedsNoProof: on hosts without checksums, too, a plan
@@ -458,7 +458,7 @@ func TestWhatThisRunSealedNeedsNoProof(t *testing.T) {
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	requireEqualViews(t, b, sourceName, copyName, true)
-	require.EqualValues(t, (len(fieldTree)-1)*cluster, b.source.Sent())
+	require.EqualValues(t, (fieldSnapshots-1)*cluster, b.source.Sent())
 }
 
 // TestProofFindsWhatCountsDoNot: other bytes in as many clusters.

@@ -20,8 +20,8 @@ import (
 func newTwins(t tester, flavour memory.Flavour) (b *fixture, healthy, hurt app.Site) {
 	t.Helper()
 	b = newFixture(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
-	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
-	newBuilder(t, b.destination, copyName, makeImage(t, b.destination, 4)).growTree(fieldTree, 8, 10)
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
+	newBuilder(t, b.destination, copyName, makeImage(t, b.destination, 4)).build(fieldTree(10))
 	return b, app.Site{Host: b.source, Replica: sourceName}, app.Site{Host: b.destination, Replica: copyName}
 }
 

@@ -89,28 +89,22 @@ func timeRebuild(t *testing.T, flavour simtarget.Flavour, within bool, snapshots
 		require.NoError(t, err)
 		return host
 	}
-	grow := func(m *machine, lvstore, replica string) *grower {
+	onTarget := func(m *machine, lvstore, replica string) *builder {
 		m.call("bdev_aio_create", map[string]any{"name": lvstore, "filename": disk(lvstore), "block_size": 4096})
 		m.call("bdev_lvol_create_lvstore", map[string]any{"bdev_name": lvstore, "lvs_name": lvstore, "cluster_sz": targetCluster})
-		return newGrower(t, builtHost{open(m, lvstore), targetCluster, func(uuid string, at int, b byte) {
+		return newBuilderOn(t, builtHost{open(m, lvstore), targetCluster, func(uuid string, at int, b byte) {
 			content := make([]byte, targetCluster)
 			content[0] = b
 			require.NoError(t, m.current().WriteAt(uuid, content, uint64(at)*targetCluster))
-		}}, replica)
+		}}, replica, "")
 	}
-	source, destination := grow(from, "source", sourceName), grow(to, "destination", copyName)
+	source, destination := onTarget(from, "source", sourceName), onTarget(to, "destination", copyName)
 	defer func() {
 		require.NoError(t, source.Host.(*spdk.Host).Close())
 		require.NoError(t, destination.Host.(*spdk.Host).Close())
 	}()
-	parent := source.image(worldClusters / 2)
-	destination.image(worldClusters / 2)
-	for i := range snapshots {
-		name := fmt.Sprint("s", i)
-		source.snapshot(name, parent, map[int]byte{i % worldClusters: byte(i)}, minute(i))
-		parent = source.uuids[name]
-	}
-	source.writable(sourceName, parent)
+	source.makeImage(worldClusters / 2).build(chain(snapshots, worldClusters, 0))
+	destination.makeImage(worldClusters / 2)
 
 	// Hosts that know nothing yet, as in a new process.
 	fresh, other := open(from, "source"), open(to, "destination")

@@ -19,12 +19,11 @@ import (
 
 // namesakes are hosts whose lvstores have one name, with a replica of one name on
 // each.
-func namesakes(t tester, n int, replica string, build func(b *builder)) (hosts []*memory.Host, builders []*builder) {
+func namesakes(t tester, n int, replica string, tree string) (hosts []*memory.Host, builders []*builder) {
 	fabric := memory.NewFabric()
 	for i := range n {
 		host := fabric.NewHost(memory.Config{Name: "disk", ClusterSize: cluster, Seed: uint64(i + 1)})
-		p := newBuilder(t, host, replica, makeImage(t, host, 4))
-		build(p)
+		p := newBuilder(t, host, replica, "").makeImage(4).build(tree)
 		hosts, builders = append(hosts, host), append(builders, p)
 	}
 	return hosts, builders
@@ -61,7 +60,7 @@ func TestSourcesThatAreNamesakesShareTheCopies(t *testing.T) {
 }
 
 func TestAReplicaIsComparedWithItsNamesake(t *testing.T) {
-	hosts, builders := namesakes(t, 2, sourceName, func(p *builder) { grown(p, 8) })
+	hosts, builders := namesakes(t, 2, sourceName, twoSnapshots(8))
 	require.NoError(t, hosts[0].Graft(t.Context(), builders[0].uuids["snap1"], ""))
 	report, err := app.New(nil).Repair(t.Context(), app.RepairRequest{
 		Replica: app.Site{Host: hosts[0], Replica: sourceName}, Healthy: app.Site{Host: hosts[1], Replica: sourceName},
@@ -71,14 +70,14 @@ func TestAReplicaIsComparedWithItsNamesake(t *testing.T) {
 }
 
 func TestAnAuditTellsNamesakesApart(t *testing.T) {
-	hosts, _ := namesakes(t, 2, sourceName, func(p *builder) { grown(p, 8) })
+	hosts, _ := namesakes(t, 2, sourceName, twoSnapshots(8))
 	report, err := app.New(nil).Audit(t.Context(), app.AuditRequest{Sites: []app.Site{{Host: hosts[0]}, {Host: hosts[1]}}})
 	require.NoError(t, err)
 	require.Len(t, report.Volumes, 1)
 	require.Len(t, report.Volumes[0].Replicas, 2, "both are looked at")
 
 	// Replicas that are not named as a volume's are not compared.
-	hosts, _ = namesakes(t, 2, "backup", func(p *builder) { grown(p, 8) })
+	hosts, _ = namesakes(t, 2, "backup", twoSnapshots(8))
 	report, err = app.New(nil).Audit(t.Context(), app.AuditRequest{Sites: []app.Site{{Host: hosts[0]}, {Host: hosts[1]}, {Host: hosts[0]}}})
 	require.NoError(t, err)
 	require.Len(t, report.Volumes, 2)
@@ -115,7 +114,7 @@ func TestNamesakesFetchOneImageAtTheSameTime(t *testing.T) {
 		}
 		engine, began, ended := app.New(nil), time.Now(), make(chan error)
 		for i, host := range hosts[:2] {
-			wide(1, 4)(newBuilder(t, host, sourceName, makeImage(t, host, 4)))
+			newBuilder(t, host, sourceName, "").makeImage(4).build(wide(1, 4))
 			inject(host, on("copy").ofImages().takes(time.Minute))
 			go func() {
 				_, err := engine.Rebuild(context.Background(), app.Request{

@@ -53,7 +53,7 @@ func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
 				t.Run(flavour.String()+" "+what+" by "+process, func(t *testing.T) {
 					b, request := newPlainFixtureOn(t, flavour)
 					other := newBuilder(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
-					other.growTree(fieldTree[:2], 8, 99)
+					other.build(fieldChain(2, 99))
 					engine := app.New(nil)
 					meddler := engine
 					if process == "another process" {
@@ -167,7 +167,7 @@ func TestField_9191_SourceThatWasReplacedEndsTheRebuild(t *testing.T) {
 		"deleted": deleted,
 		"rebuilt from another volume": func(t *testing.T, b *fixture) {
 			deleted(t, b)
-			newBuilder(t, b.source, sourceName, list(t, b.source, sourceName).Store.Lvols[0].UUID).growTree(fieldTree[:3], 8, 150)
+			newBuilder(t, b.source, sourceName, list(t, b.source, sourceName).Store.Lvols[0].UUID).build(fieldChain(3, 150))
 		},
 		"half deleted": func(t *testing.T, b *fixture) {
 			require.NoError(t, b.source.Delete(context.Background(), list(t, b.source, sourceName).Head.UUID))
@@ -299,7 +299,7 @@ func TestSourceThatWasReplacedIsLeftToTheOthers(t *testing.T) {
 func TestImageInUseIsHeldByTheRebuild(t *testing.T) {
 	for _, fetch := range []bool{false, true} {
 		b := newFixture(t, memory.Config{}, memory.Config{})
-		newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).growTree(fieldTree, 8, 10)
+		newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 		if !fetch {
 			makeImage(t, b.destination, 4)
 		}

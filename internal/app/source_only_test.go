@@ -41,7 +41,7 @@ func (s freezingSource) Snapshot(ctx context.Context, uuid, name string, attribu
 func newSourceOnlyBench(t *testing.T) (*fixture, *builder, app.Request) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	p := newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4))
-	p.growTree(fieldTree, 8, 1)
+	p.build(fieldTree(1))
 	return b, p, app.Request{
 		Source:      app.Site{Host: ports.SourceOnly(readOnlySource{b.source}), Replica: sourceName},
 		Destination: app.Site{Host: b.destination, Replica: copyName},

@@ -23,7 +23,7 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 	for _, when := range []string{"copy", "withdraw", "graft", "look"} {
 		t.Run(when, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newMultiSource(t, memory.Fork, forks, chain(6))
+				g := newMultiSource(t, memory.Fork, forks, chain(6, 8, 10))
 				makeImage(t, g.destination, 4)
 				var mu sync.Mutex
 				began := on("copy").takes(time.Second) // copies that the second one serves
@@ -78,7 +78,7 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 // has merged there since is planned again.
 func TestMergeOnPrimaryIsDetected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newMultiSource(t, memory.Fork, forks, chain(6))
+		g := newMultiSource(t, memory.Fork, forks, chain(6, 8, 10))
 		makeImage(t, g.destination, 4)
 		copies(g.sources[0], 2*time.Second)
 		var mu sync.Mutex

@@ -134,11 +134,7 @@ func TestSilentSourceIsRetried(t *testing.T) {
 // Which image the volume has, any of its replicas may know. Two that disagree are
 // refused.
 func TestAnySourceMayNameTheImage(t *testing.T) {
-	plain := func(p *builder) {
-		p.image = ""
-		p.growTree(fieldTree, 8, 10)
-	}
-	g := newMultiSource(t, memory.Fork, forks, plain)
+	g := newMultiSource(t, memory.Fork, forks, withoutImage(fieldTree(10)))
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "is not known")

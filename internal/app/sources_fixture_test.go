@@ -10,7 +10,6 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -27,15 +26,15 @@ type multiSource struct {
 // nthSource is what the source of that index is called.
 func nthSource(i int) string { return fmt.Sprintf("vol-1-r-%08d", 11+i) }
 
-// newMultiSource makes it. The flavours are those of the sources; build makes one replica.
-func newMultiSource(t tester, destination memory.Flavour, sources []memory.Flavour, build func(b *builder)) *multiSource {
+// newMultiSource makes it. The flavours are those of the sources; there is one tree for all
+// of them, or one for each.
+func newMultiSource(t tester, destination memory.Flavour, sources []memory.Flavour, trees ...string) *multiSource {
 	t.Helper()
 	fabric := memory.NewFabric()
 	g := &multiSource{t: t}
 	for i, flavour := range sources {
 		host := fabric.NewHost(memory.Config{Name: fmt.Sprint("disk-", i+1), ClusterSize: cluster, Seed: 1, Flavour: flavour})
-		p := newBuilder(t, host, nthSource(i), makeImage(t, host, 4))
-		build(p)
+		p := newBuilder(t, host, nthSource(i), "").makeImage(4).build(trees[i%len(trees)])
 		g.sources, g.builders = append(g.sources, host), append(g.builders, p)
 	}
 	g.destination = fabric.NewHost(memory.Config{Name: "disk-9", ClusterSize: cluster, Seed: 1, Flavour: destination})
@@ -71,16 +70,13 @@ func (g *multiSource) requireEqualToPrimary(report app.Report) {
 
 // damage leaves a damaged replica on the destination, and somebody else's.
 func (g *multiSource) damage() {
-	image := makeImage(g.t, g.destination, 4)
-	left := newBuilder(g.t, g.destination, copyName, image)
-	left.snapshot("snap11", "", 8, map[int]byte{0: 10}, minute(0))
-	left.snapshot("snap12", left.uuids["snap11"], 8, map[int]byte{1: 251}, minute(1))
-	left.snapshot("snap14", left.uuids["snap12"], 8, map[int]byte{3: 252}, minute(3))
-	left.writable(domain.InFlightLvolName(copyName, "0badcafe"), left.uuids["snap14"], 8)
-	left.writable(copyName, left.uuids["snap14"], 8)
-	other := newBuilder(g.t, g.destination, "vol-10-r-4e5f6a7b", image)
-	other.snapshot("s0", image, 8, map[int]byte{0: 77}, minute(0))
-	other.writable("vol-10-r-4e5f6a7b", other.uuids["s0"], 8)
+	left := newBuilder(g.t, g.destination, copyName, "").makeImage(4).build(`
+		snap11 0=10 # lost its image
+		  snap12 1=251
+		    snap14 3=252 at=3
+		      flight:0badcafe
+		      head`)
+	newBuilder(g.t, g.destination, neighbour, left.image).build("image\n s0 0=77\n  head")
 }
 
 func (g *multiSource) deleteHead(source int) {
@@ -93,38 +89,6 @@ func (g *multiSource) graft(source int, snapshot, onto string) {
 }
 
 var forks = []memory.Flavour{memory.Fork, memory.Fork}
-
-// fieldTreeWithData is the branching tree with data in the head.
-func fieldTreeWithData(p *builder) {
-	p.growTree(fieldTree, 8, 10)
-	p.write(list(p.t, p.host, p.replica).Head.UUID, 7, 99)
-}
-
-// wide is a tree of n snapshots of that many clusters, all under one ancestor.
-func wide(n, clusters int) func(p *builder) {
-	return func(p *builder) {
-		p.snapshot("root", p.image, clusters, map[int]byte{0: 1}, minute(0))
-		for i := range n {
-			own := make(map[int]byte)
-			for at := range clusters {
-				own[at] = byte(i + at)
-			}
-			p.snapshot(fmt.Sprintf("s%02d", i), p.uuids["root"], clusters, own, minute(i+1))
-		}
-		p.writable(p.replica, p.uuids["s00"], clusters)
-	}
-}
-
-// chain is a chain of n snapshots with a cluster of their own each.
-func chain(n int) func(p *builder) {
-	return func(p *builder) {
-		parent := p.image
-		for i := range n {
-			parent = p.snapshot(fmt.Sprint("s", i), parent, 8, map[int]byte{i: byte(10 + i)}, minute(i))
-		}
-		p.writable(p.replica, parent, 8)
-	}
-}
 
 // copies counts the copies that a host serves, by snapshot, and makes each take a
 // while.

@@ -243,15 +243,21 @@ func TestLostSourceEndsItsCopies(t *testing.T) {
 // has the same: they are sealed, and not made again.
 func TestWholeCopiesOutliveTheirSources(t *testing.T) {
 	const n = 6
+	// Nothing can be sealed before the root, which takes longest.
+	const tree = `
+clusters 16
+image
+  root 0=1 1=2 2=3 3=4 4=5 5=6 6=7 7=8 8=9 9=10
+    s00 0=0
+      head
+    s01 1=1
+    s02 2=2
+    s03 3=3
+    s04 4=4
+    s05 5=5
+`
 	synctest.Test(t, func(t *testing.T) {
-		g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork, memory.Fork}, func(p *builder) {
-			// Nothing can be sealed before the root, which takes longest.
-			p.snapshot("root", p.image, 16, map[int]byte{0: 1, 1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 8: 9, 9: 10}, minute(0))
-			for i := range n {
-				p.snapshot(fmt.Sprintf("s%02d", i), p.uuids["root"], 16, map[int]byte{i: byte(i)}, minute(i+1))
-			}
-			p.writable(p.replica, p.uuids["s00"], 16)
-		})
+		g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork, memory.Fork}, tree)
 		makeImage(t, g.destination, 4)
 		for i, host := range g.sources {
 			dead := time.Now().Add(10 * time.Second)

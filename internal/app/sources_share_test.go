@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,65 +66,27 @@ func TestField_11331_HealthyReplicasShareTheCopies(t *testing.T) {
 // TestDifferingSnapshotsComeFromPrimary, byte for byte, and what is
 // the same is shared out all the same.
 func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
-	const clusters = 8
-	own := func(i int) map[int]byte { return map[int]byte{i: byte(10 + i), i + 1: byte(20 + i)} }
-	tree := func(change func(name string, own map[int]byte) (map[int]byte, domain.Attributes)) func(p *builder) {
-		return func(p *builder) {
-			parent := p.image
-			for i := range 5 {
-				name, now, attributes := fmt.Sprint("s", i), own(i), minute(i)
-				if change != nil && p.replica != nthSource(0) {
-					if now, attributes = change(name, now); attributes == (domain.Attributes{}) {
-						attributes = minute(i)
-					}
-				}
-				parent = p.snapshot(name, parent, clusters, now, attributes)
-			}
-			p.writable(p.replica, parent, clusters)
-		}
+	tree := func(s2 string) string {
+		return "image\n s0 0=10 1=20\n  s1 1=11 2=21\n   s2 " + s2 + "\n    s3 3=13 4=23\n     s4 4=14 5=24\n      head"
 	}
+	const same = "2=12 3=22"
 	for what, c := range map[string]struct {
-		change func(name string, own map[int]byte) (map[int]byte, domain.Attributes)
-		spoil  func(g *multiSource)
-		say    string
+		s2    string // on the second source
+		spoil func(g *multiSource)
+		say   string
 	}{
-		"other data": {func(name string, own map[int]byte) (map[int]byte, domain.Attributes) {
-			if name == "s2" {
-				own[2] = 0xEE
-			}
-			return own, domain.Attributes{}
-		}, nil, "snapshot s2 has other data"},
-		"the same bytes at another position": {func(name string, own map[int]byte) (map[int]byte, domain.Attributes) {
-			if name == "s2" {
-				return map[int]byte{5: own[2], 6: own[3]}, domain.Attributes{}
-			}
-			return own, domain.Attributes{}
-		}, nil, "snapshot s2 has other data"},
-		"two clusters swapped, and so the positions": {func(name string, own map[int]byte) (map[int]byte, domain.Attributes) {
-			if name == "s2" {
-				own[2], own[3] = own[3], own[2]
-			}
-			return own, domain.Attributes{}
-		}, nil, "snapshot s2 has other data"},
-		"outdated: a cluster less": {func(name string, own map[int]byte) (map[int]byte, domain.Attributes) {
-			if name == "s2" {
-				delete(own, 3)
-			}
-			return own, domain.Attributes{}
-		}, nil, "snapshot s2 has 1 clusters of its own instead of 2"},
-		"another time": {func(name string, own map[int]byte) (map[int]byte, domain.Attributes) {
-			if name == "s2" {
-				return own, minute(50)
-			}
-			return own, domain.Attributes{}
-		}, nil, "snapshot s2 records another time"},
-		"merged": {nil, func(g *multiSource) {
+		"other data":                                 {"2=238 3=22", nil, "snapshot s2 has other data"},
+		"the same bytes at another position":         {"5=12 6=22", nil, "snapshot s2 has other data"},
+		"two clusters swapped, and so the positions": {"2=22 3=12", nil, "snapshot s2 has other data"},
+		"outdated: a cluster less":                   {"2=12", nil, "snapshot s2 has 1 clusters of its own instead of 2"},
+		"another time":                               {same + " at=50", nil, "snapshot s2 records another time"},
+		"merged": {same, func(g *multiSource) {
 			require.NoError(g.t, g.sources[1].DeleteMerging(g.builders[1].uuids["s1"]))
 		}, "snapshot s2 has parent s0"},
-		"on another parent": {nil, func(g *multiSource) { g.graft(1, "s2", g.builders[1].uuids["s0"]) }, "snapshot s2 has parent s0"},
+		"on another parent": {same, func(g *multiSource) { g.graft(1, "s2", g.builders[1].uuids["s0"]) }, "snapshot s2 has parent s0"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			g := newMultiSource(t, memory.Fork, forks, tree(c.change))
+			g := newMultiSource(t, memory.Fork, forks, tree(same), tree(c.s2))
 			makeImage(t, g.destination, 4)
 			if c.spoil != nil {
 				c.spoil(g)

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,47 +17,38 @@ import (
 
 // staleSources are replicas that lack what another one of the volume has.
 var staleSources = map[string]struct {
-	spoil func(p *builder)
-	says  string
+	tree string
+	says string
 }{
 	"it is empty": {
-		func(p *builder) { p.writable(p.replica, p.image, 8) },
+		"image\n head",
 		"vol-1-r-00000012 on lvstore disk-2 has 8 clusters of its own, and vol-1-r-00000011 on lvstore disk-1 has none; only vol-1-r-00000012 on lvstore disk-2 has snapshots snap1, snap2 (5 clusters of its own)",
 	},
 	"it lacks the newest snapshot": {
-		func(p *builder) {
-			p.snapshot("snap1", p.image, 8, map[int]byte{0: 1, 1: 1}, minute(0))
-			p.write(p.writable(p.replica, p.uuids["snap1"], 8), 0, 9)
-		},
+		"image\n snap1 0=1 1=1\n  head 0=9",
 		"only vol-1-r-00000012 on lvstore disk-2 has snapshot snap2 (3 clusters of its own)",
 	},
 	"it missed an expansion": {
-		func(p *builder) { grown(p, 6) },
+		twoSnapshots(6),
 		"vol-1-r-00000012 on lvstore disk-2 has 32768 bytes, and vol-1-r-00000011 on lvstore disk-1 24576",
 	},
 }
 
-// grown is a replica with two snapshots and data in its head.
-func grown(p *builder, clusters int) {
-	p.snapshot("snap1", p.image, 6, map[int]byte{0: 1, 1: 1}, minute(0))
-	p.snapshot("snap2", p.uuids["snap1"], 6, map[int]byte{1: 2, 2: 2, 3: 2}, minute(1))
-	head := p.writable(p.replica, p.uuids["snap2"], clusters)
-	for at := range 3 {
-		p.write(head, at+3, 3)
-	}
+// twoSnapshots is a tree of two, and a head of that many clusters with data.
+func twoSnapshots(clusters int) string {
+	return fmt.Sprintf(`
+clusters 6
+image
+  snap1 0=1 1=1
+    snap2 1=2 2=2 3=2
+clusters %d
+      head 3=3 4=3 5=3
+`, clusters)
 }
 
 // newStaleSources makes two sources, the first of which lacks something.
-func newStaleSources(t tester, spoil func(p *builder), flavour memory.Flavour) *multiSource {
-	first := true
-	g := newMultiSource(t, flavour, []memory.Flavour{flavour, flavour}, func(p *builder) {
-		if first {
-			first = false
-			spoil(p)
-			return
-		}
-		grown(p, 8)
-	})
+func newStaleSources(t tester, tree string, flavour memory.Flavour) *multiSource {
+	g := newMultiSource(t, flavour, []memory.Flavour{flavour, flavour}, tree, twoSnapshots(8))
 	makeImage(t, g.destination, 4)
 	return g
 }
@@ -67,7 +59,7 @@ func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
 	for what, c := range staleSources {
 		for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 			t.Run(what, func(t *testing.T) {
-				g := newStaleSources(t, c.spoil, flavour)
+				g := newStaleSources(t, c.tree, flavour)
 				before, left := contents(t, g.sources[0]), contents(t, g.destination)
 				plan, err := app.New(nil).Plan(t.Context(), g.request)
 				require.ErrorIs(t, err, app.ErrRefused)
@@ -101,7 +93,7 @@ func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
 }
 
 func TestTheOrderOfSourcesThatLackNothingDoesNotMatter(t *testing.T) {
-	g := newStaleSources(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
+	g := newStaleSources(t, staleSources["it lacks the newest snapshot"].tree, memory.Fork)
 	g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err, "the first one has all that the other one has")
@@ -111,7 +103,7 @@ func TestTheOrderOfSourcesThatLackNothingDoesNotMatter(t *testing.T) {
 // What only a source had that was lost in the middle is not forgotten.
 func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newStaleSources(t, staleSources["it lacks the newest snapshot"].spoil, memory.Fork)
+		g := newStaleSources(t, staleSources["it lacks the newest snapshot"].tree, memory.Fork)
 		g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
 		inject(g.sources[1], on("copy").fails(ports.ErrUnavailable).does(func() { die(g.sources[1], 1, memory.Fault{Before: errNoAnswer}) }),
 			on("").takes(time.Millisecond))
@@ -160,7 +152,7 @@ func TestTheRightSourceIsUsedOrNone(t *testing.T) {
 // longhorn/longhorn#6078, LINBIT/linstor-server#259: one replica has another
 // size, and nothing says so.
 func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
-	g := newStaleSources(t, staleSources["it missed an expansion"].spoil, memory.Fork)
+	g := newStaleSources(t, staleSources["it missed an expansion"].tree, memory.Fork)
 	g.request.RightSource = g.builders[1].replica
 	plan, err := app.New(nil).Plan(t.Context(), g.request)
 	require.NoError(t, err)
@@ -201,8 +193,7 @@ func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 func TestASourceOfAnotherVolumeServesNothing(t *testing.T) {
 	g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	const wrong = "vol-2-r-0a1b2c3d"
-	other := newBuilder(t, g.sources[1], wrong, g.builders[1].image)
-	fieldTreeWithData(other)
+	newBuilder(t, g.sources[1], wrong, g.builders[1].image).build(fieldTreeWithData)
 	g.graft(0, "snap11", "") // it does not tell the image
 	makeImage(t, g.destination, 4)
 	g.request.MoreSources[0].Replica = wrong

@@ -15,7 +15,7 @@ import (
 
 func newViewsFixture(t *testing.T, flavour memory.Flavour) (*fixture, app.Request) {
 	b := newFixture(t, memory.Config{Flavour: flavour, TotalClusters: 1000}, memory.Config{Flavour: flavour, TotalClusters: 1000})
-	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 2)).growTree(fieldTree, 8, 10)
+	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 2)).build(fieldTree(10))
 	return b, app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
 		Image: domain.ImageNamed(imageName), Views: true,
