@@ -34,18 +34,16 @@ func (u *uuidParam) decode(raw json.RawMessage) bool {
 	return true
 }
 
-func aioCreate(t *Target, r *request) {
-	var p struct {
-		Name      string    `json:"name"`
-		Filename  string    `json:"filename"`
-		BlockSize uint32    `json:"block_size" optional:"true"`
-		ReadOnly  bool      `json:"readonly" optional:"true"`
-		Fallocate bool      `json:"fallocate" optional:"true"`
-		UUID      uuidParam `json:"uuid" optional:"true"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type aioCreateParams struct {
+	Name      string    `json:"name"`
+	Filename  string    `json:"filename"`
+	BlockSize uint32    `json:"block_size" optional:"true"`
+	ReadOnly  bool      `json:"readonly" optional:"true"`
+	Fallocate bool      `json:"fallocate" optional:"true"`
+	UUID      uuidParam `json:"uuid" optional:"true"`
+}
+
+func aioCreate(t *Target, r *request, p *aioCreateParams) {
 	flags := os.O_RDWR
 	if p.ReadOnly {
 		flags = os.O_RDONLY
@@ -108,13 +106,7 @@ func errnoOfOpen(err error) syscall.Errno {
 }
 
 // aioDelete never answers where an esnap clone reads through to the bdev.
-func aioDelete(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func aioDelete(t *Target, r *request, p *named) {
 	b := t.find(p.Name)
 	if b == nil || b.product != "AIO disk" {
 		r.errno(syscall.ENODEV)

@@ -9,13 +9,7 @@ var crcTable = crc64.MakeTable(crc64.ISO)
 
 // registerChecksum stores the CRC-64 of the own clusters, one after the other,
 // without their positions (bs_snapshot_checksum_blob_read_cpl).
-func registerChecksum(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func registerChecksum(t *Target, r *request, p *named) {
 	l := t.findLvol(r, p.Name)
 	if l == nil {
 		return
@@ -46,13 +40,7 @@ func registerChecksum(t *Target, r *request) {
 	})
 }
 
-func getChecksum(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func getChecksum(t *Target, r *request, p *named) {
 	l := t.findLvol(r, p.Name)
 	if l == nil {
 		return

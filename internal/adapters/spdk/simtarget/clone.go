@@ -2,14 +2,12 @@ package simtarget
 
 import "syscall"
 
-func cloneLvol(t *Target, r *request) {
-	var p struct {
-		Snapshot string `json:"snapshot_name"`
-		Name     string `json:"clone_name" optional:"true"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type cloneLvolParams struct {
+	Snapshot string `json:"snapshot_name"`
+	Name     string `json:"clone_name" optional:"true"`
+}
+
+func cloneLvol(t *Target, r *request, p *cloneLvolParams) {
 	l := t.findLvol(r, p.Snapshot)
 	if l == nil {
 		return

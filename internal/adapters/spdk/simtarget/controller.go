@@ -81,11 +81,7 @@ func (attachParams) ignores() []string {
 	}
 }
 
-func attachController(t *Target, r *request) {
-	var p attachParams
-	if !r.decode(&p) {
-		return
-	}
+func attachController(t *Target, r *request, p *attachParams) {
 	if !strings.EqualFold(p.Type, "TCP") {
 		r.refuse(-int(syscall.EINVAL), "Failed to parse trtype: %s", p.Type)
 		return
@@ -229,20 +225,18 @@ func (n remoteNamespace) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), b.write(p, uint64(offset))
 }
 
-func detachController(t *Target, r *request) {
-	var p struct {
-		Name    string `json:"name"`
-		Type    string `json:"trtype" optional:"true"`
-		Family  string `json:"adrfam" optional:"true"`
-		Address string `json:"traddr" optional:"true"`
-		Port    string `json:"trsvcid" optional:"true"`
-		NQN     string `json:"subnqn" optional:"true"`
-		Host    string `json:"hostaddr" optional:"true"`
-		Service string `json:"hostsvcid" optional:"true"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type detachControllerParams struct {
+	Name    string `json:"name"`
+	Type    string `json:"trtype" optional:"true"`
+	Family  string `json:"adrfam" optional:"true"`
+	Address string `json:"traddr" optional:"true"`
+	Port    string `json:"trsvcid" optional:"true"`
+	NQN     string `json:"subnqn" optional:"true"`
+	Host    string `json:"hostaddr" optional:"true"`
+	Service string `json:"hostsvcid" optional:"true"`
+}
+
+func detachController(t *Target, r *request, p *detachControllerParams) {
 	c := t.controllers[p.Name]
 	if c == nil {
 		r.errno(syscall.ENODEV)

@@ -8,13 +8,7 @@ import (
 
 // deleteLvol takes the bdev away at once, and then finds out whether the lvol can
 // go: what is busy is listed nowhere any more, until a restart.
-func deleteLvol(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func deleteLvol(t *Target, r *request, p *named) {
 	l := t.findAny(p.Name)
 	if l == nil {
 		r.errno(syscall.ENODEV)

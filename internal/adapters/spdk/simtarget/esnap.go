@@ -5,17 +5,15 @@ import (
 	"syscall"
 )
 
+type cloneBdevParams struct {
+	Bdev  string `json:"bdev"`
+	Store string `json:"lvs_name"`
+	Name  string `json:"clone_name"`
+}
+
 // cloneBdev makes an esnap clone: an lvol that reads through to a bdev outside of
 // its lvstore, which it remembers by UUID.
-func cloneBdev(t *Target, r *request) {
-	var p struct {
-		Bdev  string `json:"bdev"`
-		Store string `json:"lvs_name"`
-		Name  string `json:"clone_name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func cloneBdev(t *Target, r *request, p *cloneBdevParams) {
 	s, outside := t.storeByName(p.Store), t.find(p.Bdev)
 	switch {
 	case s == nil:

@@ -5,16 +5,14 @@ import (
 	"syscall"
 )
 
+type getFragmapParams struct {
+	Name   string `json:"name" optional:"true"`
+	Offset uint64 `json:"offset" optional:"true"`
+	Size   uint64 `json:"size" optional:"true"`
+}
+
 // getFragmap tells which clusters the lvol owns: a bit for each, the lowest first.
-func getFragmap(t *Target, r *request) {
-	var p struct {
-		Name   string `json:"name" optional:"true"`
-		Offset uint64 `json:"offset" optional:"true"`
-		Size   uint64 `json:"size" optional:"true"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func getFragmap(t *Target, r *request, p *getFragmapParams) {
 	l := t.findLvol(r, p.Name)
 	if l == nil {
 		return

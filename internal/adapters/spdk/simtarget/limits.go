@@ -17,17 +17,15 @@ type rateLimits struct {
 // leastIOs is the smallest limit of I/Os that SPDK keeps (SPDK_BDEV_QOS_MIN_IOS_PER_SEC).
 const leastIOs = 1000
 
-func setQosLimit(t *Target, r *request) {
-	var p struct {
-		Name    string  `json:"name"`
-		IOs     *uint64 `json:"rw_ios_per_sec" optional:"true"`
-		Mbytes  *uint64 `json:"rw_mbytes_per_sec" optional:"true"`
-		ReadMB  *uint64 `json:"r_mbytes_per_sec" optional:"true"`
-		WriteMB *uint64 `json:"w_mbytes_per_sec" optional:"true"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type setQosLimitParams struct {
+	Name    string  `json:"name"`
+	IOs     *uint64 `json:"rw_ios_per_sec" optional:"true"`
+	Mbytes  *uint64 `json:"rw_mbytes_per_sec" optional:"true"`
+	ReadMB  *uint64 `json:"r_mbytes_per_sec" optional:"true"`
+	WriteMB *uint64 `json:"w_mbytes_per_sec" optional:"true"`
+}
+
+func setQosLimit(t *Target, r *request, p *setQosLimitParams) {
 	b := t.find(p.Name)
 	if b == nil {
 		r.errno(syscall.ENODEV)

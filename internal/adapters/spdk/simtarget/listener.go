@@ -52,11 +52,7 @@ func (a addressParam) trid() (trid, bool) {
 	return at, strings.EqualFold(a.Type, "TCP") && family != ""
 }
 
-func addListener(t *Target, r *request) {
-	var p listenerParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func addListener(t *Target, r *request, p *listenerParams) {
 	s := t.subsystems[p.NQN]
 	at, ok := p.Address.trid()
 	if s == nil || !ok {
@@ -104,11 +100,7 @@ func (t *Target) listen(s *subsystem, at trid) *listener {
 	return l
 }
 
-func removeListener(t *Target, r *request) {
-	var p listenerParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func removeListener(t *Target, r *request, p *listenerParams) {
 	s := t.subsystems[p.NQN]
 	at, ok := p.Address.trid()
 	if s == nil || !ok {

@@ -287,18 +287,16 @@ func (l *lvol) listed() listedLvol {
 	return entry
 }
 
-func createLvol(t *Target, r *request) {
-	var p struct {
-		UUID        *string `json:"uuid" optional:"true"`
-		Store       *string `json:"lvs_name" optional:"true"`
-		Name        string  `json:"lvol_name"`
-		MiB         uint64  `json:"size_in_mib"`
-		Thin        bool    `json:"thin_provision" optional:"true"`
-		ClearMethod *string `json:"clear_method" optional:"true"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type createLvolParams struct {
+	UUID        *string `json:"uuid" optional:"true"`
+	Store       *string `json:"lvs_name" optional:"true"`
+	Name        string  `json:"lvol_name"`
+	MiB         uint64  `json:"size_in_mib"`
+	Thin        bool    `json:"thin_provision" optional:"true"`
+	ClearMethod *string `json:"clear_method" optional:"true"`
+}
+
+func createLvol(t *Target, r *request, p *createLvolParams) {
 	s, errno := t.storeOf(p.UUID, p.Store)
 	if errno != 0 {
 		r.errno(errno)
@@ -363,14 +361,12 @@ func (s *lvstore) room(name string, clusters uint64) syscall.Errno {
 // some, which are taken as dense here.
 func (l *lvol) pages() uint64 { return 1 + divideUp(l.state().Own.Count, clustersPerExtent) }
 
-func renameLvol(t *Target, r *request) {
-	var p struct {
-		Old string `json:"old_name"`
-		New string `json:"new_name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type renameLvolParams struct {
+	Old string `json:"old_name"`
+	New string `json:"new_name"`
+}
+
+func renameLvol(t *Target, r *request, p *renameLvolParams) {
 	l := t.findLvol(r, p.Old)
 	if l == nil {
 		return
@@ -407,14 +403,12 @@ func renameLvol(t *Target, r *request) {
 	})
 }
 
-func resizeLvol(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-		MiB  uint64 `json:"size_in_mib"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type resizeLvolParams struct {
+	Name string `json:"name"`
+	MiB  uint64 `json:"size_in_mib"`
+}
+
+func resizeLvol(t *Target, r *request, p *resizeLvolParams) {
 	l := t.findLvol(r, p.Name)
 	if l == nil {
 		return

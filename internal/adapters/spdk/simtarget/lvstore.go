@@ -62,11 +62,7 @@ func clears(method *string) bool {
 	return method == nil || slices.Contains([]string{"none", "unmap", "write_zeroes"}, strings.ToLower(*method))
 }
 
-func createLvstore(t *Target, r *request) {
-	var p createLvstoreParams
-	if !r.decode(&p) {
-		return
-	}
+func createLvstore(t *Target, r *request, p *createLvstoreParams) {
 	if !clears(p.ClearMethod) {
 		r.refuse(-int(syscall.EINVAL), "Invalid clear_method parameter")
 		return
@@ -134,14 +130,12 @@ func (t *Target) forget(s *lvstore) {
 	t.stores = slices.DeleteFunc(t.stores, func(other *lvstore) bool { return other == s })
 }
 
-func deleteLvstore(t *Target, r *request) {
-	var p struct {
-		UUID *string `json:"uuid" optional:"true"`
-		Name *string `json:"lvs_name" optional:"true"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type deleteLvstoreParams struct {
+	UUID *string `json:"uuid" optional:"true"`
+	Name *string `json:"lvs_name" optional:"true"`
+}
+
+func deleteLvstore(t *Target, r *request, p *deleteLvstoreParams) {
 	s, errno := t.storeOf(p.UUID, p.Name)
 	if errno != 0 {
 		r.errno(errno)
@@ -168,14 +162,12 @@ func (s *lvstore) unload() {
 	s.target.forget(s)
 }
 
-func renameLvstore(t *Target, r *request) {
-	var p struct {
-		Old string `json:"old_name"`
-		New string `json:"new_name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type renameLvstoreParams struct {
+	Old string `json:"old_name"`
+	New string `json:"new_name"`
+}
+
+func renameLvstore(t *Target, r *request, p *renameLvstoreParams) {
 	s := t.storeByName(p.Old)
 	if s == nil {
 		r.refuse(-int(syscall.ENOENT), "Lvol store %s not found", p.Old)

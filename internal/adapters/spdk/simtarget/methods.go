@@ -13,6 +13,34 @@ type method struct {
 
 func (m method) known(flavour Flavour) bool { return !m.fork || flavour == Fork }
 
+// given has a method's parameters decoded before it begins.
+func given[P any](begin func(*Target, *request, *P)) func(*Target, *request) {
+	return givenOr(codeInternalError, undecodable, begin)
+}
+
+func nvmfGiven[P any](begin func(*Target, *request, *P)) func(*Target, *request) {
+	return givenOr(codeInvalidParams, invalidParameters, begin)
+}
+
+func raidGiven[P any](begin func(*Target, *request, *P)) func(*Target, *request) {
+	return givenOr(codeParseError, undecodable, begin)
+}
+
+// givenOr refuses other parameters with that code and message.
+func givenOr[P any](code int, message string, begin func(*Target, *request, *P)) func(*Target, *request) {
+	return func(t *Target, r *request) {
+		p := new(P)
+		if r.decodeOr(p, code, message) {
+			begin(t, r, p)
+		}
+	}
+}
+
+// named are the parameters of methods that need no more than a name.
+type named struct {
+	Name string `json:"name"`
+}
+
 var methods map[string]method
 
 func init() { // methods lists itself
@@ -24,56 +52,56 @@ func init() { // methods lists itself
 
 		"bdev_get_bdevs":     both(getBdevs),
 		"bdev_get_iostat":    both(getIostat),
-		"bdev_set_qos_limit": both(setQosLimit),
-		"bdev_aio_create":    both(aioCreate),
-		"bdev_aio_delete":    both(aioDelete),
-		"bdev_null_create":   both(nullCreate),
-		"bdev_null_delete":   both(nullDelete),
+		"bdev_set_qos_limit": both(given(setQosLimit)),
+		"bdev_aio_create":    both(given(aioCreate)),
+		"bdev_aio_delete":    both(given(aioDelete)),
+		"bdev_null_create":   both(given(nullCreate)),
+		"bdev_null_delete":   both(given(nullDelete)),
 
-		"bdev_raid_create":    both(raidCreate),
-		"bdev_raid_delete":    both(raidDelete),
-		"bdev_raid_get_bdevs": both(raidGetBdevs),
+		"bdev_raid_create":    both(raidGiven(raidCreate)),
+		"bdev_raid_delete":    both(raidGiven(raidDelete)),
+		"bdev_raid_get_bdevs": both(raidGiven(raidGetBdevs)),
 
-		"bdev_lvol_create_lvstore": both(createLvstore),
-		"bdev_lvol_delete_lvstore": both(deleteLvstore),
-		"bdev_lvol_rename_lvstore": both(renameLvstore),
+		"bdev_lvol_create_lvstore": both(given(createLvstore)),
+		"bdev_lvol_delete_lvstore": both(given(deleteLvstore)),
+		"bdev_lvol_rename_lvstore": both(given(renameLvstore)),
 		"bdev_lvol_get_lvstores":   both(getLvstores),
 
 		"bdev_lvol_get_lvols":       both(getLvols),
-		"bdev_lvol_create":          both(createLvol),
-		"bdev_lvol_snapshot":        both(snapshotLvol),
-		"bdev_lvol_clone":           both(cloneLvol),
-		"bdev_lvol_clone_bdev":      both(cloneBdev),
-		"bdev_lvol_rename":          both(renameLvol),
-		"bdev_lvol_resize":          both(resizeLvol),
-		"bdev_lvol_delete":          both(deleteLvol),
-		"bdev_lvol_set_parent":      both(setParent),
+		"bdev_lvol_create":          both(given(createLvol)),
+		"bdev_lvol_snapshot":        both(given(snapshotLvol)),
+		"bdev_lvol_clone":           both(given(cloneLvol)),
+		"bdev_lvol_clone_bdev":      both(given(cloneBdev)),
+		"bdev_lvol_rename":          both(given(renameLvol)),
+		"bdev_lvol_resize":          both(given(resizeLvol)),
+		"bdev_lvol_delete":          both(given(deleteLvol)),
+		"bdev_lvol_set_parent":      both(given(setParent)),
 		"bdev_lvol_decouple_parent": both(decoupleParent),
 		"bdev_lvol_inflate":         both(inflateLvol),
 		"bdev_lvol_detach_parent":   fork(detachParent),
 
-		"bdev_lvol_set_xattr":                  fork(setXattr),
-		"bdev_lvol_get_xattr":                  fork(getXattr),
-		"bdev_lvol_get_fragmap":                fork(getFragmap),
-		"bdev_lvol_register_snapshot_checksum": fork(registerChecksum),
-		"bdev_lvol_get_snapshot_checksum":      fork(getChecksum),
+		"bdev_lvol_set_xattr":                  fork(given(setXattr)),
+		"bdev_lvol_get_xattr":                  fork(given(getXattr)),
+		"bdev_lvol_get_fragmap":                fork(given(getFragmap)),
+		"bdev_lvol_register_snapshot_checksum": fork(given(registerChecksum)),
+		"bdev_lvol_get_snapshot_checksum":      fork(given(getChecksum)),
 
-		"bdev_lvol_start_shallow_copy": both(startShallowCopy),
-		"bdev_lvol_check_shallow_copy": both(checkShallowCopy),
+		"bdev_lvol_start_shallow_copy": both(given(startShallowCopy)),
+		"bdev_lvol_check_shallow_copy": both(given(checkShallowCopy)),
 
-		"nvmf_create_transport":          both(createTransport),
-		"nvmf_create_subsystem":          both(createSubsystem),
-		"nvmf_delete_subsystem":          both(deleteSubsystem),
+		"nvmf_create_transport":          both(nvmfGiven(createTransport)),
+		"nvmf_create_subsystem":          both(nvmfGiven(createSubsystem)),
+		"nvmf_delete_subsystem":          both(nvmfGiven(deleteSubsystem)),
 		"nvmf_get_subsystems":            both(getSubsystems),
-		"nvmf_subsystem_add_host":        both(addHost),
-		"nvmf_subsystem_remove_host":     both(removeHost),
-		"nvmf_subsystem_add_ns":          both(addNamespace),
-		"nvmf_subsystem_remove_ns":       both(removeNamespace),
-		"nvmf_subsystem_add_listener":    both(addListener),
-		"nvmf_subsystem_remove_listener": both(removeListener),
+		"nvmf_subsystem_add_host":        both(nvmfGiven(addHost)),
+		"nvmf_subsystem_remove_host":     both(nvmfGiven(removeHost)),
+		"nvmf_subsystem_add_ns":          both(nvmfGiven(addNamespace)),
+		"nvmf_subsystem_remove_ns":       both(nvmfGiven(removeNamespace)),
+		"nvmf_subsystem_add_listener":    both(nvmfGiven(addListener)),
+		"nvmf_subsystem_remove_listener": both(nvmfGiven(removeListener)),
 
-		"bdev_nvme_attach_controller": both(attachController),
-		"bdev_nvme_detach_controller": both(detachController),
+		"bdev_nvme_attach_controller": both(given(attachController)),
+		"bdev_nvme_detach_controller": both(given(detachController)),
 		"bdev_nvme_get_controllers":   both(getControllers),
 	}
 }

@@ -25,11 +25,7 @@ func (nullCreateParams) ignores() []string {
 	return []string{"physical_block_size", "md_size", "dif_type", "dif_is_head_of_md", "dif_pi_format"}
 }
 
-func nullCreate(t *Target, r *request) {
-	var p nullCreateParams
-	if !r.decode(&p) {
-		return
-	}
+func nullCreate(t *Target, r *request, p *nullCreateParams) {
 	if p.BlockSize%512 != 0 || p.BlockSize == 0 {
 		r.refuse(-int(syscall.EINVAL), "Data block size must be a multiple of 512")
 		return
@@ -55,13 +51,7 @@ func nullCreate(t *Target, r *request) {
 	r.result(p.Name)
 }
 
-func nullDelete(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func nullDelete(t *Target, r *request, p *named) {
 	b := t.find(p.Name)
 	if b == nil || b.product != nullProduct {
 		r.errno(syscall.ENODEV)

@@ -5,17 +5,15 @@ import (
 	"syscall"
 )
 
+type setParentParams struct {
+	Lvol   string `json:"lvol_name"`
+	Parent string `json:"parent_name"`
+}
+
 // setParent takes a parent that is known as a snapshot and has as many clusters.
 // It does not look for cycles: one is accepted, and whoever comes to walk in it
 // never returns.
-func setParent(t *Target, r *request) {
-	var p struct {
-		Lvol   string `json:"lvol_name"`
-		Parent string `json:"parent_name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func setParent(t *Target, r *request, p *setParentParams) {
 	l := t.findLvol(r, p.Lvol)
 	if l == nil {
 		return

@@ -30,11 +30,7 @@ func (raidCreateParams) ignores() []string {
 	return []string{"strip_size_kb", "uuid", "superblock", "delta_bitmap"}
 }
 
-func raidCreate(t *Target, r *request) {
-	var p raidCreateParams
-	if !r.decodeOr(&p, codeParseError, undecodable) {
-		return
-	}
+func raidCreate(t *Target, r *request, p *raidCreateParams) {
 	if p.Level != "raid1" && p.Level != "1" {
 		r.refuse(codeParseError, undecodable)
 		return
@@ -140,13 +136,7 @@ func (a *raid) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-func raidDelete(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-	}
-	if !r.decodeOr(&p, codeParseError, undecodable) {
-		return
-	}
+func raidDelete(t *Target, r *request, p *named) {
 	a := t.raid(p.Name)
 	if a == nil {
 		r.refuse(-int(syscall.ENODEV), "raid bdev %s not found", p.Name)
@@ -211,13 +201,11 @@ func (a *raid) info() raidInfo {
 	return info
 }
 
-func raidGetBdevs(t *Target, r *request) {
-	var p struct {
-		Category string `json:"category"`
-	}
-	if !r.decodeOr(&p, codeParseError, undecodable) {
-		return
-	}
+type raidGetBdevsParams struct {
+	Category string `json:"category"`
+}
+
+func raidGetBdevs(t *Target, r *request, p *raidGetBdevsParams) {
 	infos := []raidInfo{}
 	switch p.Category {
 	case "all", "online":

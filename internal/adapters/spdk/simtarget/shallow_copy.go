@@ -32,14 +32,12 @@ func (c *shallowCopy) stop() {
 	}
 }
 
-func startShallowCopy(t *Target, r *request) {
-	var p struct {
-		Source string `json:"src_lvol_name"`
-		Into   string `json:"dst_bdev_name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type startShallowCopyParams struct {
+	Source string `json:"src_lvol_name"`
+	Into   string `json:"dst_bdev_name"`
+}
+
+func startShallowCopy(t *Target, r *request, p *startShallowCopyParams) {
 	source := t.findLvol(r, p.Source)
 	if source == nil {
 		return
@@ -217,14 +215,12 @@ func (c *shallowCopy) end(errno syscall.Errno) {
 	c.into.release()
 }
 
+type checkShallowCopyParams struct {
+	ID uint32 `json:"operation_id"`
+}
+
 // checkShallowCopy hands the end of a copy out once.
-func checkShallowCopy(t *Target, r *request) {
-	var p struct {
-		ID uint32 `json:"operation_id"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func checkShallowCopy(t *Target, r *request, p *checkShallowCopyParams) {
 	c := t.copies[p.ID]
 	if c == nil {
 		r.errno(syscall.ENODEV)

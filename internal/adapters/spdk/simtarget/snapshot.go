@@ -24,16 +24,14 @@ func (x *xattrsParam) decode(raw json.RawMessage) bool {
 	return true
 }
 
+type snapshotLvolParams struct {
+	Lvol   string      `json:"lvol_name"`
+	Name   string      `json:"snapshot_name"`
+	Xattrs xattrsParam `json:"xattrs" optional:"true" flavour:"fork"`
+}
+
 // snapshotLvol moves the lvol's clusters and what it hangs on into the snapshot.
-func snapshotLvol(t *Target, r *request) {
-	var p struct {
-		Lvol   string      `json:"lvol_name"`
-		Name   string      `json:"snapshot_name"`
-		Xattrs xattrsParam `json:"xattrs" optional:"true" flavour:"fork"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+func snapshotLvol(t *Target, r *request, p *snapshotLvolParams) {
 	l := t.findLvol(r, p.Lvol)
 	if l == nil {
 		return

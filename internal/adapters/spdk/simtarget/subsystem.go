@@ -89,11 +89,7 @@ type createTransportParams struct {
 
 func (createTransportParams) relaxed() {}
 
-func createTransport(t *Target, r *request) {
-	var p createTransportParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func createTransport(t *Target, r *request, p *createTransportParams) {
 	switch {
 	case !strings.EqualFold(p.Type, "TCP"):
 		r.refuse(codeInvalidParams, "Invalid transport type '%s'", p.Type)
@@ -124,11 +120,7 @@ func (createSubsystemParams) ignores() []string {
 // Longest serial and model numbers (SPDK_NVME_CTRLR_SN_LEN, _MN_LEN).
 const longestSerial, longestModel = 20, 40
 
-func createSubsystem(t *Target, r *request) {
-	var p createSubsystemParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func createSubsystem(t *Target, r *request, p *createSubsystemParams) {
 	if t.subsystems[p.NQN] != nil || !isNQN(p.NQN) {
 		r.refuse(codeInternalError, "Unable to create subsystem %s", p.NQN)
 		return
@@ -161,11 +153,7 @@ type nqnParams struct {
 
 func (nqnParams) ignores() []string { return []string{"tgt_name"} }
 
-func deleteSubsystem(t *Target, r *request) {
-	var p nqnParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func deleteSubsystem(t *Target, r *request, p *nqnParams) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
 		r.refuse(codeInvalidParams, invalidParameters)
@@ -270,11 +258,7 @@ func (hostParams) ignores() []string {
 	return []string{"tgt_name", "psk", "dhchap_key", "dhchap_ctrlr_key"}
 }
 
-func addHost(t *Target, r *request) {
-	var p hostParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func addHost(t *Target, r *request, p *hostParams) {
 	s := t.subsystems[p.NQN]
 	switch {
 	case s == nil:
@@ -288,11 +272,7 @@ func addHost(t *Target, r *request) {
 }
 
 // removeHost also ends what that host has connected.
-func removeHost(t *Target, r *request) {
-	var p hostParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func removeHost(t *Target, r *request, p *hostParams) {
 	s := t.subsystems[p.NQN]
 	switch {
 	case s == nil:
@@ -345,11 +325,7 @@ type addNamespaceParams struct {
 
 func (addNamespaceParams) relaxed() {}
 
-func addNamespace(t *Target, r *request) {
-	var p addNamespaceParams
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+func addNamespace(t *Target, r *request, p *addNamespaceParams) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
 		r.refuse(codeInvalidParams, invalidParameters)
@@ -395,15 +371,13 @@ func (s *subsystem) place(p namespaceParam, b *bdev) *namespace {
 	return ns
 }
 
-func removeNamespace(t *Target, r *request) {
-	var p struct {
-		NQN    string `json:"nqn"`
-		NSID   uint32 `json:"nsid"`
-		Target string `json:"tgt_name" optional:"true"`
-	}
-	if !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
-	}
+type removeNamespaceParams struct {
+	NQN    string `json:"nqn"`
+	NSID   uint32 `json:"nsid"`
+	Target string `json:"tgt_name" optional:"true"`
+}
+
+func removeNamespace(t *Target, r *request, p *removeNamespaceParams) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
 		r.refuse(codeInvalidParams, invalidParameters)

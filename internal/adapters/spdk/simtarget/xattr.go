@@ -2,15 +2,13 @@ package simtarget
 
 import "syscall"
 
-func setXattr(t *Target, r *request) {
-	var p struct {
-		Name  string `json:"name"`
-		Key   string `json:"xattr_name"`
-		Value string `json:"xattr_value"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type setXattrParams struct {
+	Name  string `json:"name"`
+	Key   string `json:"xattr_name"`
+	Value string `json:"xattr_value"`
+}
+
+func setXattr(t *Target, r *request, p *setXattrParams) {
 	l := t.findLvol(r, p.Name)
 	if l == nil {
 		return
@@ -29,14 +27,12 @@ func setXattr(t *Target, r *request) {
 	})
 }
 
-func getXattr(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name"`
-		Key  string `json:"xattr_name"`
-	}
-	if !r.decode(&p) {
-		return
-	}
+type getXattrParams struct {
+	Name string `json:"name"`
+	Key  string `json:"xattr_name"`
+}
+
+func getXattr(t *Target, r *request, p *getXattrParams) {
 	l := t.findLvol(r, p.Name)
 	if l == nil {
 		return
