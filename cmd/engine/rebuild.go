@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,44 +10,6 @@ import (
 	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/journalfile"
 )
-
-// reservePercent of the destination's store is kept free: thin volumes overcommit, and
-// on a full store writes to healthy replicas fail.
-const reservePercent = 1
-
-// rebuildFlags are the flags of both plan and rebuild.
-type rebuildFlags struct {
-	sources          []string
-	destination      string
-	image            imageFlags
-	fast             bool
-	acceptHurtSource bool
-	noChecksums      bool
-	rightSource      string
-	inUse            bool
-	confirmed        string
-	journal          string
-	output           outputFlag
-}
-
-func (f *rebuildFlags) add(c *cobra.Command) {
-	flags := c.Flags()
-	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; repeat it for each one")
-	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
-	f.image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
-	flags.BoolVar(&f.fast, "fast", true, "keep snapshots that are proven identical")
-	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
-	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` among the sources that is right where they differ")
-	flags.BoolVar(&f.noChecksums, "no-checksums", false, "do not let hosts compute and store checksums; use those that exist")
-	addInUse(c, &f.inUse)
-	flags.StringVar(&f.journal, "journal", "", "`FILE` that records what was sealed, as proof for hosts without checksums")
-	f.output.add(c)
-	c.Args = exactArgs()
-}
-
-const addressHelp = `
-An ADDRESS is ` + addressForm + `.
-listen is where the host receives data; default 127.0.0.1:20001-20400.`
 
 func (p cli) plan() *cobra.Command {
 	var flags rebuildFlags
@@ -180,77 +140,4 @@ func (p cli) runRebuild(c *cobra.Command, request rebuild.Request, output output
 		}
 	}
 	return p.conclude(output, err, result, "")
-}
-
-// withRequest opens all hosts, calls use with the request, and closes them.
-func (p cli) withRequest(c *cobra.Command, flags rebuildFlags, use func(rebuild.Request) error) error {
-	if len(flags.sources) == 0 {
-		flags.sources = []string{""} // its error says what is missing
-	}
-	var sources []address
-	for i, text := range flags.sources {
-		source, err := parseAddress("source", text)
-		if err != nil {
-			return err
-		}
-		if slices.Contains(flags.sources[:i], text) {
-			return badUsage("--source %q: given twice", text)
-		}
-		sources = append(sources, source)
-	}
-	destination, err := parseAddress("destination", flags.destination)
-	if err != nil {
-		return err
-	}
-	request := rebuild.Request{RightSource: flags.rightSource, Options: rebuild.Options{Full: !flags.fast, AcceptHurtSource: flags.acceptHurtSource, NoChecksums: flags.noChecksums, ReservePercent: reservePercent}}
-	if f := flags.rightSource; f != "" && !slices.ContainsFunc(sources, func(at address) bool { return at.replica == f }) {
-		return badUsage("--right-source %s: no --source names that replica", f)
-	}
-	if c.Flags().Changed("confirm") {
-		if flags.confirmed != destination.replica {
-			return badUsage("%s: the repeated name is %q, expected %s; nothing was changed", c.CommandPath(), flags.confirmed, destination.replica)
-		}
-		request.Options.Overwrite = flags.confirmed
-	}
-	if request.Image, err = flags.image.image(c); err != nil {
-		return err
-	}
-	request.MoreSources = make([]rebuild.Site, len(sources)-1)
-	for i, at := range append([]address{destination}, sources...) {
-		host, err := p.open(c.Context(), at)
-		isOneOfSeveral := i > 0 && len(sources) > 1
-		switch {
-		case err != nil && isOneOfSeveral:
-			host = &unreachable{err: err}
-		case err != nil:
-			return p.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
-		}
-		defer func() { _ = host.Close() }() // no call is under way
-		site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
-		switch i {
-		case 0:
-			request.Destination = site
-		case 1:
-			request.Source = site
-		default:
-			request.MoreSources[i-2] = site
-		}
-	}
-	return use(request)
-}
-
-// unreachable stands for the host of one of several sources that could not be opened.
-// The engine passes it over for the error of its List, if another source is usable.
-type unreachable struct {
-	rebuild.Host // nil: the engine calls List first
-
-	err error
-}
-
-func (u *unreachable) Close() error { return nil }
-
-// List implements rebuild.Looker. A retry would not open the host, so the error wraps
-// no kind that is retried.
-func (u *unreachable) List(context.Context) (rebuild.Listing, error) {
-	return rebuild.Listing{}, errors.New(oneLine(u.err))
 }

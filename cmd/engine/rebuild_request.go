@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild"
+)
+
+// reservePercent of the destination's store is kept free: thin volumes overcommit, and
+// on a full store writes to healthy replicas fail.
+const reservePercent = 1
+
+// rebuildFlags are the flags of both plan and rebuild.
+type rebuildFlags struct {
+	sources          []string
+	destination      string
+	image            imageFlags
+	fast             bool
+	acceptHurtSource bool
+	noChecksums      bool
+	rightSource      string
+	inUse            bool
+	confirmed        string
+	journal          string
+	output           outputFlag
+}
+
+func (f *rebuildFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; repeat it for each one")
+	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
+	f.image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
+	flags.BoolVar(&f.fast, "fast", true, "keep snapshots that are proven identical")
+	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
+	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` among the sources that is right where they differ")
+	flags.BoolVar(&f.noChecksums, "no-checksums", false, "do not let hosts compute and store checksums; use those that exist")
+	addInUse(c, &f.inUse)
+	flags.StringVar(&f.journal, "journal", "", "`FILE` that records what was sealed, as proof for hosts without checksums")
+	f.output.add(c)
+	c.Args = exactArgs()
+}
+
+const addressHelp = `
+An ADDRESS is ` + addressForm + `.
+listen is where the host receives data; default 127.0.0.1:20001-20400.`
+
+// parse returns the request without its hosts, and the addresses of these: the
+// destination, then the sources.
+func (f *rebuildFlags) parse(c *cobra.Command) (request rebuild.Request, at []address, err error) {
+	var sources []address
+	for i, text := range f.sources {
+		source, err := parseAddress("source", text)
+		if err != nil {
+			return request, nil, err
+		}
+		if slices.Contains(f.sources[:i], text) {
+			return request, nil, badUsage("--source %q: given twice", text)
+		}
+		sources = append(sources, source)
+	}
+	destination, err := parseAddress("destination", f.destination)
+	if err != nil {
+		return request, nil, err
+	}
+	request = rebuild.Request{RightSource: f.rightSource, Options: rebuild.Options{
+		Full: !f.fast, AcceptHurtSource: f.acceptHurtSource, NoChecksums: f.noChecksums, ReservePercent: reservePercent,
+	}}
+	if f.rightSource != "" && !slices.ContainsFunc(sources, func(source address) bool { return source.replica == f.rightSource }) {
+		return request, nil, badUsage("--right-source %s: no --source names that replica", f.rightSource)
+	}
+	if c.Flags().Changed("confirm") {
+		if f.confirmed != destination.replica {
+			return request, nil, badUsage("%s: the repeated name is %q, expected %s; nothing was changed", c.CommandPath(), f.confirmed, destination.replica)
+		}
+		request.Options.Overwrite = f.confirmed
+	}
+	request.Image, err = f.image.image(c)
+	return request, append([]address{destination}, sources...), err
+}
+
+// withRequest opens all hosts, calls use with the request, and closes them.
+func (p cli) withRequest(c *cobra.Command, flags rebuildFlags, use func(rebuild.Request) error) error {
+	if len(flags.sources) == 0 {
+		flags.sources = []string{""} // its error says what is missing
+	}
+	request, places, err := flags.parse(c)
+	if err != nil {
+		return err
+	}
+	for i, at := range places {
+		host, err := p.open(c.Context(), at)
+		isOneOfSeveral := i > 0 && len(places) > 2
+		switch {
+		case err != nil && isOneOfSeveral:
+			host = &unreachable{err: err}
+		case err != nil:
+			return p.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
+		}
+		defer func() { _ = host.Close() }() // no call is under way
+		site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
+		switch i {
+		case 0:
+			request.Destination = site
+		case 1:
+			request.Source = site
+		default:
+			request.MoreSources = append(request.MoreSources, site)
+		}
+	}
+	return use(request)
+}
+
+// unreachable stands for the host of one of several sources that could not be opened.
+// The engine passes it over for the error of its List, if another source is usable.
+type unreachable struct {
+	rebuild.Host // nil: the engine calls List first
+
+	err error
+}
+
+func (u *unreachable) Close() error { return nil }
+
+// List implements rebuild.Looker. A retry would not open the host, so the error wraps
+// no kind that is retried.
+func (u *unreachable) List(context.Context) (rebuild.Listing, error) {
+	return rebuild.Listing{}, errors.New(oneLine(u.err))
+}
