@@ -139,7 +139,7 @@ soak: ## the whole proof of the domain, every fault at every call, many more ran
 	@echo "== 20,000 random histories of each property of the use cases"
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
 	@echo "== a rebuild cancelled at every call of simulated targets"
-	@$(GO) test ./internal/app -count=1 -run TestACancelAtAnyCallOfATarget -cancel-every 1 -timeout 1h -v
+	@$(GO) test ./internal/app -count=1 -run TestCancelStopsCopiesOnTargets -cancel-every 1 -timeout 1h -v
 	@echo "== $(HISTORIES) whole histories of volumes on several hosts"
 	@$(GO) test ./test/histories -count=1 -run TestHistories -histories $(HISTORIES) -first $(FIRST) -timeout 12h -v
 

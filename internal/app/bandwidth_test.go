@@ -45,8 +45,8 @@ func took(t *testing.T, request app.Request) time.Duration {
 	return time.Since(began)
 }
 
-// TestARebuildKeepsItsBandwidthHoweverManyLvolsItFillsAtOnce: virtual time.
-func TestARebuildKeepsItsBandwidthHoweverManyLvolsItFillsAtOnce(t *testing.T) {
+// Virtual time.
+func TestParallelCopiesShareTheBandwidth(t *testing.T) {
 	const clusters, rate = 64, 8 * cluster
 	for _, n := range []int{1, 3, 6} {
 		synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestARebuildKeepsItsBandwidthHoweverManyLvolsItFillsAtOnce(t *testing.T) {
 	}
 }
 
-func TestABandwidthIsChangedAndLiftedWhileACopyGoesOn(t *testing.T) {
+func TestBandwidthChangesDuringACopy(t *testing.T) {
 	const clusters = 100
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newWideFixture(t, 1, clusters)
@@ -79,8 +79,8 @@ func TestABandwidthIsChangedAndLiftedWhileACopyGoesOn(t *testing.T) {
 	})
 }
 
-// TestALimitOfNobodyCanBeSetInTheMiddle: what had none gets one.
-func TestALimitOfNobodyCanBeSetInTheMiddle(t *testing.T) {
+// What had none gets one.
+func TestBandwidthLimitStartsDuringACopy(t *testing.T) {
 	const clusters = 40
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newWideFixture(t, 1, clusters)
@@ -98,8 +98,8 @@ func TestALimitOfNobodyCanBeSetInTheMiddle(t *testing.T) {
 	})
 }
 
-// TestTwoRebuildsShareTheBandwidthOfTheirHost, and each keeps its own, too.
-func TestTwoRebuildsShareTheBandwidthOfTheirHost(t *testing.T) {
+// Each keeps its own limit, too.
+func TestRebuildsOfAHostShareItsBandwidth(t *testing.T) {
 	const clusters = 40
 	synctest.Test(t, func(t *testing.T) {
 		host, own := app.NewBandwidth(4*cluster), app.NewBandwidth(cluster)
@@ -119,7 +119,7 @@ func TestTwoRebuildsShareTheBandwidthOfTheirHost(t *testing.T) {
 // unlimited is a host that cannot limit.
 type unlimited struct{ ports.Host }
 
-func TestABandwidthThatTheDestinationCannotKeepIsRefused(t *testing.T) {
+func TestUnsupportedBandwidthLimitIsRefused(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Destination.Host = unlimited{b.destination}
 	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1 << 20)}
@@ -135,8 +135,7 @@ func TestABandwidthThatTheDestinationCannotKeepIsRefused(t *testing.T) {
 	require.NoError(t, err, "no limit is none")
 }
 
-// TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied.
-func TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied(t *testing.T) {
+func TestFailedLimitEndsRebuildBeforeCopies(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(1 << 20)}
 	inject(b.destination, on("limit").fails(ports.ErrUnsupported))
@@ -145,8 +144,7 @@ func TestALimitThatCannotBeSetEndsTheRebuildBeforeAByteIsCopied(t *testing.T) {
 	require.Zero(t, b.destination.Received())
 }
 
-// TestAQueueLimitsAHostAndItsRebuildsEachByThemselves.
-func TestAQueueLimitsAHostAndItsRebuildsEachByThemselves(t *testing.T) {
+func TestQueueLimitsHostsAndRebuilds(t *testing.T) {
 	const clusters = 40
 	synctest.Test(t, func(t *testing.T) {
 		queue := app.NewQueue(app.New(nil), app.Limits{})
@@ -170,9 +168,9 @@ func TestAQueueLimitsAHostAndItsRebuildsEachByThemselves(t *testing.T) {
 	})
 }
 
-// TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn: upstream SPDK
+// Upstream SPDK
 // says busy until then.
-func TestALimitThatAnEarlierAttemptHasLeftIsChangedOnceTheCopyGoesOn(t *testing.T) {
+func TestRetriedCopyReplacesOldLimit(t *testing.T) {
 	const clusters = 20
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newWideFixture(t, 1, clusters)
@@ -202,7 +200,7 @@ func (s stepped) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) 
 
 // A host that keeps no rate below a step would exceed a limit that many copies share:
 // fewer go on at a time.
-func TestALimitHoldsWhereAShareIsBelowWhatTheHostKeeps(t *testing.T) {
+func TestCopiesTakeTurnsBelowMinimumRate(t *testing.T) {
 	const n, clusters = 8, 32
 	for _, steps := range []int{1, 2, 3, 8} {
 		for _, parallel := range []int{1, 4, 8} {
@@ -246,7 +244,7 @@ func TestRebuildsTakeTurnsWhereTheyShareALimit(t *testing.T) {
 
 // Who waits for a turn can be cancelled, and takes none with it; a higher rate gives
 // more turns at once.
-func TestATurnThatIsWaitedForIsGivenUpOrComesWithAHigherRate(t *testing.T) {
+func TestWaitForATurnEnds(t *testing.T) {
 	const clusters = 40
 	synctest.Test(t, func(t *testing.T) {
 		limit := app.NewBandwidth(step)
@@ -277,7 +275,7 @@ func TestATurnThatIsWaitedForIsGivenUpOrComesWithAHigherRate(t *testing.T) {
 	})
 }
 
-func TestALimitBelowWhatTheHostKeepsIsRefused(t *testing.T) {
+func TestLimitBelowMinimumRateIsRefused(t *testing.T) {
 	b, request := newPlainFixture(t)
 	before := contents(t, b.destination)
 	request.Destination.Host = stepped{b.destination}

@@ -79,7 +79,7 @@ func countCalls(t tester, b *fixture, request app.Request) int {
 	return most
 }
 
-func TestASecondRebuildNeedsAFewRoundTripsHoweverManySnapshotsThereAre(t *testing.T) {
+func TestSecondRebuildNeedsFewRoundTrips(t *testing.T) {
 	for _, snapshots := range []int{3, 60} {
 		b, request := newChainFixture(t, snapshots)
 		_, err := app.New(nil).Rebuild(context.Background(), request)

@@ -27,10 +27,10 @@ const (
 	tripsWhenNothing = 8 // round trips of a rebuild that has nothing to do
 )
 
-// TestARebuildOnTargetsKeepsItsBudgetOfCalls: what a snapshot costs is the
+// What a snapshot costs is the
 // difference between a long chain and a short one, the rest is the rebuild's.
 // Neither depends on time.
-func TestARebuildOnTargetsKeepsItsBudgetOfCalls(t *testing.T) {
+func TestRebuildKeepsItsBudgetOfCalls(t *testing.T) {
 	t.Parallel()
 	const short, long = 4, 20
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {

@@ -74,7 +74,7 @@ func newCancelPlace(t *testing.T, flavour simtarget.Flavour, within bool) *cance
 // target: whatever is being copied is busy, and a new lvol under an old address
 // would be written to. Nothing is in flight or open, the source is as it was, and the
 // next run arrives.
-func TestACancelAtAnyCallOfATargetLeavesNoCopyThatGoesOn(t *testing.T) {
+func TestCancelStopsCopiesOnTargets(t *testing.T) {
 	t.Parallel()
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		for _, within := range []bool{false, true} {

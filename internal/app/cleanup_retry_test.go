@@ -14,7 +14,7 @@ import (
 
 // A rebuild that was whole failed, and a cancelled one left lvols behind, for one
 // answer that did not come in its clean-up.
-func TestACleanUpIsDoneAgainAfterAPassingFailure(t *testing.T) {
+func TestCleanupRetriesTransientFailures(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		fault := memory.Fault{Before: ports.ErrUnavailable}
 		if lost {
@@ -44,7 +44,7 @@ func TestACleanUpIsDoneAgainAfterAPassingFailure(t *testing.T) {
 }
 
 // A host that is gone has nothing to tidy up, and is not waited for.
-func TestACleanUpDoesNotWaitForAHostThatIsGone(t *testing.T) {
+func TestCleanupDoesNotWaitForDeadHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		copies := on("copy").fails(ports.ErrInvalid)

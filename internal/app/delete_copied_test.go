@@ -14,7 +14,7 @@ import (
 
 // A target hides what is deleted while it is being copied, and keeps its clusters,
 // until a restart (rule 5). So a deletion is refused until the rebuild has ended.
-func TestWhatIsBeingCopiedIsNotDeleted(t *testing.T) {
+func TestCopiedSnapshotIsNotDeleted(t *testing.T) {
 	for name, remove := range map[string]func(e *app.Engine, at app.Site) error{
 		"a snapshot": func(e *app.Engine, at app.Site) error {
 			_, err := e.DeleteSnapshot(context.Background(), at, "snap31")

@@ -38,9 +38,9 @@ func (h *slowToTidy) Graft(ctx context.Context, uuid, parent string) error {
 	return h.Host.Graft(ctx, uuid, parent)
 }
 
-// TestWhatHangsOnASnapshotIsGraftedWhileItsSealIsTidiedUp: each seal but the
+// Each seal but the
 // last ends only when something was grafted onto the snapshot.
-func TestWhatHangsOnASnapshotIsGraftedWhileItsSealIsTidiedUp(t *testing.T) {
+func TestGraftOverlapsCleanupOfSeal(t *testing.T) {
 	const n = 5
 	b, request := newChainFixture(t, n)
 	var mu sync.Mutex
@@ -68,10 +68,9 @@ func TestWhatHangsOnASnapshotIsGraftedWhileItsSealIsTidiedUp(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-// TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild though others hang on the
-// snapshot by then: no head comes, and the next run copies it again if it cannot
-// be proven.
-func TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild(t *testing.T) {
+// Other snapshots have it as their parent by then. No head is created, and the next run
+// copies it again if it cannot be proven.
+func TestLateSealFailureEndsRebuild(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(fmt.Sprint(flavour), func(t *testing.T) {
 			b, request := newPlainFixtureOn(t, flavour)
@@ -100,8 +99,8 @@ func TestASealThatGoesWrongAtItsVeryEndEndsTheRebuild(t *testing.T) {
 	}
 }
 
-// TestASealWaitsForItsGraftAndForBothCounts, however many hands there are.
-func TestASealWaitsForItsGraftAndForBothCounts(t *testing.T) {
+// However many workers there are.
+func TestSealWaitsForGraftAndCounts(t *testing.T) {
 	b, request := newChainFixture(t, 20)
 	request.Parallel = 8
 	inject(b.destination, on("seal").doesTo(func(c memory.Call) {

@@ -107,7 +107,7 @@ func TestDestinationOnExternalSnapshotIsRebuilt(t *testing.T) {
 }
 
 // What hangs on a degraded snapshot nobody can tell: it is refused before the head goes.
-func TestDegradedLeftoverIsRefusedBeforeTheHeadGoes(t *testing.T) {
+func TestDegradedLeftoverIsRefused(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	source := newBuilder(t, b.source, sourceName, "")
 	source.build(chain(6, 4, 1))

@@ -17,22 +17,22 @@ import (
 
 // The image that an attempt could not clean up stayed when the next one had brought
 // its own.
-func TestAnImageInFlightOfAnEarlierAttemptGoes(t *testing.T) {
+func TestInFlightImageOfEarlierAttemptIsDeleted(t *testing.T) {
 	p := replayed(t, "missing-image/fork-fork/counts/1: source look 1 not-found; +4 unavailable")
-	require.Equal(t, 2, failAsDrawn(t, p, "TestAnImageInFlightOfAnEarlierAttemptGoes"))
+	require.Equal(t, 2, failAsDrawn(t, p, "TestInFlightImageOfEarlierAttemptIsDeleted"))
 }
 
 // A lvol that could be listed and not be looked at was taken for deleted: the old
 // head stood on what was changed under it.
-func TestALookThatFindsNothingDoesNotTellThatADeleteIsDone(t *testing.T) {
+func TestFailedListDoesNotConfirmDelete(t *testing.T) {
 	p := replayed(t, "small-image/fork-fork/counts/1: destination look 1 busy; +1 not-found lasting")
-	require.Equal(t, 2, failAsDrawn(t, p, "TestALookThatFindsNothingDoesNotTellThatADeleteIsDone"))
+	require.Equal(t, 2, failAsDrawn(t, p, "TestFailedListDoesNotConfirmDelete"))
 }
 
 // The target gave no answer to the snapshot that a seal is, so what was left of the
 // lvol stayed. Of a replica's the plan is made again; of an image's it was there for
 // good.
-func TestASealThatWasInterruptedIsFinished(t *testing.T) {
+func TestInterruptedSealIsFinished(t *testing.T) {
 	p := replayed(t, "missing-image/upstream-upstream/counts/1: destination bdev_lvol_snapshot 1 rpc-garbled")
 	failCallOnce(t, p)
 }
@@ -53,7 +53,7 @@ func TestHelpersOfAFailedRebuildAreRemovedOrSaid(t *testing.T) {
 
 // "Clean up, the next run will", said the error; but the next run found that all was
 // done, and closed nothing.
-func TestWhatWasLeftOpenIsClosedThoughNothingIsToDo(t *testing.T) {
+func TestEmptyPlanClosesLeftoverExports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		rebuildCleanly(t, request)
@@ -91,7 +91,7 @@ func TestWhateverIsBusyIsWaitedFor(t *testing.T) {
 }
 
 // It is not waited for without end.
-func TestWhatStaysBusyEndsTheRebuild(t *testing.T) {
+func TestPermanentlyBusyLvolEndsRebuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		failFirst(b.destination, "create", 1_000_000, memory.Fault{Before: ports.ErrBusy})
@@ -104,7 +104,7 @@ func TestWhatStaysBusyEndsTheRebuild(t *testing.T) {
 
 // A rebuild that had done everything failed because the last release of what it
 // had opened was not answered.
-func TestALostReleaseDoesNotFailWhatIsDone(t *testing.T) {
+func TestLostReleaseFailsNoRebuild(t *testing.T) {
 	for _, parallel := range []int{1, 4} {
 		for _, side := range []string{"source", "destination"} {
 			synctest.Test(t, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestALostReleaseDoesNotFailWhatIsDone(t *testing.T) {
 
 // A snapshot was copied a second time because the answer to the withdrawal after
 // the copy was lost.
-func TestALostWithdrawalCopiesNothingAgain(t *testing.T) {
+func TestLostWithdrawalIsRetriedAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		failFirst(b.destination, "withdraw", 2, memory.Fault{After: ports.ErrUnavailable})
@@ -139,7 +139,7 @@ func TestALostWithdrawalCopiesNothingAgain(t *testing.T) {
 
 // Views were compared when the head was there already: an error said that they
 // differ, and a replica that everybody takes for whole stayed.
-func TestNoHeadStandsOnViewsThatDiffer(t *testing.T) {
+func TestDifferingViewsPreventTheHead(t *testing.T) {
 	for _, f := range allFlavours {
 		for _, parallel := range []int{1, 4} {
 			t.Run(f.String(), func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestNoHeadStandsOnViewsThatDiffer(t *testing.T) {
 }
 
 // One view that could not be read at the first attempt ended a rebuild of hours.
-func TestAViewIsReadAgainAfterAPassingFailure(t *testing.T) {
+func TestViewReadIsRetried(t *testing.T) {
 	for _, method := range []string{"open", "read"} {
 		for _, side := range []string{"source", "destination"} {
 			t.Run(method+" on the "+side, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestAViewIsReadAgainAfterAPassingFailure(t *testing.T) {
 }
 
 // So did a release that was not answered, where nothing was to be done but to read.
-func TestAPassingFailureDoesNotEndAComparison(t *testing.T) {
+func TestAuditRetriesTransientFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		rebuildCleanly(t, request)
@@ -191,7 +191,7 @@ func TestAPassingFailureDoesNotEndAComparison(t *testing.T) {
 }
 
 // What a volume uses is not waited for, but said.
-func TestAViewThatIsInUseIsSaidAtOnce(t *testing.T) {
+func TestViewInUseFailsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		request.Views = true
@@ -210,7 +210,7 @@ func TestAViewThatIsInUseIsSaidAtOnce(t *testing.T) {
 
 // An attempt could not clean up, the rebuild was planned again, and that failed, too:
 // the error said nothing of what the first one had left.
-func TestWhatAnEarlierAttemptHasLeftIsSaid(t *testing.T) {
+func TestFailedCleanupOfEarlierAttemptIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		request.Parallel = 1

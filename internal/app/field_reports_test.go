@@ -32,7 +32,7 @@ func systemSnapshots(all map[string]content) (names []string) {
 // later one ever succeeded. Here the destination fails at each of its calls in
 // turn, for good; what the source has more than before is one snapshot of its
 // head, always the same one, and the next rebuild, to whatever host, succeeds.
-func TestField_7723_AFailedRebuildLeavesNothingInTheSourceButTheSnapshotOfItsHead(t *testing.T) {
+func TestField_7723_FailedRebuildLeavesOneSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for at := 1; ; at++ {
 			b, request := newPlainFixture(t)
@@ -74,7 +74,7 @@ func TestField_7723_AFailedRebuildLeavesNothingInTheSourceButTheSnapshotOfItsHea
 
 // longhorn/longhorn#13673: a destination that failed to start faulted the whole
 // engine. Rule 11: it fails alone.
-func TestField_13673_ADestinationThatNeverAnswersHarmsNobodyElse(t *testing.T) {
+func TestField_13673_DeadDestinationHarmsNoOtherRebuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fabric := memory.NewFabric()
 		host := func(name string) *memory.Host {
@@ -110,7 +110,7 @@ func TestField_13673_ADestinationThatNeverAnswersHarmsNobodyElse(t *testing.T) {
 
 // longhorn/longhorn#10037: all of a failed replica was copied though its
 // snapshots were intact, and nobody said why. Only the last one is not there.
-func TestField_10037_AFailedReplicaIsUsedAgainAndEachReasonIsTold(t *testing.T) {
+func TestField_10037_FailedReplicaIsReused(t *testing.T) {
 	b, request := newPlainFixture(t)
 	_, err := app.New(nil).Rebuild(t.Context(), request)
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func crowd(t *testing.T, volumes int) (b *fixture, requests []app.Request) {
 
 // longhorn/longhorn#2460: after a node's reboot hundreds of rebuilds began at
 // once. Here as many as the limit says write to the host, however many there are.
-func TestField_2460_AfterARebootAFewRebuildsRunAtATime(t *testing.T) {
+func TestField_2460_FewRebuildsRunAtOnceAfterReboot(t *testing.T) {
 	const volumes, limit = 60, 3
 	synctest.Test(t, func(t *testing.T) {
 		b, requests := crowd(t, volumes)
@@ -190,7 +190,7 @@ func atOnceMost(jobs []*app.Job) (most int) {
 
 // longhorn/longhorn#588: rebuilds that begin as they like starve each other. Who
 // came first goes first, and one that fails or is cancelled makes room.
-func TestField_588_TheQueueIsFair(t *testing.T) {
+func TestField_588_QueueIsFair(t *testing.T) {
 	const volumes = 20
 	synctest.Test(t, func(t *testing.T) {
 		b, requests := crowd(t, volumes)
@@ -224,7 +224,7 @@ func TestField_588_TheQueueIsFair(t *testing.T) {
 
 // longhorn/longhorn#10770: the traffic of a rebuild starved the volume's clients.
 // Its bandwidth is kept, and can be changed while it runs. Virtual time.
-func TestField_10770_ARebuildKeepsItsBandwidthWhichCanBeChanged(t *testing.T) {
+func TestField_10770_BandwidthCanBeChanged(t *testing.T) {
 	const clusters = 120
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newWideFixture(t, 1, clusters)
@@ -240,7 +240,7 @@ func TestField_10770_ARebuildKeepsItsBandwidthWhichCanBeChanged(t *testing.T) {
 }
 
 // longhorn/longhorn#5692: the same, of many rebuilds of one host.
-func TestField_5692_AllRebuildsOfAHostShareItsBandwidth(t *testing.T) {
+func TestField_5692_RebuildsShareHostBandwidth(t *testing.T) {
 	const volumes = 6
 	synctest.Test(t, func(t *testing.T) {
 		b, requests := crowd(t, volumes)
@@ -265,7 +265,7 @@ func TestField_5692_AllRebuildsOfAHostShareItsBandwidth(t *testing.T) {
 
 // longhorn/longhorn#307: a rebuild could not be paused for maintenance. It is
 // cancelled, at whatever call, and run again: what was finished is kept.
-func TestField_307_ARebuildThatIsCancelledGoesOnWhereItWas(t *testing.T) {
+func TestField_307_CancelledRebuildResumes(t *testing.T) {
 	errMaintenance := errors.New("the node goes down for maintenance")
 	for at := 1; ; at++ {
 		b, request := newPlainFixture(t)

@@ -96,9 +96,9 @@ func actions(plan domain.Plan) map[string]domain.Action {
 	return all
 }
 
-// TestVolumesThatShareAMissingImageFetchItOnce: the first one brings it, the
+// The first one brings it, the
 // others wait and find it.
-func TestVolumesThatShareAMissingImageFetchItOnce(t *testing.T) {
+func TestSharedMissingImageIsFetchedOnce(t *testing.T) {
 	const volumes = 4
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	image := makeImage(t, b.source, 4)

@@ -74,7 +74,7 @@ func (r *remembering) Open(ctx context.Context, run ports.Run, uuid string) (por
 
 // One state of a run stayed for each replica that was deleted, and for each rebuild
 // that had nothing to do and failed in it.
-func TestEveryRunIsForgotten(t *testing.T) {
+func TestHostsForgetEndedRuns(t *testing.T) {
 	ctx := t.Context()
 	for _, parallel := range []int{1, 4} {
 		for _, views := range []bool{false, true} {

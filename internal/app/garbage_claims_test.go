@@ -14,7 +14,7 @@ import (
 
 // A rebuild that began while the garbage of its destination was collected was
 // refused: "is being rebuilt already". So were snapshots.
-func TestACollectionOfGarbageIsWaitedFor(t *testing.T) {
+func TestRebuildWaitsForGarbageCollection(t *testing.T) {
 	for _, process := range []string{"this process", "differs from the one"} {
 		for name, begin := range map[string]func(e *app.Engine, r app.Request) error{
 			"rebuild": func(e *app.Engine, r app.Request) error {

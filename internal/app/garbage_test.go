@@ -39,7 +39,7 @@ func crash(b *fixture, method string, n int) {
 }
 
 // longhorn/longhorn#9122, #9190: lvols in flight piled up as orphans.
-func TestField_9122_WhatCrashesLeftIsFoundAndRemoved(t *testing.T) {
+func TestField_9122_LeftoversAreFoundAndRemoved(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	crash(b, "seal", 2)
@@ -67,7 +67,7 @@ func TestField_9122_WhatCrashesLeftIsFoundAndRemoved(t *testing.T) {
 }
 
 // longhorn/longhorn#9190: deleting a replica while it rebuilt looped forever.
-func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
+func TestField_9190_LvolsOfLiveRebuildsStay(t *testing.T) {
 	b, request := newPlainFixture(t)
 	engine, elsewhere := app.New(nil), app.New(nil)
 	orphan := newBuilder(t, b.destination, "vol-7-r-0a1b2c3d", "").writable(domain.InFlightLvolName("vol-7-r-0a1b2c3d", "0badcafe"), "", 2)
@@ -102,7 +102,7 @@ func TestField_9190_WhatALiveRebuildOwnsStays(t *testing.T) {
 }
 
 // Two engines on one replica: the second is told.
-func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
+func TestSecondProcessOnAReplicaIsRefused(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	var second error
@@ -117,7 +117,7 @@ func TestASecondProcessOnAReplicaIsRefused(t *testing.T) {
 }
 
 // An image that another process fetches has no replica's name.
-func TestAnImageInFlightOfALiveRebuildStays(t *testing.T) {
+func TestInFlightImageOfLiveRebuildStays(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	request := app.Request{

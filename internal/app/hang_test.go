@@ -70,7 +70,7 @@ func hangFrom(host *memory.Host, n int) (calls *rule) {
 // longhorn/longhorn#12406, #11332 on the offline rebuild: what hangs takes its own
 // rebuild with it, whatever it was asked when it began to, and none besides, not
 // even one that shares the other host.
-func TestAHostThatHangsAtAnyCallEndsItsOwnRebuildAndNoOther(t *testing.T) {
+func TestHangingHostEndsItsOwnRebuildOnly(t *testing.T) {
 	t.Parallel()
 	hung := 0
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
@@ -155,7 +155,7 @@ func (l lingering) Copy(ctx context.Context, run ports.Run, snapshot string, to 
 
 // A rebuild that is cancelled, at any call and a moment after, ends soon. No copy
 // goes on, nothing is in flight or open, and the next one arrives.
-func TestACancelAtAnyCallEndsTheRebuildSoonAndNoCopyGoesOn(t *testing.T) {
+func TestCancelAtAnyCallEndsRebuildSoon(t *testing.T) {
 	t.Parallel()
 	cancelled := 0
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
@@ -239,7 +239,7 @@ func cancelAt(t *testing.T, flavour memory.Flavour, parallel, n int, after time.
 
 // A snapshot is not given free while a copy of it goes on, though its rebuild was
 // cancelled: it would be hidden.
-func TestASnapshotWhoseCopyWasCancelledIsDeletedOnceTheCopyIsOver(t *testing.T) {
+func TestDeleteWaitsForCancelledCopy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHostSet(t, memory.Fork, "source", "destination")
 		request := w.volume("own", "source", "destination")

@@ -13,7 +13,7 @@ import (
 // What a refusal advises, works.
 
 // openebs/mayastor#1895: only snapshots were left of the source.
-func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T) {
+func TestField_Mayastor1895_HeadlessSourceGetsAHead(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		g := newMultiSource(t, flavour, []memory.Flavour{flavour}, twoSnapshots(8))
 		makeImage(t, g.destination, 4)
@@ -40,7 +40,7 @@ func TestField_Mayastor1895_ASourceOfWhichSnapshotsAreLeftGetsAHead(t *testing.T
 }
 
 // longhorn/longhorn#10116: what the refusal says that gc would free, it frees.
-func TestField_10116_WhatGCFreesMakesRoom(t *testing.T) {
+func TestField_10116_GarbageCollectionMakesRoom(t *testing.T) {
 	fabric := memory.NewFabric()
 	source := fabric.NewHost(memory.Config{Name: "disk-1", ClusterSize: cluster, Seed: 1, TotalClusters: 20})
 	destination := fabric.NewHost(memory.Config{Name: "disk-2", ClusterSize: cluster, Seed: 2, TotalClusters: 6})

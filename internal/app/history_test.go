@@ -27,7 +27,7 @@ func openJournal(t *testing.T, path string) *journalfile.File {
 
 // Rule 7 on hosts without checksums: a journal that has survived a restart of
 // the engine proves what an earlier run has sealed.
-func TestAJournalProvesWhatHostsCannot(t *testing.T) {
+func TestJournalReplacesProofsOfHosts(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Upstream, memory.Upstream)
 	path := filepath.Join(t.TempDir(), "journal")
 	kept := openJournal(t, path)
@@ -59,7 +59,7 @@ func TestAJournalProvesWhatHostsCannot(t *testing.T) {
 	require.NotZero(t, plan.CopiedClusters(), "without the journal nothing is proven")
 }
 
-func TestTheJournalTellsWhatWasDoneAndWhy(t *testing.T) {
+func TestJournalRecordsStepsAndReasons(t *testing.T) {
 	_, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	path := filepath.Join(t.TempDir(), "journal")
 	request.Journal = openJournal(t, path)
@@ -86,7 +86,7 @@ func TestTheJournalTellsWhatWasDoneAndWhy(t *testing.T) {
 	}
 }
 
-func TestARunThatWasRefusedOrFailedIsInTheJournal(t *testing.T) {
+func TestJournalRecordsRefusedAndFailedRuns(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	path := filepath.Join(t.TempDir(), "journal")
 	request.Journal = openJournal(t, path)
@@ -107,7 +107,7 @@ func TestARunThatWasRefusedOrFailedIsInTheJournal(t *testing.T) {
 }
 
 // The snapshot of the source's head is a change: what is killed after it has begun.
-func TestTheJournalHasTheBeginningBeforeTheFirstChange(t *testing.T) {
+func TestJournalRecordsBeginningBeforeChanges(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	source := list(t, b.source, sourceName)
 	require.NoError(t, b.source.WriteAt(source.Head.UUID, []byte{1}, 0))
@@ -142,7 +142,7 @@ func (brokenJournal) Sealings(context.Context, string, string) ([]domain.Sealing
 	return nil, errors.New("disk broken")
 }
 
-func TestNoRebuildFailsForItsJournal(t *testing.T) {
+func TestFailingJournalFailsNoRebuild(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	request.Journal = brokenJournal{}
 	core, logs := observer.New(zap.WarnLevel)

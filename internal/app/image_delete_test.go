@@ -30,9 +30,9 @@ func addImage(t *testing.T, host ports.Host, name string) (uuid string) {
 
 const drawnUUID = "01234567-89ab-4cde-8f01-23456789abcd"
 
-// TestField_10811_AnImageIsDeleted: one that nothing needs goes, one that anything needs
+// One that nothing needs goes, one that anything needs
 // stays, and so does everything else.
-func TestField_10811_AnImageIsDeleted(t *testing.T) {
+func TestField_10811_ImageIsDeleted(t *testing.T) {
 	target := func(flavour simtarget.Flavour) func(t *testing.T) ports.Host {
 		return func(t *testing.T) ports.Host {
 			at := targettest.Simulate(t, simtarget.NewFabric(), flavour)
@@ -83,7 +83,7 @@ func TestField_10811_AnImageIsDeleted(t *testing.T) {
 	}
 }
 
-func TestADeletedImageIsGoneOrStays(t *testing.T) {
+func TestImageDeleteIsAtomic(t *testing.T) {
 	for name, c := range map[string]struct {
 		method string
 		fault  memory.Fault
@@ -113,7 +113,7 @@ func TestADeletedImageIsGoneOrStays(t *testing.T) {
 	}
 }
 
-func TestAnImageThatIsNeededMeanwhileStays(t *testing.T) {
+func TestImageThatGetsACloneStays(t *testing.T) {
 	host := imageHost(memory.Fork)
 	base := addImage(t, host, "base")
 	inject(host, on("release").once().does(func() {
@@ -127,7 +127,7 @@ func TestAnImageThatIsNeededMeanwhileStays(t *testing.T) {
 	require.Len(t, namesOn(t, host), 2)
 }
 
-func TestAnImageThatSomebodyWorksOnStays(t *testing.T) {
+func TestImageInVerificationStays(t *testing.T) {
 	host := imageHost(memory.Fork)
 	addImage(t, host, "base")
 	_, err := app.New(nil).DeleteImage(t.Context(), claimed{host}, "base")
@@ -156,8 +156,8 @@ func TestAnImageThatSomebodyWorksOnStays(t *testing.T) {
 	})
 }
 
-// TestAnImageThatARebuildUsesStays: nothing hangs on it yet.
-func TestAnImageThatARebuildUsesStays(t *testing.T) {
+// Nothing hangs on it yet.
+func TestImageOfRunningRebuildStays(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	makeImage(t, b.destination, 4)

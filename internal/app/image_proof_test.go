@@ -40,7 +40,7 @@ func imageOn(t *testing.T, host ports.Host) (domain.BackingImage, bool) {
 
 // A wrong image was sealed under its final name, with its whole record, and proven then.
 // Where it could not be deleted, the next run believed it by that record.
-func TestAWrongImageIsNeverBelieved(t *testing.T) {
+func TestWrongImageIsNeverSealed(t *testing.T) {
 	for name, fault := range map[string]memory.Fault{
 		"the target answers no more": {Before: ports.ErrUnavailable},
 		"the target refuses":         {Before: ports.ErrInvalid},
@@ -94,7 +94,7 @@ func (s *silent) Prove(ctx context.Context, snapshots []string) (map[string]doma
 }
 
 // Two digests that neither host had told were equal, and the image was proven by them.
-func TestWhatNoHostTellsProvesNoImage(t *testing.T) {
+func TestHostsWithoutChecksumsProveNoImage(t *testing.T) {
 	ofImages := func(name string) bool { return strings.HasPrefix(name, "bi-") }
 	for name, silence := range map[string]func(b *fixture, r *app.Request){
 		"on either side": func(b *fixture, r *app.Request) {
@@ -118,7 +118,7 @@ func TestWhatNoHostTellsProvesNoImage(t *testing.T) {
 }
 
 // A verification by proof compared what hosts told, and took the rest for equal.
-func TestAVerificationByProofNeedsAProof(t *testing.T) {
+func TestProofNeedsChecksums(t *testing.T) {
 	for what, of := range map[string]func(name string) bool{
 		"the image":  func(name string) bool { return strings.HasPrefix(name, "bi-") },
 		"a snapshot": func(name string) bool { return strings.HasSuffix(name, "snap13") },
@@ -147,7 +147,7 @@ func TestAVerificationByProofNeedsAProof(t *testing.T) {
 }
 
 // "--verify proof" did not look at the image, which its record vouches for.
-func TestAVerificationByProofProvesTheImage(t *testing.T) {
+func TestProofCoversTheImage(t *testing.T) {
 	for what, c := range map[string]struct {
 		own      map[int]byte
 		wrong    bool
@@ -190,7 +190,7 @@ type plainHost struct {
 
 // Where the proof comes after the seal nothing is recorded with the image, so whoever
 // finds it so proves it.
-func TestAnImageThatIsProvenAfterItsSealHasNoRecordUntilThen(t *testing.T) {
+func TestImageGetsItsRecordOnceProven(t *testing.T) {
 	b, request := newFixtureWithoutImage(t, bothProve)
 	request.Destination.Host = plainHost{b.destination, b.destination}
 	rebuildCleanly(t, request)
@@ -220,7 +220,7 @@ func TestAnImageThatIsProvenAfterItsSealHasNoRecordUntilThen(t *testing.T) {
 
 // Where nothing tells what bytes an image has, one that was copied wrongly got its name
 // before the views were compared.
-func TestWhereViewsAreComparedTheImageIsReadBackBeforeItsSeal(t *testing.T) {
+func TestImageIsReadBackBeforeItsSeal(t *testing.T) {
 	for _, f := range allFlavours[1:] {
 		t.Run(f.String(), func(t *testing.T) {
 			b, request := newFixtureWithoutImage(t, f)
@@ -277,7 +277,7 @@ func (h *taken) Clone(ctx context.Context, snapshot, name string, size uint64, r
 
 // The clean-up deleted what had a name that was drawn for an image, whoever had made it.
 // (What is in flight of the replica itself is the rebuild's, whoever has left it.)
-func TestSomebodyElsesLvolOfADrawnNameStays(t *testing.T) {
+func TestForeignLvolOfDrawnNameStays(t *testing.T) {
 	for ends, fail := range map[string]bool{"completes": false, "fails": true} {
 		t.Run("it "+ends, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -296,7 +296,7 @@ func TestSomebodyElsesLvolOfADrawnNameStays(t *testing.T) {
 	}
 }
 
-func TestSomebodyElsesLvolOfANameThatAnImportDrewStays(t *testing.T) {
+func TestForeignLvolOfNameDrawnByImportStays(t *testing.T) {
 	for ends, fail := range map[string]bool{"completes": false, "fails": true} {
 		t.Run("it "+ends, func(t *testing.T) {
 			memoryHost := imageHost(memory.Fork)

@@ -56,7 +56,7 @@ func namesOn(t *testing.T, host ports.Host) (names []string) {
 	return names
 }
 
-func TestAnImageIsImportedThinAndWithItsRecord(t *testing.T) {
+func TestImageIsImportedThinWithRecord(t *testing.T) {
 	host := imageHost(memory.Fork)
 	request := importOf(host, disk())
 	request.SHA512 = sumOf(disk())
@@ -84,7 +84,7 @@ func TestAnImageIsImportedThinAndWithItsRecord(t *testing.T) {
 	require.True(t, bytes.Equal(append(disk(), make([]byte, imageCluster-1000)...), got))
 }
 
-// TestField_ImportedTwiceIsOneImage: an image that was imported on two hosts is the
+// An image that was imported on two hosts is the
 // same one to a rebuild.
 func TestField_ImportedTwiceIsOneImage(t *testing.T) {
 	fabric := memory.NewFabric()
@@ -109,7 +109,7 @@ func TestField_ImportedTwiceIsOneImage(t *testing.T) {
 	require.Len(t, report.SourceViews, 1)
 }
 
-func TestAnImportThatIsRefusedChangesNothing(t *testing.T) {
+func TestRefusedImportChangesNothing(t *testing.T) {
 	long := string(bytes.Repeat([]byte("x"), 300))
 	for name, c := range map[string]struct {
 		change func(*app.ImageRequest)
@@ -152,10 +152,10 @@ func TestAnImportThatIsRefusedChangesNothing(t *testing.T) {
 
 var errInjected = errors.Join(ports.ErrUnavailable, errors.New("injected"))
 
-// TestNothingOfAnImportThatFailsStays: whatever call fails, before or after it was
+// Whatever call fails, before or after it was
 // carried out, and also when the import is interrupted there. But for the seal whose
 // answer is lost: then the image is there, whole.
-func TestNothingOfAnImportThatFailsStays(t *testing.T) {
+func TestFailedImportLeavesNothing(t *testing.T) {
 	for _, method := range []string{"release", "create", "open", "write", "look", "seal"} {
 		for what, fault := range map[string]func(cancel func()) memory.Fault{
 			"fails":       func(func()) memory.Fault { return memory.Fault{Before: errInjected} },
@@ -204,7 +204,7 @@ func (c *changing) ReadAt(p []byte, offset int64) (int, error) {
 	return n, err
 }
 
-func TestAFileThatChangesIsNotImported(t *testing.T) {
+func TestChangingFileIsNotImported(t *testing.T) {
 	for name, readTwice := range map[string]func(*app.ImageRequest){
 		"for its checksum": func(r *app.ImageRequest) { r.SHA512 = sumOf(disk()) },
 		"for its room":     func(r *app.ImageRequest) { r.ReservePercent = 90 }, // 58 of 64 clusters
@@ -398,9 +398,9 @@ func (h huge) Extent(offset uint64) (uint64, bool, error) {
 	return min(1<<30, hugeSize-offset), true, nil
 }
 
-// TestField_qcow2reader_38_AHugeSparseImageIsNotScanned: without a checksum one cluster
+// Without a checksum one cluster
 // of 415 GiB is read, once.
-func TestField_qcow2reader_38_AHugeSparseImageIsNotScanned(t *testing.T) {
+func TestField_qcow2reader_38_SparseImageIsNotScanned(t *testing.T) {
 	host := imageHost(memory.Fork)
 	content := huge{&counting{io.NewSectionReader(ones{}, 0, hugeSize), make(map[int64]int)}, new(int)}
 	report, err := app.New(nil).ImportImage(t.Context(), app.ImageRequest{Host: host, Name: "base", Content: content, Size: hugeSize, NoChecksum: true})
@@ -421,7 +421,7 @@ func (ones) ReadAt(p []byte, _ int64) (int, error) {
 	return len(p), nil
 }
 
-func TestAnExtentThatCannotBeIsRefused(t *testing.T) {
+func TestInvalidExtentIsRefused(t *testing.T) {
 	for _, length := range []uint64{0, 1 << 40} {
 		host := imageHost(memory.Fork)
 		request := importOf(host, disk())
@@ -439,7 +439,7 @@ type oddExtents struct {
 
 func (o oddExtents) Extent(uint64) (uint64, bool, error) { return o.length, true, nil }
 
-func TestSomebodyWhoWritesIntoAnImportIsSeen(t *testing.T) {
+func TestForeignWriteIntoImportIsDetected(t *testing.T) {
 	host := imageHost(memory.Fork)
 	inject(host, on("look").once().doesTo(func(c memory.Call) {
 		require.NoError(t, host.WriteAt(c.UUID, []byte("x"), imageCluster))
@@ -451,7 +451,7 @@ func TestSomebodyWhoWritesIntoAnImportIsSeen(t *testing.T) {
 	require.Empty(t, namesOn(t, host))
 }
 
-func TestAnImageOfAnyLengthIsVerified(t *testing.T) {
+func TestImageOfAnyLengthIsVerified(t *testing.T) {
 	for name, p := range map[string][]byte{
 		"ends within a cluster":   disk(),
 		"whole clusters":          disk()[:5*imageCluster],
@@ -475,7 +475,7 @@ func TestAnImageOfAnyLengthIsVerified(t *testing.T) {
 	}
 }
 
-func TestAnImageWithAnyOtherByteIsNot(t *testing.T) {
+func TestAnyOtherByteFailsImageVerification(t *testing.T) {
 	for name, offset := range map[string]uint64{"in the first": 0, "in a hole": 2 * imageCluster, "in the last": 7*imageCluster + 999, "in the padding": 7*imageCluster + 1000, "at the end": 8*imageCluster - 1} {
 		t.Run(name, func(t *testing.T) {
 			host := imageHost(memory.Fork)
@@ -497,7 +497,7 @@ func TestAnImageWithAnyOtherByteIsNot(t *testing.T) {
 	}
 }
 
-func TestAnImageWithoutARecordIsComparedWithWhatIsSaid(t *testing.T) {
+func TestImageWithoutRecordIsComparedWithChecksum(t *testing.T) {
 	host := imageHost(memory.Upstream)
 	report, err := app.New(nil).ImportImage(t.Context(), importOf(host, disk()))
 	require.NoError(t, err)
@@ -517,7 +517,7 @@ func TestAnImageWithoutARecordIsComparedWithWhatIsSaid(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrRefused)
 }
 
-// TestField_10036_WhichChecksumWasGiven: the SHA-512 of a file does not make its image
+// The SHA-512 of a file does not make its image
 // corrupt.
 func TestField_10036_WhichChecksumWasGiven(t *testing.T) {
 	content, file, other := sumOf(disk()), sumOf([]byte("the file")), sumOf([]byte("another"))
@@ -561,7 +561,7 @@ func TestField_10036_WhichChecksumWasGiven(t *testing.T) {
 	}
 }
 
-func TestOneImageIsImportedOnce(t *testing.T) {
+func TestSecondImportOfAnImageIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := imageHost(memory.Fork)
 		inject(host, on("create").takes(time.Second))
@@ -578,7 +578,7 @@ func TestOneImageIsImportedOnce(t *testing.T) {
 	})
 }
 
-func TestAnImportTellsHowItGoes(t *testing.T) {
+func TestImportReportsProgress(t *testing.T) {
 	done := make(map[app.EventKind]uint64)
 	request := importOf(imageHost(memory.Fork), disk())
 	request.SHA512 = sumOf(disk())
@@ -604,7 +604,7 @@ type told func(app.Event)
 func (o told) Observe(e app.Event) { o(e) }
 
 // A list that failed left a store of clusters of no bytes, and the import divided by them.
-func TestImportEndsWhereAListFails(t *testing.T) {
+func TestFailedListEndsImport(t *testing.T) {
 	for n := range 2 {
 		host := imageHost(memory.Fork)
 		inject(host, on("list").nth(n+1).fails(ports.ErrUnavailable))

@@ -18,7 +18,7 @@ import (
 // source has become meanwhile, that plan is about: a head that was written to has
 // to be frozen first, and a plan that has nothing to do any more is none to carry
 // out. Whether the image is there by then, or has to be fetched still, is the same.
-func TestWhatIsPlannedAfterTheWaitForAnImageIsDone(t *testing.T) {
+func TestPlanIsRenewedAfterWaitForImage(t *testing.T) {
 	for what, c := range map[string]struct {
 		firstFails bool
 		meanwhile  func(second *builder)

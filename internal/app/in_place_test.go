@@ -14,7 +14,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-func TestAReplicaIsMadeAndDeletedAgain(t *testing.T) {
+func TestReplicaIsCreatedAndDeleted(t *testing.T) {
 	ctx := context.Background()
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	makeImage(t, b.destination, 4)
@@ -68,7 +68,7 @@ func (claimer) Claim(_ context.Context, name string) (func(), error) {
 	return func() {}, nil
 }
 
-func TestWhatAnotherProcessWorksOnIsLeftToIt(t *testing.T) {
+func TestLeaseOfAnotherProcessIsRespected(t *testing.T) {
 	ctx := context.Background()
 	b, healthy, _ := newTwins(t, memory.Fork)
 	for name, host := range map[string]ports.Host{"leases": claimed{b.destination}, "claims": claimer{b.destination}} {
@@ -101,7 +101,7 @@ func leftToIt(ctx context.Context, t *testing.T, b *fixture, at, healthy app.Sit
 	require.Equal(t, before, contents(t, b.destination))
 }
 
-func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
+func TestInterruptedDeletionIsFinishedByNext(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
 		b, _, at := newTwins(t, memory.Fork)
 		neighbour := newBuilder(t, b.destination, "vol-2-r-0a1b2c3d", list(t, b.destination, copyName).Store.Lvols[0].UUID)
@@ -127,7 +127,7 @@ func TestADeletionThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 	})
 }
 
-func TestWhatIsSharedIsNotDeleted(t *testing.T) {
+func TestSharedLvolsAreNotDeleted(t *testing.T) {
 	b, _, at := newTwins(t, memory.Fork)
 	p := newBuilder(t, b.destination, copyName, "")
 	p.writable(copyName+"-clone-ep-1", mustSnapshot(t, list(t, b.destination, copyName), "snap13").Lvol.UUID, 8)
@@ -140,7 +140,7 @@ func TestWhatIsSharedIsNotDeleted(t *testing.T) {
 	require.Equal(t, before, contents(t, b.destination))
 }
 
-func TestADeletedSnapshotMergesAndNoViewChanges(t *testing.T) {
+func TestDeletedSnapshotMergesWithoutChange(t *testing.T) {
 	ctx := context.Background()
 	b, _, at := newTwins(t, memory.Fork)
 	views := func() map[string]string {
@@ -169,7 +169,7 @@ func TestADeletedSnapshotMergesAndNoViewChanges(t *testing.T) {
 // withoutMerge is a host that is no ports.Merger.
 type withoutMerge struct{ ports.Host }
 
-func TestAHostThatCannotMergeSaysSo(t *testing.T) {
+func TestHostWithoutMergeIsRefused(t *testing.T) {
 	b, _, _ := newTwins(t, memory.Fork)
 	at := app.Site{Host: withoutMerge{b.destination}, Replica: copyName}
 	_, err := app.New(nil).DeleteSnapshot(context.Background(), at, "snap12")
@@ -179,7 +179,7 @@ func TestAHostThatCannotMergeSaysSo(t *testing.T) {
 	require.NoError(t, err, "nothing hangs on it")
 }
 
-func TestARevertGoesBackToASnapshotAndKeepsTheVolumesSize(t *testing.T) {
+func TestRevertKeepsTheVolumeSize(t *testing.T) {
 	b, _, at := newTwins(t, memory.Fork)
 	head := list(t, b.destination, copyName).Head
 	require.NoError(t, b.destination.Resize(head.UUID, 12*cluster))
@@ -195,7 +195,7 @@ func TestARevertGoesBackToASnapshotAndKeepsTheVolumesSize(t *testing.T) {
 	require.Empty(t, r.InFlight)
 }
 
-func TestAStoppedRevertCanBeRunAgain(t *testing.T) {
+func TestInterruptedRevertCanBeRepeated(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
 		b, _, at := newTwins(t, memory.Fork)
 		head := list(t, b.destination, copyName).Head
@@ -228,7 +228,7 @@ func TestAStoppedRevertCanBeRunAgain(t *testing.T) {
 	})
 }
 
-func TestARevertThatCannotSucceedLeavesTheHead(t *testing.T) {
+func TestFailedRevertKeepsTheHead(t *testing.T) {
 	b, _, at := newTwins(t, memory.Fork)
 	before := contents(t, b.destination)
 	for _, method := range []string{"clone", "delete"} {

@@ -34,7 +34,7 @@ func inUse(t *testing.T, user domain.User) (b *fixture, source, destination app.
 	return b, app.Site{Host: b.source, Replica: sourceName}, app.Site{Host: b.destination, Replica: copyName}
 }
 
-// TestReplicasInUseAreNotChanged: every command that changes the replica of a volume
+// Every command that changes the replica of a volume
 // that somebody uses is refused before any change, with who uses it. Where that is
 // allowed it is done, but for a delete that would hang the host.
 func TestReplicasInUseAreNotChanged(t *testing.T) {
@@ -134,7 +134,7 @@ func TestSourceInUseIsReadOnly(t *testing.T) {
 
 // A volume may be attached after the plan was made: the look before each delete sees
 // it, and the next plan is refused.
-func TestReplicaThatIsAttachedMeanwhileStays(t *testing.T) {
+func TestReplicaAttachedMeanwhileStays(t *testing.T) {
 	ctx := context.Background()
 	b, source, destination := inUse(t, domain.User{})
 	head := list(t, b.destination, copyName).Head.UUID

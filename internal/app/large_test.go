@@ -21,17 +21,17 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-var largeTree = flag.Int("large-tree", 2000, "of how many snapshots the tree of TestALargeTreeIsRebuiltWithinItsMemory is")
+var largeTree = flag.Int("large-tree", 2000, "of how many snapshots the tree of TestLargeTreeKeepsMemoryBudget is")
 
 // mostMemory is what a process may use that rebuilds 100,000 snapshots, both hosts
 // in memory included; a smaller tree in proportion, and what a test takes anyway.
 const mostMemory = 2 << 30
 
-// TestALargeTreeIsRebuiltWithinItsMemory rebuilds a tree of 100,000 snapshots of one
+// TestLargeTreeKeepsMemoryBudget rebuilds a tree of 100,000 snapshots of one
 // tiny cluster each within 2 GiB. The peak is that of the process, so it is run alone:
 //
-//	go test ./internal/app -count=1 -run TestALargeTree -large-tree 100000 -v -timeout 30m
-func TestALargeTreeIsRebuiltWithinItsMemory(t *testing.T) {
+//	go test ./internal/app -count=1 -run TestLargeTree -large-tree 100000 -v -timeout 30m
+func TestLargeTreeKeepsMemoryBudget(t *testing.T) {
 	n := *largeTree
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(mostMemory * 9 / 10))
 	b, request := newLargeFixture(t, n)

@@ -18,7 +18,7 @@ func onDelete(host *memory.Host, uuid string, do func()) {
 
 // A delete compared names alone: a head that was written to since it was listed was
 // deleted without a word. A revert did not look at all.
-func TestHeadThatIsWrittenToIsNotDeletedUnseen(t *testing.T) {
+func TestWrittenHeadIsNotDeleted(t *testing.T) {
 	ctx := context.Background()
 	for what, do := range map[string]func(at app.Site) error{
 		"delete replica": func(at app.Site) error { _, err := app.New(nil).DeleteReplica(ctx, at, nil); return err },
@@ -44,7 +44,7 @@ func TestHeadThatIsWrittenToIsNotDeletedUnseen(t *testing.T) {
 }
 
 // A rebuild plans again: what it deletes then, its plan has listed.
-func TestRebuildListsAHeadAgainThatWasWrittenTo(t *testing.T) {
+func TestRebuildListsWrittenHeadAgain(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	newBuilder(t, b.destination, copyName, "").build(fieldChain(1, 90))

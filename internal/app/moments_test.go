@@ -55,7 +55,7 @@ func whyAgain(request *app.Request) *[]string {
 
 // A copy that is to have no parent is not grafted, so its seal looks for one that
 // somebody else has given it: rule 4.
-func TestParentlessCopyThatGotAParentIsNotSealed(t *testing.T) {
+func TestCopyWithForeignParentIsNotSealed(t *testing.T) {
 	for _, parallel := range []int{1, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newFixture(t, memory.Config{}, memory.Config{})
@@ -198,7 +198,7 @@ func anotherOf(b *fixture, uuid, name string, seal ports.SealRecord) {
 
 // A head of the right name, after the answer to the clone was lost, is ours only if it
 // is what was asked for.
-func TestLostCloneIsTheHeadOnlyIfItIsWhatWasAskedFor(t *testing.T) {
+func TestLostCloneIsCheckedBeforeUse(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range map[string]struct {
 		make func(b *fixture, snapshot, name string, size uint64) // somebody else's
@@ -286,7 +286,7 @@ func TestSourceIsCountedBeforeItsCopy(t *testing.T) {
 }
 
 // What was garbage when it was listed may be somebody's by the time it is deleted.
-func TestGarbageSkipsALvolThatIsCalledOtherwiseByNow(t *testing.T) {
+func TestGarbageSkipsRenamedLvol(t *testing.T) {
 	b, request := newPlainFixture(t)
 	uuid, err := b.destination.Create(t.Context(), domain.InFlightLvolName(copyName, "0badf00d"), 8*cluster)
 	require.NoError(t, err)

@@ -13,11 +13,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports/mocks"
 )
 
-// TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt is the order
-// of calls that keeps a wrong snapshot from being sealed: SPDK may take a
+// This order of calls keeps a wrong snapshot from being sealed: SPDK may take a
 // snapshot without the new parent if it is sent before the graft was answered,
 // and a source may have merged while it was copied.
-func TestASealComesAfterItsGraftWasConfirmedAndBothSidesWereLookedAt(t *testing.T) {
+func TestSealFollowsConfirmedGraftAndCounts(t *testing.T) {
 	const size = 4 * cluster
 	image := func(store string) domain.Lvol {
 		return domain.Lvol{UUID: "image-" + store, Name: domain.ImageLvolName(imageName, store), Size: size, ReadOnly: true, Own: domain.Clusters{Count: 2}}

@@ -12,7 +12,7 @@ import (
 
 // longhorn/longhorn#5709: a rebuild was sent to the wrong replica, a whole one of
 // another volume, which was lost.
-func TestField_5709_AReplicaOfAnotherVolumeIsNotOverwritten(t *testing.T) {
+func TestField_5709_OtherVolumesAreNotOverwritten(t *testing.T) {
 	const wrong = "vol-2-r-0a1b2c3d"
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		g := newMultiSource(t, flavour, []memory.Flavour{flavour}, fieldTreeWithData)
@@ -43,7 +43,7 @@ func TestField_5709_AReplicaOfAnotherVolumeIsNotOverwritten(t *testing.T) {
 	}
 }
 
-func TestAHeadDoesNotShrinkWithoutAWord(t *testing.T) {
+func TestShrinkingHeadNeedsConfirmation(t *testing.T) {
 	g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork}, fieldTreeWithData)
 	newBuilder(t, g.destination, copyName, "").makeImage(4).build("clusters 9\nimage\n head 8=7")
 	destination := contents(t, g.destination)

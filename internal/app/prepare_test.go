@@ -31,7 +31,7 @@ func smallImage(t *testing.T) trial {
 
 // An engine that did not see this one would find an lvol in the middle of a resize, for
 // as long as the copies keep the disk busy, and would crash the target by deleting it.
-func TestNothingIsCopiedWhileAGraftIsPrepared(t *testing.T) {
+func TestCopiesWaitForPreparedGraft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		on := newTargets(t, smallImage(t))
@@ -63,7 +63,7 @@ func TestNothingIsCopiedWhileAGraftIsPrepared(t *testing.T) {
 }
 
 // A host that hangs while it prepares a graft keeps nobody who has given up.
-func TestAGraftThatIsBeingPreparedIsGivenUp(t *testing.T) {
+func TestCancelEndsGraftPreparation(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		on := newTargets(t, smallImage(t))

@@ -46,7 +46,7 @@ func calls(host *memory.Host) map[string]int {
 	return counts
 }
 
-func TestASecondRebuildCopiesAndMakesAndDeletesNothing(t *testing.T) {
+func TestSecondRebuildChangesNothing(t *testing.T) {
 	b, request := newPlainFixture(t)
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestASecondRebuildCopiesAndMakesAndDeletesNothing(t *testing.T) {
 	}
 }
 
-func TestAHeadThatLacksItsRecordGetsItAndStays(t *testing.T) {
+func TestMissingHeadRecordIsAdded(t *testing.T) {
 	b, request := newPlainFixture(t)
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
@@ -77,7 +77,7 @@ func TestAHeadThatLacksItsRecordGetsItAndStays(t *testing.T) {
 	require.Equal(t, imageName, now.Record)
 }
 
-func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
+func TestSecondRebuildOfAReplicaIsRefused(t *testing.T) {
 	b, request := newPlainFixture(t)
 	engine := app.New(nil)
 	copying, goOn := make(chan struct{}), make(chan struct{})
@@ -96,7 +96,7 @@ func TestTwoRebuildsOfOneReplicaAtOnceAreOneTooMany(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T) {
+func TestCancelledRebuildKeepsSealedSnapshots(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	ctx, cancel := context.WithCancel(context.Background())
@@ -118,9 +118,9 @@ func TestACancelledRebuildLeavesNothingInFlightAndKeepsWhatItSealed(t *testing.T
 	require.EqualValues(t, (fieldSnapshots-len(left.Snapshots))*cluster, report.CopiedBytes, "what was sealed is not copied again")
 }
 
-// TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain: a user deletes the
+// A user deletes the
 // snapshot below the one that is being copied; its clusters move up (rule 14).
-func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
+func TestMergedSourceSnapshotIsCopiedAgain(t *testing.T) {
 	for _, when := range []string{"create", "copy", "withdraw"} { // before, while it is copied, or right before the seal
 		t.Run(when, func(t *testing.T) {
 			b, request := newPlainFixture(t)
@@ -144,8 +144,8 @@ func TestASourceSnapshotThatMergesUnderTheCopyIsCopiedAgain(t *testing.T) {
 	}
 }
 
-// TestAnImageThatAppearsMeanwhileIsTaken: another process was faster.
-func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
+// Another process was faster.
+func TestImageThatAppearsDuringRebuildIsUsed(t *testing.T) {
 	for _, equal := range []bool{true, false} {
 		b := newFixture(t, memory.Config{}, memory.Config{})
 		newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
@@ -174,8 +174,8 @@ func TestAnImageThatAppearsMeanwhileIsTaken(t *testing.T) {
 	}
 }
 
-// TestAFetchedImageThatIsNotTheSourcesIsDeleted: its bytes changed on the way.
-func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
+// Its bytes changed on the way.
+func TestDifferingFetchedImageIsDeleted(t *testing.T) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	inject(b.destination, on("withdraw").ofImages().doesTo(func(c memory.Call) {
@@ -189,7 +189,7 @@ func TestAFetchedImageThatIsNotTheSourcesIsDeleted(t *testing.T) {
 	require.Empty(t, contents(t, b.destination))
 }
 
-func TestAStoreThatRunsFullEndsTheRebuildAndNothingElse(t *testing.T) {
+func TestFullStoreEndsRebuildOnly(t *testing.T) {
 	b, request := newPlainFixture(t)
 	before := contents(t, b.source)
 	inject(b.source, on("copy").from(3).fails(ports.ErrNoSpace))
@@ -200,9 +200,9 @@ func TestAStoreThatRunsFullEndsTheRebuildAndNothingElse(t *testing.T) {
 	require.Equal(t, before, contents(t, b.source))
 }
 
-// TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse: a user
+// A user
 // deletes the replica while it is rebuilt (longhorn/longhorn#10212, #9190).
-func TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse(t *testing.T) {
+func TestField_10212_RemovedDestinationEndsRebuildOnly(t *testing.T) {
 	b, request := newPlainFixture(t)
 	before := contents(t, b.source)
 	inject(b.source, on("copy").nth(3).does(func() {
@@ -225,7 +225,7 @@ func TestField_10212_ADestinationThatIsRemovedEndsTheRebuildAndNothingElse(t *te
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-func TestNoMoreCopiesAtOnceThanAskedFor(t *testing.T) {
+func TestParallelLimitsCopies(t *testing.T) {
 	for _, parallel := range []int{1, 2} {
 		b, request := newPlainFixture(t)
 		request.Parallel = parallel
@@ -271,7 +271,7 @@ type observe func(app.Event)
 
 func (o observe) Observe(e app.Event) { o(e) }
 
-func TestProgressIsThereFromThePlanOnAndEndsAtTheTotal(t *testing.T) {
+func TestProgressEndsAtTheTotal(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	var seen []app.Event
 	request.Observer = observe(func(e app.Event) { seen = append(seen, e) })
@@ -292,7 +292,7 @@ func TestProgressIsThereFromThePlanOnAndEndsAtTheTotal(t *testing.T) {
 	require.Positive(t, last.Rate)
 }
 
-func TestWhatIsBusyIsWaitedOut(t *testing.T) {
+func TestBusyLvolIsRetried(t *testing.T) {
 	b, request := newPlainFixture(t)
 	busy := func(c memory.Call) memory.Fault {
 		switch c.Method {
@@ -310,7 +310,7 @@ func TestWhatIsBusyIsWaitedOut(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
+func TestInvalidRequestsAreRefused(t *testing.T) {
 	b, request := newPlainFixture(t)
 	for name, spoil := range map[string]func(*app.Request){
 		"no source host":                       func(r *app.Request) { r.Source.Host = nil },
@@ -338,9 +338,9 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 	}
 }
 
-// TestACopyThatSomebodyElseWritesToIsNotSealed: an old copy, say, that goes on
+// An old copy, say, that goes on
 // without its engine.
-func TestACopyThatSomebodyElseWritesToIsNotSealed(t *testing.T) {
+func TestForeignWriteIntoCopyPreventsSeal(t *testing.T) {
 	b, request := newPlainFixture(t)
 	inject(b.destination, on("withdraw").doesTo(func(c memory.Call) {
 		require.NoError(t, b.destination.WriteAt(c.UUID, filled(77), 6*cluster))
@@ -359,8 +359,8 @@ func TestACopyThatSomebodyElseWritesToIsNotSealed(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-// TestACopyThatIsNotTheSourcesIsMadeAgain: rule 14. Only that one is.
-func TestACopyThatIsNotTheSourcesIsMadeAgain(t *testing.T) {
+// Rule 14. Only that one is.
+func TestDifferingCopyIsRepeated(t *testing.T) {
 	b, request := newPlainFixture(t)
 	request.Parallel = 1
 	copied := on("copy")
@@ -377,10 +377,10 @@ func TestACopyThatIsNotTheSourcesIsMadeAgain(t *testing.T) {
 	}
 }
 
-// TestACopyThatSomebodyElseHasGraftedIsPutRight: before our graft that is undone
+// Before our graft that is undone
 // by it; between its answer and the seal it is found before the head comes, and
 // the next run puts it right without copying.
-func TestACopyThatSomebodyElseHasGraftedIsPutRight(t *testing.T) {
+func TestForeignGraftOfCopyIsUndone(t *testing.T) {
 	for _, method := range []string{"withdraw", "seal"} {
 		t.Run("at the "+method, func(t *testing.T) {
 			b, request := newPlainFixture(t)
@@ -403,8 +403,8 @@ func TestACopyThatSomebodyElseHasGraftedIsPutRight(t *testing.T) {
 	}
 }
 
-// TestAnLvolThatGotAnotherNameIsNotDeleted: the plan condemned it as a leftover.
-func TestAnLvolThatGotAnotherNameIsNotDeleted(t *testing.T) {
+// The plan condemned it as a leftover.
+func TestDeleteSkipsRenamedLvol(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	leftover := list(t, b.destination, copyName).InFlight[0]
 	require.NoError(t, b.destination.Graft(context.Background(), leftover.UUID, ""))
@@ -415,8 +415,8 @@ func TestAnLvolThatGotAnotherNameIsNotDeleted(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-// TestNoHeadComesWhileAnythingElseIsWrong: the look before the head.
-func TestNoHeadComesWhileAnythingElseIsWrong(t *testing.T) {
+// The look before the head.
+func TestViolationPreventsTheHead(t *testing.T) {
 	b, request := newPlainFixture(t)
 	inTheLookBeforeTheHead(t, b, func() {
 		newBuilder(t, b.destination, copyName, "").snapshot("extra", "", 8, nil, minute(9))
@@ -433,9 +433,9 @@ func inTheLookBeforeTheHead(t *testing.T, b *fixture, do func()) {
 	inject(b.destination, on("list").nth(2).does(do)) // the plan, the look before the head
 }
 
-// TestWhatALostAnswerLeftInFlightIsRemoved: a spacer, say, whose making was not
+// A spacer, say, whose making was not
 // answered. The head does not come before it is gone.
-func TestWhatALostAnswerLeftInFlightIsRemoved(t *testing.T) {
+func TestLvolOfLostAnswerIsRemoved(t *testing.T) {
 	b, request := newPlainFixture(t)
 	inTheLookBeforeTheHead(t, b, func() {
 		newBuilder(t, b.destination, copyName, "").writable(domain.InFlightLvolName(copyName, "0badcafe"), "", 8)
@@ -446,9 +446,9 @@ func TestWhatALostAnswerLeftInFlightIsRemoved(t *testing.T) {
 	require.EqualValues(t, fieldSnapshots*cluster, report.CopiedBytes, "nothing is copied twice for it")
 }
 
-// TestWhatThisRunSealedNeedsNoProof: on hosts without checksums, too, a plan
+// On hosts without checksums, too, a plan
 // that is made again copies nothing twice.
-func TestWhatThisRunSealedNeedsNoProof(t *testing.T) {
+func TestSealingsOfThisRunNeedNoProof(t *testing.T) {
 	b, request := newPlainFixtureOn(t, memory.Upstream)
 	request.Parallel = 1
 	extra := mustSnapshot(t, list(t, b.source, sourceName), "snap13")
@@ -461,8 +461,8 @@ func TestWhatThisRunSealedNeedsNoProof(t *testing.T) {
 	require.EqualValues(t, (fieldSnapshots-1)*cluster, b.source.Sent())
 }
 
-// TestProofFindsWhatCountsDoNot: other bytes in as many clusters.
-func TestProofFindsWhatCountsDoNot(t *testing.T) {
+// Other bytes in as many clusters.
+func TestProofFindsWrongBytesOfEqualCount(t *testing.T) {
 	for _, proof := range []bool{false, true} {
 		b, request := newPlainFixture(t)
 		request.Proof = proof

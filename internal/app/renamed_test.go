@@ -15,7 +15,7 @@ import (
 
 // What was to be deleted when it was planned may be somebody else's by now: the name
 // says so, and what has the UUID but another name stays.
-func TestWhatIsCalledOtherwiseByNowIsNotDeleted(t *testing.T) {
+func TestLeftoverRenamedMeanwhileStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 		uuid, err := b.destination.Create(t.Context(), domain.InFlightLvolName(copyName, "0badf00d"), 8*cluster)
@@ -35,7 +35,7 @@ func TestWhatIsCalledOtherwiseByNowIsNotDeleted(t *testing.T) {
 
 // A seal whose answer was lost is not taken for done where the snapshot hangs on
 // something else by now: it is planned again, before anything is sealed on it.
-func TestALostSealUnderAnotherParentIsNotTakenForDone(t *testing.T) {
+func TestLostSealUnderOtherParentIsNotAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		request.Parallel = 1

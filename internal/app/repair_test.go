@@ -39,10 +39,10 @@ func loseImage(t tester, at app.Site) {
 	require.NoError(t, at.Host.Graft(context.Background(), ancestor.UUID, ""))
 }
 
-// TestField_10909_AHurtReplicaIsFoundAndCuredInPlace: audit finds it, on its own
+// Audit finds it, on its own
 // host alone and beside a healthy one, repair cures it without a byte copied,
 // and audit finds nothing any more.
-func TestField_10909_AHurtReplicaIsFoundAndCuredInPlace(t *testing.T) {
+func TestField_10909_HurtReplicaIsRepairedInPlace(t *testing.T) {
 	ctx := context.Background()
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
@@ -113,7 +113,7 @@ func viewsIn(all map[string]content) map[string]string {
 	return views
 }
 
-func TestARepairAloneSaysThatBytesAreUnproven(t *testing.T) {
+func TestRepairWithoutComparisonWarns(t *testing.T) {
 	_, _, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Image: domain.ImageNamed(imageName)})
@@ -125,7 +125,7 @@ func TestARepairAloneSaysThatBytesAreUnproven(t *testing.T) {
 
 // Bytes that were written while the replica was hurt are found by the comparison:
 // copy on write filled the rest of a cluster with zeros instead of the image's.
-func TestWhatWasWrittenWhileHurtIsFoundByComparing(t *testing.T) {
+func TestComparisonFindsBytesWrittenWhileHurt(t *testing.T) {
 	b, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	for at, host := range map[app.Site]*memory.Host{healthy: b.source, hurt: b.destination} {
@@ -144,7 +144,7 @@ func TestWhatWasWrittenWhileHurtIsFoundByComparing(t *testing.T) {
 	require.Contains(t, strings.Join(report.Notices, "\n"), "rebuild it from there")
 }
 
-func TestTheHeadsOwnBytesStayUnproven(t *testing.T) {
+func TestRepairLeavesBytesOfHeadUnproven(t *testing.T) {
 	b, healthy, hurt := newTwins(t, memory.Fork)
 	for at, host := range map[app.Site]*memory.Host{healthy: b.source, hurt: b.destination} {
 		require.NoError(t, host.WriteAt(list(t, host, at.Replica).Head.UUID, filled(9), 0))
@@ -156,7 +156,7 @@ func TestTheHeadsOwnBytesStayUnproven(t *testing.T) {
 	require.Contains(t, strings.Join(report.Notices, "\n"), "the 1 clusters of the head are not")
 }
 
-func TestComparingWithOneThatIsHurtItselfProvesNothing(t *testing.T) {
+func TestHurtReplicaProvesNoOther(t *testing.T) {
 	_, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	loseImage(t, healthy)
@@ -167,7 +167,7 @@ func TestComparingWithOneThatIsHurtItselfProvesNothing(t *testing.T) {
 	require.Contains(t, strings.Join(report.Notices, "\n"), "proves nothing")
 }
 
-func TestWhatARepairRefusesChangesNothing(t *testing.T) {
+func TestRefusedRepairChangesNothing(t *testing.T) {
 	b, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	before := contents(t, b.destination)
@@ -221,7 +221,7 @@ func crashes(t *testing.T, try func(t *testing.T, arm func(*memory.Host)) (finis
 	}
 }
 
-func TestARepairThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
+func TestInterruptedRepairIsFinishedByNext(t *testing.T) {
 	crashes(t, func(t *testing.T, arm func(*memory.Host)) func() {
 		b, healthy, hurt := newTwins(t, memory.Fork)
 		right := viewsIn(contents(t, b.destination))
@@ -240,7 +240,7 @@ func TestARepairThatFailsAnywhereIsFinishedByAnother(t *testing.T) {
 	})
 }
 
-func TestTwoAtOnceOnOneReplicaAreOneTooMany(t *testing.T) {
+func TestSecondChangeOfAReplicaIsRefused(t *testing.T) {
 	b, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	engine := app.New(nil)

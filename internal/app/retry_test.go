@@ -21,7 +21,7 @@ func failFirst(host *memory.Host, method string, n int, fault memory.Fault) {
 }
 
 // Nobody knows whether a call took effect whose answer was lost. The store does.
-func TestALostAnswerIsSettledByALook(t *testing.T) {
+func TestLostAnswerIsReconciled(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		for side, methods := range map[string][]string{
 			"destination": {"list", "look", "create", "graft", "seal", "clone", "delete", "record", "receive", "withdraw", "release", "prove"},
@@ -49,7 +49,7 @@ func TestALostAnswerIsSettledByALook(t *testing.T) {
 
 // longhorn/longhorn#5682: one I/O error in a copy started the whole rebuild
 // again.
-func TestField_5682_OnlyTheCopyThatFailedIsMadeAgain(t *testing.T) {
+func TestField_5682_OnlyFailedCopyIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		request.Parallel = 1
@@ -77,7 +77,7 @@ func TestField_5682_OnlyTheCopyThatFailedIsMadeAgain(t *testing.T) {
 // longhorn/longhorn#9705: shallow copies failed with "Invalid argument". What
 // may pass is tried again with back-off, what will not ends the rebuild with the
 // step, the lvol and the host.
-func TestField_9705_PassingErrorsAreRetriedAndPermanentOnesNameTheStep(t *testing.T) {
+func TestField_9705_TransientErrorsAreRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		failFirst(b.source, "copy", 4, memory.Fault{Before: ports.ErrUnavailable})
@@ -96,7 +96,7 @@ func TestField_9705_PassingErrorsAreRetriedAndPermanentOnesNameTheStep(t *testin
 }
 
 // A host that is gone is not waited for.
-func TestAHostThatIsGoneEndsTheRebuildSoon(t *testing.T) {
+func TestDeadHostEndsRebuildSoon(t *testing.T) {
 	for _, side := range []string{"source", "destination"} {
 		t.Run(side, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestAHostThatIsGoneEndsTheRebuildSoon(t *testing.T) {
 }
 
 // One that hangs would take its whole time at each attempt.
-func TestAHostThatHangsIsNotAskedTwice(t *testing.T) {
+func TestHangingHostIsCalledOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		request.Parallel = 1
@@ -129,7 +129,7 @@ func TestAHostThatHangsIsNotAskedTwice(t *testing.T) {
 var errNoAnswer = errors.Join(ports.ErrUnavailable, context.DeadlineExceeded)
 
 // A cancel does not wait for the next attempt.
-func TestACancelEndsTheWaitForAnotherAttempt(t *testing.T) {
+func TestCancelEndsRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		failFirst(b.source, "copy", 1000, memory.Fault{Before: ports.ErrUnavailable})
@@ -148,7 +148,7 @@ func TestACancelEndsTheWaitForAnotherAttempt(t *testing.T) {
 }
 
 // What somebody else has put under the final name is not taken for ours.
-func TestAForgedSealIsNotTakenForOurs(t *testing.T) {
+func TestForgedSealIsNotAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		request.Parallel = 1

@@ -25,11 +25,11 @@ const (
 	roundTrip    = 2 * lookAtSocket
 )
 
-// TestARebuildTakesNoMoreRoundTripsThan counts the round trips that a rebuild has to
+// TestRebuildKeepsItsBudgetOfRoundTrips counts the round trips that a rebuild has to
 // wait for one after the other, where nothing else takes time: a chain on an image of
 // another size, on targets in virtual time. A snapshot is worth two of them, a graft and
 // a seal; the rest is the run's beginning and end.
-func TestARebuildTakesNoMoreRoundTripsThan(t *testing.T) {
+func TestRebuildKeepsItsBudgetOfRoundTrips(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		flavour   simtarget.Flavour

@@ -29,7 +29,7 @@ func namesakes(t tester, n int, replica string, tree string) (hosts []*memory.Ho
 	return hosts, builders
 }
 
-func TestAReplicaIsRebuiltFromItsNamesake(t *testing.T) {
+func TestReplicaIsRebuiltFromItsNamesake(t *testing.T) {
 	hosts, builders := namesakes(t, 2, sourceName, fieldTreeWithData)
 	head := list(t, hosts[1], sourceName).Head
 	require.NoError(t, hosts[1].Delete(t.Context(), head.UUID))
@@ -40,7 +40,7 @@ func TestAReplicaIsRebuiltFromItsNamesake(t *testing.T) {
 	requireEqualViews(t, &fixture{t: t, source: hosts[0], destination: hosts[1]}, builders[0].replica, sourceName, true)
 }
 
-func TestSourcesThatAreNamesakesShareTheCopies(t *testing.T) {
+func TestNamesakeSourcesShareCopies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts, _ := namesakes(t, 3, sourceName, wide(8, 4))
 		for _, host := range hosts[:2] {
@@ -59,7 +59,7 @@ func TestSourcesThatAreNamesakesShareTheCopies(t *testing.T) {
 	})
 }
 
-func TestAReplicaIsComparedWithItsNamesake(t *testing.T) {
+func TestReplicaIsComparedWithItsNamesake(t *testing.T) {
 	hosts, builders := namesakes(t, 2, sourceName, twoSnapshots(8))
 	require.NoError(t, hosts[0].Graft(t.Context(), builders[0].uuids["snap1"], ""))
 	report, err := app.New(nil).Repair(t.Context(), app.RepairRequest{
@@ -69,7 +69,7 @@ func TestAReplicaIsComparedWithItsNamesake(t *testing.T) {
 	require.Contains(t, strings.Join(report.Notices, "\n"), "proven equal")
 }
 
-func TestAnAuditTellsNamesakesApart(t *testing.T) {
+func TestAuditTellsNamesakesApart(t *testing.T) {
 	hosts, _ := namesakes(t, 2, sourceName, twoSnapshots(8))
 	report, err := app.New(nil).Audit(t.Context(), app.AuditRequest{Sites: []app.Site{{Host: hosts[0]}, {Host: hosts[1]}}})
 	require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestNamesakesAreRebuiltAtTheSameTime(t *testing.T) {
 	})
 }
 
-func TestNamesakesFetchOneImageAtTheSameTime(t *testing.T) {
+func TestNamesakesFetchImagesInParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fabric := memory.NewFabric()
 		var hosts []*memory.Host

@@ -46,7 +46,7 @@ func replicaChanges(engine *app.Engine, at app.Site, from app.Site) map[string]f
 
 // Another process deleted or reverted the source of a rebuild, or rebuilt it from
 // something else; the rebuild ended "complete" with another tree.
-func TestField_9191_1895_3086_SourceIsProtectedWhileItIsRead(t *testing.T) {
+func TestField_9191_1895_3086_SourceIsLocked(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		for _, process := range []string{"this process", "another process"} {
 			for what := range replicaChanges(nil, app.Site{}, app.Site{}) {
@@ -152,7 +152,7 @@ func TestSourceThatIsBeingChangedIsPassedOver(t *testing.T) {
 
 // Another engine, which knows no leases, made another replica of the source: the
 // error spoke of an image that was not known.
-func TestField_9191_SourceThatWasReplacedEndsTheRebuild(t *testing.T) {
+func TestField_9191_ReplacedSourceEndsRebuild(t *testing.T) {
 	deleted := func(t *testing.T, b *fixture) {
 		r := list(t, b.source, sourceName)
 		require.NoError(t, b.source.Delete(context.Background(), r.Head.UUID))
@@ -222,7 +222,7 @@ func TestField_9191_ReplacedLeavesAreCopiedAgain(t *testing.T) {
 
 // A rebuild that was done returned only after 5 minutes, when another one of the same
 // replica's name, onto a host that hung, gave up looking.
-func TestRebuildEndsThoughAnotherOfItsNameHangs(t *testing.T) {
+func TestNamesakeThatHangsDelaysNoRebuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		hanging := memory.NewFabric().NewHost(memory.Config{Name: "disk-9", ClusterSize: cluster})
@@ -272,7 +272,7 @@ func TestPlainHostsAreProtectedWithinTheProcess(t *testing.T) {
 }
 
 // Of several sources the others go on.
-func TestSourceThatWasReplacedIsLeftToTheOthers(t *testing.T) {
+func TestReplacedSourceIsDropped(t *testing.T) {
 	for _, which := range []int{0, 1} {
 		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		g.request.Parallel = 1

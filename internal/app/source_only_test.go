@@ -65,7 +65,7 @@ func TestSmallSourceServesBesideAnother(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-func TestHeadIsFrozenOnlyWhereTheSourceTakesSnapshots(t *testing.T) {
+func TestHeadIsFrozenOnlyIfSourceCan(t *testing.T) {
 	b, p, request := newSourceOnlyBench(t)
 	p.write(list(t, b.source, sourceName).Head.UUID, 3, 77)
 	before := contents(t, b.destination)

@@ -145,7 +145,7 @@ func TestNextRebuildFinishesAfterLossOfAll(t *testing.T) {
 	}
 }
 
-// TestFailedCopyRestartsInNewLvol: what the old source may
+// What the old source may
 // still write goes nowhere, and only that copy is made again.
 func TestFailedCopyRestartsInNewLvol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,12 +23,11 @@ import (
 // sharing says how much a property run of several sources has seen.
 type sharing struct{ cases, complete, refused, differ, shared, lost, unusable atomic.Int64 }
 
-// TestSourcesThatDifferAtRandomAndDieAtRandomMakeOneReplica draws a volume's
-// life, replicas of it that have drifted apart in all ways, what is left on the
+// TestRandomSourcesMakeOneReplica draws a volume's life, replicas of it that have drifted apart in all ways, what is left on the
 // destination, flavours, and who dies when. As long as a healthy source lives that
 // lacks nothing the rebuild completes, and every byte is that source's. From one
 // that lacks what another one has it completes only if it is given alone.
-func TestSourcesThatDifferAtRandomAndDieAtRandomMakeOneReplica(t *testing.T) {
+func TestRandomSourcesMakeOneReplica(t *testing.T) {
 	var seen sharing
 	rapid.Check(t, func(t *rapid.T) { inBubble(func() { rebuildFromSeveral(t, &seen) }) })
 	t.Logf("%d cases, %d complete, %d refused, %d more since sources lack something; in %d more than one served, in %d one was lost; in %d none was left",

@@ -63,8 +63,7 @@ func TestField_11331_HealthyReplicasShareTheCopies(t *testing.T) {
 	require.Less(t, took[3], took[1]*5/10, "%v", took)
 }
 
-// TestDifferingSnapshotsComeFromPrimary, byte for byte, and what is
-// the same is shared out all the same.
+// Identical snapshots are copied from both sources all the same.
 func TestDifferingSnapshotsComeFromPrimary(t *testing.T) {
 	tree := func(s2 string) string {
 		return "image\n s0 0=10 1=20\n  s1 1=11 2=21\n   s2 " + s2 + "\n    s3 3=13 4=23\n     s4 4=14 5=24\n      head"
@@ -135,7 +134,7 @@ func TestDestinationWithoutProofsHasSharedCopies(t *testing.T) {
 	})
 }
 
-// TestImageIsCopiedFromSecondSourceToo, and a source that fails in it is replaced.
+// A source that fails in it is replaced.
 func TestImageIsCopiedFromSecondSourceToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)

@@ -15,7 +15,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// TestThreeTargets: two healthy replicas on a target each, and a third target that
+// Two healthy replicas on a target each, and a third target that
 // the lost one is rebuilt on, over JSON-RPC and NVMe/TCP. One of the two may refuse
 // to copy, or die in the middle. Every byte is read back.
 func TestThreeTargets(t *testing.T) {

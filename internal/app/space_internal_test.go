@@ -56,7 +56,7 @@ func TestWhatOthersTakeOfAStore(t *testing.T) {
 }
 
 // Two runs that plan at the same moment cannot both take the same.
-func TestARunThatWasNotSeenHasAnotherPlanAgain(t *testing.T) {
+func TestUnseenRunMakesAnotherPlanAgain(t *testing.T) {
 	var r spaceLedger
 	store := domain.Listing{UUID: "store"}
 	_, _, entered := r.taken(store, nil, nil, "")

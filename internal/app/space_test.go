@@ -185,7 +185,7 @@ func TestRebuildsThatFitTogetherGoOnTogether(t *testing.T) {
 }
 
 // What a rebuild will free is counted before what it will take, also by others.
-func TestARebuildThatReplacesAReplicaLeavesRoomForAnother(t *testing.T) {
+func TestReplacedReplicaMakesRoomForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTightStore(t, memory.Fork, 30, 0)
 		a, b := s.volume(1, 20), s.volume(2, 10)
@@ -208,7 +208,7 @@ func compact(errs []error) (some []error) {
 
 // Another process filled the store while a rebuild went on, and the rebuild went on
 // until the store was full.
-func TestARebuildEndsBeforeItUsesTheReserve(t *testing.T) {
+func TestRebuildEndsBeforeTheReserve(t *testing.T) {
 	for _, f := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(fmt.Sprintf("%s, while a snapshot is copied", f), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -254,7 +254,7 @@ func requireNoRoom(t *testing.T, report app.Report, err error) {
 
 // Where several do not fit any more, one gives up, and the others wait for what it gives
 // back.
-func TestOneOfSeveralRebuildsGivesUpWhereRoomRunsOut(t *testing.T) {
+func TestOneRebuildGivesUpWhenRoomRunsOut(t *testing.T) {
 	for parallel, taken := range map[int]int{1: 22, 4: 20} {
 		t.Run(fmt.Sprint("parallel ", parallel), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -351,7 +351,7 @@ func TestImportsAndRebuildsShareAStoresRoom(t *testing.T) {
 }
 
 // An image that several rebuilds wait for is fetched once, and counted once.
-func TestASharedImageIsCountedOnce(t *testing.T) {
+func TestSharedImageIsCountedOnce(t *testing.T) {
 	for _, pause := range []time.Duration{0, copyingTime / 2} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newTightStore(t, memory.Fork, 20, 8)

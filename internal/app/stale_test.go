@@ -55,7 +55,7 @@ func newStaleSources(t tester, tree string, flavour memory.Flavour) *multiSource
 
 // longhorn/longhorn#7425, #8659: an empty replica that had failed became the
 // volume's truth. LINBIT/linstor-server#28, #216: an old one did.
-func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
+func TestField_7425_8659_StaleSourceIsRefused(t *testing.T) {
 	for what, c := range staleSources {
 		for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 			t.Run(what, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestField_7425_8659_AStaleSourceIsNotTheTruthWithoutAWord(t *testing.T) {
 	}
 }
 
-func TestTheOrderOfSourcesThatLackNothingDoesNotMatter(t *testing.T) {
+func TestOrderOfEqualSourcesDoesNotMatter(t *testing.T) {
 	g := newStaleSources(t, staleSources["it lacks the newest snapshot"].tree, memory.Fork)
 	g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
@@ -101,7 +101,7 @@ func TestTheOrderOfSourcesThatLackNothingDoesNotMatter(t *testing.T) {
 }
 
 // What only a source had that was lost in the middle is not forgotten.
-func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
+func TestStaleSourceDoesNotTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newStaleSources(t, staleSources["it lacks the newest snapshot"].tree, memory.Fork)
 		g.request.Source, g.request.MoreSources[0] = g.request.MoreSources[0], g.request.Source
@@ -119,7 +119,7 @@ func TestAStaleSourceDoesNotTakeOver(t *testing.T) {
 	})
 }
 
-func TestTheRightSourceIsUsedOrNone(t *testing.T) {
+func TestRightSourceIsUsedOrNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		makeImage(t, g.destination, 4)
@@ -151,7 +151,7 @@ func TestTheRightSourceIsUsedOrNone(t *testing.T) {
 
 // longhorn/longhorn#6078, LINBIT/linstor-server#259: one replica has another
 // size, and nothing says so.
-func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
+func TestField_6078_PlanNamesReplicaOfOtherSize(t *testing.T) {
 	g := newStaleSources(t, staleSources["it missed an expansion"].tree, memory.Fork)
 	g.request.RightSource = g.builders[1].replica
 	plan, err := app.New(nil).Plan(t.Context(), g.request)
@@ -165,7 +165,7 @@ func TestField_6078_APlanSaysWhichReplicaHasAnotherSize(t *testing.T) {
 
 // Only the primary's head is frozen: that the others have no such snapshot is no
 // damage, and an audit right after a rebuild says so.
-func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
+func TestAuditAfterRebuildFindsNothing(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		g := newMultiSource(t, flavour, []memory.Flavour{flavour, flavour}, fieldTreeWithData)
 		makeImage(t, g.destination, 4)
@@ -190,7 +190,7 @@ func TestAnAuditRightAfterARebuildFromSeveralSourcesFindsNothing(t *testing.T) {
 
 // A source of another volume serves nothing, and knows nothing of the image, also
 // where the right one is named.
-func TestASourceOfAnotherVolumeServesNothing(t *testing.T) {
+func TestSourceOfAnotherVolumeServesNothing(t *testing.T) {
 	g := newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 	const wrong = "vol-2-r-0a1b2c3d"
 	newBuilder(t, g.sources[1], wrong, g.builders[1].image).build(fieldTreeWithData)

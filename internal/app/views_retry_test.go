@@ -40,7 +40,7 @@ func TestViewsAreReadAgainAfterAPassingFailure(t *testing.T) {
 }
 
 // A snapshot of the source that was deleted while views were read failed the rebuild.
-func TestASnapshotThatIsDeletedWhileViewsAreReadIsPlannedAgain(t *testing.T) {
+func TestSnapshotDeletedDuringReadIsPlannedAgain(t *testing.T) {
 	b, request := newViewsFixture(t, memory.Fork)
 	request.Views = true
 	gone := mustSnapshot(t, list(t, b.source, sourceName), "snap22").Lvol
@@ -50,10 +50,10 @@ func TestASnapshotThatIsDeletedWhileViewsAreReadIsPlannedAgain(t *testing.T) {
 	require.NotContains(t, namesOn(t, b.destination), domain.SnapshotLvolName(copyName, "snap22"))
 }
 
-// TestWhatACrashHasLeftOpenOfTheSourceIsEnded: an engine died while it read the views of
+// An engine died while it read the views of
 // a replica that it had made; that one is the source now. What somebody is at work on
 // is left alone.
-func TestWhatACrashHasLeftOpenOfTheSourceIsEnded(t *testing.T) {
+func TestLeftoverExportsOfSourceAreClosed(t *testing.T) {
 	for _, lives := range []bool{false, true} {
 		b, request := newViewsFixture(t, memory.Fork)
 		head := list(t, b.source, sourceName).Head

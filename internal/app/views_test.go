@@ -22,7 +22,7 @@ func newViewsFixture(t *testing.T, flavour memory.Flavour) (*fixture, app.Reques
 	}
 }
 
-func TestEveryViewIsReadBack(t *testing.T) {
+func TestEveryViewIsRead(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		b, request := newViewsFixture(t, flavour)
 		var read, all uint64
@@ -50,10 +50,10 @@ func TestEveryViewIsReadBack(t *testing.T) {
 	}
 }
 
-// TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves: the release of what was
+// The release of what was
 // received goes on beside the rest of the run, and must neither end what is read nor be
 // the last one.
-func TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves(t *testing.T) {
+func TestViewsAreReadAfterExportsAreClosed(t *testing.T) {
 	b, request := newViewsFixture(t, memory.Fork)
 	var mu sync.Mutex
 	last := make(map[*memory.Host]string)
@@ -72,9 +72,9 @@ func TestViewsAreReadAfterTheRunHasClosedAndAreClosedThemselves(t *testing.T) {
 	}
 }
 
-// TestBytesThatNoCountShowsAreFoundByReading: a byte of a copy is another one. Counts
+// A byte of a copy is another one. Counts
 // and parents are right, and where a host proves nothing, nothing else tells.
-func TestBytesThatNoCountShowsAreFoundByReading(t *testing.T) {
+func TestReadingFindsHiddenDamage(t *testing.T) {
 	for _, views := range []bool{false, true} {
 		b, request := newViewsFixture(t, memory.Upstream)
 		request.Views = views
@@ -98,7 +98,7 @@ func TestBytesThatNoCountShowsAreFoundByReading(t *testing.T) {
 	}
 }
 
-func TestViewsOfAHurtSourceAreNotCompared(t *testing.T) {
+func TestViewsOfHurtSourceAreNotCompared(t *testing.T) {
 	b, request := newViewsFixture(t, memory.Fork)
 	source := list(t, b.source, sourceName)
 	ancestor, _ := source.Snapshot("snap11")

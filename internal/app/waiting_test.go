@@ -46,7 +46,7 @@ func busyFor(method string, long time.Duration) func(memory.Call) memory.Fault {
 }
 
 // A rebuild that waits for what is busy says for what, soon and then now and again.
-func TestARebuildTellsWhatItWaitsFor(t *testing.T) {
+func TestRebuildReportsWaiting(t *testing.T) {
 	for _, test := range []struct {
 		method   string
 		onSource bool
@@ -85,7 +85,7 @@ func TestARebuildTellsWhatItWaitsFor(t *testing.T) {
 }
 
 // Waits of a moment are not told.
-func TestAShortWaitIsNotTold(t *testing.T) {
+func TestShortWaitIsNotReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 		told := &heard{began: time.Now()}
@@ -99,7 +99,7 @@ func TestAShortWaitIsNotTold(t *testing.T) {
 
 // Rebuilds of one process wait for each other: for a snapshot that both copy, and
 // for the image that one of them fetches.
-func TestARebuildTellsThatItWaitsForAnother(t *testing.T) {
+func TestRebuildReportsWaitForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newWideFixture(t, 1, 40)
 		engine := app.New(nil)
@@ -121,7 +121,7 @@ func TestARebuildTellsThatItWaitsForAnother(t *testing.T) {
 }
 
 // So do the commands that work on one replica.
-func TestWhatIsDoneInPlaceTellsWhatItWaitsFor(t *testing.T) {
+func TestInPlaceCommandsReportWaiting(t *testing.T) {
 	for method, do := range map[string]func(context.Context, *app.Engine, app.Site) error{
 		"snapshot": func(ctx context.Context, e *app.Engine, at app.Site) error {
 			_, err := e.CreateSnapshot(ctx, at, "later")
