@@ -44,7 +44,7 @@ const (
 	noSuch     = `"error":{"code":-19,"message":"No such device"}`
 )
 
-func TestTheEndOfACopyIsBelievedOnlyOverTheConnectionThatBeganIt(t *testing.T) {
+func TestCopyEndCountsOnItsOwnConnectionOnly(t *testing.T) {
 	for name, c := range map[string]struct {
 		conns []targettest.Script
 		kind  error
@@ -68,7 +68,7 @@ func TestTheEndOfACopyIsBelievedOnlyOverTheConnectionThatBeganIt(t *testing.T) {
 	}
 }
 
-func TestACopyThatNobodyWatchesKeepsItsSnapshotBusyUntilItIsOver(t *testing.T) {
+func TestUnwatchedCopyKeepsSnapshotBusy(t *testing.T) {
 	ctx := t.Context()
 	c := &copies{client: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete)), known: known[sending]{of: map[string]sending{"a": {operation: 7, conn: 1}}}}
 	_, err := rpc.GetBdevs().Do(ctx, c.client) // connects
@@ -82,7 +82,7 @@ func TestACopyThatNobodyWatchesKeepsItsSnapshotBusyUntilItIsOver(t *testing.T) {
 	require.NoError(t, c.none(ctx, "a"))
 }
 
-func TestACancelledCopyReturnsAtOnce(t *testing.T) {
+func TestCancelledCopyReturnsAtOnce(t *testing.T) {
 	c := &copies{client: scripted(t, time.Hour, func(conn net.Conn, in *json.Decoder) {
 		for {
 			var r targettest.Request
@@ -99,7 +99,7 @@ func TestACancelledCopyReturnsAtOnce(t *testing.T) {
 	require.ErrorIs(t, err, errStillCopying)
 }
 
-func TestACopyEndsWithTheTargetsText(t *testing.T) {
+func TestCopyErrorHasTargetsText(t *testing.T) {
 	for text, kind := range map[string]error{
 		"Operation not permitted": ports.ErrInvalid,
 		"Invalid argument":        ports.ErrInvalid,

@@ -29,7 +29,7 @@ type staged struct {
 
 // Every method of a host ends, however many of its calls a target has answered
 // before it fell silent, and says that it is not known what became of it.
-func TestEveryMethodEndsOnATargetThatFallsSilent(t *testing.T) {
+func TestVerbsEndOnSilentTarget(t *testing.T) {
 	t.Parallel()
 	const answersIn = 250 * time.Millisecond
 	for name, do := range map[string]func(ctx context.Context, s *staged) error{

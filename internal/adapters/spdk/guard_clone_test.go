@@ -129,87 +129,93 @@ func (c meddled) Write(p []byte) (int, error) {
 	return min(n, len(p)), err
 }
 
-// twoProcessesDelete: two engines that do not see each other's claims delete and graft
-// the same lvols. Each of them may be refused; the target, which a plain
-// bdev_lvol_delete crashes here, goes on, and nothing merges.
+// twoProcessesDelete: two engines that do not see each other's leases delete and graft
+// the same lvols. Each of them may be refused. A plain bdev_lvol_delete would crash the
+// target here; it goes on, and nothing merges.
 func twoProcessesDelete(t *testing.T, p *pair) {
-	const rounds = 12
-	tests := []struct {
+	for _, test := range []struct {
 		name string
-		run  func(t *testing.T, one, other *Host)
+		run  func(t *testing.T, p *pair, one, other *Host)
 	}{
-		{"a clone and its snapshot", func(t *testing.T, one, other *Host) {
-			for i := range rounds {
-				s := snapshotOf(t, p.from, one, fmt.Sprint("vol-1-snap-", i), 2, 1)
-				clone, err := one.Clone(t.Context(), s, fmt.Sprint("vol-1-rebuilding-0000000", i%10), 2*cluster, "")
-				require.NoError(t, err)
-				ofClone, ofSnapshot := atOnce(
-					func() error { return one.Delete(t.Context(), clone) },
-					func() error { return other.Delete(t.Context(), s) })
-				require.NoError(t, ofClone)
-				if ofSnapshot != nil {
-					require.Condition(t, func() bool {
-						return errors.Is(ofSnapshot, ports.ErrBusy) || errors.Is(ofSnapshot, ports.ErrInvalid)
-					}, "%v", ofSnapshot)
-					require.NoError(t, other.Delete(t.Context(), s))
-				}
-				require.Empty(t, lvolNames(t, one))
-			}
-		}},
-		{"one snapshot", func(t *testing.T, one, other *Host) {
-			for i := range rounds {
-				s := snapshotOf(t, p.from, one, fmt.Sprint("vol-1-snap-", i), 2, 1)
-				for left := true; left; {
-					a, b := atOnce(
-						func() error { return one.Delete(t.Context(), s) },
-						func() error { return other.Delete(t.Context(), s) })
-					left = a != nil && b != nil
-					for _, err := range []error{a, b} {
-						require.NotErrorIs(t, err, ports.ErrUnavailable, "a target that answers")
-						left = left && !errors.Is(err, ports.ErrNotFound)
-					}
-				}
-				require.Empty(t, lvolNames(t, one))
-			}
-		}},
-		{"what is being grafted", func(t *testing.T, one, other *Host) {
-			short := snapshotOf(t, p.from, one, "base", 1, 1)
-			for i := range rounds {
-				l := create(t, one, fmt.Sprint("vol-1-rebuilding-0000000", i%10), 2)
-				_, ofOther := atOnce(
-					func() error { return one.Graft(t.Context(), l, short) },
-					func() error {
-						for range i { // later and later in the graft
-							if _, err := other.List(t.Context()); err != nil {
-								return err
-							}
-						}
-						return other.Delete(t.Context(), l)
-					})
-				require.NotErrorIs(t, ofOther, ports.ErrUnavailable, "a target that answers")
-				// What was hidden, and what it hangs on, is left until the target is started again.
-				p.from.Restart(t)
-				store, err := one.List(t.Context())
-				require.NoError(t, err)
-				for _, left := range store.Lvols {
-					if _, inFlight := domain.ReplicaInFlight(left.Name); inFlight && !left.ReadOnly {
-						require.NoError(t, one.Delete(t.Context(), left.UUID))
-					}
-				}
-				for _, name := range lvolNames(t, one) {
-					if b, err := one.store.Find(t.Context(), one.store.Alias(name)); err == nil && name != "base" {
-						require.NoError(t, one.Delete(t.Context(), b.UUID))
-					}
-				}
-				require.Equal(t, []string{"base"}, lvolNames(t, one))
-			}
-		}},
-	}
-	for _, test := range tests {
+		{"a clone and its snapshot", twoDeleteACloneAndItsSnapshot},
+		{"one snapshot", twoDeleteOneSnapshot},
+		{"an lvol that is being grafted", oneDeletesWhatTheOtherGrafts},
+	} {
 		t.Run(test.name, func(t *testing.T) {
 			store := p.from.NewStore(t, 32)
-			test.run(t, open(t, p.from.Socket, store), open(t, p.from.Socket, store))
+			test.run(t, p, open(t, p.from.Socket, store), open(t, p.from.Socket, store))
 		})
+	}
+}
+
+const rounds = 12
+
+func twoDeleteACloneAndItsSnapshot(t *testing.T, p *pair, one, other *Host) {
+	for i := range rounds {
+		s := snapshotOf(t, p.from, one, fmt.Sprint("vol-1-snap-", i), 2, 1)
+		clone, err := one.Clone(t.Context(), s, fmt.Sprint("vol-1-rebuilding-0000000", i%10), 2*cluster, "")
+		require.NoError(t, err)
+		ofClone, ofSnapshot := atOnce(
+			func() error { return one.Delete(t.Context(), clone) },
+			func() error { return other.Delete(t.Context(), s) })
+		require.NoError(t, ofClone)
+		if ofSnapshot != nil {
+			require.Condition(t, func() bool {
+				return errors.Is(ofSnapshot, ports.ErrBusy) || errors.Is(ofSnapshot, ports.ErrInvalid)
+			}, "%v", ofSnapshot)
+			require.NoError(t, other.Delete(t.Context(), s))
+		}
+		require.Empty(t, lvolNames(t, one))
+	}
+}
+
+func twoDeleteOneSnapshot(t *testing.T, p *pair, one, other *Host) {
+	for i := range rounds {
+		s := snapshotOf(t, p.from, one, fmt.Sprint("vol-1-snap-", i), 2, 1)
+		for left := true; left; {
+			a, b := atOnce(
+				func() error { return one.Delete(t.Context(), s) },
+				func() error { return other.Delete(t.Context(), s) })
+			left = a != nil && b != nil
+			for _, err := range []error{a, b} {
+				require.NotErrorIs(t, err, ports.ErrUnavailable, "a target that answers")
+				left = left && !errors.Is(err, ports.ErrNotFound)
+			}
+		}
+		require.Empty(t, lvolNames(t, one))
+	}
+}
+
+func oneDeletesWhatTheOtherGrafts(t *testing.T, p *pair, one, other *Host) {
+	short := snapshotOf(t, p.from, one, "base", 1, 1)
+	for i := range rounds {
+		l := create(t, one, fmt.Sprint("vol-1-rebuilding-0000000", i%10), 2)
+		_, ofOther := atOnce(
+			func() error { return one.Graft(t.Context(), l, short) },
+			func() error {
+				for range i { // later and later in the graft
+					if _, err := other.List(t.Context()); err != nil {
+						return err
+					}
+				}
+				return other.Delete(t.Context(), l)
+			})
+		require.NotErrorIs(t, ofOther, ports.ErrUnavailable, "a target that answers")
+		// What was hidden, and what it hangs on, is left until the target is started again.
+		p.from.Restart(t)
+		store, err := one.List(t.Context())
+		require.NoError(t, err)
+		for _, left := range store.Lvols {
+			if _, inFlight := domain.ReplicaInFlight(left.Name); inFlight && !left.ReadOnly {
+				require.NoError(t, one.Delete(t.Context(), left.UUID))
+			}
+		}
+		for _, name := range lvolNames(t, one) {
+			if b, err := one.store.Find(t.Context(), one.store.Alias(name)); err == nil && name != "base" {
+				require.NoError(t, one.Delete(t.Context(), b.UUID))
+			}
+		}
+		require.Equal(t, []string{"base"}, lvolNames(t, one))
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // A snapshot is cloned before it is deleted. Where there is no room for the clone, or no
 // name, the snapshot goes all the same: it is what makes room. Where the clone is refused
 // since something else is at work on the snapshot, it is not deleted.
-func TestDeleteWhoseGuardCloneIsRefused(t *testing.T) {
+func TestDeleteWhenGuardCloneIsRefused(t *testing.T) {
 	for message, kind := range map[string]error{
 		"No space left on device": nil,
 		"Invalid argument":        nil,

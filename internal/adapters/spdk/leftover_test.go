@@ -14,7 +14,7 @@ import (
 // A snapshot is cloned before it is deleted, to find out whether it is busy. Where
 // the clone could not be removed it was in the way when the delete was asked for
 // again: "it has 1 clones".
-func TestAHelperThatCouldNotBeRemovedIsNotInTheWay(t *testing.T) {
+func TestNextVerbRemovesLeftHelper(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
 			target := targettest.Simulate(t, simtarget.NewFabric(), flavour)
@@ -41,7 +41,7 @@ func TestAHelperThatCouldNotBeRemovedIsNotInTheWay(t *testing.T) {
 }
 
 // The end of a run removes them, too.
-func TestAHelperThatCouldNotBeRemovedGoesWithItsRun(t *testing.T) {
+func TestReleaseRemovesLeftHelper(t *testing.T) {
 	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 	h := openNew(t, target, 16)
 	snapshot, err := h.Seal(t.Context(), create(t, h, "vol-1-rebuilding-00000001", 2), "vol-1-snap-a", ports.SealRecord{})
@@ -63,7 +63,7 @@ func TestAHelperThatCouldNotBeRemovedGoesWithItsRun(t *testing.T) {
 
 // An attach that took effect and was not answered stayed after the run's release,
 // where no copy came after it.
-func TestAnAttachThatWasNotAnsweredIsReleased(t *testing.T) {
+func TestReleaseEndsUnansweredAttach(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		attachUnanswered(t, again)
 	}
@@ -104,7 +104,7 @@ func attachUnanswered(t *testing.T, again bool) {
 
 // The answer to the rename that gives a clone its name was lost, and the clone, a
 // head by then, was taken for a helper that is left over.
-func TestACloneWhoseRenameWasNotAnsweredStays(t *testing.T) {
+func TestCloneStaysAfterUnansweredRename(t *testing.T) {
 	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 	h := openNew(t, target, 16)
 	snapshot, err := h.Seal(t.Context(), create(t, h, "vol-1-rebuilding-00000001", 2), "vol-1-snap-a", ports.SealRecord{})
@@ -127,7 +127,7 @@ func TestACloneWhoseRenameWasNotAnsweredStays(t *testing.T) {
 
 // Rebuilds of several volumes share a host and an image, and are often equally long. One
 // would have hung its lvol on a helper that bears the other's name.
-func TestAGraftUsesWhatWasPreparedForItsOwnReplica(t *testing.T) {
+func TestGraftUsesSpacerOfItsReplica(t *testing.T) {
 	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 	h := openNew(t, target, 16)
 	ctx := t.Context()

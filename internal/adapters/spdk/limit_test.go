@@ -12,10 +12,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// TestALimitIsNeverMoreThanWasAskedFor but for less than a MiB a second, which
-// SPDK does not have. None is never asked for as 0: a target may crash as it lifts
-// a limit.
-func TestALimitIsNeverMoreThanWasAskedFor(t *testing.T) {
+// A limit below a MiB a second is a MiB, since SPDK has no lower one. A lifted limit is
+// never sent as 0: a target may crash when it lifts one.
+func TestLimitIsRoundedDown(t *testing.T) {
 	const mib = 1 << 20
 	type qosRequest struct {
 		Name   string `json:"name"`

@@ -82,8 +82,8 @@ func TestRecordLonghornStore(t *testing.T) {
 
 func directoryOf(socket string) string { return socket[:strings.LastIndex(socket, "/")] }
 
-// TestALonghornStoreIsReadRight reads the recording.
-func TestALonghornStoreIsReadRight(t *testing.T) {
+// TestLonghornStoreIsRead reads the recording.
+func TestLonghornStoreIsRead(t *testing.T) {
 	requireLonghornRead(t, replay(t))
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-func TestHelpersAreInFlight(t *testing.T) {
+func TestHelperNamesAreInFlight(t *testing.T) {
 	l := &lvols{Lvstore: &rpc.Lvstore{UUID: "0000"}}
 	require.Regexp(t, `^vol-1-r-4e5f6a7b-rebuilding-[0-9a-f]{8}$`, l.helperName("vol-1-r-4e5f6a7b-snap-a"))
 	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, l.helperName(domain.ImageLvolName("base", "0000")))
@@ -19,7 +19,7 @@ func TestHelpersAreInFlight(t *testing.T) {
 	require.NotEqual(t, l.helperName("vol-1"), l.helperName("vol-1"))
 }
 
-func TestSizesThatSPDKCanTake(t *testing.T) {
+func TestSizesInMebibytes(t *testing.T) {
 	l := &lvols{Lvstore: &rpc.Lvstore{ClusterSize: 1 << 20}}
 	for size, want := range map[uint64]uint64{1: 1, 1 << 20: 1, 1<<20 + 1: 2} {
 		mib, err := l.mebibytes(size)

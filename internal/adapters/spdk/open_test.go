@@ -79,7 +79,7 @@ func whatSomebodyElseExports(t *testing.T, p *pair) {
 
 // A namespace that is another lvol's is never read: not one that bears another NGUID,
 // and not one of another length.
-func TestOpenRefusesAnotherLvolsNamespace(t *testing.T) {
+func TestOpenRefusesNamespaceOfAnotherLvol(t *testing.T) {
 	for name, c := range map[string]struct {
 		clusters uint64 // of the other lvol
 		nguid    string // "": the right one

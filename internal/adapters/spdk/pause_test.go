@@ -178,8 +178,8 @@ func remove(t *testing.T, p *pair, nqn string, nsid uint32) {
 	require.NoError(t, err)
 }
 
-// TestAChangeWhoseAnswerIsLostIsWaitedFor before the next one of its subsystem.
-func TestAChangeWhoseAnswerIsLostIsWaitedFor(t *testing.T) {
+// A change may go on although its answer was lost, so the next one waits for it.
+func TestNextChangeWaitsForUnansweredOne(t *testing.T) {
 	fabric := simtarget.NewFabric()
 	p := &pair{from: targettest.Simulate(t, fabric, simtarget.Fork), to: targettest.Simulate(t, fabric, simtarget.Fork)}
 	from, to, run := openNew(t, p.from, 4), openNew(t, p.to, 4), newRun()

@@ -122,7 +122,7 @@ func nqnsOfACaller(t *testing.T, p *pair) {
 	require.NoError(t, to.Release(ctx, run))
 }
 
-func TestOpenRefusesWhatIsNoNQN(t *testing.T) {
+func TestOpenRefusesInvalidHostNQN(t *testing.T) {
 	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 	config := Config{Socket: target.Socket, Lvstore: target.NewStore(t, 4)}
 	config.HostNQNs.Target = func(lvstore string) string { return lvstore }

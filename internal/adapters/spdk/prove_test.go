@@ -18,7 +18,7 @@ func mapOf(clusters, own uint64, bits ...byte) *proof {
 }
 
 // A map that cannot be right proves nothing.
-func TestFragmapThatCannotBeRightIsRefused(t *testing.T) {
+func TestInconsistentFragmapIsRefused(t *testing.T) {
 	garbled := mapOf(8, 1, 1)
 	garbled.fragmap.Result.Fragmap += "!" // what is decoded of it has the right count
 	for name, p := range map[string]*proof{
@@ -37,7 +37,7 @@ func TestFragmapThatCannotBeRightIsRefused(t *testing.T) {
 }
 
 // What stands beyond the last cluster is nobody's.
-func TestFragmapsAreEqualIfTheirClustersAre(t *testing.T) {
+func TestEqualFragmapsHaveEqualDigests(t *testing.T) {
 	digest := func(p *proof) string {
 		t.Helper()
 		text, err := p.bitmap()

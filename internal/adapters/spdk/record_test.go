@@ -15,7 +15,7 @@ import (
 // A target that has restarted, and not loaded its disk yet, answers "No such device" to
 // each get_xattr. That is not "nothing recorded": a rebuild would seal the copies without
 // what is recorded, and the attributes of a snapshot cannot be set later.
-func TestNoSuchDeviceIsNotNothingRecorded(t *testing.T) {
+func TestUnloadedLvolIsNotUnrecorded(t *testing.T) {
 	noSuchDevice := &simtarget.Error{Code: -19, Message: "No such device"}
 	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 	h := openNew(t, target, 16)
@@ -57,7 +57,7 @@ func TestNoSuchDeviceIsNotNothingRecorded(t *testing.T) {
 
 // An lvol that has gone between a listing and the question what is recorded of it is left
 // out; where it has clones, another look is needed.
-func TestListLeavesOutWhatHasGone(t *testing.T) {
+func TestListLeavesOutDeletedLvols(t *testing.T) {
 	h := openNew(t, targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork), 16)
 	ctx := t.Context()
 	create(t, h, "vol-1", 1)

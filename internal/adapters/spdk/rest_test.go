@@ -15,7 +15,7 @@ import (
 
 // What is left of an lvol once it was sealed has no cluster, hangs on the snapshot and
 // has nothing that hangs on it. Else something was at work on it in that moment.
-func TestSealTrustsOnlyAnEmptyRest(t *testing.T) {
+func TestSealRefusesWrittenRest(t *testing.T) {
 	rest := func(clusters int, parent, clones string) string {
 		return fmt.Sprintf(`"result":[{"name":"u","uuid":"u","supported_io_types":{"write":true},"driver_specific":{"lvol":
 			{"lvol_store_uuid":"s","num_allocated_clusters":%d,"base_snapshot":%q,"clones":[%s]}}}]`, clusters, parent, clones)
@@ -46,7 +46,7 @@ func TestSealTrustsOnlyAnEmptyRest(t *testing.T) {
 }
 
 // The rest is on the snapshot and empty, and yet it stays.
-func TestSealFailsIfTheRestIsNotDeleted(t *testing.T) {
+func TestSealFailsIfRestStays(t *testing.T) {
 	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 	h := openNew(t, target, 16)
 	l := create(t, h, "vol-1-rebuilding-00000001", 2)

@@ -14,24 +14,14 @@ import (
 
 // A spacer that is not empty would merge into the lvol that is grafted over it: the
 // lvol would have clusters that nobody copied into it.
-func TestGraftOverASpacerWithClustersIsRefused(t *testing.T) {
+func TestGraftRefusesWrittenSpacer(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
 			target := targettest.Simulate(t, simtarget.NewFabric(), flavour)
 			h := openNew(t, target, 16)
 			short := snapshotOf(t, target, h, "base", 1, 1)
 			l := create(t, h, "vol-1-rebuilding-00000001", 2)
-			target.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
-				if r.Method == "bdev_lvol_snapshot" { // of what becomes the spacer
-					var params struct {
-						Name string `json:"lvol_name"`
-					}
-					if json.Unmarshal(r.Params, &params) == nil {
-						_ = target.Simulated().WriteAt(params.Name, bytes.Repeat([]byte{1}, cluster), cluster)
-					}
-				}
-				return simtarget.Fault{}
-			})
+			writeBeforeSnapshot(target) // of the lvol that becomes the spacer
 			err := h.Graft(t.Context(), l, short)
 			require.ErrorIs(t, err, ports.ErrInvalid)
 			require.ErrorContains(t, err, "has 1 clusters of its own")
@@ -46,7 +36,7 @@ func TestGraftOverASpacerWithClustersIsRefused(t *testing.T) {
 
 // A helper is deleted with a clone on it, which no other lvol is. Not if it is not empty,
 // or carries more than one.
-func TestAHelperIsDeletedOnlyIfNothingMerges(t *testing.T) {
+func TestHelperWithClustersIsNotMerged(t *testing.T) {
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
 			target := targettest.Simulate(t, simtarget.NewFabric(), flavour)
@@ -87,4 +77,16 @@ func TestAHelperIsDeletedOnlyIfNothingMerges(t *testing.T) {
 			require.NoError(t, h.lvols.deleteHelper(ctx, filled), "with nothing on it, it merges into nothing")
 		})
 	}
+}
+
+func writeBeforeSnapshot(target *targettest.Target) {
+	target.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		var params struct {
+			Name string `json:"lvol_name"`
+		}
+		if r.Method == "bdev_lvol_snapshot" && json.Unmarshal(r.Params, &params) == nil {
+			_ = target.Simulated().WriteAt(params.Name, bytes.Repeat([]byte{1}, cluster), cluster)
+		}
+		return simtarget.Fault{}
+	})
 }

@@ -50,9 +50,9 @@ func answered(command uint16) []byte {
 	return said(kindResponse, 0, 0, func(p []byte) { le.PutUint16(p[20:], command) })
 }
 
-// TestAHostBelievesNothing: what a controller must not send ends the queue, at
+// TestInvalidPDUsEndTheQueue: what a controller must not send ends the queue, at
 // once and with words. The command on its way is number 0.
-func TestAHostBelievesNothing(t *testing.T) {
+func TestInvalidPDUsEndTheQueue(t *testing.T) {
 	tests := []struct {
 		name  string
 		hello []byte

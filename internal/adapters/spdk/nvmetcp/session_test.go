@@ -19,7 +19,7 @@ func random(seed byte, n int) []byte {
 	return p
 }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestReadsWhatIsWritten(t *testing.T) {
 	for name, change := range map[string]func(*limits){
 		"as SPDK":                      func(*limits) {},
 		"data in small PDUs":           func(l *limits) { l.data, l.answer = 4096, 1000 },
@@ -57,7 +57,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-func TestManyReadAndWriteAtOnce(t *testing.T) {
+func TestConcurrentReadsAndWrites(t *testing.T) {
 	const each, users = 256 << 10, 16
 	d := newDisk(4096, each*users)
 	n := open(t, d)
@@ -79,7 +79,7 @@ func TestManyReadAndWriteAtOnce(t *testing.T) {
 	all.Wait()
 }
 
-func TestWhoMayNotConnectIsTold(t *testing.T) {
+func TestConnectIsRefused(t *testing.T) {
 	address := serve(t, NewServer(&shown{}))
 	_, err := Dial(t.Context(), Config{Address: address, NQN: subNQN, HostNQN: hostNQN + "2"})
 	require.ErrorContains(t, err, "connect: this host is not allowed")
@@ -110,7 +110,7 @@ func TestNamespacesComeAndGo(t *testing.T) {
 	require.ErrorContains(t, n.Read(t.Context(), make([]byte, 4096), 0), "beyond the end")
 }
 
-func TestWhatIsOutsideIsNotAskedFor(t *testing.T) {
+func TestOutOfRangeIsNotSent(t *testing.T) {
 	n := open(t, newDisk(4096, 8192))
 	p := make([]byte, 8192)
 	require.ErrorContains(t, n.Read(t.Context(), p[:100], 0), "whole blocks of 4096")
@@ -120,7 +120,7 @@ func TestWhatIsOutsideIsNotAskedFor(t *testing.T) {
 	require.NoError(t, n.Write(t.Context(), p, 0), "the session goes on")
 }
 
-func TestAFailureOfTheDiskIsAStatus(t *testing.T) {
+func TestDiskErrorIsAStatus(t *testing.T) {
 	d := newDisk(512, 1<<20)
 	n := open(t, d)
 	d.failWith(errors.New("broken"))
@@ -132,7 +132,7 @@ func TestAFailureOfTheDiskIsAStatus(t *testing.T) {
 	require.NoError(t, n.Write(t.Context(), make([]byte, 512), 0))
 }
 
-func TestAContextEndsWhatHangsAndTheSessionWithIt(t *testing.T) {
+func TestContextEndsHangingCommandAndSession(t *testing.T) {
 	for _, write := range []bool{false, true} {
 		d := newDisk(512, 64<<20)
 		n := open(t, d)
@@ -152,7 +152,7 @@ func TestAContextEndsWhatHangsAndTheSessionWithIt(t *testing.T) {
 	}
 }
 
-func TestACommandIsNotWaitedForForEver(t *testing.T) {
+func TestCommandTimesOut(t *testing.T) {
 	d := newDisk(512, 4096)
 	address := serve(t, NewServer(&shown{disks: map[uint32]*disk{1: d}}))
 	session, err := Dial(t.Context(), Config{Address: address, NQN: subNQN, HostNQN: hostNQN, Timeout: time.Second})
@@ -163,7 +163,7 @@ func TestACommandIsNotWaitedForForEver(t *testing.T) {
 	require.ErrorContains(t, n.Read(t.Context(), make([]byte, 512), 0), "no answer for 1s")
 }
 
-func TestWhatIsOnItsWayEndsWithTheConnection(t *testing.T) {
+func TestCommandsEndWithTheConnection(t *testing.T) {
 	for _, end := range []func(*Server, *Session){
 		func(server *Server, _ *Session) { server.Disconnect(subNQN) },
 		func(server *Server, _ *Session) { server.DisconnectHost(subNQN, hostNQN) },
@@ -207,7 +207,7 @@ func TestDialEndsWithItsContextAndTimeout(t *testing.T) {
 	require.ErrorContains(t, err, "timeout")
 }
 
-func TestAServerThatIsClosedServesNobody(t *testing.T) {
+func TestClosedServerServesNobody(t *testing.T) {
 	server := NewServer(&shown{})
 	require.NoError(t, server.Close())
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -114,7 +114,7 @@ func TestNamespaceIDIsGivenOnce(t *testing.T) {
 	require.Empty(t, to.namespaces(t))
 }
 
-func TestAttachOfAnOwnExportIsRefused(t *testing.T) {
+func TestAttachRefusesOwnExport(t *testing.T) {
 	fabric := simtarget.NewFabric()
 	from, to := newSide(t, fabric, Config{}), newSide(t, fabric, Config{})
 	r, l := runOf("vol-1", "0000000a"), to.create(t, "l")
@@ -181,7 +181,7 @@ func TestOpenedBytesAreWrittenInWholeClusters(t *testing.T) {
 }
 
 // Changes of one subsystem follow each other, also if several goroutines ask for them.
-func TestChangesOfASubsystemDoNotOverlap(t *testing.T) {
+func TestChangesOfSubsystemDoNotOverlap(t *testing.T) {
 	fabric := simtarget.NewFabric()
 	from, to := newSide(t, fabric, Config{}), newSide(t, fabric, Config{})
 	r := runOf("vol-1", "0000000a")
@@ -237,7 +237,7 @@ func (u *unlucky) Allocate(context.Context, []uint16) (uint16, error) {
 
 func (u *unlucky) Release(uint16) { u.released++ }
 
-func TestPortGoesBackWithASubsystemThatIsNotMade(t *testing.T) {
+func TestRefusedSubsystemReleasesItsPort(t *testing.T) {
 	fabric := simtarget.NewFabric()
 	allocator := new(unlucky)
 	from, to := newSide(t, fabric, Config{}), newSide(t, fabric, Config{Ports: allocator})

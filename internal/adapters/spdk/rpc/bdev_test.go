@@ -11,7 +11,7 @@ import (
 
 // A head of which a target did not tell that it has clusters would be taken for an empty
 // one, and what was written into it would be missing from every copy.
-func TestUntoldClustersAreNotNone(t *testing.T) {
+func TestMissingClusterCountIsRefused(t *testing.T) {
 	s := &Lvstore{UUID: "store", Name: "disk-1"}
 	for fields, want := range map[string]uint64{`"num_allocated_clusters": 0, `: 0, `"num_allocated_clusters": 3, `: 3, "": 0} {
 		look := GetBdev("u")

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCapabilitiesAreReadFromTheMethods(t *testing.T) {
+func TestCapabilitiesFromMethods(t *testing.T) {
 	require.Equal(t, Capabilities{NameLimit: 63}, NewCapabilities([]string{"bdev_lvol_create"}))
 	require.Equal(t, Capabilities{Proves: true, Records: true, Detaches: true, NameLimit: 255}, NewCapabilities([]string{
 		"bdev_lvol_get_fragmap", "bdev_lvol_register_snapshot_checksum", "bdev_lvol_get_snapshot_checksum",

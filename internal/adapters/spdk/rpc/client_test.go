@@ -65,7 +65,7 @@ func swallow(_ net.Conn, in *json.Decoder) {
 	}
 }
 
-func TestAnswersAreMatchedByIDInAnyOrder(t *testing.T) {
+func TestAnswersAreMatchedByID(t *testing.T) {
 	const n = 8
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {
 		var all []request
@@ -94,7 +94,7 @@ func TestAnswersAreMatchedByIDInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestManyCallersShareAConnection(t *testing.T) {
+func TestCallersShareAConnection(t *testing.T) {
 	dials := 0
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {
 		dials++
@@ -114,7 +114,7 @@ func TestManyCallersShareAConnection(t *testing.T) {
 	require.Equal(t, 1, dials)
 }
 
-func TestABatchLargerThanTheWindowIsAnsweredWhole(t *testing.T) {
+func TestBatchLargerThanWindow(t *testing.T) {
 	const n = 5*window + 3
 	f := serve(t, echo)
 	calls := make([]*Call, n)
@@ -129,7 +129,7 @@ func TestABatchLargerThanTheWindowIsAnsweredWhole(t *testing.T) {
 	}
 }
 
-func TestNoMoreCallsThanAskedForAreUnderWay(t *testing.T) {
+func TestDoAtMostBoundsCallsUnderWay(t *testing.T) {
 	const atOnce = 3
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {
 		for {
@@ -157,7 +157,7 @@ func TestNoMoreCallsThanAskedForAreUnderWay(t *testing.T) {
 	}
 }
 
-func TestNumbersOf64BitsAreExact(t *testing.T) {
+func TestChecksumKeeps64Bits(t *testing.T) {
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {
 		var r request
 		if in.Decode(&r) == nil {
@@ -170,7 +170,7 @@ func TestNumbersOf64BitsAreExact(t *testing.T) {
 	require.Equal(t, uint64(18446744073709551557), sum.Checksum)
 }
 
-func TestTheTargetsWordsAreKept(t *testing.T) {
+func TestRefusalKeepsTargetsWords(t *testing.T) {
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {
 		var r request
 		if in.Decode(&r) == nil {
@@ -188,7 +188,7 @@ func TestTheTargetsWordsAreKept(t *testing.T) {
 	require.ErrorContains(t, err, "bdev_lvol_clone on "+f.path)
 }
 
-func TestAClientConnectsAgainAfterTheTargetRestarted(t *testing.T) {
+func TestClientReconnects(t *testing.T) {
 	f := serve(t,
 		func(conn net.Conn, in *json.Decoder) { // answers once and dies
 			var r request
@@ -210,7 +210,7 @@ func TestAClientConnectsAgainAfterTheTargetRestarted(t *testing.T) {
 
 // A target that has restarted between two calls has done nothing of the second,
 // whether the client has noticed the end of the connection yet or not.
-func TestACallAfterARestartGoesOverANewConnection(t *testing.T) {
+func TestCallAfterRestartIsSentAgain(t *testing.T) {
 	for range 200 {
 		ended := make(chan struct{})
 		f := serve(t, func(conn net.Conn, in *json.Decoder) {
@@ -230,7 +230,7 @@ func TestACallAfterARestartGoesOverANewConnection(t *testing.T) {
 	}
 }
 
-func TestCallsThatGetNoAnswerAreUnavailable(t *testing.T) {
+func TestUnansweredCallsAreUnavailable(t *testing.T) {
 	answerHalf := func(conn net.Conn, in *json.Decoder) {
 		var r request
 		if in.Decode(&r) == nil {
@@ -276,7 +276,7 @@ func TestCallsThatGetNoAnswerAreUnavailable(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatComesTooLateIsDropped(t *testing.T) {
+func TestLateAnswerIsDropped(t *testing.T) {
 	late := make(chan struct{})
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {
 		var first request
@@ -297,7 +297,7 @@ func TestAnAnswerThatComesTooLateIsDropped(t *testing.T) {
 	require.Equal(t, 2, result)
 }
 
-func TestACallEndsWithItsContext(t *testing.T) {
+func TestCallEndsWithItsContext(t *testing.T) {
 	f := serve(t, swallow)
 	c := f.client(t, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -310,7 +310,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, c.call(ctx, "m", nil, nil), context.Canceled, "nor does a later one begin")
 }
 
-func TestATargetThatReadsNothingHoldsNobodyUp(t *testing.T) {
+func TestTargetThatReadsNothing(t *testing.T) {
 	release := make(chan struct{})
 	f := serve(t, func(net.Conn, *json.Decoder) { <-release })
 	defer close(release)
@@ -322,7 +322,7 @@ func TestATargetThatReadsNothingHoldsNobodyUp(t *testing.T) {
 	require.ErrorIs(t, large.Err, context.DeadlineExceeded)
 }
 
-func TestASocketThatIsNotThere(t *testing.T) {
+func TestMissingSocket(t *testing.T) {
 	c := NewClient(filepath.Join(t.TempDir(), "none"), time.Minute, nil)
 	one, two := newCall("m", nil, nil), newCall("n", nil, nil)
 	c.Do(t.Context(), one, two)
@@ -332,7 +332,7 @@ func TestASocketThatIsNotThere(t *testing.T) {
 	require.ErrorIs(t, c.call(t.Context(), "m", nil, nil), net.ErrClosed)
 }
 
-func TestACallThatIsChangingSomethingIsWaitedForAWhile(t *testing.T) {
+func TestChangeOutlivesItsContext(t *testing.T) {
 	begun := make(chan struct{})
 	cancelled := make(chan struct{})
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {

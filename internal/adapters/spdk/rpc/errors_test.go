@@ -12,7 +12,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-func TestWhatTargetsAnswerIsOfOneKind(t *testing.T) {
+func TestKindsOfRefusals(t *testing.T) {
 	for _, c := range []struct {
 		code    int
 		message string
@@ -49,7 +49,7 @@ func TestWhatTargetsAnswerIsOfOneKind(t *testing.T) {
 	}
 }
 
-func TestAnotherKindHidesTheFirst(t *testing.T) {
+func TestWithKindHidesTheOldKind(t *testing.T) {
 	refusal := newRefusal("/sock", "bdev_nvme_attach_controller", jsonrpc.ResponseError{Code: -19, Message: "No such device"})
 	err := WithKind(ports.ErrUnavailable, fmt.Errorf("attach: %w", refusal))
 	require.ErrorIs(t, err, ports.ErrUnavailable)

@@ -39,7 +39,7 @@ func piped(handle func(conn net.Conn, asked <-chan request)) *Client {
 
 // Whatever a target answers, it is alive: another call may take it as long as that
 // takes, minutes where a checksum is computed.
-func TestSlowCallIsNotTakenForAHang(t *testing.T) {
+func TestSlowCallIsNoHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := piped(func(conn net.Conn, asked <-chan request) {
 			slow := <-asked
@@ -60,7 +60,7 @@ func TestSlowCallIsNotTakenForAHang(t *testing.T) {
 }
 
 // A long answer comes in parts, each of which says that the target is alive.
-func TestAnswerInPartsIsNotTakenForAHang(t *testing.T) {
+func TestAnswerInPartsIsNoHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := piped(func(conn net.Conn, asked <-chan request) {
 			<-asked // pings are not answered
@@ -82,7 +82,7 @@ func TestAnswerInPartsIsNotTakenForAHang(t *testing.T) {
 
 // While nothing is asked nothing is heard, however long that is: a call after it has all
 // the time that the first one had.
-func TestIdleTimeIsNotTakenForAHang(t *testing.T) {
+func TestIdleTimeIsNoHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := piped(func(conn net.Conn, asked <-chan request) {
 			for r := range asked {
@@ -101,7 +101,7 @@ func TestIdleTimeIsNotTakenForAHang(t *testing.T) {
 
 // One that has hung is asked again for a moment only. Once it has answered it has the
 // usual patience again.
-func TestTargetThatAnswersAgainHasTheUsualPatience(t *testing.T) {
+func TestRecoveredTargetHasUsualPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var answers atomic.Bool
 		c := piped(func(conn net.Conn, asked <-chan request) {

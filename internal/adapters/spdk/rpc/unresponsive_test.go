@@ -20,7 +20,7 @@ var quickLiveness = liveness{
 	again: time.Hour, stillHangs: time.Millisecond,
 }
 
-func TestATargetThatAnswersNothingHangs(t *testing.T) {
+func TestSilentTargetHangs(t *testing.T) {
 	f := serve(t, swallow)
 	c := f.client(t, time.Hour)
 	c.liveness = quickLiveness
@@ -36,7 +36,7 @@ func TestATargetThatAnswersNothingHangs(t *testing.T) {
 	require.EqualValues(t, 1, c.dials)
 }
 
-func TestASlowCallIsWaitedForWhileTheTargetAnswersOthers(t *testing.T) {
+func TestSlowCallWaitsWhilePingsAreAnswered(t *testing.T) {
 	pinged := make(chan struct{}, 1000)
 	f := serve(t, func(conn net.Conn, in *json.Decoder) {
 		var slow request
@@ -65,7 +65,7 @@ func TestASlowCallIsWaitedForWhileTheTargetAnswersOthers(t *testing.T) {
 	require.NotEmpty(t, pinged)
 }
 
-func TestATargetThatHungIsHeardAgain(t *testing.T) {
+func TestHungTargetRecovers(t *testing.T) {
 	f := serve(t, append(slices.Repeat([]targettest.Script{swallow}, 2), echo)...)
 	c := f.client(t, time.Hour)
 	c.liveness = quickLiveness
