@@ -1,7 +1,9 @@
 package rebuildfx_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,20 +28,31 @@ func TestModuleProvidesOneEngine(t *testing.T) {
 
 func TestEngineLogsToProvidedLogger(t *testing.T) {
 	core, logged := observer.New(zapcore.DebugLevel)
-	var engine *rebuild.Engine
-	fxtest.New(t, rebuildfx.Module, fx.Supply(zap.New(core)), fx.Populate(&engine)).RequireStart().RequireStop()
+	var text bytes.Buffer
+	zapLog, slogLog := fx.Supply(zap.New(core)), fx.Supply(slog.New(slog.NewTextHandler(&text, nil)))
 
-	// The engine logs that it snapshots a source's head.
+	rebuildWith(t, slogLog)
+	require.Contains(t, text.String(), "outcome=complete")
+	text.Reset()
+	rebuildWith(t, slogLog, zapLog) // zap comes first
+	require.NotZero(t, logged.Len())
+	require.Empty(t, text.String())
+	rebuildWith(t) // without a logger
+}
+
+// rebuildWith rebuilds a replica in a program with these options.
+func rebuildWith(t *testing.T, options ...fx.Option) {
+	t.Helper()
+	var engine *rebuild.Engine
+	fxtest.New(t, append(options, rebuildfx.Module, fx.Populate(&engine))...).RequireStart().RequireStop()
 	ctx := context.Background()
 	fabric := memhost.NewFabric()
 	source, destination := fabric.NewHost(memhost.Config{}), fabric.NewHost(memhost.Config{})
-	head, err := source.Clone(ctx, "", "vol-1-r-0a1b2c3d", 1<<20, rebuild.RecordNoImage)
+	_, err := source.Clone(ctx, "", "vol-1-r-0a1b2c3d", 1<<20, rebuild.RecordNoImage)
 	require.NoError(t, err)
-	require.NoError(t, source.WriteAt(head, []byte("data"), 0))
 	_, err = engine.Rebuild(ctx, rebuild.Request{
 		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
 	})
 	require.NoError(t, err)
-	require.NotZero(t, logged.Len())
 }
