@@ -11,5 +11,6 @@
 //
 // Targets send data to each other over NVMe/TCP, not through this process. The receiving
 // target listens on an address and ports of Config.Listen, which the sending one must
-// reach. Config.Logger is a zap logger; rebuild.ZapFromSlog makes one of a slog logger.
+// reach. Config.Ports takes the caller's own allocator of ports, and Config.HostNQNs the
+// NQNs by which targets and this process connect. Config.Logger is a zap logger; rebuild.ZapFromSlog makes one of a slog logger.
 package spdkhost
