@@ -53,4 +53,6 @@ func ExampleOpen_portsAndNQNs() {
 		return
 	}
 	defer host.Close()
+	store, name := host.Identity()
+	fmt.Println(store, name)
 }
