@@ -12,8 +12,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// TestBadInputChangesNothing asks a real target for what cannot be. One line says
-// what, where and what was expected, and both sides are as they were.
+// Invalid requests to a real target are a one-line error with the place and what was
+// expected, and neither host changes.
 func TestBadInputChangesNothing(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		const clusters = 4
@@ -76,8 +76,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 	})
 }
 
-// listings are all that a target lists of its stores, and of what it exports and
-// is attached to.
+// listings are all lists of a target: stores, exports and attached controllers.
 func listings(t *testing.T, target *targettest.Target) string {
 	t.Helper()
 	var all strings.Builder

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireOneClearLine runs a command in both forms of output. What is wrong is
-// said once, on one line, with the exit status that it has.
+// requireOneClearLine runs a command in both output formats, and checks that the error is
+// reported once, on one line, with this exit status.
 func requireOneClearLine(t *testing.T, status int, says []string, args ...string) {
 	t.Helper()
 	requireOneLine(t, "text", status, says, args...)
@@ -44,8 +44,7 @@ func requireOneLine(t *testing.T, output string, status int, says []string, args
 	}
 }
 
-// onSocket is a server that is no target. A nil serve never takes up a
-// connection.
+// onSocket is a server that is no target. With a nil serve it never accepts.
 func onSocket(t *testing.T, serve func(net.Conn)) (path string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fake") // t.TempDir can be too long for a socket
@@ -75,14 +74,14 @@ func onSocket(t *testing.T, serve func(net.Conn)) (path string) {
 	return path
 }
 
-// asked is a call as a fake reads it.
+// asked is a call to a fake target.
 type asked struct {
 	ID     int
 	Method string
 }
 
-// answering is a server that answers each call by a function: with a line, or "" for
-// silence.
+// answering is a server that answers each call by a function: with a line, or not at all
+// for "".
 func answering(answer func(asked) string) func(net.Conn) {
 	return func(conn net.Conn) {
 		for in := json.NewDecoder(conn); ; {
@@ -97,13 +96,13 @@ func answering(answer func(asked) string) func(net.Conn) {
 	}
 }
 
-// waitedFor are targets that are given time; the tests give it once.
+// waitedFor are targets that commands wait for; the tests run them in parallel.
 var waitedFor = map[string]bool{
 	"a socket that nobody serves": true, "a target that answers nothing": true, "a target that answers too late": true,
 }
 
-// TestABadTargetIsSaidInOneLine needs no target: what listens there is none.
-func TestABadTargetIsSaidInOneLine(t *testing.T) {
+// This test needs no target: the servers are none.
+func TestBadTargetIsOneLineError(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, []byte("not a socket"), 0o600))
@@ -155,8 +154,8 @@ func TestABadTargetIsSaidInOneLine(t *testing.T) {
 	}
 }
 
-// cycleStore is an lvstore that a real target hangs on, so it is only played:
-// each of two snapshots is the other's parent.
+// cycleStore is an lvstore on which a real target hangs, so it is simulated: each of two
+// snapshots is the other's parent.
 var cycleStore = map[string]string{
 	"bdev_lvol_get_lvstores": `[{"uuid":"11111111-1111-4111-8111-111111111111","name":"disk-1","base_bdev":"aio","total_data_clusters":64,"free_clusters":60,"block_size":4096,"cluster_size":1048576}]`,
 	"bdev_lvol_get_lvols": `[{"alias":"disk-1/vol-1-r-0a1b2c3d-snap-a","uuid":"aaaaaaaa-0000-4000-8000-000000000001","name":"vol-1-r-0a1b2c3d-snap-a","is_snapshot":true,"is_clone":true,"is_degraded":false},
@@ -172,8 +171,7 @@ func cycleBdev(uuid, name, parent string) string {
 		"num_allocated_clusters":1,"snapshot":true,"clone":true,"base_snapshot":%q,"clones":[%q]}}}`, uuid, name, uuid, parent, parent)
 }
 
-// answerOf answers from a table; what stands in none is not known, but for the list
-// of methods.
+// answerOf answers from a table, and with the list of methods. Other methods are unknown.
 func answerOf(call asked, table map[string]string) string {
 	switch found, ok := table[call.Method]; {
 	case ok:

@@ -12,8 +12,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// A chain is a volume whose rebuild can be watched: on a destination whose
-// writes are limited, each of its snapshots takes a second.
+// A chain is a volume with a slow rebuild: on a destination with limited writes, each of
+// its snapshots takes a second.
 const (
 	chainLength    = 4
 	chainClusters  = 8 // own, of each snapshot
@@ -23,8 +23,7 @@ const (
 	chainTo        = "vol-1-r-4e5f6a7b"
 )
 
-// newChain makes a healthy replica of a chain, and an empty place for another,
-// which takes writes slowly.
+// newChain makes a healthy replica of a chain, and an empty place with limited writes.
 func newChain(t *testing.T, from, to *targettest.Target) (source, destination *place) {
 	t.Helper()
 	source, destination = newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
@@ -50,7 +49,7 @@ func (p *place) growChain(t *testing.T, replica string) {
 
 func chainName(i int) string { return fmt.Sprintf("s%d", i+1) }
 
-// sealed are the names of the replica's snapshots that are there.
+// sealed are the names of the replica's snapshots on the store.
 func (p *place) sealed(t *testing.T, replica string) (names []string) {
 	t.Helper()
 	for _, s := range p.replica(t, replica).Snapshots {
@@ -59,7 +58,7 @@ func (p *place) sealed(t *testing.T, replica string) (names []string) {
 	return names
 }
 
-// filling is an lvol in flight that is filled in part, if there is one.
+// filling is an lvol in flight that is partly filled, if there is one.
 func (p *place) filling(t *testing.T, replica string) (domain.Lvol, bool) {
 	t.Helper()
 	for _, l := range p.replica(t, replica).InFlight {
@@ -70,8 +69,7 @@ func (p *place) filling(t *testing.T, replica string) (domain.Lvol, bool) {
 	return domain.Lvol{}, false
 }
 
-// await asks until it is so. A process that ends before makes the test fail: the
-// moment has passed.
+// await polls until the condition holds. If the process ends before, the test fails.
 func await(t *testing.T, p *process, what string, isSo func() bool) {
 	t.Helper()
 	for !isSo() {
@@ -80,8 +78,8 @@ func await(t *testing.T, p *process, what string, isSo func() bool) {
 	}
 }
 
-// requireEnds waits for a process. The bound is far more than what is promised,
-// since the machine may be busy; it tells a process that hangs.
+// requireEnds waits for a process. The bound is far above what is promised, since the
+// machine may be busy; it detects a process that hangs.
 func requireEnds(t *testing.T, p *process, why string) {
 	t.Helper()
 	began := time.Now()
@@ -93,7 +91,7 @@ func requireEnds(t *testing.T, p *process, why string) {
 	}
 }
 
-// requireFailed waits for a rebuild that was hindered, and returns its error.
+// requireFailed waits for a rebuild that has to fail, and returns its error.
 func requireFailed(t *testing.T, p *process, why string) string {
 	t.Helper()
 	requireEnds(t, p, why)
@@ -105,8 +103,8 @@ func requireFailed(t *testing.T, p *process, why string) string {
 	return r.Error
 }
 
-// requireSealedRight: whatever has a final name shows what the source's snapshot
-// does.
+// requireSealedRight checks that all lvols with a final name have the data of the source's
+// snapshot.
 func requireSealedRight(t *testing.T, source, destination *place) {
 	t.Helper()
 	from := source.replica(t, chainFrom)
@@ -117,8 +115,8 @@ func requireSealedRight(t *testing.T, source, destination *place) {
 	}
 }
 
-// requireKept rebuilds once more, and looks that what was finished before is
-// kept, and only that, where it can be proven.
+// requireKept rebuilds once more, and checks that exactly the finished snapshots are kept,
+// if they can be proven.
 func requireKept(t *testing.T, source, destination *place, finished []string) {
 	t.Helper()
 	requireSealedRight(t, source, destination)
@@ -143,7 +141,7 @@ func requireKept(t *testing.T, source, destination *place, finished []string) {
 	require.Equal(t, want, actions)
 }
 
-// requireNoCopy: SPDK refuses a clone of what is copied.
+// requireNoCopy relies on SPDK, which refuses a clone of a snapshot that is copied.
 func requireNoCopy(t *testing.T, source *place) {
 	t.Helper()
 	for _, s := range source.replica(t, chainFrom).Snapshots {

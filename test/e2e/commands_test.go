@@ -12,8 +12,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// command runs the program and returns its exit status, the JSON that it
-// printed and, where it printed none, what it said on stderr.
+// command runs the program and returns its exit status, its JSON, and without JSON its
+// stderr.
 func (e engine) command(t *testing.T, args ...string) (status int, object map[string]any, said string) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), e.path, append(args, "--output", "json")...)
@@ -28,7 +28,7 @@ func (e engine) command(t *testing.T, args ...string) (status int, object map[st
 	return command.ProcessState.ExitCode(), object, stderr.String()
 }
 
-// do is command for what has to work.
+// do is command for a command that must succeed.
 func (e engine) do(t *testing.T, args ...string) map[string]any {
 	t.Helper()
 	status, object, said := e.command(t, args...)
@@ -38,9 +38,9 @@ func (e engine) do(t *testing.T, args ...string) map[string]any {
 	return object
 }
 
-// TestField_10909_CommandsOnRealTargets: two replicas live by commands alone,
-// one loses its image, and is found, cured without a byte copied, and clean. The
-// image is smaller than the volume, so that grafts take spacers.
+// Commands make two replicas; one loses its image. The audit finds it, the repair copies
+// no data, and the next audit finds nothing. The image is smaller than the volume, so
+// that grafts need spacers.
 func TestField_10909_CommandsOnRealTargets(t *testing.T) {
 	engine := program
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
@@ -73,7 +73,7 @@ func TestField_10909_CommandsOnRealTargets(t *testing.T) {
 		require.Contains(t, said, "--confirm s4")
 		status, _, _ = engine.command(t, "snapshot", "delete", healthyAt, "s1", "--confirm", "s1")
 		require.Equal(t, 1, status, "two hang on it")
-		// The replicas were snapshotted at different seconds, which is a difference.
+		// The snapshots of the replicas have different times, which is a difference.
 		status, audit, _ := engine.command(t, "audit", healthyAt, hurtAt)
 		for _, v := range audit["volumes"].([]any) {
 			for _, r := range v.(map[string]any)["replicas"].([]any) {

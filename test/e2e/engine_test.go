@@ -1,5 +1,4 @@
-// Package e2e tests the engine as its users run it: the built program against
-// real SPDK targets.
+// Package e2e tests the built program on real SPDK targets.
 package e2e
 
 import (
@@ -22,7 +21,7 @@ type engine struct{ path string }
 
 var program engine
 
-// result is what of the program's JSON these tests look at.
+// result is the part of the program's JSON that the tests check.
 type result struct {
 	Outcome     string
 	Error       string
@@ -49,8 +48,7 @@ type result struct {
 
 type planned struct{ Snapshot, Parent, Action, Reason string }
 
-// actions are what the plan does with each snapshot, and with what is left of
-// others.
+// actions are the plan's actions by snapshot.
 func (r result) actions() map[string]string {
 	actions := make(map[string]string)
 	for _, p := range r.Plan {
@@ -61,7 +59,7 @@ func (r result) actions() map[string]string {
 	return actions
 }
 
-// process is a program that runs.
+// process is a running program.
 type process struct {
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
@@ -85,7 +83,7 @@ func (e engine) start(t *testing.T, args ...string) *process {
 	return p
 }
 
-// startRebuild runs engine rebuild with JSON, which is printed at its end.
+// startRebuild starts engine rebuild with JSON output.
 func (e engine) startRebuild(t *testing.T, source, destination string, flags ...string) *process {
 	t.Helper()
 	return e.start(t, append([]string{"rebuild", "--source", source, "--destination", destination, "--output", "json", "--log", "warn"}, flags...)...)
@@ -111,7 +109,7 @@ func (p *process) status() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// result waits for the end and reads what was printed.
+// result waits for the end and decodes the output.
 func (p *process) result(t *testing.T) (result, int) {
 	t.Helper()
 	status := p.status()
@@ -120,7 +118,7 @@ func (p *process) result(t *testing.T) (result, int) {
 	return r, status
 }
 
-// rebuild runs engine rebuild to its end. Nothing is warned of.
+// rebuild runs engine rebuild to its end, and checks that there is no warning.
 func (e engine) rebuild(t *testing.T, source, destination string, flags ...string) (result, int) {
 	t.Helper()
 	p := e.startRebuild(t, source, destination, flags...)
@@ -129,16 +127,16 @@ func (e engine) rebuild(t *testing.T, source, destination string, flags ...strin
 	return r, status
 }
 
-// unexpected leaves out what may be said here: that something was busy for seconds,
-// since others are at work on these targets and the machine may be slow; and that an
-// image is unverified, which targets without checksums cannot help; and that Longhorn's
-// engine, which is not here, would notice the system snapshot of a head.
+// unexpected removes expected lines: that something was busy for seconds, since other
+// tests use these targets and the machine may be slow; that an image is unverified, on
+// targets without checksums; and that Longhorn's engine, which does not run here, would
+// notice the system snapshot of a head.
 func unexpected(stderr string) string { return mayBeSaid.ReplaceAllString(stderr, "") }
 
 var mayBeSaid = regexp.MustCompile(`(?m)^(engine: waiting |.*warn.*its bytes are unverified|.*warn.*with its bytes unverified|.*warn.*gets snapshot rebuild-[0-9a-f]{8}: if Longhorn's engine knows the replica).*\n`)
 
-// requireNoWarning lets a warning pass that the head of a replica of Longhorn's got a
-// system snapshot: its engine is not here.
+// requireNoWarning accepts the warning that the head of a Longhorn replica got a system
+// snapshot: its engine does not run here.
 func requireNoWarning(t *testing.T, warnings []string) {
 	t.Helper()
 	require.Empty(t, slices.DeleteFunc(slices.Clone(warnings), isOfLonghorn))
@@ -148,7 +146,7 @@ func isOfLonghorn(warning string) bool {
 	return strings.Contains(warning, "gets snapshot rebuild-") && strings.Contains(warning, "if Longhorn's engine knows the replica")
 }
 
-// mustRebuild is rebuild that has to work.
+// mustRebuild is rebuild that must succeed.
 func (e engine) mustRebuild(t *testing.T, source, destination string, flags ...string) result {
 	t.Helper()
 	r, status := e.rebuild(t, source, destination, flags...)
@@ -183,7 +181,7 @@ func makeDiskImage(t *testing.T, clusters int) (image []byte, files map[string]s
 	return image, files
 }
 
-// requireFiles opens a view as the file system that it should be.
+// requireFiles checks the file system in an lvol's data.
 func requireFiles(t *testing.T, view []byte, files map[string]string) {
 	t.Helper()
 	debugfs := findTool(t, "debugfs")
@@ -196,8 +194,7 @@ func requireFiles(t *testing.T, view []byte, files map[string]string) {
 	}
 }
 
-// findTool finds a tool of e2fsprogs, also where root's directories are not on
-// the PATH.
+// findTool finds a tool of e2fsprogs, also if root's directories are not on the PATH.
 func findTool(t *testing.T, name string) string {
 	t.Helper()
 	for _, candidate := range []string{name, "/usr/sbin/" + name, "/sbin/" + name} {

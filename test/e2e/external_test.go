@@ -9,9 +9,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// TestExternalSnapshots: a replica that reads through to a bdev outside of its lvstore
-// (bdev_lvol_clone_bdev) has no parent there, and yet not all its bytes. It is no source,
-// is wrong in an audit, is named in lists, and gives way as a destination.
+// A replica with an external snapshot (bdev_lvol_clone_bdev) has no parent on its lvstore,
+// and not all of its data. It is refused as a source, is a violation in an audit, is named
+// in lists, and can be overwritten as a destination.
 func TestExternalSnapshots(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		const outside, to = "vol-1-r-1b2c3d4e", "vol-1-r-2c3d4e5f"
@@ -34,7 +34,7 @@ func TestExternalSnapshots(t *testing.T) {
 		replica := tree["replicas"].([]any)[0].(map[string]any)
 		require.Contains(t, replica["head"].(map[string]any)["parent"], "external:")
 
-		// As a destination it is what another engine's rebuild has left.
+		// As a destination it is the leftover of another engine's rebuild.
 		healthy := b.replica(t, to)
 		r, status = program.startRebuild(t, b.address(to), a.address(outside), "--no-image").result(t)
 		require.Zero(t, status, "%+v", r)
@@ -48,8 +48,8 @@ func TestExternalSnapshots(t *testing.T) {
 	})
 }
 
-// TestDegradedSource: a replica whose external snapshot is missing has a size of 0 bytes in
-// a listing. Nothing is changed for it, on either side, and lists call it what it is.
+// A replica whose external snapshot is missing is listed with 0 bytes. A rebuild from it
+// changes nothing on either side, and lists show it as degraded.
 func TestDegradedSource(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		const degraded, to = "vol-1-r-1b2c3d4e", "vol-1-r-2c3d4e5f"
@@ -74,7 +74,7 @@ func TestDegradedSource(t *testing.T) {
 		require.Equal(t, "unknown", head["parent"])
 		require.Equal(t, true, head["degraded"])
 
-		// It gives way as a destination, and can be deleted.
+		// It can be overwritten as a destination, and deleted.
 		r, status = program.startRebuild(t, b.address(to), a.address(degraded), "--no-image").result(t)
 		require.Zero(t, status, "%+v", r)
 		program.do(t, "replica", "delete", a.address(degraded), "--confirm", degraded)

@@ -18,8 +18,8 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// fieldVolume is one of the volumes that are rebuilt at once. They share the
-// image on each host. One is expanded: what was made after that is larger.
+// fieldVolume is one of the volumes that are rebuilt at once. They share the image on each
+// host. One was expanded: its later snapshots are larger.
 type fieldVolume struct {
 	from, to string // replicas
 	seed     uint64 // of its data
@@ -66,9 +66,9 @@ func (v fieldVolume) grow(t *testing.T, p *place) {
 	}
 }
 
-// leave makes what is left of the lost replica: snap11 is intact but has lost
-// its image, snap12 is corrupted, snap13 is forged (the right bytes in another
-// place), snap14 is extra, snap21 is intact; and there are lvols in flight.
+// leave makes the leftovers of the lost replica: snap11 is intact but lost its image,
+// snap12 is corrupt, snap13 has the right data in another place, snap14 is extra, snap21 is
+// intact; and there are lvols in flight.
 func (v fieldVolume) leave(t *testing.T, p *place) {
 	t.Helper()
 	made := func(name, parent string, i int, writes map[int]uint64) string {
@@ -87,7 +87,7 @@ func (v fieldVolume) leave(t *testing.T, p *place) {
 	require.NoError(t, p.host.Graft(t.Context(), snap11, ""))
 }
 
-// fieldTest makes five volumes and what is left of their lost replicas, all at once.
+// fieldTest makes five volumes and the leftovers of their lost replicas, concurrently.
 func fieldTest(t *testing.T, from, to *targettest.Target) (source, destination *place, volumes []fieldVolume) {
 	t.Helper()
 	source, destination = newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
@@ -102,7 +102,7 @@ func fieldTest(t *testing.T, from, to *targettest.Target) (source, destination *
 	return source, destination, volumes
 }
 
-// volumesAtOnce does the same to all of them, beside each other.
+// volumesAtOnce calls a function for all of them, concurrently.
 func volumesAtOnce(t *testing.T, volumes []fieldVolume, what string, do func(t *testing.T, i int, v fieldVolume)) {
 	t.Helper()
 	var all sync.WaitGroup
@@ -136,10 +136,9 @@ func requireFieldRebuilt(t *testing.T, source, destination *place, volumes []fie
 	})
 }
 
-// TestMultipleThreadFastRebuildingWithBackingImage is the field's own test, on
-// real targets: five volumes on one image are rebuilt at once by one process,
-// each from a branching tree and over a damaged leftover, with fast rebuilding.
-// The log of it has no warning.
+// This is Longhorn's own test, on real targets: one process rebuilds five volumes on one
+// image at once, each from a branching tree and over damaged leftovers, with fast
+// rebuilding. The log has no warning.
 func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
 	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
 		source, destination, volumes := fieldTest(t, from, to)
@@ -187,8 +186,7 @@ func TestMultipleThreadFastRebuildingWithBackingImage(t *testing.T) {
 	})
 }
 
-// TestMultipleProcessFastRebuildingWithBackingImage is the same with a process
-// for each volume: nothing but the targets knows of all.
+// The same with a process per volume: only the targets know of all volumes.
 func TestMultipleProcessFastRebuildingWithBackingImage(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination, volumes := fieldTest(t, from, to)

@@ -9,9 +9,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// Four copies that each get the least that SPDK keeps, 1 MiB a second, would exceed
-// 2. A busy machine makes it slower, never faster.
-func TestABandwidthHoldsForAllCopiesTogether(t *testing.T) {
+// Four copies with SPDK's minimum of 1 MiB per second each would exceed the limit of 2. A
+// busy machine makes the rebuild slower, never faster.
+func TestBandwidthLimitsAllCopiesTogether(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
 		to.LimitWrites(t, destination.lvstore, 0)
@@ -24,9 +24,9 @@ func TestABandwidthHoldsForAllCopiesTogether(t *testing.T) {
 	})
 }
 
-// Without checksums a plan on targets that keep none yet changes nothing, and so knows
-// nothing; one with checksums has them stored.
-func TestAPlanWithoutChecksumsKnowsThoseThatAreThere(t *testing.T) {
+// With --no-checksums, a plan on targets that have no checksums yet changes nothing and
+// proves nothing; a plan without that flag makes the targets store them.
+func TestPlanUsesExistingChecksums(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
 		to.LimitWrites(t, destination.lvstore, 0)

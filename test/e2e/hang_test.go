@@ -13,10 +13,9 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
-// TestField_HangingTarget: a target that is there and answers nobody, stopped in
-// the middle of a copy, ends its rebuild; another one of the same process, from
-// the same source, goes on. Once the target answers again, nothing has to be
-// tidied by hand.
+// A target that is stopped in the middle of a copy and answers nobody ends its rebuild;
+// another rebuild, from the same source, continues. When the target answers again, no
+// manual cleanup is needed.
 func TestField_HangingTarget(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		for _, side := range []string{"destination", "source"} {
@@ -25,7 +24,7 @@ func TestField_HangingTarget(t *testing.T) {
 	})
 }
 
-// promised is how long a rebuild may go on without one of its hosts.
+// promised is how long a rebuild may run without one of its hosts.
 const promised = 15 * time.Second
 
 func hangInTheMiddle(t *testing.T, from, to *targettest.Target, sourceHangs bool) {
@@ -62,8 +61,7 @@ func hangInTheMiddle(t *testing.T, from, to *targettest.Target, sourceHangs bool
 	source.requireAsItWas(t, chainFrom)
 }
 
-// TestField_HangingTargetInOneProcess is the same for rebuilds that share an
-// engine and its connections.
+// The same for rebuilds that share an engine and its connections.
 func TestField_HangingTargetInOneProcess(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
@@ -117,7 +115,7 @@ func TestField_HangingTargetInOneProcess(t *testing.T) {
 	})
 }
 
-// firstByte is an observer that closes a channel at the first copied bytes.
+// firstByte is an observer that closes a channel when the first bytes are copied.
 func firstByte(began chan<- struct{}) rebuild.Observer {
 	return &closeOnce{began: began}
 }

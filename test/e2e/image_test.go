@@ -19,14 +19,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// imageResult is what of the JSON of the image commands these tests look at.
+// imageResult is the part of the image commands' JSON that the tests check.
 type imageResult struct {
 	Outcome, Error, Format, UUID, SHA512 string
 	Bytes, Size, WrittenBytes            uint64
 	Images                               []struct{ Name, State, UUID, SHA512 string }
 }
 
-// image runs engine image and returns what it printed and its exit status.
+// image runs engine image and returns its output and exit status.
 func (e engine) image(t *testing.T, args ...string) (r imageResult, status int) {
 	t.Helper()
 	command := exec.Command(e.path, append(append([]string{"image"}, args...), "--output", "json")...)
@@ -43,9 +43,8 @@ func (e engine) image(t *testing.T, args ...string) (r imageResult, status int) 
 
 func (p *place) hostAddress() string { return "unix://" + p.target.Socket + "?lvs=" + p.lvstore }
 
-// TestImages: a real disk image comes onto two targets, raw onto the one and as
-// qcow2 onto the other; it is one image to a rebuild, which reads every view back;
-// and one with another byte is found.
+// A real disk image is imported to two targets, from a raw file and from a qcow2 file. For
+// a rebuild, which reads all data, it is one image; an image with another byte is found.
 func TestImages(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		a, b := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
@@ -154,7 +153,7 @@ func makeSparse(t *testing.T, size int64) (path string) {
 	return path
 }
 
-// asQcow2 packs an image, where there is a qemu-img.
+// asQcow2 compresses an image, if qemu-img is installed.
 func asQcow2(t *testing.T, raw string) string {
 	t.Helper()
 	qemu, err := exec.LookPath("qemu-img")
@@ -173,9 +172,9 @@ func proves(t *testing.T, source, destination *place) bool {
 	return source.store(t).Proves && destination.store(t).Proves
 }
 
-// TestFetchedImageIsProven: the destination lacks the image. Where both targets tell
-// checksums the copy is proven, and has the source's record; elsewhere the rebuild says
-// that it is not. Either way it is still there, and the same, after a restart.
+// The destination lacks the image. If both targets have checksums, the copy is proven and
+// has the source's record; otherwise the rebuild reports that it is not. In both cases the
+// image is unchanged after a restart.
 func TestFetchedImageIsProven(t *testing.T) {
 	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)

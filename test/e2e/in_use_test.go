@@ -11,9 +11,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// TestProtectedReplicas: a replica whose target exports its head, has it as a base of a
-// RAID, or is attached to that export itself, is changed by no command, and each says
-// who uses it. --in-use changes it, but deletes nothing whose delete hangs the target.
+// No command changes a replica whose target exports its head, uses it as a base of a RAID,
+// or is attached to that export itself, and each error names the user. --in-use allows the
+// change, but no delete that hangs the target.
 func TestProtectedReplicas(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		for name, user := range map[string]domain.User{
@@ -78,9 +78,8 @@ func protect(t *testing.T, target *targettest.Target, user domain.User) {
 	requireRebuilt(t, source, from, destination, to)
 }
 
-// TestSystemSnapshotCanBeDeletedAgain: the snapshot that a rebuild has taken of its
-// source's head merges into that again. The source is then what it was, lvol by lvol, by
-// UUID, and both replicas read the same.
+// The system snapshot of the source's head merges into the head again. The source is then
+// as before, lvol by lvol, by UUID, and both replicas have the same data.
 func TestSystemSnapshotCanBeDeletedAgain(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		const healthy, lost = "vol-1-r-1b2c3d4e", "vol-1-r-2c3d4e5f"

@@ -11,9 +11,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// TestField_KilledDestination: the destination's target dies in the middle of a
-// copy, and between two snapshots that are finished. The rebuild ends with an
-// error; the next one keeps what was finished.
+// The destination's target is killed in the middle of a copy, after some snapshots are
+// finished. The rebuild ends with an error; the next one keeps the finished snapshots.
 func TestField_KilledDestination(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
@@ -41,9 +40,8 @@ func TestField_KilledDestination(t *testing.T) {
 	})
 }
 
-// TestRebuildEndsBeforeItUsesTheReserve: somebody else takes almost all of the store
-// while a rebuild fills it.
-func TestRebuildEndsBeforeItUsesTheReserve(t *testing.T) {
+// Another program takes almost all of the store while a rebuild fills it.
+func TestRebuildEndsBeforeUsingReserve(t *testing.T) {
 	onEach(t, within|between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
 		p := program.startRebuild(t, source.address(chainFrom), destination.address(chainTo), "--parallel", "1")
@@ -74,7 +72,7 @@ func TestRebuildEndsBeforeItUsesTheReserve(t *testing.T) {
 	})
 }
 
-// TestField_KilledSource: the source's target dies in the middle of a copy.
+// The source's target is killed in the middle of a copy.
 func TestField_KilledSource(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
@@ -94,9 +92,8 @@ func TestField_KilledSource(t *testing.T) {
 	})
 }
 
-// TestField_LateCopy: the engine is killed, and its target copies on. The next
-// run comes while it does: none of the old copy's clusters get into what is
-// made now.
+// The engine is killed, and its target continues the copy. The next run starts meanwhile:
+// no cluster of the old copy gets into its lvols.
 func TestField_LateCopy(t *testing.T) {
 	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
@@ -129,9 +126,8 @@ func TestField_LateCopy(t *testing.T) {
 	})
 }
 
-// TestAnInterruptInTheMiddleOfACopyLeavesNothing: Ctrl-C ends the copy, on the
-// targets, too, and what was in flight is gone.
-func TestAnInterruptInTheMiddleOfACopyLeavesNothing(t *testing.T) {
+// Ctrl-C ends the copy, also on the targets, and lvols in flight are removed.
+func TestInterruptedCopyLeavesNothing(t *testing.T) {
 	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)
 		p := program.startRebuild(t, source.address(chainFrom), destination.address(chainTo), "--parallel", "2")
@@ -153,9 +149,9 @@ func TestAnInterruptInTheMiddleOfACopyLeavesNothing(t *testing.T) {
 	})
 }
 
-// TestTwoEnginesOnOneReplica is the caller's mistake. On one machine the second one
-// is refused. Where they do not see each other's claims, one of them fails, nothing
-// wrong is sealed, and another run makes the replica whole.
+// Two engines on one replica are the caller's mistake. On one machine the second one is
+// refused. If they do not see each other's claims, one of them fails, nothing wrong is
+// sealed, and another run completes the replica.
 func TestTwoEnginesOnOneReplica(t *testing.T) {
 	onEach(t, within|between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)

@@ -11,10 +11,10 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// TestLonghornsVolumes: a replica that Longhorn's engine made, among all that else is
-// on its lvstore, is rebuilt over what its interrupted rebuild left, and one that
-// lost its image is repaired. What belongs to others stays as it is.
-func TestLonghornsVolumes(t *testing.T) {
+// A replica of Longhorn's engine, among the other lvols of its lvstore, is rebuilt over the
+// leftovers of an interrupted rebuild, and one that lost its image is repaired. Foreign
+// lvols do not change.
+func TestLonghornVolumes(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		if !newPlace(t, target, 8).store(t).Records {
 			t.Skip("Longhorn's engine does not run on such a target: it keeps no xattrs")
@@ -54,11 +54,11 @@ func TestLonghornsVolumes(t *testing.T) {
 		require.Equal(t, bytes.Repeat([]byte{7}, clusterSize), view[clusterSize:2*clusterSize], "the image's")
 		require.Equal(t, others, destination.lvolsBut(t, to, hurt), "what belongs to others")
 
-		// An image whose download failed is not taken for one.
+		// An image whose download failed does not count as one.
 		failed, status := program.startRebuild(t, source.address(from), destination.address("vol-9-r-99999999"), "--image", "broken").result(t)
 		require.Equal(t, 1, status)
 		require.Equal(t, "refused", failed.Outcome)
-		// A linked clone reads through what another volume owns.
+		// The parent of a linked clone belongs to another volume.
 		failed, status = program.startRebuild(t, source.address(targettest.LonghornClone), destination.address("vol-9-r-99999999"), "--no-image").result(t)
 		require.Equal(t, 1, status)
 		require.Contains(t, failed.Error, "-clone-ep-")
@@ -66,7 +66,7 @@ func TestLonghornsVolumes(t *testing.T) {
 	})
 }
 
-// lvolsBut are all lvols that are not of these replicas, as they are listed.
+// lvolsBut are all listed lvols that do not belong to these replicas.
 func (p *place) lvolsBut(t *testing.T, replicas ...string) (others []domain.Lvol) {
 	t.Helper()
 	for _, l := range p.store(t).Lvols {

@@ -35,8 +35,8 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// running are the targets that tests share, two of each binary: starting one takes
-// longer than most tests. They end with the test process.
+// running are the targets that tests share, two per binary: starting one takes longer than
+// most tests. They end with the test process.
 var running struct {
 	sync.Mutex
 	targets map[slot]*targettest.Target
@@ -54,7 +54,7 @@ func stopTargets() {
 	}
 }
 
-// target is the one that runs, or a new one if that has died.
+// target is the running one, or a new one if that has ended.
 func (s slot) target(t *testing.T) *targettest.Target {
 	t.Helper()
 	running.Lock()
@@ -75,13 +75,13 @@ func (s slot) target(t *testing.T) *targettest.Target {
 	return started
 }
 
-// pairing is where a rebuild goes from and to.
+// pairing is the source and the destination of a rebuild.
 type pairing struct {
 	name     string
 	from, to slot
 }
 
-// kinds of pairings.
+// Kinds of pairings.
 type kinds int
 
 const (
@@ -90,7 +90,7 @@ const (
 	mixed                     // two of different flavours, both ways
 )
 
-// rounds are the pairings of some kinds that there are binaries for. Lanes of one round
+// rounds are the pairings of these kinds for which there are binaries. Lanes of one round
 // share no target.
 func rounds(t *testing.T, which kinds) (all [][]lane) {
 	t.Helper()
@@ -121,14 +121,14 @@ func rounds(t *testing.T, which kinds) (all [][]lane) {
 	return all
 }
 
-// lane are pairings that come one after the other.
+// lane is a sequence of pairings.
 type lane []pairing
 
 func flavour(binary string) string { return filepath.Base(filepath.Dir(binary)) }
 
-// onEach runs a test on each pairing of some kinds, and looks that nothing of a
-// rebuild stays open on the targets. The lanes of a round run beside each other:
-// targets, which look at their sockets every 4 ms, are mostly waited for.
+// onEach runs a test on each pairing of these kinds, and checks that nothing of a rebuild
+// stays open on the targets. The lanes of a round run in parallel, since tests mostly wait
+// for targets, which poll their sockets every 4 ms.
 func onEach(t *testing.T, which kinds, run func(t *testing.T, source, destination *targettest.Target)) {
 	t.Helper()
 	for _, round := range rounds(t, which) {
@@ -155,7 +155,7 @@ func onOne(t *testing.T, p pairing, run func(t *testing.T, source, destination *
 	run(t, source, destination)
 }
 
-// requireNothingOpen: no subsystem of a rebuild exports anything, and no
+// requireNothingOpen checks that no subsystem of a rebuild exports anything, and that no
 // controller of one is attached.
 func requireNothingOpen(t *testing.T, target *targettest.Target) {
 	t.Helper()

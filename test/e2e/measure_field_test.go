@@ -12,13 +12,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// fieldPoll is how often engines of this field ask how far a copy is.
+// fieldPoll is the interval at which other engines poll a copy.
 const fieldPoll = 3 * time.Second
 
-// rebuildOneAtATime rebuilds as engines of this field do today: from the root
-// on, each snapshot by itself. A writable clone of the parent is exported and
-// attached, the snapshot is copied into it, its status is asked for every
-// fieldPoll, what was opened is closed, and the clone becomes the snapshot.
+// rebuildOneAtATime rebuilds as other engines do today: from the root on, one snapshot
+// after the other. A writable clone of the parent is exported and attached, the snapshot
+// is copied into it, the copy is polled every fieldPoll, the export is closed, and the
+// clone becomes the snapshot.
 func rebuildOneAtATime(t *testing.T, s shape, from *targettest.Target, _ string, to *targettest.Target, snapshots []string) time.Duration {
 	t.Helper()
 	lvstore := to.NewStore(t, s.room())

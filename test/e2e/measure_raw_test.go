@@ -14,8 +14,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// wire does one call after the other on a connection, and nothing else: what it
-// needs is the floor.
+// wire makes one call after the other on a connection, and nothing else: its time is the
+// lower bound.
 type wire struct {
 	t    *testing.T
 	conn net.Conn
@@ -59,7 +59,7 @@ const (
 	rawHostNQN    = "nqn.2026-01.com.example.measure:host"
 )
 
-// export is a subsystem of bare calls, attached at the source.
+// export is a subsystem made by bare calls, attached at the source.
 type export struct {
 	source, destination *wire
 	nqn                 string
@@ -86,7 +86,7 @@ func exportRaw(t *testing.T, source, destination *wire) *export {
 	return x
 }
 
-// add exports an lvol and waits until the source knows of it.
+// add exports an lvol and waits until the source sees it.
 func (x *export) add(nsid int, lvol string) (bdev string) {
 	bdev = fmt.Sprintf("%sn%d", rawController, nsid)
 	x.destination.call("nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
@@ -112,13 +112,13 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// copyOf is a shallow copy's progress.
+// copyOf is the progress of a shallow copy.
 type copyOf struct {
 	State string `json:"state"`
 }
 
-// startCopy starts a copy, and says when. A namespace that has just appeared may
-// not be writable for a moment yet; then it is asked again.
+// startCopy starts a copy and returns the time. A new namespace may not be writable for a
+// moment; then it retries.
 func (w *wire) startCopy(snapshot, bdev string) (operation uint32, began time.Time) {
 	for {
 		var started spdktypes.ShallowCopy
@@ -143,8 +143,8 @@ func (w *wire) createLvol(lvstore, name string, clusters int) (uuid string) {
 	return uuid
 }
 
-// copyRaw copies the snapshots, one after the other, into lvols that are there
-// and exported already. It is the sum of the copies alone.
+// copyRaw copies the snapshots, one after the other, into lvols that exist and are exported
+// already. Its time is the sum of the copies alone.
 func copyRaw(t *testing.T, s shape, from *targettest.Target, _ string, to *targettest.Target, snapshots []string) (took time.Duration) {
 	t.Helper()
 	lvstore := to.NewStore(t, s.room())

@@ -28,7 +28,7 @@ var (
 	measureField     = flag.Bool("field", true, "measure the rebuild of one snapshot at a time, too")
 )
 
-// shape is a tree to rebuild: each snapshot writes that many clusters.
+// shape is a tree to rebuild; each snapshot writes that many clusters.
 type shape struct {
 	name     string
 	clusters int
@@ -38,10 +38,10 @@ type shape struct {
 
 func (s shape) snapshots() int { return len(s.parents) }
 
-// room is how many clusters the store gets. By default a store has one page of
-// metadata a cluster, and an lvol that has data takes two, a moment long two more
-// while it is sealed: small snapshots use up the pages first, and then a write
-// fails with an internal error though clusters are free.
+// room is the number of clusters of the store. By default a store has one metadata page
+// per cluster, and an lvol with data takes two, and two more for a moment while it is
+// sealed: small snapshots use up the pages first, and then a write fails with an internal
+// error although clusters are free.
 func (s shape) room() int { return s.snapshots()*(s.clusters+4) + 64 }
 
 func chain(n int) []int {
@@ -52,7 +52,7 @@ func chain(n int) []int {
 	return parents
 }
 
-// shapes and their budgets, as times of the sum of the raw copies.
+// shapes and their budgets, as multiples of the sum of the raw copies.
 var shapes = []shape{
 	{"1 x 1 GiB", 1024, chain(1), 1.35},
 	{"1 x 256 MiB", 256, chain(1), 1.7},
@@ -63,9 +63,9 @@ var shapes = []shape{
 	{"the field's tree, 6 x 2 MiB", 2, []int{-1, 0, 1, 0, 3, 3}, 0},
 }
 
-// TestMeasureRebuilds measures, in one run and taking turns, copies of a
-// replica's snapshots by bare calls one after the other, which is the floor, and
-// rebuilds of the replica; then once a rebuild of one snapshot at a time.
+// TestMeasureRebuilds measures, in one run and in turns, copies of a replica's snapshots by
+// bare calls, which is the lower bound, and rebuilds of the replica; then, once, a rebuild
+// of one snapshot at a time.
 func TestMeasureRebuilds(t *testing.T) {
 	if !*measures {
 		t.Skip("it measures, it does not test: run make bench-e2e")
@@ -91,7 +91,7 @@ func TestMeasureRebuilds(t *testing.T) {
 	fmt.Print(table.String())
 }
 
-// row is what was measured of one shape.
+// row has the measurements of one shape.
 type row struct {
 	raw, ours []time.Duration
 	field     time.Duration
@@ -156,7 +156,7 @@ func measure(t *testing.T, s shape, from, to *targettest.Target) (r row) {
 		})
 	}
 	inTurn(t, "counted", func(t *testing.T) {
-		// Both sockets of one target are one: a second proxy would count apart.
+		// Within one target both sockets are the same: a second proxy would count separately.
 		tally := targettest.NewTally()
 		_, r.calls, r.again = rebuildMeasured(t, s, from, source, to, tally.Proxy(t, from.Socket), tally.Proxy(t, to.Socket), tally)
 	})
@@ -218,8 +218,8 @@ func growMeasured(t *testing.T, s shape, target *targettest.Target, lvstore stri
 	return snapshots
 }
 
-// rebuildMeasured rebuilds onto a new store by hosts that know nothing yet. With
-// a tally it counts, and rebuilds once more.
+// rebuildMeasured rebuilds onto a new store with new hosts. With a tally it counts calls,
+// and rebuilds once more.
 func rebuildMeasured(t *testing.T, s shape, from *targettest.Target, source string, to *targettest.Target, fromSocket, toSocket string, tally *targettest.Tally) (took time.Duration, calls, again targettest.Seen) {
 	t.Helper()
 	lvstore := to.NewStore(t, s.room())

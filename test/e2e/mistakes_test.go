@@ -20,9 +20,9 @@ func (p *place) writeHead(t *testing.T, replica string, from, clusters int) {
 // warnings of a result, in one text.
 func warningsOf(object map[string]any) string { return fmt.Sprint(object["warnings"]) }
 
-// TestField_5709_AReplicaOfAnotherVolumeOnARealTarget: it is not overwritten until
-// its name is repeated, and what goes is told.
-func TestField_5709_AReplicaOfAnotherVolumeOnARealTarget(t *testing.T) {
+// A replica of another volume is not overwritten until its name is repeated, and the result
+// lists what was deleted.
+func TestField_5709_ReplicaOfAnotherVolumeOnRealTarget(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		const clusters, right, wrong = 8, "vol-1-r-0a1b2c3d", "vol-2-r-0a1b2c3d"
 		source, destination := newPlace(t, target, 64), newPlace(t, target, 64)
@@ -48,10 +48,9 @@ func TestField_5709_AReplicaOfAnotherVolumeOnARealTarget(t *testing.T) {
 	})
 }
 
-// TestField_7425_8659_SourcesThatDifferOnARealTarget: an empty source, and one that
-// lacks the newest snapshot, are refused until one is said to be right. A source of
-// which snapshots are left gets a head by the way that the refusal tells.
-func TestField_7425_8659_SourcesThatDifferOnARealTarget(t *testing.T) {
+// An empty source, and one without the newest snapshot, are refused until the right one is
+// named. A source with only snapshots gets a head as the refusal says.
+func TestField_7425_8659_DifferingSourcesOnRealTarget(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		const clusters, empty, old, whole, rebuilt = 8, "vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b", "vol-1-r-8c9d0e1f", "vol-1-r-2a3b4c5d"
 		var places []*place
@@ -84,7 +83,7 @@ func TestField_7425_8659_SourcesThatDifferOnARealTarget(t *testing.T) {
 		require.Equal(t, "complete", told["outcome"])
 		requireRebuilt(t, c, whole, d, rebuilt)
 
-		// Only one head was frozen, and an audit says that it is no damage.
+		// There is one system snapshot, and the audit does not report it as damage.
 		program.do(t, "rebuild", "--source", c.address(whole), "--destination", b.address(old), "--no-image")
 		c.writeHead(t, whole, 6, 1)
 		b.writeHead(t, old, 6, 1)

@@ -71,8 +71,8 @@ func (p *place) importImage(t *testing.T, bytes []byte) {
 	require.NoError(t, err)
 }
 
-// snapshot makes a snapshot of a replica as a user does: a writable lvol on the
-// parent, writes of whole clusters, frozen.
+// snapshot makes a snapshot of a replica: a writable clone of the parent, writes of whole
+// clusters, and a snapshot of that.
 func (p *place) snapshot(t *testing.T, replica, name, parent string, clusters int, attributes domain.Attributes, writes map[int]uint64) string {
 	t.Helper()
 	inFlight := domain.InFlightLvolName(replica, "000000aa")
@@ -117,7 +117,7 @@ func noises(seed uint64, clusters int) []byte {
 	return p
 }
 
-// view reads what an lvol shows.
+// view reads the data of an lvol.
 func (p *place) view(t *testing.T, l domain.Lvol) []byte {
 	t.Helper()
 	view := make([]byte, l.Size)
@@ -125,8 +125,8 @@ func (p *place) view(t *testing.T, l domain.Lvol) []byte {
 	return view
 }
 
-// sourceView is view, and remembers it: what a source's snapshot shows does not
-// change. A rebuild that wrote to its source would be found by requireAsItWas.
+// sourceView is view for a source's snapshot, whose data must not change: requireAsItWas
+// finds a rebuild that wrote to its source.
 func (p *place) sourceView(t *testing.T, l domain.Lvol) []byte {
 	t.Helper()
 	view, known := p.views.Load(l.UUID)
@@ -152,8 +152,7 @@ func createdAt(minute int) domain.Attributes {
 	return domain.Attributes{CreatedAt: time.Date(2026, 1, 1, 0, minute, 0, 0, time.UTC), UserCreated: minute%2 == 0}
 }
 
-// requireRebuilt compares every view byte for byte, and parents, timestamps and
-// lineage.
+// requireRebuilt compares the data of every lvol, and parents, timestamps and lineage.
 func requireRebuilt(t *testing.T, source *place, from string, destination *place, to string) {
 	t.Helper()
 	s, d := source.replica(t, from), destination.replica(t, to)

@@ -9,9 +9,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// TestField_9191_SourceIsProtectedFromOtherProcesses: while a rebuild reads a replica,
-// every command of another process that would change it is refused, and says who has
-// it. Another rebuild may read it.
+// While a rebuild reads a replica, every command of another process that would change it is
+// refused, and the error names the owner. Another rebuild may read it.
 func TestField_9191_SourceIsProtectedFromOtherProcesses(t *testing.T) {
 	onEach(t, within|between, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newChain(t, from, to)

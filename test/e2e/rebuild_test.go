@@ -14,8 +14,8 @@ const (
 	volumeClusters = 8
 )
 
-// branches is the tree of the field's own test; each snapshot writes clusters
-// of its own, over the image and beyond its end.
+// branches is the tree of Longhorn's own test; each snapshot writes clusters over the image
+// and beyond its end.
 var branches = []struct {
 	name, parent string
 	writes       map[int]uint64
@@ -28,8 +28,8 @@ var branches = []struct {
 	{"snap31", "snap21", map[int]uint64{3: 18, 7: 19}},
 }
 
-// growSource makes the branching tree under an image that is smaller than the
-// volume, and a head that was written to.
+// growSource makes the branching tree on an image that is smaller than the volume, and a
+// head with data of its own.
 func (p *place) growSource(t *testing.T, replica string) {
 	t.Helper()
 	uuids := map[string]string{"": p.image}
@@ -40,10 +40,9 @@ func (p *place) growSource(t *testing.T, replica string) {
 	p.target.Write(t, head, noise(20), 4*clusterSize)
 }
 
-// TestRebuildOfTheBranchingTree rebuilds a tree over a real disk image by the
-// engine's own command, on a destination that has nothing, then nothing to do,
-// then a damaged leftover, whose lost image is repaired by the same run.
-func TestRebuildOfTheBranchingTree(t *testing.T) {
+// The command rebuilds a tree on a real disk image: on an empty destination, then with
+// nothing to do, then over damaged leftovers, whose lost image the same run restores.
+func TestRebuildBranchingTree(t *testing.T) {
 	onEach(t, within|between|mixed, func(t *testing.T, from, to *targettest.Target) {
 		rebuildBranchingTree(t, newPlace(t, from, storeClusters), newPlace(t, to, storeClusters))
 	})
@@ -94,9 +93,9 @@ func (p *place) imageLvol(t *testing.T) domain.Lvol {
 	return l
 }
 
-// damage does to a replica what crashes and careless tools do: the ancestor
-// loses its image, snap13 is forged, an extra snapshot and an lvol in flight
-// are there, and the head hangs on the extra one.
+// damage damages a replica as crashes and careless tools do: the ancestor loses its image,
+// snap13 has other data, there are an extra snapshot and an lvol in flight, and the extra
+// one is the parent of the head.
 func damage(t *testing.T, p *place, replica string) {
 	t.Helper()
 	ctx := t.Context()
@@ -114,8 +113,8 @@ func damage(t *testing.T, p *place, replica string) {
 	require.NoError(t, p.host.Graft(ctx, snap11.Lvol.UUID, ""))
 }
 
-// TestRebuildRefusesWhatItCannotKnow: no image is said, recorded or hung on.
-func TestRebuildRefusesWhatItCannotKnow(t *testing.T) {
+// No image is given or recorded, and no lvol has one as its parent.
+func TestRebuildRefusesUnknownImage(t *testing.T) {
 	onEach(t, within, func(t *testing.T, from, to *targettest.Target) {
 		source, destination := newPlace(t, from, 16), newPlace(t, to, 16)
 		snap := source.snapshot(t, "vol-2-r-0a1b2c3d", "s1", "", 4, createdAt(0), map[int]uint64{0: 1})

@@ -9,10 +9,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 )
 
-// TestTwoSourcesShareTheCopies: two healthy replicas on two lvstores of a target,
-// and a third one that is rebuilt on another target. Where targets tell no
-// checksums nothing is shared, and that is said.
-func TestTwoSourcesShareTheCopies(t *testing.T) {
+// Two healthy replicas are on two lvstores of one target, and a third one is rebuilt on
+// another target. Without checksums nothing is shared, and a warning says so.
+func TestTwoSourcesShareCopies(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		const first, second, third = "vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b", "vol-1-r-8c9d0e1f"
 		a, b, destination := newPlace(t, from, storeClusters), newPlace(t, from, storeClusters), newPlace(t, to, storeClusters)
@@ -46,9 +45,9 @@ func TestTwoSourcesShareTheCopies(t *testing.T) {
 	})
 }
 
-// TestTheOtherSourceGoesOn: the primary's target dies in the middle of a copy. The
-// same rebuild completes from the other source, and leaves nothing open.
-func TestTheOtherSourceGoesOn(t *testing.T) {
+// The primary's target is killed in the middle of a copy. The same rebuild completes from
+// the other source, and leaves nothing open.
+func TestOtherSourceContinues(t *testing.T) {
 	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
 		const first, second, third = "vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b", "vol-1-r-8c9d0e1f"
 		a, b, destination := newPlace(t, from, storeClusters), newPlace(t, to, storeClusters), newPlace(t, to, storeClusters)
