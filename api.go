@@ -554,7 +554,7 @@ type Sender = ports.Sender
 //	}
 type Receiver = ports.Receiver
 
-// Releaser closes what runs have opened.
+// Releaser closes the resources that runs have opened.
 //
 //	type Releaser interface {
 //		// Release closes all resources that runs of that replica on that store have opened
@@ -564,13 +564,13 @@ type Receiver = ports.Receiver
 //	}
 type Releaser = ports.Releaser
 
-// Source is what a host does that replicas are rebuilt from, and no more: a remote or a
-// read-only one need not implement Host. It may be a Prover, so that what is known to be
-// equal is not copied, a Counter, an Opener, so that views can be compared, a Claimer or
-// a Leaser, so that other processes leave its replicas alone, a Collector and an Ender.
+// Source is the part of Host that a source of rebuilds needs, such as a remote or a
+// read-only host. It may also be a Prover, so that equal snapshots are not copied, a
+// Counter, an Opener, so that bytes can be compared, a Claimer or a Leaser, so that other
+// processes do not change its replicas, a Collector and an Ender.
 //
-// It need not be a Snapshotter. If it is none, a replica whose head has data of its own,
-// which has to become a snapshot first, is refused as a source.
+// A Source that is no Snapshotter is refused if the replica's head has data of its own,
+// which must become a snapshot first.
 //
 //	type Source interface {
 //		Looker
@@ -579,7 +579,7 @@ type Releaser = ports.Releaser
 //	}
 type Source = ports.Source
 
-// SourceOnly makes a host of a Source. The engine refuses what would change it.
+// SourceOnly turns a Source into a Host. The engine refuses changes to it.
 func SourceOnly(source Source) Host { return ports.SourceOnly(source) }
 
 // Run identifies one rebuild of one replica. Resources that an adapter opens for it
@@ -1311,7 +1311,7 @@ type Plan = domain.Plan
 //	}
 type Step = domain.Step
 
-// Action is what a step does.
+// Action is the kind of a step.
 //
 //	type Action string
 type Action = domain.Action
@@ -1445,7 +1445,7 @@ type Deletion = domain.Deletion
 //		// contains filtered or unexported fields
 //	}
 //
-//	// Error lists what would be lost.
+//	// Error lists the data that would be lost.
 //	func (r *LossRefusal) Error() string
 //
 //	// Unwrap returns the Refusal.

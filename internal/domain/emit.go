@@ -22,7 +22,7 @@ type emitter struct {
 	ready       []int
 	imageSealed int
 
-	// operations by what they are about
+	// positions of operations, by subject
 	ofSnapshot [][]int // by position in the tree
 	ofDeleted  [][]int // by position in the destination's store
 	ofImage    []int

@@ -158,7 +158,7 @@ func (b BackingImage) recordedEqual(other BackingImage) bool {
 	return ours.UUID != "" && ours.UUID == theirs.UUID || ours.Checksum != "" && ours.Checksum == theirs.Checksum
 }
 
-// evidence is what one witness knows of a volume's image.
+// evidence is one piece of information on a volume's image.
 type evidence struct {
 	source string
 	image  Image

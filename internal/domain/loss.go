@@ -3,9 +3,9 @@ package domain
 import "fmt"
 
 // A rebuild deletes the destination's lvols that the source does not have. A failed
-// replica of the same volume looks like that, so the plan lists them. It refuses what
-// a mistaken address looks like: a replica of another volume that holds data, and a
-// head that would shrink.
+// replica of the same volume looks like that, so the plan lists them. It refuses
+// likely mistakes in an address: a replica of another volume that holds data, and a head
+// that would shrink.
 
 // Deletion is an lvol that a plan deletes, or that a rebuild has deleted.
 type Deletion struct {

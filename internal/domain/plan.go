@@ -35,7 +35,7 @@ type Step struct {
 	Operations []int // positions in Plan.Operations
 }
 
-// Action is what a step does.
+// Action is the kind of a step.
 type Action string
 
 // The actions of a plan.

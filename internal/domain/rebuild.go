@@ -74,7 +74,7 @@ type planner struct {
 	fetch      bool
 
 	decisions []decision // by position in tree
-	names     []string   // that the copies will have, by position in tree; "" for what is kept
+	names     []string   // of the copies on the store, by position in tree; "" for kept snapshots
 	toDelete  []bool     // by position in the destination's store
 	deletions []int      // the same as positions, leaf first
 	keepHead  bool
@@ -127,8 +127,8 @@ func (p *planner) readSource() (err error) {
 	return nil
 }
 
-// refuseHurtSource: readers of a hurt source saw wrong bytes, so what they wrote
-// afterwards is unproven.
+// refuseHurtSource: readers of a hurt source saw wrong bytes, so their later
+// writes are unproven.
 func (p *planner) refuseHurtSource() error {
 	if !p.source.Hurt(p.image) {
 		return nil

@@ -20,7 +20,7 @@ type LossRefusal struct {
 	Replica string // the name to repeat in Options.Overwrite
 }
 
-// Error lists what would be lost.
+// Error lists the data that would be lost.
 func (r *LossRefusal) Error() string { return r.refusal.Error() }
 
 // Unwrap returns the Refusal.

@@ -183,7 +183,7 @@ func (r Replica) volumeSize() (size uint64) {
 	return size
 }
 
-// headWrites is what a head has written since a snapshot.
+// headWrites counts the writes of a head since a snapshot.
 type headWrites struct {
 	since    string // the newest snapshot that no rebuild has taken of the head; "": none
 	clusters uint64 // of the head and of the snapshots that rebuilds have taken of it

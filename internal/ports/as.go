@@ -4,8 +4,8 @@ import "fmt"
 
 // As returns the host as one of the optional interfaces that not every host implements.
 // A wrapper implements all of them and returns the wrapped host from Unwrap() Host; ok
-// is false if the wrapped host lacks the interface. Of a host that SourceOnly made, T may
-// be Store, Snapshotter or Receiver, too: ok tells whether the source implements it.
+// is false if the wrapped host lacks the interface. For a host made by SourceOnly, T may
+// also be Store, Snapshotter or Receiver: ok reports whether the source implements it.
 func As[T any](host Host) (it T, ok bool) {
 	var none T
 	if wrapper, is := host.(interface{ Unwrap() Host }); is {

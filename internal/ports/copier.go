@@ -59,7 +59,7 @@ type Receiver interface {
 	Withdraw(ctx context.Context, run Run, uuid string) error
 }
 
-// Releaser closes what runs have opened.
+// Releaser closes the resources that runs have opened.
 type Releaser interface {
 	// Release closes all resources that runs of that replica on that store have opened
 	// on this host: the given run and, before it begins, those that crashed. No error if

@@ -6,20 +6,20 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// Source is what a host does that replicas are rebuilt from, and no more: a remote or a
-// read-only one need not implement Host. It may be a Prover, so that what is known to be
-// equal is not copied, a Counter, an Opener, so that views can be compared, a Claimer or
-// a Leaser, so that other processes leave its replicas alone, a Collector and an Ender.
+// Source is the part of Host that a source of rebuilds needs, such as a remote or a
+// read-only host. It may also be a Prover, so that equal snapshots are not copied, a
+// Counter, an Opener, so that bytes can be compared, a Claimer or a Leaser, so that other
+// processes do not change its replicas, a Collector and an Ender.
 //
-// It need not be a Snapshotter. If it is none, a replica whose head has data of its own,
-// which has to become a snapshot first, is refused as a source.
+// A Source that is no Snapshotter is refused if the replica's head has data of its own,
+// which must become a snapshot first.
 type Source interface {
 	Looker
 	Sender
 	Releaser
 }
 
-// SourceOnly makes a host of a Source. The engine refuses what would change it.
+// SourceOnly turns a Source into a Host. The engine refuses changes to it.
 func SourceOnly(source Source) Host { return sourceOnly{source} }
 
 type sourceOnly struct{ Source }

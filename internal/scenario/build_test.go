@@ -186,7 +186,7 @@ func TestImageFilePaddedWithZeros(t *testing.T) {
 	}
 }
 
-// qcow2Of is a disk as a qcow2 image of one cluster of 2 MiB, and a hole behind it.
+// qcow2Of is a disk as a qcow2 image of one cluster of 2 MiB, followed by a hole.
 func qcow2Of(data []byte, size uint64) []byte {
 	const cluster = 2 * mib
 	be := binary.BigEndian
@@ -260,7 +260,7 @@ func TestBuildsAreEqualAndIndependent(t *testing.T) {
 	require.NotEqual(t, first.destination.store(), second.destination.store())
 }
 
-// world is a World whose hosts are easy to look at.
+// world is a World with easy access to its hosts.
 type world struct {
 	*scenario.World
 	source, destination host

@@ -12,7 +12,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
-// image and tree are what most cases below begin with.
+// image and tree are the beginning of most cases below.
 const (
 	image = `backingImage: {name: base, size: 8MiB, writes: [{offset: 0, length: 8MiB, seed: 1}]}`
 	tree  = `source: {snapshots: [{name: a}, {name: b, parent: a}]}`

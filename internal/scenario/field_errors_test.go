@@ -7,7 +7,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
-// with is smallest with other lines in the place of "source: {}".
+// with is smallest with other lines instead of "source: {}".
 func with(lines ...string) string {
 	return strings.Replace(smallest, "source: {}\n", strings.Join(lines, "\n")+"\n", 1)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
-// smallest is a whole scenario: every case below breaks one thing of it.
+// smallest is a complete scenario: each case below breaks one part of it.
 const smallest = `apiVersion: rebuild/v1
 volume: {name: vol-1, size: 16MiB}
 source: {}

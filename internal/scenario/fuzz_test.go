@@ -15,9 +15,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
-// FuzzParse: whatever the bytes are, there is no panic, an error is one short
-// line of this package's own, and what was accepted can be built, if it is
-// small enough to be built a thousand times a second.
+// FuzzParse: for any bytes, there is no panic, an error is one short line of this
+// package, and an accepted scenario can be built, if it is small enough.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob(examples + "/*.yaml")
 	require.NoError(f, err)
@@ -57,7 +56,7 @@ func FuzzParse(f *testing.F) {
 
 var inMiB = regexp.MustCompile(`(\d+)MiB`)
 
-// small keeps what is worth mutating, and has 4 KiB for each MiB.
+// small removes comments and replaces each MiB by 4 KiB, to keep mutations short.
 func small(text []byte) []byte {
 	var lines []string
 	for line := range strings.Lines(string(text)) {

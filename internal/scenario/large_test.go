@@ -10,7 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/scenario"
 )
 
-// large is a file with that many snapshots of one cluster, one on the other.
+// large is a file with a chain of that many snapshots of one cluster.
 func large(snapshots int) []byte {
 	var text strings.Builder
 	text.WriteString(strings.Replace(volume(`{name: vol-1, size: 4MiB, clusterSize: 4KiB}`), "source: {}\n", "source:\n  snapshots:\n    - {name: s0}\n", 1))
@@ -20,7 +20,7 @@ func large(snapshots int) []byte {
 	return []byte(text.String())
 }
 
-// A chain that long is no depth of calls anywhere.
+// A long chain must not cause deep recursion.
 func TestTwentyThousandSnapshots(t *testing.T) {
 	const many = 20_000
 	text := large(many)

@@ -38,7 +38,7 @@ func TestLeftoverLikeSourceOverrides(t *testing.T) {
 		w := build(t, with(image, chain, `destination: {snapshots: [{name: b, like: source`+fields+`}, {name: x}]}`))
 		return w, w.destination.snapshot("b")
 	}
-	t.Run("hangs on the image where its parent is not here", func(t *testing.T) {
+	t.Run("has the image as its parent if its own is not here", func(t *testing.T) {
 		w, b := leftover(t, "")
 		require.Equal(t, w.destination.image("base").UUID, b.Parent)
 		require.Equal(t, w.source.read(w.source.snapshot("b"), mib, mib), w.destination.read(b, mib, mib), "own clusters are the source's whole ones")
@@ -62,7 +62,7 @@ func TestLeftoverLikeSourceOverrides(t *testing.T) {
 		w, b := leftover(t, ", writes: []")
 		require.Empty(t, w.destination.own(b))
 	})
-	t.Run("a smaller size, which cuts", func(t *testing.T) {
+	t.Run("a smaller size cuts it off", func(t *testing.T) {
 		w, b := leftover(t, ", size: 9MiB")
 		require.EqualValues(t, 9*mib, b.Size)
 		require.Equal(t, []uint64{1}, w.destination.own(b))

@@ -15,13 +15,13 @@ import (
 
 const cluster = 4 * kib
 
-// picture is what an lvol is by the words of the format, byte by byte.
+// picture is an lvol as the format describes it, byte by byte.
 type picture struct {
 	bytes []byte
 	own   map[uint64]bool
 }
 
-// draw puts writes on top of a parent, nil for none.
+// draw applies writes on top of a parent; nil: none.
 func draw(parent *picture, size uint64, writes []scenario.Write) *picture {
 	p := &picture{bytes: make([]byte, size), own: make(map[uint64]bool)}
 	if parent != nil {
@@ -81,7 +81,7 @@ func randomWrites(random *rand.Rand, size uint64) []scenario.Write {
 	return writes
 }
 
-// randomScenario also tells what is to be on the hosts, by name on the store.
+// randomScenario also returns the expected lvols of the hosts, by name on the store.
 func randomScenario(random *rand.Rand) (s *scenario.Scenario, source, destination map[string]*picture) {
 	source, destination = make(map[string]*picture), make(map[string]*picture)
 	size := uint64(8+random.IntN(8)) * cluster

@@ -18,7 +18,7 @@ type Scenario struct {
 	Destination Destination
 	Options     Options
 	Runs        int     // rebuilds one after the other, 1 to 100; 0: 1
-	Faults      []Fault // what goes wrong in them
+	Faults      []Fault // faults of the runs
 
 	origin origin // zero for a Scenario without a file
 }
@@ -127,7 +127,7 @@ type Lvol struct {
 
 // Options are the options of the rebuild.
 type Options struct {
-	Fast             *bool // keep what is proven identical; nil: true
+	Fast             *bool // keep snapshots that are proven identical; nil: true
 	Parallel         int   // copies at a time, 1 to 1024; 0: 4
 	AcceptHurtSource bool
 	Overwrite        bool // confirms that the destination's data may be lost

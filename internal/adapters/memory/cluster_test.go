@@ -8,7 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestClusterBytes, however they were written, and stays so.
+// TestClusterBytes: a cluster has its bytes, however they were written, and never
+// changes.
 func TestClusterBytes(t *testing.T) {
 	const size = 2*pageSize + pageSize/2
 	rapid.Check(t, func(t *rapid.T) {
@@ -20,7 +21,7 @@ func TestClusterBytes(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "writes") {
 			last := versions[len(versions)-1]
 			content := bytes.Clone(last.bytes)
-			// Much of it begins and ends where pages do.
+			// Most writes begin and end at page boundaries.
 			edge := rapid.SampledFrom([]int{0, 1, pageSize - 1, pageSize, pageSize + 1, 2 * pageSize, size - 1, size})
 			from, to := edge.Draw(t, "from"), edge.Draw(t, "to")
 			from, to = min(from, to), max(from, to)
@@ -43,7 +44,7 @@ func TestClusterBytes(t *testing.T) {
 	})
 }
 
-// summed are the bytes that go into a checksum; as many are said to be.
+// summed are the bytes that go into a checksum; their number must be right.
 func summed(c cluster) []byte {
 	var all bytes.Buffer
 	if c.sum(&all) != uint64(all.Len()) {

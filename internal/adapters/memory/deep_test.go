@@ -13,7 +13,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// onlyReader hides that a view can write itself, so that Read is tested.
+// onlyReader hides WriteTo of a view, so that Read is tested.
 type onlyReader struct{ io.Reader }
 
 func sha256Of(t *testing.T, r io.Reader) string {
@@ -24,7 +24,7 @@ func sha256Of(t *testing.T, r io.Reader) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// chain writes one cluster and takes a snapshot, again and again.
+// chain writes one cluster and takes a snapshot, repeatedly.
 func chain(tb testing.TB, h *memory.Host, snapshots int) (head string, all []string) {
 	tb.Helper()
 	head, err := h.Create(tb.Context(), "vol-1-r-0a1b2c3d", 16*kib4)
@@ -89,7 +89,7 @@ func BenchmarkViewOfADeepChain(b *testing.B) {
 	}
 }
 
-// A rebuild of 1,000 snapshots of one 4 KiB cluster, by the verbs alone.
+// A rebuild of 1,000 snapshots of one 4 KiB cluster, with the verbs only.
 func BenchmarkRebuild1000(b *testing.B) {
 	from, to := twoHosts()
 	_, all := chain(b, from, 1000)

@@ -33,15 +33,15 @@ type Host struct {
 	openings   map[*opening]struct{}
 	opened     uint64 // receptions so far
 
-	rateChanged chan struct{} // closed and made anew when a limit changes
-	orphans     chan struct{} // closed and made anew when an engine ends
+	rateChanged chan struct{} // closed and replaced when a limit changes
+	orphans     chan struct{} // closed and replaced when an engine ends
 
 	operations map[*operation]struct{}
 
 	inject func(Call) Fault
 	calls  map[string]int // by method
 
-	claimed map[string][]*ports.Lease // by name: who has it
+	claimed map[string][]*ports.Lease // held leases, by name
 }
 
 var (

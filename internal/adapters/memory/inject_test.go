@@ -15,7 +15,7 @@ import (
 
 var errTorn = errors.New("wire torn")
 
-// always has that fault happen to every call of the method.
+// always injects the fault into every call of the method.
 func always(method string, fault memory.Fault) func(memory.Call) memory.Fault {
 	return func(c memory.Call) memory.Fault {
 		if c.Method == method {
@@ -132,7 +132,7 @@ func TestDelayEndsWithContext(t *testing.T) {
 		require.ErrorIs(t, err, ports.ErrUnavailable)
 		require.Equal(t, time.Second, time.Since(begun))
 
-		// 15 s a cluster: two are written when 40 s are over.
+		// 15 s per cluster: two are written after 40 s.
 		ctx, cancel = context.WithTimeout(t.Context(), 40*time.Second)
 		defer cancel()
 		require.ErrorIs(t, from.Copy(ctx, run, a, address, nil), context.DeadlineExceeded)
@@ -162,8 +162,8 @@ func TestDelayedFaultHoldsLocks(t *testing.T) {
 	})
 }
 
-// A target that dies at a call is back at once, with what it had: before the call,
-// or after.
+// A target that crashes at a call restarts at once with its state: that before the
+// call, or after it.
 func TestRestartFault(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault memory.Fault
@@ -236,8 +236,8 @@ func TestSpoiledCopyReportsSuccess(t *testing.T) {
 	}
 }
 
-// An engine that dies leaves its copy going, also the one that it was about to ask
-// for; whoever waited for it is told at once.
+// Copies go on after their engine crashes, including one that it was about to start;
+// their callers get an error at once.
 func TestOrphanedCopyGoesOn(t *testing.T) {
 	for name, orphan := range map[string]func(from *memory.Host) memory.Fault{
 		"that watched it":   func(*memory.Host) memory.Fault { return memory.Fault{Delay: 4 * time.Second} },

@@ -12,9 +12,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What is locked while another call is under way, as measured on targets.
+// The locks of a call, as measured on targets.
 func TestLocks(t *testing.T) {
-	// lvols: a and b are snapshots of one size, head hangs on nothing.
+	// lvols: a and b are snapshots of the same size; head has no parent.
 	type lvols struct{ a, b, head, filling string }
 	seal := func(h *memory.Host, uuid, name string) error {
 		_, err := h.Seal(context.Background(), uuid, name, ports.SealRecord{})
@@ -149,8 +149,8 @@ func TestCopyLocksSourceOnly(t *testing.T) {
 	})
 }
 
-// Deleting what is being copied, grafted or frozen says busy, and yet it is gone
-// until a restart. Never delete what is being copied.
+// Deleting an lvol that is being copied, grafted or sealed returns busy, and yet hides
+// it until a restart. Never delete an lvol that is being copied.
 func TestBusyDeleteHidesLvolUntilRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := twoHosts()

@@ -12,7 +12,7 @@ import (
 type lvol struct {
 	uuid     string
 	name     string
-	created  uint64 // in the order in which lvols were made
+	created  uint64 // position in the order of creation
 	parent   *lvol
 	children int // number of clones, including hidden ones
 	size     uint64

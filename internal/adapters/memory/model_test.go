@@ -18,8 +18,8 @@ const (
 	modelSpace   = 40 // clusters
 )
 
-// model is an lvol as naively as can be: every cluster that it owns in full,
-// and the view worked out anew by recursion each time.
+// model is a naive lvol: it stores every own cluster completely and resolves its bytes
+// by recursion each time.
 type model struct {
 	parent   string
 	readOnly bool
@@ -32,7 +32,7 @@ type machine struct {
 	named int
 }
 
-// Random histories of everything that changes bytes, against the naive model.
+// Random sequences of all operations that change bytes, compared with the naive model.
 func TestBytesMatchModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &machine{

@@ -39,7 +39,7 @@ func (c change) busy() bool {
 	return c.parent != nil && c.parent.busy != nil
 }
 
-// begin locks what the change needs and reserves its name.
+// begin locks the lvols of the change and reserves its name.
 func (h *Host) begin(c change) *operation {
 	op := &operation{change: c, stopped: make(chan struct{}), over: make(chan struct{})}
 	for _, l := range c.locks {

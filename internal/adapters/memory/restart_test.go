@@ -11,8 +11,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What ends a copy in the middle: its goroutine is gone, nothing is written any
-// more, and the source is free.
+// Events that end a copy: its goroutine ends, nothing is written any more, and the
+// source is unlocked.
 func TestCopyEndings(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, from, to *memory.Host, into string){
 		"a restart of the sender":   func(_ *testing.T, from, _ *memory.Host, _ string) { from.Restart() },

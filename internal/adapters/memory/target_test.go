@@ -54,7 +54,7 @@ func TestChecksumIgnoresPositions(t *testing.T) {
 	require.Equal(t, "0", proven[empty].Checksum)
 }
 
-// A cluster of 1 MiB that is filled with 4 KiB hides what is below it.
+// A cluster of 1 MiB with 4 KiB of data hides the parent's bytes.
 func TestOtherClusterSizes(t *testing.T) {
 	fabric := memory.NewFabric()
 	small := fabric.NewHost(memory.Config{Name: "small", ClusterSize: kib4})
