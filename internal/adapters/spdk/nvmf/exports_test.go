@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -223,6 +224,31 @@ func TestChangesOfSubsystemDoNotOverlap(t *testing.T) {
 	}
 	require.EqualValues(t, len(lvols), begun.Load())
 	require.Empty(t, to.namespaces(t))
+}
+
+// stubborn chooses a port whatever the target says of it.
+type stubborn uint16
+
+func (s stubborn) Allocate(context.Context, []uint16) (uint16, error) { return uint16(s), nil }
+func (stubborn) Release(uint16)                                       {}
+
+func TestAllocatorMustNotRepeatRefusedPort(t *testing.T) {
+	fabric := simtarget.NewFabric()
+	from := newSide(t, fabric, Config{})
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	for _, port := range []uint16{uint16(taken.Addr().(*net.TCPAddr).Port), 0} {
+		to := newSide(t, fabric, Config{Ports: stubborn(port)})
+		peer, err := from.Peer(t.Context())
+		require.NoError(t, err)
+		reception, err := NewReception(runOf("vol-1", "0000000a"), to.create(t, "l"), peer)
+		require.NoError(t, err)
+		_, err = to.Receive(t.Context(), reception)
+		require.ErrorIs(t, err, ports.ErrUnavailable)
+		require.ErrorContains(t, err, fmt.Sprintf("the port allocator chose port %d", port))
+		require.Empty(t, to.namespaces(t))
+	}
 }
 
 // unlucky has one port, which it gives once.

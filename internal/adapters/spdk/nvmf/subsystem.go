@@ -71,7 +71,7 @@ func (e *Exports) newSubsystem(ctx context.Context, r ports.Run, hostNQN string)
 }
 
 func (e *Exports) create(ctx context.Context, r ports.Run, sub *subsystem, hostNQN string) error {
-	port, err := e.ports.Allocate(ctx, nil)
+	port, err := e.allocate(ctx, nil)
 	if err != nil {
 		return rpc.WithKind(ports.ErrUnavailable, err)
 	}
@@ -117,10 +117,18 @@ func (e *Exports) listenOn(ctx context.Context, sub *subsystem, port uint16) err
 		}
 		refused = append(refused, port)
 		var err error
-		if port, err = e.ports.Allocate(ctx, refused); err != nil {
+		if port, err = e.allocate(ctx, refused); err != nil {
 			return rpc.WithKind(ports.ErrUnavailable, fmt.Errorf("%w: %w", err, refusal))
 		}
 	}
+}
+
+func (e *Exports) allocate(ctx context.Context, refused []uint16) (uint16, error) {
+	port, err := e.ports.Allocate(ctx, refused)
+	if err == nil && (port == 0 || slices.Contains(refused, port)) {
+		err = fmt.Errorf("the port allocator chose port %d: expected one that the target has not refused", port)
+	}
+	return port, err
 }
 
 // listening notes the port that a subsystem listens on, or may listen on.
