@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 var measureAtOnce = flag.Bool("measure-at-once", false, "measure what more rebuilds at once on one host bring")
@@ -81,7 +79,7 @@ func measureRebuilds(t *testing.T, way string, atOnce, snapshots, clusters int) 
 			}
 			to.target.LimitWrites(t, to.store, diskMiBSecond)
 			volume := fmt.Sprintf("vol-%d", n)
-			from.grow(t, volume+"-r-0a1b2c3d", snapshots, clusters)
+			newBuilderOn(t, onTarget(t, from.target, from.host), volume+"-r-0a1b2c3d", "").build(fullChain(snapshots, clusters))
 			requests = append(requests, app.Request{
 				Volume: volume, Image: domain.NoImage(),
 				Source: app.Site{Host: from.host, Replica: volume + "-r-0a1b2c3d"}, Destination: app.Site{Host: to.host, Replica: volume + "-r-4e5f6a7b"},
@@ -102,23 +100,4 @@ func measureRebuilds(t *testing.T, way string, atOnce, snapshots, clusters int) 
 		took = time.Since(began)
 	})
 	return took
-}
-
-// grow makes a chain of full snapshots.
-func (m measured) grow(t *testing.T, replica string, snapshots, clusters int) {
-	t.Helper()
-	parent := ""
-	content := bytes.Repeat([]byte{1}, clusters*targettest.ClusterSize)
-	for i := range snapshots {
-		l, err := m.host.Create(t.Context(), domain.InFlightLvolName(replica, "00000001"), uint64(clusters)*targettest.ClusterSize)
-		require.NoError(t, err)
-		m.target.Write(t, l, content, 0)
-		if parent != "" {
-			require.NoError(t, m.host.Graft(t.Context(), l, parent))
-		}
-		parent, err = m.host.Seal(t.Context(), l, domain.SnapshotLvolName(replica, fmt.Sprint("s", i)), ports.SealRecord{Attributes: minute(i)})
-		require.NoError(t, err)
-	}
-	_, err := m.host.Clone(t.Context(), parent, replica, uint64(clusters)*targettest.ClusterSize, domain.RecordNoImage)
-	require.NoError(t, err)
 }

@@ -30,10 +30,7 @@ func newWideFixture(t tester, n, clusters int) (*fixture, app.Request) {
 	}
 	newBuilder(t, b.source, sourceName, "").makeImage(4).build(tree)
 	makeImage(t, b.destination, 4)
-	return b, app.Request{
-		Source:      app.Site{Host: b.source, Replica: sourceName},
-		Destination: app.Site{Host: b.destination, Replica: copyName},
-	}
+	return b, b.request()
 }
 
 // took is how long a rebuild took of the bubble's time.

@@ -17,10 +17,7 @@ func newChainFixture(t tester, snapshots int) (*fixture, app.Request) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	newBuilder(t, b.source, sourceName, "").makeImage(4).build(chain(snapshots, 16, 1))
 	makeImage(t, b.destination, 4)
-	return b, app.Request{
-		Source:      app.Site{Host: b.source, Replica: sourceName},
-		Destination: app.Site{Host: b.destination, Replica: copyName},
-	}
+	return b, b.request()
 }
 
 // BenchmarkRebuildInMemory rebuilds 1,000 snapshots of one 4 KiB cluster each.

@@ -258,6 +258,21 @@ func chainOf(clusters int, first byte, names ...string) string {
 	return tree.String()
 }
 
+// fullChain has n snapshots s0, s1, … whose clusters are all their own.
+func fullChain(n, clusters int) string {
+	var tree strings.Builder
+	fmt.Fprintf(&tree, "clusters %d\nimage\n", clusters)
+	for i := range n {
+		fmt.Fprintf(&tree, "%*ss%d", i+1, "", i)
+		for at := range clusters {
+			fmt.Fprintf(&tree, " %d=%d", at, byte(1+i+at))
+		}
+		tree.WriteString("\n")
+	}
+	fmt.Fprintf(&tree, "%*shead\n", n+1, "")
+	return tree.String()
+}
+
 // wide is a tree of n snapshots of that many clusters, all on one root.
 func wide(n, clusters int) string {
 	var tree strings.Builder

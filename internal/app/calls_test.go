@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"testing"
@@ -12,8 +13,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // The budget of JSON-RPC calls, polls apart.
@@ -59,7 +58,6 @@ func TestRebuildKeepsItsBudgetOfCalls(t *testing.T) {
 // nothing to do, by hosts that know nothing yet.
 func countOnTargets(t *testing.T, flavour simtarget.Flavour, within bool, n int) (first, again targettest.Seen) {
 	t.Helper()
-	const clusters = 2
 	fabric := simtarget.NewFabric()
 	from := targettest.Simulate(t, fabric, flavour)
 	to := from
@@ -67,20 +65,8 @@ func countOnTargets(t *testing.T, flavour simtarget.Flavour, within bool, n int)
 		to = targettest.Simulate(t, fabric, flavour)
 	}
 	source, destination := from.NewStore(t, 8*n+16), to.NewStore(t, 8*n+16)
-	grown := openTarget(t, from.Socket, source)
-	image := imageOnTarget(t, from, grown)
-	parent := image
-	for i := range n {
-		l, err := grown.Create(t.Context(), domain.InFlightLvolName(sourceName, "00000001"), clusters*targettest.ClusterSize)
-		require.NoError(t, err)
-		from.Write(t, l, make([]byte, targettest.ClusterSize), 0)
-		require.NoError(t, grown.Graft(t.Context(), l, parent))
-		parent, err = grown.Seal(t.Context(), l, domain.SnapshotLvolName(sourceName, fmt.Sprint("s", i)), ports.SealRecord{Attributes: minute(i)})
-		require.NoError(t, err)
-	}
-	_, err := grown.Clone(t.Context(), parent, sourceName, clusters*targettest.ClusterSize, imageName)
-	require.NoError(t, err)
-	imageOnTarget(t, to, openTarget(t, to.Socket, destination))
+	newBuilderOn(t, onTarget(t, from, openTarget(t, from.Socket, source)), sourceName, "").makeImage(2).build(chain(n, 2, 1))
+	newBuilderOn(t, onTarget(t, to, openTarget(t, to.Socket, destination)), copyName, "").makeImage(2)
 
 	tally := targettest.NewTally()
 	request := app.Request{
@@ -114,14 +100,9 @@ func openTarget(t *testing.T, socket, store string) *spdk.Host {
 	return host
 }
 
-func imageOnTarget(t *testing.T, target *targettest.Target, host *spdk.Host) string {
-	t.Helper()
-	store, err := host.List(t.Context())
-	require.NoError(t, err)
-	l, err := host.Create(t.Context(), domain.ImageInFlightLvolName("00000001"), 2*targettest.ClusterSize)
-	require.NoError(t, err)
-	target.Write(t, l, make([]byte, targettest.ClusterSize), 0)
-	image, err := host.Seal(t.Context(), l, domain.ImageLvolName(imageName, store.UUID), ports.SealRecord{Image: &domain.ImageRecord{UUID: "8f5fd5be", Checksum: "sha512"}})
-	require.NoError(t, err)
-	return image
+// onTarget is a target that replicas are built on.
+func onTarget(t *testing.T, target *targettest.Target, host *spdk.Host) builtHost {
+	return builtHost{host, targettest.ClusterSize, func(uuid string, at int, b byte) {
+		target.Write(t, uuid, bytes.Repeat([]byte{b}, targettest.ClusterSize), uint64(at)*targettest.ClusterSize)
+	}}
 }

@@ -1,10 +1,11 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // How far apart the JSON-RPC calls are at which rebuilds on targets are cancelled.
@@ -42,19 +42,9 @@ func newCancelPlace(t *testing.T, flavour simtarget.Flavour, within bool) *cance
 	}
 	p.stores = [2]string{p.from.NewStore(t, 64), p.to.NewStore(t, 64)}
 	source, destination := openTarget(t, p.from.Socket, p.stores[0]), openTarget(t, p.to.Socket, p.stores[1])
-	parent := imageOnTarget(t, p.from, source)
-	for i := range snapshots {
-		l, err := source.Create(t.Context(), domain.InFlightLvolName(sourceName, "00000001"), clusters*targettest.ClusterSize)
-		require.NoError(t, err)
-		p.from.Write(t, l, bytes.Repeat([]byte{byte(1 + i)}, targettest.ClusterSize), uint64(i%clusters)*targettest.ClusterSize)
-		require.NoError(t, source.Graft(t.Context(), l, parent))
-		parent, err = source.Seal(t.Context(), l, domain.SnapshotLvolName(sourceName, fmt.Sprint("s", i)), ports.SealRecord{Attributes: minute(i)})
-		require.NoError(t, err)
-		p.snapshots = append(p.snapshots, parent)
-	}
-	_, err := source.Clone(t.Context(), parent, sourceName, clusters*targettest.ClusterSize, imageName)
-	require.NoError(t, err)
-	imageOnTarget(t, p.to, destination)
+	built := newBuilderOn(t, onTarget(t, p.from, source), sourceName, "").makeImage(2).build(chain(snapshots, clusters, 1))
+	p.snapshots = slices.Collect(maps.Values(built.uuids))
+	newBuilderOn(t, onTarget(t, p.to, destination), copyName, "").makeImage(2)
 	p.request = app.Request{
 		Source: app.Site{Host: source, Replica: sourceName}, Destination: app.Site{Host: destination, Replica: copyName},
 		Parallel: 2,

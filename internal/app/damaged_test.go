@@ -19,8 +19,5 @@ func newDamagedFixture(t tester, source, destination memory.Flavour) (*fixture, 
 		        flight:0badcafe
 		      head`)
 	newBuilder(t, b.destination, neighbour, left.image).build("image\n s0 0=77\n  head")
-	return b, app.Request{
-		Source:      app.Site{Host: b.source, Replica: sourceName},
-		Destination: app.Site{Host: b.destination, Replica: copyName},
-	}
+	return b, b.request()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
@@ -38,6 +39,11 @@ func newFixture(t tester, source, destination memory.Config) *fixture {
 		c.ClusterSize, c.Seed = cluster, 1
 	}
 	return &fixture{t: t, source: fabric.NewHost(source), destination: fabric.NewHost(destination)}
+}
+
+// request is the rebuild of copyName from sourceName.
+func (b *fixture) request() app.Request {
+	return app.Request{Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName}}
 }
 
 // list is the replica as its host lists it.

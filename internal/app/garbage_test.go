@@ -23,19 +23,10 @@ func names(lvols []domain.Leftover) []string {
 // crash is an engine that dies at a call: nothing that it asks for afterwards
 // is heard.
 func crash(b *fixture, method string, n int) {
-	dead, asked := false, 0
-	ask := func(c memory.Call) memory.Fault {
-		if c.Method == method && !dead {
-			asked++
-			dead = asked == n
-		}
-		if dead {
-			return memory.Fault{Before: ports.ErrInvalid}
-		}
-		return memory.Fault{}
-	}
-	b.source.Inject(ask)
-	b.destination.Inject(ask)
+	calls := on(method)
+	later := on("").where(func(memory.Call) bool { return calls.calls() >= n }).fails(ports.ErrInvalid)
+	inject(b.source, calls, later)
+	inject(b.destination, calls, later)
 }
 
 // longhorn/longhorn#9122, #9190: lvols in flight piled up as orphans.

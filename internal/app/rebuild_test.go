@@ -27,10 +27,7 @@ func newPlainFixtureOn(t tester, flavour memory.Flavour) (*fixture, app.Request)
 	b := newFixture(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
 	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	makeImage(t, b.destination, 4)
-	return b, app.Request{
-		Source:      app.Site{Host: b.source, Replica: sourceName},
-		Destination: app.Site{Host: b.destination, Replica: copyName},
-	}
+	return b, b.request()
 }
 
 // calls counts what a host is asked for, by method.
@@ -118,24 +115,17 @@ func TestCancelledRebuildKeepsSealedSnapshots(t *testing.T) {
 	require.EqualValues(t, (fieldSnapshots-len(left.Snapshots))*cluster, report.CopiedBytes, "what was sealed is not copied again")
 }
 
-// A user deletes the
-// snapshot below the one that is being copied; its clusters move up (rule 14).
+// A user deletes the parent of the snapshot that is being copied, whose clusters the
+// snapshot takes over (rule 14).
 func TestMergedSourceSnapshotIsCopiedAgain(t *testing.T) {
 	for _, when := range []string{"create", "copy", "withdraw"} { // before, while it is copied, or right before the seal
 		t.Run(when, func(t *testing.T) {
 			b, request := newPlainFixture(t)
 			request.Parallel = 1
 			below := mustSnapshot(t, list(t, b.source, sourceName), "snap12")
-			var once sync.Once
-			third := map[string]int{"create": 4, "copy": 3, "withdraw": 3}[when] // of snap13; the image was created, too
-			merge := func(c memory.Call) memory.Fault {
-				if c.Method == when && c.N == third {
-					once.Do(func() { require.NoError(t, b.source.DeleteMerging(below.Lvol.UUID)) })
-				}
-				return memory.Fault{}
-			}
-			b.source.Inject(merge)
-			b.destination.Inject(merge)
+			merge := on(when).nth(3).does(func() { require.NoError(t, b.source.DeleteMerging(below.Lvol.UUID)) }) // of snap13
+			inject(b.source, merge)
+			inject(b.destination, merge)
 			_, err := app.New(nil).Rebuild(context.Background(), request)
 			require.NoError(t, err)
 			requireEqualViews(t, b, sourceName, copyName, true)
@@ -156,10 +146,7 @@ func TestImageThatAppearsDuringRebuildIsUsed(t *testing.T) {
 				makeImage(t, b.destination, 3)
 			}
 		}))
-		report, err := app.New(nil).Rebuild(context.Background(), app.Request{
-			Source:      app.Site{Host: b.source, Replica: sourceName},
-			Destination: app.Site{Host: b.destination, Replica: copyName},
-		})
+		report, err := app.New(nil).Rebuild(context.Background(), b.request())
 		b.destination.Inject(nil)
 		for name := range contents(t, b.destination) {
 			require.False(t, domain.IsImageInFlight(name), "left in flight: %s", name)
@@ -181,10 +168,7 @@ func TestDifferingFetchedImageIsDeleted(t *testing.T) {
 	inject(b.destination, on("withdraw").ofImages().doesTo(func(c memory.Call) {
 		require.NoError(t, b.destination.WriteAt(c.UUID, []byte{1}, 5))
 	}))
-	_, err := app.New(nil).Rebuild(context.Background(), app.Request{
-		Source:      app.Site{Host: b.source, Replica: sourceName},
-		Destination: app.Site{Host: b.destination, Replica: copyName},
-	})
+	_, err := app.New(nil).Rebuild(context.Background(), b.request())
 	require.ErrorIs(t, err, ports.ErrCorrupt)
 	require.Empty(t, contents(t, b.destination))
 }

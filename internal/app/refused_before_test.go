@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,23 +66,16 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 			b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 			test.spoil(t, b, &request)
 			source, destination := contents(t, b.source), contents(t, b.destination)
-			changing := 0
-			count := func(c memory.Call) memory.Fault {
-				switch c.Method {
-				case "list", "look", "prove", "peer", "claim", "opened", "count", "describe":
-				default:
-					changing++
-					t.Errorf("%s was asked for", c.Method)
-				}
-				return memory.Fault{}
-			}
-			b.source.Inject(count)
-			b.destination.Inject(count)
+			changing := on("").where(func(c memory.Call) bool {
+				return !slices.Contains([]string{"list", "look", "prove", "peer", "claim", "opened", "count", "describe"}, c.Method)
+			}).doesTo(func(c memory.Call) { t.Errorf("%s was asked for", c.Method) })
+			inject(b.source, changing)
+			inject(b.destination, changing)
 			report, err := app.New(nil).Rebuild(ctx, request)
 			require.ErrorIs(t, err, app.ErrRefused)
 			require.ErrorContains(t, err, test.says)
 			require.Equal(t, app.OutcomeRefused, report.Outcome)
-			require.Zero(t, changing)
+			require.Zero(t, changing.calls())
 			b.source.Inject(nil)
 			b.destination.Inject(nil)
 			require.Equal(t, source, contents(t, b.source))

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,18 +40,10 @@ func TestLostSealUnderOtherParentIsNotAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newPlainFixture(t)
 		request.Parallel = 1
-		name := domain.SnapshotLvolName(copyName, "snap21")
-		lost, again, sealedOnIt := false, 0, 0
-		b.destination.Inject(func(c memory.Call) memory.Fault {
-			switch {
-			case c.Method == "seal" && c.Name == name && !lost:
-				lost = true
-				return memory.Fault{After: ports.ErrUnavailable}
-			case lost && again == 0 && c.Method == "seal":
-				sealedOnIt++
-			}
-			return memory.Fault{}
-		})
+		again := 0
+		lost := on("seal").of("snap21").once().answers(ports.ErrUnavailable)
+		onIt := on("seal").after(lost).where(func(c memory.Call) bool { return again == 0 && !strings.HasSuffix(c.Name, "snap21") })
+		inject(b.destination, lost, onIt)
 		request.Observer = observe(func(e app.Event) {
 			switch e.Kind {
 			case app.EventRetry:
@@ -64,7 +57,7 @@ func TestLostSealUnderOtherParentIsNotAccepted(t *testing.T) {
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err)
 		require.Positive(t, again)
-		require.Zero(t, sealedOnIt)
+		require.Zero(t, onIt.calls())
 		requireEqualViews(t, b, sourceName, copyName, true)
 	})
 }

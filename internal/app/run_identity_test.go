@@ -80,7 +80,7 @@ func TestRebuildsOfOneNameOntoTwoStores(t *testing.T) {
 	from, to := targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
 	sourceStore := from.NewStore(t, 64)
 	source := openTarget(t, from.Socket, sourceStore)
-	buildOnTarget(t, from, source, imageOnTarget(t, from, source), sourceName, 3, 2)
+	newBuilderOn(t, onTarget(t, from, source), sourceName, "").makeImage(2).build(fullChain(3, 2))
 	rebuild := func(engine *app.Engine, store string, observer app.Observer) error {
 		host := openTarget(t, to.Socket, store)
 		_, err := engine.Rebuild(context.Background(), app.Request{
@@ -106,7 +106,7 @@ func TestGarbageOfADeadRunIsRemovedBesideALiveOne(t *testing.T) {
 	from, to := targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
 	store := to.NewStore(t, 64)
 	source, destination := openTarget(t, from.Socket, from.NewStore(t, 64)), openTarget(t, to.Socket, store)
-	buildOnTarget(t, from, source, imageOnTarget(t, from, source), sourceName, 3, 2)
+	newBuilderOn(t, onTarget(t, from, source), sourceName, "").makeImage(2).build(fullChain(3, 2))
 	uuid, _ := destination.Identity()
 	peer, err := source.Peer(t.Context())
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func TestViewsAreReadUnderALease(t *testing.T) {
 	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
 	store := target.NewStore(t, 64)
 	host, engine := openTarget(t, target.Socket, store), app.New(nil)
-	buildOnTarget(t, target, host, imageOnTarget(t, target, host), sourceName, 3, 2)
+	newBuilderOn(t, onTarget(t, target, host), sourceName, "").makeImage(2).build(fullChain(3, 2))
 	at := app.Site{Host: host, Replica: sourceName}
 	r, err := engine.Look(t.Context(), at)
 	require.NoError(t, err)

@@ -11,8 +11,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // Two healthy replicas on a target each, and a third target that
@@ -39,10 +37,10 @@ func TestThreeTargets(t *testing.T) {
 			for i := range 3 {
 				target := targettest.Simulate(t, fabric, simtarget.Fork)
 				host := openTarget(t, target.Socket, target.NewStore(t, 100))
-				image := imageOnTarget(t, target, host)
 				replica := fmt.Sprintf("vol-1-r-%08d", i+1)
+				built := newBuilderOn(t, onTarget(t, target, host), replica, "").makeImage(2)
 				if i < 2 {
-					buildOnTarget(t, target, host, image, replica, snapshots, clusters)
+					built.build(fullChain(snapshots, clusters))
 				}
 				targets, hosts, sites = append(targets, target), append(hosts, host), append(sites, app.Site{Host: host, Replica: replica})
 			}
@@ -92,26 +90,4 @@ func TestThreeTargets(t *testing.T) {
 			}
 		})
 	}
-}
-
-// buildOnTarget makes a chain with data in each snapshot, and a head.
-func buildOnTarget(t *testing.T, target *targettest.Target, host *spdk.Host, image, replica string, snapshots, clusters int) {
-	t.Helper()
-	parent := image
-	for i := range snapshots {
-		l, err := host.Create(t.Context(), domain.InFlightLvolName(replica, "00000001"), uint64(clusters)*targettest.ClusterSize)
-		require.NoError(t, err)
-		for at := range clusters {
-			p := make([]byte, targettest.ClusterSize)
-			for b := range p {
-				p[b] = byte(1 + i + at + b%7)
-			}
-			target.Write(t, l, p, uint64(at)*targettest.ClusterSize)
-		}
-		require.NoError(t, host.Graft(t.Context(), l, parent))
-		parent, err = host.Seal(t.Context(), l, domain.SnapshotLvolName(replica, fmt.Sprint("s", i)), ports.SealRecord{Attributes: minute(i)})
-		require.NoError(t, err)
-	}
-	_, err := host.Clone(t.Context(), parent, replica, uint64(clusters)*targettest.ClusterSize, imageName)
-	require.NoError(t, err)
 }

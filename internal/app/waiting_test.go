@@ -35,14 +35,9 @@ func (h *heard) Observe(e app.Event) {
 }
 
 // busyFor answers busy to calls of that kind until so much time has passed.
-func busyFor(method string, long time.Duration) func(memory.Call) memory.Fault {
+func busyFor(method string, long time.Duration) *rule {
 	end := time.Now().Add(long)
-	return func(c memory.Call) memory.Fault {
-		if c.Method == method && time.Now().Before(end) {
-			return memory.Fault{Before: ports.ErrBusy}
-		}
-		return memory.Fault{}
-	}
+	return on(method).where(func(memory.Call) bool { return time.Now().Before(end) }).fails(ports.ErrBusy)
 }
 
 // A rebuild that waits for what is busy says for what, soon and then now and again.
@@ -69,7 +64,7 @@ func TestRebuildReportsWaiting(t *testing.T) {
 				if test.onSource {
 					at = b.source
 				}
-				at.Inject(busyFor(test.method, 40*time.Second))
+				inject(at, busyFor(test.method, 40*time.Second))
 				_, err := app.New(nil).Rebuild(t.Context(), request)
 				require.NoError(t, err)
 				require.GreaterOrEqual(t, len(told.texts), 2)
@@ -90,7 +85,7 @@ func TestShortWaitIsNotReported(t *testing.T) {
 		b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 		told := &heard{began: time.Now()}
 		request.Observer = told
-		b.destination.Inject(busyFor("graft", time.Second))
+		inject(b.destination, busyFor("graft", time.Second))
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.NoError(t, err)
 		require.Empty(t, told.texts)
@@ -136,7 +131,7 @@ func TestInPlaceCommandsReportWaiting(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := newWideFixture(t, 1, 4)
 				told := &heard{began: time.Now()}
-				b.source.Inject(busyFor(method, 10*time.Second))
+				inject(b.source, busyFor(method, 10*time.Second))
 				require.NoError(t, do(app.OnWaiting(t.Context(), told.tell), app.New(nil), request.Source))
 				require.Len(t, told.texts, 1)
 				require.Contains(t, told.texts[0], method)
