@@ -123,9 +123,9 @@ func (e *Engine) Plan(ctx context.Context, asked Request) (domain.Plan, error) {
 	if err != nil {
 		return domain.Plan{}, err
 	}
-	seen.taking = before
+	seen.filledBefore = before
 	_, plan, err := e.plan(ctx, request, from, seen, nil)
-	plan.Warnings = append(from.warnings(seen.passed), plan.Warnings...)
+	plan.Warnings = append(from.warnings(seen.passedOver), plan.Warnings...)
 	return plan, err
 }
 

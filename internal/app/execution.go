@@ -14,14 +14,14 @@ import (
 )
 
 // executor makes the executor of a plan of this rebuild.
-func (r *rebuild) executor(seen observation, plan domain.Plan, secondary map[string][]executor.Candidate, imageThere func()) *executor.Executor {
+func (r *rebuild) executor(seen observation, plan domain.Plan, secondary map[string][]executor.Candidate, imageReady func()) *executor.Executor {
 	c := executor.Config{
 		Host: r.request.Destination.Host, Listing: seen.destination.Store, Plan: plan, Run: r.run,
 		Sources: r.sources.forExecutor(seen, r.lose), Primary: seen.primary, Secondary: secondary,
 		Parallel:    r.request.parallel(),
 		Limits:      &limits{request: r.request, run: r.run, log: r.engine.log, limited: make(map[string]bool)},
 		Room:        rebuildSpace{&r.engine.space, r.reserved, r.request.Destination.Host},
-		Image:       executor.Image{Lease: r.leaseImage(seen), Ready: imageThere},
+		Image:       executor.Image{Lease: r.leaseImage(seen), Ready: imageReady},
 		Sink:        &rebuildSink{planSink: planSink{r.progress}, rebuild: r, seen: seen},
 		Lock:        r.engine.lockLvol,
 		KeepsSealed: r.request.Journal != nil || seen.source.Store.Proves && seen.destination.Store.Proves,
@@ -109,14 +109,14 @@ func (s *rebuildSink) Ended(step executor.Step) {
 	case domain.VerbCopy:
 		s.sources.addServed(step.ServedBy, served{step.Subject, step.Source.Clusters * s.seen.source.Store.ClusterSize})
 	case domain.VerbDelete:
-		s.noteDeleted(step.Operation)
+		s.reportDeleted(step.Operation)
 	}
 	s.rebuild.progress.operation(EventEnded, step, s.servedBy(step))
 }
 
 // Sealed implements executor.Sink.
 func (s *rebuildSink) Sealed(ctx context.Context, lvolName string, sealing domain.Sealing) {
-	s.noteSealing(ctx, lvolName, sealing)
+	s.journalSealing(ctx, lvolName, sealing)
 }
 
 // LeftOpen implements executor.Sink.
@@ -134,8 +134,8 @@ func (s *rebuildSink) servedBy(step executor.Step) string {
 	return s.sources.name(step.ServedBy)
 }
 
-// noteDeleted adds to the report what was there when the plan was made.
-func (s *rebuildSink) noteDeleted(o domain.Operation) {
+// reportDeleted adds to the report what was there when the plan was made.
+func (s *rebuildSink) reportDeleted(o domain.Operation) {
 	uuid, _ := o.Target.Listed()
 	for _, l := range s.seen.destination.Store.Lvols {
 		if l.UUID == uuid {
@@ -149,27 +149,27 @@ func (s *rebuildSink) noteDeleted(o domain.Operation) {
 
 // rebuildSpace is what one rebuild needs of its destination's, for its executor.
 type rebuildSpace struct {
-	rooms *spaceLedger
-	need  *reservation
+	ledger *spaceLedger
+	reservation  *reservation
 	host  *guard.Host
 }
 
 // Made implements executor.Room.
 func (r rebuildSpace) Made(target domain.Ref, uuid string) {
-	r.rooms.note(r.need, target, func(p *reservedLvol) { p.uuid = uuid })
+	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.uuid = uuid })
 }
 
 // Filled implements executor.Room.
 func (r rebuildSpace) Filled(target domain.Ref, clusters uint64) {
-	r.rooms.note(r.need, target, func(p *reservedLvol) { p.filled = clusters })
+	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.filled = clusters })
 }
 
 // Check implements executor.Room.
-func (r rebuildSpace) Check(ctx context.Context) error { return r.rooms.check(ctx, r.host, r.need) }
+func (r rebuildSpace) Check(ctx context.Context) error { return r.ledger.check(ctx, r.host, r.reservation) }
 
 // Fill implements executor.Room.
 func (r rebuildSpace) Fill(ctx context.Context, uuid string, fill func(context.Context) error) error {
-	return r.rooms.whileSpaceLasts(ctx, r.host, r.need, func(ctx context.Context) error {
+	return r.ledger.whileSpaceLasts(ctx, r.host, r.reservation, func(ctx context.Context) error {
 		return guard.WhileAnswering(ctx, r.host, uuid, fill)
 	})
 }

@@ -27,8 +27,8 @@ func (e *Engine) knownSealings(ctx context.Context, r request, destination domai
 	return known
 }
 
-// note adds to the journal. A run that was cancelled still says how it ended.
-func (r *rebuild) note(ctx context.Context, e ports.Entry) {
+// appendEntry adds to the journal. A run that was cancelled still says how it ended.
+func (r *rebuild) appendEntry(ctx context.Context, e ports.Entry) {
 	journal, store := r.request.Journal, r.report.Destination.Store
 	if journal == nil || store.UUID == "" {
 		return
@@ -40,16 +40,16 @@ func (r *rebuild) note(ctx context.Context, e ports.Entry) {
 	}
 }
 
-func (r *rebuild) noteBegin(ctx context.Context) {
-	r.note(ctx, ports.Entry{Began: &ports.Began{Sources: r.sources.seen()}})
+func (r *rebuild) journalBegin(ctx context.Context) {
+	r.appendEntry(ctx, ports.Entry{Began: &ports.Began{Sources: r.sources.seen()}})
 }
 
-func (r *rebuild) noteSealing(ctx context.Context, lvolName string, s domain.Sealing) {
+func (r *rebuild) journalSealing(ctx context.Context, lvolName string, s domain.Sealing) {
 	name := strings.TrimPrefix(lvolName, domain.SnapshotLvolName(r.run.Replica, ""))
-	r.note(ctx, ports.Entry{Sealed: &ports.Sealed{Snapshot: name, Sealing: s}})
+	r.appendEntry(ctx, ports.Entry{Sealed: &ports.Sealed{Snapshot: name, Sealing: s}})
 }
 
-func (r *rebuild) noteEnd(ctx context.Context, failure error) {
+func (r *rebuild) journalEnd(ctx context.Context, failure error) {
 	end := &ports.Ended{
 		Outcome: string(r.report.Outcome), Image: r.report.Plan.Image.Record(), Full: r.request.Options.Full,
 		Warnings: r.report.Warnings, Deleted: r.report.Deleted, CopiedBytes: r.report.CopiedBytes, Duration: r.report.Duration,
@@ -65,5 +65,5 @@ func (r *rebuild) noteEnd(ctx context.Context, failure error) {
 	for _, s := range r.report.Plan.Steps {
 		end.Steps = append(end.Steps, ports.Decided{Action: s.Action, Snapshot: s.Snapshot, Parent: s.Parent.String(), Reason: s.Reason, Clusters: s.Clusters})
 	}
-	r.note(ctx, ports.Entry{Ended: end})
+	r.appendEntry(ctx, ports.Entry{Ended: end})
 }

@@ -104,7 +104,7 @@ type imageImport struct {
 	clusters uint64       // that were surveyed, or that were written
 	inFlight string       // name, "" before it is drawn
 	free     func()       // of the claim on that name
-	need     *reservation // of the store's room; nil: it is not known yet
+	reserved     *reservation // of the store's room; nil: it is not known yet
 }
 
 func (i *imageImport) all(ctx context.Context) error {
@@ -145,7 +145,7 @@ func (i *imageImport) all(ctx context.Context) error {
 	if err := i.ready(ctx); err != nil {
 		return err
 	}
-	defer i.engine.space.leave(i.need)
+	defer i.engine.space.release(i.reserved)
 	i.changed = true
 	err = i.carryOut(ctx, opener)
 	return errors.Join(err, i.cleanUp(ctx, err != nil))
@@ -179,7 +179,7 @@ func (i *imageImport) content() *content {
 
 // check refuses what the store does not take, and may hold the room for what will be
 // written.
-func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (err error) {
+func (i *imageImport) check(ctx context.Context, clusters uint64, reserve bool) (err error) {
 	before := i.engine.space.filled()
 	store, err := i.host.List(ctx)
 	if err != nil {
@@ -190,29 +190,29 @@ func (i *imageImport) check(ctx context.Context, clusters uint64, hold bool) (er
 	i.report.Size = i.store.Clusters(i.request.Size) * i.store.ClusterSize
 	name := domain.ImageLvolName(i.request.Name, i.store.UUID)
 	for {
-		taken, given, entered := i.engine.space.taken(i.store, before, nil, name)
+		demand, shared, version := i.engine.space.demand(i.store, before, nil, name)
 		store := i.store
-		store.FreeClusters += given
+		store.FreeClusters += shared
 		err := domain.CheckImageImport(store, domain.ImageImport{
-			Name: i.request.Name, UUID: i.report.UUID, Size: i.request.Size, Clusters: clusters, Reserve: i.request.ReservePercent, Taken: taken,
+			Name: i.request.Name, UUID: i.report.UUID, Size: i.request.Size, Clusters: clusters, Reserve: i.request.ReservePercent, Taken: demand,
 		})
-		if err != nil || !hold {
+		if err != nil || !reserve {
 			return refused(err)
 		}
 		reserve, err := domain.Reserve(i.store, i.request.ReservePercent)
 		if err != nil {
 			return refused(err)
 		}
-		i.need = &reservation{store: i.store.UUID, reserve: reserve, parts: []*reservedLvol{{image: name, clusters: clusters}}}
-		if i.engine.space.enter(i.need, nil, entered) {
+		i.reserved = &reservation{store: i.store.UUID, reserve: reserve, lvols: []*reservedLvol{{image: name, clusters: clusters}}}
+		if i.engine.space.reserve(i.reserved, nil, version) {
 			return nil
 		}
 	}
 }
 
-// noted is how far the image is.
-func (i *imageImport) noted(change func(*reservedLvol)) {
-	i.engine.space.note(i.need, domain.Ref{}, change)
+// updateReserved is how far the image is.
+func (i *imageImport) updateReserved(change func(*reservedLvol)) {
+	i.engine.space.update(i.reserved, domain.Ref{}, change)
 }
 
 // survey reads the content for its checksum and counts the clusters to be written.
@@ -279,12 +279,12 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	if err != nil {
 		return err
 	}
-	i.noted(func(p *reservedLvol) { p.uuid = uuid })
-	err = i.engine.space.whileSpaceLasts(ctx, host, i.need, func(ctx context.Context) error { return i.fill(ctx, opener, uuid) })
+	i.updateReserved(func(p *reservedLvol) { p.uuid = uuid })
+	err = i.engine.space.whileSpaceLasts(ctx, host, i.reserved, func(ctx context.Context) error { return i.fill(ctx, opener, uuid) })
 	if err != nil {
 		return err
 	}
-	i.noted(func(p *reservedLvol) { p.filled = p.clusters })
+	i.updateReserved(func(p *reservedLvol) { p.filled = p.clusters })
 	now, err := host.Look(ctx, uuid)
 	if err != nil {
 		return err

@@ -20,12 +20,12 @@ type observation struct {
 	primary             int            // its position among the request's
 
 	others []otherSource // sources besides that nothing is wrong with
-	passed []error       // by position: why a source is passed over; nil: it is not
-	silent []error       // by position: the host did not answer
+	passedOver []error       // by position: why a source is passed over; nil: it is not
+	unanswered []error       // by position: the host did not answer
 
-	taking []filledSoFar // what others had filled when the destination was listed
+	filledBefore []filledSoFar // what others had filled when the destination was listed
 
-	doubts []string // of a verification by proof, what it could not prove and does not hold against the replica
+	proofWarnings []string // of a verification by proof, what it could not prove and does not hold against the replica
 }
 
 // otherSource is a source that may serve copies, beside the primary.
@@ -60,7 +60,7 @@ func observeHosts(ctx context.Context, r request, from *sources) (s observation,
 	if ctx.Err() != nil {
 		return observation{}, context.Cause(ctx)
 	}
-	s.silent = slices.Clone(failures)
+	s.unanswered = slices.Clone(failures)
 	sources := make([]domain.Replica, len(from.sites))
 	for _, at := range used {
 		if failures[at] == nil {
@@ -120,8 +120,8 @@ func (s *observation) pick(r request, from *sources, sources []domain.Replica, d
 			s.others = append(s.others, otherSource{at, seen[i]})
 		}
 	}
-	s.passed = failures
-	s.passed[s.primary] = nil
+	s.passedOver = failures
+	s.passedOver[s.primary] = nil
 	return nil
 }
 
@@ -283,7 +283,7 @@ func (s observation) proveAll(ctx context.Context, r request, from *sources, ima
 		return s, nil, err
 	}
 	unproven, doubts := domain.Unproven(s.source, s.destination, image)
-	s.doubts = doubts
+	s.proofWarnings = doubts
 	return s, unproven, nil
 }
 

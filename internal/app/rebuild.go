@@ -52,7 +52,7 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	}
 	e.log.Info("rebuild", zap.String("replica", r.run.Replica), zap.String("run", r.run.ID), zap.String("outcome", string(r.report.Outcome)),
 		zap.Uint64("copiedBytes", r.report.CopiedBytes), zap.Duration("duration", r.report.Duration), zap.Error(err))
-	r.noteEnd(ctx, err)
+	r.journalEnd(ctx, err)
 	return r.report, err
 }
 
@@ -88,15 +88,15 @@ type rebuild struct {
 	progress *progress
 	report   Report
 	changed  bool         // something was changed on one of the hosts
-	noted    bool         // the journal knows that it began
-	unclean  error        // what an attempt could not clean up
+	journaled    bool         // the journal knows that it began
+	cleanupErr  error        // what an attempt could not clean up
 	reserved *reservation // of the destination's room; nil: there is no plan yet
-	frozen   []string     // warnings of the snapshots that were taken of sources
+	freezeWarnings   []string     // warnings of the snapshots that were taken of sources
 
 	sources *sources
-	passed  []error  // as last seen: why sources are passed over, by position
+	passedOver  []error  // as last seen: why sources are passed over, by position
 	primary int      // of the last plan; -1: there was none
-	unlike  []string // why others do not serve what they have, of the last plan
+	secondaryWarnings  []string // why others do not serve what they have, of the last plan
 }
 
 func (r *rebuild) runPlans(ctx context.Context) error {
@@ -111,25 +111,25 @@ func (r *rebuild) runPlans(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	defer func() { r.engine.space.leave(r.reserved) }()
+	defer func() { r.engine.space.release(r.reserved) }()
 	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
 		err := r.dropSource(ctx, r.planAndCarryOut(ctx))
 		if !errors.Is(err, executor.ErrPlanAgain) || plans == most || ctx.Err() != nil {
-			return r.cleanUpAfter(ctx, err)
+			return r.finishCleanup(ctx, err)
 		}
 		r.progress.emit(EventAgain, err.Error())
 	}
 }
 
-// cleanUpAfter sees to what an attempt could not clean up before the next one. A plan
+// finishCleanup sees to what an attempt could not clean up before the next one. A plan
 // removes what is in flight of the replica; an image in flight it leaves alone, for
 // it may be another run's.
-func (r *rebuild) cleanUpAfter(ctx context.Context, err error) error {
+func (r *rebuild) finishCleanup(ctx context.Context, err error) error {
 	switch {
-	case r.unclean == nil || errors.Is(err, ErrCleanUp):
+	case r.cleanupErr == nil || errors.Is(err, ErrCleanUp):
 		return err
 	case err != nil:
-		return errors.Join(err, r.unclean)
+		return errors.Join(err, r.cleanupErr)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
@@ -152,17 +152,17 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 			seen = false
 			return err
 		}
-		s.taking = before
+		s.filledBefore = before
 		seen = true
-		return errors.Join(s.silent...)
+		return errors.Join(s.unanswered...)
 	})
 	if none := (*noUsableSource)(nil); errors.As(err, &none) {
-		r.passed = none.flaws
+		r.passedOver = none.flaws
 	}
 	if !seen || ctx.Err() != nil {
 		return s, err
 	}
-	for at, why := range s.silent {
+	for at, why := range s.unanswered {
 		if why != nil {
 			r.lose(at, why)
 		}
@@ -178,7 +178,7 @@ func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	imageLock := func() {}
+	unlockImage := func() {}
 	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() && plan.SystemSnapshot == nil {
 		// Several volumes share an image: one rebuild fetches it, the others wait
 		// and then find it. What their sources have become meanwhile, the new plan
@@ -186,13 +186,13 @@ func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 		forWhat := func() string {
 			return fmt.Sprintf("another rebuild, which fetches backing image %s to lvstore %s", name, seen.destination.Store.Name)
 		}
-		if imageLock, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name, forWhat); err != nil {
+		if unlockImage, err = r.engine.locks.acquire(ctx, "image "+seen.destination.Store.UUID+"/"+name, forWhat); err != nil {
 			return err
 		}
 		seen, plan, err = r.plan(ctx)
 		if err != nil || plan.SystemSnapshot != nil || !plan.FetchesImage() {
-			imageLock()
-			imageLock = func() {}
+			unlockImage()
+			unlockImage = func() {}
 		}
 		if err != nil {
 			return err
@@ -202,21 +202,21 @@ func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 	case plan.SystemSnapshot != nil:
 		return r.freezeHead(ctx, seen, *plan.SystemSnapshot)
 	case len(plan.Operations) == 0:
-		return r.settle(ctx, seen, plan)
+		return r.verifyUnchanged(ctx, seen, plan)
 	}
-	return r.carryOut(ctx, seen, plan, imageLock)
+	return r.carryOut(ctx, seen, plan, unlockImage)
 }
 
 func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 	request := r.request
 	request.Options.ThisRun = r.run.Sealings()
-	looked, err := r.observe(ctx)
+	observed, err := r.observe(ctx)
 	if err != nil {
-		return looked, domain.Plan{}, err
+		return observed, domain.Plan{}, err
 	}
-	seen, plan := looked, domain.Plan{}
+	seen, plan := observed, domain.Plan{}
 	err = r.retry(ctx, "plan", func() (err error) {
-		seen, plan, err = r.engine.plan(ctx, request, r.sources, looked, &r.reserved)
+		seen, plan, err = r.engine.plan(ctx, request, r.sources, observed, &r.reserved)
 		return err
 	})
 	r.setReport(seen)
@@ -226,23 +226,23 @@ func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 		}
 		return seen, plan, err
 	}
-	r.primary, r.unlike = seen.primary, nil
-	r.report.Plan, r.report.Warnings = plan, slices.Concat(plan.Warnings, r.frozen)
+	r.primary, r.secondaryWarnings = seen.primary, nil
+	r.report.Plan, r.report.Warnings = plan, slices.Concat(plan.Warnings, r.freezeWarnings)
 	r.report.Notices = plan.Notices
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
 	return seen, plan, r.leaseImages(ctx, seen, plan)
 }
 
-// warn logs what the plan that is carried out warns of. A plan that is made
+// logWarnings logs what the plan that is carried out warns of. A plan that is made
 // again warns of what may be over by then.
-func (r *rebuild) warn(plan domain.Plan) {
+func (r *rebuild) logWarnings(plan domain.Plan) {
 	for _, warning := range plan.Warnings {
 		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
 	}
 }
 
-// warnOfDoubts adds what a verification could not find out.
-func (r *rebuild) warnOfDoubts(doubts []string) {
+// warnUnproven adds what a verification could not find out.
+func (r *rebuild) warnUnproven(doubts []string) {
 	r.report.Warnings = slices.Concat(r.report.Warnings, doubts)
 	for _, doubt := range doubts {
 		r.engine.log.Warn(doubt, zap.String("replica", r.request.Destination.Replica))
@@ -252,22 +252,22 @@ func (r *rebuild) warnOfDoubts(doubts []string) {
 func (r *rebuild) setReport(s observation) {
 	if s.source.Store.UUID != "" {
 		r.report.Source, r.report.Destination = s.source, s.destination
-		r.passed = s.passed
+		r.passedOver = s.passedOver
 	}
 }
 
-// begin comes before the first change.
-func (r *rebuild) begin(ctx context.Context) {
+// beginChanges comes before the first change.
+func (r *rebuild) beginChanges(ctx context.Context) {
 	r.changed = true
-	if !r.noted {
-		r.noted = true
-		r.noteBegin(ctx)
+	if !r.journaled {
+		r.journaled = true
+		r.journalBegin(ctx)
 	}
 }
 
 // freezeHead takes the one snapshot that a rebuild needs of its source.
 func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domain.SystemSnapshot) error {
-	r.begin(ctx)
+	r.beginChanges(ctx)
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
 	err := r.retry(ctx, "freeze the source's head", func() error {
 		_, err := r.sources.host(seen.primary).Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
@@ -276,7 +276,7 @@ func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domai
 	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source was faster
 		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, executor.OfSource(seen.primary, err))
 	}
-	r.frozen = append(r.frozen, system.Warnings...)
+	r.freezeWarnings = append(r.freezeWarnings, system.Warnings...)
 	for _, warning := range system.Warnings {
 		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
 	}
@@ -284,10 +284,10 @@ func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domai
 	return fmt.Errorf("%w: the source's head was frozen as %s", executor.ErrPlanAgain, system.Name)
 }
 
-// settle ends a rebuild that has nothing to do but to close what a crashed run has
+// verifyUnchanged ends a rebuild that has nothing to do but to close what a crashed run has
 // left open.
-func (r *rebuild) settle(ctx context.Context, seen observation, plan domain.Plan) error {
-	r.warn(plan)
+func (r *rebuild) verifyUnchanged(ctx context.Context, seen observation, plan domain.Plan) error {
+	r.logWarnings(plan)
 	var unproven []domain.Violation
 	err := r.retry(ctx, "verify", func() (err error) {
 		seen, unproven, err = seen.proveAll(ctx, r.request, r.sources, plan.Image)
@@ -296,7 +296,7 @@ func (r *rebuild) settle(ctx context.Context, seen observation, plan domain.Plan
 	if err != nil {
 		return err
 	}
-	r.warnOfDoubts(seen.doubts)
+	r.warnUnproven(seen.proofWarnings)
 	violations, err := seen.violations(plan.Image, true)
 	if err != nil {
 		return err
@@ -310,10 +310,10 @@ func (r *rebuild) settle(ctx context.Context, seen observation, plan domain.Plan
 	if cleanup := x.CleanUp(ctx, err); err != nil || cleanup != nil {
 		return errors.Join(err, cleanup)
 	}
-	return r.judge(append(violations, others...))
+	return r.checkViolations(append(violations, others...))
 }
 
-func (r *rebuild) judge(violations []domain.Violation) error {
+func (r *rebuild) checkViolations(violations []domain.Violation) error {
 	r.report.Violations = violations
 	if len(violations) == 0 {
 		return nil
@@ -322,19 +322,19 @@ func (r *rebuild) judge(violations []domain.Violation) error {
 }
 
 // carryOut does what the plan says: everything but the head, a look, the head, a look.
-func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Plan, imageLock func()) (err error) {
-	r.begin(ctx)
-	r.warn(plan)
-	imageThere := sync.OnceFunc(imageLock)
-	defer imageThere()
+func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Plan, unlockImage func()) (err error) {
+	r.beginChanges(ctx)
+	r.logWarnings(plan)
+	imageReady := sync.OnceFunc(unlockImage)
+	defer imageReady()
 	secondary, err := r.secondary(ctx, seen, plan)
 	if err != nil {
 		return err
 	}
-	x := r.executor(seen, plan, secondary, imageThere)
+	x := r.executor(seen, plan, secondary, imageReady)
 	defer func() {
 		if cleanup := x.CleanUp(ctx, err); cleanup != nil {
-			r.unclean = cleanup
+			r.cleanupErr = cleanup
 			err = errors.Join(err, cleanup)
 		}
 	}()
@@ -367,14 +367,14 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	if err != nil {
 		return seen, err
 	}
-	r.warnOfDoubts(seen.doubts)
+	r.warnUnproven(seen.proofWarnings)
 	if !sameTree(planned.source, seen.source) {
 		return seen, fmt.Errorf("%w: the source has other snapshots now", executor.ErrPlanAgain)
 	}
 	if leftInFlight(violations) {
 		return seen, fmt.Errorf("%w: a call whose answer was lost has left lvols in flight", executor.ErrPlanAgain)
 	}
-	if err := r.judge(violations); err != nil {
+	if err := r.checkViolations(violations); err != nil {
 		return seen, err
 	}
 	if r.request.Views {
@@ -385,7 +385,7 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	if violations, err = r.compareViews(ctx, seen, image); err != nil {
 		return seen, err
 	}
-	if err := r.judge(violations); err != nil {
+	if err := r.checkViolations(violations); err != nil {
 		return seen, err
 	}
 	r.progress.emit(EventVerified, "everything but the head is right")
@@ -410,7 +410,7 @@ func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen obs
 	if err != nil {
 		return err
 	}
-	return r.judge(append(violations, others...))
+	return r.checkViolations(append(violations, others...))
 }
 
 func (r *rebuild) verify(ctx context.Context, before observation, image domain.Image) (seen observation, violations []domain.Violation, err error) {

@@ -106,6 +106,6 @@ func (r *rebuild) warnOfMismatches(at int, secondary domain.SecondarySource) {
 	default:
 		return
 	}
-	r.unlike = append(r.unlike, text)
+	r.secondaryWarnings = append(r.secondaryWarnings, text)
 	r.engine.log.Warn(text, zap.String("replica", r.run.Replica), zap.String("run", r.run.ID))
 }

@@ -165,13 +165,13 @@ func (r *rebuild) reportSources() {
 		return
 	}
 	passed := make([]error, len(r.sources.sites))
-	copy(passed, r.passed)
+	copy(passed, r.passedOver)
 	for at := range passed {
 		if r.sources.lostReason(at) != nil {
 			passed[at] = nil
 		}
 	}
-	r.report.Warnings = slices.Concat(r.sources.warnings(passed), r.unlike, r.report.Warnings)
+	r.report.Warnings = slices.Concat(r.sources.warnings(passed), r.secondaryWarnings, r.report.Warnings)
 	r.sources.mu.Lock()
 	defer r.sources.mu.Unlock()
 	for at, site := range r.sources.sites {

@@ -20,8 +20,8 @@ import (
 // value is ready.
 type spaceLedger struct {
 	mu      sync.Mutex
-	needs   []*reservation
-	entered uint64 // how many so far
+	reservations   []*reservation
+	version uint64 // how many so far
 }
 
 // reservation is what one run needs on a store, as it was planned.
@@ -29,9 +29,9 @@ type reservation struct {
 	run     *reservation // the first one of the run, by its first plan
 	store   string       // UUID
 	reserve uint64       // clusters that stay free
-	parts   []*reservedLvol
-	frees   []string  // UUIDs of lvols that are deleted before any part is filled
-	looked  time.Time // at the store, for the room that is left
+	lvols   []*reservedLvol
+	deletes   []string  // UUIDs of lvols that are deleted before any part is filled
+	checked  time.Time // at the store, for the room that is left
 	failing bool      // it has found too little room, and gives back what it has taken
 }
 
@@ -53,11 +53,11 @@ func newReservation(plan domain.Plan, store domain.Listing, reserve uint64) *res
 	for _, o := range plan.Operations {
 		switch uuid, listed := o.Target.Listed(); {
 		case o.Verb == domain.VerbCopy:
-			n.parts = append(n.parts, &reservedLvol{target: o.Target, clusters: o.Source.Clusters})
+			n.lvols = append(n.lvols, &reservedLvol{target: o.Target, clusters: o.Source.Clusters})
 		case o.Verb == domain.VerbDelete && listed:
-			n.frees = append(n.frees, uuid)
+			n.deletes = append(n.deletes, uuid)
 		case o.Verb == domain.VerbSeal && o.Target.IsImage():
-			n.parts[len(n.parts)-1].image = o.Name
+			n.lvols[len(n.lvols)-1].image = o.Name
 		}
 	}
 	return n
@@ -66,7 +66,7 @@ func newReservation(plan domain.Plan, store domain.Listing, reserve uint64) *res
 // planWithinSpace plans with what others take, and holds what the plan needs itself. Another
 // run may have begun meanwhile, and taken what this one was about to.
 func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, held **reservation) (domain.Plan, error) {
-	store, said := s.destination.Store, r.Options.Taken
+	store, alreadyTaken := s.destination.Store, r.Options.Taken
 	fetched := ""
 	if name, has := image.Name(); has {
 		if _, isThere := store.BackingImage(name); !isThere {
@@ -78,8 +78,8 @@ func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, h
 		old = *held
 	}
 	for {
-		taken, given, entered := e.space.taken(store, s.taking, old, fetched)
-		r.Options.Taken, s.destination.Store.FreeClusters = said+taken, store.FreeClusters+given
+		demand, shared, version := e.space.demand(store, s.filledBefore, old, fetched)
+		r.Options.Taken, s.destination.Store.FreeClusters = alreadyTaken+demand, store.FreeClusters+shared
 		plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
 		if err != nil || held == nil {
 			return plan, err
@@ -88,7 +88,7 @@ func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, h
 		if err != nil {
 			return plan, err
 		}
-		if n := newReservation(plan, store, reserve); e.space.enter(n, old, entered) {
+		if n := newReservation(plan, store, reserve); e.space.reserve(n, old, version) {
 			*held = n
 			return plan, nil
 		}
@@ -98,7 +98,7 @@ func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, h
 // filledSoFar is what a run had filled of its parts before a store was listed. In the listing
 // it has filled as much, or more.
 type filledSoFar struct {
-	need   *reservation
+	reservation   *reservation
 	filled []uint64
 }
 
@@ -106,27 +106,27 @@ type filledSoFar struct {
 func (r *spaceLedger) filled() []filledSoFar {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]filledSoFar, len(r.needs))
-	for i, n := range r.needs {
-		all[i] = filledSoFar{n, make([]uint64, len(n.parts))}
-		for j, p := range n.parts {
+	all := make([]filledSoFar, len(r.reservations))
+	for i, n := range r.reservations {
+		all[i] = filledSoFar{n, make([]uint64, len(n.lvols))}
+		for j, p := range n.lvols {
 			all[i].filled[j] = p.filled
 		}
 	}
 	return all
 }
 
-// taken is how many clusters of the store that is listed others will still take: those
+// demand is how many clusters of the store that is listed others will still take: those
 // that ran before it was listed, though they may have ended since, and those that run
 // now. Whoever is to fetch the image of that name itself shares it with them: what they
 // have of it is given. entered tells whether others have begun since.
-func (r *spaceLedger) taken(store domain.Listing, before []filledSoFar, mine *reservation, image string) (clusters, given, entered uint64) {
+func (r *spaceLedger) demand(store domain.Listing, before []filledSoFar, mine *reservation, image string) (clusters, given, version uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := slices.Clone(before)
-	for _, n := range r.needs {
-		if !slices.ContainsFunc(before, func(t filledSoFar) bool { return t.need == n }) {
-			all = append(all, filledSoFar{n, make([]uint64, len(n.parts))})
+	for _, n := range r.reservations {
+		if !slices.ContainsFunc(before, func(t filledSoFar) bool { return t.reservation == n }) {
+			all = append(all, filledSoFar{n, make([]uint64, len(n.lvols))})
 		}
 	}
 	own, named := make(map[string]uint64, len(store.Lvols)), make(map[string]bool, len(store.Lvols))
@@ -138,11 +138,11 @@ func (r *spaceLedger) taken(store domain.Listing, before []filledSoFar, mine *re
 	type fetched struct{ clusters, left uint64 }
 	images := make(map[string]fetched) // one of those that need it will bring it
 	for _, t := range all {
-		if mine != nil && t.need.run == mine.run || t.need.store != store.UUID {
+		if mine != nil && t.reservation.run == mine.run || t.reservation.store != store.UUID {
 			continue
 		}
 		var left, freed uint64
-		for i, p := range t.need.parts {
+		for i, p := range t.reservation.lvols {
 			missing := p.clusters - min(max(own[p.uuid], t.filled[i]), p.clusters)
 			switch known, ok := images[p.image]; {
 			case p.image == "":
@@ -152,10 +152,10 @@ func (r *spaceLedger) taken(store domain.Listing, before []filledSoFar, mine *re
 				images[p.image] = fetched{p.clusters, missing}
 			}
 		}
-		for _, uuid := range t.need.frees {
+		for _, uuid := range t.reservation.deletes {
 			freed += own[uuid]
 		}
-		ofRun[t.need.run] = max(ofRun[t.need.run], left-min(freed, left))
+		ofRun[t.reservation.run] = max(ofRun[t.reservation.run], left-min(freed, left))
 	}
 	for _, left := range ofRun {
 		clusters += left
@@ -166,40 +166,40 @@ func (r *spaceLedger) taken(store domain.Listing, before []filledSoFar, mine *re
 		clusters += f.left
 	}
 	given = shared.clusters - shared.left
-	return clusters - min(given, clusters), given - min(given, clusters), r.entered
+	return clusters - min(given, clusters), given - min(given, clusters), r.version
 }
 
-// enter takes note of what a run needs, in place of what it needed by an earlier plan,
+// reserve takes note of what a run needs, in place of what it needed by an earlier plan,
 // unless others have begun since it was found to fit.
-func (r *spaceLedger) enter(n, old *reservation, entered uint64) bool {
+func (r *spaceLedger) reserve(n, old *reservation, version uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.entered != entered {
+	if r.version != version {
 		return false
 	}
-	r.entered++
+	r.version++
 	n.run = n
 	if old != nil {
 		n.run = old.run
 	}
-	r.needs = append(slices.DeleteFunc(r.needs, func(other *reservation) bool { return other == old }), n)
+	r.reservations = append(slices.DeleteFunc(r.reservations, func(other *reservation) bool { return other == old }), n)
 	return true
 }
 
-func (r *spaceLedger) leave(n *reservation) {
+func (r *spaceLedger) release(n *reservation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.needs = slices.DeleteFunc(r.needs, func(other *reservation) bool { return other == n })
+	r.reservations = slices.DeleteFunc(r.reservations, func(other *reservation) bool { return other == n })
 }
 
-// note changes what is known of the part of a need.
-func (r *spaceLedger) note(n *reservation, target domain.Ref, change func(*reservedLvol)) {
+// update changes what is known of the part of a need.
+func (r *spaceLedger) update(n *reservation, target domain.Ref, change func(*reservedLvol)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n == nil {
 		return
 	}
-	for _, p := range n.parts {
+	for _, p := range n.lvols {
 		if p.target == target {
 			change(p)
 		}
@@ -211,11 +211,11 @@ func (r *spaceLedger) note(n *reservation, target domain.Ref, change func(*reser
 func (r *spaceLedger) left(of *reservation) (all, one uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, n := range r.needs {
+	for _, n := range r.reservations {
 		if n.store != of.store || n.failing {
 			continue
 		}
-		for _, p := range n.parts {
+		for _, p := range n.lvols {
 			all += p.left()
 			if n == of {
 				one += p.left()
@@ -271,10 +271,10 @@ func (r *spaceLedger) check(ctx context.Context, host *guard.Host, n *reservatio
 func (r *spaceLedger) isDue(n *reservation) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if time.Since(n.looked) < spaceCheckInterval {
+	if time.Since(n.checked) < spaceCheckInterval {
 		return false
 	}
-	n.looked = time.Now()
+	n.checked = time.Now()
 	return true
 }
 
@@ -282,15 +282,15 @@ func (r *spaceLedger) isDue(n *reservation) bool {
 // do not fit together one gives up, and the others wait for what it gives back.
 func (r *spaceLedger) fits(store domain.Listing, before []filledSoFar, n *reservation, giveUp bool) (needed uint64, waits, fits bool) {
 	r.mu.Lock()
-	before = slices.DeleteFunc(before, func(t filledSoFar) bool { return t.need.failing })
+	before = slices.DeleteFunc(before, func(t filledSoFar) bool { return t.reservation.failing })
 	r.mu.Unlock()
-	needed, _, _ = r.taken(store, before, nil, "")
+	needed, _, _ = r.demand(store, before, nil, "")
 	if needed+n.reserve <= store.FreeClusters {
 		return needed, false, true
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, other := range r.needs {
+	for _, other := range r.reservations {
 		waits = waits || other != n && other.store == n.store && other.failing
 	}
 	n.failing = n.failing || giveUp && !waits
