@@ -47,12 +47,12 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 	if len(request.Sites) == 0 {
 		return AuditReport{}, refusef("nothing to audit")
 	}
-	seen := make([][]found, len(request.Sites))
+	seen := make([][]foundReplica, len(request.Sites))
 	unclear := make([][]UnclearReplica, len(request.Sites))
 	all, looking := errgroup.WithContext(ctx)
 	for i, at := range request.Sites {
 		all.Go(func() (err error) {
-			seen[i], unclear[i], err = e.find(looking, at.guarded())
+			seen[i], unclear[i], err = e.findReplicas(looking, at.guarded())
 			return err
 		})
 	}
@@ -67,39 +67,39 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 				return AuditReport{}, err
 			}
 		}
-		said := request.Image
+		image := request.Image
 		if !volume[0].named {
-			said = domain.Image{}
+			image = domain.Image{}
 		}
 		replicas := make([]domain.Replica, len(volume))
 		for i, f := range volume {
 			replicas[i] = f.replica
 		}
-		report.Volumes = append(report.Volumes, domain.AuditVolume(said, replicas...))
+		report.Volumes = append(report.Volumes, domain.AuditVolume(image, replicas...))
 	}
 	return report, nil
 }
 
-// found is a replica, and where it was found.
-type found struct {
+// foundReplica is a replica, and where it was foundReplica.
+type foundReplica struct {
 	at      site
 	replica domain.Replica
 	named   bool // asked for by name
 }
 
-// find looks at one replica, or at all of a host.
-func (e *Engine) find(ctx context.Context, at site) ([]found, []UnclearReplica, error) {
+// findReplicas looks at one replica, or at all of a host.
+func (e *Engine) findReplicas(ctx context.Context, at site) ([]foundReplica, []UnclearReplica, error) {
 	if at.Replica != "" {
-		r, err := existing(ctx, at)
-		return []found{{at, r, true}}, nil, err
+		r, err := existingReplica(ctx, at)
+		return []foundReplica{{at, r, true}}, nil, err
 	}
 	survey, err := e.Survey(ctx, at.Host)
 	if err != nil {
 		return nil, nil, err
 	}
-	var all []found
+	var all []foundReplica
 	for _, r := range survey.Replicas {
-		all = append(all, found{Site{Host: at.Host, Replica: r.Name}.guarded(), r, false})
+		all = append(all, foundReplica{Site{Host: at.Host, Replica: r.Name}.guarded(), r, false})
 	}
 	var unclear []UnclearReplica
 	for _, u := range survey.Unclear {
@@ -111,9 +111,9 @@ func (e *Engine) find(ctx context.Context, at site) ([]found, []UnclearReplica, 
 // volumesOf groups replicas that are compared: those that were named, whatever
 // their names are, and of the others those of one volume. Each replica is in one
 // group, once.
-func volumesOf(all []found) [][]found {
+func volumesOf(all []foundReplica) [][]foundReplica {
 	at := make(map[string]int)
-	var volumes [][]found
+	var volumes [][]foundReplica
 	for _, f := range all {
 		volume, ok := domain.VolumeOfReplica(f.replica.Name)
 		switch {
@@ -128,20 +128,20 @@ func volumesOf(all []found) [][]found {
 			at[volume] = i
 			volumes = append(volumes, nil)
 		}
-		if !slices.ContainsFunc(volumes[i], f.is) {
+		if !slices.ContainsFunc(volumes[i], f.sameAs) {
 			volumes[i] = append(volumes[i], f)
 		}
 	}
 	return volumes
 }
 
-// is: a host that is given twice, or a replica, is one all the same.
-func (f found) is(other found) bool {
+// sameAs: a host that sameAs given twice, or a replica, sameAs one all the same.
+func (f foundReplica) sameAs(other foundReplica) bool {
 	return f.replica.Name == other.replica.Name && f.replica.Store.UUID == other.replica.Store.UUID
 }
 
 // prove adds maps and checksums to what was seen.
-func prove(ctx context.Context, volume []found) error {
+func prove(ctx context.Context, volume []foundReplica) error {
 	all, ctx := errgroup.WithContext(ctx)
 	for i := range volume {
 		f := &volume[i]
@@ -151,7 +151,7 @@ func prove(ctx context.Context, volume []found) error {
 		all.Go(func() error {
 			snapshots := uuids(f.replica)
 			for _, l := range f.replica.Store.Lvols {
-				if _, isImage := domain.ImageOfLvolName(l.Name, f.replica.Store.UUID); isImage && l.ReadOnly && hangsOn(f.replica, l) {
+				if _, isImage := domain.ImageOfLvolName(l.Name, f.replica.Store.UUID); isImage && l.ReadOnly && hasChildIn(f.replica, l) {
 					snapshots = append(snapshots, l.UUID)
 				}
 			}
@@ -169,8 +169,8 @@ func prove(ctx context.Context, volume []found) error {
 	return all.Wait()
 }
 
-// hangsOn reports whether something of the replica hangs on the lvol.
-func hangsOn(r domain.Replica, l domain.Lvol) bool {
+// hasChildIn reports whether something of the replica hangs on the lvol.
+func hasChildIn(r domain.Replica, l domain.Lvol) bool {
 	if r.Head != nil && r.Head.Parent == l.UUID {
 		return true
 	}

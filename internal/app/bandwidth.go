@@ -21,15 +21,15 @@ import (
 // keep a rate as low as one share (LeastLimiter), fewer lvols are filled at a time; those
 // that are being filled when the rate is lowered go on.
 type Bandwidth struct {
-	number uint64 // no other one has it
+	id uint64 // no other one has it
 
 	mu    sync.Mutex
 	rate  uint64
-	fills map[*fill]struct{}
+	copies map[*limitedCopy]struct{}
 
-	turns        map[*turn]struct{} // of the copies that may go on
-	leastOfTurns uint64             // what these get at least, all together
-	waiting      []*turn            // for theirs
+	granted        map[*copySlot]struct{} // of the copies that may go on
+	grantedRate uint64             // what these get at least, all together
+	waiting      []*copySlot            // for theirs
 }
 
 // bandwidths is how many there were.
@@ -37,7 +37,7 @@ var bandwidths atomic.Uint64
 
 // NewBandwidth makes a limit of that many bytes per second; 0 is no limit.
 func NewBandwidth(bytesPerSecond uint64) *Bandwidth {
-	return &Bandwidth{number: bandwidths.Add(1), rate: bytesPerSecond, fills: make(map[*fill]struct{}), turns: make(map[*turn]struct{})}
+	return &Bandwidth{id: bandwidths.Add(1), rate: bytesPerSecond, copies: make(map[*limitedCopy]struct{}), granted: make(map[*copySlot]struct{})}
 }
 
 // Set changes the limit, also of copies under way; 0 is no limit.
@@ -45,8 +45,8 @@ func (b *Bandwidth) Set(bytesPerSecond uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rate = bytesPerSecond
-	b.giveTurns()
-	b.tell()
+	b.grantSlots()
+	b.notifyShares()
 }
 
 // Rate is the limit in bytes per second; 0 is no limit.
@@ -63,87 +63,87 @@ func (b *Bandwidth) share() uint64 {
 	if b.rate == 0 {
 		return 0
 	}
-	return max(b.rate/uint64(max(len(b.fills), 1)), 1)
+	return max(b.rate/uint64(max(len(b.copies), 1)), 1)
 }
 
-func (b *Bandwidth) join(f *fill) {
+func (b *Bandwidth) join(f *limitedCopy) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fills[f] = struct{}{}
+	b.copies[f] = struct{}{}
 	b.sharesChanged()
 }
 
-func (b *Bandwidth) leave(f *fill) {
+func (b *Bandwidth) leave(f *limitedCopy) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.fills, f)
+	delete(b.copies, f)
 	b.sharesChanged()
 }
 
 // sharesChanged: how many share in no limit changes nothing for any of them.
 func (b *Bandwidth) sharesChanged() {
 	if b.rate > 0 {
-		b.tell()
+		b.notifyShares()
 	}
 }
 
-func (b *Bandwidth) tell() {
-	for f := range b.fills {
-		f.tell()
+func (b *Bandwidth) notifyShares() {
+	for f := range b.copies {
+		f.notifyShare()
 	}
 }
 
 // unknownRate is no share that anybody gets.
 const unknownRate = math.MaxUint64
 
-// fill is an lvol that is being filled. Most of them never have a limit, so that
+// limitedCopy is an lvol that is being filled. Most of them never have a limit, so that
 // nothing goes on for one until its share changes.
-type fill struct {
-	allowed []*Bandwidth
-	follow  func() // changes the limit to what is its share now
+type limitedCopy struct {
+	limits []*Bandwidth
+	adjust  func() // changes the limit to what is its share now
 
 	mu        sync.Mutex
-	following bool
-	again     bool // its share may have changed since follow began
-	over      bool
+	adjusting bool
+	changed     bool // its share may have changed since follow began
+	ended      bool
 	all       sync.WaitGroup
 }
 
-// tell says that its share may be another one.
-func (f *fill) tell() {
+// notifyShare says that its share may be another one.
+func (f *limitedCopy) notifyShare() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case f.over:
-	case f.following:
-		f.again = true
+	case f.ended:
+	case f.adjusting:
+		f.changed = true
 	default:
-		f.following = true
-		f.all.Go(f.followUp)
+		f.adjusting = true
+		f.all.Go(f.adjustAll)
 	}
 }
 
-func (f *fill) followUp() {
+func (f *limitedCopy) adjustAll() {
 	for more := true; more; {
-		f.follow()
+		f.adjust()
 		f.mu.Lock()
-		more = f.again && !f.over
-		f.again, f.following = false, more
+		more = f.changed && !f.ended
+		f.changed, f.adjusting = false, more
 		f.mu.Unlock()
 	}
 }
 
 // end waits until nothing goes on for it any more.
-func (f *fill) end() {
+func (f *limitedCopy) end() {
 	f.mu.Lock()
-	f.over = true
+	f.ended = true
 	f.mu.Unlock()
 	f.all.Wait()
 }
 
 // share is the smallest of what it gets; 0 is no limit.
-func (f *fill) share() (least uint64) {
-	for _, b := range f.allowed {
+func (f *limitedCopy) share() (least uint64) {
+	for _, b := range f.limits {
 		if share := b.share(); share > 0 && (least == 0 || share < least) {
 			least = share
 		}
@@ -151,8 +151,8 @@ func (f *fill) share() (least uint64) {
 	return least
 }
 
-func (f *fill) leave() {
-	for _, b := range f.allowed {
+func (f *limitedCopy) leave() {
+	for _, b := range f.limits {
 		b.leave(f)
 	}
 }
@@ -178,8 +178,8 @@ func (l *limits) Hold(ctx context.Context, uuid string, from int) (release func(
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	// Nothing follows before the limit is there.
-	f := &fill{allowed: allowed, following: true}
-	for _, b := range f.allowed {
+	f := &limitedCopy{limits: allowed, adjusting: true}
+	for _, b := range f.limits {
 		b.join(f)
 	}
 	now, changes := f.share(), false
@@ -195,8 +195,8 @@ func (l *limits) Hold(ctx context.Context, uuid string, from int) (release func(
 			return nil, err
 		}
 	}
-	f.follow = func() { now = l.follow(ctx, uuid, f, now) }
-	f.begin(changes)
+	f.adjust = func() { now = l.adjust(ctx, uuid, f, now) }
+	f.startAdjusting(changes)
 	return func() {
 		f.leave()
 		cancel()
@@ -204,23 +204,23 @@ func (l *limits) Hold(ctx context.Context, uuid string, from int) (release func(
 	}, nil
 }
 
-// begin has the share followed from now on.
-func (f *fill) begin(changes bool) {
+// startAdjusting has the share followed from now on.
+func (f *limitedCopy) startAdjusting(changes bool) {
 	f.mu.Lock()
-	changes = changes || f.again
-	f.following, f.again = false, false
+	changes = changes || f.changed
+	f.adjusting, f.changed = false, false
 	f.mu.Unlock()
 	if changes {
-		f.tell()
+		f.notifyShare()
 	}
 }
 
-// followPause is between two attempts to change a limit.
-const followPause = time.Second
+// adjustPause is between two attempts to change a limit.
+const adjustPause = time.Second
 
-// follow changes the limit to the share, and returns it. A host that refuses is
+// adjust changes the limit to the share, and returns it. A host that refuses is
 // asked again for as long as the copy goes on.
-func (l *limits) follow(ctx context.Context, uuid string, f *fill, now uint64) uint64 {
+func (l *limits) adjust(ctx context.Context, uuid string, f *limitedCopy, now uint64) uint64 {
 	for share := f.share(); share != now && ctx.Err() == nil; share = f.share() {
 		err := l.limit(ctx, uuid, share)
 		if err == nil {
@@ -231,7 +231,7 @@ func (l *limits) follow(ctx context.Context, uuid string, f *fill, now uint64) u
 			break
 		}
 		l.log.Warn("a bandwidth limit could not be changed", zap.String("replica", l.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
-		if retry.Wait(ctx, followPause) != nil {
+		if retry.Wait(ctx, adjustPause) != nil {
 			break
 		}
 	}

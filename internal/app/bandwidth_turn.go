@@ -15,40 +15,40 @@ import (
 // that share a Bandwidth, or the limit would be exceeded. The others wait for their
 // turn, first come first served.
 
-// turn is the right of a copy to go on.
-type turn struct {
+// copySlot is the right of a copy to go on.
+type copySlot struct {
 	least uint64        // the lowest rate that it can be held at; 0: any
-	given chan struct{} // closed when it is its turn
+	granted chan struct{} // closed when it is its turn
 }
 
-// hasRoom is called with the lock held.
-func (b *Bandwidth) hasRoom(t *turn) bool {
-	return b.rate == 0 || len(b.turns) == 0 || b.leastOfTurns+t.least <= b.rate
+// fits is called with the lock held.
+func (b *Bandwidth) fits(t *copySlot) bool {
+	return b.rate == 0 || len(b.granted) == 0 || b.grantedRate+t.least <= b.rate
 }
 
-// giveTurns is called with the lock held, after whatever may have made room.
-func (b *Bandwidth) giveTurns() {
-	for len(b.waiting) > 0 && b.hasRoom(b.waiting[0]) {
+// grantSlots is called with the lock held, after whatever may have made room.
+func (b *Bandwidth) grantSlots() {
+	for len(b.waiting) > 0 && b.fits(b.waiting[0]) {
 		next := b.waiting[0]
 		b.waiting = b.waiting[1:]
-		b.turns[next] = struct{}{}
-		b.leastOfTurns += next.least
-		close(next.given)
+		b.granted[next] = struct{}{}
+		b.grantedRate += next.least
+		close(next.granted)
 	}
 }
 
-// takeTurn waits for a turn.
-func (b *Bandwidth) takeTurn(ctx context.Context, least uint64) (end func(), err error) {
-	t := &turn{least: least, given: make(chan struct{})}
+// acquireSlot waits for a turn.
+func (b *Bandwidth) acquireSlot(ctx context.Context, least uint64) (end func(), err error) {
+	t := &copySlot{least: least, granted: make(chan struct{})}
 	b.mu.Lock()
 	b.waiting = append(b.waiting, t)
-	b.giveTurns()
+	b.grantSlots()
 	b.mu.Unlock()
-	end = func() { b.endTurn(t) }
+	end = func() { b.releaseSlot(t) }
 	forWhat := func() string { return "other copies: the bandwidth is enough for no more at a time" }
 	err = retry.While(ctx, forWhat, func() error {
 		select {
-		case <-t.given:
+		case <-t.granted:
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -61,21 +61,21 @@ func (b *Bandwidth) takeTurn(ctx context.Context, least uint64) (end func(), err
 	return end, nil
 }
 
-func (b *Bandwidth) endTurn(t *turn) {
+func (b *Bandwidth) releaseSlot(t *copySlot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, given := b.turns[t]; given {
-		delete(b.turns, t)
-		b.leastOfTurns -= t.least
+	if _, given := b.granted[t]; given {
+		delete(b.granted, t)
+		b.grantedRate -= t.least
 	} else {
-		b.waiting = slices.DeleteFunc(b.waiting, func(other *turn) bool { return other == t })
+		b.waiting = slices.DeleteFunc(b.waiting, func(other *copySlot) bool { return other == t })
 	}
-	b.giveTurns()
+	b.grantSlots()
 }
 
-// room is how many copies there may be at once of those that can be held at the
+// slotsAtLeast is how many copies there may be at once of those that can be held at the
 // least rate, up to most.
-func (b *Bandwidth) room(least uint64, most int) int {
+func (b *Bandwidth) slotsAtLeast(least uint64, most int) int {
 	rate := b.Rate()
 	if rate == 0 || least == 0 {
 		return most
@@ -90,7 +90,7 @@ func (r request) allowed(from int) []*Bandwidth {
 	if from < len(r.perSource) {
 		allowed = append(allowed, r.perSource[from])
 	}
-	slices.SortFunc(allowed, func(a, b *Bandwidth) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(allowed, func(a, b *Bandwidth) int { return cmp.Compare(a.id, b.id) })
 	return slices.Compact(allowed)
 }
 
@@ -103,7 +103,7 @@ func (l *limits) Turn(ctx context.Context, from int) (end func(), err error) {
 		}
 	}
 	for _, b := range l.request.allowed(from) {
-		one, err := b.takeTurn(ctx, l.request.leastRate())
+		one, err := b.acquireSlot(ctx, l.request.leastRate())
 		if err != nil {
 			end()
 			return nil, err
@@ -118,7 +118,7 @@ func (l *limits) Turn(ctx context.Context, from int) (end func(), err error) {
 func (r request) copiesAtOnce() int {
 	most := r.parallel()
 	for _, b := range r.Bandwidth {
-		most = b.room(r.leastRate(), most)
+		most = b.slotsAtLeast(r.leastRate(), most)
 	}
 	return most
 }

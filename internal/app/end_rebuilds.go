@@ -148,7 +148,7 @@ func (r *rebuild) watchSources() (stop func()) {
 			watching.Go(func() {
 				select {
 				case <-s.used.Done():
-					r.leave(at, context.Cause(s.used))
+					r.loseOrEnd(at, context.Cause(s.used))
 				case <-over:
 				}
 			})
@@ -157,17 +157,17 @@ func (r *rebuild) watchSources() (stop func()) {
 	return func() { close(over); watching.Wait() }
 }
 
-// loseGone has the sources not used that were gone before the rebuild began.
-func (r *rebuild) loseGone() {
+// loseGoneSources has the sources not used that were gone before the rebuild began.
+func (r *rebuild) loseGoneSources() {
 	for at, s := range r.use.sources {
 		if s.used.Err() != nil {
-			r.leave(at, context.Cause(s.used))
+			r.loseOrEnd(at, context.Cause(s.used))
 		}
 	}
 }
 
-// leave is lose for a source that may be the last one in use.
-func (r *rebuild) leave(at int, why error) {
+// loseOrEnd is lose for a source that may be the last one in use.
+func (r *rebuild) loseOrEnd(at int, why error) {
 	r.lose(at, why)
 	if len(r.sources.used()) == 0 {
 		r.use.endWithoutSource(why)

@@ -93,7 +93,7 @@ func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 	if err != nil {
 		return g, release, fmt.Errorf("list lvols: %w", err)
 	}
-	inside, err := e.locks.acquire(ctx, garbageKey(g.Store.UUID), collectorAtWork)
+	inside, err := e.locks.acquire(ctx, garbageKey(g.Store.UUID), describeCollection)
 	if err != nil {
 		return g, release, err
 	}
@@ -115,14 +115,14 @@ func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 			g.Opened = append(g.Opened, Leaving{Opened: o})
 		}
 	}
-	claims := &ownerProbe{engine: e, host: host, found: make(map[string]string), held: all}
+	probe := &ownerProbe{engine: e, host: host, found: make(map[string]string), held: all}
 	for i := range g.Lvols {
 		l := &g.Lvols[i]
-		claim := replicaKey(g.Store.UUID, l.Owner)
+		key := replicaKey(g.Store.UUID, l.Owner)
 		if l.Owner == l.Lvol.Name {
-			claim = imageKey(g.Store.UUID, l.Owner)
+			key = imageKey(g.Store.UUID, l.Owner)
 		}
-		lives, err := claims.lives(ctx, claim, l.Owner)
+		lives, err := probe.userOf(ctx, key, l.Owner)
 		if err != nil {
 			return g, release, err
 		}
@@ -132,12 +132,12 @@ func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 	}
 	for i := range g.Opened {
 		o := &g.Opened[i]
-		if o.Stays, err = claims.lives(ctx, runKey(o.Run), "run "+o.Run.ID); err != nil {
+		if o.Stays, err = probe.userOf(ctx, runKey(o.Run), "run "+o.Run.ID); err != nil {
 			return g, release, err
 		}
 	}
 	if _, ok := ports.As[ports.Ender](host); !ok {
-		g.keepKinOfLive()
+		g.keepIfReplicaInUse()
 	}
 	return g, release, nil
 }
@@ -153,9 +153,9 @@ func (g Garbage) dead() map[ports.Run]bool {
 	return dead
 }
 
-// keepKinOfLive: where a host ends all runs of a replica at once, one that lives
+// keepIfReplicaInUse: where a host ends all runs of a replica at once, one that lives
 // keeps what the others have left.
-func (g Garbage) keepKinOfLive() {
+func (g Garbage) keepIfReplicaInUse() {
 	for i := range g.Opened {
 		for _, other := range g.Opened {
 			if g.Opened[i].Stays == "" && other.Stays != "" && other.Run.SameReplica(g.Opened[i].Run) {
@@ -173,23 +173,23 @@ type ownerProbe struct {
 	held   *releases
 }
 
-// lives says who has the claim, in words; "": nobody, and it is held now.
-func (c *ownerProbe) lives(ctx context.Context, claim, whose string) (string, error) {
-	if said, known := c.found[claim]; known {
+// userOf says who has the claim, in words; "": nobody, and it is held now.
+func (c *ownerProbe) userOf(ctx context.Context, key, whose string) (string, error) {
+	if said, known := c.found[key]; known {
 		return said, nil
 	}
-	said := ""
-	release, err := c.engine.leaseNow(ctx, c.host, claim, ports.Lease{Holder: "a collection of garbage"})
+	user := ""
+	release, err := c.engine.leaseNow(ctx, c.host, key, ports.Lease{Holder: "a collection of garbage"})
 	switch {
 	case err == nil:
 		c.held.add(release)
 	case isHeldByOtherProcess(err):
-		said = whose + " is at work in another process"
+		user = whose + " is at work in another process"
 	case errors.Is(err, ports.ErrBusy):
-		said = whose + " is at work in this process"
+		user = whose + " is at work in this process"
 	default:
 		return "", err
 	}
-	c.found[claim] = said
-	return said, nil
+	c.found[key] = user
+	return user, nil
 }

@@ -27,7 +27,7 @@ type Changing interface {
 // piece is what comes next of an image's content.
 type piece struct {
 	offset, length uint64
-	p              []byte // nil: all of it is zero
+	data              []byte // nil: all of it is zero
 }
 
 // content reads an image from the beginning to its end, by whole clusters.
@@ -37,12 +37,12 @@ type content struct {
 	cluster uint64
 
 	extent     func(offset uint64) (length uint64, zero bool, err error)
-	begin, end uint64 // the extent that was told last
+	extentBegin, extentEnds uint64 // the extent that was told last
 	zero       bool
 }
 
-// atOnceBytes are read at once, or one cluster: a compressed image has large clusters.
-const atOnceBytes = 2 << 20
+// readAheadBytes are read at once, or one cluster: a compressed image has large clusters.
+const readAheadBytes = 2 << 20
 
 func newContent(from io.ReaderAt, size, cluster uint64) *content {
 	c := &content{from: from, size: size, cluster: cluster}
@@ -53,9 +53,9 @@ func newContent(from io.ReaderAt, size, cluster uint64) *content {
 	return c
 }
 
-// at is where the extent ends that an offset is in.
-func (c *content) at(offset uint64) (end uint64, zero bool, err error) {
-	if offset < c.begin || offset >= c.end {
+// extentEnd is where the extent ends that an offset is in.
+func (c *content) extentEnd(offset uint64) (end uint64, zero bool, err error) {
+	if offset < c.extentBegin || offset >= c.extentEnds {
 		length, zero, err := c.extent(offset)
 		if err == nil && (length == 0 || length > c.size-offset) {
 			err = fmt.Errorf("an extent of %d bytes at %d of %d", length, offset, c.size)
@@ -63,9 +63,9 @@ func (c *content) at(offset uint64) (end uint64, zero bool, err error) {
 		if err != nil {
 			return 0, false, err
 		}
-		c.begin, c.end, c.zero = offset, offset+length, zero
+		c.extentBegin, c.extentEnds, c.zero = offset, offset+length, zero
 	}
-	return c.end, c.zero, nil
+	return c.extentEnds, c.zero, nil
 }
 
 // next is what comes at an offset, where a cluster begins: clusters that are known
@@ -74,7 +74,7 @@ func (c *content) next(offset, most uint64) (length uint64, zero bool, err error
 	end := offset
 	for zero = true; zero && end < c.size; {
 		var to uint64
-		if to, zero, err = c.at(end); err != nil {
+		if to, zero, err = c.extentEnd(end); err != nil {
 			return 0, false, err
 		}
 		if zero {
@@ -88,7 +88,7 @@ func (c *content) next(offset, most uint64) (length uint64, zero bool, err error
 		return end - offset, true, nil
 	}
 	for from := c.size; end-offset < most && end < c.size; { // from: where zeros begin
-		to, zero, err := c.at(end)
+		to, zero, err := c.extentEnd(end)
 		if err != nil {
 			return 0, false, err
 		}
@@ -108,8 +108,8 @@ func (c *content) next(offset, most uint64) (length uint64, zero bool, err error
 	return min(max(clusters, 1)*c.cluster, most, c.size-offset), false, nil
 }
 
-// mayHold is how many clusters are not known to be zero.
-func (c *content) mayHold(ctx context.Context) (clusters uint64, err error) {
+// maxDataClusters is how many clusters are not known to be zero.
+func (c *content) maxDataClusters(ctx context.Context) (clusters uint64, err error) {
 	for offset := uint64(0); offset < c.size; {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
@@ -129,7 +129,7 @@ func (c *content) mayHold(ctx context.Context) (clusters uint64, err error) {
 // pieces has each piece used while the next is read: what is not zero cluster by
 // cluster, of which the last may be shorter.
 func (c *content) pieces(ctx context.Context, use func(piece) error) error {
-	most := max(1, atOnceBytes/c.cluster) * c.cluster
+	most := max(1, readAheadBytes/c.cluster) * c.cluster
 	free, full := make(chan []byte, 2), make(chan piece, 1)
 	for range cap(free) {
 		free <- make([]byte, most)
@@ -145,11 +145,11 @@ func (c *content) pieces(ctx context.Context, use func(piece) error) error {
 			next := piece{offset: offset, length: length}
 			if !zero {
 				select {
-				case next.p = <-free:
+				case next.data = <-free:
 				case <-ctx.Done():
 					return context.Cause(ctx)
 				}
-				n, err := c.from.ReadAt(next.p[:length], int64(offset))
+				n, err := c.from.ReadAt(next.data[:length], int64(offset))
 				if uint64(n) < length {
 					if err == nil || errors.Is(err, io.EOF) {
 						err = fmt.Errorf("the image ends after %d of %d bytes", offset+uint64(n), c.size)
@@ -168,19 +168,19 @@ func (c *content) pieces(ctx context.Context, use func(piece) error) error {
 	})
 	both.Go(func() error {
 		for next := range full {
-			if next.p == nil {
+			if next.data == nil {
 				if err := use(next); err != nil {
 					return err
 				}
 				continue
 			}
 			for at := uint64(0); at < next.length; at += c.cluster {
-				p := next.p[at:min(at+c.cluster, next.length)]
+				p := next.data[at:min(at+c.cluster, next.length)]
 				if err := use(piece{next.offset + at, uint64(len(p)), p}); err != nil {
 					return err
 				}
 			}
-			free <- next.p // there is always room
+			free <- next.data // there is always room
 		}
 		return nil
 	})

@@ -154,7 +154,7 @@ func (i *imageImport) all(ctx context.Context) error {
 // ready refuses what cannot be done. The content is read for it where a SHA-512 is
 // expected, or where there is no room for everything in it that may not be zero.
 func (i *imageImport) ready(ctx context.Context) error {
-	most, err := i.content().mayHold(ctx)
+	most, err := i.content().maxDataClusters(ctx)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (i *imageImport) survey(ctx context.Context) error {
 	sum := i.newSum()
 	i.progress.beginReadingBytes(i.request.Size)
 	err := i.content().pieces(ctx, func(next piece) error {
-		if next.p != nil && !allZero(next.p) {
+		if next.data != nil && !allZero(next.data) {
 			i.clusters++
 		}
 		return sum.add(ctx, next, i.progress.read)
@@ -241,9 +241,9 @@ type imageSum struct{ hash.Hash }
 
 // add adds a piece, and tells of it part by part: long ones of zeros take long.
 func (s *imageSum) add(ctx context.Context, next piece, done func(bytes uint64)) error {
-	if s.Hash == nil || next.p != nil {
+	if s.Hash == nil || next.data != nil {
 		if s.Hash != nil {
-			_, _ = s.Write(next.p) // never fails
+			_, _ = s.Write(next.data) // never fails
 		}
 		done(next.length)
 		return nil
@@ -343,11 +343,11 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 	var written uint64
 	i.progress.beginReadingBytes(i.request.Size)
 	err = i.content().pieces(writing, func(next piece) error {
-		if next.p == nil {
+		if next.data == nil {
 			return sum.add(writing, next, i.progress.wrote)
 		}
 		length := next.length
-		zero := allZero(next.p)
+		zero := allZero(next.data)
 		_ = sum.add(writing, next, func(uint64) {}) // never fails: these are no zeros that take long
 		if zero {
 			i.progress.wrote(length)
@@ -359,7 +359,7 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 		case <-writing.Done():
 			return context.Cause(writing)
 		}
-		clear(whole[copy(whole, next.p):]) // the last cluster is filled up with zeros
+		clear(whole[copy(whole, next.data):]) // the last cluster is filled up with zeros
 		writers.Go(func() error {
 			_, err := b.WriteAt(whole, int64(next.offset))
 			spare <- whole

@@ -42,7 +42,7 @@ func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, ima
 	if err := e.carryOutInPlace(ctx, at, r, plan, nil); err != nil {
 		return domain.Replica{}, err
 	}
-	return existing(ctx, at)
+	return existingReplica(ctx, at)
 }
 
 // PlanRemoval returns what DeleteReplica would do.
@@ -64,7 +64,7 @@ func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observe
 		return domain.Plan{}, err
 	}
 	defer release()
-	r, err := existing(ctx, at)
+	r, err := existingReplica(ctx, at)
 	if err != nil {
 		return domain.Plan{}, err
 	}

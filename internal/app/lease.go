@@ -35,8 +35,8 @@ func (h *releases) release() {
 	*h = nil
 }
 
-// collectorAtWork is what is waited for then.
-func collectorAtWork() string { return "the removal of what crashed runs have left on the lvstore" }
+// describeCollection is what is waited for then.
+func describeCollection() string { return "the removal of what crashed runs have left on the lvstore" }
 
 // lease has a replica, or what else has a name, among the runs of this process
 // and, where the host can tell, of others. A rebuild has its destination alone
@@ -48,7 +48,7 @@ func collectorAtWork() string { return "the removal of what crashed runs have le
 func (e *Engine) lease(ctx context.Context, host *guard.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
 	inside, err := e.leases.take(name, lease)
 	if errors.Is(err, ports.ErrBusy) {
-		collector, waited := e.locks.acquire(ctx, garbageKey(storeUUID), collectorAtWork)
+		collector, waited := e.locks.acquire(ctx, garbageKey(storeUUID), describeCollection)
 		if waited != nil {
 			return nil, waited
 		}

@@ -106,10 +106,10 @@ func (s *observation) pick(r request, from *sources, sources []domain.Replica, d
 		failures[places[i]] = flaw
 	}
 	if primary >= 0 && r.RightSource != "" && seen[primary].Name != r.RightSource {
-		return from.notRight(r.RightSource, failures)
+		return from.rightSourceUnusable(r.RightSource, failures)
 	}
 	if primary < 0 {
-		return from.none(failures)
+		return from.noneUsable(failures)
 	}
 	s.primary, s.source = places[primary], seen[primary]
 	for i, at := range places {
@@ -146,8 +146,8 @@ func (s observation) checkSourcesDiffer() error {
 	return nil
 }
 
-func replicasOf(lenders []otherSource) (replicas []domain.Replica) {
-	for _, l := range lenders {
+func replicasOf(others []otherSource) (replicas []domain.Replica) {
+	for _, l := range others {
 		replicas = append(replicas, l.replica)
 	}
 	return replicas

@@ -103,7 +103,7 @@ func (r *rebuild) runPlans(ctx context.Context) error {
 	if err := r.request.check(); err != nil {
 		return err
 	}
-	r.loseGone()
+	r.loseGoneSources()
 	unwatch := r.watchSources()
 	defer unwatch()
 	release, err := r.takeLeases(ctx)

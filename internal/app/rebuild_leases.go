@@ -111,7 +111,7 @@ func (r *rebuild) leaseSources(ctx context.Context, stores []domain.Listing, fai
 		}
 	}
 	if left == 0 {
-		return r.sources.none(failures)
+		return r.sources.noneUsable(failures)
 	}
 	for at, failure := range failures {
 		if failure != nil {

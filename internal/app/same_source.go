@@ -31,10 +31,10 @@ func (s *sources) checkSameHead(at int, seen domain.Replica) error {
 	if seen.Head != nil {
 		head = seen.Head.UUID
 	}
-	if s.heads[at] == "" {
-		s.heads[at] = head
+	if s.firstHeads[at] == "" {
+		s.firstHeads[at] = head
 	}
-	if was := s.heads[at]; was != head {
+	if was := s.firstHeads[at]; was != head {
 		return &sourceChanged{replica: seen.Name, store: seen.Store.Name, was: was, is: head}
 	}
 	return nil

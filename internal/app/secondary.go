@@ -40,7 +40,7 @@ func (r *rebuild) secondary(ctx context.Context, seen observation, plan domain.P
 
 // proveSecondary adds maps and checksums to the primary and to each other source. One that
 // cannot be asked serves nothing.
-func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image domain.Image, copied []string) (primary domain.Replica, lenders []otherSource, err error) {
+func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image domain.Image, copied []string) (primary domain.Replica, others []otherSource, err error) {
 	primary = seen.source
 	wanted := make(map[string]bool)
 	toProve := make([][]string, len(seen.others))
@@ -51,25 +51,25 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image do
 			wanted[uuid] = true
 		}
 	}
-	lenders = slices.Clone(seen.others)
+	others = slices.Clone(seen.others)
 	if len(wanted) == 0 {
-		return primary, lenders, nil
+		return primary, others, nil
 	}
 	onPrimary := slices.DeleteFunc(slices.Clone(copied), func(uuid string) bool { return !wanted[uuid] })
-	failures := make([]error, len(lenders))
+	failures := make([]error, len(others))
 	calls := []func() error{func() error {
 		return r.retry(ctx, "prove what the sources have", func() (err error) {
 			primary, err = proveOne(ctx, r.sources.sites[seen.primary], seen.source, onPrimary)
 			return executor.OfSource(seen.primary, err)
 		})
 	}}
-	for i, l := range lenders {
+	for i, l := range others {
 		if len(toProve[i]) == 0 {
 			continue
 		}
 		calls = append(calls, func() error {
 			failures[i] = r.retry(ctx, "prove what the sources have", func() (err error) {
-				lenders[i].replica, err = proveOne(ctx, r.sources.sites[l.at], l.replica, toProve[i])
+				others[i].replica, err = proveOne(ctx, r.sources.sites[l.at], l.replica, toProve[i])
 				return err
 			})
 			return nil
@@ -82,7 +82,7 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image do
 		return primary, nil, context.Cause(ctx)
 	}
 	var proven []otherSource
-	for i, l := range lenders {
+	for i, l := range others {
 		if failures[i] != nil {
 			r.lose(l.at, failures[i])
 			continue

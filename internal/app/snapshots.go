@@ -32,7 +32,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (d
 	if _, err = at.Host.Snapshot(ctx, r.Head.UUID, domain.SnapshotLvolName(at.Replica, name), attributes); err != nil {
 		return domain.Snapshot{}, fmt.Errorf("take snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
-	if r, err = existing(ctx, at); err != nil {
+	if r, err = existingReplica(ctx, at); err != nil {
 		return domain.Snapshot{}, err
 	}
 	s, ok := r.Snapshot(name)

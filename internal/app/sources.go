@@ -25,15 +25,15 @@ type sources struct {
 	sites []site
 
 	mu     sync.Mutex
-	stores []string         // names of lvstores; "": not seen yet
-	heads  []string         // UUIDs, as first seen; "": not yet
-	found  []domain.Replica // as last seen; those that were never seen have no name
-	chosen map[int]bool     // primaries that lacked nothing when they were first planned from
+	lvstores []string         // names of lvstores; "": not seen yet
+	firstHeads  []string         // UUIDs, as first seen; "": not yet
+	lastSeen  []domain.Replica // as last seen; those that were never seen have no name
+	accepted map[int]bool     // primaries that lacked nothing when they were first planned from
 	lost   []error          // why they are not used any more; nil: they are
-	inUse  []context.Context
-	end    []context.CancelCauseFunc
+	uses  []context.Context
+	endUse    []context.CancelCauseFunc
 
-	losses []string // in words, and what else went wrong on a source
+	lossWarnings []string // in words, and what else went wrong on a source
 	served [][]served
 }
 
@@ -46,14 +46,14 @@ type served struct {
 func newSources(r request) *sources {
 	sites := r.sources()
 	s := &sources{
-		sites: sites, stores: make([]string, len(sites)), heads: make([]string, len(sites)), found: make([]domain.Replica, len(sites)), chosen: make(map[int]bool), lost: make([]error, len(sites)),
-		inUse: make([]context.Context, len(sites)), end: make([]context.CancelCauseFunc, len(sites)),
+		sites: sites, lvstores: make([]string, len(sites)), firstHeads: make([]string, len(sites)), lastSeen: make([]domain.Replica, len(sites)), accepted: make(map[int]bool), lost: make([]error, len(sites)),
+		uses: make([]context.Context, len(sites)), endUse: make([]context.CancelCauseFunc, len(sites)),
 		served: make([][]served, len(sites)),
 	}
 	for i := range sites {
-		s.inUse[i], s.end[i] = context.WithCancelCause(context.Background())
+		s.uses[i], s.endUse[i] = context.WithCancelCause(context.Background())
 		if s.several() {
-			s.sites[i].Host = s.sites[i].Host.While(s.inUse[i])
+			s.sites[i].Host = s.sites[i].Host.While(s.uses[i])
 		}
 	}
 	return s
@@ -77,14 +77,14 @@ func (s *sources) host(at int) *guard.Host { return s.sites[at].Host }
 func (s *sources) setLvstore(at int, store domain.Listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stores[at] = store.Name
+	s.lvstores[at] = store.Name
 }
 
 // setReplica remembers what a source was when it was last seen.
 func (s *sources) setReplica(at int, replica domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.found[at] = replica
+	s.lastSeen[at] = replica
 }
 
 // others are the other sources as last seen, also those that serve nothing or
@@ -92,7 +92,7 @@ func (s *sources) setReplica(at int, replica domain.Replica) {
 func (s *sources) others(primary int) (others []domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for at, replica := range s.found {
+	for at, replica := range s.lastSeen {
 		if at != primary && replica.Name != "" {
 			others = append(others, replica)
 		}
@@ -106,8 +106,8 @@ func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warni
 	others := s.others(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	warnings, err = domain.CheckPrimary(primary, others, r.RightSource != "" || s.chosen[at])
-	s.chosen[at] = s.chosen[at] || err == nil
+	warnings, err = domain.CheckPrimary(primary, others, r.RightSource != "" || s.accepted[at])
+	s.accepted[at] = s.accepted[at] || err == nil
 	return warnings, err
 }
 
@@ -115,17 +115,17 @@ func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warni
 func (s *sources) name(at int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stores[at] == "" {
+	if s.lvstores[at] == "" {
 		return s.sites[at].Replica
 	}
-	return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, s.stores[at])
+	return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, s.lvstores[at])
 }
 
 // seen are the names of those whose host has answered.
 func (s *sources) seen() (names []string) {
 	for at := range s.sites {
 		s.mu.Lock()
-		known := s.stores[at] != ""
+		known := s.lvstores[at] != ""
 		s.mu.Unlock()
 		if known {
 			names = append(names, s.name(at))
@@ -135,22 +135,22 @@ func (s *sources) seen() (names []string) {
 }
 
 // warnings tell of sources that are not used.
-func (s *sources) warnings(passed []error) (warnings []string) {
-	for _, flaw := range passed {
+func (s *sources) warnings(passedOver []error) (warnings []string) {
+	for _, flaw := range passedOver {
 		if flaw != nil {
 			warnings = append(warnings, "a source is passed over: "+inOneLine(flaw))
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(warnings, s.losses...)
+	return append(warnings, s.lossWarnings...)
 }
 
 // warn adds a warning to those of the report.
 func (s *sources) warn(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.losses = append(s.losses, text)
+	s.lossWarnings = append(s.lossWarnings, text)
 }
 
 func (s *sources) addServed(at int, copied served) {
@@ -164,23 +164,23 @@ func (r *rebuild) reportSources() {
 	if !r.sources.several() {
 		return
 	}
-	passed := make([]error, len(r.sources.sites))
-	copy(passed, r.passedOver)
-	for at := range passed {
+	passedOver := make([]error, len(r.sources.sites))
+	copy(passedOver, r.passedOver)
+	for at := range passedOver {
 		if r.sources.lostReason(at) != nil {
-			passed[at] = nil
+			passedOver[at] = nil
 		}
 	}
-	r.report.Warnings = slices.Concat(r.sources.warnings(passed), r.secondaryWarnings, r.report.Warnings)
+	r.report.Warnings = slices.Concat(r.sources.warnings(passedOver), r.secondaryWarnings, r.report.Warnings)
 	r.sources.mu.Lock()
 	defer r.sources.mu.Unlock()
 	for at, site := range r.sources.sites {
-		told := SourceReport{Replica: site.Replica, Lvstore: r.sources.stores[at], State: SourceSecondary}
+		told := SourceReport{Replica: site.Replica, Lvstore: r.sources.lvstores[at], State: SourceSecondary}
 		switch lost := r.sources.lost[at]; {
 		case lost != nil:
 			told.State, told.Reason = SourceLost, inOneLine(lost)
-		case passed[at] != nil:
-			told.State, told.Reason = SourcePassedOver, inOneLine(passed[at])
+		case passedOver[at] != nil:
+			told.State, told.Reason = SourcePassedOver, inOneLine(passedOver[at])
 		case at == r.primary:
 			told.State = SourcePrimary
 		}
@@ -219,8 +219,8 @@ func (s *sources) lose(at int, why error, text string) (first bool) {
 	if s.lost[at] != nil {
 		return false
 	}
-	s.lost[at], s.losses = why, append(s.losses, text)
-	s.end[at](why)
+	s.lost[at], s.lossWarnings = why, append(s.lossWarnings, text)
+	s.endUse[at](why)
 	return true
 }
 
@@ -261,8 +261,8 @@ func (e *noUsableSource) Unwrap() []error { return e.causes }
 // Is: where all that is wrong would be refused of a single source, so is this.
 func (e *noUsableSource) Is(target error) bool { return target == ErrRefused && len(e.causes) == 0 }
 
-// none says of each source why it cannot be used, on one line.
-func (s *sources) none(flaws []error) error {
+// noneUsable says of each source why it cannot be used, on one line.
+func (s *sources) noneUsable(flaws []error) error {
 	e := &noUsableSource{flaws: flaws}
 	var parts []string
 	for at, flaw := range flaws {
@@ -278,9 +278,9 @@ func (s *sources) none(flaws []error) error {
 	return e
 }
 
-// notRight: another source than the one that is said to be right may be used, and
+// rightSourceUnusable: another source than the one that is said to be right may be used, and
 // that one may not.
-func (s *sources) notRight(name string, flaws []error) error {
+func (s *sources) rightSourceUnusable(name string, flaws []error) error {
 	at := slices.IndexFunc(s.sites, func(s site) bool { return s.Replica == name })
 	flaw := flaws[at]
 	if flaw == nil {

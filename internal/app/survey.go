@@ -20,11 +20,11 @@ func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, 
 
 // Look returns one replica, and refuses one that has nothing on the host.
 func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
-	return existing(ctx, at.guarded())
+	return existingReplica(ctx, at.guarded())
 }
 
-// existing is Look.
-func existing(ctx context.Context, at site) (domain.Replica, error) {
+// existingReplica is Look.
+func existingReplica(ctx context.Context, at site) (domain.Replica, error) {
 	r, err := lookAtReplica(ctx, at)
 	if err == nil && !r.Exists() {
 		err = refusef("replica %s not found on lvstore %s", at.Replica, r.Store.Name)

@@ -122,15 +122,15 @@ func (r lvolReader) read(ctx context.Context, l domain.Lvol, sum hash.Hash, done
 	if b.Size() != l.Size {
 		return fmt.Errorf("it has %d bytes and was listed with %d: %w", b.Size(), l.Size, ports.ErrCorrupt)
 	}
-	return ahead(ctx, io.NewSectionReader(b, 0, int64(b.Size())), int(min(readSize, max(b.Size(), 1))), func(p []byte) error {
+	return readAhead(ctx, io.NewSectionReader(b, 0, int64(b.Size())), int(min(readSize, max(b.Size(), 1))), func(p []byte) error {
 		_, _ = sum.Write(p) // never fails
 		done(uint64(len(p)))
 		return nil
 	})
 }
 
-// ahead reads in parts of that size and has each used while the next is read.
-func ahead(ctx context.Context, r io.Reader, size int, use func(p []byte) error) error {
+// readAhead reads in parts of that size and has each used while the next is read.
+func readAhead(ctx context.Context, r io.Reader, size int, use func(p []byte) error) error {
 	free, full := make(chan []byte, 2), make(chan []byte, 1)
 	for range cap(free) {
 		free <- make([]byte, size)
