@@ -23,13 +23,13 @@ import (
 type Bandwidth struct {
 	id uint64 // no other one has it
 
-	mu    sync.Mutex
-	rate  uint64
+	mu     sync.Mutex
+	rate   uint64
 	copies map[*limitedCopy]struct{}
 
-	granted        map[*copySlot]struct{} // of the copies that may go on
-	grantedRate uint64             // what these get at least, all together
-	waiting      []*copySlot            // for theirs
+	granted     map[*copySlot]struct{} // of the copies that may go on
+	grantedRate uint64                 // what these get at least, all together
+	waiting     []*copySlot            // for theirs
 }
 
 // bandwidths is how many there were.
@@ -100,12 +100,12 @@ const unknownRate = math.MaxUint64
 // nothing goes on for one until its share changes.
 type limitedCopy struct {
 	limits []*Bandwidth
-	adjust  func() // changes the limit to what is its share now
+	adjust func() // changes the limit to what is its share now
 
 	mu        sync.Mutex
 	adjusting bool
-	changed     bool // its share may have changed since follow began
-	ended      bool
+	changed   bool // its share may have changed since follow began
+	ended     bool
 	all       sync.WaitGroup
 }
 
@@ -167,11 +167,11 @@ type limits struct {
 	limited map[string]bool // UUIDs that have had a limit
 }
 
-// AtOnce implements executor.Limits.
-func (l *limits) AtOnce() int { return l.request.copiesAtOnce() }
+// Copies implements executor.Limits.
+func (l *limits) Copies() int { return l.request.copiesAtOnce() }
 
-// Hold implements executor.Limits. The limit is there when it returns.
-func (l *limits) Hold(ctx context.Context, uuid string, from int) (release func(), err error) {
+// Limit implements executor.Limits. The limit is there when it returns.
+func (l *limits) Limit(ctx context.Context, uuid string, from int) (release func(), err error) {
 	allowed := l.request.allowed(from)
 	if len(allowed) == 0 {
 		return func() {}, nil

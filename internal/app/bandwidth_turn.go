@@ -17,7 +17,7 @@ import (
 
 // copySlot is the right of a copy to go on.
 type copySlot struct {
-	least uint64        // the lowest rate that it can be held at; 0: any
+	least   uint64        // the lowest rate that it can be held at; 0: any
 	granted chan struct{} // closed when it is its turn
 }
 
@@ -94,8 +94,8 @@ func (r request) allowed(from int) []*Bandwidth {
 	return slices.Compact(allowed)
 }
 
-// Turn implements executor.Limits: it waits for all limits.
-func (l *limits) Turn(ctx context.Context, from int) (end func(), err error) {
+// Slot implements executor.Limits: it waits for all limits.
+func (l *limits) Slot(ctx context.Context, from int) (end func(), err error) {
 	var ends []func()
 	end = func() {
 		for _, end := range ends {

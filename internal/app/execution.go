@@ -20,7 +20,7 @@ func (r *rebuild) executor(seen observation, plan domain.Plan, secondary map[str
 		Sources: r.sources.forExecutor(seen, r.lose), Primary: seen.primary, Secondary: secondary,
 		Parallel:    r.request.parallel(),
 		Limits:      &limits{request: r.request, run: r.run, log: r.engine.log, limited: make(map[string]bool)},
-		Room:        rebuildSpace{&r.engine.space, r.reserved, r.request.Destination.Host},
+		Space:       rebuildSpace{&r.engine.space, r.reserved, r.request.Destination.Host},
 		Image:       executor.Image{Lease: r.leaseImage(seen), Ready: imageReady},
 		Sink:        &rebuildSink{planSink: planSink{r.progress}, rebuild: r, seen: seen},
 		Lock:        r.engine.lockLvol,
@@ -149,25 +149,27 @@ func (s *rebuildSink) reportDeleted(o domain.Operation) {
 
 // rebuildSpace is what one rebuild needs of its destination's, for its executor.
 type rebuildSpace struct {
-	ledger *spaceLedger
-	reservation  *reservation
-	host  *guard.Host
+	ledger      *spaceLedger
+	reservation *reservation
+	host        *guard.Host
 }
 
-// Made implements executor.Room.
-func (r rebuildSpace) Made(target domain.Ref, uuid string) {
+// Created implements executor.Space.
+func (r rebuildSpace) Created(target domain.Ref, uuid string) {
 	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.uuid = uuid })
 }
 
-// Filled implements executor.Room.
+// Filled implements executor.Space.
 func (r rebuildSpace) Filled(target domain.Ref, clusters uint64) {
 	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.filled = clusters })
 }
 
-// Check implements executor.Room.
-func (r rebuildSpace) Check(ctx context.Context) error { return r.ledger.check(ctx, r.host, r.reservation) }
+// Check implements executor.Space.
+func (r rebuildSpace) Check(ctx context.Context) error {
+	return r.ledger.check(ctx, r.host, r.reservation)
+}
 
-// Fill implements executor.Room.
+// Fill implements executor.Space.
 func (r rebuildSpace) Fill(ctx context.Context, uuid string, fill func(context.Context) error) error {
 	return r.ledger.whileSpaceLasts(ctx, r.host, r.reservation, func(ctx context.Context) error {
 		return guard.WhileAnswering(ctx, r.host, uuid, fill)

@@ -27,7 +27,7 @@ type Changing interface {
 // piece is what comes next of an image's content.
 type piece struct {
 	offset, length uint64
-	data              []byte // nil: all of it is zero
+	data           []byte // nil: all of it is zero
 }
 
 // content reads an image from the beginning to its end, by whole clusters.
@@ -36,9 +36,9 @@ type content struct {
 	size    uint64
 	cluster uint64
 
-	extent     func(offset uint64) (length uint64, zero bool, err error)
+	extent                  func(offset uint64) (length uint64, zero bool, err error)
 	extentBegin, extentEnds uint64 // the extent that was told last
-	zero       bool
+	zero                    bool
 }
 
 // readAheadBytes are read at once, or one cluster: a compressed image has large clusters.

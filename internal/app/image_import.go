@@ -104,7 +104,7 @@ type imageImport struct {
 	clusters uint64       // that were surveyed, or that were written
 	inFlight string       // name, "" before it is drawn
 	free     func()       // of the claim on that name
-	reserved     *reservation // of the store's room; nil: it is not known yet
+	reserved *reservation // of the store's room; nil: it is not known yet
 }
 
 func (i *imageImport) all(ctx context.Context) error {

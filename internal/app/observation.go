@@ -19,7 +19,7 @@ type observation struct {
 	source, destination domain.Replica // the source is the primary
 	primary             int            // its position among the request's
 
-	others []otherSource // sources besides that nothing is wrong with
+	others     []otherSource // sources besides that nothing is wrong with
 	passedOver []error       // by position: why a source is passed over; nil: it is not
 	unanswered []error       // by position: the host did not answer
 

@@ -78,25 +78,25 @@ func withCause(ctx context.Context, err error) error {
 
 // rebuild is one request on its way.
 type rebuild struct {
-	engine   *Engine
-	request  request
-	use      *use
-	run      *executor.Run
-	holder   string // of what it has claimed
-	held     releases
-	images   map[string]bool // by UUID of the store: its image is claimed
-	progress *progress
-	report   Report
-	changed  bool         // something was changed on one of the hosts
-	journaled    bool         // the journal knows that it began
-	cleanupErr  error        // what an attempt could not clean up
-	reserved *reservation // of the destination's room; nil: there is no plan yet
-	freezeWarnings   []string     // warnings of the snapshots that were taken of sources
+	engine         *Engine
+	request        request
+	use            *use
+	run            *executor.Run
+	holder         string // of what it has claimed
+	held           releases
+	images         map[string]bool // by UUID of the store: its image is claimed
+	progress       *progress
+	report         Report
+	changed        bool         // something was changed on one of the hosts
+	journaled      bool         // the journal knows that it began
+	cleanupErr     error        // what an attempt could not clean up
+	reserved       *reservation // of the destination's room; nil: there is no plan yet
+	freezeWarnings []string     // warnings of the snapshots that were taken of sources
 
-	sources *sources
-	passedOver  []error  // as last seen: why sources are passed over, by position
-	primary int      // of the last plan; -1: there was none
-	secondaryWarnings  []string // why others do not serve what they have, of the last plan
+	sources           *sources
+	passedOver        []error  // as last seen: why sources are passed over, by position
+	primary           int      // of the last plan; -1: there was none
+	secondaryWarnings []string // why others do not serve what they have, of the last plan
 }
 
 func (r *rebuild) runPlans(ctx context.Context) error {

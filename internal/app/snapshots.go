@@ -74,7 +74,7 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 		return removal, err
 	}
 	defer free()
-	if err := executor.LookBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it was waited for
+	if err := executor.CheckBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it was waited for
 		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
 	remove := at.Host.Delete
@@ -146,7 +146,7 @@ func (e *Engine) revert(ctx context.Context, at site, revert domain.Revert) erro
 			return fmt.Errorf("the new head cannot be made, so the old one stays: %w", err)
 		}
 		standIns = append(standIns, standIn)
-		err = executor.LookBeforeDelete(ctx, at.Host, *revert.Old)
+		err = executor.CheckBeforeDelete(ctx, at.Host, *revert.Old)
 		if err == nil {
 			err = at.Host.Delete(ctx, revert.Old.UUID)
 		}

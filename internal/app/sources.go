@@ -24,17 +24,17 @@ import (
 type sources struct {
 	sites []site
 
-	mu     sync.Mutex
-	lvstores []string         // names of lvstores; "": not seen yet
-	firstHeads  []string         // UUIDs, as first seen; "": not yet
-	lastSeen  []domain.Replica // as last seen; those that were never seen have no name
-	accepted map[int]bool     // primaries that lacked nothing when they were first planned from
-	lost   []error          // why they are not used any more; nil: they are
-	uses  []context.Context
-	endUse    []context.CancelCauseFunc
+	mu         sync.Mutex
+	lvstores   []string         // names of lvstores; "": not seen yet
+	firstHeads []string         // UUIDs, as first seen; "": not yet
+	lastSeen   []domain.Replica // as last seen; those that were never seen have no name
+	accepted   map[int]bool     // primaries that lacked nothing when they were first planned from
+	lost       []error          // why they are not used any more; nil: they are
+	uses       []context.Context
+	endUse     []context.CancelCauseFunc
 
 	lossWarnings []string // in words, and what else went wrong on a source
-	served [][]served
+	served       [][]served
 }
 
 // served is a copy that a source has served.

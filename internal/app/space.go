@@ -19,9 +19,9 @@ import (
 // free: two rebuilds that fit there, each alone, would fill it up together. The zero
 // value is ready.
 type spaceLedger struct {
-	mu      sync.Mutex
-	reservations   []*reservation
-	version uint64 // how many so far
+	mu           sync.Mutex
+	reservations []*reservation
+	version      uint64 // how many so far
 }
 
 // reservation is what one run needs on a store, as it was planned.
@@ -30,8 +30,8 @@ type reservation struct {
 	store   string       // UUID
 	reserve uint64       // clusters that stay free
 	lvols   []*reservedLvol
-	deletes   []string  // UUIDs of lvols that are deleted before any part is filled
-	checked  time.Time // at the store, for the room that is left
+	deletes []string  // UUIDs of lvols that are deleted before any part is filled
+	checked time.Time // at the store, for the room that is left
 	failing bool      // it has found too little room, and gives back what it has taken
 }
 
@@ -98,8 +98,8 @@ func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, h
 // filledSoFar is what a run had filled of its parts before a store was listed. In the listing
 // it has filled as much, or more.
 type filledSoFar struct {
-	reservation   *reservation
-	filled []uint64
+	reservation *reservation
+	filled      []uint64
 }
 
 // filled is taken before a store is listed.

@@ -37,8 +37,8 @@ func (x *Executor) CleanUp(ctx context.Context, failure error) error {
 		try(func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) })
 	}
 	if !closing || err != nil {
-		for _, release := range x.releases(ctx, retry.Once, x.end, x.ofUsed) {
-			problems = append(problems, x.tolerate(budget.Call(ctx, release)))
+		for _, release := range x.releases(ctx, retry.Once, x.end, x.ofSourceInUse) {
+			problems = append(problems, x.tolerateSource(budget.Call(ctx, release)))
 		}
 	}
 	if failure != nil {
@@ -79,7 +79,7 @@ func (x *Executor) deleteSealed(ctx context.Context) error {
 }
 
 // DeleteAll deletes the lvols of a store that are chosen, leaves first.
-func DeleteAll(ctx context.Context, host ports.Host, chosen func(domain.Lvol) bool) error {
+func DeleteAll(ctx context.Context, host ports.Host, selected func(domain.Lvol) bool) error {
 	listing, err := host.List(ctx)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func DeleteAll(ctx context.Context, host ports.Host, chosen func(domain.Lvol) bo
 	clones := make(map[string]int) // by UUID: how many there are
 	for _, l := range listing.Lvols {
 		clones[l.Parent]++
-		if chosen(l) {
+		if selected(l) {
 			left = append(left, l)
 		}
 	}

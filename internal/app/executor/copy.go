@@ -51,8 +51,8 @@ func (c *copies) unlock(from Candidate) {
 	}
 }
 
-// giveUp has the next attempt of a copy choose its source anew.
-func (c *copies) giveUp(target domain.Ref) {
+// forgetSource has the next attempt of a copy choose its source anew.
+func (c *copies) forgetSource(target domain.Ref) {
 	c.mu.Lock()
 	from := c.serving[target]
 	delete(c.serving, target)
@@ -62,7 +62,7 @@ func (c *copies) giveUp(target domain.Ref) {
 
 // copy fills an lvol in flight with the own clusters of a source's snapshot.
 func (x *Executor) copy(ctx context.Context, s *step) error {
-	from, left, end, err := x.pick(s.Operation)
+	from, setLeft, end, err := x.pickSource(s.Operation)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (x *Executor) copy(ctx context.Context, s *step) error {
 	if err := x.lockSource(ctx, from); err != nil {
 		return err
 	}
-	endTurn, err := x.Limits.Turn(ctx, from.Source)
+	endTurn, err := x.Limits.Slot(ctx, from.Source)
 	if err != nil {
 		return err
 	}
@@ -84,29 +84,29 @@ func (x *Executor) copy(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	release, err := x.Limits.Hold(ctx, uuid, from.Source)
+	release, err := x.Limits.Limit(ctx, uuid, from.Source)
 	if err != nil {
 		return err
 	}
 	defer release()
 	progress := func(done, _ uint64) {
-		left(from.Origin.Clusters - min(done, from.Origin.Clusters))
-		x.Room.Filled(s.Target, done)
+		setLeft(from.Origin.Clusters - min(done, from.Origin.Clusters))
+		x.Space.Filled(s.Target, done)
 		x.Sink.Copied(s.Step, done)
 	}
-	err = x.Room.Fill(ctx, uuid, func(ctx context.Context) error {
+	err = x.Space.Fill(ctx, uuid, func(ctx context.Context) error {
 		return x.attribute(ctx, from, uuid, x.send(ctx, from, address, progress))
 	})
 	if err != nil {
 		return err // the cleanup withdraws
 	}
-	x.Room.Filled(s.Target, s.Source.Clusters)
+	x.Space.Filled(s.Target, s.Source.Clusters)
 	// Done again by itself: all is copied, and that is what takes time.
 	if err := retry.Step.Call(ctx, func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) }); err != nil {
 		return fmt.Errorf("stop receiving: %w", err)
 	}
 	x.copies.setReceived(uuid, false)
-	if err := x.lookAfterCopy(ctx, uuid, from, s.Source); err != nil {
+	if err := x.checkAfterCopy(ctx, uuid, from, s.Source); err != nil {
 		return err
 	}
 	x.copies.unlock(from)
@@ -124,9 +124,9 @@ func (x *Executor) receive(ctx context.Context, s *step, from Candidate) (addres
 	uuid := x.refs.uuid(s.Target)
 	x.copies.setReceived(uuid, true)
 	err = x.atOnce(
-		func() error { return x.lookBeforeCopy(ctx, s, from) },
+		func() error { return x.checkBeforeCopy(ctx, s, from) },
 		func() (err error) { address, err = x.Host.Receive(ctx, x.Run.Run, uuid, peer); return err },
-		func() error { return x.Room.Check(ctx) },
+		func() error { return x.Space.Check(ctx) },
 	)
 	if err != nil {
 		return "", err
@@ -190,7 +190,7 @@ func (x *Executor) peer(ctx context.Context, source int) (ports.Peer, error) {
 	return peer, nil
 }
 
-func (x *Executor) lookBeforeCopy(ctx context.Context, s *step, from Candidate) error {
+func (x *Executor) checkBeforeCopy(ctx context.Context, s *step, from Candidate) error {
 	now, err := x.count(ctx, from)
 	if err != nil {
 		return err
@@ -202,9 +202,9 @@ func (x *Executor) lookBeforeCopy(ctx context.Context, s *step, from Candidate) 
 	return nil
 }
 
-// lookAfterCopy makes sure at once that a copy is whole, where another source may have to
+// checkAfterCopy makes sure at once that a copy is whole, where another source may have to
 // vouch for it later: the one that served it may not be there any more when it is sealed.
-func (x *Executor) lookAfterCopy(ctx context.Context, uuid string, from Candidate, planned domain.Origin) error {
+func (x *Executor) checkAfterCopy(ctx context.Context, uuid string, from Candidate, planned domain.Origin) error {
 	if len(x.Secondary[planned.UUID]) == 0 {
 		return nil
 	}

@@ -44,7 +44,7 @@ type Config struct {
 	Parallel int
 
 	Limits Limits // of bandwidth; nil: none
-	Room   Space  // of the store; nil: nobody watches it
+	Space  Space  // of the store; nil: nobody watches it
 	Image  Image
 	Sink   Sink
 
@@ -73,18 +73,18 @@ type Image struct {
 
 // Limits hold copies within their bandwidth.
 type Limits interface {
-	// AtOnce is how many copies there may be at once.
-	AtOnce() int
-	// Turn waits until a copy from that source may go on.
-	Turn(ctx context.Context, source int) (end func(), err error)
-	// Hold limits what a source copies into the lvol until release is called.
-	Hold(ctx context.Context, uuid string, source int) (release func(), err error)
+	// Copies is how many copies there may be at once.
+	Copies() int
+	// Slot waits until a copy from that source may go on.
+	Slot(ctx context.Context, source int) (end func(), err error)
+	// Limit limits what a source copies into the lvol until release is called.
+	Limit(ctx context.Context, uuid string, source int) (release func(), err error)
 }
 
 // Space is what the plan still needs of the store's.
 type Space interface {
-	// Made tells the UUID of an lvol that is going to be filled.
-	Made(target domain.Ref, uuid string)
+	// Created tells the UUID of an lvol that is going to be filled.
+	Created(target domain.Ref, uuid string)
 	// Filled tells how many clusters of it are filled.
 	Filled(target domain.Ref, clusters uint64)
 	// Check is an ErrNoSpace where what runs on the store does not fit any more.
@@ -135,8 +135,8 @@ type Executor struct {
 
 // New makes the executor of a plan.
 func New(c Config) *Executor {
-	if c.Room == nil {
-		c.Room = unlimitedSpace{}
+	if c.Space == nil {
+		c.Space = unlimitedSpace{}
 	}
 	if c.Limits == nil {
 		c.Limits = noLimits{c.Parallel}
@@ -171,20 +171,20 @@ func (x *Executor) Do(ctx context.Context, stages ...domain.Stage) error {
 // comes after. Of those that could be next, the one that the plan lists first is: so
 // trees grow from the root on.
 func (x *Executor) stage(ctx context.Context, stage domain.Stage) error {
-	todo := newScheduler(x.Plan.Operations, stage, x.Parallel, x.Limits.AtOnce)
+	todo := newScheduler(x.Plan.Operations, stage, x.Parallel, x.Limits.Copies)
 	subjects := x.Plan.SubjectOf()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
 	var workers sync.WaitGroup
-	for range min(todo.workers(), todo.left) {
+	for range min(todo.workers(), todo.remaining) {
 		workers.Go(func() {
 			for {
 				i, ok := todo.next()
 				if !ok {
 					return
 				}
-				s := &step{Step: Step{i, x.Plan.Operations[i], subjects[i], -1}, reached: func() { todo.unlock(i) }}
+				s := &step{Step: Step{i, x.Plan.Operations[i], subjects[i], -1}, unlockNext: func() { todo.unlock(i) }}
 				if err := x.carryOut(ctx, s); err != nil {
 					cancel(err) // the first failure stops the others
 					todo.abandon()
@@ -268,7 +268,7 @@ func AtOnce(parallel int, calls ...func() error) error {
 // unlimitedSpace is of a plan that fills nothing.
 type unlimitedSpace struct{}
 
-func (unlimitedSpace) Made(domain.Ref, string)     {}
+func (unlimitedSpace) Created(domain.Ref, string)  {}
 func (unlimitedSpace) Filled(domain.Ref, uint64)   {}
 func (unlimitedSpace) Check(context.Context) error { return nil }
 func (unlimitedSpace) Fill(ctx context.Context, _ string, fill func(context.Context) error) error {
@@ -278,9 +278,9 @@ func (unlimitedSpace) Fill(ctx context.Context, _ string, fill func(context.Cont
 // noLimits hold nothing back.
 type noLimits struct{ parallel int }
 
-func (l noLimits) AtOnce() int                                     { return l.parallel }
-func (noLimits) Turn(context.Context, int) (func(), error)         { return func() {}, nil }
-func (noLimits) Hold(context.Context, string, int) (func(), error) { return func() {}, nil }
+func (l noLimits) Copies() int                                      { return l.parallel }
+func (noLimits) Slot(context.Context, int) (func(), error)          { return func() {}, nil }
+func (noLimits) Limit(context.Context, string, int) (func(), error) { return func() {}, nil }
 
 // isFull tells that a store has no room.
 func isFull(err error) bool { return errors.Is(err, ports.ErrNoSpace) }

@@ -19,7 +19,7 @@ import (
 // no data. The clone is sealed as the image.
 type imageProof struct {
 	snapshot, clone string // names in flight
-	proven, over    bool
+	proven, done    bool
 }
 
 // proofSteps are more than a proof takes, whatever answers are lost on the way.
@@ -33,7 +33,7 @@ func (x *Executor) proveInFlight(ctx context.Context, merger ports.Merger, s *st
 		p.snapshot, p.clone = x.drawImage(), x.drawImage()
 	}
 	for range proofSteps {
-		if p.over {
+		if p.done {
 			return nil
 		}
 		if err := x.proofStep(ctx, merger, s); err != nil {
@@ -58,7 +58,7 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 	if err != nil {
 		return err
 	}
-	var rest, snapshot, clone *domain.Lvol
+	var filledLvol, snapshot, clone *domain.Lvol
 	for i := range listing.Lvols {
 		switch l := &listing.Lvols[i]; {
 		case l.Name == p.snapshot:
@@ -66,7 +66,7 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 		case l.Name == p.clone:
 			clone = l
 		case l.UUID == filled:
-			rest = l
+			filledLvol = l
 		}
 	}
 	switch {
@@ -79,15 +79,15 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 			return err
 		})
 	case snapshot == nil: // it was merged
-		x.Room.Made(s.Target, clone.UUID)
+		x.Space.Created(s.Target, clone.UUID)
 		x.refs.replaceCopy(s.Target, clone.UUID)
-		p.over = true
+		p.done = true
 		return nil
-	case rest != nil:
-		if rest.Own.Count > 0 {
+	case filledLvol != nil:
+		if filledLvol.Own.Count > 0 {
 			return fmt.Errorf("%w: %w: something was written into the lvol after it had become %s", ErrPlanAgain, ports.ErrCorrupt, snapshot.Name)
 		}
-		return x.Host.Delete(ctx, rest.UUID)
+		return x.Host.Delete(ctx, filledLvol.UUID)
 	case !p.proven:
 		if err := x.proveImage(ctx, s, snapshot.UUID); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (x *Executor) makeInFlight(name *string, do func(name string) error) error 
 // proveSealed is for a host that cannot have clusters taken over. A wrong image is
 // deleted, since it has no clone yet; if that fails, nothing is recorded of it.
 func (x *Executor) proveSealed(ctx context.Context, s *step, sealed string) error {
-	if !s.Prove || x.image.over {
+	if !s.Prove || x.image.done {
 		return nil
 	}
 	err := x.proveImage(ctx, s, sealed)

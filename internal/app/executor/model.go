@@ -12,19 +12,19 @@ type model struct {
 	source domain.Listing
 
 	mu     sync.Mutex
-	of     *domain.StoreModel
-	played map[played]bool
+	store  *domain.StoreModel
+	played map[operationKey]bool
 }
 
-// played tells an operation from the others of its plan.
-type played struct {
+// operationKey tells an operation from the others of its plan.
+type operationKey struct {
 	stage  domain.Stage
 	verb   domain.Verb
 	target domain.Ref
 }
 
 func newModel(c Config) *model {
-	p := &model{of: domain.NewStoreModel(c.Listing, c.Run.Replica), played: make(map[played]bool)}
+	p := &model{store: domain.NewStoreModel(c.Listing, c.Run.Replica), played: make(map[operationKey]bool)}
 	if len(c.Sources) > 0 {
 		p.source = c.Sources[c.Primary].Listing
 	}
@@ -35,11 +35,11 @@ func newModel(c Config) *model {
 func (p *model) play(o domain.Operation) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	this := played{o.Stage, o.Verb, o.Target}
+	this := operationKey{o.Stage, o.Verb, o.Target}
 	if p.played[this] {
 		return nil
 	}
-	err := p.of.Apply(p.source, o)
+	err := p.store.Apply(p.source, o)
 	p.played[this] = err == nil
 	return err
 }

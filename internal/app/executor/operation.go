@@ -14,8 +14,8 @@ import (
 type step struct {
 	Step
 
-	// reached lets go on what comes after it, which may be before its end.
-	reached func()
+	// unlockNext lets go on what comes after it, which may be before its end.
+	unlockNext func()
 }
 
 // verb is how an operation is carried out.

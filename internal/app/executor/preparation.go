@@ -43,7 +43,7 @@ func (p *preparation) end() {
 // prepare has the store do ahead what it can of the graft.
 func (x *Executor) prepare(ctx context.Context) {
 	preparer, ok := ports.As[ports.Preparer](x.Host)
-	size, image, is := uneven(x.Plan, x.Listing)
+	size, image, is := unevenGraft(x.Plan, x.Listing)
 	p := &x.preparation
 	if !ok || !is || p.done != nil {
 		return
@@ -69,11 +69,11 @@ func (x *Executor) prepare(ctx context.Context) {
 	go prepare()
 }
 
-// uneven is the size of the ancestor of a plan that makes one, and the image that it is
+// unevenGraft is the size of the ancestor of a plan that makes one, and the image that it is
 // grafted onto, if that is there already and of another size: an image is as long as it
 // was made, a volume as long as its user wants it. The whole tree waits for this graft.
 // An image is nothing that the plan itself changes.
-func uneven(plan domain.Plan, store domain.Listing) (size uint64, image string, ok bool) {
+func unevenGraft(plan domain.Plan, store domain.Listing) (size uint64, image string, ok bool) {
 	made := make(map[domain.Ref]uint64) // sizes
 	for _, o := range plan.Operations {
 		if o.Verb == domain.VerbCreate {

@@ -35,7 +35,7 @@ func (x *Executor) reconcileCreate(ctx context.Context, s *step) (done bool, err
 	if made == nil || err != nil {
 		return false, err
 	}
-	x.made(s.Target, made.UUID)
+	x.setMade(s.Target, made.UUID)
 	return true, nil
 }
 
@@ -48,15 +48,15 @@ func (x *Executor) reconcileSeal(ctx context.Context, s *step) (done bool, err e
 		return false, err
 	}
 	made := x.refs.copyOf(s.Target)
-	rest, err := x.Host.Look(ctx, made.uuid)
+	filledLvol, err := x.Host.Look(ctx, made.uuid)
 	remains := err == nil
 	switch {
 	case errors.Is(err, ports.ErrNotFound):
 	case err != nil:
 		return false, err
-	case rest.Parent != sealed.UUID:
+	case filledLvol.Parent != sealed.UUID:
 		return false, nil
-	case rest.Own.Count > 0:
+	case filledLvol.Own.Count > 0:
 		return false, fmt.Errorf("%w: %w: something was written into the lvol after it had become %s", ErrPlanAgain, ports.ErrCorrupt, s.Name)
 	}
 	if !sealed.ReadOnly || sealed.Own.Count != made.planned.Clusters || sealed.Parent != x.refs.uuid(s.Parent) {
@@ -79,7 +79,7 @@ func (x *Executor) reconcileClone(ctx context.Context, s *step) (done bool, err 
 	if head.ReadOnly || head.Parent != x.refs.uuid(s.Parent) || head.Size != s.Size || head.Own.Count > 0 {
 		return false, fmt.Errorf("%w: there is a head %s that is not the one that was asked for", ErrPlanAgain, s.Name)
 	}
-	x.made(s.Target, head.UUID)
+	x.setMade(s.Target, head.UUID)
 	return true, nil
 }
 

@@ -77,9 +77,9 @@ type copyOfSource struct {
 
 // counts are the own clusters of a copy, and of what it is compared with, at one moment.
 type counts struct {
-	copied uint64
-	asked  []Candidate
-	now    []uint64 // of each that was asked
+	copied    uint64
+	sources   []Candidate
+	onSources []uint64 // of each that was asked
 }
 
 // refs are what the Refs of the plan stand for.
@@ -113,7 +113,7 @@ func (r *refs) uuid(of domain.Ref) string {
 	return r.uuids[of]
 }
 
-func (r *refs) made(ref domain.Ref, uuid string) {
+func (r *refs) setMade(ref domain.Ref, uuid string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.uuids[ref] = uuid
@@ -134,8 +134,8 @@ func (r *refs) name(ref domain.Ref) string {
 	return r.names[ref]
 }
 
-// forget has the next attempt draw another name, and returns the old one.
-func (r *refs) forget(ref domain.Ref) (name string) {
+// dropName has the next attempt draw another name, and returns the old one.
+func (r *refs) dropName(ref domain.Ref) (name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name = r.names[ref]
@@ -154,7 +154,7 @@ func (r *refs) outcomeUnknown(name string) {
 // another one. Unless an earlier one may have been carried out, the lvol of that name is
 // somebody else's.
 func (r *refs) nameTaken(ref domain.Ref) error {
-	name := r.forget(ref)
+	name := r.dropName(ref)
 	r.mu.Lock()
 	unsure := r.unknown[name]
 	r.mu.Unlock()
@@ -185,7 +185,7 @@ func (r *refs) replaceCopy(ref domain.Ref, uuid string) {
 	r.copies[ref] = c
 }
 
-func (r *refs) count(ref domain.Ref, c counts) {
+func (r *refs) setCounts(ref domain.Ref, c counts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counted[ref] = c

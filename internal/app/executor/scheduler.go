@@ -18,19 +18,19 @@ type scheduler struct {
 	most   int        // copies at once
 	copies func() int // at once now, at least 1
 
-	mu       sync.Mutex
-	changed  sync.Cond
-	ready    [classes]ints
-	classOf  map[int]class
-	copying  int
-	uncopied []int         // copies, in their order, from the first one on that has not begun
-	begun    map[int]bool  // copies
-	filling  int           // lvols that were created and are not copied yet
-	waits    map[int]int   // for how many operations each waits
-	unlocks  map[int][]int // which wait for it
-	unlocked map[int]bool
-	left     int // not done yet
-	over     bool
+	mu        sync.Mutex
+	changed   sync.Cond
+	ready     [classes]ints
+	classOf   map[int]class
+	copying   int
+	uncopied  []int         // copies, in their order, from the first one on that has not begun
+	begun     map[int]bool  // copies
+	filling   int           // lvols that were created and are not copied yet
+	waits     map[int]int   // for how many operations each waits
+	unlocks   map[int][]int // which wait for it
+	unlocked  map[int]bool
+	remaining int // not done yet
+	abandoned bool
 }
 
 // class is what limits an operation.
@@ -53,7 +53,7 @@ func newScheduler(operations []domain.Operation, stage domain.Stage, most int, c
 		if o.Stage != stage {
 			continue
 		}
-		s.left++
+		s.remaining++
 		switch o.Verb {
 		case domain.VerbCreate:
 			s.classOf[i] = classCreate
@@ -80,11 +80,11 @@ func (s *scheduler) workers() int {
 	return 2 * s.most
 }
 
-// free says whether one more of a class may go on, the first that is ready. Lvols are
+// mayBegin says whether one more of a class may go on, the first that is ready. Lvols are
 // created a little ahead of the copies and no more: a crash leaves few. The last place
 // for a copy is kept for the first in order, which may not be ready yet though later
 // ones are: the root is created together with others, and all wait for it.
-func (s *scheduler) free(c class) bool {
+func (s *scheduler) mayBegin(c class) bool {
 	switch c {
 	case classCreate:
 		return s.filling < 2*s.copies()
@@ -110,7 +110,7 @@ func (s *scheduler) push(i int) { heap.Push(&s.ready[s.classOf[i]], i) }
 func (s *scheduler) pop() (operation int, ok bool) {
 	best := classes
 	for c := range classes {
-		if len(s.ready[c]) > 0 && s.free(c) && (best == classes || s.ready[c][0] < s.ready[best][0]) {
+		if len(s.ready[c]) > 0 && s.mayBegin(c) && (best == classes || s.ready[c][0] < s.ready[best][0]) {
 			best = c
 		}
 	}
@@ -130,7 +130,7 @@ func (s *scheduler) next() (operation int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		if s.left == 0 || s.over {
+		if s.remaining == 0 || s.abandoned {
 			return 0, false
 		}
 		if o, ok := s.pop(); ok {
@@ -164,7 +164,7 @@ func (s *scheduler) unlockLocked(operation int) {
 func (s *scheduler) done(operation int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.left--
+	s.remaining--
 	if s.classOf[operation] == classCopy {
 		s.copying--
 		s.filling--
@@ -176,7 +176,7 @@ func (s *scheduler) done(operation int) {
 func (s *scheduler) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.over = true
+	s.abandoned = true
 	s.changed.Broadcast()
 }
 

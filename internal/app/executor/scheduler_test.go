@@ -43,7 +43,7 @@ func TestSchedulerKeepsOrderAndLimits(t *testing.T) {
 		operations := drawOperations(t)
 		most := rapid.IntRange(1, 4).Draw(t, "copies at once")
 		s := newScheduler(operations, domain.StageBuild, most, func() int { return most })
-		require.Equal(t, len(operations)-1, s.left)
+		require.Equal(t, len(operations)-1, s.remaining)
 
 		var running, done []int
 		copies := func() (n int) {
@@ -71,7 +71,7 @@ func TestSchedulerKeepsOrderAndLimits(t *testing.T) {
 				require.LessOrEqual(t, s.filling, 2*most)
 			}
 			if !ok || rapid.Bool().Draw(t, "one ends") {
-				require.NotEmpty(t, running, "nothing can go on, and %d operations are left", s.left)
+				require.NotEmpty(t, running, "nothing can go on, and %d operations are left", s.remaining)
 				at := rapid.IntRange(0, len(running)-1).Draw(t, "which")
 				done = append(done, running[at])
 				s.done(running[at])
@@ -114,7 +114,7 @@ func TestSchedulerUnlocksBeforeTheEnd(t *testing.T) {
 	require.Equal(t, 1, second)
 	s.done(first)
 	s.done(second)
-	require.Zero(t, s.left)
+	require.Zero(t, s.remaining)
 }
 
 func TestSchedulerGivesNothingOutOnceAbandoned(t *testing.T) {

@@ -32,7 +32,7 @@ func (s *session) close(ctx context.Context, x *Executor) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanUpTime)
 	closing := make(chan error, 1)
 	s.closing = closing
-	calls := x.releases(ctx, retry.Step, x.end, func(at int, err error) error { return x.tolerate(OfSource(at, err)) })
+	calls := x.releases(ctx, retry.Step, x.end, func(at int, err error) error { return x.tolerateSource(OfSource(at, err)) })
 	go func() {
 		defer cancel()
 		closing <- x.atOnce(calls...)
@@ -97,18 +97,18 @@ func End(ctx context.Context, host ports.Host, run ports.Run) error {
 	return host.Release(ctx, run)
 }
 
-// ofUsed marks an error as a source's, unless that is not used any more: then nobody waits
+// ofSourceInUse marks an error as a source's, unless that is not used any more: then nobody waits
 // for it.
-func (x *Executor) ofUsed(at int, err error) error {
+func (x *Executor) ofSourceInUse(at int, err error) error {
 	if slices.Contains(used(x.Sources), at) {
 		return OfSource(at, err)
 	}
 	return nil
 }
 
-// tolerate: of several sources, one that does not answer any more fails nobody's run. A
+// tolerateSource: of several sources, one that does not answer any more fails nobody's run. A
 // connection at most is left there, for the next run or gc.
-func (x *Executor) tolerate(failure error) error {
+func (x *Executor) tolerateSource(failure error) error {
 	var of *SourceError
 	if !x.several() || !errors.As(failure, &of) {
 		return failure

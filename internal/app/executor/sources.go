@@ -73,12 +73,12 @@ func (x *Executor) candidates(planned domain.Origin) []Candidate {
 	return all
 }
 
-// pick is who serves a copy: of those who can, the one that has least to do. An attempt
+// pickSource is who serves a copy: of those who can, the one that has least to do. An attempt
 // that is made again stays where it is. From here on until end is called the copy counts
 // as something that the source has to do, as much as left was told. That begins together
 // with the choice: of two copies that begin at the same time each would be served by the
 // same source otherwise.
-func (x *Executor) pick(copy domain.Operation) (chosen Candidate, left func(clusters uint64), end func(), err error) {
+func (x *Executor) pickSource(copy domain.Operation) (chosen Candidate, setLeft func(clusters uint64), end func(), err error) {
 	open := x.candidates(copy.Source)
 	c := x.copies
 	c.mu.Lock()
@@ -95,13 +95,13 @@ func (x *Executor) pick(copy domain.Operation) (chosen Candidate, left func(clus
 	}
 	counted := chosen.Origin.Clusters
 	c.load[chosen.Source] += counted
-	left = func(clusters uint64) {
+	setLeft = func(clusters uint64) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.load[chosen.Source] += clusters - counted
 		counted = clusters
 	}
-	return chosen, left, func() { left(0) }, nil
+	return chosen, setLeft, func() { setLeft(0) }, nil
 }
 
 // switchSource is what is done about an operation that a source failed in: where another one
@@ -143,8 +143,8 @@ func (x *Executor) replaceCopy(ctx context.Context, s *step) error {
 	if err := x.retry(ctx, "discard a copy", func() error { return x.Host.Delete(ctx, old) }); err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return fmt.Errorf("discard what was copied: %w", err)
 	}
-	x.copies.giveUp(s.Target) // nothing is copied from there any more
-	defer x.leases.release(x.refs.forget(s.Target))
+	x.copies.forgetSource(s.Target) // nothing is copied from there any more
+	defer x.leases.release(x.refs.dropName(s.Target))
 	at := slices.IndexFunc(x.Plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCreate && o.Target == s.Target })
 	creation := &step{Step: Step{at, x.Plan.Operations[at], s.Subject, -1}}
 	return retry.Step.Do(ctx, nil, func(previous error) error {

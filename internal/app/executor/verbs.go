@@ -23,7 +23,7 @@ func (x *Executor) create(ctx context.Context, s *step) error {
 	uuid, err := x.Host.Create(ctx, name, s.Size)
 	switch {
 	case err == nil:
-		x.made(s.Target, uuid)
+		x.setMade(s.Target, uuid)
 	case errors.Is(err, ports.ErrExists):
 		return x.refs.nameTaken(s.Target)
 	default:
@@ -32,9 +32,9 @@ func (x *Executor) create(ctx context.Context, s *step) error {
 	return err
 }
 
-func (x *Executor) made(ref domain.Ref, uuid string) {
-	x.Room.Made(ref, uuid)
-	x.refs.made(ref, uuid)
+func (x *Executor) setMade(ref domain.Ref, uuid string) {
+	x.Space.Created(ref, uuid)
+	x.refs.setMade(ref, uuid)
 }
 
 // graft gives the lvol its parent.
@@ -74,7 +74,7 @@ func (x *Executor) lockParent(ctx context.Context, parent string) (release func(
 func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
 	made := x.refs.copyOf(s.Target)
 	var now counts
-	calls, err := x.countAsked(ctx, &now, made)
+	calls, err := x.countCalls(ctx, &now, made)
 	if err != nil {
 		return err
 	}
@@ -83,19 +83,19 @@ func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
 		func() (err error) { now.copied, err = countOwn(ctx, x.Host, made.uuid); return err },
 	}, calls...)...)
 	if err == nil {
-		x.refs.count(s.Target, now)
+		x.refs.setCounts(s.Target, now)
 	}
 	return err
 }
 
-// countAsked are the calls that count what a copy is compared with.
-func (x *Executor) countAsked(ctx context.Context, now *counts, made copyOfSource) (calls []func() error, err error) {
-	if now.asked, err = x.sourcesToCompare(made); err != nil {
+// countCalls are the calls that count what a copy is compared with.
+func (x *Executor) countCalls(ctx context.Context, now *counts, made copyOfSource) (calls []func() error, err error) {
+	if now.sources, err = x.sourcesToCompare(made); err != nil {
 		return nil, err
 	}
-	now.now = make([]uint64, len(now.asked))
-	for i, c := range now.asked {
-		calls = append(calls, func() (err error) { now.now[i], err = x.count(ctx, c); return err })
+	now.onSources = make([]uint64, len(now.sources))
+	for i, c := range now.sources {
+		calls = append(calls, func() (err error) { now.onSources[i], err = x.count(ctx, c); return err })
 	}
 	return calls, nil
 }
@@ -139,8 +139,8 @@ func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
 		record.Image = s.Operation.Image
 	case x.Parallel > 1:
 		record.Sealed = func(snapshot string) {
-			x.made(s.Target, snapshot)
-			s.reached()
+			x.setMade(s.Target, snapshot)
+			s.unlockNext()
 		}
 	}
 	return record
@@ -148,7 +148,7 @@ func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
 
 // finishSeal takes up what a seal has made.
 func (x *Executor) finishSeal(ctx context.Context, s *step, sealed string, clusters uint64) error {
-	x.made(s.Target, sealed)
+	x.setMade(s.Target, sealed)
 	if s.Target.IsImage() {
 		defer x.ImageReady()
 		return x.proveSealed(ctx, s, sealed)
@@ -171,7 +171,7 @@ func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
 	now, counted := x.refs.takeCounts(s.Target)
 	if !counted {
 		var l domain.Lvol
-		calls, err := x.countAsked(ctx, &now, made)
+		calls, err := x.countCalls(ctx, &now, made)
 		if err != nil {
 			return err
 		}
@@ -184,8 +184,8 @@ func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
 		}
 		now.copied = l.Own.Count
 	}
-	for i, c := range now.asked {
-		changed := x.changed(c, now.now[i], "it was copied")
+	for i, c := range now.sources {
+		changed := x.changed(c, now.onSources[i], "it was copied")
 		if of := (*SourceError)(nil); errors.As(changed, &of) {
 			x.Sources[of.Source].Lose(of.Err) // it is not any more what was proven
 			return fmt.Errorf("%w: %w", ErrPlanAgain, of.Err)
@@ -213,7 +213,7 @@ func (x *Executor) clone(ctx context.Context, s *step) error {
 	defer release()
 	uuid, err := x.Host.Clone(ctx, parent, s.Name, s.Size, s.Record)
 	if err == nil {
-		x.made(s.Target, uuid)
+		x.setMade(s.Target, uuid)
 	}
 	return err
 }
@@ -234,7 +234,7 @@ func (x *Executor) delete(ctx context.Context, s *step) error {
 	if at := slices.IndexFunc(x.Listing.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); at >= 0 {
 		planned.Own, planned.UsedBy = x.Listing.Lvols[at].Own, x.Listing.Lvols[at].UsedBy
 	}
-	if err := LookBeforeDelete(ctx, x.Host, planned); err != nil {
+	if err := CheckBeforeDelete(ctx, x.Host, planned); err != nil {
 		return err
 	}
 	if err := x.model.play(s.Operation); err != nil {
@@ -243,9 +243,9 @@ func (x *Executor) delete(ctx context.Context, s *step) error {
 	return x.Host.Delete(ctx, uuid)
 }
 
-// LookBeforeDelete makes sure that an lvol is still what was listed. One in flight holds
+// CheckBeforeDelete makes sure that an lvol is still what was listed. One in flight holds
 // nobody's data, and what an old copy still writes there is no reason to keep it.
-func LookBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol) error {
+func CheckBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol) error {
 	now, err := host.Look(ctx, listed.UUID)
 	_, inFlight := domain.ReplicaInFlight(listed.Name)
 	switch {

@@ -29,8 +29,8 @@ func within[T any](ctx context.Context, g *Host, allowed time.Duration, call fun
 	return value, orNotUsed(using, err)
 }
 
-// endWithin is within for a call that returns nothing but an error.
-func endWithin(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
+// withinErr is within for a call that returns nothing but an error.
+func withinErr(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
 	_, err := within(ctx, g, allowed, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }
@@ -44,7 +44,7 @@ func patient[T any](ctx context.Context, g *Host, allowed time.Duration, call fu
 	return value, err
 }
 
-// endPatiently is patient for a call that returns nothing but an error.
-func endPatiently(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
-	return retry.Busy.Call(ctx, func() error { return endWithin(ctx, g, allowed, call) })
+// patientErr is patient for a call that returns nothing but an error.
+func patientErr(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
+	return retry.Busy.Call(ctx, func() error { return withinErr(ctx, g, allowed, call) })
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// lookEvery is how often the receiving host of a copy is asked whether it is
+// livenessInterval is how often the receiving host of a copy is asked whether it is
 // still there.
-const lookEvery = time.Second
+const livenessInterval = time.Second
 
 // watch is a context that ends when a host does not answer any more, and how to end
 // the watch. Of a copy both hosts are watched: the sender alone notices late, or
@@ -23,7 +23,7 @@ func watch(ctx context.Context, host ports.Host, uuid string) (context.Context, 
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for failed := false; failed || retry.Wait(copying, lookEvery) == nil; {
+		for failed := false; failed || retry.Wait(copying, livenessInterval) == nil; {
 			_, err := host.Look(copying, uuid)
 			gone := errors.Is(err, ports.ErrUnavailable) && copying.Err() == nil
 			if failed && gone {

@@ -9,8 +9,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// lower is the host below as something that not every host is; what says that in words.
-func lower[T any](g *Host, what string) (T, error) {
+// optional is the host below as something that not every host is; what says that in words.
+func optional[T any](g *Host, what string) (T, error) {
 	it, ok := ports.As[T](g.Host)
 	if !ok {
 		return it, ports.Cannot(what)
@@ -31,7 +31,7 @@ func (g *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 
 // FreeClusters implements ports.Gauge.
 func (g *Host) FreeClusters(ctx context.Context) (uint64, error) {
-	gauge, err := lower[ports.Gauge](g, "tell its room alone")
+	gauge, err := optional[ports.Gauge](g, "tell its room alone")
 	if err != nil {
 		return 0, err
 	}
@@ -40,36 +40,36 @@ func (g *Host) FreeClusters(ctx context.Context) (uint64, error) {
 
 // PrepareGraft implements ports.Preparer.
 func (g *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
-	preparer, err := lower[ports.Preparer](g, "prepare grafts")
+	preparer, err := optional[ports.Preparer](g, "prepare grafts")
 	if err != nil {
 		return err
 	}
-	return endWithin(ctx, g, callTime, func(ctx context.Context) error {
+	return withinErr(ctx, g, callTime, func(ctx context.Context) error {
 		return preparer.PrepareGraft(ctx, run, size, parent)
 	})
 }
 
 // Merge implements ports.Merger.
 func (g *Host) Merge(ctx context.Context, snapshot string) error {
-	merger, err := lower[ports.Merger](g, "merge snapshots")
+	merger, err := optional[ports.Merger](g, "merge snapshots")
 	if err != nil {
 		return err
 	}
-	return endPatiently(ctx, g, storeTime, func(ctx context.Context) error { return merger.Merge(ctx, snapshot) })
+	return patientErr(ctx, g, storeTime, func(ctx context.Context) error { return merger.Merge(ctx, snapshot) })
 }
 
 // Record implements ports.Recorder.
 func (g *Host) Record(ctx context.Context, head, record string) error {
-	recorder, err := lower[ports.Recorder](g, "record anything")
+	recorder, err := optional[ports.Recorder](g, "record anything")
 	if err != nil {
 		return err
 	}
-	return endPatiently(ctx, g, callTime, func(ctx context.Context) error { return recorder.Record(ctx, head, record) })
+	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return recorder.Record(ctx, head, record) })
 }
 
 // Prove implements ports.Prover. What is not known yet is read.
 func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string]domain.Clusters, err error) {
-	prover, err := lower[ports.Prover](g, "prove anything")
+	prover, err := optional[ports.Prover](g, "prove anything")
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +97,11 @@ func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string
 
 // Limit implements ports.Limiter.
 func (g *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
-	limiter, err := lower[ports.Limiter](g, "limit bandwidth")
+	limiter, err := optional[ports.Limiter](g, "limit bandwidth")
 	if err != nil {
 		return err
 	}
-	return endPatiently(ctx, g, callTime, func(ctx context.Context) error { return limiter.Limit(ctx, uuid, bytesPerSecond) })
+	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return limiter.Limit(ctx, uuid, bytesPerSecond) })
 }
 
 // LeastLimit implements ports.LeastLimiter; 0: the host keeps any rate.
@@ -114,7 +114,7 @@ func (g *Host) LeastLimit() uint64 {
 
 // Claim implements ports.Claimer.
 func (g *Host) Claim(ctx context.Context, name string) (release func(), err error) {
-	claimer, err := lower[ports.Claimer](g, "tell processes from each other")
+	claimer, err := optional[ports.Claimer](g, "tell processes from each other")
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (g *Host) Claim(ctx context.Context, name string) (release func(), err erro
 
 // Lease implements ports.Leaser.
 func (g *Host) Lease(ctx context.Context, name string, lease ports.Lease) (release func(), err error) {
-	leaser, err := lower[ports.Leaser](g, "tell who reads")
+	leaser, err := optional[ports.Leaser](g, "tell who reads")
 	if err != nil {
 		return nil, err
 	}
@@ -140,16 +140,16 @@ func (g *Host) Identity() (uuid, name string) {
 
 // End implements ports.Ender.
 func (g *Host) End(ctx context.Context, run ports.Run) error {
-	ender, err := lower[ports.Ender](g, "end single runs")
+	ender, err := optional[ports.Ender](g, "end single runs")
 	if err != nil {
 		return err
 	}
-	return endWithin(ctx, g, callTime, func(ctx context.Context) error { return ender.End(ctx, run) })
+	return withinErr(ctx, g, callTime, func(ctx context.Context) error { return ender.End(ctx, run) })
 }
 
 // Opened implements ports.Collector.
 func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
-	collector, err := lower[ports.Collector](g, "tell what is open")
+	collector, err := optional[ports.Collector](g, "tell what is open")
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 // Open implements ports.Opener. The context that an lvol is opened with ends what
 // was opened, so it goes on until that is closed, or the host answers no more.
 func (g *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
-	opener, err := lower[ports.Opener](g, "open lvols")
+	opener, err := optional[ports.Opener](g, "open lvols")
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func (b Budget) Do(ctx context.Context, again func(error), do func(previous erro
 		if !b.Until.IsZero() && time.Now().Add(pause).After(b.Until) {
 			return err
 		}
-		waits.goesOn(err.Error())
+		waits.tellIfLong(err.Error())
 		if ended := Wait(ctx, pause); ended != nil {
 			return fmt.Errorf("%w: %w", err, ended)
 		}

@@ -36,8 +36,8 @@ func beginWaiting(ctx context.Context) *waiting {
 	return &waiting{tell: tell, began: time.Now(), next: tellWaitAfter}
 }
 
-// goesOn tells it if it has taken long enough.
-func (w *waiting) goesOn(forWhat string) {
+// tellIfLong tells it if it has taken long enough.
+func (w *waiting) tellIfLong(forWhat string) {
 	passed := time.Since(w.began)
 	if w.tell == nil || passed < w.next {
 		return
@@ -63,7 +63,7 @@ func While(ctx context.Context, forWhat func() string, wait func() error) error 
 			case <-over:
 				return
 			case <-ticker.C:
-				w.goesOn(forWhat())
+				w.tellIfLong(forWhat())
 			}
 		}
 	})
