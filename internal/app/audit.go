@@ -11,17 +11,17 @@ import (
 
 // AuditRequest is the argument of Engine.Audit.
 type AuditRequest struct {
-	// Sites are replicas of one volume, which are compared with each other. A Site
-	// without a replica's name means all replicas of its host; those that are named as
-	// replicas of one volume (domain.VolumeOfReplica) are compared.
+	// Sites are replicas of one volume, which are compared with each other. A Site without
+	// a replica's name stands for all replicas of its host; those whose names belong to
+	// one volume (domain.VolumeOfReplica) are compared.
 	Sites []Site
 
-	// Image is the volume's backing image, the zero Image if the caller does not know.
-	// It applies to the replicas that Sites name.
+	// Image is the volume's backing image, or the zero Image if the caller does not know
+	// it. It applies to replicas that Sites name.
 	Image domain.Image
 
-	// Counts compares numbers of clusters instead of maps and checksums. A host that has
-	// not computed a checksum yet would have to read the data.
+	// Counts compares numbers of clusters instead of maps and checksums. A host without a
+	// computed checksum would have to read the data.
 	Counts bool
 }
 
@@ -37,12 +37,13 @@ type UnclearReplica struct {
 	domain.Unclear
 }
 
-// Wrong reports whether anything was found.
+// Wrong reports whether the audit found anything wrong.
 func (r AuditReport) Wrong() bool {
 	return len(r.Unclear) > 0 || slices.ContainsFunc(r.Volumes, domain.VolumeAudit.Wrong)
 }
 
-// Audit reports which rules replicas break, and how those of a volume differ.
+// Audit reports the rules that replicas break, and the differences between replicas of one
+// volume.
 func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, error) {
 	if len(request.Sites) == 0 {
 		return AuditReport{}, refusef("nothing to audit")
@@ -80,14 +81,13 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 	return report, nil
 }
 
-// foundReplica is a replica, and where it was foundReplica.
 type foundReplica struct {
 	at      site
 	replica domain.Replica
 	named   bool // asked for by name
 }
 
-// findReplicas looks at one replica, or at all of a host.
+// findReplicas lists one replica, or all replicas of a host.
 func (e *Engine) findReplicas(ctx context.Context, at site) ([]foundReplica, []UnclearReplica, error) {
 	if at.Replica != "" {
 		r, err := existingReplica(ctx, at)
@@ -108,9 +108,8 @@ func (e *Engine) findReplicas(ctx context.Context, at site) ([]foundReplica, []U
 	return all, unclear, nil
 }
 
-// volumesOf groups replicas that are compared: those that were named, whatever
-// their names are, and of the others those of one volume. Each replica is in one
-// group, once.
+// volumesOf groups the replicas that are compared: all that were named, whatever their
+// names are, and the others by volume. Each replica is in one group, once.
 func volumesOf(all []foundReplica) [][]foundReplica {
 	at := make(map[string]int)
 	var volumes [][]foundReplica
@@ -118,7 +117,7 @@ func volumesOf(all []foundReplica) [][]foundReplica {
 		volume, ok := domain.VolumeOfReplica(f.replica.Name)
 		switch {
 		case f.named:
-			volume = "" // no replica's volume is called that
+			volume = "" // no volume has this name
 		case !ok:
 			volume = f.replica.Store.UUID + "/" + f.replica.Name
 		}
@@ -135,12 +134,11 @@ func volumesOf(all []foundReplica) [][]foundReplica {
 	return volumes
 }
 
-// sameAs: a host that sameAs given twice, or a replica, sameAs one all the same.
 func (f foundReplica) sameAs(other foundReplica) bool {
 	return f.replica.Name == other.replica.Name && f.replica.Store.UUID == other.replica.Store.UUID
 }
 
-// prove adds maps and checksums to what was seen.
+// prove adds maps and checksums to the replicas of a volume.
 func prove(ctx context.Context, volume []foundReplica) error {
 	all, ctx := errgroup.WithContext(ctx)
 	for i := range volume {
@@ -169,7 +167,7 @@ func prove(ctx context.Context, volume []foundReplica) error {
 	return all.Wait()
 }
 
-// hasChildIn reports whether something of the replica hangs on the lvol.
+// hasChildIn reports whether an lvol of the replica is a clone of l.
 func hasChildIn(r domain.Replica, l domain.Lvol) bool {
 	if r.Head != nil && r.Head.Parent == l.UUID {
 		return true

@@ -17,30 +17,30 @@ import (
 )
 
 // Bandwidth limits the copies of all rebuilds that have it in their Request, in bytes per
-// second. It is divided evenly among the lvols that are being filled. If a host cannot
-// keep a rate as low as one share (LeastLimiter), fewer lvols are filled at a time; those
-// that are being filled when the rate is lowered go on.
+// second. The active copies have equal shares. If a host cannot keep a rate as low as one
+// share (LeastLimiter), fewer lvols are filled at a time. A lower rate does not interrupt
+// active copies.
 type Bandwidth struct {
-	id uint64 // no other one has it
+	id uint64 // unique, for a fixed order
 
 	mu     sync.Mutex
 	rate   uint64
 	copies map[*limitedCopy]struct{}
 
-	granted     map[*copySlot]struct{} // of the copies that may go on
-	grantedRate uint64                 // what these get at least, all together
-	waiting     []*copySlot            // for theirs
+	granted     map[*copySlot]struct{} // copies that may transfer
+	grantedRate uint64                 // sum of their least rates
+	waiting     []*copySlot            // first come, first served
 }
 
-// bandwidths is how many there were.
+// bandwidths counts them, for their ids.
 var bandwidths atomic.Uint64
 
-// NewBandwidth makes a limit of that many bytes per second; 0 is no limit.
+// NewBandwidth makes a limit in bytes per second; 0 is no limit.
 func NewBandwidth(bytesPerSecond uint64) *Bandwidth {
 	return &Bandwidth{id: bandwidths.Add(1), rate: bytesPerSecond, copies: make(map[*limitedCopy]struct{}), granted: make(map[*copySlot]struct{})}
 }
 
-// Set changes the limit, also of copies under way; 0 is no limit.
+// Set changes the limit in bytes per second, also for active copies; 0 is no limit.
 func (b *Bandwidth) Set(bytesPerSecond uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,14 +49,14 @@ func (b *Bandwidth) Set(bytesPerSecond uint64) {
 	b.notifyShares()
 }
 
-// Rate is the limit in bytes per second; 0 is no limit.
+// Rate returns the limit in bytes per second; 0 is no limit.
 func (b *Bandwidth) Rate() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.rate
 }
 
-// share is what one of the lvols gets.
+// share is the rate of one copy; 0: no limit.
 func (b *Bandwidth) share() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +80,6 @@ func (b *Bandwidth) leave(f *limitedCopy) {
 	b.sharesChanged()
 }
 
-// sharesChanged: how many share in no limit changes nothing for any of them.
 func (b *Bandwidth) sharesChanged() {
 	if b.rate > 0 {
 		b.notifyShares()
@@ -93,23 +92,23 @@ func (b *Bandwidth) notifyShares() {
 	}
 }
 
-// unknownRate is no share that anybody gets.
+// unknownRate differs from every share.
 const unknownRate = math.MaxUint64
 
-// limitedCopy is an lvol that is being filled. Most of them never have a limit, so that
-// nothing goes on for one until its share changes.
+// limitedCopy is a copy whose limit follows its share. Most copies never have a limit, so
+// a goroutine runs only while a share changes.
 type limitedCopy struct {
 	limits []*Bandwidth
-	adjust func() // changes the limit to what is its share now
+	adjust func() // sets the limit to the current share
 
 	mu        sync.Mutex
 	adjusting bool
-	changed   bool // its share may have changed since follow began
+	changed   bool // the share may have changed since adjust began
 	ended     bool
 	all       sync.WaitGroup
 }
 
-// notifyShare says that its share may be another one.
+// notifyShare is called when the share may have changed.
 func (f *limitedCopy) notifyShare() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,7 +132,7 @@ func (f *limitedCopy) adjustAll() {
 	}
 }
 
-// end waits until nothing goes on for it any more.
+// end waits for the last adjustment.
 func (f *limitedCopy) end() {
 	f.mu.Lock()
 	f.ended = true
@@ -141,7 +140,7 @@ func (f *limitedCopy) end() {
 	f.all.Wait()
 }
 
-// share is the smallest of what it gets; 0 is no limit.
+// share is the smallest share of all limits; 0: no limit.
 func (f *limitedCopy) share() (least uint64) {
 	for _, b := range f.limits {
 		if share := b.share(); share > 0 && (least == 0 || share < least) {
@@ -157,27 +156,27 @@ func (f *limitedCopy) leave() {
 	}
 }
 
-// limits are those of one rebuild, for its executor.
+// limits implements executor.Limits for one rebuild.
 type limits struct {
 	request request
 	run     *executor.Run
 	log     *zap.Logger
 
 	mu      sync.Mutex
-	limited map[string]bool // UUIDs that have had a limit
+	limited map[string]bool // by UUID
 }
 
 // Copies implements executor.Limits.
 func (l *limits) Copies() int { return l.request.copiesAtOnce() }
 
-// Limit implements executor.Limits. The limit is there when it returns.
+// Limit implements executor.Limits. The limit is set when it returns.
 func (l *limits) Limit(ctx context.Context, uuid string, from int) (release func(), err error) {
 	allowed := l.request.allowed(from)
 	if len(allowed) == 0 {
 		return func() {}, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	// Nothing follows before the limit is there.
+	// The share is not followed before the limit is set.
 	f := &limitedCopy{limits: allowed, adjusting: true}
 	for _, b := range f.limits {
 		b.join(f)
@@ -185,7 +184,7 @@ func (l *limits) Limit(ctx context.Context, uuid string, from int) (release func
 	now, changes := f.share(), false
 	switch {
 	case l.isLimited(uuid):
-		// By an attempt before this one. Upstream SPDK changes a limit only while
+		// By an earlier attempt. Upstream SPDK changes a limit only while
 		// the lvol is open, so this one is changed when the copy goes on.
 		now, changes = unknownRate, true
 	case now > 0:
@@ -204,7 +203,7 @@ func (l *limits) Limit(ctx context.Context, uuid string, from int) (release func
 	}, nil
 }
 
-// startAdjusting has the share followed from now on.
+// startAdjusting makes the limit follow the share from now on.
 func (f *limitedCopy) startAdjusting(changes bool) {
 	f.mu.Lock()
 	changes = changes || f.changed
@@ -215,11 +214,11 @@ func (f *limitedCopy) startAdjusting(changes bool) {
 	}
 }
 
-// adjustPause is between two attempts to change a limit.
+// adjustPause is the pause between two attempts to change a limit.
 const adjustPause = time.Second
 
-// adjust changes the limit to the share, and returns it. A host that refuses is
-// asked again for as long as the copy goes on.
+// adjust sets the limit to the share, and returns it. If the host refuses, it tries again
+// for as long as the copy goes on.
 func (l *limits) adjust(ctx context.Context, uuid string, f *limitedCopy, now uint64) uint64 {
 	for share := f.share(); share != now && ctx.Err() == nil; share = f.share() {
 		err := l.limit(ctx, uuid, share)
@@ -255,7 +254,7 @@ func (l *limits) isLimited(uuid string) bool {
 	return l.limited[uuid]
 }
 
-// checkBandwidth refuses a limit that nobody would keep.
+// checkBandwidth refuses a limit that the destination cannot keep.
 func (r request) checkBandwidth() error {
 	for _, b := range slices.Concat(r.Bandwidth, r.perSource) {
 		if b == nil {

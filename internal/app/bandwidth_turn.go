@@ -10,15 +10,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// A host may keep no rate below a least one; SPDK counts whole MiB a second. So
-// only as many lvols are filled at a time as can have that each, among all rebuilds
-// that share a Bandwidth, or the limit would be exceeded. The others wait for their
-// turn, first come first served.
-
-// copySlot is the right of a copy to go on.
+// copySlot is the right of one copy to transfer.
+//
+// SPDK counts limits in whole MiB per second, so a host may keep no rate below a least
+// one. More copies at that rate would exceed the limit. So only as many copies transfer as
+// can each have the least rate, among all rebuilds that share a Bandwidth. The others wait
+// for a slot, first come, first served.
 type copySlot struct {
-	least   uint64        // the lowest rate that it can be held at; 0: any
-	granted chan struct{} // closed when it is its turn
+	least   uint64        // lowest rate that the host keeps; 0: any
+	granted chan struct{} // closed when the copy may transfer
 }
 
 // fits is called with the lock held.
@@ -26,7 +26,7 @@ func (b *Bandwidth) fits(t *copySlot) bool {
 	return b.rate == 0 || len(b.granted) == 0 || b.grantedRate+t.least <= b.rate
 }
 
-// grantSlots is called with the lock held, after whatever may have made room.
+// grantSlots is called with the lock held, after every change that may make a slot free.
 func (b *Bandwidth) grantSlots() {
 	for len(b.waiting) > 0 && b.fits(b.waiting[0]) {
 		next := b.waiting[0]
@@ -37,7 +37,7 @@ func (b *Bandwidth) grantSlots() {
 	}
 }
 
-// acquireSlot waits for a turn.
+// acquireSlot waits for a slot.
 func (b *Bandwidth) acquireSlot(ctx context.Context, least uint64) (end func(), err error) {
 	t := &copySlot{least: least, granted: make(chan struct{})}
 	b.mu.Lock()
@@ -73,8 +73,7 @@ func (b *Bandwidth) releaseSlot(t *copySlot) {
 	b.grantSlots()
 }
 
-// slotsAtLeast is how many copies there may be at once of those that can be held at the
-// least rate, up to most.
+// slotsAtLeast is the number of copies at once at the least rate, up to most.
 func (b *Bandwidth) slotsAtLeast(least uint64, most int) int {
 	rate := b.Rate()
 	if rate == 0 || least == 0 {
@@ -83,8 +82,8 @@ func (b *Bandwidth) slotsAtLeast(least uint64, most int) int {
 	return int(min(max(rate/least, 1), uint64(most)))
 }
 
-// allowed are the limits of what is copied from a source, each once, in an order
-// that is the same for all who wait for several.
+// allowed are the limits of copies from a source, each once. Their order is the same for
+// all, so that nobody waits in a circle.
 func (r request) allowed(from int) []*Bandwidth {
 	allowed := slices.Clone(r.Bandwidth)
 	if from < len(r.perSource) {
@@ -113,8 +112,8 @@ func (l *limits) Slot(ctx context.Context, from int) (end func(), err error) {
 	return end, nil
 }
 
-// copiesAtOnce is how many copies the rebuild's own limits have room for. What others
-// use of them is waited for.
+// copiesAtOnce is the number of copies that the rebuild's limits allow, without other
+// rebuilds.
 func (r request) copiesAtOnce() int {
 	most := r.parallel()
 	for _, b := range r.Bandwidth {
@@ -123,7 +122,7 @@ func (r request) copiesAtOnce() int {
 	return most
 }
 
-// leastRate is the lowest rate that the destination keeps; 0: any.
+// leastRate is the lowest rate that the destination keeps, in bytes per second; 0: any.
 func (r request) leastRate() uint64 {
 	if limiter, ok := ports.As[ports.LeastLimiter](r.Destination.Host); ok {
 		return limiter.LeastLimit()

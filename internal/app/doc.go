@@ -1,7 +1,8 @@
-// Package app rebuilds, audits and repairs replicas: it lists hosts, has the domain plan,
-// carries the plan out through the ports, and looks again.
+// Package app has the use cases: it rebuilds, audits and repairs replicas. It lists hosts,
+// has the domain make a plan, carries the plan out through the ports, and verifies the
+// result.
 //
-// It decides nothing that the plan has not decided. It adds what a pure plan cannot have:
-// drawn names for lvols in flight, concurrency, locks between the rebuilds of a process,
-// retries, progress, and cleanup after failures.
+// All decisions are the plan's. This package adds what a pure plan cannot have: names for
+// in-flight lvols, concurrency, leases and locks, retries, progress, and cleanup after
+// failures.
 package app

@@ -29,23 +29,23 @@ func (u Using) selects(site Site) bool {
 }
 
 // EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:
-// those that run, and those that wait in a Queue. It returns at once, and how many it has
-// found. A rebuild ends if its destination is gone, or all its sources are; its error
-// wraps ErrEnded and why. A source that is one of several is not used any more, and the
-// rebuild goes on with the others. As after a cancellation, cleanup on a host that does
-// not answer is given up after 30 seconds.
+// running ones, and waiting ones of a Queue. It returns at once with the number of
+// rebuilds that it found. A rebuild ends if its destination is gone, or all its sources
+// are; its error wraps ErrEnded and why. If only some of its sources are gone, it goes on
+// with the others. As after a cancellation, cleanup on a host that does not answer takes
+// at most 30 seconds.
 func (e *Engine) EndRebuilds(of Using, why error) (found int) {
 	return e.uses.endUsing(of, why)
 }
 
-// uses are the hosts and replicas of all rebuilds that run or wait. The zero value is
+// uses are the hosts and replicas of all running and waiting rebuilds. The zero value is
 // ready.
 type uses struct {
 	mu  sync.Mutex
 	all map[*use]struct{}
 }
 
-// use is what one rebuild uses, from Rebuild or Queue.Submit to its end.
+// use is the hosts and replicas of one rebuild, from Rebuild or Queue.Submit to its end.
 type use struct {
 	ctx         context.Context // of the rebuild
 	end         context.CancelCauseFunc
@@ -53,14 +53,13 @@ type use struct {
 	sources     []*sourceUse
 }
 
-// sourceUse is one source of a rebuild, which is used until its context ends.
+// sourceUse is one source of a rebuild; its context ends when the source is gone.
 type sourceUse struct {
 	site Site
 	used context.Context
 	lose context.CancelCauseFunc
 }
 
-// add is what the request uses until remove.
 func (u *uses) add(ctx context.Context, r Request) *use {
 	added := &use{destination: r.Destination}
 	added.ctx, added.end = context.WithCancelCause(ctx)
@@ -96,7 +95,7 @@ func (u *uses) endUsing(of Using, why error) (found int) {
 	return found
 }
 
-// endUsing ends the rebuild, or its use of a source, and reports whether it did.
+// endUsing ends the rebuild or its use of a source, and reports whether it found either.
 func (u *use) endUsing(of Using, why error) (found bool) {
 	if u.ctx.Err() != nil {
 		return false
@@ -138,8 +137,8 @@ func (u *use) left() (sites []Site) {
 	return sites
 }
 
-// watchSources has sources not used any more that are gone from now on, until stop is
-// called. One source alone ends with its rebuild.
+// watchSources loses each source that is gone, until stop is called. With a single source
+// the whole rebuild ends instead.
 func (r *rebuild) watchSources() (stop func()) {
 	over := make(chan struct{})
 	var watching sync.WaitGroup
@@ -157,7 +156,7 @@ func (r *rebuild) watchSources() (stop func()) {
 	return func() { close(over); watching.Wait() }
 }
 
-// loseGoneSources has the sources not used that were gone before the rebuild began.
+// loseGoneSources loses the sources that were gone before the rebuild began.
 func (r *rebuild) loseGoneSources() {
 	for at, s := range r.use.sources {
 		if s.used.Err() != nil {
@@ -166,7 +165,7 @@ func (r *rebuild) loseGoneSources() {
 	}
 }
 
-// loseOrEnd is lose for a source that may be the last one in use.
+// loseOrEnd loses a source, and ends the rebuild if it was the last one.
 func (r *rebuild) loseOrEnd(at int, why error) {
 	r.lose(at, why)
 	if len(r.sources.used()) == 0 {

@@ -10,18 +10,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// How what runs have opened is closed by others than themselves.
-
-// closeOpened ends whatever runs of a replica have opened, for one that has the
-// replica alone and opens nothing itself: the first Release removes what earlier
-// ones have left.
+// closeOpened closes everything that runs of a replica have opened. The caller has the
+// replica alone and opens nothing itself.
 func closeOpened(ctx context.Context, host *guard.Host, run ports.Run) error {
 	return errors.Join(host.Release(ctx, run), executor.End(ctx, host, run))
 }
 
-// endCrashed ends what one run has opened whose process is dead. Others of the same
-// replica may live. A host that ends all of a replica's at once is asked again what
-// there is: a run may have begun since.
+// endCrashed closes everything that one crashed run has opened. Other runs of the replica
+// may be alive. Some hosts can only end all runs of a replica at once: these are asked
+// again for live runs first, since one may have begun.
 func (e *Engine) endCrashed(ctx context.Context, host *guard.Host, run ports.Run, dead map[ports.Run]bool) error {
 	if ender, ok := ports.As[ports.Ender](host); ok {
 		return ender.End(ctx, run)
@@ -40,8 +37,8 @@ func (e *Engine) endCrashed(ctx context.Context, host *guard.Host, run ports.Run
 	return closeOpened(ctx, host, ports.Run{Replica: run.Replica, Store: run.Store, ID: executor.NewID()})
 }
 
-// endDeadRuns ends what crashed runs have open on a host: the verification of its
-// views, perhaps, in which their engine died. It reports whether there was any.
+// endDeadRuns closes everything that crashed runs have opened on a host, such as exports
+// for a verification of views. It reports whether there was any.
 func (e *Engine) endDeadRuns(ctx context.Context, host *guard.Host) (ended bool) {
 	collector, ok := ports.As[ports.Collector](host)
 	if !ok {

@@ -13,7 +13,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// executor makes the executor of a plan of this rebuild.
 func (r *rebuild) executor(seen observation, plan domain.Plan, secondary map[string][]executor.Candidate, imageReady func()) *executor.Executor {
 	c := executor.Config{
 		Host: r.request.Destination.Host, Listing: seen.destination.Store, Plan: plan, Run: r.run,
@@ -39,7 +38,6 @@ func (r *rebuild) leaseImage(seen observation) func(ctx context.Context, name st
 	}
 }
 
-// compareImage compares the bytes of a fetched image with a source's.
 func (r *rebuild) compareImage(ctx context.Context, with executor.Candidate, fetched string) error {
 	theirs, err := r.readLvol(ctx, r.sources.sites[with.Source], with.Origin.UUID)
 	if err != nil {
@@ -55,7 +53,6 @@ func (r *rebuild) compareImage(ctx context.Context, with executor.Candidate, fet
 	return nil
 }
 
-// forExecutor are the sources as an executor uses them.
 func (s *sources) forExecutor(seen observation, lose func(at int, why error)) []*executor.Source {
 	all := make([]*executor.Source, len(s.sites))
 	for at, site := range s.sites {
@@ -68,7 +65,7 @@ func (s *sources) forExecutor(seen observation, lose func(at int, why error)) []
 	return all
 }
 
-// planSink tells an observer how a plan is carried out.
+// planSink reports the progress of a plan to an observer.
 type planSink struct{ progress *progress }
 
 // Began implements executor.Sink.
@@ -89,7 +86,7 @@ func (planSink) Sealed(context.Context, string, domain.Sealing) {}
 // LeftOpen implements executor.Sink.
 func (planSink) LeftOpen(int, error) {}
 
-// rebuildSink tells an observer, the report and the journal.
+// rebuildSink reports to the observer, the report and the journal.
 type rebuildSink struct {
 	planSink
 
@@ -126,7 +123,7 @@ func (s *rebuildSink) LeftOpen(source int, why error) {
 	s.engine.log.Warn(text, zap.String("replica", s.run.Replica), zap.String("run", s.run.ID))
 }
 
-// servedBy is the source of a copy, in words, where there are several.
+// servedBy is the name of the source of a copy; "" if there is only one source.
 func (s *rebuildSink) servedBy(step executor.Step) string {
 	if step.ServedBy < 0 || !s.sources.several() {
 		return ""
@@ -134,7 +131,7 @@ func (s *rebuildSink) servedBy(step executor.Step) string {
 	return s.sources.name(step.ServedBy)
 }
 
-// reportDeleted adds to the report what was there when the plan was made.
+// reportDeleted adds an lvol to the report if it existed when the plan was made.
 func (s *rebuildSink) reportDeleted(o domain.Operation) {
 	uuid, _ := o.Target.Listed()
 	for _, l := range s.seen.destination.Store.Lvols {
@@ -147,29 +144,29 @@ func (s *rebuildSink) reportDeleted(o domain.Operation) {
 	}
 }
 
-// rebuildSpace is what one rebuild needs of its destination's, for its executor.
+// rebuildSpace is the reserved space of one rebuild.
 type rebuildSpace struct {
 	ledger      *spaceLedger
 	reservation *reservation
 	host        *guard.Host
 }
 
-// Created implements executor.Space.
+// Created implements executor.Room.
 func (r rebuildSpace) Created(target domain.Ref, uuid string) {
 	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.uuid = uuid })
 }
 
-// Filled implements executor.Space.
+// Filled implements executor.Room.
 func (r rebuildSpace) Filled(target domain.Ref, clusters uint64) {
 	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.filled = clusters })
 }
 
-// Check implements executor.Space.
+// Check implements executor.Room.
 func (r rebuildSpace) Check(ctx context.Context) error {
 	return r.ledger.check(ctx, r.host, r.reservation)
 }
 
-// Fill implements executor.Space.
+// Fill implements executor.Room.
 func (r rebuildSpace) Fill(ctx context.Context, uuid string, fill func(context.Context) error) error {
 	return r.ledger.whileSpaceLasts(ctx, r.host, r.reservation, func(ctx context.Context) error {
 		return guard.WhileAnswering(ctx, r.host, uuid, fill)

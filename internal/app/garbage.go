@@ -13,7 +13,7 @@ import (
 // Garbage is what crashed runs left on a host.
 type Garbage struct {
 	Store  domain.Listing
-	Lvols  []domain.Leftover // in an order in which they can be deleted
+	Lvols  []domain.Leftover // in an order in which they can be deleted, clones before parents
 	Opened []Leaving
 }
 
@@ -23,15 +23,15 @@ type Leaving struct {
 	Stays string // why it must not be removed; "": it may be
 }
 
-// FindGarbage lists what crashed runs left on a host.
+// FindGarbage lists what crashed runs left on a host. It changes nothing.
 func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
 	g, release, err := e.leaseGarbage(ctx, guard.Wrap(host))
 	release()
 	return g, err
 }
 
-// RemoveGarbage removes what FindGarbage lists, except for what has to stay, and returns
-// what was removed.
+// RemoveGarbage removes what FindGarbage lists, except entries that have to stay, and
+// returns what was removed.
 func (e *Engine) RemoveGarbage(ctx context.Context, on ports.Host) (removed Garbage, err error) {
 	host := guard.Wrap(on)
 	g, release, err := e.leaseGarbage(ctx, host)
@@ -41,7 +41,7 @@ func (e *Engine) RemoveGarbage(ctx context.Context, on ports.Host) (removed Garb
 	}
 	removed.Store = g.Store
 	var problems []error
-	// What is open may still write into what is in flight.
+	// An open export may still write into an in-flight lvol.
 	for _, o := range g.Opened {
 		if o.Stays != "" {
 			continue
@@ -66,7 +66,7 @@ func (e *Engine) RemoveGarbage(ctx context.Context, on ports.Host) (removed Garb
 	return removed, errors.Join(problems...)
 }
 
-// removeLeftover looks once more: by its UUID it is still what was listed.
+// removeLeftover deletes an lvol if it still has the name that was listed.
 func removeLeftover(ctx context.Context, host *guard.Host, l domain.Lvol) error {
 	now, err := host.Look(ctx, l.UUID)
 	switch {
@@ -84,8 +84,8 @@ func removeLeftover(ctx context.Context, host *guard.Host, l domain.Lvol) error 
 	return err
 }
 
-// leaseGarbage lists what is there, and claims its owners until release is
-// called: one that cannot be claimed lives.
+// leaseGarbage lists the garbage of a host and leases the names of its owners until
+// release is called. An owner whose name is leased already is alive, so its entries stay.
 func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage, release func(), err error) {
 	all := new(releases)
 	release = all.release
@@ -142,7 +142,7 @@ func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 	return g, release, nil
 }
 
-// dead are the runs whose process has ended.
+// dead are the runs that have crashed.
 func (g Garbage) dead() map[ports.Run]bool {
 	dead := make(map[ports.Run]bool)
 	for _, o := range g.Opened {
@@ -153,8 +153,8 @@ func (g Garbage) dead() map[ports.Run]bool {
 	return dead
 }
 
-// keepIfReplicaInUse: where a host ends all runs of a replica at once, one that lives
-// keeps what the others have left.
+// keepIfReplicaInUse keeps everything of a replica that has a live run, for hosts that can
+// only end all runs of a replica at once.
 func (g Garbage) keepIfReplicaInUse() {
 	for i := range g.Opened {
 		for _, other := range g.Opened {
@@ -165,7 +165,7 @@ func (g Garbage) keepIfReplicaInUse() {
 	}
 }
 
-// ownerProbe are taken once each.
+// ownerProbe leases each name once, to find out whether its owner is alive.
 type ownerProbe struct {
 	engine *Engine
 	host   *guard.Host
@@ -173,7 +173,7 @@ type ownerProbe struct {
 	held   *releases
 }
 
-// userOf says who has the claim, in words; "": nobody, and it is held now.
+// userOf describes the holder of a name; "": nobody, and the probe holds it now.
 func (c *ownerProbe) userOf(ctx context.Context, key, whose string) (string, error) {
 	if said, known := c.found[key]; known {
 		return said, nil

@@ -4,10 +4,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/app/guard"
 )
 
-// Where hosts enter the engine: what is behind this door takes a site or a request, whose
-// hosts are guarded, and none that a caller gave.
-
-// site is a Site with its host guarded.
+// site is a Site with a guarded host. Every host enters the engine through guarded: the
+// code behind it takes a site or a request, never a caller's host.
 type site struct {
 	Site
 

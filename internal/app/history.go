@@ -11,11 +11,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What a journal cannot take is logged and costs a copy at the next rebuild.
-// No rebuild fails for it.
-
-// knownSealings are what earlier runs have sealed, by the journal: where hosts
-// tell no checksums, the only proof that a snapshot need not be copied again.
+// knownSealings returns the seals that the journal has from earlier runs. On hosts without
+// checksums, they are the only proof that a snapshot need not be copied again.
 func (e *Engine) knownSealings(ctx context.Context, r request, destination domain.Listing) []domain.Sealing {
 	if r.Journal == nil {
 		return nil
@@ -27,7 +24,8 @@ func (e *Engine) knownSealings(ctx context.Context, r request, destination domai
 	return known
 }
 
-// appendEntry adds to the journal. A run that was cancelled still says how it ended.
+// appendEntry writes to the journal, also after a cancellation. A failure is only logged:
+// it costs a copy at the next rebuild, not this rebuild.
 func (r *rebuild) appendEntry(ctx context.Context, e ports.Entry) {
 	journal, store := r.request.Journal, r.report.Destination.Store
 	if journal == nil || store.UUID == "" {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Sparse is an optional interface of an ImageRequest's Content: parts that it reports as
+// Sparse is an optional interface of an ImageRequest's Content. Parts that it reports as
 // zeros are not read.
 type Sparse interface {
 	// Extent reports whether the content is known to read as zeros from an offset on, and
@@ -17,31 +17,32 @@ type Sparse interface {
 	Extent(offset uint64) (length uint64, zero bool, err error)
 }
 
-// Changing is an optional interface of an ImageRequest's Content that others may change
-// during the import.
+// Changing is an optional interface of an ImageRequest's Content that may change during
+// the import.
 type Changing interface {
 	// Unchanged returns an error if the content has changed since it was opened.
 	Unchanged() error
 }
 
-// piece is what comes next of an image's content.
+// piece is one part of an image's content.
 type piece struct {
 	offset, length uint64
-	data           []byte // nil: all of it is zero
+	data           []byte // nil: zeros
 }
 
-// content reads an image from the beginning to its end, by whole clusters.
+// content reads an image from beginning to end, by whole clusters.
 type content struct {
 	from    io.ReaderAt
 	size    uint64
 	cluster uint64
 
 	extent                  func(offset uint64) (length uint64, zero bool, err error)
-	extentBegin, extentEnds uint64 // the extent that was told last
+	extentBegin, extentEnds uint64 // the newest extent
 	zero                    bool
 }
 
-// readAheadBytes are read at once, or one cluster: a compressed image has large clusters.
+// readAheadBytes are read at once, or one cluster if that is larger: a compressed image
+// has large clusters.
 const readAheadBytes = 2 << 20
 
 func newContent(from io.ReaderAt, size, cluster uint64) *content {
@@ -53,7 +54,7 @@ func newContent(from io.ReaderAt, size, cluster uint64) *content {
 	return c
 }
 
-// extentEnd is where the extent ends that an offset is in.
+// extentEnd is the end of the extent that contains an offset.
 func (c *content) extentEnd(offset uint64) (end uint64, zero bool, err error) {
 	if offset < c.extentBegin || offset >= c.extentEnds {
 		length, zero, err := c.extent(offset)
@@ -68,8 +69,8 @@ func (c *content) extentEnd(offset uint64) (end uint64, zero bool, err error) {
 	return c.extentEnds, c.zero, nil
 }
 
-// next is what comes at an offset, where a cluster begins: clusters that are known
-// to be zero, or that many bytes at most that may not be.
+// next describes the part at an offset, which is the start of a cluster: whole clusters of
+// known zeros, or up to most bytes that may hold data.
 func (c *content) next(offset, most uint64) (length uint64, zero bool, err error) {
 	end := offset
 	for zero = true; zero && end < c.size; {
@@ -108,7 +109,7 @@ func (c *content) next(offset, most uint64) (length uint64, zero bool, err error
 	return min(max(clusters, 1)*c.cluster, most, c.size-offset), false, nil
 }
 
-// maxDataClusters is how many clusters are not known to be zero.
+// maxDataClusters is the number of clusters that are not known to be zero.
 func (c *content) maxDataClusters(ctx context.Context) (clusters uint64, err error) {
 	for offset := uint64(0); offset < c.size; {
 		if ctx.Err() != nil {
@@ -126,8 +127,8 @@ func (c *content) maxDataClusters(ctx context.Context) (clusters uint64, err err
 	return clusters, nil
 }
 
-// pieces has each piece used while the next is read: what is not zero cluster by
-// cluster, of which the last may be shorter.
+// pieces calls use for each piece while it reads the next. Data comes cluster by cluster;
+// the last cluster may be shorter.
 func (c *content) pieces(ctx context.Context, use func(piece) error) error {
 	most := max(1, readAheadBytes/c.cluster) * c.cluster
 	free, full := make(chan []byte, 2), make(chan piece, 1)

@@ -38,15 +38,16 @@ type ImageRequest struct {
 	// SHA512 is the expected SHA-512 of the content in hex digits; "": any.
 	SHA512 string
 
-	// NoChecksum neither computes nor records the SHA-512 of the content. Computing it
-	// takes time for zeros, too.
+	// NoChecksum neither computes nor records the SHA-512 of the content. Zeros take time
+	// to hash, too.
 	NoChecksum bool
 
-	ReservePercent float64  // percentage of the store that stays free
+	ReservePercent float64  // percentage of the store's clusters that stays free
 	Observer       Observer // may be nil
 }
 
-// ImageReport is the result of an import. After a failure it has what was known by then.
+// ImageReport is the result of an import. After a failure it has everything known up to
+// then.
 type ImageReport struct {
 	Outcome      Outcome
 	Name         string
@@ -60,8 +61,8 @@ type ImageReport struct {
 	Duration     time.Duration
 }
 
-// imageWriters are how many clusters are written at once: reading and hashing go on
-// meanwhile.
+// imageWriters is the number of clusters that are written at once. Reading and hashing go
+// on meanwhile.
 const imageWriters = 4
 
 // ImportImage makes a backing image on a host from the request's content.
@@ -89,7 +90,7 @@ func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageRe
 	return i.report, err
 }
 
-// imageImport is one import on its way.
+// imageImport is one import.
 type imageImport struct {
 	engine   *Engine
 	request  ImageRequest
@@ -100,11 +101,11 @@ type imageImport struct {
 	changed  bool
 
 	store    domain.Listing
-	surveyed bool         // the content was read beforehand
-	clusters uint64       // that were surveyed, or that were written
+	surveyed bool         // the content was read before the import
+	clusters uint64       // with data: as surveyed, later as written
 	inFlight string       // name, "" before it is drawn
-	free     func()       // of the claim on that name
-	reserved *reservation // of the store's room; nil: it is not known yet
+	free     func()       // releases the lease of that name
+	reserved *reservation // nil: not yet
 }
 
 func (i *imageImport) all(ctx context.Context) error {
@@ -151,8 +152,8 @@ func (i *imageImport) all(ctx context.Context) error {
 	return errors.Join(err, i.cleanUp(ctx, err != nil))
 }
 
-// ready refuses what cannot be done. The content is read for it where a SHA-512 is
-// expected, or where there is no room for everything in it that may not be zero.
+// ready refuses an import that cannot succeed. It reads the content if a SHA-512 is
+// expected, or if the store has no space for all of it that may hold data.
 func (i *imageImport) ready(ctx context.Context) error {
 	most, err := i.content().maxDataClusters(ctx)
 	if err != nil {
@@ -177,8 +178,7 @@ func (i *imageImport) content() *content {
 	return newContent(i.request.Content, i.request.Size, i.store.ClusterSize)
 }
 
-// check refuses what the store does not take, and may hold the room for what will be
-// written.
+// check refuses an import that the store cannot take. With reserve it reserves the space.
 func (i *imageImport) check(ctx context.Context, clusters uint64, reserve bool) (err error) {
 	before := i.engine.space.filled()
 	store, err := i.host.List(ctx)
@@ -210,7 +210,6 @@ func (i *imageImport) check(ctx context.Context, clusters uint64, reserve bool) 
 	}
 }
 
-// updateReserved is how far the image is.
 func (i *imageImport) updateReserved(change func(*reservedLvol)) {
 	i.engine.space.update(i.reserved, domain.Ref{}, change)
 }
@@ -236,10 +235,10 @@ func (i *imageImport) newSum() *imageSum {
 	return &imageSum{sha512.New()}
 }
 
-// imageSum is the SHA-512 of a content, or nothing.
+// imageSum is the SHA-512 of a content; without a Hash it computes none.
 type imageSum struct{ hash.Hash }
 
-// add adds a piece, and tells of it part by part: long ones of zeros take long.
+// add hashes a piece. It reports long zeros part by part, since they take long.
 func (s *imageSum) add(ctx context.Context, next piece, done func(bytes uint64)) error {
 	if s.Hash == nil || next.data != nil {
 		if s.Hash != nil {
@@ -306,7 +305,8 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	return err
 }
 
-// create makes the lvol in flight. A name that somebody else has is not ours to remove.
+// create creates the in-flight lvol. An lvol of another owner with that name must not be
+// removed, so another name is drawn.
 func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	for tries := 0; ; tries++ {
 		i.inFlight = domain.ImageInFlightLvolName(executor.NewID())
@@ -327,7 +327,7 @@ func (i *imageImport) create(ctx context.Context) (uuid string, err error) {
 	}
 }
 
-// fill writes what is not zero. What was surveyed has to be the same still.
+// fill writes all clusters with data. Surveyed content must not have changed.
 func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string) (err error) {
 	b, err := opener.Open(ctx, i.run, uuid)
 	if err != nil {
@@ -348,7 +348,7 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 		}
 		length := next.length
 		zero := allZero(next.data)
-		_ = sum.add(writing, next, func(uint64) {}) // never fails: these are no zeros that take long
+		_ = sum.add(writing, next, func(uint64) {}) // never fails
 		if zero {
 			i.progress.wrote(length)
 			return nil
@@ -390,7 +390,7 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 	return nil
 }
 
-// cleanUp leaves nothing in flight, whatever became of the import and its context.
+// cleanUp leaves nothing in flight, also after ctx has ended.
 func (i *imageImport) cleanUp(ctx context.Context, failed bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
@@ -417,5 +417,5 @@ func allZero(p []byte) bool {
 	return bytes.Equal(p, zeros[:len(p)])
 }
 
-// zeros are compared with, which is faster than to look at each byte.
+// zeros are compared in blocks, which is faster than byte by byte.
 var zeros = make([]byte, 64<<10)

@@ -18,9 +18,9 @@ import (
 // ImageCheck is the result of a verification.
 type ImageCheck struct {
 	Image    domain.ImageOnStore
-	Expected string // the SHA-512 that was compared with, in hex digits
+	Expected string // the SHA-512 of the caller or of the record, in hex digits
 	Recorded string // the SHA-512 that the host records; "": none
-	SHA512   string // of the image that was read, or of the whole lvol if neither fits
+	SHA512   string // of the bytes that were read; of the whole lvol if neither matches
 	Bytes    uint64 // number of bytes with that SHA-512; all after them are zero
 }
 
@@ -76,8 +76,8 @@ func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected 
 	return check, nil
 }
 
-// compare says what a SHA-512 that differs means, where that can be told. A file in
-// another format than raw has another one than its content.
+// compare explains a SHA-512 that differs. A file in another format than raw has another
+// SHA-512 than its content.
 func (c ImageCheck) compare() error {
 	switch {
 	case c.SHA512 == c.Expected:
@@ -92,7 +92,6 @@ func (c ImageCheck) compare() error {
 	return fmt.Errorf("its bytes have the SHA-512 %s, expected %s (%s): %w", c.SHA512, c.Expected, hint, ports.ErrCorrupt)
 }
 
-// readImage reads the image, whose last cluster was filled up with zeros.
 func (r lvolReader) readImage(ctx context.Context, cluster uint64, check *ImageCheck) (err error) {
 	l := check.Image.Lvol
 	if err := r.at.Host.Release(ctx, r.run); err != nil { // a crashed run's export could not be opened
@@ -112,7 +111,8 @@ func (r lvolReader) readImage(ctx context.Context, cluster uint64, check *ImageC
 	return nil
 }
 
-// paddedHash hashes a view, and the last cluster of it byte by byte if it must.
+// paddedHash hashes a view whose last cluster may be padded with zeros. If needed it tries
+// every length of the content.
 type paddedHash struct {
 	hash.Hash
 
@@ -122,7 +122,7 @@ type paddedHash struct {
 	last   []byte // the last cluster
 }
 
-// Write keeps the last cluster back.
+// Write hashes all but the last cluster.
 func (h *paddedHash) Write(p []byte) (int, error) {
 	n := min(h.before, len(p))
 	h.before -= n
@@ -132,8 +132,8 @@ func (h *paddedHash) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// result is the first SHA-512 that is wanted, and of how many bytes, or if there is
-// none, that of all.
+// result returns the first wanted SHA-512 that matches, and its number of bytes; if none
+// matches, the SHA-512 of all bytes.
 func (h *paddedHash) result() (sum string, bytes uint64) {
 	hashed := h.hashed
 	write := func(p []byte) string {

@@ -9,9 +9,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What is done to one replica on its own host, without another one.
-
-// carryOutInPlace carries a plan out that copies nothing: it has a store and no source.
+// carryOutInPlace carries out a plan that copies nothing, on a replica's own host.
 func (e *Engine) carryOutInPlace(ctx context.Context, at site, r domain.Replica, plan domain.Plan, observer Observer) error {
 	progress := newProgress(observer)
 	progress.planned(plan, r.Store.ClusterSize)
@@ -72,7 +70,7 @@ func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observe
 	if err != nil {
 		return domain.Plan{}, refused(err)
 	}
-	// A copy that outlived its engine may still be writing into what goes.
+	// A copy of a crashed engine may still write into an lvol that is deleted.
 	run := ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.NewID()}
 	if err := closeOpened(ctx, at.Host, run); err != nil {
 		return plan, fmt.Errorf("close what earlier runs left open: %w", err)

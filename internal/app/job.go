@@ -15,7 +15,7 @@ import (
 type Job struct {
 	queue  *Queue
 	id     string
-	number uint64 // in the order of submission
+	number uint64 // order of submission
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when it has ended
 
@@ -24,14 +24,14 @@ type Job struct {
 	use     *use
 	nodes   map[ports.Host]string // "": no limit
 	paused  bool
-	endRun  context.CancelCauseFunc // ends the run; nil: it does not run
-	lines   int                     // of its report, once it has ended
+	endRun  context.CancelCauseFunc // ends the run; nil: not running
+	lines   int                     // size of its report, after its end
 
 	mu     sync.Mutex
 	status Status
 }
 
-// errPaused is the cause of the end of a run that its job repeats later.
+// errPaused is the cause with which a pause ends a run.
 var errPaused = errors.New("paused")
 
 func newJob(ctx context.Context, queue *Queue, request Request) *Job {
@@ -85,15 +85,15 @@ func (j *Job) Wait(ctx context.Context) (Report, error) {
 	}
 }
 
-// Pause keeps the job from running until Resume. Jobs behind it may pass, and it keeps
-// its position. A job that runs is ended as Cancel does, cleans up (PhasePausing), and
-// becomes the first of those that wait. Its next run keeps the snapshots that are
-// finished and copies the others from the start. A job that completes or fails before
-// the pause takes effect has ended. ErrRefused: it has ended already.
+// Pause keeps the job from running until Resume. It keeps its position, and later jobs may
+// pass. A running job is ended as Cancel does, cleans up (PhasePausing), and becomes the
+// first waiting job. Its next run keeps the finished snapshots and copies the others from
+// the start. A job that completes or fails before the pause takes effect has ended.
+// ErrRefused: it has ended already.
 func (j *Job) Pause() error { return j.setPaused(true) }
 
-// Resume lets a paused job run when its turn comes. One that is still PhasePausing runs
-// again once it has cleaned up. ErrRefused: it has ended.
+// Resume lets a paused job run when its turn comes. A job that is still PhasePausing runs
+// again after its cleanup. ErrRefused: it has ended.
 func (j *Job) Resume() error { return j.setPaused(false) }
 
 func (j *Job) setPaused(paused bool) error {
@@ -111,9 +111,9 @@ func (j *Job) setPaused(paused bool) error {
 	return nil
 }
 
-// Move gives a job that waits another position among those that wait: 1 is the first,
-// and a number that is too large means the last. ErrRefused: the job does not wait, or
-// the position is less than 1.
+// Move gives a waiting job another position among the waiting jobs: 1 is the first, and a
+// number that is too large means the last. ErrRefused: the job does not wait, or the
+// position is less than 1.
 func (j *Job) Move(position int) error {
 	q := j.queue
 	q.mu.Lock()
@@ -137,7 +137,6 @@ func (j *Job) change(do func(*Status)) {
 	do(&j.status)
 }
 
-// waits has the status tell that it waits, at which position, and for what.
 func (j *Job) waits(position int, waitsFor string) {
 	phase := PhaseQueued
 	if j.paused {
@@ -158,7 +157,7 @@ func (j *Job) end(report Report, err error) {
 	close(j.done)
 }
 
-// listener keeps the newest event, and passes all of them on.
+// listener keeps the newest event and passes all events on.
 type listener struct {
 	job  *Job
 	next Observer

@@ -17,13 +17,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// What is claimed among runs and processes.
+// The names of leases.
 func replicaKey(storeUUID, replica string) string { return "replica " + storeUUID + "/" + replica }
 func garbageKey(storeUUID string) string          { return "garbage " + storeUUID }
 func runKey(run ports.Run) string                 { return "run " + run.ID }
 func imageKey(storeUUID, inFlight string) string  { return "image " + storeUUID + "/" + inFlight }
 
-// releases are releases, which are called in the opposite order.
+// releases are called in reverse order.
 type releases []func()
 
 func (h *releases) add(release func()) { *h = append(*h, release) }
@@ -35,16 +35,13 @@ func (h *releases) release() {
 	*h = nil
 }
 
-// describeCollection is what is waited for then.
+// describeCollection describes, for a wait, a collection of garbage.
 func describeCollection() string { return "the removal of what crashed runs have left on the lvstore" }
 
-// lease has a replica, or what else has a name, among the runs of this process
-// and, where the host can tell, of others. A rebuild has its destination alone
-// and shares its sources; what changes a replica in place has it alone.
+// lease leases a name in this process and, if the host supports it, among processes.
 //
-// Who collects garbage holds the claims of those that it finds nobody at work for,
-// so that nobody begins meanwhile. It is over soon, so it is waited for: a rebuild
-// that was refused for it would not be tried again.
+// A garbage collection holds the leases of everything it may remove. It is short, so lease
+// waits for it: a refused rebuild would not be tried again.
 func (e *Engine) lease(ctx context.Context, host *guard.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
 	inside, err := e.leases.take(name, lease)
 	if errors.Is(err, ports.ErrBusy) {
@@ -75,7 +72,7 @@ func (e *Engine) lease(ctx context.Context, host *guard.Host, storeUUID, name st
 	return func() { outside(); inside() }, nil
 }
 
-// leaseNow is claim without a wait for a collection of garbage.
+// leaseNow is lease without the wait for a collection of garbage.
 func (e *Engine) leaseNow(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
 	inside, err := e.leases.take(name, lease)
 	if err != nil {
@@ -89,7 +86,7 @@ func (e *Engine) leaseNow(ctx context.Context, host *guard.Host, name string, le
 	return func() { outside(); inside() }, nil
 }
 
-// heldByOtherProcess marks what another process has.
+// heldByOtherProcess marks a lease that another process holds.
 type heldByOtherProcess struct{ error }
 
 func (e heldByOtherProcess) Unwrap() error { return e.error }
@@ -99,9 +96,8 @@ func isHeldByOtherProcess(failure error) bool {
 	return errors.As(failure, &marked)
 }
 
-// leaseAmongProcesses claims a name among all processes, where the host can tell
-// them. Where it cannot, nothing is claimed and nothing is refused; who reads,
-// fewer hosts can tell.
+// leaseAmongProcesses leases a name among all processes. On a host that does not support
+// it, it leases and refuses nothing; fewer hosts support shared leases.
 func (e *Engine) leaseAmongProcesses(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
 	if leaser, ok := ports.As[ports.Leaser](host); ok {
 		lease.Holder += thisProcess
@@ -123,7 +119,7 @@ func (e *Engine) leaseAmongProcesses(ctx context.Context, host *guard.Host, name
 	return func() {}, nil
 }
 
-// thisProcess is how others can find it.
+// thisProcess identifies this process to the holders of other leases.
 var thisProcess = func() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -132,8 +128,7 @@ var thisProcess = func() string {
 	return fmt.Sprintf(" (process %d on %s)", os.Getpid(), host)
 }()
 
-// inUse refuses something for what somebody else does with it; any other failure
-// stays what it is.
+// inUse turns a lease that others hold into a refusal. Other failures stay as they are.
 func inUse(what string, failure error) error {
 	if !errors.Is(failure, ports.ErrBusy) {
 		return failure
@@ -141,7 +136,7 @@ func inUse(what string, failure error) error {
 	return refusef("%s is in use by %s: wait until that has ended", what, holders(failure))
 }
 
-// holders says who has what could not be claimed.
+// holders describes who holds the lease.
 func holders(failure error) string {
 	var held *ports.HeldError
 	if errors.As(failure, &held) {
@@ -155,12 +150,11 @@ func holders(failure error) string {
 	return "something else in this process"
 }
 
-// collectingFor is how long somebody else's collection is waited for.
+// collectingFor is the longest wait for another process's collection.
 const collectingFor = 5 * time.Minute
 
-// leaseCollection claims the collection of a store's garbage, once nobody else is
-// at it. Where it takes too long that is left out: the claims of what is found tell
-// enough.
+// leaseCollection leases the garbage collection of a store, after any that is under way.
+// After collectingFor it goes on without the lease: the leases of the owners suffice.
 func (e *Engine) leaseCollection(ctx context.Context, host *guard.Host, storeUUID string) (release func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, collectingFor)
 	defer cancel()
@@ -174,8 +168,8 @@ func (e *Engine) leaseCollection(ctx context.Context, host *guard.Host, storeUUI
 	return release, err
 }
 
-// leaseForChange keeps everything else off a replica that is changed in place. what
-// says by what, for those that are kept off.
+// leaseForChange leases a replica that is changed in place. what describes the change for
+// those that are refused meanwhile.
 func (e *Engine) leaseForChange(ctx context.Context, at site, what string) (release func(), err error) {
 	if err := at.check(); err != nil {
 		return nil, err
@@ -198,7 +192,7 @@ func (e *Engine) leaseReplica(ctx context.Context, at site, lease ports.Lease) (
 	return release, inUse(fmt.Sprintf("replica %s on lvstore %s", at.Replica, store.Name), err)
 }
 
-// identify is which store a host is: UUID and name.
+// identify returns UUID and name of a host's store, without a listing if possible.
 func identify(ctx context.Context, at site) (domain.Listing, error) {
 	if identifier, ok := ports.As[ports.Identifier](at.Host); ok {
 		uuid, name := identifier.Identity()
@@ -207,8 +201,8 @@ func identify(ctx context.Context, at site) (domain.Listing, error) {
 	return list(ctx, at)
 }
 
-// leaseImageRun keeps other imports and verifications of an image off: each begins
-// with the release of what runs of the same name have opened.
+// leaseImageRun excludes other imports and verifications of an image: each begins with the
+// release of everything that runs of the same name have opened.
 func (e *Engine) leaseImageRun(ctx context.Context, host *guard.Host, run imageRun, what string) (release func(), err error) {
 	var all releases
 	lease := ports.Lease{Holder: what + " of backing image " + run.image}
@@ -223,7 +217,7 @@ func (e *Engine) leaseImageRun(ctx context.Context, host *guard.Host, run imageR
 	return all.release, nil
 }
 
-// imageRun is a run that makes, reads or deletes an image.
+// imageRun is a run that creates, reads or deletes an image.
 type imageRun struct {
 	ports.Run
 
@@ -234,7 +228,7 @@ func newImageRun(run ports.Run, image string, on domain.Listing) imageRun {
 	return imageRun{run, image, on.Name}
 }
 
-// leaseImageUse claims an image that is there: shared, to use it, or alone, to delete it.
+// leaseImageUse leases an existing image: shared to use it, exclusive to delete it.
 func (e *Engine) leaseImageUse(ctx context.Context, host *guard.Host, store domain.Listing, image string, lease ports.Lease) (release func(), err error) {
 	release, err = e.lease(ctx, host, store.UUID, imageKey(store.UUID, domain.ImageLvolName(image, store.UUID)), lease)
 	return release, inUse(fmt.Sprintf("backing image %s on lvstore %s", image, store.Name), err)

@@ -7,14 +7,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// leases are what the runs of this process have claimed of each other, also on
-// hosts that are no ports.Claimer. The zero value is ready.
+// leases are the leases of the runs of this process, also for hosts that are no
+// ports.Claimer. The zero value is ready.
 type leases struct {
 	mu   sync.Mutex
 	held map[string][]*ports.Lease
 }
 
-// take claims a name, or says who has it by a *ports.HeldError.
+// take leases a name. If others hold it, the error is a *ports.HeldError.
 func (l *leases) take(name string, lease ports.Lease) (release func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

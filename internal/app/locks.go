@@ -10,14 +10,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/keylock"
 )
 
-// locks let the rebuilds of one process wait for each other instead of running
-// into a busy lvol: grafts onto one parent (the shared image!) come one after
-// the other, and so do copies of one snapshot. The zero value is ready.
+// locks make the runs of one process wait for each other instead of finding an lvol busy.
+// Grafts onto one parent (such as a shared image) and copies of one snapshot come one
+// after the other. The zero value is ready.
 type locks struct{ keylock.Locks }
 
-// acquire waits until nobody else has the key, and returns how to give it back; forWhat
-// says for people what is waited for. A worker holds one such lock at a time, so none
-// waits for another in a circle.
+// acquire waits for the lock of a key. forWhat describes the wait for people. A worker
+// holds one such lock at a time, so there is no deadlock.
 func (l *locks) acquire(ctx context.Context, key string, forWhat func() string) (release func(), err error) {
 	release, ok := l.Try(key)
 	if ok {
@@ -33,7 +32,7 @@ func (l *locks) acquire(ctx context.Context, key string, forWhat func() string) 
 	return release, nil
 }
 
-// lockLvol keeps the other runs of this process off an lvol that they may share.
+// lockLvol locks an lvol that other runs of this process may use.
 func (e *Engine) lockLvol(ctx context.Context, on domain.Listing, uuid string) (release func(), err error) {
 	forWhat := func() string {
 		name := uuid

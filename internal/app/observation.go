@@ -14,28 +14,27 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// observation is what was seen of the replicas at one time.
+// observation is one listing of the replicas.
 type observation struct {
-	source, destination domain.Replica // the source is the primary
-	primary             int            // its position among the request's
+	source, destination domain.Replica // source: the primary
+	primary             int            // its position among the sources
 
-	others     []otherSource // sources besides that nothing is wrong with
-	passedOver []error       // by position: why a source is passed over; nil: it is not
-	unanswered []error       // by position: the host did not answer
+	others     []otherSource // other healthy sources
+	passedOver []error       // by position; nil: not passed over
+	unanswered []error       // by position: the error of a host that did not answer
 
-	filledBefore []filledSoFar // what others had filled when the destination was listed
+	filledBefore []filledSoFar // filled by other runs before the destination was listed
 
-	proofWarnings []string // of a verification by proof, what it could not prove and does not hold against the replica
+	proofWarnings []string // things that a proof left open, no faults of the replica
 }
 
-// otherSource is a source that may serve copies, beside the primary.
+// otherSource is a source, other than the primary, that may serve copies.
 type otherSource struct {
 	at      int
 	replica domain.Replica
 }
 
-// observeHosts lists all hosts at once. Of several sources it picks the one that the
-// rebuild is planned from.
+// observeHosts lists all hosts at once and picks the primary of several sources.
 func observeHosts(ctx context.Context, r request, from *sources) (s observation, err error) {
 	stores, failures := make([]domain.Listing, len(from.sites)), make([]error, len(from.sites))
 	var destination domain.Listing
@@ -87,8 +86,7 @@ func observeHosts(ctx context.Context, r request, from *sources) (s observation,
 	return s, s.checkSourcesDiffer()
 }
 
-// pick picks the primary of several sources. Those that are passed over keep
-// nobody from it while another one is healthy.
+// pick picks the primary of several sources.
 func (s *observation) pick(r request, from *sources, sources []domain.Replica, destination domain.Listing, failures []error) error {
 	var seen []domain.Replica
 	var places []int
@@ -125,7 +123,7 @@ func (s *observation) pick(r request, from *sources, sources []domain.Replica, d
 	return nil
 }
 
-// checkSourcesDiffer refuses what would be rebuilt from itself, and a source that is
+// checkSourcesDiffer refuses a destination that is also a source, and a source that is
 // given twice.
 func (s observation) checkSourcesDiffer() error {
 	type place struct{ store, replica string }
@@ -181,8 +179,8 @@ func (s observation) observeAgain(ctx context.Context, r request, from *sources)
 	return s, s.checkSourcesDiffer()
 }
 
-// both asks hosts something at once, or, where one thing is done at a time, one
-// after the other, so that the n-th call is always the same.
+// both makes calls to hosts at once. A request that runs one operation at a time makes
+// them one after the other, so that its n-th call is always the same.
 func (r request) both(ctx context.Context) (*errgroup.Group, context.Context) {
 	both, ctx := errgroup.WithContext(ctx)
 	if r.parallel() == 1 {
@@ -199,8 +197,8 @@ func list(ctx context.Context, at site) (domain.Listing, error) {
 	return store, nil
 }
 
-// prove adds maps and checksums to what was seen. which says of which
-// snapshots; hosts that tell none leave it as it is.
+// prove adds maps and checksums of the given snapshots. Hosts without them leave it
+// unchanged.
 func (s observation) prove(ctx context.Context, r request, from *sources, onSource, onDestination []string) (observation, error) {
 	if !s.source.Store.Proves || !s.destination.Store.Proves || len(onSource) == 0 || len(onDestination) == 0 {
 		return s, nil
@@ -232,11 +230,11 @@ func proveOne(ctx context.Context, at site, replica domain.Replica, snapshots []
 	return replica.WithProofs(proofs)
 }
 
-// plan proves what could be kept, and has the domain plan. The primary alone says
-// what has to come out; which image the volume has, any of the sources may know.
+// plan proves the snapshots that could be kept, and has the domain make the plan. It is
+// made from the primary alone, but any source may know the volume's image.
 //
-// held is what the run needs of the destination's room: by its last plan, and once this
-// returns, by the new one. nil: nothing is held.
+// held is the run's reservation: the one of its last plan, replaced by that of the new
+// one. nil: nothing is reserved.
 func (e *Engine) plan(ctx context.Context, r request, from *sources, s observation, held **reservation) (observation, domain.Plan, error) {
 	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
 	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
@@ -257,8 +255,7 @@ func (e *Engine) plan(ctx context.Context, r request, from *sources, s observati
 	return s, plan, refused(err)
 }
 
-// verify looks again and compares all but the head, which comes on what is
-// right only.
+// verify lists again and compares everything except the head, which is created after this.
 func (e *Engine) verify(ctx context.Context, r request, from *sources, s observation, image domain.Image) (observation, []domain.Violation, error) {
 	s, err := s.observeAgain(ctx, r, from)
 	if err != nil {
@@ -272,8 +269,8 @@ func (e *Engine) verify(ctx context.Context, r request, from *sources, s observa
 	return s, append(violations, unproven...), err
 }
 
-// proveAll adds maps and checksums of all that there is, where a proof was asked for,
-// and says of what there is none.
+// proveAll adds all maps and checksums if Request.Proof asks for them, and returns what
+// cannot be proven.
 func (s observation) proveAll(ctx context.Context, r request, from *sources, image domain.Image) (observation, []domain.Violation, error) {
 	if !r.Proof {
 		return s, nil, nil
@@ -287,7 +284,7 @@ func (s observation) proveAll(ctx context.Context, r request, from *sources, ima
 	return s, unproven, nil
 }
 
-// observeHead adds the head, as it is now, to what was seen a moment ago.
+// observeHead adds the current head to an observation.
 func (r *rebuild) observeHead(ctx context.Context, x *executor.Executor, s observation) (observation, error) {
 	head, ok, err := x.Head(ctx)
 	if err != nil || !ok {
@@ -306,7 +303,7 @@ func (s observation) violations(image domain.Image, withHead bool) ([]domain.Vio
 	return domain.VerifySnapshots(s.source, s.destination, image)
 }
 
-// toProve are a replica's snapshots and its image.
+// toProve are the UUIDs of a replica's snapshots and image.
 func toProve(r domain.Replica, image domain.Image) []string {
 	all := uuids(r)
 	if name, has := image.Name(); has {

@@ -8,14 +8,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// Observer is told the events of a run, one after the other. It must return soon: the run
+// Observer receives the events of a run, one after the other. It must return soon: the run
 // waits for it.
 type Observer interface {
 	// Observe is called for each event.
 	Observe(Event)
 }
 
-// Event is something that happened in a run.
+// Event is one event of a run. The comment of a field names the kinds that set it.
 type Event struct {
 	Kind EventKind
 	At   time.Time
@@ -34,29 +34,29 @@ type Event struct {
 	BytesDone  uint64        // bytes copied so far, in this run
 	BytesTotal uint64        // bytes that the plan copies
 	Rate       float64       // bytes per second since the first byte
-	Left       time.Duration // at that rate; 0: no rate yet
+	Left       time.Duration // estimated time left at that rate; 0: no rate yet
 }
 
-// EventKind is the kind of an Event; it decides which of its fields are set.
+// EventKind is the kind of an Event. It decides which fields are set.
 type EventKind string
 
 // The kinds of events, in the order of their first appearance.
 const (
-	EventPlanned  EventKind = "planned"  // there is a plan; again after a system snapshot, or if the store changed meanwhile
+	EventPlanned  EventKind = "planned"  // a plan was made; a new one follows a system snapshot or a change of the store
 	EventBegan    EventKind = "began"    // an operation began
 	EventCopying  EventKind = "copying"  // more bytes were copied
 	EventEnded    EventKind = "ended"    // an operation ended
-	EventRetry    EventKind = "retry"    // an operation failed for a temporary reason and is retried
+	EventRetry    EventKind = "retry"    // an operation failed temporarily and is retried
 	EventWaiting  EventKind = "waiting"  // the run has waited for something busy for more than 2 seconds
-	EventAgain    EventKind = "again"    // something changed meanwhile: a new plan is made
-	EventVerified EventKind = "verified" // everything but the head was verified
-	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate are those of reading
-	EventWriting  EventKind = "writing"  // an image is written; bytes and rate are those of writing
+	EventAgain    EventKind = "again"    // the store changed: a new plan is made
+	EventVerified EventKind = "verified" // everything except the head was verified
+	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate count reads
+	EventWriting  EventKind = "writing"  // an image is written; bytes and rate count writes
 
-	EventSourceLost EventKind = "source-lost" // one of several sources failed, and the rebuild does not use it any more
+	EventSourceLost EventKind = "source-lost" // one of several sources failed and is no longer used
 )
 
-// progress counts the bytes of a run and tells the observer.
+// progress counts the bytes of a run and reports to the observer.
 type progress struct {
 	observer Observer
 
@@ -73,7 +73,6 @@ type progress struct {
 
 func newProgress(observer Observer) *progress { return &progress{observer: observer} }
 
-// planned begins an attempt.
 func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,7 +105,7 @@ func (p *progress) emit(kind EventKind, text string) {
 	p.observe(Event{Kind: kind, Text: text})
 }
 
-// copying counts what one copy has done; a copy that begins anew counts anew.
+// copying sets the clusters of one copy. A retry counts from 0 again.
 func (p *progress) copying(s executor.Step, source string, clusters uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,14 +123,13 @@ func (p *progress) copying(s executor.Step, source string, clusters uint64) {
 	})
 }
 
-// copied is the payload of the run so far, in bytes.
+// copied is the number of bytes that the run has copied so far.
 func (p *progress) copied() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.earlier + p.done*p.clusterSize
 }
 
-// beginReading begins the reading of lvols.
 func (p *progress) beginReading(lvols []domain.Lvol) {
 	var all uint64
 	for _, l := range lvols {
@@ -146,7 +144,6 @@ func (p *progress) beginReadingBytes(all uint64) {
 	p.reading, p.readDone, p.readAll = time.Now(), 0, all
 }
 
-// read counts bytes that were read.
 func (p *progress) read(bytes uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,14 +151,13 @@ func (p *progress) read(bytes uint64) {
 	p.observe(Event{Kind: EventReading})
 }
 
-// unread takes back what is going to be read again.
+// unread subtracts bytes that are read again.
 func (p *progress) unread(bytes uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.readDone -= bytes
 }
 
-// wrote counts bytes of an image that are on the host.
 func (p *progress) wrote(bytes uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

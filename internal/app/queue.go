@@ -27,27 +27,27 @@ const (
 	keptLines = 1 << 20
 )
 
-// Limits is how many rebuilds of a Queue run at once.
+// Limits are the numbers of rebuilds of a Queue that run at once.
 type Limits struct {
-	PerSource      int // rebuilds that read from one host, or may; 0: DefaultPerSource
+	PerSource      int // rebuilds that have one host as a source; 0: DefaultPerSource
 	PerDestination int // rebuilds that write to one host; 0: DefaultPerDestination
 
-	// PerNode limits the rebuilds that use a node, be it as source or as destination,
-	// where a node has several hosts. 0 is no limit.
+	// PerNode limits the rebuilds that use a node as source or as destination, if a node
+	// has several hosts. 0 is no limit.
 	PerNode int
 
-	// NodeOf returns the name of the node that a host is on, "" for a host that no
-	// PerNode limits. Submit calls it for each host of a request.
+	// NodeOf returns the name of a host's node, or "" for a host without a PerNode limit.
+	// Submit calls it for each host of a request.
 	NodeOf func(ports.Host) string
 }
 
-// ErrClosed is the error of a Queue that is closed.
+// ErrClosed is returned by a Queue that is closed.
 var ErrClosed = errors.New("the queue is closed")
 
-// Queue runs many rebuilds: as many at once as its Limits allow, and one of each volume
-// at a time. It is first in, first out: a rebuild never waits for one that is behind it
-// and shares a host, a node or the volume with it. Job.Move changes the order, and a
-// paused job lets all others pass.
+// Queue runs many rebuilds: as many at once as its Limits allow, and one of each volume at
+// a time. It is first in, first out: a rebuild never waits for a later one with which it
+// shares a host, a node or the volume. Job.Move changes the order, and a paused job lets
+// all others pass.
 //
 // Hosts are compared with ==, so a process uses one ports.Host for a store in all
 // requests.
@@ -78,9 +78,8 @@ func NewQueue(engine *Engine, limits Limits) *Queue {
 	return &Queue{rebuild: engine.Rebuild, uses: &engine.uses, limits: limits, hosts: make(map[ports.Host]*Bandwidth)}
 }
 
-// Submit adds a rebuild, which starts when its turn comes and is cancelled when ctx
-// ends. An ErrRefused says that the request is not valid, or that the destination is in
-// the queue already.
+// Submit adds a rebuild, which starts when its turn comes and is cancelled when ctx ends.
+// ErrRefused: the request is not valid, or the destination is in the queue already.
 func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
 	if err := request.guarded().check(); err != nil {
 		return nil, err
@@ -116,10 +115,10 @@ func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
 	return job, nil
 }
 
-// LimitHost limits what all rebuilds of the queue together read from and write to a
-// host, in bytes per second, from now on; 0 is no limit. Of a rebuild with several
-// sources it limits what comes from that host or goes to it. To limit one rebuild,
-// use Request.Bandwidth.
+// LimitHost limits the bytes per second that all rebuilds of the queue together read from
+// and write to a host, from now on; 0 is no limit. For a rebuild with several sources it
+// limits the part that is copied from or to that host. To limit one rebuild, use
+// Request.Bandwidth.
 func (q *Queue) LimitHost(host ports.Host, bytesPerSecond uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -128,9 +127,9 @@ func (q *Queue) LimitHost(host ports.Host, bytesPerSecond uint64) {
 }
 
 // ForgetHost ends the jobs that use a host, as Engine.EndRebuilds does, and lifts the
-// limit of the host. The queue keeps nothing of the host once the last of these jobs has
-// ended. It returns at once, and how many jobs it has found. LimitHost with 0 forgets a
-// host that no job uses.
+// limit of the host. It returns at once with the number of these jobs. After the last of
+// them has ended, the queue keeps nothing of the host. LimitHost with 0 forgets a host
+// that no job uses.
 func (q *Queue) ForgetHost(host ports.Host, why error) (found int) {
 	q.mu.Lock()
 	for _, job := range slices.Concat(q.waiting, q.running) {
@@ -143,7 +142,7 @@ func (q *Queue) ForgetHost(host ports.Host, why error) (found int) {
 	return found
 }
 
-// bandwidth is a host's, which its rebuilds share.
+// bandwidth is the limit of a host that its rebuilds share.
 func (q *Queue) bandwidth(host ports.Host) *Bandwidth {
 	b := q.hosts[host]
 	if b == nil {

@@ -16,9 +16,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// A plan is made again when a system snapshot was taken, an image appeared, a
-// snapshot was deleted under our hands. Who never gets further than this has a
-// store that somebody else is working on.
+// A new plan is made after a system snapshot, or if an image appeared or a snapshot was
+// deleted meanwhile. After this many plans, something else keeps changing the store.
 const maxPlans = 8
 
 // Rebuild makes the destination a copy of the source. If ctx ends, the error wraps
@@ -56,7 +55,7 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	return r.report, err
 }
 
-// withWaitEvents has the observer told of what is waited for.
+// withWaitEvents sends the observer an event for each long wait.
 func (r *rebuild) withWaitEvents(ctx context.Context) context.Context {
 	if r.request.Observer == nil {
 		return ctx
@@ -64,9 +63,8 @@ func (r *rebuild) withWaitEvents(ctx context.Context) context.Context {
 	return retry.OnWaiting(ctx, func(text string) { r.progress.emit(EventWaiting, text) })
 }
 
-// withCause has an error that a context's end has led to tell both that it was
-// cancelled, or too late, and why: callers ask for the one or for the other, and
-// hosts answer with whichever they noticed.
+// withCause adds ctx.Err() and the cause to an error after the end of ctx. Callers ask for
+// either, and hosts return whichever they noticed.
 func withCause(ctx context.Context, err error) error {
 	for _, ended := range []error{context.Cause(ctx), ctx.Err()} {
 		if ended != nil && !errors.Is(err, ended) {
@@ -76,27 +74,27 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// rebuild is one request on its way.
+// rebuild is one run of a request.
 type rebuild struct {
 	engine         *Engine
 	request        request
 	use            *use
 	run            *executor.Run
-	holder         string // of what it has claimed
+	holder         string // the text of its leases
 	held           releases
-	images         map[string]bool // by UUID of the store: its image is claimed
+	images         map[string]bool // by UUID of the store: its image is leased
 	progress       *progress
 	report         Report
-	changed        bool         // something was changed on one of the hosts
-	journaled      bool         // the journal knows that it began
-	cleanupErr     error        // what an attempt could not clean up
-	reserved       *reservation // of the destination's room; nil: there is no plan yet
-	freezeWarnings []string     // warnings of the snapshots that were taken of sources
+	changed        bool         // something was changed on a host
+	journaled      bool         // the journal has its beginning
+	cleanupErr     error        // of the last attempt
+	reserved       *reservation // nil: no plan yet
+	freezeWarnings []string     // of the system snapshots
 
 	sources           *sources
-	passedOver        []error  // as last seen: why sources are passed over, by position
-	primary           int      // of the last plan; -1: there was none
-	secondaryWarnings []string // why others do not serve what they have, of the last plan
+	passedOver        []error  // by position, as last observed
+	primary           int      // of the last plan; -1: none
+	secondaryWarnings []string // of the last plan
 }
 
 func (r *rebuild) runPlans(ctx context.Context) error {
@@ -121,9 +119,8 @@ func (r *rebuild) runPlans(ctx context.Context) error {
 	}
 }
 
-// finishCleanup sees to what an attempt could not clean up before the next one. A plan
-// removes what is in flight of the replica; an image in flight it leaves alone, for
-// it may be another run's.
+// finishCleanup repeats a cleanup that failed in an earlier attempt. The next plan removes
+// in-flight lvols of the replica, but not in-flight images: they may be another run's.
 func (r *rebuild) finishCleanup(ctx context.Context, err error) error {
 	switch {
 	case r.cleanupErr == nil || errors.Is(err, ErrCleanUp):
@@ -142,8 +139,8 @@ func (r *rebuild) finishCleanup(ctx context.Context, err error) error {
 	return nil
 }
 
-// observe looks at all hosts. A source that does not answer is asked again for a
-// while, though there are others; then it is not asked any more.
+// observe lists all hosts. A source that does not answer is retried for a while, even if
+// there are others, and then lost.
 func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 	var seen bool
 	err = r.retry(ctx, "look at the hosts", func() (err error) {
@@ -170,8 +167,8 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 	return s, nil
 }
 
-// planAndCarryOut plans and carries the plan out. executor.ErrPlanAgain says that another round is
-// needed.
+// planAndCarryOut makes one plan and carries it out. executor.ErrPlanAgain asks for
+// another one.
 func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 	r.report.SourceViews, r.report.DestinationViews = nil, nil
 	seen, plan, err := r.plan(ctx)
@@ -180,8 +177,8 @@ func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 	}
 	unlockImage := func() {}
 	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() && plan.SystemSnapshot == nil {
-		// Several volumes share an image: one rebuild fetches it, the others wait
-		// and then find it. What their sources have become meanwhile, the new plan
+		// Several volumes share an image: one rebuild fetches it, the others wait for
+		// that and plan again.
 		// says.
 		forWhat := func() string {
 			return fmt.Sprintf("another rebuild, which fetches backing image %s to lvstore %s", name, seen.destination.Store.Name)
@@ -222,7 +219,7 @@ func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 	r.setReport(seen)
 	if err != nil {
 		if len(plan.Warnings) > 0 {
-			r.report.Warnings = plan.Warnings // of what was refused
+			r.report.Warnings = plan.Warnings // of the refused plan
 		}
 		return seen, plan, err
 	}
@@ -233,15 +230,15 @@ func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 	return seen, plan, r.leaseImages(ctx, seen, plan)
 }
 
-// logWarnings logs what the plan that is carried out warns of. A plan that is made
-// again warns of what may be over by then.
+// logWarnings logs the warnings of a plan that is carried out. Warnings of a plan that is
+// replaced may no longer hold.
 func (r *rebuild) logWarnings(plan domain.Plan) {
 	for _, warning := range plan.Warnings {
 		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
 	}
 }
 
-// warnUnproven adds what a verification could not find out.
+// warnUnproven adds the warnings of a proof to the report.
 func (r *rebuild) warnUnproven(doubts []string) {
 	r.report.Warnings = slices.Concat(r.report.Warnings, doubts)
 	for _, doubt := range doubts {
@@ -256,7 +253,7 @@ func (r *rebuild) setReport(s observation) {
 	}
 }
 
-// beginChanges comes before the first change.
+// beginChanges precedes the first change.
 func (r *rebuild) beginChanges(ctx context.Context) {
 	r.changed = true
 	if !r.journaled {
@@ -265,7 +262,7 @@ func (r *rebuild) beginChanges(ctx context.Context) {
 	}
 }
 
-// freezeHead takes the one snapshot that a rebuild needs of its source.
+// freezeHead takes the system snapshot of the source's head.
 func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domain.SystemSnapshot) error {
 	r.beginChanges(ctx)
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
@@ -273,7 +270,7 @@ func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domai
 		_, err := r.sources.host(seen.primary).Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
 		return err
 	})
-	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source was faster
+	if err != nil && !errors.Is(err, ports.ErrExists) { // another rebuild from this source has taken it
 		return fmt.Errorf("take the system snapshot %s of the source's head: %w", system.LvolName, executor.OfSource(seen.primary, err))
 	}
 	r.freezeWarnings = append(r.freezeWarnings, system.Warnings...)
@@ -284,8 +281,8 @@ func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domai
 	return fmt.Errorf("%w: the source's head was frozen as %s", executor.ErrPlanAgain, system.Name)
 }
 
-// verifyUnchanged ends a rebuild that has nothing to do but to close what a crashed run has
-// left open.
+// verifyUnchanged ends a rebuild whose plan is empty. It closes what a crashed run has
+// left open, and verifies.
 func (r *rebuild) verifyUnchanged(ctx context.Context, seen observation, plan domain.Plan) error {
 	r.logWarnings(plan)
 	var unproven []domain.Violation
@@ -321,7 +318,8 @@ func (r *rebuild) checkViolations(violations []domain.Violation) error {
 	return fmt.Errorf("verify: %w: %d things are wrong, the first: %s", ports.ErrCorrupt, len(violations), violations[0])
 }
 
-// carryOut does what the plan says: everything but the head, a look, the head, a look.
+// carryOut carries out the plan: everything except the head, verification, the head,
+// verification.
 func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Plan, unlockImage func()) (err error) {
 	r.beginChanges(ctx)
 	r.logWarnings(plan)
@@ -359,8 +357,8 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 	return r.verifyHead(ctx, x, seen, plan.Image)
 }
 
-// verifySnapshots looks at everything but the head. Views, too, come before the head: a
-// replica that has one is taken for whole.
+// verifySnapshots verifies everything except the head. Views are compared here, too: a
+// replica with a head counts as complete.
 func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned observation, image domain.Image) (observation, error) {
 	seen, violations, err := r.verify(ctx, planned, image)
 	r.setReport(seen)
@@ -392,7 +390,7 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	return seen, nil
 }
 
-// verifyHead looks at the head, and at everything with it.
+// verifyHead verifies the head, and the whole replica with it.
 func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen observation, image domain.Image) error {
 	err := r.retry(ctx, "look at the head", func() (err error) {
 		seen, err = r.observeHead(ctx, x, seen)
@@ -421,15 +419,15 @@ func (r *rebuild) verify(ctx context.Context, before observation, image domain.I
 	return seen, violations, err
 }
 
-// sameTree reports whether a replica has the snapshots that it had. A user may
-// take and delete some while it is a source.
+// sameTree reports whether a replica still has the same snapshots. A user may take and
+// delete some while it is a source.
 func sameTree(was, is domain.Replica) bool {
 	return slices.EqualFunc(was.Snapshots, is.Snapshots, func(a, b domain.Snapshot) bool {
 		return a.Name == b.Name && a.Lvol.UUID == b.Lvol.UUID && a.Lvol.Parent == b.Lvol.Parent && a.Lvol.Own.Count == b.Lvol.Own.Count
 	})
 }
 
-// leftInFlight reports whether lvols in flight are all that is wrong. A plan
+// leftInFlight reports whether in-flight lvols are all that is wrong. The next plan
 // removes them.
 func leftInFlight(violations []domain.Violation) bool {
 	for _, v := range violations {
@@ -440,7 +438,7 @@ func leftInFlight(violations []domain.Violation) bool {
 	return len(violations) > 0
 }
 
-// retry does again what fails for a passing reason.
+// retry repeats do after temporary failures.
 func (r *rebuild) retry(ctx context.Context, what string, do func() error) error {
 	return executor.Retry(ctx, r.engine.log, r.run, what, do)
 }

@@ -11,14 +11,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// takeLeases keeps everything off the destination, and off the sources what would
-// change them, in this process and, where the hosts can tell, in others
-// (longhorn/longhorn#9191, #1895, #3086). Where they cannot, two processes on one
-// replica are their callers' mistake.
+// takeLeases leases the destination, shares the sources, and leases the run itself, in
+// this process and, if the hosts support it, among processes (longhorn/longhorn#9191,
+// #1895, #3086). On other hosts, two processes on one replica are their callers' mistake.
 //
-// It comes before the first look: what was planned from is what is claimed. A host
-// that knows which store it is is not asked for it, so one that hangs holds up no
-// other rebuild.
+// It comes before the first listing, so the plan is made from leased replicas. A host that
+// knows its store is not listed for this: one that hangs delays no other rebuild.
 func (r *rebuild) takeLeases(ctx context.Context) (release func(), err error) {
 	destination, err := r.identify(ctx, r.request.Destination)
 	if err != nil {
@@ -81,8 +79,8 @@ func (r *rebuild) identifySources(ctx context.Context) (stores []domain.Listing,
 	return stores, failures
 }
 
-// leaseSources shares the sources with others who read them. One of several that
-// cannot be had is not used.
+// leaseSources shares the sources with other readers. One of several sources that cannot
+// be leased is not used.
 func (r *rebuild) leaseSources(ctx context.Context, stores []domain.Listing, failures []error, all *releases) error {
 	for at, store := range stores {
 		if failures[at] != nil {
@@ -121,8 +119,9 @@ func (r *rebuild) leaseSources(ctx context.Context, stores []domain.Listing, fai
 	return nil
 }
 
-// leaseRun shows on all hosts that the run lives: it opens something on each. Where
-// they are on one target the second claim of the run is busy, with ours.
+// leaseRun shows on every host that this run is alive, since it opens exports and
+// connections there. Where two hosts are on one target, the second lease finds ours: that
+// is fine.
 func (r *rebuild) leaseRun(ctx context.Context, all *releases) error {
 	lease := ports.Lease{Holder: r.holder}
 	inside, err := r.engine.leases.take(runKey(r.run.Run), lease)
@@ -146,8 +145,8 @@ func (r *rebuild) leaseRun(ctx context.Context, all *releases) error {
 	return nil
 }
 
-// leaseImages keeps the volume's image from being deleted while it is copied, and
-// before anything hangs on it where it is grafted onto.
+// leaseImages protects the volume's image from deletion while it is copied, and until
+// something is grafted onto it.
 func (r *rebuild) leaseImages(ctx context.Context, seen observation, plan domain.Plan) error {
 	image, ok := plan.Image.Name()
 	if !ok {

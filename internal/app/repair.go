@@ -20,8 +20,8 @@ type RepairRequest struct {
 	// Image is the volume's backing image, the zero Image if the caller does not know.
 	Image domain.Image
 
-	// Healthy is another replica of the volume, for its knowledge of the image and for a
-	// comparison with the repaired replica. Without a Host there is none.
+	// Healthy is another replica of the volume. It may know the image, and is compared
+	// with the repaired replica. The zero Site: none.
 	Healthy Site
 
 	Observer Observer // may be nil
@@ -34,8 +34,8 @@ type RepairReport struct {
 	Replica domain.Replica // as last listed
 
 	Compared   bool               // the replica was compared with Healthy
-	Violations []domain.Violation // what is still wrong
-	Notices    []string           // facts that are no faults
+	Violations []domain.Violation // violations that remain
+	Notices    []string           // facts worth knowing that are no faults
 	Duration   time.Duration
 }
 
@@ -101,8 +101,8 @@ func (e *Engine) repair(ctx context.Context, request RepairRequest, report *Repa
 	return true, e.verifyRepair(ctx, request, report)
 }
 
-// verifyRepair looks at what the repair has made, and compares it with the
-// healthy replica where there is one.
+// verifyRepair audits the repaired replica, and compares it with the healthy one if there
+// is one.
 func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report *RepairReport) (err error) {
 	if report.Replica, err = e.Look(ctx, request.Replica); err != nil {
 		return err
@@ -124,8 +124,8 @@ func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report
 	return nil
 }
 
-// compareRepaired proves what can be proven of the bytes that were written
-// while the replica was hurt: those that became snapshots since.
+// compareRepaired compares the snapshots of both replicas, including those that were
+// written while the replica was damaged.
 func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, report *RepairReport) error {
 	audited, err := e.Audit(ctx, AuditRequest{Sites: []Site{request.Replica, request.Healthy}, Image: report.Plan.Image})
 	if err != nil {
@@ -156,7 +156,7 @@ func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, rep
 	return nil
 }
 
-// allProven reports whether of every snapshot map and checksum were told.
+// allProven reports whether every snapshot has a map and a checksum.
 func allProven(v domain.VolumeAudit) bool {
 	return !slices.ContainsFunc(v.Replicas, func(a domain.ReplicaAudit) bool {
 		return slices.ContainsFunc(a.Replica.Snapshots, func(s domain.Snapshot) bool { return !s.Lvol.Own.Proven() })

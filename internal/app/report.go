@@ -17,10 +17,10 @@ const (
 	OutcomeFailed   Outcome = "failed"  // finished snapshots are kept; run it again
 )
 
-// Report is the result of a rebuild. After a failure it has what was known by then.
+// Report is the result of a rebuild. After a failure it has everything known up to then.
 type Report struct {
 	Outcome Outcome
-	Plan    domain.Plan // the last one
+	Plan    domain.Plan // the last plan
 
 	Source, Destination domain.Replica // as last listed
 
@@ -28,7 +28,7 @@ type Report struct {
 
 	Violations  []domain.Violation // of the destination
 	Warnings    []string
-	Notices     []string          // facts that are no faults
+	Notices     []string          // facts worth knowing that are no faults
 	Deleted     []domain.Deletion // previous lvols of the destination that were deleted
 	CopiedBytes uint64            // between hosts, including the backing image
 	Duration    time.Duration
@@ -42,18 +42,18 @@ type SourceState string
 // The states of sources.
 const (
 	SourcePrimary    SourceState = "primary"     // the last plan was made from it
-	SourceSecondary  SourceState = "secondary"   // it served copies, or could have
-	SourcePassedOver SourceState = "passed-over" // it is hurt or incomplete, or the destination cannot receive from it
-	SourceLost       SourceState = "lost"        // it failed, and was not used any more
+	SourceSecondary  SourceState = "secondary"   // it served copies, or was ready to
+	SourcePassedOver SourceState = "passed-over" // it is damaged or incomplete, or the destination cannot receive from it
+	SourceLost       SourceState = "lost"        // it failed during the rebuild
 )
 
-// SourceReport is what one of several sources did.
+// SourceReport describes the part of one of several sources in a rebuild.
 type SourceReport struct {
 	Replica     string
 	Lvstore     string // "" if its host was never listed
 	State       SourceState
-	Reason      string   // why it was passed over or lost
-	Snapshots   []string // that were copied from it, in the order in which the copies ended; "" is the backing image
+	Reason      string   // why it was passed over or lost; otherwise ""
+	Snapshots   []string // copied from it, in the order in which the copies ended; "" is the backing image
 	CopiedBytes uint64   // of these copies; unfinished ones do not count
 }
 

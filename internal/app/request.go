@@ -8,11 +8,11 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ErrRefused marks errors that guarantee that nothing was changed: the request cannot be
-// carried out safely, or not at all.
+// ErrRefused marks errors that guarantee that nothing was changed: the request is not
+// safe, or not possible.
 var ErrRefused = errors.New("refused")
 
-// refusal is an ErrRefused that says nothing but its reason.
+// refusal is an ErrRefused whose text is its reason alone.
 type refusal struct{ reason error }
 
 func (r *refusal) Error() string        { return r.reason.Error() }
@@ -54,8 +54,8 @@ func (s site) checkChangeable() error {
 	return nil
 }
 
-// checkFreezable refuses a source whose head has to become a snapshot, on a host that
-// takes none.
+// checkFreezable refuses a source that needs a snapshot of its head if its host cannot
+// take one.
 func (s site) checkFreezable(source domain.Replica) error {
 	if source.Head == nil || source.Head.Own.Count == 0 {
 		return nil
@@ -67,7 +67,7 @@ func (s site) checkFreezable(source domain.Replica) error {
 		source.Name, source.Store.Name, source.Head.Own.Count)
 }
 
-// refused marks what the domain refuses.
+// refused turns refusals of the domain into ErrRefused.
 func refused(err error) error {
 	if reason := (*domain.Refusal)(nil); errors.As(err, &reason) {
 		return &refusal{err}

@@ -11,7 +11,11 @@ import (
 // rebuilds the replica: what is there then is not what the rebuild was asked to
 // copy (longhorn/longhorn#9191, #1895, #3086).
 
-// sourceChanged: a source is not the replica any more that the rebuild began with.
+// sourceChanged is the error if the head of a source is another lvol than at the start.
+// Snapshots come and go while a volume is a source; then the rebuild plans again. But
+// another head means that somebody has reverted, deleted or rebuilt the source replica:
+// its data is no longer the data that was to be copied (longhorn/longhorn#9191, #1895,
+// #3086).
 type sourceChanged struct{ replica, store, was, is string }
 
 func (e *sourceChanged) Error() string {
@@ -23,7 +27,7 @@ func (e *sourceChanged) Error() string {
 		e.replica, e.store, e.was, now)
 }
 
-// checkSameHead makes sure that a source is still the one that was seen first.
+// checkSameHead compares a source's head with the first one observed.
 func (s *sources) checkSameHead(at int, seen domain.Replica) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

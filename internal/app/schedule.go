@@ -15,8 +15,8 @@ func (q *Queue) schedule() {
 	q.scheduleLocked()
 }
 
-// scheduleLocked starts the jobs that can run. One that has to wait keeps its places:
-// no job behind it takes them. A paused one has none.
+// scheduleLocked starts the jobs that can run. A job that has to wait keeps its places
+// from later jobs, unless it is paused.
 func (q *Queue) scheduleLocked() {
 	taken := newPlaces(q.limits)
 	for _, job := range q.running {
@@ -70,7 +70,7 @@ func (q *Queue) start(job *Job) {
 	})
 }
 
-// limited is a request with the limits of its hosts.
+// limited adds the limits of its hosts to a request.
 func (q *Queue) limited(r Request) Request {
 	r.Bandwidth = append(slices.Clone(r.Bandwidth), q.bandwidth(r.Destination.Host))
 	for _, site := range r.sources() {
@@ -93,7 +93,7 @@ func (q *Queue) end(job *Job, report Report, err error) {
 	job.request, job.use, job.nodes = Request{}, nil, nil
 }
 
-// forgetHosts forgets those that have no limit and that no running job uses.
+// forgetHosts forgets hosts that have no limit and no running job.
 func (q *Queue) forgetHosts(hosts []ports.Host) {
 	used := make(map[ports.Host]bool)
 	for _, running := range q.running {
@@ -114,7 +114,7 @@ func (r Report) lines() int {
 		len(r.SourceViews) + len(r.DestinationViews) + len(r.Violations)
 }
 
-// places counts, for each thing that is limited, the jobs that use it.
+// places counts the jobs that use each limited thing.
 type places struct {
 	limits       Limits
 	sources      map[ports.Host]int
@@ -127,11 +127,10 @@ func newPlaces(limits Limits) *places {
 	return &places{limits: limits, sources: make(map[ports.Host]int), destinations: make(map[ports.Host]int), nodes: make(map[string]int), volumes: make(map[any]bool)}
 }
 
-// take takes a job's places in any case, and returns what the job has to wait for, ""
-// for nothing.
+// take takes a job's places in any case, and returns what the job has to wait for, or "".
 //
-// Which of several sources serves how much is known only while the rebuild runs, and if
-// one fails the others take over its part. So a job has a place at each of them.
+// The part of each of several sources is known only during the rebuild, and a source may
+// have to take over the others' parts. So a job has a place at each source.
 func (p *places) take(job *Job) (waitsFor string) {
 	sources, destination, volume, nodes := hostsOf(job.use.left()), job.request.Destination.Host, job.request.volume(), job.limitedNodes()
 	full := func(node string) bool { return p.nodes[node] >= p.limits.PerNode }
@@ -158,7 +157,7 @@ func (p *places) take(job *Job) (waitsFor string) {
 	return waitsFor
 }
 
-// limitedNodes are the nodes of the job that have a limit, each once.
+// limitedNodes are the job's nodes that have a limit, each once.
 func (j *Job) limitedNodes() (nodes []string) {
 	if j.queue.limits.PerNode <= 0 {
 		return nil
@@ -171,12 +170,11 @@ func (j *Job) limitedNodes() (nodes []string) {
 	return nodes
 }
 
-// hosts are those of the destination and of the sources that are not gone.
+// hosts are the destination's and those of the sources that are not gone.
 func (j *Job) hosts() []ports.Host { return hostsOf(append(j.use.left(), j.request.Destination)) }
 
 func (r Request) hosts() []ports.Host { return hostsOf(append(r.sources(), r.Destination)) }
 
-// hostsOf are the hosts of sites, each once.
 func hostsOf(sites []Site) (hosts []ports.Host) {
 	for _, site := range sites {
 		if !slices.Contains(hosts, site.Host) {
@@ -186,7 +184,7 @@ func hostsOf(sites []Site) (hosts []ports.Host) {
 	return hosts
 }
 
-// place tells a replica from others.
+// place identifies a replica.
 type place struct {
 	host    ports.Host
 	replica string
@@ -194,8 +192,7 @@ type place struct {
 
 func (s Site) place() place { return place{s.Host, s.Replica} }
 
-// volume is what has one rebuild at a time: the volume, or if that is not named,
-// each replica that it is rebuilt from.
+// volume identifies the volume, by its name or, without one, by each source replica.
 func (r Request) volume() (keys []any) {
 	if r.Volume != "" {
 		return []any{r.Volume}

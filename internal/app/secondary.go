@@ -11,8 +11,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// secondary finds out what other sources than the primary can serve of what is copied, by
-// the UUID on the primary. Proofs are asked for of that alone, and of what looks the same.
+// secondary finds the copies that other sources can serve, by the UUID on the primary. It
+// proves only snapshots that are copied and look alike.
 func (r *rebuild) secondary(ctx context.Context, seen observation, plan domain.Plan) (map[string][]executor.Candidate, error) {
 	candidates := make(map[string][]executor.Candidate)
 	var copied []string
@@ -38,8 +38,8 @@ func (r *rebuild) secondary(ctx context.Context, seen observation, plan domain.P
 	return candidates, nil
 }
 
-// proveSecondary adds maps and checksums to the primary and to each other source. One that
-// cannot be asked serves nothing.
+// proveSecondary adds maps and checksums to the primary and to each other source. A source
+// that fails in this is lost.
 func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image domain.Image, copied []string) (primary domain.Replica, others []otherSource, err error) {
 	primary = seen.source
 	wanted := make(map[string]bool)
@@ -92,8 +92,8 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image do
 	return primary, proven, nil
 }
 
-// warnOfMismatches warns of a source that has something else under a name than the
-// primary: the volume's replicas differ.
+// warnOfMismatches warns of a source that has other data than the primary under the same
+// name: the volume's replicas differ.
 func (r *rebuild) warnOfMismatches(at int, secondary domain.SecondarySource) {
 	var text string
 	switch name := r.sources.name(at); {

@@ -52,7 +52,7 @@ func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) 
 	return removal, refused(err)
 }
 
-// DeleteSnapshot deletes a snapshot, which merges into its only child, if it has one.
+// DeleteSnapshot deletes a snapshot. A snapshot with one child merges into it.
 func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (domain.SnapshotRemoval, error) {
 	at := where.guarded()
 	release, err := e.leaseForChange(ctx, at, "the deletion of snapshot "+name)
@@ -95,8 +95,8 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 type RevertRequest struct {
 	Replica  Site
 	Snapshot string
-	// Size of the volume in bytes, if an interrupted revert deleted the head and the host
-	// keeps no records; otherwise 0.
+	// Size is the volume's size in bytes if an interrupted revert deleted the head and the
+	// host keeps no records; otherwise 0.
 	Size uint64
 }
 
@@ -111,10 +111,10 @@ func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.
 }
 
 // Revert replaces the head by a clone of a snapshot. No store does that in one call, so
-// the replica has no head for a moment. Before the old head is deleted, a stand-in for
-// the new one is made in flight: it shows that the clone can be made, and size and record
-// survive a crash. A crash between delete and clone leaves a replica without a head, and
-// another Revert finishes it.
+// the replica has no head for a moment. Before the old head is deleted, an in-flight
+// stand-in for the new one is created: it proves that the clone is possible, and keeps
+// size and record through a crash. After a crash between delete and clone, the replica has
+// no head until another Revert.
 func (e *Engine) Revert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
 	at := request.Replica.guarded()
 	release, err := e.leaseForChange(ctx, at, "the revert")
@@ -163,7 +163,7 @@ func (e *Engine) revert(ctx context.Context, at site, revert domain.Revert) erro
 	return e.deleteAll(ctx, at, standIns)
 }
 
-// deleteAll deletes stand-ins, also when the context has ended meanwhile.
+// deleteAll deletes stand-ins, also after ctx has ended.
 func (e *Engine) deleteAll(ctx context.Context, at site, uuids []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()

@@ -20,24 +20,27 @@ import (
 // used any more in this run, and what it was to serve goes to the others, at once
 // where that is a copy, else by a new plan.
 
-// sources are the replicas that a run can be made from, in the order given.
+// sources are the sources of a run, in the order given. A rebuild with several sources
+// survives the failure of each (longhorn/longhorn#11331). A call to a source's host that
+// finally fails is a SourceError: the source is lost for this run. Another one takes over
+// its copies at once; everything else needs a new plan.
 type sources struct {
 	sites []site
 
 	mu         sync.Mutex
-	lvstores   []string         // names of lvstores; "": not seen yet
-	firstHeads []string         // UUIDs, as first seen; "": not yet
-	lastSeen   []domain.Replica // as last seen; those that were never seen have no name
-	accepted   map[int]bool     // primaries that lacked nothing when they were first planned from
-	lost       []error          // why they are not used any more; nil: they are
+	lvstores   []string         // names; "": not listed yet
+	firstHeads []string         // UUIDs; "": not listed yet
+	lastSeen   []domain.Replica // without a name: not listed yet
+	accepted   map[int]bool     // by position: primaries that passed checkPrimary
+	lost       []error          // by position; nil: in use
 	uses       []context.Context
 	endUse     []context.CancelCauseFunc
 
-	lossWarnings []string // in words, and what else went wrong on a source
+	lossWarnings []string // of lost sources, and of other failures of sources
 	served       [][]served
 }
 
-// served is a copy that a source has served.
+// served is one copy that a source has served.
 type served struct {
 	snapshot string // "": the image
 	bytes    uint64
@@ -59,7 +62,7 @@ func newSources(r request) *sources {
 	return s
 }
 
-// sources are all that the request names, the first preferred.
+// sources are all sources of the request, the preferred one first.
 func (r Request) sources() []Site {
 	return append([]Site{r.Source}, r.MoreSources...)
 }
@@ -68,27 +71,25 @@ func (r request) sources() []site {
 	return append([]site{r.Source}, r.MoreSources...)
 }
 
-// several: with one source a failure of it is a failure of the rebuild.
+// several is false if the failure of a source is the failure of the rebuild.
 func (s *sources) several() bool { return len(s.sites) > 1 }
 
 func (s *sources) host(at int) *guard.Host { return s.sites[at].Host }
 
-// setLvstore remembers what a source's lvstore is called.
 func (s *sources) setLvstore(at int, store domain.Listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lvstores[at] = store.Name
 }
 
-// setReplica remembers what a source was when it was last seen.
 func (s *sources) setReplica(at int, replica domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastSeen[at] = replica
 }
 
-// others are the other sources as last seen, also those that serve nothing or
-// are not used any more: what only they have is missing in what comes out.
+// others are the other sources as last listed, including passed over and lost ones: data
+// that only they have is missing in the rebuilt replica.
 func (s *sources) others(primary int) (others []domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,8 +101,8 @@ func (s *sources) others(primary int) (others []domain.Replica) {
 	return others
 }
 
-// checkPrimary compares a primary with the others. One that a plan was made from
-// is not refused later in the run: what it lacks then, a user has deleted there.
+// checkPrimary compares a primary with the other sources. It does not refuse one that
+// passed before: a user has deleted what it lacks now.
 func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warnings []string, err error) {
 	others := s.others(at)
 	s.mu.Lock()
@@ -111,7 +112,7 @@ func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warni
 	return warnings, err
 }
 
-// name is how people call a source.
+// name is the name of a source in texts.
 func (s *sources) name(at int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +122,7 @@ func (s *sources) name(at int) string {
 	return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, s.lvstores[at])
 }
 
-// seen are the names of those whose host has answered.
+// seen are the names of the sources whose host has answered.
 func (s *sources) seen() (names []string) {
 	for at := range s.sites {
 		s.mu.Lock()
@@ -134,7 +135,7 @@ func (s *sources) seen() (names []string) {
 	return names
 }
 
-// warnings tell of sources that are not used.
+// warnings are those about sources that are not used.
 func (s *sources) warnings(passedOver []error) (warnings []string) {
 	for _, flaw := range passedOver {
 		if flaw != nil {
@@ -146,7 +147,6 @@ func (s *sources) warnings(passedOver []error) (warnings []string) {
 	return append(warnings, s.lossWarnings...)
 }
 
-// warn adds a warning to those of the report.
 func (s *sources) warn(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *sources) addServed(at int, copied served) {
 	s.served[at] = append(s.served[at], copied)
 }
 
-// reportSources adds to the report what became of several sources.
+// reportSources adds the parts of several sources to the report.
 func (r *rebuild) reportSources() {
 	if !r.sources.several() {
 		return
@@ -192,14 +192,14 @@ func (r *rebuild) reportSources() {
 	}
 }
 
-// lostReason is nil for a source that is in use.
+// lostReason is nil for a source in use.
 func (s *sources) lostReason(at int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost[at]
 }
 
-// used are the positions of those in use.
+// used are the positions of the sources in use.
 func (s *sources) used() (positions []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,8 +211,8 @@ func (s *sources) used() (positions []int) {
 	return positions
 }
 
-// lose ends the use of a source, and every copy that it serves. first is false
-// where it is lost already. text is that in words.
+// lose ends the use of a source and all copies that it serves. first is false if it is
+// lost already. text is the warning.
 func (s *sources) lose(at int, why error, text string) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,7 +224,7 @@ func (s *sources) lose(at int, why error, text string) (first bool) {
 	return true
 }
 
-// lose tells that a source is not used any more.
+// lose loses a source and reports it.
 func (r *rebuild) lose(at int, why error) {
 	text := fmt.Sprintf("source %s is not used any more: %s", r.sources.name(at), inOneLine(why))
 	if !r.sources.lose(at, why, text) {
@@ -234,8 +234,8 @@ func (r *rebuild) lose(at int, why error) {
 	r.progress.lostSource(r.sources.name(at), text)
 }
 
-// dropSource is what to do about a failure: where it is one source's and there are
-// others, plan again dropSource that one.
+// dropSource loses the source that caused a failure, if there are others, and asks for a
+// new plan.
 func (r *rebuild) dropSource(ctx context.Context, failure error) error {
 	var of *executor.SourceError
 	if failure == nil || ctx.Err() != nil || errors.Is(failure, executor.ErrPlanAgain) || !errors.As(failure, &of) {
@@ -248,20 +248,20 @@ func (r *rebuild) dropSource(ctx context.Context, failure error) error {
 	return fmt.Errorf("%w: source %s is not used any more", executor.ErrPlanAgain, r.sources.name(of.Source))
 }
 
-// noUsableSource: none of several sources can be used.
+// noUsableSource is the error if none of several sources can be used.
 type noUsableSource struct {
 	text   string
 	flaws  []error // by position
-	causes []error // those that are no refusals
+	causes []error // flaws that are no refusals
 }
 
 func (e *noUsableSource) Error() string   { return e.text }
 func (e *noUsableSource) Unwrap() []error { return e.causes }
 
-// Is: where all that is wrong would be refused of a single source, so is this.
+// Is makes it an ErrRefused if every flaw is a refusal.
 func (e *noUsableSource) Is(target error) bool { return target == ErrRefused && len(e.causes) == 0 }
 
-// noneUsable says of each source why it cannot be used, on one line.
+// noneUsable lists the reason for each source, on one line.
 func (s *sources) noneUsable(flaws []error) error {
 	e := &noUsableSource{flaws: flaws}
 	var parts []string
@@ -278,8 +278,8 @@ func (s *sources) noneUsable(flaws []error) error {
 	return e
 }
 
-// rightSourceUnusable: another source than the one that is said to be right may be used, and
-// that one may not.
+// rightSourceUnusable is the error if Request.RightSource cannot be used but another
+// source can.
 func (s *sources) rightSourceUnusable(name string, flaws []error) error {
 	at := slices.IndexFunc(s.sites, func(s site) bool { return s.Replica == name })
 	flaw := flaws[at]
@@ -293,10 +293,10 @@ func (s *sources) rightSourceUnusable(name string, flaws []error) error {
 	return e
 }
 
-// inOneLine: errors.Join puts a line between two.
+// inOneLine replaces the line breaks of errors.Join.
 func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// checkSources refuses what cannot be a list of sources.
+// checkSources refuses an invalid list of sources.
 func (r request) checkSources() error {
 	all := r.sources()
 	for i, site := range all {
@@ -310,7 +310,7 @@ func (r request) checkSources() error {
 	return r.checkRightSource()
 }
 
-// checkRightSource: the name has to tell which source is meant.
+// checkRightSource refuses a RightSource that is not the name of exactly one source.
 func (r request) checkRightSource() error {
 	if r.RightSource == "" {
 		return nil

@@ -8,9 +8,9 @@ type Phase string
 // The phases.
 const (
 	PhaseQueued  Phase = "queued"
-	PhasePaused  Phase = "paused" // it waits for Job.Resume
+	PhasePaused  Phase = "paused" // until Job.Resume
 	PhaseRunning Phase = "running"
-	PhasePausing Phase = "pausing" // it still runs, cleans up, and waits again then
+	PhasePausing Phase = "pausing" // it stops and cleans up, then it waits for Job.Resume
 	PhaseEnded   Phase = "ended"
 )
 
@@ -24,9 +24,9 @@ type Status struct {
 	Mode        string // "fast" or "full"
 	Phase       Phase
 	Position    int    // queued and paused: among the waiting jobs, from 1 on; otherwise 0
-	WaitsFor    string // queued: a description
+	WaitsFor    string // queued: the reason
 
-	Submitted, Began, Ended time.Time // zero: not yet; Began is the beginning of the last run
+	Submitted, Began, Ended time.Time // zero: not yet; Began is the start of the last run
 
 	Last Event // the newest, with bytes, rate and time left; zero before the first run
 

@@ -8,7 +8,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Survey lists a host's store, by replicas, images and other lvols.
+// Survey lists a host's store by replicas, images and other lvols.
 func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, error) {
 	store, err := guard.List(ctx, host)
 	if err != nil {
@@ -23,7 +23,6 @@ func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
 	return existingReplica(ctx, at.guarded())
 }
 
-// existingReplica is Look.
 func existingReplica(ctx context.Context, at site) (domain.Replica, error) {
 	r, err := lookAtReplica(ctx, at)
 	if err == nil && !r.Exists() {
@@ -32,7 +31,7 @@ func existingReplica(ctx context.Context, at site) (domain.Replica, error) {
 	return r, err
 }
 
-// lookAtReplica is Look for a replica that need not be there.
+// lookAtReplica lists a replica that need not exist.
 func lookAtReplica(ctx context.Context, at site) (domain.Replica, error) {
 	if err := at.check(); err != nil {
 		return domain.Replica{}, err

@@ -20,12 +20,11 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Views are the SHA-256 of the data of lvols as a reader sees it, in hex digits, by UUID.
-// nil: nothing was read.
+// Views are the SHA-256 of lvols' data as a reader sees it, in hex digits, by UUID. nil:
+// nothing was read.
 type Views map[string]string
 
-// readSize is read at a time: enough for a host to have several commands on
-// their way.
+// readSize is the size of a read. It is enough for several concurrent commands of a host.
 const readSize = 4 << 20
 
 // ReadViews reads lvols of a replica, several at once, through the host's ports.Opener.
@@ -57,7 +56,7 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 	views, err = reader.views(ctx, lvols, DefaultParallel)
 	ender, ok := ports.As[ports.Ender](at.Host)
 	if !ok {
-		return views, err // each lvol was closed; what else is open, gc ends
+		return views, err // every lvol was closed; gc closes the rest
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
@@ -67,14 +66,13 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 	return views, err
 }
 
-// lvolReader reads lvols of a replica's host.
 type lvolReader struct {
 	at       site
 	run      ports.Run
 	progress *progress
 }
 
-// views are the SHA-256 of the lvols' views. parallel of them are read at once.
+// views reads the lvols, parallel of them at once.
 func (r lvolReader) views(ctx context.Context, lvols []domain.Lvol, parallel int) (Views, error) {
 	if len(lvols) == 0 {
 		return Views{}, nil
@@ -90,7 +88,7 @@ func (r lvolReader) views(ctx context.Context, lvols []domain.Lvol, parallel int
 		all.Go(func() error {
 			sum := sha256.New()
 			var bytes uint64 // of this attempt
-			// What a volume uses is busy for long, and is not waited for.
+			// An lvol that a volume uses is busy for long; waiting is useless.
 			err := retry.Transient.Call(ctx, func() error {
 				sum.Reset()
 				r.progress.unread(bytes)
@@ -112,7 +110,7 @@ func (r lvolReader) views(ctx context.Context, lvols []domain.Lvol, parallel int
 	return views, nil
 }
 
-// read feeds a view to a hash. The next part is read meanwhile.
+// read hashes the view of one lvol.
 func (r lvolReader) read(ctx context.Context, l domain.Lvol, sum hash.Hash, done func(bytes uint64)) (err error) {
 	b, err := r.at.Host.Open(ctx, r.run, l.UUID)
 	if err != nil {
@@ -129,7 +127,7 @@ func (r lvolReader) read(ctx context.Context, l domain.Lvol, sum hash.Hash, done
 	})
 }
 
-// readAhead reads in parts of that size and has each used while the next is read.
+// readAhead reads parts of the given size and uses each while it reads the next.
 func readAhead(ctx context.Context, r io.Reader, size int, use func(p []byte) error) error {
 	free, full := make(chan []byte, 2), make(chan []byte, 1)
 	for range cap(free) {
@@ -166,15 +164,15 @@ func readAhead(ctx context.Context, r io.Reader, size int, use func(p []byte) er
 			if err := use(p); err != nil {
 				return err
 			}
-			free <- p[:size] // there is always room
+			free <- p[:size] // never blocks
 		}
 		return nil
 	})
 	return both.Wait()
 }
 
-// compareViews reads the views of both replicas back that this attempt has not read
-// yet. As long as there is no head to compare, the source's is left alone.
+// compareViews reads and compares the views of both replicas, except those that this
+// attempt has read already. The source's head is read only if the destination has one.
 func (r *rebuild) compareViews(ctx context.Context, seen observation, image domain.Image) ([]domain.Violation, error) {
 	if !r.request.Views {
 		return nil, nil
@@ -217,7 +215,8 @@ func unread(r domain.Replica, read Views) []domain.Lvol {
 	return slices.DeleteFunc(r.Views(), func(l domain.Lvol) bool { return read[l.UUID] != "" })
 }
 
-// readLvol is the SHA-256 of an lvol's bytes. Another run may be reading a shared image.
+// readLvol is the SHA-256 of an lvol's bytes. It waits for other readers of a shared
+// image.
 func (r *rebuild) readLvol(ctx context.Context, at site, uuid string) (sum string, err error) {
 	l, err := at.Host.Look(ctx, uuid)
 	if err != nil {
