@@ -19,29 +19,29 @@ import (
 //		// AllowInUse allows changes of a replica that is in use: its head is exported, a base
 //		// of a RAID or claimed (Lvol.UsedBy), and not by a run of this engine. Otherwise they
 //		// are refused with the name of the user. A change that would hang the host is always
-//		// refused. A source is changed only if its head has clusters of its own: a rebuild
+//		// refused. A source is changed only if its head has clusters of its own: the rebuild
 //		// takes a snapshot of it.
 //		AllowInUse bool
 //	}
 type Site = app.Site
 
-// DefaultParallel is the number of copies at once if a Request has none. While one copy
+// DefaultParallel is the number of copies at once if a Request sets none. While one copy
 // transfers data, others begin and end, which takes a few round trips each.
 const DefaultParallel = 4
 
-// ErrRefused marks errors that guarantee that nothing was changed: the request cannot be
-// carried out safely, or not at all.
+// ErrRefused marks errors that guarantee that nothing was changed: the request is not
+// safe, or not possible.
 var ErrRefused = app.ErrRefused
 
 // ErrCleanUp marks errors after which something of a run may be left on a host. The next
 // run removes it.
 var ErrCleanUp = app.ErrCleanUp
 
-// Report is the result of a rebuild. After a failure it has what was known by then.
+// Report is the result of a rebuild. After a failure it has everything known up to then.
 //
 //	type Report struct {
 //		Outcome Outcome
-//		Plan    Plan // the last one
+//		Plan    Plan // the last plan
 //
 //		Source, Destination Replica // as last listed
 //
@@ -49,7 +49,7 @@ var ErrCleanUp = app.ErrCleanUp
 //
 //		Violations  []Violation // of the destination
 //		Warnings    []string
-//		Notices     []string   // facts that are no faults
+//		Notices     []string   // facts worth knowing that are no faults
 //		Deleted     []Deletion // previous lvols of the destination that were deleted
 //		CopiedBytes uint64     // between hosts, including the backing image
 //		Duration    time.Duration
@@ -58,14 +58,14 @@ var ErrCleanUp = app.ErrCleanUp
 //	}
 type Report = app.Report
 
-// SourceReport is what one of several sources did.
+// SourceReport describes the part of one of several sources in a rebuild.
 //
 //	type SourceReport struct {
 //		Replica     string
 //		Lvstore     string // "" if its host was never listed
 //		State       SourceState
-//		Reason      string   // why it was passed over or lost
-//		Snapshots   []string // that were copied from it, in the order in which the copies ended; "" is the backing image
+//		Reason      string   // why it was passed over or lost; otherwise ""
+//		Snapshots   []string // copied from it, in the order in which the copies ended; "" is the backing image
 //		CopiedBytes uint64   // of these copies; unfinished ones do not count
 //	}
 type SourceReport = app.SourceReport
@@ -78,9 +78,9 @@ type SourceState = app.SourceState
 // The states of sources.
 const (
 	SourcePrimary    SourceState = "primary"     // the last plan was made from it
-	SourceSecondary  SourceState = "secondary"   // it served copies, or could have
-	SourcePassedOver SourceState = "passed-over" // it is hurt or incomplete, or the destination cannot receive from it
-	SourceLost       SourceState = "lost"        // it failed, and was not used any more
+	SourceSecondary  SourceState = "secondary"   // it served copies, or was ready to
+	SourcePassedOver SourceState = "passed-over" // it is damaged or incomplete, or the destination cannot receive from it
+	SourceLost       SourceState = "lost"        // it failed during the rebuild
 )
 
 // Outcome is how a rebuild ended.
@@ -95,7 +95,7 @@ const (
 	OutcomeFailed   Outcome = "failed"  // finished snapshots are kept; run it again
 )
 
-// Observer is told the events of a run, one after the other. It must return soon: the run
+// Observer receives the events of a run, one after the other. It must return soon: the run
 // waits for it.
 //
 //	type Observer interface {
@@ -104,15 +104,16 @@ const (
 //	}
 type Observer = app.Observer
 
-// OnWaiting returns a context by which the engine tells when it waits for something
-// busy, or for another run of this process, longer than 2 seconds, and then every 30
-// seconds: for what, and for how long already. A rebuild with an Observer tells that its
-// EventWaiting instead. tell must return soon; several goroutines may call it at once.
+// OnWaiting returns a context whose operations report long waits to tell: waits for
+// something busy, or for another run of this process, after 2 seconds and then every 30
+// seconds. The text says what is waited for and since when. A rebuild with an Observer
+// sends EventWaiting instead. tell must return soon; several goroutines may call it at
+// once.
 func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 	return app.OnWaiting(ctx, tell)
 }
 
-// Event is something that happened in a run.
+// Event is one event of a run. The comment of a field names the kinds that set it.
 //
 //	type Event struct {
 //		Kind EventKind
@@ -132,33 +133,33 @@ func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 //		BytesDone  uint64        // bytes copied so far, in this run
 //		BytesTotal uint64        // bytes that the plan copies
 //		Rate       float64       // bytes per second since the first byte
-//		Left       time.Duration // at that rate; 0: no rate yet
+//		Left       time.Duration // estimated time left at that rate; 0: no rate yet
 //	}
 type Event = app.Event
 
-// EventKind is the kind of an Event; it decides which of its fields are set.
+// EventKind is the kind of an Event. It decides which fields are set.
 //
 //	type EventKind string
 type EventKind = app.EventKind
 
 // The kinds of events, in the order of their first appearance.
 const (
-	EventPlanned  EventKind = "planned"  // there is a plan; again after a system snapshot, or if the store changed meanwhile
+	EventPlanned  EventKind = "planned"  // a plan was made; a new one follows a system snapshot or a change of the store
 	EventBegan    EventKind = "began"    // an operation began
 	EventCopying  EventKind = "copying"  // more bytes were copied
 	EventEnded    EventKind = "ended"    // an operation ended
-	EventRetry    EventKind = "retry"    // an operation failed for a temporary reason and is retried
+	EventRetry    EventKind = "retry"    // an operation failed temporarily and is retried
 	EventWaiting  EventKind = "waiting"  // the run has waited for something busy for more than 2 seconds
-	EventAgain    EventKind = "again"    // something changed meanwhile: a new plan is made
-	EventVerified EventKind = "verified" // everything but the head was verified
-	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate are those of reading
-	EventWriting  EventKind = "writing"  // an image is written; bytes and rate are those of writing
+	EventAgain    EventKind = "again"    // the store changed: a new plan is made
+	EventVerified EventKind = "verified" // everything except the head was verified
+	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate count reads
+	EventWriting  EventKind = "writing"  // an image is written; bytes and rate count writes
 
-	EventSourceLost EventKind = "source-lost" // one of several sources failed, and the rebuild does not use it any more
+	EventSourceLost EventKind = "source-lost" // one of several sources failed and is no longer used
 )
 
-// Views are the SHA-256 of the data of lvols as a reader sees it, in hex digits, by UUID.
-// nil: nothing was read.
+// Views are the SHA-256 of lvols' data as a reader sees it, in hex digits, by UUID. nil:
+// nothing was read.
 //
 //	type Views map[string]string
 type Views = app.Views
@@ -180,16 +181,17 @@ type Views = app.Views
 //		// SHA512 is the expected SHA-512 of the content in hex digits; "": any.
 //		SHA512 string
 //
-//		// NoChecksum neither computes nor records the SHA-512 of the content. Computing it
-//		// takes time for zeros, too.
+//		// NoChecksum neither computes nor records the SHA-512 of the content. Zeros take time
+//		// to hash, too.
 //		NoChecksum bool
 //
-//		ReservePercent float64  // percentage of the store that stays free
+//		ReservePercent float64  // percentage of the store's clusters that stays free
 //		Observer       Observer // may be nil
 //	}
 type ImageRequest = app.ImageRequest
 
-// ImageReport is the result of an import. After a failure it has what was known by then.
+// ImageReport is the result of an import. After a failure it has everything known up to
+// then.
 //
 //	type ImageReport struct {
 //		Outcome      Outcome
@@ -209,14 +211,14 @@ type ImageReport = app.ImageReport
 //
 //	type ImageCheck struct {
 //		Image    ImageOnStore
-//		Expected string // the SHA-512 that was compared with, in hex digits
+//		Expected string // the SHA-512 of the caller or of the record, in hex digits
 //		Recorded string // the SHA-512 that the host records; "": none
-//		SHA512   string // of the image that was read, or of the whole lvol if neither fits
+//		SHA512   string // of the bytes that were read; of the whole lvol if neither matches
 //		Bytes    uint64 // number of bytes with that SHA-512; all after them are zero
 //	}
 type ImageCheck = app.ImageCheck
 
-// Sparse is an optional interface of an ImageRequest's Content: parts that it reports as
+// Sparse is an optional interface of an ImageRequest's Content. Parts that it reports as
 // zeros are not read.
 //
 //	type Sparse interface {
@@ -226,8 +228,8 @@ type ImageCheck = app.ImageCheck
 //	}
 type Sparse = app.Sparse
 
-// Changing is an optional interface of an ImageRequest's Content that others may change
-// during the import.
+// Changing is an optional interface of an ImageRequest's Content that may change during
+// the import.
 //
 //	type Changing interface {
 //		// Unchanged returns an error if the content has changed since it was opened.
@@ -235,31 +237,31 @@ type Sparse = app.Sparse
 //	}
 type Changing = app.Changing
 
-// Limits is how many rebuilds of a Queue run at once.
+// Limits are the numbers of rebuilds of a Queue that run at once.
 //
 //	type Limits struct {
-//		PerSource      int // rebuilds that read from one host, or may; 0: DefaultPerSource
+//		PerSource      int // rebuilds that have one host as a source; 0: DefaultPerSource
 //		PerDestination int // rebuilds that write to one host; 0: DefaultPerDestination
 //
-//		// PerNode limits the rebuilds that use a node, be it as source or as destination,
-//		// where a node has several hosts. 0 is no limit.
+//		// PerNode limits the rebuilds that use a node as source or as destination, if a node
+//		// has several hosts. 0 is no limit.
 //		PerNode int
 //
-//		// NodeOf returns the name of the node that a host is on, "" for a host that no
-//		// PerNode limits. Submit calls it for each host of a request.
+//		// NodeOf returns the name of a host's node, or "" for a host without a PerNode limit.
+//		// Submit calls it for each host of a request.
 //		NodeOf func(Host) string
 //	}
 type Limits = app.Limits
 
-// Limits of a host that Limits leaves at 0. After the reboot of a node hundreds of
-// rebuilds start at once otherwise and starve the volumes that still serve
+// Limits of a host that Limits leaves at 0. Without them, hundreds of rebuilds would
+// start at once after the reboot of a node and starve the volumes that still serve
 // (longhorn/longhorn#2460). docs/reliability.md has the measurements.
 const (
 	DefaultPerSource      = 2
 	DefaultPerDestination = 2
 )
 
-// ErrClosed is the error of a Queue that is closed.
+// ErrClosed is returned by a Queue that is closed.
 var ErrClosed = app.ErrClosed
 
 // Status is the state of a Job at one moment.
@@ -273,9 +275,9 @@ var ErrClosed = app.ErrClosed
 //		Mode        string // "fast" or "full"
 //		Phase       Phase
 //		Position    int    // queued and paused: among the waiting jobs, from 1 on; otherwise 0
-//		WaitsFor    string // queued: a description
+//		WaitsFor    string // queued: the reason
 //
-//		Submitted, Began, Ended time.Time // zero: not yet; Began is the beginning of the last run
+//		Submitted, Began, Ended time.Time // zero: not yet; Began is the start of the last run
 //
 //		Last Event // the newest, with bytes, rate and time left; zero before the first run
 //
@@ -292,9 +294,9 @@ type Phase = app.Phase
 // The phases.
 const (
 	PhaseQueued  Phase = "queued"
-	PhasePaused  Phase = "paused" // it waits for Job.Resume
+	PhasePaused  Phase = "paused" // until Job.Resume
 	PhaseRunning Phase = "running"
-	PhasePausing Phase = "pausing" // it still runs, cleans up, and waits again then
+	PhasePausing Phase = "pausing" // it stops and cleans up, then it waits for Job.Resume
 	PhaseEnded   Phase = "ended"
 )
 
@@ -315,7 +317,7 @@ var ErrEnded = app.ErrEnded
 //
 //	type Garbage struct {
 //		Store  Listing
-//		Lvols  []Leftover // in an order in which they can be deleted
+//		Lvols  []Leftover // in an order in which they can be deleted, clones before parents
 //		Opened []Leaving
 //	}
 type Garbage = app.Garbage
@@ -331,17 +333,17 @@ type Leaving = app.Leaving
 // AuditRequest is the argument of Engine.Audit.
 //
 //	type AuditRequest struct {
-//		// Sites are replicas of one volume, which are compared with each other. A Site
-//		// without a replica's name means all replicas of its host; those that are named as
-//		// replicas of one volume (VolumeOfReplica) are compared.
+//		// Sites are replicas of one volume, which are compared with each other. A Site without
+//		// a replica's name stands for all replicas of its host; those whose names belong to
+//		// one volume (VolumeOfReplica) are compared.
 //		Sites []Site
 //
-//		// Image is the volume's backing image, the zero Image if the caller does not know.
-//		// It applies to the replicas that Sites name.
+//		// Image is the volume's backing image, or the zero Image if the caller does not know
+//		// it. It applies to replicas that Sites name.
 //		Image Image
 //
-//		// Counts compares numbers of clusters instead of maps and checksums. A host that has
-//		// not computed a checksum yet would have to read the data.
+//		// Counts compares numbers of clusters instead of maps and checksums. A host without a
+//		// computed checksum would have to read the data.
 //		Counts bool
 //	}
 type AuditRequest = app.AuditRequest
@@ -353,7 +355,7 @@ type AuditRequest = app.AuditRequest
 //		Unclear []UnclearReplica
 //	}
 //
-//	// Wrong reports whether anything was found.
+//	// Wrong reports whether the audit found anything wrong.
 //	func (r AuditReport) Wrong() bool
 type AuditReport = app.AuditReport
 
@@ -373,8 +375,8 @@ type UnclearReplica = app.UnclearReplica
 //		// Image is the volume's backing image, the zero Image if the caller does not know.
 //		Image Image
 //
-//		// Healthy is another replica of the volume, for its knowledge of the image and for a
-//		// comparison with the repaired replica. Without a Host there is none.
+//		// Healthy is another replica of the volume. It may know the image, and is compared
+//		// with the repaired replica. The zero Site: none.
 //		Healthy Site
 //
 //		Observer Observer // may be nil
@@ -389,8 +391,8 @@ type RepairRequest = app.RepairRequest
 //		Replica Replica // as last listed
 //
 //		Compared   bool        // the replica was compared with Healthy
-//		Violations []Violation // what is still wrong
-//		Notices    []string    // facts that are no faults
+//		Violations []Violation // violations that remain
+//		Notices    []string    // facts worth knowing that are no faults
 //		Duration   time.Duration
 //	}
 type RepairReport = app.RepairReport
@@ -400,8 +402,8 @@ type RepairReport = app.RepairReport
 //	type RevertRequest struct {
 //		Replica  Site
 //		Snapshot string
-//		// Size of the volume in bytes, if an interrupted revert deleted the head and the host
-//		// keeps no records; otherwise 0.
+//		// Size is the volume's size in bytes if an interrupted revert deleted the head and the
+//		// host keeps no records; otherwise 0.
 //		Size uint64
 //	}
 type RevertRequest = app.RevertRequest

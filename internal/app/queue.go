@@ -11,8 +11,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Limits of a host that Limits leaves at 0. After the reboot of a node hundreds of
-// rebuilds start at once otherwise and starve the volumes that still serve
+// Limits of a host that Limits leaves at 0. Without them, hundreds of rebuilds would
+// start at once after the reboot of a node and starve the volumes that still serve
 // (longhorn/longhorn#2460). docs/reliability.md has the measurements.
 const (
 	DefaultPerSource      = 2

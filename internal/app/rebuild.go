@@ -179,7 +179,6 @@ func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() && plan.SystemSnapshot == nil {
 		// Several volumes share an image: one rebuild fetches it, the others wait for
 		// that and plan again.
-		// says.
 		forWhat := func() string {
 			return fmt.Sprintf("another rebuild, which fetches backing image %s to lvstore %s", name, seen.destination.Store.Name)
 		}

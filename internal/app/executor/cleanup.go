@@ -13,15 +13,16 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// CleanUpTime is what a cleanup may take once its run has failed or was cancelled.
+// CleanUpTime is the most that a cleanup may take after its run has failed or was
+// cancelled.
 const CleanUpTime = 30 * time.Second
 
 // ErrCleanUp marks errors after which something of a run may be left on a host. The next
 // run removes it.
 var ErrCleanUp = errors.New("clean up, the next run will")
 
-// CleanUp leaves nothing of this run that has no final name, whatever became of the run,
-// failure, and of its context.
+// CleanUp ends everything that the run has opened. After a failure it also deletes every
+// lvol of the run that has no final name. It works after the end of ctx, too.
 func (x *Executor) CleanUp(ctx context.Context, failure error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CleanUpTime)
 	defer cancel()
@@ -33,7 +34,7 @@ func (x *Executor) CleanUp(ctx context.Context, failure error) error {
 	try := func(do func() error) { problems = append(problems, budget.Call(ctx, do)) }
 	err, closing := x.session.wait()
 	for _, uuid := range x.copies.receiving() {
-		// First the copies end that may still go on, on the target if not here.
+		// End copies first: on the target they may still go on.
 		try(func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) })
 	}
 	if !closing || err != nil {
@@ -53,9 +54,9 @@ func (x *Executor) CleanUp(ctx context.Context, failure error) error {
 	return nil
 }
 
-// deleteInFlight deletes what this run has drawn names for, also in earlier attempts, and
-// helpers that an adapter could not remove. Names are looked for, not UUIDs: a create whose
-// answer was lost has told none.
+// deleteInFlight deletes all lvols whose names this run has drawn, also in earlier
+// attempts, and helpers that an adapter could not remove. It searches names, not UUIDs: a
+// create whose answer was lost has returned no UUID.
 func (x *Executor) deleteInFlight(ctx context.Context) error {
 	listed := make(map[string]bool)
 	for _, l := range x.Listing.Lvols {
@@ -68,8 +69,8 @@ func (x *Executor) deleteInFlight(ctx context.Context) error {
 	})
 }
 
-// deleteSealed gives the room back of what this run has sealed, which the next one would
-// delete: until then others may need it.
+// deleteSealed deletes the snapshots of this run that the next run could not keep. Other
+// runs may need the space before that.
 func (x *Executor) deleteSealed(ctx context.Context) error {
 	sealed := make(map[string]bool)
 	for _, s := range x.Run.Sealings() {
@@ -78,14 +79,14 @@ func (x *Executor) deleteSealed(ctx context.Context) error {
 	return DeleteAll(ctx, x.Host, func(l domain.Lvol) bool { return sealed[l.UUID] })
 }
 
-// DeleteAll deletes the lvols of a store that are chosen, leaves first.
+// DeleteAll deletes the selected lvols of a store, leaves first.
 func DeleteAll(ctx context.Context, host ports.Host, selected func(domain.Lvol) bool) error {
 	listing, err := host.List(ctx)
 	if err != nil {
 		return err
 	}
 	var left []domain.Lvol
-	clones := make(map[string]int) // by UUID: how many there are
+	clones := make(map[string]int) // number, by UUID
 	for _, l := range listing.Lvols {
 		clones[l.Parent]++
 		if selected(l) {

@@ -13,14 +13,14 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// copies is what goes on between hosts.
+// copies is the state of the copies.
 type copies struct {
 	mu       sync.Mutex
-	serving  map[domain.Ref]Candidate // who serves a copy, from its first attempt on
-	load     map[int]uint64           // clusters that copies still have to copy, by source
-	received map[string]bool          // UUIDs that the store may still receive into
-	peers    map[int]ports.Peer       // who sends, by source
-	locks    map[Candidate]func()     // gives the lock on what is being copied back
+	serving  map[domain.Ref]Candidate // the source of a copy, from its first attempt on
+	load     map[int]uint64           // clusters that are still to be copied, by source
+	received map[string]bool          // UUIDs of lvols that the store may still receive into
+	peers    map[int]ports.Peer       // by source
+	locks    map[Candidate]func()     // releases the lock of a snapshot that is being copied
 }
 
 func newCopies(Config) *copies {
@@ -40,7 +40,6 @@ func (c *copies) setReceived(uuid string, is bool) {
 	}
 }
 
-// unlock gives the lock on what is not copied any more back.
 func (c *copies) unlock(from Candidate) {
 	c.mu.Lock()
 	release, held := c.locks[from]
@@ -51,7 +50,7 @@ func (c *copies) unlock(from Candidate) {
 	}
 }
 
-// forgetSource has the next attempt of a copy choose its source anew.
+// forgetSource lets the next attempt of a copy choose its source again.
 func (c *copies) forgetSource(target domain.Ref) {
 	c.mu.Lock()
 	from := c.serving[target]
@@ -60,7 +59,7 @@ func (c *copies) forgetSource(target domain.Ref) {
 	c.unlock(from)
 }
 
-// copy fills an lvol in flight with the own clusters of a source's snapshot.
+// copy fills an in-flight lvol with the own clusters of a source's snapshot.
 func (x *Executor) copy(ctx context.Context, s *step) error {
 	from, setLeft, end, err := x.pickSource(s.Operation)
 	if err != nil {
@@ -101,7 +100,7 @@ func (x *Executor) copy(ctx context.Context, s *step) error {
 		return err // the cleanup withdraws
 	}
 	x.Space.Filled(s.Target, s.Source.Clusters)
-	// Done again by itself: all is copied, and that is what takes time.
+	// Retried alone: a retry of the operation would copy everything again.
 	if err := retry.Step.Call(ctx, func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) }); err != nil {
 		return fmt.Errorf("stop receiving: %w", err)
 	}
@@ -114,8 +113,7 @@ func (x *Executor) copy(ctx context.Context, s *step) error {
 	return x.model.play(s.Operation)
 }
 
-// receive opens the way that the copy takes. What is looked at before it, and asked of the
-// room, shares the round trip.
+// receive opens the lvol for the copy. The checks before the copy share its round trip.
 func (x *Executor) receive(ctx context.Context, s *step, from Candidate) (address ports.Address, err error) {
 	peer, err := x.peer(ctx, from.Source)
 	if err != nil {
@@ -134,7 +132,7 @@ func (x *Executor) receive(ctx context.Context, s *step, from Candidate) (addres
 	return address, x.preparation.wait(ctx)
 }
 
-// send has the source copy. It ends when the source is not used any more.
+// send makes the source copy, until the source is lost.
 func (x *Executor) send(ctx context.Context, from Candidate, to ports.Address, progress ports.Progress) error {
 	source := x.Sources[from.Source]
 	copying, cancel := context.WithCancelCause(ctx)
@@ -150,9 +148,9 @@ func (x *Executor) send(ctx context.Context, from Candidate, to ports.Address, p
 	return err
 }
 
-// lockSource has copies of one snapshot come one after the other, and its deletion after
-// them. A copy that failed may go on, on the target, until what receives it is withdrawn:
-// the lock is kept for another attempt, and given back by the cleanup.
+// lockSource makes copies of one snapshot run one after the other, and its deletion after
+// them. A failed copy may go on, on the target, until its receiver is withdrawn. So the
+// lock is kept for the next attempt, and the cleanup releases it.
 func (x *Executor) lockSource(ctx context.Context, from Candidate) error {
 	c := x.copies
 	c.mu.Lock()
@@ -171,7 +169,7 @@ func (x *Executor) lockSource(ctx context.Context, from Candidate) error {
 	return nil
 }
 
-// peer is who a source is when it sends.
+// peer identifies a source as a sender.
 func (x *Executor) peer(ctx context.Context, source int) (ports.Peer, error) {
 	c := x.copies
 	c.mu.Lock()
@@ -202,8 +200,9 @@ func (x *Executor) checkBeforeCopy(ctx context.Context, s *step, from Candidate)
 	return nil
 }
 
-// checkAfterCopy makes sure at once that a copy is whole, where another source may have to
-// vouch for it later: the one that served it may not be there any more when it is sealed.
+// checkAfterCopy checks at once that a copy is complete if there are secondary sources.
+// The source that served it may be lost before the seal, and another one cannot vouch for
+// it.
 func (x *Executor) checkAfterCopy(ctx context.Context, uuid string, from Candidate, planned domain.Origin) error {
 	if len(x.Secondary[planned.UUID]) == 0 {
 		return nil
@@ -225,7 +224,6 @@ func (x *Executor) checkAfterCopy(ctx context.Context, uuid string, from Candida
 	return nil
 }
 
-// receiving are the UUIDs that the store may still receive into.
 func (c *copies) receiving() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

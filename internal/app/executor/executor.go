@@ -13,112 +13,113 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ErrPlanAgain says that the store is not any more what the plan was made for. What was
-// finished stays; the next plan finds it. No other attempt of the same call can mend it.
+// ErrPlanAgain marks errors after which a new plan is needed, since the store is no longer
+// as planned. Finished snapshots stay, and the next plan keeps them. A retry of the same
+// call cannot help.
 var ErrPlanAgain error = planAgain{}
 
 type planAgain struct{}
 
 func (planAgain) Error() string { return "the store has changed since the plan was made" }
 
-// Is makes it final for package retry, whatever else the error wraps.
+// Is makes it final for package retry, even if it wraps a temporary error.
 func (planAgain) Is(target error) bool { return target == retry.ErrFinal }
 
-// Config is what an Executor works with.
+// Config is the input of an Executor.
 type Config struct {
 	Host    ports.Host     // the store that the plan changes
-	Listing domain.Listing // of it, as the plan was made from it
+	Listing domain.Listing // of Host, from which the plan was made
 	Plan    domain.Plan
 	Run     *Run
 
-	// Sources are where copies come from, by position; none for a plan that copies
-	// nothing. Primary is the one that the plan was made from.
+	// Sources are the sources of copies, by position; none for a plan that copies nothing.
+	// Primary is the one that the plan was made from.
 	Sources []*Source
 	Primary int
 
-	// Secondary are the candidates on other sources, by the UUID on the primary.
+	// Secondary are the candidates of other sources, by the UUID on the primary.
 	Secondary map[string][]Candidate
 
-	// Parallel is how many copies go on at once, and as many other operations beside
-	// them. With 1 it is one operation after the other.
+	// Parallel is the number of copies at once, and of other operations beside them. With
+	// 1 all operations run one after the other.
 	Parallel int
 
 	Limits Limits // of bandwidth; nil: none
-	Space  Space  // of the store; nil: nobody watches it
+	Space  Space  // of the store; nil: not watched
 	Image  Image
 	Sink   Sink
 
-	// Lock keeps the other runs of this process off an lvol that they may share.
+	// Lock excludes other runs of this process from an lvol that they may use.
 	Lock func(ctx context.Context, on domain.Listing, uuid string) (release func(), err error)
 
-	// KeepsSealed says that the next run can prove what this one has sealed.
+	// KeepsSealed says that the next run can prove the snapshots that this one has sealed.
 	KeepsSealed bool
 
 	Log *zap.Logger
 }
 
-// Image is what concerns the image that the plan fetches, if it does.
+// Image has the callbacks for an image that the plan fetches.
 type Image struct {
-	// Lease shows other processes that an image in flight is being filled: it has no
-	// replica's name.
+	// Lease shows other processes that this run fills an in-flight image, whose name
+	// contains no replica.
 	Lease func(ctx context.Context, name string) (release func(), err error)
 
-	// Ready is called once the image is sealed, or will not be.
+	// Ready is called after the image is sealed, or when it will not be.
 	Ready func()
 
-	// Compare reads the fetched image and a source's, where no host proves anything
-	// and views are compared; nil: it is not asked for.
+	// Compare compares the bytes of the fetched image with a source's, before the seal.
+	// nil: views are not compared.
 	Compare func(ctx context.Context, with Candidate, fetched string) error
 }
 
-// Limits hold copies within their bandwidth.
+// Limits keep copies within their bandwidth.
 type Limits interface {
-	// Copies is how many copies there may be at once.
+	// Copies is the number of copies that may run at once.
 	Copies() int
-	// Slot waits until a copy from that source may go on.
+	// Slot waits until a copy from a source may transfer.
 	Slot(ctx context.Context, source int) (end func(), err error)
-	// Limit limits what a source copies into the lvol until release is called.
+	// Limit limits copies from a source into the lvol until release is called.
 	Limit(ctx context.Context, uuid string, source int) (release func(), err error)
 }
 
-// Space is what the plan still needs of the store's.
+// Space is the space of the store that the plan still needs.
 type Space interface {
-	// Created tells the UUID of an lvol that is going to be filled.
+	// Created sets the UUID of an lvol that will be filled.
 	Created(target domain.Ref, uuid string)
-	// Filled tells how many clusters of it are filled.
+	// Filled sets the number of clusters of it that are filled.
 	Filled(target domain.Ref, clusters uint64)
-	// Check is an ErrNoSpace where what runs on the store does not fit any more.
+	// Check returns an ErrNoSpace if the running plans no longer fit on the store.
 	Check(ctx context.Context) error
-	// Fill calls fill, and ends it with an ErrNoSpace likewise, or with an ErrUnavailable
-	// when the host of the lvol that is filled does not answer any more.
+	// Fill calls fill. It ends it with an ErrNoSpace as in Check, or with an
+	// ErrUnavailable if the host of the lvol stops answering.
 	Fill(ctx context.Context, uuid string, fill func(context.Context) error) error
 }
 
-// Sink is told what an Executor does, by several goroutines at once.
+// Sink receives the progress of an Executor, from several goroutines at once.
 type Sink interface {
-	// Began tells that an operation begins.
+	// Began: an operation begins.
 	Began(s Step)
-	// Copied tells how many clusters of a copy are there.
+	// Copied is the number of clusters that a copy has copied.
 	Copied(s Step, clusters uint64)
-	// Retrying tells that an operation is done again after a failure that may pass.
+	// Retrying: an operation is repeated after a temporary failure.
 	Retrying(s Step, failure error)
-	// Ended tells that an operation is done.
+	// Ended: an operation has succeeded.
 	Ended(s Step)
-	// Sealed tells of which lvol of a source a snapshot is the copy.
+	// Sealed names the source's lvol of which a snapshot is the copy.
 	Sealed(ctx context.Context, lvolName string, s domain.Sealing)
-	// LeftOpen tells that something of the run may be open on a source still.
+	// LeftOpen: something of the run may still be open on a source.
 	LeftOpen(source int, why error)
 }
 
-// Step is an operation of the plan on its way.
+// Step is one operation of the plan.
 type Step struct {
 	Index int // in the plan
 	domain.Operation
 	Subject  string // the snapshot's name; "" for the image and the head
-	ServedBy int    // the source of a copy; -1: there is none, or it is not known yet
+	ServedBy int    // the source of a copy; -1: none, or not known yet
 }
 
-// Executor carries one plan out.
+// Executor carries out one plan.
 type Executor struct {
 	Config
 
@@ -129,11 +130,10 @@ type Executor struct {
 	leases      leases
 	preparation preparation
 	session     session
-	headBegun   bool // the head may be there
+	headBegun   bool // the head may exist
 	imageReady  func()
 }
 
-// New makes the executor of a plan.
 func New(c Config) *Executor {
 	if c.Space == nil {
 		c.Space = unlimitedSpace{}
@@ -167,9 +167,9 @@ func (x *Executor) Do(ctx context.Context, stages ...domain.Stage) error {
 	return nil
 }
 
-// stage carries out several operations at once, each as soon as those are done that it
-// comes after. Of those that could be next, the one that the plan lists first is: so
-// trees grow from the root on.
+// stage carries out several operations at once, each as soon as the operations that it
+// depends on are done. Of several possible operations, the first in the plan comes first:
+// so trees grow from the root.
 func (x *Executor) stage(ctx context.Context, stage domain.Stage) error {
 	todo := newScheduler(x.Plan.Operations, stage, x.Parallel, x.Limits.Copies)
 	subjects := x.Plan.SubjectOf()
@@ -198,17 +198,16 @@ func (x *Executor) stage(ctx context.Context, stage domain.Stage) error {
 	return context.Cause(ctx)
 }
 
-// Close ends what the run has opened, which nothing needs any more once all is copied: it
-// goes on beside the rest of the run. A run that does one thing at a time does it in
-// CleanUp.
+// Close begins to close what the run has opened, once all is copied. It goes on beside the
+// rest of the run. A run with one operation at a time leaves it to CleanUp.
 func (x *Executor) Close(ctx context.Context) {
 	if x.Parallel > 1 {
 		x.session.close(ctx, x)
 	}
 }
 
-// Closed waits until Close is over, before more is opened: a release that goes on would
-// end that, too. CleanUp closes it.
+// Closed waits for the end of Close before more is opened, since a release would close
+// that, too.
 func (x *Executor) Closed() error {
 	if err, closing := x.session.wait(); closing && err != nil {
 		return fmt.Errorf("close what was received: %w", err)
@@ -216,8 +215,8 @@ func (x *Executor) Closed() error {
 	return nil
 }
 
-// Head is the head that the plan makes, or records something on, as it is now; ok is
-// false where it does neither.
+// Head is the current head, if the plan creates it or records something on it; otherwise
+// ok is false.
 func (x *Executor) Head(ctx context.Context) (head domain.Lvol, ok bool, err error) {
 	for _, o := range x.Plan.Operations {
 		if o.Stage == domain.StageCreateHead {
@@ -228,16 +227,15 @@ func (x *Executor) Head(ctx context.Context) (head domain.Lvol, ok bool, err err
 	return domain.Lvol{}, false, nil
 }
 
-// ImageReady lets others go on that wait for the image, also where it will not come.
+// ImageReady lets runs continue that wait for the image.
 func (x *Executor) ImageReady() { x.imageReady() }
 
-// atOnce makes calls that do not depend on each other, all of them, and returns the first
-// error in their order. A run that does one thing at a time makes them one after the
-// other, so that its n-th call is always the same.
+// atOnce makes independent calls. See AtOnce.
 func (x *Executor) atOnce(calls ...func() error) error { return AtOnce(x.Parallel, calls...) }
 
-// AtOnce makes the calls beside each other, or one after the other where parallel is 1,
-// until the first error. It returns the first error in the order of the calls.
+// AtOnce makes all calls at once and returns the first error in the order of the calls.
+// With parallel 1 it makes them one after the other until the first error, so that the
+// n-th call of a run is always the same.
 func AtOnce(parallel int, calls ...func() error) error {
 	errs := make([]error, len(calls))
 	if parallel == 1 {
@@ -265,7 +263,7 @@ func AtOnce(parallel int, calls ...func() error) error {
 	return nil
 }
 
-// unlimitedSpace is of a plan that fills nothing.
+// unlimitedSpace is for a plan that fills nothing.
 type unlimitedSpace struct{}
 
 func (unlimitedSpace) Created(domain.Ref, string)  {}
@@ -275,12 +273,10 @@ func (unlimitedSpace) Fill(ctx context.Context, _ string, fill func(context.Cont
 	return fill(ctx)
 }
 
-// noLimits hold nothing back.
 type noLimits struct{ parallel int }
 
 func (l noLimits) Copies() int                                      { return l.parallel }
 func (noLimits) Slot(context.Context, int) (func(), error)          { return func() {}, nil }
 func (noLimits) Limit(context.Context, string, int) (func(), error) { return func() {}, nil }
 
-// isFull tells that a store has no room.
 func isFull(err error) bool { return errors.Is(err, ports.ErrNoSpace) }

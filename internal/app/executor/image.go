@@ -10,23 +10,22 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// imageProof is the proof of a fetched image.
+// imageProof is the state of the proof of a fetched image.
 //
-// A backing image is believed by its name and by its record, in later runs, too, and a
-// seal gives both for good. So a fetched image is proven before it is sealed. Hosts tell
-// maps and checksums of snapshots alone: the lvol that was filled becomes a snapshot under
-// a name in flight, that is proven, and a clone of it takes its clusters over, which moves
-// no data. The clone is sealed as the image.
+// Later runs believe a backing image by its name and its record, and a seal gives it both.
+// So a fetched image is proven before its seal. Hosts have maps and checksums of snapshots
+// only. So the filled lvol becomes a snapshot under an in-flight name, which is proven.
+// Then a clone takes its clusters over, without moving data, and is sealed as the image.
 type imageProof struct {
-	snapshot, clone string // names in flight
+	snapshot, clone string // in-flight names
 	proven, done    bool
 }
 
-// proofSteps are more than a proof takes, whatever answers are lost on the way.
+// proofSteps is more than a proof needs, also with lost answers.
 const proofSteps = 16
 
-// proveInFlight goes on where an earlier attempt has ended. Afterwards the operation's
-// target is the clone.
+// proveInFlight continues a proof where an earlier attempt ended. Afterwards the
+// operation's target is the clone.
 func (x *Executor) proveInFlight(ctx context.Context, merger ports.Merger, s *step) error {
 	p := &x.image
 	if p.snapshot == "" {
@@ -45,8 +44,8 @@ func (x *Executor) proveInFlight(ctx context.Context, merger ports.Merger, s *st
 
 func (x *Executor) drawImage() string { return x.Run.draw(domain.ImageInFlightLvolName, x.Listing) }
 
-// proofStep looks how far the proof has come, and does what is next: so it does not matter
-// which answers were lost.
+// proofStep finds the state of the proof on the store and does the next step, so lost
+// answers do not matter.
 func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) error {
 	p, filled := &x.image, x.refs.copyOf(s.Target).uuid
 	for _, name := range []string{p.snapshot, p.clone} {
@@ -104,8 +103,8 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 	}
 }
 
-// makeInFlight makes something of a name that was drawn. Where somebody else has that,
-// another one is drawn: the lvol of that name is not ours to remove.
+// makeInFlight creates an lvol under a drawn name. If another owner has an lvol of that
+// name, it must not be removed, so another name is drawn.
 func (x *Executor) makeInFlight(name *string, do func(name string) error) error {
 	err := do(*name)
 	if errors.Is(err, ports.ErrExists) {
@@ -116,8 +115,8 @@ func (x *Executor) makeInFlight(name *string, do func(name string) error) error 
 	return err
 }
 
-// proveSealed is for a host that cannot have clusters taken over. A wrong image is
-// deleted, since it has no clone yet; if that fails, nothing is recorded of it.
+// proveSealed proves an image after its seal, on a host that cannot merge. It deletes a
+// wrong image, which has no clone yet. If the deletion fails, the image has no record.
 func (x *Executor) proveSealed(ctx context.Context, s *step, sealed string) error {
 	if !s.Prove || x.image.done {
 		return nil
@@ -129,8 +128,8 @@ func (x *Executor) proveSealed(ctx context.Context, s *step, sealed string) erro
 	return err
 }
 
-// readBack compares the bytes of an image that hosts prove nothing of, before its seal,
-// where views are compared: afterwards a later run would take it for the source's.
+// readBack compares the bytes of an image before its seal, if hosts prove nothing and
+// views are compared. After the seal, a later run would believe it.
 func (x *Executor) readBack(ctx context.Context, s *step, fetched string) error {
 	if x.Image.Compare == nil || s.Prove {
 		return nil
@@ -142,7 +141,7 @@ func (x *Executor) readBack(ctx context.Context, s *step, fetched string) error 
 	return x.Image.Compare(ctx, from, fetched)
 }
 
-// imageSource is which source's image the fetched one is compared with.
+// imageSource is the source whose image the fetched one is compared with.
 func (x *Executor) imageSource(s *step) (Candidate, error) {
 	open := x.candidates(s.Source)
 	if len(open) == 0 {
@@ -151,8 +150,7 @@ func (x *Executor) imageSource(s *step) (Candidate, error) {
 	return open[0], nil
 }
 
-// proveImage compares the fetched image with a source's. Without the map and the checksum
-// of both it is not proven.
+// proveImage compares map and checksum of the fetched image with a source's.
 func (x *Executor) proveImage(ctx context.Context, s *step, fetched string) error {
 	from, err := x.imageSource(s)
 	if err != nil {
@@ -184,7 +182,7 @@ func proveLvol(ctx context.Context, host ports.Host, uuid string) (domain.Cluste
 	return told[uuid], err
 }
 
-// leases are those on the names in flight of the image.
+// leases are the leases of the image's in-flight names.
 type leases struct {
 	mu   sync.Mutex
 	held map[string]func()

@@ -6,8 +6,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// model is a domain.StoreModel of the store that is played beside it. What it refuses, a
-// cycle above all, is never asked of the store.
+// model is a domain.StoreModel of the store. An operation that it refuses, such as a graft
+// that would make a cycle, is never sent to the store.
 type model struct {
 	source domain.Listing
 
@@ -16,7 +16,7 @@ type model struct {
 	played map[operationKey]bool
 }
 
-// operationKey tells an operation from the others of its plan.
+// operationKey identifies an operation of a plan.
 type operationKey struct {
 	stage  domain.Stage
 	verb   domain.Verb
@@ -31,7 +31,7 @@ func newModel(c Config) *model {
 	return p
 }
 
-// play plays an operation, once: one that is done again has been played.
+// play applies an operation once; a retry has been applied already.
 func (p *model) play(o domain.Operation) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

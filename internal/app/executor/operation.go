@@ -14,20 +14,20 @@ import (
 type step struct {
 	Step
 
-	// unlockNext lets go on what comes after it, which may be before its end.
+	// unlockNext starts the operations that depend on this one, perhaps before its end.
 	unlockNext func()
 }
 
-// verb is how an operation is carried out.
+// verb says how operations are carried out.
 type verb struct {
 	perform func(x *Executor, ctx context.Context, s *step) error
 
-	// reconcile finds out whether a call took effect whose answer was lost; nil: it can
-	// simply be made again.
+	// reconcile finds out whether a call without an answer took effect; nil: it can simply
+	// be repeated.
 	reconcile func(x *Executor, ctx context.Context, s *step) (done bool, err error)
 }
 
-// verbs are all that the plan may have.
+// verbs has all verbs of plans.
 var verbs = map[domain.Verb]verb{
 	domain.VerbCreate: {(*Executor).create, (*Executor).reconcileCreate},
 	domain.VerbCopy:   {(*Executor).copy, nil},
@@ -38,7 +38,7 @@ var verbs = map[domain.Verb]verb{
 	domain.VerbRecord: {(*Executor).record, nil},
 }
 
-// carryOut does one operation, and tells the sink.
+// carryOut carries out one operation and reports it.
 func (x *Executor) carryOut(ctx context.Context, s *step) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -52,9 +52,9 @@ func (x *Executor) carryOut(ctx context.Context, s *step) error {
 	return nil
 }
 
-// performWithRetries does an operation, again if need be, and by another source where the one that
-// serves it fails. A call whose answer was lost may have taken effect: before the next
-// attempt the store is looked at.
+// performWithRetries retries an operation after temporary failures, with another source if
+// its source fails. A call without an answer may have taken effect, so the store is
+// checked before the next attempt.
 func (x *Executor) performWithRetries(ctx context.Context, s *step) error {
 	perform, known := verbs[s.Verb]
 	if !known {
@@ -86,7 +86,7 @@ func (x *Executor) performWithRetries(ctx context.Context, s *step) error {
 	}
 }
 
-// describe says what an operation is about.
+// describe names the target of an operation.
 func (x *Executor) describe(s *step) string {
 	switch store := x.Listing.Name; {
 	case s.Target.IsImage():

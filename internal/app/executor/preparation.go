@@ -9,17 +9,15 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// preparation is what is done ahead of the graft onto the image, beside what comes before
-// the first copy: while copies keep a disk busy each of its calls could take long, and an
-// engine that does not see this run, and deletes what it finds in flight, would find an
-// lvol in the middle of a change. It is of no consequence where it fails: the graft itself
-// will tell, or works.
+// preparation is work for the graft onto the image that is done beside everything before
+// the first copy. During copies a disk is busy and each call could take long; another
+// engine that deletes in-flight lvols could then meet an lvol in the middle of a change. A
+// failure is ignored: the graft itself succeeds or reports it.
 type preparation struct {
-	done   chan struct{} // closed once nothing is being prepared; nil: nothing was
+	done   chan struct{} // closed at the end; nil: not begun
 	cancel func()
 }
 
-// wait waits until nothing is being prepared any more, or for the context's end.
 func (p *preparation) wait(ctx context.Context) error {
 	if p.done == nil {
 		return nil
@@ -32,7 +30,7 @@ func (p *preparation) wait(ctx context.Context) error {
 	}
 }
 
-// end comes before the run is released.
+// end precedes the release of the run.
 func (p *preparation) end() {
 	if p.done != nil {
 		p.cancel()
@@ -40,7 +38,7 @@ func (p *preparation) end() {
 	}
 }
 
-// prepare has the store do ahead what it can of the graft.
+// prepare lets the store prepare the graft as far as it can.
 func (x *Executor) prepare(ctx context.Context) {
 	preparer, ok := ports.As[ports.Preparer](x.Host)
 	size, image, is := unevenGraft(x.Plan, x.Listing)
@@ -69,10 +67,9 @@ func (x *Executor) prepare(ctx context.Context) {
 	go prepare()
 }
 
-// unevenGraft is the size of the ancestor of a plan that makes one, and the image that it is
-// grafted onto, if that is there already and of another size: an image is as long as it
-// was made, a volume as long as its user wants it. The whole tree waits for this graft.
-// An image is nothing that the plan itself changes.
+// unevenGraft finds a graft of the new ancestor onto an existing image of another size,
+// which needs preparation: the image's size is its own, the volume's is the user's choice.
+// The whole tree waits for this graft. The plan does not change the image.
 func unevenGraft(plan domain.Plan, store domain.Listing) (size uint64, image string, ok bool) {
 	made := make(map[domain.Ref]uint64) // sizes
 	for _, o := range plan.Operations {

@@ -10,8 +10,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// reconcile finds out whether an operation whose answer was lost has taken effect, by a
-// look at the store, and takes up what it has made.
+// reconcile finds out whether an operation whose answer was lost took effect, and adopts
+// its result.
 func (x *Executor) reconcile(ctx context.Context, s *step) (done bool, err error) {
 	if look := verbs[s.Verb].reconcile; look != nil {
 		return look(x, ctx, s)
@@ -19,8 +19,8 @@ func (x *Executor) reconcile(ctx context.Context, s *step) (done bool, err error
 	return false, nil
 }
 
-// reconcileDelete looks at all of the store: that one lvol is not found can be the failure
-// itself, and a delete that is taken for done is not asked for again.
+// reconcileDelete lists the whole store. One lvol that is not found may be the failure
+// itself, and a delete that counts as done is not repeated.
 func (x *Executor) reconcileDelete(ctx context.Context, s *step) (done bool, err error) {
 	listing, err := x.Host.List(ctx)
 	if err != nil {
@@ -39,9 +39,9 @@ func (x *Executor) reconcileCreate(ctx context.Context, s *step) (done bool, err
 	return true, nil
 }
 
-// reconcileSeal: a snapshot of the final name is ours if the lvol in flight has become it:
-// is gone, or is its clone. Another one of that name (an image that somebody else has
-// brought) is met by the next attempt.
+// reconcileSeal adopts a snapshot with the final name if the in-flight lvol has become it:
+// that lvol is gone, or is its clone. Any other lvol of that name (an image of another
+// run) is left to the next attempt.
 func (x *Executor) reconcileSeal(ctx context.Context, s *step) (done bool, err error) {
 	sealed, err := x.named(ctx, s.Name)
 	if sealed == nil || err != nil {
@@ -63,7 +63,7 @@ func (x *Executor) reconcileSeal(ctx context.Context, s *step) (done bool, err e
 		return false, fmt.Errorf("%w: %s was sealed with %d clusters of its own instead of %d, or under another parent", ErrPlanAgain, s.Name, sealed.Own.Count, made.planned.Clusters)
 	}
 	if remains {
-		// The seal was interrupted before it could delete what is left of the lvol.
+		// The seal was interrupted before it could delete the rest of the lvol.
 		if err := x.Host.Delete(ctx, made.uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
 			return false, err
 		}
@@ -83,7 +83,7 @@ func (x *Executor) reconcileClone(ctx context.Context, s *step) (done bool, err 
 	return true, nil
 }
 
-// named is the store's lvol of that name; nil: there is none.
+// named returns the store's lvol of that name, or nil.
 func (x *Executor) named(ctx context.Context, name string) (*domain.Lvol, error) {
 	listing, err := x.Host.List(ctx)
 	if err != nil {

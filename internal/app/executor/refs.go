@@ -10,7 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/randid"
 )
 
-// Run is what a run remembers from one plan to the next.
+// Run is the state that a run keeps from one plan to the next.
 type Run struct {
 	ports.Run
 
@@ -19,17 +19,16 @@ type Run struct {
 	sealed []domain.Sealing
 }
 
-// NewRun makes a run that has done nothing yet.
 func NewRun(run ports.Run) *Run { return &Run{Run: run, names: make(map[string]bool)} }
 
-// Drew reports whether the run has drawn that name in flight.
+// Drew reports whether the run has drawn that in-flight name.
 func (r *Run) Drew(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.names[name]
 }
 
-// Sealings are what the run has sealed.
+// Sealings are the snapshots that the run has sealed.
 func (r *Run) Sealings() []domain.Sealing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,9 +41,9 @@ func (r *Run) remember(s domain.Sealing) {
 	r.sealed = append(r.sealed, s)
 }
 
-// draw draws a name that no lvol of the listing has: what has a drawn name is taken for
-// this run's. It remembers it before anything of that name can exist, so that a cleanup
-// finds it whatever becomes of the call, after later plans, too.
+// draw draws an in-flight name that no lvol of the listing has, since an lvol with a drawn
+// name counts as this run's. The name is stored before the lvol can exist. So a cleanup
+// finds the lvol even after a lost answer or a later plan.
 func (r *Run) draw(form func(id string) string, on domain.Listing) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,41 +57,43 @@ func (r *Run) draw(form func(id string) string, on domain.Listing) string {
 	}
 }
 
-// forgetName forgets a name that somebody else has by now.
+// forgetName forgets a name that belongs to another run.
 func (r *Run) forgetName(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.names, name)
 }
 
-// NewID draws 8 hex digits: of a run, or of a name in flight.
+// NewID draws 8 hex digits, for a run or an in-flight name.
 func NewID() string { return randid.Hex(4) }
 
-// copyOfSource is an lvol that was filled from a source, and what is compared before its seal.
+// copyOfSource is an lvol that was filled from a source, with the data to compare before
+// its seal.
 type copyOfSource struct {
-	uuid    string        // in flight: once it is sealed, its Ref stands for the snapshot
-	served  Candidate     // what was copied
-	planned domain.Origin // what the plan has: the same, on the primary
+	uuid    string        // of the in-flight lvol; after the seal its Ref stands for the snapshot
+	served  Candidate     // the snapshot that was copied
+	planned domain.Origin // the same snapshot on the primary
 }
 
-// counts are the own clusters of a copy, and of what it is compared with, at one moment.
+// counts are numbers of own clusters at one moment: of a copy, and of its snapshot on some
+// sources.
 type counts struct {
 	copied    uint64
 	sources   []Candidate
 	onSources []uint64 // of each that was asked
 }
 
-// refs are what the Refs of the plan stand for.
+// refs maps the plan's Refs to lvols of the store.
 type refs struct {
 	run     *Run
 	listing domain.Listing
 
 	mu      sync.Mutex
-	uuids   map[domain.Ref]string // of what this run has made
-	names   map[domain.Ref]string // in flight, of what is being made
-	unknown map[string]bool       // names in flight that a call may have given whose answer was lost
+	uuids   map[domain.Ref]string // of lvols that this run has created
+	names   map[domain.Ref]string // in-flight, of lvols that are being created
+	unknown map[string]bool       // in-flight names that a call without an answer may have created
 	copies  map[domain.Ref]copyOfSource
-	counted map[domain.Ref]counts // as they were grafted
+	counted map[domain.Ref]counts // at the time of the graft
 }
 
 func newRefs(c Config) *refs {
@@ -103,7 +104,7 @@ func newRefs(c Config) *refs {
 	}
 }
 
-// uuid is the lvol that a Ref stands for, "" for none.
+// uuid is the UUID of a Ref's lvol; "": there is none.
 func (r *refs) uuid(of domain.Ref) string {
 	if uuid, ok := of.Listed(); ok {
 		return uuid
@@ -119,7 +120,7 @@ func (r *refs) setMade(ref domain.Ref, uuid string) {
 	r.uuids[ref] = uuid
 }
 
-// name is the name in flight of what is made, the same in each attempt.
+// name is the in-flight name of a Ref's lvol, the same in each attempt.
 func (r *refs) name(ref domain.Ref) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,7 +135,7 @@ func (r *refs) name(ref domain.Ref) string {
 	return r.names[ref]
 }
 
-// dropName has the next attempt draw another name, and returns the old one.
+// dropName returns the in-flight name and lets the next attempt draw another one.
 func (r *refs) dropName(ref domain.Ref) (name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,16 +144,15 @@ func (r *refs) dropName(ref domain.Ref) (name string) {
 	return name
 }
 
-// outcomeUnknown notes that a call may have made something of that name.
+// outcomeUnknown says that a call without an answer may have created an lvol of that name.
 func (r *refs) outcomeUnknown(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unknown[name] = true
 }
 
-// nameTaken is what is done where the name of what is made is taken: the next attempt draws
-// another one. Unless an earlier one may have been carried out, the lvol of that name is
-// somebody else's.
+// nameTaken lets the next attempt draw another name. The existing lvol belongs to another
+// run, unless an earlier attempt may have created it.
 func (r *refs) nameTaken(ref domain.Ref) error {
 	name := r.dropName(ref)
 	r.mu.Lock()
@@ -176,7 +176,7 @@ func (r *refs) setCopy(ref domain.Ref, c copyOfSource) {
 	r.copies[ref] = c
 }
 
-// replaceCopy has another lvol stand for a copy, of the same clusters.
+// replaceCopy replaces the lvol of a copy by another one with the same clusters.
 func (r *refs) replaceCopy(ref domain.Ref, uuid string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -191,8 +191,8 @@ func (r *refs) setCounts(ref domain.Ref, c counts) {
 	r.counted[ref] = c
 }
 
-// takeCounts are what was counted as it was grafted, once: a seal that is done again
-// looks again.
+// takeCounts returns the counts at the time of the graft, once: a repeated seal counts
+// again.
 func (r *refs) takeCounts(ref domain.Ref) (c counts, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

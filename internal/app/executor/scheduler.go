@@ -9,31 +9,30 @@ import (
 
 // scheduler hands out the operations of one stage.
 //
-// Copies are what costs a disk and a network, so their number is what is
-// limited. Everything else is short, and a tree grows no faster than its
-// longest chain of grafts and seals: these must not wait for a copy to end, so
-// as many workers again are kept for them. One copy at a time means one operation
-// at a time.
+// Copies use disk and network, so their number is limited. All other operations are short,
+// and a tree grows no faster than its longest chain of grafts and seals. These must not
+// wait for a copy, so the same number of workers is kept for them. One copy at once means
+// one operation at once.
 type scheduler struct {
 	most   int        // copies at once
-	copies func() int // at once now, at least 1
+	copies func() int // at once at present, at least 1
 
 	mu        sync.Mutex
 	changed   sync.Cond
 	ready     [classes]ints
 	classOf   map[int]class
 	copying   int
-	uncopied  []int         // copies, in their order, from the first one on that has not begun
+	uncopied  []int         // copies in order, from the first that has not begun
 	begun     map[int]bool  // copies
-	filling   int           // lvols that were created and are not copied yet
-	waits     map[int]int   // for how many operations each waits
-	unlocks   map[int][]int // which wait for it
+	filling   int           // lvols that were created but not copied yet
+	waits     map[int]int   // number of operations that each waits for
+	unlocks   map[int][]int // the operations that wait for each
 	unlocked  map[int]bool
-	remaining int // not done yet
+	remaining int // operations that are not done
 	abandoned bool
 }
 
-// class is what limits an operation.
+// class is the kind of limit of an operation.
 type class int
 
 const (
@@ -72,7 +71,7 @@ func newScheduler(operations []domain.Operation, stage domain.Stage, most int, c
 	return s
 }
 
-// workers is how many operations there may be at once.
+// workers is the number of operations at once.
 func (s *scheduler) workers() int {
 	if s.most == 1 {
 		return 1
@@ -80,10 +79,10 @@ func (s *scheduler) workers() int {
 	return 2 * s.most
 }
 
-// mayBegin says whether one more of a class may go on, the first that is ready. Lvols are
-// created a little ahead of the copies and no more: a crash leaves few. The last place
-// for a copy is kept for the first in order, which may not be ready yet though later
-// ones are: the root is created together with others, and all wait for it.
+// mayBegin reports whether the first ready operation of a class may begin. Lvols are
+// created only a little ahead of their copies, so that a crash leaves few. The last place
+// for a copy is kept for the first copy in order even if it is not ready yet: the root is
+// created together with others, and all wait for it.
 func (s *scheduler) mayBegin(c class) bool {
 	switch c {
 	case classCreate:
@@ -125,7 +124,7 @@ func (s *scheduler) pop() (operation int, ok bool) {
 	return heap.Pop(&s.ready[best]).(int), true
 }
 
-// next waits until an operation can be done; ok is false when none is left.
+// next waits for an operation that may begin. ok is false when none is left.
 func (s *scheduler) next() (operation int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,8 +139,8 @@ func (s *scheduler) next() (operation int, ok bool) {
 	}
 }
 
-// unlock lets the operations begin that come after it. It may be called before
-// done, which calls it, too.
+// unlock starts the operations that depend on this one. It may precede done, which does
+// it, too.
 func (s *scheduler) unlock(operation int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +179,7 @@ func (s *scheduler) abandon() {
 	s.changed.Broadcast()
 }
 
-// ints is a heap, the smallest first.
+// ints is a heap with the smallest first.
 type ints []int
 
 func (h ints) Len() int           { return len(h) }

@@ -12,13 +12,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// session is what the run has opened on the hosts: exports and connections.
+// session is everything that the run has opened on hosts: exports and connections.
 type session struct {
-	opened  []int      // sources that something may be open on
-	closing chan error // nil, or what becomes of closing it
+	opened  []int      // sources with something open
+	closing chan error // the result of close; nil: not begun
 }
 
-// wait is what became of closing it; closing is false where nobody does.
+// wait waits for the result of close. closing is false if close has not begun.
 func (s *session) wait() (err error, closing bool) {
 	if s.closing == nil {
 		return nil, false
@@ -39,9 +39,9 @@ func (s *session) close(ctx context.Context, x *Executor) {
 	}()
 }
 
-// Open removes what crashed runs of this replica have left open on all hosts. It comes
-// before anything is made: a copy that outlived its engine writes into whatever lvol is
-// received under its address next.
+// Open closes what crashed runs of this replica have left open on all hosts. It must
+// precede every create: a copy of a crashed engine writes into whatever lvol is received
+// under its address next.
 func (x *Executor) Open(ctx context.Context) error {
 	return x.retry(ctx, "close what earlier runs left open", func() error { return x.open(ctx) })
 }
@@ -62,11 +62,11 @@ func (x *Executor) open(ctx context.Context) error {
 	return nil
 }
 
-// lostTime is what closing may take on a source that has failed already.
+// lostTime is the most that closing may take on a lost source.
 const lostTime = 2 * time.Second
 
-// releases are the calls that end what is open for the run. What sends goes first: it
-// would try to reach again what receives.
+// releases are the calls that end the run on each host, senders first: a sender would try
+// to reconnect to a receiver that is gone.
 func (x *Executor) releases(ctx context.Context, budget retry.Budget, end func(context.Context, ports.Host) error, failed func(source int, err error) error) []func() error {
 	release := func(ctx context.Context, host ports.Host) error {
 		return budget.Call(ctx, func() error { return end(ctx, host) })
@@ -88,8 +88,7 @@ func (x *Executor) releases(ctx context.Context, budget retry.Budget, end func(c
 
 func (x *Executor) end(ctx context.Context, host ports.Host) error { return End(ctx, host, x.Run.Run) }
 
-// End ends a run of this engine. What has begun with a Release is forgotten by another
-// one, too; a host that is a ports.Ender forgets the run in any case.
+// End ends a run on a host: by End if the host is a ports.Ender, otherwise by Release.
 func End(ctx context.Context, host ports.Host, run ports.Run) error {
 	if ender, ok := ports.As[ports.Ender](host); ok {
 		return ender.End(ctx, run)
@@ -97,8 +96,7 @@ func End(ctx context.Context, host ports.Host, run ports.Run) error {
 	return host.Release(ctx, run)
 }
 
-// ofSourceInUse marks an error as a source's, unless that is not used any more: then nobody waits
-// for it.
+// ofSourceInUse marks an error as a source's. An error of a lost source is ignored.
 func (x *Executor) ofSourceInUse(at int, err error) error {
 	if slices.Contains(used(x.Sources), at) {
 		return OfSource(at, err)
@@ -106,8 +104,8 @@ func (x *Executor) ofSourceInUse(at int, err error) error {
 	return nil
 }
 
-// tolerateSource: of several sources, one that does not answer any more fails nobody's run. A
-// connection at most is left there, for the next run or gc.
+// tolerateSource ignores the error of one of several sources that no longer answers, and
+// reports it. At most a connection is left there, for the next run or gc.
 func (x *Executor) tolerateSource(failure error) error {
 	var of *SourceError
 	if !x.several() || !errors.As(failure, &of) {

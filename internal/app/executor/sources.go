@@ -18,14 +18,14 @@ import (
 type Source struct {
 	Host    ports.Host
 	Listing domain.Listing  // of its host
-	Used    context.Context // ends when it is not used any more; the cause says why
-	Lose    func(why error) // ends that
+	Used    context.Context // ends when the source is lost; its cause is the reason
+	Lose    func(why error) // ends Used
 }
 
-// Lost is why a source is not used any more; nil: it is.
+// Lost is the reason why a source is lost; nil: it is in use.
 func (s *Source) Lost() error { return context.Cause(s.Used) }
 
-// used are the positions of the sources that are in use.
+// used are the positions of the sources in use.
 func used(sources []*Source) (positions []int) {
 	for at, s := range sources {
 		if s.Lost() == nil {
@@ -41,7 +41,7 @@ type Candidate struct {
 	Origin domain.Origin
 }
 
-// SourceError is what failed on one of the sources' hosts.
+// SourceError is an error of a source's host.
 type SourceError struct {
 	Source int
 	Err    error
@@ -58,14 +58,14 @@ func OfSource(source int, err error) error {
 	return &SourceError{source, err}
 }
 
-// errNotUsed: another operation has found that the source does not work.
+// errNotUsed is the error of a call to a source that another operation has lost.
 var errNotUsed = errors.New("the source is not used any more")
 
-// several: with one source a failure of it is a failure of the run.
+// several is false if the failure of a source is the failure of the run.
 func (x *Executor) several() bool { return len(x.Sources) > 1 }
 
-// candidates are those, for what the plan has from the primary, of sources that are in
-// use, in the order in which these were given.
+// candidates are the lvols equal to a snapshot of the primary on sources in use, in the
+// order of the sources.
 func (x *Executor) candidates(planned domain.Origin) []Candidate {
 	all := append([]Candidate{{x.Primary, planned}}, x.Secondary[planned.UUID]...)
 	all = slices.DeleteFunc(all, func(c Candidate) bool { return x.Sources[c.Source].Lost() != nil })
@@ -73,11 +73,10 @@ func (x *Executor) candidates(planned domain.Origin) []Candidate {
 	return all
 }
 
-// pickSource is who serves a copy: of those who can, the one that has least to do. An attempt
-// that is made again stays where it is. From here on until end is called the copy counts
-// as something that the source has to do, as much as left was told. That begins together
-// with the choice: of two copies that begin at the same time each would be served by the
-// same source otherwise.
+// pickSource chooses the candidate of the source with the least load. A retry keeps its
+// source. Until end is called, the copy counts as load of its source, as far as setLeft
+// says. The load counts from the choice on: otherwise copies that begin at the same time
+// would choose the same source.
 func (x *Executor) pickSource(copy domain.Operation) (chosen Candidate, setLeft func(clusters uint64), end func(), err error) {
 	open := x.candidates(copy.Source)
 	c := x.copies
@@ -104,9 +103,9 @@ func (x *Executor) pickSource(copy domain.Operation) (chosen Candidate, setLeft 
 	return chosen, setLeft, func() { setLeft(0) }, nil
 }
 
-// switchSource is what is done about an operation that a source failed in: where another one
-// has the same, that one is not used any more, and the operation is done again. A copy
-// begins anew in an lvol of its own, since a target may copy on into the old one.
+// switchSource replaces the source that failed in an operation, if another one has the
+// same data. The operation is then repeated, a copy in a new lvol: a target may still copy
+// into the old one.
 func (x *Executor) switchSource(ctx context.Context, s *step, failure error) (again bool, err error) {
 	var of *SourceError
 	if ctx.Err() != nil || errors.Is(failure, ErrPlanAgain) || !errors.As(failure, &of) {
@@ -132,8 +131,8 @@ func (x *Executor) switchSource(ctx context.Context, s *step, failure error) (ag
 	return true, nil
 }
 
-// replaceCopy replaces the lvol that a copy was filling. The copy may still go on; without
-// its destination it ends.
+// replaceCopy replaces the lvol of a copy. The old copy may still go on; without its
+// destination it ends.
 func (x *Executor) replaceCopy(ctx context.Context, s *step) error {
 	old := x.refs.uuid(s.Target)
 	if err := x.retry(ctx, "stop receiving", func() error { return x.Host.Withdraw(ctx, x.Run.Run, old) }); err != nil {
@@ -157,13 +156,13 @@ func (x *Executor) replaceCopy(ctx context.Context, s *step) error {
 	})
 }
 
-// retry does again what fails for a passing reason.
+// retry repeats do after temporary failures.
 func (x *Executor) retry(ctx context.Context, what string, do func() error) error {
 	return Retry(ctx, x.Log, x.Run, what, do)
 }
 
-// Retry does something on the way of a run that is no operation of its plan, again where
-// it fails for a passing reason.
+// Retry repeats do after temporary failures. It is for calls that are no operations of a
+// plan.
 func Retry(ctx context.Context, log *zap.Logger, run *Run, what string, do func() error) error {
 	again := func(err error) {
 		log.Info("again after a failure", zap.String("replica", run.Replica), zap.String("run", run.ID), zap.String("step", what), zap.Error(err))
@@ -171,8 +170,7 @@ func Retry(ctx context.Context, log *zap.Logger, run *Run, what string, do func(
 	return retry.Step.Do(ctx, again, func(error) error { return do() })
 }
 
-// attribute says whose failure it is that a copy has failed: the source's, if the destination
-// still answers.
+// attribute marks the failure of a copy as the source's, if the destination still answers.
 func (x *Executor) attribute(ctx context.Context, from Candidate, uuid string, failure error) error {
 	if failure == nil || ctx.Err() != nil || isFull(failure) || !x.several() {
 		return failure
@@ -188,10 +186,9 @@ func (x *Executor) attribute(ctx context.Context, from Candidate, uuid string, f
 	return OfSource(from.Source, failure)
 }
 
-// sourcesToCompare are who is asked before a seal whether the source's snapshot is what it was:
-// who has served the copy, and the primary. Where neither is in use any more, it is
-// another one of which the same was proven; that the copy was whole was seen when it
-// ended.
+// sourcesToCompare are the sources to ask before a seal whether the snapshot is unchanged:
+// the one that served the copy, and the primary. If both are lost, any other source with
+// the same data serves: checkAfterCopy has checked that the copy is complete.
 func (x *Executor) sourcesToCompare(made copyOfSource) (asked []Candidate, err error) {
 	open := x.candidates(made.planned)
 	for _, c := range open {
@@ -208,7 +205,7 @@ func (x *Executor) sourcesToCompare(made copyOfSource) (asked []Candidate, err e
 	return asked, nil
 }
 
-// count counts a snapshot of a source, which may be gone.
+// count counts the own clusters of a source's snapshot, which may be gone.
 func (x *Executor) count(ctx context.Context, c Candidate) (uint64, error) {
 	own, err := countOwn(ctx, x.Sources[c.Source].Host, c.Origin.UUID)
 	if errors.Is(err, ports.ErrNotFound) && c.Source == x.Primary {
@@ -217,9 +214,8 @@ func (x *Executor) count(ctx context.Context, c Candidate) (uint64, error) {
 	return own, OfSource(c.Source, err)
 }
 
-// changed is the error of a source's snapshot that has another number of clusters than it
-// had: of the primary's the plan is made again, another source is not any more what was
-// proven.
+// changed is the error if a source's snapshot has another number of clusters than before.
+// If it is the primary's, a new plan is needed; another source has lost its proof.
 func (x *Executor) changed(c Candidate, now uint64, when string) error {
 	if now == c.Origin.Clusters {
 		return nil
@@ -231,7 +227,6 @@ func (x *Executor) changed(c Candidate, now uint64, when string) error {
 	return fmt.Errorf("%w: %w", ErrPlanAgain, err)
 }
 
-// countOwn is how many own clusters an lvol has.
 func countOwn(ctx context.Context, host ports.Host, uuid string) (uint64, error) {
 	if counter, ok := ports.As[ports.Counter](host); ok {
 		return counter.Count(ctx, uuid)

@@ -37,20 +37,18 @@ func (x *Executor) setMade(ref domain.Ref, uuid string) {
 	x.refs.setMade(ref, uuid)
 }
 
-// graft gives the lvol its parent.
 func (x *Executor) graft(ctx context.Context, s *step) error {
 	if err := x.model.play(s.Operation); err != nil {
 		return err
 	}
-	if s.Name != "" { // a kept one, which is not sealed
+	if s.Name != "" { // a kept snapshot, which is not sealed
 		return x.setParent(ctx, x.refs.uuid(s.Target), x.refs.uuid(s.Parent))
 	}
 	return x.graftAndCount(ctx, s)
 }
 
-// setParent: grafts onto one parent exclude each other. Nothing but the graft itself is
-// waited for meanwhile: the parent may be an image that other rebuilds share, the source a
-// host that hangs.
+// setParent grafts under a lock on the parent. Nothing else is waited for under that lock:
+// the parent may be a shared image, and a source may hang.
 func (x *Executor) setParent(ctx context.Context, uuid, parent string) error {
 	release, err := x.lockParent(ctx, parent)
 	if err != nil {
@@ -67,10 +65,9 @@ func (x *Executor) lockParent(ctx context.Context, parent string) (release func(
 	return x.Lock(ctx, x.Listing, parent)
 }
 
-// graftAndCount does what a seal waits for: the graft, and the look at both sides right
-// before. A chain of snapshots is as fast as its grafts and seals, one after the other, so
-// the look shares the graft's round trip. That the lvol has the right parent, the answer to
-// the graft says.
+// graftAndCount grafts, and counts both sides for the seal in the same round trip: the
+// speed of a chain of snapshots depends on its grafts and seals, which come one after the
+// other. The answer to the graft confirms the parent.
 func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
 	made := x.refs.copyOf(s.Target)
 	var now counts
@@ -88,7 +85,7 @@ func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
 	return err
 }
 
-// countCalls are the calls that count what a copy is compared with.
+// countCalls are the calls that count the snapshot on the sources.
 func (x *Executor) countCalls(ctx context.Context, now *counts, made copyOfSource) (calls []func() error, err error) {
 	if now.sources, err = x.sourcesToCompare(made); err != nil {
 		return nil, err
@@ -100,7 +97,7 @@ func (x *Executor) countCalls(ctx context.Context, now *counts, made copyOfSourc
 	return calls, nil
 }
 
-// seal has compared both sides once more: a snapshot under its final name is right.
+// seal compares both sides once more first: a snapshot under its final name must be right.
 func (x *Executor) seal(ctx context.Context, s *step) error {
 	merger, merges := ports.As[ports.Merger](x.Host)
 	if s.Prove && merges {
@@ -134,7 +131,7 @@ func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
 	record := ports.SealRecord{Attributes: s.Attributes}
 	switch {
 	case s.Prove && !merges:
-		record.Image = &domain.ImageRecord{} // unproven yet: any run that finds it so proves it
+		record.Image = &domain.ImageRecord{} // not proven yet: the next run that finds it proves it
 	case s.Target.IsImage():
 		record.Image = s.Operation.Image
 	case x.Parallel > 1:
@@ -146,15 +143,14 @@ func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
 	return record
 }
 
-// finishSeal takes up what a seal has made.
+// finishSeal registers the result of a seal.
 func (x *Executor) finishSeal(ctx context.Context, s *step, sealed string, clusters uint64) error {
 	x.setMade(s.Target, sealed)
 	if s.Target.IsImage() {
 		defer x.ImageReady()
 		return x.proveSealed(ctx, s, sealed)
 	}
-	// It is the copy of what each source has of which that was proven. The one that the
-	// plan is made from comes last.
+	// It is the copy of every equal snapshot. The primary's comes last.
 	for _, c := range append(slices.Clone(x.Secondary[s.Source.UUID]), Candidate{x.Primary, s.Source}) {
 		sealing := domain.Sealing{Source: c.Origin.UUID, SourceClusters: c.Origin.Clusters, Copy: sealed, CopyClusters: clusters}
 		x.Run.remember(sealing)
@@ -163,9 +159,9 @@ func (x *Executor) finishSeal(ctx context.Context, s *step, sealed string, clust
 	return nil
 }
 
-// compareBeforeSeal: somebody may have deleted the parent of the source's snapshot, which
-// merges the two, or written into our lvol. What is not grafted is looked at here, also
-// for a parent that somebody else has given it.
+// compareBeforeSeal detects a source's snapshot whose parent was deleted, which merges the
+// two, and writes into the in-flight lvol. Without a graft it also detects a parent that
+// something else has set.
 func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
 	made := x.refs.copyOf(s.Target)
 	now, counted := x.refs.takeCounts(s.Target)
@@ -200,7 +196,6 @@ func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
 	return nil
 }
 
-// clone makes the head, the last thing that a rebuild makes.
 func (x *Executor) clone(ctx context.Context, s *step) error {
 	if err := x.model.play(s.Operation); err != nil {
 		return err
@@ -218,11 +213,11 @@ func (x *Executor) clone(ctx context.Context, s *step) error {
 	return err
 }
 
-// delete looks once more: a UUID that has another name, or other clusters, by now is not
-// what the plan deletes. That it has no clone, the port sees to.
+// delete deletes an lvol that still has the planned name and clusters. The port ensures
+// that it has no clone.
 //
-// Another rebuild of this process may be copying from it: a store hides what is deleted
-// then, and its clusters with it, until a restart.
+// It waits for other rebuilds of this process that copy from the lvol: a store hides an
+// lvol that is deleted during a copy, and leaks its clusters until a restart.
 func (x *Executor) delete(ctx context.Context, s *step) error {
 	uuid := x.refs.uuid(s.Target)
 	release, err := x.Lock(ctx, x.Listing, uuid)
@@ -243,8 +238,9 @@ func (x *Executor) delete(ctx context.Context, s *step) error {
 	return x.Host.Delete(ctx, uuid)
 }
 
-// CheckBeforeDelete makes sure that an lvol is still what was listed. One in flight holds
-// nobody's data, and what an old copy still writes there is no reason to keep it.
+// CheckBeforeDelete checks that an lvol is still as it was listed. The clusters of an
+// in-flight lvol may differ: they are nobody's data, and an old copy may still write
+// there.
 func CheckBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol) error {
 	now, err := host.Look(ctx, listed.UUID)
 	_, inFlight := domain.ReplicaInFlight(listed.Name)

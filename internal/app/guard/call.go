@@ -10,13 +10,13 @@ import (
 )
 
 // The deadlines of calls. Adapters know their hosts better and give up sooner; these are
-// for those that do not.
+// for adapters that do not.
 const (
-	callTime  = time.Minute     // of one lvol
-	storeTime = 5 * time.Minute // what takes longer the more there is
+	callTime  = time.Minute     // of a call for one lvol
+	storeTime = 5 * time.Minute // of a call whose time grows with the store
 )
 
-// within ends a call after that time, and when the host is not used any more.
+// within ends a call after the allowed time, or when the host is no longer used.
 func within[T any](ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
 	using, end := g.whileUsed(ctx)
 	defer end()
@@ -29,13 +29,13 @@ func within[T any](ctx context.Context, g *Host, allowed time.Duration, call fun
 	return value, orNotUsed(using, err)
 }
 
-// withinErr is within for a call that returns nothing but an error.
+// withinErr is within for a call that returns only an error.
 func withinErr(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
 	_, err := within(ctx, g, allowed, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }
 
-// patient is within for a call that waits for what is busy; each attempt has that time.
+// patient is within for a call that waits for a busy lvol. The time is for each attempt.
 func patient[T any](ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) (T, error)) (value T, err error) {
 	err = retry.Busy.Call(ctx, func() (err error) {
 		value, err = within(ctx, g, allowed, call)
@@ -44,7 +44,7 @@ func patient[T any](ctx context.Context, g *Host, allowed time.Duration, call fu
 	return value, err
 }
 
-// patientErr is patient for a call that returns nothing but an error.
+// patientErr is patient for a call that returns only an error.
 func patientErr(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
 	return retry.Busy.Call(ctx, func() error { return withinErr(ctx, g, allowed, call) })
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Host is a guarded host. It implements every optional interface of ports; ports.As tells which of them the
-// host below has.
+// Host is a guarded host. It implements every optional interface of ports; ports.As finds
+// out which of them the wrapped host has.
 type Host struct {
 	ports.Host
 
 	knownProofs bool            // Prove computes no checksums
-	used        context.Context // nil: for ever
+	used        context.Context // nil: without end
 }
 
 var (
@@ -41,7 +41,7 @@ func Wrap(host ports.Host) *Host {
 	return &Host{Host: host}
 }
 
-// KnownProofs is Wrap for a host whose Prove tells only the checksums that are there
+// KnownProofs is like Wrap, but the host's Prove returns only checksums that are computed
 // already.
 func KnownProofs(host ports.Host) *Host {
 	guarded := Wrap(host)
@@ -59,8 +59,8 @@ func List(ctx context.Context, host ports.Looker) (domain.Listing, error) {
 // Unwrap is for ports.As.
 func (g *Host) Unwrap() ports.Host { return g.Host }
 
-// List implements ports.Looker. A listing that was passed on from elsewhere may promise
-// what this host cannot keep.
+// List implements ports.Looker. A listing from elsewhere may claim Proves for a host that
+// is no ports.Prover.
 func (g *Host) List(ctx context.Context) (domain.Listing, error) {
 	listing, err := within(ctx, g, storeTime, g.Host.List)
 	_, proves := ports.As[ports.Prover](g.Host)
@@ -95,7 +95,7 @@ func (g *Host) Clone(ctx context.Context, snapshot, name string, size uint64, re
 	})
 }
 
-// Delete implements ports.Store: what is large takes its time.
+// Delete implements ports.Store. It takes long for a large lvol.
 func (g *Host) Delete(ctx context.Context, uuid string) error {
 	return patientErr(ctx, g, storeTime, func(ctx context.Context) error { return g.Host.Delete(ctx, uuid) })
 }

@@ -10,14 +10,13 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// livenessInterval is how often the receiving host of a copy is asked whether it is
-// still there.
+// livenessInterval is the time between two checks of a host during a transfer.
 const livenessInterval = time.Second
 
-// watch is a context that ends when a host does not answer any more, and how to end
-// the watch. Of a copy both hosts are watched: the sender alone notices late, or
-// never, that the receiver is gone, since what it sends is waited for while the
-// connection stands. Two answers have to fail, since a connection can break once.
+// watch returns a context that ends when the host stops answering, and a function to stop.
+// Both hosts of a copy are watched: the sender alone notices late or never that the
+// receiver is gone, since writes wait while the connection stands. Two checks must fail in
+// a row, since a connection can break once.
 func watch(ctx context.Context, host ports.Host, uuid string) (context.Context, func()) {
 	copying, cancel := context.WithCancelCause(ctx)
 	stopped := make(chan struct{})
@@ -39,7 +38,7 @@ func watch(ctx context.Context, host ports.Host, uuid string) (context.Context, 
 	}
 }
 
-// WhileAnswering has a call go on for as long as the host answers looks at an lvol.
+// WhileAnswering makes a call and ends it when the host stops answering.
 func WhileAnswering(ctx context.Context, host ports.Host, uuid string, call func(ctx context.Context) error) error {
 	watched, stop := watch(ctx, host, uuid)
 	err := call(watched)

@@ -9,7 +9,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// optional is the host below as something that not every host is; what says that in words.
+// optional is the wrapped host as an optional interface. what describes it for the error.
 func optional[T any](g *Host, what string) (T, error) {
 	it, ok := ports.As[T](g.Host)
 	if !ok {
@@ -67,7 +67,7 @@ func (g *Host) Record(ctx context.Context, head, record string) error {
 	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return recorder.Record(ctx, head, record) })
 }
 
-// Prove implements ports.Prover. What is not known yet is read.
+// Prove implements ports.Prover. The host may read data to compute checksums.
 func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string]domain.Clusters, err error) {
 	prover, err := optional[ports.Prover](g, "prove anything")
 	if err != nil {
@@ -130,7 +130,7 @@ func (g *Host) Lease(ctx context.Context, name string, lease ports.Lease) (relea
 	return within(ctx, g, callTime, func(ctx context.Context) (func(), error) { return leaser.Lease(ctx, name, lease) })
 }
 
-// Identity implements ports.Identifier; both are "" where the host below is none.
+// Identity implements ports.Identifier; both are "" if the wrapped host is none.
 func (g *Host) Identity() (uuid, name string) {
 	if identifier, ok := ports.As[ports.Identifier](g.Host); ok {
 		return identifier.Identity()
@@ -156,8 +156,8 @@ func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 	return within(ctx, g, storeTime, collector.Opened)
 }
 
-// Open implements ports.Opener. The context that an lvol is opened with ends what
-// was opened, so it goes on until that is closed, or the host answers no more.
+// Open implements ports.Opener. The end of the context closes the lvol, so the context
+// lives until Close, or until the host stops answering.
 func (g *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
 	opener, err := optional[ports.Opener](g, "open lvols")
 	if err != nil {
@@ -177,7 +177,7 @@ func (g *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Byte
 	return &watchedBytes{opened, func() { stop(); end() }}, nil
 }
 
-// watchedBytes are an lvol's bytes while its host answers.
+// watchedBytes watches the host of an open lvol.
 type watchedBytes struct {
 	ports.Bytes
 

@@ -8,10 +8,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/app/retry"
 )
 
-// While returns the host for as long as it is used. Calls that are under way when the
-// context ends fail at once with its cause, so that nobody waits for a host that is gone.
-// Calls that begin later are made: they clean up there. Copies end by their receiver. nil
-// stays nil.
+// While returns the host for the life of used. Calls in progress when it ends fail at once
+// with its cause, so that nobody waits for a host that is gone. Later calls are made, for
+// cleanup. Copies end by their receiver. nil stays nil.
 func (g *Host) While(used context.Context) *Host {
 	if g == nil {
 		return nil
@@ -19,16 +18,16 @@ func (g *Host) While(used context.Context) *Host {
 	return &Host{Host: g.Host, knownProofs: g.knownProofs, used: used}
 }
 
-// notUsed is the error of a call that ended with the use of its host.
+// notUsed is the error of a call whose host is no longer used.
 type notUsed struct{ why error }
 
 func (e notUsed) Error() string { return fmt.Sprintf("the host is not used any more: %v", e.why) }
 func (e notUsed) Unwrap() error { return e.why }
 
-// Is makes it final for package retry, whatever else the error wraps.
+// Is makes it final for package retry, even if it wraps a temporary error.
 func (notUsed) Is(target error) bool { return target == retry.ErrFinal }
 
-// whileUsed is a context that ends with the use of the host, too.
+// whileUsed returns a context that also ends when the host is no longer used.
 func (g *Host) whileUsed(ctx context.Context) (using context.Context, end func()) {
 	if g.used == nil || g.used.Err() != nil {
 		return ctx, func() {}
@@ -38,7 +37,7 @@ func (g *Host) whileUsed(ctx context.Context) (using context.Context, end func()
 	return using, func() { stop(); cancel(nil) }
 }
 
-// orNotUsed is the error of a call that had this context of whileUsed.
+// orNotUsed is the error of a call with a context of whileUsed.
 func orNotUsed(using context.Context, err error) error {
 	if why := (notUsed{}); err != nil && errors.As(context.Cause(using), &why) {
 		return why

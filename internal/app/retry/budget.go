@@ -11,26 +11,26 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Budget says for how long a call that failed is made again.
+// Budget says how long a failed call is repeated.
 type Budget struct {
 	// Busy is for ports.ErrBusy: the call did nothing. It counts from the first attempt.
 	Busy time.Duration
 
-	// Transient is for ports.ErrUnavailable: the call may have taken effect. The pauses
-	// alone count, for a copy takes long by itself.
+	// Transient is for ports.ErrUnavailable: the call may have taken effect. Only the
+	// pauses count, since a copy itself takes long.
 	Transient time.Duration
 
-	// Until ends both; zero: nothing does.
+	// Until ends both; zero: no limit.
 	Until time.Time
 }
 
-// A store lets an lvol take part in one operation at a time and queues nothing: while
-// another rebuild, or another process, uses a shared image or a shared source, our call
-// fails at once. The copy of a large image is the longest that one can hold another up.
+// A store lets an lvol take part in one operation at a time and has no queue: while
+// another rebuild or another process uses a shared image or a shared source, our call
+// fails at once. The longest such wait is for the copy of a large image.
 //
-// After a transient failure only that call is made again, and what others have finished
-// stays (longhorn/longhorn#5682, #9705). A host that is gone is not waited for: the
-// rebuild ends, and the next one goes on from what is there.
+// After a transient failure only the failed call is repeated, and finished work stays
+// (longhorn/longhorn#5682, #9705). A host that is gone is not waited for: the
+// rebuild ends, and the next one keeps the finished work.
 const (
 	busyFor      = 10 * time.Minute
 	transientFor = 5 * time.Second
@@ -40,41 +40,40 @@ const (
 // The budgets.
 var (
 	Once      = Budget{}
-	Busy      = Budget{Busy: busyFor}                          // a call that must not be made twice
-	Transient = Budget{Transient: transientFor}                // where busy means that a volume uses it, for long
+	Busy      = Budget{Busy: busyFor}                          // a call that must not be repeated if it may have taken effect
+	Transient = Budget{Transient: transientFor}                // a call whose lvol a volume may use for long
 	Step      = Budget{Busy: busyFor, Transient: transientFor} // everything else of a rebuild
 )
 
-// Tidy is the budget of all calls of one cleanup together. A host that is gone has
-// nothing to clean up.
+// Tidy is the budget of all calls of one cleanup together. A host that is gone needs no
+// cleanup.
 func Tidy() Budget {
 	return Budget{Busy: tidyFor, Transient: tidyFor, Until: time.Now().Add(tidyFor)}
 }
 
-// Pauses grow from the first to the longest, and differ at random, so that calls that
-// failed at the same time are not repeated at the same time.
+// Pauses grow from the first to the longest, with random jitter, so that calls that
+// fail together are not repeated together.
 const (
 	firstBusyPause, longestBusyPause           = 2 * time.Millisecond, 250 * time.Millisecond
 	firstTransientPause, longestTransientPause = 50 * time.Millisecond, time.Second
 )
 
-// ErrFinal marks errors that no other attempt can mend, whatever else they wrap.
+// ErrFinal marks errors that a retry cannot resolve, whatever else they wrap.
 var ErrFinal = errors.New("final")
 
-// IsBusy reports whether a call did nothing since something else is at work there.
+// IsBusy reports whether a call did nothing because the lvol was busy.
 func IsBusy(err error) bool { return errors.Is(err, ports.ErrBusy) && !errors.Is(err, ErrFinal) }
 
-// IsTransient reports whether a failure may pass. A host that gave no answer in all the
-// time that it had is not asked again: one that hangs would take that time at each call.
+// IsTransient reports whether a failure may be temporary. A host that let a call reach its
+// deadline is not retried: if it hangs, every retry would take that time again.
 func IsTransient(err error) bool {
 	return errors.Is(err, ports.ErrUnavailable) && !errors.Is(err, ErrFinal) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// Do calls do until it works, fails for good, or has used up the budget, and returns the
-// last error. do gets the error of the attempt before, nil in the first. again, if it is
-// not nil, is called before another attempt after a transient failure; what is busy is
-// told by OnWaiting once it takes long. If ctx ends during a pause, the error wraps its
-// cause, too.
+// Do calls do until it succeeds, fails finally, or exceeds the budget, and returns the
+// last error. do gets the error of the previous attempt, nil in the first. again may be
+// nil; it is called before each retry of a transient failure. OnWaiting reports long waits
+// for a busy lvol. If ctx ends during a pause, the error also wraps its cause.
 func (b Budget) Do(ctx context.Context, again func(error), do func(previous error) error) error {
 	busy, transient := pace(firstBusyPause, longestBusyPause), pace(firstTransientPause, longestTransientPause)
 	began, waits := time.Now(), beginWaiting(ctx)
@@ -111,7 +110,7 @@ func (b Budget) Do(ctx context.Context, again func(error), do func(previous erro
 	}
 }
 
-// Call is Do for a call that is simply made again.
+// Call is Do for a call that is simply repeated.
 func (b Budget) Call(ctx context.Context, call func() error) error {
 	return b.Do(ctx, nil, func(error) error { return call() })
 }
@@ -122,7 +121,7 @@ func pace(first, longest time.Duration) *backoff.ExponentialBackOff {
 	return pace
 }
 
-// Wait waits for that long, or until ctx ends: then it returns the cause.
+// Wait waits for the given time, or returns the cause of ctx if that ends first.
 func Wait(ctx context.Context, pause time.Duration) error {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

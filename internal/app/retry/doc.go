@@ -1,4 +1,3 @@
-// Package retry is the one place that decides whether a call that failed is made
-// again, and the one that waits for what is busy. How long each kind of call goes on
-// is a table of budgets.
+// Package retry decides whether a failed call is repeated, and waits for busy lvols. No
+// other package does either. A table of budgets says how long.
 package retry

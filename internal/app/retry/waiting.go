@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A short wait is not reported: lvols are busy all the time. A long one says what it is
-// for, or a rebuild would seem to hang.
+// Short waits are not reported: lvols are busy all the time. A long wait without a report
+// would look like a hang.
 const (
 	tellWaitAfter = 2 * time.Second
 	tellWaitEvery = 30 * time.Second
@@ -16,19 +16,19 @@ const (
 
 type tellWait struct{}
 
-// OnWaiting returns a context whose user is told when it waits for something busy, or
-// for another run of this process, longer than 2 seconds, and then every 30 seconds:
-// for what, and for how long already. tell must return soon; several goroutines may call
-// it at once.
+// OnWaiting returns a context whose operations report long waits to tell: waits for
+// something busy, or for another run of this process, after 2 seconds and then every 30
+// seconds. The text says what is waited for and since when. tell must return soon; several
+// goroutines may call it at once.
 func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 	return context.WithValue(ctx, tellWait{}, tell)
 }
 
-// waiting is one wait that somebody may be told of.
+// waiting is one wait that may be reported.
 type waiting struct {
 	tell  func(text string)
 	began time.Time
-	next  time.Duration // when it is told, after it began
+	next  time.Duration // time of the next report, since began
 }
 
 func beginWaiting(ctx context.Context) *waiting {
@@ -36,7 +36,7 @@ func beginWaiting(ctx context.Context) *waiting {
 	return &waiting{tell: tell, began: time.Now(), next: tellWaitAfter}
 }
 
-// tellIfLong tells it if it has taken long enough.
+// tellIfLong reports the wait if it takes long.
 func (w *waiting) tellIfLong(forWhat string) {
 	passed := time.Since(w.began)
 	if w.tell == nil || passed < w.next {
@@ -46,8 +46,8 @@ func (w *waiting) tellIfLong(forWhat string) {
 	w.tell(fmt.Sprintf("for %s now: %s", passed.Round(time.Second), forWhat))
 }
 
-// While calls wait, which waits for something, and tells for what while it takes long;
-// forWhat says that for people.
+// While calls wait, and reports the wait if it takes long. forWhat describes it for
+// people.
 func While(ctx context.Context, forWhat func() string, wait func() error) error {
 	w := beginWaiting(ctx)
 	if w.tell == nil {
