@@ -18,7 +18,7 @@
 // # Where to read on
 //
 // PlanRebuild (rebuild.go) turns two listings into a Plan, as data. Apply
-// (apply.go) plays its operations on a model of a store. Verify lists what is
+// (model.go) plays its operations on a model of a store. Verify lists what is
 // wrong with a replica. proof_test.go plays every prefix of every order of every
 // plan and checks that each is safe.
 package domain
