@@ -58,7 +58,18 @@ var stores = []fact{
 		upstream: bdev_lvol_rename old_name=~s/s new_name=t => -32602 Operation not permitted
 		upstream: bdev_aio_delete name=~x => true
 	`},
-	{"it goes where there is one clone, or the snapshot was opened since", `
+	{"nor does one on which a snapshot was renamed whose clone is a snapshot, on the fork", `
+		file ~f 8 F
+		aio ~x ~f
+		bdev_lvol_create_lvstore bdev_name=~x lvs_name=~s cluster_sz=1048576
+		bdev_lvol_create lvs_name=~s lvol_name=a size_in_mib=2 thin_provision=true
+		bdev_lvol_snapshot lvol_name=~s/a snapshot_name=s
+		bdev_lvol_snapshot lvol_name=~s/a snapshot_name=s2
+		fork: bdev_lvol_rename old_name=~s/s new_name=t => true
+		fork: bdev_aio_delete name=~x => no answer
+		upstream: bdev_aio_delete name=~x => true
+	`},
+	{"it goes where there is one clone, a head, or the snapshot was opened since", `
 		file ~f 8 F
 		aio ~x ~f
 		bdev_lvol_create_lvstore bdev_name=~x lvs_name=~s cluster_sz=1048576

@@ -34,6 +34,7 @@ var facts = []struct {
 	{"external snapshots", externals},
 	{"locks", locks},
 	{"parents", parents},
+	{"entry points of linked clones", entryPoints},
 	{"checksums and maps", checksums},
 	{"the socket", sockets},
 	{"stores", stores},

@@ -124,17 +124,23 @@ func aioDelete(t *Target, r *request, p *named) {
 }
 
 // cannotUnload says whether the disk's lvstore is never unloaded: a snapshot was
-// renamed that has several clones, and was not opened since. Its name is written when
-// it is closed, and all that have it open close it at once.
+// renamed that has several clones, or one that is a snapshot, and was not opened since.
+// Its name is written when it is closed, and all that have it open close it at once.
 func (t *Target) cannotUnload(b *bdev) bool {
 	for _, s := range t.stores {
 		for _, l := range s.inOrder {
-			if s.base == b && l.readOnly() && l.name != l.written && len(l.clones()) > 1 {
+			if s.base == b && l.readOnly() && l.name != l.written && !l.closesLast() {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// closesLast says whether nothing but a head has the snapshot open besides itself.
+func (l *lvol) closesLast() bool {
+	clones := l.clones()
+	return len(clones) == 0 || len(clones) == 1 && !clones[0].readOnly()
 }
 
 // takeAway takes a disk away, and with it the lvstore that it has, which is there
