@@ -30,7 +30,8 @@ func newWideFixture(t tester, n, clusters int) (*fixture, app.Request) {
 	}
 	newBuilder(t, b.source, sourceName, "").makeImage(4).build(tree)
 	makeImage(t, b.destination, 4)
-	return b, b.request()
+	request := b.request()
+	return b, request
 }
 
 // took is how long a rebuild took of the bubble's time.

@@ -17,7 +17,8 @@ func newChainFixture(t tester, snapshots int) (*fixture, app.Request) {
 	b := newFixture(t, memory.Config{}, memory.Config{})
 	newBuilder(t, b.source, sourceName, "").makeImage(4).build(chain(snapshots, 16, 1))
 	makeImage(t, b.destination, 4)
-	return b, b.request()
+	request := b.request()
+	return b, request
 }
 
 // BenchmarkRebuildInMemory rebuilds 1,000 snapshots of one 4 KiB cluster each.

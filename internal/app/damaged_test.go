@@ -19,5 +19,6 @@ func newDamagedFixture(t tester, source, destination memory.Flavour) (*fixture, 
 		        flight:0badcafe
 		      head`)
 	newBuilder(t, b.destination, neighbour, left.image).build("image\n s0 0=77\n  head")
-	return b, b.request()
+	request := b.request()
+	return b, request
 }

@@ -27,7 +27,8 @@ func newPlainFixtureOn(t tester, flavour memory.Flavour) (*fixture, app.Request)
 	b := newFixture(t, memory.Config{Flavour: flavour}, memory.Config{Flavour: flavour})
 	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 4)).build(fieldTree(10))
 	makeImage(t, b.destination, 4)
-	return b, b.request()
+	request := b.request()
+	return b, request
 }
 
 // calls counts what a host is asked for, by method.
