@@ -75,14 +75,14 @@ func (conn *connection) send(calls []*Call, answered chan<- struct{}) (written <
 	conn.mu.Unlock()
 
 	bytes := make(chan int, 1)
-	go conn.write(buffer.Bytes(), bytes)
+	go conn.write(buffer.Bytes(), conn.client.Timeout, bytes)
 	return bytes
 }
 
-func (conn *connection) write(requests []byte, written chan<- int) {
+func (conn *connection) write(requests []byte, timeout time.Duration, written chan<- int) {
 	conn.writing.Lock()
 	defer conn.writing.Unlock()
-	err := conn.raw.SetWriteDeadline(time.Now().Add(conn.client.Timeout))
+	err := conn.raw.SetWriteDeadline(time.Now().Add(timeout))
 	n := 0
 	if err == nil {
 		n, err = conn.raw.Write(requests)

@@ -95,6 +95,6 @@ func (c *Client) noteUnresponsive() {
 func (conn *connection) ping() {
 	var request bytes.Buffer
 	if json.NewEncoder(&request).Encode(jsonrpc.NewMessage(conn.client.lastID.Add(1), methodGetVersion, nil)) == nil {
-		go conn.write(request.Bytes(), make(chan int, 1))
+		go conn.write(request.Bytes(), conn.client.Timeout, make(chan int, 1))
 	}
 }
