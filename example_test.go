@@ -143,6 +143,55 @@ func ExampleQueue() {
 	// <nil>
 }
 
+// A disk is lost: the rebuilds that use it end at once, and say so.
+func ExampleEngine_EndRebuilds() {
+	engine := rebuild.New()
+	request := lostReplica()
+	lost := errors.New("the disk of disk-1 is gone")
+	request.Observer = rebuild.ObserverFunc(func(e rebuild.Event) {
+		if e.Kind == rebuild.EventPlanned {
+			fmt.Println(engine.EndRebuilds(rebuild.Using{Host: request.Source.Host}, lost))
+		}
+	})
+	report, err := engine.Rebuild(context.Background(), request)
+	fmt.Println(report.Outcome, errors.Is(err, rebuild.ErrEnded), errors.Is(err, lost))
+	// Output:
+	// 1
+	// failed true true
+}
+
+// An urgent rebuild goes before those that wait, and one of these is paused.
+func ExampleJob_Move() {
+	ctx := context.Background()
+	queue := rebuild.NewQueue(rebuild.New(), rebuild.Limits{PerDestination: 1})
+	request := lostReplica()
+	proceed := make(chan struct{})
+	request.Observer = rebuild.ObserverFunc(func(rebuild.Event) { <-proceed }) // the first job runs until then
+	var jobs []rebuild.Job
+	for _, volume := range []string{"vol-1", "vol-2", "vol-3"} {
+		request.Volume, request.Destination.Replica = volume, volume+"-r-4e5f6a7b"
+		job, err := queue.Submit(ctx, request)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		jobs = append(jobs, job)
+	}
+
+	check(jobs[2].Move(1))
+	check(jobs[1].Pause())
+	for _, job := range jobs {
+		status := job.Status()
+		fmt.Println(status.Volume, status.Phase, status.Position)
+	}
+	close(proceed)
+	check(queue.Close(ctx)) // cancels all three
+	// Output:
+	// vol-1 running 0
+	// vol-2 paused 2
+	// vol-3 queued 1
+}
+
 // A limit can be changed while rebuilds run.
 func ExampleBandwidth() {
 	nightly := rebuild.NewBandwidth(200 << 20)
