@@ -67,6 +67,13 @@ func between(name string, run func(t *testing.T, from, to *subject)) test {
 	return test{name, 2, func(t *testing.T, hosts []*subject) { run(t, hosts[0], hosts[1]) }}
 }
 
+func (h Harness) run(t *testing.T, test test) {
+	if h.Parallel {
+		t.Parallel()
+	}
+	test.run(t, newSubjects(t, h, test.hosts))
+}
+
 // Run tests that a host fulfils the contract of its ports.
 func Run(t *testing.T, h Harness) {
 	topics := []struct {
@@ -100,12 +107,7 @@ func Run(t *testing.T, h Harness) {
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {
 			for _, test := range topic.tests {
-				t.Run(test.name, func(t *testing.T) {
-					if h.Parallel {
-						t.Parallel()
-					}
-					test.run(t, newSubjects(t, h, test.hosts))
-				})
+				t.Run(test.name, func(t *testing.T) { h.run(t, test) })
 			}
 		})
 	}
