@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -63,7 +65,8 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 	var report AuditReport
 	report.Unclear = slices.Concat(unclear...)
 	for _, volume := range volumesOf(slices.Concat(seen...)) {
-		if len(volume) > 1 && !request.Counts {
+		proves := len(volume) > 1 && !request.Counts
+		if proves {
 			if err := prove(ctx, volume); err != nil {
 				return AuditReport{}, err
 			}
@@ -76,9 +79,34 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 		for i, f := range volume {
 			replicas[i] = f.replica
 		}
-		report.Volumes = append(report.Volumes, domain.AuditVolume(image, replicas...))
+		audit := domain.AuditVolume(image, replicas...)
+		if proves {
+			audit.Notices = append(audit.Notices, unprovenNotices(volume)...)
+		}
+		report.Volumes = append(report.Volumes, audit)
 	}
 	return report, nil
+}
+
+// unprovenNotices name the snapshots of which a host that has checksums gave none: it may
+// be busy with them, or they were deleted meanwhile. They were compared without.
+func unprovenNotices(volume []foundReplica) (notices []string) {
+	for _, f := range volume {
+		if !f.replica.Store.Proves {
+			continue
+		}
+		var unproven []string
+		for _, s := range f.replica.Snapshots {
+			if !s.Lvol.Own.Proven() {
+				unproven = append(unproven, s.Name)
+			}
+		}
+		if len(unproven) > 0 {
+			notices = append(notices, fmt.Sprintf("the host of replica %s on lvstore %s gave no checksum of snapshots %s: they were compared by name, parent, size and clusters alone",
+				f.replica.Name, f.replica.Store.Name, strings.Join(unproven, ", ")))
+		}
+	}
+	return notices
 }
 
 type foundReplica struct {
