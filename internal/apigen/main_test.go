@@ -35,8 +35,8 @@ func TestMentionOfHiddenSymbolIsRefused(t *testing.T) {
 	for _, p := range internal {
 		names.internal[p.Name] = p
 	}
-	names.text("See domain.Picture and time.Time.")
-	require.EqualError(t, names.missing(), "domain.Picture: mentioned, but not public; add it to faces.go")
+	names.text("See domain.StoreModel and time.Time.")
+	require.EqualError(t, names.missing(), "domain.StoreModel: mentioned, but not public; add it to faces.go")
 }
 
 // Readers of go doc do not know internal packages.
