@@ -109,9 +109,9 @@ type duel struct {
 
 type duelist struct {
 	*side
-	scene *scene
-	files string
-	ext   bool // the external bdev is there
+	player *player
+	files  string
+	ext    bool // the external bdev is there
 }
 
 // picture is what is drawn from: lvols by the name by which calls reach them.
@@ -134,7 +134,7 @@ func compare(t *testing.T, flavour string, seed uint64, restarts int, targets ..
 	for i, target := range targets {
 		own := fmt.Sprintf("duel-%d", seed)
 		at := &duelist{side: &side{target: target, fact: own}, files: t.TempDir()}
-		at.scene = &scene{t: t, flavour: flavour, sides: map[string]*side{"A": at.side}, operations: make(map[string]any)}
+		at.player = &player{t: t, flavour: flavour, sides: map[string]*side{"A": at.side}, operations: make(map[string]any)}
 		at.store = target.NewStore(t, clusters)
 		d.sides[i] = at
 	}
@@ -182,7 +182,7 @@ func (d *duel) step(line string) {
 
 // play does one line, and returns its answers as text that is the same for both.
 func (at *duelist) play(line string, which int, looked picture) string {
-	at.scene.line = line
+	at.player.line = line
 	var calls []call
 	for _, text := range strings.Split(line, " ; ") {
 		for name, l := range looked { // by UUID
@@ -199,13 +199,13 @@ func (at *duelist) play(line string, which int, looked picture) string {
 			fields = []string{"bdev_aio_delete", "name=" + at.store + "-ext"}
 		}
 		if verb, ok := verbs[fields[0]]; ok {
-			calls = append(calls, call{answer: verb(at.scene, at.side, fields[1:])})
+			calls = append(calls, call{answer: verb(at.player, at.side, fields[1:])})
 			continue
 		}
-		calls = append(calls, at.scene.call(at.side, rewrite(fields)))
+		calls = append(calls, at.player.call(at.side, rewrite(fields)))
 	}
 	var said []string
-	for _, got := range at.scene.ask(at.side, calls) {
+	for _, got := range at.player.ask(at.side, calls) {
 		if got.failed == noAnswer || got.failed == died {
 			at.gone = true
 		}
@@ -219,11 +219,11 @@ func (at *duelist) external() map[string]any {
 	file := filepath.Join(at.files, "ext")
 	if _, err := os.Stat(file); err != nil {
 		content := []byte(strings.Repeat("E", 2*targettest.ClusterSize))
-		require.NoError(at.scene.t, os.WriteFile(file, content, 0o600))
+		require.NoError(at.player.t, os.WriteFile(file, content, 0o600))
 	}
 	var n uint64
 	_, err := fmt.Sscanf(at.fact, "duel-%d", &n)
-	require.NoError(at.scene.t, err)
+	require.NoError(at.player.t, err)
 	return map[string]any{
 		"name": at.store + "-ext", "filename": file, "block_size": 4096,
 		"uuid": fmt.Sprintf("6c1e3c5a-1111-4222-8333-%012x", n&(1<<48-1)),
@@ -242,7 +242,7 @@ func (at *duelist) plain(result any) string {
 	}
 	sortClones(result)
 	text, err := json.Marshal(result)
-	require.NoError(at.scene.t, err)
+	require.NoError(at.player.t, err)
 	plain := strings.ReplaceAll(string(text), at.store, "STORE")
 	return timeForm.ReplaceAllString(uuidForm.ReplaceAllString(plain, "UUID"), "TIME")
 }
@@ -252,8 +252,8 @@ func (d *duel) look() {
 	var listed [2]string
 	d.looked, d.bdevs = make(picture), make(map[string]pictured)
 	for i, at := range d.sides {
-		at.scene.line = "look"
-		got := at.scene.ask(at.side, []call{
+		at.player.line = "look"
+		got := at.player.ask(at.side, []call{
 			{method: "bdev_lvol_get_lvols", params: map[string]any{"lvs_name": at.store}},
 			{method: "bdev_get_bdevs"},
 			{method: "bdev_lvol_get_lvstores", params: map[string]any{"lvs_name": at.store}},

@@ -89,7 +89,7 @@ func check(t *testing.T, flavour string, a *targettest.Target, second func() *ta
 				t.Run(row.name, func(t *testing.T) {
 					number++
 					own := fmt.Sprintf("fact-%d", number)
-					s := &scene{number: number, t: t, flavour: flavour, second: b, operations: make(map[string]any)}
+					s := &player{number: number, t: t, flavour: flavour, second: b, operations: make(map[string]any)}
 					s.sides = map[string]*side{"A": {target: a, fact: own}}
 					s.play(row.script)
 				})
@@ -101,8 +101,8 @@ func check(t *testing.T, flavour string, a *targettest.Target, second func() *ta
 // clusters of a fact's lvstore.
 const clusters = 64
 
-// scene is a fact being played.
-type scene struct {
+// player is plays a fact.
+type player struct {
 	number     int
 	t          *testing.T
 	flavour    string
@@ -122,7 +122,7 @@ type side struct {
 	gone   bool   // it hangs or has died
 }
 
-func (s *scene) play(script string) {
+func (s *player) play(script string) {
 	defer s.revive()
 	for line := range strings.Lines(script) {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
@@ -152,7 +152,7 @@ func (s *scene) play(script string) {
 
 // revive starts again what the fact has brought to its end, so that what it has
 // made can be removed.
-func (s *scene) revive() {
+func (s *player) revive() {
 	for _, at := range s.sides {
 		if at.gone || s.t.Failed() { // which may have left it hanging
 			at.target.Restart(s.t)
@@ -161,7 +161,7 @@ func (s *scene) revive() {
 }
 
 // do plays one line.
-func (s *scene) do(at *side, line string) {
+func (s *player) do(at *side, line string) {
 	said, wanted, _ := strings.Cut(line, "=>")
 	var calls []call
 	for _, text := range strings.Split(said, " ; ") {
@@ -210,7 +210,7 @@ const (
 
 // patience is how long an answer may take, and how long one is waited for that is
 // not to come.
-func (s *scene) patience(at *side) time.Duration {
+func (s *player) patience(at *side) time.Duration {
 	switch {
 	case !strings.Contains(s.line, noAnswer):
 		return 30 * time.Second
@@ -221,7 +221,7 @@ func (s *scene) patience(at *side) time.Duration {
 }
 
 // ask writes the calls at once.
-func (s *scene) ask(at *side, calls []call) []*answer {
+func (s *player) ask(at *side, calls []call) []*answer {
 	answers := make([]*answer, len(calls))
 	var out []byte
 	left := 0
@@ -281,7 +281,7 @@ func (s *scene) ask(at *side, calls []call) []*answer {
 }
 
 // expect compares an answer with what is written down; "" is anything that works.
-func (s *scene) expect(want string, got *answer) {
+func (s *player) expect(want string, got *answer) {
 	switch {
 	case want == "any": // it may have been refused
 	case strings.HasSuffix(want, " or no answer"):
@@ -347,7 +347,7 @@ func lacks(got, wanted any) string {
 }
 
 // call reads "method key=value …". Values are JSON where they can be, else text.
-func (s *scene) call(at *side, fields []string) call {
+func (s *player) call(at *side, fields []string) call {
 	c := call{method: fields[0]}
 	for _, field := range fields[1:] {
 		key, value, ok := strings.Cut(field, "=")
@@ -360,7 +360,7 @@ func (s *scene) call(at *side, fields []string) call {
 	return c
 }
 
-func (s *scene) value(at *side, text string) any {
+func (s *player) value(at *side, text string) any {
 	text = at.names(text)
 	if repeated, ok := strings.CutPrefix(text, "x*"); ok {
 		var n int

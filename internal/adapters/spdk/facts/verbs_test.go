@@ -19,7 +19,7 @@ import (
 )
 
 // verbs are what takes more than one call, or none.
-var verbs = map[string]func(s *scene, at *side, args []string) *answer{
+var verbs = map[string]func(s *player, at *side, args []string) *answer{
 	"write": write, "view": view, "show": show, "lvol": listed, "names": names, "free": free,
 	"restart": restart, "file": file, "aio": aio,
 	"start": start, "check": checkOnce, "await": await, "copy": copyWhole,
@@ -70,12 +70,12 @@ func rewrite(fields []string) []string {
 }
 
 // one does one call by itself.
-func (s *scene) one(at *side, method string, params map[string]any) *answer {
+func (s *player) one(at *side, method string, params map[string]any) *answer {
 	return s.ask(at, []call{{method: method, params: params}})[0]
 }
 
 // bdev is the entry of bdev_get_bdevs, or the refusal.
-func (s *scene) bdev(at *side, name string) (map[string]any, *answer) {
+func (s *player) bdev(at *side, name string) (map[string]any, *answer) {
 	got := s.one(at, "bdev_get_bdevs", map[string]any{"name": at.names(name)})
 	if got.failed != "" {
 		return nil, got
@@ -84,7 +84,7 @@ func (s *scene) bdev(at *side, name string) (map[string]any, *answer) {
 }
 
 // write LVOL CLUSTER LETTER fills a cluster with that letter, 0 with zeros.
-func write(s *scene, at *side, args []string) *answer {
+func write(s *player, at *side, args []string) *answer {
 	b, failed := s.bdev(at, "@"+args[0])
 	if failed != nil {
 		return failed
@@ -101,7 +101,7 @@ func write(s *scene, at *side, args []string) *answer {
 
 // view LVOL is a letter for each cluster: what it is filled with, 0 for zeros, ? for
 // something else, ! for what cannot be read.
-func view(s *scene, at *side, args []string) *answer {
+func view(s *player, at *side, args []string) *answer {
 	b, failed := s.bdev(at, "@"+args[0])
 	if failed != nil {
 		return failed
@@ -126,7 +126,7 @@ func view(s *scene, at *side, args []string) *answer {
 
 // show NAME is a bdev with what its driver says of it, in one object. write says
 // whether it can be written.
-func show(s *scene, at *side, args []string) *answer {
+func show(s *player, at *side, args []string) *answer {
 	b, failed := s.bdev(at, args[0])
 	if failed != nil {
 		return failed
@@ -147,7 +147,7 @@ func show(s *scene, at *side, args []string) *answer {
 }
 
 // lvols are the entries of bdev_lvol_get_lvols, by name.
-func (s *scene) lvols(at *side) map[string]any {
+func (s *player) lvols(at *side) map[string]any {
 	got := s.one(at, "bdev_lvol_get_lvols", map[string]any{"lvs_name": at.store})
 	require.Empty(s.t, got.failed, "%s", s.line)
 	byName := make(map[string]any)
@@ -158,14 +158,14 @@ func (s *scene) lvols(at *side) map[string]any {
 }
 
 // lvol NAME is its entry in bdev_lvol_get_lvols.
-func listed(s *scene, at *side, args []string) *answer {
+func listed(s *player, at *side, args []string) *answer {
 	entry, ok := s.lvols(at)[args[0]]
 	require.True(s.t, ok, "%s: it is not listed", s.line)
 	return &answer{result: entry}
 }
 
 // names are those in bdev_lvol_get_lvols, sorted.
-func names(s *scene, at *side, _ []string) *answer {
+func names(s *player, at *side, _ []string) *answer {
 	found := []any{}
 	for _, name := range slices.Sorted(maps.Keys(s.lvols(at))) {
 		found = append(found, name)
@@ -174,21 +174,21 @@ func names(s *scene, at *side, _ []string) *answer {
 }
 
 // free is the number of free clusters.
-func free(s *scene, at *side, _ []string) *answer {
+func free(s *player, at *side, _ []string) *answer {
 	got := s.one(at, "bdev_lvol_get_lvstores", map[string]any{"lvs_name": at.store})
 	require.Empty(s.t, got.failed, "%s", s.line)
 	return &answer{result: got.result.([]any)[0].(map[string]any)["free_clusters"]}
 }
 
 // restart kills the target, starts it again, and loads its stores.
-func restart(s *scene, at *side, _ []string) *answer {
+func restart(s *player, at *side, _ []string) *answer {
 	at.target.Restart(s.t)
 	at.gone = false
 	return &answer{}
 }
 
 // file NAME CLUSTERS LETTER makes a file.
-func file(s *scene, at *side, args []string) *answer {
+func file(s *player, at *side, args []string) *answer {
 	n, err := strconv.Atoi(args[1])
 	require.NoError(s.t, err)
 	path := s.path(at, args[0])
@@ -196,7 +196,7 @@ func file(s *scene, at *side, args []string) *answer {
 	return &answer{}
 }
 
-func (s *scene) path(at *side, name string) string {
+func (s *player) path(at *side, name string) string {
 	if s.dir == "" {
 		s.dir = s.t.TempDir()
 	}
@@ -205,7 +205,7 @@ func (s *scene) path(at *side, name string) string {
 
 // aio NAME FILE makes an AIO bdev over it, always with the same UUID. What has one
 // is restarted at the end: an esnap clone may have it open.
-func aio(s *scene, at *side, args []string) *answer {
+func aio(s *player, at *side, args []string) *answer {
 	at.gone = true
 	return s.one(at, "bdev_aio_create", map[string]any{
 		"name": at.names(args[0]), "filename": s.path(at, args[1]), "block_size": 4096,
@@ -215,7 +215,7 @@ func aio(s *scene, at *side, args []string) *answer {
 
 // start SOURCE BDEV OPERATION starts a shallow copy, and gives it a name. While a real
 // target still examines a new bdev it would refuse to write to it.
-func start(s *scene, at *side, args []string) *answer {
+func start(s *player, at *side, args []string) *answer {
 	if at.target.Simulated() == nil {
 		require.Empty(s.t, s.one(at, "bdev_wait_for_examine", nil).failed, "%s", s.line)
 	}
@@ -227,12 +227,12 @@ func start(s *scene, at *side, args []string) *answer {
 }
 
 // check OPERATION asks once.
-func checkOnce(s *scene, at *side, args []string) *answer {
+func checkOnce(s *player, at *side, args []string) *answer {
 	return s.one(at, "bdev_lvol_check_shallow_copy", map[string]any{"operation_id": s.operations[args[0]]})
 }
 
 // await OPERATION asks until the copy is over.
-func await(s *scene, at *side, args []string) *answer {
+func await(s *player, at *side, args []string) *answer {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		got := checkOnce(s, at, args)
 		if got.failed != "" || got.result.(map[string]any)["state"] != "in progress" {
@@ -243,7 +243,7 @@ func await(s *scene, at *side, args []string) *answer {
 }
 
 // copy SOURCE BDEV is a whole shallow copy.
-func copyWhole(s *scene, at *side, args []string) *answer {
+func copyWhole(s *player, at *side, args []string) *answer {
 	if got := start(s, at, append(args, "")); got.failed != "" {
 		return got
 	}
@@ -251,7 +251,7 @@ func copyWhole(s *scene, at *side, args []string) *answer {
 }
 
 // listen NQN makes the subsystem listen on a port that is free.
-func listen(s *scene, at *side, args []string) *answer {
+func listen(s *player, at *side, args []string) *answer {
 	// It fails where there is one already.
 	s.one(at, "nvmf_create_transport", map[string]any{"trtype": "TCP"})
 	for attempt := 0; ; attempt++ {
@@ -272,7 +272,7 @@ func (at *side) address() map[string]any {
 }
 
 // attach NAME NQN SIDE attaches to a subsystem of side A or B.
-func attach(s *scene, at *side, args []string) *answer {
+func attach(s *player, at *side, args []string) *answer {
 	params := s.sides[args[2]].address()
 	params["name"], params["subnqn"] = at.names(args[0]), at.names(args[1])
 	for _, more := range args[3:] {
@@ -283,7 +283,7 @@ func attach(s *scene, at *side, args []string) *answer {
 }
 
 // settle BDEV waits until it appears, -BDEV until it is gone.
-func settle(s *scene, at *side, args []string) *answer {
+func settle(s *player, at *side, args []string) *answer {
 	name, gone := strings.CutPrefix(args[0], "-")
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		if _, failed := s.bdev(at, name); (failed != nil) == gone {

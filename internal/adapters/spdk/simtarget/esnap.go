@@ -97,8 +97,8 @@ func (l *lvol) letGo() {
 	}
 }
 
-// loosen ends what the lvol reads through to for good.
-func (l *lvol) loosen() {
+// dropExternal takes the lvol off its external snapshot for good.
+func (l *lvol) dropExternal() {
 	l.letGo()
 	l.external = ""
 	l.store.blobs.SetExternal(l.uuid, nil)

@@ -147,7 +147,7 @@ func (l *lvol) inflate() error {
 	if err := l.store.blobs.Inflate(l.uuid); err != nil {
 		return err
 	}
-	l.loosen()
+	l.dropExternal()
 	l.thin = false
 	return nil
 }
