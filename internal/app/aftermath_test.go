@@ -61,34 +61,36 @@ type environment interface {
 	requireEqual(image bool)
 }
 
-// inMemory is a stage of memory hosts.
-type inMemory struct {
+// memoryEnvironment is a stage of memory hosts.
+type memoryEnvironment struct {
 	*fixture
 	request app.Request
 }
 
-func (m inMemory) cluster() uint64               { return cluster }
-func (m inMemory) sent() (uint64, bool)          { return m.source.Sent(), true }
-func (m inMemory) engine() (app.Request, func()) { return verifyCounts.of(m.request), func() {} }
-func (m inMemory) requireEqual(image bool) {
+func (m memoryEnvironment) cluster() uint64      { return cluster }
+func (m memoryEnvironment) sent() (uint64, bool) { return m.source.Sent(), true }
+func (m memoryEnvironment) engine() (app.Request, func()) {
+	return verifyCounts.of(m.request), func() {}
+}
+func (m memoryEnvironment) requireEqual(image bool) {
 	requireEqualViews(m.t, m.fixture, sourceName, copyName, image)
 }
 
-func (m inMemory) host(side string) *memory.Host {
+func (m memoryEnvironment) host(side string) *memory.Host {
 	if side == "source" {
 		return m.source
 	}
 	return m.destination
 }
 
-func (m inMemory) store(side string) (domain.Listing, storeState) {
+func (m memoryEnvironment) store(side string) (domain.Listing, storeState) {
 	host := m.host(side)
 	store, err := host.List(context.Background())
 	require.NoError(m.t, err)
 	return store, newStoreState(store.Lvols, memory.BlobstoreOf(host).Clusters)
 }
 
-func (m inMemory) opened(side string) []ports.Opened {
+func (m memoryEnvironment) opened(side string) []ports.Opened {
 	opened, err := m.host(side).Opened(context.Background())
 	require.NoError(m.t, err)
 	return opened
@@ -249,7 +251,7 @@ func (a *aftermath) check() {
 	a.sourceIsUntouched(source)
 	a.othersAreUntouched(destination)
 	a.nothingIsForged(source, destination)
-	a.aHeadStandsOnWhatIsWhole(source, destination)
+	a.headImpliesCompleteReplica(source, destination)
 	a.nothingIsLeftInFlight(destination)
 }
 
@@ -356,7 +358,7 @@ func (a *aftermath) sourceImage(source storeState) lvolState {
 }
 
 // A replica that has a head is whole. The old head is the first thing that goes.
-func (a *aftermath) aHeadStandsOnWhatIsWhole(source, destination storeState) {
+func (a *aftermath) headImpliesCompleteReplica(source, destination storeState) {
 	head, there := destination[copyName]
 	if !there {
 		return

@@ -22,8 +22,8 @@ import (
 // How far apart the JSON-RPC calls are at which rebuilds on targets are cancelled.
 var cancelEvery = flag.Int("cancel-every", 11, "cancel a rebuild on simulated targets at every so many-th JSON-RPC call; 1: at each")
 
-// cancelPlace is a volume on one target, to be rebuilt on another store.
-type cancelPlace struct {
+// cancelFixture is a volume on one target, to be rebuilt on another store.
+type cancelFixture struct {
 	from, to  *targettest.Target
 	stores    [2]string
 	request   app.Request
@@ -31,11 +31,11 @@ type cancelPlace struct {
 	inject    func(ask func())
 }
 
-func newCancelPlace(t *testing.T, flavour simtarget.Flavour, within bool) *cancelPlace {
+func newCancelFixture(t *testing.T, flavour simtarget.Flavour, within bool) *cancelFixture {
 	t.Helper()
 	const snapshots, clusters = 3, 2
 	fabric := simtarget.NewFabric()
-	p := &cancelPlace{from: targettest.Simulate(t, fabric, flavour)}
+	p := &cancelFixture{from: targettest.Simulate(t, fabric, flavour)}
 	p.to = p.from
 	if !within {
 		p.to = targettest.Simulate(t, fabric, flavour)
@@ -70,7 +70,7 @@ func TestCancelStopsCopiesOnTargets(t *testing.T) {
 		for _, within := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, within one target: %v", flavour, within), func(t *testing.T) {
 				t.Parallel()
-				p := newCancelPlace(t, flavour, within)
+				p := newCancelFixture(t, flavour, within)
 				// Slow enough to be cancelled in the middle of a copy.
 				p.to.LimitWrites(t, p.stores[1], 40)
 				cancelled := 0
@@ -84,7 +84,7 @@ func TestCancelStopsCopiesOnTargets(t *testing.T) {
 	}
 }
 
-func (p *cancelPlace) cancelAt(t *testing.T, n int) (cancelled bool) {
+func (p *cancelFixture) cancelAt(t *testing.T, n int) (cancelled bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -140,7 +140,7 @@ func (p *cancelPlace) cancelAt(t *testing.T, n int) (cancelled bool) {
 
 // isFree reports whether a snapshot can be cloned, which is refused without harm
 // while it is being copied.
-func (p *cancelPlace) isFree(t *testing.T, uuid string) bool {
+func (p *cancelFixture) isFree(t *testing.T, uuid string) bool {
 	var clone string
 	err := p.from.Try("bdev_lvol_clone", map[string]any{"snapshot_name": uuid, "clone_name": "probe"}, &clone)
 	if err == nil {

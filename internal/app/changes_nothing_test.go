@@ -28,7 +28,7 @@ func looks(method string) bool {
 	return strings.Contains(method, "_get_") || method == "bdev_lvol_check_shallow_copy"
 }
 
-func watchChanges(on *inTargets) *changes {
+func watchChanges(on *targetEnvironment) *changes {
 	c := &changes{all: make(map[string][]string)}
 	on.listen(func(side string, r simtarget.Request) simtarget.Fault {
 		c.mu.Lock()
@@ -47,7 +47,7 @@ var checksums = []string{"bdev_lvol_register_snapshot_checksum", "bdev_lvol_clon
 
 // eachTargets does something in every world and on every pair of flavours, with and
 // without checksums.
-func eachTargets(t *testing.T, do func(t *testing.T, on *inTargets, request app.Request)) {
+func eachTargets(t *testing.T, do func(t *testing.T, on *targetEnvironment, request app.Request)) {
 	for _, w := range faultScenarios {
 		for _, f := range allFlavours {
 			for _, noChecksums := range []bool{false, true} {
@@ -70,7 +70,7 @@ func eachTargets(t *testing.T, do func(t *testing.T, on *inTargets, request app.
 // What a plan asks of targets that have just started: of checksums it asks only what
 // it may, and no lvol is another one afterwards.
 func TestPlanChangesNothing(t *testing.T) {
-	eachTargets(t, func(t *testing.T, on *inTargets, request app.Request) {
+	eachTargets(t, func(t *testing.T, on *targetEnvironment, request app.Request) {
 		before := map[string]storeState{}
 		for _, side := range []string{"source", "destination"} {
 			_, before[side] = on.store(side)
@@ -100,7 +100,7 @@ func TestPlanChangesNothing(t *testing.T) {
 // A rebuild sends from the source, and takes one snapshot of its head. Where checksums
 // are computed the source keeps these; nothing else of it is another.
 func TestSourceIsOnlyRead(t *testing.T) {
-	eachTargets(t, func(t *testing.T, on *inTargets, request app.Request) {
+	eachTargets(t, func(t *testing.T, on *targetEnvironment, request app.Request) {
 		_, before := on.store("source")
 		made := watchChanges(on)
 		report, err := app.New(nil).Rebuild(t.Context(), request)
@@ -174,7 +174,7 @@ func TestWithoutChecksumsThoseThatAreThereProve(t *testing.T) {
 
 // An audit is as a plan; without checksums it compares counts alone.
 func TestAuditChangesNothing(t *testing.T) {
-	eachTargets(t, func(t *testing.T, on *inTargets, request app.Request) {
+	eachTargets(t, func(t *testing.T, on *targetEnvironment, request app.Request) {
 		before := map[string]storeState{}
 		for _, side := range []string{"source", "destination"} {
 			_, before[side] = on.store(side)

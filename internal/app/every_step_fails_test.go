@@ -94,7 +94,7 @@ func failOnce(t *testing.T, p trial) {
 	synctest.Test(t, func(t *testing.T) {
 		defer sayHowToReplay(t, "TestEveryStepFailsOnce", p)
 		b, request := p.build(t)
-		after := newAftermath(t, p, inMemory{b, request})
+		after := newAftermath(t, p, memoryEnvironment{b, request})
 		clean := after.missing(after.sourceBefore, after.before)
 		seen, report, err := runWithFaults(b, request, p.runs[0]...)
 		if p.parallel > 1 && p.runs[0][0].kind.copies && len(seen.struck) == 0 {

@@ -134,9 +134,9 @@ func TestField_10037_FailedReplicaIsReused(t *testing.T) {
 	requireEqualViews(t, b, sourceName, copyName, true)
 }
 
-// crowd is many volumes of one image on one source, that all have lost their
+// newCrowdedFixture is many volumes of one image on one source, that all have lost their
 // replica on one destination: a node has come back.
-func crowd(t *testing.T, volumes int) (b *fixture, requests []app.Request) {
+func newCrowdedFixture(t *testing.T, volumes int) (b *fixture, requests []app.Request) {
 	b = newFixture(t, memory.Config{}, memory.Config{})
 	image := makeImage(t, b.source, 2)
 	makeImage(t, b.destination, 2)
@@ -155,7 +155,7 @@ func crowd(t *testing.T, volumes int) (b *fixture, requests []app.Request) {
 func TestField_2460_FewRebuildsRunAtOnceAfterReboot(t *testing.T) {
 	const volumes, limit = 60, 3
 	synctest.Test(t, func(t *testing.T) {
-		b, requests := crowd(t, volumes)
+		b, requests := newCrowdedFixture(t, volumes)
 		queue := app.NewQueue(app.New(nil), app.Limits{PerSource: volumes, PerDestination: limit})
 		inject(b.destination, on("").takes(time.Second))
 		jobs := make([]*app.Job, volumes)
@@ -169,13 +169,13 @@ func TestField_2460_FewRebuildsRunAtOnceAfterReboot(t *testing.T) {
 			require.NoError(t, err)
 			requireEqualViews(t, b, replicaOf(v, 1), replicaOf(v, 2), true)
 		}
-		require.Equal(t, limit, atOnceMost(jobs), "rebuilds at once")
+		require.Equal(t, limit, mostAtOnce(jobs), "rebuilds at once")
 	})
 }
 
-// atOnceMost is how many of them were at work at the same time, at most. One that begins
+// mostAtOnce is how many of them were at work at the same time, at most. One that begins
 // when another one ends takes its place.
-func atOnceMost(jobs []*app.Job) (most int) {
+func mostAtOnce(jobs []*app.Job) (most int) {
 	for _, job := range jobs {
 		began, running := job.Status().Began, 0
 		for _, other := range jobs {
@@ -193,7 +193,7 @@ func atOnceMost(jobs []*app.Job) (most int) {
 func TestField_588_QueueIsFair(t *testing.T) {
 	const volumes = 20
 	synctest.Test(t, func(t *testing.T) {
-		b, requests := crowd(t, volumes)
+		b, requests := newCrowdedFixture(t, volumes)
 		broken, cancelled := requests[4].Source.Replica, 7
 		inject(b.source, on("copy").of(domain.SnapshotLvolName(broken, "snap12")).fails(ports.ErrInvalid), on("").takes(time.Second))
 		queue := app.NewQueue(app.New(nil), app.Limits{PerSource: 1, PerDestination: 1})
@@ -243,7 +243,7 @@ func TestField_10770_BandwidthCanBeChanged(t *testing.T) {
 func TestField_5692_RebuildsShareHostBandwidth(t *testing.T) {
 	const volumes = 6
 	synctest.Test(t, func(t *testing.T) {
-		b, requests := crowd(t, volumes)
+		b, requests := newCrowdedFixture(t, volumes)
 		queue := app.NewQueue(app.New(nil), app.Limits{PerSource: volumes, PerDestination: volumes})
 		queue.LimitHost(b.destination, cluster)
 		began := time.Now()

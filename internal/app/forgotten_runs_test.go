@@ -14,9 +14,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// remembering is a host that keeps a state of each run, as the SPDK adapter does: the
+// runTracker is a host that keeps a state of each run, as the SPDK adapter does: the
 // first Release sweeps, the second one forgets, and so does End.
-type remembering struct {
+type runTracker struct {
 	*memory.Host
 
 	mu    sync.Mutex
@@ -24,11 +24,11 @@ type remembering struct {
 	fail  bool               // the first Release fails
 }
 
-func remember(host *memory.Host) *remembering {
-	return &remembering{Host: host, swept: make(map[ports.Run]bool)}
+func remember(host *memory.Host) *runTracker {
+	return &runTracker{Host: host, swept: make(map[ports.Run]bool)}
 }
 
-func (r *remembering) Release(ctx context.Context, run ports.Run) error {
+func (r *runTracker) Release(ctx context.Context, run ports.Run) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.fail {
@@ -42,14 +42,14 @@ func (r *remembering) Release(ctx context.Context, run ports.Run) error {
 	return r.Host.Release(ctx, run)
 }
 
-func (r *remembering) End(ctx context.Context, run ports.Run) error {
+func (r *runTracker) End(ctx context.Context, run ports.Run) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.swept, run)
 	return r.Host.End(ctx, run)
 }
 
-func (r *remembering) noted(run ports.Run) {
+func (r *runTracker) noted(run ports.Run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.swept[run]; !known {
@@ -57,17 +57,17 @@ func (r *remembering) noted(run ports.Run) {
 	}
 }
 
-func (r *remembering) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
+func (r *runTracker) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
 	r.noted(run)
 	return r.Host.Receive(ctx, run, uuid, from)
 }
 
-func (r *remembering) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
+func (r *runTracker) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
 	r.noted(run)
 	return r.Host.Copy(ctx, run, snapshot, to, progress)
 }
 
-func (r *remembering) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
+func (r *runTracker) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
 	r.noted(run)
 	return r.Host.Open(ctx, run, uuid)
 }
@@ -94,7 +94,7 @@ func TestHostsForgetEndedRuns(t *testing.T) {
 			_, err = engine.Rebuild(ctx, request)
 			require.NoError(t, err)
 			forgotten("nothing to do")
-			for _, fails := range []*remembering{source, destination} {
+			for _, fails := range []*runTracker{source, destination} {
 				fails.fail = true
 				_, err = engine.Rebuild(ctx, request)
 				require.ErrorIs(t, err, errCrash)
@@ -107,7 +107,7 @@ func TestHostsForgetEndedRuns(t *testing.T) {
 			_, err = engine.DeleteReplica(ctx, request.Destination, nil)
 			require.NoError(t, err)
 			forgotten("delete replica")
-			for _, fails := range []*remembering{source, destination} {
+			for _, fails := range []*runTracker{source, destination} {
 				fails.fail = true
 				_, err = engine.Rebuild(ctx, request)
 				require.ErrorIs(t, err, errCrash)

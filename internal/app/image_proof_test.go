@@ -238,9 +238,9 @@ func TestImageIsReadBackBeforeItsSeal(t *testing.T) {
 	}
 }
 
-// taken has somebody else make lvols of names that were just drawn for an image: of the
+// occupyingHost has somebody else make lvols of names that were just drawn for an image: of the
 // first, and of every other one after it.
-type taken struct {
+type occupyingHost struct {
 	*memory.Host
 
 	t     *testing.T
@@ -249,7 +249,7 @@ type taken struct {
 	names []string
 }
 
-func (h *taken) take(name string) {
+func (h *occupyingHost) take(name string) {
 	if !strings.HasPrefix(name, "bi-rebuilding-") {
 		return
 	}
@@ -260,17 +260,17 @@ func (h *taken) take(name string) {
 	}
 }
 
-func (h *taken) Create(ctx context.Context, name string, size uint64) (string, error) {
+func (h *occupyingHost) Create(ctx context.Context, name string, size uint64) (string, error) {
 	h.take(name)
 	return h.Host.Create(ctx, name, size)
 }
 
-func (h *taken) Seal(ctx context.Context, uuid, name string, record ports.SealRecord) (string, error) {
+func (h *occupyingHost) Seal(ctx context.Context, uuid, name string, record ports.SealRecord) (string, error) {
 	h.take(name)
 	return h.Host.Seal(ctx, uuid, name, record)
 }
 
-func (h *taken) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+func (h *occupyingHost) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
 	h.take(name)
 	return h.Host.Clone(ctx, snapshot, name, size, record)
 }
@@ -282,7 +282,7 @@ func TestForeignLvolOfDrawnNameStays(t *testing.T) {
 		t.Run("it "+ends, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := newFixtureWithoutImage(t, bothProve)
-				host := &taken{Host: b.destination, t: t, most: 3}
+				host := &occupyingHost{Host: b.destination, t: t, most: 3}
 				request.Destination.Host = host
 				if fail {
 					inject(b.source, on("copy").of("snap31").fails(ports.ErrInvalid))
@@ -300,7 +300,7 @@ func TestForeignLvolOfNameDrawnByImportStays(t *testing.T) {
 	for ends, fail := range map[string]bool{"completes": false, "fails": true} {
 		t.Run("it "+ends, func(t *testing.T) {
 			memoryHost := imageHost(memory.Fork)
-			host := &taken{Host: memoryHost, t: t, most: 1}
+			host := &occupyingHost{Host: memoryHost, t: t, most: 1}
 			if fail {
 				inject(memoryHost, on("write").fails(ports.ErrInvalid))
 			}

@@ -46,13 +46,13 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 	flavour := rapid.SampledFrom([]memory.Flavour{memory.Fork, memory.Fork, memory.Fork, memory.Upstream})
 	b := newFixture(t, memory.Config{Flavour: flavour.Draw(t, "source flavour")}, memory.Config{Flavour: flavour.Draw(t, "destination flavour")})
 	hasImage := rapid.Bool().Draw(t, "image")
-	grow := &life{T: t, hasImage: hasImage, size: rapid.IntRange(2, 6).Draw(t, "clusters")}
+	grow := &volumeHistory{T: t, hasImage: hasImage, size: rapid.IntRange(2, 6).Draw(t, "clusters")}
 	grow.live(b.source)
 	image := domain.NoImage()
 	if hasImage {
 		image = domain.ImageNamed(imageName)
 	}
-	leave := &remains{T: t, life: grow, source: list(t, b.source, sourceName)}
+	leave := &leftovers{T: t, life: grow, source: list(t, b.source, sourceName)}
 	leave.draw(b)
 
 	request := app.Request{
@@ -162,8 +162,8 @@ func contents(t tester, host *memory.Host) map[string]content {
 	return all
 }
 
-// life is what a user has done to the volume whose replica is the source.
-type life struct {
+// volumeHistory is what a user has done to the volume whose replica is the source.
+type volumeHistory struct {
 	*rapid.T
 	builder  *builder
 	hasImage bool
@@ -174,7 +174,7 @@ type life struct {
 	sizes    map[string]int
 }
 
-func (l *life) live(host *memory.Host) {
+func (l *volumeHistory) live(host *memory.Host) {
 	image := ""
 	if l.hasImage {
 		image = makeImage(l, host, l.IntRange(1, l.size, "image clusters"))
@@ -211,11 +211,11 @@ func (l *life) live(host *memory.Host) {
 }
 
 // IntRange draws a number.
-func (l *life) IntRange(from, to int, what string) int {
+func (l *volumeHistory) IntRange(from, to int, what string) int {
 	return rapid.IntRange(from, to).Draw(l.T, what)
 }
 
-func (l *life) snapshot(host *memory.Host) {
+func (l *volumeHistory) snapshot(host *memory.Host) {
 	name := fmt.Sprintf("%s%d", rapid.SampledFrom([]string{"s", "a-snap-s"}).Draw(l.T, "prefix"), len(l.sizes))
 	uuid, err := host.Snapshot(context.Background(), l.head, domain.SnapshotLvolName(sourceName, name), minute(len(l.sizes)))
 	require.NoError(l, err)
@@ -224,7 +224,7 @@ func (l *life) snapshot(host *memory.Host) {
 	l.sizes[name] = l.size
 }
 
-func (l *life) revert(host *memory.Host) {
+func (l *volumeHistory) revert(host *memory.Host) {
 	if len(l.names) == 0 {
 		return
 	}
@@ -236,7 +236,7 @@ func (l *life) revert(host *memory.Host) {
 
 // deleteMerging deletes a snapshot as a user does: what hangs on it takes over
 // its clusters.
-func (l *life) deleteMerging(host *memory.Host) {
+func (l *volumeHistory) deleteMerging(host *memory.Host) {
 	if len(l.names) == 0 {
 		return
 	}
@@ -246,19 +246,19 @@ func (l *life) deleteMerging(host *memory.Host) {
 	}
 }
 
-// remains is what is left of the destination's replica.
-type remains struct {
+// leftovers is what is left of the destination's replica.
+type leftovers struct {
 	*rapid.T
-	life         *life
+	life         *volumeHistory
 	source       domain.Replica
 	builder      *builder
 	foreignClone bool
 	foreign      map[string]bool
 }
 
-func (r *remains) isForeign(name string) bool { return r.foreign[name] }
+func (r *leftovers) isForeign(name string) bool { return r.foreign[name] }
 
-func (r *remains) draw(b *fixture) {
+func (r *leftovers) draw(b *fixture) {
 	image := ""
 	r.foreign = make(map[string]bool)
 	if r.life.hasImage && rapid.IntRange(0, 3).Draw(r.T, "image is there") > 0 {
@@ -295,7 +295,7 @@ func (r *remains) draw(b *fixture) {
 }
 
 // order is the source's snapshots, parents first or in any order.
-func (r *remains) order() []domain.Snapshot {
+func (r *leftovers) order() []domain.Snapshot {
 	tree, err := domain.NewSnapshotTree(r.source)
 	require.NoError(r, err)
 	if rapid.Bool().Draw(r.T, "parents first") {
@@ -305,7 +305,7 @@ func (r *remains) order() []domain.Snapshot {
 }
 
 // leave leaves a snapshot's copy, identical or spoiled, where it belongs or not.
-func (r *remains) leave(b *fixture, s domain.Snapshot, parent func() string) string {
+func (r *leftovers) leave(b *fixture, s domain.Snapshot, parent func() string) string {
 	letter := rapid.SampledFrom([]int{0, 1, 1, 1, 2, 3, 4, 5, 6, 7}).Draw(r.T, "letter")
 	if letter == 0 {
 		return ""
@@ -344,7 +344,7 @@ func (r *remains) leave(b *fixture, s domain.Snapshot, parent func() string) str
 }
 
 // ownOf reads own clusters; all tests fill a cluster with one byte.
-func (r *remains) ownOf(host *memory.Host, l domain.Lvol) map[int]byte {
+func (r *leftovers) ownOf(host *memory.Host, l domain.Lvol) map[int]byte {
 	positions, err := host.OwnClusters(l.UUID)
 	require.NoError(r, err)
 	own := make(map[int]byte)
@@ -356,7 +356,7 @@ func (r *remains) ownOf(host *memory.Host, l domain.Lvol) map[int]byte {
 	return own
 }
 
-func (r *remains) drawWritable(b *fixture, parent func() string) {
+func (r *leftovers) drawWritable(b *fixture, parent func() string) {
 	if rapid.IntRange(0, 2).Draw(r.T, "in flight") == 0 {
 		uuid := r.builder.writable(domain.InFlightLvolName(copyName, "0000bbbb"), parent(), 12)
 		r.builder.write(uuid, 0, 1)
@@ -378,7 +378,7 @@ func (r *remains) drawWritable(b *fixture, parent func() string) {
 	}
 }
 
-func (r *remains) name(b *fixture, uuid string) string {
+func (r *leftovers) name(b *fixture, uuid string) string {
 	l, err := b.destination.Look(context.Background(), uuid)
 	require.NoError(r, err)
 	return l.Name

@@ -403,7 +403,7 @@ func TestDeleteSkipsRenamedLvol(t *testing.T) {
 // The look before the head.
 func TestViolationPreventsTheHead(t *testing.T) {
 	b, request := newPlainFixture(t)
-	inTheLookBeforeTheHead(t, b, func() {
+	beforeTheHead(t, b, func() {
 		newBuilder(t, b.destination, copyName, "").snapshot("extra", "", 8, nil, minute(9))
 	})
 	report, err := app.New(nil).Rebuild(context.Background(), request)
@@ -412,8 +412,8 @@ func TestViolationPreventsTheHead(t *testing.T) {
 	require.Nil(t, list(t, b.destination, copyName).Head)
 }
 
-// inTheLookBeforeTheHead does something at the last moment.
-func inTheLookBeforeTheHead(t *testing.T, b *fixture, do func()) {
+// beforeTheHead does something at the last moment.
+func beforeTheHead(t *testing.T, b *fixture, do func()) {
 	t.Helper()
 	inject(b.destination, on("list").nth(2).does(do)) // the plan, the look before the head
 }
@@ -422,7 +422,7 @@ func inTheLookBeforeTheHead(t *testing.T, b *fixture, do func()) {
 // answered. The head does not come before it is gone.
 func TestLvolOfLostAnswerIsRemoved(t *testing.T) {
 	b, request := newPlainFixture(t)
-	inTheLookBeforeTheHead(t, b, func() {
+	beforeTheHead(t, b, func() {
 		newBuilder(t, b.destination, copyName, "").writable(domain.InFlightLvolName(copyName, "0badcafe"), "", 8)
 	})
 	report, err := app.New(nil).Rebuild(context.Background(), request)

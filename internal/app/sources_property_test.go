@@ -47,10 +47,10 @@ func inBubble(play func()) {
 	}
 }
 
-// drifted is a replica that was like another one.
-type drifted struct {
+// driftedReplica is a replica that was like another one.
+type driftedReplica struct {
 	*rapid.T
-	life    *life
+	life    *volumeHistory
 	from    domain.Replica // the one that it was like
 	host    *memory.Host
 	builder *builder
@@ -64,7 +64,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 	}
 	n := rapid.IntRange(2, 3).Draw(t, "sources")
 	hosts := []*memory.Host{newHost("disk-1")}
-	grow := &life{T: t, hasImage: rapid.Bool().Draw(t, "image"), size: rapid.IntRange(2, 6).Draw(t, "clusters")}
+	grow := &volumeHistory{T: t, hasImage: rapid.Bool().Draw(t, "image"), size: rapid.IntRange(2, 6).Draw(t, "clusters")}
 	grow.live(hosts[0])
 	if grow.size > 12 {
 		t.Skip("longer than what remains draws")
@@ -74,7 +74,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 	}
 	first := list(t, hosts[0], sourceName)
 	for i := 1; i < n; i++ {
-		d := &drifted{T: t, life: grow, from: first, host: newHost(fmt.Sprint("disk-", i+1))}
+		d := &driftedReplica{T: t, life: grow, from: first, host: newHost(fmt.Sprint("disk-", i+1))}
 		d.draw(hosts[0])
 		hosts = append(hosts, d.host)
 	}
@@ -82,7 +82,7 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 		require.NoError(t, hosts[0].Graft(context.Background(), grow.root(hosts[0], grow.builder.image), ""))
 	}
 	destination := newHost("disk-9")
-	leave := &remains{T: t, life: grow, source: first}
+	leave := &leftovers{T: t, life: grow, source: first}
 	leave.draw(&fixture{t: t, source: hosts[0], destination: destination})
 
 	image := domain.NoImage()
@@ -255,7 +255,7 @@ func lacks(t *rapid.T, host, than *memory.Host) bool {
 }
 
 // root is what hangs on the image, or should. Whose it is, is not asked.
-func (l *life) root(host *memory.Host, image string) string {
+func (l *volumeHistory) root(host *memory.Host, image string) string {
 	for _, lvol := range contents(l, host) {
 		if is := lvol.lvol; is.UUID != image && (is.Parent == image || is.Parent == "") {
 			return is.UUID
@@ -265,7 +265,7 @@ func (l *life) root(host *memory.Host, image string) string {
 }
 
 // draw makes the replica, and lets it drift.
-func (d *drifted) draw(from *memory.Host) {
+func (d *driftedReplica) draw(from *memory.Host) {
 	image := ""
 	if d.life.hasImage {
 		l, err := from.Look(context.Background(), d.life.builder.image)
@@ -273,7 +273,7 @@ func (d *drifted) draw(from *memory.Host) {
 		image = makeImage(d, d.host, int(l.Size/cluster))
 	}
 	d.builder = newBuilder(d, d.host, sourceName, image)
-	reader := &remains{T: d.T}
+	reader := &leftovers{T: d.T}
 	tree, err := domain.NewSnapshotTree(d.from)
 	require.NoError(d, err)
 	sizes := make(map[string]uint64)

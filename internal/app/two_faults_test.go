@@ -129,7 +129,7 @@ func failAsDrawn(t *testing.T, p trial, again string) (struck int) {
 			}
 		}()
 		b, request := p.build(t)
-		after := newAftermath(t, p, inMemory{b, request})
+		after := newAftermath(t, p, memoryEnvironment{b, request})
 		for _, injections := range p.runs {
 			seen, _, err := runWithFaults(b, request, injections...)
 			after.look(seen, p.verify, err)

@@ -14,21 +14,21 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// heard are the waits that somebody was told of, with the time since it began.
-type heard struct {
+// waitingLog are the waits that somebody was told of, with the time since it began.
+type waitingLog struct {
 	mu    sync.Mutex
 	began time.Time
 	texts []string
 	at    []time.Duration
 }
 
-func (h *heard) tell(text string) {
+func (h *waitingLog) tell(text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.texts, h.at = append(h.texts, text), append(h.at, time.Since(h.began).Round(time.Second))
 }
 
-func (h *heard) Observe(e app.Event) {
+func (h *waitingLog) Observe(e app.Event) {
 	if e.Kind == app.EventWaiting {
 		h.tell(e.Text)
 	}
@@ -58,7 +58,7 @@ func TestRebuildReportsWaiting(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 				require.NoError(t, b.source.WriteAt(list(t, b.source, sourceName).Head.UUID, []byte{1}, 0))
-				told := &heard{began: time.Now()}
+				told := &waitingLog{began: time.Now()}
 				request.Observer = told
 				at := b.destination
 				if test.onSource {
@@ -83,7 +83,7 @@ func TestRebuildReportsWaiting(t *testing.T) {
 func TestShortWaitIsNotReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
-		told := &heard{began: time.Now()}
+		told := &waitingLog{began: time.Now()}
 		request.Observer = told
 		inject(b.destination, busyFor("graft", time.Second))
 		_, err := app.New(nil).Rebuild(t.Context(), request)
@@ -99,7 +99,7 @@ func TestRebuildReportsWaitForAnother(t *testing.T) {
 		b, request := newWideFixture(t, 1, 40)
 		engine := app.New(nil)
 		var rebuilds sync.WaitGroup
-		told := &heard{began: time.Now()}
+		told := &waitingLog{began: time.Now()}
 		for _, replica := range []string{copyName, "vol-1-r-8c9d0e1f"} {
 			request.Destination = app.Site{Host: b.destination, Replica: replica}
 			request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(2 * cluster)} // 20 s
@@ -130,7 +130,7 @@ func TestInPlaceCommandsReportWaiting(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, request := newWideFixture(t, 1, 4)
-				told := &heard{began: time.Now()}
+				told := &waitingLog{began: time.Now()}
 				inject(b.source, busyFor(method, 10*time.Second))
 				require.NoError(t, do(app.OnWaiting(t.Context(), told.tell), app.New(nil), request.Source))
 				require.Len(t, told.texts, 1)

@@ -52,9 +52,9 @@ func (m *machine) current() *simtarget.Target {
 	return m.target
 }
 
-// inTargets is a stage of two simulated targets within the process, each with one
+// targetEnvironment is a stage of two simulated targets within the process, each with one
 // store. All of it lives in a bubble of testing/synctest.
-type inTargets struct {
+type targetEnvironment struct {
 	t        *testing.T
 	trial    trial
 	fabric   *simtarget.Fabric
@@ -66,9 +66,9 @@ type inTargets struct {
 	meets func(side string, r simtarget.Request) simtarget.Fault // nil: nothing befalls
 }
 
-func newTargets(t *testing.T, p trial) *inTargets {
+func newTargets(t *testing.T, p trial) *targetEnvironment {
 	t.Helper()
-	s := &inTargets{t: t, trial: p, fabric: simtarget.NewFabric(), machines: make(map[string]*machine), lookers: make(map[string]*spdk.Host)}
+	s := &targetEnvironment{t: t, trial: p, fabric: simtarget.NewFabric(), machines: make(map[string]*machine), lookers: make(map[string]*spdk.Host)}
 	dir, err := os.MkdirTemp("", "faults")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
@@ -97,7 +97,7 @@ func newTargets(t *testing.T, p trial) *inTargets {
 }
 
 // end ends both targets.
-func (s *inTargets) end() {
+func (s *targetEnvironment) end() {
 	for _, end := range s.ends {
 		end()
 	}
@@ -145,7 +145,7 @@ func (m *machine) call(method string, params map[string]any) {
 	require.Empty(m.t, string(answer.Error), method)
 }
 
-func (s *inTargets) meet(side string, r simtarget.Request) simtarget.Fault {
+func (s *targetEnvironment) meet(side string, r simtarget.Request) simtarget.Fault {
 	s.mu.Lock()
 	meets := s.meets
 	s.mu.Unlock()
@@ -155,7 +155,7 @@ func (s *inTargets) meet(side string, r simtarget.Request) simtarget.Fault {
 	return meets(side, r)
 }
 
-func (s *inTargets) builtHost(side string, host *spdk.Host) builtHost {
+func (s *targetEnvironment) builtHost(side string, host *spdk.Host) builtHost {
 	return builtHost{host, targetCluster, func(uuid string, at int, b byte) {
 		content := make([]byte, targetCluster) // whole, so that nothing of the disk shows
 		for i := range 4096 {
@@ -166,7 +166,7 @@ func (s *inTargets) builtHost(side string, host *spdk.Host) builtHost {
 }
 
 // host is a new one, as a process has that has just begun, and how that ends.
-func (s *inTargets) host(side string) (host *spdk.Host, end func()) {
+func (s *targetEnvironment) host(side string) (host *spdk.Host, end func()) {
 	host, err := spdk.Open(context.Background(), spdk.Config{
 		Socket: side, Lvstore: side, Dial: func(ctx context.Context, socket string) (net.Conn, error) { return s.fabric.Dial(ctx, socket) },
 		Listen: nvmf.Listen{Address: "127.0.0.1", First: 20001, Last: 20004},
@@ -175,31 +175,31 @@ func (s *inTargets) host(side string) (host *spdk.Host, end func()) {
 	return host, func() { require.NoError(s.t, host.Close()) }
 }
 
-func (s *inTargets) engine() (app.Request, func()) {
+func (s *targetEnvironment) engine() (app.Request, func()) {
 	source, endSource := s.host("source")
 	destination, endDestination := s.host("destination")
 	return s.trial.request(source, destination), func() { endSource(); endDestination() }
 }
 
-func (s *inTargets) cluster() uint64 { return targetCluster }
+func (s *targetEnvironment) cluster() uint64 { return targetCluster }
 
 // sent: nobody counts what crosses between two targets.
-func (s *inTargets) sent() (uint64, bool) { return 0, false }
+func (s *targetEnvironment) sent() (uint64, bool) { return 0, false }
 
-func (s *inTargets) store(side string) (domain.Listing, storeState) {
+func (s *targetEnvironment) store(side string) (domain.Listing, storeState) {
 	store, err := s.looker(side).List(context.Background())
 	require.NoError(s.t, err)
 	return store, newStoreState(store.Lvols, s.machines[side].current().Clusters)
 }
 
-func (s *inTargets) opened(side string) []ports.Opened {
+func (s *targetEnvironment) opened(side string) []ports.Opened {
 	opened, err := s.looker(side).Opened(context.Background())
 	require.NoError(s.t, err)
 	return opened
 }
 
 // looker is a host that only looks.
-func (s *inTargets) looker(side string) *spdk.Host {
+func (s *targetEnvironment) looker(side string) *spdk.Host {
 	if s.lookers[side] == nil {
 		host, end := s.host(side)
 		s.lookers[side] = host
@@ -210,7 +210,7 @@ func (s *inTargets) looker(side string) *spdk.Host {
 
 // requireEqual compares what the heads show, byte for byte. What they show they read
 // through snapshots that are compared by themselves (nothingIsForged).
-func (s *inTargets) requireEqual(bool) {
+func (s *targetEnvironment) requireEqual(bool) {
 	var views [2][]byte
 	for i, head := range []struct{ side, name string }{{"source", sourceName}, {"destination", copyName}} {
 		_, lvols := s.store(head.side)
@@ -225,7 +225,7 @@ func (s *inTargets) requireEqual(bool) {
 type callInjector struct {
 	injector
 
-	stage    *inTargets
+	stage    *targetEnvironment
 	over     chan struct{} // closed when the rebuild is
 	reviving sync.WaitGroup
 	dying    map[*simtarget.Target]bool
@@ -233,7 +233,7 @@ type callInjector struct {
 
 // runWithCallFaults is a rebuild whose JSON-RPC calls faults befall. The targets are up
 // afterwards.
-func runWithCallFaults(on *inTargets, injections ...injection) (*injector, error) {
+func runWithCallFaults(on *targetEnvironment, injections ...injection) (*injector, error) {
 	request, end := on.engine()
 	defer end()
 	ctx, give := cancelling()
@@ -251,7 +251,7 @@ func runWithCallFaults(on *inTargets, injections ...injection) (*injector, error
 	return &s.injector, err
 }
 
-func (s *inTargets) listen(meets func(string, simtarget.Request) simtarget.Fault) {
+func (s *targetEnvironment) listen(meets func(string, simtarget.Request) simtarget.Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.meets = meets

@@ -17,22 +17,22 @@ import (
 
 // Others change a store in the moment between two of our calls.
 
-// meddled is a host whose seal and clone are done by others, if they like to.
-type meddled struct {
+// meddlingHost is a host whose seal and clone are done by others, if they like to.
+type meddlingHost struct {
 	*memory.Host
 
 	seal  func(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error)
 	clone func(ctx context.Context, snapshot, name string, size uint64, record string) (string, error)
 }
 
-func (h *meddled) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
+func (h *meddlingHost) Seal(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
 	if h.seal != nil {
 		return h.seal(ctx, uuid, name, seal)
 	}
 	return h.Host.Seal(ctx, uuid, name, seal)
 }
 
-func (h *meddled) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+func (h *meddlingHost) Clone(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
 	if h.clone != nil {
 		return h.clone(ctx, snapshot, name, size, record)
 	}
@@ -142,7 +142,7 @@ func TestLostSealIsDoneOnlyIfTheSnapshotIsTheCopy(t *testing.T) {
 					request.Parallel = parallel
 					again := whyAgain(&request)
 					lost, sealed := false, ""
-					request.Destination.Host = &meddled{Host: b.destination, seal: func(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
+					request.Destination.Host = &meddlingHost{Host: b.destination, seal: func(ctx context.Context, uuid, name string, seal ports.SealRecord) (string, error) {
 						if name != domain.SnapshotLvolName(copyName, "snap31") || lost {
 							return b.destination.Seal(ctx, uuid, name, seal)
 						}
@@ -234,7 +234,7 @@ func TestLostCloneIsCheckedBeforeUse(t *testing.T) {
 				request.Options.Overwrite = copyName // a larger head, too
 				again := whyAgain(&request)
 				lost := false
-				request.Destination.Host = &meddled{Host: b.destination, clone: func(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
+				request.Destination.Host = &meddlingHost{Host: b.destination, clone: func(ctx context.Context, snapshot, name string, size uint64, record string) (string, error) {
 					if lost {
 						return b.destination.Clone(ctx, snapshot, name, size, record)
 					}
