@@ -72,6 +72,7 @@ func (m memoryEnvironment) sent() (uint64, bool) { return m.source.Sent(), true 
 func (m memoryEnvironment) engine() (app.Request, func()) {
 	return verifyCounts.of(m.request), func() {}
 }
+
 func (m memoryEnvironment) requireEqual(image bool) {
 	requireEqualViews(m.t, m.fixture, sourceName, copyName, image)
 }

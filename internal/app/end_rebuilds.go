@@ -25,7 +25,7 @@ func (u Using) selects(site Site) bool {
 	if u.Host == nil && u.Replica == "" || u.Replica != "" && u.Replica != site.Replica {
 		return false
 	}
-	return u.Host == nil || reflect.TypeOf(u.Host).Comparable() && u.Host == site.Host
+	return u.Host == nil || reflect.ValueOf(u.Host).Comparable() && u.Host == site.Host
 }
 
 // EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:

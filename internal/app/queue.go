@@ -85,7 +85,7 @@ func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {
 		return nil, err
 	}
 	for _, site := range append(request.sources(), request.Destination) {
-		if !reflect.TypeOf(site.Host).Comparable() {
+		if !reflect.ValueOf(site.Host).Comparable() {
 			return nil, refusef("hosts of type %T cannot be compared with each other: expected a pointer", site.Host)
 		}
 	}

@@ -410,8 +410,11 @@ type uncomparable struct {
 
 func TestQueueRefusesUncomparableHost(t *testing.T) {
 	q, _ := newTestQueue(Limits{})
-	r := newRequest("v1", &fakeHost{}, &fakeHost{}, "v1-r-4e5f6a7b")
-	r.Source.Host = uncomparable{}
-	_, err := q.Submit(t.Context(), r)
-	require.ErrorIs(t, err, ErrRefused)
+	for _, host := range []ports.Host{uncomparable{}, ports.SourceOnly(uncomparable{})} {
+		r := newRequest("v1", &fakeHost{}, &fakeHost{}, "v1-r-4e5f6a7b")
+		r.Source.Host = host
+		_, err := q.Submit(t.Context(), r)
+		require.ErrorIs(t, err, ErrRefused)
+		require.False(t, Using{Host: host}.selects(r.Source), "nobody can tell which one it is")
+	}
 }
