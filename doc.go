@@ -52,9 +52,9 @@
 //	report, err := engine.Rebuild(ctx, request)
 //	fmt.Println(report.Outcome, report.CopiedBytes, err)
 //
-// Use errors.Is on errors: [ErrRefused] means that nothing was changed, and the text
-// says why the request is not safe; after any other error, what was finished stays and
-// the next rebuild continues from there. The [Report] is valid in any case.
+// [OutcomeRefused] means that nothing was changed, and the error, an [ErrRefused], says
+// why the request is not safe. After [OutcomeFailed], what was finished stays and the
+// next rebuild continues from there. The [Report] is valid in any case.
 //
 // A [Queue] runs many rebuilds within limits per host. [Bandwidth] limits the rate of
 // copies. [WithLogger] and [WithSlog] make the engine log.

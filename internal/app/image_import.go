@@ -76,15 +76,7 @@ func (e *Engine) ImportImage(ctx context.Context, request ImageRequest) (ImageRe
 	}
 	err := i.all(ctx)
 	i.report.Duration = time.Since(began)
-	switch {
-	case err == nil:
-		i.report.Outcome = OutcomeComplete
-	case errors.Is(err, ErrRefused) && !i.changed:
-		i.report.Outcome = OutcomeRefused
-	default:
-		i.report.Outcome = OutcomeFailed
-		err = fmt.Errorf("import backing image %s: %w", request.Name, err)
-	}
+	i.report.Outcome, err = ended("import backing image "+request.Name, err, i.changed)
 	e.log.Info("import image", zap.String("image", request.Name), zap.String("run", i.run.ID),
 		zap.String("outcome", string(i.report.Outcome)), zap.Uint64("writtenBytes", i.report.WrittenBytes), zap.Error(err))
 	return i.report, err

@@ -40,14 +40,9 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	r.reportSources()
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
-	switch {
-	case err == nil:
-		r.report.Outcome = OutcomeComplete
-	case errors.Is(err, ErrRefused) && !r.changed:
-		r.report.Outcome = OutcomeRefused
-	default:
-		r.report.Outcome = OutcomeFailed
-		err = fmt.Errorf("rebuild replica %s: %w", request.Destination.Replica, withCause(ctx, err))
+	r.report.Outcome, err = ended("rebuild replica "+request.Destination.Replica, err, r.changed)
+	if r.report.Outcome == OutcomeFailed {
+		err = withCause(ctx, err)
 	}
 	e.log.Info("rebuild", zap.String("replica", r.run.Replica), zap.String("run", r.run.ID), zap.String("outcome", string(r.report.Outcome)),
 		zap.Uint64("copiedBytes", r.report.CopiedBytes), zap.Duration("duration", r.report.Duration), zap.Error(err))

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -51,15 +50,7 @@ func (e *Engine) Repair(ctx context.Context, request RepairRequest) (RepairRepor
 	var report RepairReport
 	changed, err := e.repair(ctx, request, &report)
 	report.Duration = time.Since(began)
-	switch {
-	case err == nil:
-		report.Outcome = OutcomeComplete
-	case errors.Is(err, ErrRefused) && !changed:
-		report.Outcome = OutcomeRefused
-	default:
-		report.Outcome = OutcomeFailed
-		err = fmt.Errorf("repair replica %s: %w", request.Replica.Replica, err)
-	}
+	report.Outcome, err = ended("repair replica "+request.Replica.Replica, err, changed)
 	e.log.Info("repair", zap.String("replica", request.Replica.Replica), zap.String("outcome", string(report.Outcome)), zap.Error(err))
 	return report, err
 }

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
@@ -16,6 +18,17 @@ const (
 	OutcomeRefused  Outcome = "refused" // nothing was changed
 	OutcomeFailed   Outcome = "failed"  // finished snapshots are kept; run it again
 )
+
+// ended returns the outcome of a run, and its error with what it was doing if it failed.
+func ended(doing string, err error, changed bool) (Outcome, error) {
+	switch {
+	case err == nil:
+		return OutcomeComplete, nil
+	case errors.Is(err, ErrRefused) && !changed:
+		return OutcomeRefused, err
+	}
+	return OutcomeFailed, fmt.Errorf("%s: %w", doing, err)
+}
 
 // Report is the result of a rebuild. After a failure it has everything known up to then.
 type Report struct {
