@@ -98,7 +98,7 @@ func TestUnreachableSourceIsPassedOver(t *testing.T) {
 		told = w.engine(append([]string{"rebuild"}, args...)...)
 		require.Equal(t, exitDone, told.status, "%s", told.stderr)
 		require.Contains(t, told.stdout, "  source replica vol-1-r-7: open target /nowhere.sock")
-		require.Contains(t, told.stdout, "Warnings\n  source vol-1-r-7 is not used any more: ")
+		require.Contains(t, told.stdout, "Warnings\n  source vol-1-r-7 is no longer used: ")
 	}
 }
 

@@ -229,7 +229,7 @@ func (l *limits) adjust(ctx context.Context, uuid string, f *limitedCopy, now ui
 		if ctx.Err() != nil {
 			break
 		}
-		l.log.Warn("a bandwidth limit could not be changed", zap.String("replica", l.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
+		l.log.Warn("bandwidth limit not changed", zap.String("replica", l.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
 		if retry.Wait(ctx, adjustPause) != nil {
 			break
 		}
@@ -240,7 +240,7 @@ func (l *limits) adjust(ctx context.Context, uuid string, f *limitedCopy, now ui
 func (l *limits) limit(ctx context.Context, uuid string, rate uint64) error {
 	limiter, ok := ports.As[ports.Limiter](l.request.Destination.Host)
 	if !ok {
-		return fmt.Errorf("%w: the destination cannot hold a copy at %d bytes per second", ports.ErrUnsupported, rate)
+		return fmt.Errorf("%w: the destination cannot limit a copy to %d bytes per second", ports.ErrUnsupported, rate)
 	}
 	l.mu.Lock()
 	l.limited[uuid] = true
@@ -258,10 +258,10 @@ func (l *limits) isLimited(uuid string) bool {
 func (r request) checkBandwidth() error {
 	for _, b := range slices.Concat(r.Bandwidth, r.perSource) {
 		if b == nil {
-			return refusef("a bandwidth limit is missing: expected one of NewBandwidth")
+			return refusef("a bandwidth limit is nil: use NewBandwidth")
 		}
 		if _, ok := ports.As[ports.Limiter](r.Destination.Host); !ok && b.Rate() > 0 {
-			return refusef("the host of replica %s cannot limit the bandwidth of what it receives", r.Destination.Replica)
+			return refusef("the host of replica %s cannot limit the bandwidth of copies to it", r.Destination.Replica)
 		}
 		if err := r.checkLeastRate(b); err != nil {
 			return err

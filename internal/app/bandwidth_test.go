@@ -280,7 +280,7 @@ func TestLimitBelowMinimumRateIsRefused(t *testing.T) {
 	request.Bandwidth = []*app.Bandwidth{app.NewBandwidth(step - 1)}
 	report, err := app.New(nil).Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	require.ErrorContains(t, err, "keeps none below")
+	require.ErrorContains(t, err, "keeps no limit below")
 	require.Equal(t, app.OutcomeRefused, report.Outcome)
 	require.Equal(t, before, contents(t, b.destination))
 }

@@ -45,7 +45,7 @@ func (b *Bandwidth) acquireSlot(ctx context.Context, least uint64) (end func(), 
 	b.grantSlots()
 	b.mu.Unlock()
 	end = func() { b.releaseSlot(t) }
-	forWhat := func() string { return "other copies: the bandwidth is enough for no more at a time" }
+	forWhat := func() string { return "other copies: the bandwidth allows no more at once" }
 	err = retry.While(ctx, forWhat, func() error {
 		select {
 		case <-t.granted:
@@ -133,7 +133,7 @@ func (r request) leastRate() uint64 {
 // checkLeastRate refuses a limit that a single copy would exceed.
 func (r request) checkLeastRate(b *Bandwidth) error {
 	if rate, least := b.Rate(), r.leastRate(); rate > 0 && rate < least {
-		return &refusal{fmt.Errorf("a bandwidth of %d bytes per second cannot be kept: the host of replica %s keeps none below %d, so allow at least that", rate, r.Destination.Replica, least)}
+		return &refusal{fmt.Errorf("a bandwidth of %d bytes per second is too low: the host of replica %s keeps no limit below %d", rate, r.Destination.Replica, least)}
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (u *use) endUsing(of Using, why error) (found bool) {
 func (u *use) endWithoutSource(why error) {
 	gone := fmt.Sprintf("its source, replica %s, is gone", u.sources[0].site.Replica)
 	if len(u.sources) > 1 {
-		gone = "no source of it is left"
+		gone = "all its sources are gone"
 	}
 	u.end(fmt.Errorf("%w, since %s: %w", ErrEnded, gone, why))
 }

@@ -207,7 +207,7 @@ func TestRebuildEndsWithItsLastSource(t *testing.T) {
 		err := (<-rebuild).err
 		require.ErrorIs(t, err, app.ErrEnded)
 		require.ErrorIs(t, err, errDiskGone)
-		require.ErrorContains(t, err, "no source of it is left")
+		require.ErrorContains(t, err, "all its sources are gone")
 	})
 }
 
@@ -223,7 +223,7 @@ func TestRebuildEndsWithLastSourceThatWorks(t *testing.T) {
 		require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: g.sources[0]}, errDiskGone))
 		err := (<-rebuild).err
 		require.ErrorIs(t, err, app.ErrEnded)
-		require.ErrorContains(t, err, "no source of it is left")
+		require.ErrorContains(t, err, "all its sources are gone")
 	})
 }
 

@@ -48,7 +48,7 @@ func (r *rebuild) compareImage(ctx context.Context, with executor.Candidate, fet
 		return fmt.Errorf("read the image back: %w", err)
 	}
 	if ours != theirs {
-		return fmt.Errorf("%w: the fetched image reads other bytes than the source's", ports.ErrCorrupt)
+		return fmt.Errorf("%w: the bytes of the fetched image differ from the source's", ports.ErrCorrupt)
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (s *rebuildSink) Sealed(ctx context.Context, lvolName string, sealing domai
 
 // LeftOpen implements executor.Sink.
 func (s *rebuildSink) LeftOpen(source int, why error) {
-	text := fmt.Sprintf("what this rebuild has opened on the host of source %s may be left there, until the next one or gc: %s", s.sources.name(source), inOneLine(why))
+	text := fmt.Sprintf("exports or connections of this rebuild may remain on the host of source %s until the next rebuild or gc: %s", s.sources.name(source), inOneLine(why))
 	s.sources.warn(text)
 	s.engine.log.Warn(text, zap.String("replica", s.run.Replica), zap.String("run", s.run.ID))
 }

@@ -101,7 +101,7 @@ type injector struct {
 func (s *injector) Observe(e app.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.Kind == app.EventAgain && !strings.Contains(e.Text, "head was frozen") {
+	if e.Kind == app.EventAgain && !strings.Contains(e.Text, "system snapshot") {
 		s.again = append(s.again, e.Text)
 	}
 }

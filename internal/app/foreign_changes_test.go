@@ -83,7 +83,7 @@ func TestCopyWithForeignParentIsNotSealed(t *testing.T) {
 			_, err := app.New(nil).Rebuild(t.Context(), request)
 			require.NoError(t, err)
 			require.Positive(t, given.calls())
-			require.Contains(t, strings.Join(*again, "\n"), "the copy has another parent by now")
+			require.Contains(t, strings.Join(*again, "\n"), "the copy has another parent now")
 			requireEqualViews(t, b, sourceName, copyName, false)
 		})
 	}
@@ -117,7 +117,7 @@ func TestLostSealIsDoneOnlyIfTheSnapshotIsTheCopy(t *testing.T) {
 			_, err := b.destination.Snapshot(ctx, uuid, name, seal.Attributes)
 			require.NoError(b.t, err)
 			require.NoError(b.t, b.destination.WriteAt(uuid, filled(1), 0))
-		}, "something was written into the lvol"},
+		}, "something wrote to the lvol"},
 		"a write right before": {func(b *fixture, uuid, name string, seal ports.SealRecord) {
 			require.NoError(b.t, b.destination.WriteAt(uuid, filled(1), 7*cluster))
 			_, err := b.destination.Seal(ctx, uuid, name, seal)
@@ -255,7 +255,7 @@ func TestLostCloneIsCheckedBeforeUse(t *testing.T) {
 				if c.ours {
 					require.Empty(t, *again)
 				} else {
-					require.Contains(t, strings.Join(*again, "\n"), "not the one that was asked for")
+					require.Contains(t, strings.Join(*again, "\n"), "exists with another parent, size or content")
 				}
 			})
 		})

@@ -75,7 +75,7 @@ func removeLeftover(ctx context.Context, host *guard.Host, l domain.Lvol) error 
 	case err != nil:
 		return err
 	case now.Name != l.Name:
-		return fmt.Errorf("it is called %s now: %w", now.Name, ports.ErrInvalid)
+		return fmt.Errorf("it is named %s now: %w", now.Name, ports.ErrInvalid)
 	}
 	err = host.Delete(ctx, l.UUID)
 	if errors.Is(err, ports.ErrNotFound) {
@@ -109,7 +109,7 @@ func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 	if collector, ok := ports.As[ports.Collector](host); ok {
 		opened, err := collector.Opened(ctx)
 		if err != nil {
-			return g, release, fmt.Errorf("list what runs have opened: %w", err)
+			return g, release, fmt.Errorf("list what runs have open: %w", err)
 		}
 		for _, o := range opened {
 			g.Opened = append(g.Opened, Leaving{Opened: o})
@@ -184,9 +184,9 @@ func (c *ownerProbe) userOf(ctx context.Context, key, whose string) (string, err
 	case err == nil:
 		c.held.add(release)
 	case isHeldByOtherProcess(err):
-		user = whose + " is at work in another process"
+		user = whose + " is active in another process"
 	case errors.Is(err, ports.ErrBusy):
-		user = whose + " is at work in this process"
+		user = whose + " is active in this process"
 	default:
 		return "", err
 	}

@@ -126,5 +126,5 @@ func TestInFlightImageOfLiveRebuildStays(t *testing.T) {
 	}))
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
-	require.Contains(t, seen, "is at work in another process")
+	require.Contains(t, seen, "is active in another process")
 }

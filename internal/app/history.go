@@ -19,7 +19,7 @@ func (e *Engine) knownSealings(ctx context.Context, r request, destination domai
 	}
 	known, err := r.Journal.Sealings(ctx, destination.UUID, r.Destination.Replica)
 	if err != nil {
-		e.log.Warn("what earlier runs have sealed is not known", zap.String("replica", r.Destination.Replica), zap.Error(err))
+		e.log.Warn("journal not readable", zap.String("replica", r.Destination.Replica), zap.Error(err))
 	}
 	return known
 }
@@ -34,7 +34,7 @@ func (r *rebuild) appendEntry(ctx context.Context, e ports.Entry) {
 	e.At, e.Run, e.Store, e.Lvstore = time.Now().UTC(), r.run.Run, store.UUID, store.Name
 	e.Run.Store = "" // the entry has it
 	if err := journal.Append(context.WithoutCancel(ctx), e); err != nil {
-		r.engine.log.Warn("not in the journal", zap.String("replica", r.run.Replica), zap.Error(err))
+		r.engine.log.Warn("journal entry not written", zap.String("replica", r.run.Replica), zap.Error(err))
 	}
 }
 

@@ -59,7 +59,7 @@ func (c *content) extentEnd(offset uint64) (end uint64, zero bool, err error) {
 	if offset < c.extentBegin || offset >= c.extentEnds {
 		length, zero, err := c.extent(offset)
 		if err == nil && (length == 0 || length > c.size-offset) {
-			err = fmt.Errorf("an extent of %d bytes at %d of %d", length, offset, c.size)
+			err = fmt.Errorf("the content reports an extent of %d bytes at offset %d of %d", length, offset, c.size)
 		}
 		if err != nil {
 			return 0, false, err

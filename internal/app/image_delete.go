@@ -49,7 +49,7 @@ func (e *Engine) deleteImage(ctx context.Context, host *guard.Host, name string)
 	}
 	release, ok := e.locks.Try("image " + store.UUID + "/" + name)
 	if !ok {
-		return image, refusef("backing image %s is being brought onto lvstore %s", name, store.Name)
+		return image, refusef("backing image %s is being imported or fetched to lvstore %s", name, store.Name)
 	}
 	defer release()
 	run := ports.Run{Replica: domain.ImageRunName(name), Store: store.UUID, ID: executor.NewID()}
@@ -76,7 +76,7 @@ func (e *Engine) deleteImage(ctx context.Context, host *guard.Host, name string)
 		return image, err
 	}
 	if image.Lvol.UUID != found {
-		return image, fmt.Errorf("lvol %s is another one by now: %w", image.Lvol.Name, ports.ErrBusy)
+		return image, fmt.Errorf("lvol %s was replaced meanwhile: %w", image.Lvol.Name, ports.ErrBusy)
 	}
 	err = host.Delete(ctx, found)
 	if err == nil {

@@ -199,7 +199,7 @@ func TestInvalidExtentIsRefused(t *testing.T) {
 		request := importOf(host, disk())
 		request.Content = oddExtents{request.Content, length}
 		_, err := app.New(nil).ImportImage(t.Context(), request)
-		require.ErrorContains(t, err, "read the image: an extent of")
+		require.ErrorContains(t, err, "read the image: the content reports an extent of")
 		require.Empty(t, namesOn(t, host))
 	}
 }

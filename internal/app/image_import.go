@@ -102,14 +102,14 @@ type imageImport struct {
 
 func (i *imageImport) all(ctx context.Context) error {
 	if i.host == nil || i.request.Content == nil {
-		return refusef("no host, or no image")
+		return refusef("no host or no content")
 	}
 	if _, ok := ports.As[ports.Store](i.host); !ok {
 		return refusef("this host can only be a source of rebuilds")
 	}
 	opener, ok := ports.As[ports.Opener](i.host)
 	if !ok {
-		return refusef("this host opens no lvols, so nothing can be written to one")
+		return refusef("this host cannot open lvols, so no image can be written to it")
 	}
 	if i.request.SHA512 != "" {
 		sum, err := domain.CheckSHA512(i.request.SHA512)
@@ -118,7 +118,7 @@ func (i *imageImport) all(ctx context.Context) error {
 		}
 		i.request.SHA512 = sum
 		if i.request.NoChecksum {
-			return refusef("image %s is to be compared with a SHA-512, and to have none", i.request.Name)
+			return refusef("image %s cannot be compared with a SHA-512 without computing its own", i.request.Name)
 		}
 	}
 	if err := i.check(ctx, 0, false); err != nil {
@@ -127,7 +127,7 @@ func (i *imageImport) all(ctx context.Context) error {
 	i.run.Store = i.store.UUID
 	release, ok := i.engine.locks.Try("image " + i.store.UUID + "/" + i.request.Name)
 	if !ok {
-		return refusef("backing image %s is being brought onto lvstore %s already", i.request.Name, i.store.Name)
+		return refusef("backing image %s is already being imported or fetched to lvstore %s", i.request.Name, i.store.Name)
 	}
 	defer release()
 	free, err := i.engine.leaseImageRun(ctx, i.host, newImageRun(i.run, i.request.Name, i.store), "the import")
@@ -281,7 +281,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 		return err
 	}
 	if now.Size != i.report.Size || now.Own.Count != i.clusters || now.Parent != "" {
-		return fmt.Errorf("lvol %s has %d clusters and %d bytes, expected %d and %d: something else is at work on it: %w",
+		return fmt.Errorf("lvol %s has %d clusters and %d bytes, expected %d and %d: something else has changed it: %w",
 			now.Name, now.Own.Count, now.Size, i.clusters, i.report.Size, ports.ErrCorrupt)
 	}
 	record := &domain.ImageRecord{UUID: i.report.UUID, Checksum: i.report.SHA512}

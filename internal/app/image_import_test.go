@@ -88,8 +88,8 @@ func TestRefusedImportChangesNothing(t *testing.T) {
 		"no bytes":                {func(r *app.ImageRequest) { r.Size = 0 }, "is empty"},
 		"too many bytes":          {func(r *app.ImageRequest) { r.Size = 1 << 50 }, "expected at most 70368744177664"},
 		"no room":                 {func(r *app.ImageRequest) { r.ReservePercent = 94 }, "needs 5 clusters and 61 stay in reserve, but 64 are free"},
-		"a checksum and none":     {func(r *app.ImageRequest) { r.SHA512, r.NoChecksum = sumOf(disk()), true }, "is to be compared with a SHA-512, and to have none"},
-		"a host that opens none":  {func(r *app.ImageRequest) { r.Host = struct{ ports.Host }{r.Host} }, "opens no lvols"},
+		"a checksum and none":     {func(r *app.ImageRequest) { r.SHA512, r.NoChecksum = sumOf(disk()), true }, "cannot be compared with a SHA-512 without computing its own"},
+		"a host that opens none":  {func(r *app.ImageRequest) { r.Host = struct{ ports.Host }{r.Host} }, "cannot open lvols"},
 		"no host":                 {func(r *app.ImageRequest) { r.Host = nil }, "no host"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestSecondImportOfAnImageIsRefused(t *testing.T) {
 		synctest.Wait()
 		_, err := engine.ImportImage(t.Context(), importOf(host, disk()))
 		require.ErrorIs(t, err, app.ErrRefused)
-		require.ErrorContains(t, err, "being brought onto lvstore disk already")
+		require.ErrorContains(t, err, "already being imported or fetched to lvstore disk")
 		all.Wait()
 		require.NoError(t, first)
 	})

@@ -108,7 +108,7 @@ func TestHostsWithoutChecksumsProveNoImage(t *testing.T) {
 				b, request := newFixtureWithoutImage(t, bothProve)
 				silence(b, &request)
 				_, err := app.New(nil).Rebuild(t.Context(), request)
-				require.ErrorContains(t, err, "tells no map and checksum")
+				require.ErrorContains(t, err, "has no map and checksum")
 				_, there := imageOn(t, b.destination)
 				require.False(t, there)
 				require.Empty(t, namesLike(t, b.destination, "bi-rebuilding-"))
@@ -213,7 +213,7 @@ func TestImageGetsItsRecordOnceProven(t *testing.T) {
 			}
 			_, err = app.New(nil).Rebuild(t.Context(), request)
 			require.ErrorIs(t, err, app.ErrRefused)
-			require.ErrorContains(t, err, "other bytes")
+			require.ErrorContains(t, err, "the bytes of the fetched image differ")
 		})
 	}
 }
@@ -228,7 +228,7 @@ func TestImageIsReadBackBeforeItsSeal(t *testing.T) {
 			spoilImage(b.source)
 			_, err := app.New(nil).Rebuild(t.Context(), request)
 			require.ErrorIs(t, err, ports.ErrCorrupt)
-			require.ErrorContains(t, err, "other bytes")
+			require.ErrorContains(t, err, "the bytes of the fetched image differ")
 			_, there := imageOn(t, b.destination)
 			require.False(t, there)
 			b.source.Inject(nil)

@@ -34,7 +34,7 @@ func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected 
 		return check, &refusal{err}
 	}
 	if _, ok := ports.As[ports.Opener](host); !ok {
-		return check, refusef("this host opens no lvols, so nothing can be read from one")
+		return check, refusef("this host cannot open lvols, so no image can be read from it")
 	}
 	store, err := host.List(ctx)
 	if err != nil {
@@ -54,7 +54,7 @@ func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected 
 		expected = check.Recorded
 	}
 	if expected == "" {
-		return check, refusef("lvstore %s records no checksum of backing image %s: say which SHA-512 it should have", store.Name, name)
+		return check, refusef("lvstore %s records no checksum of backing image %s: give the expected SHA-512", store.Name, name)
 	}
 	if check.Expected, err = domain.CheckSHA512(expected); err != nil {
 		return check, &refusal{err}
@@ -83,13 +83,13 @@ func (c ImageCheck) compare() error {
 	case c.SHA512 == c.Expected:
 		return nil
 	case c.SHA512 == c.Recorded:
-		return refusef("the image is intact, its bytes have the recorded SHA-512 %s; the one that was given is not that of the content: it is that of a qcow2 file, or of another image", c.Recorded)
+		return refusef("the image is intact: its content has the recorded SHA-512 %s; the given SHA-512 is that of a qcow2 file or of another image", c.Recorded)
 	}
-	hint := "the SHA-512 of a qcow2 file is not that of its content"
+	hint := "the SHA-512 of a qcow2 file differs from that of its content"
 	if c.Expected == c.Recorded {
-		hint = "Longhorn records the SHA-512 of a qcow2 file, which is not that of its content: if it has made this image, give that of the content"
+		hint = "Longhorn records the SHA-512 of a qcow2 file, which differs from that of its content: if Longhorn made this image, give the SHA-512 of the content"
 	}
-	return fmt.Errorf("its bytes have the SHA-512 %s, expected %s (%s): %w", c.SHA512, c.Expected, hint, ports.ErrCorrupt)
+	return fmt.Errorf("its content has the SHA-512 %s, expected %s (%s): %w", c.SHA512, c.Expected, hint, ports.ErrCorrupt)
 }
 
 func (r lvolReader) readImage(ctx context.Context, cluster uint64, check *ImageCheck) (err error) {

@@ -89,12 +89,12 @@ func TestField_10036_WhichChecksumWasGiven(t *testing.T) {
 	}{
 		"the content's, recorded":             {content, "", nil, ""},
 		"the content's, given":                {content, content, nil, ""},
-		"the file's, given":                   {content, file, app.ErrRefused, "the image is intact, its bytes have the recorded SHA-512 " + content + "; the one that was given is not that of the content: it is that of a qcow2 file, or of another image"},
-		"the file's, recorded by Longhorn":    {file, "", ports.ErrCorrupt, "if it has made this image, give that of the content"},
+		"the file's, given":                   {content, file, app.ErrRefused, "the image is intact: its content has the recorded SHA-512 " + content + "; the given SHA-512 is that of a qcow2 file or of another image"},
+		"the file's, recorded by Longhorn":    {file, "", ports.ErrCorrupt, "if Longhorn made this image, give the SHA-512 of the content"},
 		"the file's recorded, the content's":  {file, content, nil, ""},
 		"the file's, recorded and given":      {file, file, ports.ErrCorrupt, "Longhorn records the SHA-512 of a qcow2 file"},
-		"neither of them":                     {file, other, ports.ErrCorrupt, "expected " + other + " (the SHA-512 of a qcow2 file is not that of its content)"},
-		"nothing is recorded, the file's":     {"", file, ports.ErrCorrupt, "expected " + file + " (the SHA-512 of a qcow2 file is not that of its content)"},
+		"neither of them":                     {file, other, ports.ErrCorrupt, "expected " + other + " (the SHA-512 of a qcow2 file differs from that of its content)"},
+		"nothing is recorded, the file's":     {"", file, ports.ErrCorrupt, "expected " + file + " (the SHA-512 of a qcow2 file differs from that of its content)"},
 		"nothing is recorded, the content's.": {"", content, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

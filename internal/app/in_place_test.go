@@ -235,7 +235,7 @@ func TestFailedRevertKeepsTheHead(t *testing.T) {
 		inject(b.destination, on(method).once().fails(errors.Join(ports.ErrNoSpace, errCrash)))
 		_, err := app.New(nil).Revert(context.Background(), app.RevertRequest{Replica: at, Snapshot: "snap12"})
 		require.ErrorIs(t, err, errCrash)
-		require.ErrorContains(t, err, "stays")
+		require.ErrorContains(t, err, "unchanged")
 		require.Equal(t, before, contents(t, b.destination))
 	}
 }

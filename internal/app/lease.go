@@ -36,7 +36,7 @@ func (h *releases) release() {
 }
 
 // describeCollection describes, for a wait, a collection of garbage.
-func describeCollection() string { return "the removal of what crashed runs have left on the lvstore" }
+func describeCollection() string { return "a garbage collection on the lvstore" }
 
 // lease leases a name in this process and, if the host supports it, among processes.
 //
@@ -113,9 +113,9 @@ func (e *Engine) leaseAmongProcesses(ctx context.Context, host *guard.Host, name
 	case errors.Is(err, ports.ErrBusy):
 		return nil, heldByOtherProcess{err}
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("claim %s: %w", name, context.Cause(ctx))
+		return nil, fmt.Errorf("lease %s: %w", name, context.Cause(ctx))
 	}
-	e.log.Info("other processes cannot see this one's work", zap.String("name", name), zap.Error(err))
+	e.log.Info("lease not visible to other processes", zap.String("name", name), zap.Error(err))
 	return func() {}, nil
 }
 
@@ -147,7 +147,7 @@ func holders(failure error) string {
 	if isHeldByOtherProcess(failure) {
 		return "another process"
 	}
-	return "something else in this process"
+	return "another operation of this process"
 }
 
 // collectingFor is the longest wait for another process's collection.

@@ -271,8 +271,8 @@ func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domai
 	for _, warning := range system.Warnings {
 		r.engine.log.Warn(warning, zap.String("replica", r.request.Destination.Replica))
 	}
-	r.engine.log.Info("the source's head was frozen", zap.String("snapshot", system.LvolName))
-	return fmt.Errorf("%w: the source's head was frozen as %s", executor.ErrPlanAgain, system.Name)
+	r.engine.log.Info("the system snapshot of the source's head was taken", zap.String("snapshot", system.LvolName))
+	return fmt.Errorf("%w: the system snapshot %s of the source's head was taken", executor.ErrPlanAgain, system.Name)
 }
 
 // verifyUnchanged ends a rebuild whose plan is empty. It closes what a crashed run has
@@ -309,7 +309,7 @@ func (r *rebuild) checkViolations(violations []domain.Violation) error {
 	if len(violations) == 0 {
 		return nil
 	}
-	return fmt.Errorf("verify: %w: %d things are wrong, the first: %s", ports.ErrCorrupt, len(violations), violations[0])
+	return fmt.Errorf("verify: %w: %d violations, the first: %s", ports.ErrCorrupt, len(violations), violations[0])
 }
 
 // carryOut carries out the plan: everything except the head, verification, the head,
@@ -340,7 +340,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 	if r.sources.lostReason(seen.primary) != nil {
 		// The others have served the rest. What it has to be is compared with the
 		// next one, by a plan that finds all of it there.
-		return fmt.Errorf("%w: the source that it was made from is not used any more", executor.ErrPlanAgain)
+		return fmt.Errorf("%w: the plan's source is no longer used", executor.ErrPlanAgain)
 	}
 	if seen, err = r.verifySnapshots(ctx, x, seen, plan.Image); err != nil {
 		return err
@@ -361,10 +361,10 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	}
 	r.warnUnproven(seen.proofWarnings)
 	if !sameTree(planned.source, seen.source) {
-		return seen, fmt.Errorf("%w: the source has other snapshots now", executor.ErrPlanAgain)
+		return seen, fmt.Errorf("%w: the source's snapshots have changed", executor.ErrPlanAgain)
 	}
 	if leftInFlight(violations) {
-		return seen, fmt.Errorf("%w: a call whose answer was lost has left lvols in flight", executor.ErrPlanAgain)
+		return seen, fmt.Errorf("%w: a call without an answer has left in-flight lvols", executor.ErrPlanAgain)
 	}
 	if err := r.checkViolations(violations); err != nil {
 		return seen, err
@@ -380,7 +380,7 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	if err := r.checkViolations(violations); err != nil {
 		return seen, err
 	}
-	r.progress.emit(EventVerified, "everything but the head is right")
+	r.progress.emit(EventVerified, "everything except the head is right")
 	return seen, nil
 }
 

@@ -109,7 +109,7 @@ func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report
 	}
 	for _, v := range report.Violations {
 		if v.Repairable {
-			return fmt.Errorf("verify: %w: it is still wrong: %s", ports.ErrCorrupt, v)
+			return fmt.Errorf("verify: %w: still wrong: %s", ports.ErrCorrupt, v)
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, rep
 	volume := audited.Volumes[0]
 	for _, v := range volume.Replicas[1].Violations {
 		report.Violations = append(report.Violations, domain.Violation{
-			Subject: v.Subject, Rule: v.Rule, Detail: "of the replica that it was compared with, " + volume.Names[1] + ": " + v.Detail,
+			Subject: v.Subject, Rule: v.Rule, Detail: "in replica " + volume.Names[1] + ", which it was compared with: " + v.Detail,
 		})
 	}
 	for _, d := range volume.Differences {
@@ -134,13 +134,13 @@ func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, rep
 	}
 	switch {
 	case len(volume.Replicas[1].Violations) > 0:
-		report.Notices = append(report.Notices, fmt.Sprintf("%s is not healthy itself, so comparing with it proves nothing", volume.Names[1]))
+		report.Notices = append(report.Notices, fmt.Sprintf("%s is damaged itself, so a comparison with it proves nothing", volume.Names[1]))
 	case len(volume.Differences) > 0:
-		report.Notices = append(report.Notices, fmt.Sprintf("the replica differs from %s: what was written while it was hurt is not proven; rebuild it from there", volume.Names[1]))
+		report.Notices = append(report.Notices, fmt.Sprintf("the replica differs from %s: data written while it was damaged is not proven; rebuild it from there", volume.Names[1]))
 	case !allProven(volume):
-		report.Notices = append(report.Notices, "not both hosts tell checksums of all snapshots: names, parents, sizes and counts are equal, the bytes are unproven")
+		report.Notices = append(report.Notices, "not every snapshot has a checksum on both hosts: names, parents, sizes and cluster counts are equal, the bytes are not proven")
 	case report.Replica.Head.Own.Count > 0:
-		report.Notices = append(report.Notices, fmt.Sprintf("all snapshots are proven equal to those of %s; the %d clusters of the head are not: no host tells checksums of what can be written", volume.Names[1], report.Replica.Head.Own.Count))
+		report.Notices = append(report.Notices, fmt.Sprintf("all snapshots are proven equal to those of %s; the %d clusters of the head are not proven: hosts have no checksums of writable lvols", volume.Names[1], report.Replica.Head.Own.Count))
 	default:
 		report.Notices = append(report.Notices, fmt.Sprintf("all snapshots are proven equal to those of %s, by map and checksum", volume.Names[1]))
 	}

@@ -90,7 +90,7 @@ func TestField_10909_HurtReplicaIsRepairedInPlace(t *testing.T) {
 			for _, host := range []*memory.Host{b.source, b.destination} {
 				require.Zero(t, host.Sent()+host.Received()+host.CopiedLocally(), "no byte is copied")
 			}
-			says := map[memory.Flavour]string{memory.Fork: "proven equal to those of vol-1-r-0a1b2c3d on disk-1", memory.Upstream: "the bytes are unproven"}[flavour]
+			says := map[memory.Flavour]string{memory.Fork: "proven equal to those of vol-1-r-0a1b2c3d on disk-1", memory.Upstream: "the bytes are not proven"}[flavour]
 			require.Contains(t, strings.Join(report.Notices, "\n"), says)
 			requireEqualViews(t, b, sourceName, copyName, true)
 
@@ -163,7 +163,7 @@ func TestHurtReplicaProvesNoOther(t *testing.T) {
 	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy, Image: domain.ImageNamed(imageName)})
 	require.NoError(t, err)
 	require.Len(t, report.Violations, 1)
-	require.Contains(t, report.Violations[0].Detail, "of the replica that it was compared with, vol-1-r-0a1b2c3d on disk-1")
+	require.Contains(t, report.Violations[0].Detail, "in replica vol-1-r-0a1b2c3d on disk-1, which it was compared with")
 	require.Contains(t, strings.Join(report.Notices, "\n"), "proves nothing")
 }
 

@@ -32,7 +32,7 @@ func (r request) check() error {
 	case r.Parallel < 0:
 		return refusef("%d copies at once: expected at least 1", r.Parallel)
 	case r.Proof && r.Options.NoChecksums:
-		return refusef("maps and checksums cannot be compared at the end where no checksums are computed")
+		return refusef("maps and checksums cannot be compared at the end without computing checksums")
 	}
 	if err := r.checkSources(); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s site) checkFreezable(source domain.Replica) error {
 	if _, ok := ports.As[ports.Snapshotter](s.Host); ok {
 		return nil
 	}
-	return refusef("the head of replica %s on lvstore %s has %d clusters of its own, which have to become a snapshot first, and its host takes none: take a snapshot of it there",
+	return refusef("the head of replica %s on lvstore %s has %d clusters of its own, and its host cannot take the system snapshot that a rebuild needs: take a snapshot of the replica there first",
 		source.Name, source.Store.Name, source.Head.Own.Count)
 }
 

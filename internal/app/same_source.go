@@ -23,7 +23,7 @@ func (e *sourceChanged) Error() string {
 	if e.is != "" {
 		now = "it is lvol " + e.is
 	}
-	return fmt.Sprintf("source replica %s on lvstore %s was replaced, reverted or deleted while it was read: its head was lvol %s when the rebuild began, and now %s; look at the replica, and rebuild again",
+	return fmt.Sprintf("source replica %s on lvstore %s was replaced, reverted or deleted during the rebuild: its head was lvol %s, now %s; check the replica, then rebuild again",
 		e.replica, e.store, e.was, now)
 }
 

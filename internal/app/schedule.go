@@ -138,9 +138,9 @@ func (p *places) take(job *Job) (waitsFor string) {
 	case slices.ContainsFunc(volume, func(v any) bool { return p.volumes[v] }):
 		waitsFor = "another rebuild of the volume"
 	case slices.ContainsFunc(sources, func(h ports.Host) bool { return p.sources[h] >= p.limits.PerSource }):
-		waitsFor = "the source's host, which others are rebuilt from"
+		waitsFor = "the source's host, which serves other rebuilds"
 	case p.destinations[destination] >= p.limits.PerDestination:
-		waitsFor = "the destination's host, which others are rebuilt to"
+		waitsFor = "the destination's host, which receives other rebuilds"
 	case slices.ContainsFunc(nodes, full):
 		waitsFor = fmt.Sprintf("node %s, which other rebuilds use", nodes[slices.IndexFunc(nodes, full)])
 	}

@@ -98,11 +98,11 @@ func (r *rebuild) warnOfMismatches(at int, secondary domain.SecondarySource) {
 	var text string
 	switch name := r.sources.name(at); {
 	case secondary.Unusable != "":
-		text = fmt.Sprintf("source %s serves nothing: %s", name, secondary.Unusable)
+		text = fmt.Sprintf("source %s serves no copies: %s", name, secondary.Unusable)
 	case len(secondary.Mismatches) == 1:
-		text = fmt.Sprintf("source %s does not serve all that it has: %s there", name, secondary.Mismatches[0])
+		text = fmt.Sprintf("source %s does not serve all its snapshots: %s there", name, secondary.Mismatches[0])
 	case len(secondary.Mismatches) > 1:
-		text = fmt.Sprintf("source %s does not serve all that it has: %s there, and %d more are not the same", name, secondary.Mismatches[0], len(secondary.Mismatches)-1)
+		text = fmt.Sprintf("source %s does not serve all its snapshots: %s there, and %d more differ", name, secondary.Mismatches[0], len(secondary.Mismatches)-1)
 	default:
 		return
 	}

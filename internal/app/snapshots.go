@@ -81,7 +81,7 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 	if removal.Into != nil {
 		merger, ok := ports.As[ports.Merger](at.Host)
 		if !ok {
-			return removal, refusef("snapshot %s of replica %s has %s hanging on it, and the host cannot merge the two", name, at.Replica, removal.Into.Name)
+			return removal, refusef("snapshot %s of replica %s is the parent of %s, and the host cannot merge the two", name, at.Replica, removal.Into.Name)
 		}
 		remove = merger.Merge
 	}
@@ -143,7 +143,7 @@ func (e *Engine) revert(ctx context.Context, at site, revert domain.Revert) erro
 	if revert.Old != nil {
 		standIn, err := clone(domain.InFlightLvolName(at.Replica, executor.NewID()))
 		if err != nil {
-			return fmt.Errorf("the new head cannot be made, so the old one stays: %w", err)
+			return fmt.Errorf("the new head cannot be created, the old one is unchanged: %w", err)
 		}
 		standIns = append(standIns, standIn)
 		err = executor.CheckBeforeDelete(ctx, at.Host, *revert.Old)
@@ -152,13 +152,13 @@ func (e *Engine) revert(ctx context.Context, at site, revert domain.Revert) erro
 		}
 		if err != nil {
 			if _, lookErr := at.Host.Look(ctx, revert.Old.UUID); lookErr == nil {
-				return errors.Join(fmt.Errorf("the old head stays: %w", err), e.deleteAll(ctx, at, standIns))
+				return errors.Join(fmt.Errorf("the old head is unchanged: %w", err), e.deleteAll(ctx, at, standIns))
 			}
-			return fmt.Errorf("the old head may be gone, run it again: %w", err)
+			return fmt.Errorf("the old head may be deleted, run the revert again: %w", err)
 		}
 	}
 	if _, err := clone(at.Replica); err != nil {
-		return fmt.Errorf("the old head is gone and the new one is not there yet, run it again: %w", err)
+		return fmt.Errorf("the old head is deleted and the new one does not exist yet, run the revert again: %w", err)
 	}
 	return e.deleteAll(ctx, at, standIns)
 }
@@ -171,7 +171,7 @@ func (e *Engine) deleteAll(ctx context.Context, at site, uuids []string) error {
 	for _, uuid := range uuids {
 		err := at.Host.Delete(ctx, uuid)
 		if err != nil && !errors.Is(err, ports.ErrNotFound) {
-			e.log.Warn("a stand-in of a head is left", zap.String("uuid", uuid), zap.Error(err))
+			e.log.Warn("stand-in of a head not deleted", zap.String("uuid", uuid), zap.Error(err))
 			problems = append(problems, fmt.Errorf("delete the stand-in of the head: %w", err))
 		}
 	}

@@ -190,7 +190,7 @@ func TestField_9191_ReplacedSourceEndsRebuild(t *testing.T) {
 				report, err := app.New(nil).Rebuild(context.Background(), request)
 				require.Error(t, err)
 				require.Equal(t, app.OutcomeFailed, report.Outcome)
-				require.ErrorContains(t, err, "source replica vol-1-r-0a1b2c3d on lvstore disk-1 was replaced, reverted or deleted while it was read: its head was lvol "+was)
+				require.ErrorContains(t, err, "source replica vol-1-r-0a1b2c3d on lvstore disk-1 was replaced, reverted or deleted during the rebuild: its head was lvol "+was)
 				require.Nil(t, list(t, b.destination, copyName).Head, "it is not whole")
 			})
 		}
@@ -289,7 +289,7 @@ func TestReplacedSourceIsDropped(t *testing.T) {
 		g.requireEqual(1 - which)
 		if which == 0 {
 			require.Equal(t, app.SourceLost, report.Sources[0].State)
-			require.Contains(t, report.Sources[0].Reason, "was replaced, reverted or deleted while it was read")
+			require.Contains(t, report.Sources[0].Reason, "was replaced, reverted or deleted during the rebuild")
 		}
 	}
 }

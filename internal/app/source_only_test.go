@@ -73,7 +73,7 @@ func TestHeadIsFrozenOnlyIfSourceCan(t *testing.T) {
 	report, err := engine.Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "the head of replica "+sourceName+" on lvstore disk-1 has 1 clusters of its own")
-	require.ErrorContains(t, err, "take a snapshot of it there")
+	require.ErrorContains(t, err, "take a snapshot of the replica there first")
 	require.Equal(t, app.OutcomeRefused, report.Outcome)
 	require.Equal(t, before, contents(t, b.destination))
 

@@ -226,7 +226,7 @@ func (s *sources) lose(at int, why error, text string) (first bool) {
 
 // lose loses a source and reports it.
 func (r *rebuild) lose(at int, why error) {
-	text := fmt.Sprintf("source %s is not used any more: %s", r.sources.name(at), inOneLine(why))
+	text := fmt.Sprintf("source %s is no longer used: %s", r.sources.name(at), inOneLine(why))
 	if !r.sources.lose(at, why, text) {
 		return
 	}
@@ -245,7 +245,7 @@ func (r *rebuild) dropSource(ctx context.Context, failure error) error {
 		return failure
 	}
 	r.lose(of.Source, failure)
-	return fmt.Errorf("%w: source %s is not used any more", executor.ErrPlanAgain, r.sources.name(of.Source))
+	return fmt.Errorf("%w: source %s is no longer used", executor.ErrPlanAgain, r.sources.name(of.Source))
 }
 
 // noUsableSource is the error if none of several sources can be used.
@@ -286,7 +286,7 @@ func (s *sources) rightSourceUnusable(name string, flaws []error) error {
 	if flaw == nil {
 		flaw = s.lostReason(at)
 	}
-	e := &noUsableSource{flaws: flaws, text: fmt.Sprintf("source %s, which is said to be right, cannot be used: %s", name, inOneLine(flaw))}
+	e := &noUsableSource{flaws: flaws, text: fmt.Sprintf("source %s, given as the right one, cannot be used: %s", name, inOneLine(flaw))}
 	if !errors.Is(refused(flaw), ErrRefused) {
 		e.causes = []error{flaw}
 	}
@@ -301,7 +301,7 @@ func (r request) checkSources() error {
 	all := r.sources()
 	for i, site := range all {
 		if site.Host == nil {
-			return refusef("no host of source %d", i+1)
+			return refusef("source %d has no host", i+1)
 		}
 		if err := domain.CheckReplicaName(site.Replica); err != nil {
 			return &refusal{err}
@@ -323,9 +323,9 @@ func (r request) checkRightSource() error {
 	}
 	switch named {
 	case 0:
-		return refusef("source %s, which is said to be right, is not among the sources: %s", r.RightSource, strings.Join(names, ", "))
+		return refusef("source %s, given as the right one, is not among the sources: %s", r.RightSource, strings.Join(names, ", "))
 	case 1:
 		return nil
 	}
-	return refusef("%d sources are called %s, so that name does not say which one is right: give that one alone", named, r.RightSource)
+	return refusef("%d sources are named %s, so the right one is ambiguous: give it as the only source", named, r.RightSource)
 }

@@ -100,12 +100,12 @@ func loseSource(t *testing.T, flavours []memory.Flavour, fault memory.Fault, los
 		return ""
 	}
 	if strings.HasPrefix(d.diedAt(), "release") && len(events) == 0 { // the very last call
-		require.Contains(t, strings.Join(report.Warnings, "\n"), "may be left there")
+		require.Contains(t, strings.Join(report.Warnings, "\n"), "may remain on the host of source")
 		g.requireEqualToPrimary(report)
 		return d.diedAt()
 	}
 	require.Len(t, events, 1, where)
-	require.Contains(t, events[0].Text, "is not used any more")
+	require.Contains(t, events[0].Text, "is no longer used")
 	require.Contains(t, strings.Join(report.Warnings, "\n"), events[0].Text)
 	require.Equal(t, app.SourceLost, report.Sources[lost].State, where)
 	require.NotEmpty(t, report.Sources[lost].Reason)
@@ -324,7 +324,7 @@ func TestDeadDestinationBlamesNoSource(t *testing.T) {
 					return
 				}
 				require.ErrorIs(t, err, ports.ErrUnavailable, "%s", d.diedAt())
-				require.NotContains(t, strings.Join(report.Warnings, "\n"), "not used any more")
+				require.NotContains(t, strings.Join(report.Warnings, "\n"), "no longer used")
 			})
 		}
 	}

@@ -125,7 +125,7 @@ func TestRightSourceIsUsedOrNone(t *testing.T) {
 		makeImage(t, g.destination, 4)
 		for name, says := range map[string]string{
 			"vol-1-r-00000077": "is not among the sources: vol-1-r-00000011, vol-1-r-00000012",
-			"vol-1-r-00000012": "source vol-1-r-00000012, which is said to be right, cannot be used: replica vol-1-r-00000012 on lvstore disk-2 has no head",
+			"vol-1-r-00000012": "source vol-1-r-00000012, given as the right one, cannot be used: replica vol-1-r-00000012 on lvstore disk-2 has no head",
 		} {
 			if name == "vol-1-r-00000012" {
 				g.deleteHead(1)
@@ -138,14 +138,14 @@ func TestRightSourceIsUsedOrNone(t *testing.T) {
 		die(g.sources[1], 1, memory.Fault{Before: errNoAnswer})
 		g.request.RightSource = "vol-1-r-00000012"
 		_, err := app.New(nil).Rebuild(t.Context(), g.request)
-		require.ErrorContains(t, err, "source vol-1-r-00000012, which is said to be right, cannot be used: list the host of replica vol-1-r-00000012")
+		require.ErrorContains(t, err, "source vol-1-r-00000012, given as the right one, cannot be used: list the host of replica vol-1-r-00000012")
 		require.NotErrorIs(t, err, app.ErrRefused, "another time it may answer")
 
 		g = newMultiSource(t, memory.Fork, forks, fieldTreeWithData)
 		g.request.MoreSources[0].Replica = g.request.Source.Replica
 		g.request.RightSource = g.request.Source.Replica
 		_, err = app.New(nil).Rebuild(context.Background(), g.request)
-		require.ErrorContains(t, err, "2 sources are called vol-1-r-00000011")
+		require.ErrorContains(t, err, "2 sources are named vol-1-r-00000011")
 	})
 }
 

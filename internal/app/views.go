@@ -78,7 +78,7 @@ func (r lvolReader) views(ctx context.Context, lvols []domain.Lvol, parallel int
 		return Views{}, nil
 	}
 	if _, ok := ports.As[ports.Opener](r.at.Host); !ok {
-		return nil, fmt.Errorf("read the views of replica %s: this host opens no lvols: %w", r.at.Replica, ports.ErrUnsupported)
+		return nil, fmt.Errorf("read the views of replica %s: this host cannot open lvols: %w", r.at.Replica, ports.ErrUnsupported)
 	}
 	views := make(Views, len(lvols))
 	var mu sync.Mutex

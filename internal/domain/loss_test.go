@@ -9,7 +9,7 @@ import (
 
 const otherVolumes = "vol-9-r-0a1b2c3d"
 
-// renamed is a store whose replica has the name of another volume's replica.
+// renamed is a store whose replica is named as a replica of another volume.
 func renamed(s Listing) Listing {
 	s.Lvols = append([]Lvol(nil), s.Lvols...)
 	for i := range s.Lvols {

@@ -19,7 +19,7 @@ const CleanUpTime = 30 * time.Second
 
 // ErrCleanUp marks errors after which something of a run may be left on a host. The next
 // run removes it.
-var ErrCleanUp = errors.New("clean up, the next run will")
+var ErrCleanUp = errors.New("cleanup incomplete: the next run will finish it")
 
 // CleanUp ends everything that the run has opened. After a failure it also deletes every
 // lvol of the run that has no final name. It works after the end of ctx, too.

@@ -211,7 +211,7 @@ func (x *Executor) Close(ctx context.Context) {
 // that, too.
 func (x *Executor) Closed() error {
 	if err, closing := x.session.wait(); closing && err != nil {
-		return fmt.Errorf("close what was received: %w", err)
+		return fmt.Errorf("close the exports: %w", err)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (x *Executor) proveInFlight(ctx context.Context, merger ports.Merger, s *st
 			return err
 		}
 	}
-	return fmt.Errorf("prove the image: lvstore %s does not do what it says: %w", x.Listing.Name, ports.ErrCorrupt)
+	return fmt.Errorf("prove the image: lvstore %s confirms calls that have no effect: %w", x.Listing.Name, ports.ErrCorrupt)
 }
 
 func (x *Executor) drawImage() string { return x.Run.draw(domain.ImageInFlightLvolName, x.Listing) }
@@ -84,7 +84,7 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 		return nil
 	case filledLvol != nil:
 		if filledLvol.Own.Count > 0 {
-			return fmt.Errorf("%w: %w: something was written into the lvol after it had become %s", ErrPlanAgain, ports.ErrCorrupt, snapshot.Name)
+			return fmt.Errorf("%w: %w: something wrote to the lvol after it had become %s", ErrPlanAgain, ports.ErrCorrupt, snapshot.Name)
 		}
 		return x.Host.Delete(ctx, filledLvol.UUID)
 	case !p.proven:
@@ -165,7 +165,7 @@ func (x *Executor) proveImage(ctx context.Context, s *step, fetched string) erro
 		return fmt.Errorf("prove the image: %w", err)
 	}
 	if ours != theirs {
-		return fmt.Errorf("%w: the fetched image is not the source's", ports.ErrCorrupt)
+		return fmt.Errorf("%w: the fetched image differs from the source's", ports.ErrCorrupt)
 	}
 	return nil
 }
@@ -173,11 +173,11 @@ func (x *Executor) proveImage(ctx context.Context, s *step, fetched string) erro
 func proveLvol(ctx context.Context, host ports.Host, uuid string) (domain.Clusters, error) {
 	prover, ok := ports.As[ports.Prover](host)
 	if !ok {
-		return domain.Clusters{}, ports.Cannot("prove anything, but says that it does")
+		return domain.Clusters{}, ports.Cannot("prove snapshots, but claims that it can")
 	}
 	told, err := prover.Prove(ctx, []string{uuid})
 	if err == nil && !told[uuid].Proven() {
-		err = fmt.Errorf("the host tells no map and checksum of lvol %s: %w", uuid, ports.ErrUnavailable)
+		err = fmt.Errorf("the host has no map and checksum of lvol %s: %w", uuid, ports.ErrUnavailable)
 	}
 	return told[uuid], err
 }

@@ -58,7 +58,7 @@ func (x *Executor) carryOut(ctx context.Context, s *step) error {
 func (x *Executor) performWithRetries(ctx context.Context, s *step) error {
 	perform, known := verbs[s.Verb]
 	if !known {
-		return fmt.Errorf("the plan has a verb that nobody knows: %q", s.Verb)
+		return fmt.Errorf("unknown verb in the plan: %q", s.Verb)
 	}
 	again := func(err error) {
 		x.Log.Info("again after a failure", zap.String("replica", x.Run.Replica), zap.String("run", x.Run.ID),

@@ -57,7 +57,7 @@ func (x *Executor) prepare(ctx context.Context) {
 		}
 		defer release()
 		if err := preparer.PrepareGraft(ctx, x.Run.Run, size, image); err != nil {
-			x.Log.Debug("a graft is not prepared", zap.String("replica", x.Run.Replica), zap.String("run", x.Run.ID), zap.Error(err))
+			x.Log.Debug("graft not prepared", zap.String("replica", x.Run.Replica), zap.String("run", x.Run.ID), zap.Error(err))
 		}
 	}
 	if x.Parallel == 1 {

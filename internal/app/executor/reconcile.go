@@ -57,7 +57,7 @@ func (x *Executor) reconcileSeal(ctx context.Context, s *step) (done bool, err e
 	case filledLvol.Parent != sealed.UUID:
 		return false, nil
 	case filledLvol.Own.Count > 0:
-		return false, fmt.Errorf("%w: %w: something was written into the lvol after it had become %s", ErrPlanAgain, ports.ErrCorrupt, s.Name)
+		return false, fmt.Errorf("%w: %w: something wrote to the lvol after it had become %s", ErrPlanAgain, ports.ErrCorrupt, s.Name)
 	}
 	if !sealed.ReadOnly || sealed.Own.Count != made.planned.Clusters || sealed.Parent != x.refs.uuid(s.Parent) {
 		return false, fmt.Errorf("%w: %s was sealed with %d clusters of its own instead of %d, or under another parent", ErrPlanAgain, s.Name, sealed.Own.Count, made.planned.Clusters)
@@ -77,7 +77,7 @@ func (x *Executor) reconcileClone(ctx context.Context, s *step) (done bool, err 
 		return false, err
 	}
 	if head.ReadOnly || head.Parent != x.refs.uuid(s.Parent) || head.Size != s.Size || head.Own.Count > 0 {
-		return false, fmt.Errorf("%w: there is a head %s that is not the one that was asked for", ErrPlanAgain, s.Name)
+		return false, fmt.Errorf("%w: head %s exists with another parent, size or content", ErrPlanAgain, s.Name)
 	}
 	x.setMade(s.Target, head.UUID)
 	return true, nil

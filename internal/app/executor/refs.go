@@ -162,7 +162,7 @@ func (r *refs) nameTaken(ref domain.Ref) error {
 	if !unsure {
 		r.run.forgetName(name)
 	}
-	return fmt.Errorf("somebody else has an lvol %s: %w", name, ports.ErrUnavailable)
+	return fmt.Errorf("another run has an lvol named %s: %w", name, ports.ErrUnavailable)
 }
 
 func (r *refs) copyOf(ref domain.Ref) copyOfSource {

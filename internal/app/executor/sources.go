@@ -59,7 +59,7 @@ func OfSource(source int, err error) error {
 }
 
 // errNotUsed is the error of a call to a source that another operation has lost.
-var errNotUsed = errors.New("the source is not used any more")
+var errNotUsed = errors.New("the source is no longer used")
 
 // several is false if the failure of a source is the failure of the run.
 func (x *Executor) several() bool { return len(x.Sources) > 1 }
@@ -140,7 +140,7 @@ func (x *Executor) replaceCopy(ctx context.Context, s *step) error {
 	}
 	x.copies.setReceived(old, false)
 	if err := x.retry(ctx, "discard a copy", func() error { return x.Host.Delete(ctx, old) }); err != nil && !errors.Is(err, ports.ErrNotFound) {
-		return fmt.Errorf("discard what was copied: %w", err)
+		return fmt.Errorf("discard the copy: %w", err)
 	}
 	x.copies.forgetSource(s.Target) // nothing is copied from there any more
 	defer x.leases.release(x.refs.dropName(s.Target))

@@ -120,7 +120,7 @@ func (x *Executor) seal(ctx context.Context, s *step) error {
 	sealed, err := x.Host.Seal(ctx, uuid, s.Name, x.sealRecord(s, merges))
 	switch {
 	case errors.Is(err, ports.ErrExists) && s.Target.IsImage():
-		return fmt.Errorf("%w: somebody else has brought the image meanwhile", ErrPlanAgain)
+		return fmt.Errorf("%w: another run has created the image meanwhile", ErrPlanAgain)
 	case err != nil:
 		return err
 	}
@@ -176,7 +176,7 @@ func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
 			return err
 		}
 		if l.Parent != x.refs.uuid(s.Parent) {
-			return fmt.Errorf("%w: the copy has another parent by now", ErrPlanAgain)
+			return fmt.Errorf("%w: the copy has another parent now", ErrPlanAgain)
 		}
 		now.copied = l.Own.Count
 	}
@@ -250,7 +250,7 @@ func CheckBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol)
 	case err != nil:
 		return err
 	case now.Name != listed.Name:
-		return fmt.Errorf("%w: the lvol is called %s now", ErrPlanAgain, now.Name)
+		return fmt.Errorf("%w: the lvol is named %s now", ErrPlanAgain, now.Name)
 	case now.UsedBy.Any() && now.UsedBy != listed.UsedBy:
 		return fmt.Errorf("%w: lvol %s is %s now", ErrPlanAgain, now.Name, now.UsedBy)
 	case now.Own.Count != listed.Own.Count && !inFlight && !domain.IsImageInFlight(listed.Name):
@@ -262,7 +262,7 @@ func CheckBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol)
 func (x *Executor) record(ctx context.Context, s *step) error {
 	recorder, ok := ports.As[ports.Recorder](x.Host)
 	if !ok {
-		return ports.Cannot("record anything, but says that it does")
+		return ports.Cannot("keep records, but claims that it can")
 	}
 	if err := x.model.play(s.Operation); err != nil {
 		return err

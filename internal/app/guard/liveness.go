@@ -26,7 +26,7 @@ func watch(ctx context.Context, host ports.Host, uuid string) (context.Context, 
 			_, err := host.Look(copying, uuid)
 			gone := errors.Is(err, ports.ErrUnavailable) && copying.Err() == nil
 			if failed && gone {
-				cancel(fmt.Errorf("the host does not answer any more: %w", err))
+				cancel(fmt.Errorf("the host no longer answers: %w", err))
 				return
 			}
 			failed = gone

@@ -31,7 +31,7 @@ func (g *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 
 // FreeClusters implements ports.Gauge.
 func (g *Host) FreeClusters(ctx context.Context) (uint64, error) {
-	gauge, err := optional[ports.Gauge](g, "tell its room alone")
+	gauge, err := optional[ports.Gauge](g, "report its free space alone")
 	if err != nil {
 		return 0, err
 	}
@@ -60,7 +60,7 @@ func (g *Host) Merge(ctx context.Context, snapshot string) error {
 
 // Record implements ports.Recorder.
 func (g *Host) Record(ctx context.Context, head, record string) error {
-	recorder, err := optional[ports.Recorder](g, "record anything")
+	recorder, err := optional[ports.Recorder](g, "keep records")
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (g *Host) Record(ctx context.Context, head, record string) error {
 
 // Prove implements ports.Prover. The host may read data to compute checksums.
 func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string]domain.Clusters, err error) {
-	prover, err := optional[ports.Prover](g, "prove anything")
+	prover, err := optional[ports.Prover](g, "prove snapshots")
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (g *Host) LeastLimit() uint64 {
 
 // Claim implements ports.Claimer.
 func (g *Host) Claim(ctx context.Context, name string) (release func(), err error) {
-	claimer, err := optional[ports.Claimer](g, "tell processes from each other")
+	claimer, err := optional[ports.Claimer](g, "tell processes apart")
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (g *Host) Claim(ctx context.Context, name string) (release func(), err erro
 
 // Lease implements ports.Leaser.
 func (g *Host) Lease(ctx context.Context, name string, lease ports.Lease) (release func(), err error) {
-	leaser, err := optional[ports.Leaser](g, "tell who reads")
+	leaser, err := optional[ports.Leaser](g, "share leases")
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (g *Host) End(ctx context.Context, run ports.Run) error {
 
 // Opened implements ports.Collector.
 func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
-	collector, err := optional[ports.Collector](g, "tell what is open")
+	collector, err := optional[ports.Collector](g, "list what is open")
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (g *Host) While(used context.Context) *Host {
 // notUsed is the error of a call whose host is no longer used.
 type notUsed struct{ why error }
 
-func (e notUsed) Error() string { return fmt.Sprintf("the host is not used any more: %v", e.why) }
+func (e notUsed) Error() string { return fmt.Sprintf("the host is no longer used: %v", e.why) }
 func (e notUsed) Unwrap() error { return e.why }
 
 // Is makes it final for package retry, even if it wraps a temporary error.
