@@ -235,7 +235,7 @@ func proveOne(ctx context.Context, at site, replica domain.Replica, snapshots []
 //
 // held is the run's reservation: the one of its last plan, replaced by that of the new
 // one. nil: nothing is reserved.
-func (e *Engine) plan(ctx context.Context, r request, from *sources, s observation, held **reservation) (observation, domain.Plan, error) {
+func (e *Engine) plan(ctx context.Context, r request, from *sources, s observation, held *heldSpace) (observation, domain.Plan, error) {
 	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
 	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
 	if err != nil {

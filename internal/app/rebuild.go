@@ -80,11 +80,11 @@ type rebuild struct {
 	images         map[string]bool // by UUID of the store: its image is leased
 	progress       *progress
 	report         Report
-	changed        bool         // something was changed on a host
-	journaled      bool         // the journal has its beginning
-	cleanupErr     error        // of the last attempt
-	reserved       *reservation // nil: no plan yet
-	freezeWarnings []string     // of the system snapshots
+	changed        bool  // something was changed on a host
+	journaled      bool  // the journal has its beginning
+	cleanupErr     error // of the last attempt
+	space          heldSpace
+	freezeWarnings []string // of the system snapshots
 
 	sources           *sources
 	passedOver        []error  // by position, as last observed
@@ -104,7 +104,7 @@ func (r *rebuild) runPlans(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	defer func() { r.engine.space.release(r.reserved) }()
+	defer func() { r.engine.space.release(r.space.reservation) }()
 	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
 		err := r.dropSource(ctx, r.planAndCarryOut(ctx))
 		if !errors.Is(err, executor.ErrPlanAgain) || plans == most || ctx.Err() != nil {
@@ -207,7 +207,7 @@ func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 	}
 	seen, plan := observed, domain.Plan{}
 	err = r.retry(ctx, "plan", func() (err error) {
-		seen, plan, err = r.engine.plan(ctx, request, r.sources, observed, &r.reserved)
+		seen, plan, err = r.engine.plan(ctx, request, r.sources, observed, &r.space)
 		return err
 	})
 	r.setReport(seen)
