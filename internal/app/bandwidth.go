@@ -1,19 +1,9 @@
 package app
 
 import (
-	"context"
-	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
-
-	"go.uber.org/zap"
-
-	"github.com/rootgraft/rebuild/internal/app/executor"
-	"github.com/rootgraft/rebuild/internal/app/retry"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // Bandwidth limits the copies of all rebuilds that have it in their Request, in bytes per
@@ -156,53 +146,6 @@ func (f *limitedCopy) leave() {
 	}
 }
 
-// limits implements executor.Limits for one rebuild.
-type limits struct {
-	request request
-	run     *executor.Run
-	log     *zap.Logger
-
-	mu      sync.Mutex
-	limited map[string]bool // by UUID
-}
-
-// Copies implements executor.Limits.
-func (l *limits) Copies() int { return l.request.copiesAtOnce() }
-
-// Limit implements executor.Limits. The limit is set when it returns.
-func (l *limits) Limit(ctx context.Context, uuid string, from int) (release func(), err error) {
-	allowed := l.request.allowed(from)
-	if len(allowed) == 0 {
-		return func() {}, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	// The share is not followed before the limit is set.
-	f := &limitedCopy{limits: allowed, adjusting: true}
-	for _, b := range f.limits {
-		b.join(f)
-	}
-	now, changes := f.share(), false
-	switch {
-	case l.isLimited(uuid):
-		// By an earlier attempt. Upstream SPDK changes a limit only while
-		// the lvol is open, so this one is changed when the copy goes on.
-		now, changes = unknownRate, true
-	case now > 0:
-		if err := l.limit(ctx, uuid, now); err != nil {
-			f.leave()
-			cancel()
-			return nil, err
-		}
-	}
-	f.adjust = func() { now = l.adjust(ctx, uuid, f, now) }
-	f.startAdjusting(changes)
-	return func() {
-		f.leave()
-		cancel()
-		f.end()
-	}, nil
-}
-
 // startAdjusting makes the limit follow the share from now on.
 func (f *limitedCopy) startAdjusting(changes bool) {
 	f.mu.Lock()
@@ -212,60 +155,4 @@ func (f *limitedCopy) startAdjusting(changes bool) {
 	if changes {
 		f.notifyShare()
 	}
-}
-
-// adjustPause is the pause between two attempts to change a limit.
-const adjustPause = time.Second
-
-// adjust sets the limit to the share, and returns it. If the host refuses, it tries again
-// for as long as the copy goes on.
-func (l *limits) adjust(ctx context.Context, uuid string, f *limitedCopy, now uint64) uint64 {
-	for share := f.share(); share != now && ctx.Err() == nil; share = f.share() {
-		err := l.limit(ctx, uuid, share)
-		if err == nil {
-			now = share
-			continue
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		l.log.Warn("bandwidth limit not changed", zap.String("replica", l.run.Replica), zap.Uint64("bytesPerSecond", share), zap.Error(err))
-		if retry.Wait(ctx, adjustPause) != nil {
-			break
-		}
-	}
-	return now
-}
-
-func (l *limits) limit(ctx context.Context, uuid string, rate uint64) error {
-	limiter, ok := ports.As[ports.Limiter](l.request.Destination.Host)
-	if !ok {
-		return fmt.Errorf("%w: the destination cannot limit a copy to %d bytes per second", ports.ErrUnsupported, rate)
-	}
-	l.mu.Lock()
-	l.limited[uuid] = true
-	l.mu.Unlock()
-	return limiter.Limit(ctx, uuid, rate)
-}
-
-func (l *limits) isLimited(uuid string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.limited[uuid]
-}
-
-// checkBandwidth refuses a limit that the destination cannot keep.
-func (r request) checkBandwidth() error {
-	for _, b := range slices.Concat(r.Bandwidth, r.perSource) {
-		if b == nil {
-			return refusef("a bandwidth limit is nil: use NewBandwidth")
-		}
-		if _, ok := ports.As[ports.Limiter](r.Destination.Host); !ok && b.Rate() > 0 {
-			return refusef("the host of replica %s cannot limit the bandwidth of copies to it", r.Destination.Replica)
-		}
-		if err := r.checkLeastRate(b); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -72,7 +72,7 @@ func TestField_9190_LvolsOfLiveRebuildsStay(t *testing.T) {
 						require.Empty(t, l.Stays)
 						continue
 					}
-					require.Equal(t, "vol-1-r-4e5f6a7b is at work "+name, l.Stays)
+					require.Equal(t, "vol-1-r-4e5f6a7b is active "+name, l.Stays)
 				}
 				for _, o := range found.Opened {
 					require.NotEmpty(t, o.Stays, o.What)

@@ -3,7 +3,6 @@ package app
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // observation is one listing of the replicas.
@@ -195,129 +193,4 @@ func list(ctx context.Context, at site) (domain.Listing, error) {
 		return domain.Listing{}, fmt.Errorf("list the host of replica %s: %w", at.Replica, err)
 	}
 	return store, nil
-}
-
-// prove adds maps and checksums of the given snapshots. Hosts without them leave it
-// unchanged.
-func (s observation) prove(ctx context.Context, r request, from *sources, onSource, onDestination []string) (observation, error) {
-	if !s.source.Store.Proves || !s.destination.Store.Proves || len(onSource) == 0 || len(onDestination) == 0 {
-		return s, nil
-	}
-	both, ctx := r.both(ctx)
-	both.Go(func() (err error) {
-		s.source, err = proveOne(ctx, from.sites[s.primary], s.source, onSource)
-		return executor.OfSource(s.primary, err)
-	})
-	both.Go(func() (err error) {
-		s.destination, err = proveOne(ctx, r.Destination, s.destination, onDestination)
-		return err
-	})
-	return s, both.Wait()
-}
-
-func proveOne(ctx context.Context, at site, replica domain.Replica, snapshots []string) (domain.Replica, error) {
-	prover, ok := ports.As[ports.Prover](at.Host)
-	if !ok {
-		return replica, nil
-	}
-	proofs, err := prover.Prove(ctx, snapshots)
-	if errors.Is(err, ports.ErrUnsupported) {
-		return replica, nil
-	}
-	if err != nil {
-		return domain.Replica{}, fmt.Errorf("prove the snapshots of replica %s: %w", at.Replica, err)
-	}
-	return replica.WithProofs(proofs)
-}
-
-// plan proves the snapshots that could be kept, and has the domain make the plan. It is
-// made from the primary alone, but any source may know the volume's image.
-//
-// held is the run's reservation: the one of its last plan, replaced by that of the new
-// one. nil: nothing is reserved.
-func (e *Engine) plan(ctx context.Context, r request, from *sources, s observation, held *heldSpace) (observation, domain.Plan, error) {
-	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
-	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
-	if err != nil {
-		return s, domain.Plan{}, refused(err)
-	}
-	r.Options.Sealings = append(e.knownSealings(ctx, r, s.destination.Store), r.Options.Sealings...)
-	onSource, onDestination := domain.ProofCandidates(s.source, s.destination, image, r.Options)
-	if s, err = s.prove(ctx, r, from, onSource, onDestination); err != nil {
-		return s, domain.Plan{}, err
-	}
-	differ, err := from.checkPrimary(r, s.primary, s.source)
-	if err != nil {
-		return s, domain.Plan{Warnings: differ}, refused(err)
-	}
-	plan, err := e.planWithinSpace(r, s, image, held)
-	plan.Warnings = append(differ, plan.Warnings...)
-	return s, plan, refused(err)
-}
-
-// verify lists again and compares everything except the head, which is created after this.
-func (e *Engine) verify(ctx context.Context, r request, from *sources, s observation, image domain.Image) (observation, []domain.Violation, error) {
-	s, err := s.observeAgain(ctx, r, from)
-	if err != nil {
-		return observation{}, nil, err
-	}
-	s, unproven, err := s.proveAll(ctx, r, from, image)
-	if err != nil {
-		return s, nil, err
-	}
-	violations, err := s.violations(image, false)
-	return s, append(violations, unproven...), err
-}
-
-// proveAll adds all maps and checksums if Request.Proof asks for them, and returns what
-// cannot be proven.
-func (s observation) proveAll(ctx context.Context, r request, from *sources, image domain.Image) (observation, []domain.Violation, error) {
-	if !r.Proof {
-		return s, nil, nil
-	}
-	s, err := s.prove(ctx, r, from, toProve(s.source, image), toProve(s.destination, image))
-	if err != nil {
-		return s, nil, err
-	}
-	unproven, doubts := domain.Unproven(s.source, s.destination, image)
-	s.proofWarnings = doubts
-	return s, unproven, nil
-}
-
-// observeHead adds the current head to an observation.
-func (r *rebuild) observeHead(ctx context.Context, x *executor.Executor, s observation) (observation, error) {
-	head, ok, err := x.Head(ctx)
-	if err != nil || !ok {
-		return s, err
-	}
-	store := s.destination.Store
-	store.Lvols = append(slices.DeleteFunc(slices.Clone(store.Lvols), func(l domain.Lvol) bool { return l.UUID == head.UUID }), head)
-	s.destination, err = r.request.Destination.destination(store, s.source)
-	return s, err
-}
-
-func (s observation) violations(image domain.Image, withHead bool) ([]domain.Violation, error) {
-	if withHead {
-		return domain.Verify(s.source, s.destination, image)
-	}
-	return domain.VerifySnapshots(s.source, s.destination, image)
-}
-
-// toProve are the UUIDs of a replica's snapshots and image.
-func toProve(r domain.Replica, image domain.Image) []string {
-	all := uuids(r)
-	if name, has := image.Name(); has {
-		if here, is := r.Store.BackingImage(name); is {
-			all = append(all, here.Lvol.UUID)
-		}
-	}
-	return all
-}
-
-func uuids(r domain.Replica) []string {
-	all := make([]string, 0, len(r.Snapshots))
-	for _, s := range r.Snapshots {
-		all = append(all, s.Lvol.UUID)
-	}
-	return all
 }

@@ -1,26 +1,97 @@
 package app
 
 import (
-	"errors"
-	"fmt"
+	"strings"
 
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// ErrRefused marks errors that guarantee that nothing was changed: the request is not
-// safe, or not possible.
-var ErrRefused = errors.New("refused")
+// Request describes a rebuild: its source, its destination and its options.
+type Request struct {
+	Source, Destination Site
 
-// refusal is an ErrRefused whose text is its reason alone.
-type refusal struct{ reason error }
+	// MoreSources are other healthy replicas of the volume. The rebuild is planned from
+	// the first healthy one of Source and these. The others serve copies of snapshots that
+	// are proven identical there, and replace a source that fails.
+	MoreSources []Site
 
-func (r *refusal) Error() string        { return r.reason.Error() }
-func (r *refusal) Unwrap() error        { return r.reason }
-func (r *refusal) Is(target error) bool { return target == ErrRefused }
+	// RightSource is the name of the source that is right where sources differ. The
+	// rebuild is planned from it or fails, and data that only other sources have is lost.
+	// With "" a rebuild is refused if its planned source lacks a user's snapshot that
+	// another source has, a part of the size, or all the data.
+	RightSource string
 
-func refusef(format string, args ...any) error {
-	return &refusal{fmt.Errorf(format, args...)}
+	// Volume is the volume's name. A Queue runs one rebuild of a volume at a time. With
+	// "", rebuilds that share a source count as rebuilds of one volume.
+	Volume string
+
+	// Image is the volume's backing image as far as the caller knows it. The zero Image
+	// leaves it to records and lineage; if both are silent, the rebuild is refused.
+	Image   domain.Image
+	Options domain.Options
+
+	// Parallel is the number of copies at once, and of other operations beside them; 0:
+	// DefaultParallel. With 1 all operations run one after the other.
+	Parallel int
+
+	// Bandwidth are limits that this rebuild observes, all of them. Other rebuilds may
+	// share them, and they may change during the rebuild.
+	Bandwidth []*Bandwidth
+
+	// perSource are additional limits of copies, by position of the source. A Queue sets
+	// it.
+	perSource []*Bandwidth
+
+	// use is the handle by which EndRebuilds ends the rebuild. A Queue sets it; otherwise
+	// nil.
+	use *use
+
+	Proof    bool          // at the end, compare maps and checksums of all snapshots, if the hosts have them
+	Views    bool          // at the end, read every view of both replicas back and compare
+	Observer Observer      // may be nil
+	Journal  ports.Journal // records this rebuild and knows earlier ones; may be nil
+}
+
+// DefaultParallel is the number of copies at once if a Request sets none. While one copy
+// transfers data, others begin and end, which takes a few round trips each.
+const DefaultParallel = 4
+
+// request is a Request with its hosts guarded.
+type request struct {
+	Request
+
+	Source, Destination site
+	MoreSources         []site
+}
+
+func (r Request) guarded() request {
+	guarded := Site.guarded
+	if r.Options.NoChecksums {
+		guarded = func(s Site) site { return site{s, guard.KnownProofs(s.Host)} }
+	}
+	inside := request{Request: r, Source: guarded(r.Source), Destination: guarded(r.Destination)}
+	for _, s := range r.MoreSources {
+		inside.MoreSources = append(inside.MoreSources, guarded(s))
+	}
+	return inside
+}
+
+func (r Request) parallel() int {
+	if r.Parallel > 0 {
+		return r.Parallel
+	}
+	return DefaultParallel
+}
+
+// sources are all sources of the request, the preferred one first.
+func (r Request) sources() []Site {
+	return append([]Site{r.Source}, r.MoreSources...)
+}
+
+func (r request) sources() []site {
+	return append([]site{r.Source}, r.MoreSources...)
 }
 
 func (r request) check() error {
@@ -46,31 +117,36 @@ func (r request) check() error {
 	return r.checkBandwidth()
 }
 
-// checkChangeable refuses a host that can only be a source.
-func (s site) checkChangeable() error {
-	if _, ok := ports.As[ports.Store](s.Host); !ok {
-		return refusef("the host of replica %s can only be a source of rebuilds", s.Replica)
+// checkSources refuses an invalid list of sources.
+func (r request) checkSources() error {
+	all := r.sources()
+	for i, site := range all {
+		if site.Host == nil {
+			return refusef("source %d has no host", i+1)
+		}
+		if err := domain.CheckReplicaName(site.Replica); err != nil {
+			return &refusal{err}
+		}
 	}
-	return nil
+	return r.checkRightSource()
 }
 
-// checkFreezable refuses a source that needs a snapshot of its head if its host cannot
-// take one.
-func (s site) checkFreezable(source domain.Replica) error {
-	if source.Head == nil || source.Head.Own.Count == 0 {
+// checkRightSource refuses a RightSource that is not the name of exactly one source.
+func (r request) checkRightSource() error {
+	if r.RightSource == "" {
 		return nil
 	}
-	if _, ok := ports.As[ports.Snapshotter](s.Host); ok {
+	names, named := []string{}, 0
+	for _, site := range r.sources() {
+		if names = append(names, site.Replica); site.Replica == r.RightSource {
+			named++
+		}
+	}
+	switch named {
+	case 0:
+		return refusef("source %s, given as the right one, is not among the sources: %s", r.RightSource, strings.Join(names, ", "))
+	case 1:
 		return nil
 	}
-	return refusef("the head of replica %s on lvstore %s has %d clusters of its own, and its host cannot take the system snapshot that a rebuild needs: take a snapshot of the replica there first",
-		source.Name, source.Store.Name, source.Head.Own.Count)
-}
-
-// refused turns refusals of the domain into ErrRefused.
-func refused(err error) error {
-	if reason := (*domain.Refusal)(nil); errors.As(err, &reason) {
-		return &refusal{err}
-	}
-	return err
+	return refusef("%d sources are named %s, so the right one is ambiguous: give it as the only source", named, r.RightSource)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -38,37 +37,6 @@ type sources struct {
 
 	lossWarnings []string // of lost sources, and of other failures of sources
 	served       [][]served
-}
-
-// served is one copy that a source has served.
-type served struct {
-	snapshot string // "": the image
-	bytes    uint64
-}
-
-func newSources(r request) *sources {
-	sites := r.sources()
-	s := &sources{
-		sites: sites, lvstores: make([]string, len(sites)), firstHeads: make([]string, len(sites)), lastSeen: make([]domain.Replica, len(sites)), accepted: make(map[int]bool), lost: make([]error, len(sites)),
-		uses: make([]context.Context, len(sites)), endUse: make([]context.CancelCauseFunc, len(sites)),
-		served: make([][]served, len(sites)),
-	}
-	for i := range sites {
-		s.uses[i], s.endUse[i] = context.WithCancelCause(context.Background())
-		if s.several() {
-			s.sites[i].Host = s.sites[i].Host.While(s.uses[i])
-		}
-	}
-	return s
-}
-
-// sources are all sources of the request, the preferred one first.
-func (r Request) sources() []Site {
-	return append([]Site{r.Source}, r.MoreSources...)
-}
-
-func (r request) sources() []site {
-	return append([]site{r.Source}, r.MoreSources...)
 }
 
 // several is false if the failure of a source is the failure of the rebuild.
@@ -135,61 +103,10 @@ func (s *sources) seen() (names []string) {
 	return names
 }
 
-// warnings are those about sources that are not used.
-func (s *sources) warnings(passedOver []error) (warnings []string) {
-	for _, flaw := range passedOver {
-		if flaw != nil {
-			warnings = append(warnings, "a source is passed over: "+inOneLine(flaw))
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append(warnings, s.lossWarnings...)
-}
-
 func (s *sources) warn(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lossWarnings = append(s.lossWarnings, text)
-}
-
-func (s *sources) addServed(at int, copied served) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.served[at] = append(s.served[at], copied)
-}
-
-// reportSources adds the parts of several sources to the report.
-func (r *rebuild) reportSources() {
-	if !r.sources.several() {
-		return
-	}
-	passedOver := make([]error, len(r.sources.sites))
-	copy(passedOver, r.passedOver)
-	for at := range passedOver {
-		if r.sources.lostReason(at) != nil {
-			passedOver[at] = nil
-		}
-	}
-	r.report.Warnings = slices.Concat(r.sources.warnings(passedOver), r.secondaryWarnings, r.report.Warnings)
-	r.sources.mu.Lock()
-	defer r.sources.mu.Unlock()
-	for at, site := range r.sources.sites {
-		told := SourceReport{Replica: site.Replica, Lvstore: r.sources.lvstores[at], State: SourceSecondary}
-		switch lost := r.sources.lost[at]; {
-		case lost != nil:
-			told.State, told.Reason = SourceLost, inOneLine(lost)
-		case passedOver[at] != nil:
-			told.State, told.Reason = SourcePassedOver, inOneLine(passedOver[at])
-		case at == r.primary:
-			told.State = SourcePrimary
-		}
-		for _, one := range r.sources.served[at] {
-			told.Snapshots = append(told.Snapshots, one.snapshot)
-			told.CopiedBytes += one.bytes
-		}
-		r.report.Sources = append(r.report.Sources, told)
-	}
 }
 
 // lostReason is nil for a source in use.
@@ -248,84 +165,18 @@ func (r *rebuild) dropSource(ctx context.Context, failure error) error {
 	return fmt.Errorf("%w: source %s is no longer used", executor.ErrPlanAgain, r.sources.name(of.Source))
 }
 
-// noUsableSource is the error if none of several sources can be used.
-type noUsableSource struct {
-	text   string
-	flaws  []error // by position
-	causes []error // flaws that are no refusals
-}
-
-func (e *noUsableSource) Error() string   { return e.text }
-func (e *noUsableSource) Unwrap() []error { return e.causes }
-
-// Is makes it an ErrRefused if every flaw is a refusal.
-func (e *noUsableSource) Is(target error) bool { return target == ErrRefused && len(e.causes) == 0 }
-
-// noneUsable lists the reason for each source, on one line.
-func (s *sources) noneUsable(flaws []error) error {
-	e := &noUsableSource{flaws: flaws}
-	var parts []string
-	for at, flaw := range flaws {
-		if flaw == nil {
-			flaw = s.lostReason(at)
-		}
-		if !errors.Is(refused(flaw), ErrRefused) {
-			e.causes = append(e.causes, flaw)
-		}
-		parts = append(parts, inOneLine(flaw))
+func newSources(r request) *sources {
+	sites := r.sources()
+	s := &sources{
+		sites: sites, lvstores: make([]string, len(sites)), firstHeads: make([]string, len(sites)), lastSeen: make([]domain.Replica, len(sites)), accepted: make(map[int]bool), lost: make([]error, len(sites)),
+		uses: make([]context.Context, len(sites)), endUse: make([]context.CancelCauseFunc, len(sites)),
+		served: make([][]served, len(sites)),
 	}
-	e.text = fmt.Sprintf("none of the %d sources can be used: %s", len(s.sites), strings.Join(parts, "; "))
-	return e
-}
-
-// rightSourceUnusable is the error if Request.RightSource cannot be used but another
-// source can.
-func (s *sources) rightSourceUnusable(name string, flaws []error) error {
-	at := slices.IndexFunc(s.sites, func(s site) bool { return s.Replica == name })
-	flaw := flaws[at]
-	if flaw == nil {
-		flaw = s.lostReason(at)
-	}
-	e := &noUsableSource{flaws: flaws, text: fmt.Sprintf("source %s, given as the right one, cannot be used: %s", name, inOneLine(flaw))}
-	if !errors.Is(refused(flaw), ErrRefused) {
-		e.causes = []error{flaw}
-	}
-	return e
-}
-
-// inOneLine replaces the line breaks of errors.Join.
-func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
-
-// checkSources refuses an invalid list of sources.
-func (r request) checkSources() error {
-	all := r.sources()
-	for i, site := range all {
-		if site.Host == nil {
-			return refusef("source %d has no host", i+1)
-		}
-		if err := domain.CheckReplicaName(site.Replica); err != nil {
-			return &refusal{err}
+	for i := range sites {
+		s.uses[i], s.endUse[i] = context.WithCancelCause(context.Background())
+		if s.several() {
+			s.sites[i].Host = s.sites[i].Host.While(s.uses[i])
 		}
 	}
-	return r.checkRightSource()
-}
-
-// checkRightSource refuses a RightSource that is not the name of exactly one source.
-func (r request) checkRightSource() error {
-	if r.RightSource == "" {
-		return nil
-	}
-	names, named := []string{}, 0
-	for _, site := range r.sources() {
-		if names = append(names, site.Replica); site.Replica == r.RightSource {
-			named++
-		}
-	}
-	switch named {
-	case 0:
-		return refusef("source %s, given as the right one, is not among the sources: %s", r.RightSource, strings.Join(names, ", "))
-	case 1:
-		return nil
-	}
-	return refusef("%d sources are named %s, so the right one is ambiguous: give it as the only source", named, r.RightSource)
+	return s
 }

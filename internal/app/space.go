@@ -56,41 +56,6 @@ func newReservation(plan domain.Plan, store domain.Listing, reserve uint64) *res
 	return n
 }
 
-// heldSpace is the reservation of a run, which each plan replaces.
-type heldSpace struct{ reservation *reservation }
-
-// planWithinSpace plans with the space that others leave, and reserves the plan's. If
-// another run has reserved meanwhile, it plans again. held may be nil: nothing is reserved.
-func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, held *heldSpace) (domain.Plan, error) {
-	store, alreadyTaken := s.destination.Store, r.Options.Taken
-	fetched := ""
-	if name, has := image.Name(); has {
-		if _, isThere := store.BackingImage(name); !isThere {
-			fetched = domain.ImageLvolName(name, store.UUID)
-		}
-	}
-	var old *reservation
-	if held != nil {
-		old = held.reservation
-	}
-	for {
-		demand, shared, version := e.space.demand(store, s.filledBefore, old, fetched)
-		r.Options.Taken, s.destination.Store.FreeClusters = alreadyTaken+demand, store.FreeClusters+shared
-		plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
-		if err != nil || held == nil {
-			return plan, err
-		}
-		reserve, err := domain.Reserve(store, r.Options.ReservePercent)
-		if err != nil {
-			return plan, err
-		}
-		if n := newReservation(plan, store, reserve); e.space.reserve(n, old, version) {
-			held.reservation = n
-			return plan, nil
-		}
-	}
-}
-
 // filledSoFar are the filled clusters of a reservation's lvols before a listing of the
 // store. The listing has at least as many.
 type filledSoFar struct {

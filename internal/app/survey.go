@@ -43,13 +43,3 @@ func lookAtReplica(ctx context.Context, at site) (domain.Replica, error) {
 	r, err := at.replica(store)
 	return r, refused(err)
 }
-
-func (s site) check() error {
-	if s.Host == nil {
-		return refusef("no host")
-	}
-	if err := domain.CheckReplicaName(s.Replica); err != nil {
-		return &refusal{err}
-	}
-	return nil
-}

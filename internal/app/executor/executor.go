@@ -97,17 +97,17 @@ type Space interface {
 
 // Sink receives the progress of an Executor, from several goroutines at once.
 type Sink interface {
-	// Began is told that an operation begins.
+	// Began reports that an operation begins.
 	Began(s Step)
-	// Copied is the number of clusters that a copy has copied.
+	// Copied reports the number of clusters that a copy has copied.
 	Copied(s Step, clusters uint64)
-	// Retrying is told that an operation is repeated after a temporary failure.
+	// Retrying reports that an operation is repeated after a temporary failure.
 	Retrying(s Step, failure error)
-	// Ended is told that an operation has succeeded.
+	// Ended reports that an operation has succeeded.
 	Ended(s Step)
-	// Sealed names the source's lvol of which a snapshot is the copy.
+	// Sealed reports the source's lvol of which a snapshot is the copy.
 	Sealed(ctx context.Context, lvolName string, s domain.Sealing)
-	// LeftOpen is told that something of the run may still be open on a source.
+	// LeftOpen reports that something of the run may still be open on a source.
 	LeftOpen(source int, why error)
 }
 
@@ -134,7 +134,7 @@ type Executor struct {
 	imageReady  func()
 }
 
-// New makes an executor of one run.
+// New makes an executor.
 func New(c Config) *Executor {
 	if c.Space == nil {
 		c.Space = unlimitedSpace{}

@@ -19,7 +19,7 @@ type Run struct {
 	sealed []domain.Sealing
 }
 
-// NewRun is a run that has drawn no names yet.
+// NewRun makes a run without state.
 func NewRun(run ports.Run) *Run { return &Run{Run: run, names: make(map[string]bool)} }
 
 // Drew reports whether the run has drawn that in-flight name.

@@ -1,13 +1,10 @@
 package app
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/rootgraft/rebuild/internal/app/retry"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // copySlot is the right of one copy to transfer.
@@ -80,60 +77,4 @@ func (b *Bandwidth) slotsAtLeast(least uint64, most int) int {
 		return most
 	}
 	return int(min(max(rate/least, 1), uint64(most)))
-}
-
-// allowed are the limits of copies from a source, each once. Their order is the same for
-// all, so that nobody waits in a circle.
-func (r request) allowed(from int) []*Bandwidth {
-	allowed := slices.Clone(r.Bandwidth)
-	if from < len(r.perSource) {
-		allowed = append(allowed, r.perSource[from])
-	}
-	slices.SortFunc(allowed, func(a, b *Bandwidth) int { return cmp.Compare(a.id, b.id) })
-	return slices.Compact(allowed)
-}
-
-// Slot implements executor.Limits: it waits for all limits.
-func (l *limits) Slot(ctx context.Context, from int) (end func(), err error) {
-	var ends []func()
-	end = func() {
-		for _, end := range ends {
-			end()
-		}
-	}
-	for _, b := range l.request.allowed(from) {
-		one, err := b.acquireSlot(ctx, l.request.leastRate())
-		if err != nil {
-			end()
-			return nil, err
-		}
-		ends = append(ends, one)
-	}
-	return end, nil
-}
-
-// copiesAtOnce is the number of copies that the rebuild's limits allow, without other
-// rebuilds.
-func (r request) copiesAtOnce() int {
-	most := r.parallel()
-	for _, b := range r.Bandwidth {
-		most = b.slotsAtLeast(r.leastRate(), most)
-	}
-	return most
-}
-
-// leastRate is the lowest rate that the destination keeps, in bytes per second; 0: any.
-func (r request) leastRate() uint64 {
-	if limiter, ok := ports.As[ports.LeastLimiter](r.Destination.Host); ok {
-		return limiter.LeastLimit()
-	}
-	return 0
-}
-
-// checkLeastRate refuses a limit that a single copy would exceed.
-func (r request) checkLeastRate(b *Bandwidth) error {
-	if rate, least := b.Rate(), r.leastRate(); rate > 0 && rate < least {
-		return &refusal{fmt.Errorf("a bandwidth of %d bytes per second is too low: the host of replica %s keeps no limit below %d", rate, r.Destination.Replica, least)}
-	}
-	return nil
 }

@@ -1,0 +1,33 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// ErrRefused marks errors that guarantee that nothing was changed: the request is not
+// safe, or not possible.
+var ErrRefused = errors.New("refused")
+
+// refusal is an ErrRefused whose text is its reason alone.
+type refusal struct{ reason error }
+
+func (r *refusal) Error() string { return r.reason.Error() }
+
+func (r *refusal) Unwrap() error { return r.reason }
+
+func (r *refusal) Is(target error) bool { return target == ErrRefused }
+
+func refusef(format string, args ...any) error {
+	return &refusal{fmt.Errorf(format, args...)}
+}
+
+// refused turns refusals of the domain into ErrRefused.
+func refused(err error) error {
+	if reason := (*domain.Refusal)(nil); errors.As(err, &reason) {
+		return &refusal{err}
+	}
+	return err
+}

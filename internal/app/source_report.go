@@ -1,0 +1,60 @@
+package app
+
+import "slices"
+
+// served is one copy that a source has served.
+type served struct {
+	snapshot string // "": the image
+	bytes    uint64
+}
+
+func (s *sources) addServed(at int, copied served) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.served[at] = append(s.served[at], copied)
+}
+
+// warnings are those about sources that are not used.
+func (s *sources) warnings(passedOver []error) (warnings []string) {
+	for _, flaw := range passedOver {
+		if flaw != nil {
+			warnings = append(warnings, "a source is passed over: "+inOneLine(flaw))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(warnings, s.lossWarnings...)
+}
+
+// reportSources adds the parts of several sources to the report.
+func (r *rebuild) reportSources() {
+	if !r.sources.several() {
+		return
+	}
+	passedOver := make([]error, len(r.sources.sites))
+	copy(passedOver, r.passedOver)
+	for at := range passedOver {
+		if r.sources.lostReason(at) != nil {
+			passedOver[at] = nil
+		}
+	}
+	r.report.Warnings = slices.Concat(r.sources.warnings(passedOver), r.secondaryWarnings, r.report.Warnings)
+	r.sources.mu.Lock()
+	defer r.sources.mu.Unlock()
+	for at, site := range r.sources.sites {
+		told := SourceReport{Replica: site.Replica, Lvstore: r.sources.lvstores[at], State: SourceSecondary}
+		switch lost := r.sources.lost[at]; {
+		case lost != nil:
+			told.State, told.Reason = SourceLost, inOneLine(lost)
+		case passedOver[at] != nil:
+			told.State, told.Reason = SourcePassedOver, inOneLine(passedOver[at])
+		case at == r.primary:
+			told.State = SourcePrimary
+		}
+		for _, one := range r.sources.served[at] {
+			told.Snapshots = append(told.Snapshots, one.snapshot)
+			told.CopiedBytes += one.bytes
+		}
+		r.report.Sources = append(r.report.Sources, told)
+	}
+}
