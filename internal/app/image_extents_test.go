@@ -153,6 +153,11 @@ func TestExtentsOfAnyLengthAreImported(t *testing.T) {
 	}
 }
 
+const (
+	hugeSize = 415 << 30
+	hugeData = 211<<30 + 3*imageCluster
+)
+
 // huge is 415 GiB of zeros but for a cluster.
 type huge struct {
 	*counting

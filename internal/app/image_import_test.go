@@ -200,11 +200,6 @@ type changed struct{ io.ReaderAt }
 
 func (changed) Unchanged() error { return errors.New("somebody wrote") }
 
-const (
-	hugeSize = 415 << 30
-	hugeData = 211<<30 + 3*imageCluster
-)
-
 func TestForeignWriteIntoImportIsDetected(t *testing.T) {
 	host := imageHost(memory.Fork)
 	inject(host, on("look").once().doesTo(func(c memory.Call) {
