@@ -51,6 +51,7 @@ type use struct {
 	end         context.CancelCauseFunc
 	destination Site
 	sources     []*sourceUse
+	changed     bool // by a run of it: something on a host
 }
 
 // sourceUse is one source of a rebuild; its context ends when the source is gone.

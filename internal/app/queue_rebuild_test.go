@@ -42,3 +42,30 @@ func TestResumedJobCopiesOnlyTheRest(t *testing.T) {
 		require.NoError(t, queue.Close(t.Context()))
 	})
 }
+
+// An earlier run has changed something, so the job is not refused, though its last run
+// was: that says nothing was changed.
+func TestResumedJobIsNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHostSet(t, memory.Fork, "source", "destination")
+		request := w.volume("own", "source", "destination")
+		queue := app.NewQueue(app.New(nil), app.Limits{})
+		inject(w.hosts["source"], on("copy").of("c").takes(time.Hour))
+		job, err := queue.Submit(t.Context(), request)
+		require.NoError(t, err)
+		time.Sleep(time.Minute) // of the bubble's clock
+		require.NoError(t, job.Pause())
+		synctest.Wait()
+		head := list(t, w.hosts["source"], request.Source.Replica).Head
+		require.NoError(t, w.hosts["source"].Delete(t.Context(), head.UUID))
+		require.NoError(t, job.Resume())
+		report, err := job.Wait(t.Context())
+		require.ErrorContains(t, err, "has no head")
+		require.Equal(t, app.OutcomeFailed, report.Outcome)
+		require.NoError(t, queue.Close(t.Context()))
+
+		report, err = app.New(nil).Rebuild(t.Context(), request)
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.Equal(t, app.OutcomeRefused, report.Outcome, "alone it is")
+	})
+}

@@ -40,7 +40,7 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	r.reportSources()
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
-	r.report.Outcome, err = ended("rebuild replica "+request.Destination.Replica, err, r.changed)
+	r.report.Outcome, err = ended("rebuild replica "+request.Destination.Replica, err, r.use.changed)
 	if r.report.Outcome == OutcomeFailed {
 		err = withCause(ctx, err)
 	}
@@ -80,7 +80,6 @@ type rebuild struct {
 	images         map[string]bool // by UUID of the store: its image is leased
 	progress       *progress
 	report         Report
-	changed        bool  // something was changed on a host
 	journaled      bool  // the journal has its beginning
 	cleanupErr     error // of the last attempt
 	space          heldSpace
@@ -241,7 +240,7 @@ func (r *rebuild) setReport(s observation) {
 
 // beginChanges precedes the first change.
 func (r *rebuild) beginChanges(ctx context.Context) {
-	r.changed = true
+	r.use.changed = true
 	if !r.journaled {
 		r.journaled = true
 		r.journalBegin(ctx)
