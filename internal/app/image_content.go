@@ -130,63 +130,82 @@ func (c *content) maxDataClusters(ctx context.Context) (clusters uint64, err err
 // pieces calls use for each piece while it reads the next. Data comes cluster by cluster;
 // the last cluster may be shorter.
 func (c *content) pieces(ctx context.Context, use func(piece) error) error {
-	most := max(1, readAheadBytes/c.cluster) * c.cluster
-	free, full := make(chan []byte, 2), make(chan piece, 1)
-	for range cap(free) {
-		free <- make([]byte, most)
+	r := &pieceReader{content: c, most: max(1, readAheadBytes/c.cluster) * c.cluster, free: make(chan []byte, 2), full: make(chan piece, 1)}
+	for range cap(r.free) {
+		r.free <- make([]byte, r.most)
 	}
 	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error {
-		defer close(full)
-		for offset := uint64(0); offset < c.size; {
-			length, zero, err := c.next(offset, most)
-			if err != nil {
-				return err
-			}
-			next := piece{offset: offset, length: length}
-			if !zero {
-				select {
-				case next.data = <-free:
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				}
-				n, err := c.from.ReadAt(next.data[:length], int64(offset))
-				if uint64(n) < length {
-					if err == nil || errors.Is(err, io.EOF) {
-						err = fmt.Errorf("the image ends after %d of %d bytes", offset+uint64(n), c.size)
-					}
-					return err
-				}
-			}
-			select {
-			case full <- next:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			offset += length
-		}
-		return nil
-	})
-	both.Go(func() error {
-		for next := range full {
-			if next.data == nil {
-				if err := use(next); err != nil {
-					return err
-				}
-				continue
-			}
-			for at := uint64(0); at < next.length; at += c.cluster {
-				p := next.data[at:min(at+c.cluster, next.length)]
-				if err := use(piece{next.offset + at, uint64(len(p)), p}); err != nil {
-					return err
-				}
-			}
-			free <- next.data // there is always room
-		}
-		return nil
-	})
+	both.Go(func() error { return r.readAll(ctx) })
+	both.Go(func() error { return r.useAll(use) })
 	if err := both.Wait(); err != nil {
 		return fmt.Errorf("read the image: %w", err)
+	}
+	return nil
+}
+
+// pieceReader reads a content ahead of its use.
+type pieceReader struct {
+	*content
+
+	most uint64      // bytes of a buffer: whole clusters
+	free chan []byte // buffers
+	full chan piece  // their data is a whole buffer
+}
+
+func (r *pieceReader) readAll(ctx context.Context) error {
+	defer close(r.full)
+	for offset := uint64(0); offset < r.size; {
+		length, zero, err := r.next(offset, r.most)
+		if err != nil {
+			return err
+		}
+		next := piece{offset: offset, length: length}
+		if !zero {
+			if next.data, err = r.read(ctx, offset, length); err != nil {
+				return err
+			}
+		}
+		select {
+		case r.full <- next:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		offset += length
+	}
+	return nil
+}
+
+func (r *pieceReader) read(ctx context.Context, offset, length uint64) (buffer []byte, err error) {
+	select {
+	case buffer = <-r.free:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	n, err := r.from.ReadAt(buffer[:length], int64(offset))
+	switch {
+	case uint64(n) == length:
+		return buffer, nil
+	case err == nil || errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("the image ends after %d of %d bytes", offset+uint64(n), r.size)
+	}
+	return nil, err
+}
+
+func (r *pieceReader) useAll(use func(piece) error) error {
+	for next := range r.full {
+		if next.data == nil {
+			if err := use(next); err != nil {
+				return err
+			}
+			continue
+		}
+		for at := uint64(0); at < next.length; at += r.cluster {
+			data := next.data[at:min(at+r.cluster, next.length)]
+			if err := use(piece{next.offset + at, uint64(len(data)), data}); err != nil {
+				return err
+			}
+		}
+		r.free <- next.data // never blocks
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -44,59 +45,75 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	sum := i.newSum()
-	spare := make(chan []byte, imageWriters)
-	for range cap(spare) {
-		spare <- make([]byte, i.store.ClusterSize)
-	}
-	writers, writing := errgroup.WithContext(ctx)
-	var written uint64
+	sum, w := i.newSum(), newClusterWriters(ctx, b, i.store.ClusterSize)
 	i.progress.beginReadingBytes(i.request.Size)
-	err = i.content().pieces(writing, func(next piece) error {
+	err = i.content().pieces(w.ctx, func(next piece) error {
 		if next.data == nil {
-			return sum.add(writing, next, i.progress.wrote)
+			return sum.add(w.ctx, next, i.progress.wrote)
 		}
-		length := next.length
-		zero := allZero(next.data)
-		_ = sum.add(writing, next, func(uint64) {}) // never fails
-		if zero {
-			i.progress.wrote(length)
+		_ = sum.add(w.ctx, next, func(uint64) {}) // never fails
+		if allZero(next.data) {
+			i.progress.wrote(next.length)
 			return nil
 		}
-		var whole []byte
-		select {
-		case whole = <-spare:
-		case <-writing.Done():
-			return context.Cause(writing)
-		}
-		clear(whole[copy(whole, next.data):]) // the last cluster is filled up with zeros
-		writers.Go(func() error {
-			_, err := b.WriteAt(whole, int64(next.offset))
-			spare <- whole
-			if err == nil {
-				i.progress.wrote(length)
-			}
-			return err
-		})
-		written++
-		i.report.WrittenBytes += uint64(len(whole))
-		return nil
+		return w.write(next, func() { i.progress.wrote(next.length) })
 	})
-	if failed := writers.Wait(); failed != nil {
+	i.report.WrittenBytes = w.started * i.store.ClusterSize
+	if failed := w.group.Wait(); failed != nil {
 		return failed
 	}
 	if err != nil {
 		return err
 	}
-	if i.surveyed && (sum.hex() != i.report.SHA512 || written != i.clusters) {
+	if i.surveyed && (sum.hex() != i.report.SHA512 || w.started != i.clusters) {
 		return fmt.Errorf("the image was changed while it was imported: %w", ports.ErrCorrupt)
 	}
-	i.report.SHA512, i.clusters = sum.hex(), written
+	i.report.SHA512, i.clusters = sum.hex(), w.started
 	if c, ok := i.request.Content.(Changing); ok {
 		if err := c.Unchanged(); err != nil {
 			return fmt.Errorf("the image was changed while it was imported: %w: %w", ports.ErrCorrupt, err)
 		}
 	}
+	return nil
+}
+
+// clusterWriters write clusters at once, imageWriters of them.
+type clusterWriters struct {
+	group   *errgroup.Group
+	ctx     context.Context // ends at the first failure
+	to      io.WriterAt
+	spare   chan []byte // buffers of one cluster
+	started uint64      // clusters
+}
+
+func newClusterWriters(ctx context.Context, to io.WriterAt, cluster uint64) *clusterWriters {
+	w := &clusterWriters{to: to, spare: make(chan []byte, imageWriters)}
+	w.group, w.ctx = errgroup.WithContext(ctx)
+	for range cap(w.spare) {
+		w.spare <- make([]byte, cluster)
+	}
+	return w
+}
+
+// write begins to write a piece of at most one cluster, padded with zeros. It copies the
+// data, and calls written after success.
+func (w *clusterWriters) write(next piece, written func()) error {
+	var whole []byte
+	select {
+	case whole = <-w.spare:
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+	clear(whole[copy(whole, next.data):])
+	w.group.Go(func() error {
+		_, err := w.to.WriteAt(whole, int64(next.offset))
+		w.spare <- whole
+		if err == nil {
+			written()
+		}
+		return err
+	})
+	w.started++
 	return nil
 }
 
