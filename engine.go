@@ -62,7 +62,7 @@ func (e *Engine) EndRebuilds(of Using, why error) (found int) { return e.app.End
 
 // Replica returns one replica as it is on its host now. It refuses a replica that has
 // nothing on the host.
-func (e *Engine) Replica(ctx context.Context, at Site) (Replica, error) { return e.app.Look(ctx, at) }
+func (e *Engine) Replica(ctx context.Context, at Site) (Replica, error) { return e.app.Replica(ctx, at) }
 
 // Survey lists a host's store and tells for every lvol whether it belongs to a replica,
 // is a backing image, or neither. It changes nothing.
@@ -106,7 +106,7 @@ func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image 
 
 // PlanReplicaRemoval returns what DeleteReplica would do and changes nothing.
 func (e *Engine) PlanReplicaRemoval(ctx context.Context, at Site) (Plan, error) {
-	return e.app.PlanRemoval(ctx, at)
+	return e.app.PlanReplicaRemoval(ctx, at)
 }
 
 // DeleteReplica deletes a replica, the head first, then its snapshots from the leaves
@@ -175,7 +175,7 @@ func (e *Engine) VerifyImage(ctx context.Context, host Host, name, expected stri
 // PlanImageRemoval returns the image that DeleteImage would delete, or the error with
 // which it would refuse. It changes nothing.
 func (e *Engine) PlanImageRemoval(ctx context.Context, host Host, name string) (ImageOnStore, error) {
-	return e.app.LookAtImageRemoval(ctx, host, name)
+	return e.app.PlanImageRemoval(ctx, host, name)
 }
 
 // DeleteImage deletes a backing image. It is refused while the image has clones, while

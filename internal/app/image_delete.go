@@ -13,8 +13,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// LookAtImageRemoval returns the image that DeleteImage would delete, or its refusal.
-func (e *Engine) LookAtImageRemoval(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
+// PlanImageRemoval returns the image that DeleteImage would delete, or its refusal.
+func (e *Engine) PlanImageRemoval(ctx context.Context, host ports.Host, name string) (domain.ImageOnStore, error) {
 	_, image, err := imageToDelete(ctx, guard.Wrap(host), name)
 	return image, err
 }

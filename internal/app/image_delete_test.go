@@ -54,7 +54,7 @@ func TestField_10811_ImageIsDeleted(t *testing.T) {
 			refuses := func(says string) {
 				t.Helper()
 				before := namesOn(t, host)
-				_, err := engine.LookAtImageRemoval(t.Context(), host, "base")
+				_, err := engine.PlanImageRemoval(t.Context(), host, "base")
 				require.ErrorIs(t, err, app.ErrRefused)
 				require.ErrorContains(t, err, says)
 				_, err = engine.DeleteImage(t.Context(), host, "base")

@@ -29,7 +29,7 @@ func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, ima
 		return domain.Replica{}, err
 	}
 	defer release()
-	r, err := lookAtReplica(ctx, at)
+	r, err := listReplica(ctx, at)
 	if err != nil {
 		return domain.Replica{}, err
 	}
@@ -43,9 +43,9 @@ func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, ima
 	return existingReplica(ctx, at)
 }
 
-// PlanRemoval returns what DeleteReplica would do.
-func (e *Engine) PlanRemoval(ctx context.Context, at Site) (domain.Plan, error) {
-	r, err := e.Look(ctx, at)
+// PlanReplicaRemoval returns what DeleteReplica would do.
+func (e *Engine) PlanReplicaRemoval(ctx context.Context, at Site) (domain.Plan, error) {
+	r, err := e.Replica(ctx, at)
 	if err != nil {
 		return domain.Plan{}, err
 	}

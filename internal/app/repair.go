@@ -56,13 +56,13 @@ func (e *Engine) Repair(ctx context.Context, request RepairRequest) (RepairRepor
 }
 
 func (e *Engine) planRepair(ctx context.Context, request RepairRequest) (domain.Replica, domain.Plan, error) {
-	r, err := e.Look(ctx, request.Replica)
+	r, err := e.Replica(ctx, request.Replica)
 	if err != nil {
 		return r, domain.Plan{}, err
 	}
 	var others []domain.Replica
 	if request.Healthy.Host != nil {
-		healthy, err := e.Look(ctx, request.Healthy)
+		healthy, err := e.Replica(ctx, request.Healthy)
 		if err != nil {
 			return r, domain.Plan{}, err
 		}
@@ -95,7 +95,7 @@ func (e *Engine) repair(ctx context.Context, request RepairRequest, report *Repa
 // verifyRepair audits the repaired replica, and compares it with the healthy one if there
 // is one.
 func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report *RepairReport) (err error) {
-	if report.Replica, err = e.Look(ctx, request.Replica); err != nil {
+	if report.Replica, err = e.Replica(ctx, request.Replica); err != nil {
 		return err
 	}
 	audit := domain.Audit(report.Replica, report.Plan.Image)

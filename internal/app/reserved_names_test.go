@@ -30,8 +30,8 @@ func TestReservedLvolIsNeverAReplica(t *testing.T) {
 				"delete snapshot":  func() error { _, err := engine.DeleteSnapshot(ctx, at, "s"); return err },
 				"revert":           func() error { _, err := engine.Revert(ctx, app.RevertRequest{Replica: at, Snapshot: "s"}); return err },
 				"repair":           func() error { _, err := engine.Repair(ctx, app.RepairRequest{Replica: at}); return err },
-				"look":             func() error { _, err := engine.Look(ctx, at); return err },
-				"plan its removal": func() error { _, err := engine.PlanRemoval(ctx, at); return err },
+				"look":             func() error { _, err := engine.Replica(ctx, at); return err },
+				"plan its removal": func() error { _, err := engine.PlanReplicaRemoval(ctx, at); return err },
 			} {
 				err := do()
 				require.ErrorIs(t, err, app.ErrRefused, what)

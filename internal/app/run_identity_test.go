@@ -146,7 +146,7 @@ func TestViewsAreReadUnderALease(t *testing.T) {
 	host, engine := openTarget(t, target.Socket, store), app.New(nil)
 	newBuilderOn(t, onTarget(t, target, host), sourceName, "").makeImage(2).build(fullChain(3, 2))
 	at := app.Site{Host: host, Replica: sourceName}
-	r, err := engine.Look(t.Context(), at)
+	r, err := engine.Replica(t.Context(), at)
 	require.NoError(t, err)
 	asked := false
 	views, err := engine.ReadViews(t.Context(), at, r.Views(), observe(func(e app.Event) {

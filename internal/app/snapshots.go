@@ -21,7 +21,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (d
 		return domain.Snapshot{}, err
 	}
 	defer release()
-	r, err := lookAtReplica(ctx, at)
+	r, err := listReplica(ctx, at)
 	if err != nil {
 		return domain.Snapshot{}, err
 	}
@@ -44,7 +44,7 @@ func (e *Engine) CreateSnapshot(ctx context.Context, where Site, name string) (d
 
 // PlanSnapshotRemoval returns what DeleteSnapshot would do.
 func (e *Engine) PlanSnapshotRemoval(ctx context.Context, at Site, name string) (domain.SnapshotRemoval, error) {
-	r, err := lookAtReplica(ctx, at.guarded())
+	r, err := listReplica(ctx, at.guarded())
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
@@ -60,7 +60,7 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 		return domain.SnapshotRemoval{}, err
 	}
 	defer release()
-	r, err := lookAtReplica(ctx, at)
+	r, err := listReplica(ctx, at)
 	if err != nil {
 		return domain.SnapshotRemoval{}, err
 	}
@@ -102,7 +102,7 @@ type RevertRequest struct {
 
 // PlanRevert returns what Revert would do.
 func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (domain.Revert, error) {
-	r, err := lookAtReplica(ctx, request.Replica.guarded())
+	r, err := listReplica(ctx, request.Replica.guarded())
 	if err != nil {
 		return domain.Revert{}, err
 	}

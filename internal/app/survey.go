@@ -18,21 +18,21 @@ func (e *Engine) Survey(ctx context.Context, host ports.Looker) (domain.Survey, 
 	return survey, refused(err)
 }
 
-// Look returns one replica, and refuses one that has nothing on the host.
-func (e *Engine) Look(ctx context.Context, at Site) (domain.Replica, error) {
+// Replica returns one replica, and refuses one that has nothing on the host.
+func (e *Engine) Replica(ctx context.Context, at Site) (domain.Replica, error) {
 	return existingReplica(ctx, at.guarded())
 }
 
 func existingReplica(ctx context.Context, at site) (domain.Replica, error) {
-	r, err := lookAtReplica(ctx, at)
+	r, err := listReplica(ctx, at)
 	if err == nil && !r.Exists() {
 		err = refusef("replica %s not found on lvstore %s", at.Replica, r.Store.Name)
 	}
 	return r, err
 }
 
-// lookAtReplica lists a replica that need not exist.
-func lookAtReplica(ctx context.Context, at site) (domain.Replica, error) {
+// listReplica lists a replica that need not exist.
+func listReplica(ctx context.Context, at site) (domain.Replica, error) {
 	if err := at.check(); err != nil {
 		return domain.Replica{}, err
 	}
