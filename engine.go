@@ -62,7 +62,9 @@ func (e *Engine) EndRebuilds(of Using, why error) (found int) { return e.app.End
 
 // Replica returns one replica as it is on its host now. It refuses a replica that has
 // nothing on the host.
-func (e *Engine) Replica(ctx context.Context, at Site) (Replica, error) { return e.app.Replica(ctx, at) }
+func (e *Engine) Replica(ctx context.Context, at Site) (Replica, error) {
+	return e.app.Replica(ctx, at)
+}
 
 // Survey lists a host's store and tells for every lvol whether it belongs to a replica,
 // is a backing image, or neither. It changes nothing.

@@ -6,11 +6,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// A volume's snapshots come and go while it is a source; then it is planned again.
-// But the head of a replica stays the same lvol until somebody reverts, deletes or
-// rebuilds the replica: what is there then is not what the rebuild was asked to
-// copy (longhorn/longhorn#9191, #1895, #3086).
-
 // sourceChanged is the error if the head of a source is another lvol than at the start.
 // Snapshots come and go while a volume is a source; then the rebuild plans again. But
 // another head means that somebody has reverted, deleted or rebuilt the source replica:

@@ -14,11 +14,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// A rebuild with several sources outlives each of them (longhorn/longhorn#11331).
-// What is asked of one and fails for good is a sourceError; the source is not
-// used any more in this run, and what it was to serve goes to the others, at once
-// where that is a copy, else by a new plan.
-
 // sources are the sources of a run, in the order given. A rebuild with several sources
 // survives the failure of each (longhorn/longhorn#11331). A call to a source's host that
 // finally fails is a SourceError: the source is lost for this run. Another one takes over

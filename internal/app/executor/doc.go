@@ -1,17 +1,16 @@
-// Package executor carries a plan out on a store. It knows nothing of requests: it gets
-// the store, the plan, the sources that copies come from, and a sink for what happens.
+// Package executor carries out a plan on a store. It knows nothing of requests: its input
+// is a host, a plan, sources of copies, and a sink for progress.
 //
-//	executor.go    what an Executor is given, and its stages
-//	scheduler.go   which operation is next, and how many go on at once
-//	operation.go   one operation: again after a failure, from another source if need be;
-//	               the table of verbs
-//	verbs.go       how each verb is asked of the store; copy.go the longest of them
-//	image.go       the proof of a fetched image before its seal
-//	reconcile.go   whether a call took effect whose answer was lost
-//	refs.go        the lvols that the plan's Refs stand for, and their names in flight
-//	model.go       the plan played beside the store
-//	sources.go     which source serves which copy, and what happens when it fails in that
-//	preparation.go what is done ahead of a graft
-//	session.go     what the run opens on the hosts, and how it is closed
-//	cleanup.go     nothing of a run stays that has no final name
+//	executor.go    the input of an Executor, and its stages
+//	scheduler.go   order and number of operations at once
+//	operation.go   one operation with its retries and changes of source; the table of verbs
+//	verbs.go       the calls of each verb; copy.go has the longest
+//	image.go       proof of a fetched image before its seal
+//	reconcile.go   outcome of a call whose answer was lost
+//	refs.go        lvols of the plan's Refs, and their in-flight names
+//	model.go       the model that checks each operation first
+//	sources.go     choice of a source for each copy, and failures of sources
+//	preparation.go work ahead of a graft
+//	session.go     exports and connections of the run
+//	cleanup.go     removal of everything without a final name
 package executor

@@ -183,7 +183,7 @@ func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
 	for i, c := range now.sources {
 		changed := x.changed(c, now.onSources[i], "it was copied")
 		if of := (*SourceError)(nil); errors.As(changed, &of) {
-			x.Sources[of.Source].Lose(of.Err) // it is not any more what was proven
+			x.Sources[of.Source].Lose(of.Err) // its proof no longer holds
 			return fmt.Errorf("%w: %w", ErrPlanAgain, of.Err)
 		}
 		if changed != nil {
