@@ -26,7 +26,7 @@ func (e *Engine) endCrashed(ctx context.Context, host *guard.Host, run ports.Run
 	if collector, ok := ports.As[ports.Collector](host); ok {
 		opened, err := collector.Opened(ctx)
 		if err != nil {
-			return fmt.Errorf("list what runs have open: %w", err)
+			return fmt.Errorf("list exports and connections: %w", err)
 		}
 		for _, o := range opened {
 			if o.Run.SameReplica(run) && !dead[o.Run] {

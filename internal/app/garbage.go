@@ -109,7 +109,7 @@ func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 	if collector, ok := ports.As[ports.Collector](host); ok {
 		opened, err := collector.Opened(ctx)
 		if err != nil {
-			return g, release, fmt.Errorf("list what runs have open: %w", err)
+			return g, release, fmt.Errorf("list exports and connections: %w", err)
 		}
 		for _, o := range opened {
 			g.Opened = append(g.Opened, Leaving{Opened: o})

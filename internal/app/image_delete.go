@@ -69,7 +69,7 @@ func (e *Engine) deleteImage(ctx context.Context, host *guard.Host, name string)
 	}
 	defer unlock()
 	if err := closeOpened(ctx, host, run); err != nil {
-		return image, fmt.Errorf("close what earlier runs left open: %w", err)
+		return image, fmt.Errorf("close exports of earlier runs: %w", err)
 	}
 	found := image.Lvol.UUID
 	if _, image, err = imageToDelete(ctx, host, name); err != nil { // that took its time

@@ -218,7 +218,7 @@ func (i *imageImport) survey(ctx context.Context) error {
 func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	host := i.host
 	if err := host.Release(ctx, i.run); err != nil {
-		return fmt.Errorf("close what earlier runs left open: %w", err)
+		return fmt.Errorf("close exports of earlier runs: %w", err)
 	}
 	uuid, err := i.create(ctx)
 	if err != nil {

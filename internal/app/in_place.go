@@ -73,7 +73,7 @@ func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observe
 	// A copy of a crashed engine may still write into an lvol that is deleted.
 	run := ports.Run{Replica: at.Replica, Store: r.Store.UUID, ID: executor.NewID()}
 	if err := closeOpened(ctx, at.Host, run); err != nil {
-		return plan, fmt.Errorf("close what earlier runs left open: %w", err)
+		return plan, fmt.Errorf("close exports of earlier runs: %w", err)
 	}
 	if err := e.carryOutInPlace(ctx, at, r, plan, observer); err != nil {
 		return plan, fmt.Errorf("delete replica %s: %w", at.Replica, err)

@@ -137,7 +137,7 @@ func (r *rebuild) finishCleanup(ctx context.Context, err error) error {
 // there are others, and then lost.
 func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 	var seen bool
-	err = r.retry(ctx, "look at the hosts", func() (err error) {
+	err = r.retry(ctx, "list the hosts", func() (err error) {
 		before := r.engine.space.filled()
 		if s, err = observeHosts(ctx, r.request, r.sources); err != nil {
 			seen = false
@@ -251,7 +251,7 @@ func (r *rebuild) beginChanges(ctx context.Context) {
 func (r *rebuild) freezeHead(ctx context.Context, seen observation, system domain.SystemSnapshot) error {
 	r.beginChanges(ctx)
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second)}
-	err := r.retry(ctx, "freeze the source's head", func() error {
+	err := r.retry(ctx, "take the system snapshot", func() error {
 		_, err := r.sources.host(seen.primary).Snapshot(ctx, system.Head.UUID, system.LvolName, attributes)
 		return err
 	})

@@ -55,7 +55,7 @@ func (r *rebuild) takeLeases(ctx context.Context) (release func(), err error) {
 }
 
 func (r *rebuild) identify(ctx context.Context, at site) (store domain.Listing, err error) {
-	err = r.retry(ctx, "look at the hosts", func() (err error) {
+	err = r.retry(ctx, "list the hosts", func() (err error) {
 		store, err = identify(ctx, at)
 		return err
 	})

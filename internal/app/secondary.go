@@ -58,7 +58,7 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image do
 	onPrimary := slices.DeleteFunc(slices.Clone(copied), func(uuid string) bool { return !wanted[uuid] })
 	failures := make([]error, len(others))
 	calls := []func() error{func() error {
-		return r.retry(ctx, "prove what the sources have", func() (err error) {
+		return r.retry(ctx, "prove the sources' snapshots", func() (err error) {
 			primary, err = proveOne(ctx, r.sources.sites[seen.primary], seen.source, onPrimary)
 			return executor.OfSource(seen.primary, err)
 		})
@@ -68,7 +68,7 @@ func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image do
 			continue
 		}
 		calls = append(calls, func() error {
-			failures[i] = r.retry(ctx, "prove what the sources have", func() (err error) {
+			failures[i] = r.retry(ctx, "prove the sources' snapshots", func() (err error) {
 				others[i].replica, err = proveOne(ctx, r.sources.sites[l.at], l.replica, toProve[i])
 				return err
 			})

@@ -76,7 +76,7 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 
 // verifyHead verifies the head, and the whole replica with it.
 func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen observation, image domain.Image) error {
-	err := r.retry(ctx, "look at the head", func() (err error) {
+	err := r.retry(ctx, "check the head", func() (err error) {
 		seen, err = r.observeHead(ctx, x, seen)
 		return err
 	})

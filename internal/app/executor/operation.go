@@ -61,7 +61,7 @@ func (x *Executor) performWithRetries(ctx context.Context, s *step) error {
 		return fmt.Errorf("unknown verb in the plan: %q", s.Verb)
 	}
 	again := func(err error) {
-		x.Log.Info("again after a failure", zap.String("replica", x.Run.Replica), zap.String("run", x.Run.ID),
+		x.Log.Info("retry after a failure", zap.String("replica", x.Run.Replica), zap.String("run", x.Run.ID),
 			zap.String("verb", string(s.Verb)), zap.String("of", x.describe(s)), zap.Error(err))
 		x.Sink.Retrying(s.Step, err)
 	}

@@ -43,7 +43,7 @@ func (s *session) close(ctx context.Context, x *Executor) {
 // precede every create: a copy of a crashed engine writes into whatever lvol is received
 // under its address next.
 func (x *Executor) Open(ctx context.Context) error {
-	return x.retry(ctx, "close what earlier runs left open", func() error { return x.open(ctx) })
+	return x.retry(ctx, "close exports of earlier runs", func() error { return x.open(ctx) })
 }
 
 func (x *Executor) open(ctx context.Context) error {
@@ -57,7 +57,7 @@ func (x *Executor) open(ctx context.Context) error {
 	}
 	calls = append(calls, func() error { x.prepare(ctx); return nil })
 	if err := x.atOnce(calls...); err != nil {
-		return fmt.Errorf("close what earlier runs left open: %w", err)
+		return fmt.Errorf("close exports of earlier runs: %w", err)
 	}
 	return nil
 }

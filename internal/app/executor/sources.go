@@ -165,7 +165,7 @@ func (x *Executor) retry(ctx context.Context, what string, do func() error) erro
 // plan.
 func Retry(ctx context.Context, log *zap.Logger, run *Run, what string, do func() error) error {
 	again := func(err error) {
-		log.Info("again after a failure", zap.String("replica", run.Replica), zap.String("run", run.ID), zap.String("step", what), zap.Error(err))
+		log.Info("retry after a failure", zap.String("replica", run.Replica), zap.String("run", run.ID), zap.String("step", what), zap.Error(err))
 	}
 	return retry.Step.Do(ctx, again, func(error) error { return do() })
 }

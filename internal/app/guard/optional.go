@@ -149,7 +149,7 @@ func (g *Host) End(ctx context.Context, run ports.Run) error {
 
 // Opened implements ports.Collector.
 func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
-	collector, err := optional[ports.Collector](g, "list what is open")
+	collector, err := optional[ports.Collector](g, "list exports and connections")
 	if err != nil {
 		return nil, err
 	}
