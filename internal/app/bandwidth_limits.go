@@ -8,10 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/ports"
-	"go.uber.org/zap"
 )
 
 // allowed are the limits of copies from a source, each once. Their order is the same for

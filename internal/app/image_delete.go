@@ -72,7 +72,7 @@ func (e *Engine) deleteImage(ctx context.Context, host *guard.Host, name string)
 		return image, fmt.Errorf("close exports of earlier runs: %w", err)
 	}
 	found := image.Lvol.UUID
-	if _, image, err = imageToDelete(ctx, host, name); err != nil { // that took its time
+	if _, image, err = imageToDelete(ctx, host, name); err != nil { // it may have changed during the wait
 		return image, err
 	}
 	if image.Lvol.UUID != found {

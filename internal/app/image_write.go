@@ -10,10 +10,11 @@ import (
 	"hash"
 	"io"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
-	"golang.org/x/sync/errgroup"
 )
 
 // create creates the in-flight lvol. An lvol of another owner with that name must not be

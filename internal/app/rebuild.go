@@ -292,8 +292,8 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 	}
 	x.Close(ctx)
 	if r.sources.lostReason(seen.primary) != nil {
-		// The others have served the rest. What it has to be is compared with the
-		// next one, by a plan that finds all of it there.
+		// Other sources have served the rest. The next plan is made from one of them,
+		// finds all snapshots, and compares.
 		return fmt.Errorf("%w: the plan's source is no longer used", executor.ErrPlanAgain)
 	}
 	if seen, err = r.verifySnapshots(ctx, x, seen, plan.Image); err != nil {

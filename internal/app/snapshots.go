@@ -74,7 +74,7 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 		return removal, err
 	}
 	defer free()
-	if err := executor.CheckBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it was waited for
+	if err := executor.CheckBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it may have changed during the wait
 		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
 	remove := at.Host.Delete

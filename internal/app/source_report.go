@@ -42,19 +42,19 @@ func (r *rebuild) reportSources() {
 	r.sources.mu.Lock()
 	defer r.sources.mu.Unlock()
 	for at, site := range r.sources.sites {
-		told := SourceReport{Replica: site.Replica, Lvstore: r.sources.lvstores[at], State: SourceSecondary}
+		part := SourceReport{Replica: site.Replica, Lvstore: r.sources.lvstores[at], State: SourceSecondary}
 		switch lost := r.sources.lost[at]; {
 		case lost != nil:
-			told.State, told.Reason = SourceLost, inOneLine(lost)
+			part.State, part.Reason = SourceLost, inOneLine(lost)
 		case passedOver[at] != nil:
-			told.State, told.Reason = SourcePassedOver, inOneLine(passedOver[at])
+			part.State, part.Reason = SourcePassedOver, inOneLine(passedOver[at])
 		case at == r.primary:
-			told.State = SourcePrimary
+			part.State = SourcePrimary
 		}
 		for _, one := range r.sources.served[at] {
-			told.Snapshots = append(told.Snapshots, one.snapshot)
-			told.CopiedBytes += one.bytes
+			part.Snapshots = append(part.Snapshots, one.snapshot)
+			part.CopiedBytes += one.bytes
 		}
-		r.report.Sources = append(r.report.Sources, told)
+		r.report.Sources = append(r.report.Sources, part)
 	}
 }

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
-	"go.uber.org/zap"
 )
 
 // verifyUnchanged ends a rebuild whose plan is empty. It closes what a crashed run has

@@ -15,7 +15,7 @@ type Run struct {
 	ports.Run
 
 	mu     sync.Mutex
-	names  map[string]bool // in flight, that were drawn
+	names  map[string]bool // in-flight names that were drawn
 	sealed []domain.Sealing
 }
 
@@ -81,7 +81,7 @@ type copyOfSource struct {
 type counts struct {
 	copied    uint64
 	sources   []Candidate
-	onSources []uint64 // of each that was asked
+	onSources []uint64 // by position in sources
 }
 
 // refs maps the plan's Refs to lvols of the store.
