@@ -148,7 +148,7 @@ const (
 	EventBegan    EventKind = "began"    // an operation began
 	EventCopying  EventKind = "copying"  // more bytes were copied
 	EventEnded    EventKind = "ended"    // an operation ended
-	EventRetry    EventKind = "retry"    // an operation failed temporarily and is retried
+	EventRetry    EventKind = "retry"    // an operation failed temporarily and is retried; while something is only busy, it is EventWaiting
 	EventWaiting  EventKind = "waiting"  // the run has waited for something busy for more than 2 seconds
 	EventAgain    EventKind = "again"    // the store changed: a new plan is made
 	EventVerified EventKind = "verified" // everything except the head was verified
@@ -571,8 +571,9 @@ type Releaser = ports.Releaser
 // Counter, an Opener, so that bytes can be compared, a Claimer or a Leaser, so that other
 // processes do not change its replicas, a Collector and an Ender.
 //
-// A Source that is no Snapshotter is refused if the replica's head has data of its own,
-// which must become a snapshot first.
+// If a Source is no Snapshotter, no rebuild is planned from a replica whose head has data
+// of its own, which must become a snapshot first. Beside another source it still serves
+// copies of its snapshots.
 //
 //	type Source interface {
 //		Looker

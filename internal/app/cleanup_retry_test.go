@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,5 +56,21 @@ func TestCleanupDoesNotWaitForDeadHost(t *testing.T) {
 		_, err := app.New(nil).Rebuild(t.Context(), request)
 		require.ErrorIs(t, err, app.ErrCleanUp, "it says that something may be left")
 		require.Less(t, time.Since(began), 3*time.Second)
+	})
+}
+
+func TestBusyWithdrawLeavesTimeForCleanup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := newPlainFixture(t)
+		inject(b.source, on("copy").takes(time.Hour))
+		inject(b.destination, on("withdraw").fails(errLvolBusy))
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Minute, func() { cancel(errEnough) })
+		began := time.Now()
+		_, err := app.New(nil).Rebuild(ctx, request)
+		require.ErrorIs(t, err, errEnough)
+		require.Less(t, time.Since(began), time.Minute+10*time.Second)
+		b.destination.Inject(nil)
+		require.Empty(t, list(t, b.destination, copyName).InFlight)
 	})
 }

@@ -143,16 +143,14 @@ func (u *use) left() (sites []Site) {
 func (r *rebuild) watchSources() (stop func()) {
 	over := make(chan struct{})
 	var watching sync.WaitGroup
-	if r.sources.several() {
-		for at, s := range r.use.sources {
-			watching.Go(func() {
-				select {
-				case <-s.used.Done():
-					r.loseOrEnd(at, context.Cause(s.used))
-				case <-over:
-				}
-			})
-		}
+	for at, s := range r.use.sources {
+		watching.Go(func() {
+			select {
+			case <-s.used.Done():
+				r.loseOrEnd(at, context.Cause(s.used))
+			case <-over:
+			}
+		})
 	}
 	return func() { close(over); watching.Wait() }
 }

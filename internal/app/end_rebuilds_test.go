@@ -121,9 +121,14 @@ func TestEndRebuildsDoesNotWaitForDeadHost(t *testing.T) {
 					began := time.Now()
 					require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: w.hosts[gone]}, errDiskGone), "call %d", n)
 					err := (<-rebuild).err
+					require.LessOrEqual(t, time.Since(began), cleanUpTakes, "call %d", n)
+					if err == nil { // nothing was left to do but to close what was open on the source
+						require.Equal(t, "source", gone)
+						require.NotNil(t, list(t, w.hosts["destination"], request.Destination.Replica).Head, "call %d", n)
+						return
+					}
 					require.ErrorIs(t, err, app.ErrEnded, "call %d", n)
 					require.ErrorIs(t, err, errDiskGone, "call %d", n)
-					require.LessOrEqual(t, time.Since(began), cleanUpTakes, "call %d", n)
 				})
 				if over {
 					require.Greater(t, n, 10)
@@ -280,5 +285,51 @@ func TestWaitingJobBeginsWithoutGoneSource(t *testing.T) {
 		require.Equal(t, app.SourceLost, report.Sources[0].State)
 		g.requireEqual(1)
 		require.NoError(t, queue.Close(t.Context()))
+	})
+}
+
+func TestLostSourceKeepsOthersInUse(t *testing.T) {
+	for _, how := range []string{"ended", "no answer"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, "image\n snap11 0=10\n  head")
+				inject(g.sources[0], on("list").takes(1000*time.Hour))
+				inject(g.sources[1], on("list").once().fails(errSocket))
+				engine := app.New(nil)
+				rebuild := begin(engine, g.request, 10*time.Second)
+				if how == "ended" {
+					require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: g.sources[0]}, errDiskGone))
+				}
+				require.NoError(t, (<-rebuild).err)
+				g.requireEqual(1)
+			})
+		})
+	}
+}
+
+func TestEndedSourceIsNotWaitedForWhileItIsBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, "image\n snap11 0=10\n  head 1=7")
+		inject(g.sources[0], on("snapshot").fails(errLvolBusy))
+		engine := app.New(nil)
+		rebuild := begin(engine, g.request, 10*time.Second)
+		began := time.Now()
+		require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: g.sources[0]}, errDiskGone))
+		require.NoError(t, (<-rebuild).err)
+		require.Less(t, time.Since(began), time.Minute)
+	})
+}
+
+func TestEndOfOnlySourceCleansUpTheDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, request := newPlainFixture(t)
+		inject(b.source, on("copy").takes(10_000*time.Hour), on("release").from(2).takes(10_000*time.Hour))
+		engine := app.New(nil)
+		rebuild := begin(engine, request, time.Minute)
+		require.Equal(t, 1, engine.EndRebuilds(app.Using{Host: b.source}, errDiskGone))
+		err := (<-rebuild).err
+		require.ErrorIs(t, err, app.ErrEnded)
+		require.NotErrorIs(t, err, app.ErrCleanUp)
+		require.Empty(t, list(t, b.destination, copyName).InFlight)
 	})
 }

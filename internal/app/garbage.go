@@ -25,6 +25,9 @@ type Leaving struct {
 
 // FindGarbage lists what crashed runs left on a host. It changes nothing.
 func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, error) {
+	if host == nil {
+		return Garbage{}, refusef("no host")
+	}
 	g, release, err := e.leaseGarbage(ctx, guard.Wrap(host))
 	release()
 	return g, err
@@ -34,6 +37,9 @@ func (e *Engine) FindGarbage(ctx context.Context, host ports.Host) (Garbage, err
 // returns what was removed.
 func (e *Engine) RemoveGarbage(ctx context.Context, on ports.Host) (removed Garbage, err error) {
 	host := guard.Wrap(on)
+	if err := checkChangeable(host); err != nil {
+		return Garbage{}, err
+	}
 	g, release, err := e.leaseGarbage(ctx, host)
 	defer release()
 	if err != nil {

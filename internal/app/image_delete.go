@@ -31,6 +31,9 @@ func (e *Engine) DeleteImage(ctx context.Context, on ports.Host, name string) (d
 }
 
 func imageToDelete(ctx context.Context, host *guard.Host, name string) (domain.Listing, domain.ImageOnStore, error) {
+	if err := checkChangeable(host); err != nil {
+		return domain.Listing{}, domain.ImageOnStore{}, err
+	}
 	if err := domain.CheckImageName(name); err != nil {
 		return domain.Listing{}, domain.ImageOnStore{}, &refusal{err}
 	}

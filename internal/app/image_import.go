@@ -99,8 +99,8 @@ func (i *imageImport) all(ctx context.Context) error {
 	if i.host == nil || i.request.Content == nil {
 		return refusef("no host or no content")
 	}
-	if _, ok := ports.As[ports.Store](i.host); !ok {
-		return refusef("this host can only be a source of rebuilds")
+	if err := checkChangeable(i.host); err != nil {
+		return err
 	}
 	opener, ok := ports.As[ports.Opener](i.host)
 	if !ok {

@@ -30,6 +30,9 @@ type ImageCheck struct {
 func (e *Engine) VerifyImage(ctx context.Context, on ports.Host, name, expected string, observer Observer) (ImageCheck, error) {
 	var check ImageCheck
 	host := guard.Wrap(on)
+	if host == nil {
+		return check, refusef("no host")
+	}
 	if err := domain.CheckImageName(name); err != nil {
 		return check, &refusal{err}
 	}

@@ -156,16 +156,21 @@ const collectingFor = 5 * time.Minute
 // leaseCollection leases the garbage collection of a store, after any that is under way.
 // After collectingFor it goes on without the lease: the leases of the owners suffice.
 func (e *Engine) leaseCollection(ctx context.Context, host *guard.Host, storeUUID string) (release func(), err error) {
-	waiting, cancel := context.WithTimeout(ctx, collectingFor)
+	using, end := host.Using(ctx)
+	defer end()
+	waiting, cancel := context.WithTimeout(using, collectingFor)
 	defer cancel()
 	err = retry.Busy.Call(waiting, func() error {
 		release, err = e.leaseAmongProcesses(waiting, host, garbageKey(storeUUID), ports.Lease{Holder: "a collection of garbage"})
 		return err
 	})
-	if err != nil && ctx.Err() == nil {
-		return func() {}, nil
+	switch {
+	case err == nil:
+		return release, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx) // what was busy is no reason any more
 	}
-	return release, err
+	return func() {}, nil
 }
 
 // leaseForChange leases a replica that is changed in place. what describes the change for

@@ -67,16 +67,16 @@ func observeHosts(ctx context.Context, r request, from *sources) (s observation,
 			}
 		}
 		if failures[at] == nil {
-			failures[at] = cmp.Or(from.checkSameHead(at, sources[at]), from.sites[at].checkFreezable(sources[at]))
+			failures[at] = from.checkSameHead(at, sources[at])
 		}
 	}
 	if from.several() {
 		err = s.pick(r, from, sources, destination, failures)
 	} else {
-		s.source, err = sources[0], failures[0]
+		s.source, err = sources[0], cmp.Or(failures[0], from.sites[0].checkFreezable(sources[0]))
 	}
 	if err != nil {
-		return observation{}, refused(err)
+		return observation{unanswered: s.unanswered}, refused(err)
 	}
 	if s.destination, err = r.Destination.destination(destination, s.source); err != nil {
 		return observation{}, refused(err)
@@ -88,8 +88,13 @@ func observeHosts(ctx context.Context, r request, from *sources) (s observation,
 func (s *observation) pick(r request, from *sources, sources []domain.Replica, destination domain.Listing, failures []error) error {
 	var seen []domain.Replica
 	var places []int
+	var unfreezable []int // they can only serve beside another one
 	for _, at := range from.used() {
-		if failures[at] == nil {
+		switch {
+		case failures[at] != nil:
+		case from.sites[at].checkFreezable(sources[at]) != nil:
+			unfreezable = append(unfreezable, at)
+		default:
 			seen, places = append(seen, sources[at]), append(places, at)
 		}
 	}
@@ -97,9 +102,19 @@ func (s *observation) pick(r request, from *sources, sources []domain.Replica, d
 		seen[0], seen[right] = seen[right], seen[0]
 		places[0], places[right] = places[right], places[0]
 	}
+	freezable := len(seen)
+	for _, at := range unfreezable {
+		seen, places = append(seen, sources[at]), append(places, at)
+	}
 	primary, flaws := domain.PickPrimary(r.Image, seen, destination)
 	for i, flaw := range flaws {
 		failures[places[i]] = flaw
+		if onlyBeside := i >= freezable && (primary >= freezable || seen[i].Name == r.RightSource); onlyBeside && flaw == nil {
+			failures[places[i]] = from.sites[places[i]].checkFreezable(seen[i])
+		}
+	}
+	if primary >= freezable {
+		primary = -1
 	}
 	if primary >= 0 && r.RightSource != "" && seen[primary].Name != r.RightSource {
 		return from.rightSourceUnusable(r.RightSource, failures)

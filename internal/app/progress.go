@@ -46,7 +46,7 @@ const (
 	EventBegan    EventKind = "began"    // an operation began
 	EventCopying  EventKind = "copying"  // more bytes were copied
 	EventEnded    EventKind = "ended"    // an operation ended
-	EventRetry    EventKind = "retry"    // an operation failed temporarily and is retried
+	EventRetry    EventKind = "retry"    // an operation failed temporarily and is retried; while something is only busy, it is EventWaiting
 	EventWaiting  EventKind = "waiting"  // the run has waited for something busy for more than 2 seconds
 	EventAgain    EventKind = "again"    // the store changed: a new plan is made
 	EventVerified EventKind = "verified" // everything except the head was verified

@@ -131,6 +131,9 @@ func (q *Queue) LimitHost(host ports.Host, bytesPerSecond uint64) {
 // them has ended, the queue keeps nothing of the host. LimitHost with 0 forgets a host
 // that no job uses.
 func (q *Queue) ForgetHost(host ports.Host, why error) (found int) {
+	if host == nil || !reflect.ValueOf(host).Comparable() {
+		return 0 // no job has it
+	}
 	q.mu.Lock()
 	for _, job := range slices.Concat(q.waiting, q.running) {
 		if job.use.endUsing(Using{Host: host}, why) {

@@ -41,7 +41,8 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
 	r.report.Outcome, err = ended("rebuild replica "+request.Destination.Replica, err, r.use.changed)
-	if r.report.Outcome == OutcomeFailed {
+	pausedAfter := r.failed && errors.Is(context.Cause(ctx), errPaused) // a pause during the cleanup is no reason
+	if r.report.Outcome == OutcomeFailed && !pausedAfter {
 		err = withCause(ctx, err)
 	}
 	e.log.Info("rebuild", zap.String("replica", r.run.Replica), zap.String("run", r.run.ID), zap.String("outcome", string(r.report.Outcome)),
@@ -80,6 +81,7 @@ type rebuild struct {
 	images         map[string]bool // by UUID of the store: its image is leased
 	progress       *progress
 	report         Report
+	failed         bool  // no other plan can help, and its context had not ended then
 	journaled      bool  // the journal has its beginning
 	cleanupErr     error // of the last attempt
 	space          heldSpace
@@ -139,13 +141,22 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 	var seen bool
 	err = r.retry(ctx, "list the hosts", func() (err error) {
 		before := r.engine.space.filled()
-		if s, err = observeHosts(ctx, r.request, r.sources); err != nil {
+		s, err = observeHosts(ctx, r.request, r.sources)
+		if ctx.Err() != nil {
 			seen = false
+			return err
+		}
+		passes := r.loseSilent(s.unanswered)
+		if err != nil {
+			seen = false
+			if none := (*noUsableSource)(nil); errors.As(err, &none) && passes != nil {
+				none.causes = []error{passes} // the others are not asked again
+			}
 			return err
 		}
 		s.filledBefore = before
 		seen = true
-		return errors.Join(s.unanswered...)
+		return passes
 	})
 	if none := (*noUsableSource)(nil); errors.As(err, &none) {
 		r.passedOver = none.flaws
@@ -159,6 +170,21 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 		}
 	}
 	return s, nil
+}
+
+// loseSilent stops using the sources that failed for good, and returns a failure of
+// another one that may pass.
+func (r *rebuild) loseSilent(unanswered []error) (passes error) {
+	for at, why := range unanswered {
+		switch {
+		case why == nil:
+		case retry.IsBusy(why) || retry.IsTransient(why):
+			passes = why
+		case r.sources.several():
+			r.lose(at, why)
+		}
+	}
+	return passes
 }
 
 // planAndCarryOut makes one plan and carries it out. executor.ErrPlanAgain asks for
@@ -279,6 +305,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 	}
 	x := r.executor(seen, plan, secondary, imageReady)
 	defer func() {
+		r.failed = ctx.Err() == nil && r.isFinal(err)
 		if cleanup := x.CleanUp(ctx, err); cleanup != nil {
 			r.cleanupErr = cleanup
 			err = errors.Join(err, cleanup)
@@ -303,6 +330,12 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 		return err
 	}
 	return r.verifyHead(ctx, x, seen, plan.Image)
+}
+
+// isFinal reports whether no other plan can help after a failure.
+func (r *rebuild) isFinal(failure error) bool {
+	of := (*executor.SourceError)(nil)
+	return failure != nil && !errors.Is(failure, executor.ErrPlanAgain) && !(r.sources.several() && errors.As(failure, &of))
 }
 
 // retry repeats do after temporary failures.

@@ -54,8 +54,18 @@ func (s site) check() error {
 
 // checkChangeable refuses a host that can only be a source.
 func (s site) checkChangeable() error {
-	if _, ok := ports.As[ports.Store](s.Host); !ok {
-		return refusef("the host of replica %s can only be a source of rebuilds", s.Replica)
+	if err := checkChangeable(s.Host); err != nil {
+		return refusef("replica %s: %w", s.Replica, err)
+	}
+	return nil
+}
+
+func checkChangeable(host *guard.Host) error {
+	if host == nil {
+		return refusef("no host")
+	}
+	if _, ok := ports.As[ports.Store](host); !ok {
+		return refusef("this host can only be a source of rebuilds")
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package app_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -111,4 +113,62 @@ func TestSourceOnlyHasWhatItsSourceHas(t *testing.T) {
 	require.False(t, ok)
 	_, ok = ports.As[ports.Snapshotter](ports.SourceOnly(readOnlySource{b.source}))
 	require.False(t, ok)
+}
+
+type sliceSource struct {
+	readOnlySource
+	tags []string
+}
+
+func TestUncomparableSourceOfSourceOnly(t *testing.T) {
+	uncomparable := func(b *fixture) ports.Host {
+		return ports.SourceOnly(sliceSource{readOnlySource{b.source}, []string{"a"}})
+	}
+	t.Run("submit", func(t *testing.T) {
+		b, _, request := newSourceOnlyBench(t)
+		request.Source.Host = uncomparable(b)
+		var err error
+		require.NotPanics(t, func() { _, err = app.NewQueue(app.New(nil), app.Limits{}).Submit(t.Context(), request) })
+		require.ErrorIs(t, err, app.ErrRefused)
+	})
+	t.Run("end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b, _, request := newSourceOnlyBench(t)
+			request.Source.Host = uncomparable(b)
+			engine := app.New(nil)
+			slowCopies(b.source)
+			rebuild := begin(engine, request, time.Minute)
+			found, panics := 0, false
+			func() {
+				defer func() { panics = recover() != nil }()
+				found = engine.EndRebuilds(app.Using{Host: request.Source.Host}, errDiskGone)
+			}()
+			require.NoError(t, (<-rebuild).err)
+			require.False(t, panics)
+			require.Zero(t, found)
+		})
+	})
+	t.Run("forget", func(t *testing.T) {
+		b, _, _ := newSourceOnlyBench(t)
+		q := app.NewQueue(app.New(nil), app.Limits{})
+		require.NotPanics(t, func() { require.Zero(t, q.ForgetHost(uncomparable(b), nil)) })
+	})
+}
+
+func TestSourceOnlyRefusesTheDeletionOfAnImage(t *testing.T) {
+	b := newFixture(t, memory.Config{}, memory.Config{})
+	makeImage(t, b.source, 4)
+	released := on("release")
+	inject(b.source, released)
+	_, err := app.New(nil).DeleteImage(t.Context(), ports.SourceOnly(readOnlySource{b.source}), imageName)
+	require.ErrorIs(t, err, app.ErrRefused)
+	require.Zero(t, released.calls())
+}
+
+func TestSmallSourceServesBesideAPrimaryThatIsFrozen(t *testing.T) {
+	g := newMultiSource(t, memory.Fork, []memory.Flavour{memory.Fork, memory.Fork}, "image\n snap11 0=10\n  snap12 0=11\n   head 1=7")
+	g.request.MoreSources[0].Host = ports.SourceOnly(readOnlySource{g.sources[1]})
+	report, err := app.New(nil).Rebuild(t.Context(), g.request)
+	require.NoError(t, err)
+	require.Equal(t, app.SourceSecondary, report.Sources[1].State, report.Sources[1].Reason)
 }

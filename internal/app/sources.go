@@ -169,9 +169,7 @@ func newSources(r request) *sources {
 	}
 	for i := range sites {
 		s.uses[i], s.endUse[i] = context.WithCancelCause(context.Background())
-		if s.several() {
-			s.sites[i].Host = s.sites[i].Host.While(s.uses[i])
-		}
+		s.sites[i].Host = s.sites[i].Host.While(s.uses[i])
 	}
 	return s
 }

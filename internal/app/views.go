@@ -30,6 +30,9 @@ const readSize = 4 << 20
 // ReadViews reads lvols of a replica, several at once, through the host's ports.Opener.
 func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol, observer Observer) (views Views, err error) {
 	at := where.guarded()
+	if err := at.check(); err != nil {
+		return nil, err
+	}
 	p := newProgress(observer)
 	p.beginReading(lvols)
 	run := ports.Run{Replica: at.Replica, ID: executor.NewID()}

@@ -11,8 +11,9 @@ import (
 // Counter, an Opener, so that bytes can be compared, a Claimer or a Leaser, so that other
 // processes do not change its replicas, a Collector and an Ender.
 //
-// A Source that is no Snapshotter is refused if the replica's head has data of its own,
-// which must become a snapshot first.
+// If a Source is no Snapshotter, no rebuild is planned from a replica whose head has data
+// of its own, which must become a snapshot first. Beside another source it still serves
+// copies of its snapshots.
 type Source interface {
 	Looker
 	Sender

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -73,7 +74,7 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 		if err := x.compareBeforeSeal(ctx, s); err != nil {
 			return err
 		}
-		return x.makeInFlight(&p.snapshot, func(name string) error {
+		return x.makeInFlight(ctx, &p.snapshot, func(name string) error {
 			_, err := x.Host.Seal(ctx, filled, name, ports.SealRecord{})
 			return err
 		})
@@ -94,7 +95,7 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 		p.proven = true
 		return nil
 	case clone == nil:
-		return x.makeInFlight(&p.clone, func(name string) error {
+		return x.makeInFlight(ctx, &p.clone, func(name string) error {
 			_, err := x.Host.Clone(ctx, snapshot.UUID, name, snapshot.Size, "")
 			return err
 		})
@@ -105,8 +106,8 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 
 // makeInFlight creates an lvol under a drawn name. If another owner has an lvol of that
 // name, it must not be removed, so another name is drawn.
-func (x *Executor) makeInFlight(name *string, do func(name string) error) error {
-	err := do(*name)
+func (x *Executor) makeInFlight(ctx context.Context, name *string, do func(name string) error) error {
+	err := retry.Busy.Call(ctx, func() error { return do(*name) })
 	if errors.Is(err, ports.ErrExists) {
 		x.Run.forgetName(*name)
 		*name = x.drawImage()

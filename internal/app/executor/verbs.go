@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -117,7 +118,16 @@ func (x *Executor) seal(ctx context.Context, s *step) error {
 	if err := x.model.play(s.Operation); err != nil {
 		return err
 	}
-	sealed, err := x.Host.Seal(ctx, uuid, s.Name, x.sealRecord(s, merges))
+	var sealed string
+	err := retry.Busy.Do(ctx, nil, func(previous error) (err error) {
+		if previous != nil { // while the lvol was busy, what was compared may have changed
+			if err := x.compareBeforeSeal(ctx, s); err != nil {
+				return err
+			}
+		}
+		sealed, err = x.Host.Seal(ctx, uuid, s.Name, x.sealRecord(s, merges))
+		return err
+	})
 	switch {
 	case errors.Is(err, ports.ErrExists) && s.Target.IsImage():
 		return fmt.Errorf("%w: another run has created the image meanwhile", ErrPlanAgain)

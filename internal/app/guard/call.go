@@ -18,7 +18,7 @@ const (
 
 // within ends a call after the allowed time, or when the host is no longer used.
 func within[T any](ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
-	using, end := g.whileUsed(ctx)
+	using, end := g.Using(ctx)
 	defer end()
 	bounded, cancel := context.WithTimeout(using, allowed)
 	defer cancel()
@@ -30,21 +30,24 @@ func within[T any](ctx context.Context, g *Host, allowed time.Duration, call fun
 }
 
 // withinErr is within for a call that returns only an error.
-func withinErr(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
-	_, err := within(ctx, g, allowed, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+func withinErr(ctx context.Context, g *Host, call func(ctx context.Context) error) error {
+	_, err := within(ctx, g, callTime, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err
 }
 
 // patient is within for a call that waits for a busy lvol. The time is for each attempt.
 func patient[T any](ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) (T, error)) (value T, err error) {
-	err = retry.Busy.Call(ctx, func() (err error) {
-		value, err = within(ctx, g, allowed, call)
+	using, end := g.Using(ctx)
+	defer end()
+	err = retry.Busy.Call(using, func() (err error) {
+		value, err = within(using, g, allowed, call)
 		return err
 	})
-	return value, err
+	return value, orNotUsed(using, err)
 }
 
 // patientErr is patient for a call that returns only an error.
 func patientErr(ctx context.Context, g *Host, allowed time.Duration, call func(ctx context.Context) error) error {
-	return retry.Busy.Call(ctx, func() error { return withinErr(ctx, g, allowed, call) })
+	_, err := patient(ctx, g, allowed, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
+	return err
 }

@@ -80,7 +80,7 @@ func (g *Host) Create(ctx context.Context, name string, size uint64) (string, er
 
 // Graft implements ports.Store.
 func (g *Host) Graft(ctx context.Context, uuid, parent string) error {
-	return withinErr(ctx, g, callTime, func(ctx context.Context) error { return g.Host.Graft(ctx, uuid, parent) })
+	return withinErr(ctx, g, func(ctx context.Context) error { return g.Host.Graft(ctx, uuid, parent) })
 }
 
 // Seal implements ports.Store.
@@ -121,7 +121,7 @@ func (g *Host) Receive(ctx context.Context, run ports.Run, uuid string, from por
 
 // Withdraw implements ports.Copier.
 func (g *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
-	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return g.Host.Withdraw(ctx, run, uuid) })
+	return withinErr(ctx, g, func(ctx context.Context) error { return g.Host.Withdraw(ctx, run, uuid) })
 }
 
 // Copy implements ports.Copier.
@@ -135,5 +135,5 @@ func (g *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to port
 
 // Release implements ports.Copier.
 func (g *Host) Release(ctx context.Context, run ports.Run) error {
-	return withinErr(ctx, g, callTime, func(ctx context.Context) error { return g.Host.Release(ctx, run) })
+	return withinErr(ctx, g, func(ctx context.Context) error { return g.Host.Release(ctx, run) })
 }

@@ -44,7 +44,7 @@ func (g *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, par
 	if err != nil {
 		return err
 	}
-	return withinErr(ctx, g, callTime, func(ctx context.Context) error {
+	return withinErr(ctx, g, func(ctx context.Context) error {
 		return preparer.PrepareGraft(ctx, run, size, parent)
 	})
 }
@@ -84,7 +84,7 @@ func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string
 	if len(snapshots) == 0 {
 		return prove(ctx, snapshots)
 	}
-	using, end := g.whileUsed(ctx)
+	using, end := g.Using(ctx)
 	defer end()
 	err = retry.Busy.Call(using, func() error {
 		return WhileAnswering(using, g, snapshots[0], func(ctx context.Context) (err error) {
@@ -144,7 +144,7 @@ func (g *Host) End(ctx context.Context, run ports.Run) error {
 	if err != nil {
 		return err
 	}
-	return withinErr(ctx, g, callTime, func(ctx context.Context) error { return ender.End(ctx, run) })
+	return withinErr(ctx, g, func(ctx context.Context) error { return ender.End(ctx, run) })
 }
 
 // Opened implements ports.Collector.
@@ -163,7 +163,7 @@ func (g *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Byte
 	if err != nil {
 		return nil, err
 	}
-	using, end := g.whileUsed(ctx)
+	using, end := g.Using(ctx)
 	watched, stop := watch(using, g, uuid)
 	opened, err := opener.Open(watched, run, uuid)
 	if gone := context.Cause(watched); err != nil && gone != nil && using.Err() == nil {

@@ -27,8 +27,9 @@ func (e notUsed) Unwrap() error { return e.why }
 // Is makes it final for package retry, even if it wraps a temporary error.
 func (notUsed) Is(target error) bool { return target == retry.ErrFinal }
 
-// whileUsed returns a context that also ends when the host is no longer used.
-func (g *Host) whileUsed(ctx context.Context) (using context.Context, end func()) {
+// Using returns a context that also ends when the host is no longer used, for waits that
+// are no calls of it.
+func (g *Host) Using(ctx context.Context) (using context.Context, end func()) {
 	if g.used == nil || g.used.Err() != nil {
 		return ctx, func() {}
 	}
@@ -37,7 +38,7 @@ func (g *Host) whileUsed(ctx context.Context) (using context.Context, end func()
 	return using, func() { stop(); cancel(nil) }
 }
 
-// orNotUsed is the error of a call with a context of whileUsed.
+// orNotUsed is the error of a call with a context of Using.
 func orNotUsed(using context.Context, err error) error {
 	if why := (notUsed{}); err != nil && errors.As(context.Cause(using), &why) {
 		return why
