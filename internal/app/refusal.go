@@ -15,7 +15,6 @@ var ErrRefused = errors.New("refused")
 type refusal struct{ reason error }
 
 func (r *refusal) Error() string { return r.reason.Error() }
-
 func (r *refusal) Unwrap() error { return r.reason }
 
 func (r *refusal) Is(target error) bool { return target == ErrRefused }

@@ -14,8 +14,7 @@ type noUsableSource struct {
 	causes []error // flaws that are no refusals
 }
 
-func (e *noUsableSource) Error() string { return e.text }
-
+func (e *noUsableSource) Error() string   { return e.text }
 func (e *noUsableSource) Unwrap() []error { return e.causes }
 
 // Is makes it an ErrRefused if every flaw is a refusal.
