@@ -39,12 +39,11 @@ func (e *Engine) Plan(ctx context.Context, request Request) (Plan, error) {
 // volume's backing image, and a head. It is safe to stop at any moment; the next
 // Rebuild keeps the snapshots that were finished.
 //
-// The error is nil exactly if the outcome is [OutcomeComplete]. [OutcomeRefused]
-// guarantees that nothing was changed; the error is an [ErrRefused] then. It may also be
-// one with [OutcomeFailed], if the hosts change during the rebuild and a new plan is
-// refused. If ctx ends, the error wraps ctx.Err() and its cause; if EndRebuilds ends the
-// rebuild, it wraps [ErrEnded] and the reason. The Report is valid in any case and has
-// what was known by then.
+// The error is nil exactly if the outcome is [OutcomeComplete]. An [ErrRefused] error, with
+// [OutcomeRefused], guarantees that nothing was changed; if a later plan of the rebuild is
+// refused, since the hosts changed, it has failed. If ctx ends, the error wraps ctx.Err()
+// and its cause; if EndRebuilds ends the rebuild, it wraps [ErrEnded] and the reason. The
+// Report is valid in any case and has what was known by then.
 func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	return e.app.Rebuild(ctx, request.internal())
 }

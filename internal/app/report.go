@@ -26,6 +26,8 @@ func ended(doing string, err error, changed bool) (Outcome, error) {
 		return OutcomeComplete, nil
 	case errors.Is(err, ErrRefused) && !changed:
 		return OutcomeRefused, err
+	case errors.Is(err, ErrRefused):
+		err = &refusedLate{err}
 	}
 	return OutcomeFailed, fmt.Errorf("%s: %w", doing, err)
 }
