@@ -40,7 +40,7 @@ func (s *sending) run(ctx context.Context) error {
 		// A copy that nothing delays is over before anybody can look: how far it is must
 		// not depend on the scheduler.
 		if rate, _ := s.receiver.rateOf(s.id); rate == 0 && s.fault.Delay == 0 {
-			<-ended
+			_ = <-ended // nobody asks
 		}
 		return errOrphaned
 	}
