@@ -31,8 +31,9 @@ func (h *Host) orphanSignal() <-chan struct{} {
 // run pushes until the copy is done, its context ends, or it is orphaned.
 func (s *sending) run(ctx context.Context) error {
 	going, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
+	ended, over := make(chan error, 1), make(chan struct{})
 	go func() {
+		defer close(over)
 		defer stop()
 		ended <- s.push(going)
 	}()
@@ -40,7 +41,7 @@ func (s *sending) run(ctx context.Context) error {
 		// A copy that nothing delays is over before anybody can look: how far it is must
 		// not depend on the scheduler.
 		if rate, _ := s.receiver.rateOf(s.id); rate == 0 && s.fault.Delay == 0 {
-			_ = <-ended // nobody asks
+			<-over
 		}
 		return errOrphaned
 	}
