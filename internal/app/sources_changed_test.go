@@ -29,6 +29,7 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 				began := on("copy").takes(time.Second) // copies that the second one serves
 				found := false                         // one of them grew before it was sealed
 				merging := make(chan struct{}, 1)
+				var merges sync.WaitGroup
 				merge := func() {
 					select { // looking at the destination asks for a merge, too
 					case merging <- struct{}{}:
@@ -49,7 +50,7 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 					}
 				}
 				if when == "copy" {
-					began.does(func() { go func() { time.Sleep(time.Second / 2); merge() }() })
+					began.does(func() { merges.Go(func() { time.Sleep(time.Second / 2); merge() }) })
 				} else {
 					inject(g.destination, on(when).after(began).does(merge))
 				}
@@ -61,6 +62,7 @@ func TestMergeOnSecondarySourceIsDetected(t *testing.T) {
 				copies(g.sources[0], 2*time.Second)
 				report, err := app.New(nil).Rebuild(t.Context(), g.request)
 				require.NoError(t, err)
+				merges.Wait()
 				require.Positive(t, began.calls())
 				g.requireEqual(0)
 				require.Empty(t, report.Violations)
