@@ -276,6 +276,9 @@ func (w *world) deleteMeanwhile(name string, from *replica, all []*rebuildRun, l
 	for _, a := range all {
 		if slices.Contains(a.sources(), from) {
 			a.deleted = name
+			if len(a.sources()) > 1 && a.mayRefuse == "" {
+				a.mayRefuse = "one of its sources lacks a snapshot that another one has"
+			}
 		}
 	}
 	p := w.engine
