@@ -14,8 +14,8 @@ type Request struct {
 	MoreSources []Site
 
 	// RightSource is the name of the replica that is right where sources differ. The
-	// plan is made from that one or the rebuild fails, and what only other sources have
-	// is lost. With "" a rebuild is refused if the source that it would be planned from
+	// plan is made from that one or the rebuild fails, and data that only other sources
+	// have is lost. With "" a rebuild is refused if the source that it would be planned from
 	// lacks a user's snapshot that another one has, a part of the size, or all data.
 	RightSource string
 
