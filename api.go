@@ -338,9 +338,9 @@ type Leaving = app.Leaving
 //		// one volume (VolumeOfReplica) are compared.
 //		Sites []Site
 //
-//		// Image is the volume's backing image, or the zero Image if the caller does not know
+//		// Base is the volume's backing image, or the zero Base if the caller does not know
 //		// it. It applies to replicas that Sites name.
-//		Image Image
+//		Base Base
 //
 //		// Counts compares numbers of clusters instead of maps and checksums. A host without a
 //		// computed checksum would have to read the data.
@@ -372,8 +372,8 @@ type UnclearReplica = app.UnclearReplica
 //	type RepairRequest struct {
 //		Replica Site
 //
-//		// Image is the volume's backing image, the zero Image if the caller does not know.
-//		Image Image
+//		// Base is the volume's backing image, the zero Base if the caller does not know.
+//		Base Base
 //
 //		// Healthy is another replica of the volume. It may know the image, and is compared
 //		// with the repaired replica. The zero Site: none.
@@ -641,7 +641,7 @@ type KnownProver = ports.KnownProver
 //
 //	type Recorder interface {
 //		// Record records the backing image of the head's volume: its name, or
-//		// RecordNoImage. ErrUnsupported if this host keeps no records.
+//		// RecordNoBase. ErrUnsupported if this host keeps no records.
 //		Record(ctx context.Context, head, record string) error
 //	}
 type Recorder = ports.Recorder
@@ -908,7 +908,7 @@ type Sealed = ports.Sealed
 //	type Ended struct {
 //		Outcome     string // complete, refused or failed, or OutcomeKilled
 //		Error       string // "" if it is complete or was killed
-//		Image       string // the volume's backing image: its name, RecordNoImage, or "" for not known
+//		Image       string // the volume's backing image: its name, RecordNoBase, or "" for not known
 //		Full        bool   // everything was copied on request
 //		Steps       []Decided
 //		Warnings    []string
@@ -972,6 +972,10 @@ type Served = ports.Served
 //	// Clusters is the number of clusters that size bytes need.
 //	func (s Listing) Clusters(size uint64) uint64
 //
+//	// EntryPoint finds the entry point of linked clones with that base. It refuses
+//	// a store with several, one for each replica of the source volume.
+//	func (s Listing) EntryPoint(base Base) (found EntryPoint, ok bool, err error)
+//
 //	// Images lists the backing images on a store, including those in flight.
 //	func (s Listing) Images() []ImageOnStore
 type Listing = domain.Listing
@@ -999,7 +1003,7 @@ type Listing = domain.Listing
 //		Own      Clusters
 //
 //		Attributes Attributes  // of a snapshot
-//		Record     string      // of a head: the name of its backing image, RecordNoImage, or "" for none written
+//		Record     string      // of a head: the name of its backing image, RecordNoBase, or "" for none written
 //		Image      ImageRecord // of a backing image
 //
 //		UsedBy User // who uses it besides this engine's runs; the zero User: nobody, or the host cannot tell
@@ -1087,37 +1091,57 @@ type Attributes = domain.Attributes
 //	}
 type ImageRecord = domain.ImageRecord
 
-// RecordNoImage is the record of a head whose volume has no backing image.
-const RecordNoImage = "none"
+// RecordNoBase is the record of a head whose volume has no backing image.
+const RecordNoBase = "none"
 
-// Image identifies the backing image of a volume: a name, none, or not known. The
-// zero Image is "not known", which is not "none".
+// Base identifies what the ancestor of a volume's replica has as its parent, on every
+// host: a backing image, an entry point of a linked clone, or nothing. The zero Base is
+// "not known", which is not "none".
 //
-//	type Image struct {
+// A linked clone is a volume that was cloned from a snapshot of another volume, the
+// source volume, and shares that snapshot's data. On each host, its ancestor is a clone
+// of an entry point (EntryPoint) on that snapshot of the source volume's replica there.
+//
+//	type Base struct {
 //		// contains filtered or unexported fields
 //	}
 //
-//	// Known reports whether the image is known: a name, or none.
-//	func (i Image) Known() bool
+//	// Any reports whether there is a base, and it is known.
+//	func (b Base) Any() bool
 //
-//	// Name is the image's name; ok is false if there is none or it is not known.
-//	func (i Image) Name() (name string, ok bool)
+//	// Clone is the snapshot of another volume; ok is false if the volume is no
+//	// linked clone.
+//	func (b Base) Clone() (volume, snapshot string, ok bool)
 //
-//	// Parent is the right parent of the ancestor of a volume with that image.
-//	func (i Image) Parent() Parent
+//	// Image is the name of the backing image; ok is false if the base is not an
+//	// image.
+//	func (b Base) Image() (name string, ok bool)
 //
-//	// Record is the text that is recorded on the volume's heads.
-//	func (i Image) Record() string
+//	// Known reports whether the base is known: an image, a snapshot of another
+//	// volume, or none.
+//	func (b Base) Known() bool
 //
-//	// String names the image in a sentence.
-//	func (i Image) String() string
-type Image = domain.Image
+//	// Parent is the right parent of the ancestor of a volume with that base.
+//	func (b Base) Parent() Parent
+//
+//	// Record is the text that is recorded on the volume's heads: an image's name,
+//	// "clone:VOLUME@SNAPSHOT", or RecordNoBase.
+//	func (b Base) Record() string
+//
+//	// String names the base in a sentence.
+//	func (b Base) String() string
+type Base = domain.Base
 
-// ImageNamed is the backing image of that name. An empty name gives the zero Image.
-func ImageNamed(name string) Image { return domain.ImageNamed(name) }
+// ImageBase is the backing image of that name. An empty name gives the zero Base.
+func ImageBase(name string) Base { return domain.ImageBase(name) }
 
-// NoImage means that the volume has no backing image.
-func NoImage() Image { return domain.NoImage() }
+// CloneBase is a snapshot of another volume: the base of a linked clone. Both names are
+// without a replica's: Longhorn's replicas of volume "vol-9" are named vol-9-r-… An empty
+// name gives the zero Base.
+func CloneBase(volume, snapshot string) Base { return domain.CloneBase(volume, snapshot) }
+
+// NoBase means that the ancestor of the volume has no parent.
+func NoBase() Base { return domain.NoBase() }
 
 // BackingImage is a read-only lvol that the replicas on one store share.
 //
@@ -1126,6 +1150,24 @@ func NoImage() Image { return domain.NoImage() }
 //		Lvol Lvol
 //	}
 type BackingImage = domain.BackingImage
+
+// EntryPoint is an empty snapshot that is a clone of a snapshot of another volume, the
+// source volume. The ancestors of linked clones have it as their parent, so that no
+// replica has a clone of another one's snapshot: deleting such a snapshot would merge it
+// into the clone. All linked clones of one snapshot on a store share one.
+//
+// Longhorn's v2 data engine makes them since version 1.12.1, and names them
+// <replica>-clone-ep-<snapshot>, after the replica that the snapshot belongs to.
+//
+//	type EntryPoint struct {
+//		Replica  string // of the source volume, on the same store
+//		Snapshot string // of that replica
+//		Lvol     Lvol
+//	}
+//
+//	// Base is the base of the linked clones of that entry point.
+//	func (e EntryPoint) Base() Base
+type EntryPoint = domain.EntryPoint
 
 // Replica is a replica on its store. A healthy one has a head and a tree of
 // snapshots; a broken or half rebuilt one has whatever is left, a forest.
@@ -1151,9 +1193,10 @@ type BackingImage = domain.BackingImage
 //	// Exists reports whether the store has any lvol of the replica.
 //	func (r Replica) Exists() bool
 //
-//	// Hurt reports whether the replica lost its image: the volume has one,
-//	// but no lvol of the replica has an image as its parent.
-//	func (r Replica) Hurt(image Image) bool
+//	// Hurt reports whether the replica lost its base: the volume has one, but no
+//	// lvol of the replica has a base as its parent, or only an entry point that
+//	// does not read the snapshot it is named after.
+//	func (r Replica) Hurt(base Base) bool
 //
 //	// ParentOf is the parent of an lvol of the store, as seen from the replica.
 //	func (r Replica) ParentOf(l Lvol) Parent
@@ -1207,6 +1250,10 @@ type Snapshot = domain.Snapshot
 //
 //	// Image returns the name of the backing image that the parent is.
 //	func (p Parent) Image() (name string, ok bool)
+//
+//	// IsBase reports whether the parent is the base of a volume: a backing image,
+//	// or the entry point of a linked clone.
+//	func (p Parent) IsBase() bool
 //
 //	// IsNone reports whether there is no parent.
 //	func (p Parent) IsNone() bool
@@ -1265,7 +1312,7 @@ type Sealing = domain.Sealing
 // byte for byte. It has no names of in-flight lvols; the executor draws them.
 //
 //	type Plan struct {
-//		Image Image // the volume's backing image
+//		Base Base // the volume's backing image
 //
 //		// Steps explain the plan to people: one per snapshot, with its reason.
 //		Steps []Step
@@ -1560,13 +1607,13 @@ type Unclear = domain.Unclear
 // requested is that image as the caller knows it; it may be the zero Image. If
 // the image is not known at all, that is a notice and no violation: an ancestor
 // without a parent proves nothing.
-func Audit(r Replica, requested Image) ReplicaAudit { return domain.Audit(r, requested) }
+func Audit(r Replica, requested Base) ReplicaAudit { return domain.Audit(r, requested) }
 
 // ReplicaAudit lists what is wrong with one replica.
 //
 //	type ReplicaAudit struct {
 //		Replica    Replica
-//		Image      Image // of the volume; the zero Image if it is not known
+//		Base       Base // of the volume; the zero Image if it is not known
 //		Violations []Violation
 //		Notices    []string // facts that are no fault, but worth knowing
 //		// contains filtered or unexported fields
@@ -1577,7 +1624,7 @@ type ReplicaAudit = domain.ReplicaAudit
 // and compared with each other.
 //
 //	type VolumeAudit struct {
-//		Image       Image          // of the volume; the zero Image if it is not known
+//		Base        Base           // of the volume; the zero Image if it is not known
 //		Names       []string       // of the replicas, each once: with their lvstore's
 //		Replicas    []ReplicaAudit // in the order given
 //		Differences []Difference

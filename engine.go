@@ -100,9 +100,9 @@ func (e *Engine) ReadViews(ctx context.Context, at Site, lvols []Lvol, observer 
 }
 
 // CreateReplica makes a replica without snapshots: a head of size bytes on the volume's
-// backing image, or on nothing if image is [NoImage]. The head records which of the two.
-func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, image Image) (Replica, error) {
-	return e.app.CreateReplica(ctx, at, size, image)
+// base, or without a parent if base is [NoBase]. The head records the base.
+func (e *Engine) CreateReplica(ctx context.Context, at Site, size uint64, base Base) (Replica, error) {
+	return e.app.CreateReplica(ctx, at, size, base)
 }
 
 // PlanReplicaRemoval returns what DeleteReplica would do and changes nothing.

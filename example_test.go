@@ -23,7 +23,7 @@ func Example() {
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
-		Image:       rebuild.ImageNamed("base"), // rebuild.NoImage(), or nothing if the heads' records tell
+		Base:        rebuild.ImageBase("base"), // rebuild.NoBase(), or nothing if the heads' records tell
 		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
 	}
 	request.Observer = nil
@@ -109,7 +109,7 @@ func ExampleEngine_Rebuild_cancelled() {
 // A rebuild that is not safe is refused, with the reason; nothing was changed.
 func ExampleEngine_Rebuild_refused() {
 	request := lostReplica()
-	request.Image = rebuild.ImageNamed("debian")
+	request.Base = rebuild.ImageBase("debian")
 	report, err := rebuild.New().Rebuild(context.Background(), request)
 	fmt.Println(report.Outcome, errors.Is(err, rebuild.ErrRefused))
 	fmt.Println(err)
@@ -217,7 +217,7 @@ func lostReplica() rebuild.Request {
 	return rebuild.Request{
 		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
-		Image:       rebuild.ImageNamed("base"),
+		Base:        rebuild.ImageBase("base"),
 	}
 }
 

@@ -23,10 +23,10 @@ type Request struct {
 	// "" requests that share a source are of one volume.
 	Volume string
 
-	// Image is the volume's backing image. The zero Image means that the caller does not
+	// Base is the volume's base: a backing image, a snapshot of another volume, or none. The zero Base means that the caller does not
 	// know: the heads' records and the lineage of the replicas decide, and the rebuild is
 	// refused if they do not tell.
-	Image   Image
+	Base    Base
 	Options Options
 
 	// Parallel is how many copies run at once; as many other operations run beside them.
@@ -56,7 +56,7 @@ type Request struct {
 func (r Request) internal() app.Request {
 	request := app.Request{
 		Source: r.Source, Destination: r.Destination, MoreSources: r.MoreSources, RightSource: r.RightSource,
-		Volume: r.Volume, Image: r.Image, Options: r.Options, Parallel: r.Parallel,
+		Volume: r.Volume, Base: r.Base, Options: r.Options, Parallel: r.Parallel,
 		Proof: r.Proof, Views: r.Views, Observer: r.Observer, Journal: r.Journal,
 	}
 	for _, limit := range r.Bandwidth {

@@ -68,7 +68,7 @@ func fill(t *testing.T, into reflect.Value, given map[string]any) {
 // sample is a struct that is not the zero value.
 func sample(t *testing.T, of reflect.Type) reflect.Value {
 	t.Helper()
-	for _, value := range []any{Site{Replica: "vol-1-r-0a1b2c3d"}, ImageNamed("base"), Options{Full: true}} {
+	for _, value := range []any{Site{Replica: "vol-1-r-0a1b2c3d"}, ImageBase("base"), Options{Full: true}} {
 		if reflect.TypeOf(value) == of {
 			return reflect.ValueOf(value)
 		}

@@ -48,7 +48,7 @@ func rebuildWith(t *testing.T, options ...fx.Option) {
 	ctx := context.Background()
 	fabric := memhost.NewFabric()
 	source, destination := fabric.NewHost(memhost.Config{}), fabric.NewHost(memhost.Config{})
-	_, err := source.Clone(ctx, "", "vol-1-r-0a1b2c3d", 1<<20, rebuild.RecordNoImage)
+	_, err := source.Clone(ctx, "", "vol-1-r-0a1b2c3d", 1<<20, rebuild.RecordNoBase)
 	require.NoError(t, err)
 	_, err = engine.Rebuild(ctx, rebuild.Request{
 		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},

@@ -76,7 +76,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 		RunE: func(c *cobra.Command, args []string) error {
 			request := rebuild.AuditRequest{Counts: verify == verifyCounts}
 			var err error
-			if request.Image, err = image.image(c); err != nil {
+			if request.Base, err = image.image(c); err != nil {
 				return err
 			}
 			places := make([]address, len(args))
@@ -84,7 +84,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 				if places[i], err = readAddress("ADDRESS", arg, mayNameReplica); err != nil {
 					return err
 				}
-				if request.Image.Known() && places[i].replica == "" {
+				if request.Base.Known() && places[i].replica == "" {
 					return badUsage("--image and --no-image are of one volume: ADDRESS %q must name a replica", arg)
 				}
 			}
@@ -120,7 +120,7 @@ func (p cli) auditAt(c *cobra.Command, places []address, request rebuild.AuditRe
 func newAuditState(report rebuild.AuditReport, failure error) auditState {
 	state := auditState{verdict: verdictOf(failure), Wrong: report.Wrong(), Volumes: []volumeState{}, Unclear: []unclearState{}}
 	for _, v := range report.Volumes {
-		volume := volumeState{Image: v.Image.Record(), Replicas: []auditedState{}, Differences: []differenceState{}, Notices: append([]string{}, v.Notices...)}
+		volume := volumeState{Image: v.Base.Record(), Replicas: []auditedState{}, Differences: []differenceState{}, Notices: append([]string{}, v.Notices...)}
 		for _, a := range v.Replicas {
 			volume.Replicas = append(volume.Replicas, auditedState{
 				Name: a.Replica.Name, Store: a.Replica.Store.Name,
@@ -157,9 +157,9 @@ func auditText(report rebuild.AuditReport) string {
 		for i, a := range v.Replicas {
 			switch n := len(a.Violations); n {
 			case 0:
-				fmt.Fprintf(&text, "%s, %s: nothing is wrong\n", v.Names[i], imageWords(a.Image))
+				fmt.Fprintf(&text, "%s, %s: nothing is wrong\n", v.Names[i], imageWords(a.Base))
 			default:
-				fmt.Fprintf(&text, "%s, %s: wrong\n", v.Names[i], imageWords(a.Image))
+				fmt.Fprintf(&text, "%s, %s: wrong\n", v.Names[i], imageWords(a.Base))
 			}
 			for _, found := range a.Violations {
 				fmt.Fprintf(&text, "  wrong: %s\n", found)
@@ -194,7 +194,7 @@ func auditText(report rebuild.AuditReport) string {
 	return text.String()
 }
 
-func imageWords(image rebuild.Image) string {
+func imageWords(image rebuild.Base) string {
 	if !image.Known() {
 		return "backing image unknown"
 	}

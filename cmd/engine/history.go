@@ -143,7 +143,7 @@ func (r *pastRebuild) end(at time.Time, end rebuild.Ended) {
 		r.EndedAt, r.Sealed = timeText(at), []string{}
 	}
 	for _, s := range end.Served {
-		r.Served = append(r.Served, newSourceLine(s, rebuild.ImageNamed(end.Image).Parent().String()))
+		r.Served = append(r.Served, newSourceLine(s, rebuild.ImageBase(end.Image).Parent().String()))
 	}
 	if len(end.Deleted) > 0 {
 		r.Deleted = deletedLines(end.Deleted)
@@ -197,7 +197,7 @@ func (h historyResult) text(failure error) string {
 			what := e.Snapshot
 			switch {
 			case e.Action == string(rebuild.ActionFetchImage):
-				what = rebuild.ImageNamed(r.BackingImage).Parent().String()
+				what = rebuild.ImageBase(r.BackingImage).Parent().String()
 			case what == "":
 				what = e.Parent
 			}

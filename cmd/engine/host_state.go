@@ -108,7 +108,7 @@ func newHostState(s rebuild.Survey, failure error) hostState {
 }
 
 func newTreeState(r rebuild.Replica) treeState {
-	state := treeState{Name: r.Name, Image: rebuild.Audit(r, rebuild.Image{}).Image.Record(), Snapshots: []snapState{}, InFlight: []lvolState{}}
+	state := treeState{Name: r.Name, Image: rebuild.Audit(r, rebuild.Base{}).Base.Record(), Snapshots: []snapState{}, InFlight: []lvolState{}}
 	of := func(name string, l rebuild.Lvol) lvolState {
 		return newLvolState(name, r.ParentOf(l), l)
 	}

@@ -54,18 +54,18 @@ func (f *imageFlags) add(c *cobra.Command, usage string) {
 
 // image is the image that the flags name, or the zero Image if none is given. An empty
 // name is an error.
-func (f imageFlags) image(c *cobra.Command) (rebuild.Image, error) {
+func (f imageFlags) image(c *cobra.Command) (rebuild.Base, error) {
 	named := c.Flags().Changed("image")
 	switch {
 	case named && f.none:
-		return rebuild.Image{}, badUsage("--image and --no-image: expected one of them, got both")
+		return rebuild.Base{}, badUsage("--image and --no-image: expected one of them, got both")
 	case f.none:
-		return rebuild.NoImage(), nil
+		return rebuild.NoBase(), nil
 	case named:
 		if err := rebuild.CheckImageName(f.name); err != nil {
-			return rebuild.Image{}, badUsage("--image: %v", err)
+			return rebuild.Base{}, badUsage("--image: %v", err)
 		}
-		return rebuild.ImageNamed(f.name), nil
+		return rebuild.ImageBase(f.name), nil
 	}
-	return rebuild.Image{}, nil
+	return rebuild.Base{}, nil
 }

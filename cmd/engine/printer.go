@@ -156,7 +156,7 @@ func writePlan(out io.Writer, plan rebuild.Plan) {
 		what := step.Snapshot
 		switch {
 		case step.Action == rebuild.ActionFetchImage:
-			what = plan.Image.Parent().String()
+			what = plan.Base.Parent().String()
 		case what == "":
 			what = "(head)"
 		}
@@ -245,7 +245,7 @@ func (s *printer) views(report rebuild.Report, r result) {
 	if r.Destination.Head == nil || r.Destination.Head.SHA256 == "" {
 		return
 	}
-	if report.Source.Hurt(report.Plan.Image) {
+	if report.Source.Hurt(report.Plan.Base) {
 		s.printf("  the source lost the image, so its data is not compared\n")
 		return
 	}

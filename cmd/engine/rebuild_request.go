@@ -78,7 +78,7 @@ func (f *rebuildFlags) parse(c *cobra.Command) (request rebuild.Request, at []ad
 		}
 		request.Options.Overwrite = f.confirmed
 	}
-	request.Image, err = f.image.image(c)
+	request.Base, err = f.image.image(c)
 	return request, append([]address{destination}, sources...), err
 }
 

@@ -101,7 +101,7 @@ func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (requ
 		places = append(places, healthy)
 		request.Healthy.Replica = healthy.replica
 	}
-	request.Image, err = image.image(c)
+	request.Base, err = image.image(c)
 	return request, places, err
 }
 
@@ -122,7 +122,7 @@ func planEntries(plan rebuild.Plan) []planEntry {
 }
 
 func repairText(report rebuild.RepairReport, dryRun bool, failure error) string {
-	if report.Plan.Image == (rebuild.Image{}) {
+	if report.Plan.Base == (rebuild.Base{}) {
 		return "" // refused before there was a plan
 	}
 	var text strings.Builder

@@ -117,7 +117,7 @@ func listText(survey rebuild.Survey) string {
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(rows, "REPLICA\tSIZE\tSNAPSHOTS\tOWN CLUSTERS\tIMAGE\tSTATE")
 	for _, r := range survey.Replicas {
-		audit := rebuild.Audit(r, rebuild.Image{})
+		audit := rebuild.Audit(r, rebuild.Base{})
 		size := "-"
 		var own uint64
 		if r.Head != nil {
@@ -126,7 +126,7 @@ func listText(survey rebuild.Survey) string {
 		for _, snapshot := range r.Snapshots {
 			own += snapshot.Lvol.Own.Count
 		}
-		image := audit.Image.Record()
+		image := audit.Base.Record()
 		if image == "" {
 			image = "?"
 		}

@@ -133,7 +133,7 @@ type violationLine struct {
 }
 
 func newResult(report rebuild.Report, failure error) result {
-	image := report.Plan.Image
+	image := report.Plan.Base
 	r := result{
 		verdict: verdictOf(failure), Plan: planEntries(report.Plan),
 		Source:      newReplicaState(report.Source, image, report.SourceViews),
@@ -150,13 +150,13 @@ func newResult(report rebuild.Report, failure error) result {
 }
 
 // newReplicaState describes a replica as it was last listed.
-func newReplicaState(r rebuild.Replica, image rebuild.Image, read rebuild.Views) replicaState {
+func newReplicaState(r rebuild.Replica, image rebuild.Base, read rebuild.Views) replicaState {
 	state := replicaState{Snapshots: []snapshotState{}, Others: []otherState{}}
 	if r.Store.UUID == "" {
 		return state // it was never listed
 	}
 	imageUUID := ""
-	if name, ok := image.Name(); ok {
+	if name, ok := image.Image(); ok {
 		if found, ok := r.Store.BackingImage(name); ok {
 			state.BackingImage, imageUUID = name, found.Lvol.UUID
 		}

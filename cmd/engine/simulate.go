@@ -63,7 +63,7 @@ func newSimulation(p cli, world *scenario.World, output outputFlag) *simulation 
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: world.Source, Replica: world.SourceReplica},
 		Destination: rebuild.Site{Host: world.Destination, Replica: world.DestinationReplica},
-		Image:       world.Image,
+		Base:        world.Image,
 		Options:     rebuild.Options{Full: !world.Fast, AcceptHurtSource: world.AcceptHurtSource},
 		Parallel:    world.Parallel,
 	}
@@ -119,9 +119,9 @@ func (s *simulation) run(ctx context.Context) (simulated, error) {
 // readBack adds the present state of the two hosts to the result, with the checksum of
 // every lvol.
 func (s *simulation) readBack(ctx context.Context, report rebuild.Report, into *result) error {
-	image := report.Plan.Image
+	image := report.Plan.Base
 	if !image.Known() {
-		image = s.request.Image
+		image = s.request.Base
 	}
 	for _, side := range []struct {
 		host  *memhost.Host

@@ -36,8 +36,8 @@ var faces = []face{
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{
-				"Listing", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoImage",
-				"Image", "ImageNamed", "NoImage", "BackingImage",
+				"Listing", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoBase",
+				"Base", "ImageBase", "CloneBase", "NoBase", "BackingImage", "EntryPoint",
 				"Replica", "NewReplica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot", "Deletion", "LossRefusal",
 				"Violation", "RuleAncestorParent", "RuleOneRoot", "ImageOnStore", "ImageState",

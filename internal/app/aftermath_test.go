@@ -392,7 +392,7 @@ func (a *aftermath) headRecord() string {
 	case a.flavour.destination != memory.Fork:
 		return ""
 	case a.world.image == 0:
-		return domain.RecordNoImage
+		return domain.RecordNoBase
 	}
 	return imageName
 }

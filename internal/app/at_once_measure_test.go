@@ -81,7 +81,7 @@ func measureRebuilds(t *testing.T, way string, atOnce, snapshots, clusters int) 
 			volume := fmt.Sprintf("vol-%d", n)
 			newBuilderOn(t, onTarget(t, from.target, from.host), volume+"-r-0a1b2c3d", "").build(fullChain(snapshots, clusters))
 			requests = append(requests, app.Request{
-				Volume: volume, Image: domain.NoImage(),
+				Volume: volume, Base: domain.NoBase(),
 				Source: app.Site{Host: from.host, Replica: volume + "-r-0a1b2c3d"}, Destination: app.Site{Host: to.host, Replica: volume + "-r-4e5f6a7b"},
 			})
 		}

@@ -18,9 +18,9 @@ type AuditRequest struct {
 	// one volume (domain.VolumeOfReplica) are compared.
 	Sites []Site
 
-	// Image is the volume's backing image, or the zero Image if the caller does not know
+	// Base is the volume's backing image, or the zero Base if the caller does not know
 	// it. It applies to replicas that Sites name.
-	Image domain.Image
+	Base domain.Base
 
 	// Counts compares numbers of clusters instead of maps and checksums. A host without a
 	// computed checksum would have to read the data.
@@ -71,9 +71,9 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 				return AuditReport{}, err
 			}
 		}
-		image := request.Image
+		image := request.Base
 		if !volume[0].named {
-			image = domain.Image{}
+			image = domain.Base{}
 		}
 		replicas := make([]domain.Replica, len(volume))
 		for i, f := range volume {

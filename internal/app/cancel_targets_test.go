@@ -125,7 +125,7 @@ func (p *cancelFixture) cancelAt(t *testing.T, n int) (cancelled bool) {
 	d := look(p.request.Destination)
 	require.Empty(t, d.InFlight, where)
 	if d.Head != nil {
-		violations, err := domain.Verify(look(p.request.Source), d, domain.ImageNamed(imageName))
+		violations, err := domain.Verify(look(p.request.Source), d, domain.ImageBase(imageName))
 		require.NoError(t, err)
 		require.Empty(t, violations, where)
 	}

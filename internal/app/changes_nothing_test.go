@@ -181,7 +181,7 @@ func TestAuditChangesNothing(t *testing.T) {
 		}
 		made := watchChanges(on)
 		report, err := app.New(nil).Audit(t.Context(), app.AuditRequest{
-			Sites: []app.Site{request.Source, request.Destination}, Image: request.Image, Counts: request.Options.NoChecksums,
+			Sites: []app.Site{request.Source, request.Destination}, Base: request.Base, Counts: request.Options.NoChecksums,
 		})
 		require.NoError(t, err)
 		require.True(t, report.Wrong())

@@ -51,7 +51,7 @@ func TestSourceOnExternalSnapshotIsRefused(t *testing.T) {
 			onSource, onDestination := everything(t, b.source), everything(t, b.destination)
 			report, err := app.New(nil).Rebuild(t.Context(), app.Request{
 				Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-				Image: domain.NoImage(), Proof: proof, Views: proof,
+				Base: domain.NoBase(), Proof: proof, Views: proof,
 			})
 			require.ErrorIs(t, err, app.ErrRefused)
 			require.ErrorContains(t, err, "reads through to external snapshot nvme0n1")
@@ -59,7 +59,7 @@ func TestSourceOnExternalSnapshotIsRefused(t *testing.T) {
 			require.Equal(t, onSource, everything(t, b.source))
 			require.Equal(t, onDestination, everything(t, b.destination))
 
-			audit, err := app.New(nil).Audit(t.Context(), app.AuditRequest{Sites: []app.Site{{Host: b.source, Replica: sourceName}}, Image: domain.NoImage()})
+			audit, err := app.New(nil).Audit(t.Context(), app.AuditRequest{Sites: []app.Site{{Host: b.source, Replica: sourceName}}, Base: domain.NoBase()})
 			require.NoError(t, err)
 			require.True(t, audit.Wrong(), "%+v", audit)
 		}
@@ -76,7 +76,7 @@ func TestDegradedSourceCostsNothing(t *testing.T) {
 	before := everything(t, b.destination)
 	report, err := app.New(nil).Rebuild(t.Context(), app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-		Image: domain.NoImage(),
+		Base: domain.NoBase(),
 	})
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "is degraded")
@@ -97,7 +97,7 @@ func TestDestinationOnExternalSnapshotIsRebuilt(t *testing.T) {
 		}
 		report, err := app.New(nil).Rebuild(t.Context(), app.Request{
 			Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-			Image: domain.NoImage(),
+			Base: domain.NoBase(),
 		})
 		require.NoError(t, err)
 		require.Len(t, report.Warnings, 1)
@@ -119,7 +119,7 @@ func TestDegradedLeftoverIsRefused(t *testing.T) {
 	before := everything(t, b.destination)
 	request := app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-		Image: domain.NoImage(),
+		Base: domain.NoBase(),
 	}
 	_, err = app.New(nil).Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)

@@ -86,11 +86,11 @@ func (w faultScenario) buildOn(t tester, from, to builtHost) {
 }
 
 // declared is the volume's image.
-func (w faultScenario) declared() domain.Image {
+func (w faultScenario) declared() domain.Base {
 	if w.image > 0 {
-		return domain.ImageNamed(imageName)
+		return domain.ImageBase(imageName)
 	}
-	return domain.NoImage()
+	return domain.NoBase()
 }
 
 // request rebuilds it. With one copy at a time one thing is done after the other, so
@@ -99,7 +99,7 @@ func (p trial) request(source, destination ports.Host) app.Request {
 	return p.verify.of(app.Request{
 		Source:      app.Site{Host: source, Replica: sourceName},
 		Destination: app.Site{Host: destination, Replica: copyName},
-		Image:       p.world.declared(),
+		Base:        p.world.declared(),
 		Parallel:    p.parallel,
 	})
 }

@@ -83,7 +83,7 @@ func requireEqualViews(t tester, b *fixture, source, destination string, image b
 	require.NotNil(t, d.Head)
 	require.Equal(t, s.Head.Size, d.Head.Size, "the head's size")
 	if d.Store.Records {
-		record := domain.RecordNoImage
+		record := domain.RecordNoBase
 		if image {
 			record = imageName
 		}

@@ -64,7 +64,7 @@ func TestCopyWithForeignParentIsNotSealed(t *testing.T) {
 			request := app.Request{
 				Source:      app.Site{Host: b.source, Replica: sourceName},
 				Destination: app.Site{Host: b.destination, Replica: copyName},
-				Image:       domain.NoImage(), Parallel: parallel,
+				Base:        domain.NoBase(), Parallel: parallel,
 			}
 			again := whyAgain(&request)
 			given := on("copy").of("snap11").once().does(func() {

@@ -125,7 +125,7 @@ func TestHostsForgetEndedRuns(t *testing.T) {
 			_, err = engine.DeleteImage(ctx, destination, "other")
 			require.NoError(t, err)
 			forgotten("delete image")
-			_, err = engine.CreateReplica(ctx, request.Destination, 8*cluster, domain.NoImage())
+			_, err = engine.CreateReplica(ctx, request.Destination, 8*cluster, domain.NoBase())
 			require.NoError(t, err)
 			_, err = engine.RemoveGarbage(ctx, destination)
 			require.NoError(t, err)

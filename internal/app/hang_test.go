@@ -225,7 +225,7 @@ func cancelAt(t *testing.T, flavour memory.Flavour, parallel, n int, after time.
 	d := list(t, destination, request.Destination.Replica)
 	require.Empty(t, d.InFlight, where)
 	if d.Head != nil {
-		violations, err := domain.Verify(list(t, source, request.Source.Replica), d, domain.ImageNamed(imageName))
+		violations, err := domain.Verify(list(t, source, request.Source.Replica), d, domain.ImageBase(imageName))
 		require.NoError(t, err)
 		require.Empty(t, violations, where)
 	}

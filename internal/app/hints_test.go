@@ -48,7 +48,7 @@ func TestField_10116_GarbageCollectionMakesRoom(t *testing.T) {
 	newBuilder(t, destination, "vol-7-r-0a1b2c3d", "").build("flight:01234567 0=1 1=1 2=1")
 	engine := app.New(nil)
 	request := app.Request{
-		Source: app.Site{Host: source, Replica: sourceName}, Destination: app.Site{Host: destination, Replica: copyName}, Image: domain.NoImage(),
+		Source: app.Site{Host: source, Replica: sourceName}, Destination: app.Site{Host: destination, Replica: copyName}, Base: domain.NoBase(),
 	}
 	_, err := engine.Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)

@@ -49,7 +49,7 @@ func (r *rebuild) journalSealing(ctx context.Context, lvolName string, s domain.
 
 func (r *rebuild) journalEnd(ctx context.Context, failure error) {
 	end := &ports.Ended{
-		Outcome: string(r.report.Outcome), Image: r.report.Plan.Image.Record(), Full: r.request.Options.Full,
+		Outcome: string(r.report.Outcome), Image: r.report.Plan.Base.Record(), Full: r.request.Options.Full,
 		Warnings: r.report.Warnings, Deleted: r.report.Deleted, CopiedBytes: r.report.CopiedBytes, Duration: r.report.Duration,
 	}
 	if failure != nil {

@@ -90,10 +90,10 @@ func TestJournalRecordsRefusedAndFailedRuns(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	path := filepath.Join(t.TempDir(), "journal")
 	request.Journal = openJournal(t, path)
-	request.Image = domain.ImageNamed("other")
+	request.Base = domain.ImageBase("other")
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
-	request.Image = domain.Image{}
+	request.Base = domain.Base{}
 	inject(b.source, on("copy").fails(ports.ErrInvalid))
 	_, err = app.New(nil).Rebuild(context.Background(), request)
 	require.Error(t, err)

@@ -43,7 +43,7 @@ func TestPlanIsRenewedAfterWaitForImage(t *testing.T) {
 				rebuild := func(n int, replica string) error {
 					_, err := engine.Rebuild(context.Background(), app.Request{
 						Source:      app.Site{Host: g.sources[n], Replica: g.builders[n].replica},
-						Destination: app.Site{Host: g.destination, Replica: replica}, Image: domain.ImageNamed(imageName),
+						Destination: app.Site{Host: g.destination, Replica: replica}, Base: domain.ImageBase(imageName),
 						Observer: observe(func(e app.Event) {
 							if n == 1 && e.Kind == app.EventBegan {
 								begun[string(e.Verb)+" "+e.Snapshot]++

@@ -22,7 +22,7 @@ func (e *Engine) carryOutInPlace(ctx context.Context, at site, r domain.Replica,
 
 // CreateReplica makes a replica without snapshots: a head of size bytes on the volume's
 // image, which it records.
-func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, image domain.Image) (domain.Replica, error) {
+func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, image domain.Base) (domain.Replica, error) {
 	at := where.guarded()
 	release, err := e.leaseForChange(ctx, at, "the creation")
 	if err != nil {

@@ -22,13 +22,13 @@ func TestReplicaIsCreatedAndDeleted(t *testing.T) {
 	at := app.Site{Host: b.destination, Replica: copyName}
 	engine := app.New(nil)
 
-	r, err := engine.CreateReplica(ctx, at, 8*cluster, domain.ImageNamed(imageName))
+	r, err := engine.CreateReplica(ctx, at, 8*cluster, domain.ImageBase(imageName))
 	require.NoError(t, err)
 	require.Equal(t, "backing-image:base", r.ParentOf(*r.Head).String())
 	require.Equal(t, imageName, r.Head.Record)
 	require.EqualValues(t, 8*cluster, r.Head.Size)
 
-	_, err = engine.CreateReplica(ctx, at, 8*cluster, domain.ImageNamed(imageName))
+	_, err = engine.CreateReplica(ctx, at, 8*cluster, domain.ImageBase(imageName))
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "already on lvstore disk-2")
 
@@ -85,7 +85,7 @@ func leftToIt(ctx context.Context, t *testing.T, b *fixture, at, healthy app.Sit
 			_, err := engine.Repair(ctx, app.RepairRequest{Replica: at, Healthy: healthy})
 			return err
 		},
-		"create":          func() error { _, err := engine.CreateReplica(ctx, at, cluster, domain.NoImage()); return err },
+		"create":          func() error { _, err := engine.CreateReplica(ctx, at, cluster, domain.NoBase()); return err },
 		"delete":          func() error { _, err := engine.DeleteReplica(ctx, at, nil); return err },
 		"create snapshot": func() error { _, err := engine.CreateSnapshot(ctx, at, "s"); return err },
 		"delete snapshot": func() error { _, err := engine.DeleteSnapshot(ctx, at, "snap12"); return err },
@@ -163,7 +163,7 @@ func TestDeletedSnapshotMergesWithoutChange(t *testing.T) {
 	require.ErrorContains(t, err, "2 lvols are clones of snapshot snap21")
 	_, err = app.New(nil).DeleteSnapshot(ctx, at, "snap11")
 	require.NoError(t, err, "the ancestor: what hung on it hangs on the image now")
-	require.Empty(t, domain.Audit(list(t, b.destination, copyName), domain.ImageNamed(imageName)).Violations)
+	require.Empty(t, domain.Audit(list(t, b.destination, copyName), domain.ImageBase(imageName)).Violations)
 }
 
 // withoutMerge is a host that is no ports.Merger.

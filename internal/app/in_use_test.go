@@ -44,18 +44,18 @@ func TestReplicasInUseAreNotChanged(t *testing.T) {
 	}
 	ctx := context.Background()
 	engine := app.New(nil)
-	image := domain.ImageNamed(imageName)
+	image := domain.ImageBase(imageName)
 	for what, c := range map[string]command{
 		"rebuild": {func(source, destination app.Site) error {
-			_, err := engine.Rebuild(ctx, app.Request{Source: source, Destination: destination, Image: image})
+			_, err := engine.Rebuild(ctx, app.Request{Source: source, Destination: destination, Base: image})
 			return err
 		}, true},
 		"plan": {func(source, destination app.Site) error {
-			_, err := engine.Plan(ctx, app.Request{Source: source, Destination: destination, Image: image})
+			_, err := engine.Plan(ctx, app.Request{Source: source, Destination: destination, Base: image})
 			return err
 		}, true},
 		"repair": {func(_, destination app.Site) error {
-			_, err := engine.Repair(ctx, app.RepairRequest{Replica: destination, Image: image})
+			_, err := engine.Repair(ctx, app.RepairRequest{Replica: destination, Base: image})
 			return err
 		}, false},
 		"delete": {func(_, destination app.Site) error {
@@ -106,7 +106,7 @@ func TestSourceInUseIsReadOnly(t *testing.T) {
 	b, source, destination := inUse(t, exported)
 	head := list(t, b.source, sourceName).Head.UUID
 	require.NoError(t, b.destination.Use(list(t, b.destination, copyName).Head.UUID, domain.User{}))
-	request := app.Request{Source: source, Destination: destination, Image: domain.ImageNamed(imageName)}
+	request := app.Request{Source: source, Destination: destination, Base: domain.ImageBase(imageName)}
 
 	before := contents(t, b.source)
 	report, err := app.New(nil).Rebuild(ctx, request)
@@ -142,7 +142,7 @@ func TestReplicaAttachedMeanwhileStays(t *testing.T) {
 	inject(b.destination, on("look").ofUUID(head).does(func() {
 		require.NoError(t, b.destination.Use(head, exported))
 	}))
-	_, err := app.New(nil).Rebuild(ctx, app.Request{Source: source, Destination: destination, Image: domain.ImageNamed(imageName)})
+	_, err := app.New(nil).Rebuild(ctx, app.Request{Source: source, Destination: destination, Base: domain.ImageBase(imageName)})
 	refused := (*domain.Refusal)(nil)
 	require.ErrorAs(t, err, &refused)
 	require.ErrorContains(t, err, exported.Name)
@@ -155,7 +155,7 @@ func TestReplicaAttachedMeanwhileStays(t *testing.T) {
 func TestAllowInUseOutlivesProofs(t *testing.T) {
 	b, source, destination := inUse(t, exported)
 	destination.AllowInUse = true
-	report, err := app.New(nil).Rebuild(context.Background(), app.Request{Source: source, Destination: destination, Image: domain.ImageNamed(imageName)})
+	report, err := app.New(nil).Rebuild(context.Background(), app.Request{Source: source, Destination: destination, Base: domain.ImageBase(imageName)})
 	require.NoError(t, err)
 	require.Zero(t, report.CopiedBytes, "all snapshots are proven")
 	require.Len(t, report.Warnings, 1)

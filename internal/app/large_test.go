@@ -79,11 +79,11 @@ func newLargeFixture(t *testing.T, n int) (*fixture, app.Request) {
 		uuids[i], err = b.source.Seal(ctx, uuid, domain.SnapshotLvolName(sourceName, fmt.Sprintf("s%d", i)), ports.SealRecord{Attributes: minute(i)})
 		require.NoError(t, err)
 	}
-	_, err := b.source.Clone(ctx, uuids[n-1], sourceName, clusters*tiny, domain.RecordNoImage)
+	_, err := b.source.Clone(ctx, uuids[n-1], sourceName, clusters*tiny, domain.RecordNoBase)
 	require.NoError(t, err)
 	return b, app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-		Image: domain.NoImage(),
+		Base: domain.NoBase(),
 	}
 }
 

@@ -106,7 +106,7 @@ func (s *observation) pick(r request, from *sources, sources []domain.Replica, d
 	for _, at := range unfreezable {
 		seen, places = append(seen, sources[at]), append(places, at)
 	}
-	primary, flaws := domain.PickPrimary(r.Image, seen, destination)
+	primary, flaws := domain.PickPrimary(r.Base, seen, destination)
 	for i, flaw := range flaws {
 		failures[places[i]] = flaw
 		if onlyBeside := i >= freezable && (primary >= freezable || seen[i].Name == r.RightSource); onlyBeside && flaw == nil {

@@ -31,7 +31,7 @@ func (e *Engine) Plan(ctx context.Context, asked Request) (domain.Plan, error) {
 // one. nil: nothing is reserved.
 func (e *Engine) plan(ctx context.Context, r request, from *sources, s observation, held *heldSpace) (observation, domain.Plan, error) {
 	known := append([]domain.Replica{s.source}, replicasOf(s.others)...)
-	image, err := domain.ResolveImage(r.Image, append(known, s.destination)...)
+	image, err := domain.ResolveBase(r.Base, append(known, s.destination)...)
 	if err != nil {
 		return s, domain.Plan{}, refused(err)
 	}
@@ -54,10 +54,10 @@ type heldSpace struct{ reservation *reservation }
 
 // planWithinSpace plans with the space that others leave, and reserves the plan's. If
 // another run has reserved meanwhile, it plans again. held may be nil: nothing is reserved.
-func (e *Engine) planWithinSpace(r request, s observation, image domain.Image, held *heldSpace) (domain.Plan, error) {
+func (e *Engine) planWithinSpace(r request, s observation, image domain.Base, held *heldSpace) (domain.Plan, error) {
 	store, alreadyTaken := s.destination.Store, r.Options.Taken
 	fetched := ""
-	if name, has := image.Name(); has {
+	if name, has := image.Image(); has {
 		if _, isThere := store.BackingImage(name); !isThere {
 			fetched = domain.ImageLvolName(name, store.UUID)
 		}

@@ -30,7 +30,7 @@ func (s observation) prove(ctx context.Context, r request, from *sources, onSour
 
 // proveAll adds all maps and checksums if Request.Proof asks for them, and returns what
 // cannot be proven.
-func (s observation) proveAll(ctx context.Context, r request, from *sources, image domain.Image) (observation, []domain.Violation, error) {
+func (s observation) proveAll(ctx context.Context, r request, from *sources, image domain.Base) (observation, []domain.Violation, error) {
 	if !r.Proof {
 		return s, nil, nil
 	}
@@ -59,9 +59,9 @@ func proveOne(ctx context.Context, at site, replica domain.Replica, snapshots []
 }
 
 // toProve are the UUIDs of a replica's snapshots and image.
-func toProve(r domain.Replica, image domain.Image) []string {
+func toProve(r domain.Replica, image domain.Base) []string {
 	all := uuids(r)
-	if name, has := image.Name(); has {
+	if name, has := image.Image(); has {
 		if here, is := r.Store.BackingImage(name); is {
 			all = append(all, here.Lvol.UUID)
 		}

@@ -48,16 +48,16 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 	hasImage := rapid.Bool().Draw(t, "image")
 	grow := &volumeHistory{T: t, hasImage: hasImage, size: rapid.IntRange(2, 6).Draw(t, "clusters")}
 	grow.live(b.source)
-	image := domain.NoImage()
+	image := domain.NoBase()
 	if hasImage {
-		image = domain.ImageNamed(imageName)
+		image = domain.ImageBase(imageName)
 	}
 	leave := &leftovers{T: t, life: grow, source: list(t, b.source, sourceName)}
 	leave.draw(b)
 
 	request := app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-		Image:    image,
+		Base:     image,
 		Options:  domain.Options{Full: rapid.IntRange(0, 4).Draw(t, "full") == 0, AcceptHurtSource: grow.hurt},
 		Parallel: rapid.IntRange(1, 5).Draw(t, "parallel"),
 		Proof:    rapid.Bool().Draw(t, "proof"),

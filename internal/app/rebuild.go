@@ -196,7 +196,7 @@ func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 		return err
 	}
 	unlockImage := func() {}
-	if name, ok := plan.Image.Name(); ok && plan.FetchesImage() && plan.SystemSnapshot == nil {
+	if name, ok := plan.Base.Image(); ok && plan.FetchesImage() && plan.SystemSnapshot == nil {
 		// Several volumes share an image: one rebuild fetches it, the others wait for
 		// that and plan again.
 		forWhat := func() string {
@@ -323,13 +323,13 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 		// finds all snapshots, and compares.
 		return fmt.Errorf("%w: the plan's source is no longer used", executor.ErrPlanAgain)
 	}
-	if seen, err = r.verifySnapshots(ctx, x, seen, plan.Image); err != nil {
+	if seen, err = r.verifySnapshots(ctx, x, seen, plan.Base); err != nil {
 		return err
 	}
 	if err := x.Do(ctx, domain.StageCreateHead); err != nil {
 		return err
 	}
-	return r.verifyHead(ctx, x, seen, plan.Image)
+	return r.verifyHead(ctx, x, seen, plan.Base)
 }
 
 // isFinal reports whether no other plan can help after a failure.

@@ -148,7 +148,7 @@ func (r *rebuild) leaseRun(ctx context.Context, all *releases) error {
 // leaseImages protects the volume's image from deletion while it is copied, and until
 // something is grafted onto it.
 func (r *rebuild) leaseImages(ctx context.Context, seen observation, plan domain.Plan) error {
-	image, ok := plan.Image.Name()
+	image, ok := plan.Base.Image()
 	if !ok {
 		return nil
 	}

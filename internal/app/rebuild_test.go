@@ -306,8 +306,8 @@ func TestInvalidRequestsAreRefused(t *testing.T) {
 		"a replica needs a name":               func(r *app.Request) { r.Destination.Replica = "" },
 		"replica nobody not found":             func(r *app.Request) { r.Source.Replica = "nobody" },
 		"is both source and destination":       func(r *app.Request) { r.Destination = r.Source },
-		"says backing image other":             func(r *app.Request) { r.Image = domain.ImageNamed("other") },
-		"says backing image base":              func(r *app.Request) { r.Image = domain.NoImage() },
+		"says backing image other":             func(r *app.Request) { r.Base = domain.ImageBase("other") },
+		"says backing image base":              func(r *app.Request) { r.Base = domain.NoBase() },
 		"expected letters, digits, '.', '_' a": func(r *app.Request) { r.Destination.Replica = "vol 1/r" },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,15 +22,15 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		spoil func(t *testing.T, b *fixture, r *app.Request)
 		says  string
 	}{
-		{"another image is said", func(_ *testing.T, _ *fixture, r *app.Request) { r.Image = domain.ImageNamed("other") }, "other"},
-		{"no image is said", func(_ *testing.T, _ *fixture, r *app.Request) { r.Image = domain.NoImage() }, "image"},
+		{"another image is said", func(_ *testing.T, _ *fixture, r *app.Request) { r.Base = domain.ImageBase("other") }, "other"},
+		{"no image is said", func(_ *testing.T, _ *fixture, r *app.Request) { r.Base = domain.NoBase() }, "image"},
 		{"the destination is the source", func(_ *testing.T, _ *fixture, r *app.Request) { r.Destination = r.Source }, "both source and destination"},
 		{"there is no such source", func(_ *testing.T, _ *fixture, r *app.Request) { r.Source.Replica = "nope" }, "replica nope not found"},
 		{"the source has no head", func(t *testing.T, b *fixture, _ *app.Request) {
 			require.NoError(t, b.source.Delete(ctx, list(t, b.source, sourceName).Head.UUID))
 		}, "no head"},
 		{"the source lost its image", func(t *testing.T, b *fixture, r *app.Request) {
-			r.Image = domain.ImageNamed(imageName)
+			r.Base = domain.ImageBase(imageName)
 			ancestor, _ := list(t, b.source, sourceName).Snapshot("snap11")
 			require.NoError(t, b.source.Graft(ctx, ancestor.Lvol.UUID, ""))
 		}, "lost"},

@@ -16,8 +16,8 @@ import (
 type RepairRequest struct {
 	Replica Site
 
-	// Image is the volume's backing image, the zero Image if the caller does not know.
-	Image domain.Image
+	// Base is the volume's backing image, the zero Base if the caller does not know.
+	Base domain.Base
 
 	// Healthy is another replica of the volume. It may know the image, and is compared
 	// with the repaired replica. The zero Site: none.
@@ -71,7 +71,7 @@ func (e *Engine) planRepair(ctx context.Context, request RepairRequest) (domain.
 		}
 		others = append(others, healthy)
 	}
-	plan, err := domain.PlanRepair(r, request.Image, others...)
+	plan, err := domain.PlanRepair(r, request.Base, others...)
 	return r, plan, refused(err)
 }
 
@@ -98,7 +98,7 @@ func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report
 	if report.Replica, err = e.Replica(ctx, request.Replica); err != nil {
 		return err
 	}
-	audit := domain.Audit(report.Replica, report.Plan.Image)
+	audit := domain.Audit(report.Replica, report.Plan.Base)
 	report.Violations, report.Notices = audit.Violations, audit.Notices
 	if request.Healthy.Host != nil {
 		if err := e.compareRepaired(ctx, request, report); err != nil {
@@ -118,7 +118,7 @@ func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report
 // compareRepaired compares the snapshots of both replicas, including those that were
 // written while the replica was damaged.
 func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, report *RepairReport) error {
-	audited, err := e.Audit(ctx, AuditRequest{Sites: []Site{request.Replica, request.Healthy}, Image: report.Plan.Image})
+	audited, err := e.Audit(ctx, AuditRequest{Sites: []Site{request.Replica, request.Healthy}, Base: report.Plan.Base})
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func TestField_10909_HurtReplicaIsRepairedInPlace(t *testing.T) {
 			require.NotEqual(t, right, contents(t, b.destination))
 
 			for what, request := range map[string]app.AuditRequest{
-				"what was said": {Sites: []app.Site{hurt}, Image: domain.ImageNamed(imageName)},
+				"what was said": {Sites: []app.Site{hurt}, Base: domain.ImageBase(imageName)},
 				"a healthy one": {Sites: []app.Site{healthy, hurt}},
 				"both hosts":    {Sites: []app.Site{{Host: b.source}, {Host: b.destination}}},
 			} {
@@ -116,7 +116,7 @@ func viewsIn(all map[string]content) map[string]string {
 func TestRepairWithoutComparisonWarns(t *testing.T) {
 	_, _, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
-	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Image: domain.ImageNamed(imageName)})
+	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Base: domain.ImageBase(imageName)})
 	require.NoError(t, err)
 	require.False(t, report.Compared)
 	require.Contains(t, strings.Join(report.Notices, "\n"), "later writes are unproven until the replica is compared with a healthy one")
@@ -160,7 +160,7 @@ func TestHurtReplicaProvesNoOther(t *testing.T) {
 	_, healthy, hurt := newTwins(t, memory.Fork)
 	loseImage(t, hurt)
 	loseImage(t, healthy)
-	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy, Image: domain.ImageNamed(imageName)})
+	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: hurt, Healthy: healthy, Base: domain.ImageBase(imageName)})
 	require.NoError(t, err)
 	require.Len(t, report.Violations, 1)
 	require.Contains(t, report.Violations[0].Detail, "in replica vol-1-r-0a1b2c3d on disk-1, which it was compared with")
@@ -176,10 +176,10 @@ func TestRefusedRepairChangesNothing(t *testing.T) {
 		says    string
 	}{
 		"the image is not known":  {app.RepairRequest{Replica: hurt}, "is not known"},
-		"an image that is not":    {app.RepairRequest{Replica: hurt, Image: domain.ImageNamed("other")}, "not on lvstore disk-2"},
-		"compared with itself":    {app.RepairRequest{Replica: hurt, Healthy: hurt, Image: domain.ImageNamed(imageName)}, "with itself"},
+		"an image that is not":    {app.RepairRequest{Replica: hurt, Base: domain.ImageBase("other")}, "not on lvstore disk-2"},
+		"compared with itself":    {app.RepairRequest{Replica: hurt, Healthy: hurt, Base: domain.ImageBase(imageName)}, "with itself"},
 		"compared with nothing":   {app.RepairRequest{Replica: hurt, Healthy: app.Site{Host: b.source, Replica: "nope"}}, "replica nope not found"},
-		"another than said":       {app.RepairRequest{Replica: hurt, Healthy: healthy, Image: domain.NoImage()}, "no backing image"},
+		"another than said":       {app.RepairRequest{Replica: hurt, Healthy: healthy, Base: domain.NoBase()}, "no backing image"},
 		"no replica of that name": {app.RepairRequest{Replica: app.Site{Host: b.destination, Replica: "nope"}}, "replica nope not found on lvstore disk-2"},
 		"a name that is none":     {app.RepairRequest{Replica: app.Site{Host: b.destination, Replica: "a/b"}}, "a/b"},
 	} {

@@ -27,9 +27,9 @@ type Request struct {
 	// "", rebuilds that share a source count as rebuilds of one volume.
 	Volume string
 
-	// Image is the volume's backing image as far as the caller knows it. The zero Image
+	// Base is the volume's backing image as far as the caller knows it. The zero Base
 	// leaves it to records and lineage; if both are silent, the rebuild is refused.
-	Image   domain.Image
+	Base    domain.Base
 	Options domain.Options
 
 	// Parallel is the number of copies at once, and of other operations beside them; 0:

@@ -24,7 +24,7 @@ func TestReservedLvolIsNeverAReplica(t *testing.T) {
 			for what, do := range map[string]func() error{
 				"rebuild onto it":  func() error { _, err := engine.Rebuild(ctx, onto); return err },
 				"rebuild from it":  func() error { _, err := engine.Rebuild(ctx, from); return err },
-				"create":           func() error { _, err := engine.CreateReplica(ctx, at, cluster, domain.NoImage()); return err },
+				"create":           func() error { _, err := engine.CreateReplica(ctx, at, cluster, domain.NoBase()); return err },
 				"delete":           func() error { _, err := engine.DeleteReplica(ctx, at, nil); return err },
 				"create snapshot":  func() error { _, err := engine.CreateSnapshot(ctx, at, "s"); return err },
 				"delete snapshot":  func() error { _, err := engine.DeleteSnapshot(ctx, at, "s"); return err },

@@ -24,12 +24,12 @@ func (r *rebuild) secondary(ctx context.Context, seen observation, plan domain.P
 	if len(seen.others) == 0 || len(copied) == 0 {
 		return candidates, nil
 	}
-	primary, others, err := r.proveSecondary(ctx, seen, plan.Image, copied)
+	primary, others, err := r.proveSecondary(ctx, seen, plan.Base, copied)
 	if err != nil {
 		return nil, err
 	}
 	for _, other := range others {
-		secondary := domain.NewSecondarySource(primary, other.replica, plan.Image, copied)
+		secondary := domain.NewSecondarySource(primary, other.replica, plan.Base, copied)
 		r.warnOfMismatches(other.at, secondary)
 		for uuid, origin := range secondary.Origins {
 			candidates[uuid] = append(candidates[uuid], executor.Candidate{Source: other.at, Origin: origin})
@@ -40,7 +40,7 @@ func (r *rebuild) secondary(ctx context.Context, seen observation, plan domain.P
 
 // proveSecondary adds maps and checksums to the primary and to each other source. A source
 // that fails in this is lost.
-func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image domain.Image, copied []string) (primary domain.Replica, others []otherSource, err error) {
+func (r *rebuild) proveSecondary(ctx context.Context, seen observation, image domain.Base, copied []string) (primary domain.Replica, others []otherSource, err error) {
 	primary = seen.source
 	wanted := make(map[string]bool)
 	toProve := make([][]string, len(seen.others))

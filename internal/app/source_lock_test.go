@@ -33,12 +33,12 @@ func replicaChanges(engine *app.Engine, at app.Site, from app.Site) map[string]f
 			return err
 		},
 		"repair": func() error {
-			_, err := engine.Repair(ctx, app.RepairRequest{Replica: at, Image: domain.ImageNamed(imageName)})
+			_, err := engine.Repair(ctx, app.RepairRequest{Replica: at, Base: domain.ImageBase(imageName)})
 			return err
 		},
 		"delete replica": func() error { _, err := engine.DeleteReplica(ctx, at, nil); return err },
 		"rebuild onto it": func() error {
-			_, err := engine.Rebuild(ctx, app.Request{Source: from, Destination: at, Image: domain.ImageNamed(imageName), Options: domain.Options{Overwrite: at.Replica}})
+			_, err := engine.Rebuild(ctx, app.Request{Source: from, Destination: at, Base: domain.ImageBase(imageName), Options: domain.Options{Overwrite: at.Replica}})
 			return err
 		},
 	}
@@ -60,7 +60,7 @@ func TestField_9191_1895_3086_SourceIsLocked(t *testing.T) {
 						meddler = app.New(nil)
 					}
 					before := contents(t, b.source)
-					request.Parallel, request.Image = 1, domain.ImageNamed(imageName)
+					request.Parallel, request.Base = 1, domain.ImageBase(imageName)
 					asked := false
 					duringCopy(b.source, func() {
 						asked = true

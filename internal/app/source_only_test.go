@@ -97,7 +97,7 @@ func TestSourceOnlyHostIsNeverChanged(t *testing.T) {
 	_, err := engine.Rebuild(t.Context(), request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "can only be a source")
-	_, err = engine.CreateReplica(t.Context(), app.Site{Host: only.Host, Replica: "vol-2-r-0a1b2c3d"}, 4*cluster, domain.NoImage())
+	_, err = engine.CreateReplica(t.Context(), app.Site{Host: only.Host, Replica: "vol-2-r-0a1b2c3d"}, 4*cluster, domain.NoBase())
 	require.ErrorIs(t, err, app.ErrRefused)
 	_, err = engine.DeleteImage(t.Context(), only.Host, imageName)
 	require.Error(t, err)

@@ -35,7 +35,7 @@ func TestHealthySourceIsPreferredToHurtOne(t *testing.T) {
 		require.NoError(t, g.sources[i].Graft(t.Context(), p.uuids["snap11"], ""))
 	}
 	makeImage(t, g.destination, 4)
-	g.request.Image = domain.ImageNamed(imageName)
+	g.request.Base = domain.ImageBase(imageName)
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "accept a hurt source")
@@ -138,7 +138,7 @@ func TestAnySourceMayNameTheImage(t *testing.T) {
 	_, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.ErrorIs(t, err, app.ErrRefused)
 	require.ErrorContains(t, err, "is not known")
-	require.NoError(t, g.sources[1].Record(t.Context(), list(t, g.sources[1], "vol-1-r-00000012").Head.UUID, domain.RecordNoImage))
+	require.NoError(t, g.sources[1].Record(t.Context(), list(t, g.sources[1], "vol-1-r-00000012").Head.UUID, domain.RecordNoBase))
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)
 	requireEqualViews(t, &fixture{t: t, source: g.sources[0], destination: g.destination}, nthSource(0), copyName, false)

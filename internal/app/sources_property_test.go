@@ -85,13 +85,13 @@ func rebuildFromSeveral(t *rapid.T, seen *sharing) {
 	leave := &leftovers{T: t, life: grow, source: first}
 	leave.draw(&fixture{t: t, source: hosts[0], destination: destination})
 
-	image := domain.NoImage()
+	image := domain.NoBase()
 	if grow.hasImage {
-		image = domain.ImageNamed(imageName)
+		image = domain.ImageBase(imageName)
 	}
 	request := app.Request{
 		Destination: app.Site{Host: destination, Replica: copyName},
-		Image:       image,
+		Base:        image,
 		Options:     domain.Options{Full: rapid.IntRange(0, 4).Draw(t, "full") == 0, Overwrite: copyName},
 		Parallel:    rapid.IntRange(1, 5).Draw(t, "parallel"),
 		Proof:       rapid.Bool().Draw(t, "proof"),

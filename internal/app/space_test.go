@@ -61,11 +61,11 @@ func (s *tightStore) volume(n int, clusters ...int) app.Request {
 		parent = p.snapshot(fmt.Sprint("s", i), parent, 64, own, minute(i))
 	}
 	p.writable(name(1), parent, 64)
-	image := domain.NoImage()
+	image := domain.NoBase()
 	if s.image != "" {
-		image = domain.ImageNamed(imageName)
+		image = domain.ImageBase(imageName)
 	}
-	return app.Request{Source: app.Site{Host: s.source, Replica: name(1)}, Destination: app.Site{Host: s.destination, Replica: name(2)}, Image: image}
+	return app.Request{Source: app.Site{Host: s.source, Replica: name(1)}, Destination: app.Site{Host: s.destination, Replica: name(2)}, Base: image}
 }
 
 // rebuild rebuilds all at once, each so much later than the one before.

@@ -173,7 +173,7 @@ func TestAuditAfterRebuildFindsNothing(t *testing.T) {
 		_, err := engine.Rebuild(t.Context(), g.request)
 		require.NoError(t, err)
 		sites := []app.Site{g.request.Source, g.request.MoreSources[0], g.request.Destination}
-		report, err := engine.Audit(t.Context(), app.AuditRequest{Sites: sites, Image: g.request.Image})
+		report, err := engine.Audit(t.Context(), app.AuditRequest{Sites: sites, Base: g.request.Base})
 		require.NoError(t, err)
 		require.False(t, report.Wrong(), "%v", report.Volumes[0].Differences)
 		require.Len(t, report.Volumes[0].Notices, 1)
@@ -182,7 +182,7 @@ func TestAuditAfterRebuildFindsNothing(t *testing.T) {
 		head := list(t, g.sources[1], g.builders[1].replica).Head // and what is damage is found
 		require.NoError(t, g.sources[1].Delete(t.Context(), head.UUID))
 		g.builders[1].writable(g.builders[1].replica, head.Parent, 8)
-		report, err = engine.Audit(t.Context(), app.AuditRequest{Sites: sites, Image: g.request.Image})
+		report, err = engine.Audit(t.Context(), app.AuditRequest{Sites: sites, Base: g.request.Base})
 		require.NoError(t, err)
 		require.True(t, report.Wrong())
 	}

@@ -19,14 +19,14 @@ func (r *rebuild) verifyUnchanged(ctx context.Context, seen observation, plan do
 	r.logWarnings(plan)
 	var unproven []domain.Violation
 	err := r.retry(ctx, "verify", func() (err error) {
-		seen, unproven, err = seen.proveAll(ctx, r.request, r.sources, plan.Image)
+		seen, unproven, err = seen.proveAll(ctx, r.request, r.sources, plan.Base)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	r.warnUnproven(seen.proofWarnings)
-	violations, err := seen.violations(plan.Image, true)
+	violations, err := seen.violations(plan.Base, true)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (r *rebuild) verifyUnchanged(ctx context.Context, seen observation, plan do
 	x := r.executor(seen, plan, nil, nil)
 	var others []domain.Violation
 	if err = x.Open(ctx); err == nil {
-		others, err = r.compareViews(ctx, seen, plan.Image)
+		others, err = r.compareViews(ctx, seen, plan.Base)
 	}
 	if cleanup := x.CleanUp(ctx, err); err != nil || cleanup != nil {
 		return errors.Join(err, cleanup)
@@ -44,7 +44,7 @@ func (r *rebuild) verifyUnchanged(ctx context.Context, seen observation, plan do
 
 // verifySnapshots verifies everything except the head. Views are compared here, too: a
 // replica with a head counts as complete.
-func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned observation, image domain.Image) (observation, error) {
+func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned observation, image domain.Base) (observation, error) {
 	seen, violations, err := r.verify(ctx, planned, image)
 	r.setReport(seen)
 	if err != nil {
@@ -76,7 +76,7 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 }
 
 // verifyHead verifies the head, and the whole replica with it.
-func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen observation, image domain.Image) error {
+func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen observation, image domain.Base) error {
 	err := r.retry(ctx, "check the head", func() (err error) {
 		seen, err = r.observeHead(ctx, x, seen)
 		return err
@@ -96,7 +96,7 @@ func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen obs
 	return r.checkViolations(append(violations, others...))
 }
 
-func (r *rebuild) verify(ctx context.Context, before observation, image domain.Image) (seen observation, violations []domain.Violation, err error) {
+func (r *rebuild) verify(ctx context.Context, before observation, image domain.Base) (seen observation, violations []domain.Violation, err error) {
 	err = r.retry(ctx, "verify", func() (err error) {
 		seen, violations, err = r.engine.verify(ctx, r.request, r.sources, before, image)
 		return err
@@ -140,7 +140,7 @@ func leftInFlight(violations []domain.Violation) bool {
 }
 
 // verify lists again and compares everything except the head, which is created after this.
-func (e *Engine) verify(ctx context.Context, r request, from *sources, s observation, image domain.Image) (observation, []domain.Violation, error) {
+func (e *Engine) verify(ctx context.Context, r request, from *sources, s observation, image domain.Base) (observation, []domain.Violation, error) {
 	s, err := s.observeAgain(ctx, r, from)
 	if err != nil {
 		return observation{}, nil, err
@@ -153,7 +153,7 @@ func (e *Engine) verify(ctx context.Context, r request, from *sources, s observa
 	return s, append(violations, unproven...), err
 }
 
-func (s observation) violations(image domain.Image, withHead bool) ([]domain.Violation, error) {
+func (s observation) violations(image domain.Base, withHead bool) ([]domain.Violation, error) {
 	if withHead {
 		return domain.Verify(s.source, s.destination, image)
 	}

@@ -176,7 +176,7 @@ func readAhead(ctx context.Context, r io.Reader, size int, use func(p []byte) er
 
 // compareViews reads and compares the views of both replicas, except those that this
 // attempt has read already. The source's head is read only if the destination has one.
-func (r *rebuild) compareViews(ctx context.Context, seen observation, image domain.Image) ([]domain.Violation, error) {
+func (r *rebuild) compareViews(ctx context.Context, seen observation, image domain.Base) ([]domain.Violation, error) {
 	if !r.request.Views {
 		return nil, nil
 	}

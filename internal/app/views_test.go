@@ -18,7 +18,7 @@ func newViewsFixture(t *testing.T, flavour memory.Flavour) (*fixture, app.Reques
 	newBuilder(t, b.source, sourceName, makeImage(t, b.source, 2)).build(fieldTree(10))
 	return b, app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-		Image: domain.ImageNamed(imageName), Views: true,
+		Base: domain.ImageBase(imageName), Views: true,
 	}
 }
 

@@ -26,16 +26,16 @@ package domain
 // RightParent returns the parent that a snapshot of a rebuilt replica must have:
 // for the ancestor the volume's backing image, whatever the source reports, and
 // for every other snapshot the copy of its parent in the source tree.
-func RightParent(tree SnapshotTree, snapshot Snapshot, image Image) Parent {
+func RightParent(tree SnapshotTree, snapshot Snapshot, base Base) Parent {
 	at, _ := tree.position(snapshot.Name)
-	return tree.rightParentAt(at, image)
+	return tree.rightParentAt(at, base)
 }
 
 // rightParentAt is RightParent by position in the tree.
-func (t *SnapshotTree) rightParentAt(at int, image Image) Parent {
+func (t *SnapshotTree) rightParentAt(at int, base Base) Parent {
 	parent := t.parents[at]
 	if parent == noParent { // the ancestor
-		return image.Parent()
+		return base.Parent()
 	}
 	return Parent{parentSnapshot, t.names[parent]}
 }
@@ -43,10 +43,10 @@ func (t *SnapshotTree) rightParentAt(at int, image Image) Parent {
 // RightHeadParent returns the parent that the head must have: the copy of its
 // parent in the source tree or, if the replica has no snapshot, the parent that
 // an ancestor would have.
-func RightHeadParent(tree SnapshotTree, image Image) Parent {
+func RightHeadParent(tree SnapshotTree, base Base) Parent {
 	parent, ok := tree.HeadParent()
 	if !ok {
-		return image.Parent()
+		return base.Parent()
 	}
 	return parent.AsParent()
 }
@@ -56,6 +56,7 @@ type parentKind int
 const (
 	parentNone parentKind = iota
 	parentImage
+	parentClone
 	parentSnapshot
 	parentForeign
 	parentExternal
@@ -103,6 +104,10 @@ func (p Parent) Snapshot() (name string, ok bool) { return p.name, p.kind == par
 // Image returns the name of the backing image that the parent is.
 func (p Parent) Image() (name string, ok bool) { return p.name, p.kind == parentImage }
 
+// IsBase reports whether the parent is the base of a volume: a backing image, or the entry
+// point of a linked clone.
+func (p Parent) IsBase() bool { return p.kind == parentImage || p.kind == parentClone }
+
 // External returns the name of the bdev outside of the lvstore that the parent is.
 func (p Parent) External() (bdev string, ok bool) { return p.name, p.kind == parentExternal }
 
@@ -116,6 +121,8 @@ func (p Parent) String() string {
 	switch p.kind {
 	case parentImage:
 		return "backing-image:" + p.name
+	case parentClone:
+		return clonePrefix + p.name
 	case parentForeign:
 		return "lvol:" + p.name
 	case parentExternal:

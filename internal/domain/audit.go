@@ -15,7 +15,7 @@ const (
 // ReplicaAudit lists what is wrong with one replica.
 type ReplicaAudit struct {
 	Replica    Replica
-	Image      Image // of the volume; the zero Image if it is not known
+	Base       Base // of the volume; the zero Image if it is not known
 	Violations []Violation
 	Notices    []string // facts that are no fault, but worth knowing
 
@@ -45,17 +45,17 @@ const headSubject = "head"
 // requested is that image as the caller knows it; it may be the zero Image. If
 // the image is not known at all, that is a notice and no violation: an ancestor
 // without a parent proves nothing.
-func Audit(r Replica, requested Image) ReplicaAudit {
-	return audit(r, imageEvidence(requested, r))
+func Audit(r Replica, requested Base) ReplicaAudit {
+	return audit(r, baseEvidence(requested, r))
 }
 
 func audit(r Replica, all []evidence) ReplicaAudit {
 	a := &ReplicaAudit{Replica: r}
-	image, err := agreedImage(all)
+	image, err := agreedBase(all)
 	if err != nil {
 		a.found("backing-image", RuleImage, false, "%v", err)
 	}
-	a.Image = image
+	a.Base = image
 	a.checkImage()
 	if r.Head == nil {
 		a.found(headSubject, RuleHead, false, "replica %s has none, so it is incomplete", r.Name)
@@ -71,15 +71,15 @@ func (a *ReplicaAudit) found(subject, rule string, repairable bool, format strin
 }
 
 func (a *ReplicaAudit) checkImage() {
-	name, ok := a.Image.Name()
+	name, ok := a.Base.Image()
 	if !ok {
 		return
 	}
 	switch here, isHere := a.Replica.Store.BackingImage(name); {
 	case !isHere:
-		a.found(a.Image.Parent().String(), RuleImage, false, "it is not on lvstore %s", a.Replica.Store.Name)
+		a.found(a.Base.Parent().String(), RuleImage, false, "it is not on lvstore %s", a.Replica.Store.Name)
 	case here.defect() != "":
-		a.found(a.Image.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it cannot be used", here.defect(), a.Replica.Store.Name)
+		a.found(a.Base.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it cannot be used", here.defect(), a.Replica.Store.Name)
 	}
 }
 
@@ -137,7 +137,7 @@ func (a *ReplicaAudit) checkParent(p lineageEntry) (root bool) {
 	}
 	parent := &r.Store.Lvols[p.parent]
 	switch {
-	case r.isImage(p.parent):
+	case r.isBase(p.parent):
 		return true
 	case r.members[p.parent].role != roleSnapshot:
 		a.found(p.subject, RuleParent, false, "the parent of lvol %s is %s, which is no snapshot of replica %s", p.lvol.Name, parent.Name, r.Name)
@@ -193,19 +193,19 @@ func (a *ReplicaAudit) onlyRootOnImage(roots []lineageEntry) int {
 // checkAncestor checks the rule (ancestor.go).
 func (a *ReplicaAudit) checkAncestor(p lineageEntry) {
 	r := a.Replica
-	if !a.Image.Known() {
+	if !a.Base.Known() {
 		if p.viaSpacer {
 			a.found(p.subject, RuleAncestorParent, false, "the parent of lvol %s is %s, which an interrupted graft has left", p.lvol.Name, r.Store.Lvols[r.index.byUUID[p.lvol.Parent]].Name)
 		}
 		return
 	}
-	right := a.Image.Parent()
+	right := a.Base.Parent()
 	if r.ParentOf(*p.lvol) == right {
 		a.checkImageSize(p)
 		return
 	}
 	target, repairable := Ref{}, true
-	if name, ok := a.Image.Name(); ok {
+	if name, ok := a.Base.Image(); ok {
 		var here BackingImage
 		if here, repairable = r.Store.BackingImage(name); repairable {
 			target = listed(here.Lvol)
@@ -217,12 +217,12 @@ func (a *ReplicaAudit) checkAncestor(p lineageEntry) {
 
 // checkImageSize: an image is never larger than its clones.
 func (a *ReplicaAudit) checkImageSize(p lineageEntry) (fits bool) {
-	name, _ := a.Image.Name()
+	name, _ := a.Base.Image()
 	image, isHere := a.Replica.Store.BackingImage(name)
 	if !isHere || image.Lvol.Size <= p.lvol.Size {
 		return true
 	}
-	a.found(a.Image.Parent().String(), RuleSize, false, "it has %d bytes, more than the %d of lvol %s, whose parent it must be", image.Lvol.Size, p.lvol.Size, p.lvol.Name)
+	a.found(a.Base.Parent().String(), RuleSize, false, "it has %d bytes, more than the %d of lvol %s, whose parent it must be", image.Lvol.Size, p.lvol.Size, p.lvol.Name)
 	return false
 }
 
@@ -252,10 +252,10 @@ func (a *ReplicaAudit) addNotices(imageIsClear bool) {
 	say := func(format string, args ...any) { a.Notices = append(a.Notices, fmt.Sprintf(format, args...)) }
 	switch {
 	case !imageIsClear:
-	case !a.Image.Known():
+	case !a.Base.Known():
 		say("the volume's backing image is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing")
 	case r.Head != nil && r.Store.Records && r.Head.Record == "":
-		say("the head does not record %s", a.Image)
+		say("the head does not record %s", a.Base)
 	}
 	for at := range r.Store.Lvols {
 		parent := r.index.parents[at]

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func auditOf(t *testing.T, drawn string, requested Image) ReplicaAudit {
+func auditOf(t *testing.T, drawn string, requested Base) ReplicaAudit {
 	t.Helper()
 	r, err := NewReplica(storeOf(t, drawn), destinationReplica)
 	require.NoError(t, err)
@@ -20,10 +20,10 @@ func TestAuditFindings(t *testing.T) {
 		repairable    bool
 		detail        string
 	}
-	base, none, unknown := ImageNamed("base"), NoImage(), Image{}
+	base, none, unknown := ImageBase("base"), NoBase(), Base{}
 	for what, c := range map[string]struct {
 		store     string
-		requested Image
+		requested Base
 		want      []found
 	}{
 		"nothing, with an image": {"  image:base\n    s1 own=a/2\n      s2\n        head record=base\n", unknown, nil},
@@ -160,7 +160,7 @@ func TestAuditNotices(t *testing.T) {
 		"the image has other clones": {"  image:base\n    lvol:vol-7\n    s1\n      head record=base\n", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			a := auditOf(t, c.store, Image{})
+			a := auditOf(t, c.store, Base{})
 			require.Empty(t, a.Violations)
 			if c.says == "" {
 				require.Empty(t, a.Notices)
@@ -178,5 +178,5 @@ func TestAuditOfRebuiltReplicaIsClean(t *testing.T) {
 	after := s.play(t, s.mustPlan(t))
 	r, err := NewReplica(after.destination, destinationReplica)
 	require.NoError(t, err)
-	require.Empty(t, Audit(r, Image{}).Violations)
+	require.Empty(t, Audit(r, Base{}).Violations)
 }

@@ -92,7 +92,7 @@ func benchReplicas(b *testing.B, n int, seed uint64, leftBehind bool) *bench {
 		x.destinationStore.Lvols = x.destinationStore.Lvols[:1]
 	}
 	x.source, x.destination = x.list()
-	plan, err := PlanRebuild(x.source, x.destination, Image{}, Options{})
+	plan, err := PlanRebuild(x.source, x.destination, Base{}, Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -137,14 +137,14 @@ func (x *bench) list() (source, destination Replica) {
 }
 
 func (x *bench) plan() {
-	if _, err := PlanRebuild(x.source, x.destination, Image{}, Options{}); err != nil {
+	if _, err := PlanRebuild(x.source, x.destination, Base{}, Options{}); err != nil {
 		x.b.Fatal(err)
 	}
 }
 
 func (x *bench) listAndPlan() {
 	source, destination := x.list()
-	if _, err := PlanRebuild(source, destination, Image{}, Options{}); err != nil {
+	if _, err := PlanRebuild(source, destination, Base{}, Options{}); err != nil {
 		x.b.Fatal(err)
 	}
 }

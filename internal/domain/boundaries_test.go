@@ -47,20 +47,20 @@ func TestStoresDistinguishedByUUID(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, here.Store.Name, there.Store.Name)
 
-	plan, err := PlanRebuild(here, there, NoImage(), Options{})
+	plan, err := PlanRebuild(here, there, NoBase(), Options{})
 	require.NoError(t, err, "of one name on two stores of one name")
 	require.Empty(t, plan.Operations)
-	_, err = PlanRebuild(there, there, NoImage(), Options{})
+	_, err = PlanRebuild(there, there, NoBase(), Options{})
 	require.ErrorContains(t, err, "both source and destination")
-	require.Empty(t, NewSecondarySource(here, there, NoImage(), allUUIDs(here)).Unusable)
+	require.Empty(t, NewSecondarySource(here, there, NoBase(), allUUIDs(here)).Unusable)
 
 	renamed := there.Store
 	renamed.Name = "disk-c" // the same store all the same
 	same, err := NewReplica(renamed, destinationReplica)
 	require.NoError(t, err)
-	_, err = PlanRebuild(same, there, NoImage(), Options{})
+	_, err = PlanRebuild(same, there, NoBase(), Options{})
 	require.ErrorContains(t, err, "both source and destination")
-	require.Contains(t, NewSecondarySource(same, there, NoImage(), allUUIDs(same)).Unusable, "the same replica")
+	require.Contains(t, NewSecondarySource(same, there, NoBase(), allUUIDs(same)).Unusable, "the same replica")
 
 	// Two replicas of one store are distinct.
 	two := storeOf(t, drawn+"  snap:vol-1-r-0a1b2c3d-snap-s1 own=a/1\n    lvol:vol-1-r-0a1b2c3d record=none\n")
@@ -68,7 +68,7 @@ func TestStoresDistinguishedByUUID(t *testing.T) {
 	require.NoError(t, err)
 	other, err := NewReplica(two, destinationReplica)
 	require.NoError(t, err)
-	_, err = PlanRebuild(one, other, NoImage(), Options{})
+	_, err = PlanRebuild(one, other, NoBase(), Options{})
 	require.NoError(t, err)
 }
 
@@ -76,21 +76,21 @@ func TestStoresDistinguishedByUUID(t *testing.T) {
 func TestNoMissingRecordWithoutRecords(t *testing.T) {
 	store := storeOf(t, "  image:base\n  s1\n    head\n")
 	store.Proves, store.Records = false, false
-	plan, err := repairOf(t, store, ImageNamed("base"))
+	plan, err := repairOf(t, store, ImageBase("base"))
 	require.NoError(t, err)
 	require.Len(t, plan.Operations, 1)
 	require.Equal(t, VerbGraft, plan.Operations[0].Verb)
 
 	r, err := NewReplica(storeOf(t, "  image:base\n    s1\n      head\n"), destinationReplica)
 	require.NoError(t, err)
-	require.Contains(t, Audit(r, Image{}).Notices, "the head does not record backing image base")
+	require.Contains(t, Audit(r, Base{}).Notices, "the head does not record backing image base")
 	r.Store.Records = false
-	require.Empty(t, Audit(r, Image{}).Notices)
+	require.Empty(t, Audit(r, Base{}).Notices)
 }
 
 func TestImageOfVolumeSizeFits(t *testing.T) {
-	require.Empty(t, auditOf(t, "  image:base size=8\n    s1\n      head record=base\n", Image{}).Violations)
-	audit := auditOf(t, "  image:base size=8\n  s1\n    head record=base\n", Image{})
+	require.Empty(t, auditOf(t, "  image:base size=8\n    s1\n      head record=base\n", Base{}).Violations)
+	audit := auditOf(t, "  image:base size=8\n  s1\n    head record=base\n", Base{})
 	require.Len(t, audit.Violations, 1)
 	require.True(t, audit.Violations[0].Repairable)
 }
@@ -110,10 +110,10 @@ func TestPickPrimaryAmongHurtSources(t *testing.T) {
 			unready.Store.Lvols[i].Image.Unready = "failed"
 		}
 	}
-	primary, flaws := PickPrimary(ImageNamed("base"), []Replica{hurt, hurt}, storeOf(t, ""))
+	primary, flaws := PickPrimary(ImageBase("base"), []Replica{hurt, hurt}, storeOf(t, ""))
 	require.Equal(t, 0, primary)
 	require.Error(t, flaws[0])
-	primary, flaws = PickPrimary(ImageNamed("base"), []Replica{unready, hurt}, storeOf(t, ""))
+	primary, flaws = PickPrimary(ImageBase("base"), []Replica{unready, hurt}, storeOf(t, ""))
 	require.Equal(t, 1, primary)
 	require.Error(t, flaws[0])
 }
@@ -127,14 +127,14 @@ func TestAttributesComparedIfBothRecord(t *testing.T) {
 		store.UUID, store.Records = "another", records
 		other, err := NewReplica(store, destinationReplica)
 		require.NoError(t, err)
-		onPrimary, onOther := SecondaryProofCandidates(primary, other, NoImage(), allUUIDs(primary))
+		onPrimary, onOther := SecondaryProofCandidates(primary, other, NoBase(), allUUIDs(primary))
 		if records {
 			require.Empty(t, onPrimary)
 			continue
 		}
 		require.Len(t, onPrimary, 1)
 		require.Len(t, onOther, 1)
-		onPrimary, _ = SecondaryProofCandidates(other, primary, NoImage(), allUUIDs(other))
+		onPrimary, _ = SecondaryProofCandidates(other, primary, NoBase(), allUUIDs(other))
 		require.Len(t, onPrimary, 1)
 	}
 }
@@ -180,15 +180,15 @@ func TestSizesMustBeWholeClusters(t *testing.T) {
 	}
 
 	store := storeOf(t, "  image:base size=8\n")
-	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 8*proofCluster, ImageNamed("base"))
+	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 8*proofCluster, ImageBase("base"))
 	require.NoError(t, err)
-	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 7*proofCluster, ImageNamed("base"))
+	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 7*proofCluster, ImageBase("base"))
 	require.ErrorContains(t, err, "more than the")
 	for _, size := range []uint64{0, 8*proofCluster + 1} {
-		_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", size, ImageNamed("base"))
+		_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", size, ImageBase("base"))
 		require.ErrorContains(t, err, "expected a multiple")
 	}
 	store.ClusterSize = 0 // it does not say
-	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 8*proofCluster, ImageNamed("base"))
+	_, err = PlanCreation(store, "vol-3-r-0a1b2c3d", 8*proofCluster, ImageBase("base"))
 	require.ErrorContains(t, err, "expected a multiple")
 }

@@ -39,7 +39,7 @@ func (d Difference) Detail() string {
 // VolumeAudit lists what is wrong with the replicas of one volume, each by itself
 // and compared with each other.
 type VolumeAudit struct {
-	Image       Image          // of the volume; the zero Image if it is not known
+	Base        Base           // of the volume; the zero Image if it is not known
 	Names       []string       // of the replicas, each once: with their lvstore's
 	Replicas    []ReplicaAudit // in the order given
 	Differences []Difference
@@ -51,20 +51,20 @@ type VolumeAudit struct {
 // AuditVolume audits replicas of one volume. One replica that identifies the image
 // is enough, so a hurt replica without a record is found, too. A violation of a
 // single replica is not repeated as a difference.
-func AuditVolume(requested Image, replicas ...Replica) VolumeAudit {
+func AuditVolume(requested Base, replicas ...Replica) VolumeAudit {
 	v := &VolumeAudit{Names: uniqueNames(replicas)}
 	var agreeing []evidence
 	for _, r := range sameVolume(replicas) {
-		if all := imageEvidence(requested, r); len(all) > 0 {
-			if _, err := agreedImage(all); err == nil {
+		if all := baseEvidence(requested, r); len(all) > 0 {
+			if _, err := agreedBase(all); err == nil {
 				agreeing = append(agreeing, all[0])
 			}
 		}
 	}
-	image, err := agreedImage(agreeing)
-	v.Image = image
+	image, err := agreedBase(agreeing)
+	v.Base = image
 	for _, r := range replicas {
-		known := imageEvidence(requested, r)
+		known := baseEvidence(requested, r)
 		other := DifferentVolumes(replicas[0].Name, r.Name)
 		if other {
 			v.Notices = append(v.Notices, fmt.Sprintf("%s is named as a replica of another volume than %s", r.located(), replicas[0].located()))
@@ -147,14 +147,14 @@ func (v *VolumeAudit) differNamed(subject, rule string, value func(name string, 
 // all hosts are equal.
 func (v *VolumeAudit) compareImages() {
 	if v.differ("backing-image", RuleImage, func(a *ReplicaAudit) string {
-		if !a.Image.Known() {
+		if !a.Base.Known() {
 			return notCompared
 		}
-		return a.Image.String()
+		return a.Base.String()
 	}) {
 		return
 	}
-	name, ok := v.Image.Name()
+	name, ok := v.Base.Image()
 	if !ok {
 		return
 	}
@@ -173,7 +173,7 @@ func (v *VolumeAudit) compareImages() {
 	if !contradicts {
 		return
 	}
-	v.differ(v.Image.Parent().String(), RuleImage, func(a *ReplicaAudit) string {
+	v.differ(v.Base.Parent().String(), RuleImage, func(a *ReplicaAudit) string {
 		here, isHere := a.Replica.Store.BackingImage(name)
 		if !isHere {
 			return notCompared

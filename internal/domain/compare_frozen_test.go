@@ -38,7 +38,7 @@ func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 		"and it has other data in one of those alike": {frozen + "          s3 own=g/2 at=3\n            head record=base", frozen + "          s3 own=x/2 at=3\n            head record=base", tree + "        s3 own=h/4 at=3\n          head record=base", "s3: data: "},
 	} {
 		t.Run(what, func(t *testing.T) {
-			v := AuditVolume(Image{}, replicasOf(t, c.first+"\n", c.second+"\n", c.third+"\n")...)
+			v := AuditVolume(Base{}, replicasOf(t, c.first+"\n", c.second+"\n", c.third+"\n")...)
 			for i, a := range v.Replicas {
 				require.Empty(t, a.Violations, v.Names[i])
 			}
@@ -62,14 +62,14 @@ func TestPartialSystemSnapshotIsNoDamage(t *testing.T) {
 // Each rebuild takes a system snapshot of its primary's head.
 func TestSeveralPartialSystemSnapshots(t *testing.T) {
 	const tree = "  s1 own=a/2 at=1\n"
-	v := AuditVolume(NoImage(), replicasOf(t,
+	v := AuditVolume(NoBase(), replicasOf(t,
 		tree+"    rebuild-00000001 own=f/3 system\n      rebuild-00000002 own=g/1 system\n        head own=?/1\n",
 		tree+"    rebuild-00000001 own=f/3 system\n      head own=?/2\n",
 		tree+"    head own=?/4\n",
 	)...)
 	require.Empty(t, v.Differences)
 	require.Len(t, v.Notices, 2)
-	v = AuditVolume(NoImage(), replicasOf(t,
+	v = AuditVolume(NoBase(), replicasOf(t,
 		tree+"    rebuild-00000001 own=f/3 system\n      rebuild-00000002 own=g/1 system\n        head own=?/1\n",
 		tree+"    rebuild-00000001 own=f/3 system\n      head own=?/2\n",
 		tree+"    head own=?/6\n",
@@ -80,9 +80,9 @@ func TestSeveralPartialSystemSnapshots(t *testing.T) {
 // A system snapshot that all replicas have is compared like any other.
 func TestSharedSystemSnapshotIsCompared(t *testing.T) {
 	const text = "  s1 own=a/2 at=1\n    rebuild-00000001 own=f/3 system\n      head\n"
-	v := AuditVolume(NoImage(), replicasOf(t, text, text)...)
+	v := AuditVolume(NoBase(), replicasOf(t, text, text)...)
 	require.Empty(t, v.Differences)
 	require.Empty(t, v.Notices)
-	v = AuditVolume(NoImage(), replicasOf(t, text, strings.Replace(text, "f/3", "f/2", 1))...)
+	v = AuditVolume(NoBase(), replicasOf(t, text, strings.Replace(text, "f/3", "f/2", 1))...)
 	require.Len(t, v.Differences, 1)
 }

@@ -49,7 +49,7 @@ func TestEachDifferenceReportedOnce(t *testing.T) {
 		"an image that is not": {"  image:base uuid=x\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=base\n", "backing-image:base: image: UUID uuid-base, SHA-512 sha-base, 4194304 bytes"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			v := AuditVolume(Image{}, replicasOf(t, equalReplica, equalReplica, c.third)...)
+			v := AuditVolume(Base{}, replicasOf(t, equalReplica, equalReplica, c.third)...)
 			for i, a := range v.Replicas {
 				require.Empty(t, a.Violations, v.Names[i])
 			}
@@ -77,12 +77,12 @@ func TestEachDifferenceReportedOnce(t *testing.T) {
 // single hurt replica looks like one of a volume without an image.
 func TestField_10909_HealthyReplicaExposesHurtOne(t *testing.T) {
 	hurt := "  image:base\n  s1 own=a/2 at=1\n    s2 own=b/1 at=2\n      head\n"
-	alone := AuditVolume(Image{}, replicasOf(t, hurt)...)
+	alone := AuditVolume(Base{}, replicasOf(t, hurt)...)
 	require.False(t, alone.Wrong())
 	require.Contains(t, alone.Replicas[0].Notices[0], "is not known")
 
-	v := AuditVolume(Image{}, replicasOf(t, strings.ReplaceAll(equalReplica, " record=base", ""), hurt)...)
-	require.Equal(t, ImageNamed("base"), v.Image)
+	v := AuditVolume(Base{}, replicasOf(t, strings.ReplaceAll(equalReplica, " record=base", ""), hurt)...)
+	require.Equal(t, ImageBase("base"), v.Base)
 	require.Empty(t, v.Replicas[0].Violations)
 	require.Len(t, v.Replicas[1].Violations, 1)
 	require.Equal(t, RuleAncestorParent, v.Replicas[1].Violations[0].Rule)
@@ -99,7 +99,7 @@ func TestViolationsNotRepeatedAsDifferences(t *testing.T) {
 		"a loose head":     "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n  head record=base\n",
 	} {
 		t.Run(what, func(t *testing.T) {
-			v := AuditVolume(Image{}, replicasOf(t, equalReplica, broken)...)
+			v := AuditVolume(Base{}, replicasOf(t, equalReplica, broken)...)
 			require.NotEmpty(t, v.Replicas[1].Violations)
 			require.Empty(t, v.Differences)
 		})
@@ -109,13 +109,13 @@ func TestViolationsNotRepeatedAsDifferences(t *testing.T) {
 func TestEqualReplicaNamesGetUUIDs(t *testing.T) {
 	replicas := replicasOf(t, equalReplica, equalReplica)
 	replicas[0].Store.Name, replicas[1].Store.Name = "disk", "disk"
-	v := AuditVolume(Image{}, replicas...)
+	v := AuditVolume(Base{}, replicas...)
 	require.Equal(t, []string{"vol-1-r-4e5f6a7b on disk (store-a)", "vol-1-r-4e5f6a7b on disk (store-b)"}, v.Names)
 }
 
 func TestContradictoryReplicaDoesNotAffectOthers(t *testing.T) {
-	v := AuditVolume(Image{}, replicasOf(t, equalReplica, "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=other\n")...)
-	require.Equal(t, ImageNamed("base"), v.Image)
+	v := AuditVolume(Base{}, replicasOf(t, equalReplica, "  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n        head record=other\n")...)
+	require.Equal(t, ImageBase("base"), v.Base)
 	require.Empty(t, v.Replicas[0].Violations)
 	require.Len(t, v.Replicas[1].Violations, 1)
 	require.Contains(t, v.Replicas[1].Violations[0].Detail, "the record on head vol-1-r-4e5f6a7b says backing image other")

@@ -3,7 +3,7 @@ package domain
 // PlanCreation plans a new replica without snapshots: a head that is cloned from the
 // volume's image, or is empty if the volume has none, and that records the image.
 // size is in bytes.
-func PlanCreation(store Listing, name string, size uint64, image Image) (Plan, error) {
+func PlanCreation(store Listing, name string, size uint64, base Base) (Plan, error) {
 	r, err := NewReplica(store, name)
 	if err != nil {
 		return Plan{}, err
@@ -20,17 +20,17 @@ func PlanCreation(store Listing, name string, size uint64, image Image) (Plan, e
 	if err := store.refuseSize(size); err != nil {
 		return Plan{}, err
 	}
-	parent, err := store.imageFor(image, size)
+	parent, err := store.baseFor(base, size)
 	if err != nil {
 		return Plan{}, err
 	}
 	return Plan{
-		Image: image,
+		Base: base,
 		Operations: []Operation{{
 			Verb: VerbClone, Stage: StageCreateHead, Target: Ref{refHead, name}, Parent: parent,
-			Name: name, Size: size, Record: image.Record(),
+			Name: name, Size: size, Record: base.Record(),
 		}},
-		Steps: []Step{{Action: ActionCreateHead, Parent: image.Parent(), Reason: "a new replica", Operations: []int{0}}},
+		Steps: []Step{{Action: ActionCreateHead, Parent: base.Parent(), Reason: "a new replica", Operations: []int{0}}},
 	}, nil
 }
 
@@ -41,11 +41,11 @@ func (s Listing) refuseSize(size uint64) error {
 	return nil
 }
 
-// imageFor is the image as the parent of an lvol of that size in bytes.
-func (s Listing) imageFor(image Image, size uint64) (Ref, error) {
-	name, ok := image.Name()
+// baseFor is the image as the parent of an lvol of that size in bytes.
+func (s Listing) baseFor(base Base, size uint64) (Ref, error) {
+	name, ok := base.Image()
 	if !ok {
-		if !image.Known() {
+		if !base.Known() {
 			return Ref{}, refuse("the volume's backing image is not known: give the image's name, or say that there is none")
 		}
 		return Ref{}, nil

@@ -193,7 +193,7 @@ func (e *emitter) attributesOf(i int) Attributes {
 }
 
 func (e *emitter) createHead() {
-	record := e.image.Record()
+	record := e.base.Record()
 	if e.keepHead {
 		if head := e.destination.Head; e.destination.Store.Records && head.Record != record {
 			e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbRecord, Stage: StageCreateHead, Target: listed(*head), Name: head.Name, Record: record}))
@@ -216,7 +216,7 @@ func (e *emitter) describe() {
 	}
 	for i := range e.decisions {
 		f := &e.decisions[i]
-		step := Step{Action: ActionKeep, Snapshot: e.tree.names[i], Parent: e.tree.rightParentAt(i, e.image), Reason: f.reason, Clusters: f.clusters, Operations: e.ofSnapshot[i]}
+		step := Step{Action: ActionKeep, Snapshot: e.tree.names[i], Parent: e.tree.rightParentAt(i, e.base), Reason: f.reason, Clusters: f.clusters, Operations: e.ofSnapshot[i]}
 		switch {
 		case !f.kept:
 			step.Action = ActionCopy
@@ -259,12 +259,12 @@ func (e *emitter) describeDeletions() {
 }
 
 func (e *emitter) describeHead() {
-	step := Step{Action: ActionCreateHead, Parent: RightHeadParent(e.tree, e.image), Operations: e.ofHead}
+	step := Step{Action: ActionCreateHead, Parent: RightHeadParent(e.tree, e.base), Operations: e.ofHead}
 	switch head := e.destination.Head; {
 	case e.keepHead && len(e.ofHead) == 0:
 		return
 	case e.keepHead:
-		step.Action, step.Reason = ActionKeep, "the head is right, but it lacks the record of "+e.image.String()
+		step.Action, step.Reason = ActionKeep, "the head is right, but it lacks the record of "+e.base.String()
 	case head == nil:
 		step.Reason = "the destination has no head; it is created last, since a replica with a head is complete"
 	default:

@@ -96,7 +96,7 @@ func TestRebuildRemovesExternalLvols(t *testing.T) {
 				require.Equal(t, c.want, actions)
 			}
 			after := s.play(t, plan)
-			require.Empty(t, after.violations(t, NoImage()))
+			require.Empty(t, after.violations(t, NoBase()))
 			for _, l := range after.destination.Lvols {
 				require.False(t, l.Degraded || l.External != "", l.Name)
 			}
@@ -108,7 +108,7 @@ func TestRebuildRemovesExternalLvols(t *testing.T) {
 // parent.
 func TestExternalHeadReplaced(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  head record=none\ndestination\n  head external=nvme0n1 record=none\n")
-	violations := s.violations(t, NoImage())
+	violations := s.violations(t, NoBase())
 	require.Len(t, violations, 1)
 	require.Equal(t, "head: ancestor-parent: it has external snapshot nvme0n1 instead of no parent", violations[0].String())
 	plan := s.mustPlan(t)

@@ -55,7 +55,7 @@ func TestField_10909_AllVolumesOfAnImageKeepIt(t *testing.T) {
 		name := fmt.Sprintf("vol-%d-r-4e5f6a7b", i)
 		destination, err := NewReplica(s.destination, name)
 		require.NoError(t, err)
-		plan, err := PlanRebuild(source, destination, Image{}, Options{})
+		plan, err := PlanRebuild(source, destination, Base{}, Options{})
 		require.NoError(t, err)
 		for _, o := range plan.Operations {
 			// Refs are unique in a plan only, so each lvol gets a UUID of its own.
@@ -72,10 +72,10 @@ func TestField_10909_AllVolumesOfAnImageKeepIt(t *testing.T) {
 		require.NoError(t, err)
 		destination, err := NewReplica(s.destination, fmt.Sprintf("vol-%d-r-4e5f6a7b", i))
 		require.NoError(t, err)
-		violations, err := Verify(source, destination, ImageNamed("base"))
+		violations, err := Verify(source, destination, ImageBase("base"))
 		require.NoError(t, err)
 		require.Empty(t, violations)
-		require.False(t, destination.Hurt(ImageNamed("base")))
+		require.False(t, destination.Hurt(ImageBase("base")))
 	}
 }
 
@@ -92,13 +92,13 @@ destination
     s2 own=b/1
       head record=base
 `)
-	violations := s.violations(t, ImageNamed("base"))
+	violations := s.violations(t, ImageBase("base"))
 	require.Len(t, violations, 1)
 	require.Equal(t, RuleAncestorParent, violations[0].Rule)
 	require.True(t, violations[0].Repairable)
 	plan := s.mustPlan(t)
 	require.Zero(t, plan.CopiedClusters(), "no byte is copied")
-	require.Empty(t, s.play(t, plan).violations(t, ImageNamed("base")))
+	require.Empty(t, s.play(t, plan).violations(t, ImageBase("base")))
 }
 
 // Measured, not reported: an extra snapshot between two kept ones is deleted, and its
@@ -138,7 +138,7 @@ destination
 			delete(parentOf, o.Target.id)
 		}
 	}
-	require.Empty(t, s.play(t, plan).violations(t, plan.Image))
+	require.Empty(t, s.play(t, plan).violations(t, plan.Base))
 
 	// A delete that comes too early is refused by the model before it is sent to the
 	// store.
@@ -177,7 +177,7 @@ destination
 	step := stepOf(t, plan, "s1")
 	require.Equal(t, ActionCopy, step.Action)
 	require.EqualValues(t, 2, step.Clusters)
-	violations := s.violations(t, plan.Image)
+	violations := s.violations(t, plan.Base)
 	require.Len(t, violations, 1)
 	require.Equal(t, RuleData, violations[0].Rule)
 }
@@ -200,7 +200,7 @@ func TestField_Killed_FinishedKeptRestCopied(t *testing.T) {
 	}
 	require.Equal(t, map[Action]int{ActionKeep: 4, ActionCopy: 4, ActionRemove: 2, ActionCreateHead: 1}, count)
 	after := s.play(t, plan)
-	require.Empty(t, after.violations(t, plan.Image))
+	require.Empty(t, after.violations(t, plan.Base))
 	for _, l := range after.destination.Lvols {
 		_, inFlight := ReplicaInFlight(l.Name)
 		require.False(t, inFlight, l.Name)
@@ -260,7 +260,7 @@ func TestField_10163_SystemSnapshotOnlyForWrittenHead(t *testing.T) {
 	s.source.Lvols = append(s.source.Lvols, taken)
 	plan := s.mustPlan(t)
 	require.Nil(t, plan.SystemSnapshot)
-	require.Empty(t, s.play(t, plan).violations(t, plan.Image))
+	require.Empty(t, s.play(t, plan).violations(t, plan.Base))
 }
 
 // SPDK#2830: lvols are missing after a crash of the target. The listing is refused
@@ -312,7 +312,7 @@ destination
 		}
 		again := s.mustPlan(t)
 		after := s.play(t, again)
-		require.Empty(t, after.violations(t, again.Image), "stopped before operation %d", stop)
+		require.Empty(t, after.violations(t, again.Base), "stopped before operation %d", stop)
 		require.Equal(t, start.source, s.source)
 	}
 }
@@ -329,5 +329,5 @@ func TestField_12237_FastRebuildCopiesDamagedOnly(t *testing.T) {
 		"snap11": ActionKeep, "snap12": ActionKeep, "snap13": ActionKeep, "snap21": ActionCopy, "snap22": ActionGraft, "head": ActionCreateHead,
 	}, actions(plan))
 	require.EqualValues(t, 1, plan.CopiedClusters())
-	require.Empty(t, s.play(t, plan).violations(t, plan.Image))
+	require.Empty(t, s.play(t, plan).violations(t, plan.Base))
 }

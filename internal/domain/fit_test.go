@@ -77,7 +77,7 @@ func TestPlanAtExactLimits(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			s := parseFixture(t, fmt.Sprintf("requested base\noptions %s\nsource %s\n%sdestination %s\n%s", c.options, c.source, fitSource, c.destination, c.lvols))
 			plan := s.mustPlan(t)
-			require.Empty(t, s.play(t, plan).violations(t, plan.Image))
+			require.Empty(t, s.play(t, plan).violations(t, plan.Base))
 		})
 	}
 }

@@ -25,7 +25,7 @@ import (
 // Indentation shows the parent. A plain name is a snapshot of the side's replica; see
 // lvolOf for other lvols and their properties.
 type fixture struct {
-	requested           Image
+	requested           Base
 	options             Options
 	source, destination Listing
 }
@@ -60,7 +60,7 @@ func parseFixture(t rapid.TB, text string) fixture {
 			side, replica = &s.destination, destinationReplica
 			describeStore(t, side, words[1:])
 		case words[0] == "requested":
-			s.requested = imageOfRecord(strings.TrimPrefix(words[1], "nothing"))
+			s.requested = baseOfRecord(strings.TrimPrefix(words[1], "nothing"))
 		case words[0] == "options":
 			s.options = parseOptions(t, words[1:])
 		default:
@@ -294,7 +294,7 @@ func (s fixture) play(t rapid.TB, plan Plan) fixture {
 	return s
 }
 
-func (s fixture) violations(t rapid.TB, image Image) []Violation {
+func (s fixture) violations(t rapid.TB, image Base) []Violation {
 	t.Helper()
 	source, destination := s.replicas(t)
 	violations, err := Verify(source, destination, image)
@@ -357,7 +357,7 @@ func operationAt(t rapid.TB, plan Plan, verb Verb, target string) int {
 func planText(plan Plan) string {
 	var text strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
-	say("%s", plan.Image)
+	say("%s", plan.Base)
 	for _, notice := range plan.Notices {
 		say("notice: %s", notice)
 	}

@@ -10,7 +10,7 @@ import (
 // be repaired by a graft, like an ancestor, but was reported as not repairable.
 func TestBug7_LooseHeadWithoutSnapshotsRepairable(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
-	violations := s.violations(t, ImageNamed("base"))
+	violations := s.violations(t, ImageBase("base"))
 	require.Len(t, violations, 1)
 	require.Equal(t, RuleAncestorParent, violations[0].Rule)
 	require.True(t, violations[0].Repairable)

@@ -156,8 +156,8 @@ const (
 // CompareViews compares the bytes that readers of two replicas see, as SHA-256 in hex
 // by UUID. It finds differences that maps and checksums cannot prove. A source that
 // has lost its image shows zeros in place of the image's bytes, so it is not compared.
-func CompareViews(source, destination Replica, image Image, onSource, onDestination map[string]string) []Violation {
-	if source.Hurt(image) {
+func CompareViews(source, destination Replica, base Base, onSource, onDestination map[string]string) []Violation {
+	if source.Hurt(base) {
 		return nil
 	}
 	var found []Violation

@@ -20,7 +20,7 @@ func TestBug4_WritableSourceImageRefused(t *testing.T) {
 // refuses.
 func TestBug5_WritableImageIsViolation(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    s1 own=a/1\n      head\ndestination\n  image:base writable\n    s1 own=a/1\n      head\n")
-	violations := s.violations(t, ImageNamed("base"))
+	violations := s.violations(t, ImageBase("base"))
 	require.Len(t, violations, 1)
 	require.Equal(t, RuleImage, violations[0].Rule)
 }

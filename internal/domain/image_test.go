@@ -17,44 +17,44 @@ func TestResolveImage(t *testing.T) {
 	for what, c := range map[string]struct {
 		requested           string
 		source, destination string
-		want                Image
+		want                Base
 		refused             []string
 	}{
-		"requested":                                 {"base", knowsNothing, knowsNothing, ImageNamed("base"), nil},
-		"none is requested":                         {"none", knowsNothing, "", NoImage(), nil},
-		"from the source's record":                  {"nothing", recordsBase, "", ImageNamed("base"), nil},
-		"none, from the source's record":            {"nothing", recordsNone, "", NoImage(), nil},
-		"from the destination's record":             {"nothing", knowsNothing, recordsBase, ImageNamed("base"), nil},
-		"from the source's lineage":                 {"nothing", onBase, "", ImageNamed("base"), nil},
-		"from the destination's lineage":            {"nothing", knowsNothing, onBase, ImageNamed("base"), nil},
-		"from the head's lineage":                   {"nothing", "  image:base\n    head\n", "", ImageNamed("base"), nil},
-		"all agree":                                 {"base", "  image:base\n    s1\n      head record=base\n", "  image:base\n    s1\n      head record=base\n", ImageNamed("base"), nil},
-		"all agree that there is none":              {"none", recordsNone, recordsNone, NoImage(), nil},
-		"a lineage without one contradicts nothing": {"base", knowsNothing, recordsBase, ImageNamed("base"), nil},
-		"unknown":                                           {"nothing", knowsNothing, knowsNothing, Image{}, []string{"not known"}},
-		"unknown, without a destination":                    {"nothing", knowsNothing, "", Image{}, []string{"not known"}},
-		"the request contradicts the record":                {"other", recordsBase, "", Image{}, []string{"the request", "backing image other", "record on head vol-1-r-0a1b2c3d", "backing image base"}},
-		"the request contradicts a record of none":          {"base", recordsNone, "", Image{}, []string{"backing image base", "no backing image"}},
-		"a request of none contradicts the record":          {"none", recordsBase, "", Image{}, []string{"no backing image", "backing image base"}},
-		"a request of none contradicts the lineage":         {"none", onBase, "", Image{}, []string{"no backing image", "lineage of replica vol-1-r-0a1b2c3d", "backing image base"}},
-		"the request contradicts the destination's lineage": {"base", knowsNothing, onOther, Image{}, []string{"backing image base", "lineage of replica vol-1-r-4e5f6a7b", "backing image other"}},
-		"the record against the lineage":                    {"nothing", "  image:other\n    s1\n      head record=base\n", "", Image{}, []string{"record on head vol-1-r-0a1b2c3d", "backing image base", "lineage of replica vol-1-r-0a1b2c3d", "backing image other"}},
-		"record against record":                             {"nothing", recordsBase, recordsOther, Image{}, []string{"head vol-1-r-0a1b2c3d", "base", "head vol-1-r-4e5f6a7b", "other"}},
-		"lineage against lineage":                           {"nothing", onBase, onOther, Image{}, []string{"lineage of replica vol-1-r-0a1b2c3d", "base", "lineage of replica vol-1-r-4e5f6a7b", "other"}},
-		"two lineages in one replica":                       {"nothing", knowsNothing, "  image:base\n    s1\n  image:other\n    s2\n", Image{}, []string{"base", "other"}},
-		"a third that disagrees":                            {"base", "  image:base\n    s1\n      head record=base\n", recordsOther, Image{}, []string{"backing image base", "backing image other"}},
-		"an image named none is requested":                  {"none!", knowsNothing, "", Image{}, []string{`"none"`}},
-		"an image named none in the lineage":                {"nothing", "  image:none\n    s1\n      head\n", "", Image{}, []string{`"none"`}},
-		"an image named none contradicts the record":        {"nothing", "  image:none\n    s1\n      head record=none\n", "", Image{}, []string{"no backing image", "backing image none"}},
-		"an invalid record":                                 {"nothing", "  s1\n    head record=a/b\n", "", Image{}, []string{`"a/b"`}},
+		"requested":                                 {"base", knowsNothing, knowsNothing, ImageBase("base"), nil},
+		"none is requested":                         {"none", knowsNothing, "", NoBase(), nil},
+		"from the source's record":                  {"nothing", recordsBase, "", ImageBase("base"), nil},
+		"none, from the source's record":            {"nothing", recordsNone, "", NoBase(), nil},
+		"from the destination's record":             {"nothing", knowsNothing, recordsBase, ImageBase("base"), nil},
+		"from the source's lineage":                 {"nothing", onBase, "", ImageBase("base"), nil},
+		"from the destination's lineage":            {"nothing", knowsNothing, onBase, ImageBase("base"), nil},
+		"from the head's lineage":                   {"nothing", "  image:base\n    head\n", "", ImageBase("base"), nil},
+		"all agree":                                 {"base", "  image:base\n    s1\n      head record=base\n", "  image:base\n    s1\n      head record=base\n", ImageBase("base"), nil},
+		"all agree that there is none":              {"none", recordsNone, recordsNone, NoBase(), nil},
+		"a lineage without one contradicts nothing": {"base", knowsNothing, recordsBase, ImageBase("base"), nil},
+		"unknown":                                           {"nothing", knowsNothing, knowsNothing, Base{}, []string{"not known"}},
+		"unknown, without a destination":                    {"nothing", knowsNothing, "", Base{}, []string{"not known"}},
+		"the request contradicts the record":                {"other", recordsBase, "", Base{}, []string{"the request", "backing image other", "record on head vol-1-r-0a1b2c3d", "backing image base"}},
+		"the request contradicts a record of none":          {"base", recordsNone, "", Base{}, []string{"backing image base", "no backing image"}},
+		"a request of none contradicts the record":          {"none", recordsBase, "", Base{}, []string{"no backing image", "backing image base"}},
+		"a request of none contradicts the lineage":         {"none", onBase, "", Base{}, []string{"no backing image", "lineage of replica vol-1-r-0a1b2c3d", "backing image base"}},
+		"the request contradicts the destination's lineage": {"base", knowsNothing, onOther, Base{}, []string{"backing image base", "lineage of replica vol-1-r-4e5f6a7b", "backing image other"}},
+		"the record against the lineage":                    {"nothing", "  image:other\n    s1\n      head record=base\n", "", Base{}, []string{"record on head vol-1-r-0a1b2c3d", "backing image base", "lineage of replica vol-1-r-0a1b2c3d", "backing image other"}},
+		"record against record":                             {"nothing", recordsBase, recordsOther, Base{}, []string{"head vol-1-r-0a1b2c3d", "base", "head vol-1-r-4e5f6a7b", "other"}},
+		"lineage against lineage":                           {"nothing", onBase, onOther, Base{}, []string{"lineage of replica vol-1-r-0a1b2c3d", "base", "lineage of replica vol-1-r-4e5f6a7b", "other"}},
+		"two lineages in one replica":                       {"nothing", knowsNothing, "  image:base\n    s1\n  image:other\n    s2\n", Base{}, []string{"base", "other"}},
+		"a third that disagrees":                            {"base", "  image:base\n    s1\n      head record=base\n", recordsOther, Base{}, []string{"backing image base", "backing image other"}},
+		"an image named none is requested":                  {"none!", knowsNothing, "", Base{}, []string{`"none"`}},
+		"an image named none in the lineage":                {"nothing", "  image:none\n    s1\n      head\n", "", Base{}, []string{`"none"`}},
+		"an image named none contradicts the record":        {"nothing", "  image:none\n    s1\n      head record=none\n", "", Base{}, []string{"no backing image", "backing image none"}},
+		"an invalid record":                                 {"nothing", "  s1\n    head record=a/b\n", "", Base{}, []string{`"a/b"`}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := parseFixture(t, "requested "+strings.TrimSuffix(c.requested, "!")+"\nsource\n"+c.source+"destination\n"+c.destination)
 			if strings.HasSuffix(c.requested, "!") {
-				s.requested = ImageNamed("none")
+				s.requested = ImageBase("none")
 			}
 			source, destination := s.replicas(t)
-			got, err := ResolveImage(s.requested, source, destination)
+			got, err := ResolveBase(s.requested, source, destination)
 			if c.refused != nil {
 				requireRefusal(t, err, c.refused...)
 				require.False(t, got.Known())
@@ -69,18 +69,18 @@ func TestResolveImage(t *testing.T) {
 }
 
 func TestUnknownImageIsNotNone(t *testing.T) {
-	require.False(t, Image{}.Known())
-	require.True(t, NoImage().Known())
-	require.NotEqual(t, Image{}, NoImage())
-	for _, i := range []Image{{}, NoImage(), ImageNamed("base")} {
-		require.Equal(t, i, imageOfRecord(i.Record()), "a record is read as it was written")
+	require.False(t, Base{}.Known())
+	require.True(t, NoBase().Known())
+	require.NotEqual(t, Base{}, NoBase())
+	for _, i := range []Base{{}, NoBase(), ImageBase("base")} {
+		require.Equal(t, i, baseOfRecord(i.Record()), "a record is read as it was written")
 	}
-	require.Equal(t, "an unknown backing image", Image{}.String())
-	require.Equal(t, "no backing image", NoImage().String())
-	require.Equal(t, "backing image base", ImageNamed("base").String())
-	require.True(t, Image{}.Parent().IsNone())
-	require.True(t, NoImage().Parent().IsNone())
-	require.Equal(t, "backing-image:base", ImageNamed("base").Parent().String())
+	require.Equal(t, "an unknown backing image", Base{}.String())
+	require.Equal(t, "no backing image", NoBase().String())
+	require.Equal(t, "backing image base", ImageBase("base").String())
+	require.True(t, Base{}.Parent().IsNone())
+	require.True(t, NoBase().Parent().IsNone())
+	require.Equal(t, "backing-image:base", ImageBase("base").Parent().String())
 }
 
 func TestImageKeptOrFetched(t *testing.T) {
@@ -135,7 +135,7 @@ func TestImageKeptOrFetched(t *testing.T) {
 				require.NotContains(t, o.Target.id, "filling", "somebody's download is left alone")
 				require.NotContains(t, o.Target.id, imageInFlight)
 			}
-			require.Empty(t, s.play(t, plan).violations(t, plan.Image))
+			require.Empty(t, s.play(t, plan).violations(t, plan.Base))
 		})
 	}
 }
@@ -210,16 +210,16 @@ func TestLongChecksumsShortenedInMessages(t *testing.T) {
 func TestHurt(t *testing.T) {
 	for what, c := range map[string]struct {
 		drawn string
-		image Image
+		image Base
 		hurt  bool
 	}{
-		"an ancestor on the image":                 {"  image:base\n    s1\n      head\n", ImageNamed("base"), false},
-		"a loose ancestor":                         {"  image:base\n  s1\n    head\n", ImageNamed("base"), true},
-		"a loose ancestor, of a volume with none":  {"  s1\n    head\n", NoImage(), false},
-		"a loose ancestor, and nothing is known":   {"  s1\n    head\n", Image{}, false},
-		"a loose head without snapshots":           {"  image:base\n  head\n", ImageNamed("base"), true},
-		"a head without snapshots on the image":    {"  image:base\n    head\n", ImageNamed("base"), false},
-		"an ancestor on a spacer of another image": {"  spacer:0badcafe\n    s1\n      head\n", ImageNamed("base"), true},
+		"an ancestor on the image":                 {"  image:base\n    s1\n      head\n", ImageBase("base"), false},
+		"a loose ancestor":                         {"  image:base\n  s1\n    head\n", ImageBase("base"), true},
+		"a loose ancestor, of a volume with none":  {"  s1\n    head\n", NoBase(), false},
+		"a loose ancestor, and nothing is known":   {"  s1\n    head\n", Base{}, false},
+		"a loose head without snapshots":           {"  image:base\n  head\n", ImageBase("base"), true},
+		"a head without snapshots on the image":    {"  image:base\n    head\n", ImageBase("base"), false},
+		"an ancestor on a spacer of another image": {"  spacer:0badcafe\n    s1\n      head\n", ImageBase("base"), true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r, err := NewReplica(storeOf(t, c.drawn), destinationReplica)

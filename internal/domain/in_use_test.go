@@ -125,8 +125,8 @@ func TestReplicasInUseAreNotChangedInPlace(t *testing.T) {
 		"delete a snapshot":     {"  image:base\n    s1\n      head USE\n", func(r Replica) error { _, err := PlanSnapshotRemoval(r, "s1"); return err }, false},
 		"one that is exported":  {"  image:base\n    s1 USE\n      head\n", func(r Replica) error { _, err := PlanSnapshotRemoval(r, "s1"); return err }, true},
 		"revert":                {"  image:base\n    s1\n      head USE\n", func(r Replica) error { _, err := PlanRevert(r, "s1", 0); return err }, true},
-		"repair":                {"  image:base\n  s1\n    head record=base USE\n", func(r Replica) error { _, err := PlanRepair(r, Image{}); return err }, false},
-		"repair, a head itself": {"  image:base\n  head record=base USE\n", func(r Replica) error { _, err := PlanRepair(r, Image{}); return err }, false},
+		"repair":                {"  image:base\n  s1\n    head record=base USE\n", func(r Replica) error { _, err := PlanRepair(r, Base{}); return err }, false},
+		"repair, a head itself": {"  image:base\n  head record=base USE\n", func(r Replica) error { _, err := PlanRepair(r, Base{}); return err }, false},
 	} {
 		for _, use := range []string{"export=nqn.x:who", "raid=who", "claim=who", "export=nqn.x:who!"} {
 			t.Run(what+" "+use, func(t *testing.T) {
@@ -152,12 +152,12 @@ func TestRepairOfAReplicaInUse(t *testing.T) {
 		"a spacer is between": "  image:base\n    spacer:0badcafe\n      s1\n        head record=base export=nqn.x:y\n",
 	} {
 		t.Run(what, func(t *testing.T) {
-			_, err := PlanRepair(replicaOn(t, store), ImageNamed("base"))
+			_, err := PlanRepair(replicaOn(t, store), ImageBase("base"))
 			require.NoError(t, err)
 		})
 	}
 	t.Run("a helper in use stays", func(t *testing.T) {
-		plan, err := PlanRepair(replicaOn(t, "  image:base\n    s1\n      head record=base\n  flight:0badcafe export=nqn.x:y\n"), Image{})
+		plan, err := PlanRepair(replicaOn(t, "  image:base\n    s1\n      head record=base\n  flight:0badcafe export=nqn.x:y\n"), Base{})
 		require.NoError(t, err)
 		require.Empty(t, plan.Operations)
 	})
@@ -198,7 +198,7 @@ func TestWarnsOfFrozenLonghornHead(t *testing.T) {
 		require.NoError(t, err)
 		to, err := NewDestination(destination, "vol-1-r-2c3d4e5f", from)
 		require.NoError(t, err)
-		plan, err := PlanRebuild(from, to, NoImage(), Options{})
+		plan, err := PlanRebuild(from, to, NoBase(), Options{})
 		require.NoError(t, err)
 		if !c.warns {
 			require.Empty(t, plan.Warnings, "%+v", c)

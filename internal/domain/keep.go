@@ -84,7 +84,7 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 // ProofCandidates are the UUIDs, on each side, of the snapshots whose maps and
 // checksums decide whether they are kept: those that look the same. The image is
 // among them if both hosts have it and no record identifies the two as one.
-func ProofCandidates(source, destination Replica, image Image, options Options) (onSource, onDestination []string) {
+func ProofCandidates(source, destination Replica, base Base, options Options) (onSource, onDestination []string) {
 	proof := newProof(source.Store, destination.Store, options)
 	counterparts := findCounterparts(source, destination)
 	for _, at := range source.positions {
@@ -98,7 +98,7 @@ func ProofCandidates(source, destination Replica, image Image, options Options) 
 		onSource = append(onSource, s.UUID)
 		onDestination = append(onDestination, d.UUID)
 	}
-	if name, ok := image.Name(); ok {
+	if name, ok := base.Image(); ok {
 		s, onBoth := source.Store.BackingImage(name)
 		d, has := destination.Store.BackingImage(name)
 		if onBoth && has && !s.recordedEqual(d) && s.Lvol.Size == d.Lvol.Size {

@@ -116,19 +116,19 @@ destination
 func TestProofCandidatesIncludeUnrecordedImage(t *testing.T) {
 	for what, c := range map[string]struct {
 		source, destination string
-		image               Image
+		image               Base
 		asked               bool
 	}{
-		"both record the same":                         {"  image:base\n", "  image:base\n", ImageNamed("base"), false},
-		"one records nothing":                          {"  image:base uuid=- sha=-\n", "  image:base\n", ImageNamed("base"), true},
-		"neither records anything":                     {"  image:base uuid=- sha=-\n", "  image:base uuid=- sha=-\n", ImageNamed("base"), true},
-		"the same UUID, no checksums":                  {"  image:base sha=-\n", "  image:base sha=-\n", ImageNamed("base"), false},
-		"the same checksum, no UUIDs":                  {"  image:base uuid=-\n", "  image:base uuid=-\n", ImageNamed("base"), false},
-		"another size: that is known without a proof":  {"  image:base uuid=- sha=-\n", "  image:base size=3\n", ImageNamed("base"), false},
-		"it is on one only":                            {"  image:base uuid=- sha=-\n", "", ImageNamed("base"), false},
-		"another image":                                {"  image:base uuid=- sha=-\n", "  image:base\n", ImageNamed("other"), false},
-		"the volume has none":                          {"  image:base uuid=- sha=-\n", "  image:base\n", NoImage(), false},
-		"what is recorded is on either side different": {"  image:base sha=-\n", "  image:base uuid=-\n", ImageNamed("base"), true},
+		"both record the same":                         {"  image:base\n", "  image:base\n", ImageBase("base"), false},
+		"one records nothing":                          {"  image:base uuid=- sha=-\n", "  image:base\n", ImageBase("base"), true},
+		"neither records anything":                     {"  image:base uuid=- sha=-\n", "  image:base uuid=- sha=-\n", ImageBase("base"), true},
+		"the same UUID, no checksums":                  {"  image:base sha=-\n", "  image:base sha=-\n", ImageBase("base"), false},
+		"the same checksum, no UUIDs":                  {"  image:base uuid=-\n", "  image:base uuid=-\n", ImageBase("base"), false},
+		"another size: that is known without a proof":  {"  image:base uuid=- sha=-\n", "  image:base size=3\n", ImageBase("base"), false},
+		"it is on one only":                            {"  image:base uuid=- sha=-\n", "", ImageBase("base"), false},
+		"another image":                                {"  image:base uuid=- sha=-\n", "  image:base\n", ImageBase("other"), false},
+		"the volume has none":                          {"  image:base uuid=- sha=-\n", "  image:base\n", NoBase(), false},
+		"what is recorded is on either side different": {"  image:base sha=-\n", "  image:base uuid=-\n", ImageBase("base"), true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := parseFixture(t, "source\n"+c.source+"destination\n"+c.destination)

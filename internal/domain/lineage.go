@@ -93,7 +93,7 @@ func (x *lineages) compute() {
 				x.root[root] = root
 				break
 			}
-			if _, isImage := ImageOfLvolName(store.Lvols[parent].Name, store.UUID); isImage {
+			if _, isBase := x.index.baseAt(parent); isBase {
 				x.root[root] = root
 				break
 			}

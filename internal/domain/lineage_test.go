@@ -32,7 +32,7 @@ func TestSourceNamesIdentifyHalfRebuild(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, destination.Snapshots, 2)
 
-	plan, err := PlanRebuild(source, destination, NoImage(), Options{})
+	plan, err := PlanRebuild(source, destination, NoBase(), Options{})
 	require.NoError(t, err)
 	require.Len(t, plan.Operations, 1, "but for the head it is whole")
 }
@@ -63,7 +63,7 @@ func TestAmbiguousNewSnapshotsRefused(t *testing.T) {
 		beside.Lvols = []Lvol{{UUID: "4", Name: neighbour.lvol, Size: proofSize}}
 		destination, err := NewDestination(beside, "vol-1-r-4e5f6a7b", source)
 		require.NoError(t, err)
-		_, err = PlanRebuild(source, destination, NoImage(), Options{})
+		_, err = PlanRebuild(source, destination, NoBase(), Options{})
 		if neighbour.refusal == "" {
 			require.NoError(t, err)
 			continue

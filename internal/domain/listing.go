@@ -48,7 +48,7 @@ type Lvol struct {
 	Own      Clusters
 
 	Attributes Attributes  // of a snapshot
-	Record     string      // of a head: the name of its backing image, RecordNoImage, or "" for none written
+	Record     string      // of a head: the name of its backing image, RecordNoBase, or "" for none written
 	Image      ImageRecord // of a backing image
 
 	UsedBy User // who uses it besides this engine's runs; the zero User: nobody, or the host cannot tell
@@ -95,8 +95,8 @@ type ImageRecord struct {
 	Unready string
 }
 
-// RecordNoImage is the record of a head whose volume has no backing image.
-const RecordNoImage = "none"
+// RecordNoBase is the record of a head whose volume has no backing image.
+const RecordNoBase = "none"
 
 // Clusters is the number of clusters that size bytes need.
 func (s Listing) Clusters(size uint64) uint64 {

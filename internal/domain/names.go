@@ -152,8 +152,19 @@ func CheckImageName(name string) error {
 	if !isPlainName(name) {
 		return fmt.Errorf("backing image name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", name)
 	}
-	if name == RecordNoImage {
+	if name == RecordNoBase {
 		return fmt.Errorf("backing image name %q: it is reserved for \"no backing image\"", name)
+	}
+	return nil
+}
+
+// checkCloneNames returns an error if no linked clone can have that base.
+func checkCloneNames(volume, snapshot string) error {
+	if !isPlainName(volume) {
+		return fmt.Errorf("volume name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", volume)
+	}
+	if !isPlainName(snapshot) {
+		return fmt.Errorf("snapshot name %q: expected letters, digits, '.', '_' and '-', a letter or digit first", snapshot)
 	}
 	return nil
 }

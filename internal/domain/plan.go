@@ -3,7 +3,7 @@ package domain
 // Plan lists what a rebuild will do, as data: the same input gives the same plan,
 // byte for byte. It has no names of in-flight lvols; the executor draws them.
 type Plan struct {
-	Image Image // the volume's backing image
+	Base Base // the volume's backing image
 
 	// Steps explain the plan to people: one per snapshot, with its reason.
 	Steps []Step

@@ -70,7 +70,7 @@ func planOrRefusal(t rapid.TB, s fixture) string {
 		return text
 	}
 	after := s.play(t, plan)
-	require.Empty(t, after.violations(t, plan.Image), "the plan leads elsewhere")
+	require.Empty(t, after.violations(t, plan.Base), "the plan leads elsewhere")
 	if after.source.Proves && after.destination.Proves && !s.options.Full {
 		again := after.mustPlan(t)
 		require.Empty(t, again.Operations, "the goal is no place to stay:\n%s", planText(again))
@@ -320,7 +320,7 @@ destination
 	require.Equal(t, "backing-image:base", stepOf(t, plan, "").Parent.String())
 	require.Equal(t, "b-image:base", plan.Operations[0].Parent.id)
 	after := s.play(t, plan)
-	require.Empty(t, after.violations(t, plan.Image))
+	require.Empty(t, after.violations(t, plan.Base))
 
 	written := parseFixture(t, `
 source
@@ -365,7 +365,7 @@ destination
 				deleted = deleted || o.Verb == VerbDelete && o.Stage == StageRemoveHead
 			}
 			require.Equal(t, c.stays, !deleted)
-			require.Empty(t, s.play(t, plan).violations(t, plan.Image))
+			require.Empty(t, s.play(t, plan).violations(t, plan.Base))
 			if c.stays {
 				for _, o := range plan.Operations {
 					require.Equal(t, VerbRecord, o.Verb)
@@ -428,7 +428,7 @@ destination
 	require.Len(t, plan.Warnings, 1)
 	require.Contains(t, plan.Warnings[0], "unproven")
 	require.Equal(t, "backing-image:base", stepOf(t, plan, "s1").Parent.String(), "the destination is right by rule 1")
-	require.Empty(t, accepted.play(t, plan).violations(t, plan.Image))
+	require.Empty(t, accepted.play(t, plan).violations(t, plan.Base))
 
 	healthy := parseFixture(t, strings.Replace(text, "requested base", "requested none", 1))
 	healthy.source.Lvols[2].Record = ""
@@ -479,7 +479,7 @@ func TestAnyOrderEndsAtSameStore(t *testing.T) {
 		}
 		after := s
 		after.destination = model.Listing()
-		require.Empty(rt, after.violations(rt, plan.Image))
+		require.Empty(rt, after.violations(rt, plan.Base))
 	})
 }
 
@@ -487,7 +487,7 @@ func TestAnyOrderEndsAtSameStore(t *testing.T) {
 // destination, each snapshot on any earlier one, right or wrong.
 func drawLargeFixture(t *rapid.T) fixture {
 	n := rapid.IntRange(1, 30).Draw(t, "snapshots")
-	s := fixture{requested: ImageNamed("base"), source: fixtureStore("a"), destination: fixtureStore("b")}
+	s := fixture{requested: ImageBase("base"), source: fixtureStore("a"), destination: fixtureStore("b")}
 	image := func(store Listing) Lvol {
 		return Lvol{UUID: store.UUID + "-image", Name: ImageLvolName("base", store.UUID), Size: proofCluster, ReadOnly: true, Own: ownClusters("image", 1)}
 	}

@@ -120,7 +120,7 @@ func TestOtherVolumeIsNoImageEvidence(t *testing.T) {
 	requireRefusal(t, err, "backing image other")
 	plan, err := s.planFrom(otherVolumes, destinationReplica)
 	require.NoError(t, err, "what is overwritten does not tell")
-	require.Equal(t, ImageNamed("base"), plan.Image)
+	require.Equal(t, ImageBase("base"), plan.Base)
 	require.Contains(t, plan.Warnings, "destination vol-1-r-4e5f6a7b on lvstore disk-b is named as a replica of another volume than source vol-9-r-0a1b2c3d on lvstore disk-a")
 
 	s = parseFixture(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n  image:base\n    mine own=m/1\n      head record=base\n")
@@ -132,9 +132,9 @@ func TestOtherVolumeIsNoImageEvidence(t *testing.T) {
 	b.Name = "disk-b"
 	other, err := NewReplica(b, otherVolumes)
 	require.NoError(t, err)
-	_, err = PlanRepair(hurt, Image{}, other)
+	_, err = PlanRepair(hurt, Base{}, other)
 	requireRefusal(t, err, "replica vol-9-r-0a1b2c3d on lvstore disk-b is named as a replica of another volume than vol-1-r-0a1b2c3d on lvstore disk-a")
-	v := AuditVolume(Image{}, hurt, other)
+	v := AuditVolume(Base{}, hurt, other)
 	require.Empty(t, v.Replicas[0].Violations, "the other one's image is not its own")
 	require.Equal(t, []string{"vol-9-r-0a1b2c3d on lvstore disk-b is named as a replica of another volume than vol-1-r-0a1b2c3d on lvstore disk-a"}, v.Notices)
 }

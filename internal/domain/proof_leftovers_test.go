@@ -51,7 +51,7 @@ func (o *odometer) next() bool {
 // world is a source, what is left on the destination, and what is known.
 type world struct {
 	source, destination Listing
-	requested           Image
+	requested           Base
 	options             Options
 	upstream            bool
 	outside             bool // the source reads through to a bdev outside, or is degraded: it is always refused
@@ -98,16 +98,16 @@ func imageLvol(store Listing) Lvol {
 // drawSource draws a source whose snapshots s0, s1, … hang on parents as
 // parentOf says (-1: the ancestor), with or without an image, healthy or hurt.
 func drawSource(c chooser, parentOf []int) world {
-	w := world{source: emptyStore("a"), requested: NoImage()}
+	w := world{source: emptyStore("a"), requested: NoBase()}
 	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "else", Name: "vol-10-r-0a1b2c3d", Size: proofSize})
 	root, outside := "", Lvol{}
 	switch c.choose(5) {
 	case 1:
-		w.requested = ImageNamed(proofImage)
+		w.requested = ImageBase(proofImage)
 		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
 		root = imageLvol(w.source).UUID
 	case 2: // hurt: the image is there, but nothing hangs on it
-		w.requested = ImageNamed(proofImage)
+		w.requested = ImageBase(proofImage)
 		w.options.AcceptHurtSource = true
 		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
 	case 3:
@@ -204,7 +204,7 @@ type remains struct {
 func (d *remains) add(l Lvol) { d.Lvols = append(d.Lvols, l) }
 
 func (d *remains) drawImage() {
-	if _, has := d.world.requested.Name(); !has {
+	if _, has := d.world.requested.Image(); !has {
 		return
 	}
 	switch d.choose(3) {

@@ -222,7 +222,7 @@ func (p *prover) checkGoal(now Listing) {
 		}
 		// Rule 1, said without the domain's own words.
 		want := ""
-		if p.world.requested != NoImage() {
+		if p.world.requested != NoBase() {
 			want = "bi-base-disk-store-b"
 		}
 		if is := lvols[l.Parent].Name; reading.snapshot == "s0" && is != want {

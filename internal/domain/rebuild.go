@@ -34,11 +34,11 @@ type Options struct {
 //
 // requested is the volume's image as the caller knows it; it may be the zero Image
 // if a record or a lineage identifies the image (ResolveImage).
-func PlanRebuild(source, destination Replica, requested Image, options Options) (Plan, error) {
+func PlanRebuild(source, destination Replica, requested Base, options Options) (Plan, error) {
 	p := &planner{source: source, destination: destination, options: options}
 	for _, step := range []func() error{
 		p.refuseItself,
-		func() error { return p.resolveImage(requested) },
+		func() error { return p.resolveBase(requested) },
 		p.readSource,
 		p.refuseHurtSource,
 		p.refuseOtherGeometry,
@@ -66,7 +66,7 @@ type planner struct {
 	source, destination Replica
 	options             Options
 
-	image      Image
+	base       Base
 	tree       SnapshotTree
 	sourceHead Lvol
 	imageAt    int          // the image's position in the destination's store; notMade: it is fetched
@@ -101,9 +101,9 @@ func (p *planner) refuseItself() error {
 	return nil
 }
 
-func (p *planner) resolveImage(requested Image) (err error) {
-	p.image, err = ResolveImage(requested, p.source, p.destination)
-	p.plan.Image = p.image
+func (p *planner) resolveBase(requested Base) (err error) {
+	p.base, err = ResolveBase(requested, p.source, p.destination)
+	p.plan.Base = p.base
 	return err
 }
 
@@ -130,13 +130,13 @@ func (p *planner) readSource() (err error) {
 // refuseHurtSource: readers of a hurt source saw wrong bytes, so their later
 // writes are unproven.
 func (p *planner) refuseHurtSource() error {
-	if !p.source.Hurt(p.image) {
+	if !p.source.Hurt(p.base) {
 		return nil
 	}
 	if !p.options.AcceptHurtSource {
-		return refuse("source replica %s on lvstore %s lost %s: readers saw zeros in place of the image's bytes, so later writes are unproven; use a healthy replica, repair this one, or accept a hurt source", p.source.Name, p.source.Store.Name, p.image)
+		return refuse("source replica %s on lvstore %s lost %s: readers saw zeros in place of the image's bytes, so later writes are unproven; use a healthy replica, repair this one, or accept a hurt source", p.source.Name, p.source.Store.Name, p.base)
 	}
-	p.warn("source replica %s on lvstore %s lost %s: later writes are unproven", p.source.Name, p.source.Store.Name, p.image)
+	p.warn("source replica %s on lvstore %s lost %s: later writes are unproven", p.source.Name, p.source.Store.Name, p.base)
 	return nil
 }
 
@@ -146,7 +146,7 @@ func (p *planner) warn(format string, args ...any) {
 
 // locateImage finds the image on the destination, or plans to fetch it.
 func (p *planner) locateImage() error {
-	name, ok := p.image.Name()
+	name, ok := p.base.Image()
 	if !ok {
 		return nil
 	}
@@ -288,7 +288,7 @@ func findCounterparts(source, destination Replica) []int {
 // checkParent decides whether a kept snapshot has to be detached or grafted.
 func (p *planner) checkParent(i int, f *decision) {
 	parent := p.destination.index.parents[f.counterpart]
-	right := p.tree.rightParentAt(i, p.image)
+	right := p.tree.rightParentAt(i, p.base)
 	if p.hasParent(f.counterpart, right, p.tree.parents[i]) {
 		return
 	}
@@ -315,11 +315,11 @@ func (p *planner) hasParent(place int, parent Parent, at int) bool {
 // rightParent is RightParent as an lvol of the destination, for the snapshot at
 // that position in the tree.
 func (p *planner) rightParent(i int) Ref {
-	return p.lvolOf(p.tree.rightParentAt(i, p.image), p.tree.parents[i])
+	return p.lvolOf(p.tree.rightParentAt(i, p.base), p.tree.parents[i])
 }
 
 func (p *planner) rightHeadParent() Ref {
-	return p.lvolOf(RightHeadParent(p.tree, p.image), p.tree.head)
+	return p.lvolOf(RightHeadParent(p.tree, p.base), p.tree.head)
 }
 
 // lvolOf turns a right parent into an lvol of the destination: the image, listed or
@@ -381,6 +381,6 @@ func (p *planner) canKeepHead() bool {
 			return false
 		}
 	}
-	hangsRight := p.hasParent(p.destination.head, RightHeadParent(p.tree, p.image), p.tree.head)
+	hangsRight := p.hasParent(p.destination.head, RightHeadParent(p.tree, p.base), p.tree.head)
 	return hangsRight && head.Size == p.sourceHead.Size && head.Own.Count == 0
 }

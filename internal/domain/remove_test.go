@@ -101,11 +101,11 @@ func TestUnfinishableRemovalRefused(t *testing.T) {
 func TestCreationClonesImage(t *testing.T) {
 	store := storeOf(t, "  image:base\n")
 	for what, c := range map[string]struct {
-		image                 Image
+		image                 Base
 		parent, record, words string
 	}{
-		"an image": {ImageNamed("base"), "b-image:base", "base", "backing-image:base"},
-		"none":     {NoImage(), "", "none", ""},
+		"an image": {ImageBase("base"), "b-image:base", "base", "backing-image:base"},
+		"none":     {NoBase(), "", "none", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			plan, err := PlanCreation(store, destinationReplica, proofSize, c.image)
@@ -118,7 +118,7 @@ func TestCreationClonesImage(t *testing.T) {
 			require.Equal(t, c.record, r.Head.Record)
 			require.EqualValues(t, proofSize, r.Head.Size)
 			require.Equal(t, c.words, r.ParentOf(*r.Head).String())
-			require.Empty(t, Audit(r, Image{}).Violations)
+			require.Empty(t, Audit(r, Base{}).Violations)
 		})
 	}
 }
@@ -128,23 +128,23 @@ func TestCreationRefusals(t *testing.T) {
 		store string
 		name  string
 		size  uint64
-		image Image
+		image Base
 		says  []string
 	}{
-		"the replica is there":      {"  head\n", destinationReplica, proofSize, NoImage(), []string{"vol-1-r-4e5f6a7b is already on lvstore disk-b"}},
-		"something of it is left":   {"  s1\n", destinationReplica, proofSize, NoImage(), []string{"leftovers of replica", "delete the replica first"}},
-		"a name that is too long":   {"", strings.Repeat("v", 300), proofSize, NoImage(), []string{"300 bytes", "at most 255"}},
-		"no bytes":                  {"", destinationReplica, 0, NoImage(), []string{"0 bytes", "a multiple of its cluster size of 1048576"}},
-		"half a cluster":            {"", destinationReplica, proofSize + 1, NoImage(), []string{"8388609 bytes", "multiple"}},
-		"an unknown image":          {"  image:base\n", destinationReplica, proofSize, Image{}, []string{"is not known"}},
-		"an image that is missing":  {"", destinationReplica, proofSize, ImageNamed("base"), []string{"base is not on lvstore disk-b", "import it"}},
-		"an image that is writable": {"  image:base writable\n", destinationReplica, proofSize, ImageNamed("base"), []string{"writable"}},
-		"a larger image":            {"  image:base size=9\n", destinationReplica, proofSize, ImageNamed("base"), []string{"9437184 bytes, more than the 8388608"}},
+		"the replica is there":      {"  head\n", destinationReplica, proofSize, NoBase(), []string{"vol-1-r-4e5f6a7b is already on lvstore disk-b"}},
+		"something of it is left":   {"  s1\n", destinationReplica, proofSize, NoBase(), []string{"leftovers of replica", "delete the replica first"}},
+		"a name that is too long":   {"", strings.Repeat("v", 300), proofSize, NoBase(), []string{"300 bytes", "at most 255"}},
+		"no bytes":                  {"", destinationReplica, 0, NoBase(), []string{"0 bytes", "a multiple of its cluster size of 1048576"}},
+		"half a cluster":            {"", destinationReplica, proofSize + 1, NoBase(), []string{"8388609 bytes", "multiple"}},
+		"an unknown image":          {"  image:base\n", destinationReplica, proofSize, Base{}, []string{"is not known"}},
+		"an image that is missing":  {"", destinationReplica, proofSize, ImageBase("base"), []string{"base is not on lvstore disk-b", "import it"}},
+		"an image that is writable": {"  image:base writable\n", destinationReplica, proofSize, ImageBase("base"), []string{"writable"}},
+		"a larger image":            {"  image:base size=9\n", destinationReplica, proofSize, ImageBase("base"), []string{"9437184 bytes, more than the 8388608"}},
 		"a name taken by a snapshot": {
-			"  snap:vol-1-r-4e5f6a7b\n", destinationReplica, proofSize, NoImage(), []string{"lvol vol-1-r-4e5f6a7b already exists on lvstore disk-b"},
+			"  snap:vol-1-r-4e5f6a7b\n", destinationReplica, proofSize, NoBase(), []string{"lvol vol-1-r-4e5f6a7b already exists on lvstore disk-b"},
 		},
 		"a name that confuses": {
-			"  s1\n    head\n  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n", "vol-1-r-4e5f6a7b-snap-x", proofSize, NoImage(), []string{"may belong to", "vol-1-r-4e5f6a7b-snap-x-snap-a"},
+			"  s1\n    head\n  snap:vol-1-r-4e5f6a7b-snap-x-snap-a\n", "vol-1-r-4e5f6a7b-snap-x", proofSize, NoBase(), []string{"may belong to", "vol-1-r-4e5f6a7b-snap-x-snap-a"},
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

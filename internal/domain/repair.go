@@ -15,7 +15,7 @@ import (
 // same volume that may identify it. Refuses a replica that a graft does not repair:
 // rebuild it from a healthy one. The plan warns that a graft does not repair data
 // that was written while the parent was wrong.
-func PlanRepair(r Replica, requested Image, others ...Replica) (Plan, error) {
+func PlanRepair(r Replica, requested Base, others ...Replica) (Plan, error) {
 	if err := r.requireWhole(); err != nil {
 		return Plan{}, err
 	}
@@ -24,7 +24,7 @@ func PlanRepair(r Replica, requested Image, others ...Replica) (Plan, error) {
 			return Plan{}, refuse("replica %s is named as a replica of another volume than %s, so it does not identify the image: use a replica of the same volume, or give the image", other.located(), r.located())
 		}
 	}
-	image, err := ResolveImage(requested, append([]Replica{r}, others...)...)
+	image, err := ResolveBase(requested, append([]Replica{r}, others...)...)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -34,7 +34,7 @@ func PlanRepair(r Replica, requested Image, others ...Replica) (Plan, error) {
 			return Plan{}, refuse("replica %s on lvstore %s: %s: a graft does not repair that; rebuild it from a healthy replica", r.Name, r.Store.Name, v)
 		}
 	}
-	p := &repairer{replica: r, audit: a, plan: Plan{Image: image}}
+	p := &repairer{replica: r, audit: a, plan: Plan{Base: image}}
 	if err := p.refuseForeignClones(); err != nil {
 		return Plan{}, err
 	}
@@ -190,12 +190,12 @@ func (p *repairer) deletableAfter(l Lvol, removed map[string]int) (after []int, 
 }
 
 func (p *repairer) record() {
-	head, record := p.replica.Head, p.plan.Image.Record()
+	head, record := p.replica.Head, p.plan.Base.Record()
 	if head == nil || !p.replica.Store.Records || head.Record == record {
 		return
 	}
 	p.add(
-		Step{Action: ActionKeep, Parent: p.replica.ParentOf(*head), Reason: "the head lacks the record of " + p.plan.Image.String()},
+		Step{Action: ActionKeep, Parent: p.replica.ParentOf(*head), Reason: "the head lacks the record of " + p.plan.Base.String()},
 		Operation{Verb: VerbRecord, Stage: StageCreateHead, Target: listed(*head), Name: head.Name, Record: record},
 	)
 }
@@ -213,5 +213,5 @@ func (p *repairer) warn() {
 	}
 	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(
 		"while %s had a wrong parent, readers of replica %s saw zeros in place of the bytes of %s: later writes are unproven until the replica is compared with a healthy one",
-		strings.Join(hurt, ", "), p.replica.Name, p.plan.Image))
+		strings.Join(hurt, ", "), p.replica.Name, p.plan.Base))
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func repairOf(t *testing.T, store Listing, requested Image, others ...Replica) (Plan, error) {
+func repairOf(t *testing.T, store Listing, requested Base, others ...Replica) (Plan, error) {
 	t.Helper()
 	r, err := NewReplica(store, destinationReplica)
 	require.NoError(t, err)
@@ -15,17 +15,17 @@ func repairOf(t *testing.T, store Listing, requested Image, others ...Replica) (
 }
 
 func TestRepairPlans(t *testing.T) {
-	base := ImageNamed("base")
+	base := ImageBase("base")
 	for what, c := range map[string]struct {
 		store     string
-		requested Image
+		requested Base
 		want      []string // operations
 		warns     bool
 	}{
-		"nothing to do": {"  image:base\n    s1\n      head record=base\n", Image{}, nil, false},
+		"nothing to do": {"  image:base\n    s1\n      head record=base\n", Base{}, nil, false},
 		"the ancestor back on the image": {
 			"  image:base\n  s1\n    s2\n      head own=?/3 record=base\n",
-			Image{},
+			Base{},
 			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1"},
 			true,
 		},
@@ -34,28 +34,28 @@ func TestRepairPlans(t *testing.T) {
 			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "create-head: record b-head, named vol-1-r-4e5f6a7b, records base"},
 			true,
 		},
-		"the record alone": {"  image:base\n    s1\n      head\n", Image{}, []string{"create-head: record b-head, named vol-1-r-4e5f6a7b, records base"}, false},
+		"the record alone": {"  image:base\n    s1\n      head\n", Base{}, []string{"create-head: record b-head, named vol-1-r-4e5f6a7b, records base"}, false},
 		"a head without snapshots": {
 			"  image:base\n  head own=?/1 record=base\n",
-			Image{},
+			Base{},
 			[]string{"build: graft b-head on b-image:base, named vol-1-r-4e5f6a7b"},
 			true,
 		},
 		"the spacer of a graft that was interrupted": {
 			"  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n",
-			Image{},
+			Base{},
 			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe, after [0]"},
 			false,
 		},
 		"a spacer on nothing": {
 			"  image:base\n  spacer:0badcafe\n    s1\n      head record=base\n",
-			Image{},
+			Base{},
 			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1", "build: delete b-spacer:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe, after [0]"},
 			true,
 		},
 		"two spacers, one on the other, leaf first": {
 			"  image:base\n    s1\n      spacer:00000001\n        spacer:00000002\n          s2\n            head record=base\n",
-			Image{},
+			Base{},
 			[]string{
 				"build: graft b-s2 on b-s1, named vol-1-r-4e5f6a7b-snap-s2",
 				"build: delete b-spacer:00000002, named vol-1-r-4e5f6a7b-rebuilding-00000002, after [0]",
@@ -65,7 +65,7 @@ func TestRepairPlans(t *testing.T) {
 		},
 		"in flight with data: it stays, with its parent": {
 			"  image:base\n  s1\n    head record=base\n  spacer:00000001\n    flight:00000002 own=?/1\n",
-			Image{},
+			Base{},
 			[]string{"build: graft b-s1 on b-image:base, named vol-1-r-4e5f6a7b-snap-s1"},
 			true,
 		},
@@ -91,22 +91,22 @@ func TestRepairPlans(t *testing.T) {
 }
 
 func TestRepairRefusals(t *testing.T) {
-	base := ImageNamed("base")
+	base := ImageBase("base")
 	for what, c := range map[string]struct {
 		store     string
-		requested Image
+		requested Base
 		says      []string
 	}{
-		"nobody knows the image":     {"  image:base\n  s1\n    head\n", Image{}, []string{"is not known"}},
-		"another image is requested": {"  image:base\n    s1\n      head\n", ImageNamed("other"), []string{"other", "base"}},
-		"no image is requested":      {"  image:base\n    s1\n      head\n", NoImage(), []string{"no backing image", "base"}},
+		"nobody knows the image":     {"  image:base\n  s1\n    head\n", Base{}, []string{"is not known"}},
+		"another image is requested": {"  image:base\n    s1\n      head\n", ImageBase("other"), []string{"other", "base"}},
+		"no image is requested":      {"  image:base\n    s1\n      head\n", NoBase(), []string{"no backing image", "base"}},
 		"the image is not there":     {"  s1\n    head\n", base, []string{"backing-image:base", "not on lvstore disk-b", "rebuild it"}},
 		"the image is writable":      {"  image:base writable\n  s1\n    head\n", base, []string{"writable"}},
 		"the image is too large":     {"  image:base size=9\n  s1\n    head\n", base, []string{"9437184 bytes, more than the 8388608"}},
 		"there is no head":           {"  image:base\n  s1\n", base, []string{"no head", "rebuild it"}},
 		"not found":                  {"  image:base\n", base, []string{"replica vol-1-r-4e5f6a7b not found"}},
 		"two ancestors":              {"  image:base\n  s1\n    head\n  s2\n", base, []string{"s1", "one-root", "2 ancestors"}},
-		"a foreign parent":           {"  image:base\n    s1\n  snap:vol-7-snap-a\n    s2\n      head\n", Image{}, []string{"s2", "vol-7-snap-a"}},
+		"a foreign parent":           {"  image:base\n    s1\n  snap:vol-7-snap-a\n    s2\n      head\n", Base{}, []string{"s2", "vol-7-snap-a"}},
 		"a smaller child":            {"  image:base\n  s1\n    head size=7\n", base, []string{"head", "fewer"}},
 		"a linked clone reads it":    {"  image:base\n  s1\n    s2\n      head\n      lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", base, []string{"vol-1-r-4e5f6a7b-clone-ep-1", "foreign lvol", "vol-1-r-4e5f6a7b-snap-s1"}},
 	} {
@@ -119,16 +119,16 @@ func TestRepairRefusals(t *testing.T) {
 
 // A linked clone that already reads the right bytes does not prevent the repair.
 func TestRepairRemovesSpacerOfLinkedClone(t *testing.T) {
-	plan, err := repairOf(t, storeOf(t, "  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n        lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"), Image{})
+	plan, err := repairOf(t, storeOf(t, "  image:base\n    spacer:0badcafe\n      s1\n        head record=base\n        lvol:vol-1-r-4e5f6a7b-clone-ep-1\n"), Base{})
 	require.NoError(t, err)
 	require.Len(t, plan.Operations, 2)
 }
 
 func TestRepairLearnsImageFromOtherReplica(t *testing.T) {
 	healthy := replicasOf(t, "  image:base\n    s1\n      head\n")
-	plan, err := repairOf(t, storeOf(t, "  image:base\n  s1\n    head\n"), Image{}, healthy...)
+	plan, err := repairOf(t, storeOf(t, "  image:base\n  s1\n    head\n"), Base{}, healthy...)
 	require.NoError(t, err)
-	require.Equal(t, ImageNamed("base"), plan.Image)
+	require.Equal(t, ImageBase("base"), plan.Base)
 }
 
 // TestEveryPrefixOfARepairIsSafeAndLeadsOn plays every order of every repair, with the
@@ -218,7 +218,7 @@ func (p *repairProver) from(state Listing, first bool, crashes int) {
 	p.seen[key] = crashes + 1
 	r, err := NewReplica(state, destinationReplica)
 	require.NoError(p.t, err)
-	plan, err := PlanRepair(r, ImageNamed(proofImage))
+	plan, err := PlanRepair(r, ImageBase(proofImage))
 	if err != nil {
 		if !first {
 			p.t.Fatalf("repairing again after a crash: %v, from\n%s", err, draw(state))
@@ -309,13 +309,13 @@ func viewText(all map[string]Lvol, l Lvol) string {
 func (p *repairProver) arrived(now Listing) {
 	r, err := NewReplica(now, destinationReplica)
 	require.NoError(p.t, err)
-	for _, v := range Audit(r, Image{}).Violations {
+	for _, v := range Audit(r, Base{}).Violations {
 		// In-flight lvols with data may still be needed.
 		if l := r.InFlight; v.Rule != RuleInFlight || len(l) != 1 || l[0].Own.Count == 0 {
 			p.t.Fatalf("repaired, and yet: %s\n%s", v, draw(now))
 		}
 	}
-	plan, err := PlanRepair(r, Image{})
+	plan, err := PlanRepair(r, Base{})
 	require.NoError(p.t, err)
 	if plan.Changes() {
 		p.t.Fatalf("repaired, and yet there is more to do:\n%s", drawPlan(plan))

@@ -25,7 +25,7 @@ type Replica struct {
 	positions []int        // of Snapshots in the store
 	head      int          // position of the head in the store
 	exists    bool
-	images    []string // that are parents of lvols of the replica, each once
+	bases     []Base // that are parents of lvols of the replica, each once
 
 	lineage  *lineages
 	expected map[string]bool // of a destination: the names of the source's snapshots
@@ -82,7 +82,7 @@ func (x *index) replica(name string, expected map[string]bool) (Replica, error) 
 		}
 	}
 	r.list()
-	r.images = r.findImages()
+	r.bases = r.findBases()
 	return r, nil
 }
 
@@ -108,7 +108,7 @@ func (r *Replica) list() {
 // take adds the lvol at that position of the store if it belongs to the replica.
 func (r *Replica) take(at int) error {
 	l := &r.Store.Lvols[at]
-	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isImage(at) {
+	if !strings.HasPrefix(l.Name, r.Name) || IsImageInFlight(l.Name) || r.isBase(at) {
 		return nil
 	}
 	all := readings(*l)
@@ -165,11 +165,10 @@ func (r Replica) asParent(at int) Parent {
 	if r.members[at].role == roleSnapshot {
 		return Parent{parentSnapshot, r.members[at].snapshot}
 	}
-	parent := &r.Store.Lvols[at]
-	if image, ok := ImageOfLvolName(parent.Name, r.Store.UUID); ok {
-		return ImageNamed(image).Parent()
+	if base, ok := r.baseAt(at); ok {
+		return base.Parent()
 	}
-	return parent.AsForeignParent()
+	return r.Store.Lvols[at].AsForeignParent()
 }
 
 // Snapshot finds a snapshot by its name.
@@ -196,31 +195,44 @@ func (r *Replica) find(name string) (at int, ok bool) {
 	return at, at < len(r.Snapshots) && r.Snapshots[at].Name == name
 }
 
-// Hurt reports whether the replica lost its image: the volume has one, but no lvol
-// of the replica has an image as its parent.
-func (r Replica) Hurt(image Image) bool {
-	_, has := image.Name()
-	return has && len(r.images) == 0
-}
-
-// findImages lists the images that are parents of lvols of the replica. More than
-// one is a contradiction.
-func (r *Replica) findImages() []string {
-	var names []string
+// Hurt reports whether the replica lost its base: the volume has one, but no lvol of the
+// replica has a base as its parent, or only an entry point that does not read the
+// snapshot it is named after.
+func (r Replica) Hurt(base Base) bool {
+	if !base.Any() {
+		return false
+	}
 	for at := range r.members {
-		if role := r.members[at].role; role != roleSnapshot && role != roleHead {
-			continue
-		}
-		parent := r.index.parents[at]
-		if parent == noParent || !r.isImage(parent) {
-			continue
-		}
-		if name, _ := ImageOfLvolName(r.Store.Lvols[parent].Name, r.Store.UUID); !slices.Contains(names, name) {
-			names = append(names, name)
+		if parent := r.index.parents[at]; r.isView(at) && parent != noParent && r.isBase(parent) {
+			_, _, isClone := base.Clone()
+			return isClone && r.index.entryPointDefect(parent) != ""
 		}
 	}
-	slices.Sort(names)
-	return names
+	return true
+}
+
+// isView reports whether the lvol at that position is one that readers of the volume can
+// see.
+func (r *Replica) isView(at int) bool {
+	role := r.members[at].role
+	return role == roleSnapshot || role == roleHead
+}
+
+// findBases lists the bases that are parents of lvols of the replica. More than one is a
+// contradiction.
+func (r *Replica) findBases() []Base {
+	var bases []Base
+	for at := range r.members {
+		parent := r.index.parents[at]
+		if !r.isView(at) || parent == noParent {
+			continue
+		}
+		if base, ok := r.baseAt(parent); ok && !slices.Contains(bases, base) {
+			bases = append(bases, base)
+		}
+	}
+	slices.SortFunc(bases, func(a, b Base) int { return strings.Compare(a.Record(), b.Record()) })
+	return bases
 }
 
 // Views are the lvols that readers of the volume can see: the snapshots and the
@@ -246,12 +258,34 @@ func (r *Replica) deletable() []bool {
 	return marked
 }
 
-// isImage reports whether the lvol at that position of the store is a backing
-// image.
-func (r *Replica) isImage(at int) bool {
-	if r.members[at].role != roleForeign {
-		return false
-	}
-	_, ok := ImageOfLvolName(r.Store.Lvols[at].Name, r.Store.UUID)
+// isBase reports whether the lvol at that position of the store can be the base of the
+// replica's volume, by its name.
+func (r *Replica) isBase(at int) bool {
+	_, ok := r.baseAt(at)
 	return ok
+}
+
+// baseAt is the base that the lvol at that position of the store is, by its name: a
+// backing image, or an entry point on a snapshot of another replica.
+func (r *Replica) baseAt(at int) (Base, bool) {
+	if r.members[at].role != roleForeign {
+		return Base{}, false
+	}
+	base, ok := r.index.baseAt(at)
+	if volume, _, isClone := base.Clone(); isClone && volume == volumeOf(r.Name) {
+		return Base{}, false
+	}
+	return base, ok
+}
+
+// baseAt is the base that the lvol at that position is, by its name.
+func (x *index) baseAt(at int) (Base, bool) {
+	name := x.store.Lvols[at].Name
+	if image, ok := ImageOfLvolName(name, x.store.UUID); ok {
+		return ImageBase(image), true
+	}
+	if replica, snapshot, ok := entryPointOf(name); ok {
+		return EntryPoint{Replica: replica, Snapshot: snapshot}.Base(), true
+	}
+	return Base{}, false
 }

@@ -11,7 +11,7 @@ import "fmt"
 // and can be copied to that store. If there is none, it returns the position of the
 // first hurt one, which PlanRebuild refuses or accepts; -1 if there is none of these
 // either. flaws says what is wrong with each source, nil if nothing is.
-func PickPrimary(requested Image, sources []Replica, destination Listing) (primary int, flaws []error) {
+func PickPrimary(requested Base, sources []Replica, destination Listing) (primary int, flaws []error) {
 	flaws = make([]error, len(sources))
 	var whole []Replica
 	for i, r := range sources {
@@ -21,7 +21,7 @@ func PickPrimary(requested Image, sources []Replica, destination Listing) (prima
 	}
 	// One lineage identifies the image for all sources. Two that disagree are refused
 	// later, with both named.
-	image, _ := agreedImage(imageEvidence(requested, sameVolume(whole)...))
+	image, _ := agreedBase(baseEvidence(requested, sameVolume(whole)...))
 	primary, hurt := -1, -1
 	for i, r := range sources {
 		if flaws[i] != nil {
@@ -52,13 +52,13 @@ func unsuitable(r Replica, destination Listing) error {
 }
 
 // unprovenContent says why the replica may not contain the bytes that were written.
-func unprovenContent(r Replica, image Image) error {
-	name, has := image.Name()
+func unprovenContent(r Replica, base Base) error {
+	name, has := base.Image()
 	if !has {
 		return nil
 	}
-	if r.Hurt(image) {
-		return refuse("replica %s on lvstore %s lost %s", r.Name, r.Store.Name, image)
+	if r.Hurt(base) {
+		return refuse("replica %s on lvstore %s lost %s", r.Name, r.Store.Name, base)
 	}
 	if here, ok := r.Store.BackingImage(name); ok && here.Lvol.Image.Unready != "" {
 		return refuse("backing image %s on lvstore %s %s, so the data of replica %s is unproven", name, r.Store.Name, here.defect(), r.Name)
@@ -88,12 +88,12 @@ type SecondarySource struct {
 // name, the time of creation and sometimes the number of clusters, but changes the
 // data. PlanRebuild keeps snapshots by the same rule. The parent must be the same,
 // too: an lvol with another parent has another history.
-func NewSecondarySource(primary, other Replica, image Image, copied []string) SecondarySource {
+func NewSecondarySource(primary, other Replica, base Base, copied []string) SecondarySource {
 	secondary := SecondarySource{Origins: make(map[string]Origin)}
-	if secondary.Unusable = unusableReason(primary, other, image); secondary.Unusable != "" {
+	if secondary.Unusable = unusableReason(primary, other, base); secondary.Unusable != "" {
 		return secondary
 	}
-	for _, p := range pairs(primary, other, image, copied) {
+	for _, p := range pairs(primary, other, base, copied) {
 		differ := p.differ()
 		if differ == "" && !p.ours.Own.provenEqual(p.theirs.Own) {
 			differ = "has other data"
@@ -112,11 +112,11 @@ func NewSecondarySource(primary, other Replica, image Image, copied []string) Se
 
 // SecondaryProofCandidates are the UUIDs, on each side, of the lvols whose maps
 // and checksums NewSecondarySource needs: those that look the same.
-func SecondaryProofCandidates(primary, other Replica, image Image, copied []string) (onPrimary, onOther []string) {
-	if unusableReason(primary, other, image) != "" {
+func SecondaryProofCandidates(primary, other Replica, base Base, copied []string) (onPrimary, onOther []string) {
+	if unusableReason(primary, other, base) != "" {
 		return nil, nil
 	}
-	for _, p := range pairs(primary, other, image, copied) {
+	for _, p := range pairs(primary, other, base, copied) {
 		if p.differ() == "" {
 			onPrimary, onOther = append(onPrimary, p.ours.UUID), append(onOther, p.theirs.UUID)
 		}
@@ -125,11 +125,11 @@ func SecondaryProofCandidates(primary, other Replica, image Image, copied []stri
 }
 
 // unusableReason says why another replica may not serve any copy, "" if it may.
-func unusableReason(primary, other Replica, image Image) string {
+func unusableReason(primary, other Replica, base Base) string {
 	if primary.Store.UUID == other.Store.UUID && primary.Name == other.Name {
 		return "it is the same replica"
 	}
-	for _, flaw := range []error{unsuitable(other, primary.Store), unprovenContent(other, image)} {
+	for _, flaw := range []error{unsuitable(other, primary.Store), unprovenContent(other, base)} {
 		if flaw != nil {
 			return flaw.Error()
 		}
@@ -139,7 +139,7 @@ func unusableReason(primary, other Replica, image Image) string {
 			return fmt.Sprintf("the host of lvstore %s reports no checksums", r.Store.Name)
 		}
 	}
-	if name, has := image.Name(); has {
+	if name, has := base.Image(); has {
 		ours, here := primary.Store.BackingImage(name)
 		theirs, there := other.Store.BackingImage(name)
 		if here && there {
@@ -160,7 +160,7 @@ type pair struct {
 }
 
 // pairs are in the order of the copied lvols.
-func pairs(primary, other Replica, image Image, copied []string) []pair {
+func pairs(primary, other Replica, base Base, copied []string) []pair {
 	positions := make(map[string]int, len(primary.Snapshots))
 	for i := range primary.Snapshots {
 		positions[primary.Snapshots[i].Lvol.UUID] = i
@@ -178,11 +178,11 @@ func pairs(primary, other Replica, image Image, copied []string) []pair {
 			all = append(all, p)
 			continue
 		}
-		name, _ := image.Name()
+		name, _ := base.Image()
 		ours, here := primary.Store.BackingImage(name)
 		theirs, there := other.Store.BackingImage(name)
 		if here && there && ours.Lvol.UUID == uuid {
-			all = append(all, pair{what: image.String(), ours: ours.Lvol, theirs: theirs.Lvol, ourParent: ours.Lvol.Parent, theirParent: theirs.Lvol.Parent})
+			all = append(all, pair{what: base.String(), ours: ours.Lvol, theirs: theirs.Lvol, ourParent: ours.Lvol.Parent, theirParent: theirs.Lvol.Parent})
 		}
 	}
 	return all

@@ -52,7 +52,7 @@ func TestSecondarySourceCandidates(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, fmt.Sprintf(
 				"source\n  image:base\n    s1\n      s2 %s\n        head size=9\ndestination\n  image:base\n    s1\n      s2 %s\n        head size=9\n", c.primary, c.other))
-			loan := NewSecondarySource(primary, other, ImageNamed("base"), allUUIDs(primary))
+			loan := NewSecondarySource(primary, other, ImageBase("base"), allUUIDs(primary))
 			require.Empty(t, loan.Unusable)
 			require.Contains(t, loan.Origins, "a-s1", "the others do not suffer")
 			origin, lent := loan.Origins["a-s2"]
@@ -75,10 +75,10 @@ func TestSecondaryNeedsSameParent(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, "source\n  image:base\n    "+c.primary+"\ndestination\n  image:base\n    "+c.other+"\n")
-			loan := NewSecondarySource(primary, other, ImageNamed("base"), allUUIDs(primary))
+			loan := NewSecondarySource(primary, other, ImageBase("base"), allUUIDs(primary))
 			require.NotContains(t, loan.Origins, "a-s3")
 			require.Contains(t, loan.Mismatches, c.unlike)
-			onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageNamed("base"), allUUIDs(primary))
+			onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageBase("base"), allUUIDs(primary))
 			require.NotContains(t, onPrimary, "a-s3")
 			require.NotContains(t, onOther, "b-s3")
 		})
@@ -100,15 +100,15 @@ func TestUnusableSecondarySources(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, "source"+c.primary+"destination"+c.other)
-			loan := NewSecondarySource(primary, other, ImageNamed("base"), allUUIDs(primary))
+			loan := NewSecondarySource(primary, other, ImageBase("base"), allUUIDs(primary))
 			require.Empty(t, loan.Origins)
 			require.Contains(t, loan.Unusable, c.why)
-			onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageNamed("base"), allUUIDs(primary))
+			onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageBase("base"), allUUIDs(primary))
 			require.Empty(t, slices.Concat(onPrimary, onOther), "nothing is read for it")
 		})
 	}
 	primary, _, _ := two(t, "source"+healthy+"destination"+healthy)
-	require.Contains(t, NewSecondarySource(primary, primary, ImageNamed("base"), allUUIDs(primary)).Unusable, "the same replica")
+	require.Contains(t, NewSecondarySource(primary, primary, ImageBase("base"), allUUIDs(primary)).Unusable, "the same replica")
 }
 
 func TestSecondaryServesImage(t *testing.T) {
@@ -125,7 +125,7 @@ func TestSecondaryServesImage(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			primary, other, _ := two(t, "source\n  image:base"+under+"destination\n  image:base "+c.other+under)
-			loan := NewSecondarySource(primary, other, ImageNamed("base"), []string{"a-image:base", "a-s1"})
+			loan := NewSecondarySource(primary, other, ImageBase("base"), []string{"a-image:base", "a-s1"})
 			_, lent := loan.Origins["a-image:base"]
 			require.Equal(t, c.lent, lent, "%v", loan)
 			require.Contains(t, loan.Origins, "a-s1")
@@ -133,17 +133,17 @@ func TestSecondaryServesImage(t *testing.T) {
 	}
 	primary, other, _ := two(t, "source\n  image:base"+under+"destination\n  lvol:other\n  image:base"+under)
 	other.Store.Lvols[1].Parent = other.Store.Lvols[0].UUID
-	require.NotContains(t, NewSecondarySource(primary, other, ImageNamed("base"), []string{"a-image:base"}).Origins, "a-image:base", "it hangs on something")
+	require.NotContains(t, NewSecondarySource(primary, other, ImageBase("base"), []string{"a-image:base"}).Origins, "a-image:base", "it hangs on something")
 }
 
 // Only copied lvols are proven: proofs read the data.
 func TestSecondaryProvesCopiedOnly(t *testing.T) {
 	text := "\n  image:base\n    s1 own=a/1\n      s2 own=b/1\n        s3 own=c/1\n          head\n"
 	primary, other, _ := two(t, "source"+text+"destination"+strings.Replace(text, "s3 own=c/1", "s4 own=c/1", 1))
-	onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageNamed("base"), []string{"a-s2", "a-s3"})
+	onPrimary, onOther := SecondaryProofCandidates(primary, other, ImageBase("base"), []string{"a-s2", "a-s3"})
 	require.Equal(t, []string{"a-s2"}, onPrimary)
 	require.Equal(t, []string{"b-s2"}, onOther)
-	loan := NewSecondarySource(primary, other, ImageNamed("base"), []string{"a-s2", "a-s3"})
+	loan := NewSecondarySource(primary, other, ImageBase("base"), []string{"a-s2", "a-s3"})
 	require.Len(t, loan.Origins, 1)
 	require.Empty(t, loan.Mismatches, "what is not there is not told, such as a system snapshot (rule 3)")
 }
@@ -159,22 +159,22 @@ func TestPrimaryIsFirstHealthySource(t *testing.T) {
 	)
 	for what, c := range map[string]struct {
 		sources   []string
-		requested Image
+		requested Base
 		primary   int
 		flaws     []string // "": none
 	}{
-		"both are healthy":                 {[]string{healthy, healthy}, Image{}, 0, []string{"", ""}},
-		"the first is hurt":                {[]string{hurt, healthy}, Image{}, 1, []string{"lost backing image base", ""}},
-		"the second is hurt":               {[]string{healthy, hurt}, Image{}, 0, []string{"", "lost backing image base"}},
-		"from the other's lineage":         {[]string{unknown, healthy}, Image{}, 1, []string{"lost backing image base", ""}},
-		"all are hurt":                     {[]string{absent, hurt, hurt}, ImageNamed("base"), 1, []string{"not found", "lost", "lost"}},
-		"nobody knows of an image":         {[]string{unknown, unknown}, Image{}, 0, []string{"", ""}},
-		"there is none":                    {[]string{unknown, unknown}, NoImage(), 0, []string{"", ""}},
-		"the first is incomplete":          {[]string{headless, healthy}, Image{}, 1, []string{"has no head", ""}},
-		"the first is not there":           {[]string{absent, healthy}, Image{}, 1, []string{"not found", ""}},
-		"the first has other clusters":     {[]string{coarse, healthy}, Image{}, 1, []string{"must be equal", ""}},
-		"nobody is there":                  {[]string{absent, headless}, Image{}, -1, []string{"not found", "has no head"}},
-		"an incomplete one is no evidence": {[]string{headless, unknown}, Image{}, 1, []string{"has no head", ""}},
+		"both are healthy":                 {[]string{healthy, healthy}, Base{}, 0, []string{"", ""}},
+		"the first is hurt":                {[]string{hurt, healthy}, Base{}, 1, []string{"lost backing image base", ""}},
+		"the second is hurt":               {[]string{healthy, hurt}, Base{}, 0, []string{"", "lost backing image base"}},
+		"from the other's lineage":         {[]string{unknown, healthy}, Base{}, 1, []string{"lost backing image base", ""}},
+		"all are hurt":                     {[]string{absent, hurt, hurt}, ImageBase("base"), 1, []string{"not found", "lost", "lost"}},
+		"nobody knows of an image":         {[]string{unknown, unknown}, Base{}, 0, []string{"", ""}},
+		"there is none":                    {[]string{unknown, unknown}, NoBase(), 0, []string{"", ""}},
+		"the first is incomplete":          {[]string{headless, healthy}, Base{}, 1, []string{"has no head", ""}},
+		"the first is not there":           {[]string{absent, healthy}, Base{}, 1, []string{"not found", ""}},
+		"the first has other clusters":     {[]string{coarse, healthy}, Base{}, 1, []string{"must be equal", ""}},
+		"nobody is there":                  {[]string{absent, headless}, Base{}, -1, []string{"not found", "has no head"}},
+		"an incomplete one is no evidence": {[]string{headless, unknown}, Base{}, 1, []string{"has no head", ""}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var sources []Replica
@@ -196,7 +196,7 @@ func TestPrimaryIsFirstHealthySource(t *testing.T) {
 	unready, _, _ := two(t, "source"+healthy+"destination\n")
 	unready.Store.Lvols[0].Image.Unready = "failed"
 	whole, _, _ := two(t, "source"+healthy+"destination\n")
-	primary, flaws := PickPrimary(Image{}, []Replica{unready, whole}, fixtureStore("b"))
+	primary, flaws := PickPrimary(Base{}, []Replica{unready, whole}, fixtureStore("b"))
 	require.Equal(t, 1, primary)
 	requireRefusal(t, flaws[0], `is recorded as "failed"`)
 }

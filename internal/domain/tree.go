@@ -72,7 +72,7 @@ func (r *Replica) findAncestor() (int, error) {
 		if err := r.refuseExternal(at); err != nil {
 			return 0, err
 		}
-		if parent := r.index.parents[at]; parent != noParent && !r.isImage(parent) {
+		if parent := r.index.parents[at]; parent != noParent && !r.isBase(parent) {
 			if err := r.refuseParent(parent, &r.Store.Lvols[at]); err != nil {
 				return 0, err
 			}
@@ -153,7 +153,7 @@ func (t *SnapshotTree) findHeadParent() error {
 		return err
 	}
 	at := r.index.parents[r.head]
-	if at == noParent || r.isImage(at) {
+	if at == noParent || r.isBase(at) {
 		if len(t.order) > 0 {
 			return refuse("replica %s on lvstore %s has two ancestors, the head and snapshot %s: one of them lost its parent", r.Name, r.Store.Name, t.names[0])
 		}

@@ -141,7 +141,7 @@ func longChain(store Listing, replica string, n int) Listing {
 // Quadratic or recursive code would not finish.
 func TestDeepChain(t *testing.T) {
 	const n = 100_000
-	s := fixture{requested: NoImage(), source: longChain(fixtureStore("a"), sourceReplica, n), destination: longChain(fixtureStore("b"), destinationReplica, n/2)}
+	s := fixture{requested: NoBase(), source: longChain(fixtureStore("a"), sourceReplica, n), destination: longChain(fixtureStore("b"), destinationReplica, n/2)}
 	source, destination := s.replicas(t)
 	tree, err := NewSnapshotTree(source)
 	require.NoError(t, err)
@@ -150,11 +150,11 @@ func TestDeepChain(t *testing.T) {
 	require.Equal(t, "s099999", parent.Name)
 	s.source.FreeClusters, s.destination.FreeClusters = n, n
 	destination.Store.FreeClusters = n
-	plan, err := PlanRebuild(source, destination, NoImage(), Options{})
+	plan, err := PlanRebuild(source, destination, NoBase(), Options{})
 	require.NoError(t, err)
 	require.Len(t, plan.Steps, n+1)
 	after := s.play(t, plan)
-	require.Empty(t, after.violations(t, NoImage()))
+	require.Empty(t, after.violations(t, NoBase()))
 }
 
 func TestDeepChainListedLeafFirst(t *testing.T) {
@@ -207,6 +207,6 @@ func TestParentOf(t *testing.T) {
 		_, isImage := parent.Image()
 		require.Equal(t, snapshot == "s1", isImage)
 	}
-	require.NotEqual(t, ImageNamed("s1").Parent(), Snapshot{Name: "s1"}.AsParent(), "an image is no snapshot of that name")
+	require.NotEqual(t, ImageBase("s1").Parent(), Snapshot{Name: "s1"}.AsParent(), "an image is no snapshot of that name")
 	require.NotEqual(t, Lvol{Name: "s1"}.AsForeignParent(), Snapshot{Name: "s1"}.AsParent())
 }

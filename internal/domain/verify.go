@@ -32,23 +32,23 @@ const (
 // Verify compares a replica with its source, and both with the volume's image. Without
 // violations the replica is complete and equal to the source, as far as the hosts can
 // prove. It returns an error if the source itself is not healthy.
-func Verify(source, destination Replica, image Image) ([]Violation, error) {
-	snapshots, err := VerifySnapshots(source, destination, image)
+func Verify(source, destination Replica, base Base) ([]Violation, error) {
+	snapshots, err := VerifySnapshots(source, destination, base)
 	if err != nil {
 		return nil, err
 	}
-	head, err := verifyHead(source, destination, image)
+	head, err := verifyHead(source, destination, base)
 	return append(snapshots, head...), err
 }
 
 // VerifySnapshots is Verify without the head, which is cloned after this finds no
 // violation.
-func VerifySnapshots(source, destination Replica, image Image) ([]Violation, error) {
+func VerifySnapshots(source, destination Replica, base Base) ([]Violation, error) {
 	tree, err := NewSnapshotTree(source)
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{source: source, destination: destination, image: image, tree: tree}
+	v := &verification{source: source, destination: destination, base: base, tree: tree}
 	v.verifyImage()
 	for _, s := range tree.Snapshots() {
 		d, ok := destination.Snapshot(s.Name)
@@ -73,7 +73,7 @@ func VerifySnapshots(source, destination Replica, image Image) ([]Violation, err
 // although both hosts can report them: without a proof, counterparts do not count as
 // equal. Two images that records identify as one may differ in their allocation of
 // zeros, so that only their bytes could prove equality; that is a warning.
-func Unproven(source, destination Replica, image Image) (violations []Violation, warnings []string) {
+func Unproven(source, destination Replica, base Base) (violations []Violation, warnings []string) {
 	if !source.Store.Proves || !destination.Store.Proves {
 		return nil, nil
 	}
@@ -93,7 +93,7 @@ func Unproven(source, destination Replica, image Image) (violations []Violation,
 			compare(s.Name, RuleData, s.Lvol, d.Lvol)
 		}
 	}
-	name, _ := image.Name()
+	name, _ := base.Image()
 	there, isThere := source.Store.BackingImage(name)
 	here, isHere := destination.Store.BackingImage(name)
 	switch {
@@ -102,14 +102,14 @@ func Unproven(source, destination Replica, image Image) (violations []Violation,
 		warnings = append(warnings, fmt.Sprintf("backing image %s is stored in %d clusters on lvstore %s and in %d on lvstore %s, so only its record identifies it as the same: check its bytes with image verify",
 			name, here.Lvol.Own.Count, destination.Store.Name, there.Lvol.Own.Count, source.Store.Name))
 	default:
-		compare(image.Parent().String(), RuleImage, there.Lvol, here.Lvol)
+		compare(base.Parent().String(), RuleImage, there.Lvol, here.Lvol)
 	}
 	return v.violations, warnings
 }
 
 type verification struct {
 	source, destination Replica
-	image               Image
+	base                Base
 	tree                SnapshotTree
 	violations          []Violation
 }
@@ -119,7 +119,7 @@ func (v *verification) found(subject, rule, format string, args ...any) {
 }
 
 func (v *verification) verifyImage() {
-	name, ok := v.image.Name()
+	name, ok := v.base.Image()
 	if !ok {
 		return
 	}
@@ -127,11 +127,11 @@ func (v *verification) verifyImage() {
 	there, isThere := v.source.Store.BackingImage(name)
 	switch {
 	case !isHere:
-		v.found(v.image.Parent().String(), RuleImage, "it is not on lvstore %s", v.destination.Store.Name)
+		v.found(v.base.Parent().String(), RuleImage, "it is not on lvstore %s", v.destination.Store.Name)
 	case here.defect() != "":
-		v.found(v.image.Parent().String(), RuleImage, "it %s on lvstore %s, so it cannot be used", here.defect(), v.destination.Store.Name)
+		v.found(v.base.Parent().String(), RuleImage, "it %s on lvstore %s, so it cannot be used", here.defect(), v.destination.Store.Name)
 	case isThere && there.difference(here) != "":
-		v.found(v.image.Parent().String(), RuleImage, "it differs from the source's: %s", there.difference(here))
+		v.found(v.base.Parent().String(), RuleImage, "it differs from the source's: %s", there.difference(here))
 	}
 }
 
@@ -148,7 +148,7 @@ func (v *verification) compare(s, d Snapshot) {
 	if v.source.Store.Records && v.destination.Store.Records && !d.Lvol.Attributes.Equal(s.Lvol.Attributes) {
 		v.found(s.Name, RuleAttributes, "created at %s instead of %s, or by another creator", d.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"), s.Lvol.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z"))
 	}
-	right := RightParent(v.tree, s, v.image)
+	right := RightParent(v.tree, s, v.base)
 	if is := v.destination.ParentOf(d.Lvol); is != right {
 		v.wrongParent(s, d, is, right)
 	}
@@ -178,19 +178,19 @@ func (v *verification) isThere(right Parent) bool {
 	return ok
 }
 
-func verifyHead(source, destination Replica, image Image) ([]Violation, error) {
+func verifyHead(source, destination Replica, base Base) ([]Violation, error) {
 	tree, err := NewSnapshotTree(source)
 	if err != nil {
 		return nil, err
 	}
-	v := &verification{source: source, destination: destination, image: image, tree: tree}
+	v := &verification{source: source, destination: destination, base: base, tree: tree}
 	const subject = "head"
 	head := destination.Head
 	if head == nil {
 		v.found(subject, RuleHead, "replica %s has none, so it is incomplete", destination.Name)
 		return v.violations, nil
 	}
-	if is, right := destination.ParentOf(*head), RightHeadParent(tree, image); is != right {
+	if is, right := destination.ParentOf(*head), RightHeadParent(tree, base); is != right {
 		wrong := Violation{Subject: subject, Rule: RuleParent, Detail: fmt.Sprintf("it has %s instead of %s", is.words(), right.words())}
 		if _, ok := tree.HeadParent(); !ok {
 			wrong.Rule = RuleAncestorParent
@@ -204,8 +204,8 @@ func verifyHead(source, destination Replica, image Image) ([]Violation, error) {
 	if head.Own.Count != source.Head.Own.Count {
 		v.found(subject, RuleClusters, "%d clusters of its own instead of %d", head.Own.Count, source.Head.Own.Count)
 	}
-	if recorded := imageOfRecord(head.Record); recorded.Known() && recorded != image {
-		v.found(subject, RuleRecord, "it records %s instead of %s", recorded, image)
+	if recorded := baseOfRecord(head.Record); recorded.Known() && recorded != base {
+		v.found(subject, RuleRecord, "it records %s instead of %s", recorded, base)
 	}
 	return v.violations, nil
 }

@@ -132,7 +132,7 @@ func TestVerifyViolations(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			s := parseFixture(t, verifiedSource+c.destination)
 			var got []found
-			for _, v := range s.violations(t, ImageNamed("base")) {
+			for _, v := range s.violations(t, ImageBase("base")) {
 				got = append(got, found{v.Subject, v.Rule, v.Repairable, v.Detail})
 				require.Equal(t, v.Subject+": "+v.Rule+": "+v.Detail, v.String())
 			}
@@ -148,7 +148,7 @@ func TestVerifyViolations(t *testing.T) {
 
 func TestVerifyRefusesUnwantedImage(t *testing.T) {
 	s := parseFixture(t, "source\n  s1 own=a/2\n    head\ndestination\n  image:base\n    s1 own=a/2\n      head\n")
-	violations := s.violations(t, NoImage())
+	violations := s.violations(t, NoBase())
 	require.Len(t, violations, 1)
 	require.Equal(t, RuleAncestorParent, violations[0].Rule)
 	require.True(t, violations[0].Repairable)
@@ -157,7 +157,7 @@ func TestVerifyRefusesUnwantedImage(t *testing.T) {
 
 func TestVerifyHeadAsAncestor(t *testing.T) {
 	s := parseFixture(t, "source\n  image:base\n    head\ndestination\n  image:base\n  head\n")
-	violations := s.violations(t, ImageNamed("base"))
+	violations := s.violations(t, ImageBase("base"))
 	require.Len(t, violations, 1)
 	require.Equal(t, "head", violations[0].Subject)
 	require.Equal(t, RuleAncestorParent, violations[0].Rule)
@@ -173,23 +173,23 @@ func TestVerifyAttributesIfBothRecord(t *testing.T) {
 				break
 			}
 		}
-		require.Empty(t, parseFixture(t, text).violations(t, NoImage()))
+		require.Empty(t, parseFixture(t, text).violations(t, NoBase()))
 	}
 }
 
 func TestVerifyNeedsWholeSource(t *testing.T) {
 	s := parseFixture(t, "source\n  s1 own=a/2\ndestination\n  s1 own=a/2\n    head\n")
 	source, destination := s.replicas(t)
-	_, err := Verify(source, destination, NoImage())
+	_, err := Verify(source, destination, NoBase())
 	requireRefusal(t, err, "no head")
-	_, err = VerifySnapshots(source, destination, NoImage())
+	_, err = VerifySnapshots(source, destination, NoBase())
 	requireRefusal(t, err, "no head")
 }
 
 func TestVerifySnapshotsWithoutHead(t *testing.T) {
 	s := parseFixture(t, verifiedSource+"  image:base\n    s1 own=a/2 at=1\n      s2 own=b/1 at=2\n")
 	source, destination := s.replicas(t)
-	violations, err := VerifySnapshots(source, destination, ImageNamed("base"))
+	violations, err := VerifySnapshots(source, destination, ImageBase("base"))
 	require.NoError(t, err)
 	require.Empty(t, violations)
 }

@@ -89,7 +89,7 @@ type Snapshotter interface {
 // Recorder is implemented by hosts that keep a record on a head.
 type Recorder interface {
 	// Record records the backing image of the head's volume: its name, or
-	// domain.RecordNoImage. ErrUnsupported if this host keeps no records.
+	// domain.RecordNoBase. ErrUnsupported if this host keeps no records.
 	Record(ctx context.Context, head, record string) error
 }
 

@@ -9,7 +9,7 @@ import (
 
 // layOutDestination lays out the leftovers of the lost replica and the other lvols: a
 // forest of any shape.
-func (s *Scenario) layOutDestination(image domain.Image, source *layout) (*layout, error) {
+func (s *Scenario) layOutDestination(image domain.Base, source *layout) (*layout, error) {
 	l, err := s.newDestination()
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ const noLvol = -1
 
 // layouts are those of both hosts.
 type layouts struct {
-	image               domain.Image
+	image               domain.Base
 	source, destination *layout
 }
 
@@ -61,9 +61,9 @@ func (s *Scenario) layOut() (*layouts, error) {
 	if err := s.checkFaults(); err != nil {
 		return nil, err
 	}
-	both := &layouts{image: domain.NoImage()}
+	both := &layouts{image: domain.NoBase()}
 	if s.Image != nil {
-		both.image = domain.ImageNamed(s.Image.Name)
+		both.image = domain.ImageBase(s.Image.Name)
 	}
 	var err error
 	if both.source, err = s.layOutSource(both.image); err != nil {

@@ -9,7 +9,7 @@ import (
 
 // layOutSource lays out the healthy replica: one tree, in which no lvol is smaller than
 // its parent.
-func (s *Scenario) layOutSource(image domain.Image) (*layout, error) {
+func (s *Scenario) layOutSource(image domain.Base) (*layout, error) {
 	l := newLayout(s.sourceReplica(), "the name of a snapshot of the source", s.clusterSize(), forkNameLimit)
 	if err := s.addSourceImage(l); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (snapshot Snapshot) attributes(defaults domain.Attributes) domain.Attribute
 }
 
 // addHead adds a head of either replica.
-func (s *Scenario) addHead(l *layout, field string, head Head, image domain.Image) (err error) {
+func (s *Scenario) addHead(l *layout, field string, head Head, image domain.Base) (err error) {
 	l.head, err = l.add(s, lvol{
 		field:   field,
 		label:   l.replica,

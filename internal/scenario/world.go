@@ -26,7 +26,7 @@ type World struct {
 
 	SourceReplica, DestinationReplica string
 
-	Image domain.Image // of the volume; always known
+	Image domain.Base // of the volume; always known
 
 	Fast             bool
 	Parallel         int // copies at a time

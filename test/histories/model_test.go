@@ -104,11 +104,11 @@ type image struct {
 }
 
 // domain is how the engine is told of a volume's image.
-func (v *volume) domainImage() domain.Image {
+func (v *volume) domainImage() domain.Base {
 	if v.image == nil {
-		return domain.NoImage()
+		return domain.NoBase()
 	}
-	return domain.ImageNamed(v.image.name)
+	return domain.ImageBase(v.image.name)
 }
 
 func (v *volume) size() uint64 { return uint64(len(v.head)) * cellSize }

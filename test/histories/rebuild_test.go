@@ -112,7 +112,7 @@ func (w *world) plan(r *rand.Rand, to *replica) *rebuildRun {
 		a.moreSources = some(r, others, len(others))
 	}
 	a.request = app.Request{
-		Volume: v.name, Image: v.domainImage(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
+		Volume: v.name, Base: v.domainImage(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
 		Options: domain.Options{Full: r.IntN(6) == 0},
 	}
 	if r.IntN(3) > 0 {
@@ -123,7 +123,7 @@ func (w *world) plan(r *rand.Rand, to *replica) *rebuildRun {
 	}
 	store := a.source.at.list()
 	if a.source.state == complete && len(a.moreSources) == 0 && (v.image != nil || store.Records) && r.IntN(2) == 0 {
-		a.request.Image = domain.Image{} // the source tells
+		a.request.Base = domain.Base{} // the source tells
 	}
 	if a.source.state == hurt {
 		a.request.Options.AcceptHurtSource = r.IntN(3) > 0
@@ -165,7 +165,7 @@ func (w *world) run(p *process, all []*rebuildRun, t disturbances) {
 		}
 		a.request = a.requestFrom(p)
 		a.done = make(chan struct{})
-		w.logf("%s from %v: image %v, parallel %d, full %v, accept hurt %v, journal %v, views %v", a.destination, a.sources(), a.request.Image.Record(),
+		w.logf("%s from %v: image %v, parallel %d, full %v, accept hurt %v, journal %v, views %v", a.destination, a.sources(), a.request.Base.Record(),
 			a.request.Parallel, a.request.Options.Full, a.request.Options.AcceptHurtSource, a.request.Journal != nil, a.request.Views)
 	}
 	w.calm.Store(false)

@@ -159,7 +159,7 @@ func (w *world) auditVolume(r *rand.Rand) {
 
 func (w *world) auditOne(v *volume) {
 	serving := v.serving()
-	request := app.AuditRequest{Image: v.domainImage()}
+	request := app.AuditRequest{Base: v.domainImage()}
 	for _, rep := range serving {
 		request.Sites = append(request.Sites, w.engine.at(rep))
 	}
@@ -211,7 +211,7 @@ func (w *world) repairReplica(r *rand.Rand) {
 
 func (w *world) repairOne(rep *replica, compare bool) {
 	v := rep.of
-	request := app.RepairRequest{Replica: w.engine.at(rep), Image: v.domainImage()}
+	request := app.RepairRequest{Replica: w.engine.at(rep), Base: v.domainImage()}
 	var healthy *replica
 	if all := v.in(complete); compare && len(all) > 0 {
 		healthy = all[0]
@@ -294,7 +294,7 @@ func (w *world) rebuildTwice(r *rand.Rand, v *volume) {
 		return
 	}
 	a := w.plan(r, serving[1])
-	a.source, a.moreSources, a.mustRefuse, a.request.Image, a.request.Options = serving[0], nil, "", v.domainImage(), domain.Options{}
+	a.source, a.moreSources, a.mustRefuse, a.request.Base, a.request.Options = serving[0], nil, "", v.domainImage(), domain.Options{}
 	w.rebuild([]*rebuildRun{a})
 	if !a.source.at.list().Proves || !a.destination.at.list().Proves {
 		return

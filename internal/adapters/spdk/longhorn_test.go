@@ -147,7 +147,7 @@ func requireLonghornRead(t *testing.T, h *Host) {
 	_, ok = store.BackingImage("debian")
 	require.False(t, ok, "it is downloaded")
 
-	onImage := domain.ImageNamed("ubuntu").Parent()
+	onImage := domain.ImageBase("ubuntu").Parent()
 	for _, whole := range []string{targettest.LonghornWhole, targettest.LonghornLookLike, targettest.LonghornHurt} {
 		r, err := domain.NewReplica(store, whole)
 		require.NoError(t, err, whole)
@@ -162,7 +162,7 @@ func requireLonghornRead(t *testing.T, h *Host) {
 		ancestor, _ := tree.Ancestor()
 		if whole == targettest.LonghornHurt {
 			require.True(t, r.ParentOf(ancestor.Lvol).IsNone())
-			require.True(t, r.Hurt(domain.ImageNamed("ubuntu")))
+			require.True(t, r.Hurt(domain.ImageBase("ubuntu")))
 		} else {
 			require.Equal(t, onImage, r.ParentOf(ancestor.Lvol))
 		}
@@ -203,7 +203,7 @@ func requireNothingForeignPlanned(t *testing.T, store domain.Listing) {
 	for _, name := range []string{targettest.LonghornRebuilt, targettest.LonghornHurt, targettest.LonghornWhole, "vol-1-r-99999999", "vol-1"} {
 		destination, err := domain.NewDestination(store, name, source)
 		require.NoError(t, err, name)
-		plan, err := domain.PlanRebuild(source, destination, domain.ImageNamed("ubuntu"), domain.Options{Full: true, Overwrite: name})
+		plan, err := domain.PlanRebuild(source, destination, domain.ImageBase("ubuntu"), domain.Options{Full: true, Overwrite: name})
 		if name == targettest.LonghornWhole {
 			refusal := (*domain.Refusal)(nil)
 			require.ErrorAs(t, err, &refusal)

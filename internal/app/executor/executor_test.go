@@ -84,7 +84,7 @@ func newSource(t *testing.T, host *memory.Host) domain.Replica {
 		parent, err = host.Seal(t.Context(), uuid, domain.SnapshotLvolName(sourceName, name), ports.SealRecord{})
 		require.NoError(t, err)
 	}
-	_, err := host.Clone(t.Context(), parent, sourceName, 8*cluster, domain.RecordNoImage)
+	_, err := host.Clone(t.Context(), parent, sourceName, 8*cluster, domain.RecordNoBase)
 	require.NoError(t, err)
 	r, err := domain.NewReplica(listing(t, host), sourceName)
 	require.NoError(t, err)
@@ -97,7 +97,7 @@ func newConfig(t *testing.T, from, to *memory.Host, parallel int) (executor.Conf
 	source := newSource(t, from)
 	destination, err := domain.NewDestination(listing(t, to), copyName, source)
 	require.NoError(t, err)
-	plan, err := domain.PlanRebuild(source, destination, domain.NoImage(), domain.Options{})
+	plan, err := domain.PlanRebuild(source, destination, domain.NoBase(), domain.Options{})
 	require.NoError(t, err)
 	s := &sink{clusters: make(map[string]uint64)}
 	return executor.Config{
@@ -137,7 +137,7 @@ func TestExecutorCarriesOutARebuild(t *testing.T) {
 			require.NoError(t, err)
 			copied, err := domain.NewDestination(listing(t, to), copyName, source)
 			require.NoError(t, err)
-			violations, err := domain.Verify(source, copied, domain.NoImage())
+			violations, err := domain.Verify(source, copied, domain.NoBase())
 			require.NoError(t, err)
 			require.Empty(t, violations)
 			require.Equal(t, map[string]uint64{"s1": 2, "s2": 2}, told.clusters)

@@ -90,7 +90,7 @@ func (x *Executor) performWithRetries(ctx context.Context, s *step) error {
 func (x *Executor) describe(s *step) string {
 	switch store := x.Listing.Name; {
 	case s.Target.IsImage():
-		return fmt.Sprintf("%s on lvstore %s", x.Plan.Image, store)
+		return fmt.Sprintf("%s on lvstore %s", x.Plan.Base, store)
 	case s.Operation.Name != "":
 		return fmt.Sprintf("lvol %s on lvstore %s", s.Operation.Name, store)
 	default:

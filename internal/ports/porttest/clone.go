@@ -47,7 +47,7 @@ var cloneTests = []test{
 			snapshot string
 			clusters uint64
 		}{"same-size": {a, 1}, "longer": {a, 2}, "of-nothing": {"", 1}} {
-			for _, record := range []string{"base", domain.RecordNoImage} {
+			for _, record := range []string{"base", domain.RecordNoBase} {
 				head, err := h.Clone(h.ctx, c.snapshot, name+"-"+record, h.bytes(c.clusters), record)
 				require.NoError(t, err)
 				require.Equal(t, h.record(record), h.look(head).Record, "%s", name)

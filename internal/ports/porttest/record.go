@@ -15,7 +15,7 @@ var recordTests = []test{
 		head := h.create(replica, 2)
 		h.fill(head, 1, 0)
 		want := h.look(head)
-		for _, record := range []string{"base", domain.RecordNoImage, "other-base"} {
+		for _, record := range []string{"base", domain.RecordNoBase, "other-base"} {
 			require.NoError(t, recorder.Record(h.ctx, head, record))
 			want.Record = record
 			require.Equal(t, want, h.look(head))

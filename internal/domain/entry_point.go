@@ -1,0 +1,90 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+)
+
+// EntryPoint is an empty snapshot that is a clone of a snapshot of another volume, the
+// source volume. The ancestors of linked clones have it as their parent, so that no
+// replica has a clone of another one's snapshot: deleting such a snapshot would merge it
+// into the clone. All linked clones of one snapshot on a store share one.
+//
+// Longhorn's v2 data engine makes them since version 1.12.1, and names them
+// <replica>-clone-ep-<snapshot>, after the replica that the snapshot belongs to.
+type EntryPoint struct {
+	Replica  string // of the source volume, on the same store
+	Snapshot string // of that replica
+	Lvol     Lvol
+}
+
+// EntryPointLvolName is the name of the entry point on a replica's snapshot.
+func EntryPointLvolName(replica, snapshot string) string {
+	return replica + linkedCloneInfix + snapshot
+}
+
+// entryPointOf interprets the name of an lvol as an entry point's. Longhorn's helper of
+// the same form, which ends in -tmp-head, is none.
+func entryPointOf(name string) (replica, snapshot string, ok bool) {
+	replica, snapshot, ok = strings.Cut(name, linkedCloneInfix)
+	ok = ok && replica != "" && snapshot != "" && !strings.HasSuffix(snapshot, tmpHeadSuffix)
+	return replica, snapshot, ok
+}
+
+// volumeOf is the volume that a replica belongs to, by its name: the replica's own name
+// if it has not Longhorn's form.
+func volumeOf(replica string) string {
+	if volume, ok := VolumeOfReplica(replica); ok {
+		return volume
+	}
+	return replica
+}
+
+// Base is the base of the linked clones of that entry point.
+func (e EntryPoint) Base() Base { return CloneBase(volumeOf(e.Replica), e.Snapshot) }
+
+// EntryPoint finds the entry point of linked clones with that base. It refuses a store
+// with several, one for each replica of the source volume.
+func (s Listing) EntryPoint(base Base) (found EntryPoint, ok bool, err error) {
+	volume, snapshot, isClone := base.Clone()
+	if !isClone {
+		return EntryPoint{}, false, nil
+	}
+	for i := range s.Lvols {
+		replica, of, isEntryPoint := entryPointOf(s.Lvols[i].Name)
+		if !isEntryPoint || of != snapshot || volumeOf(replica) != volume {
+			continue
+		}
+		if ok {
+			return EntryPoint{}, false, refuse("lvstore %s has two entry points of %s: %s and %s", s.Name, base, found.Lvol.Name, s.Lvols[i].Name)
+		}
+		found, ok = EntryPoint{replica, of, s.Lvols[i]}, true
+	}
+	return found, ok, nil
+}
+
+// entryPointDefect says why the lvol at that position cannot be the parent of linked
+// clones, "" if it can. Its snapshot has to be its parent: only then do they read that
+// snapshot's bytes.
+func (x *index) entryPointDefect(at int) string {
+	l := &x.store.Lvols[at]
+	replica, snapshot, _ := entryPointOf(l.Name)
+	want := SnapshotLvolName(replica, snapshot)
+	switch parent := x.parents[at]; {
+	case l.Degraded:
+		return "is degraded"
+	case l.External != "":
+		return "reads through to external snapshot " + l.External
+	case l.Own.Count > 0:
+		return fmt.Sprintf("has %s of its own: its snapshot was merged into it, or it was written", clustersText(l.Own.Count))
+	case parent == noParent:
+		return "has no parent instead of " + want
+	case x.store.Lvols[parent].Name != want:
+		return fmt.Sprintf("has %s instead of %s as its parent", x.store.Lvols[parent].Name, want)
+	case l.Size != x.store.Lvols[parent].Size:
+		return fmt.Sprintf("has %d bytes instead of the %d of its snapshot", l.Size, x.store.Lvols[parent].Size)
+	case !l.ReadOnly:
+		return "is writable"
+	}
+	return ""
+}
