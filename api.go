@@ -1234,10 +1234,10 @@ func NewReplica(store Listing, name string) (Replica, error) { return domain.New
 //	func (s Snapshot) AsParent() Parent
 type Snapshot = domain.Snapshot
 
-// Parent is the parent of an lvol: the backing image, a snapshot of its replica,
+// Parent is the parent of an lvol: the base of its volume, a snapshot of its replica,
 // or none. In a broken replica it may be a foreign lvol, an in-flight lvol or a
 // snapshot outside of the lvstore, and the parent of a degraded lvol is unknown.
-// None of these equals a right parent. The type is closed: only an Image, a
+// None of these equals a right parent. The type is closed: only a Base, a
 // Snapshot or a listed Lvol can be turned into a Parent, a string cannot.
 //
 //	type Parent struct {
@@ -1264,9 +1264,9 @@ type Snapshot = domain.Snapshot
 //	// Snapshot returns the name of the snapshot that the parent is.
 //	func (p Parent) Snapshot() (name string, ok bool)
 //
-//	// String is "backing-image:NAME" or a snapshot's name for a valid parent,
-//	// "lvol:NAME" or "external:BDEV" for one that no replica should have,
-//	// "unknown" if the host cannot tell it, or "" for no parent.
+//	// String is "backing-image:NAME", "clone:VOLUME@SNAPSHOT" or a snapshot's name
+//	// for a valid parent, "lvol:NAME" or "external:BDEV" for one that no replica
+//	// should have, "unknown" if the host cannot tell it, or "" for no parent.
 //	func (p Parent) String() string
 type Parent = domain.Parent
 
@@ -1275,7 +1275,7 @@ type Parent = domain.Parent
 //	type Options struct {
 //		// Full copies everything, also snapshots that are proven identical.
 //		Full bool
-//		// AcceptHurtSource rebuilds from a replica whose ancestor lost its image.
+//		// AcceptHurtSource rebuilds from a replica whose ancestor lost its base.
 //		AcceptHurtSource bool
 //		// NoChecksums lets no host compute a checksum (which it would store): only
 //		// existing checksums prove anything.
@@ -1312,7 +1312,7 @@ type Sealing = domain.Sealing
 // byte for byte. It has no names of in-flight lvols; the executor draws them.
 //
 //	type Plan struct {
-//		Base Base // the volume's backing image
+//		Base Base // the volume's base
 //
 //		// Steps explain the plan to people: one per snapshot, with its reason.
 //		Steps []Step
@@ -1373,7 +1373,9 @@ const (
 	ActionCopy       Action = "copy"        // copied anew; an lvol of that name is deleted first
 	ActionRemove     Action = "remove"      // a leftover that the source does not have, deleted
 	ActionFetchImage Action = "fetch-image" // the backing image is copied, too
-	ActionCreateHead Action = "create-head" // a new head; the old one is deleted first
+	// ActionCreateEntryPoint makes the base of a linked clone on a snapshot that is there.
+	ActionCreateEntryPoint Action = "create-entry-point"
+	ActionCreateHead       Action = "create-head" // a new head; the old one is deleted first
 )
 
 // Operation is one verb with its arguments, to be carried out on a store.
@@ -1440,6 +1442,9 @@ const (
 //	type Ref struct {
 //		// contains filtered or unexported fields
 //	}
+//
+//	// IsEntryPoint reports whether the Ref is the entry point that the plan makes.
+//	func (r Ref) IsEntryPoint() bool
 //
 //	// IsImage reports whether the Ref is the image that the plan fetches.
 //	func (r Ref) IsImage() bool
@@ -1527,6 +1532,7 @@ const (
 	RuleData           = "data"       // map and checksum, if both hosts report them; all bytes, if they are read back
 	RuleAttributes     = "attributes" // time of creation and creator, if both hosts record them
 	RuleImage          = "image"      // the image exists and is the same on both hosts
+	RuleBase           = "base"       // the entry point of a linked clone exists, and reads the same snapshot on both hosts
 	RuleHead           = "head"       // there is a head
 	RuleRecord         = "record"     // the head's record of the image
 )

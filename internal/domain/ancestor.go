@@ -4,16 +4,17 @@
 //
 // # The rule
 //
-// The ancestor's parent is the volume's backing image, always: that is the rule
-// that the project exists for.
+// The ancestor's parent is the volume's base on its host, always, whatever the source
+// reports: that is the rule that the project exists for. The base is a backing image or,
+// of a linked clone, an entry point on a snapshot of another volume (Base).
 //
 // A host's list of snapshots does not show that the ancestor, the oldest
-// snapshot, has a backing image as its parent: the parent field is empty. An
-// engine that copies that field loses the image, and every read that falls
+// snapshot, has a base as its parent: the parent field is empty. An
+// engine that copies that field loses the base, and every read that falls
 // through the rebuilt ancestor returns zeros (longhorn/longhorn#10909).
 //
 // So the ancestor's parent is never copied. RightParent decides it from the
-// volume's backing image (ResolveImage).
+// volume's base (ResolveBase).
 //
 // # Where to read on
 //
@@ -24,7 +25,7 @@
 package domain
 
 // RightParent returns the parent that a snapshot of a rebuilt replica must have:
-// for the ancestor the volume's backing image, whatever the source reports, and
+// for the ancestor the volume's base, whatever the source reports, and
 // for every other snapshot the copy of its parent in the source tree.
 func RightParent(tree SnapshotTree, snapshot Snapshot, base Base) Parent {
 	at, _ := tree.position(snapshot.Name)
@@ -63,10 +64,10 @@ const (
 	parentUnknown
 )
 
-// Parent is the parent of an lvol: the backing image, a snapshot of its replica,
+// Parent is the parent of an lvol: the base of its volume, a snapshot of its replica,
 // or none. In a broken replica it may be a foreign lvol, an in-flight lvol or a
 // snapshot outside of the lvstore, and the parent of a degraded lvol is unknown.
-// None of these equals a right parent. The type is closed: only an Image, a
+// None of these equals a right parent. The type is closed: only a Base, a
 // Snapshot or a listed Lvol can be turned into a Parent, a string cannot.
 type Parent struct {
 	kind parentKind
@@ -114,7 +115,7 @@ func (p Parent) External() (bdev string, ok bool) { return p.name, p.kind == par
 // IsUnknown reports whether the host cannot tell the parent.
 func (p Parent) IsUnknown() bool { return p.kind == parentUnknown }
 
-// String is "backing-image:NAME" or a snapshot's name for a valid parent,
+// String is "backing-image:NAME", "clone:VOLUME@SNAPSHOT" or a snapshot's name for a valid parent,
 // "lvol:NAME" or "external:BDEV" for one that no replica should have, "unknown"
 // if the host cannot tell it, or "" for no parent.
 func (p Parent) String() string {

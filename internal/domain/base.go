@@ -53,11 +53,19 @@ func (b Base) Known() bool { return b.kind != baseUnknown }
 func (b Base) Any() bool { return b.kind == baseImage || b.kind == baseClone }
 
 // Image is the name of the backing image; ok is false if the base is not an image.
-func (b Base) Image() (name string, ok bool) { return b.name, b.kind == baseImage }
+func (b Base) Image() (name string, ok bool) {
+	if b.kind != baseImage {
+		return "", false
+	}
+	return b.name, true
+}
 
 // Clone is the snapshot of another volume; ok is false if the volume is no linked clone.
 func (b Base) Clone() (volume, snapshot string, ok bool) {
-	return b.name, b.snapshot, b.kind == baseClone
+	if b.kind != baseClone {
+		return "", "", false
+	}
+	return b.name, b.snapshot, true
 }
 
 // Parent is the right parent of the ancestor of a volume with that base.

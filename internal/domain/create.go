@@ -24,14 +24,40 @@ func PlanCreation(store Listing, name string, size uint64, base Base) (Plan, err
 	if err != nil {
 		return Plan{}, err
 	}
-	return Plan{
-		Base: base,
-		Operations: []Operation{{
-			Verb: VerbClone, Stage: StageCreateHead, Target: Ref{refHead, name}, Parent: parent,
-			Name: name, Size: size, Record: base.Record(),
-		}},
-		Steps: []Step{{Action: ActionCreateHead, Parent: base.Parent(), Reason: "a new replica", Operations: []int{0}}},
-	}, nil
+	plan := Plan{Base: base}
+	if _, _, isClone := base.Clone(); isClone {
+		if parent, err = r.planCloneBase(&plan, size); err != nil {
+			return Plan{}, err
+		}
+	}
+	head := len(plan.Operations)
+	plan.Operations = append(plan.Operations, Operation{
+		Verb: VerbClone, Stage: StageCreateHead, Target: Ref{refHead, name}, Parent: parent,
+		Name: name, Size: size, Record: base.Record(),
+	})
+	plan.Steps = append(plan.Steps, Step{Action: ActionCreateHead, Parent: base.Parent(), Reason: "a new replica", Operations: []int{head}})
+	return plan, nil
+}
+
+// planCloneBase finds the entry point of a linked clone of size bytes, or adds its creation
+// to the plan.
+func (r Replica) planCloneBase(plan *Plan, size uint64) (Ref, error) {
+	found, err := r.index.findCloneBase(plan.Base)
+	switch {
+	case err != nil:
+		return Ref{}, err
+	case found.size > size:
+		return Ref{}, refuse("%s has %d bytes, more than the %d of the volume", plan.Base, found.size, size)
+	case found.entryPoint != notMade:
+		return listed(r.Store.Lvols[found.entryPoint]), nil
+	}
+	name := found.name(plan.Base)
+	if err := r.refuseNames([]string{name}); err != nil {
+		return Ref{}, err
+	}
+	plan.Operations = r.index.makeEntryPoint(plan.Base, found, 0)
+	plan.Steps = []Step{r.index.entryPointStep(found, []int{0, 1, 2})}
+	return Ref{refEntryPoint, name}, nil
 }
 
 func (s Listing) refuseSize(size uint64) error {

@@ -19,13 +19,13 @@ type emitter struct {
 	*planner
 	// ready is, by position in the tree, the operation after which the copy of a
 	// snapshot and all its ancestors are correct; noOperation: they already are.
-	ready       []int
-	imageSealed int
+	ready     []int
+	baseReady int
 
 	// positions of operations, by subject
 	ofSnapshot [][]int // by position in the tree
 	ofDeleted  [][]int // by position in the destination's store
-	ofImage    []int
+	ofBase     []int
 	ofHead     []int
 
 	numbers []int // from which short lists of operations are cut
@@ -37,7 +37,7 @@ const noOperation = -1
 func newEmitter(p *planner) *emitter {
 	n := len(p.tree.order)
 	e := &emitter{
-		planner: p, ready: make([]int, n), imageSealed: noOperation,
+		planner: p, ready: make([]int, n), baseReady: noOperation,
 		ofSnapshot: make([][]int, n), ofDeleted: make([][]int, len(p.toDelete)),
 	}
 	operations := len(p.deletions) + 5 // the image's three, the old head and the new one
@@ -117,8 +117,15 @@ func (e *emitter) build() {
 			Name: ImageLvolName(image.Name, e.destination.Store.UUID), Source: originOf(image.Lvol), Image: &image.Lvol.Image,
 			Prove: e.bothProve(),
 		})
-		e.imageSealed = o
-		e.ofImage = []int{o - 2, o - 1, o}
+		e.baseReady = o
+		e.ofBase = []int{o - 2, o - 1, o}
+	}
+	if e.base.Any() && e.baseAt == notMade && !e.fetch {
+		first := len(e.plan.Operations)
+		for _, o := range e.destination.index.makeEntryPoint(e.base, e.clone, first) {
+			e.baseReady = e.add(o)
+			e.ofBase = append(e.ofBase, e.baseReady)
+		}
 	}
 	for i := range e.decisions {
 		first := len(e.plan.Operations)
@@ -150,7 +157,7 @@ func (e *emitter) parentReady(i int) int {
 	if parent := e.tree.parents[i]; parent >= 0 {
 		return e.ready[parent]
 	}
-	return e.imageSealed
+	return e.baseReady
 }
 
 // fill creates an in-flight lvol and copies into it. It has no parent yet: so copies
@@ -212,7 +219,10 @@ func (e *emitter) describe() {
 	e.plan.Deletions = e.plannedDeletions()
 	e.describeDeletions()
 	if e.fetch {
-		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.fetched.Name + " is missing on the destination", Clusters: e.fetched.Lvol.Own.Count, Operations: e.ofImage})
+		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.fetched.Name + " is missing on the destination", Clusters: e.fetched.Lvol.Own.Count, Operations: e.ofBase})
+	}
+	if e.ofBase != nil && !e.fetch {
+		e.step(e.destination.index.entryPointStep(e.clone, e.ofBase))
 	}
 	for i := range e.decisions {
 		f := &e.decisions[i]

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -87,4 +88,52 @@ func (x *index) entryPointDefect(at int) string {
 		return "is writable"
 	}
 	return ""
+}
+
+// sourceSnapshot finds the snapshot of the source volume that linked clones with that base
+// share on a store, and the replica that it belongs to. Refuses a store that lacks it, with
+// what has to be done there first.
+func (x *index) sourceSnapshot(base Base) (replica string, at int, err error) {
+	volume, snapshot, _ := base.Clone()
+	at = noPosition
+	var others []string // replicas of the volume without that snapshot
+	for i := range x.store.Lvols {
+		for _, r := range readings(x.store.Lvols[i]) {
+			switch {
+			case volumeOf(r.replica) != volume || r.role == roleInFlight:
+			case r.role == roleSnapshot && r.snapshot == snapshot:
+				if at != noPosition && replica != r.replica {
+					return "", noPosition, refuse("lvstore %s has %s twice: of replica %s and of replica %s", x.store.Name, base, replica, r.replica)
+				}
+				replica, at = r.replica, i
+			default:
+				others = append(others, r.replica)
+			}
+		}
+	}
+	switch {
+	case at != noPosition && !x.hasHead(replica):
+		return "", noPosition, refuse("replica %s on lvstore %s has no head, so it is incomplete: wait for its rebuild, or rebuild it first; this volume is a linked clone of %s", replica, x.store.Name, base)
+	case at != noPosition:
+		return replica, at, nil
+	case len(others) > 0:
+		slices.Sort(others)
+		return "", noPosition, refuse("replica %s on lvstore %s has no snapshot %s, whose linked clone this volume is: rebuild that replica first", others[0], x.store.Name, snapshot)
+	default:
+		return "", noPosition, refuse("no replica of volume %s is on lvstore %s, and this volume is a linked clone of its snapshot %s: rebuild a replica of volume %s there first", volume, x.store.Name, snapshot, volume)
+	}
+}
+
+func (x *index) hasHead(replica string) bool {
+	at, ok := x.named(replica)
+	return ok && !x.store.Lvols[at].ReadOnly
+}
+
+// named is the position of the lvol of that name.
+func (x *index) named(name string) (at int, ok bool) {
+	i, ok := slices.BinarySearchFunc(x.byName, name, func(n named, name string) int { return strings.Compare(n.name, name) })
+	if !ok {
+		return noPosition, false
+	}
+	return x.byName[i].at, true
 }

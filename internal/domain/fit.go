@@ -163,6 +163,9 @@ func (p *planner) refuseNames() error {
 	if p.fetch {
 		names = append(names, ImageLvolName(p.fetched.Name, store.UUID))
 	}
+	if _, _, isClone := p.base.Clone(); isClone && p.baseAt == notMade {
+		names = append(names, p.clone.name(p.base))
+	}
 	if err := p.destination.refuseNames(names); err != nil {
 		return err
 	}

@@ -83,7 +83,8 @@ func (p *proof) identical(source, copied *Lvol) (ok bool, reason string) {
 
 // ProofCandidates are the UUIDs, on each side, of the snapshots whose maps and
 // checksums decide whether they are kept: those that look the same. The image is
-// among them if both hosts have it and no record identifies the two as one.
+// among them if both hosts have it and no record identifies the two as one, and so are the
+// lvols that a linked clone's base reads through.
 func ProofCandidates(source, destination Replica, base Base, options Options) (onSource, onDestination []string) {
 	proof := newProof(source.Store, destination.Store, options)
 	counterparts := findCounterparts(source, destination)
@@ -104,6 +105,15 @@ func ProofCandidates(source, destination Replica, base Base, options Options) (o
 		if onBoth && has && !s.recordedEqual(d) && s.Lvol.Size == d.Lvol.Size {
 			onSource = append(onSource, s.Lvol.UUID)
 			onDestination = append(onDestination, d.Lvol.UUID)
+		}
+	}
+	if _, _, isClone := base.Clone(); isClone {
+		for _, p := range linkPairs(source.index.baseChain(base), destination.index.baseChain(base)) {
+			ours, theirs := p[0], p[1]
+			if ours.name == theirs.name && ours.lvol.Size == theirs.lvol.Size && ours.lvol.Own.Count == theirs.lvol.Own.Count {
+				onSource = append(onSource, ours.lvol.UUID)
+				onDestination = append(onDestination, theirs.lvol.UUID)
+			}
 		}
 	}
 	return onSource, onDestination

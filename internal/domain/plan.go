@@ -3,7 +3,7 @@ package domain
 // Plan lists what a rebuild will do, as data: the same input gives the same plan,
 // byte for byte. It has no names of in-flight lvols; the executor draws them.
 type Plan struct {
-	Base Base // the volume's backing image
+	Base Base // the volume's base
 
 	// Steps explain the plan to people: one per snapshot, with its reason.
 	Steps []Step
@@ -45,7 +45,9 @@ const (
 	ActionCopy       Action = "copy"        // copied anew; an lvol of that name is deleted first
 	ActionRemove     Action = "remove"      // a leftover that the source does not have, deleted
 	ActionFetchImage Action = "fetch-image" // the backing image is copied, too
-	ActionCreateHead Action = "create-head" // a new head; the old one is deleted first
+	// ActionCreateEntryPoint makes the base of a linked clone on a snapshot that is there.
+	ActionCreateEntryPoint Action = "create-entry-point"
+	ActionCreateHead       Action = "create-head" // a new head; the old one is deleted first
 )
 
 // Verb is a kind of change to a store. There are no others.
@@ -128,6 +130,7 @@ const (
 	refListed
 	refSnapshot
 	refImage
+	refEntryPoint
 	refHead
 )
 
@@ -140,9 +143,12 @@ func (r Ref) Listed() (uuid string, ok bool) { return r.id, r.kind == refListed 
 // IsImage reports whether the Ref is the image that the plan fetches.
 func (r Ref) IsImage() bool { return r.kind == refImage }
 
+// IsEntryPoint reports whether the Ref is the entry point that the plan makes.
+func (r Ref) IsEntryPoint() bool { return r.kind == refEntryPoint }
+
 // String is unique in a plan.
 func (r Ref) String() string {
-	return [...]string{"none", "", "new snapshot ", "new image ", "new head "}[r.kind] + r.id
+	return [...]string{"none", "", "new snapshot ", "new image ", "new entry point ", "new head "}[r.kind] + r.id
 }
 
 func listed(l Lvol) Ref { return Ref{refListed, l.UUID} }

@@ -6,7 +6,7 @@ import "fmt"
 type Options struct {
 	// Full copies everything, also snapshots that are proven identical.
 	Full bool
-	// AcceptHurtSource rebuilds from a replica whose ancestor lost its image.
+	// AcceptHurtSource rebuilds from a replica whose ancestor lost its base.
 	AcceptHurtSource bool
 	// NoChecksums lets no host compute a checksum (which it would store): only
 	// existing checksums prove anything.
@@ -29,11 +29,11 @@ type Options struct {
 }
 
 // PlanRebuild plans how to make the destination a copy of the source on the
-// volume's backing image. It is pure. It returns a *Refusal if the rebuild cannot
+// volume's base. It is pure. It returns a *Refusal if the rebuild cannot
 // be done safely.
 //
-// requested is the volume's image as the caller knows it; it may be the zero Image
-// if a record or a lineage identifies the image (ResolveImage).
+// requested is the volume's base as the caller knows it; it may be the zero Base
+// if a record or a lineage identifies the base (ResolveBase).
 func PlanRebuild(source, destination Replica, requested Base, options Options) (Plan, error) {
 	p := &planner{source: source, destination: destination, options: options}
 	for _, step := range []func() error{
@@ -42,7 +42,7 @@ func PlanRebuild(source, destination Replica, requested Base, options Options) (
 		p.readSource,
 		p.refuseHurtSource,
 		p.refuseOtherGeometry,
-		p.locateImage,
+		p.locateBase,
 		p.decide,
 		p.refuseDegraded,
 		p.refuseLoss,
@@ -69,7 +69,8 @@ type planner struct {
 	base       Base
 	tree       SnapshotTree
 	sourceHead Lvol
-	imageAt    int          // the image's position in the destination's store; notMade: it is fetched
+	baseAt     int          // the base's position in the destination's store; notMade: it is fetched, or made
+	clone      cloneBase    // the base of a linked clone
 	fetched    BackingImage // the image to fetch
 	fetch      bool
 
@@ -144,12 +145,23 @@ func (p *planner) warn(format string, args ...any) {
 	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(format, args...))
 }
 
-// locateImage finds the image on the destination, or plans to fetch it.
-func (p *planner) locateImage() error {
-	name, ok := p.base.Image()
-	if !ok {
-		return nil
+func (p *planner) notice(format string, args ...any) {
+	p.plan.Notices = append(p.plan.Notices, fmt.Sprintf(format, args...))
+}
+
+// locateBase finds the base on the destination, or plans to make it there.
+func (p *planner) locateBase() error {
+	if name, isImage := p.base.Image(); isImage {
+		return p.locateImage(name)
 	}
+	if p.base.Any() {
+		return p.locateClone()
+	}
+	return nil
+}
+
+// locateImage finds the image on the destination, or plans to fetch it.
+func (p *planner) locateImage(name string) error {
 	here, isHere := p.destination.Store.BackingImage(name)
 	there, isThere := p.source.Store.BackingImage(name)
 	if !isHere {
@@ -158,7 +170,7 @@ func (p *planner) locateImage() error {
 		}
 	}
 	if isHere {
-		p.imageAt = p.destination.index.byUUID[here.Lvol.UUID]
+		p.baseAt = p.destination.index.byUUID[here.Lvol.UUID]
 	}
 	switch {
 	case isHere && here.defect() != "":
@@ -180,7 +192,7 @@ func (p *planner) locateImage() error {
 		if there.Lvol.Parent != "" {
 			return refuse("backing image %s on lvstore %s is a clone of another lvol, so it cannot be copied alone", name, p.source.Store.Name)
 		}
-		p.fetch, p.fetched, p.imageAt = true, there, notMade
+		p.fetch, p.fetched, p.baseAt = true, there, notMade
 		if !p.bothProve() {
 			why := "one of the hosts reports no checksums"
 			if p.options.NoChecksums {
@@ -207,22 +219,27 @@ func (p *planner) checkUnprovenImage(name string, there, here BackingImage) erro
 	case p.bothProve():
 		return refuse("backing image %s on lvstore %s could not be proven to be the one on lvstore %s: neither records nor checksums identify it; try again", name, p.destination.Store.Name, p.source.Store.Name)
 	default:
-		p.plan.Notices = append(p.plan.Notices, fmt.Sprintf("backing image %s on lvstore %s is assumed to be the one on lvstore %s because of its name and size; its bytes are unverified, since there are neither records nor checksums", name, p.destination.Store.Name, p.source.Store.Name))
+		p.notice("backing image %s on lvstore %s is assumed to be the one on lvstore %s because of its name and size; its bytes are unverified, since there are neither records nor checksums", name, p.destination.Store.Name, p.source.Store.Name)
 	}
 	return nil
 }
 
 func (p *planner) refuseLargerImage(name string, images ...BackingImage) error {
-	smallest := p.sourceHead
-	if ancestor, ok := p.tree.Ancestor(); ok {
-		smallest = ancestor.Lvol
-	}
+	smallest := p.smallest()
 	for _, image := range images {
 		if image.Lvol.Size > smallest.Size {
 			return refuse("backing image %s has %d bytes, more than the %d of lvol %s, whose parent it must be", name, image.Lvol.Size, smallest.Size, smallest.Name)
 		}
 	}
 	return nil
+}
+
+// smallest is the source's lvol that has the base as its parent: no other one is smaller.
+func (p *planner) smallest() Lvol {
+	if ancestor, ok := p.tree.Ancestor(); ok {
+		return ancestor.Lvol
+	}
+	return p.sourceHead
 }
 
 // decide decides for each snapshot of the source whether its counterpart on the
@@ -328,6 +345,8 @@ func (p *planner) lvolOf(parent Parent, at int) Ref {
 	place := p.positionOf(parent, at)
 	_, isImage := parent.Image()
 	switch {
+	case place == notMade && parent.kind == parentClone:
+		return Ref{refEntryPoint, p.clone.name(p.base)}
 	case place == noParent:
 		return Ref{}
 	case place != notMade:
@@ -344,12 +363,11 @@ const notMade = -2
 
 // positionOf is lvolOf as a position in the destination's store.
 func (p *planner) positionOf(parent Parent, at int) int {
-	_, isImage := parent.Image()
 	switch {
 	case parent.IsNone():
 		return noParent
-	case isImage:
-		return p.imageAt
+	case parent.IsBase():
+		return p.baseAt
 	case p.decisions[at].kept:
 		return p.decisions[at].counterpart
 	default:

@@ -53,12 +53,12 @@ func unsuitable(r Replica, destination Listing) error {
 
 // unprovenContent says why the replica may not contain the bytes that were written.
 func unprovenContent(r Replica, base Base) error {
+	if r.Hurt(base) {
+		return refuse("replica %s on lvstore %s lost %s", r.Name, r.Store.Name, base)
+	}
 	name, has := base.Image()
 	if !has {
 		return nil
-	}
-	if r.Hurt(base) {
-		return refuse("replica %s on lvstore %s lost %s", r.Name, r.Store.Name, base)
 	}
 	if here, ok := r.Store.BackingImage(name); ok && here.Lvol.Image.Unready != "" {
 		return refuse("backing image %s on lvstore %s %s, so the data of replica %s is unproven", name, r.Store.Name, here.defect(), r.Name)
@@ -146,6 +146,11 @@ func unusableReason(primary, other Replica, base Base) string {
 			if differ := ours.difference(theirs); differ != "" {
 				return fmt.Sprintf("backing image %s on lvstore %s differs from the one on lvstore %s: %s", name, other.Store.Name, primary.Store.Name, differ)
 			}
+		}
+	}
+	if ours, theirs := primary.index.baseChain(base), other.index.baseChain(base); ours != nil && theirs != nil {
+		if differ, _ := chainDifference(ours, theirs); differ != "" {
+			return fmt.Sprintf("%s on lvstore %s differs from the one on lvstore %s: %s", base, other.Store.Name, primary.Store.Name, differ)
 		}
 	}
 	return ""

@@ -25,6 +25,7 @@ const (
 	RuleData           = "data"       // map and checksum, if both hosts report them; all bytes, if they are read back
 	RuleAttributes     = "attributes" // time of creation and creator, if both hosts record them
 	RuleImage          = "image"      // the image exists and is the same on both hosts
+	RuleBase           = "base"       // the entry point of a linked clone exists, and reads the same snapshot on both hosts
 	RuleHead           = "head"       // there is a head
 	RuleRecord         = "record"     // the head's record of the image
 )
@@ -50,6 +51,7 @@ func VerifySnapshots(source, destination Replica, base Base) ([]Violation, error
 	}
 	v := &verification{source: source, destination: destination, base: base, tree: tree}
 	v.verifyImage()
+	v.verifyClone()
 	for _, s := range tree.Snapshots() {
 		d, ok := destination.Snapshot(s.Name)
 		if !ok {
@@ -135,6 +137,27 @@ func (v *verification) verifyImage() {
 	}
 }
 
+// verifyClone compares the entry points of a linked clone and what they read.
+func (v *verification) verifyClone() {
+	if _, _, isClone := v.base.Clone(); !isClone {
+		return
+	}
+	subject := v.base.Parent().String()
+	here, err := v.destination.index.findCloneBase(v.base)
+	switch {
+	case err != nil:
+		v.found(subject, RuleBase, "%v", err)
+		return
+	case here.entryPoint == notMade:
+		v.found(subject, RuleBase, "entry point %s is not on lvstore %s", here.name(v.base), v.destination.Store.Name)
+		return
+	}
+	ours, theirs := v.source.index.baseChain(v.base), v.destination.index.chain(here.replica, here.snapshot)
+	if differ, _ := chainDifference(ours, theirs); ours != nil && differ != "" {
+		v.found(subject, RuleBase, "it differs from the source's: %s", differ)
+	}
+}
+
 func (v *verification) compare(s, d Snapshot) {
 	if d.Lvol.Size != s.Lvol.Size {
 		v.found(s.Name, RuleSize, "%d bytes instead of %d", d.Lvol.Size, s.Lvol.Size)
@@ -172,6 +195,8 @@ func (v *verification) isThere(right Parent) bool {
 	ok := true
 	if name, isImage := right.Image(); isImage {
 		_, ok = v.destination.Store.BackingImage(name)
+	} else if right.kind == parentClone {
+		_, ok, _ = v.destination.Store.EntryPoint(v.base)
 	} else if name, isSnapshot := right.Snapshot(); isSnapshot {
 		_, ok = v.destination.Snapshot(name)
 	}

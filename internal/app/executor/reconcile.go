@@ -35,7 +35,7 @@ func (x *Executor) reconcileCreate(ctx context.Context, s *step) (done bool, err
 	if made == nil || err != nil {
 		return false, err
 	}
-	x.setMade(s.Target, made.UUID)
+	x.created(s.Target, made.UUID)
 	return true, nil
 }
 

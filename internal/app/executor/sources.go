@@ -190,6 +190,9 @@ func (x *Executor) attribute(ctx context.Context, from Candidate, uuid string, f
 // the one that served the copy, and the primary. If both are lost, any other source with
 // the same data serves: checkAfterCopy has checked that the copy is complete.
 func (x *Executor) sourcesToCompare(made copyOfSource) (asked []Candidate, err error) {
+	if made.planned == (domain.Origin{}) {
+		return nil, nil // an entry point
+	}
 	open := x.candidates(made.planned)
 	for _, c := range open {
 		if c.Source == made.served.Source || c.Source == x.Primary {

@@ -24,13 +24,21 @@ func (x *Executor) create(ctx context.Context, s *step) error {
 	uuid, err := x.Host.Create(ctx, name, s.Size)
 	switch {
 	case err == nil:
-		x.setMade(s.Target, uuid)
+		x.created(s.Target, uuid)
 	case errors.Is(err, ports.ErrExists):
 		return x.refs.nameTaken(s.Target)
 	default:
 		x.refs.outcomeUnknown(name)
 	}
 	return err
+}
+
+// created registers an in-flight lvol. An entry point is a copy of nothing: it stays empty.
+func (x *Executor) created(ref domain.Ref, uuid string) {
+	x.setMade(ref, uuid)
+	if ref.IsEntryPoint() {
+		x.refs.setCopy(ref, copyOfSource{uuid: uuid})
+	}
 }
 
 func (x *Executor) setMade(ref domain.Ref, uuid string) {
@@ -131,6 +139,8 @@ func (x *Executor) seal(ctx context.Context, s *step) error {
 	switch {
 	case errors.Is(err, ports.ErrExists) && s.Target.IsImage():
 		return fmt.Errorf("%w: another run has created the image meanwhile", ErrPlanAgain)
+	case errors.Is(err, ports.ErrExists) && s.Target.IsEntryPoint():
+		return fmt.Errorf("%w: another run has created the entry point meanwhile", ErrPlanAgain)
 	case err != nil:
 		return err
 	}
@@ -159,6 +169,9 @@ func (x *Executor) finishSeal(ctx context.Context, s *step, sealed string, clust
 	if s.Target.IsImage() {
 		defer x.ImageReady()
 		return x.proveSealed(ctx, s, sealed)
+	}
+	if s.Target.IsEntryPoint() {
+		return nil
 	}
 	// It is the copy of every equal snapshot. The primary's comes last.
 	for _, c := range append(slices.Clone(x.Secondary[s.Source.UUID]), Candidate{x.Primary, s.Source}) {
