@@ -1143,6 +1143,9 @@ func CloneBase(volume, snapshot string) Base { return domain.CloneBase(volume, s
 // NoBase means that the ancestor of the volume has no parent.
 func NoBase() Base { return domain.NoBase() }
 
+// BaseOfRecord is the base that a record tells (Base.Record), the zero Base for "".
+func BaseOfRecord(record string) Base { return domain.BaseOfRecord(record) }
+
 // BackingImage is a read-only lvol that the replicas on one store share.
 //
 //	type BackingImage struct {

@@ -116,7 +116,8 @@ const (
 	cloneSeparator = "@"
 )
 
-func baseOfRecord(record string) Base {
+// BaseOfRecord is the base that a record tells (Base.Record), the zero Base for "".
+func BaseOfRecord(record string) Base {
 	switch record {
 	case "":
 		return Base{}
@@ -158,7 +159,7 @@ func baseEvidence(requested Base, replicas ...Replica) []evidence {
 	}
 	for _, r := range replicas {
 		if r.Head != nil {
-			if recorded := baseOfRecord(r.Head.Record); recorded.Known() {
+			if recorded := BaseOfRecord(r.Head.Record); recorded.Known() {
 				all = append(all, evidence{"the record on head " + r.Head.Name, recorded})
 			}
 		}

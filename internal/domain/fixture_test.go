@@ -60,7 +60,7 @@ func parseFixture(t rapid.TB, text string) fixture {
 			side, replica = &s.destination, destinationReplica
 			describeStore(t, side, words[1:])
 		case words[0] == "requested":
-			s.requested = baseOfRecord(strings.TrimPrefix(words[1], "nothing"))
+			s.requested = BaseOfRecord(strings.TrimPrefix(words[1], "nothing"))
 		case words[0] == "options":
 			s.options = parseOptions(t, words[1:])
 		default:

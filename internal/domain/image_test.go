@@ -73,7 +73,7 @@ func TestUnknownImageIsNotNone(t *testing.T) {
 	require.True(t, NoBase().Known())
 	require.NotEqual(t, Base{}, NoBase())
 	for _, i := range []Base{{}, NoBase(), ImageBase("base")} {
-		require.Equal(t, i, baseOfRecord(i.Record()), "a record is read as it was written")
+		require.Equal(t, i, BaseOfRecord(i.Record()), "a record is read as it was written")
 	}
 	require.Equal(t, "an unknown backing image", Base{}.String())
 	require.Equal(t, "no backing image", NoBase().String())

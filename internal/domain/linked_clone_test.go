@@ -165,11 +165,11 @@ func TestOwnEntryPointIsNoBase(t *testing.T) {
 
 func TestRecordsOfBases(t *testing.T) {
 	for _, base := range []Base{ImageBase("os"), CloneBase("vol-9", "daily"), NoBase(), {}} {
-		require.Equal(t, base, baseOfRecord(base.Record()))
+		require.Equal(t, base, BaseOfRecord(base.Record()))
 	}
 	require.False(t, CloneBase("", "daily").Known())
 	require.False(t, CloneBase("vol-9", "").Known())
-	require.Error(t, baseOfRecord("clone:vol-9").check())
+	require.Error(t, BaseOfRecord("clone:vol-9").check())
 }
 
 func TestLinkedCloneIsCreated(t *testing.T) {

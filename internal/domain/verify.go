@@ -229,7 +229,7 @@ func verifyHead(source, destination Replica, base Base) ([]Violation, error) {
 	if head.Own.Count != source.Head.Own.Count {
 		v.found(subject, RuleClusters, "%d clusters of its own instead of %d", head.Own.Count, source.Head.Own.Count)
 	}
-	if recorded := baseOfRecord(head.Record); recorded.Known() && recorded != base {
+	if recorded := BaseOfRecord(head.Record); recorded.Known() && recorded != base {
 		v.found(subject, RuleRecord, "it records %s instead of %s", recorded, base)
 	}
 	return v.violations, nil
