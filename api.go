@@ -496,7 +496,7 @@ type Looker = ports.Looker
 // replica's snapshot, or those of a backing image.
 //
 //	type SealRecord struct {
-//		Attributes Attributes
+//		Attributes Attributes   // zero: nothing is recorded, as of an entry point
 //		Image      *ImageRecord // nil: not an image
 //
 //		// Sealed, if not nil, is called with the snapshot's UUID, at most once, as soon as

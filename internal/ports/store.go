@@ -68,7 +68,7 @@ type Store interface {
 // SealRecord is the metadata to record of a sealed snapshot: the attributes of a
 // replica's snapshot, or those of a backing image.
 type SealRecord struct {
-	Attributes domain.Attributes
+	Attributes domain.Attributes   // zero: nothing is recorded, as of an entry point
 	Image      *domain.ImageRecord // nil: not an image
 
 	// Sealed, if not nil, is called with the snapshot's UUID, at most once, as soon as

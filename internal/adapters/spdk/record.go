@@ -55,9 +55,13 @@ func recordOf(seal ports.SealRecord) record {
 	return r
 }
 
-// xattrs leave out what is not known.
+// xattrs leave out what is not known. Without attributes there are none, as on the entry
+// points that Longhorn makes.
 func (r record) xattrs() map[string]string {
 	if !r.asImage {
+		if !r.attributes.UserCreated && r.attributes.CreatedAt.IsZero() {
+			return nil
+		}
 		xattrs := map[string]string{xattrUserCreated: strconv.FormatBool(r.attributes.UserCreated)}
 		if !r.attributes.CreatedAt.IsZero() {
 			xattrs[xattrTimestamp] = r.attributes.CreatedAt.UTC().Format(time.RFC3339)

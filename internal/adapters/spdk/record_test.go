@@ -75,3 +75,17 @@ func TestListLeavesOutDeletedLvols(t *testing.T) {
 	store.Lvols = []domain.Lvol{gone, child}
 	require.ErrorIs(t, h.view.addRecorded(ctx, &store, nil), errDisagree)
 }
+
+// Longhorn's engine makes entry points without xattrs.
+func TestEntryPointGetsNoXattrs(t *testing.T) {
+	target := targettest.Simulate(t, simtarget.NewFabric(), simtarget.Fork)
+	h := openNew(t, target, 16)
+	snapshot := snapshotOf(t, target, h, "vol-9-r-0a1b2c3d-snap-daily", 2, 1)
+	l := create(t, h, "vol-1-r-0a1b2c3d-rebuilding-00000001", 2)
+	require.NoError(t, h.Graft(t.Context(), l, snapshot))
+	entryPoint, err := h.Seal(t.Context(), l, domain.EntryPointLvolName("vol-9-r-0a1b2c3d", "daily"), ports.SealRecord{})
+	require.NoError(t, err)
+	for _, key := range recordedXattrs {
+		require.Error(t, target.Try("bdev_lvol_get_xattr", map[string]any{"name": entryPoint, "xattr_name": key}, nil), "%s", key)
+	}
+}
