@@ -56,6 +56,7 @@ type world struct {
 	upstream            bool
 	outside             bool // the source reads through to a bdev outside, or is degraded: it is always refused
 	otherVolume         bool // the source is named as a replica of another volume
+	clones              bool // only linked clones are drawn; else none
 }
 
 // seen is what a host of the world's flavour would list of a model.
@@ -97,11 +98,17 @@ func imageLvol(store Listing) Lvol {
 
 // drawSource draws a source whose snapshots s0, s1, … hang on parents as
 // parentOf says (-1: the ancestor), with or without an image, healthy or hurt.
-func drawSource(c chooser, parentOf []int) world {
-	w := world{source: emptyStore("a"), requested: NoBase()}
+func drawSource(c chooser, parentOf []int, clones bool) world {
+	w := world{source: emptyStore("a"), requested: NoBase(), clones: clones}
 	w.source.Lvols = append(w.source.Lvols, Lvol{UUID: "else", Name: "vol-10-r-0a1b2c3d", Size: proofSize})
 	root, outside := "", Lvol{}
-	switch c.choose(5) {
+	kind := cloned
+	if clones {
+		kind += c.choose(2)
+	} else {
+		kind = c.choose(5)
+	}
+	switch kind {
 	case 1:
 		w.requested = ImageBase(proofImage)
 		w.source.Lvols = append(w.source.Lvols, imageLvol(w.source))
@@ -114,6 +121,14 @@ func drawSource(c chooser, parentOf []int) world {
 		w.outside, outside.External = true, "nvme0n1"
 	case 4:
 		w.outside, outside.Degraded = true, true
+	case cloned, cloned + 1:
+		w.requested = CloneBase("vol-9", "daily")
+		w.source.Lvols = append(w.source.Lvols, dailyLvols(proofSourceVolume)...)
+		w.source.Lvols = append(w.source.Lvols, entryPointLvol(proofSourceVolume))
+		root = entryPointLvol(proofSourceVolume).UUID
+		if kind > cloned { // hurt: the entry point is there, but nothing hangs on it
+			root, w.options.AcceptHurtSource = "", true
+		}
 	}
 	parent := root
 	for i, p := range parentOf {
@@ -140,15 +155,42 @@ func drawSource(c chooser, parentOf []int) world {
 	return w
 }
 
+// cloned is the first kind of a source that is a linked clone.
+const cloned = 5
+
+// The replicas of the source volume of linked clones.
+const (
+	proofSourceVolume     = "vol-9-r-0000000a"
+	proofSourceVolumeHere = "vol-9-r-0000000b"
+)
+
+// dailyLvols are a replica of that volume: its snapshots weekly and daily, and its head.
+func dailyLvols(replica string) []Lvol {
+	return []Lvol{
+		{UUID: "weekly", Name: SnapshotLvolName(replica, "weekly"), Size: proofSize, ReadOnly: true, Own: ownClusters("weekly", 1)},
+		dailyLvol(replica),
+		{UUID: "daily-head", Name: replica, Parent: "daily", Size: proofSize, Own: ownClusters("daily-head", 1)},
+	}
+}
+
+func dailyLvol(replica string) Lvol {
+	return Lvol{UUID: "daily", Name: SnapshotLvolName(replica, "daily"), Parent: "weekly", Size: proofSize, ReadOnly: true, Own: ownClusters("daily", 2)}
+}
+
+func entryPointLvol(replica string) Lvol {
+	return Lvol{UUID: "entry-point", Name: EntryPointLvolName(replica, "daily"), Parent: "daily", Size: proofSize, ReadOnly: true}
+}
+
 // drawLeftovers draws what is left on the destination. A choice that would
 // close a cycle is no world (ok is false).
 func drawLeftovers(c chooser, w world, parentOf []int) (_ world, ok bool) {
 	d := &remains{Listing: emptyStore("b"), chooser: c, world: w, parentOf: parentOf}
 	w.upstream = c.choose(2) == 1
 	d.drawImage()
+	d.drawEntryPoint()
 	d.drawForeignReplica()
 	d.extra, d.spacer = c.choose(3), c.choose(3)
-	d.alone = d.extra == 0 && d.spacer == 0
+	d.alone = d.extra == 0 && d.spacer == 0 && !w.clones
 	alphabet := letters
 	if !d.alone { // that makes no difference to what is outside, and would double the proof
 		alphabet = external
@@ -195,7 +237,8 @@ type remains struct {
 	chooser
 	world         world
 	parentOf      []int
-	root          string // UUID of the image, if it is there
+	root          string // UUID of the base, if it is there
+	daily         bool   // the snapshot that linked clones share is there
 	extra, spacer int    // 0: none, 1: on the root, 2: on the newest leftover
 	alone         bool   // there is neither
 	letters       []letter
@@ -220,6 +263,35 @@ func (d *remains) drawImage() {
 	}
 }
 
+func (d *remains) drawEntryPoint() {
+	if !d.world.clones {
+		return
+	}
+	d.add(dailyLvols(proofSourceVolumeHere)[0])
+	e := entryPointLvol(proofSourceVolumeHere)
+	kind := d.choose(6)
+	if kind == 0 { // not even the snapshot
+		return
+	}
+	d.daily = true
+	for _, l := range dailyLvols(proofSourceVolumeHere)[1:] {
+		d.add(l)
+	}
+	switch kind {
+	case 1: // absent
+		return
+	case 2: // right
+	case 3:
+		e.Parent = ""
+	case 4:
+		e.Parent = "weekly"
+	case 5: // right, and somebody else's base
+		d.add(Lvol{UUID: "other-clone", Name: "vol-5-r-0000000b", Parent: e.UUID, Size: proofSize, Own: ownClusters("other-clone", 1)})
+	}
+	d.add(e)
+	d.root = e.UUID
+}
+
 // drawForeignReplica: another one on the same store, to hang on by mistake.
 func (d *remains) drawForeignReplica() {
 	d.add(Lvol{UUID: "foreign-snap", Name: "vol-10-r-4e5f6a7b-snap-s0", Size: proofSize, ReadOnly: true, Own: ownClusters("foreign", 3)})
@@ -242,6 +314,9 @@ func leftUUID(i int) string { return fmt.Sprintf("left-s%d", i) }
 
 func (d *remains) wrongParents(i int) []string {
 	possible := []string{"foreign-snap"}
+	if d.daily {
+		possible = append(possible, "daily")
+	}
 	for other := range d.parentOf {
 		if other != i && d.letters[other].opens() && leftUUID(other) != d.rightParent(i) {
 			possible = append(possible, leftUUID(other))
@@ -324,7 +399,9 @@ func (d *remains) drawWritable() {
 		head.Own = ownClusters("written", 1)
 		d.add(head)
 	case 3:
-		head.Parent, head.Record = "foreign-snap", ""
+		if head.Parent, head.Record = "foreign-snap", ""; d.daily {
+			head.Parent = "daily"
+		}
 		d.add(head)
 	case 4: // another engine's rebuild did not end
 		head.Parent, head.External, head.Record = "", "nvme0n1", ""
