@@ -63,7 +63,7 @@ func newSimulation(p cli, world *scenario.World, output outputFlag) *simulation 
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: world.Source, Replica: world.SourceReplica},
 		Destination: rebuild.Site{Host: world.Destination, Replica: world.DestinationReplica},
-		Base:        world.Image,
+		Base:        world.Base,
 		Options:     rebuild.Options{Full: !world.Fast, AcceptHurtSource: world.AcceptHurtSource},
 		Parallel:    world.Parallel,
 	}

@@ -66,7 +66,7 @@ func TestSourceTree(t *testing.T) {
 	require.Equal(t, domain.Attributes{CreatedAt: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC), UserCreated: true}, ancestor.Attributes)
 	require.Equal(t, domain.Attributes{CreatedAt: time.Date(2026, 1, 1, 0, 2, 0, 0, time.UTC), UserCreated: true}, last.Attributes)
 	require.Equal(t, "base", head.Record)
-	require.Equal(t, domain.ImageBase("base"), w.Image)
+	require.Equal(t, domain.ImageBase("base"), w.Base)
 }
 
 func TestSourceWithoutSnapshots(t *testing.T) {
@@ -75,7 +75,7 @@ func TestSourceWithoutSnapshots(t *testing.T) {
 	head := w.source.lvol("vol-1-r-1")
 	require.Empty(t, head.Parent)
 	require.Equal(t, "none", head.Record)
-	require.Equal(t, domain.NoBase(), w.Image)
+	require.Equal(t, domain.NoBase(), w.Base)
 
 	w = build(t, with(`source: {head: {parent: none}}`, image))
 	require.Equal(t, w.source.image("base").UUID, w.source.lvol("vol-1-r-1").Parent, "an ancestor of its own")

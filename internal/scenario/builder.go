@@ -87,7 +87,7 @@ func (b *builder) record(ctx context.Context, v *lvol) error {
 // fill writes the content.
 func (b *builder) fill(v *lvol) error {
 	switch {
-	case v.file != "":
+	case v.file != nil:
 		return b.fillFromFile(v)
 	case v.like != nil:
 		for _, own := range v.like.own {
@@ -106,13 +106,13 @@ func (b *builder) fill(v *lvol) error {
 }
 
 func (b *builder) fillFromFile(v *lvol) error {
-	file, err := b.scenario.openImageFile(v.file)
+	file, err := b.scenario.openImageFile(*v.file)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }() // read only
 	if err := b.writeFrom(v, 0, v.size, io.MultiReader(io.NewSectionReader(file, 0, int64(file.Size)), zeros{})); err != nil {
-		return b.scenario.errorAt("backingImage.file", "%s cannot be read: %v", quote(b.scenario.Image.File), withoutPath(err))
+		return b.scenario.errorAt(v.file.field, "%s cannot be read: %v", quote(v.file.given), withoutPath(err))
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 // content is the source of an lvol's bytes: one of these, or none.
 type content struct {
 	writes []Write
-	file   string // written completely, from the first byte on
-	like   *lvol  // an lvol of the source, whose own clusters are copied
+	file   *diskFile // written completely, from the first byte on
+	like   *lvol     // an lvol of the source, whose own clusters are copied
 }
 
 // span is a range of own clusters, in bytes, from inclusive to exclusive.
@@ -30,7 +30,7 @@ func (c content) ownSpans(size, clusterSize uint64) []span {
 		}
 	}
 	switch {
-	case c.file != "":
+	case c.file != nil:
 		touch(0, size)
 	case c.like != nil:
 		for _, own := range c.like.own {

@@ -9,7 +9,7 @@ import (
 
 // layOutDestination lays out the leftovers of the lost replica and the other lvols: a
 // forest of any shape.
-func (s *Scenario) layOutDestination(image domain.Base, source *layout) (*layout, error) {
+func (s *Scenario) layOutDestination(base domain.Base, source *layout) (*layout, error) {
 	l, err := s.newDestination()
 	if err != nil {
 		return nil, err
@@ -17,13 +17,17 @@ func (s *Scenario) layOutDestination(image domain.Base, source *layout) (*layout
 	if err := s.addDestinationImage(l, source); err != nil {
 		return nil, err
 	}
+	if err := s.addDestinationBase(l); err != nil {
+		return nil, err
+	}
+	l.begin(s.destinationReplica(), "the name of a snapshot or an lvol of the destination, or "+NoParent)
 	for i, leftover := range s.Destination.Snapshots {
 		if err := s.addLeftover(l, source, i, leftover); err != nil {
 			return nil, err
 		}
 	}
 	if head := s.Destination.Head; head != nil {
-		if err := s.addHead(l, "destination.head", *head, image); err != nil {
+		if err := s.addHead(l, "destination.head", *head, base); err != nil {
 			return nil, err
 		}
 	}
@@ -42,7 +46,7 @@ func (s *Scenario) layOutDestination(image domain.Base, source *layout) (*layout
 }
 
 func (s *Scenario) newDestination() (*layout, error) {
-	l := newLayout(s.destinationReplica(), "the name of a snapshot or an lvol of the destination, or "+NoParent, s.clusterSize(), forkNameLimit)
+	l := newLayout(DestinationStoreUUID, s.clusterSize(), forkNameLimit)
 	if s.Destination.ClusterSize != 0 {
 		l.clusterSize = s.Destination.ClusterSize
 	}
@@ -131,7 +135,7 @@ func (s *Scenario) setDestinationParents(l, source *layout) error {
 		if given == "" && leftover.LikeSource {
 			given = l.parentLike(source, leftover.Name)
 		}
-		if err := l.setParent(s, l.snapshots[leftover.Name], given, l.image); err != nil {
+		if err := l.setParent(s, l.snapshots[leftover.Name], given, l.base); err != nil {
 			return err
 		}
 	}
@@ -148,7 +152,7 @@ func (s *Scenario) setDestinationParents(l, source *layout) error {
 	if last := len(s.Destination.Snapshots) - 1; given == "" && last >= 0 {
 		given = s.Destination.Snapshots[last].Name
 	}
-	return l.setParent(s, l.head, given, l.image)
+	return l.setParent(s, l.head, given, l.base)
 }
 
 // parentLike is the name of the parent of the source's snapshot, if it is on this host,
@@ -159,7 +163,7 @@ func (l *layout) parentLike(source *layout, snapshot string) string {
 		return ""
 	}
 	name := source.lvols[parent].label
-	if _, here := l.snapshots[name]; !here || parent == source.image {
+	if _, here := l.snapshots[name]; !here || parent == source.base {
 		return ""
 	}
 	return name

@@ -30,7 +30,7 @@ func TestExamplesParse(t *testing.T) {
 			require.NoError(t, err)
 			_, err = domain.NewSnapshotTree(source)
 			require.NoError(t, err)
-			require.Equal(t, s.Source.Hurt, source.Hurt(w.Image))
+			require.Equal(t, s.Source.Hurt, source.Hurt(w.Base))
 			_, err = domain.NewReplica(w.destination.store(), w.DestinationReplica)
 			require.NoError(t, err)
 		})

@@ -19,7 +19,7 @@ func volume(text string) string {
 
 func TestInvalidFieldsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ text, message string }{
-		"an unknown field at the top":         {smallest + "sauce: {}\n", `f.yaml:4: unknown field "sauce", expected one of apiVersion, volume, backingImage, source, destination, options, runs, faults`},
+		"an unknown field at the top":         {smallest + "sauce: {}\n", `f.yaml:4: unknown field "sauce", expected one of apiVersion, volume, backingImage, base, source, destination, options, runs, faults`},
 		"an unknown field deep inside":        {with(`source:`, `  snapshots:`, `    - {name: a, writes: [{offest: 0}]}`), `f.yaml:5: source.snapshots[0].writes[0]: unknown field "offest", expected one of offset, length, seed`},
 		"a merge key":                         {with(`source: {<<: {hurt: true}}`), `f.yaml:3: source: unknown field "<<", expected one of replica, hurt, snapshots, head`},
 		"a field of many bytes":               {with(`source: {` + strings.Repeat("ä", 999) + `: 1}`), `f.yaml:3: source: unknown field "` + strings.Repeat("ä", 60) + `"…, expected one of replica, hurt, snapshots, head`},
@@ -38,6 +38,16 @@ func TestInvalidFieldsRefused(t *testing.T) {
 		"a name that is a list":               {with(`source: {snapshots: [{name: [a]}]}`), `f.yaml:3: source.snapshots[0].name: expected a name, got a list`},
 		"a name with a tag":                   {with(`source: {snapshots: [{name: !secret a}]}`), `f.yaml:3: source.snapshots[0].name: expected a name, got a value with the tag "!secret"`},
 		"a parent of nothing":                 {with(`source: {snapshots: [{name: a, parent: ~}]}`), `f.yaml:3: source.snapshots[0].parent: expected the name of a snapshot, or none, got nothing`},
+		"a base that is a text":               {smallest + "base: vol-9\n", `f.yaml:4: base: expected a mapping with the fields volume, snapshot, backingImage, snapshots, destination, got "vol-9"`},
+		"an unknown field of a base":          {smallest + "base: {volume: vol-9, size: 1MiB}\n", `f.yaml:4: base: unknown field "size", expected one of volume, snapshot, backingImage, snapshots, destination`},
+		"a base without a volume":             {smallest + "base: {snapshot: s, snapshots: [{name: s}]}\n", `f.yaml:4: base.volume: missing, expected the name of a volume`},
+		"a base without a snapshot":           {smallest + "base: {volume: vol-9, snapshots: [{name: s}]}\n", `f.yaml:4: base.snapshot: missing, expected the name of a snapshot`},
+		"a base without snapshots":            {smallest + "base: {volume: vol-9, snapshot: s}\n", `f.yaml:4: base.snapshots: missing, expected a list of snapshots`},
+		"an unknown field of its snapshot":    {smallest + "base: {volume: vol-9, snapshot: s, snapshots: [{name: s, like: source}]}\n", `f.yaml:4: base.snapshots[0]: unknown field "like", expected one of name, parent, size, createdAt, userCreated, writes`},
+		"an unknown field of its image":       {smallest + "base: {volume: vol-9, snapshot: s, snapshots: [{name: s}], backingImage: {name: os, uuid: x}}\n", `f.yaml:4: base.backingImage: unknown field "uuid", expected one of name, size, writes, file`},
+		"an unknown state of a base":          {smallest + "base: {volume: vol-9, snapshot: s, snapshots: [{name: s}], destination: gone}\n", `f.yaml:4: base.destination: expected present, no-entry-point, no-snapshot, absent, or a mapping with the field snapshots, got "gone"`},
+		"an unknown field of another tree":    {smallest + "base: {volume: vol-9, snapshot: s, snapshots: [{name: s}], destination: {head: {}}}\n", `f.yaml:4: base.destination: unknown field "head", expected one of snapshots`},
+		"another tree without snapshots":      {smallest + "base: {volume: vol-9, snapshot: s, snapshots: [{name: s}], destination: {}}\n", `f.yaml:4: base.destination.snapshots: missing, expected a list of snapshots`},
 		"a write that is a number":            {with(`source: {head: {writes: [1]}}`), `f.yaml:3: source.head.writes[0]: expected a mapping with the fields offset, length, seed, got "1"`},
 		"a write without a length":            {with(`source: {head: {writes: [{offset: 0, seed: 1}]}}`), `f.yaml:3: source.head.writes[0].length: missing, expected a size such as 1MiB`},
 		"a write without an offset":           {with(`source: {head: {writes: [{length: 0, seed: 1}]}}`), `f.yaml:3: source.head.writes[0].offset: missing, expected a size such as 0 or 1MiB`},

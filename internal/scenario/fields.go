@@ -15,10 +15,11 @@ const (
 
 func (r *reader) scenario(root *yaml.Node) *Scenario {
 	r.apiVersion(root)
-	f := r.fields(value{node: root}, "apiVersion", "volume", "backingImage", "source", "destination", "options", "runs", "faults")
+	f := r.fields(value{node: root}, "apiVersion", "volume", "backingImage", "base", "source", "destination", "options", "runs", "faults")
 	return &Scenario{
 		Volume:      r.volume(f.required("volume", "a mapping with the fields name, size, clusterSize")),
 		Image:       r.backingImage(f.optional("backingImage")),
+		Base:        r.base(f.optional("base")),
 		Source:      r.source(f.required("source", "a mapping with the fields replica, hurt, snapshots, head")),
 		Destination: r.destination(f.optional("destination")),
 		Options:     r.options(f.optional("options")),
@@ -75,17 +76,51 @@ func (r *reader) backingImage(v value) *BackingImage {
 	return image
 }
 
+func (r *reader) base(v value) *Base {
+	if !present(v) {
+		return nil
+	}
+	f := r.fields(v, "volume", "snapshot", "backingImage", "snapshots", "destination")
+	base := &Base{
+		Volume:    r.text(f.required("volume", "the name of a volume"), "the name of a volume"),
+		Snapshot:  r.text(f.required("snapshot", "the name of a snapshot"), "the name of a snapshot"),
+		Image:     r.backingImage(f.optional("backingImage")),
+		Snapshots: r.snapshots(f.required("snapshots", "a list of snapshots")),
+	}
+	r.baseOnDestination(f.optional("destination"), base)
+	return base
+}
+
+func (r *reader) baseOnDestination(v value, base *Base) {
+	if !v.given() {
+		return
+	}
+	if target(v.node).Kind != yaml.MappingNode {
+		states := []string{string(BasePresent), string(BaseNoEntryPoint), string(BaseNoSnapshot), string(BaseAbsent)}
+		base.Destination = BaseState(r.word(v, expectedBaseState, states...))
+		return
+	}
+	f := r.fields(v, "snapshots")
+	base.OtherTree = append([]Snapshot{}, r.snapshots(f.required("snapshots", "a list of snapshots"))...)
+}
+
 func (r *reader) source(v value) Source {
 	f := r.fields(v, "replica", "hurt", "snapshots", "head")
 	source := Source{Replica: r.text(f.optional("replica"), "the name of a replica"), Hurt: isTrue(r.flag(f.optional("hurt"))), Head: r.head(f.optional("head"))}
-	for _, element := range r.list(f.optional("snapshots"), "snapshots") {
+	source.Snapshots = r.snapshots(f.optional("snapshots"))
+	return source
+}
+
+// snapshots are nil if they were left out or are none.
+func (r *reader) snapshots(v value) (all []Snapshot) {
+	for _, element := range r.list(v, "snapshots") {
 		of := r.fields(element, "name", "parent", "size", "createdAt", "userCreated", "writes")
-		source.Snapshots = append(source.Snapshots, r.snapshot(of))
+		all = append(all, r.snapshot(of))
 		if r.err != nil {
 			break
 		}
 	}
-	return source
+	return all
 }
 
 func (r *reader) snapshot(f fields) Snapshot {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,6 +32,8 @@ func FuzzParse(f *testing.F) {
 		with(image, chain, `destination: {clusterSize: 2MiB, freeClusters: 0, flavour: upstream, image: {uuid: x, size: 2MiB, writes: []}}`, `options: {fast: false, parallel: 2}`, `runs: 2`),
 		smallest + "runs: 2\nfaults: [{call: copy, nth: 2, side: source, error: cut-off, times: 3}, {crash: {call: graft, nth: 1, run: 2, of: target, after: true}}]\n",
 		with(tree, `destination: {snapshots: [{name: a, parent: x}], lvols: [{name: x, parent: none, snapshot: true}]}`),
+		with(tree, baseWith(baseImage+`, destination: no-entry-point`), `destination: {snapshots: [{name: a, parent: vol-9-r-0000000b-snap-daily}]}`),
+		with(`source: {hurt: true}`, baseWith(`, destination: {snapshots: [{name: first}, {name: daily, parent: first}]}`)),
 		"apiVersion: rebuild/v1\nvolume: &v {name: *v, size: !!str 1}\nsource: {<<: *v}\n",
 		`{"apiVersion": "rebuild/v1", "volume": {"name": "v", "size": 4096, "clusterSize": "4KiB"}, "source": {"head": null}}`,
 	} {
@@ -74,19 +77,30 @@ func small(text []byte) []byte {
 
 func isSmall(s *scenario.Scenario) bool {
 	const most = 256 * kib
-	if s.Volume.ClusterSize > mib || s.Destination.ClusterSize > mib || s.Image != nil && s.Image.Size > most {
+	if s.Volume.ClusterSize > mib || s.Destination.ClusterSize > mib {
 		return false
 	}
 	var all []scenario.Write
-	if s.Image != nil {
-		all = append(all, s.Image.Writes...)
+	snapshots, images := s.Source.Snapshots, []*scenario.BackingImage{s.Image}
+	if s.Base != nil {
+		snapshots = slices.Concat(snapshots, s.Base.Snapshots, s.Base.OtherTree)
+		images = append(images, s.Base.Image)
+	}
+	for _, image := range images {
+		if image == nil {
+			continue
+		}
+		if image.Size > most {
+			return false
+		}
+		all = append(all, image.Writes...)
 	}
 	for _, head := range []*scenario.Head{s.Source.Head, s.Destination.Head} {
 		if head != nil {
 			all = append(all, head.Writes...)
 		}
 	}
-	for _, snapshot := range s.Source.Snapshots {
+	for _, snapshot := range snapshots {
 		all = append(all, snapshot.Writes...)
 	}
 	for _, leftover := range s.Destination.Snapshots {

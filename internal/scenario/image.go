@@ -27,79 +27,82 @@ func derivedUUID(from string) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
-// addSourceImage adds the volume's image to the source's host.
-func (s *Scenario) addSourceImage(l *layout) (err error) {
-	if s.Image == nil {
-		if s.Source.Hurt {
-			return s.errorAt("source.hurt", "expected false, since there is no backingImage to lose")
-		}
+// imageBase is the base of a volume with that image, or without one.
+func imageBase(image *BackingImage) domain.Base {
+	if image == nil {
+		return domain.NoBase()
+	}
+	return domain.ImageBase(image.Name)
+}
+
+// addImage adds the image that a field describes, if there is one.
+func (s *Scenario) addImage(l *layout, image *BackingImage, field string) (err error) {
+	if image == nil {
 		return nil
 	}
-	if err := checkName(s.Image.Name, domain.CheckImageName); err != nil {
-		return s.errorAt("backingImage.name", "%v", err)
+	if err := checkName(image.Name, domain.CheckImageName); err != nil {
+		return s.errorAt(field+".name", "%v", err)
 	}
-	size, from := s.Image.Size, content{writes: s.Image.Writes}
-	field := "backingImage.size"
-	if s.Image.File != "" {
-		field = "backingImage.file"
-		from = content{file: s.origin.path(s.Image.File)}
-		if size, err = s.imageFileSize(from.file); err != nil {
+	size, from := image.Size, content{writes: image.Writes}
+	sizeField := field + ".size"
+	if image.File != "" {
+		sizeField = field + ".file"
+		from = content{file: &diskFile{sizeField, image.File, s.origin.path(image.File)}}
+		if image.Size != 0 || image.Writes != nil {
+			return s.errorAt(sizeField, "expected either file, or size and writes, got both")
+		}
+		if size, err = s.imageFileSize(*from.file); err != nil {
 			return err
 		}
-		size = roundUp(size, l.clusterSize)
+		size = roundUp(size, s.clusterSize())
 	}
-	if err := checkSize(size, l.clusterSize, "cluster size"); err != nil {
-		return s.errorAt(field, "%v", err)
+	if err := s.checkSizeInVolume(sizeField, size); err != nil {
+		return err
 	}
-	if size > s.Volume.Size {
-		return s.errorAt(field, "expected at most the volume's size %s, got %s", formatSize(s.Volume.Size), formatSize(size))
-	}
-	l.image, err = l.add(s, s.imageLvol("backingImage", SourceStoreUUID, size, from), "backingImage.name")
-	if err == nil {
-		l.lvols[l.image].seal.Image.UUID = ImageUUID(s.Image.Name)
-	}
+	v := l.imageLvol(field, image.Name, size, from)
+	v.seal.Image.UUID = ImageUUID(image.Name)
+	l.base, err = l.add(s, v, field+".name")
 	return err
 }
 
+// diskFile is the file of an image.
+type diskFile struct{ field, given, path string }
+
 // imageFileSize checks the file of an image and returns the size of the image.
-func (s *Scenario) imageFileSize(path string) (uint64, error) {
-	const field = "backingImage.file"
-	shown := quote(s.Image.File)
-	if s.Image.Size != 0 || s.Image.Writes != nil {
-		return 0, s.errorAt(field, "expected either file, or size and writes, got both")
-	}
-	info, err := os.Stat(path)
+func (s *Scenario) imageFileSize(f diskFile) (uint64, error) {
+	shown := quote(f.given)
+	info, err := os.Stat(f.path)
 	switch {
 	case err != nil:
-		return 0, s.errorAt(field, "%s cannot be read: %v", shown, withoutPath(err))
+		return 0, s.errorAt(f.field, "%s cannot be read: %v", shown, withoutPath(err))
 	case info.IsDir():
-		return 0, s.errorAt(field, "expected a file, but %s is a directory", shown)
+		return 0, s.errorAt(f.field, "expected a file, but %s is a directory", shown)
 	case !info.Mode().IsRegular():
-		return 0, s.errorAt(field, "expected a file, but %s is not a regular file", shown)
+		return 0, s.errorAt(f.field, "expected a file, but %s is not a regular file", shown)
 	case info.Size() == 0:
-		return 0, s.errorAt(field, "expected a file that is not empty, but %s is empty", shown)
+		return 0, s.errorAt(f.field, "expected a file that is not empty, but %s is empty", shown)
 	case info.Size() > maxWritten:
-		return 0, s.errorAt(field, "expected a file of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(uint64(info.Size())))
+		return 0, s.errorAt(f.field, "expected a file of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(uint64(info.Size())))
 	}
-	file, err := s.openImageFile(path)
+	file, err := s.openImageFile(f)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	if file.Size > maxWritten {
-		return 0, s.errorAt(field, "expected an image of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(file.Size))
+		return 0, s.errorAt(f.field, "expected an image of at most %s, but %s has %s", formatSize(maxWritten), shown, formatSize(file.Size))
 	}
 	return file.Size, nil
 }
 
 // openImageFile opens the file of an image as engine image import does: qcow2 is decoded.
-func (s *Scenario) openImageFile(path string) (*imagefile.File, error) {
-	file, err := imagefile.Open(context.Background(), path, "")
+func (s *Scenario) openImageFile(f diskFile) (*imagefile.File, error) {
+	file, err := imagefile.Open(context.Background(), f.path, "")
 	switch _, unreadable := errors.AsType[*os.PathError](err); {
 	case unreadable:
-		return nil, s.errorAt("backingImage.file", "%s cannot be read: %v", quote(s.Image.File), withoutPath(err))
+		return nil, s.errorAt(f.field, "%s cannot be read: %v", quote(f.given), withoutPath(err))
 	case err != nil:
-		return nil, s.errorAt("backingImage.file", "%s %v", quote(s.Image.File), errors.Unwrap(err)) // without the path
+		return nil, s.errorAt(f.field, "%s %v", quote(f.given), errors.Unwrap(err)) // without the path
 	}
 	return file, nil
 }
@@ -116,16 +119,15 @@ func (s *Scenario) addDestinationImage(l, source *layout) (err error) {
 	case s.Image == nil || s.Destination.ImageAbsent:
 		return nil
 	}
-	original := &source.lvols[source.image]
-	// A host rounds up to its own clusters, which may be larger.
-	v := s.imageLvol("destination.image", DestinationStoreUUID, roundUp(original.size, l.clusterSize), content{like: original})
+	original := &source.lvols[source.base]
+	v := l.imageLvol("destination.image", s.Image.Name, original.size, content{like: original})
 	v.seal.Image = original.seal.Image
 	if other != nil {
 		if v, err = s.otherImage(v, *other, l.clusterSize); err != nil {
 			return err
 		}
 	}
-	l.image, err = l.add(s, v, "backingImage.name")
+	l.base, err = l.add(s, v, "backingImage.name")
 	return err
 }
 
@@ -150,13 +152,14 @@ func (s *Scenario) otherImage(v lvol, other OtherImage, clusterSize uint64) (lvo
 	return v, nil
 }
 
-func (s *Scenario) imageLvol(field, storeUUID string, size uint64, from content) lvol {
+// imageLvol is an image on the host, which rounds up to its own clusters.
+func (l *layout) imageLvol(field, name string, size uint64, from content) lvol {
 	return lvol{
 		field:    field,
-		label:    s.Image.Name,
-		name:     domain.ImageLvolName(s.Image.Name, storeUUID),
+		label:    name,
+		name:     domain.ImageLvolName(name, l.storeUUID),
 		parent:   noLvol,
-		size:     size,
+		size:     roundUp(size, l.clusterSize),
 		readOnly: true,
 		seal:     ports.SealRecord{Image: &domain.ImageRecord{}},
 		content:  from,

@@ -11,14 +11,16 @@ import (
 
 // layout lists all lvols of one host's store, with the defaults filled in.
 type layout struct {
-	replica     string
-	parents     string // describes valid parents in errors
+	storeUUID   string
 	clusterSize uint64 // bytes
 	nameLimit   int    // bytes
 
-	lvols     []lvol
-	order     []int             // positions in lvols, parents before children
-	image     int               // position of the volume's image; noLvol if it is not on this host
+	lvols []lvol
+	order []int // positions in lvols, parents before children
+
+	replica   string
+	parents   string            // describes valid parents in errors
+	base      int               // position of the parent of the replica's ancestor: its volume's image or entry point; noLvol if it is not on this host
 	head      int               // position of the head, if there is one
 	snapshots map[string]int    // positions of the replica's snapshots, by short name
 	others    map[string]int    // positions of the other lvols on the store, by full name
@@ -46,7 +48,7 @@ const noLvol = -1
 
 // layouts are those of both hosts.
 type layouts struct {
-	image               domain.Base
+	base                domain.Base
 	source, destination *layout
 }
 
@@ -61,31 +63,37 @@ func (s *Scenario) layOut() (*layouts, error) {
 	if err := s.checkFaults(); err != nil {
 		return nil, err
 	}
-	both := &layouts{image: domain.NoBase()}
-	if s.Image != nil {
-		both.image = domain.ImageBase(s.Image.Name)
-	}
-	var err error
-	if both.source, err = s.layOutSource(both.image); err != nil {
+	if err := s.checkBase(); err != nil {
 		return nil, err
 	}
-	if both.destination, err = s.layOutDestination(both.image, both.source); err != nil {
+	both := &layouts{base: imageBase(s.Image)}
+	if s.Base != nil {
+		both.base = domain.CloneBase(s.Base.Volume, s.Base.Snapshot)
+	}
+	var err error
+	if both.source, err = s.layOutSource(both.base); err != nil {
+		return nil, err
+	}
+	if both.destination, err = s.layOutDestination(both.base, both.source); err != nil {
 		return nil, err
 	}
 	return both, s.checkCost(both.source, both.destination)
 }
 
-func newLayout(replica, parents string, clusterSize uint64, nameLimit int) *layout {
+func newLayout(storeUUID string, clusterSize uint64, nameLimit int) *layout {
 	return &layout{
-		replica:     replica,
-		parents:     parents,
+		storeUUID:   storeUUID,
 		clusterSize: clusterSize,
 		nameLimit:   nameLimit,
-		image:       noLvol,
-		snapshots:   make(map[string]int),
+		base:        noLvol,
 		others:      make(map[string]int),
 		names:       make(map[string]string),
 	}
+}
+
+// begin makes the lvols that follow those of another replica of the store.
+func (l *layout) begin(replica, parents string) {
+	l.replica, l.parents, l.snapshots = replica, parents, make(map[string]int)
 }
 
 // add adds an lvol, whose parent may still be unknown, and returns its position.

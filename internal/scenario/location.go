@@ -59,10 +59,10 @@ func (o origin) line(field string) int {
 	return node.Line
 }
 
-// topLevels copies the lines of a file's first two levels of fields. A Scenario keeps only
-// these: all of a large file takes ten times the Scenario's memory, and Build reports no
-// errors about deeper fields.
-func topLevels(root *yaml.Node) *yaml.Node { return upTo(2, root) }
+// topLevels copies the lines of a file's first three levels of fields, without lists. A
+// Scenario keeps only these: all of a large file takes ten times the Scenario's memory, and
+// Build reports no errors about deeper fields.
+func topLevels(root *yaml.Node) *yaml.Node { return upTo(3, root) }
 
 func upTo(levels int, node *yaml.Node) *yaml.Node {
 	copied := &yaml.Node{Kind: target(node).Kind, Line: node.Line}

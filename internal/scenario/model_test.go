@@ -1,7 +1,6 @@
 package scenario_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -28,9 +27,7 @@ func draw(parent *picture, size uint64, writes []scenario.Write) *picture {
 		copy(p.bytes, parent.bytes)
 	}
 	for _, w := range writes {
-		var key [32]byte
-		binary.LittleEndian.PutUint64(key[:8], w.Seed)
-		rand.NewChaCha8(key).Read(p.bytes[w.Offset : w.Offset+w.Length])
+		fill(p.bytes, w.Offset, w.Length, w.Seed)
 		for i := w.Offset; i < w.Offset+w.Length; i++ {
 			p.own[i/cluster] = true
 		}
@@ -81,14 +78,56 @@ func randomWrites(random *rand.Rand, size uint64) []scenario.Write {
 	return writes
 }
 
+// randomBase gives the scenario a base. It adds the lvols and returns the entry point.
+func randomBase(random *rand.Rand, s *scenario.Scenario, source, destination map[string]*picture) *picture {
+	s.Base = &scenario.Base{Volume: "b"}
+	var image, parent, ep *picture
+	least := uint64(1)
+	if random.IntN(2) == 0 {
+		s.Base.Image = &scenario.BackingImage{Name: "i", Size: cluster, Writes: randomWrites(random, cluster)}
+		image = draw(nil, cluster, s.Base.Image.Writes)
+		source["bi-i-disk-"+scenario.SourceStoreUUID] = image
+		destination["bi-i-disk-"+scenario.DestinationStoreUUID] = image
+	}
+	parent = image
+	count := 1 + random.IntN(3)
+	chosen := random.IntN(count)
+	for i := range count {
+		snapshot := scenario.Snapshot{Name: fmt.Sprint("s", i)}
+		if i > 0 {
+			snapshot.Parent = fmt.Sprint("s", i-1)
+		}
+		least += random.Uint64N(2)
+		snapshot.Size = least * cluster
+		snapshot.Writes = randomWrites(random, snapshot.Size)
+		parent = draw(parent, snapshot.Size, snapshot.Writes)
+		source["b-r-0000000a-snap-"+snapshot.Name] = parent
+		destination["b-r-0000000b-snap-"+snapshot.Name] = parent
+		if i == chosen {
+			ep, s.Base.Snapshot = draw(parent, snapshot.Size, nil), snapshot.Name
+			source["b-r-0000000a-clone-ep-"+snapshot.Name] = ep
+			destination["b-r-0000000b-clone-ep-"+snapshot.Name] = ep
+		}
+		s.Base.Snapshots = append(s.Base.Snapshots, snapshot)
+	}
+	source["b-r-0000000a"] = draw(parent, s.Volume.Size, nil)
+	destination["b-r-0000000b"] = source["b-r-0000000a"]
+	return ep
+}
+
 // randomScenario also returns the expected lvols of the hosts, by name on the store.
 func randomScenario(random *rand.Rand) (s *scenario.Scenario, source, destination map[string]*picture) {
 	source, destination = make(map[string]*picture), make(map[string]*picture)
 	size := uint64(8+random.IntN(8)) * cluster
 	s = &scenario.Scenario{Volume: scenario.Volume{Name: "v", Size: size, ClusterSize: cluster}}
-	var image *picture
+	var image *picture // or the entry point
 	least := uint64(1)
-	if random.IntN(3) > 0 {
+	switch random.IntN(3) {
+	case 0:
+	case 1:
+		image = randomBase(random, s, source, destination)
+		least = uint64(len(image.bytes)) / cluster
+	default:
 		least = 1 + random.Uint64N(4)
 		s.Image = &scenario.BackingImage{Name: "i", Size: least * cluster, Writes: randomWrites(random, least*cluster)}
 		image = draw(nil, s.Image.Size, s.Image.Writes)

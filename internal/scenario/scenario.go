@@ -14,6 +14,7 @@ const NoParent = "none"
 type Scenario struct {
 	Volume      Volume
 	Image       *BackingImage // nil: the volume has none
+	Base        *Base         // nil: the volume is no linked clone; excludes Image
 	Source      Source
 	Destination Destination
 	Options     Options
@@ -30,7 +31,7 @@ type Volume struct {
 	ClusterSize uint64 // bytes, a power of two from 4 KiB to 1 GiB; 0: 1 MiB
 }
 
-// BackingImage is the volume's backing image. The source always has it.
+// BackingImage is a volume's backing image. The source's host always has it.
 type BackingImage struct {
 	Name   string
 	Size   uint64  // bytes, whole clusters, not more than the volume has
@@ -41,6 +42,30 @@ type BackingImage struct {
 	// directory.
 	File string
 }
+
+// Base makes the volume a linked clone: its ancestor hangs on an entry point, an empty
+// snapshot on a snapshot of another volume, the source volume. Both hosts have a replica of
+// that volume: its name and -r-0000000a on the source's, -r-0000000b on the destination's.
+type Base struct {
+	Volume    string        // the source volume
+	Snapshot  string        // one of Snapshots
+	Image     *BackingImage // of the source volume; nil: it has none
+	Snapshots []Snapshot    // of the source volume, in any order; its head hangs on the last
+
+	Destination BaseState  // of the source volume on the destination; "": BasePresent
+	OtherTree   []Snapshot // other snapshots of the source volume there; nil: as Destination says
+}
+
+// BaseState tells how much of the source volume the destination's host has.
+type BaseState string
+
+// States of a base on the destination.
+const (
+	BasePresent      BaseState = "present"        // the same as the source's host
+	BaseNoEntryPoint BaseState = "no-entry-point" // the replica and the image
+	BaseNoSnapshot   BaseState = "no-snapshot"    // these without the snapshot; its clones hang on its parent
+	BaseAbsent       BaseState = "absent"         // neither replica nor image
+)
 
 // Write writes the first Length bytes of the generator with that seed at Offset. Every
 // cluster that it touches becomes the lvol's own.
@@ -55,7 +80,7 @@ type Source struct {
 	Replica string // its name; "": the volume's name and -r-1
 
 	// Hurt: after all writes, the ancestor (the head of a replica without snapshots)
-	// lost its image on this host.
+	// lost its image or its entry point on this host.
 	Hurt      bool
 	Snapshots []Snapshot // in any order
 	Head      *Head      // nil: a clone of the last of Snapshots, without writes
@@ -65,7 +90,7 @@ type Source struct {
 type Destination struct {
 	Replica string // its name; "": the volume's name and -r-2
 
-	ImageAbsent bool        // the volume's image is not on this host
+	ImageAbsent bool        // the volume's backing image is not on this host
 	OtherImage  *OtherImage // another one has its name; nil: it is the volume's
 
 	ClusterSize  uint64  // bytes, a power of two from 4 KiB to 1 GiB; 0: the volume's
@@ -98,28 +123,28 @@ type Snapshot struct {
 }
 
 // Leftover is a snapshot that the destination still has. Its Parent may also be the full
-// name of one of Destination.Lvols; NoParent is none, and "" is the image on that host,
-// or none if it has no image. The default of CreatedAt is that of the source's snapshot of
+// name of one of Destination.Lvols, or of an lvol of the base; NoParent is none, and "" is
+// the image or the entry point on that host, or none if the host has neither. The default of CreatedAt is that of the source's snapshot of
 // the same name, or later than all of the source's. The default of Size is the volume's.
 type Leftover struct {
 	Snapshot
 
 	// LikeSource: own clusters, attributes, size and parent are those of the source's
-	// snapshot of that name (the image, if that parent is not here), except for the
+	// snapshot of that name (the default parent, if that one is not here), except for the
 	// fields that are given. Writes count as given if they are not nil.
 	LikeSource bool
 }
 
 // Head is the head of a replica.
 type Head struct {
-	Parent string // as a snapshot's on the same host; "": the last listed snapshot, or the image if there is none
+	Parent string // as a snapshot's on the same host; "": the last listed snapshot, or the image or entry point if there is none
 	Writes []Write
 }
 
 // Lvol is any other lvol on the destination's store.
 type Lvol struct {
 	Name     string
-	Parent   string // a snapshot of the destination by its short name, or another of these by its full name; "" or NoParent: none
+	Parent   string // a snapshot of the destination by its short name, or another of these or an lvol of the base by its full name; "" or NoParent: none
 	Size     uint64 // bytes, whole clusters; 0: the volume's
 	Snapshot bool   // false: it is writable
 	Writes   []Write

@@ -87,3 +87,14 @@ func checkClusterSize(size uint64) error {
 func roundUp(size, clusterSize uint64) uint64 {
 	return (size + clusterSize - 1) / clusterSize * clusterSize
 }
+
+// checkSizeInVolume refuses sizes that no lvol below the volume's head can have.
+func (s *Scenario) checkSizeInVolume(field string, size uint64) error {
+	if err := checkSize(size, s.clusterSize(), "cluster size"); err != nil {
+		return s.errorAt(field, "%v", err)
+	}
+	if size > s.Volume.Size {
+		return s.errorAt(field, "expected at most the volume's size %s, got %s", formatSize(s.Volume.Size), formatSize(size))
+	}
+	return nil
+}

@@ -1,67 +1,37 @@
 package scenario
 
 import (
-	"fmt"
-
 	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// layOutSource lays out the healthy replica: one tree, in which no lvol is smaller than
-// its parent.
-func (s *Scenario) layOutSource(image domain.Base) (*layout, error) {
-	l := newLayout(s.sourceReplica(), "the name of a snapshot of the source", s.clusterSize(), forkNameLimit)
-	if err := s.addSourceImage(l); err != nil {
+// layOutSource lays out the source's host: the base, and the healthy replica.
+func (s *Scenario) layOutSource(base domain.Base) (*layout, error) {
+	l := newLayout(SourceStoreUUID, s.clusterSize(), forkNameLimit)
+	if err := s.addImage(l, s.Image, "backingImage"); err != nil {
 		return nil, err
 	}
-	for i, snapshot := range s.Source.Snapshots {
-		if err := s.addSnapshot(l, i, snapshot); err != nil {
-			return nil, err
-		}
+	if err := s.addSourceBase(l); err != nil {
+		return nil, err
+	}
+	l.begin(s.sourceReplica(), "the name of a snapshot of the source")
+	t := treeOf("source.snapshots", s.Source.Snapshots)
+	if err := s.addTree(l, t); err != nil {
+		return nil, err
 	}
 	head := s.Source.Head
 	if head == nil {
 		head = &Head{}
 	}
-	if err := s.addHead(l, "source.head", *head, image); err != nil {
+	if err := s.addHead(l, "source.head", *head, base); err != nil {
 		return nil, err
 	}
-	if err := s.setSourceParents(l, *head); err != nil {
+	if err := s.setSourceParents(l, t, head.Parent); err != nil {
 		return nil, err
 	}
 	if err := l.sort(s); err != nil {
 		return nil, err
 	}
 	return l, s.checkGrowth(l)
-}
-
-func (s *Scenario) addSnapshot(l *layout, place int, snapshot Snapshot) error {
-	field := fmt.Sprintf("source.snapshots[%d]", place)
-	if err := checkSnapshotName(snapshot.Name); err != nil {
-		return s.errorAt(field+".name", "%v", err)
-	}
-	size := snapshot.Size
-	if size == 0 {
-		size = s.Volume.Size
-	}
-	if err := checkSize(size, l.clusterSize, "cluster size"); err != nil {
-		return s.errorAt(field+".size", "%v", err)
-	}
-	if size > s.Volume.Size {
-		return s.errorAt(field+".size", "expected at most the volume's size %s, got %s", formatSize(s.Volume.Size), formatSize(size))
-	}
-	attributes := domain.Attributes{CreatedAt: createdAt(place), UserCreated: true}
-	var err error
-	l.snapshots[snapshot.Name], err = l.add(s, lvol{
-		field:    field,
-		label:    snapshot.Name,
-		name:     domain.SnapshotLvolName(l.replica, snapshot.Name),
-		size:     size,
-		readOnly: true,
-		seal:     ports.SealRecord{Attributes: snapshot.attributes(attributes)},
-		content:  content{writes: snapshot.Writes},
-	}, field+".name")
-	return err
 }
 
 // attributes are the given attributes of the snapshot, and defaults for the others.
@@ -76,43 +46,33 @@ func (snapshot Snapshot) attributes(defaults domain.Attributes) domain.Attribute
 }
 
 // addHead adds a head of either replica.
-func (s *Scenario) addHead(l *layout, field string, head Head, image domain.Base) (err error) {
+func (s *Scenario) addHead(l *layout, field string, head Head, base domain.Base) (err error) {
 	l.head, err = l.add(s, lvol{
 		field:   field,
 		label:   l.replica,
 		name:    l.replica,
 		size:    s.Volume.Size,
-		record:  image.Record(),
+		record:  base.Record(),
 		content: content{writes: head.Writes},
 	}, "volume.name")
 	return err
 }
 
-// setSourceParents sets the parent of every lvol.
-func (s *Scenario) setSourceParents(l *layout, head Head) error {
-	ancestor := noLvol
-	for _, snapshot := range s.Source.Snapshots {
-		at := l.snapshots[snapshot.Name]
-		if snapshot.Parent == "" || snapshot.Parent == NoParent {
-			if ancestor != noLvol {
-				return s.errorAt(l.lvols[at].field+".parent", "expected the name of a snapshot, since %s is already the ancestor", l.lvols[ancestor].field)
-			}
-			ancestor, snapshot.Parent = at, ""
-		}
-		if err := l.setParent(s, at, snapshot.Parent, l.image); err != nil {
-			return err
-		}
+// setSourceParents sets the parent of every lvol of the healthy replica.
+func (s *Scenario) setSourceParents(l *layout, t tree, ofHead string) error {
+	if err := s.checkAncestor(t); err != nil {
+		return err
 	}
-	last := len(s.Source.Snapshots) - 1
+	if err := s.setTreeParents(l, t); err != nil {
+		return err
+	}
 	switch {
-	case last >= 0 && head.Parent == NoParent:
+	case ofHead == NoParent && len(t.snapshots) > 0:
 		return s.errorAt("source.head.parent", "expected the name of a snapshot, since the source has some")
-	case last >= 0 && head.Parent == "":
-		head.Parent = s.Source.Snapshots[last].Name
-	case head.Parent == NoParent:
-		head.Parent = ""
+	case ofHead == "" || ofHead == NoParent:
+		ofHead = t.headParent
 	}
-	return l.setParent(s, l.head, head.Parent, l.image)
+	return l.setParent(s, l.head, ofHead, l.base)
 }
 
 // checkGrowth refuses an lvol that is smaller than its parent: no healthy replica has one.

@@ -26,7 +26,7 @@ type World struct {
 
 	SourceReplica, DestinationReplica string
 
-	Image domain.Base // of the volume; always known
+	Base domain.Base // of the volume; always known
 
 	Fast             bool
 	Parallel         int // copies at a time
@@ -48,7 +48,7 @@ func (s *Scenario) Build() (*World, error) {
 		Fabric:             memory.NewFabric(),
 		SourceReplica:      both.source.replica,
 		DestinationReplica: both.destination.replica,
-		Image:              both.image,
+		Base:               both.base,
 		Fast:               s.Options.Fast == nil || *s.Options.Fast,
 		Parallel:           s.Options.Parallel,
 		AcceptHurtSource:   s.Options.AcceptHurtSource,
@@ -83,14 +83,14 @@ func (s *Scenario) Build() (*World, error) {
 	return w, nil
 }
 
-// hurtSource detaches the clones of the image. It comes last: writes before it read the
-// image's bytes.
+// hurtSource detaches the replica from its base. It comes last: writes before it read the
+// bytes of the base.
 func (s *Scenario) hurtSource(ctx context.Context, host *memory.Host, l *layout) error {
 	if !s.Source.Hurt {
 		return nil
 	}
 	for _, v := range l.lvols {
-		if v.parent != l.image || v.parent == noLvol {
+		if v.parent != l.base || v.parent == noLvol {
 			continue
 		}
 		if err := host.Graft(ctx, v.uuid, ""); err != nil {
