@@ -11,8 +11,11 @@
 // ancestor return zeros (longhorn/longhorn#10909). So this engine decides the ancestor's
 // parent on the destination, from what is known of the volume:
 //
-//	the parent of the oldest rebuilt snapshot is always the volume's backing
-//	image, whatever the source reports
+//	the parent of the oldest rebuilt snapshot is always the volume's base,
+//	whatever the source reports
+//
+// The base ([Base]) is a backing image, or for a linked clone the entry point
+// ([EntryPoint]) on a snapshot of another volume, on the same host.
 //
 // # How a rebuild works
 //
@@ -43,7 +46,7 @@
 //	request := rebuild.Request{
 //		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 //		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
-//		Base:        rebuild.ImageBase("base"), // rebuild.NoBase(), or nothing if the heads' records tell
+//		Base:        rebuild.ImageBase("base"), // or CloneBase, NoBase; nothing if the heads' records tell
 //		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
 //	}
 //	engine := rebuild.New()
@@ -70,9 +73,9 @@
 //     [Site].AllowInUse is set.
 //   - Replicas and snapshots must have the names on the store that Longhorn gives
 //     them: [SnapshotLvolName], [InFlightLvolName], [ImageLvolName].
-//   - Name the volume's backing image in the request, unless the record of a head or
-//     the lineage of a replica tells it. An ancestor without a parent does not tell
-//     it: a lost image looks the same.
+//   - Name the volume's base in the request, unless the record of a head or the
+//     lineage of a replica tells it. An ancestor without a parent does not tell it: a
+//     lost base looks the same.
 //
 // # Writing an adapter
 //

@@ -23,7 +23,7 @@ func Example() {
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
-		Base:        rebuild.ImageBase("base"), // rebuild.NoBase(), or nothing if the heads' records tell
+		Base:        rebuild.ImageBase("base"), // or CloneBase, NoBase; nothing if the heads' records tell
 		Observer:    rebuild.ObserverFunc(func(e rebuild.Event) { fmt.Println(e.Kind, e.BytesDone, e.BytesTotal) }),
 	}
 	request.Observer = nil

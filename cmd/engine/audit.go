@@ -19,7 +19,8 @@ type auditState struct {
 }
 
 type volumeState struct {
-	Image       string            `json:"backingImage"` // "none"; "": unknown
+	Base        string            `json:"base"`         // "none"; "": unknown
+	Image       string            `json:"backingImage"` // likewise; "": it has another base
 	Replicas    []auditedState    `json:"replicas"`
 	Differences []differenceState `json:"differences"`
 	Notices     []string          `json:"notices"`
@@ -46,19 +47,20 @@ type groupState struct {
 func (p cli) audit() *cobra.Command {
 	var output outputFlag
 	verify := verifyProof
-	var image imageFlags
+	var base baseFlags
 	c := &cobra.Command{
 		Use:   "audit ADDRESS…",
 		Short: "Find what is wrong with replicas, and how those of a volume differ",
 		Long: `audit reports which rules the trees of replicas break, above all whether the
-ancestor lost its backing image. It compares several replicas of a volume: names,
-parents, image, sizes, cluster maps and checksums; each difference is reported once.
+ancestor lost its base, which is a backing image or, of a linked clone, the entry
+point on a snapshot of another volume. It compares several replicas of a volume:
+names, parents, base, sizes, cluster maps and checksums; each difference is reported once.
 An address without a replica means all replicas of the host; of these, audit
 compares those that are named as replicas of one volume (VOLUME-r-SOMETHING).
 
-A volume's image is known from --image or --no-image, from the record on a head,
-from lineage, or from another replica. If none of them tells it, audit says so: a
-replica that lost its image looks like one that never had any.
+A volume's base is known from --base, --image or --no-image, from the record on a
+head, from lineage, or from another replica. If none of them tells it, audit says so:
+a replica that lost its base looks like one that never had any.
 
 audit changes nothing, except that a host may compute and store checksums that it
 does not have yet (--verify counts avoids that). Nobody may write to the volume
@@ -76,7 +78,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 		RunE: func(c *cobra.Command, args []string) error {
 			request := rebuild.AuditRequest{Counts: verify == verifyCounts}
 			var err error
-			if request.Base, err = image.image(c); err != nil {
+			if request.Base, err = base.base(c); err != nil {
 				return err
 			}
 			places := make([]address, len(args))
@@ -85,7 +87,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 					return err
 				}
 				if request.Base.Known() && places[i].replica == "" {
-					return badUsage("--image and --no-image are of one volume: ADDRESS %q must name a replica", arg)
+					return badUsage("--base, --image and --no-image are of one volume: ADDRESS %q must name a replica", arg)
 				}
 			}
 			report, err := p.auditAt(c, places, request)
@@ -99,7 +101,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 			return p.conclude(output, err, state, text)
 		},
 	}
-	image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
+	base.add(c, baseUsage)
 	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof), "verify", "compare parents and numbers of clusters, or also maps and checksums")
 	output.add(c)
 	return c
@@ -120,7 +122,7 @@ func (p cli) auditAt(c *cobra.Command, places []address, request rebuild.AuditRe
 func newAuditState(report rebuild.AuditReport, failure error) auditState {
 	state := auditState{verdict: verdictOf(failure), Wrong: report.Wrong(), Volumes: []volumeState{}, Unclear: []unclearState{}}
 	for _, v := range report.Volumes {
-		volume := volumeState{Image: v.Base.Record(), Replicas: []auditedState{}, Differences: []differenceState{}, Notices: append([]string{}, v.Notices...)}
+		volume := volumeState{Base: baseText(v.Base), Image: imageText(v.Base), Replicas: []auditedState{}, Differences: []differenceState{}, Notices: append([]string{}, v.Notices...)}
 		for _, a := range v.Replicas {
 			volume.Replicas = append(volume.Replicas, auditedState{
 				Name: a.Replica.Name, Store: a.Replica.Store.Name,
@@ -157,9 +159,9 @@ func auditText(report rebuild.AuditReport) string {
 		for i, a := range v.Replicas {
 			switch n := len(a.Violations); n {
 			case 0:
-				fmt.Fprintf(&text, "%s, %s: nothing is wrong\n", v.Names[i], imageWords(a.Base))
+				fmt.Fprintf(&text, "%s, %s: nothing is wrong\n", v.Names[i], auditedBase(a.Base))
 			default:
-				fmt.Fprintf(&text, "%s, %s: wrong\n", v.Names[i], imageWords(a.Base))
+				fmt.Fprintf(&text, "%s, %s: wrong\n", v.Names[i], auditedBase(a.Base))
 			}
 			for _, found := range a.Violations {
 				fmt.Fprintf(&text, "  wrong: %s\n", found)
@@ -186,7 +188,7 @@ func auditText(report rebuild.AuditReport) string {
 		fmt.Fprintf(&text, "%s on %s: wrong\n  wrong: %s\n", u.Name, u.Store, u.Reason)
 	}
 	if repairable {
-		text.WriteString("\nengine repair restores a lost backing image without copying data.\n")
+		text.WriteString("\nengine repair restores a lost base without copying data.\n")
 	}
 	if text.Len() == 0 {
 		return "no replicas\n"
@@ -194,9 +196,12 @@ func auditText(report rebuild.AuditReport) string {
 	return text.String()
 }
 
-func imageWords(image rebuild.Base) string {
-	if !image.Known() {
+func auditedBase(b rebuild.Base) string {
+	switch {
+	case !b.Known():
 		return "backing image unknown"
+	case isClone(b):
+		return baseWords(b)
 	}
-	return image.String()
+	return b.String()
 }

@@ -146,6 +146,16 @@ func requireGolden(t *testing.T, name, text string) {
 	require.Equal(t, string(want), text)
 }
 
+// goldenJSON is an object on lines, without what differs from run to run.
+func goldenJSON(t *testing.T, object string) string {
+	t.Helper()
+	var pretty bytes.Buffer
+	require.NoError(t, json.Indent(&pretty, []byte(object), "", "  "))
+	text := anyUUID.ReplaceAllString(pretty.String(), "UUID")
+	text = anyTook.ReplaceAllString(text, `"durationMs": 0`)
+	return anyNow.ReplaceAllString(text, `"createdAt": "NOW"`)
+}
+
 // Each command is run once for text and once for JSON.
 func TestCommandOutput(t *testing.T) {
 	for _, test := range []struct {
@@ -212,11 +222,7 @@ func TestCommandOutput(t *testing.T) {
 			for _, empty := range anyNull.FindAllStringSubmatch(asJSON.stdout, -1) {
 				require.Contains(t, []string{"head", "replica", "snapshot"}, empty[1], "lists are never null")
 			}
-			var pretty bytes.Buffer
-			require.NoError(t, json.Indent(&pretty, []byte(asJSON.stdout), "", "  "))
-			text := anyUUID.ReplaceAllString(pretty.String(), "UUID")
-			text = anyTook.ReplaceAllString(text, `"durationMs": 0`)
-			requireGolden(t, test.name+".json", anyNow.ReplaceAllString(text, `"createdAt": "NOW"`))
+			requireGolden(t, test.name+".json", goldenJSON(t, asJSON.stdout))
 			var printed map[string]any
 			require.NoError(t, json.Unmarshal([]byte(asJSON.stdout), &printed))
 			require.Equal(t, "rebuild/v1", printed["apiVersion"])
@@ -330,7 +336,8 @@ func TestBadInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"a size of nothing", []string{"replica", "create", replica("new"), "--no-image", "--size", "0"}, exitUsage, "16MiB"},
 		{"a size that is too large for a number", []string{"replica", "create", replica("new"), "--no-image", "--size", "99999999999TiB"}, exitUsage, "16MiB"},
 		{"half a cluster", []string{"replica", "create", replica("new"), "--no-image", "--size", "1KiB"}, exitFailed, "multiple"},
-		{"nothing said of the image", []string{"replica", "create", replica("new"), "--size", "8MiB"}, exitUsage, "--image NAME or --no-image"},
+		{"nothing said of the base", []string{"replica", "create", replica("new"), "--size", "8MiB"}, exitUsage, "--base BASE, --image NAME or --no-image"},
+		{"a base of a whole host", []string{"audit", hostB, "--base", "clone:vol-9@daily"}, exitUsage, "must name a replica"},
 		{"an image that is not there", []string{"replica", "create", replica("new"), "--size", "8MiB", "--image", "nope"}, exitFailed, "nope is not on lvstore disk-2"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

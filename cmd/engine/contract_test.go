@@ -22,7 +22,7 @@ var (
 	resultFields    = []string{"apiVersion", "outcome", "error", "plan", "source", "destination", "violations", "warnings", "notices", "copiedBytes", "localBytes", "durationMs", "deleted"}
 	planFields      = []string{"snapshot", "parent", "action", "reason", "clusters", "deletedClusters"}
 	deletedFields   = []string{"lvol", "clusters"}
-	replicaFields   = []string{"backingImage", "head", "snapshots", "others"}
+	replicaFields   = []string{"base", "backingImage", "head", "snapshots", "others"}
 	headFields      = []string{"parent", "sha256"}
 	snapshotFields  = []string{"name", "parent", "allocatedClusters", "createdAt", "userCreated", "sha256"}
 	otherFields     = []string{"name", "sha256"}
@@ -32,7 +32,7 @@ var (
 
 var (
 	hexSum  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-head"}
+	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-entry-point", "create-head"}
 )
 
 // printed decodes a result and checks its fields. Numbers stay as they were. simulate
@@ -112,6 +112,7 @@ func replicaIs(t *testing.T, replica map[string]any, withViews bool) {
 	}
 	fieldsAre(t, replica, replicaFields)
 	require.IsType(t, "", replica["backingImage"])
+	require.Regexp(t, `^(backing-image:.+|clone:.+@.+|none|)$`, replica["base"])
 	if head := replica["head"]; head != nil {
 		view(headFields, head.(map[string]any))
 	}

@@ -30,6 +30,7 @@ type pastRebuild struct {
 	Sources      []string    `json:"sources"`
 	Outcome      string      `json:"outcome"`
 	Error        string      `json:"error"`
+	Base         string      `json:"base"`
 	BackingImage string      `json:"backingImage"`
 	Full         bool        `json:"full"`
 	Plan         []pastEntry `json:"plan"`
@@ -136,14 +137,15 @@ func pastOf(read journalfile.Contents, replica string) []pastRebuild {
 
 // end adds the entry of its end.
 func (r *pastRebuild) end(at time.Time, end rebuild.Ended) {
-	r.Outcome, r.Error, r.BackingImage, r.Full = end.Outcome, end.Error, end.Image, end.Full
+	base := rebuild.BaseOfRecord(end.Image)
+	r.Outcome, r.Error, r.Base, r.BackingImage, r.Full = end.Outcome, end.Error, baseText(base), imageText(base), end.Full
 	r.Warnings = append(r.Warnings, end.Warnings...)
 	r.CopiedBytes, r.DurationMS = end.CopiedBytes, end.Duration.Milliseconds()
 	if end.Outcome != rebuild.OutcomeKilled {
 		r.EndedAt, r.Sealed = timeText(at), []string{}
 	}
 	for _, s := range end.Served {
-		r.Served = append(r.Served, newSourceLine(s, rebuild.ImageBase(end.Image).Parent().String()))
+		r.Served = append(r.Served, newSourceLine(s, base.Parent().String()))
 	}
 	if len(end.Deleted) > 0 {
 		r.Deleted = deletedLines(end.Deleted)
@@ -196,8 +198,8 @@ func (h historyResult) text(failure error) string {
 		for _, e := range r.Plan {
 			what := e.Snapshot
 			switch {
-			case e.Action == string(rebuild.ActionFetchImage):
-				what = rebuild.ImageBase(r.BackingImage).Parent().String()
+			case e.Action == string(rebuild.ActionFetchImage), e.Action == string(rebuild.ActionCreateEntryPoint):
+				what = r.Base
 			case what == "":
 				what = e.Parent
 			}

@@ -27,7 +27,8 @@ type storeState struct {
 // treeState is a replica in its present state.
 type treeState struct {
 	Name      string      `json:"name"`
-	Image     string      `json:"backingImage"` // by lineage or record; "none"; "": unknown
+	Base      string      `json:"base"`         // by lineage or record; "none"; "": unknown
+	Image     string      `json:"backingImage"` // likewise; "": it has another base
 	Head      *lvolState  `json:"head"`         // null: there is none
 	Snapshots []snapState `json:"snapshots"`
 	InFlight  []lvolState `json:"inFlight"`
@@ -108,7 +109,8 @@ func newHostState(s rebuild.Survey, failure error) hostState {
 }
 
 func newTreeState(r rebuild.Replica) treeState {
-	state := treeState{Name: r.Name, Image: rebuild.Audit(r, rebuild.Base{}).Base.Record(), Snapshots: []snapState{}, InFlight: []lvolState{}}
+	base := rebuild.Audit(r, rebuild.Base{}).Base
+	state := treeState{Name: r.Name, Base: baseText(base), Image: imageText(base), Snapshots: []snapState{}, InFlight: []lvolState{}}
 	of := func(name string, l rebuild.Lvol) lvolState {
 		return newLvolState(name, r.ParentOf(l), l)
 	}

@@ -148,6 +148,7 @@ func (s *printer) plan(plan rebuild.Plan) {
 }
 
 func writePlan(out io.Writer, plan rebuild.Plan) {
+	fmt.Fprintf(out, "  base: %s\n", baseWords(plan.Base))
 	if plan.SystemSnapshot != nil {
 		fmt.Fprintf(out, "  first    the source's head has clusters of its own: create system snapshot %s of it\n", plan.SystemSnapshot.Name)
 	}
@@ -155,7 +156,7 @@ func writePlan(out io.Writer, plan rebuild.Plan) {
 	for _, step := range plan.Steps {
 		what := step.Snapshot
 		switch {
-		case step.Action == rebuild.ActionFetchImage:
+		case step.Action == rebuild.ActionFetchImage, step.Action == rebuild.ActionCreateEntryPoint:
 			what = plan.Base.Parent().String()
 		case what == "":
 			what = "(head)"
@@ -246,7 +247,7 @@ func (s *printer) views(report rebuild.Report, r result) {
 		return
 	}
 	if report.Source.Hurt(report.Plan.Base) {
-		s.printf("  the source lost the image, so its data is not compared\n")
+		s.printf("  the source lost the %s, so its data is not compared\n", baseNoun(report.Plan.Base))
 		return
 	}
 	equal, all := 0, len(r.Source.Snapshots)+1

@@ -63,7 +63,7 @@ func (p cli) rebuild() *cobra.Command {
 		Use:   "rebuild",
 		Short: "Rebuild a replica on an SPDK target from a healthy one",
 		Long: `rebuild makes the destination a copy of the source: its whole snapshot tree on the
-volume's backing image, and a head. Nobody may write to either replica meanwhile.
+volume's base, and a head. Nobody may write to either replica meanwhile.
 Interrupt it at any time and run it again: it keeps what was finished.
 
 With several sources the plan is made from the first healthy one. The others serve

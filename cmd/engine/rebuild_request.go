@@ -18,7 +18,7 @@ const reservePercent = 1
 type rebuildFlags struct {
 	sources          []string
 	destination      string
-	image            imageFlags
+	base             baseFlags
 	fast             bool
 	acceptHurtSource bool
 	noChecksums      bool
@@ -33,9 +33,9 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringArrayVar(&f.sources, "source", nil, "`ADDRESS` of a healthy replica; repeat it for each one")
 	flags.StringVar(&f.destination, "destination", "", "`ADDRESS` of the replica to rebuild")
-	f.image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
+	f.base.add(c, baseUsage)
 	flags.BoolVar(&f.fast, "fast", true, "keep snapshots that are proven identical")
-	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its backing image")
+	flags.BoolVar(&f.acceptHurtSource, "accept-hurt-source", false, "rebuild from a replica that lost its base")
 	flags.StringVar(&f.rightSource, "right-source", "", "`REPLICA` among the sources that is right where they differ")
 	flags.BoolVar(&f.noChecksums, "no-checksums", false, "do not let hosts compute and store checksums; use those that exist")
 	addInUse(c, &f.inUse)
@@ -78,7 +78,7 @@ func (f *rebuildFlags) parse(c *cobra.Command) (request rebuild.Request, at []ad
 		}
 		request.Options.Overwrite = f.confirmed
 	}
-	request.Base, err = f.image.image(c)
+	request.Base, err = f.base.base(c)
 	return request, append([]address{destination}, sources...), err
 }
 

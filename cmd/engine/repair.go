@@ -24,18 +24,19 @@ type repairState struct {
 
 func (p cli) repair() *cobra.Command {
 	var output outputFlag
-	var image imageFlags
+	var base baseFlags
 	var compare string
 	var dryRun, inUse bool
 	c := &cobra.Command{
 		Use:   "repair ADDRESS",
-		Short: "Give a replica back the backing image that its ancestor lost",
-		Long: `repair gives the ancestor its backing image back as its parent, by grafts on the
-replica's own host. No data is copied, and the snapshots keep their data. The image
-has to be on the host. repair refuses damage that a graft does not repair: rebuild
+		Short: "Give a replica back the base that its ancestor lost",
+		Long: `repair gives the ancestor its base back as its parent, by grafts on the replica's own
+host. The base is a backing image or, of a linked clone, the entry point on a snapshot
+of another volume. No data is copied, and the snapshots keep their data. The image, or
+the snapshot, has to be on the host. repair refuses damage that a graft does not repair: rebuild
 such a replica from a healthy one.
 
-This restores lineage. While the image was lost, readers saw zeros instead of its
+This restores lineage. While the base was lost, readers saw zeros instead of its
 data, so what was written on top of them is unproven. --compare names a healthy
 replica of the volume: repair compares cluster maps and checksums with it and
 reports the differences.
@@ -46,7 +47,7 @@ failed, or something is still wrong.
 		Example: "  engine repair 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --dry-run \\\n    --compare 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'",
 		Args:    exactArgs("ADDRESS"),
 		RunE: func(c *cobra.Command, args []string) error {
-			request, places, err := repairRequest(c, args[0], compare, image)
+			request, places, err := repairRequest(c, args[0], compare, base)
 			if err != nil {
 				return err
 			}
@@ -78,7 +79,7 @@ failed, or something is still wrong.
 			return p.conclude(output, err, state, text)
 		},
 	}
-	image.add(c, "`NAME` of the volume's backing image, if neither records nor lineage tell it")
+	base.add(c, baseUsage)
 	c.Flags().StringVar(&compare, "compare", "", "`ADDRESS` of a healthy replica to compare with")
 	addInUse(c, &inUse)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
@@ -86,7 +87,7 @@ failed, or something is still wrong.
 	return c
 }
 
-func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (request rebuild.RepairRequest, places []address, err error) {
+func repairRequest(c *cobra.Command, at, compare string, base baseFlags) (request rebuild.RepairRequest, places []address, err error) {
 	replica, err := readAddress("ADDRESS", at, namesReplica)
 	if err != nil {
 		return request, nil, err
@@ -101,7 +102,7 @@ func repairRequest(c *cobra.Command, at, compare string, image imageFlags) (requ
 		places = append(places, healthy)
 		request.Healthy.Replica = healthy.replica
 	}
-	request.Base, err = image.image(c)
+	request.Base, err = base.base(c)
 	return request, places, err
 }
 

@@ -37,13 +37,14 @@ func (p cli) replica() *cobra.Command {
 func (p cli) replicaCreate() *cobra.Command {
 	var output outputFlag
 	var size sizeFlag
-	var image imageFlags
+	var base baseFlags
 	c := &cobra.Command{
 		Use:   "create ADDRESS",
-		Short: "Create a replica without snapshots: a head on the volume's backing image",
-		Long: `create makes the head of a new replica. Its parent is the volume's backing image,
-which has to be on the host, or nothing; the head records which of the two. It takes
-no space until it is written to.
+		Short: "Create a replica without snapshots: a head on the volume's base",
+		Long: `create makes the head of a new replica. Its parent is the volume's base, or nothing;
+the head records which. The base is a backing image, which has to be on the host, or a
+snapshot of a replica there: then the volume is a linked clone. The replica takes no
+space until it is written to.
 ` + addressHelp,
 		Example: "  engine replica create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' --size 16GiB --image base",
 		Args:    exactArgs("ADDRESS"),
@@ -52,12 +53,12 @@ no space until it is written to.
 			if err != nil {
 				return err
 			}
-			said, err := image.image(c)
+			said, err := base.base(c)
 			switch {
 			case err != nil:
 				return err
 			case !said.Known():
-				return badUsage("%s: --image NAME or --no-image is required: an lvol without a parent does not tell whether it should have one", c.CommandPath())
+				return badUsage("%s: --base BASE, --image NAME or --no-image is required: an lvol without a parent does not tell whether it should have one", c.CommandPath())
 			case size == 0:
 				return badUsage("%s: --size is required, such as 16GiB", c.CommandPath())
 			}
@@ -76,7 +77,7 @@ no space until it is written to.
 		},
 	}
 	c.Flags().Var(&size, "size", "size of the volume: bytes, or a number with KiB, MiB, GiB or TiB")
-	image.add(c, "`NAME` of the volume's backing image")
+	base.add(c, "`BASE` of the volume: "+baseForms)
 	output.add(c)
 	return c
 }
@@ -115,7 +116,7 @@ func listText(survey rebuild.Survey) string {
 	}
 	var table strings.Builder
 	rows := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(rows, "REPLICA\tSIZE\tSNAPSHOTS\tOWN CLUSTERS\tIMAGE\tSTATE")
+	fmt.Fprintln(rows, "REPLICA\tSIZE\tSNAPSHOTS\tOWN CLUSTERS\tBASE\tSTATE")
 	for _, r := range survey.Replicas {
 		audit := rebuild.Audit(r, rebuild.Base{})
 		size := "-"
@@ -126,28 +127,35 @@ func listText(survey rebuild.Survey) string {
 		for _, snapshot := range r.Snapshots {
 			own += snapshot.Lvol.Own.Count
 		}
-		image := audit.Base.Record()
-		if image == "" {
-			image = "?"
-		}
-		fmt.Fprintf(rows, "%s\t%s\t%d\t%d\t%s\t%s\n", r.Name, size, len(r.Snapshots), own, image, stateWords(audit)+useWords(r))
+		fmt.Fprintf(rows, "%s\t%s\t%d\t%d\t%s\t%s\n", r.Name, size, len(r.Snapshots), own, listedBase(audit.Base), stateWords(audit)+useWords(r))
 	}
 	_ = rows.Flush() // to a builder
 	return strings.Replace(text, "\nno replicas\n", "\n"+table.String(), 1)
 }
 
+// listedBase is a base in a column: an image's name alone.
+func listedBase(b rebuild.Base) string {
+	if name, ok := b.Image(); ok {
+		return name
+	}
+	if !b.Known() {
+		return "?"
+	}
+	return baseWords(b)
+}
+
 // stateWords describes a replica's state in a few words.
 func stateWords(audit rebuild.ReplicaAudit) string {
-	state := "whole"
+	state, lost := "whole", "lost its "+baseNoun(audit.Base)
 	for _, v := range audit.Violations {
 		switch {
 		case v.Rule == rebuild.RuleHead:
 			return "no head"
 		case v.Rule == rebuild.RuleAncestorParent:
-			state = "lost its image"
+			state = lost
 		case state == "whole" && v.Rule == rebuild.RuleInFlight:
 			state = "whole, with leftovers"
-		case state != "lost its image" && v.Rule != rebuild.RuleInFlight:
+		case state != lost && v.Rule != rebuild.RuleInFlight:
 			state = "broken, see audit"
 		}
 	}

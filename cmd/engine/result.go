@@ -64,11 +64,11 @@ type sourceLine struct {
 	CopiedBytes uint64   `json:"copiedBytes"`
 }
 
-func newSourceLine(s rebuild.Served, image string) sourceLine {
+func newSourceLine(s rebuild.Served, base string) sourceLine {
 	line := sourceLine{Replica: s.Replica, Lvstore: s.Lvstore, State: s.State, Reason: s.Reason, Snapshots: []string{}, CopiedBytes: s.CopiedBytes}
 	for _, name := range s.Snapshots {
 		if name == "" {
-			name = image
+			name = base
 		}
 		line.Snapshots = append(line.Snapshots, name)
 	}
@@ -100,6 +100,7 @@ type planEntry struct {
 // replicaState is a replica and all other lvols on its store. The replica's lvols in
 // flight are among the others, by their full names.
 type replicaState struct {
+	Base         string          `json:"base"`         // of the volume; "none"; "": unknown
 	BackingImage string          `json:"backingImage"` // "": it is not on the host
 	Head         *headState      `json:"head"`         // null: there is none
 	Snapshots    []snapshotState `json:"snapshots"`
@@ -133,30 +134,30 @@ type violationLine struct {
 }
 
 func newResult(report rebuild.Report, failure error) result {
-	image := report.Plan.Base
+	base := report.Plan.Base
 	r := result{
 		verdict: verdictOf(failure), Plan: planEntries(report.Plan),
-		Source:      newReplicaState(report.Source, image, report.SourceViews),
-		Destination: newReplicaState(report.Destination, image, report.DestinationViews),
+		Source:      newReplicaState(report.Source, base, report.SourceViews),
+		Destination: newReplicaState(report.Destination, base, report.DestinationViews),
 		Violations:  violationLines(report.Violations), Warnings: append([]string{}, report.Warnings...), Notices: append([]string{}, report.Notices...),
 		CopiedBytes: report.CopiedBytes, DurationMS: report.Duration.Milliseconds(), Deleted: deletedLines(report.Deleted),
 	}
 	r.Outcome = report.Outcome
 	for _, s := range report.Sources {
 		served := rebuild.Served{Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes}
-		r.Sources = append(r.Sources, newSourceLine(served, image.Parent().String()))
+		r.Sources = append(r.Sources, newSourceLine(served, base.Parent().String()))
 	}
 	return r
 }
 
 // newReplicaState describes a replica as it was last listed.
-func newReplicaState(r rebuild.Replica, image rebuild.Base, read rebuild.Views) replicaState {
-	state := replicaState{Snapshots: []snapshotState{}, Others: []otherState{}}
+func newReplicaState(r rebuild.Replica, base rebuild.Base, read rebuild.Views) replicaState {
+	state := replicaState{Base: baseText(base), Snapshots: []snapshotState{}, Others: []otherState{}}
 	if r.Store.UUID == "" {
 		return state // it was never listed
 	}
 	imageUUID := ""
-	if name, ok := image.Image(); ok {
+	if name, ok := base.Image(); ok {
 		if found, ok := r.Store.BackingImage(name); ok {
 			state.BackingImage, imageUUID = name, found.Lvol.UUID
 		}

@@ -149,9 +149,17 @@ func (d *drawing) describe(l rebuild.Lvol) string {
 		text += "  " + at
 	}
 	if l.Record != "" {
-		text += "  records image " + l.Record
+		text += "  records " + recordWords(rebuild.BaseOfRecord(l.Record))
 	}
 	return text + useText(l)
+}
+
+// recordWords names a recorded base.
+func recordWords(b rebuild.Base) string {
+	if isClone(b) {
+		return baseWords(b)
+	}
+	return "image " + b.Record()
 }
 
 // useText names the user of an lvol.

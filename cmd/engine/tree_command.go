@@ -14,7 +14,7 @@ func (p cli) tree() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tree ADDRESS",
 		Short: "Draw a replica's snapshot tree, or everything on a host",
-		Long: `tree draws each lvol below its parent: the backing image, the snapshots with the
+		Long: `tree draws each lvol below its parent: the base, the snapshots with the
 number of their own clusters and the time of their creation, the head, and lvols in
 flight. For an address without a replica it draws everything on the lvstore.
 ` + addressHelp,
@@ -50,7 +50,8 @@ func (p cli) survey(c *cobra.Command, at address) (survey rebuild.Survey, err er
 }
 
 func drawReplica(r rebuild.Replica) string {
-	return "\nreplica " + r.Name + "\n" + indent(drawTree(r), "  ")
+	base := rebuild.Audit(r, rebuild.Base{}).Base
+	return "\nreplica " + r.Name + "\n  base: " + baseWords(base) + "\n" + indent(drawTree(r), "  ")
 }
 
 // surveyText is a store as text.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild"
 )
 
 // requireShortLine checks that the error is one line on stderr, short enough to read.
@@ -150,21 +152,65 @@ func TestValidAddresses(t *testing.T) {
 	require.Equal(t, a.listen.First, a.listen.Last, "one port is a range of one")
 }
 
-func TestImageFlagsExcludeEachOther(t *testing.T) {
+func TestBaseFlagsExcludeEachOther(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		flags []string
 		says  string
 	}{
-		{"a name and none", []string{"--image", "base", "--no-image"}, "got both"},
-		{"an empty name", []string{"--image", ""}, "--image"},
-		{"a name that means none", []string{"--image", "none"}, "none"},
-		{"a name with a space", []string{"--image", "a b"}, `"a b"`},
+		{"an image and none", []string{"--image", "base", "--no-image"}, "--image and --no-image: expected one of them, got both"},
+		{"a base and an image", []string{"--base", "image:base", "--image", "base"}, "--base and --image: expected one of them, got both"},
+		{"a base and none", []string{"--base", "none", "--no-image"}, "--base and --no-image: expected one of them, got both"},
+		{"all three", []string{"--base", "none", "--image", "base", "--no-image"}, "got all three"},
+		{"an empty image", []string{"--image", ""}, "--image"},
+		{"an image named none", []string{"--image", "none"}, "none"},
+		{"an image with a space", []string{"--image", "a b"}, `"a b"`},
+		{"an empty base", []string{"--base", ""}, `--base "": expected image:NAME, clone:REPLICA@SNAPSHOT or none`},
+		{"a base of no kind", []string{"--base", "base"}, "expected image:NAME"},
+		{"a base of another kind", []string{"--base", "lvol:base"}, "expected image:NAME"},
+		{"a kind alone", []string{"--base", "clone"}, "expected image:NAME"},
+		{"none and a name", []string{"--base", "none:x"}, "expected image:NAME"},
+		{"a kind in capitals", []string{"--base", "Image:base"}, "expected image:NAME"},
+		{"an image without a name", []string{"--base", "image:"}, "--base: backing image name"},
+		{"a base image named none", []string{"--base", "image:none"}, "reserved"},
+		{"a base image with a space", []string{"--base", "image:a b"}, `"a b"`},
+		{"a clone of nothing", []string{"--base", "clone:"}, "expected clone:REPLICA@SNAPSHOT"},
+		{"a clone without a snapshot", []string{"--base", "clone:vol-9-r-0000000a"}, "expected clone:REPLICA@SNAPSHOT"},
+		{"a clone of an empty snapshot", []string{"--base", "clone:vol-9-r-0000000a@"}, "expected clone:REPLICA@SNAPSHOT"},
+		{"a clone of no replica", []string{"--base", "clone:@daily"}, "expected clone:REPLICA@SNAPSHOT"},
+		{"a clone of two snapshots", []string{"--base", "clone:vol-9@daily@weekly"}, `"daily@weekly"`},
+		{"a clone of a path", []string{"--base", "clone:disk/vol-9@daily"}, `"disk/vol-9"`},
+		{"a clone of a snapshot with a space", []string{"--base", "clone:vol-9@a b"}, `"a b"`},
+		{"a clone of an entry point", []string{"--base", "clone:vol-9-r-0000000a-clone-ep-daily@daily"}, "-clone-ep-"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			args := append([]string{"plan", "--source", someAddress, "--destination", someAddress}, test.flags...)
-			requireShortLine(t, engine(t, args...), exitUsage, test.says)
+			for _, command := range [][]string{
+				{"plan", "--source", someAddress, "--destination", someAddress},
+				{"rebuild", "--source", someAddress, "--destination", someAddress},
+				{"audit", someAddress},
+				{"repair", someAddress},
+				{"replica", "create", someAddress, "--size", "8MiB"},
+			} {
+				requireShortLine(t, engine(t, append(command, test.flags...)...), exitUsage, test.says)
+			}
 		})
+	}
+}
+
+func TestBaseValues(t *testing.T) {
+	for text, want := range map[string]rebuild.Base{
+		"none":                          rebuild.NoBase(),
+		"image:base":                    rebuild.ImageBase("base"),
+		"image:clone":                   rebuild.ImageBase("clone"),
+		"clone:vol-9-r-0000000a@daily":  rebuild.CloneBase("vol-9", "daily"),
+		"clone:vol-9@daily":             rebuild.CloneBase("vol-9", "daily"),
+		"clone:a-r-b-r-0000000a@x-r-y":  rebuild.CloneBase("a-r-b", "x-r-y"),
+		"clone:none@image":              rebuild.CloneBase("none", "image"),
+		"clone:vol-9-r-0000000b@daily1": rebuild.CloneBase("vol-9", "daily1"),
+	} {
+		got, err := parseBase(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
 	}
 }
 
@@ -216,17 +262,17 @@ func TestHelp(t *testing.T) {
 		{nil, []string{"simulate", "plan", "rebuild", "Exit status", "--log"}},
 		{[]string{"--help"}, []string{"simulate", "plan", "rebuild", "Exit status"}},
 		{[]string{"simulate", "--help"}, []string{"simulate FILE", "--output", "docs/scenarios.md", "examples/damaged-leftover.yaml"}},
-		{[]string{"plan", "--help"}, []string{"--source ADDRESS", "--destination ADDRESS", "--image NAME", "--no-image", "--fast", "--accept-hurt-source", "--output", addressForm}},
+		{[]string{"plan", "--help"}, []string{"--source ADDRESS", "--destination ADDRESS", "--base BASE", "--image NAME", "--no-image", "--fast", "--accept-hurt-source", "--output", addressForm}},
 		{[]string{"rebuild", "--help"}, []string{"--source ADDRESS", "--parallel", "--verify counts|proof", "--output", addressForm, "127.0.0.1:20001-20400"}},
 		{[]string{"help", "rebuild"}, []string{"--parallel"}},
 		{[]string{"gc", "--help"}, []string{"gc HOST", "--yes", hostAddressForm}},
 		{[]string{"history", "--help"}, []string{"history FILE", "--replica NAME", "--journal FILE"}},
 		{nil, []string{"tree", "audit", "repair", "replica", "snapshot", "docs/commands.md"}},
 		{[]string{"tree", "--help"}, []string{"tree ADDRESS", "--output", addressForm}},
-		{[]string{"audit", "--help"}, []string{"audit ADDRESS…", "--image NAME", "--no-image", "--verify counts|proof", "Exit status"}},
+		{[]string{"audit", "--help"}, []string{"audit ADDRESS…", "--base BASE", "--image NAME", "--no-image", "--verify counts|proof", "Exit status"}},
 		{[]string{"repair", "--help"}, []string{"--dry-run", "--compare ADDRESS", "unproven", "Exit status"}},
 		{[]string{"replica", "--help"}, []string{"create", "delete", "list"}},
-		{[]string{"replica", "create", "--help"}, []string{"--size SIZE", "--image NAME", "--no-image"}},
+		{[]string{"replica", "create", "--help"}, []string{"--size SIZE", "--base BASE", "image:NAME, clone:REPLICA@SNAPSHOT or none", "--image NAME", "--no-image"}},
 		{[]string{"replica", "list", "--help"}, []string{"HOST", hostAddressForm}},
 		{[]string{"replica", "delete", "--help"}, []string{"--confirm NAME", "linked clone"}},
 		{[]string{"snapshot", "--help"}, []string{"create", "delete", "list", "revert"}},

@@ -55,12 +55,12 @@ func newCLI(s streams, engine *rebuild.Engine, open opener, confirm confirmer, l
 func newRoot(p cli, level zap.AtomicLevel) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "engine",
-		Short: "Rebuild replicas of SPDK volumes, including their backing image",
+		Short: "Rebuild replicas of SPDK volumes, including their base",
 		Long: `engine rebuilds a replica of an SPDK volume, its whole snapshot tree, from a
 healthy replica on another host. The parent of the oldest rebuilt snapshot is
-always the volume's backing image, whatever the source reports. engine also finds
-replicas that lost their image, and repairs them in place. docs/commands.md
-describes each command.
+always the volume's base, whatever the source reports: a backing image or, of a linked
+clone, the entry point on a snapshot of another volume. engine also finds replicas that
+lost their base, and repairs them in place. docs/commands.md describes each command.
 
 Exit status: 0 done, 1 refused or failed, or something is wrong with the
 replica, 2 usage error or bad file.`,
