@@ -145,4 +145,91 @@ var entryPoints = []fact{
 		delete w => true
 		view c => "D0"
 	`},
+	{"an entry point can be made by create, graft and seal, too", `
+		create a 2
+		write a 0 D
+		snapshot a daily
+		create t 2
+		set_parent t daily => true
+		snapshot t ep
+		delete t => true
+		show @ep => {"base_snapshot": "daily", "num_allocated_clusters": 0, "write": false}
+		show @daily => {"clones": ["a", "ep"]}
+		clone ep c
+		view c => "D0"
+		restart
+		show @ep => {"base_snapshot": "daily", "num_allocated_clusters": 0, "write": false, "clones": ["c"]}
+		view c => "D0"
+	`},
+	{"a snapshot with its head and an entry point is not deleted", `
+		create a 2
+		write a 0 D
+		snapshot a daily
+		clone daily t
+		snapshot t ep
+		delete t
+		delete daily => -32603 Operation not permitted
+		show @daily => {"clones": ["a", "ep"]}
+	`},
+	{"an entry point is grafted while its clone is exported", `
+		create a 3
+		write a 0 D
+		snapshot a daily
+		write a 0 E
+		snapshot a later
+		clone daily t
+		snapshot t ep
+		delete t
+		clone ep c
+		subsystem NQN-c
+		export NQN-c c 1 00112233445566778899aabbccddeeff
+		set_parent ep later => true
+		set_parent ep daily => true
+		set_parent ep later => true
+		drop NQN-c
+		write c 1 C
+		view c => "EC0"
+	`},
+	{"a snapshot that is renamed and its name given away are both there after a restart, if it was cloned between", `
+		fork: create a 2
+		fork: write a 0 D
+		fork: snapshot a daily
+		fork: clone daily t
+		fork: snapshot t ep
+		fork: delete t
+		fork: clone ep c
+		fork: rename daily aside => true
+		fork: clone aside w
+		fork: delete w => true
+		fork: create b 2
+		fork: write b 1 E
+		fork: snapshot b daily
+		fork: restart
+		fork: names => ["a", "aside", "b", "c", "daily", "ep"]
+		fork: show @aside => {"clones": ["a", "ep"]}
+		fork: show @daily => {"clones": ["b"]}
+		fork: view c => "D0"
+		fork: set_parent ep daily => true
+		fork: view c => "0E"
+	`},
+	{"if it was not cloned, one of the two is not listed after a restart", `
+		fork: create a 2
+		fork: write a 0 D
+		fork: snapshot a daily
+		fork: clone daily t
+		fork: snapshot t ep
+		fork: delete t
+		fork: clone ep c
+		fork: rename daily aside => true
+		fork: create b 2
+		fork: write b 1 E
+		fork: snapshot b daily
+		fork: names => ["a", "aside", "b", "c", "daily", "ep"]
+		fork: restart
+		fork: names => ["a", "b", "c", "daily", "ep"]
+		fork: show @daily => {"clones": ["a", "ep"]}
+		fork: view c => "D0"
+		fork: show @b => {"base_snapshot": null, "clone": true}
+		fork: view b => "0E"
+	`},
 }

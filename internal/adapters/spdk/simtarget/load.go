@@ -95,17 +95,7 @@ func (s *lvstore) activate() {
 		}
 		return false
 	})
-	for _, l := range loaded {
-		if l.name != l.written && s.blobs.Rename(l.uuid, l.written) == nil {
-			l.name = l.written
-		}
-	}
-	names := make(map[string]bool)
-	for _, l := range loaded {
-		if names[l.name] || s.blobs.Look(l.uuid).UUID == "" {
-			continue // it was hidden, and its name was given away
-		}
-		names[l.name] = true
+	for _, l := range s.withNames(loaded) {
 		l.awake, l.brittle, l.overfull, l.bdev, l.outside = false, false, false, nil, nil
 		s.lvols[l.uuid] = l
 		s.inOrder = append(s.inOrder, l)
@@ -121,4 +111,28 @@ func (s *lvstore) activate() {
 			l.show()
 		}
 	}
+}
+
+// withNames gives the lvols the names that are on the disk, which lacks a new one that was
+// not written. Of two lvols of one name the second is not listed.
+func (s *lvstore) withNames(loaded []*lvol) (listed []*lvol) {
+	names := make(map[string]bool)
+	for _, l := range loaded {
+		twice := names[l.written]
+		if l.name != l.written || twice {
+			_ = s.blobs.Rename(l.uuid, l.uuid) // no other has that name; a hidden one is not found
+		}
+		l.name = l.written
+		if twice || s.blobs.Look(l.uuid).UUID == "" {
+			continue
+		}
+		names[l.name] = true
+		listed = append(listed, l)
+	}
+	for _, l := range listed {
+		if s.blobs.Look(l.uuid).Name == l.uuid {
+			_ = s.blobs.Rename(l.uuid, l.name) // it is free now
+		}
+	}
+	return listed
 }
