@@ -199,7 +199,7 @@ func auditText(report rebuild.AuditReport) string {
 func auditedBase(b rebuild.Base) string {
 	switch {
 	case !b.Known():
-		return "backing image unknown"
+		return "base unknown"
 	case isClone(b):
 		return baseWords(b)
 	}

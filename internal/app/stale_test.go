@@ -201,7 +201,7 @@ func TestSourceOfAnotherVolumeServesNothing(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrRefused)
 	g.request.RightSource = g.request.Source.Replica
 	_, err = app.New(nil).Rebuild(t.Context(), g.request)
-	require.ErrorContains(t, err, "the volume's backing image is not known")
+	require.ErrorContains(t, err, "the volume's base is not known")
 	g.graft(0, "snap11", g.builders[0].image)
 	report, err := app.New(nil).Rebuild(t.Context(), g.request)
 	require.NoError(t, err)

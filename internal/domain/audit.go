@@ -253,7 +253,7 @@ func (a *ReplicaAudit) addNotices(imageIsClear bool) {
 	switch {
 	case !imageIsClear:
 	case !a.Base.Known():
-		say("the volume's backing image is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing")
+		say("the volume's base is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing")
 	case r.Head != nil && r.Store.Records && r.Head.Record == "":
 		say("the head does not record %s", a.Base)
 	}

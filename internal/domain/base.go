@@ -99,7 +99,7 @@ func (b Base) Record() string {
 func (b Base) String() string {
 	switch b.kind {
 	case baseUnknown:
-		return "an unknown backing image"
+		return "an unknown base"
 	case baseNone:
 		return "no backing image"
 	case baseClone:
@@ -196,7 +196,7 @@ func agreedBase(all []evidence) (Base, error) {
 func ResolveBase(requested Base, replicas ...Replica) (Base, error) {
 	base, err := agreedBase(baseEvidence(requested, sameVolume(replicas)...))
 	if err == nil && !base.Known() {
-		err = refuse("the volume's backing image is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing; give the image's name, or say that there is none")
+		err = refuse("the volume's base is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing; give the base: a backing image, a snapshot of another volume, or none")
 	}
 	return base, err
 }

@@ -72,7 +72,7 @@ func (s Listing) baseFor(base Base, size uint64) (Ref, error) {
 	name, ok := base.Image()
 	if !ok {
 		if !base.Known() {
-			return Ref{}, refuse("the volume's backing image is not known: give the image's name, or say that there is none")
+			return Ref{}, refuse("the volume's base is not known: give a backing image, a snapshot of another volume, or none")
 		}
 		return Ref{}, nil
 	}

@@ -75,7 +75,7 @@ func TestUnknownImageIsNotNone(t *testing.T) {
 	for _, i := range []Base{{}, NoBase(), ImageBase("base")} {
 		require.Equal(t, i, BaseOfRecord(i.Record()), "a record is read as it was written")
 	}
-	require.Equal(t, "an unknown backing image", Base{}.String())
+	require.Equal(t, "an unknown base", Base{}.String())
 	require.Equal(t, "no backing image", NoBase().String())
 	require.Equal(t, "backing image base", ImageBase("base").String())
 	require.True(t, Base{}.Parent().IsNone())

@@ -125,7 +125,7 @@ func TestOtherVolumeIsNoImageEvidence(t *testing.T) {
 
 	s = parseFixture(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n  image:base\n    mine own=m/1\n      head record=base\n")
 	_, err = s.planFrom(otherVolumes, destinationReplica)
-	requireRefusal(t, err, "the volume's backing image is not known")
+	requireRefusal(t, err, "the volume's base is not known")
 
 	hurt, _, _ := two(t, "source\n  image:base\n  s1 own=a/2\n    head\ndestination\n")
 	b := renamed(parseFixture(t, "source\n  image:base\n    s1 own=a/2\n      head record=base\ndestination\n").source)
