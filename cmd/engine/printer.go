@@ -119,6 +119,9 @@ func (s *printer) ended(e rebuild.Event) string {
 		if e.Stage == rebuild.StageDetach {
 			return "detached " + of
 		}
+		if of == "" {
+			of = "the entry point"
+		}
 		return "grafted  " + of
 	case rebuild.VerbSeal:
 		return "sealed   " + e.LvolName
