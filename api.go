@@ -1172,6 +1172,14 @@ type BackingImage = domain.BackingImage
 //	func (e EntryPoint) Base() Base
 type EntryPoint = domain.EntryPoint
 
+// PlacedClone names the lvols of a linked clone's base on one store.
+//
+//	type PlacedClone struct {
+//		Replica    string // of the source volume
+//		EntryPoint string // on that replica's snapshot; perhaps the plan makes it
+//	}
+type PlacedClone = domain.PlacedClone
+
 // Replica is a replica on its store. A healthy one has a head and a tree of
 // snapshots; a broken or half rebuilt one has whatever is left, a forest.
 //
@@ -1316,6 +1324,9 @@ type Sealing = domain.Sealing
 //
 //	type Plan struct {
 //		Base Base // the volume's base
+//
+//		// Clone is the base of a linked clone on the store; the zero value for other volumes.
+//		Clone PlacedClone
 //
 //		// Steps explain the plan to people: one per snapshot, with its reason.
 //		Steps []Step

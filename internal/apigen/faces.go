@@ -37,7 +37,7 @@ var faces = []face{
 			}},
 			{dir: "internal/domain", symbols: []string{
 				"Listing", "Lvol", "User", "UserKind", "Clusters", "Attributes", "ImageRecord", "RecordNoBase",
-				"Base", "ImageBase", "CloneBase", "NoBase", "BaseOfRecord", "BackingImage", "EntryPoint",
+				"Base", "ImageBase", "CloneBase", "NoBase", "BaseOfRecord", "BackingImage", "EntryPoint", "PlacedClone",
 				"Replica", "NewReplica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot", "Deletion", "LossRefusal",
 				"Violation", "RuleAncestorParent", "RuleOneRoot", "ImageOnStore", "ImageState",

@@ -37,6 +37,13 @@ func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, ima
 	if err != nil {
 		return domain.Replica{}, refused(err)
 	}
+	if plan.Clone != (domain.PlacedClone{}) {
+		release, err := e.leaseClone(ctx, at.Host, r.Store, plan.Clone, "the creation of replica "+at.Replica)
+		if err != nil {
+			return domain.Replica{}, err
+		}
+		defer release()
+	}
 	if err := e.carryOutInPlace(ctx, at, r, plan, nil); err != nil {
 		return domain.Replica{}, err
 	}

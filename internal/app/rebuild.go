@@ -79,6 +79,7 @@ type rebuild struct {
 	holder         string // the text of its leases
 	held           releases
 	images         map[string]bool // by UUID of the store: its image is leased
+	leasedClone    domain.PlacedClone
 	progress       *progress
 	report         Report
 	failed         bool  // no other plan can help, and its context had not ended then
@@ -246,7 +247,7 @@ func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 	r.report.Plan, r.report.Warnings = plan, slices.Concat(plan.Warnings, r.freezeWarnings)
 	r.report.Notices = plan.Notices
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
-	return seen, plan, r.leaseImages(ctx, seen, plan)
+	return seen, plan, r.leaseBase(ctx, seen, plan)
 }
 
 // logWarnings logs the warnings of a plan that is carried out. Warnings of a plan that is

@@ -145,13 +145,44 @@ func (r *rebuild) leaseRun(ctx context.Context, all *releases) error {
 	return nil
 }
 
-// leaseImages protects the volume's image from deletion while it is copied, and until
-// something is grafted onto it.
-func (r *rebuild) leaseImages(ctx context.Context, seen observation, plan domain.Plan) error {
-	image, ok := plan.Base.Image()
-	if !ok {
+// leaseBase protects the volume's base on the destination: an image while it is copied, and
+// until something is grafted onto it, or what a linked clone reads through.
+func (r *rebuild) leaseBase(ctx context.Context, seen observation, plan domain.Plan) error {
+	if image, isImage := plan.Base.Image(); isImage {
+		return r.leaseImages(ctx, seen, plan, image)
+	}
+	if plan.Clone == (domain.PlacedClone{}) || r.leasedClone == plan.Clone {
 		return nil
 	}
+	release, err := r.engine.leaseClone(ctx, r.request.Destination.Host, seen.destination.Store, plan.Clone, r.holder)
+	if err != nil {
+		return err
+	}
+	r.held.add(release)
+	r.leasedClone = plan.Clone
+	return nil
+}
+
+// leaseClone protects the entry point of a linked clone, which nothing may be a clone of
+// yet, and the replica that its snapshot belongs to. A rebuild of that replica excludes it.
+func (e *Engine) leaseClone(ctx context.Context, host *guard.Host, store domain.Listing, clone domain.PlacedClone, holder string) (release func(), err error) {
+	var all releases
+	lease := ports.Lease{Shared: true, Holder: holder}
+	for _, of := range []struct{ what, key string }{
+		{"replica " + clone.Replica, replicaKey(store.UUID, clone.Replica)},
+		{"entry point " + clone.EntryPoint, imageKey(store.UUID, clone.EntryPoint)},
+	} {
+		one, err := e.lease(ctx, host, store.UUID, of.key, lease)
+		if err != nil {
+			all.release()
+			return nil, inUse(fmt.Sprintf("%s on lvstore %s", of.what, store.Name), err)
+		}
+		all.add(one)
+	}
+	return all.release, nil
+}
+
+func (r *rebuild) leaseImages(ctx context.Context, seen observation, plan domain.Plan, image string) error {
 	users := map[*guard.Host]domain.Listing{r.request.Destination.Host: seen.destination.Store}
 	if plan.FetchesImage() {
 		users[r.sources.host(seen.primary)] = seen.source.Store

@@ -20,6 +20,8 @@ func (c cloneBase) name(base Base) string {
 	return EntryPointLvolName(c.replica, snapshot)
 }
 
+func (c cloneBase) placed(base Base) PlacedClone { return PlacedClone{c.replica, c.name(base)} }
+
 // findCloneBase finds the base of a linked clone on a store. Without an entry point, the
 // snapshot of the source volume is enough. Refuses an entry point that does not read that
 // snapshot, and a store that has neither.
@@ -143,6 +145,7 @@ func (p *planner) locateClone() error {
 		return err
 	}
 	p.clone, p.baseAt = here, here.entryPoint
+	p.plan.Clone = here.placed(p.base)
 	smallest := p.smallest()
 	if here.size > smallest.Size {
 		return refuse("%s has %d bytes on lvstore %s, more than the %d of lvol %s, which is its linked clone", p.base, here.size, p.destination.Store.Name, smallest.Size, smallest.Name)

@@ -43,15 +43,17 @@ func PlanCreation(store Listing, name string, size uint64, base Base) (Plan, err
 // to the plan.
 func (r Replica) planCloneBase(plan *Plan, size uint64) (Ref, error) {
 	found, err := r.index.findCloneBase(plan.Base)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Ref{}, err
+	}
+	plan.Clone = found.placed(plan.Base)
+	switch {
 	case found.size > size:
 		return Ref{}, refuse("%s has %d bytes, more than the %d of the volume", plan.Base, found.size, size)
 	case found.entryPoint != notMade:
 		return listed(r.Store.Lvols[found.entryPoint]), nil
 	}
-	name := found.name(plan.Base)
+	name := plan.Clone.EntryPoint
 	if err := r.refuseNames([]string{name}); err != nil {
 		return Ref{}, err
 	}

@@ -100,7 +100,7 @@ func (x *index) sourceSnapshot(base Base) (replica string, at int, err error) {
 	for i := range x.store.Lvols {
 		for _, r := range readings(x.store.Lvols[i]) {
 			switch {
-			case volumeOf(r.replica) != volume || r.role == roleInFlight:
+			case volumeOf(r.replica) != volume:
 			case r.role == roleSnapshot && r.snapshot == snapshot:
 				if at != noPosition && replica != r.replica {
 					return "", noPosition, refuse("lvstore %s has %s twice: of replica %s and of replica %s", x.store.Name, base, replica, r.replica)
@@ -111,14 +111,16 @@ func (x *index) sourceSnapshot(base Base) (replica string, at int, err error) {
 			}
 		}
 	}
+	if slices.Sort(others); at == noPosition && len(others) > 0 {
+		replica = others[0]
+	}
 	switch {
-	case at != noPosition && !x.hasHead(replica):
+	case replica != "" && !x.hasHead(replica):
 		return "", noPosition, refuse("replica %s on lvstore %s has no head, so it is incomplete: wait for its rebuild, or rebuild it first; this volume is a linked clone of %s", replica, x.store.Name, base)
 	case at != noPosition:
 		return replica, at, nil
-	case len(others) > 0:
-		slices.Sort(others)
-		return "", noPosition, refuse("replica %s on lvstore %s has no snapshot %s, whose linked clone this volume is: rebuild that replica first", others[0], x.store.Name, snapshot)
+	case replica != "":
+		return "", noPosition, refuse("replica %s on lvstore %s has no snapshot %s, whose linked clone this volume is: rebuild that replica first", replica, x.store.Name, snapshot)
 	default:
 		return "", noPosition, refuse("no replica of volume %s is on lvstore %s, and this volume is a linked clone of its snapshot %s: rebuild a replica of volume %s there first", volume, x.store.Name, snapshot, volume)
 	}

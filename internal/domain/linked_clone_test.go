@@ -126,29 +126,51 @@ func TestRefusedBasesOfLinkedClones(t *testing.T) {
 		says                []string
 	}{
 		"no replica of the source volume": {sourceClone, "destination\n", []string{"no replica of volume vol-9 is on lvstore disk-b", "rebuild a replica of volume vol-9 there first"}},
-		"no snapshot": {sourceClone, "destination\n  image:os\n    snap:vol-9-r-0000000b-snap-weekly\n      lvol:vol-9-r-0000000b\n",
-			[]string{"replica vol-9-r-0000000b on lvstore disk-b has no snapshot daily", "rebuild that replica first"}},
-		"the source volume is being rebuilt": {sourceClone, "destination\n  image:os\n    snap:vol-9-r-0000000b-snap-daily own=d/2\n",
-			[]string{"vol-9-r-0000000b on lvstore disk-b has no head", "wait for its rebuild"}},
-		"a loose entry point": {sourceClone, dailyHere + "  snap:vol-9-r-0000000b-clone-ep-daily\n",
-			[]string{"entry point vol-9-r-0000000b-clone-ep-daily on lvstore disk-b has no parent instead of vol-9-r-0000000b-snap-daily"}},
-		"an entry point on another snapshot": {sourceClone, dailyHere + "      snap:vol-9-r-0000000b-snap-hourly\n        snap:vol-9-r-0000000b-clone-ep-daily\n",
-			[]string{"has vol-9-r-0000000b-snap-hourly instead of vol-9-r-0000000b-snap-daily as its parent"}},
-		"an entry point that its snapshot was merged into": {sourceClone, "destination\n  image:os\n    snap:vol-9-r-0000000b-clone-ep-daily own=d/2\n",
-			[]string{"2 clusters of its own", "merged"}},
+		"no snapshot": {
+			sourceClone, "destination\n  image:os\n    snap:vol-9-r-0000000b-snap-weekly\n      lvol:vol-9-r-0000000b\n",
+			[]string{"replica vol-9-r-0000000b on lvstore disk-b has no snapshot daily", "rebuild that replica first"},
+		},
+		"the source volume is being rebuilt": {
+			sourceClone, "destination\n  image:os\n    snap:vol-9-r-0000000b-snap-daily own=d/2\n",
+			[]string{"vol-9-r-0000000b on lvstore disk-b has no head", "wait for its rebuild"},
+		},
+		"a loose entry point": {
+			sourceClone, dailyHere + "  snap:vol-9-r-0000000b-clone-ep-daily\n",
+			[]string{"entry point vol-9-r-0000000b-clone-ep-daily on lvstore disk-b has no parent instead of vol-9-r-0000000b-snap-daily"},
+		},
+		"an entry point on another snapshot": {
+			sourceClone, dailyHere + "      snap:vol-9-r-0000000b-snap-hourly\n        snap:vol-9-r-0000000b-clone-ep-daily\n",
+			[]string{"has vol-9-r-0000000b-snap-hourly instead of vol-9-r-0000000b-snap-daily as its parent"},
+		},
+		"an entry point that its snapshot was merged into": {
+			sourceClone, "destination\n  image:os\n    snap:vol-9-r-0000000b-clone-ep-daily own=d/2\n",
+			[]string{"2 clusters of its own", "merged"},
+		},
 		"a writable entry point": {sourceClone, dailyHere + "      lvol:vol-9-r-0000000b-clone-ep-daily\n", []string{"is writable"}},
 		"two entry points":       {sourceClone, entryPointHere + "  snap:vol-9-r-0000000c-clone-ep-daily\n", []string{"two entry points", "vol-9-r-0000000c-clone-ep-daily"}},
 		"other data":             {sourceClone, strings.Replace(entryPointHere, "own=d/2", "own=x/2", 1), []string{"snapshot daily of volume vol-9 has other data", "rebuild replica vol-9-r-0000000b first"}},
-		"a larger snapshot": {sourceClone, strings.NewReplacer("own=d/2", "own=d/2 size=9", "ep-daily", "ep-daily size=9").Replace(entryPointHere),
-			[]string{"9437184 bytes", "8388608"}},
-		"the source's ancestor lost it": {strings.NewReplacer("        s1", "  s1", "          s2", "    s2", "            head", "      head record=clone:vol-9@daily").Replace(sourceClone),
-			entryPointHere, []string{"source replica vol-1-r-0a1b2c3d on lvstore disk-a lost snapshot daily of volume vol-9"}},
-		"the source's entry point is loose": {"source\n  snap:vol-9-r-0000000a-snap-daily own=d/2\n  snap:vol-9-r-0000000a-clone-ep-daily\n    s1 own=a/2\n      head\n",
-			entryPointHere, []string{"source replica", "lost snapshot daily of volume vol-9"}},
-		"the record names an image": {strings.Replace(sourceClone, "head", "head record=os", 1), entryPointHere,
-			[]string{"the record on head vol-1-r-0a1b2c3d says backing image os", "the lineage of replica vol-1-r-0a1b2c3d says snapshot daily of volume vol-9"}},
-		"another clone was requested": {"requested clone:vol-9@weekly\n" + sourceClone, entryPointHere,
-			[]string{"the request says snapshot weekly of volume vol-9", "snapshot daily of volume vol-9"}},
+		"a larger snapshot": {
+			sourceClone, strings.NewReplacer("own=d/2", "own=d/2 size=9", "ep-daily", "ep-daily size=9").Replace(entryPointHere),
+			[]string{"9437184 bytes", "8388608"},
+		},
+		"the source's ancestor lost it": {
+			strings.NewReplacer("        s1", "  s1", "          s2", "    s2", "            head", "      head record=clone:vol-9@daily").Replace(sourceClone),
+			entryPointHere,
+			[]string{"source replica vol-1-r-0a1b2c3d on lvstore disk-a lost snapshot daily of volume vol-9"},
+		},
+		"the source's entry point is loose": {
+			"source\n  snap:vol-9-r-0000000a-snap-daily own=d/2\n  snap:vol-9-r-0000000a-clone-ep-daily\n    s1 own=a/2\n      head\n",
+			entryPointHere,
+			[]string{"source replica", "lost snapshot daily of volume vol-9"},
+		},
+		"the record names an image": {
+			strings.Replace(sourceClone, "head", "head record=os", 1), entryPointHere,
+			[]string{"the record on head vol-1-r-0a1b2c3d says backing image os", "the lineage of replica vol-1-r-0a1b2c3d says snapshot daily of volume vol-9"},
+		},
+		"another clone was requested": {
+			"requested clone:vol-9@weekly\n" + sourceClone, entryPointHere,
+			[]string{"the request says snapshot weekly of volume vol-9", "snapshot daily of volume vol-9"},
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := parseFixture(t, c.source+c.destination).plan()

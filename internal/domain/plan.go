@@ -5,6 +5,9 @@ package domain
 type Plan struct {
 	Base Base // the volume's base
 
+	// Clone is the base of a linked clone on the store; the zero value for other volumes.
+	Clone PlacedClone
+
 	// Steps explain the plan to people: one per snapshot, with its reason.
 	Steps []Step
 
@@ -21,6 +24,12 @@ type Plan struct {
 
 	Warnings []string
 	Notices  []string // facts that are no fault, but worth knowing
+}
+
+// PlacedClone names the lvols of a linked clone's base on one store.
+type PlacedClone struct {
+	Replica    string // of the source volume
+	EntryPoint string // on that replica's snapshot; perhaps the plan makes it
 }
 
 // Step is the part of a plan that concerns one snapshot, the image or the head.

@@ -64,7 +64,19 @@ func (x *Executor) setParent(ctx context.Context, uuid, parent string) error {
 		return err
 	}
 	defer release()
-	return x.Host.Graft(ctx, uuid, parent)
+	return x.parentGone(ctx, parent, x.Host.Graft(ctx, uuid, parent))
+}
+
+// parentGone asks for another plan if an lvol was not found since its parent is gone. Another
+// engine may remove an entry point of linked clones that has no clone yet: Longhorn's does.
+func (x *Executor) parentGone(ctx context.Context, parent string, failure error) error {
+	if !errors.Is(failure, ports.ErrNotFound) || parent == "" {
+		return failure
+	}
+	if _, err := x.Host.Look(ctx, parent); errors.Is(err, ports.ErrNotFound) {
+		return fmt.Errorf("%w: %w", ErrPlanAgain, failure)
+	}
+	return failure
 }
 
 func (x *Executor) lockParent(ctx context.Context, parent string) (release func(), err error) {
@@ -233,7 +245,7 @@ func (x *Executor) clone(ctx context.Context, s *step) error {
 	if err == nil {
 		x.setMade(s.Target, uuid)
 	}
-	return err
+	return x.parentGone(ctx, parent, err)
 }
 
 // delete deletes an lvol that still has the planned name and clusters. The port ensures
