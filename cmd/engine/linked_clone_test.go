@@ -118,6 +118,19 @@ func TestRebuiltLinkedCloneIsAuditedAndListed(t *testing.T) {
 	require.Equal(t, 2, strings.Count(told.stdout, ", clone of vol-9@daily: nothing is wrong\n"), told.stdout)
 }
 
+func TestRebuildPrintsEachStepOfLinkedClone(t *testing.T) {
+	w := newCloneWorld(t)
+	told := w.engine("rebuild", "--source", healthyAt, "--destination", hurtAt)
+	require.Equal(t, exitDone, told.status, told.stdout)
+	for _, line := range []string{
+		"  grafted  the entry point\n", "  sealed   vol-9-r-0000000b-clone-ep-daily\n",
+		"  grafted  snap11\n", "  sealed   vol-1-r-4e5f6a7b-snap-snap11\n",
+		"  the ancestor snap11 has parent clone:vol-9@daily\n",
+	} {
+		require.Contains(t, told.stdout, line)
+	}
+}
+
 func TestHistoryShowsBaseOfLinkedClone(t *testing.T) {
 	w := newCloneWorld(t)
 	kept := t.TempDir() + "/rebuilds"
