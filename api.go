@@ -1623,9 +1623,9 @@ type Survey = domain.Survey
 type Unclear = domain.Unclear
 
 // Audit checks a replica without comparing it with another one: the rules that hold
-// for every tree, above all that the ancestor's parent is the volume's image.
-// requested is that image as the caller knows it; it may be the zero Image. If
-// the image is not known at all, that is a notice and no violation: an ancestor
+// for every tree, above all that the ancestor's parent is the volume's base.
+// requested is that base as the caller knows it; it may be the zero Base. If
+// the base is not known at all, that is a notice and no violation: an ancestor
 // without a parent proves nothing.
 func Audit(r Replica, requested Base) ReplicaAudit { return domain.Audit(r, requested) }
 
@@ -1633,7 +1633,7 @@ func Audit(r Replica, requested Base) ReplicaAudit { return domain.Audit(r, requ
 //
 //	type ReplicaAudit struct {
 //		Replica    Replica
-//		Base       Base // of the volume; the zero Image if it is not known
+//		Base       Base // of the volume; the zero Base if it is not known
 //		Violations []Violation
 //		Notices    []string // facts that are no fault, but worth knowing
 //		// contains filtered or unexported fields

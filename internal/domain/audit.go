@@ -15,11 +15,13 @@ const (
 // ReplicaAudit lists what is wrong with one replica.
 type ReplicaAudit struct {
 	Replica    Replica
-	Base       Base // of the volume; the zero Image if it is not known
+	Base       Base // of the volume; the zero Base if it is not known
 	Violations []Violation
 	Notices    []string // facts that are no fault, but worth knowing
 
 	misplaced []misplaced
+	clone     *cloneBase    // of a linked clone; nil: it cannot be used
+	direct    int           // position of the foreign snapshot that the ancestor is a clone of; noPosition: none
 	ancestor  *lineageEntry // nil: none, or more than one
 }
 
@@ -35,28 +37,30 @@ type lineageEntry struct {
 type misplaced struct {
 	lineageEntry
 	right  Parent
-	target Ref // the right parent as an lvol
+	target Ref  // the right parent as an lvol
+	isBase bool // it is the entry point of linked clones, no lvol of the replica
 }
 
 const headSubject = "head"
 
 // Audit checks a replica without comparing it with another one: the rules that hold
-// for every tree, above all that the ancestor's parent is the volume's image.
-// requested is that image as the caller knows it; it may be the zero Image. If
-// the image is not known at all, that is a notice and no violation: an ancestor
+// for every tree, above all that the ancestor's parent is the volume's base.
+// requested is that base as the caller knows it; it may be the zero Base. If
+// the base is not known at all, that is a notice and no violation: an ancestor
 // without a parent proves nothing.
 func Audit(r Replica, requested Base) ReplicaAudit {
-	return audit(r, baseEvidence(requested, r))
+	return audit(r, auditEvidence(requested, r))
 }
 
 func audit(r Replica, all []evidence) ReplicaAudit {
 	a := &ReplicaAudit{Replica: r}
-	image, err := agreedBase(all)
+	a.direct, _ = r.withoutEntryPoint()
+	base, err := agreedBase(all)
 	if err != nil {
-		a.found("backing-image", RuleImage, false, "%v", err)
+		a.contradiction(all, err)
 	}
-	a.Base = image
-	a.checkImage()
+	a.Base = base
+	a.checkBase()
 	if r.Head == nil {
 		a.found(headSubject, RuleHead, false, "replica %s has none, so it is incomplete", r.Name)
 	}
@@ -68,19 +72,6 @@ func audit(r Replica, all []evidence) ReplicaAudit {
 
 func (a *ReplicaAudit) found(subject, rule string, repairable bool, format string, args ...any) {
 	a.Violations = append(a.Violations, Violation{subject, rule, fmt.Sprintf(format, args...), repairable})
-}
-
-func (a *ReplicaAudit) checkImage() {
-	name, ok := a.Base.Image()
-	if !ok {
-		return
-	}
-	switch here, isHere := a.Replica.Store.BackingImage(name); {
-	case !isHere:
-		a.found(a.Base.Parent().String(), RuleImage, false, "it is not on lvstore %s", a.Replica.Store.Name)
-	case here.defect() != "":
-		a.found(a.Base.Parent().String(), RuleImage, false, "it %s on lvstore %s, so it cannot be used", here.defect(), a.Replica.Store.Name)
-	}
 }
 
 // checkLineage checks the parent of every lvol. It does not stop at the first
@@ -137,7 +128,7 @@ func (a *ReplicaAudit) checkParent(p lineageEntry) (root bool) {
 	}
 	parent := &r.Store.Lvols[p.parent]
 	switch {
-	case r.isBase(p.parent):
+	case r.isBase(p.parent), p.parent == a.direct:
 		return true
 	case r.members[p.parent].role != roleSnapshot:
 		a.found(p.subject, RuleParent, false, "the parent of lvol %s is %s, which is no snapshot of replica %s", p.lvol.Name, parent.Name, r.Name)
@@ -149,14 +140,14 @@ func (a *ReplicaAudit) checkParent(p lineageEntry) (root bool) {
 	return false
 }
 
-// checkRoots: there is one ancestor, and its parent is the volume's image.
+// checkRoots: there is one ancestor, and its parent is the volume's base.
 func (a *ReplicaAudit) checkRoots(roots []lineageEntry) {
 	if len(roots) == 0 {
 		return
 	}
 	ancestor := 0
 	if len(roots) > 1 {
-		if ancestor = a.onlyRootOnImage(roots); ancestor < 0 {
+		if ancestor = a.onlyRootOnBase(roots); ancestor < 0 {
 			names := make([]string, len(roots))
 			for i, p := range roots {
 				names[i] = fmt.Sprintf("%s (%s)", p.subject, a.parentWords(p))
@@ -174,9 +165,9 @@ func (a *ReplicaAudit) checkRoots(roots []lineageEntry) {
 	a.checkAncestor(*a.ancestor)
 }
 
-// onlyRootOnImage is the position of the only root whose parent is an image; -1:
-// none, or several.
-func (a *ReplicaAudit) onlyRootOnImage(roots []lineageEntry) int {
+// onlyRootOnBase is the position of the only root whose parent is a base; -1: none, or
+// several.
+func (a *ReplicaAudit) onlyRootOnBase(roots []lineageEntry) int {
 	found := -1
 	for i, p := range roots {
 		if p.parent == noParent {
@@ -201,35 +192,21 @@ func (a *ReplicaAudit) checkAncestor(p lineageEntry) {
 	}
 	right := a.Base.Parent()
 	if r.ParentOf(*p.lvol) == right {
-		a.checkImageSize(p)
+		a.checkBaseSize(p)
 		return
 	}
-	target, repairable := Ref{}, true
-	if name, ok := a.Base.Image(); ok {
-		var here BackingImage
-		if here, repairable = r.Store.BackingImage(name); repairable {
-			target = listed(here.Lvol)
-			repairable = here.defect() == "" && a.checkImageSize(p)
-		}
-	}
+	target, repairable := a.rightBase(p)
 	a.addMisplaced(p, RuleAncestorParent, right, target, repairable)
 }
 
-// checkImageSize: an image is never larger than its clones.
-func (a *ReplicaAudit) checkImageSize(p lineageEntry) (fits bool) {
-	name, _ := a.Base.Image()
-	image, isHere := a.Replica.Store.BackingImage(name)
-	if !isHere || image.Lvol.Size <= p.lvol.Size {
-		return true
-	}
-	a.found(a.Base.Parent().String(), RuleSize, false, "it has %d bytes, more than the %d of lvol %s, whose parent it must be", image.Lvol.Size, p.lvol.Size, p.lvol.Name)
-	return false
-}
-
 func (a *ReplicaAudit) addMisplaced(p lineageEntry, rule string, right Parent, target Ref, repairable bool) {
-	a.found(p.subject, rule, repairable, "lvol %s has %s instead of %s", p.lvol.Name, a.Replica.ParentOf(*p.lvol).words(), right.words())
+	consequence := ""
+	if p.parent != noParent && p.parent == a.direct {
+		consequence = ": the volumes are no longer isolated, since deleting that snapshot would merge it into this lvol"
+	}
+	a.found(p.subject, rule, repairable, "lvol %s has %s instead of %s%s", p.lvol.Name, a.Replica.ParentOf(*p.lvol).words(), right.words(), consequence)
 	if repairable {
-		a.misplaced = append(a.misplaced, misplaced{p, right, target})
+		a.misplaced = append(a.misplaced, misplaced{lineageEntry: p, right: right, target: target})
 	}
 }
 
@@ -247,11 +224,11 @@ func (a *ReplicaAudit) checkLeftovers() {
 	}
 }
 
-func (a *ReplicaAudit) addNotices(imageIsClear bool) {
+func (a *ReplicaAudit) addNotices(baseIsClear bool) {
 	r := a.Replica
 	say := func(format string, args ...any) { a.Notices = append(a.Notices, fmt.Sprintf(format, args...)) }
 	switch {
-	case !imageIsClear:
+	case !baseIsClear:
 	case !a.Base.Known():
 		say("the volume's base is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing")
 	case r.Head != nil && r.Store.Records && r.Head.Record == "":
@@ -259,7 +236,12 @@ func (a *ReplicaAudit) addNotices(imageIsClear bool) {
 	}
 	for at := range r.Store.Lvols {
 		parent := r.index.parents[at]
-		if r.members[at].role == roleForeign && parent != noParent && r.members[parent].role != roleForeign {
+		if r.members[at].role != roleForeign || parent == noParent || r.members[parent].role == roleForeign {
+			continue
+		}
+		if _, _, isEntryPoint := entryPointOf(r.Store.Lvols[at].Name); isEntryPoint && r.Store.Lvols[at].ReadOnly {
+			say("entry point %s is a clone of %s; its linked clones: %s", r.Store.Lvols[at].Name, r.Store.Lvols[parent].Name, listOrNone(r.index.linkedClones(at)))
+		} else {
 			say("foreign lvol %s is a clone of %s", r.Store.Lvols[at].Name, r.Store.Lvols[parent].Name)
 		}
 	}

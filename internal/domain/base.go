@@ -194,7 +194,12 @@ func agreedBase(all []evidence) (Base, error) {
 // known: an ancestor without a parent proves nothing, since a lost base looks the
 // same. Replicas that are named as those of another volume than the first are ignored.
 func ResolveBase(requested Base, replicas ...Replica) (Base, error) {
-	base, err := agreedBase(baseEvidence(requested, sameVolume(replicas)...))
+	return knownBase(baseEvidence(requested, sameVolume(replicas)...))
+}
+
+// knownBase is agreedBase that refuses a base that is not known.
+func knownBase(all []evidence) (Base, error) {
+	base, err := agreedBase(all)
 	if err == nil && !base.Known() {
 		err = refuse("the volume's base is not known: no record or lineage identifies it, and an ancestor without a parent proves nothing; give the base: a backing image, a snapshot of another volume, or none")
 	}

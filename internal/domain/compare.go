@@ -55,7 +55,7 @@ func AuditVolume(requested Base, replicas ...Replica) VolumeAudit {
 	v := &VolumeAudit{Names: uniqueNames(replicas)}
 	var agreeing []evidence
 	for _, r := range sameVolume(replicas) {
-		if all := baseEvidence(requested, r); len(all) > 0 {
+		if all := auditEvidence(requested, r); len(all) > 0 {
 			if _, err := agreedBase(all); err == nil {
 				agreeing = append(agreeing, all[0])
 			}
@@ -64,7 +64,7 @@ func AuditVolume(requested Base, replicas ...Replica) VolumeAudit {
 	image, err := agreedBase(agreeing)
 	v.Base = image
 	for _, r := range replicas {
-		known := baseEvidence(requested, r)
+		known := auditEvidence(requested, r)
 		other := DifferentVolumes(replicas[0].Name, r.Name)
 		if other {
 			v.Notices = append(v.Notices, fmt.Sprintf("%s is named as a replica of another volume than %s", r.located(), replicas[0].located()))

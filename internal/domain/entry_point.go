@@ -77,7 +77,7 @@ func (x *index) entryPointDefect(at int) string {
 	case l.External != "":
 		return "reads through to external snapshot " + l.External
 	case l.Own.Count > 0:
-		return fmt.Sprintf("has %s of its own: its snapshot was merged into it, or it was written", clustersText(l.Own.Count))
+		return fmt.Sprintf("has %s: its snapshot was merged into it, or it was written", clustersText(l.Own.Count))
 	case parent == noParent:
 		return "has no parent instead of " + want
 	case x.store.Lvols[parent].Name != want:

@@ -24,21 +24,24 @@ func PlanRepair(r Replica, requested Base, others ...Replica) (Plan, error) {
 			return Plan{}, refuse("replica %s is named as a replica of another volume than %s, so it does not identify the image: use a replica of the same volume, or give the image", other.located(), r.located())
 		}
 	}
-	image, err := ResolveBase(requested, append([]Replica{r}, others...)...)
+	base, err := knownBase(auditEvidence(requested, append([]Replica{r}, others...)...))
 	if err != nil {
 		return Plan{}, err
 	}
-	a := Audit(r, image)
+	a := Audit(r, base)
 	for _, v := range a.Violations {
 		if !v.Repairable && v.Rule != RuleInFlight {
 			return Plan{}, refuse("replica %s on lvstore %s: %s: a graft does not repair that; rebuild it from a healthy replica", r.Name, r.Store.Name, v)
 		}
 	}
-	p := &repairer{replica: r, audit: a, plan: Plan{Base: image}}
+	p := &repairer{replica: r, audit: a, plan: Plan{Base: base}}
 	if err := p.refuseForeignClones(); err != nil {
 		return Plan{}, err
 	}
 	if err := p.refuseInUse(); err != nil {
+		return Plan{}, err
+	}
+	if err := p.makeEntryPoint(); err != nil {
 		return Plan{}, err
 	}
 	p.graft()
@@ -53,6 +56,7 @@ type repairer struct {
 	audit   ReplicaAudit
 	plan    Plan
 	grafts  map[string]int // position of the operation, by UUID of the grafted lvol
+	made    []int          // operations that make the entry point
 }
 
 func (p *repairer) add(step Step, o Operation) int {
@@ -68,6 +72,12 @@ func (p *repairer) add(step Step, o Operation) int {
 func (p *repairer) refuseForeignClones() error {
 	r := p.replica
 	for _, m := range p.audit.misplaced {
+		if m.isBase {
+			if err := p.refuseOtherClones(m); err != nil {
+				return err
+			}
+			continue
+		}
 		if p.alreadyReads(m) {
 			continue
 		}
@@ -76,6 +86,19 @@ func (p *repairer) refuseForeignClones() error {
 				continue
 			}
 			return refuse("foreign lvol %s on lvstore %s reads through %s, which would be changed: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
+		}
+	}
+	return nil
+}
+
+// refuseOtherClones: all clones of an entry point are linked clones of the snapshot that
+// it is named after, except those without a replica and those of the same volume.
+func (p *repairer) refuseOtherClones(m misplaced) error {
+	r := p.replica
+	source, _, _ := entryPointOf(m.lvol.Name)
+	for _, name := range r.index.linkedClones(r.index.byUUID[m.lvol.UUID]) {
+		if reservedReplicaForm(name) != "" || volumeOf(name) == volumeOf(source) {
+			return refuse("%s on lvstore %s reads through entry point %s, which would be changed, but is no linked clone of volume %s: detach or delete it first", name, r.Store.Name, m.lvol.Name, volumeOf(source))
 		}
 	}
 	return nil
@@ -91,7 +114,7 @@ func (p *repairer) refuseInUse() error {
 		}
 		for at := range r.Store.Lvols {
 			l := &r.Store.Lvols[at]
-			if !l.UsedBy.Any() || r.members[at].role == roleForeign || l.UUID != m.lvol.UUID && !r.descendsFrom(at, m.lvol.UUID) {
+			if !l.UsedBy.Any() || r.members[at].role == roleForeign && !m.isBase || l.UUID != m.lvol.UUID && !r.descendsFrom(at, m.lvol.UUID) {
 				continue
 			}
 			if err := r.refuseInUse(l, changeGraft); err != nil {
@@ -105,8 +128,12 @@ func (p *repairer) refuseInUse() error {
 	return nil
 }
 
-// alreadyReads reports whether the clone of a spacer already reads the right bytes.
+// alreadyReads reports whether an lvol already reads the right bytes: through a spacer, or
+// without the entry point on the snapshot.
 func (p *repairer) alreadyReads(m misplaced) bool {
+	if clone := p.audit.clone; clone != nil && !m.isBase && m.parent == clone.snapshot {
+		return true
+	}
 	if !m.viaSpacer {
 		return false
 	}
@@ -129,10 +156,27 @@ func (r Replica) descendsFrom(at int, uuid string) bool {
 	return false
 }
 
+// makeEntryPoint makes the missing entry point of a linked clone.
+func (p *repairer) makeEntryPoint() error {
+	clone := p.audit.clone
+	if clone == nil || clone.entryPoint != notMade {
+		return nil
+	}
+	x := p.replica.index
+	if err := p.replica.refuseNames([]string{clone.name(p.plan.Base)}); err != nil {
+		return err
+	}
+	p.plan.Operations = x.makeEntryPoint(p.plan.Base, *clone, 0)
+	p.made = []int{0, 1, 2}
+	p.plan.Steps = []Step{x.entryPointStep(*clone, p.made)}
+	return nil
+}
+
 // graft gives every misplaced lvol its right parent, in one operation each: an lvol
 // that is detached first would read zeros meanwhile.
 func (p *repairer) graft() {
 	p.grafts = make(map[string]int)
+	after := p.made[max(len(p.made)-1, 0):]
 	for _, m := range p.audit.misplaced {
 		step := Step{
 			Action: ActionGraft, Snapshot: m.subject, Parent: m.right,
@@ -141,7 +185,15 @@ func (p *repairer) graft() {
 		if m.lvol.UUID == p.replica.Head.UUID {
 			step.Snapshot = ""
 		}
-		p.grafts[m.lvol.UUID] = p.add(step, Operation{Verb: VerbGraft, Stage: StageBuild, Target: listed(*m.lvol), Name: m.lvol.Name, Parent: m.target})
+		o := Operation{Verb: VerbGraft, Stage: StageBuild, Target: listed(*m.lvol), Name: m.lvol.Name, Parent: m.target}
+		if m.right == p.plan.Base.Parent() {
+			o.After = after
+		}
+		at := p.add(step, o)
+		if m.isBase {
+			after = []int{at}
+		}
+		p.grafts[m.lvol.UUID] = at
 	}
 }
 
@@ -204,14 +256,32 @@ func (p *repairer) record() {
 func (p *repairer) warn() {
 	var hurt []string
 	for _, m := range p.audit.misplaced {
-		if !p.alreadyReads(m) {
-			hurt = append(hurt, m.subject)
+		if p.alreadyReads(m) {
+			continue
+		}
+		hurt = append(hurt, m.subject)
+		if m.isBase {
+			p.warnLinkedClones(m)
 		}
 	}
 	if len(hurt) == 0 {
 		return
 	}
+	saw := "zeros in place of the bytes"
+	if _, _, isClone := p.plan.Base.Clone(); isClone {
+		saw = "zeros or other bytes in place of those"
+	}
 	p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(
-		"while %s had a wrong parent, readers of replica %s saw zeros in place of the bytes of %s: later writes are unproven until the replica is compared with a healthy one",
-		strings.Join(hurt, ", "), p.replica.Name, p.plan.Base))
+		"while %s had a wrong parent, readers of replica %s saw %s of %s: later writes are unproven until the replica is compared with a healthy one",
+		strings.Join(hurt, ", "), p.replica.Name, saw, p.plan.Base))
+}
+
+// warnLinkedClones names the other replicas that the graft of an entry point changes.
+func (p *repairer) warnLinkedClones(m misplaced) {
+	x := p.replica.index
+	others := slices.DeleteFunc(x.linkedClones(x.byUUID[m.lvol.UUID]), func(name string) bool { return name == p.replica.Name })
+	if len(others) > 0 {
+		p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(
+			"the graft of entry point %s also changes what its other linked clones read, and what they wrote meanwhile is unproven, too: %s", m.lvol.Name, someNames(others)))
+	}
 }
