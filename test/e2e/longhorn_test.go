@@ -58,11 +58,20 @@ func TestLonghornVolumes(t *testing.T) {
 		failed, status := program.startRebuild(t, source.address(from), destination.address("vol-9-r-99999999"), "--image", "broken").result(t)
 		require.Equal(t, 1, status)
 		require.Equal(t, "refused", failed.Outcome)
-		// The parent of a linked clone belongs to another volume.
-		failed, status = program.startRebuild(t, source.address(targettest.LonghornClone), destination.address("vol-9-r-99999999"), "--no-image").result(t)
+
+		// A linked clone, onto the entry point that Longhorn's engine has made there.
+		const clone, rebuilt = targettest.LonghornClone, "vol-2-r-99999999"
+		failed, status = program.startRebuild(t, source.address(clone), destination.address(rebuilt), "--no-image").result(t)
 		require.Equal(t, 1, status)
-		require.Contains(t, failed.Error, "-clone-ep-")
+		require.Contains(t, failed.Error, "volume vol-1")
 		require.Equal(t, others, destination.lvolsBut(t, to, hurt))
+		r, status = program.startRebuild(t, source.address(clone), destination.address(rebuilt)).result(t)
+		require.Zero(t, status, "%+v", r)
+		requireEqual(t, source, clone, destination, rebuilt)
+		require.Equal(t, destination.ancestor(t, clone).Parent, destination.ancestor(t, rebuilt).Parent)
+		source.requireHealthy(t, clone)
+		destination.requireHealthy(t, rebuilt)
+		require.Equal(t, others, destination.lvolsBut(t, to, hurt, rebuilt))
 	})
 }
 

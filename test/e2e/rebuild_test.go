@@ -32,7 +32,13 @@ var branches = []struct {
 // head with data of its own.
 func (p *place) growSource(t *testing.T, replica string) {
 	t.Helper()
-	uuids := map[string]string{"": p.image}
+	p.growOn(t, replica, p.image)
+}
+
+// growOn is growSource on another base.
+func (p *place) growOn(t *testing.T, replica, base string) {
+	t.Helper()
+	uuids := map[string]string{"": base}
 	for i, b := range branches {
 		uuids[b.name] = p.snapshot(t, replica, b.name, uuids[b.parent], volumeClusters, createdAt(i), b.writes)
 	}
