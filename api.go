@@ -338,8 +338,8 @@ type Leaving = app.Leaving
 //		// one volume (VolumeOfReplica) are compared.
 //		Sites []Site
 //
-//		// Base is the volume's backing image, or the zero Base if the caller does not know
-//		// it. It applies to replicas that Sites name.
+//		// Base is the volume's base, or the zero Base if the caller does not know it. It
+//		// applies to replicas that Sites name.
 //		Base Base
 //
 //		// Counts compares numbers of clusters instead of maps and checksums. A host without a
@@ -372,10 +372,10 @@ type UnclearReplica = app.UnclearReplica
 //	type RepairRequest struct {
 //		Replica Site
 //
-//		// Base is the volume's backing image, the zero Base if the caller does not know.
+//		// Base is the volume's base, the zero Base if the caller does not know it.
 //		Base Base
 //
-//		// Healthy is another replica of the volume. It may know the image, and is compared
+//		// Healthy is another replica of the volume. It may know the base, and is compared
 //		// with the repaired replica. The zero Site: none.
 //		Healthy Site
 //
@@ -908,7 +908,7 @@ type Sealed = ports.Sealed
 //	type Ended struct {
 //		Outcome     string // complete, refused or failed, or OutcomeKilled
 //		Error       string // "" if it is complete or was killed
-//		Image       string // the volume's backing image: its name, RecordNoBase, or "" for not known
+//		Image       string // the volume's base (Base.Record): an image's name, "clone:VOLUME@SNAPSHOT", RecordNoBase, or "" for not known
 //		Full        bool   // everything was copied on request
 //		Steps       []Decided
 //		Warnings    []string

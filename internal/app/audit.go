@@ -18,8 +18,8 @@ type AuditRequest struct {
 	// one volume (domain.VolumeOfReplica) are compared.
 	Sites []Site
 
-	// Base is the volume's backing image, or the zero Base if the caller does not know
-	// it. It applies to replicas that Sites name.
+	// Base is the volume's base, or the zero Base if the caller does not know it. It
+	// applies to replicas that Sites name.
 	Base domain.Base
 
 	// Counts compares numbers of clusters instead of maps and checksums. A host without a

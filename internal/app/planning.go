@@ -25,7 +25,7 @@ func (e *Engine) Plan(ctx context.Context, asked Request) (domain.Plan, error) {
 }
 
 // plan proves the snapshots that could be kept, and has the domain make the plan. It is
-// made from the primary alone, but any source may know the volume's image.
+// made from the primary alone, but any source may know the volume's base.
 //
 // held is the run's reservation: the one of its last plan, replaced by that of the new
 // one. nil: nothing is reserved.

@@ -16,10 +16,10 @@ import (
 type RepairRequest struct {
 	Replica Site
 
-	// Base is the volume's backing image, the zero Base if the caller does not know.
+	// Base is the volume's base, the zero Base if the caller does not know it.
 	Base domain.Base
 
-	// Healthy is another replica of the volume. It may know the image, and is compared
+	// Healthy is another replica of the volume. It may know the base, and is compared
 	// with the repaired replica. The zero Site: none.
 	Healthy Site
 

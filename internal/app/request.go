@@ -27,7 +27,7 @@ type Request struct {
 	// "", rebuilds that share a source count as rebuilds of one volume.
 	Volume string
 
-	// Base is the volume's backing image as far as the caller knows it. The zero Base
+	// Base is the volume's base as far as the caller knows it. The zero Base
 	// leaves it to records and lineage; if both are silent, the rebuild is refused.
 	Base    domain.Base
 	Options domain.Options

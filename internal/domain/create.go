@@ -1,8 +1,8 @@
 package domain
 
 // PlanCreation plans a new replica without snapshots: a head that is cloned from the
-// volume's image, or is empty if the volume has none, and that records the image.
-// size is in bytes.
+// volume's base, or is empty if the volume has none, and that records the base. A missing
+// entry point of a linked clone is made. size is in bytes.
 func PlanCreation(store Listing, name string, size uint64, base Base) (Plan, error) {
 	r, err := NewReplica(store, name)
 	if err != nil {

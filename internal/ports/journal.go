@@ -51,7 +51,7 @@ const OutcomeKilled = "killed"
 type Ended struct {
 	Outcome     string // complete, refused or failed, or OutcomeKilled
 	Error       string // "" if it is complete or was killed
-	Image       string // the volume's backing image: its name, domain.RecordNoBase, or "" for not known
+	Image       string // the volume's base (domain.Base.Record): an image's name, "clone:VOLUME@SNAPSHOT", domain.RecordNoBase, or "" for not known
 	Full        bool   // everything was copied on request
 	Steps       []Decided
 	Warnings    []string
