@@ -34,6 +34,9 @@ func (s *Scenario) checkBase() error {
 	if !slices.ContainsFunc(b.Snapshots, func(snapshot Snapshot) bool { return snapshot.Name == b.Snapshot }) {
 		return s.errorAt("base.snapshot", "expected the name of a snapshot of the base, got %s", quote(b.Snapshot))
 	}
+	if b.OtherTree != nil && b.Destination != "" {
+		return s.errorAt("base.destination", "expected either a state or other snapshots, got both")
+	}
 	switch b.Destination {
 	case "", BasePresent, BaseNoEntryPoint, BaseNoSnapshot, BaseAbsent:
 		return nil

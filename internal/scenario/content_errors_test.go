@@ -158,13 +158,17 @@ func TestInvalidImageFileRefused(t *testing.T) {
 	}
 
 	t.Run("one that goes away before it is read", func(t *testing.T) {
-		path := file("gone", 4096)
-		text := smallest + "backingImage: {name: base, file: gone}\n"
-		s, err := scenario.ParseBytes("f.yaml", dir, []byte(text))
-		require.NoError(t, err)
-		require.NoError(t, os.Remove(path))
-		_, err = s.Build()
-		requireProblem(t, err, `f.yaml:4: backingImage.file: "gone" cannot be read: no such file or directory`)
+		for text, field := range map[string]string{
+			"backingImage: {name: base, file: gone}\n": "f.yaml:4: backingImage.file",
+			"base:\n  volume: vol-9\n  snapshot: s\n  snapshots: [{name: s}]\n  backingImage:\n    name: os\n    file: gone\n": "f.yaml:10: base.backingImage.file",
+		} {
+			path := file("gone", 4096)
+			s, err := scenario.ParseBytes("f.yaml", dir, []byte(smallest+text))
+			require.NoError(t, err)
+			require.NoError(t, os.Remove(path))
+			_, err = s.Build()
+			requireProblem(t, err, field+`: "gone" cannot be read: no such file or directory`)
+		}
 	})
 }
 
@@ -186,6 +190,14 @@ func TestScenarioWithoutFileIsChecked(t *testing.T) {
 			s.Image = &scenario.BackingImage{Name: "b", Size: 1 << 20}
 			s.Destination.ImageAbsent, s.Destination.OtherImage = true, &scenario.OtherImage{}
 		}, `destination.image: expected either no image or another one, got both`},
+		"an unknown state of a base": {func(s *scenario.Scenario) {
+			s.Base = smallBase()
+			s.Base.Destination = "gone"
+		}, `base.destination: expected present, no-entry-point, no-snapshot, absent, or a mapping with the field snapshots, got "gone"`},
+		"a state of a base and another tree": {func(s *scenario.Scenario) {
+			s.Base = smallBase()
+			s.Base.Destination, s.Base.OtherTree = scenario.BaseAbsent, []scenario.Snapshot{}
+		}, `base.destination: expected either a state or other snapshots, got both`},
 		"a name without end": {func(s *scenario.Scenario) { s.Source.Snapshots[0].Name = strings.Repeat("x", 1<<20) }, `source.snapshots[0].name: expected a name of at most 255 bytes, got "` + strings.Repeat("x", 60) + `"… with 1048576`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,4 +212,8 @@ func TestScenarioWithoutFileIsChecked(t *testing.T) {
 			requireProblem(t, err, c.message)
 		})
 	}
+}
+
+func smallBase() *scenario.Base {
+	return &scenario.Base{Volume: "vol-9", Snapshot: "s", Snapshots: []scenario.Snapshot{{Name: "s"}}}
 }
