@@ -1,7 +1,8 @@
 package domain
 
 // ReplicaOfLvolName is the replica that an lvol of that name belongs to, judged by
-// names alone. A name that is neither a snapshot's nor one in flight is a head's.
+// names alone. An entry point belongs to the replica that it is named after. A name that is
+// neither of these, nor a snapshot's, nor one in flight is a head's.
 //
 // "vol-1-snap-x-snap-y" may be snapshot x-snap-y of vol-1 or y of vol-1-snap-x. Kin
 // are the names of lvols that are, or may be, the same replica's: the reading that
@@ -26,6 +27,9 @@ func ReplicaOfLvolName(name string, kin ...string) string {
 
 func replicasOfName(name string) []string {
 	if replica, ok := ReplicaInFlight(name); ok {
+		return []string{replica}
+	}
+	if replica, _, ok := entryPointOf(name); ok {
 		return []string{replica}
 	}
 	var found []string

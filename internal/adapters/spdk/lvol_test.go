@@ -16,6 +16,7 @@ func TestHelperNamesAreInFlight(t *testing.T) {
 	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, l.helperName(domain.ImageLvolName("base", "0000")))
 	require.Regexp(t, `^bi-rebuilding-[0-9a-f]{8}$`, l.helperName("bi-rebuilding-00000001"))
 	require.Regexp(t, `^bi-vol-rebuilding-[0-9a-f]{8}$`, l.helperName("bi-vol"), "a replica may be called so")
+	require.Regexp(t, `^vol-9-r-4e5f6a7b-rebuilding-[0-9a-f]{8}$`, l.helperName("vol-9-r-4e5f6a7b-clone-ep-a"))
 	require.NotEqual(t, l.helperName("vol-1"), l.helperName("vol-1"))
 }
 

@@ -86,6 +86,7 @@ func Run(t *testing.T, h Harness) {
 		{"snapshot", snapshotTests},
 		{"seal", sealTests},
 		{"graft", graftTests},
+		{"entry point", entryPointTests},
 		{"prepare", prepareTests},
 		{"clone", cloneTests},
 		{"external", externalTests},
