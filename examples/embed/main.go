@@ -36,7 +36,7 @@ func run(ctx context.Context, out io.Writer) error {
 	request := rebuild.Request{
 		Source:      rebuild.Site{Host: source, Replica: "vol-1-r-0a1b2c3d"},
 		Destination: rebuild.Site{Host: destination, Replica: "vol-1-r-4e5f6a7b"},
-		Image:       rebuild.ImageBase("base"),
+		Base:        rebuild.ImageBase("base"),
 		Observer: rebuild.ObserverFunc(func(e rebuild.Event) {
 			if e.Kind == rebuild.EventEnded {
 				fmt.Fprintf(out, "%d of %d bytes: %s %s\n", e.BytesDone, e.BytesTotal, e.Verb, e.Snapshot)
