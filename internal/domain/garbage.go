@@ -6,11 +6,11 @@ import (
 )
 
 // Leftover is an lvol that an interrupted run may have left on a store: one that was
-// being filled, or a helper of an adapter.
+// being filled, a helper of an adapter, or an entry point without linked clones.
 type Leftover struct {
 	Lvol Lvol
 	// Owner is the name that a live run holds a lease on (ports.Claimer): the replica,
-	// or the in-flight image itself.
+	// or the in-flight image or the entry point itself.
 	Owner string
 	// Stays is the reason why it must not be removed; "": it may be removed after the
 	// leftovers that are its clones.
@@ -27,9 +27,19 @@ func Garbage(store Listing) ([]Leftover, error) {
 	}
 	found := make(map[int]*Leftover)
 	named := make(map[string]bool)
+	clones := make([][]int, len(store.Lvols)) // of each lvol
+	for i := range store.Lvols {
+		if parent := x.parents[i]; parent != noParent {
+			clones[parent] = append(clones[parent], i)
+		}
+	}
 	for i := range store.Lvols {
 		named[store.Lvols[i].Name] = true
-		if l, ok := leftoverOf(store.Lvols[i], store.UUID); ok {
+		l, ok := leftoverOf(store.Lvols[i], store.UUID)
+		if !ok {
+			l, ok = entryPointLeft(store.Lvols[i], len(clones[i]))
+		}
+		if ok {
 			if l.Lvol.UsedBy.Any() && l.Stays == "" {
 				l.Stays = "it is in use: " + l.Lvol.UsedBy.String()
 			}
@@ -41,13 +51,7 @@ func Garbage(store Listing) ([]Leftover, error) {
 			l.Stays = "a revert of replica " + l.Owner + " was interrupted, and only this lvol keeps the size and image of its head: revert again, or rebuild or delete the replica"
 		}
 	}
-	clones := make([][]int, len(store.Lvols)) // of each lvol
-	depth := make(map[int]int)                // of each leftover
-	for i := range store.Lvols {
-		if parent := x.parents[i]; parent != noParent {
-			clones[parent] = append(clones[parent], i)
-		}
-	}
+	depth := make(map[int]int) // of each leftover
 	order := make([]int, 0, len(found))
 	for i := range found {
 		order = append(order, i)
@@ -106,6 +110,25 @@ func leftoverOf(l Lvol, storeUUID string) (Leftover, bool) {
 	}
 	if strings.HasSuffix(l.Name, inFlightSuffix) {
 		found.Stays = "Longhorn rebuilds a replica into it, or has left it"
+	}
+	return found, true
+}
+
+// entryPointLeft recognizes an entry point without clones, and Longhorn's helper of the
+// same form, which it makes an entry point of. Longhorn deletes both by itself.
+func entryPointLeft(l Lvol, clones int) (Leftover, bool) {
+	_, _, isEntryPoint := entryPointOf(l.Name)
+	left := isEntryPoint && l.ReadOnly && clones == 0
+	isHelper := strings.Contains(l.Name, linkedCloneInfix) && strings.HasSuffix(l.Name, tmpHeadSuffix)
+	if !left && !isHelper {
+		return Leftover{}, false
+	}
+	found := Leftover{Lvol: l, Owner: l.Name}
+	switch {
+	case l.Degraded:
+		found.Stays = "it is degraded and may have unknown clones"
+	case l.Own.Count > 0:
+		found.Stays = "it has " + clustersText(l.Own.Count)
 	}
 	return found, true
 }

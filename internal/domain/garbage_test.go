@@ -97,3 +97,33 @@ func TestSpacerWithClonesStays(t *testing.T) {
 	require.Contains(t, requested["r-rebuilding-0000000b of r"], "r-snap-s1 is its clone")
 	require.Contains(t, requested["r-rebuilding-0000000a of r"], "r-rebuilding-0000000b is its clone")
 }
+
+func TestUnusedEntryPointsAreGarbage(t *testing.T) {
+	entryPoint := func(id string, of Lvol) Lvol {
+		of.UUID, of.Name, of.Parent, of.ReadOnly = "e"+id, "vol-9-r-0000000b-clone-ep-"+id, "s", true
+		return of
+	}
+	user := User{Kind: UserExport, Name: "nqn"}
+	name := func(id string) string {
+		return "vol-9-r-0000000b-clone-ep-" + id + " of vol-9-r-0000000b-clone-ep-" + id
+	}
+	require.Equal(t, map[string]string{
+		name("unused"):            "",
+		name("merged"):            "it has 2 clusters of its own",
+		name("exported"):          "it is in use: exported as nqn",
+		name("degraded"):          "it is degraded and may have unknown clones",
+		name("helper-tmp-head"):   "",
+		name("written-tmp-head"):  "it has 1 cluster of its own",
+		name("snapshot-tmp-head"): "lvol vol-9-r-0000000b-clone-ep-of-helper is its clone: rebuild or repair that lvol's replica, which grafts the lvol onto its right parent",
+	}, garbageOn(t,
+		Lvol{UUID: "s", Name: "vol-9-r-0000000b-snap-daily", ReadOnly: true},
+		entryPoint("used", Lvol{}), Lvol{UUID: "c", Name: "vol-1-r-4e5f6a7b", Parent: "eused"},
+		entryPoint("unused", Lvol{}), entryPoint("merged", Lvol{Own: Clusters{Count: 2}}),
+		entryPoint("exported", Lvol{UsedBy: user}), entryPoint("degraded", Lvol{Degraded: true}),
+		Lvol{UUID: "w", Name: "vol-9-r-0000000b-clone-ep-writable"},
+		Lvol{UUID: "h", Name: "vol-9-r-0000000b-clone-ep-helper-tmp-head", Parent: "s"},
+		Lvol{UUID: "i", Name: "vol-9-r-0000000b-clone-ep-written-tmp-head", Parent: "s", Own: Clusters{Count: 1}},
+		entryPoint("snapshot-tmp-head", Lvol{}), Lvol{UUID: "k", Name: "vol-9-r-0000000b-clone-ep-of-helper", Parent: "esnapshot-tmp-head"},
+		Lvol{UUID: "o", Name: "vol-9-r-0000000b-tmp-head", Parent: "s"},
+	))
+}
