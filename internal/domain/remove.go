@@ -13,7 +13,7 @@ func PlanRemoval(r Replica) (Plan, error) {
 	for at := range r.Store.Lvols {
 		parent := r.index.parents[at]
 		if r.members[at].role == roleForeign && parent != noParent && r.members[parent].role != roleForeign {
-			return Plan{}, refuse("lvol %s on lvstore %s does not belong to replica %s, but is a clone of its %s: detach or delete the clone first", r.Store.Lvols[at].Name, r.Store.Name, r.Name, r.Store.Lvols[parent].Name)
+			return Plan{}, r.refuseForeignClone(at, "its "+r.Store.Lvols[parent].Name)
 		}
 	}
 	if err := r.refuseDegraded(r.deletable()); err != nil {
@@ -49,6 +49,20 @@ func PlanRemoval(r Replica) (Plan, error) {
 		childrenOf[l.Parent] = append(childrenOf[l.Parent], at)
 	}
 	return plan, nil
+}
+
+// refuseForeignClone refuses the deletion of an lvol because of its foreign clone at that
+// position of the store. An entry point stands for its linked clones.
+func (r Replica) refuseForeignClone(at int, of string) error {
+	l := &r.Store.Lvols[at]
+	if _, _, isEntryPoint := entryPointOf(l.Name); !isEntryPoint || !l.ReadOnly {
+		return refuse("lvol %s on lvstore %s does not belong to replica %s, but is a clone of %s: detach or delete the clone first", l.Name, r.Store.Name, r.Name, of)
+	}
+	clones := r.index.linkedClones(at)
+	if len(clones) == 0 {
+		return refuse("entry point %s on lvstore %s is a clone of %s, which would merge into it, and has no linked clones: remove the entry point first (gc)", l.Name, r.Store.Name, of)
+	}
+	return refuse("entry point %s on lvstore %s is a clone of %s, and replicas are linked clones of it: %s; delete them first", l.Name, r.Store.Name, of, someNames(clones))
 }
 
 func (r Replica) refuseRemovalInUse(toDelete []Lvol) error {

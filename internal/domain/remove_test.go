@@ -79,8 +79,13 @@ func TestRemovalRefusals(t *testing.T) {
 		store string
 		says  []string
 	}{
-		"nothing is there":       {"  image:base\n    lvol:vol-7\n", []string{"replica vol-1-r-4e5f6a7b not found on lvstore disk-b"}},
-		"a linked clone":         {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "detach or delete the clone first"}},
+		"nothing is there": {"  image:base\n    lvol:vol-7\n", []string{"replica vol-1-r-4e5f6a7b not found on lvstore disk-b"}},
+		"a linked clone":   {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "vol-1-r-4e5f6a7b-snap-s1", "detach or delete the clone first"}},
+		"linked clones": {
+			"  s1\n    head\n    snap:vol-1-r-4e5f6a7b-clone-ep-s1\n      lvol:vol-2-r-4e5f6a7b\n      snap:vol-3-r-4e5f6a7b-snap-a\n",
+			[]string{"entry point vol-1-r-4e5f6a7b-clone-ep-s1 on lvstore disk-b is a clone of its vol-1-r-4e5f6a7b-snap-s1", "linked clones of it: vol-2-r-4e5f6a7b, vol-3-r-4e5f6a7b"},
+		},
+		"an entry point alone":   {"  s1\n    head\n    snap:vol-1-r-4e5f6a7b-clone-ep-s1\n", []string{"would merge into it", "no linked clones", "gc"}},
 		"another replica":        {"  s1\n    head\n    snap:vol-7-snap-a\n", []string{"vol-7-snap-a"}},
 		"a clone under the head": {"  s1\n    s2\n      lvol:x\n", []string{"lvol x"}},
 	} {

@@ -86,7 +86,7 @@ func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 		}
 		switch r.members[at].role {
 		case roleForeign:
-			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s does not belong to replica %s, but is a clone of snapshot %s: detach or delete the clone first", l.Name, r.Store.Name, r.Name, name)
+			return SnapshotRemoval{}, r.refuseForeignClone(at, "snapshot "+name)
 		case roleInFlight:
 			return SnapshotRemoval{}, refuse("lvol %s on lvstore %s is in flight, and a clone of snapshot %s: wait for the run that fills it, or repair the replica first", l.Name, r.Store.Name, name)
 		case roleHead, roleSnapshot:

@@ -52,15 +52,20 @@ func TestSnapshotRemovalMergesIntoClone(t *testing.T) {
 		store, name string
 		says        []string
 	}{
-		"two clones":           {aTree, "s1", []string{"2 lvols are clones of snapshot s1", "vol-1-r-4e5f6a7b-snap-s2, vol-1-r-4e5f6a7b-snap-s3"}},
-		"it is missing":        {aTree, "s9", []string{"has no snapshot s9; available: s1, s2, s3"}},
-		"available: none":      {"  head\n", "s9", []string{"available: none"}},
-		"no head":              {"  s1\n", "s1", []string{"no head"}},
-		"not found":            {"", "s1", []string{"not found"}},
-		"a linked clone":       {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", "s1", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "detach"}},
-		"something in flight":  {"  s1\n    head\n    spacer:0badcafe\n", "s1", []string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", "in flight"}},
-		"what is shorter":      {"  s1\n    head size=7\n", "s1", []string{"7340032 bytes, fewer"}},
-		"another's, by chance": {"  s1\n    lvol:other\n  s2\n    head\n", "s1", []string{"lvol other"}},
+		"two clones":      {aTree, "s1", []string{"2 lvols are clones of snapshot s1", "vol-1-r-4e5f6a7b-snap-s2, vol-1-r-4e5f6a7b-snap-s3"}},
+		"it is missing":   {aTree, "s9", []string{"has no snapshot s9; available: s1, s2, s3"}},
+		"available: none": {"  head\n", "s9", []string{"available: none"}},
+		"no head":         {"  s1\n", "s1", []string{"no head"}},
+		"not found":       {"", "s1", []string{"not found"}},
+		"a linked clone":  {"  s1\n    head\n    lvol:vol-1-r-4e5f6a7b-clone-ep-1\n", "s1", []string{"vol-1-r-4e5f6a7b-clone-ep-1", "detach"}},
+		"linked clones": {
+			"  s1\n    head\n    snap:vol-1-r-4e5f6a7b-clone-ep-s1\n      snap:vol-3-r-4e5f6a7b-snap-a\n      lvol:vol-2-r-4e5f6a7b\n", "s1",
+			[]string{"entry point vol-1-r-4e5f6a7b-clone-ep-s1 on lvstore disk-b is a clone of snapshot s1", "linked clones of it: vol-2-r-4e5f6a7b, vol-3-r-4e5f6a7b"},
+		},
+		"an entry point as the only clone": {"  s0\n    s1\n      snap:vol-1-r-4e5f6a7b-clone-ep-s1\n    head\n", "s1", []string{"would merge into it", "no linked clones", "gc"}},
+		"something in flight":              {"  s1\n    head\n    spacer:0badcafe\n", "s1", []string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", "in flight"}},
+		"what is shorter":                  {"  s1\n    head size=7\n", "s1", []string{"7340032 bytes, fewer"}},
+		"another's, by chance":             {"  s1\n    lvol:other\n  s2\n    head\n", "s1", []string{"lvol other"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			_, err := PlanSnapshotRemoval(replicaOn(t, c.store), c.name)
