@@ -1585,12 +1585,12 @@ const (
 )
 
 // Leftover is an lvol that an interrupted run may have left on a store: one that was
-// being filled, or a helper of an adapter.
+// being filled, a helper of an adapter, or an entry point without linked clones.
 //
 //	type Leftover struct {
 //		Lvol Lvol
 //		// Owner is the name that a live run holds a lease on (Claimer): the replica,
-//		// or the in-flight image itself.
+//		// or the in-flight image or the entry point itself.
 //		Owner string
 //		// Stays is the reason why it must not be removed; "": it may be removed after the
 //		// leftovers that are its clones.
@@ -1598,7 +1598,7 @@ const (
 //	}
 type Leftover = domain.Leftover
 
-// Survey assigns every lvol on a store to a replica or an image.
+// Survey assigns every lvol on a store to a replica, an image or the entry points.
 //
 //	type Survey struct {
 //		Store    Listing
@@ -1607,11 +1607,22 @@ type Leftover = domain.Leftover
 //		Images   []BackingImage // finished ones, by name
 //		Filling  []Lvol         // unfinished images, being filled or left, by name
 //		Others   []Lvol         // all other lvols, by name
+//
+//		EntryPoints []EntryPointOnStore // of linked clones, by name
 //	}
 //
 //	// UsersOf lists the names of the image's clones.
 //	func (s Survey) UsersOf(image BackingImage) []string
 type Survey = domain.Survey
+
+// EntryPointOnStore is an entry point with its linked clones.
+//
+//	type EntryPointOnStore struct {
+//		EntryPoint
+//		Clones []string // names of their replicas, and of clones that belong to no replica, sorted
+//		Defect string   // why they read wrong bytes, in words that follow the entry point's name; "": they do not
+//	}
+type EntryPointOnStore = domain.EntryPointOnStore
 
 // Unclear is a replica with an lvol that may belong to another replica. Rename or
 // delete the lvol by hand; until then both replicas are left alone.

@@ -14,6 +14,8 @@ type hostState struct {
 	Images   []imageState    `json:"images"`
 	Filling  []lvolState     `json:"filling"`
 	Others   []lvolNameState `json:"others"`
+
+	EntryPoints []entryPointState `json:"entryPoints"`
 }
 
 type storeState struct {
@@ -69,6 +71,15 @@ type imageState struct {
 	Users             []string `json:"users"` // names of its clones
 }
 
+// entryPointState is an entry point of linked clones.
+type entryPointState struct {
+	lvolNameState
+	Replica  string   `json:"replica"`  // of the source volume
+	Snapshot string   `json:"snapshot"` // of that replica
+	Clones   []string `json:"clones"`   // names of the linked clones' replicas
+	Defect   string   `json:"defect"`   // "": none
+}
+
 type lvolNameState struct {
 	Name              string `json:"name"`
 	Size              uint64 `json:"size"`
@@ -86,6 +97,7 @@ func newHostState(s rebuild.Survey, failure error) hostState {
 			TotalClusters: s.Store.TotalClusters, FreeClusters: s.Store.FreeClusters,
 		},
 		Replicas: []treeState{}, Unclear: []unclearState{}, Images: []imageState{}, Filling: []lvolState{}, Others: []lvolNameState{},
+		EntryPoints: []entryPointState{},
 	}
 	for _, r := range s.Replicas {
 		state.Replicas = append(state.Replicas, newTreeState(r))
@@ -103,9 +115,16 @@ func newHostState(s rebuild.Survey, failure error) hostState {
 		state.Filling = append(state.Filling, newLvolState(l.Name, rebuild.Parent{}, l))
 	}
 	for _, l := range s.Others {
-		state.Others = append(state.Others, lvolNameState{l.Name, l.Size, l.Own.Count, l.Degraded, newUserState(l.UsedBy)})
+		state.Others = append(state.Others, newLvolNameState(l))
+	}
+	for _, e := range s.EntryPoints {
+		state.EntryPoints = append(state.EntryPoints, entryPointState{newLvolNameState(e.Lvol), e.Replica, e.Snapshot, append([]string{}, e.Clones...), e.Defect})
 	}
 	return state
+}
+
+func newLvolNameState(l rebuild.Lvol) lvolNameState {
+	return lvolNameState{l.Name, l.Size, l.Own.Count, l.Degraded, newUserState(l.UsedBy)}
 }
 
 func newTreeState(r rebuild.Replica) treeState {

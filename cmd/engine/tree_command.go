@@ -78,18 +78,29 @@ func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bo
 			text.WriteString("\n" + title + "\n" + indent(strings.Join(lines, "\n")+"\n", "  "))
 		}
 	}
-	var images, filling, others []string
+	var images, filling, entryPoints, others []string
 	for _, b := range s.Images {
 		images = append(images, fmt.Sprintf("%s  %s", lvolText(b.Name, b.Lvol), count(uint64(len(s.UsersOf(b))), "clone")))
 	}
 	for _, l := range s.Filling {
 		filling = append(filling, lvolText(l.Name, l))
 	}
+	for _, e := range s.EntryPoints {
+		line := fmt.Sprintf("%s  %s", lvolText(e.Lvol.Name, e.Lvol), count(uint64(len(e.Clones)), "linked clone"))
+		if len(e.Clones) > 0 {
+			line += ": " + strings.Join(e.Clones, ", ")
+		}
+		if e.Defect != "" {
+			line += "; it " + e.Defect
+		}
+		entryPoints = append(entryPoints, line)
+	}
 	for _, l := range s.Others {
 		others = append(others, lvolText(l.Name, l))
 	}
 	section("backing images", images)
 	section("incomplete backing images", filling)
+	section("entry points of linked clones", entryPoints)
 	section("other lvols", others)
 	return text.String()
 }

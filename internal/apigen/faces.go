@@ -41,7 +41,7 @@ var faces = []face{
 				"Replica", "NewReplica", "Snapshot", "Parent",
 				"Options", "Sealing", "Plan", "Step", "Action", "Operation", "Verb", "Stage", "Ref", "Origin", "SystemSnapshot", "Deletion", "LossRefusal",
 				"Violation", "RuleAncestorParent", "RuleOneRoot", "ImageOnStore", "ImageState",
-				"Leftover", "Survey", "Unclear", "Audit", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
+				"Leftover", "Survey", "EntryPointOnStore", "Unclear", "Audit", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
 				"CheckReplicaName", "CheckSnapshotName", "CheckImageName", "IsImageUUID", "CheckSHA512",

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Survey assigns every lvol on a store to a replica or an image.
+// Survey assigns every lvol on a store to a replica, an image or the entry points.
 type Survey struct {
 	Store    Listing
 	Replicas []Replica      // by name
@@ -14,6 +14,15 @@ type Survey struct {
 	Images   []BackingImage // finished ones, by name
 	Filling  []Lvol         // unfinished images, being filled or left, by name
 	Others   []Lvol         // all other lvols, by name
+
+	EntryPoints []EntryPointOnStore // of linked clones, by name
+}
+
+// EntryPointOnStore is an entry point with its linked clones.
+type EntryPointOnStore struct {
+	EntryPoint
+	Clones []string // names of their replicas, and of clones that belong to no replica, sorted
+	Defect string   // why they read wrong bytes, in words that follow the entry point's name; "": they do not
 }
 
 // Unclear is a replica with an lvol that may belong to another replica. Rename or
@@ -33,6 +42,7 @@ func NewSurvey(store Listing) (Survey, error) {
 	s := &surveyor{index: x, examined: make(map[string]bool), assigned: make(map[string]bool)}
 	s.survey.Store = store
 	s.findImages()
+	s.findEntryPoints()
 	s.findReplicas()
 	for _, l := range store.Lvols {
 		if !s.assigned[l.UUID] {
@@ -63,6 +73,19 @@ func (s *surveyor) findImages() {
 			continue
 		}
 		s.assigned[l.UUID] = true
+	}
+}
+
+func (s *surveyor) findEntryPoints() {
+	for at, l := range s.survey.Store.Lvols {
+		replica, snapshot, ok := entryPointOf(l.Name)
+		if !ok || !l.ReadOnly && !l.Degraded {
+			continue
+		}
+		s.assigned[l.UUID] = true
+		s.survey.EntryPoints = append(s.survey.EntryPoints, EntryPointOnStore{
+			EntryPoint{replica, snapshot, l}, s.index.linkedClones(at), s.index.entryPointDefect(at),
+		})
 	}
 }
 
@@ -129,6 +152,7 @@ func (s *surveyor) sort() {
 	sort.Slice(s.survey.Replicas, func(i, j int) bool { return s.survey.Replicas[i].Name < s.survey.Replicas[j].Name })
 	sort.Slice(s.survey.Unclear, func(i, j int) bool { return s.survey.Unclear[i].Name < s.survey.Unclear[j].Name })
 	sort.Slice(s.survey.Images, func(i, j int) bool { return s.survey.Images[i].Name < s.survey.Images[j].Name })
+	sort.Slice(s.survey.EntryPoints, func(i, j int) bool { return s.survey.EntryPoints[i].Lvol.Name < s.survey.EntryPoints[j].Lvol.Name })
 	byName := func(a, b Lvol) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(s.survey.Filling, byName)
 	slices.SortFunc(s.survey.Others, byName)

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,6 +34,9 @@ func surveyText(s Survey) string {
 	for _, l := range s.Filling {
 		text += "filling " + l.Name + "\n"
 	}
+	for _, e := range s.EntryPoints {
+		text += strings.TrimSpace(fmt.Sprintf("entry point on %s of %s: %s %s", e.Snapshot, e.Replica, strings.Join(e.Clones, " "), e.Defect)) + "\n"
+	}
 	for _, l := range s.Others {
 		text += "other " + l.Name + "\n"
 	}
@@ -53,6 +57,10 @@ func TestSurvey(t *testing.T) {
 		"the property of others": {
 			"  filling:base\n  lvol:bi-rebuilding-0badcafe\n  lvol:vol-1-clone-ep-1\n  lvol:vol-1-cloning\n  snap:scratch\n",
 			"filling bi-base-disk-store-b-temp-head\nfilling bi-rebuilding-0badcafe\nother scratch\nother vol-1-clone-ep-1\nother vol-1-cloning\n",
+		},
+		"entry points": {
+			"  snap:vol-9-r-0000000b-snap-a\n    lvol:vol-9-r-0000000b\n    snap:vol-9-r-0000000b-clone-ep-a\n      s1\n        head\n      lvol:x-cloning\n      s2\n  snap:vol-9-r-0000000b-clone-ep-b degraded\n    lvol:vol-8-clone-ep-a-tmp-head\n",
+			"replica vol-1-r-4e5f6a7b: s1 s2\nreplica vol-9-r-0000000b: a\nentry point on a of vol-9-r-0000000b: vol-1-r-4e5f6a7b x-cloning\nentry point on b of vol-9-r-0000000b: vol-8-clone-ep-a-tmp-head is degraded\nother vol-8-clone-ep-a-tmp-head\nother x-cloning\n",
 		},
 		"a snapshot whose name has -snap- in it, told by its head": {
 			"  snap:vol-1-snap-x-snap-y\n    lvol:vol-1\n",
@@ -96,7 +104,7 @@ func TestSurveyRefusesCycle(t *testing.T) {
 }
 
 // TestSurveyListsEveryLvolOnce: on any store, every lvol belongs to exactly one replica
-// or image, or to none.
+// or image, is an entry point, or belongs to none.
 func TestSurveyListsEveryLvolOnce(t *testing.T) {
 	names := []string{"vol-1", "vol-1-snap-a", "vol-1-snap-a-snap-b", "vol-1-snap-a-snap-b-snap-c", "vol-10", "vol-1-rebuilding", "vol-1-snap-a-rebuilding-0badcafe", "bi-base-disk-store-b", "bi-rebuilding-0badcafe", "vol-1-clone-ep-1", "x-snap-"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -124,6 +132,9 @@ func TestSurveyListsEveryLvolOnce(t *testing.T) {
 		}
 		for _, l := range append(survey.Filling, survey.Others...) {
 			times[l.UUID]++
+		}
+		for _, e := range survey.EntryPoints {
+			times[e.Lvol.UUID]++
 		}
 		for _, b := range survey.Images {
 			times[b.Lvol.UUID]++
