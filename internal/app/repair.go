@@ -86,6 +86,13 @@ func (e *Engine) repair(ctx context.Context, request RepairRequest, report *Repa
 	if err != nil {
 		return false, err
 	}
+	if report.Plan.Clone != (domain.PlacedClone{}) {
+		release, err := e.leaseClone(ctx, at.Host, report.Replica.Store, report.Plan.Clone, "the repair of replica "+at.Replica)
+		if err != nil {
+			return false, err
+		}
+		defer release()
+	}
 	if err := e.carryOutInPlace(ctx, at, report.Replica, report.Plan, request.Observer); err != nil {
 		return true, err
 	}

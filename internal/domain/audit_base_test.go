@@ -169,18 +169,30 @@ func TestRepairsOfLinkedClones(t *testing.T) {
 		"nothing":                         {dailyTree + entryAt + onEntry, nil, nil},
 		"the ancestor lost it":            {dailyTree + entryAt + looseClone, []string{graftS1}, []string{"while s1 had a wrong parent"}},
 		"the ancestor is on the snapshot": {dailyTree + entryAt + "      s1\n        head record=clone:vol-9@daily\n", []string{graftS1}, nil},
-		"the ancestor is on the snapshot, without a record": {dailyTree + entryAt + "      s1\n        head\n",
-			[]string{graftS1, "create-head: record b-head, named vol-1-r-4e5f6a7b, records clone:vol-9@daily"}, nil},
+		"the ancestor is on the snapshot, without a record": {
+			dailyTree + entryAt + "      s1\n        head\n",
+			[]string{graftS1, "create-head: record b-head, named vol-1-r-4e5f6a7b, records clone:vol-9@daily"},
+			nil,
+		},
 		"the entry point is gone":            {dailyTree + looseClone, made, []string{"while s1 had a wrong parent"}},
 		"gone, the ancestor on the snapshot": {dailyTree + "      s1\n        head record=clone:vol-9@daily\n", made, nil},
 		"the entry point is loose":           {dailyTree + looseEntry, []string{graftEntry}, []string{"while " + entryName + " had a wrong parent"}},
-		"with other linked clones": {dailyTree + looseEntry + "    snap:vol-2-r-0000000b-snap-a\n      lvol:vol-2-r-0000000b\n", []string{graftEntry},
-			[]string{"also changes what its other linked clones read, and what they wrote meanwhile is unproven, too: vol-2-r-0000000b", "while " + entryName + " had"}},
+		"with other linked clones": {
+			dailyTree + looseEntry + "    snap:vol-2-r-0000000b-snap-a\n      lvol:vol-2-r-0000000b\n",
+			[]string{graftEntry},
+			[]string{"also changes what its other linked clones read, and what they wrote meanwhile is unproven, too: vol-2-r-0000000b", "while " + entryName + " had"},
+		},
 		"both are loose": {dailyTree + "  snap:" + entryName + "\n" + looseClone, []string{graftEntry, graftS1 + ", after [0]"}, []string{"while " + entryName + ", s1 had a wrong parent"}},
-		"it is on another snapshot": {strings.Replace(dailyTree, "      lvol", "    snap:"+entryName+"\n      s1 own=a/2\n        head record=clone:vol-9@daily\n    lvol", 1),
-			[]string{graftEntry}, []string{"while " + entryName + " had a wrong parent, readers of replica vol-1-r-4e5f6a7b saw zeros or other bytes"}},
-		"a spacer on the entry point": {dailyTree + entryAt + "        spacer:0badcafe\n          s1\n            head record=clone:vol-9@daily\n",
-			[]string{graftS1, "build: delete b-spacer:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe, after [0]"}, nil},
+		"it is on another snapshot": {
+			strings.Replace(dailyTree, "      lvol", "    snap:"+entryName+"\n      s1 own=a/2\n        head record=clone:vol-9@daily\n    lvol", 1),
+			[]string{graftEntry},
+			[]string{"while " + entryName + " had a wrong parent, readers of replica vol-1-r-4e5f6a7b saw zeros or other bytes"},
+		},
+		"a spacer on the entry point": {
+			dailyTree + entryAt + "        spacer:0badcafe\n          s1\n            head record=clone:vol-9@daily\n",
+			[]string{graftS1, "build: delete b-spacer:0badcafe, named vol-1-r-4e5f6a7b-rebuilding-0badcafe, after [0]"},
+			nil,
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			store := storeOf(t, c.store)
@@ -209,13 +221,17 @@ func TestRefusedRepairsOfLinkedClones(t *testing.T) {
 		store string
 		says  []string
 	}{
-		"lineage and record disagree": {strings.ReplaceAll(dailyTree+entryAt, "daily", "hourly") + onEntry,
-			[]string{"the record on head vol-1-r-4e5f6a7b says snapshot daily of volume vol-9", "the lineage of replica vol-1-r-4e5f6a7b says snapshot hourly of volume vol-9"}},
+		"lineage and record disagree": {
+			strings.ReplaceAll(dailyTree+entryAt, "daily", "hourly") + onEntry,
+			[]string{"the record on head vol-1-r-4e5f6a7b says snapshot daily of volume vol-9", "the lineage of replica vol-1-r-4e5f6a7b says snapshot hourly of volume vol-9"},
+		},
 		"on another snapshot itself": {dailyTree + "    s1\n      head record=clone:vol-9@daily\n", []string{"snapshot daily of volume vol-9", "snapshot weekly of volume vol-9"}},
 		"the snapshot is gone":       {looseClone, []string{"no replica of volume vol-9 is on lvstore disk-b", "a graft does not repair that"}},
 		"an entry point with data":   {dailyTree + "  snap:" + entryName + " own=d/2\n    head\n", []string{"2 clusters of its own: its snapshot was merged into it", "a graft does not repair that"}},
-		"something else reads the entry point": {dailyTree + looseEntry + "    lvol:x-cloning\n",
-			[]string{"x-cloning on lvstore disk-b reads through entry point " + entryName, "no linked clone of volume vol-9"}},
+		"something else reads the entry point": {
+			dailyTree + looseEntry + "    lvol:x-cloning\n",
+			[]string{"x-cloning on lvstore disk-b reads through entry point " + entryName, "no linked clone of volume vol-9"},
+		},
 		"the source volume reads the entry point": {dailyTree + looseEntry + "    snap:vol-9-r-0000000b-snap-late\n", []string{"vol-9-r-0000000b on lvstore disk-b reads through entry point"}},
 		"another clone is in use":                 {dailyTree + looseEntry + "    lvol:vol-2-r-0000000b export=nqn\n", []string{"vol-2-r-0000000b on lvstore disk-b is in use", "another parent while it is read"}},
 	} {

@@ -41,6 +41,9 @@ func PlanRepair(r Replica, requested Base, others ...Replica) (Plan, error) {
 	if err := p.refuseInUse(); err != nil {
 		return Plan{}, err
 	}
+	if a.clone != nil {
+		p.plan.Clone = a.clone.placed(base)
+	}
 	if err := p.makeEntryPoint(); err != nil {
 		return Plan{}, err
 	}
