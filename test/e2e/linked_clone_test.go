@@ -221,3 +221,63 @@ func TestRebuildOfLinkedCloneIsKilled(t *testing.T) {
 		requireRebuilt(t, source, vol9From, destination, vol9To)
 	})
 }
+
+// Commands make a linked clone, on one host. The snapshot below it is not deleted, and
+// damage is repaired without a copy.
+func TestLinkedCloneCommands(t *testing.T) {
+	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
+		p := newPlace(t, target, storeClusters)
+		p.importImage(t, noises(7, imageClusters))
+		p.growTwo(t, vol9From, p.image, [2]string{"weekly", "daily"}, 30)
+		at, base := p.address(vol1From), "clone:"+vol9From+"@daily"
+		program.do(t, "replica", "create", at, "--size", "16MiB", "--base", base)
+		p.target.Write(t, p.replica(t, vol1From).Head.UUID, noise(50), 9*clusterSize)
+		program.do(t, "snapshot", "create", at, "s1")
+		p.requireOnEntryPoint(t, vol1From, vol9From, "daily")
+		p.requireHealthy(t, vol1From)
+		p.requireHealthy(t, vol9From)
+		right := p.view(t, p.ancestor(t, vol1From))
+		daily, _ := p.replica(t, vol9From).Snapshot("daily")
+		require.Equal(t, p.view(t, daily.Lvol), right[:volumeClusters*clusterSize])
+
+		for _, refused := range [][]string{
+			{"snapshot", "delete", p.address(vol9From), "daily", "--confirm", "daily"},
+			{"replica", "delete", p.address(vol9From), "--confirm", vol9From},
+		} {
+			before := p.store(t)
+			status, object, said := program.command(t, refused...)
+			require.Equal(t, 1, status, "%v %s", object, said)
+			require.Equal(t, before, p.store(t), "%v", refused)
+		}
+
+		entryPoint := p.ancestor(t, vol1From).Parent
+		loosen := func(uuid string) { require.NoError(t, p.host.Graft(t.Context(), uuid, "")) }
+		for _, damage := range []struct {
+			what string
+			do   func()
+		}{
+			{"the ancestor has no parent", func() { loosen(p.ancestor(t, vol1From).UUID) }},
+			{"the ancestor is on the snapshot", func() {
+				require.NoError(t, p.host.Graft(t.Context(), p.ancestor(t, vol1From).UUID, daily.Lvol.UUID))
+			}},
+			{"the entry point has no parent", func() { loosen(entryPoint) }},
+			{"the entry point is gone", func() {
+				loosen(p.ancestor(t, vol1From).UUID)
+				require.NoError(t, p.host.Delete(t.Context(), entryPoint))
+			}},
+		} {
+			damage.do()
+			status, _, _ := program.command(t, "audit", at, "--base", base)
+			require.Equal(t, 1, status, damage.what)
+			repaired := program.do(t, "repair", at, "--base", base)
+			require.Zero(t, repaired["copiedBytes"], damage.what)
+			p.requireOnEntryPoint(t, vol1From, vol9From, "daily")
+			p.requireHealthy(t, vol1From)
+			require.Equal(t, right, p.view(t, p.ancestor(t, vol1From)), damage.what)
+		}
+
+		program.do(t, "gc", p.hostAddress(), "--yes")
+		p.requireOnEntryPoint(t, vol1From, vol9From, "daily")
+		p.requireHealthy(t, vol9From)
+	})
+}
