@@ -222,8 +222,8 @@ func TestRebuildOfLinkedCloneIsKilled(t *testing.T) {
 	})
 }
 
-// Commands make a linked clone, on one host. The snapshot below it is not deleted, and
-// damage is repaired without a copy.
+// Commands make a linked clone, on one host. The snapshot below it is not deleted, damage is
+// repaired without a copy, and gc removes the entry point when it has no clones any more.
 func TestLinkedCloneCommands(t *testing.T) {
 	onEach(t, within, func(t *testing.T, target, _ *targettest.Target) {
 		p := newPlace(t, target, storeClusters)
@@ -276,8 +276,14 @@ func TestLinkedCloneCommands(t *testing.T) {
 			require.Equal(t, right, p.view(t, p.ancestor(t, vol1From)), damage.what)
 		}
 
-		program.do(t, "gc", p.hostAddress(), "--yes")
+		host := p.hostAddress()
+		program.do(t, "gc", host, "--yes")
 		p.requireOnEntryPoint(t, vol1From, vol9From, "daily")
+		program.do(t, "replica", "delete", at, "--confirm", vol1From)
+		program.do(t, "gc", host, "--yes")
+		_, there, err := p.store(t).EntryPoint(domain.CloneBase("vol-9", "daily"))
+		require.NoError(t, err)
+		require.False(t, there)
 		p.requireHealthy(t, vol9From)
 	})
 }
