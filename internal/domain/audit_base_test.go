@@ -14,8 +14,9 @@ const (
 	entryAt   = "      snap:vol-9-r-0000000b-clone-ep-daily\n"
 	onEntry   = "        s1 own=a/2\n          s2 own=b/1\n            head record=clone:vol-9@daily\n"
 
-	entryName = "vol-9-r-0000000b-clone-ep-daily"
-	dailyName = "vol-9-r-0000000b-snap-daily"
+	weeklyName = "vol-9-r-0000000b-snap-weekly"
+	entryName  = "vol-9-r-0000000b-clone-ep-daily"
+	dailyName  = "vol-9-r-0000000b-snap-daily"
 )
 
 // looseClone is that clone without a parent, looseEntry all of it under a loose entry point.
@@ -255,4 +256,44 @@ func TestRepairLearnsLinkedCloneFromOtherReplica(t *testing.T) {
 			require.Equal(t, CloneBase("vol-9", "daily"), plan.Base)
 		})
 	}
+}
+
+const otherClone = "vol-2-r-0000000b" // a linked clone of the same snapshot
+
+// drawHurtClone draws a linked clone that may have lost its base, beside another one that
+// shares the entry point, with leftovers of earlier repairs.
+func drawHurtClone(c chooser) (Listing, bool) {
+	s := fixtureStore("b")
+	add := func(l Lvol) string {
+		l.UUID, l.Size = "u-"+l.Name, proofSize
+		s.Lvols = append(s.Lvols, l)
+		return l.UUID
+	}
+	weekly := add(Lvol{Name: weeklyName, ReadOnly: true, Own: ownClusters("weekly", 1)})
+	daily := add(Lvol{Name: dailyName, Parent: weekly, ReadOnly: true, Own: ownClusters("daily", 2)})
+	add(Lvol{Name: "vol-9-r-0000000b", Parent: daily})
+	on := []string{"", daily}[c.choose(2)]
+	if place := c.choose(4); place > 0 {
+		entry := add(Lvol{Name: entryName, Parent: []string{"", weekly, daily}[place-1], ReadOnly: true})
+		if c.choose(2) == 1 {
+			add(Lvol{Name: otherClone, Parent: entry, Own: Clusters{}})
+		}
+		if on == "" && c.choose(2) == 1 {
+			on = entry
+		}
+	}
+	if on != daily && c.choose(2) == 1 {
+		on = add(Lvol{Name: InFlightLvolName(destinationReplica, "0000aaaa"), Parent: on, ReadOnly: true})
+	}
+	if c.choose(2) == 1 {
+		on = add(Lvol{Name: SnapshotLvolName(destinationReplica, "s0"), Parent: on, ReadOnly: true, Own: ownClusters("s0", 1)})
+	}
+	add(Lvol{Name: destinationReplica, Parent: on, Own: ownClusters("head", uint64(c.choose(2))), Record: []string{"", "clone:vol-9@daily"}[c.choose(2)]})
+	switch c.choose(3) {
+	case 1:
+		add(Lvol{Name: InFlightLvolName(destinationReplica, "0000cccc"), Parent: daily})
+	case 2:
+		add(Lvol{Name: InFlightLvolName(destinationReplica, "0000cccc"), Own: ownClusters("work", 1)})
+	}
+	return s, true
 }

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,25 +137,36 @@ func TestRepairLearnsImageFromOtherReplica(t *testing.T) {
 // deleted, no own clusters change, each lvol reads its old bytes or the right ones, and
 // another repair leads to a replica without violations.
 func TestEveryPrefixOfARepairIsSafeAndLeadsOn(t *testing.T) {
-	p := &repairProver{t: t, seen: make(map[string]int)}
-	// A second interruption in a row only adds in-flight lvols.
-	crashes := 1
-	if *soak {
-		crashes = 2
+	for what, c := range map[string]struct {
+		draw  func(chooser) (Listing, bool)
+		base  Base
+		views []string
+	}{
+		"an image":       {drawHurt, ImageBase(proofImage), []string{"bi-base-disk-store-b"}},
+		"a linked clone": {drawHurtClone, CloneBase("vol-9", "daily"), []string{weeklyName, dailyName}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := &repairProver{t: t, base: c.base, views: c.views, seen: make(map[string]int)}
+			// A second interruption in a row only adds in-flight lvols.
+			crashes := 1
+			if *soak {
+				crashes = 2
+			}
+			starts := 0
+			for o := (&odometer{}); ; {
+				if start, ok := c.draw(o); ok {
+					starts++
+					p.from(start, true, crashes)
+				}
+				if !o.next() {
+					break
+				}
+			}
+			t.Logf("%d hurt replicas, %d of them refused; %d states that a crash can leave; %d moments looked at", starts, p.refused, len(p.seen), p.moments)
+			require.Zero(t, p.refused)
+			require.Greater(t, len(p.seen), starts)
+		})
 	}
-	starts := 0
-	for o := (&odometer{}); ; {
-		if start, ok := drawHurt(o); ok {
-			starts++
-			p.from(start, true, crashes)
-		}
-		if !o.next() {
-			break
-		}
-	}
-	t.Logf("%d hurt replicas, %d of them refused; %d states that a crash can leave; %d moments looked at", starts, p.refused, len(p.seen), p.moments)
-	require.Zero(t, p.refused)
-	require.Greater(t, len(p.seen), starts)
 }
 
 // drawHurt draws a replica that may have lost its image, with leftovers of earlier
@@ -204,6 +216,8 @@ func drawHurt(c chooser) (Listing, bool) {
 
 type repairProver struct {
 	t       *testing.T
+	base    Base
+	views   []string       // the lvols with clusters that a reader of the base sees, from the root on
 	seen    map[string]int // crashes that were still to come, by state
 	moments int
 	refused int
@@ -218,7 +232,7 @@ func (p *repairProver) from(state Listing, first bool, crashes int) {
 	p.seen[key] = crashes + 1
 	r, err := NewReplica(state, destinationReplica)
 	require.NoError(p.t, err)
-	plan, err := PlanRepair(r, ImageBase(proofImage))
+	plan, err := PlanRepair(r, p.base)
 	if err != nil {
 		if !first {
 			p.t.Fatalf("repairing again after a crash: %v, from\n%s", err, draw(state))
@@ -267,6 +281,9 @@ func (p *repairProver) look(start, now Listing) {
 	before, after := byUUID(start), byUUID(now)
 	for _, l := range start.Lvols {
 		is, there := after[l.UUID]
+		if strings.Contains(l.Name, linkedCloneInfix) {
+			is.Parent = l.Parent // its bytes are compared below
+		}
 		_, inFlight := ReplicaInFlight(l.Name)
 		switch {
 		case !there && inFlight && l.Own.Count == 0:
@@ -281,17 +298,26 @@ func (p *repairProver) look(start, now Listing) {
 		if inFlight {
 			continue
 		}
-		was, right := viewText(before, l), "bi-base-disk-store-b"
-		reads := viewText(after, is)
-		if !strings.HasPrefix(was, right) {
-			right += " < " + was
-		} else {
-			right = was
-		}
-		if reads != was && reads != strings.TrimSuffix(right, " < ") {
+		was, reads := viewText(before, l), viewText(after, after[l.UUID])
+		if right := p.rightView(was); reads != was && reads != right {
 			p.t.Fatalf("%s reads %q instead of %q or %q:\n%s", l.Name, reads, was, right, draw(now))
 		}
 	}
+}
+
+// rightView is the view of an lvol of the replica on the base: its own part of the view
+// that it had, which may have had a part of the base below.
+func (p *repairProver) rightView(was string) string {
+	own := strings.Split(was, " < ")
+	for _, name := range p.views {
+		if own[0] == name {
+			own = own[1:]
+		}
+		if len(own) == 0 {
+			break
+		}
+	}
+	return strings.TrimSuffix(strings.Join(append(slices.Clone(p.views), own...), " < "), " < ")
 }
 
 // viewText lists the lvols with own clusters that a reader of an lvol sees, from the
@@ -325,5 +351,15 @@ func (p *repairProver) arrived(now Listing) {
 	if s, ok := r.Snapshot("s0"); ok {
 		root = s.Lvol
 	}
-	require.Equal(p.t, "bi-base-disk-store-b", lvols[root.Parent].Name, "rule 1, said without the domain's own words")
+	base := lvols[root.Parent]
+	if _, _, isClone := p.base.Clone(); isClone {
+		require.Equal(p.t, entryName, base.Name)
+		base = lvols[base.Parent]
+	}
+	require.Equal(p.t, p.views[len(p.views)-1], base.Name, "rule 1, said without the domain's own words")
+	for _, l := range now.Lvols {
+		if l.Name == otherClone {
+			require.Equal(p.t, strings.Join(p.views, " < "), viewText(lvols, l))
+		}
+	}
 }
