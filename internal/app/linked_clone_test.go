@@ -226,6 +226,32 @@ func TestCloneWaitsForItsSourceVolume(t *testing.T) {
 	requireRebuiltClone(t, b)
 }
 
+// TestSourceVolumeIsLeasedByItsClone: while a linked clone is rebuilt, nothing may change what
+// it reads through.
+func TestSourceVolumeIsLeasedByItsClone(t *testing.T) {
+	b := newCloneFixture(t, memory.Fork)
+	engine := app.New(nil)
+	nine := b.request()
+	nine.Source.Replica, nine.Destination.Replica, nine.Options.Full, nine.Base = nineThere, nineHere, true, domain.NoBase()
+	var rebuilt, deleted error
+	sealed := on("seal").of(entryPointHere)
+	inject(b.destination, sealed, on("graft").after(sealed).once().does(func() {
+		_, rebuilt = engine.Rebuild(context.Background(), nine)
+		_, deleted = engine.DeleteSnapshot(context.Background(), nine.Destination, "weekly")
+		removed, err := engine.RemoveGarbage(context.Background(), b.destination)
+		require.NoError(t, err)
+		require.Empty(t, removed.Lvols)
+	}))
+	_, err := engine.Rebuild(context.Background(), b.request())
+	require.NoError(t, err)
+	requireRebuiltClone(t, b)
+	for _, refused := range []error{rebuilt, deleted} {
+		require.ErrorIs(t, refused, app.ErrRefused)
+		require.ErrorContains(t, refused, nineHere)
+		require.ErrorContains(t, refused, copyName, "who holds it")
+	}
+}
+
 func TestReplicaOfALinkedCloneIsCreated(t *testing.T) {
 	b := newCloneFixture(t, memory.Fork)
 	at := app.Site{Host: b.destination, Replica: "vol-30-r-0000000b"}
