@@ -87,6 +87,10 @@ func (p *planner) refuseForeignClones() error {
 		if p.toDelete[parent] {
 			what = "would be deleted"
 		}
+		_, _, isEntryPoint := entryPointOf(l.Name)
+		if clones := destination.index.linkedClones(at); isEntryPoint && len(clones) > 0 {
+			return refuse("entry point %s on lvstore %s is a clone of %s, which %s, and replicas are linked clones of it: %s; delete them first, and rebuild them afterwards", l.Name, destination.Store.Name, parentLvol.Name, what, someNames(clones))
+		}
 		return refuse("lvol %s on lvstore %s is a foreign clone of %s, which %s: detach or delete the clone first", l.Name, destination.Store.Name, parentLvol.Name, what)
 	}
 	return nil

@@ -179,6 +179,29 @@ func TestRefusedBasesOfLinkedClones(t *testing.T) {
 	}
 }
 
+// TestSnapshotsWithLinkedClonesStay: a source volume's replica keeps what carries entry
+// points, or its rebuild is refused, with the linked clones named.
+func TestSnapshotsWithLinkedClonesStay(t *testing.T) {
+	const source = "source\n  daily own=d/2\n    head record=none\n"
+	here := func(daily string) string {
+		return "destination\n  " + daily + "\n    snap:vol-1-r-4e5f6a7b-clone-ep-daily\n      snap:vol-5-r-0000000b-snap-a\n        lvol:vol-5-r-0000000b\n      lvol:vol-6-r-0000000b\n"
+	}
+	s := parseFixture(t, source+here("daily own=d/2"))
+	plan := s.mustPlan(t)
+	require.Equal(t, map[string]Action{"daily": ActionKeep, "head": ActionCreateHead}, actions(plan))
+
+	for what, c := range map[string]struct{ source, daily, says string }{
+		"outdated":          {source, "daily own=x/2", "would be deleted"},
+		"extra":             {source, "weekly own=d/2", "would be deleted"},
+		"nothing is proven": {source, "daily own=?/2", "would be deleted"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := parseFixture(t, c.source+here(c.daily)).plan()
+			requireRefusal(t, err, "entry point vol-1-r-4e5f6a7b-clone-ep-daily", c.says, "vol-5-r-0000000b, vol-6-r-0000000b")
+		})
+	}
+}
+
 func TestOwnEntryPointIsNoBase(t *testing.T) {
 	s := parseFixture(t, "requested none\nsource\n  s1 own=a/1\n    snap:vol-1-r-0a1b2c3d-clone-ep-s1\n      s2 own=b/1\n        head\ndestination\n")
 	_, err := s.plan()

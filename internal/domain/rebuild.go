@@ -135,7 +135,7 @@ func (p *planner) refuseHurtSource() error {
 		return nil
 	}
 	if !p.options.AcceptHurtSource {
-		return refuse("source replica %s on lvstore %s lost %s: readers saw zeros in place of the image's bytes, so later writes are unproven; use a healthy replica, repair this one, or accept a hurt source", p.source.Name, p.source.Store.Name, p.base)
+		return refuse("source replica %s on lvstore %s lost %s: readers saw zeros in place of its bytes, so later writes are unproven; use a healthy replica, repair this one, or accept a hurt source", p.source.Name, p.source.Store.Name, p.base)
 	}
 	p.warn("source replica %s on lvstore %s lost %s: later writes are unproven", p.source.Name, p.source.Store.Name, p.base)
 	return nil
