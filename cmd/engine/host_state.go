@@ -74,6 +74,7 @@ type imageState struct {
 // entryPointState is an entry point of linked clones.
 type entryPointState struct {
 	lvolNameState
+	Base     string   `json:"base"`     // of its linked clones
 	Replica  string   `json:"replica"`  // of the source volume
 	Snapshot string   `json:"snapshot"` // of that replica
 	Clones   []string `json:"clones"`   // names of the linked clones' replicas
@@ -118,7 +119,10 @@ func newHostState(s rebuild.Survey, failure error) hostState {
 		state.Others = append(state.Others, newLvolNameState(l))
 	}
 	for _, e := range s.EntryPoints {
-		state.EntryPoints = append(state.EntryPoints, entryPointState{newLvolNameState(e.Lvol), e.Replica, e.Snapshot, append([]string{}, e.Clones...), e.Defect})
+		state.EntryPoints = append(state.EntryPoints, entryPointState{
+			lvolNameState: newLvolNameState(e.Lvol), Base: baseText(e.Base()), Replica: e.Replica, Snapshot: e.Snapshot,
+			Clones: append([]string{}, e.Clones...), Defect: e.Defect,
+		})
 	}
 	return state
 }

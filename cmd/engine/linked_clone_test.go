@@ -62,28 +62,38 @@ func (w *world) hurtClone() {
 	require.NoError(w.t, w.a.Graft(w.t.Context(), w.named(w.a, "vol-1-r-0a1b2c3d-snap-snap11"), ""))
 }
 
+// hurtEntryPoint takes the parent of the entry point on disk-1 away.
+func (w *world) hurtEntryPoint() {
+	w.t.Helper()
+	require.NoError(w.t, w.a.Graft(w.t.Context(), w.named(w.a, dailyEntryPoint), ""))
+}
+
 var anyTime = regexp.MustCompile(`20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z`)
 
 func TestLinkedCloneOutput(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		args   []string
-		hurt   bool
+		hurt   func(*world)
 		status int
 	}{
-		{"clone-tree", []string{"tree", hostA}, false, exitDone},
-		{"clone-replica-list", []string{"replica", "list", hostA}, false, exitDone},
-		{"clone-audit", []string{"audit", hostA}, false, exitDone},
-		{"clone-plan", []string{"plan", "--source", healthyAt, "--destination", hurtAt}, false, exitDone},
-		{"clone-lost-tree", []string{"tree", healthyAt}, true, exitDone},
-		{"clone-lost-replica-list", []string{"replica", "list", hostA}, true, exitDone},
-		{"clone-lost-audit", []string{"audit", healthyAt}, true, exitFailed},
+		{"clone-tree", []string{"tree", hostA}, nil, exitDone},
+		{"clone-replica-list", []string{"replica", "list", hostA}, nil, exitDone},
+		{"clone-audit", []string{"audit", hostA}, nil, exitDone},
+		{"clone-plan", []string{"plan", "--source", healthyAt, "--destination", hurtAt}, nil, exitDone},
+		{"clone-lost-tree", []string{"tree", healthyAt}, (*world).hurtClone, exitDone},
+		{"clone-lost-replica-list", []string{"replica", "list", hostA}, (*world).hurtClone, exitDone},
+		{"entry-point-lost-tree", []string{"tree", hostA}, (*world).hurtEntryPoint, exitDone},
+		{"entry-point-lost-replica-list", []string{"replica", "list", hostA}, (*world).hurtEntryPoint, exitDone},
+		{"entry-point-lost-audit", []string{"audit", hostA}, (*world).hurtEntryPoint, exitFailed},
+		{"entry-point-lost-repair-dry-run", []string{"repair", healthyAt, "--dry-run"}, (*world).hurtEntryPoint, exitDone},
+		{"clone-lost-audit", []string{"audit", healthyAt}, (*world).hurtClone, exitFailed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := newCloneWorld(t)
-			if test.hurt {
-				w.hurtClone()
+			if test.hurt != nil {
+				test.hurt(w)
 			}
 			before := w.stores()
 			told := w.engine(test.args...)

@@ -18,6 +18,7 @@ func TestManualShowsActualOutput(t *testing.T) {
 	require.NoError(t, err)
 	printedBy := map[string]string{
 		`engine replica list "$HOST"`:                                        "replica-list",
+		`engine replica list "$LINKED"`:                                      "clone-replica-list",
 		`engine tree "$B"`:                                                   "tree",
 		`engine audit "$A" "$B"`:                                             "audit-compared",
 		`engine repair "$B" --compare "$A" --dry-run`:                        "repair-dry-run",

@@ -151,7 +151,7 @@ func stateWords(audit rebuild.ReplicaAudit) string {
 		switch {
 		case v.Rule == rebuild.RuleHead:
 			return "no head"
-		case v.Rule == rebuild.RuleAncestorParent:
+		case v.Rule == rebuild.RuleAncestorParent, v.Rule == rebuild.RuleBase && audit.Replica.Hurt(audit.Base):
 			state = lost
 		case state == "whole" && v.Rule == rebuild.RuleInFlight:
 			state = "whole, with leftovers"

@@ -86,14 +86,7 @@ func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bo
 		filling = append(filling, lvolText(l.Name, l))
 	}
 	for _, e := range s.EntryPoints {
-		line := fmt.Sprintf("%s  %s", lvolText(e.Lvol.Name, e.Lvol), count(uint64(len(e.Clones)), "linked clone"))
-		if len(e.Clones) > 0 {
-			line += ": " + strings.Join(e.Clones, ", ")
-		}
-		if e.Defect != "" {
-			line += "; it " + e.Defect
-		}
-		entryPoints = append(entryPoints, line)
+		entryPoints = append(entryPoints, entryPointText(e))
 	}
 	for _, l := range s.Others {
 		others = append(others, lvolText(l.Name, l))
@@ -103,4 +96,14 @@ func surveyText(s rebuild.Survey, replica func(rebuild.Replica) string, whole bo
 	section("entry points of linked clones", entryPoints)
 	section("other lvols", others)
 	return text.String()
+}
+
+// entryPointText describes an entry point, with the replicas that are its clones on lines of
+// their own.
+func entryPointText(e rebuild.EntryPointOnStore) string {
+	lines := []string{fmt.Sprintf("%s  %s", lvolText(e.Lvol.Name, e.Lvol), count(uint64(len(e.Clones)), "linked clone"))}
+	if e.Defect != "" {
+		lines = append(lines, "wrong: it "+e.Defect)
+	}
+	return strings.Join(append(lines, e.Clones...), "\n  ")
 }
