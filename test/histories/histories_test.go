@@ -108,7 +108,18 @@ func play(t *testing.T, seed uint64, steps []int, seen *counters) played {
 }
 
 // live plays the steps and returns the first failure.
-func (w *world) live(steps []int) (wrong string) {
+func (w *world) live(steps []int) string {
+	return w.attempt(func() {
+		w.check()
+		for _, n := range steps {
+			w.runStep(n)
+		}
+		w.restoreAll()
+	})
+}
+
+// attempt returns the failure of do.
+func (w *world) attempt(do func()) (wrong string) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -118,11 +129,7 @@ func (w *world) live(steps []int) (wrong string) {
 			panic(fmt.Sprintf("seed %d, step %d: %v", w.seed, w.step, r))
 		}
 	}()
-	w.check()
-	for _, n := range steps {
-		w.runStep(n)
-	}
-	w.restoreAll()
+	do()
 	return ""
 }
 
