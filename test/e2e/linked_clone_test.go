@@ -287,3 +287,53 @@ func TestLinkedCloneCommands(t *testing.T) {
 		p.requireHealthy(t, vol9From)
 	})
 }
+
+// Two linked clones of one snapshot are rebuilt at once. Both need the entry point, which is
+// missing.
+func TestLinkedClonesAreRebuiltAtOnce(t *testing.T) {
+	onEach(t, between|mixed, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newPlaces(t, from, to)
+		source.growTwo(t, vol9From, source.image, [2]string{"weekly", "daily"}, 30)
+		entryPoint := source.makeEntryPoint(t, vol9From, "daily")
+		source.growTwo(t, vol5From, entryPoint, [2]string{"gold", "silver"}, 40)
+		source.growTwo(t, vol1From, entryPoint, [2]string{"red", "blue"}, 50)
+		program.mustRebuild(t, source.address(vol9From), destination.address(vol9To))
+
+		first := program.startRebuild(t, source.address(vol5From), destination.address(vol5To))
+		second := program.startRebuild(t, source.address(vol1From), destination.address(vol1To))
+		for _, p := range []*process{first, second} {
+			r, status := p.result(t)
+			require.Zero(t, status, "%+v", r)
+			require.Empty(t, unexpected(p.stderr.String()))
+		}
+		for clone, at := range map[string]string{vol5From: vol5To, vol1From: vol1To} {
+			destination.requireOnEntryPoint(t, at, vol9To, "daily")
+			requireEqual(t, source, clone, destination, at)
+			destination.requireHealthy(t, at)
+		}
+		requireRebuilt(t, source, vol9From, destination, vol9To)
+	})
+}
+
+// A linked clone cannot be rebuilt while its source volume is.
+func TestLinkedCloneWaitsForRebuildOfItsSource(t *testing.T) {
+	onEach(t, between, func(t *testing.T, from, to *targettest.Target) {
+		source, destination := newPlaces(t, from, to)
+		source.growTwo(t, vol9From, source.image, [2]string{"weekly", "daily"}, 30)
+		source.growTwo(t, vol1From, source.makeEntryPoint(t, vol9From, "daily"), [2]string{"red", "blue"}, 50)
+		to.LimitWrites(t, destination.lvstore, 1)
+		p := program.startRebuild(t, source.address(vol9From), destination.address(vol9To))
+		await(t, p, "a copy was under way", func() bool { return len(destination.replica(t, vol9To).InFlight) > 0 })
+		p.signal(t, syscall.SIGSTOP)
+		r, status := program.startRebuild(t, source.address(vol1From), destination.address(vol1To)).result(t)
+		require.Equal(t, 1, status)
+		require.Equal(t, "refused", r.Outcome)
+		require.Contains(t, r.Error, "vol-9")
+		p.signal(t, syscall.SIGCONT)
+		to.LimitWrites(t, destination.lvstore, 0)
+		require.Zero(t, p.status(), "%s", &p.stderr)
+		program.mustRebuild(t, source.address(vol1From), destination.address(vol1To))
+		destination.requireOnEntryPoint(t, vol1To, vol9To, "daily")
+		requireEqual(t, source, vol1From, destination, vol1To)
+	})
+}
