@@ -176,10 +176,8 @@ func prove(ctx context.Context, volume []foundReplica) error {
 		}
 		all.Go(func() error {
 			snapshots := uuids(f.replica)
-			for _, l := range f.replica.Store.Lvols {
-				if _, isImage := domain.ImageOfLvolName(l.Name, f.replica.Store.UUID); isImage && l.ReadOnly && hasChildIn(f.replica, l) {
-					snapshots = append(snapshots, l.UUID)
-				}
+			for _, l := range f.replica.BaseLvols() {
+				snapshots = append(snapshots, l.UUID)
 			}
 			if len(snapshots) == 0 {
 				return nil
@@ -193,12 +191,4 @@ func prove(ctx context.Context, volume []foundReplica) error {
 		})
 	}
 	return all.Wait()
-}
-
-// hasChildIn reports whether an lvol of the replica is a clone of l.
-func hasChildIn(r domain.Replica, l domain.Lvol) bool {
-	if r.Head != nil && r.Head.Parent == l.UUID {
-		return true
-	}
-	return slices.ContainsFunc(r.Snapshots, func(s domain.Snapshot) bool { return s.Lvol.Parent == l.UUID })
 }

@@ -198,3 +198,21 @@ func (x *index) linkedClones(entryPoint int) (names []string) {
 	slices.Sort(names)
 	return names
 }
+
+// BaseLvols are the read-only lvols that the replica reads through, but that are not its
+// own: its image or, of a linked clone, the entry point and everything below.
+func (r Replica) BaseLvols() (all []Lvol) {
+	seen := make(map[int]bool)
+	for view := range r.members {
+		if !r.isView(view) {
+			continue
+		}
+		for at := r.index.parents[view]; at != noParent && r.members[at].role == roleForeign && !seen[at]; at = r.index.parents[at] {
+			seen[at] = true
+			if l := r.Store.Lvols[at]; l.ReadOnly && !l.Degraded {
+				all = append(all, l)
+			}
+		}
+	}
+	return all
+}

@@ -297,3 +297,54 @@ func drawHurtClone(c chooser) (Listing, bool) {
 	}
 	return s, true
 }
+
+func TestBasesOfLinkedClonesCompared(t *testing.T) {
+	tree := "  image:os\n  " + strings.ReplaceAll(strings.TrimSuffix(dailyTree+entryAt+onEntry, "\n"), "\n", "\n  ") + "\n"
+	for what, c := range map[string]struct{ old, new, want string }{
+		"equal":               {"", "", ""},
+		"other data":          {"own=d/2", "own=x/2", "clone:vol-9@daily: base: as on lvstore disk-a: A, B; snapshot daily of volume vol-9 has other data: C"},
+		"more data":           {"own=w/1", "own=w/2", "snapshot weekly of volume vol-9 has 2 clusters of its own instead of 1: C"},
+		"another image":       {"image:os", "image:os sha=x", "backing image os differs: checksum"},
+		"unproven":            {"own=d/2", "own=?/2", ""},
+		"another snapshot":    {"daily", "hourly", "base: base: snapshot daily of volume vol-9: A, B; snapshot hourly of volume vol-9: C"},
+		"a clone of an image": {tree, "  image:os\n    s1 own=a/2\n      s2 own=b/1\n        head record=os\n", "base: base: snapshot daily of volume vol-9: A, B; backing image os: C"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			replicas := replicasOf(t, tree, tree, strings.ReplaceAll(tree, c.old, c.new))
+			v := AuditVolume(Base{}, replicas...)
+			names := strings.NewReplacer("vol-1-r-4e5f6a7b on disk-a", "A", "vol-1-r-4e5f6a7b on disk-b", "B", "vol-1-r-4e5f6a7b on disk-c", "C")
+			var texts []string
+			for _, d := range v.Differences {
+				texts = append(texts, names.Replace(d.String()))
+			}
+			if c.want == "" {
+				require.Empty(t, texts)
+				return
+			}
+			require.Len(t, texts, 1)
+			require.Contains(t, texts[0], c.want)
+		})
+	}
+}
+
+// A replica on another host identifies the base, even by an ancestor on the snapshot itself.
+func TestField_7794_HealthyReplicaExposesCloneWithoutBase(t *testing.T) {
+	lost := dailyTree + entryAt + unrecorded(looseClone)
+	require.False(t, AuditVolume(Base{}, replicasOf(t, lost)...).Wrong())
+	v := AuditVolume(Base{}, replicasOf(t, strings.ReplaceAll(dailyTree+entryAt+unrecorded(onEntry), "0000000b", "0000000a"), lost)...)
+	require.Equal(t, CloneBase("vol-9", "daily"), v.Base)
+	require.Empty(t, v.Replicas[0].Violations)
+	require.Len(t, v.Replicas[1].Violations, 1)
+	require.True(t, v.Replicas[1].Violations[0].Repairable)
+	require.Empty(t, v.Differences)
+}
+
+func TestBaseLvols(t *testing.T) {
+	r, err := NewReplica(storeOf(t, dailyTree+entryAt+onEntry+"  image:os\n"), destinationReplica)
+	require.NoError(t, err)
+	var names []string
+	for _, l := range r.BaseLvols() {
+		names = append(names, l.Name)
+	}
+	require.Equal(t, []string{entryName, dailyName, weeklyName}, names)
+}

@@ -11,7 +11,7 @@ import (
 // Difference is one property in which the replicas of a volume differ. It groups all
 // replicas by their value. A comparison cannot know which group is right.
 type Difference struct {
-	Subject string // a snapshot's name, "head", or "backing-image:NAME"
+	Subject string // a snapshot's name, "head", or the base as in Parent.String
 	Rule    string // one of the Rule constants
 	Groups  []Group
 }
@@ -39,7 +39,7 @@ func (d Difference) Detail() string {
 // VolumeAudit lists what is wrong with the replicas of one volume, each by itself
 // and compared with each other.
 type VolumeAudit struct {
-	Base        Base           // of the volume; the zero Image if it is not known
+	Base        Base           // of the volume; the zero Base if it is not known
 	Names       []string       // of the replicas, each once: with their lvstore's
 	Replicas    []ReplicaAudit // in the order given
 	Differences []Difference
@@ -48,7 +48,7 @@ type VolumeAudit struct {
 	partial map[string]bool // system snapshots that not all replicas have
 }
 
-// AuditVolume audits replicas of one volume. One replica that identifies the image
+// AuditVolume audits replicas of one volume. One replica that identifies the base
 // is enough, so a hurt replica without a record is found, too. A violation of a
 // single replica is not repeated as a difference.
 func AuditVolume(requested Base, replicas ...Replica) VolumeAudit {
@@ -61,16 +61,16 @@ func AuditVolume(requested Base, replicas ...Replica) VolumeAudit {
 			}
 		}
 	}
-	image, err := agreedBase(agreeing)
-	v.Base = image
+	base, err := agreedBase(agreeing)
+	v.Base = base
 	for _, r := range replicas {
 		known := auditEvidence(requested, r)
 		other := DifferentVolumes(replicas[0].Name, r.Name)
 		if other {
 			v.Notices = append(v.Notices, fmt.Sprintf("%s is named as a replica of another volume than %s", r.located(), replicas[0].located()))
 		}
-		if err == nil && image.Known() && !other {
-			known = append(known, evidence{"the volume's other replicas", image})
+		if err == nil && base.Known() && !other {
+			known = append(known, evidence{"the volume's other replicas", base})
 		}
 		v.Replicas = append(v.Replicas, audit(r, known))
 	}
@@ -103,7 +103,7 @@ func uniqueNames(replicas []Replica) []string {
 }
 
 func (v *VolumeAudit) compare() {
-	v.compareImages()
+	v.compareBases()
 	v.findPartial()
 	for _, name := range v.snapshotNames() {
 		v.compareSnapshot(name)
@@ -143,10 +143,14 @@ func (v *VolumeAudit) differNamed(subject, rule string, value func(name string, 
 	return true
 }
 
-// compareImages checks that all replicas have the same image, and that its copies on
-// all hosts are equal.
-func (v *VolumeAudit) compareImages() {
-	if v.differ("backing-image", RuleImage, func(a *ReplicaAudit) string {
+// compareBases checks that all replicas have the same base, and that it shows the same
+// bytes on all hosts.
+func (v *VolumeAudit) compareBases() {
+	subject, rule := "backing-image", RuleImage
+	if slices.ContainsFunc(v.Replicas, func(a ReplicaAudit) bool { _, _, isClone := a.Base.Clone(); return isClone }) {
+		subject, rule = "base", RuleBase
+	}
+	if v.differ(subject, rule, func(a *ReplicaAudit) string {
 		if !a.Base.Known() {
 			return notCompared
 		}
@@ -154,10 +158,35 @@ func (v *VolumeAudit) compareImages() {
 	}) {
 		return
 	}
-	name, ok := v.Base.Image()
-	if !ok {
-		return
+	if name, isImage := v.Base.Image(); isImage {
+		v.compareImages(name)
+	} else if v.Base.Any() {
+		v.compareChains()
 	}
+}
+
+// compareChains compares what linked clones read below their entry points. An entry point
+// with a defect is a violation of its replica.
+func (v *VolumeAudit) compareChains() {
+	var first []link
+	var equal string
+	v.differ(v.Base.Parent().String(), RuleBase, func(a *ReplicaAudit) string {
+		chain := a.Replica.index.baseChain(v.Base)
+		if chain == nil {
+			return notCompared
+		}
+		if first == nil {
+			first, equal = chain, "as on lvstore "+a.Replica.Store.Name
+		}
+		if differ, _ := chainDifference(first, chain); differ != "" {
+			return differ
+		}
+		return equal
+	})
+}
+
+// compareImages compares the copies of an image on all hosts.
+func (v *VolumeAudit) compareImages(name string) {
 	var first *BackingImage
 	contradicts := false
 	for _, a := range v.Replicas {
