@@ -1197,6 +1197,11 @@ type PlacedClone = domain.PlacedClone
 //		// contains filtered or unexported fields
 //	}
 //
+//	// BaseLvols are the read-only lvols that the replica reads through, but that
+//	// are not its own: its image or, of a linked clone, the entry point and
+//	// everything below.
+//	func (r Replica) BaseLvols() (all []Lvol)
+//
 //	// CheckNewSnapshot refuses a snapshot that cannot be taken of the replica's
 //	// head, or whose name would be ambiguous with another replica's.
 //	func (r Replica) CheckNewSnapshot(name string) error
@@ -1655,7 +1660,7 @@ type ReplicaAudit = domain.ReplicaAudit
 // and compared with each other.
 //
 //	type VolumeAudit struct {
-//		Base        Base           // of the volume; the zero Image if it is not known
+//		Base        Base           // of the volume; the zero Base if it is not known
 //		Names       []string       // of the replicas, each once: with their lvstore's
 //		Replicas    []ReplicaAudit // in the order given
 //		Differences []Difference
@@ -1671,7 +1676,7 @@ type VolumeAudit = domain.VolumeAudit
 // replicas by their value. A comparison cannot know which group is right.
 //
 //	type Difference struct {
-//		Subject string // a snapshot's name, "head", or "backing-image:NAME"
+//		Subject string // a snapshot's name, "head", or the base as in Parent.String
 //		Rule    string // one of the Rule constants
 //		Groups  []Group
 //	}
