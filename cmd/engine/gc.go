@@ -38,9 +38,10 @@ func (p cli) gc() *cobra.Command {
 		Use:   "gc HOST",
 		Short: "Find what crashed runs left on a host, and remove it",
 		Long: `gc finds what runs left on a host that ended before they could clean up: lvols in
-flight and helpers, subsystems and controllers. It shows which of them can be
-removed; it removes them only with --yes. It keeps what belongs to a live run, in
-this process or another one, or to another engine, and what is still in use.
+flight and helpers, subsystems and controllers. It also finds entry points without
+linked clones. It shows which of them can be removed; it removes them only with --yes.
+It keeps what belongs to a live run, in this process or another one, or to another
+engine, and what is still in use.
 
 A HOST is ` + hostAddressForm + `.`,
 		Example: "  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1' --yes",

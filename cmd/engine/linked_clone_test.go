@@ -141,6 +141,33 @@ func TestRebuildPrintsEachStepOfLinkedClone(t *testing.T) {
 	}
 }
 
+func TestRepairRestoresBaseOfLinkedClone(t *testing.T) {
+	for name, hurt := range map[string]func(*world){"clone": (*world).hurtClone, "entry point": (*world).hurtEntryPoint} {
+		t.Run(name, func(t *testing.T) {
+			w := newCloneWorld(t)
+			hurt(w)
+			told := w.engine("repair", healthyAt, "--base", "clone:vol-9-r-0000000a@daily")
+			require.Equal(t, exitDone, told.status, "%s%s", told.stdout, told.stderr)
+			require.Contains(t, told.stdout, "lineage is restored; no data was copied")
+			told = w.engine("audit", hostA)
+			require.Equal(t, exitDone, told.status, told.stdout)
+			require.Zero(t, w.a.CopiedLocally())
+		})
+	}
+}
+
+func TestGCRemovesEntryPointWithoutClones(t *testing.T) {
+	w := newCloneWorld(t)
+	require.NotContains(t, w.engine("gc", hostA).stdout, dailyEntryPoint, "it has a clone")
+	require.Equal(t, exitDone, w.engine("replica", "delete", healthyAt, "--confirm", "vol-1-r-0a1b2c3d").status)
+	before := w.stores()
+	require.Contains(t, w.engine("gc", hostA).stdout, dailyEntryPoint)
+	require.Equal(t, before, w.stores())
+	require.Equal(t, exitDone, w.engine("gc", hostA, "--yes").status)
+	require.NotContains(t, w.stores(), "disk-1/"+dailyEntryPoint)
+	require.Equal(t, exitDone, w.engine("snapshot", "delete", sourceAtA, "daily", "--confirm", "daily").status)
+}
+
 func TestHistoryShowsBaseOfLinkedClone(t *testing.T) {
 	w := newCloneWorld(t)
 	kept := t.TempDir() + "/rebuilds"
