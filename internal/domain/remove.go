@@ -16,6 +16,11 @@ func PlanRemoval(r Replica) (Plan, error) {
 			return Plan{}, r.refuseForeignClone(at, "its "+r.Store.Lvols[parent].Name)
 		}
 	}
+	for _, snapshot := range r.Snapshots {
+		if err := r.refuseLostClones(snapshot.Name); err != nil {
+			return Plan{}, err
+		}
+	}
 	if err := r.refuseDegraded(r.deletable()); err != nil {
 		return Plan{}, err
 	}
@@ -63,6 +68,38 @@ func (r Replica) refuseForeignClone(at int, of string) error {
 		return refuse("entry point %s on lvstore %s is a clone of %s, which would merge into it, and has no linked clones: remove the entry point first (gc)", l.Name, r.Store.Name, of)
 	}
 	return refuse("entry point %s on lvstore %s is a clone of %s, and replicas are linked clones of it: %s; delete them first", l.Name, r.Store.Name, of, someNames(clones))
+}
+
+// refuseLostClones refuses the deletion of a snapshot that linked clones have lost, since
+// their repair needs it: their entry point has another parent, or their head records it.
+func (r Replica) refuseLostClones(snapshot string) error {
+	base, entryPoint := CloneBase(volumeOf(r.Name), snapshot), EntryPointLvolName(r.Name, snapshot)
+	for at := range r.Store.Lvols {
+		l := &r.Store.Lvols[at]
+		switch {
+		case r.members[at].role != roleForeign:
+		case l.Name == entryPoint && l.ReadOnly:
+			clones := r.index.linkedClones(at)
+			if len(clones) == 0 {
+				continue
+			}
+			return refuse("replicas are linked clones of snapshot %s of replica %s on lvstore %s, but their entry point %s lost it: %s; repair or delete them first",
+				snapshot, r.Name, r.Store.Name, entryPoint, someNames(clones))
+		case BaseOfRecord(l.Record) == base && !r.index.hasEntryPoint(at):
+			return refuse("replica %s on lvstore %s records that it is a linked clone of %s, and lost it: repair or delete it first", l.Name, r.Store.Name, base)
+		}
+	}
+	return nil
+}
+
+// hasEntryPoint reports whether the lvol at that position reads through an entry point.
+func (x *index) hasEntryPoint(at int) bool {
+	for at = x.parents[at]; at != noParent; at = x.parents[at] {
+		if _, _, is := entryPointOf(x.store.Lvols[at].Name); is {
+			return true
+		}
+	}
+	return false
 }
 
 func (r Replica) refuseRemovalInUse(toDelete []Lvol) error {

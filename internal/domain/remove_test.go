@@ -85,6 +85,10 @@ func TestRemovalRefusals(t *testing.T) {
 			"  s1\n    head\n    snap:vol-1-r-4e5f6a7b-clone-ep-s1\n      lvol:vol-2-r-4e5f6a7b\n      snap:vol-3-r-4e5f6a7b-snap-a\n",
 			[]string{"entry point vol-1-r-4e5f6a7b-clone-ep-s1 on lvstore disk-b is a clone of its vol-1-r-4e5f6a7b-snap-s1", "linked clones of it: vol-2-r-4e5f6a7b, vol-3-r-4e5f6a7b"},
 		},
+		"a linked clone that lost its entry point": {
+			"  s1\n    head\n  lvol:vol-2-r-4e5f6a7b record=clone:vol-1@s1\n",
+			[]string{"replica vol-2-r-4e5f6a7b on lvstore disk-b records that it is a linked clone of snapshot s1 of volume vol-1, and lost it"},
+		},
 		"an entry point alone":   {"  s1\n    head\n    snap:vol-1-r-4e5f6a7b-clone-ep-s1\n", []string{"would merge into it", "no linked clones", "gc"}},
 		"another replica":        {"  s1\n    head\n    snap:vol-7-snap-a\n", []string{"vol-7-snap-a"}},
 		"a clone under the head": {"  s1\n    s2\n      lvol:x\n", []string{"lvol x"}},

@@ -101,7 +101,7 @@ func PlanSnapshotRemoval(r Replica, name string) (SnapshotRemoval, error) {
 		slices.Sort(names)
 		return SnapshotRemoval{}, refuse("%d lvols are clones of snapshot %s of replica %s, which can merge into one only: %s", len(names), name, r.Name, strings.Join(names, ", "))
 	}
-	return removal, nil
+	return removal, r.refuseLostClones(name)
 }
 
 // Revert describes the return to a snapshot: the head is deleted and a new one is

@@ -47,6 +47,14 @@ func TestSnapshotRemovalMergesIntoClone(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, removal.Into)
 	require.Equal(t, "s3", removal.Snapshot.Name)
+	for what, others := range map[string]string{
+		"linked clones of another snapshot":        "  lvol:vol-2-r-4e5f6a7b record=clone:vol-1@s9\n",
+		"linked clones of another replica's":       "  snap:vol-1-r-0a1b2c3d-clone-ep-s3\n    lvol:vol-2-r-4e5f6a7b record=clone:vol-1@s3\n",
+		"a loose entry point that is not used yet": "  snap:vol-1-r-4e5f6a7b-clone-ep-s3\n",
+	} {
+		_, err = PlanSnapshotRemoval(replicaOn(t, aTree+others), "s3")
+		require.NoError(t, err, what)
+	}
 
 	for what, c := range map[string]struct {
 		store, name string
@@ -61,6 +69,14 @@ func TestSnapshotRemovalMergesIntoClone(t *testing.T) {
 		"linked clones": {
 			"  s1\n    head\n    snap:vol-1-r-4e5f6a7b-clone-ep-s1\n      snap:vol-3-r-4e5f6a7b-snap-a\n      lvol:vol-2-r-4e5f6a7b\n", "s1",
 			[]string{"entry point vol-1-r-4e5f6a7b-clone-ep-s1 on lvstore disk-b is a clone of snapshot s1", "linked clones of it: vol-2-r-4e5f6a7b, vol-3-r-4e5f6a7b"},
+		},
+		"linked clones whose entry point lost it": {
+			"  s1\n    head\n  snap:vol-1-r-4e5f6a7b-clone-ep-s1\n    lvol:vol-2-r-4e5f6a7b\n", "s1",
+			[]string{"their entry point vol-1-r-4e5f6a7b-clone-ep-s1 lost it: vol-2-r-4e5f6a7b; repair or delete them first"},
+		},
+		"a linked clone that lost its entry point": {
+			"  s1\n    head\n  lvol:vol-2-r-4e5f6a7b record=clone:vol-1@s1\n", "s1",
+			[]string{"replica vol-2-r-4e5f6a7b on lvstore disk-b records that it is a linked clone of snapshot s1 of volume vol-1, and lost it"},
 		},
 		"an entry point as the only clone": {"  s0\n    s1\n      snap:vol-1-r-4e5f6a7b-clone-ep-s1\n    head\n", "s1", []string{"would merge into it", "no linked clones", "gc"}},
 		"something in flight":              {"  s1\n    head\n    spacer:0badcafe\n", "s1", []string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe", "in flight"}},
