@@ -184,19 +184,39 @@ func (a *ReplicaAudit) checkBaseSize(p lineageEntry) (fits bool) {
 // point at that position, and of lvols there that belong to no replica.
 func (x *index) linkedClones(entryPoint int) (names []string) {
 	for at, parent := range x.parents {
-		if parent != entryPoint {
-			continue
-		}
-		name := x.store.Lvols[at].Name
-		if reservedLvolForm(name) == "" {
-			name = ReplicaOfLvolName(name)
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
+		if parent == entryPoint {
+			names = append(names, x.cloneName(at))
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
+}
+
+// allLinkedClones is linkedClones of every entry point, by position in the store.
+func (x *index) allLinkedClones() map[int][]string {
+	all := make(map[int][]string)
+	for at, parent := range x.parents {
+		if parent == noParent {
+			continue
+		}
+		if _, _, ok := entryPointOf(x.store.Lvols[parent].Name); ok {
+			all[parent] = append(all[parent], x.cloneName(at))
+		}
+	}
+	for at, names := range all {
+		slices.Sort(names)
+		all[at] = slices.Compact(names)
+	}
+	return all
+}
+
+// cloneName is the replica of the lvol at that position, or the lvol if it has none.
+func (x *index) cloneName(at int) string {
+	name := x.store.Lvols[at].Name
+	if reservedLvolForm(name) == "" {
+		return ReplicaOfLvolName(name)
+	}
+	return name
 }
 
 // BaseLvols are the read-only lvols that the replica reads through, but that are not its

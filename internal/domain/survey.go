@@ -77,6 +77,7 @@ func (s *surveyor) findImages() {
 }
 
 func (s *surveyor) findEntryPoints() {
+	clones := s.index.allLinkedClones()
 	for at, l := range s.survey.Store.Lvols {
 		replica, snapshot, ok := entryPointOf(l.Name)
 		if !ok || !l.ReadOnly && !l.Degraded {
@@ -84,7 +85,7 @@ func (s *surveyor) findEntryPoints() {
 		}
 		s.assigned[l.UUID] = true
 		s.survey.EntryPoints = append(s.survey.EntryPoints, EntryPointOnStore{
-			EntryPoint{replica, snapshot, l}, s.index.linkedClones(at), s.index.entryPointDefect(at),
+			EntryPoint{replica, snapshot, l}, clones[at], s.index.entryPointDefect(at),
 		})
 	}
 }
