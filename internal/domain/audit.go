@@ -56,8 +56,12 @@ func audit(r Replica, all []evidence) ReplicaAudit {
 	a := &ReplicaAudit{Replica: r}
 	a.direct, _ = r.withoutEntryPoint()
 	base, err := agreedBase(all)
+	if err == nil {
+		err = base.refuseOwn(r.Name)
+	}
 	if err != nil {
 		a.contradiction(all, err)
+		base = Base{}
 	}
 	a.Base = base
 	a.checkBase()

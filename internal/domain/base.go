@@ -197,6 +197,15 @@ func ResolveBase(requested Base, replicas ...Replica) (Base, error) {
 	return knownBase(baseEvidence(requested, sameVolume(replicas)...))
 }
 
+// refuseOwn refuses a snapshot of the replica's own volume: an entry point on it would read
+// itself, or the volume would be its own linked clone.
+func (b Base) refuseOwn(replica string) error {
+	if volume, _, isClone := b.Clone(); isClone && volume == volumeOf(replica) {
+		return refuse("%s is no base of replica %s, which is of the same volume", b, replica)
+	}
+	return nil
+}
+
 // knownBase is agreedBase that refuses a base that is not known.
 func knownBase(all []evidence) (Base, error) {
 	base, err := agreedBase(all)

@@ -42,6 +42,9 @@ func PlanCreation(store Listing, name string, size uint64, base Base) (Plan, err
 // planCloneBase finds the entry point of a linked clone of size bytes, or adds its creation
 // to the plan.
 func (r Replica) planCloneBase(plan *Plan, size uint64) (Ref, error) {
+	if err := plan.Base.refuseOwn(r.Name); err != nil {
+		return Ref{}, err
+	}
 	found, err := r.index.findCloneBase(plan.Base)
 	if err != nil {
 		return Ref{}, err

@@ -105,6 +105,11 @@ func (p *planner) refuseItself() error {
 func (p *planner) resolveBase(requested Base) (err error) {
 	p.base, err = ResolveBase(requested, p.source, p.destination)
 	p.plan.Base = p.base
+	for _, r := range []Replica{p.source, p.destination} {
+		if err == nil {
+			err = p.base.refuseOwn(r.Name)
+		}
+	}
 	return err
 }
 

@@ -25,6 +25,9 @@ func PlanRepair(r Replica, requested Base, others ...Replica) (Plan, error) {
 		}
 	}
 	base, err := knownBase(auditEvidence(requested, append([]Replica{r}, others...)...))
+	if err == nil {
+		err = base.refuseOwn(r.Name)
+	}
 	if err != nil {
 		return Plan{}, err
 	}
