@@ -76,7 +76,7 @@ func (a *ReplicaAudit) checkBase() {
 // made on.
 func (a *ReplicaAudit) checkEntryPoint() {
 	x, subject := a.Replica.index, a.Base.Parent().String()
-	found, isHere, err := x.store.EntryPoint(a.Base)
+	found, isHere, err := a.Replica.entryPoint(a.Base)
 	if err == nil && !isHere {
 		a.checkSourceSnapshot()
 		return

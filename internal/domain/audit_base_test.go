@@ -131,9 +131,6 @@ func TestAuditOfLinkedClones(t *testing.T) {
 			"clone:vol-9@daily: size: it has 8388608 bytes, more than the 7340032 of lvol vol-1-r-4e5f6a7b, whose parent it must be (repairable: false)",
 			"head: ancestor-parent: lvol vol-1-r-4e5f6a7b has no parent instead of clone:vol-9@daily (repairable: false)",
 		}},
-		"two entry points": {dailyTree + entryAt + onEntry + "  snap:vol-9-r-0000000c-clone-ep-daily\n", Base{}, []string{
-			"clone:vol-9@daily: base: lvstore disk-b has two entry points of snapshot daily of volume vol-9: " + entryName + " and vol-9-r-0000000c-clone-ep-daily (repairable: false)",
-		}},
 		"an entry point of another snapshot": {dailyTree + strings.ReplaceAll(entryAt, "daily", "hourly") + onEntry, Base{}, []string{
 			"base: base: the record on head vol-1-r-4e5f6a7b says snapshot daily of volume vol-9, but the lineage of replica vol-1-r-4e5f6a7b says snapshot hourly of volume vol-9 (repairable: false)",
 		}},

@@ -30,6 +30,37 @@ func (x *index) findCloneBase(base Base) (cloneBase, error) {
 	if err != nil {
 		return cloneBase{}, err
 	}
+	return x.cloneBaseOn(base, found, ok)
+}
+
+// findCloneBase is that of index for a replica that has the base already: of several entry
+// points on the store, one for each replica of the source volume, it has one as its parent.
+func (r *Replica) findCloneBase(base Base) (cloneBase, error) {
+	found, ok, err := r.entryPoint(base)
+	if err != nil {
+		return cloneBase{}, err
+	}
+	return r.index.cloneBaseOn(base, found, ok)
+}
+
+// entryPoint finds the entry point that is the parent of the replica's ancestor, or else the
+// only one on the store.
+func (r *Replica) entryPoint(base Base) (found EntryPoint, ok bool, err error) {
+	for view := range r.members {
+		at := r.index.parents[view]
+		if !r.isView(view) || at == noParent {
+			continue
+		}
+		if is, _ := r.baseAt(at); is == base {
+			replica, snapshot, isEntryPoint := entryPointOf(r.Store.Lvols[at].Name)
+			return EntryPoint{replica, snapshot, r.Store.Lvols[at]}, isEntryPoint, nil
+		}
+	}
+	return r.Store.EntryPoint(base)
+}
+
+// cloneBaseOn is the base with that entry point, or with none if ok is false.
+func (x *index) cloneBaseOn(base Base, found EntryPoint, ok bool) (cloneBase, error) {
 	if !ok {
 		replica, at, err := x.sourceSnapshot(base)
 		if err != nil {
@@ -128,14 +159,14 @@ func chainDifference(ours, theirs []link) (differ, unproven string) {
 	return "", unproven
 }
 
-// baseChain is the chain of the base of a linked clone on a store, from its snapshot on;
+// baseChain is the chain of the replica's base, if it is a linked clone, from the snapshot on;
 // nil if it is not there.
-func (x *index) baseChain(base Base) []link {
-	found, err := x.findCloneBase(base)
+func (r *Replica) baseChain(base Base) []link {
+	found, err := r.findCloneBase(base)
 	if err != nil {
 		return nil
 	}
-	return x.chain(found.replica, found.snapshot)
+	return r.index.chain(found.replica, found.snapshot)
 }
 
 // locateClone finds the entry point on the destination, or plans to make it.
@@ -150,7 +181,7 @@ func (p *planner) locateClone() error {
 	if here.size > smallest.Size {
 		return refuse("%s has %d bytes on lvstore %s, more than the %d of lvol %s, which is its linked clone", p.base, here.size, p.destination.Store.Name, smallest.Size, smallest.Name)
 	}
-	there, err := p.source.index.findCloneBase(p.base)
+	there, err := p.source.findCloneBase(p.base)
 	if err != nil {
 		p.notice("%s on lvstore %s cannot be compared with the one on the source's lvstore, so its bytes are unverified: %v", p.base, p.destination.Store.Name, err)
 		return nil

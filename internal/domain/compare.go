@@ -171,7 +171,7 @@ func (v *VolumeAudit) compareChains() {
 	var first []link
 	var equal string
 	v.differ(v.Base.Parent().String(), RuleBase, func(a *ReplicaAudit) string {
-		chain := a.Replica.index.baseChain(v.Base)
+		chain := a.Replica.baseChain(v.Base)
 		if chain == nil {
 			return notCompared
 		}

@@ -108,7 +108,7 @@ func ProofCandidates(source, destination Replica, base Base, options Options) (o
 		}
 	}
 	if _, _, isClone := base.Clone(); isClone {
-		for _, p := range linkPairs(source.index.baseChain(base), destination.index.baseChain(base)) {
+		for _, p := range linkPairs(source.baseChain(base), destination.baseChain(base)) {
 			ours, theirs := p[0], p[1]
 			if ours.name == theirs.name && ours.lvol.Size == theirs.lvol.Size && ours.lvol.Own.Count == theirs.lvol.Own.Count {
 				onSource = append(onSource, ours.lvol.UUID)

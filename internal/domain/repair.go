@@ -88,13 +88,25 @@ func (p *repairer) refuseForeignClones() error {
 			continue
 		}
 		for at := range r.Store.Lvols {
-			if r.members[at].role != roleForeign || !r.descendsFrom(at, m.lvol.UUID) {
+			if r.members[at].role != roleForeign || !r.descendsFrom(at, m.lvol.UUID) || r.isOwnClone(at) {
 				continue
 			}
 			return refuse("foreign lvol %s on lvstore %s reads through %s, which would be changed: detach or delete it first", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
 		}
 	}
 	return nil
+}
+
+// isOwnClone reports whether a foreign lvol is an entry point on a snapshot of the replica, or
+// reads through one. A linked clone should read what that snapshot should, so it is repaired
+// together with the replica.
+func (r *Replica) isOwnClone(at int) bool {
+	for ; at != noParent; at = r.index.parents[at] {
+		if source, _, ok := entryPointOf(r.Store.Lvols[at].Name); ok && source == r.Name {
+			return r.index.entryPointDefect(at) == ""
+		}
+	}
+	return false
 }
 
 // refuseOtherClones: all clones of an entry point are linked clones of the snapshot that
@@ -120,7 +132,7 @@ func (p *repairer) refuseInUse() error {
 		}
 		for at := range r.Store.Lvols {
 			l := &r.Store.Lvols[at]
-			if !l.UsedBy.Any() || r.members[at].role == roleForeign && !m.isBase || l.UUID != m.lvol.UUID && !r.descendsFrom(at, m.lvol.UUID) {
+			if !l.UsedBy.Any() || l.UUID != m.lvol.UUID && !r.descendsFrom(at, m.lvol.UUID) {
 				continue
 			}
 			if err := r.refuseInUse(l, changeGraft); err != nil {
@@ -266,9 +278,7 @@ func (p *repairer) warn() {
 			continue
 		}
 		hurt = append(hurt, m.subject)
-		if m.isBase {
-			p.warnLinkedClones(m)
-		}
+		p.warnLinkedClones(m)
 	}
 	if len(hurt) == 0 {
 		return
@@ -282,12 +292,21 @@ func (p *repairer) warn() {
 		strings.Join(hurt, ", "), p.replica.Name, saw, p.plan.Base))
 }
 
-// warnLinkedClones names the other replicas that the graft of an entry point changes.
+// warnLinkedClones names the other replicas that a graft changes: the linked clones of an
+// entry point, which is grafted or is on a snapshot of the replica.
 func (p *repairer) warnLinkedClones(m misplaced) {
 	x := p.replica.index
-	others := slices.DeleteFunc(x.linkedClones(x.byUUID[m.lvol.UUID]), func(name string) bool { return name == p.replica.Name })
-	if len(others) > 0 {
+	var others []string
+	for at := range x.parents {
+		source, _, isEntryPoint := entryPointOf(x.store.Lvols[at].Name)
+		changed := m.isBase && x.store.Lvols[at].UUID == m.lvol.UUID || source == p.replica.Name && p.replica.descendsFrom(at, m.lvol.UUID)
+		if isEntryPoint && changed {
+			others = append(others, x.linkedClones(at)...)
+		}
+	}
+	others = slices.DeleteFunc(others, func(name string) bool { return name == p.replica.Name })
+	if slices.Sort(others); len(others) > 0 {
 		p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf(
-			"the graft of entry point %s also changes what its other linked clones read, and what they wrote meanwhile is unproven, too: %s", m.lvol.Name, someNames(others)))
+			"the graft of %s also changes what its other linked clones read, and what they wrote meanwhile is unproven, too: %s", m.lvol.Name, someNames(slices.Compact(others))))
 	}
 }

@@ -148,7 +148,7 @@ func unusableReason(primary, other Replica, base Base) string {
 			}
 		}
 	}
-	if ours, theirs := primary.index.baseChain(base), other.index.baseChain(base); ours != nil && theirs != nil {
+	if ours, theirs := primary.baseChain(base), other.baseChain(base); ours != nil && theirs != nil {
 		if differ, _ := chainDifference(ours, theirs); differ != "" {
 			return fmt.Sprintf("%s on lvstore %s differs from the one on lvstore %s: %s", base, other.Store.Name, primary.Store.Name, differ)
 		}

@@ -152,7 +152,7 @@ func (v *verification) verifyClone() {
 		v.found(subject, RuleBase, "entry point %s is not on lvstore %s", here.name(v.base), v.destination.Store.Name)
 		return
 	}
-	ours, theirs := v.source.index.baseChain(v.base), v.destination.index.chain(here.replica, here.snapshot)
+	ours, theirs := v.source.baseChain(v.base), v.destination.index.chain(here.replica, here.snapshot)
 	if differ, _ := chainDifference(ours, theirs); ours != nil && differ != "" {
 		v.found(subject, RuleBase, "it differs from the source's: %s", differ)
 	}
