@@ -110,6 +110,17 @@ func TestChainsOfClones(t *testing.T) {
 	}
 }
 
+func TestLinkedCloneMayBeLargerThanItsBase(t *testing.T) {
+	expanded := strings.NewReplacer("s2 own=b/1", "s2 own=b/1 size=12", "            head", "            head size=12", "s1 own=a/2", "s1 own=a/2 size=10").Replace(sourceClone)
+	for _, destination := range []string{dailyHere, entryPointHere} {
+		s := parseFixture(t, expanded+destination)
+		after := s.play(t, s.mustPlan(t))
+		require.Empty(t, after.violations(t, CloneBase("vol-9", "daily")))
+		_, r := after.replicas(t)
+		require.Empty(t, Audit(r, Base{}).Violations)
+	}
+}
+
 func TestBasesOfHostsWithoutProofs(t *testing.T) {
 	s := parseFixture(t, strings.Replace(sourceClone, "source", "source upstream", 1)+strings.Replace(entryPointHere, "destination", "destination upstream", 1))
 	plan := s.mustPlan(t)
