@@ -70,8 +70,13 @@ func (x *Executor) deleteInFlight(ctx context.Context) error {
 }
 
 // deleteSealed deletes the snapshots of this run that the next run could not keep. Other
-// runs may need the space before that.
+// runs may need the space before that. A replica with a head is whole: under a head, perhaps of
+// an earlier plan of this run, nothing is deleted.
 func (x *Executor) deleteSealed(ctx context.Context) error {
+	listing, err := x.Host.List(ctx)
+	if err != nil || slices.ContainsFunc(listing.Lvols, func(l domain.Lvol) bool { return l.Name == x.Run.Replica }) {
+		return err
+	}
 	sealed := make(map[string]bool)
 	for _, s := range x.Run.Sealings() {
 		sealed[s.Copy] = true
