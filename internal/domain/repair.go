@@ -166,12 +166,8 @@ func (p *repairer) alreadyReads(m misplaced) bool {
 // descendsFrom reports whether the lvol with that UUID is an ancestor of the lvol at
 // that position.
 func (r Replica) descendsFrom(at int, uuid string) bool {
-	for ancestor := r.index.parents[at]; ancestor != noParent; ancestor = r.index.parents[ancestor] {
-		if r.Store.Lvols[ancestor].UUID == uuid {
-			return true
-		}
-	}
-	return false
+	from, ok := r.index.byUUID[uuid]
+	return ok && r.index.descends(at, from)
 }
 
 // makeEntryPoint makes the missing entry point of a linked clone.
