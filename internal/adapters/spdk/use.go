@@ -24,8 +24,8 @@ const oneWriter = "read_many_write_one"
 // claims asks a target who has its bdevs.
 type claims struct {
 	exported *rpc.CallOf[[]spdktypes.NvmfSubsystem]
-	raids    *rpc.CallOf[[]spdktypes.BdevRaidInfo]
-	attached *rpc.CallOf[[]spdktypes.BdevNvmeControllerInfo]
+	raids    *rpc.CallOf[[]rpc.RAID]
+	attached *rpc.CallOf[[]rpc.Controller]
 }
 
 func askClaims() *claims {
@@ -53,9 +53,9 @@ func (c *claims) export(b *rpc.Bdev) (sub *spdktypes.NvmfSubsystem, nsid uint32)
 // isAttached reports whether the target is attached to the subsystem, which may be its
 // own.
 func (c *claims) isAttached(nqn string) bool {
-	return slices.ContainsFunc(c.attached.Result, func(info spdktypes.BdevNvmeControllerInfo) bool {
-		for _, path := range info.Ctrlrs {
-			if path.Trid.Subnqn == nqn {
+	return slices.ContainsFunc(c.attached.Result, func(one rpc.Controller) bool {
+		for _, path := range one.Paths {
+			if path.To.Subnqn == nqn {
 				return true
 			}
 		}
@@ -66,7 +66,7 @@ func (c *claims) isAttached(nqn string) bool {
 // raid is the RAID that the bdev is a base of; "": none.
 func (c *claims) raid(b *rpc.Bdev) string {
 	for _, raid := range c.raids.Result {
-		for _, base := range raid.BaseBdevsList {
+		for _, base := range raid.Bases {
 			if base.UUID == b.UUID || base.Name == b.UUID || slices.Contains(b.Aliases, base.Name) {
 				return raid.Name
 			}

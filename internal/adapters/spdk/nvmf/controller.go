@@ -106,7 +106,7 @@ func (e *Exports) IsFull(ctx context.Context, where Address, bdev string) bool {
 		return false
 	}
 	for _, controller := range look.Result {
-		for _, path := range controller.Ctrlrs {
+		for _, path := range controller.Paths {
 			if path.State != controllerEnabled {
 				return false
 			}

@@ -161,8 +161,8 @@ func (e *Exports) find(ctx context.Context, wanted func(nqn string) bool) (found
 		}
 	}
 	for _, info := range attached.Result {
-		for _, path := range info.Ctrlrs {
-			if nqn := path.Trid.Subnqn; wanted(nqn) && info.Name == controllerName(nqn) {
+		for _, path := range info.Paths {
+			if nqn := path.To.Subnqn; wanted(nqn) && info.Name == controllerName(nqn) {
 				found.controllers = append(found.controllers, nqn)
 				break
 			}

@@ -137,8 +137,3 @@ const NoLimit = 1 << 20
 func LimitBdev(bdev string, mib uint64) *Call {
 	return change("bdev_set_qos_limit", qosRequest{Name: bdev, Mbytes: mib})
 }
-
-// GetRAIDs lists all RAID bdevs.
-func GetRAIDs() *CallOf[[]spdktypes.BdevRaidInfo] {
-	return get[[]spdktypes.BdevRaidInfo]("bdev_raid_get_bdevs", spdktypes.BdevRaidGetBdevsRequest{Category: spdktypes.BdevRaidCategoryAll})
-}

@@ -11,6 +11,7 @@ const (
 	methodGetXattr         = "bdev_lvol_get_xattr"
 	methodSetXattr         = "bdev_lvol_set_xattr"
 	methodDetachParent     = "bdev_lvol_detach_parent"
+	methodGrowRAID         = "bdev_raid_grow_base_bdev"
 )
 
 // The longest names, in bytes: SPDK_LVOL_NAME_MAX without its final
@@ -26,6 +27,7 @@ type Capabilities struct {
 	Proves    bool // maps and checksums
 	Records   bool // xattrs, also given to bdev_lvol_snapshot
 	Detaches  bool // a parent without copying
+	Grows     bool // a RAID by one base bdev
 	NameLimit int  // bytes of a name
 }
 
@@ -43,6 +45,7 @@ func NewCapabilities(methods []string) Capabilities {
 		Proves:    has(methodGetFragmap, methodRegisterChecksum, methodGetChecksum),
 		Records:   has(methodGetXattr, methodSetXattr),
 		Detaches:  has(methodDetachParent),
+		Grows:     has(methodGrowRAID),
 		NameLimit: upstreamNameLimit,
 	}
 	if c.Records { // the Longhorn branch: it brought longer names with these

@@ -44,6 +44,30 @@ func AddListener(nqn string, at spdktypes.NvmfSubsystemListenAddress) *Call {
 	return change("nvmf_subsystem_add_listener", spdktypes.NvmfSubsystemAddListenerRequest{Nqn: nqn, ListenAddress: at})
 }
 
+// ANAState is how a subsystem tells hosts that its namespaces can be reached by a listener.
+type ANAState string
+
+// The states that SPDK can set.
+const (
+	ANAOptimized    ANAState = "optimized"
+	ANANonOptimized ANAState = "non_optimized"
+	ANAInaccessible ANAState = "inaccessible"
+)
+
+// anaStateRequest is of nvmf_subsystem_listener_set_ana_state; go-spdk-helper has no type
+// for it.
+type anaStateRequest struct {
+	NQN     string                               `json:"nqn"`
+	Address spdktypes.NvmfSubsystemListenAddress `json:"listen_address"`
+	State   ANAState                             `json:"ana_state"`
+}
+
+// SetANAState sets the state of all namespaces of a subsystem that was created with ANA
+// reporting, for one of its listeners.
+func SetANAState(nqn string, at spdktypes.NvmfSubsystemListenAddress, state ANAState) *Call {
+	return change("nvmf_subsystem_listener_set_ana_state", anaStateRequest{nqn, at, state})
+}
+
 // AddNamespace exports a bdev.
 func AddNamespace(nqn string, namespace spdktypes.NvmfSubsystemNamespace) *Call {
 	return change("nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{Nqn: nqn, Namespace: namespace})
@@ -54,12 +78,27 @@ func RemoveNamespace(nqn string, nsid uint32) *Call {
 	return change("nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid})
 }
 
+// Controller is a subsystem that a target is attached to.
+type Controller struct {
+	Name  string           `json:"name"`
+	Paths []ControllerPath `json:"ctrlrs"`
+}
+
+// ControllerPath is a connection of a controller, and in failover mode the one path of several that
+// is used.
+type ControllerPath struct {
+	State      string                      `json:"state"` // "enabled": it is connected
+	ID         uint16                      `json:"cntlid"`
+	To         spdktypes.NvmeTransportID   `json:"trid"`
+	Alternates []spdktypes.NvmeTransportID `json:"alternate_trids"` // for failover
+}
+
 // GetControllers lists the attached controller of that name; "": all.
-func GetControllers(name string) *CallOf[[]spdktypes.BdevNvmeControllerInfo] {
+func GetControllers(name string) *CallOf[[]Controller] {
 	if name == "" {
-		return get[[]spdktypes.BdevNvmeControllerInfo]("bdev_nvme_get_controllers", nil)
+		return get[[]Controller]("bdev_nvme_get_controllers", nil)
 	}
-	return get[[]spdktypes.BdevNvmeControllerInfo]("bdev_nvme_get_controllers", spdktypes.BdevNvmeGetControllersRequest{Name: name})
+	return get[[]Controller]("bdev_nvme_get_controllers", spdktypes.BdevNvmeGetControllersRequest{Name: name})
 }
 
 // Attachment is a subsystem to attach, and for how long, in seconds, it may be
@@ -68,6 +107,7 @@ type Attachment struct {
 	Name           string // of the controller
 	To             spdktypes.NvmeTransportID
 	HostNQN        string // which the target connects with
+	Failover       bool   // adds a path that is used when the others fail, where the controller exists
 	ReconnectDelay int32
 	FastIOFail     int32 // until then I/O waits
 	ControllerLoss int32 // after that the controller is gone
@@ -80,8 +120,15 @@ type attachRequest struct {
 	HostNQN string `json:"hostnqn"`
 }
 
+// failover is the multipath mode of one path at a time.
+const failover = "failover"
+
 // AttachController connects to a subsystem. ports.ErrExists: it is connected.
 func AttachController(a Attachment) *Call {
+	multipath := helpertypes.DefaultMultipath
+	if a.Failover {
+		multipath = failover
+	}
 	return change("bdev_nvme_attach_controller", attachRequest{
 		BdevNvmeAttachControllerRequest: spdktypes.BdevNvmeAttachControllerRequest{
 			Name:                 a.Name,
@@ -89,7 +136,7 @@ func AttachController(a Attachment) *Call {
 			CtrlrLossTimeoutSec:  a.ControllerLoss,
 			ReconnectDelaySec:    a.ReconnectDelay,
 			FastIOFailTimeoutSec: a.FastIOFail,
-			Multipath:            helpertypes.DefaultMultipath,
+			Multipath:            multipath,
 		},
 		HostNQN: a.HostNQN,
 	})
