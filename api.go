@@ -684,6 +684,22 @@ type LeastLimiter = ports.LeastLimiter
 //	}
 type Merger = ports.Merger
 
+// Renamer is implemented by hosts that can rename lvols. A rebuild renames only
+// snapshots that linked clones read through, and only if the store renames snapshots
+// (Listing.RenamesSnapshots).
+//
+//	type Renamer interface {
+//		// Rename gives the lvol another name. It may be writable or a snapshot, have clones
+//		// and be in use; nothing else of it changes. When Rename has returned, the name
+//		// outlasts a crash of the host, and the old one is free. No error if the lvol has
+//		// that name already.
+//		// ErrNotFound if there is no such lvol, ErrExists if the name is taken, ErrInvalid if
+//		// it is too long, ErrUnsupported if the lvol is a snapshot and this host renames
+//		// writable lvols only. After these errors nothing was changed.
+//		Rename(ctx context.Context, uuid, name string) error
+//	}
+type Renamer = ports.Renamer
+
 // Counter is implemented by hosts where counting an lvol's own clusters is cheaper than
 // a Look. It is called before each seal, for which each snapshot of a chain waits.
 //
@@ -962,6 +978,9 @@ type Served = ports.Served
 //		Proves bool
 //		// Records: the host keeps attributes of snapshots and the record of a head.
 //		Records bool
+//		// RenamesSnapshots: the host renames snapshots, also those with clones. Others may
+//		// still rename writable lvols.
+//		RenamesSnapshots bool
 //
 //		Lvols []Lvol
 //	}

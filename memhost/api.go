@@ -51,8 +51,8 @@ const (
 )
 
 // Host is one store in memory. It implements rebuild.Host and the optional interfaces; with
-// the Upstream flavour, those of rebuild.Prover and rebuild.Recorder return ErrUnsupported.
-// All its methods may be called from several goroutines at once.
+// the Upstream flavour, those of rebuild.Prover and rebuild.Recorder return ErrUnsupported,
+// and Rename does for snapshots. All its methods may be called from several goroutines at once.
 //
 //	type Host struct {
 //		// contains filtered or unexported fields
@@ -163,8 +163,8 @@ const (
 //	// from this host that belong to runs of that replica.
 //	func (h *Host) Release(ctx context.Context, run rebuild.Run) error
 //
-//	// Rename gives a writable lvol another name.
-//	func (h *Host) Rename(uuid, name string) error
+//	// Rename implements rebuild.Renamer.
+//	func (h *Host) Rename(ctx context.Context, uuid, name string) error
 //
 //	// Resize sets the size of a writable lvol in bytes, rounded up to whole
 //	// clusters. Own clusters beyond the end are freed. ErrInvalid for a snapshot,
@@ -211,13 +211,13 @@ type Host = memory.Host
 //
 //	type Call struct {
 //		// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
-//		// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-//		// "release", "limit", "peer", "opened", "open", and "read" and "write" of opened
-//		// bytes.
+//		// "clone", "delete", "merge", "rename", "record", "prove", "receive", "withdraw",
+//		// "copy", "release", "limit", "peer", "opened", "open", and "read" and "write" of
+//		// opened bytes.
 //		Method string
 //		// N counts the calls of that method on this host, from 1.
 //		N int
-//		// Name is the new name (create, seal, snapshot, clone) or that of the lvol
+//		// Name is the new name (create, seal, snapshot, clone, rename) or that of the lvol
 //		// concerned; "" if there is none.
 //		Name string
 //		// UUID is that of the lvol concerned: the one that is grafted, sealed or copied;

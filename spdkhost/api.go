@@ -11,7 +11,8 @@ import (
 )
 
 // Host is one lvstore of one SPDK target. Upstream SPDK neither proves nor records:
-// there, Prove, ProveKnown and Record return rebuild.ErrUnsupported.
+// there, Prove, ProveKnown and Record return rebuild.ErrUnsupported, and so does a Rename of a
+// snapshot.
 //
 //	type Host struct {
 //		// contains filtered or unexported fields
@@ -101,6 +102,9 @@ import (
 //
 //	// Release implements rebuild.Copier.
 //	func (h *Host) Release(ctx context.Context, run rebuild.Run) error
+//
+//	// Rename implements rebuild.Renamer, by bdev_lvol_rename.
+//	func (h *Host) Rename(ctx context.Context, uuid, name string) (err error)
 //
 //	// Seal implements rebuild.Store.
 //	func (h *Host) Seal(ctx context.Context, uuid, name string, seal rebuild.SealRecord) (string, error)

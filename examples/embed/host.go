@@ -16,6 +16,7 @@ var (
 	_ rebuild.Host     = (*host)(nil)
 	_ rebuild.Prover   = (*host)(nil)
 	_ rebuild.Recorder = (*host)(nil)
+	_ rebuild.Renamer  = (*host)(nil)
 )
 
 // rack connects hosts. One mutex for all of them keeps this example simple.
@@ -62,7 +63,7 @@ func (h *host) List(ctx context.Context) (listing rebuild.Listing, err error) {
 			UUID: h.uuid, Name: h.name,
 			ClusterSize: clusterSize, BlockSize: 512,
 			TotalClusters: h.clusters, FreeClusters: h.free(),
-			Proves: true, Records: true,
+			Proves: true, Records: true, RenamesSnapshots: true,
 		}
 		for _, l := range h.lvols {
 			listing.Lvols = append(listing.Lvols, l.listed())

@@ -36,14 +36,36 @@ func (h *host) Clone(ctx context.Context, snapshot, name string, size uint64, re
 
 // add gives the lvol a UUID and adds it to the host.
 func (h *host) add(l *lvol) (uuid string, err error) {
-	for _, other := range h.lvols {
-		if other.Name == l.Name {
-			return "", fmt.Errorf("lvol %s on host %s: %w", l.Name, h.name, rebuild.ErrExists)
-		}
+	if err := h.checkName(l.Name, nil); err != nil {
+		return "", err
 	}
 	l.UUID = rand.Text()
 	h.lvols[l.UUID] = l
 	return l.UUID, nil
+}
+
+// checkName refuses a name that an lvol other than that one has.
+func (h *host) checkName(name string, of *lvol) error {
+	for _, other := range h.lvols {
+		if other.Name == name && other != of {
+			return fmt.Errorf("lvol %s on host %s: %w", name, h.name, rebuild.ErrExists)
+		}
+	}
+	return nil
+}
+
+// Rename implements rebuild.Renamer.
+func (h *host) Rename(ctx context.Context, uuid, name string) error {
+	return h.do(ctx, func() error {
+		l, err := h.find(uuid)
+		if err == nil {
+			err = h.checkName(name, l)
+		}
+		if err == nil {
+			l.Name = name
+		}
+		return err
+	})
 }
 
 // Graft implements rebuild.Store. The lvol itself and its descendants are refused as

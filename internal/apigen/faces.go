@@ -32,7 +32,7 @@ var faces = []face{
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Sender", "Receiver", "Releaser", "Source", "SourceOnly", "Run", "Address", "Peer", "Progress",
-				"Prover", "KnownProver", "Recorder", "Limiter", "LeastLimiter", "Merger", "Counter", "Gauge", "Opener", "Bytes", "Claimer", "Leaser", "Lease", "HeldError", "Identifier", "Collector", "Opened", "Ender", "Preparer", "ErrNotFound", "Retryable",
+				"Prover", "KnownProver", "Recorder", "Limiter", "LeastLimiter", "Merger", "Renamer", "Counter", "Gauge", "Opener", "Bytes", "Claimer", "Leaser", "Lease", "HeldError", "Identifier", "Collector", "Opened", "Ender", "Preparer", "ErrNotFound", "Retryable",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{

@@ -292,7 +292,7 @@ func TestGarbageSkipsRenamedLvol(t *testing.T) {
 	require.NoError(t, err)
 	gone, err := b.destination.Create(t.Context(), domain.InFlightLvolName(copyName, "0badf00e"), 8*cluster)
 	require.NoError(t, err)
-	onDelete(b.destination, uuid, func() { require.NoError(t, b.destination.Rename(uuid, "vol-77")) })
+	onDelete(b.destination, uuid, func() { require.NoError(t, b.destination.Rename(t.Context(), uuid, "vol-77")) })
 	removed, err := app.New(nil).RemoveGarbage(t.Context(), request.Destination.Host)
 	require.ErrorIs(t, err, ports.ErrInvalid)
 	require.ErrorContains(t, err, "vol-77")

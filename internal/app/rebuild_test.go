@@ -395,7 +395,7 @@ func TestDeleteSkipsRenamedLvol(t *testing.T) {
 	b, request := newDamagedFixture(t, memory.Fork, memory.Fork)
 	leftover := list(t, b.destination, copyName).InFlight[0]
 	require.NoError(t, b.destination.Graft(context.Background(), leftover.UUID, ""))
-	onDelete(b.destination, leftover.UUID, func() { require.NoError(t, b.destination.Rename(leftover.UUID, "vol-77-r-0a1b2c3d")) })
+	onDelete(b.destination, leftover.UUID, func() { require.NoError(t, b.destination.Rename(t.Context(), leftover.UUID, "vol-77-r-0a1b2c3d")) })
 	_, err := app.New(nil).Rebuild(context.Background(), request)
 	require.NoError(t, err)
 	require.Contains(t, contents(t, b.destination), "vol-77-r-0a1b2c3d")

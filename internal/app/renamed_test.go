@@ -24,7 +24,7 @@ func TestLeftoverRenamedMeanwhileStays(t *testing.T) {
 		var once sync.Once
 		request.Observer = observe(func(e app.Event) {
 			if e.Kind == app.EventBegan { // the head is deleted, to begin with
-				once.Do(func() { require.NoError(t, b.destination.Rename(uuid, "vol-77")) })
+				once.Do(func() { require.NoError(t, b.destination.Rename(t.Context(), uuid, "vol-77")) })
 			}
 		})
 		_, err = app.New(nil).Rebuild(t.Context(), request)

@@ -22,6 +22,9 @@ type Listing struct {
 	Proves bool
 	// Records: the host keeps attributes of snapshots and the record of a head.
 	Records bool
+	// RenamesSnapshots: the host renames snapshots, also those with clones. Others may
+	// still rename writable lvols.
+	RenamesSnapshots bool
 
 	Lvols []Lvol
 }

@@ -24,6 +24,7 @@ var (
 	_ ports.Prover    = (*connection)(nil)
 	_ ports.Recorder  = (*connection)(nil)
 	_ ports.Merger    = (*connection)(nil)
+	_ ports.Renamer   = (*connection)(nil)
 	_ ports.Opener    = (*connection)(nil)
 	_ ports.Limiter   = (*connection)(nil)
 	_ ports.Claimer   = (*connection)(nil)
@@ -186,6 +187,12 @@ func (l *connection) Snapshot(ctx context.Context, uuid, name string, attributes
 // Merge implements ports.Merger.
 func (l *connection) Merge(ctx context.Context, snapshot string) error {
 	_, err := send(ctx, l, waitGrace, noResult(func(ctx context.Context) error { return l.target.host.Merge(ctx, snapshot) }))
+	return err
+}
+
+// Rename implements ports.Renamer.
+func (l *connection) Rename(ctx context.Context, uuid, name string) error {
+	_, err := send(ctx, l, waitGrace, noResult(func(ctx context.Context) error { return l.target.host.Rename(ctx, uuid, name) }))
 	return err
 }
 

@@ -11,13 +11,13 @@ import (
 // Call is one call of a port.
 type Call struct {
 	// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
-	// "clone", "delete", "merge", "record", "prove", "receive", "withdraw", "copy",
-	// "release", "limit", "peer", "opened", "open", and "read" and "write" of opened
-	// bytes.
+	// "clone", "delete", "merge", "rename", "record", "prove", "receive", "withdraw",
+	// "copy", "release", "limit", "peer", "opened", "open", and "read" and "write" of
+	// opened bytes.
 	Method string
 	// N counts the calls of that method on this host, from 1.
 	N int
-	// Name is the new name (create, seal, snapshot, clone) or that of the lvol
+	// Name is the new name (create, seal, snapshot, clone, rename) or that of the lvol
 	// concerned; "" if there is none.
 	Name string
 	// UUID is that of the lvol concerned: the one that is grafted, sealed or copied;

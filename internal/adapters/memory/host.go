@@ -10,8 +10,8 @@ import (
 )
 
 // Host is one store in memory. It implements ports.Host and the optional interfaces; with
-// the Upstream flavour, those of ports.Prover and ports.Recorder return ErrUnsupported.
-// All its methods may be called from several goroutines at once.
+// the Upstream flavour, those of ports.Prover and ports.Recorder return ErrUnsupported,
+// and Rename does for snapshots. All its methods may be called from several goroutines at once.
 type Host struct {
 	config Config
 	fabric *Fabric
@@ -50,6 +50,7 @@ var (
 	_ ports.KnownProver = (*Host)(nil)
 	_ ports.Recorder    = (*Host)(nil)
 	_ ports.Merger      = (*Host)(nil)
+	_ ports.Renamer     = (*Host)(nil)
 	_ ports.Opener      = (*Host)(nil)
 
 	_ ports.Leaser     = (*Host)(nil)

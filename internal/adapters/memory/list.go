@@ -41,6 +41,8 @@ func (h *Host) list() domain.Listing {
 		Proves:        h.config.Flavour == Fork,
 		Records:       h.config.Flavour == Fork,
 		Lvols:         make([]domain.Lvol, len(ordered)),
+
+		RenamesSnapshots: h.config.Flavour == Fork,
 	}
 	for i, l := range ordered {
 		store.Lvols[i] = l.listed()

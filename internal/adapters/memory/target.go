@@ -92,28 +92,6 @@ func (l *lvol) checkDeletable() error {
 	return nil
 }
 
-// Rename gives a writable lvol another name.
-func (h *Host) Rename(uuid, name string) error {
-	what := fmt.Sprintf("rename %s to %s", h.nameOrUUID(uuid), name)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.findWritable(uuid)
-	if err == nil {
-		err = h.checkName(name)
-	}
-	if err != nil {
-		return h.wrap(what, err)
-	}
-	h.rename(l, name)
-	return nil
-}
-
-func (h *Host) rename(l *lvol, name string) {
-	delete(h.names, l.name)
-	l.name = name
-	h.names[name] = l
-}
-
 // OwnClusters are the positions of the own clusters of an lvol, ascending.
 func (h *Host) OwnClusters(uuid string) ([]uint64, error) {
 	h.mu.Lock()

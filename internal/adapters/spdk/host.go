@@ -33,7 +33,8 @@ type Config struct {
 type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 
 // Host is one lvstore of one SPDK target. Upstream SPDK neither proves nor records:
-// there, Prove, ProveKnown and Record return ports.ErrUnsupported.
+// there, Prove, ProveKnown and Record return ports.ErrUnsupported, and so does a Rename of a
+// snapshot.
 type Host struct {
 	store   *rpc.Lvstore
 	exports *nvmf.Exports
@@ -52,6 +53,7 @@ var (
 	_ ports.KnownProver = (*Host)(nil)
 	_ ports.Recorder    = (*Host)(nil)
 	_ ports.Merger      = (*Host)(nil)
+	_ ports.Renamer     = (*Host)(nil)
 	_ ports.Counter     = (*Host)(nil)
 	_ ports.Gauge       = (*Host)(nil)
 	_ ports.Preparer    = (*Host)(nil)

@@ -141,6 +141,8 @@ func (v *view) combine(found *listing) (domain.Listing, error) {
 		Proves:        v.store.Can.Proves,
 		Records:       v.store.Can.Records,
 		Lvols:         make([]domain.Lvol, 0, len(found.lvols.Result)),
+
+		RenamesSnapshots: v.store.Can.RenamesSnapshots,
 	}
 	bdevs := make(map[string]*rpc.Bdev, len(found.lvols.Result))
 	for i := range found.bdevs.Result {

@@ -22,6 +22,7 @@ var (
 	_ ports.Prover       = (*Host)(nil)
 	_ ports.Recorder     = (*Host)(nil)
 	_ ports.Merger       = (*Host)(nil)
+	_ ports.Renamer      = (*Host)(nil)
 	_ ports.Limiter      = (*Host)(nil)
 	_ ports.LeastLimiter = (*Host)(nil)
 	_ ports.Opener       = (*Host)(nil)
@@ -60,11 +61,13 @@ func List(ctx context.Context, host ports.Looker) (domain.Listing, error) {
 func (g *Host) Unwrap() ports.Host { return g.Host }
 
 // List implements ports.Looker. A listing from elsewhere may claim Proves for a host that
-// is no ports.Prover.
+// is no ports.Prover, and RenamesSnapshots for one that is no ports.Renamer.
 func (g *Host) List(ctx context.Context) (domain.Listing, error) {
 	listing, err := within(ctx, g, storeTime, g.Host.List)
 	_, proves := ports.As[ports.Prover](g.Host)
+	_, renames := ports.As[ports.Renamer](g.Host)
 	listing.Proves = listing.Proves && proves
+	listing.RenamesSnapshots = listing.RenamesSnapshots && renames
 	return listing, err
 }
 

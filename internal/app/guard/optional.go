@@ -58,6 +58,15 @@ func (g *Host) Merge(ctx context.Context, snapshot string) error {
 	return patientErr(ctx, g, storeTime, func(ctx context.Context) error { return merger.Merge(ctx, snapshot) })
 }
 
+// Rename implements ports.Renamer.
+func (g *Host) Rename(ctx context.Context, uuid, name string) error {
+	renamer, err := optional[ports.Renamer](g, "rename lvols")
+	if err != nil {
+		return err
+	}
+	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return renamer.Rename(ctx, uuid, name) })
+}
+
 // Record implements ports.Recorder.
 func (g *Host) Record(ctx context.Context, head, record string) error {
 	recorder, err := optional[ports.Recorder](g, "keep records")

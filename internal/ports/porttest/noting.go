@@ -47,3 +47,14 @@ func (h *notingHost) Snapshot(ctx context.Context, uuid, name string, attributes
 	h.note(name)
 	return h.Host.Snapshot(ctx, uuid, name, attributes)
 }
+
+// notingRenamer is the host of a notingHost as a Renamer.
+type notingRenamer struct {
+	ports.Renamer
+	noting *notingHost
+}
+
+func (r notingRenamer) Rename(ctx context.Context, uuid, name string) error {
+	r.noting.note(name)
+	return r.Renamer.Rename(ctx, uuid, name)
+}

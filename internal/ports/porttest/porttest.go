@@ -93,6 +93,7 @@ func Run(t *testing.T, h Harness) {
 		{"record", recordTests},
 		{"delete", deleteTests},
 		{"merge", mergeTests},
+		{"rename", renameTests},
 		{"copy", copyTests},
 		{"receive", receiveTests},
 		{"prove", proveTests},

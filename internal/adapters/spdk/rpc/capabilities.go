@@ -29,6 +29,9 @@ type Capabilities struct {
 	Detaches  bool // a parent without copying
 	Grows     bool // a RAID by one base bdev
 	NameLimit int  // bytes of a name
+
+	// RenamesSnapshots: other targets refuse that, after they have changed the alias.
+	RenamesSnapshots bool
 }
 
 // NewCapabilities reads them from the names of the methods.
@@ -48,8 +51,9 @@ func NewCapabilities(methods []string) Capabilities {
 		Grows:     has(methodGrowRAID),
 		NameLimit: upstreamNameLimit,
 	}
-	if c.Records { // the Longhorn branch: it brought longer names with these
+	if c.Records { // the Longhorn branch, which no method tells of these
 		c.NameLimit = longhornNameLimit
+		c.RenamesSnapshots = true
 	}
 	return c
 }
