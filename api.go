@@ -875,6 +875,129 @@ var (
 // Retryable reports whether the same call may succeed later.
 func Retryable(err error) bool { return ports.Retryable(err) }
 
+// Live is implemented by hosts whose replicas can be rebuilt under a live volume. The
+// destination must also be a Renamer.
+//
+// The source offers a way to a snapshot, and the destination one to its live head, which
+// it created in flight. In the freeze of the volume, the source shows the snapshot, the
+// destination grafts the empty head onto it, and the mirror takes the head in.
+//
+//	type Live interface {
+//		// Offer opens a way for the peers, without an lvol yet. An open way of that Head, or of
+//		// that run, ID and path, is replaced. ErrInvalid for an ID that is not 8 hex digits.
+//		Offer(ctx context.Context, run Run, way Way, to ...Peer) (Address, error)
+//
+//		// Show puts an lvol, a snapshot or writable, at the end of an open way. The lvol stays
+//		// usable as before: a snapshot can be taken of it, it can be grafted and renamed.
+//		// ErrNotFound without such a way or lvol, ErrExists if the way has another one.
+//		Show(ctx context.Context, run Run, at Address, uuid string) error
+//
+//		// Hide closes a way. No error if there is none.
+//		Hide(ctx context.Context, run Run, at Address) error
+//
+//		// HideHead closes the way of that Way.Head, whichever run opened it. No error if there
+//		// is none.
+//		HideHead(ctx context.Context, replica string) error
+//
+//		// Connect connects this host to the ways of one ID, until Release. Nothing has to be
+//		// shown there yet. A connection to ways of that ID is replaced. ErrInvalid if their IDs
+//		// differ, ErrUnavailable if one of them cannot be reached or is not open for this host.
+//		Connect(ctx context.Context, run Run, ways ...Address) error
+//
+//		// GraftExternal makes the snapshot that is shown at the ways, of one ID and connected,
+//		// the parent of a writable lvol without a parent and without clusters of its own. It
+//		// is as long as the snapshot. Its readers and writers see the snapshot's bytes from
+//		// then on. The lvol is listed with Lvol.External. Graft exchanges that for a parent on
+//		// this store; if that one reads the same, this is possible while the lvol is read and
+//		// written, but not while reads of a lost host are outstanding: a target crashes then.
+//		// ErrUnavailable if nothing is shown at any of the ways.
+//		GraftExternal(ctx context.Context, run Run, uuid string, ways ...Address) error
+//	}
+type Live = ports.Live
+
+// Way is a way from other hosts, or from a mirror, to an lvol of a host. It is opened
+// before the lvol is chosen: what takes long is done before a volume is frozen.
+//
+//	type Way struct {
+//		// ID identifies the lvol to those who connect: 8 hex digits. Snapshots on several
+//		// hosts that read the same are offered with one ID. Who connects to all these ways
+//		// reads through one, and goes on through another if that one fails.
+//		ID string
+//
+//		// Path distinguishes the ways of one ID, from 0.
+//		Path int
+//
+//		// Head is the name of the replica whose head the way leads to. Such a way stays after
+//		// Release, until Hide: a mirror goes on using it. "": the way ends with the run.
+//		Head string
+//	}
+type Way = ports.Way
+
+// Mirror is a volume that is kept on several replicas: each write goes to the heads of all
+// its members (RAID1). A caller implements it for its own kind of volume.
+//
+//	type Mirror interface {
+//		// Volume returns the members, also the lost ones that the mirror still lists. A mirror
+//		// that does not know which of them is being rebuilt says ModeRW of it, too: its
+//		// head has an in-flight name.
+//		Volume(ctx context.Context) (Volume, error)
+//
+//		// Peer identifies the mirror's host, for the way to a new member (Live.Offer).
+//		Peer(ctx context.Context) (Peer, error)
+//
+//		// Connect connects the mirror's host to a way. The lvol may be shown later.
+//		Connect(ctx context.Context, run Run, at Address) error
+//
+//		// Join makes the head that is shown at the way a member. It is called in a freeze, and
+//		// nothing is copied: every write after the freeze reaches the head. The caller answers
+//		// for its bytes. ErrExists if it is a member already.
+//		Join(ctx context.Context, run Run, at Address) (Member, error)
+//
+//		// Leave removes the member whose head is the lvol of that UUID, and ends the
+//		// connection to it. Clients of the volume notice nothing. No error if it is no member.
+//		// ErrInvalid for the last member that is not lost.
+//		Leave(ctx context.Context, head string) error
+//
+//		// Release ends the run's connections, except those to members.
+//		Release(ctx context.Context, run Run) error
+//	}
+type Mirror = ports.Mirror
+
+// Freezer stops the clients' reads and writes of a volume for a moment.
+//
+//	type Freezer interface {
+//		// Freeze stops them, waits for those in flight, calls work, and lets them go on, also
+//		// if work panics. It lasts no longer than the limit: then, and when ctx ends, the
+//		// context of work ends and clients go on, whether work has returned or not. If that
+//		// was before work returned, Freeze waits for work and returns an error that wraps
+//		// ErrThawed: what work did may be later than a client's write. Any other error is that
+//		// of work, or wraps ErrNotFrozen: work was not called, and clients go on.
+//		Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error
+//
+//		// Thaw ends a freeze that a process left when it died. No error if there is none.
+//		Thaw(ctx context.Context) error
+//	}
+type Freezer = ports.Freezer
+
+// The errors of a Freezer.
+var (
+	// ErrNotFrozen: the volume could not be frozen in time, and nothing was done.
+	ErrNotFrozen = ports.ErrNotFrozen
+	// ErrThawed: the freeze ended before the work in it did.
+	ErrThawed = ports.ErrThawed
+)
+
+// Cutter is implemented by a Mirror whose snapshots must be taken by its owner.
+// Otherwise the engine takes one on each member's host.
+//
+//	type Cutter interface {
+//		// Cut takes a snapshot of one name on every member, called in a freeze. The name is a
+//		// proposal. It returns the name without the replica's. After an error there is none on
+//		// any member.
+//		Cut(ctx context.Context, run Run, name string, attributes Attributes) (snapshot string, err error)
+//	}
+type Cutter = ports.Cutter
+
 // Journal keeps a history of rebuilds across restarts of the process: for people, and
 // as proof of equality on hosts without checksums (Sealing). Correctness does
 // not depend on it: a lost entry costs a copy, never data.
@@ -1772,6 +1895,63 @@ func ImageInFlightLvolName(id string) string { return domain.ImageInFlightLvolNa
 // IsImageInFlight reports whether an lvol of that name is a backing image that a run
 // of this engine fills, or has left.
 func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
+
+// Volume is a mirror over the heads of several replicas: each write goes to all of them.
+//
+//	type Volume struct {
+//		Name    string
+//		Size    uint64 // bytes
+//		Members []Member
+//	}
+//
+//	// CheckUnbroken refuses a member that the mirror has been without since it
+//	// joined: it has missed writes. A mirror that cannot tell since when proves
+//	// nothing.
+//	func (v Volume) CheckUnbroken(joined Member) error
+//
+//	// Join adds a member that is being rebuilt. It has every write from now on.
+//	func (v Volume) Join(m Member) (Volume, error)
+//
+//	// Land makes a member whole that was rebuilt, if the mirror has not been
+//	// without it since it joined.
+//	func (v Volume) Land(joined Member) (Volume, error)
+//
+//	// Leave removes a member. The last whole one cannot leave.
+//	func (v Volume) Leave(head string) (Volume, error)
+//
+//	// Lose marks a member that has missed a write.
+//	func (v Volume) Lose(head, reason string) Volume
+//
+//	// Member finds the member with that head.
+//	func (v Volume) Member(head string) (Member, bool)
+type Volume = domain.Volume
+
+// Member is a replica of a Volume, known by its head.
+//
+//	type Member struct {
+//		Head string // UUID of the lvol
+//		Name string // by which the mirror knows it, for people; in SPDK a bdev
+//
+//		Mode   Mode
+//		Reason string // of ModeERR
+//
+//		// Since is the time from which on it has had every write. It changes whenever the
+//		// mirror was without the member for a moment. Zero: not known.
+//		Since time.Time
+//	}
+type Member = domain.Member
+
+// Mode says which part a member has in its volume. The letters are Longhorn's.
+//
+//	type Mode string
+type Mode = domain.Mode
+
+// The modes.
+const (
+	ModeRW  Mode = "RW"  // whole: it is read and written
+	ModeWO  Mode = "WO"  // it gets every write, and the rest of its data is being rebuilt
+	ModeERR Mode = "ERR" // it has missed a write, or may have; only a rebuild makes it whole again
+)
 
 // CheckReplicaName returns an error if no replica may have that name.
 func CheckReplicaName(name string) error { return domain.CheckReplicaName(name) }

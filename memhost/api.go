@@ -3,6 +3,8 @@
 package memhost
 
 import (
+	"time"
+
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 )
 
@@ -15,6 +17,11 @@ import (
 //	// NewHost creates an empty host that can send to and receive from the other
 //	// hosts of the fabric.
 //	func (f *Fabric) NewHost(c Config) *Host
+//
+//	// NewMirror makes a mirror of heads of one size, which are members from the
+//	// beginning. Their bytes must be equal. The hosts list them as base bdevs of a
+//	// RAID until Kill.
+//	func (f *Fabric) NewMirror(c MirrorConfig) (*Mirror, error)
 type Fabric = memory.Fabric
 
 // NewFabric creates a fabric without hosts.
@@ -71,6 +78,9 @@ const (
 //	// ErrInvalid if the content is not whole clusters.
 //	func (h *Host) CloneExternal(name, bdev string, content []byte) (uuid string, err error)
 //
+//	// Connect implements rebuild.Live.
+//	func (h *Host) Connect(ctx context.Context, run rebuild.Run, to ...ports.Address) error
+//
 //	// CopiedLocally is the payload, in bytes, that copies within this host wrote.
 //	func (h *Host) CopiedLocally() uint64
 //
@@ -97,12 +107,29 @@ const (
 //	// Graft implements rebuild.Store.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
 //
+//	// GraftExternal implements rebuild.Live.
+//	func (h *Host) GraftExternal(ctx context.Context, _ rebuild.Run, uuid string, ways ...ports.Address) error
+//
+//	// Hide implements rebuild.Live.
+//	func (h *Host) Hide(ctx context.Context, _ rebuild.Run, at rebuild.Address) error
+//
+//	// HideHead implements rebuild.Live.
+//	func (h *Host) HideHead(ctx context.Context, replica string) error
+//
 //	// Identity implements rebuild.Identifier.
 //	func (h *Host) Identity() (uuid, name string)
 //
 //	// Inject calls the function for each call of a port from now on; nil ends
 //	// that. The function may call the host itself.
 //	func (h *Host) Inject(ask func(Call) Fault)
+//
+//	// Isolate cuts the host off from the other hosts and from mirrors on other
+//	// hosts, until Rejoin. Its own calls still work.
+//	func (h *Host) Isolate()
+//
+//	// Kill simulates the death of the target: until Start, all calls return
+//	// ErrUnavailable, and neither hosts nor mirrors reach its lvols.
+//	func (h *Host) Kill()
 //
 //	// Lease implements rebuild.Leaser.
 //	func (h *Host) Lease(_ context.Context, name string, lease rebuild.Lease) (release func(), err error)
@@ -120,11 +147,14 @@ const (
 //	// Merge implements rebuild.Merger.
 //	func (h *Host) Merge(ctx context.Context, snapshot string) error
 //
+//	// Offer implements rebuild.Live.
+//	func (h *Host) Offer(ctx context.Context, run rebuild.Run, offered rebuild.Way, to ...ports.Peer) (rebuild.Address, error)
+//
 //	// Open implements rebuild.Opener.
 //	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (rebuild.Bytes, error)
 //
-//	// Opened implements rebuild.Collector: receptions, open bytes and copies from
-//	// this host.
+//	// Opened implements rebuild.Collector: receptions, open bytes, ways,
+//	// connections and copies from this host.
 //	func (h *Host) Opened(ctx context.Context) ([]rebuild.Opened, error)
 //
 //	// Orphan simulates the sudden end of an engine, without any cleanup. As on
@@ -159,8 +189,11 @@ const (
 //	// Record implements rebuild.Recorder; an Upstream host returns ErrUnsupported.
 //	func (h *Host) Record(ctx context.Context, head, record string) error
 //
-//	// Release implements rebuild.Copier: it ends receptions, open bytes and copies
-//	// from this host that belong to runs of that replica.
+//	// Rejoin ends Isolate.
+//	func (h *Host) Rejoin()
+//
+//	// Release implements rebuild.Copier: it ends receptions, open bytes, ways,
+//	// connections and copies from this host that belong to runs of that replica.
 //	func (h *Host) Release(ctx context.Context, run rebuild.Run) error
 //
 //	// Rename implements rebuild.Renamer.
@@ -172,9 +205,9 @@ const (
 //	func (h *Host) Resize(uuid string, size uint64) error
 //
 //	// Restart simulates a restart of the target: running operations end with
-//	// ErrUnavailable, addresses and open bytes become invalid, lvols that were
-//	// deleted while they were busy are listed again, and bdevs outside of the
-//	// store (CloneExternal) are lost.
+//	// ErrUnavailable, addresses, ways, connections and open bytes become invalid,
+//	// lvols that were deleted while they were busy are listed again, and bdevs
+//	// outside of the store (CloneExternal, and those at the end of ways) are lost.
 //	func (h *Host) Restart()
 //
 //	// Seal implements rebuild.Store.
@@ -183,8 +216,21 @@ const (
 //	// Sent is the payload, in bytes, that copies from this host to others wrote.
 //	func (h *Host) Sent() uint64
 //
+//	// Show implements rebuild.Live.
+//	func (h *Host) Show(ctx context.Context, _ rebuild.Run, at rebuild.Address, uuid string) error
+//
 //	// Snapshot implements rebuild.Snapshotter.
 //	func (h *Host) Snapshot(ctx context.Context, uuid, name string, attributes rebuild.Attributes) (string, error)
+//
+//	// Start ends Kill.
+//	func (h *Host) Start()
+//
+//	// Trim deallocates the whole own clusters of a writable lvol in a range, as a
+//	// real target does. Without a parent and an external snapshot, the clusters
+//	// are given back. Otherwise zeros are written into them. Other bytes of the
+//	// range stay as they are: those of parts of clusters, and those of clusters
+//	// that are not own. ErrInvalid for a snapshot or beyond the end.
+//	func (h *Host) Trim(uuid string, offset, length uint64) error
 //
 //	// Use simulates another user of an lvol, such as an engine that exports it:
 //	// the lvol is listed with that user. The zero User or a Restart ends the use.
@@ -212,7 +258,8 @@ type Host = memory.Host
 //	type Call struct {
 //		// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
 //		// "clone", "delete", "merge", "rename", "record", "prove", "receive", "withdraw",
-//		// "copy", "release", "limit", "peer", "opened", "open", and "read" and "write" of
+//		// "copy", "release", "limit", "peer", "opened", "offer", "show",
+//		// "hide", "hide-head", "connect", "graft-external", "open", and "read" and "write" of
 //		// opened bytes.
 //		Method string
 //		// N counts the calls of that method on this host, from 1.
@@ -243,6 +290,8 @@ type Call = memory.Call
 //		// died. If neither Before nor After is set, the call is carried out and returns
 //		// ErrUnavailable.
 //		Restart bool
+//		// Kill is Restart without the start: the host stays down until Start.
+//		Kill bool
 //		// Spoil is for copies: they write wrong data and report success.
 //		Spoil Spoil
 //		// Unwatched is for copies: the engine ends after the copy has begun, and the copy
@@ -270,3 +319,106 @@ const (
 	// copy is correct.
 	SpoilMore
 )
+
+// Mirror is a volume in memory: a RAID1 over heads on hosts of a fabric. It implements
+// rebuild.Mirror. Its clients read and write any ranges, from any number of goroutines; each
+// write goes to all members, one after the other, and reads take turns. Writes to one range
+// at the same time may leave the members with different bytes there, as those to a RAID do.
+//
+// If a read or write of a member fails with ErrUnavailable, it waits for
+// MirrorConfig.DropAfter and tries again; then, and after any other error at once, the
+// mirror drops the member and goes on without it. The last member stays: its errors are
+// the clients'.
+//
+//	type Mirror struct {
+//		// contains filtered or unexported fields
+//	}
+//
+//	// Connect implements rebuild.Mirror.
+//	func (m *Mirror) Connect(ctx context.Context, run rebuild.Run, at rebuild.Address) error
+//
+//	// Inject calls the function for each call of rebuild.Mirror from now on,
+//	// and for each access to a member; nil ends that. The methods are "volume",
+//	// "peer", "connect", "join", "leave", "release" and "cut", and "member-read",
+//	// "member-write", "member-trim" and "member-zeroes" with the UUID of the head.
+//	// Fault.Restart and Fault.Kill kill the mirror. The function may call the
+//	// mirror and its hosts.
+//	func (m *Mirror) Inject(ask func(Call) Fault)
+//
+//	// Join implements rebuild.Mirror.
+//	func (m *Mirror) Join(ctx context.Context, _ rebuild.Run, at rebuild.Address) (rebuild.Member, error)
+//
+//	// Kill simulates the death of the mirror's host: from now on every call,
+//	// read and write fails. The heads stay as they are.
+//	func (m *Mirror) Kill()
+//
+//	// Leave implements rebuild.Mirror.
+//	func (m *Mirror) Leave(ctx context.Context, head string) error
+//
+//	// Peer implements rebuild.Mirror.
+//	func (m *Mirror) Peer(ctx context.Context) (rebuild.Peer, error)
+//
+//	// ReadAt implements io.ReaderAt. It reads from one member after the other
+//	// until one answers.
+//	func (m *Mirror) ReadAt(p []byte, offset int64) (int, error)
+//
+//	// ReadMember reads as ReadAt does, from the member with that head alone.
+//	func (m *Mirror) ReadMember(head string, p []byte, offset int64) error
+//
+//	// Release implements rebuild.Mirror.
+//	func (m *Mirror) Release(ctx context.Context, run rebuild.Run) error
+//
+//	// Resume lets clients go on. No error if they were not stopped.
+//	func (m *Mirror) Resume(context.Context) error
+//
+//	// Size is in bytes.
+//	func (m *Mirror) Size() uint64
+//
+//	// Suspend stops reads and writes of clients and waits for those in flight.
+//	// If ctx ends before, clients go on, and it returns an error. ErrBusy if it is
+//	// suspended already.
+//	func (m *Mirror) Suspend(ctx context.Context) error
+//
+//	// Trim deallocates a range on all members (Host.Trim).
+//	func (m *Mirror) Trim(offset, length int64) error
+//
+//	// Volume implements rebuild.Mirror.
+//	func (m *Mirror) Volume(ctx context.Context) (rebuild.Volume, error)
+//
+//	// WriteAt implements io.WriterAt. A nil error means that all members have the
+//	// bytes.
+//	func (m *Mirror) WriteAt(p []byte, offset int64) (int, error)
+//
+//	// WriteZeroes writes length zeros. They are own clusters like other bytes.
+//	func (m *Mirror) WriteZeroes(offset, length int64) error
+type Mirror = memory.Mirror
+
+// MirrorConfig configures a Mirror.
+//
+//	type MirrorConfig struct {
+//		Name      string
+//		Heads     []Head        // of the members
+//		DropAfter time.Duration // 0: DefaultDropAfter
+//	}
+type MirrorConfig = memory.MirrorConfig
+
+// Head is a writable lvol on a host.
+//
+//	type Head struct {
+//		Host *Host
+//		UUID string
+//	}
+type Head = memory.Head
+
+// CuttingMirror is a Mirror that takes the snapshots of its members itself. It implements
+// rebuild.Cutter.
+//
+//	type CuttingMirror struct{ *Mirror }
+//
+//	// Cut implements rebuild.Cutter.
+//	func (m CuttingMirror) Cut(ctx context.Context, run rebuild.Run, name string, attributes rebuild.Attributes) (string, error)
+type CuttingMirror = memory.CuttingMirror
+
+// DefaultDropAfter is the time after which a Mirror drops a member that fails, as RAIDs of
+// SPDK do with base bdevs whose controllers are attached with the recommended timeouts.
+const DefaultDropAfter = 4 * time.Second

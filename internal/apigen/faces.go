@@ -33,6 +33,7 @@ var faces = []face{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Sender", "Receiver", "Releaser", "Source", "SourceOnly", "Run", "Address", "Peer", "Progress",
 				"Prover", "KnownProver", "Recorder", "Limiter", "LeastLimiter", "Merger", "Renamer", "Counter", "Gauge", "Opener", "Bytes", "Claimer", "Leaser", "Lease", "HeldError", "Identifier", "Collector", "Opened", "Ender", "Preparer", "ErrNotFound", "Retryable",
+				"Live", "Way", "Mirror", "Freezer", "ErrNotFrozen", "Cutter",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{
@@ -44,6 +45,7 @@ var faces = []face{
 				"Leftover", "Survey", "EntryPointOnStore", "Unclear", "Audit", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
+				"Volume", "Member", "Mode",
 				"CheckReplicaName", "CheckSnapshotName", "CheckImageName", "IsImageUUID", "CheckSHA512",
 			}},
 		},
@@ -52,6 +54,7 @@ var faces = []face{
 		file: "memhost/api.go", name: "memhost",
 		exports: []export{{dir: "internal/adapters/memory", symbols: []string{
 			"Fabric", "NewFabric", "Config", "Flavour", "Host", "Call", "Fault", "Spoil",
+			"Mirror", "MirrorConfig", "Head", "CuttingMirror", "DefaultDropAfter",
 		}}},
 	},
 	{

@@ -25,8 +25,8 @@ type Way struct {
 // it created in flight. In the freeze of the volume, the source shows the snapshot, the
 // destination grafts the empty head onto it, and the mirror takes the head in.
 type Live interface {
-	// Offer opens a way for the peers, without an lvol yet. An open way of that Head is
-	// replaced.
+	// Offer opens a way for the peers, without an lvol yet. An open way of that Head, or of
+	// that run, ID and path, is replaced. ErrInvalid for an ID that is not 8 hex digits.
 	Offer(ctx context.Context, run Run, way Way, to ...Peer) (Address, error)
 
 	// Show puts an lvol, a snapshot or writable, at the end of an open way. The lvol stays
@@ -42,7 +42,8 @@ type Live interface {
 	HideHead(ctx context.Context, replica string) error
 
 	// Connect connects this host to the ways of one ID, until Release. Nothing has to be
-	// shown there yet.
+	// shown there yet. A connection to ways of that ID is replaced. ErrInvalid if their IDs
+	// differ, ErrUnavailable if one of them cannot be reached or is not open for this host.
 	Connect(ctx context.Context, run Run, ways ...Address) error
 
 	// GraftExternal makes the snapshot that is shown at the ways, of one ID and connected,

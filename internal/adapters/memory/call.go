@@ -12,7 +12,8 @@ import (
 type Call struct {
 	// Method is one of "list", "look", "free", "create", "graft", "seal", "snapshot",
 	// "clone", "delete", "merge", "rename", "record", "prove", "receive", "withdraw",
-	// "copy", "release", "limit", "peer", "opened", "open", and "read" and "write" of
+	// "copy", "release", "limit", "peer", "opened", "offer", "show",
+	// "hide", "hide-head", "connect", "graft-external", "open", and "read" and "write" of
 	// opened bytes.
 	Method string
 	// N counts the calls of that method on this host, from 1.
@@ -41,6 +42,8 @@ type Fault struct {
 	// died. If neither Before nor After is set, the call is carried out and returns
 	// ErrUnavailable.
 	Restart bool
+	// Kill is Restart without the start: the host stays down until Start.
+	Kill bool
 	// Spoil is for copies: they write wrong data and report success.
 	Spoil Spoil
 	// Unwatched is for copies: the engine ends after the copy has begun, and the copy
@@ -50,11 +53,7 @@ type Fault struct {
 
 // Inject calls the function for each call of a port from now on; nil ends that. The
 // function may call the host itself.
-func (h *Host) Inject(ask func(Call) Fault) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.inject = ask
-}
+func (h *Host) Inject(ask func(Call) Fault) { h.faults.inject(ask) }
 
 // admit counts the call and gets its fault. A call whose context has ended is not
 // admitted.
@@ -62,15 +61,11 @@ func (h *Host) admit(ctx context.Context, call Call) (Fault, error) {
 	if err := ended(ctx); err != nil {
 		return Fault{}, err
 	}
-	h.mu.Lock()
-	h.calls[call.Method]++
-	call.N = h.calls[call.Method]
-	ask := h.inject
-	h.mu.Unlock()
-	if ask == nil {
-		return Fault{}, nil
+	fault := h.faults.next(call)
+	if h.down.Load() {
+		return fault, errDown
 	}
-	return ask(call), ended(ctx)
+	return fault, ended(ctx)
 }
 
 // ended returns an error of the ports if the context has ended.
@@ -107,8 +102,11 @@ func (h *Host) carryOut(ctx context.Context, call Call, what string, prepare fun
 
 // answer is the result of a call that ended with that error.
 func (h *Host) answer(fault Fault, err error) error {
-	if fault.Restart {
-		h.Restart()
+	if fault.Restart || fault.Kill {
+		h.Kill()
+		if !fault.Kill {
+			h.Start()
+		}
 		if err == nil {
 			err = errRestarted
 		}

@@ -47,7 +47,8 @@ func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release
 // Identity implements ports.Identifier.
 func (h *Host) Identity() (uuid, name string) { return h.config.UUID, h.config.Name }
 
-// Opened implements ports.Collector: receptions, open bytes and copies from this host.
+// Opened implements ports.Collector: receptions, open bytes, ways, connections and copies
+// from this host.
 func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 	var found []ports.Opened
 	err := h.carryOut(ctx, Call{Method: "opened"}, "list opened resources", func() (change, error) {
@@ -59,6 +60,7 @@ func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 			for o := range h.openings {
 				found = append(found, ports.Opened{Run: o.run, What: "bytes of " + o.lvol.name})
 			}
+			found = append(found, h.openedWays()...)
 			for op := range h.operations {
 				if op.sends {
 					found = append(found, ports.Opened{Run: op.run, What: "copy of " + op.locks[0].name})

@@ -47,6 +47,9 @@ func (s *sending) begin(run ports.Run, snapshot string, to ports.Address) error 
 	}
 	s.op, s.own, s.clusters = op, own, source.size/s.from.config.ClusterSize
 	if s.receiver, s.id, err = s.from.fabric.receiver(to); err == nil {
+		err = s.connected()
+	}
+	if err == nil {
 		err = s.receiver.join(s.id, s.from.peer(), source.size, op)
 	}
 	if err != nil {
@@ -81,6 +84,9 @@ func (s *sending) push(ctx context.Context) error {
 		if err := s.receiver.pace(ctx, s.id, s.op, clusterSize); err != nil {
 			return err
 		}
+		if err := s.connected(); err != nil {
+			return err
+		}
 		if err := s.receiver.writeCluster(s.id, s.op, i, own[i], clusterSize); err != nil {
 			return err
 		}
@@ -88,6 +94,14 @@ func (s *sending) push(ctx context.Context) error {
 		s.report(min(uint64(n)+1, total), total)
 	}
 	return s.fault.Before
+}
+
+// connected returns an error if the hosts do not reach each other.
+func (s *sending) connected() error {
+	if s.from != s.receiver && !(s.from.reachable() && s.receiver.reachable()) {
+		return errCutOff
+	}
+	return nil
 }
 
 // report calls progress, unless nobody waits for the copy any more.

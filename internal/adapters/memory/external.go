@@ -15,7 +15,8 @@ type external struct {
 	io.ReaderAt
 
 	bdev    string
-	missing bool // after Restart
+	missing bool     // after Restart
+	through *through // the bdev is at the end of a way; nil: it is not
 }
 
 // CloneExternal creates a writable lvol, as long as the content, that reads through to a
@@ -40,14 +41,23 @@ func (h *Host) CloneExternal(name, bdev string, content []byte) (uuid string, er
 // degraded reports whether an external snapshot of the lvol or of an ancestor is missing.
 func (l *lvol) degraded() bool {
 	for ancestor := l; ancestor != nil; ancestor = ancestor.parent {
-		if ancestor.external != nil && ancestor.external.missing {
+		if ancestor.external != nil && ancestor.external.lost() {
 			return true
 		}
 	}
 	return false
 }
 
-// loseExternals loses the bdevs of CloneExternal at a restart. Those of SetExternal stay.
+// lost reports whether the bdev is missing. After a restart one at the end of a way is
+// found again by the next connection.
+func (e *external) lost() bool {
+	if e.missing && e.through != nil && e.through.host.connections[e.through.id].snapshot() != nil {
+		e.missing = false
+	}
+	return e.missing
+}
+
+// loseExternals loses the bdevs of ways and of CloneExternal at a restart. Those of SetExternal stay.
 func (h *Host) loseExternals() {
 	for _, l := range h.lvols {
 		if l.external != nil && l.external.bdev != "" {

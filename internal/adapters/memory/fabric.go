@@ -14,12 +14,15 @@ import (
 
 // Fabric connects hosts: those of one fabric can send to each other.
 type Fabric struct {
-	mu    sync.Mutex
-	hosts []*Host // by number
+	mu    sync.Mutex // may be locked while a host's is
+	hosts []*Host    // by number
+	ways  map[ports.Address]*way
+
+	mirrors int // so far
 }
 
 // NewFabric creates a fabric without hosts.
-func NewFabric() *Fabric { return &Fabric{} }
+func NewFabric() *Fabric { return &Fabric{ways: make(map[ports.Address]*way)} }
 
 // Flavour is the kind of target that a host simulates.
 type Flavour int
@@ -91,8 +94,9 @@ func (f *Fabric) NewHost(c Config) *Host {
 		receptions: make(map[uint64]*reception),
 		openings:   make(map[*opening]struct{}),
 		operations: make(map[*operation]struct{}),
-		calls:      make(map[string]int),
+		ways:       make(map[ports.Address]*way),
 
+		connections: make(map[string]*connection),
 		rateChanged: make(chan struct{}),
 		orphans:     make(chan struct{}),
 		claimed:     make(map[string][]*ports.Lease),
@@ -123,6 +127,25 @@ func (f *Fabric) receiver(to ports.Address) (*Host, uint64, error) {
 		return nil, 0, fmt.Errorf("address %s leads to no host: %w", to, ports.ErrUnavailable)
 	}
 	return f.hosts[number], id, nil
+}
+
+func (f *Fabric) addWay(w *way) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ways[w.at] = w
+}
+
+func (f *Fabric) dropWay(w *way) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.ways, w.at)
+}
+
+// wayAt is the open way of that address; nil if there is none.
+func (f *Fabric) wayAt(at ports.Address) *way {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ways[at]
 }
 
 // newRandom uses the name, too, so that hosts with the same seed draw different UUIDs.

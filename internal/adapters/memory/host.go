@@ -31,15 +31,21 @@ type Host struct {
 
 	receptions map[uint64]*reception
 	openings   map[*opening]struct{}
-	opened     uint64 // receptions so far
+	opened     uint64 // receptions and ways so far
+
+	ways        map[ports.Address]*way
+	connections map[string]*connection // by the ID of the ways
+
+	down     atomic.Bool   // after Kill
+	isolated atomic.Bool   // after Isolate
+	starts   atomic.Uint64 // so far
 
 	rateChanged chan struct{} // closed and replaced when a limit changes
 	orphans     chan struct{} // closed and replaced when an engine ends
 
 	operations map[*operation]struct{}
 
-	inject func(Call) Fault
-	calls  map[string]int // by method
+	faults faults
 
 	claimed map[string][]*ports.Lease // held leases, by name
 }

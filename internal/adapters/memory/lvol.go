@@ -49,6 +49,7 @@ func (h *Host) add(name string, size uint64, parent *lvol) *lvol {
 // drop removes an lvol without clones and frees its clusters.
 func (h *Host) drop(l *lvol) {
 	h.endReception(l.reception, errWithdrawn)
+	h.hideLvol(l)
 	h.endOpening(l.opening, fmt.Errorf("%w: %s was deleted", ports.ErrUnavailable, l.name))
 	delete(h.lvols, l.uuid)
 	delete(h.hidden, l)

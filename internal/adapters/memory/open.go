@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -105,14 +104,8 @@ func (b *openBytes) use(method string, do func() error) error {
 	if err == nil {
 		err = b.alive()
 	}
-	if err == nil && fault.Delay > 0 {
-		timer := time.NewTimer(fault.Delay)
-		select {
-		case <-timer.C:
-		case <-b.ctx.Done():
-			timer.Stop()
-			err = ended(b.ctx)
-		}
+	if err == nil {
+		err = fault.wait(b.ctx)
 	}
 	if err == nil {
 		err = fault.Before

@@ -11,6 +11,8 @@ import (
 
 var (
 	errRestarted = fmt.Errorf("%w: the host was restarted", ports.ErrUnavailable)
+	errDown      = fmt.Errorf("%w: the host is down", ports.ErrUnavailable)
+	errCutOff    = fmt.Errorf("%w: the host is cut off", ports.ErrUnavailable)
 	errWithdrawn = fmt.Errorf("%w: the address is not valid any more", ports.ErrUnavailable)
 	errReleased  = fmt.Errorf("%w: the run was released", ports.ErrUnavailable)
 )

@@ -81,8 +81,8 @@ func waitFor(ctx context.Context, operations []*operation) {
 	}
 }
 
-// Release implements ports.Copier: it ends receptions, open bytes and copies from this
-// host that belong to runs of that replica.
+// Release implements ports.Copier: it ends receptions, open bytes, ways, connections and
+// copies from this host that belong to runs of that replica.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
 	return h.endRuns(ctx, run, run.SameReplica)
 }
@@ -106,6 +106,7 @@ func (h *Host) endRuns(ctx context.Context, run ports.Run, which func(ports.Run)
 					h.endOpening(o, errReleased)
 				}
 			}
+			h.endWays(which)
 			for op := range h.operations {
 				if op.sends && which(op.run) {
 					op.stop(errReleased)

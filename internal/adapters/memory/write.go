@@ -43,12 +43,46 @@ func (h *Host) write(l *lvol, p []byte, offset uint64) error {
 		from := max(offset, i*size)
 		to := min(offset+uint64(len(p)), (i+1)*size)
 		part := p[from-offset : to-offset]
-		old, err := resolve(l, i, 1, size)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
+		var old map[uint64]cluster
+		if to-from < size {
+			var err error
+			if old, err = resolve(l, i, 1, size); err != nil {
+				return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
+			}
 		}
 		if err := h.put(l, i, old[i].with(part, from-i*size)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// Trim deallocates the whole own clusters of a writable lvol in a range, as a real target
+// does. Without a parent and an external snapshot, the clusters are given back. Otherwise
+// zeros are written into them. Other bytes of the range stay as they are: those of parts of
+// clusters, and those of clusters that are not own. ErrInvalid for a snapshot or beyond the
+// end.
+func (h *Host) Trim(uuid string, offset, length uint64) error {
+	what := fmt.Sprintf("trim %d bytes at %d of %s", length, offset, h.nameOrUUID(uuid))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l, err := h.findWritable(uuid)
+	if err == nil {
+		err = l.checkRange(offset, int(length))
+	}
+	if err != nil {
+		return h.wrap(what, err)
+	}
+	size := h.config.ClusterSize
+	for i := (offset + size - 1) / size; i < (offset+length)/size; i++ {
+		_, own := l.own[i]
+		switch {
+		case !own:
+		case l.parent == nil && l.external == nil:
+			delete(l.own, i)
+			h.used--
+		default:
+			l.own[i] = nil
 		}
 	}
 	return nil

@@ -1,0 +1,80 @@
+package memory
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+var errLeft = errors.New("it was removed from the mirror")
+
+// member is a head in a mirror, guarded by the mirror's mutex.
+type member struct {
+	host   *Host
+	uuid   string
+	name   string
+	way    *way   // nil: it was there from the beginning
+	starts uint64 // of the host, when it joined
+
+	since   time.Time
+	failing time.Time     // since when; zero: it works
+	lost    error         // why; nil: it is not
+	over    chan struct{} // closed when it was dropped or removed
+}
+
+func (it *member) listed() domain.Member {
+	listed := domain.Member{Head: it.uuid, Name: it.name, Mode: domain.ModeRW, Since: it.since}
+	if it.lost != nil {
+		listed.Mode, listed.Reason = domain.ModeERR, it.lost.Error()
+	}
+	return listed
+}
+
+// reach returns an error if the mirror does not reach the head.
+func (it *member) reach() error {
+	switch {
+	case it.host.starts.Load() != it.starts || it.way != nil && it.way.closed.Load():
+		return fmt.Errorf("%w: %s is not exported any more", ports.ErrUnavailable, it.name)
+	case !it.host.reachable():
+		return fmt.Errorf("%w: %s cannot be reached", ports.ErrUnavailable, it.name)
+	}
+	return nil
+}
+
+// end ends the use of the member.
+func (it *member) end(reason error) {
+	if it.lost == nil {
+		it.lost = reason
+		close(it.over)
+	}
+}
+
+// working is the number of members that are not lost.
+func (m *Mirror) working() int {
+	n := 0
+	for _, it := range m.members {
+		if it.lost == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// failingFor is the time for which the member has failed up to now.
+func (m *Mirror) failingFor(it *member) time.Duration {
+	now := time.Now()
+	if it.failing.IsZero() {
+		it.failing = now
+	}
+	return now.Sub(it.failing)
+}
+
+// drop drops a member, unless it is the last.
+func (m *Mirror) drop(it *member, reason error) {
+	if m.working() > 1 {
+		it.end(reason)
+	}
+}
