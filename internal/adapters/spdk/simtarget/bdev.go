@@ -43,12 +43,18 @@ type bdev struct {
 	errors map[string]uint64 // I/O that failed, by SPDK's word for it
 	reads  ioCount
 	writes ioCount
+	unmaps ioCount
+
+	waiting  int // I/Os of clients that have begun and wait
+	quiesced int // by so many operations: no I/O begins
 
 	lvol  *lvol       // which it shows; nil: none
 	nvme  *controller // which it comes from; nil: none
 	nsid  uint32
 	gone  bool
 	stuck bool // its deletion never ends
+
+	examined bool // just now: nobody can claim it
 }
 
 type ioCount struct{ bytes, operations uint64 }
@@ -72,6 +78,19 @@ func (b *bdev) write(p []byte, offset uint64) error {
 	})
 }
 
+// unmap deallocates a range, where the device can; else nothing happens to it.
+func (b *bdev) unmap(offset, length uint64) error {
+	device, can := b.device.(interface {
+		Unmap(offset, length uint64) error
+	})
+	return b.do(&b.unmaps, int(length), offset, func() error {
+		if !can {
+			return nil
+		}
+		return device.Unmap(offset, length)
+	})
+}
+
 func (b *bdev) do(count *ioCount, length int, offset uint64, do func() error) error {
 	if b.gone {
 		return errGone
@@ -79,7 +98,9 @@ func (b *bdev) do(count *ioCount, length int, offset uint64, do func() error) er
 	if offset > b.size() || uint64(length) > b.size()-offset {
 		return syscall.EINVAL
 	}
-	if err := do(); err != nil {
+	if err := do(); errors.Is(err, errAgain) {
+		return err
+	} else if err != nil {
 		word := "failed"
 		if b.nvme != nil {
 			word = "nvme_error"
@@ -144,6 +165,9 @@ func (t *Target) unregister(b *bdev) {
 // take claims the bdev. EPERM where somebody has it already; but those who only read
 // may share it.
 func (b *bdev) take(claim string) syscall.Errno {
+	if b.examined {
+		return syscall.EPERM
+	}
 	if b.claim != unclaimed && (b.claim != readOnlyShared || claim != readOnlyShared) {
 		return syscall.EPERM
 	}

@@ -1,7 +1,6 @@
 package simtarget
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,39 +19,26 @@ const (
 type controller struct {
 	target *Target
 	name   string
-	trid   trid
 	host   string
-	id     int
+	paths  []*path       // the first one is used, the others are for failover
 	loss   time.Duration // how long it may be unreachable; 0: forever
+	fail   time.Duration // how long I/O waits meanwhile
+	lostAt time.Time     // since when it has been unreachable; zero: it is not
 	bdevs  map[uint32]*bdev
 	gone   bool
 }
 
 const nvmeProduct = "NVMe disk"
 
-// subsystem is the other end, while it can be reached.
-func (c *controller) subsystem() *subsystem {
-	l := c.target.fabric.listeners[c.trid.key()]
-	if l == nil || c.gone {
-		return nil
-	}
-	s := l.target.subsystems[c.trid.NQN]
-	if s == nil || !s.admits(c.host) || !slices.Contains(s.listeners, l) {
-		return nil
-	}
-	return s
-}
+func (c *controller) subsystem() *subsystem { return c.paths[0].subsystem() }
 
-func (c *controller) alive() bool { return c.subsystem() != nil }
+func (c *controller) alive() bool { return c.paths[0].alive() }
 
 // stands reports whether the other end hangs.
-func (c *controller) stands() bool {
-	s := c.subsystem()
-	return s != nil && s.target.hangs
-}
+func (c *controller) stands() bool { return c.paths[0].stands() }
 
 // namespace is the bdev behind an NSID now. It need not be the one that was there
-// when the controller was attached.
+// when the controller was attached. nil: it cannot be reached.
 func (c *controller) namespace(nsid uint32) *bdev {
 	s := c.subsystem()
 	if s == nil || s.target.hangs || s.namespaces[nsid] == nil {
@@ -70,13 +56,15 @@ type attachParams struct {
 	NQN     string `json:"subnqn" optional:"true"`
 	Host    string `json:"hostnqn" optional:"true"`
 	Loss    int32  `json:"ctrlr_loss_timeout_sec" optional:"true"`
+	Delay   uint32 `json:"reconnect_delay_sec" optional:"true"`
+	Fail    uint32 `json:"fast_io_fail_timeout_sec" optional:"true"`
 	Mode    string `json:"multipath" optional:"true"`
 }
 
 func (attachParams) ignores() []string {
 	return []string{
 		"priority", "hostaddr", "hostsvcid", "prchk_reftag", "prchk_guard", "hdgst", "ddgst",
-		"fabrics_connect_timeout_us", "num_io_queues", "reconnect_delay_sec", "fast_io_fail_timeout_sec",
+		"fabrics_connect_timeout_us", "num_io_queues",
 		"psk", "max_bdevs", "dhchap_key", "dhchap_ctrlr_key", "allow_unrecognized_csi",
 	}
 }
@@ -93,19 +81,20 @@ func attachController(t *Target, r *request, p *attachParams) {
 	}
 	at.NQN = p.NQN
 	if p.Host == "" {
-		p.Host = uuidNQN + newUUID()
+		p.Host = t.hostNQN
 	}
 	if other := t.controllers[p.Name]; other != nil {
-		if other.trid.key() == at.key() {
-			r.refuse(-int(syscall.EALREADY), "A controller named %s already exists with the specified network path", p.Name)
-		} else {
-			r.refuse(-int(syscall.EALREADY), "A controller named %s already exists and multipath is disabled", p.Name)
-		}
+		other.addPath(r, p, at)
 		return
 	}
-	c := &controller{target: t, name: p.Name, trid: at, host: p.Host, bdevs: make(map[uint32]*bdev)}
+	c := &controller{target: t, name: p.Name, host: p.Host, bdevs: make(map[uint32]*bdev)}
+	c.paths = []*path{{controller: c, trid: at}}
 	if p.Loss > 0 {
 		c.loss = time.Duration(p.Loss) * time.Second
+	}
+	c.fail = time.Duration(p.Fail) * time.Second
+	if p.Fail == 0 {
+		c.fail = c.loss
 	}
 	t.later(func() { c.connect(r) })
 }
@@ -113,38 +102,30 @@ func attachController(t *Target, r *request, p *attachParams) {
 // connect answers with the bdevs of the namespaces that are there.
 func (c *controller) connect(r *request) {
 	t := c.target
-	if t.fabric.listeners[c.trid.key()] == nil {
-		if t.config.Flavour == Upstream {
-			r.errno(syscall.EIO)
-		} else {
-			r.errno(syscall.ENODEV)
-		}
+	if !c.paths[0].connects(r) {
 		return
 	}
-	switch {
-	case !c.alive():
-		r.errno(syscall.EIO)
-		return
-	case c.stands():
-		t.after(keepAlive, func() { r.errno(syscall.EIO) })
-		return
-	case t.controllers[c.name] != nil:
+	if t.controllers[c.name] != nil {
 		r.refuse(-int(syscall.EALREADY), "A controller named %s already exists with the specified network path", c.name)
 		return
 	}
-	other := c.subsystem().target
-	other.cntlid++
-	c.id = other.cntlid
 	t.controllers[c.name] = c
 	t.attached = append(t.attached, c)
 	c.rescan()
+	t.whenExamined(func() { r.result(c.listedBdevs()) })
+}
+
+// listedBdevs are the names of those that its namespaces have now.
+func (c *controller) listedBdevs() []string {
 	names := []string{}
-	for _, nsid := range c.subsystem().inOrderNSIDs() {
-		if b := c.bdevs[nsid]; b != nil {
-			names = append(names, b.name)
+	if s := c.subsystem(); s != nil {
+		for _, nsid := range s.inOrderNSIDs() {
+			if b := c.bdevs[nsid]; b != nil {
+				names = append(names, b.name)
+			}
 		}
 	}
-	r.result(names)
+	return names
 }
 
 // rescan shows the namespaces that are there, and no others. One whose NSID has
@@ -184,10 +165,10 @@ func (c *controller) show(s *subsystem, ns *namespace) {
 	b.specific = func() map[string]any {
 		return map[string]any{
 			"nvme": []any{map[string]any{
-				"trid": c.trid,
+				"trid": c.paths[0].trid,
 				"ctrlr_data": map[string]any{
-					"cntlid": c.id, "vendor_id": "0x8086", "model_number": s.model, "serial_number": s.serial,
-					"firmware_revision": "24.09", "subnqn": s.nqn, "multi_ctrlr": true, "ana_reporting": false,
+					"cntlid": c.paths[0].id, "vendor_id": "0x8086", "model_number": s.model, "serial_number": s.serial,
+					"firmware_revision": "24.09", "subnqn": s.nqn, "multi_ctrlr": true, "ana_reporting": s.ana,
 					"oacs": map[string]int{"security": 0, "format": 0, "firmware": 0, "ns_manage": 0},
 				},
 				"vs":      map[string]string{"nvme_version": "1.3"},
@@ -198,146 +179,18 @@ func (c *controller) show(s *subsystem, ns *namespace) {
 	}
 	if c.target.register(b) == 0 {
 		c.bdevs[ns.nsid] = b
+		c.target.examineNVMe(b)
 	}
-}
-
-// remoteNamespace is a namespace of some target, by NSID.
-type remoteNamespace struct {
-	controller *controller
-	nsid       uint32
-}
-
-var errUnreachable = errors.New("the namespace cannot be reached")
-
-func (n remoteNamespace) ReadAt(p []byte, offset int64) (int, error) {
-	b := n.controller.namespace(n.nsid)
-	if b == nil {
-		return 0, errUnreachable
-	}
-	return len(p), b.read(p, uint64(offset))
-}
-
-func (n remoteNamespace) WriteAt(p []byte, offset int64) (int, error) {
-	b := n.controller.namespace(n.nsid)
-	if b == nil {
-		return 0, errUnreachable
-	}
-	return len(p), b.write(p, uint64(offset))
-}
-
-type detachControllerParams struct {
-	Name    string `json:"name"`
-	Type    string `json:"trtype" optional:"true"`
-	Family  string `json:"adrfam" optional:"true"`
-	Address string `json:"traddr" optional:"true"`
-	Port    string `json:"trsvcid" optional:"true"`
-	NQN     string `json:"subnqn" optional:"true"`
-	Host    string `json:"hostaddr" optional:"true"`
-	Service string `json:"hostsvcid" optional:"true"`
-}
-
-func detachController(t *Target, r *request, p *detachControllerParams) {
-	c := t.controllers[p.Name]
-	if c == nil {
-		r.errno(syscall.ENODEV)
-		return
-	}
-	if c.stands() {
-		t.after(keepAlive, func() {
-			c.detach()
-			r.errno(syscall.ETIMEDOUT)
-		})
-		return
-	}
-	t.later(func() {
-		c.detach()
-		r.result(true)
-	})
-}
-
-func (c *controller) detach() {
-	if c.gone {
-		return
-	}
-	c.gone = true
-	delete(c.target.controllers, c.name)
-	c.target.attached = slices.DeleteFunc(c.target.attached, func(other *controller) bool { return other == c })
-	for nsid, b := range c.bdevs {
-		delete(c.bdevs, nsid)
-		c.target.unregister(b)
-	}
-}
-
-// controllerInfo is what bdev_nvme_get_controllers lists.
-type controllerInfo struct {
-	Name  string     `json:"name"`
-	Paths []pathInfo `json:"ctrlrs"`
-}
-
-type pathInfo struct {
-	State  string `json:"state"`
-	Trid   trid   `json:"trid"`
-	CntlID int    `json:"cntlid"`
-	Host   struct {
-		NQN     string `json:"nqn"`
-		Address string `json:"addr"`
-		Service string `json:"svcid"`
-	} `json:"host"`
-}
-
-func getControllers(t *Target, r *request) {
-	var p struct {
-		Name string `json:"name" optional:"true"`
-	}
-	if r.params != nil && !r.decode(&p) {
-		return
-	}
-	listed := t.attached
-	if p.Name != "" {
-		c := t.controllers[p.Name]
-		if c == nil {
-			r.refuse(int(syscall.EINVAL), "Controller %s does not exist", p.Name) // positive, indeed
-			return
-		}
-		listed = []*controller{c}
-	}
-	infos := []controllerInfo{}
-	for _, c := range listed {
-		path := pathInfo{State: "enabled", Trid: c.trid, CntlID: c.id}
-		if !c.alive() {
-			path.State = "resetting"
-		}
-		path.Host.NQN = c.host
-		infos = append(infos, controllerInfo{c.name, []pathInfo{path}})
-	}
-	r.result(infos)
 }
 
 // changed has those who are attached to the subsystem notice that, a moment later.
 func (s *subsystem) changed() {
 	for _, t := range s.target.fabric.targets {
 		for _, c := range t.attached {
-			if c.trid.NQN == s.nqn && c.subsystem() == s {
+			if c.subsystem() == s {
 				t.after(noticing, c.rescan)
 			}
 		}
-	}
-}
-
-// lost has those who are attached give up after a while.
-func (s *subsystem) lost() {
-	for _, t := range s.target.fabric.targets {
-		for _, c := range t.attached {
-			if c.trid.NQN == s.nqn && c.loss > 0 {
-				t.after(c.loss, c.giveUp)
-			}
-		}
-	}
-}
-
-func (c *controller) giveUp() {
-	if !c.alive() {
-		c.detach()
 	}
 }
 

@@ -31,23 +31,26 @@ func (t *Target) WriteAt(name string, p []byte, offset uint64) error {
 
 func (t *Target) access(name string, do func(*bdev) error) error {
 	err := fmt.Errorf("%s: it does not answer", t)
+	var b *bdev
 	t.world(func() {
-		b := t.find(name)
-		if b == nil {
+		if b = t.find(name); b == nil {
 			err = fmt.Errorf("%s: there is no bdev %s", t, name)
-			return
-		}
-		if err = do(b); err != nil {
-			err = fmt.Errorf("%s: bdev %s: %w", t, name, err)
 		}
 	})
-	return err
+	if b == nil {
+		return err
+	}
+	if err := t.perform(b, func() bool { return false }, func() error { return do(b) }); err != nil {
+		return fmt.Errorf("%s: bdev %s: %w", t, name, err)
+	}
+	return nil
 }
 
 // Namespace is what a target serves under an NSID.
 type Namespace struct {
-	target *Target
-	bdev   *bdev
+	target    *Target
+	subsystem *subsystem
+	bdev      *bdev
 
 	NSID      uint32
 	NGUID     string // 32 hex digits, in capitals
@@ -66,10 +69,14 @@ func (n *Namespace) WriteAt(p []byte, offset uint64) error {
 	return n.do(func() error { return n.bdev.write(p, offset) })
 }
 
+// Deallocate gives whole clusters in the range back, as an NVMe deallocate does.
+func (n *Namespace) Deallocate(offset, length uint64) error {
+	return n.do(func() error { return n.bdev.unmap(offset, length) })
+}
+
+// do waits as long as I/O cannot be done on a target, or no listener lets it in.
 func (n *Namespace) do(access func() error) error {
-	err := fmt.Errorf("%s: it does not answer", n.target)
-	n.target.world(func() { err = access() })
-	return err
+	return n.target.perform(n.bdev, n.subsystem.inaccessible, access)
 }
 
 // Namespaces are what a host of that NQN finds in a subsystem, by NSID; ok is false
@@ -84,7 +91,7 @@ func (t *Target) Namespaces(nqn, hostNQN string) (found []*Namespace, ok bool) {
 		for _, nsid := range s.inOrderNSIDs() {
 			ns := s.namespaces[nsid]
 			found = append(found, &Namespace{
-				target: t, bdev: ns.bdev, NSID: nsid, NGUID: ns.nguid, UUID: ns.uuid,
+				target: t, subsystem: s, bdev: ns.bdev, NSID: nsid, NGUID: ns.nguid, UUID: ns.uuid,
 				BlockSize: ns.bdev.blockSize, Blocks: ns.bdev.blocks,
 			})
 		}

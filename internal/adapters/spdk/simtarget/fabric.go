@@ -68,6 +68,7 @@ func (f *Fabric) Start(config Config) (*Target, error) {
 		subsystems:  make(map[string]*subsystem),
 		controllers: make(map[string]*controller),
 		copies:      make(map[uint32]*shallowCopy),
+		hostNQN:     uuidNQN + newUUID(),
 		dead:        make(chan struct{}),
 	}
 	t.server = nvmetcp.NewServer(shown{t})

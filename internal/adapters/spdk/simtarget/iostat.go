@@ -63,7 +63,8 @@ func getIostat(t *Target, r *request) {
 	for _, b := range listed {
 		one := bdevIostat{
 			Name: b.name, BytesRead: b.reads.bytes, Reads: b.reads.operations,
-			BytesWritten: b.writes.bytes, Writes: b.writes.operations, Errors: map[string]uint64{},
+			BytesWritten: b.writes.bytes, Writes: b.writes.operations,
+			BytesUnmapped: b.unmaps.bytes, Unmaps: b.unmaps.operations, Errors: map[string]uint64{},
 		}
 		for word, n := range b.errors {
 			one.Errors[word] = n

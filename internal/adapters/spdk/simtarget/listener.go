@@ -115,6 +115,8 @@ func removeListener(t *Target, r *request, p *listenerParams) {
 		}
 		s.listeners[i].leave()
 		s.listeners = slices.Delete(s.listeners, i, i+1)
+		delete(s.states, at.key())
+		s.lost()
 		r.result(true)
 	})
 }

@@ -50,17 +50,21 @@ func init() { // methods lists itself
 		"rpc_get_methods":  both(getMethods),
 		"spdk_get_version": both(getVersion),
 
-		"bdev_get_bdevs":     both(getBdevs),
-		"bdev_get_iostat":    both(getIostat),
-		"bdev_set_qos_limit": both(given(setQosLimit)),
-		"bdev_aio_create":    both(given(aioCreate)),
-		"bdev_aio_delete":    both(given(aioDelete)),
-		"bdev_null_create":   both(given(nullCreate)),
-		"bdev_null_delete":   both(given(nullDelete)),
+		"bdev_get_bdevs":        both(getBdevs),
+		"bdev_get_iostat":       both(getIostat),
+		"bdev_set_qos_limit":    both(given(setQosLimit)),
+		"bdev_wait_for_examine": both(waitForExamine),
+		"bdev_aio_create":       both(given(aioCreate)),
+		"bdev_aio_delete":       both(given(aioDelete)),
+		"bdev_null_create":      both(given(nullCreate)),
+		"bdev_null_delete":      both(given(nullDelete)),
 
 		"bdev_raid_create":    both(raidGiven(raidCreate)),
 		"bdev_raid_delete":    both(raidGiven(raidDelete)),
 		"bdev_raid_get_bdevs": both(raidGiven(raidGetBdevs)),
+
+		"bdev_raid_grow_base_bdev":   fork(raidGiven(raidGrow)),
+		"bdev_raid_remove_base_bdev": both(raidGiven(raidRemoveBase)),
 
 		"bdev_lvol_create_lvstore": both(given(createLvstore)),
 		"bdev_lvol_delete_lvstore": both(given(deleteLvstore)),
@@ -76,6 +80,7 @@ func init() { // methods lists itself
 		"bdev_lvol_resize":          both(given(resizeLvol)),
 		"bdev_lvol_delete":          both(given(deleteLvol)),
 		"bdev_lvol_set_parent":      both(given(setParent)),
+		"bdev_lvol_set_parent_bdev": both(given(setParentBdev)),
 		"bdev_lvol_decouple_parent": both(decoupleParent),
 		"bdev_lvol_inflate":         both(inflateLvol),
 		"bdev_lvol_detach_parent":   fork(detachParent),
@@ -99,6 +104,8 @@ func init() { // methods lists itself
 		"nvmf_subsystem_remove_ns":       both(nvmfGiven(removeNamespace)),
 		"nvmf_subsystem_add_listener":    both(nvmfGiven(addListener)),
 		"nvmf_subsystem_remove_listener": both(nvmfGiven(removeListener)),
+
+		"nvmf_subsystem_listener_set_ana_state": both(nvmfGiven(setANAState)),
 
 		"bdev_nvme_attach_controller": both(given(attachController)),
 		"bdev_nvme_detach_controller": both(given(detachController)),

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// raid is a RAID1 whose bases were all there when it was made.
+// raid is a RAID1 without a superblock.
 type raid struct {
 	bdev  *bdev
 	bases []*base
@@ -21,13 +21,13 @@ type base struct {
 const raidProduct = "Raid Volume"
 
 type raidCreateParams struct {
-	Name  string   `json:"name"`
-	Level string   `json:"raid_level"`
-	Bases []string `json:"base_bdevs"`
-}
-
-func (raidCreateParams) ignores() []string {
-	return []string{"strip_size_kb", "uuid", "superblock", "delta_bitmap"}
+	Name       string    `json:"name"`
+	Level      string    `json:"raid_level"`
+	Bases      []string  `json:"base_bdevs"`
+	Strip      uint32    `json:"strip_size_kb" optional:"true"`
+	UUID       uuidParam `json:"uuid" optional:"true"`
+	Superblock bool      `json:"superblock" optional:"true"` // is not written here
+	Delta      bool      `json:"delta_bitmap" optional:"true" flavour:"fork"`
 }
 
 func raidCreate(t *Target, r *request, p *raidCreateParams) {
@@ -42,44 +42,67 @@ func raidCreate(t *Target, r *request, p *raidCreateParams) {
 	case t.raid(p.Name) != nil:
 		refuse(syscall.EEXIST)
 		return
-	case len(p.Bases) == 0, len(p.Bases) == 1 && t.config.Flavour == Upstream:
+	case len(p.Bases) == 0, len(p.Bases) == 1 && t.config.Flavour == Upstream, p.Strip != 0:
 		refuse(syscall.EINVAL)
 		return
 	}
 	made := &raid{}
-	leave := func(errno syscall.Errno) {
+	for _, name := range p.Bases {
+		one, errno := t.newBase(made, name) // a real target waits until a missing one appears
+		if errno != 0 {
+			made.release()
+			refuse(errno)
+			return
+		}
+		made.bases = append(made.bases, one)
+	}
+	if errno := t.registerRAID(made, p); errno != 0 {
 		made.release()
 		refuse(errno)
+		return
 	}
-	for _, name := range p.Bases {
-		b := t.find(name)
-		if b == nil {
-			leave(syscall.ENODEV) // a real target waits until it appears
-			return
-		}
-		if errno := b.take(exclusiveWrite); errno != 0 {
-			leave(errno)
-			return
-		}
-		made.bases = append(made.bases, &base{name: name, bdev: b, blocks: b.blocks})
+	r.result(true)
+}
+
+// newBase claims a bdev for a RAID, whose other bases have blocks of the same size.
+func (t *Target) newBase(a *raid, name string) (*base, syscall.Errno) {
+	b := t.find(name)
+	if b == nil {
+		return nil, syscall.ENODEV
 	}
+	if errno := b.take(exclusiveWrite); errno != 0 {
+		return nil, errno
+	}
+	for _, other := range a.bases {
+		if other.bdev != nil && other.bdev.blockSize != b.blockSize {
+			b.release()
+			return nil, syscall.EINVAL
+		}
+	}
+	return &base{name: name, bdev: b, blocks: b.blocks}, 0
+}
+
+func (t *Target) registerRAID(a *raid, p *raidCreateParams) syscall.Errno {
+	first := a.bases[0]
 	b := &bdev{
-		name: p.Name, uuid: newUUID(), product: raidProduct, device: made, blockSize: made.bases[0].bdev.blockSize, blocks: made.bases[0].blocks,
+		name: p.Name, uuid: string(p.UUID), product: raidProduct, device: a, blockSize: first.bdev.blockSize, blocks: first.blocks,
 		io:       ioTypes{Read: true, Write: true, Unmap: true, Flush: t.config.Flavour == Fork, Reset: true, WriteZeroes: true},
-		specific: func() map[string]any { return map[string]any{"raid": made.info()} },
-		end:      func() { made.release(); t.forgetRAID(made) },
+		specific: func() map[string]any { return map[string]any{"raid": a.info()} },
+		end:      func() { a.release(); t.forgetRAID(a) },
 	}
-	for _, one := range made.bases {
+	if b.uuid == "" {
+		b.uuid = newUUID()
+	}
+	for _, one := range a.bases {
 		b.blocks = min(b.blocks, one.blocks)
 	}
 	b.aliases = []string{b.uuid}
-	made.bdev = b
+	a.bdev = b
 	if errno := t.register(b); errno != 0 {
-		leave(errno)
-		return
+		return errno
 	}
-	t.raids = append(t.raids, made)
-	r.result(true)
+	t.raids = append(t.raids, a)
+	return 0
 }
 
 func (t *Target) raid(name string) *raid {
@@ -113,29 +136,6 @@ func (a *raid) filled() (n int) {
 	return n
 }
 
-// ReadAt reads the first base that is there.
-func (a *raid) ReadAt(p []byte, offset int64) (int, error) {
-	for _, one := range a.bases {
-		if one.bdev != nil {
-			return len(p), one.bdev.read(p, uint64(offset))
-		}
-	}
-	return 0, errGone
-}
-
-// WriteAt writes all bases.
-func (a *raid) WriteAt(p []byte, offset int64) (int, error) {
-	for _, one := range a.bases {
-		if one.bdev == nil {
-			continue
-		}
-		if err := one.bdev.write(p, uint64(offset)); err != nil {
-			return 0, err
-		}
-	}
-	return len(p), nil
-}
-
 func raidDelete(t *Target, r *request, p *named) {
 	a := t.raid(p.Name)
 	if a == nil {
@@ -146,21 +146,6 @@ func raidDelete(t *Target, r *request, p *named) {
 		t.unregister(a.bdev)
 		r.result(true)
 	})
-}
-
-// leaveRAIDs empties the slot of a bdev that goes. A RAID goes with its last one.
-func (t *Target) leaveRAIDs(b *bdev) {
-	for _, a := range slices.Clone(t.raids) {
-		for _, one := range a.bases {
-			if one.bdev == b {
-				one.bdev = nil
-				b.release()
-			}
-		}
-		if a.filled() == 0 {
-			t.unregister(a.bdev)
-		}
-	}
 }
 
 type raidInfo struct {

@@ -64,7 +64,7 @@ func startShallowCopy(t *Target, r *request, p *startShallowCopyParams) {
 // canTakeCopy opens the bdev for one writer, which nobody else may be. That it is
 // read-only, or the source itself, shows in the first write.
 func (b *bdev) canTakeCopy() syscall.Errno {
-	if b.claim != unclaimed {
+	if b.claim != unclaimed || b.examined {
 		return syscall.EPERM
 	}
 	if b.nvme != nil && !b.nvme.alive() {

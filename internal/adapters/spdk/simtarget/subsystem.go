@@ -30,6 +30,11 @@ type subsystem struct {
 	hosts      []string
 	namespaces map[uint32]*namespace // by NSID
 	most       uint32
+	ana        bool                // it tells hosts the states of its listeners
+	states     map[string]anaState // by a listener's address; missing: optimized
+	leastID    int                 // of a controller
+	mostID     int
+	created    int // controllers, so far
 	listeners  []*listener
 	changes    []change // those that have begun
 }
@@ -48,7 +53,7 @@ func (t *Target) addDiscovery() {
 
 // addSubsystem keeps them by NQN, as SPDK does.
 func (t *Target) addSubsystem(s *subsystem) {
-	s.target, s.namespaces = t, make(map[uint32]*namespace)
+	s.target, s.namespaces, s.states = t, make(map[uint32]*namespace), make(map[string]anaState)
 	t.subsystems[s.nqn] = s
 	t.inOrder = append(t.inOrder, s)
 	slices.SortFunc(t.inOrder, func(a, b *subsystem) int { return cmp.Compare(a.nqn, b.nqn) })
@@ -108,12 +113,14 @@ type createSubsystemParams struct {
 	Model   *string `json:"model_number" optional:"true"`
 	AnyHost bool    `json:"allow_any_host" optional:"true"`
 	Most    *uint32 `json:"max_namespaces" optional:"true"`
+	ANA     bool    `json:"ana_reporting" optional:"true"`
+	LeastID *uint16 `json:"min_cntlid" optional:"true"`
+	MostID  *uint16 `json:"max_cntlid" optional:"true"`
 }
 
 func (createSubsystemParams) ignores() []string {
 	return []string{
-		"tgt_name", "ana_reporting", "min_cntlid", "max_cntlid", "max_discard_size_kib",
-		"max_write_zeroes_size_kib", "passthrough", "enable_nssr",
+		"tgt_name", "max_discard_size_kib", "max_write_zeroes_size_kib", "passthrough", "enable_nssr",
 	}
 }
 
@@ -125,7 +132,10 @@ func createSubsystem(t *Target, r *request, p *createSubsystemParams) {
 		r.refuse(codeInternalError, "Unable to create subsystem %s", p.NQN)
 		return
 	}
-	s := &subsystem{nqn: p.NQN, serial: defaultSerial, model: defaultModel, anyHost: p.AnyHost, most: defaultNamespaces}
+	s := &subsystem{
+		nqn: p.NQN, serial: defaultSerial, model: defaultModel, anyHost: p.AnyHost, most: defaultNamespaces,
+		ana: p.ANA, leastID: leastController, mostID: mostController,
+	}
 	if p.Serial != nil {
 		if len(*p.Serial) > longestSerial {
 			r.refuse(codeInvalidParams, "Invalid SN %s", *p.Serial)
@@ -143,8 +153,26 @@ func createSubsystem(t *Target, r *request, p *createSubsystemParams) {
 	if p.Most != nil && *p.Most > 0 {
 		s.most = *p.Most
 	}
+	if !s.takeIDs(p) {
+		r.refuse(codeInternalError, "Invalid cntlid range [%d-%d]", s.leastID, s.mostID)
+		return
+	}
 	t.addSubsystem(s)
 	t.later(func() { r.result(true) })
+}
+
+// The IDs that controllers may have (NVMF_MIN_CNTLID, NVMF_MAX_CNTLID).
+const leastController, mostController = 1, 0xffef
+
+// takeIDs sets the range of the controllers' IDs.
+func (s *subsystem) takeIDs(p *createSubsystemParams) (ok bool) {
+	if p.LeastID != nil {
+		s.leastID = int(*p.LeastID)
+	}
+	if p.MostID != nil {
+		s.mostID = int(*p.MostID)
+	}
+	return s.leastID >= leastController && s.mostID <= mostController && s.leastID <= s.mostID
 }
 
 type nqnParams struct {
@@ -239,7 +267,7 @@ func (s *subsystem) info() subsystemInfo {
 		info.Subtype = "Discovery"
 		return info
 	}
-	info.Serial, info.Model, info.Most, info.LeastID, info.MostID = s.serial, s.model, s.most, 1, 65519
+	info.Serial, info.Model, info.Most, info.LeastID, info.MostID = s.serial, s.model, s.most, uint32(s.leastID), uint32(s.mostID)
 	spaces := []namespaceOut{}
 	for _, nsid := range s.inOrderNSIDs() {
 		ns := s.namespaces[nsid]

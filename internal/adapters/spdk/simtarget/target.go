@@ -45,7 +45,8 @@ type Target struct {
 	attached    []*controller
 	copies      map[uint32]*shallowCopy // those whose end was not handed out
 	copiesSoFar uint32
-	cntlid      int
+	hostNQN     string // which it connects with by default
+	examining   int    // bdevs, just now
 
 	dead  chan struct{} // closed when it has ended
 	cause error         // why it has ended by itself; set before dead is closed

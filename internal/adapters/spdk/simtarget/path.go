@@ -1,0 +1,151 @@
+package simtarget
+
+import (
+	"slices"
+	"syscall"
+	"time"
+)
+
+// path is a way to a subsystem: a listener of some target.
+type path struct {
+	controller *controller
+	trid       trid
+	id         int // of the controller at the other end
+}
+
+// subsystem is the other end, while it can be reached.
+func (p *path) subsystem() *subsystem {
+	c := p.controller
+	l := c.target.fabric.listeners[p.trid.key()]
+	if l == nil || c.gone {
+		return nil
+	}
+	s := l.target.subsystems[p.trid.NQN]
+	if s == nil || !s.admits(c.host) || !slices.Contains(s.listeners, l) {
+		return nil
+	}
+	return s
+}
+
+func (p *path) alive() bool { return p.subsystem() != nil }
+
+func (p *path) stands() bool {
+	s := p.subsystem()
+	return s != nil && s.target.hangs
+}
+
+// inaccessible reports whether the listener's ANA state keeps I/O out.
+func (p *path) inaccessible() bool {
+	s := p.subsystem()
+	return s != nil && s.ana && s.states[p.trid.key()] == anaInaccessible
+}
+
+// connects makes a controller at the other end. If it cannot, the request is answered.
+func (p *path) connects(r *request) bool {
+	t := p.controller.target
+	switch {
+	case t.fabric.listeners[p.trid.key()] == nil && t.config.Flavour == Fork:
+		r.errno(syscall.ENODEV)
+		return false
+	case !p.alive():
+		r.errno(syscall.EIO)
+		return false
+	case p.stands():
+		t.after(keepAlive, func() { r.errno(syscall.EIO) })
+		return false
+	}
+	p.id = p.subsystem().newController()
+	return true
+}
+
+// newController is the ID of one, in the subsystem's range.
+func (s *subsystem) newController() int {
+	s.created++
+	return s.leastID + (s.created-1)%(s.mostID-s.leastID+1)
+}
+
+// addPath adds a path for failover to a controller that is there.
+func (c *controller) addPath(r *request, p *attachParams, at trid) {
+	used := c.paths[0]
+	switch {
+	case used.trid.key() == at.key():
+		r.refuse(-int(syscall.EALREADY), "A controller named %s already exists with the specified network path", c.name)
+		return
+	case p.Mode == "disable":
+		r.refuse(-int(syscall.EALREADY), "A controller named %s already exists and multipath is disabled", c.name)
+		return
+	case used.trid.NQN != at.NQN:
+		r.refuse(-int(syscall.EINVAL), "A controller named %s already exists, but uses a different subnqn (%s)", c.name, used.trid.NQN)
+		return
+	case c.host != p.Host:
+		r.refuse(-int(syscall.EINVAL), "A controller named %s already exists, but uses a different hostnqn (%s)", c.name, c.host)
+		return
+	}
+	other := &path{controller: c, trid: at}
+	c.target.later(func() {
+		switch {
+		case !other.connects(r):
+			return
+		case slices.ContainsFunc(c.paths, func(one *path) bool { return one.trid.key() == at.key() }):
+			r.errno(syscall.EALREADY)
+			return
+		case !c.servesTheSame(other.subsystem()):
+			r.errno(syscall.EINVAL)
+			return
+		}
+		c.paths = append(c.paths, other)
+		r.result(c.listedBdevs())
+	})
+}
+
+// servesTheSame reports whether a subsystem has every namespace of the controller's, under the same
+// identifiers (bdev_nvme_check_secondary_namespace).
+func (c *controller) servesTheSame(other *subsystem) bool {
+	for nsid := range c.bdevs {
+		ours, theirs := c.subsystem(), other.namespaces[nsid]
+		if ours == nil || theirs == nil || ours.namespaces[nsid].nguid != theirs.nguid || ours.namespaces[nsid].uuid != theirs.uuid {
+			return false
+		}
+	}
+	return true
+}
+
+// lost has those who use the subsystem go over to another path, or give up after a while.
+func (s *subsystem) lost() {
+	for _, t := range s.target.fabric.targets {
+		for _, c := range t.attached {
+			if c.paths[0].trid.NQN != s.nqn || c.alive() {
+				continue
+			}
+			if c.lostAt.IsZero() {
+				c.lostAt = time.Now()
+			}
+			t.after(noticing, c.failOver)
+			if c.loss > 0 {
+				t.after(c.loss, c.giveUp)
+			}
+		}
+	}
+}
+
+// failOver uses the first other path that works.
+func (c *controller) failOver() {
+	if c.gone || c.alive() {
+		return
+	}
+	for i, other := range c.paths {
+		if other.alive() && !other.stands() {
+			c.paths = slices.Concat(c.paths[i:], c.paths[:i])
+			c.lostAt = time.Time{}
+			other.id = other.subsystem().newController()
+			c.rescan()
+			return
+		}
+	}
+}
+
+func (c *controller) giveUp() {
+	if !c.alive() {
+		c.detach()
+	}
+}

@@ -1,0 +1,99 @@
+package simtarget
+
+import (
+	"slices"
+	"syscall"
+)
+
+// drop empties a slot. A RAID goes with its last base.
+func (a *raid) drop(one *base) {
+	one.bdev.release()
+	one.bdev = nil
+	if a.filled() == 0 {
+		t := a.bdev.target
+		t.later(func() { t.unregister(a.bdev) })
+	}
+}
+
+// leaveRAIDs empties the slot of a bdev that goes.
+func (t *Target) leaveRAIDs(b *bdev) {
+	for _, a := range slices.Clone(t.raids) {
+		if one := a.slotOf(b); one != nil {
+			one.bdev = nil
+			b.release()
+			if a.filled() == 0 {
+				t.unregister(a.bdev)
+			}
+		}
+	}
+}
+
+// slotOf is the slot that has the bdev; nil: none.
+func (a *raid) slotOf(b *bdev) *base {
+	for _, one := range a.bases {
+		if one.bdev == b {
+			return one
+		}
+	}
+	return nil
+}
+
+type raidGrowParams struct {
+	Name string `json:"raid_name"`
+	Base string `json:"base_name"`
+}
+
+// raidGrow adds a base as a full member at once, in a slot that is empty or a new one. It waits
+// for the I/O that has begun.
+func raidGrow(t *Target, r *request, p *raidGrowParams) {
+	a, b := t.raid(p.Name), t.find(p.Base)
+	switch {
+	case a == nil:
+		r.refuse(-int(syscall.ENODEV), "raid bdev %s not found", p.Name)
+		return
+	case b == nil:
+		r.refuse(-int(syscall.ENODEV), "base bdev %s not found", p.Base)
+		return
+	case a.slotOf(b) != nil:
+		r.result(true)
+		return
+	}
+	a.bdev.quiesce(func() {
+		if a.bdev.gone {
+			r.errnoAs(codeInternalError, syscall.ENODEV)
+			return
+		}
+		one, errno := t.newBase(a, p.Base)
+		if errno != 0 {
+			r.errnoAs(codeInternalError, errno)
+			return
+		}
+		if i := slices.IndexFunc(a.bases, func(other *base) bool { return other.bdev == nil }); i >= 0 {
+			a.bases[i] = one
+		} else {
+			a.bases = append(a.bases, one)
+		}
+		r.result(true)
+	})
+}
+
+// raidRemoveBase empties a slot when the I/O that has begun is over.
+func raidRemoveBase(t *Target, r *request, p *named) {
+	b := t.find(p.Name)
+	var a *raid
+	for _, one := range t.raids {
+		if b != nil && one.slotOf(b) != nil {
+			a = one
+		}
+	}
+	if a == nil {
+		r.refuse(-int(syscall.ENODEV), "Failed to remove base bdev from raid bdev")
+		return
+	}
+	a.bdev.quiesce(func() {
+		if one := a.slotOf(b); one != nil {
+			a.drop(one)
+		}
+		r.result(true)
+	})
+}
