@@ -27,6 +27,9 @@ import (
 //	// Close ends the connection to the target. Calls under way fail.
 //	func (h *Host) Close() error
 //
+//	// Connect implements rebuild.Live.
+//	func (h *Host) Connect(ctx context.Context, run rebuild.Run, ways ...ports.Address) (err error)
+//
 //	// Copy implements rebuild.Copier, by a shallow copy.
 //	func (h *Host) Copy(ctx context.Context, run rebuild.Run, snapshot string, to rebuild.Address, progress rebuild.Progress) (err error)
 //
@@ -47,6 +50,16 @@ import (
 //
 //	// Graft implements rebuild.Store, by bdev_lvol_set_parent.
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
+//
+//	// GraftExternal implements rebuild.Live, by bdev_lvol_set_parent_bdev:
+//	// two calls one after the other.
+//	func (h *Host) GraftExternal(ctx context.Context, _ rebuild.Run, uuid string, ways ...ports.Address) (err error)
+//
+//	// Hide implements rebuild.Live.
+//	func (h *Host) Hide(ctx context.Context, run rebuild.Run, at rebuild.Address) error
+//
+//	// HideHead implements rebuild.Live.
+//	func (h *Host) HideHead(ctx context.Context, replica string) error
 //
 //	// Identity implements rebuild.Identifier.
 //	func (h *Host) Identity() (uuid, name string)
@@ -70,6 +83,9 @@ import (
 //	// Merge implements rebuild.Merger: bdev_lvol_delete merges a snapshot with one
 //	// clone into that clone (bs_delete_blob), and refuses one with more.
 //	func (h *Host) Merge(ctx context.Context, snapshot string) (err error)
+//
+//	// Offer implements rebuild.Live, by a subsystem without a namespace.
+//	func (h *Host) Offer(ctx context.Context, run rebuild.Run, way rebuild.Way, to ...ports.Peer) (at rebuild.Address, err error)
 //
 //	// Open implements rebuild.Opener, over NVMe/TCP: the lvol is exported to this
 //	// process alone.
@@ -108,6 +124,9 @@ import (
 //
 //	// Seal implements rebuild.Store.
 //	func (h *Host) Seal(ctx context.Context, uuid, name string, seal rebuild.SealRecord) (string, error)
+//
+//	// Show implements rebuild.Live.
+//	func (h *Host) Show(ctx context.Context, _ rebuild.Run, at rebuild.Address, uuid string) error
 //
 //	// Snapshot implements rebuild.Snapshotter.
 //	func (h *Host) Snapshot(ctx context.Context, uuid, name string, attributes rebuild.Attributes) (string, error)

@@ -65,17 +65,12 @@ func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (b ports.By
 // Release implements ports.Copier. The first one of a run ends what all runs of the
 // replica have left; later ones of the same run end what was opened for it since.
 func (h *Host) Release(ctx context.Context, run ports.Run) error {
-	err := h.exports.Release(ctx, run, func(which nvmf.Runs) {
-		h.lvols.sweep(ctx)
-		h.prepared.undo(ctx, which)
-	})
-	return h.store.Failed(err, "release what runs of replica %s have opened", run.Replica)
+	return h.store.Failed(h.exports.Release(ctx, run, h.ending(ctx)), "release what runs of replica %s have opened", run.Replica)
 }
 
 // End implements ports.Ender.
 func (h *Host) End(ctx context.Context, run ports.Run) error {
-	err := h.exports.EndRun(ctx, run, func(which nvmf.Runs) { h.prepared.undo(ctx, which) })
-	return h.store.Failed(err, "end what run %s of replica %s has opened", run.ID, run.Replica)
+	return h.store.Failed(h.exports.EndRun(ctx, run, h.ending(ctx)), "end what run %s of replica %s has opened", run.ID, run.Replica)
 }
 
 // Opened implements ports.Collector: the target's subsystems and controllers

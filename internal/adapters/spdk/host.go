@@ -65,6 +65,7 @@ var (
 	_ ports.Collector    = (*Host)(nil)
 	_ ports.Ender        = (*Host)(nil)
 	_ ports.Identifier   = (*Host)(nil)
+	_ ports.Live         = (*Host)(nil)
 )
 
 // Open connects to a target, asks what it can do, and finds the lvstore. The

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -13,7 +14,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// peer is a sender: the target, and the NQN that it connects with.
+// peer is a sender, or a mirror: the target, and the NQN that it connects with.
 //
 // A target has no identity of its own, and socket paths and process ids mean nothing on
 // another machine. But it has the lvstore, whose base bdev has a UUID: the disk's own, or
@@ -23,6 +24,15 @@ type peer struct {
 	Lvstore string `json:"lvstore"` // UUID
 	Base    string `json:"base"`    // UUID of the bdev under it
 	HostNQN string `json:"hostnqn"`
+
+	// RAID is the UUID of a mirror's bdev. Its target need not have an lvstore.
+	RAID string `json:"raid,omitempty"`
+}
+
+// RAIDPeer is the target that has the RAID of that UUID, and connects with that NQN.
+func RAIDPeer(uuid, hostNQN string) (ports.Peer, error) {
+	text, err := json.Marshal(peer{RAID: uuid, HostNQN: hostNQN})
+	return ports.Peer(text), err
 }
 
 // Address is where a copy goes. Within one target it is the lvol itself.
@@ -80,8 +90,15 @@ func (e *Exports) baseUUID(ctx context.Context) (string, error) {
 
 // isHere reports whether the peer is this very target.
 func (e *Exports) isHere(ctx context.Context, p peer) (bool, error) {
-	if p.Lvstore == "" || p.Base == "" || p.HostNQN == "" {
+	if p.HostNQN == "" || p.RAID == "" && (p.Lvstore == "" || p.Base == "") {
 		return false, fmt.Errorf("peer %+v is incomplete: %w", p, ports.ErrInvalid)
+	}
+	if p.RAID != "" {
+		all, err := rpc.GetRAIDs().Do(ctx, e.rpc)
+		if errors.Is(err, ports.ErrUnsupported) {
+			return false, nil
+		}
+		return slices.ContainsFunc(all, func(r rpc.RAID) bool { return r.UUID == p.RAID }), err
 	}
 	both := []rpc.Request{rpc.GetLvstore(p.Lvstore), rpc.GetBdev(p.Base)}
 	e.rpc.Do(ctx, both...)

@@ -115,22 +115,28 @@ func (e *Exports) IsFull(ctx context.Context, where Address, bdev string) bool {
 	return len(look.Result) > 0
 }
 
-// attach connects to a run's subsystem. It refuses one that this very target exports.
+// attach connects to a run's subsystem, to copy.
 func (e *Exports) attach(ctx context.Context, state *run, to *spdktypes.NvmeTransportID) error {
-	own, err := e.subsystems(ctx, to.Subnqn)
+	e.detachIdle(ctx, state)
+	return attach(ctx, e.rpc, rpc.Attachment{
+		Name: controllerName(to.Subnqn), To: *to, HostNQN: e.nqns.target,
+		ReconnectDelay: reconnectDelay, FastIOFail: fastIOFail, ControllerLoss: controllerLoss,
+	})
+}
+
+// attach connects a target to a subsystem, other than one of its own.
+func attach(ctx context.Context, client *rpc.Client, a rpc.Attachment) error {
+	nqn := a.To.Subnqn
+	own, err := subsystems(ctx, client, nqn)
 	if err != nil {
 		return err
 	}
 	if len(own) > 0 {
-		return fmt.Errorf("the target exports %s itself, and would hang if it was attached to itself: %w", to.Subnqn, ports.ErrInvalid)
+		return fmt.Errorf("the target exports %s itself, and would hang if it was attached to itself: %w", nqn, ports.ErrInvalid)
 	}
-	e.detachIdle(ctx, state)
-	err = rpc.AttachController(rpc.Attachment{
-		Name: controllerName(to.Subnqn), To: *to, HostNQN: e.nqns.target,
-		ReconnectDelay: reconnectDelay, FastIOFail: fastIOFail, ControllerLoss: controllerLoss,
-	}).Do(ctx, e.rpc)
+	err = rpc.AttachController(a).Do(ctx, client)
 	if err != nil && !errors.Is(err, ports.ErrExists) {
-		return rpc.WithKind(ports.ErrUnavailable, fmt.Errorf("attach %s:%s: %w", to.Traddr, to.Trsvcid, err))
+		return rpc.WithKind(ports.ErrUnavailable, fmt.Errorf("attach %s:%s: %w", a.To.Traddr, a.To.Trsvcid, err))
 	}
 	return nil
 }

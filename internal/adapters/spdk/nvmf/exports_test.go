@@ -144,17 +144,17 @@ func TestFirstReleaseEndsCrashedRunsOfItsReplica(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, opened, 2)
 	var ended []ports.Run
-	require.NoError(t, later.Release(t.Context(), runOf("vol-1", "0000000c"), func(which Runs) {
+	require.NoError(t, later.Release(t.Context(), runOf("vol-1", "0000000c"), Ending{Before: func(which Runs) {
 		for _, r := range []ports.Run{crashed, another} {
 			if which(r) {
 				ended = append(ended, r)
 			}
 		}
-	}))
+	}}))
 	require.Equal(t, []ports.Run{crashed}, ended)
 	require.Equal(t, []string{"0000000b: " + y}, to.namespaces(t))
-	require.NoError(t, later.EndRun(t.Context(), opened[0].Run, func(Runs) {}))
-	require.NoError(t, later.EndRun(t.Context(), opened[1].Run, func(Runs) {}))
+	require.NoError(t, later.EndRun(t.Context(), opened[0].Run, Ending{}))
+	require.NoError(t, later.EndRun(t.Context(), opened[1].Run, Ending{}))
 	require.Empty(t, to.namespaces(t))
 }
 
@@ -175,7 +175,7 @@ func TestOpenedBytesAreWrittenInWholeClusters(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 	_, err = b.WriteAt(p, int64(b.Size())-3)
 	require.ErrorIs(t, err, ports.ErrInvalid)
-	require.NoError(t, s.Release(t.Context(), r, func(Runs) {}))
+	require.NoError(t, s.Release(t.Context(), r, Ending{}))
 	_, err = b.ReadAt(p, 0)
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	require.NoError(t, b.Close())

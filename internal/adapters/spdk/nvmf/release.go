@@ -18,10 +18,20 @@ const detachFor = 2 * time.Second
 // Runs says which runs something is done to.
 type Runs func(ports.Run) bool
 
+// Ending is called as runs end, under the run's lock. nil: nothing has to be done.
+type Ending struct {
+	// Before is called first, with the runs that end.
+	Before func(Runs)
+
+	// Detaching is called before bdevs of these names and UUIDs go with their controllers.
+	// Most of them do not exist: they are those that ways would show. After an error
+	// nothing is detached.
+	Detaching func(ctx context.Context, external []string) error
+}
+
 // Release ends exports and attachments: the first one of a run those that the target
-// shows of all runs of the replica, later ones those of the run since. before is called
-// with the runs that end, under the run's lock.
-func (e *Exports) Release(ctx context.Context, r ports.Run, before func(Runs)) error {
+// shows of all runs of the replica, later ones those of the run since.
+func (e *Exports) Release(ctx context.Context, r ports.Run, with Ending) error {
 	unlock, err := e.lock(ctx, r)
 	if err != nil {
 		return err
@@ -36,7 +46,7 @@ func (e *Exports) Release(ctx context.Context, r ports.Run, before func(Runs)) e
 		nqns:  func(nqn string) bool { return isRunNQN(nqn, r) },
 		known: swept, opened: found,
 	}
-	if err := e.end(ctx, end, before); err != nil || swept {
+	if err := e.end(ctx, end, with); err != nil || swept {
 		return err
 	}
 	e.mu.Lock()
@@ -46,8 +56,8 @@ func (e *Exports) Release(ctx context.Context, r ports.Run, before func(Runs)) e
 }
 
 // EndRun ends the exports and attachments of one run. It asks the target about a run of
-// another process. before is as for Release.
-func (e *Exports) EndRun(ctx context.Context, r ports.Run, before func(Runs)) error {
+// another process.
+func (e *Exports) EndRun(ctx context.Context, r ports.Run, with Ending) error {
 	unlock, err := e.lock(ctx, r)
 	if err != nil {
 		return err
@@ -64,7 +74,7 @@ func (e *Exports) EndRun(ctx context.Context, r ports.Run, before func(Runs)) er
 		}
 	}
 	e.mu.Unlock()
-	return e.end(ctx, end, before)
+	return e.end(ctx, end, with)
 }
 
 // ending says which runs end, and what they have opened.
@@ -75,11 +85,22 @@ type ending struct {
 	opened opened
 }
 
-func (e *Exports) end(ctx context.Context, end ending, before func(Runs)) (err error) {
+func (e *Exports) end(ctx context.Context, end ending, with Ending) (err error) {
 	e.endOpenings(end.runs)
-	before(end.runs)
+	if with.Before != nil {
+		with.Before(end.runs)
+	}
 	if !end.known {
 		if end.opened, err = e.find(ctx, end.nqns); err != nil {
+			return err
+		}
+	}
+	if with.Detaching != nil && len(end.opened.controllers) > 0 {
+		var external []string
+		for _, nqn := range end.opened.controllers {
+			external = append(external, Way{NQN: nqn}.Bdev(), wayUUIDOf(nqn))
+		}
+		if err := with.Detaching(ctx, external); err != nil {
 			return err
 		}
 	}

@@ -63,32 +63,36 @@ func (e *Exports) newSubsystem(ctx context.Context, r ports.Run, hostNQN string)
 	e.mu.Lock()
 	state.subsystems = append(state.subsystems, sub)
 	e.mu.Unlock()
-	if err := e.create(ctx, r, sub, hostNQN); err != nil {
+	err := e.create(ctx, sub, spdktypes.NvmfCreateSubsystemRequest{
+		Nqn: sub.nqn, SerialNumber: r.ID, ModelNumber: modelNumber, MaxNamespaces: namespacesOf,
+	})
+	if err != nil {
 		e.close(ctx, state, sub)
 		return nil, fmt.Errorf("export by %s: %w", sub.nqn, err)
 	}
 	return sub, nil
 }
 
-func (e *Exports) create(ctx context.Context, r ports.Run, sub *subsystem, hostNQN string) error {
+// create makes the subsystem as it is described, lets its hosts in, and has it listen.
+func (e *Exports) create(ctx context.Context, sub *subsystem, described spdktypes.NvmfCreateSubsystemRequest) error {
 	port, err := e.allocate(ctx, nil)
 	if err != nil {
 		return rpc.WithKind(ports.ErrUnavailable, err)
 	}
 	transport := rpc.CreateTransport()
-	create := rpc.CreateSubsystem(spdktypes.NvmfCreateSubsystemRequest{
-		Nqn: sub.nqn, SerialNumber: r.ID, ModelNumber: modelNumber, MaxNamespaces: namespacesOf,
-	})
-	allow := rpc.AddHost(sub.nqn, hostNQN)
+	opening := []*rpc.Call{transport, rpc.CreateSubsystem(described)}
+	for host := range sub.hosts {
+		opening = append(opening, rpc.AddHost(sub.nqn, host))
+	}
 	// The listener goes along, since as a rule the port is free. If it is not, or the
 	// transport is new and not ready yet, listenOn repeats the call.
 	listen := rpc.AddListener(sub.nqn, e.listen.at(port))
-	e.rpc.Do(ctx, transport, create, allow, listen)
+	e.rpc.Do(ctx, rpc.Requests(append(opening, listen))...)
 	if errors.Is(transport.Err, ports.ErrExists) {
 		transport.Err = nil
 	}
 	e.changes.note(sub.nqn, !rpc.OutcomeUnknown(listen.Err))
-	err = rpc.FirstErr([]*rpc.Call{transport, create, allow})
+	err = rpc.FirstErr(opening)
 	if err == nil && errors.Is(listen.Err, ports.ErrInvalid) {
 		return e.listenOn(ctx, sub, port)
 	}
@@ -140,7 +144,11 @@ func (e *Exports) listening(sub *subsystem, port uint16) {
 
 // subsystems are the target's, or the one of that NQN, if there is one.
 func (e *Exports) subsystems(ctx context.Context, nqn string) ([]spdktypes.NvmfSubsystem, error) {
-	found, err := rpc.GetSubsystems(nqn).Do(ctx, e.rpc)
+	return subsystems(ctx, e.rpc, nqn)
+}
+
+func subsystems(ctx context.Context, client *rpc.Client, nqn string) ([]spdktypes.NvmfSubsystem, error) {
+	found, err := rpc.GetSubsystems(nqn).Do(ctx, client)
 	if errors.Is(err, ports.ErrNotFound) {
 		return nil, nil
 	}

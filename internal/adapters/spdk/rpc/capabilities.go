@@ -12,6 +12,8 @@ const (
 	methodSetXattr         = "bdev_lvol_set_xattr"
 	methodDetachParent     = "bdev_lvol_detach_parent"
 	methodGrowRAID         = "bdev_raid_grow_base_bdev"
+	methodSetParentBdev    = "bdev_lvol_set_parent_bdev"
+	methodWaitForExamine   = "bdev_wait_for_examine"
 )
 
 // The longest names, in bytes: SPDK_LVOL_NAME_MAX without its final
@@ -28,6 +30,7 @@ type Capabilities struct {
 	Records   bool // xattrs, also given to bdev_lvol_snapshot
 	Detaches  bool // a parent without copying
 	Grows     bool // a RAID by one base bdev
+	Exchanges bool // the parent of an lvol for a bdev outside of its lvstore
 	NameLimit int  // bytes of a name
 
 	// RenamesSnapshots: other targets refuse that, after they have changed the alias.
@@ -49,6 +52,7 @@ func NewCapabilities(methods []string) Capabilities {
 		Records:   has(methodGetXattr, methodSetXattr),
 		Detaches:  has(methodDetachParent),
 		Grows:     has(methodGrowRAID),
+		Exchanges: has(methodSetParentBdev, methodWaitForExamine),
 		NameLimit: upstreamNameLimit,
 	}
 	if c.Records { // the Longhorn branch, which no method tells of these

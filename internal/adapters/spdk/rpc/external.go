@@ -26,8 +26,8 @@ type setParentBdevRequest struct {
 // SetParentBdev has an lvol read through to a bdev outside of its lvstore, instead of to
 // what it hung on.
 func SetParentBdev(lvol, bdev string) *Call {
-	return change("bdev_lvol_set_parent_bdev", setParentBdevRequest{lvol, bdev})
+	return change(methodSetParentBdev, setParentBdevRequest{lvol, bdev})
 }
 
 // WaitForExamine answers when no bdev is being examined, which claims it.
-func WaitForExamine() *Call { return change("bdev_wait_for_examine", nil) }
+func WaitForExamine() *Call { return change(methodWaitForExamine, nil) }
