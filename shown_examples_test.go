@@ -14,7 +14,7 @@ import (
 )
 
 // public are the directories of the packages that embedders import.
-var public = []string{".", "imagefile", "journalfile", "memhost", "rebuildfx", "spdkhost", "storetest"}
+var public = []string{".", "freezer", "imagefile", "journalfile", "memhost", "rebuildfx", "spdkhost", "storetest"}
 
 // go doc and pkg.go.dev show an example with the symbol in its name, and silently drop it
 // if the package does not declare that symbol: an alias has no methods.

@@ -79,7 +79,7 @@ const (
 //	func (h *Host) CloneExternal(name, bdev string, content []byte) (uuid string, err error)
 //
 //	// Connect implements rebuild.Live.
-//	func (h *Host) Connect(ctx context.Context, run rebuild.Run, to ...ports.Address) error
+//	func (h *Host) Connect(ctx context.Context, run rebuild.Run, to ...rebuild.Address) error
 //
 //	// CopiedLocally is the payload, in bytes, that copies within this host wrote.
 //	func (h *Host) CopiedLocally() uint64
@@ -108,7 +108,7 @@ const (
 //	func (h *Host) Graft(ctx context.Context, uuid, parent string) error
 //
 //	// GraftExternal implements rebuild.Live.
-//	func (h *Host) GraftExternal(ctx context.Context, _ rebuild.Run, uuid string, ways ...ports.Address) error
+//	func (h *Host) GraftExternal(ctx context.Context, _ rebuild.Run, uuid string, ways ...rebuild.Address) error
 //
 //	// Hide implements rebuild.Live.
 //	func (h *Host) Hide(ctx context.Context, _ rebuild.Run, at rebuild.Address) error
@@ -148,7 +148,7 @@ const (
 //	func (h *Host) Merge(ctx context.Context, snapshot string) error
 //
 //	// Offer implements rebuild.Live.
-//	func (h *Host) Offer(ctx context.Context, run rebuild.Run, offered rebuild.Way, to ...ports.Peer) (rebuild.Address, error)
+//	func (h *Host) Offer(ctx context.Context, run rebuild.Run, offered rebuild.Way, to ...rebuild.Peer) (rebuild.Address, error)
 //
 //	// Open implements rebuild.Opener.
 //	func (h *Host) Open(ctx context.Context, run rebuild.Run, uuid string) (rebuild.Bytes, error)

@@ -28,7 +28,7 @@ import (
 //	func (h *Host) Close() error
 //
 //	// Connect implements rebuild.Live.
-//	func (h *Host) Connect(ctx context.Context, run rebuild.Run, ways ...ports.Address) (err error)
+//	func (h *Host) Connect(ctx context.Context, run rebuild.Run, ways ...rebuild.Address) (err error)
 //
 //	// Copy implements rebuild.Copier, by a shallow copy.
 //	func (h *Host) Copy(ctx context.Context, run rebuild.Run, snapshot string, to rebuild.Address, progress rebuild.Progress) (err error)
@@ -53,7 +53,7 @@ import (
 //
 //	// GraftExternal implements rebuild.Live, by bdev_lvol_set_parent_bdev:
 //	// two calls one after the other.
-//	func (h *Host) GraftExternal(ctx context.Context, _ rebuild.Run, uuid string, ways ...ports.Address) (err error)
+//	func (h *Host) GraftExternal(ctx context.Context, _ rebuild.Run, uuid string, ways ...rebuild.Address) (err error)
 //
 //	// Hide implements rebuild.Live.
 //	func (h *Host) Hide(ctx context.Context, run rebuild.Run, at rebuild.Address) error
@@ -85,7 +85,7 @@ import (
 //	func (h *Host) Merge(ctx context.Context, snapshot string) (err error)
 //
 //	// Offer implements rebuild.Live, by a subsystem without a namespace.
-//	func (h *Host) Offer(ctx context.Context, run rebuild.Run, way rebuild.Way, to ...ports.Peer) (at rebuild.Address, err error)
+//	func (h *Host) Offer(ctx context.Context, run rebuild.Run, way rebuild.Way, to ...rebuild.Peer) (at rebuild.Address, err error)
 //
 //	// Open implements rebuild.Opener, over NVMe/TCP: the lvol is exported to this
 //	// process alone.

@@ -58,6 +58,12 @@ var faces = []face{
 		}}},
 	},
 	{
+		file: "freezer/api.go", name: "freezer",
+		exports: []export{{dir: "internal/adapters/freezer", symbols: []string{
+			"Freezer", "Func", "None", "Commands", "DefaultTimeout",
+		}}},
+	},
+	{
 		file: "spdkhost/api.go", name: "spdkhost",
 		exports: []export{{dir: "internal/adapters/spdk", symbols: []string{
 			"Host", "Open", "Config", "Dialer", "DefaultTimeout",

@@ -1,5 +1,5 @@
 // Command apigen writes the aliases in the public packages: api.go of the module's root and
-// of memhost, spdkhost and storetest.
+// of memhost, freezer, spdkhost and storetest.
 //
 // For an alias go doc shows neither the fields nor the methods of its type, and embedders
 // should not have to read internal packages. So the comment of each alias repeats the

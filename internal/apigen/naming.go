@@ -115,6 +115,8 @@ func (n *naming) expr(pkg string, e ast.Expr) ast.Expr {
 		e.X = n.expr(pkg, e.X)
 	case *ast.ArrayType:
 		e.Elt = n.expr(pkg, e.Elt)
+	case *ast.Ellipsis:
+		e.Elt = n.expr(pkg, e.Elt)
 	case *ast.MapType:
 		e.Key, e.Value = n.expr(pkg, e.Key), n.expr(pkg, e.Value)
 	case *ast.FuncType:

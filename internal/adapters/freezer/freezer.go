@@ -1,0 +1,166 @@
+package freezer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Freezer freezes the clients of one volume. It implements ports.Freezer. One freeze
+// takes place at a time: another one waits, and so does Thaw.
+type Freezer struct {
+	freeze, thaw func(ctx context.Context) error
+	turn         chan struct{} // holds a token while there is a freeze
+}
+
+var _ ports.Freezer = (*Freezer)(nil)
+
+// Func makes a Freezer of two functions. freeze stops the clients and waits for their reads
+// and writes in flight; its context ends with the limit of the freeze. thaw lets clients
+// go on, also after a freeze that failed, and is no error if they were not stopped. It is
+// repeated for a minute until it works.
+func Func(freeze, thaw func(ctx context.Context) error) *Freezer {
+	return &Freezer{freeze: freeze, thaw: thaw, turn: make(chan struct{}, 1)}
+}
+
+// None makes a Freezer that stops nobody: its caller guarantees that no client reads or
+// writes during a freeze.
+func None() *Freezer {
+	nothing := func(context.Context) error { return nil }
+	return Func(nothing, nothing)
+}
+
+// Freeze implements ports.Freezer. The limit includes the time that freezing takes.
+func (f *Freezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
+	frozen, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := f.begin(frozen); err != nil {
+		return fmt.Errorf("%w: %w", ports.ErrNotFrozen, err)
+	}
+	defer f.end()
+	it := start(frozen, work)
+	select {
+	case <-it.over:
+	case <-frozen.Done():
+	}
+	early := frozen.Err()
+	thawed := f.letGoOn(ctx)
+	<-it.over
+	err := it.result()
+	switch {
+	case early != nil:
+		return errors.Join(fmt.Errorf("%w: %w", ports.ErrThawed, early), err, thawed)
+	case thawed != nil:
+		return errors.Join(err, thawed)
+	}
+	return err
+}
+
+// Thaw implements ports.Freezer.
+func (f *Freezer) Thaw(ctx context.Context) error {
+	select {
+	case f.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ports.ErrUnavailable, ctx.Err())
+	}
+	defer f.end()
+	return f.letGoOn(ctx)
+}
+
+// begin freezes. If that fails or takes too long, clients go on.
+func (f *Freezer) begin(ctx context.Context) error {
+	select {
+	case f.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		f.end()
+		return err
+	}
+	it := start(ctx, f.freeze)
+	select {
+	case <-it.over:
+		if it.err == nil && !it.panicked && !it.exited && ctx.Err() == nil {
+			return nil
+		}
+		defer f.end()
+		thawed := f.letGoOn(ctx)
+		return errors.Join(it.result(), ctx.Err(), thawed)
+	case <-ctx.Done():
+	}
+	// It may freeze the clients later, so they are let go on once more when it has ended.
+	thawed := f.letGoOn(ctx)
+	go func() {
+		defer f.end()
+		<-it.over
+		_ = f.letGoOn(ctx)
+	}()
+	return errors.Join(ctx.Err(), thawed)
+}
+
+func (f *Freezer) end() { <-f.turn }
+
+// The repetitions of a thaw that fails.
+const (
+	thawFor   = time.Minute
+	thawPause = 100 * time.Millisecond
+)
+
+// letGoOn thaws, also after ctx has ended.
+func (f *Freezer) letGoOn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), thawFor)
+	defer cancel()
+	for {
+		err := f.thaw(ctx)
+		if err == nil {
+			return nil
+		}
+		pause := time.NewTimer(thawPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return fmt.Errorf("clients may still be frozen, thaw them: %w", err)
+		}
+	}
+}
+
+// running is a function that runs in a goroutine of its own.
+type running struct {
+	over     chan struct{} // closed when it has ended, after the following are set
+	err      error
+	panicked bool
+	reason   any  // of the panic
+	exited   bool // by runtime.Goexit
+}
+
+func start(ctx context.Context, do func(ctx context.Context) error) *running {
+	it := &running{over: make(chan struct{}), exited: true}
+	go func() {
+		defer close(it.over)
+		defer func() {
+			if reason := recover(); reason != nil {
+				it.panicked, it.reason, it.exited = true, reason, false
+			}
+		}()
+		it.err = do(ctx)
+		it.exited = false
+	}()
+	return it
+}
+
+// result is the error of the function. It panics or exits as the function did.
+func (it *running) result() error {
+	switch {
+	case it.panicked:
+		panic(it.reason)
+	case it.exited:
+		runtime.Goexit()
+	}
+	return it.err
+}
