@@ -1453,6 +1453,7 @@ type Parent = domain.Parent
 //		// ThisRun are the copies that the run which plans again has sealed itself. They
 //		// are kept even with Full.
 //		ThisRun []Sealing
+//		// contains filtered or unexported fields
 //	}
 type Options = domain.Options
 
@@ -1537,6 +1538,11 @@ const (
 	// ActionCreateEntryPoint makes the base of a linked clone on a snapshot that is there.
 	ActionCreateEntryPoint Action = "create-entry-point"
 	ActionCreateHead       Action = "create-head" // a new head; the old one is deleted first
+
+	// Of a rebuild under a live volume:
+	ActionLeave Action = "leave" // a member that missed writes leaves the mirror
+	ActionCut   Action = "cut"   // a snapshot of every member, and a live head over it that joins the mirror
+	ActionLand  Action = "land"  // the live head moves onto the copy of that snapshot, and is the head
 )
 
 // Operation is one verb with its arguments, to be carried out on a store.
@@ -1558,6 +1564,10 @@ const (
 //		Image      *ImageRecord // seal of an image
 //		Prove      bool         // seal of an image: both hosts report maps and checksums, so it is proven before it gets its name
 //		Record     string       // clone, record
+//
+//		// Member is where a snapshot or an export takes place: the position of a member in
+//		// the plan's request, from 1. 0: the destination, as of all other verbs.
+//		Member int
 //	}
 type Operation = domain.Operation
 
@@ -1577,6 +1587,16 @@ const (
 	VerbRecord Verb = "record" // which image the head's volume has
 )
 
+// The verbs of a rebuild under a live volume, besides those.
+const (
+	VerbRename        Verb = "rename"         // an lvol
+	VerbSnapshot      Verb = "snapshot"       // of a member's head, while it is written
+	VerbExport        Verb = "export"         // an lvol to other hosts
+	VerbGraftExternal Verb = "graft-external" // give an empty lvol a snapshot of another host as its parent
+	VerbJoin          Verb = "join"           // a head becomes a member of the mirror
+	VerbLeave         Verb = "leave"          // a member leaves the mirror
+)
+
 // Stage is a phase of a rebuild. A stage begins when the one before it has ended.
 //
 //	type Stage int
@@ -1590,11 +1610,15 @@ type Stage = domain.Stage
 // snapshots that have a wrong parent before any graft makes cycles impossible.
 // Deleting before creating makes final names and space free.
 const (
-	StageRemoveHead Stage = iota // deletes the old head
+	StageLeave      Stage = iota // takes what is no whole member out of the mirror
+	StageRemoveHead              // deletes the old head
 	StageDetach                  // takes kept snapshots off a wrong parent
 	StagePrune                   // deletes everything else that does not stay, leaf first
+	StagePrepare                 // creates an empty live head, which the mirror can see
+	StageCut                     // in the freeze: cuts the members, and the live head joins
 	StageBuild                   // creates, copies, grafts and seals
 	StageCreateHead              // clones the new head
+	StageLand                    // the live head becomes the head
 )
 
 // Ref refers to an lvol in a plan: a listed one, by its UUID, or one that the plan
@@ -1603,6 +1627,10 @@ const (
 //	type Ref struct {
 //		// contains filtered or unexported fields
 //	}
+//
+//	// IsCut reports whether the Ref is the snapshot of a member that the plan
+//	// takes.
+//	func (r Ref) IsCut() bool
 //
 //	// IsEntryPoint reports whether the Ref is the entry point that the plan makes.
 //	func (r Ref) IsEntryPoint() bool
@@ -1615,6 +1643,10 @@ const (
 //
 //	// Listed returns the UUID of an lvol that existed when the plan was made.
 //	func (r Ref) Listed() (uuid string, ok bool)
+//
+//	// LowestBelow returns the UUID of a live head if the Ref is the lowest lvol of
+//	// its chain: the head, or the first snapshot that was taken of it since.
+//	func (r Ref) LowestBelow() (head string, ok bool)
 //
 //	// String is unique in a plan.
 //	func (r Ref) String() string

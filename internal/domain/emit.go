@@ -7,11 +7,14 @@ package domain
 // prefers earlier ones.
 func (p *planner) emit() {
 	e := newEmitter(p)
+	e.leave()
 	e.removeHead()
 	e.detach()
 	e.prune()
+	e.cut()
 	e.build()
 	e.createHead()
+	e.land()
 	e.describe()
 }
 
@@ -27,6 +30,7 @@ type emitter struct {
 	ofDeleted  [][]int // by position in the destination's store
 	ofBase     []int
 	ofHead     []int
+	ofLive     liveOperations
 
 	numbers []int // from which short lists of operations are cut
 }
@@ -201,6 +205,9 @@ func (e *emitter) attributesOf(i int) Attributes {
 
 func (e *emitter) createHead() {
 	record := e.base.Record()
+	if e.options.live != nil {
+		return
+	}
 	if e.keepHead {
 		if head := e.destination.Head; e.destination.Store.Records && head.Record != record {
 			e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbRecord, Stage: StageCreateHead, Target: listed(*head), Name: head.Name, Record: record}))
@@ -218,6 +225,7 @@ func (e *emitter) createHead() {
 func (e *emitter) describe() {
 	e.plan.Deletions = e.plannedDeletions()
 	e.describeDeletions()
+	e.describeCut()
 	if e.fetch {
 		e.step(Step{Action: ActionFetchImage, Parent: NoParent(), Reason: "backing image " + e.fetched.Name + " is missing on the destination", Clusters: e.fetched.Lvol.Own.Count, Operations: e.ofBase})
 	}
@@ -271,6 +279,9 @@ func (e *emitter) describeDeletions() {
 func (e *emitter) describeHead() {
 	step := Step{Action: ActionCreateHead, Parent: RightHeadParent(e.tree, e.base), Operations: e.ofHead}
 	switch head := e.destination.Head; {
+	case e.options.live != nil:
+		e.describeLanding()
+		return
 	case e.keepHead && len(e.ofHead) == 0:
 		return
 	case e.keepHead:

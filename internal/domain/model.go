@@ -94,6 +94,8 @@ func (p *StoreModel) Apply(source Listing, o Operation) error {
 
 func (p *StoreModel) apply(source Listing, o *Operation) error {
 	switch o.Verb {
+	case VerbSnapshot:
+		return p.snapshot(o)
 	case VerbCreate:
 		return p.insert(o.Target, noParent, Lvol{Name: p.inFlightName(o.Target), Size: o.Size})
 	case VerbClone:
@@ -108,7 +110,7 @@ func (p *StoreModel) apply(source Listing, o *Operation) error {
 		return err
 	}
 	target := &p.store.Lvols[at]
-	if o.Verb != VerbSeal && o.Name != "" && target.Name != o.Name {
+	if o.Verb != VerbSeal && o.Verb != VerbRename && o.Name != "" && target.Name != o.Name {
 		return fmt.Errorf("the lvol is now named %s", target.Name)
 	}
 	switch o.Verb {
@@ -123,6 +125,10 @@ func (p *StoreModel) apply(source Listing, o *Operation) error {
 	case VerbRecord:
 		target.Record = p.recorded(o.Record)
 		return nil
+	case VerbRename:
+		return p.rename(target, o.Name)
+	case VerbGraftExternal:
+		return p.graftExternal(target, o.Parent)
 	}
 	return fmt.Errorf("no such verb")
 }
@@ -257,6 +263,9 @@ func (p *StoreModel) taken(name string) map[string]bool {
 }
 
 func (p *StoreModel) find(r Ref) (at int, err error) {
+	if head, ok := r.LowestBelow(); ok {
+		return p.lowest(head)
+	}
 	at, ok := p.at[uuidOf(r)]
 	if !ok {
 		return noPosition, fmt.Errorf("no such lvol")
@@ -310,6 +319,8 @@ func (p *StoreModel) nameOf(o Operation) string {
 	return o.Target.String()
 }
 
+// uuidOf is the UUID that the model gives the lvol: its own, or that of one that the plan
+// creates.
 func uuidOf(r Ref) string {
 	if r.IsNone() {
 		return ""

@@ -15,6 +15,7 @@ const (
 	imageTempSuffix  = "-temp-head" // while Longhorn downloads it
 	imageInFlight    = "bi-rebuilding-"
 	systemSnapPrefix = "rebuild-"
+	cutPrefix        = systemSnapPrefix + "cut-"
 
 	noParentName = "none" // in scenarios
 	replicaInfix = "-r-"  // Longhorn's <volume>-r-<replica>

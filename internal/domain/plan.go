@@ -57,6 +57,11 @@ const (
 	// ActionCreateEntryPoint makes the base of a linked clone on a snapshot that is there.
 	ActionCreateEntryPoint Action = "create-entry-point"
 	ActionCreateHead       Action = "create-head" // a new head; the old one is deleted first
+
+	// Of a rebuild under a live volume:
+	ActionLeave Action = "leave" // a member that missed writes leaves the mirror
+	ActionCut   Action = "cut"   // a snapshot of every member, and a live head over it that joins the mirror
+	ActionLand  Action = "land"  // the live head moves onto the copy of that snapshot, and is the head
 )
 
 // Verb is a kind of change to a store. There are no others.
@@ -73,6 +78,16 @@ const (
 	VerbRecord Verb = "record" // which image the head's volume has
 )
 
+// The verbs of a rebuild under a live volume, besides those.
+const (
+	VerbRename        Verb = "rename"         // an lvol
+	VerbSnapshot      Verb = "snapshot"       // of a member's head, while it is written
+	VerbExport        Verb = "export"         // an lvol to other hosts
+	VerbGraftExternal Verb = "graft-external" // give an empty lvol a snapshot of another host as its parent
+	VerbJoin          Verb = "join"           // a head becomes a member of the mirror
+	VerbLeave         Verb = "leave"          // a member leaves the mirror
+)
+
 // Stage is a phase of a rebuild. A stage begins when the one before it has ended.
 type Stage int
 
@@ -81,19 +96,23 @@ type Stage int
 // snapshots that have a wrong parent before any graft makes cycles impossible.
 // Deleting before creating makes final names and space free.
 const (
-	StageRemoveHead Stage = iota // deletes the old head
+	StageLeave      Stage = iota // takes what is no whole member out of the mirror
+	StageRemoveHead              // deletes the old head
 	StageDetach                  // takes kept snapshots off a wrong parent
 	StagePrune                   // deletes everything else that does not stay, leaf first
+	StagePrepare                 // creates an empty live head, which the mirror can see
+	StageCut                     // in the freeze: cuts the members, and the live head joins
 	StageBuild                   // creates, copies, grafts and seals
 	StageCreateHead              // clones the new head
+	StageLand                    // the live head becomes the head
 )
 
 // Stages are all of them, in order.
-var Stages = []Stage{StageRemoveHead, StageDetach, StagePrune, StageBuild, StageCreateHead}
+var Stages = []Stage{StageLeave, StageRemoveHead, StageDetach, StagePrune, StagePrepare, StageCut, StageBuild, StageCreateHead, StageLand}
 
 // String is the stage's name.
 func (s Stage) String() string {
-	return [...]string{"remove-head", "detach", "prune", "build", "create-head"}[s]
+	return [...]string{"leave", "remove-head", "detach", "prune", "prepare", "cut", "build", "create-head", "land"}[s]
 }
 
 // Operation is one verb with its arguments, to be carried out on a store.
@@ -114,6 +133,10 @@ type Operation struct {
 	Image      *ImageRecord // seal of an image
 	Prove      bool         // seal of an image: both hosts report maps and checksums, so it is proven before it gets its name
 	Record     string       // clone, record
+
+	// Member is where a snapshot or an export takes place: the position of a member in
+	// the plan's request, from 1. 0: the destination, as of all other verbs.
+	Member int
 }
 
 // Origin is the lvol that a copy was made of.
@@ -141,6 +164,9 @@ const (
 	refImage
 	refEntryPoint
 	refHead
+	refCut
+	refLive
+	refLowest
 )
 
 // IsNone reports whether the Ref is no lvol.
@@ -157,8 +183,15 @@ func (r Ref) IsEntryPoint() bool { return r.kind == refEntryPoint }
 
 // String is unique in a plan.
 func (r Ref) String() string {
-	return [...]string{"none", "", "new snapshot ", "new image ", "new entry point ", "new head "}[r.kind] + r.id
+	return [...]string{"none", "", "new snapshot ", "new image ", "new entry point ", "new head ", "new cut ", "new live head ", "lowest lvol below "}[r.kind] + r.id
 }
+
+// IsCut reports whether the Ref is the snapshot of a member that the plan takes.
+func (r Ref) IsCut() bool { return r.kind == refCut }
+
+// LowestBelow returns the UUID of a live head if the Ref is the lowest lvol of its chain: the
+// head, or the first snapshot that was taken of it since.
+func (r Ref) LowestBelow() (head string, ok bool) { return r.id, r.kind == refLowest }
 
 func listed(l Lvol) Ref { return Ref{refListed, l.UUID} }
 

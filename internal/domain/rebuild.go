@@ -26,6 +26,8 @@ type Options struct {
 	// ThisRun are the copies that the run which plans again has sealed itself. They
 	// are kept even with Full.
 	ThisRun []Sealing
+
+	live *liveHead // of a plan below a live head; nil: the plan creates a head
 }
 
 // PlanRebuild plans how to make the destination a copy of the source on the
@@ -396,7 +398,7 @@ func (p *planner) findDeletions() {
 // no clusters of its own is as good as a new one.
 func (p *planner) canKeepHead() bool {
 	head := p.destination.Head
-	if head == nil || len(p.deletions) > 0 || p.plan.SystemSnapshot != nil {
+	if head == nil || p.options.live != nil || len(p.deletions) > 0 || p.plan.SystemSnapshot != nil {
 		return false
 	}
 	for i := range p.decisions {

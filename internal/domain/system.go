@@ -7,9 +7,17 @@ import (
 	"strings"
 )
 
-// isSystemSnapshot reports whether a snapshot has a name that systemSnapshot gives.
+// isSystemSnapshot reports whether a snapshot has a name that systemSnapshot or CutName gives.
 func isSystemSnapshot(name string) bool {
 	id, ok := strings.CutPrefix(name, systemSnapPrefix)
+	return ok && isID(id) || isCut(name)
+}
+
+// CutName is the name of a cut with that ID of 8 hex digits.
+func CutName(id string) string { return cutPrefix + id }
+
+func isCut(name string) bool {
+	id, ok := strings.CutPrefix(name, cutPrefix)
 	return ok && isID(id)
 }
 

@@ -1,0 +1,257 @@
+package domain
+
+import (
+	"fmt"
+	"slices"
+)
+
+// LiveVolume is a volume that clients read and write, as seen before one of its replicas is
+// rebuilt.
+type LiveVolume struct {
+	Volume
+
+	// Replicas are those of the whole members, in the order of the request.
+	Replicas []Replica
+	Primary  int // the one to plan from
+}
+
+// Cut is a moment of a live volume: a snapshot of one name on every member. The live head is
+// the replica's head while it is being rebuilt: an in-flight lvol that began empty, over one
+// of these snapshots, on another host, and has had every write since.
+type Cut struct {
+	Snapshot   string     // name, without the replica's
+	Attributes Attributes // of the snapshot
+
+	// Joined is the live head as a member since that moment; the zero Member: the moment
+	// has not come yet.
+	Joined Member
+}
+
+// Made reports whether the volume has been cut.
+func (c Cut) Made() bool { return c.Joined.Head != "" }
+
+// liveHead is the part of a plan that a rebuild under a live volume adds.
+type liveHead struct {
+	cut   Cut
+	on    []member // whole ones
+	stale []Member // lvols of the destination that are members, and lack writes
+	chain []Lvol   // the live head's, from the head down, if the volume has been cut
+}
+
+// member is a replica's head that the volume is mirrored to.
+type member struct {
+	replica string
+	head    Lvol
+}
+
+// PlanOnline plans how to make the destination a whole member of a volume that clients go on
+// using. It is pure. It returns a *Refusal if that cannot be done safely.
+//
+// The plan cuts the volume: in a freeze it takes a snapshot of each member, and gives the
+// destination a live head that joins the mirror. Below that head, the tree with the cut is
+// rebuilt as by PlanRebuild. At last the live head lands: it is grafted onto the copy of the
+// cut, which reads the same, and gets its final name if it has been a member all the time.
+//
+// If the cut has been made already, the plan has the rest. If the destination is a whole
+// member, it has no operations.
+func PlanOnline(v LiveVolume, destination Replica, requested Base, cut Cut, options Options) (Plan, error) {
+	if err := v.check(destination); err != nil {
+		return Plan{}, err
+	}
+	if head := destination.Head; head != nil && v.isWhole(*head) {
+		plan := Plan{Notices: []string{fmt.Sprintf("replica %s is a whole member of volume %s", destination.located(), v.Name)}}
+		plan.Base, _ = ResolveBase(requested, v.Replicas[v.Primary], destination)
+		return plan, nil
+	}
+	live := &liveHead{cut: cut, stale: v.staleMembers(destination, cut)}
+	for _, r := range v.Replicas {
+		live.on = append(live.on, member{r.Name, *r.Head})
+	}
+	source, err := v.Replicas[v.Primary].cutAt(cut)
+	if err != nil {
+		return Plan{}, err
+	}
+	if cut.Made() {
+		if live.chain, err = destination.liveChain(cut); err != nil {
+			return Plan{}, err
+		}
+	}
+	destination, err = destination.belowLive(live, source)
+	if err != nil {
+		return Plan{}, err
+	}
+	options.live = live
+	return PlanRebuild(source, destination, requested, options)
+}
+
+// check compares what the mirror says with what the caller says.
+func (v LiveVolume) check(destination Replica) error {
+	if len(v.Replicas) == 0 {
+		return refuse("volume %s: no whole member is known to rebuild from", v.Name)
+	}
+	heads := make(map[string]string)
+	for _, r := range v.Replicas {
+		if r.Head == nil {
+			return r.refuseHeadless()
+		}
+		heads[r.Head.UUID] = r.Name
+		switch m, is := v.Member(r.Head.UUID); {
+		case !is:
+			return refuse("replica %s is no member of volume %s: a rebuild under a live volume takes whole members as sources", r.located(), v.Name)
+		case m.Mode == ModeERR:
+			return refuse("replica %s is a lost member of volume %s (%s), so it lacks writes", r.located(), v.Name, m.Reason)
+		case r.Head.Size != v.Replicas[0].Head.Size:
+			return refuse("the members of volume %s differ in length: %s has %d bytes, %s %d", v.Name, v.Replicas[0].Name, v.Replicas[0].Head.Size, r.Name, r.Head.Size)
+		}
+	}
+	for _, m := range v.Members {
+		if _, given := heads[m.Head]; !given && m.Mode != ModeERR && !destination.owns(m.Head) {
+			return refuse("volume %s has the member %s, which is not among the sources: name every replica of the volume, since the snapshot is taken of each", v.Name, m.Name)
+		}
+	}
+	return nil
+}
+
+func (v LiveVolume) isWhole(head Lvol) bool {
+	m, is := v.Member(head.UUID)
+	return is && m.Mode != ModeERR && head.External == "" && !head.Degraded
+}
+
+// staleMembers are lvols of the destination that are members without being whole: what an
+// earlier run left, and a head that the mirror lost.
+func (v LiveVolume) staleMembers(destination Replica, cut Cut) (stale []Member) {
+	for _, m := range v.Members {
+		if destination.owns(m.Head) && m.Head != cut.Joined.Head {
+			stale = append(stale, m)
+		}
+	}
+	return stale
+}
+
+// cutAt is the replica as it was, or will be, at the cut: an empty head on the snapshot, and
+// nothing above it.
+func (r Replica) cutAt(cut Cut) (Replica, error) {
+	store := r.Store
+	store.Lvols = slices.Clone(store.Lvols)
+	if !cut.Made() {
+		head := &store.Lvols[r.head]
+		if _, taken := r.Snapshot(cut.Snapshot); taken {
+			return r, refuse("replica %s already has a snapshot %s", r.located(), cut.Snapshot)
+		}
+		frozen := *head
+		frozen.UUID, frozen.Name, frozen.ReadOnly = cutRef(cut.Snapshot).String(), SnapshotLvolName(r.Name, cut.Snapshot), true
+		frozen.Attributes, frozen.Record, frozen.UsedBy = cut.Attributes, "", User{}
+		head.Parent, head.External, head.Own = frozen.UUID, "", Clusters{}
+		store.Lvols = append(store.Lvols, frozen)
+		return r.of(store)
+	}
+	at, ok := r.positionNamed(cut.Snapshot)
+	if !ok {
+		return r, refuse("replica %s has no snapshot %s any more, over which the live head was made", r.located(), cut.Snapshot)
+	}
+	snapshot := store.Lvols[at].UUID
+	head := &store.Lvols[r.head]
+	if !r.descendsFrom(r.head, snapshot) {
+		return r, refuse("the head of replica %s does not descend from snapshot %s any more: it was reverted", r.located(), cut.Snapshot)
+	}
+	later := r.index.descendants(at)
+	later[r.head] = false
+	head.Parent, head.Own = snapshot, Clusters{}
+	kept := store.Lvols[:0]
+	for i := range store.Lvols {
+		if !later[i] {
+			kept = append(kept, store.Lvols[i])
+		}
+	}
+	store.Lvols = kept
+	return r.of(store)
+}
+
+// of is the replica on another picture of its store.
+func (r Replica) of(store Listing) (Replica, error) {
+	same, err := newReplica(store, r.Name, r.expected)
+	same.AllowInUse = r.AllowInUse
+	return same, err
+}
+
+// liveChain is the chain of the live head, from the head down to the lvol that is to be
+// grafted onto the copy of the cut: the head itself, or the first snapshot that was taken
+// since.
+func (r Replica) liveChain(cut Cut) ([]Lvol, error) {
+	at, known := r.index.byUUID[cut.Joined.Head]
+	if !known {
+		return nil, refuse("the live head of replica %s is gone", r.located())
+	}
+	var chain []Lvol
+	for ; at != noParent; at = r.index.parents[at] {
+		if r.members[at].role == roleSnapshot && r.members[at].snapshot == cut.Snapshot || r.members[at].role == roleForeign {
+			break
+		}
+		chain = append(chain, r.Store.Lvols[at])
+	}
+	return chain, nil
+}
+
+// belowLive is the destination without the live chain, which stays as it is, and without the
+// users of what leaves the mirror first.
+func (r Replica) belowLive(live *liveHead, source Replica) (Replica, error) {
+	store := r.Store
+	store.Lvols = slices.DeleteFunc(slices.Clone(store.Lvols), func(l Lvol) bool {
+		return slices.ContainsFunc(live.chain, func(of Lvol) bool { return of.UUID == l.UUID })
+	})
+	for i := range store.Lvols {
+		l := &store.Lvols[i]
+		if slices.ContainsFunc(live.stale, func(m Member) bool { return m.Head == l.UUID }) {
+			l.UsedBy = User{}
+		}
+	}
+	below, err := NewDestination(store, r.Name, source)
+	below.AllowInUse = r.AllowInUse
+	return below, err
+}
+
+// descendants marks what descends from the lvol at that position.
+func (x *index) descendants(of int) []bool {
+	children := make([][]int, len(x.parents))
+	for at, parent := range x.parents {
+		if parent != noParent {
+			children[parent] = append(children[parent], at)
+		}
+	}
+	marked := make([]bool, len(x.parents))
+	for pending := children[of]; len(pending) > 0; {
+		at := pending[len(pending)-1]
+		pending = append(pending[:len(pending)-1], children[at]...)
+		marked[at] = true
+	}
+	return marked
+}
+
+// HalfCut is a cut that an engine took of some members only, and died. Members without it
+// give trimmed clusters back, the others do not, so their bytes would differ.
+type HalfCut struct {
+	Member   int // position
+	Snapshot Snapshot
+}
+
+// HalfCuts lists the cuts right below the heads of some replicas that other
+// replicas lack. They are merged into those heads again.
+func HalfCuts(members []Replica) (half []HalfCut) {
+	for i, r := range members {
+		if r.Head == nil {
+			continue
+		}
+		at := r.index.parents[r.head]
+		if at == noParent || r.members[at].role != roleSnapshot || !isCut(r.members[at].snapshot) {
+			continue
+		}
+		name := r.members[at].snapshot
+		lacks := func(other Replica) bool { _, has := other.Snapshot(name); return !has }
+		if slices.ContainsFunc(members, lacks) {
+			half = append(half, HalfCut{i, Snapshot{name, r.Store.Lvols[at]}})
+		}
+	}
+	return half
+}
+
+func cutRef(snapshot string) Ref { return Ref{refCut, snapshot} }
