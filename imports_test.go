@@ -92,6 +92,7 @@ var layers = []layer{
 		dir: "internal/keylock", ours: none, others: none,
 		reason: "locks by key know nothing of what is locked",
 	},
+	{dir: "internal/liveclient", ours: none, others: none, reason: "clients of a volume know nothing of what is done to it"},
 	{dir: "internal/randid", ours: none, others: none, reason: "identifiers are drawn for nothing in particular"},
 	{
 		dir: "internal/adapters/spdk/nvmf",

@@ -93,3 +93,10 @@ func slow(method string) func(memory.Call) memory.Fault {
 		return memory.Fault{}
 	}
 }
+
+func sealed(t *testing.T, h *memory.Host, uuid, name string) string {
+	t.Helper()
+	made, err := h.Seal(t.Context(), uuid, name, ports.SealRecord{})
+	require.NoError(t, err)
+	return made
+}
