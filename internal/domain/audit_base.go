@@ -37,11 +37,11 @@ func (r Replica) withoutEntryPoint() (at int, base Base) {
 	if at == noPosition {
 		return noPosition, Base{}
 	}
-	all := readings(r.Store.Lvols[at])
-	if len(all) != 1 || all[0].role != roleSnapshot || volumeOf(all[0].replica) == volumeOf(r.Name) {
+	of, err := r.index.owner(at)
+	if err != nil || of.role != roleSnapshot || volumeOf(of.replica) == volumeOf(r.Name) {
 		return noPosition, Base{}
 	}
-	return at, CloneBase(volumeOf(all[0].replica), all[0].snapshot)
+	return at, CloneBase(volumeOf(of.replica), of.snapshot)
 }
 
 // contradiction reports evidence of different bases.

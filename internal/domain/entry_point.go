@@ -96,19 +96,27 @@ func (x *index) entryPointDefect(at int) string {
 func (x *index) sourceSnapshot(base Base) (replica string, at int, err error) {
 	volume, snapshot, _ := base.Clone()
 	at = noPosition
+	isWanted := func(r reading) bool {
+		return r.role == roleSnapshot && r.snapshot == snapshot && volumeOf(r.replica) == volume
+	}
 	var others []string // replicas of the volume without that snapshot
 	for i := range x.store.Lvols {
-		for _, r := range readings(x.store.Lvols[i]) {
-			switch {
-			case volumeOf(r.replica) != volume:
-			case r.role == roleSnapshot && r.snapshot == snapshot:
-				if at != noPosition && replica != r.replica {
-					return "", noPosition, refuse("lvstore %s has %s twice: of replica %s and of replica %s", x.store.Name, base, replica, r.replica)
-				}
-				replica, at = r.replica, i
-			default:
+		all := slices.DeleteFunc(readings(x.store.Lvols[i]), func(r reading) bool { return volumeOf(r.replica) != volume })
+		if !slices.ContainsFunc(all, isWanted) {
+			for _, r := range all {
 				others = append(others, r.replica)
 			}
+			continue
+		}
+		r, err := x.owner(i)
+		switch {
+		case err != nil:
+			return "", noPosition, err
+		case !isWanted(r):
+		case at != noPosition && replica != r.replica:
+			return "", noPosition, refuse("lvstore %s has %s twice: of replica %s and of replica %s", x.store.Name, base, replica, r.replica)
+		default:
+			replica, at = r.replica, i
 		}
 	}
 	if slices.Sort(others); at == noPosition && len(others) > 0 {

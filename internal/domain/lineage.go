@@ -41,6 +41,22 @@ func (x *lineages) owns(l Lvol) (bool, error) {
 	return true, nil
 }
 
+// owner is the reading of the replica that the lvol at that position belongs to; the zero
+// reading if it belongs to none.
+func (x *index) owner(at int) (reading, error) {
+	all := readings(x.store.Lvols[at])
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	for _, r := range all { // rare
+		of := &lineages{index: x, replica: r.replica}
+		if ours, err := of.owns(x.store.Lvols[at]); err != nil || ours {
+			return r, err
+		}
+	}
+	return reading{}, nil
+}
+
 // ambiguousWith finds another replica of the store that an lvol without relatives may
 // belong to.
 func (x *lineages) ambiguousWith(l Lvol) (other string, doubt bool) {

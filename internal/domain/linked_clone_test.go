@@ -51,6 +51,25 @@ func TestRightParentOfALinkedClone(t *testing.T) {
 	}
 }
 
+// TestBaseWithAmbiguousName: vol-9-r-0000000b-snap-a-snap-daily may be snapshot daily of a replica
+// vol-9-r-0000000b-snap-a. Its relatives belong to vol-9-r-0000000b.
+func TestBaseWithAmbiguousName(t *testing.T) {
+	const both = `  snap:vol-9-r-0000000b-snap-daily own=d/2
+    snap:vol-9-r-0000000b-snap-a-snap-daily own=e/1
+      lvol:vol-9-r-0000000b
+`
+	for snapshot, on := range map[string]string{"daily": "vol-9-r-0000000b-snap-daily", "a-snap-daily": "vol-9-r-0000000b-snap-a-snap-daily"} {
+		plan, err := PlanCreation(storeOf(t, both), "vol-1-r-4e5f6a7b", 8<<20, CloneBase("vol-9", snapshot))
+		require.NoError(t, err)
+		require.Equal(t, "lvol:"+on, plan.Steps[0].Parent.String())
+	}
+	direct := auditOf(t, both+"      s1\n        head\n", CloneBase("vol-9", "a-snap-daily"))
+	require.True(t, direct.Violations[len(direct.Violations)-1].Repairable, "%v", direct.Violations)
+
+	_, err := PlanCreation(storeOf(t, "  snap:vol-9-r-0000000b-snap-a-snap-daily\n  lvol:vol-9-r-0000000b\n  lvol:vol-9-r-0000000b-snap-a\n"), "vol-1-r-4e5f6a7b", 8<<20, CloneBase("vol-9", "daily"))
+	requireRefusal(t, err, "vol-9-r-0000000b-snap-a-snap-daily", "rename or delete it by hand")
+}
+
 func TestMissingEntryPointIsMade(t *testing.T) {
 	s := parseFixture(t, sourceClone+dailyHere)
 	plan := s.mustPlan(t)

@@ -73,7 +73,7 @@ func TestUnhealthyTreesRefused(t *testing.T) {
 		"the head hangs on the image":      {"  image:base\n    s1\n    head\n", []string{"two ancestors", "the head", "s1"}},
 		"a snapshot larger than its child": {"  s1 size=9\n    s2 size=8\n      head size=9\n", []string{"s2", "8388608", "s1", "9437184"}},
 		"a snapshot larger than the head":  {"  s1 size=9\n    head size=8\n", []string{"8388608", "s1", "9437184"}},
-		"under another replica's snapshot": {"  snap:vol-10-r-4e5f6a7b-snap-a\n    s1\n      head\n", []string{"snap-s1", "vol-10-r-4e5f6a7b-snap-a", "no snapshot of replica"}},
+		"under another replica's snapshot": {"  snap:vol-10-r-4e5f6a7b-snap-a\n    s1\n      head\n", []string{"snap-s1", "vol-10-r-4e5f6a7b-snap-a", "no snapshot of replica", "linked clone of snapshot a of volume vol-10, repair the replica first"}},
 		"under a spacer of its own":        {"  spacer:0badcafe\n    s1\n      head\n", []string{"snap-s1", "rebuilding-0badcafe"}},
 		"under an lvol that is no one's":   {"  lvol:else\n    s1\n      head\n", []string{"snap-s1", "else"}},
 		"under an image that is filled":    {"  filling:base\n    s1\n      head\n", []string{"snap-s1", "temp-head"}},
