@@ -178,6 +178,27 @@ func TestEntryPointThatVanishesIsMadeAgain(t *testing.T) {
 	requireRebuiltClone(t, b)
 }
 
+// TestUnusedEntryPointVanishesBeforeHead: without snapshots, the head is the first clone, after
+// everything else was verified.
+func TestUnusedEntryPointVanishesBeforeHead(t *testing.T) {
+	for n := 1; ; n++ {
+		b := newFixture(t, memory.Config{}, memory.Config{})
+		there := newBuilder(t, b.source, nineThere, "").build(nineTree)
+		here := newBuilder(t, b.destination, nineHere, "").build(nineTree)
+		unused := makeEntryPoint(here, "daily")
+		newBuilder(t, b.source, sourceName, "").writable(sourceName, makeEntryPoint(there, "daily"), worldClusters)
+		listed := on("list").nth(n).does(func() { _ = b.destination.Delete(context.Background(), unused) })
+		inject(b.destination, listed)
+		_, err := app.New(nil).Rebuild(context.Background(), b.request())
+		require.NoError(t, err, "listing %d", n)
+		require.Equal(t, named(t, b.destination, entryPointHere).UUID, list(t, b.destination, copyName).Head.Parent)
+		if listed.calls() < n {
+			require.Greater(t, n, 2, "it was listed for the plan and for the verification")
+			return
+		}
+	}
+}
+
 // TestClonesOfOneSnapshotAtOnce: several rebuilds need the same entry point, which is not
 // there yet.
 func TestClonesOfOneSnapshotAtOnce(t *testing.T) {

@@ -54,6 +54,9 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	if !sameTree(planned.source, seen.source) {
 		return seen, fmt.Errorf("%w: the source's snapshots have changed", executor.ErrPlanAgain)
 	}
+	if _, has, err := seen.destination.Store.EntryPoint(image); isClone(image) && err == nil && !has {
+		return seen, fmt.Errorf("%w: the entry point of %s is gone", executor.ErrPlanAgain, image)
+	}
 	if leftInFlight(violations) {
 		return seen, fmt.Errorf("%w: a call without an answer has left in-flight lvols", executor.ErrPlanAgain)
 	}
@@ -126,6 +129,11 @@ func sameTree(was, is domain.Replica) bool {
 	return slices.EqualFunc(was.Snapshots, is.Snapshots, func(a, b domain.Snapshot) bool {
 		return a.Name == b.Name && a.Lvol.UUID == b.Lvol.UUID && a.Lvol.Parent == b.Lvol.Parent && a.Lvol.Own.Count == b.Lvol.Own.Count
 	})
+}
+
+func isClone(base domain.Base) bool {
+	_, _, is := base.Clone()
+	return is
 }
 
 // leftInFlight reports whether in-flight lvols are all that is wrong. The next plan
