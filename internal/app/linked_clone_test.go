@@ -199,6 +199,51 @@ func TestUnusedEntryPointVanishesBeforeHead(t *testing.T) {
 	}
 }
 
+// TestRepairMakesVanishedEntryPointAgain: Longhorn's engine removes the entry point between its
+// seal and the graft onto it.
+func TestRepairMakesVanishedEntryPointAgain(t *testing.T) {
+	b := newCloneFixture(t, memory.Fork)
+	_, err := app.New(nil).Rebuild(context.Background(), b.request())
+	require.NoError(t, err)
+	ancestor, _ := list(t, b.destination, copyName).Snapshot("s1")
+	require.NoError(t, b.destination.Graft(context.Background(), ancestor.Lvol.UUID, ""))
+	vanish := func() {
+		require.NoError(t, b.destination.Delete(context.Background(), named(t, b.destination, entryPointHere).UUID))
+	}
+	vanish()
+	grafts := on("graft").of("s1")
+	inject(b.destination, grafts, on("graft").of("s1").upTo(2).does(vanish))
+	report, err := app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: b.request().Destination})
+	require.NoError(t, err)
+	require.Equal(t, 3, grafts.calls())
+	require.Len(t, report.Plan.Warnings, 1, "each warning once")
+	requireRebuiltClone(t, b)
+
+	require.NoError(t, b.destination.Graft(context.Background(), ancestor.Lvol.UUID, ""))
+	inject(b.destination, on("graft").of("s1").does(vanish))
+	report, err = app.New(nil).Repair(context.Background(), app.RepairRequest{Replica: b.request().Destination})
+	require.ErrorContains(t, err, "changed since the plan", "it is not made for ever")
+	require.Equal(t, app.OutcomeFailed, report.Outcome)
+}
+
+// TestCreationMakesVanishedEntryPointAgain: the first time it vanishes, the second time another
+// run makes it first.
+func TestCreationMakesVanishedEntryPointAgain(t *testing.T) {
+	b := newCloneFixture(t, memory.Fork)
+	nine := newBuilder(t, b.destination, nineHere, "")
+	nine.uuids["daily"] = named(t, b.destination, nineHere+"-snap-daily").UUID
+	inject(b.destination,
+		on("clone").once().does(func() {
+			require.NoError(t, b.destination.Delete(context.Background(), named(t, b.destination, entryPointHere).UUID))
+		}),
+		on("seal").nth(2).does(func() { makeEntryPoint(nine, "daily") }))
+	at := app.Site{Host: b.destination, Replica: "vol-30-r-0000000b"}
+	r, err := app.New(nil).CreateReplica(context.Background(), at, worldClusters*cluster, domain.CloneBase("vol-9", "daily"))
+	require.NoError(t, err)
+	require.Equal(t, "clone:vol-9@daily", r.ParentOf(*r.Head).String())
+	require.Empty(t, r.InFlight)
+}
+
 // TestClonesOfOneSnapshotAtOnce: several rebuilds need the same entry point, which is not
 // there yet.
 func TestClonesOfOneSnapshotAtOnce(t *testing.T) {

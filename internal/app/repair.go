@@ -82,19 +82,19 @@ func (e *Engine) repair(ctx context.Context, request RepairRequest, report *Repa
 		return false, err
 	}
 	defer release()
-	report.Replica, report.Plan, err = e.planRepair(ctx, request)
-	if err != nil {
-		return false, err
-	}
-	if report.Plan.Clone != (domain.PlacedClone{}) {
-		release, err := e.leaseClone(ctx, at.Host, report.Replica.Store, report.Plan.Clone, "the repair of replica "+at.Replica)
-		if err != nil {
-			return false, err
+	var warnings []string // of plans that were carried out in part
+	changed, err = e.changeInPlace(ctx, at, "the repair of replica "+at.Replica, request.Observer, func() (_ domain.Replica, _ domain.Plan, err error) {
+		report.Replica, report.Plan, err = e.planRepair(ctx, request)
+		for _, warning := range warnings {
+			if !slices.Contains(report.Plan.Warnings, warning) {
+				report.Plan.Warnings = append(report.Plan.Warnings, warning)
+			}
 		}
-		defer release()
-	}
-	if err := e.carryOutInPlace(ctx, at, report.Replica, report.Plan, request.Observer); err != nil {
-		return true, err
+		warnings = report.Plan.Warnings
+		return report.Replica, report.Plan, err
+	})
+	if err != nil {
+		return changed, err
 	}
 	return true, e.verifyRepair(ctx, request, report)
 }
@@ -111,7 +111,7 @@ func (e *Engine) verifyRepair(ctx context.Context, request RepairRequest, report
 		if err := e.compareRepaired(ctx, request, report); err != nil {
 			return err
 		}
-	} else if len(report.Plan.Operations) > 0 {
+	} else {
 		report.Notices = append(report.Notices, report.Plan.Warnings...)
 	}
 	for _, v := range report.Violations {
