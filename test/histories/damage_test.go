@@ -24,10 +24,17 @@ func (w *world) loseReplica(r *rand.Rand) {
 		rep = v.in(hurt)[0] // a complete one must remain
 	}
 	d := &damage{world: w, Rand: r, replica: rep}
-	if r.IntN(4) == 0 {
+	switch {
+	case rep.carries():
+		if rep.state != complete {
+			w.logf("%s is hurt, and its snapshots have entry points", rep)
+			return
+		}
+		d.delete(rep.name)
+	case r.IntN(4) == 0:
 		d.deleteAll()
 		d.moveToOtherTarget()
-	} else {
+	default:
 		if r.IntN(3) > 0 {
 			d.delete(rep.name)
 		}
@@ -115,11 +122,12 @@ func (d *damage) deleteAll() {
 }
 
 // moveToOtherTarget lets the replica be rebuilt on a target without another replica of
-// the volume, if there is one. That target may lack the image.
+// the volume, if there is one. That target may lack the image or, for a while, the base of a
+// linked clone.
 func (d *damage) moveToOtherTarget() {
 	v := d.replica.of
 	free := slices.DeleteFunc(slices.Clone(d.world.targets), func(s *target) bool {
-		return slices.ContainsFunc(v.replicas, func(r *replica) bool { return r.at == s })
+		return v.origin != nil && !v.origin.isSound(s) || slices.ContainsFunc(v.replicas, func(r *replica) bool { return r.at == s })
 	})
 	if len(free) > 0 {
 		d.replica.at = pick(d.Rand, free)
@@ -277,10 +285,10 @@ func (w *world) loseLink(r *rand.Rand) {
 			if err := rep.at.host.Graft(ctx(), l.UUID, ""); err != nil {
 				fail("lose the link of %s: %v", rep, err)
 			}
-			rep.state = hurt
+			rep.state, rep.root = hurt, ""
 			w.logf("%s: %s was detached", rep, l.Name)
 			return
 		}
 	}
-	fail("no lvol of %s has the parent %s", rep, v.domainImage())
+	fail("no lvol of %s has the parent %s", rep, v.base())
 }

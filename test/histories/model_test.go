@@ -63,7 +63,7 @@ type state int
 
 const (
 	complete state = iota // it has the bytes of the volume
-	hurt                  // its ancestor has lost the image
+	hurt                  // its ancestor has lost its base
 	lost                  // leftovers of a replica that must be rebuilt
 )
 
@@ -72,7 +72,8 @@ func (s state) String() string { return []string{"whole", "hurt", "lost"}[s] }
 // volume is a volume as its user knows it.
 type volume struct {
 	name           string
-	image          *image // nil: none
+	image          *image  // nil: none
+	origin         *origin // nil: it is no linked clone
 	head           view
 	snapshots      map[string]view // of all replicas
 	replicas       []*replica
@@ -86,6 +87,9 @@ type replica struct {
 	at        *target
 	state     state
 	snapshots map[string]bool // that it has, if it is not lost
+
+	// root is the name of the ancestor's parent, if it is hurt; "": none.
+	root string
 
 	// untidy: a failed operation on it may have left in-flight lvols.
 	untidy bool
@@ -103,12 +107,16 @@ type image struct {
 	on   map[*target]bool
 }
 
-// domain is how the engine is told of a volume's image.
-func (v *volume) domainImage() domain.Base {
-	if v.image == nil {
+// base is the volume's base, as the engine is told of it.
+func (v *volume) base() domain.Base {
+	switch {
+	case v.image != nil:
+		return domain.ImageBase(v.image.name)
+	case v.origin != nil:
+		return domain.CloneBase(v.origin.volume.name, v.origin.snapshot)
+	default:
 		return domain.NoBase()
 	}
-	return domain.ImageBase(v.image.name)
 }
 
 func (v *volume) size() uint64 { return uint64(len(v.head)) * cellSize }

@@ -21,6 +21,7 @@ type operation struct {
 
 var operations = []operation{
 	{"create a volume", 5, (*world).createVolume},
+	{"clone a volume", 5, (*world).cloneVolume},
 	{"write", 12, (*world).writeVolume},
 	{"snapshot", 9, (*world).snapshotVolume},
 	{"delete a snapshot", 5, (*world).deleteSnapshot},
@@ -28,6 +29,7 @@ var operations = []operation{
 	{"expand", 3, (*world).expandVolume},
 	{"lose a replica", 9, (*world).loseReplica},
 	{"lose an image's link", 3, (*world).loseLink},
+	{"lose an entry point", 5, (*world).loseEntryPoint},
 	{"rebuild", 8, (*world).rebuildUndisturbed},
 	{"rebuild with failures", 16, (*world).rebuildDisturbed},
 	{"import an image", 3, (*world).importImage},
@@ -86,7 +88,7 @@ const (
 )
 
 func (w *world) createVolume(r *rand.Rand) {
-	if len(w.volumes) == maxVolumes {
+	if len(w.volumes) >= maxVolumes {
 		w.logf("there are enough")
 		return
 	}
@@ -107,13 +109,13 @@ func (w *world) createVolume(r *rand.Rand) {
 		if v.image != nil && !v.image.on[s] {
 			w.mustImport(v.image, s)
 		}
-		if _, err := w.engine.engine.CreateReplica(ctx(), w.engine.at(rep), v.size(), v.domainImage()); err != nil {
+		if _, err := w.engine.engine.CreateReplica(ctx(), w.engine.at(rep), v.size(), v.base()); err != nil {
 			fail("create %s: %v", rep, err)
 		}
 		v.replicas = append(v.replicas, rep)
 	}
 	w.volumes = append(w.volumes, v)
-	w.logf("%s, %d clusters, %s, %v", v.name, clusters, v.domainImage(), v.replicas)
+	w.logf("%s, %d clusters, %s, %v", v.name, clusters, v.base(), v.replicas)
 }
 
 func (w *world) writeVolume(r *rand.Rand) {
@@ -124,7 +126,7 @@ func (w *world) writeVolume(r *rand.Rand) {
 	for range 1 + r.IntN(3) {
 		at := r.IntN(len(v.head))
 		cells := 1 + r.IntN(min(5, len(v.head)-at))
-		if len(v.in(hurt)) > 0 {
+		if v.misreads() {
 			// A write to a part of a cluster reads the rest first. A hurt replica reads
 			// wrong bytes, and no repair corrects that.
 			at -= at % perCluster
@@ -204,7 +206,7 @@ func (w *world) reconcile(v *volume, all []*change, apply, undo func(*replica)) 
 			fail("%s: no error, and yet %s", c.replica, after)
 		}
 		c.after = after == ""
-		if c.state == hurt && before[c.replica] == "" { // its bytes do not show the change
+		if !c.readsRight() && before[c.replica] == "" { // its bytes do not show the change
 			c.after = c.err == nil
 		}
 		anyAfter = anyAfter || c.after
@@ -263,6 +265,10 @@ func (w *world) deleteSnapshot(r *rand.Rand) {
 	}
 	name := pick(r, v.names())
 	w.logf("%s of %s", name, v.name)
+	kept := make(map[*replica]string)
+	for _, rep := range v.serving() {
+		kept[rep] = w.mustKeep(rep, name)
+	}
 	troubled := w.disturb(r, v)
 	var all []*change
 	for _, rep := range v.serving() {
@@ -270,6 +276,9 @@ func (w *world) deleteSnapshot(r *rand.Rand) {
 			continue
 		}
 		_, err := w.engine.engine.DeleteSnapshot(ctx(), w.engine.at(rep), name)
+		if err == nil && kept[rep] != "" {
+			fail("snapshot %s of %s was deleted, though %s", name, rep, kept[rep])
+		}
 		if err != nil && !troubled && !isRefused(err) {
 			fail("delete snapshot %s of %s: %v", name, rep, err)
 		}
@@ -296,7 +305,7 @@ func (w *world) revertVolume(r *rand.Rand) {
 	}
 	name := pick(r, v.names())
 	w.logf("%s to %s", v.name, name)
-	troubled := len(v.in(hurt)) == 0 && w.disturb(r, v)
+	troubled := !v.misreads() && w.disturb(r, v)
 	var all []*change
 	for _, rep := range v.serving() {
 		_, err := w.engine.engine.Revert(ctx(), app.RevertRequest{Replica: w.engine.at(rep), Snapshot: name})

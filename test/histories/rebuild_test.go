@@ -96,6 +96,7 @@ func (w *world) choose(r *rand.Rand, most int) []*rebuildRun {
 	for _, to := range some(r, lostOnes, 1+r.IntN(most)) {
 		all = append(all, w.plan(r, to))
 	}
+	expectConflicts(all)
 	return all
 }
 
@@ -112,7 +113,7 @@ func (w *world) plan(r *rand.Rand, to *replica) *rebuildRun {
 		a.moreSources = some(r, others, len(others))
 	}
 	a.request = app.Request{
-		Volume: v.name, Base: v.domainImage(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
+		Volume: v.name, Base: v.base(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
 		Options: domain.Options{Full: r.IntN(6) == 0},
 	}
 	if r.IntN(3) > 0 {
@@ -122,7 +123,7 @@ func (w *world) plan(r *rand.Rand, to *replica) *rebuildRun {
 		a.request.Bandwidth = append(a.request.Bandwidth, app.NewBandwidth([]uint64{0, 5_000, 50_000}[r.IntN(3)]))
 	}
 	store := a.source.at.list()
-	if a.source.state == complete && len(a.moreSources) == 0 && (v.image != nil || store.Records) && r.IntN(2) == 0 {
+	if a.source.state == complete && len(a.moreSources) == 0 && (v.image != nil || v.origin != nil || store.Records) && r.IntN(2) == 0 {
 		a.request.Base = domain.Base{} // the source tells
 	}
 	if a.source.state == hurt {
@@ -132,12 +133,14 @@ func (w *world) plan(r *rand.Rand, to *replica) *rebuildRun {
 		case healthy: // which is preferred
 		case !a.request.Options.AcceptHurtSource:
 			a.mustRefuse = "the source is hurt"
+		case v.image == nil: // planClone
 		case !v.image.on[to.at] && !slices.ContainsFunc(a.sources(), func(source *replica) bool { return v.image.on[source.at] }):
 			a.mustRefuse = "the image is on no host"
 		case !v.image.on[to.at] && len(a.moreSources) > 0:
 			a.mayRefuse = "the image is not on the primary's host"
 		}
 	}
+	w.planClone(a)
 	return a
 }
 
@@ -200,7 +203,7 @@ func (w *world) addDisturbance(r *rand.Rand, all []*rebuildRun, t *disturbances)
 	calls := 1 + r.IntN(1+r.IntN(120))
 	after := sometime(r)
 	later := func(do func()) { t.concurrent = append(t.concurrent, func() { time.Sleep(after); do() }) }
-	switch r.IntN(14) {
+	switch r.IntN(15) {
 	case 0, 1, 2:
 		w.logf("%s is cancelled after %v", a.destination, after)
 		t.mayFail = true
@@ -266,6 +269,11 @@ func (w *world) addDisturbance(r *rand.Rand, all []*rebuildRun, t *disturbances)
 		w.importMeanwhile(a, t, later)
 	case 13:
 		w.fillMeanwhile(r, a.destination.at, all, t, later)
+	case 14:
+		if s := a.destination.at; a.destination.of.origin != nil {
+			w.logf("another engine removes the unused entry points of %s after %v", s.name, after)
+			later(s.removeUnusedEntryPoints)
+		}
 	}
 }
 
@@ -308,6 +316,11 @@ func (w *world) snapshotMeanwhile(r *rand.Rand, all []*rebuildRun, t *disturbanc
 		return
 	}
 	w.logf("snapshot %s of %s is taken", name, v.name)
+	for _, a := range all {
+		if areRelated(v, a.destination.of) {
+			a.mayRefuse = "a related volume gets a snapshot"
+		}
+	}
 	p := w.engine
 	var changes []*change
 	for _, rep := range v.serving() {

@@ -13,6 +13,7 @@ func (w *world) check() {
 	for _, s := range w.targets {
 		w.checkForeigners(s)
 		w.checkImages(s)
+		w.checkEntryPoints(s)
 		w.checkOwners(s)
 		if opened := s.opened(); len(opened) > 0 && !s.untidy {
 			fail("%s: %v is open although nothing is running", s.name, opened)
@@ -83,7 +84,7 @@ func (w *world) isKnown(s *target, l domain.Lvol) bool {
 	}
 	for _, v := range w.volumes {
 		for _, r := range v.replicas {
-			if r.at == s && r.isOf(l.Name) {
+			if r.at == s && (r.isOf(l.Name) || strings.HasPrefix(l.Name, r.name+entryPointInfix)) {
 				return true
 			}
 		}
@@ -103,15 +104,13 @@ func (w *world) inFlight(r *replica) string {
 }
 
 // violationOf compares a serving replica with the model: a head, exactly the expected
-// snapshots, each with the expected bytes, and the volume's image as the root (rules 1, 2
+// snapshots, each with the expected bytes, and the volume's base as the root (rules 1, 2
 // and that of the head).
 func (w *world) violationOf(r *replica) string {
 	store := r.at.list()
-	byUUID := make(map[string]domain.Lvol)
 	found := make(map[string]domain.Lvol)
 	var head *domain.Lvol
 	for _, l := range store.Lvols {
-		byUUID[l.UUID] = l
 		if name, ok := strings.CutPrefix(l.Name, r.prefix()); ok {
 			found[name] = l
 		}
@@ -127,24 +126,12 @@ func (w *world) violationOf(r *replica) string {
 			return "it has a snapshot " + name + " that it should not have"
 		}
 	}
-	root := ""
-	if r.of.image != nil && r.state == complete {
-		root = r.at.imageName(r.of.image)
+	root := r.root
+	if r.state == complete {
+		root = r.rightRoot()
 	}
-	rootOf := func(l domain.Lvol) string {
-		for l.Parent != "" {
-			l = byUUID[l.Parent]
-			if !strings.HasPrefix(l.Name, r.prefix()) {
-				break
-			}
-		}
-		switch {
-		case strings.HasPrefix(l.Name, r.prefix()) || l.Name == r.name:
-			return ""
-		default:
-			return l.Name
-		}
-	}
+	readsRight := r.readsRight()
+	rootOf := func(l domain.Lvol) string { return r.at.rootOf(r, l) }
 	for name := range r.snapshots {
 		l, ok := found[name]
 		switch {
@@ -155,7 +142,7 @@ func (w *world) violationOf(r *replica) string {
 		case rootOf(l) != root:
 			return fmt.Sprintf("the root of snapshot %s is %q instead of %q", name, rootOf(l), root)
 		}
-		if is, want := read(r.at.host, l), r.of.snapshots[name]; r.state == complete && !slices.Equal(is, want) {
+		if is, want := read(r.at.host, l), r.of.snapshots[name]; readsRight && !slices.Equal(is, want) {
 			return fmt.Sprintf("snapshot %s reads %v instead of %v", name, is, want)
 		}
 	}
@@ -166,10 +153,10 @@ func (w *world) violationOf(r *replica) string {
 		return fmt.Sprintf("its head has %d bytes instead of %d", head.Size, r.of.size())
 	case rootOf(*head) != root:
 		return fmt.Sprintf("the root of its head is %q instead of %q", rootOf(*head), root)
-	case head.Record != "" && head.Record != r.of.domainImage().Record():
+	case head.Record != "" && head.Record != r.of.base().Record():
 		return fmt.Sprintf("its head records %q", head.Record)
 	}
-	if is := read(r.at.host, *head); r.state == complete && !slices.Equal(is, r.of.head) {
+	if is := read(r.at.host, *head); readsRight && !slices.Equal(is, r.of.head) {
 		return fmt.Sprintf("its head reads %v instead of %v", is, r.of.head)
 	}
 	return ""

@@ -21,8 +21,10 @@ type target struct {
 	name  string
 	host  *memory.Host
 
-	foreign map[string]lvolState // foreign lvols, by UUID
-	untidy  bool                 // in-flight images or open resources may remain
+	foreign   map[string]lvolState // foreign lvols, by UUID
+	misplaced map[string]string    // the wrong parents of entry points, "" for none, by name
+
+	untidy bool // in-flight images or open resources may remain
 
 	// late: calls without a waiting caller may have taken effect, such as a graft of an
 	// lvol while it was deleted, which hides the lvol until a restart.
@@ -47,7 +49,7 @@ const storeClusters = 2000
 
 func (w *world) newTarget(fabric *memory.Fabric, config memory.Config) *target {
 	config.ClusterSize, config.BlockSize, config.TotalClusters, config.Seed = clusterSize, clusterSize, storeClusters, w.seed+1
-	s := &target{world: w, name: config.Name, host: fabric.NewHost(config), begins: make(chan struct{}), seen: make(map[string]int)}
+	s := &target{world: w, name: config.Name, host: fabric.NewHost(config), misplaced: make(map[string]string), begins: make(chan struct{}), seen: make(map[string]int)}
 	s.host.Inject(s.inject)
 	return s
 }

@@ -159,7 +159,7 @@ func (w *world) auditVolume(r *rand.Rand) {
 
 func (w *world) auditOne(v *volume) {
 	serving := v.serving()
-	request := app.AuditRequest{Base: v.domainImage()}
+	request := app.AuditRequest{Base: v.base()}
 	for _, rep := range serving {
 		request.Sites = append(request.Sites, w.engine.at(rep))
 	}
@@ -173,6 +173,7 @@ func (w *world) auditOne(v *volume) {
 	equal := true
 	for n, rep := range serving {
 		equal = equal && maps.Equal(rep.snapshots, serving[0].snapshots) && rep.state == complete && !rep.odd
+		equal = equal && (v.origin == nil || v.origin.isEqual(rep.at, serving[0].at))
 		said := ""
 		for _, violation := range report.Volumes[0].Replicas[n].Violations {
 			if violation.Rule == domain.RuleInFlight && rep.untidy {
@@ -180,7 +181,8 @@ func (w *world) auditOne(v *volume) {
 			}
 			said += violation.String() + "; "
 		}
-		switch hurtOne := strings.Contains(said, domain.RuleAncestorParent) || !v.hasImage(rep.at) && rep.state == hurt && said != ""; {
+		hurtOne := strings.Contains(said, domain.RuleAncestorParent) || !v.hasImage(rep.at) && rep.state == hurt && said != ""
+		switch {
 		case rep.state == complete && said != "":
 			fail("audit %s: %s is complete, but the audit reports: %s", v.name, rep, said)
 		case rep.state == hurt && !hurtOne:
@@ -211,7 +213,8 @@ func (w *world) repairReplica(r *rand.Rand) {
 
 func (w *world) repairOne(rep *replica, compare bool) {
 	v := rep.of
-	request := app.RepairRequest{Replica: w.engine.at(rep), Base: v.domainImage()}
+	entryPoint := rep.rightRoot()
+	request := app.RepairRequest{Replica: w.engine.at(rep), Base: v.base()}
 	var healthy *replica
 	if all := v.in(complete); compare && len(all) > 0 {
 		healthy = all[0]
@@ -220,17 +223,27 @@ func (w *world) repairOne(rep *replica, compare bool) {
 	report, err := w.engine.engine.Repair(ctx(), request)
 	w.logf("%s: %s", rep, oneLine(err))
 	switch {
-	case !v.image.on[rep.at]:
+	case v.image != nil && !v.image.on[rep.at]:
 		if !isRefused(err) {
 			fail("repair %s, whose image is not on the host: %v", rep, err)
 		}
+	case v.origin != nil && !v.origin.isOn(rep.at):
+		if !isRefused(err) {
+			fail("repair %s, whose base is not on the host: %v", rep, err)
+		}
+	case v.origin != nil && v.origin.at(rep.at).state == lost && isRefused(err): // it has to be rebuilt first
+	case isRefused(err) && rep.hasDirectClone(): // that has to be repaired first
 	case err != nil:
 		fail("repair %s: %v", rep, err)
 	default:
 		rep.state = complete
+		if v.origin != nil {
+			w.entryPointIsCured(rep.at, entryPoint)
+		}
 		rep.untidy = w.inFlight(rep) != ""
 		wrong := slices.DeleteFunc(report.Violations, func(v domain.Violation) bool { return isAboutTime(v.Rule) || v.Rule == domain.RuleInFlight })
-		if report.Compared && len(wrong) > 0 && maps.Equal(rep.snapshots, healthy.snapshots) && !rep.odd && !healthy.odd {
+		if report.Compared && len(wrong) > 0 && maps.Equal(rep.snapshots, healthy.snapshots) && !rep.odd && !healthy.odd &&
+			(v.origin == nil || v.origin.isEqual(rep.at, healthy.at)) {
 			fail("repair %s: the verification reports: %v", rep, wrong)
 		}
 	}
@@ -244,9 +257,9 @@ func (w *world) restoreAll() {
 	w.mu.Lock()
 	w.log, w.trace = append(w.log, "      in the end"), nil
 	w.mu.Unlock()
-	for _, v := range w.volumes {
+	for _, v := range slices.Backward(w.volumes) { // linked clones first
 		for _, rep := range v.in(hurt) {
-			if !v.image.on[rep.at] {
+			if v.image != nil && !v.image.on[rep.at] {
 				w.mustImport(v.image, rep.at)
 			}
 			w.repairOne(rep, true)
@@ -294,9 +307,10 @@ func (w *world) rebuildTwice(r *rand.Rand, v *volume) {
 		return
 	}
 	a := w.plan(r, serving[1])
-	a.source, a.moreSources, a.mustRefuse, a.request.Base, a.request.Options = serving[0], nil, "", v.domainImage(), domain.Options{}
+	a.source, a.moreSources, a.mustRefuse, a.mayRefuse, a.request.Base, a.request.Options = serving[0], nil, "", "", v.base(), domain.Options{}
+	w.planClone(a)
 	w.rebuild([]*rebuildRun{a})
-	if !a.source.at.list().Proves || !a.destination.at.list().Proves {
+	if a.err != nil || !a.source.at.list().Proves || !a.destination.at.list().Proves {
 		return
 	}
 	w.rebuild([]*rebuildRun{a})
