@@ -183,10 +183,10 @@ func (r *Replica) refuseExternal(at int) error {
 // child if no healthy tree has such a parent.
 func (r *Replica) refuseParent(parentAt int, child *Lvol) error {
 	parent := &r.Store.Lvols[parentAt]
-	if at, base := r.withoutEntryPoint(); at == parentAt {
-		return refuse("the parent of lvol %s on lvstore %s is %s, which is no snapshot of replica %s: if the volume is a linked clone of %s, repair the replica first, since it has no entry point", child.Name, r.Store.Name, parent.Name, r.Name, base)
-	}
 	if r.members[parentAt].role != roleSnapshot {
+		if at, base := r.withoutEntryPoint(); at == parentAt {
+			return refuse("the parent of lvol %s on lvstore %s is %s, which is no snapshot of replica %s: if the volume is a linked clone of %s, repair the replica first, since it has no entry point", child.Name, r.Store.Name, parent.Name, r.Name, base)
+		}
 		return refuse("the parent of lvol %s on lvstore %s is %s, which is no snapshot of replica %s", child.Name, r.Store.Name, parent.Name, r.Name)
 	}
 	if child.Size < parent.Size {
