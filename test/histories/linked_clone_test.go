@@ -16,6 +16,12 @@ type origin struct {
 	snapshot string
 }
 
+// misplaced is an entry point with a wrong parent.
+type misplaced struct {
+	uuid   string
+	parent string // its name; "": none
+}
+
 // maxClones is how many linked clones there are besides the other volumes.
 const maxClones = 3
 
@@ -67,9 +73,10 @@ func (o *origin) isEqual(a, b *target) bool {
 	return o.volume.origin == nil || o.volume.origin.isEqual(a, b)
 }
 
-// carries reports whether a snapshot of the replica has an entry point.
+// carries reports whether a snapshot of the replica has an entry point, or a linked clone without
+// one.
 func (r *replica) carries() bool {
-	return slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, r.name+entryPointInfix) })
+	return r.hasDirectClone() || slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, r.name+entryPointInfix) })
 }
 
 // hasDirectClone reports whether an lvol of another volume is a clone of a snapshot of the
@@ -180,6 +187,7 @@ func (w *world) cloneVolume(r *rand.Rand) {
 		v.replicas = append(v.replicas, rep)
 	}
 	w.volumes = append(w.volumes, v)
+	w.counters.add("linked clone")
 	w.logf("%s, %d clusters, %s, %v", v.name, len(v.head)/perCluster, v.base(), v.replicas)
 }
 
@@ -216,7 +224,8 @@ func (w *world) loseEntryPoint(r *rand.Rand) {
 	case 3:
 		var others []domain.Lvol
 		for _, l := range s.list().Lvols {
-			if l.ReadOnly && l.Size == entryPoint.Size && l.UUID != snapshot.UUID && l.UUID != entryPoint.UUID && !s.readsThrough(l, entryPoint) && !isInFlight(l.Name) {
+			isWrong := l.ReadOnly && l.Size == entryPoint.Size && l.UUID != snapshot.UUID && !strings.Contains(l.Name, entryPointInfix)
+			if isWrong && !s.readsThrough(l, entryPoint) && !isInFlight(l.Name) {
 				others = append(others, l)
 			}
 		}
@@ -245,7 +254,7 @@ func (w *world) misplace(s *target, entryPoint, onto domain.Lvol) {
 	if err := s.host.Graft(ctx(), entryPoint.UUID, onto.UUID); err != nil {
 		fail("move %s: %v", entryPoint.Name, err)
 	}
-	s.misplaced[entryPoint.Name] = onto.Name
+	s.misplaced[entryPoint.Name] = misplaced{entryPoint.UUID, onto.Name}
 	w.logf("%s: %s was grafted onto %q", s.name, entryPoint.Name, onto.Name)
 	for _, clone := range w.clonesOf(s, entryPoint.Name) {
 		if clone.state == complete {
@@ -286,6 +295,12 @@ func (w *world) entryPointIsCured(s *target, entryPoint string) {
 	}
 }
 
+func (w *world) removeEntryPoints(r *rand.Rand) {
+	s := pick(r, w.targets)
+	w.logf("%s", s.name)
+	s.removeUnusedEntryPoints()
+}
+
 // removeUnusedEntryPoints does what Longhorn's engine does whenever it looks.
 func (s *target) removeUnusedEntryPoints() {
 	store, err := s.host.List(ctx())
@@ -303,8 +318,12 @@ func (s *target) removeUnusedEntryPoints() {
 // mustKeep is the reason why a snapshot must not be deleted from a replica; "": none.
 func (w *world) mustKeep(rep *replica, snapshot string) string {
 	name := domain.EntryPointLvolName(rep.name, snapshot)
-	if _, has := rep.at.find(name); has {
-		return "it has an entry point"
+	lvols := rep.at.list().Lvols
+	if l, has := rep.at.find(name); has {
+		_, misplaced := rep.at.misplaced[name]
+		if !misplaced || slices.ContainsFunc(lvols, func(clone domain.Lvol) bool { return clone.Parent == l.UUID }) {
+			return "it has an entry point"
+		}
 	}
 	for _, clone := range w.clonesOf(rep.at, name) {
 		if clone.state != lost && rep.at.list().Records {
@@ -331,7 +350,7 @@ func (w *world) planClone(a *rebuildRun) {
 	switch {
 	case !o.isOn(to.at):
 		a.mustRefuse = "its base is not there"
-	case a.source.state == hurt && a.mayRefuse == "":
+	case a.source.state == hurt:
 		a.mayRefuse = "a hurt linked clone may have to be repaired first"
 	case !equal:
 		a.mayRefuse = "its base may differ"
@@ -352,14 +371,19 @@ func expectConflicts(all []*rebuildRun) {
 // checkEntryPoints checks that they are empty and read their snapshots.
 func (w *world) checkEntryPoints(s *target) {
 	lvols := s.list().Lvols
+	for name, m := range s.misplaced {
+		if l, there := s.find(name); !there || l.UUID != m.uuid {
+			delete(s.misplaced, name)
+		}
+	}
 	for _, l := range lvols {
 		replica, snapshot, ok := strings.Cut(l.Name, entryPointInfix)
 		if !ok {
 			continue
 		}
-		want, misplaced := s.misplaced[l.Name]
-		if !misplaced {
-			want = domain.SnapshotLvolName(replica, snapshot)
+		want := domain.SnapshotLvolName(replica, snapshot)
+		if m, misplaced := s.misplaced[l.Name]; misplaced {
+			want = m.parent
 		}
 		parent := ""
 		if i := slices.IndexFunc(lvols, func(up domain.Lvol) bool { return up.UUID == l.Parent }); i >= 0 {
@@ -367,11 +391,6 @@ func (w *world) checkEntryPoints(s *target) {
 		}
 		if parent != want || !l.ReadOnly || l.Own.Count > 0 {
 			fail("%s: entry point %s is on %q instead of %q: %+v", s.name, l.Name, parent, want, l)
-		}
-	}
-	for name := range s.misplaced {
-		if _, there := s.find(name); !there {
-			delete(s.misplaced, name)
 		}
 	}
 }

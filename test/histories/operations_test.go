@@ -30,6 +30,7 @@ var operations = []operation{
 	{"lose a replica", 9, (*world).loseReplica},
 	{"lose an image's link", 3, (*world).loseLink},
 	{"lose an entry point", 5, (*world).loseEntryPoint},
+	{"remove unused entry points", 4, (*world).removeEntryPoints},
 	{"rebuild", 8, (*world).rebuildUndisturbed},
 	{"rebuild with failures", 16, (*world).rebuildDisturbed},
 	{"import an image", 3, (*world).importImage},
@@ -42,8 +43,8 @@ var operations = []operation{
 	{"restart the engine", 2, (*world).restartEngine},
 }
 
-// firstOperations are the first steps, since most others need volumes.
-var firstOperations = []string{"import an image", "create a volume", "import an image", "create a volume", "write"}
+// firstOperations are the first steps, since most others need volumes, and some linked clones.
+var firstOperations = []string{"import an image", "create a volume", "import an image", "create a volume", "write", "snapshot", "clone a volume"}
 
 // draw draws the n-th step.
 func draw(r *rand.Rand, n int) operation {

@@ -112,6 +112,11 @@ func (w *world) plan(r *rand.Rand, to *replica) *rebuildRun {
 		others := slices.DeleteFunc(v.serving(), func(other *replica) bool { return other == a.source })
 		a.moreSources = some(r, others, len(others))
 	}
+	for _, other := range a.moreSources {
+		if !maps.Equal(other.snapshots, a.source.snapshots) { // one was deleted on one of them alone
+			a.mayRefuse = "the sources differ"
+		}
+	}
 	a.request = app.Request{
 		Volume: v.name, Base: v.base(), Parallel: 1 + r.IntN(4), Proof: r.IntN(2) == 0, Views: r.IntN(4) == 0,
 		Options: domain.Options{Full: r.IntN(6) == 0},

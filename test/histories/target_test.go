@@ -22,7 +22,7 @@ type target struct {
 	host  *memory.Host
 
 	foreign   map[string]lvolState // foreign lvols, by UUID
-	misplaced map[string]string    // the wrong parents of entry points, "" for none, by name
+	misplaced map[string]misplaced // entry points, by name
 
 	untidy bool // in-flight images or open resources may remain
 
@@ -49,7 +49,7 @@ const storeClusters = 2000
 
 func (w *world) newTarget(fabric *memory.Fabric, config memory.Config) *target {
 	config.ClusterSize, config.BlockSize, config.TotalClusters, config.Seed = clusterSize, clusterSize, storeClusters, w.seed+1
-	s := &target{world: w, name: config.Name, host: fabric.NewHost(config), misplaced: make(map[string]string), begins: make(chan struct{}), seen: make(map[string]int)}
+	s := &target{world: w, name: config.Name, host: fabric.NewHost(config), misplaced: make(map[string]misplaced), begins: make(chan struct{}), seen: make(map[string]int)}
 	s.host.Inject(s.inject)
 	return s
 }
