@@ -22,6 +22,7 @@ const (
 	StatusHostNotAllowed   Status = 0x184 // of a Connect
 	StatusWriteFault       Status = 0x280
 	StatusReadError        Status = 0x281
+	StatusInaccessible     Status = 0x302 // by this listener, by its ANA state
 )
 
 var statusWords = map[Status]string{
@@ -53,6 +54,7 @@ var statusWords = map[Status]string{
 	StatusReadError:        "unrecovered read error",
 	0x286:                  "access denied",
 	0x287:                  "deallocated or unwritten block",
+	StatusInaccessible:     "asymmetric access inaccessible",
 	0x371:                  "command aborted by the host",
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // device is what a bdev reads and writes.
@@ -55,6 +56,8 @@ type bdev struct {
 	stuck bool // its deletion never ends
 
 	examined bool // just now: nobody can claim it
+
+	readThrough time.Time // by an esnap clone, the last time
 }
 
 type ioCount struct{ bytes, operations uint64 }

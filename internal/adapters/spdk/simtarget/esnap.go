@@ -3,6 +3,7 @@ package simtarget
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 type cloneBdevParams struct {
@@ -69,11 +70,45 @@ func (b throughBdev) ReadAt(p []byte, offset int64) (int, error) {
 		return 0, errBeyond
 	}
 	n := min(uint64(len(p)), b.size()-at)
-	if err := b.read(p[:n], at); err != nil {
+	err := b.read(p[:n], at)
+	b.readThrough = time.Now()
+	if err != nil {
 		return 0, err
 	}
 	return int(n), nil
 }
+
+// exchanging is how long it takes to exchange an external snapshot.
+const exchanging = time.Millisecond
+
+// leaveExternal does what takes the lvol off its external snapshot, after a moment. A target
+// closes its channels to that bdev without waiting for reads, and crashes when one ends later
+// (blob_set_back_bs_dev): whoever writes to or reads the lvol has to be frozen.
+func (l *lvol) leaveExternal(do func()) {
+	outside := l.outside
+	if outside == nil {
+		do()
+		return
+	}
+	began := time.Now()
+	if outside.stalled() {
+		began = time.Time{}
+	}
+	l.store.target.after(exchanging, func() {
+		if outside.readThrough.After(began) {
+			l.store.target.die(errExchanged)
+			return
+		}
+		do()
+	})
+}
+
+// stalled reports whether a read of an esnap clone waits: it is tried again and again.
+func (b *bdev) stalled() bool {
+	return b.nvme != nil && b.nvme.ready() != nil && time.Since(b.readThrough) <= 2*lookingAgain
+}
+
+var errExchanged = errors.New("crashed: an external snapshot was exchanged while it was read")
 
 // lookOutside finds and claims the external bdev, if it is there and nobody else has
 // it.

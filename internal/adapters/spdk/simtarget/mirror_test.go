@@ -248,7 +248,7 @@ func TestMemberJoinsOverTwoPaths(t *testing.T) {
 			m.add(a, "cut", "cut", 1)
 		}
 		m.settle("b", "cutn1")
-		require.JSONEq(t, `["cutn1"]`, string(m.attach("b", "cut", "a2")))
+		require.JSONEq(t, "[]", string(m.attach("b", "cut", "a2")))
 		b.call("bdev_wait_for_examine", nil)
 		b.call("bdev_lvol_clone_bdev", map[string]any{"bdev": "cutn1", "lvs_name": "store", "clone_name": "head"})
 		m.add("b", "head", "live", 1)
@@ -268,13 +268,59 @@ func TestMemberJoinsOverTwoPaths(t *testing.T) {
 		cut := m.view("a2", "cut")
 		require.NoError(t, m.targets["b"].WriteAt("store/cut", cut, 0))
 		b.call("bdev_lvol_snapshot", map[string]any{"lvol_name": "store/cut", "snapshot_name": "copy"})
+		state("inaccessible")
 		b.call("bdev_lvol_set_parent", map[string]any{"lvol_name": "store/head", "parent_name": "store/copy"})
+		state("optimized")
 		b.call("bdev_nvme_detach_controller", map[string]any{"name": "cut"})
 		time.Sleep(time.Second)
 		want := w.end()
 		require.True(t, bytes.Equal(want, m.view("a2", "head")))
 		require.True(t, bytes.Equal(want, m.view("b", "head")))
 		require.NotZero(t, w.writes)
+	})
+}
+
+// A target closes its channels to an external snapshot without waiting for the reads that go on.
+func TestExchangeUnderLoadKillsTheTarget(t *testing.T) {
+	within(t, simtarget.Upstream, func(t *testing.T, m *mirror) {
+		m.clients["a1"].call("bdev_lvol_snapshot", map[string]any{"lvol_name": "store/head", "snapshot_name": "cut"})
+		m.export("a1", "cut", "cut", 1, 1)
+		m.attach("b", "cut", "a1")
+		b := m.clients["b"]
+		for _, name := range []string{"still", "read"} {
+			b.call("bdev_lvol_clone_bdev", map[string]any{"bdev": "cutn1", "lvs_name": "store", "clone_name": name})
+		}
+		b.create("copy", clustersOfHead)
+		b.call("bdev_lvol_snapshot", map[string]any{"lvol_name": "store/copy", "snapshot_name": "copied"})
+		b.call("bdev_lvol_set_parent", map[string]any{"lvol_name": "store/still", "parent_name": "store/copied"})
+		stop := time.After(time.Second)
+		go func() {
+			for range time.Tick(100 * time.Microsecond) {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = m.targets["b"].ReadAt("store/read", make([]byte, block), 0) // until it is dead
+				}
+			}
+		}()
+		b.send("bdev_lvol_set_parent", map[string]any{"lvol_name": "store/read", "parent_name": "store/copied"})
+		b.closed()
+		require.ErrorContains(t, m.targets["b"].Err(), "exchanged while it was read")
+		time.Sleep(2 * time.Second)
+	})
+}
+
+func TestDeleteOverADeadTargetKillsThisOne(t *testing.T) {
+	within(t, simtarget.Fork, func(t *testing.T, m *mirror) {
+		m.clients["a1"].call("bdev_lvol_snapshot", map[string]any{"lvol_name": "store/head", "snapshot_name": "cut"})
+		m.export("a1", "cut", "cut", 1, 1)
+		m.attach("b", "cut", "a1")
+		b := m.clients["b"]
+		b.call("bdev_lvol_clone_bdev", map[string]any{"bdev": "cutn1", "lvs_name": "store", "clone_name": "live"})
+		m.targets["a1"].Kill()
+		b.send("bdev_lvol_delete", map[string]any{"name": "store/live"})
+		b.closed()
 	})
 }
 

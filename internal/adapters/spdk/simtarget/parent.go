@@ -37,7 +37,7 @@ func setParent(t *Target, r *request, p *setParentParams) {
 		return
 	}
 	l.regrafted = true
-	t.later(func() {
+	finish := func() {
 		release()
 		l.regrafted = false
 		if under.hangsOn(l) {
@@ -54,7 +54,8 @@ func setParent(t *Target, r *request, p *setParentParams) {
 		l.external = ""
 		l.keep()
 		r.result(true)
-	})
+	}
+	t.later(func() { l.leaveExternal(finish) })
 }
 
 func (l *lvol) canHangOn(under *lvol) syscall.Errno {

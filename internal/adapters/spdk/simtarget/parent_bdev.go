@@ -26,7 +26,7 @@ func setParentBdev(t *Target, r *request, p *setParentParams) {
 		r.errnoAs(codeInvalidParams, errno)
 		return
 	}
-	t.later(func() {
+	finish := func() {
 		release()
 		if outside.gone || outside.take(readOnlyShared) != 0 {
 			r.errnoAs(codeInvalidParams, syscall.EPERM)
@@ -43,5 +43,6 @@ func setParentBdev(t *Target, r *request, p *setParentParams) {
 		l.store.blobs.SetExternal(l.uuid, throughBdev{outside})
 		l.keep()
 		r.result(true)
-	})
+	}
+	t.later(func() { l.leaveExternal(finish) })
 }

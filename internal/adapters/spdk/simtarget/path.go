@@ -94,7 +94,7 @@ func (c *controller) addPath(r *request, p *attachParams, at trid) {
 			return
 		}
 		c.paths = append(c.paths, other)
-		r.result(c.listedBdevs())
+		r.result([]string{}) // no bdev is new
 	})
 }
 

@@ -22,7 +22,7 @@ func (s *subsystem) pause(nsid uint32, finish func()) {
 }
 
 func (s *subsystem) goOn() {
-	if s.isWrittenTo(s.changes[0].nsid) {
+	if nsid := s.changes[0].nsid; s.isWrittenTo(nsid) || s.isBusy(nsid) {
 		s.target.after(lookingAgain, s.goOn)
 		return
 	}
@@ -38,6 +38,12 @@ func (s *subsystem) goOn() {
 // isPausedFor reports whether nobody can begin to write into the namespace.
 func (s *subsystem) isPausedFor(nsid uint32) bool {
 	return len(s.changes) > 0 && (s.changes[0].nsid == nsid || s.changes[0].nsid == everyNamespace)
+}
+
+// isBusy reports whether I/O of clients on the namespace has begun and waits.
+func (s *subsystem) isBusy(nsid uint32) bool {
+	ns := s.namespaces[nsid]
+	return ns != nil && ns.bdev.waiting > 0
 }
 
 // isWrittenTo reports whether a copy is in the middle of a write into the namespace.

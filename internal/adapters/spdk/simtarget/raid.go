@@ -9,6 +9,7 @@ import (
 type raid struct {
 	bdev  *bdev
 	bases []*base
+	turn  int // which base is read next
 }
 
 // base is a slot of a RAID. One that has lost its bdev stays empty.

@@ -2,11 +2,13 @@ package simtarget
 
 import "errors"
 
-// ReadAt reads the first base that is there. After an error it reads another one, and writes
+// ReadAt reads one base after the other in turn. After an error it reads another one, and writes
 // what it has read to the one that failed; if that fails, too, the base is dropped.
 func (a *raid) ReadAt(p []byte, offset int64) (int, error) {
 	var failed *base
-	for _, one := range a.bases {
+	a.turn++
+	for i := range a.bases {
+		one := a.bases[(a.turn+i)%len(a.bases)]
 		if one.bdev == nil {
 			continue
 		}
