@@ -67,6 +67,16 @@ func sha(t tester, host *memory.Host, uuid string) string {
 // and looks at rule 1 without asking the domain.
 func requireEqualViews(t tester, b *fixture, source, destination string, image bool) {
 	t.Helper()
+	base := domain.NoBase()
+	if image {
+		base = domain.ImageBase(imageName)
+	}
+	requireEqualReplicas(t, b, source, destination, base)
+}
+
+// requireEqualReplicas compares two replicas of a volume with that base, byte for byte.
+func requireEqualReplicas(t tester, b *fixture, source, destination string, base domain.Base) {
+	t.Helper()
 	s, d := list(t, b.source, source), list(t, b.destination, destination)
 	require.Len(t, d.Snapshots, len(s.Snapshots))
 	require.Empty(t, d.InFlight, "left in flight")
@@ -83,11 +93,7 @@ func requireEqualViews(t tester, b *fixture, source, destination string, image b
 	require.NotNil(t, d.Head)
 	require.Equal(t, s.Head.Size, d.Head.Size, "the head's size")
 	if d.Store.Records {
-		record := domain.RecordNoBase
-		if image {
-			record = imageName
-		}
-		require.Equal(t, record, d.Head.Record, "what is recorded of the head")
+		require.Equal(t, base.Record(), d.Head.Record, "what is recorded of the head")
 	}
 	require.Equal(t, sha(t, b.source, s.Head.UUID), sha(t, b.destination, d.Head.UUID), "the view of the head")
 	names := make(map[string]string)
@@ -101,11 +107,13 @@ func requireEqualViews(t tester, b *fixture, source, destination string, image b
 		copied, _ := d.Snapshot(ancestor.Name)
 		oldest = copied.Lvol
 	}
-	if image {
-		require.Equal(t, "bi-base-disk-"+d.Store.UUID, names[oldest.Parent], "the ancestor's parent")
-	} else {
-		require.Empty(t, oldest.Parent, "the ancestor's parent")
+	parent := ""
+	if _, isImage := base.Image(); isImage {
+		parent = "bi-base-disk-" + d.Store.UUID
+	} else if base.Any() {
+		parent = entryPointHere
 	}
+	require.Equal(t, parent, names[oldest.Parent], "the ancestor's parent")
 }
 
 var _ tester = (*testing.T)(nil)

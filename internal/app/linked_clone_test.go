@@ -44,7 +44,9 @@ func newCloneFixture(t tester, flavour memory.Flavour) *fixture {
 // makeEntryPoint makes one as Longhorn does: a clone of the snapshot, a snapshot of that.
 func makeEntryPoint(of *builder, snapshot string) string {
 	name := of.replica + "-clone-ep-" + snapshot
-	clone := of.writable(name+"-tmp-head", of.uuids[snapshot], worldClusters)
+	on, err := of.Look(context.Background(), of.uuids[snapshot])
+	require.NoError(of.t, err)
+	clone := of.writable(name+"-tmp-head", on.UUID, int(on.Size/of.cluster))
 	uuid, err := of.Seal(context.Background(), clone, name, ports.SealRecord{})
 	require.NoError(of.t, err)
 	return uuid

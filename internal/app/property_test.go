@@ -16,7 +16,7 @@ import (
 )
 
 // tally says how much a property run has seen.
-type tally struct{ cases, refused, kept, grafted, copied, system atomic.Int64 }
+type tally struct{ cases, refused, kept, grafted, copied, system, clones, entryPoints atomic.Int64 }
 
 func (c *tally) count(plan domain.Plan) {
 	for _, s := range plan.Steps {
@@ -27,6 +27,8 @@ func (c *tally) count(plan domain.Plan) {
 			c.grafted.Add(1)
 		case domain.ActionCopy:
 			c.copied.Add(1)
+		case domain.ActionCreateEntryPoint:
+			c.entryPoints.Add(1)
 		}
 	}
 }
@@ -37,27 +39,22 @@ func (c *tally) count(plan domain.Plan) {
 func TestAnyLeftoverOfAnyTreeIsRebuilt(t *testing.T) {
 	var seen tally
 	rapid.Check(t, func(t *rapid.T) { rebuildAnything(t, &seen) })
-	t.Logf("%d cases, %d of them refused; %d snapshots kept, %d grafted, %d copied; %d system snapshots",
-		seen.cases.Load(), seen.refused.Load(), seen.kept.Load(), seen.grafted.Load(), seen.copied.Load(), seen.system.Load())
+	t.Logf("%d cases, %d of linked clones, %d of them refused; %d entry points made, %d snapshots kept, %d grafted, %d copied; %d system snapshots",
+		seen.cases.Load(), seen.clones.Load(), seen.refused.Load(), seen.entryPoints.Load(), seen.kept.Load(), seen.grafted.Load(), seen.copied.Load(), seen.system.Load())
 }
 
 func rebuildAnything(t *rapid.T, seen *tally) {
 	ctx := context.Background()
 	flavour := rapid.SampledFrom([]memory.Flavour{memory.Fork, memory.Fork, memory.Fork, memory.Upstream})
 	b := newFixture(t, memory.Config{Flavour: flavour.Draw(t, "source flavour")}, memory.Config{Flavour: flavour.Draw(t, "destination flavour")})
-	hasImage := rapid.Bool().Draw(t, "image")
-	grow := &volumeHistory{T: t, hasImage: hasImage, size: rapid.IntRange(2, 6).Draw(t, "clusters")}
+	grow := &volumeHistory{T: t, hasImage: rapid.Bool().Draw(t, "image"), isClone: rapid.Bool().Draw(t, "linked clone"), size: rapid.IntRange(2, 6).Draw(t, "clusters")}
 	grow.live(b.source)
-	image := domain.NoBase()
-	if hasImage {
-		image = domain.ImageBase(imageName)
-	}
 	leave := &leftovers{T: t, life: grow, source: list(t, b.source, sourceName)}
 	leave.draw(b)
 
 	request := app.Request{
 		Source: app.Site{Host: b.source, Replica: sourceName}, Destination: app.Site{Host: b.destination, Replica: copyName},
-		Base:     image,
+		Base:     grow.base(),
 		Options:  domain.Options{Full: rapid.IntRange(0, 4).Draw(t, "full") == 0, AcceptHurtSource: grow.hurt},
 		Parallel: rapid.IntRange(1, 5).Draw(t, "parallel"),
 		Proof:    rapid.Bool().Draw(t, "proof"),
@@ -70,15 +67,19 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 		request.Options.Overwrite, shrinks = copyName, false
 	}
 	seen.cases.Add(1)
+	if grow.isClone {
+		seen.clones.Add(1)
+	}
 	report, err := app.New(nil).Rebuild(ctx, request)
 	if errors.Is(err, app.ErrRefused) {
-		require.True(t, leave.foreignClone || shrinks, "refused without a cause: %v", err)
+		require.True(t, leave.foreignClone || leave.wrongBase || shrinks, "refused without a cause: %v", err)
 		require.Equal(t, app.OutcomeRefused, report.Outcome)
 		require.Equal(t, foreign, contents(t, b.destination), "refused, and yet changed")
 		require.Equal(t, before, contents(t, b.source), "refused, and yet changed")
 		seen.refused.Add(1)
 		return
 	}
+	require.False(t, leave.wrongBase, "the base is not there, or another one")
 	require.False(t, shrinks, "the head has shrunk, and nobody said that it may")
 	require.NoError(t, err)
 	require.Equal(t, app.OutcomeComplete, report.Outcome)
@@ -100,7 +101,7 @@ func rebuildAnything(t *rapid.T, seen *tally) {
 	} else {
 		requireHurtSourceUntouched(t, before, contents(t, b.source), headHadData)
 	}
-	requireEqualViews(t, b, sourceName, copyName, hasImage)
+	requireEqualReplicas(t, b, sourceName, copyName, grow.base())
 	if headHadData {
 		seen.system.Add(1)
 		now := list(t, b.source, sourceName)
@@ -166,7 +167,9 @@ func contents(t tester, host *memory.Host) map[string]content {
 type volumeHistory struct {
 	*rapid.T
 	builder  *builder
-	hasImage bool
+	hasImage bool // the volume or, of a linked clone, its source volume
+	isClone  bool
+	nine     cloneBase
 	hurt     bool
 	size     int // clusters of the head
 	head     string
@@ -176,7 +179,11 @@ type volumeHistory struct {
 
 func (l *volumeHistory) live(host *memory.Host) {
 	image := ""
-	if l.hasImage {
+	switch {
+	case l.isClone:
+		l.nine = drawCloneBase(l)
+		image = makeEntryPoint(l.nine.build(l, host, nineThere, l.nine.tree), "daily")
+	case l.hasImage:
 		image = makeImage(l, host, l.IntRange(1, l.size, "image clusters"))
 	}
 	l.builder = newBuilder(l, host, sourceName, image)
@@ -197,7 +204,7 @@ func (l *volumeHistory) live(host *memory.Host) {
 			l.deleteMerging(host)
 		}
 	}
-	if l.hasImage && rapid.IntRange(0, 5).Draw(l.T, "hurt") == 0 {
+	if l.base().Any() && rapid.IntRange(0, 5).Draw(l.T, "hurt") == 0 {
 		l.hurt = true
 		r := list(l, host, sourceName)
 		hurt := r.Head.UUID
@@ -207,6 +214,17 @@ func (l *volumeHistory) live(host *memory.Host) {
 			}
 		}
 		require.NoError(l, host.Graft(context.Background(), hurt, ""))
+	}
+}
+
+func (l *volumeHistory) base() domain.Base {
+	switch {
+	case l.isClone:
+		return domain.CloneBase("vol-9", "daily")
+	case l.hasImage:
+		return domain.ImageBase(imageName)
+	default:
+		return domain.NoBase()
 	}
 }
 
@@ -253,6 +271,7 @@ type leftovers struct {
 	source       domain.Replica
 	builder      *builder
 	foreignClone bool
+	wrongBase    bool // of a linked clone: it must be refused
 	foreign      map[string]bool
 }
 
@@ -261,7 +280,10 @@ func (r *leftovers) isForeign(name string) bool { return r.foreign[name] }
 func (r *leftovers) draw(b *fixture) {
 	image := ""
 	r.foreign = make(map[string]bool)
-	if r.life.hasImage && rapid.IntRange(0, 3).Draw(r.T, "image is there") > 0 {
+	var below []string
+	if r.life.isClone {
+		image, below = r.drawCloneBase(b)
+	} else if r.life.hasImage && rapid.IntRange(0, 3).Draw(r.T, "image is there") > 0 {
 		store, err := b.source.Look(context.Background(), r.life.builder.image)
 		require.NoError(r, err)
 		image = makeImage(r, b.destination, int(store.Size/cluster))
@@ -273,7 +295,7 @@ func (r *leftovers) draw(b *fixture) {
 	other.writable("vol-10-r-4e5f6a7b", other.uuids["s0"], 8)
 	r.foreign["vol-10-r-4e5f6a7b"], r.foreign["vol-10-r-4e5f6a7b-snap-s0"] = true, true
 
-	parents := []string{"", image, other.uuids["s0"]}
+	parents := append([]string{"", image, other.uuids["s0"]}, below...)
 	parent := func() string { return rapid.SampledFrom(parents).Draw(r.T, "parent") }
 	grown := func(uuid string) { parents = append(parents, uuid) }
 	if rapid.IntRange(0, 2).Draw(r.T, "extra") == 0 {
