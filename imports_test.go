@@ -103,6 +103,14 @@ var layers = []layer{
 		reason: "exports are made for lvols, and know nothing of what is done to them",
 	},
 	{
+		dir: "internal/adapters/spdk/raid",
+		ours: []string{
+			"internal/domain", "internal/ports", "internal/keylock",
+			"internal/adapters/spdk/nvmf", "internal/adapters/spdk/rpc",
+		},
+		reason: "a mirror knows ways and calls, and nothing of hosts",
+	},
+	{
 		dir: "internal/adapters/spdk/nvmetcp", ours: none,
 		reason: "NVMe/TCP knows nothing of who reads and writes",
 	},

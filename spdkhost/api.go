@@ -8,6 +8,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
 )
 
 // Host is one lvstore of one SPDK target. Upstream SPDK neither proves nor records:
@@ -206,3 +207,75 @@ type PortAllocator = nvmf.PortAllocator
 //		Engine func() string
 //	}
 type HostNQNs = nvmf.HostNQNs
+
+// Mirror is a RAID1 bdev of an SPDK target. Its members are known by the UUIDs of their
+// bdevs. That of an lvol on the same target is the lvol's UUID. That of an lvol on another
+// target is the NGUID that it is exported with; whoever exports heads for the RAID must
+// give the lvol's UUID, as SPDK does by default.
+//
+// On a target without bdev_raid_grow_base_bdev, such as upstream SPDK, Join deletes the
+// RAID and makes it again, in the freeze. If the process ends between the two, the volume
+// has no RAID until OpenMirror is called for it: then it is made again as it was. Nobody
+// but NVMe-oF subsystems of the target may use the RAID there, and it must not have a
+// superblock.
+//
+//	type Mirror struct {
+//		// contains filtered or unexported fields
+//	}
+//
+//	// Close ends the connection to the target. Calls under way fail.
+//	func (m *Mirror) Close() error
+//
+//	// Connect implements rebuild.Mirror.
+//	func (m *Mirror) Connect(ctx context.Context, _ rebuild.Run, at rebuild.Address) (err error)
+//
+//	// Join implements rebuild.Mirror.
+//	func (m *Mirror) Join(ctx context.Context, _ rebuild.Run, at rebuild.Address) (joining rebuild.Member, err error)
+//
+//	// Leave implements rebuild.Mirror: the base leaves the RAID first, then its
+//	// controller is detached.
+//	func (m *Mirror) Leave(ctx context.Context, head string) (err error)
+//
+//	// Peer implements rebuild.Mirror.
+//	func (m *Mirror) Peer(context.Context) (rebuild.Peer, error)
+//
+//	// Release implements rebuild.Mirror: it detaches the controller of the
+//	// replica's head, if that is no member.
+//	func (m *Mirror) Release(ctx context.Context, run rebuild.Run) (err error)
+//
+//	// Resume lets clients go on, also those that another process has stopped.
+//	// No error if they were not stopped.
+//	func (m *Mirror) Resume(ctx context.Context) (err error)
+//
+//	// Suspend stops reads and writes of clients, and waits for those in flight.
+//	// It sets the ANA state of each listener of the subsystems that export the
+//	// RAID to inaccessible: initiators hold back their commands until Resume,
+//	// as Linux does with native multipath. Other namespaces of these subsystems
+//	// are stopped, too.
+//	//
+//	// ErrUnsupported: no subsystem exports the RAID, or it was created without
+//	// ana_reporting.
+//	func (m *Mirror) Suspend(ctx context.Context) (err error)
+//
+//	// Volume implements rebuild.Mirror.
+//	func (m *Mirror) Volume(ctx context.Context) (v rebuild.Volume, err error)
+type Mirror = raid.Mirror
+
+// OpenMirror connects to a target and finds the RAID. The error of one that is not there
+// names those that are. A RAID that a process has deleted to make it again, and did not, is
+// made again.
+func OpenMirror(ctx context.Context, config MirrorConfig) (*Mirror, error) {
+	return raid.OpenMirror(ctx, config)
+}
+
+// MirrorConfig says which RAID of which target a mirror is.
+//
+//	type MirrorConfig struct {
+//		Socket  string                                                     // path of the target's JSON-RPC socket
+//		Dial    func(ctx context.Context, socket string) (net.Conn, error) // connects to it; nil: it is a unix socket of this machine
+//		RAID    string                                                     // name of the RAID1 bdev
+//		HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>
+//		Timeout time.Duration                                              // how long the target may be silent; 0: 20 s
+//		Logger  *zap.Logger                                                // nil: nothing is logged
+//	}
+type MirrorConfig = raid.MirrorConfig

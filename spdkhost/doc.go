@@ -12,5 +12,11 @@
 // Targets send data to each other over NVMe/TCP, not through this process. The receiving
 // target listens on an address and ports of Config.Listen, which the sending one must
 // reach. Config.Ports takes the caller's own allocator of ports, and Config.HostNQNs the
-// NQNs by which targets and this process connect. Config.Logger is a zap logger; rebuild.ZapFromSlog makes one of a slog logger.
+// NQNs by which targets and this process connect.
+//
+// OpenMirror has a volume that is a RAID1 bdev of a target, for rebuilds while clients use
+// it. Its Suspend and Resume make a freezer, freezer.Func(mirror.Suspend, mirror.Resume), if
+// the RAID is exported by a subsystem with ANA reporting.
+//
+// Config.Logger is a zap logger; rebuild.ZapFromSlog makes one of a slog logger.
 package spdkhost

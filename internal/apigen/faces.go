@@ -69,6 +69,8 @@ var faces = []face{
 			"Host", "Open", "Config", "Dialer", "DefaultTimeout",
 		}}, {dir: "internal/adapters/spdk/nvmf", symbols: []string{
 			"Listen", "DefaultListen", "PortAllocator", "HostNQNs",
+		}}, {dir: "internal/adapters/spdk/raid", symbols: []string{
+			"Mirror", "OpenMirror", "MirrorConfig",
 		}}},
 	},
 	{

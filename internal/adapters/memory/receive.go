@@ -106,13 +106,14 @@ func (h *Host) endRuns(ctx context.Context, run ports.Run, which func(ports.Run)
 					h.endOpening(o, errReleased)
 				}
 			}
+			h.endWays(which)
 			for op := range h.operations {
 				if op.sends && which(op.run) {
 					op.stop(errReleased)
 					ends = append(ends, op)
 				}
 			}
-			return h.endWays(which)
+			return nil
 		}}, nil
 	})
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -18,6 +19,17 @@ func TestRealTargetLive(t *testing.T) {
 	for _, binary := range targettest.Binaries(t) {
 		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
 			live(t, func(t *testing.T) *targettest.Target { return targettest.Start(t, binary) })
+		})
+	}
+}
+
+func TestSimulatedTargetLive(t *testing.T) {
+	t.Parallel()
+	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			t.Parallel()
+			fabric := simtarget.NewFabric()
+			live(t, func(t *testing.T) *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
 		})
 	}
 }

@@ -116,6 +116,9 @@ const nqnLimit = 223
 
 const uuidNQN = "nqn.2014-08.org.nvmexpress:uuid:"
 
+// UUIDNQN is the NQN of a host of that UUID.
+func UUIDNQN(uuid string) string { return uuidNQN + uuid }
+
 // hostNQNs are those of one lvstore and one process.
 type hostNQNs struct{ target, engine string }
 

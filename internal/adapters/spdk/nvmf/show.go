@@ -71,5 +71,5 @@ func (e *Exports) showHere(ctx context.Context, w Way, lvol string) error {
 	if done || err != nil {
 		return err
 	}
-	return rpc.AddHost(w.NQN, localHost(lvol)).Do(ctx, e.rpc)
+	return rpc.AddHost(w.NQN, UUIDNQN(lvol)).Do(ctx, e.rpc)
 }

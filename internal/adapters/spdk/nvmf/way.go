@@ -21,7 +21,7 @@ import (
 //
 // Within one target nothing is exported, since an exported bdev can neither be a RAID's
 // base nor an external snapshot there. The subsystem has no listener then, and notes the
-// lvol as a host that may connect (localHost). So every process that knows the way finds
+// lvol as a host that may connect (UUIDNQN). So every process that knows the way finds
 // the lvol, and a later run of the replica finds and removes the subsystem.
 type Way struct {
 	NQN   string   `json:"nqn"`
@@ -120,9 +120,6 @@ func wayUUID(id string) string {
 
 // wayUUIDOf is that UUID, by the NQN of a run's way.
 func wayUUIDOf(nqn string) string { return wayUUID(nqn[strings.LastIndexByte(nqn, '-')+1:]) }
-
-// localHost is the host that stands for an lvol in the subsystem of a way within a target.
-func localHost(lvol string) string { return uuidNQN + lvol }
 
 // Local is the UUID of the lvol that is shown at a way within this target. "": none yet.
 // ports.ErrNotFound: no such way.

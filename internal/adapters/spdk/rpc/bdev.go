@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -24,8 +25,18 @@ type Bdev struct {
 	} `json:"assigned_rate_limits"`
 	Supported spdktypes.SupportedIoTypes `json:"supported_io_types"`
 	Driver    struct {
-		Lvol *Lvol `json:"lvol"`
+		Lvol *Lvol           `json:"lvol"`
+		NVMe json.RawMessage `json:"nvme"` // nil: it is no namespace of a controller
 	} `json:"driver_specific"`
+}
+
+// Controller is the name of the controller that a namespace is of; "": it is none.
+func (b *Bdev) Controller() string {
+	at := strings.LastIndexByte(b.Name, 'n') // <controller>n<namespace ID>
+	if b.Driver.NVMe == nil || at < 0 {
+		return ""
+	}
+	return b.Name[:at]
 }
 
 // Lvol is what is read of an lvol's driver_specific.

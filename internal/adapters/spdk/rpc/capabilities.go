@@ -37,6 +37,9 @@ type Capabilities struct {
 	RenamesSnapshots bool
 }
 
+// GetMethods lists the target's methods, for NewCapabilities.
+func GetMethods() *CallOf[[]string] { return get[[]string]("rpc_get_methods", nil) }
+
 // NewCapabilities reads them from the names of the methods.
 func NewCapabilities(methods []string) Capabilities {
 	has := func(wanted ...string) bool {

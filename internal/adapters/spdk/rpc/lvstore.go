@@ -41,7 +41,7 @@ type Lvstore struct {
 // OpenLvstore asks the target what it can do, and finds the lvstore. The error of
 // an lvstore that is not there names those that are.
 func OpenLvstore(ctx context.Context, client *Client, name string) (*Lvstore, error) {
-	methods := get[[]string]("rpc_get_methods", nil)
+	methods := GetMethods()
 	stores := get[[]spdktypes.LvstoreInfo](methodGetLvstores, nil)
 	all := []Request{methods, stores}
 	client.Do(ctx, all...)

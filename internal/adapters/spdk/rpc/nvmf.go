@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"errors"
+
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 )
@@ -66,6 +68,13 @@ type anaStateRequest struct {
 // reporting, for one of its listeners.
 func SetANAState(nqn string, at spdktypes.NvmfSubsystemListenAddress, state ANAState) *Call {
 	return change("nvmf_subsystem_listener_set_ana_state", anaStateRequest{nqn, at, state})
+}
+
+// ReportsNoANA reports whether SetANAState was refused because the subsystem was created
+// without ANA reporting, or has no such listener.
+func ReportsNoANA(err error) bool {
+	var refusal *Refusal
+	return errors.As(err, &refusal) && refusal.Message == "error setting ANA state: -22"
 }
 
 // AddNamespace exports a bdev.

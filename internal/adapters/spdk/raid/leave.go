@@ -1,0 +1,60 @@
+package raid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// Leave implements ports.Mirror: the base leaves the RAID first, then its controller is
+// detached. The first waits until the I/O to a dead target has failed.
+func (m *Mirror) Leave(ctx context.Context, head string) (err error) {
+	defer m.explain(&err, "remove member %s", head)
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	raids, bdev := rpc.GetRAIDs(), rpc.GetBdev(head)
+	both := []rpc.Request{raids, bdev}
+	m.rpc.Do(ctx, both...)
+	if err := rpc.FirstErr(both, ports.ErrNotFound); err != nil {
+		return err
+	}
+	r, err := m.find(raids.Result)
+	if err != nil {
+		return err
+	}
+	if b := r.Base(head); b != nil {
+		if b.Serves() && serving(r) == 1 {
+			return fmt.Errorf("%s is the last member: %w", b.Name, ports.ErrInvalid)
+		}
+		if err := rpc.RemoveRAIDBase(b.Name).Do(ctx, m.rpc); err != nil && !errors.Is(err, ports.ErrNotFound) {
+			return err
+		}
+	}
+	controller := m.heads.controller(head)
+	if len(bdev.Result) == 1 {
+		controller = bdev.Result[0].Controller()
+	}
+	if controller != "" {
+		if err := m.disconnect(ctx, controller); err != nil && !errors.Is(err, ports.ErrBusy) {
+			return err
+		}
+	}
+	m.heads.leave(head)
+	return nil
+}
+
+// serving is the number of bases that are read and written.
+func serving(r *rpc.RAID) (n int) {
+	for i := range r.Bases {
+		if r.Bases[i].Serves() {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,147 @@
+package raid
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/keylock"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// MirrorConfig says which RAID of which target a mirror is.
+type MirrorConfig struct {
+	Socket  string                                                     // path of the target's JSON-RPC socket
+	Dial    func(ctx context.Context, socket string) (net.Conn, error) // connects to it; nil: it is a unix socket of this machine
+	RAID    string                                                     // name of the RAID1 bdev
+	HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>
+	Timeout time.Duration                                              // how long the target may be silent; 0: 20 s
+	Logger  *zap.Logger                                                // nil: nothing is logged
+}
+
+const defaultTimeout = 20 * time.Second
+
+// Mirror is a RAID1 bdev of an SPDK target. Its members are known by the UUIDs of their
+// bdevs. That of an lvol on the same target is the lvol's UUID. That of an lvol on another
+// target is the NGUID that it is exported with; whoever exports heads for the RAID must
+// give the lvol's UUID, as SPDK does by default.
+//
+// On a target without bdev_raid_grow_base_bdev, such as upstream SPDK, Join deletes the
+// RAID and makes it again, in the freeze. If the process ends between the two, the volume
+// has no RAID until OpenMirror is called for it: then it is made again as it was. Nobody
+// but NVMe-oF subsystems of the target may use the RAID there, and it must not have a
+// superblock.
+type Mirror struct {
+	rpc   *rpc.Client
+	can   rpc.Capabilities
+	log   *zap.Logger
+	name  string // of the RAID
+	uuid  string
+	nqn   string // of the target as a host
+	locks keylock.Locks
+	heads heads
+
+	suspended atomic.Pointer[[]door] // nil: not by this process
+}
+
+var _ ports.Mirror = (*Mirror)(nil)
+
+// OpenMirror connects to a target and finds the RAID. The error of one that is not there
+// names those that are. A RAID that a process has deleted to make it again, and did not, is
+// made again.
+func OpenMirror(ctx context.Context, config MirrorConfig) (*Mirror, error) {
+	if config.Socket == "" {
+		return nil, fmt.Errorf("spdk: Socket is missing: expected the path of a target's JSON-RPC socket: %w", ports.ErrInvalid)
+	}
+	if config.RAID == "" {
+		return nil, fmt.Errorf("spdk: RAID is missing: expected the name of a RAID1 of %s: %w", config.Socket, ports.ErrInvalid)
+	}
+	if config.Timeout == 0 {
+		config.Timeout = defaultTimeout
+	}
+	if config.Logger == nil {
+		config.Logger = zap.NewNop()
+	}
+	m := &Mirror{
+		rpc: rpc.NewClient(config.Socket, config.Timeout, config.Dial), name: config.RAID, nqn: config.HostNQN,
+		log: config.Logger.With(zap.String("target", config.Socket), zap.String("raid", config.RAID)),
+	}
+	if err := m.open(ctx); err != nil {
+		m.rpc.Close()
+		return nil, fmt.Errorf("open RAID %s of target %s: %w", config.RAID, config.Socket, err)
+	}
+	return m, nil
+}
+
+func (m *Mirror) open(ctx context.Context) error {
+	methods, err := rpc.GetMethods().Do(ctx, m.rpc)
+	if err != nil {
+		return err
+	}
+	m.can = rpc.NewCapabilities(methods)
+	if err := m.restoreNoted(ctx); err != nil {
+		return err
+	}
+	raids, err := rpc.GetRAIDs().Do(ctx, m.rpc)
+	if err != nil {
+		return err
+	}
+	r, err := m.find(raids)
+	if err != nil {
+		return err
+	}
+	if r.Level != "raid1" {
+		return fmt.Errorf("it is a %s, not a raid1: %w", r.Level, ports.ErrInvalid)
+	}
+	m.uuid = r.UUID
+	if m.nqn == "" {
+		m.nqn = nvmf.UUIDNQN(m.uuid)
+	}
+	return nil
+}
+
+// find finds the mirror's RAID.
+func (m *Mirror) find(raids []rpc.RAID) (*rpc.RAID, error) {
+	var names []string
+	for i := range raids {
+		if raids[i].Name == m.name {
+			return &raids[i], nil
+		}
+		names = append(names, raids[i].Name)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("RAID %q not found; the target has none: %w", m.name, ports.ErrNotFound)
+	}
+	return nil, fmt.Errorf("RAID %q not found; available: %s: %w", m.name, strings.Join(names, ", "), ports.ErrNotFound)
+}
+
+// Close ends the connection to the target. Calls under way fail.
+func (m *Mirror) Close() error {
+	m.rpc.Close()
+	return nil
+}
+
+// Peer implements ports.Mirror.
+func (m *Mirror) Peer(context.Context) (ports.Peer, error) { return nvmf.RAIDPeer(m.uuid, m.nqn) }
+
+// explain says what was tried; it is deferred.
+func (m *Mirror) explain(err *error, what string, args ...any) {
+	if *err != nil {
+		*err = fmt.Errorf("%s of RAID %s: %w", fmt.Sprintf(what, args...), m.name, *err)
+	}
+}
+
+// lock waits until no other change of the members is made by this process.
+func (m *Mirror) lock(ctx context.Context) (unlock func(), err error) {
+	if unlock, err = m.locks.Take(ctx, "members"); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ports.ErrUnavailable)
+	}
+	return unlock, nil
+}

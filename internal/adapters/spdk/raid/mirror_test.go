@@ -1,0 +1,425 @@
+package raid_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/randid"
+)
+
+const (
+	cluster  = targettest.ClusterSize
+	clusters = 4 // of the volume
+)
+
+func TestRealTarget(t *testing.T) {
+	for _, binary := range targettest.Binaries(t) {
+		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
+			mirrors(t, func(t *testing.T) *targettest.Target { return targettest.Start(t, binary) })
+		})
+	}
+}
+
+func TestSimulatedTarget(t *testing.T) {
+	t.Parallel()
+	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			t.Parallel()
+			fabric := simtarget.NewFabric()
+			mirrors(t, func(t *testing.T) *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
+		})
+	}
+}
+
+// fixture is a target with a mirror over local heads, and one with a destination. more
+// starts another one, for one test.
+type fixture struct {
+	home, to *targettest.Target
+	more     func(*testing.T) *targettest.Target
+}
+
+func mirrors(t *testing.T, start func(*testing.T) *targettest.Target) {
+	f := &fixture{start(t), start(t), start}
+	tests := []struct {
+		name string
+		run  func(t *testing.T, f *fixture)
+	}{
+		{"a head of another target joins and leaves", remoteHeadJoins},
+		{"a head of the same target joins and leaves", localHeadJoins},
+		{"a member whose target was killed is lost", killedMemberIsLost},
+		{"heads that cannot join are refused", refusedHeads},
+		{"the last member stays", lastMemberStays},
+		{"clients are stopped and go on", clientsAreStopped},
+		{"a freeze needs ANA reporting", freezeNeedsANA},
+		{"a mirror that is not there names the others", missingMirror},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, f) })
+	}
+}
+
+// volume is a mirror with clients and the heads of its first members.
+type volume struct {
+	*raid.Mirror
+
+	client *nvmetcp.Namespace
+	hosts  []*spdk.Host
+	heads  []string
+	want   []byte // what clients have written
+}
+
+func openStore(t *testing.T, target *targettest.Target) *spdk.Host {
+	t.Helper()
+	h, err := spdk.Open(t.Context(), spdk.Config{Socket: target.Socket, Lvstore: target.NewStore(t, 32), Logger: zaptest.NewLogger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	return h
+}
+
+// newVolume is a mirror of two members.
+func newVolume(t *testing.T, home *targettest.Target) *volume {
+	t.Helper()
+	v := &volume{want: make([]byte, clusters*cluster)}
+	for range 2 {
+		h := openStore(t, home)
+		head, err := h.Create(t.Context(), "vol-1-r-0a0a0a0a", clusters*cluster)
+		require.NoError(t, err)
+		v.hosts, v.heads = append(v.hosts, h), append(v.heads, head)
+	}
+	exported := home.NewRAIDVolume(t, v.heads...)
+	v.Mirror = openMirror(t, home, exported.RAID)
+	v.client = exported.Connect(t)
+	v.write(t, 0, 2*cluster)
+	return v
+}
+
+func openMirror(t *testing.T, target *targettest.Target, name string) *raid.Mirror {
+	t.Helper()
+	m, err := raid.OpenMirror(t.Context(), raid.MirrorConfig{Socket: target.Socket, RAID: name, Logger: zaptest.NewLogger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
+}
+
+// write writes random bytes as a client.
+func (v *volume) write(t *testing.T, offset, length int) {
+	t.Helper()
+	for i := range v.want[offset : offset+length] {
+		v.want[offset+i] = byte(rand.Uint32())
+	}
+	require.NoError(t, v.client.Write(t.Context(), v.want[offset:offset+length], uint64(offset)))
+}
+
+func (v *volume) reads(t *testing.T) {
+	t.Helper()
+	got := make([]byte, len(v.want))
+	require.NoError(t, v.client.Read(t.Context(), got, 0))
+	require.Equal(t, v.want, got)
+}
+
+// heads are those of the members that are not lost.
+func (v *volume) members(t *testing.T) (whole []string, all domain.Volume) {
+	t.Helper()
+	all, err := v.Volume(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(clusters*cluster), all.Size)
+	for _, m := range all.Members {
+		if m.Mode == domain.ModeRW {
+			whole = append(whole, m.Head)
+		}
+	}
+	return whole, all
+}
+
+// rebuilt is a destination whose live head joins a volume.
+type rebuilt struct {
+	host *spdk.Host
+	run  ports.Run
+	head string
+	door ports.Address   // to the head
+	ways []ports.Address // to the cut
+}
+
+// prepare does all that comes before the freeze.
+func prepare(t *testing.T, v *volume, host *spdk.Host) *rebuilt {
+	t.Helper()
+	ctx := t.Context()
+	b := &rebuilt{host: host, run: ports.Run{Replica: "vol-1-r-0b0b0b0b", ID: randid.Hex(4)}}
+	var err error
+	b.head, err = host.Create(ctx, domain.InFlightLvolName(b.run.Replica, randid.Hex(4)), clusters*cluster)
+	require.NoError(t, err)
+	peer, err := v.Peer(ctx)
+	require.NoError(t, err)
+	b.door, err = host.Offer(ctx, b.run, ports.Way{ID: randid.Hex(4), Head: b.run.Replica}, peer)
+	require.NoError(t, err)
+	require.NoError(t, host.Show(ctx, b.run, b.door, b.head))
+	require.NoError(t, v.Connect(ctx, b.run, b.door))
+	peer, err = host.Peer(ctx)
+	require.NoError(t, err)
+	at, err := v.hosts[0].Offer(ctx, b.run, ports.Way{ID: randid.Hex(4)}, peer)
+	require.NoError(t, err)
+	b.ways = []ports.Address{at}
+	require.NoError(t, host.Connect(ctx, b.run, b.ways...))
+	return b
+}
+
+// graft does what belongs into the freeze, up to the last step.
+func (b *rebuilt) graft(t *testing.T, v *volume) {
+	t.Helper()
+	ctx := t.Context()
+	for i, h := range v.hosts {
+		cut, err := h.Snapshot(ctx, v.heads[i], "vol-1-r-0a0a0a0a-snap-"+b.run.ID, domain.Attributes{})
+		require.NoError(t, err)
+		if i == 0 {
+			require.NoError(t, h.Show(ctx, b.run, b.ways[0], cut))
+		}
+	}
+	require.NoError(t, b.host.GraftExternal(ctx, b.run, b.head, b.ways...))
+}
+
+// cut does all of it.
+func (b *rebuilt) cut(t *testing.T, v *volume) domain.Member {
+	t.Helper()
+	b.graft(t, v)
+	member, err := v.Join(t.Context(), b.run, b.door)
+	require.NoError(t, err)
+	require.Equal(t, b.head, member.Head)
+	return member
+}
+
+// end gives the destination up.
+func (b *rebuilt) end(t *testing.T, v *volume) {
+	t.Helper()
+	ctx := t.Context()
+	require.NoError(t, v.Leave(ctx, b.head))
+	require.NoError(t, v.Leave(ctx, b.head), "again")
+	require.NoError(t, b.host.HideHead(ctx, b.run.Replica))
+	require.NoError(t, b.host.Delete(ctx, b.head))
+	require.NoError(t, b.host.Release(ctx, b.run))
+	require.NoError(t, v.Release(ctx, b.run))
+	for _, h := range v.hosts {
+		require.NoError(t, h.Release(ctx, b.run))
+	}
+}
+
+func remoteHeadJoins(t *testing.T, f *fixture) {
+	v := newVolume(t, f.home)
+	b := prepare(t, v, openStore(t, f.to))
+	member := b.cut(t, v)
+	v.write(t, cluster, 2*cluster)
+	v.reads(t)
+	got := make([]byte, clusters*cluster)
+	f.to.Read(t, b.head, got, 0)
+	require.Equal(t, v.want, got, "the new member has everything")
+
+	whole, all := v.members(t)
+	require.ElementsMatch(t, append([]string{b.head}, v.heads...), whole)
+	require.NoError(t, all.CheckUnbroken(member))
+	_, all = (&volume{Mirror: openMirror(t, f.home, all.Name)}).members(t)
+	require.Error(t, all.CheckUnbroken(member), "another process does not know")
+	require.NoError(t, v.Release(t.Context(), b.run), "the member stays")
+	v.write(t, 0, cluster)
+	f.to.Read(t, b.head, got, 0)
+	require.Equal(t, v.want, got)
+
+	b.end(t, v)
+	v.write(t, 0, cluster)
+	v.reads(t)
+	whole, all = v.members(t)
+	require.ElementsMatch(t, v.heads, whole)
+	require.Len(t, all.Members, 2)
+	var attached []any
+	f.home.Call(t, "bdev_nvme_get_controllers", nil, &attached)
+	require.Empty(t, attached)
+}
+
+func localHeadJoins(t *testing.T, f *fixture) {
+	v := newVolume(t, f.home)
+	b := prepare(t, v, openStore(t, f.home))
+	member := b.cut(t, v)
+	v.write(t, cluster, 2*cluster)
+	whole, all := v.members(t)
+	require.ElementsMatch(t, append([]string{b.head}, v.heads...), whole)
+	require.NoError(t, all.CheckUnbroken(member))
+	require.NoError(t, v.Leave(t.Context(), b.head))
+	got := make([]byte, clusters*cluster)
+	f.home.Read(t, b.head, got, 0)
+	require.Equal(t, v.want, got)
+	b.end(t, v)
+	v.reads(t)
+}
+
+func killedMemberIsLost(t *testing.T, f *fixture) {
+	v := newVolume(t, f.home)
+	target := f.more(t)
+	b := prepare(t, v, openStore(t, target))
+	member := b.cut(t, v)
+	target.Kill(t)
+	v.write(t, 0, clusters*cluster)
+	v.reads(t)
+	whole, all := v.members(t)
+	require.ElementsMatch(t, v.heads, whole)
+	require.ErrorContains(t, all.CheckUnbroken(member), "has dropped")
+	target.Restart(t)
+	_, all = v.members(t)
+	require.ErrorContains(t, all.CheckUnbroken(member), "has dropped")
+	require.NoError(t, v.Leave(t.Context(), b.head))
+	_, all = v.members(t)
+	require.Len(t, all.Members, 2)
+	require.NoError(t, v.Release(t.Context(), b.run))
+}
+
+func refusedHeads(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	v := newVolume(t, f.home)
+	host := openStore(t, f.to)
+	run := ports.Run{Replica: "vol-1-r-0b0b0b0b", ID: randid.Hex(4)}
+	peer, err := v.Peer(ctx)
+	require.NoError(t, err)
+	door, err := host.Offer(ctx, run, ports.Way{ID: randid.Hex(4), Head: run.Replica}, peer)
+	require.NoError(t, err)
+	require.NoError(t, v.Connect(ctx, run, door))
+	require.NoError(t, v.Connect(ctx, run, door), "again")
+	_, err = v.Join(ctx, run, door)
+	require.ErrorIs(t, err, ports.ErrUnavailable, "nothing is shown")
+	short, err := host.Create(ctx, domain.InFlightLvolName(run.Replica, "00000001"), cluster)
+	require.NoError(t, err)
+	require.NoError(t, host.Show(ctx, run, door, short))
+	_, err = v.Join(ctx, run, door)
+	require.ErrorIs(t, err, ports.ErrInvalid)
+	require.NoError(t, host.HideHead(ctx, run.Replica))
+	require.NoError(t, v.Release(ctx, run))
+	require.NoError(t, v.Release(ctx, run), "again")
+	_, err = v.Join(ctx, run, door)
+	require.ErrorIs(t, err, ports.ErrUnavailable)
+
+	b := prepare(t, v, host)
+	b.cut(t, v)
+	_, err = v.Join(ctx, b.run, b.door)
+	require.ErrorIs(t, err, ports.ErrExists)
+	peer, err = host.Peer(ctx)
+	require.NoError(t, err)
+	at, err := v.hosts[1].Offer(ctx, b.run, ports.Way{ID: randid.Hex(4)}, peer)
+	require.NoError(t, err)
+	err = v.hosts[1].Show(ctx, b.run, at, v.heads[1])
+	require.ErrorIs(t, err, ports.ErrBusy)
+	require.ErrorContains(t, err, "base of a RAID")
+	b.end(t, v)
+}
+
+func lastMemberStays(t *testing.T, f *fixture) {
+	ctx := t.Context()
+	v := newVolume(t, f.home)
+	require.NoError(t, v.Leave(ctx, "00000000-0000-4000-8000-000000000000"), "no member")
+	require.NoError(t, v.Leave(ctx, v.heads[0]))
+	require.ErrorIs(t, v.Leave(ctx, v.heads[1]), ports.ErrInvalid)
+	v.write(t, 0, cluster)
+	v.reads(t)
+	whole, _ := v.members(t)
+	require.Equal(t, v.heads[1:], whole)
+}
+
+func missingMirror(t *testing.T, f *fixture) {
+	v := newVolume(t, f.home)
+	_, all := v.members(t)
+	_, err := raid.OpenMirror(t.Context(), raid.MirrorConfig{Socket: f.home.Socket, RAID: "none"})
+	require.ErrorIs(t, err, ports.ErrNotFound)
+	require.ErrorContains(t, err, all.Name)
+	_, err = raid.OpenMirror(t.Context(), raid.MirrorConfig{Socket: f.home.Socket})
+	require.ErrorIs(t, err, ports.ErrInvalid)
+}
+
+// writer writes one block after the other until it is stopped, and tries again what is
+// refused because clients are stopped.
+type writer struct {
+	done   atomic.Int64 // writes
+	failed error
+	end    func()
+}
+
+func (v *volume) startWriter(t *testing.T) *writer {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &writer{}
+	var running sync.WaitGroup
+	running.Go(func() {
+		block := make([]byte, 4096)
+		for ctx.Err() == nil && w.failed == nil {
+			block[0]++
+			err := v.client.Write(t.Context(), block, 0)
+			var status *nvmetcp.StatusError
+			switch {
+			case err == nil:
+				w.done.Add(1)
+			case errors.As(err, &status) && status.Status == nvmetcp.StatusInaccessible:
+				continue
+			default:
+				w.failed = err
+			}
+		}
+		copy(v.want, block)
+	})
+	w.end = func() { cancel(); running.Wait(); require.NoError(t, w.failed) }
+	return w
+}
+
+func clientsAreStopped(t *testing.T, f *fixture) {
+	v := newVolume(t, f.home)
+	w := v.startWriter(t)
+	frozen := freezer.Func(v.Suspend, v.Resume)
+	goesOn := func() {
+		t.Helper()
+		before := w.done.Load()
+		require.Eventually(t, func() bool { return w.done.Load() > before }, time.Minute, time.Millisecond)
+	}
+	goesOn()
+	require.NoError(t, frozen.Freeze(t.Context(), time.Minute, func(context.Context) error {
+		done := w.done.Load()
+		for range 50 { // while these calls are answered, many writes would be
+			v.members(t)
+		}
+		require.LessOrEqual(t, w.done.Load(), done+1, "at most one had been answered, and not counted")
+		return nil
+	}))
+	goesOn()
+
+	require.NoError(t, v.Suspend(t.Context()))
+	require.NoError(t, v.Suspend(t.Context()), "again")
+	_, all := v.members(t)
+	require.NoError(t, openMirror(t, f.home, all.Name).Resume(t.Context()), "another process")
+	goesOn()
+	require.NoError(t, v.Resume(t.Context()), "again")
+	w.end()
+	v.reads(t)
+}
+
+func freezeNeedsANA(t *testing.T, f *fixture) {
+	head, err := openStore(t, f.home).Create(t.Context(), "vol-1-r-0a0a0a0a", clusters*cluster)
+	require.NoError(t, err)
+	other, err := openStore(t, f.home).Create(t.Context(), "vol-1-r-0a0a0a0a", clusters*cluster)
+	require.NoError(t, err)
+	f.home.Call(t, "bdev_raid_create", map[string]any{"name": "plain", "raid_level": "raid1", "base_bdevs": []string{head, other}}, nil)
+	t.Cleanup(func() { f.home.Call(t, "bdev_raid_delete", map[string]any{"name": "plain"}, nil) })
+	m := openMirror(t, f.home, "plain")
+	require.ErrorIs(t, m.Suspend(t.Context()), ports.ErrUnsupported, "nobody exports it")
+	f.home.Use(t, "plain", domain.User{Kind: domain.UserExport})
+	require.ErrorIs(t, m.Suspend(t.Context()), ports.ErrUnsupported)
+	require.NoError(t, m.Resume(t.Context()))
+}

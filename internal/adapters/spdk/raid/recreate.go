@@ -1,0 +1,185 @@
+package raid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+	"go.uber.org/zap"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// description is what it takes to make a RAID again as it was.
+type description struct {
+	Name      string       `json:"name"`
+	UUID      string       `json:"uuid"`
+	Bases     []string     `json:"bases"`
+	Blocks    uint64       `json:"blocks"`
+	BlockSize uint64       `json:"blockSize"` // bytes
+	Exports   []exportedAs `json:"exports"`
+}
+
+// exportedAs is an export of the RAID. Clients know it by these IDs.
+type exportedAs struct {
+	NQN       string                           `json:"nqn"`
+	Namespace spdktypes.NvmfSubsystemNamespace `json:"namespace"`
+}
+
+// describe refuses a RAID that cannot be deleted and made again: it has a superblock,
+// which only the call that made it first writes, or a user who is no export.
+func (m *Mirror) describe(n *newcomer) (*description, error) {
+	d := &description{Name: m.name, UUID: n.raid.UUID, Blocks: n.bdev.NumBlocks, BlockSize: n.bdev.BlockSize}
+	for i := range n.raid.Bases {
+		if b := &n.raid.Bases[i]; b.Serves() {
+			d.Bases = append(d.Bases, b.Name)
+		}
+	}
+	for i := range n.exported {
+		for _, ns := range n.exported[i].Namespaces {
+			if ns.BdevName == m.name {
+				ns.Anagrpid = "" // its default is the NSID
+				d.Exports = append(d.Exports, exportedAs{n.exported[i].Nqn, ns})
+			}
+		}
+	}
+	switch {
+	case n.raid.Superblock:
+		return nil, fmt.Errorf("the target can only make the RAID again to add a base, and it has a superblock: %w", ports.ErrUnsupported)
+	case n.bdev.Claimed && len(d.Exports) == 0:
+		return nil, fmt.Errorf("the target can only make the RAID again to add a base, and something other than an NVMe-oF subsystem uses it: %w", ports.ErrUnsupported)
+	}
+	return d, nil
+}
+
+// recreateWith makes the RAID again with one base more, in four calls one after the other.
+// If that fails, it is made again as it was.
+func (m *Mirror) recreateWith(ctx context.Context, n *newcomer) error {
+	was, err := m.describe(n)
+	if err != nil {
+		return err
+	}
+	err = m.remake(ctx, was, append(slices.Clone(was.Bases), n.base))
+	if err == nil {
+		return nil
+	}
+	if failed := m.restore(context.WithoutCancel(ctx), was); failed != nil {
+		return errors.Join(err, fmt.Errorf("the RAID could not be made again as it was; opening the mirror tries that again: %w", failed))
+	}
+	return err
+}
+
+// remake shares writes: one arrives at the target as a whole or, if this process ends, not
+// at all. So the note is there before anything is missing, and goes when nothing is.
+func (m *Mirror) remake(ctx context.Context, was *description, bases []string) error {
+	note, err := was.note()
+	if err != nil {
+		return err
+	}
+	opening := []*rpc.Call{note}
+	for _, e := range was.Exports {
+		opening = append(opening, rpc.RemoveNamespace(e.NQN, e.Namespace.Nsid))
+	}
+	m.rpc.Do(ctx, rpc.Requests(opening)...)
+	if err := rpc.FirstErr(opening); err != nil {
+		return fmt.Errorf("end its export: %w", err)
+	}
+	if err := rpc.DeleteRAID(m.name).Do(ctx, m.rpc); err != nil {
+		return err
+	}
+	if err := rpc.CreateRAID1(was.Name, was.UUID, bases...).Do(ctx, m.rpc); err != nil {
+		return err
+	}
+	var closing []*rpc.Call
+	for _, e := range was.Exports {
+		closing = append(closing, rpc.AddNamespace(e.NQN, e.Namespace))
+	}
+	forget := was.forget()
+	m.rpc.Do(ctx, append(rpc.Requests(closing), forget)...)
+	if err := rpc.FirstErr(closing); err != nil {
+		return err
+	}
+	if rpc.OutcomeUnknown(forget.Err) {
+		return forget.Err
+	}
+	return nil
+}
+
+// restoreFor is how long it is tried to make a RAID again, also after the context of a
+// freeze has ended: the volume has none meanwhile.
+const restoreFor = 30 * time.Second
+
+// restore makes a RAID again as it was, or what is missing of it. Heads that are gone are
+// left out.
+func (m *Mirror) restore(ctx context.Context, was *description) error {
+	wait := rpc.BackOff{Pause: 10 * time.Millisecond, Longest: time.Second, Until: time.Now().Add(restoreFor)}
+	for {
+		err := m.restoreOnce(ctx, was)
+		if err == nil || rpc.IsGone(err) || !wait.Next(ctx) {
+			return err // the bases have gone with a target that has ended
+		}
+		m.log.Warn("the RAID could not be made again yet", zap.Error(err))
+	}
+}
+
+func (m *Mirror) restoreOnce(ctx context.Context, was *description) error {
+	raids, exported, bdevs := rpc.GetRAIDs(), rpc.GetSubsystems(""), rpc.GetBdevs()
+	all := []rpc.Request{raids, exported, bdevs}
+	m.rpc.Do(ctx, all...)
+	if err := rpc.FirstErr(all); err != nil {
+		return err
+	}
+	if r, _ := m.find(raids.Result); r == nil {
+		there := slices.DeleteFunc(slices.Clone(was.Bases), func(base string) bool {
+			return !slices.ContainsFunc(bdevs.Result, func(b rpc.Bdev) bool { return b.Name == base || slices.Contains(b.Aliases, base) })
+		})
+		if err := m.create(ctx, was, there); err != nil {
+			return err
+		}
+	}
+	var missing []*rpc.Call
+	for _, e := range was.Exports {
+		if !isExported(exported.Result, e) {
+			missing = append(missing, rpc.AddNamespace(e.NQN, e.Namespace))
+		}
+	}
+	m.rpc.Do(ctx, rpc.Requests(missing)...)
+	if err := rpc.FirstErr(missing); err != nil {
+		return fmt.Errorf("export it again: %w", err)
+	}
+	err := was.forget().Do(ctx, m.rpc)
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// isExported reports whether the subsystem has that namespace, or is gone itself.
+func isExported(all []spdktypes.NvmfSubsystem, e exportedAs) bool {
+	for i := range all {
+		if all[i].Nqn == e.NQN {
+			return slices.ContainsFunc(all[i].Namespaces, func(ns spdktypes.NvmfSubsystemNamespace) bool { return ns.Nsid == e.Namespace.Nsid })
+		}
+	}
+	return true
+}
+
+// create makes the RAID. A target that cannot add a base refuses a single one: a bdev of
+// zeros stands in for a second one, which then leaves.
+func (m *Mirror) create(ctx context.Context, was *description, bases []string) error {
+	if len(bases) != 1 || m.can.Grows {
+		return rpc.CreateRAID1(was.Name, was.UUID, bases...).Do(ctx, m.rpc)
+	}
+	zeros := noteName(was.Name) + "-zeros"
+	if err := rpc.CreateNull(zeros, was.Blocks, was.BlockSize).Do(ctx, m.rpc); err != nil && !errors.Is(err, ports.ErrExists) {
+		return err
+	}
+	if err := rpc.CreateRAID1(was.Name, was.UUID, bases[0], zeros).Do(ctx, m.rpc); err != nil {
+		return err
+	}
+	return rpc.DeleteNull(zeros).Do(ctx, m.rpc)
+}
