@@ -90,6 +90,7 @@ func Run(t *testing.T, h Harness) {
 		{"prepare", prepareTests},
 		{"clone", cloneTests},
 		{"external", externalTests},
+		{"live", liveTests},
 		{"record", recordTests},
 		{"delete", deleteTests},
 		{"merge", mergeTests},
