@@ -26,6 +26,12 @@ func (r *rebuild) executor(seen observation, plan domain.Plan, secondary map[str
 		KeepsSealed: r.request.Journal != nil || seen.source.Store.Proves && seen.destination.Store.Proves,
 		Log:         r.engine.log,
 	}
+	if live := r.request.live; live != nil {
+		c.Live, c.KeepOpen = live, true
+		if seen.whole != nil {
+			c.Listing = *seen.whole
+		}
+	}
 	if r.request.Views {
 		c.Image.Compare = r.compareImage
 	}

@@ -17,6 +17,8 @@ type observation struct {
 	source, destination domain.Replica // source: the primary
 	primary             int            // its position among the sources
 
+	whole *domain.Listing // of the destination with its live chain; nil: destination has all
+
 	others     []otherSource // other healthy sources
 	passedOver []error       // by position; nil: not passed over
 	unanswered []error       // by position: the error of a host that did not answer
@@ -187,6 +189,9 @@ func (s observation) observeAgain(ctx context.Context, r request, from *sources)
 		return observation{}, executor.OfSource(s.primary, err)
 	}
 	if s.destination, err = r.Destination.destination(destination, s.source); err != nil {
+		return observation{}, refused(err)
+	}
+	if s, err = r.live.atCut(s); err != nil {
 		return observation{}, refused(err)
 	}
 	return s, s.checkSourcesDiffer()

@@ -8,13 +8,19 @@ import (
 
 // Plan returns what Rebuild would do. It changes nothing.
 func (e *Engine) Plan(ctx context.Context, asked Request) (domain.Plan, error) {
-	request := asked.guarded()
+	return e.planRequest(ctx, asked.guarded())
+}
+
+func (e *Engine) planRequest(ctx context.Context, request request) (domain.Plan, error) {
 	if err := request.check(); err != nil {
 		return domain.Plan{}, err
 	}
 	from := newSources(request)
 	before := e.space.filled()
 	seen, err := observeHosts(ctx, request, from)
+	if err == nil {
+		seen, err = request.live.see(ctx, seen)
+	}
 	if err != nil {
 		return domain.Plan{}, err
 	}
@@ -69,7 +75,7 @@ func (e *Engine) planWithinSpace(r request, s observation, image domain.Base, he
 	for {
 		demand, shared, version := e.space.demand(store, s.filledBefore, old, fetched)
 		r.Options.Taken, s.destination.Store.FreeClusters = alreadyTaken+demand, store.FreeClusters+shared
-		plan, err := domain.PlanRebuild(s.source, s.destination, image, r.Options)
+		plan, err := r.live.plan(s, image, r.Options)
 		if err != nil || held == nil {
 			return plan, err
 		}

@@ -25,7 +25,7 @@ type Event struct {
 	Stage    domain.Stage // began, ended, retry: a graft in StageDetach removes the parent of an lvol
 	Snapshot string       // began, ended, copying, retry: the snapshot's name; "" for the image and the head
 	LvolName string       // began, ended, retry: the lvol's name; "" if it has only an in-flight one
-	Text     string       // again, verified, retry, waiting, source-lost: a sentence
+	Text     string       // again, verified, retry, waiting, source-lost, cut, landed: a sentence
 	Source   string       // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", if the rebuild has several sources
 
 	SnapshotDone  uint64 // copying: bytes of the snapshot that are copied so far; a retry starts at 0 again
@@ -52,6 +52,10 @@ const (
 	EventVerified EventKind = "verified" // everything except the head was verified
 	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate count reads
 	EventWriting  EventKind = "writing"  // an image is written; bytes and rate count writes
+
+	// Of a rebuild under a live volume:
+	EventCut    EventKind = "cut"    // the volume was frozen for the time in the text, and the live head is a member
+	EventLanded EventKind = "landed" // the destination is a whole member
 
 	EventSourceLost EventKind = "source-lost" // one of several sources failed and is no longer used
 )

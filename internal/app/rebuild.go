@@ -23,6 +23,10 @@ const maxPlans = 8
 // Rebuild makes the destination a copy of the source. If ctx ends, the error wraps
 // ctx.Err() and its cause; after EndRebuilds it wraps ErrEnded.
 func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
+	return e.rebuild(ctx, asked, nil)
+}
+
+func (e *Engine) rebuild(ctx context.Context, asked Request, live *liveRun) (Report, error) {
 	began := time.Now()
 	use := asked.use
 	if use == nil {
@@ -31,11 +35,13 @@ func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
 		ctx = use.ctx
 	}
 	request := asked.guarded()
+	request.live = live
 	progress := newProgress(request.Observer)
 	r := &rebuild{
 		engine: e, request: request, use: use, sources: newSources(request), progress: progress, primary: -1,
 		run: executor.NewRun(ports.Run{Replica: request.Destination.Replica, ID: executor.NewID()}),
 	}
+	live.begin(r)
 	err := r.runPlans(r.withWaitEvents(ctx))
 	r.reportSources()
 	r.report.CopiedBytes = progress.copied()
@@ -107,6 +113,14 @@ func (r *rebuild) runPlans(ctx context.Context) error {
 	}
 	defer release()
 	defer func() { r.engine.space.release(r.space.reservation) }()
+	if r.request.live != nil {
+		return r.runLivePlans(ctx)
+	}
+	return r.repeatPlans(ctx)
+}
+
+// repeatPlans carries out one plan after the other until none is left to do.
+func (r *rebuild) repeatPlans(ctx context.Context) error {
 	for plans, most := 1, maxPlans+len(r.request.MoreSources); ; plans++ {
 		err := r.dropSource(ctx, r.planAndCarryOut(ctx))
 		if !errors.Is(err, executor.ErrPlanAgain) || plans == most || ctx.Err() != nil {
@@ -153,6 +167,10 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 			if none := (*noUsableSource)(nil); errors.As(err, &none) && passes != nil {
 				none.causes = []error{passes} // the others are not asked again
 			}
+			return err
+		}
+		if s, err = r.request.live.see(ctx, s); err != nil {
+			seen = false
 			return err
 		}
 		s.filledBefore = before
@@ -216,6 +234,8 @@ func (r *rebuild) planAndCarryOut(ctx context.Context) error {
 		}
 	}
 	switch {
+	case r.request.live != nil:
+		return r.carryOutLive(ctx, seen, plan)
 	case plan.SystemSnapshot != nil:
 		return r.freezeHead(ctx, seen, *plan.SystemSnapshot)
 	case len(plan.Operations) == 0:

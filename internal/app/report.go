@@ -48,7 +48,17 @@ type Report struct {
 	CopiedBytes uint64            // between hosts, including the backing image
 	Duration    time.Duration
 
+	Online *OnlineReport // of a rebuild under a live volume
+
 	Sources []SourceReport // of each source, if the request has several
+}
+
+// OnlineReport tells of a rebuild under a live volume.
+type OnlineReport struct {
+	Cut     string          // the snapshot's name, without the replicas'; "": the volume was not cut
+	Frozen  time.Duration   // how long the clients were stopped; of several freezes the longest
+	Freezes int             // how many there were
+	Members []domain.Member // at the end, as far as known
 }
 
 // SourceState is the role of a source at the end of a rebuild.

@@ -64,6 +64,8 @@ type request struct {
 
 	Source, Destination site
 	MoreSources         []site
+
+	live *liveRun // of a rebuild under a live volume; nil: offline
 }
 
 func (r Request) guarded() request {

@@ -1,5 +1,7 @@
 package domain
 
+import "slices"
+
 // emit turns the decisions into steps and operations.
 //
 // Operations are listed stage by stage and, within a stage, parents before
@@ -81,7 +83,11 @@ func (e *emitter) after(operations ...int) []int {
 
 func (e *emitter) removeHead() {
 	if head := e.destination.Head; head != nil && !e.keepHead {
-		e.ofHead = append(e.ofHead, e.add(Operation{Verb: VerbDelete, Stage: StageRemoveHead, Target: listed(*head), Name: head.Name}))
+		removal := Operation{Verb: VerbDelete, Stage: StageRemoveHead, Target: listed(*head), Name: head.Name}
+		if e.options.live != nil {
+			removal.Stage, removal.After = StageLeave, e.ofLive.leave
+		}
+		e.ofHead = append(e.ofHead, e.add(removal))
 	}
 }
 
@@ -103,7 +109,12 @@ func (e *emitter) prune() {
 	childrenOf := make([][]int, len(lvols)) // their deletes
 	for _, at := range e.deletions {
 		l := &lvols[at]
-		o := e.add(Operation{Verb: VerbDelete, Stage: StagePrune, Target: listed(*l), Name: l.Name, After: childrenOf[at]})
+		removal := Operation{Verb: VerbDelete, Stage: StagePrune, Target: listed(*l), Name: l.Name, After: childrenOf[at]}
+		if e.readsOutside(at) {
+			removal.Stage = StageLeave
+			removal.After = slices.Concat(removal.After, e.ofLive.leave, e.ofHead)
+		}
+		o := e.add(removal)
 		e.ofDeleted[at] = e.after(o)
 		if parent := parents[at]; parent != noParent {
 			childrenOf[parent] = append(childrenOf[parent], o)

@@ -1,6 +1,9 @@
 package domain
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // liveOperations are the positions of the operations that only a rebuild under a live volume
 // has.
@@ -17,6 +20,17 @@ func (e *emitter) leave() {
 	}
 }
 
+// readsOutside reports whether an lvol reads through to another host. In a plan under a live
+// volume it is deleted with the old head: the connection to that host is closed after that.
+func (e *emitter) readsOutside(at int) bool {
+	for ; e.options.live != nil && at != noParent; at = e.destination.index.parents[at] {
+		if l := &e.destination.Store.Lvols[at]; l.External != "" || l.Degraded {
+			return true
+		}
+	}
+	return false
+}
+
 // cut makes the live head and cuts the volume. What can be done before the freeze is: the
 // empty live head is there and exported, so that in the freeze the mirror sees it already.
 func (e *emitter) cut() {
@@ -26,20 +40,19 @@ func (e *emitter) cut() {
 	}
 	cut, head := cutRef(live.cut.Snapshot), e.liveHead()
 	made := e.add(Operation{Verb: VerbCreate, Stage: StagePrepare, Target: head, Size: e.sourceHead.Size})
-	all := []int{made, e.add(Operation{Verb: VerbExport, Stage: StagePrepare, After: e.after(made), Target: head})}
-	var exported []int
+	shown := e.add(Operation{Verb: VerbExport, Stage: StagePrepare, After: e.after(made), Target: head})
+	var taken, exported []int
 	for i, m := range live.on {
-		taken := e.add(Operation{
+		snapshot := e.add(Operation{
 			Verb: VerbSnapshot, Stage: StageCut, Member: i + 1, Target: cut, Parent: listed(m.head),
 			Name: SnapshotLvolName(m.replica, live.cut.Snapshot), Attributes: live.cut.Attributes,
 		})
-		exported = append(exported, e.add(Operation{Verb: VerbExport, Stage: StageCut, After: e.after(taken), Member: i + 1, Target: cut}))
-		all = append(all, taken)
+		exported = append(exported, e.add(Operation{Verb: VerbExport, Stage: StageCut, After: e.after(snapshot), Member: i + 1, Target: cut}))
+		taken = append(taken, snapshot)
 	}
 	grafted := e.add(Operation{Verb: VerbGraftExternal, Stage: StageCut, After: e.after(exported...), Target: head, Parent: cut})
 	joined := e.add(Operation{Verb: VerbJoin, Stage: StageCut, After: e.after(grafted), Target: head})
-	e.ofLive.cut = append(all, exported...)
-	e.ofLive.cut = append(e.ofLive.cut, grafted, joined)
+	e.ofLive.cut = slices.Concat([]int{made, shown}, taken, exported, []int{grafted, joined})
 }
 
 // land grafts the lowest lvol of the live chain onto the destination's own copy of the cut,
@@ -50,25 +63,13 @@ func (e *emitter) land() {
 		return
 	}
 	head, parent := e.liveHead(), e.rightHeadParent()
-	var last int
-	if e.landed(parent) {
-		last = noOperation
-	} else {
-		last = e.add(Operation{Verb: VerbGraft, Stage: StageLand, Target: Ref{refLowest, uuidOf(head)}, Parent: parent})
-		e.ofLive.land = append(e.ofLive.land, last)
-	}
+	last := e.add(Operation{Verb: VerbGraft, Stage: StageLand, Target: Ref{refLowest, uuidOf(head)}, Parent: parent})
+	e.ofLive.land = append(e.ofLive.land, last)
 	if e.destination.Store.Records {
 		last = e.add(Operation{Verb: VerbRecord, Stage: StageLand, After: e.after(last), Target: head, Record: e.base.Record()})
 		e.ofLive.land = append(e.ofLive.land, last)
 	}
 	e.ofLive.land = append(e.ofLive.land, e.add(Operation{Verb: VerbRename, Stage: StageLand, After: e.after(last), Target: head, Name: e.destination.Name}))
-}
-
-// landed reports whether an earlier plan of the run has grafted the live chain onto that parent.
-func (e *emitter) landed(parent Ref) bool {
-	chain := e.options.live.chain
-	uuid, isListed := parent.Listed()
-	return len(chain) > 0 && isListed && chain[len(chain)-1].Parent == uuid
 }
 
 func (e *emitter) liveHead() Ref {

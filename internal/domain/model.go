@@ -105,7 +105,7 @@ func (p *StoreModel) apply(source Listing, o *Operation) error {
 		}
 		return p.insert(o.Target, parent, Lvol{Name: o.Name, Size: o.Size, Record: p.recorded(o.Record)})
 	}
-	at, err := p.find(o.Target)
+	at, err := p.target(o)
 	if err != nil {
 		return err
 	}
@@ -263,9 +263,6 @@ func (p *StoreModel) taken(name string) map[string]bool {
 }
 
 func (p *StoreModel) find(r Ref) (at int, err error) {
-	if head, ok := r.LowestBelow(); ok {
-		return p.lowest(head)
-	}
 	at, ok := p.at[uuidOf(r)]
 	if !ok {
 		return noPosition, fmt.Errorf("no such lvol")

@@ -56,18 +56,21 @@ func (p *StoreModel) rename(target *Lvol, name string) error {
 	return nil
 }
 
-// lowest is the lvol of a live head's chain that reads through to another host.
-func (p *StoreModel) lowest(head string) (int, error) {
-	at, ok := p.at[head]
-	if !ok {
-		return noPosition, fmt.Errorf("no live head")
+// target finds the lvol of an operation: of a live head's chain the lowest one, which reads
+// through to another host or is grafted onto the operation's parent already.
+func (p *StoreModel) target(o *Operation) (int, error) {
+	head, isLowest := o.Target.LowestBelow()
+	if !isLowest {
+		return p.find(o.Target)
 	}
-	for p.store.Lvols[at].External == "" {
-		if at = p.parents[at]; at == noParent {
-			return noPosition, fmt.Errorf("the live head has no parent on another host")
+	at, ok := p.at[head]
+	for parent := uuidOf(o.Parent); ok; at = p.parents[at] {
+		l := &p.store.Lvols[at]
+		if l.External != "" || l.Parent == "" || l.Parent == parent {
+			return at, nil
 		}
 	}
-	return at, nil
+	return noPosition, fmt.Errorf("no live head")
 }
 
 // LiveModel is a model of a volume, of the stores of its members and of the destination's. It

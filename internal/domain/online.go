@@ -35,7 +35,6 @@ type liveHead struct {
 	cut   Cut
 	on    []member // whole ones
 	stale []Member // lvols of the destination that are members, and lack writes
-	chain []Lvol   // the live head's, from the head down, if the volume has been cut
 }
 
 // member is a replica's head that the volume is mirrored to.
@@ -52,10 +51,11 @@ type member struct {
 // rebuilt as by PlanRebuild. At last the live head lands: it is grafted onto the copy of the
 // cut, which reads the same, and gets its final name if it has been a member all the time.
 //
-// If the cut has been made already, the plan has the rest. If the destination is a whole
-// member, it has no operations.
+// If the cut has been made already, the plan has the rest: then the replicas are given as they
+// were at the cut (AtCut), and the destination without its live chain (BelowLive). If the
+// destination is a whole member, the plan has no operations.
 func PlanOnline(v LiveVolume, destination Replica, requested Base, cut Cut, options Options) (Plan, error) {
-	if err := v.check(destination); err != nil {
+	if err := v.check(destination, cut); err != nil {
 		return Plan{}, err
 	}
 	if head := destination.Head; head != nil && v.isWhole(*head) {
@@ -67,25 +67,22 @@ func PlanOnline(v LiveVolume, destination Replica, requested Base, cut Cut, opti
 	for _, r := range v.Replicas {
 		live.on = append(live.on, member{r.Name, *r.Head})
 	}
-	source, err := v.Replicas[v.Primary].cutAt(cut)
-	if err != nil {
-		return Plan{}, err
-	}
-	if cut.Made() {
-		if live.chain, err = destination.liveChain(cut); err != nil {
+	source := v.Replicas[v.Primary]
+	if !cut.Made() {
+		var err error
+		if source, err = source.cutNow(cut); err != nil {
 			return Plan{}, err
 		}
-	}
-	destination, err = destination.belowLive(live, source)
-	if err != nil {
-		return Plan{}, err
+		if destination, err = destination.withoutUsers(live.stale, source); err != nil {
+			return Plan{}, err
+		}
 	}
 	options.live = live
 	return PlanRebuild(source, destination, requested, options)
 }
 
 // check compares what the mirror says with what the caller says.
-func (v LiveVolume) check(destination Replica) error {
+func (v LiveVolume) check(destination Replica, cut Cut) error {
 	if len(v.Replicas) == 0 {
 		return refuse("volume %s: no whole member is known to rebuild from", v.Name)
 	}
@@ -103,6 +100,9 @@ func (v LiveVolume) check(destination Replica) error {
 		case r.Head.Size != v.Replicas[0].Head.Size:
 			return refuse("the members of volume %s differ in length: %s has %d bytes, %s %d", v.Name, v.Replicas[0].Name, v.Replicas[0].Head.Size, r.Name, r.Head.Size)
 		}
+	}
+	if cut.Made() {
+		return nil // of every member, and one that is lost since is not asked
 	}
 	for _, m := range v.Members {
 		if _, given := heads[m.Head]; !given && m.Mode != ModeERR && !destination.owns(m.Head) {
@@ -128,35 +128,40 @@ func (v LiveVolume) staleMembers(destination Replica, cut Cut) (stale []Member) 
 	return stale
 }
 
-// cutAt is the replica as it was, or will be, at the cut: an empty head on the snapshot, and
-// nothing above it.
-func (r Replica) cutAt(cut Cut) (Replica, error) {
+// cutNow is the replica as it will be when it is cut: an empty head on the snapshot.
+func (r Replica) cutNow(cut Cut) (Replica, error) {
+	if _, taken := r.Snapshot(cut.Snapshot); taken {
+		return r, refuse("replica %s already has a snapshot %s", r.located(), cut.Snapshot)
+	}
 	store := r.Store
 	store.Lvols = slices.Clone(store.Lvols)
-	if !cut.Made() {
-		head := &store.Lvols[r.head]
-		if _, taken := r.Snapshot(cut.Snapshot); taken {
-			return r, refuse("replica %s already has a snapshot %s", r.located(), cut.Snapshot)
-		}
-		frozen := *head
-		frozen.UUID, frozen.Name, frozen.ReadOnly = cutRef(cut.Snapshot).String(), SnapshotLvolName(r.Name, cut.Snapshot), true
-		frozen.Attributes, frozen.Record, frozen.UsedBy = cut.Attributes, "", User{}
-		head.Parent, head.External, head.Own = frozen.UUID, "", Clusters{}
-		store.Lvols = append(store.Lvols, frozen)
-		return r.of(store)
-	}
-	at, ok := r.positionNamed(cut.Snapshot)
-	if !ok {
-		return r, refuse("replica %s has no snapshot %s any more, over which the live head was made", r.located(), cut.Snapshot)
-	}
-	snapshot := store.Lvols[at].UUID
 	head := &store.Lvols[r.head]
-	if !r.descendsFrom(r.head, snapshot) {
+	frozen := *head
+	frozen.UUID, frozen.Name, frozen.ReadOnly = cutRef(cut.Snapshot).String(), SnapshotLvolName(r.Name, cut.Snapshot), true
+	frozen.Attributes, frozen.Record, frozen.UsedBy = cut.Attributes, "", User{}
+	head.Parent, head.External, head.Own = frozen.UUID, "", Clusters{}
+	store.Lvols = append(store.Lvols, frozen)
+	return r.of(store)
+}
+
+// AtCut is a member's replica as it was at the cut: an empty head on the snapshot, and nothing
+// else above it. It returns a *Refusal if the head does not descend from the cut any more.
+func (r Replica) AtCut(cut Cut) (Replica, error) {
+	at, ok := r.positionNamed(cut.Snapshot)
+	switch {
+	case !ok:
+		return r, refuse("replica %s has no snapshot %s any more, over which the live head was made", r.located(), cut.Snapshot)
+	case r.Head == nil:
+		return r, r.refuseHeadless()
+	case !r.index.descends(r.head, at):
 		return r, refuse("the head of replica %s does not descend from snapshot %s any more: it was reverted", r.located(), cut.Snapshot)
 	}
+	store := r.Store
+	store.Lvols = slices.Clone(store.Lvols)
 	later := r.index.descendants(at)
 	later[r.head] = false
-	head.Parent, head.Own = snapshot, Clusters{}
+	head := &store.Lvols[r.head]
+	head.Parent, head.Own = store.Lvols[at].UUID, Clusters{}
 	kept := store.Lvols[:0]
 	for i := range store.Lvols {
 		if !later[i] {
@@ -174,17 +179,16 @@ func (r Replica) of(store Listing) (Replica, error) {
 	return same, err
 }
 
-// liveChain is the chain of the live head, from the head down to the lvol that is to be
-// grafted onto the copy of the cut: the head itself, or the first snapshot that was taken
-// since.
-func (r Replica) liveChain(cut Cut) ([]Lvol, error) {
+// LiveChain is the chain of the live head, from the head down to the lvol that is grafted onto
+// the copy of the cut: the head itself, or the first snapshot that was taken since.
+func (r Replica) LiveChain(cut Cut) ([]Lvol, error) {
 	at, known := r.index.byUUID[cut.Joined.Head]
 	if !known {
 		return nil, refuse("the live head of replica %s is gone", r.located())
 	}
 	var chain []Lvol
-	for ; at != noParent; at = r.index.parents[at] {
-		if r.members[at].role == roleSnapshot && r.members[at].snapshot == cut.Snapshot || r.members[at].role == roleForeign {
+	for ; at != noParent && r.members[at].role != roleForeign; at = r.index.parents[at] {
+		if r.members[at].role == roleSnapshot && r.members[at].snapshot == cut.Snapshot {
 			break
 		}
 		chain = append(chain, r.Store.Lvols[at])
@@ -192,22 +196,38 @@ func (r Replica) liveChain(cut Cut) ([]Lvol, error) {
 	return chain, nil
 }
 
-// belowLive is the destination without the live chain, which stays as it is, and without the
-// users of what leaves the mirror first.
-func (r Replica) belowLive(live *liveHead, source Replica) (Replica, error) {
+// BelowLive is the destination without its live chain, which stays as it is while the tree
+// below is rebuilt. source is a member at the cut.
+func (r Replica) BelowLive(cut Cut, source Replica) (Replica, error) {
+	chain, err := r.LiveChain(cut)
+	if err != nil {
+		return r, err
+	}
 	store := r.Store
 	store.Lvols = slices.DeleteFunc(slices.Clone(store.Lvols), func(l Lvol) bool {
-		return slices.ContainsFunc(live.chain, func(of Lvol) bool { return of.UUID == l.UUID })
+		return slices.ContainsFunc(chain, func(of Lvol) bool { return of.UUID == l.UUID })
 	})
+	return r.as(store, source)
+}
+
+// as is the destination on another picture of its store.
+func (r Replica) as(store Listing, source Replica) (Replica, error) {
+	same, err := NewDestination(store, r.Name, source)
+	same.AllowInUse = r.AllowInUse
+	return same, err
+}
+
+// withoutUsers is the destination without the users of what leaves the mirror first.
+func (r Replica) withoutUsers(stale []Member, source Replica) (Replica, error) {
+	store := r.Store
+	store.Lvols = slices.Clone(store.Lvols)
 	for i := range store.Lvols {
 		l := &store.Lvols[i]
-		if slices.ContainsFunc(live.stale, func(m Member) bool { return m.Head == l.UUID }) {
+		if slices.ContainsFunc(stale, func(m Member) bool { return m.Head == l.UUID }) {
 			l.UsedBy = User{}
 		}
 	}
-	below, err := NewDestination(store, r.Name, source)
-	below.AllowInUse = r.AllowInUse
-	return below, err
+	return r.as(store, source)
 }
 
 // descendants marks what descends from the lvol at that position.

@@ -19,7 +19,7 @@ func TestOnlinePlan(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"leave: leave b-head",
-		"remove-head: delete b-head",
+		"leave: delete b-head",
 		"prune: delete b-s1",
 		"prepare: create new live head vol-1-r-4e5f6a7b",
 		"prepare: export new live head vol-1-r-4e5f6a7b",
@@ -105,6 +105,7 @@ func TestOnlineAfterTheCut(t *testing.T) {
 			"land: graft lowest lvol below b-flight:00000001", "land: record b-flight:00000001", "land: rename b-flight:00000001",
 		}},
 		"it is grafted": {there: cutThere, here: "  s1 own=a/2\n    rebuild-cut-0000000a own=h/1 system\n      daily own=w/1\n        flight:00000001 own=v/1\n", want: []string{
+			"land: graft lowest lvol below b-flight:00000001",
 			"land: record b-flight:00000001", "land: rename b-flight:00000001",
 		}},
 		"the cut was deleted":   {there: "  s1 own=a/2\n    head\n", here: live, says: "has no snapshot rebuild-cut-0000000a any more"},

@@ -96,7 +96,7 @@ type Stage int
 // snapshots that have a wrong parent before any graft makes cycles impossible.
 // Deleting before creating makes final names and space free.
 const (
-	StageLeave      Stage = iota // takes what is no whole member out of the mirror
+	StageLeave      Stage = iota // takes what is no whole member out of the mirror, and deletes it
 	StageRemoveHead              // deletes the old head
 	StageDetach                  // takes kept snapshots off a wrong parent
 	StagePrune                   // deletes everything else that does not stay, leaf first
@@ -188,6 +188,9 @@ func (r Ref) String() string {
 
 // IsCut reports whether the Ref is the snapshot of a member that the plan takes.
 func (r Ref) IsCut() bool { return r.kind == refCut }
+
+// IsLive reports whether the Ref is the live head that the plan creates.
+func (r Ref) IsLive() bool { return r.kind == refLive }
 
 // LowestBelow returns the UUID of a live head if the Ref is the lowest lvol of its chain: the
 // head, or the first snapshot that was taken of it since.

@@ -37,7 +37,7 @@ func (x *Executor) CleanUp(ctx context.Context, failure error) error {
 		// End copies first: on the target they may still go on.
 		try(func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) })
 	}
-	if !closing || err != nil {
+	if !x.KeepOpen && (!closing || err != nil) {
 		for _, release := range x.releases(ctx, retry.Once, x.end, x.ofSourceInUse) {
 			problems = append(problems, x.tolerateSource(budget.Call(ctx, release)))
 		}
@@ -64,6 +64,9 @@ func (x *Executor) deleteInFlight(ctx context.Context) error {
 	}
 	return DeleteAll(ctx, x.Host, func(l domain.Lvol) bool {
 		of, inFlight := domain.ReplicaInFlight(l.Name)
+		if x.Run.keeps(l.UUID) {
+			return false
+		}
 		ours := inFlight && of == x.Run.Replica && strings.HasPrefix(l.Name, domain.InFlightLvolName(of, "")) // Longhorn's has no digits
 		return x.Run.Drew(l.Name) || ours && !listed[l.UUID]
 	})

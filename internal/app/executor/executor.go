@@ -49,6 +49,12 @@ type Config struct {
 	Image  Image
 	Sink   Sink
 
+	// Live has the operations on a live volume; nil for other plans.
+	Live Live
+
+	// KeepOpen leaves the run's exports and connections open: another plan needs them.
+	KeepOpen bool
+
 	// Lock excludes other runs of this process from an lvol that they may use.
 	Lock func(ctx context.Context, on domain.Listing, uuid string) (release func(), err error)
 
@@ -132,6 +138,9 @@ type Executor struct {
 	session     session
 	headBegun   bool // the head may exist
 	imageReady  func()
+
+	liveMu    sync.Mutex
+	onMembers map[onMember]string // UUIDs of the snapshots that the plan takes of members
 }
 
 // New makes an executor.
@@ -153,6 +162,7 @@ func New(c Config) *Executor {
 		copies:  newCopies(c),
 		session: session{opened: used(c.Sources)},
 		leases:  leases{held: make(map[string]func())}, imageReady: sync.OnceFunc(there),
+		onMembers: make(map[onMember]string),
 	}
 	return x
 }

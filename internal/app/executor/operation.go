@@ -36,6 +36,13 @@ var verbs = map[domain.Verb]verb{
 	domain.VerbClone:  {(*Executor).clone, (*Executor).reconcileClone},
 	domain.VerbDelete: {(*Executor).delete, (*Executor).reconcileDelete},
 	domain.VerbRecord: {(*Executor).record, nil},
+
+	domain.VerbSnapshot:      {(*Executor).snapshot, nil},
+	domain.VerbExport:        {(*Executor).export, nil},
+	domain.VerbGraftExternal: {(*Executor).graftExternal, nil},
+	domain.VerbJoin:          {(*Executor).join, nil},
+	domain.VerbLeave:         {(*Executor).leave, nil},
+	domain.VerbRename:        {(*Executor).rename, nil},
 }
 
 // carryOut carries out one operation and reports it.
@@ -91,6 +98,8 @@ func (x *Executor) describe(s *step) string {
 	switch store := x.Listing.Name; {
 	case s.Target.IsImage():
 		return fmt.Sprintf("%s on lvstore %s", x.Plan.Base, store)
+	case s.Target.IsLive():
+		return fmt.Sprintf("the live head of replica %s on lvstore %s", x.Run.Replica, store)
 	case s.Operation.Name != "":
 		return fmt.Sprintf("lvol %s on lvstore %s", s.Operation.Name, store)
 	default:

@@ -17,10 +17,26 @@ type Run struct {
 	mu     sync.Mutex
 	names  map[string]bool // in-flight names that were drawn
 	sealed []domain.Sealing
+	kept   map[string]bool // UUIDs of in-flight lvols that a cleanup leaves
 }
 
 // NewRun makes a run without state.
-func NewRun(run ports.Run) *Run { return &Run{Run: run, names: make(map[string]bool)} }
+func NewRun(run ports.Run) *Run {
+	return &Run{Run: run, names: make(map[string]bool), kept: make(map[string]bool)}
+}
+
+// Keep says whether a cleanup leaves an in-flight lvol: a live head is needed by the next plan.
+func (r *Run) Keep(uuid string, keep bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kept[uuid] = keep
+}
+
+func (r *Run) keeps(uuid string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kept[uuid]
+}
 
 // Drew reports whether the run has drawn that in-flight name.
 func (r *Run) Drew(name string) bool {

@@ -50,6 +50,9 @@ func (x *Executor) graft(ctx context.Context, s *step) error {
 	if err := x.model.play(s.Operation); err != nil {
 		return err
 	}
+	if head, ok := s.Target.LowestBelow(); ok {
+		return x.Live.Land(ctx, head, x.refs.uuid(s.Parent))
+	}
 	if s.Name != "" { // a kept snapshot, which is not sealed
 		return x.setParent(ctx, x.refs.uuid(s.Target), x.refs.uuid(s.Parent))
 	}

@@ -23,6 +23,7 @@ var (
 	_ ports.Recorder     = (*Host)(nil)
 	_ ports.Merger       = (*Host)(nil)
 	_ ports.Renamer      = (*Host)(nil)
+	_ ports.Live         = (*Host)(nil)
 	_ ports.Limiter      = (*Host)(nil)
 	_ ports.LeastLimiter = (*Host)(nil)
 	_ ports.Opener       = (*Host)(nil)

@@ -1,0 +1,147 @@
+package app_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// liveFixture is a volume in memory, mirrored to replicas on hosts of their own, and a
+// destination.
+type liveFixture struct {
+	t        *testing.T
+	members  []*memory.Host
+	names    []string
+	to       *memory.Host
+	mirror   *memory.Mirror
+	freezer  *freezer.Freezer
+	clients  context.CancelFunc
+	done     chan struct{}
+	writes   int
+	failures []error
+}
+
+var liveNames = []string{"vol-1-r-a1a1a1a1", "vol-1-r-a2a2a2a2", "vol-1-r-a3a3a3a3"}
+
+// newLiveFixture builds the tree on every member.
+func newLiveFixture(t *testing.T, members int, tree string, c memory.Config) *liveFixture {
+	t.Helper()
+	fabric := memory.NewFabric()
+	b := &liveFixture{t: t, names: liveNames[:members]}
+	c.ClusterSize, c.Seed = cluster, 1
+	var heads []memory.Head
+	for _, name := range b.names {
+		c.Name = "disk-" + name[len(name)-2:]
+		host := fabric.NewHost(c)
+		newBuilder(t, host, name, "").build(tree)
+		b.members = append(b.members, host)
+		heads = append(heads, memory.Head{Host: host, UUID: list(t, host, name).Head.UUID})
+	}
+	c.Name = "disk-b"
+	b.to = fabric.NewHost(c)
+	var err error
+	b.mirror, err = fabric.NewMirror(memory.MirrorConfig{Name: "vol-1", Heads: heads})
+	require.NoError(t, err)
+	b.freezer = freezer.Func(b.mirror.Suspend, b.mirror.Resume)
+	return b
+}
+
+func (b *liveFixture) request() app.OnlineRequest {
+	r := app.OnlineRequest{Mirror: b.mirror, Freezer: b.freezer}
+	for i, host := range b.members {
+		site := app.Site{Host: host, Replica: b.names[i]}
+		if i == 0 {
+			r.Source = site
+		} else {
+			r.MoreSources = append(r.MoreSources, site)
+		}
+	}
+	r.Destination = app.Site{Host: b.to, Replica: copyName}
+	r.Base = domain.NoBase()
+	return r
+}
+
+// startClient writes, until stop.
+func (b *liveFixture) startClient() {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	b.clients, b.done = cancel, make(chan struct{})
+	go func() {
+		defer close(b.done)
+		random := rand.New(rand.NewPCG(1, 2))
+		for ctx.Err() == nil {
+			p := make([]byte, 1+random.IntN(3*cluster/2))
+			for i := range p {
+				p[i] = byte(random.Uint32())
+			}
+			if _, err := b.mirror.WriteAt(p, random.Int64N(int64(b.mirror.Size())-int64(len(p)))); err != nil {
+				b.failures = append(b.failures, err)
+			}
+			b.writes++
+			time.Sleep(time.Millisecond)
+		}
+	}()
+}
+
+func (b *liveFixture) stopClient() {
+	b.clients()
+	<-b.done
+	require.Empty(b.t, b.failures, "what clients did")
+}
+
+// requireWhole compares the destination with every member, byte for byte.
+func (b *liveFixture) requireWhole() {
+	b.t.Helper()
+	volume, err := b.mirror.Volume(context.Background())
+	require.NoError(b.t, err)
+	d := list(b.t, b.to, copyName)
+	require.NotNil(b.t, d.Head)
+	m, is := volume.Member(d.Head.UUID)
+	require.True(b.t, is && m.Mode == domain.ModeRW, "%+v", volume.Members)
+	require.Empty(b.t, d.InFlight)
+	for i, host := range b.members {
+		s := list(b.t, host, b.names[i])
+		if m, is := volume.Member(s.Head.UUID); !is || m.Mode != domain.ModeRW {
+			continue
+		}
+		require.Equal(b.t, sha(b.t, host, s.Head.UUID), sha(b.t, b.to, d.Head.UUID), "the head")
+		require.Len(b.t, d.Snapshots, len(s.Snapshots))
+		for n, want := range s.Snapshots {
+			require.Equal(b.t, want.Name, d.Snapshots[n].Name)
+			require.Equal(b.t, want.Lvol.Own.Count, d.Snapshots[n].Lvol.Own.Count, want.Name)
+			require.Equal(b.t, sha(b.t, host, want.Lvol.UUID), sha(b.t, b.to, d.Snapshots[n].Lvol.UUID), want.Name)
+		}
+	}
+}
+
+const liveTree = "snap1 0=1 1=2\n  snap2 1=3 4=4\n    head 5=5\n  snap3 2=6\n"
+
+// TestRebuildOnline: clients write all the time, and the volume has one more whole member.
+func TestRebuildOnline(t *testing.T) {
+	for _, members := range []int{1, 2, 3} {
+		for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+			synctest.Test(t, func(t *testing.T) {
+				b := newLiveFixture(t, members, liveTree, memory.Config{Flavour: flavour})
+				b.startClient()
+				report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+				b.stopClient()
+				require.NoError(t, err)
+				b.requireWhole()
+				require.Equal(t, 1, report.Online.Freezes)
+				require.Positive(t, b.writes)
+				require.Len(t, report.Online.Members, members+1)
+				again, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+				require.NoError(t, err)
+				require.Zero(t, again.Online.Freezes, "it is a whole member")
+			})
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+var _ executor.Live = (*liveRun)(nil)
+
+// Snapshot implements executor.Live. A call whose answer was lost may have taken it.
+func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, error) {
+	at := l.members[o.Member-1]
+	head, _ := o.Parent.Listed()
+	if l.cutter != nil {
+		if err := l.cutByOwner(ctx); err != nil {
+			return "", err
+		}
+		uuid, err := l.snapshotOf(ctx, at, head, domain.SnapshotLvolName(l.rebuild.sources.sites[at].Replica, l.cut.Snapshot))
+		return uuid, executor.OfSource(at, err)
+	}
+	host := l.rebuild.sources.host(at)
+	uuid, err := host.Snapshot(ctx, head, o.Name, o.Attributes)
+	if errors.Is(err, ports.ErrExists) {
+		uuid, err = l.snapshotOf(ctx, at, head, o.Name)
+	}
+	return uuid, executor.OfSource(at, err)
+}
+
+// cutByOwner has the owner of the mirror take the snapshots, once for all members.
+func (l *liveRun) cutByOwner(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cutByOwnerAlready {
+		return nil
+	}
+	name, err := l.cutter.Cut(ctx, l.rebuild.run.Run, l.cut.Snapshot, l.cut.Attributes)
+	if err != nil {
+		return err
+	}
+	l.cut.Snapshot, l.cutByOwnerAlready = name, true
+	return nil
+}
+
+// snapshotOf finds the snapshot of that name, if it is the head's parent.
+func (l *liveRun) snapshotOf(ctx context.Context, at int, head, name string) (string, error) {
+	listing, err := l.rebuild.sources.host(at).List(ctx)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(listing.Lvols, func(of domain.Lvol) bool { return of.Name == name })
+	child := slices.IndexFunc(listing.Lvols, func(of domain.Lvol) bool { return of.UUID == head })
+	if i < 0 || child < 0 || listing.Lvols[child].Parent != listing.Lvols[i].UUID {
+		return "", fmt.Errorf("snapshot %s is not the parent of the head: %w", name, ports.ErrExists)
+	}
+	return listing.Lvols[i].UUID, nil
+}
+
+// Export implements executor.Live.
+func (l *liveRun) Export(ctx context.Context, member int, uuid string) error {
+	if member > 0 {
+		at := l.members[member-1]
+		return executor.OfSource(at, l.rebuild.sources.host(at).Show(ctx, l.rebuild.run.Run, l.ways[member-1], uuid))
+	}
+	l.head = liveLvol{uuid: uuid}
+	l.rebuild.run.Keep(uuid, true) // end deletes it, in the right order
+	destination, run := l.rebuild.request.Destination.Host, l.rebuild.run.Run
+	peer, err := l.mirror.Peer(ctx)
+	if err != nil {
+		return err
+	}
+	way := ports.Way{ID: executor.NewID(), Head: run.Replica}
+	if l.head.way, err = destination.Offer(ctx, run, way, peer); err != nil {
+		return err
+	}
+	if err := destination.Show(ctx, run, l.head.way, uuid); err != nil {
+		return err
+	}
+	return l.mirror.Connect(ctx, run, l.head.way)
+}
+
+// GraftExternal implements executor.Live.
+func (l *liveRun) GraftExternal(ctx context.Context, head string) error {
+	return l.rebuild.request.Destination.Host.GraftExternal(ctx, l.rebuild.run.Run, head, l.ways...)
+}
+
+// Join implements executor.Live.
+func (l *liveRun) Join(ctx context.Context, head string) error {
+	joined, err := l.mirror.Join(ctx, l.rebuild.run.Run, l.head.way)
+	if errors.Is(err, ports.ErrExists) { // the answer of an earlier call was lost
+		var volume domain.Volume
+		if volume, err = l.mirror.Volume(ctx); err == nil {
+			joined, _ = volume.Member(head)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	joined.Head = head
+	l.cut.Joined = joined
+	return nil
+}
+
+// Leave implements executor.Live.
+func (l *liveRun) Leave(ctx context.Context, head string) error {
+	if err := l.mirror.Leave(ctx, head); err != nil {
+		return err
+	}
+	return l.rebuild.request.Destination.Host.HideHead(ctx, l.rebuild.run.Replica)
+}
+
+// Land implements executor.Live. Users may take snapshots meanwhile, so the lowest lvol of the
+// chain is found now.
+func (l *liveRun) Land(ctx context.Context, head, parent string) error {
+	host := l.rebuild.request.Destination.Host
+	for {
+		lowest, err := lowestOf(ctx, host, head, parent)
+		if err != nil {
+			return err
+		}
+		if lowest.Parent == parent {
+			return nil
+		}
+		if err := host.Graft(ctx, lowest.UUID, parent); err != nil {
+			return err
+		}
+		// A snapshot of it that was taken just now has its old parent.
+		if lowest, err = lowestOf(ctx, host, head, parent); err != nil {
+			return err
+		}
+		if lowest.Parent == parent {
+			return nil
+		}
+	}
+}
+
+func lowestOf(ctx context.Context, host ports.Looker, head, parent string) (domain.Lvol, error) {
+	for uuid := head; ; {
+		l, err := host.Look(ctx, uuid)
+		if err != nil {
+			return domain.Lvol{}, err
+		}
+		if l.Parent == "" || l.Parent == parent {
+			return l, nil
+		}
+		uuid = l.Parent
+	}
+}
+
+// Name implements executor.Live. Only unbroken membership since the cut makes a head whole.
+func (l *liveRun) Name(ctx context.Context, head, name string) error {
+	volume, err := l.mirror.Volume(ctx)
+	if err != nil {
+		return err
+	}
+	if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
+		return fmt.Errorf("%w: %w", errBroken, err)
+	}
+	renamer, ok := ports.As[ports.Renamer](l.rebuild.request.Destination.Host)
+	if !ok {
+		return ports.Cannot("rename lvols")
+	}
+	return renamer.Rename(ctx, head, name)
+}
+
+// end ends what the run opened. After a failure, first the live head leaves the mirror, then it
+// is deleted, and then the connections close that it read through: in another order targets
+// crash.
+func (l *liveRun) end(ctx context.Context, failure error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
+	defer cancel()
+	var failed []error
+	if failure != nil && l.head.uuid != "" {
+		failed = append(failed, l.abandon(ctx))
+	}
+	run := l.rebuild.run.Run
+	for at := range l.rebuild.sources.sites {
+		if l.rebuild.sources.lostReason(at) == nil && l.ways != nil {
+			failed = append(failed, executor.End(ctx, l.rebuild.sources.host(at), run))
+		}
+	}
+	if l.ways != nil {
+		failed = append(failed, executor.End(ctx, l.rebuild.request.Destination.Host, run))
+	}
+	if l.head.way != "" {
+		failed = append(failed, l.mirror.Release(ctx, run))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ways, l.head, l.cutByOwnerAlready = nil, liveLvol{}, false
+	if failure != nil {
+		l.cut = domain.Cut{}
+	}
+	return errors.Join(failed...)
+}
+
+// abandon gives the live head up, unless it has its final name: then it is whole.
+func (l *liveRun) abandon(ctx context.Context) error {
+	host := l.rebuild.request.Destination.Host
+	switch head, err := host.Look(ctx, l.head.uuid); {
+	case errors.Is(err, ports.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case head.Name == l.rebuild.run.Replica:
+		return nil
+	}
+	if err := l.mirror.Leave(ctx, l.head.uuid); err != nil {
+		return fmt.Errorf("take the live head out of the mirror: %w", err)
+	}
+	hidden := host.HideHead(ctx, l.rebuild.run.Replica)
+	listing, err := list(ctx, l.rebuild.request.Destination)
+	if err != nil {
+		return errors.Join(hidden, err)
+	}
+	replica, err := l.rebuild.request.Destination.replica(listing)
+	if err != nil {
+		return errors.Join(hidden, err)
+	}
+	chain, err := replica.LiveChain(domain.Cut{Snapshot: l.cut.Snapshot, Joined: domain.Member{Head: l.head.uuid}})
+	if err != nil {
+		return hidden // it is gone
+	}
+	return errors.Join(hidden, executor.DeleteAll(ctx, host, func(of domain.Lvol) bool {
+		return slices.ContainsFunc(chain, func(l domain.Lvol) bool { return l.UUID == of.UUID })
+	}))
+}
