@@ -4,6 +4,7 @@ package rebuild
 
 import (
 	"context"
+	"time"
 
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -54,9 +55,24 @@ var ErrCleanUp = app.ErrCleanUp
 //		CopiedBytes uint64     // between hosts, including the backing image
 //		Duration    time.Duration
 //
+//		Online *OnlineReport // of a rebuild under a live volume
+//
 //		Sources []SourceReport // of each source, if the request has several
 //	}
 type Report = app.Report
+
+// OnlineReport tells of a rebuild under a live volume.
+//
+//	type OnlineReport struct {
+//		Cut     string        // the snapshot's name, without the replicas'; "": the volume was not cut
+//		Frozen  time.Duration // how long the clients were stopped; of several freezes the longest
+//		Freezes int           // how many there were
+//		Members []Member      // at the end, as far as known
+//	}
+type OnlineReport = app.OnlineReport
+
+// DefaultFreezeLimit is how long a volume is frozen at most.
+const DefaultFreezeLimit = 5 * time.Second
 
 // SourceReport describes the part of one of several sources in a rebuild.
 //
@@ -124,7 +140,7 @@ func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 //		Stage    Stage  // began, ended, retry: a graft in StageDetach removes the parent of an lvol
 //		Snapshot string // began, ended, copying, retry: the snapshot's name; "" for the image and the head
 //		LvolName string // began, ended, retry: the lvol's name; "" if it has only an in-flight one
-//		Text     string // again, verified, retry, waiting, source-lost: a sentence
+//		Text     string // again, verified, retry, waiting, source-lost, cut, landed: a sentence
 //		Source   string // copying and ended of a copy, source-lost: "REPLICA on lvstore NAME", if the rebuild has several sources
 //
 //		SnapshotDone  uint64 // copying: bytes of the snapshot that are copied so far; a retry starts at 0 again
@@ -154,6 +170,10 @@ const (
 	EventVerified EventKind = "verified" // everything except the head was verified
 	EventReading  EventKind = "reading"  // lvols or the content of an image are read; bytes and rate count reads
 	EventWriting  EventKind = "writing"  // an image is written; bytes and rate count writes
+
+	// Of a rebuild under a live volume:
+	EventCut    EventKind = "cut"    // the volume was frozen for the time in the text, and the live head is a member
+	EventLanded EventKind = "landed" // the destination is a whole member
 
 	EventSourceLost EventKind = "source-lost" // one of several sources failed and is no longer used
 )
@@ -1610,7 +1630,7 @@ type Stage = domain.Stage
 // snapshots that have a wrong parent before any graft makes cycles impossible.
 // Deleting before creating makes final names and space free.
 const (
-	StageLeave      Stage = iota // takes what is no whole member out of the mirror
+	StageLeave      Stage = iota // takes what is no whole member out of the mirror, and deletes it
 	StageRemoveHead              // deletes the old head
 	StageDetach                  // takes kept snapshots off a wrong parent
 	StagePrune                   // deletes everything else that does not stay, leaf first
@@ -1637,6 +1657,9 @@ const (
 //
 //	// IsImage reports whether the Ref is the image that the plan fetches.
 //	func (r Ref) IsImage() bool
+//
+//	// IsLive reports whether the Ref is the live head that the plan creates.
+//	func (r Ref) IsLive() bool
 //
 //	// IsNone reports whether the Ref is no lvol.
 //	func (r Ref) IsNone() bool

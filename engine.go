@@ -48,6 +48,27 @@ func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	return e.app.Rebuild(ctx, request.internal())
 }
 
+// PlanOnline returns what RebuildOnline would do, and why. It changes nothing, with the
+// exception that Plan has. What it tells of the snapshot that will be taken of the volume is
+// a preview, since clients go on writing.
+func (e *Engine) PlanOnline(ctx context.Context, request OnlineRequest) (Plan, error) {
+	return e.app.PlanOnline(ctx, request.internal())
+}
+
+// RebuildOnline makes the destination a whole member of a volume that clients read and write
+// meanwhile. They are stopped once, for a few round trips: a snapshot is taken of every
+// member, and a live head over it joins the mirror. From then on it has every write, and the
+// tree below it is rebuilt as Rebuild does. The live head gets its final name only if the
+// mirror was never without it, so a replica with a head is whole.
+//
+// It is safe to stop at any moment: then the live head leaves the mirror and is deleted, and
+// clients notice nothing. The next RebuildOnline, or Rebuild, keeps the snapshots that were
+// finished. If the volume could not be frozen in time, the error wraps [ErrNotFrozen], and no
+// member was changed. Otherwise errors and outcomes are those of Rebuild.
+func (e *Engine) RebuildOnline(ctx context.Context, request OnlineRequest) (Report, error) {
+	return e.app.RebuildOnline(ctx, request.internal())
+}
+
 // EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:
 // the replica was deleted, its disk or its node was lost. It reaches those that run and
 // those that wait in a [Queue], and returns at once how many there are.

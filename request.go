@@ -1,6 +1,10 @@
 package rebuild
 
-import "github.com/rootgraft/rebuild/internal/app"
+import (
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app"
+)
 
 // Request is what to rebuild, from what, and how. [Engine.Plan], [Engine.Rebuild] and
 // [Queue.Submit] take one.
@@ -50,6 +54,24 @@ type Request struct {
 
 	// Journal keeps a record of this rebuild and has those of earlier ones. It may be nil.
 	Journal Journal
+}
+
+// OnlineRequest is what to rebuild under a live volume. [Engine.PlanOnline] and
+// [Engine.RebuildOnline] take one. Source and MoreSources are all whole members of the volume:
+// the snapshot is taken of each of them.
+type OnlineRequest struct {
+	Request
+
+	// Mirror is the volume, and Freezer stops its clients for a moment.
+	Mirror  Mirror
+	Freezer Freezer
+
+	// FreezeLimit is how long clients are stopped at most; 0: DefaultFreezeLimit.
+	FreezeLimit time.Duration
+}
+
+func (r OnlineRequest) internal() app.OnlineRequest {
+	return app.OnlineRequest{Request: r.Request.internal(), Mirror: r.Mirror, Freezer: r.Freezer, FreezeLimit: r.FreezeLimit}
 }
 
 // internal is the request as package app takes it.

@@ -23,7 +23,7 @@ var faces = []face{
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
 				"Site", "DefaultParallel", "ErrRefused", "ErrCleanUp",
-				"Report", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
+				"Report", "OnlineReport", "DefaultFreezeLimit", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck", "Sparse", "Changing",
 				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase", "Using", "ErrEnded",
 				"Garbage", "Leaving",

@@ -189,20 +189,20 @@ func (l *liveRun) atCut(s observation) (observation, error) {
 		return s, nil
 	}
 	var err error
-	if s.source, err = s.source.AtCut(l.cut); err != nil {
+	if s.source, err = domain.AtCut(s.source, l.cut); err != nil {
 		return s, err
 	}
 	others := s.others
 	s.others = nil
 	for _, other := range others {
 		// One that has no cut was no member then, or was reverted: it serves nothing.
-		if other.replica, err = other.replica.AtCut(l.cut); err == nil {
+		if other.replica, err = domain.AtCut(other.replica, l.cut); err == nil {
 			s.others = append(s.others, other)
 		}
 	}
 	whole := s.destination.Store
 	s.whole = &whole
-	s.destination, err = s.destination.BelowLive(l.cut, s.source)
+	s.destination, err = domain.BelowLive(s.destination, l.cut, s.source)
 	return s, err
 }
 

@@ -103,7 +103,7 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 		}
 	}()
 	if !live.cut.Made() {
-		return live.cutVolume(ctx, x, seen)
+		return live.cutVolume(ctx, x)
 	}
 	if err := x.Do(ctx, domain.StageDetach, domain.StagePrune, domain.StageBuild); err != nil {
 		return err
@@ -121,7 +121,7 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 }
 
 // cutVolume does everything up to the cut.
-func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor, seen observation) error {
+func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	if err := x.Do(ctx, domain.StageLeave); err != nil {
 		return err
 	}

@@ -224,7 +224,7 @@ func (l *liveRun) abandon(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(hidden, err)
 	}
-	chain, err := replica.LiveChain(domain.Cut{Snapshot: l.cut.Snapshot, Joined: domain.Member{Head: l.head.uuid}})
+	chain, err := domain.LiveChain(replica, domain.Cut{Snapshot: l.cut.Snapshot, Joined: domain.Member{Head: l.head.uuid}})
 	if err != nil {
 		return hidden // it is gone
 	}

@@ -146,7 +146,7 @@ func (r Replica) cutNow(cut Cut) (Replica, error) {
 
 // AtCut is a member's replica as it was at the cut: an empty head on the snapshot, and nothing
 // else above it. It returns a *Refusal if the head does not descend from the cut any more.
-func (r Replica) AtCut(cut Cut) (Replica, error) {
+func AtCut(r Replica, cut Cut) (Replica, error) {
 	at, ok := r.positionNamed(cut.Snapshot)
 	switch {
 	case !ok:
@@ -181,7 +181,7 @@ func (r Replica) of(store Listing) (Replica, error) {
 
 // LiveChain is the chain of the live head, from the head down to the lvol that is grafted onto
 // the copy of the cut: the head itself, or the first snapshot that was taken since.
-func (r Replica) LiveChain(cut Cut) ([]Lvol, error) {
+func LiveChain(r Replica, cut Cut) ([]Lvol, error) {
 	at, known := r.index.byUUID[cut.Joined.Head]
 	if !known {
 		return nil, refuse("the live head of replica %s is gone", r.located())
@@ -198,8 +198,8 @@ func (r Replica) LiveChain(cut Cut) ([]Lvol, error) {
 
 // BelowLive is the destination without its live chain, which stays as it is while the tree
 // below is rebuilt. source is a member at the cut.
-func (r Replica) BelowLive(cut Cut, source Replica) (Replica, error) {
-	chain, err := r.LiveChain(cut)
+func BelowLive(r Replica, cut Cut, source Replica) (Replica, error) {
+	chain, err := LiveChain(r, cut)
 	if err != nil {
 		return r, err
 	}

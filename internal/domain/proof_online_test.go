@@ -199,11 +199,11 @@ func (p *liveProver) plan(w liveWorld, cut Cut) (Plan, error) {
 	}
 	if cut.Made() {
 		for i := range v.Replicas {
-			if v.Replicas[i], err = v.Replicas[i].AtCut(cut); err != nil {
+			if v.Replicas[i], err = AtCut(v.Replicas[i], cut); err != nil {
 				return Plan{}, err
 			}
 		}
-		if destination, err = destination.BelowLive(cut, v.Replicas[0]); err != nil {
+		if destination, err = BelowLive(destination, cut, v.Replicas[0]); err != nil {
 			return Plan{}, err
 		}
 	}
