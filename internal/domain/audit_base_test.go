@@ -314,6 +314,11 @@ func TestBasesOfLinkedClonesCompared(t *testing.T) {
 			for _, d := range v.Differences {
 				texts = append(texts, names.Replace(d.String()))
 			}
+			unverified := ""
+			if what == "unproven" {
+				unverified = "snapshot daily of volume vol-9 on lvstore disk-c is assumed to be the one on lvstore disk-a because of its names, sizes and cluster counts; its bytes are unverified, since there are no checksums"
+			}
+			require.Equal(t, unverified, strings.Join(v.Notices, "\n"))
 			if c.want == "" {
 				require.Empty(t, texts)
 				return

@@ -195,9 +195,14 @@ func (p *planner) locateClone() error {
 	case p.bothProve():
 		return refuse("%s on lvstore %s could not be proven to be the one on lvstore %s; try again", unproven, p.destination.Store.Name, p.source.Store.Name)
 	default:
-		p.notice("%s on lvstore %s is assumed to be the one on lvstore %s because of its names, sizes and cluster counts; its bytes are unverified, since there are no checksums", p.base, p.destination.Store.Name, p.source.Store.Name)
+		p.notice("%s", unverifiedBase(p.base, p.destination.Store.Name, p.source.Store.Name))
 	}
 	return nil
+}
+
+// unverifiedBase is a notice on the bases of linked clones on two stores.
+func unverifiedBase(base Base, here, there string) string {
+	return fmt.Sprintf("%s on lvstore %s is assumed to be the one on lvstore %s because of its names, sizes and cluster counts; its bytes are unverified, since there are no checksums", base, here, there)
 }
 
 // makeEntryPoint is the base of linked clones from nothing: an empty lvol, grafted onto the

@@ -169,17 +169,23 @@ func (v *VolumeAudit) compareBases() {
 // with a defect is a violation of its replica.
 func (v *VolumeAudit) compareChains() {
 	var first []link
-	var equal string
+	var firstStore, equal string
 	v.differ(v.Base.Parent().String(), RuleBase, func(a *ReplicaAudit) string {
 		chain := a.Replica.baseChain(v.Base)
 		if chain == nil {
 			return notCompared
 		}
-		if first == nil {
-			first, equal = chain, "as on lvstore "+a.Replica.Store.Name
+		isFirst := first == nil
+		if isFirst {
+			first, firstStore = chain, a.Replica.Store.Name
+			equal = "as on lvstore " + firstStore
 		}
-		if differ, _ := chainDifference(first, chain); differ != "" {
+		differ, unproven := chainDifference(first, chain)
+		if differ != "" {
 			return differ
+		}
+		if unproven != "" && !isFirst {
+			v.Notices = append(v.Notices, unverifiedBase(v.Base, a.Replica.Store.Name, firstStore))
 		}
 		return equal
 	})
