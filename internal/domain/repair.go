@@ -91,7 +91,7 @@ func (p *repairer) refuseForeignClones() error {
 			if r.members[at].role != roleForeign || !r.descendsFrom(at, m.lvol.UUID) || r.isOwnClone(at) {
 				continue
 			}
-			return refuse("foreign lvol %s on lvstore %s reads through %s, which would be changed: detach or delete it first or, if it is a linked clone without its entry point, repair that", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
+			return refuse("foreign lvol %s on lvstore %s reads through %s, which would be changed: detach or delete it first or, if it is a linked clone or an entry point of some, repair one of them", r.Store.Lvols[at].Name, r.Store.Name, m.lvol.Name)
 		}
 	}
 	return nil

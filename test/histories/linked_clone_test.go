@@ -88,6 +88,17 @@ func (r *replica) hasDirectClone() bool {
 	})
 }
 
+// mustBeRepairedLater reports whether linked clones read through the replica that have to be
+// repaired first.
+func (r *replica) mustBeRepairedLater() bool {
+	for _, m := range r.at.misplaced {
+		if strings.HasPrefix(m.parent, r.prefix()) {
+			return true
+		}
+	}
+	return r.hasDirectClone()
+}
+
 // rightRoot is the name of the lvol that must be the parent of the ancestor.
 func (r *replica) rightRoot() string {
 	switch {

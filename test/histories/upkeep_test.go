@@ -232,7 +232,7 @@ func (w *world) repairOne(rep *replica, compare bool) {
 			fail("repair %s, whose base is not on the host: %v", rep, err)
 		}
 	case v.origin != nil && v.origin.at(rep.at).state == lost && isRefused(err): // it has to be rebuilt first
-	case isRefused(err) && rep.hasDirectClone(): // that has to be repaired first
+	case isRefused(err) && rep.mustBeRepairedLater():
 	case err != nil:
 		fail("repair %s: %v", rep, err)
 	default:
