@@ -1368,6 +1368,10 @@ type PlacedClone = domain.PlacedClone
 //	// head, or whose name would be ambiguous with another replica's.
 //	func (r Replica) CheckNewSnapshot(name string) error
 //
+//	// EntryPoints lists the entry points that are named after snapshots of the
+//	// replica, by name.
+//	func (r Replica) EntryPoints() []EntryPointOnStore
+//
 //	// Exists reports whether the store has any lvol of the replica.
 //	func (r Replica) Exists() bool
 //
@@ -1798,6 +1802,10 @@ const (
 //		// leftovers that are its clones.
 //		Stays string
 //	}
+//
+//	// IsEntryPoint reports whether the leftover is an entry point without linked
+//	// clones: a crashed run has left it, or its last clone was deleted.
+//	func (l Leftover) IsEntryPoint() bool
 type Leftover = domain.Leftover
 
 // Survey assigns every lvol on a store to a replica, an image or the entry points.

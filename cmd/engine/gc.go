@@ -88,7 +88,7 @@ func garbageText(found, removed rebuild.Garbage, yes bool) string {
 	}
 	var text strings.Builder
 	all := len(found.Lvols) + len(found.Opened)
-	fmt.Fprintf(&text, "lvstore %s: %s of crashed runs\n", found.Store.Name, count(uint64(all), "leftover"))
+	fmt.Fprintf(&text, "lvstore %s: %s\n", found.Store.Name, count(uint64(all), "leftover"))
 	gone := make(map[string]bool)
 	for _, l := range removed.Lvols {
 		gone[l.Lvol.UUID] = true
@@ -114,7 +114,11 @@ func garbageText(found, removed rebuild.Garbage, yes bool) string {
 		line(o.What, o.What, o.Stays)
 	}
 	for _, l := range found.Lvols {
-		line(l.Lvol.UUID, fmt.Sprintf("lvol %s of %s", l.Lvol.Name, sizeText(l.Lvol)), l.Stays)
+		what := fmt.Sprintf("lvol %s of %s", l.Lvol.Name, sizeText(l.Lvol))
+		if l.IsEntryPoint() {
+			what = fmt.Sprintf("entry point %s without linked clones", l.Lvol.Name)
+		}
+		line(l.Lvol.UUID, what, l.Stays)
 	}
 	if can > 0 {
 		fmt.Fprintf(&text, "nothing was removed; --yes removes %s\n", count(uint64(can), "leftover"))

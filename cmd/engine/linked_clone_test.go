@@ -88,6 +88,9 @@ func TestLinkedCloneOutput(t *testing.T) {
 		{"entry-point-lost-audit", []string{"audit", hostA}, (*world).hurtEntryPoint, exitFailed},
 		{"entry-point-lost-repair-dry-run", []string{"repair", healthyAt, "--dry-run"}, (*world).hurtEntryPoint, exitDone},
 		{"clone-lost-audit", []string{"audit", healthyAt}, (*world).hurtClone, exitFailed},
+		{"source-of-clone-tree", []string{"tree", sourceAtA}, nil, exitDone},
+		{"source-of-lost-clone-tree", []string{"tree", sourceAtA}, (*world).hurtClone, exitDone},
+		{"source-of-lost-entry-point-tree", []string{"tree", sourceAtA}, (*world).hurtEntryPoint, exitDone},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -99,7 +102,7 @@ func TestLinkedCloneOutput(t *testing.T) {
 			told := w.engine(test.args...)
 			require.Equal(t, test.status, told.status, "%s%s", told.stdout, told.stderr)
 			require.Empty(t, told.stderr)
-			require.Contains(t, told.stdout, "clone of vol-9@daily")
+			require.Regexp(t, "clone of vol-9@daily|entry point of daily", told.stdout)
 			text := anyTime.ReplaceAllString(told.stdout, "NOW")
 			requireGolden(t, test.name+".txt", anyUUID.ReplaceAllString(text, "UUID"))
 
@@ -161,7 +164,7 @@ func TestGCRemovesEntryPointWithoutClones(t *testing.T) {
 	require.NotContains(t, w.engine("gc", hostA).stdout, dailyEntryPoint, "it has a clone")
 	require.Equal(t, exitDone, w.engine("replica", "delete", healthyAt, "--confirm", "vol-1-r-0a1b2c3d").status)
 	before := w.stores()
-	require.Contains(t, w.engine("gc", hostA).stdout, dailyEntryPoint)
+	require.Equal(t, "lvstore disk-1: 1 leftover\n  entry point "+dailyEntryPoint+" without linked clones\nnothing was removed; --yes removes 1 leftover\n", w.engine("gc", hostA).stdout)
 	require.Equal(t, before, w.stores())
 	require.Equal(t, exitDone, w.engine("gc", hostA, "--yes").status)
 	require.NotContains(t, w.stores(), "disk-1/"+dailyEntryPoint)

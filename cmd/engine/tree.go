@@ -11,7 +11,10 @@ import (
 // drawTree draws a replica as text, each lvol below its parent. A broken replica is a
 // forest.
 func drawTree(r rebuild.Replica) string {
-	d := &drawing{replica: r, children: make(map[string][]rebuild.Lvol), short: make(map[string]string)}
+	d := &drawing{
+		replica: r, children: make(map[string][]rebuild.Lvol), short: make(map[string]string),
+		entryPoints: make(map[string]rebuild.EntryPointOnStore),
+	}
 	for _, s := range r.Snapshots {
 		d.add(s.Lvol, s.Name)
 	}
@@ -23,6 +26,10 @@ func drawTree(r rebuild.Replica) string {
 	}
 	if len(d.short) == 0 {
 		return "(nothing)\n"
+	}
+	for _, e := range r.EntryPoints() {
+		d.entryPoints[e.Lvol.UUID] = e
+		d.add(e.Lvol, "entry point of "+e.Snapshot)
 	}
 	var roots []string
 	for parent := range d.children {
@@ -43,6 +50,8 @@ type drawing struct {
 	children map[string][]rebuild.Lvol // by the parent's UUID, or by its name if the store does not have it
 	short    map[string]string         // names by UUID
 	text     strings.Builder
+
+	entryPoints map[string]rebuild.EntryPointOnStore // on snapshots of the replica, by UUID
 }
 
 func (d *drawing) add(l rebuild.Lvol, short string) {
@@ -138,6 +147,16 @@ func sizeText(l rebuild.Lvol) string {
 }
 
 func (d *drawing) describe(l rebuild.Lvol) string {
+	if e, ok := d.entryPoints[l.UUID]; ok {
+		text := d.short[l.UUID] + "  linked clones: " + strings.Join(e.Clones, ", ")
+		if len(e.Clones) == 0 {
+			text = d.short[l.UUID] + "  no linked clones"
+		}
+		if e.Defect != "" {
+			text += "  wrong: it " + e.Defect
+		}
+		return text
+	}
 	if l.Degraded {
 		return d.short[l.UUID] + "  " + degradedText
 	}

@@ -15,8 +15,9 @@ func (p cli) tree() *cobra.Command {
 		Use:   "tree ADDRESS",
 		Short: "Draw a replica's snapshot tree, or everything on a host",
 		Long: `tree draws each lvol below its parent: the base, the snapshots with the
-number of their own clusters and the time of their creation, the head, and lvols in
-flight. For an address without a replica it draws everything on the lvstore.
+number of their own clusters and the time of their creation, the head, lvols in
+flight, and the entry points on the snapshots with their linked clones. For an
+address without a replica it draws everything on the lvstore.
 ` + addressHelp,
 		Example: "  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'\n  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1'",
 		Args:    exactArgs("ADDRESS"),
@@ -42,7 +43,7 @@ func (p cli) survey(c *cobra.Command, at address) (survey rebuild.Survey, err er
 		}
 		r, err := p.engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
 		if err == nil {
-			survey = rebuild.Survey{Store: r.Store, Replicas: []rebuild.Replica{r}}
+			survey = rebuild.Survey{Store: r.Store, Replicas: []rebuild.Replica{r}, EntryPoints: r.EntryPoints()}
 		}
 		return err
 	})

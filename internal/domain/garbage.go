@@ -17,6 +17,13 @@ type Leftover struct {
 	Stays string
 }
 
+// IsEntryPoint reports whether the leftover is an entry point without linked clones: a crashed
+// run has left it, or its last clone was deleted.
+func (l Leftover) IsEntryPoint() bool {
+	_, _, is := entryPointOf(l.Lvol.Name)
+	return is && l.Lvol.ReadOnly
+}
+
 // Garbage finds the leftovers of all replicas on a store, in an order in which they
 // can be deleted: clones before their parents. Lvols that other engines fill are
 // listed, too, but stay.

@@ -77,17 +77,29 @@ func (s *surveyor) findImages() {
 }
 
 func (s *surveyor) findEntryPoints() {
-	clones := s.index.allLinkedClones()
-	for at, l := range s.survey.Store.Lvols {
+	s.survey.EntryPoints = s.index.entryPoints()
+	for _, e := range s.survey.EntryPoints {
+		s.assigned[e.Lvol.UUID] = true
+	}
+}
+
+// entryPoints lists all entry points on the store, by name.
+func (x *index) entryPoints() (all []EntryPointOnStore) {
+	clones := x.allLinkedClones()
+	for _, named := range x.byName {
+		l := x.store.Lvols[named.at]
 		replica, snapshot, ok := entryPointOf(l.Name)
 		if !ok || !l.ReadOnly && !l.Degraded {
 			continue
 		}
-		s.assigned[l.UUID] = true
-		s.survey.EntryPoints = append(s.survey.EntryPoints, EntryPointOnStore{
-			EntryPoint{replica, snapshot, l}, clones[at], s.index.entryPointDefect(at),
-		})
+		all = append(all, EntryPointOnStore{EntryPoint{replica, snapshot, l}, clones[named.at], x.entryPointDefect(named.at)})
 	}
+	return all
+}
+
+// EntryPoints lists the entry points that are named after snapshots of the replica, by name.
+func (r Replica) EntryPoints() []EntryPointOnStore {
+	return slices.DeleteFunc(r.index.entryPoints(), func(e EntryPointOnStore) bool { return e.Replica != r.Name })
 }
 
 // findReplicas takes unambiguous names first: they identify the replica of the other
@@ -153,7 +165,6 @@ func (s *surveyor) sort() {
 	sort.Slice(s.survey.Replicas, func(i, j int) bool { return s.survey.Replicas[i].Name < s.survey.Replicas[j].Name })
 	sort.Slice(s.survey.Unclear, func(i, j int) bool { return s.survey.Unclear[i].Name < s.survey.Unclear[j].Name })
 	sort.Slice(s.survey.Images, func(i, j int) bool { return s.survey.Images[i].Name < s.survey.Images[j].Name })
-	sort.Slice(s.survey.EntryPoints, func(i, j int) bool { return s.survey.EntryPoints[i].Lvol.Name < s.survey.EntryPoints[j].Lvol.Name })
 	byName := func(a, b Lvol) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(s.survey.Filling, byName)
 	slices.SortFunc(s.survey.Others, byName)
