@@ -908,7 +908,8 @@ func Retryable(err error) bool { return ports.Retryable(err) }
 //		Offer(ctx context.Context, run Run, way Way, to ...Peer) (Address, error)
 //
 //		// Show puts an lvol, a snapshot or writable, at the end of an open way. The lvol stays
-//		// usable as before: a snapshot can be taken of it, it can be grafted and renamed.
+//		// usable as before: a snapshot can be taken of it, it can be grafted and renamed. At a
+//		// way with a Head it is listed with a user (Lvol.UsedBy), unless the peer is on this host.
 //		// ErrNotFound without such a way or lvol, ErrExists if the way has another one.
 //		Show(ctx context.Context, run Run, at Address, uuid string) error
 //
@@ -919,7 +920,9 @@ func Retryable(err error) bool { return ports.Retryable(err) }
 //		// is none.
 //		HideHead(ctx context.Context, replica string) error
 //
-//		// Connect connects this host to the ways of one ID, until Release. Nothing has to be
+//		// Connect connects this host to the ways of one ID, until Release, which takes lvols
+//		// off the external snapshots at their ends first: they read zeros there then. If one of
+//		// them, or an lvol above it, is shown at the way of a head, Release is ErrBusy. Nothing has to be
 //		// shown there yet. A connection to ways of that ID is replaced. ErrInvalid if their IDs
 //		// differ, ErrUnavailable if one of them cannot be reached or is not open for this host.
 //		Connect(ctx context.Context, run Run, ways ...Address) error
@@ -930,6 +933,7 @@ func Retryable(err error) bool { return ports.Retryable(err) }
 //		// then on. The lvol is listed with Lvol.External. Graft exchanges that for a parent on
 //		// this store; if that one reads the same, this is possible while the lvol is read and
 //		// written, but not while reads of a lost host are outstanding: a target crashes then.
+//		// No error if it reads through to that snapshot already.
 //		// ErrUnavailable if nothing is shown at any of the ways.
 //		GraftExternal(ctx context.Context, run Run, uuid string, ways ...Address) error
 //	}
@@ -1176,7 +1180,8 @@ type Listing = domain.Listing
 type Lvol = domain.Lvol
 
 // User is a user of an lvol outside of this engine: its host exports it, uses it in a
-// RAID, or has claimed it for something else. A rebuild's own exports do not count.
+// RAID, or has claimed it for something else. A rebuild's own exports do not count, except for
+// the way of a live head, which outlives the rebuild.
 // The zero User is nobody. An lvol has at most one user.
 //
 //	type User struct {

@@ -3,7 +3,8 @@ package domain
 import "fmt"
 
 // User is a user of an lvol outside of this engine: its host exports it, uses it in a
-// RAID, or has claimed it for something else. A rebuild's own exports do not count.
+// RAID, or has claimed it for something else. A rebuild's own exports do not count, except for
+// the way of a live head, which outlives the rebuild.
 // The zero User is nobody. An lvol has at most one user.
 type User struct {
 	Kind UserKind

@@ -104,6 +104,9 @@ func (h *Host) GraftExternal(ctx context.Context, _ ports.Run, uuid string, ways
 		if err != nil {
 			return change{}, err
 		}
+		if id, _ := h.connectionTo(ways); l.external != nil && l.external.through != nil && l.external.through.id == id {
+			return change{apply: func() error { return nil }}, nil
+		}
 		if l.parent != nil || l.external != nil || len(l.own) > 0 {
 			return change{}, fmt.Errorf("%s is not empty: %w", l.name, ports.ErrInvalid)
 		}

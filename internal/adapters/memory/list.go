@@ -45,7 +45,7 @@ func (h *Host) list() domain.Listing {
 		RenamesSnapshots: h.config.Flavour == Fork,
 	}
 	for i, l := range ordered {
-		store.Lvols[i] = l.listed()
+		store.Lvols[i] = h.listed(l)
 	}
 	return store
 }
@@ -60,7 +60,7 @@ func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 			if err != nil {
 				return err
 			}
-			found = l.listed()
+			found = h.listed(l)
 			return nil
 		}}, nil
 	})
@@ -68,6 +68,15 @@ func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 		return domain.Lvol{}, err
 	}
 	return found, nil
+}
+
+// listed is the listing of an lvol with its user.
+func (h *Host) listed(l *lvol) domain.Lvol {
+	listed := l.listed()
+	if !listed.UsedBy.Any() && !listed.Degraded {
+		listed.UsedBy = h.wayUser(l)
+	}
+	return listed
 }
 
 func (l *lvol) listed() domain.Lvol {

@@ -182,6 +182,21 @@ func TestShownLvolsAndWays(t *testing.T) {
 	require.ErrorIs(t, err, ports.ErrInvalid)
 }
 
+func TestReleaseTakesLvolsOffExternals(t *testing.T) {
+	f := newLive(t)
+	m := f.mirror()
+	f.prepare(1)
+	f.cut()
+	f.join(m)
+	_, err := f.to.Snapshot(t.Context(), f.live, "meanwhile", domain.Attributes{})
+	require.NoError(t, err)
+	require.ErrorIs(t, f.to.Release(t.Context(), run), ports.ErrBusy, "the mirror may read it")
+	reads(t, f.to, f.live, 7, 0, 7, 0)
+	require.NoError(t, f.to.HideHead(t.Context(), "vol-1-r-4e5f6a7b"))
+	require.NoError(t, f.to.Release(t.Context(), run))
+	reads(t, f.to, f.live, 0, 0, 0, 0)
+}
+
 func TestReleaseKeepsWaysOfHeads(t *testing.T) {
 	f := newLive(t)
 	m := f.mirror()
@@ -206,6 +221,8 @@ func TestReleaseKeepsWaysOfHeads(t *testing.T) {
 	p := make([]byte, 2)
 	require.NoError(t, m.ReadMember(f.live, p, 0))
 	require.Equal(t, []byte{1, 7}, p)
+	require.Equal(t, domain.UserExport, look(t, f.to, f.live).UsedBy.Kind)
 	require.NoError(t, f.to.HideHead(t.Context(), "vol-1-r-4e5f6a7b"))
+	require.False(t, look(t, f.to, f.live).UsedBy.Any())
 	require.ErrorIs(t, f.to.Connect(t.Context(), run, f.ways...), ports.ErrUnavailable)
 }

@@ -106,14 +106,13 @@ func (h *Host) endRuns(ctx context.Context, run ports.Run, which func(ports.Run)
 					h.endOpening(o, errReleased)
 				}
 			}
-			h.endWays(which)
 			for op := range h.operations {
 				if op.sends && which(op.run) {
 					op.stop(errReleased)
 					ends = append(ends, op)
 				}
 			}
-			return nil
+			return h.endWays(which)
 		}}, nil
 	})
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -158,14 +159,50 @@ func (h *Host) closeWay(w *way) {
 	h.fabric.dropWay(w)
 }
 
-// endWays ends the ways and connections of runs. The ways of heads stay.
-func (h *Host) endWays(which func(ports.Run) bool) {
+// endWays ends the ways and connections of runs, and takes lvols off the external
+// snapshots at their ends. The ways of heads stay. ErrBusy if such a head reads through a
+// connection.
+func (h *Host) endWays(which func(ports.Run) bool) error {
+	ends := func(l *lvol) bool {
+		if l.external == nil || l.external.through == nil || l.external.missing {
+			return false
+		}
+		c, connected := h.connections[l.external.through.id]
+		return connected && which(c.run)
+	}
+	for _, w := range h.ways {
+		there := w.shown.Load()
+		if there == nil || w.Head == "" {
+			continue
+		}
+		for l := there.lvol; l != nil; l = l.parent {
+			if ends(l) {
+				return fmt.Errorf("%s is shown at a way, and reads through to another host: %w", there.lvol.name, ports.ErrBusy)
+			}
+		}
+	}
+	for _, l := range h.lvols {
+		if ends(l) {
+			l.external = nil
+		}
+	}
 	h.closeWays(func(w *way) bool { return w.Head == "" && which(w.run) })
 	for id, c := range h.connections {
 		if which(c.run) {
 			delete(h.connections, id)
 		}
 	}
+	return nil
+}
+
+// wayUser is the user of a head that is shown at a way.
+func (h *Host) wayUser(l *lvol) domain.User {
+	for _, w := range h.ways {
+		if there := w.shown.Load(); there != nil && there.lvol == l && w.Head != "" {
+			return domain.User{Kind: domain.UserExport, Name: "the head of " + w.Head}
+		}
+	}
+	return domain.User{}
 }
 
 // hideLvol takes a deleted lvol from the ways that show it.
