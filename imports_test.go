@@ -57,7 +57,7 @@ var layers = []layer{
 		reason: "the domain is pure: it imports none of our packages, and no standard package that does I/O",
 	},
 	{
-		dir: "internal/ports/porttest", ours: []string{"internal/domain", "internal/ports"},
+		dir: "internal/ports/porttest", ours: []string{"internal/domain", "internal/ports", "internal/liveclient"},
 		others: []string{"github.com/stretchr/testify", "pgregory.net/rapid"},
 		reason: "the conformance suite knows the ports and no adapter",
 	},

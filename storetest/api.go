@@ -18,6 +18,10 @@ func Run(t *testing.T, h Harness) { porttest.Run(t, h) }
 //		// same cluster size. They are removed when the test ends.
 //		NewHosts func(t *testing.T, n int) []Instance
 //
+//		// NewMirror makes a mirror over these heads of these hosts, which are equal, until the
+//		// test ends. If it is nil, those tests are skipped.
+//		NewMirror func(t *testing.T, hosts []Instance, heads []string) Mirrored
+//
 //		// Parallel says that tests may run at the same time.
 //		Parallel bool
 //	}
@@ -52,3 +56,30 @@ type Harness = porttest.Harness
 //		Use func(t *testing.T, uuid string, user rebuild.User) (listed rebuild.User, end func())
 //	}
 type Instance = porttest.Instance
+
+// Mirrored is a mirror with the functions that the tests need besides its port.
+//
+//	type Mirrored struct {
+//		Mirror rebuild.Mirror
+//
+//		// Freezer freezes Clients.
+//		Freezer rebuild.Freezer
+//
+//		// Clients reads and writes the volume as its clients do. Offsets and lengths are
+//		// multiples of 4096.
+//		Clients Volume
+//	}
+type Mirrored = porttest.Mirrored
+
+// Volume is a volume as its clients see it. Several goroutines use it at once.
+//
+//	type Volume interface {
+//		io.ReaderAt
+//		io.WriterAt
+//
+//		// Trim deallocates a range: each byte of it is the old one or zero afterwards.
+//		Trim(offset, length int64) error
+//		// WriteZeroes writes zeros.
+//		WriteZeroes(offset, length int64) error
+//	}
+type Volume = porttest.Volume

@@ -1,10 +1,13 @@
 package memory_test
 
 import (
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports/porttest"
@@ -14,24 +17,48 @@ import (
 func TestConformance(t *testing.T) {
 	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
+			var fabrics sync.Map // by host
 			porttest.Run(t, porttest.Harness{
 				Parallel: true,
 				NewHosts: func(t *testing.T, n int) []porttest.Instance {
 					fabric := memory.NewFabric()
 					instances := make([]porttest.Instance, n)
 					for i := range instances {
-						instances[i] = instance(fabric.NewHost(memory.Config{
+						host := fabric.NewHost(memory.Config{
 							Name:          "disk",
 							ClusterSize:   4096,
 							BlockSize:     512,
 							TotalClusters: 64,
 							Flavour:       flavour,
-						}))
+						})
+						fabrics.Store(host, fabric)
+						instances[i] = instance(host)
 					}
 					return instances
 				},
+				NewMirror: func(t *testing.T, hosts []porttest.Instance, heads []string) porttest.Mirrored {
+					t.Helper()
+					fabric, _ := fabrics.Load(hosts[0].Host)
+					return mirrored(t, fabric.(*memory.Fabric), hosts, heads)
+				},
 			})
 		})
+	}
+}
+
+func mirrored(t *testing.T, fabric *memory.Fabric, hosts []porttest.Instance, heads []string) porttest.Mirrored {
+	t.Helper()
+	c := memory.MirrorConfig{Name: "vol-1", DropAfter: 50 * time.Millisecond}
+	for i, host := range hosts {
+		c.Heads = append(c.Heads, memory.Head{Host: host.Host.(*memory.Host), UUID: heads[i]})
+	}
+	m, err := fabric.NewMirror(c)
+	require.NoError(t, err)
+	t.Cleanup(m.Kill)
+	return porttest.Mirrored{
+		Mirror:  memory.CuttingMirror{Mirror: m},
+		Freezer: freezer.Func(m.Suspend, m.Resume),
+		Clients: m,
 	}
 }
 

@@ -202,7 +202,10 @@ func (m *Mirror) add(it *member) (*member, error) {
 	case m.size != 0 && size != m.size:
 		return nil, fmt.Errorf("%s has %d bytes, the mirror %d: %w", name, size, m.size, ports.ErrInvalid)
 	}
-	m.size, it.name, it.starts, it.over = size, name, it.host.starts.Load(), make(chan struct{})
+	if m.size == 0 { // afterwards it is read without the mutex
+		m.size = size
+	}
+	it.name, it.starts, it.over = name, it.host.starts.Load(), make(chan struct{})
 	it.since = time.Now()
 	if !it.since.After(m.joined) {
 		it.since = m.joined.Add(1)

@@ -18,6 +18,10 @@ type Harness struct {
 	// same cluster size. They are removed when the test ends.
 	NewHosts func(t *testing.T, n int) []Instance
 
+	// NewMirror makes a mirror over these heads of these hosts, which are equal, until the
+	// test ends. If it is nil, those tests are skipped.
+	NewMirror func(t *testing.T, hosts []Instance, heads []string) Mirrored
+
 	// Parallel says that tests may run at the same time.
 	Parallel bool
 }
@@ -91,6 +95,8 @@ func Run(t *testing.T, h Harness) {
 		{"clone", cloneTests},
 		{"external", externalTests},
 		{"live", liveTests},
+		{"mirror", mirrorTests},
+		{"freezer", freezerTests},
 		{"record", recordTests},
 		{"delete", deleteTests},
 		{"merge", mergeTests},

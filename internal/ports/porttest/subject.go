@@ -45,6 +45,8 @@ type subject struct {
 	// Host is that of Instance; it records the names that it is asked to give.
 	ports.Host
 	store domain.Listing // as it was when it was empty
+
+	newMirror func(t *testing.T, hosts []Instance, heads []string) Mirrored
 }
 
 func newSubjects(t *testing.T, h Harness, n int) []*subject {
@@ -55,7 +57,7 @@ func newSubjects(t *testing.T, h Harness, n int) []*subject {
 	subjects := make([]*subject, n)
 	for i, instance := range instances {
 		noted := &notingHost{Host: instance.Host, names: make(map[string]bool)}
-		s := &subject{t: t, ctx: ctx, Instance: instance, Host: noted}
+		s := &subject{t: t, ctx: ctx, Instance: instance, Host: noted, newMirror: h.NewMirror}
 		s.store = s.list()
 		require.Empty(t, s.store.Lvols, "a host begins empty")
 		subjects[i] = s
