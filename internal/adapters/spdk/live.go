@@ -97,23 +97,51 @@ func (h *Host) ending(ctx context.Context) nvmf.Ending {
 // loosenExternal takes lvols off external snapshots whose bdevs are about to go. If the
 // bdev went first, a delete of such an lvol would crash the target (see detachExternal).
 //
-// ErrBusy: the lvol is exported or a RAID's base, so somebody may be reading it.
+// ErrBusy: one of them, or an lvol above it, is exported or a RAID's base, so that somebody
+// may be reading it.
 func (h *Host) loosenExternal(ctx context.Context, external []string) error {
 	all, err := rpc.GetBdevs().Do(ctx, h.store.Client)
 	if err != nil {
 		return err
 	}
+	byName := make(map[string]*rpc.Bdev)
 	for i := range all {
-		b := &all[i]
-		if !h.store.Has(b) || b.Driver.Lvol.External() == "" || !slices.Contains(external, b.Driver.Lvol.External()) {
+		if b := &all[i]; h.store.Has(b) {
+			byName[b.LvolName()] = b
+		}
+	}
+	var loosened []*rpc.Bdev
+	for _, b := range byName {
+		if b.Driver.Lvol.External() == "" || !slices.Contains(external, b.Driver.Lvol.External()) {
 			continue
 		}
-		if b.Claimed {
+		if used := usedAbove(byName, b, len(byName)); used != nil {
 			return fmt.Errorf("%s is in use and reads through to a snapshot of another target: first take it out of the mirror and close its way: %w",
-				b.LvolName(), ports.ErrBusy)
+				used.LvolName(), ports.ErrBusy)
 		}
+		loosened = append(loosened, b)
+	}
+	for _, b := range loosened {
 		if err := h.detach(ctx, b.UUID); err != nil && !errors.Is(err, ports.ErrNotFound) {
 			return err
+		}
+	}
+	return nil
+}
+
+// usedAbove finds a claimed lvol that hangs on this one, or is it, at most so many lvols up;
+// nil: none.
+func usedAbove(byName map[string]*rpc.Bdev, b *rpc.Bdev, most int) *rpc.Bdev {
+	if b.Claimed {
+		return b
+	}
+	for _, name := range b.Driver.Lvol.Clones {
+		clone := byName[name]
+		if clone == nil || most == 0 {
+			continue
+		}
+		if used := usedAbove(byName, clone, most-1); used != nil {
+			return used
 		}
 	}
 	return nil

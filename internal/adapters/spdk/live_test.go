@@ -215,14 +215,18 @@ func releaseLoosens(t *testing.T, p *liveTargets) {
 	require.NoError(t, from.Show(ctx, run, at, cut))
 	require.NoError(t, to.GraftExternal(ctx, run, head, at))
 
+	above, err := to.Snapshot(ctx, head, "vol-1-snap-user", domain.Attributes{})
+	require.NoError(t, err)
+
 	later := open(t, p.to.Socket, to.store.Name) // of another process
 	require.ErrorIs(t, later.Release(ctx, newRun()), ports.ErrBusy, "a mirror may be reading it")
 	require.NoError(t, later.HideHead(ctx, run.Replica))
 	require.NoError(t, later.Release(ctx, newRun()))
-	l, err := later.Look(ctx, head)
+	l, err := later.Look(ctx, above)
 	require.NoError(t, err)
 	require.Empty(t, l.External)
 	require.NoError(t, later.Delete(ctx, head))
+	require.NoError(t, later.Delete(ctx, l.UUID))
 	require.NoError(t, from.Release(ctx, newRun()))
 	require.Empty(t, lvolNames(t, later))
 }

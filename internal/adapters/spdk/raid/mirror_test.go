@@ -67,6 +67,7 @@ func mirrors(t *testing.T, start func(*testing.T) *targettest.Target) {
 		{"heads that cannot join are refused", refusedHeads},
 		{"the last member stays", lastMemberStays},
 		{"clients are stopped and go on", clientsAreStopped},
+		{"clients are stopped when no command is in flight", suspendDrains},
 		{"a freeze needs ANA reporting", freezeNeedsANA},
 		{"a mirror that is not there names the others", missingMirror},
 	}
@@ -422,4 +423,43 @@ func freezeNeedsANA(t *testing.T, f *fixture) {
 	f.home.Use(t, "plain", domain.User{Kind: domain.UserExport})
 	require.ErrorIs(t, m.Suspend(t.Context()), ports.ErrUnsupported)
 	require.NoError(t, m.Resume(t.Context()))
+}
+
+func suspendDrains(t *testing.T, f *fixture) {
+	if f.home.Simulated() != nil {
+		t.Skip("writes of clients of a simulated target take no time")
+	}
+	v := newVolume(t, f.home)
+	_, store := v.hosts[0].Identity()
+	f.home.LimitWrites(t, store, 1)
+	writes := func() uint64 {
+		var seen struct {
+			Bdevs []struct {
+				Writes uint64 `json:"num_write_ops"`
+			}
+		}
+		f.home.Call(t, "bdev_get_iostat", map[string]any{"name": "aio-" + store}, &seen)
+		return seen.Bdevs[0].Writes
+	}
+	before := writes()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_ = v.client.Write(t.Context(), make([]byte, 2*cluster), 0) // parts of it may be refused
+	}()
+	require.Eventually(t, func() bool { return writes() > before }, time.Minute, time.Millisecond, "it has begun")
+	began := time.Now()
+	require.NoError(t, v.Suspend(t.Context()))
+	t.Logf("it took %v", time.Since(began))
+	for range 20 { // time for the client to hear of it, and far less than the write takes
+		v.members(t)
+	}
+	select {
+	case <-written:
+	default:
+		t.Error("the write goes on though clients are stopped")
+	}
+	f.home.LimitWrites(t, store, 0)
+	require.NoError(t, v.Resume(t.Context()))
+	<-written
 }

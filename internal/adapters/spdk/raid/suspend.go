@@ -3,7 +3,6 @@ package raid
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
@@ -13,8 +12,9 @@ import (
 
 // door is a listener through which clients reach the RAID.
 type door struct {
-	nqn string
-	at  spdktypes.NvmfSubsystemListenAddress
+	nqn       string
+	at        spdktypes.NvmfSubsystemListenAddress
+	namespace spdktypes.NvmfSubsystemNamespace // the RAID
 }
 
 // Suspend stops reads and writes of clients, and waits for those in flight. It sets the ANA
@@ -36,13 +36,7 @@ func (m *Mirror) Suspend(ctx context.Context) (err error) {
 	if err := m.setState(ctx, doors, rpc.ANAInaccessible); err != nil {
 		return err
 	}
-	var nqns []string
-	for _, d := range doors {
-		if !slices.Contains(nqns, d.nqn) {
-			nqns = append(nqns, d.nqn)
-		}
-	}
-	return m.drain(ctx, nqns)
+	return m.drain(ctx, doors)
 }
 
 // Resume lets clients go on, also those that another process has stopped. No error if they
@@ -71,12 +65,14 @@ func (m *Mirror) doors(ctx context.Context) (doors []door, err error) {
 		return nil, err
 	}
 	for i := range all {
-		exports := func(ns spdktypes.NvmfSubsystemNamespace) bool { return ns.BdevName == m.name }
-		if !slices.ContainsFunc(all[i].Namespaces, exports) {
-			continue
-		}
-		for _, at := range all[i].ListenAddresses {
-			doors = append(doors, door{all[i].Nqn, at})
+		for _, ns := range all[i].Namespaces {
+			if ns.BdevName != m.name {
+				continue
+			}
+			ns.Anagrpid = "" // its default is the NSID
+			for _, at := range all[i].ListenAddresses {
+				doors = append(doors, door{all[i].Nqn, at, ns})
+			}
 		}
 	}
 	return doors, nil
@@ -99,16 +95,17 @@ func (m *Mirror) setState(ctx context.Context, doors []door, state rpc.ANAState)
 	return nil
 }
 
-// everyNamespace is the NSID that stands for all of them. None can be removed by it, but
-// the target waits for the I/O of them all before it refuses.
-const everyNamespace = 1<<32 - 1
-
-// drain waits for the commands in flight. The change of an ANA state alone does not.
-func (m *Mirror) drain(ctx context.Context, nqns []string) error {
-	calls := make([]*rpc.Call, len(nqns))
-	for i, nqn := range nqns {
-		calls[i] = rpc.RemoveNamespace(nqn, everyNamespace)
+// drain waits for the commands in flight, which the change of an ANA state does not. A
+// target pauses a namespace, and waits for its commands, before it finds that its ID is in
+// use and refuses to add another one.
+func (m *Mirror) drain(ctx context.Context, doors []door) error {
+	for i, d := range doors {
+		if i > 0 && d.nqn == doors[i-1].nqn && d.namespace.Nsid == doors[i-1].namespace.Nsid {
+			continue // another listener of it
+		}
+		if err := rpc.AddNamespace(d.nqn, d.namespace).Do(ctx, m.rpc); rpc.OutcomeUnknown(err) {
+			return fmt.Errorf("wait for the commands of clients of %s: %w", d.nqn, err)
+		}
 	}
-	m.rpc.Do(ctx, rpc.Requests(calls)...)
-	return rpc.FirstUnknown(calls)
+	return nil
 }
