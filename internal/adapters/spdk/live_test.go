@@ -110,9 +110,9 @@ func viewOf(t *testing.T, target *targettest.Target, uuid string, clusters int) 
 func headReadsThroughPaths(t *testing.T, p *liveTargets) {
 	ctx, run := t.Context(), newRun()
 	second := p.more(t)
-	a, b, to := openNew(t, p.a, 16), openNew(t, second, 16), openNew(t, p.to, 32)
-	cuts := []string{snapshotOf(t, p.a, a, "vol-0-snap-cut", 4, 2), snapshotOf(t, second, b, "vol-0-snap-cut", 4, 2)}
-	want := viewOf(t, p.a, cuts[0], 4)
+	a, b, to := openNew(t, second, 16), openNew(t, p.a, 16), openNew(t, p.to, 32)
+	cuts := []string{snapshotOf(t, second, a, "vol-0-snap-cut", 4, 2), snapshotOf(t, p.a, b, "vol-0-snap-cut", 4, 2)}
+	want := viewOf(t, p.a, cuts[1], 4)
 
 	head := create(t, to, domain.InFlightLvolName(run.Replica, newID()), 4)
 	door, err := to.Offer(ctx, run, ports.Way{ID: newID(), Head: run.Replica}, elsewhere(t))
@@ -141,7 +141,7 @@ func headReadsThroughPaths(t *testing.T, p *liveTargets) {
 	require.NoError(t, err)
 	require.NotEmpty(t, l.External)
 
-	require.NoError(t, a.Hide(ctx, run, ways[0]))
+	second.Kill(t)
 	readsAs(t, client, want)
 
 	local := snapshotOf(t, p.to, to, "vol-1-snap-cut", 4, 2)
@@ -153,6 +153,7 @@ func headReadsThroughPaths(t *testing.T, p *liveTargets) {
 	require.NoError(t, to.HideHead(ctx, run.Replica))
 	require.NoError(t, to.HideHead(ctx, run.Replica), "again")
 	require.NoError(t, b.Release(ctx, run))
+	second.Restart(t)
 	require.NoError(t, a.Release(ctx, run))
 }
 
