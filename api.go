@@ -1402,6 +1402,10 @@ type PlacedClone = domain.PlacedClone
 //	// WithProofs is the replica with the maps and checksums that its host
 //	// reported, by UUID.
 //	func (r Replica) WithProofs(proofs map[string]Clusters) (Replica, error)
+//
+//	// WithoutLeft leaves out the violations that say that lvols of these UUIDs are
+//	// left.
+//	func (r Replica) WithoutLeft(violations []Violation, uuids map[string]bool) []Violation
 type Replica = domain.Replica
 
 // NewReplica finds the lvols of the replica on a store. Lineage decides. The name
@@ -1530,8 +1534,16 @@ type Sealing = domain.Sealing
 //	// image's.
 //	func (p Plan) CopiedClusters() uint64
 //
+//	// DeletedLate are the UUIDs of the lvols that are deleted after the copies are
+//	// verified, since entry points read through them until then.
+//	func (p Plan) DeletedLate() map[string]bool
+//
 //	// FetchesImage reports whether the plan copies the backing image.
 //	func (p Plan) FetchesImage() bool
+//
+//	// Replaces reports whether entry points of linked clones are grafted onto
+//	// copies.
+//	func (p Plan) Replaces() bool
 //
 //	// SubjectOf returns the name of the snapshot that each operation belongs to,
 //	// by position in Plan.Operations; "" for the image and the head.
@@ -1566,7 +1578,10 @@ const (
 	ActionFetchImage Action = "fetch-image" // the backing image is copied, too
 	// ActionCreateEntryPoint makes the base of a linked clone on a snapshot that is there.
 	ActionCreateEntryPoint Action = "create-entry-point"
-	ActionCreateHead       Action = "create-head" // a new head; the old one is deleted first
+	// ActionMoveEntryPoint gives an entry point on an old snapshot of the replica the new
+	// copy as its parent.
+	ActionMoveEntryPoint Action = "move-entry-point"
+	ActionCreateHead     Action = "create-head" // a new head; the old one is deleted first
 
 	// Of a rebuild under a live volume:
 	ActionLeave Action = "leave" // a member that missed writes leaves the mirror
@@ -1583,9 +1598,11 @@ const (
 //		Target Ref   // the lvol that it creates or changes
 //		Parent Ref   // graft, clone: the parent; the zero Ref is none
 //
-//		// Name is the target's name: the new one (seal, clone), or the one that it must
+//		// Name is the target's name: the new one (seal, clone, rename), or the one that it must
 //		// still have (delete, graft, record). "" for in-flight lvols.
 //		Name string
+//
+//		OldName string // rename: the one that it must still have; "": an in-flight name of this run
 //
 //		Size       uint64       // bytes; create and clone
 //		Source     Origin       // copy, seal: the lvol on the source that the target is a copy of
@@ -1605,7 +1622,7 @@ type Operation = domain.Operation
 //	type Verb string
 type Verb = domain.Verb
 
-// The verbs. Record is not one of the six: it changes neither data nor lineage.
+// The verbs. Rename and record are not among the six: they change neither data nor lineage.
 const (
 	VerbCreate Verb = "create" // an empty, thin, writable lvol without a parent
 	VerbCopy   Verb = "copy"   // a source snapshot's own clusters into it
@@ -1613,12 +1630,12 @@ const (
 	VerbSeal   Verb = "seal"   // turn an in-flight lvol into a snapshot
 	VerbClone  Verb = "clone"  // the head
 	VerbDelete Verb = "delete"
+	VerbRename Verb = "rename" // give an lvol another name
 	VerbRecord Verb = "record" // which image the head's volume has
 )
 
 // The verbs of a rebuild under a live volume, besides those.
 const (
-	VerbRename        Verb = "rename"         // an lvol
 	VerbSnapshot      Verb = "snapshot"       // of a member's head, while it is written
 	VerbExport        Verb = "export"         // an lvol to other hosts
 	VerbGraftExternal Verb = "graft-external" // give an empty lvol a snapshot of another host as its parent
@@ -1637,15 +1654,18 @@ type Stage = domain.Stage
 // The stages, in order. Since the old head is deleted first and the new one is
 // created last, a replica with a head is whole at any moment. Detaching all
 // snapshots that have a wrong parent before any graft makes cycles impossible.
-// Deleting before creating makes final names and space free.
+// Deleting before creating makes final names and space free. What linked clones of other
+// volumes read through is renamed instead, and deleted when they read the copies.
 const (
 	StageLeave      Stage = iota // takes what is no whole member out of the mirror, and deletes it
 	StageRemoveHead              // deletes the old head
 	StageDetach                  // takes kept snapshots off a wrong parent
+	StageSetAside                // renames the snapshots that entry points read through and that are copied
 	StagePrune                   // deletes everything else that does not stay, leaf first
 	StagePrepare                 // creates an empty live head, which the mirror can see
 	StageCut                     // in the freeze: cuts the members, and the live head joins
 	StageBuild                   // creates, copies, grafts and seals
+	StageReplace                 // grafts entry points onto the copies, and deletes the old snapshots
 	StageCreateHead              // clones the new head
 	StageLand                    // the live head becomes the head
 )

@@ -32,7 +32,7 @@ var (
 
 var (
 	hexSum  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-entry-point", "create-head"}
+	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-entry-point", "move-entry-point", "create-head"}
 )
 
 // printed decodes a result and checks its fields. Numbers stay as they were. simulate

@@ -128,7 +128,15 @@ func (s *printer) ended(e rebuild.Event) string {
 	case rebuild.VerbClone:
 		return "head     " + e.LvolName
 	case rebuild.VerbDelete:
+		if e.LvolName == "" { // it was set aside
+			return "deleted  the old " + of
+		}
 		return "deleted  " + e.LvolName
+	case rebuild.VerbRename:
+		if e.Stage == rebuild.StageSetAside {
+			return "set aside " + of
+		}
+		return "named    " + e.LvolName
 	case rebuild.VerbRecord:
 		return "recorded " + e.LvolName
 	case rebuild.VerbCreate:

@@ -81,7 +81,7 @@ func (l *liveRun) merge(ctx context.Context, source int, snapshot string) error 
 // new plan is made, or the rest.
 func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domain.Plan) (err error) {
 	if len(plan.Operations) == 0 { // it is a whole member: clients write its head, so only the snapshots are compared
-		_, violations, err := r.verify(ctx, seen, plan.Base)
+		_, violations, err := r.verify(ctx, r.request, seen, plan.Base)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 	if r.sources.lostReason(seen.primary) != nil {
 		return fmt.Errorf("%w: the plan's source is no longer used", executor.ErrPlanAgain)
 	}
-	if _, err = r.verifySnapshots(ctx, x, seen, plan.Base); err != nil {
+	if _, err = r.verifySnapshots(ctx, x, seen, plan); err != nil {
 		return err
 	}
 	if err := live.land(ctx, x); err != nil {
@@ -240,7 +240,7 @@ func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
 // of the cut, and the mirror was never without it.
 func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base domain.Base) error {
 	live := r.request.live
-	seen, violations, err := r.verify(ctx, planned, base)
+	seen, violations, err := r.verify(ctx, r.request, planned, base)
 	if err != nil {
 		return err
 	}

@@ -335,7 +335,7 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 	if err := x.Open(ctx); err != nil {
 		return err
 	}
-	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StagePrune, domain.StageBuild); err != nil {
+	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StageSetAside, domain.StagePrune, domain.StageBuild); err != nil {
 		return err
 	}
 	x.Close(ctx)
@@ -344,8 +344,13 @@ func (r *rebuild) carryOut(ctx context.Context, seen observation, plan domain.Pl
 		// finds all snapshots, and compares.
 		return fmt.Errorf("%w: the plan's source is no longer used", executor.ErrPlanAgain)
 	}
-	if seen, err = r.verifySnapshots(ctx, x, seen, plan.Base); err != nil {
+	if seen, err = r.verifySnapshots(ctx, x, seen, plan); err != nil {
 		return err
+	}
+	if plan.Replaces() {
+		if seen, err = r.replace(ctx, x, seen, plan); err != nil {
+			return err
+		}
 	}
 	if err := x.Do(ctx, domain.StageCreateHead); err != nil {
 		return err

@@ -47,7 +47,7 @@ func newReservation(plan domain.Plan, store domain.Listing, reserve uint64) *res
 		switch uuid, listed := o.Target.Listed(); {
 		case o.Verb == domain.VerbCopy:
 			n.lvols = append(n.lvols, &reservedLvol{target: o.Target, clusters: o.Source.Clusters})
-		case o.Verb == domain.VerbDelete && listed:
+		case o.Verb == domain.VerbDelete && listed && o.Stage != domain.StageReplace:
 			n.deletes = append(n.deletes, uuid)
 		case o.Verb == domain.VerbSeal && o.Target.IsImage():
 			n.lvols[len(n.lvols)-1].image = o.Name

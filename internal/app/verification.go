@@ -43,9 +43,13 @@ func (r *rebuild) verifyUnchanged(ctx context.Context, seen observation, plan do
 }
 
 // verifySnapshots verifies everything except the head. Views are compared here, too: a
-// replica with a head counts as complete.
-func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned observation, image domain.Base) (observation, error) {
-	seen, violations, err := r.verify(ctx, planned, image)
+// replica with a head counts as complete. Lvols that linked clones of other volumes still
+// read through, and that the plan deletes later, may be left.
+func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, planned observation, plan domain.Plan) (observation, error) {
+	image, request := plan.Base, r.request
+	request.Proof = request.Proof || plan.Replaces() // before linked clones read the copies
+	seen, violations, err := r.verify(ctx, request, planned, image)
+	violations = seen.destination.WithoutLeft(violations, plan.DeletedLate())
 	r.setReport(seen)
 	if err != nil {
 		return seen, err
@@ -78,6 +82,25 @@ func (r *rebuild) verifySnapshots(ctx context.Context, x *executor.Executor, pla
 	return seen, nil
 }
 
+// replace gives the verified copies to linked clones of other volumes, and verifies again
+// that nothing else is left.
+func (r *rebuild) replace(ctx context.Context, x *executor.Executor, verified observation, plan domain.Plan) (observation, error) {
+	if err := x.Do(ctx, domain.StageReplace); err != nil {
+		return verified, err
+	}
+	seen, violations, err := r.verify(ctx, r.request, verified, plan.Base)
+	r.setReport(seen)
+	switch {
+	case err != nil:
+		return seen, err
+	case !sameTree(verified.source, seen.source):
+		return seen, fmt.Errorf("%w: the source's snapshots have changed", executor.ErrPlanAgain)
+	case leftInFlight(violations):
+		return seen, fmt.Errorf("%w: a call without an answer has left in-flight lvols", executor.ErrPlanAgain)
+	}
+	return seen, r.checkViolations(violations)
+}
+
 // verifyHead verifies the head, and the whole replica with it.
 func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen observation, image domain.Base) error {
 	err := r.retry(ctx, "check the head", func() (err error) {
@@ -99,9 +122,9 @@ func (r *rebuild) verifyHead(ctx context.Context, x *executor.Executor, seen obs
 	return r.checkViolations(append(violations, others...))
 }
 
-func (r *rebuild) verify(ctx context.Context, before observation, image domain.Base) (seen observation, violations []domain.Violation, err error) {
+func (r *rebuild) verify(ctx context.Context, by request, before observation, image domain.Base) (seen observation, violations []domain.Violation, err error) {
 	err = r.retry(ctx, "verify", func() (err error) {
-		seen, violations, err = r.engine.verify(ctx, r.request, r.sources, before, image)
+		seen, violations, err = r.engine.verify(ctx, by, r.sources, before, image)
 		return err
 	})
 	return seen, violations, err

@@ -12,9 +12,11 @@ func (p *planner) emit() {
 	e.leave()
 	e.removeHead()
 	e.detach()
+	e.setAside()
 	e.prune()
 	e.cut()
 	e.build()
+	e.replace()
 	e.createHead()
 	e.land()
 	e.describe()
@@ -33,6 +35,9 @@ type emitter struct {
 	ofBase     []int
 	ofHead     []int
 	ofLive     liveOperations
+	ofMove     []move
+
+	setAsideNow map[int]bool // by position in the destination's store: the plan draws its name
 
 	numbers []int // from which short lists of operations are cut
 }
@@ -44,9 +49,9 @@ func newEmitter(p *planner) *emitter {
 	n := len(p.tree.order)
 	e := &emitter{
 		planner: p, ready: make([]int, n), baseReady: noOperation,
-		ofSnapshot: make([][]int, n), ofDeleted: make([][]int, len(p.toDelete)),
+		ofSnapshot: make([][]int, n), ofDeleted: make([][]int, len(p.toDelete)), setAsideNow: make(map[int]bool),
 	}
-	operations := len(p.deletions) + 5 // the image's three, the old head and the new one
+	operations := len(p.deletions) + len(p.moves) + 5 // the image's three, the old head and the new one
 	for i := range p.decisions {
 		e.ready[i] = noOperation
 		switch f := &p.decisions[i]; {
@@ -108,6 +113,9 @@ func (e *emitter) prune() {
 	lvols, parents := e.destination.Store.Lvols, e.destination.index.parents
 	childrenOf := make([][]int, len(lvols)) // their deletes
 	for _, at := range e.deletions {
+		if e.deletedLate(at) {
+			continue
+		}
 		l := &lvols[at]
 		removal := Operation{Verb: VerbDelete, Stage: StagePrune, Target: listed(*l), Name: l.Name, After: childrenOf[at]}
 		if e.readsOutside(at) {
@@ -257,6 +265,7 @@ func (e *emitter) describe() {
 		}
 		e.step(step)
 	}
+	e.describeMoves()
 	e.describeHead()
 }
 
@@ -270,6 +279,7 @@ func (e *emitter) describeDeletions() {
 	for i := range e.decisions {
 		if f := &e.decisions[i]; !f.kept && f.counterpart != noPosition {
 			e.ofSnapshot[i] = append(e.ofDeleted[f.counterpart], e.ofSnapshot[i]...)
+			slices.Sort(e.ofSnapshot[i])
 			e.ofDeleted[f.counterpart] = nil
 		}
 	}

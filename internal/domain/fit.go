@@ -73,13 +73,13 @@ func (p *planner) changed() []bool {
 }
 
 // refuseForeignClones: a foreign clone of the replica must neither be deleted nor read
-// other bytes.
+// other bytes, except an entry point that gets the copy as its parent.
 func (p *planner) refuseForeignClones() error {
 	destination, changed := p.destination, p.changed()
 	for at := range destination.Store.Lvols {
 		l := &destination.Store.Lvols[at]
 		parent := destination.index.parents[at]
-		if destination.members[at].role != roleForeign || parent == noParent || !changed[parent] {
+		if _, moved := p.moves[at]; moved || destination.members[at].role != roleForeign || parent == noParent || !changed[parent] {
 			continue
 		}
 		parentLvol := &destination.Store.Lvols[parent]
@@ -89,7 +89,8 @@ func (p *planner) refuseForeignClones() error {
 		}
 		_, _, isEntryPoint := entryPointOf(l.Name)
 		if clones := destination.index.linkedClones(at); isEntryPoint && len(clones) > 0 {
-			return refuse("entry point %s on lvstore %s is a clone of %s, which %s, and replicas are linked clones of it: %s; delete them first, and rebuild them afterwards", l.Name, destination.Store.Name, parentLvol.Name, what, someNames(clones))
+			_, why := p.moveOf(at)
+			return refuse("entry point %s on lvstore %s is a clone of %s, which %s, and replicas are linked clones of it: %s; delete them first, and rebuild them afterwards, since they cannot be given the copy: %s", l.Name, destination.Store.Name, parentLvol.Name, what, someNames(clones), why)
 		}
 		return refuse("lvol %s on lvstore %s is a foreign clone of %s, which %s: detach or delete the clone first", l.Name, destination.Store.Name, parentLvol.Name, what)
 	}
@@ -131,6 +132,14 @@ func (p *planner) refuseInUse() error {
 	}
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		if err := check(p.destination, head, changeDelete); err != nil {
+			return err
+		}
+	}
+	for at := range p.destination.members {
+		if _, moved := p.moves[at]; !moved {
+			continue
+		}
+		if err := check(p.destination, &p.destination.Store.Lvols[at], changeGraft); err != nil {
 			return err
 		}
 	}
@@ -243,7 +252,9 @@ func (p *planner) refuseTooLittleSpace() error {
 		need += p.fetched.Lvol.Own.Count
 	}
 	for _, at := range p.deletions {
-		freed += store.Lvols[at].Own.Count
+		if !p.deletedLate(at) {
+			freed += store.Lvols[at].Own.Count
+		}
 	}
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		freed += head.Own.Count

@@ -74,7 +74,7 @@ func parseFixture(t rapid.TB, text string) fixture {
 func fixtureStore(name string) Listing {
 	return Listing{
 		UUID: "store-" + name, Name: "disk-" + name, ClusterSize: proofCluster, BlockSize: 4096,
-		TotalClusters: 1000, FreeClusters: 1000, NameLimit: 255, Proves: true, Records: true,
+		TotalClusters: 1000, FreeClusters: 1000, NameLimit: 255, Proves: true, Records: true, RenamesSnapshots: true,
 	}
 }
 
@@ -114,7 +114,9 @@ func describeStore(t rapid.TB, store *Listing, words []string) {
 	for _, word := range words {
 		switch key, value, _ := strings.Cut(word, "="); key {
 		case "upstream":
-			store.Proves, store.Records = false, false
+			store.Proves, store.Records, store.RenamesSnapshots = false, false, false
+		case "renames-no-snapshots":
+			store.RenamesSnapshots = false
 		case "free":
 			store.FreeClusters = number(t, value)
 		case "total":
@@ -394,6 +396,9 @@ func operationText(o Operation) string {
 	}
 	if o.Name != "" {
 		text += fmt.Sprintf(", named %s", o.Name)
+	}
+	if o.OldName != "" {
+		text += fmt.Sprintf(", formerly %s", o.OldName)
 	}
 	if o.Size != 0 {
 		text += fmt.Sprintf(", %d clusters long", o.Size/proofCluster)

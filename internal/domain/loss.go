@@ -96,13 +96,17 @@ func (p *planner) warnOfOtherSize() {
 	}
 }
 
-// plannedDeletions lists the lvols that the plan deletes, the head first.
+// plannedDeletions lists the lvols that the plan deletes, in that order.
 func (p *planner) plannedDeletions() (all []Deletion) {
 	if head := p.destination.Head; head != nil && !p.keepHead {
 		all = append(all, deletionOf(*head))
 	}
-	for _, at := range p.deletions {
-		all = append(all, deletionOf(p.destination.Store.Lvols[at]))
+	for _, late := range []bool{false, true} {
+		for _, at := range p.deletions {
+			if p.deletedLate(at) == late {
+				all = append(all, deletionOf(p.destination.Store.Lvols[at]))
+			}
+		}
 	}
 	return all
 }

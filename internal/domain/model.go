@@ -122,11 +122,11 @@ func (p *StoreModel) apply(source Listing, o *Operation) error {
 		return p.seal(at, o)
 	case VerbDelete:
 		return p.delete(at)
+	case VerbRename:
+		return p.rename(at, o)
 	case VerbRecord:
 		target.Record = p.recorded(o.Record)
 		return nil
-	case VerbRename:
-		return p.rename(target, o.Name)
 	case VerbGraftExternal:
 		return p.graftExternal(target, o.Parent)
 	}
@@ -250,6 +250,29 @@ func (p *StoreModel) delete(at int) error {
 	delete(p.at, target.UUID)
 	delete(p.taken(target.Name), target.Name)
 	*target = Lvol{}
+	return nil
+}
+
+func (p *StoreModel) rename(at int, o *Operation) error {
+	target, name := &p.store.Lvols[at], o.Name
+	if name == "" {
+		name = p.inFlightName(o.Target)
+	}
+	switch {
+	case o.OldName != "" && target.Name != o.OldName:
+		return fmt.Errorf("the lvol is now named %s", target.Name)
+	case name == target.Name:
+		return nil
+	case p.taken(name)[name]:
+		return fmt.Errorf("the name %s is taken", name)
+	case target.Degraded:
+		return fmt.Errorf("the lvol is degraded")
+	case target.ReadOnly && !p.store.RenamesSnapshots:
+		return fmt.Errorf("the store does not rename snapshots")
+	}
+	delete(p.taken(target.Name), target.Name)
+	p.taken(name)[name] = true
+	target.Name = name
 	return nil
 }
 

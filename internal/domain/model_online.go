@@ -46,16 +46,6 @@ func (p *StoreModel) graftExternal(target *Lvol, parent Ref) error {
 	return nil
 }
 
-func (p *StoreModel) rename(target *Lvol, name string) error {
-	if p.taken(name)[name] && target.Name != name {
-		return fmt.Errorf("the name %s is taken", name)
-	}
-	delete(p.taken(target.Name), target.Name)
-	p.taken(name)[name] = true
-	target.Name = name
-	return nil
-}
-
 // target finds the lvol of an operation: of a live head's chain the lowest one, which reads
 // through to another host or is grafted onto the operation's parent already.
 func (p *StoreModel) target(o *Operation) (int, error) {

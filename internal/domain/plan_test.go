@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"flag"
 	"math/rand/v2"
 	"os"
@@ -108,9 +109,13 @@ func requireDeletionsListed(t rapid.TB, plan Plan) {
 	for _, d := range plan.Deletions {
 		reported, clusters = append(reported, d.Name), clusters+d.Clusters
 	}
+	setAside := make(map[Ref]string) // their names until then
 	for _, o := range plan.Operations {
-		if o.Verb == VerbDelete {
-			deleted = append(deleted, o.Name)
+		switch o.Verb {
+		case VerbRename:
+			setAside[o.Target] = o.OldName
+		case VerbDelete:
+			deleted = append(deleted, cmp.Or(o.Name, setAside[o.Target]))
 		}
 	}
 	for _, s := range plan.Steps {

@@ -72,6 +72,15 @@ func interrupted(s Listing, plan Plan, o Operation) []Listing {
 			}
 			s.Lvols = append(s.Lvols, rest)
 		})
+	case VerbRename:
+		// It has the new name, and a clone that is to have it written to the disk.
+		leave(func(s *Listing) {
+			renamed, err := Apply(*s, Listing{}, destinationReplica, o)
+			if err == nil {
+				*s = renamed
+				s.Lvols = append(s.Lvols, helper("0000abab", s.Lvols[target].UUID, s.Lvols[target].Size, false))
+			}
+		})
 	case VerbClone:
 		leave(func(s *Listing) { s.Lvols = append(s.Lvols, helper("0000ffff", uuidOf(o.Parent), o.Size, false)) })
 		leave(func(s *Listing) {

@@ -57,6 +57,7 @@ type world struct {
 	outside             bool // the source reads through to a bdev outside, or is degraded: it is always refused
 	otherVolume         bool // the source is named as a replica of another volume
 	clones              bool // only linked clones are drawn; else none
+	cloned              bool // others are linked clones of the destination's snapshots
 }
 
 // seen is what a host of the world's flavour would list of a model.
@@ -64,7 +65,7 @@ func (w world) seen(s Listing) Listing {
 	if !w.upstream {
 		return s
 	}
-	s.Proves, s.Records = false, false
+	s.Proves, s.Records, s.RenamesSnapshots = false, false, false
 	s.Lvols = append([]Lvol(nil), s.Lvols...)
 	for i := range s.Lvols {
 		l := &s.Lvols[i]
@@ -81,7 +82,7 @@ func ownClusters(data string, count uint64) Clusters {
 func emptyStore(name string) Listing {
 	return Listing{
 		UUID: "store-" + name, Name: name, ClusterSize: proofCluster, BlockSize: 4096,
-		TotalClusters: 1 << 30, FreeClusters: 1 << 30, NameLimit: 255, Proves: true, Records: true,
+		TotalClusters: 1 << 30, FreeClusters: 1 << 30, NameLimit: 255, Proves: true, Records: true, RenamesSnapshots: true,
 	}
 }
 
@@ -185,7 +186,7 @@ func entryPointLvol(replica string) Lvol {
 // close a cycle is no world (ok is false).
 func drawLeftovers(c chooser, w world, parentOf []int) (_ world, ok bool) {
 	d := &remains{Listing: emptyStore("b"), chooser: c, world: w, parentOf: parentOf}
-	w.upstream = c.choose(2) == 1
+	w.upstream = c.choose(2) == 1 && !w.cloned
 	d.drawImage()
 	d.drawEntryPoint()
 	d.drawForeignReplica()
@@ -383,7 +384,8 @@ func (d *remains) drawExtraAndSpacer() {
 // drawWritable draws what hangs on all this: an lvol in flight, a head, and
 // another feature's clone.
 func (d *remains) drawWritable() {
-	if where := d.choose(3); where > 0 {
+	flight := d.choose(3)
+	if where := flight; where > 0 {
 		d.add(Lvol{UUID: "left-flight", Name: InFlightLvolName(destinationReplica, "0000bbbb"), Parent: []string{"", "", d.newest()}[where], Size: proofSize, Own: ownClusters("part", 1)})
 	}
 	head := Lvol{UUID: "left-head", Name: destinationReplica, Parent: d.newest(), Size: proofSize, Record: d.world.requested.Record()}
@@ -391,7 +393,8 @@ func (d *remains) drawWritable() {
 	if d.alone {
 		heads = 6
 	}
-	switch d.choose(heads) {
+	was := d.choose(heads)
+	switch was {
 	case 0: // absent
 	case 1: // right, if all else is
 		d.add(head)
@@ -409,7 +412,70 @@ func (d *remains) drawWritable() {
 	case 5:
 		d.add(degraded(head, false))
 	}
-	if where := d.choose(3); where > 0 {
+	fetched := d.root == "" && d.world.requested.Any()
+	d.drawClones(flight == 0 && was < 2 && d.extra == 0 && d.spacer == 0 && !fetched)
+}
+
+// drawClones draws another feature's clone, or an entry point of linked clones: beside all
+// else at random, or beside little else, since it doubles the proof.
+func (d *remains) drawClones(littleElse bool) {
+	var opening []int
+	for i, l := range d.letters {
+		if l.opens() && (d.world.cloned || littleElse) {
+			opening = append(opening, i)
+		}
+	}
+	if d.world.cloned && len(opening) > 0 {
+		d.drawLinkedClone(opening[d.choose(len(opening))])
+		d.drawMoreLinkedClones(opening)
+		return
+	}
+	switch where := d.choose(3 + len(opening)); {
+	case where > 2:
+		d.drawLinkedClone(opening[where-3])
+	case where > 0:
 		d.add(Lvol{UUID: "foreign-clone", Name: destinationReplica + "-clone-ep-1", Parent: []string{"", d.root, d.newest()}[where], Size: proofSize, Own: ownClusters("clone", 1)})
+	}
+}
+
+// drawLinkedClone draws an entry point on a leftover, with a linked clone.
+func (d *remains) drawLinkedClone(i int) {
+	name := fmt.Sprintf("s%d", i)
+	d.addLinkedClone(name, leftUUID(i))
+}
+
+func (d *remains) addLinkedClone(snapshot, parent string) {
+	e := Lvol{UUID: "ep-" + snapshot, Name: EntryPointLvolName(destinationReplica, snapshot), Parent: parent, Size: proofSize, ReadOnly: true}
+	for _, l := range d.Lvols {
+		if l.UUID == parent {
+			e.Size = l.Size
+		}
+	}
+	d.add(e)
+	d.add(Lvol{UUID: "clone-" + snapshot, Name: "vol-7-r-000000" + snapshot, Parent: e.UUID, Size: proofSize, Own: ownClusters("clone-"+snapshot, 1)})
+}
+
+// drawMoreLinkedClones draws entry points on other leftovers, without clones, on the wrong
+// lvol, or of a snapshot that the source does not have.
+func (d *remains) drawMoreLinkedClones(opening []int) {
+	drawn := d.Lvols[len(d.Lvols)-1].UUID
+	for _, i := range opening {
+		if d.choose(3) == 0 && drawn != fmt.Sprintf("clone-s%d", i) {
+			d.drawLinkedClone(i)
+		}
+	}
+	switch d.choose(16) {
+	case 0:
+		if d.extra > 0 {
+			d.addLinkedClone("extra", "left-extra")
+		}
+	case 1:
+		d.Lvols = d.Lvols[:len(d.Lvols)-1] // the clone
+	case 2:
+		d.Lvols[len(d.Lvols)-2].Parent = d.newest()
+	case 3:
+		if d.spacer > 0 { // a run has ended early
+			d.Lvols[len(d.Lvols)-2].Parent = "left-spacer"
+		}
 	}
 }

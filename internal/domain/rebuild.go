@@ -82,6 +82,9 @@ type planner struct {
 	deletions []int      // the same as positions, leaf first
 	keepHead  bool
 
+	read  []bool      // by position in the destination's store: an entry point of the replica reads through it
+	moves map[int]int // positions in the tree of the copies that entry points get as parents, by position in the store
+
 	plan Plan
 }
 
@@ -264,7 +267,10 @@ func (p *planner) decide() error {
 		counterpart, _ := p.destination.positionNamed(system.Name)
 		p.decisions[len(p.decisions)-1] = p.decisionFor(&system.Lvol, counterpart, &proof)
 	}
+	p.findRead()
+	p.copyMisplaced()
 	p.findDeletions()
+	p.findMoves()
 	p.names = make([]string, len(p.decisions))
 	for i := range p.decisions {
 		if f := &p.decisions[i]; f.kept {

@@ -71,6 +71,28 @@ func VerifySnapshots(source, destination Replica, base Base) ([]Violation, error
 	return v.violations, nil
 }
 
+// WithoutLeft leaves out the violations that say that lvols of these UUIDs are left.
+func (r Replica) WithoutLeft(violations []Violation, uuids map[string]bool) []Violation {
+	left := make(map[string]string) // rules, by subject
+	for _, s := range r.Snapshots {
+		if uuids[s.Lvol.UUID] {
+			left[s.Name] = RuleExtra
+		}
+	}
+	for _, l := range r.InFlight {
+		if uuids[l.UUID] {
+			left[l.Name] = RuleInFlight
+		}
+	}
+	var others []Violation
+	for _, v := range violations {
+		if left[v.Subject] != v.Rule {
+			others = append(others, v)
+		}
+	}
+	return others
+}
+
 // Unproven lists the maps and checksums that are missing for a verification by proof,
 // although both hosts can report them: without a proof, counterparts do not count as
 // equal. Two images that records identify as one may differ in their allocation of

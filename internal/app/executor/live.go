@@ -70,7 +70,7 @@ func (x *Executor) leave(ctx context.Context, s *step) error {
 	return x.Live.Leave(ctx, x.refs.uuid(s.Target))
 }
 
-func (x *Executor) rename(ctx context.Context, s *step) error {
+func (x *Executor) nameLive(ctx context.Context, s *step) error {
 	if err := x.model.play(s.Operation); err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ var verbs = map[domain.Verb]verb{
 	domain.VerbSeal:   {(*Executor).seal, (*Executor).reconcileSeal},
 	domain.VerbClone:  {(*Executor).clone, (*Executor).reconcileClone},
 	domain.VerbDelete: {(*Executor).delete, (*Executor).reconcileDelete},
+	domain.VerbRename: {(*Executor).rename, nil},
 	domain.VerbRecord: {(*Executor).record, nil},
 
 	domain.VerbSnapshot:      {(*Executor).snapshot, nil},
@@ -42,7 +43,6 @@ var verbs = map[domain.Verb]verb{
 	domain.VerbGraftExternal: {(*Executor).graftExternal, nil},
 	domain.VerbJoin:          {(*Executor).join, nil},
 	domain.VerbLeave:         {(*Executor).leave, nil},
-	domain.VerbRename:        {(*Executor).rename, nil},
 }
 
 // carryOut carries out one operation and reports it.

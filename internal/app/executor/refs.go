@@ -111,6 +111,7 @@ type refs struct {
 	unknown map[string]bool       // in-flight names that a call without an answer may have created
 	copies  map[domain.Ref]copyOfSource
 	counted map[domain.Ref]counts // at the time of the graft
+	aside   map[domain.Ref]string // in-flight names of snapshots that are set aside
 }
 
 func newRefs(c Config) *refs {
@@ -118,6 +119,7 @@ func newRefs(c Config) *refs {
 		run: c.Run, listing: c.Listing,
 		uuids: make(map[domain.Ref]string), names: make(map[domain.Ref]string), unknown: make(map[string]bool),
 		copies: make(map[domain.Ref]copyOfSource), counted: make(map[domain.Ref]counts),
+		aside: make(map[domain.Ref]string),
 	}
 }
 
@@ -150,6 +152,26 @@ func (r *refs) name(ref domain.Ref) string {
 	}
 	r.names[ref] = r.run.draw(form, r.listing)
 	return r.names[ref]
+}
+
+// setAside is the in-flight name of a snapshot that is set aside, the same in each attempt.
+// No cleanup deletes it by that name: linked clones read through it.
+func (r *refs) setAside(ref domain.Ref) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, drawn := r.aside[ref]; !drawn {
+		name := r.run.draw(func(id string) string { return domain.InFlightLvolName(r.run.Replica, id) }, r.listing)
+		r.run.forgetName(name)
+		r.aside[ref] = name
+	}
+	return r.aside[ref]
+}
+
+// asideName is the name of a snapshot that was set aside, "" for another lvol.
+func (r *refs) asideName(ref domain.Ref) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.aside[ref]
 }
 
 // dropName returns the in-flight name and lets the next attempt draw another one.

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,8 +54,8 @@ func (x *Executor) graft(ctx context.Context, s *step) error {
 	if head, ok := s.Target.LowestBelow(); ok {
 		return x.Live.Land(ctx, head, x.refs.uuid(s.Parent))
 	}
-	if s.Name != "" { // a kept snapshot, which is not sealed
-		return x.setParent(ctx, x.refs.uuid(s.Target), x.refs.uuid(s.Parent))
+	if s.Name != "" { // a kept snapshot, which is not sealed, or an entry point
+		return x.targetGone(s, x.setParent(ctx, x.refs.uuid(s.Target), x.refs.uuid(s.Parent)))
 	}
 	return x.graftAndCount(ctx, s)
 }
@@ -77,6 +78,15 @@ func (x *Executor) parentGone(ctx context.Context, parent string, failure error)
 		return failure
 	}
 	if _, err := x.Host.Look(ctx, parent); errors.Is(err, ports.ErrNotFound) {
+		return fmt.Errorf("%w: %w", ErrPlanAgain, failure)
+	}
+	return failure
+}
+
+// targetGone asks for another plan if an entry point was not found. Another engine may remove
+// one that has no linked clone any more.
+func (x *Executor) targetGone(s *step, failure error) error {
+	if s.Stage == domain.StageReplace && errors.Is(failure, ports.ErrNotFound) {
 		return fmt.Errorf("%w: %w", ErrPlanAgain, failure)
 	}
 	return failure
@@ -263,7 +273,7 @@ func (x *Executor) delete(ctx context.Context, s *step) error {
 		return err
 	}
 	defer release()
-	planned := domain.Lvol{UUID: uuid, Name: s.Name}
+	planned := domain.Lvol{UUID: uuid, Name: cmp.Or(x.refs.asideName(s.Target), s.Name)}
 	if at := slices.IndexFunc(x.Listing.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); at >= 0 {
 		planned.Own, planned.UsedBy = x.Listing.Lvols[at].Own, x.Listing.Lvols[at].UsedBy
 	}
@@ -295,6 +305,38 @@ func CheckBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol)
 		return fmt.Errorf("%w: lvol %s has %d clusters of its own now, %d when it was listed: something writes to it", ErrPlanAgain, now.Name, now.Own.Count, listed.Own.Count)
 	}
 	return nil
+}
+
+// rename renames an lvol that still has the planned name. It can be repeated.
+func (x *Executor) rename(ctx context.Context, s *step) error {
+	if s.Stage == domain.StageLand {
+		return x.nameLive(ctx, s)
+	}
+	renamer, ok := ports.As[ports.Renamer](x.Host)
+	if !ok {
+		return ports.Cannot("rename lvols, but claims that it can")
+	}
+	uuid, name := x.refs.uuid(s.Target), s.Name
+	if name == "" {
+		name = x.refs.setAside(s.Target)
+	}
+	now, err := x.Host.Look(ctx, uuid)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return fmt.Errorf("%w: the lvol is gone already", ErrPlanAgain)
+	case err != nil:
+		return err
+	case s.OldName != "" && now.Name != s.OldName && now.Name != name:
+		return fmt.Errorf("%w: the lvol is named %s now", ErrPlanAgain, now.Name)
+	}
+	if err := x.model.play(s.Operation); err != nil {
+		return err
+	}
+	err = renamer.Rename(ctx, uuid, name)
+	if errors.Is(err, ports.ErrExists) || errors.Is(err, ports.ErrNotFound) {
+		return fmt.Errorf("%w: %w", ErrPlanAgain, err)
+	}
+	return err
 }
 
 func (x *Executor) record(ctx context.Context, s *step) error {
