@@ -155,6 +155,10 @@ func stateWords(audit rebuild.ReplicaAudit) string {
 			state = lost
 		case state == "whole" && v.Rule == rebuild.RuleInFlight:
 			state = "whole, with leftovers"
+		case v.Rule == rebuild.RuleEntryPoint:
+			if strings.HasPrefix(state, "whole") {
+				state = "whole, but its linked clones are hurt"
+			}
 		case state != lost && v.Rule != rebuild.RuleInFlight:
 			state = "broken, see audit"
 		}

@@ -131,6 +131,8 @@ func (e *Engine) compareRepaired(ctx context.Context, request RepairRequest, rep
 	}
 	report.Compared = true
 	volume := audited.Volumes[0]
+	healthy := &volume.Replicas[1]
+	healthy.Violations = slices.DeleteFunc(healthy.Violations, func(v domain.Violation) bool { return v.Rule == domain.RuleEntryPoint }) // others read wrong bytes, not this one
 	for _, v := range volume.Replicas[1].Violations {
 		report.Violations = append(report.Violations, domain.Violation{
 			Subject: v.Subject, Rule: v.Rule, Detail: "in replica " + volume.Names[1] + ", which it was compared with: " + v.Detail,

@@ -7,9 +7,10 @@ import (
 
 // The rules that only an audit checks, since it has no source to compare with.
 const (
-	RuleOneRoot  = "one-root" // there is one ancestor; no other lvol lacks a parent or has an image as its parent
-	RuleName     = "name"     // its lvols can be distinguished from another replica's
-	RuleDegraded = "degraded" // the external snapshot that an lvol reads through to is available
+	RuleEntryPoint = "entry-point" // the entry points of other volumes, its linked clones, have its snapshots as their parents
+	RuleOneRoot    = "one-root"    // there is one ancestor; no other lvol lacks a parent or has an image as its parent
+	RuleName       = "name"        // its lvols can be distinguished from another replica's
+	RuleDegraded   = "degraded"    // the external snapshot that an lvol reads through to is available
 )
 
 // ReplicaAudit lists what is wrong with one replica.
@@ -70,6 +71,7 @@ func audit(r Replica, all []evidence) ReplicaAudit {
 	}
 	a.checkLineage()
 	a.checkLeftovers()
+	a.checkOwnEntryPoints()
 	a.addNotices(err == nil)
 	return *a
 }

@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // This file audits the base of a volume on one host: the backing image, or the entry point
 // of a linked clone.
@@ -101,6 +104,26 @@ func (a *ReplicaAudit) checkEntryPoint() {
 			lineageEntry: lineageEntry{subject: found.Lvol.Name, lvol: &x.store.Lvols[at], parent: x.parents[at]},
 			right:        x.store.Lvols[snapshot].AsForeignParent(), target: listed(x.store.Lvols[snapshot]), isBase: true,
 		})
+	}
+}
+
+// checkOwnEntryPoints checks the entry points that are named after snapshots of the replica.
+// The repair of a linked clone cures them, not that of the replica.
+func (a *ReplicaAudit) checkOwnEntryPoints() {
+	x := a.Replica.index
+	for _, e := range a.Replica.EntryPoints() {
+		if e.Defect == "" {
+			continue
+		}
+		if len(e.Clones) == 0 {
+			a.Notices = append(a.Notices, fmt.Sprintf("entry point %s %s, but has no linked clones: remove it (gc)", e.Lvol.Name, e.Defect))
+			continue
+		}
+		cure := ""
+		if _, curable := x.entryPointGraft(x.byUUID[e.Lvol.UUID]); curable {
+			cure = ": repair one of them"
+		}
+		a.found(e.Lvol.Name, RuleEntryPoint, false, "it %s, so its linked clones read wrong bytes: %s%s", e.Defect, someNames(e.Clones), cure)
 	}
 }
 

@@ -68,6 +68,37 @@ func TestField_13714_SourceOfLinkedClonesIsHealthy(t *testing.T) {
 	require.Contains(t, strings.Join(a.Notices, "\n"), "entry point "+entryName+" is a clone of "+dailyName+"; its linked clones: vol-1-r-4e5f6a7b")
 }
 
+// The source volume's audit finds its entry point on the wrong parent. What it reads itself is
+// right, so its own repair has nothing to do.
+func TestEntryPointWithWrongParentFoundFromItsSource(t *testing.T) {
+	audited := func(drawn string) ReplicaAudit {
+		r, err := NewReplica(storeOf(t, drawn), "vol-9-r-0000000b")
+		require.NoError(t, err)
+		return Audit(r, NoBase())
+	}
+	a := audited(dailyTree + looseEntry)
+	require.Equal(t, []string{
+		entryName + ": entry-point: it has no parent instead of " + dailyName + ", so its linked clones read wrong bytes: vol-1-r-4e5f6a7b: repair one of them (repairable: false)",
+	}, violationTexts(a.Violations))
+	plan, err := PlanRepair(a.Replica, NoBase())
+	require.NoError(t, err)
+	require.Empty(t, plan.Warnings)
+	for _, o := range plan.Operations {
+		require.Equal(t, VerbRecord, o.Verb)
+	}
+
+	a = audited(dailyTree + strings.Replace(looseEntry, entryName, entryName+" size=7", 1))
+	require.Len(t, a.Violations, 1)
+	require.NotContains(t, a.Violations[0].Detail, "repair", "a graft does not cure it")
+
+	unused := dailyTree + "  snap:" + entryName + "\n"
+	a = audited(unused)
+	require.Empty(t, a.Violations, "nobody reads it")
+	require.Contains(t, strings.Join(a.Notices, "\n"), "entry point "+entryName+" has no parent instead of "+dailyName+", but has no linked clones: remove it (gc)")
+	_, err = PlanCreation(storeOf(t, unused), destinationReplica, 8<<20, CloneBase("vol-9", "daily"))
+	requireRefusal(t, err, entryName, "remove it first (gc)")
+}
+
 func TestAuditOfLinkedClones(t *testing.T) {
 	daily := CloneBase("vol-9", "daily")
 	const lost = "s1: ancestor-parent: lvol vol-1-r-4e5f6a7b-snap-s1 has %s instead of clone:vol-9@daily"

@@ -33,7 +33,7 @@ func PlanRepair(r Replica, requested Base, others ...Replica) (Plan, error) {
 	}
 	a := Audit(r, base)
 	for _, v := range a.Violations {
-		if !v.Repairable && v.Rule != RuleInFlight {
+		if !v.Repairable && v.Rule != RuleInFlight && v.Rule != RuleEntryPoint {
 			return Plan{}, refuse("replica %s on lvstore %s: %s: a graft does not repair that; rebuild it from a healthy replica", r.Name, r.Store.Name, v)
 		}
 	}

@@ -284,6 +284,17 @@ func (s *target) readsThrough(l, other domain.Lvol) bool {
 	return l.Parent != ""
 }
 
+// wrongEntryPoints are the misplaced entry points of a replica that have clones.
+func (w *world) wrongEntryPoints(r *replica) map[string]bool {
+	found := make(map[string]bool)
+	for name, m := range r.at.misplaced {
+		if strings.HasPrefix(name, r.name+entryPointInfix) && slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return l.Parent == m.uuid }) {
+			found[name] = true
+		}
+	}
+	return found
+}
+
 // clonesOf are the replicas on a target that an entry point is the base of.
 func (w *world) clonesOf(s *target, entryPoint string) (found []*replica) {
 	for _, v := range w.volumes {

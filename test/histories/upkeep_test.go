@@ -174,12 +174,19 @@ func (w *world) auditOne(v *volume) {
 	for n, rep := range serving {
 		equal = equal && maps.Equal(rep.snapshots, serving[0].snapshots) && rep.state == complete && !rep.odd
 		equal = equal && (v.origin == nil || v.origin.isEqual(rep.at, serving[0].at))
-		said := ""
+		said, wrongEntryPoints := "", make(map[string]bool)
 		for _, violation := range report.Volumes[0].Replicas[n].Violations {
 			if violation.Rule == domain.RuleInFlight && rep.untidy {
 				continue
 			}
+			if violation.Rule == domain.RuleEntryPoint {
+				wrongEntryPoints[violation.Subject] = true
+				continue
+			}
 			said += violation.String() + "; "
+		}
+		if want := w.wrongEntryPoints(rep); !maps.Equal(want, wrongEntryPoints) {
+			fail("audit %s: %s has wrong entry points: %v, but the audit reports: %v", v.name, rep, want, wrongEntryPoints)
 		}
 		hurtOne := strings.Contains(said, domain.RuleAncestorParent) || !v.hasImage(rep.at) && rep.state == hurt && said != ""
 		switch {
