@@ -86,6 +86,7 @@ type change struct {
 	parent  *lvol   // locked, too: it gets a clone
 	name    string  // new name; "": none
 	refused func()  // called if an lvol is busy
+	quiet   bool    // mirrors do not access the lvols meanwhile
 	apply   func() error
 }
 

@@ -160,6 +160,7 @@ func (m *Mirror) access(it *member, a access) error {
 	if err := it.reach(); err != nil {
 		return err
 	}
+	it.host.awaitQuiet(it.uuid)
 	if err := a.do(it.host, it.uuid); err != nil {
 		return err
 	}

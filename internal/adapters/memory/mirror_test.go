@@ -207,6 +207,26 @@ func TestMirrorFaults(t *testing.T) {
 	})
 }
 
+func TestMirrorWaitsForSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newLive(t)
+		m := f.mirror()
+		f.sources[0].Inject(slow("snapshot"))
+		taken := make(chan error)
+		go func() {
+			_, err := f.sources[0].Snapshot(t.Context(), f.heads[0], "s", domain.Attributes{})
+			taken <- err
+		}()
+		synctest.Wait()
+		begun := time.Now()
+		_, err := m.WriteAt([]byte{1}, 0)
+		require.NoError(t, err)
+		require.Equal(t, time.Second, time.Since(begun))
+		require.NoError(t, <-taken)
+		require.EqualValues(t, 1, look(t, f.sources[0], f.heads[0]).Own.Count, "it was written after the snapshot")
+	})
+}
+
 func TestSuspendedMirrorHoldsWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newLive(t)

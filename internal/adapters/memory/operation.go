@@ -77,6 +77,22 @@ func (h *Host) finish(op *operation) {
 	}
 }
 
+// awaitQuiet waits until the lvol takes part in no operation during which it is not
+// accessed.
+func (h *Host) awaitQuiet(uuid string) {
+	for {
+		h.mu.Lock()
+		l := h.lvols[uuid]
+		if l == nil || l.busy == nil || !l.busy.quiet {
+			h.mu.Unlock()
+			return
+		}
+		over := l.busy.over
+		h.mu.Unlock()
+		<-over
+	}
+}
+
 // stop ends the operation. It may be called more than once; the first reason counts.
 func (op *operation) stop(reason error) {
 	op.once.Do(func() {

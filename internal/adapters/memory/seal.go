@@ -44,7 +44,7 @@ func (h *Host) freeze(ctx context.Context, call Call, what string, do func(*lvol
 		if err == nil {
 			err = h.checkName(call.Name)
 		}
-		return change{locks: []*lvol{l}, name: call.Name, apply: func() error {
+		return change{locks: []*lvol{l}, name: call.Name, quiet: true, apply: func() error {
 			if l.hidden {
 				return fmt.Errorf("lvol %q: %w", l.uuid, ports.ErrNotFound)
 			}
