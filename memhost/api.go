@@ -322,7 +322,8 @@ const (
 
 // Mirror is a volume in memory: a RAID1 over heads on hosts of a fabric. It implements
 // rebuild.Mirror. Its clients read and write any ranges, from any number of goroutines; each
-// write goes to all members, one after the other, and reads take turns. Writes to one range
+// write goes to all members, one after the other, and reads take turns. They wait while a
+// member's host takes a snapshot of the head. Writes to one range
 // at the same time may leave the members with different bytes there, as those to a RAID do.
 //
 // If a read or write of a member fails with ErrUnavailable, it waits for

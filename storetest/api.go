@@ -11,6 +11,10 @@ import (
 // Run tests that a host fulfils the contract of its ports.
 func Run(t *testing.T, h Harness) { porttest.Run(t, h) }
 
+// RunMirror tests that a mirror over heads of hosts, and a freezer of its clients, fulfil the
+// contract of their ports. Run includes it.
+func RunMirror(t *testing.T, h Harness) { porttest.RunMirror(t, h) }
+
 // Harness creates hosts to test.
 //
 //	type Harness struct {

@@ -76,7 +76,7 @@ var faces = []face{
 	{
 		file: "storetest/api.go", name: "storetest",
 		exports: []export{{dir: "internal/ports/porttest", symbols: []string{
-			"Run", "Harness", "Instance", "Mirrored", "Volume",
+			"Run", "RunMirror", "Harness", "Instance", "Mirrored", "Volume",
 		}}},
 	},
 }

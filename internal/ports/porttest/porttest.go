@@ -80,10 +80,7 @@ func (h Harness) run(t *testing.T, test test) {
 
 // Run tests that a host fulfils the contract of its ports.
 func Run(t *testing.T, h Harness) {
-	topics := []struct {
-		name  string
-		tests []test
-	}{
+	runTopics(t, h, []topic{
 		{"list", listTests},
 		{"names", nameTests},
 		{"create", createTests},
@@ -95,8 +92,6 @@ func Run(t *testing.T, h Harness) {
 		{"clone", cloneTests},
 		{"external", externalTests},
 		{"live", liveTests},
-		{"mirror", mirrorTests},
-		{"freezer", freezerTests},
 		{"record", recordTests},
 		{"delete", deleteTests},
 		{"merge", mergeTests},
@@ -111,7 +106,26 @@ func Run(t *testing.T, h Harness) {
 		{"at once", atOnceTests},
 		{"cancelled", cancelledTests},
 		{"restart", restartTests},
-	}
+	})
+	RunMirror(t, h)
+}
+
+// RunMirror tests that a mirror over heads of hosts, and a freezer of its clients, fulfil the
+// contract of their ports. Run includes it.
+func RunMirror(t *testing.T, h Harness) {
+	runTopics(t, h, []topic{
+		{"mirror", mirrorTests},
+		{"freezer", freezerTests},
+	})
+}
+
+// topic is a group of tests.
+type topic struct {
+	name  string
+	tests []test
+}
+
+func runTopics(t *testing.T, h Harness, topics []topic) {
 	t.Cleanup(func() { requireUnchanged(t) })
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {

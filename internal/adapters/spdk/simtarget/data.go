@@ -40,7 +40,7 @@ func (t *Target) access(name string, do func(*bdev) error) error {
 	if b == nil {
 		return err
 	}
-	if err := t.perform(b, func() bool { return false }, func() error { return do(b) }); err != nil {
+	if err := t.perform(b, func() error { return nil }, func() error { return do(b) }); err != nil {
 		return fmt.Errorf("%s: bdev %s: %w", t, name, err)
 	}
 	return nil
@@ -76,7 +76,12 @@ func (n *Namespace) Deallocate(offset, length uint64) error {
 
 // do waits as long as I/O cannot be done on a target, or no listener lets it in.
 func (n *Namespace) do(access func() error) error {
-	return n.target.perform(n.bdev, n.subsystem.inaccessible, access)
+	return n.target.perform(n.bdev, func() error {
+		if n.subsystem.inaccessible() {
+			return errAgain
+		}
+		return nil
+	}, access)
 }
 
 // Namespaces are what a host of that NQN finds in a subsystem, by NSID; ok is false

@@ -2,6 +2,7 @@ package simtarget
 
 import (
 	"encoding/hex"
+	"errors"
 	"net"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
@@ -59,19 +60,26 @@ func (e export) NGUID() (id [16]byte) {
 
 // ReadAt implements io.ReaderAt.
 func (e export) ReadAt(p []byte, offset int64) (int, error) {
-	return len(p), asStatus(e.Namespace.ReadAt(p, uint64(offset)))
+	return len(p), e.do(func() error { return e.bdev.read(p, uint64(offset)) })
 }
 
 // WriteAt implements io.WriterAt.
 func (e export) WriteAt(p []byte, offset int64) (int, error) {
-	return len(p), asStatus(e.Namespace.WriteAt(p, uint64(offset)))
+	return len(p), e.do(func() error { return e.bdev.write(p, uint64(offset)) })
 }
 
-// asStatus: SPDK tells a host no more than that the bdev has failed
-// (spdk_bdev_io_get_nvme_status).
-func asStatus(err error) error {
-	if err == nil {
+// do is refused at once while no listener lets I/O in. Otherwise SPDK tells a host no more than
+// that the bdev has failed (spdk_bdev_io_get_nvme_status).
+func (e export) do(access func() error) error {
+	err := e.target.perform(e.bdev, func() error {
+		if e.subsystem.inaccessible() {
+			return &nvmetcp.StatusError{Command: "I/O", Status: nvmetcp.StatusInaccessible}
+		}
 		return nil
+	}, access)
+	var said *nvmetcp.StatusError
+	if err == nil || errors.As(err, &said) {
+		return err
 	}
 	return &nvmetcp.StatusError{Command: err.Error(), Status: nvmetcp.StatusInternalError}
 }

@@ -10,14 +10,17 @@ import (
 // tries again later: what it has written until then it writes once more.
 var errAgain = errors.New("the I/O waits")
 
-// perform does an I/O of a client, and waits as long as that takes, and does not begin while it is
-// kept out. It is called without the fabric's lock.
-func (t *Target) perform(b *bdev, keptOut func() bool, do func() error) error {
+// perform does an I/O of a client, and waits as long as that takes. It does not begin while
+// keptOut returns an error, and waits if that is errAgain. It is called without the fabric's lock.
+func (t *Target) perform(b *bdev, keptOut, do func() error) error {
 	begun := false
 	for {
 		err := fmt.Errorf("%s: it does not answer", t)
 		t.world(func() {
-			if err = errAgain; begun || !keptOut() {
+			if err = nil; !begun {
+				err = keptOut()
+			}
+			if err == nil {
 				err = b.attempt(&begun, do)
 			}
 		})

@@ -1,0 +1,143 @@
+package raid_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/ports/porttest"
+	"github.com/rootgraft/rebuild/internal/randid"
+)
+
+func TestRealTargetConformance(t *testing.T) {
+	for _, home := range targettest.Binaries(t) {
+		for _, other := range targettest.Binaries(t) {
+			name := func(binary string) string { return filepath.Base(filepath.Dir(binary)) }
+			t.Run(name(home)+" and "+name(other), func(t *testing.T) {
+				conform(t, targettest.Start(t, home), targettest.Start(t, other))
+			})
+		}
+	}
+}
+
+func TestSimulatedTargetConformance(t *testing.T) {
+	t.Parallel()
+	for _, home := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		for _, other := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+			t.Run(home.String()+" and "+other.String(), func(t *testing.T) {
+				t.Parallel()
+				fabric := simtarget.NewFabric()
+				conform(t, targettest.Simulate(t, fabric, home), targettest.Simulate(t, fabric, other))
+			})
+		}
+	}
+}
+
+// conform runs the contract with a mirror on the first target, one of whose members is there
+// and one on the other target.
+func conform(t *testing.T, home, other *targettest.Target) {
+	porttest.RunMirror(t, porttest.Harness{
+		NewHosts: func(t *testing.T, n int) []porttest.Instance {
+			instances := make([]porttest.Instance, n)
+			for i, target := range []*targettest.Target{home, other}[:n] {
+				instances[i] = porttest.Instance{
+					Host: openStore(t, target), Write: target.Write, Read: target.Read, Restart: target.Restart,
+				}
+			}
+			return instances
+		},
+		NewMirror: func(t *testing.T, hosts []porttest.Instance, heads []string) porttest.Mirrored {
+			return mirrored(t, home, hosts, heads)
+		},
+	})
+}
+
+// mirrored makes a RAID over the head of the first host. The head of the second joins.
+func mirrored(t *testing.T, home *targettest.Target, hosts []porttest.Instance, heads []string) porttest.Mirrored {
+	t.Helper()
+	there := hosts[1].Host.(*spdk.Host)
+	run := ports.Run{Replica: "vol-1-r-1b2c3d4e", ID: randid.Hex(4)}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		require.NoError(t, there.HideHead(ctx, run.Replica))
+	})
+	l, err := hosts[0].Host.Look(t.Context(), heads[0])
+	require.NoError(t, err)
+	filler, err := openStore(t, home).Create(t.Context(), "filler", l.Size) // upstream has no RAID of one base
+	require.NoError(t, err)
+	exported := home.NewRAIDVolume(t, heads[0], filler)
+	m := openMirror(t, home, exported.RAID)
+
+	join(t, m, run, there, heads[1])
+	require.NoError(t, m.Leave(t.Context(), filler))
+	return porttest.Mirrored{
+		Mirror:  m,
+		Freezer: freezer.Func(m.Suspend, m.Resume),
+		Clients: initiator{t.Context(), exported.Connect(t)},
+	}
+}
+
+// join makes a head a member.
+func join(t *testing.T, m *raid.Mirror, run ports.Run, host *spdk.Host, head string) domain.Member {
+	t.Helper()
+	peer, err := m.Peer(t.Context())
+	require.NoError(t, err)
+	at, err := host.Offer(t.Context(), run, ports.Way{ID: randid.Hex(4), Head: run.Replica}, peer)
+	require.NoError(t, err)
+	require.NoError(t, host.Show(t.Context(), run, at, head))
+	require.NoError(t, m.Connect(t.Context(), run, at))
+	joined, err := m.Join(t.Context(), run, at)
+	require.NoError(t, err)
+	return joined
+}
+
+// initiator reads and writes as an initiator with ANA does: it repeats commands to a
+// namespace that is not accessible at the moment, or not there, as while upstream's RAID is
+// made again.
+type initiator struct {
+	ctx       context.Context //nolint:containedctx // that of the test
+	namespace *nvmetcp.Namespace
+}
+
+func (i initiator) repeat(do func() error) error {
+	for {
+		err := do()
+		var status *nvmetcp.StatusError
+		if !errors.As(err, &status) || status.Status != nvmetcp.StatusInaccessible && status.Status != nvmetcp.StatusInvalidNamespace {
+			return err
+		}
+		select {
+		case <-i.ctx.Done():
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (i initiator) ReadAt(p []byte, offset int64) (int, error) {
+	return len(p), i.repeat(func() error { return i.namespace.Read(i.ctx, p, uint64(offset)) })
+}
+
+func (i initiator) WriteAt(p []byte, offset int64) (int, error) {
+	return len(p), i.repeat(func() error { return i.namespace.Write(i.ctx, p, uint64(offset)) })
+}
+
+func (i initiator) WriteZeroes(offset, length int64) error {
+	_, err := i.WriteAt(make([]byte, length), offset)
+	return err
+}
+
+// Trim does nothing: it may.
+func (initiator) Trim(int64, int64) error { return nil }
