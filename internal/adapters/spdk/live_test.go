@@ -259,12 +259,19 @@ func oneTargetIsOnePath(t *testing.T, p *liveTargets) {
 	ctx, run := t.Context(), newRun()
 	a, b, to := openNew(t, p.a, 16), openNew(t, p.a, 16), openNew(t, p.to, 16)
 	way := ports.Way{ID: newID()}
-	offer(t, run, a, way, to)
-	peer, err := to.Peer(ctx)
-	require.NoError(t, err)
+	ways := []ports.Address{offer(t, run, a, way, to)}
 	way.Path = 1
-	_, err = b.Offer(ctx, run, way, peer)
-	require.ErrorIs(t, err, ports.ErrExists)
+	ways = append(ways, offer(t, run, b, way, to))
+	require.NoError(t, to.Connect(ctx, run, ways...))
+	cut := snapshotOf(t, p.a, a, "cut", 2, 1)
+	require.NoError(t, a.Show(ctx, run, ways[0], cut))
+	require.NoError(t, b.Show(ctx, run, ways[1], snapshotOf(t, p.a, b, "cut", 2, 1)))
+	head := create(t, to, domain.InFlightLvolName(run.Replica, newID()), 2)
+	require.NoError(t, to.GraftExternal(ctx, run, head, ways...))
+	require.NoError(t, b.Hide(ctx, run, ways[1]))
+	require.Equal(t, viewOf(t, p.a, cut, 2), viewOf(t, p.to, head, 2))
+	require.NoError(t, to.Delete(ctx, head))
+	require.NoError(t, to.Release(ctx, run))
 	require.NoError(t, a.Release(ctx, run))
 }
 

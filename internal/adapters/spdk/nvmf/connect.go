@@ -41,7 +41,7 @@ func (e *Exports) Connect(ctx context.Context, r ports.Run, ways ...ports.Addres
 
 // paths are the ways of one ID that this target uses: all, or the one within it.
 func (e *Exports) paths(ways []ports.Address) ([]Way, error) {
-	var paths []Way
+	var paths []Way // that are not spare
 	for _, at := range ways {
 		w, err := ParseWay(at)
 		if err != nil {
@@ -53,13 +53,16 @@ func (e *Exports) paths(ways []ports.Address) ([]Way, error) {
 		if len(paths) > 0 && (w.ID != paths[0].ID || w.Head != "") {
 			return nil, fmt.Errorf("ways %s and %s are not of one snapshot: %w", paths[0].NQN, w.NQN, ports.ErrInvalid)
 		}
-		if w.Remote == nil {
+		switch {
+		case w.Spare:
+		case w.Remote == nil:
 			return []Way{w}, nil
+		default:
+			paths = append(paths, w)
 		}
-		paths = append(paths, w)
 	}
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("no ways: %w", ports.ErrInvalid)
+		return nil, fmt.Errorf("none of %d ways can be used: %w", len(ways), ports.ErrInvalid)
 	}
 	return paths, nil
 }

@@ -36,19 +36,31 @@ func (e *Exports) Offer(ctx context.Context, r ports.Run, way ports.Way, to ...p
 	if err != nil {
 		return "", err
 	}
-	if err := e.replace(ctx, r, w, way.Path); err != nil {
-		return "", err
+	described := w.describe(r, way.Path)
+	if w.Spare, err = e.replace(ctx, r, w, described); err != nil || w.Spare {
+		return w.address(err)
 	}
 	sub := &subsystem{nqn: w.NQN, hosts: make(map[string]bool)}
 	state := e.run(w.owner(r))
 	e.mu.Lock()
 	state.subsystems = append(state.subsystems, sub)
 	e.mu.Unlock()
-	if err := e.openWay(ctx, sub, &w, w.describe(r, way.Path)); err != nil {
+	if err := e.openWay(ctx, sub, &w, described); err != nil {
+		err = fmt.Errorf("open way %s: %w", w.NQN, err)
+		if other, look := e.isOther(ctx, described); look == nil && other {
+			e.drop(w.owner(r), w.NQN) // a host of the same target was first
+			return "", rpc.WithKind(ports.ErrBusy, err)
+		}
 		e.close(ctx, state, sub)
-		return "", fmt.Errorf("open way %s: %w", w.NQN, err)
+		return "", err
 	}
-	return w.address()
+	return w.address(nil)
+}
+
+// isOther reports whether the target has another path of that way.
+func (e *Exports) isOther(ctx context.Context, described spdktypes.NvmfCreateSubsystemRequest) (bool, error) {
+	found, err := e.subsystems(ctx, described.Nqn)
+	return len(found) > 0 && described.ModelNumber == modelNumber && found[0].MinCntlid != described.MinCntlid, err
 }
 
 func checkOffer(r ports.Run, way ports.Way) error {
@@ -98,16 +110,13 @@ func (e *Exports) newWay(ctx context.Context, r ports.Run, way ports.Way, to []p
 	return w, nil
 }
 
-// replace removes an earlier offer of the same way.
-func (e *Exports) replace(ctx context.Context, r ports.Run, w Way, path int) error {
-	found, err := e.subsystems(ctx, w.NQN)
-	if err != nil || len(found) == 0 {
-		return err
+// replace removes an earlier offer of the same way. spare: this target has another path of
+// it.
+func (e *Exports) replace(ctx context.Context, r ports.Run, w Way, described spdktypes.NvmfCreateSubsystemRequest) (spare bool, err error) {
+	if spare, err = e.isOther(ctx, described); err != nil || spare {
+		return spare, err
 	}
-	if least := w.describe(r, path).MinCntlid; w.Head == "" && found[0].MinCntlid != least {
-		return rpc.WithKind(ports.ErrExists, fmt.Errorf("another path of way %s leads to this target already, so this one would be lost together with it", w.ID))
-	}
-	return e.hide(ctx, w.owner(r), w.NQN)
+	return false, e.hide(ctx, w.owner(r), w.NQN)
 }
 
 // openWay makes the subsystem. Within a target nobody connects to it.
@@ -129,7 +138,7 @@ func (e *Exports) openWay(ctx context.Context, sub *subsystem, w *Way, described
 // Hide closes a way, if it is open.
 func (e *Exports) Hide(ctx context.Context, r ports.Run, at ports.Address) error {
 	w, err := e.ownWay(at)
-	if err != nil {
+	if err != nil || w.Spare {
 		return err
 	}
 	return e.hide(ctx, w.owner(r), w.NQN)
@@ -150,6 +159,12 @@ func (e *Exports) hide(ctx context.Context, owner ports.Run, nqn string) error {
 			return err
 		}
 	}
+	e.drop(owner, nqn)
+	return nil
+}
+
+// drop forgets a subsystem, and gives its port back.
+func (e *Exports) drop(owner ports.Run, nqn string) {
 	e.mu.Lock()
 	var gone []*subsystem
 	if state := e.runs[owner]; state != nil {
@@ -164,7 +179,6 @@ func (e *Exports) hide(ctx context.Context, owner ports.Run, nqn string) error {
 	for _, sub := range gone {
 		e.releasePort(sub)
 	}
-	return nil
 }
 
 // ownWay reads the address of a way to this lvstore.

@@ -14,6 +14,10 @@ func (e *Exports) Show(ctx context.Context, at ports.Address, lvol string) error
 	if err != nil {
 		return err
 	}
+	if w.Spare {
+		_, err := e.store.Find(ctx, lvol)
+		return err
+	}
 	if w.Remote == nil {
 		return e.showHere(ctx, w, lvol)
 	}

@@ -33,6 +33,10 @@ type Way struct {
 	ID   string `json:"id"`
 
 	Remote *spdktypes.NvmeTransportID `json:"remote,omitempty"` // nil: within the target
+
+	// Spare is a path that is not used, since another path of the ID begins on the same
+	// target: they would be lost together, and one target has one subsystem of a name.
+	Spare bool `json:"spare,omitempty"`
 }
 
 // ParseWay reads an address that Offer made.
@@ -168,7 +172,11 @@ func (w Way) Attach(ctx context.Context, client *rpc.Client, hostNQN string) err
 	})
 }
 
-func (w Way) address() (ports.Address, error) {
+// address is the way as others get it, unless it could not be opened.
+func (w Way) address(err error) (ports.Address, error) {
+	if err != nil {
+		return "", err
+	}
 	text, err := json.Marshal(w)
 	return ports.Address(text), err
 }
