@@ -3,6 +3,9 @@
 // attributes. They lock lvols as a real target does, and inject faults and latency
 // (Inject of [Host]).
 //
+// Fabric.NewMirror makes a volume that is mirrored over heads of such hosts, for rebuilds
+// under a live volume. Its Suspend and Resume make a freezer (package freezer).
+//
 // Hosts behave as measured on SPDK targets, with one difference: a graft that would make
 // a cycle panics, whereas SPDK accepts it and hangs later.
 //

@@ -140,7 +140,9 @@ func (m *Mirror) Volume(ctx context.Context) (domain.Volume, error) {
 	err := m.carryOut(ctx, Call{Method: "volume"}, "list members", func() error {
 		volume = domain.Volume{Name: m.config.Name, Size: m.size}
 		for _, it := range m.members {
-			if err := it.reach(); err != nil && m.failingFor(it) >= m.config.DropAfter {
+			if err := it.reach(); err == nil {
+				it.unreached = time.Time{}
+			} else if since(&it.unreached) >= m.config.DropAfter {
 				m.drop(it, err)
 			}
 			volume.Members = append(volume.Members, it.listed())

@@ -129,7 +129,7 @@ func (m *Mirror) try(it *member, a access) error {
 			m.mu.Unlock()
 			return err
 		}
-		left := m.config.DropAfter - m.failingFor(it)
+		left := m.config.DropAfter - since(&it.failing)
 		if left <= 0 || !errors.Is(err, ports.ErrUnavailable) {
 			m.drop(it, err)
 			m.mu.Unlock()

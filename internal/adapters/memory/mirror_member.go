@@ -19,10 +19,11 @@ type member struct {
 	way    *way   // nil: it was there from the beginning
 	starts uint64 // of the host, when it joined
 
-	since   time.Time
-	failing time.Time     // since when; zero: it works
-	lost    error         // why; nil: it is not
-	over    chan struct{} // closed when it was dropped or removed
+	since     time.Time
+	failing   time.Time     // since when accesses fail; zero: they work
+	unreached time.Time     // since when Volume does not reach it; zero: it does
+	lost      error         // why; nil: it is not
+	over      chan struct{} // closed when it was dropped or removed
 }
 
 func (it *member) listed() domain.Member {
@@ -63,13 +64,13 @@ func (m *Mirror) working() int {
 	return n
 }
 
-// failingFor is the time for which the member has failed up to now.
-func (m *Mirror) failingFor(it *member) time.Duration {
+// since is the time that has passed since begun, which is set if it is zero.
+func since(begun *time.Time) time.Duration {
 	now := time.Now()
-	if it.failing.IsZero() {
-		it.failing = now
+	if begun.IsZero() {
+		*begun = now
 	}
-	return now.Sub(it.failing)
+	return now.Sub(*begun)
 }
 
 // drop drops a member, unless it is the last.

@@ -123,6 +123,26 @@ func TestMirrorWaitsForIsolatedMember(t *testing.T) {
 	})
 }
 
+func TestIdleMirrorDropsUnreachableMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newLive(t)
+		m := f.mirror()
+		both := []domain.Mode{domain.ModeRW, domain.ModeRW}
+		for range 2 {
+			f.sources[0].Isolate()
+			require.Equal(t, both, modes(t, m))
+			time.Sleep(memory.DefaultDropAfter / 2)
+			f.sources[0].Rejoin()
+			require.Equal(t, both, modes(t, m))
+			time.Sleep(memory.DefaultDropAfter)
+		}
+		f.sources[0].Isolate()
+		require.Equal(t, both, modes(t, m))
+		time.Sleep(memory.DefaultDropAfter)
+		require.Equal(t, []domain.Mode{domain.ModeERR, domain.ModeRW}, modes(t, m))
+	})
+}
+
 // The members and the live head that reads through the dead one are dropped; the other
 // source stays.
 func TestMirrorDropsMemberThatLostItsExternal(t *testing.T) {
