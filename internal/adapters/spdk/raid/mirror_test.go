@@ -185,13 +185,16 @@ func prepare(t *testing.T, v *volume, host *spdk.Host) *rebuilt {
 func (b *rebuilt) graft(t *testing.T, v *volume) {
 	t.Helper()
 	ctx := t.Context()
+	cuts, failed := make([]string, len(v.hosts)), make([]error, len(v.hosts))
+	var taken sync.WaitGroup
 	for i, h := range v.hosts {
-		cut, err := h.Snapshot(ctx, v.heads[i], "vol-1-r-0a0a0a0a-snap-"+b.run.ID, domain.Attributes{})
-		require.NoError(t, err)
-		if i == 0 {
-			require.NoError(t, h.Show(ctx, b.run, b.ways[0], cut))
-		}
+		taken.Go(func() {
+			cuts[i], failed[i] = h.Snapshot(ctx, v.heads[i], "vol-1-r-0a0a0a0a-snap-"+b.run.ID, domain.Attributes{})
+		})
 	}
+	taken.Wait()
+	require.NoError(t, errors.Join(failed...))
+	require.NoError(t, v.hosts[0].Show(ctx, b.run, b.ways[0], cuts[0]))
 	require.NoError(t, b.host.GraftExternal(ctx, b.run, b.head, b.ways...))
 }
 
