@@ -84,12 +84,12 @@ func (d *disk) Trim(offset, length int64) error {
 	})
 }
 
-// play runs clients on the disk for ten seconds.
+// play runs clients on the disk for two seconds.
 func play(t *testing.T, d *disk, also func(c *liveclient.Clients)) liveclient.Stats {
 	t.Helper()
 	c, err := liveclient.Start(d, config)
 	require.NoError(t, err)
-	time.Sleep(10 * time.Second)
+	time.Sleep(2 * time.Second)
 	stats := c.Stop()
 	require.Equal(t, stats, c.Stop())
 	if also != nil {
@@ -153,8 +153,10 @@ func TestWrongVolumes(t *testing.T) {
 				d := newDisk()
 				c, err := liveclient.Start(d, config)
 				require.NoError(t, err)
+				d.mu.Lock()
 				spoil(d)
-				time.Sleep(10 * time.Second)
+				d.mu.Unlock()
+				time.Sleep(2 * time.Second)
 				stats := c.Stop()
 				require.NotZero(t, stats.Wrong)
 				require.Error(t, stats.FirstWrong)
@@ -188,7 +190,7 @@ func TestLongestAnswerIsTheFreeze(t *testing.T) {
 	const freeze = 300 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()
-		from := time.Now().Add(5 * time.Second)
+		from := time.Now().Add(time.Second)
 		d.freeze = func() {
 			if now := time.Now(); !now.Before(from) && now.Before(from.Add(freeze)) {
 				time.Sleep(from.Add(freeze).Sub(now))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +21,12 @@ var errTorn = errors.New("wire torn")
 
 // clients remembers whether clients are stopped, and since when they are not.
 type clients struct {
-	begun   time.Time
-	stopped bool
-	thaws   int
-	freed   time.Duration // after begun
+	begun time.Time
+
+	mu     sync.Mutex
+	frozen bool
+	n      int           // of thaws
+	at     time.Duration // after begun, when they went on
 
 	freezing func(ctx context.Context) error // before they are stopped
 	thawing  func(n int) error               // before they go on
@@ -40,19 +43,47 @@ func newClients() *clients {
 func (c *clients) freezer() *freezer.Freezer {
 	return freezer.Func(func(ctx context.Context) error {
 		err := c.freezing(ctx)
-		c.stopped = true
+		c.stop()
 		return err
-	}, func(ctx context.Context) error {
-		c.thaws++
-		if err := c.thawing(c.thaws); err != nil {
-			return err
-		}
-		if c.stopped {
-			c.freed = time.Since(c.begun)
-		}
-		c.stopped = false
-		return ctx.Err()
-	})
+	}, c.thaw)
+}
+
+func (c *clients) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = true
+}
+
+func (c *clients) thaw(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+	if err := c.thawing(c.n); err != nil {
+		return err
+	}
+	if c.frozen {
+		c.at = time.Since(c.begun)
+	}
+	c.frozen = false
+	return ctx.Err()
+}
+
+func (c *clients) stopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.frozen
+}
+
+func (c *clients) thaws() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
+func (c *clients) freed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
 }
 
 func sleeps(d time.Duration) func(context.Context) error {
@@ -71,24 +102,24 @@ func bubble(t *testing.T, name string, test func(t *testing.T, c *clients)) {
 func TestFreeze(t *testing.T) {
 	bubble(t, "clients stand still while work is done", func(t *testing.T, c *clients) {
 		require.NoError(t, c.freezer().Freeze(t.Context(), limit, func(context.Context) error {
-			require.True(t, c.stopped)
+			require.True(t, c.stopped())
 			time.Sleep(time.Second)
 			return nil
 		}))
-		require.False(t, c.stopped)
-		require.Equal(t, time.Second, c.freed)
+		require.False(t, c.stopped())
+		require.Equal(t, time.Second, c.freed())
 	})
 	bubble(t, "the error of work", func(t *testing.T, c *clients) {
 		err := c.freezer().Freeze(t.Context(), limit, func(context.Context) error { return errTorn })
 		require.Equal(t, errTorn, err)
-		require.False(t, c.stopped)
+		require.False(t, c.stopped())
 	})
 	bubble(t, "work that panics", func(t *testing.T, c *clients) {
 		require.PanicsWithValue(t, "oh", func() {
 			_ = c.freezer().Freeze(t.Context(), limit, func(context.Context) error { panic("oh") })
 		})
-		require.False(t, c.stopped)
-		require.Equal(t, 1, c.thaws)
+		require.False(t, c.stopped())
+		require.Equal(t, 1, c.thaws())
 	})
 	bubble(t, "work that exits its goroutine", func(t *testing.T, c *clients) {
 		over := make(chan struct{})
@@ -101,7 +132,7 @@ func TestFreeze(t *testing.T) {
 			t.Error("it goes on")
 		}()
 		<-over
-		require.False(t, c.stopped)
+		require.False(t, c.stopped())
 	})
 	bubble(t, "work that ends with its context at the limit", func(t *testing.T, c *clients) {
 		err := c.freezer().Freeze(t.Context(), limit, func(ctx context.Context) error {
@@ -111,24 +142,24 @@ func TestFreeze(t *testing.T) {
 		require.ErrorIs(t, err, ports.ErrThawed)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, errTorn)
-		require.Equal(t, limit, c.freed)
+		require.Equal(t, limit, c.freed())
 	})
 	bubble(t, "work that ignores its context", func(t *testing.T, c *clients) {
 		err := c.freezer().Freeze(t.Context(), limit, sleeps(time.Minute))
 		require.ErrorIs(t, err, ports.ErrThawed)
-		require.Equal(t, limit, c.freed)
+		require.Equal(t, limit, c.freed())
 		require.Equal(t, time.Minute, time.Since(c.begun), "it waits for work")
 	})
 	bubble(t, "the context ends", func(t *testing.T, c *clients) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, c.freezer().Freeze(ctx, limit, sleeps(2*time.Second)), ports.ErrThawed)
-		require.Equal(t, time.Second, c.freed)
+		require.Equal(t, time.Second, c.freed())
 	})
 	bubble(t, "the time of freezing is part of the limit", func(t *testing.T, c *clients) {
 		c.freezing = sleeps(2 * time.Second)
 		require.ErrorIs(t, c.freezer().Freeze(t.Context(), limit, sleeps(4*time.Second)), ports.ErrThawed)
-		require.Equal(t, limit, c.freed)
+		require.Equal(t, limit, c.freed())
 	})
 	bubble(t, "without anybody to stop the limit holds all the same", func(t *testing.T, c *clients) {
 		require.NoError(t, freezer.None().Freeze(t.Context(), limit, sleeps(time.Second)))
@@ -149,13 +180,13 @@ func TestFreezeFails(t *testing.T) {
 		err := c.freezer().Freeze(t.Context(), limit, notCalled(t))
 		require.ErrorIs(t, err, ports.ErrNotFrozen)
 		require.ErrorIs(t, err, errTorn)
-		require.False(t, c.stopped)
+		require.False(t, c.stopped())
 	})
 	bubble(t, "as the context has ended before", func(t *testing.T, c *clients) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		require.ErrorIs(t, c.freezer().Freeze(ctx, limit, notCalled(t)), ports.ErrNotFrozen)
-		require.Zero(t, c.thaws)
+		require.Zero(t, c.thaws())
 	})
 	bubble(t, "as it hangs until its context ends", func(t *testing.T, c *clients) {
 		c.freezing = func(ctx context.Context) error {
@@ -164,7 +195,7 @@ func TestFreezeFails(t *testing.T) {
 		}
 		require.ErrorIs(t, c.freezer().Freeze(t.Context(), limit, notCalled(t)), ports.ErrNotFrozen)
 		synctest.Wait()
-		require.False(t, c.stopped)
+		require.False(t, c.stopped())
 		require.Equal(t, limit, time.Since(c.begun))
 	})
 	bubble(t, "as it takes too long, and freezes them in the end", func(t *testing.T, c *clients) {
@@ -176,8 +207,8 @@ func TestFreezeFails(t *testing.T) {
 		require.Equal(t, 2*limit, time.Since(c.begun))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.False(t, c.stopped)
-		require.Equal(t, time.Minute, c.freed)
+		require.False(t, c.stopped())
+		require.Equal(t, time.Minute, c.freed())
 		c.freezing = sleeps(0)
 		require.NoError(t, f.Freeze(t.Context(), limit, sleeps(0)))
 	})
@@ -185,7 +216,7 @@ func TestFreezeFails(t *testing.T) {
 		c.freezing = func(context.Context) error { panic("oh") }
 		f := c.freezer()
 		require.PanicsWithValue(t, "oh", func() { _ = f.Freeze(t.Context(), limit, notCalled(t)) })
-		require.Equal(t, 1, c.thaws)
+		require.Equal(t, 1, c.thaws())
 		require.NoError(t, f.Thaw(t.Context()), "it is not held any more")
 	})
 }
@@ -199,8 +230,8 @@ func TestThaw(t *testing.T) {
 			return nil
 		}
 		require.NoError(t, c.freezer().Freeze(t.Context(), limit, sleeps(0)))
-		require.Equal(t, 3, c.thaws)
-		require.False(t, c.stopped)
+		require.Equal(t, 3, c.thaws())
+		require.False(t, c.stopped())
 	})
 	bubble(t, "never works", func(t *testing.T, c *clients) {
 		c.thawing = func(int) error { return errTorn }
@@ -209,9 +240,9 @@ func TestThaw(t *testing.T) {
 		require.Equal(t, time.Minute, time.Since(c.begun))
 	})
 	bubble(t, "ends the freeze of a process that died", func(t *testing.T, c *clients) {
-		c.stopped = true
+		c.stop()
 		require.NoError(t, c.freezer().Thaw(t.Context()))
-		require.False(t, c.stopped)
+		require.False(t, c.stopped())
 		require.NoError(t, c.freezer().Thaw(t.Context()), "nobody is stopped")
 	})
 	bubble(t, "waits for a freeze of this process", func(t *testing.T, c *clients) {
@@ -222,7 +253,7 @@ func TestThaw(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, f.Thaw(ctx), context.DeadlineExceeded)
-		require.True(t, c.stopped)
+		require.True(t, c.stopped())
 		require.NoError(t, <-frozen)
 		require.NoError(t, f.Thaw(t.Context()))
 	})
@@ -232,10 +263,10 @@ func TestThaw(t *testing.T) {
 		go func() { first <- f.Freeze(t.Context(), limit, sleeps(2*time.Second)) }()
 		synctest.Wait()
 		require.NoError(t, f.Freeze(t.Context(), limit, func(context.Context) error {
-			require.True(t, c.stopped)
+			require.True(t, c.stopped())
 			return nil
 		}))
 		require.NoError(t, <-first)
-		require.Equal(t, 2, c.thaws)
+		require.Equal(t, 2, c.thaws())
 	})
 }
