@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,8 @@ var facts = []struct {
 	{"shallow copies", copies},
 	{"NVMe-oF", fabrics},
 	{"who uses an lvol", users},
+	{"mirrors", mirrors},
+	{"rebuilds under a live volume", live},
 }
 
 func TestSimulatedTargets(t *testing.T) {
@@ -78,18 +81,21 @@ func flavourOf(t *testing.T, target *targettest.Target) string {
 	return simtarget.Upstream.String()
 }
 
-// check plays all facts. The second target is started for the first one that needs it:
+// check plays all facts. Each other target is started for the first one that needs it:
 // a real one keeps a CPU busy.
-func check(t *testing.T, flavour string, a *targettest.Target, second func() *targettest.Target) {
+func check(t *testing.T, flavour string, a *targettest.Target, start func() *targettest.Target) {
 	number := 0
-	b := sync.OnceValue(second)
+	others := make(map[string]func() *targettest.Target)
+	for _, name := range otherSides {
+		others[name] = sync.OnceValue(start)
+	}
 	for _, topic := range facts {
 		t.Run(topic.topic, func(t *testing.T) {
 			for _, row := range topic.rows {
 				t.Run(row.name, func(t *testing.T) {
 					number++
 					own := fmt.Sprintf("fact-%d", number)
-					s := &player{number: number, t: t, flavour: flavour, second: b, operations: make(map[string]any)}
+					s := &player{number: number, t: t, flavour: flavour, others: others, operations: make(map[string]any)}
 					s.sides = map[string]*side{"A": {target: a, fact: own}}
 					s.play(row.script)
 				})
@@ -107,13 +113,16 @@ type player struct {
 	t          *testing.T
 	flavour    string
 	sides      map[string]*side
-	second     func() *targettest.Target // for side B, which is there once it is needed
-	operations map[string]any            // of copies, by the name that the fact gives them
-	dir        string                    // of files
+	others     map[string]func() *targettest.Target // for the other sides, which are there once they are needed
+	operations map[string]any                       // of copies, by the name that the fact gives them
+	dir        string                               // of files
 	line       string
 }
 
-// side is one of the two targets.
+// otherSides are the names of the targets besides A.
+var otherSides = []string{"B", "C"}
+
+// side is one of the targets.
 type side struct {
 	target *targettest.Target
 	fact   string // a name of the fact's own
@@ -137,11 +146,11 @@ func (s *player) play(script string) {
 			line = rest
 		}
 		at := s.sides["A"]
-		if rest, ok := strings.CutPrefix(line, "B: "); ok {
-			if s.sides["B"] == nil {
-				s.sides["B"] = &side{target: s.second(), fact: at.fact}
+		if name, rest, ok := strings.Cut(line, ": "); ok && slices.Contains(otherSides, name) {
+			if s.sides[name] == nil {
+				s.sides[name] = &side{target: s.others[name](), fact: at.fact}
 			}
-			at, line = s.sides["B"], rest
+			at, line = s.sides[name], rest
 		}
 		if at.store == "" {
 			at.store = at.target.NewStore(s.t, clusters)

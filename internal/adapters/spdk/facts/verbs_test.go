@@ -21,9 +21,9 @@ import (
 // verbs are what takes more than one call, or none.
 var verbs = map[string]func(s *player, at *side, args []string) *answer{
 	"write": write, "view": view, "show": show, "lvol": listed, "names": names, "free": free,
-	"restart": restart, "file": file, "aio": aio,
+	"restart": restart, "kill": kill, "file": file, "aio": aio,
 	"start": start, "check": checkOnce, "await": await, "copy": copyWhole,
-	"listen": listen, "attach": attach, "settle": settle,
+	"listen": listen, "attach": attach, "settle": settle, "bases": bases, "dropped": dropped,
 }
 
 // rewrites are short forms of one call: $1, $2 … are what follows.
@@ -52,6 +52,12 @@ var rewrites = map[string]string{
 	"withdraw":   "nvmf_subsystem_remove_ns nqn=$1 nsid=$2",
 	"raid":       `bdev_raid_create name=$1 raid_level=raid1 base_bdevs=["$2","$3"]`,
 	"unattach":   "bdev_nvme_detach_controller name=$1",
+	"grow":       "bdev_raid_grow_base_bdev raid_name=$1 base_name=$2",
+	"ungrow":     "bdev_raid_remove_base_bdev name=$1",
+	"external":   "bdev_lvol_clone_bdev bdev=$1 lvs_name=STORE clone_name=$2",
+	"cut":        `nvmf_create_subsystem nqn=$1 allow_any_host=true min_cntlid=$2 max_cntlid=${2}99`,
+	"serve":      `nvmf_subsystem_add_ns nqn=$1 namespace={"bdev_name":"$2","nsid":1,"nguid":"$3","uuid":"6c1e3c5a-1111-4222-8333-444455556666"}`,
+	"ana":        `nvmf_subsystem_listener_set_ana_state nqn=$1 listen_address={"trtype":"TCP","adrfam":"IPv4","traddr":"127.0.0.1","trsvcid":"PORT"} ana_state=$2`,
 }
 
 // rewrite puts a short form's whole form.
@@ -63,7 +69,7 @@ func rewrite(fields []string) []string {
 	written := strings.Fields(whole)
 	for i, arg := range fields[1:] {
 		for j := range written {
-			written[j] = strings.ReplaceAll(written[j], "$"+strconv.Itoa(i+1), arg)
+			written[j] = strings.ReplaceAll(strings.ReplaceAll(written[j], "$"+strconv.Itoa(i+1), arg), "${"+strconv.Itoa(i+1)+"}", arg)
 		}
 	}
 	return written
@@ -83,9 +89,17 @@ func (s *player) bdev(at *side, name string) (map[string]any, *answer) {
 	return got.result.([]any)[0].(map[string]any), nil
 }
 
+// volume is how a bdev is found by what a fact calls it: an lvol, or ~x for another one.
+func volume(name string) string {
+	if strings.HasPrefix(name, "~") {
+		return name
+	}
+	return "@" + name
+}
+
 // write LVOL CLUSTER LETTER fills a cluster with that letter, 0 with zeros.
 func write(s *player, at *side, args []string) *answer {
-	b, failed := s.bdev(at, "@"+args[0])
+	b, failed := s.bdev(at, volume(args[0]))
 	if failed != nil {
 		return failed
 	}
@@ -102,7 +116,7 @@ func write(s *player, at *side, args []string) *answer {
 // view LVOL is a letter for each cluster: what it is filled with, 0 for zeros, ? for
 // something else, ! for what cannot be read.
 func view(s *player, at *side, args []string) *answer {
-	b, failed := s.bdev(at, "@"+args[0])
+	b, failed := s.bdev(at, volume(args[0]))
 	if failed != nil {
 		return failed
 	}
@@ -185,6 +199,44 @@ func restart(s *player, at *side, _ []string) *answer {
 	at.target.Restart(s.t)
 	at.gone = false
 	return &answer{}
+}
+
+// kill kills the target, which is started again when the fact is over.
+func kill(s *player, at *side, _ []string) *answer {
+	at.target.Kill(s.t)
+	at.gone = true
+	return &answer{}
+}
+
+// bases RAID are the names of its base bdevs that serve, empty slots as null.
+func bases(s *player, at *side, args []string) *answer {
+	got := s.one(at, "bdev_raid_get_bdevs", map[string]any{"category": "all"})
+	require.Empty(s.t, got.failed, "%s", s.line)
+	for _, one := range got.result.([]any) {
+		raid := one.(map[string]any)
+		if raid["name"] != at.names(args[0]) {
+			continue
+		}
+		names := []any{}
+		for _, base := range raid["base_bdevs_list"].([]any) {
+			slot := base.(map[string]any)
+			require.Equal(s.t, slot["name"] != nil, slot["is_configured"], "%s: %v", s.line, slot)
+			names = append(names, slot["name"])
+		}
+		return &answer{result: names}
+	}
+	return &answer{failed: "-19 No such device"}
+}
+
+// dropped RAID BASE waits until the RAID has it no more: an I/O that fails is answered before.
+func dropped(s *player, at *side, args []string) *answer {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		got := bases(s, at, args)
+		if names, ok := got.result.([]any); !ok || !slices.Contains(names, any(at.names(args[1]))) {
+			return got
+		}
+		require.True(s.t, time.Now().Before(deadline), "%s: it is not", s.line)
+	}
 }
 
 // file NAME CLUSTERS LETTER makes a file.
@@ -271,15 +323,22 @@ func (at *side) address() map[string]any {
 	return map[string]any{"trtype": "TCP", "adrfam": "IPv4", "traddr": "127.0.0.1", "trsvcid": at.port}
 }
 
-// attach NAME NQN SIDE attaches to a subsystem of side A or B.
+// attach NAME NQN SIDE attaches to a subsystem of a side. A real target that gets no CPU
+// for a while answers with an I/O error, and is asked again.
 func attach(s *player, at *side, args []string) *answer {
 	params := s.sides[args[2]].address()
 	params["name"], params["subnqn"] = at.names(args[0]), at.names(args[1])
 	for _, more := range args[3:] {
 		key, value, _ := strings.Cut(more, "=")
-		params[key] = at.names(value)
+		params[key] = s.value(at, value)
 	}
-	return s.one(at, "bdev_nvme_attach_controller", params)
+	const ioError = "-5 Input/output error"
+	for attempt := 0; ; attempt++ {
+		got := s.one(at, "bdev_nvme_attach_controller", params)
+		if got.failed != ioError || strings.Contains(s.line, ioError) || at.target.Simulated() != nil || attempt == 3 {
+			return got
+		}
+	}
 }
 
 // settle BDEV waits until it appears, -BDEV until it is gone.

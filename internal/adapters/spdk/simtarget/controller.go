@@ -22,7 +22,7 @@ type controller struct {
 	host   string
 	paths  []*path       // the first one is used, the others are for failover
 	loss   time.Duration // how long it may be unreachable; 0: forever
-	fail   time.Duration // how long I/O waits meanwhile
+	fail   time.Duration // how long I/O waits meanwhile; 0: until the controller is gone
 	lostAt time.Time     // since when it has been unreachable; zero: it is not
 	bdevs  map[uint32]*bdev
 	gone   bool
@@ -93,9 +93,6 @@ func attachController(t *Target, r *request, p *attachParams) {
 		c.loss = time.Duration(p.Loss) * time.Second
 	}
 	c.fail = time.Duration(p.Fail) * time.Second
-	if p.Fail == 0 {
-		c.fail = c.loss
-	}
 	t.later(func() { c.connect(r) })
 }
 

@@ -67,8 +67,6 @@ func (l *lvol) deadly() error {
 		return errors.New("crashed: an lvol was deleted while it was resized")
 	case l.brittle:
 		return errors.New("crashed: an esnap clone was deleted whose external bdev had been somebody else's when it was made")
-	case l.outside != nil && l.outside.nvme != nil && !l.outside.nvme.alive():
-		return errors.New("crashed: an esnap clone was deleted whose external bdev's target is gone")
 	case l.outside != nil && l.outside.gone:
 		return errors.New("crashed: an esnap clone was deleted whose external bdev is gone")
 	case l.outside != nil && l.outside.stuck:

@@ -105,7 +105,7 @@ func (l *lvol) leaveExternal(do func()) {
 
 // stalled reports whether a read of an esnap clone waits: it is tried again and again.
 func (b *bdev) stalled() bool {
-	return b.nvme != nil && b.nvme.ready() != nil && time.Since(b.readThrough) <= 2*lookingAgain
+	return b.nvme != nil && errors.Is(b.nvme.ready(), errAgain) && time.Since(b.readThrough) <= 2*lookingAgain
 }
 
 var errExchanged = errors.New("crashed: an external snapshot was exchanged while it was read")

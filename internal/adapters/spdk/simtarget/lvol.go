@@ -197,6 +197,19 @@ func (l *lvol) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
+// Unmap gives own clusters back, or fills them with zeros over a parent. On an AIO disk that cannot
+// unmap, such zeros are not written.
+func (l *lvol) Unmap(offset, length uint64) error {
+	if !l.store.base.io.Unmap && !l.loose() {
+		return nil
+	}
+	if err := l.store.host.Trim(l.uuid, offset, length); err != nil {
+		return err
+	}
+	l.keepAfter(nil)
+	return nil
+}
+
 // lvolInfo is what a bdev says of its lvol.
 type lvolInfo struct {
 	StoreUUID string    `json:"lvol_store_uuid"`

@@ -311,19 +311,6 @@ func TestExchangeUnderLoadKillsTheTarget(t *testing.T) {
 	})
 }
 
-func TestDeleteOverADeadTargetKillsThisOne(t *testing.T) {
-	within(t, simtarget.Fork, func(t *testing.T, m *mirror) {
-		m.clients["a1"].call("bdev_lvol_snapshot", map[string]any{"lvol_name": "store/head", "snapshot_name": "cut"})
-		m.export("a1", "cut", "cut", 1, 1)
-		m.attach("b", "cut", "a1")
-		b := m.clients["b"]
-		b.call("bdev_lvol_clone_bdev", map[string]any{"bdev": "cutn1", "lvs_name": "store", "clone_name": "live"})
-		m.targets["a1"].Kill()
-		b.send("bdev_lvol_delete", map[string]any{"name": "store/live"})
-		b.closed()
-	})
-}
-
 // settle waits until a bdev is there.
 func (m *mirror) settle(target, bdev string) {
 	m.t.Helper()

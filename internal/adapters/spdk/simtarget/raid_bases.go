@@ -63,16 +63,17 @@ func raidGrow(t *Target, r *request, p *raidGrowParams) {
 			r.errnoAs(codeInternalError, syscall.ENODEV)
 			return
 		}
+		i := slices.IndexFunc(a.bases, func(other *base) bool { return other.bdev == nil })
+		if i < 0 {
+			i = len(a.bases)
+			a.bases = append(a.bases, &base{}) // which stays, whatever comes of it
+		}
 		one, errno := t.newBase(a, p.Base)
 		if errno != 0 {
 			r.errnoAs(codeInternalError, errno)
 			return
 		}
-		if i := slices.IndexFunc(a.bases, func(other *base) bool { return other.bdev == nil }); i >= 0 {
-			a.bases[i] = one
-		} else {
-			a.bases = append(a.bases, one)
-		}
+		a.bases[i] = one
 		r.result(true)
 	})
 }

@@ -63,7 +63,7 @@ func (c *controller) ready() error {
 	if dead {
 		patience = c.fail
 	}
-	if now.Sub(c.lostAt) < patience {
+	if now.Sub(c.lostAt) < patience || patience == 0 {
 		return errAgain
 	}
 	return errUnreachable

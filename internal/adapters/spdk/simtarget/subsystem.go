@@ -154,7 +154,7 @@ func createSubsystem(t *Target, r *request, p *createSubsystemParams) {
 		s.most = *p.Most
 	}
 	if !s.takeIDs(p) {
-		r.refuse(codeInternalError, "Invalid cntlid range [%d-%d]", s.leastID, s.mostID)
+		r.refuse(codeInvalidParams, "Invalid cntlid range [%d-%d]", s.leastID, s.mostID)
 		return
 	}
 	t.addSubsystem(s)

@@ -72,7 +72,12 @@ func Launch(binary string) (*Target, error) {
 	return launch(newProcess(binary))
 }
 
+// starting is held by one at a time: a target takes more huge pages while it starts.
+var starting sync.Mutex
+
 func (p *process) start(target *Target) error {
+	starting.Lock()
+	defer starting.Unlock()
 	if err := errors.Join(removeIfThere(target.Socket), removeIfThere(target.Socket+".lock")); err != nil {
 		return err
 	}

@@ -69,8 +69,18 @@ func (v simulatedVolume) read(p []byte, offset uint64) error {
 	return v.target.ReadAt(v.uuid, p, offset)
 }
 
+// mostWritten is how much one NVMe/TCP command writes: a whole cluster is written in parts.
+const mostWritten = 128 << 10
+
 func (v simulatedVolume) write(p []byte, offset uint64) error {
-	return v.target.WriteAt(v.uuid, p, offset)
+	for len(p) > 0 {
+		n := min(len(p), mostWritten)
+		if err := v.target.WriteAt(v.uuid, p[:n], offset); err != nil {
+			return err
+		}
+		p, offset = p[n:], offset+uint64(n)
+	}
+	return nil
 }
 
 // Simulated is the simulated target, nil for a real one. After Restart it is

@@ -1,0 +1,144 @@
+package facts
+
+var mirrors = []fact{
+	{"a RAID without a superblock keeps what its bases hold, and writes to all", `
+		create a 4
+		write a 0 A
+		snapshot a s
+		clone s b
+		bdev_raid_create name=~r raid_level=raid1 base_bdevs=["@a","@b"] superblock=false uuid=6c1e3c5a-1111-4222-8333-444455556666 => true
+		show ~r => {"uuid": "6c1e3c5a-1111-4222-8333-444455556666", "num_blocks": 1024}
+		write ~r 1 B
+		view ~r => "AB00"
+		bdev_raid_delete name=~r => true
+		view a => "AB00"
+		view b => "AB00"
+		raid ~r @a @b => true
+		view ~r => "AB00"
+		bdev_raid_delete name=~r => true
+	`},
+	{"a RAID grows by a base that is a full member at once", `
+		create a 4
+		create b 4
+		raid ~r @a @b
+		write ~r 0 A
+		snapshot a s
+		clone s c
+		upstream: grow ~r @c => -32601 Method not found
+		fork: grow ~r @c => true
+		fork: bases ~r => ["@a", "@b", "@c"]
+		fork: write ~r 1 B
+		fork: bdev_raid_get_bdevs category=all => [{"num_base_bdevs": 3, "num_base_bdevs_discovered": 3, "num_base_bdevs_operational": 3, "process": null}]
+		fork: ungrow @a => true
+		fork: ungrow @b => true
+		fork: bases ~r => [null, null, "@c"]
+		fork: view ~r => "AB00"
+		bdev_raid_delete name=~r => true
+		fork: view c => "AB00"
+	`},
+	{"what a RAID refuses to grow by", `
+		create a 4
+		create b 4
+		create c 4
+		create small 3
+		create large 5
+		raid ~r @a @b
+		fork: grow ~q @c => -19 raid bdev ~q not found
+		fork: grow ~r @none => -19 base bdev @none not found
+		fork: grow ~r @a => true
+		subsystem NQN
+		export NQN c 1 abcdef0123456789abcdef0123456790
+		fork: grow ~r @c => -32603 Operation not permitted
+		fork: bases ~r => ["@a", "@b", null]
+		drop NQN
+		fork: grow ~r @c => true
+		fork: bases ~r => ["@a", "@b", "@c"]
+		fork: grow ~r @large => true
+		fork: grow ~r @small => any
+		bdev_raid_delete name=~r => true
+	`},
+	{"a base that is removed leaves an empty slot, which the next one fills", `
+		create a 4
+		create b 4
+		create c 4
+		raid ~r @a @b
+		ungrow @c => -19 Failed to remove base bdev from raid bdev
+		ungrow @none => -19 Failed to remove base bdev from raid bdev
+		ungrow @a => true
+		ungrow @a => -19 Failed to remove base bdev from raid bdev
+		bases ~r => [null, "@b"]
+		show @a => {"claimed": false}
+		fork: grow ~r @c => true
+		fork: bases ~r => ["@c", "@b"]
+		fork: ungrow @c => true
+		ungrow @b => true
+		bases ~r => -19 No such device
+	`},
+	{"a RAID of one base, by a null bdev that goes", `
+		create a 4
+		write a 0 A
+		bdev_null_create name=~n num_blocks=1024 block_size=4096
+		raid ~r @a ~n => true
+		ungrow ~n => true
+		bases ~r => ["@a", null]
+		view ~r => "A000"
+		write ~r 1 B
+		bdev_null_delete name=~n => true
+		bdev_raid_delete name=~r
+		view a => "AB00"
+	`},
+	{"a RAID is made anew over its bases and another one, with the same UUID, and its namespace comes back", `
+		create a 4
+		create b 4
+		bdev_raid_create name=~r raid_level=raid1 base_bdevs=["@a","@b"] uuid=6c1e3c5a-1111-4222-8333-444455556677
+		write ~r 0 A
+		subsystem NQN
+		serve NQN ~r abcdef0123456789abcdef0123456791 => 1
+		show ~r => {"claim_type": "exclusive_write"}
+		snapshot a s
+		clone s c
+		withdraw NQN 1 => true
+		bdev_raid_delete name=~r => true
+		bdev_raid_create name=~r raid_level=raid1 base_bdevs=["@a","@b","@c"] uuid=6c1e3c5a-1111-4222-8333-444455556677 => true
+		serve NQN ~r abcdef0123456789abcdef0123456791 => 1
+		bases ~r => ["@a", "@b", "@c"]
+		drop NQN
+		write ~r 1 B
+		bdev_raid_delete name=~r
+		view a => "AB00"
+		view c => "AB00"
+	`},
+	{"a RAID that is exported and loses its last base takes its namespace with it", `
+		create a 4
+		create b 4
+		raid ~r @a @b
+		subsystem NQN
+		serve NQN ~r abcdef0123456789abcdef0123456792 => 1
+		delete a => true
+		delete b => true
+		nvmf_get_subsystems nqn=NQN => [{"namespaces": []}]
+		show ~r => -19 No such device
+		drop NQN
+	`},
+	{"a base can be renamed, and the RAID goes on to call it by the name that it was given", `
+		create a 4
+		create b 4
+		raid ~r @a @b
+		rename a c => true
+		bases ~r => ["@a", "@b"]
+		write ~r 0 A
+		bdev_raid_delete name=~r
+		view c => "A000"
+	`},
+	{"bases of unequal size: the RAID is as large as the smallest", `
+		create a 4
+		create b 3
+		raid ~r @a @b => true
+		show ~r => {"num_blocks": 768}
+		bdev_raid_delete name=~r
+		resize a 4
+		raid ~r @b @a => true
+		show ~r => {"num_blocks": 768}
+		bdev_raid_delete name=~r
+	`},
+}
