@@ -27,12 +27,15 @@ var (
 	snapshotFields  = []string{"name", "parent", "allocatedClusters", "createdAt", "userCreated", "sha256"}
 	otherFields     = []string{"name", "sha256"}
 	violationFields = []string{"subject", "rule", "detail", "repairable"}
+	onlineFields    = []string{"cut", "freezeMs", "freezes", "members"}
+	memberFields    = []string{"name", "head", "mode", "since"} // and reason, of ERR
+	clientFields    = []string{"reads", "writes", "trims", "zeroes", "failed", "wrong", "longestMs", "differ"}
 	runFields       = []string{"outcome", "error", "kept", "sealed", "copiedBytes", "localBytes", "durationMs", "faults"}
 )
 
 var (
 	hexSum  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-entry-point", "move-entry-point", "create-head"}
+	actions = []string{"keep", "graft", "copy", "remove", "fetch-image", "create-entry-point", "move-entry-point", "create-head", "leave", "cut", "land"}
 )
 
 // printed decodes a result and checks its fields. Numbers stay as they were. simulate
@@ -46,12 +49,12 @@ func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 	_, err := decoder.Token()
 	require.ErrorIs(t, err, io.EOF, "one object and nothing else")
 
+	fields := slices.Clone(resultFields)
 	if withViews {
-		fieldsAre(t, object, append(slices.Clone(resultFields), "runs"))
+		fields = append(fields, "runs")
 		runsAre(t, object)
-	} else {
-		fieldsAre(t, object, resultFields)
 	}
+	fieldsAre(t, object, append(fields, onlineIs(t, object)...))
 	require.Equal(t, "rebuild/v1", object["apiVersion"])
 	require.Contains(t, []string{"complete", "refused", "failed"}, object["outcome"])
 	require.Equal(t, object["outcome"] == "complete", object["error"] == "", "an error is said exactly where there is one")
@@ -77,6 +80,32 @@ func printed(t *testing.T, stdout string, withViews bool) map[string]any {
 		replicaIs(t, object[side].(map[string]any), withViews)
 	}
 	return object
+}
+
+// onlineIs checks what a rebuild under a live volume adds, and returns its fields.
+func onlineIs(t *testing.T, object map[string]any) (fields []string) {
+	t.Helper()
+	if clients, ok := object["clients"]; ok {
+		fieldsAre(t, clients.(map[string]any), clientFields)
+		fields = append(fields, "clients")
+	}
+	online, ok := object["online"].(map[string]any)
+	if !ok {
+		return fields
+	}
+	fieldsAre(t, online, onlineFields)
+	for _, m := range list(t, online, "members") {
+		if m["mode"] == "ERR" {
+			require.NotEmpty(t, m["reason"])
+			delete(m, "reason")
+		}
+		fieldsAre(t, m, memberFields)
+		require.Contains(t, []string{"RW", "WO", "ERR"}, m["mode"])
+	}
+	if _, several := object["sources"]; several {
+		fields = append(fields, "sources")
+	}
+	return append(fields, "online")
 }
 
 // runsAre checks the runs; the result is the last one's.
@@ -121,6 +150,10 @@ func replicaIs(t *testing.T, replica map[string]any, withViews bool) {
 		require.IsType(t, true, snapshot["userCreated"])
 	}
 	for _, other := range list(t, replica, "others") {
+		if _, read := other["sha256"]; withViews && !read {
+			require.Contains(t, other["name"], "-rebuilding-", "a live head that a dead volume left")
+			continue
+		}
 		view(otherFields, other)
 	}
 }

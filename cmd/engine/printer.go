@@ -96,6 +96,12 @@ func (s *printer) Observe(e rebuild.Event) {
 	case rebuild.EventVerified:
 		s.progress.clear()
 		s.printf("  verified: %s\n", e.Text)
+	case rebuild.EventCut:
+		s.progress.clear()
+		s.printf("  cut      %s\n", e.Text)
+	case rebuild.EventLanded:
+		s.progress.clear()
+		s.printf("  landed   %s\n", e.Text)
 	case rebuild.EventBegan:
 	}
 }
@@ -116,8 +122,11 @@ func (s *printer) ended(e rebuild.Event) string {
 		}
 		return fmt.Sprintf("copied   %s%s (%s of %s in all)", of, from, bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	case rebuild.VerbGraft:
-		if e.Stage == rebuild.StageDetach {
+		switch e.Stage {
+		case rebuild.StageDetach:
 			return "detached " + of
+		case rebuild.StageLand:
+			of = "the live head"
 		}
 		if of == "" {
 			of = "the entry point"
@@ -138,6 +147,9 @@ func (s *printer) ended(e rebuild.Event) string {
 		}
 		return "named    " + e.LvolName
 	case rebuild.VerbRecord:
+		if e.Stage == rebuild.StagePrepare || e.Stage == rebuild.StageLand {
+			return "" // of the live head, which has no name yet
+		}
 		return "recorded " + e.LvolName
 	case rebuild.VerbCreate:
 	}
@@ -210,6 +222,7 @@ func (s *printer) after(report rebuild.Report, r result) {
 		s.printf("  destination replica %s on %s\n", report.Destination.Name, report.Destination.Store.Name)
 		s.printf("%s", indent(drawTree(report.Destination), "    "))
 	}
+	s.online(r.Online)
 	s.sentences("Warnings", r.Warnings)
 	s.sentences("Notices", r.Notices)
 	s.heading("Verdict")

@@ -23,6 +23,7 @@ type result struct {
 	DurationMS  int64           `json:"durationMs"`
 	Deleted     []deletedLine   `json:"deleted"`           // of the destination: that a plan deletes, or a rebuild has deleted
 	Sources     []sourceLine    `json:"sources,omitempty"` // if there are several
+	Online      *onlineState    `json:"online,omitempty"`  // of a rebuild under a live volume
 }
 
 // deletedLine is an lvol that is or was deleted.
@@ -142,7 +143,7 @@ func newResult(report rebuild.Report, failure error) result {
 		Violations:  violationLines(report.Violations), Warnings: append([]string{}, report.Warnings...), Notices: append([]string{}, report.Notices...),
 		CopiedBytes: report.CopiedBytes, DurationMS: report.Duration.Milliseconds(), Deleted: deletedLines(report.Deleted),
 	}
-	r.Outcome = report.Outcome
+	r.Outcome, r.Online = report.Outcome, newOnlineState(report.Online)
 	for _, s := range report.Sources {
 		served := rebuild.Served{Replica: s.Replica, Lvstore: s.Lvstore, State: string(s.State), Reason: s.Reason, Snapshots: s.Snapshots, CopiedBytes: s.CopiedBytes}
 		r.Sources = append(r.Sources, newSourceLine(served, base.Parent().String()))

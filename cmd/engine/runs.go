@@ -15,7 +15,8 @@ import (
 type simulated struct {
 	result
 
-	Runs []runLine `json:"runs"`
+	Runs    []runLine     `json:"runs"`
+	Clients *clientsState `json:"clients,omitempty"` // of a live volume
 }
 
 // runLine is one run of a simulation. Its field names are part of the public interface.
@@ -55,7 +56,7 @@ func (s *simulation) play(ctx context.Context, n int) played {
 		s.show.strike(f)
 	})
 	before := s.world.Destination.CopiedLocally()
-	p.report, p.failure = s.engine.Rebuild(ctx, request)
+	p.report, p.failure = s.rebuild(ctx, request)
 	p.trouble.End()
 	p.local = s.world.Destination.CopiedLocally() - before
 	if at := p.trouble.Crashed(); at != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +68,11 @@ func newSimulation(p cli, world *scenario.World, output outputFlag) *simulation 
 		Options:     rebuild.Options{Full: !world.Fast, AcceptHurtSource: world.AcceptHurtSource},
 		Parallel:    world.Parallel,
 	}
+	if live := world.Live; live != nil {
+		for _, m := range live.Members[1:] {
+			request.MoreSources = append(request.MoreSources, rebuild.Site{Host: m.Host, Replica: m.Replica})
+		}
+	}
 	if world.Overwrite {
 		request.Options.Overwrite = world.DestinationReplica
 	}
@@ -84,6 +90,10 @@ func (s *simulation) run(ctx context.Context) (simulated, error) {
 		return simulated{}, err
 	}
 	s.show.faults(s.world.Faults)
+	clients, err := s.startClients(ctx)
+	if err != nil {
+		return simulated{}, err
+	}
 	var last played
 	var runs []runLine
 	var missed []string
@@ -102,16 +112,20 @@ func (s *simulation) run(ctx context.Context) (simulated, error) {
 	}
 	for i, f := range s.world.Faults {
 		if f.Run > len(runs) {
-			missed = append(missed, fmt.Sprintf("faults[%d] did not occur (%s); there was no run %d", i, f, f.Run))
+			missed = append(missed, fmt.Sprintf("%s did not occur (%s); there was no run %d", s.world.FaultField(i), f, f.Run))
 		}
 	}
 	outcome := simulated{result: newResult(last.report, last.failure), Runs: runs}
 	outcome.LocalBytes = last.local
 	outcome.Warnings = append(outcome.Warnings, missed...)
+	if err := s.stopClients(ctx, clients, &outcome); err != nil {
+		return simulated{}, err
+	}
 	if err := s.readBack(undisturbed, last.report, &outcome.result); err != nil {
 		return simulated{}, err
 	}
 	s.show.runs(runs)
+	s.show.clients(outcome.Clients)
 	s.show.after(last.report, outcome.result)
 	return outcome, nil
 }
@@ -123,12 +137,13 @@ func (s *simulation) readBack(ctx context.Context, report rebuild.Report, into *
 	if !image.Known() {
 		image = s.request.Base
 	}
+	source, name := s.healthy(ctx)
 	for _, side := range []struct {
 		host  *memhost.Host
 		name  string
 		state *replicaState
 	}{
-		{s.world.Source, s.world.SourceReplica, &into.Source},
+		{source, name, &into.Source},
 		{s.world.Destination, s.world.DestinationReplica, &into.Destination},
 	} {
 		store, err := side.host.List(ctx)
@@ -144,7 +159,9 @@ func (s *simulation) readBack(ctx context.Context, report rebuild.Report, into *
 		if err != nil {
 			return err
 		}
-		read, err := s.engine.ReadViews(ctx, rebuild.Site{Host: side.host, Replica: side.name}, store.Lvols, nil)
+		// A live head that a dead volume left has nothing below it to read.
+		whole := slices.DeleteFunc(slices.Clone(store.Lvols), func(l rebuild.Lvol) bool { return l.External != "" })
+		read, err := s.engine.ReadViews(ctx, rebuild.Site{Host: side.host, Replica: side.name}, whole, nil)
 		if err != nil {
 			return err
 		}

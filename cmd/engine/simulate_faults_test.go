@@ -23,8 +23,13 @@ options: {parallel: 1}
 // simulateFaults plays the scenario with these lines added.
 func simulateFaults(t *testing.T, lines string) (status int, object map[string]any) {
 	t.Helper()
+	return simulateText(t, faulty+lines)
+}
+
+func simulateText(t *testing.T, text string) (status int, object map[string]any) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "faulty.yaml")
-	require.NoError(t, os.WriteFile(file, []byte(faulty+lines), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	told := engine(t, "simulate", file, "--output", "json")
 	require.Empty(t, told.stderr)
 	return told.status, printed(t, told.stdout, true)

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ type Fault struct {
 
 	Crash Crash // the process that crashes at the call; "": none
 	After bool  // of a Crash: the call takes effect, but is not answered
+
+	member int // of crashMember, from 1
 }
 
 // Side is one of the two hosts.
@@ -40,6 +43,8 @@ const (
 	CrashEngine Crash = "engine"
 	// CrashTarget: the target that was called crashes and restarts at once.
 	CrashTarget Crash = "target"
+	// crashMember: the target of Fault.member crashes, and stays down.
+	crashMember Crash = "member"
 )
 
 // FaultError is how a call fails.
@@ -72,15 +77,19 @@ func (e FaultError) ofCopies() bool {
 	return slices.Index(faultErrors, e) >= slices.Index(faultErrors, FaultCutOff)
 }
 
-// faultCalls are the calls of a rebuild and the host that gets them; "": both.
-var faultCalls = []struct {
+type faultCall struct {
 	name string
 	side Side
-}{
+}
+
+// faultCalls are the calls of a rebuild and the host that gets them; "": both.
+var faultCalls = []faultCall{
 	{"list", ""},
 	{"look", ""},
 	{"prove", ""},
 	{"release", ""},
+	{"offer", ""},
+	{"show", ""},
 	{"snapshot", SideSource},
 	{"peer", SideSource},
 	{"copy", SideSource},
@@ -92,6 +101,23 @@ var faultCalls = []struct {
 	{"clone", SideDestination},
 	{"delete", SideDestination},
 	{"record", SideDestination},
+	{"connect", SideDestination},
+	{"graft-external", SideDestination},
+	{"rename", SideDestination},
+}
+
+func isCall(name string) bool {
+	return slices.ContainsFunc(faultCalls, func(c faultCall) bool { return c.name == name })
+}
+
+// sideOf is the host that gets such calls; "": both, or it is none.
+func sideOf(call string) Side {
+	for _, c := range faultCalls {
+		if c.name == call {
+			return c.side
+		}
+	}
+	return ""
 }
 
 const (
@@ -123,12 +149,7 @@ func (f Fault) withDefaults() Fault {
 	if f.Side != "" {
 		return f
 	}
-	f.Side = SideDestination
-	for _, c := range faultCalls {
-		if c.name == f.Call && c.side != "" {
-			f.Side = c.side
-		}
-	}
+	f.Side = cmp.Or(sideOf(f.Call), SideDestination)
 	return f
 }
 
@@ -137,6 +158,8 @@ func (f Fault) String() string {
 	f = f.withDefaults()
 	where := fmt.Sprintf("%s %d on the %s", f.Call, f.Nth, f.Side)
 	switch {
+	case f.Crash == crashMember:
+		return fmt.Sprintf("%s: member %d dies", where, f.member)
 	case f.Crash != "" && f.After:
 		return fmt.Sprintf("%s: the %s crashes, and the call takes effect", where, f.Crash)
 	case f.Crash != "":
@@ -166,14 +189,9 @@ func (s *Scenario) checkFault(i int, f Fault, runs int) error {
 	if f.Crash != "" {
 		at += "crash."
 	}
-	side, known := Side(""), false
-	for _, c := range faultCalls {
-		if c.name == f.Call {
-			side, known = c.side, true
-		}
-	}
+	side := sideOf(f.Call)
 	switch {
-	case !known:
+	case !isCall(f.Call):
 		return s.errorAt(at+"call", "expected %s, got %s", expectedCalls(), quote(f.Call))
 	case f.Side != "" && f.Side != SideSource && f.Side != SideDestination:
 		return s.errorAt(at+"side", "expected %s, got %s", expectedSide, quote(string(f.Side)))

@@ -15,7 +15,7 @@ const (
 
 func (r *reader) scenario(root *yaml.Node) *Scenario {
 	r.apiVersion(root)
-	f := r.fields(value{node: root}, "apiVersion", "volume", "backingImage", "base", "source", "destination", "options", "runs", "faults")
+	f := r.fields(value{node: root}, "apiVersion", "volume", "backingImage", "base", "source", "destination", "options", "online", "runs", "faults")
 	return &Scenario{
 		Volume:      r.volume(f.required("volume", "a mapping with the fields name, size, clusterSize")),
 		Image:       r.backingImage(f.optional("backingImage")),
@@ -23,6 +23,7 @@ func (r *reader) scenario(root *yaml.Node) *Scenario {
 		Source:      r.source(f.required("source", "a mapping with the fields replica, hurt, snapshots, head")),
 		Destination: r.destination(f.optional("destination")),
 		Options:     r.options(f.optional("options")),
+		Online:      r.online(f.optional("online")),
 		Runs:        int(r.number(f.optional("runs"), 1, maxRuns)),
 		Faults:      r.faults(f.optional("faults")),
 	}

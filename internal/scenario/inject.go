@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
@@ -19,6 +20,8 @@ var errTimedOut = fmt.Errorf("%w: the call timed out: %w", ports.ErrUnavailable,
 // memoryFault is the fault as the memory host injects it.
 func (f Fault) memoryFault() memory.Fault {
 	switch {
+	case f.Crash == crashMember:
+		return memory.Fault{}
 	case f.Crash == CrashEngine && f.After && f.Call == "copy":
 		return memory.Fault{Unwatched: true, After: errCrashed}
 	case f.Crash == CrashEngine && f.After:
@@ -74,20 +77,40 @@ func (w *World) InjectFaults(run int, report func(Fault)) *Injection {
 		world: w, run: run, report: report,
 		calls: map[Side]map[string]int{SideSource: {}, SideDestination: {}}, hits: make([]int, len(w.Faults)),
 	}
-	for side, host := range t.hosts() {
+	for host, side := range t.hosts() {
 		host.Inject(func(c memory.Call) memory.Fault { return t.inject(side, c) })
+	}
+	if live := w.Live; live != nil {
+		live.Mirror.Inject(t.injectMirror)
 	}
 	return t
 }
 
-func (t *Injection) hosts() map[Side]*memory.Host {
-	return map[Side]*memory.Host{SideSource: t.world.Source, SideDestination: t.world.Destination}
+func (t *Injection) hosts() map[*memory.Host]Side {
+	all := map[*memory.Host]Side{t.world.Destination: SideDestination}
+	for _, host := range t.world.members {
+		all[host] = SideSource
+	}
+	return all
+}
+
+// injectMirror fails the calls of a crashed engine; the clients' go on.
+func (t *Injection) injectMirror(c memory.Call) memory.Fault {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.crashed != nil && !strings.HasPrefix(c.Method, "member-") {
+		return memory.Fault{Before: errCrashed}
+	}
+	return memory.Fault{}
 }
 
 // End ends the injection.
 func (t *Injection) End() {
-	for _, host := range t.hosts() {
+	for host := range t.hosts() {
 		host.Inject(nil)
+	}
+	if live := t.world.Live; live != nil {
+		live.Mirror.Inject(nil)
 	}
 }
 
@@ -122,7 +145,7 @@ func (t *Injection) Missed() (all []string) {
 		if f.Run != t.run || t.hits[i] > 0 {
 			continue
 		}
-		all = append(all, fmt.Sprintf("faults[%d] did not occur (%s); matching calls in run %d: %d", i, f, t.run, t.calls[f.Side][f.Call]))
+		all = append(all, fmt.Sprintf("%s did not occur (%s); matching calls in run %d: %d", t.world.FaultField(i), f, t.run, t.calls[f.Side][f.Call]))
 	}
 	return all
 }
@@ -148,11 +171,30 @@ func (t *Injection) inject(side Side, c memory.Call) memory.Fault {
 		}
 		if f.Crash == CrashEngine {
 			t.crashed = &f
-			for _, host := range t.hosts() {
+			for host := range t.hosts() {
 				host.Orphan()
 			}
 		}
+		if f.Crash == crashMember {
+			t.world.members[f.member-1].Kill()
+		}
 		return f.memoryFault()
 	}
+	return t.pace(c)
+}
+
+// pace gives the clients of a live volume time during copies.
+func (t *Injection) pace(c memory.Call) memory.Fault {
+	if t.world.Live != nil && c.Method == "copy" {
+		return memory.Fault{Delay: copyTakes}
+	}
 	return memory.Fault{}
+}
+
+// FaultField is the field of a file that describes one of the faults.
+func (w *World) FaultField(i int) string {
+	if w.Faults[i].Crash == crashMember {
+		return "online.dies"
+	}
+	return fmt.Sprintf("faults[%d]", i)
 }

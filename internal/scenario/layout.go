@@ -50,6 +50,7 @@ const noLvol = -1
 type layouts struct {
 	base                domain.Base
 	source, destination *layout
+	members             []*layout // beside the source
 }
 
 // layOut fills in the defaults and refuses impossible states. Every error is an *Error.
@@ -63,6 +64,9 @@ func (s *Scenario) layOut() (*layouts, error) {
 	if err := s.checkFaults(); err != nil {
 		return nil, err
 	}
+	if err := s.checkOnline(); err != nil {
+		return nil, err
+	}
 	if err := s.checkBase(); err != nil {
 		return nil, err
 	}
@@ -71,13 +75,16 @@ func (s *Scenario) layOut() (*layouts, error) {
 		both.base = domain.CloneBase(s.Base.Volume, s.Base.Snapshot)
 	}
 	var err error
-	if both.source, err = s.layOutSource(both.base); err != nil {
+	if both.source, err = s.layOutSource(both.base, s.seats()[0]); err != nil {
 		return nil, err
 	}
 	if both.destination, err = s.layOutDestination(both.base, both.source); err != nil {
 		return nil, err
 	}
-	return both, s.checkCost(both.source, both.destination)
+	if both.members, err = s.layOutMembers(both.base); err != nil {
+		return nil, err
+	}
+	return both, s.checkCost(append(both.members, both.source, both.destination)...)
 }
 
 func newLayout(storeUUID string, clusterSize uint64, nameLimit int) *layout {

@@ -242,6 +242,19 @@ func (r *reader) size(v value, least uint64) uint64 {
 	return size
 }
 
+// duration is a positive time up to most.
+func (r *reader) duration(v value, most time.Duration, expected string) time.Duration {
+	node, ok := r.scalar(v, expected)
+	if !ok {
+		return 0
+	}
+	took, err := time.ParseDuration(node.Value)
+	if err != nil || took < time.Millisecond || took > most {
+		r.fail(v, "expected %s, got %s", expected, describe(node))
+	}
+	return took
+}
+
 // moment is a time in RFC 3339.
 func (r *reader) moment(v value) time.Time {
 	const expected = "a time in RFC 3339 such as 2026-01-31T12:00:00Z, from 1970 on"

@@ -18,6 +18,7 @@ type Scenario struct {
 	Source      Source
 	Destination Destination
 	Options     Options
+	Online      *Online // nil: nobody uses the volume meanwhile
 	Runs        int     // rebuilds one after the other, 1 to 100; 0: 1
 	Faults      []Fault // faults of the runs
 

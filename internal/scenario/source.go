@@ -4,16 +4,16 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-// layOutSource lays out the source's host: the base, and the healthy replica.
-func (s *Scenario) layOutSource(base domain.Base) (*layout, error) {
-	l := newLayout(SourceStoreUUID, s.clusterSize(), forkNameLimit)
+// layOutSource lays out the host of a healthy replica: the base, and the replica.
+func (s *Scenario) layOutSource(base domain.Base, at seat) (*layout, error) {
+	l := newLayout(at.uuid, s.clusterSize(), forkNameLimit)
 	if err := s.addImage(l, s.Image, "backingImage"); err != nil {
 		return nil, err
 	}
 	if err := s.addSourceBase(l); err != nil {
 		return nil, err
 	}
-	l.begin(s.sourceReplica(), "the name of a snapshot of the source")
+	l.begin(at.replica, "the name of a snapshot of the source")
 	t := treeOf("source.snapshots", s.Source.Snapshots)
 	if err := s.addTree(l, t); err != nil {
 		return nil, err

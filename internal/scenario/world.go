@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -33,7 +34,11 @@ type World struct {
 	AcceptHurtSource bool
 	Overwrite        bool
 	Runs             int
-	Faults           []Fault // for InjectFaults
+	Faults           []Fault // for InjectFaults; a member that dies is the last
+
+	Live *Live // nil: nobody uses the volume meanwhile
+
+	members []*memory.Host // the source is the first
 }
 
 // Build creates the scenario on two new hosts. It can be called repeatedly: the worlds are
@@ -62,25 +67,53 @@ func (s *Scenario) Build() (*World, error) {
 	if w.Runs == 0 {
 		w.Runs = defaultRuns
 	}
-	w.Source = w.Fabric.NewHost(memory.Config{
-		Name:        "disk-1",
-		UUID:        SourceStoreUUID,
-		ClusterSize: both.source.clusterSize,
-		Flavour:     memory.Fork,
-		Seed:        1,
-	})
-	w.Destination = w.Fabric.NewHost(s.destinationConfig(both.destination))
+	whole := append([]*layout{both.source}, both.members...)
+	w.createHosts(s, both)
 	ctx := context.Background()
-	if err := newBuilder(s, w.Source, w.Source, both.source.clusterSize).build(ctx, both.source); err != nil {
+	if err := w.buildMembers(ctx, s, whole); err != nil {
 		return nil, err
 	}
 	if err := newBuilder(s, w.Destination, w.Source, both.destination.clusterSize).build(ctx, both.destination); err != nil {
 		return nil, err
 	}
-	if err := s.hurtSource(ctx, w.Source, both.source); err != nil {
+	for i, l := range whole {
+		if err := s.hurtSource(ctx, w.members[i], l); err != nil {
+			return nil, err
+		}
+	}
+	if s.Online == nil {
+		return w, nil
+	}
+	if s.Online.Dies != nil {
+		w.Faults = append(slices.Clone(s.Faults), s.Online.Dies.fault())
+	}
+	if err := w.goLive(s, whole); err != nil {
 		return nil, err
 	}
 	return w, nil
+}
+
+// createHosts creates the source's host, the destination's, and those of the other members.
+func (w *World) createHosts(s *Scenario, both *layouts) {
+	for i, at := range s.seats() {
+		w.members = append(w.members, w.Fabric.NewHost(memory.Config{
+			Name: at.lvstore, UUID: at.uuid, ClusterSize: both.source.clusterSize, Flavour: memory.Fork, Seed: at.seed,
+		}))
+		if i == 0 {
+			w.Destination = w.Fabric.NewHost(s.destinationConfig(both.destination))
+		}
+	}
+	w.Source = w.members[0]
+}
+
+// buildMembers builds the source and the other members.
+func (w *World) buildMembers(ctx context.Context, s *Scenario, whole []*layout) error {
+	for i, host := range w.members {
+		if err := newBuilder(s, host, host, whole[i].clusterSize).build(ctx, whole[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hurtSource detaches the replica from its base. It comes last: writes before it read the

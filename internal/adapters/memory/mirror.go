@@ -145,6 +145,7 @@ func (m *Mirror) Volume(ctx context.Context) (domain.Volume, error) {
 			} else if since(&it.unreached) >= m.config.DropAfter {
 				m.drop(it, err)
 			}
+			it.learnName()
 			volume.Members = append(volume.Members, it.listed())
 		}
 		return nil

@@ -34,6 +34,13 @@ func (it *member) listed() domain.Member {
 	return listed
 }
 
+// learnName notices that the lvol was renamed.
+func (it *member) learnName() {
+	if _, name, err := it.host.headOf(it.uuid); err == nil {
+		it.name = name
+	}
+}
+
 // reach returns an error if the mirror does not reach the head.
 func (it *member) reach() error {
 	switch {

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/rootgraft/rebuild"
+)
+
+// onlineState is what a rebuild under a live volume prints as JSON.
+type onlineState struct {
+	Cut      string        `json:"cut"`      // the snapshot's name; "": the volume was not cut
+	FreezeMS float64       `json:"freezeMs"` // of several freezes the longest
+	Freezes  int           `json:"freezes"`
+	Members  []memberState `json:"members"`
+}
+
+// memberState is a member of a live volume.
+type memberState struct {
+	Name   string       `json:"name"` // by which the mirror knows it
+	Head   string       `json:"head"` // UUID
+	Mode   rebuild.Mode `json:"mode"`
+	Reason string       `json:"reason,omitempty"` // of ERR
+	Since  string       `json:"since"`            // from when on it has had every write; "": unknown
+}
+
+func newOnlineState(r *rebuild.OnlineReport) *onlineState {
+	if r == nil {
+		return nil
+	}
+	return &onlineState{Cut: r.Cut, FreezeMS: milliseconds(r.Frozen), Freezes: r.Freezes, Members: memberStates(r.Members)}
+}
+
+func memberStates(members []rebuild.Member) []memberState {
+	states := []memberState{}
+	for _, m := range members {
+		states = append(states, memberState{m.Name, m.Head, m.Mode, m.Reason, timeText(m.Since)})
+	}
+	return states
+}
+
+// milliseconds has three decimals.
+func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) / 1e3 }
+
+// online prints the members of the live volume, and how long its clients were stopped.
+func (s *printer) online(o *onlineState) {
+	if o == nil || len(o.Members) == 0 {
+		return
+	}
+	s.heading("Volume")
+	writeMembers(s.out, o.Members)
+	switch o.Freezes {
+	case 0:
+		s.printf("  clients were not stopped\n")
+	case 1:
+		s.printf("  clients were stopped once, for %s\n", millisecondsText(o.FreezeMS))
+	default:
+		s.printf("  clients were stopped %d times, for %s at most\n", o.Freezes, millisecondsText(o.FreezeMS))
+	}
+}
+
+func millisecondsText(ms float64) string {
+	if ms < 1 {
+		return fmt.Sprintf("%.3f ms", ms)
+	}
+	return fmt.Sprintf("%.1f ms", ms)
+}
+
+func writeMembers(out io.Writer, members []memberState) {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, m := range members {
+		note := ""
+		switch {
+		case m.Reason != "":
+			note = oneLine(fmt.Errorf("%s", m.Reason))
+		case m.Since != "":
+			note = "since " + m.Since
+		}
+		fmt.Fprintf(table, "  member %s\t%s\t%s\n", m.Name, m.Mode, note)
+	}
+	_ = table.Flush() // to a builder
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
+	}
+}
