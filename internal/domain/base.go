@@ -194,7 +194,18 @@ func agreedBase(all []evidence) (Base, error) {
 // known: an ancestor without a parent proves nothing, since a lost base looks the
 // same. Replicas that are named as those of another volume than the first are ignored.
 func ResolveBase(requested Base, replicas ...Replica) (Base, error) {
-	return knownBase(baseEvidence(requested, sameVolume(replicas)...))
+	replicas = sameVolume(replicas)
+	all := baseEvidence(requested, replicas...)
+	base, err := knownBase(all)
+	if len(all) > 0 {
+		return base, err
+	}
+	for _, r := range replicas {
+		if _, direct := r.withoutEntryPoint(); direct.Known() {
+			return Base{}, refuse("the volume's base is not known: the ancestor of replica %s is a clone of %s itself; if the volume is a linked clone of it, repair that replica, which makes the entry point between them, or give the base (--base %s)", r.located(), direct, direct.Record())
+		}
+	}
+	return base, err
 }
 
 // refuseOwn refuses a snapshot of the replica's own volume: an entry point on it would read

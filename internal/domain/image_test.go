@@ -46,6 +46,7 @@ func TestResolveImage(t *testing.T) {
 		"an image named none is requested":                  {"none!", knowsNothing, "", Base{}, []string{`"none"`}},
 		"an image named none in the lineage":                {"nothing", "  image:none\n    s1\n      head\n", "", Base{}, []string{`"none"`}},
 		"an image named none contradicts the record":        {"nothing", "  image:none\n    s1\n      head record=none\n", "", Base{}, []string{"no backing image", "backing image none"}},
+		"an ancestor on a snapshot itself":                  {"nothing", "  snap:vol-9-r-0000000a-snap-daily\n    lvol:vol-9-r-0000000a\n    s1\n      head\n", "", Base{}, []string{"vol-1-r-0a1b2c3d", "snapshot daily of volume vol-9 itself", "repair that replica", "--base clone:vol-9@daily"}},
 		"an invalid record":                                 {"nothing", "  s1\n    head record=a/b\n", "", Base{}, []string{`"a/b"`}},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -384,6 +384,7 @@ func expectConflicts(all []*rebuildRun) {
 	for i, a := range all {
 		for _, b := range all[:i] {
 			if areRelated(a.destination.of, b.destination.of) {
+				a.related, b.related = true, true
 				a.mayRefuse, b.mayRefuse = "a related volume is rebuilt, too", "a related volume is rebuilt, too"
 			}
 		}

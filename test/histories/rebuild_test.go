@@ -22,6 +22,7 @@ type rebuildRun struct {
 	request             app.Request
 	mustRefuse          string // why it must be refused; "": it need not be
 	mayRefuse           string // why it may be refused
+	related             bool   // another one rebuilds a volume below it, or a linked clone of it
 	deleted             string // a snapshot of the source that is deleted during the rebuild
 
 	sourcesBefore     map[*replica]map[string]lvolState // of the sources before it, by UUID
@@ -275,7 +276,8 @@ func (w *world) addDisturbance(r *rand.Rand, all []*rebuildRun, t *disturbances)
 	case 13:
 		w.fillMeanwhile(r, a.destination.at, all, t, later)
 	case 14:
-		if s := a.destination.at; a.destination.of.origin != nil {
+		if s, o := a.destination.at, a.destination.of.origin; o != nil {
+			t.mayFail = t.mayFail || !o.isSound(s) // none can be made
 			w.logf("another engine removes the unused entry points of %s after %v", s.name, after)
 			later(s.removeUnusedEntryPoints)
 		}
@@ -525,7 +527,7 @@ func (w *world) checkRebuild(a *rebuildRun, t disturbances) {
 		}
 		return
 	case refused && a.mustRefuse+a.mayRefuse != "":
-		w.mustBeUnchanged(to, a.destinationBefore, !t.garbageCollected)
+		w.mustBeUnchanged(a, !t.garbageCollected)
 		return
 	case hasHead && !isOld:
 		// It failed after its work was done.
@@ -533,7 +535,7 @@ func (w *world) checkRebuild(a *rebuildRun, t disturbances) {
 		to.untidy = true
 		return
 	case hasHead:
-		w.mustBeUnchanged(to, a.destinationBefore, false)
+		w.mustBeUnchanged(a, false)
 	}
 	if t.skipsCleanup || to.at.untidy {
 		return
@@ -590,8 +592,9 @@ func (w *world) completeLike(a *rebuildRun, source *replica) (wrong string) {
 }
 
 // mustBeUnchanged: while the old head exists nothing of the replica has changed, except
-// for the head's record.
-func (w *world) mustBeUnchanged(r *replica, before map[string]lvolState, all bool) {
+// for the head's record. If its source volume is rebuilt, too, it may read other bytes.
+func (w *world) mustBeUnchanged(a *rebuildRun, all bool) {
+	r, before := a.destination, a.destinationBefore
 	now := r.at.capture(r.isOf)
 	for uuid, was := range before {
 		if !all && r.fills(was.lvol.Name) {
@@ -599,6 +602,9 @@ func (w *world) mustBeUnchanged(r *replica, before map[string]lvolState, all boo
 		}
 		is, ok := now[uuid]
 		is.lvol.Record, was.lvol.Record = "", ""
+		if a.related {
+			is.view, was.view = nil, nil
+		}
 		if !ok || !is.equal(was) {
 			fail("%s has its old head, or the rebuild was refused, and yet it has changed: %v instead of %v", r, is, was)
 		}
