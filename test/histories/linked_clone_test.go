@@ -265,8 +265,12 @@ func (w *world) misplace(s *target, entryPoint, onto domain.Lvol) {
 	if err := s.host.Graft(ctx(), entryPoint.UUID, onto.UUID); err != nil {
 		fail("move %s: %v", entryPoint.Name, err)
 	}
-	s.misplaced[entryPoint.Name] = misplaced{entryPoint.UUID, onto.Name}
 	w.logf("%s: %s was grafted onto %q", s.name, entryPoint.Name, onto.Name)
+	w.isMisplaced(s, entryPoint, onto.Name)
+}
+
+func (w *world) isMisplaced(s *target, entryPoint domain.Lvol, parent string) {
+	s.misplaced[entryPoint.Name] = misplaced{entryPoint.UUID, parent}
 	for _, clone := range w.clonesOf(s, entryPoint.Name) {
 		if clone.state == complete {
 			clone.state, clone.root = hurt, entryPoint.Name
@@ -391,29 +395,53 @@ func expectConflicts(all []*rebuildRun) {
 	}
 }
 
-// checkEntryPoints checks that they are empty and read their snapshots.
-func (w *world) checkEntryPoints(s *target) {
+// entryPoints calls do with every entry point on a target, its parent and the right one by name.
+func (s *target) entryPoints(do func(l domain.Lvol, parent, right string)) {
 	lvols := s.list().Lvols
-	for name, m := range s.misplaced {
-		if l, there := s.find(name); !there || l.UUID != m.uuid {
-			delete(s.misplaced, name)
-		}
-	}
 	for _, l := range lvols {
 		replica, snapshot, ok := strings.Cut(l.Name, entryPointInfix)
 		if !ok {
 			continue
 		}
-		want := domain.SnapshotLvolName(replica, snapshot)
-		if m, misplaced := s.misplaced[l.Name]; misplaced {
-			want = m.parent
-		}
 		parent := ""
 		if i := slices.IndexFunc(lvols, func(up domain.Lvol) bool { return up.UUID == l.Parent }); i >= 0 {
 			parent = lvols[i].Name
 		}
-		if parent != want || !l.ReadOnly || l.Own.Count > 0 {
-			fail("%s: entry point %s is on %q instead of %q: %+v", s.name, l.Name, parent, want, l)
+		do(l, parent, domain.SnapshotLvolName(replica, snapshot))
+	}
+}
+
+// adoptEntryPoints updates the model by entry points that were made again, and by those whose
+// snapshot is being replaced: a rebuild that was interrupted leaves them on the old one, which
+// has an in-flight name.
+func (w *world) adoptEntryPoints(s *target) {
+	for name, m := range s.misplaced {
+		if l, there := s.find(name); !there || l.UUID != m.uuid {
+			delete(s.misplaced, name)
 		}
 	}
+	s.entryPoints(func(l domain.Lvol, parent, right string) {
+		rep, isOld := w.filledBy(s, parent)
+		m, misplaced := s.misplaced[l.Name]
+		_, wasOld := w.filledBy(s, m.parent)
+		switch {
+		case isOld && rep.state == lost && strings.HasPrefix(right, rep.prefix()):
+			w.isMisplaced(s, l, parent)
+		case misplaced && wasOld && parent == right:
+			w.entryPointIsCured(s, l.Name)
+		}
+	})
+}
+
+// checkEntryPoints checks that they are empty and read their snapshots.
+func (w *world) checkEntryPoints(s *target) {
+	w.adoptEntryPoints(s)
+	s.entryPoints(func(l domain.Lvol, parent, right string) {
+		if m, misplaced := s.misplaced[l.Name]; misplaced {
+			right = m.parent
+		}
+		if parent != right || !l.ReadOnly || l.Own.Count > 0 {
+			fail("%s: entry point %s is on %q instead of %q: %+v", s.name, l.Name, parent, right, l)
+		}
+	})
 }

@@ -291,8 +291,8 @@ func (w *world) deleteMeanwhile(name string, from *replica, all []*rebuildRun, l
 	for _, a := range all {
 		if slices.Contains(a.sources(), from) {
 			a.deleted = name
-			if len(a.sources()) > 1 && a.mayRefuse == "" {
-				a.mayRefuse = "one of its sources lacks a snapshot that another one has"
+			if a.mayRefuse == "" {
+				a.mayRefuse = "the deletion uses its source, or one of its sources lacks a snapshot that another one has"
 			}
 		}
 	}
@@ -396,6 +396,9 @@ func (w *world) checkRebuilds(all []*rebuildRun, t disturbances) {
 	w.waitForEnd(t)
 	for _, do := range t.afterwards {
 		do()
+	}
+	for _, s := range w.targets {
+		w.adoptEntryPoints(s)
 	}
 	for _, a := range all {
 		w.adoptChanges(a)
