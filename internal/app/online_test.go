@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,21 +12,19 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/liveclient"
 )
 
 // liveFixture is a volume in memory, mirrored to replicas on hosts of their own, and a
 // destination.
 type liveFixture struct {
-	t        *testing.T
-	members  []*memory.Host
-	names    []string
-	to       *memory.Host
-	mirror   *memory.Mirror
-	freezer  *freezer.Freezer
-	clients  context.CancelFunc
-	done     chan struct{}
-	writes   int
-	failures []error
+	t       *testing.T
+	members []*memory.Host
+	names   []string
+	to      *memory.Host
+	mirror  *memory.Mirror
+	freezer *freezer.Freezer
+	clients *liveclient.Clients
 }
 
 var liveNames = []string{"vol-1-r-a1a1a1a1", "vol-1-r-a2a2a2a2", "vol-1-r-a3a3a3a3"}
@@ -70,31 +67,24 @@ func (b *liveFixture) request() app.OnlineRequest {
 	return r
 }
 
-// startClient writes, until stop.
-func (b *liveFixture) startClient() {
-	ctx, cancel := context.WithCancel(b.t.Context())
-	b.clients, b.done = cancel, make(chan struct{})
-	go func() {
-		defer close(b.done)
-		random := rand.New(rand.NewPCG(1, 2))
-		for ctx.Err() == nil {
-			p := make([]byte, 1+random.IntN(3*cluster/2))
-			for i := range p {
-				p[i] = byte(random.Uint32())
-			}
-			if _, err := b.mirror.WriteAt(p, random.Int64N(int64(b.mirror.Size())-int64(len(p)))); err != nil {
-				b.failures = append(b.failures, err)
-			}
-			b.writes++
-			time.Sleep(time.Millisecond)
-		}
-	}()
+// start lets clients read, write and trim until stop, with pauses.
+func (b *liveFixture) start(pause time.Duration) {
+	b.t.Helper()
+	var err error
+	b.clients, err = liveclient.Start(b.mirror, liveclient.Config{
+		Size: int64(b.mirror.Size()), Seed: 1, Longest: 2 * cluster, Unit: cluster, Pause: pause,
+	})
+	require.NoError(b.t, err)
 }
 
-func (b *liveFixture) stopClient() {
-	b.clients()
-	<-b.done
-	require.Empty(b.t, b.failures, "what clients did")
+// stop requires that clients noticed nothing but the freeze.
+func (b *liveFixture) stop() liveclient.Stats {
+	b.t.Helper()
+	stats := b.clients.Stop()
+	require.Zero(b.t, stats.Failures, "%+v", stats)
+	require.Zero(b.t, stats.Wrong, "%+v", stats)
+	require.NoError(b.t, b.clients.Check(b.mirror))
+	return stats
 }
 
 // requireWhole compares the destination with every member, byte for byte.
@@ -130,13 +120,16 @@ func TestRebuildOnline(t *testing.T) {
 		for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
 			synctest.Test(t, func(t *testing.T) {
 				b := newLiveFixture(t, members, liveTree, memory.Config{Flavour: flavour})
-				b.startClient()
+				b.inject(func(int, liveCall) memory.Fault { return memory.Fault{Delay: 8 * time.Millisecond} })
+				b.start(time.Millisecond)
 				report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
-				b.stopClient()
+				stats := b.stop()
 				require.NoError(t, err)
 				b.requireWhole()
 				require.Equal(t, 1, report.Online.Freezes)
-				require.Positive(t, b.writes)
+				require.Greater(t, stats.Writes, uint64(100))
+				require.Less(t, stats.Longest, report.Online.Frozen+50*time.Millisecond)
+				t.Logf("%d members: frozen for %s, %+v", members, report.Online.Frozen, stats)
 				require.Len(t, report.Online.Members, members+1)
 				again, err := app.New(nil).RebuildOnline(t.Context(), b.request())
 				require.NoError(t, err)
