@@ -16,7 +16,7 @@ import (
 // lost the live head or a freeze ended too early.
 func (r *rebuild) runLivePlans(ctx context.Context) error {
 	live := r.request.live
-	if err := live.tidy(ctx); err != nil {
+	if err := r.retry(ctx, "tidy up after earlier runs", func() error { return live.tidy(ctx) }); err != nil {
 		return err
 	}
 	for {
@@ -40,7 +40,28 @@ func (l *liveRun) tidy(ctx context.Context) error {
 	if err := l.freezer.Thaw(ctx); err != nil {
 		return errors.Join(undone, fmt.Errorf("thaw the volume: %w", err))
 	}
-	return undone
+	return errors.Join(undone, l.hideLeftover(ctx))
+}
+
+// hideLeftover closes the way to a live head that never joined. One that did leaves first, as
+// the plan says.
+func (l *liveRun) hideLeftover(ctx context.Context) error {
+	volume, err := l.mirror.Volume(ctx)
+	if err != nil {
+		return fmt.Errorf("list the members of the volume: %w", err)
+	}
+	destination := l.rebuild.request.Destination
+	listing, err := list(ctx, destination)
+	if err != nil {
+		return err
+	}
+	for _, of := range listing.Lvols {
+		replica, inFlight := domain.ReplicaInFlight(of.Name)
+		if _, is := volume.Member(of.UUID); inFlight && !is && replica == destination.Replica && of.UsedBy.Kind == domain.UserExport {
+			return destination.Host.HideHead(ctx, destination.Replica)
+		}
+	}
+	return nil
 }
 
 func (l *liveRun) removeHalfCuts(ctx context.Context) error {

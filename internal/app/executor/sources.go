@@ -115,6 +115,9 @@ func (x *Executor) switchSource(ctx context.Context, s *step, failure error) (ag
 	if planned.UUID == "" { // a graft
 		planned = x.refs.copyOf(s.Target).planned
 	}
+	if planned == (domain.Origin{}) { // an operation on a member of a volume: no other can do it
+		return false, failure
+	}
 	if !slices.ContainsFunc(x.candidates(planned), func(other Candidate) bool { return other.Source != of.Source }) {
 		return false, failure
 	}
