@@ -139,12 +139,13 @@ func (a *ReplicaAudit) checkSourceSnapshot() {
 }
 
 // entryPointGraft finds the snapshot that an entry point with a wrong parent is named
-// after; ok is false if a graft onto it does not cure the entry point.
+// after; ok is false if a graft onto it does not cure the entry point, or if a rebuild of the
+// source volume's replica is to do that, once it has proven the copy.
 func (x *index) entryPointGraft(at int) (snapshot int, ok bool) {
 	l := &x.store.Lvols[at]
 	replica, name, _ := entryPointOf(l.Name)
 	snapshot, ok = x.named(SnapshotLvolName(replica, name))
-	if !ok {
+	if !ok || x.readsSetAside(at) {
 		return noPosition, false
 	}
 	right := &x.store.Lvols[snapshot]

@@ -70,10 +70,14 @@ func (x *index) cloneBaseOn(base Base, found EntryPoint, ok bool) (cloneBase, er
 	}
 	at := x.byUUID[found.Lvol.UUID]
 	if defect := x.entryPointDefect(at); defect != "" {
-		if len(x.linkedClones(at)) == 0 {
-			return cloneBase{}, refuse("entry point %s on lvstore %s %s, and has no linked clones: remove it first (gc)", found.Lvol.Name, x.store.Name, defect)
+		cure := ": repair a linked clone of it first"
+		switch {
+		case x.readsSetAside(at):
+			cure = ": wait for it, or rebuild that replica first"
+		case len(x.linkedClones(at)) == 0:
+			cure = ", and has no linked clones: remove it first (gc)"
 		}
-		return cloneBase{}, refuse("entry point %s on lvstore %s %s: repair a linked clone of it first", found.Lvol.Name, x.store.Name, defect)
+		return cloneBase{}, refuse("entry point %s on lvstore %s %s%s", found.Lvol.Name, x.store.Name, defect, cure)
 	}
 	return cloneBase{found.Replica, at, x.parents[at], found.Lvol.Size}, nil
 }

@@ -80,6 +80,8 @@ func (x *index) entryPointDefect(at int) string {
 		return fmt.Sprintf("has %s: its snapshot was merged into it, or it was written", clustersText(l.Own.Count))
 	case parent == noParent:
 		return "has no parent instead of " + want
+	case x.readsSetAside(at):
+		return fmt.Sprintf("has %s instead of %s as its parent: a rebuild of replica %s has set it aside, and is at work or was interrupted", x.store.Lvols[parent].Name, want, replica)
 	case x.store.Lvols[parent].Name != want:
 		return fmt.Sprintf("has %s instead of %s as its parent", x.store.Lvols[parent].Name, want)
 	case l.Size != x.store.Lvols[parent].Size:
@@ -88,6 +90,19 @@ func (x *index) entryPointDefect(at int) string {
 		return "is writable"
 	}
 	return ""
+}
+
+// readsSetAside reports whether a rebuild of the source volume's replica has renamed the
+// parent of the entry point at that position, and has not given it the copy yet. An empty
+// parent may also be a spacer of an interrupted graft.
+func (x *index) readsSetAside(at int) bool {
+	parent := x.parents[at]
+	if parent == noParent {
+		return false
+	}
+	replica, _, _ := entryPointOf(x.store.Lvols[at].Name)
+	of, inFlight := ReplicaInFlight(x.store.Lvols[parent].Name)
+	return inFlight && of == replica && x.store.Lvols[parent].Own.Count > 0
 }
 
 // sourceSnapshot finds the snapshot of the source volume that linked clones with that base

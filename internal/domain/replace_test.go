@@ -85,3 +85,52 @@ func TestLinkedClonesInUseAreNoObstacle(t *testing.T) {
 `)
 	require.True(t, s.mustPlan(t).Replaces())
 }
+
+// A linked clone whose entry point waits for a copy is told to wait for the rebuild of its
+// source volume. No repair moves the entry point: nothing has proven the copy.
+func TestLinkedCloneOfSnapshotSetAside(t *testing.T) {
+	const waits = "a rebuild of replica vol-9-r-0000000b has set it aside"
+	for what, copied := range map[string]string{"the copy is missing": "", "the copy is there": "    snap:vol-9-r-0000000b-snap-daily own=d/2\n"} {
+		t.Run(what, func(t *testing.T) {
+			s := parseFixture(t, sourceClone+`destination
+  image:os
+    snap:vol-9-r-0000000b-rebuilding-0badcafe own=x/2
+      snap:vol-9-r-0000000b-clone-ep-daily
+        s1 own=a/2
+          s2 own=b/1
+            head record=clone:vol-9@daily
+`+copied)
+			_, err := s.plan()
+			requireRefusal(t, err, waits, "wait for it, or rebuild that replica first")
+			_, r := s.replicas(t)
+			audit := Audit(r, Base{})
+			require.Len(t, audit.Violations, 1)
+			require.Contains(t, audit.Violations[0].Detail, waits)
+			require.False(t, audit.Violations[0].Repairable)
+			_, err = PlanRepair(r, Base{})
+			requireRefusal(t, err, waits)
+		})
+	}
+}
+
+// Garbage collection keeps a snapshot that is set aside, and all below it, while an entry
+// point reads through it.
+func TestSnapshotsSetAsideAreNoGarbage(t *testing.T) {
+	leftovers, err := Garbage(storeOf(t, `
+  spacer:0badcafe own=x/2
+    spacer:0badbabe own=y/2
+      snap:vol-1-r-4e5f6a7b-clone-ep-s1
+        lvol:vol-7-r-0000000b own=g/1
+    spacer:0000beef own=z/1
+`))
+	require.NoError(t, err)
+	stays := make(map[string]bool)
+	for _, l := range leftovers {
+		stays[l.Lvol.Name] = l.Stays != ""
+	}
+	require.Equal(t, map[string]bool{
+		"vol-1-r-4e5f6a7b-rebuilding-0badcafe": true,
+		"vol-1-r-4e5f6a7b-rebuilding-0badbabe": true,
+		"vol-1-r-4e5f6a7b-rebuilding-0000beef": false,
+	}, stays)
+}
