@@ -31,6 +31,9 @@ func (w *world) loseReplica(r *rand.Rand) {
 			return
 		}
 		d.delete(rep.name)
+		for range r.IntN(2) {
+			pick(r, []func(){d.detachSnapshot, d.graftElsewhere, d.addInFlight, d.addExtra})()
+		}
 	case r.IntN(4) == 0:
 		d.deleteAll()
 		d.moveToOtherTarget()
@@ -156,6 +159,7 @@ func (d *damage) detachSnapshot() {
 	if all := d.snapshots(); len(all) > 0 {
 		l := pick(d.Rand, all)
 		d.must(d.host().Graft(ctx(), l.UUID, ""))
+		d.replica.mangled = true
 		d.note("%s was detached", l.Name)
 	}
 }
@@ -177,6 +181,7 @@ func (d *damage) graftElsewhere() {
 		}
 	}
 	d.must(d.host().Graft(ctx(), two[0].UUID, two[1].UUID))
+	d.replica.mangled = true
 	d.note("%s was grafted onto %s", two[0].Name, two[1].Name)
 }
 

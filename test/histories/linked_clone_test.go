@@ -120,10 +120,10 @@ func (r *replica) readsRight() bool {
 // readsRight looks at parents only: a replica without a head may still serve linked clones.
 func (o *origin) readsRight(s *target) bool {
 	r := o.at(s)
-	if r == nil {
+	switch {
+	case r == nil, r.mangled:
 		return false
-	}
-	if r.state == complete {
+	case r.state == complete:
 		return r.readsRight()
 	}
 	l, ok := s.find(domain.SnapshotLvolName(r.name, o.snapshot))

@@ -91,6 +91,9 @@ type replica struct {
 	// root is the name of the ancestor's parent, if it is hurt; "": none.
 	root string
 
+	// mangled: it is lost, and its snapshots may read wrong bytes.
+	mangled bool
+
 	// untidy: a failed operation on it may have left in-flight lvols.
 	untidy bool
 

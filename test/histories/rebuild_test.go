@@ -580,6 +580,7 @@ func (w *world) mustBeComplete(a *rebuildRun) {
 // completeLike expects a replica like the source and returns the first violation.
 func (w *world) completeLike(a *rebuildRun, source *replica) (wrong string) {
 	a.destination.state, a.destination.snapshots, a.destination.odd = complete, maps.Clone(source.snapshots), source.odd
+	a.destination.mangled = false
 	if a.deleted != "" {
 		// It may have been deleted on the source after the last check, and another rebuild
 		// may have taken a system snapshot of the head since.
