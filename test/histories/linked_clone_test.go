@@ -363,7 +363,7 @@ func (w *world) mustKeep(rep *replica, snapshot string) string {
 // others for that of their replica.
 func (w *world) planClone(a *rebuildRun) {
 	o, to := a.destination.of.origin, a.destination
-	if to.carries() {
+	if to.carries() && !a.canReplace() {
 		a.mayRefuse = "its snapshots have entry points"
 	}
 	if o == nil {
@@ -381,6 +381,28 @@ func (w *world) planClone(a *rebuildRun) {
 	case !equal:
 		a.mayRefuse = "its base may differ"
 	}
+}
+
+// canReplace reports whether any snapshot of the destination can be replaced under the entry
+// points on it.
+func (a *rebuildRun) canReplace() bool {
+	to := a.destination
+	for _, r := range append(a.sources(), to) {
+		if !r.at.list().Proves {
+			return false
+		}
+	}
+	for name, m := range to.at.misplaced {
+		if strings.HasPrefix(name, to.name+entryPointInfix) || strings.HasPrefix(m.parent, to.prefix()) {
+			return false
+		}
+	}
+	can := to.at.list().RenamesSnapshots && !to.hasDirectClone()
+	to.at.entryPoints(func(_ domain.Lvol, _, right string) {
+		snapshot, ours := strings.CutPrefix(right, to.prefix())
+		can = can && (!ours || !slices.ContainsFunc(a.sources(), func(source *replica) bool { return !source.snapshots[snapshot] }))
+	})
+	return can
 }
 
 // expectConflicts: a rebuild of a replica and one of its linked clone exclude each other.
