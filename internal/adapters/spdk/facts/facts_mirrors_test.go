@@ -17,6 +17,34 @@ var mirrors = []fact{
 		view ~r => "AB00"
 		bdev_raid_delete name=~r => true
 	`},
+	{"a deallocated cluster is given back where the lvol has no parent, else it stays", `
+		create a 4
+		write a 0 A
+		write a 1 B
+		trim a 0
+		trim a 3
+		show @a => {"num_allocated_clusters": 1}
+		view a => "0B00"
+		snapshot a s
+		write a 1 C
+		trim a 0
+		trim a 1
+		show @a => {"num_allocated_clusters": 1}
+		view a => "0C00"
+	`},
+	{"a deallocation reaches all bases of a RAID", `
+		create a 4
+		create b 4
+		raid ~r @a @b
+		write ~r 0 A
+		write ~r 1 B
+		trim ~r 0
+		show @a => {"num_allocated_clusters": 1}
+		show @b => {"num_allocated_clusters": 1}
+		bdev_raid_delete name=~r
+		view a => "0B00"
+		view b => "0B00"
+	`},
 	{"a RAID grows by a base that is a full member at once", `
 		create a 4
 		create b 4

@@ -20,7 +20,7 @@ import (
 
 // verbs are what takes more than one call, or none.
 var verbs = map[string]func(s *player, at *side, args []string) *answer{
-	"write": write, "view": view, "show": show, "lvol": listed, "names": names, "free": free,
+	"write": write, "trim": trim, "view": view, "show": show, "lvol": listed, "names": names, "free": free,
 	"restart": restart, "kill": kill, "file": file, "aio": aio,
 	"start": start, "check": checkOnce, "await": await, "copy": copyWhole,
 	"listen": listen, "attach": attach, "settle": settle, "bases": bases, "dropped": dropped,
@@ -110,6 +110,18 @@ func write(s *player, at *side, args []string) *answer {
 		fill = 0
 	}
 	at.target.Write(s.t, b["uuid"].(string), bytes.Repeat([]byte{fill}, targettest.ClusterSize), uint64(i)*targettest.ClusterSize)
+	return &answer{}
+}
+
+// trim LVOL CLUSTER deallocates a cluster.
+func trim(s *player, at *side, args []string) *answer {
+	b, failed := s.bdev(at, volume(args[0]))
+	if failed != nil {
+		return failed
+	}
+	i, err := strconv.Atoi(args[1])
+	require.NoError(s.t, err)
+	at.target.Deallocate(s.t, b["uuid"].(string), uint64(i)*targettest.ClusterSize, targettest.ClusterSize)
 	return &answer{}
 }
 

@@ -8,6 +8,8 @@ const (
 	opFlush     opcode = 0x00
 	opWrite     opcode = 0x01
 	opRead      opcode = 0x02
+	opZeroes    opcode = 0x08
+	opManage    opcode = 0x09 // dataset management
 	opIdentify  opcode = 0x06 // admin
 	opKeepAlive opcode = 0x18 // admin
 	opFabrics   opcode = 0x7f
@@ -93,6 +95,21 @@ func (e *sqe) blocks(first uint64, count int) {
 func (e *sqe) firstBlock() uint64 { return le.Uint64(e[40:]) }
 func (e *sqe) blockCount() uint64 { return uint64(le.Uint16(e[48:])) + 1 }
 
+// Dataset management: what it tells of a range.
+const (
+	deallocates = 1 << 2
+	rangeSize   = 16 // bytes of one
+)
+
+// deallocatesRanges says how many ranges the command's data has.
+func (e *sqe) deallocatesRanges(count int) {
+	le.PutUint32(e[40:], uint32(count-1))
+	le.PutUint32(e[44:], deallocates)
+}
+
+func (e *sqe) rangeCount() uint32   { return le.Uint32(e[40:])&0xff + 1 }
+func (e *sqe) isDeallocation() bool { return le.Uint32(e[44:])&deallocates != 0 }
+
 // property says which register a Property Get or Set is about, and its value.
 func (e *sqe) property(register uint32, value uint64) {
 	if register == registerCAP {
@@ -134,6 +151,10 @@ func (e *sqe) words(admin bool) string {
 		return "write"
 	case !admin && op == opFlush:
 		return "flush"
+	case !admin && op == opZeroes:
+		return "write zeroes"
+	case !admin && op == opManage:
+		return "deallocate"
 	}
 	return "command"
 }

@@ -32,6 +32,7 @@ type write struct {
 	offset uint64
 	data   []byte
 	moved  int
+	ranges bool // the data says what is to be deallocated
 }
 
 // beforeConnect is how many commands may be on their way before the queue has a
@@ -257,6 +258,7 @@ func (c *connection) describeController() []byte {
 	p[512], p[513] = 0x66, 0x44                            // queue entries of 64 and 16 bytes
 	le.PutUint16(p[514:], uint16(c.server.limits.entries)) // commands at once
 	le.PutUint32(p[516:], 0xffffffff)                      // namespaces
+	le.PutUint16(p[520:], 1<<2|1<<3)                       // dataset management, write zeroes
 	le.PutUint32(p[536:], 1)                               // SGLs
 	copy(p[768:1024], c.controller.nqn)
 	le.PutUint32(p[1792:], commandIOSize)
@@ -297,7 +299,7 @@ func (c *connection) export(id uint32) (Export, Status) {
 
 func (c *connection) ioCommand(e *sqe) error {
 	op := e.opcode()
-	if op != opRead && op != opWrite && op != opFlush {
+	if op != opRead && op != opWrite && op != opFlush && op != opZeroes && op != opManage {
 		return c.answer(e.id(), 0, StatusInvalidOpcode)
 	}
 	export, refusal := c.export(e.namespace())
@@ -310,6 +312,9 @@ func (c *connection) ioCommand(e *sqe) error {
 	if refusal != 0 {
 		return c.answer(e.id(), 0, refusal)
 	}
+	if op == opZeroes {
+		return c.writeZeroes(e, export)
+	}
 	id, data, offset := e.id(), make([]byte, e.length()), e.firstBlock()*export.BlockSize()
 	if op == opRead {
 		c.work(func() error {
@@ -320,7 +325,7 @@ func (c *connection) ioCommand(e *sqe) error {
 		})
 		return nil
 	}
-	c.writes[id] = &write{export: export, offset: offset, data: data}
+	c.writes[id] = &write{export: export, offset: offset, data: data, ranges: op == opManage}
 	ask := newPDU(kindR2T, 0, 0, 1)
 	le.PutUint16(ask[8:], id)
 	le.PutUint16(ask[10:], id) // transfer tag
@@ -330,9 +335,14 @@ func (c *connection) ioCommand(e *sqe) error {
 
 // check refuses what does not fit into the namespace, or is not what it says.
 func (c *connection) check(e *sqe, export Export) Status {
+	if e.opcode() == opManage {
+		return e.checkRanges()
+	}
 	blockSize, blocks := export.BlockSize(), export.Size()/export.BlockSize()
 	first, count := e.firstBlock(), e.blockCount()
 	switch {
+	case e.opcode() == opZeroes && first <= blocks && count <= blocks-first:
+		return 0 // without data
 	case e.sgl() != sglTransport:
 		return StatusInvalidSGL
 	case first > blocks || count > blocks-first:
@@ -343,6 +353,26 @@ func (c *connection) check(e *sqe, export Export) Status {
 		return StatusInvalidField
 	}
 	return 0
+}
+
+// checkRanges refuses ranges that are not as long as they say.
+func (e *sqe) checkRanges() Status {
+	switch {
+	case e.sgl() != sglTransport:
+		return StatusInvalidSGL
+	case e.length() != e.rangeCount()*rangeSize, !e.isDeallocation():
+		return StatusInvalidField
+	}
+	return 0
+}
+
+func (c *connection) writeZeroes(e *sqe, export Export) error {
+	id, offset, zeros := e.id(), e.firstBlock()*export.BlockSize(), make([]byte, e.blockCount()*export.BlockSize())
+	c.work(func() error {
+		_, err := export.WriteAt(zeros, int64(offset))
+		return c.answer(id, 0, statusFor(err, StatusWriteFault))
+	})
+	return nil
 }
 
 // takeData takes a part of what is to be written, in order.
@@ -368,6 +398,10 @@ func (c *connection) takeData(p pdu) error {
 		return nil
 	}
 	delete(c.writes, id)
+	if w.ranges {
+		c.work(func() error { return c.answer(id, 0, statusFor(deallocate(w.export, w.data), StatusWriteFault)) })
+		return nil
+	}
 	c.work(func() error {
 		if _, err := w.export.WriteAt(w.data, int64(w.offset)); err != nil {
 			return c.answer(id, 0, statusFor(err, StatusWriteFault))
@@ -387,6 +421,9 @@ func (c *connection) work(do func() error) {
 }
 
 func statusFor(err error, otherwise Status) Status {
+	if err == nil {
+		return 0
+	}
 	var said *StatusError
 	if errors.As(err, &said) {
 		return said.Status

@@ -63,6 +63,12 @@ func (d *disk) access(do func() int) (int, error) {
 	return do(), nil
 }
 
+// Deallocate implements Deallocator.
+func (d *disk) Deallocate(offset, length uint64) error {
+	_, err := d.access(func() int { clear(d.data[offset : offset+length]); return 0 })
+	return err
+}
+
 func (d *disk) failWith(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

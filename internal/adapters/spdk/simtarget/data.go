@@ -29,6 +29,12 @@ func (t *Target) WriteAt(name string, p []byte, offset uint64) error {
 	return t.access(name, func(b *bdev) error { return b.write(p, offset) })
 }
 
+// Deallocate gives whole clusters in a range of a bdev back as a client of it would, by name or
+// alias.
+func (t *Target) Deallocate(name string, offset, length uint64) error {
+	return t.access(name, func(b *bdev) error { return b.unmap(offset, length) })
+}
+
 func (t *Target) access(name string, do func(*bdev) error) error {
 	err := fmt.Errorf("%s: it does not answer", t)
 	var b *bdev

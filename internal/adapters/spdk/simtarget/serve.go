@@ -68,6 +68,11 @@ func (e export) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), e.do(func() error { return e.bdev.write(p, uint64(offset)) })
 }
 
+// Deallocate implements nvmetcp.Deallocator.
+func (e export) Deallocate(offset, length uint64) error {
+	return e.do(func() error { return e.bdev.unmap(offset, length) })
+}
+
 // do is refused at once while no listener lets I/O in. Otherwise SPDK tells a host no more than
 // that the bdev has failed (spdk_bdev_io_get_nvme_status).
 func (e export) do(access func() error) error {

@@ -84,6 +84,9 @@ type namespace struct {
 
 func (n namespace) read(p []byte, offset uint64) error  { return n.Read(n.t.Context(), p, offset) }
 func (n namespace) write(p []byte, offset uint64) error { return n.Write(n.t.Context(), p, offset) }
+func (n namespace) deallocate(offset, length uint64) error {
+	return n.Deallocate(n.t.Context(), offset, length)
+}
 
 func (target *Target) openDoor(t *testing.T) *door {
 	t.Helper()

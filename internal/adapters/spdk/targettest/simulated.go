@@ -83,6 +83,10 @@ func (v simulatedVolume) write(p []byte, offset uint64) error {
 	return nil
 }
 
+func (v simulatedVolume) deallocate(offset, length uint64) error {
+	return v.target.Deallocate(v.uuid, offset, length)
+}
+
 // Simulated is the simulated target, nil for a real one. After Restart it is
 // another one.
 func (target *Target) Simulated() *simtarget.Target {

@@ -53,6 +53,7 @@ type machine interface {
 type volume interface {
 	read(p []byte, offset uint64) error
 	write(p []byte, offset uint64) error
+	deallocate(offset, length uint64) error
 }
 
 // run runs a target until the test ends.
@@ -184,6 +185,12 @@ func (target *Target) loadAIO(t *testing.T, bdev, file string) {
 func (target *Target) Write(t *testing.T, uuid string, p []byte, offset uint64) {
 	t.Helper()
 	target.machine.access(t, target, uuid, func(v volume) error { return v.write(p, offset) })
+}
+
+// Deallocate gives a range of a writable lvol back, as an NVMe deallocate does.
+func (target *Target) Deallocate(t *testing.T, uuid string, offset, length uint64) {
+	t.Helper()
+	target.machine.access(t, target, uuid, func(v volume) error { return v.deallocate(offset, length) })
 }
 
 // Read fills p from the view of an lvol.
