@@ -1,9 +1,10 @@
 package main
 
 import (
+	"maps"
 	"net"
 	"net/url"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,34 +45,12 @@ func readAddress(what, text string, need names) (address, error) {
 	if need == namesNoReplica {
 		form = hostAddressForm
 	}
-	u, err := url.Parse(text)
-	switch {
-	case text == "":
-		return address{}, badUsage("%s is missing: expected %s", what, form)
-	case err != nil || u.Scheme != "unix" || u.Host != "" || u.Path == "" || u.Fragment != "" || u.User != nil:
-		return address{}, badUsage("%s %q: expected %s", what, text, form)
-	}
-	query, err := url.ParseQuery(u.RawQuery)
+	var a address
+	var listen string
+	var err error
+	a.socket, err = readUnixURL(what, text, form, map[string]*string{"lvs": &a.lvstore, "replica": &a.replica, "listen": &listen})
 	if err != nil {
-		return address{}, badUsage("%s %q: expected %s", what, text, form)
-	}
-	a := address{socket: u.Path}
-	listen := ""
-	fields := map[string]*string{"lvs": &a.lvstore, "replica": &a.replica, "listen": &listen}
-	keys := make([]string, 0, len(query))
-	for key := range query {
-		keys = append(keys, key)
-	}
-	sort.Strings(keys)
-	for _, key := range keys {
-		field, known := fields[key]
-		if !known {
-			return address{}, badUsage("%s %q: unknown key %q: expected lvs, replica or listen", what, text, key)
-		}
-		if len(query[key]) != 1 || strings.TrimSpace(query.Get(key)) == "" {
-			return address{}, badUsage("%s %q: expected one value for %s", what, text, key)
-		}
-		*field = query.Get(key)
+		return address{}, err
 	}
 	switch {
 	case need == namesReplica && (a.lvstore == "" || a.replica == ""):
@@ -96,6 +75,32 @@ func readAddress(what, text string, need names) (address, error) {
 		}
 	}
 	return a, nil
+}
+
+// readUnixURL parses the URL of a socket with fields, and returns the socket's path.
+func readUnixURL(what, text, form string, fields map[string]*string) (path string, err error) {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return "", badUsage("%s is missing: expected %s", what, form)
+	case err != nil || u.Scheme != "unix" || u.Host != "" || u.Path == "" || u.Fragment != "" || u.User != nil:
+		return "", badUsage("%s %q: expected %s", what, text, form)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", badUsage("%s %q: expected %s", what, text, form)
+	}
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		field, known := fields[key]
+		if !known {
+			return "", badUsage("%s %q: unknown key %q: expected %s", what, text, key, form)
+		}
+		if len(query[key]) != 1 || strings.TrimSpace(query.Get(key)) == "" {
+			return "", badUsage("%s %q: expected one value for %s", what, text, key)
+		}
+		*field = query.Get(key)
+	}
+	return u.Path, nil
 }
 
 // parseListen parses ADDR:PORT-PORT, with an IPv6 address in brackets.

@@ -58,6 +58,7 @@ const (
 type world struct {
 	t    *testing.T
 	a, b *memhost.Host
+	live *scenario.Live // nil: no volume
 	// Input at the terminal; "": there is no terminal.
 	typed string
 }
@@ -70,7 +71,7 @@ func newWorld(t *testing.T, text string) *world {
 	require.NoError(t, err)
 	built, err := file.Build()
 	require.NoError(t, err)
-	return &world{t: t, a: built.Source, b: built.Destination}
+	return &world{t: t, a: built.Source, b: built.Destination, live: built.Live}
 }
 
 // closing is a host in memory that can be closed.
@@ -79,7 +80,13 @@ type closing struct{ *memhost.Host }
 func (closing) Close() error { return nil }
 
 func (w *world) open(ctx context.Context, at address) (openedHost, error) {
-	host, ok := map[string]*memhost.Host{"/a.sock": w.a, "/b.sock": w.b}[at.socket]
+	hosts := map[string]*memhost.Host{"/a.sock": w.a, "/b.sock": w.b}
+	if w.live != nil {
+		for i, m := range w.live.Members {
+			hosts[fmt.Sprintf("/a%d.sock", i+1)] = m.Host
+		}
+	}
+	host, ok := hosts[at.socket]
 	if !ok {
 		return nil, fmt.Errorf("open target %s: connect: no such file", at.socket)
 	}
@@ -93,11 +100,23 @@ func (w *world) open(ctx context.Context, at address) (openedHost, error) {
 	return closing{host}, nil
 }
 
+// closingVolume is a mirror in memory that can be closed.
+type closingVolume struct{ *memhost.Mirror }
+
+func (closingVolume) Close() error { return nil }
+
+func (w *world) openVolume(_ context.Context, at volumeAddress) (openedVolume, error) {
+	if w.live == nil || at != (volumeAddress{"/v.sock", "vol-1"}) {
+		return nil, fmt.Errorf("open RAID %s of target %s: not found", at.raid, at.socket)
+	}
+	return closingVolume{w.live.Mirror}, nil
+}
+
 func (w *world) engine(args ...string) ran {
 	w.t.Helper()
 	var stdout, stderr bytes.Buffer
 	status := run(w.t.Context(), args, &stdout, &stderr,
-		fx.Replace(opener(w.open), confirmer{in: strings.NewReader(w.typed), terminal: w.typed != "", out: &stderr}))
+		fx.Replace(opener(w.open), volumeOpener(w.openVolume), confirmer{in: strings.NewReader(w.typed), terminal: w.typed != "", out: &stderr}))
 	return ran{status, stdout.String(), stderr.String()}
 }
 

@@ -21,13 +21,13 @@ nothing, except that a host may compute and store checksums that it does not hav
 yet (--no-checksums avoids that).
 ` + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withRequest(c, flags, func(request rebuild.Request) error {
+			return p.withRequest(c, flags, func(request rebuild.Request, how rebuilder) error {
 				sealings, err := knownSealings(flags.journal)
 				if err != nil {
 					return err
 				}
 				request.Options.Sealings = sealings
-				plan, err := p.engine.Plan(c.Context(), request)
+				plan, err := how.plan(c.Context(), request)
 				text := ""
 				if err == nil {
 					text = planText(plan)
@@ -63,8 +63,8 @@ func (p cli) rebuild() *cobra.Command {
 		Use:   "rebuild",
 		Short: "Rebuild a replica on an SPDK target from a healthy one",
 		Long: `rebuild makes the destination a copy of the source: its whole snapshot tree on the
-volume's base, and a head. Nobody may write to either replica meanwhile.
-Interrupt it at any time and run it again: it keeps what was finished.
+volume's base, and a head. Nobody may write to either replica meanwhile, unless the
+rebuild is --online. Interrupt it at any time and run it again: it keeps what was finished.
 
 With several sources the plan is made from the first healthy one. The others serve
 copies of snapshots that are proven identical there, and replace a source that
@@ -79,8 +79,12 @@ is named as a replica of another volume and holds data, or if its head is larger
 than the source's; --confirm NAME allows it.
 ` + inUseHelp + `A source is changed only if its head has clusters of its own: rebuild takes a
 snapshot of it.
-` + addressHelp,
-		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --image base",
+
+With --online, clients go on reading and writing the volume, a RAID1 over the heads of
+its replicas. Each whole member is a source. The destination joins the RAID while clients
+are stopped for a moment.
+` + freezeHelp + addressHelp,
+		Example: "  engine rebuild \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --image base\n\n  engine rebuild --online --volume 'unix:///var/tmp/c.sock?raid=vol-1' --freeze ana \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if parallel < 1 {
 				return badUsage("--parallel %d: expected at least 1", parallel)
@@ -88,7 +92,10 @@ snapshot of it.
 			if flags.noChecksums && verify == verifyProof {
 				return badUsage("--no-checksums and --verify proof: expected one of them, got both")
 			}
-			return p.withRequest(c, flags, func(request rebuild.Request) error {
+			if flags.online && verify == verifyViews {
+				return badUsage("--online and --verify views: clients write meanwhile; expected counts or proof")
+			}
+			return p.withRequest(c, flags, func(request rebuild.Request, how rebuilder) error {
 				if flags.journal != "" {
 					kept, err := journalfile.Open(journalfile.Config{Path: flags.journal, Logger: p.log})
 					if err != nil {
@@ -102,7 +109,7 @@ snapshot of it.
 				if bandwidth > 0 {
 					request.Bandwidth = []*rebuild.Bandwidth{rebuild.NewBandwidth(uint64(bandwidth))}
 				}
-				return p.runRebuild(c, request, flags.output)
+				return p.runRebuild(c, request, how, flags.output)
 			})
 		},
 	}
@@ -116,7 +123,7 @@ snapshot of it.
 
 // runRebuild rebuilds and prints the result. On a terminal it asks before it overwrites what
 // may be the only copy of something.
-func (p cli) runRebuild(c *cobra.Command, request rebuild.Request, output outputFlag) error {
+func (p cli) runRebuild(c *cobra.Command, request rebuild.Request, how rebuilder, output outputFlag) error {
 	show := newPrinter(p.out)
 	if output == outputText {
 		if err := show.before(c.Context(), request); err != nil {
@@ -124,13 +131,13 @@ func (p cli) runRebuild(c *cobra.Command, request rebuild.Request, output output
 		}
 		request.Observer = show
 	}
-	report, err := p.engine.Rebuild(c.Context(), request)
+	report, err := how.rebuild(c.Context(), request)
 	if loss := (*rebuild.LossRefusal)(nil); errors.As(err, &loss) && p.confirm.terminal && output == outputText {
 		if err := p.confirm.require(c, "", loss.Replica, loss.Error()); err != nil {
 			return err
 		}
 		request.Options.Overwrite = loss.Replica
-		report, err = p.engine.Rebuild(c.Context(), request)
+		report, err = how.rebuild(c.Context(), request)
 	}
 	result := newResult(report, err)
 	if output == outputText {

@@ -26,6 +26,8 @@ type rebuildFlags struct {
 	inUse            bool
 	confirmed        string
 	journal          string
+	online           bool
+	volume           volumeFlags
 	output           outputFlag
 }
 
@@ -40,6 +42,8 @@ func (f *rebuildFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.noChecksums, "no-checksums", false, "do not let hosts compute and store checksums; use those that exist")
 	addInUse(c, &f.inUse)
 	flags.StringVar(&f.journal, "journal", "", "`FILE` that records what was sealed, as proof for hosts without checksums")
+	flags.BoolVar(&f.online, "online", false, "rebuild under a live volume, while clients read and write it")
+	f.volume.add(c)
 	f.output.add(c)
 	c.Args = exactArgs()
 }
@@ -82,8 +86,64 @@ func (f *rebuildFlags) parse(c *cobra.Command) (request rebuild.Request, at []ad
 	return request, append([]address{destination}, sources...), err
 }
 
-// withRequest opens all hosts, calls use with the request, and closes them.
-func (p cli) withRequest(c *cobra.Command, flags rebuildFlags, use func(rebuild.Request) error) error {
+// checkOnline refuses flags of a live volume without one, and returns where it is.
+func (f *rebuildFlags) checkOnline(c *cobra.Command) (at volumeAddress, err error) {
+	if f.online {
+		return f.volume.check()
+	}
+	for _, name := range volumeFlagNames {
+		if c.Flags().Changed(name) {
+			return at, badUsage("--%s: expected --online with it", name)
+		}
+	}
+	return at, nil
+}
+
+// rebuilder plans and carries out rebuilds of one kind.
+type rebuilder struct {
+	plan    func(ctx context.Context, request rebuild.Request) (rebuild.Plan, error)
+	rebuild func(ctx context.Context, request rebuild.Request) (rebuild.Report, error)
+}
+
+func (p cli) offline() rebuilder { return rebuilder{p.engine.Plan, p.engine.Rebuild} }
+
+// online is the rebuilder under a live volume.
+func (p cli) online(volume openedVolume, flags volumeFlags) rebuilder {
+	live := func(request rebuild.Request) rebuild.OnlineRequest {
+		return rebuild.OnlineRequest{Request: request, Mirror: volume, Freezer: flags.freezer(volume), FreezeLimit: flags.limit}
+	}
+	return rebuilder{
+		func(ctx context.Context, request rebuild.Request) (rebuild.Plan, error) {
+			return p.engine.PlanOnline(ctx, live(request))
+		},
+		func(ctx context.Context, request rebuild.Request) (rebuild.Report, error) {
+			return p.engine.RebuildOnline(ctx, live(request))
+		},
+	}
+}
+
+// withRequest opens all hosts and the live volume, calls use with the request, and closes
+// them.
+func (p cli) withRequest(c *cobra.Command, flags rebuildFlags, use func(rebuild.Request, rebuilder) error) error {
+	at, err := flags.checkOnline(c)
+	if err != nil {
+		return err
+	}
+	return p.withHosts(c, flags, func(request rebuild.Request) error {
+		if !flags.online {
+			return use(request, p.offline())
+		}
+		volume, err := p.openVolume(c.Context(), at)
+		if err != nil {
+			return p.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
+		}
+		defer func() { _ = volume.Close() }() // no call is under way
+		return use(request, p.online(volume, flags.volume))
+	})
+}
+
+// withHosts opens all hosts, calls use with the request, and closes them.
+func (p cli) withHosts(c *cobra.Command, flags rebuildFlags, use func(rebuild.Request) error) error {
 	if len(flags.sources) == 0 {
 		flags.sources = []string{""} // its error says what is missing
 	}

@@ -56,6 +56,19 @@ func TestUsageErrorIsOneLine(t *testing.T) {
 		{"a file for a socket", []string{"simtarget", "--socket", "usage_test.go"}, "no socket"},
 		{"a file for a state", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "a"), "--state", "usage_test.go"}, "usage_test.go"},
 		{"a second socket that is bad", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "engine-usage.sock"), "--socket", "/nowhere/a.sock"}, "/nowhere/a.sock"},
+		{"a volume without online", rebuildOf("--volume", someVolume), "--volume: expected --online"},
+		{"a freeze without online", rebuildOf("--freeze", "none"), "--freeze: expected --online"},
+		{"a limit without online", []string{"plan", "--source", someAddress, "--destination", someAddress, "--freeze-limit", "1s"}, "--freeze-limit: expected --online"},
+		{"online without a volume", rebuildOf("--online", "--freeze", "none"), "--volume is missing: expected " + volumeAddressForm},
+		{"a volume without a raid", rebuildOf("--online", "--volume", "unix:///c.sock", "--freeze", "none"), "raid is required"},
+		{"a replica as the volume", rebuildOf("--online", "--volume", someAddress, "--freeze", "none"), `unknown key "lvs"`},
+		{"online without a freeze", rebuildOf("--online", "--volume", someVolume), "how are clients stopped?"},
+		{"a freeze that is none", rebuildOf("--online", "--volume", someVolume, "--freeze", "hard"), "expected ana or none"},
+		{"a freeze and a command", rebuildOf("--online", "--volume", someVolume, "--freeze", "ana", "--thaw-command", "true"), "got both"},
+		{"a freeze command alone", rebuildOf("--online", "--volume", someVolume, "--freeze-command", "true"), "expected --thaw-command"},
+		{"a thaw command alone", rebuildOf("--online", "--volume", someVolume, "--thaw-command", "true"), "expected --freeze-command"},
+		{"no time to freeze", rebuildOf("--online", "--volume", someVolume, "--freeze", "none", "--freeze-limit", "0s"), "--freeze-limit 0s"},
+		{"online with views", rebuildOf("--online", "--volume", someVolume, "--freeze", "none", "--verify", "views"), "--verify views"},
 		{"a flag of rebuild for plan", []string{"plan", "--verify", "counts"}, "--verify"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -92,6 +105,12 @@ func TestErrorNamesFileFieldAndExpectation(t *testing.T) {
 	t.Run("no such file", func(t *testing.T) {
 		requireShortLine(t, engine(t, "simulate", filepath.Join(dir, "nope.yaml")), exitUsage, "nope.yaml", "no such file")
 	})
+}
+
+const someVolume = "unix:///nowhere/spdk.sock?raid=vol-1"
+
+func rebuildOf(flags ...string) []string {
+	return append([]string{"rebuild", "--source", someAddress, "--destination", someAddress}, flags...)
 }
 
 const someAddress = "unix:///nowhere/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d"
