@@ -1,0 +1,282 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/liveclient"
+	"github.com/rootgraft/rebuild/internal/randid"
+	"github.com/rootgraft/rebuild/spdkhost"
+)
+
+// Replicas of a live volume.
+const liveTo = "vol-1-r-8c9d0e1f"
+
+var liveMembers = []string{"vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b"}
+
+// liveTargets are the targets of a live volume: home has the RAID, each of the members a
+// replica, and to the destination.
+type liveTargets struct {
+	home, to *targettest.Target
+	members  []*targettest.Target
+}
+
+// requireAlive checks that no target has crashed.
+func (at *liveTargets) requireAlive(t *testing.T) {
+	t.Helper()
+	for _, target := range append([]*targettest.Target{at.home, at.to}, at.members...) {
+		require.NoError(t, target.Try("rpc_get_methods", nil, nil), "a target has ended")
+	}
+}
+
+// liveVolume is a RAID1 over the heads of replicas on other targets, and clients that read
+// and write it over NVMe/TCP.
+type liveVolume struct {
+	home        *targettest.Target
+	members     []*place
+	destination *place
+	base        domain.Base
+	exported    *targettest.RAIDVolume
+	mirror      *spdkhost.Mirror
+	client      initiator
+	clients     *liveclient.Clients
+}
+
+// newLiveVolume makes a volume of that many members, each a branching tree on an image, and
+// starts its clients.
+func newLiveVolume(t *testing.T, at *liveTargets, members int) *liveVolume {
+	t.Helper()
+	return growLiveVolume(t, at, members, true, func(p *place, replica string) { p.growSource(t, replica) })
+}
+
+// growLiveVolume is newLiveVolume with other replicas.
+func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow func(p *place, replica string)) *liveVolume {
+	t.Helper()
+	v := &liveVolume{home: at.home, destination: newPlace(t, at.to, 64)}
+	if image {
+		v.destination.importImage(t, noises(7, imageClusters))
+	}
+	for i, target := range at.members[:members] {
+		p := newPlace(t, target, 64)
+		if image {
+			p.importImage(t, noises(7, imageClusters))
+		}
+		grow(p, liveMembers[i])
+		v.members = append(v.members, p)
+	}
+	v.mirrorMembers(t)
+	v.start(t)
+	return v
+}
+
+// mirrorMembers makes a RAID of two bdevs without data, since upstream has none of one, lets
+// the members join, and those bdevs leave.
+func (v *liveVolume) mirrorMembers(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() { v.close(t) })
+	var fillers, names []string
+	for range 2 {
+		name := "filler-" + randid.Hex(4)
+		id := fmt.Sprintf("%s-0000-4000-8000-000000000000", randid.Hex(4))
+		v.home.Call(t, "bdev_null_create", map[string]any{
+			"name": name, "num_blocks": volumeClusters * clusterSize / 4096, "block_size": 4096, "uuid": id,
+		}, nil)
+		t.Cleanup(func() { _ = v.home.Try("bdev_null_delete", map[string]any{"name": name}, nil) })
+		fillers, names = append(fillers, id), append(names, name)
+	}
+	v.exported = v.home.NewRAIDVolume(t, names...)
+	v.mirror = v.openMirror(t)
+	for i, p := range v.members {
+		v.join(t, p, liveMembers[i])
+	}
+	for _, filler := range fillers {
+		require.NoError(t, v.mirror.Leave(t.Context(), filler))
+	}
+}
+
+func (v *liveVolume) openMirror(t *testing.T) *spdkhost.Mirror {
+	t.Helper()
+	m, err := spdkhost.OpenMirror(t.Context(), spdkhost.MirrorConfig{Socket: v.home.Socket, RAID: v.exported.RAID, Logger: zaptest.NewLogger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
+}
+
+// join makes the head of a replica a member, while there are no clients.
+func (v *liveVolume) join(t *testing.T, p *place, replica string) {
+	t.Helper()
+	ctx, run := t.Context(), rebuild.Run{Replica: replica, ID: randid.Hex(4)}
+	peer, err := v.mirror.Peer(ctx)
+	require.NoError(t, err)
+	door, err := p.host.Offer(ctx, run, rebuild.Way{ID: run.ID, Head: replica}, peer)
+	require.NoError(t, err)
+	require.NoError(t, p.host.Show(ctx, run, door, p.replica(t, replica).Head.UUID))
+	require.NoError(t, v.mirror.Connect(ctx, run, door))
+	_, err = v.mirror.Join(ctx, run, door)
+	require.NoError(t, err)
+}
+
+// close detaches the members, and ends their exports, after the RAID has been deleted.
+func (v *liveVolume) close(t *testing.T) {
+	t.Helper()
+	var attached []struct{ Name string }
+	v.home.Call(t, "bdev_nvme_get_controllers", nil, &attached)
+	for _, controller := range attached {
+		v.home.Call(t, "bdev_nvme_detach_controller", map[string]any{"name": controller.Name}, nil)
+	}
+	ctx := context.WithoutCancel(t.Context())
+	require.NoError(t, v.destination.host.HideHead(ctx, liveTo))
+	for i, p := range v.members {
+		require.NoError(t, p.host.HideHead(ctx, liveMembers[i]))
+	}
+	if t.Failed() {
+		return
+	}
+	for _, p := range append([]*place{v.destination}, v.members...) {
+		requireNothingOpen(t, p.target)
+	}
+}
+
+// start starts clients.
+func (v *liveVolume) start(t *testing.T) {
+	t.Helper()
+	v.client = initiator{t.Context(), v.exported.Connect(t)}
+	var err error
+	v.clients, err = liveclient.Start(v.client, liveclient.Config{
+		Size: volumeClusters * clusterSize, Seed: 1, Block: 4096, Longest: 8192, Pause: 4 * time.Millisecond,
+		Reads: 50, Writes: 45, Zeroes: 5,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { v.clients.Stop() })
+}
+
+// stop stops the clients, and checks that each block is as they have written it.
+func (v *liveVolume) stop(t *testing.T) liveclient.Stats {
+	t.Helper()
+	stats := v.clients.Stop()
+	require.NoError(t, stats.Failure)
+	require.NoError(t, stats.FirstWrong)
+	require.NotZero(t, stats.Writes)
+	require.NoError(t, v.clients.Check(v.client))
+	t.Logf("clients: %+v", stats)
+	return stats
+}
+
+// awaitWrites waits until clients have written that often from now on.
+func (v *liveVolume) awaitWrites(t *testing.T, writes uint64) {
+	t.Helper()
+	from := v.clients.Stats().Writes
+	require.Eventually(t, func() bool { return v.clients.Stats().Writes >= from+writes }, time.Minute, time.Millisecond)
+}
+
+func (v *liveVolume) request() rebuild.OnlineRequest {
+	r := rebuild.OnlineRequest{Mirror: v.mirror, Freezer: freezer.Func(v.mirror.Suspend, v.mirror.Resume)}
+	for i, p := range v.members {
+		site := rebuild.Site{Host: p.host, Replica: liveMembers[i]}
+		if i == 0 {
+			r.Source = site
+		} else {
+			r.MoreSources = append(r.MoreSources, site)
+		}
+	}
+	r.Destination = rebuild.Site{Host: v.destination.host, Replica: liveTo}
+	r.Base, r.Options.ReservePercent = v.base, 1
+	return r
+}
+
+// rebuild rebuilds the destination, which must succeed.
+func (v *liveVolume) rebuild(t *testing.T) rebuild.Report {
+	t.Helper()
+	report, err := rebuild.New(rebuild.WithLogger(zaptest.NewLogger(t))).RebuildOnline(t.Context(), v.request())
+	require.NoError(t, err)
+	require.Equal(t, rebuild.OutcomeComplete, report.Outcome)
+	t.Logf("%d freezes, of %v at most", report.Online.Freezes, report.Online.Frozen)
+	return report
+}
+
+// modes are those of the members, by head.
+func (v *liveVolume) modes(t *testing.T) map[string]rebuild.Mode {
+	t.Helper()
+	volume, err := v.mirror.Volume(t.Context())
+	require.NoError(t, err)
+	modes := make(map[string]rebuild.Mode)
+	for _, m := range volume.Members {
+		modes[m.Head] = m.Mode
+	}
+	return modes
+}
+
+// requireWhole compares the destination with each member that is whole, after stop.
+func (v *liveVolume) requireWhole(t *testing.T) {
+	t.Helper()
+	modes := v.modes(t)
+	d := v.destination.replica(t, liveTo)
+	require.NotNil(t, d.Head)
+	require.Equal(t, rebuild.ModeRW, modes[d.Head.UUID])
+	compared := 0
+	for i, p := range v.members {
+		if p.target.Try("rpc_get_methods", nil, nil) != nil {
+			continue
+		}
+		s := p.replica(t, liveMembers[i])
+		if modes[s.Head.UUID] != rebuild.ModeRW {
+			continue
+		}
+		requireEqual(t, p, liveMembers[i], v.destination, liveTo)
+		for n, want := range s.Snapshots {
+			require.Equal(t, want.Lvol.Own.Count, d.Snapshots[n].Lvol.Own.Count, want.Name)
+		}
+		compared++
+	}
+	require.NotZero(t, compared)
+	v.destination.requireHealthy(t, liveTo)
+}
+
+// initiator repeats commands to a namespace that is not accessible at the moment, as hosts
+// with native multipath do, or not there, as while upstream's RAID is made again.
+type initiator struct {
+	ctx       context.Context //nolint:containedctx // that of the test
+	namespace *nvmetcp.Namespace
+}
+
+func (i initiator) repeat(do func() error) error {
+	for {
+		err := do()
+		var status *nvmetcp.StatusError
+		if !errors.As(err, &status) || status.Status != nvmetcp.StatusInaccessible && status.Status != nvmetcp.StatusInvalidNamespace {
+			return err
+		}
+		select {
+		case <-i.ctx.Done():
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (i initiator) ReadAt(p []byte, offset int64) (int, error) {
+	return len(p), i.repeat(func() error { return i.namespace.Read(i.ctx, p, uint64(offset)) })
+}
+
+func (i initiator) WriteAt(p []byte, offset int64) (int, error) {
+	return len(p), i.repeat(func() error { return i.namespace.Write(i.ctx, p, uint64(offset)) })
+}
+
+func (i initiator) WriteZeroes(offset, length int64) error {
+	_, err := i.WriteAt(make([]byte, length), offset)
+	return err
+}
+
+// Trim does nothing: it may.
+func (initiator) Trim(int64, int64) error { return nil }
