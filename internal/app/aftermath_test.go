@@ -53,6 +53,7 @@ type environment interface {
 	store(side string) (domain.Listing, storeState)
 	opened(side string) []ports.Opened // by runs
 	sent() (bytes uint64, known bool)  // from host to host so far
+	view(side, uuid string) []byte     // of an lvol of the volume's length
 
 	// engine is a request to an engine that has just begun, and how to end that.
 	engine() (request app.Request, end func())
@@ -71,6 +72,12 @@ func (m memoryEnvironment) cluster() uint64      { return cluster }
 func (m memoryEnvironment) sent() (uint64, bool) { return m.source.Sent(), true }
 func (m memoryEnvironment) engine() (app.Request, func()) {
 	return verifyCounts.of(m.request), func() {}
+}
+
+func (m memoryEnvironment) view(side, uuid string) []byte {
+	view := make([]byte, worldClusters*cluster)
+	require.NoError(m.t, m.host(side).ReadAt(uuid, view, 0))
+	return view
 }
 
 func (m memoryEnvironment) requireEqual(image bool) {
@@ -179,6 +186,8 @@ type aftermath struct {
 	image  bool // an image in flight may have been left
 	helper bool // a helper was left on the source
 
+	clones map[string]cloneViews // by UUID
+
 	earlier storeState // of the destination after the run before
 	again   bool       // the last run was planned again
 
@@ -194,6 +203,7 @@ func newAftermath(t tester, p trial, on environment) *aftermath {
 	a.sourceUUID, a.sourceBefore = store.UUID, before
 	store, before = on.store("destination")
 	a.uuid, a.before = store.UUID, before
+	a.findClones()
 	return a
 }
 
@@ -258,6 +268,7 @@ func (a *aftermath) check() {
 	a.nothingIsForged(source, destination)
 	a.headImpliesCompleteReplica(source, destination)
 	a.nothingIsLeftInFlight(destination)
+	a.clonesReadOldOrRight()
 	a.earlier = destination
 }
 
@@ -460,6 +471,7 @@ func (a *aftermath) converge() {
 		return
 	}
 	a.stage.requireEqual(a.world.image > 0)
+	a.clonesReadRight()
 	if a.flavour.prove() {
 		plan, err := app.New(nil).Plan(context.Background(), request)
 		require.NoError(a.t, err)
@@ -494,7 +506,7 @@ func (a *aftermath) missing(source, destination storeState) (bytes uint64) {
 	there := destination.snapshots(copyName)
 	for name, s := range source.snapshots(sourceName) {
 		d, kept := there[name]
-		kept = kept && a.flavour.prove() && a.identical(s, d)
+		kept = kept && a.flavour.prove() && a.identical(s, d) && a.staysUnderClones(source, destination, name)
 		if !kept {
 			bytes += s.lvol.Own.Count * a.stage.cluster()
 		}

@@ -24,7 +24,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		t.Logf("%d JSON-RPC calls, %d runs with a fault, each with a run after it", calls.Load(), runs.Load())
 	})
 	for _, w := range faultScenarios {
-		for _, f := range allFlavours {
+		for _, f := range w.flavours() {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
 				for _, parallel := range atOnce {

@@ -28,7 +28,7 @@ func TestEveryStepFailsOnce(t *testing.T) {
 	var points, runs atomic.Int64
 	t.Cleanup(func() { t.Logf("%d calls, %d runs with a fault, each with a run after it", points.Load(), runs.Load()) })
 	for _, w := range faultScenarios {
-		for _, f := range allFlavours {
+		for _, f := range w.flavours() {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
 				for _, v := range []verification{verifyCounts, verifyProof, verifyViews} {

@@ -19,6 +19,7 @@ type faultScenario struct {
 	name   string
 	image  int  // clusters of the backing image; 0: the volume has none
 	absent bool // the destination lacks the image
+	clones bool // other volumes are linked clones of the replicas' snapshots, on both hosts
 }
 
 const worldClusters = 8 // of the volume
@@ -28,6 +29,16 @@ var faultScenarios = []faultScenario{
 	{name: "small-image", image: 4},
 	{name: "missing-image", image: 4, absent: true},
 	{name: "no-image"},
+	{name: "linked-clones", image: 4, clones: true},
+}
+
+// flavours are the pairs that the world is rebuilt on. What linked clones read is replaced
+// only where all is proven.
+func (w faultScenario) flavours() []flavours {
+	if w.clones {
+		return []flavours{bothProve}
+	}
+	return allFlavours
 }
 
 // worldTree is the source's.
@@ -83,7 +94,19 @@ func (w faultScenario) buildOn(t tester, from, to builtHost) {
 	source.build(worldTree)
 	left.build(worldLeftovers)
 	other.build("image\n s0 0=77\n  head")
+	for snapshot, clone := range linkedClones {
+		if w.clones {
+			newBuilderOn(t, from, clone+"a", makeEntryPoint(source, snapshot)).build(linkedCloneTree)
+			newBuilderOn(t, to, clone+"b", makeEntryPoint(left, snapshot)).build(linkedCloneTree)
+		}
+	}
 }
+
+// linkedClones are the replicas, without the last letter, that are linked clones of some of
+// the volume's snapshots.
+var linkedClones = map[string]string{"snap12": "vol-77-r-0000000", "snap21": "vol-78-r-0000000"}
+
+const linkedCloneTree = "image\n  c1 0=51\n    head 6=52\n"
 
 // declared is the volume's image.
 func (w faultScenario) declared() domain.Base {

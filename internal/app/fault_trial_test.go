@@ -72,7 +72,7 @@ func replayed(t *testing.T, text string) trial {
 		p.runs = append(p.runs, injections)
 	}
 	for _, w := range faultScenarios {
-		for _, f := range allFlavours {
+		for _, f := range w.flavours() {
 			if w.name == place[0] && f.String() == place[1] {
 				p.world, p.flavours = w, f
 				return p

@@ -198,6 +198,12 @@ func (s *targetEnvironment) opened(side string) []ports.Opened {
 	return opened
 }
 
+func (s *targetEnvironment) view(side, uuid string) []byte {
+	view := make([]byte, worldClusters*targetCluster)
+	require.NoError(s.t, s.machines[side].current().ReadAt(uuid, view, 0))
+	return view
+}
+
 // looker is a host that only looks.
 func (s *targetEnvironment) looker(side string) *spdk.Host {
 	if s.lookers[side] == nil {

@@ -80,8 +80,9 @@ type pointsOf func(*testing.T, trial) []faultPoint
 
 func (d *drawing) pair(t *testing.T, seed uint64) trial {
 	r := rand.New(rand.NewPCG(seed, 0))
+	world := draw(r, faultScenarios)
 	p := trial{
-		world: draw(r, faultScenarios), flavours: draw(r, allFlavours), parallel: draw(r, []int{1, app.DefaultParallel, app.DefaultParallel, app.DefaultParallel}),
+		world: world, flavours: draw(r, world.flavours()), parallel: draw(r, []int{1, app.DefaultParallel, app.DefaultParallel, app.DefaultParallel}),
 		verify: draw(r, []verification{verifyCounts, verifyCounts, verifyProof, verifyViews}),
 	}
 	points := d.pointsOnce(t, p)
