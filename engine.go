@@ -56,10 +56,11 @@ func (e *Engine) PlanOnline(ctx context.Context, request OnlineRequest) (Plan, e
 }
 
 // RebuildOnline makes the destination a whole member of a volume that clients read and write
-// meanwhile. They are stopped once, for a few round trips: a snapshot is taken of every
+// meanwhile. They are stopped twice, for a few round trips. First a snapshot is taken of every
 // member, and a live head over it joins the mirror. From then on it has every write, and the
-// tree below it is rebuilt as Rebuild does. The live head gets its final name only if the
-// mirror was never without it, so a replica with a head is whole.
+// tree below it is rebuilt as Rebuild does. Then the live head is grafted onto that tree. It
+// gets its final name only if the mirror was never without it, so a replica with a head is
+// whole.
 //
 // It is safe to stop at any moment: then the live head leaves the mirror and is deleted, and
 // clients notice nothing. The next RebuildOnline, or Rebuild, keeps the snapshots that were

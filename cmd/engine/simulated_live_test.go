@@ -35,7 +35,7 @@ func TestClientsAreServedDuringSimulatedRebuild(t *testing.T) {
 	requireServed(t, r)
 	online := r["online"].(map[string]any)
 	require.Regexp(t, "^rebuild-cut-[0-9a-f]{8}$", online["cut"])
-	require.Equal(t, json.Number("1"), online["freezes"])
+	require.Equal(t, json.Number("2"), online["freezes"])
 	require.NotEqual(t, json.Number("0"), online["freezeMs"])
 	require.Equal(t, []string{"RW", "RW", "RW"}, modesOf(t, r))
 	for _, m := range list(t, online, "members") {

@@ -34,9 +34,10 @@ type OnlineRequest struct {
 }
 
 // RebuildOnline makes the destination a whole member of a mirror while clients read and write
-// it. They are stopped once, for as long as it takes to take a snapshot of every member and to
-// let the destination's live head join. From then on the live head has every write; the tree
-// below it is rebuilt as Rebuild does. If the rebuild fails or ctx ends, the live head leaves
+// it. They are stopped for as long as it takes to take a snapshot of every member and to let
+// the destination's live head join. From then on the live head has every write; the tree below
+// it is rebuilt as Rebuild does. They are stopped again while the live head is grafted onto the
+// tree. If the rebuild fails or ctx ends, the live head leaves
 // the mirror and is deleted, and the clients notice nothing.
 //
 // Besides those of Rebuild, errors wrap ports.ErrNotFrozen if the volume could not be frozen

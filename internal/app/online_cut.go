@@ -235,20 +235,15 @@ func (l *liveRun) undoCut(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// land makes the destination whole. If a member that the live head reads through was lost
-// since the cut, reads of it may be outstanding, and a target crashes if the parent is
-// exchanged then: clients are stopped for that moment.
+// land makes the destination whole. Clients are stopped for it once more: SPDK exchanges the
+// parent of a live head without waiting for reads of the old one, and crashes when they end.
 func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
-	lost := slices.ContainsFunc(l.members, func(at int) bool { return l.rebuild.sources.lostReason(at) != nil })
 	volume, err := l.mirror.Volume(ctx)
 	if err != nil {
 		return err
 	}
-	for _, m := range volume.Members {
-		lost = lost || m.Mode == domain.ModeERR
-	}
-	if !lost {
-		return x.Do(ctx, domain.StageLand)
+	if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
+		return fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
 		began := time.Now()
