@@ -49,7 +49,7 @@ func TestOnlineRebuildAsJSON(t *testing.T) {
 	require.Equal(t, exitDone, told.status, told.stdout+told.stderr)
 	r := printed(t, told.stdout, false)
 	require.Equal(t, []string{"RW", "RW", "RW"}, modesOf(t, r))
-	require.Equal(t, json.Number("1"), r["online"].(map[string]any)["freezes"])
+	require.Equal(t, json.Number("2"), r["online"].(map[string]any)["freezes"])
 	again := printed(t, w.engine(online("rebuild", "--freeze", "ana", "--output", "json")...).stdout, false)
 	require.Equal(t, "complete", again["outcome"])
 	require.Equal(t, json.Number("0"), again["online"].(map[string]any)["freezes"], "it is a whole member")
