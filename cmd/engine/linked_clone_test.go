@@ -159,6 +159,36 @@ func TestRepairRestoresBaseOfLinkedClone(t *testing.T) {
 	}
 }
 
+// Of vol-9, whose linked clone is on disk-1, all is copied: the linked clone reads the old
+// snapshot until the entry point moves to the copy.
+func TestReplacedSnapshotOfLinkedCloneOutput(t *testing.T) {
+	w := newCloneWorld(t)
+	args := []string{"--source", sourceAtB, "--destination", sourceAtA, "--fast=false"}
+	before := w.stores()
+	told := w.engine(append([]string{"plan"}, args...)...)
+	require.Equal(t, exitDone, told.status, "%s%s", told.stdout, told.stderr)
+	require.Equal(t, before, w.stores())
+	requireGolden(t, "clone-replace-plan.txt", told.stdout)
+
+	told = w.engine(append([]string{"rebuild"}, args...)...)
+	require.Equal(t, exitDone, told.status, "%s%s", told.stdout, told.stderr)
+	for _, line := range []string{"set aside daily", "grafted  " + dailyEntryPoint, "deleted  the old daily"} {
+		require.Contains(t, told.stdout, line)
+	}
+	for _, replica := range []string{sourceAtA, healthyAt} {
+		require.Equal(t, exitDone, w.engine("audit", replica).status)
+	}
+	require.Equal(t, w.named(w.a, "vol-9-r-0000000a-snap-daily"), w.parentOf(w.a, dailyEntryPoint))
+}
+
+// parentOf is the UUID of the parent of the lvol of that name.
+func (w *world) parentOf(host *memhost.Host, name string) string {
+	w.t.Helper()
+	l, err := host.Look(w.t.Context(), w.named(host, name))
+	require.NoError(w.t, err)
+	return l.Parent
+}
+
 func TestGCRemovesEntryPointWithoutClones(t *testing.T) {
 	w := newCloneWorld(t)
 	require.NotContains(t, w.engine("gc", hostA).stdout, dailyEntryPoint, "it has a clone")

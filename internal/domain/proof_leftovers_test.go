@@ -477,5 +477,7 @@ func (d *remains) drawMoreLinkedClones(opening []int) {
 		if d.spacer > 0 { // a run has ended early
 			d.Lvols[len(d.Lvols)-2].Parent = "left-spacer"
 		}
+	case 4: // it has lost its snapshot
+		d.Lvols[len(d.Lvols)-2].Parent = ""
 	}
 }
