@@ -54,10 +54,12 @@ type liveVolume struct {
 }
 
 // newLiveVolume makes a volume of that many members, each a branching tree on an image, and
-// starts its clients.
+// starts its clients. They trim nothing: a trim in flight when a member is lost may fail.
 func newLiveVolume(t *testing.T, at *liveTargets, members int) *liveVolume {
 	t.Helper()
-	return growLiveVolume(t, at, members, true, func(p *place, replica string) { p.growSource(t, replica) })
+	v := growLiveVolume(t, at, members, true, func(p *place, replica string) { p.growSource(t, replica) })
+	v.start(t, liveclient.Config{Longest: 8192, Pause: 4 * time.Millisecond, Reads: 50, Writes: 45, Zeroes: 5})
+	return v
 }
 
 // growLiveVolume is newLiveVolume with other replicas.
@@ -76,7 +78,7 @@ func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow
 		v.members = append(v.members, p)
 	}
 	v.mirrorMembers(t)
-	v.start(t)
+	v.client = initiator{t.Context(), v.exported.Connect(t)}
 	return v
 }
 
@@ -149,14 +151,11 @@ func (v *liveVolume) close(t *testing.T) {
 }
 
 // start starts clients.
-func (v *liveVolume) start(t *testing.T) {
+func (v *liveVolume) start(t *testing.T, load liveclient.Config) {
 	t.Helper()
-	v.client = initiator{t.Context(), v.exported.Connect(t)}
+	load.Size, load.Seed, load.Block = volumeClusters*clusterSize, 1, 4096
 	var err error
-	v.clients, err = liveclient.Start(v.client, liveclient.Config{
-		Size: volumeClusters * clusterSize, Seed: 1, Block: 4096, Longest: 8192, Pause: 4 * time.Millisecond,
-		Reads: 50, Writes: 45, Zeroes: 5,
-	})
+	v.clients, err = liveclient.Start(v.client, load)
 	require.NoError(t, err)
 	t.Cleanup(func() { v.clients.Stop() })
 }
@@ -167,7 +166,7 @@ func (v *liveVolume) stop(t *testing.T) liveclient.Stats {
 	stats := v.clients.Stop()
 	require.NoError(t, stats.Failure)
 	require.NoError(t, stats.FirstWrong)
-	require.NotZero(t, stats.Writes)
+	require.NotZero(t, stats.Reads)
 	require.NoError(t, v.clients.Check(v.client))
 	t.Logf("clients: %+v", stats)
 	return stats
@@ -274,9 +273,9 @@ func (i initiator) WriteAt(p []byte, offset int64) (int, error) {
 }
 
 func (i initiator) WriteZeroes(offset, length int64) error {
-	_, err := i.WriteAt(make([]byte, length), offset)
-	return err
+	return i.repeat(func() error { return i.namespace.WriteZeroes(i.ctx, uint64(offset), uint64(length)) })
 }
 
-// Trim does nothing: it may.
-func (initiator) Trim(int64, int64) error { return nil }
+func (i initiator) Trim(offset, length int64) error {
+	return i.repeat(func() error { return i.namespace.Deallocate(i.ctx, uint64(offset), uint64(length)) })
+}
