@@ -43,7 +43,10 @@ type OnlineRequest struct {
 // Besides those of Rebuild, errors wrap ports.ErrNotFrozen if the volume could not be frozen
 // in time. Then the members were not changed.
 func (e *Engine) RebuildOnline(ctx context.Context, asked OnlineRequest) (Report, error) {
-	live := &liveRun{mirror: guard.Mirror{Mirror: asked.Mirror}, freezer: asked.Freezer, limit: asked.FreezeLimit}
+	live := &liveRun{
+		mirror: guard.Mirror{Mirror: asked.Mirror}, freezer: asked.Freezer, limit: asked.FreezeLimit,
+		ownersTurn: make(chan struct{}, 1),
+	}
 	live.cutter, _ = asked.Mirror.(ports.Cutter)
 	if live.limit == 0 {
 		live.limit = DefaultFreezeLimit
@@ -126,6 +129,7 @@ type liveRun struct {
 	freezes []time.Duration
 
 	cutByOwnerAlready bool
+	ownersTurn        chan struct{} // holds a token while the owner is asked to cut
 }
 
 // liveLvol is the live head.

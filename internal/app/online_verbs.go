@@ -34,8 +34,12 @@ func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, err
 
 // cutByOwner has the owner of the mirror take the snapshots, once for all members.
 func (l *liveRun) cutByOwner(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.ownersTurn <- struct{}{}:
+		defer func() { <-l.ownersTurn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if l.cutByOwnerAlready {
 		return nil
 	}
@@ -43,6 +47,8 @@ func (l *liveRun) cutByOwner(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.cut.Snapshot, l.cutByOwnerAlready = name, true
 	return nil
 }

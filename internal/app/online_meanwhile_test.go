@@ -1,0 +1,239 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// slowly makes every call of the engine take a while, and calls do before each.
+func (b *liveFixture) slowly(do func(c liveCall)) {
+	b.inject(func(_ int, c liveCall) memory.Fault {
+		if do != nil {
+			do(c)
+		}
+		return memory.Fault{Delay: 10 * time.Millisecond}
+	})
+}
+
+// onceAt calls do when the engine makes that call for the first time.
+func onceAt(party liveParty, method string, do func()) func(liveCall) {
+	var once sync.Once
+	return func(c liveCall) {
+		if c.party == party && c.Method == method {
+			once.Do(do)
+		}
+	}
+}
+
+// userSnapshot is one that a user takes of the volume: of all members, the live head among
+// them, in one freeze.
+func (b *liveFixture) userSnapshot(name string) {
+	err := b.freezer.Freeze(context.Background(), time.Second, func(ctx context.Context) error {
+		volume, err := b.mirror.Volume(ctx)
+		if err != nil {
+			return err
+		}
+		for i, host := range append(b.members, b.to) {
+			replica := append(b.names, copyName)[i]
+			store, err := host.List(ctx)
+			if err != nil {
+				return err
+			}
+			for _, l := range store.Lvols {
+				if _, is := volume.Member(l.UUID); is {
+					attributes := minute(99)
+					if _, err := host.Snapshot(ctx, l.UUID, domain.SnapshotLvolName(replica, name), attributes); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.t.Error(err)
+	}
+}
+
+// TestUserSnapshotsDuringAnOnlineRebuild belong to the live chain, which lands with them.
+// (longhorn/longhorn#7103)
+func TestUserSnapshotsDuringAnOnlineRebuild(t *testing.T) {
+	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{Flavour: flavour})
+			b.start(time.Millisecond)
+			defer b.clients.Stop()
+			var taken sync.WaitGroup
+			first := onceAt(partyDestination, "seal", func() { taken.Go(func() { b.userSnapshot("daily") }) })
+			second := onceAt(partyMember, "copy", func() { taken.Go(func() { b.userSnapshot("hourly") }) })
+			b.slowly(func(c liveCall) { first(c); second(c) })
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			taken.Wait()
+			b.stop()
+			b.requireWhole()
+			require.Len(t, list(t, b.to, copyName).Snapshots, 6, "three, the cut, and two of the user")
+		})
+	}
+}
+
+// TestOnlineRebuildOutlivesItsSource: the live head goes on reading through the other member's
+// cut, and the copies come from there. (longhorn/longhorn#10396, spdk/spdk#3343)
+func TestOnlineRebuildOutlivesItsSource(t *testing.T) {
+	for _, at := range []struct {
+		party  liveParty
+		method string
+	}{{partyMember, "copy"}, {partyDestination, "create"}, {partyDestination, "seal"}, {partyDestination, "prove"}, {partyDestination, "graft"}} {
+		t.Run(at.method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newLiveFixture(t, 2, liveTree, memory.Config{})
+				b.start(10 * time.Millisecond)
+				defer b.clients.Stop()
+				joined := false
+				b.slowly(func(c liveCall) {
+					switch {
+					case c.Method == "join":
+						joined = true
+					case joined && c.party == at.party && c.Method == at.method:
+						joined = false
+						b.members[0].Kill()
+					}
+				})
+				report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+				require.NoError(t, err)
+				b.stop()
+				b.settle()
+				b.members[0].Start()
+				b.requireWhole()
+				require.Len(t, list(t, b.members[1], b.names[1]).Snapshots, 4, "one cut")
+				require.LessOrEqual(t, report.Online.Freezes, 2, "one more for the landing")
+			})
+		})
+	}
+}
+
+// TestCancelledOnlineRebuild: the volume serves on, and nothing is left of the live head.
+func TestCancelledOnlineRebuild(t *testing.T) {
+	for _, method := range []string{"create", "offer", "show", "graft-external", "receive", "seal", "graft", "record", "rename"} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newLiveFixture(t, 2, liveTree, memory.Config{})
+				b.start(time.Millisecond)
+				defer b.clients.Stop()
+				ctx, cancel := context.WithCancelCause(t.Context())
+				stop := errors.New("not now")
+				b.slowly(onceAt(partyDestination, method, func() { cancel(stop) }))
+				_, err := app.New(nil).RebuildOnline(ctx, b.request())
+				require.ErrorIs(t, err, stop)
+				b.noFaults()
+				require.Less(t, b.clients.Stop().Longest, time.Second)
+				d := list(t, b.to, copyName)
+				require.Empty(t, d.InFlight)
+				volume, err := b.mirror.Volume(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, d.Head != nil, len(volume.Members) == 3, "with a head it is whole")
+				for _, l := range d.Store.Lvols {
+					require.Empty(t, l.External, l.Name)
+				}
+			})
+		})
+	}
+}
+
+// TestVolumeThatDoesNotFreeze is left as it was. (longhorn/longhorn#13331, LINBIT/linstor-server#138)
+func TestVolumeThatDoesNotFreeze(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		never := freezer.Func(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, b.mirror.Resume)
+		r := b.request()
+		r.Freezer = never
+		report, err := app.New(nil).RebuildOnline(t.Context(), r)
+		require.ErrorIs(t, err, ports.ErrNotFrozen)
+		require.Equal(t, app.OutcomeFailed, report.Outcome)
+		for i, host := range b.members {
+			require.Len(t, list(t, host, b.names[i]).Snapshots, 3, "no cut")
+		}
+		require.False(t, list(t, b.to, copyName).Exists())
+	})
+}
+
+// TestFreezeThatEndsTooEarly: a client may have written between the snapshots of two members,
+// so they are taken away again, and the volume is cut once more.
+func TestFreezeThatEndsTooEarly(t *testing.T) {
+	for _, party := range []liveParty{partyMember, partyMember + 1, partyDestination, partyMirror} {
+		t.Run(party.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newLiveFixture(t, 2, liveTree, memory.Config{})
+				b.start(10 * time.Millisecond)
+				defer b.clients.Stop()
+				slow := map[liveParty]string{partyMember: "snapshot", partyMember + 1: "snapshot", partyDestination: "graft-external", partyMirror: "join"}[party]
+				late := false
+				b.inject(func(_ int, c liveCall) memory.Fault {
+					if c.party == party && c.Method == slow && !late {
+						late = true
+						return memory.Fault{Delay: app.DefaultFreezeLimit + time.Second}
+					}
+					return memory.Fault{}
+				})
+				_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+				require.NoError(t, err)
+				stats := b.stop()
+				require.Less(t, stats.Longest, app.DefaultFreezeLimit+time.Second)
+				b.requireWhole()
+				require.Len(t, list(t, b.members[0], b.names[0]).Snapshots, 4, "the first cut is gone")
+			})
+		})
+	}
+}
+
+// TestOwnerOfTheMirrorCuts: its snapshots have the name that it says.
+func TestOwnerOfTheMirrorCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.start(time.Millisecond)
+		defer b.clients.Stop()
+		b.slowly(nil)
+		r := b.request()
+		r.Mirror = memory.CuttingMirror{Mirror: b.mirror}
+		report, err := app.New(nil).RebuildOnline(t.Context(), r)
+		require.NoError(t, err)
+		b.stop()
+		b.requireWhole()
+		require.True(t, strings.HasPrefix(report.Online.Cut, "rebuild-cut-"))
+	})
+}
+
+// TestOnlineRefusedBeforeAnyChange: a host that cannot, and a member that was not named.
+func TestOnlineRefusedBeforeAnyChange(t *testing.T) {
+	for says, change := range map[string]func(r *app.OnlineRequest){
+		"no mirror":                func(r *app.OnlineRequest) { r.Mirror = nil },
+		"no freezer":               func(r *app.OnlineRequest) { r.Freezer = nil },
+		"expected a positive time": func(r *app.OnlineRequest) { r.FreezeLimit = -1 },
+		"has the member disk-a2/vol-1-r-a2a2a2a2, which is not":   func(r *app.OnlineRequest) { r.MoreSources = nil },
+		"the host of the destination cannot export lvols to live": func(r *app.OnlineRequest) { r.Destination.Host = struct{ ports.Host }{r.Destination.Host} },
+	} {
+		t.Run(says, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			r := b.request()
+			change(&r)
+			report, err := app.New(nil).RebuildOnline(t.Context(), r)
+			require.ErrorIs(t, err, app.ErrRefused)
+			require.ErrorContains(t, err, says)
+			require.Equal(t, app.OutcomeRefused, report.Outcome)
+			require.False(t, list(t, b.to, copyName).Exists())
+		})
+	}
+}

@@ -1,0 +1,57 @@
+package app_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// dropOnce lets the mirror drop a live head when the destination is asked for that method
+// while the live head is a member: the next write to it fails.
+func (b *liveFixture) dropOnce(method string) {
+	var dropped atomic.Bool
+	var live, dropping atomic.Value
+	b.mirror.Inject(func(c memory.Call) memory.Fault {
+		if c.Method == "member-write" && c.UUID == dropping.Load() && !dropped.Swap(true) {
+			return memory.Fault{Before: ports.ErrInvalid}
+		}
+		return memory.Fault{}
+	})
+	b.to.Inject(func(c memory.Call) memory.Fault {
+		switch {
+		case c.Method == "graft-external":
+			live.Store(c.UUID)
+		case c.Method == method && live.Load() != nil && dropping.Load() == nil:
+			dropping.Store(live.Load())
+		}
+		return memory.Fault{Delay: 100 * time.Millisecond}
+	})
+}
+
+// TestHeadThatMissedAWriteGetsNoName: the mirror drops the live head for a moment, while the
+// tree below is built and just before the head would get its name. What it has looks whole.
+// (longhorn/longhorn#10112)
+func TestHeadThatMissedAWriteGetsNoName(t *testing.T) {
+	for _, method := range []string{"create", "receive", "seal", "graft", "record"} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newLiveFixture(t, 2, liveTree, memory.Config{})
+				b.dropOnce(method)
+				b.start(time.Millisecond)
+				defer b.clients.Stop()
+				report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+				require.NoError(t, err)
+				b.stop()
+				require.Equal(t, 2, report.Online.Freezes, "it is cut again")
+				b.requireWhole()
+			})
+		})
+	}
+}
