@@ -1667,7 +1667,8 @@ const (
 	StageBuild                   // creates, copies, grafts and seals
 	StageReplace                 // grafts entry points onto the copies, and deletes the old snapshots
 	StageCreateHead              // clones the new head
-	StageLand                    // the live head becomes the head
+	StageLand                    // in the freeze: the live head is grafted onto the tree
+	StageName                    // and gets its name
 )
 
 // Ref refers to an lvol in a plan: a listed one, by its UUID, or one that the plan

@@ -147,7 +147,7 @@ func (s *printer) ended(e rebuild.Event) string {
 		}
 		return "named    " + e.LvolName
 	case rebuild.VerbRecord:
-		if e.Stage == rebuild.StagePrepare || e.Stage == rebuild.StageLand {
+		if e.Stage == rebuild.StageName {
 			return "" // of the live head, which has no name yet
 		}
 		return "recorded " + e.LvolName

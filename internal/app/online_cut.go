@@ -126,7 +126,7 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 	if !live.cut.Made() {
 		return live.cutVolume(ctx, x)
 	}
-	if err := x.Do(ctx, domain.StageDetach, domain.StagePrune, domain.StageBuild); err != nil {
+	if err := x.Do(ctx, domain.StageDetach, domain.StageSetAside, domain.StagePrune, domain.StageBuild); err != nil {
 		return err
 	}
 	if r.sources.lostReason(seen.primary) != nil {
@@ -150,7 +150,7 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	if err := x.Open(ctx); err != nil {
 		return err
 	}
-	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StagePrune, domain.StagePrepare); err != nil {
+	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StageSetAside, domain.StagePrune, domain.StagePrepare); err != nil {
 		return err
 	}
 	if err := l.openWays(ctx); err != nil {
@@ -245,11 +245,15 @@ func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
 	if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
-	return l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
+	err = l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
 		began := time.Now()
 		defer func() { l.noteFreeze(time.Since(began)) }()
 		return x.Do(ctx, domain.StageLand)
 	})
+	if err != nil {
+		return err
+	}
+	return x.Do(ctx, domain.StageName)
 }
 
 // verifyLanded looks at the replica once more: it has a head under its final name, on the copy

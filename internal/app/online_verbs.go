@@ -122,29 +122,15 @@ func (l *liveRun) Leave(ctx context.Context, head string) error {
 	return l.rebuild.request.Destination.Host.HideHead(ctx, l.rebuild.run.Replica)
 }
 
-// Land implements executor.Live. Users may take snapshots meanwhile, so the lowest lvol of the
-// chain is found now.
+// Land implements executor.Live. Users may have taken snapshots since the cut, so the lowest
+// lvol of the chain is found now; in a freeze, so that they take none meanwhile.
 func (l *liveRun) Land(ctx context.Context, head, parent string) error {
 	host := l.rebuild.request.Destination.Host
-	for {
-		lowest, err := lowestOf(ctx, host, head, parent)
-		if err != nil {
-			return err
-		}
-		if lowest.Parent == parent {
-			return nil
-		}
-		if err := host.Graft(ctx, lowest.UUID, parent); err != nil {
-			return err
-		}
-		// A snapshot of it that was taken just now has its old parent.
-		if lowest, err = lowestOf(ctx, host, head, parent); err != nil {
-			return err
-		}
-		if lowest.Parent == parent {
-			return nil
-		}
+	lowest, err := lowestOf(ctx, host, head, parent)
+	if err != nil || lowest.Parent == parent {
+		return err
 	}
+	return host.Graft(ctx, lowest.UUID, parent)
 }
 
 func lowestOf(ctx context.Context, host ports.Looker, head, parent string) (domain.Lvol, error) {

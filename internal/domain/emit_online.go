@@ -56,20 +56,20 @@ func (e *emitter) cut() {
 }
 
 // land grafts the lowest lvol of the live chain onto the destination's own copy of the cut,
-// and names the head.
+// in a freeze as short as can be, and names the head after it.
 func (e *emitter) land() {
 	live := e.options.live
 	if live == nil {
 		return
 	}
 	head, parent := e.liveHead(), e.rightHeadParent()
-	last := e.add(Operation{Verb: VerbGraft, Stage: StageLand, Target: Ref{refLowest, uuidOf(head)}, Parent: parent})
-	e.ofLive.land = append(e.ofLive.land, last)
+	e.ofLive.land = append(e.ofLive.land, e.add(Operation{Verb: VerbGraft, Stage: StageLand, Target: Ref{refLowest, uuidOf(head)}, Parent: parent}))
+	recorded := noOperation
 	if e.destination.Store.Records {
-		last = e.add(Operation{Verb: VerbRecord, Stage: StageLand, After: e.after(last), Target: head, Record: e.base.Record()})
-		e.ofLive.land = append(e.ofLive.land, last)
+		recorded = e.add(Operation{Verb: VerbRecord, Stage: StageName, Target: head, Record: e.base.Record()})
+		e.ofLive.land = append(e.ofLive.land, recorded)
 	}
-	e.ofLive.land = append(e.ofLive.land, e.add(Operation{Verb: VerbRename, Stage: StageLand, After: e.after(last), Target: head, Name: e.destination.Name}))
+	e.ofLive.land = append(e.ofLive.land, e.add(Operation{Verb: VerbRename, Stage: StageName, After: e.after(recorded), Target: head, Name: e.destination.Name}))
 }
 
 func (e *emitter) liveHead() Ref {

@@ -38,8 +38,8 @@ func TestOnlinePlan(t *testing.T) {
 		"build: graft new snapshot rebuild-cut-0000000a",
 		"build: seal new snapshot rebuild-cut-0000000a",
 		"land: graft lowest lvol below new live head vol-1-r-4e5f6a7b",
-		"land: record new live head vol-1-r-4e5f6a7b",
-		"land: rename new live head vol-1-r-4e5f6a7b",
+		"name: record new live head vol-1-r-4e5f6a7b",
+		"name: rename new live head vol-1-r-4e5f6a7b",
 	}, stagesOf(plan))
 	var actions []string
 	for _, s := range plan.Steps {
@@ -99,14 +99,14 @@ func TestOnlineAfterTheCut(t *testing.T) {
 		"nothing is there": {there: cutThere, here: live, want: []string{
 			"build: create new snapshot s1", "build: copy new snapshot s1", "build: seal new snapshot s1",
 			"build: create new snapshot rebuild-cut-0000000a", "build: copy new snapshot rebuild-cut-0000000a", "build: graft new snapshot rebuild-cut-0000000a", "build: seal new snapshot rebuild-cut-0000000a",
-			"land: graft lowest lvol below b-flight:00000001", "land: record b-flight:00000001", "land: rename b-flight:00000001",
+			"land: graft lowest lvol below b-flight:00000001", "name: record b-flight:00000001", "name: rename b-flight:00000001",
 		}},
 		"all is there": {there: cutThere, here: "  s1 own=a/2\n    rebuild-cut-0000000a own=h/1 system\n" + live, want: []string{
-			"land: graft lowest lvol below b-flight:00000001", "land: record b-flight:00000001", "land: rename b-flight:00000001",
+			"land: graft lowest lvol below b-flight:00000001", "name: record b-flight:00000001", "name: rename b-flight:00000001",
 		}},
 		"it is grafted": {there: cutThere, here: "  s1 own=a/2\n    rebuild-cut-0000000a own=h/1 system\n      daily own=w/1\n        flight:00000001 own=v/1\n", want: []string{
 			"land: graft lowest lvol below b-flight:00000001",
-			"land: record b-flight:00000001", "land: rename b-flight:00000001",
+			"name: record b-flight:00000001", "name: rename b-flight:00000001",
 		}},
 		"the cut was deleted":   {there: "  s1 own=a/2\n    head\n", here: live, says: "has no snapshot rebuild-cut-0000000a any more"},
 		"reverted":              {there: "  s1 own=a/2\n    rebuild-cut-0000000a own=h/1 system\n    head\n", here: live, says: "it was reverted"},
@@ -150,7 +150,7 @@ func TestLiveModelRefuses(t *testing.T) {
 	require.NoError(t, err)
 	byVerb := make(map[Verb]Operation)
 	for _, o := range plan.Operations {
-		if o.Stage == StageCut || o.Stage == StagePrepare || o.Stage == StageLand {
+		if o.Stage == StageCut || o.Stage == StagePrepare || o.Stage == StageLand || o.Stage == StageName {
 			byVerb[o.Verb] = o
 		}
 	}

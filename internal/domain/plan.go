@@ -110,15 +110,16 @@ const (
 	StageBuild                   // creates, copies, grafts and seals
 	StageReplace                 // grafts entry points onto the copies, and deletes the old snapshots
 	StageCreateHead              // clones the new head
-	StageLand                    // the live head becomes the head
+	StageLand                    // in the freeze: the live head is grafted onto the tree
+	StageName                    // and gets its name
 )
 
 // Stages are all of them, in order.
-var Stages = []Stage{StageLeave, StageRemoveHead, StageDetach, StageSetAside, StagePrune, StagePrepare, StageCut, StageBuild, StageReplace, StageCreateHead, StageLand}
+var Stages = []Stage{StageLeave, StageRemoveHead, StageDetach, StageSetAside, StagePrune, StagePrepare, StageCut, StageBuild, StageReplace, StageCreateHead, StageLand, StageName}
 
 // String is the stage's name.
 func (s Stage) String() string {
-	return [...]string{"leave", "remove-head", "detach", "set-aside", "prune", "prepare", "cut", "build", "replace", "create-head", "land"}[s]
+	return [...]string{"leave", "remove-head", "detach", "set-aside", "prune", "prepare", "cut", "build", "replace", "create-head", "land", "name"}[s]
 }
 
 // Operation is one verb with its arguments, to be carried out on a store.

@@ -309,7 +309,7 @@ func CheckBeforeDelete(ctx context.Context, host ports.Host, listed domain.Lvol)
 
 // rename renames an lvol that still has the planned name. It can be repeated.
 func (x *Executor) rename(ctx context.Context, s *step) error {
-	if s.Stage == domain.StageLand {
+	if s.Stage == domain.StageName {
 		return x.nameLive(ctx, s)
 	}
 	renamer, ok := ports.As[ports.Renamer](x.Host)
