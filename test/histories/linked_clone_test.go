@@ -73,10 +73,10 @@ func (o *origin) isEqual(a, b *target) bool {
 	return o.volume.origin == nil || o.volume.origin.isEqual(a, b)
 }
 
-// carries reports whether a snapshot of the replica has an entry point, or a linked clone without
-// one.
+// carries reports whether a snapshot of the replica has an entry point, its own or a misplaced
+// one, or a linked clone without one.
 func (r *replica) carries() bool {
-	return r.hasDirectClone() || slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, r.name+entryPointInfix) })
+	return r.mustBeRepairedLater() || slices.ContainsFunc(r.at.list().Lvols, func(l domain.Lvol) bool { return strings.HasPrefix(l.Name, r.name+entryPointInfix) })
 }
 
 // hasDirectClone reports whether an lvol of another volume is a clone of a snapshot of the
