@@ -197,7 +197,7 @@ func (p *planner) locateClone() error {
 	differ, unproven := chainDifference(ours, theirs)
 	switch {
 	case differ != "":
-		return refuse("%s on lvstore %s differs from the one on lvstore %s: %s; rebuild replica %s first", p.base, p.destination.Store.Name, p.source.Store.Name, differ, here.replica)
+		return refuse("%s on lvstore %s differs from the one on lvstore %s: %s; audit replicas %s and %s, and repair or rebuild the wrong one first", p.base, p.destination.Store.Name, p.source.Store.Name, differ, here.replica, there.replica)
 	case unproven == "":
 	case p.bothProve():
 		return refuse("%s on lvstore %s could not be proven to be the one on lvstore %s; try again", unproven, p.destination.Store.Name, p.source.Store.Name)

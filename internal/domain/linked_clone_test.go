@@ -178,7 +178,7 @@ func TestRefusedBasesOfLinkedClones(t *testing.T) {
 		},
 		"a writable entry point": {sourceClone, dailyHere + "      lvol:vol-9-r-0000000b-clone-ep-daily\n", []string{"is writable"}},
 		"two entry points":       {sourceClone, entryPointHere + "  snap:vol-9-r-0000000c-clone-ep-daily\n", []string{"two entry points", "vol-9-r-0000000c-clone-ep-daily"}},
-		"other data":             {sourceClone, strings.Replace(entryPointHere, "own=d/2", "own=x/2", 1), []string{"snapshot daily of volume vol-9 has other data", "rebuild replica vol-9-r-0000000b first"}},
+		"other data":             {sourceClone, strings.Replace(entryPointHere, "own=d/2", "own=x/2", 1), []string{"snapshot daily of volume vol-9 has other data", "audit replicas vol-9-r-0000000b and vol-9-r-0000000a, and repair or rebuild the wrong one first"}},
 		"a larger snapshot": {
 			sourceClone, strings.NewReplacer("own=d/2", "own=d/2 size=9", "ep-daily", "ep-daily size=9").Replace(entryPointHere),
 			[]string{"9437184 bytes", "8388608"},

@@ -478,7 +478,7 @@ func (w *world) isAmbiguous(r *replica) bool {
 func (w *world) checkRebuild(a *rebuildRun, t disturbances) {
 	if a.deleted == "" {
 		for _, source := range a.sources() {
-			w.checkSource(source, a.sourcesBefore[source], t)
+			w.checkSource(source, a.sourcesBefore[source], t, a.related)
 		}
 	}
 	for n, told := range a.report.Sources {
@@ -621,8 +621,9 @@ func (w *world) mustBeUnchanged(a *rebuildRun, all bool) {
 }
 
 // checkSource: the source is unchanged, except that its head's own clusters may be in a
-// system snapshot now (rule 3).
-func (w *world) checkSource(from *replica, before map[string]lvolState, t disturbances) {
+// system snapshot now (rule 3), and that it may read other bytes if a related volume is
+// rebuilt, too.
+func (w *world) checkSource(from *replica, before map[string]lvolState, t disturbances, related bool) {
 	now := from.at.capture(from.isOf)
 	for uuid, was := range before {
 		is, ok := now[uuid]
@@ -642,6 +643,9 @@ func (w *world) checkSource(from *replica, before map[string]lvolState, t distur
 				fail("the system snapshot is not what the head was: %v instead of %v", frozen, was)
 			}
 			was.lvol.Parent, was.lvol.Own = is.lvol.Parent, domain.Clusters{}
+		}
+		if related {
+			is.view, was.view = nil, nil
 		}
 		if !is.equal(was) {
 			fail("the source %s has changed: %v instead of %v", from, is, was)
