@@ -105,6 +105,7 @@ type duel struct {
 	renamed bool                // a snapshot was
 	resized map[string]bool     // by UUID at the first one: a resize was refused, which may have changed the blob
 	reads   bool                // see duel.ifReads
+	mirror  int                 // clusters of the RAID, 0: there is none
 }
 
 type duelist struct {
@@ -214,11 +215,13 @@ func (at *duelist) play(line string, which int, looked picture) string {
 	return strings.Join(said, "\n")
 }
 
+const clustersOfExternal = 2
+
 // external are the parameters of an AIO bdev with the same UUID each time.
 func (at *duelist) external() map[string]any {
 	file := filepath.Join(at.files, "ext")
 	if _, err := os.Stat(file); err != nil {
-		content := []byte(strings.Repeat("E", 2*targettest.ClusterSize))
+		content := []byte(strings.Repeat("E", clustersOfExternal*targettest.ClusterSize))
 		require.NoError(at.player.t, os.WriteFile(file, content, 0o600))
 	}
 	var n uint64
@@ -316,18 +319,41 @@ func byKey(key string) func(a, b any) int {
 	}
 }
 
+// raidPicture is what both flavours tell of a RAID.
+func raidPicture(b map[string]any) map[string]any {
+	shown := map[string]any{"name": "raid", "aliases": "", "num_blocks": b["num_blocks"], "claimed": b["claimed"]}
+	raid := b["driver_specific"].(map[string]any)["raid"].(map[string]any)
+	for _, key := range []string{"state", "raid_level", "superblock", "num_base_bdevs", "num_base_bdevs_discovered", "num_base_bdevs_operational"} {
+		shown[key] = raid[key]
+	}
+	var slots []any
+	for _, base := range raid["base_bdevs_list"].([]any) {
+		slot := base.(map[string]any)
+		slots = append(slots, []any{slot["name"], slot["uuid"], slot["is_configured"], slot["data_offset"], slot["data_size"]})
+	}
+	shown["slots"] = slots
+	return shown
+}
+
 // picture picks the lvstore's bdevs, in an order of its own, and notes what calls are
 // drawn from.
 func (d *duel) picture(which int, bdevs []any) []any {
 	at := d.sides[which]
 	var ours []any
 	sortClones(bdevs)
+	d.mirror = 0
 	for _, entry := range bdevs {
 		b := entry.(map[string]any)
 		l, ok := b["driver_specific"].(map[string]any)["lvol"].(map[string]any)
 		if !ok || l["base_bdev"] != "aio-"+at.store {
 			if b["name"] == at.store+"-ext" {
 				ours = append(ours, map[string]any{"name": "ext", "aliases": "", "claimed": b["claimed"], "claim_type": b["claim_type"]})
+			}
+			if b["name"] == at.fact+"-r" {
+				ours = append(ours, raidPicture(b))
+				blocks, err := b["num_blocks"].(json.Number).Int64()
+				require.NoError(d.t, err)
+				d.mirror = int(blocks) * 4096 / targettest.ClusterSize
 			}
 			continue
 		}

@@ -50,6 +50,9 @@ var draws = []struct {
 		return fmt.Sprintf("bdev_lvol_clone_bdev bdev=STORE-ext lvs_name=STORE clone_name=%s", d.name())
 	}},
 	{3, func(d *duel) string { return d.exporting() }},
+	{16, func(d *duel) string { return d.mirroring() }},
+	{3, func(d *duel) string { return d.trimming() }},
+	{8, func(d *duel) string { return d.ontoExternal() }},
 	{2, func(d *duel) string { return d.byUUID() }},
 	{3, func(d *duel) string { return d.malformed() }},
 	{5, func(d *duel) string { return d.together() }},
@@ -223,6 +226,56 @@ func (d *duel) exporting() string {
 	default:
 		return fmt.Sprintf("withdraw %s %d", nqn, d.random.IntN(4))
 	}
+}
+
+// mirroring is of one RAID over lvols that have a size: a real target waits for a base that is not
+// there yet. What a RAID reads depends on the base that it asks, so only its bases are read.
+func (d *duel) mirroring() string {
+	base := func() string {
+		name := d.existing()
+		if l := d.looked[name]; l.clusters == 0 || l.readOnly {
+			return "" // the RAID would drop a snapshot at the first write, but later than it answers
+		}
+		return "@" + name
+	}
+	one, other := base(), base()
+	if one == "" || other == "" {
+		return ""
+	}
+	switch d.random.IntN(8) {
+	case 0, 1, 2:
+		return "raid ~r " + one + " " + other
+	case 3:
+		return "bdev_raid_delete name=~r"
+	case 4:
+		return "grow ~r " + one
+	case 5:
+		return "ungrow " + one
+	default:
+		if d.mirror == 0 {
+			return ""
+		}
+		return fmt.Sprintf("write ~r %d %c", d.random.IntN(d.mirror), "ABC0"[d.random.IntN(4)])
+	}
+}
+
+// trimming leaves alone what is exported, as writing does.
+func (d *duel) trimming() string {
+	name := d.existing()
+	if l := d.looked[name]; !l.readOnly && l.clusters > 0 && !l.claimed {
+		return fmt.Sprintf("trim %s %d", name, d.random.IntN(l.clusters))
+	}
+	return ""
+}
+
+// ontoExternal exchanges the parent for the external bdev, of an lvol that is not longer: such a one
+// could not be read beyond it.
+func (d *duel) ontoExternal() string {
+	name := d.any()
+	if !d.sides[0].ext || d.looked[name].clusters > clustersOfExternal || d.looked[name].clusters == 0 {
+		return ""
+	}
+	return fmt.Sprintf("bdev_lvol_set_parent_bdev lvol_name=@%s parent_name=STORE-ext", name)
 }
 
 func (d *duel) byUUID() string {

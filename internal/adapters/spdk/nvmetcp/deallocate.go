@@ -52,6 +52,7 @@ func (n *Namespace) alone(ctx context.Context, e *sqe, data []byte, offset, leng
 
 // Deallocator is an Export that can give a range back. Others ignore a deallocation.
 type Deallocator interface {
+	// Deallocate gives whole blocks back, offset and length in bytes.
 	Deallocate(offset, length uint64) error
 }
 

@@ -479,7 +479,10 @@ func (l *lvol) notifySize(r *request, size uint64) {
 		r.errnoAs(codeInvalidParams, syscall.EBUSY)
 		return
 	}
-	l.bdev.blocks = blocks
+	if blocks != l.bdev.blocks {
+		l.bdev.blocks = blocks
+		l.bdev.resizeRAID()
+	}
 	r.result(true)
 }
 

@@ -102,6 +102,9 @@ func (t *Target) registerRAID(a *raid, p *raidCreateParams) syscall.Errno {
 	if errno := t.register(b); errno != 0 {
 		return errno
 	}
+	for _, one := range a.bases {
+		one.blocks = b.blocks
+	}
 	t.raids = append(t.raids, a)
 	return 0
 }

@@ -1,6 +1,7 @@
 package simtarget
 
 import (
+	"math"
 	"slices"
 	"syscall"
 )
@@ -36,6 +37,32 @@ func (a *raid) slotOf(b *bdev) *base {
 		}
 	}
 	return nil
+}
+
+// resizeRAID gives the RAID that the bdev is a base of the size of the smallest base
+// (raid1_resize).
+func (b *bdev) resizeRAID() {
+	for _, a := range b.target.raids {
+		if a.slotOf(b) != nil {
+			a.resize()
+		}
+	}
+}
+
+func (a *raid) resize() {
+	smallest := uint64(math.MaxUint64)
+	for _, one := range a.bases {
+		if one.bdev != nil {
+			smallest = min(smallest, one.bdev.blocks)
+		}
+	}
+	if smallest == a.bdev.blocks || smallest < a.bdev.blocks && a.bdev.claim != unclaimed {
+		return
+	}
+	a.bdev.blocks = smallest
+	for _, one := range a.bases {
+		one.blocks = smallest
+	}
 }
 
 type raidGrowParams struct {
