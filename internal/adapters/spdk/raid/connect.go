@@ -52,10 +52,10 @@ func (m *Mirror) Release(ctx context.Context, run ports.Run) (err error) {
 	}
 	defer unlock()
 	err = m.disconnect(ctx, nvmf.HeadController(run.Replica))
-	if errors.Is(err, ports.ErrBusy) {
-		return nil // it is a member
+	if err != nil && !errors.Is(err, ports.ErrBusy) { // else it is a member
+		return err
 	}
-	return err
+	return m.removeMarks(ctx, run.Replica)
 }
 
 // disconnect detaches a controller, if it is attached.

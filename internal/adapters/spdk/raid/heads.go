@@ -17,25 +17,39 @@ type heads struct {
 type joined struct {
 	controller string // "": the lvol is on the mirror's target
 	since      time.Time
+	proof
+}
 
-	// connection is that to the target. It breaks when the target ends, and the RAID with
-	// it; then nobody knows what its next RAID has missed.
+// proof shows that the target has not ended since a member joined: the RAID would have ended
+// with it, and nobody knows which writes its next one has missed. It is the mark, or without
+// one the connection to the target, which breaks when the target ends.
+type proof struct {
+	mark       string // name of a bdev that holds nothing; "": none
 	connection uint64
 }
 
+// holds reports whether that is so, by the marks that are there.
+func (p proof) holds(now proof, marks map[string]bool) bool {
+	if p.mark != "" {
+		return marks[p.mark]
+	}
+	return p.connection == now.connection
+}
+
 // see notes a member that serves, and returns since when that is so; zero: not known.
-func (h *heads) see(head, base string, connection uint64) time.Time {
+func (h *heads) see(head, base string, now proof, marks map[string]bool) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.seen == nil {
 		h.seen = make(map[string]string)
 	}
 	h.seen[head] = base
-	if it, is := h.joined[head]; is && it.connection == connection {
-		return it.since
+	it, is := h.joined[head]
+	if is && !it.holds(now, marks) {
+		it.since = time.Time{}
+		h.joined[head] = it
 	}
-	delete(h.joined, head)
-	return time.Time{}
+	return it.since
 }
 
 // lost are the bases of members that were seen and are not among these, by head. They have
@@ -48,7 +62,7 @@ func (h *heads) lost(serving map[string]bool) map[string]string {
 		if !serving[head] {
 			lost[head] = base
 			it := h.joined[head]
-			it.since, it.connection = time.Time{}, 0
+			it.since = time.Time{}
 			h.keepLocked(head, it)
 		}
 	}
@@ -84,6 +98,30 @@ func (h *heads) controller(head string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.joined[head].controller
+}
+
+// marks are those of the members that this process has added.
+func (h *heads) marks() (marks []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, it := range h.joined {
+		if it.mark != "" {
+			marks = append(marks, it.mark)
+		}
+	}
+	return marks
+}
+
+// unmark has the connection prove from now on what the mark did.
+func (h *heads) unmark(mark string, now proof) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for head, it := range h.joined {
+		if it.mark == mark {
+			it.proof = now
+			h.joined[head] = it
+		}
+	}
 }
 
 // leave forgets a member.

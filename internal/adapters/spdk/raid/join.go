@@ -31,11 +31,11 @@ func (m *Mirror) Join(ctx context.Context, _ ports.Run, at ports.Address) (joini
 	if err != nil {
 		return domain.Member{}, err
 	}
-	connection, err := m.add(ctx, n)
+	proven, err := m.add(ctx, n, newMark(w.Head))
 	if err != nil {
 		return domain.Member{}, err
 	}
-	it := joined{connection: connection}
+	it := joined{proof: proven}
 	if w.Remote != nil {
 		it.controller = w.Controller()
 	}
@@ -128,37 +128,53 @@ func (n *newcomer) check() error {
 	return nil
 }
 
-// add adds the head, and returns the number of the connection over which that was
-// confirmed.
-func (m *Mirror) add(ctx context.Context, n *newcomer) (connection uint64, err error) {
+// add adds the head, and makes the mark in a write that is needed anyway.
+func (m *Mirror) add(ctx context.Context, n *newcomer, mark string) (proof, error) {
+	marking := rpc.CreateNull(mark, 1, n.bdev.BlockSize)
 	if !m.can.Grows {
-		if err := m.recreateWith(ctx, n); err != nil {
-			return 0, err
+		if err := m.recreateWith(ctx, n, marking); err != nil {
+			return proof{}, err
 		}
-		return m.rpc.ConnectionNumber(), nil
+		return newProof(marking, mark), nil
 	}
 	grow := rpc.GrowRAID(m.name, n.base)
-	err = grow.Do(ctx, m.rpc)
-	if !rpc.OutcomeUnknown(err) {
-		return grow.Connection(), err
+	m.rpc.Do(ctx, grow, marking)
+	if grow.Err == nil {
+		return newProof(marking, mark), nil
 	}
-	return m.hasJoined(ctx, n, err)
+	if !rpc.OutcomeUnknown(grow.Err) {
+		return proof{}, grow.Err
+	}
+	return m.hasJoined(ctx, n, mark, grow.Err)
+}
+
+// newProof is the mark, unless the target has refused it.
+func newProof(marking *rpc.Call, mark string) proof {
+	p := proof{connection: marking.Connection()}
+	if marking.Err == nil {
+		p.mark = mark
+	}
+	return p
 }
 
 // hasJoined looks whether a call without an answer has taken effect. It must be seen while
 // the freeze lasts: later the head may lack a write.
-func (m *Mirror) hasJoined(ctx context.Context, n *newcomer, unanswered error) (connection uint64, err error) {
-	look := rpc.GetRAIDs()
-	raids, err := look.Do(ctx, m.rpc)
-	if err != nil {
-		return 0, errors.Join(unanswered, err)
+func (m *Mirror) hasJoined(ctx context.Context, n *newcomer, mark string, unanswered error) (proof, error) {
+	look, marked := rpc.GetRAIDs(), rpc.GetBdev(mark)
+	m.rpc.Do(ctx, look, marked)
+	if look.Err != nil {
+		return proof{}, errors.Join(unanswered, look.Err)
 	}
-	r, err := m.find(raids)
+	r, err := m.find(look.Result)
 	if err != nil {
-		return 0, errors.Join(unanswered, err)
+		return proof{}, errors.Join(unanswered, err)
 	}
 	if b := r.Base(n.head.UUID); b == nil || !b.Serves() {
-		return 0, unanswered
+		return proof{}, unanswered
 	}
-	return look.Connection(), nil
+	p := proof{connection: look.Connection()}
+	if marked.Err == nil {
+		p.mark = mark
+	}
+	return p, nil
 }

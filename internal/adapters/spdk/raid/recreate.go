@@ -58,12 +58,12 @@ func (m *Mirror) describe(n *newcomer) (*description, error) {
 
 // recreateWith makes the RAID again with one base more, in four calls one after the other.
 // If that fails, it is made again as it was.
-func (m *Mirror) recreateWith(ctx context.Context, n *newcomer) error {
+func (m *Mirror) recreateWith(ctx context.Context, n *newcomer, marking *rpc.Call) error {
 	was, err := m.describe(n)
 	if err != nil {
 		return err
 	}
-	err = m.remake(ctx, was, append(slices.Clone(was.Bases), n.base))
+	err = m.remake(ctx, was, append(slices.Clone(was.Bases), n.base), marking)
 	if err == nil {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (m *Mirror) recreateWith(ctx context.Context, n *newcomer) error {
 
 // remake shares writes: one arrives at the target as a whole or, if this process ends, not
 // at all. So the note is there before anything is missing, and goes when nothing is.
-func (m *Mirror) remake(ctx context.Context, was *description, bases []string) error {
+func (m *Mirror) remake(ctx context.Context, was *description, bases []string, marking *rpc.Call) error {
 	note, err := was.note()
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (m *Mirror) remake(ctx context.Context, was *description, bases []string) e
 		closing = append(closing, rpc.AddNamespace(e.NQN, e.Namespace))
 	}
 	forget := was.forget()
-	m.rpc.Do(ctx, append(rpc.Requests(closing), forget)...)
+	m.rpc.Do(ctx, append(rpc.Requests(closing), forget, marking)...)
 	if err := rpc.FirstErr(closing); err != nil {
 		return err
 	}

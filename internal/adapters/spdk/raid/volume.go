@@ -16,10 +16,19 @@ import (
 func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	defer m.explain(&err, "list the members")
 	raids, bdev := rpc.GetRAIDs(), rpc.GetBdev(m.name)
-	both := []rpc.Request{raids, bdev}
-	m.rpc.Do(ctx, both...)
-	if err := rpc.FirstErr(both, ports.ErrNotFound); err != nil {
+	all := []rpc.Request{raids, bdev}
+	marks := make(map[string]*rpc.CallOf[[]rpc.Bdev])
+	for _, mark := range m.heads.marks() {
+		marks[mark] = rpc.GetBdev(mark)
+		all = append(all, marks[mark])
+	}
+	m.rpc.Do(ctx, all...)
+	if err := rpc.FirstErr(all, ports.ErrNotFound); err != nil {
 		return domain.Volume{}, err
+	}
+	there := make(map[string]bool)
+	for mark, look := range marks {
+		there[mark] = look.Err == nil
 	}
 	r, err := m.find(raids.Result)
 	if err != nil {
@@ -29,11 +38,11 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	for i := range bdev.Result {
 		v.Size = bdev.Result[i].Size()
 	}
-	v.Members = m.members(r, raids.Connection())
+	v.Members = m.members(r, proof{connection: raids.Connection()}, there)
 	return v, nil
 }
 
-func (m *Mirror) members(r *rpc.RAID, connection uint64) (members []domain.Member) {
+func (m *Mirror) members(r *rpc.RAID, now proof, marks map[string]bool) (members []domain.Member) {
 	serving := make(map[string]bool)
 	for i := range r.Bases {
 		b := &r.Bases[i]
@@ -41,7 +50,7 @@ func (m *Mirror) members(r *rpc.RAID, connection uint64) (members []domain.Membe
 			continue
 		}
 		serving[b.UUID] = true
-		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW, Since: m.heads.see(b.UUID, b.Name, connection)}
+		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW, Since: m.heads.see(b.UUID, b.Name, now, marks)}
 		if r.Process != nil && r.Process.Target == b.Name {
 			it.Mode = domain.ModeWO
 		}
