@@ -105,7 +105,7 @@ var layers = []layer{
 	{
 		dir: "internal/adapters/spdk/raid",
 		ours: []string{
-			"internal/domain", "internal/ports", "internal/keylock",
+			"internal/domain", "internal/ports", "internal/keylock", "internal/randid",
 			"internal/adapters/spdk/nvmf", "internal/adapters/spdk/rpc",
 		},
 		reason: "a mirror knows ways and calls, and nothing of hosts",

@@ -77,7 +77,10 @@ func (e export) Deallocate(offset, length uint64) error {
 // that the bdev has failed (spdk_bdev_io_get_nvme_status).
 func (e export) do(access func() error) error {
 	err := e.target.perform(e.bdev, func() error {
-		if e.subsystem.inaccessible() {
+		switch {
+		case e.bdev.gone: // since the namespace was looked up
+			return &nvmetcp.StatusError{Command: "I/O", Status: nvmetcp.StatusInvalidNamespace}
+		case e.subsystem.inaccessible():
 			return &nvmetcp.StatusError{Command: "I/O", Status: nvmetcp.StatusInaccessible}
 		}
 		return nil
