@@ -428,6 +428,56 @@ type RepairReport = app.RepairReport
 //	}
 type RevertRequest = app.RevertRequest
 
+// VolumeRequest names a live volume and its replicas.
+//
+//	type VolumeRequest struct {
+//		Mirror  Mirror
+//		Members []Site // also a replica that is being rebuilt
+//
+//		// Base is the volume's base, or the zero Base if the caller does not know it.
+//		Base Base
+//
+//		// Freezer stops the clients for a moment, FreezeLimit is how long at most; 0:
+//		// DefaultFreezeLimit. Only snapshots need them.
+//		Freezer     Freezer
+//		FreezeLimit time.Duration
+//	}
+type VolumeRequest = app.VolumeRequest
+
+// VolumeReport is a live volume with its replicas.
+//
+//	type VolumeReport struct {
+//		Volume    Volume
+//		Replicas  []VolumeReplica // those of Members that could be listed, in their order
+//		Strangers []Member        // members that are none of the replicas given
+//		Lost      []string        // describes those of Members that could not be listed
+//	}
+//
+//	// Faults describes what is wrong with the members themselves.
+//	func (r VolumeReport) Faults() []string
+type VolumeReport = app.VolumeReport
+
+// VolumeCheck is the result of CheckVolume.
+//
+//	type VolumeCheck struct {
+//		VolumeReport
+//
+//		Audit VolumeAudit // of the whole members
+//	}
+//
+//	// Wrong reports whether anything was found.
+//	func (c VolumeCheck) Wrong() bool
+type VolumeCheck = app.VolumeCheck
+
+// VolumeSnapshot is the result of SnapshotVolume.
+//
+//	type VolumeSnapshot struct {
+//		VolumeReport // before the snapshot
+//
+//		Frozen time.Duration // how long clients were stopped
+//	}
+type VolumeSnapshot = app.VolumeSnapshot
+
 // Host is the interface that an adapter implements: one store, and the means to send
 // to other hosts and to receive from them. A host may also implement the optional
 // interfaces, such as Prover, Recorder and Merger.
@@ -1916,6 +1966,10 @@ type VolumeAudit = domain.VolumeAudit
 //	// Detail lists each value and its replicas, the largest group first.
 //	func (d Difference) Detail() string
 //
+//	// Odd lists the replicas that differ from more than half of those compared;
+//	// none if no value has such a majority.
+//	func (d Difference) Odd() (odd []string)
+//
 //	// String is the difference on one line.
 //	func (d Difference) String() string
 type Difference = domain.Difference
@@ -1994,10 +2048,18 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //		Members []Member
 //	}
 //
+//	// Assign finds for each replica the member that it is. strangers are the
+//	// members that none of the replicas has, except for lost ones.
+//	func (v Volume) Assign(replicas []Replica) (parts []VolumeReplica, strangers []Member)
+//
 //	// CheckUnbroken refuses a member that the mirror has been without since it
 //	// joined: it has missed writes. A mirror that cannot tell since when proves
 //	// nothing.
 //	func (v Volume) CheckUnbroken(joined Member) error
+//
+//	// Faults describes what is wrong with the volume's members themselves,
+//	// one line each.
+//	func (v Volume) Faults(parts []VolumeReplica, strangers []Member) (faults []string)
 //
 //	// Join adds a member that is being rebuilt. It has every write from now on.
 //	func (v Volume) Join(m Member) (Volume, error)
@@ -2015,6 +2077,19 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	// Member finds the member with that head.
 //	func (v Volume) Member(head string) (Member, bool)
 type Volume = domain.Volume
+
+// VolumeReplica is a replica as a part of a volume.
+//
+//	type VolumeReplica struct {
+//		Replica Replica
+//		Member  Member // the mode is WO if the replica is being rebuilt; the zero Member: it is no member
+//		Head    *Lvol  // that is the member; nil: none
+//	}
+//
+//	// CheckNewSnapshot refuses a snapshot that cannot be taken of the member's
+//	// head. That of a replica that is being rebuilt is the live head.
+//	func (p VolumeReplica) CheckNewSnapshot(name string) error
+type VolumeReplica = domain.VolumeReplica
 
 // Member is a replica of a Volume, known by its head.
 //

@@ -70,6 +70,25 @@ func (e *Engine) RebuildOnline(ctx context.Context, request OnlineRequest) (Repo
 	return e.app.RebuildOnline(ctx, request.internal())
 }
 
+// Volume lists a live volume and its replicas. It changes nothing.
+func (e *Engine) Volume(ctx context.Context, request VolumeRequest) (VolumeReport, error) {
+	return e.app.Volume(ctx, request)
+}
+
+// CheckVolume compares maps and checksums of the whole members of a live volume, while
+// clients go on. It changes nothing, except that a host may compute and store checksums that
+// it does not have yet.
+func (e *Engine) CheckVolume(ctx context.Context, request VolumeRequest) (VolumeCheck, error) {
+	return e.app.CheckVolume(ctx, request)
+}
+
+// SnapshotVolume takes a user's snapshot of one name of every member of a live volume, in one
+// freeze, also while one of them is being rebuilt. Of that one it is taken of the live head.
+// If it fails, no member has the snapshot, unless the error wraps [ErrCleanUp].
+func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name string) (VolumeSnapshot, error) {
+	return e.app.SnapshotVolume(ctx, request, name)
+}
+
 // EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:
 // the replica was deleted, its disk or its node was lost. It reaches those that run and
 // those that wait in a [Queue], and returns at once how many there are.

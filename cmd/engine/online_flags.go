@@ -34,12 +34,16 @@ const (
 var volumeFlagNames = []string{"volume", "freeze", "freeze-command", "thaw-command", "freeze-limit"}
 
 func (f *volumeFlags) add(c *cobra.Command) {
+	f.addVolume(c)
 	flags := c.Flags()
-	flags.StringVar(&f.volume, "volume", "", "`ADDRESS` of the RAID1 that clients use: "+volumeAddressForm)
 	flags.Var(newOneOf(&f.freeze, freezeANA, freezeNone), "freeze", "stop clients by the ANA states of the RAID's listeners, or not at all: the caller sees to it")
 	flags.StringVar(&f.freezeCommand, "freeze-command", "", "`COMMAND` for sh -c that stops clients and waits for their I/O in flight")
 	flags.StringVar(&f.thawCommand, "thaw-command", "", "`COMMAND` for sh -c that lets clients go on; it must not fail if they were not stopped")
 	flags.DurationVar(&f.limit, "freeze-limit", rebuild.DefaultFreezeLimit, "how long clients are stopped at most")
+}
+
+func (f *volumeFlags) addVolume(c *cobra.Command) {
+	c.Flags().StringVar(&f.volume, "volume", "", "`ADDRESS` of the RAID1 that clients use: "+volumeAddressForm)
 }
 
 const freezeHelp = `

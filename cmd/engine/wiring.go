@@ -77,7 +77,7 @@ replica, 2 usage error or bad file.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badUsage("%v", err) })
 	root.PersistentFlags().Var(levelFlag{level}, "log", "level of the log on stderr: debug, info, warn or error")
-	root.AddCommand(p.simulate(), p.plan(), p.rebuild(), p.tree(), p.audit(), p.repair(), p.replica(), p.snapshot())
+	root.AddCommand(p.simulate(), p.plan(), p.rebuild(), p.tree(), p.audit(), p.repair(), p.replica(), p.snapshot(), p.volume())
 	root.AddCommand(p.gc(), p.history(), p.simtarget(), p.image(), p.version())
 	return root
 }

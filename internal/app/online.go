@@ -44,9 +44,9 @@ type OnlineRequest struct {
 // in time. Then the members were not changed.
 func (e *Engine) RebuildOnline(ctx context.Context, asked OnlineRequest) (Report, error) {
 	live := &liveRun{
-		mirror: guard.Mirror{Mirror: asked.Mirror}, freezer: asked.Freezer, limit: asked.FreezeLimit,
-		ownersTurn: make(chan struct{}, 1),
+		mirror: guard.Mirror{Mirror: asked.Mirror}, limit: asked.FreezeLimit, ownersTurn: make(chan struct{}, 1),
 	}
+	live.freezer = lockedFreezer{asked.Freezer, func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, live.rebuild.sources.sites) }}
 	live.cutter, _ = asked.Mirror.(ports.Cutter)
 	if live.limit == 0 {
 		live.limit = DefaultFreezeLimit

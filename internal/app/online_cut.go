@@ -87,15 +87,7 @@ func (l *liveRun) removeHalfCuts(ctx context.Context) error {
 
 // merge deletes a cut, so that the member's head has its clusters again.
 func (l *liveRun) merge(ctx context.Context, source int, snapshot string) error {
-	merger, ok := ports.As[ports.Merger](l.rebuild.sources.host(source))
-	if !ok {
-		return ports.Cannot("merge snapshots")
-	}
-	err := merger.Merge(ctx, snapshot)
-	if errors.Is(err, ports.ErrNotFound) {
-		return nil
-	}
-	return err
+	return merge(ctx, l.rebuild.sources.host(source), snapshot)
 }
 
 // carryOutLive carries out a plan under a live volume: everything up to the cut, after which a

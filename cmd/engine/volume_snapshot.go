@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rootgraft/rebuild"
+)
+
+// volumeSnapshotResult is what volume snapshot prints as JSON.
+type volumeSnapshotResult struct {
+	volumeResult
+	Snapshot string  `json:"snapshot"` // "": it was not taken
+	FreezeMS float64 `json:"freezeMs"` // how long clients were stopped
+}
+
+func (p cli) volumeSnapshot() *cobra.Command {
+	var flags volumeCommand
+	c := &cobra.Command{
+		Use:   "snapshot NAME",
+		Short: "Take a snapshot of every member of a live volume, in one freeze",
+		Long: `snapshot takes a snapshot of one name of every member, while clients are stopped for a
+moment. It works while a replica is being rebuilt, too: give that one as a --member, and its
+live head gets the snapshot. If it fails on one member, it is taken away from the others.
+` + freezeHelp + membersHelp,
+		Example: "  engine volume snapshot before-upgrade --volume 'unix:///var/tmp/c.sock?raid=vol-1' --freeze ana \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
+		Args:    exactArgs("NAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			name := args[0]
+			if err := rebuild.CheckSnapshotName(name); err != nil {
+				return badUsage("NAME: %v", err)
+			}
+			at, err := flags.check()
+			if err != nil {
+				return err
+			}
+			var taken rebuild.VolumeSnapshot
+			err = p.withVolume(c, at, flags.members, func(volume openedVolume, request rebuild.VolumeRequest) (err error) {
+				request.Freezer, request.FreezeLimit = flags.freezer(volume), flags.limit
+				taken, err = p.engine.SnapshotVolume(c.Context(), request, name)
+				return err
+			})
+			result, text := volumeSnapshotResult{volumeResult: newVolumeResult(taken.VolumeReport, err), FreezeMS: milliseconds(taken.Frozen)}, ""
+			if err == nil {
+				result.Snapshot = name
+				text = fmt.Sprintf("took snapshot %s of %s of volume %s; clients were stopped for %s\n",
+					name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, millisecondsText(result.FreezeMS))
+			}
+			return p.conclude(flags.output, err, result, text)
+		},
+	}
+	flags.volumeFlags.add(c)
+	flags.add(c)
+	return c
+}
+
+// membersWith is the number of members that have the snapshot.
+func membersWith(taken rebuild.VolumeSnapshot) (n int) {
+	for _, p := range taken.Replicas {
+		if p.Member.Mode == rebuild.ModeRW || p.Member.Mode == rebuild.ModeWO {
+			n++
+		}
+	}
+	return n
+}

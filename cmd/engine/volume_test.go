@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const member3 = "unix:///a3.sock?lvs=disk-4&replica=vol-1-r-4"
+
+// threeMembers is a world with a volume of three members.
+func threeMembers(t *testing.T) *world {
+	t.Helper()
+	return newWorld(t, strings.Replace(liveVolume, "members: 2", "members: 3", 1))
+}
+
+func volumeOf(command string, more ...string) []string {
+	return append([]string{"volume", command, "--volume", theRAID, "--member", member1, "--member", member2, "--member", member3}, more...)
+}
+
+func (w *world) asJSON(status int, args ...string) map[string]any {
+	w.t.Helper()
+	told := w.engine(append(args, "--output", "json")...)
+	require.Equal(w.t, status, told.status, told.stdout+told.stderr)
+	require.Empty(w.t, told.stderr)
+	require.NotContains(w.t, told.stdout, "null", "lists are never null")
+	var object map[string]any
+	require.NoError(w.t, json.Unmarshal([]byte(told.stdout), &object))
+	require.Equal(w.t, "rebuild/v1", object["apiVersion"])
+	require.Equal(w.t, object["outcome"] == "complete", object["error"] == "")
+	return object
+}
+
+func TestVolumeShowAndCheck(t *testing.T) {
+	w := threeMembers(t)
+	shown := w.asJSON(exitDone, volumeOf("show")...)
+	require.Empty(t, shown["faults"])
+	require.Empty(t, shown["differ"])
+	require.Len(t, shown["members"], 3)
+	require.Equal(t, false, w.asJSON(exitDone, volumeOf("check")...)["wrong"])
+
+	// One member gets a snapshot that the others have not.
+	require.Equal(t, exitDone, w.engine("snapshot", "create", member2, "extra", "--in-use").status)
+	requireGolden(t, "volume-show.txt", w.engine(volumeOf("show")...).stdout)
+	require.Equal(t, []any{"extra"}, w.asJSON(exitDone, volumeOf("show")...)["differ"])
+	told := w.engine(volumeOf("check")...)
+	require.Equal(t, exitFailed, told.status)
+	require.Empty(t, told.stderr)
+	requireGolden(t, "volume-check.txt", told.stdout)
+	checked := w.asJSON(exitFailed, volumeOf("check")...)
+	require.Equal(t, true, checked["wrong"])
+	require.Equal(t, []any{"vol-1-r-3 on disk-3"}, checked["odd"])
+}
+
+func TestVolumeShowNamesEveryFault(t *testing.T) {
+	w := threeMembers(t)
+	w.live.Members[2].Host.Kill()
+	told := w.engine("volume", "show", "--volume", theRAID, "--member", member1, "--member", joining, "--member", member3)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.Contains(t, told.stdout, "wrong: vol-1-r-4e5f6a7b on lvstore disk-2 is no member of volume vol-1\n")
+	require.Contains(t, told.stdout, "wrong: member disk-3/vol-1-r-3 of volume vol-1 is none of the replicas given\n")
+	require.Contains(t, told.stdout, "the host is down\n")
+	check := w.asJSON(exitFailed, "volume", "check", "--volume", theRAID, "--member", member1, "--member", joining, "--member", member3)
+	require.Equal(t, true, check["wrong"])
+}
+
+func TestVolumeSnapshotOfEveryMember(t *testing.T) {
+	w := threeMembers(t)
+	told := w.engine(volumeOf("snapshot", "daily", "--freeze", "ana")...)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.Regexp(t, `^took snapshot daily of 3 members of volume vol-1; clients were stopped for [0-9.]+ ms\n$`, told.stdout)
+	taken := w.asJSON(exitDone, volumeOf("snapshot", "hourly", "--freeze", "none")...)
+	require.Equal(t, "hourly", taken["snapshot"])
+	require.NotZero(t, taken["freezeMs"])
+	require.Empty(t, w.asJSON(exitDone, volumeOf("show")...)["differ"])
+	for _, m := range w.live.Members {
+		_, ok := w.replica(m.Host, m.Replica).Snapshot("daily")
+		require.True(t, ok, m.Replica)
+	}
+
+	before := w.stores()
+	refused := w.asJSON(exitFailed, volumeOf("snapshot", "daily", "--freeze", "none")...)
+	require.Contains(t, refused["error"], "has a snapshot daily already")
+	told = w.engine("volume", "snapshot", "weekly", "--volume", theRAID, "--freeze", "none", "--member", member1, "--member", member2)
+	requireShortLine(t, told, exitFailed, "member disk-4/vol-1-r-4", "name every replica of the volume")
+	require.Equal(t, before, w.stores())
+}
+
+func TestVolumeUsageErrors(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args []string
+		says string
+	}{
+		{"no volume", []string{"volume", "show", "--member", member1}, "--volume is missing"},
+		{"no member", []string{"volume", "check", "--volume", theRAID}, "--member is missing"},
+		{"a member twice", []string{"volume", "show", "--volume", theRAID, "--member", member1, "--member", member1}, "given twice"},
+		{"a snapshot without a name", volumeOf("snapshot", "--freeze", "none"), "expected 1 argument"},
+		{"a bad name", volumeOf("snapshot", "a b", "--freeze", "none"), "NAME"},
+		{"a snapshot without a freeze", volumeOf("snapshot", "daily"), "how are clients stopped?"},
+		{"a volume command that is none", []string{"volume", "grow"}, `"grow"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			requireShortLine(t, threeMembers(t).engine(test.args...), exitUsage, test.says)
+		})
+	}
+}

@@ -1,0 +1,99 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// lockedFreezer is a freezer whose freezes come one after the other, among all runs on the
+// members: the thaw of one would end the freeze of another one.
+type lockedFreezer struct {
+	ports.Freezer
+
+	lock func(ctx context.Context) (release func(), err error)
+}
+
+func (f lockedFreezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
+	return f.prepared(ctx, limit, func(context.Context) error { return nil }, work)
+}
+
+// prepared calls prepare before the freeze, when there is no other one.
+func (f lockedFreezer) prepared(ctx context.Context, limit time.Duration, prepare, work func(ctx context.Context) error) error {
+	release, err := f.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ports.ErrNotFrozen, err)
+	}
+	defer release()
+	if err := prepare(ctx); err != nil {
+		return err
+	}
+	return f.Freezer.Freeze(ctx, limit, work)
+}
+
+func (f lockedFreezer) Thaw(ctx context.Context) error {
+	release, err := f.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return f.Freezer.Thaw(ctx)
+}
+
+func freezeKey(storeUUID, replica string) string { return "freeze " + storeUUID + "/" + replica }
+
+// lockFreezes waits until no other run freezes the volume of these replicas. All runs lock
+// them in one order. Hosts that cannot be identified are left out.
+func (e *Engine) lockFreezes(ctx context.Context, sites []site) (release func(), err error) {
+	type lock struct {
+		at  site
+		key string
+	}
+	var locks []lock
+	for _, at := range sites {
+		if store, err := identify(ctx, at); err == nil {
+			locks = append(locks, lock{at, freezeKey(store.UUID, at.Replica)})
+		}
+	}
+	slices.SortFunc(locks, func(a, b lock) int { return strings.Compare(a.key, b.key) })
+	var all releases
+	forWhat := func() string { return "another freeze of the volume" }
+	for _, l := range locks {
+		inside, err := e.locks.acquire(ctx, l.key, forWhat)
+		if err != nil {
+			all.release()
+			return nil, err
+		}
+		all.add(inside)
+		var outside func()
+		err = retry.Busy.Call(ctx, func() error {
+			outside, err = e.leaseAmongProcesses(ctx, l.at.Host, l.key, ports.Lease{Holder: "a freeze of the volume"})
+			return err
+		})
+		if err != nil {
+			all.release()
+			return nil, err
+		}
+		all.add(outside)
+	}
+	return all.release, nil
+}
+
+// merge deletes a snapshot whose clusters move into the head above it. No error if it is gone.
+func merge(ctx context.Context, host ports.Host, snapshot string) error {
+	merger, ok := ports.As[ports.Merger](host)
+	if !ok {
+		return ports.Cannot("merge snapshots")
+	}
+	err := merger.Merge(ctx, snapshot)
+	if errors.Is(err, ports.ErrNotFound) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+package domain
+
+import (
+	"fmt"
+	"slices"
+)
+
+// VolumeReplica is a replica as a part of a volume.
+type VolumeReplica struct {
+	Replica Replica
+	Member  Member // the mode is WO if the replica is being rebuilt; the zero Member: it is no member
+	Head    *Lvol  // that is the member; nil: none
+}
+
+// Assign finds for each replica the member that it is. strangers are the members that none of
+// the replicas has, except for lost ones.
+func (v Volume) Assign(replicas []Replica) (parts []VolumeReplica, strangers []Member) {
+	known := make(map[string]bool)
+	for _, r := range replicas {
+		part := VolumeReplica{Replica: r}
+		for _, m := range v.Members {
+			if !r.owns(m.Head) {
+				continue
+			}
+			known[m.Head] = true
+			part.Member, part.Head = m, &r.Store.Lvols[r.index.byUUID[m.Head]]
+			if m.Mode == ModeRW && (r.Head == nil || r.Head.UUID != m.Head) {
+				part.Member.Mode = ModeWO // its head has an in-flight name
+			}
+		}
+		parts = append(parts, part)
+	}
+	for _, m := range v.Members {
+		if !known[m.Head] && m.Mode != ModeERR {
+			strangers = append(strangers, m)
+		}
+	}
+	return parts, strangers
+}
+
+// CheckNewSnapshot refuses a snapshot that cannot be taken of the member's head. That of a
+// replica that is being rebuilt is the live head.
+func (p VolumeReplica) CheckNewSnapshot(name string) error {
+	r := p.Replica
+	r.AllowInUse = true // it is a member of this volume
+	if p.Member.Mode != ModeWO {
+		return r.CheckNewSnapshot(name)
+	}
+	if err := CheckSnapshotName(name); err != nil {
+		return refuse("%v", err)
+	}
+	lvol := SnapshotLvolName(r.Name, name)
+	if slices.ContainsFunc(r.Store.Lvols, func(l Lvol) bool { return l.Name == lvol }) {
+		return refuse("replica %s, which is being rebuilt, has a snapshot %s already", r.located(), name)
+	}
+	return r.refuseNames([]string{lvol})
+}
+
+// Odd lists the replicas that differ from more than half of those compared; none if no value
+// has such a majority.
+func (d Difference) Odd() (odd []string) {
+	all := 0
+	for _, g := range d.Groups {
+		all += len(g.Replicas)
+	}
+	if len(d.Groups) == 0 || 2*len(d.Groups[0].Replicas) <= all {
+		return nil
+	}
+	for _, g := range d.Groups[1:] {
+		odd = append(odd, g.Replicas...)
+	}
+	return odd
+}
+
+// AuditLive is AuditVolume for replicas that clients write: numbers of clusters of their heads
+// are those of different moments, and are not compared.
+func AuditLive(requested Base, replicas ...Replica) VolumeAudit {
+	return AuditVolume(requested, replicas...).live()
+}
+
+func (v VolumeAudit) live() VolumeAudit {
+	v.Differences = slices.DeleteFunc(v.Differences, func(d Difference) bool { return d.Subject == headSubject && d.Rule == RuleClusters })
+	return v
+}
+
+// Faults describes what is wrong with the volume's members themselves, one line each.
+func (v Volume) Faults(parts []VolumeReplica, strangers []Member) (faults []string) {
+	for _, p := range parts {
+		switch p.Member.Mode {
+		case ModeRW:
+		case ModeWO:
+			faults = append(faults, fmt.Sprintf("%s is being rebuilt, or was left by a rebuild", p.Replica.located()))
+		case ModeERR:
+			faults = append(faults, fmt.Sprintf("%s is lost: %s", p.Replica.located(), p.Member.Reason))
+		default:
+			faults = append(faults, fmt.Sprintf("%s is no member of volume %s", p.Replica.located(), v.Name))
+		}
+	}
+	for _, m := range strangers {
+		faults = append(faults, fmt.Sprintf("member %s of volume %s is none of the replicas given", m.Name, v.Name))
+	}
+	return faults
+}
