@@ -102,6 +102,25 @@ var mirrors = []fact{
 		ungrow @b => true
 		bases ~r => -19 No such device
 	`},
+	{"a RAID waits for a base that is not there yet, and nobody sees it meanwhile", `
+		create a 4
+		raid ~r @a ~later => true
+		bdev_raid_get_bdevs category=configuring => [{"name": "~r", "state": "configuring", "num_base_bdevs": 2, "num_base_bdevs_discovered": 1, "num_base_bdevs_operational": 2, "base_bdevs_list": [{"name": "@a", "is_configured": true}, {"name": "~later", "is_configured": false}]}]
+		bdev_raid_get_bdevs category=online => []
+		show ~r => -19 No such device
+		show @a => {"claimed": true}
+		raid ~r @a ~later => -17 Failed to create RAID bdev ~r: File exists
+		fork: bdev_null_create name=~other num_blocks=1024 block_size=4096
+		fork: grow ~r ~other => -22 Failed to grow raid ~r adding base bdev ~other: Invalid argument
+		bdev_null_create name=~later num_blocks=1024 block_size=4096
+		settle ~r
+		bases ~r => ["@a", "~later"]
+		bdev_raid_delete name=~r => true
+		raid ~q @a ~never => true
+		bdev_raid_delete name=~q => true
+		show @a => {"claimed": false}
+		bdev_raid_get_bdevs category=all => []
+	`},
 	{"a RAID of one base, by a null bdev that goes", `
 		create a 4
 		write a 0 A

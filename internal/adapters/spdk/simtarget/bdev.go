@@ -140,6 +140,7 @@ func (t *Target) register(b *bdev) syscall.Errno {
 		t.byName[name] = b
 	}
 	t.bdevs = append(t.bdevs, b)
+	b.joinRAID()
 	return 0
 }
 

@@ -227,6 +227,41 @@ func TestMirrorServesOnWithoutAMember(t *testing.T) {
 	}
 }
 
+// An ANA state keeps new I/O out. Only a change of the namespace waits for I/O that has begun, also a
+// change that is refused.
+func TestAddOfATakenNamespaceDrains(t *testing.T) {
+	within(t, simtarget.Upstream, func(t *testing.T, m *mirror) {
+		c := m.clients["c"]
+		ana := func(state string) {
+			c.call("nvmf_subsystem_listener_set_ana_state", map[string]any{"nqn": volumeNQN, "listen_address": address("c"), "ana_state": state})
+		}
+		began := time.Now()
+		var wrote, kept time.Duration
+		var writing sync.WaitGroup
+		m.targets["a1"].Kill()
+		writing.Go(func() {
+			require.NoError(t, m.volume().WriteAt(make([]byte, block), 0))
+			wrote = time.Since(began)
+		})
+		time.Sleep(time.Second)
+		ana("inaccessible")
+		require.Equal(t, time.Second, time.Since(began), "it does not wait for the write")
+		writing.Go(func() {
+			require.NoError(t, m.volume().WriteAt(make([]byte, block), block))
+			kept = time.Since(began)
+		})
+		c.send("nvmf_subsystem_add_ns", map[string]any{"nqn": volumeNQN, "namespace": map[string]any{"bdev_name": "disk", "nsid": 1}})
+		require.NotNil(t, c.receive().Error)
+		drained := time.Since(began)
+		require.GreaterOrEqual(t, drained, wrote)
+		require.Greater(t, wrote, 2*time.Second)
+		time.Sleep(time.Second)
+		ana("optimized")
+		writing.Wait()
+		require.GreaterOrEqual(t, kept, drained+time.Second)
+	})
+}
+
 // The calls of a rebuild under a live volume, whose source dies in the middle.
 func TestMemberJoinsOverTwoPaths(t *testing.T) {
 	within(t, simtarget.Fork, func(t *testing.T, m *mirror) {

@@ -7,12 +7,14 @@ import (
 
 // raid is a RAID1 without a superblock.
 type raid struct {
-	bdev  *bdev
-	bases []*base
-	turn  int // which base is read next
+	bdev   *bdev
+	bases  []*base
+	turn   int  // which base is read next
+	online bool // all bases were there once; until then nobody sees the bdev
 }
 
-// base is a slot of a RAID. One that has lost its bdev stays empty.
+// base is a slot of a RAID. One that has lost its bdev stays empty; before the RAID is online it waits
+// for one.
 type base struct {
 	name   string // as it was given
 	bdev   *bdev  // nil: empty
@@ -47,21 +49,27 @@ func raidCreate(t *Target, r *request, p *raidCreateParams) {
 		refuse(syscall.EINVAL)
 		return
 	}
-	made := &raid{}
+	made := t.newRAID(p)
+	errno := syscall.Errno(0)
 	for _, name := range p.Bases {
-		one, errno := t.newBase(made, name) // a real target waits until a missing one appears
-		if errno != 0 {
-			made.release()
-			refuse(errno)
-			return
+		one, why := t.newBase(made, name)
+		if why == syscall.ENODEV {
+			one = &base{name: name}
+		} else if why != 0 {
+			errno = why
+			break
 		}
 		made.bases = append(made.bases, one)
 	}
-	if errno := t.registerRAID(made, p); errno != 0 {
+	if errno == 0 && made.filled() == len(p.Bases) {
+		errno = made.goOnline()
+	}
+	if errno != 0 {
 		made.release()
 		refuse(errno)
 		return
 	}
+	t.raids = append(t.raids, made)
 	r.result(true)
 }
 
@@ -83,30 +91,56 @@ func (t *Target) newBase(a *raid, name string) (*base, syscall.Errno) {
 	return &base{name: name, bdev: b, blocks: b.blocks}, 0
 }
 
-func (t *Target) registerRAID(a *raid, p *raidCreateParams) syscall.Errno {
-	first := a.bases[0]
-	b := &bdev{
-		name: p.Name, uuid: string(p.UUID), product: raidProduct, device: a, blockSize: first.bdev.blockSize, blocks: first.blocks,
+// newRAID is one without bases.
+func (t *Target) newRAID(p *raidCreateParams) *raid {
+	a := &raid{}
+	a.bdev = &bdev{
+		target: t, name: p.Name, uuid: string(p.UUID), product: raidProduct, device: a,
 		io:       ioTypes{Read: true, Write: true, Unmap: true, Flush: t.config.Flavour == Fork, Reset: true, WriteZeroes: true},
 		specific: func() map[string]any { return map[string]any{"raid": a.info()} },
 		end:      func() { a.release(); t.forgetRAID(a) },
 	}
+	return a
+}
+
+// goOnline registers the bdev of a RAID whose bases are all there.
+func (a *raid) goOnline() syscall.Errno {
+	b, first := a.bdev, a.bases[0]
 	if b.uuid == "" {
 		b.uuid = newUUID()
 	}
+	b.aliases, b.blockSize, b.blocks = []string{b.uuid}, first.bdev.blockSize, first.blocks
 	for _, one := range a.bases {
 		b.blocks = min(b.blocks, one.blocks)
 	}
-	b.aliases = []string{b.uuid}
-	a.bdev = b
-	if errno := t.register(b); errno != 0 {
+	if errno := b.target.register(b); errno != 0 {
 		return errno
 	}
 	for _, one := range a.bases {
 		one.blocks = b.blocks
 	}
-	t.raids = append(t.raids, a)
+	a.online = true
 	return 0
+}
+
+// joinRAID has a new bdev fill the slot of a RAID that waits for it, by its name and no alias
+// (raid_bdev_examine_no_sb).
+func (b *bdev) joinRAID() {
+	for _, a := range slices.Clone(b.target.raids) {
+		i := slices.IndexFunc(a.bases, func(one *base) bool { return one.bdev == nil && one.name == b.name })
+		if a.online || i < 0 {
+			continue
+		}
+		one, errno := b.target.newBase(a, b.name)
+		if errno != 0 {
+			return
+		}
+		a.bases[i] = one
+		if a.filled() == len(a.bases) {
+			_ = a.goOnline() // else it stays as it is
+		}
+		return
+	}
 }
 
 func (t *Target) raid(name string) *raid {
@@ -147,7 +181,11 @@ func raidDelete(t *Target, r *request, p *named) {
 		return
 	}
 	t.later(func() {
-		t.unregister(a.bdev)
+		if a.online {
+			t.unregister(a.bdev)
+		} else {
+			a.bdev.end()
+		}
 		r.result(true)
 	})
 }
@@ -180,10 +218,18 @@ func (a *raid) info() raidInfo {
 		UUID: a.bdev.uuid, State: "online", Level: "raid1",
 		Bases: len(a.bases), Discovered: a.filled(), Operational: a.filled(),
 	}
+	if !a.online {
+		info.State, info.Operational = "configuring", len(a.bases)
+		if info.UUID == "" {
+			info.UUID = noUUID
+		}
+	}
 	for _, one := range a.bases {
 		line := baseInfo{UUID: noUUID, DataSize: one.blocks}
 		if one.bdev != nil {
 			line.Name, line.UUID, line.Configured = &one.name, one.bdev.uuid, true
+		} else if !a.online {
+			line.Name = &one.name
 		}
 		info.List = append(info.List, line)
 	}
@@ -196,17 +242,16 @@ type raidGetBdevsParams struct {
 
 func raidGetBdevs(t *Target, r *request, p *raidGetBdevsParams) {
 	infos := []raidInfo{}
-	switch p.Category {
-	case "all", "online":
-		for _, a := range t.raids {
-			info := a.info()
-			info.Name = a.bdev.name
-			infos = append(infos, info)
-		}
-	case "configuring", "offline":
-	default:
+	if !slices.Contains([]string{"all", "online", "configuring", "offline"}, p.Category) {
 		r.errno(syscall.EINVAL)
 		return
+	}
+	for _, a := range t.raids {
+		info := a.info()
+		info.Name = a.bdev.name
+		if p.Category == "all" || p.Category == info.State {
+			infos = append(infos, info)
+		}
 	}
 	r.result(infos)
 }

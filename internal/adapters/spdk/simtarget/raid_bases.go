@@ -10,7 +10,7 @@ import (
 func (a *raid) drop(one *base) {
 	one.bdev.release()
 	one.bdev = nil
-	if a.filled() == 0 {
+	if a.filled() == 0 && a.online {
 		t := a.bdev.target
 		t.later(func() { t.unregister(a.bdev) })
 	}
@@ -22,7 +22,7 @@ func (t *Target) leaveRAIDs(b *bdev) {
 		if one := a.slotOf(b); one != nil {
 			one.bdev = nil
 			b.release()
-			if a.filled() == 0 {
+			if a.filled() == 0 && a.online {
 				t.unregister(a.bdev)
 			}
 		}
@@ -83,6 +83,9 @@ func raidGrow(t *Target, r *request, p *raidGrowParams) {
 		return
 	case a.slotOf(b) != nil:
 		r.result(true)
+		return
+	case !a.online:
+		r.refuse(-int(syscall.EINVAL), "Failed to grow raid %s adding base bdev %s: %s", p.Name, p.Base, text(syscall.EINVAL))
 		return
 	}
 	a.bdev.quiesce(func() {
