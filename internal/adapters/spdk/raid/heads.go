@@ -20,24 +20,29 @@ type joined struct {
 	proof
 }
 
-// proof shows that the target has not ended since a member joined: the RAID would have ended
-// with it, and nobody knows which writes its next one has missed. It is the mark, or without
-// one the connection to the target, which breaks when the target ends.
+// proof shows that a member has had every write since it joined, as long as the RAID lists
+// it: the target has not ended since, since the RAID would have ended with it, and no I/O of
+// its base has failed since. The RAID drops a base a while after that.
+//
+// The first is shown by the mark, or without one by the connection to the target, which
+// breaks when the target ends.
 type proof struct {
 	mark       string // name of a bdev that holds nothing; "": none
 	connection uint64
+	failed     uint64 // I/Os of the base
 }
 
-// holds reports whether that is so, by the marks that are there.
-func (p proof) holds(now proof, marks map[string]bool) bool {
+// holds reports whether that is so, by what the target tells now.
+func (p proof) holds(now proof) bool {
 	if p.mark != "" {
-		return marks[p.mark]
+		return p.mark == now.mark && p.failed == now.failed
 	}
-	return p.connection == now.connection
+	return p.connection == now.connection && p.failed == now.failed
 }
 
-// see notes a member that serves, and returns since when that is so; zero: not known.
-func (h *heads) see(head, base string, now proof, marks map[string]bool) time.Time {
+// see notes a member that serves, and returns since when that is so; zero: not known. now is
+// what the target tells about it; nil: it was not asked, since the member has just joined.
+func (h *heads) see(head, base string, now *proof) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.seen == nil {
@@ -45,7 +50,7 @@ func (h *heads) see(head, base string, now proof, marks map[string]bool) time.Ti
 	}
 	h.seen[head] = base
 	it, is := h.joined[head]
-	if is && !it.holds(now, marks) {
+	if is && now != nil && !it.holds(*now) {
 		it.since = time.Time{}
 		h.joined[head] = it
 	}
@@ -100,25 +105,25 @@ func (h *heads) controller(head string) string {
 	return h.joined[head].controller
 }
 
-// marks are those of the members that this process has added.
-func (h *heads) marks() (marks []string) {
+// added are the members that this process has added and that were seen last, by head, with
+// their bases.
+func (h *heads) added() (proofs map[string]proof, bases map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, it := range h.joined {
-		if it.mark != "" {
-			marks = append(marks, it.mark)
-		}
+	proofs, bases = make(map[string]proof), make(map[string]string)
+	for head, it := range h.joined {
+		proofs[head], bases[head] = it.proof, h.seen[head]
 	}
-	return marks
+	return proofs, bases
 }
 
 // unmark has the connection prove from now on what the mark did.
-func (h *heads) unmark(mark string, now proof) {
+func (h *heads) unmark(mark string, connection uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for head, it := range h.joined {
 		if it.mark == mark {
-			it.proof = now
+			it.mark, it.connection = "", connection
 			h.joined[head] = it
 		}
 	}

@@ -47,6 +47,7 @@ func (m *Mirror) Join(ctx context.Context, _ ports.Run, at ports.Address) (joini
 type newcomer struct {
 	base     string // the name of the bdev
 	head     *rpc.Bdev
+	failed   uint64 // I/Os of the base so far
 	raid     *rpc.RAID
 	bdev     *rpc.Bdev // of the RAID
 	exported []spdktypes.NvmfSubsystem
@@ -97,7 +98,8 @@ func nothingShown(w nvmf.Way) error {
 // lookAt looks at a base that is going to be added. Its head is nil while it is not there.
 func (m *Mirror) lookAt(ctx context.Context, base string) (*newcomer, error) {
 	head, bdev, raids, exported := rpc.GetBdev(base), rpc.GetBdev(m.name), rpc.GetRAIDs(), rpc.GetSubsystems("")
-	all := []rpc.Request{head, rpc.WaitForExamine(), bdev, raids, exported}
+	stats := rpc.GetIostat(base)
+	all := []rpc.Request{head, rpc.WaitForExamine(), bdev, raids, exported, stats}
 	m.rpc.Do(ctx, all...)
 	if err := rpc.FirstErr(all, ports.ErrNotFound); err != nil {
 		return nil, err
@@ -109,7 +111,7 @@ func (m *Mirror) lookAt(ctx context.Context, base string) (*newcomer, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &newcomer{base: base, raid: r, bdev: &bdev.Result[0], exported: exported.Result}
+	n := &newcomer{base: base, raid: r, bdev: &bdev.Result[0], exported: exported.Result, failed: stats.Result.Failed()}
 	if len(head.Result) == 1 {
 		n.head = &head.Result[0]
 	}
@@ -135,12 +137,12 @@ func (m *Mirror) add(ctx context.Context, n *newcomer, mark string) (proof, erro
 		if err := m.recreateWith(ctx, n, marking); err != nil {
 			return proof{}, err
 		}
-		return newProof(marking, mark), nil
+		return n.proof(marking, mark), nil
 	}
 	grow := rpc.GrowRAID(m.name, n.base)
 	m.rpc.Do(ctx, grow, marking)
 	if grow.Err == nil {
-		return newProof(marking, mark), nil
+		return n.proof(marking, mark), nil
 	}
 	if !rpc.OutcomeUnknown(grow.Err) {
 		return proof{}, grow.Err
@@ -148,9 +150,9 @@ func (m *Mirror) add(ctx context.Context, n *newcomer, mark string) (proof, erro
 	return m.hasJoined(ctx, n, mark, grow.Err)
 }
 
-// newProof is the mark, unless the target has refused it.
-func newProof(marking *rpc.Call, mark string) proof {
-	p := proof{connection: marking.Connection()}
+// proof is the mark, unless the target has refused it.
+func (n *newcomer) proof(marking *rpc.Call, mark string) proof {
+	p := proof{connection: marking.Connection(), failed: n.failed}
 	if marking.Err == nil {
 		p.mark = mark
 	}
@@ -172,7 +174,7 @@ func (m *Mirror) hasJoined(ctx context.Context, n *newcomer, mark string, unansw
 	if b := r.Base(n.head.UUID); b == nil || !b.Serves() {
 		return proof{}, unanswered
 	}
-	p := proof{connection: look.Connection()}
+	p := proof{connection: look.Connection(), failed: n.failed}
 	if marked.Err == nil {
 		p.mark = mark
 	}

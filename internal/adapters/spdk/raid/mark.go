@@ -34,7 +34,7 @@ func (m *Mirror) removeMarks(ctx context.Context, replica string) error {
 	var calls []*rpc.Call
 	for i := range bdevs {
 		if name := bdevs[i].Name; isMark(name, replica) {
-			m.heads.unmark(name, proof{connection: m.rpc.ConnectionNumber()})
+			m.heads.unmark(name, m.rpc.ConnectionNumber())
 			calls = append(calls, rpc.DeleteNull(name))
 		}
 	}

@@ -1,6 +1,7 @@
 package raid
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -16,19 +17,11 @@ import (
 func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	defer m.explain(&err, "list the members")
 	raids, bdev := rpc.GetRAIDs(), rpc.GetBdev(m.name)
-	all := []rpc.Request{raids, bdev}
-	marks := make(map[string]*rpc.CallOf[[]rpc.Bdev])
-	for _, mark := range m.heads.marks() {
-		marks[mark] = rpc.GetBdev(mark)
-		all = append(all, marks[mark])
-	}
+	asked := m.askProofs()
+	all := append([]rpc.Request{raids, bdev}, asked.calls()...)
 	m.rpc.Do(ctx, all...)
 	if err := rpc.FirstErr(all, ports.ErrNotFound); err != nil {
 		return domain.Volume{}, err
-	}
-	there := make(map[string]bool)
-	for mark, look := range marks {
-		there[mark] = look.Err == nil
 	}
 	r, err := m.find(raids.Result)
 	if err != nil {
@@ -38,11 +31,11 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	for i := range bdev.Result {
 		v.Size = bdev.Result[i].Size()
 	}
-	v.Members = m.members(r, proof{connection: raids.Connection()}, there)
+	v.Members = m.members(r, asked)
 	return v, nil
 }
 
-func (m *Mirror) members(r *rpc.RAID, now proof, marks map[string]bool) (members []domain.Member) {
+func (m *Mirror) members(r *rpc.RAID, asked proofs) (members []domain.Member) {
 	serving := make(map[string]bool)
 	for i := range r.Bases {
 		b := &r.Bases[i]
@@ -50,7 +43,7 @@ func (m *Mirror) members(r *rpc.RAID, now proof, marks map[string]bool) (members
 			continue
 		}
 		serving[b.UUID] = true
-		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW, Since: m.heads.see(b.UUID, b.Name, now, marks)}
+		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW, Since: m.heads.see(b.UUID, b.Name, asked.of(b.UUID))}
 		if r.Process != nil && r.Process.Target == b.Name {
 			it.Mode = domain.ModeWO
 		}
@@ -64,4 +57,45 @@ func (m *Mirror) members(r *rpc.RAID, now proof, marks map[string]bool) (members
 		})
 	}
 	return members
+}
+
+// proofs asks the target for what proves that members have had every write, by head.
+type proofs map[string]askedProof
+
+type askedProof struct {
+	name  string                  // of the mark; "": none
+	mark  *rpc.CallOf[[]rpc.Bdev] // any bdev, if there is none
+	stats *rpc.CallOf[rpc.Iostat]
+}
+
+func (m *Mirror) askProofs() proofs {
+	asked := make(proofs)
+	added, bases := m.heads.added()
+	for head, p := range added {
+		asked[head] = askedProof{p.mark, rpc.GetBdev(cmp.Or(p.mark, bases[head])), rpc.GetIostat(bases[head])}
+	}
+	return asked
+}
+
+func (p proofs) calls() (calls []rpc.Request) {
+	for _, one := range p {
+		calls = append(calls, one.mark, one.stats)
+	}
+	return calls
+}
+
+// of is what the target has told; nil: it was not asked.
+func (p proofs) of(head string) *proof {
+	one, asked := p[head]
+	if !asked {
+		return nil
+	}
+	if one.stats.Err != nil {
+		return &proof{}
+	}
+	now := proof{connection: one.stats.Connection(), failed: one.stats.Result.Failed()}
+	if one.mark.Err == nil {
+		now.mark = one.name
+	}
+	return &now
 }

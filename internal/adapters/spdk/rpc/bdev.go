@@ -124,6 +124,16 @@ type Iostat struct {
 	} `json:"bdevs"`
 }
 
+// Failed is the number of I/Os that have failed.
+func (s *Iostat) Failed() (n uint64) {
+	for _, b := range s.Bdevs {
+		for _, count := range b.Errors {
+			n += count
+		}
+	}
+	return n
+}
+
 // GetIostat counts the I/O of a bdev.
 func GetIostat(bdev string) *CallOf[Iostat] {
 	return get[Iostat]("bdev_get_iostat", spdktypes.BdevIostatRequest{Name: bdev})
