@@ -89,6 +89,10 @@ func onlineIs(t *testing.T, object map[string]any) (fields []string) {
 		fieldsAre(t, clients.(map[string]any), clientFields)
 		fields = append(fields, "clients")
 	}
+	if snapshot, ok := object["snapshot"]; ok {
+		fieldsAre(t, snapshot.(map[string]any), []string{"name", "error", "freezeMs"})
+		fields = append(fields, "snapshot")
+	}
 	online, ok := object["online"].(map[string]any)
 	if !ok {
 		return fields

@@ -17,6 +17,8 @@ type simulated struct {
 
 	Runs    []runLine     `json:"runs"`
 	Clients *clientsState `json:"clients,omitempty"` // of a live volume
+
+	Snapshot *meanwhileState `json:"snapshot,omitempty"` // that a user took of it
 }
 
 // runLine is one run of a simulation. Its field names are part of the public interface.
@@ -55,8 +57,10 @@ func (s *simulation) play(ctx context.Context, n int) played {
 		p.struck = append(p.struck, f.String())
 		s.show.strike(f)
 	})
+	taken := s.snapshotMeanwhile(ctx, p.trouble)
 	before := s.world.Destination.CopiedLocally()
 	p.report, p.failure = s.rebuild(ctx, request)
+	taken()
 	p.trouble.End()
 	p.local = s.world.Destination.CopiedLocally() - before
 	if at := p.trouble.Crashed(); at != nil {

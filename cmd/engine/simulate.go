@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/freezer"
 	"github.com/rootgraft/rebuild/internal/scenario"
 	"github.com/rootgraft/rebuild/memhost"
 )
@@ -57,7 +58,10 @@ type simulation struct {
 	engine  *rebuild.Engine
 	world   *scenario.World
 	request rebuild.Request
+	freezer rebuild.Freezer // of a live volume
 	show    *printer
+
+	meanwhile *meanwhileState // nil: no snapshot was taken
 }
 
 func newSimulation(p cli, world *scenario.World, output outputFlag) *simulation {
@@ -68,7 +72,9 @@ func newSimulation(p cli, world *scenario.World, output outputFlag) *simulation 
 		Options:     rebuild.Options{Full: !world.Fast, AcceptHurtSource: world.AcceptHurtSource},
 		Parallel:    world.Parallel,
 	}
+	var stop rebuild.Freezer
 	if live := world.Live; live != nil {
+		stop = freezer.Func(live.Mirror.Suspend, live.Mirror.Resume)
 		for _, m := range live.Members[1:] {
 			request.MoreSources = append(request.MoreSources, rebuild.Site{Host: m.Host, Replica: m.Replica})
 		}
@@ -80,7 +86,7 @@ func newSimulation(p cli, world *scenario.World, output outputFlag) *simulation 
 	if output == outputJSON {
 		show = newPrinter(io.Discard)
 	}
-	return &simulation{engine: p.engine, world: world, request: request, show: show}
+	return &simulation{engine: p.engine, world: world, request: request, freezer: stop, show: show}
 }
 
 // run plays all runs. An interrupted simulation is still described.
@@ -115,6 +121,9 @@ func (s *simulation) run(ctx context.Context) (simulated, error) {
 			missed = append(missed, fmt.Sprintf("%s did not occur (%s); there was no run %d", s.world.FaultField(i), f, f.Run))
 		}
 	}
+	if live := s.world.Live; live != nil && live.Snapshot != nil && s.meanwhile == nil {
+		missed = append(missed, fmt.Sprintf("online.snapshot was not taken: the call (%s) did not occur in run 1", live.Snapshot))
+	}
 	outcome := simulated{result: newResult(last.report, last.failure), Runs: runs}
 	outcome.LocalBytes = last.local
 	outcome.Warnings = append(outcome.Warnings, missed...)
@@ -125,7 +134,9 @@ func (s *simulation) run(ctx context.Context) (simulated, error) {
 		return simulated{}, err
 	}
 	s.show.runs(runs)
+	outcome.Snapshot = s.meanwhile
 	s.show.clients(outcome.Clients)
+	s.show.meanwhile(s.meanwhile)
 	s.show.after(last.report, outcome.result)
 	return outcome, nil
 }

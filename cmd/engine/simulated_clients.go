@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/rootgraft/rebuild"
-	"github.com/rootgraft/rebuild/freezer"
 	"github.com/rootgraft/rebuild/internal/scenario"
 	"github.com/rootgraft/rebuild/memhost"
 )
@@ -73,6 +72,60 @@ func (s *printer) clients(c *clientsState) {
 	}
 }
 
+// meanwhileState is a snapshot that a user took of the volume.
+type meanwhileState struct {
+	Name     string  `json:"name"`
+	Error    string  `json:"error"` // "": it was taken
+	FreezeMS float64 `json:"freezeMs"`
+}
+
+// snapshotMeanwhile takes the user's snapshot when its call comes. wait is called at the end
+// of the run.
+func (s *simulation) snapshotMeanwhile(ctx context.Context, at *scenario.Injection) (wait func()) {
+	live := s.world.Live
+	if live == nil || live.Snapshot == nil || s.meanwhile != nil {
+		return func() {}
+	}
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-at.Snapshot:
+			s.meanwhile = s.takeSnapshot(ctx, live)
+		case <-over:
+		}
+	}()
+	return func() {
+		close(over)
+		<-done
+	}
+}
+
+func (s *simulation) takeSnapshot(ctx context.Context, live *scenario.Live) *meanwhileState {
+	request := rebuild.VolumeRequest{
+		Mirror: live.Mirror, Members: append([]rebuild.Site{s.request.Source}, s.request.MoreSources...),
+		Freezer: s.freezer, FreezeLimit: live.FreezeLimit,
+	}
+	request.Members = append(request.Members, s.request.Destination)
+	taken, err := s.engine.SnapshotVolume(ctx, request, live.Snapshot.Name)
+	state := &meanwhileState{Name: live.Snapshot.Name, FreezeMS: milliseconds(taken.Frozen)}
+	if err != nil {
+		state.Error = oneLine(err)
+	}
+	return state
+}
+
+// meanwhile prints a user's snapshot.
+func (s *printer) meanwhile(m *meanwhileState) {
+	switch {
+	case m == nil:
+	case m.Error != "":
+		s.printf("%s", fold("  a user's snapshot "+m.Name+" was not taken: "+m.Error+"\n", lineWidth(s.out)))
+	default:
+		s.printf("  a user took snapshot %s of all members; clients were stopped for %s\n", m.Name, millisecondsText(m.FreezeMS))
+	}
+}
+
 // rebuild runs one rebuild of the scenario.
 func (s *simulation) rebuild(ctx context.Context, request rebuild.Request) (rebuild.Report, error) {
 	live := s.world.Live
@@ -80,7 +133,7 @@ func (s *simulation) rebuild(ctx context.Context, request rebuild.Request) (rebu
 		return s.engine.Rebuild(ctx, request)
 	}
 	return s.engine.RebuildOnline(ctx, rebuild.OnlineRequest{
-		Request: request, Mirror: live.Mirror, Freezer: freezer.Func(live.Mirror.Suspend, live.Mirror.Resume), FreezeLimit: live.FreezeLimit,
+		Request: request, Mirror: live.Mirror, Freezer: s.freezer, FreezeLimit: live.FreezeLimit,
 	})
 }
 

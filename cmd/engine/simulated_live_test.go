@@ -79,8 +79,24 @@ func TestSimulatedRebuildAfterEngineCrash(t *testing.T) {
 	}
 }
 
+func TestUserTakesSnapshotDuringSimulatedRebuild(t *testing.T) {
+	t.Parallel()
+	status, r := simulateFaults(t, "online: {members: 2, snapshot: {name: daily, call: copy, nth: 2}}\n")
+	require.Equal(t, exitDone, status, r["error"])
+	requireServed(t, r)
+	snapshot := r["snapshot"].(map[string]any)
+	require.Equal(t, "daily", snapshot["name"])
+	require.Equal(t, "", snapshot["error"])
+	require.NotEqual(t, json.Number("0"), snapshot["freezeMs"])
+	require.Contains(t, viewsOf(t, r["source"]), "daily")
+	require.Equal(t, viewsOf(t, r["source"]), viewsOf(t, r["destination"]))
+}
+
 func TestDeathThatDidNotOccurIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	_, r := simulateFaults(t, "online: {dies: {member: 2, call: copy, nth: 9}}\n")
 	require.Equal(t, []any{"online.dies did not occur (copy 9 on the source: member 2 dies); matching calls in run 1: 4"}, r["warnings"])
+
+	_, r = simulateFaults(t, "online: {snapshot: {name: daily, call: copy, nth: 9}}\n")
+	require.Equal(t, []any{"online.snapshot was not taken: the call (copy 9 on the source) did not occur in run 1"}, r["warnings"])
 }

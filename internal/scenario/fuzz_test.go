@@ -30,7 +30,7 @@ func FuzzParse(f *testing.F) {
 		smallest,
 		volume(`{name: vol-1, size: 1024KiB, clusterSize: 64KiB}`) + "backingImage: {name: ext2, file: disk.img}\n",
 		with(image, chain, `destination: {clusterSize: 2MiB, freeClusters: 0, flavour: upstream, image: {uuid: x, size: 2MiB, writes: []}}`, `options: {fast: false, parallel: 2}`, `runs: 2`),
-		smallest + "online: {members: 3, writers: 2, seed: 7, freezeLimit: 1s, dies: {member: 3, call: copy, nth: 2}}\n",
+		smallest + "online: {members: 3, writers: 2, seed: 7, freezeLimit: 1s, dies: {member: 3, call: copy, nth: 2}, snapshot: {name: now, call: graft}}\n",
 		smallest + "runs: 2\nfaults: [{call: copy, nth: 2, side: source, error: cut-off, times: 3}, {crash: {call: graft, nth: 1, run: 2, of: target, after: true}}]\n",
 		with(tree, `destination: {snapshots: [{name: a, parent: x}], lvols: [{name: x, parent: none, snapshot: true}]}`),
 		with(tree, baseWith(baseImage+`, destination: no-entry-point`), `destination: {snapshots: [{name: a, parent: vol-9-r-0000000b-snap-daily}]}`),

@@ -64,6 +64,9 @@ type Injection struct {
 	run    int
 	report func(Fault)
 
+	// Snapshot is closed at the call at which the user's snapshot is taken.
+	Snapshot chan struct{}
+
 	mu      sync.Mutex
 	calls   map[Side]map[string]int
 	hits    []int // by fault
@@ -74,7 +77,7 @@ type Injection struct {
 // report, if not nil, is called with each fault that occurs, on the goroutine of the call.
 func (w *World) InjectFaults(run int, report func(Fault)) *Injection {
 	t := &Injection{
-		world: w, run: run, report: report,
+		world: w, run: run, report: report, Snapshot: make(chan struct{}),
 		calls: map[Side]map[string]int{SideSource: {}, SideDestination: {}}, hits: make([]int, len(w.Faults)),
 	}
 	for host, side := range t.hosts() {
@@ -158,6 +161,9 @@ func (t *Injection) inject(side Side, c memory.Call) memory.Fault {
 	}
 	t.calls[side][c.Method]++
 	n := t.calls[side][c.Method]
+	if t.run == 1 && t.world.Live.takesSnapshotAt(side, c.Method, n) {
+		close(t.Snapshot)
+	}
 	for i, f := range t.world.Faults {
 		f = f.withDefaults()
 		if f.Run != t.run || f.Side != side || f.Call != c.Method || n < f.Nth || n-f.Nth >= f.Times {

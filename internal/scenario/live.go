@@ -18,6 +18,7 @@ type Live struct {
 	Mirror      *memory.Mirror
 	Members     []Member // the source is the first
 	FreezeLimit time.Duration
+	Snapshot    *Meanwhile // nil: nobody takes a snapshot
 
 	clients liveclient.Config
 }
@@ -37,7 +38,7 @@ const (
 
 // goLive makes a mirror of the members' heads.
 func (w *World) goLive(s *Scenario, all []*layout) error {
-	w.Live = &Live{FreezeLimit: s.Online.FreezeLimit}
+	w.Live = &Live{FreezeLimit: s.Online.FreezeLimit, Snapshot: s.Online.Snapshot}
 	var heads []memory.Head
 	for i, l := range all {
 		w.Live.Members = append(w.Live.Members, Member{w.members[i], l.replica})
@@ -53,6 +54,15 @@ func (w *World) goLive(s *Scenario, all []*layout) error {
 		Unit: int64(s.clusterSize()),
 	}
 	return nil
+}
+
+// takesSnapshotAt reports whether the n-th call is the one at which the snapshot is taken.
+func (l *Live) takesSnapshotAt(side Side, call string, n int) bool {
+	if l == nil || l.Snapshot == nil {
+		return false
+	}
+	at := Fault{Call: l.Snapshot.Call, Nth: l.Snapshot.Nth}.withDefaults()
+	return at.Side == side && at.Call == call && at.Nth == n
 }
 
 // Clients read and write a live volume.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -17,6 +18,7 @@ type Online struct {
 	Seed        uint64        // of the clients' requests
 	FreezeLimit time.Duration // how long the clients are stopped at most; 0: the engine's default
 	Dies        *Death        // nil: no member dies
+	Snapshot    *Meanwhile    // nil: nobody takes a snapshot
 }
 
 // Death is the end of a member's host in the first run.
@@ -24,6 +26,13 @@ type Death struct {
 	Member int    // from 1
 	Call   string // as a Fault's; on the side of the source, the calls of all members count
 	Nth    int    // 0: the first
+}
+
+// Meanwhile is a snapshot that a user takes of the volume in the first run.
+type Meanwhile struct {
+	Name string // without the replicas'
+	Call string // at which it is taken, as a Fault's
+	Nth  int    // 0: the first
 }
 
 const (
@@ -39,13 +48,14 @@ func (r *reader) online(v value) *Online {
 	if !v.given() {
 		return nil
 	}
-	f := r.fields(v, "members", "writers", "seed", "freezeLimit", "dies")
+	f := r.fields(v, "members", "writers", "seed", "freezeLimit", "dies", "snapshot")
 	return &Online{
 		Members:     int(r.number(f.optional("members"), 1, maxMembers)),
 		Writers:     int(r.number(f.optional("writers"), 1, maxWriters)),
 		Seed:        r.number(f.optional("seed"), 0, math.MaxUint64),
 		FreezeLimit: r.duration(f.optional("freezeLimit"), maxFreeze, expectedFreeze),
 		Dies:        r.death(f.optional("dies")),
+		Snapshot:    r.meanwhile(f.optional("snapshot")),
 	}
 }
 
@@ -58,6 +68,24 @@ func (r *reader) death(v value) *Death {
 		Member: int(r.number(f.required("member", numberBetween(1, maxMembers)), 1, maxMembers)),
 		Call:   r.text(f.required("call", expectedCalls()), expectedCalls()),
 		Nth:    int(r.number(f.optional("nth"), 1, maxNth)),
+	}
+}
+
+// String is the call at which it is taken, such as "copy 2 on the source".
+func (m *Meanwhile) String() string {
+	f := Fault{Call: m.Call, Nth: m.Nth}.withDefaults()
+	return fmt.Sprintf("%s %d on the %s", f.Call, f.Nth, f.Side)
+}
+
+func (r *reader) meanwhile(v value) *Meanwhile {
+	if !present(v) {
+		return nil
+	}
+	f := r.fields(v, "name", "call", "nth")
+	return &Meanwhile{
+		Name: r.text(f.required("name", "a name"), "a name"),
+		Call: r.text(f.required("call", expectedCalls()), expectedCalls()),
+		Nth:  int(r.number(f.optional("nth"), 1, maxNth)),
 	}
 }
 
@@ -74,14 +102,41 @@ func (s *Scenario) checkOnline() error {
 		return s.errorAt("online.writers", "expected %s, got %d", numberBetween(1, maxWriters), o.Writers)
 	case o.FreezeLimit < 0 || o.FreezeLimit > maxFreeze:
 		return s.errorAt("online.freezeLimit", "expected %s, got %s", expectedFreeze, o.FreezeLimit)
+	}
+	if err := s.checkDeath(o); err != nil {
+		return err
+	}
+	return s.checkMeanwhile(o.Snapshot)
+}
+
+func (s *Scenario) checkDeath(o *Online) error {
+	switch {
 	case o.Dies == nil:
-		return nil
 	case o.Dies.Member < 1 || o.Dies.Member > o.members():
 		return s.errorAt("online.dies.member", "expected a member from 1 to %d, the number of members, got %d", o.members(), o.Dies.Member)
 	case !isCall(o.Dies.Call):
 		return s.errorAt("online.dies.call", "expected %s, got %s", expectedCalls(), quote(o.Dies.Call))
 	case o.Dies.Nth < 0 || o.Dies.Nth > maxNth:
 		return s.errorAt("online.dies.nth", "expected %s, got %d", numberBetween(1, maxNth), o.Dies.Nth)
+	}
+	return nil
+}
+
+func (s *Scenario) checkMeanwhile(m *Meanwhile) error {
+	if m == nil {
+		return nil
+	}
+	if err := checkSnapshotName(m.Name); err != nil {
+		return s.errorAt("online.snapshot.name", "%v", err)
+	}
+	taken := func(of Snapshot) bool { return of.Name == m.Name }
+	switch {
+	case slices.ContainsFunc(s.Source.Snapshots, taken):
+		return s.errorAt("online.snapshot.name", "expected the name of a new snapshot, got %s", quote(m.Name))
+	case !isCall(m.Call):
+		return s.errorAt("online.snapshot.call", "expected %s, got %s", expectedCalls(), quote(m.Call))
+	case m.Nth < 0 || m.Nth > maxNth:
+		return s.errorAt("online.snapshot.nth", "expected %s, got %d", numberBetween(1, maxNth), m.Nth)
 	}
 	return nil
 }
