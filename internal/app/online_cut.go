@@ -154,14 +154,14 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 		began = time.Now()
 		err := x.Do(ctx, domain.StageCut)
 		l.noteFreeze(time.Since(began))
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return errors.Join(err, l.undoCut(ctx))
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		if errors.Is(err, ports.ErrThawed) { // clients may have written between two snapshots
-			err = errors.Join(err, l.undoCut(ctx))
+			err = errors.Join(err, l.undoInFreeze(ctx))
 		}
 		return fmt.Errorf("cut the volume: %w", err)
 	}
@@ -225,6 +225,20 @@ func (l *liveRun) undoCut(ctx context.Context) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// undoInFreeze undoes a cut after its freeze has ended too early: clients that trim while some
+// members have the snapshot would make their bytes differ.
+func (l *liveRun) undoInFreeze(ctx context.Context) error {
+	err := l.freezer.Freeze(context.WithoutCancel(ctx), l.limit, func(ctx context.Context) error {
+		began := time.Now()
+		defer func() { l.noteFreeze(time.Since(began)) }()
+		return l.undoCut(ctx)
+	})
+	if errors.Is(err, ports.ErrNotFrozen) {
+		return l.undoCut(ctx)
+	}
+	return err
 }
 
 // land makes the destination whole. Clients are stopped for it once more: SPDK exchanges the

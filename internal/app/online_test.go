@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,8 @@ type liveFixture struct {
 	mirror  *memory.Mirror
 	freezer *freezer.Freezer
 	clients *liveclient.Clients
+	noTrims bool   // clients do not trim
+	oldHead string // UUID of the destination's, which lacks writes
 }
 
 var liveNames = []string{"vol-1-r-a1a1a1a1", "vol-1-r-a2a2a2a2", "vol-1-r-a3a3a3a3"}
@@ -33,7 +36,7 @@ var liveNames = []string{"vol-1-r-a1a1a1a1", "vol-1-r-a2a2a2a2", "vol-1-r-a3a3a3
 func newLiveFixture(t *testing.T, members int, tree string, c memory.Config) *liveFixture {
 	t.Helper()
 	fabric := memory.NewFabric()
-	b := &liveFixture{t: t, names: liveNames[:members]}
+	b := &liveFixture{t: t, names: slices.Clone(liveNames[:members])}
 	c.ClusterSize, c.Seed = cluster, 1
 	var heads []memory.Head
 	for _, name := range b.names {
@@ -71,9 +74,11 @@ func (b *liveFixture) request() app.OnlineRequest {
 func (b *liveFixture) start(pause time.Duration) {
 	b.t.Helper()
 	var err error
-	b.clients, err = liveclient.Start(b.mirror, liveclient.Config{
-		Size: int64(b.mirror.Size()), Seed: 1, Longest: 2 * cluster, Unit: cluster, Pause: pause,
-	})
+	c := liveclient.Config{Size: int64(b.mirror.Size()), Seed: 1, Longest: 2 * cluster, Unit: cluster, Pause: pause}
+	if b.noTrims {
+		c.Reads, c.Writes, c.Zeroes = 50, 35, 10
+	}
+	b.clients, err = liveclient.Start(b.mirror, c)
 	require.NoError(b.t, err)
 }
 
