@@ -410,7 +410,11 @@ func expectConflicts(all []*rebuildRun) {
 	for i, a := range all {
 		for _, b := range all[:i] {
 			if areRelated(a.destination.of, b.destination.of) {
-				a.related, b.related = true, true
+				for _, run := range []*rebuildRun{a, b} {
+					if run.related = true; run.destination.of.origin != nil {
+						run.mustRefuse = "" // the other one may give it its base
+					}
+				}
 				a.mayRefuse, b.mayRefuse = "a related volume is rebuilt, too", "a related volume is rebuilt, too"
 			}
 		}
