@@ -311,7 +311,7 @@ func (w *world) clearUntidy() {
 // both hosts prove. (The first time may correct attributes that a replica has lost because
 // it was rebuilt from a host without records.)
 func (w *world) rebuildTwice(r *rand.Rand, v *volume) {
-	serving := v.serving()
+	serving := v.in(complete) // linked clones may be hurt still
 	if len(serving) < 2 {
 		return
 	}
