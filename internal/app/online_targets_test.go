@@ -132,46 +132,84 @@ func (v *volumeOnTargets) request() app.OnlineRequest {
 	return r
 }
 
-// TestRebuildOnlineOnTargets: the mirror, one of its members and the destination are on
-// targets of their own, and clients read and write over NVMe/TCP.
+// onlineTests: the mirror, one of its members and the destination are on targets of their
+// own, and clients read and write over NVMe/TCP.
+var onlineTests = map[string]func(t *testing.T, start func(*testing.T) *targettest.Target){
+	"plain":                  rebuildOnline,
+	"it outlives its source": outliveSource,
+}
+
 func TestRebuildOnlineOnTargets(t *testing.T) {
 	t.Parallel()
-	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
-		t.Run(flavour.String(), func(t *testing.T) {
-			t.Parallel()
-			fabric := simtarget.NewFabric()
-			rebuildOnline(t, func(t *testing.T) *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
-		})
+	for name, test := range onlineTests {
+		for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+			t.Run(name+" "+flavour.String(), func(t *testing.T) {
+				t.Parallel()
+				fabric := simtarget.NewFabric()
+				test(t, func(t *testing.T) *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
+			})
+		}
 	}
 }
 
 func TestRealTargetRebuildOnline(t *testing.T) {
-	for _, binary := range targettest.Binaries(t) {
-		t.Run(filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
-			rebuildOnline(t, func(t *testing.T) *targettest.Target { return targettest.Start(t, binary) })
-		})
+	for name, test := range onlineTests {
+		for _, binary := range targettest.Binaries(t) {
+			t.Run(name+" "+filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
+				test(t, func(t *testing.T) *targettest.Target { return targettest.Start(t, binary) })
+			})
+		}
 	}
 }
 
 func rebuildOnline(t *testing.T, start func(*testing.T) *targettest.Target) {
 	v := newVolumeOnTargets(t, start)
-	stop := v.startClient()
-	report, err := app.New(zaptest.NewLogger(t)).RebuildOnline(t.Context(), v.request())
-	require.NoError(t, err)
-	before := v.writes.Load()
-	require.Eventually(t, func() bool { return v.writes.Load() > before+20 }, time.Minute, time.Millisecond)
-	stop()
-	t.Logf("%d writes, frozen for %v", v.writes.Load(), report.Online.Frozen)
-	volume, err := v.mirror.Volume(t.Context())
-	require.NoError(t, err)
-	d := replicaOn(t, v.hosts[2], v.names[2])
-	m, is := volume.Member(d.Head.UUID)
-	require.True(t, is && m.Mode == domain.ModeRW, "%+v", volume.Members)
+	v.rebuild(v.request())
 	require.NoError(t, v.mirror.Leave(t.Context(), v.heads[0]))
 	require.NoError(t, v.mirror.Leave(t.Context(), v.heads[1]))
+	v.reads()
+}
+
+// rebuild rebuilds while a client is at work, and expects a whole member.
+func (v *volumeOnTargets) rebuild(r app.OnlineRequest) {
+	v.t.Helper()
+	stop := v.startClient()
+	report, err := app.New(zaptest.NewLogger(v.t)).RebuildOnline(v.t.Context(), r)
+	require.NoError(v.t, err)
+	before := v.writes.Load()
+	require.Eventually(v.t, func() bool { return v.writes.Load() > before+20 }, time.Minute, time.Millisecond)
+	stop()
+	v.t.Logf("%d writes, frozen for %v", v.writes.Load(), report.Online.Frozen)
+	volume, err := v.mirror.Volume(v.t.Context())
+	require.NoError(v.t, err)
+	d := replicaOn(v.t, v.hosts[2], v.names[2])
+	m, is := volume.Member(d.Head.UUID)
+	require.True(v.t, is && m.Mode == domain.ModeRW, "%+v", volume.Members)
+}
+
+// reads compares what clients read with what they have written.
+func (v *volumeOnTargets) reads() {
+	v.t.Helper()
 	got := make([]byte, len(v.want))
-	require.NoError(t, v.client.Read(t.Context(), got, 0))
-	require.Equal(t, v.want, got)
+	require.NoError(v.t, v.client.Read(v.t.Context(), got, 0))
+	require.Equal(v.t, v.want, got)
+}
+
+// outliveSource kills the target of the source right after the cut.
+func outliveSource(t *testing.T, start func(*testing.T) *targettest.Target) {
+	v := newVolumeOnTargets(t, start)
+	r := v.request()
+	r.Source, r.MoreSources = r.MoreSources[0], []app.Site{r.Source}
+	r.Observer = observe(func(e app.Event) {
+		if e.Kind == app.EventCut {
+			v.targets[1].Kill(t)
+		}
+	})
+	v.rebuild(r)
+	require.NoError(t, v.mirror.Leave(t.Context(), v.heads[1]))
+	require.NoError(t, v.mirror.Leave(t.Context(), v.heads[0]))
+	v.reads()
+	v.targets[1].Restart(t)
 }
 
 func replicaOn(t *testing.T, host *spdk.Host, name string) domain.Replica {
