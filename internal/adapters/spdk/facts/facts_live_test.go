@@ -204,6 +204,56 @@ var live = []fact{
 		B: view ~r => "B000"
 		B: bdev_raid_delete name=~r
 	`},
+	{"a source dies under load, and the live head is grafted in a freeze", `
+		create a 8
+		subsystem NQN-a
+		listen NQN-a
+		serve NQN-a @a abcdef0123456789abcdef0123456720
+		C: attach ~a NQN-a A ctrlr_loss_timeout_sec=4 reconnect_delay_sec=1 fast_io_fail_timeout_sec=2
+		B: create b 8
+		B: subsystem NQN-b
+		B: listen NQN-b
+		B: export NQN-b b 1 abcdef0123456789abcdef0123456721
+		C: attach ~b NQN-b B ctrlr_loss_timeout_sec=4 reconnect_delay_sec=1 fast_io_fail_timeout_sec=2
+		C: raid ~r ~an1 ~bn1
+		C: fill ~r 8 F
+		snapshot a cut
+		cut NQN-cut 1
+		listen NQN-cut
+		serve NQN-cut @cut abcdef0123456789abcdef0123456722
+		B: snapshot b cut
+		B: cut NQN-cut 7
+		B: listen NQN-cut
+		B: serve NQN-cut @cut abcdef0123456789abcdef0123456722
+		C: attach ~cut NQN-cut A ctrlr_loss_timeout_sec=4 reconnect_delay_sec=1 fast_io_fail_timeout_sec=2 multipath=failover
+		C: attach ~cut NQN-cut B ctrlr_loss_timeout_sec=4 reconnect_delay_sec=1 fast_io_fail_timeout_sec=2 multipath=failover
+		C: external ~cutn1 h
+		C: bdev_raid_delete name=~r
+		C: bdev_raid_create name=~r raid_level=raid1 base_bdevs=["~an1","~bn1","@h"] => true
+		C: nvmf_create_subsystem nqn=NQN-vol allow_any_host=true ana_reporting=true
+		C: listen NQN-vol
+		C: serve NQN-vol ~r abcdef0123456789abcdef0123456723
+		C: create c 8
+		C: fill c 8 F
+		C: snapshot c copy
+		C: create other 1
+		C: load NQN-vol F
+		kill
+		C: dropped ~r ~an1
+		C: bases ~r => [null, "~bn1", "@h"]
+		C: ana NQN-vol inaccessible
+		C: nvmf_subsystem_add_ns nqn=NQN-vol namespace={"bdev_name":"@other","nsid":1} => -32602 Invalid parameters
+		C: set_parent h copy => true
+		C: ana NQN-vol optimized
+		C: unattach ~cut => true
+		C: bases ~r => [null, "~bn1", "@h"]
+		C: unload
+		C: drop NQN-vol
+		C: bdev_raid_delete name=~r
+		C: unattach ~b
+		B: drop NQN-b
+		B: drop NQN-cut
+	`},
 	{"ANA states", `
 		create a 4
 		nvmf_create_subsystem nqn=NQN allow_any_host=true ana_reporting=true

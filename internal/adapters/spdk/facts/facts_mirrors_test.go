@@ -31,6 +31,12 @@ var mirrors = []fact{
 		trim a 1
 		show @a => {"num_allocated_clusters": 1}
 		view a => "0C00"
+		thick b 2
+		write b 0 A
+		write b 1 B
+		trim b 0
+		show @b => {"num_allocated_clusters": 2}
+		view b => "AB"
 	`},
 	{"a deallocation reaches all bases of a RAID", `
 		create a 4

@@ -116,6 +116,7 @@ type player struct {
 	others     map[string]func() *targettest.Target // for the other sides, which are there once they are needed
 	operations map[string]any                       // of copies, by the name that the fact gives them
 	dir        string                               // of files
+	load       *targettest.Load                     // that goes on
 	line       string
 }
 
@@ -133,6 +134,11 @@ type side struct {
 
 func (s *player) play(script string) {
 	defer s.revive()
+	defer func() {
+		if s.load != nil {
+			s.load.Stop()
+		}
+	}()
 	for line := range strings.Lines(script) {
 		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
 		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {

@@ -20,10 +20,11 @@ import (
 
 // verbs are what takes more than one call, or none.
 var verbs = map[string]func(s *player, at *side, args []string) *answer{
-	"write": write, "trim": trim, "view": view, "show": show, "lvol": listed, "names": names, "free": free,
+	"write": write, "trim": trim, "fill": fill, "view": view, "show": show, "lvol": listed, "names": names, "free": free,
 	"restart": restart, "kill": kill, "file": file, "aio": aio,
 	"start": start, "check": checkOnce, "await": await, "copy": copyWhole,
 	"listen": listen, "attach": attach, "settle": settle, "bases": bases, "dropped": dropped,
+	"load": load, "unload": unload,
 }
 
 // rewrites are short forms of one call: $1, $2 … are what follows.
@@ -110,6 +111,18 @@ func write(s *player, at *side, args []string) *answer {
 		fill = 0
 	}
 	at.target.Write(s.t, b["uuid"].(string), bytes.Repeat([]byte{fill}, targettest.ClusterSize), uint64(i)*targettest.ClusterSize)
+	return &answer{}
+}
+
+// fill LVOL CLUSTERS LETTER fills the first ones with that letter.
+func fill(s *player, at *side, args []string) *answer {
+	n, err := strconv.Atoi(args[1])
+	require.NoError(s.t, err)
+	for i := range n {
+		if failed := write(s, at, []string{args[0], strconv.Itoa(i), args[2]}); failed.failed != "" {
+			return failed
+		}
+	}
 	return &answer{}
 }
 
@@ -249,6 +262,32 @@ func dropped(s *player, at *side, args []string) *answer {
 		}
 		require.True(s.t, time.Now().Before(deadline), "%s: it is not", s.line)
 	}
+}
+
+// clientsOfLoad are enough that a read is on its way at most moments.
+const clientsOfLoad = 8
+
+// load NQN LETTER has clients read and write what the subsystem serves, which is filled with that
+// letter. They write to its first two clusters alone, so that the others are read through to whatever is
+// below for as long as they work.
+func load(s *player, at *side, args []string) *answer {
+	l, err := targettest.StartLoad(s.t.Context(), targettest.Volume{
+		Address: net.JoinHostPort("127.0.0.1", at.port), NQN: at.names(args[0]), HostNQN: at.names("NQN-host"),
+		Filled: args[1][0], Written: 2 * targettest.ClusterSize, Clients: clientsOfLoad,
+	})
+	require.NoError(s.t, err, "%s", s.line)
+	s.load = l
+	return &answer{}
+}
+
+// unload ends it: no command has failed and no block was wrong.
+func unload(s *player, _ *side, _ []string) *answer {
+	trace := s.load.Stop()
+	require.Empty(s.t, trace.Errors, "%s", s.line)
+	require.NotZero(s.t, trace.Reads, "%s", s.line)
+	require.NotZero(s.t, trace.Writes, "%s", s.line)
+	s.t.Logf("%d reads, %d writes, %d kept out, at most %v", trace.Reads, trace.Writes, trace.Kept, trace.Longest)
+	return &answer{}
 }
 
 // file NAME CLUSTERS LETTER makes a file.

@@ -197,11 +197,15 @@ func (l *lvol) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-// Unmap gives own clusters back, or fills them with zeros over a parent. On an AIO disk that cannot
-// unmap, such zeros are not written.
+// Unmap gives own clusters back, or fills them with zeros over a parent and where the lvol is not thin.
+// On an AIO disk that cannot unmap, such zeros are not written.
 func (l *lvol) Unmap(offset, length uint64) error {
-	if !l.store.base.io.Unmap && !l.loose() {
+	if keeps := !l.thin || !l.loose(); keeps && !l.store.base.io.Unmap {
 		return nil
+	}
+	if !l.thin {
+		_, err := l.WriteAt(make([]byte, length), int64(offset))
+		return err
 	}
 	if err := l.store.host.Trim(l.uuid, offset, length); err != nil {
 		return err
