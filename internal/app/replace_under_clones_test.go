@@ -56,11 +56,12 @@ func (c *readClones) request() app.Request {
 	return r
 }
 
-// look reads every linked clone: it sees the old bytes or the right ones.
+// look reads every linked clone: it sees the old bytes or the right ones. It may be called by
+// any goroutine, so it does not end the test.
 func (c *readClones) look() {
 	for uuid, old := range c.old {
-		if is := sha(c.t, c.destination, uuid); is != old {
-			require.Equal(c.t, c.right[uuid], is, "a linked clone reads neither the old bytes nor the right ones")
+		if is := sha(c.t, c.destination, uuid); is != old && is != c.right[uuid] {
+			c.t.Errorf("linked clone %s reads neither the old bytes nor the right ones", uuid)
 		}
 	}
 }
