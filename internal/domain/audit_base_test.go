@@ -97,6 +97,8 @@ func TestEntryPointWithWrongParentFoundFromItsSource(t *testing.T) {
 	require.Contains(t, strings.Join(a.Notices, "\n"), "entry point "+entryName+" has no parent instead of "+dailyName+", but has no linked clones: remove it (gc)")
 	_, err = PlanCreation(storeOf(t, unused), destinationReplica, 8<<20, CloneBase("vol-9", "daily"))
 	requireRefusal(t, err, entryName, "remove it first (gc)")
+	_, err = PlanCreation(storeOf(t, dailyTree+looseEntry), "vol-2-r-4e5f6a7b", 8<<20, CloneBase("vol-9", "daily"))
+	requireRefusal(t, err, entryName, "repair a linked clone of it first", "delete these (replica delete), and then it (gc)")
 }
 
 func TestAuditOfLinkedClones(t *testing.T) {

@@ -70,7 +70,7 @@ func (x *index) cloneBaseOn(base Base, found EntryPoint, ok bool) (cloneBase, er
 	}
 	at := x.byUUID[found.Lvol.UUID]
 	if defect := x.entryPointDefect(at); defect != "" {
-		cure := ": repair a linked clone of it first"
+		cure := ": repair a linked clone of it first; if all of them are incomplete, delete these (replica delete), and then it (gc)"
 		switch {
 		case x.readsSetAside(at):
 			cure = ": wait for it, or rebuild that replica first"
