@@ -31,6 +31,13 @@ func (q *Queue) Submit(ctx context.Context, request Request) (Job, error) {
 	return Job{job}, err
 }
 
+// SubmitOnline is Submit for a rebuild under a live volume. Rebuilds of several replicas of one
+// volume run one after the other.
+func (q *Queue) SubmitOnline(ctx context.Context, request OnlineRequest) (Job, error) {
+	job, err := q.app.SubmitOnline(ctx, request.internal())
+	return Job{job}, err
+}
+
 // Jobs returns all jobs that wait or run, and the last ones that ended, in the order in
 // which they were submitted. Up to 256 ended jobs are kept, fewer if their reports are
 // large.

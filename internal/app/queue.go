@@ -78,6 +78,17 @@ func NewQueue(engine *Engine, limits Limits) *Queue {
 	return &Queue{rebuild: engine.Rebuild, uses: &engine.uses, limits: limits, hosts: make(map[ports.Host]*Bandwidth)}
 }
 
+// SubmitOnline is Submit for a rebuild under a live volume. Rebuilds of several replicas of one
+// volume run one after the other.
+func (q *Queue) SubmitOnline(ctx context.Context, request OnlineRequest) (*Job, error) {
+	if err := request.check(); err != nil {
+		return nil, err
+	}
+	online := request
+	request.online = &online
+	return q.Submit(ctx, request.Request)
+}
+
 // Submit adds a rebuild, which starts when its turn comes and is cancelled when ctx ends.
 // ErrRefused: the request is not valid, or the destination is in the queue already.
 func (q *Queue) Submit(ctx context.Context, request Request) (*Job, error) {

@@ -23,6 +23,11 @@ const maxPlans = 8
 // Rebuild makes the destination a copy of the source. If ctx ends, the error wraps
 // ctx.Err() and its cause; after EndRebuilds it wraps ErrEnded.
 func (e *Engine) Rebuild(ctx context.Context, asked Request) (Report, error) {
+	if asked.online != nil {
+		online := *asked.online
+		online.Request, online.online = asked, nil
+		return e.RebuildOnline(ctx, online)
+	}
 	return e.rebuild(ctx, asked, nil)
 }
 

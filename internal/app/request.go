@@ -48,6 +48,9 @@ type Request struct {
 	// nil.
 	use *use
 
+	// online has the rest of a request of SubmitOnline; otherwise nil.
+	online *OnlineRequest
+
 	Proof    bool          // at the end, compare maps and checksums of all snapshots, if the hosts have them
 	Views    bool          // at the end, read every view of both replicas back and compare
 	Observer Observer      // may be nil

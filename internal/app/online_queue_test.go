@@ -1,0 +1,71 @@
+package app_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+)
+
+// TestQueuedOnlineRebuilds: two replicas of one volume are rebuilt one after the other. The
+// second has the first as a source, since the cut is taken of every whole member.
+func TestQueuedOnlineRebuilds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.start(time.Millisecond)
+		defer b.clients.Stop()
+		b.slowly(nil)
+		queue := app.NewQueue(app.New(nil), app.Limits{})
+		first, err := queue.SubmitOnline(t.Context(), b.request())
+		require.NoError(t, err)
+		_, err = queue.SubmitOnline(t.Context(), b.request())
+		require.ErrorIs(t, err, app.ErrRefused, "it is queued already")
+		second := b.request()
+		second.MoreSources = append(second.MoreSources, second.Destination)
+		second.Destination = app.Site{Host: b.to, Replica: "vol-1-r-5e5e5e5e"}
+		next, err := queue.SubmitOnline(t.Context(), second)
+		require.NoError(t, err)
+		report, err := first.Wait(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Online.Members, 3)
+		report, err = next.Wait(t.Context())
+		require.NoError(t, err)
+		require.Len(t, report.Online.Members, 4)
+		require.NoError(t, queue.Close(t.Context()))
+		b.stop()
+		b.requireWhole()
+		bad := b.request()
+		bad.Freezer = nil
+		_, err = app.NewQueue(app.New(nil), app.Limits{}).SubmitOnline(t.Context(), bad)
+		require.ErrorContains(t, err, "no freezer")
+	})
+}
+
+// TestPausedOnlineRebuild gives the live head up, and the next run cuts again.
+func TestPausedOnlineRebuild(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.start(time.Millisecond)
+		defer b.clients.Stop()
+		queue := app.NewQueue(app.New(nil), app.Limits{})
+		var job *app.Job
+		b.slowly(onceAt(partyDestination, "seal", func() { go func() { _ = job.Pause() }() }))
+		job, err := queue.SubmitOnline(t.Context(), b.request())
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Equal(t, app.PhasePaused, job.Status().Phase)
+		volume, err := b.mirror.Volume(t.Context())
+		require.NoError(t, err)
+		require.Len(t, volume.Members, 2)
+		require.NoError(t, job.Resume())
+		_, err = job.Wait(t.Context())
+		require.NoError(t, err)
+		b.stop()
+		b.requireWhole()
+		require.NoError(t, queue.Close(t.Context()))
+	})
+}
