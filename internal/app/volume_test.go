@@ -2,12 +2,15 @@ package app_test
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -30,10 +33,9 @@ func (b *liveFixture) volumeWithDestination() app.VolumeRequest {
 
 // duringFirstCopy calls do during the first copy of the rebuild.
 func (b *liveFixture) duringFirstCopy(do func()) {
-	done := false
+	var done atomic.Bool
 	b.members[0].Inject(func(c memory.Call) memory.Fault {
-		if c.Method == "copy" && !done {
-			done = true
+		if c.Method == "copy" && done.CompareAndSwap(false, true) {
 			do()
 		}
 		return memory.Fault{}
@@ -149,6 +151,34 @@ func TestVolumeSnapshotDuringRebuild(t *testing.T) {
 			requireSnapshot(t, "daily", append(b.members, b.to), append(b.names, copyName))
 		})
 	}
+}
+
+// Two processes that know nothing of each other freeze one volume one after the other.
+func TestFreezesOfVolumeDoNotOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.members[0].Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "snapshot" {
+				return memory.Fault{Delay: time.Second}
+			}
+			return memory.Fault{}
+		})
+		b.start(time.Millisecond)
+		var all sync.WaitGroup
+		for _, name := range []string{"one", "two", "three"} {
+			request := b.volume()
+			request.Freezer = freezer.Func(b.mirror.Suspend, b.mirror.Resume) // of its own
+			all.Go(func() {
+				_, err := app.New(nil).SnapshotVolume(t.Context(), request, name)
+				require.NoError(t, err)
+			})
+		}
+		all.Wait()
+		b.stop()
+		for _, name := range []string{"one", "two", "three"} {
+			requireSnapshot(t, name, b.members, b.names)
+		}
+	})
 }
 
 func TestVolumeSnapshotNeedsEveryMember(t *testing.T) {
