@@ -36,7 +36,7 @@ var volumeFlagNames = []string{"volume", "freeze", "freeze-command", "thaw-comma
 func (f *volumeFlags) add(c *cobra.Command) {
 	f.addVolume(c)
 	flags := c.Flags()
-	flags.Var(newOneOf(&f.freeze, freezeANA, freezeNone), "freeze", "stop clients by the ANA states of the RAID's listeners, or not at all: the caller sees to it")
+	flags.Var(newOneOf(&f.freeze, freezeANA, freezeNone), "freeze", "stop clients by the ANA states of the RAID's listeners, or do it yourself")
 	flags.StringVar(&f.freezeCommand, "freeze-command", "", "`COMMAND` for sh -c that stops clients and waits for their I/O in flight")
 	flags.StringVar(&f.thawCommand, "thaw-command", "", "`COMMAND` for sh -c that lets clients go on; it must not fail if they were not stopped")
 	flags.DurationVar(&f.limit, "freeze-limit", rebuild.DefaultFreezeLimit, "how long clients are stopped at most")
