@@ -155,11 +155,15 @@ func (d *duel) graft() string {
 }
 
 // resizing leaves esnap clones alone, and what hangs on one, which may become one:
-// beyond the external bdev's end one is neither read nor written nor inflated.
+// beyond the external bdev's end one is neither read nor written nor inflated. What a RAID may have
+// does not become shorter: it would be shorter than its bdev says.
 func (d *duel) resizing() string {
 	name := d.any()
 	if d.readsOutside(name) {
 		return ""
+	}
+	if l := d.looked[name]; d.mirror > 0 && l.claimed {
+		return fmt.Sprintf("resize %s %d", name, l.clusters+d.random.IntN(3))
 	}
 	return fmt.Sprintf("resize %s %d", name, d.random.IntN(8))
 }
@@ -195,10 +199,15 @@ func (d *duel) view() string {
 func (d *duel) writing() string {
 	name := d.existing()
 	l := d.looked[name]
-	if l.readOnly || l.clusters == 0 || l.claimed {
+	if !d.writable(l) {
 		return ""
 	}
 	return fmt.Sprintf("write %s %d %c", name, d.random.IntN(l.clusters), "ABC0"[d.random.IntN(4)])
+}
+
+// writable leaves alone what may be shorter than it says, since a resize was refused.
+func (d *duel) writable(l pictured) bool {
+	return !l.readOnly && l.clusters > 0 && !l.claimed && !d.resized[l.uuids[0]]
 }
 
 // external takes the external bdev away only where nothing reads through to it.
@@ -233,7 +242,7 @@ func (d *duel) exporting() string {
 func (d *duel) mirroring() string {
 	base := func() string {
 		name := d.existing()
-		if l := d.looked[name]; l.clusters == 0 || l.readOnly {
+		if l := d.looked[name]; l.clusters == 0 || l.readOnly || d.resized[l.uuids[0]] {
 			return "" // the RAID would drop a snapshot at the first write, but later than it answers
 		}
 		return "@" + name
@@ -262,7 +271,7 @@ func (d *duel) mirroring() string {
 // trimming leaves alone what is exported, as writing does.
 func (d *duel) trimming() string {
 	name := d.existing()
-	if l := d.looked[name]; !l.readOnly && l.clusters > 0 && !l.claimed {
+	if l := d.looked[name]; d.writable(l) {
 		return fmt.Sprintf("trim %s %d", name, d.random.IntN(l.clusters))
 	}
 	return ""

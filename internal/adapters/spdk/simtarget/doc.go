@@ -16,4 +16,8 @@
 // time (an lvol's metadata, a namespace) is finished after all of them have
 // begun. So calls that are written together begin together, and collide as they
 // do on a real target. Copies go on by themselves, cluster by cluster.
+//
+// I/O is done at once, under that lock, or it waits (errAgain): for a target that is gone or hangs, for
+// a listener that is inaccessible, or for a bdev that is quiesced. Whoever began it, a client or a copy,
+// then tries again.
 package simtarget

@@ -1,6 +1,7 @@
 package simtarget
 
 import (
+	"errors"
 	"syscall"
 	"time"
 
@@ -126,7 +127,7 @@ const lookingAgain = 10 * time.Millisecond
 func (c *shallowCopy) step() (wait time.Duration, more bool) {
 	c.target.world(func() {
 		if wait, more = c.mustWait(), true; wait == 0 {
-			more = c.copyNext()
+			wait, more = c.copyNext()
 		}
 	})
 	return wait, more
@@ -188,23 +189,28 @@ func (b *bdev) limited() []*bdev {
 	return all
 }
 
-func (c *shallowCopy) copyNext() (more bool) {
+// copyNext copies a cluster, unless its write has to wait: the destination's target is gone, and the
+// timeouts of the controller are not over.
+func (c *shallowCopy) copyNext() (wait time.Duration, more bool) {
 	size := c.source.store.clusterSize
 	i := c.own.Positions[c.copied]
 	if c.content == nil {
 		c.content = make([]byte, size)
 	}
 	c.own.Read(i, c.content)
-	if c.into.write(c.content, i*size) != nil {
+	switch err := c.into.write(c.content, i*size); {
+	case errors.Is(err, errAgain):
+		return lookingAgain, true
+	case err != nil:
 		c.end(syscall.EIO) // whatever it was
-		return false
+		return 0, false
 	}
 	c.copied++
 	if c.copied == c.total {
 		c.end(0)
-		return false
+		return 0, false
 	}
-	return true
+	return 0, true
 }
 
 func (c *shallowCopy) end(errno syscall.Errno) {
