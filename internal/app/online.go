@@ -67,7 +67,7 @@ func (e *Engine) PlanOnline(ctx context.Context, asked OnlineRequest) (domain.Pl
 	}
 	request := asked.guarded()
 	request.live = &liveRun{mirror: guard.Mirror{Mirror: asked.Mirror}, freezer: asked.Freezer}
-	request.live.begin(&rebuild{request: request})
+	request.live.begin(&rebuild{engine: e, request: request, run: executor.NewRun(ports.Run{Replica: request.Destination.Replica})})
 	return e.planRequest(ctx, request)
 }
 
@@ -162,9 +162,9 @@ func (l *liveRun) see(ctx context.Context, s observation) (observation, error) {
 	if l == nil {
 		return s, nil
 	}
-	volume, err := l.mirror.Volume(ctx)
+	volume, err := l.look(ctx)
 	if err != nil {
-		return s, fmt.Errorf("list the members of the volume: %w", err)
+		return s, err
 	}
 	l.mu.Lock()
 	l.volume = volume

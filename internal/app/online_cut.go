@@ -43,12 +43,24 @@ func (l *liveRun) tidy(ctx context.Context) error {
 	return errors.Join(undone, l.hideLeftover(ctx))
 }
 
+// look lists the members, again after temporary failures.
+func (l *liveRun) look(ctx context.Context) (volume domain.Volume, err error) {
+	err = l.retry(ctx, "list the members of the volume", func() (err error) {
+		volume, err = l.mirror.Volume(ctx)
+		return err
+	})
+	if err != nil {
+		return volume, fmt.Errorf("list the members of the volume: %w", err)
+	}
+	return volume, nil
+}
+
 // hideLeftover closes the way to a live head that never joined. One that did leaves first, as
 // the plan says.
 func (l *liveRun) hideLeftover(ctx context.Context) error {
-	volume, err := l.mirror.Volume(ctx)
+	volume, err := l.look(ctx)
 	if err != nil {
-		return fmt.Errorf("list the members of the volume: %w", err)
+		return err
 	}
 	destination := l.rebuild.request.Destination
 	listing, err := list(ctx, destination)
@@ -244,7 +256,7 @@ func (l *liveRun) undoInFreeze(ctx context.Context) error {
 // land makes the destination whole. Clients are stopped for it once more: SPDK exchanges the
 // parent of a live head without waiting for reads of the old one, and crashes when they end.
 func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
-	volume, err := l.mirror.Volume(ctx)
+	volume, err := l.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -281,7 +293,7 @@ func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base do
 	if err != nil {
 		return refused(err)
 	}
-	volume, err := live.mirror.Volume(ctx)
+	volume, err := live.look(ctx)
 	if err != nil {
 		return err
 	}

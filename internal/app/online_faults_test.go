@@ -215,3 +215,25 @@ func (b *liveFixture) requireNoHalfHead(where string) {
 	require.Empty(b.t, d.Head.External, where)
 	require.NotEqual(b.t, domain.ModeWO, m.Mode, where)
 }
+
+// TestMirrorThatFailsOnceIsAskedAgain: a passing failure of any call to the mirror is none of
+// the rebuild.
+func TestMirrorThatFailsOnceIsAskedAgain(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			b.inject(func(_ int, c liveCall) memory.Fault {
+				if c.party == partyMirror && c.Method == "volume" && c.N == n {
+					return memory.Fault{Before: ports.ErrUnavailable}
+				}
+				return memory.Fault{}
+			})
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			b.requireWhole()
+			b.noFaults()
+			_, err = app.New(nil).PlanOnline(t.Context(), b.request())
+			require.NoError(t, err)
+		})
+	}
+}
