@@ -122,6 +122,7 @@ type liveRun struct {
 	mu      sync.Mutex
 	volume  domain.Volume // as last seen
 	cut     domain.Cut    // of the current plan
+	landed  bool          // the live head of that cut has its final name
 	cuts    int
 	members []int           // positions of the members among the sources, in the plan's order
 	ways    []ports.Address // to the cut, by position in members
@@ -169,6 +170,7 @@ func (l *liveRun) see(ctx context.Context, s observation) (observation, error) {
 	l.mu.Lock()
 	l.volume = volume
 	made, joined := l.cut.Made(), l.cut.Joined
+	l.landed = made && s.destination.Head != nil && s.destination.Head.UUID == joined.Head
 	if l.cut.Snapshot == "" {
 		l.cut = domain.Cut{
 			Snapshot:   domain.CutName(executor.NewID()),
@@ -218,6 +220,10 @@ func (l *liveRun) plan(s observation, base domain.Base, options domain.Options) 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.landed { // a source was lost since
+		resolved, err := domain.ResolveBase(base, s.source, s.destination)
+		return domain.Plan{Base: resolved}, err
+	}
 	v := domain.LiveVolume{Volume: l.volume, Replicas: []domain.Replica{s.source}}
 	members := []int{s.primary}
 	for _, other := range s.others {

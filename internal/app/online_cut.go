@@ -105,6 +105,10 @@ func (l *liveRun) merge(ctx context.Context, source int, snapshot string) error 
 // carryOutLive carries out a plan under a live volume: everything up to the cut, after which a
 // new plan is made, or the rest.
 func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domain.Plan) (err error) {
+	live := r.request.live
+	if live.landed {
+		return r.verifyLanded(ctx, seen, plan.Base)
+	}
 	if len(plan.Operations) == 0 { // it is a whole member: clients write its head, so only the snapshots are compared
 		_, violations, err := r.verify(ctx, r.request, seen, plan.Base)
 		if err != nil {
@@ -118,7 +122,6 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 	if err != nil {
 		return err
 	}
-	live := r.request.live
 	x := r.executor(seen, plan, secondary, nil)
 	defer func() {
 		r.failed = ctx.Err() == nil && r.isFinal(err)

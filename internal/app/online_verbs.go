@@ -204,7 +204,8 @@ func (l *liveRun) abandon(ctx context.Context) error {
 	case head.Name == l.rebuild.run.Replica:
 		return nil
 	}
-	if err := l.mirror.Leave(ctx, l.head.uuid); err != nil {
+	// A mirror that has lost its last member may be gone.
+	if err := l.mirror.Leave(ctx, l.head.uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return fmt.Errorf("take the live head out of the mirror: %w", err)
 	}
 	hidden := host.HideHead(ctx, l.rebuild.run.Replica)

@@ -32,11 +32,13 @@ type liveTargets struct {
 	members  []*targettest.Target
 }
 
-// requireAlive checks that no target has crashed.
-func (at *liveTargets) requireAlive(t *testing.T) {
+// revive starts the targets again that have ended.
+func (at *liveTargets) revive(t *testing.T) {
 	t.Helper()
 	for _, target := range append([]*targettest.Target{at.home, at.to}, at.members...) {
-		require.NoError(t, target.Try("rpc_get_methods", nil, nil), "a target has ended")
+		if target.Try("rpc_get_methods", nil, nil) != nil {
+			target.Restart(t)
+		}
 	}
 }
 
@@ -50,6 +52,7 @@ type liveVolume struct {
 	exported    *targettest.RAIDVolume
 	mirror      *spdkhost.Mirror
 	client      initiator
+	hangUp      func() // ends the clients' commands
 	clients     *liveclient.Clients
 }
 
@@ -58,27 +61,32 @@ type liveVolume struct {
 func newLiveVolume(t *testing.T, at *liveTargets, members int) *liveVolume {
 	t.Helper()
 	v := growLiveVolume(t, at, members, true, func(p *place, replica string) { p.growSource(t, replica) })
-	v.start(t, liveclient.Config{Longest: 8192, Pause: 4 * time.Millisecond, Reads: 50, Writes: 45, Zeroes: 5})
+	v.startClients(t)
 	return v
+}
+
+func (v *liveVolume) startClients(t *testing.T) {
+	t.Helper()
+	v.start(t, liveclient.Config{Longest: 8192, Pause: 4 * time.Millisecond, Reads: 50, Writes: 45, Zeroes: 5})
 }
 
 // growLiveVolume is newLiveVolume with other replicas.
 func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow func(p *place, replica string)) *liveVolume {
 	t.Helper()
-	v := &liveVolume{home: at.home, destination: newPlace(t, at.to, 64)}
+	v := &liveVolume{home: at.home, destination: newPlace(t, at.to, storeClusters)}
 	if image {
 		v.destination.importImage(t, noises(7, imageClusters))
 	}
 	for i, target := range at.members[:members] {
-		p := newPlace(t, target, 64)
+		p := newPlace(t, target, storeClusters)
 		if image {
 			p.importImage(t, noises(7, imageClusters))
 		}
 		grow(p, liveMembers[i])
 		v.members = append(v.members, p)
 	}
+	t.Cleanup(func() { v.close(t) })
 	v.mirrorMembers(t)
-	v.client = initiator{t.Context(), v.exported.Connect(t)}
 	return v
 }
 
@@ -86,7 +94,6 @@ func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow
 // the members join, and those bdevs leave.
 func (v *liveVolume) mirrorMembers(t *testing.T) {
 	t.Helper()
-	t.Cleanup(func() { v.close(t) })
 	var fillers, names []string
 	for range 2 {
 		name := "filler-" + randid.Hex(4)
@@ -105,6 +112,9 @@ func (v *liveVolume) mirrorMembers(t *testing.T) {
 	for _, filler := range fillers {
 		require.NoError(t, v.mirror.Leave(t.Context(), filler))
 	}
+	ctx, hangUp := context.WithCancel(t.Context())
+	v.client, v.hangUp = initiator{ctx, v.exported.Connect(t)}, hangUp
+	t.Cleanup(hangUp)
 }
 
 func (v *liveVolume) openMirror(t *testing.T) *spdkhost.Mirror {
@@ -132,6 +142,11 @@ func (v *liveVolume) join(t *testing.T, p *place, replica string) {
 // close detaches the members, and ends their exports, after the RAID has been deleted.
 func (v *liveVolume) close(t *testing.T) {
 	t.Helper()
+	at := &liveTargets{home: v.home, to: v.destination.target}
+	for _, p := range v.members {
+		at.members = append(at.members, p.target)
+	}
+	at.revive(t)
 	var attached []struct{ Name string }
 	v.home.Call(t, "bdev_nvme_get_controllers", nil, &attached)
 	for _, controller := range attached {
@@ -240,6 +255,26 @@ func (v *liveVolume) requireWhole(t *testing.T) {
 	}
 	require.NotZero(t, compared)
 	v.destination.requireHealthy(t, liveTo)
+}
+
+// requireNoHead checks that the destination is no replica, and no member.
+func (v *liveVolume) requireNoHead(t *testing.T) {
+	t.Helper()
+	d := v.destination.replica(t, liveTo)
+	require.Nil(t, d.Head)
+	require.Empty(t, d.InFlight)
+	require.Len(t, v.modes(t), len(v.members))
+}
+
+// whole are the heads of the whole members.
+func (v *liveVolume) whole(t *testing.T) (heads []string) {
+	t.Helper()
+	for head, mode := range v.modes(t) {
+		if mode == rebuild.ModeRW {
+			heads = append(heads, head)
+		}
+	}
+	return heads
 }
 
 // initiator repeats commands to a namespace that is not accessible at the moment, as hosts

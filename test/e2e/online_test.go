@@ -1,13 +1,18 @@
 package e2e
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/liveclient"
 )
 
@@ -29,19 +34,33 @@ func TestSimulatedOnline(t *testing.T) {
 	}
 }
 
+type onlineTest struct {
+	name string
+	run  func(t *testing.T, at *liveTargets)
+}
+
 func testOnline(t *testing.T, start func() *targettest.Target) {
 	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
-	tests := []struct {
-		name string
-		run  func(t *testing.T, at *liveTargets)
-	}{
+	tests := []onlineTest{
 		{"two members", rebuildUnderTwoMembers},
 		{"reads through the snapshot until it lands", landUnderReads},
+		{"a source dies in a copy", sourceDies(copying)},
+		{"a source dies before it lands", sourceDies(verified)},
+		{"the destination dies in a copy", destinationDies(copying)},
+		{"the destination dies before it lands", destinationDies(verified)},
+		{"a whole member dies", wholeMemberDies},
+		{"cancelled", cancelled},
+		{"the program is killed", programKilled},
+		{"a user takes a snapshot meanwhile", userSnapshot},
+		{"no base", withoutBase},
+		{"a linked clone", linkedClone},
+	}
+	if at.home.Simulated() != nil {
+		tests = append(tests, onlineTest{"the only source dies", onlySourceDies})
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(t, at)
-			at.requireAlive(t)
 		})
 	}
 }
@@ -70,4 +89,52 @@ func landUnderReads(t *testing.T, at *liveTargets) {
 	v.rebuild(t)
 	v.stop(t)
 	v.requireWhole(t)
+}
+
+// While the tree is built, a user has a snapshot taken of every member and of the live head.
+func userSnapshot(t *testing.T, at *liveTargets) {
+	v := newLiveVolume(t, at, 2)
+	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second), UserCreated: true}
+	var failed error
+	err := v.tryRebuild(t.Context(), t, copying, func() {
+		live := v.destination.replica(t, liveTo).InFlight
+		member := slices.IndexFunc(live, func(l domain.Lvol) bool { return v.modes(t)[l.UUID] == rebuild.ModeRW })
+		failed = v.request().Freezer.Freeze(t.Context(), 10*time.Second, func(ctx context.Context) (err error) {
+			for i, p := range v.members {
+				_, taken := p.host.Snapshot(ctx, p.replica(t, liveMembers[i]).Head.UUID, domain.SnapshotLvolName(liveMembers[i], "user"), attributes)
+				err = errors.Join(err, taken)
+			}
+			_, taken := v.destination.host.Snapshot(ctx, live[member].UUID, domain.SnapshotLvolName(liveTo, "user"), attributes)
+			return errors.Join(err, taken)
+		})
+	})
+	require.NoError(t, failed)
+	require.NoError(t, err)
+	v.stop(t)
+	v.requireWhole(t)
+	_, there := v.destination.replica(t, liveTo).Snapshot("user")
+	require.True(t, there)
+}
+
+func withoutBase(t *testing.T, at *liveTargets) {
+	v := growLiveVolume(t, at, 2, false, func(p *place, replica string) { p.growOn(t, replica, "") })
+	v.base = domain.NoBase()
+	v.startClients(t)
+	v.rebuild(t)
+	v.stop(t)
+	v.requireWhole(t)
+}
+
+// The volume is a linked clone of snapshot daily of vol-9, which the destination's host has.
+func linkedClone(t *testing.T, at *liveTargets) {
+	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) {
+		p.growTwo(t, vol9From, p.image, [2]string{"weekly", "daily"}, 30)
+		p.growTwo(t, replica, p.makeEntryPoint(t, vol9From, "daily"), [2]string{"gold", "silver"}, 40)
+	})
+	v.destination.growTwo(t, vol9From, v.destination.image, [2]string{"weekly", "daily"}, 30)
+	v.startClients(t)
+	v.rebuild(t)
+	v.stop(t)
+	v.requireWhole(t)
+	v.destination.requireOnEntryPoint(t, liveTo, vol9From, "daily")
 }
