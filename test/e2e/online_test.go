@@ -43,6 +43,7 @@ func testOnline(t *testing.T, start func() *targettest.Target) {
 	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
 	tests := []onlineTest{
 		{"two members", rebuildUnderTwoMembers},
+		{"by commands", rebuildByCommands},
 		{"reads through the snapshot until it lands", landUnderReads},
 		{"a source dies in a copy", sourceDies(copying)},
 		{"a source dies before it lands", sourceDies(verified)},
@@ -79,6 +80,32 @@ func rebuildUnderTwoMembers(t *testing.T, at *liveTargets) {
 		p.requireHealthy(t, liveMembers[i])
 	}
 	require.Zero(t, v.rebuild(t).Online.Freezes, "it is whole")
+}
+
+// The program rebuilds under a live volume, takes a snapshot of it and checks it.
+func rebuildByCommands(t *testing.T, at *liveTargets) {
+	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growSource(t, replica) })
+	v.start(t, liveclient.Config{Longest: 8192, Pause: 4 * time.Millisecond})
+	v.awaitWrites(t, 20)
+	raid, to := "unix://"+v.home.Socket+"?raid="+v.exported.RAID, address(v.destination.target.Socket, v.destination.lvstore, liveTo)
+	sources, members := []string{}, []string{"--volume", raid, "--member", to}
+	for i, p := range v.members {
+		from := address(p.target.Socket, p.lvstore, liveMembers[i])
+		sources, members = append(sources, "--source", from), append(members, "--member", from)
+	}
+	told := program.do(t, append([]string{"rebuild", "--online", "--volume", raid, "--freeze", "ana", "--destination", to}, sources...)...)
+	modes := []any{}
+	for _, m := range told["online"].(map[string]any)["members"].([]any) {
+		modes = append(modes, m.(map[string]any)["mode"])
+	}
+	require.Equal(t, []any{"RW", "RW", "RW"}, modes)
+	v.awaitWrites(t, 20)
+	taken := program.do(t, append([]string{"volume", "snapshot", "by-command", "--freeze", "ana"}, members...)...)
+	require.Equal(t, "by-command", taken["snapshot"])
+	v.awaitWrites(t, 20)
+	require.Equal(t, false, program.do(t, append([]string{"volume", "check"}, members...)...)["wrong"])
+	v.stop(t)
+	v.requireWhole(t)
 }
 
 // No client writes, so that all reads of the destination go through the members' snapshots
