@@ -26,27 +26,28 @@ func TestOnline(t *testing.T) {
 }
 
 func TestSimulatedOnline(t *testing.T) {
+	t.Parallel()
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		t.Run(flavour.String(), func(t *testing.T) {
+			t.Parallel()
 			fabric := simtarget.NewFabric()
 			testOnline(t, func() *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
 		})
 	}
 }
 
-type onlineTest struct {
-	name string
-	run  func(t *testing.T, at *liveTargets)
-}
-
 func testOnline(t *testing.T, start func() *targettest.Target) {
 	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
-	tests := []onlineTest{
+	tests := []struct {
+		name string
+		run  func(t *testing.T, at *liveTargets)
+	}{
 		{"two members", rebuildUnderTwoMembers},
 		{"by commands", rebuildByCommands},
 		{"reads through the snapshot until it lands", landUnderReads},
 		{"a source dies in a copy", sourceDies(copying)},
 		{"a source dies before it lands", sourceDies(verified)},
+		{"the only source dies", onlySourceDies},
 		{"the destination dies in a copy", destinationDies(copying)},
 		{"the destination dies before it lands", destinationDies(verified)},
 		{"a whole member dies", wholeMemberDies},
@@ -55,9 +56,6 @@ func testOnline(t *testing.T, start func() *targettest.Target) {
 		{"a user takes a snapshot meanwhile", userSnapshot},
 		{"no base", withoutBase},
 		{"a linked clone", linkedClone},
-	}
-	if at.home.Simulated() != nil {
-		tests = append(tests, onlineTest{"the only source dies", onlySourceDies})
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
