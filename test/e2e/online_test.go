@@ -25,6 +25,25 @@ func TestOnline(t *testing.T) {
 	}
 }
 
+// TestOnlineMixed has the RAID and its members on targets of one flavour, and the destination
+// on one of another flavour.
+func TestOnlineMixed(t *testing.T) {
+	binaries := targettest.Binaries(t)
+	for i, here := range binaries {
+		for j, there := range binaries {
+			if i == j {
+				continue
+			}
+			t.Run(flavour(here)+" and "+flavour(there), func(t *testing.T) {
+				start := func(binary string) *targettest.Target { return targettest.Start(t, binary) }
+				rebuildUnderTwoMembers(t, &liveTargets{
+					home: start(here), to: start(there), members: []*targettest.Target{start(here), start(here)},
+				})
+			})
+		}
+	}
+}
+
 func TestSimulatedOnline(t *testing.T) {
 	t.Parallel()
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
