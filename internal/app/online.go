@@ -98,6 +98,9 @@ func (r OnlineRequest) check() error {
 		if _, ok := ports.As[ports.Snapshotter](s.Host); !ok {
 			return refusef("the host of replica %s cannot take snapshots, which a rebuild under a live volume needs: rebuild the replica offline", s.Replica)
 		}
+		if _, ok := ports.As[ports.Merger](s.Host); !ok {
+			return refusef("the host of replica %s cannot merge snapshots, which takes a failed cut away again: rebuild the replica offline", s.Replica)
+		}
 	}
 	return nil
 }

@@ -16,12 +16,14 @@ import (
 // lost the live head or a freeze ended too early.
 func (r *rebuild) runLivePlans(ctx context.Context) error {
 	live := r.request.live
-	if err := r.retry(ctx, "tidy up after earlier runs", func() error { return live.tidy(ctx) }); err != nil {
-		return err
-	}
 	for {
+		if err := r.retry(ctx, "tidy up after earlier runs", func() error { return live.tidy(ctx) }); err != nil {
+			return err
+		}
 		err := r.repeatPlans(ctx)
-		again := (errors.Is(err, errBroken) || errors.Is(err, ports.ErrThawed)) && ctx.Err() == nil && live.cuts < maxCuts
+		of := (*executor.SourceError)(nil)
+		again := errors.Is(err, errBroken) || errors.Is(err, ports.ErrThawed) || errors.Is(err, errNotCut) && errors.As(err, &of)
+		again = again && ctx.Err() == nil && live.cuts < maxCuts
 		if left := live.end(ctx, err); left != nil {
 			return errors.Join(err, fmt.Errorf("%w: %w", ErrCleanUp, left))
 		}
@@ -29,18 +31,41 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 			return err
 		}
 		r.progress.emit(EventAgain, err.Error())
+		if err := live.awaitLoss(ctx); err != nil {
+			return err
+		}
 	}
 }
 
-// tidy does what has to be done before a plan if an engine died: it takes cuts away that only
-// some members have, and thaws the volume. In this order, for while members differ in that,
-// clients that trim would make their bytes differ.
-func (l *liveRun) tidy(ctx context.Context) error {
-	undone := l.removeHalfCuts(ctx)
-	if err := l.freezer.Thaw(ctx); err != nil {
-		return errors.Join(undone, fmt.Errorf("thaw the volume: %w", err))
+// errNotCut says that the volume could not be cut, for another reason than its freeze.
+var errNotCut = errors.New("the volume was not cut")
+
+// awaitLoss waits until the mirror has dropped the members that this run has lost, as far as it
+// does within a minute. Until then no plan is possible: the cut is taken of every member.
+func (l *liveRun) awaitLoss(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		volume, err := l.look(ctx)
+		if err != nil || !l.listsLost(volume) {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil // the plan says what is wrong
+		}
 	}
-	return errors.Join(undone, l.hideLeftover(ctx))
+}
+
+func (l *liveRun) listsLost(volume domain.Volume) bool {
+	for at := range l.rebuild.sources.sites {
+		m, is := volume.Member(l.rebuild.sources.firstHead(at))
+		if is && m.Mode != domain.ModeERR && l.rebuild.sources.lostReason(at) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // look lists the members, again after temporary failures.
@@ -53,48 +78,6 @@ func (l *liveRun) look(ctx context.Context) (volume domain.Volume, err error) {
 		return volume, fmt.Errorf("list the members of the volume: %w", err)
 	}
 	return volume, nil
-}
-
-// hideLeftover closes the way to a live head that never joined. One that did leaves first, as
-// the plan says.
-func (l *liveRun) hideLeftover(ctx context.Context) error {
-	volume, err := l.look(ctx)
-	if err != nil {
-		return err
-	}
-	destination := l.rebuild.request.Destination
-	listing, err := list(ctx, destination)
-	if err != nil {
-		return err
-	}
-	for _, of := range listing.Lvols {
-		replica, inFlight := domain.ReplicaInFlight(of.Name)
-		if _, is := volume.Member(of.UUID); inFlight && !is && replica == destination.Replica && of.UsedBy.Kind == domain.UserExport {
-			return destination.Host.HideHead(ctx, destination.Replica)
-		}
-	}
-	return nil
-}
-
-func (l *liveRun) removeHalfCuts(ctx context.Context) error {
-	var replicas []domain.Replica
-	var positions []int
-	for at, site := range l.rebuild.sources.sites {
-		listing, err := list(ctx, site)
-		if err != nil {
-			continue // the plan says what is wrong with it
-		}
-		if replica, err := site.replica(listing); err == nil {
-			replicas, positions = append(replicas, replica), append(positions, at)
-		}
-	}
-	var failed []error
-	for _, half := range domain.HalfCuts(replicas) {
-		if err := l.merge(ctx, positions[half.Member], half.Snapshot.Lvol.UUID); err != nil {
-			failed = append(failed, fmt.Errorf("take snapshot %s away again: %w", half.Snapshot.Lvol.Name, err))
-		}
-	}
-	return errors.Join(failed...)
 }
 
 // merge deletes a cut, so that the member's head has its clusters again.
@@ -110,6 +93,9 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 		return r.verifyLanded(ctx, seen, plan.Base)
 	}
 	if len(plan.Operations) == 0 { // it is a whole member: clients write its head, so only the snapshots are compared
+		if err := live.closeLeftovers(ctx); err != nil {
+			return err
+		}
 		_, violations, err := r.verify(ctx, r.request, seen, plan.Base)
 		if err != nil {
 			return err
@@ -178,7 +164,7 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 		if errors.Is(err, ports.ErrThawed) { // clients may have written between two snapshots
 			err = errors.Join(err, l.undoInFreeze(ctx))
 		}
-		return fmt.Errorf("cut the volume: %w", err)
+		return fmt.Errorf("%w: %w", errNotCut, err)
 	}
 	l.rebuild.progress.emit(EventCut, fmt.Sprintf("clients were stopped for %s", l.freezes[len(l.freezes)-1].Round(100*time.Microsecond)))
 	return fmt.Errorf("%w: the volume was cut by snapshot %s of %d members", executor.ErrPlanAgain, l.cut.Snapshot, len(l.members))
@@ -223,23 +209,46 @@ func (l *liveRun) retry(ctx context.Context, what string, do func() error) error
 func (l *liveRun) undoCut(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
-	var failed []error
 	if l.head.uuid != "" {
-		failed = append(failed, l.mirror.Leave(ctx, l.head.uuid))
-	}
-	for _, at := range l.members {
-		host := l.rebuild.sources.host(at)
-		name := domain.SnapshotLvolName(l.rebuild.sources.sites[at].Replica, l.cut.Snapshot)
-		listing, err := host.List(ctx)
-		if err != nil {
-			failed = append(failed, executor.OfSource(at, err))
-			continue
-		}
-		if i := slices.IndexFunc(listing.Lvols, func(of domain.Lvol) bool { return of.Name == name }); i >= 0 {
-			failed = append(failed, l.merge(ctx, at, listing.Lvols[i].UUID))
+		// While it is a member, it reads through the cuts. All members have one then.
+		if err := l.mirror.Leave(ctx, l.head.uuid); err != nil {
+			return fmt.Errorf("take the live head out of the mirror: %w", err)
 		}
 	}
+	failed := make([]error, len(l.members))
+	var calls []func() error
+	for i, at := range l.members {
+		calls = append(calls, func() error { failed[i] = executor.OfSource(at, l.undoCutOf(ctx, at)); return nil })
+	}
+	_ = executor.AtOnce(l.rebuild.request.parallel(), calls...) // failed has the errors
 	return errors.Join(failed...)
+}
+
+func (l *liveRun) undoCutOf(ctx context.Context, at int) error {
+	name := domain.SnapshotLvolName(l.rebuild.sources.sites[at].Replica, l.cut.Snapshot)
+	listing, err := l.rebuild.sources.host(at).List(ctx)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(listing.Lvols, func(of domain.Lvol) bool { return of.Name == name }); i >= 0 {
+		return l.merge(ctx, at, listing.Lvols[i].UUID)
+	}
+	return nil
+}
+
+// closeLeftovers closes what a run left that died after it had named the head: nothing reads
+// through that any more.
+func (l *liveRun) closeLeftovers(ctx context.Context) error {
+	run := l.rebuild.run.Run
+	for _, at := range l.rebuild.sources.used() {
+		if err := l.rebuild.sources.host(at).Release(ctx, run); err != nil {
+			return executor.OfSource(at, err)
+		}
+	}
+	if err := l.rebuild.request.Destination.Host.Release(ctx, run); err != nil {
+		return err
+	}
+	return l.mirror.Release(ctx, run)
 }
 
 // undoInFreeze undoes a cut after its freeze has ended too early: clients that trim while some
@@ -254,63 +263,4 @@ func (l *liveRun) undoInFreeze(ctx context.Context) error {
 		return l.undoCut(ctx)
 	}
 	return err
-}
-
-// land makes the destination whole. Clients are stopped for it once more: SPDK exchanges the
-// parent of a live head without waiting for reads of the old one, and crashes when they end.
-func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
-	volume, err := l.look(ctx)
-	if err != nil {
-		return err
-	}
-	if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
-		return fmt.Errorf("%w: %w", errBroken, err)
-	}
-	err = l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
-		began := time.Now()
-		defer func() { l.noteFreeze(time.Since(began)) }()
-		return x.Do(ctx, domain.StageLand)
-	})
-	if err != nil {
-		return err
-	}
-	return x.Do(ctx, domain.StageName)
-}
-
-// verifyLanded looks at the replica once more: it has a head under its final name, on the copy
-// of the cut, and the mirror was never without it.
-func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base domain.Base) error {
-	live := r.request.live
-	seen, violations, err := r.verify(ctx, r.request, planned, base)
-	if err != nil {
-		return err
-	}
-	if err := r.checkViolations(violations); err != nil {
-		return err
-	}
-	listing, err := list(ctx, r.request.Destination)
-	if err != nil {
-		return err
-	}
-	whole, err := r.request.Destination.destination(listing, seen.source)
-	if err != nil {
-		return refused(err)
-	}
-	volume, err := live.look(ctx)
-	if err != nil {
-		return err
-	}
-	live.mu.Lock()
-	live.volume = volume
-	live.mu.Unlock()
-	switch {
-	case whole.Head == nil || whole.Head.UUID != live.head.uuid:
-		return fmt.Errorf("%w: the live head did not get its name", ports.ErrCorrupt)
-	case volume.CheckUnbroken(live.cut.Joined) != nil:
-		return fmt.Errorf("after the rebuild: %w: %w", ports.ErrUnavailable, volume.CheckUnbroken(live.cut.Joined))
-	}
-	seen.destination = whole
-	r.setReport(seen)
-	r.progress.emit(EventLanded, "the destination is a whole member of the volume")
-	return nil
 }

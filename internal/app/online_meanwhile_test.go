@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -236,4 +237,70 @@ func TestOnlineRefusedBeforeAnyChange(t *testing.T) {
 			require.False(t, list(t, b.to, copyName).Exists())
 		})
 	}
+}
+
+// TestMemberThatDiesInTheCut: the volume is cut again without it, once the mirror has dropped it.
+func TestMemberThatDiesInTheCut(t *testing.T) {
+	for member := range 3 {
+		for _, method := range []string{"snapshot", "show"} {
+			t.Run(fmt.Sprint(method, " of member ", member+1), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newLiveFixture(t, 3, liveTree, memory.Config{})
+					b.start(10 * time.Millisecond)
+					defer b.clients.Stop()
+					b.slowly(onceAt(partyMember+liveParty(member), method, func() { b.members[member].Kill() }))
+					_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+					require.NoError(t, err)
+					b.stop()
+					b.members[member].Start()
+					b.requireWhole()
+				})
+			})
+		}
+	}
+}
+
+// TestMemberThatIsDroppedAfterTheCut: its cut is right all the same, and others are whole.
+func TestMemberThatIsDroppedAfterTheCut(t *testing.T) {
+	for member := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 3, liveTree, memory.Config{})
+			head := list(t, b.members[member], b.names[member]).Head.UUID
+			b.start(time.Millisecond)
+			defer b.clients.Stop()
+			b.slowly(nil)
+			joined := false
+			b.mirror.Inject(func(c memory.Call) memory.Fault {
+				joined = joined || c.Method == "join"
+				if joined && c.Method == "member-write" && c.UUID == head {
+					return memory.Fault{Before: ports.ErrInvalid}
+				}
+				return memory.Fault{}
+			})
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			b.stop()
+			b.requireWhole()
+		})
+	}
+}
+
+// TestRefusedRequestLeavesCuts: a replica that is no member has none of the volume's cuts. That
+// makes none of these a half one.
+func TestRefusedRequestLeavesCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+		require.NoError(t, err)
+		other := "vol-1-r-0e0e0e0e"
+		newBuilder(t, b.to, other, "").build(liveTree)
+		r := b.request()
+		r.MoreSources = append(r.MoreSources, app.Site{Host: b.to, Replica: other})
+		r.Destination.Replica = "vol-1-r-5e5e5e5e"
+		_, err = app.New(nil).RebuildOnline(t.Context(), r)
+		require.ErrorIs(t, err, app.ErrRefused)
+		for i, host := range b.members {
+			require.Len(t, list(t, host, b.names[i]).Snapshots, 4)
+		}
+	})
 }

@@ -155,11 +155,15 @@ func (l *liveRun) Name(ctx context.Context, head, name string) error {
 	if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
-	renamer, ok := ports.As[ports.Renamer](l.rebuild.request.Destination.Host)
+	return rename(ctx, l.rebuild.request.Destination.Host, head, name)
+}
+
+func rename(ctx context.Context, host ports.Host, uuid, name string) error {
+	renamer, ok := ports.As[ports.Renamer](host)
 	if !ok {
 		return ports.Cannot("rename lvols")
 	}
-	return renamer.Rename(ctx, head, name)
+	return renamer.Rename(ctx, uuid, name)
 }
 
 // end ends what the run opened. After a failure, first the live head leaves the mirror, then it
@@ -170,7 +174,9 @@ func (l *liveRun) end(ctx context.Context, failure error) error {
 	defer cancel()
 	var failed []error
 	if failure != nil && l.head.uuid != "" {
-		failed = append(failed, l.abandon(ctx))
+		if err := l.abandon(ctx); err != nil {
+			failed = append(failed, err)
+		}
 	}
 	run := l.rebuild.run.Run
 	for at := range l.rebuild.sources.sites {
@@ -202,7 +208,14 @@ func (l *liveRun) abandon(ctx context.Context) error {
 	case err != nil:
 		return err
 	case head.Name == l.rebuild.run.Replica:
-		return nil
+		volume, err := l.look(ctx)
+		if err != nil || volume.CheckUnbroken(l.cut.Joined) == nil {
+			return err
+		}
+		// The mirror lost it just before it was named.
+		if err := rename(ctx, host, l.head.uuid, domain.InFlightLvolName(l.rebuild.run.Replica, executor.NewID())); err != nil {
+			return err
+		}
 	}
 	// A mirror that has lost its last member may be gone.
 	if err := l.mirror.Leave(ctx, l.head.uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {

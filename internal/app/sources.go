@@ -104,6 +104,13 @@ func (s *sources) warn(text string) {
 	s.lossWarnings = append(s.lossWarnings, text)
 }
 
+// firstHead is the UUID of the source's head; "": not listed yet.
+func (s *sources) firstHead(at int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.firstHeads[at]
+}
+
 // lostReason is nil for a source in use.
 func (s *sources) lostReason(at int) error {
 	s.mu.Lock()
@@ -157,6 +164,9 @@ func (r *rebuild) dropSource(ctx context.Context, failure error) error {
 		return failure
 	}
 	r.lose(of.Source, failure)
+	if errors.Is(failure, errNotCut) {
+		return failure // nothing of this cut is used again
+	}
 	return fmt.Errorf("%w: source %s is no longer used", executor.ErrPlanAgain, r.sources.name(of.Source))
 }
 

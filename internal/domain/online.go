@@ -91,6 +91,12 @@ func (v LiveVolume) check(destination Replica, cut Cut) error {
 		if r.Head == nil {
 			return r.refuseHeadless()
 		}
+		if cut.Made() {
+			continue // its cut is right, also if the mirror has lost it since
+		}
+		if _, taken := r.Snapshot(cut.Snapshot); taken {
+			return refuse("replica %s already has a snapshot %s", r.located(), cut.Snapshot)
+		}
 		heads[r.Head.UUID] = r.Name
 		switch m, is := v.Member(r.Head.UUID); {
 		case !is:
@@ -102,7 +108,7 @@ func (v LiveVolume) check(destination Replica, cut Cut) error {
 		}
 	}
 	if cut.Made() {
-		return nil // of every member, and one that is lost since is not asked
+		return nil
 	}
 	for _, m := range v.Members {
 		if _, given := heads[m.Head]; !given && m.Mode != ModeERR && !destination.owns(m.Head) {
@@ -130,9 +136,6 @@ func (v LiveVolume) staleMembers(destination Replica, cut Cut) (stale []Member) 
 
 // cutNow is the replica as it will be when it is cut: an empty head on the snapshot.
 func (r Replica) cutNow(cut Cut) (Replica, error) {
-	if _, taken := r.Snapshot(cut.Snapshot); taken {
-		return r, refuse("replica %s already has a snapshot %s", r.located(), cut.Snapshot)
-	}
 	store := r.Store
 	store.Lvols = slices.Clone(store.Lvols)
 	head := &store.Lvols[r.head]

@@ -202,15 +202,14 @@ func requireNothingForeignPlanned(t *testing.T, store domain.Listing) {
 	source, err := domain.NewReplica(store, targettest.LonghornLookLike)
 	require.NoError(t, err)
 	for _, name := range []string{targettest.LonghornRebuilt, targettest.LonghornHurt, targettest.LonghornWhole, "vol-1-r-99999999", "vol-1"} {
-		destination, err := domain.NewDestination(store, name, source)
-		require.NoError(t, err, name)
-		plan, err := domain.PlanRebuild(source, destination, domain.ImageBase("ubuntu"), domain.Options{Full: true, Overwrite: name})
+		all := domain.Options{Full: true, Overwrite: name}
 		if name == targettest.LonghornWhole {
-			refusal := (*domain.Refusal)(nil)
-			require.ErrorAs(t, err, &refusal)
-			require.ErrorContains(t, err, "-clone-ep-")
+			requireEntryPointIsMoved(t, store, source, all)
 			continue
 		}
+		destination, err := domain.NewDestination(store, name, source)
+		require.NoError(t, err, name)
+		plan, err := domain.PlanRebuild(source, destination, domain.ImageBase("ubuntu"), all)
 		require.NoError(t, err, name)
 		var own []string
 		if destination.Head != nil {
@@ -232,4 +231,25 @@ func requireNothingForeignPlanned(t *testing.T, store domain.Listing) {
 		}
 		require.Equal(t, len(own), deleted, "%s: all of it is copied anew", name)
 	}
+}
+
+// requireEntryPointIsMoved: a snapshot that a linked clone reads through is replaced where
+// snapshots can be renamed, and nothing else of the clone is touched; elsewhere it is refused.
+func requireEntryPointIsMoved(t *testing.T, store domain.Listing, source domain.Replica, options domain.Options) {
+	t.Helper()
+	destination, err := domain.NewDestination(store, targettest.LonghornWhole, source)
+	require.NoError(t, err)
+	plan, err := domain.PlanRebuild(source, destination, domain.ImageBase("ubuntu"), options)
+	require.NoError(t, err)
+	moved := slices.IndexFunc(plan.Steps, func(s domain.Step) bool { return s.Action == domain.ActionMoveEntryPoint })
+	require.GreaterOrEqual(t, moved, 0)
+	require.Contains(t, plan.Steps[moved].Snapshot, "-clone-ep-")
+
+	store.RenamesSnapshots = false
+	destination, err = domain.NewDestination(store, targettest.LonghornWhole, source)
+	require.NoError(t, err)
+	_, err = domain.PlanRebuild(source, destination, domain.ImageBase("ubuntu"), options)
+	refusal := (*domain.Refusal)(nil)
+	require.ErrorAs(t, err, &refusal)
+	require.ErrorContains(t, err, "-clone-ep-")
 }

@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// maxLandings is how often a freeze for the last graft is tried: all that was copied would be
+// lost with it.
+const maxLandings = 3
+
+// land makes the destination whole. Clients are stopped for it once more: SPDK exchanges the
+// parent of a live head without waiting for reads of the old one, and crashes when they end.
+func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
+	for attempt := 1; ; attempt++ {
+		volume, err := l.look(ctx)
+		if err != nil {
+			return err
+		}
+		if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
+			return fmt.Errorf("%w: %w", errBroken, err)
+		}
+		err = l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
+			began := time.Now()
+			defer func() { l.noteFreeze(time.Since(began)) }()
+			return x.Do(ctx, domain.StageLand)
+		})
+		missed := errors.Is(err, ports.ErrNotFrozen) || errors.Is(err, ports.ErrThawed)
+		switch {
+		case err == nil:
+			return x.Do(ctx, domain.StageName)
+		case !missed || ctx.Err() != nil || attempt == maxLandings:
+			return fmt.Errorf("graft the live head: %w", err)
+		}
+		l.rebuild.progress.emit(EventAgain, err.Error())
+	}
+}
+
+// verifyLanded looks at the replica once more: it has a head under its final name, on the copy
+// of the cut, and the mirror was never without it.
+func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base domain.Base) error {
+	live := r.request.live
+	seen, violations, err := r.verify(ctx, r.request, planned, base)
+	if err != nil {
+		return err
+	}
+	if err := r.checkViolations(violations); err != nil {
+		return err
+	}
+	listing, err := list(ctx, r.request.Destination)
+	if err != nil {
+		return err
+	}
+	whole, err := r.request.Destination.destination(listing, seen.source)
+	if err != nil {
+		return refused(err)
+	}
+	volume, err := live.look(ctx)
+	if err != nil {
+		return err
+	}
+	live.mu.Lock()
+	live.volume = volume
+	live.mu.Unlock()
+	switch {
+	case whole.Head == nil || whole.Head.UUID != live.head.uuid:
+		return fmt.Errorf("%w: the live head did not get its name", ports.ErrCorrupt)
+	case volume.CheckUnbroken(live.cut.Joined) != nil:
+		return fmt.Errorf("after the rebuild: %w: %w", ports.ErrUnavailable, volume.CheckUnbroken(live.cut.Joined))
+	}
+	seen.destination = whole
+	r.setReport(seen)
+	r.progress.emit(EventLanded, "the destination is a whole member of the volume")
+	return nil
+}

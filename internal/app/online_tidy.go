@@ -1,0 +1,138 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// tidyTime is the most that looking for half cuts may take: clients may be stopped.
+const tidyTime = 10 * time.Second
+
+// tidy does what has to be done before a plan if an engine died: it takes cuts away that only
+// some members have, and thaws the volume. In this order, for while members differ in that,
+// clients that trim would make their bytes differ.
+func (l *liveRun) tidy(ctx context.Context) error {
+	undone := l.removeHalfCuts(ctx)
+	if err := l.freezer.Thaw(ctx); err != nil {
+		return errors.Join(undone, fmt.Errorf("thaw the volume: %w", err))
+	}
+	return errors.Join(undone, l.hideLeftover(ctx))
+}
+
+// hideLeftover closes the way to a live head that never joined. One that did leaves first, as
+// the plan says.
+func (l *liveRun) hideLeftover(ctx context.Context) error {
+	volume, err := l.look(ctx)
+	if err != nil {
+		return err
+	}
+	destination := l.rebuild.request.Destination
+	listing, err := list(ctx, destination)
+	if err != nil {
+		return err
+	}
+	for _, of := range listing.Lvols {
+		replica, inFlight := domain.ReplicaInFlight(of.Name)
+		if _, is := volume.Member(of.UUID); inFlight && !is && replica == destination.Replica && of.UsedBy.Kind == domain.UserExport {
+			return destination.Host.HideHead(ctx, destination.Replica)
+		}
+	}
+	return nil
+}
+
+// removeHalfCuts merges cuts that only some members have into the heads of these. It freezes
+// the volume for it, so that no other run is cutting it at the same time.
+func (l *liveRun) removeHalfCuts(ctx context.Context) error {
+	if half, err := l.halfCuts(ctx); err != nil || len(half) == 0 {
+		return err
+	}
+	l.rebuild.beginChanges(ctx)
+	remove := func(ctx context.Context) error {
+		half, err := l.halfCuts(ctx)
+		failed := []error{err}
+		for _, one := range half {
+			if err := l.merge(ctx, one.Member, one.Snapshot.Lvol.UUID); err != nil {
+				failed = append(failed, fmt.Errorf("take snapshot %s away again: %w", one.Snapshot.Lvol.Name, err))
+			}
+		}
+		return errors.Join(failed...)
+	}
+	err := l.freezer.Freeze(ctx, l.limit, remove)
+	if errors.Is(err, ports.ErrNotFrozen) { // perhaps it is frozen already
+		return remove(ctx)
+	}
+	return err
+}
+
+// halfCuts finds them on the members that are not lost, if all of these are among the sources
+// and answer. Member is the position among the sources.
+func (l *liveRun) halfCuts(ctx context.Context) ([]domain.HalfCut, error) {
+	volume, err := l.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, tidyTime)
+	defer cancel()
+	var mu sync.Mutex
+	var replicas []domain.Replica
+	var positions []int
+	var calls []func() error
+	for at, site := range l.rebuild.sources.sites {
+		calls = append(calls, func() error {
+			listing, err := list(ctx, site)
+			if err != nil {
+				return nil // the plan says what is wrong with it
+			}
+			replica, err := site.replica(listing)
+			if err != nil || replica.Head == nil {
+				return nil
+			}
+			if m, is := volume.Member(replica.Head.UUID); is && m.Mode != domain.ModeERR {
+				mu.Lock()
+				defer mu.Unlock()
+				replicas, positions = append(replicas, replica), append(positions, at)
+			}
+			return nil
+		})
+	}
+	_ = executor.AtOnce(l.rebuild.request.parallel(), calls...) // none fails
+	known := make(map[string]bool)
+	for _, replica := range replicas {
+		known[replica.Head.UUID] = true
+	}
+	if all, err := l.allKnown(ctx, volume, known); err != nil || !all {
+		return nil, err
+	}
+	half := domain.HalfCuts(replicas)
+	for i := range half {
+		half[i].Member = positions[half[i].Member]
+	}
+	return half, nil
+}
+
+// allKnown reports whether all members are known that are neither lost nor a live head that an
+// engine left on the destination.
+func (l *liveRun) allKnown(ctx context.Context, volume domain.Volume, known map[string]bool) (bool, error) {
+	listing, err := list(ctx, l.rebuild.request.Destination)
+	if err != nil {
+		return false, err
+	}
+	for _, of := range listing.Lvols {
+		if replica, inFlight := domain.ReplicaInFlight(of.Name); inFlight && replica == l.rebuild.run.Replica {
+			known[of.UUID] = true
+		}
+	}
+	for _, m := range volume.Members {
+		if m.Mode != domain.ModeERR && !known[m.Head] {
+			return false, nil
+		}
+	}
+	return true, nil
+}
