@@ -18,8 +18,8 @@ import (
 // The budget of JSON-RPC calls, polls apart.
 const (
 	callsPerSnapshot = 12
-	xattrsOfSnapshot = 2 // on the fork
-	callsPerRebuild  = 21
+	xattrsOfSnapshot = 2  // on the fork
+	callsPerRebuild  = 22 // one of them looks for lvols that read through a controller before it is detached
 	callsPerListing  = 3
 	listings         = 4 // each host before and after; the head is looked at by itself
 	xattrsOfRebuild  = 9 // on the fork: three of the image on each host, the record of a head whenever it is seen

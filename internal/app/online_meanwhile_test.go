@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,10 +270,12 @@ func TestMemberThatIsDroppedAfterTheCut(t *testing.T) {
 			b.start(time.Millisecond)
 			defer b.clients.Stop()
 			b.slowly(nil)
-			joined := false
+			var joined atomic.Bool
 			b.mirror.Inject(func(c memory.Call) memory.Fault {
-				joined = joined || c.Method == "join"
-				if joined && c.Method == "member-write" && c.UUID == head {
+				if c.Method == "join" {
+					joined.Store(true)
+				}
+				if joined.Load() && c.Method == "member-write" && c.UUID == head {
 					return memory.Fault{Before: ports.ErrInvalid}
 				}
 				return memory.Fault{}

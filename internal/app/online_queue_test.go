@@ -49,15 +49,19 @@ func TestQueuedOnlineRebuilds(t *testing.T) {
 func TestPausedOnlineRebuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
-		b.start(time.Millisecond)
+		b.start(20 * time.Millisecond)
 		defer b.clients.Stop()
 		queue := app.NewQueue(app.New(nil), app.Limits{})
-		var job *app.Job
-		b.slowly(onceAt(partyDestination, "seal", func() { go func() { _ = job.Pause() }() }))
+		sealing := make(chan struct{})
+		b.slowly(onceAt(partyDestination, "seal", func() { close(sealing) }))
 		job, err := queue.SubmitOnline(t.Context(), b.request())
 		require.NoError(t, err)
-		time.Sleep(time.Minute)
-		require.Equal(t, app.PhasePaused, job.Status().Phase)
+		<-sealing
+		require.NoError(t, job.Pause())
+		synctest.Wait()
+		for job.Status().Phase != app.PhasePaused {
+			time.Sleep(100 * time.Millisecond)
+		}
 		volume, err := b.mirror.Volume(t.Context())
 		require.NoError(t, err)
 		require.Len(t, volume.Members, 2)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"slices"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 func TestOnline(t *testing.T) {
 	for _, binary := range targettest.Binaries(t) {
 		t.Run(flavour(binary), func(t *testing.T) {
-			testOnline(t, func() *targettest.Target { return targettest.Start(t, binary) })
+			testOnline(t, true, func() *targettest.Target { return targettest.Start(t, binary) })
 		})
 	}
 }
@@ -50,12 +51,14 @@ func TestSimulatedOnline(t *testing.T) {
 		t.Run(flavour.String(), func(t *testing.T) {
 			t.Parallel()
 			fabric := simtarget.NewFabric()
-			testOnline(t, func() *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
+			testOnline(t, *allOnline, func() *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
 		})
 	}
 }
 
-func testOnline(t *testing.T, start func() *targettest.Target) {
+var allOnline = flag.Bool("all-online", false, "play all of TestSimulatedOnline: it takes minutes with the race detector")
+
+func testOnline(t *testing.T, all bool, start func() *targettest.Target) {
 	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
 	tests := []struct {
 		name string
@@ -76,8 +79,12 @@ func testOnline(t *testing.T, start func() *targettest.Target) {
 		{"no base", withoutBase},
 		{"a linked clone", linkedClone},
 	}
+	some := []string{"two members", "by commands", "a source dies in a copy", "the only source dies", "cancelled", "a linked clone"}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			if !all && !slices.Contains(some, test.name) {
+				t.Skip("played with -all-online, and on real targets")
+			}
 			test.run(t, at)
 		})
 	}

@@ -209,7 +209,8 @@ func (m *Mirror) add(it *member) (*member, error) {
 	if m.size == 0 { // afterwards it is read without the mutex
 		m.size = size
 	}
-	it.name, it.starts, it.over = name, it.host.starts.Load(), make(chan struct{})
+	it.named.Store(&name)
+	it.starts, it.over = it.host.starts.Load(), make(chan struct{})
 	it.since = time.Now()
 	if !it.since.After(m.joined) {
 		it.since = m.joined.Add(1)
@@ -239,7 +240,7 @@ func (m *Mirror) Leave(ctx context.Context, head string) error {
 		}
 		it := m.members[i]
 		if it.lost == nil && m.working() == 1 {
-			return fmt.Errorf("%s is the last member: %w", it.name, ports.ErrInvalid)
+			return fmt.Errorf("%s is the last member: %w", it.name(), ports.ErrInvalid)
 		}
 		it.end(errLeft)
 		m.members = slices.Delete(slices.Clone(m.members), i, i+1)

@@ -45,7 +45,7 @@ func (m CuttingMirror) undo(taken map[*member]string) error {
 	var failed []error
 	for it, snapshot := range taken {
 		if err := it.host.DeleteMerging(snapshot); err != nil {
-			failed = append(failed, fmt.Errorf("it is left on member %s: %w", it.name, err))
+			failed = append(failed, fmt.Errorf("it is left on member %s: %w", it.name(), err))
 		}
 	}
 	return errors.Join(failed...)

@@ -147,7 +147,7 @@ func (m *Mirror) try(it *member, a access) error {
 
 // access accesses a member once.
 func (m *Mirror) access(it *member, a access) error {
-	fault := m.faults.next(Call{Method: a.method, UUID: it.uuid, Name: it.name})
+	fault := m.faults.next(Call{Method: a.method, UUID: it.uuid, Name: it.name()})
 	if err := fault.wait(context.Background()); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package memory
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -15,7 +16,7 @@ var errLeft = errors.New("it was removed from the mirror")
 type member struct {
 	host   *Host
 	uuid   string
-	name   string
+	named  atomic.Pointer[string]
 	way    *way   // nil: it was there from the beginning
 	starts uint64 // of the host, when it joined
 
@@ -26,8 +27,11 @@ type member struct {
 	over      chan struct{} // closed when it was dropped or removed
 }
 
+// name is that of the head, with that of its host.
+func (it *member) name() string { return *it.named.Load() }
+
 func (it *member) listed() domain.Member {
-	listed := domain.Member{Head: it.uuid, Name: it.name, Mode: domain.ModeRW, Since: it.since}
+	listed := domain.Member{Head: it.uuid, Name: it.name(), Mode: domain.ModeRW, Since: it.since}
 	if it.lost != nil {
 		listed.Mode, listed.Reason = domain.ModeERR, it.lost.Error()
 	}
@@ -37,7 +41,7 @@ func (it *member) listed() domain.Member {
 // learnName notices that the lvol was renamed.
 func (it *member) learnName() {
 	if _, name, err := it.host.headOf(it.uuid); err == nil {
-		it.name = name
+		it.named.Store(&name)
 	}
 }
 
@@ -45,9 +49,9 @@ func (it *member) learnName() {
 func (it *member) reach() error {
 	switch {
 	case it.host.starts.Load() != it.starts || it.way != nil && it.way.closed.Load():
-		return fmt.Errorf("%w: %s is not exported any more", ports.ErrUnavailable, it.name)
+		return fmt.Errorf("%w: %s is not exported any more", ports.ErrUnavailable, it.name())
 	case !it.host.reachable():
-		return fmt.Errorf("%w: %s cannot be reached", ports.ErrUnavailable, it.name)
+		return fmt.Errorf("%w: %s cannot be reached", ports.ErrUnavailable, it.name())
 	}
 	return nil
 }

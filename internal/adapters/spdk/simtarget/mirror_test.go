@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -236,29 +237,29 @@ func TestAddOfATakenNamespaceDrains(t *testing.T) {
 			c.call("nvmf_subsystem_listener_set_ana_state", map[string]any{"nqn": volumeNQN, "listen_address": address("c"), "ana_state": state})
 		}
 		began := time.Now()
-		var wrote, kept time.Duration
+		var wrote, kept atomic.Int64
 		var writing sync.WaitGroup
 		m.targets["a1"].Kill()
 		writing.Go(func() {
 			require.NoError(t, m.volume().WriteAt(make([]byte, block), 0))
-			wrote = time.Since(began)
+			wrote.Store(int64(time.Since(began)))
 		})
 		time.Sleep(time.Second)
 		ana("inaccessible")
 		require.Equal(t, time.Second, time.Since(began), "it does not wait for the write")
 		writing.Go(func() {
 			require.NoError(t, m.volume().WriteAt(make([]byte, block), block))
-			kept = time.Since(began)
+			kept.Store(int64(time.Since(began)))
 		})
 		c.send("nvmf_subsystem_add_ns", map[string]any{"nqn": volumeNQN, "namespace": map[string]any{"bdev_name": "disk", "nsid": 1}})
 		require.NotNil(t, c.receive().Error)
 		drained := time.Since(began)
-		require.GreaterOrEqual(t, drained, wrote)
-		require.Greater(t, wrote, 2*time.Second)
+		require.GreaterOrEqual(t, drained, time.Duration(wrote.Load()))
+		require.Greater(t, time.Duration(wrote.Load()), 2*time.Second)
 		time.Sleep(time.Second)
 		ana("optimized")
 		writing.Wait()
-		require.GreaterOrEqual(t, kept, drained+time.Second)
+		require.GreaterOrEqual(t, time.Duration(kept.Load()), drained+time.Second)
 	})
 }
 
