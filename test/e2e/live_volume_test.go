@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/freezer"
-	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/liveclient"
@@ -51,7 +49,7 @@ type liveVolume struct {
 	base        domain.Base
 	exported    *targettest.RAIDVolume
 	mirror      *spdkhost.Mirror
-	client      initiator
+	client      targettest.Initiator
 	hangUp      func() // ends the clients' commands
 	clients     *liveclient.Clients
 }
@@ -113,7 +111,7 @@ func (v *liveVolume) mirrorMembers(t *testing.T) {
 		require.NoError(t, v.mirror.Leave(t.Context(), filler))
 	}
 	ctx, hangUp := context.WithCancel(t.Context())
-	v.client, v.hangUp = initiator{ctx, v.exported.Connect(t)}, hangUp
+	v.client, v.hangUp = targettest.Initiator{Context: ctx, Namespace: v.exported.Connect(t)}, hangUp
 	t.Cleanup(hangUp)
 }
 
@@ -275,42 +273,4 @@ func (v *liveVolume) whole(t *testing.T) (heads []string) {
 		}
 	}
 	return heads
-}
-
-// initiator repeats commands to a namespace that is not accessible at the moment, as hosts
-// with native multipath do, or not there, as while upstream's RAID is made again.
-type initiator struct {
-	ctx       context.Context //nolint:containedctx // that of the test
-	namespace *nvmetcp.Namespace
-}
-
-func (i initiator) repeat(do func() error) error {
-	for {
-		err := do()
-		var status *nvmetcp.StatusError
-		if !errors.As(err, &status) || status.Status != nvmetcp.StatusInaccessible && status.Status != nvmetcp.StatusInvalidNamespace {
-			return err
-		}
-		select {
-		case <-i.ctx.Done():
-			return err
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
-func (i initiator) ReadAt(p []byte, offset int64) (int, error) {
-	return len(p), i.repeat(func() error { return i.namespace.Read(i.ctx, p, uint64(offset)) })
-}
-
-func (i initiator) WriteAt(p []byte, offset int64) (int, error) {
-	return len(p), i.repeat(func() error { return i.namespace.Write(i.ctx, p, uint64(offset)) })
-}
-
-func (i initiator) WriteZeroes(offset, length int64) error {
-	return i.repeat(func() error { return i.namespace.WriteZeroes(i.ctx, uint64(offset), uint64(length)) })
-}
-
-func (i initiator) Trim(offset, length int64) error {
-	return i.repeat(func() error { return i.namespace.Deallocate(i.ctx, uint64(offset), uint64(length)) })
 }

@@ -2,16 +2,13 @@ package raid_test
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
-	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
@@ -85,7 +82,7 @@ func mirrored(t *testing.T, home *targettest.Target, hosts []porttest.Instance, 
 	return porttest.Mirrored{
 		Mirror:  m,
 		Freezer: freezer.Func(m.Suspend, m.Resume),
-		Clients: initiator{t.Context(), exported.Connect(t)},
+		Clients: untrimmed{targettest.Initiator{Context: t.Context(), Namespace: exported.Connect(t)}},
 	}
 }
 
@@ -103,41 +100,8 @@ func join(t *testing.T, m *raid.Mirror, run ports.Run, host *spdk.Host, head str
 	return joined
 }
 
-// initiator reads and writes as an initiator with ANA does: it repeats commands to a
-// namespace that is not accessible at the moment, or not there, as while upstream's RAID is
-// made again.
-type initiator struct {
-	ctx       context.Context //nolint:containedctx // that of the test
-	namespace *nvmetcp.Namespace
-}
+// untrimmed does not trim, which is allowed.
+type untrimmed struct{ targettest.Initiator }
 
-func (i initiator) repeat(do func() error) error {
-	for {
-		err := do()
-		var status *nvmetcp.StatusError
-		if !errors.As(err, &status) || status.Status != nvmetcp.StatusInaccessible && status.Status != nvmetcp.StatusInvalidNamespace {
-			return err
-		}
-		select {
-		case <-i.ctx.Done():
-			return err
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
-func (i initiator) ReadAt(p []byte, offset int64) (int, error) {
-	return len(p), i.repeat(func() error { return i.namespace.Read(i.ctx, p, uint64(offset)) })
-}
-
-func (i initiator) WriteAt(p []byte, offset int64) (int, error) {
-	return len(p), i.repeat(func() error { return i.namespace.Write(i.ctx, p, uint64(offset)) })
-}
-
-func (i initiator) WriteZeroes(offset, length int64) error {
-	_, err := i.WriteAt(make([]byte, length), offset)
-	return err
-}
-
-// Trim does nothing: it may.
-func (initiator) Trim(int64, int64) error { return nil }
+// Trim does nothing.
+func (untrimmed) Trim(int64, int64) error { return nil }

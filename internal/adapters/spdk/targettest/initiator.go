@@ -1,0 +1,51 @@
+package targettest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+)
+
+// Initiator is a client of a volume. It repeats commands to a namespace that is not accessible at the moment, as hosts
+// with native multipath do, or not there, as while upstream's RAID is made again.
+type Initiator struct {
+	Context   context.Context //nolint:containedctx // that of the test; it ends the repetitions
+	Namespace *nvmetcp.Namespace
+}
+
+func (i Initiator) repeat(do func() error) error {
+	for {
+		err := do()
+		var status *nvmetcp.StatusError
+		if !errors.As(err, &status) || status.Status != nvmetcp.StatusInaccessible && status.Status != nvmetcp.StatusInvalidNamespace {
+			return err
+		}
+		select {
+		case <-i.Context.Done():
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// ReadAt implements io.ReaderAt.
+func (i Initiator) ReadAt(p []byte, offset int64) (int, error) {
+	return len(p), i.repeat(func() error { return i.Namespace.Read(i.Context, p, uint64(offset)) })
+}
+
+// WriteAt implements io.WriterAt.
+func (i Initiator) WriteAt(p []byte, offset int64) (int, error) {
+	return len(p), i.repeat(func() error { return i.Namespace.Write(i.Context, p, uint64(offset)) })
+}
+
+// WriteZeroes writes zeros.
+func (i Initiator) WriteZeroes(offset, length int64) error {
+	return i.repeat(func() error { return i.Namespace.WriteZeroes(i.Context, uint64(offset), uint64(length)) })
+}
+
+// Trim deallocates a range.
+func (i Initiator) Trim(offset, length int64) error {
+	return i.repeat(func() error { return i.Namespace.Deallocate(i.Context, uint64(offset), uint64(length)) })
+}
