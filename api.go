@@ -2052,6 +2052,10 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	// members that none of the replicas has, except for lost ones.
 //	func (v Volume) Assign(replicas []Replica) (parts []VolumeReplica, strangers []Member)
 //
+//	// CheckKept refuses a member, as listed before, that has missed a write since.
+//	// Unlike CheckUnbroken, it accepts one that both times had no Since.
+//	func (v Volume) CheckKept(before Member) error
+//
 //	// CheckUnbroken refuses a member that the mirror has been without since it
 //	// joined: it has missed writes. A mirror that cannot tell since when proves
 //	// nothing.

@@ -288,6 +288,32 @@ func TestMemberThatIsDroppedAfterTheCut(t *testing.T) {
 	}
 }
 
+// TestMemberThatIsDroppedBeforeTheCut: its snapshot lacks a write, so the volume is cut again
+// without it. (seed 3105635119386437232 of TestLiveVolumesAtRandom)
+func TestMemberThatIsDroppedBeforeTheCut(t *testing.T) {
+	for member := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 3, liveTree, memory.Config{})
+			head := list(t, b.members[member], b.names[member]).Head.UUID
+			b.start(time.Millisecond)
+			defer b.clients.Stop()
+			var planned atomic.Bool
+			b.slowly(onceAt(partyDestination, "connect", func() { planned.Store(true) }))
+			b.mirror.Inject(func(c memory.Call) memory.Fault {
+				if planned.Load() && c.Method == "member-write" && c.UUID == head {
+					return memory.Fault{Before: ports.ErrInvalid}
+				}
+				return memory.Fault{}
+			})
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			b.stop()
+			b.requireWhole()
+			require.Len(t, list(t, b.to, copyName).Snapshots, 4, "the first cut is gone")
+		})
+	}
+}
+
 // TestRefusedRequestLeavesCuts: a replica that is no member has none of the volume's cuts. That
 // makes none of these a half one.
 func TestRefusedRequestLeavesCuts(t *testing.T) {

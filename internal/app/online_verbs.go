@@ -90,9 +90,29 @@ func (l *liveRun) Export(ctx context.Context, member int, uuid string) error {
 	return l.mirror.Connect(ctx, run, l.head.way)
 }
 
-// GraftExternal implements executor.Live.
+// GraftExternal implements executor.Live. It is called when all members have their snapshots.
 func (l *liveRun) GraftExternal(ctx context.Context, head string) error {
-	return l.rebuild.request.Destination.Host.GraftExternal(ctx, l.rebuild.run.Run, head, l.ways...)
+	return executor.AtOnce(l.rebuild.request.parallel(),
+		func() error { return l.checkMembers(ctx) },
+		func() error {
+			return l.rebuild.request.Destination.Host.GraftExternal(ctx, l.rebuild.run.Run, head, l.ways...)
+		})
+}
+
+// checkMembers refuses a cut with a member that the mirror has lost since the plan was made, such
+// as by the last writes before the freeze: its snapshot lacks these.
+func (l *liveRun) checkMembers(ctx context.Context) error {
+	volume, err := l.mirror.Volume(ctx)
+	if err != nil {
+		return err
+	}
+	for _, at := range l.members {
+		planned, _ := l.volume.Member(l.rebuild.sources.firstHead(at))
+		if err := volume.CheckKept(planned); err != nil {
+			return executor.OfSource(at, err)
+		}
+	}
+	return nil
 }
 
 // Join implements executor.Live.

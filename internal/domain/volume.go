@@ -85,6 +85,15 @@ func (v Volume) CheckUnbroken(joined Member) error {
 	return nil
 }
 
+// CheckKept refuses a member, as listed before, that has missed a write since. Unlike
+// CheckUnbroken, it accepts one that both times had no Since.
+func (v Volume) CheckKept(before Member) error {
+	if now, is := v.Member(before.Head); is && now.Mode != ModeERR && now.Since.Equal(before.Since) {
+		return nil
+	}
+	return v.CheckUnbroken(before)
+}
+
 // Lose marks a member that has missed a write.
 func (v Volume) Lose(head, reason string) Volume { return v.set(head, ModeERR, reason) }
 
