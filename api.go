@@ -38,6 +38,10 @@ var ErrRefused = app.ErrRefused
 // run removes it.
 var ErrCleanUp = app.ErrCleanUp
 
+// ErrAtWork marks refusals of changes to a replica that a rebuild reads or writes. The text
+// names the rebuild and its process.
+var ErrAtWork = app.ErrAtWork
+
 // Report is the result of a rebuild. After a failure it has everything known up to then.
 //
 //	type Report struct {

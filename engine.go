@@ -100,6 +100,17 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 // delays the end by its cleanup, 30 seconds at most.
 func (e *Engine) EndRebuilds(of Using, why error) (found int) { return e.app.EndRebuilds(of, why) }
 
+// Hold keeps rebuilds, and every other change by this engine or another one, away from
+// replicas while the caller changes them itself, for example to expand a volume or to revert
+// it. what describes that for those that are refused meanwhile, such as "the expansion of
+// volume vol-1". Call release when it is done; the end of the process releases them, too.
+//
+// While a rebuild is at work on one of them, Hold is refused with an [ErrAtWork] error that
+// names the rebuild and its process: refuse the change with it. No replica is held then.
+func (e *Engine) Hold(ctx context.Context, what string, replicas ...Site) (release func(), err error) {
+	return e.app.Hold(ctx, what, replicas...)
+}
+
 // Replica returns one replica as it is on its host now. It refuses a replica that has
 // nothing on the host.
 func (e *Engine) Replica(ctx context.Context, at Site) (Replica, error) {

@@ -22,7 +22,7 @@ var faces = []face{
 		file: "api.go", name: "rebuild",
 		exports: []export{
 			{dir: "internal/app", symbols: []string{
-				"Site", "DefaultParallel", "ErrRefused", "ErrCleanUp",
+				"Site", "DefaultParallel", "ErrRefused", "ErrCleanUp", "ErrAtWork",
 				"Report", "OnlineReport", "DefaultFreezeLimit", "SourceReport", "SourceState", "Outcome", "Observer", "OnWaiting", "Event", "EventKind", "Views",
 				"ImageRequest", "ImageReport", "ImageCheck", "Sparse", "Changing",
 				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase", "Using", "ErrEnded",

@@ -133,8 +133,20 @@ func inUse(what string, failure error) error {
 	if !errors.Is(failure, ports.ErrBusy) {
 		return failure
 	}
-	return refusef("%s is in use by %s: wait until that has ended", what, holders(failure))
+	by := holders(failure)
+	if strings.Contains(by, rebuildHolder) {
+		return refusef("%w: %s is in use by %s: wait until that has ended", ErrAtWork, what, by)
+	}
+	return refusef("%s is in use by %s: wait until that has ended", what, by)
 }
+
+// ErrAtWork marks refusals of changes to a replica that a rebuild reads or writes. The text
+// names the rebuild and its process.
+var ErrAtWork = errors.New("a rebuild is at work")
+
+// rebuildHolder begins the Lease.Holder of every rebuild. Other processes recognize it by
+// that.
+const rebuildHolder = "the rebuild of replica "
 
 // holders describes who holds the lease.
 func holders(failure error) string {

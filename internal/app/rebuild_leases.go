@@ -23,7 +23,7 @@ func (r *rebuild) takeLeases(ctx context.Context) (release func(), err error) {
 		return nil, err
 	}
 	r.run.Store = destination.UUID
-	r.holder = fmt.Sprintf("the rebuild of replica %s on lvstore %s", r.run.Replica, destination.Name)
+	r.holder = fmt.Sprintf("%s%s on lvstore %s", rebuildHolder, r.run.Replica, destination.Name)
 	stores, failures := r.identifySources(ctx)
 	if !r.sources.several() && failures[0] != nil {
 		return nil, failures[0]

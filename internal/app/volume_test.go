@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -219,30 +218,4 @@ func TestFailedVolumeSnapshotLeavesNothing(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestChangesAreRefusedDuringOnlineRebuild(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newLiveFixture(t, 2, liveTree, memory.Config{})
-		engine := app.New(nil)
-		source := app.Site{Host: b.members[1], Replica: b.names[1], AllowInUse: true}
-		var refusals []error
-		b.duringFirstCopy(func() {
-			_, err := engine.DeleteSnapshot(t.Context(), source, "snap3")
-			refusals = append(refusals, err)
-			_, err = engine.Revert(t.Context(), app.RevertRequest{Replica: source, Snapshot: "snap1"})
-			refusals = append(refusals, err)
-			_, err = engine.DeleteReplica(t.Context(), source, nil)
-			refusals = append(refusals, err)
-			_, err = engine.RebuildOnline(context.WithoutCancel(t.Context()), b.request())
-			refusals = append(refusals, err)
-		})
-		_, err := engine.RebuildOnline(t.Context(), b.request())
-		require.NoError(t, err)
-		require.Len(t, refusals, 4)
-		for _, refusal := range refusals {
-			require.ErrorIs(t, refusal, app.ErrRefused)
-			require.ErrorContains(t, refusal, "is in use by the rebuild of replica "+copyName)
-		}
-	})
 }
