@@ -150,5 +150,5 @@ soak: ## the whole proof of the domain, every fault at every call, many more ran
 fuzz: ## fuzz the readers of scenario files, PDUs and qcow2 images (FUZZTIME=5m)
 	@$(GO) test ./internal/scenario -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME)
 	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzHost -fuzztime $(FUZZTIME)
-	@$(GO) test ./internal/adapters/spdk/nvmetcp -run '^$$' -fuzz FuzzServer -fuzztime $(FUZZTIME)
+	@$(GO) test ./internal/adapters/spdk/simtarget/nvmeserver -run '^$$' -fuzz FuzzServer -fuzztime $(FUZZTIME)
 	@$(GO) test ./imagefile -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME)

@@ -111,7 +111,11 @@ var layers = []layer{
 		reason: "a mirror knows ways and calls, and nothing of hosts",
 	},
 	{
-		dir: "internal/adapters/spdk/nvmetcp", ours: none,
+		dir: "internal/adapters/spdk/nvmetcp/wire", ours: none,
+		reason: "PDUs know nothing of hosts and servers",
+	},
+	{
+		dir: "internal/adapters/spdk/nvmetcp", ours: []string{"internal/adapters/spdk/nvmetcp/wire"},
 		reason: "NVMe/TCP knows nothing of who reads and writes",
 	},
 	{
@@ -405,6 +409,8 @@ func TestImportRules(t *testing.T) {
 		{"internal/adapters/spdk/nvmf", module + "/internal/adapters/spdk/rpc", allowed},
 		{"internal/adapters/spdk/nvmf", module + "/internal/adapters/spdk", refused},
 		{"internal/adapters/spdk/nvmetcp", module + "/internal/adapters/spdk/nvmf", refused},
+		{"internal/adapters/spdk/nvmetcp", module + "/internal/adapters/spdk/nvmetcp/wire", allowed},
+		{"internal/adapters/spdk/nvmetcp/wire", module + "/internal/adapters/spdk/nvmetcp", refused},
 		{"internal/keylock", module + "/internal/ports", refused},
 		{"internal/adapters/spdk/rpc", module + "/internal/ports", allowed},
 		{"internal/adapters/spdk/rpc", module + "/internal/adapters/spdk", refused},

@@ -16,6 +16,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
@@ -88,8 +89,8 @@ func (v *volumeOnTargets) startClient() (stop func()) {
 	again := func(do func() error) error {
 		for {
 			err := do()
-			var status *nvmetcp.StatusError
-			if !errors.As(err, &status) || status.Status != nvmetcp.StatusInaccessible && status.Status != nvmetcp.StatusInvalidNamespace {
+			var status *wire.StatusError
+			if !errors.As(err, &status) || status.Status != wire.StatusInaccessible && status.Status != wire.StatusInvalidNamespace {
 				return err
 			}
 			time.Sleep(time.Millisecond)

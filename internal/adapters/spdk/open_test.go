@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
@@ -43,9 +44,9 @@ func whatIsOpen(t *testing.T, p *pair) {
 		Address: net.JoinHostPort(at.Traddr, at.Trsvcid), NQN: nqn, HostNQN: "nqn.2014-08.org.nvmexpress:uuid:" + from.store.UUID,
 	}
 	_, err = nvmetcp.Dial(t.Context(), config)
-	var refusal *nvmetcp.StatusError
+	var refusal *wire.StatusError
 	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, nvmetcp.StatusHostNotAllowed, refusal.Status)
+	require.Equal(t, wire.StatusHostNotAllowed, refusal.Status)
 
 	// Another process' run of the same replica, after this one has crashed.
 	later := open(t, p.to.Socket, h.store.Name)

@@ -3,15 +3,17 @@ package nvmetcp
 import (
 	"context"
 	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 // Deallocate tells the controller that nobody needs the bytes in a range of whole blocks. What
 // they are afterwards is its own business.
 func (n *Namespace) Deallocate(ctx context.Context, offset, length uint64) error {
-	e := newCommand(opManage, n.id)
-	e.transfers(rangeSize, sglTransport)
-	e.deallocatesRanges(1)
-	one := make([]byte, rangeSize)
+	e := wire.NewCommand(wire.OpManage, n.id)
+	e.Transfers(wire.RangeSize, wire.SGLTransport)
+	e.DeallocatesRanges(1)
+	one := make([]byte, wire.RangeSize)
 	le.PutUint32(one[4:], uint32(length/n.blockSize))
 	le.PutUint64(one[8:], offset/n.blockSize)
 	return n.alone(ctx, e, one, offset, length)
@@ -19,18 +21,18 @@ func (n *Namespace) Deallocate(ctx context.Context, offset, length uint64) error
 
 // WriteZeroes writes zeros to a range of whole blocks, at most 65536.
 func (n *Namespace) WriteZeroes(ctx context.Context, offset, length uint64) error {
-	e := newCommand(opZeroes, n.id)
-	e.blocks(offset/n.blockSize, int(length/n.blockSize))
+	e := wire.NewCommand(wire.OpZeroes, n.id)
+	e.Blocks(offset/n.blockSize, int(length/n.blockSize))
 	return n.alone(ctx, e, nil, offset, length)
 }
 
 // alone does one command on a range.
-func (n *Namespace) alone(ctx context.Context, e *sqe, data []byte, offset, length uint64) error {
+func (n *Namespace) alone(ctx context.Context, e *wire.Entry, data []byte, offset, length uint64) error {
 	what := func(err error) error {
 		if err == nil {
 			return nil
 		}
-		return fmt.Errorf("%s of %d bytes at %d of namespace %d of %s: %w", e.words(false), length, offset, n.id, n.session.config.NQN, err)
+		return fmt.Errorf("%s of %d bytes at %d of namespace %d of %s: %w", e.Words(false), length, offset, n.id, n.session.config.NQN, err)
 	}
 	switch size := n.Size(); {
 	case length == 0 || offset%n.blockSize != 0 || length%n.blockSize != 0 || length/n.blockSize > 1<<16:
@@ -48,29 +50,4 @@ func (n *Namespace) alone(ctx context.Context, e *sqe, data []byte, offset, leng
 	}
 	<-c.done
 	return what(c.err)
-}
-
-// Deallocator is an Export that can give a range back. Others ignore a deallocation.
-type Deallocator interface {
-	// Deallocate gives whole blocks back, offset and length in bytes.
-	Deallocate(offset, length uint64) error
-}
-
-// deallocate does what the ranges of a command say.
-func deallocate(export Export, ranges []byte) error {
-	able, can := export.(Deallocator)
-	blocks := export.Size() / export.BlockSize()
-	for ; len(ranges) > 0; ranges = ranges[rangeSize:] {
-		count, first := uint64(le.Uint32(ranges[4:])), le.Uint64(ranges[8:])
-		if first > blocks || count > blocks-first {
-			return &StatusError{Command: "deallocate", Status: StatusOutOfRange}
-		}
-		if !can || count == 0 {
-			continue
-		}
-		if err := able.Deallocate(first*export.BlockSize(), count*export.BlockSize()); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 func TestZeroesAndDeallocations(t *testing.T) {
@@ -40,12 +42,12 @@ func TestZeroesAndDeallocations(t *testing.T) {
 // What a host sends that is not this package's is looked at, too.
 func TestRangesAreChecked(t *testing.T) {
 	n := open(t, newDisk(4096, 1<<20))
-	ranges := func(count int, first uint64, change func(*sqe)) error {
-		e := newCommand(opManage, 1)
-		e.transfers(rangeSize, sglTransport)
-		e.deallocatesRanges(1)
+	ranges := func(count int, first uint64, change func(*wire.Entry)) error {
+		e := wire.NewCommand(wire.OpManage, 1)
+		e.Transfers(wire.RangeSize, wire.SGLTransport)
+		e.DeallocatesRanges(1)
 		change(e)
-		data := make([]byte, rangeSize)
+		data := make([]byte, wire.RangeSize)
 		le.PutUint32(data[4:], uint32(count))
 		le.PutUint64(data[8:], first)
 		c, err := n.session.io.start(t.Context(), e, nil, nil, data)
@@ -53,11 +55,11 @@ func TestRangesAreChecked(t *testing.T) {
 		<-c.done
 		return c.err
 	}
-	plain := func(*sqe) {}
+	plain := func(*wire.Entry) {}
 	require.NoError(t, ranges(1, 255, plain))
 	require.NoError(t, ranges(0, 0, plain))
 	require.ErrorContains(t, ranges(2, 255, plain), "beyond the end")
 	require.ErrorContains(t, ranges(1, 1<<63, plain), "beyond the end")
-	require.ErrorContains(t, ranges(1, 0, func(e *sqe) { le.PutUint32(e[40:], 1) }), "invalid field")
-	require.ErrorContains(t, ranges(1, 0, func(e *sqe) { le.PutUint32(e[44:], 0) }), "invalid field")
+	require.ErrorContains(t, ranges(1, 0, func(e *wire.Entry) { le.PutUint32(e[40:], 1) }), "invalid field")
+	require.ErrorContains(t, ranges(1, 0, func(e *wire.Entry) { le.PutUint32(e[44:], 0) }), "invalid field")
 }

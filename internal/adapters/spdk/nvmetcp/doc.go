@@ -1,9 +1,7 @@
 // Package nvmetcp reads and writes namespaces over NVMe/TCP in user space: a
-// small host (initiator), so that nothing needs a kernel's, and a small server,
-// so that the host is tested, and simulated targets are reached, without hardware.
+// small host (initiator), so that nothing needs a kernel's.
 //
 // It speaks what SPDK speaks: NVMe over Fabrics 1.1 with the NVMe/TCP transport
 // 1.0, one admin queue and one I/O queue, neither digests nor TLS nor
-// authentication. No length, offset or identifier that comes over the wire is
-// believed: what does not fit ends the connection.
+// authentication.
 package nvmetcp

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/nvmeserver"
 )
 
 const (
@@ -95,17 +98,17 @@ type shown struct {
 	disks map[uint32]*disk
 }
 
-func (s *shown) Subsystem(nqn, host string) (Subsystem, Status) {
+func (s *shown) Subsystem(nqn, host string) (nvmeserver.Subsystem, wire.Status) {
 	switch {
 	case nqn != subNQN:
-		return nil, StatusConnectInvalid
+		return nil, wire.StatusConnectInvalid
 	case host != hostNQN:
-		return nil, StatusHostNotAllowed
+		return nil, wire.StatusHostNotAllowed
 	}
 	return s, 0
 }
 
-func (s *shown) Export(id uint32) (Export, bool) {
+func (s *shown) Export(id uint32) (nvmeserver.Export, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d, ok := s.disks[id]
@@ -123,7 +126,7 @@ func (s *shown) set(id uint32, d *disk) {
 }
 
 // serve serves the disks until the test ends.
-func serve(t *testing.T, s *Server) (address string) {
+func serve(t *testing.T, s *nvmeserver.Server) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -131,7 +134,7 @@ func serve(t *testing.T, s *Server) (address string) {
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {
 		require.NoError(t, s.Close())
-		require.ErrorIs(t, <-served, ErrServerClosed)
+		require.ErrorIs(t, <-served, nvmeserver.ErrServerClosed)
 	})
 	return l.Addr().String()
 }
@@ -154,5 +157,5 @@ func find(t *testing.T, s *Session, id uint32) *Namespace {
 // open is a namespace over a disk.
 func open(t *testing.T, d *disk) *Namespace {
 	t.Helper()
-	return find(t, dial(t, serve(t, NewServer(&shown{disks: map[uint32]*disk{1: d}}))), 1)
+	return find(t, dial(t, serve(t, nvmeserver.NewServer(&shown{disks: map[uint32]*disk{1: d}}))), 1)
 }

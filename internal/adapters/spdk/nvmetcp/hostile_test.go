@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/nvmeserver"
 )
 
 // hello is an ICResp, changed.
 func hello(change func(p []byte)) []byte {
-	p := newPDU(kindICResp, 0, 0, 1)
+	p := wire.NewPDU(wire.KindICResp, 0, 0, 1)
 	le.PutUint32(p[12:], 128<<10)
 	if change != nil {
 		change(p)
@@ -22,8 +25,8 @@ func hello(change func(p []byte)) []byte {
 }
 
 // said is a PDU of a controller.
-func said(kind pduKind, flags byte, data int, fill func(p []byte)) []byte {
-	p := newPDU(kind, flags, data, 1)
+func said(kind wire.Kind, flags byte, data int, fill func(p []byte)) []byte {
+	p := wire.NewPDU(kind, flags, data, 1)
 	if fill != nil {
 		fill(p)
 	}
@@ -31,7 +34,7 @@ func said(kind pduKind, flags byte, data int, fill func(p []byte)) []byte {
 }
 
 func dataFor(command uint16, from, says uint32, data int) []byte {
-	return said(kindC2HData, flagLast, data, func(p []byte) {
+	return said(wire.KindC2HData, wire.FlagLast, data, func(p []byte) {
 		le.PutUint16(p[8:], command)
 		le.PutUint32(p[12:], from)
 		le.PutUint32(p[16:], says)
@@ -39,7 +42,7 @@ func dataFor(command uint16, from, says uint32, data int) []byte {
 }
 
 func askFor(from, length uint32) []byte {
-	return said(kindR2T, 0, 0, func(p []byte) {
+	return said(wire.KindR2T, 0, 0, func(p []byte) {
 		le.PutUint32(p[12:], from)
 		le.PutUint32(p[16:], length)
 	})
@@ -47,7 +50,7 @@ func askFor(from, length uint32) []byte {
 
 // answered is a response to command 0.
 func answered(command uint16) []byte {
-	return said(kindResponse, 0, 0, func(p []byte) { le.PutUint16(p[20:], command) })
+	return said(wire.KindResponse, 0, 0, func(p []byte) { le.PutUint16(p[20:], command) })
 }
 
 // TestInvalidPDUsEndTheQueue: what a controller must not send ends the queue, at
@@ -60,24 +63,24 @@ func TestInvalidPDUsEndTheQueue(t *testing.T) {
 		write bool
 		want  string
 	}{
-		{name: "no ICResp", hello: said(kindResponse, 0, 0, nil), want: "CapsuleResp instead of an ICResp"},
+		{name: "no ICResp", hello: said(wire.KindResponse, 0, 0, nil), want: "CapsuleResp instead of an ICResp"},
 		{name: "another format", hello: hello(func(p []byte) { p[8] = 1 }), want: "version 1"},
 		{name: "digests", hello: hello(func(p []byte) { p[11] = 3 }), want: "digests"},
 		{name: "tiny data", hello: hello(func(p []byte) { le.PutUint32(p[12:], 64) }), want: "at most 64 bytes"},
 		{name: "wide alignment", hello: hello(func(p []byte) { p[10] = 200 }), want: "alignment 200"},
-		{name: "refused", hello: said(kindC2HTermReq, 0, 0, func(p []byte) { p[8] = 6 }), want: "unsupported parameter"},
+		{name: "refused", hello: said(wire.KindC2HTermReq, 0, 0, func(p []byte) { p[8] = 6 }), want: "unsupported parameter"},
 		{name: "another service", hello: []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), want: "PDU of type 0x48"},
 		{name: "cut off", hello: hello(nil)[:100], want: "unexpected EOF"},
 
 		{name: "an unknown PDU", says: []byte{0x42, 0, 8, 0, 8, 0, 0, 0}, want: "PDU of type 0x42"},
-		{name: "a PDU of hosts", says: said(kindCommand, 0, 0, nil), want: "a CapsuleCmd from a controller"},
-		{name: "a header of another length", says: []byte{byte(kindResponse), 0, 23, 0, 24, 0, 0, 0}, want: "with a header of 23"},
-		{name: "shorter than its header", says: []byte{byte(kindResponse), 0, 24, 0, 8, 0, 0, 0}, want: "CapsuleResp of 8 bytes"},
-		{name: "a digest", says: []byte{byte(kindResponse), 1, 24, 0, 24, 0, 0, 0}, want: "digest"},
-		{name: "an answer with data", says: said(kindResponse, 0, 8, nil), want: "which has no data"},
-		{name: "4 GiB of data", says: append([]byte{byte(kindC2HData), 0, 24, 24, 0xff, 0xff, 0xff, 0xff}, make([]byte, 16)...), want: "with 4294967271 bytes of data"},
-		{name: "data within the header", says: append([]byte{byte(kindC2HData), 0, 24, 8, 64, 0, 0, 0}, make([]byte, 56)...), want: "with its data at 8"},
-		{name: "data beyond the PDU", says: append([]byte{byte(kindC2HData), 0, 24, 200, 64, 0, 0, 0}, make([]byte, 56)...), want: "with its data at 200"},
+		{name: "a PDU of hosts", says: said(wire.KindCommand, 0, 0, nil), want: "a CapsuleCmd from a controller"},
+		{name: "a header of another length", says: []byte{byte(wire.KindResponse), 0, 23, 0, 24, 0, 0, 0}, want: "with a header of 23"},
+		{name: "shorter than its header", says: []byte{byte(wire.KindResponse), 0, 24, 0, 8, 0, 0, 0}, want: "CapsuleResp of 8 bytes"},
+		{name: "a digest", says: []byte{byte(wire.KindResponse), 1, 24, 0, 24, 0, 0, 0}, want: "digest"},
+		{name: "an answer with data", says: said(wire.KindResponse, 0, 8, nil), want: "which has no data"},
+		{name: "4 GiB of data", says: append([]byte{byte(wire.KindC2HData), 0, 24, 24, 0xff, 0xff, 0xff, 0xff}, make([]byte, 16)...), want: "with 4294967271 bytes of data"},
+		{name: "data within the header", says: append([]byte{byte(wire.KindC2HData), 0, 24, 8, 64, 0, 0, 0}, make([]byte, 56)...), want: "with its data at 8"},
+		{name: "data beyond the PDU", says: append([]byte{byte(wire.KindC2HData), 0, 24, 200, 64, 0, 0, 0}, make([]byte, 56)...), want: "with its data at 200"},
 		{name: "an answer to nothing", says: answered(1), want: "command 1, which is not on its way"},
 		{name: "data for nothing", says: dataFor(1, 0, 512, 512), want: "command 1, which is not on its way"},
 		{name: "more data than asked for", says: dataFor(0, 0, 5000, 5000), want: "bytes 0 to 5000, where 0 to 4096"},
@@ -86,12 +89,12 @@ func TestInvalidPDUsEndTheQueue(t *testing.T) {
 		{name: "data twice", says: append(dataFor(0, 0, 512, 512), dataFor(0, 0, 512, 512)...), want: "bytes 0 to 512, where 512 to 4096"},
 		{name: "data of another length", says: dataFor(0, 0, 4096, 512), want: "of 512 bytes that says 4096"},
 		{name: "half of the data", says: append(dataFor(0, 0, 512, 512), answered(0)...), want: "done after 512 of 4096 bytes"},
-		{name: "half of the data, and success", says: said(kindC2HData, flagLast|flagSuccess, 512, func(p []byte) { le.PutUint32(p[16:], 512) }), want: "done after 512 of 4096"},
+		{name: "half of the data, and success", says: said(wire.KindC2HData, wire.FlagLast|wire.FlagSuccess, 512, func(p []byte) { le.PutUint32(p[16:], 512) }), want: "done after 512 of 4096"},
 		{name: "no data", says: answered(0), want: "done after 0 of 4096"},
 		{name: "data wanted of a read", says: askFor(0, 4096), want: "R2T for bytes 0 to 4096"},
 		{name: "an end in the middle", says: dataFor(0, 0, 4096, 4096)[:1000], want: "unexpected EOF"},
 		{name: "an end", want: "closed the connection"},
-		{name: "it gives up", says: said(kindC2HTermReq, 0, 20, func(p []byte) { p[8] = 4 }), want: "data transfer out of range"},
+		{name: "it gives up", says: said(wire.KindC2HTermReq, 0, 20, func(p []byte) { p[8] = 4 }), want: "data transfer out of range"},
 
 		{name: "too much wanted", write: true, says: askFor(0, 4097), want: "R2T for bytes 0 to 4097"},
 		{name: "nothing wanted", write: true, says: askFor(0, 0), want: "R2T for bytes 0 to 0"},
@@ -110,10 +113,10 @@ func TestInvalidPDUsEndTheQueue(t *testing.T) {
 			var controller sync.WaitGroup
 			defer controller.Wait()
 			controller.Go(func() {
-				_, _ = io.ReadFull(theirs, make([]byte, icSize))
+				_, _ = io.ReadFull(theirs, make([]byte, wire.ICSize))
 				_, _ = theirs.Write(test.hello)
-				if len(test.hello) == icSize {
-					_, _ = io.ReadFull(theirs, make([]byte, commandSize))
+				if len(test.hello) == wire.ICSize {
+					_, _ = io.ReadFull(theirs, make([]byte, wire.CommandSize))
 					_, _ = theirs.Write(test.says)
 				}
 				_ = theirs.(*net.TCPConn).CloseWrite()
@@ -127,7 +130,7 @@ func TestInvalidPDUsEndTheQueue(t *testing.T) {
 					into, from = nil, into
 				}
 				var c *command
-				c, err = q.start(t.Context(), newCommand(opRead, 1), nil, into, from)
+				c, err = q.start(t.Context(), wire.NewCommand(wire.OpRead, 1), nil, into, from)
 				require.NoError(t, err)
 				<-c.done
 				err = c.err
@@ -154,12 +157,11 @@ func tcpPair(t testing.TB) (one, other net.Conn) {
 	return one, <-accepted
 }
 
-// recorded is all that went over a connection to a real controller, or to ours.
+// recorded is all that came over a connection.
 type recorded struct {
 	net.Conn
-	mu   sync.Mutex
-	sent bytes.Buffer
-	got  bytes.Buffer
+	mu  sync.Mutex
+	got bytes.Buffer
 }
 
 func (r *recorded) Read(p []byte) (int, error) {
@@ -170,32 +172,25 @@ func (r *recorded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *recorded) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	r.sent.Write(p)
-	r.mu.Unlock()
-	return r.Conn.Write(p)
-}
-
-// conversation is what both sides said on an I/O queue, small enough to be a
+// conversation is what a controller said on both queues, small enough to be a
 // fuzzer's beginning: a read and a write of two blocks.
-func conversation(t testing.TB) (hostSaid, controllerSaid []byte) {
-	server := NewServer(&shown{disks: map[uint32]*disk{1: newDisk(512, 4096)}})
+func conversation(t testing.TB) (controllerSaid []byte) {
+	server := nvmeserver.NewServer(&shown{disks: map[uint32]*disk{1: newDisk(512, 4096)}})
 	defer server.Close()
 	ours, theirs := tcpPair(t)
-	server.begin(theirs)
+	server.ServeConn(theirs)
 	tap := &recorded{Conn: ours}
 	q, err := newQueue(t.Context(), tap, true, 2, time.Minute)
 	require.NoError(t, err)
 	s := &Session{config: Config{NQN: subNQN, HostNQN: hostNQN, Timeout: time.Minute}, admin: q}
-	controller, err := s.connect(t.Context(), q, 0, 2, anyController)
+	controller, err := s.connect(t.Context(), q, 0, 2, wire.AnyController)
 	require.NoError(t, err)
 	_, err = s.enable(t.Context())
 	require.NoError(t, err)
-	hostSaid, controllerSaid = append(hostSaid, tap.sent.Bytes()...), append(controllerSaid, tap.got.Bytes()...)
+	controllerSaid = append(controllerSaid, tap.got.Bytes()...)
 
 	ours, theirs = tcpPair(t)
-	server.begin(theirs)
+	server.ServeConn(theirs)
 	tap = &recorded{Conn: ours}
 	s.io, err = newQueue(t.Context(), tap, false, 2, time.Minute)
 	require.NoError(t, err)
@@ -206,13 +201,12 @@ func conversation(t testing.TB) (hostSaid, controllerSaid []byte) {
 	require.NoError(t, n.Write(t.Context(), make([]byte, 1024), 0))
 	require.NoError(t, n.Read(t.Context(), make([]byte, 1024), 0))
 	s.end()
-	return append(hostSaid, tap.sent.Bytes()...), append(controllerSaid, tap.got.Bytes()...)
+	return append(controllerSaid, tap.got.Bytes()...)
 }
 
 // FuzzHost has a host connect to a controller that says anything.
 func FuzzHost(f *testing.F) {
-	_, controllerSaid := conversation(f)
-	f.Add(controllerSaid)
+	f.Add(conversation(f))
 	f.Add(append(hello(nil), append(askFor(0, 4096), answered(0)...)...))
 	f.Add(append(hello(nil), dataFor(0, 0, 4096, 4096)...))
 	f.Fuzz(func(t *testing.T, says []byte) {
@@ -230,33 +224,14 @@ func FuzzHost(f *testing.F) {
 			return
 		}
 		defer q.close()
-		read, err := q.start(t.Context(), newCommand(opRead, 1), nil, make([]byte, 4096), nil)
+		read, err := q.start(t.Context(), wire.NewCommand(wire.OpRead, 1), nil, make([]byte, 4096), nil)
 		if err != nil {
 			return
 		}
-		write, err := q.start(t.Context(), newCommand(opWrite, 1), nil, nil, make([]byte, 4096))
+		write, err := q.start(t.Context(), wire.NewCommand(wire.OpWrite, 1), nil, nil, make([]byte, 4096))
 		<-read.done
 		if err == nil {
 			<-write.done
 		}
-	})
-}
-
-// FuzzServer has a server listen to a host that says anything.
-func FuzzServer(f *testing.F) {
-	hostSaid, _ := conversation(f)
-	f.Add(hostSaid)
-	f.Fuzz(func(t *testing.T, says []byte) {
-		server := NewServer(&shown{disks: map[uint32]*disk{1: newDisk(512, 4096)}})
-		// As if an I/O queue could be connected without an admin queue.
-		server.controllers[1] = &controller{id: 1, nqn: subNQN, host: hostNQN, enabled: true}
-		ours, theirs := net.Pipe()
-		server.begin(theirs)
-		var host sync.WaitGroup
-		host.Go(func() { _, _ = io.Copy(io.Discard, ours) })
-		_, _ = ours.Write(says)
-		_ = ours.Close()
-		host.Wait()
-		require.NoError(t, server.Close())
 	})
 }

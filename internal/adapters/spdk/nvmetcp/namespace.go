@@ -3,6 +3,8 @@ package nvmetcp
 import (
 	"context"
 	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 // Namespace is one of a subsystem's, seen through a session.
@@ -25,13 +27,13 @@ func (s *Session) Namespace(ctx context.Context, id uint32) (*Namespace, error) 
 }
 
 func (s *Session) namespace(ctx context.Context, id uint32) (*Namespace, error) {
-	p, err := s.identify(ctx, identifyNamespace, id)
+	p, err := s.identify(ctx, wire.IdentifyNamespace, id)
 	if err != nil {
 		return nil, err
 	}
 	n := &Namespace{session: s, id: id, blocks: le.Uint64(p)}
 	if n.blocks == 0 {
-		return nil, &StatusError{Command: "identify", Status: StatusInvalidNamespace}
+		return nil, &wire.StatusError{Command: "identify", Status: wire.StatusInvalidNamespace}
 	}
 	format := p[128+4*int(p[26]&0xf):] // its low four bits say which of the formats is in use
 	metadata, power := le.Uint16(format), format[2]
@@ -40,7 +42,7 @@ func (s *Session) namespace(ctx context.Context, id uint32) (*Namespace, error) 
 	}
 	n.blockSize = 1 << power
 	if n.blocks > (1<<63-1)>>power {
-		return nil, violated("a namespace of %d blocks", n.blocks)
+		return nil, wire.Violated("a namespace of %d blocks", n.blocks)
 	}
 	copy(n.nguid[:], p[104:])
 	return n, nil
@@ -58,17 +60,17 @@ func (n *Namespace) NGUID() [16]byte { return n.nguid }
 // Read fills p from that offset. Both are whole blocks. It takes as many commands
 // as the controller's limit wants, several of them at once.
 func (n *Namespace) Read(ctx context.Context, p []byte, offset uint64) error {
-	return n.each(ctx, opRead, p, offset)
+	return n.each(ctx, wire.OpRead, p, offset)
 }
 
 // Write writes p at that offset. Both are whole blocks. It takes several commands
 // as Read does, so that after an error nobody knows which blocks were written.
 func (n *Namespace) Write(ctx context.Context, p []byte, offset uint64) error {
-	return n.each(ctx, opWrite, p, offset)
+	return n.each(ctx, wire.OpWrite, p, offset)
 }
 
-func (n *Namespace) each(ctx context.Context, op opcode, p []byte, offset uint64) error {
-	name := newCommand(op, n.id).words(false)
+func (n *Namespace) each(ctx context.Context, op wire.Opcode, p []byte, offset uint64) error {
+	name := wire.NewCommand(op, n.id).Words(false)
 	what := func(err error) error {
 		return fmt.Errorf("%s %d bytes at %d of namespace %d of %s: %w", name, len(p), offset, n.id, n.session.config.NQN, err)
 	}
@@ -89,11 +91,11 @@ func (n *Namespace) each(ctx context.Context, op opcode, p []byte, offset uint64
 	var failure error
 	for done := 0; done < len(p) && failure == nil; {
 		part := p[done:min(done+most, len(p))]
-		e := newCommand(op, n.id)
-		e.transfers(len(part), sglTransport)
-		e.blocks((offset+uint64(done))/n.blockSize, len(part)/int(n.blockSize))
+		e := wire.NewCommand(op, n.id)
+		e.Transfers(len(part), wire.SGLTransport)
+		e.Blocks((offset+uint64(done))/n.blockSize, len(part)/int(n.blockSize))
 		into, from := part, []byte(nil)
-		if op == opWrite {
+		if op == wire.OpWrite {
 			into, from = nil, part
 		}
 		c, err := q.start(ctx, e, nil, into, from)

@@ -2,13 +2,18 @@ package nvmetcp
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
+
+var le = binary.LittleEndian
 
 // errClosed is what commands fail with once the session was closed.
 var errClosed = errors.New("the connection was closed")
@@ -20,7 +25,7 @@ var errClosed = errors.New("the connection was closed")
 // handed to the other one.
 type queue struct {
 	conn    net.Conn
-	in      *receiver
+	in      *wire.Receiver
 	admin   bool
 	timeout time.Duration // what a command may take
 
@@ -48,7 +53,7 @@ type outgoing struct {
 
 // command is one on its way.
 type command struct {
-	sqe  *sqe
+	sqe  *wire.Entry
 	into []byte // what is read goes here
 	from []byte // what is written comes from here
 
@@ -65,7 +70,7 @@ type command struct {
 // newQueue shakes hands and begins to serve. The connection is the queue's.
 func newQueue(ctx context.Context, conn net.Conn, admin bool, depth int, timeout time.Duration) (*queue, error) {
 	q := &queue{
-		conn: conn, in: newReceiver(conn), admin: admin, timeout: timeout,
+		conn: conn, in: wire.NewReceiver(conn), admin: admin, timeout: timeout,
 		out: make(chan outgoing, 2*depth), free: make(chan uint16, depth), failed: make(chan struct{}),
 		pending: make(map[uint16]*command),
 	}
@@ -88,7 +93,7 @@ func newQueue(ctx context.Context, conn net.Conn, admin bool, depth int, timeout
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("shake hands: %w", cut(err))
+		return nil, fmt.Errorf("shake hands: %w", wire.Unexpected(err))
 	}
 	q.serves.Go(q.receive)
 	q.serves.Go(q.send)
@@ -98,36 +103,36 @@ func newQueue(ctx context.Context, conn net.Conn, admin bool, depth int, timeout
 
 func (q *queue) shakeHands() error {
 	// No digests, data anywhere, one R2T a command: all zero.
-	if _, err := q.conn.Write(newPDU(kindICReq, 0, 0, 1)); err != nil {
+	if _, err := q.conn.Write(wire.NewPDU(wire.KindICReq, 0, 0, 1)); err != nil {
 		return err
 	}
-	answer, err := q.in.next(0)
+	answer, err := q.in.Next(0)
 	switch {
 	case err != nil:
 		return err
-	case answer.kind == kindC2HTermReq:
-		return violated("refused: %s", describeTerm(answer))
-	case answer.kind != kindICResp:
-		return violated("%s instead of an ICResp", answer.kind)
+	case answer.Kind == wire.KindC2HTermReq:
+		return wire.Violated("refused: %s", describeTerm(answer))
+	case answer.Kind != wire.KindICResp:
+		return wire.Violated("%s instead of an ICResp", answer.Kind)
 	}
-	version, digests, mostData := le.Uint16(answer.head[8:]), answer.head[11], le.Uint32(answer.head[12:])
+	version, digests, mostData := le.Uint16(answer.Head[8:]), answer.Head[11], le.Uint32(answer.Head[12:])
 	switch {
 	case version != 0:
-		return violated("version %d of the PDU format", version)
+		return wire.Violated("version %d of the PDU format", version)
 	case digests != 0:
-		return violated("digests, which were not asked for")
+		return wire.Violated("digests, which were not asked for")
 	case mostData < 4096:
-		return violated("at most %d bytes of data in a PDU, where at least 4096 are expected", mostData)
+		return wire.Violated("at most %d bytes of data in a PDU, where at least 4096 are expected", mostData)
 	}
 	q.mostData = int(min(mostData, mostTransfer))
-	q.align, err = alignOf(answer.head[10])
+	q.align, err = wire.AlignOf(answer.Head[10])
 	return err
 }
 
 // start sends a command, with data in its capsule, or with a buffer to read into
 // or write from. The context, or whoever it belongs to, must fail the queue when
 // it ends: until done is closed the buffers are in use.
-func (q *queue) start(ctx context.Context, e *sqe, inCapsule, into, from []byte) (*command, error) {
+func (q *queue) start(ctx context.Context, e *wire.Entry, inCapsule, into, from []byte) (*command, error) {
 	c := &command{sqe: e, into: into, from: from, done: make(chan struct{})}
 	var id uint16
 	select {
@@ -137,9 +142,9 @@ func (q *queue) start(ctx context.Context, e *sqe, inCapsule, into, from []byte)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	e.setID(id)
-	capsule := newPDU(kindCommand, 0, len(inCapsule), q.align)
-	copy(capsule[commonSize:], e[:])
+	e.SetID(id)
+	capsule := wire.NewPDU(wire.KindCommand, 0, len(inCapsule), q.align)
+	copy(capsule[wire.CommonSize:], e[:])
 
 	q.mu.Lock()
 	if q.failure != nil {
@@ -148,7 +153,7 @@ func (q *queue) start(ctx context.Context, e *sqe, inCapsule, into, from []byte)
 	}
 	q.pending[id] = c
 	c.expires = time.AfterFunc(q.timeout, func() {
-		q.fail(fmt.Errorf("%s: no answer for %v", e.words(q.admin), q.timeout))
+		q.fail(fmt.Errorf("%s: no answer for %v", e.Words(q.admin), q.timeout))
 	})
 	q.mu.Unlock()
 	select {
@@ -159,7 +164,7 @@ func (q *queue) start(ctx context.Context, e *sqe, inCapsule, into, from []byte)
 }
 
 // do carries out one command and returns its result.
-func (q *queue) do(ctx context.Context, e *sqe, inCapsule, into []byte) (uint64, error) {
+func (q *queue) do(ctx context.Context, e *wire.Entry, inCapsule, into []byte) (uint64, error) {
 	stop := q.failWith(ctx)
 	defer stop()
 	c, err := q.start(ctx, e, inCapsule, into, nil)
@@ -248,9 +253,9 @@ func (q *queue) dataPDUs(o outgoing) net.Buffers {
 		data = data[len(part):]
 		flags := byte(0)
 		if len(data) == 0 {
-			flags = flagLast
+			flags = wire.FlagLast
 		}
-		head := newPDU(kindH2CData, flags, len(part), q.align)
+		head := wire.NewPDU(wire.KindH2CData, flags, len(part), q.align)
 		copy(head[8:12], o.tags[:])
 		le.PutUint32(head[12:], from)
 		le.PutUint32(head[16:], uint32(len(part)))
@@ -266,7 +271,7 @@ func (q *queue) sent(c *command) {
 	defer q.mu.Unlock()
 	c.sending--
 	if c.answered && c.sending == 0 {
-		q.finish(c.sqe.id(), c)
+		q.finish(c.sqe.ID(), c)
 	}
 }
 
@@ -285,105 +290,118 @@ func (q *queue) receive() {
 }
 
 func (q *queue) receiveOne() error {
-	p, err := q.in.next(mostTransfer)
+	p, err := q.in.Next(mostTransfer)
 	if err != nil {
 		return err
 	}
-	switch p.kind {
-	case kindC2HData:
+	switch p.Kind {
+	case wire.KindC2HData:
 		return q.takeData(p)
-	case kindR2T:
+	case wire.KindR2T:
 		return q.giveData(p)
-	case kindResponse:
-		c, err := q.command(le.Uint16(p.head[20:]), p.kind)
+	case wire.KindResponse:
+		c, err := q.command(le.Uint16(p.Head[20:]), p.Kind)
 		if err != nil {
 			return err
 		}
-		status := statusOf(le.Uint16(p.head[22:]))
+		status := wire.StatusOf(le.Uint16(p.Head[22:]))
 		if status == 0 && c.moved != len(c.into)+len(c.from) {
-			return violated("%s is done after %d of %d bytes", c.sqe.words(q.admin), c.moved, len(c.into)+len(c.from))
+			return wire.Violated("%s is done after %d of %d bytes", c.sqe.Words(q.admin), c.moved, len(c.into)+len(c.from))
 		}
-		q.answer(c, le.Uint64(p.head[8:]), status)
+		q.answer(c, le.Uint64(p.Head[8:]), status)
 		return nil
-	case kindC2HTermReq:
-		return violated("the other side gives up: %s", describeTerm(p))
+	case wire.KindC2HTermReq:
+		return wire.Violated("the other side gives up: %s", describeTerm(p))
 	default:
-		return violated("a %s from a controller", p.kind)
+		return wire.Violated("a %s from a controller", p.Kind)
 	}
 }
 
 // command finds what a PDU belongs to.
-func (q *queue) command(id uint16, kind pduKind) (*command, error) {
+func (q *queue) command(id uint16, kind wire.Kind) (*command, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	c := q.pending[id]
 	if c == nil || c.answered {
-		return nil, violated("%s for command %d, which is not on its way", kind, id)
+		return nil, wire.Violated("%s for command %d, which is not on its way", kind, id)
 	}
 	return c, nil
 }
 
-func (q *queue) answer(c *command, result uint64, status Status) {
+func (q *queue) answer(c *command, result uint64, status wire.Status) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	c.result = result
 	if status != 0 {
-		c.err = &StatusError{Command: c.sqe.words(q.admin), Status: status}
+		c.err = &wire.StatusError{Command: c.sqe.Words(q.admin), Status: status}
 	}
 	c.answered = true
 	if c.sending == 0 {
-		q.finish(c.sqe.id(), c)
+		q.finish(c.sqe.ID(), c)
 	}
 }
 
 // takeData reads what a command has asked for.
-func (q *queue) takeData(p pdu) error {
-	c, err := q.command(le.Uint16(p.head[8:]), p.kind)
+func (q *queue) takeData(p wire.PDU) error {
+	c, err := q.command(le.Uint16(p.Head[8:]), p.Kind)
 	if err != nil {
 		return err
 	}
-	from, length := uint64(le.Uint32(p.head[12:])), uint64(le.Uint32(p.head[16:]))
+	from, length := uint64(le.Uint32(p.Head[12:])), uint64(le.Uint32(p.Head[16:]))
 	switch {
-	case length != uint64(p.data):
-		return violated("C2HData of %d bytes that says %d", p.data, length)
+	case length != uint64(p.Data):
+		return wire.Violated("C2HData of %d bytes that says %d", p.Data, length)
 	case from != uint64(c.moved) || from+length > uint64(len(c.into)):
-		return violated("C2HData of bytes %d to %d, where %d to %d are missing", from, from+length, c.moved, len(c.into))
+		return wire.Violated("C2HData of bytes %d to %d, where %d to %d are missing", from, from+length, c.moved, len(c.into))
 	}
-	if err := q.in.read(c.into[from : from+length]); err != nil {
+	if err := q.in.Read(c.into[from : from+length]); err != nil {
 		return err
 	}
-	c.moved += p.data
-	if p.flags&flagSuccess == 0 {
+	c.moved += p.Data
+	if p.Flags&wire.FlagSuccess == 0 {
 		return nil
 	}
 	if c.moved != len(c.into) {
-		return violated("%s is done after %d of %d bytes", c.sqe.words(q.admin), c.moved, len(c.into))
+		return wire.Violated("%s is done after %d of %d bytes", c.sqe.Words(q.admin), c.moved, len(c.into))
 	}
 	q.answer(c, 0, 0)
 	return nil
 }
 
 // giveData sends what the controller asks for.
-func (q *queue) giveData(p pdu) error {
-	id := le.Uint16(p.head[8:])
-	c, err := q.command(id, p.kind)
+func (q *queue) giveData(p wire.PDU) error {
+	id := le.Uint16(p.Head[8:])
+	c, err := q.command(id, p.Kind)
 	if err != nil {
 		return err
 	}
-	from, length := uint64(le.Uint32(p.head[12:])), uint64(le.Uint32(p.head[16:]))
+	from, length := uint64(le.Uint32(p.Head[12:])), uint64(le.Uint32(p.Head[16:]))
 	if length == 0 || from != uint64(c.moved) || from+length > uint64(len(c.from)) {
-		return violated("R2T for bytes %d to %d, where %d to %d are left", from, from+length, c.moved, len(c.from))
+		return wire.Violated("R2T for bytes %d to %d, where %d to %d are left", from, from+length, c.moved, len(c.from))
 	}
 	c.moved += int(length)
 	q.mu.Lock()
 	c.sending++
 	q.mu.Unlock()
 	o := outgoing{data: c.from[from : from+length], of: c, from: uint32(from)}
-	copy(o.tags[:], p.head[8:12])
+	copy(o.tags[:], p.Head[8:12])
 	select {
 	case q.out <- o:
 		return nil
 	case <-q.failed:
 		return q.why()
 	}
+}
+
+// describeTerm tells why the other side gave the connection up.
+func describeTerm(p wire.PDU) string {
+	reasons := map[uint16]string{
+		1: "invalid PDU header field", 2: "PDU sequence error", 3: "header digest error",
+		4: "data transfer out of range", 5: "data transfer limit exceeded", 6: "unsupported parameter",
+	}
+	code := le.Uint16(p.Head[8:])
+	if reason, known := reasons[code]; known {
+		return reason
+	}
+	return fmt.Sprintf("fatal error %d", code)
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 const (
@@ -20,8 +22,6 @@ const (
 	// mostTransfer is what one command moves at most, whatever the controller
 	// would take.
 	mostTransfer = 1 << 20
-	// pageSize is the unit of a controller's transfer limit, for a CAP.MPSMIN of 0.
-	pageSize = 4096
 )
 
 // Config says what to connect to, and as whom.
@@ -35,8 +35,8 @@ type Config struct {
 
 func (c *Config) check() error {
 	for _, nqn := range []struct{ what, is string }{{"NQN", c.NQN}, {"HostNQN", c.HostNQN}} {
-		if nqn.is == "" || len(nqn.is) > nqnMost {
-			return fmt.Errorf("%s %q: expected 1 to %d bytes", nqn.what, nqn.is, nqnMost)
+		if nqn.is == "" || len(nqn.is) > wire.NQNMost {
+			return fmt.Errorf("%s %q: expected 1 to %d bytes", nqn.what, nqn.is, wire.NQNMost)
 		}
 	}
 	if c.Depth < 0 || c.Depth > 1024 {
@@ -80,7 +80,7 @@ func (s *Session) open(ctx context.Context) (err error) {
 	if s.admin, err = s.dial(ctx, true, adminDepth); err != nil {
 		return err
 	}
-	controller, err := s.connect(ctx, s.admin, 0, adminDepth, anyController)
+	controller, err := s.connect(ctx, s.admin, 0, adminDepth, wire.AnyController)
 	if err != nil {
 		return err
 	}
@@ -111,17 +111,17 @@ func (s *Session) dial(ctx context.Context, admin bool, depth int) (*queue, erro
 // connect makes a connection a queue. It has one entry more than there are
 // commands on their way: a queue that is full could not be told from an empty one.
 func (s *Session) connect(ctx context.Context, q *queue, id uint16, depth int, controller uint16) (uint16, error) {
-	e := newFabrics(fabricsConnect)
-	e.transfers(connectSize, sglInCapsule)
+	e := wire.NewFabrics(wire.FabricsConnect)
+	e.Transfers(wire.ConnectSize, wire.SGLInCapsule)
 	size := uint16(depth + 1)
 	if id == 0 {
 		size = max(size, 32) // the least that SPDK takes
 	}
-	e.connects(id, size)
-	data := connectData{controller: controller, subsystem: s.config.NQN, host: s.config.HostNQN}
+	e.Connects(id, size)
+	data := wire.ConnectData{Controller: controller, Subsystem: s.config.NQN, Host: s.config.HostNQN}
 	digest := sha256.Sum256([]byte(s.config.HostNQN)) // a host's ID belongs to its NQN
-	copy(data.hostID[:], digest[:])
-	result, err := q.do(ctx, e, data.bytes(), nil)
+	copy(data.HostID[:], digest[:])
+	result, err := q.do(ctx, e, data.Bytes(), nil)
 	if err != nil {
 		return 0, err
 	}
@@ -134,19 +134,19 @@ func (s *Session) connect(ctx context.Context, q *queue, id uint16, depth int, c
 // enable starts the controller and waits until it is ready. It returns how many
 // commands a queue of it takes.
 func (s *Session) enable(ctx context.Context) (most int, err error) {
-	capabilities, err := s.property(ctx, registerCAP)
+	capabilities, err := s.property(ctx, wire.RegisterCAP)
 	if err != nil {
 		return 0, err
 	}
 	if smallest := capabilities >> 48 & 0xf; smallest != 0 {
-		return 0, fmt.Errorf("the controller's smallest page has %d bytes, expected %d", pageSize<<smallest, pageSize)
+		return 0, fmt.Errorf("the controller's smallest page has %d bytes, expected %d", wire.PageSize<<smallest, wire.PageSize)
 	}
 	most = int(capabilities & 0xffff) // entries but one
 	if most == 0 {
-		return 0, violated("a controller whose queues have one entry")
+		return 0, wire.Violated("a controller whose queues have one entry")
 	}
-	set := newFabrics(fabricsPropertySet)
-	set.property(registerCC, configSizes|configEnable)
+	set := wire.NewFabrics(wire.FabricsPropertySet)
+	set.Property(wire.RegisterCC, wire.ConfigSizes|wire.ConfigEnable)
 	if _, err := s.admin.do(ctx, set, nil, nil); err != nil {
 		return 0, err
 	}
@@ -154,13 +154,13 @@ func (s *Session) enable(ctx context.Context) (most int, err error) {
 		fmt.Errorf("the controller is not ready after %v", s.config.Timeout))
 	defer cancel()
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		status, err := s.property(ctx, registerCSTS)
+		status, err := s.property(ctx, wire.RegisterCSTS)
 		switch {
 		case err != nil:
 			return 0, err
-		case status&statusFatal != 0:
+		case status&wire.StatusFatal != 0:
 			return 0, errors.New("the controller has failed for good")
-		case status&statusReady != 0:
+		case status&wire.StatusReady != 0:
 			return most, nil
 		}
 		timer := time.NewTimer(pause)
@@ -174,16 +174,16 @@ func (s *Session) enable(ctx context.Context) (most int, err error) {
 }
 
 func (s *Session) property(ctx context.Context, register uint32) (uint64, error) {
-	get := newFabrics(fabricsPropertyGet)
-	get.property(register, 0)
+	get := wire.NewFabrics(wire.FabricsPropertyGet)
+	get.Property(register, 0)
 	return s.admin.do(ctx, get, nil, nil)
 }
 
 func (s *Session) identify(ctx context.Context, what byte, namespace uint32) ([]byte, error) {
-	e := newCommand(opIdentify, namespace)
-	e.transfers(identifySize, sglTransport)
+	e := wire.NewCommand(wire.OpIdentify, namespace)
+	e.Transfers(wire.IdentifySize, wire.SGLTransport)
 	e[40] = what
-	p := make([]byte, identifySize)
+	p := make([]byte, wire.IdentifySize)
 	_, err := s.admin.do(ctx, e, nil, p)
 	return p, err
 }
@@ -191,12 +191,12 @@ func (s *Session) identify(ctx context.Context, what byte, namespace uint32) ([]
 // transferLimit is what the controller takes in one command: MDTS, a power of two
 // of pages, 0 for no limit.
 func (s *Session) transferLimit(ctx context.Context) (int, error) {
-	p, err := s.identify(ctx, identifyController, 0)
+	p, err := s.identify(ctx, wire.IdentifyController, 0)
 	if err != nil {
 		return 0, err
 	}
 	if power := p[77]; power > 0 && power < 8 { // from 8 on it is more than ours
-		return pageSize << power, nil
+		return wire.PageSize << power, nil
 	}
 	return mostTransfer, nil
 }

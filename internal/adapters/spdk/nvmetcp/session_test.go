@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/nvmeserver"
 )
 
 func random(seed byte, n int) []byte {
@@ -20,20 +23,20 @@ func random(seed byte, n int) []byte {
 }
 
 func TestReadsWhatIsWritten(t *testing.T) {
-	for name, change := range map[string]func(*limits){
-		"as SPDK":                      func(*limits) {},
-		"data in small PDUs":           func(l *limits) { l.data, l.answer = 4096, 1000 },
-		"data far into a PDU":          func(l *limits) { l.align = 31 },
-		"an answer after the data":     func(l *limits) { l.success = false },
-		"two pages a command":          func(l *limits) { l.transfer = 1 },
-		"few entries in a queue":       func(l *limits) { l.entries, l.transfer = 32, 2 },
-		"long transfers in small PDUs": func(l *limits) { l.data, l.transfer, l.align = 4096, 7, 7 },
+	for name, change := range map[string]func(*nvmeserver.Limits){
+		"as SPDK":                      func(*nvmeserver.Limits) {},
+		"data in small PDUs":           func(l *nvmeserver.Limits) { l.Data, l.Answer = 4096, 1000 },
+		"data far into a PDU":          func(l *nvmeserver.Limits) { l.Align = 31 },
+		"an answer after the data":     func(l *nvmeserver.Limits) { l.Success = false },
+		"two pages a command":          func(l *nvmeserver.Limits) { l.Transfer = 1 },
+		"few entries in a queue":       func(l *nvmeserver.Limits) { l.Entries, l.Transfer = 32, 2 },
+		"long transfers in small PDUs": func(l *nvmeserver.Limits) { l.Data, l.Transfer, l.Align = 4096, 7, 7 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			const size = 3<<20 + 8*512
 			d := newDisk(512, size)
-			server := NewServer(&shown{disks: map[uint32]*disk{1: d}})
-			change(&server.limits)
+			server := nvmeserver.NewServer(&shown{disks: map[uint32]*disk{1: d}})
+			change(&server.Limits)
 			n := find(t, dial(t, serve(t, server)), 1)
 			require.EqualValues(t, size, n.Size())
 			require.EqualValues(t, 512, n.BlockSize())
@@ -80,12 +83,12 @@ func TestConcurrentReadsAndWrites(t *testing.T) {
 }
 
 func TestConnectIsRefused(t *testing.T) {
-	address := serve(t, NewServer(&shown{}))
+	address := serve(t, nvmeserver.NewServer(&shown{}))
 	_, err := Dial(t.Context(), Config{Address: address, NQN: subNQN, HostNQN: hostNQN + "2"})
 	require.ErrorContains(t, err, "connect: this host is not allowed")
-	var refusal *StatusError
+	var refusal *wire.StatusError
 	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, StatusHostNotAllowed, refusal.Status)
+	require.Equal(t, wire.StatusHostNotAllowed, refusal.Status)
 	_, err = Dial(t.Context(), Config{Address: address, NQN: subNQN + "2", HostNQN: hostNQN})
 	require.ErrorContains(t, err, "no such subsystem")
 	_, err = Dial(t.Context(), Config{Address: address, NQN: subNQN})
@@ -96,16 +99,16 @@ func TestConnectIsRefused(t *testing.T) {
 
 func TestNamespacesComeAndGo(t *testing.T) {
 	s := &shown{disks: map[uint32]*disk{}}
-	session := dial(t, serve(t, NewServer(s)))
+	session := dial(t, serve(t, nvmeserver.NewServer(s)))
 	_, err := session.Namespace(t.Context(), 7)
 	require.ErrorContains(t, err, "no such namespace")
 	s.set(7, newDisk(512, 4096))
 	n := find(t, session, 7)
 	require.NoError(t, n.Read(t.Context(), make([]byte, 4096), 0))
 	s.set(7, nil)
-	var refusal *StatusError
+	var refusal *wire.StatusError
 	require.ErrorAs(t, n.Read(t.Context(), make([]byte, 4096), 0), &refusal)
-	require.Equal(t, StatusInvalidNamespace, refusal.Status)
+	require.Equal(t, wire.StatusInvalidNamespace, refusal.Status)
 	s.set(7, newDisk(512, 1024))
 	require.ErrorContains(t, n.Read(t.Context(), make([]byte, 4096), 0), "beyond the end")
 }
@@ -126,7 +129,7 @@ func TestDiskErrorIsAStatus(t *testing.T) {
 	d.failWith(errors.New("broken"))
 	require.ErrorContains(t, n.Read(t.Context(), make([]byte, 1<<20), 0), "unrecovered read error (status 0x281)")
 	require.ErrorContains(t, n.Write(t.Context(), make([]byte, 1<<20), 0), "write fault")
-	d.failWith(&StatusError{Status: StatusCapacityExceeded})
+	d.failWith(&wire.StatusError{Status: wire.StatusCapacityExceeded})
 	require.ErrorContains(t, n.Write(t.Context(), make([]byte, 512), 0), "capacity exceeded")
 	d.failWith(nil)
 	require.NoError(t, n.Write(t.Context(), make([]byte, 512), 0))
@@ -154,7 +157,7 @@ func TestContextEndsHangingCommandAndSession(t *testing.T) {
 
 func TestCommandTimesOut(t *testing.T) {
 	d := newDisk(512, 4096)
-	address := serve(t, NewServer(&shown{disks: map[uint32]*disk{1: d}}))
+	address := serve(t, nvmeserver.NewServer(&shown{disks: map[uint32]*disk{1: d}}))
 	session, err := Dial(t.Context(), Config{Address: address, NQN: subNQN, HostNQN: hostNQN, Timeout: time.Second})
 	require.NoError(t, err)
 	defer session.Close()
@@ -164,13 +167,13 @@ func TestCommandTimesOut(t *testing.T) {
 }
 
 func TestCommandsEndWithTheConnection(t *testing.T) {
-	for _, end := range []func(*Server, *Session){
-		func(server *Server, _ *Session) { server.Disconnect(subNQN) },
-		func(server *Server, _ *Session) { server.DisconnectHost(subNQN, hostNQN) },
-		func(_ *Server, session *Session) { _ = session.Close() },
+	for _, end := range []func(*nvmeserver.Server, *Session){
+		func(server *nvmeserver.Server, _ *Session) { server.Disconnect(subNQN) },
+		func(server *nvmeserver.Server, _ *Session) { server.DisconnectHost(subNQN, hostNQN) },
+		func(_ *nvmeserver.Server, session *Session) { _ = session.Close() },
 	} {
 		d := newDisk(512, 4096)
-		server := NewServer(&shown{disks: map[uint32]*disk{1: d}})
+		server := nvmeserver.NewServer(&shown{disks: map[uint32]*disk{1: d}})
 		session := dial(t, serve(t, server))
 		n := find(t, session, 1)
 		gate := d.stop()
@@ -208,9 +211,9 @@ func TestDialEndsWithItsContextAndTimeout(t *testing.T) {
 }
 
 func TestClosedServerServesNobody(t *testing.T) {
-	server := NewServer(&shown{})
+	server := nvmeserver.NewServer(&shown{})
 	require.NoError(t, server.Close())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	require.ErrorIs(t, server.Serve(l), ErrServerClosed)
+	require.ErrorIs(t, server.Serve(l), nvmeserver.ErrServerClosed)
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -158,7 +159,7 @@ func (b *Bytes) giveBack() error {
 
 // why gives an error its kind. The status of a write does not tell that the store is full.
 func (b *Bytes) why(err error, write bool) error {
-	var refusal *nvmetcp.StatusError
+	var refusal *wire.StatusError
 	if write && errors.As(err, &refusal) && b.exports.rpc.IsFull(b.ctx, b.exports.store.UUID) {
 		return fmt.Errorf("%w: %w", ports.ErrNoSpace, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
@@ -371,11 +372,11 @@ func (v *volume) startWriter(t *testing.T) *writer {
 		for ctx.Err() == nil && w.failed == nil {
 			block[0]++
 			err := v.client.Write(t.Context(), block, 0)
-			var status *nvmetcp.StatusError
+			var status *wire.StatusError
 			switch {
 			case err == nil:
 				w.done.Add(1)
-			case errors.As(err, &status) && status.Status == nvmetcp.StatusInaccessible:
+			case errors.As(err, &status) && status.Status == wire.StatusInaccessible:
 				continue
 			default:
 				w.failed = err

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/nvmeserver"
 )
 
 // Fabric is what connects targets: those of one fabric reach each other's
@@ -71,7 +71,7 @@ func (f *Fabric) Start(config Config) (*Target, error) {
 		hostNQN:     uuidNQN + newUUID(),
 		dead:        make(chan struct{}),
 	}
-	t.server = nvmetcp.NewServer(shown{t})
+	t.server = nvmeserver.NewServer(shown{t})
 	t.addDiscovery()
 	f.mu.Lock()
 	f.targets = append(f.targets, t)

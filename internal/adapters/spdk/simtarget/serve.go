@@ -5,7 +5,8 @@ import (
 	"errors"
 	"net"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/nvmeserver"
 )
 
 // serve answers NVMe/TCP on a listener until that is closed or the target ends.
@@ -22,14 +23,14 @@ type shownSubsystem struct {
 	nqn, host string
 }
 
-// Subsystem implements nvmetcp.Subsystems.
-func (s shown) Subsystem(nqn, hostNQN string) (nvmetcp.Subsystem, nvmetcp.Status) {
-	refusal := nvmetcp.StatusConnectInvalid
+// Subsystem implements nvmeserver.Subsystems.
+func (s shown) Subsystem(nqn, hostNQN string) (nvmeserver.Subsystem, wire.Status) {
+	refusal := wire.StatusConnectInvalid
 	s.target.world(func() {
 		switch one := s.target.subsystems[nqn]; {
 		case one == nil || one.discovery:
 		case !one.admits(hostNQN):
-			refusal = nvmetcp.StatusHostNotAllowed
+			refusal = wire.StatusHostNotAllowed
 		default:
 			refusal = 0
 		}
@@ -37,8 +38,8 @@ func (s shown) Subsystem(nqn, hostNQN string) (nvmetcp.Subsystem, nvmetcp.Status
 	return shownSubsystem{s.target, nqn, hostNQN}, refusal
 }
 
-// Export implements nvmetcp.Subsystem.
-func (s shownSubsystem) Export(id uint32) (nvmetcp.Export, bool) {
+// Export implements nvmeserver.Subsystem.
+func (s shownSubsystem) Export(id uint32) (nvmeserver.Export, bool) {
 	n, ok := s.target.Namespace(s.nqn, s.host, id)
 	return export{n}, ok
 }
@@ -68,7 +69,7 @@ func (e export) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), e.do(func() error { return e.bdev.write(p, uint64(offset)) })
 }
 
-// Deallocate implements nvmetcp.Deallocator.
+// Deallocate implements nvmeserver.Deallocator.
 func (e export) Deallocate(offset, length uint64) error {
 	return e.do(func() error { return e.bdev.unmap(offset, length) })
 }
@@ -79,15 +80,15 @@ func (e export) do(access func() error) error {
 	err := e.target.perform(e.bdev, func() error {
 		switch {
 		case e.bdev.gone: // since the namespace was looked up
-			return &nvmetcp.StatusError{Command: "I/O", Status: nvmetcp.StatusInvalidNamespace}
+			return &wire.StatusError{Command: "I/O", Status: wire.StatusInvalidNamespace}
 		case e.subsystem.inaccessible():
-			return &nvmetcp.StatusError{Command: "I/O", Status: nvmetcp.StatusInaccessible}
+			return &wire.StatusError{Command: "I/O", Status: wire.StatusInaccessible}
 		}
 		return nil
 	}, access)
-	var said *nvmetcp.StatusError
+	var said *wire.StatusError
 	if err == nil || errors.As(err, &said) {
 		return err
 	}
-	return &nvmetcp.StatusError{Command: err.Error(), Status: nvmetcp.StatusInternalError}
+	return &wire.StatusError{Command: err.Error(), Status: wire.StatusInternalError}
 }

@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/nvmeserver"
 )
 
 // Target is one simulated target. All its methods may be called from several
@@ -19,7 +19,7 @@ type Target struct {
 	log    *zap.Logger
 	socket net.Listener
 
-	server  *nvmetcp.Server
+	server  *nvmeserver.Server
 	serving sync.WaitGroup
 
 	connecting  sync.Mutex

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 // Initiator is a client of a volume. It repeats commands to a namespace that is not accessible at the moment, as hosts
@@ -18,8 +19,8 @@ type Initiator struct {
 func (i Initiator) repeat(do func() error) error {
 	for {
 		err := do()
-		var status *nvmetcp.StatusError
-		if !errors.As(err, &status) || status.Status != nvmetcp.StatusInaccessible && status.Status != nvmetcp.StatusInvalidNamespace {
+		var status *wire.StatusError
+		if !errors.As(err, &status) || status.Status != wire.StatusInaccessible && status.Status != wire.StatusInvalidNamespace {
 			return err
 		}
 		select {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 // Load is clients that read and write a volume over NVMe/TCP without a pause, each of them blocks
@@ -162,8 +163,8 @@ func (c *loadClient) do(what string, block uint64, command func() error) (ok boo
 }
 
 func isInaccessible(err error) bool {
-	var refusal *nvmetcp.StatusError
-	return errors.As(err, &refusal) && refusal.Status == nvmetcp.StatusInaccessible
+	var refusal *wire.StatusError
+	return errors.As(err, &refusal) && refusal.Status == wire.StatusInaccessible
 }
 
 func (c *loadClient) failed(err error) {

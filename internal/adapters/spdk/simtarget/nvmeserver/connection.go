@@ -1,16 +1,18 @@
-package nvmetcp
+package nvmeserver
 
 import (
 	"errors"
 	"net"
 	"sync"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 // connection is a server's side of a queue.
 type connection struct {
 	server *Server
 	conn   net.Conn
-	in     *receiver
+	in     *wire.Receiver
 	align  int // of data that is sent
 
 	sending sync.Mutex
@@ -41,7 +43,7 @@ const beforeConnect = 1
 
 func newConnection(s *Server, conn net.Conn) *connection {
 	return &connection{
-		server: s, conn: conn, in: newReceiver(conn), writes: make(map[uint16]*write), busy: make(map[uint16]bool), align: 4,
+		server: s, conn: conn, in: wire.NewReceiver(conn), writes: make(map[uint16]*write), busy: make(map[uint16]bool), align: 4,
 	}
 }
 
@@ -53,7 +55,7 @@ func (c *connection) serve() {
 		return
 	}
 	for {
-		p, err := c.in.next(c.mostData())
+		p, err := c.in.Next(c.mostData())
 		if err == nil {
 			err = c.take(p)
 		}
@@ -64,32 +66,32 @@ func (c *connection) serve() {
 	}
 }
 
-func (c *connection) mostData() int { return max(c.server.limits.data, connectSize) }
+func (c *connection) mostData() int { return max(c.server.Limits.Data, wire.ConnectSize) }
 
 func (c *connection) shakeHands() error {
-	hello, err := c.in.next(0)
+	hello, err := c.in.Next(0)
 	if err != nil {
 		return err
 	}
-	if hello.kind != kindICReq || le.Uint16(hello.head[8:]) != 0 {
-		return violated("%s instead of an ICReq", hello.kind)
+	if hello.Kind != wire.KindICReq || le.Uint16(hello.Head[8:]) != 0 {
+		return wire.Violated("%s instead of an ICReq", hello.Kind)
 	}
-	if c.align, err = alignOf(hello.head[10]); err != nil {
+	if c.align, err = wire.AlignOf(hello.Head[10]); err != nil {
 		return err
 	}
-	answer := newPDU(kindICResp, 0, 0, 1)
-	answer[10] = c.server.limits.align
-	le.PutUint32(answer[12:], uint32(c.server.limits.data))
+	answer := wire.NewPDU(wire.KindICResp, 0, 0, 1)
+	answer[10] = c.server.Limits.Align
+	le.PutUint32(answer[12:], uint32(c.server.Limits.Data))
 	return c.write(answer, nil)
 }
 
 // giveUp tells the host what it did wrong.
 func (c *connection) giveUp(err error) {
-	var wrong *protocolError
+	var wrong *wire.ProtocolError
 	if !errors.As(err, &wrong) {
 		return
 	}
-	p := newPDU(kindC2HTermReq, 0, 0, 1)
+	p := wire.NewPDU(wire.KindC2HTermReq, 0, 0, 1)
 	le.PutUint16(p[8:], 2) // PDU sequence error, or near enough
 	_ = c.write(p, nil)    // it may have gone
 }
@@ -102,48 +104,48 @@ func (c *connection) write(head, data []byte) error {
 	return err
 }
 
-func (c *connection) take(p pdu) error {
-	switch p.kind {
-	case kindCommand:
-		var e sqe
-		copy(e[:], p.head[commonSize:])
-		data := make([]byte, p.data)
-		if err := c.in.read(data); err != nil {
+func (c *connection) take(p wire.PDU) error {
+	switch p.Kind {
+	case wire.KindCommand:
+		var e entry
+		copy(e.Entry[:], p.Head[wire.CommonSize:])
+		data := make([]byte, p.Data)
+		if err := c.in.Read(data); err != nil {
 			return err
 		}
 		return c.command(&e, data)
-	case kindH2CData:
+	case wire.KindH2CData:
 		return c.takeData(p)
 	default:
-		return violated("a %s from a host", p.kind)
+		return wire.Violated("a %s from a host", p.Kind)
 	}
 }
 
-func (c *connection) command(e *sqe, data []byte) error {
+func (c *connection) command(e *entry, data []byte) error {
 	entries := c.entries
 	if entries == 0 {
 		entries = beforeConnect
 	}
 	c.mu.Lock()
-	if c.busy[e.id()] || len(c.busy) >= entries {
+	if c.busy[e.ID()] || len(c.busy) >= entries {
 		c.mu.Unlock()
-		return violated("command %d, which is on its way, or more commands than the queue has entries", e.id())
+		return wire.Violated("command %d, which is on its way, or more commands than the queue has entries", e.ID())
 	}
-	c.busy[e.id()] = true
+	c.busy[e.ID()] = true
 	c.mu.Unlock()
 
 	if c.controller == nil {
-		if e.opcode() != opFabrics || e.fabrics() != fabricsConnect {
-			return c.answer(e.id(), 0, StatusSequenceError)
+		if e.Opcode() != wire.OpFabrics || e.Fabrics() != wire.FabricsConnect {
+			return c.answer(e.ID(), 0, wire.StatusSequenceError)
 		}
-		if e.sgl() != sglInCapsule || e.length() != connectSize || len(data) != connectSize {
-			return c.answer(e.id(), 0, StatusInvalidSGL)
+		if e.sgl() != wire.SGLInCapsule || e.length() != wire.ConnectSize || len(data) != wire.ConnectSize {
+			return c.answer(e.ID(), 0, wire.StatusInvalidSGL)
 		}
-		id, refusal := c.server.admit(c, e, parseConnect(data))
-		return c.answer(e.id(), uint64(id), refusal)
+		id, refusal := c.server.admit(c, e, wire.ParseConnect(data))
+		return c.answer(e.ID(), uint64(id), refusal)
 	}
 	if len(data) > 0 { // no I/O queue of ours takes data in a capsule (IOCCSZ)
-		return c.answer(e.id(), 0, StatusInvalidSGL)
+		return c.answer(e.ID(), 0, wire.StatusInvalidSGL)
 	}
 	if c.controller.admin == c {
 		return c.adminCommand(e)
@@ -152,9 +154,9 @@ func (c *connection) command(e *sqe, data []byte) error {
 }
 
 // answer completes a command.
-func (c *connection) answer(id uint16, result uint64, status Status) error {
+func (c *connection) answer(id uint16, result uint64, status wire.Status) error {
 	c.done(id)
-	p := newPDU(kindResponse, 0, 0, 1)
+	p := wire.NewPDU(wire.KindResponse, 0, 0, 1)
 	le.PutUint64(p[8:], result)
 	le.PutUint16(p[20:], id)
 	le.PutUint16(p[22:], uint16(status)<<1)
@@ -169,18 +171,18 @@ func (c *connection) done(id uint16) {
 
 // answerData sends what was read, and completes the command.
 func (c *connection) answerData(id uint16, data []byte) error {
-	limits := c.server.limits
+	limits := c.server.Limits
 	for from := 0; from < len(data); {
-		part := data[from:min(from+limits.answer, len(data))]
+		part := data[from:min(from+limits.Answer, len(data))]
 		flags := byte(0)
 		if from+len(part) == len(data) {
-			flags = flagLast
-			if limits.success {
-				flags |= flagSuccess
+			flags = wire.FlagLast
+			if limits.Success {
+				flags |= wire.FlagSuccess
 				c.done(id)
 			}
 		}
-		head := newPDU(kindC2HData, flags, len(part), c.align)
+		head := wire.NewPDU(wire.KindC2HData, flags, len(part), c.align)
 		le.PutUint16(head[8:], id)
 		le.PutUint32(head[12:], uint32(from))
 		le.PutUint32(head[16:], uint32(len(part)))
@@ -189,59 +191,59 @@ func (c *connection) answerData(id uint16, data []byte) error {
 		}
 		from += len(part)
 	}
-	if limits.success {
+	if limits.Success {
 		return nil
 	}
 	return c.answer(id, 0, 0)
 }
 
-func (c *connection) adminCommand(e *sqe) error {
-	switch op := e.opcode(); {
-	case op == opFabrics && e.fabrics() == fabricsPropertyGet:
+func (c *connection) adminCommand(e *entry) error {
+	switch op := e.Opcode(); {
+	case op == wire.OpFabrics && e.Fabrics() == wire.FabricsPropertyGet:
 		value, known := c.property(e.register())
 		if !known {
-			return c.answer(e.id(), 0, StatusInvalidField)
+			return c.answer(e.ID(), 0, wire.StatusInvalidField)
 		}
-		return c.answer(e.id(), value, 0)
-	case op == opFabrics && e.fabrics() == fabricsPropertySet && e.register() == registerCC:
+		return c.answer(e.ID(), value, 0)
+	case op == wire.OpFabrics && e.Fabrics() == wire.FabricsPropertySet && e.register() == wire.RegisterCC:
 		c.server.mu.Lock()
 		c.controller.settings = e.value()
-		c.controller.enabled = e.value()&configEnable != 0
+		c.controller.enabled = e.value()&wire.ConfigEnable != 0
 		c.server.mu.Unlock()
-		return c.answer(e.id(), 0, 0)
-	case op == opFabrics:
-		return c.answer(e.id(), 0, StatusInvalidField)
-	case op == opKeepAlive:
-		return c.answer(e.id(), 0, 0)
-	case op == opIdentify && (e.sgl() != sglTransport || e.length() != identifySize):
-		return c.answer(e.id(), 0, StatusInvalidSGL)
-	case op == opIdentify && e[40] == identifyController:
-		return c.answerData(e.id(), c.describeController())
-	case op == opIdentify && e[40] == identifyNamespace:
+		return c.answer(e.ID(), 0, 0)
+	case op == wire.OpFabrics:
+		return c.answer(e.ID(), 0, wire.StatusInvalidField)
+	case op == wire.OpKeepAlive:
+		return c.answer(e.ID(), 0, 0)
+	case op == wire.OpIdentify && (e.sgl() != wire.SGLTransport || e.length() != wire.IdentifySize):
+		return c.answer(e.ID(), 0, wire.StatusInvalidSGL)
+	case op == wire.OpIdentify && e.identifies() == wire.IdentifyController:
+		return c.answerData(e.ID(), c.describeController())
+	case op == wire.OpIdentify && e.identifies() == wire.IdentifyNamespace:
 		export, refusal := c.export(e.namespace())
 		if refusal != 0 {
-			return c.answer(e.id(), 0, refusal)
+			return c.answer(e.ID(), 0, refusal)
 		}
-		return c.answerData(e.id(), describeExport(export))
-	case op == opIdentify:
-		return c.answer(e.id(), 0, StatusInvalidField)
+		return c.answerData(e.ID(), describeExport(export))
+	case op == wire.OpIdentify:
+		return c.answer(e.ID(), 0, wire.StatusInvalidField)
 	}
-	return c.answer(e.id(), 0, StatusInvalidOpcode)
+	return c.answer(e.ID(), 0, wire.StatusInvalidOpcode)
 }
 
 func (c *connection) property(register uint32) (value uint64, known bool) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
 	switch register {
-	case registerCAP:
-		return uint64(c.server.limits.entries-1) | 1<<16 | 20<<24 | 1<<37, true // contiguous queues, 10 s, NVM commands
-	case registerVS:
+	case wire.RegisterCAP:
+		return uint64(c.server.Limits.Entries-1) | 1<<16 | 20<<24 | 1<<37, true // contiguous queues, 10 s, NVM commands
+	case wire.RegisterVS:
 		return 0x00010300, true
-	case registerCC:
+	case wire.RegisterCC:
 		return c.controller.settings, true
-	case registerCSTS:
+	case wire.RegisterCSTS:
 		if c.controller.enabled {
-			return statusReady, true
+			return wire.StatusReady, true
 		}
 		return 0, true
 	}
@@ -249,14 +251,14 @@ func (c *connection) property(register uint32) (value uint64, known bool) {
 }
 
 func (c *connection) describeController() []byte {
-	p := make([]byte, identifySize)
+	p := make([]byte, wire.IdentifySize)
 	copy(p[4:24], "00000000000000000000")                      // serial number
 	copy(p[24:64], "NVMe/TCP server                         ") // model
-	p[77] = c.server.limits.transfer
+	p[77] = c.server.Limits.Transfer
 	le.PutUint16(p[78:], c.controller.id)
 	le.PutUint32(p[80:], 0x00010300)
 	p[512], p[513] = 0x66, 0x44                            // queue entries of 64 and 16 bytes
-	le.PutUint16(p[514:], uint16(c.server.limits.entries)) // commands at once
+	le.PutUint16(p[514:], uint16(c.server.Limits.Entries)) // commands at once
 	le.PutUint32(p[516:], 0xffffffff)                      // namespaces
 	le.PutUint16(p[520:], 1<<2|1<<3)                       // dataset management, write zeroes
 	le.PutUint32(p[536:], 1)                               // SGLs
@@ -267,10 +269,10 @@ func (c *connection) describeController() []byte {
 }
 
 // commandIOSize is IOCCSZ: a submission queue entry without data, in units of 16.
-const commandIOSize = sqeSize / 16
+const commandIOSize = wire.EntrySize / 16
 
 func describeExport(export Export) []byte {
-	p := make([]byte, identifySize)
+	p := make([]byte, wire.IdentifySize)
 	power := byte(0)
 	for size := export.BlockSize(); size > 1; size >>= 1 {
 		power++
@@ -285,48 +287,48 @@ func describeExport(export Export) []byte {
 	return p
 }
 
-func (c *connection) export(id uint32) (Export, Status) {
+func (c *connection) export(id uint32) (Export, wire.Status) {
 	subsystem, refusal := c.server.subsystems.Subsystem(c.controller.nqn, c.controller.host)
 	if refusal != 0 {
-		return nil, StatusInvalidNamespace
+		return nil, wire.StatusInvalidNamespace
 	}
 	export, ok := subsystem.Export(id)
 	if !ok {
-		return nil, StatusInvalidNamespace
+		return nil, wire.StatusInvalidNamespace
 	}
 	return export, 0
 }
 
-func (c *connection) ioCommand(e *sqe) error {
-	op := e.opcode()
-	if op != opRead && op != opWrite && op != opFlush && op != opZeroes && op != opManage {
-		return c.answer(e.id(), 0, StatusInvalidOpcode)
+func (c *connection) ioCommand(e *entry) error {
+	op := e.Opcode()
+	if op != wire.OpRead && op != wire.OpWrite && op != wire.OpFlush && op != wire.OpZeroes && op != wire.OpManage {
+		return c.answer(e.ID(), 0, wire.StatusInvalidOpcode)
 	}
 	export, refusal := c.export(e.namespace())
-	if refusal == 0 && op == opFlush {
-		return c.answer(e.id(), 0, 0)
+	if refusal == 0 && op == wire.OpFlush {
+		return c.answer(e.ID(), 0, 0)
 	}
 	if refusal == 0 {
 		refusal = c.check(e, export)
 	}
 	if refusal != 0 {
-		return c.answer(e.id(), 0, refusal)
+		return c.answer(e.ID(), 0, refusal)
 	}
-	if op == opZeroes {
+	if op == wire.OpZeroes {
 		return c.writeZeroes(e, export)
 	}
-	id, data, offset := e.id(), make([]byte, e.length()), e.firstBlock()*export.BlockSize()
-	if op == opRead {
+	id, data, offset := e.ID(), make([]byte, e.length()), e.firstBlock()*export.BlockSize()
+	if op == wire.OpRead {
 		c.work(func() error {
 			if _, err := export.ReadAt(data, int64(offset)); err != nil {
-				return c.answer(id, 0, statusFor(err, StatusReadError))
+				return c.answer(id, 0, statusFor(err, wire.StatusReadError))
 			}
 			return c.answerData(id, data)
 		})
 		return nil
 	}
-	c.writes[id] = &write{export: export, offset: offset, data: data, ranges: op == opManage}
-	ask := newPDU(kindR2T, 0, 0, 1)
+	c.writes[id] = &write{export: export, offset: offset, data: data, ranges: op == wire.OpManage}
+	ask := wire.NewPDU(wire.KindR2T, 0, 0, 1)
 	le.PutUint16(ask[8:], id)
 	le.PutUint16(ask[10:], id) // transfer tag
 	le.PutUint32(ask[16:], uint32(len(data)))
@@ -334,77 +336,66 @@ func (c *connection) ioCommand(e *sqe) error {
 }
 
 // check refuses what does not fit into the namespace, or is not what it says.
-func (c *connection) check(e *sqe, export Export) Status {
-	if e.opcode() == opManage {
+func (c *connection) check(e *entry, export Export) wire.Status {
+	if e.Opcode() == wire.OpManage {
 		return e.checkRanges()
 	}
 	blockSize, blocks := export.BlockSize(), export.Size()/export.BlockSize()
 	first, count := e.firstBlock(), e.blockCount()
 	switch {
-	case e.opcode() == opZeroes && first <= blocks && count <= blocks-first:
+	case e.Opcode() == wire.OpZeroes && first <= blocks && count <= blocks-first:
 		return 0 // without data
-	case e.sgl() != sglTransport:
-		return StatusInvalidSGL
+	case e.sgl() != wire.SGLTransport:
+		return wire.StatusInvalidSGL
 	case first > blocks || count > blocks-first:
-		return StatusOutOfRange
+		return wire.StatusOutOfRange
 	case uint64(e.length()) != count*blockSize:
-		return StatusInvalidField
-	case count*blockSize > pageSize<<c.server.limits.transfer:
-		return StatusInvalidField
+		return wire.StatusInvalidField
+	case count*blockSize > wire.PageSize<<c.server.Limits.Transfer:
+		return wire.StatusInvalidField
 	}
 	return 0
 }
 
-// checkRanges refuses ranges that are not as long as they say.
-func (e *sqe) checkRanges() Status {
-	switch {
-	case e.sgl() != sglTransport:
-		return StatusInvalidSGL
-	case e.length() != e.rangeCount()*rangeSize, !e.isDeallocation():
-		return StatusInvalidField
-	}
-	return 0
-}
-
-func (c *connection) writeZeroes(e *sqe, export Export) error {
-	id, offset, zeros := e.id(), e.firstBlock()*export.BlockSize(), make([]byte, e.blockCount()*export.BlockSize())
+func (c *connection) writeZeroes(e *entry, export Export) error {
+	id, offset, zeros := e.ID(), e.firstBlock()*export.BlockSize(), make([]byte, e.blockCount()*export.BlockSize())
 	c.work(func() error {
 		_, err := export.WriteAt(zeros, int64(offset))
-		return c.answer(id, 0, statusFor(err, StatusWriteFault))
+		return c.answer(id, 0, statusFor(err, wire.StatusWriteFault))
 	})
 	return nil
 }
 
 // takeData takes a part of what is to be written, in order.
-func (c *connection) takeData(p pdu) error {
-	id := le.Uint16(p.head[8:])
+func (c *connection) takeData(p wire.PDU) error {
+	id := le.Uint16(p.Head[8:])
 	w := c.writes[id]
-	if w == nil || le.Uint16(p.head[10:]) != id {
-		return violated("H2CData for command %d, which has not asked for any", id)
+	if w == nil || le.Uint16(p.Head[10:]) != id {
+		return wire.Violated("H2CData for command %d, which has not asked for any", id)
 	}
-	from, length := uint64(le.Uint32(p.head[12:])), uint64(le.Uint32(p.head[16:]))
-	if length == 0 || length != uint64(p.data) || from != uint64(w.moved) || from+length > uint64(len(w.data)) {
-		return violated("H2CData of %d bytes that says %d to %d, where %d to %d are missing", p.data, from, from+length, w.moved, len(w.data))
+	from, length := uint64(le.Uint32(p.Head[12:])), uint64(le.Uint32(p.Head[16:]))
+	if length == 0 || length != uint64(p.Data) || from != uint64(w.moved) || from+length > uint64(len(w.data)) {
+		return wire.Violated("H2CData of %d bytes that says %d to %d, where %d to %d are missing", p.Data, from, from+length, w.moved, len(w.data))
 	}
-	if err := c.in.read(w.data[from : from+length]); err != nil {
+	if err := c.in.Read(w.data[from : from+length]); err != nil {
 		return err
 	}
-	w.moved += p.data
-	last := p.flags&flagLast != 0
+	w.moved += p.Data
+	last := p.Flags&wire.FlagLast != 0
 	if last != (w.moved == len(w.data)) {
-		return violated("the last H2CData after %d of %d bytes", w.moved, len(w.data))
+		return wire.Violated("the last H2CData after %d of %d bytes", w.moved, len(w.data))
 	}
 	if !last {
 		return nil
 	}
 	delete(c.writes, id)
 	if w.ranges {
-		c.work(func() error { return c.answer(id, 0, statusFor(deallocate(w.export, w.data), StatusWriteFault)) })
+		c.work(func() error { return c.answer(id, 0, statusFor(deallocate(w.export, w.data), wire.StatusWriteFault)) })
 		return nil
 	}
 	c.work(func() error {
 		if _, err := w.export.WriteAt(w.data, int64(w.offset)); err != nil {
-			return c.answer(id, 0, statusFor(err, StatusWriteFault))
+			return c.answer(id, 0, statusFor(err, wire.StatusWriteFault))
 		}
 		return c.answer(id, 0, 0)
 	})
@@ -420,11 +411,11 @@ func (c *connection) work(do func() error) {
 	})
 }
 
-func statusFor(err error, otherwise Status) Status {
+func statusFor(err error, otherwise wire.Status) wire.Status {
 	if err == nil {
 		return 0
 	}
-	var said *StatusError
+	var said *wire.StatusError
 	if errors.As(err, &said) {
 		return said.Status
 	}

@@ -1,4 +1,4 @@
-package nvmetcp
+package wire
 
 import "fmt"
 
@@ -6,7 +6,7 @@ import "fmt"
 // the bits from 8 on, the status code below. 0 is success.
 type Status uint16
 
-// Statuses that this package gives or looks at.
+// Statuses that hosts and servers give or look at.
 const (
 	StatusInvalidOpcode    Status = 0x001
 	StatusInvalidField     Status = 0x002
@@ -86,6 +86,6 @@ func (e *StatusError) Error() string {
 	return e.Command + ": " + e.Status.String()
 }
 
-// statusOf takes the status from the last field of a completion: the lowest bit
+// StatusOf takes the status from the last field of a completion: the lowest bit
 // is the phase, and the four highest say whether and when to try again.
-func statusOf(field uint16) Status { return Status(field >> 1 & 0x7ff) }
+func StatusOf(field uint16) Status { return Status(field >> 1 & 0x7ff) }

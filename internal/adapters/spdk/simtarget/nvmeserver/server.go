@@ -1,10 +1,12 @@
-package nvmetcp
+package nvmeserver
 
 import (
 	"errors"
 	"io"
 	"net"
 	"sync"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 // What a server shows. It asks for it anew at every command, so that what is gone
@@ -14,7 +16,7 @@ type (
 	Subsystems interface {
 		// Subsystem is the one of that NQN for that host, or why there is none:
 		// StatusConnectInvalid, or StatusHostNotAllowed. 0: there is one.
-		Subsystem(nqn, hostNQN string) (Subsystem, Status)
+		Subsystem(nqn, hostNQN string) (Subsystem, wire.Status)
 	}
 
 	// Subsystem is one set of namespaces.
@@ -40,8 +42,9 @@ type (
 
 // Server serves subsystems over any number of listeners.
 type Server struct {
+	Limits Limits // may be changed before the first connection
+
 	subsystems Subsystems
-	limits     limits
 
 	mu          sync.Mutex
 	closed      bool
@@ -52,14 +55,14 @@ type Server struct {
 	serves      sync.WaitGroup
 }
 
-// limits are what a server tells hosts, so that tests can have others.
-type limits struct {
-	data     int  // bytes in one H2CData
-	answer   int  // bytes in one C2HData
-	align    byte // CPDA
-	transfer byte // MDTS, a power of two of pages
-	success  bool // the last C2HData is the answer
-	entries  int  // of a queue
+// Limits are what a server tells hosts, so that tests can have others.
+type Limits struct {
+	Data     int  // bytes in one H2CData
+	Answer   int  // bytes in one C2HData
+	Align    byte // CPDA
+	Transfer byte // MDTS, a power of two of pages
+	Success  bool // the last C2HData is the answer
+	Entries  int  // of a queue
 }
 
 // controller is a host's admin queue and what belongs to it.
@@ -76,7 +79,7 @@ type controller struct {
 func NewServer(subsystems Subsystems) *Server {
 	return &Server{
 		subsystems:  subsystems,
-		limits:      limits{data: 128 << 10, answer: 128 << 10, transfer: 5, success: true, entries: 128},
+		Limits:      Limits{Data: 128 << 10, Answer: 128 << 10, Transfer: 5, Success: true, Entries: 128},
 		listeners:   make(map[net.Listener]bool),
 		connections: make(map[*connection]bool),
 		controllers: make(map[uint16]*controller),
@@ -110,7 +113,7 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			return err
 		}
-		if !s.begin(conn) {
+		if !s.ServeConn(conn) {
 			return ErrServerClosed
 		}
 	}
@@ -122,8 +125,8 @@ func (s *Server) isClosed() bool {
 	return s.closed
 }
 
-// begin serves a connection.
-func (s *Server) begin(conn net.Conn) bool {
+// ServeConn serves a connection in the background; false: the server is closed.
+func (s *Server) ServeConn(conn net.Conn) bool {
 	c := newConnection(s, conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,32 +195,32 @@ func (s *Server) Close() error {
 
 // admit makes a connection the queue that its Connect asks for, and returns the
 // controller's ID.
-func (s *Server) admit(c *connection, e *sqe, data connectData) (uint16, Status) {
+func (s *Server) admit(c *connection, e *entry, data wire.ConnectData) (uint16, wire.Status) {
 	if e.connectFormat() != 0 {
 		return 0, 0x180
 	}
-	if e.queueSize() < 2 || int(e.queueSize()) > s.limits.entries {
-		return 0, StatusConnectInvalid
+	if e.queueSize() < 2 || int(e.queueSize()) > s.Limits.Entries {
+		return 0, wire.StatusConnectInvalid
 	}
-	if _, refusal := s.subsystems.Subsystem(data.subsystem, data.host); refusal != 0 {
+	if _, refusal := s.subsystems.Subsystem(data.Subsystem, data.Host); refusal != 0 {
 		return 0, refusal
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.queue() != 0 {
-		one := s.controllers[data.controller]
-		if one == nil || one.nqn != data.subsystem || one.host != data.host || !one.enabled {
-			return 0, StatusConnectInvalid
+		one := s.controllers[data.Controller]
+		if one == nil || one.nqn != data.Subsystem || one.host != data.Host || !one.enabled {
+			return 0, wire.StatusConnectInvalid
 		}
 		c.controller, c.entries = one, int(e.queueSize())
 		return one.id, 0
 	}
-	if data.controller != anyController || len(s.controllers) > 1000 {
-		return 0, StatusConnectInvalid
+	if data.Controller != wire.AnyController || len(s.controllers) > 1000 {
+		return 0, wire.StatusConnectInvalid
 	}
 	for s.next++; s.next == 0 || s.next >= 0xfff0 || s.controllers[s.next] != nil; s.next++ {
 	}
-	c.controller = &controller{id: s.next, nqn: data.subsystem, host: data.host, admin: c}
+	c.controller = &controller{id: s.next, nqn: data.Subsystem, host: data.Host, admin: c}
 	c.entries = int(e.queueSize())
 	s.controllers[s.next] = c.controller
 	return s.next, 0
