@@ -11,11 +11,12 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Connect implements ports.Mirror. Within the target there is nothing to connect to.
+// Connect implements ports.Mirror. Within the target there is nothing to connect to. It
+// looks at the head already, if that is shown, so that Join need not.
 func (m *Mirror) Connect(ctx context.Context, _ ports.Run, at ports.Address) (err error) {
 	defer m.explain(&err, "connect to a new member")
 	w, err := m.way(at)
-	if err != nil || w.Remote == nil {
+	if err != nil {
 		return err
 	}
 	unlock, err := m.lock(ctx)
@@ -23,11 +24,17 @@ func (m *Mirror) Connect(ctx context.Context, _ ports.Run, at ports.Address) (er
 		return err
 	}
 	defer unlock()
-	// An earlier connection may be to what the way has replaced.
-	if err := m.disconnect(ctx, w.Controller()); err != nil {
-		return err
+	if w.Remote != nil {
+		// An earlier connection may be to what the way has replaced.
+		if err := m.disconnect(ctx, w.Controller()); err != nil {
+			return err
+		}
+		if err := w.Attach(ctx, m.rpc, m.nqn); err != nil {
+			return err
+		}
 	}
-	return w.Attach(ctx, m.rpc, m.nqn)
+	m.seeNew(ctx, w)
+	return nil
 }
 
 // way reads an address, which must have been offered to this mirror.

@@ -14,8 +14,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// Join implements ports.Mirror. On the Longhorn branch it takes two calls one after the
-// other, on upstream SPDK five; one more if the lvol is on the same target.
+// Join implements ports.Mirror. On the Longhorn branch it takes one call if Connect has seen
+// the head, else two one after the other. On upstream SPDK it takes five. Where it looks at
+// the head, it takes one more if the lvol is on the same target.
 func (m *Mirror) Join(ctx context.Context, _ ports.Run, at ports.Address) (joining domain.Member, err error) {
 	defer m.explain(&err, "add a member")
 	w, err := m.way(at)
@@ -27,9 +28,11 @@ func (m *Mirror) Join(ctx context.Context, _ ports.Run, at ports.Address) (joini
 		return domain.Member{}, err
 	}
 	defer unlock()
-	n, err := m.lookAtNew(ctx, w)
-	if err != nil {
-		return domain.Member{}, err
+	n := m.seen.take(w.NQN)
+	if n == nil || !m.can.Grows { // that makes the RAID again of the bases that it has now
+		if n, err = m.lookAtNew(ctx, w); err != nil {
+			return domain.Member{}, err
+		}
 	}
 	proven, err := m.add(ctx, n, newMark(w.Head))
 	if err != nil {

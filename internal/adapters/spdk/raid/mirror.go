@@ -47,6 +47,7 @@ type Mirror struct {
 	nqn   string // of the target as a host
 	locks keylock.Locks
 	heads heads
+	seen  seen
 
 	suspended atomic.Pointer[[]door] // nil: not by this process
 }

@@ -19,7 +19,7 @@ import (
 // together may not overlap, and one that asks for a bdev may come too early: of several freezes
 // the one with the fewest counts.
 func TestFreezeRoundTrips(t *testing.T) {
-	for flavour, most := range map[simtarget.Flavour]int{simtarget.Fork: 10, simtarget.Upstream: 13} {
+	for flavour, most := range map[simtarget.Flavour]int{simtarget.Fork: 9, simtarget.Upstream: 13} {
 		t.Run(flavour.String(), func(t *testing.T) {
 			t.Parallel()
 			fewest := most + 1
