@@ -37,7 +37,8 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 	}
 }
 
-// errNotCut says that the volume could not be cut, for another reason than its freeze.
+// errNotCut says that the volume could not be cut, for another reason than its freeze. The live
+// head is there already, so it has to be deleted before another plan is made.
 var errNotCut = errors.New("the volume was not cut")
 
 // awaitLoss waits until the mirror has dropped the members that this run has lost, as far as it
@@ -146,10 +147,10 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StageSetAside, domain.StagePrune, domain.StagePrepare); err != nil {
 		return err
 	}
-	if err := l.openWays(ctx); err != nil {
-		return err
-	}
 	l.cuts++
+	if err := l.openWays(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errNotCut, err)
+	}
 	began := time.Now()
 	err := l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
 		began = time.Now()

@@ -240,10 +240,11 @@ func TestOnlineRefusedBeforeAnyChange(t *testing.T) {
 	}
 }
 
-// TestMemberThatDiesInTheCut: the volume is cut again without it, once the mirror has dropped it.
+// TestMemberThatDiesInTheCut, or before it when the live head is there already: the volume is
+// cut without it, once the mirror has dropped it.
 func TestMemberThatDiesInTheCut(t *testing.T) {
 	for member := range 3 {
-		for _, method := range []string{"snapshot", "show"} {
+		for _, method := range []string{"offer", "snapshot", "show"} {
 			t.Run(fmt.Sprint(method, " of member ", member+1), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := newLiveFixture(t, 3, liveTree, memory.Config{})
