@@ -40,12 +40,27 @@ func (at *liveTargets) revive(t *testing.T) {
 	}
 }
 
+// liveReplica is a replica of a live volume.
+type liveReplica struct {
+	*place
+	name string
+}
+
+func (r liveReplica) look(t *testing.T) domain.Replica {
+	t.Helper()
+	return r.replica(t, r.name)
+}
+
+func (r liveReplica) site() rebuild.Site { return rebuild.Site{Host: r.host, Replica: r.name} }
+
+func (r liveReplica) url() string { return r.address(r.name) }
+
 // liveVolume is a RAID1 over the heads of replicas on other targets, and clients that read
 // and write it over NVMe/TCP.
 type liveVolume struct {
 	home        *targettest.Target
-	members     []*place
-	destination *place
+	members     []liveReplica
+	destination liveReplica
 	base        domain.Base
 	exported    *targettest.RAIDVolume
 	mirror      *spdkhost.Mirror
@@ -71,7 +86,7 @@ func (v *liveVolume) startClients(t *testing.T) {
 // growLiveVolume is newLiveVolume with other replicas.
 func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow func(p *place, replica string)) *liveVolume {
 	t.Helper()
-	v := &liveVolume{home: at.home, destination: newPlace(t, at.to, storeClusters)}
+	v := &liveVolume{home: at.home, destination: liveReplica{newPlace(t, at.to, storeClusters), liveTo}}
 	if image {
 		v.destination.importImage(t, noises(7, imageClusters))
 	}
@@ -81,7 +96,7 @@ func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow
 			p.importImage(t, noises(7, imageClusters))
 		}
 		grow(p, liveMembers[i])
-		v.members = append(v.members, p)
+		v.members = append(v.members, liveReplica{p, liveMembers[i]})
 	}
 	t.Cleanup(func() { v.close(t) })
 	v.mirrorMembers(t)
@@ -104,15 +119,25 @@ func (v *liveVolume) mirrorMembers(t *testing.T) {
 	}
 	v.exported = v.home.NewRAIDVolume(t, names...)
 	v.mirror = v.openMirror(t)
-	for i, p := range v.members {
-		v.join(t, p, liveMembers[i])
+	for _, p := range v.members {
+		v.join(t, p)
 	}
 	for _, filler := range fillers {
 		require.NoError(t, v.mirror.Leave(t.Context(), filler))
 	}
+	v.connect(t)
+}
+
+// connect connects a client.
+func (v *liveVolume) connect(t *testing.T) {
+	t.Helper()
 	ctx, hangUp := context.WithCancel(t.Context())
 	v.client, v.hangUp = targettest.Initiator{Context: ctx, Namespace: v.exported.Connect(t)}, hangUp
 	t.Cleanup(hangUp)
+}
+
+func (v *liveVolume) replicas() []liveReplica {
+	return append([]liveReplica{v.destination}, v.members...)
 }
 
 func (v *liveVolume) openMirror(t *testing.T) *spdkhost.Mirror {
@@ -124,14 +149,14 @@ func (v *liveVolume) openMirror(t *testing.T) *spdkhost.Mirror {
 }
 
 // join makes the head of a replica a member, while there are no clients.
-func (v *liveVolume) join(t *testing.T, p *place, replica string) {
+func (v *liveVolume) join(t *testing.T, p liveReplica) {
 	t.Helper()
-	ctx, run := t.Context(), rebuild.Run{Replica: replica, ID: randid.Hex(4)}
+	ctx, run := t.Context(), rebuild.Run{Replica: p.name, ID: randid.Hex(4)}
 	peer, err := v.mirror.Peer(ctx)
 	require.NoError(t, err)
-	door, err := p.host.Offer(ctx, run, rebuild.Way{ID: run.ID, Head: replica}, peer)
+	door, err := p.host.Offer(ctx, run, rebuild.Way{ID: run.ID, Head: p.name}, peer)
 	require.NoError(t, err)
-	require.NoError(t, p.host.Show(ctx, run, door, p.replica(t, replica).Head.UUID))
+	require.NoError(t, p.host.Show(ctx, run, door, p.look(t).Head.UUID))
 	require.NoError(t, v.mirror.Connect(ctx, run, door))
 	_, err = v.mirror.Join(ctx, run, door)
 	require.NoError(t, err)
@@ -151,14 +176,13 @@ func (v *liveVolume) close(t *testing.T) {
 		v.home.Call(t, "bdev_nvme_detach_controller", map[string]any{"name": controller.Name}, nil)
 	}
 	ctx := context.WithoutCancel(t.Context())
-	require.NoError(t, v.destination.host.HideHead(ctx, liveTo))
-	for i, p := range v.members {
-		require.NoError(t, p.host.HideHead(ctx, liveMembers[i]))
+	for _, p := range v.replicas() {
+		require.NoError(t, p.host.HideHead(ctx, p.name))
 	}
 	if t.Failed() {
 		return
 	}
-	for _, p := range append([]*place{v.destination}, v.members...) {
+	for _, p := range v.replicas() {
 		requireNothingOpen(t, p.target)
 	}
 }
@@ -192,17 +216,15 @@ func (v *liveVolume) awaitWrites(t *testing.T, writes uint64) {
 	require.Eventually(t, func() bool { return v.clients.Stats().Writes >= from+writes }, time.Minute, time.Millisecond)
 }
 
+// url is the address of the mirror in commands.
+func (v *liveVolume) url() string { return "unix://" + v.home.Socket + "?raid=" + v.exported.RAID }
+
 func (v *liveVolume) request() rebuild.OnlineRequest {
 	r := rebuild.OnlineRequest{Mirror: v.mirror, Freezer: freezer.Func(v.mirror.Suspend, v.mirror.Resume)}
-	for i, p := range v.members {
-		site := rebuild.Site{Host: p.host, Replica: liveMembers[i]}
-		if i == 0 {
-			r.Source = site
-		} else {
-			r.MoreSources = append(r.MoreSources, site)
-		}
+	r.Source, r.Destination = v.members[0].site(), v.destination.site()
+	for _, p := range v.members[1:] {
+		r.MoreSources = append(r.MoreSources, p.site())
 	}
-	r.Destination = rebuild.Site{Host: v.destination.host, Replica: liveTo}
 	r.Base, r.Options.ReservePercent = v.base, 1
 	return r
 }
@@ -233,32 +255,32 @@ func (v *liveVolume) modes(t *testing.T) map[string]rebuild.Mode {
 func (v *liveVolume) requireWhole(t *testing.T) {
 	t.Helper()
 	modes := v.modes(t)
-	d := v.destination.replica(t, liveTo)
+	d := v.destination.look(t)
 	require.NotNil(t, d.Head)
 	require.Equal(t, rebuild.ModeRW, modes[d.Head.UUID])
 	compared := 0
-	for i, p := range v.members {
+	for _, p := range v.members {
 		if p.target.Try("rpc_get_methods", nil, nil) != nil {
 			continue
 		}
-		s := p.replica(t, liveMembers[i])
+		s := p.look(t)
 		if modes[s.Head.UUID] != rebuild.ModeRW {
 			continue
 		}
-		requireEqual(t, p, liveMembers[i], v.destination, liveTo)
+		requireEqual(t, p.place, p.name, v.destination.place, v.destination.name)
 		for n, want := range s.Snapshots {
 			require.Equal(t, want.Lvol.Own.Count, d.Snapshots[n].Lvol.Own.Count, want.Name)
 		}
 		compared++
 	}
 	require.NotZero(t, compared)
-	v.destination.requireHealthy(t, liveTo)
+	v.destination.requireHealthy(t, v.destination.name)
 }
 
 // requireNoHead checks that the destination is no replica, and no member.
 func (v *liveVolume) requireNoHead(t *testing.T) {
 	t.Helper()
-	d := v.destination.replica(t, liveTo)
+	d := v.destination.look(t)
 	require.Nil(t, d.Head)
 	require.Empty(t, d.InFlight)
 	require.Len(t, v.modes(t), len(v.members))

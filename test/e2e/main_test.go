@@ -16,6 +16,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(killedEnv); text != "" {
+		fmt.Fprintln(os.Stderr, runKilledRebuild(text))
+		os.Exit(1)
+	}
 	os.Exit(runTests(m))
 }
 

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,24 +15,42 @@ import (
 	"github.com/rootgraft/rebuild"
 )
 
-// moment is one in the course of a rebuild.
+// moment is one in the course of a rebuild: the first event of a kind.
 type moment struct {
-	name string
-	is   func(e rebuild.Event) bool
+	kind  rebuild.EventKind
+	stage rebuild.Stage // of an operation's begin or end
+	verb  rebuild.Verb  // of an operation; "": any
 }
 
 // The moments at which a party ends.
 var (
-	preparing = moment{"before the freeze", func(e rebuild.Event) bool {
-		return e.Kind == rebuild.EventBegan && e.Stage == rebuild.StagePrepare
-	}}
-	cutting = moment{"in the freeze", func(e rebuild.Event) bool {
-		return e.Kind == rebuild.EventBegan && e.Stage == rebuild.StageCut && e.Verb == rebuild.VerbJoin
-	}}
-	wasCut   = moment{"after the freeze", func(e rebuild.Event) bool { return e.Kind == rebuild.EventCut }}
-	copying  = moment{"in a copy", func(e rebuild.Event) bool { return e.Kind == rebuild.EventCopying }}
-	verified = moment{"before it lands", func(e rebuild.Event) bool { return e.Kind == rebuild.EventVerified }}
+	preparing = began(rebuild.StagePrepare)
+	cutting   = inCut(rebuild.EventBegan, rebuild.VerbJoin)
+	wasCut    = moment{kind: rebuild.EventCut}
+	copying   = moment{kind: rebuild.EventCopying}
+	verified  = moment{kind: rebuild.EventVerified}
 )
+
+func began(stage rebuild.Stage) moment { return moment{kind: rebuild.EventBegan, stage: stage} }
+
+func ended(stage rebuild.Stage) moment { return moment{kind: rebuild.EventEnded, stage: stage} }
+
+// inCut is a moment in the freeze.
+func inCut(kind rebuild.EventKind, verb rebuild.Verb) moment {
+	return moment{kind, rebuild.StageCut, verb}
+}
+
+func (m moment) is(e rebuild.Event) bool {
+	ofOperation := m.kind == rebuild.EventBegan || m.kind == rebuild.EventEnded
+	return e.Kind == m.kind && (!ofOperation || e.Stage == m.stage && (m.verb == "" || e.Verb == m.verb))
+}
+
+func (m moment) String() string {
+	if m.kind != rebuild.EventBegan && m.kind != rebuild.EventEnded {
+		return string(m.kind)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s", m.kind, m.stage, m.verb))
+}
 
 // onceAt calls do at the first event of a moment. The rebuild waits for it.
 func onceAt(m moment, do func()) rebuild.Observer {
@@ -49,8 +69,8 @@ func (v *liveVolume) tryRebuild(ctx context.Context, t *testing.T, m moment, do 
 	request := v.request()
 	request.Observer = onceAt(m, func() { came.Store(true); do() })
 	report, err := rebuild.New(rebuild.WithLogger(zaptest.NewLogger(t))).RebuildOnline(ctx, request)
-	t.Logf("%s %s: %v", m.name, report.Outcome, err)
-	require.True(t, came.Load(), "the moment did not come: %s", m.name)
+	t.Logf("%s %s: %v", m, report.Outcome, err)
+	require.True(t, came.Load(), "the moment did not come: %s", m)
 	return err
 }
 
@@ -75,7 +95,7 @@ func onlySourceDies(t *testing.T, at *liveTargets) {
 	require.Error(t, v.tryRebuild(t.Context(), t, copying, func() { at.members[0].Kill(t) }))
 	v.hangUp()
 	v.clients.Stop()
-	d := v.destination.replica(t, liveTo)
+	d := v.destination.look(t)
 	require.Nil(t, d.Head, "it is not whole")
 	if _, err := v.mirror.Volume(t.Context()); err != nil { // else the live head is its last member, and stays
 		require.Empty(t, d.InFlight, "it is alive, and tidied")
@@ -123,9 +143,9 @@ func cancelled(t *testing.T, at *liveTargets) {
 	for _, m := range []moment{preparing, cutting, wasCut, copying, verified} {
 		ctx, cancel := context.WithCancel(t.Context())
 		err := v.tryRebuild(ctx, t, m, cancel)
-		require.ErrorIs(t, err, context.Canceled, m.name)
+		require.ErrorIs(t, err, context.Canceled, m)
 		v.requireNoHead(t)
-		require.Len(t, v.whole(t), 2, m.name)
+		require.Len(t, v.whole(t), 2, m)
 		requireNothingOpen(t, at.to)
 	}
 	v.rebuild(t)
@@ -138,8 +158,8 @@ func programKilled(t *testing.T, at *liveTargets) {
 	v := newLiveVolume(t, at, 2)
 	at.to.LimitWrites(t, v.destination.lvstore, 4)
 	for name, reached := range map[string]func() bool{
-		"before the freeze": func() bool { return len(v.destination.replica(t, liveTo).InFlight) > 0 },
-		"in a copy":         func() bool { return len(v.destination.replica(t, liveTo).InFlight) > 1 }, // beside the live head
+		"before the freeze": func() bool { return len(v.destination.look(t).InFlight) > 0 },
+		"in a copy":         func() bool { return len(v.destination.look(t).InFlight) > 1 }, // beside the live head
 	} {
 		p := v.startProgram(t)
 		await(t, p, name, reached)
@@ -157,9 +177,9 @@ func programKilled(t *testing.T, at *liveTargets) {
 // startProgram starts engine rebuild --online.
 func (v *liveVolume) startProgram(t *testing.T) *process {
 	t.Helper()
-	args := []string{"--online", "--volume", "unix://" + v.home.Socket + "?raid=" + v.exported.RAID, "--freeze", "ana"}
-	for i, p := range v.members[1:] {
-		args = append(args, "--source", p.address(liveMembers[i+1]))
+	args := []string{"--online", "--volume", v.url(), "--freeze", "ana"}
+	for _, p := range v.members[1:] {
+		args = append(args, "--source", p.url())
 	}
-	return program.startRebuild(t, v.members[0].address(liveMembers[0]), v.destination.address(liveTo), args...)
+	return program.startRebuild(t, v.members[0].url(), v.destination.url(), args...)
 }

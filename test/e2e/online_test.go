@@ -56,7 +56,7 @@ func TestSimulatedOnline(t *testing.T) {
 	}
 }
 
-var allOnline = flag.Bool("all-online", false, "play all of TestSimulatedOnline: it takes minutes with the race detector")
+var allOnline = flag.Bool("all-online", false, "play all of TestSimulatedOnline and of the stages in which a party ends: it takes minutes with the race detector")
 
 func testOnline(t *testing.T, all bool, start func() *targettest.Target) {
 	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
@@ -99,9 +99,9 @@ func rebuildUnderTwoMembers(t *testing.T, at *liveTargets) {
 	v.stop(t)
 	require.NotEmpty(t, report.Online.Cut)
 	v.requireWhole(t)
-	for i, p := range v.members {
-		p.requireAsItWas(t, liveMembers[i])
-		p.requireHealthy(t, liveMembers[i])
+	for _, p := range v.members {
+		p.requireAsItWas(t, p.name)
+		p.requireHealthy(t, p.name)
 	}
 	require.Zero(t, v.rebuild(t).Online.Freezes, "it is whole")
 }
@@ -111,11 +111,10 @@ func rebuildByCommands(t *testing.T, at *liveTargets) {
 	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growSource(t, replica) })
 	v.start(t, liveclient.Config{Longest: 8192, Pause: 4 * time.Millisecond})
 	v.awaitWrites(t, 20)
-	raid, to := "unix://"+v.home.Socket+"?raid="+v.exported.RAID, address(v.destination.target.Socket, v.destination.lvstore, liveTo)
+	raid, to := v.url(), v.destination.url()
 	sources, members := []string{}, []string{"--volume", raid, "--member", to}
-	for i, p := range v.members {
-		from := address(p.target.Socket, p.lvstore, liveMembers[i])
-		sources, members = append(sources, "--source", from), append(members, "--member", from)
+	for _, p := range v.members {
+		sources, members = append(sources, "--source", p.url()), append(members, "--member", p.url())
 	}
 	told := program.do(t, append([]string{"rebuild", "--online", "--volume", raid, "--freeze", "ana", "--destination", to}, sources...)...)
 	modes := []any{}
@@ -148,11 +147,11 @@ func userSnapshot(t *testing.T, at *liveTargets) {
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second), UserCreated: true}
 	var failed error
 	err := v.tryRebuild(t.Context(), t, copying, func() {
-		live := v.destination.replica(t, liveTo).InFlight
+		live := v.destination.look(t).InFlight
 		member := slices.IndexFunc(live, func(l domain.Lvol) bool { return v.modes(t)[l.UUID] == rebuild.ModeRW })
 		failed = v.request().Freezer.Freeze(t.Context(), 10*time.Second, func(ctx context.Context) (err error) {
-			for i, p := range v.members {
-				_, taken := p.host.Snapshot(ctx, p.replica(t, liveMembers[i]).Head.UUID, domain.SnapshotLvolName(liveMembers[i], "user"), attributes)
+			for _, p := range v.members {
+				_, taken := p.host.Snapshot(ctx, p.look(t).Head.UUID, domain.SnapshotLvolName(p.name, "user"), attributes)
 				err = errors.Join(err, taken)
 			}
 			_, taken := v.destination.host.Snapshot(ctx, live[member].UUID, domain.SnapshotLvolName(liveTo, "user"), attributes)
@@ -163,7 +162,7 @@ func userSnapshot(t *testing.T, at *liveTargets) {
 	require.NoError(t, err)
 	v.stop(t)
 	v.requireWhole(t)
-	_, there := v.destination.replica(t, liveTo).Snapshot("user")
+	_, there := v.destination.look(t).Snapshot("user")
 	require.True(t, there)
 }
 

@@ -58,6 +58,7 @@ type bdev struct {
 	examined bool // just now: nobody can claim it
 
 	readThrough time.Time // by an esnap clone, the last time
+	waitedFor   time.Time // by a read of an esnap clone that waits, the last time that it was tried
 }
 
 type ioCount struct{ bytes, operations uint64 }

@@ -72,6 +72,9 @@ func (b throughBdev) ReadAt(p []byte, offset int64) (int, error) {
 	n := min(uint64(len(p)), b.size()-at)
 	err := b.read(p[:n], at)
 	b.readThrough = time.Now()
+	if errors.Is(err, errAgain) {
+		b.waitedFor = b.readThrough
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +108,7 @@ func (l *lvol) leaveExternal(do func()) {
 
 // stalled reports whether a read of an esnap clone waits: it is tried again and again.
 func (b *bdev) stalled() bool {
-	return b.nvme != nil && errors.Is(b.nvme.ready(), errAgain) && time.Since(b.readThrough) <= 2*lookingAgain
+	return b.nvme != nil && errors.Is(b.nvme.ready(), errAgain) && time.Since(b.waitedFor) <= 2*lookingAgain
 }
 
 var errExchanged = errors.New("crashed: an external snapshot was exchanged while it was read")

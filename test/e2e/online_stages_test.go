@@ -1,0 +1,199 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/randid"
+)
+
+// TestOnlineStages ends each party of a rebuild under a live volume in each stage. The next
+// rebuild of the same volume begins with the leftovers. Without -all-online it ends them in the
+// freeze alone.
+func TestOnlineStages(t *testing.T) {
+	for _, binary := range targettest.Binaries(t) {
+		t.Run(flavour(binary), func(t *testing.T) {
+			testOnlineStages(t, true, func() *targettest.Target { return targettest.Start(t, binary) })
+		})
+	}
+}
+
+func TestSimulatedOnlineStages(t *testing.T) {
+	t.Parallel()
+	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
+		t.Run(flavour.String(), func(t *testing.T) {
+			t.Parallel()
+			fabric := simtarget.NewFabric()
+			testOnlineStages(t, *allOnline, func() *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
+		})
+	}
+}
+
+func testOnlineStages(t *testing.T, all bool, start func() *targettest.Target) {
+	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
+	for _, test := range []struct {
+		name    string
+		members int
+		ends    func(t *testing.T, v *liveVolume, m moment)
+	}{
+		{"a source dies", 2, sourceDiesAt},
+		{"the only source dies", 1, onlySourceDiesAt},
+		{"the destination dies", 2, destinationDiesAt},
+		{"the engine is killed", 2, engineKilledAt},
+		{"cancelled", 2, cancelledAt},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if !all && !slices.Contains([]string{"a source dies", "the engine is killed"}, test.name) {
+				t.Skip("played with -all-online, and on real targets")
+			}
+			v := newLiveVolume(t, at, test.members)
+			v.rebuild(t)
+			v.destination.target.Kill(t)
+			v.awaitWhole(t, test.members)
+			v.destination.target.Restart(t)
+			v.messUp(t)
+			for _, m := range v.stages(t) {
+				t.Logf("%s: %s", test.name, m)
+				test.ends(t, v, m)
+				at.requireServing(t)
+				if t.Failed() {
+					return
+				}
+			}
+			v.rebuild(t)
+			v.stop(t)
+			v.requireWhole(t)
+			require.Len(t, v.whole(t), test.members+1)
+		})
+	}
+}
+
+// stages are the moments at which parties end, in an order in which a run that begins with the
+// leftovers of the one before it comes to each. The others have no operations: under a live
+// volume the old head goes in the stage leave, entry points are not moved, and no head is cloned.
+func (v *liveVolume) stages(t *testing.T) []moment {
+	t.Helper()
+	if !*allOnline {
+		return []moment{inCut(rebuild.EventBegan, rebuild.VerbJoin)}
+	}
+	all := []moment{began(rebuild.StageLeave)}
+	if proves(t, v.members[0].place, v.destination.place) { // else nothing is kept, so nothing is detached
+		all = append(all, began(rebuild.StageDetach))
+	}
+	return append(all, began(rebuild.StagePrune), began(rebuild.StagePrepare),
+		inCut(rebuild.EventBegan, rebuild.VerbSnapshot), inCut(rebuild.EventEnded, rebuild.VerbSnapshot),
+		inCut(rebuild.EventBegan, rebuild.VerbGraftExternal), inCut(rebuild.EventBegan, rebuild.VerbJoin), inCut(rebuild.EventEnded, rebuild.VerbJoin),
+		began(rebuild.StageBuild), began(rebuild.StageLand), ended(rebuild.StageLand), began(rebuild.StageName))
+}
+
+// messUp leaves a replica as crashes and careless tools do: a snapshot hangs on another one
+// than it should, there are an extra one, and an lvol in flight.
+func (v *liveVolume) messUp(t *testing.T) {
+	t.Helper()
+	p := v.destination
+	r := p.look(t)
+	_, err := p.host.Create(t.Context(), domain.InFlightLvolName(p.name, randid.Hex(4)), volumeClusters*clusterSize)
+	require.NoError(t, err)
+	snap12, has12 := r.Snapshot("snap12")
+	snap21, has21 := r.Snapshot("snap21")
+	if !has12 || !has21 { // an earlier run has deleted them
+		return
+	}
+	if snap21.Lvol.Parent != snap12.Lvol.UUID {
+		require.NoError(t, p.host.Graft(t.Context(), snap21.Lvol.UUID, snap12.Lvol.UUID))
+	}
+	if _, has := r.Snapshot("extra"); !has {
+		p.snapshot(t, p.name, "extra", snap12.Lvol.UUID, volumeClusters, createdAt(9), map[int]uint64{5: 66})
+	}
+}
+
+// sourceDiesAt kills a source, which is the next destination when it is back.
+func sourceDiesAt(t *testing.T, v *liveVolume, m moment) {
+	dead := v.members[0]
+	require.NoError(t, v.tryRebuild(t.Context(), t, m, func() { dead.target.Kill(t) }))
+	v.awaitWrites(t, 20)
+	v.awaitWhole(t, 2)
+	dead.target.Restart(t)
+	v.members, v.destination = []liveReplica{v.members[1], v.destination}, dead
+	v.messUp(t)
+}
+
+// onlySourceDiesAt kills the only member. The volume dies with it and is made again, unless
+// the destination has become whole before: then it serves on.
+func onlySourceDiesAt(t *testing.T, v *liveVolume, m moment) {
+	dead := v.members[0]
+	before := v.destination.look(t).Head
+	err := v.tryRebuild(t.Context(), t, m, func() { dead.target.Kill(t) })
+	v.hangUp()
+	v.clients.Stop()
+	head := v.destination.look(t).Head
+	if head != nil && (before == nil || before.UUID != head.UUID) {
+		v.awaitWhole(t, 1)
+		require.Equal(t, []string{head.UUID}, v.whole(t), "a new head is whole")
+		dead.target.Restart(t)
+		v.members[0], v.destination = v.destination, dead
+		v.messUp(t)
+		v.connect(t)
+		v.startClients(t)
+		return
+	}
+	require.Error(t, err)
+	_ = v.home.Try("bdev_raid_delete", map[string]any{"name": v.exported.RAID}, nil)
+	dead.target.Restart(t)
+	v.messUp(t)
+	v.mirrorMembers(t)
+	v.startClients(t)
+}
+
+func destinationDiesAt(t *testing.T, v *liveVolume, m moment) {
+	require.Error(t, v.tryRebuild(t.Context(), t, m, func() { v.destination.target.Kill(t) }))
+	v.awaitWrites(t, 20)
+	v.awaitWhole(t, 2)
+	v.destination.target.Restart(t)
+}
+
+// engineKilledAt kills the engine twice, if it has left a live head that is a member.
+func engineKilledAt(t *testing.T, v *liveVolume, m moment) {
+	v.rebuildUntilKilled(t, m)
+	if len(v.whole(t)) > len(v.members) {
+		v.rebuildUntilKilled(t, began(rebuild.StageLeave))
+	}
+}
+
+func cancelledAt(t *testing.T, v *liveVolume, m moment) {
+	before := v.destination.look(t).InFlight
+	ctx, cancel := context.WithCancel(t.Context())
+	require.ErrorIs(t, v.tryRebuild(ctx, t, m, cancel), context.Canceled)
+	v.awaitWrites(t, 20)
+	require.Len(t, v.whole(t), 2)
+	for _, l := range v.destination.look(t).InFlight {
+		require.True(t, slices.ContainsFunc(before, func(was domain.Lvol) bool { return was.UUID == l.UUID }), "%s is left in flight", l.Name)
+	}
+	requireNothingOpen(t, v.destination.target)
+}
+
+// awaitWhole waits until that many members are whole: a RAID drops a base a while after its
+// target has ended.
+func (v *liveVolume) awaitWhole(t *testing.T, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(v.whole(t)) == n }, time.Minute, 20*time.Millisecond)
+}
+
+// requireServing checks that no target has crashed.
+func (at *liveTargets) requireServing(t *testing.T) {
+	t.Helper()
+	var crashed error
+	for _, target := range append([]*targettest.Target{at.home, at.to}, at.members...) {
+		crashed = errors.Join(crashed, target.Try("rpc_get_methods", nil, nil))
+	}
+	require.NoError(t, crashed)
+}
