@@ -10,21 +10,6 @@ import (
 // parent that descends from its child, and hangs.
 var ErrCycle = errors.New("the graft would close a cycle")
 
-// Apply plays one operation on a pure model of a store and returns the listing
-// after it; store itself is not changed. It is stricter than a real store: a cycle,
-// a delete of an lvol with clones, a taken name and a parent that is not sealed are
-// errors. Own clusters are opaque; a copy gets those of its source.
-//
-// A new lvol gets the Ref's text as its UUID and, while it is in flight, a name
-// derived from it.
-func Apply(store, source Listing, replica string, operation Operation) (Listing, error) {
-	model := NewStoreModel(store, replica)
-	if err := model.Apply(source, operation); err != nil {
-		return Listing{}, err
-	}
-	return model.Listing(), nil
-}
-
 // StoreModel is a model of a store that operations are played on, one after the
 // other, in place. An executor keeps one beside the real store and asks it first:
 // an operation that the model refuses is never sent to the store.
