@@ -45,10 +45,9 @@ type groupState struct {
 }
 
 func (p cli) audit() *cobra.Command {
-	var output outputFlag
 	verify := verifyProof
 	var base baseFlags
-	c := &cobra.Command{
+	c := reporting(&cobra.Command{
 		Use:   "audit ADDRESS…",
 		Short: "Find what is wrong with replicas, and how those of a volume differ",
 		Long: `audit reports which rules the trees of replicas break, above all whether the
@@ -75,35 +74,33 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error {
-			request := rebuild.AuditRequest{Counts: verify == verifyCounts}
-			var err error
-			if request.Base, err = base.base(c); err != nil {
+	}, func(c *cobra.Command, args []string, output outputFlag) error {
+		request := rebuild.AuditRequest{Counts: verify == verifyCounts}
+		var err error
+		if request.Base, err = base.base(c); err != nil {
+			return err
+		}
+		places := make([]address, len(args))
+		for i, arg := range args {
+			if places[i], err = readAddress("ADDRESS", arg, mayNameReplica); err != nil {
 				return err
 			}
-			places := make([]address, len(args))
-			for i, arg := range args {
-				if places[i], err = readAddress("ADDRESS", arg, mayNameReplica); err != nil {
-					return err
-				}
-				if request.Base.Known() && places[i].replica == "" {
-					return badUsage("--base, --image and --no-image are of one volume: ADDRESS %q must name a replica", arg)
-				}
+			if request.Base.Known() && places[i].replica == "" {
+				return badUsage("--base, --image and --no-image are of one volume: ADDRESS %q must name a replica", arg)
 			}
-			report, err := p.auditAt(c, places, request)
-			state, text := newAuditState(report, err), ""
-			if err == nil {
-				text = auditText(report)
-			}
-			if err == nil && report.Wrong() {
-				err = &printedError{errors.New("something is wrong")}
-			}
-			return p.conclude(output, err, state, text)
-		},
-	}
+		}
+		report, err := p.auditAt(c, places, request)
+		state, text := newAuditState(report, err), ""
+		if err == nil {
+			text = auditText(report)
+		}
+		if err == nil && report.Wrong() {
+			err = &printedError{errors.New("something is wrong")}
+		}
+		return p.conclude(output, err, state, text)
+	})
 	base.add(c, baseUsage)
 	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof), "verify", "compare parents and numbers of clusters, or also maps and checksums")
-	output.add(c)
 	return c
 }
 
@@ -120,36 +117,28 @@ func (p cli) auditAt(c *cobra.Command, places []address, request rebuild.AuditRe
 }
 
 func newAuditState(report rebuild.AuditReport, failure error) auditState {
-	state := auditState{verdict: verdictOf(failure), Wrong: report.Wrong(), Volumes: []volumeState{}, Unclear: []unclearState{}}
-	for _, v := range report.Volumes {
-		volume := volumeState{Base: baseText(v.Base), Image: imageText(v.Base), Replicas: []auditedState{}, Differences: []differenceState{}, Notices: append([]string{}, v.Notices...)}
-		for _, a := range v.Replicas {
-			volume.Replicas = append(volume.Replicas, auditedState{
-				Name: a.Replica.Name, Store: a.Replica.Store.Name,
-				Violations: violationLines(a.Violations), Notices: append([]string{}, a.Notices...),
-			})
-		}
-		for _, d := range v.Differences {
-			difference := differenceState{Subject: d.Subject, Rule: d.Rule}
-			for _, g := range d.Groups {
-				difference.Groups = append(difference.Groups, groupState(g))
-			}
-			volume.Differences = append(volume.Differences, difference)
-		}
-		state.Volumes = append(state.Volumes, volume)
+	return auditState{
+		verdict: verdictOf(failure), Wrong: report.Wrong(), Volumes: each(report.Volumes, newVolumeState),
+		Unclear: each(report.Unclear, func(u rebuild.UnclearReplica) unclearState { return unclearState{u.Name, u.Store, u.Reason} }),
 	}
-	for _, u := range report.Unclear {
-		state.Unclear = append(state.Unclear, unclearState{u.Name, u.Store, u.Reason})
+}
+
+func newVolumeState(v rebuild.VolumeAudit) volumeState {
+	return volumeState{
+		Base: baseText(v.Base), Image: imageText(v.Base), Notices: append([]string{}, v.Notices...),
+		Replicas: each(v.Replicas, func(a rebuild.ReplicaAudit) auditedState {
+			return auditedState{a.Replica.Name, a.Replica.Store.Name, violationLines(a.Violations), append([]string{}, a.Notices...)}
+		}),
+		Differences: each(v.Differences, newDifferenceState),
 	}
-	return state
+}
+
+func newDifferenceState(d rebuild.Difference) differenceState {
+	return differenceState{d.Subject, d.Rule, each(d.Groups, func(g rebuild.Group) groupState { return groupState(g) })}
 }
 
 func violationLines(found []rebuild.Violation) []violationLine {
-	lines := []violationLine{}
-	for _, v := range found {
-		lines = append(lines, violationLine(v))
-	}
-	return lines
+	return each(found, func(v rebuild.Violation) violationLine { return violationLine(v) })
 }
 
 func auditText(report rebuild.AuditReport) string {
@@ -157,12 +146,11 @@ func auditText(report rebuild.AuditReport) string {
 	repairable := false
 	for _, v := range report.Volumes {
 		for i, a := range v.Replicas {
-			switch n := len(a.Violations); n {
-			case 0:
-				fmt.Fprintf(&text, "%s, %s: nothing is wrong\n", v.Names[i], auditedBase(a.Base))
-			default:
-				fmt.Fprintf(&text, "%s, %s: wrong\n", v.Names[i], auditedBase(a.Base))
+			verdict := "wrong"
+			if len(a.Violations) == 0 {
+				verdict = "nothing is wrong"
 			}
+			fmt.Fprintf(&text, "%s, %s: %s\n", v.Names[i], auditedBase(a.Base), verdict)
 			for _, found := range a.Violations {
 				fmt.Fprintf(&text, "  wrong: %s\n", found)
 				repairable = repairable || found.Repairable

@@ -52,3 +52,12 @@ func (s streams) conclude(output outputFlag, failure error, object any, text str
 	}
 	return nil
 }
+
+// each converts all, to a slice that is [] in JSON if there is nothing to convert.
+func each[T, U any](all []T, convert func(T) U) []U {
+	converted := make([]U, len(all))
+	for i, one := range all {
+		converted[i] = convert(one)
+	}
+	return converted
+}

@@ -32,9 +32,8 @@ type openedState struct {
 }
 
 func (p cli) gc() *cobra.Command {
-	var output outputFlag
 	yes := false
-	c := &cobra.Command{
+	c := reportingOn(namesNoReplica, &cobra.Command{
 		Use:   "gc HOST",
 		Short: "Find what crashed runs left on a host, and remove it",
 		Long: `gc finds what runs left on a host that ended before they could clean up: lvols in
@@ -45,41 +44,31 @@ engine, and what is still in use.
 
 A HOST is ` + hostAddressForm + `.`,
 		Example: "  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1'\n  engine gc 'unix:///var/tmp/a.sock?lvs=disk-1' --yes",
-		Args:    exactArgs("HOST"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("HOST", args[0], namesNoReplica)
-			if err != nil {
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		var found, removed rebuild.Garbage
+		err := p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			if found, err = p.engine.FindGarbage(c.Context(), host); err != nil || !yes {
 				return err
 			}
-			var found, removed rebuild.Garbage
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				if found, err = p.engine.FindGarbage(c.Context(), host); err != nil || !yes {
-					return err
-				}
-				removed, err = p.engine.RemoveGarbage(c.Context(), host)
-				return err
-			})
-			shown := found
-			if yes {
-				shown = removed
-			}
-			return p.conclude(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
-		},
-	}
+			removed, err = p.engine.RemoveGarbage(c.Context(), host)
+			return err
+		})
+		shown := found
+		if yes {
+			shown = removed
+		}
+		return p.conclude(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
+	})
 	c.Flags().BoolVar(&yes, "yes", false, "remove what can be removed")
-	output.add(c)
 	return c
 }
 
 func newGarbageResult(g rebuild.Garbage, removed bool, failure error) garbageResult {
-	r := garbageResult{verdict: verdictOf(failure), Removed: removed, Lvols: []leftoverState{}, Opened: []openedState{}}
-	for _, l := range g.Lvols {
-		r.Lvols = append(r.Lvols, leftoverState{l.Lvol.Name, l.Lvol.Size, l.Stays})
+	return garbageResult{
+		verdict: verdictOf(failure), Removed: removed,
+		Lvols:  each(g.Lvols, func(l rebuild.Leftover) leftoverState { return leftoverState{l.Lvol.Name, l.Lvol.Size, l.Stays} }),
+		Opened: each(g.Opened, func(o rebuild.Leaving) openedState { return openedState{o.What, o.Run.Replica, o.Run.ID, o.Stays} }),
 	}
-	for _, o := range g.Opened {
-		r.Opened = append(r.Opened, openedState{o.What, o.Run.Replica, o.Run.ID, o.Stays})
-	}
-	return r
 }
 
 func garbageText(found, removed rebuild.Garbage, yes bool) string {

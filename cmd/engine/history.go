@@ -55,9 +55,8 @@ type pastEntry struct {
 }
 
 func (p cli) history() *cobra.Command {
-	var output outputFlag
 	replica := ""
-	c := &cobra.Command{
+	c := reporting(&cobra.Command{
 		Use:   "history FILE",
 		Short: "Show what past rebuilds did, from their journal",
 		Long: `history prints the journal that engine rebuild --journal FILE keeps: for each rebuild
@@ -66,14 +65,12 @@ it took. A rebuild without an end is running or was killed. The journal can be r
 while a rebuild writes it.`,
 		Example: "  engine history /var/lib/engine/rebuilds --replica vol-1-r-4e5f6a7b",
 		Args:    exactArgs("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			read, err := journalfile.ReadAll(args[0])
-			result := historyResult{verdictOf(err), pastOf(read, replica), read.Unreadable}
-			return p.conclude(output, err, result, result.text(err))
-		},
-	}
+	}, func(_ *cobra.Command, args []string, output outputFlag) error {
+		read, err := journalfile.ReadAll(args[0])
+		result := historyResult{verdictOf(err), pastOf(read, replica), read.Unreadable}
+		return p.conclude(output, err, result, result.text(err))
+	})
 	c.Flags().StringVar(&replica, "replica", "", "show only rebuilds of the replica `NAME`")
-	output.add(c)
 	return c
 }
 

@@ -91,40 +91,23 @@ type lvolNameState struct {
 }
 
 func newHostState(s rebuild.Survey, failure error) hostState {
-	state := hostState{
+	return hostState{
 		verdict: verdictOf(failure),
 		Store: storeState{
 			Name: s.Store.Name, UUID: s.Store.UUID, ClusterSize: s.Store.ClusterSize,
 			TotalClusters: s.Store.TotalClusters, FreeClusters: s.Store.FreeClusters,
 		},
-		Replicas: []treeState{}, Unclear: []unclearState{}, Images: []imageState{}, Filling: []lvolState{}, Others: []lvolNameState{},
-		EntryPoints: []entryPointState{},
+		Replicas: each(s.Replicas, newTreeState),
+		Unclear:  each(s.Unclear, func(u rebuild.Unclear) unclearState { return unclearState{u.Name, s.Store.Name, u.Reason} }),
+		Images: each(s.Images, func(b rebuild.BackingImage) imageState {
+			return imageState{b.Name, b.Lvol.Image.UUID, b.Lvol.Image.Checksum, b.Lvol.Size, b.Lvol.Own.Count, append([]string{}, s.UsersOf(b)...)}
+		}),
+		Filling: each(s.Filling, func(l rebuild.Lvol) lvolState { return newLvolState(l.Name, rebuild.Parent{}, l) }),
+		Others:  each(s.Others, newLvolNameState),
+		EntryPoints: each(s.EntryPoints, func(e rebuild.EntryPointOnStore) entryPointState {
+			return entryPointState{newLvolNameState(e.Lvol), baseText(e.Base()), e.Replica, e.Snapshot, append([]string{}, e.Clones...), e.Defect}
+		}),
 	}
-	for _, r := range s.Replicas {
-		state.Replicas = append(state.Replicas, newTreeState(r))
-	}
-	for _, u := range s.Unclear {
-		state.Unclear = append(state.Unclear, unclearState{u.Name, s.Store.Name, u.Reason})
-	}
-	for _, b := range s.Images {
-		state.Images = append(state.Images, imageState{
-			Name: b.Name, UUID: b.Lvol.Image.UUID, SHA512: b.Lvol.Image.Checksum, Size: b.Lvol.Size,
-			AllocatedClusters: b.Lvol.Own.Count, Users: append([]string{}, s.UsersOf(b)...),
-		})
-	}
-	for _, l := range s.Filling {
-		state.Filling = append(state.Filling, newLvolState(l.Name, rebuild.Parent{}, l))
-	}
-	for _, l := range s.Others {
-		state.Others = append(state.Others, newLvolNameState(l))
-	}
-	for _, e := range s.EntryPoints {
-		state.EntryPoints = append(state.EntryPoints, entryPointState{
-			lvolNameState: newLvolNameState(e.Lvol), Base: baseText(e.Base()), Replica: e.Replica, Snapshot: e.Snapshot,
-			Clones: append([]string{}, e.Clones...), Defect: e.Defect,
-		})
-	}
-	return state
 }
 
 func newLvolNameState(l rebuild.Lvol) lvolNameState {
@@ -133,19 +116,14 @@ func newLvolNameState(l rebuild.Lvol) lvolNameState {
 
 func newTreeState(r rebuild.Replica) treeState {
 	base := rebuild.Audit(r, rebuild.Base{}).Base
-	state := treeState{Name: r.Name, Base: baseText(base), Image: imageText(base), Snapshots: []snapState{}, InFlight: []lvolState{}}
-	of := func(name string, l rebuild.Lvol) lvolState {
-		return newLvolState(name, r.ParentOf(l), l)
+	of := func(l rebuild.Lvol) lvolState { return newLvolState(l.Name, r.ParentOf(l), l) }
+	state := treeState{
+		Name: r.Name, Base: baseText(base), Image: imageText(base), InFlight: each(r.InFlight, of),
+		Snapshots: each(r.ParentsFirst(), func(s rebuild.Snapshot) snapState { return newSnapState(r, s) }),
 	}
 	if r.Head != nil {
-		head := of(r.Head.Name, *r.Head)
+		head := of(*r.Head)
 		state.Head = &head
-	}
-	for _, s := range r.ParentsFirst() {
-		state.Snapshots = append(state.Snapshots, newSnapState(r, s))
-	}
-	for _, l := range r.InFlight {
-		state.InFlight = append(state.InFlight, of(l.Name, l))
 	}
 	return state
 }

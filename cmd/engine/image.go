@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,14 +62,8 @@ type checkResult struct {
 }
 
 func (p cli) image() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "image",
-		Short: "Import, list, verify and delete backing images",
-		Args:  aCommand,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(p.imageImport(), p.imageList(), p.imageVerify(), p.imageDelete())
-	return c
+	return group("image", "Import, list, verify and delete backing images",
+		p.imageImport(), p.imageList(), p.imageVerify(), p.imageDelete())
 }
 
 const hostAddressHelp = `
@@ -111,59 +106,56 @@ the one that the first import printed. docs/images.md describes all this.
 
 func (p cli) imageImport() *cobra.Command {
 	var name, uuid, sum string
-	var output outputFlag
 	sums, format := checksumContent, formatAuto
-	c := &cobra.Command{
+	c := reporting(&cobra.Command{
 		Use:     "import FILE ADDRESS",
 		Short:   "Import a disk image file as a backing image",
 		Long:    importHelp,
 		Example: "  engine image import debian.qcow2 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian",
 		Args:    exactArgs("FILE", "ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[1], namesNoReplica)
-			if err != nil {
+	}, func(c *cobra.Command, args []string, output outputFlag) error {
+		at, err := readAddress("ADDRESS", args[1], namesNoReplica)
+		if err != nil {
+			return err
+		}
+		if err := imageName(c, name); err != nil {
+			return err
+		}
+		if err := checksum(c, &sum); err != nil {
+			return err
+		}
+		if c.Flags().Changed("uuid") && !rebuild.IsImageUUID(uuid) {
+			return badUsage("--uuid %q: expected 32 hex digits as 8-4-4-4-12, in lower case", uuid)
+		}
+		file, err := openImage(c.Context(), args[0], format)
+		if err != nil {
+			return p.conclude(output, err, importResult{verdict: verdictOf(err), Name: name, Warnings: []string{}}, "")
+		}
+		defer func() { _ = file.Close() }() // it was only read
+		var report rebuild.ImageReport
+		show := newProgressLine(p.out)
+		err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			request := rebuild.ImageRequest{
+				Host: host, Name: name, UUID: uuid, Content: file, Size: file.Size, ReservePercent: reservePercent,
+				NoChecksum: sums == checksumNone,
+			}
+			if request.SHA512, err = contentSum(c.Context(), file, sum, sums); err != nil {
 				return err
 			}
-			if err := imageName(c, name); err != nil {
-				return err
+			if output == outputText {
+				request.Observer = show
 			}
-			if err := checksum(c, &sum); err != nil {
-				return err
-			}
-			if c.Flags().Changed("uuid") && !rebuild.IsImageUUID(uuid) {
-				return badUsage("--uuid %q: expected 32 hex digits as 8-4-4-4-12, in lower case", uuid)
-			}
-			file, err := openImage(c.Context(), args[0], format)
-			if err != nil {
-				return p.conclude(output, err, importResult{verdict: verdictOf(err), Name: name, Warnings: []string{}}, "")
-			}
-			defer func() { _ = file.Close() }() // it was only read
-			var report rebuild.ImageReport
-			show := newProgressLine(p.out)
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				request := rebuild.ImageRequest{
-					Host: host, Name: name, UUID: uuid, Content: file, Size: file.Size, ReservePercent: reservePercent,
-					NoChecksum: sums == checksumNone,
-				}
-				if request.SHA512, err = contentSum(c.Context(), file, sum, sums); err != nil {
-					return err
-				}
-				if output == outputText {
-					request.Observer = show
-				}
-				report, err = p.engine.ImportImage(c.Context(), request)
-				return err
-			})
-			show.clear()
-			return p.conclude(output, err, newImportResult(report, file, name, err), importText(report, file, err))
-		},
-	}
+			report, err = p.engine.ImportImage(c.Context(), request)
+			return err
+		})
+		show.clear()
+		return p.conclude(output, err, newImportResult(report, file, name, err), importText(report, file, err))
+	})
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
 	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host (default: a new one)")
 	c.Flags().StringVar(&sum, "sha512", "", "expected SHA-512 of the file, in `HEX` digits")
 	c.Flags().Var(newOneOf(&sums, checksumContent, checksumNone), "checksum", "record the SHA-512 of the content; none saves the time to compute it")
 	c.Flags().Var(newOneOf(&format, formatAuto, formatRaw, formatQcow2), "format", "format of the file; raw takes any file as it is")
-	output.add(c)
 	return c
 }
 
@@ -235,12 +227,8 @@ func importText(report rebuild.ImageReport, file *imagefile.File, failure error)
 	if failure != nil {
 		return ""
 	}
-	sum := report.SHA512
-	if sum == "" {
-		sum = "none"
-	}
 	text := fmt.Sprintf("imported backing image %s (%s, %s) as %s\n  uuid    %s\n  sha512  %s\n  size    %s, %s of it written (the rest is zero)\n",
-		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, sum, bytesText(report.Size), bytesText(report.WrittenBytes))
+		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, cmp.Or(report.SHA512, "none"), bytesText(report.Size), bytesText(report.WrittenBytes))
 	if !report.Recorded {
 		text += "  the target records neither UUID nor SHA-512: keep them to verify the image and to import it elsewhere\n"
 	}
@@ -251,35 +239,23 @@ func importText(report rebuild.ImageReport, file *imagefile.File, failure error)
 }
 
 func (p cli) imageList() *cobra.Command {
-	var output outputFlag
-	c := &cobra.Command{
+	return reportingOn(namesNoReplica, &cobra.Command{
 		Use:   "list ADDRESS",
 		Short: "List the backing images on a host",
 		Long: `list shows the backing images on a host, what the host records of them, and the
 number of their clones. An image in flight is being filled, or a crash left it.
 ` + hostAddressHelp,
-		Args: exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[0], namesNoReplica)
-			if err != nil {
-				return err
-			}
-			var store rebuild.Listing
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				store, err = host.List(c.Context())
-				return err
-			})
-			r := imagesResult{verdict: verdictOf(err), Store: store.Name, Images: []imageLine{}}
-			for _, i := range store.Images() {
-				r.Images = append(r.Images, imageLine{
-					i.Name, i.Lvol.Name, i.State, i.Lvol.Image.UUID, i.Lvol.Image.Checksum, i.Lvol.Size, i.Lvol.Own.Count, i.Clones,
-				})
-			}
-			return p.conclude(output, err, r, r.text(err))
-		},
-	}
-	output.add(c)
-	return c
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		var store rebuild.Listing
+		err := p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			store, err = host.List(c.Context())
+			return err
+		})
+		r := imagesResult{verdictOf(err), store.Name, each(store.Images(), func(i rebuild.ImageOnStore) imageLine {
+			return imageLine{i.Name, i.Lvol.Name, i.State, i.Lvol.Image.UUID, i.Lvol.Image.Checksum, i.Lvol.Size, i.Lvol.Own.Count, i.Clones}
+		})}
+		return p.conclude(output, err, r, r.text(err))
+	})
 }
 
 func (r imagesResult) text(failure error) string {
@@ -293,21 +269,10 @@ func (r imagesResult) text(failure error) string {
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "IMAGE\tSTATE\tSIZE\tCLONES\tUUID\tSHA-512\n")
 	for _, i := range r.Images {
-		name := i.Name
-		if name == "" {
-			name = i.Lvol
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", name, i.State, bytesText(i.Size), i.Clones, orDash(i.UUID), orDash(shortSum(i.SHA512)))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", cmp.Or(i.Name, i.Lvol), i.State, bytesText(i.Size), i.Clones, cmp.Or(i.UUID, "-"), cmp.Or(shortSum(i.SHA512), "-"))
 	}
 	_ = table.Flush() // to a buffer
 	return text.String()
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 // shortSum is the beginning of a checksum, enough for people to compare.
@@ -320,8 +285,7 @@ func shortSum(sum string) string {
 
 func (p cli) imageVerify() *cobra.Command {
 	var name, sum string
-	var output outputFlag
-	c := &cobra.Command{
+	c := reportingOn(namesNoReplica, &cobra.Command{
 		Use:   "verify ADDRESS",
 		Short: "Read a backing image and compare it with its checksum",
 		Long: `verify reads every byte of a backing image and compares the SHA-512 with the one that
@@ -330,42 +294,35 @@ The zeros after the image's end, which fill its last cluster, do not count. The
 SHA-512 of a qcow2 file is not that of its content; if the record shows that it was
 given by mistake, verify says so.
 ` + hostAddressHelp,
-		Args: exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[0], namesNoReplica)
-			if err != nil {
-				return err
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		if err := imageName(c, name); err != nil {
+			return err
+		}
+		if err := checksum(c, &sum); err != nil {
+			return err
+		}
+		var check rebuild.ImageCheck
+		show := newProgressLine(p.out)
+		err := p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			var observer rebuild.Observer
+			if output == outputText {
+				observer = show
 			}
-			if err := imageName(c, name); err != nil {
-				return err
+			check, err = p.engine.VerifyImage(c.Context(), host, name, sum, observer)
+			return err
+		})
+		show.clear()
+		text := ""
+		if err == nil {
+			text = fmt.Sprintf("backing image %s is intact: %d bytes with SHA-512 %s\n", name, check.Bytes, check.SHA512)
+			if check.Recorded != "" && check.Recorded != check.SHA512 {
+				text += fmt.Sprintf("  the host records SHA-512 %s: Longhorn records that of a qcow2 file, not of its content\n", shortSum(check.Recorded))
 			}
-			if err := checksum(c, &sum); err != nil {
-				return err
-			}
-			var check rebuild.ImageCheck
-			show := newProgressLine(p.out)
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				var observer rebuild.Observer
-				if output == outputText {
-					observer = show
-				}
-				check, err = p.engine.VerifyImage(c.Context(), host, name, sum, observer)
-				return err
-			})
-			show.clear()
-			text := ""
-			if err == nil {
-				text = fmt.Sprintf("backing image %s is intact: %d bytes with SHA-512 %s\n", name, check.Bytes, check.SHA512)
-				if check.Recorded != "" && check.Recorded != check.SHA512 {
-					text += fmt.Sprintf("  the host records SHA-512 %s: Longhorn records that of a qcow2 file, not of its content\n", shortSum(check.Recorded))
-				}
-			}
-			l := check.Image.Lvol
-			return p.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.Recorded, check.SHA512, check.Bytes, l.Size}, text)
-		},
-	}
+		}
+		l := check.Image.Lvol
+		return p.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.Recorded, check.SHA512, check.Bytes, l.Size}, text)
+	})
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
 	c.Flags().StringVar(&sum, "sha512", "", "SHA-512 to compare with, in `HEX` digits, if the host records none")
-	output.add(c)
 	return c
 }

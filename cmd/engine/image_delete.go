@@ -20,8 +20,7 @@ type deletedImage struct {
 
 func (p cli) imageDelete() *cobra.Command {
 	var name, confirmed string
-	var output outputFlag
-	c := &cobra.Command{
+	c := reportingOn(namesNoReplica, &cobra.Command{
 		Use:   "delete ADDRESS",
 		Short: "Delete a backing image that has no clones",
 		Long: `delete deletes a backing image from one host. It refuses an image that has clones,
@@ -29,37 +28,30 @@ and one that a replica records but lost: the repair of that replica needs it. Ot
 hosts keep theirs.
 ` + hostAddressHelp,
 		Example: "  engine image delete 'unix:///var/tmp/spdk.sock?lvs=disk-1' --name debian --confirm debian",
-		Args:    exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[0], namesNoReplica)
-			if err != nil {
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		if err := imageName(c, name); err != nil {
+			return err
+		}
+		var image rebuild.ImageOnStore
+		err := p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			if image, err = p.engine.PlanImageRemoval(c.Context(), host, name); err != nil {
 				return err
 			}
-			if err := imageName(c, name); err != nil {
+			lost := fmt.Sprintf("backing image %s of %s will be deleted", name, bytesText(image.Lvol.Size))
+			if err := p.confirm.require(c, confirmed, name, lost); err != nil {
 				return err
 			}
-			var image rebuild.ImageOnStore
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				if image, err = p.engine.PlanImageRemoval(c.Context(), host, name); err != nil {
-					return err
-				}
-				lost := fmt.Sprintf("backing image %s of %s will be deleted", name, bytesText(image.Lvol.Size))
-				if err := p.confirm.require(c, confirmed, name, lost); err != nil {
-					return err
-				}
-				image, err = p.engine.DeleteImage(c.Context(), host, name)
-				return err
-			})
-			text := ""
-			if err == nil {
-				text = fmt.Sprintf("deleted backing image %s: %s\n", name, count(image.Lvol.Own.Count, "cluster"))
-			}
-			l := image.Lvol
-			return p.conclude(output, err, deletedImage{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
-		},
-	}
+			image, err = p.engine.DeleteImage(c.Context(), host, name)
+			return err
+		})
+		text := ""
+		if err == nil {
+			text = fmt.Sprintf("deleted backing image %s: %s\n", name, count(image.Lvol.Own.Count, "cluster"))
+		}
+		l := image.Lvol
+		return p.conclude(output, err, deletedImage{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
+	})
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
 	p.confirm.addFlag(c, &confirmed, "image")
-	output.add(c)
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -72,55 +73,47 @@ func (s *printer) Observe(e rebuild.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch e.Kind {
+	case rebuild.EventBegan:
+		return
 	case rebuild.EventPlanned:
 		s.plan(*e.Plan)
+		return
 	case rebuild.EventCopying, rebuild.EventReading, rebuild.EventWriting:
 		s.progress.update(e)
+		return
+	}
+	s.progress.clear()
+	switch e.Kind {
 	case rebuild.EventEnded:
-		s.progress.clear()
 		if text := s.ended(e); text != "" {
 			s.printf("  %s\n", text)
 		}
 	case rebuild.EventAgain:
-		s.progress.clear()
 		s.printf("  plan again: %s\n", e.Text)
 	case rebuild.EventRetry:
-		s.progress.clear()
 		s.printf("  retry    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
 	case rebuild.EventWaiting:
-		s.progress.clear()
 		s.printf("%s", fold("  waiting  "+e.Text+"\n", lineWidth(s.out)))
 	case rebuild.EventSourceLost:
-		s.progress.clear()
 		s.printf("  lost     %s\n", e.Text)
 	case rebuild.EventVerified:
-		s.progress.clear()
 		s.printf("  verified: %s\n", e.Text)
 	case rebuild.EventCut:
-		s.progress.clear()
 		s.printf("  cut      %s\n", e.Text)
 	case rebuild.EventLanded:
-		s.progress.clear()
 		s.printf("  landed   %s\n", e.Text)
-	case rebuild.EventBegan:
 	}
 }
 
 func (s *printer) ended(e rebuild.Event) string {
-	of := e.Snapshot
-	if of == "" {
-		of = e.LvolName
-	}
+	of := cmp.Or(e.Snapshot, e.LvolName)
 	switch e.Verb {
 	case rebuild.VerbCopy:
-		if of == "" {
-			of = "the backing image"
-		}
 		from := ""
 		if e.Source != "" {
 			from = " from " + e.Source
 		}
-		return fmt.Sprintf("copied   %s%s (%s of %s in all)", of, from, bytesText(e.BytesDone), bytesText(e.BytesTotal))
+		return fmt.Sprintf("copied   %s%s (%s of %s in all)", cmp.Or(of, "the backing image"), from, bytesText(e.BytesDone), bytesText(e.BytesTotal))
 	case rebuild.VerbGraft:
 		switch e.Stage {
 		case rebuild.StageDetach:
@@ -128,10 +121,7 @@ func (s *printer) ended(e rebuild.Event) string {
 		case rebuild.StageLand:
 			of = "the live head"
 		}
-		if of == "" {
-			of = "the entry point"
-		}
-		return "grafted  " + of
+		return "grafted  " + cmp.Or(of, "the entry point")
 	case rebuild.VerbSeal:
 		return "sealed   " + e.LvolName
 	case rebuild.VerbClone:

@@ -23,11 +23,10 @@ type repairState struct {
 }
 
 func (p cli) repair() *cobra.Command {
-	var output outputFlag
 	var base baseFlags
 	var compare string
 	var dryRun, inUse bool
-	c := &cobra.Command{
+	c := reporting(&cobra.Command{
 		Use:   "repair ADDRESS",
 		Short: "Give a replica back the base that its ancestor lost",
 		Long: `repair gives the ancestor its base back as its parent, by grafts on the replica's own
@@ -46,44 +45,42 @@ failed, or something is still wrong.
 ` + inUseHelp + addressHelp,
 		Example: "  engine repair 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --dry-run \\\n    --compare 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'",
 		Args:    exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			request, places, err := repairRequest(c, args[0], compare, base)
-			if err != nil {
-				return err
-			}
-			var report rebuild.RepairReport
-			err = p.open.with(c.Context(), places[0], func(host openedHost) error {
-				request.Replica.Host, request.Replica.AllowInUse = host, inUse
-				run := func() (err error) {
-					if dryRun {
-						report.Plan, err = p.engine.PlanRepair(c.Context(), request)
-						report.Notices = report.Plan.Warnings
-						return err
-					}
-					report, err = p.engine.Repair(c.Context(), request)
+	}, func(c *cobra.Command, args []string, output outputFlag) error {
+		request, places, err := repairRequest(c, args[0], compare, base)
+		if err != nil {
+			return err
+		}
+		var report rebuild.RepairReport
+		err = p.open.with(c.Context(), places[0], func(host openedHost) error {
+			request.Replica.Host, request.Replica.AllowInUse = host, inUse
+			run := func() (err error) {
+				if dryRun {
+					report.Plan, err = p.engine.PlanRepair(c.Context(), request)
+					report.Notices = report.Plan.Warnings
 					return err
 				}
-				if len(places) == 1 {
-					return run()
-				}
-				return p.open.with(c.Context(), places[1], func(healthy openedHost) error {
-					request.Healthy.Host = healthy
-					return run()
-				})
-			})
-			state := newRepairState(report, dryRun, err)
-			text := repairText(report, dryRun, err)
-			if err == nil && len(report.Violations) > 0 {
-				err = &printedError{errors.New("something is still wrong")}
+				report, err = p.engine.Repair(c.Context(), request)
+				return err
 			}
-			return p.conclude(output, err, state, text)
-		},
-	}
+			if len(places) == 1 {
+				return run()
+			}
+			return p.open.with(c.Context(), places[1], func(healthy openedHost) error {
+				request.Healthy.Host = healthy
+				return run()
+			})
+		})
+		state := newRepairState(report, dryRun, err)
+		text := repairText(report, dryRun, err)
+		if err == nil && len(report.Violations) > 0 {
+			err = &printedError{errors.New("something is still wrong")}
+		}
+		return p.conclude(output, err, state, text)
+	})
 	base.add(c, baseUsage)
 	c.Flags().StringVar(&compare, "compare", "", "`ADDRESS` of a healthy replica to compare with")
 	addInUse(c, &inUse)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "show the plan and change nothing")
-	output.add(c)
 	return c
 }
 
@@ -115,11 +112,9 @@ func newRepairState(report rebuild.RepairReport, dryRun bool, failure error) rep
 }
 
 func planEntries(plan rebuild.Plan) []planEntry {
-	entries := []planEntry{}
-	for _, step := range plan.Steps {
-		entries = append(entries, planEntry{step.Snapshot, step.Parent.String(), step.Action, step.Reason, step.Clusters, step.Deleted})
-	}
-	return entries
+	return each(plan.Steps, func(step rebuild.Step) planEntry {
+		return planEntry{step.Snapshot, step.Parent.String(), step.Action, step.Reason, step.Clusters, step.Deleted}
+	})
 }
 
 func repairText(report rebuild.RepairReport, dryRun bool, failure error) string {
@@ -132,10 +127,9 @@ func repairText(report rebuild.RepairReport, dryRun bool, failure error) string 
 	if !dryRun && failure == nil {
 		text.WriteString("\nAfter\n" + indent(drawTree(report.Replica), "  "))
 		text.WriteString("\nVerdict\n")
-		switch {
-		case len(report.Plan.Operations) == 0:
+		if len(report.Plan.Operations) == 0 {
 			text.WriteString("  nothing to do\n")
-		default:
+		} else {
 			text.WriteString("  lineage is restored; no data was copied\n")
 		}
 		for _, v := range report.Violations {

@@ -24,21 +24,14 @@ type removalResult struct {
 }
 
 func (p cli) replica() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "replica",
-		Short: "Create, list and delete replicas",
-		Args:  aCommand,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(p.replicaCreate(), p.replicaList(), p.replicaDelete())
-	return c
+	return group("replica", "Create, list and delete replicas",
+		p.replicaCreate(), p.replicaList(), p.replicaDelete())
 }
 
 func (p cli) replicaCreate() *cobra.Command {
-	var output outputFlag
 	var size sizeFlag
 	var base baseFlags
-	c := &cobra.Command{
+	c := reportingOn(namesReplica, &cobra.Command{
 		Use:   "create ADDRESS",
 		Short: "Create a replica without snapshots: a head on the volume's base",
 		Long: `create makes the head of a new replica. Its parent is the volume's base, or nothing;
@@ -47,44 +40,36 @@ snapshot of a replica there: then the volume is a linked clone. The replica take
 space until it is written to.
 ` + addressHelp,
 		Example: "  engine replica create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' --size 16GiB --image base",
-		Args:    exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[0], namesReplica)
-			if err != nil {
-				return err
-			}
-			said, err := base.base(c)
-			switch {
-			case err != nil:
-				return err
-			case !said.Known():
-				return badUsage("%s: --base BASE, --image NAME or --no-image is required: an lvol without a parent does not tell whether it should have one", c.CommandPath())
-			case size == 0:
-				return badUsage("%s: --size is required, such as 16GiB", c.CommandPath())
-			}
-			var r rebuild.Replica
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				r, err = p.engine.CreateReplica(c.Context(), rebuild.Site{Host: host, Replica: at.replica}, uint64(size), said)
-				return err
-			})
-			result, text := replicaResult{verdict: verdictOf(err)}, ""
-			if err == nil {
-				state := newTreeState(r)
-				result.Replica = &state
-				text = fmt.Sprintf("created replica %s of %s on lvstore %s\n%s", r.Name, bytesText(r.Head.Size), r.Store.Name, indent(drawTree(r), "  "))
-			}
-			return p.conclude(output, err, result, text)
-		},
-	}
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		said, err := base.base(c)
+		switch {
+		case err != nil:
+			return err
+		case !said.Known():
+			return badUsage("%s: --base BASE, --image NAME or --no-image is required: an lvol without a parent does not tell whether it should have one", c.CommandPath())
+		case size == 0:
+			return badUsage("%s: --size is required, such as 16GiB", c.CommandPath())
+		}
+		var r rebuild.Replica
+		err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			r, err = p.engine.CreateReplica(c.Context(), rebuild.Site{Host: host, Replica: at.replica}, uint64(size), said)
+			return err
+		})
+		result, text := replicaResult{verdict: verdictOf(err)}, ""
+		if err == nil {
+			state := newTreeState(r)
+			result.Replica = &state
+			text = fmt.Sprintf("created replica %s of %s on lvstore %s\n%s", r.Name, bytesText(r.Head.Size), r.Store.Name, indent(drawTree(r), "  "))
+		}
+		return p.conclude(output, err, result, text)
+	})
 	c.Flags().Var(&size, "size", "size of the volume: bytes, or a number with KiB, MiB, GiB or TiB")
 	base.add(c, "`BASE` of the volume: "+baseForms)
-	output.add(c)
 	return c
 }
 
 func (p cli) replicaList() *cobra.Command {
-	var output outputFlag
-	c := &cobra.Command{
+	return reportingOn(namesNoReplica, &cobra.Command{
 		Use:   "list HOST",
 		Short: "List the replicas, backing images and other lvols of a host",
 		Long: `list shows every replica on an lvstore, complete or not, the backing images, and all
@@ -92,18 +77,10 @@ other lvols. Its JSON is that of engine tree.
 
 A HOST is ` + hostAddressForm + `.`,
 		Example: "  engine replica list 'unix:///var/tmp/a.sock?lvs=disk-1'",
-		Args:    exactArgs("HOST"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("HOST", args[0], namesNoReplica)
-			if err != nil {
-				return err
-			}
-			survey, err := p.survey(c, at)
-			return p.conclude(output, err, newHostState(survey, err), listText(survey))
-		},
-	}
-	output.add(c)
-	return c
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		survey, err := p.survey(c, at)
+		return p.conclude(output, err, newHostState(survey, err), listText(survey))
+	})
 }
 
 // listText is surveyText with a table instead of trees.
@@ -177,10 +154,9 @@ func useWords(r rebuild.Replica) string {
 }
 
 func (p cli) replicaDelete() *cobra.Command {
-	var output outputFlag
 	var confirmed string
 	var inUse bool
-	c := &cobra.Command{
+	c := reportingOn(namesReplica, &cobra.Command{
 		Use:   "delete ADDRESS",
 		Short: "Delete a replica with its snapshots and lvols in flight",
 		Long: `delete deletes the head first, since a replica with a head is complete, and then the
@@ -193,34 +169,27 @@ while an engine on this machine works on the replica; a rebuild from elsewhere t
 writes to the replica fails.
 ` + inUseHelp + addressHelp,
 		Example: "  engine replica delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --confirm vol-1-r-0a1b2c3d",
-		Args:    exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[0], namesReplica)
-			if err != nil {
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		var plan rebuild.Plan
+		err := p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
+			if plan, err = p.engine.PlanReplicaRemoval(c.Context(), site); err != nil {
 				return err
 			}
-			var plan rebuild.Plan
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
-				if plan, err = p.engine.PlanReplicaRemoval(c.Context(), site); err != nil {
-					return err
-				}
-				lost := fmt.Sprintf("replica %s with %s will be deleted", at.replica, count(uint64(len(plan.Operations)), "lvol"))
-				if err := p.confirm.require(c, confirmed, at.replica, lost); err != nil {
-					return err
-				}
-				plan, err = p.engine.DeleteReplica(c.Context(), site, nil)
+			lost := fmt.Sprintf("replica %s with %s will be deleted", at.replica, count(uint64(len(plan.Operations)), "lvol"))
+			if err := p.confirm.require(c, confirmed, at.replica, lost); err != nil {
 				return err
-			})
-			text := ""
-			if err == nil {
-				text = fmt.Sprintf("deleted replica %s: %s\n", at.replica, count(uint64(len(plan.Operations)), "lvol"))
 			}
-			return p.conclude(output, err, removalResult{verdictOf(err), planEntries(plan)}, text)
-		},
-	}
+			plan, err = p.engine.DeleteReplica(c.Context(), site, nil)
+			return err
+		})
+		text := ""
+		if err == nil {
+			text = fmt.Sprintf("deleted replica %s: %s\n", at.replica, count(uint64(len(plan.Operations)), "lvol"))
+		}
+		return p.conclude(output, err, removalResult{verdictOf(err), planEntries(plan)}, text)
+	})
 	p.confirm.addFlag(c, &confirmed, "replica")
 	addInUse(c, &inUse)
-	output.add(c)
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -34,11 +35,7 @@ type deletedLine struct {
 }
 
 func deletedLines(all []rebuild.Deletion) []deletedLine {
-	lines := []deletedLine{}
-	for _, d := range all {
-		lines = append(lines, deletedLine(d))
-	}
-	return lines
+	return each(all, func(d rebuild.Deletion) deletedLine { return deletedLine(d) })
 }
 
 // deletedText is all of them on one line.
@@ -66,14 +63,10 @@ type sourceLine struct {
 }
 
 func newSourceLine(s rebuild.Served, base string) sourceLine {
-	line := sourceLine{Replica: s.Replica, Lvstore: s.Lvstore, State: s.State, Reason: s.Reason, Snapshots: []string{}, CopiedBytes: s.CopiedBytes}
-	for _, name := range s.Snapshots {
-		if name == "" {
-			name = base
-		}
-		line.Snapshots = append(line.Snapshots, name)
+	return sourceLine{
+		Replica: s.Replica, Lvstore: s.Lvstore, State: s.State, Reason: s.Reason, CopiedBytes: s.CopiedBytes,
+		Snapshots: each(s.Snapshots, func(name string) string { return cmp.Or(name, base) }),
 	}
-	return line
 }
 
 // text is the source on one line.

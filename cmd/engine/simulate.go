@@ -16,8 +16,7 @@ import (
 )
 
 func (p cli) simulate() *cobra.Command {
-	var output outputFlag
-	c := &cobra.Command{
+	return reporting(&cobra.Command{
 		Use:   "simulate FILE",
 		Short: "Play a scenario file in memory, without hardware",
 		Long: `simulate reads a scenario: a healthy replica, what is left of a lost one, and how
@@ -29,28 +28,25 @@ processes crash; the next run rebuilds what is left.
 docs/scenarios.md describes the format; examples/ has scenarios to start from.`,
 		Example: "  engine simulate examples/damaged-leftover.yaml\n  engine simulate examples/lost-image.yaml --output json",
 		Args:    exactArgs("FILE"),
-		RunE: func(c *cobra.Command, args []string) error {
-			file, err := scenario.Parse(args[0])
-			if err != nil {
-				return err
-			}
-			world, err := file.Build()
-			if err != nil {
-				return err
-			}
-			outcome, err := newSimulation(p, world, output).run(c.Context())
-			if err != nil {
-				return err
-			}
-			var failure error
-			if outcome.Error != "" || len(outcome.Violations) > 0 {
-				failure = &printedError{errors.New(outcome.Error)}
-			}
-			return p.conclude(output, failure, outcome, "")
-		},
-	}
-	output.add(c)
-	return c
+	}, func(c *cobra.Command, args []string, output outputFlag) error {
+		file, err := scenario.Parse(args[0])
+		if err != nil {
+			return err
+		}
+		world, err := file.Build()
+		if err != nil {
+			return err
+		}
+		outcome, err := newSimulation(p, world, output).run(c.Context())
+		if err != nil {
+			return err
+		}
+		var failure error
+		if outcome.Error != "" || len(outcome.Violations) > 0 {
+			failure = &printedError{errors.New(outcome.Error)}
+		}
+		return p.conclude(output, failure, outcome, "")
+	})
 }
 
 // simulation plays the runs of a scenario.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -38,33 +39,26 @@ will differ.
 `
 
 func (p cli) snapshot() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "snapshot",
-		Short: "Create, list and delete snapshots of a replica, and revert to one",
-		Args:  aCommand,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(p.snapshotCreate(), p.snapshotList(), p.snapshotDelete(), p.snapshotRevert())
-	return c
+	return group("snapshot", "Create, list and delete snapshots of a replica, and revert to one",
+		p.snapshotCreate(), p.snapshotList(), p.snapshotDelete(), p.snapshotRevert())
 }
 
-// snapshotAt parses ADDRESS NAME. It does not check the name as that of a new snapshot:
-// an existing one may have any name.
-func snapshotAt(args []string) (address, string, error) {
-	at, err := readAddress("ADDRESS", args[0], namesReplica)
-	if err != nil {
-		return at, "", err
-	}
-	if args[1] == "" {
-		return at, "", badUsage("NAME is empty: expected the name of a snapshot")
-	}
-	return at, args[1], nil
+// reportingOnSnapshot is reporting for a command whose arguments are a replica's address and
+// the name of a snapshot.
+func reportingOnSnapshot(c *cobra.Command, run func(c *cobra.Command, at address, name string, output outputFlag) error) *cobra.Command {
+	c.Args = exactArgs("ADDRESS", "NAME")
+	return reporting(c, func(c *cobra.Command, args []string, output outputFlag) error {
+		at, err := readAddress("ADDRESS", args[0], namesReplica)
+		if err != nil {
+			return err
+		}
+		return run(c, at, args[1], output)
+	})
 }
 
 func (p cli) snapshotCreate() *cobra.Command {
-	var output outputFlag
 	var inUse bool
-	c := &cobra.Command{
+	c := reportingOnSnapshot(&cobra.Command{
 		Use:   "create ADDRESS NAME",
 		Short: "Create a snapshot of a replica's head",
 		Long: `create takes a snapshot of a replica's head: the head's own clusters move into the
@@ -72,62 +66,46 @@ snapshot, which becomes the head's parent. Data that is written meanwhile is in 
 of the two.
 ` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot create 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade",
-		Args:    exactArgs("ADDRESS", "NAME"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, name, err := snapshotAt(args)
+	}, func(c *cobra.Command, at address, name string, output outputFlag) error {
+		if err := rebuild.CheckSnapshotName(name); err != nil {
+			return badUsage("NAME: %v", err)
+		}
+		result, text := snapshotResult{}, ""
+		err := p.open.with(c.Context(), at, func(host openedHost) error {
+			snapshot, err := p.engine.CreateSnapshot(c.Context(), rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, name)
 			if err != nil {
 				return err
 			}
-			if err := rebuild.CheckSnapshotName(name); err != nil {
-				return badUsage("NAME: %v", err)
+			r, err := p.engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
+			if err != nil {
+				return err
 			}
-			result, text := snapshotResult{}, ""
-			err = p.open.with(c.Context(), at, func(host openedHost) error {
-				snapshot, err := p.engine.CreateSnapshot(c.Context(), rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, name)
-				if err != nil {
-					return err
-				}
-				r, err := p.engine.Replica(c.Context(), rebuild.Site{Host: host, Replica: at.replica})
-				if err != nil {
-					return err
-				}
-				state := newSnapState(r, snapshot)
-				result.Snapshot = &state
-				text = fmt.Sprintf("created snapshot %s of replica %s: %s\n", name, at.replica, count(snapshot.Lvol.Own.Count, "cluster"))
-				return nil
-			})
-			result.verdict = verdictOf(err)
-			return p.conclude(output, err, result, text)
-		},
-	}
+			state := newSnapState(r, snapshot)
+			result.Snapshot = &state
+			text = fmt.Sprintf("created snapshot %s of replica %s: %s\n", name, at.replica, count(snapshot.Lvol.Own.Count, "cluster"))
+			return nil
+		})
+		result.verdict = verdictOf(err)
+		return p.conclude(output, err, result, text)
+	})
 	addInUse(c, &inUse)
-	output.add(c)
 	return c
 }
 
 func (p cli) snapshotList() *cobra.Command {
-	var output outputFlag
-	c := &cobra.Command{
+	return reportingOn(namesReplica, &cobra.Command{
 		Use:     "list ADDRESS",
 		Short:   "List a replica's snapshots, parents before children",
 		Long:    "list shows a replica's snapshots. Its JSON is that of engine tree.\n" + addressHelp,
 		Example: "  engine snapshot list 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'",
-		Args:    exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[0], namesReplica)
-			if err != nil {
-				return err
-			}
-			survey, err := p.survey(c, at)
-			text := ""
-			if err == nil {
-				text = snapshotsText(survey.Replicas[0])
-			}
-			return p.conclude(output, err, newHostState(survey, err), text)
-		},
-	}
-	output.add(c)
-	return c
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		survey, err := p.survey(c, at)
+		text := ""
+		if err == nil {
+			text = snapshotsText(survey.Replicas[0])
+		}
+		return p.conclude(output, err, newHostState(survey, err), text)
+	})
 }
 
 func snapshotsText(r rebuild.Replica) string {
@@ -139,30 +117,23 @@ func snapshotsText(r rebuild.Replica) string {
 	fmt.Fprintln(rows, "SNAPSHOT\tPARENT\tSIZE\tOWN CLUSTERS\tCREATED\tBY")
 	for _, snapshot := range r.ParentsFirst() {
 		state := newSnapState(r, snapshot)
-		by, parent, created := "user", state.Parent, state.CreatedAt
+		by := "user"
 		switch {
 		case !r.Store.Records:
 			by = "?"
 		case !state.UserCreated:
 			by = "system"
 		}
-		if parent == "" {
-			parent = "-"
-		}
-		if created == "" {
-			created = "?"
-		}
-		fmt.Fprintf(rows, "%s\t%s\t%s\t%d\t%s\t%s\n", state.Name, parent, sizeText(snapshot.Lvol), state.AllocatedClusters, created, by)
+		fmt.Fprintf(rows, "%s\t%s\t%s\t%d\t%s\t%s\n", state.Name, cmp.Or(state.Parent, "-"), sizeText(snapshot.Lvol), state.AllocatedClusters, cmp.Or(state.CreatedAt, "?"), by)
 	}
 	_ = rows.Flush() // to a builder
 	return text.String()
 }
 
 func (p cli) snapshotDelete() *cobra.Command {
-	var output outputFlag
 	var confirmed string
 	var inUse bool
-	c := &cobra.Command{
+	c := reportingOnSnapshot(&cobra.Command{
 		Use:   "delete ADDRESS NAME",
 		Short: "Delete a snapshot; the data of other lvols stays the same",
 		Long: `delete deletes a snapshot. If its only child is an lvol of the replica, the snapshot
@@ -171,49 +142,41 @@ A snapshot with several children, or with a child that is not the replica's, is
 refused.
 ` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot delete 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
-		Args:    exactArgs("ADDRESS", "NAME"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, name, err := snapshotAt(args)
-			if err != nil {
+	}, func(c *cobra.Command, at address, name string, output outputFlag) error {
+		var removal rebuild.SnapshotRemoval
+		err := p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
+			if removal, err = p.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
 				return err
 			}
-			var removal rebuild.SnapshotRemoval
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}
-				if removal, err = p.engine.PlanSnapshotRemoval(c.Context(), site, name); err != nil {
-					return err
-				}
-				lost := fmt.Sprintf("snapshot %s of replica %s will be deleted", name, at.replica)
-				if err := p.confirm.require(c, confirmed, name, lost); err != nil {
-					return err
-				}
-				removal, err = p.engine.DeleteSnapshot(c.Context(), site, name)
+			lost := fmt.Sprintf("snapshot %s of replica %s will be deleted", name, at.replica)
+			if err := p.confirm.require(c, confirmed, name, lost); err != nil {
 				return err
-			})
-			result := mergeResult{verdict: verdictOf(err), Snapshot: name}
-			text := ""
-			if err == nil {
-				text = fmt.Sprintf("deleted snapshot %s of replica %s: it had no children\n", name, at.replica)
-				if removal.Into != nil {
-					result.MergedInto = removal.Into.Name
-					text = fmt.Sprintf("deleted snapshot %s of replica %s: it merged into %s\n", name, at.replica, removal.Into.Name)
-				}
 			}
-			return p.conclude(output, err, result, text)
-		},
-	}
+			removal, err = p.engine.DeleteSnapshot(c.Context(), site, name)
+			return err
+		})
+		result := mergeResult{verdict: verdictOf(err), Snapshot: name}
+		text := ""
+		if err == nil {
+			text = fmt.Sprintf("deleted snapshot %s of replica %s: it had no children\n", name, at.replica)
+			if removal.Into != nil {
+				result.MergedInto = removal.Into.Name
+				text = fmt.Sprintf("deleted snapshot %s of replica %s: it merged into %s\n", name, at.replica, removal.Into.Name)
+			}
+		}
+		return p.conclude(output, err, result, text)
+	})
 	p.confirm.addFlag(c, &confirmed, "snapshot")
 	addInUse(c, &inUse)
-	output.add(c)
 	return c
 }
 
 func (p cli) snapshotRevert() *cobra.Command {
-	var output outputFlag
 	var confirmed string
 	var inUse bool
 	var size sizeFlag
-	c := &cobra.Command{
+	c := reportingOnSnapshot(&cobra.Command{
 		Use:   "revert ADDRESS NAME",
 		Short: "Revert the head to a snapshot; what was written since is lost",
 		Long: `revert deletes the head and clones a new one from the snapshot, of the same size as
@@ -225,38 +188,31 @@ Before revert deletes the old head, it makes a stand-in that keeps its size; if 
 interrupted then, run it again. On a host that keeps no records, give --size too.
 ` + othersHelp + inUseHelp + addressHelp,
 		Example: "  engine snapshot revert 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' before-upgrade \\\n    --confirm before-upgrade",
-		Args:    exactArgs("ADDRESS", "NAME"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, name, err := snapshotAt(args)
-			if err != nil {
+	}, func(c *cobra.Command, at address, name string, output outputFlag) error {
+		var revert rebuild.Revert
+		err := p.open.with(c.Context(), at, func(host openedHost) (err error) {
+			request := rebuild.RevertRequest{Replica: rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, Snapshot: name, Size: uint64(size)}
+			if revert, err = p.engine.PlanRevert(c.Context(), request); err != nil {
 				return err
 			}
-			var revert rebuild.Revert
-			err = p.open.with(c.Context(), at, func(host openedHost) (err error) {
-				request := rebuild.RevertRequest{Replica: rebuild.Site{Host: host, Replica: at.replica, AllowInUse: inUse}, Snapshot: name, Size: uint64(size)}
-				if revert, err = p.engine.PlanRevert(c.Context(), request); err != nil {
-					return err
-				}
-				lost := fmt.Sprintf("replica %s will revert to snapshot %s and lose %s of its head", at.replica, name, count(lostClusters(revert), "cluster"))
-				if err := p.confirm.require(c, confirmed, name, lost); err != nil {
-					return err
-				}
-				revert, err = p.engine.Revert(c.Context(), request)
+			lost := fmt.Sprintf("replica %s will revert to snapshot %s and lose %s of its head", at.replica, name, count(lostClusters(revert), "cluster"))
+			if err := p.confirm.require(c, confirmed, name, lost); err != nil {
 				return err
-			})
-			result := revertResult{verdict: verdictOf(err), Snapshot: name}
-			text := ""
-			if err == nil {
-				result.Size, result.LostClusters = revert.Size, lostClusters(revert)
-				text = fmt.Sprintf("reverted replica %s to snapshot %s: the head has %s and lost %s\n", at.replica, name, bytesText(revert.Size), count(lostClusters(revert), "cluster"))
 			}
-			return p.conclude(output, err, result, text)
-		},
-	}
+			revert, err = p.engine.Revert(c.Context(), request)
+			return err
+		})
+		result := revertResult{verdict: verdictOf(err), Snapshot: name}
+		text := ""
+		if err == nil {
+			result.Size, result.LostClusters = revert.Size, lostClusters(revert)
+			text = fmt.Sprintf("reverted replica %s to snapshot %s: the head has %s and lost %s\n", at.replica, name, bytesText(revert.Size), count(lostClusters(revert), "cluster"))
+		}
+		return p.conclude(output, err, result, text)
+	})
 	p.confirm.addFlag(c, &confirmed, "snapshot")
 	addInUse(c, &inUse)
 	c.Flags().Var(&size, "size", "size of the volume, if an interrupted revert deleted the head and the host keeps no records")
-	output.add(c)
 	return c
 }
 

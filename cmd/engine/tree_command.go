@@ -10,8 +10,7 @@ import (
 )
 
 func (p cli) tree() *cobra.Command {
-	var output outputFlag
-	c := &cobra.Command{
+	return reportingOn(mayNameReplica, &cobra.Command{
 		Use:   "tree ADDRESS",
 		Short: "Draw a replica's snapshot tree, or everything on a host",
 		Long: `tree draws each lvol below its parent: the base, the snapshots with the
@@ -20,18 +19,10 @@ flight, and the entry points on the snapshots with their linked clones. For an
 address without a replica it draws everything on the lvstore.
 ` + addressHelp,
 		Example: "  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d'\n  engine tree 'unix:///var/tmp/spdk.sock?lvs=disk-1'",
-		Args:    exactArgs("ADDRESS"),
-		RunE: func(c *cobra.Command, args []string) error {
-			at, err := readAddress("ADDRESS", args[0], mayNameReplica)
-			if err != nil {
-				return err
-			}
-			survey, err := p.survey(c, at)
-			return p.conclude(output, err, newHostState(survey, err), surveyText(survey, drawReplica, at.replica == ""))
-		},
-	}
-	output.add(c)
-	return c
+	}, func(c *cobra.Command, at address, output outputFlag) error {
+		survey, err := p.survey(c, at)
+		return p.conclude(output, err, newHostState(survey, err), surveyText(survey, drawReplica, at.replica == ""))
+	})
 }
 
 // survey lists a host, or one replica of it.

@@ -23,21 +23,17 @@ type versionResult struct {
 }
 
 func (p cli) version() *cobra.Command {
-	var output outputFlag
-	c := &cobra.Command{
+	return reporting(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version of the engine",
 		Long: `version prints the module's version, the revision that it was built from and the Go
 version, as go build records them; engine --version prints the same. A revision that
 go does not record, such as that of a downloaded module, is left out.`,
 		Args: exactArgs(),
-		RunE: func(*cobra.Command, []string) error {
-			v := thisVersion()
-			return p.conclude(output, nil, v, v.text())
-		},
-	}
-	output.add(c)
-	return c
+	}, func(_ *cobra.Command, _ []string, output outputFlag) error {
+		v := thisVersion()
+		return p.conclude(output, nil, v, v.text())
+	})
 }
 
 func thisVersion() versionResult {
