@@ -55,6 +55,9 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// longest is the number of bytes of a read of the whole volume.
+const longest = 1 << 20
+
 // Clients are clients of a volume that run until Stop.
 type Clients struct {
 	config Config
@@ -100,10 +103,9 @@ func (c *Clients) Stop() Stats {
 // Check compares another view of the volume, such as a member of a mirror, with the bytes
 // that the clients have written. It is called after Stop.
 func (c *Clients) Check(view io.ReaderAt) error {
-	const step = 1 << 20
-	p := make([]byte, step)
-	for at := int64(0); at < c.config.Size; at += step {
-		part := p[:min(step, c.config.Size-at)]
+	p := make([]byte, longest)
+	for at := int64(0); at < c.config.Size; at += longest {
+		part := p[:min(longest, c.config.Size-at)]
 		if n, err := view.ReadAt(part, at); n < len(part) {
 			return fmt.Errorf("read %d bytes at %d: %w", len(part), at, err)
 		}
@@ -141,22 +143,19 @@ func (c *Clients) request(random *rand.Rand) {
 		c.read(c.draw(random))
 	case 1:
 		offset, length := c.draw(random)
-		p := make([]byte, length)
-		for i := range p {
-			p[i] = byte(random.Uint32())
-		}
-		c.change(&change{offset: offset, bytes: p}, &c.stats.Writes, func() error {
+		p := noise(random, length)
+		c.change(&change{offset: offset, length: length, bytes: p}, &c.stats.Writes, func() error {
 			_, err := c.volume.WriteAt(p, offset)
 			return err
 		})
 	case 2:
 		offset, length := c.drawTrim(random)
-		c.change(&change{offset: offset, bytes: make([]byte, length), trim: true}, &c.stats.Trims, func() error {
+		c.change(&change{offset: offset, length: length, trim: true}, &c.stats.Trims, func() error {
 			return c.volume.Trim(offset, length)
 		})
 	default:
 		offset, length := c.draw(random)
-		c.change(&change{offset: offset, bytes: make([]byte, length)}, &c.stats.Zeroes, func() error {
+		c.change(&change{offset: offset, length: length}, &c.stats.Zeroes, func() error {
 			return c.volume.WriteZeroes(offset, length)
 		})
 	}

@@ -1,11 +1,18 @@
 package liveclient
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
 )
+
+// step is the number of bytes that are compared at once. The race detector makes loops
+// over single bytes slow.
+const step = 1 << 10
+
+var zeros [step]byte
 
 // model is what the volume may contain. A byte of it has one value; or two, after a trim
 // or a failed write; or it may be anything, after several of these.
@@ -21,12 +28,21 @@ type model struct {
 // change is a write, or a trim.
 type change struct {
 	offset int64
-	bytes  []byte
-	trim   bool // the old bytes may stay
+	length int64
+	bytes  []byte // nil: zeros
+	trim   bool   // the old bytes may stay
 }
 
 func (c *change) overlaps(offset, length int64) bool {
-	return c.offset < offset+length && offset < c.offset+int64(len(c.bytes))
+	return c.offset < offset+length && offset < c.offset+c.length
+}
+
+// part is the bytes from one position of the change up to another one, at most step of them.
+func (c *change) part(from, end int64) []byte {
+	if c.bytes == nil {
+		return zeros[:end-from]
+	}
+	return c.bytes[from:end]
 }
 
 // read is a read that takes place.
@@ -43,9 +59,8 @@ type read struct {
 
 func newModel(volume io.ReaderAt, size int64) (*model, error) {
 	m := &model{value: make([]byte, size), open: make([]bool, size)}
-	const step = 1 << 20
-	for at := int64(0); at < size; at += step {
-		part := m.value[at:min(at+step, size)]
+	for at := int64(0); at < size; at += longest {
+		part := m.value[at:min(at+longest, size)]
 		if n, err := volume.ReadAt(part, at); n < len(part) {
 			return nil, fmt.Errorf("read %d bytes at %d: %w", len(part), at, err)
 		}
@@ -58,8 +73,7 @@ func newModel(volume io.ReaderAt, size int64) (*model, error) {
 func (m *model) begin(c *change) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	length := int64(len(c.bytes))
-	if slices.ContainsFunc(m.changes, func(other *change) bool { return other.overlaps(c.offset, length) }) {
+	if slices.ContainsFunc(m.changes, func(other *change) bool { return other.overlaps(c.offset, c.length) }) {
 		return false
 	}
 	m.changes = append(m.changes, c)
@@ -76,16 +90,36 @@ func (m *model) end(c *change, done bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.changes = slices.DeleteFunc(m.changes, func(other *change) bool { return other == c })
-	for i, b := range c.bytes {
-		at := c.offset + int64(i)
+	for from := int64(0); from < c.length; from += step {
+		end := min(from+step, c.length)
+		p, at := c.part(from, end), c.offset+from
+		value, other, open := m.value[at:][:len(p)], m.other[at:][:len(p)], m.open[at:][:len(p)]
+		if done && !c.trim {
+			copy(value, p)
+			copy(other, p)
+			clear(open)
+		} else {
+			permit(p, value, other, open)
+		}
+	}
+}
+
+// permit adds bytes that the volume may have.
+func permit(p, value, other []byte, open []bool) {
+	switch {
+	case bytes.Equal(p, value) || bytes.Equal(p, other):
+		return
+	case bytes.Equal(value, other):
+		copy(other, p)
+		return
+	}
+	for i, b := range p {
 		switch {
-		case done && !c.trim:
-			m.value[at], m.other[at], m.open[at] = b, b, false
-		case b == m.value[at] || b == m.other[at]:
-		case m.value[at] == m.other[at]:
-			m.other[at] = b
+		case b == value[i] || b == other[i]:
+		case value[i] == other[i]:
+			other[i] = b
 		default:
-			m.open[at] = true
+			open[i] = true
 		}
 	}
 }
@@ -116,18 +150,33 @@ func (r *read) check(got []byte) error {
 	m.mu.Lock()
 	m.reads = slices.DeleteFunc(m.reads, func(other *read) bool { return other == r })
 	m.mu.Unlock()
-	for i, b := range got {
-		if b == r.value[i] || b == r.other[i] || r.open[i] || r.written(r.offset+int64(i), b) {
+	for from := 0; from < len(got); from += step {
+		end := min(from+step, len(got))
+		part := got[from:end]
+		if bytes.Equal(part, r.value[from:end]) || bytes.Equal(part, r.other[from:end]) {
 			continue
 		}
-		return fmt.Errorf("read %d bytes at %d: byte %d is %#x, want %#x", r.length, r.offset, i, b, r.value[i])
+		if i := r.wrong(got, from, end); i < end {
+			return fmt.Errorf("read %d bytes at %d: byte %d is %#x, want %#x", r.length, r.offset, i, got[i], r.value[i])
+		}
 	}
 	return nil
+}
+
+// wrong is the position of the first wrong byte in a part of the bytes, or the end of the part.
+func (r *read) wrong(got []byte, from, end int) int {
+	for i := from; i < end; i++ {
+		b := got[i]
+		if b != r.value[i] && b != r.other[i] && !r.open[i] && !r.written(r.offset+int64(i), b) {
+			return i
+		}
+	}
+	return end
 }
 
 // written reports whether a change during the read writes that byte.
 func (r *read) written(at int64, b byte) bool {
 	return slices.ContainsFunc(r.during, func(c *change) bool {
-		return c.overlaps(at, 1) && c.bytes[at-c.offset] == b
+		return c.overlaps(at, 1) && c.part(at-c.offset, at-c.offset+1)[0] == b
 	})
 }
