@@ -151,7 +151,7 @@ func (b *Blobstore) Look(uuid string) domain.Lvol {
 	if err != nil {
 		return domain.Lvol{}
 	}
-	return l.listed()
+	return b.h.withoutUser(l)
 }
 
 // Clusters are the own clusters of an lvol at one moment.

@@ -39,7 +39,10 @@ func (h *Host) CloneExternal(name, bdev string, content []byte) (uuid string, er
 }
 
 // degraded reports whether an external snapshot of the lvol or of an ancestor is missing.
-func (l *lvol) degraded() bool {
+func (h *Host) degraded(l *lvol) bool {
+	if !h.lostExternals {
+		return false
+	}
 	for ancestor := l; ancestor != nil; ancestor = ancestor.parent {
 		if ancestor.external != nil && ancestor.external.lost() {
 			return true
@@ -61,7 +64,7 @@ func (e *external) lost() bool {
 func (h *Host) loseExternals() {
 	for _, l := range h.lvols {
 		if l.external != nil && l.external.bdev != "" {
-			l.external.missing = true
+			l.external.missing, h.lostExternals = true, true
 		}
 	}
 }

@@ -29,6 +29,8 @@ type Host struct {
 	created uint64 // lvols so far
 	used    uint64 // clusters
 
+	lostExternals bool // a restart has lost external snapshots
+
 	receptions map[uint64]*reception
 	openings   map[*opening]struct{}
 	opened     uint64 // receptions and ways so far
@@ -78,7 +80,7 @@ func (h *Host) CopiedLocally() uint64 { return h.copiedLocally.Load() }
 // find finds an lvol by UUID.
 func (h *Host) find(uuid string) (*lvol, error) {
 	l, err := h.findAny(uuid)
-	if err == nil && l.degraded() {
+	if err == nil && h.degraded(l) {
 		return nil, fmt.Errorf("%s is degraded: %w", l.name, ports.ErrNotFound)
 	}
 	return l, err

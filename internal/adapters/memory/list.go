@@ -72,15 +72,16 @@ func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 
 // listed is the listing of an lvol with its user.
 func (h *Host) listed(l *lvol) domain.Lvol {
-	listed := l.listed()
+	listed := h.withoutUser(l)
 	if !listed.UsedBy.Any() && !listed.Degraded {
 		listed.UsedBy = h.wayUser(l)
 	}
 	return listed
 }
 
-func (l *lvol) listed() domain.Lvol {
-	if l.degraded() {
+// withoutUser is the listing of an lvol without its user.
+func (h *Host) withoutUser(l *lvol) domain.Lvol {
+	if h.degraded(l) {
 		return l.listedDegraded()
 	}
 	return domain.Lvol{
