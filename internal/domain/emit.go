@@ -213,8 +213,11 @@ func (e *emitter) copy(i int) int {
 }
 
 // attributesOf are the attributes to record of a copy. If the source's host records
-// none, the snapshot counts as a user's, since others may be purged.
+// none, the snapshot counts as a user's, since others may be purged. Those of a cut are known.
 func (e *emitter) attributesOf(i int) Attributes {
+	if live := e.options.live; live != nil && e.tree.names[i] == live.cut.Snapshot {
+		return live.cut.Attributes
+	}
 	attributes := e.tree.lvol(i).Attributes
 	if !e.source.Store.Records {
 		attributes.UserCreated = !isSystemSnapshot(e.tree.names[i])

@@ -90,7 +90,11 @@ func (p *planner) refuseForeignClones() error {
 		_, _, isEntryPoint := entryPointOf(l.Name)
 		if clones := destination.index.linkedClones(at); isEntryPoint && len(clones) > 0 {
 			_, why := p.moveOf(at)
-			return refuse("entry point %s on lvstore %s is a clone of %s, which %s, and replicas are linked clones of it: %s; delete them first, and rebuild them afterwards, since they cannot be given the copy: %s", l.Name, destination.Store.Name, parentLvol.Name, what, someNames(clones), why)
+			advice := "delete them first, and rebuild them afterwards, since they cannot be given the copy: " + why
+			if why == onlyOffline {
+				advice = "rebuild the replica offline, which gives them the copy"
+			}
+			return refuse("entry point %s on lvstore %s is a clone of %s, which %s, and replicas are linked clones of it: %s; %s", l.Name, destination.Store.Name, parentLvol.Name, what, someNames(clones), advice)
 		}
 		return refuse("lvol %s on lvstore %s is a foreign clone of %s, which %s: detach or delete the clone first", l.Name, destination.Store.Name, parentLvol.Name, what)
 	}

@@ -59,6 +59,9 @@ func PlanOnline(v LiveVolume, destination Replica, requested Base, cut Cut, opti
 		return Plan{}, err
 	}
 	if head := destination.Head; head != nil && v.isWhole(*head) {
+		if options.Full {
+			return Plan{}, refuse("replica %s is a whole member of volume %s, so its snapshots are not copied again: remove it from the volume first", destination.located(), v.Name)
+		}
 		plan := Plan{Notices: []string{fmt.Sprintf("replica %s is a whole member of volume %s", destination.located(), v.Name)}}
 		plan.Base, _ = ResolveBase(requested, v.Replicas[v.Primary], destination)
 		return plan, nil

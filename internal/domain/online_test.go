@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,4 +174,35 @@ func TestLiveModelRefuses(t *testing.T) {
 	m.Volume = m.Volume.Lose(uuidOf(live.Target), "slow")
 	require.ErrorContains(t, m.Apply(source, byVerb[VerbRename]), "lost member")
 	require.ErrorContains(t, m.Apply(source, Operation{Verb: VerbLeave, Target: listed(*w.replicas(t)[0].Head)}), "last whole member")
+}
+
+// TestOnlineRefusesToCopyWholeMemberAgain: a rebuild offline would copy it.
+func TestOnlineRefusesToCopyWholeMemberAgain(t *testing.T) {
+	w := liveWorldOf(t, 1, "", "  s1 own=a/2\n    head\n", "  s1 own=a/2\n    head\n", "")
+	w.volume.Members = append(w.volume.Members, Member{Head: "b-head", Name: destinationReplica, Mode: ModeRW})
+	plan, err := w.onlinePlan(t, Cut{Snapshot: CutName("0000000a")})
+	require.NoError(t, err)
+	require.Empty(t, plan.Operations)
+	w.options.Full = true
+	_, err = w.onlinePlan(t, Cut{Snapshot: CutName("0000000a")})
+	requireRefusal(t, err, "is a whole member of volume vol-1", "remove it from the volume first")
+}
+
+// TestOnlineRefusesToMoveEntryPoints: linked clones read through a snapshot that is replaced.
+func TestOnlineRefusesToMoveEntryPoints(t *testing.T) {
+	here := "  s1 own=x/2\n    snap:" + destinationReplica + "-clone-ep-s1\n      lvol:vol-7-r-0000000b own=g/1\n"
+	w := liveWorldOf(t, 1, "", "  s1 own=a/2\n    head own=h/1\n", here, "")
+	_, err := w.onlinePlan(t, Cut{Snapshot: CutName("0000000a")})
+	requireRefusal(t, err, "replicas are linked clones of it: vol-7-r-0000000b; rebuild the replica offline, which gives them the copy")
+}
+
+// TestCutKeepsItsAttributes: a source that records none lists the cut without them.
+func TestCutKeepsItsAttributes(t *testing.T) {
+	w := liveWorldOf(t, 1, "", "  s1 own=a/2\n    rebuild-cut-0000000a own=h/1\n      head own=v/1\n", "  flight:00000001 external=cut own=v/1\n", ModeWO)
+	w.members[0].Records = false
+	cut := Cut{Snapshot: CutName("0000000a"), Attributes: Attributes{CreatedAt: joinedNow}, Joined: Member{Head: "b-flight:00000001", Since: joinedNow}}
+	plan, err := w.onlinePlan(t, cut)
+	require.NoError(t, err)
+	sealed := slices.DeleteFunc(plan.Operations, func(o Operation) bool { return o.Verb != VerbSeal })
+	require.Equal(t, cut.Attributes, sealed[1].Attributes)
 }

@@ -26,6 +26,7 @@ type liveWorld struct {
 	writes      int // so far, each with bytes of its own
 	plans       int
 	requested   Base
+	options     Options
 }
 
 func (w liveWorld) clone() liveWorld {
@@ -207,7 +208,7 @@ func (p *liveProver) plan(w liveWorld, cut Cut) (Plan, error) {
 			return Plan{}, err
 		}
 	}
-	return PlanOnline(v, destination, w.requested, cut, Options{})
+	return PlanOnline(v, destination, w.requested, cut, w.options)
 }
 
 // playEveryOrder visits every set of operations that can have been done. When the volume has

@@ -35,8 +35,6 @@ func (p *planner) findRead() {
 // cannotReplace says why no snapshot with entry points is replaced, "" if they are.
 func (p *planner) cannotReplace() string {
 	switch {
-	case p.options.live != nil:
-		return "a rebuild under a live volume replaces none"
 	case !p.destination.Store.RenamesSnapshots:
 		return "lvstore " + p.destination.Store.Name + " does not rename snapshots"
 	case !p.bothProve():
@@ -69,6 +67,9 @@ func (p *planner) findMoves() {
 	}
 }
 
+// onlyOffline is why a rebuild under a live volume gives copies to no entry points.
+const onlyOffline = "only a rebuild offline does that"
+
 // moveOf is the position in the tree of the snapshot whose copy an entry point gets as its
 // parent, or the reason why it gets none.
 func (p *planner) moveOf(at int) (i int, why string) {
@@ -95,6 +96,9 @@ func (p *planner) moveOf(at int) (i int, why string) {
 	}
 	if size := p.tree.lvol(i).Size; size != l.Size {
 		return noPosition, fmt.Sprintf("it has %d bytes instead of the source's %d", l.Size, size)
+	}
+	if p.options.live != nil {
+		return noPosition, onlyOffline
 	}
 	return i, ""
 }
