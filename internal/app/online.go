@@ -132,6 +132,8 @@ type liveRun struct {
 	head    liveLvol
 	freezes []time.Duration
 
+	maybeFrozen bool // the last freeze failed, perhaps its thaw
+
 	cutByOwnerAlready bool
 	ownersTurn        chan struct{} // holds a token while the owner is asked to cut
 }

@@ -17,10 +17,11 @@ import (
 func (r *rebuild) runLivePlans(ctx context.Context) error {
 	live := r.request.live
 	for {
-		if err := r.retry(ctx, "tidy up after earlier runs", func() error { return live.tidy(ctx) }); err != nil {
+		err := r.retry(ctx, "hide a leftover live head", func() error { return live.hideLeftover(ctx) })
+		if err != nil {
 			return err
 		}
-		err := r.repeatPlans(ctx)
+		err = r.repeatPlans(ctx)
 		of := (*executor.SourceError)(nil)
 		again := errors.Is(err, errBroken) || errors.Is(err, ports.ErrThawed) || errors.Is(err, errNotCut) && errors.As(err, &of)
 		again = again && ctx.Err() == nil && live.cuts < maxCuts
@@ -32,6 +33,9 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 		}
 		r.progress.emit(EventAgain, err.Error())
 		if err := live.awaitLoss(ctx); err != nil {
+			return err
+		}
+		if err := live.tidy(ctx); err != nil {
 			return err
 		}
 	}
@@ -151,11 +155,8 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	if err := l.openWays(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errNotCut, err)
 	}
-	began := time.Now()
-	err := l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
-		began = time.Now()
+	err := l.freeze(ctx, func(ctx context.Context) error {
 		err := x.Do(ctx, domain.StageCut)
-		l.noteFreeze(time.Since(began))
 		if err != nil && ctx.Err() == nil {
 			return errors.Join(err, l.undoCut(ctx))
 		}
@@ -169,12 +170,6 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	}
 	l.rebuild.progress.emit(EventCut, fmt.Sprintf("clients were stopped for %s", l.freezes[len(l.freezes)-1].Round(100*time.Microsecond)))
 	return fmt.Errorf("%w: the volume was cut by snapshot %s of %d members", executor.ErrPlanAgain, l.cut.Snapshot, len(l.members))
-}
-
-func (l *liveRun) noteFreeze(took time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.freezes = append(l.freezes, took)
 }
 
 // openWays opens the ways from all members to the destination, still without a snapshot. The
@@ -250,18 +245,4 @@ func (l *liveRun) closeLeftovers(ctx context.Context) error {
 		return err
 	}
 	return l.mirror.Release(ctx, run)
-}
-
-// undoInFreeze undoes a cut after its freeze has ended too early: clients that trim while some
-// members have the snapshot would make their bytes differ.
-func (l *liveRun) undoInFreeze(ctx context.Context) error {
-	err := l.freezer.Freeze(context.WithoutCancel(ctx), l.limit, func(ctx context.Context) error {
-		began := time.Now()
-		defer func() { l.noteFreeze(time.Since(began)) }()
-		return l.undoCut(ctx)
-	})
-	if errors.Is(err, ports.ErrNotFrozen) {
-		return l.undoCut(ctx)
-	}
-	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -26,11 +25,7 @@ func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
 		if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
 			return fmt.Errorf("%w: %w", errBroken, err)
 		}
-		err = l.freezer.Freeze(ctx, l.limit, func(ctx context.Context) error {
-			began := time.Now()
-			defer func() { l.noteFreeze(time.Since(began)) }()
-			return x.Do(ctx, domain.StageLand)
-		})
+		err = l.freeze(ctx, func(ctx context.Context) error { return x.Do(ctx, domain.StageLand) })
 		missed := errors.Is(err, ports.ErrNotFrozen) || errors.Is(err, ports.ErrThawed)
 		switch {
 		case err == nil:

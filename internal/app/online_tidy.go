@@ -15,15 +15,18 @@ import (
 // tidyTime is the most that looking for half cuts may take: clients may be stopped.
 const tidyTime = 10 * time.Second
 
-// tidy does what has to be done before a plan if an engine died: it takes cuts away that only
-// some members have, and thaws the volume. In this order, for while members differ in that,
-// clients that trim would make their bytes differ.
+// tidy does what has to be done before anything else if an engine died: it takes cuts away that
+// only some members have, and thaws the volume. In this order, for while members differ in that,
+// clients that trim would make their bytes differ. It needs no leases: other runs do that in
+// freezes, too.
 func (l *liveRun) tidy(ctx context.Context) error {
-	undone := l.removeHalfCuts(ctx)
-	if err := l.freezer.Thaw(ctx); err != nil {
-		return errors.Join(undone, fmt.Errorf("thaw the volume: %w", err))
+	if l == nil {
+		return nil
 	}
-	return errors.Join(undone, l.hideLeftover(ctx))
+	return l.retry(ctx, "tidy up after earlier runs", func() error {
+		undone := l.removeHalfCuts(ctx)
+		return errors.Join(undone, l.thaw(ctx))
+	})
 }
 
 // hideLeftover closes the way to a live head that never joined. One that did leaves first, as
@@ -53,7 +56,7 @@ func (l *liveRun) removeHalfCuts(ctx context.Context) error {
 	if half, err := l.halfCuts(ctx); err != nil || len(half) == 0 {
 		return err
 	}
-	l.rebuild.beginChanges(ctx)
+	l.rebuild.use.changed = true
 	remove := func(ctx context.Context) error {
 		half, err := l.halfCuts(ctx)
 		failed := []error{err}

@@ -112,6 +112,9 @@ func (r *rebuild) runPlans(ctx context.Context) error {
 	r.loseGoneSources()
 	unwatch := r.watchSources()
 	defer unwatch()
+	if err := r.request.live.tidy(ctx); err != nil {
+		return err
+	}
 	release, err := r.takeLeases(ctx)
 	if err != nil {
 		return err

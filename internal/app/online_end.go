@@ -1,0 +1,114 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// end ends what the run opened. After a failure, first the live head leaves the mirror, then it
+// is deleted, and then the connections close that it read through: in another order targets
+// crash.
+func (l *liveRun) end(ctx context.Context, failure error) error {
+	failed := []error{l.thawAgain(ctx)}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
+	defer cancel()
+	if failure != nil && l.head.uuid != "" {
+		serves, err := l.abandonInTime(ctx)
+		failed = append(failed, err)
+		if serves {
+			return errors.Join(failed...)
+		}
+	}
+	run := l.rebuild.run.Run
+	for at := range l.rebuild.sources.sites {
+		if l.rebuild.sources.lostReason(at) == nil && l.ways != nil {
+			failed = append(failed, executor.End(ctx, l.rebuild.sources.host(at), run))
+		}
+	}
+	if l.ways != nil {
+		failed = append(failed, executor.End(ctx, l.rebuild.request.Destination.Host, run))
+	}
+	if l.head.way != "" {
+		failed = append(failed, l.mirror.Release(ctx, run))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ways, l.head, l.cutByOwnerAlready = nil, liveLvol{}, false
+	if failure != nil {
+		l.cut = domain.Cut{}
+	}
+	return errors.Join(failed...)
+}
+
+// abandonInTime abandons the live head, again as long as that fails and it may be a member. If
+// serves is true in the end, everything that it reads through stays open.
+func (l *liveRun) abandonInTime(ctx context.Context) (serves bool, err error) {
+	for {
+		err = l.abandon(ctx)
+		if err == nil || !l.mayServe(ctx) {
+			return false, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return true, fmt.Errorf("the live head may still be a member of the volume, so its connections stay open: %w", err)
+		}
+	}
+}
+
+// mayServe reports whether the mirror may still read and write the live head.
+func (l *liveRun) mayServe(ctx context.Context) bool {
+	volume, err := l.mirror.Volume(ctx)
+	if err != nil {
+		return !errors.Is(err, ports.ErrNotFound) // a mirror that has lost its last member may be gone
+	}
+	m, is := volume.Member(l.head.uuid)
+	return is && m.Mode != domain.ModeERR
+}
+
+// abandon gives the live head up, unless it has its final name: then it is whole.
+func (l *liveRun) abandon(ctx context.Context) error {
+	host := l.rebuild.request.Destination.Host
+	switch head, err := host.Look(ctx, l.head.uuid); {
+	case errors.Is(err, ports.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case head.Name == l.rebuild.run.Replica:
+		volume, err := l.look(ctx)
+		if err != nil || volume.CheckUnbroken(l.cut.Joined) == nil {
+			return err
+		}
+		// The mirror lost it just before it was named.
+		if err := rename(ctx, host, l.head.uuid, domain.InFlightLvolName(l.rebuild.run.Replica, executor.NewID())); err != nil {
+			return err
+		}
+	}
+	// A mirror that has lost its last member may be gone.
+	if err := l.mirror.Leave(ctx, l.head.uuid); err != nil && !errors.Is(err, ports.ErrNotFound) {
+		return fmt.Errorf("take the live head out of the mirror: %w", err)
+	}
+	hidden := host.HideHead(ctx, l.rebuild.run.Replica)
+	listing, err := list(ctx, l.rebuild.request.Destination)
+	if err != nil {
+		return errors.Join(hidden, err)
+	}
+	replica, err := l.rebuild.request.Destination.replica(listing)
+	if err != nil {
+		return errors.Join(hidden, err)
+	}
+	chain, err := domain.LiveChain(replica, domain.Cut{Snapshot: l.cut.Snapshot, Joined: domain.Member{Head: l.head.uuid}})
+	if err != nil {
+		return hidden // it is gone
+	}
+	return errors.Join(hidden, executor.DeleteAll(ctx, host, func(of domain.Lvol) bool {
+		return slices.ContainsFunc(chain, func(l domain.Lvol) bool { return l.UUID == of.UUID })
+	}))
+}

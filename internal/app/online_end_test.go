@@ -1,0 +1,113 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// TestLiveHeadThatCannotLeaveKeepsItsSources: as long as the mirror reads it, it needs the exports
+// of the members' cuts.
+func TestLiveHeadThatCannotLeaveKeepsItsSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.start(time.Millisecond)
+		defer b.clients.Stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancelled := onceAt(partyDestination, "seal", cancel)
+		b.inject(func(_ int, c liveCall) memory.Fault {
+			cancelled(c)
+			if c.Method == "leave" {
+				return memory.Fault{Before: ports.ErrBusy}
+			}
+			return memory.Fault{Delay: 10 * time.Millisecond}
+		})
+		_, err := app.New(nil).RebuildOnline(ctx, b.request())
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, app.ErrCleanUp)
+		require.ErrorContains(t, err, "its connections stay open: take the live head out of the mirror")
+		b.settle()
+		volume, err := b.mirror.Volume(t.Context())
+		require.NoError(t, err)
+		require.Len(t, volume.Members, 3)
+		for _, m := range volume.Members {
+			require.Equal(t, domain.ModeRW, m.Mode, m.Reason)
+		}
+		b.noFaults()
+		_, err = app.New(nil).RebuildOnline(t.Context(), b.request())
+		require.NoError(t, err)
+		b.stop()
+		b.requireWhole()
+	})
+}
+
+// TestLiveHeadLeavesAtTheSecondAttempt: a mirror that fails once is asked again.
+func TestLiveHeadLeavesAtTheSecondAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancelled := onceAt(partyDestination, "seal", cancel)
+		b.inject(func(_ int, c liveCall) memory.Fault {
+			cancelled(c)
+			if c.Method == "leave" && c.N == 1 {
+				return memory.Fault{Before: ports.ErrUnavailable}
+			}
+			return memory.Fault{}
+		})
+		_, err := app.New(nil).RebuildOnline(ctx, b.request())
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, app.ErrCleanUp)
+		volume, err := b.mirror.Volume(t.Context())
+		require.NoError(t, err)
+		require.Len(t, volume.Members, 2)
+		require.Empty(t, list(t, b.to, copyName).InFlight)
+	})
+}
+
+// TestVolumeIsThawedOnceMoreAtTheEnd: a freezer gives up to thaw after a minute. (longhorn/longhorn#13331)
+func TestVolumeIsThawedOnceMoreAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.start(time.Millisecond)
+		defer b.clients.Stop()
+		var frozen time.Time
+		suspend := func(ctx context.Context) error { frozen = time.Now(); return b.mirror.Suspend(ctx) }
+		resume := func(ctx context.Context) error {
+			if !frozen.IsZero() && time.Since(frozen) < 70*time.Second {
+				return errors.New("not yet")
+			}
+			return b.mirror.Resume(ctx)
+		}
+		r := b.request()
+		r.Freezer = freezer.Func(suspend, resume)
+		_, err := app.New(nil).RebuildOnline(t.Context(), r)
+		require.ErrorContains(t, err, "clients may still be frozen")
+		require.NoError(t, b.mirror.Suspend(t.Context()), "clients went on")
+		require.NoError(t, b.mirror.Resume(t.Context()))
+		b.stop()
+	})
+}
+
+// TestVolumeIsThawedBeforeAnythingElse: also by a run that is refused then.
+// (LINBIT/linstor-server#138)
+func TestVolumeIsThawedBeforeAnythingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		require.NoError(t, b.mirror.Suspend(t.Context()), "by an engine that died")
+		r := b.request()
+		r.Destination = r.Source
+		_, err := app.New(nil).RebuildOnline(t.Context(), r)
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.NoError(t, b.mirror.Suspend(t.Context()), "clients went on")
+	})
+}
