@@ -165,7 +165,7 @@ const (
 //	func (h *Host) Orphan()
 //
 //	// OwnClusters are the positions of the own clusters of an lvol, ascending.
-//	func (h *Host) OwnClusters(uuid string) ([]uint64, error)
+//	func (h *Host) OwnClusters(uuid string) (own []uint64, err error)
 //
 //	// Peer implements rebuild.Copier.
 //	func (h *Host) Peer(ctx context.Context) (rebuild.Peer, error)

@@ -66,92 +66,72 @@ func (b *Blobstore) Create(name string, size uint64) (uuid string, err error) {
 
 // Clone creates an empty writable clone of the snapshot, of the same size.
 func (b *Blobstore) Clone(snapshot, name string) (uuid string, err error) {
-	h := b.h
-	what := fmt.Sprintf("clone %s as %s", h.nameOrUUID(snapshot), name)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	parent, err := h.findSnapshot(snapshot)
-	if err == nil {
-		err = h.checkName(name)
-	}
-	if err != nil {
-		return "", h.wrap(what, err)
-	}
-	return h.add(name, parent.size, parent).uuid, nil
+	what := fmt.Sprintf("clone %s as %s", b.h.nameOrUUID(snapshot), name)
+	err = b.h.with(what, b.h.findSnapshot, snapshot, func(parent *lvol) error {
+		if err := b.h.checkName(name); err != nil {
+			return err
+		}
+		uuid = b.h.add(name, parent.size, parent).uuid
+		return nil
+	})
+	return uuid, err
 }
 
 // Snapshot moves the lvol's clusters and its parent into a snapshot, which becomes its
 // parent.
 func (b *Blobstore) Snapshot(uuid, name string) (snapshot string, err error) {
-	h := b.h
-	what := fmt.Sprintf("snapshot %s as %s", h.nameOrUUID(uuid), name)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.findWritable(uuid)
-	if err == nil {
-		err = h.checkName(name)
-	}
-	if err != nil {
-		return "", h.wrap(what, err)
-	}
-	made := h.frozen(l, name, domain.Attributes{})
-	l.setParent(made)
-	return made.uuid, nil
+	what := fmt.Sprintf("snapshot %s as %s", b.h.nameOrUUID(uuid), name)
+	err = b.h.with(what, b.h.findWritable, uuid, func(l *lvol) error {
+		if err := b.h.checkName(name); err != nil {
+			return err
+		}
+		made := b.h.frozen(l, name, domain.Attributes{})
+		l.setParent(made)
+		snapshot = made.uuid
+		return nil
+	})
+	return snapshot, err
 }
 
 // SetParent sets the parent of the lvol, also of a hidden one; "" is none. It panics if
 // the parent descends from the lvol.
 func (b *Blobstore) SetParent(uuid, parent string) error {
-	b.h.mu.Lock()
-	defer b.h.mu.Unlock()
-	child, err := b.find(uuid)
-	var newParent *lvol
-	if err == nil && parent != "" {
-		newParent, err = b.find(parent)
-	}
-	if err != nil {
-		return b.h.wrap("set the parent of "+uuid, err)
-	}
-	child.panicOnCycle(newParent)
-	child.setParent(newParent)
-	child.external = nil
-	return nil
+	return b.h.with("set the parent of "+uuid, b.find, uuid, func(child *lvol) (err error) {
+		var newParent *lvol
+		if parent != "" {
+			if newParent, err = b.find(parent); err != nil {
+				return err
+			}
+		}
+		child.regraft(newParent)
+		return nil
+	})
 }
 
 // Resize is Host.Resize, down to no cluster.
 func (b *Blobstore) Resize(uuid string, size uint64) error {
-	h := b.h
-	what := fmt.Sprintf("resize %s to %d bytes", h.nameOrUUID(uuid), size)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.findWritable(uuid)
-	if err == nil && l.busy != nil {
-		err = ports.ErrBusy
-	}
-	if err == nil {
-		h.resize(l, size)
-	}
-	return h.wrap(what, err)
+	what := fmt.Sprintf("resize %s to %d bytes", b.h.nameOrUUID(uuid), size)
+	return b.h.with(what, b.h.findWritable, uuid, func(l *lvol) error { return b.h.resizeIdle(l, size) })
 }
 
 // Reload sets the size of any lvol, also of a snapshot, as a reload from disk does.
 func (b *Blobstore) Reload(uuid string, size uint64) {
+	b.use(uuid, func(l *lvol) { b.h.resize(l, size) })
+}
+
+// use calls do with an lvol, also a hidden one, if it is there.
+func (b *Blobstore) use(uuid string, do func(*lvol)) {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
 	if l, err := b.find(uuid); err == nil {
-		b.h.resize(l, size)
+		do(l)
 	}
 }
 
 // Look returns one lvol as List does, also a hidden one; the zero Lvol if there is none.
-func (b *Blobstore) Look(uuid string) domain.Lvol {
-	b.h.mu.Lock()
-	defer b.h.mu.Unlock()
-	l, err := b.find(uuid)
-	if err != nil {
-		return domain.Lvol{}
-	}
-	return b.h.withoutUser(l)
+func (b *Blobstore) Look(uuid string) (found domain.Lvol) {
+	b.use(uuid, func(l *lvol) { found = b.h.withoutUser(l) })
+	return found
 }
 
 // Clusters are the own clusters of an lvol at one moment.
@@ -169,14 +149,9 @@ func (c Clusters) Sum(position uint64, w io.Writer) { writeUint64(w, c.own[posit
 
 // Clusters returns the own clusters of an lvol, also of a hidden one; none if there is no
 // such lvol. Later changes to the lvol do not change them.
-func (b *Blobstore) Clusters(uuid string) Clusters {
-	b.h.mu.Lock()
-	defer b.h.mu.Unlock()
-	l, err := b.find(uuid)
-	if err != nil {
-		return Clusters{}
-	}
-	return Clusters{positions(l.own), maps.Clone(l.own)}
+func (b *Blobstore) Clusters(uuid string) (clusters Clusters) {
+	b.use(uuid, func(l *lvol) { clusters = Clusters{positions(l.own), maps.Clone(l.own)} })
+	return clusters
 }
 
 // Free is the number of free clusters.
@@ -209,60 +184,35 @@ func (b *Blobstore) Clones(uuid string) []string {
 }
 
 // Children is the number of clones of an lvol, including hidden ones.
-func (b *Blobstore) Children(uuid string) int {
-	b.h.mu.Lock()
-	defer b.h.mu.Unlock()
-	l, err := b.find(uuid)
-	if err != nil {
-		return 0
-	}
-	return l.children
+func (b *Blobstore) Children(uuid string) (n int) {
+	b.use(uuid, func(l *lvol) { n = l.children })
+	return n
 }
 
 // Destroy deletes an lvol as bdev_lvol_delete does: one with a clone merges into it
 // (DeleteMerging). If it or its clone is busy, it returns ErrBusy and hides the lvol all
 // the same, until Restart.
 func (b *Blobstore) Destroy(uuid string) error {
-	h := b.h
-	what := "destroy " + h.nameOrUUID(uuid)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err != nil {
-		return h.wrap(what, err)
-	}
-	child, err := h.onlyChild(l)
-	if err == nil && (change{locks: []*lvol{l}, parent: child}).busy() {
-		err = ports.ErrBusy
-	}
-	switch {
-	case err == nil:
-		if child != nil {
-			h.merge(l, child)
+	return b.h.with("destroy "+b.h.nameOrUUID(uuid), b.h.find, uuid, func(l *lvol) error {
+		err := b.h.deleteMerging(l)
+		if err != nil && l.children <= 1 {
+			b.h.hide(l)
 		}
-		h.drop(l)
-	case l.children <= 1:
-		h.hide(l)
-	}
-	return h.wrap(what, err)
+		return err
+	})
 }
 
 // Rename gives any lvol another name, a snapshot too, as the Longhorn branch
 // does.
 func (b *Blobstore) Rename(uuid, name string) error {
-	h := b.h
-	what := fmt.Sprintf("rename %s to %s", h.nameOrUUID(uuid), name)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err == nil {
-		err = h.checkName(name)
-	}
-	if err != nil {
-		return h.wrap(what, err)
-	}
-	h.rename(l, name)
-	return nil
+	what := fmt.Sprintf("rename %s to %s", b.h.nameOrUUID(uuid), name)
+	return b.h.with(what, b.h.find, uuid, func(l *lvol) error {
+		err := b.h.checkName(name)
+		if err == nil {
+			b.h.rename(l, name)
+		}
+		return err
+	})
 }
 
 // Decouple copies the clusters that the parent owns and the lvol lacks into the lvol,
@@ -327,28 +277,24 @@ func (b *Blobstore) Inflate(uuid string) error {
 // others cannot.
 func (b *Blobstore) fill(uuid, what string, lacking func(*lvol) (map[uint64]cluster, error), after func(*lvol)) error {
 	h := b.h
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err != nil {
-		return h.wrap(what+" "+uuid, err)
-	}
-	content, unread := lacking(l)
-	if content == nil {
-		return h.wrap(what+" "+l.name, unread)
-	}
-	maps.Copy(content, l.own)
-	needed := uint64(len(content) - len(l.own))
-	if needed > h.freeClusters() {
-		return h.wrap(what+" "+l.name, ports.ErrNoSpace)
-	}
-	h.used += needed
-	l.own = content
-	if unread != nil {
-		return h.wrap(what+" "+l.name, fmt.Errorf("%w: %w", ports.ErrInvalid, unread))
-	}
-	after(l)
-	return nil
+	return h.with(what+" "+h.nameOrUUID(uuid), h.find, uuid, func(l *lvol) error {
+		content, unread := lacking(l)
+		if content == nil {
+			return unread
+		}
+		maps.Copy(content, l.own)
+		needed := uint64(len(content) - len(l.own))
+		if needed > h.freeClusters() {
+			return ports.ErrNoSpace
+		}
+		h.used += needed
+		l.own = content
+		if unread != nil {
+			return fmt.Errorf("%w: %w", ports.ErrInvalid, unread)
+		}
+		after(l)
+		return nil
+	})
 }
 
 // SetExternal replaces the external snapshot that the lvol reads through to; nil: none.

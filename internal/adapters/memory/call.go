@@ -101,6 +101,20 @@ func (h *Host) carryOut(ctx context.Context, call Call, what string, prepare fun
 	return h.wrap(what, err)
 }
 
+// perform is carryOut for a call that locks nothing and needs no name.
+func (h *Host) perform(ctx context.Context, call Call, what string, apply func() error) error {
+	return h.carryOut(ctx, call, what, func() (change, error) { return change{apply: apply}, nil })
+}
+
+// unlessLost is the result of a call: nothing after an error, since the answer was lost then.
+func unlessLost[T any](value T, err error) (T, error) {
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return value, nil
+}
+
 // answer is the result of a call that ended with that error.
 func (h *Host) answer(fault Fault, err error) error {
 	if fault.Restart || fault.Kill {

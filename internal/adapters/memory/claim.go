@@ -51,23 +51,21 @@ func (h *Host) Identity() (uuid, name string) { return h.config.UUID, h.config.N
 // from this host.
 func (h *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
 	var found []ports.Opened
-	err := h.carryOut(ctx, Call{Method: "opened"}, "list opened resources", func() (change, error) {
-		return change{apply: func() error {
-			for _, id := range slices.Sorted(maps.Keys(h.receptions)) {
-				r := h.receptions[id]
-				found = append(found, ports.Opened{Run: r.run, What: "reception into " + r.into.name})
+	err := h.perform(ctx, Call{Method: "opened"}, "list opened resources", func() error {
+		for _, id := range slices.Sorted(maps.Keys(h.receptions)) {
+			r := h.receptions[id]
+			found = append(found, ports.Opened{Run: r.run, What: "reception into " + r.into.name})
+		}
+		for o := range h.openings {
+			found = append(found, ports.Opened{Run: o.run, What: "bytes of " + o.lvol.name})
+		}
+		found = append(found, h.openedWays()...)
+		for op := range h.operations {
+			if op.sends {
+				found = append(found, ports.Opened{Run: op.run, What: "copy of " + op.locks[0].name})
 			}
-			for o := range h.openings {
-				found = append(found, ports.Opened{Run: o.run, What: "bytes of " + o.lvol.name})
-			}
-			found = append(found, h.openedWays()...)
-			for op := range h.operations {
-				if op.sends {
-					found = append(found, ports.Opened{Run: op.run, What: "copy of " + op.locks[0].name})
-				}
-			}
-			return nil
-		}}, nil
+		}
+		return nil
 	})
 	return found, err
 }

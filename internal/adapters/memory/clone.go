@@ -34,8 +34,5 @@ func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, re
 			return nil
 		}}, h.checkName(name)
 	})
-	if err != nil {
-		return "", err
-	}
-	return uuid, nil
+	return unlessLost(uuid, err)
 }

@@ -17,15 +17,13 @@ type connection struct {
 
 // Connect implements ports.Live. Another connection to ways of that ID is replaced.
 func (h *Host) Connect(ctx context.Context, run ports.Run, to ...ports.Address) error {
-	return h.carryOut(ctx, Call{Method: "connect"}, fmt.Sprintf("connect to %v", to), func() (change, error) {
-		return change{apply: func() error {
-			ways, err := h.fabric.waysFor(h.peer(), to)
-			if err != nil {
-				return err
-			}
-			h.connections[ways[0].ID] = &connection{run: run, ways: ways}
-			return nil
-		}}, nil
+	return h.perform(ctx, Call{Method: "connect"}, fmt.Sprintf("connect to %v", to), func() error {
+		ways, err := h.fabric.waysFor(h.peer(), to)
+		if err != nil {
+			return err
+		}
+		h.connections[ways[0].ID] = &connection{run: run, ways: ways}
+		return nil
 	})
 }
 
@@ -81,18 +79,13 @@ func (t *through) ReadAt(p []byte, offset int64) (int, error) {
 		return 0, io.EOF
 	}
 	length := min(uint64(len(p)), end.view.size-from)
-	size := end.clusterSize
-	first, last := from/size, (from+length-1)/size
-	clusters, err := resolve(end.view, first, last-first+1, size)
-	if err != nil {
+	if err := end.view.read(p[:length], from, end.clusterSize); err != nil {
 		return 0, err
 	}
-	v := view{clusters: clusters, clusterSize: size, offset: from, end: from + length}
-	n, err := io.ReadFull(&v, p[:length])
-	if err == nil && length < uint64(len(p)) {
-		err = io.EOF
+	if length < uint64(len(p)) {
+		return int(length), io.EOF
 	}
-	return n, err
+	return int(length), nil
 }
 
 // GraftExternal implements ports.Live.

@@ -16,8 +16,5 @@ func (h *Host) Create(ctx context.Context, name string, size uint64) (string, er
 			return nil
 		}}, err
 	})
-	if err != nil {
-		return "", err
-	}
-	return uuid, nil
+	return unlessLost(uuid, err)
 }

@@ -27,12 +27,17 @@ func (h *Host) Graft(ctx context.Context, uuid, parent string) error {
 			return change{}, fmt.Errorf("%s cannot be its own parent: %w", child.name, ports.ErrInvalid)
 		}
 		return change{locks: []*lvol{child}, parent: newParent, apply: func() error {
-			child.panicOnCycle(newParent)
-			child.setParent(newParent)
-			child.external = nil
+			child.regraft(newParent)
 			return nil
 		}}, nil
 	})
+}
+
+// regraft gives an lvol another parent, or none.
+func (l *lvol) regraft(parent *lvol) {
+	l.panicOnCycle(parent)
+	l.setParent(parent)
+	l.external = nil
 }
 
 // panicOnCycle panics if parent descends from the lvol.

@@ -112,6 +112,17 @@ func (h *Host) findWritable(uuid string) (*lvol, error) {
 	return l, err
 }
 
+// with calls do with the lvol that find finds, while the host is locked.
+func (h *Host) with(what string, find func(uuid string) (*lvol, error), uuid string, do func(*lvol) error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l, err := find(uuid)
+	if err == nil {
+		err = do(l)
+	}
+	return h.wrap(what, err)
+}
+
 // nameOf is the lvol's name, "" if there is none of that UUID.
 func (h *Host) nameOf(uuid string) string {
 	h.mu.Lock()

@@ -12,17 +12,15 @@ var _ ports.Limiter = (*Host)(nil)
 // Limit implements ports.Limiter exactly. It limits copies, not WriteAt.
 func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
 	call := Call{Method: "limit", UUID: uuid, Name: h.nameOf(uuid)}
-	return h.carryOut(ctx, call, "limit "+h.nameOrUUID(uuid), func() (change, error) {
-		return change{apply: func() error {
-			l, err := h.findWritable(uuid)
-			if err != nil {
-				return err
-			}
-			l.rate = bytesPerSecond
-			close(h.rateChanged)
-			h.rateChanged = make(chan struct{})
-			return nil
-		}}, nil
+	return h.perform(ctx, call, "limit "+h.nameOrUUID(uuid), func() error {
+		l, err := h.findWritable(uuid)
+		if err != nil {
+			return err
+		}
+		l.rate = bytesPerSecond
+		close(h.rateChanged)
+		h.rateChanged = make(chan struct{})
+		return nil
 	})
 }
 

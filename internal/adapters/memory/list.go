@@ -12,16 +12,11 @@ import (
 // checksums (Prove).
 func (h *Host) List(ctx context.Context) (domain.Listing, error) {
 	var store domain.Listing
-	err := h.carryOut(ctx, Call{Method: "list"}, "list", func() (change, error) {
-		return change{apply: func() error {
-			store = h.list()
-			return nil
-		}}, nil
+	err := h.perform(ctx, Call{Method: "list"}, "list", func() error {
+		store = h.list()
+		return nil
 	})
-	if err != nil {
-		return domain.Listing{}, err
-	}
-	return store, nil
+	return unlessLost(store, err)
 }
 
 func (h *Host) list() domain.Listing {
@@ -54,20 +49,15 @@ func (h *Host) list() domain.Listing {
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	var found domain.Lvol
 	call := Call{Method: "look", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "look at "+h.nameOrUUID(uuid), func() (change, error) {
-		return change{apply: func() error {
-			l, err := h.findAny(uuid)
-			if err != nil {
-				return err
-			}
-			found = h.listed(l)
-			return nil
-		}}, nil
+	err := h.perform(ctx, call, "look at "+h.nameOrUUID(uuid), func() error {
+		l, err := h.findAny(uuid)
+		if err != nil {
+			return err
+		}
+		found = h.listed(l)
+		return nil
 	})
-	if err != nil {
-		return domain.Lvol{}, err
-	}
-	return found, nil
+	return unlessLost(found, err)
 }
 
 // listed is the listing of an lvol with its user.

@@ -156,10 +156,7 @@ func (m *Mirror) Volume(ctx context.Context) (domain.Volume, error) {
 // Peer implements ports.Mirror.
 func (m *Mirror) Peer(ctx context.Context) (ports.Peer, error) {
 	err := m.carryOut(ctx, Call{Method: "peer"}, "get its peer", func() error { return nil })
-	if err != nil {
-		return "", err
-	}
-	return m.peer(), nil
+	return unlessLost(m.peer(), err)
 }
 
 func (m *Mirror) peer() ports.Peer { return ports.Peer(fmt.Sprintf("memory:mirror:%d", m.number)) }

@@ -31,25 +31,20 @@ type openBytes struct {
 func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
 	var b *openBytes
 	call := Call{Method: "open", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "open "+h.nameOrUUID(uuid), func() (change, error) {
-		return change{apply: func() error {
-			l, err := h.find(uuid)
-			if err != nil {
-				return err
-			}
-			if l.opening != nil {
-				return fmt.Errorf("%s is already open: %w", l.name, ports.ErrBusy)
-			}
-			l.opening = &opening{run: run, lvol: l}
-			h.openings[l.opening] = struct{}{}
-			b = &openBytes{ctx: ctx, host: h, uuid: uuid, size: l.size, it: l.opening}
-			return nil
-		}}, nil
+	err := h.perform(ctx, call, "open "+h.nameOrUUID(uuid), func() error {
+		l, err := h.find(uuid)
+		if err != nil {
+			return err
+		}
+		if l.opening != nil {
+			return fmt.Errorf("%s is already open: %w", l.name, ports.ErrBusy)
+		}
+		l.opening = &opening{run: run, lvol: l}
+		h.openings[l.opening] = struct{}{}
+		b = &openBytes{ctx: ctx, host: h, uuid: uuid, size: l.size, it: l.opening}
+		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
+	return unlessLost[ports.Bytes](b, err)
 }
 
 // endOpening ends an opening, unless it is nil.

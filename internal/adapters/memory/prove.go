@@ -41,10 +41,7 @@ func (h *Host) proveIf(ctx context.Context, snapshots []string, those func(*lvol
 			return nil
 		}}, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return proven, nil
+	return unlessLost(proven, err)
 }
 
 func (h *Host) prove(l *lvol) domain.Clusters {

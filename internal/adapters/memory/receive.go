@@ -18,13 +18,8 @@ type reception struct {
 
 // Peer implements ports.Copier.
 func (h *Host) Peer(ctx context.Context) (ports.Peer, error) {
-	err := h.carryOut(ctx, Call{Method: "peer"}, "get its peer", func() (change, error) {
-		return change{apply: func() error { return nil }}, nil
-	})
-	if err != nil {
-		return "", err
-	}
-	return h.peer(), nil
+	err := h.perform(ctx, Call{Method: "peer"}, "get its peer", func() error { return nil })
+	return unlessLost(h.peer(), err)
 }
 
 func (h *Host) peer() ports.Peer { return ports.Peer(fmt.Sprintf("memory:%d", h.number)) }
@@ -34,37 +29,30 @@ func (h *Host) peer() ports.Peer { return ports.Peer(fmt.Sprintf("memory:%d", h.
 func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
 	var address ports.Address
 	call := Call{Method: "receive", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "receive into "+h.nameOrUUID(uuid), func() (change, error) {
-		return change{apply: func() error {
-			l, err := h.findWritable(uuid)
-			if err != nil {
-				return err
-			}
-			h.endReception(l.reception, errWithdrawn)
-			h.opened++
-			l.reception = &reception{id: h.opened, run: run, from: from, into: l, copies: make(map[*operation]struct{})}
-			h.receptions[h.opened] = l.reception
-			address = ports.Address(fmt.Sprintf(addressFormat, h.number, h.opened))
-			return nil
-		}}, nil
+	err := h.perform(ctx, call, "receive into "+h.nameOrUUID(uuid), func() error {
+		l, err := h.findWritable(uuid)
+		if err != nil {
+			return err
+		}
+		h.endReception(l.reception, errWithdrawn)
+		h.opened++
+		l.reception = &reception{id: h.opened, run: run, from: from, into: l, copies: make(map[*operation]struct{})}
+		h.receptions[h.opened] = l.reception
+		address = ports.Address(fmt.Sprintf(addressFormat, h.number, h.opened))
+		return nil
 	})
-	if err != nil {
-		return "", err
-	}
-	return address, nil
+	return unlessLost(address, err)
 }
 
 // Withdraw implements ports.Copier. The copied snapshot is unlocked when it returns.
 func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 	var ends []*operation
 	call := Call{Method: "withdraw", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.carryOut(ctx, call, "withdraw "+h.nameOrUUID(uuid), func() (change, error) {
-		return change{apply: func() error {
-			if l, ok := h.lvols[uuid]; ok {
-				ends = h.endReception(l.reception, errWithdrawn)
-			}
-			return nil
-		}}, nil
+	err := h.perform(ctx, call, "withdraw "+h.nameOrUUID(uuid), func() error {
+		if l, ok := h.lvols[uuid]; ok {
+			ends = h.endReception(l.reception, errWithdrawn)
+		}
+		return nil
 	})
 	if err == nil {
 		waitFor(ctx, ends)
@@ -94,26 +82,24 @@ func (h *Host) End(ctx context.Context, run ports.Run) error {
 
 func (h *Host) endRuns(ctx context.Context, run ports.Run, which func(ports.Run) bool) error {
 	var ends []*operation
-	err := h.carryOut(ctx, Call{Method: "release"}, "release runs of "+run.Replica, func() (change, error) {
-		return change{apply: func() error {
-			for _, r := range h.receptions {
-				if which(r.run) {
-					ends = append(ends, h.endReception(r, errReleased)...)
-				}
+	err := h.perform(ctx, Call{Method: "release"}, "release runs of "+run.Replica, func() error {
+		for _, r := range h.receptions {
+			if which(r.run) {
+				ends = append(ends, h.endReception(r, errReleased)...)
 			}
-			for o := range h.openings {
-				if which(o.run) {
-					h.endOpening(o, errReleased)
-				}
+		}
+		for o := range h.openings {
+			if which(o.run) {
+				h.endOpening(o, errReleased)
 			}
-			for op := range h.operations {
-				if op.sends && which(op.run) {
-					op.stop(errReleased)
-					ends = append(ends, op)
-				}
+		}
+		for op := range h.operations {
+			if op.sends && which(op.run) {
+				op.stop(errReleased)
+				ends = append(ends, op)
 			}
-			return h.endWays(which)
-		}}, nil
+		}
+		return h.endWays(which)
 	})
 	if err == nil {
 		waitFor(ctx, ends)

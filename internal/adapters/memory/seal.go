@@ -52,10 +52,7 @@ func (h *Host) freeze(ctx context.Context, call Call, what string, do func(*lvol
 			return nil
 		}}, err
 	})
-	if err != nil {
-		return "", err
-	}
-	return snapshot, nil
+	return unlessLost(snapshot, err)
 }
 
 // frozen creates a snapshot that takes over the lvol's clusters and parent.

@@ -13,19 +13,16 @@ import (
 // the clusters that the clone lacks move into it, and it gets the snapshot's parent.
 // ErrInvalid if there are more clones.
 func (h *Host) DeleteMerging(uuid string) error {
-	what := "delete and merge " + h.nameOrUUID(uuid)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err != nil {
-		return h.wrap(what, err)
-	}
+	return h.with("delete and merge "+h.nameOrUUID(uuid), h.find, uuid, h.deleteMerging)
+}
+
+func (h *Host) deleteMerging(l *lvol) error {
 	child, err := h.onlyChild(l)
 	if err == nil && (change{locks: []*lvol{l}, parent: child}).busy() {
 		err = ports.ErrBusy
 	}
 	if err != nil {
-		return h.wrap(what, err)
+		return err
 	}
 	if child != nil {
 		h.merge(l, child)
@@ -74,14 +71,10 @@ func (h *Host) merge(l, child *lvol) {
 // Use simulates another user of an lvol, such as an engine that exports it: the lvol is
 // listed with that user. The zero User or a Restart ends the use.
 func (h *Host) Use(uuid string, user domain.User) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err != nil {
-		return h.wrap("use "+uuid, err)
-	}
-	l.usedBy = user
-	return nil
+	return h.with("use "+uuid, h.find, uuid, func(l *lvol) error {
+		l.usedBy = user
+		return nil
+	})
 }
 
 // checkDeletable refuses a delete that would hang a real target.
@@ -93,12 +86,10 @@ func (l *lvol) checkDeletable() error {
 }
 
 // OwnClusters are the positions of the own clusters of an lvol, ascending.
-func (h *Host) OwnClusters(uuid string) ([]uint64, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err != nil {
-		return nil, h.wrap("map "+uuid, err)
-	}
-	return positions(l.own), nil
+func (h *Host) OwnClusters(uuid string) (own []uint64, err error) {
+	err = h.with("map "+uuid, h.find, uuid, func(l *lvol) error {
+		own = positions(l.own)
+		return nil
+	})
+	return own, err
 }

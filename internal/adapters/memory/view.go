@@ -76,40 +76,41 @@ func readOutside(source io.ReaderAt, found map[uint64]cluster, first, end, clust
 // ReadAt reads the bytes that a reader of the lvol sees. ErrInvalid beyond the end.
 func (h *Host) ReadAt(uuid string, p []byte, offset uint64) error {
 	what := fmt.Sprintf("read %d bytes at %d of %s", len(p), offset, h.nameOrUUID(uuid))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err == nil {
-		err = l.checkRange(offset, len(p))
-	}
-	if err != nil || len(p) == 0 {
-		return h.wrap(what, err)
-	}
-	size := h.config.ClusterSize
-	first, last := offset/size, (offset+uint64(len(p))-1)/size
-	clusters, err := resolve(l, first, last-first+1, size)
+	return h.with(what, h.find, uuid, func(l *lvol) error {
+		if err := l.checkRange(offset, len(p)); err != nil || len(p) == 0 {
+			return err
+		}
+		if err := l.read(p, offset, h.config.ClusterSize); err != nil {
+			return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
+		}
+		return nil
+	})
+}
+
+// read fills p from that offset of the lvol.
+func (l *lvol) read(p []byte, offset, clusterSize uint64) error {
+	end := offset + uint64(len(p))
+	first, last := offset/clusterSize, (end-1)/clusterSize
+	clusters, err := resolve(l, first, last-first+1, clusterSize)
 	if err != nil {
-		return h.wrap(what, fmt.Errorf("%w: %w", ports.ErrUnavailable, err))
+		return err
 	}
-	v := view{clusters: clusters, clusterSize: size, offset: offset, end: offset + uint64(len(p))}
-	_, err = io.ReadFull(&v, p)
-	return h.wrap(what, err)
+	_, err = io.ReadFull(&view{clusters: clusters, clusterSize: clusterSize, offset: offset, end: end}, p)
+	return err
 }
 
 // View reads all bytes of an lvol, size of them, as they are at the moment of the call.
 // Later changes do not change them.
 func (h *Host) View(uuid string) (r io.Reader, size uint64, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.find(uuid)
-	if err != nil {
-		return nil, 0, h.wrap("read "+uuid, err)
-	}
-	clusters, err := resolve(l, 0, l.size/h.config.ClusterSize, h.config.ClusterSize)
-	if err != nil {
-		return nil, 0, h.wrap("read "+uuid, fmt.Errorf("%w: %w", ports.ErrUnavailable, err))
-	}
-	return &view{clusters: clusters, clusterSize: h.config.ClusterSize, end: l.size}, l.size, nil
+	err = h.with("read "+uuid, h.find, uuid, func(l *lvol) error {
+		clusters, err := resolve(l, 0, l.clusters(h), h.config.ClusterSize)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ports.ErrUnavailable, err)
+		}
+		r, size = &view{clusters: clusters, clusterSize: h.config.ClusterSize, end: l.size}, l.size
+		return nil
+	})
+	return r, size, err
 }
 
 // ViewSHA256 is the SHA-256, in hex digits, of all bytes of an lvol.

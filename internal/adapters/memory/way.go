@@ -86,29 +86,27 @@ func wayID(id string) bool {
 func (h *Host) Show(ctx context.Context, _ ports.Run, at ports.Address, uuid string) error {
 	call := Call{Method: "show", UUID: uuid, Name: h.nameOf(uuid)}
 	what := fmt.Sprintf("show %s at %s", h.nameOrUUID(uuid), at)
-	return h.carryOut(ctx, call, what, func() (change, error) {
-		return change{apply: func() error {
-			w, open := h.ways[at]
-			if !open {
-				return fmt.Errorf("way %s: %w", at, ports.ErrNotFound)
+	return h.perform(ctx, call, what, func() error {
+		w, open := h.ways[at]
+		if !open {
+			return fmt.Errorf("way %s: %w", at, ports.ErrNotFound)
+		}
+		l, err := h.find(uuid)
+		if err != nil {
+			return err
+		}
+		if there := w.shown.Load(); there != nil {
+			if there.lvol == l {
+				return nil
 			}
-			l, err := h.find(uuid)
-			if err != nil {
-				return err
-			}
-			if there := w.shown.Load(); there != nil {
-				if there.lvol == l {
-					return nil
-				}
-				return fmt.Errorf("%s is shown there: %w", there.lvol.name, ports.ErrExists)
-			}
-			view, err := l.viewForOthers()
-			if err != nil {
-				return err
-			}
-			w.shown.Store(&shown{lvol: l, uuid: uuid, view: view, clusterSize: h.config.ClusterSize})
-			return nil
-		}}, nil
+			return fmt.Errorf("%s is shown there: %w", there.lvol.name, ports.ErrExists)
+		}
+		view, err := l.viewForOthers()
+		if err != nil {
+			return err
+		}
+		w.shown.Store(&shown{lvol: l, uuid: uuid, view: view, clusterSize: h.config.ClusterSize})
+		return nil
 	})
 }
 
@@ -136,11 +134,9 @@ func (h *Host) HideHead(ctx context.Context, replica string) error {
 }
 
 func (h *Host) hideWays(ctx context.Context, method, what string, which func(*way) bool) error {
-	return h.carryOut(ctx, Call{Method: method}, what, func() (change, error) {
-		return change{apply: func() error {
-			h.closeWays(which)
-			return nil
-		}}, nil
+	return h.perform(ctx, Call{Method: method}, what, func() error {
+		h.closeWays(which)
+		return nil
 	})
 }
 

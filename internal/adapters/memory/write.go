@@ -12,13 +12,7 @@ import (
 // then nothing was written.
 func (h *Host) WriteAt(uuid string, p []byte, offset uint64) error {
 	what := fmt.Sprintf("write %d bytes at %d of %s", len(p), offset, h.nameOrUUID(uuid))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.findWritable(uuid)
-	if err == nil {
-		err = h.write(l, p, offset)
-	}
-	return h.wrap(what, err)
+	return h.with(what, h.findWritable, uuid, func(l *lvol) error { return h.write(l, p, offset) })
 }
 
 func (h *Host) write(l *lvol, p []byte, offset uint64) error {
@@ -64,28 +58,24 @@ func (h *Host) write(l *lvol, p []byte, offset uint64) error {
 // end.
 func (h *Host) Trim(uuid string, offset, length uint64) error {
 	what := fmt.Sprintf("trim %d bytes at %d of %s", length, offset, h.nameOrUUID(uuid))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.findWritable(uuid)
-	if err == nil {
-		err = l.checkRange(offset, int(length))
-	}
-	if err != nil {
-		return h.wrap(what, err)
-	}
-	size := h.config.ClusterSize
-	for i := (offset + size - 1) / size; i < (offset+length)/size; i++ {
-		_, own := l.own[i]
-		switch {
-		case !own:
-		case l.parent == nil && l.external == nil:
-			delete(l.own, i)
-			h.used--
-		default:
-			l.own[i] = nil
+	return h.with(what, h.findWritable, uuid, func(l *lvol) error {
+		if err := l.checkRange(offset, int(length)); err != nil {
+			return err
 		}
-	}
-	return nil
+		size := h.config.ClusterSize
+		for i := (offset + size - 1) / size; i < (offset+length)/size; i++ {
+			_, own := l.own[i]
+			switch {
+			case !own:
+			case l.parent == nil && l.external == nil:
+				delete(l.own, i)
+				h.used--
+			default:
+				l.own[i] = nil
+			}
+		}
+		return nil
+	})
 }
 
 // put stores the content as the lvol's own cluster i.
@@ -119,17 +109,18 @@ func (l *lvol) checkRange(offset uint64, length int) error {
 // part in an operation.
 func (h *Host) Resize(uuid string, size uint64) error {
 	what := fmt.Sprintf("resize %s to %d bytes", h.nameOrUUID(uuid), size)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	l, err := h.findWritable(uuid)
-	if err == nil {
-		size, err = h.roundUp(size)
-	}
-	if err == nil && l.busy != nil {
-		err = ports.ErrBusy
-	}
-	if err != nil {
-		return h.wrap(what, err)
+	return h.with(what, h.findWritable, uuid, func(l *lvol) error {
+		rounded, err := h.roundUp(size)
+		if err != nil {
+			return err
+		}
+		return h.resizeIdle(l, rounded)
+	})
+}
+
+func (h *Host) resizeIdle(l *lvol, size uint64) error {
+	if l.busy != nil {
+		return ports.ErrBusy
 	}
 	h.resize(l, size)
 	return nil
