@@ -62,6 +62,7 @@ type liveVolume struct {
 	members     []liveReplica
 	destination liveReplica
 	base        domain.Base
+	proves      bool // all hosts report checksums
 	exported    *targettest.RAIDVolume
 	mirror      *spdkhost.Mirror
 	client      targettest.Initiator
@@ -98,6 +99,7 @@ func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow
 		grow(p, liveMembers[i])
 		v.members = append(v.members, liveReplica{p, liveMembers[i]})
 	}
+	v.proves = proves(t, v.members[0].place, v.destination.place)
 	t.Cleanup(func() { v.close(t) })
 	v.mirrorMembers(t)
 	return v
