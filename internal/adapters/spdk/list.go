@@ -30,9 +30,10 @@ type view struct {
 	store   *rpc.Lvstore
 	exports *nvmf.Exports
 
-	records known[record] // of snapshots
-	heads   known[string] // the names of their parents, as seen last
-	claimed atomic.Bool   // the last listing had lvols that somebody else has
+	records known[record]   // of snapshots
+	heads   known[string]   // the names of their parents, as seen last
+	used    known[struct{}] // lvols that were looked at when somebody else had them
+	claimed atomic.Bool     // the last listing had lvols that somebody else has
 }
 
 // List implements ports.Looker.
@@ -211,13 +212,14 @@ func (v *view) addRecorded(ctx context.Context, listed *domain.Listing, records 
 	return nil
 }
 
-// forgetOthers forgets the records of snapshots that are not listed any more.
+// forgetOthers forgets what is known of lvols that are not listed any more.
 func (v *view) forgetOthers(listed []domain.Lvol) {
 	there := make(map[string]bool, len(listed))
 	for i := range listed {
 		there[listed[i].UUID] = true
 	}
 	v.records.forgetUnless(there)
+	v.used.forgetUnless(there)
 }
 
 // noteHeads remembers the heads of a listing, and the names of their parents.

@@ -13,8 +13,8 @@ import (
 )
 
 // Look implements ports.Looker. It is one call, and one more write for the parent's
-// UUID and for records that are not known yet. A head that was seen before takes one
-// write.
+// UUID, for records that are not known yet, and for the user of an lvol that had none when it
+// was looked at before. A head that was seen before takes one write.
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	l, err := h.view.look(ctx, uuid)
 	return l, h.store.Failed(err, "look at lvol %s", uuid)
@@ -47,14 +47,14 @@ func (v *view) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	}
 	wait := rpc.BackOff{}
 	for attempt := 1; ; attempt++ {
-		b, err := v.store.Find(ctx, uuid)
+		b, claims, err := v.find(ctx, uuid)
 		if errors.Is(err, ports.ErrNotFound) {
 			return v.lookAtDegraded(ctx, uuid, err)
 		}
 		if err != nil {
 			return domain.Lvol{}, err
 		}
-		l, err := v.lookFurther(ctx, b)
+		l, err := v.lookFurther(ctx, b, claims)
 		// Not found: the lvol has gone since, or the parent has another name by now.
 		if err == nil || !errors.Is(err, ports.ErrNotFound) || attempt == looks || !wait.Next(ctx) {
 			return l, rpc.Unavailable(err)
@@ -62,8 +62,22 @@ func (v *view) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	}
 }
 
+// find looks at an lvol and, if somebody used it before, who does now. claims is nil if they
+// were not asked.
+func (v *view) find(ctx context.Context, uuid string) (b *rpc.Bdev, asked *claims, err error) {
+	look := rpc.GetBdev(uuid)
+	calls := []rpc.Request{look}
+	if _, used := v.used.get(uuid); used {
+		asked = askClaims()
+		calls = append(calls, asked.calls()...)
+	}
+	v.store.Client.Do(ctx, calls...)
+	b, err = v.store.Found(look, uuid)
+	return b, asked, err
+}
+
 // lookFurther adds to an lvol what bdev_get_bdevs does not tell, in one write.
-func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev) (domain.Lvol, error) {
+func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev, claims *claims) (domain.Lvol, error) {
 	l := lvolOf(b, "")
 	asked := v.askRecorded(&l)
 	calls := rpc.Requests(asked)
@@ -72,13 +86,17 @@ func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev) (domain.Lvol, error
 	if name != "" {
 		calls = append(calls, look)
 	}
-	var claims *claims
-	if b.Claimed && !v.exports.Receives(b.UUID) {
+	isUsed := b.Claimed && !v.exports.Receives(b.UUID)
+	if isUsed && claims == nil {
 		claims = askClaims()
 		calls = append(calls, claims.calls()...)
+		v.used.set(b.UUID, struct{}{})
+	}
+	if !isUsed {
+		v.used.forget(b.UUID)
 	}
 	v.store.Client.Do(ctx, calls...)
-	if claims != nil {
+	if isUsed {
 		if err := claims.err(); err != nil {
 			return domain.Lvol{}, err
 		}

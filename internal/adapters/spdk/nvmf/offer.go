@@ -37,11 +37,11 @@ func (e *Exports) Offer(ctx context.Context, r ports.Run, way ports.Way, to ...p
 		return "", err
 	}
 	described := w.describe(r, way.Path)
+	state := e.run(w.owner(r)) // of a spare path, too: so its end does not look for the other one
 	if w.Spare, err = e.replace(ctx, r, w, described); err != nil || w.Spare {
 		return w.address(err)
 	}
 	sub := &subsystem{nqn: w.NQN, hosts: make(map[string]bool)}
-	state := e.run(w.owner(r))
 	e.mu.Lock()
 	state.subsystems = append(state.subsystems, sub)
 	e.mu.Unlock()
