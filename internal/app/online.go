@@ -140,8 +140,9 @@ type liveRun struct {
 
 // liveLvol is the live head.
 type liveLvol struct {
-	uuid string // "": there is none
-	way  ports.Address
+	uuid   string // "": there is none
+	way    ports.Address
+	lowest string // of its chain, as seen before the freeze of the landing; "": not known
 }
 
 func (l *liveRun) begin(r *rebuild) {

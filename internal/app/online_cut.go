@@ -114,16 +114,22 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 		return err
 	}
 	x := r.executor(seen, plan, secondary, nil)
+	cutting := !live.cut.Made()
 	defer func() {
 		r.failed = ctx.Err() == nil && r.isFinal(err)
-		if cleanup := x.CleanUp(ctx, err); cleanup != nil {
+		failure := err
+		if cutting && live.cut.Made() && errors.Is(err, executor.ErrPlanAgain) {
+			failure = nil // the next plan goes on with the live head, the one lvol in flight
+		}
+		if cleanup := x.CleanUp(ctx, failure); cleanup != nil {
 			r.cleanupErr = cleanup
 			err = errors.Join(err, cleanup)
 		}
 	}()
-	if !live.cut.Made() {
+	if cutting {
 		return live.cutVolume(ctx, x)
 	}
+	x.Prepare(ctx)
 	if err := x.Do(ctx, domain.StageDetach, domain.StageSetAside, domain.StagePrune, domain.StageBuild); err != nil {
 		return err
 	}
@@ -148,14 +154,23 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	if err := x.Open(ctx); err != nil {
 		return err
 	}
-	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StageSetAside, domain.StagePrune, domain.StagePrepare); err != nil {
+	if err := x.Do(ctx, domain.StageRemoveHead, domain.StageDetach, domain.StageSetAside, domain.StagePrune); err != nil {
 		return err
 	}
 	l.cuts++
-	if err := l.openWays(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errNotCut, err)
+	err := executor.AtOnce(l.rebuild.request.parallel(),
+		func() error { return x.Do(ctx, domain.StagePrepare) },
+		func() error {
+			if err := l.openWays(ctx); err != nil {
+				return fmt.Errorf("%w: %w", errNotCut, err)
+			}
+			return nil
+		},
+	)
+	if err != nil {
+		return err
 	}
-	err := l.freeze(ctx, func(ctx context.Context) error {
+	err = l.freeze(ctx, func(ctx context.Context) error {
 		err := x.Do(ctx, domain.StageCut)
 		if err != nil && ctx.Err() == nil {
 			return errors.Join(err, l.undoCut(ctx))

@@ -26,18 +26,7 @@ func (l *liveRun) end(ctx context.Context, failure error) error {
 			return errors.Join(failed...)
 		}
 	}
-	run := l.rebuild.run.Run
-	for at := range l.rebuild.sources.sites {
-		if l.rebuild.sources.lostReason(at) == nil && l.ways != nil {
-			failed = append(failed, executor.End(ctx, l.rebuild.sources.host(at), run))
-		}
-	}
-	if l.ways != nil {
-		failed = append(failed, executor.End(ctx, l.rebuild.request.Destination.Host, run))
-	}
-	if l.head.way != "" {
-		failed = append(failed, l.mirror.Release(ctx, run))
-	}
+	failed = append(failed, l.close(ctx, failure))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ways, l.head, l.cutByOwnerAlready = nil, liveLvol{}, false
@@ -45,6 +34,41 @@ func (l *liveRun) end(ctx context.Context, failure error) error {
 		l.cut = domain.Cut{}
 	}
 	return errors.Join(failed...)
+}
+
+// close closes exports and connections: of the sources, the destination and the mirror, at once
+// if the destination is whole.
+func (l *liveRun) close(ctx context.Context, failure error) error {
+	run := l.rebuild.run.Run
+	var sources, destination, mirror error
+	calls := []func() error{
+		func() error {
+			for at := range l.rebuild.sources.sites {
+				if l.rebuild.sources.lostReason(at) == nil && l.ways != nil {
+					sources = errors.Join(sources, executor.End(ctx, l.rebuild.sources.host(at), run))
+				}
+			}
+			return nil
+		},
+		func() error {
+			if l.ways != nil {
+				destination = executor.End(ctx, l.rebuild.request.Destination.Host, run)
+			}
+			return nil
+		},
+		func() error {
+			if l.head.way != "" {
+				mirror = l.mirror.Release(ctx, run)
+			}
+			return nil
+		},
+	}
+	parallel := l.rebuild.request.parallel()
+	if failure != nil {
+		parallel = 1
+	}
+	_ = executor.AtOnce(parallel, calls...) // none fails
+	return errors.Join(sources, destination, mirror)
 }
 
 // abandonInTime abandons the live head, again as long as that fails and it may be a member. If

@@ -25,6 +25,7 @@ func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
 		if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
 			return fmt.Errorf("%w: %w", errBroken, err)
 		}
+		l.seeLowest(ctx)
 		err = l.freeze(ctx, func(ctx context.Context) error { return x.Do(ctx, domain.StageLand) })
 		missed := errors.Is(err, ports.ErrNotFrozen) || errors.Is(err, ports.ErrThawed)
 		switch {
@@ -34,6 +35,22 @@ func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
 			return fmt.Errorf("graft the live head: %w", err)
 		}
 		l.rebuild.progress.emit(EventAgain, err.Error())
+	}
+}
+
+// seeLowest finds the lvol of the live head's chain that is going to be grafted, so that the
+// freeze begins there: users may have taken snapshots.
+func (l *liveRun) seeLowest(ctx context.Context) {
+	for uuid := l.head.uuid; uuid != ""; {
+		seen, err := l.rebuild.request.Destination.Host.Look(ctx, uuid)
+		if err != nil {
+			return // Land begins at the head
+		}
+		if seen.External != "" {
+			l.head.lowest = uuid
+			return
+		}
+		uuid = seen.Parent
 	}
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,10 +144,14 @@ func (l *liveRun) Leave(ctx context.Context, head string) error {
 }
 
 // Land implements executor.Live. Users may have taken snapshots since the cut, so the lowest
-// lvol of the chain is found now; in a freeze, so that they take none meanwhile.
+// lvol of the chain is found now; in a freeze, so that they take none meanwhile. It is the one
+// that seeLowest has found, or was put below that since.
 func (l *liveRun) Land(ctx context.Context, head, parent string) error {
 	host := l.rebuild.request.Destination.Host
-	lowest, err := lowestOf(ctx, host, head, parent)
+	lowest, err := lowestOf(ctx, host, cmp.Or(l.head.lowest, head), parent)
+	if errors.Is(err, ports.ErrNotFound) {
+		lowest, err = lowestOf(ctx, host, head, parent)
+	}
 	if err != nil || lowest.Parent == parent {
 		return err
 	}

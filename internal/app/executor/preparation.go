@@ -38,8 +38,9 @@ func (p *preparation) end() {
 	}
 }
 
-// prepare lets the store prepare the graft as far as it can.
-func (x *Executor) prepare(ctx context.Context) {
+// Prepare lets the store prepare the graft onto the image as far as it can, beside everything
+// else. Open does that, too.
+func (x *Executor) Prepare(ctx context.Context) {
 	preparer, ok := ports.As[ports.Preparer](x.Host)
 	size, image, is := unevenGraft(x.Plan, x.Listing)
 	p := &x.preparation

@@ -55,7 +55,9 @@ func (x *Executor) open(ctx context.Context) error {
 			return err
 		})
 	}
-	calls = append(calls, func() error { x.prepare(ctx); return nil })
+	if !slices.ContainsFunc(x.Plan.Operations, func(o domain.Operation) bool { return o.Stage == domain.StageCut }) {
+		calls = append(calls, func() error { x.Prepare(ctx); return nil }) // else the plan ends before that graft
+	}
 	if err := x.atOnce(calls...); err != nil {
 		return fmt.Errorf("close exports of earlier runs: %w", err)
 	}
