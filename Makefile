@@ -13,6 +13,7 @@ BENCH ?= .
 FUZZTIME ?= 5m
 SHAPES ?=
 ROUNDS ?= 5
+TIMES ?= 20
 HISTORIES ?= 100000
 FIRST ?= 1
 
@@ -24,7 +25,7 @@ WITH_TESTS = {{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: gofmt vet lint mocks race simulated faults proof embed e2e-if-found ## all tests that must pass before a change is merged
@@ -113,7 +114,11 @@ e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spd
 
 .PHONY: bench-e2e
 bench-e2e: ## measure rebuilds on real targets against raw copies (SHAPES, part of a name, selects some; ROUNDS=5)
-	@$(GO) test ./test/e2e -count=1 -run TestMeasureRebuilds -timeout 3h -measure -shapes '$(SHAPES)' -rounds $(ROUNDS)
+	@$(GO) test ./test/e2e -count=1 -run TestMeasureRebuilds -bench '^$$' -timeout 3h -measure -shapes '$(SHAPES)' -rounds $(ROUNDS)
+
+.PHONY: bench-online
+bench-online: ## measure rebuilds under a live volume on real targets (TIMES=20 freezes and deaths)
+	@$(GO) test ./test/e2e -count=1 -run TestMeasureOnline -bench '^$$' -timeout 1h -measure -times $(TIMES)
 
 .PHONY: fmt
 fmt: ## format all Go files

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"testing"
@@ -28,6 +29,8 @@ var liveMembers = []string{"vol-1-r-0a1b2c3d", "vol-1-r-4e5f6a7b"}
 type liveTargets struct {
 	home, to *targettest.Target
 	members  []*targettest.Target
+
+	volume, store int // clusters; 0: volumeClusters and storeClusters
 }
 
 // revive starts the targets again that have ended.
@@ -59,13 +62,14 @@ func (r liveReplica) url() string { return r.address(r.name) }
 // and write it over NVMe/TCP.
 type liveVolume struct {
 	home        *targettest.Target
+	size        int64 // bytes
 	members     []liveReplica
 	destination liveReplica
 	base        domain.Base
 	proves      bool // all hosts report checksums
 	exported    *targettest.RAIDVolume
 	mirror      *spdkhost.Mirror
-	client      targettest.Initiator
+	client      liveclient.Volume
 	hangUp      func() // ends the clients' commands
 	clients     *liveclient.Clients
 }
@@ -87,12 +91,15 @@ func (v *liveVolume) startClients(t *testing.T) {
 // growLiveVolume is newLiveVolume with other replicas.
 func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow func(p *place, replica string)) *liveVolume {
 	t.Helper()
-	v := &liveVolume{home: at.home, destination: liveReplica{newPlace(t, at.to, storeClusters), liveTo}}
+	v := &liveVolume{
+		home: at.home, destination: liveReplica{newPlace(t, at.to, cmp.Or(at.store, storeClusters)), liveTo},
+		size: int64(cmp.Or(at.volume, volumeClusters)) * clusterSize,
+	}
 	if image {
 		v.destination.importImage(t, noises(7, imageClusters))
 	}
 	for i, target := range at.members[:members] {
-		p := newPlace(t, target, storeClusters)
+		p := newPlace(t, target, cmp.Or(at.store, storeClusters))
 		if image {
 			p.importImage(t, noises(7, imageClusters))
 		}
@@ -114,7 +121,7 @@ func (v *liveVolume) mirrorMembers(t *testing.T) {
 		name := "filler-" + randid.Hex(4)
 		id := fmt.Sprintf("%s-0000-4000-8000-000000000000", randid.Hex(4))
 		v.home.Call(t, "bdev_null_create", map[string]any{
-			"name": name, "num_blocks": volumeClusters * clusterSize / 4096, "block_size": 4096, "uuid": id,
+			"name": name, "num_blocks": v.size / 4096, "block_size": 4096, "uuid": id,
 		}, nil)
 		t.Cleanup(func() { _ = v.home.Try("bdev_null_delete", map[string]any{"name": name}, nil) })
 		fillers, names = append(fillers, id), append(names, name)
@@ -162,6 +169,7 @@ func (v *liveVolume) join(t *testing.T, p liveReplica) {
 	require.NoError(t, v.mirror.Connect(ctx, run, door))
 	_, err = v.mirror.Join(ctx, run, door)
 	require.NoError(t, err)
+	require.NoError(t, p.host.Release(ctx, run)) // the way to a head of another target stays
 }
 
 // close detaches the members, and ends their exports, after the RAID has been deleted.
@@ -192,7 +200,7 @@ func (v *liveVolume) close(t *testing.T) {
 // start starts clients.
 func (v *liveVolume) start(t *testing.T, load liveclient.Config) {
 	t.Helper()
-	load.Size, load.Seed, load.Block = volumeClusters*clusterSize, 1, 4096
+	load.Size, load.Seed, load.Block = cmp.Or(load.Size, v.size), 1, 4096
 	var err error
 	v.clients, err = liveclient.Start(v.client, load)
 	require.NoError(t, err)

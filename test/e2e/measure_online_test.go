@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,60 +15,176 @@ import (
 	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/liveclient"
 )
 
-// freezesMeasured is how many rebuilds under a live volume are measured.
-const freezesMeasured = 20
+var measureTimes = flag.Int("times", 20, "how many rebuilds under a live volume are measured, and how many deaths of a source")
 
-// TestMeasureOnline measures freezes under a live volume with clients, and the time of the
-// rebuild against that of the same tree offline.
+// TestMeasureOnline measures rebuilds under a live volume: the freezes, what clients notice, the
+// time of a rebuild against that of the same tree offline, and the death of a source.
 func TestMeasureOnline(t *testing.T) {
 	if !*measures {
-		t.Skip("it measures, it does not test: run it with -measure")
+		t.Skip("it measures, it does not test: run make bench-online")
 	}
-	var table strings.Builder
-	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(columns, "target\tfreeze ms, median\tworst\tclients ms, worst\tonline s, median\toffline s, median\tratio")
 	if *measureSimulated {
 		fabric := simtarget.NewFabric()
-		measureOnline(t, columns, "simulated", func() *targettest.Target { return targettest.SimulatePolled(t, fabric, simtarget.Fork) })
-	} else {
-		for _, binary := range targettest.Binaries(t) {
-			t.Run(flavour(binary), func(t *testing.T) {
-				measureOnline(t, columns, flavour(binary), func() *targettest.Target { return targettest.Start(t, binary) })
-			})
-		}
+		measureOnline(t, "simulated", func() *targettest.Target { return targettest.SimulatePolled(t, fabric, simtarget.Fork) })
+		return
 	}
+	for _, binary := range targettest.Binaries(t) {
+		t.Run(flavour(binary), func(t *testing.T) {
+			measureOnline(t, flavour(binary), func() *targettest.Target { return targettest.Start(t, binary) })
+		})
+	}
+}
+
+// measureOnline has two targets, each with a core where there are two: one has the RAID and its
+// members, the other one the destination. A source that dies has a target of its own.
+func measureOnline(t *testing.T, name string, start func() *targettest.Target) {
+	home, to := start(), start()
+	at := &liveTargets{home: home, to: to, members: []*targettest.Target{home, home}}
+	t.Run("freezes", func(t *testing.T) { measureFreezes(t, name, at) })
+	large := *at
+	large.volume, large.store = 48, 640
+	t.Run("time to whole", func(t *testing.T) { measureTimeToWhole(t, name, &large) })
+	t.Run("clients", func(t *testing.T) { measureClients(t, name, &large) })
+	at.members = []*targettest.Target{start(), home}
+	t.Run("deaths", func(t *testing.T) { measureDeaths(t, name, at) })
+}
+
+// freeze is how long one lasted, and how much of that the rebuild worked in it.
+type freeze struct{ stopped, work time.Duration }
+
+// timedFreezer notes the freezes.
+type timedFreezer struct {
+	rebuild.Freezer
+
+	freezes []freeze
+}
+
+func (f *timedFreezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
+	var it freeze
+	began := time.Now()
+	err := f.Freezer.Freeze(ctx, limit, func(ctx context.Context) error {
+		began := time.Now()
+		defer func() { it.work = time.Since(began) }()
+		return work(ctx)
+	})
+	it.stopped = time.Since(began)
+	f.freezes = append(f.freezes, it)
+	return err
+}
+
+// measureFreezes rebuilds a small replica again and again.
+func measureFreezes(t *testing.T, name string, at *liveTargets) {
+	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) {
+		p.growTwo(t, replica, p.image, [2]string{"gold", "silver"}, 40)
+	})
+	v.startClients(t)
+	var cuts, landings []freeze
+	for range *measureTimes {
+		request := v.request()
+		timed := &timedFreezer{Freezer: request.Freezer}
+		request.Freezer = timed
+		v.measured(t, request)
+		require.Len(t, timed.freezes, 2)
+		cuts, landings = append(cuts, timed.freezes[0]), append(landings, timed.freezes[1])
+		v.forget(t)
+	}
+	stats := v.stop(t)
+	tell(t, name, "freeze\tstopped ms, median\tworst\tof that work ms, median\tworst", func(row func(...any)) {
+		for _, of := range []struct {
+			what    string
+			freezes []freeze
+		}{{"cut", cuts}, {"landing", landings}} {
+			stopped, work := make([]time.Duration, 0), make([]time.Duration, 0)
+			for _, f := range of.freezes {
+				stopped, work = append(stopped, f.stopped), append(work, f.work)
+			}
+			row(of.what, ms(median(stopped)), ms(slices.Max(stopped)), ms(median(work)), ms(slices.Max(work)))
+		}
+		row("a client's longest request", "", ms(stats.Longest))
+	})
+}
+
+// measured is a rebuild that must be complete within a minute.
+func (v *liveVolume) measured(t *testing.T, request rebuild.OnlineRequest) rebuild.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	report, err := rebuild.New().RebuildOnline(ctx, request)
+	require.NoError(t, err)
+	require.Equal(t, rebuild.OutcomeComplete, report.Outcome)
+	return report
+}
+
+// forget makes the destination empty again.
+func (v *liveVolume) forget(t *testing.T) {
+	t.Helper()
+	if head := v.destination.look(t).Head; v.modes(t)[head.UUID] != "" {
+		require.NoError(t, v.mirror.Leave(t.Context(), head.UUID))
+	}
+	require.NoError(t, v.destination.host.HideHead(t.Context(), liveTo))
+	_, err := rebuild.New().DeleteReplica(t.Context(), v.request().Destination, nil)
+	require.NoError(t, err)
+}
+
+// wholeTurns is how often the time to a whole replica is measured.
+const wholeTurns = 5
+
+// measureTimeToWhole rebuilds 8 snapshots of 32 MiB, offline and under clients that write one
+// cluster. The heads have no data before: offline they would get a snapshot more.
+func measureTimeToWhole(t *testing.T, name string, at *liveTargets) {
+	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growEight(t, replica, at.volume) })
+	var offline, online []time.Duration
+	for range wholeTurns {
+		report, err := rebuild.New().Rebuild(t.Context(), v.request().Request)
+		require.NoError(t, err)
+		offline = append(offline, report.Duration)
+		v.forget(t)
+	}
+	v.start(t, liveclient.Config{Size: clusterSize, Longest: 8192, Pause: 4 * time.Millisecond, Reads: 50, Writes: 50})
+	for range wholeTurns {
+		online = append(online, v.measured(t, v.request()).Duration)
+		v.forget(t)
+	}
+	v.stop(t)
+	tell(t, name, "8 x 32 MiB\toffline s, median\tonline s, median\tlowest..highest\tratio", func(row func(...any)) {
+		row("time to whole", seconds(median(offline)), seconds(median(online)),
+			seconds(slices.Min(online))+".."+seconds(slices.Max(online)),
+			fmt.Sprintf("%.2f", median(online).Seconds()/median(offline).Seconds()))
+	})
+}
+
+// growEight makes a chain of 8 snapshots of 32 clusters each, and a head without data.
+func (p *place) growEight(t *testing.T, replica string, clusters int) {
+	t.Helper()
+	parent := p.image
+	for i := range 8 {
+		uuid, err := p.host.Clone(t.Context(), parent, domain.InFlightLvolName(replica, "000000aa"), uint64(clusters)*clusterSize, "")
+		require.NoError(t, err)
+		p.target.Write(t, uuid, noises(uint64(100+i), 32), clusterSize)
+		parent = p.seal(t, uuid, domain.SnapshotLvolName(replica, chainName(i)), createdAt(i))
+	}
+	p.head(t, replica, parent, clusters)
+}
+
+// tell prints a table at once: a measurement that is broken off has told something.
+func tell(t *testing.T, name, heading string, rows func(row func(cells ...any))) {
+	t.Helper()
+	var table strings.Builder
+	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(columns, "\n%s: %s\t\n", name, heading)
+	rows(func(cells ...any) {
+		for _, cell := range cells {
+			_, _ = fmt.Fprintf(columns, "%v\t", cell)
+		}
+		_, _ = fmt.Fprintln(columns)
+	})
 	require.NoError(t, columns.Flush())
 	fmt.Print(table.String())
 }
 
-func measureOnline(t *testing.T, columns *tabwriter.Writer, name string, start func() *targettest.Target) {
-	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
-	var frozen, online, offline []time.Duration
-	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) {
-		p.growTwo(t, replica, p.image, [2]string{"gold", "silver"}, 40) // a head without data, which offline gets no snapshot
-	})
-	engine := rebuild.New()
-	forget := func() {
-		require.NoError(t, v.destination.host.HideHead(t.Context(), liveTo))
-		_, err := engine.DeleteReplica(t.Context(), v.request().Destination, nil)
-		require.NoError(t, err)
-	}
-	for range freezesMeasured {
-		report, err := engine.Rebuild(t.Context(), v.request().Request)
-		require.NoError(t, err)
-		offline = append(offline, report.Duration)
-		forget()
-	}
-	v.startClients(t)
-	for range freezesMeasured {
-		report := v.rebuild(t)
-		frozen, online = append(frozen, report.Online.Frozen), append(online, report.Duration)
-		require.NoError(t, v.mirror.Leave(t.Context(), report.Destination.Head.UUID))
-		forget()
-	}
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	_, _ = fmt.Fprintf(columns, "%s\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\n", name, ms(median(frozen)), ms(slices.Max(frozen)),
-		ms(v.stop(t).Longest), median(online).Seconds(), median(offline).Seconds(), median(online).Seconds()/median(offline).Seconds())
-}
+func ms(d time.Duration) string      { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1000) }
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
