@@ -33,10 +33,20 @@ type liveTargets struct {
 	volume, store int // clusters; 0: volumeClusters and storeClusters
 }
 
+// all are the targets that the test has started.
+func (at *liveTargets) all() (targets []*targettest.Target) {
+	for _, target := range append([]*targettest.Target{at.home, at.to}, at.members...) {
+		if target != nil {
+			targets = append(targets, target)
+		}
+	}
+	return targets
+}
+
 // revive starts the targets again that have ended.
 func (at *liveTargets) revive(t *testing.T) {
 	t.Helper()
-	for _, target := range append([]*targettest.Target{at.home, at.to}, at.members...) {
+	for _, target := range at.all() {
 		if target.Try("rpc_get_methods", nil, nil) != nil {
 			target.Restart(t)
 		}
@@ -107,14 +117,19 @@ func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow
 		v.members = append(v.members, liveReplica{p, liveMembers[i]})
 	}
 	v.proves = proves(t, v.members[0].place, v.destination.place)
-	t.Cleanup(func() { v.close(t) })
+	t.Cleanup(func() { closeVolumes(t, v) })
 	v.mirrorMembers(t)
 	return v
 }
 
-// mirrorMembers makes a RAID of two bdevs without data, since upstream has none of one, lets
-// the members join, and those bdevs leave.
 func (v *liveVolume) mirrorMembers(t *testing.T) {
+	t.Helper()
+	v.mirrorReplicas(t, v.members)
+}
+
+// mirrorReplicas makes a RAID of two bdevs without data, since upstream has none of one, lets
+// the replicas join, and those bdevs leave.
+func (v *liveVolume) mirrorReplicas(t *testing.T, members []liveReplica) {
 	t.Helper()
 	var fillers, names []string
 	for range 2 {
@@ -128,7 +143,7 @@ func (v *liveVolume) mirrorMembers(t *testing.T) {
 	}
 	v.exported = v.home.NewRAIDVolume(t, names...)
 	v.mirror = v.openMirror(t)
-	for _, p := range v.members {
+	for _, p := range members {
 		v.join(t, p)
 	}
 	for _, filler := range fillers {
@@ -172,28 +187,34 @@ func (v *liveVolume) join(t *testing.T, p liveReplica) {
 	require.NoError(t, p.host.Release(ctx, run)) // the way to a head of another target stays
 }
 
-// close detaches the members, and ends their exports, after the RAID has been deleted.
-func (v *liveVolume) close(t *testing.T) {
+// closeVolumes detaches the members of volumes with the same mirror's host, and ends their
+// exports, after the RAIDs have been deleted.
+func closeVolumes(t *testing.T, volumes ...*liveVolume) {
 	t.Helper()
-	at := &liveTargets{home: v.home, to: v.destination.target}
-	for _, p := range v.members {
+	home := volumes[0].home
+	at := &liveTargets{home: home}
+	var all []liveReplica
+	for _, v := range volumes {
+		all = append(all, v.replicas()...)
+	}
+	for _, p := range all {
 		at.members = append(at.members, p.target)
 	}
 	at.revive(t)
 	var attached []struct{ Name string }
-	v.home.Call(t, "bdev_nvme_get_controllers", nil, &attached)
+	home.Call(t, "bdev_nvme_get_controllers", nil, &attached)
 	for _, controller := range attached {
-		v.home.Call(t, "bdev_nvme_detach_controller", map[string]any{"name": controller.Name}, nil)
+		home.Call(t, "bdev_nvme_detach_controller", map[string]any{"name": controller.Name}, nil)
 	}
 	ctx := context.WithoutCancel(t.Context())
-	for _, p := range v.replicas() {
+	for _, p := range all {
 		require.NoError(t, p.host.HideHead(ctx, p.name))
 	}
 	if t.Failed() {
 		return
 	}
-	for _, p := range v.replicas() {
-		requireNothingOpen(t, p.target)
+	for _, target := range append(at.members, home) {
+		requireNothingOpen(t, target)
 	}
 }
 
@@ -242,7 +263,12 @@ func (v *liveVolume) request() rebuild.OnlineRequest {
 // rebuild rebuilds the destination, which must succeed.
 func (v *liveVolume) rebuild(t *testing.T) rebuild.Report {
 	t.Helper()
-	report, err := rebuild.New(rebuild.WithLogger(zaptest.NewLogger(t))).RebuildOnline(t.Context(), v.request())
+	return v.rebuildBy(t, rebuild.New(rebuild.WithLogger(zaptest.NewLogger(t))))
+}
+
+func (v *liveVolume) rebuildBy(t *testing.T, engine *rebuild.Engine) rebuild.Report {
+	t.Helper()
+	report, err := engine.RebuildOnline(t.Context(), v.request())
 	require.NoError(t, err)
 	require.Equal(t, rebuild.OutcomeComplete, report.Outcome)
 	t.Logf("%d freezes, of %v at most", report.Online.Freezes, report.Online.Frozen)

@@ -185,7 +185,7 @@ func mirrorDiesAt(t *testing.T, v *liveVolume, m moment) {
 	}
 	v.home.Restart(t)
 	v.mirrorMembers(t)
-	all := make([]byte, volumeClusters*clusterSize)
+	all := make([]byte, v.size)
 	_, err := v.client.ReadAt(all, 0)
 	require.NoError(t, err)
 	_, err = v.client.WriteAt(all, 0)
@@ -225,7 +225,7 @@ func (v *liveVolume) awaitWhole(t *testing.T, n int) {
 func (at *liveTargets) requireServing(t *testing.T) {
 	t.Helper()
 	var crashed error
-	for _, target := range append([]*targettest.Target{at.home, at.to}, at.members...) {
+	for _, target := range at.all() {
 		crashed = errors.Join(crashed, target.Try("rpc_get_methods", nil, nil))
 	}
 	require.NoError(t, crashed)

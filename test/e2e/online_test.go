@@ -78,6 +78,8 @@ func testOnline(t *testing.T, all bool, start func() *targettest.Target) {
 		{"a user takes a snapshot meanwhile", userSnapshot},
 		{"no base", withoutBase},
 		{"a linked clone", linkedClone},
+		{"five volumes at once", fiveVolumes},
+		{"the whole life of a volume", lifeOfVolume},
 	}
 	some := []string{"two members", "by commands", "a source dies in a copy", "the only source dies", "cancelled", "a linked clone"}
 	for _, test := range tests {
