@@ -482,6 +482,15 @@ type VolumeCheck = app.VolumeCheck
 //	}
 type VolumeSnapshot = app.VolumeSnapshot
 
+// VolumeRemoval is what DeleteVolume deletes.
+//
+//	type VolumeRemoval struct {
+//		Volume   Volume
+//		Replicas []VolumeReplica // those of Members that exist, in their order
+//		Plans    []Plan          // for each of them, if the replicas are deleted, too
+//	}
+type VolumeRemoval = app.VolumeRemoval
+
 // Host is the interface that an adapter implements: one store, and the means to send
 // to other hosts and to receive from them. A host may also implement the optional
 // interfaces, such as Prover, Recorder and Merger.
@@ -1017,7 +1026,7 @@ type Way = ports.Way
 //	type Mirror interface {
 //		// Volume returns the members, also the lost ones that the mirror still lists. A mirror
 //		// that does not know which of them is being rebuilt says ModeRW of it, too: its
-//		// head has an in-flight name.
+//		// head has an in-flight name. ErrNotFound if the mirror does not exist (Maker).
 //		Volume(ctx context.Context) (Volume, error)
 //
 //		// Peer identifies the mirror's host, for the way to a new member (Live.Offer).
@@ -1075,6 +1084,35 @@ var (
 //		Cut(ctx context.Context, run Run, name string, attributes Attributes) (snapshot string, err error)
 //	}
 type Cutter = ports.Cutter
+
+// Maker is implemented by a Mirror that the engine can make and remove. One that does not
+// exist can be opened, too; its Volume is ErrNotFound.
+//
+// Begin, Remove and End let an engine that dies in between be followed by another one: the
+// mirror's host notes which heads it is about. While there is a note and no mirror,
+// Volume is Pending. A note is lost with the mirror's host, as the mirror is.
+//
+//	type Maker interface {
+//		// Begin notes that the mirror is going to be made over these heads. From then on ways
+//		// can be offered to it. No error if the same heads are noted. ErrExists if others are,
+//		// or if the mirror exists.
+//		Begin(ctx context.Context, heads ...string) error
+//
+//		// Make makes the mirror over the heads that are shown at these ways, to which it is
+//		// connected, all at once. The caller answers for equal bytes; nothing is copied.
+//		// ErrUnavailable if nothing is shown at one of them, ErrInvalid if the heads differ in
+//		// size, ErrExists if the mirror exists.
+//		Make(ctx context.Context, at ...Address) error
+//
+//		// Remove removes the mirror, and notes its heads before. They stay as they are, and so
+//		// do the connections to them, which Leave ends. No error if there is none. ErrBusy if
+//		// clients use it; then nothing is changed.
+//		Remove(ctx context.Context) error
+//
+//		// End removes the note. No error if there is none.
+//		End(ctx context.Context) error
+//	}
+type Maker = ports.Maker
 
 // Journal keeps a history of rebuilds across restarts of the process: for people, and
 // as proof of equality on hosts without checksums (Sealing). Correctness does
@@ -1954,6 +1992,9 @@ type ReplicaAudit = domain.ReplicaAudit
 //		// contains filtered or unexported fields
 //	}
 //
+//	// CheckEqual refuses replicas that were audited together and differ.
+//	func (v VolumeAudit) CheckEqual() error
+//
 //	// Wrong reports whether anything was found.
 //	func (v VolumeAudit) Wrong() bool
 type VolumeAudit = domain.VolumeAudit
@@ -2050,6 +2091,10 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //		Name    string
 //		Size    uint64 // bytes
 //		Members []Member
+//
+//		// Pending: the volume is being made or removed, or an engine has died over that. Clients
+//		// cannot use it. Members are the heads that it is about, as ModeERR.
+//		Pending bool
 //	}
 //
 //	// Assign finds for each replica the member that it is. strangers are the
@@ -2059,6 +2104,15 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	// CheckKept refuses a member, as listed before, that has missed a write since.
 //	// Unlike CheckUnbroken, it accepts one that both times had no Since.
 //	func (v Volume) CheckKept(before Member) error
+//
+//	// CheckMade refuses a volume whose members are not just the heads of these
+//	// replicas.
+//	func (v Volume) CheckMade(replicas []Replica) error
+//
+//	// CheckRemoval refuses the removal of a volume that has other members than
+//	// these replicas, or that one of them is no member of. missing of the replicas
+//	// given do not exist: only the continuation of a removal accepts that.
+//	func (v Volume) CheckRemoval(parts []VolumeReplica, strangers []Member, missing int) error
 //
 //	// CheckUnbroken refuses a member that the mirror has been without since it
 //	// joined: it has missed writes. A mirror that cannot tell since when proves
@@ -2097,6 +2151,9 @@ type Volume = domain.Volume
 //	// CheckNewSnapshot refuses a snapshot that cannot be taken of the member's
 //	// head. That of a replica that is being rebuilt is the live head.
 //	func (p VolumeReplica) CheckNewSnapshot(name string) error
+//
+//	// PlanRemoval plans the deletion of the replica after its volume is gone.
+//	func (p VolumeReplica) PlanRemoval() (Plan, error)
 type VolumeReplica = domain.VolumeReplica
 
 // Member is a replica of a Volume, known by its head.

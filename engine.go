@@ -89,6 +89,32 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 	return e.app.SnapshotVolume(ctx, request, name)
 }
 
+// CreateVolume makes a volume over the heads of replicas, which become its members. The mirror
+// must be a [Maker]; it may have been opened before it exists. Replicas that do not exist are
+// created empty, with size bytes on the request's base, as CreateReplica does. Those that exist
+// must be whole and proven equal: by maps and checksums where hosts have them, else they are
+// read. size is 0 if all exist.
+//
+// After a crash or an error, the same call completes it, or DeleteVolume takes it back. If it
+// is made already, CreateVolume only reports it.
+func (e *Engine) CreateVolume(ctx context.Context, request VolumeRequest, size uint64) (VolumeReport, error) {
+	return e.app.CreateVolume(ctx, request, size)
+}
+
+// PlanVolumeRemoval returns what DeleteVolume would do. It changes nothing, and does not look
+// whether clients use the volume.
+func (e *Engine) PlanVolumeRemoval(ctx context.Context, request VolumeRequest, replicas bool) (VolumeRemoval, error) {
+	return e.app.PlanVolumeRemoval(ctx, request, replicas)
+}
+
+// DeleteVolume removes the mirror of a volume and closes the exports of its members' heads. It
+// deletes the replicas only if asked to. The request names every member. It refuses a volume
+// that clients use, and replicas that DeleteReplica refuses. After a crash or an error, the same
+// call completes it.
+func (e *Engine) DeleteVolume(ctx context.Context, request VolumeRequest, replicas bool) (VolumeRemoval, error) {
+	return e.app.DeleteVolume(ctx, request, replicas)
+}
+
 // EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:
 // the replica was deleted, its disk or its node was lost. It reaches those that run and
 // those that wait in a [Queue], and returns at once how many there are.

@@ -335,15 +335,21 @@ const (
 //		// contains filtered or unexported fields
 //	}
 //
+//	// Begin implements rebuild.Maker.
+//	func (m *Mirror) Begin(ctx context.Context, heads ...string) error
+//
 //	// Connect implements rebuild.Mirror.
 //	func (m *Mirror) Connect(ctx context.Context, run rebuild.Run, at rebuild.Address) error
 //
+//	// End implements rebuild.Maker.
+//	func (m *Mirror) End(ctx context.Context) error
+//
 //	// Inject calls the function for each call of rebuild.Mirror from now on,
 //	// and for each access to a member; nil ends that. The methods are "volume",
-//	// "peer", "connect", "join", "leave", "release" and "cut", and "member-read",
-//	// "member-write", "member-trim" and "member-zeroes" with the UUID of the head.
-//	// Fault.Restart and Fault.Kill kill the mirror. The function may call the
-//	// mirror and its hosts.
+//	// "peer", "connect", "join", "leave", "release", "cut", "begin", "make",
+//	// "remove" and "end", and "member-read", "member-write", "member-trim" and
+//	// "member-zeroes" with the UUID of the head. Fault.Restart and Fault.Kill kill
+//	// the mirror. The function may call the mirror and its hosts.
 //	func (m *Mirror) Inject(ask func(Call) Fault)
 //
 //	// Join implements rebuild.Mirror.
@@ -355,6 +361,9 @@ const (
 //
 //	// Leave implements rebuild.Mirror.
 //	func (m *Mirror) Leave(ctx context.Context, head string) error
+//
+//	// Make implements rebuild.Maker.
+//	func (m *Mirror) Make(ctx context.Context, at ...rebuild.Address) error
 //
 //	// Peer implements rebuild.Mirror.
 //	func (m *Mirror) Peer(ctx context.Context) (rebuild.Peer, error)
@@ -368,6 +377,9 @@ const (
 //
 //	// Release implements rebuild.Mirror.
 //	func (m *Mirror) Release(ctx context.Context, run rebuild.Run) error
+//
+//	// Remove implements rebuild.Maker.
+//	func (m *Mirror) Remove(ctx context.Context) error
 //
 //	// Resume lets clients go on. No error if they were not stopped.
 //	func (m *Mirror) Resume(context.Context) error
@@ -399,6 +411,7 @@ type Mirror = memory.Mirror
 //	type MirrorConfig struct {
 //		Name      string
 //		Heads     []Head        // of the members
+//		New       bool          // it does not exist yet: without Heads, until Make
 //		DropAfter time.Duration // 0: DefaultDropAfter
 //	}
 type MirrorConfig = memory.MirrorConfig

@@ -223,11 +223,17 @@ type HostNQNs = nvmf.HostNQNs
 //		// contains filtered or unexported fields
 //	}
 //
+//	// Begin implements rebuild.Maker.
+//	func (m *Mirror) Begin(ctx context.Context, heads ...string) (err error)
+//
 //	// Close ends the connection to the target. Calls under way fail.
 //	func (m *Mirror) Close() error
 //
 //	// Connect implements rebuild.Mirror.
 //	func (m *Mirror) Connect(ctx context.Context, _ rebuild.Run, at rebuild.Address) (err error)
+//
+//	// End implements rebuild.Maker.
+//	func (m *Mirror) End(ctx context.Context) (err error)
 //
 //	// Join implements rebuild.Mirror.
 //	func (m *Mirror) Join(ctx context.Context, _ rebuild.Run, at rebuild.Address) (joining rebuild.Member, err error)
@@ -236,12 +242,18 @@ type HostNQNs = nvmf.HostNQNs
 //	// controller is detached.
 //	func (m *Mirror) Leave(ctx context.Context, head string) (err error)
 //
+//	// Make implements rebuild.Maker.
+//	func (m *Mirror) Make(ctx context.Context, at ...rebuild.Address) (err error)
+//
 //	// Peer implements rebuild.Mirror.
 //	func (m *Mirror) Peer(context.Context) (rebuild.Peer, error)
 //
 //	// Release implements rebuild.Mirror: it detaches the controller of the
 //	// replica's head, if that is no member.
 //	func (m *Mirror) Release(ctx context.Context, run rebuild.Run) (err error)
+//
+//	// Remove implements rebuild.Maker.
+//	func (m *Mirror) Remove(ctx context.Context) (err error)
 //
 //	// Resume lets clients go on, also those that another process has stopped.
 //	// No error if they were not stopped.
@@ -262,8 +274,8 @@ type HostNQNs = nvmf.HostNQNs
 type Mirror = raid.Mirror
 
 // OpenMirror connects to a target and finds the RAID. The error of one that is not there
-// names those that are. A RAID that a process has deleted to make it again, and did not, is
-// made again.
+// names those that are, unless it may be New. A RAID that a process has deleted to make it again,
+// and did not, is made again.
 func OpenMirror(ctx context.Context, config MirrorConfig) (*Mirror, error) {
 	return raid.OpenMirror(ctx, config)
 }
@@ -274,6 +286,7 @@ func OpenMirror(ctx context.Context, config MirrorConfig) (*Mirror, error) {
 //		Socket  string                                                     // path of the target's JSON-RPC socket
 //		Dial    func(ctx context.Context, socket string) (net.Conn, error) // connects to it; nil: it is a unix socket of this machine
 //		RAID    string                                                     // name of the RAID1 bdev
+//		New     bool                                                       // it need not exist yet: Make makes it
 //		HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>
 //		Timeout time.Duration                                              // how long the target may be silent; 0: 20 s
 //		Logger  *zap.Logger                                                // nil: nothing is logged

@@ -26,6 +26,10 @@ func RunMirror(t *testing.T, h Harness) { porttest.RunMirror(t, h) }
 //		// test ends. If it is nil, those tests are skipped.
 //		NewMirror func(t *testing.T, hosts []Instance, heads []string) Mirrored
 //
+//		// NewMaker opens a mirror that does not exist, for heads of these hosts. If it is nil,
+//		// those tests are skipped.
+//		NewMaker func(t *testing.T, hosts []Instance) rebuild.Mirror
+//
 //		// Parallel says that tests may run at the same time.
 //		Parallel bool
 //	}

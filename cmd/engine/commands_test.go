@@ -106,7 +106,7 @@ type closingVolume struct{ *memhost.Mirror }
 func (closingVolume) Close() error { return nil }
 
 func (w *world) openVolume(_ context.Context, at volumeAddress) (openedVolume, error) {
-	if w.live == nil || at != (volumeAddress{"/v.sock", "vol-1"}) {
+	if w.live == nil || at.socket != "/v.sock" || at.raid != "vol-1" {
 		return nil, fmt.Errorf("open RAID %s of target %s: not found", at.raid, at.socket)
 	}
 	return closingVolume{w.live.Mirror}, nil

@@ -26,8 +26,9 @@ func TestManualShowsActualOutput(t *testing.T) {
 		`engine history /var/lib/engine/rebuilds --replica vol-1-r-4e5f6a7b`: "history",
 		`engine gc "$HOST"`:                                                  "gc",
 		`engine snapshot create "$B" before-upgrade`:                         "in-use-snapshot-create-refused",
-		`engine volume show --volume "$RAID" --member "$A1" --member "$A2" --member "$A3"`:  "volume-show",
-		`engine volume check --volume "$RAID" --member "$A1" --member "$A2" --member "$A3"`: "volume-check",
+		`engine volume create --volume "$RAID" --size 512KiB --no-image --member "$A1" --member "$A2" --member "$A3"`: "volume-create-new",
+		`engine volume show --volume "$RAID" --member "$A1" --member "$A2" --member "$A3"`:                            "volume-show",
+		`engine volume check --volume "$RAID" --member "$A1" --member "$A2" --member "$A3"`:                           "volume-check",
 		`engine gc "$HOST" --yes`: "gc-yes",
 	}
 	shown := 0

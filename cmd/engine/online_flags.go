@@ -55,7 +55,7 @@ not at all (--freeze none): then nobody may read or write meanwhile.
 
 // check refuses wrong combinations, and returns where the RAID is.
 func (f *volumeFlags) check() (volumeAddress, error) {
-	at, err := readVolumeAddress("--volume", f.volume)
+	at, err := readVolumeAddress(f.volume)
 	commands := f.freezeCommand != "" || f.thawCommand != ""
 	switch {
 	case err != nil:
@@ -86,9 +86,13 @@ func (f *volumeFlags) freezer(volume openedVolume) rebuild.Freezer {
 }
 
 // volumeAddress says where a live volume is: a RAID of a target.
-type volumeAddress struct{ socket, raid string }
+type volumeAddress struct {
+	socket, raid string
+	mayBeNew     bool // the RAID need not exist
+}
 
-func readVolumeAddress(what, text string) (at volumeAddress, err error) {
+func readVolumeAddress(text string) (at volumeAddress, err error) {
+	const what = "--volume"
 	at.socket, err = readUnixURL(what, text, volumeAddressForm, map[string]*string{"raid": &at.raid})
 	if err == nil && at.raid == "" {
 		err = badUsage("%s %q: raid is required: expected %s", what, text, volumeAddressForm)
@@ -110,7 +114,7 @@ type volumeOpener func(ctx context.Context, at volumeAddress) (openedVolume, err
 
 func newVolumeOpener(log *zap.Logger) volumeOpener {
 	return func(ctx context.Context, at volumeAddress) (openedVolume, error) {
-		mirror, err := spdkhost.OpenMirror(ctx, spdkhost.MirrorConfig{Socket: at.socket, RAID: at.raid, Logger: log})
+		mirror, err := spdkhost.OpenMirror(ctx, spdkhost.MirrorConfig{Socket: at.socket, RAID: at.raid, New: at.mayBeNew, Logger: log})
 		if err != nil {
 			return nil, err
 		}

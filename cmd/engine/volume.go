@@ -41,11 +41,11 @@ type volumeCommand struct {
 func (p cli) volume() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "volume",
-		Short: "Show and check a live volume, and take snapshots of it",
+		Short: "Make, show, check and delete a volume, and take snapshots of it",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(p.volumeShow(), p.volumeCheck(), p.volumeSnapshot())
+	c.AddCommand(p.volumeCreate(), p.volumeDelete(), p.volumeShow(), p.volumeCheck(), p.volumeSnapshot())
 	return c
 }
 
@@ -122,7 +122,7 @@ has missed writes) and their snapshots side by side. It changes nothing, and cli
 		Example: "  engine volume show --volume 'unix:///var/tmp/c.sock?raid=vol-1' \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			at, err := readVolumeAddress("--volume", flags.volume)
+			at, err := readVolumeAddress(flags.volume)
 			if err != nil {
 				return err
 			}
@@ -169,7 +169,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the check failed.
 		Example: "  engine volume check --volume 'unix:///var/tmp/c.sock?raid=vol-1' \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			at, err := readVolumeAddress("--volume", flags.volume)
+			at, err := readVolumeAddress(flags.volume)
 			if err != nil {
 				return err
 			}

@@ -88,6 +88,30 @@ func TestVolumeSnapshotOfEveryMember(t *testing.T) {
 	require.Equal(t, before, w.stores())
 }
 
+func TestVolumeDeleteAndCreate(t *testing.T) {
+	w := threeMembers(t)
+	before := w.stores()
+	requireShortLine(t, w.engine(volumeOf("delete")...), exitUsage, "volume vol-1 will be deleted; its 3 replicas will be kept", "--confirm vol-1")
+	requireShortLine(t, w.engine(volumeOf("delete", "--replicas")...), exitUsage, "volume vol-1 will be deleted with its 3 replicas, 9 lvols")
+	require.Equal(t, before, w.stores())
+	told := w.engine(volumeOf("delete", "--confirm", "vol-1")...)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	requireGolden(t, "volume-delete.txt", told.stdout)
+	requireShortLine(t, w.engine(volumeOf("delete", "--confirm", "vol-1")...), exitFailed, "the volume does not exist")
+
+	told = w.engine(volumeOf("create")...)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	requireGolden(t, "volume-create.txt", told.stdout)
+	require.Len(t, w.asJSON(exitDone, volumeOf("create")...)["members"], 3, "again")
+	removed := w.asJSON(exitDone, volumeOf("delete", "--replicas", "--confirm", "vol-1")...)
+	require.Len(t, removed["replicas"], 3)
+	requireShortLine(t, w.engine(volumeOf("create", "--no-image")...), exitFailed, "the volume's size is not given")
+	requireGolden(t, "volume-create-new.txt", w.engine(volumeOf("create", "--no-image", "--size", "512KiB")...).stdout)
+	made := w.asJSON(exitDone, volumeOf("create", "--no-image")...)
+	require.Equal(t, 512<<10, int(made["size"].(float64)))
+	require.Empty(t, made["faults"])
+}
+
 func TestVolumeUsageErrors(t *testing.T) {
 	for _, test := range []struct {
 		name string

@@ -28,13 +28,13 @@ var faces = []face{
 				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase", "Using", "ErrEnded",
 				"Garbage", "Leaving",
 				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
-				"VolumeRequest", "VolumeReport", "VolumeCheck", "VolumeSnapshot",
+				"VolumeRequest", "VolumeReport", "VolumeCheck", "VolumeSnapshot", "VolumeRemoval",
 			}},
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Sender", "Receiver", "Releaser", "Source", "SourceOnly", "Run", "Address", "Peer", "Progress",
 				"Prover", "KnownProver", "Recorder", "Limiter", "LeastLimiter", "Merger", "Renamer", "Counter", "Gauge", "Opener", "Bytes", "Claimer", "Leaser", "Lease", "HeldError", "Identifier", "Collector", "Opened", "Ender", "Preparer", "ErrNotFound", "Retryable",
-				"Live", "Way", "Mirror", "Freezer", "ErrNotFrozen", "Cutter",
+				"Live", "Way", "Mirror", "Freezer", "ErrNotFrozen", "Cutter", "Maker",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{

@@ -48,7 +48,15 @@ func (b *liveFixture) onVolume(ctx context.Context, engine *app.Engine) map[stri
 			return err
 		},
 		"rebuild offline": func() error { _, err := engine.Rebuild(ctx, b.request().Request); return err },
-		"hold all":        func() error { return hold(ctx, engine, b.volumeWithDestination().Members...) },
+		"create the volume": func() error {
+			_, err := engine.CreateVolume(ctx, b.volumeWithDestination(), 8*cluster)
+			return err
+		},
+		"delete the volume": func() error {
+			_, err := engine.DeleteVolume(ctx, b.volumeWithDestination(), true)
+			return err
+		},
+		"hold all": func() error { return hold(ctx, engine, b.volumeWithDestination().Members...) },
 	}
 }
 
@@ -81,7 +89,7 @@ func TestChangesAreRefusedDuringOnlineRebuild(t *testing.T) {
 		})
 		_, err := engine.RebuildOnline(t.Context(), b.request())
 		require.NoError(t, err)
-		require.Equal(t, 2*(7+7+3), asked)
+		require.Equal(t, 2*(7+7+5), asked)
 		b.requireWhole()
 	})
 }

@@ -67,7 +67,12 @@ func (e *Engine) CreateReplica(ctx context.Context, where Site, size uint64, ima
 		return domain.Replica{}, err
 	}
 	defer release()
-	_, err = e.changeInPlace(ctx, at, "the creation of replica "+at.Replica, nil, func() (domain.Replica, domain.Plan, error) {
+	return e.createLeased(ctx, at, size, image)
+}
+
+// createLeased creates a replica that is leased.
+func (e *Engine) createLeased(ctx context.Context, at site, size uint64, image domain.Base) (domain.Replica, error) {
+	_, err := e.changeInPlace(ctx, at, "the creation of replica "+at.Replica, nil, func() (domain.Replica, domain.Plan, error) {
 		r, err := listReplica(ctx, at)
 		if err != nil {
 			return r, domain.Plan{}, err
@@ -100,6 +105,11 @@ func (e *Engine) DeleteReplica(ctx context.Context, where Site, observer Observe
 		return domain.Plan{}, err
 	}
 	defer release()
+	return e.deleteLeased(ctx, at, observer)
+}
+
+// deleteLeased deletes a replica that is leased.
+func (e *Engine) deleteLeased(ctx context.Context, at site, observer Observer) (domain.Plan, error) {
 	r, err := existingReplica(ctx, at)
 	if err != nil {
 		return domain.Plan{}, err

@@ -35,8 +35,7 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 	}
 	p := newProgress(observer)
 	p.beginReading(lvols)
-	run := ports.Run{Replica: at.Replica, ID: executor.NewID()}
-	reader := lvolReader{at, run, p}
+	reader := lvolReader{at, ports.Run{Replica: at.Replica, ID: executor.NewID()}, p}
 	if _, ok := ports.As[ports.Opener](at.Host); !ok || len(lvols) == 0 {
 		return reader.views(ctx, lvols, DefaultParallel)
 	}
@@ -46,24 +45,30 @@ func (e *Engine) ReadViews(ctx context.Context, where Site, lvols []domain.Lvol,
 		return nil, err
 	}
 	defer replica()
-	store, err := identify(ctx, at)
+	return e.readLeased(ctx, reader, lvols, lease)
+}
+
+// readLeased reads lvols of a leased replica. lease is that of the run.
+func (e *Engine) readLeased(ctx context.Context, reader lvolReader, lvols []domain.Lvol, lease ports.Lease) (Views, error) {
+	host := reader.at.Host
+	store, err := identify(ctx, reader.at)
 	if err != nil {
 		return nil, err
 	}
-	run.Store, reader.run.Store = store.UUID, store.UUID
-	alive, err := e.leaseNow(ctx, at.Host, runKey(run), lease)
+	reader.run.Store = store.UUID
+	alive, err := e.leaseNow(ctx, host, runKey(reader.run), lease)
 	if err != nil {
 		return nil, err
 	}
 	defer alive()
-	views, err = reader.views(ctx, lvols, DefaultParallel)
-	ender, ok := ports.As[ports.Ender](at.Host)
+	views, err := reader.views(ctx, lvols, DefaultParallel)
+	ender, ok := ports.As[ports.Ender](host)
 	if !ok {
 		return views, err // every lvol was closed; gc closes the rest
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
-	if ended := ender.End(ctx, run); ended != nil {
+	if ended := ender.End(ctx, reader.run); ended != nil {
 		err = errors.Join(err, fmt.Errorf("%w: %w", ErrCleanUp, ended))
 	}
 	return views, err

@@ -53,6 +53,7 @@ const (
 	changeFreeze change = "get a snapshot that its engine does not know, so that the engine fails the replica"
 	changeMerge  change = "lose a snapshot that its engine knows, so that the engine fails the replica"
 	changeGraft  change = "get another parent while it is read"
+	changeMember change = "become a member of another volume"
 )
 
 // refuseInUse refuses to change an lvol of the replica that is in use, unless that is

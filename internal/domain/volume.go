@@ -11,6 +11,10 @@ type Volume struct {
 	Name    string
 	Size    uint64 // bytes
 	Members []Member
+
+	// Pending: the volume is being made or removed, or an engine has died over that. Clients
+	// cannot use it. Members are the heads that it is about, as ModeERR.
+	Pending bool
 }
 
 // Member is a replica of a Volume, known by its head.

@@ -10,6 +10,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 	"github.com/rootgraft/rebuild/internal/ports/porttest"
 )
 
@@ -40,6 +41,13 @@ func TestConformance(t *testing.T) {
 					t.Helper()
 					fabric, _ := fabrics.Load(hosts[0].Host)
 					return mirrored(t, fabric.(*memory.Fabric), hosts, heads)
+				},
+				NewMaker: func(t *testing.T, hosts []porttest.Instance) ports.Mirror {
+					t.Helper()
+					fabric, _ := fabrics.Load(hosts[0].Host)
+					m, err := fabric.(*memory.Fabric).NewMirror(memory.MirrorConfig{Name: "vol-1", New: true})
+					require.NoError(t, err)
+					return m
 				},
 			})
 		})

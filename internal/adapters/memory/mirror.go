@@ -20,6 +20,7 @@ const DefaultDropAfter = 4 * time.Second
 type MirrorConfig struct {
 	Name      string
 	Heads     []Head        // of the members
+	New       bool          // it does not exist yet: without Heads, until Make
 	DropAfter time.Duration // 0: DefaultDropAfter
 }
 
@@ -52,6 +53,8 @@ type Mirror struct {
 	connections map[ports.Address]ports.Run
 	turn        int       // of reads
 	joined      time.Time // the latest member
+	exists      bool      // it was made, and not removed
+	noted       []string  // heads, by Begin or Remove
 	dead        bool      // after Kill
 }
 
@@ -67,9 +70,10 @@ func (f *Fabric) NewMirror(c MirrorConfig) (*Mirror, error) {
 	f.mirrors++
 	m := &Mirror{config: c, fabric: f, number: f.mirrors, connections: make(map[ports.Address]ports.Run)}
 	f.mu.Unlock()
-	if len(c.Heads) == 0 {
-		return nil, m.wrap("create", fmt.Errorf("no member: %w", ports.ErrInvalid))
+	if len(c.Heads) == 0 != c.New {
+		return nil, m.wrap("create", fmt.Errorf("%d members of a mirror that exists: %t: %w", len(c.Heads), !c.New, ports.ErrInvalid))
 	}
+	m.exists = !c.New
 	for _, head := range c.Heads {
 		if _, err := m.add(&member{host: head.Host, uuid: head.UUID}); err != nil {
 			return nil, m.wrap("create", err)
@@ -86,7 +90,7 @@ func (m *Mirror) Size() uint64 { return m.size }
 
 // Inject calls the function for each call of ports.Mirror from now on, and for each
 // access to a member; nil ends that. The methods are "volume", "peer", "connect", "join",
-// "leave", "release" and "cut", and "member-read", "member-write", "member-trim" and
+// "leave", "release", "cut", "begin", "make", "remove" and "end", and "member-read", "member-write", "member-trim" and
 // "member-zeroes" with the UUID of the head. Fault.Restart and Fault.Kill kill the mirror.
 // The function may call the mirror and its hosts.
 func (m *Mirror) Inject(ask func(Call) Fault) { m.faults.inject(ask) }
@@ -138,6 +142,9 @@ func (m *Mirror) locked(apply func() error) error {
 func (m *Mirror) Volume(ctx context.Context) (domain.Volume, error) {
 	var volume domain.Volume
 	err := m.carryOut(ctx, Call{Method: "volume"}, "list members", func() error {
+		if !m.exists {
+			return m.pending(&volume)
+		}
 		volume = domain.Volume{Name: m.config.Name, Size: m.size}
 		for _, it := range m.members {
 			if err := it.reach(); err == nil {
@@ -176,14 +183,7 @@ func (m *Mirror) Connect(ctx context.Context, run ports.Run, at ports.Address) e
 func (m *Mirror) Join(ctx context.Context, _ ports.Run, at ports.Address) (domain.Member, error) {
 	var joined domain.Member
 	err := m.carryOut(ctx, Call{Method: "join"}, fmt.Sprintf("join the head at %s", at), func() error {
-		if _, connected := m.connections[at]; !connected {
-			return fmt.Errorf("it is not connected: %w", ports.ErrUnavailable)
-		}
-		w := m.fabric.wayAt(at)
-		if w == nil || w.end() == nil {
-			return fmt.Errorf("nothing is shown there: %w", ports.ErrUnavailable)
-		}
-		it, err := m.add(&member{host: w.host, uuid: w.end().uuid, way: w})
+		it, err := m.addAt(at)
 		if err == nil {
 			joined = it.listed()
 		}
@@ -282,10 +282,15 @@ func (m *Mirror) Kill() {
 		it.end(errMirrorDead)
 	}
 	m.mu.Unlock()
+	m.unuseHeads()
+	m.gate.open(nil)
+}
+
+// unuseHeads has the hosts list the first members as bases of this mirror no more.
+func (m *Mirror) unuseHeads() {
 	for _, head := range m.config.Heads {
 		if err := head.Host.Use(head.UUID, domain.User{}); err != nil && !errors.Is(err, ports.ErrNotFound) {
 			panic(err) // there is no other error
 		}
 	}
-	m.gate.open(nil)
 }

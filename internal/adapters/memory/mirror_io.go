@@ -103,6 +103,8 @@ func (m *Mirror) enter(offset, length int64) (members []*member, err error) {
 	switch {
 	case m.dead:
 		return nil, errMirrorDead
+	case !m.exists:
+		return nil, errNotMade
 	case offset < 0 || length < 0 || offset > int64(m.size) || length > int64(m.size)-offset:
 		return nil, fmt.Errorf("%d bytes at %d are beyond the end at %d: %w", length, offset, m.size, ports.ErrInvalid)
 	}

@@ -86,3 +86,24 @@ func (m Mirror) Leave(ctx context.Context, head string) error {
 func (m Mirror) Release(ctx context.Context, run ports.Run) error {
 	return withinErr(ctx, &Host{}, func(ctx context.Context) error { return m.Mirror.Release(ctx, run) })
 }
+
+// Maker guards the calls of a mirror that is made or removed.
+type Maker struct{ ports.Maker }
+
+// Begin implements ports.Maker.
+func (m Maker) Begin(ctx context.Context, heads ...string) error {
+	return withinErr(ctx, &Host{}, func(ctx context.Context) error { return m.Maker.Begin(ctx, heads...) })
+}
+
+// Make implements ports.Maker.
+func (m Maker) Make(ctx context.Context, at ...ports.Address) error {
+	return withinErr(ctx, &Host{}, func(ctx context.Context) error { return m.Maker.Make(ctx, at...) })
+}
+
+// Remove implements ports.Maker.
+func (m Maker) Remove(ctx context.Context) error {
+	return withinErr(ctx, &Host{}, m.Maker.Remove)
+}
+
+// End implements ports.Maker.
+func (m Maker) End(ctx context.Context) error { return withinErr(ctx, &Host{}, m.Maker.End) }

@@ -196,7 +196,7 @@ type mirrorFixture struct {
 
 func mirrorOver(a, b *subject) *mirrorFixture {
 	a.t.Helper()
-	if a.newMirror == nil {
+	if a.harness.NewMirror == nil {
 		a.t.Skip("there are no mirrors over heads of these hosts")
 	}
 	m := &mirrorFixture{t: a.t, a: a, b: b}
@@ -208,7 +208,7 @@ func mirrorOver(a, b *subject) *mirrorFixture {
 	if live, ok := b.Instance.Host.(ports.Live); ok {
 		m.t.Cleanup(func() { _ = live.HideHead(context.WithoutCancel(b.ctx), replica) })
 	}
-	m.Mirrored = a.newMirror(m.t, []Instance{a.Instance, b.Instance}, m.heads[:])
+	m.Mirrored = a.harness.NewMirror(m.t, []Instance{a.Instance, b.Instance}, m.heads[:])
 	return m
 }
 

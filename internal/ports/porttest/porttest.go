@@ -22,6 +22,10 @@ type Harness struct {
 	// test ends. If it is nil, those tests are skipped.
 	NewMirror func(t *testing.T, hosts []Instance, heads []string) Mirrored
 
+	// NewMaker opens a mirror that does not exist, for heads of these hosts. If it is nil,
+	// those tests are skipped.
+	NewMaker func(t *testing.T, hosts []Instance) ports.Mirror
+
 	// Parallel says that tests may run at the same time.
 	Parallel bool
 }
@@ -115,6 +119,7 @@ func Run(t *testing.T, h Harness) {
 func RunMirror(t *testing.T, h Harness) {
 	runTopics(t, h, []topic{
 		{"mirror", mirrorTests},
+		{"maker", makerTests},
 		{"freezer", freezerTests},
 	})
 }

@@ -46,7 +46,7 @@ type subject struct {
 	ports.Host
 	store domain.Listing // as it was when it was empty
 
-	newMirror func(t *testing.T, hosts []Instance, heads []string) Mirrored
+	harness Harness
 }
 
 func newSubjects(t *testing.T, h Harness, n int) []*subject {
@@ -57,7 +57,7 @@ func newSubjects(t *testing.T, h Harness, n int) []*subject {
 	subjects := make([]*subject, n)
 	for i, instance := range instances {
 		noted := &notingHost{Host: instance.Host, names: make(map[string]bool)}
-		s := &subject{t: t, ctx: ctx, Instance: instance, Host: noted, newMirror: h.NewMirror}
+		s := &subject{t: t, ctx: ctx, Instance: instance, Host: noted, harness: h}
 		s.store = s.list()
 		require.Empty(t, s.store.Lvols, "a host begins empty")
 		subjects[i] = s

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
 
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
@@ -58,7 +59,17 @@ func conform(t *testing.T, home, other *targettest.Target) {
 		NewMirror: func(t *testing.T, hosts []porttest.Instance, heads []string) porttest.Mirrored {
 			return mirrored(t, home, hosts, heads)
 		},
+		NewMaker: func(t *testing.T, _ []porttest.Instance) ports.Mirror { return openNew(t, home) },
 	})
+}
+
+// openNew opens a mirror whose RAID does not exist.
+func openNew(t *testing.T, target *targettest.Target) *raid.Mirror {
+	t.Helper()
+	m, err := raid.OpenMirror(t.Context(), raid.MirrorConfig{Socket: target.Socket, RAID: "made-" + randid.Hex(4), New: true, Logger: zaptest.NewLogger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
 }
 
 // mirrored makes a RAID over the head of the first host. The head of the second joins.

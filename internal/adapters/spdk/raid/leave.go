@@ -25,10 +25,10 @@ func (m *Mirror) Leave(ctx context.Context, head string) (err error) {
 		return err
 	}
 	r, err := m.find(raids.Result)
-	if err != nil {
+	if err != nil && m.findPending(raids.Result) == nil {
 		return err
 	}
-	if b := r.Base(head); b != nil {
+	if b := slotOf(r, head); b != nil {
 		if b.Serves() && serving(r) == 1 {
 			return fmt.Errorf("%s is the last member: %w", b.Name, ports.ErrInvalid)
 		}
@@ -57,4 +57,12 @@ func serving(r *rpc.RAID) (n int) {
 		}
 	}
 	return n
+}
+
+// slotOf is the slot of a RAID that has the head; nil: none, or there is no RAID.
+func slotOf(r *rpc.RAID, head string) *rpc.RAIDBase {
+	if r == nil {
+		return nil
+	}
+	return r.Base(head)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/keylock"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/randid"
 )
 
 // MirrorConfig says which RAID of which target a mirror is.
@@ -21,6 +22,7 @@ type MirrorConfig struct {
 	Socket  string                                                     // path of the target's JSON-RPC socket
 	Dial    func(ctx context.Context, socket string) (net.Conn, error) // connects to it; nil: it is a unix socket of this machine
 	RAID    string                                                     // name of the RAID1 bdev
+	New     bool                                                       // it need not exist yet: Make makes it
 	HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>
 	Timeout time.Duration                                              // how long the target may be silent; 0: 20 s
 	Logger  *zap.Logger                                                // nil: nothing is logged
@@ -55,8 +57,8 @@ type Mirror struct {
 var _ ports.Mirror = (*Mirror)(nil)
 
 // OpenMirror connects to a target and finds the RAID. The error of one that is not there
-// names those that are. A RAID that a process has deleted to make it again, and did not, is
-// made again.
+// names those that are, unless it may be New. A RAID that a process has deleted to make it again,
+// and did not, is made again.
 func OpenMirror(ctx context.Context, config MirrorConfig) (*Mirror, error) {
 	if config.Socket == "" {
 		return nil, fmt.Errorf("spdk: Socket is missing: expected the path of a target's JSON-RPC socket: %w", ports.ErrInvalid)
@@ -74,14 +76,14 @@ func OpenMirror(ctx context.Context, config MirrorConfig) (*Mirror, error) {
 		rpc: rpc.NewClient(config.Socket, config.Timeout, config.Dial), name: config.RAID, nqn: config.HostNQN,
 		log: config.Logger.With(zap.String("target", config.Socket), zap.String("raid", config.RAID)),
 	}
-	if err := m.open(ctx); err != nil {
+	if err := m.open(ctx, config.New); err != nil {
 		m.rpc.Close()
 		return nil, fmt.Errorf("open RAID %s of target %s: %w", config.RAID, config.Socket, err)
 	}
 	return m, nil
 }
 
-func (m *Mirror) open(ctx context.Context) error {
+func (m *Mirror) open(ctx context.Context, isNew bool) error {
 	methods, err := rpc.GetMethods().Do(ctx, m.rpc)
 	if err != nil {
 		return err
@@ -96,6 +98,9 @@ func (m *Mirror) open(ctx context.Context) error {
 	}
 	r, err := m.find(raids)
 	if err != nil {
+		r, err = m.findNew(raids, isNew, err)
+	}
+	if err != nil {
 		return err
 	}
 	if r.Level != "raid1" {
@@ -108,6 +113,18 @@ func (m *Mirror) open(ctx context.Context) error {
 	return nil
 }
 
+// findNew finds the note of a RAID that is being made or removed. A new one need not have
+// one.
+func (m *Mirror) findNew(raids []rpc.RAID, isNew bool, missing error) (*rpc.RAID, error) {
+	if noted := m.findPending(raids); noted != nil {
+		return noted, nil
+	}
+	if isNew {
+		return &rpc.RAID{Name: m.name, UUID: randid.UUID(), Level: "raid1"}, nil
+	}
+	return nil, missing
+}
+
 // find finds the mirror's RAID.
 func (m *Mirror) find(raids []rpc.RAID) (*rpc.RAID, error) {
 	var names []string
@@ -115,7 +132,9 @@ func (m *Mirror) find(raids []rpc.RAID) (*rpc.RAID, error) {
 		if raids[i].Name == m.name {
 			return &raids[i], nil
 		}
-		names = append(names, raids[i].Name)
+		if !isPending(raids[i].Name) {
+			names = append(names, raids[i].Name)
+		}
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("RAID %q not found; the target has none: %w", m.name, ports.ErrNotFound)

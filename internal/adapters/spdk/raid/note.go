@@ -18,9 +18,11 @@ import (
 // case that this process ends: the name of a bdev that holds nothing. So it is there for as
 // long as the bases are, and every process that reaches the target finds it.
 
+const notePrefix = "rebuild-raid-"
+
 // noteName begins the name of the note of a RAID.
 func noteName(raid string) string {
-	return "rebuild-raid-" + base64.RawURLEncoding.EncodeToString([]byte(raid)) + "-"
+	return notePrefix + base64.RawURLEncoding.EncodeToString([]byte(raid)) + "-"
 }
 
 // note makes the note.

@@ -168,13 +168,16 @@ func isExported(all []spdktypes.NvmfSubsystem, e exportedAs) bool {
 	return true
 }
 
+// zerosName is that of a bdev that stands in for a second base.
+func zerosName(raid string) string { return noteName(raid) + "-zeros" }
+
 // create makes the RAID. A target that cannot add a base refuses a single one: a bdev of
 // zeros stands in for a second one, which then leaves.
 func (m *Mirror) create(ctx context.Context, was *description, bases []string) error {
 	if len(bases) != 1 || m.can.Grows {
 		return rpc.CreateRAID1(was.Name, was.UUID, bases...).Do(ctx, m.rpc)
 	}
-	zeros := noteName(was.Name) + "-zeros"
+	zeros := zerosName(was.Name)
 	if err := rpc.CreateNull(zeros, was.Blocks, was.BlockSize).Do(ctx, m.rpc); err != nil && !errors.Is(err, ports.ErrExists) {
 		return err
 	}

@@ -24,6 +24,9 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 		return domain.Volume{}, err
 	}
 	r, err := m.find(raids.Result)
+	if noted := m.findPending(raids.Result); err != nil && noted != nil {
+		return m.pendingVolume(noted), nil
+	}
 	if err != nil {
 		return domain.Volume{}, err
 	}
@@ -39,7 +42,7 @@ func (m *Mirror) members(r *rpc.RAID, asked proofs) (members []domain.Member) {
 	serving := make(map[string]bool)
 	for i := range r.Bases {
 		b := &r.Bases[i]
-		if !b.Serves() {
+		if !b.Serves() || b.Name == zerosName(m.name) {
 			continue
 		}
 		serving[b.UUID] = true

@@ -1,0 +1,93 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/guard"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// mirrorChange makes or removes a mirror. All replicas are leased meanwhile.
+type mirrorChange struct {
+	engine   *Engine
+	mirror   guard.Mirror
+	maker    guard.Maker
+	sites    []site
+	replicas []domain.Replica // of the sites; some need not exist
+	heads    map[int]string   // UUIDs of those that are members of a mirror that is removed
+	run      string           // ID
+}
+
+// newMirrorChange leases the replicas exclusively. what describes the change for those that
+// are refused meanwhile.
+func (e *Engine) newMirrorChange(ctx context.Context, request VolumeRequest, what string) (c *mirrorChange, release func(), err error) {
+	if err := request.check(); err != nil {
+		return nil, nil, err
+	}
+	maker, ok := request.Mirror.(ports.Maker)
+	if !ok {
+		return nil, nil, refusef("this mirror cannot be made or removed by the engine: its owner does that")
+	}
+	c = &mirrorChange{engine: e, mirror: guard.Mirror{Mirror: request.Mirror}, maker: guard.Maker{Maker: maker}, run: executor.NewID()}
+	var all releases
+	for _, where := range request.Members {
+		at := where.guarded()
+		one, err := e.leaseForChange(ctx, at, what)
+		if err == nil {
+			all.add(one)
+			err = canBeMember(at)
+		}
+		if err != nil {
+			all.release()
+			return nil, nil, err
+		}
+		c.sites = append(c.sites, at)
+	}
+	return c, all.release, nil
+}
+
+// canBeMember refuses a host whose heads cannot be shown to a mirror.
+func canBeMember(at site) error {
+	if _, ok := ports.As[ports.Live](at.Host); !ok {
+		return refusef("the host of replica %s cannot show its head to a mirror", at.Replica)
+	}
+	return nil
+}
+
+// list lists the replicas.
+func (c *mirrorChange) list(ctx context.Context) error {
+	c.replicas = make([]domain.Replica, len(c.sites))
+	return c.forAll(func(i int) (err error) {
+		c.replicas[i], err = listReplica(ctx, c.sites[i])
+		return err
+	})
+}
+
+// forAll calls do for all sites at once.
+func (c *mirrorChange) forAll(do func(i int) error) error {
+	var calls []func() error
+	for i := range c.sites {
+		calls = append(calls, func() error { return do(i) })
+	}
+	return executor.AtOnce(len(calls), calls...)
+}
+
+func (c *mirrorChange) runOf(i int) ports.Run {
+	return ports.Run{Replica: c.sites[i].Replica, Store: c.replicas[i].Store.UUID, ID: c.run}
+}
+
+// volume is the mirror's; exists is false if it was never made or is gone.
+func (c *mirrorChange) volume(ctx context.Context) (v domain.Volume, exists bool, err error) {
+	v, err = c.mirror.Volume(ctx)
+	if errors.Is(err, ports.ErrNotFound) {
+		return v, false, nil
+	}
+	if err != nil {
+		return v, false, fmt.Errorf("list the members of the volume: %w", err)
+	}
+	return v, true, nil
+}

@@ -1,0 +1,147 @@
+package domain
+
+import (
+	"maps"
+	"slices"
+)
+
+// VolumeCreation says how replicas become the members of a new volume.
+type VolumeCreation struct {
+	Size   uint64 // bytes
+	Create []int  // positions of the replicas that have to be created
+	Clear  []int  // those of them of which a crashed creation has left empty lvols: to be deleted first
+
+	// Compare: the replicas hold data, and must be compared before they are mirrored.
+	Compare bool
+}
+
+// PlanVolumeCreation plans a new volume over replicas, of which those that do not exist are
+// created empty, on the base. Those that exist must be whole. size is in bytes; 0: that of the
+// replicas that exist.
+func PlanVolumeCreation(replicas []Replica, size uint64, base Base) (VolumeCreation, error) {
+	plan := VolumeCreation{Size: size}
+	var existing, withData []Replica
+	for i, r := range replicas {
+		switch {
+		case slices.ContainsFunc(replicas[:i], r.isSame):
+			return plan, refuse("replica %s is given twice", r.located())
+		case DifferentVolumes(replicas[0].Name, r.Name):
+			return plan, refuse("replicas %s and %s are named as those of different volumes", replicas[0].Name, r.Name)
+		case r.leftByCreation():
+			plan.Clear = append(plan.Clear, i)
+			plan.Create = append(plan.Create, i)
+			continue
+		case !r.Exists():
+			plan.Create = append(plan.Create, i)
+			continue
+		}
+		if err := r.checkWhole(base); err != nil {
+			return plan, err
+		}
+		if err := r.refuseInUse(r.Head, changeMember); err != nil {
+			return plan, err
+		}
+		existing = append(existing, r)
+		if len(r.Snapshots) > 0 || r.Head.Own.Count > 0 {
+			withData = append(withData, r)
+		}
+	}
+	if plan.Size == 0 && len(existing) > 0 {
+		plan.Size = existing[0].Head.Size
+	}
+	for _, r := range existing {
+		if r.Head.Size != plan.Size {
+			return plan, refuse("replica %s has %d bytes, and the volume %d", r.located(), r.Head.Size, plan.Size)
+		}
+	}
+	if len(withData) > 0 && len(plan.Create) > 0 {
+		return plan, refuse("replica %s holds data, and replica %s does not exist: make the volume of the first alone, then rebuild the other one under it",
+			withData[0].located(), replicas[plan.Create[0]].located())
+	}
+	plan.Compare = len(withData) > 0 && len(replicas) > 1
+	if len(plan.Create) > 0 && plan.Size == 0 {
+		return plan, refuse("replica %s does not exist, and the volume's size is not given", replicas[plan.Create[0]].located())
+	}
+	for _, i := range plan.Create {
+		store := replicas[i].Store
+		store.Lvols = slices.DeleteFunc(slices.Clone(store.Lvols), func(l Lvol) bool { return replicas[i].owns(l.UUID) })
+		if _, err := PlanCreation(store, replicas[i].Name, plan.Size, base); err != nil {
+			return plan, err
+		}
+	}
+	return plan, nil
+}
+
+func (r Replica) isSame(other Replica) bool {
+	return r.Name == other.Name && r.Store.UUID == other.Store.UUID
+}
+
+// leftByCreation reports whether only empty lvols in flight are there: a creation that crashed
+// leaves them when it makes an entry point.
+func (r Replica) leftByCreation() bool {
+	hasData := func(l Lvol) bool { return l.Own.Count > 0 }
+	return r.Exists() && r.Head == nil && len(r.Snapshots) == 0 && !slices.ContainsFunc(r.InFlight, hasData)
+}
+
+// checkWhole refuses a replica that an audit finds anything wrong with.
+func (r Replica) checkWhole(base Base) error {
+	if r.Head == nil {
+		return r.refuseHeadless()
+	}
+	if found := Audit(r, base).Violations; len(found) > 0 {
+		return refuse("replica %s is not whole: %s: rebuild or repair it first", r.located(), found[0].Detail)
+	}
+	return nil
+}
+
+// CheckEqual refuses replicas that were audited together and differ.
+func (v VolumeAudit) CheckEqual() error {
+	for _, d := range v.Differences {
+		return refuse("the replicas differ, so they cannot be mirrored: %s: rebuild those that are wrong", d)
+	}
+	return nil
+}
+
+// UnprovenNames are the names of the snapshots whose data has to be read to compare the replicas,
+// since not all hosts have checksums of them, and "" for the heads: if one has clusters of its
+// own, or anything below them has to be read.
+func UnprovenNames(replicas []Replica) (names []string) {
+	var heads uint64
+	have, proven := make(map[string]int), make(map[string]int)
+	for _, r := range replicas {
+		heads += r.Head.Own.Count
+		for _, s := range r.Snapshots {
+			have[s.Name]++
+			if s.Lvol.Own.Proven() {
+				proven[s.Name]++
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if have[name] != len(replicas) || proven[name] != len(replicas) {
+			names = append(names, name)
+		}
+	}
+	if heads > 0 || len(names) > 0 {
+		names = append(names, "")
+	}
+	return names
+}
+
+// CheckMade refuses a volume whose members are not just the heads of these replicas.
+func (v Volume) CheckMade(replicas []Replica) error {
+	parts, strangers := v.Assign(replicas)
+	switch {
+	case v.Pending:
+		for _, m := range v.Members {
+			if !slices.ContainsFunc(replicas, func(r Replica) bool { return r.owns(m.Head) }) {
+				return refuse("volume %s is being made or removed, and lvol %s, which is none of the replicas given, is one of its heads: complete that first", v.Name, m.Head)
+			}
+		}
+	default:
+		if faults := v.Faults(parts, strangers); len(faults) > 0 {
+			return refuse("volume %s exists already, and %s", v.Name, faults[0])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+package domain
+
+import "slices"
+
+// CheckRemoval refuses the removal of a volume that has other members than these replicas, or
+// that one of them is no member of. missing of the replicas given do not exist: only the
+// continuation of a removal accepts that.
+func (v Volume) CheckRemoval(parts []VolumeReplica, strangers []Member, missing int) error {
+	for _, p := range parts {
+		if p.Head == nil && !(v.Pending && p.Replica.Head == nil) { // else the head is deleted already
+			return refuse("%s is no member of volume %s", p.Replica.located(), v.Name)
+		}
+	}
+	switch {
+	case len(strangers) > 0:
+		return refuse("member %s of volume %s is none of the replicas given: name every replica of the volume", strangers[0].Name, v.Name)
+	case v.Pending && len(v.Members) != len(parts)+missing:
+		return refuse("volume %s is being made or removed over %d heads, and %d replicas are given: name every replica of the volume", v.Name, len(v.Members), len(parts)+missing)
+	}
+	return nil
+}
+
+// PlanRemoval plans the deletion of the replica after its volume is gone.
+func (p VolumeReplica) PlanRemoval() (Plan, error) {
+	store := p.Replica.Store
+	store.Lvols = slices.Clone(store.Lvols)
+	for i := range store.Lvols {
+		if p.Head != nil && store.Lvols[i].UUID == p.Head.UUID {
+			store.Lvols[i].UsedBy = User{}
+		}
+	}
+	r, err := p.Replica.of(store)
+	if err != nil {
+		return Plan{}, err
+	}
+	return PlanRemoval(r)
+}
