@@ -97,15 +97,8 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 	if live.landed {
 		return r.verifyLanded(ctx, seen, plan.Base)
 	}
-	if len(plan.Operations) == 0 { // it is a whole member: clients write its head, so only the snapshots are compared
-		if err := live.closeLeftovers(ctx); err != nil {
-			return err
-		}
-		_, violations, err := r.verify(ctx, r.request, seen, plan.Base)
-		if err != nil {
-			return err
-		}
-		return r.checkViolations(violations)
+	if len(plan.Operations) == 0 {
+		return r.verifyWhole(ctx, seen, plan.Base)
 	}
 	r.beginChanges(ctx)
 	r.logWarnings(plan)
@@ -143,6 +136,27 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 		return err
 	}
 	return r.verifyLanded(ctx, seen, plan.Base)
+}
+
+// verifyWhole compares the snapshots of a destination that is a whole member. Clients write its
+// head.
+func (r *rebuild) verifyWhole(ctx context.Context, seen observation, base domain.Base) (err error) {
+	if err := r.request.live.closeLeftovers(ctx); err != nil {
+		return err
+	}
+	seen, violations, err := r.verify(ctx, r.request, seen, base)
+	if err != nil {
+		return err
+	}
+	if r.request.Views {
+		defer func() { err = errors.Join(err, r.request.live.closeLeftovers(context.WithoutCancel(ctx))) }()
+	}
+	seen.destination.Head = nil
+	others, err := r.compareViews(ctx, seen, base)
+	if err != nil {
+		return err
+	}
+	return r.checkViolations(append(violations, others...))
 }
 
 // cutVolume does everything up to the cut.

@@ -58,3 +58,33 @@ func TestHeadThatMissedAWriteGetsNoName(t *testing.T) {
 		})
 	}
 }
+
+// TestViewsOfAWholeMemberAreCompared: a run that reads views back finds what an earlier one that
+// only counted clusters did not.
+func TestViewsOfAWholeMemberAreCompared(t *testing.T) {
+	for _, spoil := range []memory.Spoil{memory.SpoilNothing, memory.SpoilBytes} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{Flavour: memory.Upstream})
+			b.inject(func(_ int, c liveCall) memory.Fault {
+				if c.Method == "copy" && c.N == 1 {
+					return memory.Fault{Spoil: spoil}
+				}
+				return memory.Fault{}
+			})
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			r := b.request()
+			r.Views = true
+			report, err := app.New(nil).RebuildOnline(t.Context(), r)
+			require.Len(t, report.DestinationViews, 4, "of all snapshots")
+			opened, unlisted := b.to.Opened(t.Context())
+			require.NoError(t, unlisted)
+			require.Empty(t, opened)
+			if spoil == memory.SpoilNothing {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, ports.ErrCorrupt)
+		})
+	}
+}
