@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -266,12 +267,7 @@ func AtOnce(parallel int, calls ...func() error) error {
 		}
 	}
 	made.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(errs...)
 }
 
 // unlimitedSpace is for a plan that fills nothing.

@@ -1,7 +1,7 @@
 package executor
 
 import (
-	"container/heap"
+	"slices"
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -19,7 +19,7 @@ type scheduler struct {
 
 	mu        sync.Mutex
 	changed   sync.Cond
-	ready     [classes]ints
+	ready     [classes][]int
 	classOf   map[int]class
 	copying   int
 	uncopied  []int         // copies in order, from the first that has not begun
@@ -103,7 +103,11 @@ func (s *scheduler) copyBegins(operation int) {
 	}
 }
 
-func (s *scheduler) push(i int) { heap.Push(&s.ready[s.classOf[i]], i) }
+func (s *scheduler) push(i int) {
+	ready := &s.ready[s.classOf[i]]
+	at, _ := slices.BinarySearch(*ready, i)
+	*ready = slices.Insert(*ready, at, i)
+}
 
 // pop takes the first operation that may begin.
 func (s *scheduler) pop() (operation int, ok bool) {
@@ -121,7 +125,9 @@ func (s *scheduler) pop() (operation int, ok bool) {
 	case classCopy:
 		s.copyBegins(s.ready[best][0])
 	}
-	return heap.Pop(&s.ready[best]).(int), true
+	first := s.ready[best][0]
+	s.ready[best] = s.ready[best][1:]
+	return first, true
 }
 
 // next waits for an operation that may begin. ok is false when none is left.
@@ -177,18 +183,4 @@ func (s *scheduler) abandon() {
 	defer s.mu.Unlock()
 	s.abandoned = true
 	s.changed.Broadcast()
-}
-
-// ints is a heap with the smallest first.
-type ints []int
-
-func (h ints) Len() int           { return len(h) }
-func (h ints) Less(i, j int) bool { return h[i] < h[j] }
-func (h ints) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *ints) Push(x any)        { *h = append(*h, x.(int)) }
-func (h *ints) Pop() any {
-	last := len(*h) - 1
-	x := (*h)[last]
-	*h = (*h)[:last]
-	return x
 }

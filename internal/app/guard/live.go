@@ -9,49 +9,34 @@ import (
 
 const exportLvols = "export lvols to live volumes"
 
-// live makes a call of ports.Live.
-func live[T any](ctx context.Context, g *Host, call func(ctx context.Context, l ports.Live) (T, error)) (T, error) {
-	l, err := optional[ports.Live](g, exportLvols)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	return within(ctx, g, callTime, func(ctx context.Context) (T, error) { return call(ctx, l) })
-}
-
-func liveErr(ctx context.Context, g *Host, call func(ctx context.Context, l ports.Live) error) error {
-	_, err := live(ctx, g, func(ctx context.Context, l ports.Live) (struct{}, error) { return struct{}{}, call(ctx, l) })
-	return err
-}
-
 // Offer implements ports.Live.
 func (g *Host) Offer(ctx context.Context, run ports.Run, way ports.Way, to ...ports.Peer) (ports.Address, error) {
-	return live(ctx, g, func(ctx context.Context, l ports.Live) (ports.Address, error) { return l.Offer(ctx, run, way, to...) })
+	return withinAs(ctx, g, callTime, exportLvols, func(ctx context.Context, l ports.Live) (ports.Address, error) { return l.Offer(ctx, run, way, to...) })
 }
 
 // Show implements ports.Live.
 func (g *Host) Show(ctx context.Context, run ports.Run, at ports.Address, uuid string) error {
-	return liveErr(ctx, g, func(ctx context.Context, l ports.Live) error { return l.Show(ctx, run, at, uuid) })
+	return withinErrAs(ctx, g, exportLvols, func(ctx context.Context, l ports.Live) error { return l.Show(ctx, run, at, uuid) })
 }
 
 // Hide implements ports.Live.
 func (g *Host) Hide(ctx context.Context, run ports.Run, at ports.Address) error {
-	return liveErr(ctx, g, func(ctx context.Context, l ports.Live) error { return l.Hide(ctx, run, at) })
+	return withinErrAs(ctx, g, exportLvols, func(ctx context.Context, l ports.Live) error { return l.Hide(ctx, run, at) })
 }
 
 // HideHead implements ports.Live.
 func (g *Host) HideHead(ctx context.Context, replica string) error {
-	return liveErr(ctx, g, func(ctx context.Context, l ports.Live) error { return l.HideHead(ctx, replica) })
+	return withinErrAs(ctx, g, exportLvols, func(ctx context.Context, l ports.Live) error { return l.HideHead(ctx, replica) })
 }
 
 // Connect implements ports.Live.
 func (g *Host) Connect(ctx context.Context, run ports.Run, ways ...ports.Address) error {
-	return liveErr(ctx, g, func(ctx context.Context, l ports.Live) error { return l.Connect(ctx, run, ways...) })
+	return withinErrAs(ctx, g, exportLvols, func(ctx context.Context, l ports.Live) error { return l.Connect(ctx, run, ways...) })
 }
 
 // GraftExternal implements ports.Live.
 func (g *Host) GraftExternal(ctx context.Context, run ports.Run, uuid string, ways ...ports.Address) error {
-	return liveErr(ctx, g, func(ctx context.Context, l ports.Live) error { return l.GraftExternal(ctx, run, uuid, ways...) })
+	return withinErrAs(ctx, g, exportLvols, func(ctx context.Context, l ports.Live) error { return l.GraftExternal(ctx, run, uuid, ways...) })
 }
 
 // Mirror guards a mirror's calls with deadlines.

@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -18,6 +19,31 @@ func optional[T any](g *Host, what string) (T, error) {
 	return it, nil
 }
 
+// withinAs is within for a method of an optional interface. what describes the capability for
+// the error.
+func withinAs[P, T any](ctx context.Context, g *Host, allowed time.Duration, what string, call func(context.Context, P) (T, error)) (result T, err error) {
+	port, err := optional[P](g, what)
+	if err != nil {
+		return result, err
+	}
+	return within(ctx, g, allowed, func(ctx context.Context) (T, error) { return call(ctx, port) })
+}
+
+// withinErrAs is withinErr for a method of an optional interface.
+func withinErrAs[P any](ctx context.Context, g *Host, what string, call func(context.Context, P) error) error {
+	_, err := withinAs(ctx, g, callTime, what, func(ctx context.Context, port P) (struct{}, error) { return struct{}{}, call(ctx, port) })
+	return err
+}
+
+// patientAs is patientErr for a method of an optional interface.
+func patientAs[P any](ctx context.Context, g *Host, allowed time.Duration, what string, call func(context.Context, P) error) error {
+	port, err := optional[P](g, what)
+	if err != nil {
+		return err
+	}
+	return patientErr(ctx, g, allowed, func(ctx context.Context) error { return call(ctx, port) })
+}
+
 // Count implements ports.Counter.
 func (g *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 	return within(ctx, g, callTime, func(ctx context.Context) (uint64, error) {
@@ -31,49 +57,37 @@ func (g *Host) Count(ctx context.Context, uuid string) (uint64, error) {
 
 // FreeClusters implements ports.Gauge.
 func (g *Host) FreeClusters(ctx context.Context) (uint64, error) {
-	gauge, err := optional[ports.Gauge](g, "report its free space alone")
-	if err != nil {
-		return 0, err
-	}
-	return within(ctx, g, callTime, gauge.FreeClusters)
+	return withinAs(ctx, g, callTime, "report its free space alone", func(ctx context.Context, gauge ports.Gauge) (uint64, error) {
+		return gauge.FreeClusters(ctx)
+	})
 }
 
 // PrepareGraft implements ports.Preparer.
 func (g *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, parent string) error {
-	preparer, err := optional[ports.Preparer](g, "prepare grafts")
-	if err != nil {
-		return err
-	}
-	return withinErr(ctx, g, func(ctx context.Context) error {
+	return withinErrAs(ctx, g, "prepare grafts", func(ctx context.Context, preparer ports.Preparer) error {
 		return preparer.PrepareGraft(ctx, run, size, parent)
 	})
 }
 
 // Merge implements ports.Merger.
 func (g *Host) Merge(ctx context.Context, snapshot string) error {
-	merger, err := optional[ports.Merger](g, "merge snapshots")
-	if err != nil {
-		return err
-	}
-	return patientErr(ctx, g, storeTime, func(ctx context.Context) error { return merger.Merge(ctx, snapshot) })
+	return patientAs(ctx, g, storeTime, "merge snapshots", func(ctx context.Context, merger ports.Merger) error {
+		return merger.Merge(ctx, snapshot)
+	})
 }
 
 // Rename implements ports.Renamer.
 func (g *Host) Rename(ctx context.Context, uuid, name string) error {
-	renamer, err := optional[ports.Renamer](g, "rename lvols")
-	if err != nil {
-		return err
-	}
-	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return renamer.Rename(ctx, uuid, name) })
+	return patientAs(ctx, g, callTime, "rename lvols", func(ctx context.Context, renamer ports.Renamer) error {
+		return renamer.Rename(ctx, uuid, name)
+	})
 }
 
 // Record implements ports.Recorder.
 func (g *Host) Record(ctx context.Context, head, record string) error {
-	recorder, err := optional[ports.Recorder](g, "keep records")
-	if err != nil {
-		return err
-	}
-	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return recorder.Record(ctx, head, record) })
+	return patientAs(ctx, g, callTime, "keep records", func(ctx context.Context, recorder ports.Recorder) error {
+		return recorder.Record(ctx, head, record)
+	})
 }
 
 // Prove implements ports.Prover. The host may read data to compute checksums.
@@ -106,11 +120,9 @@ func (g *Host) Prove(ctx context.Context, snapshots []string) (proven map[string
 
 // Limit implements ports.Limiter.
 func (g *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
-	limiter, err := optional[ports.Limiter](g, "limit bandwidth")
-	if err != nil {
-		return err
-	}
-	return patientErr(ctx, g, callTime, func(ctx context.Context) error { return limiter.Limit(ctx, uuid, bytesPerSecond) })
+	return patientAs(ctx, g, callTime, "limit bandwidth", func(ctx context.Context, limiter ports.Limiter) error {
+		return limiter.Limit(ctx, uuid, bytesPerSecond)
+	})
 }
 
 // LeastLimit implements ports.LeastLimiter; 0: the host keeps any rate.
@@ -123,20 +135,16 @@ func (g *Host) LeastLimit() uint64 {
 
 // Claim implements ports.Claimer.
 func (g *Host) Claim(ctx context.Context, name string) (release func(), err error) {
-	claimer, err := optional[ports.Claimer](g, "tell processes apart")
-	if err != nil {
-		return nil, err
-	}
-	return within(ctx, g, callTime, func(ctx context.Context) (func(), error) { return claimer.Claim(ctx, name) })
+	return withinAs(ctx, g, callTime, "tell processes apart", func(ctx context.Context, claimer ports.Claimer) (func(), error) {
+		return claimer.Claim(ctx, name)
+	})
 }
 
 // Lease implements ports.Leaser.
 func (g *Host) Lease(ctx context.Context, name string, lease ports.Lease) (release func(), err error) {
-	leaser, err := optional[ports.Leaser](g, "share leases")
-	if err != nil {
-		return nil, err
-	}
-	return within(ctx, g, callTime, func(ctx context.Context) (func(), error) { return leaser.Lease(ctx, name, lease) })
+	return withinAs(ctx, g, callTime, "share leases", func(ctx context.Context, leaser ports.Leaser) (func(), error) {
+		return leaser.Lease(ctx, name, lease)
+	})
 }
 
 // Identity implements ports.Identifier; both are "" if the wrapped host is none.
@@ -149,20 +157,14 @@ func (g *Host) Identity() (uuid, name string) {
 
 // End implements ports.Ender.
 func (g *Host) End(ctx context.Context, run ports.Run) error {
-	ender, err := optional[ports.Ender](g, "end single runs")
-	if err != nil {
-		return err
-	}
-	return withinErr(ctx, g, func(ctx context.Context) error { return ender.End(ctx, run) })
+	return withinErrAs(ctx, g, "end single runs", func(ctx context.Context, ender ports.Ender) error { return ender.End(ctx, run) })
 }
 
 // Opened implements ports.Collector.
 func (g *Host) Opened(ctx context.Context) ([]ports.Opened, error) {
-	collector, err := optional[ports.Collector](g, "list exports and connections")
-	if err != nil {
-		return nil, err
-	}
-	return within(ctx, g, storeTime, collector.Opened)
+	return withinAs(ctx, g, storeTime, "list exports and connections", func(ctx context.Context, collector ports.Collector) ([]ports.Opened, error) {
+		return collector.Opened(ctx)
+	})
 }
 
 // Open implements ports.Opener. The end of the context closes the lvol, so the context
