@@ -130,17 +130,15 @@ func (c *content) maxDataClusters(ctx context.Context) (clusters uint64, err err
 // pieces calls use for each piece while it reads the next. Data comes cluster by cluster;
 // the last cluster may be shorter.
 func (c *content) pieces(ctx context.Context, use func(piece) error) error {
-	r := &pieceReader{content: c, most: max(1, readAheadBytes/c.cluster) * c.cluster, free: make(chan []byte, 2), full: make(chan piece, 1)}
+	r := &pieceReader{content: c, free: make(chan []byte, 2), full: make(chan piece, 1)}
+	r.most = min(max(1, readAheadBytes/c.cluster), (c.size+c.cluster-1)/c.cluster) * c.cluster
 	for range cap(r.free) {
 		r.free <- make([]byte, r.most)
 	}
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return r.readAll(ctx) })
 	both.Go(func() error { return r.useAll(use) })
-	if err := both.Wait(); err != nil {
-		return fmt.Errorf("read the image: %w", err)
-	}
-	return nil
+	return both.Wait()
 }
 
 // pieceReader reads a content ahead of its use.

@@ -165,6 +165,14 @@ func (i *imageImport) content() *content {
 	return newContent(i.request.Content, i.request.Size, i.store.ClusterSize)
 }
 
+// pieces calls use for each piece of the content.
+func (i *imageImport) pieces(ctx context.Context, use func(piece) error) error {
+	if err := i.content().pieces(ctx, use); err != nil {
+		return fmt.Errorf("read the image: %w", err)
+	}
+	return nil
+}
+
 // check refuses an import that the store cannot take. With reserve it reserves the space.
 func (i *imageImport) check(ctx context.Context, clusters uint64, reserve bool) (err error) {
 	before := i.engine.space.filled()
@@ -205,7 +213,7 @@ func (i *imageImport) updateReserved(change func(*reservedLvol)) {
 func (i *imageImport) survey(ctx context.Context) error {
 	sum := i.newSum()
 	i.progress.beginReadingBytes(i.request.Size)
-	err := i.content().pieces(ctx, func(next piece) error {
+	err := i.pieces(ctx, func(next piece) error {
 		if next.data != nil && !allZero(next.data) {
 			i.clusters++
 		}

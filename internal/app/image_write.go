@@ -48,7 +48,7 @@ func (i *imageImport) fill(ctx context.Context, opener ports.Opener, uuid string
 	defer func() { err = errors.Join(err, b.Close()) }()
 	sum, w := i.newSum(), newClusterWriters(ctx, b, i.store.ClusterSize)
 	i.progress.beginReadingBytes(i.request.Size)
-	err = i.content().pieces(w.ctx, func(next piece) error {
+	err = i.pieces(w.ctx, func(next piece) error {
 		if next.data == nil {
 			return sum.add(w.ctx, next, i.progress.wrote)
 		}

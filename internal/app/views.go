@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -128,55 +127,11 @@ func (r lvolReader) read(ctx context.Context, l domain.Lvol, sum hash.Hash, done
 	if b.Size() != l.Size {
 		return fmt.Errorf("it has %d bytes and was listed with %d: %w", b.Size(), l.Size, ports.ErrCorrupt)
 	}
-	return readAhead(ctx, io.NewSectionReader(b, 0, int64(b.Size())), int(min(readSize, max(b.Size(), 1))), func(p []byte) error {
-		_, _ = sum.Write(p) // never fails
-		done(uint64(len(p)))
+	return newContent(b, l.Size, min(readSize, max(l.Size, 1))).pieces(ctx, func(next piece) error {
+		_, _ = sum.Write(next.data) // never fails
+		done(next.length)
 		return nil
 	})
-}
-
-// readAhead reads parts of the given size and uses each while it reads the next.
-func readAhead(ctx context.Context, r io.Reader, size int, use func(p []byte) error) error {
-	free, full := make(chan []byte, 2), make(chan []byte, 1)
-	for range cap(free) {
-		free <- make([]byte, size)
-	}
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error {
-		defer close(full)
-		for {
-			var p []byte
-			select {
-			case p = <-free:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			n, err := io.ReadFull(r, p)
-			if n > 0 {
-				select {
-				case full <- p[:n]:
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				}
-			}
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-		}
-	})
-	both.Go(func() error {
-		for p := range full {
-			if err := use(p); err != nil {
-				return err
-			}
-			free <- p[:size] // never blocks
-		}
-		return nil
-	})
-	return both.Wait()
 }
 
 // compareViews reads and compares the views of both replicas, except those that this
