@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,12 +80,7 @@ func (f *File) forgetOldSealings() {
 
 // snapshots are those with a sealing, the oldest sealing first.
 func (f *File) snapshots() []snapshot {
-	all := make([]snapshot, 0, len(f.sealing))
-	for of := range f.sealing {
-		all = append(all, of)
-	}
-	slices.SortFunc(all, func(a, b snapshot) int { return cmp.Compare(f.sealing[a].n, f.sealing[b].n) })
-	return all
+	return slices.SortedFunc(maps.Keys(f.sealing), func(a, b snapshot) int { return cmp.Compare(f.sealing[a].n, f.sealing[b].n) })
 }
 
 func syncDir(path string) error {

@@ -74,15 +74,9 @@ var _ rebuild.Journal = (*File)(nil)
 // the file is not a journal; such a file is not changed. Runs without an end were killed
 // with their process: Open adds an end that says so.
 func Open(config Config) (*File, error) {
-	if config.Bytes == 0 {
-		config.Bytes = DefaultBytes
-	}
-	if config.Runs == 0 {
-		config.Runs = DefaultRuns
-	}
-	if config.Sealings == 0 {
-		config.Sealings = DefaultSealings
-	}
+	config.Bytes = cmp.Or(config.Bytes, DefaultBytes)
+	config.Runs = cmp.Or(config.Runs, DefaultRuns)
+	config.Sealings = cmp.Or(config.Sealings, DefaultSealings)
 	if config.Logger == nil {
 		config.Logger = zap.NewNop()
 	}

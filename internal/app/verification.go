@@ -162,12 +162,8 @@ func isClone(base domain.Base) bool {
 // leftInFlight reports whether in-flight lvols are all that is wrong. The next plan
 // removes them.
 func leftInFlight(violations []domain.Violation) bool {
-	for _, v := range violations {
-		if v.Rule != domain.RuleInFlight {
-			return false
-		}
-	}
-	return len(violations) > 0
+	other := func(v domain.Violation) bool { return v.Rule != domain.RuleInFlight }
+	return len(violations) > 0 && !slices.ContainsFunc(violations, other)
 }
 
 // verify lists again and compares everything except the head, which is created after this.

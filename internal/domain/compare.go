@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -214,7 +215,7 @@ func (v *VolumeAudit) compareImages(name string) {
 			return notCompared
 		}
 		l := here.Lvol
-		text := fmt.Sprintf("UUID %s, SHA-512 %s, %d bytes", orUnknown(l.Image.UUID), orUnknown(shortChecksum(l.Image.Checksum)), l.Size)
+		text := fmt.Sprintf("UUID %s, SHA-512 %s, %d bytes", cmp.Or(l.Image.UUID, notRecorded), cmp.Or(shortChecksum(l.Image.Checksum), notRecorded), l.Size)
 		if l.Own.Proven() {
 			text += ", " + proofText(l.Own)
 		}
@@ -222,12 +223,8 @@ func (v *VolumeAudit) compareImages(name string) {
 	})
 }
 
-func orUnknown(text string) string {
-	if text == "" {
-		return "not recorded"
-	}
-	return text
-}
+// notRecorded stands for a UUID or checksum that the host does not record.
+const notRecorded = "not recorded"
 
 // proofText is a short text that is equal for equal proofs.
 func proofText(own Clusters) string {

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -106,12 +107,7 @@ func (v *VolumeAudit) compareClusters(subject string, find func(Replica) (Lvol, 
 		})
 		return
 	}
-	betweens := make([]string, 0, len(groups))
-	for between := range groups {
-		betweens = append(betweens, between)
-	}
-	slices.Sort(betweens)
-	for _, between := range betweens {
+	for _, between := range slices.Sorted(maps.Keys(groups)) {
 		v.differNamed(subject, RuleData, func(name string, a *ReplicaAudit) string {
 			l, ok := find(a.Replica)
 			if !ok || l.Degraded || holdings[name].between != between {

@@ -1,5 +1,7 @@
 package domain
 
+import "slices"
+
 // Plan lists what a rebuild will do, as data: the same input gives the same plan,
 // byte for byte. It has no names of in-flight lvols; the executor draws them.
 type Plan struct {
@@ -235,22 +237,12 @@ func (p Plan) Changes() bool { return len(p.Operations) > 0 || p.SystemSnapshot 
 
 // FetchesImage reports whether the plan copies the backing image.
 func (p Plan) FetchesImage() bool {
-	for _, s := range p.Steps {
-		if s.Action == ActionFetchImage {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Action == ActionFetchImage })
 }
 
 // Replaces reports whether entry points of linked clones are grafted onto copies.
 func (p Plan) Replaces() bool {
-	for i := range p.Operations {
-		if p.Operations[i].Stage == StageReplace {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Operations, func(o Operation) bool { return o.Stage == StageReplace })
 }
 
 // DeletedLate are the UUIDs of the lvols that are deleted after the copies are verified,

@@ -162,25 +162,19 @@ func (b *Blobstore) Free() uint64 {
 }
 
 // Clones are the UUIDs of the listed clones of the lvol, in the order of their creation.
-func (b *Blobstore) Clones(uuid string) []string {
+func (b *Blobstore) Clones(uuid string) (clones []string) {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
 	l, ok := b.h.lvols[uuid]
 	if !ok || l.children == 0 {
 		return nil
 	}
-	var clones []*lvol
-	for _, other := range b.h.lvols {
+	for _, other := range slices.SortedFunc(maps.Values(b.h.lvols), byCreation) {
 		if other.parent == l {
-			clones = append(clones, other)
+			clones = append(clones, other.uuid)
 		}
 	}
-	slices.SortFunc(clones, func(x, y *lvol) int { return int(x.created) - int(y.created) })
-	uuids := make([]string, len(clones))
-	for i, clone := range clones {
-		uuids[i] = clone.uuid
-	}
-	return uuids
+	return clones
 }
 
 // Children is the number of clones of an lvol, including hidden ones.

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/crc64"
 	"io"
 	"maps"
@@ -124,9 +125,5 @@ func checksumOf(own map[uint64]cluster, clusterSize uint64) uint64 {
 }
 
 func writeUint64(w io.Writer, n uint64) {
-	var b [8]byte
-	for i := range b {
-		b[i] = byte(n >> (8 * i))
-	}
-	_, _ = w.Write(b[:])
+	_, _ = w.Write(binary.LittleEndian.AppendUint64(nil, n))
 }

@@ -1,12 +1,12 @@
 package memory
 
 import (
+	"cmp"
 	crand "crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"strings"
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -72,17 +72,11 @@ type Config struct {
 // NewHost creates an empty host that can send to and receive from the other hosts of the
 // fabric.
 func (f *Fabric) NewHost(c Config) *Host {
-	if c.ClusterSize == 0 {
-		c.ClusterSize = defaultClusterSize
-	}
-	if c.BlockSize == 0 {
-		c.BlockSize = defaultBlockSize
-	}
+	c.ClusterSize = cmp.Or(c.ClusterSize, defaultClusterSize)
+	c.BlockSize = cmp.Or(c.BlockSize, defaultBlockSize)
+	c.NameLimit = cmp.Or(c.NameLimit, c.Flavour.nameLimit())
 	if c.TotalClusters == 0 && !c.NoClusters {
 		c.TotalClusters = defaultTotalClusters
-	}
-	if c.NameLimit == 0 {
-		c.NameLimit = c.Flavour.nameLimit()
 	}
 	h := &Host{
 		config:     c,
@@ -168,7 +162,5 @@ func (h *Host) drawUUID() string {
 	h.random.Read(b[:])
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
-	var s strings.Builder
-	fmt.Fprintf(&s, "%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-	return s.String()
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

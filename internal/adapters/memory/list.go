@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -20,11 +21,7 @@ func (h *Host) List(ctx context.Context) (domain.Listing, error) {
 }
 
 func (h *Host) list() domain.Listing {
-	ordered := make([]*lvol, 0, len(h.lvols))
-	for _, l := range h.lvols {
-		ordered = append(ordered, l)
-	}
-	slices.SortFunc(ordered, func(a, b *lvol) int { return cmp.Compare(a.created, b.created) })
+	ordered := slices.SortedFunc(maps.Values(h.lvols), byCreation)
 	store := domain.Listing{
 		UUID:          h.config.UUID,
 		Name:          h.config.Name,
@@ -44,6 +41,8 @@ func (h *Host) list() domain.Listing {
 	}
 	return store
 }
+
+func byCreation(a, b *lvol) int { return cmp.Compare(a.created, b.created) }
 
 // Look implements ports.Looker.
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {

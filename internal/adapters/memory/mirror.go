@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,9 +64,7 @@ var _ ports.Mirror = (*Mirror)(nil)
 // NewMirror makes a mirror of heads of one size, which are members from the beginning.
 // Their bytes must be equal. The hosts list them as base bdevs of a RAID until Kill.
 func (f *Fabric) NewMirror(c MirrorConfig) (*Mirror, error) {
-	if c.DropAfter == 0 {
-		c.DropAfter = DefaultDropAfter
-	}
+	c.DropAfter = cmp.Or(c.DropAfter, DefaultDropAfter)
 	f.mu.Lock()
 	f.mirrors++
 	m := &Mirror{config: c, fabric: f, number: f.mirrors, connections: make(map[ports.Address]ports.Run)}

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,12 +34,7 @@ type operation struct {
 }
 
 func (c change) busy() bool {
-	for _, l := range c.locks {
-		if l.busy != nil {
-			return true
-		}
-	}
-	return c.parent != nil && c.parent.busy != nil
+	return c.parent != nil && c.parent.busy != nil || slices.ContainsFunc(c.locks, func(l *lvol) bool { return l.busy != nil })
 }
 
 // begin locks the lvols of the change and reserves its name.

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -60,9 +61,7 @@ func (h *Host) merge(l, child *lvol) {
 			merged[i] = content
 		}
 	}
-	for i, content := range child.own {
-		merged[i] = content
-	}
+	maps.Copy(merged, child.own)
 	h.used += uint64(len(merged)) - uint64(len(child.own))
 	child.own, child.checksum, child.external = merged, "", l.external
 	child.setParent(l.parent)

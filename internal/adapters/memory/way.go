@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -73,14 +74,7 @@ func (h *Host) Offer(ctx context.Context, run ports.Run, offered ports.Way, to .
 	return w.at, nil
 }
 
-func wayID(id string) bool {
-	for _, c := range id {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(id) == 8
-}
+func wayID(id string) bool { return len(id) == 8 && strings.Trim(id, "0123456789abcdef") == "" }
 
 // Show implements ports.Live. ErrInvalid for a snapshot that is read through a way.
 func (h *Host) Show(ctx context.Context, _ ports.Run, at ports.Address, uuid string) error {

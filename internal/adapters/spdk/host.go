@@ -1,6 +1,7 @@
 package spdk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -38,7 +39,6 @@ type Dialer func(ctx context.Context, socket string) (net.Conn, error)
 type Host struct {
 	store   *rpc.Lvstore
 	exports *nvmf.Exports
-	log     *zap.Logger
 
 	lvols    *lvols
 	view     *view
@@ -77,9 +77,7 @@ func Open(ctx context.Context, config Config) (*Host, error) {
 	if config.Lvstore == "" {
 		return nil, fmt.Errorf("spdk: Lvstore is missing: expected the name of an lvstore of %s: %w", config.Socket, ports.ErrInvalid)
 	}
-	if config.Timeout == 0 {
-		config.Timeout = DefaultTimeout
-	}
+	config.Timeout = cmp.Or(config.Timeout, DefaultTimeout)
 	if config.Logger == nil {
 		config.Logger = zap.NewNop()
 	}
@@ -107,7 +105,7 @@ func find(ctx context.Context, client *rpc.Client, config Config, listen nvmf.Co
 		return nil, err
 	}
 	return &Host{
-		store: store, exports: exports, log: log,
+		store: store, exports: exports,
 		lvols:  &lvols{Lvstore: store, log: log},
 		view:   &view{store: store, exports: exports},
 		copies: copies{client: client},

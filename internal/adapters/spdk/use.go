@@ -54,12 +54,7 @@ func (c *claims) export(b *rpc.Bdev) (sub *spdktypes.NvmfSubsystem, nsid uint32)
 // own.
 func (c *claims) isAttached(nqn string) bool {
 	return slices.ContainsFunc(c.attached.Result, func(one rpc.Controller) bool {
-		for _, path := range one.Paths {
-			if path.To.Subnqn == nqn {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(one.Paths, func(path rpc.ControllerPath) bool { return path.To.Subnqn == nqn })
 	})
 }
 

@@ -1,6 +1,7 @@
 package nvmetcp
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -42,12 +43,8 @@ func (c *Config) check() error {
 	if c.Depth < 0 || c.Depth > 1024 {
 		return fmt.Errorf("Depth %d: expected 1 to 1024", c.Depth)
 	}
-	if c.Depth == 0 {
-		c.Depth = DefaultDepth
-	}
-	if c.Timeout == 0 {
-		c.Timeout = DefaultTimeout
-	}
+	c.Depth = cmp.Or(c.Depth, DefaultDepth)
+	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
 	return nil
 }
 

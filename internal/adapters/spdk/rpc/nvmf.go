@@ -52,7 +52,6 @@ type ANAState string
 // The states that SPDK can set.
 const (
 	ANAOptimized    ANAState = "optimized"
-	ANANonOptimized ANAState = "non_optimized"
 	ANAInaccessible ANAState = "inaccessible"
 )
 
@@ -96,10 +95,9 @@ type Controller struct {
 // ControllerPath is a connection of a controller, and in failover mode the one path of several that
 // is used.
 type ControllerPath struct {
-	State      string                      `json:"state"` // "enabled": it is connected
-	ID         uint16                      `json:"cntlid"`
-	To         spdktypes.NvmeTransportID   `json:"trid"`
-	Alternates []spdktypes.NvmeTransportID `json:"alternate_trids"` // for failover
+	State string                    `json:"state"` // "enabled": it is connected
+	ID    uint16                    `json:"cntlid"`
+	To    spdktypes.NvmeTransportID `json:"trid"`
 }
 
 // GetControllers lists the attached controller of that name; "": all.

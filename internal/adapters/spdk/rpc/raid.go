@@ -5,16 +5,13 @@ import spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 // RAID is a RAID bdev as bdev_raid_get_bdevs lists it. go-spdk-helper's lacks the UUID, a
 // key that the fork repeats within the object, and the process.
 type RAID struct {
-	Name        string       `json:"name"`
-	UUID        string       `json:"uuid"`
-	State       string       `json:"state"` // "online", "configuring" or "offline"
-	Level       string       `json:"raid_level"`
-	Superblock  bool         `json:"superblock"`
-	Slots       int          `json:"num_base_bdevs"`
-	Discovered  int          `json:"num_base_bdevs_discovered"`
-	Operational int          `json:"num_base_bdevs_operational"`
-	Bases       []RAIDBase   `json:"base_bdevs_list"`
-	Process     *RAIDProcess `json:"process"` // nil: none goes on
+	Name       string       `json:"name"`
+	UUID       string       `json:"uuid"`
+	State      string       `json:"state"` // "online", "configuring" or "offline"
+	Level      string       `json:"raid_level"`
+	Superblock bool         `json:"superblock"`
+	Bases      []RAIDBase   `json:"base_bdevs_list"`
+	Process    *RAIDProcess `json:"process"` // nil: none goes on
 }
 
 // RAIDBase is a slot of a RAID.
@@ -22,8 +19,6 @@ type RAIDBase struct {
 	Name       string `json:"name"` // as it was given; "" (null): the slot is empty
 	UUID       string `json:"uuid"` // of the base bdev; of zeros: the slot is empty
 	Configured bool   `json:"is_configured"`
-	DataOffset uint64 `json:"data_offset"` // blocks
-	DataSize   uint64 `json:"data_size"`   // blocks
 }
 
 // Serves reports whether the slot has a base bdev that the RAID reads and writes. One that
