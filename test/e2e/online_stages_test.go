@@ -145,6 +145,8 @@ func onlySourceDiesAt(t *testing.T, v *liveVolume, m moment) {
 	err := v.tryRebuild(t.Context(), t, m, func() { dead.target.Kill(t) })
 	v.hangUp()
 	v.clients.Stop()
+	volume, gone := v.mirror.Volume(t.Context())
+	t.Logf("left: %+v %v", volume.Members, gone)
 	head := v.destination.look(t).Head
 	if head != nil && (before == nil || before.UUID != head.UUID) {
 		v.awaitWhole(t, 1)

@@ -12,12 +12,15 @@ import (
 
 // changes lets one change of a subsystem follow the other.
 //
-// SPDK changes a subsystem while it is paused, and a pause waits for the I/O of one
-// namespace: the one that is removed. If a second change begins before the first is over,
-// it finds the subsystem paused and waits for nothing (nvmf_subsystem_do_state_change). If
-// it removes a namespace that a copy is writing into, these writes come back to memory
-// that is freed, and the target crashes. So a change waits for the one before it, also
-// for one whose answer was lost.
+// SPDK changes a subsystem while it is paused, and a pause waits for the I/O of the namespace
+// that the change names (nvmf_poll_group_pause_subsystem): the one that is removed, or the one
+// that has the NSID already which is to be added. A change of a listener, such as of its ANA
+// state, names none, and waits for no I/O.
+//
+// If a second change begins before the first is over, it finds the subsystem paused and waits
+// for nothing (nvmf_subsystem_do_state_change). If it removes a namespace that a copy is writing
+// into, these writes come back to memory that is freed, and the target crashes. So a change
+// waits for the one before it, also for one whose answer was lost.
 type changes struct {
 	rpc   *rpc.Client
 	locks keylock.Locks // by NQN
