@@ -303,6 +303,7 @@ func (v *liveVolume) requireWhole(t *testing.T) {
 		if modes[s.Head.UUID] != rebuild.ModeRW {
 			continue
 		}
+		require.Empty(t, s.InFlight)
 		requireEqual(t, p.place, p.name, v.destination.place, v.destination.name)
 		for n, want := range s.Snapshots {
 			require.Equal(t, want.Lvol.Own.Count, d.Snapshots[n].Lvol.Own.Count, want.Name)
@@ -310,6 +311,11 @@ func (v *liveVolume) requireWhole(t *testing.T) {
 		compared++
 	}
 	require.NotZero(t, compared)
+	var bdevs []struct{ Name string }
+	v.home.Call(t, "bdev_get_bdevs", nil, &bdevs)
+	for _, b := range bdevs {
+		require.NotContains(t, b.Name, "joined-rebuilt-"+v.destination.name, "a mark of a member that has joined stays")
+	}
 	v.destination.requireHealthy(t, v.destination.name)
 }
 

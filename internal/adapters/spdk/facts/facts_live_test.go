@@ -149,6 +149,27 @@ var live = []fact{
 		B: delete h => true
 		B: unattach ~c
 	`},
+	{"a live head that is the last base of a RAID serves on when its source dies, until a read through it fails", `
+		create a 4
+		write a 0 A
+		snapshot a cut
+		cut NQN 1
+		listen NQN
+		serve NQN @cut abcdef0123456789abcdef0123456712
+		B: attach ~c NQN A ctrlr_loss_timeout_sec=10 reconnect_delay_sec=1 fast_io_fail_timeout_sec=1 => ["~cn1"]
+		B: external ~cn1 h
+		B: create b 4
+		B: raid ~r @b @h => true
+		B: write ~r 1 B
+		B: ungrow @b => true
+		kill
+		B: write ~r 1 C
+		B: bases ~r => [null, "@h"]
+		B: view ~r => any
+		B: dropped ~r @h => -19 No such device
+		B: delete h => true
+		B: unattach ~c
+	`},
 	{"once the controller of a dead source is gone, the delete of a live head over it crashes the target", `
 		create a 4
 		write a 0 A
