@@ -67,7 +67,7 @@ const (
 // measureClients has four clients read and write blocks of 4 KiB without a pause: alone, during a
 // rebuild, and during one with limited bandwidth.
 func measureClients(t *testing.T, name string, at *liveTargets) {
-	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growEight(t, replica, at.volume) })
+	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growEight(t, replica, 32, at.volume) })
 	timed := v.timeClients()
 	v.start(t, liveclient.Config{Longest: 4096, Pause: 1, Reads: 50, Writes: 50})
 	v.awaitWrites(t, 1000) // most clusters are allocated

@@ -45,12 +45,19 @@ func measureOnline(t *testing.T, name string, start func() *targettest.Target) {
 	home, to := start(), start()
 	at := &liveTargets{home: home, to: to, members: []*targettest.Target{home, home}}
 	t.Run("freezes", func(t *testing.T) { measureFreezes(t, name, at) })
-	large := *at
-	large.volume, large.store = 48, 640
-	t.Run("time to whole", func(t *testing.T) { measureTimeToWhole(t, name, &large) })
-	t.Run("clients", func(t *testing.T) { measureClients(t, name, &large) })
+	for _, each := range []int{32, 128} {
+		t.Run(fmt.Sprintf("time to whole, 8 x %d MiB", each), func(t *testing.T) { measureTimeToWhole(t, name, at.large(each), each) })
+	}
+	t.Run("clients", func(t *testing.T) { measureClients(t, name, at.large(32)) })
 	at.members = []*targettest.Target{start(), home}
 	t.Run("deaths", func(t *testing.T) { measureDeaths(t, name, at) })
+}
+
+// large are the targets of volumes with 8 snapshots of that many clusters each.
+func (at *liveTargets) large(each int) *liveTargets {
+	larger := *at
+	larger.volume, larger.store = each+16, 12*each+256
+	return &larger
 }
 
 // freeze is how long one lasted, and how much of that the rebuild worked in it.
@@ -133,10 +140,10 @@ func (v *liveVolume) forget(t *testing.T) {
 // wholeTurns is how often the time to a whole replica is measured.
 const wholeTurns = 5
 
-// measureTimeToWhole rebuilds 8 snapshots of 32 MiB, offline and under clients that write one
-// cluster. The heads have no data before: offline they would get a snapshot more.
-func measureTimeToWhole(t *testing.T, name string, at *liveTargets) {
-	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growEight(t, replica, at.volume) })
+// measureTimeToWhole rebuilds 8 snapshots, offline and under clients that write one cluster.
+// The heads have no data before: offline they would get a snapshot more.
+func measureTimeToWhole(t *testing.T, name string, at *liveTargets, each int) {
+	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growEight(t, replica, each, at.volume) })
 	var offline, online []time.Duration
 	for range wholeTurns {
 		report, err := rebuild.New().Rebuild(t.Context(), v.request().Request)
@@ -150,21 +157,21 @@ func measureTimeToWhole(t *testing.T, name string, at *liveTargets) {
 		v.forget(t)
 	}
 	v.stop(t)
-	tell(t, name, "8 x 32 MiB\toffline s, median\tonline s, median\tlowest..highest\tratio", func(row func(...any)) {
+	tell(t, name, fmt.Sprintf("8 x %d MiB", each)+"\toffline s, median\tonline s, median\tlowest..highest\tratio", func(row func(...any)) {
 		row("time to whole", seconds(median(offline)), seconds(median(online)),
 			seconds(slices.Min(online))+".."+seconds(slices.Max(online)),
 			fmt.Sprintf("%.2f", median(online).Seconds()/median(offline).Seconds()))
 	})
 }
 
-// growEight makes a chain of 8 snapshots of 32 clusters each, and a head without data.
-func (p *place) growEight(t *testing.T, replica string, clusters int) {
+// growEight makes a chain of 8 snapshots, and a head without data.
+func (p *place) growEight(t *testing.T, replica string, each, clusters int) {
 	t.Helper()
 	parent := p.image
 	for i := range 8 {
 		uuid, err := p.host.Clone(t.Context(), parent, domain.InFlightLvolName(replica, "000000aa"), uint64(clusters)*clusterSize, "")
 		require.NoError(t, err)
-		p.target.Write(t, uuid, noises(uint64(100+i), 32), clusterSize)
+		p.target.Write(t, uuid, noises(uint64(100+i), each), clusterSize)
 		parent = p.seal(t, uuid, domain.SnapshotLvolName(replica, chainName(i)), createdAt(i))
 	}
 	p.head(t, replica, parent, clusters)

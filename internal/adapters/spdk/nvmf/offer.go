@@ -47,9 +47,10 @@ func (e *Exports) Offer(ctx context.Context, r ports.Run, way ports.Way, to ...p
 	e.mu.Unlock()
 	if err := e.openWay(ctx, sub, &w, described); err != nil {
 		err = fmt.Errorf("open way %s: %w", w.NQN, err)
-		if other, look := e.isOther(ctx, described); look == nil && other {
+		if found, look := e.subsystems(ctx, w.NQN); look == nil && isOther(found, described) {
 			e.drop(w.owner(r), w.NQN) // a host of the same target was first
-			return "", rpc.WithKind(ports.ErrBusy, err)
+			w.Spare = true
+			return w.address(nil)
 		}
 		e.close(ctx, state, sub)
 		return "", err
@@ -57,10 +58,9 @@ func (e *Exports) Offer(ctx context.Context, r ports.Run, way ports.Way, to ...p
 	return w.address(nil)
 }
 
-// isOther reports whether the target has another path of that way.
-func (e *Exports) isOther(ctx context.Context, described spdktypes.NvmfCreateSubsystemRequest) (bool, error) {
-	found, err := e.subsystems(ctx, described.Nqn)
-	return len(found) > 0 && described.ModelNumber == modelNumber && found[0].MinCntlid != described.MinCntlid, err
+// isOther reports whether the subsystem that was found is another path of that way.
+func isOther(found []spdktypes.NvmfSubsystem, described spdktypes.NvmfCreateSubsystemRequest) bool {
+	return len(found) > 0 && described.ModelNumber == modelNumber && found[0].MinCntlid != described.MinCntlid
 }
 
 func checkOffer(r ports.Run, way ports.Way) error {
@@ -111,12 +111,13 @@ func (e *Exports) newWay(ctx context.Context, r ports.Run, way ports.Way, to []p
 }
 
 // replace removes an earlier offer of the same way. spare: this target has another path of
-// it.
+// it. What is removed is what was seen: another host of the target may offer that path now.
 func (e *Exports) replace(ctx context.Context, r ports.Run, w Way, described spdktypes.NvmfCreateSubsystemRequest) (spare bool, err error) {
-	if spare, err = e.isOther(ctx, described); err != nil || spare {
-		return spare, err
+	found, err := e.subsystems(ctx, w.NQN)
+	if err != nil || isOther(found, described) {
+		return err == nil, err
 	}
-	return false, e.hide(ctx, w.owner(r), w.NQN)
+	return false, e.hideFound(ctx, w.owner(r), w.NQN, found)
 }
 
 // openWay makes the subsystem. Within a target nobody connects to it.
@@ -154,6 +155,10 @@ func (e *Exports) hide(ctx context.Context, owner ports.Run, nqn string) error {
 	if err != nil {
 		return err
 	}
+	return e.hideFound(ctx, owner, nqn, found)
+}
+
+func (e *Exports) hideFound(ctx context.Context, owner ports.Run, nqn string, found []spdktypes.NvmfSubsystem) error {
 	if len(found) > 0 {
 		if err := e.changes.deleteAll(ctx, nqn); err != nil {
 			return err
