@@ -16,9 +16,9 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// TestLiveHeadThatCannotLeaveKeepsItsSources: as long as the mirror reads it, it needs the exports
-// of the members' cuts.
-func TestLiveHeadThatCannotLeaveKeepsItsSources(t *testing.T) {
+// spdk/spdk#3305: housekeeping faulted the only good replica. A live head that cannot leave needs
+// the exports of the members' cuts as long as the mirror reads it.
+func TestField_SPDK3305_FailedCleanupDegradesNoMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
 		b.start(time.Millisecond)
@@ -74,7 +74,7 @@ func TestLiveHeadLeavesAtTheSecondAttempt(t *testing.T) {
 	})
 }
 
-// TestVolumeIsThawedOnceMoreAtTheEnd: a freezer gives up to thaw after a minute. (longhorn/longhorn#13331)
+// TestVolumeIsThawedOnceMoreAtTheEnd: a freezer gives up to thaw after a minute.
 func TestVolumeIsThawedOnceMoreAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
@@ -98,9 +98,9 @@ func TestVolumeIsThawedOnceMoreAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestVolumeIsThawedBeforeAnythingElse: also by a run that is refused then.
-// (LINBIT/linstor-server#138)
-func TestVolumeIsThawedBeforeAnythingElse(t *testing.T) {
+// LINBIT/linstor-server#138: a failed snapshot left I/O suspended for good. Here an engine died in a
+// freeze; also a run that is refused ends that.
+func TestField_Linstor138_VolumeIsThawedBeforeAnythingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
 		require.NoError(t, b.mirror.Suspend(t.Context()), "by an engine that died")

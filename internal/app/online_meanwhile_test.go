@@ -92,9 +92,9 @@ func TestUserSnapshotsDuringAnOnlineRebuild(t *testing.T) {
 	}
 }
 
-// TestOnlineRebuildOutlivesItsSource: the live head goes on reading through the other member's
-// cut, and the copies come from there. (longhorn/longhorn#10396, spdk/spdk#3343)
-func TestOnlineRebuildOutlivesItsSource(t *testing.T) {
+// L#10396, spdk/spdk#3343: the target crashed when the source went. The live head goes on reading
+// through the other member's cut, and the copies come from there.
+func TestField_10396_SPDK3343_RebuildOutlivesItsSource(t *testing.T) {
 	for _, at := range []struct {
 		party  liveParty
 		method string
@@ -155,8 +155,8 @@ func TestCancelledOnlineRebuild(t *testing.T) {
 	}
 }
 
-// TestVolumeThatDoesNotFreeze is left as it was. (longhorn/longhorn#13331, LINBIT/linstor-server#138)
-func TestVolumeThatDoesNotFreeze(t *testing.T) {
+// L#13331, LINBIT/linstor-server#138: a suspend waited minutes for I/O that could never end.
+func TestField_13331_VolumeThatDoesNotFreezeIsLeftAsItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
 		never := freezer.Func(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, b.mirror.Resume)
@@ -240,9 +240,9 @@ func TestOnlineRefusedBeforeAnyChange(t *testing.T) {
 	}
 }
 
-// TestMemberThatDiesInTheCut, or before it when the live head is there already: the volume is
-// cut without it, once the mirror has dropped it.
-func TestMemberThatDiesInTheCut(t *testing.T) {
+// L#8354: one dead replica hung all client I/O. It is left out: the volume is cut again without it,
+// once the mirror has dropped it.
+func TestField_8354_DeadMemberIsLeftOutOfTheCut(t *testing.T) {
 	for member := range 3 {
 		for _, method := range []string{"offer", "snapshot", "show"} {
 			t.Run(fmt.Sprint(method, " of member ", member+1), func(t *testing.T) {
@@ -253,7 +253,8 @@ func TestMemberThatDiesInTheCut(t *testing.T) {
 					b.slowly(onceAt(partyMember+liveParty(member), method, func() { b.members[member].Kill() }))
 					_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
 					require.NoError(t, err)
-					b.stop()
+					stats := b.stop()
+					require.Less(t, stats.Longest, memory.DefaultDropAfter+app.DefaultFreezeLimit)
 					b.members[member].Start()
 					b.requireWhole()
 				})

@@ -38,10 +38,10 @@ func (b *liveFixture) dropOnce(method string) {
 	})
 }
 
-// TestHeadThatMissedAWriteGetsNoName: the mirror drops the live head for a moment, while the
-// tree below is built and just before the head would get its name. What it has looks whole.
-// (longhorn/longhorn#10112)
-func TestHeadThatMissedAWriteGetsNoName(t *testing.T) {
+// L#10112: a replica that had gone for a moment had wrong bytes. The mirror drops the live head for
+// a moment, while the tree below is built and just before the head would get its name. What it has
+// looks whole.
+func TestField_10112_HeadThatMissedAWriteGetsNoName(t *testing.T) {
 	for _, method := range []string{"create", "receive", "seal", "graft", "land", "record"} {
 		t.Run(method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

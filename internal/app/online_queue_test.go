@@ -11,15 +11,17 @@ import (
 	"github.com/rootgraft/rebuild/internal/app"
 )
 
-// TestQueuedOnlineRebuilds: two replicas of one volume are rebuilt one after the other. The
-// second has the first as a source, since the cut is taken of every whole member.
-func TestQueuedOnlineRebuilds(t *testing.T) {
+// openebs/mayastor#1806: a limit turned a partial rebuild into a full one. Two replicas of one volume
+// are rebuilt one after the other, and the second still keeps what it has. It has the first as a
+// source, since the cut is taken of every whole member.
+func TestField_Mayastor1806_QueuedRebuildStaysPartial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
 		b.start(time.Millisecond)
 		defer b.clients.Stop()
 		b.slowly(nil)
-		queue := app.NewQueue(app.New(nil), app.Limits{})
+		newBuilder(t, b.to, "vol-1-r-5e5e5e5e", "").build("snap1 0=1 1=2\n  snap2 1=3 4=4\n  snap3 2=6\n")
+		queue := app.NewQueue(app.New(nil), app.Limits{PerDestination: 1})
 		first, err := queue.SubmitOnline(t.Context(), b.request())
 		require.NoError(t, err)
 		_, err = queue.SubmitOnline(t.Context(), b.request())
@@ -35,6 +37,7 @@ func TestQueuedOnlineRebuilds(t *testing.T) {
 		report, err = next.Wait(t.Context())
 		require.NoError(t, err)
 		require.Len(t, report.Online.Members, 4)
+		require.Equal(t, []string{"snap1", "snap2", "snap3"}, keptOf(report.Plan))
 		require.NoError(t, queue.Close(t.Context()))
 		b.stop()
 		b.requireWhole()

@@ -73,11 +73,20 @@ func (b *liveFixture) request() app.OnlineRequest {
 // start lets clients read, write and trim until stop, with pauses.
 func (b *liveFixture) start(pause time.Duration) {
 	b.t.Helper()
-	var err error
-	c := liveclient.Config{Size: int64(b.mirror.Size()), Seed: 1, Longest: 2 * cluster, Unit: cluster, Pause: pause}
+	c := liveclient.Config{Pause: pause}
 	if b.noTrims {
 		c.Reads, c.Writes, c.Zeroes = 50, 35, 10
 	}
+	b.startAs(c)
+}
+
+func (b *liveFixture) startAs(c liveclient.Config) {
+	b.t.Helper()
+	c.Size, c.Seed, c.Unit = int64(b.mirror.Size()), 1, cluster
+	if c.Longest == 0 {
+		c.Longest = 2 * cluster
+	}
+	var err error
 	b.clients, err = liveclient.Start(b.mirror, c)
 	require.NoError(b.t, err)
 }

@@ -41,7 +41,8 @@ func (b *liveFixture) duringFirstCopy(do func()) {
 	})
 }
 
-func TestVolumeTellsModes(t *testing.T) {
+// L#7718: the rebuilding replica's mode is not shown.
+func TestField_7718_VolumeTellsModes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 3, liveTree, memory.Config{})
 		b.start(time.Millisecond)
@@ -191,8 +192,9 @@ func TestVolumeSnapshotNeedsEveryMember(t *testing.T) {
 	})
 }
 
-// A failure on one member takes the snapshots of the others away again, in the freeze.
-func TestFailedVolumeSnapshotLeavesNothing(t *testing.T) {
+// L#13913: a failed snapshot left I/O suspended for good. A failure on one member takes the
+// snapshots of the others away again, in the freeze.
+func TestField_13913_FailedVolumeSnapshotLeavesNothing(t *testing.T) {
 	for what, fault := range map[string]memory.Fault{
 		"refused":     {Before: ports.ErrNoSpace},
 		"answer lost": {After: ports.ErrUnavailable},
@@ -209,7 +211,7 @@ func TestFailedVolumeSnapshotLeavesNothing(t *testing.T) {
 					return memory.Fault{}
 				})
 				_, err := app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
-				b.stop()
+				require.Less(t, b.stop().Longest, 2*app.DefaultFreezeLimit)
 				require.Error(t, err)
 				for i, host := range b.members {
 					_, left := list(t, host, b.names[i]).Snapshot("daily")
