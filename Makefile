@@ -145,6 +145,7 @@ soak: ## the whole proof of the domain, every fault at every call, many more ran
 	@$(GO) test ./internal/app -count=1 -rapid.checks=20000 -timeout 6h
 	@echo "== every call of a rebuild under a live volume, and such rebuilds on simulated targets"
 	@$(GO) test ./internal/app -count=1 -run 'TestEveryCallOfAnOnlineRebuildFails' -online-every 1 -timeout 1h -v
+	@$(GO) test ./internal/app -count=1 -run 'TestEveryCallOfAnOnlineRebuildOnTargetsFails' -online-calls 1 -timeout 6h -v
 	@$(GO) test ./test/e2e -count=1 -run TestSimulatedOnline -all-online -timeout 1h -v
 	@echo "== a rebuild cancelled at every call of simulated targets"
 	@$(GO) test ./internal/app -count=1 -run TestCancelStopsCopiesOnTargets -cancel-every 1 -timeout 1h -v

@@ -60,7 +60,7 @@ func newVolumeOnTargets(t *testing.T, start func(*testing.T) *targettest.Target)
 	v.mirror, err = raid.OpenMirror(t.Context(), raid.MirrorConfig{Socket: v.targets[0].Socket, RAID: exported.RAID, Logger: zaptest.NewLogger(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, v.mirror.Close()) })
-	v.join(v.hosts[1], v.names[1], v.heads[1])
+	joinMirror(t, v.mirror, v.hosts[1], v.names[1], v.heads[1])
 	require.NoError(t, v.mirror.Leave(t.Context(), filler))
 	require.NoError(t, v.hosts[0].Delete(t.Context(), filler))
 	v.client = exported.Connect(t)
@@ -69,17 +69,17 @@ func newVolumeOnTargets(t *testing.T, start func(*testing.T) *targettest.Target)
 	return v
 }
 
-func (v *volumeOnTargets) join(host *spdk.Host, replica, head string) {
-	v.t.Helper()
-	ctx, run := v.t.Context(), ports.Run{Replica: replica, ID: "0badcafe"}
-	peer, err := v.mirror.Peer(ctx)
-	require.NoError(v.t, err)
+func joinMirror(t *testing.T, mirror *raid.Mirror, host *spdk.Host, replica, head string) {
+	t.Helper()
+	ctx, run := t.Context(), ports.Run{Replica: replica, ID: "0badcafe"}
+	peer, err := mirror.Peer(ctx)
+	require.NoError(t, err)
 	at, err := host.Offer(ctx, run, ports.Way{ID: "0badcafe", Head: replica}, peer)
-	require.NoError(v.t, err)
-	require.NoError(v.t, host.Show(ctx, run, at, head))
-	require.NoError(v.t, v.mirror.Connect(ctx, run, at))
-	_, err = v.mirror.Join(ctx, run, at)
-	require.NoError(v.t, err)
+	require.NoError(t, err)
+	require.NoError(t, host.Show(ctx, run, at, head))
+	require.NoError(t, mirror.Connect(ctx, run, at))
+	_, err = mirror.Join(ctx, run, at)
+	require.NoError(t, err)
 }
 
 // startClient writes blocks and reads them back, until stop.

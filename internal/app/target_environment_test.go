@@ -73,16 +73,7 @@ func newTargets(t *testing.T, p trial) *targetEnvironment {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	for side, flavour := range map[string]memory.Flavour{"source": p.flavours.source, "destination": p.flavours.destination} {
-		m := &machine{t: t, fabric: s.fabric, side: side, disk: filepath.Join(dir, side)}
-		m.config = simtarget.Config{
-			Socket: side, Within: true, Flavour: simtarget.Flavour(flavour),
-			Inject: func(r simtarget.Request) simtarget.Fault { return s.meet(side, r) },
-		}
-		s.machines[side] = m
-		require.NoError(t, os.WriteFile(m.disk, nil, 0o600))
-		require.NoError(t, os.Truncate(m.disk, (storeClusters+8)*targetCluster))
-		m.start()
-		m.call("bdev_lvol_create_lvstore", map[string]any{"bdev_name": "disk", "lvs_name": side, "cluster_sz": targetCluster})
+		s.addMachine(dir, side, flavour)
 	}
 	source, endSource := s.host("source")
 	destination, endDestination := s.host("destination")
@@ -96,7 +87,21 @@ func newTargets(t *testing.T, p trial) *targetEnvironment {
 	return s
 }
 
-// end ends both targets.
+// addMachine starts a target with a store of its name.
+func (s *targetEnvironment) addMachine(dir, side string, flavour memory.Flavour) {
+	m := &machine{t: s.t, fabric: s.fabric, side: side, disk: filepath.Join(dir, side)}
+	m.config = simtarget.Config{
+		Socket: side, Within: true, Flavour: simtarget.Flavour(flavour),
+		Inject: func(r simtarget.Request) simtarget.Fault { return s.meet(side, r) },
+	}
+	s.machines[side] = m
+	require.NoError(s.t, os.WriteFile(m.disk, nil, 0o600))
+	require.NoError(s.t, os.Truncate(m.disk, (storeClusters+8)*targetCluster))
+	m.start()
+	m.call("bdev_lvol_create_lvstore", map[string]any{"bdev_name": "disk", "lvs_name": side, "cluster_sz": targetCluster})
+}
+
+// end ends all targets.
 func (s *targetEnvironment) end() {
 	for _, end := range s.ends {
 		end()
@@ -169,7 +174,7 @@ func (s *targetEnvironment) builtHost(side string, host *spdk.Host) builtHost {
 func (s *targetEnvironment) host(side string) (host *spdk.Host, end func()) {
 	host, err := spdk.Open(context.Background(), spdk.Config{
 		Socket: side, Lvstore: side, Dial: func(ctx context.Context, socket string) (net.Conn, error) { return s.fabric.Dial(ctx, socket) },
-		Listen: nvmf.Listen{Address: "127.0.0.1", First: 20001, Last: 20004},
+		Listen: nvmf.Listen{Address: "127.0.0.1", First: 20001, Last: 20016},
 	})
 	require.NoError(s.t, err)
 	return host, func() { require.NoError(s.t, host.Close()) }
@@ -244,17 +249,28 @@ func runWithCallFaults(on *targetEnvironment, injections ...injection) (*injecto
 	defer end()
 	ctx, give := cancelling()
 	defer give()
-	s := &callInjector{injector: injector{give: give, calls: make(map[string]int), injections: injections}, stage: on, over: make(chan struct{}), dying: make(map[*simtarget.Target]bool)}
-	on.listen(s.ask)
+	s := newCallInjector(on, give, injections)
 	request.Observer = s
 	_, err := app.New(nil).Rebuild(ctx, request)
-	on.listen(nil)
+	s.leave()
+	return &s.injector, err
+}
+
+// newCallInjector has faults befall calls until leave.
+func newCallInjector(on *targetEnvironment, give context.CancelFunc, injections []injection) *callInjector {
+	s := &callInjector{injector: injector{give: give, calls: make(map[string]int), injections: injections}, stage: on, over: make(chan struct{}), dying: make(map[*simtarget.Target]bool)}
+	on.listen(s.ask)
+	return s
+}
+
+// leave has all targets up again.
+func (s *callInjector) leave() {
+	s.stage.listen(nil)
 	close(s.over)
 	s.reviving.Wait()
-	for _, side := range slices.Sorted(maps.Keys(on.machines)) {
-		on.machines[side].restartIfNeeded()
+	for _, side := range slices.Sorted(maps.Keys(s.stage.machines)) {
+		s.stage.machines[side].restartIfNeeded()
 	}
-	return &s.injector, err
 }
 
 func (s *targetEnvironment) listen(meets func(string, simtarget.Request) simtarget.Fault) {

@@ -65,7 +65,8 @@ type ioCount struct{ bytes, operations uint64 }
 
 func (b *bdev) size() uint64 { return b.blocks * b.blockSize }
 
-var errGone = errors.New("the bdev is gone")
+// ErrGone is the error of I/O to a bdev that was deleted.
+var ErrGone = errors.New("the bdev is gone")
 
 // read counts and does one read.
 func (b *bdev) read(p []byte, offset uint64) error {
@@ -97,7 +98,7 @@ func (b *bdev) unmap(offset, length uint64) error {
 
 func (b *bdev) do(count *ioCount, length int, offset uint64, do func() error) error {
 	if b.gone {
-		return errGone
+		return ErrGone
 	}
 	if offset > b.size() || uint64(length) > b.size()-offset {
 		return syscall.EINVAL
