@@ -79,12 +79,12 @@ var layers = []layer{
 		reason: "what guards a host knows the ports, and nothing of who calls them",
 	},
 	{
-		dir: "internal/app/executor", ours: []string{"internal/domain", "internal/ports", "internal/app/retry", "internal/randid"},
+		dir: "internal/app/executor", ours: []string{"internal/domain", "internal/ports", "internal/app/retry", "internal/randid", "internal/table"},
 		others: []string{"go.uber.org/zap"},
 		reason: "the executor carries plans out and knows nothing of requests",
 	},
 	{
-		dir: "internal/app", ours: []string{"internal/domain", "internal/ports", "internal/app", "internal/keylock", "internal/randid"},
+		dir: "internal/app", ours: []string{"internal/domain", "internal/ports", "internal/app", "internal/keylock", "internal/randid", "internal/table"},
 		others: []string{"go.uber.org/zap", "github.com/cenkalti/backoff", "golang.org/x/sync"},
 		reason: "the use cases reach hosts through the ports only",
 	},
@@ -93,11 +93,12 @@ var layers = []layer{
 		reason: "locks by key know nothing of what is locked",
 	},
 	{dir: "internal/liveclient", ours: none, others: none, reason: "clients of a volume know nothing of what is done to it"},
+	{dir: "internal/table", ours: none, others: none, reason: "maps know nothing of what is in them"},
 	{dir: "internal/randid", ours: none, others: none, reason: "identifiers are drawn for nothing in particular"},
 	{
 		dir: "internal/adapters/spdk/nvmf",
 		ours: []string{
-			"internal/ports", "internal/keylock", "internal/randid",
+			"internal/ports", "internal/keylock", "internal/randid", "internal/table",
 			"internal/adapters/spdk/nvmf", "internal/adapters/spdk/rpc", "internal/adapters/spdk/nvmetcp",
 		},
 		reason: "exports are made for lvols, and know nothing of what is done to them",
@@ -167,7 +168,7 @@ func layerOf(dir string) (layer, bool) {
 	}
 	if adapter, ok := adapterOf(dir); ok {
 		return layer{
-			dir: adapter, ours: []string{"internal/domain", "internal/ports", "internal/keylock", "internal/randid", adapter},
+			dir: adapter, ours: []string{"internal/domain", "internal/ports", "internal/keylock", "internal/randid", "internal/table", adapter},
 			reason: "an adapter knows the ports and the domain, neither the use cases nor another adapter",
 		}, true
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +12,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // allowed are the limits of copies from a source, each once. Their order is the same for
@@ -77,8 +77,7 @@ type limits struct {
 	run     *executor.Run
 	log     *zap.Logger
 
-	mu      sync.Mutex
-	limited map[string]bool // by UUID
+	limited table.Map[string, bool] // by UUID
 }
 
 // Copies implements executor.Limits.
@@ -98,7 +97,7 @@ func (l *limits) Limit(ctx context.Context, uuid string, from int) (release func
 	}
 	now, changes := f.share(), false
 	switch {
-	case l.isLimited(uuid):
+	case l.limited.Get(uuid):
 		// By an earlier attempt. Upstream SPDK changes a limit only while
 		// the lvol is open, so this one is changed when the copy goes on.
 		now, changes = unknownRate, true
@@ -123,16 +122,8 @@ func (l *limits) limit(ctx context.Context, uuid string, rate uint64) error {
 	if !ok {
 		return fmt.Errorf("%w: the destination cannot limit a copy to %d bytes per second", ports.ErrUnsupported, rate)
 	}
-	l.mu.Lock()
-	l.limited[uuid] = true
-	l.mu.Unlock()
+	l.limited.Set(uuid, true)
 	return limiter.Limit(ctx, uuid, rate)
-}
-
-func (l *limits) isLimited(uuid string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.limited[uuid]
 }
 
 // adjustPause is the pause between two attempts to change a limit.

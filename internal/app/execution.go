@@ -18,7 +18,7 @@ func (r *rebuild) executor(seen observation, plan domain.Plan, secondary map[str
 		Host: r.request.Destination.Host, Listing: seen.destination.Store, Plan: plan, Run: r.run,
 		Sources: r.sources.forExecutor(seen, r.lose), Primary: seen.primary, Secondary: secondary,
 		Parallel:    r.request.parallel(),
-		Limits:      &limits{request: r.request, run: r.run, log: r.engine.log, limited: make(map[string]bool)},
+		Limits:      &limits{request: r.request, run: r.run, log: r.engine.log},
 		Space:       rebuildSpace{&r.engine.space, r.space.reservation, r.request.Destination.Host},
 		Image:       executor.Image{Lease: r.leaseImage(seen), Ready: imageReady},
 		Sink:        &rebuildSink{planSink: planSink{r.progress}, rebuild: r, seen: seen},

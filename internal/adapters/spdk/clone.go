@@ -23,7 +23,7 @@ func (h *Host) Clone(ctx context.Context, snapshot, name string, size uint64, re
 	if err != nil {
 		return "", h.store.Failed(err, "clone snapshot %q as %s of %d bytes", snapshot, name, size)
 	}
-	h.view.heads.set(uuid, c.parent)
+	h.view.heads.Set(uuid, c.parent)
 	return uuid, nil
 }
 

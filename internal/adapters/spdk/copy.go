@@ -11,6 +11,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // Copy implements ports.Copier, by a shallow copy.
@@ -29,26 +30,26 @@ func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to port
 	}
 	bdev, done, err := h.exports.Destination(ctx, run, where)
 	if err != nil {
-		h.copies.forget(snapshot)
+		h.copies.Take(snapshot)
 		return err
 	}
 	defer done()
 	started, err := h.copies.start(ctx, snapshot, bdev, where.Remote != nil)
 	if err != nil {
-		h.copies.forget(snapshot)
+		h.copies.Take(snapshot)
 		if errors.Is(err, ports.ErrUnavailable) {
 			h.exports.Doubt(run, where)
 		}
 		return err
 	}
-	h.copies.set(snapshot, started)
+	h.copies.Set(snapshot, started)
 	err = h.copies.watch(ctx, started, progress)
 	if errors.Is(err, errStillCopying) || rpc.OutcomeUnknown(err) {
 		started.watched = false
-		h.copies.set(snapshot, started)
+		h.copies.Set(snapshot, started)
 		return err
 	}
-	h.copies.forget(snapshot)
+	h.copies.Take(snapshot)
 	if refusedCopy(err, syscall.EIO) && h.exports.IsFull(ctx, where, bdev) {
 		return rpc.WithKind(ports.ErrNoSpace, err)
 	}
@@ -58,7 +59,7 @@ func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to port
 // copies are those that a host has started, by the snapshot's UUID, until their end is
 // known.
 type copies struct {
-	known[sending]
+	table.Map[string, sending]
 
 	client *rpc.Client
 }
@@ -76,12 +77,9 @@ func (c *copies) begin(ctx context.Context, snapshot string) error {
 	if err := c.none(ctx, snapshot); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, copied := c.of[snapshot]; copied {
+	if !c.Add(snapshot, sending{watched: true}) {
 		return errCopied
 	}
-	c.setLocked(snapshot, sending{watched: true})
 	return nil
 }
 
@@ -90,7 +88,7 @@ var errCopied = fmt.Errorf("it is being copied: %w", ports.ErrBusy)
 // none returns ErrBusy while a copy of the snapshot goes on, also one that its caller
 // has given up.
 func (c *copies) none(ctx context.Context, snapshot string) error {
-	one, copied := c.get(snapshot)
+	one, copied := c.Find(snapshot)
 	switch {
 	case !copied:
 		return nil
@@ -102,11 +100,7 @@ func (c *copies) none(ctx context.Context, snapshot string) error {
 	} else if !over {
 		return errCopied
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.of[snapshot] == one {
-		delete(c.of, snapshot)
-	}
+	c.ForgetIf(func(uuid string, now sending) bool { return uuid == snapshot && now == one })
 	return nil
 }
 

@@ -70,7 +70,8 @@ func TestCopyEndCountsOnItsOwnConnectionOnly(t *testing.T) {
 
 func TestUnwatchedCopyKeepsSnapshotBusy(t *testing.T) {
 	ctx := t.Context()
-	c := &copies{client: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete)), known: known[sending]{of: map[string]sending{"a": {operation: 7, conn: 1}}}}
+	c := &copies{client: scripted(t, time.Minute, answers(noSuch, inProgress, inProgress, complete))}
+	c.Set("a", sending{operation: 7, conn: 1})
 	_, err := rpc.GetBdevs().Do(ctx, c.client) // connects
 	require.True(t, rpc.IsRefusal(err))
 	require.ErrorIs(t, c.none(ctx, "a"), ports.ErrBusy)
@@ -78,7 +79,7 @@ func TestUnwatchedCopyKeepsSnapshotBusy(t *testing.T) {
 	require.NoError(t, c.none(ctx, "b"))
 	require.NoError(t, c.begin(ctx, "a"))
 	require.ErrorIs(t, c.none(ctx, "a"), ports.ErrBusy, "claimed for the next copy")
-	c.forget("a")
+	c.Take("a")
 	require.NoError(t, c.none(ctx, "a"))
 }
 

@@ -10,7 +10,7 @@ import (
 func (h *Host) Create(ctx context.Context, name string, size uint64) (string, error) {
 	uuid, err := h.lvols.create(ctx, name, size)
 	if err == nil {
-		h.drafts.set(uuid, h.draftOf(name, size))
+		h.drafts.Set(uuid, h.draftOf(name, size))
 	}
 	return uuid, h.store.Failed(err, "create lvol %s of %d bytes", name, size)
 }
@@ -28,6 +28,6 @@ func (h *Host) draftOf(name string, size uint64) draft {
 }
 
 func (h *Host) isDraft(uuid string) bool {
-	_, is := h.drafts.get(uuid)
+	_, is := h.drafts.Find(uuid)
 	return is
 }

@@ -28,7 +28,7 @@ func (h *Host) Delete(ctx context.Context, uuid string) (err error) {
 	if err != nil {
 		return err
 	}
-	h.drafts.forget(uuid)
+	h.drafts.Take(uuid)
 	if clones := b.Driver.Lvol.Clones; len(clones) > 0 {
 		return fmt.Errorf("%s has %d clones, %s for one: %w", b.LvolName(), len(clones), clones[0], ports.ErrInvalid)
 	}

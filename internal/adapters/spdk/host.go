@@ -12,6 +12,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // DefaultTimeout is how long a target may be silent before a call is given
@@ -43,7 +44,7 @@ type Host struct {
 	lvols    *lvols
 	view     *view
 	copies   copies
-	drafts   known[draft]
+	drafts   table.Map[string, draft]
 	prepared preparedGrafts
 }
 

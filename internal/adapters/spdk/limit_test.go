@@ -36,7 +36,7 @@ func TestLimitIsRoundedDown(t *testing.T) {
 		}
 	})
 	h := &Host{store: &rpc.Lvstore{Client: client}}
-	h.drafts.set("lvol", draft{})
+	h.drafts.Set("lvol", draft{})
 	require.NoError(t, h.Limit(t.Context(), "lvol", 0))
 	require.Equal(t, qosRequest{Name: "lvol", Mbytes: rpc.NoLimit}, <-asked)
 	for bytes, want := range map[uint64]uint64{

@@ -15,6 +15,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // looks is how often a listing is repeated until its calls agree.
@@ -30,10 +31,10 @@ type view struct {
 	store   *rpc.Lvstore
 	exports *nvmf.Exports
 
-	records known[record]   // of snapshots
-	heads   known[string]   // the names of their parents, as seen last
-	used    known[struct{}] // lvols that were looked at when somebody else had them
-	claimed atomic.Bool     // the last listing had lvols that somebody else has
+	records table.Map[string, record]   // of snapshots
+	heads   table.Map[string, string]   // the names of their parents, as seen last
+	used    table.Map[string, struct{}] // lvols that were looked at when somebody else had them
+	claimed atomic.Bool                 // the last listing had lvols that somebody else has
 }
 
 // List implements ports.Looker.
@@ -91,7 +92,7 @@ func (v *view) askListing() *listing {
 	l := &listing{stores: rpc.GetLvstore(v.store.UUID), lvols: rpc.GetLvols(v.store.UUID), bdevs: rpc.GetBdevs()}
 	if v.store.Can.Records {
 		l.records = make(map[string][]*xattrCall)
-		for uuid := range v.heads.all() {
+		for uuid := range v.heads.All() {
 			l.records[uuid] = askXattrs(uuid, xattrsOfHead)
 		}
 	}
@@ -218,8 +219,8 @@ func (v *view) forgetOthers(listed []domain.Lvol) {
 	for i := range listed {
 		there[listed[i].UUID] = true
 	}
-	v.records.forgetUnless(there)
-	v.used.forgetUnless(there)
+	v.records.ForgetIf(func(uuid string, _ record) bool { return !there[uuid] })
+	v.used.ForgetIf(func(uuid string, _ struct{}) bool { return !there[uuid] })
 }
 
 // noteHeads remembers the heads of a listing, and the names of their parents.
@@ -234,7 +235,7 @@ func (v *view) noteHeads(listed []domain.Lvol) {
 			heads[listed[i].UUID] = names[listed[i].Parent]
 		}
 	}
-	v.heads.replace(heads)
+	v.heads.Replace(heads)
 }
 
 // errDisagree: somebody is changing the store, so another look may help.

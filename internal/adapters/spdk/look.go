@@ -67,7 +67,7 @@ func (v *view) look(ctx context.Context, uuid string) (domain.Lvol, error) {
 func (v *view) find(ctx context.Context, uuid string) (b *rpc.Bdev, asked *claims, err error) {
 	look := rpc.GetBdev(uuid)
 	calls := []rpc.Request{look}
-	if _, used := v.used.get(uuid); used {
+	if _, used := v.used.Find(uuid); used {
 		asked = askClaims()
 		calls = append(calls, asked.calls()...)
 	}
@@ -90,10 +90,10 @@ func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev, claims *claims) (do
 	if isUsed && claims == nil {
 		claims = askClaims()
 		calls = append(calls, claims.calls()...)
-		v.used.set(b.UUID, struct{}{})
+		v.used.Set(b.UUID, struct{}{})
 	}
 	if !isUsed {
-		v.used.forget(b.UUID)
+		v.used.Take(b.UUID)
 	}
 	v.store.Client.Do(ctx, calls...)
 	if isUsed {
@@ -116,7 +116,7 @@ func (v *view) lookFurther(ctx context.Context, b *rpc.Bdev, claims *claims) (do
 // lookAtHead is Look by one write, for a head that has not changed since it was seen
 // last. Otherwise done is false.
 func (v *view) lookAtHead(ctx context.Context, uuid string) (l domain.Lvol, done bool, err error) {
-	parent, known := v.heads.get(uuid)
+	parent, known := v.heads.Find(uuid)
 	if !known {
 		return domain.Lvol{}, false, nil
 	}

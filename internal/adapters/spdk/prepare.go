@@ -34,7 +34,7 @@ func (h *Host) PrepareGraft(ctx context.Context, run ports.Run, size uint64, par
 // graftPrepared grafts over a spacer that was prepared; the parent's lock must be held.
 // done is false if there is no such spacer, or it has gone since.
 func (h *Host) graftPrepared(ctx context.Context, uuid, parent string) (done bool, err error) {
-	child, known := h.drafts.get(uuid)
+	child, known := h.drafts.Find(uuid)
 	if !known {
 		return false, nil
 	}

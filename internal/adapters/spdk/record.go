@@ -138,7 +138,7 @@ func (v *view) askRecorded(l *domain.Lvol) []*xattrCall {
 	}
 	_, image := domain.ImageOfLvolName(l.Name, v.store.UUID)
 	if l.ReadOnly {
-		if known, ok := v.records.get(l.UUID); ok && known.asImage == image {
+		if known, ok := v.records.Find(l.UUID); ok && known.asImage == image {
 			l.Attributes, l.Image = known.attributes, known.image
 			return nil
 		}
@@ -167,7 +167,7 @@ func (v *view) takeRecorded(l *domain.Lvol, asked []*xattrCall) error {
 	}
 	if l.ReadOnly && len(asked) > 0 {
 		_, image := domain.ImageOfLvolName(l.Name, v.store.UUID)
-		v.records.set(l.UUID, record{asImage: image, attributes: l.Attributes, image: l.Image})
+		v.records.Set(l.UUID, record{asImage: image, attributes: l.Attributes, image: l.Image})
 	}
 	return nil
 }

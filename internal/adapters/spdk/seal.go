@@ -15,8 +15,8 @@ func (h *Host) Seal(ctx context.Context, uuid, name string, seal ports.SealRecor
 	record := recordOf(seal)
 	snapshot, err := h.lvols.freeze(ctx, uuid, name, record.xattrs())
 	if err == nil {
-		h.drafts.forget(uuid)
-		h.view.records.set(snapshot, record)
+		h.drafts.Take(uuid)
+		h.view.records.Set(snapshot, record)
 		if seal.Sealed != nil {
 			seal.Sealed(snapshot)
 		}

@@ -33,7 +33,7 @@ func (x *Executor) CleanUp(ctx context.Context, failure error) error {
 	var problems []error
 	try := func(do func() error) { problems = append(problems, budget.Call(ctx, do)) }
 	err, closing := x.session.wait()
-	for _, uuid := range x.copies.receiving() {
+	for uuid := range x.copies.received.All() {
 		// End copies first: on the target they may still go on.
 		try(func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) })
 	}
@@ -64,7 +64,7 @@ func (x *Executor) deleteInFlight(ctx context.Context) error {
 	}
 	return DeleteAll(ctx, x.Host, func(l domain.Lvol) bool {
 		of, inFlight := domain.ReplicaInFlight(l.Name)
-		if x.Run.keeps(l.UUID) {
+		if x.Run.kept.Get(l.UUID) {
 			return false
 		}
 		ours := inFlight && of == x.Run.Replica && strings.HasPrefix(l.Name, domain.InFlightLvolName(of, "")) // Longhorn's has no digits

@@ -4,48 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // copies is the state of the copies.
 type copies struct {
-	mu       sync.Mutex
-	serving  map[domain.Ref]Candidate // the source of a copy, from its first attempt on
-	load     map[int]uint64           // clusters that are still to be copied, by source
-	received map[string]bool          // UUIDs of lvols that the store may still receive into
-	peers    map[int]ports.Peer       // by source
-	locks    map[Candidate]func()     // releases the lock of a snapshot that is being copied
-}
+	received table.Map[string, bool]      // UUIDs of lvols that the store may still receive into
+	peers    table.Map[int, ports.Peer]   // by source
+	locks    table.Map[Candidate, func()] // releases the lock of a snapshot that is being copied
 
-func newCopies(Config) *copies {
-	return &copies{
-		serving: make(map[domain.Ref]Candidate), load: make(map[int]uint64), received: make(map[string]bool),
-		peers: make(map[int]ports.Peer), locks: make(map[Candidate]func()),
-	}
-}
-
-func (c *copies) setReceived(uuid string, is bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if is {
-		c.received[uuid] = true
-	} else {
-		delete(c.received, uuid)
-	}
+	mu      sync.Mutex
+	serving map[domain.Ref]Candidate // the source of a copy, from its first attempt on
+	load    map[int]uint64           // clusters that are still to be copied, by source
 }
 
 func (c *copies) unlock(from Candidate) {
-	c.mu.Lock()
-	release, held := c.locks[from]
-	delete(c.locks, from)
-	c.mu.Unlock()
-	if held {
+	if release, held := c.locks.Take(from); held {
 		release()
 	}
 }
@@ -104,7 +83,7 @@ func (x *Executor) copy(ctx context.Context, s *step) error {
 	if err := retry.Step.Call(ctx, func() error { return x.Host.Withdraw(ctx, x.Run.Run, uuid) }); err != nil {
 		return fmt.Errorf("stop receiving: %w", err)
 	}
-	x.copies.setReceived(uuid, false)
+	x.copies.received.Take(uuid)
 	if err := x.checkAfterCopy(ctx, uuid, from, s.Source); err != nil {
 		return err
 	}
@@ -120,7 +99,7 @@ func (x *Executor) receive(ctx context.Context, s *step, from Candidate) (addres
 		return "", err
 	}
 	uuid := x.refs.uuid(s.Target)
-	x.copies.setReceived(uuid, true)
+	x.copies.received.Set(uuid, true)
 	err = x.atOnce(
 		func() error { return x.checkBeforeCopy(ctx, s, from) },
 		func() (err error) { address, err = x.Host.Receive(ctx, x.Run.Run, uuid, peer); return err },
@@ -152,39 +131,26 @@ func (x *Executor) send(ctx context.Context, from Candidate, to ports.Address, p
 // them. A failed copy may go on, on the target, until its receiver is withdrawn. So the
 // lock is kept for the next attempt, and the cleanup releases it.
 func (x *Executor) lockSource(ctx context.Context, from Candidate) error {
-	c := x.copies
-	c.mu.Lock()
-	_, held := c.locks[from]
-	c.mu.Unlock()
-	if held {
+	if _, held := x.copies.locks.Find(from); held {
 		return nil
 	}
 	release, err := x.Lock(ctx, x.Sources[from.Source].Listing, from.Origin.UUID)
-	if err != nil {
-		return err
+	if err == nil {
+		x.copies.locks.Set(from, release)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.locks[from] = release
-	return nil
+	return err
 }
 
 // peer identifies a source as a sender.
 func (x *Executor) peer(ctx context.Context, source int) (ports.Peer, error) {
-	c := x.copies
-	c.mu.Lock()
-	known, ok := c.peers[source]
-	c.mu.Unlock()
-	if ok {
+	if known, ok := x.copies.peers.Find(source); ok {
 		return known, nil
 	}
 	peer, err := x.Sources[source].Host.Peer(ctx)
 	if err != nil {
 		return "", OfSource(source, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.peers[source] = peer
+	x.copies.peers.Set(source, peer)
 	return peer, nil
 }
 
@@ -196,7 +162,7 @@ func (x *Executor) checkBeforeCopy(ctx context.Context, s *step, from Candidate)
 	if err := x.changed(from, now, "it was planned"); err != nil {
 		return err
 	}
-	x.refs.setCopy(s.Target, copyOfSource{uuid: x.refs.uuid(s.Target), served: from, planned: s.Source})
+	x.refs.copies.Set(s.Target, copyOfSource{uuid: x.refs.uuid(s.Target), served: from, planned: s.Source})
 	return nil
 }
 
@@ -224,17 +190,8 @@ func (x *Executor) checkAfterCopy(ctx context.Context, uuid string, from Candida
 	return nil
 }
 
-func (c *copies) receiving() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.received))
-}
-
 func (c *copies) unlockAll() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, release := range c.locks {
-		release()
+	for from := range c.locks.All() {
+		c.unlock(from)
 	}
-	clear(c.locks)
 }

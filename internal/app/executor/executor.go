@@ -12,6 +12,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // ErrPlanAgain marks errors after which a new plan is needed, since the store is no longer
@@ -140,8 +141,7 @@ type Executor struct {
 	headBegun   bool // the head may exist
 	imageReady  func()
 
-	liveMu    sync.Mutex
-	onMembers map[onMember]string // UUIDs of the snapshots that the plan takes of members
+	onMembers table.Map[onMember, string] // UUIDs of the snapshots that the plan takes of members
 }
 
 // New makes an executor.
@@ -157,13 +157,12 @@ func New(c Config) *Executor {
 		there = func() {}
 	}
 	x := &Executor{
-		Config:  c,
-		model:   newModel(c),
-		refs:    newRefs(c),
-		copies:  newCopies(c),
-		session: session{opened: used(c.Sources)},
-		leases:  leases{held: make(map[string]func())}, imageReady: sync.OnceFunc(there),
-		onMembers: make(map[onMember]string),
+		Config:     c,
+		model:      newModel(c),
+		refs:       &refs{run: c.Run, listing: c.Listing},
+		copies:     &copies{serving: make(map[domain.Ref]Candidate), load: make(map[int]uint64)},
+		session:    session{opened: used(c.Sources)},
+		imageReady: sync.OnceFunc(there),
 	}
 	return x
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // imageProof is the state of the proof of a fetched image.
@@ -48,7 +49,7 @@ func (x *Executor) drawImage() string { return x.Run.draw(domain.ImageInFlightLv
 // proofStep finds the state of the proof on the store and does the next step, so lost
 // answers do not matter.
 func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) error {
-	p, filled := &x.image, x.refs.copyOf(s.Target).uuid
+	p, filled := &x.image, x.refs.copies.Get(s.Target).uuid
 	for _, name := range []string{p.snapshot, p.clone} {
 		if err := x.leases.take(ctx, x.Image.Lease, name); err != nil {
 			return err
@@ -109,7 +110,7 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 func (x *Executor) makeInFlight(ctx context.Context, name *string, do func(name string) error) error {
 	err := retry.Busy.Call(ctx, func() error { return do(*name) })
 	if errors.Is(err, ports.ErrExists) {
-		x.Run.forgetName(*name)
+		x.Run.names.Take(*name)
 		*name = x.drawImage()
 		return nil
 	}
@@ -185,38 +186,31 @@ func proveLvol(ctx context.Context, host ports.Host, uuid string) (domain.Cluste
 
 // leases are the leases of the image's in-flight names.
 type leases struct {
-	mu   sync.Mutex
-	held map[string]func()
+	taking sync.Mutex
+	held   table.Map[string, func()]
 }
 
 func (l *leases) take(ctx context.Context, lease func(ctx context.Context, name string) (func(), error), name string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held[name] != nil {
+	l.taking.Lock()
+	defer l.taking.Unlock()
+	if _, held := l.held.Find(name); held {
 		return nil
 	}
 	release, err := lease(ctx, name)
 	if err == nil {
-		l.held[name] = release
+		l.held.Set(name, release)
 	}
 	return err
 }
 
 func (l *leases) release(name string) {
-	l.mu.Lock()
-	release, held := l.held[name]
-	delete(l.held, name)
-	l.mu.Unlock()
-	if held {
+	if release, held := l.held.Take(name); held {
 		release()
 	}
 }
 
 func (l *leases) releaseAll() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, release := range l.held {
-		release()
+	for name := range l.held.All() {
+		l.release(name)
 	}
-	clear(l.held)
 }

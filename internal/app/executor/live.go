@@ -34,23 +34,15 @@ type onMember struct {
 func (x *Executor) snapshot(ctx context.Context, s *step) error {
 	uuid, err := x.Live.Snapshot(ctx, s.Operation)
 	if err == nil {
-		x.setOnMember(onMember{s.Member, s.Target}, uuid)
+		x.onMembers.Set(onMember{s.Member, s.Target}, uuid)
 	}
 	return err
-}
-
-func (x *Executor) setOnMember(where onMember, uuid string) {
-	x.liveMu.Lock()
-	defer x.liveMu.Unlock()
-	x.onMembers[where] = uuid
 }
 
 func (x *Executor) export(ctx context.Context, s *step) error {
 	uuid := x.refs.uuid(s.Target)
 	if s.Member > 0 {
-		x.liveMu.Lock()
-		uuid = x.onMembers[onMember{s.Member, s.Target}]
-		x.liveMu.Unlock()
+		uuid = x.onMembers.Get(onMember{s.Member, s.Target})
 	}
 	return x.Live.Export(ctx, s.Member, uuid)
 }

@@ -47,7 +47,7 @@ func (x *Executor) reconcileSeal(ctx context.Context, s *step) (done bool, err e
 	if sealed == nil || err != nil {
 		return false, err
 	}
-	made := x.refs.copyOf(s.Target)
+	made := x.refs.copies.Get(s.Target)
 	filledLvol, err := x.Host.Look(ctx, made.uuid)
 	remains := err == nil
 	switch {

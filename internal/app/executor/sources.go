@@ -113,7 +113,7 @@ func (x *Executor) switchSource(ctx context.Context, s *step, failure error) (ag
 	}
 	planned := s.Source
 	if planned.UUID == "" { // a graft
-		planned = x.refs.copyOf(s.Target).planned
+		planned = x.refs.copies.Get(s.Target).planned
 	}
 	if planned == (domain.Origin{}) { // an operation on a member of a volume: no other can do it
 		return false, failure
@@ -141,12 +141,13 @@ func (x *Executor) replaceCopy(ctx context.Context, s *step) error {
 	if err := x.retry(ctx, "stop receiving", func() error { return x.Host.Withdraw(ctx, x.Run.Run, old) }); err != nil {
 		return fmt.Errorf("stop receiving: %w", err)
 	}
-	x.copies.setReceived(old, false)
+	x.copies.received.Take(old)
 	if err := x.retry(ctx, "discard a copy", func() error { return x.Host.Delete(ctx, old) }); err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return fmt.Errorf("discard the copy: %w", err)
 	}
 	x.copies.forgetSource(s.Target) // nothing is copied from there any more
-	defer x.leases.release(x.refs.dropName(s.Target))
+	name, _ := x.refs.names.Take(s.Target)
+	defer x.leases.release(name)
 	at := slices.IndexFunc(x.Plan.Operations, func(o domain.Operation) bool { return o.Verb == domain.VerbCreate && o.Target == s.Target })
 	creation := &step{Step: Step{at, x.Plan.Operations[at], s.Subject, -1}}
 	return retry.Step.Do(ctx, nil, func(previous error) error {

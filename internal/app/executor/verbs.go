@@ -29,7 +29,7 @@ func (x *Executor) create(ctx context.Context, s *step) error {
 	case errors.Is(err, ports.ErrExists):
 		return x.refs.nameTaken(s.Target)
 	default:
-		x.refs.outcomeUnknown(name)
+		x.refs.unknown.Set(name, true)
 	}
 	return err
 }
@@ -38,13 +38,13 @@ func (x *Executor) create(ctx context.Context, s *step) error {
 func (x *Executor) created(ref domain.Ref, uuid string) {
 	x.setMade(ref, uuid)
 	if ref.IsEntryPoint() {
-		x.refs.setCopy(ref, copyOfSource{uuid: uuid})
+		x.refs.copies.Set(ref, copyOfSource{uuid: uuid})
 	}
 }
 
 func (x *Executor) setMade(ref domain.Ref, uuid string) {
 	x.Space.Created(ref, uuid)
-	x.refs.setMade(ref, uuid)
+	x.refs.uuids.Set(ref, uuid)
 }
 
 func (x *Executor) graft(ctx context.Context, s *step) error {
@@ -103,7 +103,7 @@ func (x *Executor) lockParent(ctx context.Context, parent string) (release func(
 // speed of a chain of snapshots depends on its grafts and seals, which come one after the
 // other. The answer to the graft confirms the parent.
 func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
-	made := x.refs.copyOf(s.Target)
+	made := x.refs.copies.Get(s.Target)
 	var now counts
 	calls, err := x.countCalls(ctx, &now, made)
 	if err != nil {
@@ -114,7 +114,7 @@ func (x *Executor) graftAndCount(ctx context.Context, s *step) error {
 		func() (err error) { now.copied, err = countOwn(ctx, x.Host, made.uuid); return err },
 	}, calls...)...)
 	if err == nil {
-		x.refs.setCounts(s.Target, now)
+		x.refs.counted.Set(s.Target, now)
 	}
 	return err
 }
@@ -142,7 +142,7 @@ func (x *Executor) seal(ctx context.Context, s *step) error {
 	if err := x.compareBeforeSeal(ctx, s); err != nil {
 		return err
 	}
-	uuid := x.refs.copyOf(s.Target).uuid
+	uuid := x.refs.copies.Get(s.Target).uuid
 	if s.Target.IsImage() {
 		if err := x.readBack(ctx, s, uuid); err != nil {
 			return err
@@ -211,8 +211,8 @@ func (x *Executor) finishSeal(ctx context.Context, s *step, sealed string, clust
 // two, and writes into the in-flight lvol. Without a graft it also detects a parent that
 // something else has set.
 func (x *Executor) compareBeforeSeal(ctx context.Context, s *step) error {
-	made := x.refs.copyOf(s.Target)
-	now, counted := x.refs.takeCounts(s.Target)
+	made := x.refs.copies.Get(s.Target)
+	now, counted := x.refs.counted.Take(s.Target)
 	if !counted {
 		var l domain.Lvol
 		calls, err := x.countCalls(ctx, &now, made)
@@ -273,7 +273,7 @@ func (x *Executor) delete(ctx context.Context, s *step) error {
 		return err
 	}
 	defer release()
-	planned := domain.Lvol{UUID: uuid, Name: cmp.Or(x.refs.asideName(s.Target), s.Name)}
+	planned := domain.Lvol{UUID: uuid, Name: cmp.Or(x.refs.aside.Get(s.Target), s.Name)}
 	if at := slices.IndexFunc(x.Listing.Lvols, func(l domain.Lvol) bool { return l.UUID == uuid }); at >= 0 {
 		planned.Own, planned.UsedBy = x.Listing.Lvols[at].Own, x.Listing.Lvols[at].UsedBy
 	}

@@ -3,11 +3,11 @@ package nvmf
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/keylock"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // changes lets one change of a subsystem follow the other.
@@ -25,8 +25,7 @@ type changes struct {
 	rpc   *rpc.Client
 	locks keylock.Locks // by NQN
 
-	mu      sync.Mutex
-	settled map[string]struct{} // by NQN: subsystems whose changes are all over
+	settled table.Map[string, bool] // by NQN: subsystems whose changes are all over
 }
 
 // everyNamespace is the NSID that stands for all of them (SPDK_NVME_GLOBAL_NS_TAG).
@@ -102,10 +101,8 @@ func (c *changes) settle(ctx context.Context, nqns ...string) error {
 }
 
 func (c *changes) unsettled(nqns []string) (doubtful []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, nqn := range nqns {
-		if _, settled := c.settled[nqn]; !settled {
+		if !c.settled.Get(nqn) {
 			doubtful = append(doubtful, nqn)
 		}
 	}
@@ -113,11 +110,9 @@ func (c *changes) unsettled(nqns []string) (doubtful []string) {
 }
 
 func (c *changes) note(nqn string, settled bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if settled {
-		c.settled[nqn] = struct{}{}
+		c.settled.Set(nqn, true)
 	} else {
-		delete(c.settled, nqn)
+		c.settled.Take(nqn)
 	}
 }

@@ -62,7 +62,7 @@ func New(store *rpc.Lvstore, config Config, log *zap.Logger) (*Exports, error) {
 	return &Exports{
 		rpc: client, store: store, log: log,
 		listen: config.Listen, ports: config.Ports, nqns: nqns,
-		changes: changes{rpc: client, settled: make(map[string]struct{})},
+		changes: changes{rpc: client},
 		runs:    make(map[ports.Run]*run),
 	}, nil
 }
