@@ -491,6 +491,17 @@ type VolumeSnapshot = app.VolumeSnapshot
 //	}
 type VolumeRemoval = app.VolumeRemoval
 
+// VolumePurge is the result of PurgeVolume and of its plan.
+//
+//	type VolumePurge struct {
+//		Volume    Volume
+//		Replicas  []VolumeReplica // as they were before
+//		Snapshots []Purge         // those that were found, also those that stay
+//		Purged    []string        // names of those that were deleted on all members
+//		Frozen    time.Duration   // how long clients were stopped at once, at most
+//	}
+type VolumePurge = app.VolumePurge
+
 // Host is the interface that an adapter implements: one store, and the means to send
 // to other hosts and to receive from them. A host may also implement the optional
 // interfaces, such as Prover, Recorder and Merger.
@@ -2138,6 +2149,13 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //
 //	// Member finds the member with that head.
 //	func (v Volume) Member(head string) (Member, bool)
+//
+//	// PlanPurge finds the system snapshots of the whole members, and decides which
+//	// can be deleted: what no other lvol but its child reads, and no replica that
+//	// is not whole could be proven by. The data of all other lvols stays as it is.
+//	// Refuses to decide anything while a replica is half-built, since it reads
+//	// through such snapshots.
+//	func (v Volume) PlanPurge(parts []VolumeReplica, strangers []Member) (all []Purge, err error)
 type Volume = domain.Volume
 
 // VolumeReplica is a replica as a part of a volume.
@@ -2151,6 +2169,10 @@ type Volume = domain.Volume
 //	// CheckNewSnapshot refuses a snapshot that cannot be taken of the member's
 //	// head. That of a replica that is being rebuilt is the live head.
 //	func (p VolumeReplica) CheckNewSnapshot(name string) error
+//
+//	// PlanPurge plans the deletion of a system snapshot of a member. Its head is
+//	// in use by the volume, which is no obstacle.
+//	func (p VolumeReplica) PlanPurge(snapshot string) (SnapshotRemoval, error)
 //
 //	// PlanRemoval plans the deletion of the replica after its volume is gone.
 //	func (p VolumeReplica) PlanRemoval() (Plan, error)
@@ -2182,6 +2204,16 @@ const (
 	ModeWO  Mode = "WO"  // it gets every write, and the rest of its data is being rebuilt
 	ModeERR Mode = "ERR" // it has missed a write, or may have; only a rebuild makes it whole again
 )
+
+// Purge is a system snapshot that an earlier rebuild took of a volume's members.
+//
+//	type Purge struct {
+//		Snapshot string // name
+//		Members  []int  // positions of the replicas that it would be deleted on
+//		Into     string // the snapshot that it merges into, or "head"; "": it has no children
+//		Stays    string // the reason to keep it; "": it can be deleted
+//	}
+type Purge = domain.Purge
 
 // CheckReplicaName returns an error if no replica may have that name.
 func CheckReplicaName(name string) error { return domain.CheckReplicaName(name) }

@@ -115,6 +115,21 @@ func (e *Engine) DeleteVolume(ctx context.Context, request VolumeRequest, replic
 	return e.app.DeleteVolume(ctx, request, replicas)
 }
 
+// PlanVolumePurge returns what PurgeVolume would do, and why snapshots stay. It changes nothing.
+func (e *Engine) PlanVolumePurge(ctx context.Context, request VolumeRequest) (VolumePurge, error) {
+	return e.app.PlanVolumePurge(ctx, request)
+}
+
+// PurgeVolume deletes the system snapshots that earlier rebuilds took of a live volume, each on
+// all whole members in one freeze. A snapshot merges into its child; the data of all other lvols
+// stays as it is. Snapshots stay that several lvols or linked clones read through, that are
+// exported, or that a replica has which is not whole: a rebuild of it can keep what they prove.
+// So name the lost replicas, too. It is refused while a rebuild is at work, and while a member
+// is half-built. After a crash or an error, the same call completes it.
+func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (VolumePurge, error) {
+	return e.app.PurgeVolume(ctx, request)
+}
+
 // EndRebuilds ends the rebuilds of this engine that use a host or a replica that is gone:
 // the replica was deleted, its disk or its node was lost. It reaches those that run and
 // those that wait in a [Queue], and returns at once how many there are.

@@ -27,6 +27,7 @@ func TestManualShowsActualOutput(t *testing.T) {
 		`engine gc "$HOST"`:                                                  "gc",
 		`engine snapshot create "$B" before-upgrade`:                         "in-use-snapshot-create-refused",
 		`engine volume create --volume "$RAID" --size 512KiB --no-image --member "$A1" --member "$A2" --member "$A3"`: "volume-create-new",
+		`engine volume purge --volume "$RAID" --member "$A1" --member "$A2" --member "$B"`:                            "volume-purge",
 		`engine volume show --volume "$RAID" --member "$A1" --member "$A2" --member "$A3"`:                            "volume-show",
 		`engine volume check --volume "$RAID" --member "$A1" --member "$A2" --member "$A3"`:                           "volume-check",
 		`engine gc "$HOST" --yes`: "gc-yes",

@@ -41,11 +41,11 @@ type volumeCommand struct {
 func (p cli) volume() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "volume",
-		Short: "Make, show, check and delete a volume, and take snapshots of it",
+		Short: "Make, show, check, purge and delete a volume, and take snapshots of it",
 		Args:  aCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(p.volumeCreate(), p.volumeDelete(), p.volumeShow(), p.volumeCheck(), p.volumeSnapshot())
+	c.AddCommand(p.volumeCreate(), p.volumeDelete(), p.volumeShow(), p.volumeCheck(), p.volumeSnapshot(), p.volumePurge())
 	return c
 }
 

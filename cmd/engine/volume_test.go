@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -110,6 +111,35 @@ func TestVolumeDeleteAndCreate(t *testing.T) {
 	made := w.asJSON(exitDone, volumeOf("create", "--no-image")...)
 	require.Equal(t, 512<<10, int(made["size"].(float64)))
 	require.Empty(t, made["faults"])
+}
+
+// rebuiltVolume is a world in which a live volume has got a member by a rebuild.
+func rebuiltVolume(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, liveVolume)
+	told := w.engine(online("rebuild", "--freeze", "ana")...)
+	require.Equal(t, exitDone, told.status, told.stdout+told.stderr)
+	return w
+}
+
+// namesCut hides the digits of a cut's name.
+var namesCut = regexp.MustCompile(`rebuild-cut-[0-9a-f]{8}`)
+
+func TestVolumePurge(t *testing.T) {
+	w := rebuiltVolume(t)
+	purge := []string{"volume", "purge", "--volume", theRAID, "--member", member1, "--member", member2, "--member", joining}
+	told := w.engine(purge...)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	requireGolden(t, "volume-purge.txt", namesCut.ReplaceAllString(told.stdout, "rebuild-cut-0a1b2c3d"))
+	requireShortLine(t, w.engine(append(purge, "--yes")...), exitUsage, "how are clients stopped?")
+	require.Len(t, w.asJSON(exitDone, purge...)["snapshots"], 1)
+	told = w.engine(append(purge, "--yes", "--freeze", "ana")...)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.Regexp(t, `rebuild-cut-[0-9a-f]{8} on 3 members: deleted; it merged into head\nclients were stopped for [0-9.]+ ms at most\n$`, told.stdout)
+	require.Empty(t, w.asJSON(exitDone, append(purge, "--yes", "--freeze", "none")...)["snapshots"])
+	told = w.engine(purge...)
+	require.Equal(t, "volume vol-1: 0 system snapshots of earlier rebuilds\n", told.stdout)
+	require.Empty(t, w.asJSON(exitDone, "volume", "show", "--volume", theRAID, "--member", member1, "--member", member2, "--member", joining)["differ"])
 }
 
 func TestVolumeUsageErrors(t *testing.T) {

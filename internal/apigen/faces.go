@@ -28,7 +28,7 @@ var faces = []face{
 				"Limits", "DefaultPerSource", "ErrClosed", "Status", "Phase", "Using", "ErrEnded",
 				"Garbage", "Leaving",
 				"AuditRequest", "AuditReport", "UnclearReplica", "RepairRequest", "RepairReport", "RevertRequest",
-				"VolumeRequest", "VolumeReport", "VolumeCheck", "VolumeSnapshot", "VolumeRemoval",
+				"VolumeRequest", "VolumeReport", "VolumeCheck", "VolumeSnapshot", "VolumeRemoval", "VolumePurge",
 			}},
 			{dir: "internal/ports", symbols: []string{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
@@ -46,7 +46,7 @@ var faces = []face{
 				"Leftover", "Survey", "EntryPointOnStore", "Unclear", "Audit", "ReplicaAudit", "VolumeAudit", "Difference", "Group", "SnapshotRemoval", "Revert", "VolumeOfReplica",
 				"SnapshotLvolName", "InFlightLvolName", "ReplicaInFlight",
 				"ImageLvolName", "ImageOfLvolName", "ImageInFlightLvolName", "IsImageInFlight",
-				"Volume", "VolumeReplica", "Member", "Mode",
+				"Volume", "VolumeReplica", "Member", "Mode", "Purge",
 				"CheckReplicaName", "CheckSnapshotName", "CheckImageName", "IsImageUUID", "CheckSHA512",
 			}},
 		},

@@ -56,6 +56,10 @@ func (b *liveFixture) onVolume(ctx context.Context, engine *app.Engine) map[stri
 			_, err := engine.DeleteVolume(ctx, b.volumeWithDestination(), true)
 			return err
 		},
+		"purge the volume": func() error {
+			_, err := engine.PurgeVolume(ctx, b.volumeWithDestination())
+			return err
+		},
 		"hold all": func() error { return hold(ctx, engine, b.volumeWithDestination().Members...) },
 	}
 }
@@ -89,7 +93,7 @@ func TestChangesAreRefusedDuringOnlineRebuild(t *testing.T) {
 		})
 		_, err := engine.RebuildOnline(t.Context(), b.request())
 		require.NoError(t, err)
-		require.Equal(t, 2*(7+7+5), asked)
+		require.Equal(t, 2*(7+7+6), asked)
 		b.requireWhole()
 	})
 }

@@ -68,27 +68,35 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 	if err != nil {
 		return removal, refused(err)
 	}
-	uuid := removal.Snapshot.Lvol.UUID
+	if err := e.removeSnapshot(ctx, at, r, removal); err != nil {
+		return removal, err
+	}
+	return removal, nil
+}
+
+// removeSnapshot deletes a snapshot of a replica that is leased.
+func (e *Engine) removeSnapshot(ctx context.Context, at site, r domain.Replica, removal domain.SnapshotRemoval) error {
+	name, uuid := removal.Snapshot.Name, removal.Snapshot.Lvol.UUID
 	free, err := e.lockLvol(ctx, r.Store, uuid)
 	if err != nil {
-		return removal, err
+		return err
 	}
 	defer free()
 	if err := executor.CheckBeforeDelete(ctx, at.Host, removal.Snapshot.Lvol); err != nil { // it may have changed during the wait
-		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
+		return fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
 	remove := at.Host.Delete
 	if removal.Into != nil {
 		merger, ok := ports.As[ports.Merger](at.Host)
 		if !ok {
-			return removal, refusef("snapshot %s of replica %s is the parent of %s, and the host cannot merge the two", name, at.Replica, removal.Into.Name)
+			return refusef("snapshot %s of replica %s is the parent of %s, and the host cannot merge the two", name, at.Replica, removal.Into.Name)
 		}
 		remove = merger.Merge
 	}
 	if err := remove(ctx, uuid); err != nil {
-		return removal, fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
+		return fmt.Errorf("delete snapshot %s of replica %s: %w", name, at.Replica, err)
 	}
-	return removal, nil
+	return nil
 }
 
 // RevertRequest is the argument of Engine.Revert.
