@@ -46,21 +46,29 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 var errNotCut = errors.New("the volume was not cut")
 
 // awaitLoss waits until the mirror has dropped the members that this run has lost, as far as it
-// does within a minute. Until then no plan is possible: the cut is taken of every member.
+// does within a minute. Until then no plan is possible: the cut is taken of every member. Once
+// it is taken there is nothing to wait for.
 func (l *liveRun) awaitLoss(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	if l == nil || l.cut.Made() {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for {
-		volume, err := l.look(ctx)
-		if err != nil || !l.listsLost(volume) {
-			return err
-		}
+	for l.listsLost(l.volume) {
 		select {
 		case <-time.After(time.Second):
-		case <-ctx.Done():
+		case <-waiting.Done():
 			return nil // the plan says what is wrong
 		}
+		volume, err := l.look(ctx)
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		l.volume = volume
+		l.mu.Unlock()
 	}
+	return nil
 }
 
 func (l *liveRun) listsLost(volume domain.Volume) bool {

@@ -263,6 +263,26 @@ func TestField_8354_DeadMemberIsLeftOutOfTheCut(t *testing.T) {
 	}
 }
 
+// TestMemberThatDiesUnnoticed: the mirror drops it at the next write of a client only. Until then
+// no plan is possible, so the run waits.
+func TestMemberThatDiesUnnoticed(t *testing.T) {
+	for _, method := range []string{"release", "offer", "snapshot"} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newLiveFixture(t, 2, liveTree, memory.Config{})
+				b.start(20 * time.Second)
+				defer b.clients.Stop()
+				b.slowly(onceAt(partyMember, method, func() { b.members[0].Kill() }))
+				_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+				require.NoError(t, err)
+				b.stop()
+				b.members[0].Start()
+				b.requireWhole()
+			})
+		})
+	}
+}
+
 // TestMemberThatIsDroppedAfterTheCut: its cut is right all the same, and others are whole.
 func TestMemberThatIsDroppedAfterTheCut(t *testing.T) {
 	for member := range 3 {

@@ -196,7 +196,7 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 			r.lose(at, why)
 		}
 	}
-	return s, nil
+	return s, r.request.live.awaitLoss(ctx)
 }
 
 // loseSilent stops using the sources that failed for good, and returns a failure of
