@@ -94,6 +94,9 @@
 // Then pass package storetest, the contract as tests. The module in examples/embed
 // does all of this in a few short files.
 //
+// A volume that clients use while a replica is rebuilt is a [Mirror] with a [Freezer]: those of
+// spdkhost and freezer, or a caller's own, as in the example of [Engine.RebuildOnline].
+//
 // A program with an adapter of its own compiles no other: spdkhost (SPDK targets) and
 // memhost (hosts in memory, for tests) are packages of their own. journalfile keeps
 // the [Journal] of rebuilds in a file, imagefile reads disk images for

@@ -22,6 +22,10 @@ import (
 //	// beginning. Their bytes must be equal. The hosts list them as base bdevs of a
 //	// RAID until Kill.
 //	func (f *Fabric) NewMirror(c MirrorConfig) (*Mirror, error)
+//
+//	// Shown finds the head that is shown at a way, for mirrors that are not
+//	// Mirror. ok is false if nothing is shown there now.
+//	func (f *Fabric) Shown(at rebuild.Address) (head Head, ok bool)
 type Fabric = memory.Fabric
 
 // NewFabric creates a fabric without hosts.

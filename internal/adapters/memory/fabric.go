@@ -164,3 +164,17 @@ func (h *Host) drawUUID() string {
 	b[8] = b[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
+
+// Shown finds the head that is shown at a way, for mirrors that are not Mirror. ok is false if
+// nothing is shown there now.
+func (f *Fabric) Shown(at ports.Address) (head Head, ok bool) {
+	w := f.wayAt(at)
+	if w == nil {
+		return Head{}, false
+	}
+	end := w.end()
+	if end == nil {
+		return Head{}, false
+	}
+	return Head{Host: w.host, UUID: end.uuid}, true
+}
