@@ -22,7 +22,7 @@ type death struct{ clients, copies time.Duration }
 func measureDeaths(t *testing.T, name string, at *liveTargets) {
 	var deaths []death
 	crashed := 0
-	for i := range *measureTimes {
+	for i := range upTo(*measureTimes, 6*time.Minute) {
 		done := t.Run(fmt.Sprint(i), func(t *testing.T) {
 			d, survived := measureDeath(t, at)
 			if !survived {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,15 @@ func measureOnline(t *testing.T, name string, start func() *targettest.Target) {
 	t.Run("deaths", func(t *testing.T) { measureDeaths(t, name, at) })
 }
 
+// upTo counts from 0, and ends before n if the limit is over: a busy machine does not make the
+// whole measurement take hours.
+func upTo(n int, limit time.Duration) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i, end := 0, time.Now().Add(limit); i < n && time.Now().Before(end) && yield(i); i++ {
+		}
+	}
+}
+
 // large are the targets of volumes with 8 snapshots of that many clusters each.
 func (at *liveTargets) large(each int) *liveTargets {
 	larger := *at
@@ -90,7 +100,7 @@ func measureFreezes(t *testing.T, name string, at *liveTargets) {
 	})
 	v.startClients(t)
 	var cuts, landings []freeze
-	for range *measureTimes {
+	for range upTo(*measureTimes, 2*time.Minute) {
 		request := v.request()
 		timed := &timedFreezer{Freezer: request.Freezer}
 		request.Freezer = timed
@@ -104,12 +114,12 @@ func measureFreezes(t *testing.T, name string, at *liveTargets) {
 		for _, of := range []struct {
 			what    string
 			freezes []freeze
-		}{{"cut", cuts}, {"landing", landings}} {
+		}{{"cuts", cuts}, {"landings", landings}} {
 			stopped, work := make([]time.Duration, 0), make([]time.Duration, 0)
 			for _, f := range of.freezes {
 				stopped, work = append(stopped, f.stopped), append(work, f.work)
 			}
-			row(of.what, ms(median(stopped)), ms(slices.Max(stopped)), ms(median(work)), ms(slices.Max(work)))
+			row(fmt.Sprint(len(of.freezes), " ", of.what), ms(median(stopped)), ms(slices.Max(stopped)), ms(median(work)), ms(slices.Max(work)))
 		}
 		row("a client's longest request", "", ms(stats.Longest))
 	})
@@ -145,14 +155,14 @@ const wholeTurns = 5
 func measureTimeToWhole(t *testing.T, name string, at *liveTargets, each int) {
 	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growEight(t, replica, each, at.volume) })
 	var offline, online []time.Duration
-	for range wholeTurns {
+	for range upTo(wholeTurns, time.Minute) {
 		report, err := rebuild.New().Rebuild(t.Context(), v.request().Request)
 		require.NoError(t, err)
 		offline = append(offline, report.Duration)
 		v.forget(t)
 	}
 	v.start(t, liveclient.Config{Size: clusterSize, Longest: 8192, Pause: 4 * time.Millisecond, Reads: 50, Writes: 50})
-	for range wholeTurns {
+	for range upTo(wholeTurns, time.Minute) {
 		online = append(online, v.measured(t, v.request()).Duration)
 		v.forget(t)
 	}
