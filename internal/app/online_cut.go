@@ -17,11 +17,10 @@ import (
 func (r *rebuild) runLivePlans(ctx context.Context) error {
 	live := r.request.live
 	for {
-		err := r.retry(ctx, "hide a leftover live head", func() error { return live.hideLeftover(ctx) })
-		if err != nil {
-			return err
+		err := r.retry(ctx, "tidy up the destination", func() error { return live.tidyDestination(ctx) })
+		if err == nil {
+			err = r.repeatPlans(ctx)
 		}
-		err = r.repeatPlans(ctx)
 		of := (*executor.SourceError)(nil)
 		again := errors.Is(err, errBroken) || errors.Is(err, ports.ErrThawed) || errors.Is(err, errNotCut) && errors.As(err, &of)
 		again = again && ctx.Err() == nil && live.cuts < maxCuts
@@ -217,7 +216,7 @@ func (l *liveRun) openWays(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id := executor.NewID()
+	id := l.wayID()
 	l.ways = make([]ports.Address, len(l.members))
 	var calls []func() error
 	for path, at := range l.members {

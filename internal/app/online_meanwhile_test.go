@@ -92,6 +92,48 @@ func TestUserSnapshotsDuringAnOnlineRebuild(t *testing.T) {
 	}
 }
 
+// TestSnapshotOverALostCutIsRebuilt: a user took a snapshot of the live head, then the engine died,
+// and the destination's host has restarted: the snapshot is degraded, and may have clones that its
+// host does not list. It gets its cut back, and is deleted with the live head.
+func TestSnapshotOverALostCutIsRebuilt(t *testing.T) {
+	for lost := range 3 { // of the members, from 1
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			b.noTrims = true // see TestLiveVolumesAtRandom
+			b.start(20 * time.Millisecond)
+			defer b.clients.Stop()
+			var taken atomic.Bool
+			take := onceAt(partyMember, "copy", func() { go func() { b.userSnapshot("daily"); taken.Store(true) }() })
+			dead := false
+			b.inject(func(_ int, c liveCall) memory.Fault {
+				if take(c); dead || c.Method == "seal" && taken.Load() {
+					dead = true
+					return memory.Fault{Before: errEngineDied}
+				}
+				return memory.Fault{Delay: 10 * time.Millisecond}
+			})
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.ErrorIs(t, err, errEngineDied)
+			b.noFaults()
+			b.to.Restart()
+			if lost > 0 {
+				b.members[lost-1].Kill()
+			}
+			b.settle()
+			daily, _ := list(t, b.to, copyName).Snapshot("daily")
+			require.True(t, daily.Lvol.Degraded)
+			if lost > 0 {
+				b.members[lost-1].Start()
+			}
+			b.dropLost("the kill")
+			_, err = app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			b.stop()
+			b.requireWhole()
+		})
+	}
+}
+
 // L#10396, spdk/spdk#3343: the target crashed when the source went. The live head goes on reading
 // through the other member's cut, and the copies come from there.
 func TestField_10396_SPDK3343_RebuildOutlivesItsSource(t *testing.T) {

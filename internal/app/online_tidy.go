@@ -29,18 +29,26 @@ func (l *liveRun) tidy(ctx context.Context) error {
 	})
 }
 
-// hideLeftover closes the way to a live head that never joined. One that did leaves first, as
-// the plan says.
-func (l *liveRun) hideLeftover(ctx context.Context) error {
+// tidyDestination does what a plan cannot do about a live head that another run left.
+func (l *liveRun) tidyDestination(ctx context.Context) error {
 	volume, err := l.look(ctx)
 	if err != nil {
 		return err
 	}
-	destination := l.rebuild.request.Destination
-	listing, err := list(ctx, destination)
+	listing, err := list(ctx, l.rebuild.request.Destination)
 	if err != nil {
 		return err
 	}
+	if err := l.hideLeftover(ctx, volume, listing); err != nil {
+		return err
+	}
+	return l.reviveLeftover(ctx, volume, listing)
+}
+
+// hideLeftover closes the way to a live head that never joined. One that did leaves first, as
+// the plan says.
+func (l *liveRun) hideLeftover(ctx context.Context, volume domain.Volume, listing domain.Listing) error {
+	destination := l.rebuild.request.Destination
 	for _, of := range listing.Lvols {
 		replica, inFlight := domain.ReplicaInFlight(of.Name)
 		if _, is := volume.Member(of.UUID); inFlight && !is && replica == destination.Replica && of.UsedBy.Kind == domain.UserExport {

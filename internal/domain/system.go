@@ -16,9 +16,15 @@ func isSystemSnapshot(name string) bool {
 // CutName is the name of a cut with that ID of 8 hex digits.
 func CutName(id string) string { return cutPrefix + id }
 
+// CutID is the ID in the name of a cut.
+func CutID(name string) (id string, ok bool) {
+	id, ok = strings.CutPrefix(name, cutPrefix)
+	return id, ok && isID(id)
+}
+
 func isCut(name string) bool {
-	id, ok := strings.CutPrefix(name, cutPrefix)
-	return ok && isID(id)
+	_, ok := CutID(name)
+	return ok
 }
 
 // systemSnapshot names the snapshot that a head with clusters of its own needs. The
