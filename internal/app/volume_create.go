@@ -119,9 +119,9 @@ func (c *mirrorChange) show(ctx context.Context, i int, peer ports.Peer) (ports.
 	return way, c.mirror.Connect(ctx, run, way)
 }
 
-// finish forgets how the volume was made. What the mirror uses stays open.
+// finish forgets how the volume was made, by whichever run. What the mirror uses stays open.
 func (c *mirrorChange) finish(ctx context.Context) error {
-	ended := c.forAll(func(i int) error { return executor.End(ctx, c.sites[i].Host, c.runOf(i)) })
+	ended := c.forAll(func(i int) error { return closeOpened(ctx, c.sites[i].Host, c.runOf(i)) })
 	if err := errors.Join(ended, c.maker.End(ctx)); err != nil {
 		return fmt.Errorf("%w: the volume is made: %w", ErrCleanUp, err)
 	}
