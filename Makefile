@@ -110,7 +110,7 @@ e2e: ## test on real SPDK targets: SPDK_TGT (one, or a list like PATH), else spd
 		case $$path in /*) ;; *) path=$$PWD/$$path ;; esac; \
 		found=$${found:+$$found:}$$path; \
 	done; unset IFS; echo "$$found"; \
-	SPDK_TGT=$$found $(GO) test -count=1 -p 1 -timeout 30m -skip '^TestSimulated' ./test/e2e/... ./internal/adapters/spdk/...
+	SPDK_TGT=$$found $(GO) test -count=1 -p 1 -timeout 45m -skip '^TestSimulated' ./test/e2e/... ./internal/adapters/spdk/...
 
 .PHONY: bench-e2e
 bench-e2e: ## measure rebuilds on real targets against raw copies (SHAPES, part of a name, selects some; ROUNDS=5)
