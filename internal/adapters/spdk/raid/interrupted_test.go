@@ -90,16 +90,7 @@ func TestJoinOfKilledProcess(t *testing.T) {
 		_, all := v.members(t)
 		healthy := v.Mirror
 		var err error
-		v.Mirror, err = raid.OpenMirror(t.Context(), raid.MirrorConfig{
-			Socket: f.home.Socket, RAID: all.Name, Logger: zaptest.NewLogger(t),
-			Dial: func(ctx context.Context, socket string) (net.Conn, error) {
-				if ended.Load() {
-					return nil, syscall.ECONNREFUSED
-				}
-				var d net.Dialer
-				return d.DialContext(ctx, "unix", socket)
-			},
-		})
+		v.Mirror, err = raid.OpenMirror(t.Context(), mortal(t, f.home, all.Name, ended))
 		require.NoError(t, err)
 		b := prepare(t, v, openStore(t, f.to))
 		b.graft(t, v)
@@ -122,6 +113,20 @@ func TestJoinOfKilledProcess(t *testing.T) {
 		next.end(t, v)
 		v.reads(t)
 	})
+}
+
+// mortal is the configuration of a process that reaches its target until it has ended.
+func mortal(t *testing.T, target *targettest.Target, name string, ended *atomic.Bool) raid.MirrorConfig {
+	return raid.MirrorConfig{
+		Socket: target.Socket, RAID: name, Logger: zaptest.NewLogger(t),
+		Dial: func(ctx context.Context, socket string) (net.Conn, error) {
+			if ended.Load() {
+				return nil, syscall.ECONNREFUSED
+			}
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}
 }
 
 // noNote expects that the target has no helper bdev any more.

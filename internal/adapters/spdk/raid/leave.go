@@ -29,7 +29,7 @@ func (m *Mirror) Leave(ctx context.Context, head string) (err error) {
 		return err
 	}
 	if b := slotOf(r, head); b != nil {
-		if b.Serves() && serving(r) == 1 {
+		if b.Serves() && len(m.serving(r)) == 1 {
 			return fmt.Errorf("%s is the last member: %w", b.Name, ports.ErrInvalid)
 		}
 		if err := rpc.RemoveRAIDBase(b.Name).Do(ctx, m.rpc); err != nil && !errors.Is(err, ports.ErrNotFound) {
@@ -47,16 +47,6 @@ func (m *Mirror) Leave(ctx context.Context, head string) (err error) {
 	}
 	m.heads.leave(head)
 	return nil
-}
-
-// serving is the number of bases that are read and written.
-func serving(r *rpc.RAID) (n int) {
-	for i := range r.Bases {
-		if r.Bases[i].Serves() {
-			n++
-		}
-	}
-	return n
 }
 
 // slotOf is the slot of a RAID that has the head; nil: none, or there is no RAID.

@@ -139,10 +139,8 @@ func (m *Mirror) Remove(ctx context.Context) (err error) {
 		return fmt.Errorf("something on its target has claimed it: %w", ports.ErrBusy)
 	}
 	var heads []string
-	for i := range r.Bases {
-		if b := &r.Bases[i]; b.Serves() && b.Name != zerosName(m.name) {
-			heads = append(heads, b.UUID)
-		}
+	for _, b := range m.serving(r) {
+		heads = append(heads, b.UUID)
 	}
 	// An engine that made the RAID may have left its note; the members were others then.
 	if m.findPending(raids.Result) != nil {

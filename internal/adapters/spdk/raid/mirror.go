@@ -106,6 +106,11 @@ func (m *Mirror) open(ctx context.Context, isNew bool) error {
 	if r.Level != "raid1" {
 		return fmt.Errorf("it is a %s, not a raid1: %w", r.Level, ports.ErrInvalid)
 	}
+	if m.hasZeros(r) {
+		if err := m.dropZeros(ctx); err != nil {
+			return err
+		}
+	}
 	m.uuid = r.UUID
 	if m.nqn == "" {
 		m.nqn = nvmf.UUIDNQN(m.uuid)

@@ -34,10 +34,8 @@ type exportedAs struct {
 // which only the call that made it first writes, or a user who is no export.
 func (m *Mirror) describe(n *newcomer) (*description, error) {
 	d := &description{Name: m.name, UUID: n.raid.UUID, Blocks: n.bdev.NumBlocks, BlockSize: n.bdev.BlockSize}
-	for i := range n.raid.Bases {
-		if b := &n.raid.Bases[i]; b.Serves() {
-			d.Bases = append(d.Bases, b.Name)
-		}
+	for _, b := range m.serving(n.raid) {
+		d.Bases = append(d.Bases, b.Name)
 	}
 	for i := range n.exported {
 		for _, ns := range n.exported[i].Namespaces {
@@ -62,6 +60,11 @@ func (m *Mirror) recreateWith(ctx context.Context, n *newcomer, marking *rpc.Cal
 	was, err := m.describe(n)
 	if err != nil {
 		return err
+	}
+	if m.hasZeros(n.raid) {
+		if err := m.dropZeros(ctx); err != nil {
+			return err
+		}
 	}
 	err = m.remake(ctx, was, append(slices.Clone(was.Bases), n.base), marking)
 	if err == nil {
@@ -140,6 +143,8 @@ func (m *Mirror) restoreOnce(ctx context.Context, was *description) error {
 		if err := m.create(ctx, was, there); err != nil {
 			return err
 		}
+	} else if err := m.dropZeros(ctx); err != nil {
+		return err
 	}
 	var missing []*rpc.Call
 	for _, e := range was.Exports {
@@ -166,23 +171,4 @@ func isExported(all []spdktypes.NvmfSubsystem, e exportedAs) bool {
 		}
 	}
 	return true
-}
-
-// zerosName is that of a bdev that stands in for a second base.
-func zerosName(raid string) string { return noteName(raid) + "-zeros" }
-
-// create makes the RAID. A target that cannot add a base refuses a single one: a bdev of
-// zeros stands in for a second one, which then leaves.
-func (m *Mirror) create(ctx context.Context, was *description, bases []string) error {
-	if len(bases) != 1 || m.can.Grows {
-		return rpc.CreateRAID1(was.Name, was.UUID, bases...).Do(ctx, m.rpc)
-	}
-	zeros := zerosName(was.Name)
-	if err := rpc.CreateNull(zeros, was.Blocks, was.BlockSize).Do(ctx, m.rpc); err != nil && !errors.Is(err, ports.ErrExists) {
-		return err
-	}
-	if err := rpc.CreateRAID1(was.Name, was.UUID, bases[0], zeros).Do(ctx, m.rpc); err != nil {
-		return err
-	}
-	return rpc.DeleteNull(zeros).Do(ctx, m.rpc)
 }

@@ -40,11 +40,7 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 
 func (m *Mirror) members(r *rpc.RAID, asked proofs) (members []domain.Member) {
 	serving := make(map[string]bool)
-	for i := range r.Bases {
-		b := &r.Bases[i]
-		if !b.Serves() || b.Name == zerosName(m.name) {
-			continue
-		}
+	for _, b := range m.serving(r) {
 		serving[b.UUID] = true
 		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW, Since: m.heads.see(b.UUID, b.Name, asked.of(b.UUID))}
 		if r.Process != nil && r.Process.Target == b.Name {
