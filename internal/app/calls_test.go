@@ -31,7 +31,7 @@ const (
 // Neither depends on time.
 func TestRebuildKeepsItsBudgetOfCalls(t *testing.T) {
 	t.Parallel()
-	const short, long = 4, 20
+	const short, long = 4, 12
 	for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 		for _, within := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, within one target: %v", flavour, within), func(t *testing.T) {

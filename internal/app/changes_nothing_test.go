@@ -51,6 +51,9 @@ func eachTargets(t *testing.T, do func(t *testing.T, on *targetEnvironment, requ
 	for _, w := range faultScenarios {
 		for _, f := range w.flavours() {
 			for _, noChecksums := range []bool{false, true} {
+				if raceDetector && w.name != "branching" && !w.clones {
+					continue // make test plays them without the race detector
+				}
 				if noChecksums && w.clones {
 					continue // refused: the copies that linked clones would get are not proven
 				}

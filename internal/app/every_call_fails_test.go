@@ -27,7 +27,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		for _, f := range w.flavours() {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
-				for _, parallel := range atOnce {
+				for _, parallel := range underDetector(atOnce) {
 					clean := trial{world: w, flavours: f, verify: verifyCounts, parallel: parallel}
 					all := callsInBubble(t, clean)
 					calls.Add(int64(len(all)))

@@ -32,7 +32,7 @@ func TestEveryStepFailsOnce(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", w.name, f), func(t *testing.T) {
 				t.Parallel()
 				for _, v := range []verification{verifyCounts, verifyProof, verifyViews} {
-					for _, parallel := range atOnce {
+					for _, parallel := range underDetector(atOnce) {
 						clean := trial{world: w, flavours: f, verify: v, parallel: parallel}
 						all := pointsInBubble(t, clean)
 						points.Add(int64(len(all)))

@@ -16,6 +16,15 @@ import (
 // call is the same each time; the default is what users run.
 var atOnce = []int{1, app.DefaultParallel}
 
+// underDetector leaves out rebuilds that copy one after the other under the race detector:
+// make test plays them without it.
+func underDetector(parallel []int) []int {
+	if raceDetector {
+		return parallel[1:]
+	}
+	return parallel
+}
+
 // trial is a rebuild in a world, or several one after the other, and the faults that
 // befall each.
 type trial struct {

@@ -47,7 +47,7 @@ func TestField_10112_HeadThatMissedAWriteGetsNoName(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newLiveFixture(t, 2, liveTree, memory.Config{})
 				b.dropOnce(method)
-				b.start(time.Millisecond)
+				b.start(5 * time.Millisecond)
 				defer b.clients.Stop()
 				_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
 				require.NoError(t, err)
