@@ -15,7 +15,7 @@ import (
 // them, too.
 type cluster [][]byte
 
-const pageSize = 64 << 10
+const pageSize = 16 << 10
 
 var zeros [pageSize]byte
 
@@ -62,7 +62,7 @@ func (c cluster) with(p []byte, offset uint64) cluster {
 // withoutZeros is p without the zeros at its end.
 func withoutZeros(p []byte) []byte {
 	n := len(p)
-	for step := len(zeros); step > 0; step /= 16 {
+	for step := len(zeros); step > 0; step /= 4 {
 		for n >= step && bytes.Equal(p[n-step:n], zeros[:step]) {
 			n -= step
 		}
