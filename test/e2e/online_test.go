@@ -21,7 +21,7 @@ import (
 func TestOnline(t *testing.T) {
 	for _, binary := range targettest.Binaries(t) {
 		t.Run(flavour(binary), func(t *testing.T) {
-			testOnline(t, true, func() *targettest.Target { return targettest.Start(t, binary) })
+			testOnline(t, nil, func() *targettest.Target { return targettest.Start(t, binary) })
 		})
 	}
 }
@@ -51,14 +51,25 @@ func TestSimulatedOnline(t *testing.T) {
 		t.Run(flavour.String(), func(t *testing.T) {
 			t.Parallel()
 			fabric := simtarget.NewFabric()
-			testOnline(t, *allOnline, func() *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
+			some := onFork
+			if flavour == simtarget.Upstream {
+				some = onUpstream
+			}
+			testOnline(t, some, func() *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
 		})
 	}
 }
 
+// onFork and onUpstream are the tests that TestSimulatedOnline plays without -all-online.
+var (
+	onFork     = []string{"by commands", "a source dies in a copy", "cancelled", "a linked clone"}
+	onUpstream = []string{"two members", "the only source dies", "a linked clone"}
+)
+
 var allOnline = flag.Bool("all-online", false, "play all of TestSimulatedOnline and of the stages in which a party ends: it takes minutes with the race detector")
 
-func testOnline(t *testing.T, all bool, start func() *targettest.Target) {
+// testOnline plays some of the tests, or all of them.
+func testOnline(t *testing.T, some []string, start func() *targettest.Target) {
 	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
 	tests := []struct {
 		name string
@@ -81,10 +92,9 @@ func testOnline(t *testing.T, all bool, start func() *targettest.Target) {
 		{"five volumes at once", fiveVolumes},
 		{"the whole life of a volume", lifeOfVolume},
 	}
-	some := []string{"two members", "by commands", "a source dies in a copy", "the only source dies", "cancelled", "a linked clone"}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if !all && !slices.Contains(some, test.name) {
+			if some != nil && !*allOnline && !slices.Contains(some, test.name) {
 				t.Skip("played with -all-online, and on real targets")
 			}
 			test.run(t, at)
