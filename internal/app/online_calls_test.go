@@ -219,6 +219,14 @@ func (v *liveTargets) run(injections ...injection) (*callInjector, error) {
 	return s, err
 }
 
+// liveFlavours are those of the targets. The race detector makes simulated targets slow.
+func liveFlavours() []memory.Flavour {
+	if raceDetector {
+		return []memory.Flavour{memory.Fork}
+	}
+	return []memory.Flavour{memory.Fork, memory.Upstream}
+}
+
 // liveTrial is a rebuild with one fault.
 type liveTrial struct {
 	flavour memory.Flavour
@@ -233,7 +241,7 @@ func (p liveTrial) chosen() bool {
 	switch {
 	case oneIn > 0:
 	case raceDetector:
-		oneIn = 9000
+		oneIn = 12000
 	default:
 		oneIn = 6000
 	}
@@ -257,7 +265,7 @@ func TestEveryCallOfAnOnlineRebuildOnTargetsFails(t *testing.T) {
 		}
 		return
 	}
-	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+	for _, flavour := range liveFlavours() {
 		t.Run(flavour.String(), func(t *testing.T) {
 			t.Parallel()
 			var calls []faultPoint

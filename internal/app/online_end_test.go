@@ -21,7 +21,7 @@ import (
 func TestField_SPDK3305_FailedCleanupDegradesNoMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
-		b.start(time.Millisecond)
+		b.start(50 * time.Millisecond)
 		defer b.clients.Stop()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancelled := onceAt(partyDestination, "seal", cancel)

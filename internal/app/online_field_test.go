@@ -60,7 +60,7 @@ func TestField_10118_12407_Mayastor1713_KilledEngineLeavesNoHalfMember(t *testin
 			synctest.Test(t, func(t *testing.T) {
 				b := newLiveFixture(t, 2, liveTree, memory.Config{})
 				b.noTrims = true // see TestLiveVolumesAtRandom
-				b.start(20 * time.Millisecond)
+				b.start(100 * time.Millisecond)
 				defer b.clients.Stop()
 				dead := false
 				b.inject(func(_ int, c liveCall) memory.Fault {

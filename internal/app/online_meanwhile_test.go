@@ -100,7 +100,7 @@ func TestSnapshotOverALostCutIsRebuilt(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newLiveFixture(t, 2, liveTree, memory.Config{})
 			b.noTrims = true // see TestLiveVolumesAtRandom
-			b.start(20 * time.Millisecond)
+			b.start(50 * time.Millisecond)
 			defer b.clients.Stop()
 			var taken atomic.Bool
 			take := onceAt(partyMember, "copy", func() { go func() { b.userSnapshot("daily"); taken.Store(true) }() })
@@ -359,7 +359,7 @@ func TestMemberThatIsDroppedBeforeTheCut(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newLiveFixture(t, 3, liveTree, memory.Config{})
 			head := list(t, b.members[member], b.names[member]).Head.UUID
-			b.start(time.Millisecond)
+			b.start(2 * time.Millisecond)
 			defer b.clients.Stop()
 			var planned atomic.Bool
 			b.slowly(onceAt(partyDestination, "connect", func() { planned.Store(true) }))

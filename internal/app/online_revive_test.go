@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/app"
 )
@@ -16,7 +15,7 @@ import (
 // TestSnapshotOverALostCutIsRebuiltOnTargets is TestSnapshotOverALostCutIsRebuilt on simulated
 // targets, where an lvol finds its external snapshot by its UUID.
 func TestSnapshotOverALostCutIsRebuiltOnTargets(t *testing.T) {
-	for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+	for _, flavour := range liveFlavours() {
 		t.Run(flavour.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
