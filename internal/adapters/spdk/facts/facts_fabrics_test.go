@@ -6,6 +6,7 @@ var fabrics = []fact{
 		listen NQN
 		nvmf_create_transport trtype=TCP => -32603 Transport type 'TCP' already exists
 		nvmf_create_transport trtype=tcp => -32603 Transport type 'tcp' already exists
+		nvmf_create_transport trtype=TCP acceptor_poll_rate=1000 => -32603 Transport type 'TCP' already exists
 		nvmf_create_transport trtype=FOO => -32602 Invalid transport type 'FOO'
 		drop NQN => true
 	`},

@@ -7,9 +7,17 @@ import (
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 )
 
+// acceptEvery is how often, in microseconds, a target looks for new connections. By default it
+// does every 10 ms, and a volume that is cut waits for several connections one after the other.
+const acceptEvery = 1000
+
 // CreateTransport has the target speak NVMe/TCP. ports.ErrExists: it does already.
 func CreateTransport() *Call {
-	return change("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP})
+	return change("nvmf_create_transport", struct {
+		spdktypes.NvmfCreateTransportRequest
+
+		AcceptorPollRate int `json:"acceptor_poll_rate"`
+	}{spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, acceptEvery})
 }
 
 // GetSubsystems lists the subsystem of that NQN; "": all.

@@ -95,8 +95,7 @@ func (target *Target) openDoor(t *testing.T) *door {
 	name := fmt.Sprintf("test-%d", target.next)
 	target.mu.Unlock()
 	d := &door{nqn: "nqn.2026-01.com.example.test:" + name, nsid: 1}
-	// It fails where there is one already.
-	_ = target.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil)
+	target.createTransport()
 	target.Call(t, "nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{Nqn: d.nqn, AllowAnyHost: true, MaxNamespaces: namespacesOfDoor}, nil)
 	target.Call(t, "bdev_null_create", map[string]any{"name": name, "num_blocks": 1, "block_size": blockSize}, nil)
 	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
@@ -158,4 +157,9 @@ func (target *Target) listen(t *testing.T, nqn string) (address string) {
 		}
 		require.Less(t, attempt, 10, "no port: %v", err)
 	}
+}
+
+// createTransport fails where there is one already. It is as those of the engine.
+func (target *Target) createTransport() {
+	_ = target.Try("nvmf_create_transport", map[string]any{"trtype": "TCP", "acceptor_poll_rate": 1000}, nil)
 }

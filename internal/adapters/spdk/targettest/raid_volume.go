@@ -47,8 +47,7 @@ func (target *Target) ExportRAID(t *testing.T, name string) *RAIDVolume {
 	number := target.next
 	target.mu.Unlock()
 	v := &RAIDVolume{RAID: name, NQN: "nqn.2026-01.com.example.test:" + name, NSID: 3, target: target}
-	// It fails where there is one already.
-	_ = target.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil)
+	target.createTransport()
 	target.Call(t, "nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{Nqn: v.NQN, AllowAnyHost: true, AnaReporting: true}, nil)
 	t.Cleanup(func() { _ = target.Try("nvmf_delete_subsystem", spdktypes.NvmfDeleteSubsystemRequest{Nqn: v.NQN}, nil) })
 	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{

@@ -50,8 +50,7 @@ func (target *Target) Use(t *testing.T, uuid string, wanted domain.User) (user d
 // export exports an lvol as an engine does that is none of this project's.
 func (target *Target) export(t *testing.T, uuid, nqn string) (end func()) {
 	t.Helper()
-	// It fails where there is one already.
-	_ = target.Try("nvmf_create_transport", spdktypes.NvmfCreateTransportRequest{Trtype: spdktypes.NvmeTransportTypeTCP}, nil)
+	target.createTransport()
 	target.Call(t, "nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{Nqn: nqn, AllowAnyHost: true}, nil)
 	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
 		Nqn: nqn, Namespace: spdktypes.NvmfSubsystemNamespace{BdevName: uuid, Nguid: "0123456789abcdef0123456789abcdef"},
