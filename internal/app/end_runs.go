@@ -56,9 +56,8 @@ func (e *Engine) endDeadRuns(ctx context.Context, host *guard.Host) (ended bool)
 			continue
 		}
 		asked[o.Run] = true
-		release, err := e.leaseNow(ctx, host, runKey(o.Run), ports.Lease{Holder: "the end of a crashed run"})
+		err := all.take(e.leaseNow(ctx, host, runKey(o.Run), ports.Lease{Holder: "the end of a crashed run"}))
 		if err == nil {
-			all.add(release)
 			dead[o.Run] = true
 		}
 	}

@@ -6,13 +6,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // Engine implements the use cases. Package rebuild documents its methods for embedders.
 type Engine struct {
 	log    *zap.Logger
 	locks  locks
-	leases leases
+	leases ports.Leases
 	space  spaceLedger
 	uses   uses
 }

@@ -99,16 +99,12 @@ func (e *Engine) leaseGarbage(ctx context.Context, host *guard.Host) (g Garbage,
 	if err != nil {
 		return g, release, fmt.Errorf("list lvols: %w", err)
 	}
-	inside, err := e.locks.acquire(ctx, garbageKey(g.Store.UUID), describeCollection)
-	if err != nil {
+	if err := all.take(e.locks.acquire(ctx, garbageKey(g.Store.UUID), describeCollection)); err != nil {
 		return g, release, err
 	}
-	all.add(inside)
-	outside, err := e.leaseCollection(ctx, host, g.Store.UUID)
-	if err != nil {
+	if err := all.take(e.leaseCollection(ctx, host, g.Store.UUID)); err != nil {
 		return g, release, err
 	}
-	all.add(outside)
 	if g.Lvols, err = domain.Garbage(g.Store); err != nil {
 		return g, release, refused(err)
 	}

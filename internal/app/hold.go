@@ -12,12 +12,9 @@ import (
 func (e *Engine) Hold(ctx context.Context, what string, replicas ...Site) (release func(), err error) {
 	var all releases
 	for _, where := range replicas {
-		one, err := e.leaseReplica(ctx, where.guarded(), ports.Lease{Holder: what})
-		if err != nil {
-			all.release()
-			return nil, err
+		if err := all.take(e.leaseReplica(ctx, where.guarded(), ports.Lease{Holder: what})); err != nil {
+			return all.unless(err)
 		}
-		all.add(one)
 	}
 	return all.release, nil
 }

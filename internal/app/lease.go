@@ -35,6 +35,38 @@ func (h *releases) release() {
 	*h = nil
 }
 
+// take adds what has just been taken, unless that failed.
+func (h *releases) take(release func(), err error) error {
+	if err == nil {
+		h.add(release)
+	}
+	return err
+}
+
+// takeAfter is take. What is busy is taken once more after the collection of garbage.
+func (h *releases) takeAfter(take, collection func() (release func(), err error)) error {
+	err := h.take(take())
+	if !errors.Is(err, ports.ErrBusy) {
+		return err
+	}
+	collected, err := collection()
+	if err != nil {
+		return err
+	}
+	collected()
+	return h.take(take())
+}
+
+// unless is the result of a function that takes several things: all of them, or nothing
+// after a failure.
+func (h *releases) unless(failure error) (release func(), err error) {
+	if failure != nil {
+		h.release()
+		return nil, failure
+	}
+	return h.release, nil
+}
+
 // describeCollection describes, for a wait, a collection of garbage.
 func describeCollection() string { return "a garbage collection on the lvstore" }
 
@@ -43,47 +75,28 @@ func describeCollection() string { return "a garbage collection on the lvstore" 
 // A garbage collection holds the leases of everything it may remove. It is short, so lease
 // waits for it: a refused rebuild would not be tried again.
 func (e *Engine) lease(ctx context.Context, host *guard.Host, storeUUID, name string, lease ports.Lease) (release func(), err error) {
-	inside, err := e.leases.take(name, lease)
-	if errors.Is(err, ports.ErrBusy) {
-		collector, waited := e.locks.acquire(ctx, garbageKey(storeUUID), describeCollection)
-		if waited != nil {
-			return nil, waited
-		}
-		collector()
-		inside, err = e.leases.take(name, lease)
-	}
+	var all releases
+	err = all.takeAfter(
+		func() (func(), error) { return e.leases.Take(name, lease) },
+		func() (func(), error) { return e.locks.acquire(ctx, garbageKey(storeUUID), describeCollection) },
+	)
 	if err != nil {
 		return nil, err
 	}
-	outside, err := e.leaseAmongProcesses(ctx, host, name, lease)
-	if errors.Is(err, ports.ErrBusy) {
-		collector, waited := e.leaseCollection(ctx, host, storeUUID)
-		if waited != nil {
-			inside()
-			return nil, waited
-		}
-		collector()
-		outside, err = e.leaseAmongProcesses(ctx, host, name, lease)
-	}
-	if err != nil {
-		inside()
-		return nil, err
-	}
-	return func() { outside(); inside() }, nil
+	err = all.takeAfter(
+		func() (func(), error) { return e.leaseAmongProcesses(ctx, host, name, lease) },
+		func() (func(), error) { return e.leaseCollection(ctx, host, storeUUID) },
+	)
+	return all.unless(err)
 }
 
 // leaseNow is lease without the wait for a collection of garbage.
 func (e *Engine) leaseNow(ctx context.Context, host *guard.Host, name string, lease ports.Lease) (release func(), err error) {
-	inside, err := e.leases.take(name, lease)
-	if err != nil {
+	var all releases
+	if err := all.take(e.leases.Take(name, lease)); err != nil {
 		return nil, err
 	}
-	outside, err := e.leaseAmongProcesses(ctx, host, name, lease)
-	if err != nil {
-		inside()
-		return nil, err
-	}
-	return func() { outside(); inside() }, nil
+	return all.unless(all.take(e.leaseAmongProcesses(ctx, host, name, lease)))
 }
 
 // heldByOtherProcess marks a lease that another process holds.
@@ -224,12 +237,9 @@ func (e *Engine) leaseImageRun(ctx context.Context, host *guard.Host, run imageR
 	var all releases
 	lease := ports.Lease{Holder: what + " of backing image " + run.image}
 	for _, name := range []string{replicaKey(run.Store, run.Replica), runKey(run.Run)} {
-		one, err := e.leaseNow(ctx, host, name, lease)
-		if err != nil {
-			all.release()
-			return nil, inUse(fmt.Sprintf("backing image %s on lvstore %s", run.image, run.lvstore), err)
+		if err := all.take(e.leaseNow(ctx, host, name, lease)); err != nil {
+			return all.unless(inUse(fmt.Sprintf("backing image %s on lvstore %s", run.image, run.lvstore), err))
 		}
-		all.add(one)
 	}
 	return all.release, nil
 }

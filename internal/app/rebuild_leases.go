@@ -38,20 +38,14 @@ func (r *rebuild) takeLeases(ctx context.Context) (release func(), err error) {
 	}
 	r.images = make(map[string]bool)
 	all := &r.held
-	one, err := r.engine.lease(ctx, r.request.Destination.Host, destination.UUID, replicaKey(destination.UUID, r.run.Replica), ports.Lease{Holder: r.holder})
-	if err != nil {
+	key := replicaKey(destination.UUID, r.run.Replica)
+	if err := all.take(r.engine.lease(ctx, r.request.Destination.Host, destination.UUID, key, ports.Lease{Holder: r.holder})); err != nil {
 		return nil, inUse(fmt.Sprintf("replica %s on lvstore %s", r.run.Replica, destination.Name), err)
 	}
-	all.add(one)
 	if err := r.leaseSources(ctx, stores, failures, all); err != nil {
-		all.release()
-		return nil, err
+		return all.unless(err)
 	}
-	if err := r.leaseRun(ctx, all); err != nil {
-		all.release()
-		return nil, err
-	}
-	return all.release, nil
+	return all.unless(r.leaseRun(ctx, all))
 }
 
 func (r *rebuild) identify(ctx context.Context, at site) (store domain.Listing, err error) {
@@ -89,12 +83,9 @@ func (r *rebuild) leaseSources(ctx context.Context, stores []domain.Listing, fai
 		r.sources.setLvstore(at, store)
 		site := r.sources.sites[at]
 		lease := ports.Lease{Shared: true, Holder: r.holder + " from it"}
-		one, err := r.engine.lease(ctx, site.Host, store.UUID, replicaKey(store.UUID, site.Replica), lease)
-		if err != nil {
+		if err := all.take(r.engine.lease(ctx, site.Host, store.UUID, replicaKey(store.UUID, site.Replica), lease)); err != nil {
 			failures[at] = inUse(fmt.Sprintf("replica %s on lvstore %s", site.Replica, store.Name), err)
-			continue
 		}
-		all.add(one)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -124,21 +115,16 @@ func (r *rebuild) leaseSources(ctx context.Context, stores []domain.Listing, fai
 // is fine.
 func (r *rebuild) leaseRun(ctx context.Context, all *releases) error {
 	lease := ports.Lease{Holder: r.holder}
-	inside, err := r.engine.leases.take(runKey(r.run.Run), lease)
-	if err != nil {
+	if err := all.take(r.engine.leases.Take(runKey(r.run.Run), lease)); err != nil {
 		return err
 	}
-	all.add(inside)
 	sites := []site{r.request.Destination}
 	for _, at := range r.sources.used() {
 		sites = append(sites, r.sources.sites[at])
 	}
 	for _, site := range sites {
-		one, err := r.engine.leaseAmongProcesses(ctx, site.Host, runKey(r.run.Run), lease)
-		switch {
-		case err == nil:
-			all.add(one)
-		case !errors.Is(err, ports.ErrBusy):
+		err := all.take(r.engine.leaseAmongProcesses(ctx, site.Host, runKey(r.run.Run), lease))
+		if err != nil && !errors.Is(err, ports.ErrBusy) {
 			return err
 		}
 	}
@@ -154,11 +140,10 @@ func (r *rebuild) leaseBase(ctx context.Context, seen observation, plan domain.P
 	if plan.Clone == (domain.PlacedClone{}) || r.leasedClone == plan.Clone {
 		return nil
 	}
-	release, err := r.engine.leaseClone(ctx, r.request.Destination.Host, seen.destination.Store, plan.Clone, r.holder)
+	err := r.held.take(r.engine.leaseClone(ctx, r.request.Destination.Host, seen.destination.Store, plan.Clone, r.holder))
 	if err != nil {
 		return err
 	}
-	r.held.add(release)
 	r.leasedClone = plan.Clone
 	return nil
 }
@@ -172,12 +157,9 @@ func (e *Engine) leaseClone(ctx context.Context, host *guard.Host, store domain.
 		{"replica " + clone.Replica, replicaKey(store.UUID, clone.Replica)},
 		{"entry point " + clone.EntryPoint, imageKey(store.UUID, clone.EntryPoint)},
 	} {
-		one, err := e.lease(ctx, host, store.UUID, of.key, lease)
-		if err != nil {
-			all.release()
-			return nil, inUse(fmt.Sprintf("%s on lvstore %s", of.what, store.Name), err)
+		if err := all.take(e.lease(ctx, host, store.UUID, of.key, lease)); err != nil {
+			return all.unless(inUse(fmt.Sprintf("%s on lvstore %s", of.what, store.Name), err))
 		}
-		all.add(one)
 	}
 	return all.release, nil
 }

@@ -2,10 +2,10 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -18,30 +18,12 @@ func (h *Host) Claim(ctx context.Context, name string) (release func(), err erro
 
 // Lease implements ports.Leaser.
 func (h *Host) Lease(_ context.Context, name string, lease ports.Lease) (release func(), err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if held := h.claimed[name]; len(held) > 0 && !(lease.Shared && held[0].Shared) {
-		err := &ports.HeldError{}
-		for _, other := range held {
-			if other.Holder != "" {
-				err.Holders = append(err.Holders, other.Holder)
-			}
-		}
-		if len(err.Holders) == 0 {
-			return nil, h.wrap("claim "+name, fmt.Errorf("another process has it: %w", ports.ErrBusy))
-		}
-		return nil, h.wrap("claim "+name, err)
+	release, err = h.leases.Take(name, lease)
+	var held *ports.HeldError
+	if errors.As(err, &held) && len(held.Holders) == 0 {
+		err = fmt.Errorf("another process has it: %w", ports.ErrBusy)
 	}
-	it := &lease
-	h.claimed[name] = append(h.claimed[name], it)
-	return sync.OnceFunc(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		left := slices.DeleteFunc(h.claimed[name], func(other *ports.Lease) bool { return other == it })
-		if h.claimed[name] = left; len(left) == 0 {
-			delete(h.claimed, name)
-		}
-	}), nil
+	return release, h.wrap("claim "+name, err)
 }
 
 // Identity implements ports.Identifier.

@@ -93,7 +93,6 @@ func (f *Fabric) NewHost(c Config) *Host {
 		connections: make(map[string]*connection),
 		rateChanged: make(chan struct{}),
 		orphans:     make(chan struct{}),
-		claimed:     make(map[string][]*ports.Lease),
 	}
 	if c.UUID == "" {
 		h.config.UUID = h.drawUUID()

@@ -49,7 +49,7 @@ type Host struct {
 
 	faults faults
 
-	claimed map[string][]*ports.Lease // held leases, by name
+	leases ports.Leases
 }
 
 var (
