@@ -89,7 +89,7 @@ var layers = []layer{
 		reason: "the use cases reach hosts through the ports only",
 	},
 	{
-		dir: "internal/keylock", ours: none, others: none,
+		dir: "internal/keylock", ours: none, others: []string{"golang.org/x/sync"},
 		reason: "locks by key know nothing of what is locked",
 	},
 	{dir: "internal/liveclient", ours: none, others: none, reason: "clients of a volume know nothing of what is done to it"},

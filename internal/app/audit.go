@@ -174,7 +174,7 @@ func prove(ctx context.Context, volume []foundReplica) error {
 		if !f.replica.Store.Proves {
 			continue
 		}
-		all.Go(func() error {
+		all.Go(func() (err error) {
 			snapshots := uuids(f.replica)
 			for _, l := range f.replica.BaseLvols() {
 				snapshots = append(snapshots, l.UUID)
@@ -182,12 +182,8 @@ func prove(ctx context.Context, volume []foundReplica) error {
 			if len(snapshots) == 0 {
 				return nil
 			}
-			proven, err := proveOne(ctx, f.at, f.replica, snapshots)
-			if err != nil {
-				return err
-			}
-			f.replica = proven
-			return nil
+			f.replica, err = proveOne(ctx, f.at, f.replica, snapshots)
+			return err
 		})
 	}
 	return all.Wait()

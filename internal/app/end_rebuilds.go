@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // ErrEnded marks the errors of rebuilds, and of sources of rebuilds, that EndRebuilds or
@@ -41,8 +42,7 @@ func (e *Engine) EndRebuilds(of Using, why error) (found int) {
 // uses are the hosts and replicas of all running and waiting rebuilds. The zero value is
 // ready.
 type uses struct {
-	mu  sync.Mutex
-	all map[*use]struct{}
+	all table.Map[*use, struct{}]
 }
 
 // use is the hosts and replicas of one rebuild, from Rebuild or Queue.Submit to its end.
@@ -69,26 +69,17 @@ func (u *uses) add(ctx context.Context, r Request) *use {
 		s.used, s.lose = context.WithCancelCause(context.Background())
 		added.sources = append(added.sources, s)
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.all == nil {
-		u.all = make(map[*use]struct{})
-	}
-	u.all[added] = struct{}{}
+	u.all.Set(added, struct{}{})
 	return added
 }
 
 func (u *uses) remove(ended *use) {
 	ended.end(nil)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.all, ended)
+	u.all.Take(ended)
 }
 
 func (u *uses) endUsing(of Using, why error) (found int) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for one := range u.all {
+	for one := range u.all.All() {
 		if one.endUsing(of, why) {
 			found++
 		}

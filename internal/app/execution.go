@@ -62,7 +62,7 @@ func (r *rebuild) compareImage(ctx context.Context, with executor.Candidate, fet
 func (s *sources) forExecutor(seen observation, lose func(at int, why error)) []*executor.Source {
 	all := make([]*executor.Source, len(s.sites))
 	for at, site := range s.sites {
-		all[at] = &executor.Source{Host: site.Host, Used: s.uses[at], Lose: func(why error) { lose(at, why) }}
+		all[at] = &executor.Source{Host: site.Host, Used: s.state[at].use, Lose: func(why error) { lose(at, why) }}
 	}
 	all[seen.primary].Listing = seen.source.Store
 	for _, other := range seen.others {

@@ -86,27 +86,19 @@ func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
 }
 
 func (p *progress) operation(kind EventKind, s executor.Step, source string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.observe(Event{Kind: kind, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Source: source})
+	p.event(Event{Kind: kind, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Source: source})
 }
 
 func (p *progress) lostSource(source, text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.observe(Event{Kind: EventSourceLost, Source: source, Text: text})
+	p.event(Event{Kind: EventSourceLost, Source: source, Text: text})
 }
 
 func (p *progress) retry(s executor.Step, failure error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.observe(Event{Kind: EventRetry, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Text: failure.Error()})
+	p.event(Event{Kind: EventRetry, Verb: s.Verb, Stage: s.Stage, Snapshot: s.Subject, LvolName: s.Name, Text: failure.Error()})
 }
 
 func (p *progress) emit(kind EventKind, text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.observe(Event{Kind: kind, Text: text})
+	p.event(Event{Kind: kind, Text: text})
 }
 
 // copying sets the clusters of one copy. A retry counts from 0 again.
@@ -167,6 +159,13 @@ func (p *progress) wrote(bytes uint64) {
 	defer p.mu.Unlock()
 	p.readDone += bytes
 	p.observe(Event{Kind: EventWriting})
+}
+
+// event reports an event to the observer.
+func (p *progress) event(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observe(e)
 }
 
 func (p *progress) observe(e Event) {

@@ -349,10 +349,10 @@ func TestForgetHostEndsItsJobsAndItsLimit(t *testing.T) {
 		require.NotContains(t, q.hosts, ports.Host(a))
 		require.Equal(t, PhaseRunning, other.Status().Phase)
 		require.Zero(t, q.ForgetHost(a, nil), "nothing uses it")
-		require.Len(t, q.uses.all, 1, "what has ended is not found any more")
+		require.Len(t, q.uses.all.All(), 1, "what has ended is not found any more")
 		close(fake.slow)
 		require.NoError(t, q.Close(t.Context()))
-		require.Empty(t, q.uses.all)
+		require.Empty(t, q.uses.all.All())
 	})
 }
 

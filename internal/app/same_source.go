@@ -30,10 +30,10 @@ func (s *sources) checkSameHead(at int, seen domain.Replica) error {
 	if seen.Head != nil {
 		head = seen.Head.UUID
 	}
-	if s.firstHeads[at] == "" {
-		s.firstHeads[at] = head
+	if s.state[at].firstHead == "" {
+		s.state[at].firstHead = head
 	}
-	if was := s.firstHeads[at]; was != head {
+	if was := s.state[at].firstHead; was != head {
 		return &sourceChanged{replica: seen.Name, store: seen.Store.Name, was: was, is: head}
 	}
 	return nil

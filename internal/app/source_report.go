@@ -11,7 +11,7 @@ type served struct {
 func (s *sources) addServed(at int, copied served) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.served[at] = append(s.served[at], copied)
+	s.state[at].served = append(s.state[at].served, copied)
 }
 
 // warnings are those about sources that are not used.
@@ -42,8 +42,8 @@ func (r *rebuild) reportSources() {
 	r.sources.mu.Lock()
 	defer r.sources.mu.Unlock()
 	for at, site := range r.sources.sites {
-		part := SourceReport{Replica: site.Replica, Lvstore: r.sources.lvstores[at], State: SourceSecondary}
-		switch lost := r.sources.lost[at]; {
+		part := SourceReport{Replica: site.Replica, Lvstore: r.sources.state[at].lvstore, State: SourceSecondary}
+		switch lost := r.sources.state[at].lost; {
 		case lost != nil:
 			part.State, part.Reason = SourceLost, inOneLine(lost)
 		case passedOver[at] != nil:
@@ -51,7 +51,7 @@ func (r *rebuild) reportSources() {
 		case at == r.primary:
 			part.State = SourcePrimary
 		}
-		for _, one := range r.sources.served[at] {
+		for _, one := range r.sources.state[at].served {
 			part.Snapshots = append(part.Snapshots, one.snapshot)
 			part.CopiedBytes += one.bytes
 		}

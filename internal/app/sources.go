@@ -21,17 +21,20 @@ import (
 type sources struct {
 	sites []site
 
-	mu         sync.Mutex
-	lvstores   []string         // names; "": not listed yet
-	firstHeads []string         // UUIDs; "": not listed yet
-	lastSeen   []domain.Replica // without a name: not listed yet
-	accepted   map[int]bool     // by position: primaries that passed checkPrimary
-	lost       []error          // by position; nil: in use
-	uses       []context.Context
-	endUse     []context.CancelCauseFunc
+	mu           sync.Mutex
+	state        []sourceState // of each site
+	lossWarnings []string      // of lost sources, and of other failures of sources
+}
 
-	lossWarnings []string // of lost sources, and of other failures of sources
-	served       [][]served
+type sourceState struct {
+	lvstore   string         // its name; "": not listed yet
+	firstHead string         // UUID; "": not listed yet
+	lastSeen  domain.Replica // without a name: not listed yet
+	accepted  bool           // as a primary that passed checkPrimary
+	lost      error          // nil: in use
+	use       context.Context
+	endUse    context.CancelCauseFunc
+	served    []served
 }
 
 // several is false if the failure of a source is the failure of the rebuild.
@@ -42,13 +45,13 @@ func (s *sources) host(at int) *guard.Host { return s.sites[at].Host }
 func (s *sources) setLvstore(at int, store domain.Listing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lvstores[at] = store.Name
+	s.state[at].lvstore = store.Name
 }
 
 func (s *sources) setReplica(at int, replica domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastSeen[at] = replica
+	s.state[at].lastSeen = replica
 }
 
 // others are the other sources as last listed, including passed over and lost ones: data
@@ -56,9 +59,9 @@ func (s *sources) setReplica(at int, replica domain.Replica) {
 func (s *sources) others(primary int) (others []domain.Replica) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for at, replica := range s.lastSeen {
-		if at != primary && replica.Name != "" {
-			others = append(others, replica)
+	for at, of := range s.state {
+		if at != primary && of.lastSeen.Name != "" {
+			others = append(others, of.lastSeen)
 		}
 	}
 	return others
@@ -70,8 +73,8 @@ func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warni
 	others := s.others(at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	warnings, err = domain.CheckPrimary(primary, others, r.RightSource != "" || s.accepted[at])
-	s.accepted[at] = s.accepted[at] || err == nil
+	warnings, err = domain.CheckPrimary(primary, others, r.RightSource != "" || s.state[at].accepted)
+	s.state[at].accepted = s.state[at].accepted || err == nil
 	return warnings, err
 }
 
@@ -79,17 +82,17 @@ func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warni
 func (s *sources) name(at int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lvstores[at] == "" {
+	if s.state[at].lvstore == "" {
 		return s.sites[at].Replica
 	}
-	return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, s.lvstores[at])
+	return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, s.state[at].lvstore)
 }
 
 // seen are the names of the sources whose host has answered.
 func (s *sources) seen() (names []string) {
 	for at := range s.sites {
 		s.mu.Lock()
-		known := s.lvstores[at] != ""
+		known := s.state[at].lvstore != ""
 		s.mu.Unlock()
 		if known {
 			names = append(names, s.name(at))
@@ -108,14 +111,14 @@ func (s *sources) warn(text string) {
 func (s *sources) firstHead(at int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.firstHeads[at]
+	return s.state[at].firstHead
 }
 
 // lostReason is nil for a source in use.
 func (s *sources) lostReason(at int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lost[at]
+	return s.state[at].lost
 }
 
 // used are the positions of the sources in use.
@@ -123,7 +126,7 @@ func (s *sources) used() (positions []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for at := range s.sites {
-		if s.lost[at] == nil {
+		if s.state[at].lost == nil {
 			positions = append(positions, at)
 		}
 	}
@@ -135,11 +138,11 @@ func (s *sources) used() (positions []int) {
 func (s *sources) lose(at int, why error, text string) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lost[at] != nil {
+	if s.state[at].lost != nil {
 		return false
 	}
-	s.lost[at], s.lossWarnings = why, append(s.lossWarnings, text)
-	s.endUse[at](why)
+	s.state[at].lost, s.lossWarnings = why, append(s.lossWarnings, text)
+	s.state[at].endUse(why)
 	return true
 }
 
@@ -172,14 +175,11 @@ func (r *rebuild) dropSource(ctx context.Context, failure error) error {
 
 func newSources(r request) *sources {
 	sites := r.sources()
-	s := &sources{
-		sites: sites, lvstores: make([]string, len(sites)), firstHeads: make([]string, len(sites)), lastSeen: make([]domain.Replica, len(sites)), accepted: make(map[int]bool), lost: make([]error, len(sites)),
-		uses: make([]context.Context, len(sites)), endUse: make([]context.CancelCauseFunc, len(sites)),
-		served: make([][]served, len(sites)),
-	}
+	s := &sources{sites: sites, state: make([]sourceState, len(sites))}
 	for i := range sites {
-		s.uses[i], s.endUse[i] = context.WithCancelCause(context.Background())
-		s.sites[i].Host = s.sites[i].Host.While(s.uses[i])
+		of := &s.state[i]
+		of.use, of.endUse = context.WithCancelCause(context.Background())
+		sites[i].Host = sites[i].Host.While(of.use)
 	}
 	return s
 }

@@ -9,7 +9,6 @@ import (
 	"hash"
 	"maps"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // Views are the SHA-256 of lvols' data as a reader sees it, in hex digits, by UUID. nil:
@@ -87,8 +87,7 @@ func (r lvolReader) views(ctx context.Context, lvols []domain.Lvol, parallel int
 	if _, ok := ports.As[ports.Opener](r.at.Host); !ok {
 		return nil, fmt.Errorf("read the views of replica %s: this host cannot open lvols: %w", r.at.Replica, ports.ErrUnsupported)
 	}
-	views := make(Views, len(lvols))
-	var mu sync.Mutex
+	var views table.Map[string, string]
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(parallel)
 	for _, l := range lvols {
@@ -105,16 +104,14 @@ func (r lvolReader) views(ctx context.Context, lvols []domain.Lvol, parallel int
 			if err != nil {
 				return fmt.Errorf("read the view of lvol %s: %w", l.Name, err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			views[l.UUID] = hex.EncodeToString(sum.Sum(nil))
+			views.Set(l.UUID, hex.EncodeToString(sum.Sum(nil)))
 			return nil
 		})
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
-	return views, nil
+	return views.All(), nil
 }
 
 // read hashes the view of one lvol.

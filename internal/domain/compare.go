@@ -234,18 +234,14 @@ func proofText(own Clusters) string {
 
 // snapshotNames are the names of the snapshots of all replicas.
 func (v *VolumeAudit) snapshotNames() []string {
-	seen := make(map[string]bool)
 	var names []string
 	for _, a := range v.Replicas {
 		for _, s := range a.Replica.Snapshots {
-			if !seen[s.Name] {
-				seen[s.Name] = true
-				names = append(names, s.Name)
-			}
+			names = append(names, s.Name)
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 func (v *VolumeAudit) compareSnapshot(name string) {
@@ -261,24 +257,13 @@ func (v *VolumeAudit) compareSnapshot(name string) {
 		s, ok := r.Snapshot(name)
 		return s.Lvol, ok
 	}
-	of := func(value func(r Replica, l Lvol) string) func(a *ReplicaAudit) string {
-		return func(a *ReplicaAudit) string {
-			s, ok := a.Replica.Snapshot(name)
-			if !ok || s.Lvol.Degraded {
-				return notCompared
-			}
-			return value(a.Replica, s.Lvol)
-		}
-	}
-	v.differ(name, RuleParent, v.parentOf(name, find))
-	v.differ(name, RuleSize, of(func(_ Replica, l Lvol) string { return fmt.Sprintf("%d bytes", l.Size) }))
-	v.compareClusters(name, find, func(l Lvol) string {
+	v.compareLvols(name, find, func(l Lvol) string {
 		if !l.Own.Proven() {
 			return notCompared
 		}
 		return proofText(l.Own)
 	})
-	v.differ(name, RuleAttributes, of(func(r Replica, l Lvol) string {
+	v.differ(name, RuleAttributes, valueOf(find, func(r Replica, l Lvol) string {
 		if !r.Store.Records {
 			return notCompared
 		}
@@ -288,6 +273,24 @@ func (v *VolumeAudit) compareSnapshot(name string) {
 		}
 		return "created at " + l.Attributes.CreatedAt.UTC().Format("2006-01-02T15:04:05Z") + " by " + by
 	}))
+}
+
+// compareLvols compares parent, size and clusters of a snapshot or of the heads.
+func (v *VolumeAudit) compareLvols(subject string, find func(Replica) (Lvol, bool), proof func(Lvol) string) {
+	v.differ(subject, RuleParent, v.parentOf(subject, find))
+	v.differ(subject, RuleSize, valueOf(find, func(_ Replica, l Lvol) string { return fmt.Sprintf("%d bytes", l.Size) }))
+	v.compareClusters(subject, find, proof)
+}
+
+// valueOf is the value of an lvol, unless that is missing or degraded.
+func valueOf(find func(Replica) (Lvol, bool), value func(r Replica, l Lvol) string) func(a *ReplicaAudit) string {
+	return func(a *ReplicaAudit) string {
+		l, ok := find(a.Replica)
+		if !ok || l.Degraded {
+			return notCompared
+		}
+		return value(a.Replica, l)
+	}
 }
 
 func clustersText(n uint64) string {
@@ -321,21 +324,11 @@ func (a *ReplicaAudit) reports(subject string, rules ...string) bool {
 
 // compareHeads leaves out missing heads; the replica's own audit reports them.
 func (v *VolumeAudit) compareHeads() {
-	of := func(value func(l Lvol) string) func(a *ReplicaAudit) string {
-		return func(a *ReplicaAudit) string {
-			if a.Replica.Head == nil || a.Replica.Head.Degraded {
-				return notCompared
-			}
-			return value(*a.Replica.Head)
-		}
-	}
 	find := func(r Replica) (Lvol, bool) {
 		if r.Head == nil {
 			return Lvol{}, false
 		}
 		return *r.Head, true
 	}
-	v.differ(headSubject, RuleParent, v.parentOf(headSubject, find))
-	v.differ(headSubject, RuleSize, of(func(l Lvol) string { return fmt.Sprintf("%d bytes", l.Size) }))
-	v.compareClusters(headSubject, find, func(Lvol) string { return notCompared })
+	v.compareLvols(headSubject, find, func(Lvol) string { return notCompared })
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Locks are locks by key. A lock exists while somebody holds it or waits for it.
@@ -16,8 +18,9 @@ type Locks struct {
 }
 
 type lock struct {
-	token chan struct{} // holds one value while nobody has the lock
-	users int           // who has it or waits for it
+	*semaphore.Weighted // of weight 1
+
+	users int // who has it or waits for it
 }
 
 // Take waits until nobody else has any of the keys. They are taken in one order by
@@ -32,7 +35,7 @@ func (l *Locks) Take(ctx context.Context, keys ...string) (release func(), err e
 	}
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(keys))) {
 		one := l.join(key)
-		if !one.wait(ctx) {
+		if !one.TryAcquire(1) && one.Acquire(ctx, 1) != nil {
 			l.leave(key, one)
 			release()
 			return nil, fmt.Errorf("wait for %s, which is in use: %w", key, context.Cause(ctx))
@@ -42,31 +45,14 @@ func (l *Locks) Take(ctx context.Context, keys ...string) (release func(), err e
 	return release, nil
 }
 
-// wait reports whether the lock was free before the context's end.
-func (one *lock) wait(ctx context.Context) bool {
-	select {
-	case <-one.token:
-		return true
-	default:
-	}
-	select {
-	case <-one.token:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // Try takes a key if nobody has it.
 func (l *Locks) Try(key string) (release func(), ok bool) {
 	one := l.join(key)
-	select {
-	case <-one.token:
-		return func() { l.give(key, one) }, true
-	default:
+	if !one.TryAcquire(1) {
 		l.leave(key, one)
 		return nil, false
 	}
+	return func() { l.give(key, one) }, true
 }
 
 func (l *Locks) join(key string) *lock {
@@ -77,8 +63,7 @@ func (l *Locks) join(key string) *lock {
 	}
 	one := l.held[key]
 	if one == nil {
-		one = &lock{token: make(chan struct{}, 1)}
-		one.token <- struct{}{}
+		one = &lock{Weighted: semaphore.NewWeighted(1)}
 		l.held[key] = one
 	}
 	one.users++
@@ -86,7 +71,7 @@ func (l *Locks) join(key string) *lock {
 }
 
 func (l *Locks) give(key string, one *lock) {
-	one.token <- struct{}{}
+	one.Release(1)
 	l.leave(key, one)
 }
 

@@ -26,6 +26,11 @@ type Call struct {
 	UUID string
 }
 
+// onLvol is a call that concerns an lvol.
+func (h *Host) onLvol(method, uuid string) Call {
+	return Call{Method: method, UUID: uuid, Name: h.nameOf(uuid)}
+}
+
 // Fault describes how a call fails or is delayed.
 type Fault struct {
 	// Before is returned, and the call is not carried out.

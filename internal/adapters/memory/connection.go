@@ -34,7 +34,7 @@ func (f *Fabric) waysFor(peer ports.Peer, addresses []ports.Address) ([]*way, er
 	}
 	ways := make([]*way, len(addresses))
 	for i, at := range addresses {
-		w := f.wayAt(at)
+		w := f.ways.Get(at)
 		switch {
 		case w == nil || !w.host.reachable():
 			return nil, fmt.Errorf("no way at %s: %w", at, ports.ErrUnavailable)
@@ -90,9 +90,8 @@ func (t *through) ReadAt(p []byte, offset int64) (int, error) {
 
 // GraftExternal implements ports.Live.
 func (h *Host) GraftExternal(ctx context.Context, _ ports.Run, uuid string, ways ...ports.Address) error {
-	call := Call{Method: "graft-external", UUID: uuid, Name: h.nameOf(uuid)}
 	what := fmt.Sprintf("graft %s onto %v", h.nameOrUUID(uuid), ways)
-	return h.carryOut(ctx, call, what, func() (change, error) {
+	return h.carryOut(ctx, h.onLvol("graft-external", uuid), what, func() (change, error) {
 		l, err := h.findWritable(uuid)
 		if err != nil {
 			return change{}, err

@@ -13,7 +13,7 @@ import (
 // becomes invalid.
 func (h *Host) Copy(ctx context.Context, run ports.Run, snapshot string, to ports.Address, progress ports.Progress) error {
 	what := fmt.Sprintf("copy %s to %s", h.nameOrUUID(snapshot), to)
-	fault, err := h.admit(ctx, Call{Method: "copy", UUID: snapshot, Name: h.nameOf(snapshot)})
+	fault, err := h.admit(ctx, h.onLvol("copy", snapshot))
 	if err == nil {
 		s := &sending{from: h, fault: fault, progress: progress}
 		if fault.Before != nil && fault.AfterClusters == 0 && fault.Delay == 0 {

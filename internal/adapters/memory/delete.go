@@ -11,8 +11,7 @@ import (
 // and yet hidden from every listing until Restart, as on a real target: its name is free,
 // its clusters are not. One that is getting a clone is only busy.
 func (h *Host) Delete(ctx context.Context, uuid string) error {
-	call := Call{Method: "delete", UUID: uuid, Name: h.nameOf(uuid)}
-	return h.carryOut(ctx, call, "delete "+h.nameOrUUID(uuid), func() (change, error) {
+	return h.carryOut(ctx, h.onLvol("delete", uuid), "delete "+h.nameOrUUID(uuid), func() (change, error) {
 		l, err := h.findAny(uuid)
 		if err != nil {
 			return change{}, err

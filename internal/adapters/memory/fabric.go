@@ -10,19 +10,21 @@ import (
 	"sync"
 
 	"github.com/rootgraft/rebuild/internal/ports"
+	"github.com/rootgraft/rebuild/internal/table"
 )
 
 // Fabric connects hosts: those of one fabric can send to each other.
 type Fabric struct {
 	mu    sync.Mutex // may be locked while a host's is
 	hosts []*Host    // by number
-	ways  map[ports.Address]*way
 
 	mirrors int // so far
+
+	ways table.Map[ports.Address, *way] // open ones
 }
 
 // NewFabric creates a fabric without hosts.
-func NewFabric() *Fabric { return &Fabric{ways: make(map[ports.Address]*way)} }
+func NewFabric() *Fabric { return &Fabric{} }
 
 // Flavour is the kind of target that a host simulates.
 type Flavour int
@@ -122,25 +124,6 @@ func (f *Fabric) receiver(to ports.Address) (*Host, uint64, error) {
 	return f.hosts[number], id, nil
 }
 
-func (f *Fabric) addWay(w *way) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ways[w.at] = w
-}
-
-func (f *Fabric) dropWay(w *way) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.ways, w.at)
-}
-
-// wayAt is the open way of that address; nil if there is none.
-func (f *Fabric) wayAt(at ports.Address) *way {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ways[at]
-}
-
 // newRandom uses the name, too, so that hosts with the same seed draw different UUIDs.
 func newRandom(seed uint64, name string) *rand.ChaCha8 {
 	var key [32]byte
@@ -167,7 +150,7 @@ func (h *Host) drawUUID() string {
 // Shown finds the head that is shown at a way, for mirrors that are not Mirror. ok is false if
 // nothing is shown there now.
 func (f *Fabric) Shown(at ports.Address) (head Head, ok bool) {
-	w := f.wayAt(at)
+	w := f.ways.Get(at)
 	if w == nil {
 		return Head{}, false
 	}

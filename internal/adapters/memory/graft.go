@@ -10,9 +10,8 @@ import (
 // Graft implements ports.Store. It locks the lvol and the parent. It panics if the parent
 // descends from the lvol.
 func (h *Host) Graft(ctx context.Context, uuid, parent string) error {
-	call := Call{Method: "graft", UUID: uuid, Name: h.nameOf(uuid)}
 	what := fmt.Sprintf("graft %s onto %s", h.nameOrUUID(uuid), h.nameOrUUID(parent))
-	return h.carryOut(ctx, call, what, func() (change, error) {
+	return h.carryOut(ctx, h.onLvol("graft", uuid), what, func() (change, error) {
 		child, err := h.find(uuid)
 		if err != nil {
 			return change{}, err

@@ -11,8 +11,7 @@ var _ ports.Limiter = (*Host)(nil)
 
 // Limit implements ports.Limiter exactly. It limits copies, not WriteAt.
 func (h *Host) Limit(ctx context.Context, uuid string, bytesPerSecond uint64) error {
-	call := Call{Method: "limit", UUID: uuid, Name: h.nameOf(uuid)}
-	return h.perform(ctx, call, "limit "+h.nameOrUUID(uuid), func() error {
+	return h.perform(ctx, h.onLvol("limit", uuid), "limit "+h.nameOrUUID(uuid), func() error {
 		l, err := h.findWritable(uuid)
 		if err != nil {
 			return err

@@ -47,8 +47,7 @@ func byCreation(a, b *lvol) int { return cmp.Compare(a.created, b.created) }
 // Look implements ports.Looker.
 func (h *Host) Look(ctx context.Context, uuid string) (domain.Lvol, error) {
 	var found domain.Lvol
-	call := Call{Method: "look", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.perform(ctx, call, "look at "+h.nameOrUUID(uuid), func() error {
+	err := h.perform(ctx, h.onLvol("look", uuid), "look at "+h.nameOrUUID(uuid), func() error {
 		l, err := h.findAny(uuid)
 		if err != nil {
 			return err

@@ -9,8 +9,7 @@ import (
 
 // Merge implements ports.Merger. It locks the snapshot and its clone.
 func (h *Host) Merge(ctx context.Context, snapshot string) error {
-	call := Call{Method: "merge", UUID: snapshot, Name: h.nameOf(snapshot)}
-	return h.carryOut(ctx, call, "merge "+h.nameOrUUID(snapshot), func() (change, error) {
+	return h.carryOut(ctx, h.onLvol("merge", snapshot), "merge "+h.nameOrUUID(snapshot), func() (change, error) {
 		l, err := h.findSnapshot(snapshot)
 		if err != nil {
 			return change{}, err

@@ -76,7 +76,7 @@ func (m *Mirror) addAt(at ports.Address) (*member, error) {
 	if _, connected := m.connections[at]; !connected {
 		return nil, fmt.Errorf("%s is not connected: %w", at, ports.ErrUnavailable)
 	}
-	w := m.fabric.wayAt(at)
+	w := m.fabric.ways.Get(at)
 	if w == nil || w.end() == nil {
 		return nil, fmt.Errorf("nothing is shown at %s: %w", at, ports.ErrUnavailable)
 	}

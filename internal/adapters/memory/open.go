@@ -30,8 +30,7 @@ type openBytes struct {
 // Open implements ports.Opener.
 func (h *Host) Open(ctx context.Context, run ports.Run, uuid string) (ports.Bytes, error) {
 	var b *openBytes
-	call := Call{Method: "open", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.perform(ctx, call, "open "+h.nameOrUUID(uuid), func() error {
+	err := h.perform(ctx, h.onLvol("open", uuid), "open "+h.nameOrUUID(uuid), func() error {
 		l, err := h.find(uuid)
 		if err != nil {
 			return err
@@ -95,7 +94,7 @@ func (b *openBytes) WriteAt(p []byte, offset int64) (int, error) {
 }
 
 func (b *openBytes) use(method string, do func() error) error {
-	fault, err := b.host.admit(b.ctx, Call{Method: method, UUID: b.uuid, Name: b.host.nameOf(b.uuid)})
+	fault, err := b.host.admit(b.ctx, b.host.onLvol(method, b.uuid))
 	if err == nil {
 		err = b.alive()
 	}

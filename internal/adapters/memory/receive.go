@@ -28,8 +28,7 @@ func (h *Host) peer() ports.Peer { return ports.Peer(fmt.Sprintf("memory:%d", h.
 // answer may have been lost. ErrInvalid for a snapshot.
 func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from ports.Peer) (ports.Address, error) {
 	var address ports.Address
-	call := Call{Method: "receive", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.perform(ctx, call, "receive into "+h.nameOrUUID(uuid), func() error {
+	err := h.perform(ctx, h.onLvol("receive", uuid), "receive into "+h.nameOrUUID(uuid), func() error {
 		l, err := h.findWritable(uuid)
 		if err != nil {
 			return err
@@ -47,8 +46,7 @@ func (h *Host) Receive(ctx context.Context, run ports.Run, uuid string, from por
 // Withdraw implements ports.Copier. The copied snapshot is unlocked when it returns.
 func (h *Host) Withdraw(ctx context.Context, run ports.Run, uuid string) error {
 	var ends []*operation
-	call := Call{Method: "withdraw", UUID: uuid, Name: h.nameOf(uuid)}
-	err := h.perform(ctx, call, "withdraw "+h.nameOrUUID(uuid), func() error {
+	err := h.perform(ctx, h.onLvol("withdraw", uuid), "withdraw "+h.nameOrUUID(uuid), func() error {
 		if l, ok := h.lvols[uuid]; ok {
 			ends = h.endReception(l.reception, errWithdrawn)
 		}

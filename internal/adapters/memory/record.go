@@ -9,9 +9,8 @@ import (
 
 // Record implements ports.Recorder; an Upstream host returns ErrUnsupported.
 func (h *Host) Record(ctx context.Context, head, record string) error {
-	call := Call{Method: "record", UUID: head, Name: h.nameOf(head)}
 	what := fmt.Sprintf("record %q on %s", record, h.nameOrUUID(head))
-	return h.carryOut(ctx, call, what, func() (change, error) {
+	return h.carryOut(ctx, h.onLvol("record", head), what, func() (change, error) {
 		if h.config.Flavour == Upstream {
 			return change{}, ports.ErrUnsupported
 		}

@@ -64,7 +64,7 @@ func (h *Host) Offer(ctx context.Context, run ports.Run, offered ports.Way, to .
 			at := ports.Address(fmt.Sprintf("memory:%d:way:%d", h.number, h.opened))
 			w = &way{Way: offered, at: at, host: h, run: run, peers: slices.Clone(to)}
 			h.ways[at] = w
-			h.fabric.addWay(w)
+			h.fabric.ways.Set(w.at, w)
 			return nil
 		}}, nil
 	})
@@ -78,9 +78,8 @@ func wayID(id string) bool { return len(id) == 8 && strings.Trim(id, "0123456789
 
 // Show implements ports.Live. ErrInvalid for a snapshot that is read through a way.
 func (h *Host) Show(ctx context.Context, _ ports.Run, at ports.Address, uuid string) error {
-	call := Call{Method: "show", UUID: uuid, Name: h.nameOf(uuid)}
 	what := fmt.Sprintf("show %s at %s", h.nameOrUUID(uuid), at)
-	return h.perform(ctx, call, what, func() error {
+	return h.perform(ctx, h.onLvol("show", uuid), what, func() error {
 		w, open := h.ways[at]
 		if !open {
 			return fmt.Errorf("way %s: %w", at, ports.ErrNotFound)
@@ -146,7 +145,7 @@ func (h *Host) closeWay(w *way) {
 	w.closed.Store(true)
 	w.shown.Store(nil)
 	delete(h.ways, w.at)
-	h.fabric.dropWay(w)
+	h.fabric.ways.Take(w.at)
 }
 
 // endWays ends the ways and connections of runs, and takes lvols off the external

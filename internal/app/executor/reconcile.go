@@ -89,10 +89,8 @@ func (x *Executor) named(ctx context.Context, name string) (*domain.Lvol, error)
 	if err != nil {
 		return nil, err
 	}
-	for i := range listing.Lvols {
-		if listing.Lvols[i].Name == name {
-			return &listing.Lvols[i], nil
-		}
+	if i := slices.IndexFunc(listing.Lvols, func(l domain.Lvol) bool { return l.Name == name }); i >= 0 {
+		return &listing.Lvols[i], nil
 	}
 	return nil, nil
 }

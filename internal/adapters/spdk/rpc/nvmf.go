@@ -104,7 +104,6 @@ type Controller struct {
 // is used.
 type ControllerPath struct {
 	State string                    `json:"state"` // "enabled": it is connected
-	ID    uint16                    `json:"cntlid"`
 	To    spdktypes.NvmeTransportID `json:"trid"`
 }
 
