@@ -2117,8 +2117,8 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	func (v Volume) CheckKept(before Member) error
 //
 //	// CheckMade refuses a volume whose members are not just the heads of these
-//	// replicas.
-//	func (v Volume) CheckMade(replicas []Replica) error
+//	// replicas, or that has another size; 0: any.
+//	func (v Volume) CheckMade(replicas []Replica, size uint64) error
 //
 //	// CheckRemoval refuses the removal of a volume that has other members than
 //	// these replicas, or that one of them is no member of. missing of the replicas

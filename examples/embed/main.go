@@ -4,7 +4,8 @@
 //
 // The other files are the adapter, in an order in which one may write it: host.go (a host
 // and its listing), verbs.go (operations on lvols), copy.go (copies between hosts) and
-// data.go (the data of lvols). store_test.go checks it against the engine's contract.
+// data.go (the data of lvols). store_test.go checks it against the engine's contract. A live
+// volume of one's own kind is the example of rebuild.Engine.RebuildOnline.
 package main
 
 import (

@@ -33,7 +33,7 @@ func (c *mirrorChange) create(ctx context.Context, size uint64, base domain.Base
 		return err
 	}
 	if exists {
-		if err := volume.CheckMade(c.replicas); err != nil {
+		if err := volume.CheckMade(c.replicas, size); err != nil {
 			return refused(err)
 		}
 		if !volume.Pending {

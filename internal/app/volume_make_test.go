@@ -391,6 +391,7 @@ func TestVolumeCreationAndDeletionAreRefused(t *testing.T) {
 		{"replicas of two volumes", nothing, func(r *app.VolumeRequest) { r.Members[1].Replica = "vol-2-r-0a0a0a0a" }, create(madeSize), "of different volumes"},
 		{"no size", nothing, same, create(0), "does not exist, and the volume's size is not given"},
 		{"no base", nothing, func(r *app.VolumeRequest) { r.Base = domain.Base{} }, create(madeSize), "base is not known"},
+		{"it exists with another size", made, same, create(2 * madeSize), "volume vol-1 exists already, and has 32768 bytes, not 65536"},
 		{"other members", made, less, create(madeSize), "exists already, and member "},
 		{"another size", func(b *makeFixture) {
 			newBuilder(t, b.hosts[1], liveNames[1], "").build("clusters 6\nhead\n")

@@ -128,10 +128,13 @@ func UnprovenNames(replicas []Replica) (names []string) {
 	return names
 }
 
-// CheckMade refuses a volume whose members are not just the heads of these replicas.
-func (v Volume) CheckMade(replicas []Replica) error {
+// CheckMade refuses a volume whose members are not just the heads of these replicas, or that has
+// another size; 0: any.
+func (v Volume) CheckMade(replicas []Replica, size uint64) error {
 	parts, strangers := v.Assign(replicas)
 	switch {
+	case !v.Pending && size != 0 && size != v.Size:
+		return refuse("volume %s exists already, and has %d bytes, not %d", v.Name, v.Size, size)
 	case v.Pending:
 		for _, m := range v.Members {
 			if !slices.ContainsFunc(replicas, func(r Replica) bool { return r.owns(m.Head) }) {
