@@ -148,7 +148,7 @@ func (m *Mirror) add(ctx context.Context, n *newcomer, mark string) (proof, erro
 		return n.proof(marking, mark), nil
 	}
 	if !rpc.OutcomeUnknown(grow.Err) {
-		return proof{}, grow.Err
+		return proof{}, errors.Join(grow.Err, m.letGo(ctx, n.base, rpc.DeleteNull(mark)))
 	}
 	return m.hasJoined(ctx, n, mark, grow.Err)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -65,6 +66,7 @@ func mirrors(t *testing.T, start func(*testing.T) *targettest.Target) {
 		{"a head of another target joins and leaves", remoteHeadJoins},
 		{"a head of the same target joins and leaves", localHeadJoins},
 		{"a member whose target was killed is lost", killedMemberIsLost},
+		{"a head whose target dies as it joins leaves nothing", deadHeadJoins},
 		{"heads that cannot join are refused", refusedHeads},
 		{"the last member stays", lastMemberStays},
 		{"clients are stopped and go on", clientsAreStopped},
@@ -291,6 +293,32 @@ func killedMemberIsLost(t *testing.T, f *fixture) {
 	require.NoError(t, v.Leave(t.Context(), b.head))
 	_, all = v.members(t)
 	require.Len(t, all.Members, 2)
+	require.NoError(t, v.Release(t.Context(), b.run))
+}
+
+// A RAID of the Longhorn branch reads a new base, and keeps one open that it could not read. Its
+// controller could never be detached.
+func deadHeadJoins(t *testing.T, f *fixture) {
+	v := newVolume(t, f.home)
+	target := f.more(t)
+	b := prepare(t, v, openStore(t, target))
+	b.graft(t, v)
+	target.Kill(t)
+	_, _ = v.Join(t.Context(), b.run, b.door) // upstream's RAID drops it later
+	v.write(t, 0, clusters*cluster)
+	v.reads(t)
+	require.Eventually(t, func() bool { whole, _ := v.members(t); return len(whole) == 2 }, time.Minute, 10*time.Millisecond)
+	whole, all := v.members(t)
+	require.ElementsMatch(t, v.heads, whole)
+	var raids []rpc.RAID
+	f.home.Call(t, "bdev_raid_get_bdevs", map[string]any{"category": "all"}, &raids)
+	for _, r := range raids {
+		for _, base := range r.Bases {
+			require.Equal(t, base.Configured, base.Name != "", "%s keeps %s", all.Name, base.Name)
+		}
+	}
+	target.Restart(t)
+	require.NoError(t, v.Leave(t.Context(), b.head))
 	require.NoError(t, v.Release(t.Context(), b.run))
 }
 

@@ -66,7 +66,29 @@ func (m *Mirror) recreateWith(ctx context.Context, n *newcomer, marking *rpc.Cal
 			return err
 		}
 	}
-	err = m.remake(ctx, was, append(slices.Clone(was.Bases), n.base), marking)
+	return m.recreate(ctx, was, append(slices.Clone(was.Bases), n.base), marking)
+}
+
+// letGo has the RAID let go of a base that it could not read when it grew: the Longhorn branch
+// keeps it open without using it, so that its controller can never be detached. Only the RAID's
+// end helps, so it is made again as it was. ctx is that of the freeze: once that is over, it
+// is left as it is.
+func (m *Mirror) letGo(ctx context.Context, base string, unmark *rpc.Call) error {
+	n, err := m.lookAt(ctx, base)
+	if err != nil || !slices.ContainsFunc(n.raid.Bases, func(b rpc.RAIDBase) bool { return b.Name == base && !b.Configured }) {
+		return err
+	}
+	was, err := m.describe(n)
+	if err != nil {
+		return err
+	}
+	m.log.Warn("the RAID is made again: it keeps a bdev that it could not read", zap.String("bdev", base))
+	return m.recreate(ctx, was, was.Bases, unmark)
+}
+
+// recreate makes the RAID again, of other bases. If that fails, it is made again as it was.
+func (m *Mirror) recreate(ctx context.Context, was *description, bases []string, marking *rpc.Call) error {
+	err := m.remake(ctx, was, bases, marking)
 	if err == nil {
 		return nil
 	}

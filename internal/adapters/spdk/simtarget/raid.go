@@ -18,6 +18,7 @@ type raid struct {
 type base struct {
 	name   string // as it was given
 	bdev   *bdev  // nil: empty
+	held   *bdev  // that it could not read when it grew; it is not used
 	blocks uint64
 }
 
@@ -162,6 +163,10 @@ func (a *raid) release() {
 			one.bdev.release()
 			one.bdev = nil
 		}
+		if one.held != nil {
+			one.held.release()
+			one.held = nil
+		}
 	}
 }
 
@@ -226,9 +231,12 @@ func (a *raid) info() raidInfo {
 	}
 	for _, one := range a.bases {
 		line := baseInfo{UUID: noUUID, DataSize: one.blocks}
-		if one.bdev != nil {
+		switch {
+		case one.bdev != nil:
 			line.Name, line.UUID, line.Configured = &one.name, one.bdev.uuid, true
-		} else if !a.online {
+		case one.held != nil:
+			line.Name, line.UUID = &one.name, one.held.uuid
+		case !a.online:
 			line.Name = &one.name
 		}
 		info.List = append(info.List, line)

@@ -1,6 +1,7 @@
 package simtarget
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"syscall"
@@ -71,7 +72,8 @@ type raidGrowParams struct {
 }
 
 // raidGrow adds a base as a full member at once, in a slot that is empty or a new one. It waits
-// for the I/O that has begun.
+// for the I/O that has begun, and reads the base. One that it cannot read it holds until its end
+// (raid_bdev_configure_base_bdev_check_sb_cb).
 func raidGrow(t *Target, r *request, p *raidGrowParams) {
 	a, b := t.raid(p.Name), t.find(p.Base)
 	switch {
@@ -93,7 +95,7 @@ func raidGrow(t *Target, r *request, p *raidGrowParams) {
 			r.errnoAs(codeInternalError, syscall.ENODEV)
 			return
 		}
-		i := slices.IndexFunc(a.bases, func(other *base) bool { return other.bdev == nil })
+		i := slices.IndexFunc(a.bases, func(other *base) bool { return other.bdev == nil && other.held == nil })
 		if i < 0 {
 			i = len(a.bases)
 			a.bases = append(a.bases, &base{}) // which stays, whatever comes of it
@@ -103,9 +105,32 @@ func raidGrow(t *Target, r *request, p *raidGrowParams) {
 			r.errnoAs(codeInternalError, errno)
 			return
 		}
-		a.bases[i] = one
-		r.result(true)
+		a.readNew(one, func(err error) {
+			a.bases[i] = one
+			if err != nil {
+				one.held, one.bdev = one.bdev, nil
+				r.errnoAs(codeInternalError, syscall.EIO)
+				return
+			}
+			r.result(true)
+		})
 	})
+}
+
+// readNew reads a base that is new. Meanwhile no I/O of the RAID begins.
+func (a *raid) readNew(one *base, do func(error)) {
+	a.bdev.quiesced++
+	var look func()
+	look = func() {
+		err := one.bdev.read(make([]byte, one.bdev.blockSize), 0)
+		if errors.Is(err, errAgain) {
+			a.bdev.target.after(lookingAgain, look)
+			return
+		}
+		a.bdev.quiesced--
+		do(err)
+	}
+	look()
 }
 
 // raidRemoveBase empties a slot when the I/O that has begun is over.
