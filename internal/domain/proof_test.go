@@ -171,7 +171,7 @@ func (p *prover) checkMoment(start, now Listing, plan Plan, done uint64) {
 		}
 		is := after[l.UUID]
 		reads := view(after, is)
-		right, isClone := p.rightCloneView(now, l)
+		right, isClone := p.rightCloneView(after, l)
 		if _, _, isEntryPoint := entryPointOf(l.Name); isEntryPoint && isClone {
 			is.Parent = l.Parent
 		}
@@ -222,10 +222,9 @@ func (p *prover) checkMoment(start, now Listing, plan Plan, done uint64) {
 
 // rightCloneView is what a lvol should read that is an entry point on a snapshot of the
 // destination, or reads through one.
-func (p *prover) rightCloneView(now Listing, l Lvol) (right []Clusters, isClone bool) {
-	all := byUUID(now)
+func (p *prover) rightCloneView(now map[string]Lvol, l Lvol) (right []Clusters, isClone bool) {
 	var own []Clusters
-	for ; l.UUID != ""; l = all[l.Parent] {
+	for ; l.UUID != ""; l = now[l.Parent] {
 		if l.Own.Count > 0 {
 			own = append([]Clusters{l.Own}, own...)
 		}
@@ -249,7 +248,7 @@ func (p *prover) checkGoal(now Listing) {
 	}
 	lvols := byUUID(now)
 	for _, l := range now.Lvols {
-		if right, isClone := p.rightCloneView(now, l); isClone && p.rightlyNamed(lvols, l) && !slices.Equal(right, view(lvols, l)) {
+		if right, isClone := p.rightCloneView(lvols, l); isClone && p.rightlyNamed(lvols, l) && !slices.Equal(right, view(lvols, l)) {
 			p.t.Fatalf("%s does not read what it should:\n%s", l.Name, draw(now))
 		}
 		reading, ours := readingFor(l, destinationReplica)
@@ -418,31 +417,30 @@ func canonical(s Listing) (Listing, string) {
 		}
 	}
 	own := make([]string, len(lvols))
-	for i, l := range lvols {
-		name := l.Name
-		if _, inFlight := ReplicaInFlight(name); inFlight {
-			name = imageInFlight
-		}
-		own[i] = strings.Join([]string{
-			name, l.Own.Map, strconv.FormatInt(l.Attributes.CreatedAt.Unix(), 16), strconv.FormatUint(l.Size, 16),
-			strconv.FormatBool(l.ReadOnly), l.Record, strconv.Itoa(children[i]), l.External, strconv.FormatBool(l.Degraded),
-		}, " ")
+	var line []byte
+	for i := range lvols {
+		line = appendOwn(line[:0], &lvols[i], children[i])
+		own[i] = string(line)
 	}
-	signs := make(map[string]string, len(lvols))
+	type signed struct {
+		lvol Lvol
+		sign string // its own line, and those of its ancestors
+	}
+	sorted := make([]signed, len(lvols))
 	for i, l := range lvols {
-		var sign strings.Builder
+		line = line[:0]
 		for up := i; up >= 0; up = parents[up] {
-			sign.WriteString(own[up])
-			sign.WriteByte('<')
+			line = append(append(line, own[up]...), '<')
 		}
-		signs[l.UUID] = sign.String()
+		sorted[i] = signed{l, string(line)}
 	}
-	sort.SliceStable(lvols, func(i, j int) bool { return signs[lvols[i].UUID] < signs[lvols[j].UUID] })
+	slices.SortStableFunc(sorted, func(a, b signed) int { return strings.Compare(a.sign, b.sign) })
 	renamed := make(map[string]string, len(lvols))
 	var key strings.Builder
-	for i, l := range lvols {
-		renamed[l.UUID] = "u" + strconv.Itoa(i)
-		key.WriteString(signs[l.UUID])
+	for i, it := range sorted {
+		lvols[i] = it.lvol
+		renamed[it.lvol.UUID] = "u" + strconv.Itoa(i)
+		key.WriteString(it.sign)
 		key.WriteByte('\n')
 	}
 	for i := range lvols {
@@ -456,6 +454,23 @@ func canonical(s Listing) (Listing, string) {
 		}
 	}
 	return s, key.String()
+}
+
+// appendOwn appends everything that tells an lvol from others, but UUIDs.
+func appendOwn(line []byte, l *Lvol, children int) []byte {
+	name := l.Name
+	if _, inFlight := ReplicaInFlight(name); inFlight {
+		name = imageInFlight
+	}
+	line = append(append(line, name...), ' ')
+	line = append(append(line, l.Own.Map...), ' ')
+	line = append(strconv.AppendInt(line, l.Attributes.CreatedAt.Unix(), 16), ' ')
+	line = append(strconv.AppendUint(line, l.Size, 16), ' ')
+	line = append(strconv.AppendBool(line, l.ReadOnly), ' ')
+	line = append(append(line, l.Record...), ' ')
+	line = append(strconv.AppendInt(line, int64(children), 10), ' ')
+	line = append(append(line, l.External...), ' ')
+	return strconv.AppendBool(line, l.Degraded)
 }
 
 // parentsOf are the positions of what the lvols hang on; -1: on nothing that is listed.
