@@ -41,7 +41,7 @@ func TestMeasureOnline(t *testing.T) {
 }
 
 // measureOnline has two targets, each with a core where there are two: one has the RAID and its
-// members, the other one the destination. A source that dies has a target of its own.
+// members, the other one the destination. For deaths each member has a target of its own.
 func measureOnline(t *testing.T, name string, start func() *targettest.Target) {
 	home, to := start(), start()
 	at := &liveTargets{home: home, to: to, members: []*targettest.Target{home, home}}
@@ -50,7 +50,7 @@ func measureOnline(t *testing.T, name string, start func() *targettest.Target) {
 		t.Run(fmt.Sprintf("time to whole, 8 x %d MiB", each), func(t *testing.T) { measureTimeToWhole(t, name, at.large(each), each) })
 	}
 	t.Run("clients", func(t *testing.T) { measureClients(t, name, at.large(32)) })
-	at.members = []*targettest.Target{start(), home}
+	at.members = []*targettest.Target{start(), start()} // a head is read by others where it is exported
 	t.Run("deaths", func(t *testing.T) { measureDeaths(t, name, at) })
 }
 
