@@ -220,7 +220,7 @@ func TestGarbageCollectionKeepsSnapshotsSetAside(t *testing.T) {
 	}
 	require.Equal(t, 2, aside, "the old daily and hourly")
 	for uuid, old := range c.old {
-		require.Equal(t, old, sha(t, c.destination, uuid))
+		require.Equal(t, old, hashed(t, c.destination, uuid))
 	}
 	_, err = app.New(nil).Rebuild(context.Background(), c.request())
 	require.NoError(t, err)
