@@ -170,6 +170,28 @@ var live = []fact{
 		B: delete h => true
 		B: unattach ~c
 	`},
+	{"a RAID that grows reads the new base, and holds one that it could not read until its end", `
+		create a 4
+		write a 0 A
+		snapshot a cut
+		cut NQN 1
+		listen NQN
+		serve NQN @cut abcdef0123456789abcdef0123456713
+		B: attach ~c NQN A ctrlr_loss_timeout_sec=10 reconnect_delay_sec=1 fast_io_fail_timeout_sec=1 => ["~cn1"]
+		B: external ~cn1 h
+		B: create b 4
+		B: create x 4
+		B: raid ~r @b @x => true
+		B: ungrow @x
+		kill
+		fork: B: grow ~r @h => -32603 Input/output error
+		fork: B: show @h => {"claimed": true}
+		fork: B: ungrow @h => -19 Failed to remove base bdev from raid bdev
+		B: bdev_raid_delete name=~r
+		B: show @h => {"claimed": false}
+		B: delete h => true
+		B: unattach ~c
+	`},
 	{"once the controller of a dead source is gone, the delete of a live head over it crashes the target", `
 		create a 4
 		write a 0 A
