@@ -478,6 +478,7 @@ type VolumeCheck = app.VolumeCheck
 //	type VolumeSnapshot struct {
 //		VolumeReport // before the snapshot
 //
+//		Taken  bool          // all members have it
 //		Frozen time.Duration // how long clients were stopped
 //	}
 type VolumeSnapshot = app.VolumeSnapshot
@@ -1069,7 +1070,8 @@ type Mirror = ports.Mirror
 //		// context of work ends and clients go on, whether work has returned or not. If that
 //		// was before work returned, Freeze waits for work and returns an error that wraps
 //		// ErrThawed: what work did may be later than a client's write. Any other error is that
-//		// of work, or wraps ErrNotFrozen: work was not called, and clients go on.
+//		// of work, or wraps ErrNotFrozen: work was not called, and clients go on. One that
+//		// wraps ErrNotThawed says that clients may still be stopped.
 //		Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error
 //
 //		// Thaw ends a freeze that a process left when it died. No error if there is none.
@@ -1083,6 +1085,8 @@ var (
 	ErrNotFrozen = ports.ErrNotFrozen
 	// ErrThawed: the freeze ended before the work in it did.
 	ErrThawed = ports.ErrThawed
+	// ErrNotThawed: clients may still be stopped. It says nothing about the work.
+	ErrNotThawed = ports.ErrNotThawed
 )
 
 // Cutter is implemented by a Mirror whose snapshots must be taken by its owner.
@@ -2169,6 +2173,10 @@ type Volume = domain.Volume
 //	// CheckNewSnapshot refuses a snapshot that cannot be taken of the member's
 //	// head. That of a replica that is being rebuilt is the live head.
 //	func (p VolumeReplica) CheckNewSnapshot(name string) error
+//
+//	// HasWrites reports whether the replica is a member that has every write since
+//	// it joined.
+//	func (p VolumeReplica) HasWrites() bool
 //
 //	// PlanPurge plans the deletion of a system snapshot of a member. Its head is
 //	// in use by the volume, which is no obstacle.

@@ -23,6 +23,8 @@ func (p cli) volumeSnapshot() *cobra.Command {
 		Long: `snapshot takes a snapshot of one name of every member, while clients are stopped for a
 moment. It works while a replica is being rebuilt, too: give that one as a --member, and its
 live head gets the snapshot. If it fails on one member, it is taken away from the others.
+If it was interrupted, run it again: it lets clients go on, and takes a snapshot of that name
+away first that only some members have.
 ` + freezeHelp + membersHelp,
 		Example: "  engine volume snapshot before-upgrade --volume 'unix:///var/tmp/c.sock?raid=vol-1' --freeze ana \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs("NAME"),
@@ -42,7 +44,7 @@ live head gets the snapshot. If it fails on one member, it is taken away from th
 				return err
 			})
 			result, text := volumeSnapshotResult{volumeResult: newVolumeResult(taken.VolumeReport, err), FreezeMS: milliseconds(taken.Frozen)}, ""
-			if err == nil {
+			if taken.Taken {
 				result.Snapshot = name
 				text = fmt.Sprintf("took snapshot %s of %s of volume %s; clients were stopped for %s\n",
 					name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, millisecondsText(result.FreezeMS))

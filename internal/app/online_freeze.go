@@ -3,9 +3,9 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -31,16 +31,11 @@ func (l *liveRun) thawAgain(ctx context.Context) error {
 	if !l.maybeFrozen {
 		return nil
 	}
-	err := l.thaw(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
+	defer cancel()
+	err := thaw(ctx, l.freezer)
 	l.maybeFrozen = err != nil
 	return err
-}
-
-func (l *liveRun) thaw(ctx context.Context) error {
-	if err := l.freezer.Thaw(ctx); err != nil {
-		return fmt.Errorf("thaw the volume: %w", err)
-	}
-	return nil
 }
 
 // undoInFreeze undoes a cut after its freeze has ended too early: clients that trim while some

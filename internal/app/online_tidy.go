@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
@@ -25,7 +28,7 @@ func (l *liveRun) tidy(ctx context.Context) error {
 	}
 	return l.retry(ctx, "tidy up after earlier runs", func() error {
 		undone := l.removeHalfCuts(ctx)
-		return errors.Join(undone, l.thaw(ctx))
+		return errors.Join(undone, thaw(ctx, l.freezer))
 	})
 }
 
@@ -121,11 +124,24 @@ func (l *liveRun) halfCuts(ctx context.Context) ([]domain.HalfCut, error) {
 	if all, err := l.allKnown(ctx, volume, known); err != nil || !all {
 		return nil, err
 	}
+	l.warnUneven(domain.UnevenSnapshots(replicas))
 	half := domain.HalfCuts(replicas)
 	for i := range half {
 		half[i].Member = positions[half[i].Member]
 	}
 	return half, nil
+}
+
+// warnUneven warns of users' snapshots that a snapshot of the volume may have left when it died.
+func (l *liveRun) warnUneven(uneven []domain.HalfCut) {
+	r := l.rebuild
+	for _, one := range uneven {
+		warning := fmt.Sprintf("other members lack snapshot %s: where clients trim, the members' bytes may differ; take snapshot %s of the volume again", one.Snapshot.Lvol.Name, one.Snapshot.Name)
+		if !slices.Contains(r.freezeWarnings, warning) {
+			r.freezeWarnings = append(r.freezeWarnings, warning)
+			r.engine.log.Warn(warning, zap.String("replica", r.run.Replica))
+		}
+	}
 }
 
 // allKnown reports whether all members are known that are neither lost nor a live head that an

@@ -97,7 +97,7 @@ type rebuild struct {
 	journaled      bool  // the journal has its beginning
 	cleanupErr     error // of the last attempt
 	space          heldSpace
-	freezeWarnings []string // of the system snapshots
+	freezeWarnings []string // of the system snapshots, or of those of the live volume's members
 
 	sources           *sources
 	passedOver        []error  // by position, as last observed

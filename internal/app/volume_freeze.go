@@ -34,7 +34,24 @@ func (f lockedFreezer) prepared(ctx context.Context, limit time.Duration, prepar
 	if err := prepare(ctx); err != nil {
 		return err
 	}
-	return f.Freezer.Freeze(ctx, limit, work)
+	return freezeAgain(ctx, f.Freezer, limit, work)
+}
+
+// freezeAgain freezes, once more if that fails: some freezers refuse while a freeze lasts that a
+// killed engine left. The one that failed has ended it.
+func freezeAgain(ctx context.Context, freezer ports.Freezer, limit time.Duration, work func(ctx context.Context) error) error {
+	err := freezer.Freeze(ctx, limit, work)
+	if errors.Is(err, ports.ErrNotFrozen) && !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return freezer.Freeze(ctx, limit, work)
+	}
+	return err
+}
+
+func thaw(ctx context.Context, freezer ports.Freezer) error {
+	if err := freezer.Thaw(ctx); err != nil {
+		return fmt.Errorf("thaw the volume: %w", err)
+	}
+	return nil
 }
 
 func (f lockedFreezer) Thaw(ctx context.Context) error {

@@ -15,12 +15,15 @@ import (
 type VolumeSnapshot struct {
 	VolumeReport // before the snapshot
 
+	Taken  bool          // all members have it
 	Frozen time.Duration // how long clients were stopped
 }
 
 // SnapshotVolume takes a user's snapshot of one name of every member of a live volume, in one
 // freeze. Of a replica that is being rebuilt it is taken of the live head. After an error
-// there is none on any member, unless the error wraps ErrCleanUp.
+// there is none on any member, unless the error wraps ErrCleanUp, or Taken says that only the
+// thaw failed. It first ends what a killed engine left: a freeze, and a snapshot of that name
+// that only some members have right below their heads.
 func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name string) (VolumeSnapshot, error) {
 	if request.Freezer == nil {
 		return VolumeSnapshot{}, refusef("no freezer")
@@ -40,11 +43,15 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 	if limit == 0 {
 		limit = DefaultFreezeLimit
 	}
+	s.limit = limit
 	err = freezer.prepared(ctx, limit, s.prepare, s.take)
+	if s.taken && errors.Is(err, ports.ErrThawed) { // it may be later than a client's write on some members
+		err = errors.Join(err, s.undo(ctx))
+	}
 	if err != nil {
 		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, err)
 	}
-	return VolumeSnapshot{s.report, s.frozen}, err
+	return VolumeSnapshot{s.report, s.taken, s.frozen}, err
 }
 
 // leaseMembers shares the whole members with rebuilds. A replica that is being rebuilt is
@@ -71,8 +78,10 @@ type volumeSnapshot struct {
 	request VolumeRequest
 	name    string
 
+	limit   time.Duration
 	report  VolumeReport
 	members []snapshotMember
+	taken   bool // of all
 	frozen  time.Duration
 }
 
@@ -80,11 +89,17 @@ type snapshotMember struct {
 	at   site
 	head string
 	lvol string // name of the snapshot
+
+	uuid   string // of the snapshot
+	exists bool   // another owner has taken one of that name meanwhile
 }
 
 // prepare observes the volume right before the freeze, when no other one can change the
 // members any more.
 func (s *volumeSnapshot) prepare(ctx context.Context) error {
+	if err := s.tidy(ctx); err != nil {
+		return err
+	}
 	report, sites, err := s.engine.volume(ctx, s.request)
 	s.report, s.members = report, nil
 	if err != nil {
@@ -94,13 +109,13 @@ func (s *volumeSnapshot) prepare(ctx context.Context) error {
 		return refusef("%s: name every replica of the volume, since the snapshot is taken of each", report.Volume.Faults(nil, report.Strangers)[0])
 	}
 	for i, p := range report.Replicas {
-		if p.Member.Mode != domain.ModeRW && p.Member.Mode != domain.ModeWO {
-			continue // it lacks writes already
+		if !p.HasWrites() {
+			continue
 		}
 		if err := p.CheckNewSnapshot(s.name); err != nil {
 			return refused(err)
 		}
-		s.members = append(s.members, snapshotMember{sites[i], p.Head.UUID, domain.SnapshotLvolName(p.Replica.Name, s.name)})
+		s.members = append(s.members, snapshotMember{at: sites[i], head: p.Head.UUID, lvol: domain.SnapshotLvolName(p.Replica.Name, s.name)})
 	}
 	if len(s.members) == 0 {
 		return refusef("no replica given is a member of volume %s", report.Volume.Name)
@@ -108,14 +123,46 @@ func (s *volumeSnapshot) prepare(ctx context.Context) error {
 	return nil
 }
 
+// tidy ends what a killed engine left: a half snapshot of that name, in a freeze, so that the
+// members do not differ while clients trim; then the freeze.
+func (s *volumeSnapshot) tidy(ctx context.Context) error {
+	half, sites, err := s.half(ctx)
+	if err != nil {
+		return err
+	}
+	if len(half) == 0 {
+		return thaw(ctx, s.request.Freezer)
+	}
+	return freezeAgain(ctx, s.request.Freezer, s.limit, func(ctx context.Context) error {
+		var failed []error
+		for _, one := range half {
+			if err := merge(ctx, sites[one.Member].Host, one.Snapshot.Lvol.UUID); err != nil {
+				failed = append(failed, fmt.Errorf("take snapshot %s away again, which not all members have: %w", one.Snapshot.Lvol.Name, err))
+			}
+		}
+		return errors.Join(failed...)
+	})
+}
+
+// half finds it, if all members are known.
+func (s *volumeSnapshot) half(ctx context.Context) ([]domain.HalfCut, []site, error) {
+	report, sites, err := s.engine.volume(ctx, s.request)
+	if err != nil || len(report.Strangers) > 0 {
+		return nil, nil, err
+	}
+	return domain.HalfSnapshots(report.Replicas, s.name), sites, nil
+}
+
 // take takes the snapshots, and takes them away again if one fails.
 func (s *volumeSnapshot) take(ctx context.Context) error {
 	began := time.Now()
 	attributes := domain.Attributes{CreatedAt: began.UTC().Truncate(time.Second), UserCreated: true}
-	taken, calls := make([]string, len(s.members)), []func() error{}
-	for i, m := range s.members {
+	calls := []func() error{}
+	for i := range s.members {
+		m := &s.members[i]
 		calls = append(calls, func() (err error) {
-			taken[i], err = m.at.Host.Snapshot(ctx, m.head, m.lvol, attributes)
+			m.uuid, err = m.at.Host.Snapshot(ctx, m.head, m.lvol, attributes)
+			m.exists = errors.Is(err, ports.ErrExists) // it is called once, so that is not its own
 			return err
 		})
 	}
@@ -123,19 +170,24 @@ func (s *volumeSnapshot) take(ctx context.Context) error {
 	if err == nil {
 		err = ctx.Err() // clients may go on already
 	}
+	s.taken = err == nil
 	if err != nil {
-		err = errors.Join(err, s.undo(ctx, taken))
+		err = errors.Join(err, s.undo(ctx))
 	}
 	s.frozen = time.Since(began)
 	return err
 }
 
-func (s *volumeSnapshot) undo(ctx context.Context, taken []string) error {
+func (s *volumeSnapshot) undo(ctx context.Context) error {
+	s.taken = false
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
 	var failed []error
-	for i, m := range s.members {
-		uuid, err := taken[i], error(nil)
+	for _, m := range s.members {
+		if m.exists {
+			continue
+		}
+		uuid, err := m.uuid, error(nil)
 		if uuid == "" { // the answer may be lost
 			uuid, err = s.find(ctx, m)
 		}

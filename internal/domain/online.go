@@ -253,7 +253,7 @@ func (x *index) descendants(of int) []bool {
 	return marked
 }
 
-// HalfCut is a cut that an engine took of some members only, and died. Members without it
+// HalfCut is a snapshot that an engine took of some members only, and died. Members without it
 // give trimmed clusters back, the others do not, so their bytes would differ.
 type HalfCut struct {
 	Member   int // position
@@ -262,13 +262,23 @@ type HalfCut struct {
 
 // HalfCuts lists the cuts right below the heads of some replicas that other
 // replicas lack. They are merged into those heads again.
-func HalfCuts(members []Replica) (half []HalfCut) {
+func HalfCuts(members []Replica) []HalfCut { return belowSomeHeads(members, isCut) }
+
+// UnevenSnapshots lists the users' snapshots right below the heads of some replicas that other
+// replicas lack.
+func UnevenSnapshots(members []Replica) []HalfCut {
+	return belowSomeHeads(members, func(name string) bool { return !isSystemSnapshot(name) })
+}
+
+// belowSomeHeads lists the snapshots with such names right below the heads of some replicas
+// that other replicas lack.
+func belowSomeHeads(members []Replica, is func(name string) bool) (half []HalfCut) {
 	for i, r := range members {
 		if r.Head == nil {
 			continue
 		}
 		at := r.index.parents[r.head]
-		if at == noParent || r.members[at].role != roleSnapshot || !isCut(r.members[at].snapshot) {
+		if at == noParent || r.members[at].role != roleSnapshot || !is(r.members[at].snapshot) {
 			continue
 		}
 		name := r.members[at].snapshot

@@ -56,6 +56,41 @@ func (p VolumeReplica) CheckNewSnapshot(name string) error {
 	return r.refuseNames([]string{lvol})
 }
 
+// HasWrites reports whether the replica is a member that has every write since it joined.
+func (p VolumeReplica) HasWrites() bool { return p.Member.Mode == ModeRW || p.Member.Mode == ModeWO }
+
+// HalfSnapshots lists the users' snapshots of that name right below the heads of some members
+// that other members lack. They are merged into those heads again. One that anything else reads
+// or uses stays: its owner took it of that member alone.
+func HalfSnapshots(parts []VolumeReplica, name string) (half []HalfCut) {
+	lacking := false
+	for i, p := range parts {
+		if !p.HasWrites() {
+			continue
+		}
+		lvol, all := SnapshotLvolName(p.Replica.Name, name), p.Replica.Store.Lvols
+		at := slices.IndexFunc(all, func(l Lvol) bool { return l.Name == lvol })
+		if at < 0 {
+			lacking = true
+			continue
+		}
+		s, children := all[at], 0
+		for _, l := range all {
+			if l.Parent == s.UUID {
+				children++
+			}
+		}
+		users := s.Attributes.UserCreated || !p.Replica.Store.Records
+		if users && p.Head.Parent == s.UUID && children == 1 && !s.UsedBy.Any() {
+			half = append(half, HalfCut{i, Snapshot{name, s}})
+		}
+	}
+	if !lacking {
+		return nil
+	}
+	return half
+}
+
 // Odd lists the replicas that differ from more than half of those compared; none if no value
 // has such a majority.
 func (d Difference) Odd() (odd []string) {

@@ -43,7 +43,8 @@ type Freezer interface {
 	// context of work ends and clients go on, whether work has returned or not. If that
 	// was before work returned, Freeze waits for work and returns an error that wraps
 	// ErrThawed: what work did may be later than a client's write. Any other error is that
-	// of work, or wraps ErrNotFrozen: work was not called, and clients go on.
+	// of work, or wraps ErrNotFrozen: work was not called, and clients go on. One that
+	// wraps ErrNotThawed says that clients may still be stopped.
 	Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error
 
 	// Thaw ends a freeze that a process left when it died. No error if there is none.
@@ -56,6 +57,8 @@ var (
 	ErrNotFrozen = errors.New("the volume was not frozen")
 	// ErrThawed: the freeze ended before the work in it did.
 	ErrThawed = errors.New("the freeze ended too early")
+	// ErrNotThawed: clients may still be stopped. It says nothing about the work.
+	ErrNotThawed = errors.New("clients may still be frozen, thaw them")
 )
 
 // Cutter is implemented by a Mirror whose snapshots must be taken by its owner.

@@ -125,7 +125,7 @@ func (f *Freezer) letGoOn(ctx context.Context) error {
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
-			return fmt.Errorf("clients may still be frozen, thaw them: %w", err)
+			return fmt.Errorf("%w: %w", ports.ErrNotThawed, err)
 		}
 	}
 }

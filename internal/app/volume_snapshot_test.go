@@ -1,0 +1,144 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+// killable stops clients. If it dies then, it does not let them go on.
+type killable struct {
+	b                     *liveFixture
+	dies, dead, suspended bool
+}
+
+func (k *killable) freezer() *freezer.Freezer {
+	return freezer.Func(func(ctx context.Context) error {
+		err := k.b.mirror.Suspend(ctx)
+		k.suspended, k.dead = k.suspended || err == nil, k.dies
+		return err
+	}, func(ctx context.Context) error {
+		if k.dead {
+			return errors.New("killed")
+		}
+		k.suspended = false
+		return k.b.mirror.Resume(ctx)
+	})
+}
+
+// snapshotKilled leaves what an engine does that is killed in the freeze of a snapshot, when that
+// many members have it.
+func (b *liveFixture) snapshotKilled(name string, have int) *killable {
+	b.t.Helper()
+	for i, host := range b.members {
+		host.Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "merge" || c.Method == "snapshot" && i >= have {
+				return memory.Fault{Before: ports.ErrCorrupt}
+			}
+			return memory.Fault{}
+		})
+	}
+	k := &killable{b: b, dies: true}
+	b.freezer = k.freezer()
+	taken, err := app.New(nil).SnapshotVolume(b.t.Context(), b.volume(), name)
+	require.ErrorIs(b.t, err, ports.ErrNotThawed)
+	require.Equal(b.t, have < len(b.members), errors.Is(err, app.ErrCleanUp))
+	require.Equal(b.t, have == len(b.members), taken.Taken, "only the thaw failed")
+	require.True(b.t, k.suspended)
+	k.dies, k.dead, b.freezer = false, false, k.freezer() // another process
+	b.noFaults()
+	return k
+}
+
+func (b *liveFixture) requireEqualHeads() {
+	b.t.Helper()
+	for i, host := range b.members {
+		require.Equal(b.t, sha(b.t, b.members[0], list(b.t, b.members[0], b.names[0]).Head.UUID), sha(b.t, host, list(b.t, host, b.names[i]).Head.UUID))
+	}
+}
+
+func TestKilledVolumeSnapshotIsTakenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 3, liveTree, memory.Config{})
+		k := b.snapshotKilled("daily", 1)
+		taken, err := app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
+		require.NoError(t, err)
+		require.True(t, taken.Taken)
+		require.False(t, k.suspended)
+		requireSnapshot(t, "daily", b.members, b.names)
+		require.NoError(t, b.mirror.Trim(0, 8*cluster))
+		b.requireEqualHeads()
+	})
+}
+
+// All members have it, so it is refused; but clients go on.
+func TestKilledVolumeSnapshotIsThawed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		k := b.snapshotKilled("daily", 2)
+		_, err := app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.ErrorContains(t, err, "has a snapshot daily already")
+		require.False(t, k.suspended)
+		requireSnapshot(t, "daily", b.members, b.names)
+	})
+}
+
+func TestRebuildWarnsOfKilledVolumeSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.snapshotKilled("daily", 1)
+		report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+		require.NoError(t, err)
+		require.Contains(t, report.Warnings, "other members lack snapshot "+b.names[0]+"-snap-daily: where clients trim, the members' bytes may differ; take snapshot daily of the volume again")
+	})
+}
+
+// An owner took a snapshot of one member alone: it stays if anything else reads it.
+func TestVolumeSnapshotKeepsThatOfOneMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		r := list(t, b.members[0], b.names[0])
+		lvol := domain.SnapshotLvolName(b.names[0], "daily")
+		uuid, err := b.members[0].Snapshot(t.Context(), r.Head.UUID, lvol, domain.Attributes{UserCreated: true})
+		require.NoError(t, err)
+		_, err = b.members[0].Clone(t.Context(), uuid, "clone", r.Head.Size, "")
+		require.NoError(t, err)
+		_, err = app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
+		require.ErrorIs(t, err, app.ErrRefused)
+		_, has := list(t, b.members[0], b.names[0]).Snapshot("daily")
+		require.True(t, has)
+	})
+}
+
+// An owner takes a snapshot of the same name at the same time: it stays.
+func TestUndoneVolumeSnapshotKeepsThatOfOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		head := list(t, b.members[0], b.names[0]).Head.UUID
+		var once atomic.Bool
+		b.members[0].Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "snapshot" && !once.Swap(true) {
+				_, err := b.members[0].Snapshot(context.Background(), head, domain.SnapshotLvolName(b.names[0], "daily"), domain.Attributes{})
+				require.NoError(t, err)
+			}
+			return memory.Fault{}
+		})
+		_, err := app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
+		require.ErrorIs(t, err, ports.ErrExists)
+		_, has := list(t, b.members[0], b.names[0]).Snapshot("daily")
+		require.True(t, has)
+		_, has = list(t, b.members[1], b.names[1]).Snapshot("daily")
+		require.False(t, has)
+	})
+}
