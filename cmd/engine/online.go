@@ -24,7 +24,7 @@ type memberState struct {
 	Name   string       `json:"name"` // by which the mirror knows it
 	Head   string       `json:"head"` // UUID
 	Mode   rebuild.Mode `json:"mode"`
-	Reason string       `json:"reason,omitempty"` // of ERR
+	Reason string       `json:"reason,omitempty"` // of ERR, or of an I/O that failed
 	Since  string       `json:"since"`            // from when on it has had every write; "": unknown
 }
 

@@ -23,7 +23,7 @@ type Member struct {
 	Name string // by which the mirror knows it, for people; in SPDK a bdev
 
 	Mode   Mode
-	Reason string // of ModeERR
+	Reason string // of ModeERR, or why it may have missed a write since it was listed first
 
 	// Since is the time from which on it has had every write. It changes whenever the
 	// mirror was without the member for a moment. Zero: not known.
@@ -92,8 +92,13 @@ func (v Volume) CheckUnbroken(joined Member) error {
 // CheckKept refuses a member, as listed before, that has missed a write since. Unlike
 // CheckUnbroken, it accepts one that both times had no Since.
 func (v Volume) CheckKept(before Member) error {
-	if now, is := v.Member(before.Head); is && now.Mode != ModeERR && now.Since.Equal(before.Since) {
+	now, is := v.Member(before.Head)
+	switch {
+	case !is || now.Mode == ModeERR:
+	case now.Since.Equal(before.Since):
 		return nil
+	case now.Reason != "":
+		return fmt.Errorf("member %s of volume %s may lack writes: %s", now.Name, v.Name, now.Reason)
 	}
 	return v.CheckUnbroken(before)
 }

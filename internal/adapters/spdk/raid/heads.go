@@ -8,10 +8,23 @@ import (
 // heads is what this process knows of the members, by the UUID of the head.
 type heads struct {
 	mu     sync.Mutex
-	seen   map[string]string // the name of the base, of every member that did not leave
+	seen   map[string]*known // every member that did not leave
 	joined map[string]joined
 	last   time.Time // of the latest join
 }
+
+// known is a member as it was seen last.
+type known struct {
+	base    string // its name
+	counted bool
+	failed  uint64    // I/Os of the base; only if counted
+	grew    time.Time // when that was seen to have grown
+}
+
+// dropsIn is how long a RAID may take to drop a base after an I/O to it has failed. It does not
+// drop one that has failed to read and then took the bytes of another base; the count of a base
+// does not tell which of both it was.
+const dropsIn = 30 * time.Second
 
 // joined is a member that this process has added.
 type joined struct {
@@ -41,20 +54,63 @@ func (p proof) holds(now proof) bool {
 }
 
 // see notes a member that serves, and returns since when that is so; zero: not known. now is
-// what the target tells about it; nil: it was not asked, since the member has just joined.
-func (h *heads) see(head, base string, now *proof) time.Time {
+// what the target tells about it; nil: it was not asked, since it has just joined or was not
+// seen before. grew: an I/O to it has failed since it was seen first.
+func (h *heads) see(head, base string, now *proof) (since time.Time, grew bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.seen == nil {
-		h.seen = make(map[string]string)
-	}
-	h.seen[head] = base
+	seen := h.seenLocked(head, base)
 	it, is := h.joined[head]
 	if is && now != nil && !it.holds(*now) {
 		it.since = time.Time{}
 		h.joined[head] = it
 	}
-	return it.since
+	if now != nil && seen.counted && now.failed > seen.failed {
+		seen.failed, seen.grew = now.failed, time.Now()
+	}
+	if is && !it.since.IsZero() {
+		return it.since, false
+	}
+	return seen.grew, !seen.grew.IsZero()
+}
+
+func (h *heads) seenLocked(head, base string) *known {
+	if h.seen == nil {
+		h.seen = make(map[string]*known)
+	}
+	it := h.seen[head]
+	if it == nil || it.base != base {
+		it = &known{base: base}
+		h.seen[head] = it
+	}
+	return it
+}
+
+// count notes how many I/Os of a base have failed when it was seen first.
+func (h *heads) count(head, base string, failed uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	it := h.seenLocked(head, base)
+	it.counted, it.failed = true, failed
+}
+
+func (h *heads) isCounted(head string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	it := h.seen[head]
+	return it != nil && it.counted
+}
+
+// fails reports whether an I/O to a base has failed lately, so that the RAID may be about to
+// drop it.
+func (h *heads) fails(head string, now *proof) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	it := h.seen[head]
+	if it == nil || now == nil || !it.counted {
+		return false
+	}
+	return now.failed > it.failed || time.Since(it.grew) < dropsIn
 }
 
 // lost are the bases of members that were seen and are not among these, by head. They have
@@ -63,9 +119,9 @@ func (h *heads) lost(serving map[string]bool) map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	lost := make(map[string]string)
-	for head, base := range h.seen {
+	for head, seen := range h.seen {
 		if !serving[head] {
-			lost[head] = base
+			lost[head] = seen.base
 			it := h.joined[head]
 			it.since = time.Time{}
 			h.keepLocked(head, it)
@@ -83,10 +139,8 @@ func (h *heads) join(head, base string, it joined) time.Time {
 		it.since = h.last.Add(1)
 	}
 	h.last = it.since
-	if h.seen == nil {
-		h.seen = make(map[string]string)
-	}
-	h.seen[head] = base
+	seen := h.seenLocked(head, base)
+	seen.counted, seen.failed = true, it.failed
 	h.keepLocked(head, it)
 	return it.since
 }
@@ -105,14 +159,14 @@ func (h *heads) controller(head string) string {
 	return h.joined[head].controller
 }
 
-// added are the members that this process has added and that were seen last, by head, with
-// their bases.
-func (h *heads) added() (proofs map[string]proof, bases map[string]string) {
+// all are the members that were seen, by head, with their bases. Those that this process has
+// not added have no mark.
+func (h *heads) all() (proofs map[string]proof, bases map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	proofs, bases = make(map[string]proof), make(map[string]string)
-	for head, it := range h.joined {
-		proofs[head], bases[head] = it.proof, h.seen[head]
+	for head, it := range h.seen {
+		proofs[head], bases[head] = h.joined[head].proof, it.base
 	}
 	return proofs, bases
 }

@@ -50,7 +50,8 @@ func (m *Mirror) Join(ctx context.Context, _ ports.Run, at ports.Address) (joini
 type newcomer struct {
 	base     string // the name of the bdev
 	head     *rpc.Bdev
-	failed   uint64 // I/Os of the base so far
+	failed   uint64   // I/Os of the base so far
+	failing  []string // bases that the RAID may be about to drop
 	raid     *rpc.RAID
 	bdev     *rpc.Bdev // of the RAID
 	exported []spdktypes.NvmfSubsystem
@@ -102,7 +103,8 @@ func nothingShown(w nvmf.Way) error {
 func (m *Mirror) lookAt(ctx context.Context, base string) (*newcomer, error) {
 	head, bdev, raids, exported := rpc.GetBdev(base), rpc.GetBdev(m.name), rpc.GetRAIDs(), rpc.GetSubsystems("")
 	stats := rpc.GetIostat(base)
-	all := []rpc.Request{head, rpc.WaitForExamine(), bdev, raids, exported, stats}
+	asked := m.askProofs()
+	all := append([]rpc.Request{head, rpc.WaitForExamine(), bdev, raids, exported, stats}, asked.calls()...)
 	m.rpc.Do(ctx, all...)
 	if err := rpc.FirstErr(all, ports.ErrNotFound); err != nil {
 		return nil, err
@@ -115,6 +117,11 @@ func (m *Mirror) lookAt(ctx context.Context, base string) (*newcomer, error) {
 		return nil, err
 	}
 	n := &newcomer{base: base, raid: r, bdev: &bdev.Result[0], exported: exported.Result, failed: stats.Result.Failed()}
+	for _, b := range m.serving(r) {
+		if m.heads.fails(b.UUID, asked.of(b.UUID)) {
+			n.failing = append(n.failing, b.Name)
+		}
+	}
 	if len(head.Result) == 1 {
 		n.head = &head.Result[0]
 	}

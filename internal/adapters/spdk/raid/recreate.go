@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
@@ -31,7 +32,8 @@ type exportedAs struct {
 }
 
 // describe refuses a RAID that cannot be deleted and made again: it has a superblock,
-// which only the call that made it first writes, or a user who is no export.
+// which only the call that made it first writes, a user who is no export, or a base that it may
+// be about to drop and that would come back without the writes that it has missed.
 func (m *Mirror) describe(n *newcomer) (*description, error) {
 	d := &description{Name: m.name, UUID: n.raid.UUID, Blocks: n.bdev.NumBlocks, BlockSize: n.bdev.BlockSize}
 	for _, b := range m.serving(n.raid) {
@@ -46,6 +48,9 @@ func (m *Mirror) describe(n *newcomer) (*description, error) {
 		}
 	}
 	switch {
+	case len(n.failing) > 0:
+		return nil, fmt.Errorf("an I/O to %s has failed, and the RAID is not made again before it has had time to drop that: %w",
+			strings.Join(n.failing, ", "), ports.ErrUnavailable)
 	case n.raid.Superblock:
 		return nil, fmt.Errorf("the target can only make the RAID again to add a base, and it has a superblock: %w", ports.ErrUnsupported)
 	case n.bdev.Claimed && len(d.Exports) == 0:

@@ -1,7 +1,6 @@
 package raid
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -34,15 +33,40 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	for i := range bdev.Result {
 		v.Size = bdev.Result[i].Size()
 	}
+	m.countFailures(ctx, r)
 	v.Members = m.members(r, asked)
 	return v, nil
+}
+
+// countFailures asks how many I/Os have failed of bases that are seen for the first time.
+func (m *Mirror) countFailures(ctx context.Context, r *rpc.RAID) {
+	var news []*rpc.RAIDBase
+	var calls []*rpc.CallOf[rpc.Iostat]
+	for _, b := range m.serving(r) {
+		if !m.heads.isCounted(b.UUID) {
+			news, calls = append(news, b), append(calls, rpc.GetIostat(b.Name))
+		}
+	}
+	if len(calls) == 0 {
+		return
+	}
+	m.rpc.Do(ctx, rpc.Requests(calls)...)
+	for i, b := range news {
+		if calls[i].Err == nil {
+			m.heads.count(b.UUID, b.Name, calls[i].Result.Failed())
+		}
+	}
 }
 
 func (m *Mirror) members(r *rpc.RAID, asked proofs) (members []domain.Member) {
 	serving := make(map[string]bool)
 	for _, b := range m.serving(r) {
 		serving[b.UUID] = true
-		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW, Since: m.heads.see(b.UUID, b.Name, asked.of(b.UUID))}
+		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW}
+		var grew bool
+		if it.Since, grew = m.heads.see(b.UUID, b.Name, asked.of(b.UUID)); grew {
+			it.Reason = fmt.Sprintf("an I/O to %s failed, and RAID %s drops it if that was a write", b.Name, m.name)
+		}
 		if r.Process != nil && r.Process.Target == b.Name {
 			it.Mode = domain.ModeWO
 		}
@@ -63,22 +87,29 @@ type proofs map[string]askedProof
 
 type askedProof struct {
 	name  string                  // of the mark; "": none
-	mark  *rpc.CallOf[[]rpc.Bdev] // any bdev, if there is none
+	mark  *rpc.CallOf[[]rpc.Bdev] // nil: none
 	stats *rpc.CallOf[rpc.Iostat]
 }
 
 func (m *Mirror) askProofs() proofs {
 	asked := make(proofs)
-	added, bases := m.heads.added()
-	for head, p := range added {
-		asked[head] = askedProof{p.mark, rpc.GetBdev(cmp.Or(p.mark, bases[head])), rpc.GetIostat(bases[head])}
+	seen, bases := m.heads.all()
+	for head, p := range seen {
+		one := askedProof{name: p.mark, stats: rpc.GetIostat(bases[head])}
+		if p.mark != "" {
+			one.mark = rpc.GetBdev(p.mark)
+		}
+		asked[head] = one
 	}
 	return asked
 }
 
 func (p proofs) calls() (calls []rpc.Request) {
 	for _, one := range p {
-		calls = append(calls, one.mark, one.stats)
+		calls = append(calls, one.stats)
+		if one.mark != nil {
+			calls = append(calls, one.mark)
+		}
 	}
 	return calls
 }
@@ -93,7 +124,7 @@ func (p proofs) of(head string) *proof {
 		return &proof{}
 	}
 	now := proof{connection: one.stats.Connection(), failed: one.stats.Result.Failed()}
-	if one.mark.Err == nil {
+	if one.mark != nil && one.mark.Err == nil {
 		now.mark = one.name
 	}
 	return &now

@@ -20,6 +20,7 @@ type base struct {
 	bdev   *bdev  // nil: empty
 	held   *bdev  // that it could not read when it grew; it is not used
 	blocks uint64
+	failed bool // it is dropped when drops are not held any more
 }
 
 const raidProduct = "Raid Volume"

@@ -7,6 +7,30 @@ import (
 	"syscall"
 )
 
+// fail drops a base that has failed, or while drops are held lets it fail on.
+func (a *raid) fail(one *base) {
+	if a.bdev.target.holdsDrops {
+		one.failed = true
+		return
+	}
+	a.drop(one)
+}
+
+// HoldDrops has RAIDs keep the bases that fail from now on, for as long as it is true. A real
+// target answers the client first, and drops such a base a moment later.
+func (t *Target) HoldDrops(hold bool) {
+	t.world(func() {
+		t.holdsDrops = hold
+		for _, a := range slices.Clone(t.raids) {
+			for _, one := range a.bases {
+				if !hold && one.failed && one.bdev != nil {
+					a.drop(one)
+				}
+			}
+		}
+	})
+}
+
 // drop empties a slot. A RAID goes with its last base.
 func (a *raid) drop(one *base) {
 	one.bdev.release()

@@ -25,7 +25,7 @@ func (a *raid) ReadAt(p []byte, offset int64) (int, error) {
 		}
 	}
 	if failed != nil {
-		a.drop(failed)
+		a.fail(failed)
 	}
 	return 0, errNoBase
 }
@@ -39,7 +39,7 @@ func (a *raid) correct(one *base, p []byte, offset uint64) error {
 		return err
 	}
 	if err != nil {
-		a.drop(one)
+		a.fail(one)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (a *raid) all(do func(*bdev) error) error {
 		case errors.Is(err, errAgain):
 			again = true
 		case err != nil:
-			a.drop(one)
+			a.fail(one)
 		default:
 			done++
 		}

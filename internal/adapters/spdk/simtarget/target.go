@@ -30,13 +30,14 @@ type Target struct {
 	asked  map[string]int // by method
 
 	// What follows is guarded by the fabric's mutex.
-	ended  bool
-	hangs  bool
-	queue  []func() // what has begun and is not finished
-	bdevs  []*bdev  // in the order of their registration
-	byName map[string]*bdev
-	stores []*lvstore
-	raids  []*raid
+	ended      bool
+	hangs      bool
+	holdsDrops bool     // by HoldDrops
+	queue      []func() // what has begun and is not finished
+	bdevs      []*bdev  // in the order of their registration
+	byName     map[string]*bdev
+	stores     []*lvstore
+	raids      []*raid
 
 	transport   bool
 	subsystems  map[string]*subsystem // by NQN
