@@ -2193,7 +2193,7 @@ type VolumeReplica = domain.VolumeReplica
 //		Name string // by which the mirror knows it, for people; in SPDK a bdev
 //
 //		Mode   Mode
-//		Reason string // of ModeERR
+//		Reason string // of ModeERR, or why it may have missed a write since it was listed first
 //
 //		// Since is the time from which on it has had every write. It changes whenever the
 //		// mirror was without the member for a moment. Zero: not known.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
@@ -29,14 +28,10 @@ func (m *Mirror) Begin(ctx context.Context, heads ...string) (err error) {
 	if r, _ := m.find(raids); r != nil {
 		return fmt.Errorf("it exists: %w", ports.ErrExists)
 	}
-	noted := m.findPending(raids)
-	if noted == nil {
-		return m.notePending(ctx, heads)
+	if noted := m.findPending(raids); noted != nil {
+		return m.checkPending(noted, heads)
 	}
-	if !slices.Equal(pendingHeads(noted), slices.Sorted(slices.Values(heads))) {
-		return fmt.Errorf("it is being made or removed over other heads: %w", ports.ErrExists)
-	}
-	return nil
+	return m.notePending(ctx, heads)
 }
 
 // Make implements ports.Maker.

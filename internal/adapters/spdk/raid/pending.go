@@ -54,7 +54,19 @@ func (m *Mirror) pendingVolume(r *rpc.RAID) domain.Volume {
 	return v
 }
 
-// notePending makes the note.
+// checkPending refuses a note that is not of these heads, or of a RAID of another UUID: members
+// are exported to a host of that.
+func (m *Mirror) checkPending(noted *rpc.RAID, heads []string) error {
+	switch {
+	case !slices.Equal(pendingHeads(noted), slices.Sorted(slices.Values(heads))):
+		return fmt.Errorf("it is being made or removed over other heads: %w", ports.ErrExists)
+	case noted.UUID != m.uuid:
+		return fmt.Errorf("another process has begun to make or remove it: %w", ports.ErrExists)
+	}
+	return nil
+}
+
+// notePending makes the note, unless there is one of the same heads.
 func (m *Mirror) notePending(ctx context.Context, heads []string) error {
 	var bases []string
 	for _, head := range heads {
@@ -64,8 +76,15 @@ func (m *Mirror) notePending(ctx context.Context, heads []string) error {
 		bases = append(bases, "nothing")
 	}
 	err := rpc.CreateRAID1(pendingName(m.name), m.uuid, bases...).Do(ctx, m.rpc)
-	if errors.Is(err, ports.ErrExists) {
-		return nil
+	if !errors.Is(err, ports.ErrExists) {
+		return err
+	}
+	raids, failed := rpc.GetRAIDs().Do(ctx, m.rpc)
+	if failed != nil {
+		return failed
+	}
+	if noted := m.findPending(raids); noted != nil {
+		return m.checkPending(noted, heads)
 	}
 	return err
 }
