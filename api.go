@@ -1492,6 +1492,10 @@ type PlacedClone = domain.PlacedClone
 //	// does not read the snapshot it is named after.
 //	func (r Replica) Hurt(base Base) bool
 //
+//	// LvolsOf are the UUIDs of the lvols that show a base on the replica's
+//	// lvstore.
+//	func (r Replica) LvolsOf(base Base) (uuids []string)
+//
 //	// ParentOf is the parent of an lvol of the store, as seen from the replica.
 //	func (r Replica) ParentOf(l Lvol) Parent
 //
@@ -2007,7 +2011,8 @@ type ReplicaAudit = domain.ReplicaAudit
 //		// contains filtered or unexported fields
 //	}
 //
-//	// CheckEqual refuses replicas that were audited together and differ.
+//	// CheckEqual refuses replicas that were audited together and differ, or whose
+//	// bases do.
 //	func (v VolumeAudit) CheckEqual() error
 //
 //	// Wrong reports whether anything was found.

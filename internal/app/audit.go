@@ -67,7 +67,7 @@ func (e *Engine) Audit(ctx context.Context, request AuditRequest) (AuditReport, 
 	for _, volume := range volumesOf(slices.Concat(seen...)) {
 		proves := len(volume) > 1 && !request.Counts
 		if proves {
-			if err := prove(ctx, volume); err != nil {
+			if err := prove(ctx, volume, domain.Base{}); err != nil {
 				return AuditReport{}, err
 			}
 		}
@@ -167,7 +167,7 @@ func (f foundReplica) sameAs(other foundReplica) bool {
 }
 
 // prove adds maps and checksums to the replicas of a volume.
-func prove(ctx context.Context, volume []foundReplica) error {
+func prove(ctx context.Context, volume []foundReplica, base domain.Base) error {
 	all, ctx := errgroup.WithContext(ctx)
 	for i := range volume {
 		f := &volume[i]
@@ -175,13 +175,15 @@ func prove(ctx context.Context, volume []foundReplica) error {
 			continue
 		}
 		all.Go(func() (err error) {
-			snapshots := uuids(f.replica)
+			snapshots := append(uuids(f.replica), f.replica.LvolsOf(base)...)
 			for _, l := range f.replica.BaseLvols() {
 				snapshots = append(snapshots, l.UUID)
 			}
 			if len(snapshots) == 0 {
 				return nil
 			}
+			slices.Sort(snapshots)
+			snapshots = slices.Compact(snapshots)
 			f.replica, err = proveOne(ctx, f.at, f.replica, snapshots)
 			return err
 		})

@@ -119,7 +119,7 @@ func (e *Engine) CheckVolume(ctx context.Context, request VolumeRequest) (Volume
 	if len(whole) == 0 {
 		return check, nil
 	}
-	if err := prove(ctx, whole); err != nil {
+	if err := prove(ctx, whole, domain.Base{}); err != nil {
 		return check, err
 	}
 	var replicas []domain.Replica

@@ -45,10 +45,8 @@ func (c *mirrorChange) create(ctx context.Context, size uint64, base domain.Base
 	if err != nil {
 		return refused(err)
 	}
-	if plan.Compare {
-		if err := c.compare(ctx, base); err != nil {
-			return err
-		}
+	if err := c.compare(ctx, base); err != nil {
+		return err
 	}
 	if err := c.createReplicas(ctx, plan, base); err != nil {
 		return err
@@ -124,86 +122,6 @@ func (c *mirrorChange) finish(ctx context.Context) error {
 	ended := c.forAll(func(i int) error { return closeOpened(ctx, c.sites[i].Host, c.runOf(i)) })
 	if err := errors.Join(ended, c.maker.End(ctx)); err != nil {
 		return fmt.Errorf("%w: the volume is made: %w", ErrCleanUp, err)
-	}
-	return nil
-}
-
-// compare refuses replicas whose data is not proven equal: by maps and checksums, or else by
-// reading it.
-func (c *mirrorChange) compare(ctx context.Context, base domain.Base) error {
-	found := make([]foundReplica, len(c.sites))
-	for i, r := range c.replicas {
-		found[i] = foundReplica{c.sites[i], r, true}
-	}
-	if err := prove(ctx, found); err != nil {
-		return err
-	}
-	for i, f := range found {
-		c.replicas[i] = f.replica
-	}
-	if err := domain.AuditVolume(base, c.replicas...).CheckEqual(); err != nil {
-		return refused(err)
-	}
-	names := domain.UnprovenNames(c.replicas)
-	if len(names) == 0 {
-		return nil
-	}
-	views := make([]map[string]string, len(c.sites))
-	err := c.forAll(func(i int) (err error) { views[i], err = c.read(ctx, i, names); return err })
-	switch {
-	case errors.Is(err, ports.ErrUnsupported):
-		return refusef("the replicas cannot be compared: %w: rebuild all from one, or give one alone", err)
-	case err != nil:
-		return err
-	}
-	return c.checkViews(names, views)
-}
-
-// read reads lvols of one replica, the head by the name "".
-func (c *mirrorChange) read(ctx context.Context, i int, names []string) (map[string]string, error) {
-	r := c.replicas[i]
-	lvols := make(map[string]domain.Lvol)
-	var all []domain.Lvol
-	for _, name := range names {
-		s, has := r.Snapshot(name)
-		switch {
-		case name == "":
-			s.Lvol = *r.Head
-		case !has:
-			continue // of a system snapshot, the head tells
-		}
-		lvols[name] = s.Lvol
-		all = append(all, s.Lvol)
-	}
-	reader := lvolReader{c.sites[i], ports.Run{Replica: r.Name, ID: executor.NewID()}, newProgress(nil)}
-	read, err := c.engine.readLeased(ctx, reader, all, ports.Lease{Holder: "the creation of a volume"})
-	if err != nil {
-		return nil, err
-	}
-	views := make(map[string]string)
-	for name, l := range lvols {
-		views[name] = read[l.UUID]
-	}
-	return views, nil
-}
-
-func (c *mirrorChange) checkViews(names []string, views []map[string]string) error {
-	for _, name := range names {
-		first := -1
-		for i, of := range views {
-			sum, has := of[name]
-			switch {
-			case !has:
-			case first < 0:
-				first = i
-			case sum != views[first][name]:
-				what := "snapshot " + name
-				if name == "" {
-					what = "the head"
-				}
-				return refusef("%s of replica %s has other data than that of replica %s: rebuild the wrong one", what, c.sites[i].Replica, c.sites[first].Replica)
-			}
-		}
 	}
 	return nil
 }

@@ -351,6 +351,57 @@ func TestVolumeOverReplicasWithData(t *testing.T) {
 	}
 }
 
+// Replicas over bases of one name and other data are no mirror, whether they exist or not.
+func TestVolumeOverBasesThatDiffer(t *testing.T) {
+	image := func(clusters int, last byte) func(*testing.T, *memory.Host) string {
+		return func(t *testing.T, host *memory.Host) string {
+			return newBuilder(t, host, "", "").makeImageOf(clusters, map[int]byte{0: 200, 1: last}).image
+		}
+	}
+	clone := func(value int) func(*testing.T, *memory.Host) string {
+		return func(t *testing.T, host *memory.Host) string {
+			nine := newBuilder(t, host, nineHere, "").build(strings.Replace(nineTree, "0=31", fmt.Sprintf("0=%d", value), 1))
+			return makeEntryPoint(nine, "daily")
+		}
+	}
+	for _, test := range []struct {
+		name     string
+		base     domain.Base
+		one, two func(*testing.T, *memory.Host) string // UUID of the parent
+		equal    bool
+	}{
+		{"equal images", domain.ImageBase(imageName), image(8, 7), image(8, 7), true},
+		{"images of other sizes", domain.ImageBase(imageName), image(8, 7), image(4, 7), false},
+		{"images of other data", domain.ImageBase(imageName), image(8, 7), image(8, 9), false},
+		{"equal snapshots of another volume", domain.CloneBase("vol-9", "daily"), clone(31), clone(31), true},
+		{"snapshots of other data", domain.CloneBase("vol-9", "daily"), clone(31), clone(99), false},
+	} {
+		for _, flavour := range []memory.Flavour{memory.Fork, memory.Upstream} {
+			for _, replicas := range []int{0, 1, 2} {
+				t.Run(fmt.Sprintf("%s, %v, %d replicas exist", test.name, flavour, replicas), func(t *testing.T) {
+					b := newMakeFixture(t, 2, memory.Config{Flavour: flavour})
+					parents := []string{test.one(t, b.hosts[0]), test.two(t, b.hosts[1])}
+					for i := range replicas {
+						newBuilder(t, b.hosts[i], liveNames[i], parents[i]).build("image\n  head\n")
+					}
+					request := b.request()
+					request.Base = test.base
+					before := b.contents()
+					_, err := app.New(nil).CreateVolume(t.Context(), request, madeSize)
+					if test.equal {
+						require.NoError(t, err)
+						b.requireMade(request.Members)
+						return
+					}
+					require.ErrorIs(t, err, app.ErrRefused)
+					require.Regexp(t, "the bases differ|has other data than that of replica", err.Error())
+					require.Equal(t, before, b.contents())
+				})
+			}
+		}
+	}
+}
+
 // notMaker is a mirror of an owner who makes it himself.
 type notMaker struct{ ports.Mirror }
 

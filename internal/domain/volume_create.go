@@ -1,18 +1,12 @@
 package domain
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // VolumeCreation says how replicas become the members of a new volume.
 type VolumeCreation struct {
 	Size   uint64 // bytes
 	Create []int  // positions of the replicas that have to be created
 	Clear  []int  // those of them of which a crashed creation has left empty lvols: to be deleted first
-
-	// Compare: the replicas hold data, and must be compared before they are mirrored.
-	Compare bool
 }
 
 // PlanVolumeCreation plans a new volume over replicas, of which those that do not exist are
@@ -58,7 +52,6 @@ func PlanVolumeCreation(replicas []Replica, size uint64, base Base) (VolumeCreat
 		return plan, refuse("replica %s holds data, and replica %s does not exist: make the volume of the first alone, then rebuild the other one under it",
 			withData[0].located(), replicas[plan.Create[0]].located())
 	}
-	plan.Compare = len(withData) > 0 && len(replicas) > 1
 	if len(plan.Create) > 0 && plan.Size == 0 {
 		return plan, refuse("replica %s does not exist, and the volume's size is not given", replicas[plan.Create[0]].located())
 	}
@@ -92,40 +85,6 @@ func (r Replica) checkWhole(base Base) error {
 		return refuse("replica %s is not whole: %s: rebuild or repair it first", r.located(), found[0].Detail)
 	}
 	return nil
-}
-
-// CheckEqual refuses replicas that were audited together and differ.
-func (v VolumeAudit) CheckEqual() error {
-	for _, d := range v.Differences {
-		return refuse("the replicas differ, so they cannot be mirrored: %s: rebuild those that are wrong", d)
-	}
-	return nil
-}
-
-// UnprovenNames are the names of the snapshots whose data has to be read to compare the replicas,
-// since not all hosts have checksums of them, and "" for the heads: if one has clusters of its
-// own, or anything below them has to be read.
-func UnprovenNames(replicas []Replica) (names []string) {
-	var heads uint64
-	have, proven := make(map[string]int), make(map[string]int)
-	for _, r := range replicas {
-		heads += r.Head.Own.Count
-		for _, s := range r.Snapshots {
-			have[s.Name]++
-			if s.Lvol.Own.Proven() {
-				proven[s.Name]++
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(have)) {
-		if have[name] != len(replicas) || proven[name] != len(replicas) {
-			names = append(names, name)
-		}
-	}
-	if heads > 0 || len(names) > 0 {
-		names = append(names, "")
-	}
-	return names
 }
 
 // CheckMade refuses a volume whose members are not just the heads of these replicas, or that has
