@@ -10,7 +10,7 @@ import (
 )
 
 // Freezer freezes the clients of one volume. It implements rebuild.Freezer. One freeze
-// takes place at a time: another one waits, and so does Thaw.
+// takes place at a time: another one waits, and so does Thaw, unless its freeze function hangs.
 //
 //	type Freezer struct {
 //		// contains filtered or unexported fields

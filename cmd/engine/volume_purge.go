@@ -65,8 +65,11 @@ half-built. If it was interrupted, run it again.
 				purge, err = p.engine.PurgeVolume(c.Context(), request)
 				return err
 			})
-			result := newVolumePurgeResult(purge, yes, err)
-			return p.conclude(flags.output, err, result, volumePurgeText(result))
+			result, text := newVolumePurgeResult(purge, yes, err), ""
+			if err == nil || len(purge.Snapshots) > 0 {
+				text = volumePurgeText(result)
+			}
+			return p.conclude(flags.output, err, result, text)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "delete what can be deleted")
@@ -88,9 +91,6 @@ func newVolumePurgeResult(purge rebuild.VolumePurge, yes bool, failure error) vo
 }
 
 func volumePurgeText(r volumePurgeResult) string {
-	if r.Volume == "" {
-		return "" // the volume was not listed
-	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "volume %s: %s of earlier rebuilds\n", r.Volume, count(uint64(len(r.Snapshots)), "system snapshot"))
 	can := 0

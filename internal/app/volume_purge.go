@@ -29,8 +29,9 @@ func (e *Engine) PlanVolumePurge(ctx context.Context, request VolumeRequest) (Vo
 
 // PurgeVolume deletes system snapshots of earlier rebuilds, each on all members in one freeze:
 // while members differ in what their heads hang on, clients that trim would make their bytes
-// differ. After a crash or an error, the same call completes it.
-func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (VolumePurge, error) {
+// differ. If a freeze ends too early, the rest is deleted in another one at once. After a crash or
+// an error, the same call completes it, and lets clients go on in any case.
+func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found VolumePurge, err error) {
 	if request.Freezer == nil {
 		return VolumePurge{}, refusef("no freezer")
 	}
@@ -42,18 +43,27 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (Volume
 		return VolumePurge{}, err
 	}
 	defer release()
-	found, sites, err := e.findPurges(ctx, request)
+	freezer := lockedFreezer{request.Freezer, func(ctx context.Context) (func(), error) {
+		var sites []site
+		for _, at := range request.Members {
+			sites = append(sites, at.guarded())
+		}
+		return e.lockFreezes(ctx, sites)
+	}}
+	frozen := false
+	defer func() {
+		if !frozen { // a killed purge may have left its freeze
+			err = errors.Join(err, thaw(ctx, freezer))
+		}
+	}()
+	found, _, err = e.findPurges(ctx, request)
 	if err != nil {
 		return found, err
 	}
-	freezer := lockedFreezer{request.Freezer, func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, sites) }}
-	limit := request.FreezeLimit
-	if limit == 0 {
-		limit = DefaultFreezeLimit
-	}
 	for _, s := range found.Snapshots {
 		p := &volumePurge{engine: e, request: request, snapshot: s.Snapshot}
-		err := freezer.prepared(ctx, limit, p.prepare, p.delete)
+		err := p.run(ctx, freezer)
+		frozen = frozen || p.took > 0
 		found.Frozen = max(found.Frozen, p.took)
 		switch {
 		case errors.Is(err, errStays):
@@ -99,8 +109,12 @@ func (e *Engine) findPurges(ctx context.Context, request VolumeRequest) (found V
 	return found, sites, refused(err)
 }
 
-// errStays says that a snapshot stays, as the plan tells.
-var errStays = errors.New("the snapshot stays")
+var (
+	// errStays says that a snapshot stays, as the plan tells.
+	errStays = errors.New("the snapshot stays")
+	// errGone is an errStays of a snapshot that no member has any more.
+	errGone = fmt.Errorf("no member has it any more: %w", errStays)
+)
 
 // volumePurge deletes one snapshot on all members.
 type volumePurge struct {
@@ -118,6 +132,23 @@ type purgedMember struct {
 	removal domain.SnapshotRemoval
 }
 
+// run deletes the snapshot, what is left of it in another freeze if one ends too early.
+func (p *volumePurge) run(ctx context.Context, freezer lockedFreezer) error {
+	limit := p.request.FreezeLimit
+	if limit == 0 {
+		limit = DefaultFreezeLimit
+	}
+	for attempt := 1; ; attempt++ {
+		err := freezer.prepared(ctx, limit, p.prepare, p.delete)
+		if attempt > 1 && errors.Is(err, errGone) {
+			return nil
+		}
+		if !errors.Is(err, ports.ErrThawed) || ctx.Err() != nil || attempt == maxCuts {
+			return err
+		}
+	}
+}
+
 // prepare plans again right before the freeze: earlier ones have changed the trees.
 func (p *volumePurge) prepare(ctx context.Context) error {
 	found, sites, err := p.engine.findPurges(ctx, p.request)
@@ -125,9 +156,13 @@ func (p *volumePurge) prepare(ctx context.Context) error {
 		return err
 	}
 	i := slices.IndexFunc(found.Snapshots, func(s domain.Purge) bool { return s.Snapshot == p.snapshot })
-	if i < 0 || found.Snapshots[i].Stays != "" {
+	switch {
+	case i < 0:
+		return errGone
+	case found.Snapshots[i].Stays != "":
 		return errStays
 	}
+	p.members = nil
 	for _, at := range found.Snapshots[i].Members {
 		removal, err := found.Replicas[at].PlanPurge(p.snapshot)
 		if err != nil {
@@ -143,7 +178,7 @@ func (p *volumePurge) prepare(ctx context.Context) error {
 
 func (p *volumePurge) delete(ctx context.Context) error {
 	began := time.Now()
-	defer func() { p.took = time.Since(began) }()
+	defer func() { p.took = max(p.took, time.Since(began), 1) }()
 	var calls []func() error
 	for _, m := range p.members {
 		calls = append(calls, func() error { return p.engine.removeSnapshot(ctx, m.at, m.replica, m.removal) })

@@ -176,3 +176,59 @@ func TestPurgeIsRefusedWithHalfBuiltMember(t *testing.T) {
 		require.NotEmpty(t, purged.Purged)
 	})
 }
+
+// The engine was killed in the freeze, when all was deleted or nothing: clients go on, whatever the
+// same command finds left to do.
+func TestKilledPurgeIsThawed(t *testing.T) {
+	for _, deleted := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			b.rebuilt()
+			if !deleted {
+				b.inject(func(_ int, c liveCall) memory.Fault {
+					if c.Method == "merge" {
+						return memory.Fault{Before: ports.ErrCorrupt}
+					}
+					return memory.Fault{}
+				})
+			}
+			k := &killable{b: b, dies: true}
+			b.freezer = k.freezer()
+			_, err := app.New(nil).PurgeVolume(t.Context(), b.volumeOfAll())
+			require.ErrorIs(t, err, ports.ErrNotThawed)
+			require.True(t, k.suspended)
+			k.dies, k.dead, b.freezer = false, false, k.freezer()
+			b.noFaults()
+			_, err = app.New(nil).PurgeVolume(t.Context(), b.volumeOfAll())
+			require.NoError(t, err)
+			require.False(t, k.suspended)
+			require.Empty(t, cutsOf(list(t, b.members[0], b.names[0])))
+		})
+	}
+}
+
+// One member merges slowly, so that the freeze ends before it does: the rest is deleted in another
+// one before a client trims.
+func TestPurgeGoesOnAfterThaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.rebuilt()
+		before := contents(t, b.members[0])
+		slow := true
+		b.members[1].Inject(func(c memory.Call) memory.Fault {
+			if c.Method == "merge" && slow {
+				slow = false
+				return memory.Fault{Delay: 2 * time.Second}
+			}
+			return memory.Fault{}
+		})
+		request := b.volumeOfAll()
+		request.FreezeLimit = time.Second
+		purged, err := app.New(nil).PurgeVolume(t.Context(), request)
+		require.NoError(t, err)
+		require.False(t, slow)
+		require.Len(t, purged.Purged, 1)
+		require.NoError(t, b.mirror.Trim(0, 8*cluster))
+		b.requirePurged(before)
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -140,5 +141,18 @@ func TestUndoneVolumeSnapshotKeepsThatOfOwner(t *testing.T) {
 		require.True(t, has)
 		_, has = list(t, b.members[1], b.names[1]).Snapshot("daily")
 		require.False(t, has)
+	})
+}
+
+// A freeze function hangs, and does not heed its context.
+func TestRebuildEndsWhileFreezeHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.freezer = freezer.Func(func(context.Context) error { time.Sleep(time.Hour); return nil }, b.mirror.Resume)
+		began := time.Now()
+		_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+		require.ErrorIs(t, err, ports.ErrNotFrozen)
+		require.Less(t, time.Since(began), time.Minute)
+		time.Sleep(2 * time.Hour) // until it has ended
 	})
 }

@@ -11,10 +11,11 @@ import (
 )
 
 // Freezer freezes the clients of one volume. It implements ports.Freezer. One freeze
-// takes place at a time: another one waits, and so does Thaw.
+// takes place at a time: another one waits, and so does Thaw, unless its freeze function hangs.
 type Freezer struct {
 	freeze, thaw func(ctx context.Context) error
 	turn         chan struct{} // holds a token while there is a freeze
+	hangs        chan struct{} // holds a token while a freeze function has not ended in time
 }
 
 var _ ports.Freezer = (*Freezer)(nil)
@@ -24,7 +25,7 @@ var _ ports.Freezer = (*Freezer)(nil)
 // go on, also after a freeze that failed or while one hangs, and is no error if they were not
 // stopped. It is repeated for a minute until it works.
 func Func(freeze, thaw func(ctx context.Context) error) *Freezer {
-	return &Freezer{freeze: freeze, thaw: thaw, turn: make(chan struct{}, 1)}
+	return &Freezer{freeze: freeze, thaw: thaw, turn: make(chan struct{}, 1), hangs: make(chan struct{}, 1)}
 }
 
 // None makes a Freezer that stops nobody: its caller guarantees that no client reads or
@@ -64,10 +65,12 @@ func (f *Freezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx
 func (f *Freezer) Thaw(ctx context.Context) error {
 	select {
 	case f.turn <- struct{}{}:
+		defer f.end()
+	case hangs := <-f.hangs:
+		f.hangs <- hangs
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ports.ErrUnavailable, ctx.Err())
 	}
-	defer f.end()
 	return f.letGoOn(ctx)
 }
 
@@ -95,10 +98,12 @@ func (f *Freezer) begin(ctx context.Context) error {
 	}
 	// It may freeze the clients later, so they are let go on once more when it has ended.
 	thawed := f.letGoOn(ctx)
+	f.hangs <- struct{}{}
 	go func() {
 		defer f.end()
 		<-it.over
 		_ = f.letGoOn(ctx)
+		<-f.hangs
 	}()
 	return errors.Join(ctx.Err(), thawed)
 }

@@ -257,6 +257,23 @@ func TestThaw(t *testing.T) {
 		require.NoError(t, <-frozen)
 		require.NoError(t, f.Thaw(t.Context()))
 	})
+	bubble(t, "does not wait for a freeze function that hangs", func(t *testing.T, c *clients) {
+		c.freezing = sleeps(time.Hour)
+		f := c.freezer()
+		frozen := make(chan error)
+		go func() { frozen <- f.Freeze(t.Context(), limit, notCalled(t)) }()
+		synctest.Wait()
+		for range 2 {
+			require.NoError(t, f.Thaw(t.Context()))
+			require.Equal(t, limit, time.Since(c.begun))
+		}
+		require.ErrorIs(t, <-frozen, ports.ErrNotFrozen)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, 4, c.thaws(), "once more when it has ended")
+		c.freezing = sleeps(0)
+		require.NoError(t, f.Freeze(t.Context(), limit, sleeps(0)))
+	})
 	bubble(t, "two freezes follow each other", func(t *testing.T, c *clients) {
 		f := c.freezer()
 		first := make(chan error)
