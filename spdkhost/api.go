@@ -256,7 +256,8 @@ type HostNQNs = nvmf.HostNQNs
 //	func (m *Mirror) Remove(ctx context.Context) (err error)
 //
 //	// Resume lets clients go on, also those that another process has stopped.
-//	// No error if they were not stopped.
+//	// No error if they were not stopped. While this process makes the RAID again,
+//	// it waits until there is one.
 //	func (m *Mirror) Resume(ctx context.Context) (err error)
 //
 //	// Suspend stops reads and writes of clients, and waits for those in flight.

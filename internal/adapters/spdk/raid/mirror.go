@@ -164,8 +164,10 @@ func (m *Mirror) explain(err *error, what string, args ...any) {
 }
 
 // lock waits until no other change of the members is made by this process.
-func (m *Mirror) lock(ctx context.Context) (unlock func(), err error) {
-	if unlock, err = m.locks.Take(ctx, "members"); err != nil {
+func (m *Mirror) lock(ctx context.Context) (unlock func(), err error) { return m.take(ctx, "members") }
+
+func (m *Mirror) take(ctx context.Context, key string) (unlock func(), err error) {
+	if unlock, err = m.locks.Take(ctx, key); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ports.ErrUnavailable)
 	}
 	return unlock, nil

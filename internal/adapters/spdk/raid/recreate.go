@@ -93,7 +93,12 @@ func (m *Mirror) letGo(ctx context.Context, base string, unmark *rpc.Call) error
 
 // recreate makes the RAID again, of other bases. If that fails, it is made again as it was.
 func (m *Mirror) recreate(ctx context.Context, was *description, bases []string, marking *rpc.Call) error {
-	err := m.remake(ctx, was, bases, marking)
+	done, err := m.beginRemake(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = m.remake(ctx, was, bases, marking)
 	if err == nil {
 		return nil
 	}
@@ -101,6 +106,22 @@ func (m *Mirror) recreate(ctx context.Context, was *description, bases []string,
 		return errors.Join(err, fmt.Errorf("the RAID could not be made again as it was; opening the mirror tries that again: %w", failed))
 	}
 	return err
+}
+
+// remakesIn is what must be left of a freeze for the RAID to be deleted in it. It takes less than
+// that on a busy machine, too.
+const remakesIn = 500 * time.Millisecond
+
+// remaking is the key of the lock that Resume waits for.
+const remaking = "remaking"
+
+// beginRemake refuses to begin so late that the freeze may end meanwhile: clients would find no
+// RAID. If it does end, Resume waits until done is called.
+func (m *Mirror) beginRemake(ctx context.Context) (done func(), err error) {
+	if until, is := ctx.Deadline(); is && time.Until(until) < remakesIn {
+		return nil, fmt.Errorf("less than %s are left to make the RAID again: %w", remakesIn, ports.ErrUnavailable)
+	}
+	return m.take(ctx, remaking)
 }
 
 // remake shares writes: one arrives at the target as a whole or, if this process ends, not

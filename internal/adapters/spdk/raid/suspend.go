@@ -40,9 +40,14 @@ func (m *Mirror) Suspend(ctx context.Context) (err error) {
 }
 
 // Resume lets clients go on, also those that another process has stopped. No error if they
-// were not stopped.
+// were not stopped. While this process makes the RAID again, it waits until there is one.
 func (m *Mirror) Resume(ctx context.Context) (err error) {
 	defer m.explain(&err, "let the clients go on")
+	done, err := m.take(ctx, remaking)
+	if err != nil {
+		return err
+	}
+	defer done()
 	doors := m.suspended.Load()
 	if doors == nil {
 		found, err := m.doors(ctx)
