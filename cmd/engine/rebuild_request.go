@@ -61,7 +61,7 @@ func (f *rebuildFlags) parse(c *cobra.Command) (request rebuild.Request, at []ad
 		if err != nil {
 			return request, nil, err
 		}
-		if slices.Contains(f.sources[:i], text) {
+		if slices.Contains(sources[:i], source) {
 			return request, nil, badUsage("--source %q: given twice", text)
 		}
 		sources = append(sources, source)

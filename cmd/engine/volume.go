@@ -70,7 +70,7 @@ func (p cli) withVolume(c *cobra.Command, at volumeAddress, addresses []string, 
 		switch {
 		case err != nil:
 			return err
-		case slices.Contains(addresses[:i], text):
+		case slices.Contains(places[:i], place):
 			return badUsage("--member %q: given twice", text)
 		}
 		places = append(places, place)
@@ -116,8 +116,8 @@ func (p cli) volumeShow() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show",
 		Short: "Draw the members of a live volume side by side, and what differs",
-		Long: `show lists the members of a volume with their modes (RW whole, WO being rebuilt, ERR
-has missed writes) and their snapshots side by side. It changes nothing, and clients go on.
+		Long: `show lists the members of a volume with their modes (RW whole, WO being rebuilt;
+one that the RAID has dropped is no member) and their snapshots side by side. It changes nothing, and clients go on.
 ` + membersHelp,
 		Example: "  engine volume show --volume 'unix:///var/tmp/c.sock?raid=vol-1' \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),

@@ -61,6 +61,7 @@ func TestVolumeShowNamesEveryFault(t *testing.T) {
 	told := w.engine("volume", "show", "--volume", theRAID, "--member", member1, "--member", joining, "--member", member3)
 	require.Equal(t, exitDone, told.status, told.stderr)
 	require.Contains(t, told.stdout, "wrong: vol-1-r-4e5f6a7b on lvstore disk-2 is no member of volume vol-1\n")
+	require.Regexp(t, `(?m)^\(head\) .*cluster.*cluster`, told.stdout, "also of the replica that is no member")
 	require.Contains(t, told.stdout, "wrong: member disk-3/vol-1-r-3 of volume vol-1 is none of the replicas given\n")
 	require.Contains(t, told.stdout, "the host is down\n")
 	check := w.asJSON(exitFailed, "volume", "check", "--volume", theRAID, "--member", member1, "--member", joining, "--member", member3)
@@ -151,6 +152,7 @@ func TestVolumeUsageErrors(t *testing.T) {
 		{"no volume", []string{"volume", "show", "--member", member1}, "--volume is missing"},
 		{"no member", []string{"volume", "check", "--volume", theRAID}, "--member is missing"},
 		{"a member twice", []string{"volume", "show", "--volume", theRAID, "--member", member1, "--member", member1}, "given twice"},
+		{"a member twice in other words", []string{"volume", "show", "--volume", theRAID, "--member", member3, "--member", "unix:///a3.sock?replica=vol-1-r-4&lvs=disk-4"}, "replica=vol-1-r-4&lvs=disk-4\": given twice"},
 		{"a snapshot without a name", volumeOf("snapshot", "--freeze", "none"), "expected 1 argument"},
 		{"a bad name", volumeOf("snapshot", "a b", "--freeze", "none"), "NAME"},
 		{"a snapshot without a freeze", volumeOf("snapshot", "daily"), "how are clients stopped?"},

@@ -105,14 +105,18 @@ func cell(p rebuild.VolumeReplica, name string) string {
 }
 
 func headCell(p rebuild.VolumeReplica) string {
-	if p.Head == nil {
+	head := p.Head
+	if head == nil {
+		head = p.Replica.Head // of a replica that is no member
+	}
+	if head == nil {
 		return "-"
 	}
-	text := count(p.Head.Own.Count, "cluster")
-	if p.Head.External != "" {
+	text := count(head.Own.Count, "cluster")
+	if head.External != "" {
 		return text + " on another host's snapshot"
 	}
-	if parent := p.Replica.ParentOf(*p.Head); !parent.IsNone() {
+	if parent := p.Replica.ParentOf(*head); !parent.IsNone() {
 		text += " on " + parent.String()
 	}
 	return text

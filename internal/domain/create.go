@@ -77,7 +77,7 @@ func (s Listing) baseFor(base Base, size uint64) (Ref, error) {
 	name, ok := base.Image()
 	if !ok {
 		if !base.Known() {
-			return Ref{}, refuse("the volume's base is not known: give a backing image, a snapshot of another volume, or none")
+			return Ref{}, refuse("the volume's base is not known: give a backing image, a snapshot of another volume, or none (--base)")
 		}
 		return Ref{}, nil
 	}

@@ -36,7 +36,7 @@ func (m *Mirror) Begin(ctx context.Context, heads ...string) (err error) {
 
 // Make implements ports.Maker.
 func (m *Mirror) Make(ctx context.Context, at ...ports.Address) (err error) {
-	defer m.explain(&err, "make it")
+	defer m.explain(&err, "create the bdev")
 	unlock, err := m.lock(ctx)
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (m *Mirror) awaitHead(ctx context.Context, w nvmf.Way) (*rpc.Bdev, error) {
 // Remove implements ports.Maker. ErrBusy: a subsystem exports the RAID, or something else has
 // claimed it.
 func (m *Mirror) Remove(ctx context.Context) (err error) {
-	defer m.explain(&err, "remove it")
+	defer m.explain(&err, "delete the bdev")
 	unlock, err := m.lock(ctx)
 	if err != nil {
 		return err
