@@ -2126,8 +2126,9 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	func (v Volume) CheckKept(before Member) error
 //
 //	// CheckMade refuses a volume whose members are not just the heads of these
-//	// replicas, or that has another size; 0: any.
-//	func (v Volume) CheckMade(replicas []Replica, size uint64) error
+//	// replicas, or that has another size, 0: any, or another base, the zero Base:
+//	// any.
+//	func (v Volume) CheckMade(replicas []Replica, size uint64, base Base) error
 //
 //	// CheckRemoval refuses the removal of a volume that has other members than
 //	// these replicas, or that one of them is no member of. missing of the replicas

@@ -13,7 +13,11 @@ import (
 // CreateVolume makes a volume: a mirror over the heads of replicas. Those that do not exist are
 // created, with size bytes on the base. After a crash or an error, the same call completes it.
 func (e *Engine) CreateVolume(ctx context.Context, request VolumeRequest, size uint64) (VolumeReport, error) {
-	c, release, err := e.newMirrorChange(ctx, request, "the creation of a volume")
+	c, err := e.newMirrorChange(ctx, request)
+	if err != nil {
+		return VolumeReport{}, err
+	}
+	release, err := c.lease(ctx, "the creation of a volume")
 	if err != nil {
 		return VolumeReport{}, err
 	}
@@ -33,7 +37,7 @@ func (c *mirrorChange) create(ctx context.Context, size uint64, base domain.Base
 		return err
 	}
 	if exists {
-		if err := volume.CheckMade(c.replicas, size); err != nil {
+		if err := volume.CheckMade(c.replicas, size, base); err != nil {
 			return refused(err)
 		}
 		if !volume.Pending {

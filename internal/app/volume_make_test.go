@@ -438,11 +438,13 @@ func TestVolumeCreationAndDeletionAreRefused(t *testing.T) {
 		says    string
 	}{
 		{"another owner's mirror", nothing, func(r *app.VolumeRequest) { r.Mirror = notMaker{r.Mirror} }, create(madeSize), "cannot be made or removed by the engine"},
-		{"a replica twice", nothing, func(r *app.VolumeRequest) { r.Members[1] = r.Members[0] }, create(madeSize), "is in use by the creation of a volume"},
+		{"a replica twice", nothing, func(r *app.VolumeRequest) { r.Members[1] = r.Members[0] }, create(madeSize), "replica " + liveNames[0] + " on lvstore disk-a1 is given twice"},
+		{"a name twice", nothing, func(r *app.VolumeRequest) { r.Members[1].Replica = r.Members[0].Replica }, create(madeSize), "on lvstore disk-a2 is also given on lvstore disk-a1: the replicas of a volume need different names"},
 		{"replicas of two volumes", nothing, func(r *app.VolumeRequest) { r.Members[1].Replica = "vol-2-r-0a0a0a0a" }, create(madeSize), "of different volumes"},
 		{"no size", nothing, same, create(0), "does not exist, and the volume's size is not given"},
 		{"no base", nothing, func(r *app.VolumeRequest) { r.Base = domain.Base{} }, create(madeSize), "base is not known"},
 		{"it exists with another size", made, same, create(2 * madeSize), "volume vol-1 exists already, and has 32768 bytes, not 65536"},
+		{"it exists with another base", made, func(r *app.VolumeRequest) { r.Base = domain.ImageBase(imageName) }, create(madeSize), "volume vol-1 exists already, and backing image " + imageName + " is not its base"},
 		{"other members", made, less, create(madeSize), "exists already, and member "},
 		{"another size", func(b *makeFixture) {
 			newBuilder(t, b.hosts[1], liveNames[1], "").build("clusters 6\nhead\n")
@@ -497,4 +499,21 @@ func TestVolumeCreationAndDeletionAreRefused(t *testing.T) {
 			require.Equal(t, before, b.contents())
 		})
 	}
+}
+
+// A deletion that is only planned does not need the replicas for itself.
+func TestPlanOfVolumeRemovalLeasesNothing(t *testing.T) {
+	b := newMakeFixture(t, 2, memory.Config{})
+	_, err := app.New(nil).CreateVolume(t.Context(), b.request(), madeSize)
+	require.NoError(t, err)
+	for i, host := range b.hosts {
+		store, _ := host.Identity()
+		release, err := host.Lease(t.Context(), "replica "+store+"/"+liveNames[i], ports.Lease{Shared: true, Holder: "a snapshot"})
+		require.NoError(t, err)
+		defer release()
+	}
+	_, err = app.New(nil).PlanVolumeRemoval(t.Context(), b.request(), true)
+	require.NoError(t, err)
+	_, err = app.New(nil).DeleteVolume(t.Context(), b.request(), true)
+	require.ErrorContains(t, err, "is in use by a snapshot: wait until that has ended")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// mirrorChange makes or removes a mirror. All replicas are leased meanwhile.
+// mirrorChange makes or removes a mirror.
 type mirrorChange struct {
 	engine   *Engine
 	mirror   guard.Mirror
@@ -22,32 +22,66 @@ type mirrorChange struct {
 	run      string           // ID
 }
 
-// newMirrorChange leases the replicas exclusively. what describes the change for those that
-// are refused meanwhile.
-func (e *Engine) newMirrorChange(ctx context.Context, request VolumeRequest, what string) (c *mirrorChange, release func(), err error) {
+// newMirrorChange prepares a change, and refuses what cannot be one.
+func (e *Engine) newMirrorChange(ctx context.Context, request VolumeRequest) (*mirrorChange, error) {
 	if err := request.check(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	maker, ok := request.Mirror.(ports.Maker)
 	if !ok {
-		return nil, nil, refusef("this mirror cannot be made or removed by the engine: its owner does that")
+		return nil, refusef("this mirror cannot be made or removed by the engine: its owner does that")
 	}
-	c = &mirrorChange{engine: e, mirror: guard.Mirror{Mirror: request.Mirror}, maker: guard.Maker{Maker: maker}, run: executor.NewID()}
-	var all releases
+	c := &mirrorChange{engine: e, mirror: guard.Mirror{Mirror: request.Mirror}, maker: guard.Maker{Maker: maker}, run: executor.NewID()}
 	for _, where := range request.Members {
 		at := where.guarded()
-		one, err := e.leaseForChange(ctx, at, what)
-		if err == nil {
-			all.add(one)
-			err = canBeMember(at)
+		if err := at.check(); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			all.release()
-			return nil, nil, err
+		if err := at.checkChangeable(); err != nil {
+			return nil, err
+		}
+		if err := canBeMember(at); err != nil {
+			return nil, err
+		}
+		if err := c.refuseTwice(ctx, at); err != nil {
+			return nil, err
 		}
 		c.sites = append(c.sites, at)
 	}
-	return c, all.release, nil
+	return c, nil
+}
+
+// refuseTwice refuses a replica that is one of the sites already: it cannot be leased twice.
+func (c *mirrorChange) refuseTwice(ctx context.Context, at site) error {
+	for _, other := range c.sites {
+		if other.Replica != at.Replica {
+			continue
+		}
+		here, err := identify(ctx, at)
+		if err != nil {
+			return err
+		}
+		there, err := identify(ctx, other)
+		if err != nil {
+			return err
+		}
+		if here.UUID == there.UUID {
+			return refusef("replica %s on lvstore %s is given twice", at.Replica, here.Name)
+		}
+	}
+	return nil
+}
+
+// lease leases the replicas exclusively. what describes the change for those that are refused
+// meanwhile.
+func (c *mirrorChange) lease(ctx context.Context, what string) (release func(), err error) {
+	var all releases
+	for _, at := range c.sites {
+		if err := all.take(c.engine.leaseForChange(ctx, at, what)); err != nil {
+			return all.unless(err)
+		}
+	}
+	return all.release, nil
 }
 
 // canBeMember refuses a host whose heads cannot be shown to a mirror.

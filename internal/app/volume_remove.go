@@ -16,20 +16,23 @@ type VolumeRemoval struct {
 	Plans    []domain.Plan          // for each of them, if the replicas are deleted, too
 }
 
-// PlanVolumeRemoval returns what DeleteVolume would do.
+// PlanVolumeRemoval returns what DeleteVolume would do. It leases nothing.
 func (e *Engine) PlanVolumeRemoval(ctx context.Context, request VolumeRequest, replicas bool) (VolumeRemoval, error) {
-	c, release, err := e.newMirrorChange(ctx, request, "the planning of a deletion")
+	c, err := e.newMirrorChange(ctx, request)
 	if err != nil {
 		return VolumeRemoval{}, err
 	}
-	defer release()
 	return c.planRemoval(ctx, replicas)
 }
 
 // DeleteVolume removes the mirror of a volume, closes the ways to its members' heads and, if
 // asked to, deletes the replicas. After a crash or an error, the same call completes it.
 func (e *Engine) DeleteVolume(ctx context.Context, request VolumeRequest, replicas bool) (VolumeRemoval, error) {
-	c, release, err := e.newMirrorChange(ctx, request, "the deletion of the volume")
+	c, err := e.newMirrorChange(ctx, request)
+	if err != nil {
+		return VolumeRemoval{}, err
+	}
+	release, err := c.lease(ctx, "the deletion of the volume")
 	if err != nil {
 		return VolumeRemoval{}, err
 	}

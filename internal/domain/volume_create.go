@@ -16,9 +16,10 @@ func PlanVolumeCreation(replicas []Replica, size uint64, base Base) (VolumeCreat
 	plan := VolumeCreation{Size: size}
 	var existing, withData []Replica
 	for i, r := range replicas {
+		if same := slices.IndexFunc(replicas[:i], r.hasNameOf); same >= 0 {
+			return plan, refuse("replica %s is also given on lvstore %s: the replicas of a volume need different names", r.located(), replicas[same].Store.Name)
+		}
 		switch {
-		case slices.ContainsFunc(replicas[:i], r.isSame):
-			return plan, refuse("replica %s is given twice", r.located())
 		case DifferentVolumes(replicas[0].Name, r.Name):
 			return plan, refuse("replicas %s and %s are named as those of different volumes", replicas[0].Name, r.Name)
 		case r.leftByCreation():
@@ -65,9 +66,7 @@ func PlanVolumeCreation(replicas []Replica, size uint64, base Base) (VolumeCreat
 	return plan, nil
 }
 
-func (r Replica) isSame(other Replica) bool {
-	return r.Name == other.Name && r.Store.UUID == other.Store.UUID
-}
+func (r Replica) hasNameOf(other Replica) bool { return r.Name == other.Name }
 
 // leftByCreation reports whether only empty lvols in flight are there: a creation that crashed
 // leaves them when it makes an entry point.
@@ -88,8 +87,8 @@ func (r Replica) checkWhole(base Base) error {
 }
 
 // CheckMade refuses a volume whose members are not just the heads of these replicas, or that has
-// another size; 0: any.
-func (v Volume) CheckMade(replicas []Replica, size uint64) error {
+// another size, 0: any, or another base, the zero Base: any.
+func (v Volume) CheckMade(replicas []Replica, size uint64, base Base) error {
 	parts, strangers := v.Assign(replicas)
 	switch {
 	case !v.Pending && size != 0 && size != v.Size:
@@ -103,6 +102,22 @@ func (v Volume) CheckMade(replicas []Replica, size uint64) error {
 	default:
 		if faults := v.Faults(parts, strangers); len(faults) > 0 {
 			return refuse("volume %s exists already, and %s", v.Name, faults[0])
+		}
+		return v.checkBase(replicas, base)
+	}
+	return nil
+}
+
+func (v Volume) checkBase(replicas []Replica, base Base) error {
+	if !base.Known() {
+		return nil
+	}
+	for _, r := range replicas {
+		for _, found := range Audit(r, base).Violations {
+			switch found.Rule {
+			case RuleImage, RuleBase, RuleAncestorParent:
+				return refuse("volume %s exists already, and %s is not its base: replica %s, %s: %s", v.Name, base, r.Name, found.Subject, found.Detail)
+			}
 		}
 	}
 	return nil
