@@ -1079,6 +1079,15 @@ type Mirror = ports.Mirror
 //	}
 type Freezer = ports.Freezer
 
+// FreezeChecker is implemented by a Freezer that can find out, while clients go on, that it
+// can never stop them.
+//
+//	type FreezeChecker interface {
+//		// CheckFreeze is called while there is no freeze. ErrUnsupported if all would fail.
+//		CheckFreeze(ctx context.Context) error
+//	}
+type FreezeChecker = ports.FreezeChecker
+
 // The errors of a Freezer.
 var (
 	// ErrNotFrozen: the volume could not be frozen in time, and nothing was done.

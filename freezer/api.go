@@ -16,6 +16,13 @@ import (
 //		// contains filtered or unexported fields
 //	}
 //
+//	// CheckFreeze implements rebuild.FreezeChecker.
+//	func (f *Freezer) CheckFreeze(ctx context.Context) error
+//
+//	// Checked makes the freezer call check before anything is changed. It returns
+//	// an ErrUnsupported if freeze can never work.
+//	func (f *Freezer) Checked(check func(ctx context.Context) error) *Freezer
+//
 //	// Freeze implements rebuild.Freezer.
 //	func (f *Freezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error
 //

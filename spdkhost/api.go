@@ -226,6 +226,11 @@ type HostNQNs = nvmf.HostNQNs
 //	// Begin implements rebuild.Maker.
 //	func (m *Mirror) Begin(ctx context.Context, heads ...string) (err error)
 //
+//	// CheckSuspend finds out whether Suspend can work: ErrUnsupported as there.
+//	// It lets clients go on, as Resume does: a target tells only by a change that
+//	// a subsystem has ANA states.
+//	func (m *Mirror) CheckSuspend(ctx context.Context) (err error)
+//
 //	// Close ends the connection to the target. Calls under way fail.
 //	func (m *Mirror) Close() error
 //

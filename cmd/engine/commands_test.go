@@ -103,7 +103,8 @@ func (w *world) open(ctx context.Context, at address) (openedHost, error) {
 // closingVolume is a mirror in memory that can be closed.
 type closingVolume struct{ *memhost.Mirror }
 
-func (closingVolume) Close() error { return nil }
+func (closingVolume) Close() error                       { return nil }
+func (closingVolume) CheckSuspend(context.Context) error { return nil }
 
 func (w *world) openVolume(_ context.Context, at volumeAddress) (openedVolume, error) {
 	if w.live == nil || at.socket != "/v.sock" || at.raid != "vol-1" {

@@ -80,7 +80,7 @@ func (f *volumeFlags) freezer(volume openedVolume) rebuild.Freezer {
 	case f.freezeCommand != "":
 		return freezer.Commands(f.freezeCommand, f.thawCommand, f.limit)
 	case f.freeze == freezeANA:
-		return freezer.Func(volume.Suspend, volume.Resume)
+		return freezer.Func(volume.Suspend, volume.Resume).Checked(volume.CheckSuspend)
 	}
 	return freezer.None()
 }
@@ -104,6 +104,7 @@ func readVolumeAddress(text string) (at volumeAddress, err error) {
 type openedVolume interface {
 	rebuild.Mirror
 
+	CheckSuspend(ctx context.Context) error
 	Suspend(ctx context.Context) error
 	Resume(ctx context.Context) error
 	Close() error

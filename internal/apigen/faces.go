@@ -34,7 +34,7 @@ var faces = []face{
 				"Host", "Store", "Looker", "SealRecord", "Snapshotter",
 				"Copier", "Sender", "Receiver", "Releaser", "Source", "SourceOnly", "Run", "Address", "Peer", "Progress",
 				"Prover", "KnownProver", "Recorder", "Limiter", "LeastLimiter", "Merger", "Renamer", "Counter", "Gauge", "Opener", "Bytes", "Claimer", "Leaser", "Lease", "HeldError", "Identifier", "Collector", "Opened", "Ender", "Preparer", "ErrNotFound", "Retryable",
-				"Live", "Way", "Mirror", "Freezer", "ErrNotFrozen", "Cutter", "Maker",
+				"Live", "Way", "Mirror", "Freezer", "FreezeChecker", "ErrNotFrozen", "Cutter", "Maker",
 				"Journal", "Entry", "Began", "Sealed", "Ended", "OutcomeKilled", "Decided", "Served",
 			}},
 			{dir: "internal/domain", symbols: []string{

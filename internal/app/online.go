@@ -66,7 +66,7 @@ func (e *Engine) PlanOnline(ctx context.Context, asked OnlineRequest) (domain.Pl
 		return domain.Plan{}, err
 	}
 	request := asked.guarded()
-	request.live = &liveRun{mirror: guard.Mirror{Mirror: asked.Mirror}, freezer: asked.Freezer}
+	request.live = &liveRun{mirror: guard.Mirror{Mirror: asked.Mirror}, freezer: lockedFreezer{Freezer: asked.Freezer}}
 	request.live.begin(&rebuild{engine: e, request: request, run: executor.NewRun(ports.Run{Replica: request.Destination.Replica})})
 	return e.planRequest(ctx, request)
 }
@@ -117,7 +117,7 @@ func canBeLive(whose string, host ports.Host) error {
 type liveRun struct {
 	mirror  ports.Mirror
 	cutter  ports.Cutter // nil: the engine takes the snapshots
-	freezer ports.Freezer
+	freezer lockedFreezer
 	limit   time.Duration
 
 	rebuild *rebuild

@@ -36,6 +36,22 @@ func (l *liveRun) end(ctx context.Context, failure error) error {
 	return errors.Join(failed...)
 }
 
+// reportLeft reports what a failure has left of the destination, if its host still tells.
+func (l *liveRun) reportLeft(ctx context.Context, failure error) {
+	if l == nil || failure == nil || !l.rebuild.use.changed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	listing, err := list(ctx, l.rebuild.request.Destination)
+	if err != nil {
+		return
+	}
+	if left, err := l.rebuild.request.Destination.replica(listing); err == nil {
+		l.rebuild.report.Destination = left
+	}
+}
+
 // close closes exports and connections: of the sources, the destination and the mirror, at once
 // if the destination is whole.
 func (l *liveRun) close(ctx context.Context, failure error) error {

@@ -32,6 +32,14 @@ func (l *liveRun) tidy(ctx context.Context) error {
 	})
 }
 
+// checkFreezer refuses a freezer that can never work, before anything else is changed.
+func (l *liveRun) checkFreezer(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	return l.retry(ctx, "check how clients are stopped", func() error { return l.freezer.check(ctx) })
+}
+
 // tidyDestination does what a plan cannot do about a live head that another run left.
 func (l *liveRun) tidyDestination(ctx context.Context) error {
 	volume, err := l.look(ctx)

@@ -48,6 +48,7 @@ func (e *Engine) rebuild(ctx context.Context, asked Request, live *liveRun) (Rep
 	}
 	live.begin(r)
 	err := r.runPlans(r.withWaitEvents(ctx))
+	live.reportLeft(ctx, err)
 	r.reportSources()
 	r.report.CopiedBytes = progress.copied()
 	r.report.Duration = time.Since(began)
@@ -113,6 +114,9 @@ func (r *rebuild) runPlans(ctx context.Context) error {
 	unwatch := r.watchSources()
 	defer unwatch()
 	if err := r.request.live.tidy(ctx); err != nil {
+		return err
+	}
+	if err := r.request.live.checkFreezer(ctx); err != nil {
 		return err
 	}
 	release, err := r.takeLeases(ctx)

@@ -63,6 +63,24 @@ func (f lockedFreezer) Thaw(ctx context.Context) error {
 	return f.Freezer.Thaw(ctx)
 }
 
+// check refuses a freezer that can never work.
+func (f lockedFreezer) check(ctx context.Context) error {
+	checker, ok := f.Freezer.(ports.FreezeChecker)
+	if !ok {
+		return nil
+	}
+	release, err := f.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = checker.CheckFreeze(ctx)
+	if errors.Is(err, ports.ErrUnsupported) {
+		return &refusal{err}
+	}
+	return err
+}
+
 func freezeKey(storeUUID, replica string) string { return "freeze " + storeUUID + "/" + replica }
 
 // lockFreezes waits until no other run freezes the volume of these replicas. All runs lock

@@ -156,3 +156,29 @@ func TestRebuildEndsWhileFreezeHangs(t *testing.T) {
 		time.Sleep(2 * time.Hour) // until it has ended
 	})
 }
+
+// A freezer that can never work is refused before the destination's head is deleted. One that
+// does not know that fails later, and the report has what is left.
+func TestRebuildChecksFreezer(t *testing.T) {
+	for _, checked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			newBuilder(t, b.to, copyName, "").build("snap1 0=1 1=2\n  old 1=9\n    head 3=3\n")
+			never := func(context.Context) error { return ports.ErrUnsupported }
+			b.freezer = freezer.Func(never, b.mirror.Resume)
+			if checked {
+				b.freezer = b.freezer.Checked(never)
+			}
+			before := contents(t, b.to)
+			report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.ErrorIs(t, err, ports.ErrUnsupported)
+			require.Equal(t, checked, errors.Is(err, app.ErrRefused))
+			if checked {
+				require.Equal(t, before, contents(t, b.to))
+				return
+			}
+			require.Nil(t, report.Destination.Head)
+			require.Len(t, report.Destination.Snapshots, 1)
+		})
+	}
+}

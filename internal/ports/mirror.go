@@ -51,6 +51,13 @@ type Freezer interface {
 	Thaw(ctx context.Context) error
 }
 
+// FreezeChecker is implemented by a Freezer that can find out, while clients go on, that it
+// can never stop them.
+type FreezeChecker interface {
+	// CheckFreeze is called while there is no freeze. ErrUnsupported if all would fail.
+	CheckFreeze(ctx context.Context) error
+}
+
 // The errors of a Freezer.
 var (
 	// ErrNotFrozen: the volume could not be frozen in time, and nothing was done.

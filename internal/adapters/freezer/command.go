@@ -2,6 +2,7 @@ package freezer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -30,6 +31,9 @@ func Commands(freeze, thaw string, timeout time.Duration) *Freezer {
 // outputLimit is the number of bytes of a command's output that an error repeats.
 const outputLimit = 500
 
+// errNoCommand says that the shell did not find a command.
+var errNoCommand = errors.New("command not found")
+
 func run(ctx context.Context, line string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -42,6 +46,9 @@ func run(ctx context.Context, line string, timeout time.Duration) error {
 	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) && failed.ExitCode() == 127 {
+		err = fmt.Errorf("%w: %w", errNoCommand, err)
 	}
 	said := strings.TrimSpace(string(output[max(0, len(output)-outputLimit):]))
 	if said != "" {

@@ -57,3 +57,13 @@ func TestThawCommandIsRepeated(t *testing.T) {
 	require.NoError(t, f.Freeze(t.Context(), limit, func(context.Context) error { return nil }))
 	require.False(t, exists("frozen"))
 }
+
+// Nothing was changed yet, so a mistyped command is told at once.
+func TestMistypedThawCommandIsNotRepeated(t *testing.T) {
+	f, exists := inDir(t, "touch frozen", "[ ! -e tried ] || touch again; touch tried; dmstup resume", 0)
+	err := f.Thaw(t.Context())
+	require.ErrorIs(t, err, ports.ErrNotThawed)
+	require.ErrorContains(t, err, "command not found")
+	require.True(t, exists("tried"))
+	require.False(t, exists("again"))
+}

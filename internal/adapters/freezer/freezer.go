@@ -14,11 +14,15 @@ import (
 // takes place at a time: another one waits, and so does Thaw, unless its freeze function hangs.
 type Freezer struct {
 	freeze, thaw func(ctx context.Context) error
-	turn         chan struct{} // holds a token while there is a freeze
-	hangs        chan struct{} // holds a token while a freeze function has not ended in time
+	check        func(ctx context.Context) error // nil: nothing is known
+	turn         chan struct{}                   // holds a token while there is a freeze
+	hangs        chan struct{}                   // holds a token while a freeze function has not ended in time
 }
 
-var _ ports.Freezer = (*Freezer)(nil)
+var (
+	_ ports.Freezer       = (*Freezer)(nil)
+	_ ports.FreezeChecker = (*Freezer)(nil)
+)
 
 // Func makes a Freezer of two functions. freeze stops the clients and waits for their reads
 // and writes in flight; its context ends with the limit of the freeze. thaw lets clients
@@ -26,6 +30,13 @@ var _ ports.Freezer = (*Freezer)(nil)
 // stopped. It is repeated for a minute until it works.
 func Func(freeze, thaw func(ctx context.Context) error) *Freezer {
 	return &Freezer{freeze: freeze, thaw: thaw, turn: make(chan struct{}, 1), hangs: make(chan struct{}, 1)}
+}
+
+// Checked makes the freezer call check before anything is changed. It returns an
+// ErrUnsupported if freeze can never work.
+func (f *Freezer) Checked(check func(ctx context.Context) error) *Freezer {
+	f.check = check
+	return f
 }
 
 // None makes a Freezer that stops nobody: its caller guarantees that no client reads or
@@ -71,7 +82,20 @@ func (f *Freezer) Thaw(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ports.ErrUnavailable, ctx.Err())
 	}
+	if err := f.thaw(ctx); err == nil {
+		return nil
+	} else if errors.Is(err, errNoCommand) { // no repetition helps
+		return fmt.Errorf("%w: %w", ports.ErrNotThawed, err)
+	}
 	return f.letGoOn(ctx)
+}
+
+// CheckFreeze implements ports.FreezeChecker.
+func (f *Freezer) CheckFreeze(ctx context.Context) error {
+	if f.check == nil {
+		return nil
+	}
+	return f.check(ctx)
 }
 
 // begin freezes. If that fails or takes too long, clients go on.

@@ -436,6 +436,7 @@ func clientsAreStopped(t *testing.T, f *fixture) {
 	}))
 	goesOn()
 
+	require.NoError(t, v.CheckSuspend(t.Context()))
 	require.NoError(t, v.Suspend(t.Context()))
 	require.NoError(t, v.Suspend(t.Context()), "again")
 	_, all := v.members(t)
@@ -455,8 +456,10 @@ func freezeNeedsANA(t *testing.T, f *fixture) {
 	t.Cleanup(func() { f.home.Call(t, "bdev_raid_delete", map[string]any{"name": "plain"}, nil) })
 	m := openMirror(t, f.home, "plain")
 	require.ErrorIs(t, m.Suspend(t.Context()), ports.ErrUnsupported, "nobody exports it")
+	require.ErrorIs(t, m.CheckSuspend(t.Context()), ports.ErrUnsupported)
 	f.home.Use(t, "plain", domain.User{Kind: domain.UserExport})
 	require.ErrorIs(t, m.Suspend(t.Context()), ports.ErrUnsupported)
+	require.ErrorIs(t, m.CheckSuspend(t.Context()), ports.ErrUnsupported)
 	require.NoError(t, m.Resume(t.Context()))
 }
 

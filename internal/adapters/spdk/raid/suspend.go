@@ -30,7 +30,7 @@ func (m *Mirror) Suspend(ctx context.Context) (err error) {
 		return err
 	}
 	if len(doors) == 0 {
-		return fmt.Errorf("no subsystem with a listener exports it: %w", ports.ErrUnsupported)
+		return errNoDoors
 	}
 	m.suspended.Store(&doors)
 	if err := m.setState(ctx, doors, rpc.ANAInaccessible); err != nil {
@@ -38,6 +38,31 @@ func (m *Mirror) Suspend(ctx context.Context) (err error) {
 	}
 	return m.drain(ctx, doors)
 }
+
+// CheckSuspend finds out whether Suspend can work: ErrUnsupported as there. It lets clients
+// go on, as Resume does: a target tells only by a change that a subsystem has ANA states.
+func (m *Mirror) CheckSuspend(ctx context.Context) (err error) {
+	defer m.explain(&err, "check whether the clients can be stopped")
+	doors, err := m.doors(ctx)
+	if err != nil {
+		return err
+	}
+	if len(doors) == 0 {
+		return errNoDoors
+	}
+	for _, d := range doors {
+		err := rpc.SetANAState(d.nqn, d.at, rpc.ANAOptimized).Do(ctx, m.rpc)
+		if rpc.ReportsNoANA(err) {
+			err = rpc.WithKind(ports.ErrUnsupported, fmt.Errorf("%s was created without ana_reporting: %w", d.nqn, err))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errNoDoors = fmt.Errorf("no subsystem with a listener exports it: %w", ports.ErrUnsupported)
 
 // Resume lets clients go on, also those that another process has stopped. No error if they
 // were not stopped. While this process makes the RAID again, it waits until there is one.
