@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
+
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // DefaultTimeout is the deadline of a command if Commands is given none.
@@ -25,7 +28,24 @@ func Commands(freeze, thaw string, timeout time.Duration) *Freezer {
 	command := func(line string) func(ctx context.Context) error {
 		return func(ctx context.Context) error { return run(ctx, line, timeout) }
 	}
-	return Func(command(freeze), command(thaw))
+	return Func(command(freeze), command(thaw)).Checked(func(ctx context.Context) error {
+		return exists(ctx, freeze, timeout) // the other one is called first, and tells itself
+	})
+}
+
+// firstWord finds the command that a line begins with, if it is plain.
+var firstWord = regexp.MustCompile(`^\s*([\w./+-]+)(?:\s+[^\s(]|\s*$)`)
+
+// exists is an ErrUnsupported if the shell does not find the command that a line begins with.
+func exists(ctx context.Context, line string, timeout time.Duration) error {
+	word := firstWord.FindStringSubmatch(line)
+	if word == nil {
+		return nil
+	}
+	if err := run(ctx, "command -v -- "+word[1], timeout); err != nil && !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("command %q: %w: %w", line, errNoCommand, ports.ErrUnsupported)
+	}
+	return nil
 }
 
 // outputLimit is the number of bytes of a command's output that an error repeats.

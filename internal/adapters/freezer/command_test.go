@@ -4,6 +4,7 @@ package freezer_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -66,4 +67,14 @@ func TestMistypedThawCommandIsNotRepeated(t *testing.T) {
 	require.ErrorContains(t, err, "command not found")
 	require.True(t, exists("tried"))
 	require.False(t, exists("again"))
+}
+
+func TestMistypedFreezeCommandIsFound(t *testing.T) {
+	for line, known := range map[string]bool{
+		"touch frozen": true, "cd / && touch frozen": true, "[ -e / ]": true, "X=1 nothing-such": true, "f () { true; }; f": true,
+		"'nothing-such' x": true, "nothing-such": false, "  ./nothing-such vol-1": false,
+	} {
+		err := freezer.Commands(line, "true", 0).CheckFreeze(t.Context())
+		require.Equal(t, !known, errors.Is(err, ports.ErrUnsupported), "%s: %v", line, err)
+	}
 }
