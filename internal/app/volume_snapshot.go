@@ -109,6 +109,9 @@ func (s *volumeSnapshot) prepare(ctx context.Context) error {
 		return refusef("%s: name every replica of the volume, since the snapshot is taken of each", report.Volume.Faults(nil, report.Strangers)[0])
 	}
 	for i, p := range report.Replicas {
+		if p.Head == nil {
+			return refusef("%s: leave it out, or rebuild it first", report.Volume.Faults(report.Replicas[i:i+1], nil)[0])
+		}
 		if !p.HasWrites() {
 			continue
 		}

@@ -182,3 +182,15 @@ func TestRebuildChecksFreezer(t *testing.T) {
 		})
 	}
 }
+
+func TestVolumeSnapshotRefusesOtherReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		newBuilder(t, b.to, copyName, "").build("head\n")
+		_, err := app.New(nil).SnapshotVolume(t.Context(), b.volumeWithDestination(), "daily")
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.ErrorContains(t, err, copyName+" on lvstore disk-b is no member of volume vol-1: leave it out, or rebuild it first")
+		_, has := list(t, b.members[0], b.names[0]).Snapshot("daily")
+		require.False(t, has)
+	})
+}
