@@ -159,7 +159,7 @@ type rebuildSpace struct {
 
 // Created implements executor.Room.
 func (r rebuildSpace) Created(target domain.Ref, uuid string) {
-	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.uuid = uuid })
+	r.ledger.update(r.reservation, target, func(p *reservedLvol) { p.created(uuid) })
 }
 
 // Filled implements executor.Room.

@@ -232,7 +232,7 @@ func (i *imageImport) carryOut(ctx context.Context, opener ports.Opener) error {
 	if err != nil {
 		return err
 	}
-	i.updateReserved(func(p *reservedLvol) { p.uuid = uuid })
+	i.updateReserved(func(p *reservedLvol) { p.created(uuid) })
 	err = i.engine.space.whileSpaceLasts(ctx, host, i.reserved, func(ctx context.Context) error { return i.fill(ctx, opener, uuid) })
 	if err != nil {
 		return err

@@ -35,9 +35,11 @@ type reservedLvol struct {
 	image    string // final name of an image, which other runs may need, too; otherwise ""
 	clusters uint64
 
-	uuid   string // of the in-flight lvol; "": not created yet
-	filled uint64 // clusters, as far as its run knows
+	uuids  []string // of the lvols that have its clusters, one after the other; none: not created yet
+	filled uint64   // clusters, as far as its run knows
 }
+
+func (p *reservedLvol) created(uuid string) { p.uuids = append(p.uuids, uuid) }
 
 func (p *reservedLvol) left() uint64 { return p.clusters - min(p.filled, p.clusters) }
 
@@ -135,7 +137,11 @@ func newListedSpace(store domain.Listing) listedSpace {
 func (l listedSpace) missing(t filledSoFar) uint64 {
 	var all, freed uint64
 	for i, p := range t.reservation.lvols {
-		missing := p.clusters - min(max(l.own[p.uuid], t.filled[i]), p.clusters)
+		filled := t.filled[i]
+		for _, uuid := range p.uuids {
+			filled = max(filled, l.own[uuid])
+		}
+		missing := p.clusters - min(filled, p.clusters)
 		switch known, ok := l.images[p.image]; {
 		case p.image == "":
 			all += missing

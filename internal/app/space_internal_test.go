@@ -20,18 +20,19 @@ func TestWhatOthersTakeOfAStore(t *testing.T) {
 		fetches      string
 		taken, given uint64
 	}{
-		"nothing":                    {},
-		"what is not there yet":      {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}, {clusters: 3, uuid: "a"}}}}, taken: 8},
-		"on another store":           {needs: []*reservation{{store: "other", lvols: []*reservedLvol{{clusters: 5}}}}},
-		"what is filled in part":     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, uuid: "a"}}}}, listed: listed(lvol("a", 2)), taken: 3},
-		"what was filled before":     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, uuid: "a", filled: 5}}}}},
-		"what it will free":          {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}}, deletes: []string{"a"}}}, listed: listed(lvol("a", 3)), taken: 2},
-		"what it has freed":          {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}}, deletes: []string{"a"}}}, taken: 5},
-		"nobody gives what is freed": {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}}, deletes: []string{"a"}}, {store: store, lvols: []*reservedLvol{{clusters: 4}}}}, listed: listed(lvol("a", 9)), taken: 4},
-		"an image for two":           {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image, uuid: "a"}}}, {store: store, lvols: []*reservedLvol{{clusters: 5, image: image}, {clusters: 1}}}}, listed: listed(lvol("a", 2)), taken: 4},
-		"an image that has come":     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image}, {clusters: 1}}}}, listed: listed(domain.Lvol{UUID: "i", Name: image}), taken: 1},
-		"an image that is shared":    {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image, uuid: "a"}, {clusters: 9}}}}, listed: listed(lvol("a", 2)), fetches: image, taken: 7},
-		"an image that is given":     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image, uuid: "a"}, {clusters: 1}}}}, listed: listed(lvol("a", 4)), fetches: image, given: 3},
+		"nothing":                                    {},
+		"what is not there yet":                      {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}, {clusters: 3, uuids: []string{"a"}}}}}, taken: 8},
+		"on another store":                           {needs: []*reservation{{store: "other", lvols: []*reservedLvol{{clusters: 5}}}}},
+		"what is filled in part":                     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, uuids: []string{"a"}}}}}, listed: listed(lvol("a", 2)), taken: 3},
+		"what was filled before":                     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, uuids: []string{"a"}, filled: 5}}}}},
+		"what it will free":                          {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}}, deletes: []string{"a"}}}, listed: listed(lvol("a", 3)), taken: 2},
+		"what it has freed":                          {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}}, deletes: []string{"a"}}}, taken: 5},
+		"nobody gives what is freed":                 {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5}}, deletes: []string{"a"}}, {store: store, lvols: []*reservedLvol{{clusters: 4}}}}, listed: listed(lvol("a", 9)), taken: 4},
+		"an image for two":                           {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image, uuids: []string{"a"}}}}, {store: store, lvols: []*reservedLvol{{clusters: 5, image: image}, {clusters: 1}}}}, listed: listed(lvol("a", 2)), taken: 4},
+		"an image that was sealed after the listing": {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image, uuids: []string{"a", "b"}}}}}, listed: listed(lvol("a", 5)), fetches: image, taken: 0},
+		"an image that has come":                     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image}, {clusters: 1}}}}, listed: listed(domain.Lvol{UUID: "i", Name: image}), taken: 1},
+		"an image that is shared":                    {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image, uuids: []string{"a"}}, {clusters: 9}}}}, listed: listed(lvol("a", 2)), fetches: image, taken: 7},
+		"an image that is given":                     {needs: []*reservation{{store: store, lvols: []*reservedLvol{{clusters: 5, image: image, uuids: []string{"a"}}, {clusters: 1}}}}, listed: listed(lvol("a", 4)), fetches: image, given: 3},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var r spaceLedger

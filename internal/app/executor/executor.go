@@ -92,7 +92,8 @@ type Limits interface {
 
 // Space is the space of the store that the plan still needs.
 type Space interface {
-	// Created sets the UUID of an lvol that will be filled.
+	// Created tells the UUID of an lvol that will be filled, and later those of the lvols
+	// that get its clusters.
 	Created(target domain.Ref, uuid string)
 	// Filled sets the number of clusters of it that are filled.
 	Filled(target domain.Ref, clusters uint64)

@@ -76,7 +76,10 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 			return err
 		}
 		return x.makeInFlight(ctx, &p.snapshot, func(name string) error {
-			_, err := x.Host.Seal(ctx, filled, name, ports.SealRecord{})
+			uuid, err := x.Host.Seal(ctx, filled, name, ports.SealRecord{})
+			if err == nil {
+				x.Space.Created(s.Target, uuid)
+			}
 			return err
 		})
 	case snapshot == nil: // it was merged
@@ -97,7 +100,10 @@ func (x *Executor) proofStep(ctx context.Context, merger ports.Merger, s *step) 
 		return nil
 	case clone == nil:
 		return x.makeInFlight(ctx, &p.clone, func(name string) error {
-			_, err := x.Host.Clone(ctx, snapshot.UUID, name, snapshot.Size, "")
+			uuid, err := x.Host.Clone(ctx, snapshot.UUID, name, snapshot.Size, "")
+			if err == nil {
+				x.Space.Created(s.Target, uuid)
+			}
 			return err
 		})
 	default:

@@ -191,6 +191,7 @@ func (x *Executor) sealRecord(s *step, merges bool) ports.SealRecord {
 // finishSeal registers the result of a seal.
 func (x *Executor) finishSeal(ctx context.Context, s *step, sealed string, clusters uint64) error {
 	x.setMade(s.Target, sealed)
+	x.Space.Created(s.Target, sealed)
 	if s.Target.IsImage() {
 		defer x.ImageReady()
 		return x.proveSealed(ctx, s, sealed)
