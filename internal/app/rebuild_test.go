@@ -191,6 +191,7 @@ func TestFullStoreEndsRebuildOnly(t *testing.T) {
 // deletes the replica while it is rebuilt (longhorn/longhorn#10212, #9190).
 func TestField_10212_RemovedDestinationEndsRebuildOnly(t *testing.T) {
 	b, request := newPlainFixture(t)
+	request.Parallel = 1 // else another copy may notice the loss before it is whole, and the run plans again
 	before := contents(t, b.source)
 	inject(b.source, on("copy").nth(3).does(func() {
 		store, err := b.destination.List(context.Background())

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -292,16 +293,29 @@ func (b *Blobstore) fill(uuid, what string, lacking func(*lvol) (map[uint64]clus
 }
 
 // SetExternal replaces the external snapshot that the lvol reads through to; nil: none.
-// The lvol must not have a parent.
+// The lvol must not have a parent. It is read without the store's lock, since it may be an
+// lvol of the same store: the caller sees to it that nothing changes meanwhile.
 func (b *Blobstore) SetExternal(uuid string, outside io.ReaderAt) {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
 	if l, ok := b.h.lvols[uuid]; ok {
 		l.external = nil
 		if outside != nil {
-			l.external = &external{ReaderAt: outside}
+			l.external = &external{ReaderAt: unlocked{outside, &b.h.mu}}
 		}
 	}
+}
+
+// unlocked is read without a lock that the reader holds.
+type unlocked struct {
+	io.ReaderAt
+	lock sync.Locker
+}
+
+func (u unlocked) ReadAt(p []byte, offset int64) (int, error) {
+	u.lock.Unlock()
+	defer u.lock.Lock()
+	return u.ReaderAt.ReadAt(p, offset)
 }
 
 // Blob is an lvol to restore.

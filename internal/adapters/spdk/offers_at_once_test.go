@@ -35,11 +35,16 @@ func TestTwoHostsOfATargetOfferOneWay(t *testing.T) {
 		ways[0] = offer(t, run, host, way, to)
 		if came {
 			require.NoError(t, to.Connect(t.Context(), run, ways...), "call %d", call)
-			require.NoError(t, host.Show(t.Context(), run, ways[0], snapshotOf(t, from, host, "cut-"+run.ID, 2, 1)))
-			require.NoError(t, other.Show(t.Context(), run, ways[1], snapshotOf(t, from, other, "cut-"+run.ID, 2, 1)))
+			cuts := [2]string{snapshotOf(t, from, host, "cut-"+run.ID, 2, 1), snapshotOf(t, from, other, "cut-"+run.ID, 2, 1)}
+			require.NoError(t, host.Show(t.Context(), run, ways[0], cuts[0]))
+			require.NoError(t, other.Show(t.Context(), run, ways[1], cuts[1]))
 			head := create(t, to, domain.InFlightLvolName(run.Replica, newID()), 2)
 			require.NoError(t, to.GraftExternal(t.Context(), run, head, ways...))
 			require.NoError(t, to.Delete(t.Context(), head))
+			require.NoError(t, host.Hide(t.Context(), run, ways[0]))
+			require.NoError(t, other.Hide(t.Context(), run, ways[1]))
+			require.NoError(t, host.Delete(t.Context(), cuts[0]))
+			require.NoError(t, other.Delete(t.Context(), cuts[1]))
 		}
 		for _, h := range []*Host{to, host, other} {
 			require.NoError(t, h.Release(t.Context(), run))
