@@ -4,7 +4,6 @@
 # tests on real SPDK targets need an spdk_tgt, too.
 
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
 GO ?= go
@@ -28,7 +27,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: gofmt vet lint mocks race simulated faults proof embed e2e-if-found ## all tests that must pass before a change is merged
+test: ## all tests that must pass before a change is merged
+	@$(MAKE) gofmt vet lint mocks
+	@$(MAKE) -j2 race simulated faults proof
+	@$(MAKE) embed e2e-if-found
 	@echo "== passed"
 
 .PHONY: gofmt
@@ -56,8 +58,8 @@ mocks:
 # These play scenario files again that TestScenarioOutput plays with the race detector.
 NO_RACE = ^(TestScenarioJSONKeepsContract|TestEveryKindOfFaultStrikes|TestManualScenariosRun)$$
 
-# Many tests wait for sockets and deadlines, so more of them than there are
-# processors run at once. The target vet has run go vet.
+# Many tests wait for sockets and deadlines, so more of them than there are processors run
+# at once, and this target runs beside the next three. The target vet has run go vet.
 .PHONY: race
 race:
 	@echo "== tests, with the race detector"

@@ -539,13 +539,17 @@ func TestEveryPrefixOfEveryOrderIsSafeAndLeadsOn(t *testing.T) {
 		t.Run(name+", exhaustively", func(t *testing.T) {
 			t.Parallel()
 			p := newProver(t)
-			p.exhaust(smallTrees[name], false)
+			p.exhaust(smallTrees[name], false, 1)
 			p.report(name)
 		})
-		t.Run(name+" of a linked clone, exhaustively", func(t *testing.T) {
+		t.Run(name+" of a linked clone", func(t *testing.T) {
 			t.Parallel()
 			p := newProver(t)
-			p.exhaust(smallTrees[name], true)
+			if *soak {
+				p.exhaust(smallTrees[name], true, 1)
+			} else {
+				p.exhaust(smallTrees[name], true, 3)
+			}
 			p.report(name + " of a linked clone")
 		})
 	}
@@ -555,7 +559,7 @@ func TestEveryPrefixOfEveryOrderIsSafeAndLeadsOn(t *testing.T) {
 			t.Skip("millions of states: run by make soak; a sample of them follows")
 		}
 		p := newProver(t)
-		p.exhaust(smallTrees["a chain"], false)
+		p.exhaust(smallTrees["a chain"], false, 1)
 		p.report("a chain of two")
 	})
 	t.Run("trees of two to six snapshots, at random", func(t *testing.T) {
@@ -660,10 +664,15 @@ func TestLossRefusedAtStartOrNever(t *testing.T) {
 	p.report("mistaken destinations")
 }
 
-func (p *prover) exhaust(parentOf []int, clones bool) {
+// exhaust proves one in so many of all worlds with that tree.
+func (p *prover) exhaust(parentOf []int, clones bool, oneIn int) {
+	drawn := 0
 	for o := (&odometer{}); ; {
 		if w, ok := drawLeftovers(o, drawSource(o, parentOf, clones), parentOf); ok {
-			p.prove(w)
+			if drawn%oneIn == 0 {
+				p.prove(w)
+			}
+			drawn++
 		}
 		if !o.next() {
 			return
