@@ -133,16 +133,12 @@ func (v *volumeOnTargets) request() app.OnlineRequest {
 	return r
 }
 
-// onlineTests: the mirror, one of its members and the destination are on targets of their
-// own, and clients read and write over NVMe/TCP.
-var onlineTests = map[string]func(t *testing.T, start func(*testing.T) *targettest.Target){
-	"plain":                  rebuildOnline,
-	"it outlives its source": outliveSource,
-}
+// testsOnTargets are tests by name. Each starts targets of one flavour.
+type testsOnTargets map[string]func(t *testing.T, start func(*testing.T) *targettest.Target)
 
-func TestRebuildOnlineOnTargets(t *testing.T) {
+func (tests testsOnTargets) onSimulated(t *testing.T) {
 	t.Parallel()
-	for name, test := range onlineTests {
+	for name, test := range tests {
 		for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
 			t.Run(name+" "+flavour.String(), func(t *testing.T) {
 				t.Parallel()
@@ -153,14 +149,29 @@ func TestRebuildOnlineOnTargets(t *testing.T) {
 	}
 }
 
-func TestRealTargetRebuildOnline(t *testing.T) {
-	for name, test := range onlineTests {
+func (tests testsOnTargets) onReal(t *testing.T) {
+	for name, test := range tests {
 		for _, binary := range targettest.Binaries(t) {
 			t.Run(name+" "+filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
 				test(t, func(t *testing.T) *targettest.Target { return targettest.Start(t, binary) })
 			})
 		}
 	}
+}
+
+// onlineTests: the mirror, one of its members and the destination are on targets of their
+// own, and clients read and write over NVMe/TCP.
+var onlineTests = testsOnTargets{
+	"plain":                  rebuildOnline,
+	"it outlives its source": outliveSource,
+}
+
+func TestRebuildOnlineOnTargets(t *testing.T) {
+	onlineTests.onSimulated(t)
+}
+
+func TestRealTargetRebuildOnline(t *testing.T) {
+	onlineTests.onReal(t)
 }
 
 func rebuildOnline(t *testing.T, start func(*testing.T) *targettest.Target) {

@@ -3,7 +3,6 @@ package app_test
 import (
 	"flag"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,32 +22,17 @@ import (
 var volumeStep = flag.Int("volume-every", 5, "let the making of a volume on simulated targets die at every so many-th JSON-RPC call; 1: at each")
 
 // volumeTests: a volume with a member on the target of its RAID and one on another target.
-var volumeTests = map[string]func(t *testing.T, start func(*testing.T) *targettest.Target){
+var volumeTests = testsOnTargets{
 	"made, used and deleted": makeOnTargets,
 	"purged":                 purgeOnTargets,
 }
 
 func TestVolumesOnTargets(t *testing.T) {
-	t.Parallel()
-	for name, test := range volumeTests {
-		for _, flavour := range []simtarget.Flavour{simtarget.Fork, simtarget.Upstream} {
-			t.Run(name+" "+flavour.String(), func(t *testing.T) {
-				t.Parallel()
-				fabric := simtarget.NewFabric()
-				test(t, func(t *testing.T) *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
-			})
-		}
-	}
+	volumeTests.onSimulated(t)
 }
 
 func TestRealTargetVolumes(t *testing.T) {
-	for name, test := range volumeTests {
-		for _, binary := range targettest.Binaries(t) {
-			t.Run(name+" "+filepath.Base(filepath.Dir(binary)), func(t *testing.T) {
-				test(t, func(t *testing.T) *targettest.Target { return targettest.Start(t, binary) })
-			})
-		}
-	}
+	volumeTests.onReal(t)
 }
 
 // madeOnTargets is where a volume is made. Each call of request is that of a new process.

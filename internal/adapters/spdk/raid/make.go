@@ -21,17 +21,26 @@ func (m *Mirror) Begin(ctx context.Context, heads ...string) (err error) {
 		return err
 	}
 	defer unlock()
-	raids, err := rpc.GetRAIDs().Do(ctx, m.rpc)
+	raids, err := m.others(ctx)
 	if err != nil {
 		return err
-	}
-	if r, _ := m.find(raids); r != nil {
-		return fmt.Errorf("it exists: %w", ports.ErrExists)
 	}
 	if noted := m.findPending(raids); noted != nil {
 		return m.checkPending(noted, heads)
 	}
 	return m.notePending(ctx, heads)
+}
+
+// others are the target's RAIDs. ErrExists if the mirror's is among them.
+func (m *Mirror) others(ctx context.Context) ([]rpc.RAID, error) {
+	raids, err := rpc.GetRAIDs().Do(ctx, m.rpc)
+	if err != nil {
+		return nil, err
+	}
+	if r, _ := m.find(raids); r != nil {
+		return nil, fmt.Errorf("it exists: %w", ports.ErrExists)
+	}
+	return raids, nil
 }
 
 // Make implements ports.Maker.
@@ -42,12 +51,8 @@ func (m *Mirror) Make(ctx context.Context, at ...ports.Address) (err error) {
 		return err
 	}
 	defer unlock()
-	raids, err := rpc.GetRAIDs().Do(ctx, m.rpc)
-	if err != nil {
+	if _, err := m.others(ctx); err != nil {
 		return err
-	}
-	if r, _ := m.find(raids); r != nil {
-		return fmt.Errorf("it exists: %w", ports.ErrExists)
 	}
 	made := &description{Name: m.name, UUID: m.uuid}
 	for _, one := range at {
