@@ -21,9 +21,7 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 		if err == nil {
 			err = r.repeatPlans(ctx)
 		}
-		of := (*executor.SourceError)(nil)
-		again := errors.Is(err, errBroken) || errors.Is(err, ports.ErrThawed) || errors.Is(err, errNotCut) && errors.As(err, &of)
-		again = again && ctx.Err() == nil && live.cuts < maxCuts
+		again := ctx.Err() == nil && live.cuts < maxCuts && mayCutAgain(err)
 		if left := live.end(ctx, err); left != nil {
 			return errors.Join(err, fmt.Errorf("%w: %w", ErrCleanUp, left))
 		}
@@ -37,6 +35,18 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 		if err := live.tidy(ctx); err != nil {
 			return err
 		}
+	}
+}
+
+// mayCutAgain reports whether another cut may go better after a failure.
+func mayCutAgain(err error) bool {
+	switch of, joins := (*executor.SourceError)(nil), (notJoined{}); {
+	case errors.Is(err, errBroken), errors.Is(err, ports.ErrThawed):
+		return true
+	case errors.As(err, &joins):
+		return ports.Retryable(joins)
+	default:
+		return errors.Is(err, errNotCut) && errors.As(err, &of)
 	}
 }
 

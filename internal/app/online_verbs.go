@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -116,6 +117,14 @@ func (l *liveRun) checkMembers(ctx context.Context) error {
 	return nil
 }
 
+// notJoined is the error of a join that failed. It is final in its freeze: each attempt may make a
+// RAID again, and again as it was. The cut is undone, and another one is made.
+type notJoined struct{ why error }
+
+func (e notJoined) Error() string      { return e.why.Error() }
+func (e notJoined) Unwrap() error      { return e.why }
+func (notJoined) Is(target error) bool { return target == retry.ErrFinal }
+
 // Join implements executor.Live.
 func (l *liveRun) Join(ctx context.Context, head string) error {
 	joined, err := l.mirror.Join(ctx, l.rebuild.run.Run, l.head.way)
@@ -126,7 +135,7 @@ func (l *liveRun) Join(ctx context.Context, head string) error {
 		}
 	}
 	if err != nil {
-		return err
+		return notJoined{err}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
