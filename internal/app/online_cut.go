@@ -219,14 +219,15 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 }
 
 // openWays opens the ways from all members to the destination, still without a snapshot. The
-// members' ways have one ID, so that the live head goes on reading if one of them is lost.
+// members' ways have one ID, so that the live head goes on reading if one of them is lost. It is
+// that of the proposed cut, so that a later run can show the cut as the same bdev.
 func (l *liveRun) openWays(ctx context.Context) error {
 	destination := l.rebuild.request.Destination.Host
 	peer, err := destination.Peer(ctx)
 	if err != nil {
 		return err
 	}
-	id := l.wayID()
+	id, _ := domain.CutID(l.cut.Snapshot)
 	l.ways = make([]ports.Address, len(l.members))
 	var calls []func() error
 	for path, at := range l.members {

@@ -99,39 +99,46 @@ func TestSnapshotOverALostCutIsRebuilt(t *testing.T) {
 	for lost := range 3 { // of the members, from 1
 		synctest.Test(t, func(t *testing.T) {
 			b := newLiveFixture(t, 2, liveTree, memory.Config{})
-			b.noTrims = true // see TestLiveVolumesAtRandom
 			b.start(50 * time.Millisecond)
 			defer b.clients.Stop()
-			var taken atomic.Bool
-			take := onceAt(partyMember, "copy", func() { go func() { b.userSnapshot("daily"); taken.Store(true) }() })
-			dead := false
-			b.inject(func(_ int, c liveCall) memory.Fault {
-				if take(c); dead || c.Method == "seal" && taken.Load() {
-					dead = true
-					return memory.Fault{Before: errEngineDied}
-				}
-				return memory.Fault{Delay: 10 * time.Millisecond}
-			})
+			b.loseCut(lost, b.request())
 			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
-			require.ErrorIs(t, err, errEngineDied)
-			b.noFaults()
-			b.to.Restart()
-			if lost > 0 {
-				b.members[lost-1].Kill()
-			}
-			b.settle()
-			daily, _ := list(t, b.to, copyName).Snapshot("daily")
-			require.True(t, daily.Lvol.Degraded)
-			if lost > 0 {
-				b.members[lost-1].Start()
-			}
-			b.dropLost("the kill")
-			_, err = app.New(nil).RebuildOnline(t.Context(), b.request())
 			require.NoError(t, err)
 			b.stop()
 			b.requireWhole()
 		})
 	}
+}
+
+// loseCut rebuilds until a user has taken a snapshot of the live head and the engine dies. Then the
+// destination's host restarts, and a member may be lost for a moment, from 1.
+func (b *liveFixture) loseCut(lost int, r app.OnlineRequest) {
+	b.t.Helper()
+	b.noTrims = true // see TestLiveVolumesAtRandom
+	var taken atomic.Bool
+	take := onceAt(partyMember, "copy", func() { go func() { b.userSnapshot("daily"); taken.Store(true) }() })
+	dead := false
+	b.inject(func(_ int, c liveCall) memory.Fault {
+		if take(c); dead || c.Method == "seal" && taken.Load() {
+			dead = true
+			return memory.Fault{Before: errEngineDied}
+		}
+		return memory.Fault{Delay: 10 * time.Millisecond}
+	})
+	_, err := app.New(nil).RebuildOnline(b.t.Context(), r)
+	require.ErrorIs(b.t, err, errEngineDied)
+	b.noFaults()
+	b.to.Restart()
+	if lost > 0 {
+		b.members[lost-1].Kill()
+	}
+	b.settle()
+	daily, _ := list(b.t, b.to, copyName).Snapshot("daily")
+	require.True(b.t, daily.Lvol.Degraded)
+	if lost > 0 {
+		b.members[lost-1].Start()
+	}
+	b.dropLost("the kill")
 }
 
 // L#10396, spdk/spdk#3343: the target crashed when the source went. The live head goes on reading
@@ -243,21 +250,56 @@ func TestFreezeThatEndsTooEarly(t *testing.T) {
 	}
 }
 
-// TestOwnerOfTheMirrorCuts: its snapshots have the name that it says.
+// ownersMirror names the cuts itself, or takes the proposal.
+type ownersMirror struct {
+	memory.CuttingMirror
+
+	names string // what a cut of its own is called begins with this; "": it takes the proposal
+}
+
+// Cut implements ports.Cutter.
+func (m ownersMirror) Cut(ctx context.Context, run ports.Run, name string, attributes domain.Attributes) (string, error) {
+	return m.CuttingMirror.Cut(ctx, run, m.names+name, attributes)
+}
+
+// TestOwnerOfTheMirrorCuts: its snapshots have the name that it says. A later run finds the cut under a degraded
+// snapshot by the proposed name only.
 func TestOwnerOfTheMirrorCuts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newLiveFixture(t, 2, liveTree, memory.Config{})
-		b.start(time.Millisecond)
-		defer b.clients.Stop()
-		b.slowly(nil)
-		r := b.request()
-		r.Mirror = memory.CuttingMirror{Mirror: b.mirror}
-		report, err := app.New(nil).RebuildOnline(t.Context(), r)
-		require.NoError(t, err)
-		b.stop()
-		b.requireWhole()
-		require.True(t, strings.HasPrefix(report.Online.Cut, "rebuild-cut-"))
-	})
+	for _, names := range []string{"", "owners-"} {
+		owned := func(b *liveFixture) app.OnlineRequest {
+			r := b.request()
+			r.Mirror = ownersMirror{memory.CuttingMirror{Mirror: b.mirror}, names}
+			return r
+		}
+		begin := func(t *testing.T) *liveFixture {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			b.start(50 * time.Millisecond)
+			b.slowly(nil)
+			t.Cleanup(func() { b.clients.Stop() })
+			return b
+		}
+		synctest.Test(t, func(t *testing.T) {
+			b := begin(t)
+			report, err := app.New(nil).RebuildOnline(t.Context(), owned(b))
+			require.NoError(t, err)
+			b.stop()
+			b.requireWhole()
+			require.True(t, strings.HasPrefix(report.Online.Cut, names+"rebuild-cut-"))
+		})
+		synctest.Test(t, func(t *testing.T) {
+			b := begin(t)
+			b.loseCut(0, owned(b))
+			_, err := app.New(nil).RebuildOnline(t.Context(), owned(b))
+			if names == "" {
+				require.NoError(t, err)
+				b.stop()
+				b.requireWhole()
+				return
+			}
+			require.ErrorContains(t, err, "restore the external snapshot that it reads through to")
+			b.stop()
+		})
+	}
 }
 
 // TestOnlineRefusedBeforeAnyChange: a host that cannot, and a member that was not named.

@@ -7,19 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
-
-// wayID is that of the ways to the members' cuts: the cut's own, if the engine has named it, so
-// that a later run can show the same cut as the same bdev.
-func (l *liveRun) wayID() string {
-	if id, ok := domain.CutID(l.cut.Snapshot); ok && l.cutter == nil {
-		return id
-	}
-	return executor.NewID()
-}
 
 // reviveTime is how long a host may take to notice that an external snapshot is back.
 const reviveTime = 5 * time.Second
