@@ -6,13 +6,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
-//go:generate -command mockgen go tool -modfile=../../tools/go.mod mockgen -package=mocks -self_package=github.com/rootgraft/rebuild/internal/ports/mocks
-//go:generate mockgen -source=store.go -destination=mocks/store.go
-//go:generate mockgen -source=copier.go -destination=mocks/copier.go
-//go:generate mockgen -source=prover.go -destination=mocks/prover.go
-//go:generate mockgen -source=opener.go -destination=mocks/opener.go
-//go:generate mockgen -source=host.go -destination=mocks/host.go -aux_files=github.com/rootgraft/rebuild/internal/ports=store.go,github.com/rootgraft/rebuild/internal/ports=copier.go
-
 // Looker lists a store and changes nothing.
 type Looker interface {
 	// List returns a consistent listing of the store: its properties and all lvols on
