@@ -95,7 +95,7 @@ func (w *world) open(ctx context.Context, at address) (openedHost, error) {
 		return nil, err
 	}
 	if store.Name != at.lvstore {
-		return nil, fmt.Errorf("open lvstore %s of target %s: there is none of that name, only %s", at.lvstore, at.socket, store.Name)
+		return nil, fmt.Errorf("open lvstore %s of target %s: not found; available: %s", at.lvstore, at.socket, store.Name)
 	}
 	return closing{host}, nil
 }

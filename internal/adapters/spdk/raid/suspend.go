@@ -33,7 +33,7 @@ func (m *Mirror) Suspend(ctx context.Context) (err error) {
 		return errNoDoors
 	}
 	m.suspended.Store(&doors)
-	if err := m.setState(ctx, doors, rpc.ANAInaccessible); err != nil {
+	if err := m.setState(ctx, doors, spdktypes.NvmfSubsystemListenerAnaStateInaccessible); err != nil {
 		return err
 	}
 	return m.drain(ctx, doors)
@@ -51,7 +51,7 @@ func (m *Mirror) CheckSuspend(ctx context.Context) (err error) {
 		return errNoDoors
 	}
 	for _, d := range doors {
-		err := rpc.SetANAState(d.nqn, d.at, rpc.ANAOptimized).Do(ctx, m.rpc)
+		err := rpc.SetANAState(d.nqn, d.at, spdktypes.NvmfSubsystemListenerAnaStateOptimized).Do(ctx, m.rpc)
 		if rpc.ReportsNoANA(err) {
 			err = rpc.WithKind(ports.ErrUnsupported, fmt.Errorf("%s was created without ana_reporting: %w", d.nqn, err))
 		}
@@ -81,7 +81,7 @@ func (m *Mirror) Resume(ctx context.Context) (err error) {
 		}
 		doors = &found
 	}
-	if err := m.setState(ctx, *doors, rpc.ANAOptimized); err != nil {
+	if err := m.setState(ctx, *doors, spdktypes.NvmfSubsystemListenerAnaStateOptimized); err != nil {
 		return err
 	}
 	m.suspended.CompareAndSwap(doors, nil)
@@ -109,11 +109,11 @@ func (m *Mirror) doors(ctx context.Context) (doors []door, err error) {
 }
 
 // setState sets the state of one listener after the other: each pauses its subsystem.
-func (m *Mirror) setState(ctx context.Context, doors []door, state rpc.ANAState) error {
+func (m *Mirror) setState(ctx context.Context, doors []door, state spdktypes.NvmfSubsystemListenerAnaState) error {
 	for _, d := range doors {
 		err := rpc.SetANAState(d.nqn, d.at, state).Do(ctx, m.rpc)
 		if rpc.ReportsNoANA(err) {
-			if state == rpc.ANAOptimized {
+			if state == spdktypes.NvmfSubsystemListenerAnaStateOptimized {
 				continue // clients cannot have been stopped there
 			}
 			err = rpc.WithKind(ports.ErrUnsupported, fmt.Errorf("it was created without ana_reporting: %w", err))

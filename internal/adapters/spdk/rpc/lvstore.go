@@ -59,9 +59,9 @@ func OpenLvstore(ctx context.Context, client *Client, name string) (*Lvstore, er
 		names = append(names, s.Name)
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("there is no lvstore on it: %w", ports.ErrNotFound)
+		return nil, fmt.Errorf("the target has no lvstore: %w", ports.ErrNotFound)
 	}
-	return nil, fmt.Errorf("there is none of that name, only %s: %w", strings.Join(names, ", "), ports.ErrNotFound)
+	return nil, WithKind(ports.ErrNotFound, fmt.Errorf("lvstore %q not found; available: %s", name, strings.Join(names, ", ")))
 }
 
 // Failed says what was tried in the lvstore; nil stays nil.

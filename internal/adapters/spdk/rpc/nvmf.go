@@ -22,9 +22,6 @@ func CreateTransport() *Call {
 
 // GetSubsystems lists the subsystem of that NQN; "": all.
 func GetSubsystems(nqn string) *CallOf[[]spdktypes.NvmfSubsystem] {
-	if nqn == "" {
-		return get[[]spdktypes.NvmfSubsystem]("nvmf_get_subsystems", nil)
-	}
 	return get[[]spdktypes.NvmfSubsystem]("nvmf_get_subsystems", spdktypes.NvmfGetSubsystemsRequest{Nqn: nqn})
 }
 
@@ -54,27 +51,10 @@ func AddListener(nqn string, at spdktypes.NvmfSubsystemListenAddress) *Call {
 	return change("nvmf_subsystem_add_listener", spdktypes.NvmfSubsystemAddListenerRequest{Nqn: nqn, ListenAddress: at})
 }
 
-// ANAState is how a subsystem tells hosts that its namespaces can be reached by a listener.
-type ANAState string
-
-// The states that SPDK can set.
-const (
-	ANAOptimized    ANAState = "optimized"
-	ANAInaccessible ANAState = "inaccessible"
-)
-
-// anaStateRequest is of nvmf_subsystem_listener_set_ana_state; go-spdk-helper has no type
-// for it.
-type anaStateRequest struct {
-	NQN     string                               `json:"nqn"`
-	Address spdktypes.NvmfSubsystemListenAddress `json:"listen_address"`
-	State   ANAState                             `json:"ana_state"`
-}
-
 // SetANAState sets the state of all namespaces of a subsystem that was created with ANA
 // reporting, for one of its listeners.
-func SetANAState(nqn string, at spdktypes.NvmfSubsystemListenAddress, state ANAState) *Call {
-	return change("nvmf_subsystem_listener_set_ana_state", anaStateRequest{nqn, at, state})
+func SetANAState(nqn string, at spdktypes.NvmfSubsystemListenAddress, state spdktypes.NvmfSubsystemListenerAnaState) *Call {
+	return change("nvmf_subsystem_listener_set_ana_state", spdktypes.NvmfSubsystemListenerSetANAStateRequest{Nqn: nqn, ListenAddress: at, AnaState: state})
 }
 
 // ReportsNoANA reports whether SetANAState was refused because the subsystem was created
@@ -109,9 +89,6 @@ type ControllerPath struct {
 
 // GetControllers lists the attached controller of that name; "": all.
 func GetControllers(name string) *CallOf[[]Controller] {
-	if name == "" {
-		return get[[]Controller]("bdev_nvme_get_controllers", nil)
-	}
 	return get[[]Controller]("bdev_nvme_get_controllers", spdktypes.BdevNvmeGetControllersRequest{Name: name})
 }
 

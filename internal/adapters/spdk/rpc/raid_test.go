@@ -30,7 +30,6 @@ func TestParametersOfOnlineRebuilds(t *testing.T) {
 	for want, call := range map[string]*Call{
 		`{"name":"vol","raid_level":"raid1","base_bdevs":["a","b"],"uuid":"u","superblock":false}`: CreateRAID1("vol", "u", "a", "b"),
 		`{"raid_name":"vol","base_name":"c"}`:                                                      GrowRAID("vol", "c"),
-		`{"bdev":"n1","lvs_name":"disk-1","clone_name":"x"}`:                                       &CloneBdev("n1", "disk-1", "x").Call,
 		`{"lvol_name":"x","parent_name":"n1"}`:                                                     SetParentBdev("x", "n1"),
 		`{"name":"null","num_blocks":8,"block_size":512}`:                                          CreateNull("null", 8, 512),
 	} {
