@@ -210,7 +210,7 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	})
 	if err != nil {
 		if errors.Is(err, ports.ErrThawed) { // clients may have written between two snapshots
-			err = errors.Join(err, l.undoInFreeze(ctx))
+			err = errors.Join(err, l.freezer.undo(ctx, l.limit, l.timed(l.undoCut)))
 		}
 		return fmt.Errorf("%w: %w", errNotCut, err)
 	}

@@ -37,6 +37,26 @@ func (f lockedFreezer) prepared(ctx context.Context, limit time.Duration, prepar
 	return freezeAgain(ctx, f.Freezer, limit, work)
 }
 
+// undoWait is the most that an undo waits for other freezes. Members differ meanwhile.
+const undoWait = 10 * time.Second
+
+// undo undoes in another freeze what is left of one that ended too early: clients that trim while
+// some members have a snapshot would make their bytes differ. If there is none in time, it is
+// undone without. ctx may have ended.
+func (f lockedFreezer) undo(ctx context.Context, limit time.Duration, undo func(ctx context.Context) error) error {
+	ctx = context.WithoutCancel(ctx)
+	impatient := lockedFreezer{f.Freezer, func(ctx context.Context) (func(), error) {
+		waiting, cancel := context.WithTimeout(ctx, undoWait)
+		defer cancel()
+		return f.lock(waiting)
+	}}
+	err := impatient.Freeze(ctx, limit, undo)
+	if errors.Is(err, ports.ErrNotFrozen) {
+		return undo(ctx)
+	}
+	return err
+}
+
 // freezeAgain freezes, once more if that fails: some freezers refuse while a freeze lasts that a
 // killed engine left. The one that failed has ended it.
 func freezeAgain(ctx context.Context, freezer ports.Freezer, limit time.Duration, work func(ctx context.Context) error) error {

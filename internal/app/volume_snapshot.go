@@ -45,8 +45,8 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 	}
 	s.limit = limit
 	err = freezer.prepared(ctx, limit, s.prepare, s.take)
-	if s.taken && errors.Is(err, ports.ErrThawed) { // it may be later than a client's write on some members
-		err = errors.Join(err, s.undo(ctx))
+	if errors.Is(err, ports.ErrThawed) { // it may be later than a client's write on some members
+		err = errors.Join(err, freezer.undo(ctx, limit, s.undo))
 	}
 	if err != nil {
 		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, err)
@@ -170,11 +170,8 @@ func (s *volumeSnapshot) take(ctx context.Context) error {
 		})
 	}
 	err := executor.AtOnce(len(calls), calls...)
-	if err == nil {
-		err = ctx.Err() // clients may go on already
-	}
 	s.taken = err == nil
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		err = errors.Join(err, s.undo(ctx))
 	}
 	s.frozen = time.Since(began)
