@@ -125,7 +125,7 @@ var layers = []layer{
 	},
 	{
 		dir:    "internal/adapters/spdk/simtarget",
-		ours:   []string{"internal/domain", "internal/ports", "internal/adapters/spdk", "internal/adapters/memory"},
+		ours:   []string{"internal/domain", "internal/ports", "internal/adapters/spdk", "internal/adapters/memory", "internal/liveclient"},
 		reason: "the simulated target builds on the memory adapter and no other",
 	},
 	{

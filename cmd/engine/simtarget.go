@@ -11,13 +11,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/livevolume"
 )
 
+type simtargetFlags struct {
+	sockets       []string
+	flavour       flavourFlag
+	state, volume string
+	poll          time.Duration
+}
+
 func (p cli) simtarget() *cobra.Command {
-	var sockets []string
-	flavour := flavourFlag(simtarget.Fork)
-	var state string
-	var poll time.Duration
+	flags := simtargetFlags{flavour: flavourFlag(simtarget.Fork)}
+	var kill string
 	c := &cobra.Command{
 		Use:   "simtarget --socket PATH...",
 		Short: "Run simulated SPDK targets, one per socket",
@@ -29,29 +35,57 @@ Create a disk as on a real target: bdev_aio_create on a file, then
 bdev_lvol_create_lvstore. With --state a disk's lvstore survives the process: it is
 there again when the disk is created again.
 
+With --volume NAME, each target has a disk in memory, and there is a volume with a replica
+on each of them but the last. Clients read and write it all the time, and check every byte.
+simtarget prints how to rebuild a replica under it, and every 5 seconds what the clients
+have done. At its end it reads the volume once more; its exit status is 1 if a request
+failed or a byte was wrong.
+
 simtarget prints a line for each socket once it answers, and runs until it is
 interrupted.`,
-		Example: "  engine simtarget --socket /tmp/a.sock --socket /tmp/b.sock --flavour upstream --state /tmp/state",
+		Example: "  engine simtarget --socket /tmp/a.sock --socket /tmp/b.sock --flavour upstream --state /tmp/state\n\n  engine simtarget --socket /tmp/a.sock --socket /tmp/b.sock --socket /tmp/c.sock --volume vol-1",
 		RunE: func(c *cobra.Command, more []string) error {
-			config := simtarget.Config{Flavour: simtarget.Flavour(flavour), State: state, Poll: poll, Logger: p.log}
-			paths, err := socketPaths(append(sockets, more...))
-			if err != nil {
-				return err
+			flags.sockets = append(flags.sockets, more...)
+			if kill != "" {
+				if len(flags.sockets) > 0 || flags.volume != "" || flags.state != "" {
+					return badUsage("--kill %s: expected no other flag with it", kill)
+				}
+				return livevolume.Kill(c.Context(), kill)
 			}
-			if c.Flags().Changed("state") && state == "" {
-				return badUsage("--state is empty: expected a directory")
-			}
-			if poll < 0 {
-				return badUsage("--poll %v: expected an interval such as 4ms, or 0 to answer at once", poll)
-			}
-			return runTargets(c.Context(), p.out, config, paths)
+			return p.runSimtarget(c, flags)
 		},
 	}
-	c.Flags().StringArrayVar(&sockets, "socket", nil, "`PATH` of a target's socket; repeat it for several targets")
-	c.Flags().Var(&flavour, "flavour", "SPDK that the targets behave like: Longhorn's branch or upstream")
-	c.Flags().StringVar(&state, "state", "", "`DIR` to keep lvstores in; without it they end with the process")
-	c.Flags().DurationVar(&poll, "poll", 0, "poll the sockets every `DURATION`, as SPDK does every 4ms (default: answer at once)")
+	c.Flags().StringArrayVar(&flags.sockets, "socket", nil, "`PATH` of a target's socket; repeat it for several targets")
+	c.Flags().Var(&flags.flavour, "flavour", "SPDK that the targets behave like: Longhorn's branch or upstream")
+	c.Flags().StringVar(&flags.state, "state", "", "`DIR` to keep lvstores in; without it they end with the process")
+	c.Flags().StringVar(&flags.volume, "volume", "", "make a volume of that `NAME`, with clients that read and write it")
+	c.Flags().StringVar(&kill, "kill", "", "kill the target of the socket `PATH`, as kill -9 does, and run none")
+	c.Flags().DurationVar(&flags.poll, "poll", 0, "poll the sockets every `DURATION`, as SPDK does every 4ms (default: answer at once)")
 	return c
+}
+
+func (p cli) runSimtarget(c *cobra.Command, flags simtargetFlags) error {
+	paths, err := socketPaths(flags.sockets)
+	switch {
+	case err != nil:
+		return err
+	case flags.state == "" && c.Flags().Changed("state"):
+		return badUsage("--state is empty: expected a directory")
+	case flags.poll < 0:
+		return badUsage("--poll %v: expected an interval such as 4ms, or 0 to answer at once", flags.poll)
+	case flags.state != "" && flags.volume != "":
+		return badUsage("--volume and --state: expected one of them, got both")
+	}
+	serve := untilDone
+	if c.Flags().Changed("volume") {
+		tried, err := newTriedVolume(flags.volume, paths)
+		if err != nil {
+			return err
+		}
+		serve = func(ctx context.Context, failed <-chan error) error { return tried.serve(ctx, p, failed) }
+	}
+	config := simtarget.Config{Flavour: simtarget.Flavour(flags.flavour), State: flags.state, Poll: flags.poll, Logger: p.log}
+	return runTargets(c.Context(), p.out, config, paths, serve)
 }
 
 // socketPaths refuses paths that are empty or given twice.
@@ -76,9 +110,8 @@ func socketPaths(paths []string) ([]string, error) {
 	return paths, nil
 }
 
-// runTargets runs one target per socket until the context ends. A target that fails ends
-// them all.
-func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, paths []string) (err error) {
+// runTargets runs one target per socket until serve returns, which is told about a target that fails.
+func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, paths []string, serve func(context.Context, <-chan error) error) (err error) {
 	fabric := simtarget.NewFabric()
 	var targets []*simtarget.Target
 	defer func() {
@@ -104,10 +137,15 @@ func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, pat
 	for _, path := range paths {
 		fmt.Fprintf(out, "%s: a simulated %s target answers\n", path, config.Flavour)
 	}
+	return serve(ctx, ended)
+}
+
+// untilDone waits for the end of the context, or for a target that fails.
+func untilDone(ctx context.Context, failed <-chan error) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case err := <-ended:
+	case err := <-failed:
 		return err
 	}
 }

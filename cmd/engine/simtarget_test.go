@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -164,4 +165,52 @@ func TestSimtargetRefusesLvstoreItCannotKeep(t *testing.T) {
 	require.Equal(t, "Input/output error", answer.Error.Message, "nothing is lost yet")
 	cancel()
 	require.Equal(t, exitDone, (<-ended).status)
+}
+
+// The command that simtarget prints rebuilds a replica while its clients go on.
+func TestSimtargetVolume(t *testing.T) {
+	dir := shortDir(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	sockets := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "c"), filepath.Join(dir, "d")}
+	args := []string{"simtarget", "--volume", "vol-1"}
+	for _, socket := range sockets {
+		args = append(args, "--socket", socket)
+	}
+	reader, writer := io.Pipe()
+	ended := make(chan ran, 1)
+	go func() {
+		var stderr bytes.Buffer
+		status := run(ctx, args, writer, &stderr)
+		_ = writer.Close()
+		ended <- ran{status: status, stderr: stderr.String()}
+	}()
+	lines := bufio.NewScanner(reader)
+	printed := func(command string) (args []string) {
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), command) {
+		}
+		text := strings.TrimSuffix(lines.Text(), "\\")
+		for strings.HasSuffix(lines.Text(), "\\") && lines.Scan() {
+			text += strings.TrimSuffix(lines.Text(), "\\")
+		}
+		return strings.Fields(strings.ReplaceAll(text, "'", ""))[1:]
+	}
+	rebuildIt, kill := printed("engine rebuild"), printed("engine simtarget --kill")
+	require.Equal(t, sockets[2], kill[len(kill)-1])
+
+	at := slices.Index(rebuildIt, "--bandwidth") // slows it down, for people
+	if r := engine(t, slices.Delete(rebuildIt, at, at+2)...); r.status != exitDone {
+		t.Fatalf("%s%s", r.stdout, r.stderr)
+	}
+	require.Equal(t, exitDone, engine(t, kill...).status)
+	require.NoFileExists(t, sockets[2])
+	rpc(t, sockets[3], "rpc_get_methods", nil)
+	stop()
+	var last string
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	require.Contains(t, last, "none failed, and no read was wrong")
+	r := <-ended
+	require.Equal(t, exitDone, r.status, r.stderr)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/internal/scenario"
@@ -62,14 +63,17 @@ func (s *printer) clients(c *clientsState) {
 	}
 	s.heading("Clients")
 	s.printf("  %d reads, %d writes, %d trims, %d writes of zeroes; the longest took %s\n", c.Reads, c.Writes, c.Trims, c.Zeroes, millisecondsText(c.LongestMS))
-	if c.Failed == 0 && c.Wrong == 0 {
-		s.printf("  none failed, and no read was wrong\n")
-	} else {
-		s.printf("  %d failed, and %d reads were wrong\n", c.Failed, c.Wrong)
-	}
+	s.printf("  %s\n", failuresText(c.Failed, c.Wrong))
 	for _, what := range c.Differ {
 		s.printf("%s", fold("  wrong: "+what+"\n", lineWidth(s.out)))
 	}
+}
+
+func failuresText(failed, wrong uint64) string {
+	if failed == 0 && wrong == 0 {
+		return "none failed, and no read was wrong"
+	}
+	return fmt.Sprintf("%d failed, and %d reads were wrong", failed, wrong)
 }
 
 // meanwhileState is a snapshot that a user took of the volume.

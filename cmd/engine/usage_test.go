@@ -55,6 +55,10 @@ func TestUsageErrorIsOneLine(t *testing.T) {
 		{"a socket with a long path", []string{"simtarget", "--socket", "/tmp/" + strings.Repeat("a", 103)}, "at most 107"},
 		{"a file for a socket", []string{"simtarget", "--socket", "usage_test.go"}, "no socket"},
 		{"a file for a state", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "a"), "--state", "usage_test.go"}, "usage_test.go"},
+		{"a volume on one target", []string{"simtarget", "--socket", "/tmp/a", "--volume", "vol-1"}, "two --socket or more"},
+		{"a volume without a name", []string{"simtarget", "--socket", "/tmp/a", "--socket", "/tmp/b", "--volume", ""}, "--volume"},
+		{"a volume that is kept", []string{"simtarget", "--socket", "/tmp/a", "--socket", "/tmp/b", "--volume", "vol-1", "--state", "/tmp/s"}, "--volume and --state"},
+		{"a target to kill and to run", []string{"simtarget", "--kill", "/tmp/a", "--socket", "/tmp/b"}, "--kill"},
 		{"a second socket that is bad", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "engine-usage.sock"), "--socket", "/nowhere/a.sock"}, "/nowhere/a.sock"},
 		{"a volume without online", rebuildOf("--volume", someVolume), "--volume: expected --online"},
 		{"a freeze without online", rebuildOf("--freeze", "none"), "--freeze: expected --online"},
@@ -298,7 +302,7 @@ func TestHelp(t *testing.T) {
 		{[]string{"snapshot", "create", "--help"}, []string{"ADDRESS NAME", "Only this replica is changed"}},
 		{[]string{"snapshot", "delete", "--help"}, []string{"--confirm NAME", "merges", "Only this replica is changed"}},
 		{[]string{"snapshot", "revert", "--help"}, []string{"--confirm NAME", "--size SIZE", "run it again"}},
-		{[]string{"simtarget", "--help"}, []string{"--socket PATH", "--flavour fork|upstream", "--state DIR", "--poll DURATION", "bdev_aio_create"}},
+		{[]string{"simtarget", "--help"}, []string{"--socket PATH", "--flavour fork|upstream", "--state DIR", "--poll DURATION", "--volume NAME", "bdev_aio_create"}},
 	} {
 		t.Run("engine "+strings.Join(test.args, " "), func(t *testing.T) {
 			told := engine(t, test.args...)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rootgraft/rebuild"
 	"github.com/rootgraft/rebuild/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/liveclient"
@@ -156,7 +157,7 @@ func (v *liveVolume) mirrorReplicas(t *testing.T, members []liveReplica) {
 func (v *liveVolume) connect(t *testing.T) {
 	t.Helper()
 	ctx, hangUp := context.WithCancel(t.Context())
-	v.client, v.hangUp = targettest.Initiator{Context: ctx, Namespace: v.exported.Connect(t)}, hangUp
+	v.client, v.hangUp = nvmetcp.Initiator{Context: ctx, Namespace: v.exported.Connect(t)}, hangUp
 	t.Cleanup(hangUp)
 }
 

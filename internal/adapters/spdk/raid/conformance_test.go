@@ -10,6 +10,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/raid"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
@@ -93,7 +94,7 @@ func mirrored(t *testing.T, home *targettest.Target, hosts []porttest.Instance, 
 	return porttest.Mirrored{
 		Mirror:  m,
 		Freezer: freezer.Func(m.Suspend, m.Resume),
-		Clients: untrimmed{targettest.Initiator{Context: t.Context(), Namespace: exported.Connect(t)}},
+		Clients: untrimmed{nvmetcp.Initiator{Context: t.Context(), Namespace: exported.Connect(t)}},
 	}
 }
 
@@ -112,7 +113,7 @@ func join(t *testing.T, m *raid.Mirror, run ports.Run, host *spdk.Host, head str
 }
 
 // untrimmed does not trim, which is allowed.
-type untrimmed struct{ targettest.Initiator }
+type untrimmed struct{ nvmetcp.Initiator }
 
 // Trim does nothing.
 func (untrimmed) Trim(int64, int64) error { return nil }

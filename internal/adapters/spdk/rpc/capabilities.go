@@ -64,3 +64,11 @@ func NewCapabilities(methods []string) Capabilities {
 	}
 	return c
 }
+
+// killRequest is of spdk_kill_instance; go-spdk-helper has no type for it.
+type killRequest struct {
+	Signal string `json:"sig_name"`
+}
+
+// Kill sends SIGKILL to the target, which does not always answer before it has ended.
+func Kill() *Call { return change("spdk_kill_instance", killRequest{"SIGKILL"}) }

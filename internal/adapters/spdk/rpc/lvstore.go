@@ -18,6 +18,11 @@ func GetLvstore(uuid string) *CallOf[[]spdktypes.LvstoreInfo] {
 	return get[[]spdktypes.LvstoreInfo](methodGetLvstores, spdktypes.BdevLvolGetLvstoreRequest{UUID: uuid})
 }
 
+// CreateLvstore makes an lvstore on a bdev. clusterSize is in bytes.
+func CreateLvstore(bdev, name string, clusterSize uint32) *Call {
+	return change("bdev_lvol_create_lvstore", spdktypes.BdevLvolCreateLvstoreRequest{BdevName: bdev, LvsName: name, ClusterSz: clusterSize})
+}
+
 // getLvolsRequest narrows bdev_lvol_get_lvols; go-spdk-helper has no type for it.
 type getLvolsRequest struct {
 	LvsUUID string `json:"lvs_uuid"`

@@ -3,6 +3,8 @@ package simtarget
 import (
 	"maps"
 	"slices"
+
+	"go.uber.org/zap"
 )
 
 // method is what answers one.
@@ -49,6 +51,8 @@ func init() { // methods lists itself
 	methods = map[string]method{
 		"rpc_get_methods":  both(getMethods),
 		"spdk_get_version": both(getVersion),
+
+		"spdk_kill_instance": both(given(killInstance)),
 
 		"bdev_get_bdevs":        both(getBdevs),
 		"bdev_get_iostat":       both(getIostat),
@@ -136,4 +140,19 @@ func getVersion(t *Target, r *request) {
 		version = "SPDK v25.09.1 simulated"
 	}
 	r.result(map[string]any{"version": version, "fields": map[string]any{}})
+}
+
+type killParams struct {
+	Signal string `json:"sig_name"`
+}
+
+// killInstance has the target send itself a signal. All of them end it.
+func killInstance(t *Target, r *request, p *killParams) {
+	if !slices.Contains([]string{"SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGKILL", "SIGUSR1"}, p.Signal) {
+		r.refuse(codeInvalidParams, invalidParameters)
+		return
+	}
+	r.result(true)
+	t.log.Warn("the target has sent itself a signal", zap.String("signal", p.Signal))
+	t.die(nil)
 }

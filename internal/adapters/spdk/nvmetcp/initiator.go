@@ -1,19 +1,18 @@
-package targettest
+package nvmetcp
 
 import (
 	"context"
 	"errors"
 	"time"
 
-	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp/wire"
 )
 
 // Initiator is a client of a volume. It repeats commands to a namespace that is not accessible at the moment, as hosts
 // with native multipath do, or not there, as while upstream's RAID is made again.
 type Initiator struct {
-	Context   context.Context //nolint:containedctx // that of the test; it ends the repetitions
-	Namespace *nvmetcp.Namespace
+	Context   context.Context //nolint:containedctx // it ends the repetitions
+	Namespace *Namespace
 }
 
 func (i Initiator) repeat(do func() error) error {

@@ -1,0 +1,137 @@
+// Package livevolume lets clients read and write a RAID1 of a simulated target over NVMe/TCP, all the time, for people
+// who try rebuilds under a live volume.
+package livevolume
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
+
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/liveclient"
+	"github.com/rootgraft/rebuild/internal/ports"
+)
+
+const (
+	clusterSize = 1 << 20
+	blockSize   = 4096
+	callTimeout = 10 * time.Second
+
+	address = "127.0.0.1"
+	nqn     = "nqn.2026-01.io.rootgraft:"
+	hostNQN = "nqn.2026-01.io.rootgraft:clients"
+	nsid    = 1
+)
+
+// CreateLvstore makes a disk in memory on the target of that socket, with an lvstore. size is in bytes.
+func CreateLvstore(ctx context.Context, socket, name string, size uint64) error {
+	return do(ctx, socket, rpc.CreateNull("disk", size/blockSize, blockSize), rpc.CreateLvstore("disk", name, clusterSize))
+}
+
+// Kill ends the target of that socket as kill -9 does. It may answer or not.
+func Kill(ctx context.Context, socket string) error {
+	if err := do(ctx, socket, rpc.Kill()); !rpc.OutcomeUnknown(err) {
+		return err
+	}
+	return nil
+}
+
+// do sends calls one after the other, up to the first that fails. What exists already need not be made.
+func do(ctx context.Context, socket string, calls ...*rpc.Call) error {
+	client := rpc.NewClient(socket, callTimeout, nil)
+	defer client.Close()
+	for _, call := range calls {
+		if client.Do(ctx, call); call.Err != nil && !errors.Is(call.Err, ports.ErrExists) {
+			return call.Err
+		}
+	}
+	return nil
+}
+
+// Volume is a RAID1 that clients read and write.
+type Volume struct {
+	session *nvmetcp.Session
+	view    nvmetcp.Initiator
+	clients *liveclient.Clients
+}
+
+// Serve exports the RAID1 of that name on any port, by a subsystem that reports ANA states, and starts clients, which
+// go on until Stop.
+func Serve(ctx context.Context, socket, raid string) (*Volume, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	subsystem := nqn + raid
+	err = do(ctx, socket,
+		rpc.CreateTransport(),
+		rpc.CreateSubsystem(spdktypes.NvmfCreateSubsystemRequest{Nqn: subsystem, AllowAnyHost: true, AnaReporting: true}),
+		rpc.AddNamespace(subsystem, spdktypes.NvmfSubsystemNamespace{Nsid: nsid, BdevName: raid}),
+		rpc.AddListener(subsystem, spdktypes.NvmfSubsystemListenAddress{
+			Trtype: spdktypes.NvmeTransportTypeTCP, Adrfam: spdktypes.NvmeAddressFamilyIPv4, Traddr: address, Trsvcid: port,
+		}))
+	if err != nil {
+		return nil, err
+	}
+	session, err := nvmetcp.Dial(ctx, nvmetcp.Config{Address: net.JoinHostPort(address, port), NQN: subsystem, HostNQN: hostNQN})
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := session.Namespace(ctx, nsid)
+	if err != nil {
+		_ = session.Close()
+		return nil, err
+	}
+	v := &Volume{session: session, view: nvmetcp.Initiator{Context: context.WithoutCancel(ctx), Namespace: namespace}}
+	v.clients, err = liveclient.Start(v.view, liveclient.Config{
+		Size: int64(namespace.Size()), Block: int64(namespace.BlockSize()), Unit: clusterSize, Seed: 1,
+	})
+	if err != nil {
+		_ = session.Close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// freePort is a TCP port that nobody listens on at the moment.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		return "", err
+	}
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), l.Close()
+}
+
+// Stats counts the requests of the clients.
+type Stats = liveclient.Stats
+
+// Stats returns what the clients have done up to now.
+func (v *Volume) Stats() Stats { return v.clients.Stats() }
+
+// WaitFor waits until the clients have had so many answers, or ctx ends.
+func (v *Volume) WaitFor(ctx context.Context, answers uint64) {
+	for {
+		s := v.Stats()
+		if s.Reads+s.Writes+s.Trims+s.Zeroes+s.Failures >= answers {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Stop stops the clients and reads the volume once more. It is called while the target still runs.
+func (v *Volume) Stop() (Stats, error) {
+	stats := v.clients.Stop()
+	err := v.clients.Check(v.view)
+	_ = v.session.Close() // everything was answered
+	return stats, err
+}
