@@ -43,15 +43,14 @@ type aioCreateParams struct {
 	UUID      uuidParam `json:"uuid" optional:"true"`
 }
 
-func aioCreate(t *Target, r *request, p *aioCreateParams) {
+func aioCreate(t *Target, r *request, p *aioCreateParams) (any, error) {
 	flags := os.O_RDWR
 	if p.ReadOnly {
 		flags = os.O_RDONLY
 	}
 	file, err := os.OpenFile(p.Filename, flags, 0)
 	if err != nil {
-		r.errno(errnoOfOpen(err))
-		return
+		return nil, errnoOfOpen(err)
 	}
 	b := &bdev{
 		name: p.Name, uuid: string(p.UUID), product: "AIO disk", device: aioFile{file},
@@ -73,12 +72,11 @@ func aioCreate(t *Target, r *request, p *aioCreateParams) {
 	}
 	if errno != 0 {
 		_ = file.Close()
-		r.errno(errno)
-		return
+		return nil, errno
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		t.examine(b)
-		r.result(p.Name)
+		return p.Name, nil
 	})
 }
 
@@ -106,20 +104,19 @@ func errnoOfOpen(err error) syscall.Errno {
 }
 
 // aioDelete never answers where an esnap clone reads through to the bdev.
-func aioDelete(t *Target, r *request, p *named) {
+func aioDelete(t *Target, r *request, p *named) (any, error) {
 	b := t.find(p.Name)
 	if b == nil || b.product != "AIO disk" {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
 	if t.readsThrough(b) || t.cannotUnload(b) {
 		b.stuck = true
 		delete(t.byName, b.name)
-		return
+		return nil, errLater
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		t.takeAway(b)
-		r.result(true)
+		return true, nil
 	})
 }
 

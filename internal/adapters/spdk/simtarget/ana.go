@@ -23,25 +23,22 @@ type setANAStateParams struct {
 	Target  string       `json:"tgt_name" optional:"true"`
 }
 
-func setANAState(t *Target, r *request, p *setANAStateParams) {
+func setANAState(t *Target, r *request, p *setANAStateParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
-		r.refuse(codeInvalidParams, "Unable to find subsystem with NQN %s", p.NQN)
-		return
+		return nil, refusal(codeInvalidParams, "Unable to find subsystem with NQN %s", p.NQN)
 	}
 	at, ok := p.Address.trid()
 	state := anaState(strings.ToLower(string(p.State)))
 	if !ok || !slices.Contains([]anaState{anaOptimized, anaNonOptimized, anaInaccessible}, state) {
-		r.refuse(codeInvalidParams, invalidParameters)
-		return
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	}
-	s.pause(0, func() {
+	return r.pause(s, 0, func() (any, error) {
 		if !s.ana || !slices.ContainsFunc(s.listeners, func(l *listener) bool { return l.key() == at.key() }) {
-			r.refuse(codeInternalError, "error setting ANA state: %d", -int(syscall.EINVAL))
-			return
+			return nil, refusal(codeInternalError, "error setting ANA state: %d", -int(syscall.EINVAL))
 		}
 		s.states[at.key()] = state
-		r.result(true)
+		return true, nil
 	})
 }
 

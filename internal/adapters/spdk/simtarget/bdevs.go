@@ -53,32 +53,30 @@ type preferences struct {
 func overTCP(blockSize uint64) preferences { return preferences{1, 1, 128 << 10 / blockSize, 1, 1} }
 
 // getBdevs can wait for a bdev that is to appear.
-func getBdevs(t *Target, r *request) {
+func getBdevs(t *Target, r *request) (any, error) {
 	var p struct {
 		Name    string `json:"name" optional:"true"`
 		Timeout uint64 `json:"timeout" optional:"true"` // ms
 	}
-	if r.params != nil && !r.decode(&p) {
-		return
+	if err := r.decodeIfGiven(&p); err != nil {
+		return nil, err
 	}
 	infos := []bdevInfo{}
 	if p.Name == "" {
 		for _, b := range t.bdevs {
 			infos = append(infos, b.info())
 		}
-		r.result(infos)
-		return
+		return infos, nil
 	}
 	b := t.find(p.Name)
 	if b == nil {
 		if p.Timeout > 0 {
 			t.waitForBdev(r, p.Name, time.Now().Add(time.Duration(p.Timeout)*time.Millisecond))
-			return
+			return nil, errLater
 		}
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
-	r.result(append(infos, b.info()))
+	return append(infos, b.info()), nil
 }
 
 // waits is how often a bdev that is to appear is looked for (rpc_bdev_get_bdevs
@@ -89,9 +87,9 @@ func (t *Target) waitForBdev(r *request, name string, until time.Time) {
 	t.after(waits, func() {
 		switch b := t.find(name); {
 		case b != nil:
-			r.result([]bdevInfo{b.info()})
+			r.conclude([]bdevInfo{b.info()}, nil)
 		case time.Now().After(until):
-			r.errno(syscall.ETIMEDOUT)
+			r.conclude(nil, syscall.ETIMEDOUT)
 		default:
 			t.waitForBdev(r, name, until)
 		}

@@ -9,45 +9,41 @@ var crcTable = crc64.MakeTable(crc64.ISO)
 
 // registerChecksum stores the CRC-64 of the own clusters, one after the other,
 // without their positions (bs_snapshot_checksum_blob_read_cpl).
-func registerChecksum(t *Target, r *request, p *named) {
-	l := t.findLvol(r, p.Name)
-	if l == nil {
-		return
+func registerChecksum(t *Target, r *request, p *named) (any, error) {
+	l, err := t.findLvol(p.Name)
+	if err != nil {
+		return nil, err
 	}
 	if !l.awake {
-		r.errnoAs(codeInternalError, syscall.EPERM)
-		return
+		return nil, as(codeInternalError, syscall.EPERM)
 	}
 	release, errno := l.hold()
 	if errno != 0 {
-		r.errnoAs(codeInternalError, errno)
-		return
+		return nil, as(codeInternalError, errno)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		release()
 		var sum uint64
 		content := make([]byte, l.store.clusterSize)
 		for _, i := range l.owned() {
 			if _, err := l.ReadAt(content, int64(i*l.store.clusterSize)); err != nil {
-				r.errnoAs(codeInternalError, syscall.EIO)
-				return
+				return nil, as(codeInternalError, syscall.EIO)
 			}
 			sum = crc64.Update(sum, crcTable, content)
 		}
 		l.checksum = &sum
 		l.keep()
-		r.result(true)
+		return true, nil
 	})
 }
 
-func getChecksum(t *Target, r *request, p *named) {
-	l := t.findLvol(r, p.Name)
-	if l == nil {
-		return
+func getChecksum(t *Target, r *request, p *named) (any, error) {
+	l, err := t.findLvol(p.Name)
+	if err != nil {
+		return nil, err
 	}
 	if l.checksum == nil {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
-	r.result(map[string]uint64{"checksum": *l.checksum})
+	return map[string]uint64{"checksum": *l.checksum}, nil
 }

@@ -7,14 +7,14 @@ type cloneLvolParams struct {
 	Name     string `json:"clone_name" optional:"true"`
 }
 
-func cloneLvol(t *Target, r *request, p *cloneLvolParams) {
-	l := t.findLvol(r, p.Snapshot)
-	if l == nil {
-		return
+func cloneLvol(t *Target, r *request, p *cloneLvolParams) (any, error) {
+	l, err := t.findLvol(p.Snapshot)
+	if err != nil {
+		return nil, err
 	}
 	if l.circles() {
 		t.hang("an lvol in a cycle is cloned")
-		return
+		return nil, errLater
 	}
 	release, errno := l.begin(p.Name, func() syscall.Errno {
 		if !l.readOnly() || l.regrafted {
@@ -23,24 +23,21 @@ func cloneLvol(t *Target, r *request, p *cloneLvolParams) {
 		return 0
 	})
 	if errno != 0 {
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		release()
 		if errno := l.store.room(p.Name, 0); errno != 0 {
-			r.errnoAs(codeInvalidParams, errno)
-			return
+			return nil, as(codeInvalidParams, errno)
 		}
 		uuid, err := l.store.blobs.Clone(l.uuid, p.Name)
 		if err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
 		clone := newLvol(uuid, p.Name, true)
 		l.awake = true
 		l.store.add(clone)
 		clone.keep()
-		r.result(uuid)
+		return uuid, nil
 	})
 }

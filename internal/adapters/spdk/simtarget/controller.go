@@ -69,23 +69,20 @@ func (attachParams) ignores() []string {
 	}
 }
 
-func attachController(t *Target, r *request, p *attachParams) {
+func attachController(t *Target, r *request, p *attachParams) (any, error) {
 	if !strings.EqualFold(p.Type, "TCP") {
-		r.refuse(-int(syscall.EINVAL), "Failed to parse trtype: %s", p.Type)
-		return
+		return nil, refusal(-int(syscall.EINVAL), "Failed to parse trtype: %s", p.Type)
 	}
 	at, ok := addressParam{Type: p.Type, Family: p.Family, Address: p.Address, Port: p.Port}.trid()
 	if !ok {
-		r.refuse(-int(syscall.EINVAL), "Failed to parse adrfam: %s", p.Family)
-		return
+		return nil, refusal(-int(syscall.EINVAL), "Failed to parse adrfam: %s", p.Family)
 	}
 	at.NQN = p.NQN
 	if p.Host == "" {
 		p.Host = t.hostNQN
 	}
 	if other := t.controllers[p.Name]; other != nil {
-		other.addPath(r, p, at)
-		return
+		return other.addPath(r, p, at)
 	}
 	c := &controller{target: t, name: p.Name, host: p.Host, bdevs: make(map[uint32]*bdev)}
 	c.paths = []*path{{controller: c, trid: at}}
@@ -93,23 +90,23 @@ func attachController(t *Target, r *request, p *attachParams) {
 		c.loss = time.Duration(p.Loss) * time.Second
 	}
 	c.fail = time.Duration(p.Fail) * time.Second
-	t.later(func() { c.connect(r) })
+	return r.later(func() (any, error) { return c.connect(r) })
 }
 
 // connect answers with the bdevs of the namespaces that are there.
-func (c *controller) connect(r *request) {
+func (c *controller) connect(r *request) (any, error) {
 	t := c.target
-	if !c.paths[0].connects(r) {
-		return
+	if err := c.paths[0].connects(r); err != nil {
+		return nil, err
 	}
 	if t.controllers[c.name] != nil {
-		r.refuse(-int(syscall.EALREADY), "A controller named %s already exists with the specified network path", c.name)
-		return
+		return nil, refusal(-int(syscall.EALREADY), "A controller named %s already exists with the specified network path", c.name)
 	}
 	t.controllers[c.name] = c
 	t.attached = append(t.attached, c)
 	c.rescan()
-	t.whenExamined(func() { r.result(c.listedBdevs()) })
+	t.whenExamined(func() { r.conclude(c.listedBdevs(), nil) })
+	return nil, errLater
 }
 
 // listedBdevs are the names of those that its namespaces have now.

@@ -8,15 +8,14 @@ import (
 
 // deleteLvol takes the bdev away at once, and then finds out whether the lvol can
 // go: what is busy is listed nowhere any more, until a restart.
-func deleteLvol(t *Target, r *request, p *named) {
+func deleteLvol(t *Target, r *request, p *named) (any, error) {
 	l := t.findAny(p.Name)
 	if l == nil {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
 	if l.circles() {
 		t.hang("an lvol in a cycle is deleted")
-		return
+		return nil, errLater
 	}
 	clones := l.clones()
 	unlisted, hidden := l.unlisted()
@@ -25,29 +24,28 @@ func deleteLvol(t *Target, r *request, p *named) {
 		// A real target waits for what is being written if this is the only one that
 		// goes at the moment, and breaks if not.
 		t.die(errWrittenTo)
-		return
+		return nil, errLater
 	case has == 0 && l.bdev != nil && t.readsThrough(l.bdev):
 		t.stick(l.bdev)
-		return
+		return nil, errLater
 	case has > 1:
-		r.errnoAs(codeInternalError, syscall.EPERM)
-		return
+		return nil, as(codeInternalError, syscall.EPERM)
 	case unlisted == 1 && (hidden == nil || t.config.Flavour == Fork):
 		// Its bdev is closed, its lvol is no more (spdk_lvol_destroy).
 		t.die(errors.New("crashed: a snapshot was deleted whose clone is not listed"))
-		return
+		return nil, errLater
 	case unlisted == 1:
 		clones = []*lvol{hidden}
 	}
 	if err := l.deadly(); err != nil {
 		t.die(err)
-		return
+		return nil, errLater
 	}
 	var clone *lvol
 	if len(clones) > 0 {
 		clone = clones[0]
 	}
-	l.destroy(t, r, clone)
+	return l.destroy(r, clone)
 }
 
 // stick has a delete wait for the esnap clone that reads the bdev, which does not know
@@ -76,9 +74,9 @@ func (l *lvol) deadly() error {
 }
 
 // destroy deletes the lvol, and merges it into its clone, if it has one.
-func (l *lvol) destroy(t *Target, r *request, clone *lvol) {
+func (l *lvol) destroy(r *request, clone *lvol) (any, error) {
 	if l.bdev != nil {
-		t.unregister(l.bdev)
+		r.target.unregister(l.bdev)
 	}
 	l.parent().opened() // what hung on it no longer does
 	var others []*lvol
@@ -98,20 +96,18 @@ func (l *lvol) destroy(t *Target, r *request, clone *lvol) {
 	if errno != 0 {
 		_ = l.store.blobs.Destroy(l.uuid) // hides it
 		l.store.hidden = append(l.store.hidden, l)
-		r.errnoAs(codeInternalError, errno)
-		return
+		return nil, as(codeInternalError, errno)
 	}
 	l.store.pending[l.name] = true
-	t.later(func() {
+	return r.later(func() (any, error) {
 		release()
 		delete(l.store.pending, l.name)
 		if err := l.mergeInto(clone); err != nil {
-			r.errnoAs(codeInternalError, errnoOf(err))
-			return
+			return nil, as(codeInternalError, errnoOf(err))
 		}
 		l.letGo()
 		l.erase()
-		r.result(true)
+		return true, nil
 	})
 }
 

@@ -17,40 +17,37 @@ type detachControllerParams struct {
 	Service string `json:"hostsvcid" optional:"true"`
 }
 
-func detachController(t *Target, r *request, p *detachControllerParams) {
+func detachController(t *Target, r *request, p *detachControllerParams) (any, error) {
 	c := t.controllers[p.Name]
 	if c == nil {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
 	if p.Port != "" && len(c.paths) > 1 {
-		c.detachPath(r, net.JoinHostPort(p.Address, p.Port))
-		return
+		return c.detachPath(r, net.JoinHostPort(p.Address, p.Port))
 	}
 	if c.stands() {
 		t.after(keepAlive, func() {
 			c.detach()
-			r.errno(syscall.ETIMEDOUT)
+			r.conclude(nil, syscall.ETIMEDOUT)
 		})
-		return
+		return nil, errLater
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		c.detach()
-		r.result(true)
+		return true, nil
 	})
 }
 
 // detachPath leaves the controller with its other paths.
-func (c *controller) detachPath(r *request, key string) {
+func (c *controller) detachPath(r *request, key string) (any, error) {
 	i := slices.IndexFunc(c.paths, func(one *path) bool { return one.trid.key() == key })
 	if i < 0 {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
-	c.target.later(func() {
+	return r.later(func() (any, error) {
 		c.paths = slices.Delete(c.paths, i, i+1)
 		c.rescan()
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -85,19 +82,18 @@ type pathInfo struct {
 	} `json:"host"`
 }
 
-func getControllers(t *Target, r *request) {
+func getControllers(t *Target, r *request) (any, error) {
 	var p struct {
 		Name string `json:"name" optional:"true"`
 	}
-	if r.params != nil && !r.decode(&p) {
-		return
+	if err := r.decodeIfGiven(&p); err != nil {
+		return nil, err
 	}
 	listed := t.attached
 	if p.Name != "" {
 		c := t.controllers[p.Name]
 		if c == nil {
-			r.refuse(int(syscall.EINVAL), "Controller %s does not exist", p.Name) // positive, indeed
-			return
+			return nil, refusal(int(syscall.EINVAL), "Controller %s does not exist", p.Name) // positive, indeed
 		}
 		listed = []*controller{c}
 	}
@@ -113,5 +109,5 @@ func getControllers(t *Target, r *request) {
 		used.Host.NQN = c.host
 		infos = append(infos, controllerInfo{c.name, []pathInfo{used}})
 	}
-	r.result(infos)
+	return infos, nil
 }

@@ -14,38 +14,32 @@ type cloneBdevParams struct {
 
 // cloneBdev makes an esnap clone: an lvol that reads through to a bdev outside of
 // its lvstore, which it remembers by UUID.
-func cloneBdev(t *Target, r *request, p *cloneBdevParams) {
+func cloneBdev(t *Target, r *request, p *cloneBdevParams) (any, error) {
 	s, outside := t.storeByName(p.Store), t.find(p.Bdev)
 	switch {
 	case s == nil:
-		r.refuse(codeInvalidParams, "lvs does not exist")
-		return
+		return nil, refusal(codeInvalidParams, "lvs does not exist")
 	case outside == nil:
-		r.refuse(codeInvalidParams, "bdev does not exist")
-		return
+		return nil, refusal(codeInvalidParams, "bdev does not exist")
 	case outside.lvol != nil && outside.lvol.store == s:
-		r.refuse(codeInvalidParams, "bdev is an lvol in same lvs as clone; use bdev_lvol_clone instead")
-		return
+		return nil, refusal(codeInvalidParams, "bdev is an lvol in same lvs as clone; use bdev_lvol_clone instead")
 	}
 	errno := s.checkName(p.Name)
 	if errno == 0 && outside.size()%s.clusterSize != 0 {
 		errno = syscall.EINVAL
 	}
 	if errno != 0 {
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
 	s.pending[p.Name] = true
-	t.later(func() {
+	return r.later(func() (any, error) {
 		delete(s.pending, p.Name)
 		if errno := s.room(p.Name, 0); errno != 0 {
-			r.errnoAs(codeInvalidParams, errno)
-			return
+			return nil, as(codeInvalidParams, errno)
 		}
 		uuid, err := s.blobs.Create(p.Name, outside.size())
 		if err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
 		l := newLvol(uuid, p.Name, true)
 		l.store, l.external = s, outside.uuid
@@ -54,7 +48,7 @@ func cloneBdev(t *Target, r *request, p *cloneBdevParams) {
 		l.brittle = l.degraded
 		s.add(l)
 		l.keep()
-		r.result(uuid)
+		return uuid, nil
 	})
 }
 

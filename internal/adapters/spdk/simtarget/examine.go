@@ -23,6 +23,7 @@ func (t *Target) whenExamined(do func()) {
 	do()
 }
 
-func waitForExamine(t *Target, r *request) {
-	t.later(func() { t.whenExamined(func() { r.result(true) }) })
+func waitForExamine(t *Target, r *request) (any, error) {
+	t.later(func() { t.whenExamined(func() { r.conclude(true, nil) }) })
+	return nil, errLater
 }

@@ -12,20 +12,19 @@ type getFragmapParams struct {
 }
 
 // getFragmap tells which clusters the lvol owns: a bit for each, the lowest first.
-func getFragmap(t *Target, r *request, p *getFragmapParams) {
-	l := t.findLvol(r, p.Name)
-	if l == nil {
-		return
+func getFragmap(t *Target, r *request, p *getFragmapParams) (any, error) {
+	l, err := t.findLvol(p.Name)
+	if err != nil {
+		return nil, err
 	}
 	whole, size := l.bdev.size(), p.Size
 	if size == 0 {
 		size = whole
 	}
 	if size == 0 || p.Offset+p.Size > whole || p.Offset%l.store.clusterSize != 0 || size%l.store.clusterSize != 0 {
-		r.errnoAs(codeInvalidParams, syscall.EINVAL)
-		return
+		return nil, as(codeInvalidParams, syscall.EINVAL)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		first, count := p.Offset/l.store.clusterSize, size/l.store.clusterSize
 		bitmap, own := make([]byte, divideUp(count, 8)), 0
 		for _, i := range l.owned() {
@@ -34,9 +33,9 @@ func getFragmap(t *Target, r *request, p *getFragmapParams) {
 				own++
 			}
 		}
-		r.result(map[string]any{
+		return map[string]any{
 			"cluster_size": l.store.clusterSize, "num_clusters": count, "num_allocated_clusters": own,
 			"fragmap": base64.StdEncoding.EncodeToString(bitmap),
-		})
+		}, nil
 	})
 }

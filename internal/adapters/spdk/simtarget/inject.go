@@ -48,6 +48,8 @@ type Error struct {
 	Message string `json:"message"`
 }
 
+func (e *Error) Error() string { return e.Message }
+
 // Inject has the function asked about each request from now on, in the order in
 // which they came; nil ends it. It is called on the target's own goroutines: it
 // may wait, but it ends this target by a Fault, or from a goroutine of its own.

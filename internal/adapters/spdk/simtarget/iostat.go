@@ -37,25 +37,23 @@ type bdevIostat struct {
 	Errors        map[string]uint64 `json:"io_error"`
 }
 
-func getIostat(t *Target, r *request) {
+func getIostat(t *Target, r *request) (any, error) {
 	var p struct {
 		Name       string `json:"name" optional:"true"`
 		PerChannel bool   `json:"per_channel" optional:"true"`
 		ResetMode  string `json:"reset_mode" optional:"true" flavour:"upstream"`
 	}
-	if r.params != nil && !r.decode(&p) {
-		return
+	if err := r.decodeIfGiven(&p); err != nil {
+		return nil, err
 	}
 	if p.PerChannel && p.Name == "" {
-		r.errno(syscall.EINVAL)
-		return
+		return nil, syscall.EINVAL
 	}
 	listed := t.bdevs
 	if p.Name != "" {
 		b := t.find(p.Name)
 		if b == nil {
-			r.errno(syscall.ENODEV)
-			return
+			return nil, syscall.ENODEV
 		}
 		listed = []*bdev{b}
 	}
@@ -71,5 +69,5 @@ func getIostat(t *Target, r *request) {
 		}
 		stat.Bdevs = append(stat.Bdevs, one)
 	}
-	t.later(func() { r.result(stat) })
+	return r.later(func() (any, error) { return stat, nil })
 }

@@ -25,20 +25,17 @@ type setQosLimitParams struct {
 	WriteMB *uint64 `json:"w_mbytes_per_sec" optional:"true"`
 }
 
-func setQosLimit(t *Target, r *request, p *setQosLimitParams) {
+func setQosLimit(t *Target, r *request, p *setQosLimitParams) (any, error) {
 	b := t.find(p.Name)
 	if b == nil {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
 	if p.IOs == nil && p.Mbytes == nil && p.ReadMB == nil && p.WriteMB == nil {
-		r.refuse(-int(syscall.EINVAL), "No rate limits specified")
-		return
+		return nil, refusal(-int(syscall.EINVAL), "No rate limits specified")
 	}
 	if t.config.Flavour == Upstream && b.limits.any() && b.claim == unclaimed {
 		// The call's own opening of the bdev has begun to enable them (bdev_start_qos).
-		r.refuse(codeInvalidParams, "Failed to configure rate limit: %s", text(syscall.EAGAIN))
-		return
+		return nil, refusal(codeInvalidParams, "Failed to configure rate limit: %s", text(syscall.EAGAIN))
 	}
 	set := func(limit *uint64, to *uint64) {
 		if to != nil {
@@ -53,7 +50,7 @@ func setQosLimit(t *Target, r *request, p *setQosLimitParams) {
 	set(&b.limits.ReadMB, p.ReadMB)
 	set(&b.limits.WriteMB, p.WriteMB)
 	b.limits.nextWrite = time.Time{}
-	t.later(func() { r.result(true) })
+	return r.later(func() (any, error) { return true, nil })
 }
 
 func (l *rateLimits) any() bool { return l.IOs > 0 || l.Mbytes > 0 || l.ReadMB > 0 || l.WriteMB > 0 }

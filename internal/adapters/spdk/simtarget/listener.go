@@ -52,21 +52,19 @@ func (a addressParam) trid() (trid, bool) {
 	return at, strings.EqualFold(a.Type, "TCP") && family != ""
 }
 
-func addListener(t *Target, r *request, p *listenerParams) {
+func addListener(t *Target, r *request, p *listenerParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	at, ok := p.Address.trid()
 	if s == nil || !ok {
-		r.refuse(codeInvalidParams, invalidParameters)
-		return
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		l := t.listen(s, at)
 		if l == nil {
-			r.refuse(codeInvalidParams, invalidParameters)
-			return
+			return nil, refusal(codeInvalidParams, invalidParameters)
 		}
 		s.listeners = append(s.listeners, l)
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -100,24 +98,22 @@ func (t *Target) listen(s *subsystem, at trid) *listener {
 	return l
 }
 
-func removeListener(t *Target, r *request, p *listenerParams) {
+func removeListener(t *Target, r *request, p *listenerParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	at, ok := p.Address.trid()
 	if s == nil || !ok {
-		r.refuse(codeInvalidParams, invalidParameters)
-		return
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		i := slices.IndexFunc(s.listeners, func(l *listener) bool { return l.key() == at.key() })
 		if i < 0 {
-			r.refuse(codeInvalidParams, invalidParameters)
-			return
+			return nil, refusal(codeInvalidParams, invalidParameters)
 		}
 		s.listeners[i].leave()
 		s.listeners = slices.Delete(s.listeners, i, i+1)
 		delete(s.states, at.key())
 		s.lost()
-		r.result(true)
+		return true, nil
 	})
 }
 

@@ -107,15 +107,12 @@ func (l *lvol) circles() bool {
 	return false
 }
 
-// findLvol is the lvol that a bdev of that name shows. Where there is none the
-// request is answered.
-func (t *Target) findLvol(r *request, name string) *lvol {
-	b := t.find(name)
-	if b == nil || b.lvol == nil {
-		r.errno(syscall.ENODEV)
-		return nil
+// findLvol is the lvol that a bdev of that name shows.
+func (t *Target) findLvol(name string) (*lvol, error) {
+	if b := t.find(name); b != nil && b.lvol != nil {
+		return b.lvol, nil
 	}
-	return b.lvol
+	return nil, syscall.ENODEV
 }
 
 // checkName is lvs_verify_lvol_name.
@@ -265,20 +262,17 @@ type listedLvol struct {
 	} `json:"lvs"`
 }
 
-func getLvols(t *Target, r *request) {
+func getLvols(t *Target, r *request) (any, error) {
 	var p struct {
 		UUID *string `json:"lvs_uuid" optional:"true"`
 		Name *string `json:"lvs_name" optional:"true"`
 	}
-	stores := t.stores
-	if r.params != nil {
-		if !r.decode(&p) {
-			return
-		}
-		var ok bool
-		if stores, ok = t.listed(r, p.UUID, p.Name); !ok {
-			return
-		}
+	if err := r.decodeIfGiven(&p); err != nil {
+		return nil, err
+	}
+	stores, err := r.listed(p.UUID, p.Name)
+	if err != nil {
+		return nil, err
 	}
 	listed := []listedLvol{}
 	for _, s := range stores {
@@ -286,7 +280,7 @@ func getLvols(t *Target, r *request) {
 			listed = append(listed, l.listed())
 		}
 	}
-	r.result(listed)
+	return listed, nil
 }
 
 func (l *lvol) listed() listedLvol {
@@ -313,22 +307,19 @@ type createLvolParams struct {
 	ClearMethod *string `json:"clear_method" optional:"true"`
 }
 
-func createLvol(t *Target, r *request, p *createLvolParams) {
+func createLvol(t *Target, r *request, p *createLvolParams) (any, error) {
 	s, errno := t.storeOf(p.UUID, p.Store)
 	if errno != 0 {
-		r.errno(errno)
-		return
+		return nil, errno
 	}
 	if !clears(p.ClearMethod) {
-		r.refuse(-int(syscall.EINVAL), "Invalid clean_method option")
-		return
+		return nil, refusal(-int(syscall.EINVAL), "Invalid clean_method option")
 	}
 	if errno := s.checkName(p.Name); errno != 0 {
-		r.errno(errno)
-		return
+		return nil, errno
 	}
 	s.pending[p.Name] = true
-	t.later(func() {
+	return r.later(func() (any, error) {
 		delete(s.pending, p.Name)
 		clusters := divideUp(p.MiB<<20, s.clusterSize)
 		owned := clusters
@@ -336,21 +327,19 @@ func createLvol(t *Target, r *request, p *createLvolParams) {
 			owned = 0
 		}
 		if errno := s.room(p.Name, owned); errno != 0 {
-			r.errnoAs(codeInvalidParams, errno)
-			return
+			return nil, as(codeInvalidParams, errno)
 		}
 		uuid, err := s.blobs.Create(p.Name, clusters*s.clusterSize)
 		if err == nil && !p.Thin {
 			err = s.blobs.Inflate(uuid)
 		}
 		if err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
 		l := newLvol(uuid, p.Name, p.Thin)
 		s.add(l)
 		l.keepAfter(nil)
-		r.result(uuid)
+		return uuid, nil
 	})
 }
 
@@ -383,40 +372,35 @@ type renameLvolParams struct {
 	New string `json:"new_name"`
 }
 
-func renameLvol(t *Target, r *request, p *renameLvolParams) {
-	l := t.findLvol(r, p.Old)
-	if l == nil {
-		return
+func renameLvol(t *Target, r *request, p *renameLvolParams) (any, error) {
+	l, err := t.findLvol(p.Old)
+	if err != nil {
+		return nil, err
 	}
 	// The alias first, and without looking back.
 	if alias := l.store.name + "/" + p.New; t.find(alias) != nil {
-		r.errnoAs(codeInvalidParams, syscall.EEXIST)
-		return
+		return nil, as(codeInvalidParams, syscall.EEXIST)
 	} else {
 		t.rename(l.bdev, alias)
 	}
 	name := p.New[:min(len(p.New), t.config.Flavour.nameLimit())]
 	switch other := l.store.named(name); {
 	case other == l:
-		r.result(true)
-		return
+		return true, nil
 	case other != nil:
-		r.errnoAs(codeInvalidParams, syscall.EEXIST)
-		return
+		return nil, as(codeInvalidParams, syscall.EEXIST)
 	case t.config.Flavour == Upstream && l.readOnly():
-		r.errnoAs(codeInvalidParams, syscall.EPERM)
-		return
+		return nil, as(codeInvalidParams, syscall.EPERM)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		if err := l.store.blobs.Rename(l.uuid, name); err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
 		l.name = name
 		if !l.readOnly() {
 			l.keep() // that of a snapshot is not written before it is opened (spdk_blob_sync_md)
 		}
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -425,34 +409,30 @@ type resizeLvolParams struct {
 	MiB  uint64 `json:"size_in_mib"`
 }
 
-func resizeLvol(t *Target, r *request, p *resizeLvolParams) {
-	l := t.findLvol(r, p.Name)
-	if l == nil {
-		return
+func resizeLvol(t *Target, r *request, p *resizeLvolParams) (any, error) {
+	l, err := t.findLvol(p.Name)
+	if err != nil {
+		return nil, err
 	}
 	state := l.state()
 	clusters := divideUp(p.MiB<<20, l.store.clusterSize)
 	switch {
 	case state.ReadOnly:
-		r.errnoAs(codeInvalidParams, syscall.EPERM)
-		return
+		return nil, as(codeInvalidParams, syscall.EPERM)
 	case clusters*l.store.clusterSize == state.Size:
-		l.notifySize(r, state.Size)
-		return
+		return l.notifySize(state.Size)
 	}
 	release, errno := l.hold()
 	if errno != 0 {
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
 	l.resizing = true
-	t.later(func() {
+	return r.later(func() (any, error) {
 		release()
 		l.resizing = false
 		more := int64(clusters) - int64(state.Size/l.store.clusterSize)
 		if !l.thin && more > int64(l.store.blobs.Free()) {
-			r.errnoAs(codeInvalidParams, syscall.ENOSPC)
-			return
+			return nil, as(codeInvalidParams, syscall.ENOSPC)
 		}
 		before := l.owned()
 		err := l.store.blobs.Resize(l.uuid, clusters*l.store.clusterSize)
@@ -460,8 +440,7 @@ func resizeLvol(t *Target, r *request, p *resizeLvolParams) {
 			err = l.store.blobs.Inflate(l.uuid)
 		}
 		if err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
 		l.keepAfter(before)
 		if more != 0 {
@@ -470,24 +449,23 @@ func resizeLvol(t *Target, r *request, p *resizeLvolParams) {
 				l.misfit = nil
 			}
 		}
-		l.notifySize(r, clusters*l.store.clusterSize)
+		return l.notifySize(clusters * l.store.clusterSize)
 	})
 }
 
 // notifySize gives the bdev the lvol's size, which it does not take where it would
 // become shorter than somebody has it open (spdk_bdev_notify_blockcnt_change). It stays
 // longer than the lvol then.
-func (l *lvol) notifySize(r *request, size uint64) {
+func (l *lvol) notifySize(size uint64) (any, error) {
 	blocks := size / l.bdev.blockSize
 	if blocks < l.bdev.blocks && l.bdev.claim != unclaimed {
-		r.errnoAs(codeInvalidParams, syscall.EBUSY)
-		return
+		return nil, as(codeInvalidParams, syscall.EBUSY)
 	}
 	if blocks != l.bdev.blocks {
 		l.bdev.blocks = blocks
 		l.bdev.resizeRAID()
 	}
-	r.result(true)
+	return true, nil
 }
 
 // hold has the lvol, and others, take part in one operation.

@@ -62,10 +62,9 @@ func clears(method *string) bool {
 	return method == nil || slices.Contains([]string{"none", "unmap", "write_zeroes"}, strings.ToLower(*method))
 }
 
-func createLvstore(t *Target, r *request, p *createLvstoreParams) {
+func createLvstore(t *Target, r *request, p *createLvstoreParams) (any, error) {
 	if !clears(p.ClearMethod) {
-		r.refuse(-int(syscall.EINVAL), "Invalid clear_method parameter")
-		return
+		return nil, refusal(-int(syscall.EINVAL), "Invalid clear_method parameter")
 	}
 	clusterSize, ratio := uint64(defaultCluster), uint64(defaultPagesRatio)
 	if p.ClusterSize > 0 {
@@ -77,42 +76,34 @@ func createLvstore(t *Target, r *request, p *createLvstoreParams) {
 	base := t.find(p.Bdev)
 	switch {
 	case p.Name == "" || len(p.Name) > t.config.Flavour.nameLimit():
-		r.errno(syscall.EINVAL)
-		return
+		return nil, syscall.EINVAL
 	case base == nil:
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	case base.claim != unclaimed:
-		r.errno(syscall.EPERM)
-		return
+		return nil, syscall.EPERM
 	case clusterSize < base.blockSize:
-		r.errno(syscall.EINVAL)
-		return
+		return nil, syscall.EINVAL
 	case t.storeByName(p.Name) != nil:
-		r.errno(syscall.EEXIST)
-		return
+		return nil, syscall.EEXIST
 	case clusterSize%pageSize != 0:
-		r.errnoAs(codeInvalidParams, syscall.EINVAL)
-		return
+		return nil, as(codeInvalidParams, syscall.EINVAL)
 	}
 	divided, fits := newGeometry(base.size(), clusterSize, ratio)
 	if !fits || base.size() < clusterSize {
-		r.errnoAs(codeInvalidParams, syscall.ENOMEM)
-		return
+		return nil, as(codeInvalidParams, syscall.ENOMEM)
 	}
 	s := &lvstore{target: t, base: base, uuid: newUUID(), name: p.Name, geometry: divided}
 	s.empty()
 	_ = base.take(oneWriter) // nobody has it
 	t.stores = append(t.stores, s)
-	t.later(func() {
+	return r.later(func() (any, error) {
 		if err := s.make(); err != nil {
 			t.log.Error(err.Error())
 			base.release()
 			t.forget(s)
-			r.errnoAs(codeInvalidParams, syscall.EIO)
-			return
+			return nil, as(codeInvalidParams, syscall.EIO)
 		}
-		r.result(s.uuid)
+		return s.uuid, nil
 	})
 }
 
@@ -135,17 +126,16 @@ type deleteLvstoreParams struct {
 	Name *string `json:"lvs_name" optional:"true"`
 }
 
-func deleteLvstore(t *Target, r *request, p *deleteLvstoreParams) {
+func deleteLvstore(t *Target, r *request, p *deleteLvstoreParams) (any, error) {
 	s, errno := t.storeOf(p.UUID, p.Name)
 	if errno != 0 {
-		r.errno(errno)
-		return
+		return nil, errno
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		s.unload()
 		s.base.release()
 		s.remove()
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -167,24 +157,20 @@ type renameLvstoreParams struct {
 	New string `json:"new_name"`
 }
 
-func renameLvstore(t *Target, r *request, p *renameLvstoreParams) {
+func renameLvstore(t *Target, r *request, p *renameLvstoreParams) (any, error) {
 	s := t.storeByName(p.Old)
 	if s == nil {
-		r.refuse(-int(syscall.ENOENT), "Lvol store %s not found", p.Old)
-		return
+		return nil, refusal(-int(syscall.ENOENT), "Lvol store %s not found", p.Old)
 	}
 	switch other := t.storeByName(p.New); {
 	case p.New == "" || len(p.New) > t.config.Flavour.nameLimit():
-		r.errnoAs(codeInvalidParams, syscall.EINVAL)
-		return
+		return nil, as(codeInvalidParams, syscall.EINVAL)
 	case other == s:
-		r.result(true)
-		return
+		return true, nil
 	case other != nil:
-		r.errnoAs(codeInvalidParams, syscall.EEXIST)
-		return
+		return nil, as(codeInvalidParams, syscall.EEXIST)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		s.name = p.New
 		for _, l := range s.inOrder {
 			if l.bdev != nil {
@@ -192,7 +178,7 @@ func renameLvstore(t *Target, r *request, p *renameLvstoreParams) {
 			}
 		}
 		s.keepStore()
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -215,20 +201,17 @@ type lvstoreInfo struct {
 	ClusterSize  uint64 `json:"cluster_size"`
 }
 
-func getLvstores(t *Target, r *request) {
+func getLvstores(t *Target, r *request) (any, error) {
 	var p struct {
 		UUID *string `json:"uuid" optional:"true"`
 		Name *string `json:"lvs_name" optional:"true"`
 	}
-	stores := t.stores
-	if r.params != nil {
-		if !r.decode(&p) {
-			return
-		}
-		var ok bool
-		if stores, ok = t.listed(r, p.UUID, p.Name); !ok {
-			return
-		}
+	if err := r.decodeIfGiven(&p); err != nil {
+		return nil, err
+	}
+	stores, err := r.listed(p.UUID, p.Name)
+	if err != nil {
+		return nil, err
 	}
 	infos := []lvstoreInfo{}
 	for _, s := range stores {
@@ -237,16 +220,17 @@ func getLvstores(t *Target, r *request) {
 			FreeClusters: s.blobs.Free(), BlockSize: s.base.blockSize, ClusterSize: s.clusterSize,
 		})
 	}
-	r.result(infos)
+	return infos, nil
 }
 
-// listed is the one lvstore that a listing is about. Where it is not there the
-// request is answered.
-func (t *Target) listed(r *request, uuid, name *string) ([]*lvstore, bool) {
-	s, errno := t.storeOf(uuid, name)
-	if errno != 0 {
-		r.errno(errno)
-		return nil, false
+// listed are the lvstores that a listing is about: all if it has no parameters, else one.
+func (r *request) listed(uuid, name *string) ([]*lvstore, error) {
+	if r.params == nil {
+		return r.target.stores, nil
 	}
-	return []*lvstore{s}, true
+	s, errno := r.target.storeOf(uuid, name)
+	if errno != 0 {
+		return nil, errno
+	}
+	return []*lvstore{s}, nil
 }

@@ -7,34 +7,38 @@ import (
 	"go.uber.org/zap"
 )
 
+// handler begins a method. It returns the result or the error, or errLater.
+type handler func(*Target, *request) (any, error)
+
 // method is what answers one.
 type method struct {
-	begin func(*Target, *request)
+	begin handler
 	fork  bool // only that one has it
 }
 
 func (m method) known(flavour Flavour) bool { return !m.fork || flavour == Fork }
 
 // given has a method's parameters decoded before it begins.
-func given[P any](begin func(*Target, *request, *P)) func(*Target, *request) {
+func given[P any](begin func(*Target, *request, *P) (any, error)) handler {
 	return givenOr(codeInternalError, undecodable, begin)
 }
 
-func nvmfGiven[P any](begin func(*Target, *request, *P)) func(*Target, *request) {
+func nvmfGiven[P any](begin func(*Target, *request, *P) (any, error)) handler {
 	return givenOr(codeInvalidParams, invalidParameters, begin)
 }
 
-func raidGiven[P any](begin func(*Target, *request, *P)) func(*Target, *request) {
+func raidGiven[P any](begin func(*Target, *request, *P) (any, error)) handler {
 	return givenOr(codeParseError, undecodable, begin)
 }
 
 // givenOr refuses other parameters with that code and message.
-func givenOr[P any](code int, message string, begin func(*Target, *request, *P)) func(*Target, *request) {
-	return func(t *Target, r *request) {
+func givenOr[P any](code int, message string, begin func(*Target, *request, *P) (any, error)) handler {
+	return func(t *Target, r *request) (any, error) {
 		p := new(P)
-		if r.decodeOr(p, code, message) {
-			begin(t, r, p)
+		if err := r.decodeOr(p, code, message); err != nil {
+			return nil, err
 		}
+		return begin(t, r, p)
 	}
 }
 
@@ -46,8 +50,8 @@ type named struct {
 var methods map[string]method
 
 func init() { // methods lists itself
-	both := func(begin func(*Target, *request)) method { return method{begin: begin} }
-	fork := func(begin func(*Target, *request)) method { return method{begin: begin, fork: true} }
+	both := func(begin handler) method { return method{begin: begin} }
+	fork := func(begin handler) method { return method{begin: begin, fork: true} }
 	methods = map[string]method{
 		"rpc_get_methods":  both(getMethods),
 		"spdk_get_version": both(getVersion),
@@ -117,13 +121,13 @@ func init() { // methods lists itself
 	}
 }
 
-func getMethods(t *Target, r *request) {
+func getMethods(t *Target, r *request) (any, error) {
 	var p struct {
 		Current bool `json:"current" optional:"true"`
 		Aliases bool `json:"include_aliases" optional:"true"`
 	}
-	if r.params != nil && !r.decode(&p) {
-		return
+	if err := r.decodeIfGiven(&p); err != nil {
+		return nil, err
 	}
 	var known []string
 	for _, name := range slices.Sorted(maps.Keys(methods)) {
@@ -131,15 +135,15 @@ func getMethods(t *Target, r *request) {
 			known = append(known, name)
 		}
 	}
-	r.result(known)
+	return known, nil
 }
 
-func getVersion(t *Target, r *request) {
+func getVersion(t *Target, r *request) (any, error) {
 	version := "SPDK v24.09.1 simulated"
 	if t.config.Flavour == Upstream {
 		version = "SPDK v25.09.1 simulated"
 	}
-	r.result(map[string]any{"version": version, "fields": map[string]any{}})
+	return map[string]any{"version": version, "fields": map[string]any{}}, nil
 }
 
 type killParams struct {
@@ -147,12 +151,12 @@ type killParams struct {
 }
 
 // killInstance has the target send itself a signal. All of them end it.
-func killInstance(t *Target, r *request, p *killParams) {
+func killInstance(t *Target, r *request, p *killParams) (any, error) {
 	if !slices.Contains([]string{"SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP", "SIGKILL", "SIGUSR1"}, p.Signal) {
-		r.refuse(codeInvalidParams, invalidParameters)
-		return
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	}
-	r.result(true)
+	r.conclude(true, nil)
 	t.log.Warn("the target has sent itself a signal", zap.String("signal", p.Signal))
 	t.die(nil)
+	return nil, errLater
 }

@@ -25,14 +25,12 @@ func (nullCreateParams) ignores() []string {
 	return []string{"physical_block_size", "md_size", "dif_type", "dif_is_head_of_md", "dif_pi_format"}
 }
 
-func nullCreate(t *Target, r *request, p *nullCreateParams) {
+func nullCreate(t *Target, r *request, p *nullCreateParams) (any, error) {
 	if p.BlockSize%512 != 0 || p.BlockSize == 0 {
-		r.refuse(-int(syscall.EINVAL), "Data block size must be a multiple of 512")
-		return
+		return nil, refusal(-int(syscall.EINVAL), "Data block size must be a multiple of 512")
 	}
 	if p.Blocks == 0 {
-		r.refuse(-int(syscall.EINVAL), "Disk num_blocks must be greater than 0")
-		return
+		return nil, refusal(-int(syscall.EINVAL), "Disk num_blocks must be greater than 0")
 	}
 	b := &bdev{
 		name: p.Name, uuid: string(p.UUID), product: nullProduct, device: nullDevice{},
@@ -45,20 +43,18 @@ func nullCreate(t *Target, r *request, p *nullCreateParams) {
 	}
 	b.aliases = []string{b.uuid}
 	if errno := t.register(b); errno != 0 {
-		r.errno(errno)
-		return
+		return nil, errno
 	}
-	r.result(p.Name)
+	return p.Name, nil
 }
 
-func nullDelete(t *Target, r *request, p *named) {
+func nullDelete(t *Target, r *request, p *named) (any, error) {
 	b := t.find(p.Name)
 	if b == nil || b.product != nullProduct {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		t.unregister(b)
-		r.result(true)
+		return true, nil
 	})
 }

@@ -13,14 +13,14 @@ type setParentParams struct {
 // setParent takes a parent that is known as a snapshot and has as many clusters.
 // It does not look for cycles: one is accepted, and whoever comes to walk in it
 // never returns.
-func setParent(t *Target, r *request, p *setParentParams) {
-	l := t.findLvol(r, p.Lvol)
-	if l == nil {
-		return
+func setParent(t *Target, r *request, p *setParentParams) (any, error) {
+	l, err := t.findLvol(p.Lvol)
+	if err != nil {
+		return nil, err
 	}
-	under := t.findLvol(r, p.Parent)
-	if under == nil {
-		return
+	under, err := t.findLvol(p.Parent)
+	if err != nil {
+		return nil, err
 	}
 	before := l.parent()
 	errno := l.canHangOn(under)
@@ -33,19 +33,17 @@ func setParent(t *Target, r *request, p *setParentParams) {
 			l.opened()
 			under.opened()
 		}
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
 	l.regrafted = true
-	finish := func() {
+	finish := func() (any, error) {
 		release()
 		l.regrafted = false
 		if under.hangsOn(l) {
 			l.loop, l.store.looped = under, true
 		} else {
 			if err := l.store.blobs.SetParent(l.uuid, under.uuid); err != nil {
-				r.errnoAs(codeInvalidParams, errnoOf(err))
-				return
+				return nil, as(codeInvalidParams, errnoOf(err))
 			}
 			l.loop = nil
 		}
@@ -53,9 +51,10 @@ func setParent(t *Target, r *request, p *setParentParams) {
 		l.letGo()
 		l.external = ""
 		l.keep()
-		r.result(true)
+		return true, nil
 	}
-	t.later(func() { l.leaveExternal(finish) })
+	t.later(func() { l.leaveExternal(r.concluding(finish)) })
+	return nil, errLater
 }
 
 func (l *lvol) canHangOn(under *lvol) syscall.Errno {
@@ -88,18 +87,18 @@ type inflateParams struct {
 
 // reshape begins what changes which clusters an lvol has of its parents'. What
 // rewrites a snapshot's clusters drops its checksum first, whatever comes of it.
-func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Errno, do func(*lvol) error) {
+func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Errno, do func(*lvol) error) (any, error) {
 	var p inflateParams
-	if !r.decode(&p) {
-		return
+	if err := r.decode(&p); err != nil {
+		return nil, err
 	}
-	l := t.findLvol(r, p.Name)
-	if l == nil {
-		return
+	l, err := t.findLvol(p.Name)
+	if err != nil {
+		return nil, err
 	}
 	if l.circles() {
 		t.hang("an lvol in a cycle is inflated")
-		return
+		return nil, errLater
 	}
 	if rewrites && l.awake {
 		l.checksum = nil
@@ -108,18 +107,15 @@ func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Err
 	l.opened()
 	release, errno := l.hold()
 	if errno != 0 {
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		release()
 		if errno := check(l); errno != 0 {
-			r.errnoAs(codeInvalidParams, errno)
-			return
+			return nil, as(codeInvalidParams, errno)
 		}
 		if !l.thin {
-			r.result(true)
-			return
+			return true, nil
 		}
 		before := l.owned()
 		parent := l.parent()
@@ -128,20 +124,18 @@ func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Err
 		l.parent().opened()
 		l.keepAfter(before)
 		if errors.Is(err, errExternalGrandparent) {
-			r.errnoAs(codeInvalidParams, syscall.ENOENT)
-			return
+			return nil, as(codeInvalidParams, syscall.ENOENT)
 		}
 		if err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
-		r.result(true)
+		return true, nil
 	})
 }
 
 // inflateLvol makes every cluster the lvol's own.
-func inflateLvol(t *Target, r *request) {
-	reshape(t, r, true, func(*lvol) syscall.Errno { return 0 }, (*lvol).inflate)
+func inflateLvol(t *Target, r *request) (any, error) {
+	return reshape(t, r, true, func(*lvol) syscall.Errno { return 0 }, (*lvol).inflate)
 }
 
 func (l *lvol) inflate() error {
@@ -157,8 +151,8 @@ func (l *lvol) loose() bool { return l.external == "" && !l.isClone() }
 
 // decoupleParent copies what the parent owns, and hangs the lvol on the
 // grandparent. From an external parent it takes everything.
-func decoupleParent(t *Target, r *request) {
-	reshape(t, r, true, func(l *lvol) syscall.Errno {
+func decoupleParent(t *Target, r *request) (any, error) {
+	return reshape(t, r, true, func(l *lvol) syscall.Errno {
 		if l.loose() {
 			return syscall.EINVAL
 		}
@@ -189,8 +183,8 @@ func (l *lvol) hasExternalGrandparent() bool {
 
 // detachParent copies nothing. Like decoupling, it leaves the lvol hanging on the
 // grandparent, where there is one (bs_inflate_blob_done).
-func detachParent(t *Target, r *request) {
-	reshape(t, r, false, func(l *lvol) syscall.Errno {
+func detachParent(t *Target, r *request) (any, error) {
+	return reshape(t, r, false, func(l *lvol) syscall.Errno {
 		if l.loose() || l.external != "" {
 			return syscall.EINVAL
 		}

@@ -3,10 +3,10 @@ package simtarget
 import "syscall"
 
 // setParentBdev has an lvol read through to a bdev, instead of to what it hung on.
-func setParentBdev(t *Target, r *request, p *setParentParams) {
-	l := t.findLvol(r, p.Lvol)
-	if l == nil {
-		return
+func setParentBdev(t *Target, r *request, p *setParentParams) (any, error) {
+	l, err := t.findLvol(p.Lvol)
+	if err != nil {
+		return nil, err
 	}
 	outside := t.find(p.Parent)
 	errno := syscall.Errno(0)
@@ -23,26 +23,24 @@ func setParentBdev(t *Target, r *request, p *setParentParams) {
 		release, errno = l.hold()
 	}
 	if errno != 0 {
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
-	finish := func() {
+	finish := func() (any, error) {
 		release()
 		if outside.gone || outside.take(readOnlyShared) != 0 {
-			r.errnoAs(codeInvalidParams, syscall.EPERM)
-			return
+			return nil, as(codeInvalidParams, syscall.EPERM)
 		}
 		before := l.parent()
 		if err := l.store.blobs.SetParent(l.uuid, ""); err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
 		before.opened()
 		l.letGo()
 		l.loop, l.external, l.outside = nil, outside.uuid, outside
 		l.store.blobs.SetExternal(l.uuid, throughBdev{outside})
 		l.keep()
-		r.result(true)
+		return true, nil
 	}
-	t.later(func() { l.leaveExternal(finish) })
+	t.later(func() { l.leaveExternal(r.concluding(finish)) })
+	return nil, errLater
 }

@@ -40,22 +40,20 @@ func (p *path) inaccessible() bool {
 	return s != nil && s.ana && s.states[p.trid.key()] == anaInaccessible
 }
 
-// connects makes a controller at the other end. If it cannot, the request is answered.
-func (p *path) connects(r *request) bool {
+// connects makes a controller at the other end.
+func (p *path) connects(r *request) error {
 	t := p.controller.target
 	switch {
 	case t.fabric.listeners[p.trid.key()] == nil && t.config.Flavour == Fork:
-		r.errno(syscall.ENODEV)
-		return false
+		return syscall.ENODEV
 	case !p.alive():
-		r.errno(syscall.EIO)
-		return false
+		return syscall.EIO
 	case p.stands():
-		t.after(keepAlive, func() { r.errno(syscall.EIO) })
-		return false
+		t.after(keepAlive, func() { r.conclude(nil, syscall.EIO) })
+		return errLater
 	}
 	p.id = p.subsystem().newController()
-	return true
+	return nil
 }
 
 // newController is the ID of one, in the subsystem's range.
@@ -65,36 +63,31 @@ func (s *subsystem) newController() int {
 }
 
 // addPath adds a path for failover to a controller that is there.
-func (c *controller) addPath(r *request, p *attachParams, at trid) {
+func (c *controller) addPath(r *request, p *attachParams, at trid) (any, error) {
 	used := c.paths[0]
 	switch {
 	case used.trid.key() == at.key():
-		r.refuse(-int(syscall.EALREADY), "A controller named %s already exists with the specified network path", c.name)
-		return
+		return nil, refusal(-int(syscall.EALREADY), "A controller named %s already exists with the specified network path", c.name)
 	case p.Mode == "disable":
-		r.refuse(-int(syscall.EALREADY), "A controller named %s already exists and multipath is disabled", c.name)
-		return
+		return nil, refusal(-int(syscall.EALREADY), "A controller named %s already exists and multipath is disabled", c.name)
 	case used.trid.NQN != at.NQN:
-		r.refuse(-int(syscall.EINVAL), "A controller named %s already exists, but uses a different subnqn (%s)", c.name, used.trid.NQN)
-		return
+		return nil, refusal(-int(syscall.EINVAL), "A controller named %s already exists, but uses a different subnqn (%s)", c.name, used.trid.NQN)
 	case c.host != p.Host:
-		r.refuse(-int(syscall.EINVAL), "A controller named %s already exists, but uses a different hostnqn (%s)", c.name, c.host)
-		return
+		return nil, refusal(-int(syscall.EINVAL), "A controller named %s already exists, but uses a different hostnqn (%s)", c.name, c.host)
 	}
 	other := &path{controller: c, trid: at}
-	c.target.later(func() {
+	return r.later(func() (any, error) {
+		if err := other.connects(r); err != nil {
+			return nil, err
+		}
 		switch {
-		case !other.connects(r):
-			return
 		case slices.ContainsFunc(c.paths, func(one *path) bool { return one.trid.key() == at.key() }):
-			r.errno(syscall.EALREADY)
-			return
+			return nil, syscall.EALREADY
 		case !c.servesTheSame(other.subsystem()):
-			r.errno(syscall.EINVAL)
-			return
+			return nil, syscall.EINVAL
 		}
 		c.paths = append(c.paths, other)
-		r.result([]string{}) // no bdev is new
+		return []string{}, nil // no bdev is new
 	})
 }
 

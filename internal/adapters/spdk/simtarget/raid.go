@@ -35,21 +35,18 @@ type raidCreateParams struct {
 	Delta      bool      `json:"delta_bitmap" optional:"true" flavour:"fork"`
 }
 
-func raidCreate(t *Target, r *request, p *raidCreateParams) {
+func raidCreate(t *Target, r *request, p *raidCreateParams) (any, error) {
 	if p.Level != "raid1" && p.Level != "1" {
-		r.refuse(codeParseError, undecodable)
-		return
+		return nil, refusal(codeParseError, undecodable)
 	}
-	refuse := func(errno syscall.Errno) {
-		r.refuse(-int(errno), "Failed to create RAID bdev %s: %s", p.Name, text(errno))
+	refused := func(errno syscall.Errno) (any, error) {
+		return nil, refusal(-int(errno), "Failed to create RAID bdev %s: %s", p.Name, text(errno))
 	}
 	switch {
 	case t.raid(p.Name) != nil:
-		refuse(syscall.EEXIST)
-		return
+		return refused(syscall.EEXIST)
 	case len(p.Bases) == 0, len(p.Bases) == 1 && t.config.Flavour == Upstream, p.Strip != 0:
-		refuse(syscall.EINVAL)
-		return
+		return refused(syscall.EINVAL)
 	}
 	made := t.newRAID(p)
 	errno := syscall.Errno(0)
@@ -68,11 +65,10 @@ func raidCreate(t *Target, r *request, p *raidCreateParams) {
 	}
 	if errno != 0 {
 		made.release()
-		refuse(errno)
-		return
+		return refused(errno)
 	}
 	t.raids = append(t.raids, made)
-	r.result(true)
+	return true, nil
 }
 
 // newBase claims a bdev for a RAID, whose other bases have blocks of the same size.
@@ -180,19 +176,18 @@ func (a *raid) filled() (n int) {
 	return n
 }
 
-func raidDelete(t *Target, r *request, p *named) {
+func raidDelete(t *Target, r *request, p *named) (any, error) {
 	a := t.raid(p.Name)
 	if a == nil {
-		r.refuse(-int(syscall.ENODEV), "raid bdev %s not found", p.Name)
-		return
+		return nil, refusal(-int(syscall.ENODEV), "raid bdev %s not found", p.Name)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		if a.online {
 			t.unregister(a.bdev)
 		} else {
 			a.bdev.end()
 		}
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -249,11 +244,10 @@ type raidGetBdevsParams struct {
 	Category string `json:"category"`
 }
 
-func raidGetBdevs(t *Target, r *request, p *raidGetBdevsParams) {
+func raidGetBdevs(t *Target, r *request, p *raidGetBdevsParams) (any, error) {
 	infos := []raidInfo{}
 	if !slices.Contains([]string{"all", "online", "configuring", "offline"}, p.Category) {
-		r.errno(syscall.EINVAL)
-		return
+		return nil, syscall.EINVAL
 	}
 	for _, a := range t.raids {
 		info := a.info()
@@ -262,5 +256,5 @@ func raidGetBdevs(t *Target, r *request, p *raidGetBdevsParams) {
 			infos = append(infos, info)
 		}
 	}
-	r.result(infos)
+	return infos, nil
 }

@@ -98,26 +98,21 @@ type raidGrowParams struct {
 // raidGrow adds a base as a full member at once, in a slot that is empty or a new one. It waits
 // for the I/O that has begun, and reads the base. One that it cannot read it holds until its end
 // (raid_bdev_configure_base_bdev_check_sb_cb).
-func raidGrow(t *Target, r *request, p *raidGrowParams) {
+func raidGrow(t *Target, r *request, p *raidGrowParams) (any, error) {
 	a, b := t.raid(p.Name), t.find(p.Base)
 	switch {
 	case a == nil:
-		r.refuse(-int(syscall.ENODEV), "raid bdev %s not found", p.Name)
-		return
+		return nil, refusal(-int(syscall.ENODEV), "raid bdev %s not found", p.Name)
 	case b == nil:
-		r.refuse(-int(syscall.ENODEV), "base bdev %s not found", p.Base)
-		return
+		return nil, refusal(-int(syscall.ENODEV), "base bdev %s not found", p.Base)
 	case a.slotOf(b) != nil:
-		r.result(true)
-		return
+		return true, nil
 	case !a.online:
-		r.refuse(-int(syscall.EINVAL), "Failed to grow raid %s adding base bdev %s: %s", p.Name, p.Base, text(syscall.EINVAL))
-		return
+		return nil, refusal(-int(syscall.EINVAL), "Failed to grow raid %s adding base bdev %s: %s", p.Name, p.Base, text(syscall.EINVAL))
 	}
-	a.bdev.quiesce(func() {
+	return r.quiesce(a.bdev, func() (any, error) {
 		if a.bdev.gone {
-			r.errnoAs(codeInternalError, syscall.ENODEV)
-			return
+			return nil, as(codeInternalError, syscall.ENODEV)
 		}
 		i := slices.IndexFunc(a.bases, func(other *base) bool { return other.bdev == nil && other.held == nil })
 		if i < 0 {
@@ -126,18 +121,18 @@ func raidGrow(t *Target, r *request, p *raidGrowParams) {
 		}
 		one, errno := t.newBase(a, p.Base)
 		if errno != 0 {
-			r.errnoAs(codeInternalError, errno)
-			return
+			return nil, as(codeInternalError, errno)
 		}
 		a.readNew(one, func(err error) {
 			a.bases[i] = one
 			if err != nil {
 				one.held, one.bdev = one.bdev, nil
-				r.errnoAs(codeInternalError, syscall.EIO)
+				r.conclude(nil, as(codeInternalError, syscall.EIO))
 				return
 			}
-			r.result(true)
+			r.conclude(true, nil)
 		})
+		return nil, errLater
 	})
 }
 
@@ -158,7 +153,7 @@ func (a *raid) readNew(one *base, do func(error)) {
 }
 
 // raidRemoveBase empties a slot when the I/O that has begun is over.
-func raidRemoveBase(t *Target, r *request, p *named) {
+func raidRemoveBase(t *Target, r *request, p *named) (any, error) {
 	b := t.find(p.Name)
 	var a *raid
 	for _, one := range t.raids {
@@ -167,13 +162,12 @@ func raidRemoveBase(t *Target, r *request, p *named) {
 		}
 	}
 	if a == nil {
-		r.refuse(-int(syscall.ENODEV), "Failed to remove base bdev from raid bdev")
-		return
+		return nil, refusal(-int(syscall.ENODEV), "Failed to remove base bdev from raid bdev")
 	}
-	a.bdev.quiesce(func() {
+	return r.quiesce(a.bdev, func() (any, error) {
 		if one := a.slotOf(b); one != nil {
 			a.drop(one)
 		}
-		r.result(true)
+		return true, nil
 	})
 }

@@ -22,29 +22,60 @@ type request struct {
 	garble []byte
 }
 
-// result answers.
-func (r *request) result(value any) {
+// errLater is returned by what a request has begun: its answer comes later, or never.
+var errLater = errors.New("the answer comes later")
+
+// later finishes the request after the other requests of this turn have begun too.
+func (r *request) later(finish func() (any, error)) (any, error) {
+	r.target.later(r.concluding(finish))
+	return nil, errLater
+}
+
+// pause finishes the request as a change of the subsystem.
+func (r *request) pause(s *subsystem, nsid uint32, finish func() (any, error)) (any, error) {
+	s.pause(nsid, r.concluding(finish))
+	return nil, errLater
+}
+
+// quiesce finishes the request when no I/O of the bdev is on its way.
+func (r *request) quiesce(b *bdev, finish func() (any, error)) (any, error) {
+	b.quiesce(r.concluding(finish))
+	return nil, errLater
+}
+
+// concluding answers with what finish returns.
+func (r *request) concluding(finish func() (any, error)) func() {
+	return func() { r.conclude(finish()) }
+}
+
+// conclude answers with the result or the error. That is an *Error, or an errno, which is the
+// code then, too.
+func (r *request) conclude(result any, err error) {
+	var refused *Error
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, errLater):
+		return
+	case errors.As(err, &errno):
+		refused = &Error{-int(errno), text(errno)}
+	case err != nil && !errors.As(err, &refused):
+		panic(fmt.Sprintf("answer to %s: %v", r.method, err)) // only our own errors are returned
+	}
 	r.answer(struct {
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`
-		Result  any             `json:"result"`
-	}{"2.0", r.id, value})
+		Result  any             `json:"result,omitempty"`
+		Error   *Error          `json:"error,omitempty"`
+	}{"2.0", r.id, result, refused})
 }
 
-// refuse answers with an error.
-func (r *request) refuse(code int, format string, args ...any) {
-	r.answer(struct {
-		Version string          `json:"jsonrpc"`
-		ID      json.RawMessage `json:"id"`
-		Error   Error           `json:"error"`
-	}{"2.0", r.id, Error{code, fmt.Sprintf(format, args...)}})
+// refusal is an error with a text of its own.
+func refusal(code int, format string, args ...any) error {
+	return &Error{code, fmt.Sprintf(format, args...)}
 }
 
-// errno answers with the errno's text, and with the errno as the code where no
-// other is given.
-func (r *request) errno(errno syscall.Errno) { r.refuse(-int(errno), "%s", text(errno)) }
-
-func (r *request) errnoAs(code int, errno syscall.Errno) { r.refuse(code, "%s", text(errno)) }
+// as is an errno's text with another code.
+func as(code int, errno syscall.Errno) error { return &Error{code, text(errno)} }
 
 func (r *request) answer(value any) {
 	switch r.after {
@@ -85,17 +116,21 @@ const undecodable = "spdk_json_decode_object failed"
 // fail. The tag `optional:"true"` lets a key be missing; `flavour` names the
 // one that knows it. What ignores() lists may be there and has no effect here, and
 // where there is a method relaxed(), anything else (spdk_json_decode_object_relaxed).
-// On failure the request is answered.
-func (r *request) decode(into any) bool {
-	return r.decodeOr(into, codeInternalError, undecodable)
+func (r *request) decode(into any) error { return r.decodeOr(into, codeInternalError, undecodable) }
+
+func (r *request) decodeOr(into any, code int, message string) error {
+	if decode(r.params, into, r.target.config.Flavour) {
+		return nil
+	}
+	return refusal(code, "%s", message)
 }
 
-func (r *request) decodeOr(into any, code int, message string) bool {
-	if decode(r.params, into, r.target.config.Flavour) {
-		return true
+// decodeIfGiven is decode for a method that needs no parameters.
+func (r *request) decodeIfGiven(into any) error {
+	if r.params == nil {
+		return nil
 	}
-	r.refuse(code, "%s", message)
-	return false
+	return r.decode(into)
 }
 
 func decode(params json.RawMessage, into any, flavour Flavour) bool {

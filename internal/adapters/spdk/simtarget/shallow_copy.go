@@ -38,10 +38,10 @@ type startShallowCopyParams struct {
 	Into   string `json:"dst_bdev_name"`
 }
 
-func startShallowCopy(t *Target, r *request, p *startShallowCopyParams) {
-	source := t.findLvol(r, p.Source)
-	if source == nil {
-		return
+func startShallowCopy(t *Target, r *request, p *startShallowCopyParams) (any, error) {
+	source, err := t.findLvol(p.Source)
+	if err != nil {
+		return nil, err
 	}
 	t.copiesSoFar++ // also where it is refused
 	into := t.find(p.Into)
@@ -50,16 +50,15 @@ func startShallowCopy(t *Target, r *request, p *startShallowCopyParams) {
 		errno = into.canTakeCopy()
 	}
 	if errno != 0 {
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
 	_ = into.take(oneWriter) // nobody has it
 	c := &shallowCopy{target: t, source: source, into: into, stopped: make(chan struct{})}
 	c.total = source.state().Own.Count
 	id := t.copiesSoFar
 	t.copies[id] = c
-	r.result(map[string]uint32{"operation_id": id})
 	t.later(c.begin)
+	return map[string]uint32{"operation_id": id}, nil
 }
 
 // canTakeCopy opens the bdev for one writer, which nobody else may be. That it is
@@ -226,11 +225,10 @@ type checkShallowCopyParams struct {
 }
 
 // checkShallowCopy hands the end of a copy out once.
-func checkShallowCopy(t *Target, r *request, p *checkShallowCopyParams) {
+func checkShallowCopy(t *Target, r *request, p *checkShallowCopyParams) (any, error) {
 	c := t.copies[p.ID]
 	if c == nil {
-		r.errno(syscall.ENODEV)
-		return
+		return nil, syscall.ENODEV
 	}
 	status := struct {
 		Copied uint64 `json:"copied_clusters"`
@@ -246,5 +244,5 @@ func checkShallowCopy(t *Target, r *request, p *checkShallowCopyParams) {
 		status.State = "complete"
 		delete(t.copies, p.ID)
 	}
-	r.result(status)
+	return status, nil
 }

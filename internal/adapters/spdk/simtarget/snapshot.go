@@ -31,10 +31,10 @@ type snapshotLvolParams struct {
 }
 
 // snapshotLvol moves the lvol's clusters and what it hangs on into the snapshot.
-func snapshotLvol(t *Target, r *request, p *snapshotLvolParams) {
-	l := t.findLvol(r, p.Lvol)
-	if l == nil {
-		return
+func snapshotLvol(t *Target, r *request, p *snapshotLvolParams) (any, error) {
+	l, err := t.findLvol(p.Lvol)
+	if err != nil {
+		return nil, err
 	}
 	release, errno := l.begin(p.Name, func() syscall.Errno {
 		if l.readOnly() {
@@ -43,23 +43,20 @@ func snapshotLvol(t *Target, r *request, p *snapshotLvolParams) {
 		return 0
 	})
 	if errno != 0 {
-		r.errnoAs(codeInvalidParams, errno)
-		return
+		return nil, as(codeInvalidParams, errno)
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		release()
 		if errno := l.store.room(p.Name, 0); errno != 0 {
 			if errno == syscall.EEXIST { // it was made, and then merged into the lvol again
 				l.thin = true
 				l.keep()
 			}
-			r.errnoAs(codeInvalidParams, errno)
-			return
+			return nil, as(codeInvalidParams, errno)
 		}
 		uuid, err := l.store.blobs.Snapshot(l.uuid, p.Name)
 		if err != nil {
-			r.errnoAs(codeInvalidParams, errnoOf(err))
-			return
+			return nil, as(codeInvalidParams, errnoOf(err))
 		}
 		snapshot := newLvol(uuid, p.Name, l.thin)
 		snapshot.awake, snapshot.xattrs = true, p.Xattrs
@@ -71,7 +68,7 @@ func snapshotLvol(t *Target, r *request, p *snapshotLvolParams) {
 		l.thin = true
 		l.store.add(snapshot)
 		l.store.keep(snapshot, l)
-		r.result(uuid)
+		return uuid, nil
 	})
 }
 

@@ -97,7 +97,7 @@ func (c *connection) split(received []byte) (requests []*request, rest []byte, b
 			return requests, received, false
 		}
 		if err != nil {
-			c.refuse(nil, codeParseError, "Parse error")
+			c.refuse(codeParseError, "Parse error")
 			return requests, nil, true
 		}
 		received = received[decoder.InputOffset():]
@@ -121,7 +121,7 @@ func (c *connection) parse(whole json.RawMessage) *request {
 		given.Version != nil && string(*given.Version) != `"2.0"` ||
 		len(given.ID) > 0 && (given.ID[0] == '{' || given.ID[0] == '[' || given.ID[0] == 't' || given.ID[0] == 'f') ||
 		len(given.Params) > 0 && given.Params[0] != '{' && given.Params[0] != '[' && string(given.Params) != "null" {
-		c.refuse(nil, codeInvalidRequest, "Invalid request")
+		c.refuse(codeInvalidRequest, "Invalid request")
 		return nil
 	}
 	if string(given.Params) == "null" {
@@ -133,11 +133,9 @@ func (c *connection) parse(whole json.RawMessage) *request {
 	return &request{target: c.target, conn: c, id: given.ID, method: *given.Method, params: given.Params}
 }
 
-func (c *connection) refuse(id json.RawMessage, code int, message string) {
-	if id == nil {
-		id = json.RawMessage("null")
-	}
-	(&request{target: c.target, conn: c, id: id}).refuse(code, "%s", message)
+// refuse answers something that is no request, and so has no ID.
+func (c *connection) refuse(code int, message string) {
+	(&request{target: c.target, conn: c, id: json.RawMessage("null")}).conclude(nil, &Error{code, message})
 }
 
 // arrived hands requests on: to the next look at the sockets, or at once.
@@ -227,10 +225,10 @@ func (t *Target) befall(r *request, fault Fault) bool {
 	switch {
 	case fault.Before != Nothing:
 		r.after = fault.Before
-		r.result(nil)
+		r.conclude(nil, nil)
 	default:
 		r.after = Nothing
-		r.refuse(fault.Refuse.Code, "%s", fault.Refuse.Message)
+		r.conclude(nil, fault.Refuse)
 	}
 	return false
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -60,14 +61,7 @@ func (t *Target) addSubsystem(s *subsystem) {
 }
 
 // inOrderNSIDs are those in use, ascending.
-func (s *subsystem) inOrderNSIDs() []uint32 {
-	nsids := make([]uint32, 0, len(s.namespaces))
-	for nsid := range s.namespaces {
-		nsids = append(nsids, nsid)
-	}
-	slices.Sort(nsids)
-	return nsids
-}
+func (s *subsystem) inOrderNSIDs() []uint32 { return slices.Sorted(maps.Keys(s.namespaces)) }
 
 func (s *subsystem) admits(host string) bool { return s.anyHost || slices.Contains(s.hosts, host) }
 
@@ -94,17 +88,15 @@ type createTransportParams struct {
 
 func (createTransportParams) relaxed() {}
 
-func createTransport(t *Target, r *request, p *createTransportParams) {
+func createTransport(t *Target, r *request, p *createTransportParams) (any, error) {
 	switch {
 	case !strings.EqualFold(p.Type, "TCP"):
-		r.refuse(codeInvalidParams, "Invalid transport type '%s'", p.Type)
-		return
+		return nil, refusal(codeInvalidParams, "Invalid transport type '%s'", p.Type)
 	case t.transport:
-		r.refuse(codeInternalError, "Transport type '%s' already exists", p.Type)
-		return
+		return nil, refusal(codeInternalError, "Transport type '%s' already exists", p.Type)
 	}
 	t.transport = true
-	t.later(func() { r.result(true) })
+	return r.later(func() (any, error) { return true, nil })
 }
 
 type createSubsystemParams struct {
@@ -127,10 +119,9 @@ func (createSubsystemParams) ignores() []string {
 // Longest serial and model numbers (SPDK_NVME_CTRLR_SN_LEN, _MN_LEN).
 const longestSerial, longestModel = 20, 40
 
-func createSubsystem(t *Target, r *request, p *createSubsystemParams) {
+func createSubsystem(t *Target, r *request, p *createSubsystemParams) (any, error) {
 	if t.subsystems[p.NQN] != nil || !isNQN(p.NQN) {
-		r.refuse(codeInternalError, "Unable to create subsystem %s", p.NQN)
-		return
+		return nil, refusal(codeInternalError, "Unable to create subsystem %s", p.NQN)
 	}
 	s := &subsystem{
 		nqn: p.NQN, serial: defaultSerial, model: defaultModel, anyHost: p.AnyHost, most: defaultNamespaces,
@@ -138,15 +129,13 @@ func createSubsystem(t *Target, r *request, p *createSubsystemParams) {
 	}
 	if p.Serial != nil {
 		if len(*p.Serial) > longestSerial {
-			r.refuse(codeInvalidParams, "Invalid SN %s", *p.Serial)
-			return
+			return nil, refusal(codeInvalidParams, "Invalid SN %s", *p.Serial)
 		}
 		s.serial = *p.Serial
 	}
 	if p.Model != nil {
 		if len(*p.Model) > longestModel {
-			r.refuse(codeInvalidParams, "Invalid MN %s", *p.Model)
-			return
+			return nil, refusal(codeInvalidParams, "Invalid MN %s", *p.Model)
 		}
 		s.model = *p.Model
 	}
@@ -154,11 +143,10 @@ func createSubsystem(t *Target, r *request, p *createSubsystemParams) {
 		s.most = *p.Most
 	}
 	if !s.takeIDs(p) {
-		r.refuse(codeInvalidParams, "Invalid cntlid range [%d-%d]", s.leastID, s.mostID)
-		return
+		return nil, refusal(codeInvalidParams, "Invalid cntlid range [%d-%d]", s.leastID, s.mostID)
 	}
 	t.addSubsystem(s)
-	t.later(func() { r.result(true) })
+	return r.later(func() (any, error) { return true, nil })
 }
 
 // The IDs that controllers may have (NVMF_MIN_CNTLID, NVMF_MAX_CNTLID).
@@ -181,17 +169,16 @@ type nqnParams struct {
 
 func (nqnParams) ignores() []string { return []string{"tgt_name"} }
 
-func deleteSubsystem(t *Target, r *request, p *nqnParams) {
+func deleteSubsystem(t *Target, r *request, p *nqnParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
-		r.refuse(codeInvalidParams, invalidParameters)
-		return
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	}
 	if len(s.changes) > 0 {
 		t.die(errDeleted)
-		return
+		return nil, errLater
 	}
-	t.later(func() {
+	return r.later(func() (any, error) {
 		for _, nsid := range s.inOrderNSIDs() {
 			s.removeNamespace(nsid)
 		}
@@ -200,7 +187,7 @@ func deleteSubsystem(t *Target, r *request, p *nqnParams) {
 		t.server.Disconnect(s.nqn)
 		delete(t.subsystems, s.nqn)
 		t.inOrder = slices.DeleteFunc(t.inOrder, func(other *subsystem) bool { return other == s })
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -231,20 +218,21 @@ type namespaceOut struct {
 	UUID  string `json:"uuid"`
 }
 
-func getSubsystems(t *Target, r *request) {
+func getSubsystems(t *Target, r *request) (any, error) {
 	var p struct {
 		NQN    string `json:"nqn" optional:"true"`
 		Target string `json:"tgt_name" optional:"true"`
 	}
-	if r.params != nil && !r.decodeOr(&p, codeInvalidParams, invalidParameters) {
-		return
+	if r.params != nil {
+		if err := r.decodeOr(&p, codeInvalidParams, invalidParameters); err != nil {
+			return nil, err
+		}
 	}
 	listed := t.inOrder
 	if p.NQN != "" {
 		s := t.subsystems[p.NQN]
 		if s == nil {
-			r.errno(syscall.ENODEV)
-			return
+			return nil, syscall.ENODEV
 		}
 		listed = []*subsystem{s}
 	}
@@ -252,7 +240,7 @@ func getSubsystems(t *Target, r *request) {
 	for _, s := range listed {
 		infos = append(infos, s.info())
 	}
-	r.result(infos)
+	return infos, nil
 }
 
 func (s *subsystem) info() subsystemInfo {
@@ -286,32 +274,30 @@ func (hostParams) ignores() []string {
 	return []string{"tgt_name", "psk", "dhchap_key", "dhchap_ctrlr_key"}
 }
 
-func addHost(t *Target, r *request, p *hostParams) {
+func addHost(t *Target, r *request, p *hostParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	switch {
 	case s == nil:
-		r.refuse(codeInvalidParams, invalidParameters)
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	case !isNQN(p.Host) || slices.Contains(s.hosts, p.Host):
-		r.refuse(codeInternalError, "Internal error")
-	default:
-		s.hosts = append([]string{p.Host}, s.hosts...)
-		r.result(true)
+		return nil, refusal(codeInternalError, "Internal error")
 	}
+	s.hosts = append([]string{p.Host}, s.hosts...)
+	return true, nil
 }
 
 // removeHost also ends what that host has connected.
-func removeHost(t *Target, r *request, p *hostParams) {
+func removeHost(t *Target, r *request, p *hostParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	switch {
 	case s == nil:
-		r.refuse(codeInvalidParams, invalidParameters)
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	case !slices.Contains(s.hosts, p.Host):
-		r.refuse(codeInternalError, "Internal error")
-	default:
-		s.hosts = slices.DeleteFunc(s.hosts, func(host string) bool { return host == p.Host })
-		t.server.DisconnectHost(s.nqn, p.Host)
-		t.later(func() { r.result(true) })
+		return nil, refusal(codeInternalError, "Internal error")
 	}
+	s.hosts = slices.DeleteFunc(s.hosts, func(host string) bool { return host == p.Host })
+	t.server.DisconnectHost(s.nqn, p.Host)
+	return r.later(func() (any, error) { return true, nil })
 }
 
 // namespaceParam is the "namespace" of nvmf_subsystem_add_ns.
@@ -353,28 +339,26 @@ type addNamespaceParams struct {
 
 func (addNamespaceParams) relaxed() {}
 
-func addNamespace(t *Target, r *request, p *addNamespaceParams) {
+func addNamespace(t *Target, r *request, p *addNamespaceParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
-		r.refuse(codeInvalidParams, invalidParameters)
-		return
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	}
 	// Opened when the subsystem has paused: what another request of this turn makes
 	// is not there yet.
 	b := t.find(p.Namespace.Bdev)
-	s.pause(p.Namespace.NSID, func() {
+	return r.pause(s, p.Namespace.NSID, func() (any, error) {
 		ns := s.place(p.Namespace, b)
 		if ns == nil {
-			r.refuse(codeInvalidParams, invalidParameters)
-			return
+			return nil, refusal(codeInvalidParams, invalidParameters)
 		}
 		s.namespaces[ns.nsid] = ns
 		if t.attachedToItself(s) {
 			t.hang("a namespace was added to a subsystem that the target itself is attached to")
-			return
+			return nil, errLater
 		}
 		s.changed()
-		r.result(ns.nsid)
+		return ns.nsid, nil
 	})
 }
 
@@ -405,26 +389,25 @@ type removeNamespaceParams struct {
 	Target string `json:"tgt_name" optional:"true"`
 }
 
-func removeNamespace(t *Target, r *request, p *removeNamespaceParams) {
+func removeNamespace(t *Target, r *request, p *removeNamespaceParams) (any, error) {
 	s := t.subsystems[p.NQN]
 	if s == nil {
-		r.refuse(codeInvalidParams, invalidParameters)
-		return
+		return nil, refusal(codeInvalidParams, invalidParameters)
 	}
-	s.pause(p.NSID, func() {
+	return r.pause(s, p.NSID, func() (any, error) {
 		if s.namespaces[p.NSID] == nil {
-			r.refuse(codeInvalidParams, invalidParameters)
-			return
+			return nil, refusal(codeInvalidParams, invalidParameters)
 		}
 		if s.isWrittenTo(p.NSID) {
 			t.die(errWrittenTo)
-			return
+			return nil, errLater
 		}
 		s.removeNamespace(p.NSID)
-		r.result(true)
+		r.conclude(true, nil)
 		if t.attachedToItself(s) {
 			t.hang(itsOwn)
 		}
+		return nil, errLater
 	})
 }
 

@@ -181,12 +181,11 @@ func (t *Target) world(do func()) {
 
 // begin finds the method and has it begin.
 func (r *request) begin() {
-	m, ok := methods[r.method]
-	if !ok || !m.known(r.target.config.Flavour) {
-		r.refuse(codeMethodNotFound, "Method not found")
+	if m, ok := methods[r.method]; ok && m.known(r.target.config.Flavour) {
+		r.conclude(m.begin(r.target, r))
 		return
 	}
-	m.begin(r.target, r)
+	r.conclude(nil, refusal(codeMethodNotFound, "Method not found"))
 }
 
 func (t *Target) String() string {

@@ -8,22 +8,21 @@ type setXattrParams struct {
 	Value string `json:"xattr_value"`
 }
 
-func setXattr(t *Target, r *request, p *setXattrParams) {
-	l := t.findLvol(r, p.Name)
-	if l == nil {
-		return
+func setXattr(t *Target, r *request, p *setXattrParams) (any, error) {
+	l, err := t.findLvol(p.Name)
+	if err != nil {
+		return nil, err
 	}
 	if l.readOnly() {
-		r.errnoAs(codeInvalidParams, syscall.EPERM)
-		return
+		return nil, as(codeInvalidParams, syscall.EPERM)
 	}
 	if l.xattrs == nil {
 		l.xattrs = make(map[string]string)
 	}
 	l.xattrs[p.Key] = p.Value
-	t.later(func() {
+	return r.later(func() (any, error) {
 		l.keep()
-		r.result(true)
+		return true, nil
 	})
 }
 
@@ -32,17 +31,16 @@ type getXattrParams struct {
 	Key  string `json:"xattr_name"`
 }
 
-func getXattr(t *Target, r *request, p *getXattrParams) {
-	l := t.findLvol(r, p.Name)
-	if l == nil {
-		return
+func getXattr(t *Target, r *request, p *getXattrParams) (any, error) {
+	l, err := t.findLvol(p.Name)
+	if err != nil {
+		return nil, err
 	}
 	value, there := l.xattr(p.Key)
 	if !there {
-		r.errnoAs(codeInternalError, syscall.ENOENT)
-		return
+		return nil, as(codeInternalError, syscall.ENOENT)
 	}
-	r.result(value)
+	return value, nil
 }
 
 // xattr knows what the lvstore keeps among them, too.
