@@ -327,7 +327,7 @@ func TestBadInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"an image of a whole host", []string{"audit", hostB, "--image", "base"}, exitUsage, "must name a replica"},
 		{"an image and none", []string{"repair", hurtAt, "--image", "base", "--no-image"}, exitUsage, "got both"},
 		{"a target that is not there", []string{"tree", "unix:///nowhere.sock?lvs=disk-1"}, exitFailed, "/nowhere.sock"},
-		{"an lvstore that is not there", []string{"tree", "unix:///b.sock?lvs=disk-9"}, exitFailed, "only disk-2"},
+		{"an lvstore that is not there", []string{"tree", "unix:///b.sock?lvs=disk-9"}, exitFailed, "available: disk-2"},
 		{"a replica that is not there", []string{"snapshot", "list", replica("nope")}, exitFailed, "replica nope not found on lvstore disk-2"},
 		{"an audit of one that is not there", []string{"audit", replica("nope")}, exitFailed, "replica nope not found"},
 		{"a repair of one that is not there", []string{"repair", replica("nope"), "--no-image"}, exitFailed, "replica nope not found"},

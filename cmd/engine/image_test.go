@@ -269,7 +269,7 @@ func TestBadImageInputIsOneLineAndChangesNothing(t *testing.T) {
 		{"a replica", []string{"image", "list", hurtAt}, exitUsage, "without replica"},
 		{"an import onto a replica", []string{"image", "import", disk, hurtAt, "--name", "a"}, exitUsage, "without replica"},
 		{"a target that is not there", []string{"image", "list", "unix:///nowhere.sock?lvs=disk-1"}, exitFailed, "/nowhere.sock"},
-		{"an lvstore that is not there", []string{"image", "import", disk, "unix:///b.sock?lvs=disk-9", "--name", "a"}, exitFailed, "only disk-2"},
+		{"an lvstore that is not there", []string{"image", "import", disk, "unix:///b.sock?lvs=disk-9", "--name", "a"}, exitFailed, "available: disk-2"},
 		{"an image that is not there", []string{"image", "verify", hostB, "--name", "nope"}, exitFailed, "backing image nope on lvstore disk-2: not found"},
 		{"a deletion of nothing", []string{"image", "delete", hostB}, exitUsage, "--name NAME is required"},
 		{"a deletion without a word", []string{"image", "delete", hostB, "--name", "base"}, exitFailed, "is needed: lvol"},

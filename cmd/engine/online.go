@@ -84,7 +84,5 @@ func writeMembers(out io.Writer, members []memberState) {
 		fmt.Fprintf(table, "  member %s\t%s\t%s\n", m.Name, m.Mode, note)
 	}
 	_ = table.Flush() // to a builder
-	for line := range strings.Lines(text.String()) {
-		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
-	}
+	fmt.Fprint(out, trimLines(text.String()))
 }

@@ -30,23 +30,21 @@ type memberLine struct {
 	Snapshots []snapState `json:"snapshots"`
 }
 
-// volumeCommand are the flags of all commands of a volume.
+// volumeCommand are the flags of all commands of a volume, and what a command does with it.
 type volumeCommand struct {
 	volumeFlags
 
+	base    baseFlags
 	members []string
 	output  outputFlag
+
+	freezes  bool // clients are stopped, as the flags say
+	mayBeNew bool // the volume need not exist
 }
 
 func (p cli) volume() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "volume",
-		Short: "Make, show, check, purge and delete a volume, and take snapshots of it",
-		Args:  aCommand,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(p.volumeCreate(), p.volumeDelete(), p.volumeShow(), p.volumeCheck(), p.volumeSnapshot(), p.volumePurge())
-	return c
+	return group("volume", "Make, show, check, purge and delete a volume, and take snapshots of it",
+		p.volumeCreate(), p.volumeDelete(), p.volumeShow(), p.volumeCheck(), p.volumeSnapshot(), p.volumePurge())
 }
 
 func (f *volumeCommand) add(c *cobra.Command) {
@@ -59,8 +57,27 @@ The volume is a RAID1, ` + volumeAddressForm + `.
 Each --member is ` + addressForm + `.
 `
 
-// withVolume opens the volume and the hosts of its members.
-func (p cli) withVolume(c *cobra.Command, at volumeAddress, addresses []string, use func(openedVolume, rebuild.VolumeRequest) error) error {
+// address reads where the volume is.
+func (f *volumeCommand) address() (at volumeAddress, err error) {
+	if f.freezes {
+		return f.check()
+	}
+	at, err = readVolumeAddress(f.volume)
+	at.mayBeNew = f.mayBeNew
+	return at, err
+}
+
+// withVolume opens the volume and the hosts of its members, and makes a request of the flags.
+func (p cli) withVolume(c *cobra.Command, flags *volumeCommand, use func(rebuild.VolumeRequest) error) error {
+	at, err := flags.address()
+	if err != nil {
+		return err
+	}
+	var request rebuild.VolumeRequest
+	if request.Base, err = flags.base.base(c); err != nil {
+		return err
+	}
+	addresses := flags.members
 	if len(addresses) == 0 {
 		addresses = []string{""} // its error says what is missing
 	}
@@ -75,7 +92,6 @@ func (p cli) withVolume(c *cobra.Command, at volumeAddress, addresses []string, 
 		}
 		places = append(places, place)
 	}
-	var request rebuild.VolumeRequest
 	for _, place := range places {
 		host, err := p.open(c.Context(), place)
 		switch {
@@ -93,7 +109,10 @@ func (p cli) withVolume(c *cobra.Command, at volumeAddress, addresses []string, 
 	}
 	defer func() { _ = volume.Close() }() // no call is under way
 	request.Mirror = volume
-	return use(volume, request)
+	if flags.freezes {
+		request.Freezer, request.FreezeLimit = flags.freezer(volume), flags.limit
+	}
+	return use(request)
 }
 
 func newVolumeResult(report rebuild.VolumeReport, failure error) volumeResult {
@@ -122,12 +141,8 @@ one that the RAID has dropped is no member) and their snapshots side by side. It
 		Example: "  engine volume show --volume 'unix:///var/tmp/c.sock?raid=vol-1' \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			at, err := readVolumeAddress(flags.volume)
-			if err != nil {
-				return err
-			}
 			var report rebuild.VolumeReport
-			err = p.withVolume(c, at, flags.members, func(_ openedVolume, request rebuild.VolumeRequest) (err error) {
+			err := p.withVolume(c, &flags, func(request rebuild.VolumeRequest) (err error) {
 				report, err = p.engine.Volume(c.Context(), request)
 				return err
 			})
@@ -155,7 +170,6 @@ type volumeCheckResult struct {
 
 func (p cli) volumeCheck() *cobra.Command {
 	var flags volumeCommand
-	var base baseFlags
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Compare the members of a live volume, and name the odd one out",
@@ -169,17 +183,8 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the check failed.
 		Example: "  engine volume check --volume 'unix:///var/tmp/c.sock?raid=vol-1' \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			at, err := readVolumeAddress(flags.volume)
-			if err != nil {
-				return err
-			}
-			said, err := base.base(c)
-			if err != nil {
-				return err
-			}
 			var check rebuild.VolumeCheck
-			err = p.withVolume(c, at, flags.members, func(_ openedVolume, request rebuild.VolumeRequest) (err error) {
-				request.Base = said
+			err := p.withVolume(c, &flags, func(request rebuild.VolumeRequest) (err error) {
 				check, err = p.engine.CheckVolume(c.Context(), request)
 				return err
 			})
@@ -194,7 +199,7 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the check failed.
 		},
 	}
 	flags.addVolume(c)
-	base.add(c, baseUsage)
+	flags.base.add(c, baseUsage)
 	flags.add(c)
 	return c
 }

@@ -9,8 +9,7 @@ import (
 )
 
 func (p cli) volumeCreate() *cobra.Command {
-	var flags volumeCommand
-	var base baseFlags
+	flags := volumeCommand{mayBeNew: true}
 	var size sizeFlag
 	var inUse bool
 	c := &cobra.Command{
@@ -28,18 +27,8 @@ volume exists with just these members, create shows it.
 		Example: "  engine volume create --volume 'unix:///var/tmp/c.sock?raid=vol-1' --size 16GiB --image base \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			at, err := readVolumeAddress(flags.volume)
-			if err != nil {
-				return err
-			}
-			said, err := base.base(c)
-			if err != nil {
-				return err
-			}
-			at.mayBeNew = true
 			var report rebuild.VolumeReport
-			err = p.withVolume(c, at, flags.members, func(_ openedVolume, request rebuild.VolumeRequest) (err error) {
-				request.Base = said
+			err := p.withVolume(c, &flags, func(request rebuild.VolumeRequest) (err error) {
 				for i := range request.Members {
 					request.Members[i].AllowInUse = inUse
 				}
@@ -55,7 +44,7 @@ volume exists with just these members, create shows it.
 	}
 	flags.addVolume(c)
 	c.Flags().Var(&size, "size", "size of the volume if replicas are created: bytes, or a number with KiB, MiB, GiB or TiB")
-	base.add(c, baseUsage)
+	flags.base.add(c, baseUsage)
 	addInUse(c, &inUse)
 	flags.add(c)
 	return c
@@ -95,16 +84,12 @@ one of the replicas. Interrupt it at any time and run it again: it goes on with 
 		Example: "  engine volume delete --volume 'unix:///var/tmp/c.sock?raid=vol-1' --confirm vol-1 \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			at, err := readVolumeAddress(flags.volume)
-			if err != nil {
-				return err
-			}
 			var removal rebuild.VolumeRemoval
-			err = p.withVolume(c, at, flags.members, func(_ openedVolume, request rebuild.VolumeRequest) (err error) {
+			err := p.withVolume(c, &flags, func(request rebuild.VolumeRequest) (err error) {
 				if removal, err = p.engine.PlanVolumeRemoval(c.Context(), request, replicas); err != nil {
 					return err
 				}
-				if err := p.confirm.require(c, confirmed, at.raid, lostVolume(removal)); err != nil {
+				if err := p.confirm.require(c, confirmed, removal.Volume.Name, lostVolume(removal)); err != nil {
 					return err
 				}
 				removal, err = p.engine.DeleteVolume(c.Context(), request, replicas)

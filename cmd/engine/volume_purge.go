@@ -30,7 +30,6 @@ type purgeState struct {
 
 func (p cli) volumePurge() *cobra.Command {
 	var flags volumeCommand
-	yes := false
 	c := &cobra.Command{
 		Use:   "purge",
 		Short: "Find the system snapshots of earlier rebuilds, and delete them on all members",
@@ -47,32 +46,23 @@ half-built. If it was interrupted, run it again.
 		Example: "  engine volume purge --volume 'unix:///var/tmp/c.sock?raid=vol-1' --freeze ana --yes \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			read := flags.check
-			if !yes {
-				read = func() (volumeAddress, error) { return readVolumeAddress(flags.volume) }
-			}
-			at, err := read()
-			if err != nil {
-				return err
-			}
 			var purge rebuild.VolumePurge
-			err = p.withVolume(c, at, flags.members, func(volume openedVolume, request rebuild.VolumeRequest) (err error) {
-				if !yes {
-					purge, err = p.engine.PlanVolumePurge(c.Context(), request)
-					return err
+			err := p.withVolume(c, &flags, func(request rebuild.VolumeRequest) (err error) {
+				work := p.engine.PlanVolumePurge
+				if flags.freezes {
+					work = p.engine.PurgeVolume
 				}
-				request.Freezer, request.FreezeLimit = flags.freezer(volume), flags.limit
-				purge, err = p.engine.PurgeVolume(c.Context(), request)
+				purge, err = work(c.Context(), request)
 				return err
 			})
-			result, text := newVolumePurgeResult(purge, yes, err), ""
+			result, text := newVolumePurgeResult(purge, flags.freezes, err), ""
 			if err == nil || len(purge.Snapshots) > 0 {
 				text = volumePurgeText(result)
 			}
 			return p.conclude(flags.output, err, result, text)
 		},
 	}
-	c.Flags().BoolVar(&yes, "yes", false, "delete what can be deleted")
+	c.Flags().BoolVar(&flags.freezes, "yes", false, "delete what can be deleted")
 	flags.volumeFlags.add(c)
 	flags.add(c)
 	return c

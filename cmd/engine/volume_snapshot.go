@@ -16,7 +16,7 @@ type volumeSnapshotResult struct {
 }
 
 func (p cli) volumeSnapshot() *cobra.Command {
-	var flags volumeCommand
+	flags := volumeCommand{freezes: true}
 	c := &cobra.Command{
 		Use:   "snapshot NAME",
 		Short: "Take a snapshot of every member of a live volume, in one freeze",
@@ -33,13 +33,8 @@ away first that only some members have.
 			if err := rebuild.CheckSnapshotName(name); err != nil {
 				return badUsage("NAME: %v", err)
 			}
-			at, err := flags.check()
-			if err != nil {
-				return err
-			}
 			var taken rebuild.VolumeSnapshot
-			err = p.withVolume(c, at, flags.members, func(volume openedVolume, request rebuild.VolumeRequest) (err error) {
-				request.Freezer, request.FreezeLimit = flags.freezer(volume), flags.limit
+			err := p.withVolume(c, &flags, func(request rebuild.VolumeRequest) (err error) {
 				taken, err = p.engine.SnapshotVolume(c.Context(), request, name)
 				return err
 			})
