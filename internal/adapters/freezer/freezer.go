@@ -87,7 +87,7 @@ func (f *Freezer) Thaw(ctx context.Context) error {
 	} else if errors.Is(err, errNoCommand) { // no repetition helps
 		return fmt.Errorf("%w: %w", ports.ErrNotThawed, err)
 	}
-	return f.letGoOn(ctx)
+	return f.thawAgain(ctx)
 }
 
 // CheckFreeze implements ports.FreezeChecker.
@@ -142,7 +142,12 @@ const (
 
 // letGoOn thaws, also after ctx has ended.
 func (f *Freezer) letGoOn(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), thawFor)
+	return f.thawAgain(context.WithoutCancel(ctx))
+}
+
+// thawAgain thaws until that works, ctx ends, or a minute is over.
+func (f *Freezer) thawAgain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, thawFor)
 	defer cancel()
 	for {
 		err := f.thaw(ctx)

@@ -245,6 +245,13 @@ func TestThaw(t *testing.T) {
 		require.False(t, c.stopped())
 		require.NoError(t, c.freezer().Thaw(t.Context()), "nobody is stopped")
 	})
+	bubble(t, "is not repeated after the end of its context", func(t *testing.T, c *clients) {
+		c.thawing = func(int) error { return errTorn }
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.freezer().Thaw(ctx), ports.ErrNotThawed)
+		require.Equal(t, 10*time.Second, time.Since(c.begun))
+	})
 	bubble(t, "waits for a freeze of this process", func(t *testing.T, c *clients) {
 		f := c.freezer()
 		frozen := make(chan error)
