@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,16 +43,32 @@ func (unresponsiveError) Error() string { return "the target hangs: it answers n
 // Is makes it a timeout: a retry would take as long.
 func (unresponsiveError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// lastHeard is when the target last sent something over a connection, or, if it was idle
-// since, when it got its next call.
+// lastHeard is how long the target has sent nothing over a connection, since it last did or, if it
+// was idle then, since it got its next call. Only time in which this process listens counts: one
+// that stood still, or a machine that did, has no news of the target.
 type lastHeard struct {
-	at   atomic.Int64 // nanoseconds
 	ever atomic.Bool
+
+	mu     sync.Mutex
+	looked time.Time
+	silent time.Duration
 }
 
-func (h *lastHeard) begin() { h.at.Store(time.Now().UnixNano()) }
+func (h *lastHeard) begin() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.looked, h.silent = time.Now(), 0
+}
 
-func (h *lastHeard) quiet() time.Duration { return time.Duration(time.Now().UnixNano() - h.at.Load()) }
+// quiet is called every so often.
+func (h *lastHeard) quiet(every time.Duration) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	h.silent += min(now.Sub(h.looked), 2*every)
+	h.looked = now
+	return h.silent
+}
 
 // listener is a connection's socket, and notes when something comes in, also a part of a
 // long answer.
@@ -74,7 +91,7 @@ func (conn *connection) listen() {
 	if c.unresponsive.Load() && !conn.heard.ever.Load() {
 		patience = c.liveness.stillHangs
 	}
-	switch quiet := conn.heard.quiet(); {
+	switch quiet := conn.heard.quiet(c.liveness.listen); {
 	case quiet >= patience:
 		c.noteUnresponsive()
 		conn.breakOff(fmt.Errorf("no answer to anything within %v: %w", patience, ErrUnresponsive))

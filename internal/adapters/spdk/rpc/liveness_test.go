@@ -99,6 +99,22 @@ func TestIdleTimeIsNoHang(t *testing.T) {
 	})
 }
 
+// After a time in which this process, or the machine, stood still, the target gets the chance to
+// answer.
+func TestTimeNotListenedIsNoHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h lastHeard
+		h.begin()
+		time.Sleep(time.Hour)
+		require.Less(t, h.quiet(usualLiveness.listen), usualLiveness.ping)
+		for range 2 * usualLiveness.hangs / usualLiveness.listen {
+			time.Sleep(usualLiveness.listen / 2) // two calls listen
+			h.quiet(usualLiveness.listen)
+		}
+		require.GreaterOrEqual(t, h.quiet(usualLiveness.listen), usualLiveness.hangs)
+	})
+}
+
 // One that has hung is asked again for a moment only. Once it has answered it has the
 // usual patience again.
 func TestRecoveredTargetHasUsualPatience(t *testing.T) {
