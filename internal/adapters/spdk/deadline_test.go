@@ -103,23 +103,27 @@ func TestVerbsEndOnSilentTarget(t *testing.T) {
 	}
 }
 
-// fallsSilentAt has both targets answer nothing from the n-th call on. A machine
-// that is busy may take longer than is waited for; then it is tried again.
+// fallsSilentAt has both targets answer nothing from the n-th call on. On a busy machine an
+// earlier call may take longer than is waited for; then it is tried again with more time.
 func fallsSilentAt(t *testing.T, p *pair, n int, answersIn time.Duration, do func(ctx context.Context, s *staged) error) (reached bool, err error) {
 	t.Helper()
-	for range 10 {
-		var calls atomic.Int64
+	for range 6 {
+		var calls, came atomic.Int64 // came: when the n-th did, in nanoseconds since it began
 		t.Run("", func(t *testing.T) {
 			s := stage(t, p)
 			for _, h := range []*Host{s.from, s.to} {
 				h.store.Client.Timeout = answersIn
 			}
+			begun := time.Now()
 			for _, target := range []*targettest.Target{p.from, p.to} {
 				target.Simulated().Inject(func(simtarget.Request) simtarget.Fault {
-					if calls.Add(1) >= int64(n) {
-						return simtarget.Fault{Before: simtarget.Silence}
+					switch call := calls.Add(1); {
+					case call < int64(n):
+						return simtarget.Fault{}
+					case call == int64(n):
+						came.Store(int64(time.Since(begun)))
 					}
-					return simtarget.Fault{}
+					return simtarget.Fault{Before: simtarget.Silence}
 				})
 			}
 			ended := make(chan error, 1)
@@ -136,9 +140,10 @@ func fallsSilentAt(t *testing.T, p *pair, n int, answersIn time.Duration, do fun
 				h.store.Client.Timeout = DefaultTimeout
 			}
 		})
-		if reached = calls.Load() >= int64(n); reached || err == nil || t.Failed() {
+		if reached = calls.Load() >= int64(n); reached && came.Load() < int64(answersIn) || err == nil || t.Failed() {
 			return reached, err
 		}
+		answersIn *= 2
 	}
 	return reached, err
 }
