@@ -64,6 +64,54 @@ var live = []fact{
 		view a => "ABC0"
 		B: view h => "ABC0"
 	`},
+	{"a live head that is exported before the cut, and is grafted onto it while nobody reads", `
+		create a 4
+		write a 0 A
+		B: create h 4
+		B: subsystem NQN-live
+		B: listen NQN-live
+		B: export NQN-live h 1 abcdef0123456789abcdef0123456714
+		attach ~live NQN-live B => ["~liven1"]
+		cut NQN-cut 1
+		listen NQN-cut
+		B: attach ~cut NQN-cut A => []
+		snapshot a cut
+		serve NQN-cut @cut abcdef0123456789abcdef0123456715 => 1
+		B: settle ~cutn1
+		B: bdev_wait_for_examine
+		B: bdev_lvol_set_parent_bdev lvol_name=@h parent_name=~cutn1 => true
+		B: show @h => {"esnap_clone": true, "external_snapshot_name": "abcdef01-2345-6789-abcd-ef0123456715"}
+		raid ~r @a ~liven1 => true
+		write ~r 1 B
+		view ~r => "AB00"
+		bdev_raid_delete name=~r
+		B: view h => "AB00"
+		unattach ~live
+		B: drop NQN-live
+		B: delete h => true
+		B: unattach ~cut
+		drop NQN-cut
+	`},
+	{"a member whose lvstore is full is dropped when a write to it fails, and the others serve on", `
+		create a 4
+		thick big 63
+		B: create b 4
+		B: subsystem NQN
+		B: listen NQN
+		B: export NQN b 1 abcdef0123456789abcdef0123456716
+		attach ~c NQN B => ["~cn1"]
+		raid ~r @a ~cn1
+		write ~r 0 A
+		free => 1
+		write ~r 1 B
+		write ~r 2 C
+		dropped ~r @a => [null, "~cn1"]
+		view ~r => "ABC0"
+		bdev_raid_delete name=~r
+		unattach ~c
+		B: drop NQN
+		B: view b => "ABC0"
+	`},
 	{"a member whose target dies is dropped when its I/O fails, and the others serve on", `
 		create a 4
 		B: create b 4

@@ -127,18 +127,25 @@ var mirrors = []fact{
 		show @a => {"claimed": false}
 		bdev_raid_get_bdevs category=all => []
 	`},
-	{"a RAID that waits can have the UUID of another one, and stays as that one comes and goes", `
+	{"a RAID that waits can have the UUID of another one, whichever comes first, and stays as that one comes and goes", `
 		create a 4
 		create b 4
 		bdev_raid_create name=~n raid_level=raid1 base_bdevs=["~x","~y"] uuid=6c1e3c5a-1111-4222-8333-444455556699 => true
 		bdev_raid_get_bdevs category=all => [{"name": "~n", "uuid": "6c1e3c5a-1111-4222-8333-444455556699", "state": "configuring", "base_bdevs_list": [{"name": "~x"}, {"name": "~y"}]}]
+		get 6c1e3c5a-1111-4222-8333-444455556699 => -19 No such device
 		bdev_raid_create name=~r raid_level=raid1 base_bdevs=["@a","@b"] uuid=6c1e3c5a-1111-4222-8333-444455556699 => true
 		show ~r => {"uuid": "6c1e3c5a-1111-4222-8333-444455556699"}
 		bdev_raid_delete name=~r => true
 		bdev_raid_create name=~r raid_level=raid1 base_bdevs=["@a","@b"] uuid=6c1e3c5a-1111-4222-8333-444455556699 => true
 		bdev_raid_delete name=~n => true
 		show ~r => {"uuid": "6c1e3c5a-1111-4222-8333-444455556699"}
+		bdev_raid_create name=~n raid_level=raid1 base_bdevs=["~x","~y"] uuid=6c1e3c5a-1111-4222-8333-444455556699 => true
+		get 6c1e3c5a-1111-4222-8333-444455556699 => [{"name": "~r"}]
+		bdev_raid_create name=~n raid_level=raid1 base_bdevs=["~x","~z"] uuid=6c1e3c5a-1111-4222-8333-444455556699 => -17 Failed to create RAID bdev ~n: File exists
 		bdev_raid_delete name=~r => true
+		bdev_raid_get_bdevs category=all => [{"name": "~n", "state": "configuring", "base_bdevs_list": [{"name": "~x"}, {"name": "~y"}]}]
+		restart
+		bdev_raid_get_bdevs category=all => []
 	`},
 	{"a RAID of one base, by a null bdev that goes", `
 		create a 4

@@ -33,7 +33,7 @@ func (p *process) access(t *testing.T, target *Target, uuid string, do func(volu
 		Nqn: nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: nsid, BdevName: uuid},
 	}, nil)
 	if err == nil {
-		defer target.Call(t, "nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid}, nil)
+		defer target.withdraw(t, nqn, nsid, uuid)
 		useNamespace(t, session, nsid, do)
 		return
 	}
@@ -44,6 +44,15 @@ func (p *process) access(t *testing.T, target *Target, uuid string, do func(volu
 	s := connect(t, address, nqn)
 	defer func() { require.NoError(t, s.Close()) }()
 	useNamespace(t, s, nsid, do)
+}
+
+// withdraw removes a namespace, unless it went with its bdev: a RAID goes with its last base.
+func (target *Target) withdraw(t *testing.T, nqn string, nsid uint32, uuid string) {
+	t.Helper()
+	err := target.Try("nvmf_subsystem_remove_ns", spdktypes.NvmfSubsystemRemoveNsRequest{Nqn: nqn, Nsid: nsid}, nil)
+	if err != nil {
+		require.Error(t, target.Try("bdev_get_bdevs", map[string]any{"name": uuid}, nil), "%v", err)
+	}
 }
 
 // passage is a namespace that nobody has had yet.
