@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +45,8 @@ func TestSimulatedOnlineStages(t *testing.T) {
 	}
 }
 
+var onlyMoments = flag.String("online-moments", "", "play only the moments of TestOnlineStages -all-online that match this regular expression, such as 'began land'")
+
 // testOnlineStages plays some of the tests, and all with -all-online.
 func testOnlineStages(t *testing.T, some []string, start func() *targettest.Target) {
 	at := &liveTargets{home: start(), to: start(), members: []*targettest.Target{start(), start()}}
@@ -70,6 +74,9 @@ func testOnlineStages(t *testing.T, some []string, start func() *targettest.Targ
 			v.destination.target.Restart(t)
 			v.messUp(t)
 			for _, m := range test.moments(v) {
+				if !regexp.MustCompile(*onlyMoments).MatchString(m.String()) {
+					continue
+				}
 				t.Logf("%s: %s", test.name, m)
 				test.ends(t, v, m)
 				at.requireServing(t)
