@@ -45,6 +45,7 @@ type OnlineRequest struct {
 func (e *Engine) RebuildOnline(ctx context.Context, asked OnlineRequest) (Report, error) {
 	live := &liveRun{
 		mirror: guard.Mirror{Mirror: asked.Mirror}, limit: asked.FreezeLimit, ownersTurn: make(chan struct{}, 1),
+		offering: make(chan struct{}, 1),
 	}
 	live.freezer = lockedFreezer{asked.Freezer, func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, live.rebuild.sources.sites) }}
 	live.cutter, _ = asked.Mirror.(ports.Cutter)
@@ -136,13 +137,15 @@ type liveRun struct {
 
 	cutByOwnerAlready bool
 	ownersTurn        chan struct{} // holds a token while the owner is asked to cut
+	offering          chan struct{} // holds a token while the way from the live head is opened
 }
 
 // liveLvol is the live head.
 type liveLvol struct {
-	uuid   string // "": there is none
-	way    ports.Address
-	lowest string // of its chain, as seen before the freeze of the landing; "": not known
+	uuid    string // "": there is none
+	offered bool   // its way may be open
+	way     ports.Address
+	lowest  string // of its chain, as seen before the freeze of the landing; "": not known
 }
 
 func (l *liveRun) begin(r *rebuild) {
@@ -165,13 +168,9 @@ func (l *liveRun) report() *OnlineReport {
 }
 
 // see adds the volume to an observation. After the cut, the replicas are what they were then.
-func (l *liveRun) see(ctx context.Context, s observation) (observation, error) {
+func (l *liveRun) see(s observation, volume domain.Volume) (observation, error) {
 	if l == nil {
 		return s, nil
-	}
-	volume, err := l.look(ctx)
-	if err != nil {
-		return s, err
 	}
 	l.mu.Lock()
 	l.volume = volume
@@ -189,7 +188,7 @@ func (l *liveRun) see(ctx context.Context, s observation) (observation, error) {
 			return s, fmt.Errorf("%w: %w", errBroken, err)
 		}
 	}
-	s, err = l.atCut(s)
+	s, err := l.atCut(s)
 	return s, refused(err)
 }
 

@@ -92,6 +92,9 @@ func (l *liveRun) listsLost(volume domain.Volume) bool {
 
 // look lists the members, again after temporary failures.
 func (l *liveRun) look(ctx context.Context) (volume domain.Volume, err error) {
+	if l == nil {
+		return volume, nil
+	}
 	err = l.retry(ctx, "list the members of the volume", func() (err error) {
 		volume, err = l.mirror.Volume(ctx)
 		return err
@@ -191,6 +194,7 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	l.cuts++
 	err := executor.AtOnce(l.rebuild.request.parallel(),
 		func() error { return x.Do(ctx, domain.StagePrepare) },
+		func() error { _ = l.offerHead(ctx); return nil }, // if it fails, the stage tries it again
 		func() error {
 			if err := l.openWays(ctx); err != nil {
 				return fmt.Errorf("%w: %w", errNotCut, err)

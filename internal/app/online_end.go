@@ -19,12 +19,16 @@ func (l *liveRun) end(ctx context.Context, failure error) error {
 	failed := []error{l.thawAgain(ctx)}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
-	if failure != nil && l.head.uuid != "" {
+	switch {
+	case failure == nil:
+	case l.head.uuid != "":
 		serves, err := l.abandonInTime(ctx)
 		failed = append(failed, err)
 		if serves {
 			return errors.Join(failed...)
 		}
+	case l.head.offered: // it could not be made
+		failed = append(failed, l.rebuild.request.Destination.Host.HideHead(ctx, l.rebuild.run.Replica))
 	}
 	failed = append(failed, l.close(ctx, failure))
 	l.mu.Lock()

@@ -111,3 +111,25 @@ func TestField_Linstor138_VolumeIsThawedBeforeAnythingElse(t *testing.T) {
 		require.NoError(t, b.mirror.Suspend(t.Context()), "clients went on")
 	})
 }
+
+// TestWayOfALiveHeadThatCouldNotBeMadeIsClosed: it is opened while the head is made.
+func TestWayOfALiveHeadThatCouldNotBeMadeIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		offered, hidden := false, false
+		b.inject(func(_ int, c liveCall) memory.Fault {
+			if c.party != partyDestination {
+				return memory.Fault{}
+			}
+			offered, hidden = offered || c.Method == "offer", hidden || offered && c.Method == "hide-head"
+			if c.Method == "create" && c.N == 1 {
+				return memory.Fault{Before: ports.ErrInvalid}
+			}
+			return memory.Fault{}
+		})
+		_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+		require.ErrorIs(t, err, ports.ErrInvalid)
+		require.True(t, offered)
+		require.True(t, hidden)
+	})
+}

@@ -18,14 +18,17 @@ const maxLandings = 3
 // parent of a live head without waiting for reads of the old one, and crashes when they end.
 func (l *liveRun) land(ctx context.Context, x *executor.Executor) error {
 	for attempt := 1; ; attempt++ {
-		volume, err := l.look(ctx)
+		var volume domain.Volume
+		err := executor.AtOnce(l.rebuild.request.parallel(),
+			func() (err error) { volume, err = l.look(ctx); return err },
+			func() error { l.seeLowest(ctx); return nil },
+		)
 		if err != nil {
 			return err
 		}
 		if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
 			return fmt.Errorf("%w: %w", errBroken, err)
 		}
-		l.seeLowest(ctx)
 		err = l.freeze(ctx, func(ctx context.Context) error { return x.Do(ctx, domain.StageLand) })
 		missed := errors.Is(err, ports.ErrNotFrozen) || errors.Is(err, ports.ErrThawed)
 		switch {

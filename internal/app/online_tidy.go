@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,11 +41,12 @@ func (l *liveRun) checkFreezer(ctx context.Context) error {
 
 // tidyDestination does what a plan cannot do about a live head that another run left.
 func (l *liveRun) tidyDestination(ctx context.Context) error {
-	volume, err := l.look(ctx)
-	if err != nil {
-		return err
-	}
-	listing, err := list(ctx, l.rebuild.request.Destination)
+	var volume domain.Volume
+	var listing domain.Listing
+	err := executor.AtOnce(l.rebuild.request.parallel(),
+		func() (err error) { volume, err = l.look(ctx); return err },
+		func() (err error) { listing, err = list(ctx, l.rebuild.request.Destination); return err },
+	)
 	if err != nil {
 		return err
 	}
@@ -96,41 +96,40 @@ func (l *liveRun) removeHalfCuts(ctx context.Context) error {
 // halfCuts finds them on the members that are not lost, if all of these are among the sources
 // and answer. Member is the position among the sources.
 func (l *liveRun) halfCuts(ctx context.Context) ([]domain.HalfCut, error) {
-	volume, err := l.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, tidyTime)
+	listing, cancel := context.WithTimeout(ctx, tidyTime)
 	defer cancel()
-	var mu sync.Mutex
-	var replicas []domain.Replica
-	var positions []int
-	var calls []func() error
+	var volume domain.Volume
+	var destination domain.Listing
+	found := make([]domain.Replica, len(l.rebuild.sources.sites))
+	calls := []func() error{
+		func() (err error) { volume, err = l.look(ctx); return err },
+		func() (err error) { destination, err = list(listing, l.rebuild.request.Destination); return err },
+	}
 	for at, site := range l.rebuild.sources.sites {
 		calls = append(calls, func() error {
-			listing, err := list(ctx, site)
-			if err != nil {
-				return nil // the plan says what is wrong with it
+			if of, err := list(listing, site); err == nil {
+				found[at], _ = site.replica(of)
 			}
-			replica, err := site.replica(listing)
-			if err != nil || replica.Head == nil {
-				return nil
-			}
-			if m, is := volume.Member(replica.Head.UUID); is && m.Mode != domain.ModeERR {
-				mu.Lock()
-				defer mu.Unlock()
-				replicas, positions = append(replicas, replica), append(positions, at)
-			}
-			return nil
+			return nil // the plan says what is wrong with it
 		})
 	}
-	_ = executor.AtOnce(l.rebuild.request.parallel(), calls...) // none fails
-	known := make(map[string]bool)
-	for _, replica := range replicas {
-		known[replica.Head.UUID] = true
-	}
-	if all, err := l.allKnown(ctx, volume, known); err != nil || !all {
+	if err := executor.AtOnce(l.rebuild.request.parallel(), calls...); err != nil {
 		return nil, err
+	}
+	var replicas []domain.Replica
+	var positions []int
+	known := make(map[string]bool)
+	for at, replica := range found {
+		if replica.Head == nil {
+			continue
+		}
+		if m, is := volume.Member(replica.Head.UUID); is && m.Mode != domain.ModeERR {
+			replicas, positions = append(replicas, replica), append(positions, at)
+			known[m.Head] = true
+		}
+	}
+	if !l.allKnown(destination, volume, known) {
+		return nil, nil
 	}
 	l.warnUneven(domain.UnevenSnapshots(replicas))
 	half := domain.HalfCuts(replicas)
@@ -154,20 +153,16 @@ func (l *liveRun) warnUneven(uneven []domain.HalfCut) {
 
 // allKnown reports whether all members are known that are neither lost nor a live head that an
 // engine left on the destination.
-func (l *liveRun) allKnown(ctx context.Context, volume domain.Volume, known map[string]bool) (bool, error) {
-	listing, err := list(ctx, l.rebuild.request.Destination)
-	if err != nil {
-		return false, err
-	}
-	for _, of := range listing.Lvols {
+func (l *liveRun) allKnown(destination domain.Listing, volume domain.Volume, known map[string]bool) bool {
+	for _, of := range destination.Lvols {
 		if replica, inFlight := domain.ReplicaInFlight(of.Name); inFlight && replica == l.rebuild.run.Replica {
 			known[of.UUID] = true
 		}
 	}
 	for _, m := range volume.Members {
 		if m.Mode != domain.ModeERR && !known[m.Head] {
-			return false, nil
+			return false
 		}
 	}
-	return true, nil
+	return true
 }

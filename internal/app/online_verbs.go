@@ -75,21 +75,39 @@ func (l *liveRun) Export(ctx context.Context, member int, uuid string) error {
 		at := l.members[member-1]
 		return executor.OfSource(at, l.rebuild.sources.host(at).Show(ctx, l.rebuild.run.Run, l.ways[member-1], uuid))
 	}
-	l.head = liveLvol{uuid: uuid}
+	l.head.uuid = uuid
 	l.rebuild.run.Keep(uuid, true) // end deletes it, in the right order
-	destination, run := l.rebuild.request.Destination.Host, l.rebuild.run.Run
+	if err := l.offerHead(ctx); err != nil {
+		return err
+	}
+	run := l.rebuild.run.Run
+	if err := l.rebuild.request.Destination.Host.Show(ctx, run, l.head.way, uuid); err != nil {
+		return err
+	}
+	return l.mirror.Connect(ctx, run, l.head.way)
+}
+
+// offerHead opens the way from the live head to the mirror, unless it is open. That takes as
+// long as to create the live head, so both go on at once.
+func (l *liveRun) offerHead(ctx context.Context) error {
+	select {
+	case l.offering <- struct{}{}:
+		defer func() { <-l.offering }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if l.head.way != "" {
+		return nil
+	}
 	peer, err := l.mirror.Peer(ctx)
 	if err != nil {
 		return err
 	}
+	l.head.offered = true
+	run := l.rebuild.run.Run
 	way := ports.Way{ID: executor.NewID(), Head: run.Replica}
-	if l.head.way, err = destination.Offer(ctx, run, way, peer); err != nil {
-		return err
-	}
-	if err := destination.Show(ctx, run, l.head.way, uuid); err != nil {
-		return err
-	}
-	return l.mirror.Connect(ctx, run, l.head.way)
+	l.head.way, err = l.rebuild.request.Destination.Host.Offer(ctx, run, way, peer)
+	return err
 }
 
 // GraftExternal implements executor.Live. It is called when all members have their snapshots.

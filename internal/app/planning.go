@@ -18,8 +18,12 @@ func (e *Engine) planRequest(ctx context.Context, request request) (domain.Plan,
 	from := newSources(request)
 	before := e.space.filled()
 	seen, err := observeHosts(ctx, request, from)
+	if err != nil {
+		return domain.Plan{}, err
+	}
+	volume, err := request.live.look(ctx)
 	if err == nil {
-		seen, err = request.live.see(ctx, seen)
+		seen, err = request.live.see(seen, volume)
 	}
 	if err != nil {
 		return domain.Plan{}, err

@@ -168,7 +168,12 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 	var seen bool
 	err = r.retry(ctx, "list the hosts", func() (err error) {
 		before := r.engine.space.filled()
-		s, err = observeHosts(ctx, r.request, r.sources)
+		var volume domain.Volume
+		var unseen error
+		_ = executor.AtOnce(r.request.parallel(),
+			func() error { s, err = observeHosts(ctx, r.request, r.sources); return nil },
+			func() error { volume, unseen = r.request.live.look(ctx); return nil },
+		) // both errors count
 		if ctx.Err() != nil {
 			seen = false
 			return err
@@ -181,7 +186,10 @@ func (r *rebuild) observe(ctx context.Context) (s observation, err error) {
 			}
 			return err
 		}
-		if s, err = r.request.live.see(ctx, s); err != nil {
+		if err = unseen; err == nil {
+			s, err = r.request.live.see(s, volume)
+		}
+		if err != nil {
 			seen = false
 			return err
 		}

@@ -261,6 +261,12 @@ func (v *liveVolume) request() rebuild.OnlineRequest {
 	return r
 }
 
+// volumeRequest names the members without the destination.
+func (v *liveVolume) volumeRequest() rebuild.VolumeRequest {
+	r := v.request()
+	return rebuild.VolumeRequest{Mirror: r.Mirror, Freezer: r.Freezer, Base: r.Base, Members: append([]rebuild.Site{r.Source}, r.MoreSources...)}
+}
+
 // rebuild rebuilds the destination, which must succeed.
 func (v *liveVolume) rebuild(t *testing.T) rebuild.Report {
 	t.Helper()

@@ -151,7 +151,8 @@ func (v *liveVolume) forget(t *testing.T) {
 const wholeTurns = 5
 
 // measureTimeToWhole rebuilds 8 snapshots, offline and under clients that write one cluster.
-// The heads have no data before: offline they would get a snapshot more.
+// The heads have no data before: offline they would get a snapshot more. The cuts are purged, so
+// that each turn rebuilds the same tree.
 func measureTimeToWhole(t *testing.T, name string, at *liveTargets, each int) {
 	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growEight(t, replica, each, at.volume) })
 	var offline, online []time.Duration
@@ -165,6 +166,9 @@ func measureTimeToWhole(t *testing.T, name string, at *liveTargets, each int) {
 	for range upTo(wholeTurns, time.Minute) {
 		online = append(online, v.measured(t, v.request()).Duration)
 		v.forget(t)
+		purged, err := rebuild.New().PurgeVolume(t.Context(), v.volumeRequest())
+		require.NoError(t, err)
+		require.Len(t, purged.Purged, 1)
 	}
 	v.stop(t)
 	tell(t, name, fmt.Sprintf("8 x %d MiB", each)+"\toffline s, median\tonline s, median\tlowest..highest\tratio", func(row func(...any)) {

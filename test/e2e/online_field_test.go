@@ -105,9 +105,7 @@ func (v *liveVolume) growTree(t *testing.T) map[string][]byte {
 			require.NoError(t, err)
 		}
 		content[b.name] = v.read(t)
-		_, err := rebuild.New().SnapshotVolume(t.Context(), rebuild.VolumeRequest{
-			Mirror: v.mirror, Members: []rebuild.Site{v.members[0].site(), v.members[1].site()}, Freezer: v.request().Freezer,
-		}, b.name)
+		_, err := rebuild.New().SnapshotVolume(t.Context(), v.volumeRequest(), b.name)
 		require.NoError(t, err)
 		head = b.name
 	}
