@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,6 +88,7 @@ func testOnline(t *testing.T, some []string, start func() *targettest.Target) {
 		{"cancelled", cancelled},
 		{"the program is killed", programKilled},
 		{"a user takes a snapshot meanwhile", userSnapshot},
+		{"a user's snapshot lost its cut", snapshotOverLostCut},
 		{"no base", withoutBase},
 		{"a linked clone", linkedClone},
 		{"five volumes at once", fiveVolumes},
@@ -106,16 +108,18 @@ func rebuildUnderTwoMembers(t *testing.T, at *liveTargets) {
 	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growSource(t, replica) })
 	v.start(t, liveclient.Config{Longest: 8192, Pause: 4 * time.Millisecond})
 	v.awaitWrites(t, 20)
+	snapshots := len(v.members[0].look(t).Snapshots)
 	report := v.rebuild(t)
 	v.awaitWrites(t, 20)
 	v.stop(t)
 	require.NotEmpty(t, report.Online.Cut)
 	v.requireWhole(t)
+	require.Zero(t, v.rebuild(t).Online.Freezes, "it is whole")
 	for _, p := range v.members {
 		p.requireAsItWas(t, p.name)
 		p.requireHealthy(t, p.name)
+		require.Len(t, p.look(t).Snapshots, snapshots+1, "one cut")
 	}
-	require.Zero(t, v.rebuild(t).Online.Freezes, "it is whole")
 }
 
 // The program rebuilds under a live volume, takes a snapshot of it and checks it.
@@ -176,6 +180,34 @@ func userSnapshot(t *testing.T, at *liveTargets) {
 	v.requireWhole(t)
 	_, there := v.destination.look(t).Snapshot("user")
 	require.True(t, there)
+}
+
+// The program is killed after a user has had a snapshot taken, and the destination restarts: the
+// snapshot is degraded, since it has lost the cut that it reads through. The next run gives the cut
+// back, so that it can delete what the first one left.
+func snapshotOverLostCut(t *testing.T, at *liveTargets) {
+	v := newLiveVolume(t, at, 2)
+	at.to.LimitWrites(t, v.destination.lvstore, 4)
+	p := v.startProgram(t)
+	await(t, p, "in a copy", func() bool { return len(v.destination.look(t).InFlight) > 1 }) // beside the live head
+	of := rebuild.VolumeRequest{Mirror: v.mirror, Freezer: v.request().Freezer}
+	for _, r := range v.replicas() {
+		of.Members = append(of.Members, r.site())
+	}
+	seen, err := rebuild.New().Volume(t.Context(), of)
+	require.NoError(t, err)
+	require.Equal(t, rebuild.ModeWO, seen.Replicas[0].Member.Mode, "the replica that is rebuilt")
+	_, err = rebuild.New().SnapshotVolume(t.Context(), of, "daily")
+	require.NoError(t, err)
+	p.signal(t, syscall.SIGKILL)
+	require.Equal(t, -1, p.status())
+	at.to.Restart(t)
+	daily, _ := v.destination.look(t).Snapshot("daily")
+	require.True(t, daily.Lvol.Degraded)
+	v.rebuild(t)
+	v.stop(t)
+	v.requireWhole(t)
+	require.Len(t, v.whole(t), 3)
 }
 
 func withoutBase(t *testing.T, at *liveTargets) {
