@@ -961,6 +961,9 @@ var (
 	// ErrUnavailable: the host or the connection to it fails, or did not answer in
 	// time; whether the call took effect is not known. Check before a retry.
 	ErrUnavailable = ports.ErrUnavailable
+	// ErrGone goes with ErrUnavailable: the host has ended or hangs. To ask it again soon is of
+	// no use.
+	ErrGone = ports.ErrGone
 	// ErrUnsupported: this kind of host lacks the capability.
 	ErrUnsupported = ports.ErrUnsupported
 	// ErrCorrupt: the data differs from what it must be.

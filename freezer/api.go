@@ -33,7 +33,8 @@ type Freezer = freezer.Freezer
 // Func makes a Freezer of two functions. freeze stops the clients and waits for their reads
 // and writes in flight; its context ends with the limit of the freeze. thaw lets clients
 // go on, also after a freeze that failed or while one hangs, and is no error if they were not
-// stopped. It is repeated for a minute until it works.
+// stopped. It is repeated for a minute until it works, for two seconds if it fails with
+// rebuild.ErrGone.
 func Func(freeze, thaw func(ctx context.Context) error) *Freezer { return freezer.Func(freeze, thaw) }
 
 // None makes a Freezer that stops nobody: its caller guarantees that no client reads or

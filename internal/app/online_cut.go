@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -90,7 +91,7 @@ func (l *liveRun) listsLost(volume domain.Volume) bool {
 	return false
 }
 
-// look lists the members, again after temporary failures.
+// look lists the members, again after temporary failures. Its error is final.
 func (l *liveRun) look(ctx context.Context) (volume domain.Volume, err error) {
 	if l == nil {
 		return volume, nil
@@ -100,7 +101,7 @@ func (l *liveRun) look(ctx context.Context) (volume domain.Volume, err error) {
 		return err
 	})
 	if err != nil {
-		return volume, fmt.Errorf("list the members of the volume: %w", err)
+		return volume, retry.Final(fmt.Errorf("list the members of the volume: %w", err))
 	}
 	return volume, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -99,9 +100,7 @@ func (l *liveRun) abandonInTime(ctx context.Context) (serves bool, err error) {
 		if err == nil || !l.mayServe(ctx) {
 			return false, err
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+		if errors.Is(err, ports.ErrGone) || retry.Wait(ctx, time.Second) != nil {
 			return true, fmt.Errorf("the live head may still be a member of the volume, so its connections stay open: %w", err)
 		}
 	}

@@ -137,11 +137,9 @@ func (l *liveRun) checkMembers(ctx context.Context) error {
 
 // notJoined is the error of a join that failed. It is final in its freeze: each attempt may make a
 // RAID again, and again as it was. The cut is undone, and another one is made.
-type notJoined struct{ why error }
+type notJoined struct{ error }
 
-func (e notJoined) Error() string      { return e.why.Error() }
-func (e notJoined) Unwrap() error      { return e.why }
-func (notJoined) Is(target error) bool { return target == retry.ErrFinal }
+func (e notJoined) Unwrap() error { return retry.Final(e.error) }
 
 // Join implements executor.Live.
 func (l *liveRun) Join(ctx context.Context, head string) error {

@@ -61,7 +61,8 @@ func (f lockedFreezer) undo(ctx context.Context, limit time.Duration, undo func(
 // killed engine left. The one that failed has ended it.
 func freezeAgain(ctx context.Context, freezer ports.Freezer, limit time.Duration, work func(ctx context.Context) error) error {
 	err := freezer.Freeze(ctx, limit, work)
-	if errors.Is(err, ports.ErrNotFrozen) && !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+	hopeless := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ports.ErrGone)
+	if errors.Is(err, ports.ErrNotFrozen) && !hopeless && ctx.Err() == nil {
 		return freezer.Freeze(ctx, limit, work)
 	}
 	return err

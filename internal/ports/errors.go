@@ -18,6 +18,9 @@ var (
 	// ErrUnavailable: the host or the connection to it fails, or did not answer in
 	// time; whether the call took effect is not known. Check before a retry.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrGone goes with ErrUnavailable: the host has ended or hangs. To ask it again soon is of
+	// no use.
+	ErrGone = errors.New("the host has ended or hangs")
 	// ErrUnsupported: this kind of host lacks the capability.
 	ErrUnsupported = errors.New("unsupported")
 	// ErrCorrupt: the data differs from what it must be.

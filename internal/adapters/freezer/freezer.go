@@ -27,7 +27,8 @@ var (
 // Func makes a Freezer of two functions. freeze stops the clients and waits for their reads
 // and writes in flight; its context ends with the limit of the freeze. thaw lets clients
 // go on, also after a freeze that failed or while one hangs, and is no error if they were not
-// stopped. It is repeated for a minute until it works.
+// stopped. It is repeated for a minute until it works, for two seconds if it fails with
+// ports.ErrGone.
 func Func(freeze, thaw func(ctx context.Context) error) *Freezer {
 	return &Freezer{freeze: freeze, thaw: thaw, turn: make(chan struct{}, 1), hangs: make(chan struct{}, 1)}
 }
@@ -137,6 +138,7 @@ func (f *Freezer) end() { <-f.turn }
 // The repetitions of a thaw that fails.
 const (
 	thawFor   = time.Minute
+	goneFor   = 2 * time.Second // if the volume's host is gone, and its clients with it
 	thawPause = 100 * time.Millisecond
 )
 
@@ -149,10 +151,13 @@ func (f *Freezer) letGoOn(ctx context.Context) error {
 func (f *Freezer) thawAgain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, thawFor)
 	defer cancel()
-	for {
+	for began := time.Now(); ; {
 		err := f.thaw(ctx)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, ports.ErrGone) && time.Since(began) >= goneFor {
+			return fmt.Errorf("%w: %w", ports.ErrNotThawed, err)
 		}
 		pause := time.NewTimer(thawPause)
 		select {

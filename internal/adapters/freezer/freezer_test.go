@@ -239,6 +239,11 @@ func TestThaw(t *testing.T) {
 		require.ErrorContains(t, err, "clients may still be frozen, thaw them: wire torn")
 		require.Equal(t, time.Minute, time.Since(c.begun))
 	})
+	bubble(t, "is given up soon if the volume's host is gone", func(t *testing.T, c *clients) {
+		c.thawing = func(int) error { return ports.ErrGone }
+		require.ErrorIs(t, c.freezer().Freeze(t.Context(), limit, sleeps(0)), ports.ErrNotThawed)
+		require.Equal(t, 2*time.Second, time.Since(c.begun))
+	})
 	bubble(t, "ends the freeze of a process that died", func(t *testing.T, c *clients) {
 		c.stop()
 		require.NoError(t, c.freezer().Thaw(t.Context()))

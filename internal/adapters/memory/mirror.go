@@ -101,7 +101,7 @@ func (m *Mirror) wrap(what string, err error) error {
 	return fmt.Errorf("memory mirror %s: %s: %w", m.config.Name, what, err)
 }
 
-var errMirrorDead = fmt.Errorf("%w: the mirror is down", ports.ErrUnavailable)
+var errMirrorDead = fmt.Errorf("the mirror is down: %w: %w", ports.ErrGone, ports.ErrUnavailable)
 
 // carryOut carries out a call of the port. apply runs under the mirror's mutex.
 func (m *Mirror) carryOut(ctx context.Context, call Call, what string, apply func() error) error {
@@ -262,12 +262,18 @@ func (m *Mirror) Release(ctx context.Context, run ports.Run) error {
 
 // Suspend stops reads and writes of clients and waits for those in flight. If ctx ends
 // before, clients go on, and it returns an error. ErrBusy if it is suspended already.
-func (m *Mirror) Suspend(ctx context.Context) error { return m.wrap("suspend", m.gate.close(ctx)) }
+func (m *Mirror) Suspend(ctx context.Context) error {
+	err := m.locked(func() error { return nil })
+	if err == nil {
+		err = m.gate.close(ctx)
+	}
+	return m.wrap("suspend", err)
+}
 
 // Resume lets clients go on. No error if they were not stopped.
 func (m *Mirror) Resume(context.Context) error {
 	m.gate.open(nil)
-	return nil
+	return m.wrap("resume", m.locked(func() error { return nil }))
 }
 
 // Kill simulates the death of the mirror's host: from now on every call, read and write

@@ -35,6 +35,7 @@ const (
 	busyFor      = 10 * time.Minute
 	transientFor = 5 * time.Second
 	tidyFor      = 2 * time.Second
+	goneFor      = 2 * time.Second // of Transient, for ports.ErrGone
 )
 
 // The budgets.
@@ -60,6 +61,14 @@ const (
 
 // ErrFinal marks errors that a retry cannot resolve, whatever else they wrap.
 var ErrFinal = errors.New("final")
+
+// Final marks an error as ErrFinal and keeps its text.
+func Final(err error) error { return final{err} }
+
+type final struct{ error }
+
+func (e final) Unwrap() error      { return e.error }
+func (final) Is(target error) bool { return target == ErrFinal }
 
 // IsBusy reports whether a call did nothing because the lvol was busy.
 func IsBusy(err error) bool { return errors.Is(err, ports.ErrBusy) && !errors.Is(err, ErrFinal) }
@@ -90,7 +99,7 @@ func (b Budget) Do(ctx context.Context, again func(error), do func(previous erro
 			pause = busy.NextBackOff()
 		case IsTransient(err):
 			pause = transient.NextBackOff()
-			if paused += pause; paused > b.Transient {
+			if paused += pause; paused > b.Transient || paused > goneFor && errors.Is(err, ports.ErrGone) {
 				return err
 			}
 			if again != nil {

@@ -158,6 +158,9 @@ func (m *Mirror) Peer(context.Context) (ports.Peer, error) { return nvmf.RAIDPee
 
 // explain says what was tried; it is deferred.
 func (m *Mirror) explain(err *error, what string, args ...any) {
+	if rpc.IsGone(*err) {
+		*err = fmt.Errorf("%w: %w", ports.ErrGone, *err)
+	}
 	if *err != nil {
 		*err = fmt.Errorf("%s of RAID %s: %w", fmt.Sprintf(what, args...), m.name, *err)
 	}

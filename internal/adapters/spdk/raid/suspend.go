@@ -3,6 +3,7 @@ package raid
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 
@@ -118,11 +119,22 @@ func (m *Mirror) setState(ctx context.Context, doors []door, state spdktypes.Nvm
 			}
 			err = rpc.WithKind(ports.ErrUnsupported, fmt.Errorf("it was created without ana_reporting: %w", err))
 		}
+		if rpc.IsRefusal(err) && state == spdktypes.NvmfSubsystemListenerAnaStateOptimized && m.isRemoved(ctx, d) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("set the ANA state of %s at %s:%s to %s: %w", d.nqn, d.at.Traddr, d.at.Trsvcid, state, err)
 		}
 	}
 	return nil
+}
+
+// isRemoved reports whether a listener is gone, such as with a target that has ended.
+func (m *Mirror) isRemoved(ctx context.Context, d door) bool {
+	all, err := rpc.GetSubsystems("").Do(ctx, m.rpc)
+	return err == nil && !slices.ContainsFunc(all, func(s spdktypes.NvmfSubsystem) bool {
+		return s.Nqn == d.nqn && slices.Contains(s.ListenAddresses, d.at)
+	})
 }
 
 // drain waits for the commands in flight, which the change of an ANA state does not. A
