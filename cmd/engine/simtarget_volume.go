@@ -117,7 +117,7 @@ func (v triedVolume) start(ctx context.Context, p cli) (clients *livevolume.Volu
 // help prints what to try.
 func (v triedVolume) help(out io.Writer) {
 	fmt.Fprintf(out, "clients read and write volume %s, and check every byte\nrebuild a replica under it, in another terminal:\n\n", v.raid.raid)
-	fmt.Fprintf(out, "engine rebuild --online --freeze ana --bandwidth 8MiB \\\n  --volume 'unix://%s?raid=%s' \\\n", v.raid.socket, v.raid.raid)
+	fmt.Fprintf(out, "engine rebuild --online --freeze ana --no-image --bandwidth 8MiB \\\n  --volume 'unix://%s?raid=%s' \\\n", v.raid.socket, v.raid.raid)
 	for _, at := range v.members {
 		fmt.Fprintf(out, "  --source 'unix://%s?lvs=%s&replica=%s' \\\n", at.socket, at.lvstore, at.replica)
 	}

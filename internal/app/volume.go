@@ -45,6 +45,11 @@ func (r VolumeRequest) check() error {
 	if len(r.Members) == 0 {
 		return refusef("no replica of the volume is given")
 	}
+	for _, at := range r.Members {
+		if err := at.guarded().check(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -80,6 +85,10 @@ func (e *Engine) volume(ctx context.Context, request VolumeRequest) (report Volu
 	var found []domain.Replica
 	for i, failure := range failures {
 		if failure == nil {
+			r := replicas[i]
+			if slices.ContainsFunc(found, func(other domain.Replica) bool { return other.Name == r.Name && other.Store.UUID == r.Store.UUID }) {
+				return report, nil, givenTwice(r.Name, r.Store.Name)
+			}
 			found, sites = append(found, replicas[i]), append(sites, all[i])
 		} else {
 			report.Lost = append(report.Lost, failure.Error())

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -60,10 +61,10 @@ func (f lockedFreezer) undo(ctx context.Context, limit time.Duration, undo func(
 // freezeAgain freezes, once more if that fails: some freezers refuse while a freeze lasts that a
 // killed engine left. The one that failed has ended it.
 func freezeAgain(ctx context.Context, freezer ports.Freezer, limit time.Duration, work func(ctx context.Context) error) error {
-	err := freezer.Freeze(ctx, limit, work)
+	err := guard.Freeze(ctx, freezer, limit, work)
 	hopeless := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ports.ErrGone)
 	if errors.Is(err, ports.ErrNotFrozen) && !hopeless && ctx.Err() == nil {
-		return freezer.Freeze(ctx, limit, work)
+		return guard.Freeze(ctx, freezer, limit, work)
 	}
 	return err
 }
@@ -118,6 +119,7 @@ func (e *Engine) lockFreezes(ctx context.Context, sites []site) (release func(),
 		}
 	}
 	slices.SortFunc(locks, func(a, b lock) int { return strings.Compare(a.key, b.key) })
+	locks = slices.CompactFunc(locks, func(a, b lock) bool { return a.key == b.key }) // it is refused later
 	var all releases
 	forWhat := func() string { return "another freeze of the volume" }
 	for _, l := range locks {

@@ -34,16 +34,13 @@ func (e *Engine) newMirrorChange(ctx context.Context, request VolumeRequest) (*m
 	c := &mirrorChange{engine: e, mirror: guard.Mirror{Mirror: request.Mirror}, maker: guard.Maker{Maker: maker}, run: executor.NewID()}
 	for _, where := range request.Members {
 		at := where.guarded()
-		if err := at.check(); err != nil {
-			return nil, err
-		}
 		if err := at.checkChangeable(); err != nil {
 			return nil, err
 		}
 		if err := canBeMember(at); err != nil {
 			return nil, err
 		}
-		if err := c.refuseTwice(ctx, at); err != nil {
+		if err := refuseTwice(ctx, c.sites, at); err != nil {
 			return nil, err
 		}
 		c.sites = append(c.sites, at)
@@ -52,8 +49,8 @@ func (e *Engine) newMirrorChange(ctx context.Context, request VolumeRequest) (*m
 }
 
 // refuseTwice refuses a replica that is one of the sites already: it cannot be leased twice.
-func (c *mirrorChange) refuseTwice(ctx context.Context, at site) error {
-	for _, other := range c.sites {
+func refuseTwice(ctx context.Context, sites []site, at site) error {
+	for _, other := range sites {
 		if other.Replica != at.Replica {
 			continue
 		}
@@ -66,10 +63,14 @@ func (c *mirrorChange) refuseTwice(ctx context.Context, at site) error {
 			return err
 		}
 		if here.UUID == there.UUID {
-			return refusef("replica %s on lvstore %s is given twice", at.Replica, here.Name)
+			return givenTwice(at.Replica, here.Name)
 		}
 	}
 	return nil
+}
+
+func givenTwice(replica, lvstore string) error {
+	return refusef("replica %s on lvstore %s is given twice", replica, lvstore)
 }
 
 // lease leases the replicas exclusively. what describes the change for those that are refused

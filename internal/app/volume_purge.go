@@ -83,8 +83,14 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 // leaseForPurge leases all replicas exclusively. The plan refuses one that cannot be listed.
 func (e *Engine) leaseForPurge(ctx context.Context, request VolumeRequest) (release func(), err error) {
 	var all releases
+	var sites []site
 	for _, at := range request.Members {
-		one, err := e.leaseForChange(ctx, at.guarded(), "the purge of a volume")
+		err := refuseTwice(ctx, sites, at.guarded())
+		sites = append(sites, at.guarded())
+		var one func()
+		if err == nil {
+			one, err = e.leaseForChange(ctx, at.guarded(), "the purge of a volume")
+		}
 		switch {
 		case err == nil:
 			all.add(one)
