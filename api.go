@@ -69,7 +69,7 @@ type Report = app.Report
 //
 //	type OnlineReport struct {
 //		Cut     string        // the snapshot's name, without the replicas'; "": the volume was not cut
-//		Frozen  time.Duration // how long the clients were stopped; of several freezes the longest
+//		Frozen  time.Duration // how long the clients were stopped at most: from the call that stops them to the end of the one that lets them go on; of several freezes the longest
 //		Freezes int           // how many there were
 //		Members []Member      // at the end, as far as known
 //	}
@@ -154,6 +154,10 @@ func OnWaiting(ctx context.Context, tell func(text string)) context.Context {
 //		BytesTotal uint64        // bytes that the plan copies
 //		Rate       float64       // bytes per second since the first byte
 //		Left       time.Duration // estimated time left at that rate; 0: no rate yet
+//
+//		// Mode is that of the destination in a live volume, as far as the run knows: WO from the cut
+//		// on, RW once it is whole, ERR if the volume has lost it. "": it is no member.
+//		Mode Mode
 //	}
 type Event = app.Event
 
@@ -479,7 +483,7 @@ type VolumeCheck = app.VolumeCheck
 //		VolumeReport // before the snapshot
 //
 //		Taken  bool          // all members have it
-//		Frozen time.Duration // how long clients were stopped
+//		Frozen time.Duration // how long clients were stopped at most
 //	}
 type VolumeSnapshot = app.VolumeSnapshot
 
@@ -499,7 +503,7 @@ type VolumeRemoval = app.VolumeRemoval
 //		Replicas  []VolumeReplica // as they were before
 //		Snapshots []Purge         // those that were found, also those that stay
 //		Purged    []string        // names of those that were deleted on all members
-//		Frozen    time.Duration   // how long clients were stopped at once, at most
+//		Frozen    time.Duration   // how long clients were stopped at most; of several freezes the longest
 //	}
 type VolumePurge = app.VolumePurge
 

@@ -47,7 +47,10 @@ func (e *Engine) RebuildOnline(ctx context.Context, asked OnlineRequest) (Report
 		mirror: guard.Mirror{Mirror: asked.Mirror}, limit: asked.FreezeLimit, ownersTurn: make(chan struct{}, 1),
 		offering: make(chan struct{}, 1),
 	}
-	live.freezer = lockedFreezer{asked.Freezer, func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, live.rebuild.sources.sites) }}
+	live.freezer = lockedFreezer{
+		Freezer: asked.Freezer, stopped: live.noteFreeze,
+		lock: func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, live.rebuild.sources.sites) },
+	}
 	live.cutter, _ = asked.Mirror.(ports.Cutter)
 	if live.limit == 0 {
 		live.limit = DefaultFreezeLimit

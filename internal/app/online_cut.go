@@ -22,6 +22,9 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 		if err == nil {
 			err = r.repeatPlans(ctx)
 		}
+		if errors.Is(err, errBroken) {
+			r.progress.member(domain.ModeERR)
+		}
 		again := ctx.Err() == nil && live.cuts < maxCuts && mayCutAgain(err)
 		if left := live.end(ctx, err); left != nil {
 			return errors.Join(err, fmt.Errorf("%w: %w", ErrCleanUp, left))
@@ -162,6 +165,7 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 // verifyWhole compares the snapshots of a destination that is a whole member. Clients write its
 // head.
 func (r *rebuild) verifyWhole(ctx context.Context, seen observation, base domain.Base) (err error) {
+	r.progress.member(domain.ModeRW)
 	if err := r.request.live.closeLeftovers(ctx); err != nil {
 		return err
 	}
@@ -215,10 +219,11 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	})
 	if err != nil {
 		if errors.Is(err, ports.ErrThawed) { // clients may have written between two snapshots
-			err = errors.Join(err, l.freezer.undo(ctx, l.limit, l.timed(l.undoCut)))
+			err = errors.Join(err, l.freezer.undo(ctx, l.limit, l.undoCut))
 		}
 		return fmt.Errorf("%w: %w", errNotCut, err)
 	}
+	l.rebuild.progress.member(domain.ModeWO)
 	l.rebuild.progress.emit(EventCut, fmt.Sprintf("clients were stopped for %s", l.freezes[len(l.freezes)-1].Round(100*time.Microsecond)))
 	return fmt.Errorf("%w: the volume was cut by snapshot %s of %d members", executor.ErrPlanAgain, l.cut.Snapshot, len(l.members))
 }

@@ -91,6 +91,7 @@ func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base do
 	}
 	seen.destination = whole
 	r.setReport(seen)
+	r.progress.member(domain.ModeRW)
 	r.progress.emit(EventLanded, "the destination is a whole member of the volume")
 	return nil
 }

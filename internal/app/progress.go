@@ -35,6 +35,10 @@ type Event struct {
 	BytesTotal uint64        // bytes that the plan copies
 	Rate       float64       // bytes per second since the first byte
 	Left       time.Duration // estimated time left at that rate; 0: no rate yet
+
+	// Mode is that of the destination in a live volume, as far as the run knows: WO from the cut
+	// on, RW once it is whole, ERR if the volume has lost it. "": it is no member.
+	Mode domain.Mode
 }
 
 // EventKind is the kind of an Event. It decides which fields are set.
@@ -70,6 +74,7 @@ type progress struct {
 	ofCopy      map[int]uint64 // clusters copied, by operation
 	done, total uint64         // clusters
 	earlier     uint64         // bytes that earlier attempts of this run copied
+	mode        domain.Mode
 
 	reading           time.Time // when reading began
 	readDone, readAll uint64    // bytes
@@ -83,6 +88,13 @@ func (p *progress) planned(plan domain.Plan, clusterSize uint64) {
 	p.earlier += p.done * p.clusterSize
 	p.ofCopy, p.done, p.total, p.clusterSize = make(map[int]uint64), 0, plan.CopiedClusters(), clusterSize
 	p.observe(Event{Kind: EventPlanned, Plan: &plan})
+}
+
+// member sets the mode of the destination in a live volume.
+func (p *progress) member(mode domain.Mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode = mode
 }
 
 func (p *progress) operation(kind EventKind, s executor.Step, source string) {
@@ -172,7 +184,7 @@ func (p *progress) observe(e Event) {
 	if p.observer == nil {
 		return
 	}
-	e.At = time.Now()
+	e.At, e.Mode = time.Now(), p.mode
 	began := p.began
 	e.BytesDone, e.BytesTotal = p.done*p.clusterSize, p.total*p.clusterSize
 	if e.Kind == EventReading || e.Kind == EventWriting {

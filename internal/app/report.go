@@ -56,7 +56,7 @@ type Report struct {
 // OnlineReport tells of a rebuild under a live volume.
 type OnlineReport struct {
 	Cut     string          // the snapshot's name, without the replicas'; "": the volume was not cut
-	Frozen  time.Duration   // how long the clients were stopped; of several freezes the longest
+	Frozen  time.Duration   // how long the clients were stopped at most: from the call that stops them to the end of the one that lets them go on; of several freezes the longest
 	Freezes int             // how many there were
 	Members []domain.Member // at the end, as far as known
 }

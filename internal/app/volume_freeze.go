@@ -18,7 +18,8 @@ import (
 type lockedFreezer struct {
 	ports.Freezer
 
-	lock func(ctx context.Context) (release func(), err error)
+	lock    func(ctx context.Context) (release func(), err error)
+	stopped func(time.Duration) // told how long the clients were stopped at most; nil: nobody asks
 }
 
 func (f lockedFreezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
@@ -35,7 +36,7 @@ func (f lockedFreezer) prepared(ctx context.Context, limit time.Duration, prepar
 	if err := prepare(ctx); err != nil {
 		return err
 	}
-	return freezeAgain(ctx, f.Freezer, limit, work)
+	return f.freezeAgain(ctx, limit, work)
 }
 
 // undoWait is the most that an undo waits for other freezes. Members differ meanwhile.
@@ -46,11 +47,12 @@ const undoWait = 10 * time.Second
 // undone without. ctx may have ended.
 func (f lockedFreezer) undo(ctx context.Context, limit time.Duration, undo func(ctx context.Context) error) error {
 	ctx = context.WithoutCancel(ctx)
-	impatient := lockedFreezer{f.Freezer, func(ctx context.Context) (func(), error) {
+	impatient := f
+	impatient.lock = func(ctx context.Context) (func(), error) {
 		waiting, cancel := context.WithTimeout(ctx, undoWait)
 		defer cancel()
 		return f.lock(waiting)
-	}}
+	}
 	err := impatient.Freeze(ctx, limit, undo)
 	if errors.Is(err, ports.ErrNotFrozen) {
 		return undo(ctx)
@@ -60,11 +62,25 @@ func (f lockedFreezer) undo(ctx context.Context, limit time.Duration, undo func(
 
 // freezeAgain freezes, once more if that fails: some freezers refuse while a freeze lasts that a
 // killed engine left. The one that failed has ended it.
-func freezeAgain(ctx context.Context, freezer ports.Freezer, limit time.Duration, work func(ctx context.Context) error) error {
-	err := guard.Freeze(ctx, freezer, limit, work)
+func (f lockedFreezer) freezeAgain(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
+	err := f.timed(ctx, limit, work)
 	hopeless := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ports.ErrGone)
 	if errors.Is(err, ports.ErrNotFrozen) && !hopeless && ctx.Err() == nil {
-		return guard.Freeze(ctx, freezer, limit, work)
+		return f.timed(ctx, limit, work)
+	}
+	return err
+}
+
+// timed freezes. The clients are stopped at some moment after it has begun, and go on before it
+// ends.
+func (f lockedFreezer) timed(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
+	began, frozen := time.Now(), false
+	err := guard.Freeze(ctx, f.Freezer, limit, func(ctx context.Context) error {
+		frozen = true
+		return work(ctx)
+	})
+	if frozen && f.stopped != nil {
+		f.stopped(time.Since(began))
 	}
 	return err
 }

@@ -18,7 +18,7 @@ type VolumePurge struct {
 	Replicas  []domain.VolumeReplica // as they were before
 	Snapshots []domain.Purge         // those that were found, also those that stay
 	Purged    []string               // names of those that were deleted on all members
-	Frozen    time.Duration          // how long clients were stopped at once, at most
+	Frozen    time.Duration          // how long clients were stopped at most; of several freezes the longest
 }
 
 // PlanVolumePurge returns what PurgeVolume would do.
@@ -43,14 +43,18 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 		return VolumePurge{}, err
 	}
 	defer release()
-	freezer := lockedFreezer{request.Freezer, func(ctx context.Context) (func(), error) {
-		var sites []site
-		for _, at := range request.Members {
-			sites = append(sites, at.guarded())
-		}
-		return e.lockFreezes(ctx, sites)
-	}}
 	frozen := false
+	freezer := lockedFreezer{
+		Freezer: request.Freezer,
+		stopped: func(stopped time.Duration) { frozen, found.Frozen = true, max(found.Frozen, stopped) },
+		lock: func(ctx context.Context) (func(), error) {
+			var sites []site
+			for _, at := range request.Members {
+				sites = append(sites, at.guarded())
+			}
+			return e.lockFreezes(ctx, sites)
+		},
+	}
 	defer func() {
 		if !frozen { // a killed purge may have left its freeze
 			err = errors.Join(err, thaw(ctx, freezer))
@@ -63,14 +67,12 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 	for _, s := range found.Snapshots {
 		p := &volumePurge{engine: e, request: request, snapshot: s.Snapshot}
 		err := p.run(ctx, freezer)
-		frozen = frozen || p.took > 0
-		found.Frozen = max(found.Frozen, p.took)
 		switch {
 		case errors.Is(err, errStays):
 			continue
 		case err != nil:
 			err = fmt.Errorf("purge snapshot %s of volume %s: %w", s.Snapshot, found.Volume.Name, err)
-			if len(found.Purged) > 0 || p.took > 0 {
+			if frozen {
 				err = &refusedLate{err}
 			}
 			return found, err
@@ -129,7 +131,6 @@ type volumePurge struct {
 	snapshot string
 
 	members []purgedMember
-	took    time.Duration
 }
 
 type purgedMember struct {
@@ -183,8 +184,6 @@ func (p *volumePurge) prepare(ctx context.Context) error {
 }
 
 func (p *volumePurge) delete(ctx context.Context) error {
-	began := time.Now()
-	defer func() { p.took = max(p.took, time.Since(began), 1) }()
 	var calls []func() error
 	for _, m := range p.members {
 		calls = append(calls, func() error { return p.engine.removeSnapshot(ctx, m.at, m.replica, m.removal) })

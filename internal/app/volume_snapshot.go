@@ -16,7 +16,7 @@ type VolumeSnapshot struct {
 	VolumeReport // before the snapshot
 
 	Taken  bool          // all members have it
-	Frozen time.Duration // how long clients were stopped
+	Frozen time.Duration // how long clients were stopped at most
 }
 
 // SnapshotVolume takes a user's snapshot of one name of every member of a live volume, in one
@@ -37,8 +37,11 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 		return VolumeSnapshot{VolumeReport: report}, err
 	}
 	defer release()
-	freezer := lockedFreezer{request.Freezer, func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, sites) }}
 	s := &volumeSnapshot{engine: e, request: request, name: name}
+	freezer := lockedFreezer{
+		Freezer: request.Freezer, stopped: func(stopped time.Duration) { s.frozen = max(s.frozen, stopped) },
+		lock: func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, sites) },
+	}
 	limit := request.FreezeLimit
 	if limit == 0 {
 		limit = DefaultFreezeLimit
@@ -136,7 +139,7 @@ func (s *volumeSnapshot) tidy(ctx context.Context) error {
 	if len(half) == 0 {
 		return thaw(ctx, s.request.Freezer)
 	}
-	return freezeAgain(ctx, s.request.Freezer, s.limit, func(ctx context.Context) error {
+	return lockedFreezer{Freezer: s.request.Freezer}.freezeAgain(ctx, s.limit, func(ctx context.Context) error {
 		var failed []error
 		for _, one := range half {
 			if err := merge(ctx, sites[one.Member].Host, one.Snapshot.Lvol.UUID); err != nil {
@@ -158,8 +161,7 @@ func (s *volumeSnapshot) half(ctx context.Context) ([]domain.HalfCut, []site, er
 
 // take takes the snapshots, and takes them away again if one fails.
 func (s *volumeSnapshot) take(ctx context.Context) error {
-	began := time.Now()
-	attributes := domain.Attributes{CreatedAt: began.UTC().Truncate(time.Second), UserCreated: true}
+	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second), UserCreated: true}
 	calls := []func() error{}
 	for i := range s.members {
 		m := &s.members[i]
@@ -174,7 +176,6 @@ func (s *volumeSnapshot) take(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil {
 		err = errors.Join(err, s.undo(ctx))
 	}
-	s.frozen = time.Since(began)
 	return err
 }
 
