@@ -1806,10 +1806,6 @@ const (
 //		// contains filtered or unexported fields
 //	}
 //
-//	// IsCut reports whether the Ref is the snapshot of a member that the plan
-//	// takes.
-//	func (r Ref) IsCut() bool
-//
 //	// IsEntryPoint reports whether the Ref is the entry point that the plan makes.
 //	func (r Ref) IsEntryPoint() bool
 //
@@ -1915,7 +1911,6 @@ const (
 const (
 	RuleEntryPoint = "entry-point" // the entry points of other volumes, its linked clones, have its snapshots as their parents
 	RuleOneRoot    = "one-root"    // there is one ancestor; no other lvol lacks a parent or has an image as its parent
-	RuleName       = "name"        // its lvols can be distinguished from another replica's
 	RuleDegraded   = "degraded"    // the external snapshot that an lvol reads through to is available
 )
 

@@ -9,7 +9,6 @@ import (
 const (
 	RuleEntryPoint = "entry-point" // the entry points of other volumes, its linked clones, have its snapshots as their parents
 	RuleOneRoot    = "one-root"    // there is one ancestor; no other lvol lacks a parent or has an image as its parent
-	RuleName       = "name"        // its lvols can be distinguished from another replica's
 	RuleDegraded   = "degraded"    // the external snapshot that an lvol reads through to is available
 )
 

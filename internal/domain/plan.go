@@ -197,9 +197,6 @@ func (r Ref) String() string {
 	return [...]string{"none", "", "new snapshot ", "new image ", "new entry point ", "new head ", "new cut ", "new live head ", "lowest lvol below "}[r.kind] + r.id
 }
 
-// IsCut reports whether the Ref is the snapshot of a member that the plan takes.
-func (r Ref) IsCut() bool { return r.kind == refCut }
-
 // IsLive reports whether the Ref is the live head that the plan creates.
 func (r Ref) IsLive() bool { return r.kind == refLive }
 

@@ -2,7 +2,6 @@ package domain
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -277,17 +276,4 @@ func (t SnapshotTree) withSystemSnapshot(s Snapshot) SnapshotTree {
 	grown.head = len(t.order)
 	grown.system = &s
 	return grown
-}
-
-// String draws the tree, one line per snapshot, for messages of tests.
-func (t SnapshotTree) String() string {
-	text := ""
-	for i := range t.order {
-		parent := "-"
-		if t.parents[i] >= 0 {
-			parent = t.names[t.parents[i]]
-		}
-		text += fmt.Sprintf("%s <- %s\n", parent, t.names[i])
-	}
-	return text
 }

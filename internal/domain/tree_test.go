@@ -17,6 +17,19 @@ func treeOf(t rapid.TB, drawn string) (SnapshotTree, error) {
 	return NewSnapshotTree(r)
 }
 
+// String draws the tree, one line per snapshot.
+func (t SnapshotTree) String() string {
+	text := ""
+	for i := range t.order {
+		parent := "-"
+		if t.parents[i] >= 0 {
+			parent = t.names[t.parents[i]]
+		}
+		text += fmt.Sprintf("%s <- %s\n", parent, t.names[i])
+	}
+	return text
+}
+
 func TestTreeOrder(t *testing.T) {
 	tree, err := treeOf(t, `
   image:base
