@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +45,7 @@ type OnlineRequest struct {
 // in time. Then the members were not changed.
 func (e *Engine) RebuildOnline(ctx context.Context, asked OnlineRequest) (Report, error) {
 	live := &liveRun{
-		mirror: guard.Mirror{Mirror: asked.Mirror}, limit: asked.FreezeLimit, ownersTurn: make(chan struct{}, 1),
+		mirror: guard.Mirror{Mirror: asked.Mirror}, limit: cmp.Or(asked.FreezeLimit, DefaultFreezeLimit), ownersTurn: make(chan struct{}, 1),
 		offering: make(chan struct{}, 1),
 	}
 	live.freezer = lockedFreezer{
@@ -52,9 +53,6 @@ func (e *Engine) RebuildOnline(ctx context.Context, asked OnlineRequest) (Report
 		lock: func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, live.rebuild.sources.sites) },
 	}
 	live.cutter, _ = asked.Mirror.(ports.Cutter)
-	if live.limit == 0 {
-		live.limit = DefaultFreezeLimit
-	}
 	if err := asked.check(); err != nil {
 		return Report{Outcome: OutcomeRefused}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/app/guard"
@@ -93,13 +94,7 @@ func (r *rebuild) leaseSources(ctx context.Context, stores []domain.Listing, fai
 	if !r.sources.several() {
 		return failures[0]
 	}
-	left := 0
-	for _, failure := range failures {
-		if failure == nil {
-			left++
-		}
-	}
-	if left == 0 {
+	if !slices.Contains(failures, nil) {
 		return r.sources.noneUsable(failures)
 	}
 	for at, failure := range failures {
@@ -176,11 +171,9 @@ func (r *rebuild) leaseImages(ctx context.Context, seen observation, plan domain
 		if r.images[store.UUID] {
 			continue
 		}
-		one, err := r.engine.leaseImageUse(ctx, host, store, image, ports.Lease{Shared: true, Holder: r.holder})
-		if err != nil {
+		if err := r.held.take(r.engine.leaseImageUse(ctx, host, store, image, ports.Lease{Shared: true, Holder: r.holder})); err != nil {
 			return err
 		}
-		r.held.add(one)
 		r.images[store.UUID] = true
 	}
 	return nil

@@ -68,10 +68,7 @@ func (e *Engine) DeleteSnapshot(ctx context.Context, where Site, name string) (d
 	if err != nil {
 		return removal, refused(err)
 	}
-	if err := e.removeSnapshot(ctx, at, r, removal); err != nil {
-		return removal, err
-	}
-	return removal, nil
+	return removal, e.removeSnapshot(ctx, at, r, removal)
 }
 
 // removeSnapshot deletes a snapshot of a replica that is leased.

@@ -139,22 +139,15 @@ func (e *Engine) lockFreezes(ctx context.Context, sites []site) (release func(),
 	var all releases
 	forWhat := func() string { return "another freeze of the volume" }
 	for _, l := range locks {
-		inside, err := e.locks.acquire(ctx, l.key, forWhat)
-		if err != nil {
-			all.release()
-			return nil, err
+		err := all.take(e.locks.acquire(ctx, l.key, forWhat))
+		if err == nil {
+			err = retry.Busy.Call(ctx, func() error {
+				return all.take(e.leaseAmongProcesses(ctx, l.at.Host, l.key, ports.Lease{Holder: "a freeze of the volume"}))
+			})
 		}
-		all.add(inside)
-		var outside func()
-		err = retry.Busy.Call(ctx, func() error {
-			outside, err = e.leaseAmongProcesses(ctx, l.at.Host, l.key, ports.Lease{Holder: "a freeze of the volume"})
-			return err
-		})
 		if err != nil {
-			all.release()
-			return nil, err
+			return all.unless(err)
 		}
-		all.add(outside)
 	}
 	return all.release, nil
 }

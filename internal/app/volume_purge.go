@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,16 +90,11 @@ func (e *Engine) leaseForPurge(ctx context.Context, request VolumeRequest) (rele
 	for _, at := range request.Members {
 		err := refuseTwice(ctx, sites, at.guarded())
 		sites = append(sites, at.guarded())
-		var one func()
 		if err == nil {
-			one, err = e.leaseForChange(ctx, at.guarded(), "the purge of a volume")
+			err = all.take(e.leaseForChange(ctx, at.guarded(), "the purge of a volume"))
 		}
-		switch {
-		case err == nil:
-			all.add(one)
-		case errors.Is(err, ErrRefused):
-			all.release()
-			return nil, err
+		if errors.Is(err, ErrRefused) {
+			return all.unless(err)
 		}
 	}
 	return all.release, nil
@@ -141,12 +137,8 @@ type purgedMember struct {
 
 // run deletes the snapshot, what is left of it in another freeze if one ends too early.
 func (p *volumePurge) run(ctx context.Context, freezer lockedFreezer) error {
-	limit := p.request.FreezeLimit
-	if limit == 0 {
-		limit = DefaultFreezeLimit
-	}
 	for attempt := 1; ; attempt++ {
-		err := freezer.prepared(ctx, limit, p.prepare, p.delete)
+		err := freezer.prepared(ctx, cmp.Or(p.request.FreezeLimit, DefaultFreezeLimit), p.prepare, p.delete)
 		if attempt > 1 && errors.Is(err, errGone) {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,19 +38,14 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 		return VolumeSnapshot{VolumeReport: report}, err
 	}
 	defer release()
-	s := &volumeSnapshot{engine: e, request: request, name: name}
+	s := &volumeSnapshot{engine: e, request: request, name: name, limit: cmp.Or(request.FreezeLimit, DefaultFreezeLimit)}
 	freezer := lockedFreezer{
 		Freezer: request.Freezer, stopped: func(stopped time.Duration) { s.frozen = max(s.frozen, stopped) },
 		lock: func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, sites) },
 	}
-	limit := request.FreezeLimit
-	if limit == 0 {
-		limit = DefaultFreezeLimit
-	}
-	s.limit = limit
-	err = freezer.prepared(ctx, limit, s.prepare, s.take)
+	err = freezer.prepared(ctx, s.limit, s.prepare, s.take)
 	if errors.Is(err, ports.ErrThawed) { // it may be later than a client's write on some members
-		err = errors.Join(err, freezer.undo(ctx, limit, s.undo))
+		err = errors.Join(err, freezer.undo(ctx, s.limit, s.undo))
 	}
 	if err != nil {
 		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, err)
@@ -65,12 +61,9 @@ func (e *Engine) leaseMembers(ctx context.Context, report VolumeReport, sites []
 		if p.Member.Mode != domain.ModeRW {
 			continue
 		}
-		one, err := e.leaseReplica(ctx, sites[i], ports.Lease{Shared: true, Holder: what})
-		if err != nil {
-			all.release()
-			return nil, err
+		if err := all.take(e.leaseReplica(ctx, sites[i], ports.Lease{Shared: true, Holder: what})); err != nil {
+			return all.unless(err)
 		}
-		all.add(one)
 	}
 	return all.release, nil
 }
