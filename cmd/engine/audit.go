@@ -90,14 +90,11 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the audit failed.
 			}
 		}
 		report, err := p.auditAt(c, places, request)
-		state, text := newAuditState(report, err), ""
-		if err == nil {
-			text = auditText(report)
-		}
+		state := newAuditState(report, err)
 		if err == nil && report.Wrong() {
 			err = &printedError{errors.New("something is wrong")}
 		}
-		return p.conclude(output, err, state, text)
+		return p.conclude(output, err, state, auditText(report))
 	})
 	base.add(c, baseUsage)
 	c.Flags().Var(newOneOf(&verify, verifyCounts, verifyProof), "verify", "compare parents and numbers of clusters, or also maps and checksums")

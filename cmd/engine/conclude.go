@@ -29,10 +29,18 @@ func verdictOf(failure error) verdict {
 	return v
 }
 
-// conclude prints the result of a command and returns the error that the command ends
+// conclude is concludeAnyway for a command whose text only tells of success.
+func (s streams) conclude(output outputFlag, failure error, object any, text string) error {
+	if printed := (*printedError)(nil); failure != nil && !errors.As(failure, &printed) {
+		text = ""
+	}
+	return s.concludeAnyway(output, failure, object, text)
+}
+
+// concludeAnyway prints the result of a command and returns the error that the command ends
 // with. As JSON it prints one object, which has the failure in it; as text it prints
 // text, and the caller prints the error.
-func (s streams) conclude(output outputFlag, failure error, object any, text string) error {
+func (s streams) concludeAnyway(output outputFlag, failure error, object any, text string) error {
 	if usage := (*usageError)(nil); errors.As(failure, &usage) {
 		return failure
 	}

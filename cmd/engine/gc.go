@@ -57,7 +57,7 @@ A HOST is ` + hostAddressForm + `.`,
 		if yes {
 			shown = removed
 		}
-		return p.conclude(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
+		return p.concludeAnyway(output, err, newGarbageResult(shown, yes, err), garbageText(found, removed, yes))
 	})
 	c.Flags().BoolVar(&yes, "yes", false, "remove what can be removed")
 	return c

@@ -68,7 +68,7 @@ while a rebuild writes it.`,
 	}, func(_ *cobra.Command, args []string, output outputFlag) error {
 		read, err := journalfile.ReadAll(args[0])
 		result := historyResult{verdictOf(err), pastOf(read, replica), read.Unreadable}
-		return p.conclude(output, err, result, result.text(err))
+		return p.conclude(output, err, result, result.text())
 	})
 	c.Flags().StringVar(&replica, "replica", "", "show only rebuilds of the replica `NAME`")
 	return c
@@ -164,10 +164,7 @@ func (r pastRebuild) headline() string {
 	return fmt.Sprintf("%s  %s: %s, %s copied in %s", r.EndedAt, on, r.Outcome, bytesText(r.CopiedBytes), time.Duration(r.DurationMS)*time.Millisecond)
 }
 
-func (h historyResult) text(failure error) string {
-	if failure != nil {
-		return ""
-	}
+func (h historyResult) text() string {
 	past := h.Rebuilds
 	var text strings.Builder
 	if len(past) == 0 {

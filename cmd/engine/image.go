@@ -149,7 +149,7 @@ func (p cli) imageImport() *cobra.Command {
 			return err
 		})
 		show.clear()
-		return p.conclude(output, err, newImportResult(report, file, name, err), importText(report, file, err))
+		return p.conclude(output, err, newImportResult(report, file, name, err), importText(report, file))
 	})
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")
 	c.Flags().StringVar(&uuid, "uuid", "", "`UUID` of the image, the same on every host (default: a new one)")
@@ -223,10 +223,7 @@ func newImportResult(report rebuild.ImageReport, file *imagefile.File, name stri
 	}
 }
 
-func importText(report rebuild.ImageReport, file *imagefile.File, failure error) string {
-	if failure != nil {
-		return ""
-	}
+func importText(report rebuild.ImageReport, file *imagefile.File) string {
 	text := fmt.Sprintf("imported backing image %s (%s, %s) as %s\n  uuid    %s\n  sha512  %s\n  size    %s, %s of it written (the rest is zero)\n",
 		report.Name, file.Format, bytesText(report.Bytes), report.Lvol.Name, report.UUID, cmp.Or(report.SHA512, "none"), bytesText(report.Size), bytesText(report.WrittenBytes))
 	if !report.Recorded {
@@ -254,15 +251,12 @@ number of their clones. An image in flight is being filled, or a crash left it.
 		r := imagesResult{verdictOf(err), store.Name, each(store.Images(), func(i rebuild.ImageOnStore) imageLine {
 			return imageLine{i.Name, i.Lvol.Name, i.State, i.Lvol.Image.UUID, i.Lvol.Image.Checksum, i.Lvol.Size, i.Lvol.Own.Count, i.Clones}
 		})}
-		return p.conclude(output, err, r, r.text(err))
+		return p.conclude(output, err, r, r.text())
 	})
 }
 
-func (r imagesResult) text(failure error) string {
-	switch {
-	case failure != nil:
-		return ""
-	case len(r.Images) == 0:
+func (r imagesResult) text() string {
+	if len(r.Images) == 0 {
 		return "no backing images on lvstore " + r.Store + "\n"
 	}
 	var text strings.Builder
@@ -312,12 +306,9 @@ given by mistake, verify says so.
 			return err
 		})
 		show.clear()
-		text := ""
-		if err == nil {
-			text = fmt.Sprintf("backing image %s is intact: %d bytes with SHA-512 %s\n", name, check.Bytes, check.SHA512)
-			if check.Recorded != "" && check.Recorded != check.SHA512 {
-				text += fmt.Sprintf("  the host records SHA-512 %s: Longhorn records that of a qcow2 file, not of its content\n", shortSum(check.Recorded))
-			}
+		text := fmt.Sprintf("backing image %s is intact: %d bytes with SHA-512 %s\n", name, check.Bytes, check.SHA512)
+		if check.Recorded != "" && check.Recorded != check.SHA512 {
+			text += fmt.Sprintf("  the host records SHA-512 %s: Longhorn records that of a qcow2 file, not of its content\n", shortSum(check.Recorded))
 		}
 		l := check.Image.Lvol
 		return p.conclude(output, err, checkResult{verdictOf(err), name, l.Image.UUID, check.Expected, check.Recorded, check.SHA512, check.Bytes, l.Size}, text)

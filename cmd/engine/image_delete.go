@@ -44,11 +44,8 @@ hosts keep theirs.
 			image, err = p.engine.DeleteImage(c.Context(), host, name)
 			return err
 		})
-		text := ""
-		if err == nil {
-			text = fmt.Sprintf("deleted backing image %s: %s\n", name, count(image.Lvol.Own.Count, "cluster"))
-		}
 		l := image.Lvol
+		text := fmt.Sprintf("deleted backing image %s: %s\n", name, count(l.Own.Count, "cluster"))
 		return p.conclude(output, err, deletedImage{verdictOf(err), name, l.Image.UUID, l.Name, l.Size, l.Own.Count}, text)
 	})
 	c.Flags().StringVar(&name, "name", "", "`NAME` of the image")

@@ -28,12 +28,8 @@ yet (--no-checksums avoids that).
 				}
 				request.Options.Sealings = sealings
 				plan, err := how.plan(c.Context(), request)
-				text := ""
-				if err == nil {
-					text = planText(plan)
-				}
 				report := rebuild.Report{Outcome: verdictOf(err).Outcome, Plan: plan, Warnings: plan.Warnings, Notices: plan.Notices, Deleted: plan.Deletions}
-				return p.conclude(flags.output, err, newResult(report, err), text)
+				return p.conclude(flags.output, err, newResult(report, err), planText(plan))
 			})
 		},
 	}

@@ -75,7 +75,7 @@ failed, or something is still wrong.
 		if err == nil && len(report.Violations) > 0 {
 			err = &printedError{errors.New("something is still wrong")}
 		}
-		return p.conclude(output, err, state, text)
+		return p.concludeAnyway(output, err, state, text)
 	})
 	base.add(c, baseUsage)
 	c.Flags().StringVar(&compare, "compare", "", "`ADDRESS` of a healthy replica to compare with")

@@ -183,10 +183,7 @@ writes to the replica fails.
 			plan, err = p.engine.DeleteReplica(c.Context(), site, nil)
 			return err
 		})
-		text := ""
-		if err == nil {
-			text = fmt.Sprintf("deleted replica %s: %s\n", at.replica, count(uint64(len(plan.Operations)), "lvol"))
-		}
+		text := fmt.Sprintf("deleted replica %s: %s\n", at.replica, count(uint64(len(plan.Operations)), "lvol"))
 		return p.conclude(output, err, removalResult{verdictOf(err), planEntries(plan)}, text)
 	})
 	p.confirm.addFlag(c, &confirmed, "replica")

@@ -146,11 +146,7 @@ one that the RAID has dropped is no member) and their snapshots side by side. It
 				report, err = p.engine.Volume(c.Context(), request)
 				return err
 			})
-			text := ""
-			if err == nil {
-				text = volumeText(report)
-			}
-			return p.conclude(flags.output, err, newVolumeResult(report, err), text)
+			return p.conclude(flags.output, err, newVolumeResult(report, err), volumeText(report))
 		},
 	}
 	flags.addVolume(c)
@@ -188,14 +184,11 @@ Exit status: 0 nothing is wrong, 1 something is wrong, or the check failed.
 				check, err = p.engine.CheckVolume(c.Context(), request)
 				return err
 			})
-			result, text := newVolumeCheckResult(check, err), ""
-			if err == nil {
-				text = volumeCheckText(result, check)
-			}
+			result := newVolumeCheckResult(check, err)
 			if err == nil && check.Wrong() {
 				err = &printedError{errors.New("something is wrong")}
 			}
-			return p.conclude(flags.output, err, result, text)
+			return p.conclude(flags.output, err, result, volumeCheckText(result, check))
 		},
 	}
 	flags.addVolume(c)

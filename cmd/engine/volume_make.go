@@ -35,11 +35,7 @@ volume exists with just these members, create shows it.
 				report, err = p.engine.CreateVolume(c.Context(), request, uint64(size))
 				return err
 			})
-			text := ""
-			if err == nil {
-				text = volumeText(report)
-			}
-			return p.conclude(flags.output, err, newVolumeResult(report, err), text)
+			return p.conclude(flags.output, err, newVolumeResult(report, err), volumeText(report))
 		},
 	}
 	flags.addVolume(c)

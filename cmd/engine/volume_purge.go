@@ -59,7 +59,7 @@ half-built. If it was interrupted, run it again.
 			if err == nil || len(purge.Snapshots) > 0 {
 				text = volumePurgeText(result)
 			}
-			return p.conclude(flags.output, err, result, text)
+			return p.concludeAnyway(flags.output, err, result, text)
 		},
 	}
 	c.Flags().BoolVar(&flags.freezes, "yes", false, "delete what can be deleted")

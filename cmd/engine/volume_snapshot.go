@@ -44,7 +44,7 @@ away first that only some members have.
 				text = fmt.Sprintf("took snapshot %s of %s of volume %s; clients were stopped for %s\n",
 					name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, millisecondsText(result.FreezeMS))
 			}
-			return p.conclude(flags.output, err, result, text)
+			return p.concludeAnyway(flags.output, err, result, text)
 		},
 	}
 	flags.volumeFlags.add(c)
