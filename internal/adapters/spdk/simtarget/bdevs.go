@@ -52,15 +52,13 @@ type preferences struct {
 // overTCP are those of a namespace that is attached to: an I/O of 128 KiB.
 func overTCP(blockSize uint64) preferences { return preferences{1, 1, 128 << 10 / blockSize, 1, 1} }
 
+type getBdevsParams struct {
+	Name    string `json:"name" optional:"true"`
+	Timeout uint64 `json:"timeout" optional:"true"` // ms
+}
+
 // getBdevs can wait for a bdev that is to appear.
-func getBdevs(t *Target, r *request) (any, error) {
-	var p struct {
-		Name    string `json:"name" optional:"true"`
-		Timeout uint64 `json:"timeout" optional:"true"` // ms
-	}
-	if err := r.decodeIfGiven(&p); err != nil {
-		return nil, err
-	}
+func getBdevs(t *Target, r *request, p *getBdevsParams) (any, error) {
 	infos := []bdevInfo{}
 	if p.Name == "" {
 		for _, b := range t.bdevs {

@@ -82,13 +82,11 @@ type pathInfo struct {
 	} `json:"host"`
 }
 
-func getControllers(t *Target, r *request) (any, error) {
-	var p struct {
-		Name string `json:"name" optional:"true"`
-	}
-	if err := r.decodeIfGiven(&p); err != nil {
-		return nil, err
-	}
+type getControllersParams struct {
+	Name string `json:"name" optional:"true"`
+}
+
+func getControllers(t *Target, r *request, p *getControllersParams) (any, error) {
 	listed := t.attached
 	if p.Name != "" {
 		c := t.controllers[p.Name]

@@ -37,15 +37,13 @@ type bdevIostat struct {
 	Errors        map[string]uint64 `json:"io_error"`
 }
 
-func getIostat(t *Target, r *request) (any, error) {
-	var p struct {
-		Name       string `json:"name" optional:"true"`
-		PerChannel bool   `json:"per_channel" optional:"true"`
-		ResetMode  string `json:"reset_mode" optional:"true" flavour:"upstream"`
-	}
-	if err := r.decodeIfGiven(&p); err != nil {
-		return nil, err
-	}
+type getIostatParams struct {
+	Name       string `json:"name" optional:"true"`
+	PerChannel bool   `json:"per_channel" optional:"true"`
+	ResetMode  string `json:"reset_mode" optional:"true" flavour:"upstream"`
+}
+
+func getIostat(t *Target, r *request, p *getIostatParams) (any, error) {
 	if p.PerChannel && p.Name == "" {
 		return nil, syscall.EINVAL
 	}

@@ -262,14 +262,12 @@ type listedLvol struct {
 	} `json:"lvs"`
 }
 
-func getLvols(t *Target, r *request) (any, error) {
-	var p struct {
-		UUID *string `json:"lvs_uuid" optional:"true"`
-		Name *string `json:"lvs_name" optional:"true"`
-	}
-	if err := r.decodeIfGiven(&p); err != nil {
-		return nil, err
-	}
+type getLvolsParams struct {
+	UUID *string `json:"lvs_uuid" optional:"true"`
+	Name *string `json:"lvs_name" optional:"true"`
+}
+
+func getLvols(t *Target, r *request, p *getLvolsParams) (any, error) {
 	stores, err := r.listed(p.UUID, p.Name)
 	if err != nil {
 		return nil, err

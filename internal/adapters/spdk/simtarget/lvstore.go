@@ -121,12 +121,12 @@ func (t *Target) forget(s *lvstore) {
 	t.stores = slices.DeleteFunc(t.stores, func(other *lvstore) bool { return other == s })
 }
 
-type deleteLvstoreParams struct {
+type lvstoreParams struct {
 	UUID *string `json:"uuid" optional:"true"`
 	Name *string `json:"lvs_name" optional:"true"`
 }
 
-func deleteLvstore(t *Target, r *request, p *deleteLvstoreParams) (any, error) {
+func deleteLvstore(t *Target, r *request, p *lvstoreParams) (any, error) {
 	s, errno := t.storeOf(p.UUID, p.Name)
 	if errno != 0 {
 		return nil, errno
@@ -201,14 +201,7 @@ type lvstoreInfo struct {
 	ClusterSize  uint64 `json:"cluster_size"`
 }
 
-func getLvstores(t *Target, r *request) (any, error) {
-	var p struct {
-		UUID *string `json:"uuid" optional:"true"`
-		Name *string `json:"lvs_name" optional:"true"`
-	}
-	if err := r.decodeIfGiven(&p); err != nil {
-		return nil, err
-	}
+func getLvstores(t *Target, r *request, p *lvstoreParams) (any, error) {
 	stores, err := r.listed(p.UUID, p.Name)
 	if err != nil {
 		return nil, err

@@ -20,23 +20,29 @@ func (m method) known(flavour Flavour) bool { return !m.fork || flavour == Fork 
 
 // given has a method's parameters decoded before it begins.
 func given[P any](begin func(*Target, *request, *P) (any, error)) handler {
-	return givenOr(codeInternalError, undecodable, begin)
+	return decoding(codeInternalError, undecodable, false, begin)
+}
+
+// ifGiven is given for a method that needs no parameters.
+func ifGiven[P any](begin func(*Target, *request, *P) (any, error)) handler {
+	return decoding(codeInternalError, undecodable, true, begin)
 }
 
 func nvmfGiven[P any](begin func(*Target, *request, *P) (any, error)) handler {
-	return givenOr(codeInvalidParams, invalidParameters, begin)
+	return decoding(codeInvalidParams, invalidParameters, false, begin)
 }
 
 func raidGiven[P any](begin func(*Target, *request, *P) (any, error)) handler {
-	return givenOr(codeParseError, undecodable, begin)
+	return decoding(codeParseError, undecodable, false, begin)
 }
 
-// givenOr refuses other parameters with that code and message.
-func givenOr[P any](code int, message string, begin func(*Target, *request, *P) (any, error)) handler {
+// decoding refuses parameters that cannot be decoded, with that code and message, and null
+// unless it is allowed.
+func decoding[P any](code int, message string, null bool, begin func(*Target, *request, *P) (any, error)) handler {
 	return func(t *Target, r *request) (any, error) {
 		p := new(P)
-		if err := r.decodeOr(p, code, message); err != nil {
-			return nil, err
+		if isNull := r.params == nil; isNull && !null || !isNull && !decode(r.params, p, t.config.Flavour) {
+			return nil, refusal(code, "%s", message)
 		}
 		return begin(t, r, p)
 	}
@@ -53,13 +59,13 @@ func init() { // methods lists itself
 	both := func(begin handler) method { return method{begin: begin} }
 	fork := func(begin handler) method { return method{begin: begin, fork: true} }
 	methods = map[string]method{
-		"rpc_get_methods":  both(getMethods),
+		"rpc_get_methods":  both(ifGiven(getMethods)),
 		"spdk_get_version": both(getVersion),
 
 		"spdk_kill_instance": both(given(killInstance)),
 
-		"bdev_get_bdevs":        both(getBdevs),
-		"bdev_get_iostat":       both(getIostat),
+		"bdev_get_bdevs":        both(ifGiven(getBdevs)),
+		"bdev_get_iostat":       both(ifGiven(getIostat)),
 		"bdev_set_qos_limit":    both(given(setQosLimit)),
 		"bdev_wait_for_examine": both(waitForExamine),
 		"bdev_aio_create":       both(given(aioCreate)),
@@ -77,9 +83,9 @@ func init() { // methods lists itself
 		"bdev_lvol_create_lvstore": both(given(createLvstore)),
 		"bdev_lvol_delete_lvstore": both(given(deleteLvstore)),
 		"bdev_lvol_rename_lvstore": both(given(renameLvstore)),
-		"bdev_lvol_get_lvstores":   both(getLvstores),
+		"bdev_lvol_get_lvstores":   both(ifGiven(getLvstores)),
 
-		"bdev_lvol_get_lvols":       both(getLvols),
+		"bdev_lvol_get_lvols":       both(ifGiven(getLvols)),
 		"bdev_lvol_create":          both(given(createLvol)),
 		"bdev_lvol_snapshot":        both(given(snapshotLvol)),
 		"bdev_lvol_clone":           both(given(cloneLvol)),
@@ -89,9 +95,9 @@ func init() { // methods lists itself
 		"bdev_lvol_delete":          both(given(deleteLvol)),
 		"bdev_lvol_set_parent":      both(given(setParent)),
 		"bdev_lvol_set_parent_bdev": both(given(setParentBdev)),
-		"bdev_lvol_decouple_parent": both(decoupleParent),
-		"bdev_lvol_inflate":         both(inflateLvol),
-		"bdev_lvol_detach_parent":   fork(detachParent),
+		"bdev_lvol_decouple_parent": both(given(decoupleParent)),
+		"bdev_lvol_inflate":         both(given(inflateLvol)),
+		"bdev_lvol_detach_parent":   fork(given(detachParent)),
 
 		"bdev_lvol_set_xattr":                  fork(given(setXattr)),
 		"bdev_lvol_get_xattr":                  fork(given(getXattr)),
@@ -105,7 +111,7 @@ func init() { // methods lists itself
 		"nvmf_create_transport":          both(nvmfGiven(createTransport)),
 		"nvmf_create_subsystem":          both(nvmfGiven(createSubsystem)),
 		"nvmf_delete_subsystem":          both(nvmfGiven(deleteSubsystem)),
-		"nvmf_get_subsystems":            both(getSubsystems),
+		"nvmf_get_subsystems":            both(decoding(codeInvalidParams, invalidParameters, true, getSubsystems)),
 		"nvmf_subsystem_add_host":        both(nvmfGiven(addHost)),
 		"nvmf_subsystem_remove_host":     both(nvmfGiven(removeHost)),
 		"nvmf_subsystem_add_ns":          both(nvmfGiven(addNamespace)),
@@ -117,18 +123,16 @@ func init() { // methods lists itself
 
 		"bdev_nvme_attach_controller": both(given(attachController)),
 		"bdev_nvme_detach_controller": both(given(detachController)),
-		"bdev_nvme_get_controllers":   both(getControllers),
+		"bdev_nvme_get_controllers":   both(ifGiven(getControllers)),
 	}
 }
 
-func getMethods(t *Target, r *request) (any, error) {
-	var p struct {
-		Current bool `json:"current" optional:"true"`
-		Aliases bool `json:"include_aliases" optional:"true"`
-	}
-	if err := r.decodeIfGiven(&p); err != nil {
-		return nil, err
-	}
+type getMethodsParams struct {
+	Current bool `json:"current" optional:"true"`
+	Aliases bool `json:"include_aliases" optional:"true"`
+}
+
+func getMethods(t *Target, r *request, p *getMethodsParams) (any, error) {
 	var known []string
 	for _, name := range slices.Sorted(maps.Keys(methods)) {
 		if methods[name].known(t.config.Flavour) {

@@ -81,23 +81,15 @@ func (l *lvol) hangsOn(other *lvol) bool {
 	return false
 }
 
-type inflateParams struct {
-	Name string `json:"name"`
-}
-
 // reshape begins what changes which clusters an lvol has of its parents'. What
 // rewrites a snapshot's clusters drops its checksum first, whatever comes of it.
-func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Errno, do func(*lvol) error) (any, error) {
-	var p inflateParams
-	if err := r.decode(&p); err != nil {
-		return nil, err
-	}
-	l, err := t.findLvol(p.Name)
+func reshape(r *request, p *named, rewrites bool, check func(*lvol) syscall.Errno, do func(*lvol) error) (any, error) {
+	l, err := r.target.findLvol(p.Name)
 	if err != nil {
 		return nil, err
 	}
 	if l.circles() {
-		t.hang("an lvol in a cycle is inflated")
+		r.target.hang("an lvol in a cycle is inflated")
 		return nil, errLater
 	}
 	if rewrites && l.awake {
@@ -134,8 +126,8 @@ func reshape(t *Target, r *request, rewrites bool, check func(*lvol) syscall.Err
 }
 
 // inflateLvol makes every cluster the lvol's own.
-func inflateLvol(t *Target, r *request) (any, error) {
-	return reshape(t, r, true, func(*lvol) syscall.Errno { return 0 }, (*lvol).inflate)
+func inflateLvol(_ *Target, r *request, p *named) (any, error) {
+	return reshape(r, p, true, func(*lvol) syscall.Errno { return 0 }, (*lvol).inflate)
 }
 
 func (l *lvol) inflate() error {
@@ -151,8 +143,8 @@ func (l *lvol) loose() bool { return l.external == "" && !l.isClone() }
 
 // decoupleParent copies what the parent owns, and hangs the lvol on the
 // grandparent. From an external parent it takes everything.
-func decoupleParent(t *Target, r *request) (any, error) {
-	return reshape(t, r, true, func(l *lvol) syscall.Errno {
+func decoupleParent(_ *Target, r *request, p *named) (any, error) {
+	return reshape(r, p, true, func(l *lvol) syscall.Errno {
 		if l.loose() {
 			return syscall.EINVAL
 		}
@@ -183,8 +175,8 @@ func (l *lvol) hasExternalGrandparent() bool {
 
 // detachParent copies nothing. Like decoupling, it leaves the lvol hanging on the
 // grandparent, where there is one (bs_inflate_blob_done).
-func detachParent(t *Target, r *request) (any, error) {
-	return reshape(t, r, false, func(l *lvol) syscall.Errno {
+func detachParent(_ *Target, r *request, p *named) (any, error) {
+	return reshape(r, p, false, func(l *lvol) syscall.Errno {
 		if l.loose() || l.external != "" {
 			return syscall.EINVAL
 		}

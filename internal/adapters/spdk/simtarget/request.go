@@ -116,23 +116,6 @@ const undecodable = "spdk_json_decode_object failed"
 // fail. The tag `optional:"true"` lets a key be missing; `flavour` names the
 // one that knows it. What ignores() lists may be there and has no effect here, and
 // where there is a method relaxed(), anything else (spdk_json_decode_object_relaxed).
-func (r *request) decode(into any) error { return r.decodeOr(into, codeInternalError, undecodable) }
-
-func (r *request) decodeOr(into any, code int, message string) error {
-	if decode(r.params, into, r.target.config.Flavour) {
-		return nil
-	}
-	return refusal(code, "%s", message)
-}
-
-// decodeIfGiven is decode for a method that needs no parameters.
-func (r *request) decodeIfGiven(into any) error {
-	if r.params == nil {
-		return nil
-	}
-	return r.decode(into)
-}
-
 func decode(params json.RawMessage, into any, flavour Flavour) bool {
 	var given map[string]json.RawMessage
 	if params == nil || params[0] != '{' || json.Unmarshal(params, &given) != nil {

@@ -218,16 +218,12 @@ type namespaceOut struct {
 	UUID  string `json:"uuid"`
 }
 
-func getSubsystems(t *Target, r *request) (any, error) {
-	var p struct {
-		NQN    string `json:"nqn" optional:"true"`
-		Target string `json:"tgt_name" optional:"true"`
-	}
-	if r.params != nil {
-		if err := r.decodeOr(&p, codeInvalidParams, invalidParameters); err != nil {
-			return nil, err
-		}
-	}
+type getSubsystemsParams struct {
+	NQN    string `json:"nqn" optional:"true"`
+	Target string `json:"tgt_name" optional:"true"`
+}
+
+func getSubsystems(t *Target, _ *request, p *getSubsystemsParams) (any, error) {
 	listed := t.inOrder
 	if p.NQN != "" {
 		s := t.subsystems[p.NQN]
