@@ -55,20 +55,10 @@ type layouts struct {
 
 // layOut fills in the defaults and refuses impossible states. Every error is an *Error.
 func (s *Scenario) layOut() (*layouts, error) {
-	if err := s.checkVolume(); err != nil {
-		return nil, err
-	}
-	if err := s.checkOptions(); err != nil {
-		return nil, err
-	}
-	if err := s.checkFaults(); err != nil {
-		return nil, err
-	}
-	if err := s.checkOnline(); err != nil {
-		return nil, err
-	}
-	if err := s.checkBase(); err != nil {
-		return nil, err
+	for _, check := range []func() error{s.checkVolume, s.checkOptions, s.checkFaults, s.checkOnline, s.checkBase} {
+		if err := check(); err != nil {
+			return nil, err
+		}
 	}
 	both := &layouts{base: imageBase(s.Image)}
 	if s.Base != nil {
