@@ -85,7 +85,7 @@ func (e *emitter) describeCut() {
 		return
 	}
 	if len(e.ofLive.leave) > 0 {
-		e.step(Step{Action: ActionLeave, Parent: NoParent(), Reason: "an lvol of the replica is a member of the mirror and lacks writes", Operations: e.ofLive.leave})
+		e.step(Step{Action: ActionLeave, Parent: NoParent(), Reason: "an lvol of the replica is or was a member of the mirror, and lacks writes", Operations: e.ofLive.leave})
 	}
 	if head := e.destination.Head; head != nil {
 		e.step(Step{Action: ActionRemove, Parent: e.destination.ParentOf(*head), Reason: "the old head lacks writes", Deleted: head.Own.Count, Operations: e.ofHead})

@@ -14,6 +14,10 @@ type User struct {
 	NoDelete bool
 
 	Name string // the NQN of the export, the name of the RAID, or the type of the claim
+
+	// Host is the one host that an export admits, as Volume.Host, if it was made for a member of
+	// a volume. "": it admits others, too, or that is not known.
+	Host string
 }
 
 // UserKind says how an lvol is used.

@@ -38,7 +38,14 @@ func (m *LiveModel) Apply(source Listing, o Operation) error {
 	case VerbJoin:
 		err = m.join(o)
 	case VerbLeave:
-		m.Volume, err = m.Volume.Leave(uuidOf(o.Target))
+		if m.Volume, err = m.Volume.Leave(uuidOf(o.Target)); err == nil {
+			err = m.hide(o)
+		}
+	case VerbDelete:
+		if at, found := m.Destination.find(o.Target); found == nil && m.Destination.store.Lvols[at].UsedBy.Any() {
+			return fmt.Errorf("delete %s: it is exported", o.Target)
+		}
+		return m.Destination.Apply(source, o)
 	case VerbGraftExternal:
 		for i := range m.Members {
 			if !m.shown[fmt.Sprint(i+1, "/", uuidOf(o.Parent))] {
@@ -55,6 +62,14 @@ func (m *LiveModel) Apply(source Listing, o Operation) error {
 		return fmt.Errorf("%s %s: %w", o.Verb, o.Target, err)
 	}
 	return nil
+}
+
+func (m *LiveModel) hide(o Operation) error {
+	at, err := m.Destination.find(o.Target)
+	if err == nil {
+		m.Destination.store.Lvols[at].UsedBy = User{}
+	}
+	return err
 }
 
 func (m *LiveModel) export(o Operation) error {

@@ -126,12 +126,17 @@ func (v LiveVolume) isWhole(head Lvol) bool {
 	return is && m.Mode != ModeERR && head.External == "" && !head.Degraded
 }
 
-// staleMembers are lvols of the destination that are members without being whole: what an
-// earlier run left, and a head that the mirror lost.
+// staleMembers are lvols of the destination that are members without being whole, or that the
+// mirror has dropped: left by an earlier run, or a head that missed writes.
 func (v LiveVolume) staleMembers(destination Replica, cut Cut) (stale []Member) {
 	for _, m := range v.Members {
 		if destination.owns(m.Head) && m.Head != cut.Joined.Head {
 			stale = append(stale, m)
+		}
+	}
+	for _, l := range destination.Store.Lvols {
+		if destination.owns(l.UUID) && l.UUID != cut.Joined.Head && v.dropped(l) {
+			stale = append(stale, Member{Head: l.UUID, Name: l.Name, Mode: ModeERR})
 		}
 	}
 	return stale

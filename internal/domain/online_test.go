@@ -50,6 +50,39 @@ func TestOnlinePlan(t *testing.T) {
 	require.Nil(t, plan.SystemSnapshot, "the cut is what is copied of the head")
 }
 
+// TestOnlineDroppedMember: a head that only this volume's host may use, and that is no member any
+// more, leaves what is left of its membership. Any other use is refused.
+func TestOnlineDroppedMember(t *testing.T) {
+	ours := User{Kind: UserExport, Name: "nqn.way", Host: "nqn.raid"}
+	for name, test := range map[string]struct {
+		change func(user *User, v *Volume)
+		says   string
+	}{
+		"dropped":                           {func(*User, *Volume) {}, ""},
+		"another volume's":                  {func(u *User, _ *Volume) { u.Host = "nqn.other" }, "in use (it is exported as nqn.way)"},
+		"any host":                          {func(u *User, _ *Volume) { u.Host = "" }, "in use (it is exported as nqn.way)"},
+		"the mirror does not tell its host": {func(_ *User, v *Volume) { v.Host = "" }, "in use (it is exported as nqn.way)"},
+		"neither tells":                     {func(u *User, v *Volume) { u.Host, v.Host = "", "" }, "in use (it is exported as nqn.way)"},
+		"a RAID of its own target":          {func(u *User, _ *Volume) { u.Kind = UserRAID }, "in use (it is a base bdev of RAID nqn.way)"},
+		"attached by its own target":        {func(u *User, _ *Volume) { u.NoDelete = true }, "end that use first"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := liveWorldOf(t, 2, "", "  s1 own=a/2\n    head own=h/1\n", "  s1 own=a/2\n    head own=x/1\n", "")
+			at := slices.IndexFunc(w.destination.Lvols, func(l Lvol) bool { return l.Name == destinationReplica })
+			user := ours
+			test.change(&user, &w.volume)
+			w.destination.Lvols[at].UsedBy = user
+			plan, err := w.onlinePlan(t, Cut{Snapshot: CutName("0000000a")})
+			if test.says != "" {
+				requireRefusal(t, err, test.says)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, []string{"leave: leave b-head", "leave: delete b-head"}, stagesOf(plan)[:2])
+		})
+	}
+}
+
 func (w *liveWorld) refill(t *testing.T, member int, drawn string) {
 	t.Helper()
 	w.members[member].Lvols = nil

@@ -429,7 +429,7 @@ func (p *liveProver) draw(w liveWorld) string {
 }
 
 // TestEveryPrefixOfEveryOnlinePlan plays volumes of one and of two members with a tree of up to
-// one snapshot over an image or none, and all destinations of the alphabet: one in 29, and
+// one snapshot over an image or none, and all destinations of the alphabet: one in 39, and
 // all of them with -soak.
 func TestEveryPrefixOfEveryOnlinePlan(t *testing.T) {
 	p := &liveProver{t: t, seen: make(map[[sha256.Size]byte]bool)}
@@ -451,7 +451,7 @@ func TestEveryPrefixOfEveryOnlinePlan(t *testing.T) {
 						if strings.Contains(head, "s1") && strings.Contains(leftover, "  s1") {
 							continue
 						}
-						for _, mode := range []Mode{"", ModeRW, ModeERR} { // of the leftover, or of the head
+						for _, mode := range []Mode{"", ModeRW, ModeERR, modeDropped} { // of the leftover, or of the head
 							worlds = append(worlds, liveWorldOf(t, members, image, tree, head+leftover, mode))
 						}
 					}
@@ -460,13 +460,17 @@ func TestEveryPrefixOfEveryOnlinePlan(t *testing.T) {
 		}
 	}
 	for i, w := range worlds {
-		if *soak || i%29 == 0 {
+		if *soak || i%39 == 0 {
 			p.prove(w)
 		}
 	}
 	t.Logf("%d starts, %d of them refused, %d states that a crash can leave, %d moments", p.starts, p.refused, p.states, p.plays)
 	require.Zero(t, p.refused)
 }
+
+// modeDropped is that of a former member that the mirror does not list any more, and that is still
+// exported to its host.
+const modeDropped Mode = "dropped"
 
 // liveWorldOf indents a tree below the image, if there is one.
 func liveWorldOf(t *testing.T, members int, image, tree, destination string, mode Mode) liveWorld {
@@ -485,7 +489,7 @@ func liveWorldOf(t *testing.T, members int, image, tree, destination string, mod
 		}
 		return image + text.String()
 	}
-	w := liveWorld{requested: NoBase(), volume: Volume{Name: "vol-1"}}
+	w := liveWorld{requested: NoBase(), volume: Volume{Name: "vol-1", Host: "nqn.raid"}}
 	if image != "" {
 		w.requested = ImageBase("base")
 	}
@@ -502,9 +506,13 @@ func liveWorldOf(t *testing.T, members int, image, tree, destination string, mod
 	}
 	w.destination = fixtureStore("b")
 	fillStore(t, &w.destination, destinationReplica, below(destination))
-	for _, l := range w.destination.Lvols {
+	for i, l := range w.destination.Lvols {
 		_, inFlight := ReplicaInFlight(l.Name)
-		if isHead := l.Name == destinationReplica; mode != "" && (inFlight && l.External != "" || isHead && mode == ModeERR) {
+		isHead := l.Name == destinationReplica
+		switch {
+		case mode == modeDropped && (inFlight && l.External != "" || isHead):
+			w.destination.Lvols[i].UsedBy = User{Kind: UserExport, Name: "nqn.way", Host: "nqn.raid"}
+		case mode != "" && (inFlight && l.External != "" || isHead && mode == ModeERR):
 			w.volume.Members = append(w.volume.Members, Member{Head: l.UUID, Name: l.Name, Mode: mode, Since: joinedNow})
 		}
 	}

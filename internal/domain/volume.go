@@ -15,6 +15,10 @@ type Volume struct {
 	// Pending: the volume is being made or removed, or an engine has died over that. Clients
 	// cannot use it. Members are the heads that it is about, as ModeERR.
 	Pending bool
+
+	// Host is the host that exports of members admit, as User.Host; no other volume has it. By
+	// it the export of a head is recognized that is no member any more. "": it is not.
+	Host string
 }
 
 // Member is a replica of a Volume, known by its head.
@@ -47,6 +51,14 @@ func (v Volume) Member(head string) (Member, bool) {
 		return Member{}, false
 	}
 	return v.Members[i], true
+}
+
+// dropped reports whether the lvol is no member any more, and still exported to this volume's
+// host, and to no other. An export that its own target is attached to is not ended.
+func (v Volume) dropped(l Lvol) bool {
+	_, is := v.Member(l.UUID)
+	by := l.UsedBy
+	return !is && by.Kind == UserExport && by.Host != "" && by.Host == v.Host && !by.NoDelete
 }
 
 func (v Volume) find(head string) int {

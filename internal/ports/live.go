@@ -31,7 +31,8 @@ type Live interface {
 
 	// Show puts an lvol, a snapshot or writable, at the end of an open way. The lvol stays
 	// usable as before: a snapshot can be taken of it, it can be grafted and renamed. At a
-	// way with a Head it is listed with a user (Lvol.UsedBy), unless the peer is on this host.
+	// way with a Head it is listed with a user (Lvol.UsedBy), unless the peer is on this host. If
+	// that way is for the host of one mirror alone, User.Host is its domain.Volume.Host.
 	// ErrNotFound without such a way or lvol, ErrExists if the way has another one.
 	Show(ctx context.Context, run Run, at Address, uuid string) error
 

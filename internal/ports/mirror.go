@@ -13,7 +13,8 @@ import (
 type Mirror interface {
 	// Volume returns the members, also the lost ones that the mirror still lists. A mirror
 	// that does not know which of them is being rebuilt says domain.ModeRW of it, too: its
-	// head has an in-flight name. ErrNotFound if the mirror does not exist (Maker).
+	// head has an in-flight name. ErrNotFound if the mirror does not exist (Maker). Without
+	// domain.Volume.Host, a replica that the mirror has lost stays in use by its former way.
 	Volume(ctx context.Context) (domain.Volume, error)
 
 	// Peer identifies the mirror's host, for the way to a new member (Live.Offer).

@@ -144,7 +144,7 @@ func (m *Mirror) Volume(ctx context.Context) (domain.Volume, error) {
 		if !m.exists {
 			return m.pending(&volume)
 		}
-		volume = domain.Volume{Name: m.config.Name, Size: m.size}
+		volume = domain.Volume{Name: m.config.Name, Size: m.size, Host: string(m.peer())}
 		for _, it := range m.members {
 			if err := it.reach(); err == nil {
 				it.unreached = time.Time{}

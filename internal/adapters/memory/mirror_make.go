@@ -18,7 +18,7 @@ func (m *Mirror) pending(volume *domain.Volume) error {
 	if m.noted == nil {
 		return errNotMade
 	}
-	*volume = domain.Volume{Name: m.config.Name, Pending: true}
+	*volume = domain.Volume{Name: m.config.Name, Pending: true, Host: string(m.peer())}
 	for _, head := range m.noted {
 		volume.Members = append(volume.Members, domain.Member{
 			Head: head, Name: head, Mode: domain.ModeERR, Reason: "the mirror is being made or removed",

@@ -188,7 +188,11 @@ func (h *Host) endWays(which func(ports.Run) bool) error {
 func (h *Host) wayUser(l *lvol) domain.User {
 	for _, w := range h.ways {
 		if there := w.shown.Load(); there != nil && there.lvol == l && w.Head != "" {
-			return domain.User{Kind: domain.UserExport, Name: "the head of " + w.Head}
+			user := domain.User{Kind: domain.UserExport, Name: "the head of " + w.Head}
+			if len(w.peers) == 1 {
+				user.Host = string(w.peers[0])
+			}
+			return user
 		}
 	}
 	return domain.User{}

@@ -84,7 +84,7 @@ func (c *claims) user(b *rpc.Bdev, name string) domain.User {
 		if nvmf.IsOurs(sub) {
 			return domain.User{}
 		}
-		return domain.User{Kind: domain.UserExport, Name: sub.Nqn, NoDelete: c.isAttached(sub.Nqn)}
+		return domain.User{Kind: domain.UserExport, Name: sub.Nqn, NoDelete: c.isAttached(sub.Nqn), Host: nvmf.HeadHost(sub, replicaOf(name))}
 	}
 	if raid := c.raid(b); raid != "" {
 		return domain.User{Kind: domain.UserRAID, Name: raid}
@@ -93,6 +93,14 @@ func (c *claims) user(b *rpc.Bdev, name string) domain.User {
 		return domain.User{} // a copy within the target fills it
 	}
 	return domain.User{Kind: domain.UserClaim, Name: b.ClaimType, NoDelete: true}
+}
+
+// replicaOf is the replica whose head, final or live, has that name.
+func replicaOf(head string) string {
+	if replica, inFlight := domain.ReplicaInFlight(head); inFlight {
+		return replica
+	}
+	return head
 }
 
 func isInFlight(name string) bool {

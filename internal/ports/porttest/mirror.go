@@ -144,6 +144,29 @@ var mirrorTests = []test{
 		require.Error(t, m.volume().CheckUnbroken(first))
 		require.NoError(t, m.volume().CheckUnbroken(second))
 	}),
+	between("an export for a mirror alone tells so, also without the member", func(t *testing.T, a, b *subject) {
+		m := mirrorOver(a, b)
+		host := m.volume().Host
+		if host == "" {
+			t.Skip("this mirror does not tell its host")
+		}
+		m.join()
+		require.Equal(t, host, b.look(m.live).UsedBy.Host)
+		require.NoError(t, m.Mirror.Leave(b.ctx, m.live))
+		require.Equal(t, host, b.look(m.live).UsedBy.Host)
+		require.Equal(t, host, b.listed(m.live).UsedBy.Host)
+		peer, err := m.Mirror.Peer(b.ctx)
+		require.NoError(t, err)
+		var shared ports.Address
+		for _, to := range [][]ports.Peer{{a.peer()}, {peer, a.peer()}} {
+			require.NoError(t, b.live().HideHead(b.ctx, replica))
+			shared, err = b.live().Offer(b.ctx, run, ports.Way{ID: "0badf1d0", Head: replica}, to...)
+			require.NoError(t, err)
+			b.show(shared, m.live)
+			require.Equal(t, domain.UserExport, b.look(m.live).UsedBy.Kind)
+			require.NotEqual(t, host, b.look(m.live).UsedBy.Host)
+		}
+	}),
 	between("a member is lost with its host, and clients go on", func(t *testing.T, a, b *subject) {
 		b.canRestart()
 		m := mirrorOver(a, b)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	helpertypes "github.com/longhorn/go-spdk-helper/pkg/types"
 	"github.com/stretchr/testify/require"
 
@@ -38,4 +39,34 @@ func TestNQNsOfRuns(t *testing.T) {
 	}
 	require.NotEqual(t, runNQN(all[0]), runNQN(all[0]))
 	require.False(t, isRunNQN(helpertypes.GetNQN("vol-1-rebuild-0badcafe"), all[0]), "a replica of that name, exported by Longhorn")
+}
+
+// TestHeadHost: only an export that was made for one mirror tells its host.
+func TestHeadHost(t *testing.T) {
+	const replica, host = "vol-1-r-0a1b2c3d", "nqn.2014-08.org.nvmexpress:uuid:raid"
+	for name, change := range map[string]func(sub *spdktypes.NvmfSubsystem){
+		"of one host": nil,
+		"of two": func(sub *spdktypes.NvmfSubsystem) {
+			sub.Hosts = append(sub.Hosts, spdktypes.NvmfSubsystemHost{Nqn: "nqn.b"})
+		},
+		"of nobody":         func(sub *spdktypes.NvmfSubsystem) { sub.Hosts = nil },
+		"of any host":       func(sub *spdktypes.NvmfSubsystem) { sub.AllowAnyHost = true },
+		"Longhorn's":        func(sub *spdktypes.NvmfSubsystem) { sub.ModelNumber = "SPDK bdev Controller" },
+		"a run's":           func(sub *spdktypes.NvmfSubsystem) { sub.ModelNumber = modelNumber },
+		"another replica's": func(sub *spdktypes.NvmfSubsystem) { sub.Nqn = headNQN(replica + "0") },
+		"with another lvol": func(sub *spdktypes.NvmfSubsystem) { sub.Namespaces = append(sub.Namespaces, sub.Namespaces[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sub := &spdktypes.NvmfSubsystem{
+				Nqn: headNQN(replica), ModelNumber: headModel,
+				Hosts: []spdktypes.NvmfSubsystemHost{{Nqn: host}}, Namespaces: make([]spdktypes.NvmfSubsystemNamespace, 1),
+			}
+			if change == nil {
+				require.Equal(t, host, HeadHost(sub, replica))
+				return
+			}
+			change(sub)
+			require.Empty(t, HeadHost(sub, replica))
+		})
+	}
 }

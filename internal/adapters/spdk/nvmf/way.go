@@ -88,6 +88,16 @@ func wayNQN(run ports.Run, way ports.Way, here bool) string {
 // leaves them.
 const headModel = "rootgraft replica"
 
+// HeadHost is the NQN of the one host that a way to the head of the replica admits. "": the
+// subsystem is no such way, or admits others, too.
+func HeadHost(sub *spdktypes.NvmfSubsystem, replica string) string {
+	isWay := sub.ModelNumber == headModel && sub.Nqn == headNQN(replica) && len(sub.Namespaces) == 1
+	if !isWay || sub.AllowAnyHost || len(sub.Hosts) != 1 {
+		return ""
+	}
+	return sub.Hosts[0].Nqn
+}
+
 // pathIDs is how many controller IDs one path of a way has: those of several paths must
 // differ, since they are IDs of one subsystem to those who connect.
 const pathIDs = 1000

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -29,13 +30,23 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	if err != nil {
 		return domain.Volume{}, err
 	}
-	v = domain.Volume{Name: m.name}
+	v = m.noMembers()
 	for i := range bdev.Result {
 		v.Size = bdev.Result[i].Size()
 	}
 	m.countFailures(ctx, r)
 	v.Members = m.members(r, asked)
 	return v, nil
+}
+
+// noMembers is the volume without its members. A host NQN that the caller has chosen may be that
+// of other RAIDs, too, so it does not tell whose members admit it.
+func (m *Mirror) noMembers() domain.Volume {
+	v := domain.Volume{Name: m.name}
+	if m.nqn == nvmf.UUIDNQN(m.uuid) {
+		v.Host = m.nqn
+	}
+	return v
 }
 
 // countFailures asks how many I/Os have failed of bases that are seen for the first time.
