@@ -991,7 +991,8 @@ func Retryable(err error) bool { return ports.Retryable(err) }
 //
 //		// Show puts an lvol, a snapshot or writable, at the end of an open way. The lvol stays
 //		// usable as before: a snapshot can be taken of it, it can be grafted and renamed. At a
-//		// way with a Head it is listed with a user (Lvol.UsedBy), unless the peer is on this host.
+//		// way with a Head it is listed with a user (Lvol.UsedBy), unless the peer is on this host. If
+//		// that way is for the host of one mirror alone, User.Host is its Volume.Host.
 //		// ErrNotFound without such a way or lvol, ErrExists if the way has another one.
 //		Show(ctx context.Context, run Run, at Address, uuid string) error
 //
@@ -1045,7 +1046,8 @@ type Way = ports.Way
 //	type Mirror interface {
 //		// Volume returns the members, also the lost ones that the mirror still lists. A mirror
 //		// that does not know which of them is being rebuilt says ModeRW of it, too: its
-//		// head has an in-flight name. ErrNotFound if the mirror does not exist (Maker).
+//		// head has an in-flight name. ErrNotFound if the mirror does not exist (Maker). Without
+//		// Volume.Host, a replica that the mirror has lost stays in use by its former way.
 //		Volume(ctx context.Context) (Volume, error)
 //
 //		// Peer identifies the mirror's host, for the way to a new member (Live.Offer).
@@ -1136,10 +1138,10 @@ type Cutter = ports.Cutter
 //		// size, ErrExists if the mirror exists.
 //		Make(ctx context.Context, at ...Address) error
 //
-//		// Remove removes the mirror, and notes its heads before. They stay as they are, and so
-//		// do the connections to them, which Leave ends. No error if there is none. ErrBusy if
-//		// clients use it; then nothing is changed.
-//		Remove(ctx context.Context) error
+//		// Remove removes the mirror, and notes its heads before, and those given, which it may have
+//		// dropped. They stay as they are, and so do the connections to them, which Leave ends. No
+//		// error if there is none. ErrBusy if clients use it; then nothing is changed.
+//		Remove(ctx context.Context, heads ...string) error
 //
 //		// End removes the note. No error if there is none.
 //		End(ctx context.Context) error
@@ -1316,6 +1318,10 @@ type Lvol = domain.Lvol
 //		NoDelete bool
 //
 //		Name string // the NQN of the export, the name of the RAID, or the type of the claim
+//
+//		// Host is the one host that an export admits, as Volume.Host, if it was made for a member of
+//		// a volume. "": it admits others, too, or that is not known.
+//		Host string
 //	}
 //
 //	// Any reports whether there is a user.
@@ -2127,6 +2133,10 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //		// Pending: the volume is being made or removed, or an engine has died over that. Clients
 //		// cannot use it. Members are the heads that it is about, as ModeERR.
 //		Pending bool
+//
+//		// Host is the host that exports of members admit, as User.Host; no other volume has it. By
+//		// it the export of a head is recognized that is no member any more. "": it is not.
+//		Host string
 //	}
 //
 //	// Assign finds for each replica the member that it is. strangers are the
@@ -2143,8 +2153,9 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	func (v Volume) CheckMade(replicas []Replica, size uint64, base Base) error
 //
 //	// CheckRemoval refuses the removal of a volume that has other members than
-//	// these replicas, or that one of them is no member of. missing of the replicas
-//	// given do not exist: only the continuation of a removal accepts that.
+//	// these replicas, or that one of them is no member of, and was none by
+//	// what is left of it. missing of the replicas given do not exist: only the
+//	// continuation of a removal accepts that.
 //	func (v Volume) CheckRemoval(parts []VolumeReplica, strangers []Member, missing int) error
 //
 //	// CheckUnbroken refuses a member that the mirror has been without since it
@@ -2186,6 +2197,10 @@ type Volume = domain.Volume
 //		Replica Replica
 //		Member  Member // the mode is WO if the replica is being rebuilt; the zero Member: it is no member
 //		Head    *Lvol  // that is the member; nil: none
+//
+//		// Dropped is an lvol that the mirror has dropped, and that is still exported to its host, and
+//		// to no other; nil: none.
+//		Dropped *Lvol
 //	}
 //
 //	// CheckNewSnapshot refuses a snapshot that cannot be taken of the member's
@@ -2195,6 +2210,9 @@ type Volume = domain.Volume
 //	// HasWrites reports whether the replica is a member that has every write since
 //	// it joined.
 //	func (p VolumeReplica) HasWrites() bool
+//
+//	// Mirrored is the lvol that is a member, or was one.
+//	func (p VolumeReplica) Mirrored() *Lvol
 //
 //	// PlanPurge plans the deletion of a system snapshot of a member. Its head is
 //	// in use by the volume, which is no obstacle.

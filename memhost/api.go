@@ -383,7 +383,7 @@ const (
 //	func (m *Mirror) Release(ctx context.Context, run rebuild.Run) error
 //
 //	// Remove implements rebuild.Maker.
-//	func (m *Mirror) Remove(ctx context.Context) error
+//	func (m *Mirror) Remove(ctx context.Context, heads ...string) error
 //
 //	// Resume lets clients go on. No error if they were not stopped.
 //	func (m *Mirror) Resume(context.Context) error

@@ -258,7 +258,7 @@ type HostNQNs = nvmf.HostNQNs
 //	func (m *Mirror) Release(ctx context.Context, run rebuild.Run) (err error)
 //
 //	// Remove implements rebuild.Maker.
-//	func (m *Mirror) Remove(ctx context.Context) (err error)
+//	func (m *Mirror) Remove(ctx context.Context, heads ...string) (err error)
 //
 //	// Resume lets clients go on, also those that another process has stopped.
 //	// No error if they were not stopped. While this process makes the RAID again,
@@ -293,7 +293,7 @@ func OpenMirror(ctx context.Context, config MirrorConfig) (*Mirror, error) {
 //		Dial    func(ctx context.Context, socket string) (net.Conn, error) // connects to it; nil: it is a unix socket of this machine
 //		RAID    string                                                     // name of the RAID1 bdev
 //		New     bool                                                       // it need not exist yet: Make makes it
-//		HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>
+//		HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>; with another one, exports of heads that the RAID has dropped are others' use
 //		Timeout time.Duration                                              // how long the target may be silent; 0: 20 s
 //		Logger  *zap.Logger                                                // nil: nothing is logged
 //	}

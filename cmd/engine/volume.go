@@ -27,6 +27,7 @@ type memberLine struct {
 	Replica string `json:"replica"`
 	Store   string `json:"store"`
 	memberState
+	Dropped   string      `json:"dropped"` // the export of a head that is no member any more; "": none
 	Snapshots []snapState `json:"snapshots"`
 }
 
@@ -121,7 +122,10 @@ func newVolumeResult(report rebuild.VolumeReport, failure error) volumeResult {
 		Faults: append([]string{}, report.Faults()...), Differ: append([]string{}, differingRows(report)...), Others: memberStates(report.Strangers),
 	}
 	for _, part := range report.Replicas {
-		line := memberLine{part.Replica.Name, part.Replica.Store.Name, memberStates([]rebuild.Member{part.Member})[0], []snapState{}}
+		line := memberLine{part.Replica.Name, part.Replica.Store.Name, memberStates([]rebuild.Member{part.Member})[0], "", []snapState{}}
+		if part.Dropped != nil {
+			line.Dropped = part.Dropped.UsedBy.Name
+		}
 		for _, s := range part.Replica.ParentsFirst() {
 			line.Snapshots = append(line.Snapshots, newSnapState(part.Replica, s))
 		}

@@ -123,6 +123,33 @@ func rebuiltVolume(t *testing.T) *world {
 	return w
 }
 
+// A member that the RAID has dropped, its head still exported, becomes one again by the command that
+// made it one, and goes with the volume.
+func TestDroppedMemberByCommands(t *testing.T) {
+	w := rebuiltVolume(t)
+	ofVolume := func(command string, more ...string) []string {
+		return append([]string{"volume", command, "--volume", theRAID, "--member", member1, "--member", member2, "--member", joining}, more...)
+	}
+	drop := func() {
+		require.NoError(t, w.live.Mirror.Leave(t.Context(), w.replica(w.b, "vol-1-r-4e5f6a7b").Head.UUID))
+	}
+	drop()
+	dropped := w.asJSON(exitDone, ofVolume("show")...)["members"].([]any)[2].(map[string]any)
+	require.Equal(t, "the head of vol-1-r-4e5f6a7b", dropped["dropped"])
+	require.Contains(t, w.engine(ofVolume("show")...).stdout, "no member\n")
+	require.Contains(t, w.engine(ofVolume("show")...).stdout, "wrong: vol-1-r-4e5f6a7b on lvstore disk-2 is no member of volume vol-1 any more; its head is still exported")
+	told := w.engine(online("rebuild", "--freeze", "ana")...)
+	require.Equal(t, exitDone, told.status, told.stdout+told.stderr)
+	shown := w.asJSON(exitDone, ofVolume("show")...)
+	require.Empty(t, shown["faults"])
+	require.Empty(t, shown["members"].([]any)[2].(map[string]any)["dropped"])
+
+	drop()
+	told = w.engine(ofVolume("delete", "--confirm", "vol-1")...)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.False(t, w.replica(w.b, "vol-1-r-4e5f6a7b").Head.UsedBy.Any())
+}
+
 // namesCut hides the digits of a cut's name.
 var namesCut = regexp.MustCompile(`rebuild-cut-[0-9a-f]{8}`)
 

@@ -409,7 +409,7 @@ type notMaker struct{ ports.Mirror }
 type busyMirror struct{ *memory.Mirror }
 
 // Remove implements ports.Maker.
-func (busyMirror) Remove(context.Context) error {
+func (busyMirror) Remove(context.Context, ...string) error {
 	return fmt.Errorf("it is exported: %w", ports.ErrBusy)
 }
 

@@ -18,7 +18,7 @@ type mirrorChange struct {
 	maker    guard.Maker
 	sites    []site
 	replicas []domain.Replica // of the sites; some need not exist
-	heads    map[int]string   // UUIDs of those that are members of a mirror that is removed
+	heads    map[int]string   // UUIDs of those that are, or were, members of a mirror that is removed
 	run      string           // ID
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -41,7 +43,7 @@ func (e *Engine) DeleteVolume(ctx context.Context, request VolumeRequest, replic
 	if err != nil {
 		return removal, err
 	}
-	switch err := c.maker.Remove(ctx); {
+	switch err := c.maker.Remove(ctx, slices.Collect(maps.Values(c.heads))...); {
 	case errors.Is(err, ports.ErrBusy):
 		return removal, refusef("volume %s is in use: %w: end that use first", removal.Volume.Name, err)
 	case err != nil:
@@ -84,8 +86,8 @@ func (c *mirrorChange) planRemoval(ctx context.Context, replicas bool) (removal 
 		switch {
 		case r.Exists():
 			existing = append(existing, r)
-			if own, _ := removal.Volume.Assign([]domain.Replica{r}); own[0].Head != nil {
-				c.heads[i] = own[0].Head.UUID
+			if own, _ := removal.Volume.Assign([]domain.Replica{r}); own[0].Mirrored() != nil {
+				c.heads[i] = own[0].Mirrored().UUID
 			}
 		case !removal.Volume.Pending:
 			return removal, refusef("replica %s not found on lvstore %s", c.sites[i].Replica, r.Store.Name)

@@ -25,6 +25,8 @@ var volumeStep = flag.Int("volume-every", 5, "let the making of a volume on simu
 var volumeTests = testsOnTargets{
 	"made, used and deleted": makeOnTargets,
 	"purged":                 purgeOnTargets,
+
+	"deleted with a member that it has dropped": deleteDroppedOnTargets,
 }
 
 func TestVolumesOnTargets(t *testing.T) {
@@ -156,14 +158,28 @@ func makeOnTargets(t *testing.T, start func(*testing.T) *targettest.Target) {
 	b.requireNothing()
 }
 
+// deleteDroppedOnTargets: the RAID has dropped a member, whose controller and export are left. A
+// new process does not see it as a member.
+func deleteDroppedOnTargets(t *testing.T, start func(*testing.T) *targettest.Target) {
+	home := start(t)
+	b := newMadeOnTargets(t, home, start(t))
+	require.NoError(t, b.create())
+	report, err := app.New(nil).Volume(t.Context(), b.request())
+	require.NoError(t, err)
+	home.Call(t, "bdev_raid_remove_base_bdev", map[string]any{"name": report.Replicas[1].Member.Name}, nil)
+	report, err = app.New(nil).Volume(t.Context(), b.request())
+	require.NoError(t, err)
+	require.Len(t, report.Volume.Members, 1)
+	require.NotNil(t, report.Replicas[1].Dropped)
+	require.NoError(t, b.delete())
+	b.requireNothing()
+}
+
 // purgeOnTargets purges the cut of a rebuild while a client writes.
 func purgeOnTargets(t *testing.T, start func(*testing.T) *targettest.Target) {
 	v := newVolumeOnTargets(t, start)
 	v.rebuild(v.request())
-	request := app.VolumeRequest{Mirror: v.mirror, Base: domain.NoBase(), Freezer: v.request().Freezer}
-	for i, host := range v.hosts {
-		request.Members = append(request.Members, app.Site{Host: host, Replica: v.names[i]})
-	}
+	request := v.volumeRequest()
 	stop := v.startClient()
 	purged, err := app.New(zaptest.NewLogger(t)).PurgeVolume(t.Context(), request)
 	stop()

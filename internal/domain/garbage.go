@@ -49,6 +49,9 @@ func Garbage(store Listing) ([]Leftover, error) {
 		if ok {
 			if l.Lvol.UsedBy.Any() && l.Stays == "" {
 				l.Stays = "it is in use: " + l.Lvol.UsedBy.String()
+				if l.Lvol.UsedBy.Host != "" {
+					l.Stays += ", for a volume: rebuild the replica under that volume, or delete the volume"
+				}
 			}
 			found[i] = &l
 		}

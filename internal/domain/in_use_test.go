@@ -164,8 +164,13 @@ func TestRepairOfAReplicaInUse(t *testing.T) {
 }
 
 func TestGarbageInUseStays(t *testing.T) {
-	require.Equal(t, map[string]string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe of vol-1-r-4e5f6a7b": "it is in use: exported as nqn.x:y"},
-		garbageOn(t, Lvol{UUID: "1", Name: "vol-1-r-4e5f6a7b-rebuilding-0badcafe", UsedBy: User{Kind: UserExport, Name: "nqn.x:y"}}))
+	for user, stays := range map[User]string{
+		{Kind: UserExport, Name: "nqn.x:y"}:                   "it is in use: exported as nqn.x:y",
+		{Kind: UserExport, Name: "nqn.x:y", Host: "nqn.raid"}: "it is in use: exported as nqn.x:y, for a volume: rebuild the replica under that volume, or delete the volume",
+	} {
+		require.Equal(t, map[string]string{"vol-1-r-4e5f6a7b-rebuilding-0badcafe of vol-1-r-4e5f6a7b": stays},
+			garbageOn(t, Lvol{UUID: "1", Name: "vol-1-r-4e5f6a7b-rebuilding-0badcafe", UsedBy: user}))
+	}
 }
 
 // An engine exports an image while it copies it to another host.

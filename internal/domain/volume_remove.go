@@ -3,11 +3,11 @@ package domain
 import "slices"
 
 // CheckRemoval refuses the removal of a volume that has other members than these replicas, or
-// that one of them is no member of. missing of the replicas given do not exist: only the
+// that one of them is no member of, and was none by what is left of it. missing of the replicas given do not exist: only the
 // continuation of a removal accepts that.
 func (v Volume) CheckRemoval(parts []VolumeReplica, strangers []Member, missing int) error {
 	for _, p := range parts {
-		if p.Head == nil && !(v.Pending && p.Replica.Head == nil) { // else the head is deleted already
+		if p.Mirrored() == nil && !(v.Pending && p.Replica.Head == nil) { // else the head is deleted already
 			return refuse("%s is no member of volume %s", p.Replica.located(), v.Name)
 		}
 	}
@@ -25,7 +25,7 @@ func (p VolumeReplica) PlanRemoval() (Plan, error) {
 	store := p.Replica.Store
 	store.Lvols = slices.Clone(store.Lvols)
 	for i := range store.Lvols {
-		if p.Head != nil && store.Lvols[i].UUID == p.Head.UUID {
+		if used := p.Mirrored(); used != nil && store.Lvols[i].UUID == used.UUID {
 			store.Lvols[i].UsedBy = User{}
 		}
 	}

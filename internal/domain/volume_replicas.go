@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -10,7 +11,14 @@ type VolumeReplica struct {
 	Replica Replica
 	Member  Member // the mode is WO if the replica is being rebuilt; the zero Member: it is no member
 	Head    *Lvol  // that is the member; nil: none
+
+	// Dropped is an lvol that the mirror has dropped, and that is still exported to its host, and
+	// to no other; nil: none.
+	Dropped *Lvol
 }
+
+// Mirrored is the lvol that is a member, or was one.
+func (p VolumeReplica) Mirrored() *Lvol { return cmp.Or(p.Head, p.Dropped) }
 
 // Assign finds for each replica the member that it is. strangers are the members that none of
 // the replicas has, except for lost ones.
@@ -26,6 +34,11 @@ func (v Volume) Assign(replicas []Replica) (parts []VolumeReplica, strangers []M
 			part.Member, part.Head = m, &r.Store.Lvols[r.index.byUUID[m.Head]]
 			if m.Mode == ModeRW && (r.Head == nil || r.Head.UUID != m.Head) {
 				part.Member.Mode = ModeWO // its head has an in-flight name
+			}
+		}
+		for i := range r.Store.Lvols {
+			if l := &r.Store.Lvols[i]; part.Head == nil && r.owns(l.UUID) && v.dropped(*l) {
+				part.Dropped = l
 			}
 		}
 		parts = append(parts, part)
@@ -128,7 +141,11 @@ func (v Volume) Faults(parts []VolumeReplica, strangers []Member) (faults []stri
 		case ModeERR:
 			faults = append(faults, fmt.Sprintf("%s is lost: %s", p.Replica.located(), p.Member.Reason))
 		default:
-			faults = append(faults, fmt.Sprintf("%s is no member of volume %s", p.Replica.located(), v.Name))
+			fault := fmt.Sprintf("%s is no member of volume %s", p.Replica.located(), v.Name)
+			if p.Dropped != nil {
+				fault += fmt.Sprintf(" any more; its head is still exported to the volume's host, as %s: rebuild it under the volume", p.Dropped.UsedBy.Name)
+			}
+			faults = append(faults, fault)
 		}
 	}
 	for _, m := range strangers {

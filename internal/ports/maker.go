@@ -20,10 +20,10 @@ type Maker interface {
 	// size, ErrExists if the mirror exists.
 	Make(ctx context.Context, at ...Address) error
 
-	// Remove removes the mirror, and notes its heads before. They stay as they are, and so
-	// do the connections to them, which Leave ends. No error if there is none. ErrBusy if
-	// clients use it; then nothing is changed.
-	Remove(ctx context.Context) error
+	// Remove removes the mirror, and notes its heads before, and those given, which it may have
+	// dropped. They stay as they are, and so do the connections to them, which Leave ends. No
+	// error if there is none. ErrBusy if clients use it; then nothing is changed.
+	Remove(ctx context.Context, heads ...string) error
 
 	// End removes the note. No error if there is none.
 	End(ctx context.Context) error

@@ -18,7 +18,7 @@ func (m *Mirror) pending(volume *domain.Volume) error {
 	if m.noted == nil {
 		return errNotMade
 	}
-	*volume = domain.Volume{Name: m.config.Name, Pending: true, Host: string(m.peer())}
+	*volume = domain.Volume{Name: m.config.Name, Pending: true}
 	for _, head := range m.noted {
 		volume.Members = append(volume.Members, domain.Member{
 			Head: head, Name: head, Mode: domain.ModeERR, Reason: "the mirror is being made or removed",
@@ -84,17 +84,18 @@ func (m *Mirror) addAt(at ports.Address) (*member, error) {
 }
 
 // Remove implements ports.Maker. The mirror's clients are not known, so it is never busy.
-func (m *Mirror) Remove(ctx context.Context) error {
+func (m *Mirror) Remove(ctx context.Context, heads ...string) error {
 	return m.carryOut(ctx, Call{Method: "remove"}, "remove it", func() error {
 		if !m.exists {
 			return nil
 		}
-		m.noted = nil
+		m.noted = slices.Clone(heads)
 		for _, it := range m.members {
 			m.noted = append(m.noted, it.uuid)
 			it.end(errNotMade)
 		}
 		slices.Sort(m.noted)
+		m.noted = slices.Compact(m.noted)
 		m.members, m.exists = nil, false
 		m.unuseHeads()
 		return nil

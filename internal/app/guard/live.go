@@ -86,8 +86,8 @@ func (m Maker) Make(ctx context.Context, at ...ports.Address) error {
 }
 
 // Remove implements ports.Maker.
-func (m Maker) Remove(ctx context.Context) error {
-	return withinErr(ctx, &Host{}, m.Maker.Remove)
+func (m Maker) Remove(ctx context.Context, heads ...string) error {
+	return withinErr(ctx, &Host{}, func(ctx context.Context) error { return m.Maker.Remove(ctx, heads...) })
 }
 
 // End implements ports.Maker.

@@ -50,6 +50,18 @@ var makerTests = []test{
 			require.Zero(t, h.look(m.heads[i]).UsedBy)
 		}
 	}),
+	between("a mirror that is removed notes a head that it has dropped, too", func(t *testing.T, a, b *subject) {
+		m := newMaker(a, b)
+		m.begin()
+		require.NoError(t, m.Make(a.ctx, m.ways()...))
+		require.NoError(t, m.End(a.ctx))
+		require.NoError(t, m.Mirror.Leave(a.ctx, m.heads[1]))
+		require.NoError(t, m.Remove(a.ctx, m.heads[:]...))
+		v, err := m.Mirror.Volume(a.ctx)
+		require.NoError(t, err)
+		require.ElementsMatch(t, m.heads[:], headsOf(v, domain.ModeERR))
+		m.part()
+	}),
 	between("a mirror that was begun can be given up, and begun again", func(t *testing.T, a, b *subject) {
 		m := newMaker(a, b)
 		m.begin()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmf"
@@ -111,7 +112,7 @@ func (m *Mirror) awaitHead(ctx context.Context, w nvmf.Way) (*rpc.Bdev, error) {
 
 // Remove implements ports.Maker. ErrBusy: a subsystem exports the RAID, or something else has
 // claimed it.
-func (m *Mirror) Remove(ctx context.Context) (err error) {
+func (m *Mirror) Remove(ctx context.Context, heads ...string) (err error) {
 	defer m.explain(&err, "delete the bdev")
 	unlock, err := m.lock(ctx)
 	if err != nil {
@@ -138,10 +139,12 @@ func (m *Mirror) Remove(ctx context.Context) (err error) {
 	if len(bdev.Result) == 1 && bdev.Result[0].Claimed {
 		return fmt.Errorf("something on its target has claimed it: %w", ports.ErrBusy)
 	}
-	var heads []string
+	heads = slices.Clone(heads)
 	for _, b := range m.serving(r) {
 		heads = append(heads, b.UUID)
 	}
+	slices.Sort(heads)
+	heads = slices.Compact(heads)
 	// An engine that made the RAID may have left its note; the members were others then.
 	if m.findPending(raids.Result) != nil {
 		if err := rpc.DeleteRAID(pendingName(m.name)).Do(ctx, m.rpc); err != nil && !errors.Is(err, ports.ErrNotFound) {

@@ -23,7 +23,7 @@ type MirrorConfig struct {
 	Dial    func(ctx context.Context, socket string) (net.Conn, error) // connects to it; nil: it is a unix socket of this machine
 	RAID    string                                                     // name of the RAID1 bdev
 	New     bool                                                       // it need not exist yet: Make makes it
-	HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>
+	HostNQN string                                                     // by which the target connects to new members; "": nqn.2014-08.org.nvmexpress:uuid:<UUID of the RAID>; with another one, exports of heads that the RAID has dropped are others' use
 	Timeout time.Duration                                              // how long the target may be silent; 0: 20 s
 	Logger  *zap.Logger                                                // nil: nothing is logged
 }

@@ -73,6 +73,7 @@ func mirrors(t *testing.T, start func(*testing.T) *targettest.Target) {
 		{"clients are stopped when no command is in flight", suspendDrains},
 		{"a freeze needs ANA reporting", freezeNeedsANA},
 		{"a mirror that is not there names the others", missingMirror},
+		{"only a host NQN of its own tells its exports from others", ownHost},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, f) })
@@ -120,6 +121,19 @@ func openMirror(t *testing.T, target *targettest.Target, name string) *raid.Mirr
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m
+}
+
+func ownHost(t *testing.T, f *fixture) {
+	own := newVolume(t, f.home)
+	v, err := own.Volume(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, v.Host)
+	shared, err := raid.OpenMirror(t.Context(), raid.MirrorConfig{Socket: f.home.Socket, RAID: v.Name, HostNQN: "nqn.2026-01.com.example.test:host"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, shared.Close()) })
+	v, err = shared.Volume(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, v.Host)
 }
 
 // write writes random bytes as a client.

@@ -45,8 +45,7 @@ func pendingHeads(r *rpc.RAID) (heads []string) {
 }
 
 func (m *Mirror) pendingVolume(r *rpc.RAID) domain.Volume {
-	v := m.noMembers()
-	v.Pending = true
+	v := domain.Volume{Name: m.name, Pending: true}
 	for _, head := range pendingHeads(r) {
 		v.Members = append(v.Members, domain.Member{
 			Head: head, Name: head, Mode: domain.ModeERR, Reason: fmt.Sprintf("RAID %s is being made or removed", m.name),

@@ -30,7 +30,7 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	if err != nil {
 		return domain.Volume{}, err
 	}
-	v = m.noMembers()
+	v = domain.Volume{Name: m.name, Host: m.ownHost()}
 	for i := range bdev.Result {
 		v.Size = bdev.Result[i].Size()
 	}
@@ -39,14 +39,13 @@ func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	return v, nil
 }
 
-// noMembers is the volume without its members. A host NQN that the caller has chosen may be that
-// of other RAIDs, too, so it does not tell whose members admit it.
-func (m *Mirror) noMembers() domain.Volume {
-	v := domain.Volume{Name: m.name}
-	if m.nqn == nvmf.UUIDNQN(m.uuid) {
-		v.Host = m.nqn
+// ownHost is the NQN by which this RAID alone connects. "": the caller has chosen one, which may be
+// that of other RAIDs, too.
+func (m *Mirror) ownHost() string {
+	if own := nvmf.UUIDNQN(m.uuid); m.nqn == own {
+		return own
 	}
-	return v
+	return ""
 }
 
 // countFailures asks how many I/Os have failed of bases that are seen for the first time.
