@@ -134,7 +134,8 @@ type liveRun struct {
 	head    liveLvol
 	freezes []time.Duration
 
-	maybeFrozen bool // the last freeze failed, perhaps its thaw
+	verified    *observation // of everything below the live head, before the landing; nil: it was not verified
+	maybeFrozen bool         // the last freeze failed, perhaps its thaw
 
 	cutByOwnerAlready bool
 	ownersTurn        chan struct{} // holds a token while the owner is asked to cut

@@ -22,6 +22,9 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 		if err == nil {
 			err = r.repeatPlans(ctx)
 		}
+		if err != nil {
+			err = r.landedAlone(ctx, err)
+		}
 		if errors.Is(err, errBroken) {
 			r.progress.member(domain.ModeERR)
 		}
@@ -153,9 +156,11 @@ func (r *rebuild) carryOutLive(ctx context.Context, seen observation, plan domai
 	if r.sources.lostReason(seen.primary) != nil {
 		return fmt.Errorf("%w: the plan's source is no longer used", executor.ErrPlanAgain)
 	}
-	if _, err = r.verifySnapshots(ctx, x, seen, plan); err != nil {
+	verified, err := r.verifySnapshots(ctx, x, seen, plan)
+	if err != nil {
 		return err
 	}
+	live.verified = &verified
 	if err := live.land(ctx, x); err != nil {
 		return err
 	}

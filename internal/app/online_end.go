@@ -34,7 +34,7 @@ func (l *liveRun) end(ctx context.Context, failure error) error {
 	failed = append(failed, l.close(ctx, failure))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ways, l.head, l.cutByOwnerAlready = nil, liveLvol{}, false
+	l.ways, l.head, l.cutByOwnerAlready, l.verified = nil, liveLvol{}, false, nil
 	if failure != nil {
 		l.cut = domain.Cut{}
 	}

@@ -60,7 +60,6 @@ func (l *liveRun) seeLowest(ctx context.Context) {
 // verifyLanded looks at the replica once more: it has a head under its final name, on the copy
 // of the cut, and the mirror was never without it.
 func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base domain.Base) error {
-	live := r.request.live
 	seen, violations, err := r.verify(ctx, r.request, planned, base)
 	if err != nil {
 		return err
@@ -68,6 +67,13 @@ func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base do
 	if err := r.checkViolations(violations); err != nil {
 		return err
 	}
+	return r.endLanded(ctx, seen)
+}
+
+// endLanded requires that the destination has the live head under its final name, and that the
+// mirror was never without it.
+func (r *rebuild) endLanded(ctx context.Context, seen observation) error {
+	live := r.request.live
 	listing, err := list(ctx, r.request.Destination)
 	if err != nil {
 		return err
@@ -76,22 +82,51 @@ func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base do
 	if err != nil {
 		return refused(err)
 	}
+	if whole.Head == nil || whole.Head.UUID != live.head.uuid {
+		return fmt.Errorf("%w: the live head did not get its name", ports.ErrCorrupt)
+	}
 	volume, err := live.look(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("replica %s got its final name when the mirror had never been without it; nobody can tell about the moment after that: %w", r.run.Replica, err)
 	}
 	live.mu.Lock()
 	live.volume = volume
 	live.mu.Unlock()
-	switch {
-	case whole.Head == nil || whole.Head.UUID != live.head.uuid:
-		return fmt.Errorf("%w: the live head did not get its name", ports.ErrCorrupt)
-	case volume.CheckUnbroken(live.cut.Joined) != nil:
-		return fmt.Errorf("after the rebuild: %w: %w", ports.ErrUnavailable, volume.CheckUnbroken(live.cut.Joined))
+	if err := volume.CheckUnbroken(live.cut.Joined); err != nil {
+		return fmt.Errorf("after the rebuild: %w: %w", ports.ErrUnavailable, err)
 	}
 	seen.destination = whole
 	r.setReport(seen)
 	r.progress.member(domain.ModeRW)
 	r.progress.emit(EventLanded, "the destination is a whole member of the volume")
+	return nil
+}
+
+// landedAlone decides what a failure means after which no source can be listed any more. If the
+// live head has its final name, all below it was compared with a source before that, and it is
+// still there, then the destination is whole.
+func (r *rebuild) landedAlone(ctx context.Context, failure error) error {
+	live := r.request.live
+	if live.verified == nil || !errors.Is(failure, ports.ErrUnavailable) || ctx.Err() != nil {
+		return failure
+	}
+	silent := make(map[int]error)
+	for _, at := range r.sources.used() {
+		if _, silent[at] = list(ctx, r.sources.sites[at]); silent[at] == nil {
+			return failure
+		}
+	}
+	seen := *live.verified
+	if err := r.endLanded(ctx, seen); err != nil {
+		return errors.Join(failure, err)
+	}
+	below, err := domain.BelowLive(r.report.Destination, live.cut, seen.source)
+	if err != nil || !sameTree(seen.destination, below) {
+		return errors.Join(failure, err)
+	}
+	for at, why := range silent {
+		r.lose(at, why)
+	}
+	r.report.Notices = append(r.report.Notices, "no source could be compared once more after the landing: "+inOneLine(failure))
 	return nil
 }

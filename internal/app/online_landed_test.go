@@ -1,0 +1,55 @@
+package app_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild/internal/adapters/memory"
+	"github.com/rootgraft/rebuild/internal/app"
+	"github.com/rootgraft/rebuild/internal/domain"
+)
+
+// TestLastSourceDiesWhenReplicaIsWhole has all members die when the live head gets its final name.
+// The volume goes on with it, as long as the mirror does.
+func TestLastSourceDiesWhenReplicaIsWhole(t *testing.T) {
+	for _, at := range []struct {
+		members int
+		mirror  bool // it dies, too
+	}{{members: 1}, {members: 2}, {members: 1, mirror: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, at.members, liveTree, memory.Config{})
+			b.start(10 * time.Millisecond)
+			defer b.clients.Stop()
+			b.slowly(onceAt(partyDestination, "rename", func() {
+				for _, host := range b.members {
+					host.Kill()
+				}
+				if at.mirror {
+					b.mirror.Kill()
+				}
+			}))
+			r := b.request()
+			report, err := app.New(nil).RebuildOnline(t.Context(), r)
+			head := list(t, b.to, copyName).Head
+			if at.mirror {
+				require.ErrorContains(t, err, "got its final name when the mirror had never been without it")
+				require.Equal(t, app.OutcomeFailed, report.Outcome)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, app.OutcomeComplete, report.Outcome)
+			require.Len(t, report.Notices, 1)
+			require.Contains(t, report.Notices[0], "no source could be compared once more after the landing")
+			require.Equal(t, head.UUID, report.Destination.Head.UUID)
+			b.settle()
+			b.stop()
+			volume, err := b.mirror.Volume(t.Context())
+			require.NoError(t, err)
+			m, _ := volume.Member(head.UUID)
+			require.Equal(t, domain.ModeRW, m.Mode)
+		})
+	}
+}
