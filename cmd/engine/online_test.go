@@ -67,7 +67,7 @@ func TestOnlineRebuildAsText(t *testing.T) {
 func TestOnlinePlanChangesNothing(t *testing.T) {
 	w := newWorld(t, liveVolume)
 	before := w.stores()
-	told := w.engine(online("plan", "--freeze", "none")...)
+	told := w.engine(online("plan")...)
 	require.Equal(t, exitDone, told.status, told.stderr)
 	require.Contains(t, told.stdout, "  cut     (head)")
 	require.Contains(t, told.stdout, "  land    (head)")
@@ -79,10 +79,18 @@ func TestMembersAndSourcesMustBeTheSame(t *testing.T) {
 	w := newWorld(t, liveVolume)
 	told := w.engine("rebuild", "--online", "--volume", theRAID, "--freeze", "none", "--source", member1, "--destination", joining)
 	require.Equal(t, exitFailed, told.status)
-	require.Contains(t, told.stdout, "volume vol-1 has the member disk-3/vol-1-r-3, which is not among the sources")
+	require.Contains(t, told.stdout, "volume vol-1 has the member disk-3/vol-1-r-3, which is not among the sources that can be used")
 	told = w.engine("rebuild", "--online", "--volume", theRAID, "--freeze", "none", "--source", member1, "--source", joining, "--right-source", "vol-1-r-0a1b2c3d", "--destination", member2)
 	require.Equal(t, exitFailed, told.status)
 	require.Contains(t, told.stdout, "is no member of volume vol-1")
+}
+
+// A member whose target is gone was dropped: the command may name it, as before.
+func TestSourceWhoseTargetIsGone(t *testing.T) {
+	w := newWorld(t, liveVolume)
+	told := w.engine(online("rebuild", "--freeze", "none", "--source", "unix:///gone.sock?lvs=disk-9&replica=vol-1-r-9")...)
+	require.Equal(t, exitDone, told.status, told.stdout)
+	require.Contains(t, told.stdout, "source vol-1-r-9 is no longer used")
 }
 
 func TestMissingRAIDIsNamed(t *testing.T) {

@@ -21,6 +21,9 @@ nothing, except that a host may compute and store checksums that it does not hav
 yet (--no-checksums avoids that).
 ` + addressHelp,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if v := &flags.volume; v.freeze == "" && v.freezeCommand == "" && v.thawCommand == "" {
+				v.freeze = freezeNone // a plan stops nobody
+			}
 			return p.withRequest(c, flags, func(request rebuild.Request, how rebuilder) error {
 				sealings, err := knownSealings(flags.journal)
 				if err != nil {

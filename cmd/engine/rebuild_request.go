@@ -177,7 +177,9 @@ func (p cli) withHosts(c *cobra.Command, flags rebuildFlags, use func(rebuild.Re
 // unreachable stands for the host of one of several sources that could not be opened.
 // The engine passes it over for the error of its List, if another source is usable.
 type unreachable struct {
-	rebuild.Host // nil: the engine calls List first
+	rebuild.Host // nil, as the others: the engine calls List first
+	rebuild.Live
+	rebuild.Merger
 
 	err error
 }

@@ -41,19 +41,22 @@ func (l *liveRun) end(ctx context.Context, failure error) error {
 	return errors.Join(failed...)
 }
 
-// reportLeft reports what a failure has left of the destination, if its host still tells.
+// reportLeft reports what a failure has left of the destination and of the volume, if their hosts still tell.
 func (l *liveRun) reportLeft(ctx context.Context, failure error) {
 	if l == nil || failure == nil || !l.rebuild.use.changed {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	listing, err := list(ctx, l.rebuild.request.Destination)
-	if err != nil {
-		return
+	if listing, err := list(ctx, l.rebuild.request.Destination); err == nil {
+		if left, err := l.rebuild.request.Destination.replica(listing); err == nil {
+			l.rebuild.report.Destination = left
+		}
 	}
-	if left, err := l.rebuild.request.Destination.replica(listing); err == nil {
-		l.rebuild.report.Destination = left
+	if volume, err := l.mirror.Volume(ctx); err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.volume = volume
 	}
 }
 

@@ -64,12 +64,13 @@ func TestLiveHeadLeavesAtTheSecondAttempt(t *testing.T) {
 			}
 			return memory.Fault{}
 		})
-		_, err := app.New(nil).RebuildOnline(ctx, b.request())
+		report, err := app.New(nil).RebuildOnline(ctx, b.request())
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotErrorIs(t, err, app.ErrCleanUp)
 		volume, err := b.mirror.Volume(t.Context())
 		require.NoError(t, err)
 		require.Len(t, volume.Members, 2)
+		require.Equal(t, volume.Members, report.Online.Members, "the report tells of the volume at the end")
 		require.Empty(t, list(t, b.to, copyName).InFlight)
 	})
 }

@@ -262,6 +262,39 @@ func (m ownersMirror) Cut(ctx context.Context, run ports.Run, name string, attri
 	return m.CuttingMirror.Cut(ctx, run, m.names+name, attributes)
 }
 
+// wrongOwner says that its cut has a name that it has not.
+type wrongOwner struct {
+	memory.CuttingMirror
+
+	name string
+}
+
+// Cut implements ports.Cutter.
+func (m wrongOwner) Cut(context.Context, ports.Run, string, domain.Attributes) (string, error) {
+	return m.name, nil
+}
+
+// TestWrongNameOfTheOwnersCut: a live head over an older snapshot would lack writes, and an undo of that cut would
+// delete a user's snapshot.
+func TestWrongNameOfTheOwnersCut(t *testing.T) {
+	for name, want := range map[string]string{
+		"snap2": "had that snapshot before", "none-such": "did not cut replica", "": "needs a name", "a/b": "expected letters",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			r := b.request()
+			r.Mirror = wrongOwner{memory.CuttingMirror{Mirror: b.mirror}, name}
+			_, err := app.New(nil).RebuildOnline(t.Context(), r)
+			require.ErrorIs(t, err, ports.ErrInvalid)
+			require.ErrorContains(t, err, want)
+			for i, host := range b.members {
+				require.Len(t, list(t, host, b.names[i]).Snapshots, 3)
+			}
+			require.Nil(t, list(t, b.to, copyName).Head)
+		})
+	}
+}
+
 // TestOwnerOfTheMirrorCuts: its snapshots have the name that it says. A later run finds the cut under a degraded
 // snapshot by the proposed name only.
 func TestOwnerOfTheMirrorCuts(t *testing.T) {

@@ -23,7 +23,11 @@ func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, err
 		if err := l.cutByOwner(ctx); err != nil {
 			return "", err
 		}
-		uuid, err := l.snapshotOf(ctx, at, head, domain.SnapshotLvolName(l.rebuild.sources.sites[at].Replica, l.cut.Snapshot))
+		replica := l.rebuild.sources.sites[at].Replica
+		uuid, err := l.snapshotOf(ctx, at, head, domain.SnapshotLvolName(replica, l.cut.Snapshot))
+		if errors.Is(err, ports.ErrExists) {
+			return "", fmt.Errorf("the mirror did not cut replica %s as snapshot %s: %w", replica, l.cut.Snapshot, ports.ErrInvalid)
+		}
 		return uuid, executor.OfSource(at, err)
 	}
 	host := l.rebuild.sources.host(at)
@@ -48,6 +52,11 @@ func (l *liveRun) cutByOwner(ctx context.Context) error {
 	name, err := l.cutter.Cut(ctx, l.rebuild.run.Run, l.cut.Snapshot, l.cut.Attributes)
 	if err != nil {
 		return err
+	}
+	for _, at := range l.members { // an older snapshot lacks writes, and an undo would delete it
+		if err := l.rebuild.sources.checkNew(at, name); err != nil {
+			return fmt.Errorf("the mirror named its cut %q: %w: %w", name, err, ports.ErrInvalid)
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

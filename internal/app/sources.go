@@ -133,6 +133,16 @@ func (s *sources) used() (positions []int) {
 	return positions
 }
 
+// checkNew refuses the name of a snapshot that no snapshot can have, or one has already.
+func (s *sources) checkNew(at int, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.state[at].lastSeen.Snapshot(name); taken {
+		return fmt.Errorf("replica %s had that snapshot before", s.sites[at].Replica)
+	}
+	return domain.CheckSnapshotName(name)
+}
+
 // lose ends the use of a source and all copies that it serves. first is false if it is
 // lost already. text is the warning.
 func (s *sources) lose(at int, why error, text string) (first bool) {

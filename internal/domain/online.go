@@ -115,7 +115,7 @@ func (v LiveVolume) check(destination Replica, cut Cut) error {
 	}
 	for _, m := range v.Members {
 		if _, given := heads[m.Head]; !given && m.Mode != ModeERR && !destination.owns(m.Head) {
-			return refuse("volume %s has the member %s, which is not among the sources: name every replica of the volume, since the snapshot is taken of each", v.Name, m.Name)
+			return refuse("volume %s has the member %s, which is not among the sources that can be used: name every replica of the volume, since the snapshot is taken of each", v.Name, m.Name)
 		}
 	}
 	return nil

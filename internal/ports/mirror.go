@@ -72,7 +72,7 @@ var (
 // Cutter is implemented by a Mirror whose snapshots must be taken by its owner.
 // Otherwise the engine takes one on each member's host.
 type Cutter interface {
-	// Cut takes a snapshot of one name on every member, called in a freeze. The name is a
+	// Cut takes a new snapshot of one name on every member, called in a freeze. The name is a
 	// proposal; take it if you can, since a later run can give a cut back to a degraded
 	// snapshot only by that name. Cut returns the name without the replica's. After an
 	// error there is none on any member.
