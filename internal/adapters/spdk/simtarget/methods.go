@@ -59,9 +59,8 @@ func init() { // methods lists itself
 	both := func(begin handler) method { return method{begin: begin} }
 	fork := func(begin handler) method { return method{begin: begin, fork: true} }
 	methods = map[string]method{
-		"rpc_get_methods":  both(ifGiven(getMethods)),
-		"spdk_get_version": both(getVersion),
-
+		"rpc_get_methods":    both(ifGiven(getMethods)),
+		"spdk_get_version":   both(getVersion),
 		"spdk_kill_instance": both(given(killInstance)),
 
 		"bdev_get_bdevs":        both(ifGiven(getBdevs)),
