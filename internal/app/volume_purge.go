@@ -29,7 +29,7 @@ func (e *Engine) PlanVolumePurge(ctx context.Context, request VolumeRequest) (Vo
 }
 
 // PurgeVolume deletes system snapshots of earlier rebuilds, each on all members in one freeze:
-// while members differ in what their heads hang on, clients that trim would make their bytes
+// while the parents of their heads differ, clients that trim would make their bytes
 // differ. If a freeze ends too early, the rest is deleted in another one at once. After a crash or
 // an error, the same call completes it, and lets clients go on in any case.
 func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found VolumePurge, err error) {

@@ -126,7 +126,7 @@ func (s *Scenario) addSourceVolume(l *layout, replica string, t tree) error {
 	return s.checkGrowth(l)
 }
 
-// addEntryPoint adds the entry point that the linked clone hangs on, if the snapshot is on
+// addEntryPoint adds the entry point that is the linked clone's parent, if the snapshot is on
 // the host.
 func (s *Scenario) addEntryPoint(l *layout) (err error) {
 	snapshot, ok := l.snapshots[s.Base.Snapshot]

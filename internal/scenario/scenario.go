@@ -44,14 +44,14 @@ type BackingImage struct {
 	File string
 }
 
-// Base makes the volume a linked clone: its ancestor hangs on an entry point, an empty
-// snapshot on a snapshot of another volume, the source volume. Both hosts have a replica of
+// Base makes the volume a linked clone: its ancestor's parent is an entry point, an
+// empty child of a snapshot of another volume, the source volume. Both hosts have a replica of
 // that volume: its name and -r-0000000a on the source's, -r-0000000b on the destination's.
 type Base struct {
 	Volume    string        // the source volume
 	Snapshot  string        // one of Snapshots
 	Image     *BackingImage // of the source volume; nil: it has none
-	Snapshots []Snapshot    // of the source volume, in any order; its head hangs on the last
+	Snapshots []Snapshot    // of the source volume, in any order; the last is its head's parent
 
 	Destination BaseState  // of the source volume on the destination; "": BasePresent
 	OtherTree   []Snapshot // other snapshots of the source volume there; nil: as Destination says
@@ -64,7 +64,7 @@ type BaseState string
 const (
 	BasePresent      BaseState = "present"        // the same as the source's host
 	BaseNoEntryPoint BaseState = "no-entry-point" // the replica and the image
-	BaseNoSnapshot   BaseState = "no-snapshot"    // these without the snapshot; its clones hang on its parent
+	BaseNoSnapshot   BaseState = "no-snapshot"    // these without the snapshot; its clones have its parent
 	BaseAbsent       BaseState = "absent"         // neither replica nor image
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// tree is a list of snapshots of a healthy replica, in which the head hangs on the last.
+// tree is a list of snapshots of a healthy replica, in which the last is the head's parent.
 type tree struct {
 	snapshots  []listed
 	headParent string // a snapshot; "": there is none
@@ -31,7 +31,7 @@ func treeOf(field string, snapshots []Snapshot) tree {
 	return t
 }
 
-// without is the tree without the snapshot of that name. The lvols on it hang on its
+// without is the tree without the snapshot of that name. Its children get its
 // parent.
 func (t tree) without(name string) tree {
 	at := slices.IndexFunc(t.snapshots, func(s listed) bool { return s.Name == name })
@@ -101,7 +101,7 @@ func (s *Scenario) checkAncestor(t tree) error {
 	return nil
 }
 
-// setTreeParents sets the parents of the snapshots. An ancestor hangs on the base.
+// setTreeParents sets the parents of the snapshots. That of the ancestor is the base.
 func (s *Scenario) setTreeParents(l *layout, t tree) error {
 	for _, snapshot := range t.snapshots {
 		parent := snapshot.Parent

@@ -65,5 +65,5 @@ func (l *lvols) whyRefused(ctx context.Context, b *rpc.Bdev, guard string, refus
 			return fmt.Errorf("%s has a clone, %s: %w", b.LvolName(), clone, ports.ErrInvalid)
 		}
 	}
-	return rpc.WithKind(ports.ErrBusy, fmt.Errorf("%s: something that the target does not list hangs on it: it is being deleted just now, or a delete of it was busy and has hidden it until the target is started again: %w", b.LvolName(), refused))
+	return rpc.WithKind(ports.ErrBusy, fmt.Errorf("%s has a child that the target does not list: the child is being deleted just now, or a delete that was busy has hidden it until the target is started again: %w", b.LvolName(), refused))
 }

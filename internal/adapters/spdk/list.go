@@ -206,7 +206,7 @@ func (v *view) addRecorded(ctx context.Context, listed *domain.Listing, records 
 	}
 	for _, l := range listed.Lvols {
 		if missing[l.Parent] && !missing[l.UUID] {
-			return disagree("what lvol %s hangs on has gone", l.Name)
+			return disagree("the parent of lvol %s has gone", l.Name)
 		}
 	}
 	listed.Lvols = slices.DeleteFunc(listed.Lvols, func(l domain.Lvol) bool { return missing[l.UUID] })

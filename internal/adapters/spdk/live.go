@@ -115,7 +115,7 @@ func (h *Host) loosenExternal(ctx context.Context, external []string) error {
 		if b.Driver.Lvol.External() == "" || !slices.Contains(external, b.Driver.Lvol.External()) {
 			continue
 		}
-		if used := usedAbove(byName, b, len(byName)); used != nil {
+		if used := usedBelow(byName, b, len(byName)); used != nil {
 			return fmt.Errorf("%s is in use and reads through to a snapshot of another target: first take it out of the mirror and close its way: %w",
 				used.LvolName(), ports.ErrBusy)
 		}
@@ -129,9 +129,9 @@ func (h *Host) loosenExternal(ctx context.Context, external []string) error {
 	return nil
 }
 
-// usedAbove finds a claimed lvol that hangs on this one, or is it, at most so many lvols up;
-// nil: none.
-func usedAbove(byName map[string]*rpc.Bdev, b *rpc.Bdev, most int) *rpc.Bdev {
+// usedBelow finds a claimed lvol that descends from this one, at most so many generations, or is
+// it; nil: none.
+func usedBelow(byName map[string]*rpc.Bdev, b *rpc.Bdev, most int) *rpc.Bdev {
 	if b.Claimed {
 		return b
 	}
@@ -140,7 +140,7 @@ func usedAbove(byName map[string]*rpc.Bdev, b *rpc.Bdev, most int) *rpc.Bdev {
 		if clone == nil || most == 0 {
 			continue
 		}
-		if used := usedAbove(byName, clone, most-1); used != nil {
+		if used := usedBelow(byName, clone, most-1); used != nil {
 			return used
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // snapshot that is being copied. So both are cloned first; a target refuses to clone a
 // busy one, and no harm is done.
 func (h *Host) Merge(ctx context.Context, snapshot string) (err error) {
-	defer h.store.Explain(&err, "merge snapshot %s into what hangs on it", snapshot)
+	defer h.store.Explain(&err, "merge snapshot %s into its clone", snapshot)
 	unlock, err := h.lvols.lock(ctx, snapshot)
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func (h *Host) Merge(ctx context.Context, snapshot string) (err error) {
 	}
 	into, err := h.store.Find(ctx, h.store.Alias(clones[0]))
 	if err != nil {
-		return fmt.Errorf("what hangs on %s: %w", b.LvolName(), rpc.Unavailable(err))
+		return fmt.Errorf("the clone of %s: %w", b.LvolName(), rpc.Unavailable(err))
 	}
 	for _, one := range []*rpc.Bdev{b, into} {
 		if !one.ReadOnly() {

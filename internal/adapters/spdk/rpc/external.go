@@ -10,7 +10,7 @@ type setParentBdevRequest struct {
 }
 
 // SetParentBdev has an lvol read through to a bdev outside of its lvstore, instead of to
-// what it hung on.
+// its parent.
 func SetParentBdev(lvol, bdev string) *Call {
 	return change(methodSetParentBdev, setParentBdevRequest{lvol, bdev})
 }

@@ -30,7 +30,7 @@ func SetParent(lvol, parent string) *Call {
 	return change("bdev_lvol_set_parent", spdktypes.BdevLvolSetParentRequest{LvolName: lvol, ParentName: parent})
 }
 
-// DetachParent hangs an lvol on its grandparent. Upstream SPDK lacks it.
+// DetachParent makes the grandparent of an lvol its parent. Upstream SPDK lacks it.
 func DetachParent(lvol string) *Call {
 	return change(methodDetachParent, spdktypes.BdevLvolDetachParentRequest{Name: lvol})
 }

@@ -78,7 +78,7 @@ func (l *lvol) destroy(r *request, clone *lvol) (any, error) {
 	if l.bdev != nil {
 		r.target.unregister(l.bdev)
 	}
-	l.parent().opened() // what hung on it no longer does
+	l.parent().opened() // it has lost a child
 	var others []*lvol
 	if clone != nil {
 		others = append(others, clone)

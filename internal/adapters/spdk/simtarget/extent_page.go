@@ -27,8 +27,8 @@ func (l *lvol) ownIn(page uint64) (own uint64) {
 	return own
 }
 
-// takesOver is the page that does not fit, if there is one, after the snapshot that
-// the lvol hangs on has merged into it: the lvol takes pages over whole where it has
+// takesOver is the page that does not fit, if there is one, after the lvol's
+// parent has merged into it: the lvol takes pages over whole where it has
 // none (delete_snapshot_update_extent_pages).
 func (l *lvol) takesOver(from *lvol) *misfit {
 	shorter := min(l.clusters(), from.clusters())

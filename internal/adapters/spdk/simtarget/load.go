@@ -77,7 +77,7 @@ func (s *lvstore) activate() {
 	loaded := s.inOrder
 	s.inOrder = nil
 	if s.looped {
-		s.target.log.Warn("no lvol is listed: some hang on each other", zap.String("lvstore", s.name))
+		s.target.log.Warn("no lvol is listed: some descend from each other", zap.String("lvstore", s.name))
 		return
 	}
 	lost := make(map[string]bool) // by UUID

@@ -23,7 +23,7 @@ type lvol struct {
 	checksum *uint64
 	external string // the UUID of the bdev that it reads through to; "": none
 	outside  *bdev  // that one, while it is there
-	loop     *lvol  // the parent that it was given though that hangs on it
+	loop     *lvol  // the parent that it was given, though that descends from it
 	degraded bool   // what it reads through to is missing: it has no bdev
 	brittle  bool   // and its delete crashes the target
 	resizing bool   // just now
@@ -48,8 +48,7 @@ func (l *lvol) state() domain.Lvol {
 
 func (l *lvol) readOnly() bool { return l.state().ReadOnly }
 
-// parent is the lvol that it hangs on: nil for none, or for one that a delete has
-// hidden.
+// parent is nil for none, and for one that a delete has hidden.
 func (l *lvol) parent() *lvol {
 	if l.loop != nil {
 		return l.loop
@@ -57,7 +56,7 @@ func (l *lvol) parent() *lvol {
 	return l.store.lvols[l.state().Parent]
 }
 
-// isClone: it hangs on an lvol, which may be hidden.
+// isClone reports whether it has a parent, which may be hidden.
 func (l *lvol) isClone() bool { return l.loop != nil || l.state().Parent != "" }
 
 func (l *lvol) clones() []*lvol {
@@ -75,8 +74,7 @@ func (l *lvol) clones() []*lvol {
 	return clones
 }
 
-// unlisted is how many lvols hang on this one that no listing shows: they are being
-// deleted, or a delete that was busy has hidden them, of which one is hidden.
+// unlisted is how many children of this lvol no listing shows: they are being deleted, or a delete that was busy has hidden them, of which one is hidden.
 func (l *lvol) unlisted() (n int, hidden *lvol) {
 	n = l.store.blobs.Children(l.uuid)
 	for _, uuid := range l.store.blobs.Clones(l.uuid) {

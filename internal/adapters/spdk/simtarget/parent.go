@@ -18,20 +18,20 @@ func setParent(t *Target, r *request, p *setParentParams) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	under, err := t.findLvol(p.Parent)
+	parent, err := t.findLvol(p.Parent)
 	if err != nil {
 		return nil, err
 	}
 	before := l.parent()
-	errno := l.canHangOn(under)
+	errno := l.canHaveParent(parent)
 	var release func()
 	if errno == 0 {
-		release, errno = l.hold(under)
+		release, errno = l.hold(parent)
 	}
 	if errno != 0 {
-		if l != under && errno != syscall.EEXIST {
+		if l != parent && errno != syscall.EEXIST {
 			l.opened()
-			under.opened()
+			parent.opened()
 		}
 		return nil, as(codeInvalidParams, errno)
 	}
@@ -39,10 +39,10 @@ func setParent(t *Target, r *request, p *setParentParams) (any, error) {
 	finish := func() (any, error) {
 		release()
 		l.regrafted = false
-		if under.hangsOn(l) {
-			l.loop, l.store.looped = under, true
+		if parent.descendsFrom(l) {
+			l.loop, l.store.looped = parent, true
 		} else {
-			if err := l.store.blobs.SetParent(l.uuid, under.uuid); err != nil {
+			if err := l.store.blobs.SetParent(l.uuid, parent.uuid); err != nil {
 				return nil, as(codeInvalidParams, errnoOf(err))
 			}
 			l.loop = nil
@@ -57,26 +57,26 @@ func setParent(t *Target, r *request, p *setParentParams) (any, error) {
 	return nil, errLater
 }
 
-func (l *lvol) canHangOn(under *lvol) syscall.Errno {
+func (l *lvol) canHaveParent(parent *lvol) syscall.Errno {
 	switch {
-	case l == under || l.store != under.store:
+	case l == parent || l.store != parent.store:
 		return syscall.EINVAL
-	case l.parent() == under:
+	case l.parent() == parent:
 		return syscall.EEXIST
-	case !l.thin, !under.awake, l.state().Size != under.state().Size:
+	case !l.thin, !parent.awake, l.state().Size != parent.state().Size:
 		return syscall.EINVAL
 	}
 	return 0
 }
 
-// hangsOn reports whether the way up from the lvol leads to the other one.
-func (l *lvol) hangsOn(other *lvol) bool {
+// descendsFrom reports whether the other lvol is this one or an ancestor of it.
+func (l *lvol) descendsFrom(other *lvol) bool {
 	seen := make(map[*lvol]bool)
-	for up := l; up != nil && !seen[up]; up = up.parent() {
-		if up == other {
+	for at := l; at != nil && !seen[at]; at = at.parent() {
+		if at == other {
 			return true
 		}
-		seen[up] = true
+		seen[at] = true
 	}
 	return false
 }
@@ -166,15 +166,15 @@ func decoupleParent(_ *Target, r *request, p *named) (any, error) {
 // errExternalGrandparent: what the parent reads through to cannot become the parent. It
 // is opened like a blob, and there is none (bs_inflate_blob_done), after the parent's
 // clusters were copied.
-var errExternalGrandparent = errors.New("the parent hangs on an external bdev")
+var errExternalGrandparent = errors.New("the parent reads through to an external bdev")
 
 func (l *lvol) hasExternalGrandparent() bool {
 	parent := l.parent()
 	return parent != nil && parent.external != ""
 }
 
-// detachParent copies nothing. Like decoupling, it leaves the lvol hanging on the
-// grandparent, where there is one (bs_inflate_blob_done).
+// detachParent copies nothing. Like decoupling, it gives the lvol its grandparent as
+// its parent, where there is one (bs_inflate_blob_done).
 func detachParent(_ *Target, r *request, p *named) (any, error) {
 	return reshape(r, p, false, func(l *lvol) syscall.Errno {
 		if l.loose() || l.external != "" {

@@ -2,7 +2,7 @@ package simtarget
 
 import "syscall"
 
-// setParentBdev has an lvol read through to a bdev, instead of to what it hung on.
+// setParentBdev has an lvol read through to a bdev, instead of to its parent.
 func setParentBdev(t *Target, r *request, p *setParentParams) (any, error) {
 	l, err := t.findLvol(p.Lvol)
 	if err != nil {

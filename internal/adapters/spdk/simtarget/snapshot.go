@@ -30,7 +30,7 @@ type snapshotLvolParams struct {
 	Xattrs xattrsParam `json:"xattrs" optional:"true" flavour:"fork"`
 }
 
-// snapshotLvol moves the lvol's clusters and what it hangs on into the snapshot.
+// snapshotLvol moves the lvol's clusters and its parent to the snapshot.
 func snapshotLvol(t *Target, r *request, p *snapshotLvolParams) (any, error) {
 	l, err := t.findLvol(p.Lvol)
 	if err != nil {

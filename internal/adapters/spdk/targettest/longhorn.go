@@ -45,7 +45,7 @@ func MakeLonghornStore(t *testing.T, target *Target) (store string) {
 	l.grow(LonghornLookLike, ubuntu)
 	l.grow(LonghornHurt, "")
 
-	// clone -> snapshot -> delete: an empty snapshot that clones hang on.
+	// clone -> snapshot -> delete: an empty snapshot with clones.
 	from := LonghornWhole + "-snap-" + LonghornSnapshots[0]
 	entrypoint := LonghornWhole + "-clone-ep-" + LonghornSnapshots[0]
 	l.clone(from, entrypoint+"-tmp-head")
@@ -84,7 +84,7 @@ func attributes(minute int, user bool) map[string]string {
 }
 
 // grow makes a head under the image, and a tree that branches at the oldest
-// snapshot: after a revert the system snapshot hangs on it, too.
+// snapshot: after a revert the system snapshot is its child, too.
 func (l *longhorn) grow(replica, image string) {
 	l.t.Helper()
 	if image == "" {
