@@ -182,7 +182,7 @@ func (m *Mirror) hasJoined(ctx context.Context, n *newcomer, mark string, unansw
 		return proof{}, errors.Join(unanswered, err)
 	}
 	if b := r.Base(n.head.UUID); b == nil || !b.Serves() {
-		return proof{}, unanswered
+		return proof{}, errors.Join(unanswered, m.letGo(ctx, n.base, rpc.DeleteNull(mark)))
 	}
 	p := proof{connection: look.Connection(), failed: n.failed}
 	if marked.Err == nil {

@@ -2,6 +2,7 @@ package raid_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -90,4 +92,62 @@ func TestTooLateForRemake(t *testing.T) {
 	require.False(t, deleted.Load())
 	v.reads(t)
 	noNote(t, home)
+}
+
+// TestFreezeEndsInGrow has a RAID of the Longhorn branch grow by a head whose target has died, with
+// an answer that is lost or later than the freeze. The RAID keeps a head that it could not read,
+// until the freeze of the same call or the one that undoes the cut.
+func TestFreezeEndsInGrow(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]bool{"answer lost": false, "freeze over": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fabric := simtarget.NewFabric()
+			home, to := targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)
+			v := newVolume(t, home)
+			b := prepare(t, v, openStore(t, to))
+			b.graft(t, v)
+			to.Kill(t)
+			freeze, end := context.WithCancel(t.Context())
+			defer end()
+			home.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+				switch {
+				case r.Method != "bdev_raid_grow_base_bdev":
+				case late:
+					end()
+				default:
+					return simtarget.Fault{After: simtarget.Close}
+				}
+				return simtarget.Fault{}
+			})
+			err := freezer.Func(v.Suspend, v.Resume).Freeze(freeze, time.Minute, func(ctx context.Context) error {
+				_, err := v.Join(ctx, b.run, b.door)
+				return err
+			})
+			require.Error(t, err)
+			if late {
+				require.Eventually(t, func() bool { return keepsUnread(t, home) }, time.Minute, time.Millisecond)
+				err := freezer.Func(v.Suspend, v.Resume).Freeze(t.Context(), time.Minute, func(ctx context.Context) error {
+					return v.Leave(ctx, b.head)
+				})
+				require.NoError(t, err)
+			}
+			require.False(t, keepsUnread(t, home))
+			v.write(t, 0, cluster)
+			v.reads(t)
+			to.Restart(t)
+			require.NoError(t, v.Release(t.Context(), b.run))
+			noNote(t, home)
+		})
+	}
+}
+
+// keepsUnread reports whether a RAID keeps a base that it does not use.
+func keepsUnread(t *testing.T, home *targettest.Target) bool {
+	t.Helper()
+	var raids []rpc.RAID
+	home.Call(t, "bdev_raid_get_bdevs", map[string]any{"category": "all"}, &raids)
+	return slices.ContainsFunc(raids, func(r rpc.RAID) bool {
+		return slices.ContainsFunc(r.Bases, func(b rpc.RAIDBase) bool { return b.Name != "" && !b.Configured })
+	})
 }

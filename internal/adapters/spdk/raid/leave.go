@@ -10,7 +10,8 @@ import (
 )
 
 // Leave implements ports.Mirror: the base leaves the RAID first, then its controller is
-// detached. The first waits until the I/O to a dead target has failed.
+// detached. The first waits until the I/O to a dead target has failed. While clients are stopped
+// by Suspend, the RAID also lets go of a base that it could not read.
 func (m *Mirror) Leave(ctx context.Context, head string) (err error) {
 	defer m.explain(&err, "remove member %s", head)
 	unlock, err := m.lock(ctx)
@@ -32,7 +33,14 @@ func (m *Mirror) Leave(ctx context.Context, head string) (err error) {
 		if b.Serves() && len(m.serving(r)) == 1 {
 			return fmt.Errorf("%s is the last member: %w", b.Name, ports.ErrInvalid)
 		}
-		if err := rpc.RemoveRAIDBase(b.Name).Do(ctx, m.rpc); err != nil && !errors.Is(err, ports.ErrNotFound) {
+		err := rpc.RemoveRAIDBase(b.Name).Do(ctx, m.rpc)
+		if errors.Is(err, ports.ErrNotFound) {
+			err = nil
+			if m.can.Grows && m.suspended.Load() != nil {
+				err = m.letGo(ctx, b.Name, nil)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}

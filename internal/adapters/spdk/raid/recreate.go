@@ -150,7 +150,11 @@ func (m *Mirror) remake(ctx context.Context, was *description, bases []string, m
 		closing = append(closing, rpc.AddNamespace(e.NQN, e.Namespace))
 	}
 	forget := was.forget()
-	m.rpc.Do(ctx, append(rpc.Requests(closing), forget, marking)...)
+	all := append(rpc.Requests(closing), forget)
+	if marking != nil {
+		all = append(all, marking)
+	}
+	m.rpc.Do(ctx, all...)
 	if err := rpc.FirstErr(closing); err != nil {
 		return err
 	}

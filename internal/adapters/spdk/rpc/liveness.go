@@ -65,7 +65,7 @@ func (h *lastHeard) quiet(every time.Duration) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
-	h.silent += min(now.Sub(h.looked), 2*every)
+	h.silent += min(now.Sub(h.looked), every)
 	h.looked = now
 	return h.silent
 }
