@@ -58,7 +58,10 @@ func TestOnlineDroppedMember(t *testing.T) {
 		change func(user *User, v *Volume)
 		says   string
 	}{
-		"dropped":                           {func(*User, *Volume) {}, ""},
+		"dropped": {func(*User, *Volume) {}, ""},
+		"still listed": {func(_ *User, v *Volume) {
+			v.Members = append(v.Members, Member{Head: "b-head", Name: "b", Mode: ModeERR, Reason: "slow"})
+		}, ""},
 		"another volume's":                  {func(u *User, _ *Volume) { u.Host = "nqn.other" }, "in use (it is exported as nqn.way)"},
 		"any host":                          {func(u *User, _ *Volume) { u.Host = "" }, "in use (it is exported as nqn.way)"},
 		"the mirror does not tell its host": {func(_ *User, v *Volume) { v.Host = "" }, "in use (it is exported as nqn.way)"},

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zaptest"
@@ -135,6 +136,48 @@ func wholeMemberDies(t *testing.T, at *liveTargets) {
 	v.stop(t)
 	v.requireWhole(t)
 	require.Len(t, v.whole(t), 3)
+}
+
+// The mirror drops a whole member, whose target lives on: its lvstore is full, then the path to it
+// breaks. The export of its head stays. The program makes it a member again, without --in-use.
+func wholeMemberIsDropped(t *testing.T, at *liveTargets) {
+	v := newLiveVolume(t, at, 2)
+	d := v.destination
+	v.rebuildByProgram(t)
+	filler, err := d.host.Create(t.Context(), "filler", d.store(t).FreeClusters*clusterSize)
+	require.NoError(t, err)
+	for n := uint64(0); d.store(t).FreeClusters > 0; n++ {
+		at.to.Write(t, filler, noise(n), n*clusterSize)
+	}
+	v.volumeCommand(t, "snapshot", "full", "--freeze", "ana")
+	v.awaitDropped(t)
+	require.NoError(t, d.host.Delete(t.Context(), filler))
+	require.Equal(t, d.look(t).Head.UsedBy.Name, v.shown(t)["dropped"])
+	v.rebuildByProgram(t)
+
+	way := d.look(t).Head.UsedBy
+	path := map[string]any{"nqn": way.Name, "host": way.Host}
+	at.to.Call(t, "nvmf_subsystem_remove_host", path, nil)
+	v.awaitDropped(t)
+	at.to.Call(t, "nvmf_subsystem_add_host", path, nil)
+	require.Equal(t, way.Name, v.shown(t)["dropped"])
+	v.rebuildByProgram(t)
+	v.awaitWrites(t, 20)
+	v.stop(t)
+	v.requireWhole(t)
+	require.Len(t, v.whole(t), 3)
+}
+
+// awaitDropped waits until the destination is no member.
+func (v *liveVolume) awaitDropped(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool { return v.shown(t)["mode"] == "" }, time.Minute, 100*time.Millisecond)
+}
+
+// shown is the destination in engine volume show.
+func (v *liveVolume) shown(t *testing.T) map[string]any {
+	t.Helper()
+	return v.volumeCommand(t, "show")["members"].([]any)[0].(map[string]any)
 }
 
 // The caller ends the rebuild. The volume is as it was before.

@@ -85,6 +85,7 @@ func testOnline(t *testing.T, some []string, start func() *targettest.Target) {
 		{"the destination dies in a copy", destinationDies(copying)},
 		{"the destination dies before it lands", destinationDies(verified)},
 		{"a whole member dies", wholeMemberDies},
+		{"a whole member is dropped", wholeMemberIsDropped},
 		{"cancelled", cancelled},
 		{"the program is killed", programKilled},
 		{"a user takes a snapshot meanwhile", userSnapshot},
@@ -127,24 +128,37 @@ func rebuildByCommands(t *testing.T, at *liveTargets) {
 	v := growLiveVolume(t, at, 2, true, func(p *place, replica string) { p.growSource(t, replica) })
 	v.start(t, liveclient.Config{Longest: 8192, Pause: 4 * time.Millisecond})
 	v.awaitWrites(t, 20)
-	raid, to := v.url(), v.destination.url()
-	sources, members := []string{}, []string{"--volume", raid, "--member", to}
+	v.rebuildByProgram(t)
+	v.awaitWrites(t, 20)
+	require.Equal(t, "by-command", v.volumeCommand(t, "snapshot", "by-command", "--freeze", "ana")["snapshot"])
+	v.awaitWrites(t, 20)
+	require.Equal(t, false, v.volumeCommand(t, "check")["wrong"])
+	v.stop(t)
+	v.requireWhole(t)
+}
+
+// rebuildByProgram makes the destination the third member, by engine rebuild --online.
+func (v *liveVolume) rebuildByProgram(t *testing.T) {
+	t.Helper()
+	args := []string{"rebuild", "--online", "--volume", v.url(), "--freeze", "ana", "--destination", v.destination.url()}
 	for _, p := range v.members {
-		sources, members = append(sources, "--source", p.url()), append(members, "--member", p.url())
+		args = append(args, "--source", p.url())
 	}
-	told := program.do(t, append([]string{"rebuild", "--online", "--volume", raid, "--freeze", "ana", "--destination", to}, sources...)...)
 	modes := []any{}
-	for _, m := range told["online"].(map[string]any)["members"].([]any) {
+	for _, m := range program.do(t, args...)["online"].(map[string]any)["members"].([]any) {
 		modes = append(modes, m.(map[string]any)["mode"])
 	}
 	require.Equal(t, []any{"RW", "RW", "RW"}, modes)
-	v.awaitWrites(t, 20)
-	taken := program.do(t, append([]string{"volume", "snapshot", "by-command", "--freeze", "ana"}, members...)...)
-	require.Equal(t, "by-command", taken["snapshot"])
-	v.awaitWrites(t, 20)
-	require.Equal(t, false, program.do(t, append([]string{"volume", "check"}, members...)...)["wrong"])
-	v.stop(t)
-	v.requireWhole(t)
+}
+
+// volumeCommand calls engine volume, with every replica as a member, the destination first.
+func (v *liveVolume) volumeCommand(t *testing.T, args ...string) map[string]any {
+	t.Helper()
+	args = append(append([]string{"volume"}, args...), "--volume", v.url())
+	for _, p := range v.replicas() {
+		args = append(args, "--member", p.url())
+	}
+	return program.do(t, args...)
 }
 
 // No client writes, so that all reads of the destination go through the members' snapshots
