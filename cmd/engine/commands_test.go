@@ -117,7 +117,7 @@ func (w *world) engine(args ...string) ran {
 	w.t.Helper()
 	var stdout, stderr bytes.Buffer
 	status := run(w.t.Context(), args, &stdout, &stderr,
-		fx.Replace(opener(w.open), volumeOpener(w.openVolume), confirmer{in: strings.NewReader(w.typed), terminal: w.typed != "", out: &stderr}))
+		fx.Replace(openers{w.open, w.openVolume}, confirmer{in: strings.NewReader(w.typed), terminal: w.typed != "", out: &stderr}))
 	return ran{status, stdout.String(), stderr.String()}
 }
 
@@ -431,9 +431,9 @@ func TestCycleOfParentsIsReportedAndLeftAlone(t *testing.T) {
 	} {
 		t.Run(strings.Join(args[:2], " "), func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
-			status := run(t.Context(), args, &stdout, &stderr, fx.Replace(opener(func(context.Context, address) (openedHost, error) {
+			status := run(t.Context(), args, &stdout, &stderr, fx.Replace(openers{open: func(context.Context, address) (openedHost, error) {
 				return circle{closing{w.b}}, nil
-			})))
+			}}))
 			requireShortLine(t, ran{status, stdout.String(), stderr.String()}, exitFailed, "lvstore disk-2", "cycle")
 			require.Equal(t, before, w.stores())
 		})

@@ -325,7 +325,7 @@ func TestInterruptedImportLeavesNothing(t *testing.T) {
 		return memhost.Fault{}
 	})
 	var stdout, stderr bytes.Buffer
-	status := run(ctx, []string{"image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian"}, &stdout, &stderr, fx.Replace(opener(w.open)))
+	status := run(ctx, []string{"image", "import", fileOf(t, "disk.img", diskOf()), hostB, "--name", "debian"}, &stdout, &stderr, fx.Replace(openers{open: w.open}))
 	require.Equal(t, exitFailed, status)
 	require.Contains(t, stderr.String(), "context canceled")
 	w.b.Inject(nil)

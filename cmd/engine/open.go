@@ -9,6 +9,14 @@ import (
 	"github.com/rootgraft/rebuild/spdkhost"
 )
 
+// openers open the hosts and the volumes that addresses name.
+type openers struct {
+	open       opener
+	openVolume volumeOpener
+}
+
+func newOpeners(log *zap.Logger) openers { return openers{newOpener(log), newVolumeOpener(log)} }
+
 // openedHost is a host that a command uses.
 type openedHost interface {
 	rebuild.Host

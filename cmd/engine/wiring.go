@@ -24,7 +24,7 @@ func wire(stdout, stderr io.Writer, options ...fx.Option) (*cobra.Command, error
 		fx.NopLogger,
 		fx.Supply(streams{stdout, stderr}, zap.NewAtomicLevelAt(zapcore.ErrorLevel)),
 		rebuildfx.Module,
-		fx.Provide(newLogger, newOpener, newVolumeOpener, newConfirmer, newCLI, newRoot),
+		fx.Provide(newLogger, newOpeners, newConfirmer, newCLI, newRoot),
 		fx.Options(options...),
 		fx.Populate(&root),
 	)
@@ -42,15 +42,14 @@ func newLogger(s streams, level zap.AtomicLevel) *zap.Logger {
 // cli is what all commands use.
 type cli struct {
 	streams
-	engine     *rebuild.Engine
-	open       opener
-	openVolume volumeOpener
-	confirm    confirmer
-	log        *zap.Logger
+	openers
+	engine  *rebuild.Engine
+	confirm confirmer
+	log     *zap.Logger
 }
 
-func newCLI(s streams, engine *rebuild.Engine, open opener, openVolume volumeOpener, confirm confirmer, log *zap.Logger) cli {
-	return cli{streams: s, engine: engine, open: open, openVolume: openVolume, confirm: confirm, log: log}
+func newCLI(s streams, open openers, engine *rebuild.Engine, confirm confirmer, log *zap.Logger) cli {
+	return cli{s, open, engine, confirm, log}
 }
 
 func newRoot(p cli, level zap.AtomicLevel) *cobra.Command {
