@@ -1478,7 +1478,7 @@ type EntryPoint = domain.EntryPoint
 type PlacedClone = domain.PlacedClone
 
 // Replica is a replica on its store. A healthy one has a head and a tree of
-// snapshots; a broken or half rebuilt one has whatever is left, a forest.
+// snapshots; a broken or half rebuilt one is a forest of the lvols that are left.
 //
 //	type Replica struct {
 //		Name  string
@@ -1791,7 +1791,7 @@ type Stage = domain.Stage
 // Deleting before creating makes final names and space free. What linked clones of other
 // volumes read through is renamed instead, and deleted when they read the copies.
 const (
-	StageLeave      Stage = iota // takes what is no whole member out of the mirror, and deletes it
+	StageLeave      Stage = iota // takes lvols that lack writes out of the mirror, and deletes them
 	StageRemoveHead              // deletes the old head
 	StageDetach                  // takes kept snapshots off a wrong parent
 	StageSetAside                // renames the snapshots that entry points read through and that are copied

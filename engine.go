@@ -43,14 +43,14 @@ func (e *Engine) Plan(ctx context.Context, request Request) (Plan, error) {
 // [OutcomeRefused], guarantees that nothing was changed; if a later plan of the rebuild is
 // refused, since the hosts changed, it has failed. If ctx ends, the error wraps ctx.Err()
 // and its cause; if EndRebuilds ends the rebuild, it wraps [ErrEnded] and the reason. The
-// Report is valid in any case and has what was known by then.
+// Report is valid in any case, as far as the rebuild got.
 func (e *Engine) Rebuild(ctx context.Context, request Request) (Report, error) {
 	return e.app.Rebuild(ctx, request.internal())
 }
 
 // PlanOnline returns what RebuildOnline would do, and why. It changes nothing, with the
-// exception that Plan has. What it tells of the snapshot that will be taken of the volume is
-// a preview, since clients go on writing.
+// exception that Plan has. The snapshot that will be taken of the volume is described as it
+// would be now, since clients go on writing.
 func (e *Engine) PlanOnline(ctx context.Context, request OnlineRequest) (Plan, error) {
 	return e.app.PlanOnline(ctx, request.internal())
 }
@@ -122,8 +122,8 @@ func (e *Engine) PlanVolumePurge(ctx context.Context, request VolumeRequest) (Vo
 
 // PurgeVolume deletes the system snapshots that earlier rebuilds took of a live volume, each on
 // all whole members in one freeze. A snapshot merges into its child; the data of all other lvols
-// stays as it is. Snapshots stay that several lvols or linked clones read through, that are
-// exported, or that a replica has which is not whole: a rebuild of it can keep what they prove.
+// stays as it is. A snapshot stays if several lvols or linked clones read through it, if it
+// is exported, or if a replica that is not whole has it: a rebuild of that one need not copy it.
 // So name the lost replicas, too. It is refused while a rebuild is at work, and while a member
 // is half-built. After a crash or an error, the same call completes it.
 func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (VolumePurge, error) {
@@ -233,8 +233,8 @@ func (e *Engine) PlanRevert(ctx context.Context, request RevertRequest) (Revert,
 	return e.app.PlanRevert(ctx, request)
 }
 
-// Revert replaces the head by a new clone of a snapshot. What was written to the head
-// since its last snapshot is lost.
+// Revert replaces the head by a new clone of a snapshot. All writes since the last snapshot
+// are lost.
 //
 // No store replaces an lvol in one call, so the replica has no head for a moment.
 // Before the old head is deleted, Revert makes a stand-in for the new one in flight: it
@@ -287,8 +287,8 @@ func (e *Engine) FindGarbage(ctx context.Context, host Host) (Garbage, error) {
 	return e.app.FindGarbage(ctx, host)
 }
 
-// RemoveGarbage removes what FindGarbage lists, except for what has to stay, and
-// returns what was removed. The error names what could not be removed.
+// RemoveGarbage removes the entries of FindGarbage that need not stay, and returns those that
+// it has removed. The error names the others.
 func (e *Engine) RemoveGarbage(ctx context.Context, host Host) (removed Garbage, err error) {
 	return e.app.RemoveGarbage(ctx, host)
 }

@@ -184,6 +184,7 @@ func (f *File) lookAtDisk(head []byte) error {
 // DoubtError says why Open does not take a file for a raw image. As Raw it opens.
 type DoubtError struct{ error }
 
+// Unwrap returns the reason.
 func (d *DoubtError) Unwrap() error { return d.error }
 
 // firstBytes reads as much as is needed to recognize a disk.

@@ -102,7 +102,7 @@ type Stage int
 // Deleting before creating makes final names and space free. What linked clones of other
 // volumes read through is renamed instead, and deleted when they read the copies.
 const (
-	StageLeave      Stage = iota // takes what is no whole member out of the mirror, and deletes it
+	StageLeave      Stage = iota // takes lvols that lack writes out of the mirror, and deletes them
 	StageRemoveHead              // deletes the old head
 	StageDetach                  // takes kept snapshots off a wrong parent
 	StageSetAside                // renames the snapshots that entry points read through and that are copied

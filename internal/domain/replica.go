@@ -7,7 +7,7 @@ import (
 )
 
 // Replica is a replica on its store. A healthy one has a head and a tree of
-// snapshots; a broken or half rebuilt one has whatever is left, a forest.
+// snapshots; a broken or half rebuilt one is a forest of the lvols that are left.
 type Replica struct {
 	Name  string
 	Store Listing
