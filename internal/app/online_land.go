@@ -74,7 +74,13 @@ func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base do
 // mirror was never without it.
 func (r *rebuild) endLanded(ctx context.Context, seen observation) error {
 	live := r.request.live
-	listing, err := list(ctx, r.request.Destination)
+	var listing domain.Listing
+	var volume domain.Volume
+	var unseen error
+	err := executor.AtOnce(r.request.parallel(),
+		func() (err error) { listing, err = list(ctx, r.request.Destination); return err },
+		func() error { volume, unseen = live.look(ctx); return nil },
+	)
 	if err != nil {
 		return err
 	}
@@ -85,9 +91,8 @@ func (r *rebuild) endLanded(ctx context.Context, seen observation) error {
 	if whole.Head == nil || whole.Head.UUID != live.head.uuid {
 		return fmt.Errorf("%w: the live head did not get its name", ports.ErrCorrupt)
 	}
-	volume, err := live.look(ctx)
-	if err != nil {
-		return fmt.Errorf("replica %s got its final name when the mirror had never been without it; nobody can tell about the moment after that: %w", r.run.Replica, err)
+	if unseen != nil {
+		return fmt.Errorf("replica %s got its final name when the mirror had never been without it; nobody can tell about the moment after that: %w", r.run.Replica, unseen)
 	}
 	live.mu.Lock()
 	live.volume = volume
