@@ -2229,12 +2229,16 @@ type VolumeReplica = domain.VolumeReplica
 //		Name string // by which the mirror knows it, for people; in SPDK a bdev
 //
 //		Mode   Mode
-//		Reason string // of ModeERR, or why it may have missed a write since it was listed first
+//		Reason string // of ModeERR; of another mode, why the mirror may be about to drop it
 //
 //		// Since is the time from which on it has had every write. It changes whenever the
 //		// mirror was without the member for a moment. Zero: not known.
 //		Since time.Time
 //	}
+//
+//	// IsDoubted reports whether the mirror may be about to drop a member that it
+//	// still lists.
+//	func (m Member) IsDoubted() bool
 type Member = domain.Member
 
 // Mode says which part a member has in its volume. The letters are Longhorn's.

@@ -36,7 +36,7 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 			return err
 		}
 		r.progress.emit(EventAgain, err.Error())
-		if err := live.awaitLoss(ctx); err != nil {
+		if err := live.awaitLoss(ctx); err != nil && !errors.Is(err, executor.ErrPlanAgain) {
 			return err
 		}
 		if err := live.tidy(ctx); err != nil {
@@ -48,7 +48,7 @@ func (r *rebuild) runLivePlans(ctx context.Context) error {
 // mayCutAgain reports whether another cut may go better after a failure.
 func mayCutAgain(err error) bool {
 	switch of, joins := (*executor.SourceError)(nil), (notJoined{}); {
-	case errors.Is(err, errBroken), errors.Is(err, ports.ErrThawed):
+	case errors.Is(err, errBroken), errors.Is(err, ports.ErrThawed), errors.As(err, &doubtful{}):
 		return true
 	case errors.As(err, &joins):
 		return ports.Retryable(joins)
@@ -63,17 +63,30 @@ var errNotCut = errors.New("the volume was not cut")
 
 // awaitLoss waits until the mirror has dropped the members that this run has lost, as far as it
 // does within a minute. Until then no plan is possible: the cut is taken of every member. Once
-// it is taken there is nothing to wait for.
+// it is taken there is nothing to wait for. It also waits until the mirror has decided about the
+// members that it may be about to drop: executor.ErrPlanAgain if it has dropped one.
 func (l *liveRun) awaitLoss(ctx context.Context) error {
 	if l == nil || l.cut.Made() {
 		return nil
 	}
+	forWhat := func() string { return "the mirror to drop, or to keep, a member that fails" }
+	return retry.While(ctx, forWhat, func() error { return l.waitForLoss(ctx) })
+}
+
+func (l *liveRun) waitForLoss(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for l.listsLost(l.volume) {
-		select {
-		case <-time.After(time.Second):
-		case <-waiting.Done():
+	var doubted map[int]domain.Member
+	for {
+		dropped := l.loseDropped(doubted)
+		doubted = l.doubted()
+		if len(doubted) == 0 && !l.listsLost(l.volume) {
+			return dropped
+		}
+		if retry.Wait(waiting, time.Second) != nil {
+			for _, m := range doubted {
+				return refusef("member %s of the volume may lack writes, for a minute now: %s", m.Name, m.Reason)
+			}
 			return nil // the plan says what is wrong
 		}
 		volume, err := l.look(ctx)
@@ -84,7 +97,28 @@ func (l *liveRun) awaitLoss(ctx context.Context) error {
 		l.volume = volume
 		l.mu.Unlock()
 	}
-	return nil
+}
+
+// doubted are the sources that the mirror may be about to drop.
+func (l *liveRun) doubted() map[int]domain.Member {
+	doubted := make(map[int]domain.Member)
+	for _, at := range l.rebuild.sources.used() {
+		if m, is := l.volume.Member(l.rebuild.sources.firstHead(at)); is && m.IsDoubted() {
+			doubted[at] = m
+		}
+	}
+	return doubted
+}
+
+// loseDropped stops using the sources that the mirror has dropped since.
+func (l *liveRun) loseDropped(doubted map[int]domain.Member) (dropped error) {
+	for at, m := range doubted {
+		if now, is := l.volume.Member(m.Head); !is || now.Mode == domain.ModeERR {
+			dropped = fmt.Errorf("%w: the mirror has dropped member %s: %s", executor.ErrPlanAgain, m.Name, now.Reason)
+			l.rebuild.lose(at, dropped)
+		}
+	}
+	return dropped
 }
 
 func (l *liveRun) listsLost(volume domain.Volume) bool {

@@ -137,12 +137,25 @@ func (l *liveRun) checkMembers(ctx context.Context) error {
 	}
 	for _, at := range l.members {
 		planned, _ := l.volume.Member(l.rebuild.sources.firstHead(at))
-		if err := volume.CheckKept(planned); err != nil {
+		err := volume.CheckKept(planned)
+		if now, _ := volume.Member(planned.Head); err != nil && now.IsDoubted() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.volume = volume
+			return doubtful{err}
+		}
+		if err != nil {
 			return executor.OfSource(at, err)
 		}
 	}
 	return nil
 }
+
+// doubtful is the error of a cut with a member that the mirror may be about to drop. It is not
+// lost yet.
+type doubtful struct{ error }
+
+func (e doubtful) Unwrap() error { return e.error }
 
 // notJoined is the error of a join that failed. It is final in its freeze: each attempt may make a
 // RAID again, and again as it was. The cut is undone, and another one is made.

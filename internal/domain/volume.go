@@ -27,12 +27,15 @@ type Member struct {
 	Name string // by which the mirror knows it, for people; in SPDK a bdev
 
 	Mode   Mode
-	Reason string // of ModeERR, or why it may have missed a write since it was listed first
+	Reason string // of ModeERR; of another mode, why the mirror may be about to drop it
 
 	// Since is the time from which on it has had every write. It changes whenever the
 	// mirror was without the member for a moment. Zero: not known.
 	Since time.Time
 }
+
+// IsDoubted reports whether the mirror may be about to drop a member that it still lists.
+func (m Member) IsDoubted() bool { return m.Mode != ModeERR && m.Reason != "" }
 
 // Mode says which part a member has in its volume. The letters are Longhorn's.
 type Mode string
@@ -107,10 +110,10 @@ func (v Volume) CheckKept(before Member) error {
 	now, is := v.Member(before.Head)
 	switch {
 	case !is || now.Mode == ModeERR:
+	case now.IsDoubted():
+		return fmt.Errorf("member %s of volume %s may lack writes: %s", now.Name, v.Name, now.Reason)
 	case now.Since.Equal(before.Since):
 		return nil
-	case now.Reason != "":
-		return fmt.Errorf("member %s of volume %s may lack writes: %s", now.Name, v.Name, now.Reason)
 	}
 	return v.CheckUnbroken(before)
 }

@@ -18,12 +18,12 @@ type known struct {
 	base    string // its name
 	counted bool
 	failed  uint64    // I/Os of the base; only if counted
-	grew    time.Time // when that was seen to have grown
+	grew    time.Time // when that was seen to have grown, or first seen not to be zero
 }
 
 // dropsIn is how long a RAID may take to drop a base after an I/O to it has failed. It does not
-// drop one that has failed to read and then took the bytes of another base; the count of a base
-// does not tell which of both it was.
+// drop one that has failed to read and then took the bytes of another base. The count of a base
+// does not tell which of both it was; that it is still there after that time does.
 const dropsIn = 30 * time.Second
 
 // joined is a member that this process has added.
@@ -55,8 +55,8 @@ func (p proof) holds(now proof) bool {
 
 // see notes a member that serves, and returns since when that is so; zero: not known. now is
 // what the target tells about it; nil: it was not asked, since it has just joined or was not
-// seen before. grew: an I/O to it has failed since it was seen first.
-func (h *heads) see(head, base string, now *proof) (since time.Time, grew bool) {
+// seen before. doubted: an I/O to it has failed so lately that the RAID may be about to drop it.
+func (h *heads) see(head, base string, now *proof) (since time.Time, doubted bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seen := h.seenLocked(head, base)
@@ -71,7 +71,7 @@ func (h *heads) see(head, base string, now *proof) (since time.Time, grew bool) 
 	if is && !it.since.IsZero() {
 		return it.since, false
 	}
-	return seen.grew, !seen.grew.IsZero()
+	return seen.grew, time.Since(seen.grew) < dropsIn
 }
 
 func (h *heads) seenLocked(head, base string) *known {
@@ -86,12 +86,16 @@ func (h *heads) seenLocked(head, base string) *known {
 	return it
 }
 
-// count notes how many I/Os of a base have failed when it was seen first.
+// count notes how many I/Os of a base have failed when it was seen first. If any has, nobody
+// knows when.
 func (h *heads) count(head, base string, failed uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	it := h.seenLocked(head, base)
 	it.counted, it.failed = true, failed
+	if failed > 0 {
+		it.grew = time.Now()
+	}
 }
 
 func (h *heads) isCounted(head string) bool {

@@ -73,9 +73,9 @@ func (m *Mirror) members(r *rpc.RAID, asked proofs) (members []domain.Member) {
 	for _, b := range m.serving(r) {
 		serving[b.UUID] = true
 		it := domain.Member{Head: b.UUID, Name: b.Name, Mode: domain.ModeRW}
-		var grew bool
-		if it.Since, grew = m.heads.see(b.UUID, b.Name, asked.of(b.UUID)); grew {
-			it.Reason = fmt.Sprintf("an I/O to %s failed, and RAID %s drops it if that was a write", b.Name, m.name)
+		var doubted bool
+		if it.Since, doubted = m.heads.see(b.UUID, b.Name, asked.of(b.UUID)); doubted {
+			it.Reason = fmt.Sprintf("an I/O to %s failed, perhaps within the last %s, and RAID %s drops it if that was a write", b.Name, dropsIn, m.name)
 		}
 		if r.Process != nil && r.Process.Target == b.Name {
 			it.Mode = domain.ModeWO
