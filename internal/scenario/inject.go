@@ -33,29 +33,24 @@ func (f Fault) memoryFault() memory.Fault {
 	case f.Crash == CrashTarget:
 		return memory.Fault{Before: fmt.Errorf("%w: the target has crashed", ports.ErrUnavailable), Restart: true}
 	}
-	switch f.Error {
-	case FaultBusy:
-		return memory.Fault{Before: ports.ErrBusy}
-	case FaultNoSpace:
-		return memory.Fault{Before: ports.ErrNoSpace}
-	case FaultNotFound:
-		return memory.Fault{Before: ports.ErrNotFound}
-	case FaultTimeout:
-		return memory.Fault{Before: errTimedOut}
-	case FaultAnswerLost:
-		return memory.Fault{After: fmt.Errorf("%w: the answer was lost", ports.ErrUnavailable)}
-	case FaultCutOff:
-		return memory.Fault{Before: fmt.Errorf("%w: the copy was cut off", ports.ErrUnavailable), AfterClusters: 1}
-	case FaultMissingCluster:
-		return memory.Fault{Spoil: memory.SpoilLess}
-	case FaultExtraCluster:
-		return memory.Fault{Spoil: memory.SpoilMore}
-	case FaultOtherBytes:
-		return memory.Fault{Spoil: memory.SpoilBytes}
-	case FaultOtherPlace:
-		return memory.Fault{Spoil: memory.SpoilPlace}
+	if fault, known := faultsByError[f.Error]; known {
+		return fault
 	}
 	return memory.Fault{Before: ports.ErrUnavailable}
+}
+
+// faultsByError are those of all errors but FaultUnavailable.
+var faultsByError = map[FaultError]memory.Fault{
+	FaultBusy:           {Before: ports.ErrBusy},
+	FaultNoSpace:        {Before: ports.ErrNoSpace},
+	FaultNotFound:       {Before: ports.ErrNotFound},
+	FaultTimeout:        {Before: errTimedOut},
+	FaultAnswerLost:     {After: fmt.Errorf("%w: the answer was lost", ports.ErrUnavailable)},
+	FaultCutOff:         {Before: fmt.Errorf("%w: the copy was cut off", ports.ErrUnavailable), AfterClusters: 1},
+	FaultMissingCluster: {Spoil: memory.SpoilLess},
+	FaultExtraCluster:   {Spoil: memory.SpoilMore},
+	FaultOtherBytes:     {Spoil: memory.SpoilBytes},
+	FaultOtherPlace:     {Spoil: memory.SpoilPlace},
 }
 
 // Injection injects the faults of one run.
