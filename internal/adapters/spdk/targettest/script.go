@@ -27,23 +27,34 @@ type Script func(conn net.Conn, in *json.Decoder)
 // and all that follow by the last one.
 func Serve(t *testing.T, scripts ...Script) (socket string) {
 	t.Helper()
+	var serving sync.WaitGroup
+	n := 0
+	return listen(t, &serving, func(conn net.Conn) {
+		script := scripts[min(n, len(scripts)-1)]
+		n++
+		serving.Go(func() {
+			defer func() { _ = conn.Close() }()
+			script(conn, json.NewDecoder(conn))
+		})
+	})
+}
+
+// listen has each connection to a new socket served, until the test ends. Then it waits for
+// those who serve.
+func listen(t *testing.T, serving *sync.WaitGroup, serve func(net.Conn)) (socket string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "rpc")
 	require.NoError(t, err)
 	socket = filepath.Join(dir, "s")
 	listener, err := net.Listen("unix", socket)
 	require.NoError(t, err)
-	var serving sync.WaitGroup
 	serving.Go(func() {
-		for n := 0; ; n++ {
+		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			script := scripts[min(n, len(scripts)-1)]
-			serving.Go(func() {
-				defer func() { _ = conn.Close() }()
-				script(conn, json.NewDecoder(conn))
-			})
+			serve(conn)
 		}
 	})
 	t.Cleanup(func() {

@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"maps"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // Tally counts the calls that go through its proxies.
@@ -66,34 +62,17 @@ func (y *Tally) Take() Seen {
 // ends.
 func (y *Tally) Proxy(t *testing.T, target string) (socket string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "proxy")
-	require.NoError(t, err)
-	socket = filepath.Join(dir, "s")
-	listener, err := net.Listen("unix", socket)
-	require.NoError(t, err)
 	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("unix", target)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			asked := make(map[uint32]string)
-			serving.Go(func() { y.pass(client, server, func(m message) { y.answer(asked, m) }) })
-			serving.Go(func() { y.pass(server, client, func(m message) { y.request(asked, m) }) })
+	return listen(t, &serving, func(client net.Conn) {
+		server, err := net.Dial("unix", target)
+		if err != nil {
+			_ = client.Close()
+			return
 		}
+		asked := make(map[uint32]string)
+		serving.Go(func() { y.pass(client, server, func(m message) { y.answer(asked, m) }) })
+		serving.Go(func() { y.pass(server, client, func(m message) { y.request(asked, m) }) })
 	})
-	t.Cleanup(func() {
-		_ = listener.Close()
-		serving.Wait()
-		require.NoError(t, os.RemoveAll(dir))
-	})
-	return socket
 }
 
 // pass copies what comes, chunk by chunk, so that calls that were written
