@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/rpc"
+	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/targettest"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -113,4 +115,30 @@ func TestCopyErrorHasTargetsText(t *testing.T) {
 		require.ErrorIs(t, err, kind, text)
 		require.ErrorContains(t, err, text)
 	}
+}
+
+// TestCopyWithoutDestinationKeepsController has a namespace appear late. A target that detaches the
+// controller then crashes when the destination changes its namespaces.
+func TestCopyWithoutDestinationKeepsController(t *testing.T) {
+	t.Parallel()
+	fabric := simtarget.NewFabric()
+	p := &pair{targettest.Simulate(t, fabric, simtarget.Fork), targettest.Simulate(t, fabric, simtarget.Fork)}
+	s := stage(t, p)
+	var late, detached atomic.Bool
+	late.Store(true)
+	p.from.Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+		switch {
+		case r.Method == "bdev_nvme_detach_controller":
+			detached.Store(true)
+		case r.Method == "bdev_lvol_start_shallow_copy" && late.Load():
+			return simtarget.Fault{Refuse: &simtarget.Error{Code: -32602, Message: "No such device"}}
+		}
+		return simtarget.Fault{}
+	})
+	require.ErrorIs(t, s.from.Copy(t.Context(), s.run, s.filled, s.address, nil), ports.ErrUnavailable)
+	late.Store(false)
+	require.NoError(t, s.from.Copy(t.Context(), s.run, s.filled, s.address, nil))
+	require.False(t, detached.Load())
+	require.NoError(t, s.from.Release(t.Context(), s.run))
+	require.True(t, detached.Load())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	spdktypes "github.com/longhorn/go-spdk-helper/pkg/spdk/types"
 	"go.uber.org/zap"
@@ -52,7 +53,7 @@ func (e *Exports) Destination(ctx context.Context, r ports.Run, where Address) (
 	one := state.controllers[nqn]
 	attached := one != nil && !one.doubtful
 	e.mu.Unlock()
-	if !attached {
+	if !attached && (one == nil || !e.isConnected(ctx, where.Remote)) {
 		err = e.attach(ctx, state, where.Remote)
 	}
 	e.mu.Lock()
@@ -86,6 +87,19 @@ func (e *Exports) Doubt(r ports.Run, where Address) {
 	if state := e.runs[r]; state != nil && state.controllers[where.Remote.Subnqn] != nil {
 		state.controllers[where.Remote.Subnqn].doubtful = true
 	}
+}
+
+// isConnected reports whether the controller of a subsystem works. Such a one stays: a change of
+// the namespaces at its other end crashes a target that is detaching it.
+func (e *Exports) isConnected(ctx context.Context, to *spdktypes.NvmeTransportID) bool {
+	look := rpc.GetControllers(controllerName(to.Subnqn))
+	e.rpc.Do(ctx, look)
+	if look.Err != nil || len(look.Result) != 1 {
+		return false
+	}
+	return !slices.ContainsFunc(look.Result[0].Paths, func(p rpc.ControllerPath) bool {
+		return p.State != controllerEnabled || p.To.Traddr != to.Traddr || p.To.Trsvcid != to.Trsvcid
+	})
 }
 
 // IsFull reports whether a copy that ended with an I/O error did so because the
