@@ -239,5 +239,11 @@ func (l *liveRun) plan(s observation, base domain.Base, options domain.Options) 
 	if !l.cut.Made() {
 		l.members = members
 	}
-	return domain.PlanOnline(v, s.destination, base, l.cut, options)
+	plan, err := domain.PlanOnline(v, s.destination, base, l.cut, options)
+	if err == nil && !l.cut.Made() && len(plan.Operations) > 0 {
+		warnings := v.SpaceWarnings(s.destination, plan)
+		plan.Warnings = append(plan.Warnings, warnings...)
+		l.rebuild.addWarnings(warnings...) // the plan after the cut has none
+	}
+	return plan, err
 }

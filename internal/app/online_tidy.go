@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -144,8 +143,7 @@ func (l *liveRun) warnUneven(uneven []domain.HalfCut) {
 	r := l.rebuild
 	for _, one := range uneven {
 		warning := fmt.Sprintf("other members lack snapshot %s: where clients trim, the members' bytes may differ; take snapshot %s of the volume again", one.Snapshot.Lvol.Name, one.Snapshot.Name)
-		if !slices.Contains(r.freezeWarnings, warning) {
-			r.freezeWarnings = append(r.freezeWarnings, warning)
+		if r.addWarnings(warning) {
 			r.engine.log.Warn(warning, zap.String("replica", r.run.Replica))
 		}
 	}

@@ -284,10 +284,25 @@ func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 		return seen, plan, err
 	}
 	r.primary, r.secondaryWarnings = seen.primary, nil
-	r.report.Plan, r.report.Warnings = plan, slices.Concat(plan.Warnings, r.freezeWarnings)
+	r.report.Plan, r.report.Warnings = plan, slices.Clone(plan.Warnings)
+	for _, warning := range r.freezeWarnings {
+		if !slices.Contains(plan.Warnings, warning) {
+			r.report.Warnings = append(r.report.Warnings, warning)
+		}
+	}
 	r.report.Notices = plan.Notices
 	r.progress.planned(plan, seen.source.Store.ClusterSize)
 	return seen, plan, r.leaseBase(ctx, seen, plan)
+}
+
+// addWarnings keeps warnings that later plans lack. It reports whether one is new.
+func (r *rebuild) addWarnings(warnings ...string) (added bool) {
+	for _, warning := range warnings {
+		if !slices.Contains(r.freezeWarnings, warning) {
+			r.freezeWarnings, added = append(r.freezeWarnings, warning), true
+		}
+	}
+	return added
 }
 
 // logWarnings logs the warnings of a plan that is carried out. Warnings of a plan that is
