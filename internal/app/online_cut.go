@@ -258,6 +258,7 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	})
 	if err != nil {
 		if errors.Is(err, ports.ErrThawed) { // clients may have written between two snapshots
+			l.warn(mayDiffer)
 			err = errors.Join(err, l.freezer.undo(ctx, l.limit, l.undoCut))
 		}
 		return fmt.Errorf("%w: %w", errNotCut, err)

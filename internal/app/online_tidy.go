@@ -140,12 +140,16 @@ func (l *liveRun) halfCuts(ctx context.Context) ([]domain.HalfCut, error) {
 
 // warnUneven warns of users' snapshots that a snapshot of the volume may have left when it died.
 func (l *liveRun) warnUneven(uneven []domain.HalfCut) {
-	r := l.rebuild
 	for _, one := range uneven {
-		warning := fmt.Sprintf("other members lack snapshot %s: where clients trim, the members' bytes may differ; take snapshot %s of the volume again", one.Snapshot.Lvol.Name, one.Snapshot.Name)
-		if r.addWarnings(warning) {
-			r.engine.log.Warn(warning, zap.String("replica", r.run.Replica))
-		}
+		l.warn(fmt.Sprintf("other members lack snapshot %s: where clients trim, the members' bytes may differ; take snapshot %s of the volume again", one.Snapshot.Lvol.Name, one.Snapshot.Name))
+	}
+}
+
+// warn adds a warning to the reports of this plan and the next ones, once.
+func (l *liveRun) warn(warning string) {
+	if r := l.rebuild; r.addWarnings(warning) {
+		r.report.Warnings = append(r.report.Warnings, warning)
+		r.engine.log.Warn(warning, zap.String("replica", r.run.Replica))
 	}
 }
 

@@ -39,6 +39,10 @@ func (f lockedFreezer) prepared(ctx context.Context, limit time.Duration, prepar
 	return f.freezeAgain(ctx, limit, work)
 }
 
+// mayDiffer warns after a freeze that ended too early. Heads cannot be compared: clients write
+// them all the time.
+const mayDiffer = "a freeze ended when not all members had the same snapshots: where clients trimmed until that was put right, the members' bytes may differ until these ranges are written again; a check of the volume shows it once all members have another snapshot"
+
 // undoWait is the most that an undo waits for other freezes. Members differ meanwhile.
 const undoWait = 10 * time.Second
 

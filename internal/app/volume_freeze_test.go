@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,7 +37,8 @@ func TestUndoWaitsNotLongForAnotherFreeze(t *testing.T) {
 	for what, do := range map[string]func(t *testing.T, r app.OnlineRequest) error{
 		"rebuild": func(t *testing.T, r app.OnlineRequest) error {
 			t.Helper()
-			_, err := app.New(nil).RebuildOnline(t.Context(), r)
+			report, err := app.New(nil).RebuildOnline(t.Context(), r)
+			require.Contains(t, strings.Join(report.Warnings, " "), "a check of the volume shows it")
 			return err
 		},
 		"snapshot": func(t *testing.T, r app.OnlineRequest) error {
@@ -45,6 +47,7 @@ func TestUndoWaitsNotLongForAnotherFreeze(t *testing.T) {
 			taken, err := app.New(nil).SnapshotVolume(t.Context(), v, "daily")
 			require.False(t, taken.Taken)
 			require.ErrorIs(t, err, ports.ErrThawed)
+			require.ErrorContains(t, err, "a check of the volume shows it")
 			require.NotErrorIs(t, err, app.ErrCleanUp)
 			return nil
 		},
@@ -56,6 +59,7 @@ func TestUndoWaitsNotLongForAnotherFreeze(t *testing.T) {
 					other := &atomic.Bool{}
 					var thawed, merged time.Time
 					frozen, inFreeze := false, false
+					trims := func(int64, int64) error { return nil } // after clients went on first
 					b.inject(func(_ int, c liveCall) memory.Fault {
 						switch {
 						case c.Method == "snapshot" && c.party > partyMember && c.N == 1:
@@ -72,12 +76,28 @@ func TestUndoWaitsNotLongForAnotherFreeze(t *testing.T) {
 						func(ctx context.Context) error {
 							if frozen && thawed.IsZero() {
 								thawed = time.Now()
+								trims = b.mirror.Trim
 								other.Store(busy)
 							}
 							frozen = false
-							return b.mirror.Resume(ctx)
+							err := errors.Join(b.mirror.Resume(ctx), trims(5*cluster, cluster))
+							trims = func(int64, int64) error { return nil }
+							return err
 						})
 					require.NoError(t, do(t, r))
+					require.NotEqual(t, b.shaOfHead(0), b.shaOfHead(1), "one member showed what the snapshot has")
+					all := b.volume()
+					if what == "rebuild" {
+						all = b.volumeWithDestination()
+					}
+					_, err := app.New(nil).SnapshotVolume(t.Context(), all, "weekly")
+					require.NoError(t, err)
+					check, err := app.New(nil).CheckVolume(t.Context(), all)
+					require.NoError(t, err)
+					require.True(t, check.Audit.Wrong())
+					_, err = b.mirror.WriteAt(make([]byte, cluster), 5*cluster)
+					require.NoError(t, err)
+					b.requireEqualHeads()
 					require.Equal(t, !busy, inFreeze)
 					require.Less(t, merged.Sub(thawed), 15*time.Second)
 					require.Equal(t, busy, merged.Sub(thawed) > time.Second)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/rootgraft/rebuild/internal/app/executor"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
@@ -142,8 +144,12 @@ func (p *volumePurge) run(ctx context.Context, freezer lockedFreezer) error {
 		if attempt > 1 && errors.Is(err, errGone) {
 			return nil
 		}
-		if !errors.Is(err, ports.ErrThawed) || ctx.Err() != nil || attempt == maxCuts {
+		if !errors.Is(err, ports.ErrThawed) {
 			return err
+		}
+		p.engine.log.Warn(mayDiffer, zap.String("snapshot", p.snapshot))
+		if ctx.Err() != nil || attempt == maxCuts {
+			return errors.Join(err, errors.New(mayDiffer))
 		}
 	}
 }

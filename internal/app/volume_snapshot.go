@@ -45,7 +45,7 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 	}
 	err = freezer.prepared(ctx, s.limit, s.prepare, s.take)
 	if errors.Is(err, ports.ErrThawed) { // it may be later than a client's write on some members
-		err = errors.Join(err, freezer.undo(ctx, s.limit, s.undo))
+		err = errors.Join(err, freezer.undo(ctx, s.limit, s.undo), errors.New(mayDiffer))
 	}
 	if err != nil {
 		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, err)

@@ -63,9 +63,15 @@ func (b *liveFixture) snapshotKilled(name string, have int) *killable {
 
 func (b *liveFixture) requireEqualHeads() {
 	b.t.Helper()
-	for i, host := range b.members {
-		require.Equal(b.t, sha(b.t, b.members[0], list(b.t, b.members[0], b.names[0]).Head.UUID), sha(b.t, host, list(b.t, host, b.names[i]).Head.UUID))
+	for i := range b.members {
+		require.Equal(b.t, b.shaOfHead(0), b.shaOfHead(i))
 	}
+}
+
+func (b *liveFixture) shaOfHead(member int) string {
+	b.t.Helper()
+	host := b.members[member]
+	return sha(b.t, host, list(b.t, host, b.names[member]).Head.UUID)
 }
 
 func TestKilledVolumeSnapshotIsTakenAgain(t *testing.T) {
