@@ -508,7 +508,7 @@ func draw(s Listing) string {
 		if l.Degraded {
 			kind = "degraded " + kind
 		}
-		lines = append(lines, fmt.Sprintf("%s %s on %q, own %q (%d), %d bytes, record %q", kind, l.Name, all[l.Parent].Name+l.External, l.Own.Map, l.Own.Count, l.Size, l.Record))
+		lines = append(lines, fmt.Sprintf("%s %s on %q, own %q (%d), %d bytes, record %q, used by %v", kind, l.Name, all[l.Parent].Name+l.External, l.Own.Map, l.Own.Count, l.Size, l.Record, l.UsedBy))
 	}
 	sort.Strings(lines)
 	return strings.Join(lines, "\n")
