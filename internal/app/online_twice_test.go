@@ -1,8 +1,10 @@
 package app_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,5 +36,30 @@ func TestMemberGivenTwiceIsRefused(t *testing.T) {
 		volume.Members[0].Host = nil
 		_, err = engine.CheckVolume(t.Context(), volume)
 		require.ErrorContains(t, err, "no host")
+	})
+}
+
+// TestTwoRebuildsOfOneVolumeAtOnce: the second is not cut after the live head of the first has joined, which would have
+// no snapshot.
+func TestTwoRebuildsOfOneVolumeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.slowly(nil)
+		engine, second := app.New(nil), b.request()
+		second.Destination.Replica = "vol-1-r-5e5e5e5e"
+		failures := make(chan error, 2)
+		for _, r := range []app.OnlineRequest{b.request(), second} {
+			go func() {
+				_, err := engine.RebuildOnline(t.Context(), r)
+				failures <- err
+			}()
+			time.Sleep(time.Millisecond)
+		}
+		require.ErrorContains(t, errors.Join(<-failures, <-failures), "has joined volume vol-1 since the plan was made")
+		volume := app.VolumeRequest{Mirror: b.mirror, Members: append(second.MoreSources, second.Source, b.request().Destination, second.Destination)}
+		check, err := engine.CheckVolume(t.Context(), volume)
+		require.NoError(t, err)
+		require.Empty(t, check.Audit.Differences)
+		require.Len(t, check.Volume.Members, 3)
 	})
 }

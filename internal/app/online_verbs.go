@@ -129,12 +129,14 @@ func (l *liveRun) GraftExternal(ctx context.Context, head string) error {
 }
 
 // checkMembers refuses a cut with a member that the mirror has lost since the plan was made, such
-// as by the last writes before the freeze: its snapshot lacks these.
+// as by the last writes before the freeze: its snapshot lacks these. One that has joined since has no
+// snapshot.
 func (l *liveRun) checkMembers(ctx context.Context) error {
 	volume, err := l.mirror.Volume(ctx)
 	if err != nil {
 		return err
 	}
+	known := map[string]bool{l.head.uuid: true}
 	for _, at := range l.members {
 		planned, _ := l.volume.Member(l.rebuild.sources.firstHead(at))
 		err := volume.CheckKept(planned)
@@ -146,6 +148,12 @@ func (l *liveRun) checkMembers(ctx context.Context) error {
 		}
 		if err != nil {
 			return executor.OfSource(at, err)
+		}
+		known[planned.Head] = true
+	}
+	for _, m := range volume.Members {
+		if m.Mode != domain.ModeERR && !known[m.Head] {
+			return fmt.Errorf("%s has joined volume %s since the plan was made, and is not cut: %w", m.Name, volume.Name, ports.ErrInvalid)
 		}
 	}
 	return nil
