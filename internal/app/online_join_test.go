@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,8 +23,11 @@ func TestFailedJoinIsNotRepeatedInItsFreeze(t *testing.T) {
 			t.Parallel()
 			fabric := simtarget.NewFabric()
 			v := newVolumeOnTargets(t, func(t *testing.T) *targettest.Target { return targettest.Simulate(t, fabric, flavour) })
+			var mu sync.Mutex
 			var joins []int // attempts, by freeze
 			v.targets[0].Simulated().Inject(func(r simtarget.Request) simtarget.Fault {
+				mu.Lock()
+				defer mu.Unlock()
 				if len(joins) == 0 || !isJoin(t, r) {
 					return simtarget.Fault{}
 				}
@@ -35,7 +39,9 @@ func TestFailedJoinIsNotRepeatedInItsFreeze(t *testing.T) {
 			})
 			r := v.request()
 			r.Freezer = freezer.Func(func(ctx context.Context) error {
+				mu.Lock()
 				joins = append(joins, 0)
+				mu.Unlock()
 				return v.mirror.Suspend(ctx)
 			}, v.mirror.Resume)
 			report, err := app.New(nil).RebuildOnline(t.Context(), r)
