@@ -123,10 +123,13 @@ func (s *rebuildSink) Sealed(ctx context.Context, lvolName string, sealing domai
 }
 
 // LeftOpen implements executor.Sink.
-func (s *rebuildSink) LeftOpen(source int, why error) {
-	text := fmt.Sprintf("exports or connections of this rebuild may remain on the host of source %s until the next rebuild or gc: %s", s.sources.name(source), inOneLine(why))
-	s.sources.warn(text)
-	s.engine.log.Warn(text, zap.String("replica", s.run.Replica), zap.String("run", s.run.ID))
+func (s *rebuildSink) LeftOpen(source int, why error) { s.leftOpen(source, why) }
+
+// leftOpen warns of what a source that does not answer may have kept of the run.
+func (r *rebuild) leftOpen(source int, why error) {
+	text := fmt.Sprintf("exports or connections of this rebuild may remain on the host of source %s until the next rebuild or gc: %s", r.sources.name(source), inOneLine(why))
+	r.sources.warn(text)
+	r.engine.log.Warn(text, zap.String("replica", r.run.Replica), zap.String("run", r.run.ID))
 }
 
 // servedBy is the name of the source of a copy; "" if there is only one source.

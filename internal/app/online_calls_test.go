@@ -307,6 +307,7 @@ func playLiveTrial(t *testing.T, p liveTrial) {
 				t.Logf("replay it: go test ./internal/app -run TestEveryCallOfAnOnlineRebuildOnTargetsFails -online-replay '%s'", p)
 			}
 		}()
+		defer time.Sleep(2 * time.Minute) // a thaw whose answer was lost is repeated for a minute
 		v := newLiveTargets(t, p.flavour)
 		defer v.end()
 		v.start()

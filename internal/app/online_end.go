@@ -68,9 +68,15 @@ func (l *liveRun) close(ctx context.Context, failure error) error {
 	calls := []func() error{
 		func() error {
 			for at := range l.rebuild.sources.sites {
-				if l.rebuild.sources.lostReason(at) == nil && l.ways != nil {
-					sources = errors.Join(sources, executor.End(ctx, l.rebuild.sources.host(at), run))
+				if l.rebuild.sources.lostReason(at) != nil || l.ways == nil {
+					continue
 				}
+				err := executor.End(ctx, l.rebuild.sources.host(at), run)
+				if failure == nil && errors.Is(err, ports.ErrUnavailable) { // it died since; the destination is whole
+					l.rebuild.leftOpen(at, err)
+					continue
+				}
+				sources = errors.Join(sources, err)
 			}
 			return nil
 		},

@@ -96,6 +96,10 @@ var liveFaults = []liveFault{
 	{name: "killed", fault: memory.Fault{Kill: true}, skip: func(c liveCall) bool { return c.party == partyMirror }},
 }
 
+// mayCutUnevenly: clients go on while some members have the cut and others not, since the engine has
+// died, or the freeze was over. Members may show different bytes then where clients trim.
+func (f liveFault) mayCutUnevenly() bool { return f.ends == endEngine || f.fault.Delay > 0 }
+
 // TestEveryCallOfAnOnlineRebuildFails: whatever goes wrong, clients notice nothing, no head
 // lacks a write, and the next run makes the destination a whole member.
 func TestEveryCallOfAnOnlineRebuildFails(t *testing.T) {
@@ -152,7 +156,7 @@ func playLiveFault(t *testing.T, at int, f liveFault) {
 		}
 		return f.fault
 	})
-	b.noTrims = f.ends == endEngine // see TestLiveVolumesAtRandom
+	b.noTrims = f.mayCutUnevenly()
 	b.start(100 * time.Millisecond)
 	defer b.clients.Stop()
 	r := b.request()

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +51,24 @@ func TestLastSourceDiesWhenReplicaIsWhole(t *testing.T) {
 			require.NoError(t, err)
 			m, _ := volume.Member(head.UUID)
 			require.Equal(t, domain.ModeRW, m.Mode)
+		})
+	}
+}
+
+// TestSourceDiesBeforeItsWayIsClosed: the destination is whole then, so that is no failure.
+func TestSourceDiesBeforeItsWayIsClosed(t *testing.T) {
+	for members := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, members+1, liveTree, memory.Config{})
+			b.start(10 * time.Millisecond)
+			defer b.clients.Stop()
+			b.slowly(onceAt(partyMirror, "release", b.members[members].Kill))
+			report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			require.Equal(t, app.OutcomeComplete, report.Outcome)
+			require.Contains(t, strings.Join(report.Warnings, "\n"), "may remain on the host of source")
+			b.settle()
+			b.stop()
 		})
 	}
 }

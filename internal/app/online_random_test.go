@@ -73,8 +73,7 @@ func playLiveVolume(t *testing.T, seed uint64) {
 	delay := time.Duration(random.IntN(20)) * time.Millisecond
 	d.inject(func(n int, call liveCall) memory.Fault { return d.fault(n, call, delay) })
 	for _, f := range d.faults {
-		// Members whose cuts differ for a moment keep other bytes of what is trimmed then.
-		d.noTrims = d.noTrims || f.ends == endEngine
+		d.noTrims = d.noTrims || f.mayCutUnevenly()
 	}
 	d.start(time.Duration(1+random.IntN(50)) * time.Millisecond)
 	defer d.clients.Stop()

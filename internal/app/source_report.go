@@ -29,6 +29,7 @@ func (s *sources) warnings(passedOver []error) (warnings []string) {
 // reportSources adds the parts of several sources to the report.
 func (r *rebuild) reportSources() {
 	if !r.sources.several() {
+		r.report.Warnings = append(r.sources.warnings(nil), r.report.Warnings...)
 		return
 	}
 	passedOver := make([]error, len(r.sources.sites))
