@@ -55,8 +55,9 @@ mocks:
 	@echo "== the mocks are up to date"
 	@.ci/mocks-current
 
-# These play scenario files again that TestScenarioOutput plays with the race detector.
-NO_RACE = ^(TestScenarioJSONKeepsContract|TestEveryKindOfFaultStrikes|TestManualScenariosRun)$$
+# These play scenario files again that TestScenarioOutput plays with the race detector, or many
+# clients, which it makes slow.
+NO_RACE = ^(TestScenarioJSONKeepsContract|TestEveryKindOfFaultStrikes|TestManualScenariosRun|TestSimtargetVolume)$$
 
 # Many tests wait for sockets and deadlines, so more of them than there are processors run
 # at once, and this target runs beside the next three. The target vet has run go vet.

@@ -26,6 +26,10 @@ const (
 	nqn     = "nqn.2026-01.io.rootgraft:"
 	hostNQN = "nqn.2026-01.io.rootgraft:clients"
 	nsid    = 1
+
+	// pause is what each client waits between two requests. Without it the clients take all
+	// processors from the targets, which are not as quick as real ones.
+	pause = 4 * time.Millisecond
 )
 
 // CreateLvstore makes a disk in memory on the target of that socket, with an lvstore. size is in bytes.
@@ -89,7 +93,7 @@ func Serve(ctx context.Context, socket, raid string) (*Volume, error) {
 	}
 	v := &Volume{session: session, view: nvmetcp.Initiator{Context: context.WithoutCancel(ctx), Namespace: namespace}}
 	v.clients, err = liveclient.Start(v.view, liveclient.Config{
-		Size: int64(namespace.Size()), Block: int64(namespace.BlockSize()), Unit: clusterSize, Seed: 1,
+		Size: int64(namespace.Size()), Block: int64(namespace.BlockSize()), Unit: clusterSize, Seed: 1, Pause: pause,
 	})
 	if err != nil {
 		_ = session.Close()
