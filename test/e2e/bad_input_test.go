@@ -46,8 +46,8 @@ func TestBadInputChangesNothing(t *testing.T) {
 			onlyUpstream bool
 		}{
 			{"no socket there", good, address(target.Socket+"x", roomy.lvstore, "vol-1-r-4e5f6a7b"), 1, []string{target.Socket + "x", "no such file"}, false},
-			{"an lvstore that is not there", good, address(target.Socket, "none", "vol-1-r-4e5f6a7b"), 1, []string{"none", "only", source.lvstore}, false},
-			{"a source's lvstore that is not there", address(target.Socket, "none", "vol-1-r-0a1b2c3d"), there, 1, []string{"none", "only"}, false},
+			{"an lvstore that is not there", good, address(target.Socket, "none", "vol-1-r-4e5f6a7b"), 1, []string{"none", "not found; available", source.lvstore}, false},
+			{"a source's lvstore that is not there", address(target.Socket, "none", "vol-1-r-0a1b2c3d"), there, 1, []string{"none", "not found; available"}, false},
 			{"an lvstore that is full", good, full.address("vol-1-r-4e5f6a7b"), 1, []string{full.lvstore, "0 are free"}, false},
 			{"an lvstore that is too small", good, small.address("vol-1-r-4e5f6a7b"), 1, []string{small.lvstore, "free"}, false},
 			{"an lvstore of another cluster size", good, coarse.address("vol-1-r-4e5f6a7b"), 1, []string{fmt.Sprint(clusterSize), fmt.Sprint(4 * clusterSize)}, false},
