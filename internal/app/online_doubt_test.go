@@ -52,7 +52,7 @@ func TestMemberIsDoubtedBeforeTheCut(t *testing.T) {
 		t.Run(at.method+" "+at.lasts.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newLiveFixture(t, 2, liveTree, memory.Config{})
-				b.start(10 * time.Millisecond)
+				b.start(50 * time.Millisecond)
 				defer b.clients.Stop()
 				mirror := &doubtingMirror{Mirror: b.mirror, head: list(t, b.members[0], b.names[0]).Head.UUID}
 				began := time.Now()
