@@ -180,6 +180,9 @@ func (l *liveRun) Join(ctx context.Context, head string) error {
 			joined, _ = volume.Member(head)
 		}
 	}
+	if err == nil && joined.Since.IsZero() {
+		err = fmt.Errorf("the mirror did not tell since when the live head is a member, so nobody could tell that it has every write: %w", ports.ErrInvalid)
+	}
 	if err != nil {
 		return notJoined{err}
 	}

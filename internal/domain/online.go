@@ -105,7 +105,7 @@ func (v LiveVolume) check(destination Replica, cut Cut) error {
 		case !is:
 			return refuse("replica %s is no member of volume %s: a rebuild under a live volume takes whole members as sources", r.located(), v.Name)
 		case m.Mode == ModeERR:
-			return refuse("replica %s is a lost member of volume %s (%s), so it lacks writes", r.located(), v.Name, m.Reason)
+			return refuse("replica %s is a lost member of volume %s, so it lacks writes%s", r.located(), v.Name, m.why())
 		case r.Head.Size != v.Replicas[0].Head.Size:
 			return refuse("the members of volume %s differ in length: %s has %d bytes, %s %d", v.Name, v.Replicas[0].Name, v.Replicas[0].Head.Size, r.Name, r.Head.Size)
 		}

@@ -102,10 +102,10 @@ func stagesOf(plan Plan) (all []string) {
 // TestOnlineRefusals: what the mirror says must be what the caller says.
 func TestOnlineRefusals(t *testing.T) {
 	for says, change := range map[string]func(w *liveWorld){
-		"no whole member is known":                             func(w *liveWorld) { w.members, w.names = nil, nil },
-		"has the member vol-1-r-m1, which is not among the":    func(w *liveWorld) { w.members, w.names = w.members[:1], w.names[:1] },
-		"vol-1-r-m1 on lvstore disk-n is no member of volume":  func(w *liveWorld) { w.volume.Members = w.volume.Members[:1] },
-		"is a lost member of volume vol-1 (slow), so it lacks": func(w *liveWorld) { w.volume = w.volume.Lose("n-head", "slow") },
+		"no whole member is known":                                   func(w *liveWorld) { w.members, w.names = nil, nil },
+		"has the member vol-1-r-m1, which is not among the":          func(w *liveWorld) { w.members, w.names = w.members[:1], w.names[:1] },
+		"vol-1-r-m1 on lvstore disk-n is no member of volume":        func(w *liveWorld) { w.volume.Members = w.volume.Members[:1] },
+		"is a lost member of volume vol-1, so it lacks writes: slow": func(w *liveWorld) { w.volume = w.volume.Lose("n-head", "slow") },
 		"has no head": func(w *liveWorld) {
 			w.refill(t, 1, "  s1 own=a/2\n")
 		},

@@ -37,6 +37,14 @@ type Member struct {
 // IsDoubted reports whether the mirror may be about to drop a member that it still lists.
 func (m Member) IsDoubted() bool { return m.Mode != ModeERR && m.Reason != "" }
 
+// why is the end of a sentence about a member, with the reason for its mode if one is known.
+func (m Member) why() string {
+	if m.Reason == "" {
+		return ""
+	}
+	return ": " + m.Reason
+}
+
 // Mode says which part a member has in its volume. The letters are Longhorn's.
 type Mode string
 
@@ -95,7 +103,7 @@ func (v Volume) CheckUnbroken(joined Member) error {
 	case !is:
 		return fmt.Errorf("lvol %s is no member of volume %s any more, so it lacks writes", joined.Head, v.Name)
 	case now.Mode == ModeERR:
-		return fmt.Errorf("volume %s lost member %s, so it lacks writes: %s", v.Name, now.Name, now.Reason)
+		return fmt.Errorf("volume %s lost member %s, so it lacks writes%s", v.Name, now.Name, now.why())
 	case joined.Since.IsZero() || now.Since.IsZero():
 		return fmt.Errorf("volume %s does not tell since when %s is a member, so it may lack writes", v.Name, now.Name)
 	case !now.Since.Equal(joined.Since):

@@ -35,6 +35,8 @@ func TestMembersChangeTheirMode(t *testing.T) {
 	lost := landed.Lose("b", "its host is gone")
 	_, err = lost.Land(joined)
 	require.ErrorContains(t, err, "lost member b, so it lacks writes: its host is gone")
+	_, err = landed.Lose("b", "").Land(joined)
+	require.EqualError(t, err, "volume vol-1 lost member b, so it lacks writes")
 	left, err := lost.Leave("b")
 	require.NoError(t, err)
 	require.Len(t, left.Members, 1)

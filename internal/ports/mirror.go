@@ -25,7 +25,8 @@ type Mirror interface {
 
 	// Join makes the head that is shown at the way a member. It is called in a freeze, and
 	// nothing is copied: every write after the freeze reaches the head. The caller answers
-	// for its bytes. ErrExists if it is a member already.
+	// for its bytes. The member has a Since: without one, nobody can tell that it has every
+	// write. ErrExists if it is a member already.
 	Join(ctx context.Context, run Run, at Address) (domain.Member, error)
 
 	// Leave removes the member whose head is the lvol of that UUID, and ends the

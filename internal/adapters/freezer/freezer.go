@@ -49,7 +49,7 @@ func None() *Freezer {
 
 // Freeze implements ports.Freezer. The limit includes the time that freezing takes.
 func (f *Freezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
-	frozen, cancel := context.WithTimeout(ctx, limit)
+	frozen, cancel := context.WithTimeoutCause(ctx, limit, overLimit(limit))
 	defer cancel()
 	if err := f.begin(frozen); err != nil {
 		return fmt.Errorf("%w: %w", ports.ErrNotFrozen, err)
@@ -60,7 +60,7 @@ func (f *Freezer) Freeze(ctx context.Context, limit time.Duration, work func(ctx
 	case <-it.over:
 	case <-frozen.Done():
 	}
-	early := frozen.Err()
+	early := context.Cause(frozen)
 	thawed := f.letGoOn(ctx)
 	<-it.over
 	err := it.result()
@@ -104,9 +104,9 @@ func (f *Freezer) begin(ctx context.Context) error {
 	select {
 	case f.turn <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := context.Cause(ctx); err != nil {
 		f.end()
 		return err
 	}
@@ -118,7 +118,7 @@ func (f *Freezer) begin(ctx context.Context) error {
 		}
 		defer f.end()
 		thawed := f.letGoOn(ctx)
-		return errors.Join(it.result(), ctx.Err(), thawed)
+		return errors.Join(it.result(), context.Cause(ctx), thawed)
 	case <-ctx.Done():
 	}
 	// It may freeze the clients later, so they are let go on once more when it has ended.
@@ -130,8 +130,16 @@ func (f *Freezer) begin(ctx context.Context) error {
 		_ = f.letGoOn(ctx)
 		<-f.hangs
 	}()
-	return errors.Join(ctx.Err(), thawed)
+	return errors.Join(context.Cause(ctx), thawed)
 }
+
+// overLimit is why the context of a freeze ends that takes longer than its limit.
+type overLimit time.Duration
+
+func (limit overLimit) Error() string {
+	return fmt.Sprintf("the limit of %s was over", time.Duration(limit))
+}
+func (overLimit) Unwrap() error { return context.DeadlineExceeded }
 
 func (f *Freezer) end() { <-f.turn }
 

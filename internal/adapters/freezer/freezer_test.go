@@ -193,7 +193,10 @@ func TestFreezeFails(t *testing.T) {
 			<-ctx.Done()
 			return nil
 		}
-		require.ErrorIs(t, c.freezer().Freeze(t.Context(), limit, notCalled(t)), ports.ErrNotFrozen)
+		err := c.freezer().Freeze(t.Context(), limit, notCalled(t))
+		require.ErrorIs(t, err, ports.ErrNotFrozen)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.EqualError(t, err, "the volume was not frozen: the limit of 5s was over")
 		synctest.Wait()
 		require.False(t, c.stopped())
 		require.Equal(t, limit, time.Since(c.begun))
