@@ -100,6 +100,9 @@ func (v LiveVolume) check(destination Replica, cut Cut) error {
 		if _, taken := r.Snapshot(cut.Snapshot); taken {
 			return refuse("replica %s already has a snapshot %s", r.located(), cut.Snapshot)
 		}
+		if err := r.refuseNames([]string{SnapshotLvolName(r.Name, cut.Snapshot)}); err != nil {
+			return err
+		}
 		heads[r.Head.UUID] = r.Name
 		switch m, is := v.Member(r.Head.UUID); {
 		case !is:

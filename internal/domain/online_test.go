@@ -109,6 +109,9 @@ func TestOnlineRefusals(t *testing.T) {
 		"has no head": func(w *liveWorld) {
 			w.refill(t, 1, "  s1 own=a/2\n")
 		},
+		"vol-1-r-m1-snap-rebuild-cut-0000000a has 36 bytes, lvstore disk-n takes at most 35": func(w *liveWorld) {
+			w.members[1].NameLimit = 35
+		},
 		"the members of volume vol-1 differ in length": func(w *liveWorld) {
 			w.refill(t, 1, "  head size=9\n")
 		},
