@@ -31,7 +31,8 @@ type liveTargets struct {
 	home, to *targettest.Target
 	members  []*targettest.Target
 
-	volume, store int // clusters; 0: volumeClusters and storeClusters
+	volume, store int    // clusters; 0: volumeClusters and storeClusters
+	prefix        string // of all replicas' names
 }
 
 // all are the targets that the test has started.
@@ -103,7 +104,7 @@ func (v *liveVolume) startClients(t *testing.T) {
 func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow func(p *place, replica string)) *liveVolume {
 	t.Helper()
 	v := &liveVolume{
-		home: at.home, destination: liveReplica{newPlace(t, at.to, cmp.Or(at.store, storeClusters)), liveTo},
+		home: at.home, destination: liveReplica{newPlace(t, at.to, cmp.Or(at.store, storeClusters)), at.prefix + liveTo},
 		size: int64(cmp.Or(at.volume, volumeClusters)) * clusterSize,
 	}
 	if image {
@@ -114,8 +115,9 @@ func growLiveVolume(t *testing.T, at *liveTargets, members int, image bool, grow
 		if image {
 			p.importImage(t, noises(7, imageClusters))
 		}
-		grow(p, liveMembers[i])
-		v.members = append(v.members, liveReplica{p, liveMembers[i]})
+		name := at.prefix + liveMembers[i]
+		grow(p, name)
+		v.members = append(v.members, liveReplica{p, name})
 	}
 	v.proves = proves(t, v.members[0].place, v.destination.place)
 	t.Cleanup(func() { closeVolumes(t, v) })

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -64,7 +66,7 @@ func TestSimulatedOnline(t *testing.T) {
 // onFork and onUpstream are the tests that TestSimulatedOnline plays without -all-online.
 var (
 	onFork     = []string{"by commands", "a source dies in a copy", "cancelled", "a linked clone"}
-	onUpstream = []string{"two members", "the only source dies", "a linked clone"}
+	onUpstream = []string{"two members", "names as long as they may be", "the only source dies", "a linked clone"}
 )
 
 var allOnline = flag.Bool("all-online", false, "play all of TestSimulatedOnline and of the stages in which a party ends: it takes minutes with the race detector")
@@ -90,6 +92,7 @@ func testOnline(t *testing.T, some []string, start func() *targettest.Target) {
 		{"the program is killed", programKilled},
 		{"a user takes a snapshot meanwhile", userSnapshot},
 		{"a user's snapshot lost its cut", snapshotOverLostCut},
+		{"names as long as they may be", longestNames},
 		{"no base", withoutBase},
 		{"a linked clone", linkedClone},
 		{"five volumes at once", fiveVolumes},
@@ -222,6 +225,30 @@ func snapshotOverLostCut(t *testing.T, at *liveTargets) {
 	v.stop(t)
 	v.requireWhole(t)
 	require.Len(t, v.whole(t), 3)
+}
+
+// Snapshots of the cut have names as long as the lvstores take. One byte more is refused.
+func longestNames(t *testing.T, at *liveTargets) {
+	store, err := newPlace(t, at.to, storeClusters).host.List(t.Context())
+	require.NoError(t, err)
+	longer := *at
+	longer.prefix = strings.Repeat("v", store.NameLimit-len(domain.SnapshotLvolName(liveTo, domain.CutName("00000000"))))
+	t.Run("not longer", func(t *testing.T) {
+		v := newLiveVolume(t, &longer, 2)
+		v.rebuild(t)
+		v.stop(t)
+		v.requireWhole(t)
+	})
+	longer.prefix += "v"
+	t.Run("longer", func(t *testing.T) {
+		v := newLiveVolume(t, &longer, 1)
+		report, err := rebuild.New().RebuildOnline(t.Context(), v.request())
+		require.ErrorContains(t, err, fmt.Sprintf("takes at most %d", store.NameLimit))
+		require.Equal(t, rebuild.OutcomeRefused, report.Outcome)
+		require.Zero(t, report.Online.Freezes)
+		v.awaitWrites(t, 20)
+		v.stop(t)
+	})
 }
 
 func withoutBase(t *testing.T, at *liveTargets) {
