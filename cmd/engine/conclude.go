@@ -25,7 +25,7 @@ func verdictOf(failure error) verdict {
 	default:
 		v.Outcome = rebuild.OutcomeFailed
 	}
-	v.Error = oneLine(failure)
+	v.Error = oneLine(failure.Error())
 	return v
 }
 

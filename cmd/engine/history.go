@@ -187,7 +187,7 @@ func (h historyResult) text() string {
 			fmt.Fprintf(&text, "  finished before that: %s\n", strings.Join(r.Sealed, ", "))
 		}
 		if r.Error != "" {
-			fmt.Fprintf(&text, "  %s\n", oneLine(fmt.Errorf("%s", r.Error)))
+			fmt.Fprintf(&text, "  %s\n", oneLine(r.Error))
 		}
 		for _, e := range r.Plan {
 			what := e.Snapshot

@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, options .
 	ctx = rebuild.OnWaiting(ctx, func(text string) {
 		telling.Lock()
 		defer telling.Unlock()
-		fmt.Fprintln(stderr, "engine: waiting "+oneLine(errors.New(text)))
+		fmt.Fprintln(stderr, "engine: waiting "+oneLine(text))
 	})
 	command, err := wire(stdout, stderr, options...)
 	if err == nil {
@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, options .
 		return exitDone
 	}
 	if quiet := (*printedError)(nil); !errors.As(err, &quiet) {
-		fmt.Fprintln(stderr, "engine: "+oneLine(err))
+		fmt.Fprintln(stderr, "engine: "+oneLine(err.Error()))
 	}
 	bad := (*scenario.Error)(nil)
 	usage := (*usageError)(nil)
@@ -91,5 +91,13 @@ func badUsage(format string, args ...any) error { return &usageError{fmt.Sprintf
 // printedError is a failure that the output on stdout has already.
 type printedError struct{ error }
 
-// oneLine is the error on one line.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine is a text on one line, such as joined errors.
+func oneLine(text string) string {
+	var parts []string
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) > 0 {
+			parts = append(parts, strings.Join(words, " "))
+		}
+	}
+	return strings.Join(parts, "; ")
+}

@@ -77,7 +77,7 @@ func writeMembers(out io.Writer, members []memberState) {
 		note := ""
 		switch {
 		case m.Reason != "":
-			note = oneLine(fmt.Errorf("%s", m.Reason))
+			note = oneLine(m.Reason)
 		case m.Since != "":
 			note = "since " + m.Since
 		}

@@ -45,7 +45,7 @@ func (s *printer) before(ctx context.Context, r rebuild.Request) error {
 	for _, side := range append(sides, side{"destination", r.Destination}) {
 		store, err := side.at.Host.List(ctx)
 		if err != nil && side.what == "source" && len(r.MoreSources) > 0 {
-			s.printf("  source replica %s: %s\n", side.at.Replica, oneLine(err))
+			s.printf("  source replica %s: %s\n", side.at.Replica, oneLine(err.Error()))
 			continue
 		}
 		if err != nil {

@@ -189,5 +189,5 @@ func (u *unreachable) Close() error { return nil }
 // List implements rebuild.Looker. A retry would not open the host, so the error wraps
 // no kind that is retried.
 func (u *unreachable) List(context.Context) (rebuild.Listing, error) {
-	return rebuild.Listing{}, errors.New(oneLine(u.err))
+	return rebuild.Listing{}, errors.New(oneLine(u.err.Error()))
 }

@@ -76,7 +76,7 @@ func (p played) line() runLine {
 		DurationMS: p.report.Duration.Milliseconds(), Faults: p.struck,
 	}
 	if p.failure != nil {
-		line.Error = oneLine(p.failure)
+		line.Error = oneLine(p.failure.Error())
 	}
 	mine := make(map[string]bool)
 	for _, name := range p.sealed {
@@ -113,7 +113,7 @@ func (s *printer) strike(f scenario.Fault) {
 func (s *printer) failed(failure error) {
 	if failure != nil {
 		s.progress.clear()
-		s.printf("%s", fold("  failed   "+oneLine(failure)+"\n", lineWidth(s.out)))
+		s.printf("%s", fold("  failed   "+oneLine(failure.Error())+"\n", lineWidth(s.out)))
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget"
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/simtarget/livevolume"
@@ -45,13 +47,10 @@ simtarget prints a line for each socket once it answers, and runs until it is
 interrupted.`,
 		Example: "  engine simtarget --socket /tmp/a.sock --socket /tmp/b.sock --flavour upstream --state /tmp/state\n\n  engine simtarget --socket /tmp/a.sock --socket /tmp/b.sock --socket /tmp/c.sock --volume vol-1",
 		RunE: func(c *cobra.Command, more []string) error {
-			flags.sockets = append(flags.sockets, more...)
-			if kill != "" {
-				if len(flags.sockets) > 0 || flags.volume != "" || flags.state != "" {
-					return badUsage("--kill %s: expected no other flag with it", kill)
-				}
-				return livevolume.Kill(c.Context(), kill)
+			if c.Flags().Changed("kill") {
+				return killTarget(c, kill, more)
 			}
+			flags.sockets = append(flags.sockets, more...)
 			return p.runSimtarget(c, flags)
 		},
 	}
@@ -62,6 +61,22 @@ interrupted.`,
 	c.Flags().StringVar(&kill, "kill", "", "kill the target of the socket `PATH`, as kill -9 does, and run none")
 	c.Flags().DurationVar(&flags.poll, "poll", 0, "poll the sockets every `DURATION`, as SPDK does every 4ms (default: answer at once)")
 	return c
+}
+
+func killTarget(c *cobra.Command, socket string, more []string) error {
+	others := more
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed && f.Name != "kill" {
+			others = append(others, "--"+f.Name)
+		}
+	})
+	switch {
+	case socket == "":
+		return badUsage("--kill is empty: expected the path of a target's socket")
+	case len(others) > 0:
+		return badUsage("--kill %s: expected nothing else with it, got %s", socket, strings.Join(others, " "))
+	}
+	return livevolume.Kill(c.Context(), socket)
 }
 
 func (p cli) runSimtarget(c *cobra.Command, flags simtargetFlags) error {
@@ -76,13 +91,13 @@ func (p cli) runSimtarget(c *cobra.Command, flags simtargetFlags) error {
 	case flags.state != "" && flags.volume != "":
 		return badUsage("--volume and --state: expected one of them, got both")
 	}
-	serve := untilDone
+	serve := func(ctx context.Context, ends <-chan targetEnd) error { return untilDone(ctx, p.out, ends) }
 	if c.Flags().Changed("volume") {
 		tried, err := newTriedVolume(flags.volume, paths)
 		if err != nil {
 			return err
 		}
-		serve = func(ctx context.Context, failed <-chan error) error { return tried.serve(ctx, p, failed) }
+		serve = func(ctx context.Context, ends <-chan targetEnd) error { return tried.serve(ctx, p, ends) }
 	}
 	config := simtarget.Config{Flavour: simtarget.Flavour(flags.flavour), State: flags.state, Poll: flags.poll, Logger: p.log}
 	return runTargets(c.Context(), p.out, config, paths, serve)
@@ -110,8 +125,21 @@ func socketPaths(paths []string) ([]string, error) {
 	return paths, nil
 }
 
-// runTargets runs one target per socket until serve returns, which is told about a target that fails.
-func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, paths []string, serve func(context.Context, <-chan error) error) (err error) {
+// targetEnd is the end of a target before that of the program.
+type targetEnd struct {
+	socket  string
+	failure error // nil: it was killed
+}
+
+func (e targetEnd) tell(out io.Writer) error {
+	if e.failure == nil {
+		fmt.Fprintf(out, "%s: the target was killed\n", e.socket)
+	}
+	return e.failure
+}
+
+// runTargets runs one target per socket until serve returns, which is told about targets that end.
+func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, paths []string, serve func(context.Context, <-chan targetEnd) error) (err error) {
 	fabric := simtarget.NewFabric()
 	var targets []*simtarget.Target
 	defer func() {
@@ -119,7 +147,7 @@ func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, pat
 			err = errors.Join(err, target.Close())
 		}
 	}()
-	ended := make(chan error, len(paths))
+	ends := make(chan targetEnd, len(paths))
 	for _, path := range paths {
 		config.Socket = path
 		target, err := fabric.Start(config)
@@ -129,25 +157,28 @@ func runTargets(ctx context.Context, out io.Writer, config simtarget.Config, pat
 		targets = append(targets, target)
 		go func() {
 			<-target.Done()
-			if err := target.Err(); err != nil {
-				ended <- err
-			}
+			ends <- targetEnd{path, target.Err()}
 		}()
 	}
 	for _, path := range paths {
 		fmt.Fprintf(out, "%s: a simulated %s target answers\n", path, config.Flavour)
 	}
-	return serve(ctx, ended)
+	return serve(ctx, ends)
 }
 
-// untilDone waits for the end of the context, or for a target that fails.
-func untilDone(ctx context.Context, failed <-chan error) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-failed:
-		return err
+// untilDone waits for the end of the context, of all targets, or of one that fails.
+func untilDone(ctx context.Context, out io.Writer, ends <-chan targetEnd) error {
+	for range cap(ends) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case end := <-ends:
+			if err := end.tell(out); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }
 
 // flavourFlag is --flavour.

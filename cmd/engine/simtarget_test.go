@@ -167,50 +167,114 @@ func TestSimtargetRefusesLvstoreItCannotKeep(t *testing.T) {
 	require.Equal(t, exitDone, (<-ended).status)
 }
 
-// The command that simtarget prints rebuilds a replica while its clients go on.
-func TestSimtargetVolume(t *testing.T) {
+// simtargets is a running engine simtarget.
+type simtargets struct {
+	sockets []string
+	lines   *bufio.Scanner
+	stop    context.CancelFunc
+	ended   chan ran
+}
+
+func startSimtargets(t *testing.T, targets int, args ...string) *simtargets {
+	t.Helper()
 	dir := shortDir(t)
 	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	sockets := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "c"), filepath.Join(dir, "d")}
-	args := []string{"simtarget", "--volume", "vol-1"}
-	for _, socket := range sockets {
-		args = append(args, "--socket", socket)
+	t.Cleanup(stop)
+	s := &simtargets{stop: stop, ended: make(chan ran, 1)}
+	args = append([]string{"simtarget"}, args...)
+	for n := range targets {
+		s.sockets = append(s.sockets, filepath.Join(dir, string(rune('a'+n))))
+		args = append(args, "--socket", s.sockets[n])
 	}
 	reader, writer := io.Pipe()
-	ended := make(chan ran, 1)
 	go func() {
 		var stderr bytes.Buffer
 		status := run(ctx, args, writer, &stderr)
 		_ = writer.Close()
-		ended <- ran{status: status, stderr: stderr.String()}
+		s.ended <- ran{status: status, stderr: stderr.String()}
 	}()
-	lines := bufio.NewScanner(reader)
-	printed := func(command string) (args []string) {
-		for lines.Scan() && !strings.HasPrefix(lines.Text(), command) {
-		}
-		text := strings.TrimSuffix(lines.Text(), "\\")
-		for strings.HasSuffix(lines.Text(), "\\") && lines.Scan() {
-			text += strings.TrimSuffix(lines.Text(), "\\")
-		}
-		return strings.Fields(strings.ReplaceAll(text, "'", ""))[1:]
+	s.lines = bufio.NewScanner(reader)
+	return s
+}
+
+// printed reads on to a command, and returns its arguments.
+func (s *simtargets) printed(command string) (args []string) {
+	for s.lines.Scan() && !strings.HasPrefix(s.lines.Text(), command) {
 	}
-	rebuildIt, kill := printed("engine rebuild"), printed("engine simtarget --kill")
-	require.Equal(t, sockets[2], kill[len(kill)-1])
+	text := strings.TrimSuffix(s.lines.Text(), "\\")
+	for strings.HasSuffix(s.lines.Text(), "\\") && s.lines.Scan() {
+		text += strings.TrimSuffix(s.lines.Text(), "\\")
+	}
+	return strings.Fields(strings.ReplaceAll(text, "'", ""))[1:]
+}
+
+// end interrupts it, unless it has ended, and returns its last line.
+func (s *simtargets) end() (last string, r ran) {
+	s.stop()
+	for s.lines.Scan() {
+		last = s.lines.Text()
+	}
+	return last, <-s.ended
+}
+
+// kill kills a target, which is told about.
+func (s *simtargets) kill(t *testing.T, socket string) {
+	t.Helper()
+	require.Equal(t, exitDone, engine(t, "simtarget", "--kill", socket).status)
+	told := socket + ": the target was killed"
+	for s.lines.Scan() && s.lines.Text() != told {
+	}
+	require.Equal(t, told, s.lines.Text())
+}
+
+func TestSimtargetKill(t *testing.T) {
+	s := startSimtargets(t, 2)
+	for range s.sockets {
+		require.True(t, s.lines.Scan())
+		require.Contains(t, s.lines.Text(), "answers")
+	}
+	s.kill(t, s.sockets[0])
+	r := engine(t, "simtarget", "--kill", s.sockets[0])
+	require.Equal(t, exitFailed, r.status, "it is gone already")
+	require.Contains(t, r.stderr, s.sockets[0])
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.Equal(t, exitFailed, engine(t, "simtarget", "--kill", file).status)
+	r = engine(t, "simtarget", "--kill", s.sockets[1], "--poll", "4ms")
+	require.Equal(t, exitUsage, r.status)
+	require.Equal(t, "engine: --kill "+s.sockets[1]+": expected nothing else with it, got --poll\n", r.stderr)
+	r = engine(t, "simtarget", "--kill", "")
+	require.Equal(t, exitUsage, r.status)
+	require.Equal(t, "engine: --kill is empty: expected the path of a target's socket\n", r.stderr)
+	s.kill(t, s.sockets[1])
+	require.False(t, s.lines.Scan(), "it ends with its last target")
+	require.Equal(t, exitDone, (<-s.ended).status)
+}
+
+// With its RAID, a volume is lost: its clients fail, and the program can be interrupted.
+func TestSimtargetVolumeLosesItsRAID(t *testing.T) {
+	s := startSimtargets(t, 2, "--volume", "vol-1")
+	s.printed("engine rebuild")
+	s.kill(t, s.sockets[0])
+	last, r := s.end()
+	require.Contains(t, last, "failed")
+	require.Equal(t, exitFailed, r.status)
+}
+
+// The command that simtarget prints rebuilds a replica while its clients go on.
+func TestSimtargetVolume(t *testing.T) {
+	s := startSimtargets(t, 4, "--volume", "vol-1")
+	rebuildIt, kill := s.printed("engine rebuild"), s.printed("engine simtarget --kill")
+	require.Equal(t, s.sockets[2], kill[len(kill)-1])
 
 	at := slices.Index(rebuildIt, "--bandwidth") // slows it down, for people
 	if r := engine(t, slices.Delete(rebuildIt, at, at+2)...); r.status != exitDone {
 		t.Fatalf("%s%s", r.stdout, r.stderr)
 	}
-	require.Equal(t, exitDone, engine(t, kill...).status)
-	require.NoFileExists(t, sockets[2])
-	rpc(t, sockets[3], "rpc_get_methods", nil)
-	stop()
-	var last string
-	for lines.Scan() {
-		last = lines.Text()
-	}
+	s.kill(t, s.sockets[2])
+	require.NoFileExists(t, s.sockets[2])
+	rpc(t, s.sockets[3], "rpc_get_methods", nil)
+	last, r := s.end()
 	require.Contains(t, last, "none failed, and no read was wrong")
-	r := <-ended
 	require.Equal(t, exitDone, r.status, r.stderr)
 }

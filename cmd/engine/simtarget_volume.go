@@ -53,7 +53,7 @@ func newTriedVolume(name string, sockets []string) (v triedVolume, err error) {
 }
 
 // serve makes the volume and has clients read and write it until the context ends or a target fails.
-func (v triedVolume) serve(ctx context.Context, p cli, failed <-chan error) error {
+func (v triedVolume) serve(ctx context.Context, p cli, ends <-chan targetEnd) error {
 	clients, err := v.start(ctx, p)
 	if err != nil {
 		return fmt.Errorf("make volume %s: %w", v.raid.raid, err)
@@ -66,8 +66,10 @@ func (v triedVolume) serve(ctx context.Context, p cli, failed <-chan error) erro
 		case <-every.C:
 			v.report(p.out, clients.Stats())
 			continue
-		case failure := <-failed:
-			err = failure
+		case end := <-ends:
+			if err = end.tell(p.out); err == nil {
+				continue
+			}
 		case <-ctx.Done():
 		}
 		stats, wrong := clients.Stop()

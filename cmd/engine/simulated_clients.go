@@ -51,7 +51,7 @@ func (s *simulation) stopClients(ctx context.Context, clients *scenario.Clients,
 		Failed: served.Failures, Wrong: served.Wrong, LongestMS: milliseconds(served.Longest), Differ: append([]string{}, served.Differ...),
 	}
 	if wrong := served.Err(); wrong != nil && outcome.Error == "" {
-		outcome.Outcome, outcome.Error = rebuild.OutcomeFailed, oneLine(wrong)
+		outcome.Outcome, outcome.Error = rebuild.OutcomeFailed, oneLine(wrong.Error())
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func (s *simulation) takeSnapshot(ctx context.Context, live *scenario.Live) *mea
 	taken, err := s.engine.SnapshotVolume(ctx, request, live.Snapshot.Name)
 	state := &meanwhileState{Name: live.Snapshot.Name, FreezeMS: milliseconds(taken.Frozen)}
 	if err != nil {
-		state.Error = oneLine(err)
+		state.Error = oneLine(err.Error())
 	}
 	return state
 }

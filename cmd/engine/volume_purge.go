@@ -106,7 +106,7 @@ func purgeText(s purgeState, purged bool) string {
 	}
 	switch {
 	case s.Stays != "":
-		return "kept: " + oneLine(fmt.Errorf("%s", s.Stays))
+		return "kept: " + oneLine(s.Stays)
 	case s.Gone:
 		return "deleted; " + strings.Replace(into, "merges", "merged", 1)
 	case purged:

@@ -44,7 +44,7 @@ func volumeText(report rebuild.VolumeReport) string {
 	if faults := report.Faults(); len(faults) > 0 {
 		trimmed += "\n"
 		for _, fault := range faults {
-			trimmed += "  wrong: " + oneLine(fmt.Errorf("%s", fault)) + "\n"
+			trimmed += "  wrong: " + oneLine(fault) + "\n"
 		}
 	}
 	return trimmed

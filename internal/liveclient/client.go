@@ -106,7 +106,7 @@ func (c *Clients) Check(view io.ReaderAt) error {
 	p := make([]byte, longest)
 	for at := int64(0); at < c.config.Size; at += longest {
 		part := p[:min(longest, c.config.Size-at)]
-		if n, err := view.ReadAt(part, at); n < len(part) {
+		if err := readFull(view, part, at); err != nil {
 			return fmt.Errorf("read %d bytes at %d: %w", len(part), at, err)
 		}
 		if err := c.model.beginRead(at, int64(len(part))).check(part); err != nil {
@@ -183,15 +183,21 @@ func (c *Clients) read(offset, length int64) {
 	p := make([]byte, length)
 	begun := time.Now()
 	r := c.model.beginRead(offset, length)
-	n, err := c.volume.ReadAt(p, offset)
-	if err == io.EOF && n == len(p) { //nolint:errorlint // io.ReaderAt returns it as it is
-		err = nil
-	}
+	err := readFull(c.volume, p, offset)
 	wrong := r.check(p)
 	if err != nil {
 		wrong = nil
 	}
 	c.count(&c.stats.Reads, begun, err, wrong)
+}
+
+// readFull reads all bytes. At the end of the volume an io.ReaderAt may return io.EOF with them.
+func readFull(from io.ReaderAt, p []byte, offset int64) error {
+	n, err := from.ReadAt(p, offset)
+	if err == io.EOF && n == len(p) { //nolint:errorlint // io.ReaderAt returns it as it is
+		return nil
+	}
+	return err
 }
 
 // change carries out a change, unless another one takes place in that range.

@@ -3,6 +3,7 @@ package liveclient_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,7 @@ type disk struct {
 
 	onChange func(n int, do func()) error
 	onRead   func(p []byte)
+	reading  error  // of all reads, beside all the bytes
 	freeze   func() // before a request
 }
 
@@ -51,7 +53,7 @@ func (d *disk) ReadAt(p []byte, offset int64) (int, error) {
 	defer d.mu.Unlock()
 	copy(p, d.bytes[offset:])
 	d.onRead(p)
-	return len(p), nil
+	return len(p), d.reading
 }
 
 func (d *disk) change(offset int64, do func()) error {
@@ -183,6 +185,21 @@ func TestFailuresAreCounted(t *testing.T) {
 		require.ErrorIs(t, stats.Failure, errTorn)
 		require.EqualValues(t, d.changes/2, stats.Failures)
 		require.NoError(t, stats.FirstWrong)
+	})
+}
+
+// io.ReaderAt permits io.EOF beside all bytes, and no other error.
+func TestReadThatFailsIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.reading = io.EOF
+		play(t, d, func(c *liveclient.Clients) {
+			require.NoError(t, c.Check(d))
+			d.reading = errTorn
+			require.ErrorIs(t, c.Check(d), errTorn)
+		})
+		_, err := liveclient.Start(d, config)
+		require.ErrorIs(t, err, errTorn)
 	})
 }
 

@@ -61,7 +61,7 @@ func newModel(volume io.ReaderAt, size int64) (*model, error) {
 	m := &model{value: make([]byte, size), open: make([]bool, size)}
 	for at := int64(0); at < size; at += longest {
 		part := m.value[at:min(at+longest, size)]
-		if n, err := volume.ReadAt(part, at); n < len(part) {
+		if err := readFull(volume, part, at); err != nil {
 			return nil, fmt.Errorf("read %d bytes at %d: %w", len(part), at, err)
 		}
 	}

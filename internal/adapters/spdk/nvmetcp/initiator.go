@@ -32,12 +32,19 @@ func (i Initiator) repeat(do func() error) error {
 
 // ReadAt implements io.ReaderAt.
 func (i Initiator) ReadAt(p []byte, offset int64) (int, error) {
-	return len(p), i.repeat(func() error { return i.Namespace.Read(i.Context, p, uint64(offset)) })
+	return allOrNone(len(p), i.repeat(func() error { return i.Namespace.Read(i.Context, p, uint64(offset)) }))
 }
 
 // WriteAt implements io.WriterAt.
 func (i Initiator) WriteAt(p []byte, offset int64) (int, error) {
-	return len(p), i.repeat(func() error { return i.Namespace.Write(i.Context, p, uint64(offset)) })
+	return allOrNone(len(p), i.repeat(func() error { return i.Namespace.Write(i.Context, p, uint64(offset)) }))
+}
+
+func allOrNone(n int, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // WriteZeroes writes zeros.

@@ -73,7 +73,6 @@ func (t *Target) end() error {
 	t.fabric.mu.Lock()
 	t.die(nil)
 	t.fabric.mu.Unlock()
-	_ = t.server.Close() // never fails
 	t.serving.Wait()
 	return nil
 }
@@ -105,7 +104,8 @@ func (t *Target) die(cause error) {
 	t.ended, t.queue = true, nil
 	t.fabric.targets = slices.DeleteFunc(t.fabric.targets, func(other *Target) bool { return other == t })
 	close(t.dead)
-	_ = t.socket.Close() // removes the socket, too
+	_ = t.socket.Close()                          // removes the socket, too
+	t.serving.Go(func() { _ = t.server.Close() }) // never fails; its sessions may wait for this lock
 	for _, c := range t.copies {
 		c.stop()
 	}

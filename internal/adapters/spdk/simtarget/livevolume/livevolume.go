@@ -5,6 +5,7 @@ package livevolume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -39,10 +40,12 @@ func CreateLvstore(ctx context.Context, socket, name string, size uint64) error 
 
 // Kill ends the target of that socket as kill -9 does. It may answer or not.
 func Kill(ctx context.Context, socket string) error {
-	if err := do(ctx, socket, rpc.Kill()); !rpc.OutcomeUnknown(err) {
-		return err
+	err := do(ctx, socket, rpc.Kill())
+	var dial *net.OpError
+	if asked := !errors.As(err, &dial) || dial.Op != "dial"; asked && rpc.OutcomeUnknown(err) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // do sends calls one after the other, up to the first that fails. What exists already need not be made.
@@ -62,6 +65,7 @@ type Volume struct {
 	session *nvmetcp.Session
 	view    nvmetcp.Initiator
 	clients *liveclient.Clients
+	giveUp  context.CancelFunc // ends the repetitions of their requests
 }
 
 // Serve exports the RAID1 of that name on any port, by a subsystem that reports ANA states, and starts clients, which
@@ -91,11 +95,13 @@ func Serve(ctx context.Context, socket, raid string) (*Volume, error) {
 		_ = session.Close()
 		return nil, err
 	}
-	v := &Volume{session: session, view: nvmetcp.Initiator{Context: context.WithoutCancel(ctx), Namespace: namespace}}
+	repeating, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	v := &Volume{session: session, view: nvmetcp.Initiator{Context: repeating, Namespace: namespace}, giveUp: giveUp}
 	v.clients, err = liveclient.Start(v.view, liveclient.Config{
 		Size: int64(namespace.Size()), Block: int64(namespace.BlockSize()), Unit: clusterSize, Seed: 1, Pause: pause,
 	})
 	if err != nil {
+		giveUp()
 		_ = session.Close()
 		return nil, err
 	}
@@ -132,10 +138,16 @@ func (v *Volume) WaitFor(ctx context.Context, answers uint64) {
 	}
 }
 
-// Stop stops the clients and reads the volume once more. It is called while the target still runs.
+// Stop stops the clients and reads the volume once more. It is called while the target still runs. It waits for a
+// volume that does not answer, or that is frozen, for ten seconds.
 func (v *Volume) Stop() (Stats, error) {
+	defer v.giveUp()
+	defer func() { _ = v.session.Close() }() // everything was answered
+	impatient := time.AfterFunc(callTimeout, v.giveUp)
 	stats := v.clients.Stop()
 	err := v.clients.Check(v.view)
-	_ = v.session.Close() // everything was answered
+	if !impatient.Stop() {
+		return stats, fmt.Errorf("the volume did not answer within %s", callTimeout)
+	}
 	return stats, err
 }
