@@ -132,12 +132,12 @@ func (m *Mirror) Remove(ctx context.Context, heads ...string) (err error) {
 	for _, sub := range exported.Result {
 		for _, ns := range sub.Namespaces {
 			if ns.BdevName == m.name {
-				return fmt.Errorf("it is exported as %s: %w", sub.Nqn, ports.ErrBusy)
+				return rpc.WithKind(ports.ErrBusy, fmt.Errorf("it is exported as %s", sub.Nqn))
 			}
 		}
 	}
 	if len(bdev.Result) == 1 && bdev.Result[0].Claimed {
-		return fmt.Errorf("something on its target has claimed it: %w", ports.ErrBusy)
+		return rpc.WithKind(ports.ErrBusy, errors.New("something on its target has claimed it"))
 	}
 	heads = slices.Clone(heads)
 	for _, b := range m.serving(r) {

@@ -104,7 +104,7 @@ func (m *Mirror) open(ctx context.Context, isNew bool) error {
 		return err
 	}
 	if r.Level != "raid1" {
-		return fmt.Errorf("it is a %s, not a raid1: %w", r.Level, ports.ErrInvalid)
+		return rpc.WithKind(ports.ErrInvalid, fmt.Errorf("it is a %s, not a raid1", r.Level))
 	}
 	if m.hasZeros(r) {
 		if err := m.dropZeros(ctx); err != nil {
@@ -142,9 +142,9 @@ func (m *Mirror) find(raids []rpc.RAID) (*rpc.RAID, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("RAID %q not found; the target has none: %w", m.name, ports.ErrNotFound)
+		return nil, rpc.WithKind(ports.ErrNotFound, fmt.Errorf("RAID %q not found; the target has none", m.name))
 	}
-	return nil, fmt.Errorf("RAID %q not found; available: %s: %w", m.name, strings.Join(names, ", "), ports.ErrNotFound)
+	return nil, rpc.WithKind(ports.ErrNotFound, fmt.Errorf("RAID %q not found; available: %s", m.name, strings.Join(names, ", ")))
 }
 
 // Close ends the connection to the target. Calls under way fail.

@@ -2,6 +2,7 @@ package raid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -43,7 +44,7 @@ func (m *Mirror) Suspend(ctx context.Context) (err error) {
 // CheckSuspend finds out whether Suspend can work: ErrUnsupported as there. It lets clients
 // go on, as Resume does: a target tells only by a change that a subsystem has ANA states.
 func (m *Mirror) CheckSuspend(ctx context.Context) (err error) {
-	defer m.explain(&err, "check whether the clients can be stopped")
+	defer m.explain(&err, "check how to stop the clients")
 	doors, err := m.doors(ctx)
 	if err != nil {
 		return err
@@ -63,12 +64,12 @@ func (m *Mirror) CheckSuspend(ctx context.Context) (err error) {
 	return nil
 }
 
-var errNoDoors = fmt.Errorf("no subsystem with a listener exports it: %w", ports.ErrUnsupported)
+var errNoDoors = rpc.WithKind(ports.ErrUnsupported, errors.New("no subsystem with a listener exports it"))
 
 // Resume lets clients go on, also those that another process has stopped. No error if they
 // were not stopped. While this process makes the RAID again, it waits until there is one.
 func (m *Mirror) Resume(ctx context.Context) (err error) {
-	defer m.explain(&err, "let the clients go on")
+	defer m.explain(&err, "resume the clients")
 	done, err := m.take(ctx, remaking)
 	if err != nil {
 		return err
