@@ -172,19 +172,22 @@ func (l lvolView) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 // exportedVolume is what clients of the RAID read and write. They wait while upstream SPDK makes
-// it again.
+// it again, for five minutes.
 type exportedVolume struct {
 	home *machine
 	size int64
 }
 
 func (e *exportedVolume) do(access func(n *simtarget.Namespace) error) error {
-	for {
+	for began := time.Now(); ; {
 		n, ok := e.home.current().Namespace(liveVolumeNQN, "client", liveVolumeNSID)
 		if ok {
 			if err := access(n); !errors.Is(err, simtarget.ErrGone) {
 				return err
 			}
+		}
+		if time.Since(began) > 5*time.Minute {
+			return simtarget.ErrGone
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -284,6 +287,15 @@ func TestEveryCallOfAnOnlineRebuildOnTargetsFails(t *testing.T) {
 			t.Logf("%d JSON-RPC calls, %d runs with a fault, each with a run after it", len(calls), runs)
 		})
 	}
+}
+
+// TestRefusedExportIsMadeByTheNextRun: the target refuses to export the RAID again for as long as the run
+// tries it.
+func TestRefusedExportIsMadeByTheNextRun(t *testing.T) {
+	t.Parallel()
+	injections, err := parseInjections("home nvmf_subsystem_add_ns 3 rpc-io-error lasting")
+	require.NoError(t, err)
+	playLiveTrial(t, liveTrial{memory.Upstream, injections[0]})
 }
 
 // callsOfLiveRebuild are the calls of a rebuild that nothing befalls.

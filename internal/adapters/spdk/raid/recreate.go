@@ -125,7 +125,8 @@ func (m *Mirror) beginRemake(ctx context.Context) (done func(), err error) {
 }
 
 // remake shares writes: one arrives at the target as a whole or, if this process ends, not
-// at all. So the note is there before anything is missing, and goes when nothing is.
+// at all. So the note is there before anything is missing, and goes when nothing is, unless the
+// target refuses an export; then restore makes it again.
 func (m *Mirror) remake(ctx context.Context, was *description, bases []string, marking *rpc.Call) error {
 	note, err := was.note()
 	if err != nil {
@@ -181,10 +182,15 @@ func (m *Mirror) restore(ctx context.Context, was *description) error {
 	}
 }
 
+// restoreOnce makes the note again before it looks: remake forgets it also if an export was refused.
 func (m *Mirror) restoreOnce(ctx context.Context, was *description) error {
+	note, err := was.note()
+	if err != nil {
+		return err
+	}
 	raids, exported, bdevs := rpc.GetRAIDs(), rpc.GetSubsystems(""), rpc.GetBdevs()
 	all := []rpc.Request{raids, exported, bdevs}
-	m.rpc.Do(ctx, all...)
+	m.rpc.Do(ctx, append(all, note)...)
 	if err := rpc.FirstErr(all); err != nil {
 		return err
 	}
@@ -208,7 +214,7 @@ func (m *Mirror) restoreOnce(ctx context.Context, was *description) error {
 	if err := rpc.FirstErr(missing); err != nil {
 		return fmt.Errorf("export it again: %w", err)
 	}
-	err := was.forget().Do(ctx, m.rpc)
+	err = was.forget().Do(ctx, m.rpc)
 	if errors.Is(err, ports.ErrNotFound) {
 		return nil
 	}
