@@ -70,6 +70,8 @@ func (r *rebuild) verifyLanded(ctx context.Context, planned observation, base do
 	return r.endLanded(ctx, seen)
 }
 
+var errNotNamed = fmt.Errorf("%w: the live head did not get its name", ports.ErrCorrupt)
+
 // endLanded requires that the destination has the live head under its final name, and that the
 // mirror was never without it.
 func (r *rebuild) endLanded(ctx context.Context, seen observation) error {
@@ -89,7 +91,7 @@ func (r *rebuild) endLanded(ctx context.Context, seen observation) error {
 		return refused(err)
 	}
 	if whole.Head == nil || whole.Head.UUID != live.head.uuid {
-		return fmt.Errorf("%w: the live head did not get its name", ports.ErrCorrupt)
+		return errNotNamed
 	}
 	if unseen != nil {
 		return fmt.Errorf("replica %s got its final name when the mirror had never been without it; nobody can tell about the moment after that: %w", r.run.Replica, unseen)
@@ -122,7 +124,9 @@ func (r *rebuild) landedAlone(ctx context.Context, failure error) error {
 		}
 	}
 	seen := *live.verified
-	if err := r.endLanded(ctx, seen); err != nil {
+	if err := r.endLanded(ctx, seen); errors.Is(err, errNotNamed) { // it failed before that
+		return failure
+	} else if err != nil {
 		return errors.Join(failure, err)
 	}
 	below, err := domain.BelowLive(r.report.Destination, live.cut, seen.source)

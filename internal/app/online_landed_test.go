@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -8,9 +9,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
 	"github.com/rootgraft/rebuild/internal/domain"
+	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // TestLastSourceDiesWhenReplicaIsWhole has all members die when the live head gets its final name.
@@ -71,4 +74,23 @@ func TestSourceDiesBeforeItsWayIsClosed(t *testing.T) {
 			b.stop()
 		})
 	}
+}
+
+// TestMirrorAndLastSourceDieBeforeTheLanding: the failure is theirs, and nothing is corrupt.
+func TestMirrorAndLastSourceDieBeforeTheLanding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 1, liveTree, memory.Config{})
+		freezes := 0
+		b.freezer = freezer.Func(func(ctx context.Context) error {
+			if freezes++; freezes == 2 {
+				b.members[0].Kill()
+				b.mirror.Kill()
+			}
+			return b.mirror.Suspend(ctx)
+		}, b.mirror.Resume)
+		_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+		require.ErrorIs(t, err, ports.ErrUnavailable)
+		require.NotErrorIs(t, err, ports.ErrCorrupt)
+		require.Nil(t, list(t, b.to, copyName).Head)
+	})
 }
