@@ -45,3 +45,43 @@ func TestMirrorWithoutSinceIsCutOnce(t *testing.T) {
 		require.Nil(t, list(t, b.to, copyName).Head)
 	})
 }
+
+// forgetfulMirror does not tell any more since when a head is a member.
+type forgetfulMirror struct {
+	ports.Mirror
+
+	head    string
+	forgets bool
+}
+
+func (m *forgetfulMirror) Volume(ctx context.Context) (domain.Volume, error) {
+	v, err := m.Mirror.Volume(ctx)
+	for i := range v.Members {
+		if m.forgets && v.Members[i].Head == m.head {
+			v.Members[i].Since = time.Time{}
+		}
+	}
+	return v, err
+}
+
+// TestSinceOfASourceIsForgottenBeforeTheCut: the member may have missed a write since the plan was
+// made, so that is made again. Then it is a source like others of which nobody knows since when.
+func TestSinceOfASourceIsForgottenBeforeTheCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.start(5 * time.Millisecond)
+		defer b.clients.Stop()
+		mirror := &forgetfulMirror{Mirror: b.mirror, head: list(t, b.members[1], b.names[1]).Head.UUID}
+		b.slowly(onceAt(partyMember, "snapshot", func() { mirror.forgets = true }))
+		r := b.request()
+		r.Mirror = mirror
+		began := time.Now()
+		report, err := app.New(nil).RebuildOnline(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, 3, report.Online.Freezes, "two cuts and the landing")
+		require.NotEqual(t, app.SourceLost, report.Sources[1].State)
+		require.Less(t, time.Since(began), time.Minute, "the run waits for no loss")
+		b.stop()
+		b.requireWhole()
+	})
+}

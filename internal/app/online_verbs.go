@@ -140,7 +140,7 @@ func (l *liveRun) checkMembers(ctx context.Context) error {
 	for _, at := range l.members {
 		planned, _ := l.volume.Member(l.rebuild.sources.firstHead(at))
 		err := volume.CheckKept(planned)
-		if now, _ := volume.Member(planned.Head); err != nil && now.IsDoubted() {
+		if now, _ := volume.Member(planned.Head); err != nil && (now.IsDoubted() || now.Mode == domain.ModeRW && now.Since.IsZero()) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.volume = volume
@@ -159,8 +159,8 @@ func (l *liveRun) checkMembers(ctx context.Context) error {
 	return nil
 }
 
-// doubtful is the error of a cut with a member that the mirror may be about to drop. It is not
-// lost yet.
+// doubtful is the error of a cut with a member that the mirror may be about to drop, or does not
+// know any more since when it has every write. It is not lost: it can be in the next cut.
 type doubtful struct{ error }
 
 func (e doubtful) Unwrap() error { return e.error }
