@@ -146,6 +146,7 @@ type liveRun struct {
 type liveLvol struct {
 	uuid    string // "": there is none
 	offered bool   // its way may be open
+	naming  bool   // it may have its final name
 	way     ports.Address
 	lowest  string // of its chain, as seen before the freeze of the landing; "": not known
 }

@@ -128,18 +128,8 @@ func (l *liveRun) mayServe(ctx context.Context) bool {
 // abandon gives the live head up, unless it has its final name: then it is whole.
 func (l *liveRun) abandon(ctx context.Context) error {
 	host := l.rebuild.request.Destination.Host
-	switch head, err := host.Look(ctx, l.head.uuid); {
-	case errors.Is(err, ports.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	case head.Name == l.rebuild.run.Replica:
-		volume, err := l.look(ctx)
-		if err != nil || volume.CheckUnbroken(l.cut.Joined) == nil {
-			return err
-		}
-		// The mirror lost it just before it was named.
-		if err := rename(ctx, host, l.head.uuid, domain.InFlightLvolName(l.rebuild.run.Replica, executor.NewID())); err != nil {
+	if l.head.naming {
+		if kept, err := l.keepNamed(ctx); kept || err != nil {
 			return err
 		}
 	}
@@ -163,4 +153,25 @@ func (l *liveRun) abandon(ctx context.Context) error {
 	return errors.Join(hidden, executor.DeleteAll(ctx, host, func(of domain.Lvol) bool {
 		return slices.ContainsFunc(chain, func(l domain.Lvol) bool { return l.UUID == of.UUID })
 	}))
+}
+
+// keepNamed reports whether the live head has its final name and is whole. One that the mirror
+// lost just before it was named gets an in-flight name again.
+func (l *liveRun) keepNamed(ctx context.Context) (kept bool, err error) {
+	host := l.rebuild.request.Destination.Host
+	head, err := host.Look(ctx, l.head.uuid)
+	if err != nil || head.Name != l.rebuild.run.Replica {
+		if errors.Is(err, ports.ErrNotFound) { // the mirror may still list it
+			err = nil
+		}
+		return false, err
+	}
+	volume, err := l.look(ctx)
+	if err != nil {
+		return false, err
+	}
+	if volume.CheckUnbroken(l.cut.Joined) == nil {
+		return true, nil
+	}
+	return false, rename(ctx, host, l.head.uuid, domain.InFlightLvolName(l.rebuild.run.Replica, executor.NewID()))
 }

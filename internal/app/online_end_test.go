@@ -134,3 +134,60 @@ func TestWayOfALiveHeadThatCouldNotBeMadeIsClosed(t *testing.T) {
 		require.True(t, hidden)
 	})
 }
+
+// TestLiveHeadLeavesThoughItsHostDoesNotAnswer: it cannot have its final name, so the mirror need
+// not read and write it any longer.
+func TestLiveHeadLeavesThoughItsHostDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		silent := false
+		copying := onceAt(partyMember, "copy", func() { silent = true; cancel() })
+		b.inject(func(_ int, c liveCall) memory.Fault {
+			copying(c)
+			if silent && c.party == partyDestination {
+				return memory.Fault{Before: ports.ErrUnavailable}
+			}
+			return memory.Fault{}
+		})
+		_, err := app.New(nil).RebuildOnline(ctx, b.request())
+		require.True(t, silent)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, app.ErrCleanUp)
+		volume, err := b.mirror.Volume(t.Context())
+		require.NoError(t, err)
+		require.Len(t, volume.Members, 2)
+		b.noFaults()
+		_, err = app.New(nil).RebuildOnline(t.Context(), b.request())
+		require.NoError(t, err)
+	})
+}
+
+// TestLiveHeadLeavesThoughItIsGone: a mirror that did not write since still lists it, and would keep
+// every later run from a plan.
+func TestLiveHeadLeavesThoughItIsGone(t *testing.T) {
+	for _, at := range []string{"copy", "rename"} {
+		t.Run(at, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newLiveFixture(t, 2, liveTree, memory.Config{})
+				gone := false
+				b.inject(func(_ int, c liveCall) memory.Fault {
+					if c.Method == at {
+						gone = true
+						return memory.Fault{Before: ports.ErrInvalid}
+					}
+					if gone && c.party == partyDestination && c.Method == "look" {
+						return memory.Fault{Before: ports.ErrNotFound}
+					}
+					return memory.Fault{}
+				})
+				_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+				require.True(t, gone)
+				require.ErrorIs(t, err, ports.ErrInvalid)
+				volume, err := b.mirror.Volume(t.Context())
+				require.NoError(t, err)
+				require.Len(t, volume.Members, 2)
+			})
+		})
+	}
+}

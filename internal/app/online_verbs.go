@@ -238,6 +238,7 @@ func (l *liveRun) Name(ctx context.Context, head, name string) error {
 	if err := volume.CheckUnbroken(l.cut.Joined); err != nil {
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
+	l.head.naming = true
 	return rename(ctx, l.rebuild.request.Destination.Host, head, name)
 }
 
