@@ -125,9 +125,9 @@ func headReadsThroughPaths(t *testing.T, p *liveTargets) {
 	want := viewOf(t, p.a, cuts[1], 4)
 
 	head := create(t, to, domain.InFlightLvolName(run.Replica, newID()), 4)
-	door, err := to.Offer(ctx, run, ports.Way{ID: newID(), Head: run.Replica}, elsewhere(t))
+	toHead, err := to.Offer(ctx, run, ports.Way{ID: newID(), Head: run.Replica}, elsewhere(t))
 	require.NoError(t, err)
-	require.NoError(t, to.Show(ctx, run, door, head))
+	require.NoError(t, to.Show(ctx, run, toHead, head))
 	way := ports.Way{ID: newID()}
 	var ways []ports.Address
 	for path, from := range []*Host{a, b} {
@@ -135,7 +135,7 @@ func headReadsThroughPaths(t *testing.T, p *liveTargets) {
 		ways = append(ways, offer(t, run, from, way, to))
 	}
 	require.NoError(t, to.Connect(ctx, run, ways...))
-	client := dial(t, door)
+	client := dial(t, toHead)
 	id := client.NGUID()
 	require.Equal(t, head, uuidOfBytes(id))
 	readsAs(t, client, make([]byte, 4*cluster))
@@ -218,9 +218,9 @@ func releaseLoosens(t *testing.T, p *liveTargets) {
 	from, to := openNew(t, p.a, 16), openNew(t, p.to, 16)
 	cut := snapshotOf(t, p.a, from, "cut", 2, 1)
 	head := create(t, to, domain.InFlightLvolName(run.Replica, newID()), 2)
-	door, err := to.Offer(ctx, run, ports.Way{ID: newID(), Head: run.Replica}, elsewhere(t))
+	toHead, err := to.Offer(ctx, run, ports.Way{ID: newID(), Head: run.Replica}, elsewhere(t))
 	require.NoError(t, err)
-	require.NoError(t, to.Show(ctx, run, door, head))
+	require.NoError(t, to.Show(ctx, run, toHead, head))
 	at := offer(t, run, from, ports.Way{ID: newID()}, to)
 	require.NoError(t, to.Connect(ctx, run, at))
 	require.NoError(t, from.Show(ctx, run, at, cut))

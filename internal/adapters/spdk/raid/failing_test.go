@@ -55,7 +55,7 @@ func TestWriteFailsBeforeFreeze(t *testing.T) {
 				require.ErrorContains(t, now.CheckKept(failing), "an I/O to "+failing.Name+" failed")
 				if flavour == simtarget.Upstream {
 					b.graft(t, v)
-					_, err := v.Join(ctx, b.run, b.door)
+					_, err := v.Join(ctx, b.run, b.way)
 					require.ErrorIs(t, err, ports.ErrUnavailable, "it would come back")
 					require.ErrorContains(t, err, failing.Name)
 				}
@@ -69,7 +69,7 @@ func TestWriteFailsBeforeFreeze(t *testing.T) {
 			require.Error(t, now.CheckKept(failing))
 			v.reads(t)
 			if flavour == simtarget.Upstream {
-				_, err := v.Join(t.Context(), b.run, b.door)
+				_, err := v.Join(t.Context(), b.run, b.way)
 				require.NoError(t, err)
 				v.reads(t)
 			}

@@ -61,7 +61,7 @@ func TestJoinWithLostAnswer(t *testing.T) {
 		b := prepare(t, v, openStore(t, f.to))
 		b.graft(t, v)
 		arm()
-		member, err := v.Join(t.Context(), b.run, b.door)
+		member, err := v.Join(t.Context(), b.run, b.way)
 		require.True(t, ended.Load())
 		v.write(t, cluster, cluster)
 		v.reads(t)
@@ -95,7 +95,7 @@ func TestJoinOfKilledProcess(t *testing.T) {
 		b := prepare(t, v, openStore(t, f.to))
 		b.graft(t, v)
 		arm()
-		_, err = v.Join(t.Context(), b.run, b.door)
+		_, err = v.Join(t.Context(), b.run, b.way)
 		require.ErrorIs(t, err, ports.ErrUnavailable)
 
 		v.Mirror = openMirror(t, f.home, all.Name)

@@ -62,7 +62,7 @@ func TestFreezeEndsInRemake(t *testing.T) {
 	}
 	err := freezer.Func(v.Suspend, resume).Freeze(freeze, time.Minute, func(ctx context.Context) error {
 		b.graft(t, v)
-		_, err := v.Join(ctx, b.run, b.door)
+		_, err := v.Join(ctx, b.run, b.way)
 		return err
 	})
 	require.ErrorIs(t, err, ports.ErrThawed)
@@ -87,7 +87,7 @@ func TestTooLateForRemake(t *testing.T) {
 	})
 	late, end := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer end()
-	_, err := v.Join(late, b.run, b.door)
+	_, err := v.Join(late, b.run, b.way)
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	require.False(t, deleted.Load())
 	v.reads(t)
@@ -121,7 +121,7 @@ func TestFreezeEndsInGrow(t *testing.T) {
 				return simtarget.Fault{}
 			})
 			err := freezer.Func(v.Suspend, v.Resume).Freeze(freeze, time.Minute, func(ctx context.Context) error {
-				_, err := v.Join(ctx, b.run, b.door)
+				_, err := v.Join(ctx, b.run, b.way)
 				return err
 			})
 			require.Error(t, err)

@@ -51,7 +51,7 @@ type Mirror struct {
 	heads heads
 	seen  seen
 
-	suspended atomic.Pointer[[]door] // nil: not by this process
+	suspended atomic.Pointer[[]listener] // nil: not by this process
 }
 
 var _ ports.Mirror = (*Mirror)(nil)

@@ -171,7 +171,7 @@ type rebuilt struct {
 	host *spdk.Host
 	run  ports.Run
 	head string
-	door ports.Address   // to the head
+	way  ports.Address   // to the head
 	ways []ports.Address // to the cut
 }
 
@@ -185,10 +185,10 @@ func prepare(t *testing.T, v *volume, host *spdk.Host) *rebuilt {
 	require.NoError(t, err)
 	peer, err := v.Peer(ctx)
 	require.NoError(t, err)
-	b.door, err = host.Offer(ctx, b.run, ports.Way{ID: randid.Hex(4), Head: b.run.Replica}, peer)
+	b.way, err = host.Offer(ctx, b.run, ports.Way{ID: randid.Hex(4), Head: b.run.Replica}, peer)
 	require.NoError(t, err)
-	require.NoError(t, host.Show(ctx, b.run, b.door, b.head))
-	require.NoError(t, v.Connect(ctx, b.run, b.door))
+	require.NoError(t, host.Show(ctx, b.run, b.way, b.head))
+	require.NoError(t, v.Connect(ctx, b.run, b.way))
 	peer, err = host.Peer(ctx)
 	require.NoError(t, err)
 	at, err := v.hosts[0].Offer(ctx, b.run, ports.Way{ID: randid.Hex(4)}, peer)
@@ -219,7 +219,7 @@ func (b *rebuilt) graft(t *testing.T, v *volume) {
 func (b *rebuilt) cut(t *testing.T, v *volume) domain.Member {
 	t.Helper()
 	b.graft(t, v)
-	member, err := v.Join(t.Context(), b.run, b.door)
+	member, err := v.Join(t.Context(), b.run, b.way)
 	require.NoError(t, err)
 	require.Equal(t, b.head, member.Head)
 	return member
@@ -318,7 +318,7 @@ func deadHeadJoins(t *testing.T, f *fixture) {
 	b := prepare(t, v, openStore(t, target))
 	b.graft(t, v)
 	target.Kill(t)
-	_, _ = v.Join(t.Context(), b.run, b.door) // upstream's RAID drops it later
+	_, _ = v.Join(t.Context(), b.run, b.way) // upstream's RAID drops it later
 	v.write(t, 0, clusters*cluster)
 	v.reads(t)
 	require.Eventually(t, func() bool { whole, _ := v.members(t); return len(whole) == 2 }, time.Minute, 10*time.Millisecond)
@@ -343,26 +343,26 @@ func refusedHeads(t *testing.T, f *fixture) {
 	run := ports.Run{Replica: "vol-1-r-0b0b0b0b", ID: randid.Hex(4)}
 	peer, err := v.Peer(ctx)
 	require.NoError(t, err)
-	door, err := host.Offer(ctx, run, ports.Way{ID: randid.Hex(4), Head: run.Replica}, peer)
+	way, err := host.Offer(ctx, run, ports.Way{ID: randid.Hex(4), Head: run.Replica}, peer)
 	require.NoError(t, err)
-	require.NoError(t, v.Connect(ctx, run, door))
-	require.NoError(t, v.Connect(ctx, run, door), "again")
-	_, err = v.Join(ctx, run, door)
+	require.NoError(t, v.Connect(ctx, run, way))
+	require.NoError(t, v.Connect(ctx, run, way), "again")
+	_, err = v.Join(ctx, run, way)
 	require.ErrorIs(t, err, ports.ErrUnavailable, "nothing is shown")
 	short, err := host.Create(ctx, domain.InFlightLvolName(run.Replica, "00000001"), cluster)
 	require.NoError(t, err)
-	require.NoError(t, host.Show(ctx, run, door, short))
-	_, err = v.Join(ctx, run, door)
+	require.NoError(t, host.Show(ctx, run, way, short))
+	_, err = v.Join(ctx, run, way)
 	require.ErrorIs(t, err, ports.ErrInvalid)
 	require.NoError(t, host.HideHead(ctx, run.Replica))
 	require.NoError(t, v.Release(ctx, run))
 	require.NoError(t, v.Release(ctx, run), "again")
-	_, err = v.Join(ctx, run, door)
+	_, err = v.Join(ctx, run, way)
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 
 	b := prepare(t, v, host)
 	b.cut(t, v)
-	_, err = v.Join(ctx, b.run, b.door)
+	_, err = v.Join(ctx, b.run, b.way)
 	require.ErrorIs(t, err, ports.ErrExists)
 	peer, err = host.Peer(ctx)
 	require.NoError(t, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
-// door is a listener through which clients reach the RAID.
-type door struct {
+// listener is one through which clients reach the RAID.
+type listener struct {
 	nqn       string
 	at        spdktypes.NvmfSubsystemListenAddress
 	namespace spdktypes.NvmfSubsystemNamespace // the RAID
@@ -27,35 +27,35 @@ type door struct {
 // ErrUnsupported: no subsystem exports the RAID, or it was created without ana_reporting.
 func (m *Mirror) Suspend(ctx context.Context) (err error) {
 	defer m.explain(&err, "stop the clients")
-	doors, err := m.doors(ctx)
+	listeners, err := m.listeners(ctx)
 	if err != nil {
 		return err
 	}
-	if len(doors) == 0 {
-		return errNoDoors
+	if len(listeners) == 0 {
+		return errNotExported
 	}
-	m.suspended.Store(&doors)
-	if err := m.setState(ctx, doors, spdktypes.NvmfSubsystemListenerAnaStateInaccessible); err != nil {
+	m.suspended.Store(&listeners)
+	if err := m.setState(ctx, listeners, spdktypes.NvmfSubsystemListenerAnaStateInaccessible); err != nil {
 		return err
 	}
-	return m.drain(ctx, doors)
+	return m.drain(ctx, listeners)
 }
 
 // CheckSuspend finds out whether Suspend can work: ErrUnsupported as there. It lets clients
 // go on, as Resume does: a target tells only by a change that a subsystem has ANA states.
 func (m *Mirror) CheckSuspend(ctx context.Context) (err error) {
 	defer m.explain(&err, "check how to stop the clients")
-	doors, err := m.doors(ctx)
+	listeners, err := m.listeners(ctx)
 	if err != nil {
 		return err
 	}
-	if len(doors) == 0 {
-		return errNoDoors
+	if len(listeners) == 0 {
+		return errNotExported
 	}
-	for _, d := range doors {
-		err := rpc.SetANAState(d.nqn, d.at, spdktypes.NvmfSubsystemListenerAnaStateOptimized).Do(ctx, m.rpc)
+	for _, l := range listeners {
+		err := rpc.SetANAState(l.nqn, l.at, spdktypes.NvmfSubsystemListenerAnaStateOptimized).Do(ctx, m.rpc)
 		if rpc.ReportsNoANA(err) {
-			err = rpc.WithKind(ports.ErrUnsupported, fmt.Errorf("%s was created without ana_reporting: %w", d.nqn, err))
+			err = rpc.WithKind(ports.ErrUnsupported, fmt.Errorf("%s was created without ana_reporting: %w", l.nqn, err))
 		}
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (m *Mirror) CheckSuspend(ctx context.Context) (err error) {
 	return nil
 }
 
-var errNoDoors = rpc.WithKind(ports.ErrUnsupported, errors.New("no subsystem with a listener exports it"))
+var errNotExported = rpc.WithKind(ports.ErrUnsupported, errors.New("no subsystem with a listener exports it"))
 
 // Resume lets clients go on, also those that another process has stopped. No error if they
 // were not stopped. While this process makes the RAID again, it waits until there is one.
@@ -75,23 +75,23 @@ func (m *Mirror) Resume(ctx context.Context) (err error) {
 		return err
 	}
 	defer done()
-	doors := m.suspended.Load()
-	if doors == nil {
-		found, err := m.doors(ctx)
+	listeners := m.suspended.Load()
+	if listeners == nil {
+		found, err := m.listeners(ctx)
 		if err != nil {
 			return err
 		}
-		doors = &found
+		listeners = &found
 	}
-	if err := m.setState(ctx, *doors, spdktypes.NvmfSubsystemListenerAnaStateOptimized); err != nil {
+	if err := m.setState(ctx, *listeners, spdktypes.NvmfSubsystemListenerAnaStateOptimized); err != nil {
 		return err
 	}
-	m.suspended.CompareAndSwap(doors, nil)
+	m.suspended.CompareAndSwap(listeners, nil)
 	return nil
 }
 
-// doors are the listeners through which clients reach the RAID now.
-func (m *Mirror) doors(ctx context.Context) (doors []door, err error) {
+// listeners returns those through which clients reach the RAID now.
+func (m *Mirror) listeners(ctx context.Context) (listeners []listener, err error) {
 	all, err := rpc.GetSubsystems("").Do(ctx, m.rpc)
 	if err != nil {
 		return nil, err
@@ -103,51 +103,51 @@ func (m *Mirror) doors(ctx context.Context) (doors []door, err error) {
 			}
 			ns.Anagrpid = "" // its default is the NSID
 			for _, at := range all[i].ListenAddresses {
-				doors = append(doors, door{all[i].Nqn, at, ns})
+				listeners = append(listeners, listener{all[i].Nqn, at, ns})
 			}
 		}
 	}
-	return doors, nil
+	return listeners, nil
 }
 
 // setState sets the state of one listener after the other: each pauses its subsystem.
-func (m *Mirror) setState(ctx context.Context, doors []door, state spdktypes.NvmfSubsystemListenerAnaState) error {
-	for _, d := range doors {
-		err := rpc.SetANAState(d.nqn, d.at, state).Do(ctx, m.rpc)
+func (m *Mirror) setState(ctx context.Context, listeners []listener, state spdktypes.NvmfSubsystemListenerAnaState) error {
+	for _, l := range listeners {
+		err := rpc.SetANAState(l.nqn, l.at, state).Do(ctx, m.rpc)
 		if rpc.ReportsNoANA(err) {
 			if state == spdktypes.NvmfSubsystemListenerAnaStateOptimized {
 				continue // clients cannot have been stopped there
 			}
 			err = rpc.WithKind(ports.ErrUnsupported, fmt.Errorf("it was created without ana_reporting: %w", err))
 		}
-		if rpc.IsRefusal(err) && state == spdktypes.NvmfSubsystemListenerAnaStateOptimized && m.isRemoved(ctx, d) {
+		if rpc.IsRefusal(err) && state == spdktypes.NvmfSubsystemListenerAnaStateOptimized && m.isRemoved(ctx, l) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("set the ANA state of %s at %s:%s to %s: %w", d.nqn, d.at.Traddr, d.at.Trsvcid, state, err)
+			return fmt.Errorf("set the ANA state of %s at %s:%s to %s: %w", l.nqn, l.at.Traddr, l.at.Trsvcid, state, err)
 		}
 	}
 	return nil
 }
 
 // isRemoved reports whether a listener is gone, such as with a target that has ended.
-func (m *Mirror) isRemoved(ctx context.Context, d door) bool {
+func (m *Mirror) isRemoved(ctx context.Context, l listener) bool {
 	all, err := rpc.GetSubsystems("").Do(ctx, m.rpc)
 	return err == nil && !slices.ContainsFunc(all, func(s spdktypes.NvmfSubsystem) bool {
-		return s.Nqn == d.nqn && slices.Contains(s.ListenAddresses, d.at)
+		return s.Nqn == l.nqn && slices.Contains(s.ListenAddresses, l.at)
 	})
 }
 
 // drain waits for the commands in flight, which the change of an ANA state does not. A
 // target pauses a namespace, and waits for its commands, before it finds that its ID is in
 // use and refuses to add another one.
-func (m *Mirror) drain(ctx context.Context, doors []door) error {
-	for i, d := range doors {
-		if i > 0 && d.nqn == doors[i-1].nqn && d.namespace.Nsid == doors[i-1].namespace.Nsid {
+func (m *Mirror) drain(ctx context.Context, listeners []listener) error {
+	for i, l := range listeners {
+		if i > 0 && l.nqn == listeners[i-1].nqn && l.namespace.Nsid == listeners[i-1].namespace.Nsid {
 			continue // another listener of it
 		}
-		if err := rpc.AddNamespace(d.nqn, d.namespace).Do(ctx, m.rpc); rpc.OutcomeUnknown(err) {
-			return fmt.Errorf("wait for the commands of clients of %s: %w", d.nqn, err)
+		if err := rpc.AddNamespace(l.nqn, l.namespace).Do(ctx, m.rpc); rpc.OutcomeUnknown(err) {
+			return fmt.Errorf("wait for the commands of clients of %s: %w", l.nqn, err)
 		}
 	}
 	return nil

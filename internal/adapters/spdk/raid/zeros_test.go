@@ -64,7 +64,7 @@ func TestZerosLeaveAfterLostAnswer(t *testing.T) {
 		}
 		return simtarget.Fault{}
 	})
-	_, err := v.Join(t.Context(), b.run, b.door)
+	_, err := v.Join(t.Context(), b.run, b.way)
 	require.ErrorContains(t, err, "Out of memory")
 	require.True(t, ended.Load())
 	v.withoutZeros(t, f.home)
@@ -80,7 +80,7 @@ func TestZerosLeaveAfterKilledProcesses(t *testing.T) {
 	b := prepare(t, v, openStore(t, f.to))
 	b.graft(t, v)
 	endAt(f.home, "bdev_raid_create", &first) // there is no RAID
-	_, err = v.Join(t.Context(), b.run, b.door)
+	_, err = v.Join(t.Context(), b.run, b.way)
 	require.ErrorIs(t, err, ports.ErrUnavailable)
 	endAt(f.home, "bdev_null_delete", &second) // it is there, with the zeros
 	_, err = raid.OpenMirror(t.Context(), mortal(t, f.home, name, &second))

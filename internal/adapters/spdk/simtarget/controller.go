@@ -34,8 +34,8 @@ func (c *controller) subsystem() *subsystem { return c.paths[0].subsystem() }
 
 func (c *controller) alive() bool { return c.paths[0].alive() }
 
-// stands reports whether the other end hangs.
-func (c *controller) stands() bool { return c.paths[0].stands() }
+// hangs reports whether the other end hangs.
+func (c *controller) hangs() bool { return c.paths[0].hangs() }
 
 // namespace is the bdev behind an NSID now. It need not be the one that was there
 // when the controller was attached. nil: it cannot be reached.

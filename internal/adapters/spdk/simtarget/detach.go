@@ -25,7 +25,7 @@ func detachController(t *Target, r *request, p *detachControllerParams) (any, er
 	if p.Port != "" && len(c.paths) > 1 {
 		return c.detachPath(r, net.JoinHostPort(p.Address, p.Port))
 	}
-	if c.stands() {
+	if c.hangs() {
 		t.after(keepAlive, func() {
 			c.detach()
 			r.conclude(nil, syscall.ETIMEDOUT)

@@ -29,7 +29,7 @@ func (p *path) subsystem() *subsystem {
 
 func (p *path) alive() bool { return p.subsystem() != nil }
 
-func (p *path) stands() bool {
+func (p *path) hangs() bool {
 	s := p.subsystem()
 	return s != nil && s.target.hangs
 }
@@ -48,7 +48,7 @@ func (p *path) connects(r *request) error {
 		return syscall.ENODEV
 	case !p.alive():
 		return syscall.EIO
-	case p.stands():
+	case p.hangs():
 		t.after(keepAlive, func() { r.conclude(nil, syscall.EIO) })
 		return errLater
 	}
@@ -127,7 +127,7 @@ func (c *controller) failOver() {
 		return
 	}
 	for i, other := range c.paths {
-		if other.alive() && !other.stands() {
+		if other.alive() && !other.hangs() {
 			c.paths = slices.Concat(c.paths[i:], c.paths[:i])
 			c.lostAt = time.Time{}
 			other.id = other.subsystem().newController()

@@ -49,7 +49,7 @@ func (n remoteNamespace) do(access func(*bdev) error) error {
 func (c *controller) ready() error {
 	now := time.Now()
 	dead := !c.alive()
-	if !dead && !c.stands() {
+	if !dead && !c.hangs() {
 		c.lostAt = time.Time{}
 		if c.paths[0].inaccessible() {
 			return errAgain

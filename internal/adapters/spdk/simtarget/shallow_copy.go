@@ -137,7 +137,7 @@ func (c *shallowCopy) step() (wait time.Duration, more bool) {
 // write fails.
 func (c *shallowCopy) mustWait() time.Duration {
 	now := time.Now()
-	if c.into.nvme != nil && c.into.nvme.stands() {
+	if c.into.nvme != nil && c.into.nvme.hangs() {
 		if c.since.IsZero() {
 			c.since = now
 		}

@@ -60,8 +60,8 @@ type process struct {
 	dies chan struct{} // closed when the process has ended
 	cmd  *exec.Cmd
 
-	doorsMu sync.Mutex
-	doors   []*door // the last one is used
+	subsystemsMu sync.Mutex
+	subsystems   []*subsystem // the last one is used
 }
 
 func newProcess(binary string) *process { return &process{binary: binary, core: cores.take()} }
@@ -132,7 +132,7 @@ func (p *process) kill() {
 	if cmd == nil {
 		return
 	}
-	p.shutDoors()
+	p.closeSubsystems()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
 	<-dies
 	// What it traced into, up to 170 MB of memory; a target that is killed leaves it.

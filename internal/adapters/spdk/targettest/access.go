@@ -11,24 +11,24 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/spdk/nvmetcp"
 )
 
-// door is a subsystem through which a test reads and writes lvols, several at once.
+// subsystem is one through which a test reads and writes lvols, several at once.
 // It stays open, since opening one takes a target a tenth of a second, and has a
 // namespace that is never removed, since removing the last one stalls the
 // target.
-type door struct {
+type subsystem struct {
 	nqn     string
 	nsid    uint32 // of the last namespace
 	session *nvmetcp.Session
 }
 
-// namespacesOfDoor is how often it can be used; then another one is opened.
-const namespacesOfDoor = 1024
+// maxNamespaces is how often it can be used; then another one is opened.
+const maxNamespaces = 1024
 
 // access exports an lvol for as long as do takes. One that somebody exports already is
 // claimed, so that no second subsystem can have it: it is used through that one.
 func (p *process) access(t *testing.T, target *Target, uuid string, do func(volume) error) {
 	t.Helper()
-	session, nqn, nsid := p.passage(t, target)
+	session, nqn, nsid := p.nextNamespace(t, target)
 	err := target.Try("nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
 		Nqn: nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: nsid, BdevName: uuid},
 	}, nil)
@@ -55,17 +55,17 @@ func (target *Target) withdraw(t *testing.T, nqn string, nsid uint32, uuid strin
 	}
 }
 
-// passage is a namespace that nobody has had yet.
-func (p *process) passage(t *testing.T, target *Target) (*nvmetcp.Session, string, uint32) {
+// nextNamespace returns a namespace ID that is not used yet, and its subsystem.
+func (p *process) nextNamespace(t *testing.T, target *Target) (*nvmetcp.Session, string, uint32) {
 	t.Helper()
-	p.doorsMu.Lock()
-	defer p.doorsMu.Unlock()
-	if n := len(p.doors); n == 0 || p.doors[n-1].nsid == namespacesOfDoor {
-		p.doors = append(p.doors, target.openDoor(t))
+	p.subsystemsMu.Lock()
+	defer p.subsystemsMu.Unlock()
+	if n := len(p.subsystems); n == 0 || p.subsystems[n-1].nsid == maxNamespaces {
+		p.subsystems = append(p.subsystems, target.newSubsystem(t))
 	}
-	d := p.doors[len(p.doors)-1]
-	d.nsid++
-	return d.session, d.nqn, d.nsid
+	s := p.subsystems[len(p.subsystems)-1]
+	s.nsid++
+	return s.session, s.nqn, s.nsid
 }
 
 // hostNQN is who connects.
@@ -97,30 +97,30 @@ func (n namespace) deallocate(offset, length uint64) error {
 	return n.Deallocate(n.t.Context(), offset, length)
 }
 
-func (target *Target) openDoor(t *testing.T) *door {
+func (target *Target) newSubsystem(t *testing.T) *subsystem {
 	t.Helper()
 	target.mu.Lock()
 	target.next++
 	name := fmt.Sprintf("test-%d", target.next)
 	target.mu.Unlock()
-	d := &door{nqn: "nqn.2026-01.com.example.test:" + name, nsid: 1}
+	s := &subsystem{nqn: "nqn.2026-01.com.example.test:" + name, nsid: 1}
 	target.createTransport()
-	target.Call(t, "nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{Nqn: d.nqn, AllowAnyHost: true, MaxNamespaces: namespacesOfDoor}, nil)
+	target.Call(t, "nvmf_create_subsystem", spdktypes.NvmfCreateSubsystemRequest{Nqn: s.nqn, AllowAnyHost: true, MaxNamespaces: maxNamespaces}, nil)
 	target.Call(t, "bdev_null_create", map[string]any{"name": name, "num_blocks": 1, "block_size": blockSize}, nil)
 	target.Call(t, "nvmf_subsystem_add_ns", spdktypes.NvmfSubsystemAddNsRequest{
-		Nqn: d.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: d.nsid, BdevName: name},
+		Nqn: s.nqn, Namespace: spdktypes.NvmfSubsystemNamespace{Nsid: s.nsid, BdevName: name},
 	}, nil)
-	d.session = connect(t, target.listen(t, d.nqn), d.nqn)
-	return d
+	s.session = connect(t, target.listen(t, s.nqn), s.nqn)
+	return s
 }
 
-func (p *process) shutDoors() {
-	p.doorsMu.Lock()
-	defer p.doorsMu.Unlock()
-	for _, d := range p.doors {
-		_ = d.session.Close() // the target may have gone first
+func (p *process) closeSubsystems() {
+	p.subsystemsMu.Lock()
+	defer p.subsystemsMu.Unlock()
+	for _, s := range p.subsystems {
+		_ = s.session.Close() // the target may have gone first
 	}
-	p.doors = nil
+	p.subsystems = nil
 }
 
 // addHostRequest is of nvmf_subsystem_add_host and _remove_host.
