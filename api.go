@@ -504,6 +504,7 @@ type VolumeRemoval = app.VolumeRemoval
 //		Snapshots []Purge         // those that were found, also those that stay
 //		Purged    []string        // names of those that were deleted on all members
 //		Frozen    time.Duration   // how long clients were stopped at most; of several freezes the longest
+//		Warnings  []string        // of members whose bytes may differ where clients trim
 //	}
 type VolumePurge = app.VolumePurge
 
@@ -2187,9 +2188,9 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	// PlanPurge finds the system snapshots of the whole members, and decides which
 //	// can be deleted: what no other lvol but its child reads, and no replica that
 //	// is not whole could be proven by. The data of all other lvols stays as it is.
-//	// Refuses to decide anything while a replica is half-built, since it reads
+//	// Refuses to decide anything while a rebuild has left something that may read
 //	// through such snapshots.
-//	func (v Volume) PlanPurge(parts []VolumeReplica, strangers []Member) (all []Purge, err error)
+//	func (v Volume) PlanPurge(parts []VolumeReplica, strangers []Member) ([]Purge, error)
 type Volume = domain.Volume
 
 // VolumeReplica is a replica as a part of a volume.

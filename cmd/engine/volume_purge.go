@@ -17,6 +17,7 @@ type volumePurgeResult struct {
 	Purged    bool         `json:"purged"` // --yes was given
 	Snapshots []purgeState `json:"snapshots"`
 	FreezeMS  float64      `json:"freezeMs"` // of several freezes the longest
+	Warnings  []string     `json:"warnings"` // of members whose bytes may differ
 }
 
 // purgeState is a system snapshot of an earlier rebuild. stays is the reason to keep it.
@@ -40,8 +41,8 @@ other data changes.
 
 It keeps a snapshot that several lvols or linked clones read through, and one that a
 replica has which is not whole: a rebuild of that replica can keep what it proves. So name
-lost replicas, too. purge is refused while a rebuild is at work, and while a member is
-half-built. If it was interrupted, run it again.
+lost replicas, too. purge is refused while a rebuild is at work, and while a rebuild has
+left something that may read through such a snapshot. If it was interrupted, run it again.
 ` + freezeHelp + membersHelp,
 		Example: "  engine volume purge --volume 'unix:///var/tmp/c.sock?raid=vol-1' --freeze ana --yes \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
@@ -56,7 +57,7 @@ half-built. If it was interrupted, run it again.
 				return err
 			})
 			result, text := newVolumePurgeResult(purge, flags.freezes, err), ""
-			if err == nil || len(purge.Snapshots) > 0 {
+			if err == nil || len(purge.Snapshots)+len(purge.Warnings) > 0 {
 				text = volumePurgeText(result)
 			}
 			return p.concludeAnyway(flags.output, err, result, text)
@@ -69,7 +70,7 @@ half-built. If it was interrupted, run it again.
 }
 
 func newVolumePurgeResult(purge rebuild.VolumePurge, yes bool, failure error) volumePurgeResult {
-	r := volumePurgeResult{verdict: verdictOf(failure), Volume: purge.Volume.Name, Purged: yes, Snapshots: []purgeState{}, FreezeMS: milliseconds(purge.Frozen)}
+	r := volumePurgeResult{verdict: verdictOf(failure), Volume: purge.Volume.Name, Purged: yes, Snapshots: []purgeState{}, FreezeMS: milliseconds(purge.Frozen), Warnings: append([]string{}, purge.Warnings...)}
 	for _, s := range purge.Snapshots {
 		state := purgeState{s.Snapshot, []string{}, s.Into, s.Stays, slices.Contains(purge.Purged, s.Snapshot)}
 		for _, at := range s.Members {
@@ -95,6 +96,9 @@ func volumePurgeText(r volumePurgeResult) string {
 		fmt.Fprintf(&text, "nothing was deleted; --yes deletes %s\n", count(uint64(can), "snapshot"))
 	case r.FreezeMS > 0:
 		fmt.Fprintf(&text, "clients were stopped for %s at most\n", millisecondsText(r.FreezeMS))
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(&text, "warning: %s\n", warning)
 	}
 	return text.String()
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rootgraft/rebuild"
 )
 
 const member3 = "unix:///a3.sock?lvs=disk-4&replica=vol-1-r-4"
@@ -168,6 +170,22 @@ func TestVolumePurge(t *testing.T) {
 	told = w.engine(purge...)
 	require.Equal(t, "volume vol-1: 0 system snapshots of earlier rebuilds\n", told.stdout)
 	require.Empty(t, w.asJSON(exitDone, "volume", "show", "--volume", theRAID, "--member", member1, "--member", member2, "--member", joining)["differ"])
+}
+
+// A killed run has left a cut that one member has.
+func TestVolumePurgeWarnsThatMembersMayDiffer(t *testing.T) {
+	w := threeMembers(t)
+	first := w.live.Members[0]
+	name := first.Replica + "-snap-rebuild-cut-0a1b2c3d"
+	_, err := first.Host.Snapshot(t.Context(), w.replica(first.Host, first.Replica).Head.UUID, name, rebuild.Attributes{})
+	require.NoError(t, err)
+	warning := "only some members have snapshot rebuild-cut-0a1b2c3d: where clients trim, the members' bytes may differ until these ranges are written again"
+	require.Equal(t, []any{warning}, w.asJSON(exitDone, volumeOf("purge")...)["warnings"])
+	told := w.engine(volumeOf("purge", "--yes", "--freeze", "ana")...)
+	require.Equal(t, exitDone, told.status, told.stderr)
+	require.Contains(t, told.stdout, "rebuild-cut-0a1b2c3d on 1 member: deleted; it merged into head\n")
+	require.True(t, strings.HasSuffix(told.stdout, " at most\nwarning: "+warning+"\n"), told.stdout)
+	require.Empty(t, w.asJSON(exitDone, volumeOf("purge")...)["warnings"])
 }
 
 func TestVolumeUsageErrors(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -22,6 +23,7 @@ type VolumePurge struct {
 	Snapshots []domain.Purge         // those that were found, also those that stay
 	Purged    []string               // names of those that were deleted on all members
 	Frozen    time.Duration          // how long clients were stopped at most; of several freezes the longest
+	Warnings  []string               // of members whose bytes may differ where clients trim
 }
 
 // PlanVolumePurge returns what PurgeVolume would do.
@@ -32,8 +34,9 @@ func (e *Engine) PlanVolumePurge(ctx context.Context, request VolumeRequest) (Vo
 
 // PurgeVolume deletes system snapshots of earlier rebuilds, each on all members in one freeze:
 // while the parents of their heads differ, clients that trim would make their bytes
-// differ. If a freeze ends too early, the rest is deleted in another one at once. After a crash or
-// an error, the same call completes it, and lets clients go on in any case.
+// differ. If a freeze ends too early, or a member fails in it, the rest is deleted in another one at
+// once, and Warnings tell it. After a crash or an error, the same call completes it, and lets clients
+// go on in any case.
 func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found VolumePurge, err error) {
 	if request.Freezer == nil {
 		return VolumePurge{}, refusef("no freezer")
@@ -41,11 +44,6 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 	if err := request.check(); err != nil {
 		return VolumePurge{}, err
 	}
-	release, err := e.leaseForPurge(ctx, request)
-	if err != nil {
-		return VolumePurge{}, err
-	}
-	defer release()
 	frozen := false
 	freezer := lockedFreezer{
 		Freezer: request.Freezer,
@@ -58,11 +56,19 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 			return e.lockFreezes(ctx, sites)
 		},
 	}
+	release, err := e.leaseForPurge(ctx, request)
+	if errors.Is(err, ErrRefused) {
+		return VolumePurge{}, err
+	}
 	defer func() {
 		if !frozen { // a killed purge may have left its freeze
 			err = errors.Join(err, thaw(ctx, freezer))
 		}
 	}()
+	if err != nil {
+		return VolumePurge{}, err
+	}
+	defer release()
 	found, _, err = e.findPurges(ctx, request)
 	if err != nil {
 		return found, err
@@ -70,6 +76,9 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 	for _, s := range found.Snapshots {
 		p := &volumePurge{engine: e, request: request, snapshot: s.Snapshot}
 		err := p.run(ctx, freezer)
+		if p.uneven && err == nil && !slices.Contains(found.Warnings, mayDiffer) {
+			found.Warnings = append(found.Warnings, mayDiffer)
+		}
 		switch {
 		case errors.Is(err, errStays):
 			continue
@@ -85,7 +94,7 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 	return found, nil
 }
 
-// leaseForPurge leases all replicas exclusively. The plan refuses one that cannot be listed.
+// leaseForPurge leases all replicas exclusively.
 func (e *Engine) leaseForPurge(ctx context.Context, request VolumeRequest) (release func(), err error) {
 	var all releases
 	var sites []site
@@ -95,7 +104,7 @@ func (e *Engine) leaseForPurge(ctx context.Context, request VolumeRequest) (rele
 		if err == nil {
 			err = all.take(e.leaseForChange(ctx, at.guarded(), "the purge of a volume"))
 		}
-		if errors.Is(err, ErrRefused) {
+		if err != nil {
 			return all.unless(err)
 		}
 	}
@@ -107,6 +116,9 @@ func (e *Engine) findPurges(ctx context.Context, request VolumeRequest) (found V
 	found.Volume, found.Replicas = report.Volume, report.Replicas
 	if err != nil {
 		return found, nil, err
+	}
+	for _, snapshot := range domain.UnevenSystemSnapshots(report.Replicas) {
+		found.Warnings = append(found.Warnings, fmt.Sprintf("only some members have snapshot %s: where clients trim, the members' bytes may differ until these ranges are written again", snapshot))
 	}
 	if len(report.Lost) > 0 {
 		return found, nil, refusef("nobody knows which snapshots a rebuild of this replica still needs: %s", report.Lost[0])
@@ -129,6 +141,7 @@ type volumePurge struct {
 	snapshot string
 
 	members []purgedMember
+	uneven  bool // after some freeze, some members may have lacked the snapshot, and others not
 }
 
 type purgedMember struct {
@@ -137,19 +150,21 @@ type purgedMember struct {
 	removal domain.SnapshotRemoval
 }
 
-// run deletes the snapshot, what is left of it in another freeze if one ends too early.
+// run deletes the snapshot, what is left of it in another freeze if one ends too early, or if it
+// fails on some members.
 func (p *volumePurge) run(ctx context.Context, freezer lockedFreezer) error {
 	for attempt := 1; ; attempt++ {
 		err := freezer.prepared(ctx, cmp.Or(p.request.FreezeLimit, DefaultFreezeLimit), p.prepare, p.delete)
-		if attempt > 1 && errors.Is(err, errGone) {
+		if p.uneven && errors.Is(err, errGone) {
 			return nil
 		}
-		if !errors.Is(err, ports.ErrThawed) {
+		p.uneven = p.uneven || errors.Is(err, ports.ErrThawed)
+		if err == nil || !p.uneven {
 			return err
 		}
-		p.engine.log.Warn(mayDiffer, zap.String("snapshot", p.snapshot))
+		p.engine.log.Warn(mayDiffer, zap.String("snapshot", p.snapshot), zap.Error(err))
 		if ctx.Err() != nil || attempt == maxCuts {
-			return errors.Join(err, errors.New(mayDiffer))
+			return errors.Join(err, errors.New("some members may still have the snapshot, and others not: run the purge again; "+mayDiffer))
 		}
 	}
 }
@@ -164,6 +179,8 @@ func (p *volumePurge) prepare(ctx context.Context) error {
 	switch {
 	case i < 0:
 		return errGone
+	case found.Snapshots[i].Stays != "" && p.uneven:
+		return refusef("it cannot be deleted on all members: %s", found.Snapshots[i].Stays)
 	case found.Snapshots[i].Stays != "":
 		return errStays
 	}
@@ -182,9 +199,23 @@ func (p *volumePurge) prepare(ctx context.Context) error {
 }
 
 func (p *volumePurge) delete(ctx context.Context) error {
+	budget, kept := retry.Tidy(), make([]bool, len(p.members))
 	var calls []func() error
-	for _, m := range p.members {
-		calls = append(calls, func() error { return p.engine.removeSnapshot(ctx, m.at, m.replica, m.removal) })
+	for i, m := range p.members {
+		calls = append(calls, func() (err error) {
+			err = budget.Call(ctx, func() error { return p.engine.removeSnapshot(ctx, m.at, m.replica, m.removal) })
+			if err == nil {
+				return nil
+			}
+			_, found := m.at.Host.Look(ctx, m.removal.Snapshot.Lvol.UUID)
+			if errors.Is(found, ports.ErrNotFound) { // an answer was lost
+				return nil
+			}
+			kept[i] = found == nil
+			return err
+		})
 	}
-	return executor.AtOnce(len(calls), calls...)
+	err := executor.AtOnce(len(calls), calls...)
+	p.uneven = p.uneven || err != nil && slices.Contains(kept, false)
+	return err
 }

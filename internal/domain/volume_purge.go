@@ -15,21 +15,50 @@ type Purge struct {
 
 // PlanPurge finds the system snapshots of the whole members, and decides which can be deleted:
 // what no other lvol but its child reads, and no replica that is not whole could be proven by.
-// The data of all other lvols stays as it is. Refuses to decide anything while a replica is
-// half-built, since it reads through such snapshots.
-func (v Volume) PlanPurge(parts []VolumeReplica, strangers []Member) (all []Purge, err error) {
+// The data of all other lvols stays as it is. Refuses to decide anything while a rebuild has left
+// something that may read through such snapshots.
+func (v Volume) PlanPurge(parts []VolumeReplica, strangers []Member) ([]Purge, error) {
 	if len(strangers) > 0 {
 		return nil, refuse("member %s of volume %s is none of the replicas given: name every replica of the volume", strangers[0].Name, v.Name)
 	}
-	at := make(map[string]int)
-	for i, p := range parts {
+	for _, p := range parts {
 		switch p.Member.Mode {
 		case ModeRW:
 		case ModeWO:
 			return nil, refuse("%s is a member of volume %s that a rebuild has left half-built, and reads through snapshots of the others: rebuild it first", p.Replica.located(), v.Name)
-		default:
+		case ModeERR, "":
+			if err := p.refuseLeftover(v.Name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	all, whole := systemSnapshots(parts)
+	for i := range all {
+		all[i].decide(parts, len(all[i].Members) < whole)
+	}
+	return all, nil
+}
+
+// refuseLeftover refuses a replica with an lvol that may read through a member's snapshot: without
+// that, a later rebuild could not delete the lvol.
+func (p VolumeReplica) refuseLeftover(volume string) error {
+	for _, l := range p.Replica.Store.Lvols {
+		if p.Replica.owns(l.UUID) && (l.External != "" || l.Degraded) {
+			return refuse("lvol %s on lvstore %s, which a rebuild has left, may read through a snapshot of the members of volume %s: rebuild replica %s first",
+				l.Name, p.Replica.Store.Name, volume, p.Replica.Name)
+		}
+	}
+	return nil
+}
+
+// systemSnapshots finds those of the whole members, and tells how many of these there are.
+func systemSnapshots(parts []VolumeReplica) (all []Purge, whole int) {
+	at := make(map[string]int)
+	for i, p := range parts {
+		if p.Member.Mode != ModeRW {
 			continue
 		}
+		whole++
 		for _, s := range p.Replica.Snapshots {
 			if !isSystemSnapshot(s.Name) {
 				continue
@@ -41,16 +70,25 @@ func (v Volume) PlanPurge(parts []VolumeReplica, strangers []Member) (all []Purg
 			all[at[s.Name]].Members = append(all[at[s.Name]].Members, i)
 		}
 	}
-	for i := range all {
-		all[i].decide(parts)
-	}
-	return all, nil
+	return all, whole
 }
 
-// decide finds out what the snapshot merges into, or why it stays.
-func (p *Purge) decide(parts []VolumeReplica) {
+// UnevenSystemSnapshots names the system snapshots that only some of the whole members have.
+func UnevenSystemSnapshots(parts []VolumeReplica) (names []string) {
+	all, whole := systemSnapshots(parts)
+	for _, p := range all {
+		if len(p.Members) < whole {
+			names = append(names, p.Snapshot)
+		}
+	}
+	return names
+}
+
+// decide finds out what the snapshot merges into, or why it stays. uneven: other whole members
+// lack it. Then it does not stay for a replica that is not whole, so that the members become equal.
+func (p *Purge) decide(parts []VolumeReplica, uneven bool) {
 	for _, other := range parts {
-		if _, has := other.Replica.Snapshot(p.Snapshot); has && other.Member.Mode != ModeRW {
+		if _, has := other.Replica.Snapshot(p.Snapshot); has && other.Member.Mode != ModeRW && !uneven {
 			p.Stays = fmt.Sprintf("%s is not whole and has it, too: a rebuild can keep what it proves", other.Replica.located())
 			return
 		}

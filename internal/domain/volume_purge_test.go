@@ -57,6 +57,10 @@ func TestPurgeOfCuts(t *testing.T) {
 			[]VolumeReplica{rw(cutTree), partOf(t, "", "  s1\n    "+cutOne+" system\n      s2\n        "+cutTwo+" system\n")},
 			[]Purge{{cutOne, []int{0}, "", "is not whole and has it, too"}, {cutTwo, []int{0}, "", "is not whole and has it, too"}},
 		},
+		"one member has been purged already, and a lost one can be proven by it": {
+			[]VolumeReplica{rw("  s1\n    s2\n      head\n"), rw("  s1\n    " + cutOne + " system\n      s2\n        head\n"), partOf(t, ModeERR, "  s1\n    "+cutOne+" system\n")},
+			[]Purge{{cutOne, []int{1}, "s2", ""}},
+		},
 		"members differ": {
 			[]VolumeReplica{rw("  " + cutOne + " system\n    s1\n      head\n"), rw("  " + cutOne + " system\n    s2\n      head\n")},
 			[]Purge{{cutOne, []int{0, 1}, "s1", "the members differ: it would merge into s1"}},
@@ -82,6 +86,21 @@ func TestPurgeIsRefused(t *testing.T) {
 	requireRefusal(t, err, "member x of volume vol is none of the replicas given")
 	_, err = Volume{Name: "vol"}.PlanPurge([]VolumeReplica{rw, partOf(t, ModeWO, "  s1\n")}, nil)
 	requireRefusal(t, err, "has left half-built, and reads through snapshots of the others: rebuild it first")
+}
+
+func TestPurgeIsRefusedUnderLeftover(t *testing.T) {
+	for _, leftover := range []string{"  s1\n  flight:0000000b external=way-0\n", "  s1\n  daily degraded\n"} {
+		for _, mode := range []Mode{ModeERR, ""} {
+			_, err := Volume{Name: "vol"}.PlanPurge([]VolumeReplica{partOf(t, ModeRW, cutTree), partOf(t, mode, leftover)}, nil)
+			requireRefusal(t, err, "which a rebuild has left, may read through a snapshot of the members of volume vol")
+		}
+	}
+}
+
+func TestUnevenSystemSnapshots(t *testing.T) {
+	parts := []VolumeReplica{partOf(t, ModeRW, cutTree), partOf(t, ModeRW, "  s2\n    "+cutOne+" system\n      head\n"), partOf(t, ModeERR, "")}
+	require.Equal(t, []string{cutTwo}, UnevenSystemSnapshots(parts))
+	require.Empty(t, UnevenSystemSnapshots(parts[:1]))
 }
 
 func TestExportedCutStays(t *testing.T) {
