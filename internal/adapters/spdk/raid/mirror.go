@@ -51,6 +51,7 @@ type Mirror struct {
 	heads heads
 	seen  seen
 
+	changes   atomic.Uint64              // of the members by this process, that are over
 	suspended atomic.Pointer[[]listener] // nil: not by this process
 }
 
@@ -166,8 +167,15 @@ func (m *Mirror) explain(err *error, what string, args ...any) {
 	}
 }
 
-// lock waits until no other change of the members is made by this process.
-func (m *Mirror) lock(ctx context.Context) (unlock func(), err error) { return m.take(ctx, "members") }
+// members is the key of the lock that changes of the members take.
+const members = "members"
+
+// lock waits until no other change of the members is made by this process. What the target told
+// before unlock is called is out of date then.
+func (m *Mirror) lock(ctx context.Context) (unlock func(), err error) {
+	give, err := m.take(ctx, members)
+	return func() { m.changes.Add(1); give() }, err
+}
 
 func (m *Mirror) take(ctx context.Context, key string) (unlock func(), err error) {
 	if unlock, err = m.locks.Take(ctx, key); err != nil {

@@ -2,6 +2,7 @@ package raid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,30 +14,101 @@ import (
 )
 
 // Volume implements ports.Mirror. An empty slot of the RAID does not tell which head it
-// had: a lost member is listed if this process has seen it before.
+// had: a lost member is listed if this process has seen it before. An answer of the target that
+// may be older than a change by this process is not used: it is asked again.
 func (m *Mirror) Volume(ctx context.Context) (v domain.Volume, err error) {
 	defer m.explain(&err, "list the members")
+	for {
+		changes := m.changes.Load()
+		l, failed := m.ask(ctx)
+		if failed != nil && !errors.Is(failed, ports.ErrNotFound) {
+			return domain.Volume{}, failed
+		}
+		unlock, err := m.take(ctx, members)
+		if err != nil {
+			return domain.Volume{}, err
+		}
+		current := m.changes.Load() == changes
+		if current && failed == nil {
+			v = m.note(l)
+		}
+		unlock()
+		switch {
+		case current && failed != nil:
+			return v, m.missing(ctx, failed)
+		case current:
+			return v, nil
+		}
+	}
+}
+
+// listing is what the target tells of the RAID.
+type listing struct {
+	raid  *rpc.RAID // or the note of one that is being made or removed
+	size  uint64    // bytes
+	asked proofs
+	news  []*rpc.RAIDBase // that serve and are seen for the first time, with their I/Os
+	stats []*rpc.CallOf[rpc.Iostat]
+}
+
+// ask asks the target.
+func (m *Mirror) ask(ctx context.Context) (*listing, error) {
 	raids, bdev := rpc.GetRAIDs(), rpc.GetBdev(m.name)
-	asked := m.askProofs()
-	all := append([]rpc.Request{raids, bdev}, asked.calls()...)
+	l := &listing{asked: m.askProofs()}
+	all := append([]rpc.Request{raids, bdev}, l.asked.calls()...)
 	m.rpc.Do(ctx, all...)
 	if err := rpc.FirstErr(all, ports.ErrNotFound); err != nil {
-		return domain.Volume{}, err
+		return nil, err
 	}
 	r, err := m.find(raids.Result)
-	if noted := m.findPending(raids.Result); err != nil && noted != nil {
-		return m.pendingVolume(noted), nil
-	}
 	if err != nil {
-		return domain.Volume{}, err
+		if r = m.findPending(raids.Result); r == nil {
+			return nil, err
+		}
+		return &listing{raid: r}, nil
 	}
-	v = domain.Volume{Name: m.name, Host: m.ownHost()}
+	l.raid = r
 	for i := range bdev.Result {
-		v.Size = bdev.Result[i].Size()
+		l.size = bdev.Result[i].Size()
 	}
-	m.countFailures(ctx, r)
-	v.Members = m.members(r, asked)
-	return v, nil
+	for _, b := range m.serving(r) {
+		if !m.heads.isCounted(b.UUID) {
+			l.news, l.stats = append(l.news, b), append(l.stats, rpc.GetIostat(b.Name))
+		}
+	}
+	if len(l.stats) > 0 {
+		m.rpc.Do(ctx, rpc.Requests(l.stats)...)
+	}
+	return l, nil
+}
+
+// missing is the error of a RAID that the target did not list. Another process may have deleted it
+// just to make it again.
+func (m *Mirror) missing(ctx context.Context, notFound error) error {
+	bdevs, raids := rpc.GetBdevs(), rpc.GetRAIDs()
+	m.rpc.Do(ctx, bdevs, raids)
+	if err := rpc.FirstErr([]rpc.Request{bdevs, raids}); err != nil {
+		return err
+	}
+	_, err := m.find(raids.Result)
+	noted := slices.ContainsFunc(bdevs.Result, func(b rpc.Bdev) bool { _, is := readNote(m.name, b.Name); return is })
+	if err == nil || noted {
+		return fmt.Errorf("a process is making it again, or died over that: %w", ports.ErrUnavailable)
+	}
+	return notFound
+}
+
+// note notes what the target has told, and makes a volume of it.
+func (m *Mirror) note(l *listing) domain.Volume {
+	if isPending(l.raid.Name) {
+		return m.pendingVolume(l.raid)
+	}
+	for i, b := range l.news {
+		if l.stats[i].Err == nil {
+			m.heads.count(b.UUID, b.Name, l.stats[i].Result.Failed())
+		}
+	}
+	return domain.Volume{Name: m.name, Host: m.ownHost(), Size: l.size, Members: m.members(l.raid, l.asked)}
 }
 
 // ownHost is the NQN by which this RAID alone connects. "": the caller has chosen one, which may be
@@ -46,26 +118,6 @@ func (m *Mirror) ownHost() string {
 		return own
 	}
 	return ""
-}
-
-// countFailures asks how many I/Os have failed of bases that are seen for the first time.
-func (m *Mirror) countFailures(ctx context.Context, r *rpc.RAID) {
-	var news []*rpc.RAIDBase
-	var calls []*rpc.CallOf[rpc.Iostat]
-	for _, b := range m.serving(r) {
-		if !m.heads.isCounted(b.UUID) {
-			news, calls = append(news, b), append(calls, rpc.GetIostat(b.Name))
-		}
-	}
-	if len(calls) == 0 {
-		return
-	}
-	m.rpc.Do(ctx, rpc.Requests(calls)...)
-	for i, b := range news {
-		if calls[i].Err == nil {
-			m.heads.count(b.UUID, b.Name, calls[i].Result.Failed())
-		}
-	}
 }
 
 func (m *Mirror) members(r *rpc.RAID, asked proofs) (members []domain.Member) {

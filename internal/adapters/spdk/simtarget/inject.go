@@ -32,6 +32,8 @@ const (
 type Fault struct {
 	// Delay holds the request back, before anything else.
 	Delay time.Duration
+	// Until holds the request back until it is closed, after Delay; nil: it does not.
+	Until <-chan struct{}
 	// Refuse is answered, and nothing is done.
 	Refuse *Error
 	// Before happens before the request takes effect, so it has none.

@@ -189,7 +189,7 @@ func (t *Target) consider(requests []*request) {
 	taken := requests[:0]
 	for _, r := range requests {
 		fault := t.admit(r)
-		if fault.Delay > 0 {
+		if fault.Delay > 0 || fault.Until != nil {
 			t.serving.Go(func() { t.delay(r, fault) })
 			continue
 		}
@@ -207,10 +207,18 @@ func (t *Target) delay(r *request, fault Fault) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		if t.befall(r, fault) {
-			t.take([]*request{r})
-		}
 	case <-t.dead:
+		return
+	}
+	if fault.Until != nil {
+		select {
+		case <-fault.Until:
+		case <-t.dead:
+			return
+		}
+	}
+	if t.befall(r, fault) {
+		t.take([]*request{r})
 	}
 }
 
