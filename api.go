@@ -2155,9 +2155,9 @@ func IsImageInFlight(name string) bool { return domain.IsImageInFlight(name) }
 //	func (v Volume) CheckMade(replicas []Replica, size uint64, base Base) error
 //
 //	// CheckRemoval refuses the removal of a volume that has other members than
-//	// these replicas, or that one of them is no member of, and was none by
-//	// what is left of it. missing of the replicas given do not exist: only the
-//	// continuation of a removal accepts that.
+//	// these replicas, or that one of them is no member of, and was none by what is
+//	// left of it. missing of the replicas given do not exist, or were made again:
+//	// only the continuation of a removal accepts that.
 //	func (v Volume) CheckRemoval(parts []VolumeReplica, strangers []Member, missing int) error
 //
 //	// CheckUnbroken refuses a member that the mirror has been without since it
@@ -2212,6 +2212,11 @@ type Volume = domain.Volume
 //	// HasWrites reports whether the replica is a member that has every write since
 //	// it joined.
 //	func (p VolumeReplica) HasWrites() bool
+//
+//	// MadeAgain reports whether the replica has another head than the one that a
+//	// pending volume is about: it was deleted and made again since. It is not a
+//	// part of the volume, and counts as missing.
+//	func (p VolumeReplica) MadeAgain(v Volume) bool
 //
 //	// Mirrored is the lvol that is a member, or was one.
 //	func (p VolumeReplica) Mirrored() *Lvol

@@ -18,8 +18,11 @@ type mirrorChange struct {
 	maker    guard.Maker
 	sites    []site
 	replicas []domain.Replica // of the sites; some need not exist
-	heads    map[int]string   // UUIDs of those that are, or were, members of a mirror that is removed
 	run      string           // ID
+
+	// Of a mirror that is removed, by position in sites.
+	heads      map[int]string // UUIDs of those that are, or were, members
+	unfinished []int          // that exist and are no whole members: a rebuild may have left something open
 }
 
 // newMirrorChange prepares a change, and refuses what cannot be one.

@@ -50,6 +50,9 @@ func (e *Engine) DeleteVolume(ctx context.Context, request VolumeRequest, replic
 		return removal, fmt.Errorf("delete volume %s: %w", removal.Volume.Name, err)
 	}
 	err = c.forAll(func(i int) error { return c.part(ctx, i) })
+	if err == nil {
+		err = c.forAll(func(i int) error { return c.closeWays(ctx, i) })
+	}
 	if err == nil && replicas {
 		err = c.forAll(func(i int) error {
 			if !c.replicas[i].Exists() {
@@ -80,14 +83,20 @@ func (c *mirrorChange) planRemoval(ctx context.Context, replicas bool) (removal 
 	if err != nil {
 		return removal, err
 	}
+	given := len(c.sites)
+	c.leaveOut(removal.Volume)
 	var existing []domain.Replica
-	c.heads = make(map[int]string)
+	c.heads, c.unfinished = make(map[int]string), nil
 	for i, r := range c.replicas {
 		switch {
 		case r.Exists():
 			existing = append(existing, r)
-			if own, _ := removal.Volume.Assign([]domain.Replica{r}); own[0].Mirrored() != nil {
+			own, _ := removal.Volume.Assign([]domain.Replica{r})
+			if own[0].Mirrored() != nil {
 				c.heads[i] = own[0].Mirrored().UUID
+			}
+			if own[0].Member.Mode != domain.ModeRW {
+				c.unfinished = append(c.unfinished, i)
 			}
 		case !removal.Volume.Pending:
 			return removal, refusef("replica %s not found on lvstore %s", c.sites[i].Replica, r.Store.Name)
@@ -95,7 +104,7 @@ func (c *mirrorChange) planRemoval(ctx context.Context, replicas bool) (removal 
 	}
 	parts, strangers := removal.Volume.Assign(existing)
 	removal.Replicas = parts
-	if err := removal.Volume.CheckRemoval(parts, strangers, len(c.replicas)-len(existing)); err != nil {
+	if err := removal.Volume.CheckRemoval(parts, strangers, given-len(existing)); err != nil {
 		return removal, refused(err)
 	}
 	for _, p := range parts {
@@ -109,6 +118,28 @@ func (c *mirrorChange) planRemoval(ctx context.Context, replicas bool) (removal 
 		removal.Plans = append(removal.Plans, plan)
 	}
 	return removal, nil
+}
+
+// leaveOut leaves replicas alone that were deleted and made again since the volume is pending.
+func (c *mirrorChange) leaveOut(v domain.Volume) {
+	for i := len(c.sites) - 1; i >= 0; i-- {
+		if own, _ := v.Assign(c.replicas[i : i+1]); own[0].MadeAgain(v) {
+			c.sites, c.replicas = slices.Delete(c.sites, i, i+1), slices.Delete(c.replicas, i, i+1)
+		}
+	}
+}
+
+// closeWays closes the ways that rebuilds which died have left on a host to other replicas.
+func (c *mirrorChange) closeWays(ctx context.Context, i int) error {
+	for _, other := range c.unfinished {
+		if other == i {
+			continue
+		}
+		if err := closeOpened(ctx, c.sites[i].Host, c.runOf(other)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // part ends the connection of the mirror's host to a head first, and then closes the way.

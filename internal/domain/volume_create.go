@@ -96,7 +96,7 @@ func (v Volume) CheckMade(replicas []Replica, size uint64, base Base) error {
 	case v.Pending:
 		for _, m := range v.Members {
 			if !slices.ContainsFunc(replicas, func(r Replica) bool { return r.owns(m.Head) }) {
-				return refuse("volume %s is being made or removed, and lvol %s, which is none of the replicas given, is one of its heads: complete that first", v.Name, m.Head)
+				return refuse("volume %s is being made or removed, and lvol %s, which is none of the replicas given, is one of its heads: name every replica of the volume, or delete the volume first", v.Name, m.Head)
 			}
 		}
 	default:

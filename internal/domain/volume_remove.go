@@ -2,9 +2,15 @@ package domain
 
 import "slices"
 
+// MadeAgain reports whether the replica has another head than the one that a pending volume is
+// about: it was deleted and made again since. It is not a part of the volume, and counts as missing.
+func (p VolumeReplica) MadeAgain(v Volume) bool {
+	return v.Pending && p.Replica.Head != nil && p.Mirrored() == nil
+}
+
 // CheckRemoval refuses the removal of a volume that has other members than these replicas, or
-// that one of them is no member of, and was none by what is left of it. missing of the replicas given do not exist: only the
-// continuation of a removal accepts that.
+// that one of them is no member of, and was none by what is left of it. missing of the replicas given
+// do not exist, or were made again: only the continuation of a removal accepts that.
 func (v Volume) CheckRemoval(parts []VolumeReplica, strangers []Member, missing int) error {
 	for _, p := range parts {
 		if p.Mirrored() == nil && !(v.Pending && p.Replica.Head == nil) { // else the head is deleted already
