@@ -99,5 +99,5 @@ func oneLine(text string) string {
 			parts = append(parts, strings.Join(words, " "))
 		}
 	}
-	return strings.Join(parts, "; ")
+	return strings.ReplaceAll(strings.Join(parts, "; "), ":; ", ": ")
 }

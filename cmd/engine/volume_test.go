@@ -64,7 +64,7 @@ func TestVolumeShowNamesEveryFault(t *testing.T) {
 	require.Equal(t, exitDone, told.status, told.stderr)
 	require.Contains(t, told.stdout, "wrong: vol-1-r-4e5f6a7b on lvstore disk-2 is no member of volume vol-1\n")
 	require.Regexp(t, `(?m)^\(head\) .*cluster.*cluster`, told.stdout, "also of the replica that is no member")
-	require.Contains(t, told.stdout, "wrong: member disk-3/vol-1-r-3 of volume vol-1 is none of the replicas given\n")
+	require.Contains(t, told.stdout, "wrong: member disk-3/vol-1-r-3 of volume vol-1 is none of the replicas listed\n")
 	require.Contains(t, told.stdout, "the host is down\n")
 	check := w.asJSON(exitFailed, "volume", "check", "--volume", theRAID, "--member", member1, "--member", joining, "--member", member3)
 	require.Equal(t, true, check["wrong"])

@@ -53,8 +53,13 @@ func mayCutAgain(err error) bool {
 	case errors.As(err, &joins):
 		return ports.Retryable(joins)
 	default:
-		return errors.Is(err, errNotCut) && errors.As(err, &of)
+		return errors.Is(err, errNotCut) && errors.As(err, &of) && !isAnswer(err)
 	}
+}
+
+// isAnswer reports whether a member's host has refused the cut. So the mirror does not drop that member.
+func isAnswer(err error) bool {
+	return errors.Is(err, ports.ErrNoSpace) || errors.Is(err, ports.ErrInvalid) || errors.Is(err, ports.ErrExists) || errors.Is(err, ports.ErrUnsupported)
 }
 
 // errNotCut says that the volume could not be cut, for another reason than its freeze. The live

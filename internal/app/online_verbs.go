@@ -15,6 +15,9 @@ import (
 
 var _ executor.Live = (*liveRun)(nil)
 
+// Lvstore implements executor.Live.
+func (l *liveRun) Lvstore(member int) string { return l.rebuild.sources.lvstore(l.members[member-1]) }
+
 // Snapshot implements executor.Live. A call whose answer was lost may have taken it.
 func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, error) {
 	at := l.members[o.Member-1]

@@ -56,7 +56,7 @@ func (e *Engine) plan(ctx context.Context, r request, from *sources, s observati
 	}
 	plan, err := e.planWithinSpace(r, s, image, held)
 	plan.Warnings = append(differ, plan.Warnings...)
-	return s, plan, refused(err)
+	return s, plan, refused(r.live.explainMissing(ctx, err, from, s.passedOver))
 }
 
 // heldSpace is the reservation of a run, which each plan replaces.

@@ -78,23 +78,25 @@ func (s *sources) checkPrimary(r request, at int, primary domain.Replica) (warni
 	return warnings, err
 }
 
-// name is the name of a source in texts.
-func (s *sources) name(at int) string {
+// lvstore is the name of a source's lvstore; "": not listed yet.
+func (s *sources) lvstore(at int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state[at].lvstore == "" {
-		return s.sites[at].Replica
+	return s.state[at].lvstore
+}
+
+// name is the name of a source in texts.
+func (s *sources) name(at int) string {
+	if lvstore := s.lvstore(at); lvstore != "" {
+		return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, lvstore)
 	}
-	return fmt.Sprintf("%s on lvstore %s", s.sites[at].Replica, s.state[at].lvstore)
+	return s.sites[at].Replica
 }
 
 // seen are the names of the sources whose host has answered.
 func (s *sources) seen() (names []string) {
 	for at := range s.sites {
-		s.mu.Lock()
-		known := s.state[at].lvstore != ""
-		s.mu.Unlock()
-		if known {
+		if s.lvstore(at) != "" {
 			names = append(names, s.name(at))
 		}
 	}

@@ -121,7 +121,7 @@ func (e *Engine) findPurges(ctx context.Context, request VolumeRequest) (found V
 		found.Warnings = append(found.Warnings, fmt.Sprintf("only some members have snapshot %s: where clients trim, the members' bytes may differ until these ranges are written again", snapshot))
 	}
 	if len(report.Lost) > 0 {
-		return found, nil, refusef("nobody knows which snapshots a rebuild of this replica still needs: %s", report.Lost[0])
+		return found, nil, refusef("it is not known which snapshots a rebuild of this replica still needs: start its host, or leave the replica out: %s", report.Lost[0])
 	}
 	found.Snapshots, err = report.Volume.PlanPurge(report.Replicas, report.Strangers)
 	return found, sites, refused(err)

@@ -134,7 +134,7 @@ func TestPurgeKeepsWhatRebuildNeeds(t *testing.T) {
 		b.to.Kill()
 		_, err = app.New(nil).PurgeVolume(t.Context(), b.volumeOfAll())
 		require.ErrorIs(t, err, app.ErrRefused)
-		require.ErrorContains(t, err, "nobody knows which snapshots a rebuild of this replica still needs")
+		require.ErrorContains(t, err, "it is not known which snapshots a rebuild of this replica still needs: start its host, or leave the replica out: ")
 		b.to.Start()
 		b.members, b.names = b.members[:2], b.names[:2]
 		report, err := app.New(nil).RebuildOnline(t.Context(), b.request())
@@ -166,7 +166,7 @@ func TestPurgeIsRefusedWithHalfBuiltMember(t *testing.T) {
 		b.noFaults()
 		_, err = app.New(nil).PurgeVolume(t.Context(), b.volumeWithDestination())
 		require.ErrorIs(t, err, app.ErrRefused)
-		require.ErrorContains(t, err, "has left half-built, and reads through snapshots of the others: rebuild it first")
+		require.ErrorContains(t, err, "is being rebuilt, or was left half-built, and reads through snapshots of the others: wait for its rebuild, or run that again")
 		_, err = app.New(nil).PurgeVolume(t.Context(), b.volume())
 		require.ErrorContains(t, err, "is none of the replicas given")
 		_, err = app.New(nil).RebuildOnline(t.Context(), b.request())

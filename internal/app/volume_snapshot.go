@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
@@ -102,11 +103,15 @@ func (s *volumeSnapshot) prepare(ctx context.Context) error {
 		return err
 	}
 	if len(report.Strangers) > 0 {
-		return refusef("%s: name every replica of the volume, since the snapshot is taken of each", report.Volume.Faults(nil, report.Strangers)[0])
+		why := "name every replica of the volume, since the snapshot is taken of each"
+		if len(report.Lost) > 0 {
+			why = strings.Join(report.Lost, "; ")
+		}
+		return refusef("%s: %s", report.Volume.Faults(nil, report.Strangers)[0], why)
 	}
 	for i, p := range report.Replicas {
 		if p.Head == nil {
-			return refusef("%s: leave it out, or rebuild it first", report.Volume.Faults(report.Replicas[i:i+1], nil)[0])
+			return refusef("replica %s on lvstore %s is no member of volume %s: leave it out, or rebuild it first", p.Replica.Name, p.Replica.Store.Name, report.Volume.Name)
 		}
 		if !p.HasWrites() {
 			continue

@@ -198,5 +198,14 @@ func TestVolumeSnapshotRefusesOtherReplicas(t *testing.T) {
 		require.ErrorContains(t, err, copyName+" on lvstore disk-b is no member of volume vol-1: leave it out, or rebuild it first")
 		_, has := list(t, b.members[0], b.names[0]).Snapshot("daily")
 		require.False(t, has)
+		b.inject(func(_ int, c liveCall) memory.Fault {
+			if c.Method == "list" && c.party > partyMember {
+				return memory.Fault{Before: ports.ErrUnavailable}
+			}
+			return memory.Fault{}
+		})
+		_, err = app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
+		require.ErrorIs(t, err, app.ErrRefused)
+		require.ErrorContains(t, err, " of volume vol-1 is none of the replicas listed: list the host of replica "+b.names[1]+": ")
 	})
 }

@@ -118,10 +118,33 @@ func (v LiveVolume) check(destination Replica, cut Cut) error {
 	}
 	for _, m := range v.Members {
 		if _, given := heads[m.Head]; !given && m.Mode != ModeERR && !destination.owns(m.Head) {
-			return refuse("volume %s has the member %s, which is not among the sources that can be used: name every replica of the volume, since the snapshot is taken of each", v.Name, m.Name)
+			return &MissingMember{refuse("volume %s has the member %s, which is not among the sources that can be used", v.Name, m.Name), m}
 		}
 	}
 	return nil
+}
+
+// MissingMember is a refusal to cut a volume without one of its members.
+type MissingMember struct {
+	refusal *Refusal
+	member  Member
+}
+
+// Error names the member.
+func (e *MissingMember) Error() string { return e.refusal.Error() }
+
+// Unwrap returns the Refusal.
+func (e *MissingMember) Unwrap() error { return e.refusal }
+
+// IsLvol reports whether the member is the lvol of that UUID.
+func (e *MissingMember) IsLvol(uuid string) bool { return e.member.Head == uuid }
+
+// IsHalfBuilt reports whether the member is the live head of a replica, perhaps one of those.
+func (e *MissingMember) IsHalfBuilt(replicas []Replica) bool {
+	_, inFlight := ReplicaInFlight(e.member.Name)
+	return inFlight || e.member.Mode == ModeWO || slices.ContainsFunc(replicas, func(r Replica) bool {
+		return r.owns(e.member.Head) && (r.Head == nil || !e.IsLvol(r.Head.UUID))
+	})
 }
 
 func (v LiveVolume) isWhole(head Lvol) bool {

@@ -25,7 +25,7 @@ func (v Volume) PlanPurge(parts []VolumeReplica, strangers []Member) ([]Purge, e
 		switch p.Member.Mode {
 		case ModeRW:
 		case ModeWO:
-			return nil, refuse("%s is a member of volume %s that a rebuild has left half-built, and reads through snapshots of the others: rebuild it first", p.Replica.located(), v.Name)
+			return nil, refuse("%s is a member of volume %s that is being rebuilt, or was left half-built, and reads through snapshots of the others: wait for its rebuild, or run that again", p.Replica.located(), v.Name)
 		case ModeERR, "":
 			if err := p.refuseLeftover(v.Name); err != nil {
 				return nil, err

@@ -85,7 +85,7 @@ func TestPurgeIsRefused(t *testing.T) {
 	_, err := Volume{Name: "vol"}.PlanPurge([]VolumeReplica{rw}, []Member{{Name: "x"}})
 	requireRefusal(t, err, "member x of volume vol is none of the replicas given")
 	_, err = Volume{Name: "vol"}.PlanPurge([]VolumeReplica{rw, partOf(t, ModeWO, "  s1\n")}, nil)
-	requireRefusal(t, err, "has left half-built, and reads through snapshots of the others: rebuild it first")
+	requireRefusal(t, err, "is being rebuilt, or was left half-built, and reads through snapshots of the others: wait for its rebuild, or run that again")
 }
 
 func TestPurgeIsRefusedUnderLeftover(t *testing.T) {

@@ -149,7 +149,7 @@ func (v Volume) Faults(parts []VolumeReplica, strangers []Member) (faults []stri
 		}
 	}
 	for _, m := range strangers {
-		faults = append(faults, fmt.Sprintf("member %s of volume %s is none of the replicas given", m.Name, v.Name))
+		faults = append(faults, fmt.Sprintf("member %s of volume %s is none of the replicas listed", m.Name, v.Name))
 	}
 	return faults
 }

@@ -31,6 +31,6 @@ func TestVolumeFaultsNameEveryMemberThatIsNotWhole(t *testing.T) {
 		"b on lvstore disk is being rebuilt, or was left by a rebuild",
 		"c on lvstore disk is lost: it failed",
 		"d on lvstore disk is no member of volume vol",
-		"member x of volume vol is none of the replicas given",
+		"member x of volume vol is none of the replicas listed",
 	}, v.Faults([]VolumeReplica{part("a", ModeRW, ""), part("b", ModeWO, ""), part("c", ModeERR, "it failed"), part("d", "", "")}, []Member{{Name: "x"}}))
 }

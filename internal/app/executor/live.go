@@ -9,6 +9,8 @@ import (
 // Live carries out the operations of a plan that concern a live volume, its members and its
 // mirror. Members are numbered from 1; 0 is the destination.
 type Live interface {
+	// Lvstore is the name of a member's lvstore.
+	Lvstore(member int) string
 	// Snapshot takes a snapshot of a member's head and returns its UUID.
 	Snapshot(ctx context.Context, o domain.Operation) (uuid string, err error)
 	// Export shows an lvol of a member, or the live head, to those that read or write it.

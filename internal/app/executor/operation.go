@@ -95,13 +95,19 @@ func (x *Executor) performWithRetries(ctx context.Context, s *step) error {
 
 // describe names the target of an operation.
 func (x *Executor) describe(s *step) string {
-	switch store := x.Listing.Name; {
+	store := x.Listing.Name
+	if s.Member > 0 {
+		store = x.Live.Lvstore(s.Member)
+	}
+	switch {
 	case s.Target.IsImage():
 		return fmt.Sprintf("%s on lvstore %s", x.Plan.Base, store)
 	case s.Target.IsLive():
 		return fmt.Sprintf("the live head of replica %s on lvstore %s", x.Run.Replica, store)
 	case s.Operation.Name != "":
 		return fmt.Sprintf("lvol %s on lvstore %s", s.Operation.Name, store)
+	case s.Member > 0:
+		return fmt.Sprintf("snapshot %s on lvstore %s", s.Subject, store)
 	default:
 		return fmt.Sprintf("snapshot %s to lvstore %s", s.Subject, store)
 	}
