@@ -55,14 +55,15 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 }
 
 // leaseMembers shares the whole members with rebuilds. A replica that is being rebuilt is
-// leased by its rebuild.
+// leased by its rebuild, also after that has named its head: it only looks then.
 func (e *Engine) leaseMembers(ctx context.Context, report VolumeReport, sites []site, what string) (release func(), err error) {
 	var all releases
 	for i, p := range report.Replicas {
 		if p.Member.Mode != domain.ModeRW {
 			continue
 		}
-		if err := all.take(e.leaseReplica(ctx, sites[i], ports.Lease{Shared: true, Holder: what})); err != nil {
+		err := all.take(e.leaseReplica(ctx, sites[i], ports.Lease{Shared: true, Holder: what}))
+		if err != nil && !errors.Is(err, ErrAtWork) {
 			return all.unless(err)
 		}
 	}
