@@ -64,6 +64,7 @@ func addListener(t *Target, r *request, p *listenerParams) (any, error) {
 			return nil, refusal(codeInvalidParams, invalidParameters)
 		}
 		s.listeners = append(s.listeners, l)
+		s.found()
 		return true, nil
 	})
 }

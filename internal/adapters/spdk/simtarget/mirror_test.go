@@ -228,6 +228,46 @@ func TestMirrorServesOnWithoutAMember(t *testing.T) {
 	}
 }
 
+// The timeouts count from the last loss, also of a path that nobody has used since the one before.
+func TestPathThatIsLostAgainIsWaitedForAsLong(t *testing.T) {
+	within(t, simtarget.Fork, func(t *testing.T, m *mirror) {
+		listener := map[string]any{"nqn": nqn("head-a1"), "listen_address": address("a1")}
+		m.clients["a1"].call("nvmf_subsystem_remove_listener", listener)
+		time.Sleep(time.Second)
+		m.clients["a1"].call("nvmf_subsystem_add_listener", listener)
+		time.Sleep(3500 * time.Millisecond)
+		m.clients["a1"].call("nvmf_subsystem_remove_listener", listener)
+		lost := time.Now()
+		time.Sleep(time.Second) // past ctrlr_loss_timeout_sec of the first loss
+		require.NoError(t, m.volume().WriteAt(make([]byte, block), 0))
+		require.InDelta(t, 3, time.Since(lost).Seconds(), 0.1, "fast_io_fail_timeout_sec")
+		attached := func() string { return string(m.clients["c"].call("bdev_nvme_get_controllers", nil)) }
+		time.Sleep(time.Second)
+		require.Contains(t, attached(), "head-a1")
+		time.Sleep(time.Second)
+		require.NotContains(t, attached(), "head-a1")
+	})
+}
+
+// A RAID that is deleted while it waits for a read of a new base does not keep that.
+func TestGrowEndsWithItsRAID(t *testing.T) {
+	within(t, simtarget.Fork, func(t *testing.T, m *mirror) {
+		m.clients["b"].create("head", clustersOfHead)
+		m.export("b", "head", "live", 1, 1)
+		m.attach("c", "live", "b")
+		listener := map[string]any{"nqn": nqn("live"), "listen_address": address("b")}
+		m.clients["b"].call("nvmf_subsystem_remove_listener", listener)
+		c := m.clients["c"]
+		c.send("bdev_raid_grow_base_bdev", map[string]any{"raid_name": "vol", "base_name": "liven1"})
+		time.Sleep(time.Second)
+		c.call("bdev_raid_delete", map[string]any{"name": "vol"})
+		grown := c.receive()
+		require.NotNil(t, grown.Error, "%s", grown.Result)
+		m.clients["b"].call("nvmf_subsystem_add_listener", listener)
+		c.call("bdev_raid_create", map[string]any{"name": "next", "raid_level": "raid1", "base_bdevs": []string{"liven1"}, "superblock": false})
+	})
+}
+
 // An ANA state keeps new I/O out. Only a change of the namespace waits for I/O that has begun, also a
 // change that is refused.
 func TestAddOfATakenNamespaceDrains(t *testing.T) {

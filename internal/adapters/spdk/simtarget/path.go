@@ -121,6 +121,17 @@ func (s *subsystem) lost() {
 	}
 }
 
+// found ends the loss of those who reach the subsystem again.
+func (s *subsystem) found() {
+	for _, t := range s.target.fabric.targets {
+		for _, c := range t.attached {
+			if c.paths[0].trid.NQN == s.nqn && c.alive() {
+				c.lostAt = time.Time{}
+			}
+		}
+	}
+}
+
 // failOver uses the first other path that works.
 func (c *controller) failOver() {
 	if c.gone || c.alive() {
@@ -137,8 +148,9 @@ func (c *controller) failOver() {
 	}
 }
 
+// giveUp detaches the controller if it has not been reached since the loss that this was due for.
 func (c *controller) giveUp() {
-	if !c.alive() {
+	if !c.alive() && time.Since(c.lostAt) >= c.loss {
 		c.detach()
 	}
 }

@@ -124,6 +124,11 @@ func raidGrow(t *Target, r *request, p *raidGrowParams) (any, error) {
 			return nil, as(codeInternalError, errno)
 		}
 		a.readNew(one, func(err error) {
+			if a.bdev.gone {
+				one.bdev.release()
+				r.conclude(nil, as(codeInternalError, syscall.ENODEV))
+				return
+			}
 			a.bases[i] = one
 			if err != nil {
 				one.held, one.bdev = one.bdev, nil
