@@ -242,7 +242,7 @@ func TestPathThatIsLostAgainIsWaitedForAsLong(t *testing.T) {
 		require.NoError(t, m.volume().WriteAt(make([]byte, block), 0))
 		require.InDelta(t, 3, time.Since(lost).Seconds(), 0.1, "fast_io_fail_timeout_sec")
 		attached := func() string { return string(m.clients["c"].call("bdev_nvme_get_controllers", nil)) }
-		time.Sleep(time.Second)
+		time.Sleep(1500 * time.Millisecond)
 		require.Contains(t, attached(), "head-a1")
 		time.Sleep(time.Second)
 		require.NotContains(t, attached(), "head-a1")
