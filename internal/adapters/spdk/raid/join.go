@@ -140,7 +140,8 @@ func (n *newcomer) check() error {
 	return nil
 }
 
-// add adds the head, and makes the mark in a write that is needed anyway.
+// add adds the head, and makes the mark in a write that is needed anyway. After a failure Release
+// removes it.
 func (m *Mirror) add(ctx context.Context, n *newcomer, mark string) (proof, error) {
 	marking := rpc.CreateNull(mark, 1, n.bdev.BlockSize)
 	if !m.can.Grows {
@@ -155,7 +156,7 @@ func (m *Mirror) add(ctx context.Context, n *newcomer, mark string) (proof, erro
 		return n.proof(marking, mark), nil
 	}
 	if !rpc.OutcomeUnknown(grow.Err) {
-		return proof{}, errors.Join(grow.Err, m.letGo(ctx, n.base, rpc.DeleteNull(mark)))
+		return proof{}, errors.Join(grow.Err, m.letGo(ctx, n.base))
 	}
 	return m.hasJoined(ctx, n, mark, grow.Err)
 }
@@ -182,7 +183,7 @@ func (m *Mirror) hasJoined(ctx context.Context, n *newcomer, mark string, unansw
 		return proof{}, errors.Join(unanswered, err)
 	}
 	if b := r.Base(n.head.UUID); b == nil || !b.Serves() {
-		return proof{}, errors.Join(unanswered, m.letGo(ctx, n.base, rpc.DeleteNull(mark)))
+		return proof{}, errors.Join(unanswered, m.letGo(ctx, n.base))
 	}
 	p := proof{connection: look.Connection(), failed: n.failed}
 	if marked.Err == nil {

@@ -37,7 +37,7 @@ func (m *Mirror) Leave(ctx context.Context, head string) (err error) {
 		if errors.Is(err, ports.ErrNotFound) {
 			err = nil
 			if m.can.Grows && m.suspended.Load() != nil {
-				err = m.letGo(ctx, b.Name, nil)
+				err = m.letGo(ctx, b.Name)
 			}
 		}
 		if err != nil {

@@ -78,7 +78,7 @@ func (m *Mirror) recreateWith(ctx context.Context, n *newcomer, marking *rpc.Cal
 // keeps it open without using it, so that its controller can never be detached. Only the RAID's
 // end helps, so it is made again as it was. ctx is that of the freeze: once that is over, it
 // is left as it is.
-func (m *Mirror) letGo(ctx context.Context, base string, unmark *rpc.Call) error {
+func (m *Mirror) letGo(ctx context.Context, base string) error {
 	n, err := m.lookAt(ctx, base)
 	if err != nil || !slices.ContainsFunc(n.raid.Bases, func(b rpc.RAIDBase) bool { return b.Name == base && !b.Configured }) {
 		return err
@@ -88,7 +88,7 @@ func (m *Mirror) letGo(ctx context.Context, base string, unmark *rpc.Call) error
 		return err
 	}
 	m.log.Warn("the RAID is made again: it keeps a bdev that it could not read", zap.String("bdev", base))
-	return m.recreate(ctx, was, was.Bases, unmark)
+	return m.recreate(ctx, was, was.Bases, nil)
 }
 
 // recreate makes the RAID again, of other bases. If that fails, it is made again as it was.
