@@ -47,6 +47,6 @@ func TestManualShellScriptWorks(t *testing.T) {
 	require.Contains(t, string(text), "  no difference between the replicas\n")
 	require.Contains(t, string(text), "  clients were stopped 2 times, ")
 	require.Contains(t, string(text), " on 3 members: deleted; it merged into head\n")
-	require.Regexp(t, `MODE +RW +RW +RW\nfirst +0 clusters +0 clusters +0 clusters\n\(head\)`, string(text))
+	require.Regexp(t, `CLUSTERS +1 +2 +3\nfirst +0 +0 +0\n\(head\)`, string(text))
 	require.Contains(t, string(text), "deleted volume vol-1\n")
 }

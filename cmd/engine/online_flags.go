@@ -60,6 +60,8 @@ func (f *volumeFlags) check() (volumeAddress, error) {
 	switch {
 	case err != nil:
 		return at, err
+	case f.limit <= 0:
+		return at, badUsage("--freeze-limit %s: expected a positive time, such as 5s", f.limit)
 	case f.freeze != "" && commands:
 		return at, badUsage("--freeze %s and a command that freezes or thaws: expected one of them, got both", f.freeze)
 	case f.freezeCommand != "" && f.thawCommand == "":
@@ -68,8 +70,6 @@ func (f *volumeFlags) check() (volumeAddress, error) {
 		return at, badUsage("--thaw-command: expected --freeze-command with it")
 	case f.freeze == "" && !commands:
 		return at, badUsage("how are clients stopped? expected --freeze ana, --freeze none, or --freeze-command and --thaw-command")
-	case f.limit <= 0:
-		return at, badUsage("--freeze-limit %s: expected a positive time, such as 5s", f.limit)
 	}
 	return at, nil
 }

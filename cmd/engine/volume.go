@@ -60,7 +60,7 @@ Each --member is ` + addressForm + `.
 
 // address reads where the volume is.
 func (f *volumeCommand) address() (at volumeAddress, err error) {
-	if f.freezes {
+	if f.freezes || f.limit < 0 {
 		return f.check()
 	}
 	at, err = readVolumeAddress(f.volume)
@@ -140,7 +140,10 @@ func (p cli) volumeShow() *cobra.Command {
 		Use:   "show",
 		Short: "Draw the members of a live volume side by side, and what differs",
 		Long: `show lists the members of a volume with their modes (RW whole, WO being rebuilt;
-one that the RAID has dropped is no member) and their snapshots side by side. It changes nothing, and clients go on.
+one that the RAID has dropped is no member) and their snapshots side by side. It changes
+nothing, and clients go on.
+
+Exit status: 0 all replicas are shown, 1 some could not be listed, or the command failed.
 ` + membersHelp,
 		Example: "  engine volume show --volume 'unix:///var/tmp/c.sock?raid=vol-1' \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs(),
@@ -150,7 +153,11 @@ one that the RAID has dropped is no member) and their snapshots side by side. It
 				report, err = p.engine.Volume(c.Context(), request)
 				return err
 			})
-			return p.conclude(flags.output, err, newVolumeResult(report, err), volumeText(report))
+			result := newVolumeResult(report, err)
+			if err == nil && len(report.Lost) > 0 {
+				err = &printedError{errors.New("not all replicas could be listed")}
+			}
+			return p.conclude(flags.output, err, result, volumeText(report))
 		},
 	}
 	flags.addVolume(c)

@@ -1,44 +1,44 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/rootgraft/rebuild"
 )
 
-// volumeText draws the members of a volume side by side: a column for each, a line for each
-// snapshot.
+// volumeText draws the members of a volume side by side: a line for each snapshot, with a column for
+// each member. A cell has the number of the snapshot's own clusters, and its parent where that is not
+// the one that the line is drawn under.
 func volumeText(report rebuild.VolumeReport) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "volume %s, %s\n\n", report.Volume.Name, bytesText(report.Volume.Size))
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	title, modes := "", "MODE"
-	for _, p := range report.Replicas {
-		title += "\t" + p.Replica.Name + " on " + p.Replica.Store.Name
-		modes += "\t" + modeText(p.Member)
+	numbers := "CLUSTERS"
+	for i, p := range report.Replicas {
+		fmt.Fprintf(table, "%d\t%s\t%s on %s\n", i+1, modeText(p.Member), p.Replica.Name, p.Replica.Store.Name)
+		numbers += fmt.Sprintf("\t%d", i+1)
 	}
-	fmt.Fprintln(table, title+"\t")
-	fmt.Fprintln(table, modes+"\t")
+	fmt.Fprintln(table, "\n"+numbers+"\t")
 	differ := differingRows(report)
-	for _, row := range rowsOf(report) {
+	for _, row := range append(rowsOf(report), headRow(report)) {
 		line := strings.Repeat("  ", row.depth) + row.name
 		for _, p := range report.Replicas {
-			line += "\t" + cell(p, row.name)
+			line += "\t" + row.cell(p)
 		}
 		note := ""
+		if row.depth == 0 && row.parent != "" {
+			note = "on " + row.parent
+		}
 		if slices.Contains(differ, row.name) {
-			note = "differs"
+			note = strings.TrimPrefix(note+", differs", ", ")
 		}
 		fmt.Fprintln(table, line+"\t"+note)
 	}
-	line := "(head)"
-	for _, p := range report.Replicas {
-		line += "\t" + headCell(p)
-	}
-	fmt.Fprintln(table, line+"\t")
 	_ = table.Flush() // to a builder
 	trimmed := trimLines(text.String())
 	if faults := report.Faults(); len(faults) > 0 {
@@ -65,59 +65,75 @@ func trimLines(text string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// row is a snapshot that at least one member has.
+// row is a snapshot, or the head, that at least one member has.
 type row struct {
-	name  string
-	depth int
+	name   string
+	depth  int
+	parent string // as the first member that has it tells; "": none
+	find   func(p rebuild.VolumeReplica) *rebuild.Lvol
 }
 
 // rowsOf are the snapshots of all members, each below its parent as far as the first member
 // that has it tells.
 func rowsOf(report rebuild.VolumeReport) (rows []row) {
-	depth := make(map[string]int)
+	position := func(name string) int { return slices.IndexFunc(rows, func(r row) bool { return r.name == name }) }
 	for _, p := range report.Replicas {
 		for _, s := range p.Replica.ParentsFirst() {
-			if _, known := depth[s.Name]; known {
+			if position(s.Name) >= 0 {
 				continue
 			}
-			at := 0
-			if parent, ok := p.Replica.ParentOf(s.Lvol).Snapshot(); ok {
-				at = depth[parent] + 1
+			r := row{name: s.Name, parent: parentText(p, s.Lvol), find: finder(s.Name)}
+			at := len(rows)
+			above, _ := p.Replica.ParentOf(s.Lvol).Snapshot()
+			if parent := position(above); parent >= 0 {
+				r.depth = rows[parent].depth + 1
+				for at = parent + 1; at < len(rows) && rows[at].depth >= r.depth; at++ {
+				}
 			}
-			depth[s.Name] = at
-			rows = append(rows, row{s.Name, at})
+			rows = slices.Insert(rows, at, r)
 		}
 	}
 	return rows
 }
 
-// cell is a member's snapshot in a few words, "-" if it has none.
-func cell(p rebuild.VolumeReplica, name string) string {
-	s, ok := p.Replica.Snapshot(name)
-	if !ok {
-		return "-"
+func finder(name string) func(p rebuild.VolumeReplica) *rebuild.Lvol {
+	return func(p rebuild.VolumeReplica) *rebuild.Lvol {
+		if s, ok := p.Replica.Snapshot(name); ok {
+			return &s.Lvol
+		}
+		return nil
 	}
-	text := count(s.Lvol.Own.Count, "cluster")
-	if parent := p.Replica.ParentOf(s.Lvol); !parent.IsNone() {
-		text += " on " + parent.String()
-	}
-	return text
 }
 
-func headCell(p rebuild.VolumeReplica) string {
-	head := p.Head
-	if head == nil {
-		head = p.Replica.Head // of a replica that is no member
+func headRow(report rebuild.VolumeReport) row {
+	r := row{name: "(head)", find: func(p rebuild.VolumeReplica) *rebuild.Lvol {
+		return cmp.Or(p.Head, p.Replica.Head) // that of a replica that is no member, too
+	}}
+	for _, p := range report.Replicas {
+		if head := r.find(p); head != nil {
+			r.parent = parentText(p, *head)
+			break
+		}
 	}
-	if head == nil {
+	return r
+}
+
+func parentText(p rebuild.VolumeReplica, l rebuild.Lvol) string {
+	if l.External != "" {
+		return "another host's snapshot"
+	}
+	return p.Replica.ParentOf(l).String()
+}
+
+// cell is a member's lvol in a few words, "-" if it has none.
+func (r row) cell(p rebuild.VolumeReplica) string {
+	l := r.find(p)
+	if l == nil {
 		return "-"
 	}
-	text := count(head.Own.Count, "cluster")
-	if head.External != "" {
-		return text + " on another host's snapshot"
-	}
-	if parent := p.Replica.ParentOf(*head); !parent.IsNone() {
-		text += " on " + parent.String()
+	text := strconv.FormatUint(l.Own.Count, 10)
+	if parent := parentText(p, *l); parent != r.parent {
+		text += " on " + cmp.Or(parent, "nothing")
 	}
 	return text
 }
@@ -128,7 +144,7 @@ func differingRows(report rebuild.VolumeReport) (names []string) {
 		seen := make(map[string]bool)
 		for _, p := range report.Replicas {
 			if p.Member.Mode == rebuild.ModeRW {
-				seen[cell(p, row.name)] = true
+				seen[row.cell(p)] = true
 			}
 		}
 		if len(seen) > 1 {
