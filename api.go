@@ -482,6 +482,7 @@ type VolumeCheck = app.VolumeCheck
 //	type VolumeSnapshot struct {
 //		VolumeReport // before the snapshot
 //
+//		Name   string        // a Cutter may have chosen another one than that asked for
 //		Taken  bool          // all members have it
 //		Frozen time.Duration // how long clients were stopped at most
 //	}
@@ -1109,14 +1110,17 @@ var (
 	ErrNotThawed = ports.ErrNotThawed
 )
 
-// Cutter is implemented by a Mirror whose snapshots must be taken by its owner.
-// Otherwise the engine takes one on each member's host.
+// Cutter is implemented by a Mirror whose snapshots must be taken by its owner: those of a rebuild
+// and those of users. Otherwise the engine takes one on each member's host.
 //
 //	type Cutter interface {
-//		// Cut takes a new snapshot of one name on every member, called in a freeze. The name is a
+//		// Cut takes a new snapshot of one name on every member, called in a freeze. run is the
+//		// rebuild, or the zero Run for a user's snapshot: then a member may be half-built, and its
+//		// snapshot has the name of the replica as well. The name is a
 //		// proposal; take it if you can, since a later run can give a cut back to a degraded
 //		// snapshot only by that name. Cut returns the name without the replica's. After an
-//		// error there is none on any member.
+//		// error there is none on any member. If the freeze was over before it returned, the engine
+//		// takes the snapshots away again, on the members' hosts.
 //		Cut(ctx context.Context, run Run, name string, attributes Attributes) (snapshot string, err error)
 //	}
 type Cutter = ports.Cutter

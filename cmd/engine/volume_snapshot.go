@@ -40,9 +40,9 @@ away first that only some members have.
 			})
 			result, text := volumeSnapshotResult{volumeResult: newVolumeResult(taken.VolumeReport, err), FreezeMS: milliseconds(taken.Frozen)}, ""
 			if taken.Taken {
-				result.Snapshot = name
+				result.Snapshot = taken.Name
 				text = fmt.Sprintf("took snapshot %s of %s of volume %s; clients were stopped for %s\n",
-					name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, millisecondsText(result.FreezeMS))
+					taken.Name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, millisecondsText(result.FreezeMS))
 			}
 			return p.concludeAnyway(flags.output, err, result, text)
 		},

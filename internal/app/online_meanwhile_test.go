@@ -278,7 +278,7 @@ func (m wrongOwner) Cut(context.Context, ports.Run, string, domain.Attributes) (
 // delete a user's snapshot.
 func TestWrongNameOfTheOwnersCut(t *testing.T) {
 	for name, want := range map[string]string{
-		"snap2": "had that snapshot before", "none-such": "did not cut replica", "": "needs a name", "a/b": "expected letters",
+		"snap2": "had that snapshot before", "none-such": "the mirror did not take snapshot vol-1-r-", "": "needs a name", "a/b": "expected letters",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newLiveFixture(t, 2, liveTree, memory.Config{})

@@ -27,16 +27,13 @@ func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, err
 			return "", err
 		}
 		replica := l.rebuild.sources.sites[at].Replica
-		uuid, err := l.snapshotOf(ctx, at, head, domain.SnapshotLvolName(replica, l.cut.Snapshot))
-		if errors.Is(err, ports.ErrExists) {
-			return "", fmt.Errorf("the mirror did not cut replica %s as snapshot %s: %w", replica, l.cut.Snapshot, ports.ErrInvalid)
-		}
+		uuid, err := takenByOwner(ctx, l.rebuild.sources.host(at), head, domain.SnapshotLvolName(replica, l.cut.Snapshot))
 		return uuid, executor.OfSource(at, err)
 	}
 	host := l.rebuild.sources.host(at)
 	uuid, err := host.Snapshot(ctx, head, o.Name, o.Attributes)
 	if errors.Is(err, ports.ErrExists) {
-		uuid, err = l.snapshotOf(ctx, at, head, o.Name)
+		uuid, err = snapshotBelow(ctx, host, head, o.Name)
 	}
 	return uuid, executor.OfSource(at, err)
 }
@@ -67,9 +64,18 @@ func (l *liveRun) cutByOwner(ctx context.Context) error {
 	return nil
 }
 
-// snapshotOf finds the snapshot of that name, if it is the head's parent.
-func (l *liveRun) snapshotOf(ctx context.Context, at int, head, name string) (string, error) {
-	listing, err := l.rebuild.sources.host(at).List(ctx)
+// takenByOwner finds the snapshot of that name that the owner of the mirror says it took.
+func takenByOwner(ctx context.Context, host ports.Host, head, name string) (string, error) {
+	uuid, err := snapshotBelow(ctx, host, head, name)
+	if errors.Is(err, ports.ErrExists) {
+		return "", fmt.Errorf("the mirror did not take snapshot %s: %w", name, ports.ErrInvalid)
+	}
+	return uuid, err
+}
+
+// snapshotBelow finds the snapshot of that name, if it is the head's parent.
+func snapshotBelow(ctx context.Context, host ports.Host, head, name string) (string, error) {
+	listing, err := host.List(ctx)
 	if err != nil {
 		return "", err
 	}

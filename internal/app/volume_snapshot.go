@@ -17,13 +17,14 @@ import (
 type VolumeSnapshot struct {
 	VolumeReport // before the snapshot
 
+	Name   string        // a ports.Cutter may have chosen another one than that asked for
 	Taken  bool          // all members have it
 	Frozen time.Duration // how long clients were stopped at most
 }
 
 // SnapshotVolume takes a user's snapshot of one name of every member of a live volume, in one
-// freeze. Of a replica that is being rebuilt it is taken of the live head. After an error
-// there is none on any member, unless the error wraps ErrCleanUp, or Taken says that only the
+// freeze; a ports.Cutter takes them itself. Of a replica that is being rebuilt it is taken of the
+// live head. After an error there is none on any member, unless the error wraps ErrCleanUp, or Taken says that only the
 // thaw failed. It first ends what a killed engine left: a freeze, and a snapshot of that name
 // that only some members have right below their heads.
 func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name string) (VolumeSnapshot, error) {
@@ -40,6 +41,7 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 	}
 	defer release()
 	s := &volumeSnapshot{engine: e, request: request, name: name, limit: cmp.Or(request.FreezeLimit, DefaultFreezeLimit)}
+	s.cutter, _ = request.Mirror.(ports.Cutter)
 	freezer := lockedFreezer{
 		Freezer: request.Freezer, stopped: func(stopped time.Duration) { s.frozen = max(s.frozen, stopped) },
 		lock: func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, sites) },
@@ -51,7 +53,7 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 	if err != nil {
 		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, err)
 	}
-	return VolumeSnapshot{s.report, s.taken, s.frozen}, err
+	return VolumeSnapshot{s.report, s.name, s.taken, s.frozen}, err
 }
 
 // leaseMembers shares the whole members with rebuilds. A replica that is being rebuilt is
@@ -74,6 +76,7 @@ func (e *Engine) leaseMembers(ctx context.Context, report VolumeReport, sites []
 type volumeSnapshot struct {
 	engine  *Engine
 	request VolumeRequest
+	cutter  ports.Cutter // nil: the engine takes the snapshots
 	name    string
 
 	limit   time.Duration
@@ -84,9 +87,9 @@ type volumeSnapshot struct {
 }
 
 type snapshotMember struct {
-	at   site
-	head string
-	lvol string // name of the snapshot
+	at     site
+	before domain.VolumeReplica
+	lvol   string // name of the snapshot
 
 	uuid   string // of the snapshot
 	exists bool   // another owner has taken one of that name meanwhile
@@ -120,7 +123,7 @@ func (s *volumeSnapshot) prepare(ctx context.Context) error {
 		if err := p.CheckNewSnapshot(s.name); err != nil {
 			return refused(err)
 		}
-		s.members = append(s.members, snapshotMember{at: sites[i], head: p.Head.UUID, lvol: domain.SnapshotLvolName(p.Replica.Name, s.name)})
+		s.members = append(s.members, snapshotMember{at: sites[i], before: p, lvol: domain.SnapshotLvolName(p.Replica.Name, s.name)})
 	}
 	if len(s.members) == 0 {
 		return refusef("no replica given is a member of volume %s", report.Volume.Name)
@@ -161,11 +164,20 @@ func (s *volumeSnapshot) half(ctx context.Context) ([]domain.HalfCut, []site, er
 // take takes the snapshots, and takes them away again if one fails.
 func (s *volumeSnapshot) take(ctx context.Context) error {
 	attributes := domain.Attributes{CreatedAt: time.Now().UTC().Truncate(time.Second), UserCreated: true}
+	if s.cutter != nil {
+		if err := s.cut(ctx, attributes); err != nil {
+			return err
+		}
+	}
 	calls := []func() error{}
 	for i := range s.members {
 		m := &s.members[i]
 		calls = append(calls, func() (err error) {
-			m.uuid, err = m.at.Host.Snapshot(ctx, m.head, m.lvol, attributes)
+			if s.cutter != nil {
+				m.uuid, err = takenByOwner(ctx, m.at.Host, m.before.Head.UUID, m.lvol)
+				return err
+			}
+			m.uuid, err = m.at.Host.Snapshot(ctx, m.before.Head.UUID, m.lvol, attributes)
 			m.exists = errors.Is(err, ports.ErrExists) // it is called once, so that is not its own
 			return err
 		})
@@ -176,6 +188,28 @@ func (s *volumeSnapshot) take(ctx context.Context) error {
 		err = errors.Join(err, s.undo(ctx))
 	}
 	return err
+}
+
+// cut has the owner of the mirror take the snapshots, under a name of its choice. After an error
+// of its own there is none.
+func (s *volumeSnapshot) cut(ctx context.Context, attributes domain.Attributes) error {
+	name, err := s.cutter.Cut(ctx, ports.Run{}, s.name, attributes)
+	if err != nil {
+		for i := range s.members {
+			s.members[i].exists = errors.Is(err, ports.ErrExists)
+		}
+		return err
+	}
+	for _, m := range s.members { // an undo would delete an older one
+		if err := m.before.CheckNewSnapshot(name); err != nil {
+			return fmt.Errorf("%w: the mirror named its snapshot %q: %s: %w", ErrCleanUp, name, inOneLine(err), ports.ErrInvalid)
+		}
+	}
+	s.name = name
+	for i := range s.members {
+		s.members[i].lvol = domain.SnapshotLvolName(s.members[i].at.Replica, name)
+	}
+	return nil
 }
 
 func (s *volumeSnapshot) undo(ctx context.Context) error {

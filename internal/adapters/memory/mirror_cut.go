@@ -15,7 +15,8 @@ type CuttingMirror struct{ *Mirror }
 
 var _ ports.Cutter = CuttingMirror{}
 
-// Cut implements ports.Cutter. The members' heads have the names of their replicas.
+// Cut implements ports.Cutter. The members' heads have the names of their replicas, or in-flight
+// names of these.
 func (m CuttingMirror) Cut(ctx context.Context, run ports.Run, name string, attributes domain.Attributes) (string, error) {
 	var members []*member
 	err := m.carryOut(ctx, Call{Method: "cut", Name: name}, "take snapshot "+name+" of all members", func() error {
@@ -31,7 +32,11 @@ func (m CuttingMirror) Cut(ctx context.Context, run ports.Run, name string, attr
 	}
 	taken := make(map[*member]string)
 	for _, it := range members {
-		snapshot, err := it.host.Snapshot(ctx, it.uuid, domain.SnapshotLvolName(it.host.nameOf(it.uuid), name), attributes)
+		replica := it.host.nameOf(it.uuid)
+		if of, inFlight := domain.ReplicaInFlight(replica); inFlight {
+			replica = of
+		}
+		snapshot, err := it.host.Snapshot(ctx, it.uuid, domain.SnapshotLvolName(replica, name), attributes)
 		if err != nil {
 			return "", m.wrap("take snapshot "+name, errors.Join(err, m.undo(taken)))
 		}

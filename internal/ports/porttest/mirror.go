@@ -195,13 +195,23 @@ var mirrorTests = []test{
 		require.ElementsMatch(t, []string{replicaB, taken, inFlight(1)}, b.names())
 		var name string
 		require.NoError(t, m.Freezer.Freeze(a.ctx, patience, func(ctx context.Context) error {
-			name, err = cutter.Cut(ctx, run, "cut", morning)
+			name, err = cutter.Cut(ctx, run, "first", morning)
 			return err
 		}))
-		for h, of := range map[*subject]string{a: replicaA, b: replicaB} {
+		requireTaken := func(h *subject, of string) {
 			h.Host.(*notingHost).note(domain.SnapshotLvolName(of, name))
 			require.Contains(t, h.names(), domain.SnapshotLvolName(of, name))
 		}
+		requireTaken(a, replicaA)
+		requireTaken(b, replicaB)
+		m.join()
+		require.NoError(t, m.Freezer.Freeze(a.ctx, patience, func(ctx context.Context) error {
+			name, err = cutter.Cut(ctx, ports.Run{}, "users", morning)
+			return err
+		}))
+		requireTaken(a, replicaA)
+		requireTaken(b, replicaB)
+		requireTaken(b, replica) // its head has an in-flight name
 	}),
 }
 
