@@ -27,7 +27,7 @@ var (
 	snapshotFields  = []string{"name", "parent", "allocatedClusters", "createdAt", "userCreated", "sha256"}
 	otherFields     = []string{"name", "sha256"}
 	violationFields = []string{"subject", "rule", "detail", "repairable"}
-	onlineFields    = []string{"cut", "freezeMs", "freezes", "members"}
+	onlineFields    = []string{"cut", "freezeMs", "freezes", "members", "lastSeen"}
 	memberFields    = []string{"name", "head", "mode", "since"} // and reason, of ERR
 	clientFields    = []string{"reads", "writes", "trims", "zeroes", "failed", "wrong", "longestMs", "differ"}
 	runFields       = []string{"outcome", "error", "kept", "sealed", "copiedBytes", "localBytes", "durationMs", "faults"}

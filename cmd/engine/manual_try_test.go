@@ -45,7 +45,7 @@ func TestManualShellScriptWorks(t *testing.T) {
 	require.NoError(t, err, "%s", text)
 	require.Contains(t, string(text), "\nVerdict\n  complete\n")
 	require.Contains(t, string(text), "  no difference between the replicas\n")
-	require.Contains(t, string(text), "  clients were stopped 2 times, ")
+	require.Contains(t, string(text), "  clients had to stand still 2 times, ")
 	require.Contains(t, string(text), " on 3 members: deleted; it merged into head\n")
 	require.Regexp(t, `CLUSTERS +1 +2 +3\nfirst +0 +0 +0\n\(head\)`, string(text))
 	require.Contains(t, string(text), "deleted volume vol-1\n")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -17,6 +18,7 @@ type onlineState struct {
 	FreezeMS float64       `json:"freezeMs"` // of several freezes the longest
 	Freezes  int           `json:"freezes"`
 	Members  []memberState `json:"members"`
+	LastSeen bool          `json:"lastSeen"` // the RAID's target did not list the members at the end
 }
 
 // memberState is a member of a live volume.
@@ -26,19 +28,25 @@ type memberState struct {
 	Mode   rebuild.Mode `json:"mode"`
 	Reason string       `json:"reason,omitempty"` // of ERR, or of an I/O that failed
 	Since  string       `json:"since"`            // from when on it has had every write; "": unknown
+
+	replica string // and its lvstore; "": not known
 }
 
 func newOnlineState(r *rebuild.OnlineReport) *onlineState {
 	if r == nil {
 		return nil
 	}
-	return &onlineState{Cut: r.Cut, FreezeMS: milliseconds(r.Frozen), Freezes: r.Freezes, Members: memberStates(r.Members)}
+	state := &onlineState{Cut: r.Cut, FreezeMS: milliseconds(r.Frozen), Freezes: r.Freezes, Members: memberStates(r.Members), LastSeen: r.LastSeen}
+	for i := range state.Members {
+		state.Members[i].replica = r.Replicas[state.Members[i].Head]
+	}
+	return state
 }
 
 func memberStates(members []rebuild.Member) []memberState {
 	states := []memberState{}
 	for _, m := range members {
-		states = append(states, memberState{m.Name, m.Head, m.Mode, m.Reason, timeText(m.Since)})
+		states = append(states, memberState{Name: m.Name, Head: m.Head, Mode: m.Mode, Reason: m.Reason, Since: timeText(m.Since)})
 	}
 	return states
 }
@@ -51,24 +59,23 @@ func (s *printer) online(o *onlineState) {
 	if o == nil || len(o.Members) == 0 {
 		return
 	}
-	s.heading("Volume")
+	heading := "Volume"
+	if o.LastSeen {
+		heading = "Volume, as last seen"
+	}
+	s.heading(heading)
 	writeMembers(s.out, o.Members)
 	switch o.Freezes {
 	case 0:
 		s.printf("  clients were not stopped\n")
 	case 1:
-		s.printf("  clients were stopped once, for %s\n", millisecondsText(o.FreezeMS))
+		s.printf("  %s once, for %s\n", s.stopping, millisecondsText(o.FreezeMS))
 	default:
-		s.printf("  clients were stopped %d times, for %s at most\n", o.Freezes, millisecondsText(o.FreezeMS))
+		s.printf("  %s %d times, for %s at most\n", s.stopping, o.Freezes, millisecondsText(o.FreezeMS))
 	}
 }
 
-func millisecondsText(ms float64) string {
-	if ms < 1 {
-		return fmt.Sprintf("%.3f ms", ms)
-	}
-	return fmt.Sprintf("%.1f ms", ms)
-}
+func millisecondsText(ms float64) string { return fmt.Sprintf("%.1f ms", ms) }
 
 func writeMembers(out io.Writer, members []memberState) {
 	var text strings.Builder
@@ -81,7 +88,7 @@ func writeMembers(out io.Writer, members []memberState) {
 		case m.Since != "":
 			note = "since " + m.Since
 		}
-		fmt.Fprintf(table, "  member %s\t%s\t%s\n", m.Name, m.Mode, note)
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", cmp.Or(m.replica, "member "+m.Name), m.Mode, note)
 	}
 	_ = table.Flush() // to a builder
 	fmt.Fprint(out, trimLines(text.String()))

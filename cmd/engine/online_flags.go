@@ -85,6 +85,19 @@ func (f *volumeFlags) freezer(volume openedVolume) rebuild.Freezer {
 	return freezer.None()
 }
 
+// What a freeze does to clients. With --freeze none, the caller does it.
+const (
+	clientsStopped = "clients were stopped"
+	clientsStill   = "clients had to stand still"
+)
+
+func (f *volumeFlags) stopping() string {
+	if f.freeze == freezeNone {
+		return clientsStill
+	}
+	return clientsStopped
+}
+
 // volumeAddress says where a live volume is: a RAID of a target.
 type volumeAddress struct {
 	socket, raid string

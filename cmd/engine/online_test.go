@@ -59,9 +59,9 @@ func TestOnlineRebuildAsText(t *testing.T) {
 	w := newWorld(t, liveVolume)
 	told := w.engine(online("rebuild", "--freeze", "none")...)
 	require.Equal(t, exitDone, told.status, told.stderr)
-	require.Regexp(t, `(?m)^  cut      clients were stopped for .*s$`, told.stdout)
+	require.Regexp(t, `(?m)^  cut      in a freeze of [0-9.]+ ms$`, told.stdout)
 	require.Contains(t, told.stdout, "  landed   the destination is a whole member of the volume\n")
-	require.Regexp(t, `\nVolume\n  member disk-1/vol-1-r-0a1b2c3d  RW  since .*\n  member disk-3/vol-1-r-3         RW  since .*\n  member disk-2/vol-1-r-4e5f6a7b  RW  since .*\n  clients were stopped 2 times, for [0-9.]+ ms at most\n`, told.stdout)
+	require.Regexp(t, `\nVolume\n  vol-1-r-0a1b2c3d on lvstore disk-1  RW  since .*\n  vol-1-r-3 on lvstore disk-3         RW  since .*\n  vol-1-r-4e5f6a7b on lvstore disk-2  RW  since .*\n  clients had to stand still 2 times, for [0-9.]+ ms at most\n\nNotices\n  the members keep rebuild-cut-[0-9a-f]{8} until a purge of the volume `, told.stdout)
 }
 
 func TestOnlinePlanChangesNothing(t *testing.T) {

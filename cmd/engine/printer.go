@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -18,13 +19,16 @@ import (
 type printer struct {
 	out      io.Writer
 	progress *progressLine
-	planned  string // the plan that was printed last
+	stopping string            // what a freeze does to clients
+	planned  []string          // lines of the plan that was printed last
+	began    bool              // the heading of its rebuild is printed
+	retried  map[string]string // the last failure of each operation
 
 	mu sync.Mutex // for Observe and strike
 }
 
 func newPrinter(out io.Writer) *printer {
-	return &printer{out: out, progress: newProgressLine(out)}
+	return &printer{out: out, progress: newProgressLine(out), stopping: clientsStopped, began: true, retried: make(map[string]string)}
 }
 
 func (s *printer) printf(format string, args ...any) { fmt.Fprintf(s.out, format, args...) }
@@ -64,6 +68,7 @@ func (s *printer) before(ctx context.Context, r rebuild.Request) error {
 
 func (s *printer) run(n, of int) {
 	if of > 1 {
+		s.planned = nil
 		s.heading(fmt.Sprintf("Run %d of %d", n, of))
 	}
 }
@@ -73,35 +78,61 @@ func (s *printer) Observe(e rebuild.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch e.Kind {
-	case rebuild.EventBegan:
-		return
 	case rebuild.EventPlanned:
 		s.plan(*e.Plan)
 		return
 	case rebuild.EventCopying, rebuild.EventReading, rebuild.EventWriting:
+		s.begin()
 		s.progress.update(e)
+		return
+	case rebuild.EventRetry:
+		of := string(e.Verb) + " " + e.Snapshot
+		if s.retried[of] == e.Text {
+			return
+		}
+		s.retried[of] = e.Text
+	}
+	s.say(s.eventText(e))
+}
+
+// begin prints the heading above the first line after a plan.
+func (s *printer) begin() {
+	if !s.began {
+		s.began = true
+		s.heading("Rebuild")
+	}
+}
+
+// say prints a line of the rebuild; "": none.
+func (s *printer) say(text string) {
+	if text == "" {
 		return
 	}
 	s.progress.clear()
+	s.begin()
+	s.printf("%s", fold("  "+text+"\n", lineWidth(s.out)))
+}
+
+func (s *printer) eventText(e rebuild.Event) string {
 	switch e.Kind {
 	case rebuild.EventEnded:
-		if text := s.ended(e); text != "" {
-			s.printf("  %s\n", text)
-		}
+		return s.ended(e)
 	case rebuild.EventAgain:
-		s.printf("  plan again: %s\n", e.Text)
+		return "plan again: " + e.Text
 	case rebuild.EventRetry:
-		s.printf("  retry    %s: %s\n", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
+		return fmt.Sprintf("retry    %s: %s", strings.TrimSpace(string(e.Verb)+" "+e.Snapshot), e.Text)
 	case rebuild.EventWaiting:
-		s.printf("%s", fold("  waiting  "+e.Text+"\n", lineWidth(s.out)))
+		return "waiting  " + e.Text
 	case rebuild.EventSourceLost:
-		s.printf("  lost     %s\n", e.Text)
+		return "lost     " + e.Text
 	case rebuild.EventVerified:
-		s.printf("  verified: %s\n", e.Text)
+		return "verified: " + e.Text
 	case rebuild.EventCut:
-		s.printf("  cut      %s\n", e.Text)
+		return "cut      " + e.Text
 	case rebuild.EventLanded:
-		s.printf("  landed   %s\n", e.Text)
+		return "landed   " + e.Text
+	default:
+		return ""
 	}
 }
 
@@ -146,18 +177,25 @@ func (s *printer) ended(e rebuild.Event) string {
 	return ""
 }
 
+// plan prints a plan, unless all of it was printed before: a plan after the cut has the rest of the
+// one before it.
 func (s *printer) plan(plan rebuild.Plan) {
 	var text strings.Builder
 	writePlan(&text, plan)
-	if text.String() == s.planned {
+	var lines []string
+	isNew := false
+	for line := range strings.Lines(text.String()) {
+		words := strings.Join(strings.Fields(line), " ") // columns have other widths
+		lines = append(lines, words)
+		isNew = isNew || !slices.Contains(s.planned, words)
+	}
+	if !isNew {
 		return
 	}
-	s.planned = text.String()
+	s.planned, s.began = lines, !plan.Changes()
+	s.progress.clear()
 	s.heading("Plan")
 	s.printf("%s", fold(text.String(), lineWidth(s.out)))
-	if plan.Changes() {
-		s.heading("Rebuild")
-	}
 }
 
 func writePlan(out io.Writer, plan rebuild.Plan) {

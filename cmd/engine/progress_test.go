@@ -92,3 +92,22 @@ func TestProgressLineFitsTerminal(t *testing.T) {
 	require.Equal(t, "  [#############################.] written 1023.0 GiB of 1 TiB, 1023.5 MiB/s, 100h0m59s left", terminalLine(e, 120))
 	require.Equal(t, "  [################.] written 1023.0 GiB of 1 TiB, 1023.5 MiB/s, 100h0m59s left", terminalLine(e, 80))
 }
+
+// A failure that is repeated is printed once, though others come in between. The heading comes with
+// the first line.
+func TestPrinterTellsARetryOnce(t *testing.T) {
+	var out bytes.Buffer
+	s := newPrinter(&out)
+	plan := rebuild.Plan{Steps: []rebuild.Step{{Action: rebuild.ActionCopy, Snapshot: "s1"}}, Operations: []rebuild.Operation{{}}}
+	s.Observe(rebuild.Event{Kind: rebuild.EventPlanned, Plan: &plan})
+	require.True(t, strings.HasPrefix(out.String(), "\nPlan\n"))
+	require.NotContains(t, out.String(), "Rebuild")
+	out.Reset()
+	for range 3 {
+		for _, of := range []string{"s1", "s2"} {
+			s.Observe(rebuild.Event{Kind: rebuild.EventRetry, Verb: rebuild.VerbCopy, Snapshot: of, Text: "the host is down"})
+		}
+	}
+	s.Observe(rebuild.Event{Kind: rebuild.EventRetry, Verb: rebuild.VerbCopy, Snapshot: "s1", Text: "torn"})
+	require.Equal(t, "\nRebuild\n  retry    copy s1: the host is down\n  retry    copy s2: the host is down\n  retry    copy s1: torn\n", out.String())
+}

@@ -124,6 +124,7 @@ are stopped for a moment.
 // may be the only copy of something.
 func (p cli) runRebuild(c *cobra.Command, request rebuild.Request, how rebuilder, output outputFlag) error {
 	show := newPrinter(p.out)
+	show.stopping = how.stopping
 	if output == outputText {
 		if err := show.before(c.Context(), request); err != nil {
 			return err

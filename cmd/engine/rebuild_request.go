@@ -101,11 +101,12 @@ func (f *rebuildFlags) checkOnline(c *cobra.Command) (at volumeAddress, err erro
 
 // rebuilder plans and carries out rebuilds of one kind.
 type rebuilder struct {
-	plan    func(ctx context.Context, request rebuild.Request) (rebuild.Plan, error)
-	rebuild func(ctx context.Context, request rebuild.Request) (rebuild.Report, error)
+	plan     func(ctx context.Context, request rebuild.Request) (rebuild.Plan, error)
+	rebuild  func(ctx context.Context, request rebuild.Request) (rebuild.Report, error)
+	stopping string // what a freeze does to clients
 }
 
-func (p cli) offline() rebuilder { return rebuilder{p.engine.Plan, p.engine.Rebuild} }
+func (p cli) offline() rebuilder { return rebuilder{plan: p.engine.Plan, rebuild: p.engine.Rebuild} }
 
 // online is the rebuilder under a live volume.
 func (p cli) online(volume openedVolume, flags volumeFlags) rebuilder {
@@ -119,6 +120,7 @@ func (p cli) online(volume openedVolume, flags volumeFlags) rebuilder {
 		func(ctx context.Context, request rebuild.Request) (rebuild.Report, error) {
 			return p.engine.RebuildOnline(ctx, live(request))
 		},
+		flags.stopping(),
 	}
 }
 

@@ -105,15 +105,13 @@ func (s *printer) faults(all []scenario.Fault) {
 func (s *printer) strike(f scenario.Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.progress.clear()
-	s.printf("  fault    %s\n", f)
+	s.say(fmt.Sprintf("fault    %s", f))
 }
 
 // failed prints the error of a run that another run follows.
 func (s *printer) failed(failure error) {
 	if failure != nil {
-		s.progress.clear()
-		s.printf("%s", fold("  failed   "+oneLine(failure.Error())+"\n", lineWidth(s.out)))
+		s.say("failed   " + oneLine(failure.Error()))
 	}
 }
 

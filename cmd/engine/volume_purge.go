@@ -58,7 +58,7 @@ left something that may read through such a snapshot. If it was interrupted, run
 			})
 			result, text := newVolumePurgeResult(purge, flags.freezes, err), ""
 			if err == nil || len(purge.Snapshots)+len(purge.Warnings) > 0 {
-				text = volumePurgeText(result)
+				text = volumePurgeText(result, flags.stopping())
 			}
 			return p.concludeAnyway(flags.output, err, result, text)
 		},
@@ -81,7 +81,7 @@ func newVolumePurgeResult(purge rebuild.VolumePurge, yes bool, failure error) vo
 	return r
 }
 
-func volumePurgeText(r volumePurgeResult) string {
+func volumePurgeText(r volumePurgeResult, clients string) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "volume %s: %s of earlier rebuilds\n", r.Volume, count(uint64(len(r.Snapshots)), "system snapshot"))
 	can := 0
@@ -95,7 +95,7 @@ func volumePurgeText(r volumePurgeResult) string {
 	case can > 0 && !r.Purged:
 		fmt.Fprintf(&text, "nothing was deleted; --yes deletes %s\n", count(uint64(can), "snapshot"))
 	case r.FreezeMS > 0:
-		fmt.Fprintf(&text, "clients were stopped for %s at most\n", millisecondsText(r.FreezeMS))
+		fmt.Fprintf(&text, "%s for %s at most\n", clients, millisecondsText(r.FreezeMS))
 	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(&text, "warning: %s\n", warning)

@@ -41,8 +41,8 @@ away first that only some members have.
 			result, text := volumeSnapshotResult{volumeResult: newVolumeResult(taken.VolumeReport, err), FreezeMS: milliseconds(taken.Frozen)}, ""
 			if taken.Taken {
 				result.Snapshot = taken.Name
-				text = fmt.Sprintf("took snapshot %s of %s of volume %s; clients were stopped for %s\n",
-					taken.Name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, millisecondsText(result.FreezeMS))
+				text = fmt.Sprintf("took snapshot %s of %s of volume %s; %s for %s\n",
+					taken.Name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, flags.stopping(), millisecondsText(result.FreezeMS))
 			}
 			return p.concludeAnyway(flags.output, err, result, text)
 		},

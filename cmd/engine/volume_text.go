@@ -26,12 +26,12 @@ func volumeText(report rebuild.VolumeReport) string {
 	fmt.Fprintln(table, "\n"+numbers+"\t")
 	differ := differingRows(report)
 	for _, row := range append(rowsOf(report), headRow(report)) {
-		line := strings.Repeat("  ", row.depth) + row.name
+		line := strings.Repeat("  ", min(row.depth, maxIndent)) + row.name
 		for _, p := range report.Replicas {
 			line += "\t" + row.cell(p)
 		}
 		note := ""
-		if row.depth == 0 && row.parent != "" {
+		if (row.depth == 0 || row.depth > maxIndent) && row.parent != "" {
 			note = "on " + row.parent
 		}
 		if slices.Contains(differ, row.name) {

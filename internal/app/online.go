@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,6 +59,9 @@ func (e *Engine) RebuildOnline(ctx context.Context, asked OnlineRequest) (Report
 	}
 	report, err := e.rebuild(ctx, asked.Request, live)
 	report.Online = live.report()
+	if len(live.kept) > 0 {
+		report.Notices = append(report.Notices, fmt.Sprintf("the members keep %s until a purge of the volume (engine volume purge) deletes it", strings.Join(live.kept, ", ")))
+	}
 	return report, err
 }
 
@@ -133,6 +137,8 @@ type liveRun struct {
 	ways    []ports.Address // to the cut, by position in members
 	head    liveLvol
 	freezes []time.Duration
+	kept    []string // snapshots of the cuts that were made: they stay
+	unseen  bool     // the mirror did not list its members at the end
 
 	verified    *observation // of everything below the live head, before the landing; nil: it was not verified
 	maybeFrozen bool         // the last freeze failed, perhaps its thaw
@@ -160,12 +166,20 @@ func (l *liveRun) begin(r *rebuild) {
 func (l *liveRun) report() *OnlineReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	report := &OnlineReport{Freezes: len(l.freezes), Members: l.volume.Members}
+	report := &OnlineReport{Freezes: len(l.freezes), Members: l.volume.Members, LastSeen: l.unseen, Replicas: make(map[string]string)}
 	if len(l.freezes) > 0 {
 		report.Frozen = slices.Max(l.freezes)
 	}
 	if l.cut.Made() {
 		report.Cut = l.cut.Snapshot
+	}
+	for at := range l.rebuild.sources.sites {
+		if head := l.rebuild.sources.firstHead(at); head != "" {
+			report.Replicas[head] = l.rebuild.sources.name(at)
+		}
+	}
+	if d := l.rebuild.report.Destination; d.Head != nil {
+		report.Replicas[d.Head.UUID] = d.Name + " on lvstore " + d.Store.Name
 	}
 	return report
 }

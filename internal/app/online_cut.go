@@ -269,8 +269,9 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 		return fmt.Errorf("%w: %w", errNotCut, err)
 	}
 	l.rebuild.progress.member(domain.ModeWO)
-	l.rebuild.progress.emit(EventCut, fmt.Sprintf("clients were stopped for %s", l.freezes[len(l.freezes)-1].Round(100*time.Microsecond)))
-	return fmt.Errorf("%w: the volume was cut by snapshot %s of %d members", executor.ErrPlanAgain, l.cut.Snapshot, len(l.members))
+	l.kept = append(l.kept, l.cut.Snapshot)
+	l.rebuild.progress.emit(EventCut, fmt.Sprintf("in a freeze of %.1f ms", l.freezes[len(l.freezes)-1].Seconds()*1000))
+	return fmt.Errorf("%w: the volume was cut: all members have snapshot %s", executor.ErrPlanAgain, l.cut.Snapshot)
 }
 
 // openWays opens the ways from all members to the destination, still without a snapshot. The

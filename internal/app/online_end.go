@@ -53,9 +53,10 @@ func (l *liveRun) reportLeft(ctx context.Context, failure error) {
 			l.rebuild.report.Destination = left
 		}
 	}
-	if volume, err := l.mirror.Volume(ctx); err == nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+	volume, err := l.mirror.Volume(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.unseen = err != nil; !l.unseen {
 		l.volume = volume
 	}
 }

@@ -59,6 +59,12 @@ type OnlineReport struct {
 	Frozen  time.Duration   // how long the clients were stopped at most: from the call that stops them to the end of the one that lets them go on; of several freezes the longest
 	Freezes int             // how many there were
 	Members []domain.Member // at the end, as far as known
+
+	// LastSeen: the mirror did not list its members at the end; they are those of before.
+	LastSeen bool
+	// Replicas are the members' replicas and lvstores, for people, by the UUIDs of the heads. It
+	// has those that the run knows.
+	Replicas map[string]string
 }
 
 // SourceState is the role of a source at the end of a rebuild.
