@@ -11,21 +11,26 @@ import (
 )
 
 // Freeze has a freezer freeze the volume. Whatever the freezer does, work is done once at most, it has ended when
-// Freeze returns, and no error means that it was done.
+// Freeze returns, its error is never lost, and no error means that it was done. If work fails after its context has
+// ended, clients may have gone on meanwhile, so the error wraps ports.ErrThawed.
 func Freeze(ctx context.Context, freezer ports.Freezer, limit time.Duration, work func(ctx context.Context) error) error {
 	w := &frozenWork{work: work}
 	err := freezer.Freeze(ctx, limit, w.do)
-	switch begun, late := w.end(); {
+	begun, late := w.end()
+	switch {
 	case !begun && err == nil:
 		return fmt.Errorf("%w: its freezer did not call the work", ports.ErrNotFrozen)
 	case !begun:
 		return err
 	case late:
-		return errors.Join(fmt.Errorf("%w: its freezer did not wait for the work", ports.ErrThawed), w.err, err)
-	case err == nil:
-		return w.err
+		err = errors.Join(fmt.Errorf("%w: its freezer did not wait for the work", ports.ErrThawed), err)
 	case errors.Is(err, ports.ErrNotFrozen): // callers take it that nothing was done
-		return errors.Join(fmt.Errorf("%w: its freezer failed after the work: %v", ports.ErrThawed, err), w.err) //nolint:errorlint // it is not of that kind any more
+		err = fmt.Errorf("%w: its freezer failed after the work: %v", ports.ErrThawed, err) //nolint:errorlint // it is not of that kind any more
+	case w.cutOff && !errors.Is(err, ports.ErrThawed):
+		err = errors.Join(fmt.Errorf("%w: the work was cut off", ports.ErrThawed), err)
+	}
+	if w.err != nil && !errors.Is(err, w.err) {
+		err = errors.Join(err, w.err)
 	}
 	return err
 }
@@ -34,10 +39,11 @@ func Freeze(ctx context.Context, freezer ports.Freezer, limit time.Duration, wor
 type frozenWork struct {
 	work func(ctx context.Context) error
 
-	mu   sync.Mutex
-	over bool          // the freezer has returned
-	done chan struct{} // closed when work has returned; nil: it was not called
-	err  error         // of work
+	mu     sync.Mutex
+	over   bool          // the freezer has returned
+	done   chan struct{} // closed when work has returned; nil: it was not called
+	err    error         // of work
+	cutOff bool          // work failed after its context had ended
 }
 
 var (
@@ -61,6 +67,7 @@ func (w *frozenWork) do(ctx context.Context) error {
 	}
 	defer close(w.done)
 	w.err = w.work(ctx)
+	w.cutOff = w.err != nil && ctx.Err() != nil
 	return w.err
 }
 

@@ -21,6 +21,13 @@ type freezerFunc func(work work) error
 func (f freezerFunc) Freeze(_ context.Context, _ time.Duration, work work) error { return f(work) }
 func (f freezerFunc) Thaw(context.Context) error                                 { return nil }
 
+// cutsOff is a freezer that ends the work's context at once.
+func cutsOff(w work) error {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	return w(ended)
+}
+
 // TestFreezersThatDoOtherThanTheyShould do work twice, never, or after the freeze.
 func TestFreezersThatDoOtherThanTheyShould(t *testing.T) {
 	errWork := errors.New("the work failed")
@@ -47,6 +54,11 @@ func TestFreezersThatDoOtherThanTheyShould(t *testing.T) {
 				return nil
 			}, calls: 1, want: ports.ErrThawed,
 		},
+		"a thaw that failed hides the work's error": {
+			freezer: func(w work) error { _ = w(t.Context()); return ports.ErrNotThawed }, work: errWork, calls: 1, want: errWork,
+		},
+		"the work is cut off":                  {freezer: cutsOff, work: errWork, calls: 1, want: ports.ErrThawed},
+		"the work is done as its context ends": {freezer: cutsOff, calls: 1},
 		"it works later": {
 			freezer: func(w work) error {
 				time.AfterFunc(time.Hour, func() { _ = w(t.Context()) })
