@@ -488,9 +488,10 @@ type VolumeCheck = app.VolumeCheck
 //	type VolumeSnapshot struct {
 //		VolumeReport // before the snapshot
 //
-//		Name   string        // a Cutter may have chosen another one than that asked for
-//		Taken  bool          // all members have it
-//		Frozen time.Duration // how long clients were stopped at most
+//		Name     string        // a Cutter may have chosen another one than that asked for
+//		Taken    bool          // all members have it
+//		Frozen   time.Duration // how long clients were stopped at most
+//		Warnings []string      // of members whose bytes may differ where clients trim
 //	}
 type VolumeSnapshot = app.VolumeSnapshot
 

@@ -11,8 +11,9 @@ import (
 // volumeSnapshotResult is what volume snapshot prints as JSON.
 type volumeSnapshotResult struct {
 	volumeResult
-	Snapshot string  `json:"snapshot"` // "": it was not taken
-	FreezeMS float64 `json:"freezeMs"` // how long clients were stopped
+	Snapshot string   `json:"snapshot"` // "": it was not taken
+	FreezeMS float64  `json:"freezeMs"` // how long clients were stopped
+	Warnings []string `json:"warnings"` // of members whose bytes may differ
 }
 
 func (p cli) volumeSnapshot() *cobra.Command {
@@ -24,7 +25,7 @@ func (p cli) volumeSnapshot() *cobra.Command {
 moment. It works while a replica is being rebuilt, too: give that one as a --member, and its
 live head gets the snapshot. If it fails on one member, it is taken away from the others.
 If it was interrupted, run it again: it lets clients go on, and takes a snapshot of that name
-away first that only some members have.
+away first that only some members have, or the one of a rebuild that died.
 ` + freezeHelp + membersHelp,
 		Example: "  engine volume snapshot before-upgrade --volume 'unix:///var/tmp/c.sock?raid=vol-1' --freeze ana \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs("NAME"),
@@ -39,10 +40,14 @@ away first that only some members have.
 				return err
 			})
 			result, text := volumeSnapshotResult{volumeResult: newVolumeResult(taken.VolumeReport, err), FreezeMS: milliseconds(taken.Frozen)}, ""
+			result.Warnings = append([]string{}, taken.Warnings...)
 			if taken.Taken {
 				result.Snapshot = taken.Name
 				text = fmt.Sprintf("took snapshot %s of %s of volume %s; %s for %s\n",
 					taken.Name, count(uint64(membersWith(taken)), "member"), taken.Volume.Name, flags.stopping(), millisecondsText(result.FreezeMS))
+				for _, warning := range taken.Warnings {
+					text += "warning: " + warning + "\n"
+				}
 			}
 			return p.concludeAnyway(flags.output, err, result, text)
 		},

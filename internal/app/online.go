@@ -142,6 +142,9 @@ type liveRun struct {
 
 	verified    *observation // of everything below the live head, before the landing; nil: it was not verified
 	maybeFrozen bool         // the last freeze failed, perhaps its thaw
+	left        error        // the last cut could not be undone; nil: nothing of it is left
+
+	frozen context.Context // of the freeze that is going on
 
 	cutByOwnerAlready bool
 	ownersTurn        chan struct{} // holds a token while the owner is asked to cut
@@ -153,6 +156,7 @@ type liveLvol struct {
 	uuid    string // "": there is none
 	offered bool   // its way may be open
 	naming  bool   // it may have its final name
+	joins   bool   // it may be a member
 	way     ports.Address
 	lowest  string // of its chain, as seen before the freeze of the landing; "": not known
 }

@@ -15,8 +15,13 @@ import (
 
 // runLivePlans cuts the volume and carries out plans, again with another cut if the mirror
 // lost the live head or a freeze ended too early.
-func (r *rebuild) runLivePlans(ctx context.Context) error {
+func (r *rebuild) runLivePlans(ctx context.Context) (err error) {
 	live := r.request.live
+	defer func() {
+		if err != nil && live.left != nil {
+			err = errors.Join(err, live.left)
+		}
+	}()
 	for {
 		err := r.retry(ctx, "tidy up the destination", func() error { return live.tidyDestination(ctx) })
 		if err == nil {
@@ -213,7 +218,11 @@ func (r *rebuild) verifyWhole(ctx context.Context, seen observation, base domain
 	if err := r.request.live.closeLeftovers(ctx); err != nil {
 		return err
 	}
-	seen, violations, err := r.verify(ctx, r.request, seen, base)
+	before := seen
+	seen, violations, err := r.verify(ctx, r.request, before, base)
+	if err == nil && len(violations) > 0 { // users may have taken a snapshot between the listings
+		seen, violations, err = r.verify(ctx, r.request, before, base)
+	}
 	if err != nil {
 		return err
 	}
@@ -257,15 +266,22 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	err = l.freeze(ctx, func(ctx context.Context) error {
 		err := x.Do(ctx, domain.StageCut)
 		if err != nil && ctx.Err() == nil {
-			return errors.Join(err, l.undoCut(ctx))
+			l.left = l.undoCut(ctx, retry.Tidy())
 		}
 		return err
 	})
-	if err != nil {
-		if errors.Is(err, ports.ErrThawed) { // clients may have written between two snapshots
-			l.warn(mayDiffer)
-			err = errors.Join(err, l.freezer.undo(ctx, l.limit, l.undoCut))
-		}
+	switch thawed := errors.Is(err, ports.ErrThawed); {
+	case thawed && errors.Is(err, ports.ErrNotThawed): // it is frozen still, or dead
+		l.warn(mayDiffer)
+		l.left = l.undoCut(ctx, retry.Once)
+	case thawed: // clients may have written between two snapshots
+		l.warn(mayDiffer)
+		l.left = l.freezer.undo(ctx, l.limit, func(ctx context.Context) error { return l.undoCut(ctx, retry.Tidy()) })
+	}
+	switch {
+	case errors.Is(err, errNotThawedInTime):
+		return fmt.Errorf("snapshot %s of the cut stays on all members until they are purged: %w", l.cut.Snapshot, err)
+	case err != nil:
 		return fmt.Errorf("%w: %w", errNotCut, err)
 	}
 	l.rebuild.progress.member(domain.ModeWO)
@@ -304,20 +320,22 @@ func (l *liveRun) retry(ctx context.Context, what string, do func() error) error
 }
 
 // undoCut takes the live head out of the mirror and the snapshots of the cut away again, still
-// in the freeze if that is not over.
-func (l *liveRun) undoCut(ctx context.Context) error {
+// in the freeze if that is not over. Temporary failures are repeated: members may differ meanwhile.
+func (l *liveRun) undoCut(ctx context.Context, budget retry.Budget) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
-	if l.head.uuid != "" {
-		// While it is a member, it reads through the cuts. All members have one then.
-		if err := l.mirror.Leave(ctx, l.head.uuid); err != nil {
-			return fmt.Errorf("take the live head out of the mirror: %w", err)
+	if l.head.joins { // it reads through the cuts, and all members have one
+		if err := budget.Call(ctx, func() error { return l.mirror.Leave(ctx, l.head.uuid) }); err != nil {
+			return fmt.Errorf("snapshot %s of the cut stays on all members until they are purged: take the live head out of the mirror: %w", l.cut.Snapshot, err)
 		}
 	}
 	failed := make([]error, len(l.members))
 	var calls []func() error
 	for i, at := range l.members {
-		calls = append(calls, func() error { failed[i] = executor.OfSource(at, l.undoCutOf(ctx, at)); return nil })
+		calls = append(calls, func() error {
+			failed[i] = budget.Call(ctx, func() error { return l.undoCutOf(ctx, at) })
+			return nil
+		})
 	}
 	_ = executor.AtOnce(l.rebuild.request.parallel(), calls...) // failed has the errors
 	return errors.Join(failed...)
@@ -326,11 +344,11 @@ func (l *liveRun) undoCut(ctx context.Context) error {
 func (l *liveRun) undoCutOf(ctx context.Context, at int) error {
 	name := domain.SnapshotLvolName(l.rebuild.sources.sites[at].Replica, l.cut.Snapshot)
 	listing, err := l.rebuild.sources.host(at).List(ctx)
-	if err != nil {
-		return err
+	if i := slices.IndexFunc(listing.Lvols, func(of domain.Lvol) bool { return of.Name == name }); err == nil && i >= 0 {
+		err = l.merge(ctx, at, listing.Lvols[i].UUID)
 	}
-	if i := slices.IndexFunc(listing.Lvols, func(of domain.Lvol) bool { return of.Name == name }); i >= 0 {
-		return l.merge(ctx, at, listing.Lvols[i].UUID)
+	if err != nil {
+		return fmt.Errorf("%w: snapshot %s may be left on this member alone, whose bytes may differ then: %w", ErrCleanUp, name, err)
 	}
 	return nil
 }

@@ -75,28 +75,45 @@ func TestLiveHeadLeavesAtTheSecondAttempt(t *testing.T) {
 	})
 }
 
-// TestVolumeIsThawedOnceMoreAtTheEnd: a freezer gives up to thaw after a minute.
-func TestVolumeIsThawedOnceMoreAtTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newLiveFixture(t, 2, liveTree, memory.Config{})
-		b.start(time.Millisecond)
-		defer b.clients.Stop()
-		var frozen time.Time
-		suspend := func(ctx context.Context) error { frozen = time.Now(); return b.mirror.Suspend(ctx) }
-		resume := func(ctx context.Context) error {
-			if !frozen.IsZero() && time.Since(frozen) < 70*time.Second {
-				return errors.New("not yet")
+// TestVolumeIsThawedOnceMore: a freezer gives up to thaw after a minute. If clients go on soon after that, nothing is
+// lost; if they go on only at the end of the run, its error tells what is left, and no wrong thing.
+func TestVolumeIsThawedOnceMore(t *testing.T) {
+	for _, failsFor := range []time.Duration{70 * time.Second, 100 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			b.start(time.Millisecond)
+			defer b.clients.Stop()
+			var frozen time.Time
+			suspend := func(ctx context.Context) error {
+				if frozen.IsZero() {
+					frozen = time.Now()
+				}
+				return b.mirror.Suspend(ctx)
 			}
-			return b.mirror.Resume(ctx)
-		}
-		r := b.request()
-		r.Freezer = freezer.Func(suspend, resume)
-		_, err := app.New(nil).RebuildOnline(t.Context(), r)
-		require.ErrorContains(t, err, "clients may still be frozen")
-		require.NoError(t, b.mirror.Suspend(t.Context()), "clients went on")
-		require.NoError(t, b.mirror.Resume(t.Context()))
-		b.stop()
-	})
+			resume := func(ctx context.Context) error {
+				if !frozen.IsZero() && time.Since(frozen) < failsFor {
+					return errors.New("not yet")
+				}
+				return b.mirror.Resume(ctx)
+			}
+			r := b.request()
+			r.Freezer = freezer.Func(suspend, resume)
+			_, err := app.New(nil).RebuildOnline(t.Context(), r)
+			require.NoError(t, b.mirror.Suspend(t.Context()), "clients went on")
+			require.NoError(t, b.mirror.Resume(t.Context()))
+			b.stop()
+			cuts := b.requireEqualCuts()
+			require.Len(t, cuts, 1)
+			if failsFor < 90*time.Second {
+				require.NoError(t, err)
+				b.requireWhole()
+				return
+			}
+			require.ErrorContains(t, err, "snapshot "+cuts[0]+" of the cut stays on all members")
+			require.NotErrorIs(t, err, ports.ErrNotThawed)
+			require.NotErrorIs(t, err, app.ErrCleanUp)
+		})
+	}
 }
 
 // LINBIT/linstor-server#138: a failed snapshot left I/O suspended for good. Here an engine died in a

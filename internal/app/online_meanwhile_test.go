@@ -92,6 +92,37 @@ func TestUserSnapshotsDuringAnOnlineRebuild(t *testing.T) {
 	}
 }
 
+// A user takes a snapshot while the hosts are listed to verify a member that is whole already.
+func TestUserSnapshotWhileAWholeMemberIsVerified(t *testing.T) {
+	for at := 1; at <= 5; at++ { // listings of the destination
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.NoError(t, err)
+			var taking sync.WaitGroup
+			lists := 0
+			b.inject(func(_ int, c liveCall) memory.Fault {
+				if c.party != partyDestination || c.Method != "list" {
+					return memory.Fault{}
+				}
+				if lists++; lists != at {
+					return memory.Fault{}
+				}
+				taking.Go(func() {
+					time.Sleep(time.Millisecond)
+					b.noFaults()
+					b.userSnapshot("daily")
+				})
+				return memory.Fault{Delay: 100 * time.Millisecond}
+			})
+			_, err = app.New(nil).RebuildOnline(t.Context(), b.request())
+			taking.Wait()
+			require.NoError(t, err)
+			require.Equal(t, at <= lists, at <= 4, "listings")
+		})
+	}
+}
+
 // TestSnapshotOverALostCutIsRebuilt: a user took a snapshot of the live head, then the engine died,
 // and the destination's host has restarted: the snapshot is degraded, and may have clones that its
 // host does not list. It gets its cut back, and is deleted with the live head.

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
-	"github.com/rootgraft/rebuild/internal/ports"
 )
 
 // tidyTime is the most that looking for half cuts may take: clients may be stopped.
@@ -24,10 +25,11 @@ func (l *liveRun) tidy(ctx context.Context) error {
 	if l == nil {
 		return nil
 	}
-	return l.retry(ctx, "tidy up after earlier runs", func() error {
-		undone := l.removeHalfCuts(ctx)
-		return errors.Join(undone, thaw(ctx, l.freezer))
-	})
+	undone := l.retry(ctx, "take half cuts away", func() error { return l.removeHalfCuts(ctx) })
+	if undone != nil {
+		l.warn(mayDiffer)
+	}
+	return errors.Join(undone, retry.Tidy().Call(ctx, func() error { return thaw(ctx, l.freezer) }))
 }
 
 // checkFreezer refuses a freezer that can never work, before anything else is changed.
@@ -71,71 +73,69 @@ func (l *liveRun) hideLeftover(ctx context.Context, volume domain.Volume, listin
 // removeHalfCuts merges cuts that only some members have into the heads of these. It freezes
 // the volume for it, so that no other run is cutting it at the same time.
 func (l *liveRun) removeHalfCuts(ctx context.Context) error {
-	if half, err := l.halfCuts(ctx); err != nil || len(half) == 0 {
+	if half, _, err := l.halfCuts(ctx); err != nil || len(half) == 0 {
 		return err
 	}
 	l.rebuild.use.changed = true
-	remove := func(ctx context.Context) error {
-		half, err := l.halfCuts(ctx)
-		failed := []error{err}
-		for _, one := range half {
-			if err := l.merge(ctx, one.Member, one.Snapshot.Lvol.UUID); err != nil {
-				failed = append(failed, fmt.Errorf("take snapshot %s away again: %w", one.Snapshot.Lvol.Name, err))
-			}
-		}
-		return errors.Join(failed...)
+	release, err := l.freezer.lock(ctx)
+	if err != nil {
+		return err
 	}
-	err := l.freezer.Freeze(ctx, l.limit, remove)
-	if errors.Is(err, ports.ErrNotFrozen) { // perhaps it is frozen already
-		return remove(ctx)
+	defer release()
+	early, err := l.freezer.mend(ctx, l.limit, l.mergeHalfCuts)
+	if early || l.cuts > 0 { // after a cut of this run clients have gone on
+		l.warn(mayDiffer)
 	}
 	return err
 }
 
-// halfCuts finds them on the members that are not lost, if all of these are among the sources
-// and answer. Member is the position among the sources.
-func (l *liveRun) halfCuts(ctx context.Context) ([]domain.HalfCut, error) {
+// mergeHalfCuts goes on after a freeze that ends too early: members differ until it is done.
+func (l *liveRun) mergeHalfCuts(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
+	defer cancel()
+	half, sites, err := l.halfCuts(ctx)
+	return errors.Join(err, mergeHalves(ctx, half, sites))
+}
+
+// halfCuts finds them on the members that are not lost and answer, the destination among them. Member is a
+// position in sites.
+func (l *liveRun) halfCuts(ctx context.Context) (half []domain.HalfCut, sites []site, err error) {
 	listing, cancel := context.WithTimeout(ctx, tidyTime)
 	defer cancel()
 	var volume domain.Volume
-	var destination domain.Listing
-	found := make([]domain.Replica, len(l.rebuild.sources.sites))
-	calls := []func() error{
-		func() (err error) { volume, err = l.look(ctx); return err },
-		func() (err error) { destination, err = list(listing, l.rebuild.request.Destination); return err },
-	}
-	for at, site := range l.rebuild.sources.sites {
+	calls := []func() error{func() (err error) { volume, err = l.look(ctx); return err }}
+	all := append(slices.Clone(l.rebuild.sources.sites), l.rebuild.request.Destination)
+	found, failures := make([]domain.Replica, len(all)), make([]error, len(all))
+	budget := retry.Tidy()
+	for at, site := range all {
 		calls = append(calls, func() error {
-			if of, err := list(listing, site); err == nil {
-				found[at], _ = site.replica(of)
-			}
+			failures[at] = budget.Call(listing, func() error {
+				store, err := list(listing, site)
+				if err == nil {
+					found[at], err = site.replica(store)
+				}
+				return err
+			})
 			return nil // the plan says what is wrong with it
 		})
 	}
 	if err := executor.AtOnce(l.rebuild.request.parallel(), calls...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var replicas []domain.Replica
-	var positions []int
-	known := make(map[string]bool)
-	for at, replica := range found {
-		if replica.Head == nil {
-			continue
-		}
-		if m, is := volume.Member(replica.Head.UUID); is && m.Mode != domain.ModeERR {
-			replicas, positions = append(replicas, replica), append(positions, at)
-			known[m.Head] = true
+	for at, failure := range failures {
+		if failure == nil {
+			replicas, sites = append(replicas, found[at]), append(sites, all[at])
 		}
 	}
-	if !l.allKnown(destination, volume, known) {
-		return nil, nil
+	parts, strangers := volume.Assign(replicas)
+	if len(strangers) == 0 {
+		l.left = nil
+	} else {
+		l.warn(mayBeUneven)
 	}
-	l.warnUneven(domain.UnevenSnapshots(replicas))
-	half := domain.HalfCuts(replicas)
-	for i := range half {
-		half[i].Member = positions[half[i].Member]
-	}
-	return half, nil
+	l.warnUneven(domain.UnevenSnapshots(parts))
+	return domain.HalfCutsOf(parts), sites, nil
 }
 
 // warnUneven warns of users' snapshots that a snapshot of the volume may have left when it died.
@@ -151,20 +151,4 @@ func (l *liveRun) warn(warning string) {
 		r.report.Warnings = append(r.report.Warnings, warning)
 		r.engine.log.Warn(warning, zap.String("replica", r.run.Replica))
 	}
-}
-
-// allKnown reports whether all members are known that are neither lost nor a live head that an
-// engine left on the destination.
-func (l *liveRun) allKnown(destination domain.Listing, volume domain.Volume, known map[string]bool) bool {
-	for _, of := range destination.Lvols {
-		if replica, inFlight := domain.ReplicaInFlight(of.Name); inFlight && replica == l.rebuild.run.Replica {
-			known[of.UUID] = true
-		}
-	}
-	for _, m := range volume.Members {
-		if m.Mode != domain.ModeERR && !known[m.Head] {
-			return false
-		}
-	}
-	return true
 }

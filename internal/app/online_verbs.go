@@ -18,7 +18,8 @@ var _ executor.Live = (*liveRun)(nil)
 // Lvstore implements executor.Live.
 func (l *liveRun) Lvstore(member int) string { return l.rebuild.sources.lvstore(l.members[member-1]) }
 
-// Snapshot implements executor.Live. A call whose answer was lost may have taken it.
+// Snapshot implements executor.Live. A call whose answer was lost may have taken it. The failure of
+// another member does not end the call: the snapshot could be taken after it was looked for to undo the cut.
 func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, error) {
 	at := l.members[o.Member-1]
 	head, _ := o.Parent.Listed()
@@ -31,7 +32,7 @@ func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, err
 		return uuid, executor.OfSource(at, err)
 	}
 	host := l.rebuild.sources.host(at)
-	uuid, err := host.Snapshot(ctx, head, o.Name, o.Attributes)
+	uuid, err := host.Snapshot(l.frozen, head, o.Name, o.Attributes)
 	if errors.Is(err, ports.ErrExists) {
 		uuid, err = snapshotBelow(ctx, host, head, o.Name)
 	}
@@ -182,6 +183,7 @@ func (e notJoined) Unwrap() error { return retry.Final(e.error) }
 
 // Join implements executor.Live.
 func (l *liveRun) Join(ctx context.Context, head string) error {
+	l.head.joins = true
 	joined, err := l.mirror.Join(ctx, l.rebuild.run.Run, l.head.way)
 	if errors.Is(err, ports.ErrExists) { // the answer of an earlier call was lost
 		var volume domain.Volume

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rootgraft/rebuild/internal/app/guard"
 	"github.com/rootgraft/rebuild/internal/app/retry"
+	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -36,12 +37,16 @@ func (f lockedFreezer) prepared(ctx context.Context, limit time.Duration, prepar
 	if err := prepare(ctx); err != nil {
 		return err
 	}
-	return f.freezeAgain(ctx, limit, work)
+	_, err = f.freezeAgain(ctx, limit, work)
+	return err
 }
 
 // mayDiffer warns after a freeze that ended too early. Heads cannot be compared: clients write
 // them all the time.
 const mayDiffer = "a freeze ended when not all members had the same snapshots: where clients trimmed until that was put right, the members' bytes may differ until these ranges are written again; a check of the volume shows it once all members have another snapshot"
+
+// mayBeUneven warns when clients go on though nobody knows whether all members have the same snapshots.
+const mayBeUneven = "not all members of the volume could be listed before clients went on: if an engine died in a freeze, some members may have a snapshot that others lack, and where clients trim, the members' bytes may differ"
 
 // undoWait is the most that an undo waits for other freezes. Members differ meanwhile.
 const undoWait = 10 * time.Second
@@ -51,28 +56,46 @@ const undoWait = 10 * time.Second
 // undone without. ctx may have ended.
 func (f lockedFreezer) undo(ctx context.Context, limit time.Duration, undo func(ctx context.Context) error) error {
 	ctx = context.WithoutCancel(ctx)
-	impatient := f
-	impatient.lock = func(ctx context.Context) (func(), error) {
-		waiting, cancel := context.WithTimeout(ctx, undoWait)
-		defer cancel()
-		return f.lock(waiting)
-	}
-	err := impatient.Freeze(ctx, limit, undo)
-	if errors.Is(err, ports.ErrNotFrozen) {
+	waiting, cancel := context.WithTimeout(ctx, undoWait)
+	defer cancel()
+	release, err := f.lock(waiting)
+	if err != nil {
 		return undo(ctx)
 	}
+	defer release()
+	_, err = f.mend(ctx, limit, undo)
 	return err
 }
 
+// mend makes members equal again, in a freeze if the volume can be frozen. Whoever calls it keeps
+// other runs from freezing it. early says that clients may have gone on before it was done.
+func (f lockedFreezer) mend(ctx context.Context, limit time.Duration, mend func(ctx context.Context) error) (early bool, err error) {
+	done := false
+	early, err = f.freezeAgain(ctx, limit, func(ctx context.Context) error {
+		err := mend(ctx)
+		done = err == nil
+		return err
+	})
+	switch {
+	case errors.Is(err, ports.ErrNotFrozen): // perhaps it is frozen already
+		return true, mend(ctx)
+	case !errors.Is(err, ports.ErrThawed):
+		return early, err
+	case done && !errors.Is(err, ports.ErrNotThawed):
+		return true, nil
+	}
+	return true, err
+}
+
 // freezeAgain freezes, once more if that fails: some freezers refuse while a freeze lasts that a
-// killed engine left. The one that failed has ended it.
-func (f lockedFreezer) freezeAgain(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
-	err := f.timed(ctx, limit, work)
+// killed engine left. The one that failed has ended it: again says so.
+func (f lockedFreezer) freezeAgain(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) (again bool, err error) {
+	err = f.timed(ctx, limit, work)
 	hopeless := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ports.ErrGone)
 	if errors.Is(err, ports.ErrNotFrozen) && !hopeless && ctx.Err() == nil {
-		return f.timed(ctx, limit, work)
+		return true, f.timed(ctx, limit, work)
 	}
-	return err
+	return false, err
 }
 
 // timed freezes. The clients are stopped at some moment after it has begun, and go on before it
@@ -167,4 +190,13 @@ func merge(ctx context.Context, host ports.Host, snapshot string) error {
 		return nil
 	}
 	return err
+}
+
+// mergeHalf merges a snapshot that other members lack, again after temporary failures.
+func mergeHalf(ctx context.Context, at site, half domain.HalfCut) error {
+	err := retry.Step.Call(ctx, func() error { return merge(ctx, at.Host, half.Snapshot.Lvol.UUID) })
+	if err != nil {
+		return fmt.Errorf("%w: snapshot %s is left, which not all members have: %w", ErrCleanUp, half.Snapshot.Lvol.Name, err)
+	}
+	return nil
 }

@@ -61,8 +61,14 @@ func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (found 
 		return VolumePurge{}, err
 	}
 	defer func() {
-		if !frozen { // a killed purge may have left its freeze
-			err = errors.Join(err, thaw(ctx, freezer))
+		switch { // a killed run may have left its freeze
+		case frozen:
+		case err == nil:
+			err = thaw(ctx, freezer)
+		default: // its snapshots were not purged
+			left := &volumeTidy{engine: e, request: request}
+			failed := left.locked(ctx, freezer)
+			err = errors.Join(left.tell(err), failed)
 		}
 	}()
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/rootgraft/rebuild/internal/adapters/freezer"
 	"github.com/rootgraft/rebuild/internal/adapters/memory"
 	"github.com/rootgraft/rebuild/internal/app"
-	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
 
@@ -191,20 +190,22 @@ func TestPurgeFailsIfRestCannotBeDeleted(t *testing.T) {
 	})
 }
 
-// An engine died when one member had the snapshot; one is forgotten here, so the purge is refused.
-func TestRefusedPurgeWarnsOfHalfCut(t *testing.T) {
+// An engine died when one member had the snapshot; one is forgotten here, so the purge is refused. The
+// snapshot is gone before clients go on.
+func TestRefusedPurgeRemovesHalfCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 3, liveTree, memory.Config{})
-		head := list(t, b.members[0], b.names[0]).Head.UUID
-		_, err := b.members[0].Snapshot(t.Context(), head, domain.SnapshotLvolName(b.names[0], "rebuild-cut-0a1b2c3d"), domain.Attributes{})
-		require.NoError(t, err)
-		require.NoError(t, b.mirror.Suspend(t.Context()))
+		b.dieInACut(1)
+		b.trimAtFirst(false)
 		request := b.volumeOfAll()
 		request.Members = request.Members[:2]
 		purged, err := app.New(nil).PurgeVolume(t.Context(), request)
-		require.ErrorIs(t, err, app.ErrRefused)
+		require.ErrorContains(t, err, "name every replica of the volume")
+		require.ErrorContains(t, err, "not all members of the volume could be listed before clients went on")
+		require.NotErrorIs(t, err, app.ErrRefused, "something was changed")
 		require.Len(t, purged.Warnings, 1)
 		require.Contains(t, purged.Warnings[0], someHave+"rebuild-cut-0a1b2c3d")
-		require.NoError(t, b.mirror.Trim(5*cluster, cluster), "clients go on")
+		require.Empty(t, b.requireEqualCuts())
+		b.requireEqualHeads()
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 	"github.com/rootgraft/rebuild/internal/ports"
 )
@@ -17,16 +18,17 @@ import (
 type VolumeSnapshot struct {
 	VolumeReport // before the snapshot
 
-	Name   string        // a ports.Cutter may have chosen another one than that asked for
-	Taken  bool          // all members have it
-	Frozen time.Duration // how long clients were stopped at most
+	Name     string        // a ports.Cutter may have chosen another one than that asked for
+	Taken    bool          // all members have it
+	Frozen   time.Duration // how long clients were stopped at most
+	Warnings []string      // of members whose bytes may differ where clients trim
 }
 
 // SnapshotVolume takes a user's snapshot of one name of every member of a live volume, in one
 // freeze; a ports.Cutter takes them itself. Of a replica that is being rebuilt it is taken of the
-// live head. After an error there is none on any member, unless the error wraps ErrCleanUp, or Taken says that only the
-// thaw failed. It first ends what a killed engine left: a freeze, and a snapshot of that name
-// that only some members have right below their heads.
+// live head. After an error there is none on any member, unless the error wraps ErrCleanUp, or Taken
+// says that only the thaw failed. It first ends what a killed engine left: a freeze, and a cut or a
+// snapshot of that name that only some members have right below their heads.
 func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name string) (VolumeSnapshot, error) {
 	if request.Freezer == nil {
 		return VolumeSnapshot{}, refusef("no freezer")
@@ -40,20 +42,22 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 		return VolumeSnapshot{VolumeReport: report}, err
 	}
 	defer release()
-	s := &volumeSnapshot{engine: e, request: request, name: name, limit: cmp.Or(request.FreezeLimit, DefaultFreezeLimit)}
+	s := &volumeSnapshot{engine: e, request: request, name: name, tidy: volumeTidy{engine: e, request: request, snapshot: name}}
 	s.cutter, _ = request.Mirror.(ports.Cutter)
+	limit := cmp.Or(request.FreezeLimit, DefaultFreezeLimit)
 	freezer := lockedFreezer{
 		Freezer: request.Freezer, stopped: func(stopped time.Duration) { s.frozen = max(s.frozen, stopped) },
 		lock: func(ctx context.Context) (func(), error) { return e.lockFreezes(ctx, sites) },
 	}
-	err = freezer.prepared(ctx, s.limit, s.prepare, s.take)
+	err = freezer.prepared(ctx, limit, s.prepare, s.take)
 	if errors.Is(err, ports.ErrThawed) { // it may be later than a client's write on some members
-		err = errors.Join(err, freezer.undo(ctx, s.limit, s.undo), errors.New(mayDiffer))
+		s.tidy.warn(mayDiffer)
+		err = errors.Join(err, freezer.undo(ctx, limit, s.undo))
 	}
 	if err != nil {
-		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, err)
+		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, s.tidy.tell(err))
 	}
-	return VolumeSnapshot{s.report, s.name, s.taken, s.frozen}, err
+	return VolumeSnapshot{s.report, s.name, s.taken, s.frozen, s.tidy.warnings}, err
 }
 
 // leaseMembers shares the whole members with rebuilds. A replica that is being rebuilt is
@@ -79,7 +83,7 @@ type volumeSnapshot struct {
 	cutter  ports.Cutter // nil: the engine takes the snapshots
 	name    string
 
-	limit   time.Duration
+	tidy    volumeTidy
 	report  VolumeReport
 	members []snapshotMember
 	taken   bool // of all
@@ -98,7 +102,7 @@ type snapshotMember struct {
 // prepare observes the volume right before the freeze, when no other one can change the
 // members any more.
 func (s *volumeSnapshot) prepare(ctx context.Context) error {
-	if err := s.tidy(ctx); err != nil {
+	if err := s.tidy.run(ctx); err != nil {
 		return err
 	}
 	report, sites, err := s.engine.volume(ctx, s.request)
@@ -129,36 +133,6 @@ func (s *volumeSnapshot) prepare(ctx context.Context) error {
 		return refusef("no replica given is a member of volume %s", report.Volume.Name)
 	}
 	return nil
-}
-
-// tidy ends what a killed engine left: a half snapshot of that name, in a freeze, so that the
-// members do not differ while clients trim; then the freeze.
-func (s *volumeSnapshot) tidy(ctx context.Context) error {
-	half, sites, err := s.half(ctx)
-	if err != nil {
-		return err
-	}
-	if len(half) == 0 {
-		return thaw(ctx, s.request.Freezer)
-	}
-	return lockedFreezer{Freezer: s.request.Freezer}.freezeAgain(ctx, s.limit, func(ctx context.Context) error {
-		var failed []error
-		for _, one := range half {
-			if err := merge(ctx, sites[one.Member].Host, one.Snapshot.Lvol.UUID); err != nil {
-				failed = append(failed, fmt.Errorf("take snapshot %s away again, which not all members have: %w", one.Snapshot.Lvol.Name, err))
-			}
-		}
-		return errors.Join(failed...)
-	})
-}
-
-// half finds it, if all members are known.
-func (s *volumeSnapshot) half(ctx context.Context) ([]domain.HalfCut, []site, error) {
-	report, sites, err := s.engine.volume(ctx, s.request)
-	if err != nil || len(report.Strangers) > 0 {
-		return nil, nil, err
-	}
-	return domain.HalfSnapshots(report.Replicas, s.name), sites, nil
 }
 
 // take takes the snapshots, and takes them away again if one fails.
@@ -216,18 +190,22 @@ func (s *volumeSnapshot) undo(ctx context.Context) error {
 	s.taken = false
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
 	defer cancel()
+	budget := retry.Tidy()
 	var failed []error
 	for _, m := range s.members {
 		if m.exists {
 			continue
 		}
-		uuid, err := m.uuid, error(nil)
-		if uuid == "" { // the answer may be lost
-			uuid, err = s.find(ctx, m)
-		}
-		if err == nil && uuid != "" {
-			err = merge(ctx, m.at.Host, uuid)
-		}
+		err := budget.Call(ctx, func() error {
+			uuid, err := m.uuid, error(nil)
+			if uuid == "" { // the answer may be lost
+				uuid, err = s.find(ctx, m)
+			}
+			if err != nil || uuid == "" {
+				return err
+			}
+			return merge(ctx, m.at.Host, uuid)
+		})
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%w: snapshot %s may be left: %w", ErrCleanUp, m.lvol, err))
 		}

@@ -88,6 +88,70 @@ func TestKilledVolumeSnapshotIsTakenAgain(t *testing.T) {
 	})
 }
 
+// An engine died in the freeze of a cut, and the next command is a snapshot.
+func TestVolumeSnapshotRemovesHalfCut(t *testing.T) {
+	for _, refuses := range []bool{false, true} { // to freeze a frozen volume
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 3, liveTree, memory.Config{})
+			b.dieInACut(2)
+			b.trimAtFirst(refuses)
+			b.inject(func(_ int, c liveCall) memory.Fault {
+				if c.Method == "merge" && c.N == 1 {
+					return memory.Fault{Before: ports.ErrUnavailable}
+				}
+				return memory.Fault{}
+			})
+			taken, err := app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
+			require.NoError(t, err)
+			require.True(t, taken.Taken)
+			require.Empty(t, b.requireEqualCuts())
+			require.Equal(t, refuses, len(taken.Warnings) > 0, "clients went on too early")
+			if !refuses {
+				requireSnapshot(t, "daily", b.members, b.names)
+				b.requireEqualHeads()
+			}
+		})
+	}
+}
+
+// Nobody knows whether a member that is not given has it, too.
+func TestRefusedVolumeSnapshotTellsOfHalfCuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 3, liveTree, memory.Config{})
+		b.dieInACut(1)
+		b.trimAtFirst(false)
+		v := b.volume()
+		v.Members = v.Members[:2]
+		_, err := app.New(nil).SnapshotVolume(t.Context(), v, "daily")
+		require.ErrorContains(t, err, "name every replica of the volume")
+		require.ErrorContains(t, err, "not all members of the volume could be listed before clients went on")
+		require.NotErrorIs(t, err, app.ErrRefused, "something was changed")
+		require.Empty(t, b.requireEqualCuts())
+		b.requireEqualHeads()
+	})
+}
+
+// A call of the undo fails once.
+func TestUndoOfAVolumeSnapshotOutlivesOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		b.inject(func(_ int, c liveCall) memory.Fault {
+			switch {
+			case c.Method == "snapshot" && c.party > partyMember:
+				return memory.Fault{Before: ports.ErrNoSpace}
+			case c.Method == "merge" && c.N == 1:
+				return memory.Fault{Before: ports.ErrUnavailable}
+			}
+			return memory.Fault{}
+		})
+		b.trimAtFirst(false)
+		_, err := app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
+		require.ErrorIs(t, err, ports.ErrNoSpace)
+		require.NotErrorIs(t, err, app.ErrCleanUp)
+		b.requireEqualHeads()
+	})
+}
+
 // All members have it, so it is refused; but clients go on.
 func TestKilledVolumeSnapshotIsThawed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -295,9 +295,10 @@ type HalfCut struct {
 // replicas lack. They are merged into those heads again.
 func HalfCuts(members []Replica) []HalfCut { return belowSomeHeads(members, isCut) }
 
-// UnevenSnapshots lists the users' snapshots right below the heads of some replicas that other
-// replicas lack.
-func UnevenSnapshots(members []Replica) []HalfCut {
+// UnevenSnapshots lists the users' snapshots right below the heads of some whole members that other
+// whole members lack.
+func UnevenSnapshots(parts []VolumeReplica) []HalfCut {
+	members, _ := wholeOf(parts)
 	return belowSomeHeads(members, func(name string) bool { return !isSystemSnapshot(name) })
 }
 

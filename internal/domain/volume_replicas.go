@@ -72,6 +72,26 @@ func (p VolumeReplica) CheckNewSnapshot(name string) error {
 // HasWrites reports whether the replica is a member that has every write since it joined.
 func (p VolumeReplica) HasWrites() bool { return p.Member.Mode == ModeRW || p.Member.Mode == ModeWO }
 
+// wholeOf are the whole members, with their positions.
+func wholeOf(parts []VolumeReplica) (members []Replica, positions []int) {
+	for i, p := range parts {
+		if p.Member.Mode == ModeRW {
+			members, positions = append(members, p.Replica), append(positions, i)
+		}
+	}
+	return members, positions
+}
+
+// HalfCutsOf lists the cuts right below the heads of some whole members that other whole members lack.
+func HalfCutsOf(parts []VolumeReplica) []HalfCut {
+	members, positions := wholeOf(parts)
+	half := HalfCuts(members)
+	for i := range half {
+		half[i].Member = positions[half[i].Member]
+	}
+	return half
+}
+
 // HalfSnapshots lists the users' snapshots of that name right below the heads of some members
 // that other members lack. They are merged into those heads again. One that anything else reads
 // or uses stays: its owner took it of that member alone.
