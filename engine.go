@@ -124,8 +124,10 @@ func (e *Engine) PlanVolumePurge(ctx context.Context, request VolumeRequest) (Vo
 // all whole members in one freeze. A snapshot merges into its child; the data of all other lvols
 // stays as it is. A snapshot stays if several lvols or linked clones read through it, if it
 // is exported, or if a replica that is not whole has it: a rebuild of that one need not copy it.
-// So name the lost replicas, too. It is refused while a rebuild is at work, and while a member
-// is half-built. After a crash or an error, the same call completes it.
+// So name the lost replicas, too. It is refused while a rebuild is at work, and while one has left
+// something that may read through a snapshot of the members, such as a half-built member. A member
+// that fails, or is too slow for the freeze, is purged in another freeze, and Warnings tell it. After
+// a crash or an error, the same call completes it.
 func (e *Engine) PurgeVolume(ctx context.Context, request VolumeRequest) (VolumePurge, error) {
 	return e.app.PurgeVolume(ctx, request)
 }

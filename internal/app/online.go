@@ -140,6 +140,8 @@ type liveRun struct {
 	kept    []string // snapshots of the cuts that were made: they stay
 	unseen  bool     // the mirror did not list its members at the end
 
+	plannedAgain bool // because members differed
+
 	verified    *observation // of everything below the live head, before the landing; nil: it was not verified
 	maybeFrozen bool         // the last freeze failed, perhaps its thaw
 	left        error        // the last cut could not be undone; nil: nothing of it is left
@@ -165,6 +167,16 @@ func (l *liveRun) begin(r *rebuild) {
 	if l != nil {
 		l.rebuild = r
 	}
+}
+
+// planAgain asks for another plan, once, if the members differ: a user may have taken a snapshot of
+// the volume between their listings.
+func (l *liveRun) planAgain(refusal error) error {
+	if l == nil || l.plannedAgain || !errors.As(refusal, &sourcesDiffer{}) {
+		return refusal
+	}
+	l.plannedAgain = true
+	return fmt.Errorf("%w: %w", executor.ErrPlanAgain, refusal)
 }
 
 func (l *liveRun) report() *OnlineReport {

@@ -52,12 +52,17 @@ func (e *Engine) plan(ctx context.Context, r request, from *sources, s observati
 	}
 	differ, err := from.checkPrimary(r, s.primary, s.source)
 	if err != nil {
-		return s, domain.Plan{Warnings: differ}, refused(err)
+		return s, domain.Plan{Warnings: differ}, sourcesDiffer{refused(err)}
 	}
 	plan, err := e.planWithinSpace(r, s, image, held)
 	plan.Warnings = append(differ, plan.Warnings...)
 	return s, plan, refused(r.live.explainMissing(ctx, err, from, s.passedOver))
 }
+
+// sourcesDiffer is the refusal of a primary that lacks data of another source.
+type sourcesDiffer struct{ error }
+
+func (e sourcesDiffer) Unwrap() error { return e.error }
 
 // heldSpace is the reservation of a run, which each plan replaces.
 type heldSpace struct{ reservation *reservation }

@@ -281,7 +281,7 @@ func (r *rebuild) plan(ctx context.Context) (observation, domain.Plan, error) {
 		if len(plan.Warnings) > 0 {
 			r.report.Warnings = plan.Warnings // of the refused plan
 		}
-		return seen, plan, err
+		return seen, plan, r.request.live.planAgain(err)
 	}
 	r.primary, r.secondaryWarnings = seen.primary, nil
 	r.report.Plan, r.report.Warnings = plan, slices.Clone(plan.Warnings)

@@ -15,7 +15,7 @@ import (
 
 // snapshotBefore has another process take a snapshot of the volume before the n-th of the calls that
 // the rebuild makes after a moment. It returns whether there were so many.
-func (b *liveFixture) snapshotBefore(n int, name string, after func(c liveCall) bool) (wait func() bool) {
+func (b *liveFixture) snapshotBefore(n int, volume app.VolumeRequest, name string, after func(c liveCall) bool) (wait func() bool) {
 	var taking sync.WaitGroup
 	var once sync.Once
 	begun, taken := false, false
@@ -31,7 +31,7 @@ func (b *liveFixture) snapshotBefore(n int, name string, after func(c liveCall) 
 			taking.Go(func() {
 				time.Sleep(time.Millisecond)
 				b.noFaults()
-				snapshot, err := app.New(nil).SnapshotVolume(context.WithoutCancel(b.t.Context()), b.volumeWithDestination(), name)
+				snapshot, err := app.New(nil).SnapshotVolume(context.WithoutCancel(b.t.Context()), volume, name)
 				require.NoError(b.t, err)
 				taken = snapshot.Taken
 			})
@@ -50,7 +50,7 @@ func TestVolumeSnapshotAfterHeadIsNamed(t *testing.T) {
 	for n, taken := 1, true; taken; n++ {
 		synctest.Test(t, func(t *testing.T) {
 			b := newLiveFixture(t, 2, liveTree, memory.Config{})
-			wait := b.snapshotBefore(n, "daily", func(c liveCall) bool { return c.party == partyDestination && c.Method == "rename" })
+			wait := b.snapshotBefore(n, b.volumeWithDestination(), "daily", func(c liveCall) bool { return c.party == partyDestination && c.Method == "rename" })
 			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
 			taken = wait()
 			require.NoError(t, err, "call %d", n)
@@ -69,13 +69,28 @@ func TestVolumeSnapshotWhileWholeMemberIsVerified(t *testing.T) {
 			b := newLiveFixture(t, 2, liveTree, memory.Config{})
 			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
 			require.NoError(t, err)
-			wait := b.snapshotBefore(n, "daily", func(liveCall) bool { return true })
-			_, _ = app.New(nil).RebuildOnline(t.Context(), b.request()) // it may see some replicas without the snapshot
+			wait := b.snapshotBefore(n, b.volumeWithDestination(), "daily", func(liveCall) bool { return true })
+			_, err = app.New(nil).RebuildOnline(t.Context(), b.request())
 			taken = wait()
+			require.NotErrorIs(t, err, app.ErrRefused, "call %d", n)
 			if taken {
 				requireSnapshot(t, "daily", append(b.members, b.to), append(b.names, copyName))
 			}
 		})
 		require.True(t, taken || n > 5)
+	}
+}
+
+// A snapshot between the listings of two members makes them no different.
+func TestVolumeSnapshotWhileRebuildIsPlanned(t *testing.T) {
+	for n := range 12 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newLiveFixture(t, 2, liveTree, memory.Config{})
+			wait := b.snapshotBefore(n, b.volume(), "daily", func(liveCall) bool { return true })
+			_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
+			require.True(t, wait())
+			require.NoError(t, err, "call %d", n)
+			b.requireWhole()
+		})
 	}
 }
