@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, options .
 		return exitDone
 	}
 	if quiet := (*printedError)(nil); !errors.As(err, &quiet) {
-		fmt.Fprintln(stderr, "engine: "+oneLine(err.Error()))
+		fmt.Fprintln(stderr, "engine: "+strings.TrimPrefix(oneLine(err.Error()), "engine "))
 	}
 	bad := (*scenario.Error)(nil)
 	usage := (*usageError)(nil)

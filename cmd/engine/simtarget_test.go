@@ -251,6 +251,14 @@ func TestSimtargetKill(t *testing.T) {
 	require.Equal(t, exitDone, (<-s.ended).status)
 }
 
+// A volume that is interrupted while it is made is told as that.
+func TestSimtargetVolumeIsInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	err := triedVolume{raid: volumeAddress{raid: "vol-1"}, members: []address{{socket: "/no.sock"}}}.serve(ctx, cli{}, nil)
+	require.EqualError(t, err, "make volume vol-1: interrupted")
+}
+
 // With its RAID, a volume is lost: its clients fail, and the program can be interrupted.
 func TestSimtargetVolumeLosesItsRAID(t *testing.T) {
 	s := startSimtargets(t, 2, "--volume", "vol-1")

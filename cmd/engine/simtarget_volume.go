@@ -33,6 +33,9 @@ type triedVolume struct {
 }
 
 func newTriedVolume(name string, sockets []string) (v triedVolume, err error) {
+	if name == "" {
+		return v, badUsage("--volume: expected the name of a volume, such as vol-1")
+	}
 	if len(sockets) < 2 {
 		return v, badUsage("--volume %s: expected two --socket or more, the last one for a replica to rebuild", name)
 	}
@@ -55,7 +58,10 @@ func newTriedVolume(name string, sockets []string) (v triedVolume, err error) {
 // serve makes the volume and has clients read and write it until the context ends or a target fails.
 func (v triedVolume) serve(ctx context.Context, p cli, ends <-chan targetEnd) error {
 	clients, err := v.start(ctx, p)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return fmt.Errorf("make volume %s: interrupted", v.raid.raid)
+	case err != nil:
 		return fmt.Errorf("make volume %s: %w", v.raid.raid, err)
 	}
 	v.help(p.out)

@@ -56,7 +56,7 @@ func TestUsageErrorIsOneLine(t *testing.T) {
 		{"a file for a socket", []string{"simtarget", "--socket", "usage_test.go"}, "no socket"},
 		{"a file for a state", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "a"), "--state", "usage_test.go"}, "usage_test.go"},
 		{"a volume on one target", []string{"simtarget", "--socket", "/tmp/a", "--volume", "vol-1"}, "two --socket or more"},
-		{"a volume without a name", []string{"simtarget", "--socket", "/tmp/a", "--socket", "/tmp/b", "--volume", ""}, "--volume"},
+		{"a volume without a name", []string{"simtarget", "--socket", "/tmp/a", "--socket", "/tmp/b", "--volume", ""}, "--volume: expected the name of a volume, such as vol-1"},
 		{"a volume that is kept", []string{"simtarget", "--socket", "/tmp/a", "--socket", "/tmp/b", "--volume", "vol-1", "--state", "/tmp/s"}, "--volume and --state"},
 		{"a target to kill and to run", []string{"simtarget", "--kill", "/tmp/a", "--socket", "/tmp/b"}, "--kill"},
 		{"a second socket that is bad", []string{"simtarget", "--socket", filepath.Join(os.TempDir(), "engine-usage.sock"), "--socket", "/nowhere/a.sock"}, "/nowhere/a.sock"},

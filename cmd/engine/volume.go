@@ -169,7 +169,7 @@ Exit status: 0 all replicas are shown, 1 some could not be listed, or the comman
 type volumeCheckResult struct {
 	volumeResult
 	Wrong       bool              `json:"wrong"`
-	Violations  []auditedState    `json:"replicas"`    // of the whole members
+	Replicas    []auditedState    `json:"replicas"`    // the whole members
 	Differences []differenceState `json:"differences"` // between them
 	Odd         []string          `json:"odd"`         // members that differ from more than half of those compared
 	Notices     []string          `json:"notices"`
@@ -212,7 +212,7 @@ func newVolumeCheckResult(check rebuild.VolumeCheck, failure error) volumeCheckR
 	audit := newAuditState(rebuild.AuditReport{Volumes: []rebuild.VolumeAudit{check.Audit}}, failure).Volumes[0]
 	r := volumeCheckResult{
 		volumeResult: newVolumeResult(check.VolumeReport, failure), Wrong: check.Wrong(),
-		Violations: audit.Replicas, Differences: audit.Differences, Odd: []string{}, Notices: audit.Notices,
+		Replicas: audit.Replicas, Differences: audit.Differences, Odd: []string{}, Notices: audit.Notices,
 	}
 	for _, d := range check.Audit.Differences {
 		for _, odd := range d.Odd() {

@@ -96,7 +96,7 @@ func TestVolumeSnapshotOfEveryMember(t *testing.T) {
 func TestVolumeDeleteAndCreate(t *testing.T) {
 	w := threeMembers(t)
 	before := w.stores()
-	requireShortLine(t, w.engine(volumeOf("delete")...), exitUsage, "volume vol-1 will be deleted; its 3 replicas will be kept", "--confirm vol-1")
+	requireShortLine(t, w.engine(volumeOf("delete")...), exitUsage, "engine: volume delete: volume vol-1 will be deleted; its 3 replicas will be kept", "--confirm vol-1")
 	requireShortLine(t, w.engine(volumeOf("delete", "--replicas")...), exitUsage, "volume vol-1 will be deleted with its 3 replicas, 9 lvols")
 	require.Equal(t, before, w.stores())
 	told := w.engine(volumeOf("delete", "--confirm", "vol-1")...)

@@ -102,9 +102,12 @@ func (f lockedFreezer) freezeAgain(ctx context.Context, limit time.Duration, wor
 // ends.
 func (f lockedFreezer) timed(ctx context.Context, limit time.Duration, work func(ctx context.Context) error) error {
 	began, frozen := time.Now(), false
-	err := guard.Freeze(ctx, f.Freezer, limit, func(ctx context.Context) error {
-		frozen = true
-		return work(ctx)
+	forWhat := func() string { return "the clients to be stopped, or to go on" }
+	err := retry.While(ctx, forWhat, func() error {
+		return guard.Freeze(ctx, f.Freezer, limit, func(ctx context.Context) error {
+			frozen = true
+			return work(ctx)
+		})
 	})
 	if frozen && f.stopped != nil {
 		f.stopped(time.Since(began))
@@ -113,7 +116,8 @@ func (f lockedFreezer) timed(ctx context.Context, limit time.Duration, work func
 }
 
 func thaw(ctx context.Context, freezer ports.Freezer) error {
-	if err := freezer.Thaw(ctx); err != nil {
+	err := retry.While(ctx, func() string { return "the clients to go on" }, func() error { return freezer.Thaw(ctx) })
+	if err != nil {
 		return fmt.Errorf("thaw the volume: %w", err)
 	}
 	return nil

@@ -106,3 +106,24 @@ func TestUndoWaitsNotLongForAnotherFreeze(t *testing.T) {
 		}
 	}
 }
+
+// TestLongThawIsTold: a thaw that fails is repeated for a minute, and that is told meanwhile.
+func TestLongThawIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newLiveFixture(t, 2, liveTree, memory.Config{})
+		var told []string
+		ctx := app.OnWaiting(t.Context(), func(text string) { told = append(told, text) })
+		r := b.request()
+		thaws := 0
+		r.Freezer = freezer.Func(b.mirror.Suspend, func(ctx context.Context) error {
+			if thaws++; thaws > 1 {
+				return ports.ErrInvalid
+			}
+			return b.mirror.Resume(ctx)
+		})
+		_, err := app.New(nil).RebuildOnline(ctx, r)
+		require.ErrorIs(t, err, ports.ErrNotThawed)
+		require.Contains(t, told, "for 2s now: the clients to be stopped, or to go on")
+		require.Contains(t, told, "for 2s now: the clients to go on")
+	})
+}

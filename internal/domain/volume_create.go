@@ -54,7 +54,7 @@ func PlanVolumeCreation(replicas []Replica, size uint64, base Base) (VolumeCreat
 			withData[0].located(), replicas[plan.Create[0]].located())
 	}
 	if len(plan.Create) > 0 && plan.Size == 0 {
-		return plan, refuse("replica %s does not exist, and the volume's size is not given", replicas[plan.Create[0]].located())
+		return plan, refuse("replica %s does not exist, and the volume's size is not given (--size)", replicas[plan.Create[0]].located())
 	}
 	for _, i := range plan.Create {
 		store := replicas[i].Store

@@ -41,7 +41,7 @@ func (f *Fabric) Start(config Config) (*Target, error) {
 		return nil, errors.New("simulated target: Socket is missing: expected the path of its JSON-RPC socket")
 	}
 	if len(config.Socket) > longestPath {
-		return nil, fmt.Errorf("simulated target: Socket %s has %d bytes: expected at most %d, the path of a socket is no longer",
+		return nil, fmt.Errorf("simulated target: Socket %s has %d bytes: expected at most %d, the limit of a socket's path",
 			config.Socket, len(config.Socket), longestPath)
 	}
 	if config.Logger == nil {
