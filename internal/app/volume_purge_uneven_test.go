@@ -209,3 +209,22 @@ func TestRefusedPurgeRemovesHalfCut(t *testing.T) {
 		b.requireEqualHeads()
 	})
 }
+
+// The user cancels in the freeze, when one member is still busy.
+func TestCancelledPurgeTellsThatMembersDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPurgeFixture(t)
+		b.failMerge(1, 1, memory.Fault{Delay: time.Minute})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		purged, err := app.New(nil).PurgeVolume(ctx, b.volumeOfAll())
+		require.ErrorIs(t, err, ports.ErrThawed)
+		require.ErrorContains(t, err, "run the purge again")
+		require.ErrorContains(t, err, mayDiffer)
+		require.Empty(t, purged.Purged)
+		require.Equal(t, []int{1}, b.have())
+		_, err = b.purge()
+		require.NoError(t, err)
+		require.Empty(t, b.have())
+	})
+}
