@@ -136,6 +136,6 @@ func (v triedVolume) help(out io.Writer) {
 }
 
 func (v triedVolume) report(out io.Writer, s livevolume.Stats) {
-	fmt.Fprintf(out, "%d reads, %d writes, %d trims, %d writes of zeroes; the longest took %s\n  %s\n",
-		s.Reads, s.Writes, s.Trims, s.Zeroes, millisecondsText(milliseconds(s.Longest)), failuresText(s.Failures, s.Wrong))
+	fmt.Fprintf(out, "%d reads, %d writes, %d writes of zeroes; the longest took %s\n  %s\n",
+		s.Reads, s.Writes, s.Zeroes, millisecondsText(milliseconds(s.Longest)), failuresText(s.Failures, s.Wrong))
 }

@@ -98,7 +98,8 @@ func Serve(ctx context.Context, socket, raid string) (*Volume, error) {
 	repeating, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	v := &Volume{session: session, view: nvmetcp.Initiator{Context: repeating, Namespace: namespace}, giveUp: giveUp}
 	v.clients, err = liveclient.Start(v.view, liveclient.Config{
-		Size: int64(namespace.Size()), Block: int64(namespace.BlockSize()), Unit: clusterSize, Seed: 1, Pause: pause,
+		Size: int64(namespace.Size()), Block: int64(namespace.BlockSize()), Seed: 1, Pause: pause,
+		Reads: 50, Writes: 40, Zeroes: 10, // a RAID of the Longhorn branch fails a trim if a member dies over it
 	})
 	if err != nil {
 		giveUp()
