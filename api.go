@@ -491,7 +491,7 @@ type VolumeCheck = app.VolumeCheck
 //		Name     string        // a Cutter may have chosen another one than that asked for
 //		Taken    bool          // all members have it
 //		Frozen   time.Duration // how long clients were stopped at most
-//		Warnings []string      // of members whose bytes may differ where clients trim
+//		Warnings []string      // of members whose bytes may differ where clients trim, and of snapshots that were taken away first
 //	}
 type VolumeSnapshot = app.VolumeSnapshot
 

@@ -19,7 +19,11 @@ func (p cli) plan() *cobra.Command {
 		Long: `plan observes both replicas and shows what rebuild would do, and why. It changes
 nothing, except that a host may compute and store checksums that it does not have
 yet (--no-checksums avoids that).
+
+With --online it shows what rebuild --online would do. The flags of the freeze need not be
+given; those of the copies (--bandwidth, --parallel, --verify) are only rebuild's.
 ` + addressHelp,
+		Example: "  engine plan \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b' --image base\n\n  engine plan --online --volume 'unix:///var/tmp/c.sock?raid=vol-1' \\\n    --source 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --destination 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if v := &flags.volume; v.freeze == "" && v.freezeCommand == "" && v.thawCommand == "" {
 				v.freeze = freezeNone // a plan stops nobody

@@ -18,8 +18,8 @@ func (p cli) volumeCreate() *cobra.Command {
 		Long: `create makes a RAID1 over the heads of replicas. Replicas that do not exist are created,
 empty, as engine replica create does: then --size and the volume's base are required.
 Replicas that exist must be whole and equal, and are compared: by maps and checksums where
-hosts have them, else they are read. So are the bases. Heads on other targets are exported for the RAID's
-target, and stay so. Nobody exports the RAID: that is up to you.
+hosts have them, else they are read. So are the bases. Heads on other targets are exported
+for the RAID's target, and stay so. Nobody exports the RAID: that is up to you.
 
 Interrupt create at any time and run it again: it goes on with what is there. If the
 volume exists with just these members, create shows it.

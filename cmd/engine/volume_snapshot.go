@@ -25,7 +25,7 @@ func (p cli) volumeSnapshot() *cobra.Command {
 moment. It works while a replica is being rebuilt, too: give that one as a --member, and its
 live head gets the snapshot. If it fails on one member, it is taken away from the others.
 If it was interrupted, run it again: it lets clients go on, and takes a snapshot of that name
-away first that only some members have, or the one of a rebuild that died.
+away first that only some members have, which it tells, or the one of a rebuild that died.
 ` + freezeHelp + membersHelp,
 		Example: "  engine volume snapshot before-upgrade --volume 'unix:///var/tmp/c.sock?raid=vol-1' --freeze ana \\\n    --member 'unix:///var/tmp/a.sock?lvs=disk-1&replica=vol-1-r-0a1b2c3d' \\\n    --member 'unix:///var/tmp/b.sock?lvs=disk-2&replica=vol-1-r-4e5f6a7b'",
 		Args:    exactArgs("NAME"),

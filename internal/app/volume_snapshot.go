@@ -21,7 +21,7 @@ type VolumeSnapshot struct {
 	Name     string        // a ports.Cutter may have chosen another one than that asked for
 	Taken    bool          // all members have it
 	Frozen   time.Duration // how long clients were stopped at most
-	Warnings []string      // of members whose bytes may differ where clients trim
+	Warnings []string      // of members whose bytes may differ where clients trim, and of snapshots that were taken away first
 }
 
 // SnapshotVolume takes a user's snapshot of one name of every member of a live volume, in one

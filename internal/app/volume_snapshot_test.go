@@ -81,6 +81,7 @@ func TestKilledVolumeSnapshotIsTakenAgain(t *testing.T) {
 		taken, err := app.New(nil).SnapshotVolume(t.Context(), b.volume(), "daily")
 		require.NoError(t, err)
 		require.True(t, taken.Taken)
+		require.Contains(t, taken.Warnings, "snapshot "+b.names[0]+"-snap-daily, which not all members had, was taken away first")
 		require.False(t, k.suspended)
 		requireSnapshot(t, "daily", b.members, b.names)
 		require.NoError(t, b.mirror.Trim(0, 8*cluster))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
@@ -35,6 +36,12 @@ func (t *volumeTidy) run(ctx context.Context) error {
 		early, failed := freezer.mend(ctx, limit, func(ctx context.Context) error { return mergeHalves(ctx, half, sites) })
 		if err = failed; early || err != nil {
 			t.warn(mayDiffer)
+		}
+		for _, one := range half {
+			if one.Snapshot.Name != t.snapshot {
+				continue
+			}
+			t.warn(fmt.Sprintf("snapshot %s, which not all members had, was taken away first", one.Snapshot.Lvol.Name))
 		}
 	}
 	return errors.Join(err, thaw(ctx, t.request.Freezer))
