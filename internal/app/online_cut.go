@@ -277,6 +277,7 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	case thawed: // clients may have written between two snapshots
 		l.warn(mayDiffer)
 		l.left = l.freezer.undo(ctx, l.limit, func(ctx context.Context) error { return l.undoCut(ctx, retry.Tidy()) })
+		l.left = l.removeLateCut(ctx)
 	}
 	switch {
 	case errors.Is(err, errNotThawedInTime):

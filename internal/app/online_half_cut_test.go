@@ -222,33 +222,54 @@ func TestMemberThatRefusesTheCutLeavesNoHalfCut(t *testing.T) {
 			}
 			return memory.Fault{}
 		})
-		thawed := 0
 		r := b.request()
 		r.Source.Host = lateHost{b.members[0]}
-		r.Freezer = thawFreezer{b.freezer, func() {
-			if thawed++; thawed == 1 {
-				require.Empty(t, b.requireEqualCuts())
-			}
-		}}
 		_, err := app.New(nil).RebuildOnline(t.Context(), r)
 		require.Error(t, err)
-		b.noFaults()
-		require.Positive(t, thawed)
+		time.Sleep(time.Second)
 		require.Empty(t, b.requireEqualCuts())
 		b.requireTrimsEqual()
 	})
 }
 
-// thawFreezer calls thawing when work has ended, before clients go on.
-type thawFreezer struct {
-	ports.Freezer
-
-	thawing func()
-}
-
-func (f thawFreezer) Freeze(ctx context.Context, limit time.Duration, work func(context.Context) error) error {
-	return f.Freezer.Freeze(ctx, limit, func(ctx context.Context) error {
-		defer f.thawing()
-		return work(ctx)
-	})
+// The caller gives up, or the freeze is over, while the snapshot of a member is under way.
+func TestSnapshotThatOutlivesItsFreezeIsTakenAway(t *testing.T) {
+	for _, cancelled := range []bool{true, false} {
+		for what, do := range map[string]func(ctx context.Context, r app.OnlineRequest) error{
+			"rebuild": func(ctx context.Context, r app.OnlineRequest) error {
+				_, err := app.New(nil).RebuildOnline(ctx, r)
+				return err
+			},
+			"snapshot": func(ctx context.Context, r app.OnlineRequest) error {
+				v := app.VolumeRequest{Mirror: r.Mirror, Freezer: r.Freezer, FreezeLimit: r.FreezeLimit, Members: append(r.MoreSources, r.Source)}
+				_, err := app.New(nil).SnapshotVolume(ctx, v, "daily")
+				return err
+			},
+		} {
+			t.Run(fmt.Sprint(what, ", cancelled ", cancelled), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newLiveFixture(t, 2, liveTree, memory.Config{})
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					b.inject(func(_ int, c liveCall) memory.Fault {
+						if cancelled && c.Method == "snapshot" && c.party > partyMember {
+							cancel()
+						}
+						return memory.Fault{}
+					})
+					r := b.request()
+					r.Source.Host = lateHost{b.members[0]}
+					if !cancelled {
+						r.FreezeLimit = 20 * time.Millisecond
+					}
+					require.Error(t, do(ctx, r))
+					time.Sleep(time.Minute)
+					for i, host := range b.members {
+						require.Len(t, list(t, host, b.names[i]).Snapshots, 3, b.names[i])
+					}
+					b.requireTrimsEqual()
+				})
+			})
+		}
+	}
 }

@@ -97,6 +97,17 @@ func (l *liveRun) mergeHalfCuts(ctx context.Context) error {
 	return errors.Join(err, mergeHalves(ctx, half, sites))
 }
 
+// removeLateCut is for snapshots of a cut whose calls were cut off. ctx may have ended.
+func (l *liveRun) removeLateCut(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
+	defer cancel()
+	_ = retry.Wait(ctx, lateSnapshot)
+	if err := l.removeHalfCuts(ctx); err != nil {
+		return fmt.Errorf("%w: look for snapshots of the cut once more: %w", ErrCleanUp, err)
+	}
+	return l.left
+}
+
 // halfCuts finds them on the members that are not lost and answer, the destination among them. Member is a
 // position in sites.
 func (l *liveRun) halfCuts(ctx context.Context) (half []domain.HalfCut, sites []site, err error) {

@@ -19,7 +19,7 @@ var _ executor.Live = (*liveRun)(nil)
 func (l *liveRun) Lvstore(member int) string { return l.rebuild.sources.lvstore(l.members[member-1]) }
 
 // Snapshot implements executor.Live. A call whose answer was lost may have taken it. The failure of
-// another member does not end the call: the snapshot could be taken after it was looked for to undo the cut.
+// another member does not end the call: the snapshot could be taken after an undo has looked for it.
 func (l *liveRun) Snapshot(ctx context.Context, o domain.Operation) (string, error) {
 	at := l.members[o.Member-1]
 	head, _ := o.Parent.Listed()

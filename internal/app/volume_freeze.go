@@ -51,6 +51,10 @@ const mayBeUneven = "not all members of the volume could be listed before client
 // undoWait is the most that an undo waits for other freezes. Members differ meanwhile.
 const undoWait = 10 * time.Second
 
+// lateSnapshot is how long a snapshot may be taken after its call was cut off. An undo looks for it at
+// once, and once more after that time.
+const lateSnapshot = time.Second
+
 // undo undoes in another freeze what is left of one that ended too early: clients that trim while
 // some members have a snapshot would make their bytes differ. If there is none in time, it is
 // undone without. ctx may have ended.

@@ -52,7 +52,7 @@ func (e *Engine) SnapshotVolume(ctx context.Context, request VolumeRequest, name
 	err = freezer.prepared(ctx, limit, s.prepare, s.take)
 	if errors.Is(err, ports.ErrThawed) { // it may be later than a client's write on some members
 		s.tidy.warn(mayDiffer)
-		err = errors.Join(err, freezer.undo(ctx, limit, s.undo))
+		err = errors.Join(err, freezer.undo(ctx, limit, s.undo), s.tidy.late(ctx, freezer))
 	}
 	if err != nil {
 		err = fmt.Errorf("take snapshot %s of volume %s: %w", name, report.Volume.Name, s.tidy.tell(err))

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rootgraft/rebuild/internal/app/executor"
+	"github.com/rootgraft/rebuild/internal/app/retry"
 	"github.com/rootgraft/rebuild/internal/domain"
 )
 
@@ -55,6 +56,14 @@ func (t *volumeTidy) locked(ctx context.Context, freezer lockedFreezer) error {
 	}
 	defer release()
 	return t.run(ctx)
+}
+
+// late is for snapshots whose calls were cut off. ctx may have ended.
+func (t *volumeTidy) late(ctx context.Context, freezer lockedFreezer) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), executor.CleanUpTime)
+	defer cancel()
+	_ = retry.Wait(ctx, lateSnapshot)
+	return t.locked(ctx, freezer)
 }
 
 func (t *volumeTidy) warn(warning string) {
