@@ -91,5 +91,5 @@ func writeMembers(out io.Writer, members []memberState) {
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", cmp.Or(m.replica, "member "+m.Name), m.Mode, note)
 	}
 	_ = table.Flush() // to a builder
-	fmt.Fprint(out, trimLines(text.String()))
+	fmt.Fprint(out, fold(trimLines(text.String()), lineWidth(out)))
 }

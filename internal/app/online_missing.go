@@ -36,11 +36,11 @@ func (l *liveRun) explainMissing(ctx context.Context, failure error, from *sourc
 		return refusef("%w: %w, %s: wait until that has ended", failure, ErrAtWork, other)
 	}
 	if missing.IsHalfBuilt(from.others(-1)) {
-		return refusef("%w, since it is half-built: %w, or was interrupted: wait until that has ended, or run it again", failure, ErrAtWork)
+		return refusef("%w, since it is half-built: %w, or was interrupted: wait until it has ended, or run it again", failure, ErrAtWork)
 	}
 	advice := "name every replica of the volume, since the snapshot is taken of each, or wait if that one is being rebuilt"
 	if len(reasons) > 0 {
-		advice += "; of those named, these cannot be used: " + strings.Join(reasons, "; ")
+		advice = strings.Join(reasons, "; ") + "; if the member is another replica, name that, too"
 	}
 	return refusef("%w: %s", failure, advice)
 }

@@ -47,10 +47,10 @@ func TestUnlistedMemberIsTold(t *testing.T) {
 		})
 		_, err := app.New(nil).PlanOnline(t.Context(), b.request())
 		require.ErrorIs(t, err, app.ErrRefused)
-		require.ErrorContains(t, err, notAmong+": name every replica of the volume, since the snapshot is taken of each, or wait if that one is being rebuilt; "+
-			"of those named, these cannot be used: list the host of replica "+b.names[1]+": ")
+		require.ErrorContains(t, err, notAmong+": list the host of replica "+b.names[1]+": ")
+		require.ErrorContains(t, err, "; if the member is another replica, name that, too")
 		_, err = app.New(nil).RebuildOnline(t.Context(), b.request())
-		require.ErrorContains(t, err, "these cannot be used: list the host of replica "+b.names[1]+": ")
+		require.ErrorContains(t, err, notAmong+": list the host of replica "+b.names[1]+": ")
 	})
 }
 
