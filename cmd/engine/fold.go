@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -38,7 +39,9 @@ func fold(text string, width int) string {
 			runes := []rune(line)
 			at := lastSpace(runes[:width+1])
 			if at <= begin { // a word that is longer than the line
-				break
+				if at = slices.Index(runes[width:], ' ') + width; at < width {
+					break
+				}
 			}
 			folded.WriteString(strings.TrimRight(string(runes[:at]), " ") + "\n")
 			line = strings.Repeat(" ", begin) + string(runes[at+1:])

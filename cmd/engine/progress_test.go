@@ -74,6 +74,7 @@ func TestFoldBreaksLinesBetweenWords(t *testing.T) {
 	require.Equal(t, text, fold(text, 0), "what goes into a file stays on its line")
 	require.Equal(t, "  keep  snap1  proven\n      identical: same size\n  copy  snap2\n", fold(text, 26))
 	require.Equal(t, "  "+strings.Repeat("x", 50)+"\n", fold("  "+strings.Repeat("x", 50)+"\n", 26), "a word is not broken")
+	require.Equal(t, "  "+strings.Repeat("x", 50)+"\n      and what\n      follows\n", fold("  "+strings.Repeat("x", 50)+" and what follows\n", 15))
 	require.Equal(t, "└── é é\n", fold("└── é é\n", 7), "columns count, not bytes")
 	require.Empty(t, fold("", 26))
 	require.Equal(t, "no end of line", fold("no end of line", 80))

@@ -190,13 +190,14 @@ func (l *liveRun) report() *OnlineReport {
 		report.Cut = l.cut.Snapshot
 	}
 	for at := range l.rebuild.sources.sites {
-		if head := l.rebuild.sources.firstHead(at); head != "" {
-			report.Replicas[head] = l.rebuild.sources.name(at)
-		}
+		report.Replicas[l.rebuild.sources.firstHead(at)] = l.rebuild.sources.name(at)
 	}
-	if d := l.rebuild.report.Destination; d.Head != nil {
-		report.Replicas[d.Head.UUID] = d.Name + " on lvstore " + d.Store.Name
+	d := l.rebuild.report.Destination
+	report.Replicas[l.head.uuid] = d.Name + " on lvstore " + d.Store.Name
+	if d.Head != nil {
+		report.Replicas[d.Head.UUID] = report.Replicas[l.head.uuid]
 	}
+	delete(report.Replicas, "") // of heads that are not known
 	return report
 }
 
