@@ -123,7 +123,7 @@ func TestUndoOfACutOutlivesOneFailure(t *testing.T) {
 								time.AfterFunc(time.Second, cancel)
 								return memory.Fault{Delay: time.Minute}
 							}
-							return memory.Fault{Before: ports.ErrCorrupt}
+							return memory.Fault{Before: ports.ErrCorrupt, Delay: time.Millisecond}
 						case cutting && c.Method == method && c.party != partyDestination && !failed:
 							failed = true
 							return memory.Fault{Before: ports.ErrUnavailable}
@@ -173,7 +173,7 @@ func TestHalfCutThatCannotBeUndoneIsTold(t *testing.T) {
 			case c.Method == "snapshot" && c.party > partyMember:
 				cutting = true
 				return memory.Fault{Before: ports.ErrCorrupt, Delay: time.Millisecond}
-			case cutting && c.party == partyMember:
+			case cutting && c.party == partyMember && c.Method != "snapshot":
 				return memory.Fault{Before: ports.ErrUnavailable}
 			}
 			return memory.Fault{}
@@ -218,7 +218,7 @@ func TestMemberThatRefusesTheCutLeavesNoHalfCut(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
 		b.inject(func(_ int, c liveCall) memory.Fault {
 			if c.Method == "snapshot" && c.party > partyMember {
-				return memory.Fault{Before: ports.ErrNoSpace}
+				return memory.Fault{Before: ports.ErrNoSpace, Delay: time.Millisecond}
 			}
 			return memory.Fault{}
 		})
@@ -253,7 +253,7 @@ func TestSnapshotThatOutlivesItsFreezeIsTakenAway(t *testing.T) {
 					defer cancel()
 					b.inject(func(_ int, c liveCall) memory.Fault {
 						if cancelled && c.Method == "snapshot" && c.party > partyMember {
-							cancel()
+							time.AfterFunc(time.Millisecond, cancel)
 						}
 						return memory.Fault{}
 					})

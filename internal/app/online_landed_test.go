@@ -45,8 +45,9 @@ func TestLastSourceDiesWhenReplicaIsWhole(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, app.OutcomeComplete, report.Outcome)
-			require.Len(t, report.Notices, 1)
+			require.Len(t, report.Notices, 2)
 			require.Contains(t, report.Notices[0], "no source could be compared once more after the landing")
+			require.Contains(t, report.Notices[1], "the members keep "+report.Online.Cut)
 			require.Equal(t, head.UUID, report.Destination.Head.UUID)
 			b.settle()
 			b.stop()
