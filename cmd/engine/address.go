@@ -39,6 +39,24 @@ func parseAddress(flag, text string) (address, error) {
 	return readAddress("--"+flag, text, namesReplica)
 }
 
+// parseAddresses parses the addresses in a flag that is given several times.
+func parseAddresses(flag string, texts []string) (all []address, err error) {
+	if len(texts) == 0 {
+		texts = []string{""} // its error says what is missing
+	}
+	for _, text := range texts {
+		at, err := parseAddress(flag, text)
+		switch {
+		case err != nil:
+			return nil, err
+		case slices.Contains(all, at):
+			return nil, badUsage("--%s %q: given twice", flag, text)
+		}
+		all = append(all, at)
+	}
+	return all, nil
+}
+
 // readAddress parses an address; what is the flag or argument, for errors.
 func readAddress(what, text string, need names) (address, error) {
 	form := addressForm

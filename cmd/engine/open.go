@@ -38,6 +38,28 @@ func newOpener(log *zap.Logger) opener {
 	}
 }
 
+// all opens the hosts of several addresses; closeAll closes them when no call is under way. One that
+// cannot be opened is stood in for if it may be missing.
+func (open opener) all(ctx context.Context, places []address, mayMiss func(i int) bool) (hosts []openedHost, closeAll func(), err error) {
+	closeAll = func() {
+		for _, host := range hosts {
+			_ = host.Close()
+		}
+	}
+	for i, at := range places {
+		host, err := open(ctx, at)
+		switch {
+		case err != nil && mayMiss(i):
+			host = &unreachable{err: err}
+		case err != nil:
+			closeAll()
+			return nil, nil, err
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts, closeAll, nil
+}
+
 // with calls use with an open host, and closes it.
 func (open opener) with(ctx context.Context, at address, use func(openedHost) error) error {
 	host, err := open(ctx, at)

@@ -55,16 +55,9 @@ listen is where the host receives data; default 127.0.0.1:20001-20400.`
 // parse returns the request without its hosts, and the addresses of these: the
 // destination, then the sources.
 func (f *rebuildFlags) parse(c *cobra.Command) (request rebuild.Request, at []address, err error) {
-	var sources []address
-	for i, text := range f.sources {
-		source, err := parseAddress("source", text)
-		if err != nil {
-			return request, nil, err
-		}
-		if slices.Contains(sources[:i], source) {
-			return request, nil, badUsage("--source %q: given twice", text)
-		}
-		sources = append(sources, source)
+	sources, err := parseAddresses("source", f.sources)
+	if err != nil {
+		return request, nil, err
 	}
 	destination, err := parseAddress("destination", f.destination)
 	if err != nil {
@@ -146,24 +139,18 @@ func (p cli) withRequest(c *cobra.Command, flags rebuildFlags, use func(rebuild.
 
 // withHosts opens all hosts, calls use with the request, and closes them.
 func (p cli) withHosts(c *cobra.Command, flags rebuildFlags, use func(rebuild.Request) error) error {
-	if len(flags.sources) == 0 {
-		flags.sources = []string{""} // its error says what is missing
-	}
 	request, places, err := flags.parse(c)
 	if err != nil {
 		return err
 	}
-	for i, at := range places {
-		host, err := p.open(c.Context(), at)
-		isOneOfSeveral := i > 0 && len(places) > 2
-		switch {
-		case err != nil && isOneOfSeveral:
-			host = &unreachable{err: err}
-		case err != nil:
-			return p.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
-		}
-		defer func() { _ = host.Close() }() // no call is under way
-		site := rebuild.Site{Host: host, Replica: at.replica, AllowInUse: flags.inUse}
+	isOneOfSeveral := func(i int) bool { return i > 0 && len(places) > 2 }
+	hosts, closeAll, err := p.open.all(c.Context(), places, isOneOfSeveral)
+	if err != nil {
+		return p.conclude(flags.output, err, newResult(rebuild.Report{Outcome: rebuild.OutcomeFailed}, err), "")
+	}
+	defer closeAll()
+	for i, host := range hosts {
+		site := rebuild.Site{Host: host, Replica: places[i].replica, AllowInUse: flags.inUse}
 		switch i {
 		case 0:
 			request.Destination = site

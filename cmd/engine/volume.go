@@ -41,6 +41,7 @@ type volumeCommand struct {
 
 	freezes  bool // clients are stopped, as the flags say
 	mayBeNew bool // the volume need not exist
+	needsAll bool // all hosts must answer
 }
 
 func (p cli) volume() *cobra.Command {
@@ -78,31 +79,18 @@ func (p cli) withVolume(c *cobra.Command, flags *volumeCommand, use func(rebuild
 	if request.Base, err = flags.base.base(c); err != nil {
 		return err
 	}
-	addresses := flags.members
-	if len(addresses) == 0 {
-		addresses = []string{""} // its error says what is missing
+	places, err := parseAddresses("member", flags.members)
+	if err != nil {
+		return err
 	}
-	var places []address
-	for i, text := range addresses {
-		place, err := parseAddress("member", text)
-		switch {
-		case err != nil:
-			return err
-		case slices.Contains(places[:i], place):
-			return badUsage("--member %q: given twice", text)
-		}
-		places = append(places, place)
+	isOneOfSeveral := func(int) bool { return len(places) > 1 && !flags.needsAll }
+	hosts, closeAll, err := p.open.all(c.Context(), places, isOneOfSeveral)
+	if err != nil {
+		return err
 	}
-	for _, place := range places {
-		host, err := p.open(c.Context(), place)
-		switch {
-		case err != nil && len(places) > 1:
-			host = &unreachable{err: err}
-		case err != nil:
-			return err
-		}
-		defer func() { _ = host.Close() }() // no call is under way
-		request.Members = append(request.Members, rebuild.Site{Host: host, Replica: place.replica})
+	defer closeAll()
+	for i, host := range hosts {
+		request.Members = append(request.Members, rebuild.Site{Host: host, Replica: places[i].replica})
 	}
 	volume, err := p.openVolume(c.Context(), at)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 func (p cli) volumeCreate() *cobra.Command {
-	flags := volumeCommand{mayBeNew: true}
+	flags := volumeCommand{mayBeNew: true, needsAll: true}
 	var size sizeFlag
 	var inUse bool
 	c := &cobra.Command{
@@ -62,7 +62,7 @@ type removedReplica struct {
 }
 
 func (p cli) volumeDelete() *cobra.Command {
-	var flags volumeCommand
+	flags := volumeCommand{needsAll: true}
 	var confirmed string
 	var replicas bool
 	c := &cobra.Command{

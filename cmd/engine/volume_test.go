@@ -98,6 +98,8 @@ func TestVolumeDeleteAndCreate(t *testing.T) {
 	before := w.stores()
 	requireShortLine(t, w.engine(volumeOf("delete")...), exitUsage, "engine: volume delete: volume vol-1 will be deleted; its 3 replicas will be kept", "--confirm vol-1")
 	requireShortLine(t, w.engine(volumeOf("delete", "--replicas")...), exitUsage, "volume vol-1 will be deleted with its 3 replicas, 9 lvols")
+	gone := strings.Replace(member3, "a3", "a9", 1)
+	requireShortLine(t, w.engine("volume", "delete", "--volume", theRAID, "--member", member1, "--member", gone), exitFailed, "engine: open target /a9.sock")
 	require.Equal(t, before, w.stores())
 	told := w.engine(volumeOf("delete", "--confirm", "vol-1")...)
 	require.Equal(t, exitDone, told.status, told.stderr)
