@@ -71,18 +71,15 @@ type Volume struct {
 // Serve exports the RAID1 of that name on any port, by a subsystem that reports ANA states, and starts clients, which
 // go on until Stop.
 func Serve(ctx context.Context, socket, raid string) (*Volume, error) {
-	port, err := freePort()
+	subsystem := nqn + raid
+	err := do(ctx, socket,
+		rpc.CreateTransport(),
+		rpc.CreateSubsystem(spdktypes.NvmfCreateSubsystemRequest{Nqn: subsystem, AllowAnyHost: true, AnaReporting: true}),
+		rpc.AddNamespace(subsystem, spdktypes.NvmfSubsystemNamespace{Nsid: nsid, BdevName: raid}))
 	if err != nil {
 		return nil, err
 	}
-	subsystem := nqn + raid
-	err = do(ctx, socket,
-		rpc.CreateTransport(),
-		rpc.CreateSubsystem(spdktypes.NvmfCreateSubsystemRequest{Nqn: subsystem, AllowAnyHost: true, AnaReporting: true}),
-		rpc.AddNamespace(subsystem, spdktypes.NvmfSubsystemNamespace{Nsid: nsid, BdevName: raid}),
-		rpc.AddListener(subsystem, spdktypes.NvmfSubsystemListenAddress{
-			Trtype: spdktypes.NvmeTransportTypeTCP, Adrfam: spdktypes.NvmeAddressFamilyIPv4, Traddr: address, Trsvcid: port,
-		}))
+	port, err := listen(ctx, socket, subsystem)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +104,22 @@ func Serve(ctx context.Context, socket, raid string) (*Volume, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// listen has the target listen on a free port. Somebody else may take that first, so it tries several.
+func listen(ctx context.Context, socket, subsystem string) (port string, err error) {
+	for range 10 {
+		if port, err = freePort(); err != nil {
+			return "", err
+		}
+		err = do(ctx, socket, rpc.AddListener(subsystem, spdktypes.NvmfSubsystemListenAddress{
+			Trtype: spdktypes.NvmeTransportTypeTCP, Adrfam: spdktypes.NvmeAddressFamilyIPv4, Traddr: address, Trsvcid: port,
+		}))
+		if !rpc.IsRefusal(err) {
+			break
+		}
+	}
+	return port, err
 }
 
 // freePort is a TCP port that nobody listens on at the moment.
