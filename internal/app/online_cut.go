@@ -62,7 +62,7 @@ func mayCutAgain(err error) bool {
 	}
 }
 
-// isAnswer reports whether a member's host has refused the cut. So the mirror does not drop that member.
+// isAnswer reports whether a member's host has refused the cut. The mirror may keep that member for long.
 func isAnswer(err error) bool {
 	return errors.Is(err, ports.ErrNoSpace) || errors.Is(err, ports.ErrInvalid) || errors.Is(err, ports.ErrExists) || errors.Is(err, ports.ErrUnsupported)
 }

@@ -15,7 +15,7 @@ import (
 
 const notAmong = "which is not among the sources that can be used"
 
-// TestMemberThatRefusesTheCut: its error is the rebuild's, at once. The mirror does not drop it.
+// TestMemberThatRefusesTheCut: its error is the rebuild's, at once. The mirror keeps it.
 func TestMemberThatRefusesTheCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})

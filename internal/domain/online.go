@@ -110,7 +110,7 @@ func (v LiveVolume) check(destination Replica, cut Cut) error {
 		case m.Mode == ModeERR:
 			return refuse("replica %s is a lost member of volume %s, so it lacks writes%s", r.located(), v.Name, m.why())
 		case r.Head.Size != v.Replicas[0].Head.Size:
-			return refuse("the members of volume %s differ in length: %s has %d bytes, %s %d", v.Name, v.Replicas[0].Name, v.Replicas[0].Head.Size, r.Name, r.Head.Size)
+			return refuse("the members of volume %s differ in length: %s has %s, %s %s", v.Name, v.Replicas[0].Name, sizeText(v.Replicas[0].Head.Size), r.Name, sizeText(r.Head.Size))
 		}
 	}
 	if cut.Made() {

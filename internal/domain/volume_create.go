@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // VolumeCreation says how replicas become the members of a new volume.
 type VolumeCreation struct {
@@ -46,7 +49,7 @@ func PlanVolumeCreation(replicas []Replica, size uint64, base Base) (VolumeCreat
 	}
 	for _, r := range existing {
 		if r.Head.Size != plan.Size {
-			return plan, refuse("replica %s has %d bytes, and the volume %d", r.located(), r.Head.Size, plan.Size)
+			return plan, refuse("replica %s has %s, and the volume %s", r.located(), sizeText(r.Head.Size), sizeText(plan.Size))
 		}
 	}
 	if len(withData) > 0 && len(plan.Create) > 0 {
@@ -64,6 +67,14 @@ func PlanVolumeCreation(replicas []Replica, size uint64, base Base) (VolumeCreat
 		}
 	}
 	return plan, nil
+}
+
+// sizeText is a number of bytes, for people.
+func sizeText(bytes uint64) string {
+	if bytes%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	return fmt.Sprintf("%d bytes", bytes)
 }
 
 func (r Replica) hasNameOf(other Replica) bool { return r.Name == other.Name }
@@ -92,7 +103,7 @@ func (v Volume) CheckMade(replicas []Replica, size uint64, base Base) error {
 	parts, strangers := v.Assign(replicas)
 	switch {
 	case !v.Pending && size != 0 && size != v.Size:
-		return refuse("volume %s exists already, and has %d bytes, not %d", v.Name, v.Size, size)
+		return refuse("volume %s exists already, and has %s, not %s", v.Name, sizeText(v.Size), sizeText(size))
 	case v.Pending:
 		for _, m := range v.Members {
 			if !slices.ContainsFunc(replicas, func(r Replica) bool { return r.owns(m.Head) }) {

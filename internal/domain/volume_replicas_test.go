@@ -34,3 +34,8 @@ func TestVolumeFaultsNameEveryMemberThatIsNotWhole(t *testing.T) {
 		"member x of volume vol is none of the replicas listed",
 	}, v.Faults([]VolumeReplica{part("a", ModeRW, ""), part("b", ModeWO, ""), part("c", ModeERR, "it failed"), part("d", "", "")}, []Member{{Name: "x"}}))
 }
+
+func TestSizeText(t *testing.T) {
+	require.Equal(t, "32 MiB", sizeText(32<<20))
+	require.Equal(t, "1000 bytes", sizeText(1000))
+}
