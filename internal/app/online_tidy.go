@@ -64,6 +64,7 @@ func (l *liveRun) hideLeftover(ctx context.Context, volume domain.Volume, listin
 	for _, of := range listing.Lvols {
 		replica, inFlight := domain.ReplicaInFlight(of.Name)
 		if _, is := volume.Member(of.UUID); inFlight && !is && replica == destination.Replica && of.UsedBy.Kind == domain.UserExport {
+			l.rebuild.use.changed = true
 			return destination.Host.HideHead(ctx, destination.Replica)
 		}
 	}
