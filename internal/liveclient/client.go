@@ -194,7 +194,7 @@ func (c *Clients) read(offset, length int64) {
 // readFull reads all bytes. At the end of the volume an io.ReaderAt may return io.EOF with them.
 func readFull(from io.ReaderAt, p []byte, offset int64) error {
 	n, err := from.ReadAt(p, offset)
-	if err == io.EOF && n == len(p) { //nolint:errorlint // io.ReaderAt returns it as it is
+	if err == io.EOF && n == len(p) {
 		return nil
 	}
 	return err
