@@ -263,22 +263,27 @@ func (l *liveRun) cutVolume(ctx context.Context, x *executor.Executor) error {
 	if err != nil {
 		return err
 	}
+	var undone error
 	err = l.freeze(ctx, func(ctx context.Context) error {
 		err := x.Do(ctx, domain.StageCut)
 		if err != nil && ctx.Err() == nil {
-			l.left = l.undoCut(ctx, retry.Tidy())
+			undone = l.undoCut(ctx, retry.Tidy())
+			l.left = undone
 		}
 		return err
 	})
 	switch thawed := errors.Is(err, ports.ErrThawed); {
 	case thawed && errors.Is(err, ports.ErrNotThawed): // it is frozen still, or dead
 		l.warn(mayDiffer)
-		l.left = l.undoCut(ctx, retry.Once)
+		undone = l.undoCut(ctx, retry.Once)
+		l.left = undone
 	case thawed: // clients may have written between two snapshots
 		l.warn(mayDiffer)
-		l.left = l.freezer.undo(ctx, l.limit, func(ctx context.Context) error { return l.undoCut(ctx, retry.Tidy()) })
+		undone = l.freezer.undo(ctx, l.limit, func(ctx context.Context) error { return l.undoCut(ctx, retry.Tidy()) })
+		l.left = undone
 		l.left = l.removeLateCut(ctx)
 	}
+	_ = l.rebuild.dropSource(ctx, undone) // a member that died in the freeze; the failure of the cut is returned
 	switch {
 	case errors.Is(err, errNotThawedInTime):
 		return fmt.Errorf("snapshot %s of the cut stays on all members until they are purged: %w", l.cut.Snapshot, err)
@@ -334,7 +339,7 @@ func (l *liveRun) undoCut(ctx context.Context, budget retry.Budget) error {
 	var calls []func() error
 	for i, at := range l.members {
 		calls = append(calls, func() error {
-			failed[i] = budget.Call(ctx, func() error { return l.undoCutOf(ctx, at) })
+			failed[i] = executor.OfSource(at, budget.Call(ctx, func() error { return l.undoCutOf(ctx, at) }))
 			return nil
 		})
 	}
