@@ -25,7 +25,7 @@ func TestCancelledInAFreeze(t *testing.T) {
 					b := newLiveFixture(t, 2, liveTree, memory.Config{})
 					b.noTrims = true
 					b.inject(func(int, liveCall) memory.Fault { return memory.Fault{Delay: 4 * time.Millisecond} })
-					b.start(5 * time.Millisecond)
+					b.start(50 * time.Millisecond)
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					stops, thaws := 0, 0

@@ -66,7 +66,7 @@ func TestSimulatedOnline(t *testing.T) {
 // onFork and onUpstream are the tests that TestSimulatedOnline plays without -all-online.
 var (
 	onFork     = []string{"by commands", "a source dies in a copy", "cancelled", "a linked clone"}
-	onUpstream = []string{"two members", "names as long as they may be", "the only source dies", "a linked clone"}
+	onUpstream = []string{"names as long as they may be", "the only source dies", "a linked clone"}
 )
 
 var allOnline = flag.Bool("all-online", false, "play all of TestSimulatedOnline and of the stages in which a party ends: it takes minutes with the race detector")
