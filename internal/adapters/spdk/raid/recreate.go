@@ -188,9 +188,10 @@ func (m *Mirror) restoreOnce(ctx context.Context, was *description) error {
 	if err != nil {
 		return err
 	}
+	m.rpc.Do(ctx, note) // in a write of its own: it is tried without the note, too
 	raids, exported, bdevs := rpc.GetRAIDs(), rpc.GetSubsystems(""), rpc.GetBdevs()
 	all := []rpc.Request{raids, exported, bdevs}
-	m.rpc.Do(ctx, append(all, note)...)
+	m.rpc.Do(ctx, all...)
 	if err := rpc.FirstErr(all); err != nil {
 		return err
 	}
