@@ -65,6 +65,22 @@ func (b *liveFixture) inject(ask func(n int, c liveCall) memory.Fault) {
 	}
 }
 
+// dieAt rebuilds by an engine that dies at the first call of a method.
+func (b *liveFixture) dieAt(method string) {
+	b.t.Helper()
+	dead := false
+	b.inject(func(_ int, c liveCall) memory.Fault {
+		dead = dead || c.Method == method
+		if dead {
+			return memory.Fault{Before: errEngineDied}
+		}
+		return memory.Fault{}
+	})
+	_, err := app.New(nil).RebuildOnline(b.t.Context(), b.request())
+	require.Error(b.t, err)
+	b.noFaults()
+}
+
 func (b *liveFixture) noFaults() {
 	b.mirror.Inject(nil)
 	b.to.Inject(nil)

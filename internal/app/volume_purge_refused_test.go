@@ -48,17 +48,7 @@ func TestPurgeIsRefusedUnderDegradedLeftover(t *testing.T) {
 func TestPurgeIsRefusedUnderDroppedLiveHead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
-		dead := false
-		b.inject(func(_ int, c liveCall) memory.Fault {
-			dead = dead || c.Method == "copy"
-			if dead {
-				return memory.Fault{Before: errEngineDied}
-			}
-			return memory.Fault{}
-		})
-		_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
-		require.Error(t, err)
-		b.noFaults()
+		b.dieAt("copy")
 		volume, err := b.mirror.Volume(t.Context())
 		require.NoError(t, err)
 		require.Len(t, volume.Members, 3)

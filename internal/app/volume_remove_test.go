@@ -55,17 +55,7 @@ func TestVolumeDeletionLeavesReplicaThatWasMadeAgain(t *testing.T) {
 func TestVolumeDeletionClosesWaysOfDeadRebuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLiveFixture(t, 2, liveTree, memory.Config{})
-		dead := false
-		b.inject(func(_ int, c liveCall) memory.Fault {
-			dead = dead || c.Method == "copy"
-			if dead {
-				return memory.Fault{Before: errEngineDied}
-			}
-			return memory.Fault{}
-		})
-		_, err := app.New(nil).RebuildOnline(t.Context(), b.request())
-		require.Error(t, err)
-		b.noFaults()
+		b.dieAt("copy")
 		opened, err := b.members[0].Opened(t.Context())
 		require.NoError(t, err)
 		require.NotEmpty(t, opened)
